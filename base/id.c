@@ -1,0 +1,77 @@
+#include "base/id.h"
+
+static const char digits[] = "0123456789abcdef";
+
+void hex_encode(const void *bytes, size_t n, char *out) {
+  const uint8_t *p = bytes;
+  for (size_t i = 0; i < n; i++) {
+    *out++ = digits[p[i] >> 4];
+    *out++ = digits[p[i] & 15];
+  }
+  *out = 0;
+}
+
+static int nibble(char c) {
+  if (c >= '0' && c <= '9')
+    return c - '0';
+  if (c >= 'a' && c <= 'f')
+    return c - 'a' + 10;
+  if (c >= 'A' && c <= 'F')
+    return c - 'A' + 10;
+  return -1;
+}
+
+bool hex_decode(struct str text, void *bytes, size_t n) {
+  if (text.n != 2 * n)
+    return false;
+  uint8_t *out = bytes;
+  for (size_t i = 0; i < n; i++) {
+    int high = nibble(text.p[2 * i]), low = nibble(text.p[2 * i + 1]);
+    if (high < 0 || low < 0)
+      return false;
+    out[i] = (uint8_t)(high << 4 | low);
+  }
+  return true;
+}
+
+struct id id_new(const struct clock *clock, struct rng *rng) {
+  struct id id;
+  uint64_t ms = (uint64_t)clock_wall_ms(clock);
+  uint64_t chance[2] = {rng_u64(rng), rng_u64(rng)};
+  memcpy(id.bytes, chance, sizeof id.bytes);
+  for (size_t i = 0; i < 6; i++)
+    id.bytes[i] = (uint8_t)(ms >> (40 - 8 * i));
+  return id;
+}
+
+void id_format(struct id id, char out[ID_HEX_LEN + 1]) {
+  hex_encode(id.bytes, sizeof id.bytes, out);
+}
+
+bool id_parse(struct str text, struct id *ret) {
+  char plain[ID_HEX_LEN];
+  if (text.n == 36) {
+    size_t n = 0;
+    for (size_t i = 0; i < text.n; i++) {
+      bool hyphen = i == 8 || i == 13 || i == 18 || i == 23;
+      if (hyphen != (text.p[i] == '-'))
+        return false;
+      if (!hyphen)
+        plain[n++] = text.p[i];
+    }
+    text = str_n(plain, n);
+  }
+  struct id id;
+  if (!hex_decode(text, id.bytes, sizeof id.bytes))
+    return false;
+  *ret = id;
+  return true;
+}
+
+bool id_eq(struct id a, struct id b) {
+  return memcmp(a.bytes, b.bytes, sizeof a.bytes) == 0;
+}
+
+bool id_is_zero(struct id id) {
+  return id_eq(id, (struct id){{0}});
+}

@@ -1,0 +1,437 @@
+#include "base/json.h"
+
+#include <math.h>
+
+/* ---- writing ---- */
+
+void jw_init(struct json_writer *w, struct buf *out) {
+  *w = (struct json_writer){.out = out};
+}
+
+static void before_value(struct json_writer *w) {
+  if (w->after_key) {
+    w->after_key = false;
+    return;
+  }
+  if (w->has_item[w->depth])
+    buf_putc(w->out, ',');
+  w->has_item[w->depth] = true;
+}
+
+static void open_level(struct json_writer *w, char bracket) {
+  before_value(w);
+  buf_putc(w->out, bracket);
+  if (w->depth + 1 >= JSON_WRITER_DEPTH) {
+    w->out->fail = ERR_INTERNAL;
+    return;
+  }
+  w->has_item[++w->depth] = false;
+}
+
+static void close_level(struct json_writer *w, char bracket) {
+  if (w->depth > 0)
+    w->depth--;
+  buf_putc(w->out, bracket);
+}
+
+void jw_object(struct json_writer *w) {
+  open_level(w, '{');
+}
+
+void jw_object_end(struct json_writer *w) {
+  close_level(w, '}');
+}
+
+void jw_array(struct json_writer *w) {
+  open_level(w, '[');
+}
+
+void jw_array_end(struct json_writer *w) {
+  close_level(w, ']');
+}
+
+void jw_key_str(struct json_writer *w, struct str key) {
+  before_value(w);
+  json_quote(w->out, key);
+  buf_putc(w->out, ':');
+  w->after_key = true;
+}
+
+void jw_key(struct json_writer *w, const char *key) {
+  jw_key_str(w, str_of(key));
+}
+
+void jw_str(struct json_writer *w, struct str value) {
+  if (!value.p) {
+    jw_null(w);
+    return;
+  }
+  before_value(w);
+  json_quote(w->out, value);
+}
+
+void jw_text(struct json_writer *w, const char *value) {
+  jw_str(w, str_of(value));
+}
+
+void jw_i64(struct json_writer *w, int64_t value) {
+  before_value(w);
+  buf_add_i64(w->out, value);
+}
+
+void jw_u64(struct json_writer *w, uint64_t value) {
+  before_value(w);
+  buf_add_u64(w->out, value);
+}
+
+void jw_f64(struct json_writer *w, double value) {
+  char text[32];
+  size_t n = str_from_f64(value, text);
+  if (!isfinite(value)) {
+    jw_str(w, str_n(text, n));
+    return;
+  }
+  before_value(w);
+  buf_add(w->out, text, n);
+}
+
+void jw_bool(struct json_writer *w, bool value) {
+  before_value(w);
+  buf_puts(w->out, value ? "true" : "false");
+}
+
+void jw_null(struct json_writer *w) {
+  before_value(w);
+  buf_puts(w->out, "null");
+}
+
+void jw_raw(struct json_writer *w, struct str json) {
+  before_value(w);
+  buf_add_str(w->out, json);
+}
+
+void jw_json(struct json_writer *w, const json_t *value) {
+  switch (value ? json_typeof(value) : JSON_NULL) {
+  case JSON_OBJECT: {
+    jw_object(w);
+    const char *key;
+    json_t *item;
+    /* jansson's iterators want a mutable object, but change nothing */
+    json_t *object = (json_t *)(uintptr_t)value;
+    json_object_foreach(object, key, item) {
+      jw_key(w, key);
+      jw_json(w, item);
+    }
+    jw_object_end(w);
+    break;
+  }
+  case JSON_ARRAY: {
+    jw_array(w);
+    size_t i;
+    json_t *item;
+    json_array_foreach(value, i, item) jw_json(w, item);
+    jw_array_end(w);
+    break;
+  }
+  case JSON_STRING:
+    jw_str(w, json_str(value));
+    break;
+  case JSON_INTEGER:
+    jw_i64(w, json_integer_value(value));
+    break;
+  case JSON_REAL:
+    jw_f64(w, json_real_value(value));
+    break;
+  case JSON_TRUE:
+  case JSON_FALSE:
+    jw_bool(w, json_is_true(value));
+    break;
+  case JSON_NULL:
+    jw_null(w);
+    break;
+  }
+}
+
+void jw_put_str(struct json_writer *w, const char *key, struct str value) {
+  jw_key(w, key);
+  jw_str(w, value);
+}
+
+void jw_put_text(struct json_writer *w, const char *key, const char *value) {
+  jw_key(w, key);
+  jw_text(w, value);
+}
+
+void jw_put_i64(struct json_writer *w, const char *key, int64_t value) {
+  jw_key(w, key);
+  jw_i64(w, value);
+}
+
+void jw_put_f64(struct json_writer *w, const char *key, double value) {
+  jw_key(w, key);
+  jw_f64(w, value);
+}
+
+void jw_put_bool(struct json_writer *w, const char *key, bool value) {
+  jw_key(w, key);
+  jw_bool(w, value);
+}
+
+void jw_put_null(struct json_writer *w, const char *key) {
+  jw_key(w, key);
+  jw_null(w);
+}
+
+static bool needs_escape(unsigned char c) {
+  return c < 0x20 || c == '"' || c == '\\' || c == 0x7f;
+}
+
+static void escape(struct buf *out, unsigned char c) {
+  switch (c) {
+  case '"':
+    buf_puts(out, "\\\"");
+    break;
+  case '\\':
+    buf_puts(out, "\\\\");
+    break;
+  case '\n':
+    buf_puts(out, "\\n");
+    break;
+  case '\r':
+    buf_puts(out, "\\r");
+    break;
+  case '\t':
+    buf_puts(out, "\\t");
+    break;
+  default:
+    buf_printf(out, "\\u%04x", c);
+  }
+}
+
+/* The length of the well-formed multi-byte character at s, or 0. */
+static size_t wide_char(struct str s) {
+  for (size_t n = 2; n <= 4 && n <= s.n; n++)
+    if (str_is_utf8(str_n(s.p, n)) && ((unsigned char)s.p[0] >= 0xC0))
+      return n;
+  return 0;
+}
+
+void json_quote(struct buf *out, struct str text) {
+  buf_putc(out, '"');
+  size_t from = 0;
+  bool ascii = true;
+  for (size_t i = 0; i < text.n; i++) {
+    unsigned char c = (unsigned char)text.p[i];
+    if (c >= 0x80) {
+      ascii = false;
+      break;
+    }
+    if (needs_escape(c)) {
+      buf_add(out, text.p + from, i - from);
+      escape(out, c);
+      from = i + 1;
+    }
+    if (i + 1 == text.n)
+      buf_add(out, text.p + from, text.n - from);
+  }
+  if (!ascii) { /* from `from` on, character by character */
+    bool valid = str_is_utf8(str_slice(text, from, text.n));
+    size_t i = from;
+    while (i < text.n) {
+      unsigned char c = (unsigned char)text.p[i];
+      if (c < 0x80) {
+        if (needs_escape(c))
+          escape(out, c);
+        else
+          buf_putc(out, (char)c);
+        i++;
+        continue;
+      }
+      size_t n = wide_char(str_slice(text, i, text.n));
+      if (valid || n) {
+        buf_add(out, text.p + i, n ? n : 1);
+        i += n ? n : 1;
+      } else {
+        buf_puts(out, "\xEF\xBF\xBD");
+        i++;
+      }
+    }
+  }
+  buf_putc(out, '"');
+}
+
+/* ---- reading ---- */
+
+enum { DEPTH_MAX = 64 };
+
+void json_cleanup(json_t **json) {
+  json_decref(*json);
+  *json = NULL;
+}
+
+/* jansson limits the depth at 2,048; we look before it recurses. */
+static bool depth_ok(struct str text, struct err *err) {
+  size_t depth = 0, line = 1;
+  bool in_string = false;
+  for (size_t i = 0; i < text.n; i++) {
+    char c = text.p[i];
+    if (c == '\n')
+      line++;
+    if (in_string) {
+      if (c == '\\')
+        i++;
+      else if (c == '"')
+        in_string = false;
+    } else if (c == '"') {
+      in_string = true;
+    } else if (c == '{' || c == '[') {
+      if (++depth > DEPTH_MAX)
+        return err_set(err, ERR_INVALID, "JSON is nested deeper than %d levels at line %zu", DEPTH_MAX, line);
+    } else if ((c == '}' || c == ']') && depth) {
+      depth--;
+    }
+  }
+  return true;
+}
+
+bool json_read(struct str text, json_t **ret, struct err *err) {
+  if (!depth_ok(text, err))
+    return false;
+  json_error_t error;
+  json_t *json = json_loadb(text.p ? text.p : "", text.n, JSON_REJECT_DUPLICATES | JSON_DECODE_ANY, &error);
+  if (!json) {
+    if (json_error_code(&error) == json_error_out_of_memory)
+      return err_no_memory(err);
+    return err_set(err, ERR_INVALID, "not valid JSON: %s at line %d, column %d", error.text, error.line, error.column);
+  }
+  *ret = json;
+  return true;
+}
+
+struct str json_str(const json_t *string) {
+  if (!json_is_string(string))
+    return STR_NONE;
+  return str_n(json_string_value(string), json_string_length(string));
+}
+
+static const char *field_name(const void *ctx, size_t i) {
+  return ((const struct json_field *)ctx)[i].name;
+}
+
+static const char *const type_words[] = {
+    [JSON_F_STR] = "a string",      [JSON_F_I64] = "a whole number", [JSON_F_F64] = "a number",   [JSON_F_BOOL] = "true or false",
+    [JSON_F_OBJECT] = "an object", [JSON_F_ARRAY] = "an array",     [JSON_F_ANY] = "any value",
+};
+
+static bool within(const struct json_field *field, double value) {
+  return (field->min == 0 && field->max == 0) || (value >= (double)field->min && value <= (double)field->max);
+}
+
+static bool special_number(struct str s, double *ret) {
+  if (str_is(s, "NaN"))
+    *ret = NAN;
+  else if (str_is(s, "Infinity"))
+    *ret = INFINITY;
+  else if (str_is(s, "-Infinity"))
+    *ret = -INFINITY;
+  else
+    return false;
+  return true;
+}
+
+/* Writes the field; false when the value is of another type. *ret_measure is what min and max bound. */
+static bool store(const struct json_field *field, const json_t *value, char *base, double *ret_measure) {
+  void *at = base + field->offset;
+  *ret_measure = field->min == 0 && field->max == 0 ? 0 : (double)field->min;
+  switch (field->type) {
+  case JSON_F_STR:
+    if (!json_is_string(value))
+      return false;
+    *(struct str *)at = json_str(value);
+    *ret_measure = (double)json_string_length(value);
+    return true;
+  case JSON_F_I64: {
+    int64_t number;
+    if (json_is_integer(value)) {
+      number = json_integer_value(value);
+    } else if (json_is_real(value)) {
+      double real = json_real_value(value);
+      if (!(fabs(real) < 9007199254740992.0) || real != floor(real))
+        return false;
+      number = (int64_t)real;
+    } else {
+      return false;
+    }
+    *(int64_t *)at = number;
+    *ret_measure = (double)number;
+    return true;
+  }
+  case JSON_F_F64: {
+    double number;
+    if (json_is_number(value))
+      number = json_number_value(value);
+    else if (!special_number(json_str(value), &number))
+      return false;
+    *(double *)at = number;
+    *ret_measure = number;
+    return true;
+  }
+  case JSON_F_BOOL:
+    if (!json_is_boolean(value))
+      return false;
+    *(bool *)at = json_is_true(value);
+    return true;
+  case JSON_F_OBJECT:
+    if (!json_is_object(value))
+      return false;
+    *(const json_t **)at = value;
+    return true;
+  case JSON_F_ARRAY:
+    if (!json_is_array(value))
+      return false;
+    *(const json_t **)at = value;
+    *ret_measure = (double)json_array_size(value);
+    return true;
+  case JSON_F_ANY:
+    *(const json_t **)at = value;
+    return true;
+  }
+  return false;
+}
+
+bool json_decode(const json_t *object, const struct json_field *fields, size_t count, const char *path, void *ret_struct, struct err *err) {
+  const char *dot = path[0] ? "." : "";
+  if (!json_is_object(object))
+    return err_set(err, ERR_INVALID, "%s must be an object", path[0] ? path : "the body");
+  const char *key;
+  json_t *value;
+  json_t *walk = (json_t *)(uintptr_t)object; /* jansson's iterators want a mutable object, but change nothing */
+  json_object_foreach(walk, key, value) {
+    const struct json_field *field = NULL;
+    for (size_t i = 0; i < count && !field; i++)
+      if (strcmp(fields[i].name, key) == 0)
+        field = &fields[i];
+    if (!field) {
+      err_set(err, ERR_INVALID, "unknown key \"%s%s%.100s\"", path, dot, key);
+      const char *near = str_nearest(str_of(key), count, field_name, fields);
+      return near ? err_hint(err, "did you mean \"%s\"?", near) : false;
+    }
+    if (json_is_null(value) && field->nullable)
+      continue;
+    double measure;
+    if (!store(field, value, ret_struct, &measure))
+      return err_set(err, ERR_INVALID, "\"%s%s%s\" must be %s", path, dot, key, type_words[field->type]);
+    if (!within(field, measure))
+      return err_set(err, ERR_INVALID, "\"%s%s%s\" must be %s %lld to %lld", path, dot, key,
+                     field->type == JSON_F_STR     ? "a text of bytes from"
+                     : field->type == JSON_F_ARRAY ? "an array of items from"
+                                                   : "from",
+                     (long long)field->min, (long long)field->max);
+    if (field->present_at)
+      *(bool *)((char *)ret_struct + field->present_at) = true;
+  }
+  for (size_t i = 0; i < count; i++)
+    if (fields[i].required && !json_object_get(object, fields[i].name))
+      return err_set(err, ERR_INVALID, "\"%s%s%s\" is missing", path, dot, fields[i].name);
+  return true;
+}

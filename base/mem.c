@@ -1,0 +1,69 @@
+#define WINNOW_ALLOW_MALLOC /* this is the wrapper */
+#include "base/mem.h"
+
+#include <stdatomic.h>
+
+static _Atomic unsigned long fail_at; /* 0: never */
+static _Atomic bool fail_sticky;
+static _Atomic unsigned long allocations;
+
+static bool must_fail(void) {
+  unsigned long n = atomic_fetch_add_explicit(&allocations, 1, memory_order_relaxed) + 1;
+  unsigned long at = atomic_load_explicit(&fail_at, memory_order_relaxed);
+  return at && (n == at || (n > at && atomic_load_explicit(&fail_sticky, memory_order_relaxed)));
+}
+
+unsigned long mem_fail_at(unsigned long n, bool sticky) {
+  unsigned long count = atomic_exchange(&allocations, 0);
+  atomic_store(&fail_sticky, sticky);
+  atomic_store(&fail_at, n);
+  return count;
+}
+
+void *mem_alloc(size_t size) {
+  return must_fail() ? NULL : malloc(size ? size : 1);
+}
+
+void *mem_zalloc(size_t size) {
+  return must_fail() ? NULL : calloc(1, size ? size : 1);
+}
+
+void *mem_array(size_t count, size_t size) {
+  return must_fail() ? NULL : calloc(count ? count : 1, size ? size : 1);
+}
+
+void *mem_resize(void *ptr, size_t count, size_t size) {
+  size_t total;
+  if (__builtin_mul_overflow(count, size, &total) || must_fail())
+    return NULL;
+  return realloc(ptr, total ? total : 1);
+}
+
+char *mem_strdup(const char *text) {
+  return mem_strndup(text, strlen(text));
+}
+
+char *mem_strndup(const char *text, size_t n) {
+  char *copy = mem_alloc(n + 1);
+  if (!copy)
+    return NULL;
+  if (n)
+    memcpy(copy, text, n);
+  copy[n] = 0;
+  return copy;
+}
+
+void mem_free(void *ptr) {
+  free(ptr);
+}
+
+void mem_wipe(void *ptr, size_t size) {
+  if (ptr)
+    explicit_bzero(ptr, size);
+}
+
+void mem_cleanup(void *pointer_to_pointer) {
+  void *ptr;
+  memcpy(&ptr, pointer_to_pointer, sizeof ptr);
+  mem_free(ptr);
+}

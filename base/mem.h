@@ -1,0 +1,29 @@
+/* Allocation with a seam: a test may make the n-th allocation fail. Every caller checks. */
+#ifndef WINNOW_BASE_MEM_H
+#define WINNOW_BASE_MEM_H
+
+#include "base/base.h"
+
+/* NULL when there is no memory. A size of 0 gives a pointer that may be freed. */
+MUST_CHECK void *mem_alloc(size_t size);
+MUST_CHECK void *mem_zalloc(size_t size);
+/* As calloc(): zeroed, NULL also when count * size does not fit. */
+MUST_CHECK void *mem_array(size_t count, size_t size);
+/* On failure the old block stays valid. */
+MUST_CHECK void *mem_resize(void *ptr, size_t count, size_t size);
+MUST_CHECK char *mem_strdup(const char *text);
+MUST_CHECK char *mem_strndup(const char *text, size_t n);
+/* Accepts NULL. */
+void mem_free(void *ptr);
+/* For memory that held a secret. */
+void mem_wipe(void *ptr, size_t size);
+
+/* For CLEANUP(): frees what a `T *` variable points to. */
+void mem_cleanup(void *pointer_to_pointer);
+#define AUTO_FREE CLEANUP(mem_cleanup)
+
+/* Test seam. The n-th allocation from now on fails (1 is the next one), and, when `sticky`, all after it.
+ * 0 switches failing off. Returns how many allocations were made since the last call. */
+unsigned long mem_fail_at(unsigned long n, bool sticky);
+
+#endif

@@ -1,0 +1,350 @@
+#define WINNOW_ALLOW_NUMBERS /* this is the wrapper */
+#include "base/str.h"
+
+#include <math.h>
+
+struct str str_of(const char *text) {
+  return (struct str){text, text ? strlen(text) : 0};
+}
+
+struct str str_n(const char *text, size_t n) {
+  return (struct str){text, n};
+}
+
+bool str_eq(struct str a, struct str b) {
+  return a.n == b.n && (a.n == 0 || memcmp(a.p, b.p, a.n) == 0);
+}
+
+bool str_is(struct str a, const char *text) {
+  return str_eq(a, str_of(text));
+}
+
+static char lower(char c) {
+  return c >= 'A' && c <= 'Z' ? (char)(c + ('a' - 'A')) : c;
+}
+
+bool str_eq_nocase(struct str a, struct str b) {
+  if (a.n != b.n)
+    return false;
+  for (size_t i = 0; i < a.n; i++)
+    if (lower(a.p[i]) != lower(b.p[i]))
+      return false;
+  return true;
+}
+
+bool str_starts(struct str s, struct str prefix) {
+  return s.n >= prefix.n && str_eq(str_n(s.p, prefix.n), prefix);
+}
+
+bool str_ends(struct str s, struct str suffix) {
+  return s.n >= suffix.n && str_eq(str_n(s.p + (s.n - suffix.n), suffix.n), suffix);
+}
+
+int str_cmp(struct str a, struct str b) {
+  size_t n = MIN_OF(a.n, b.n);
+  int order = n ? memcmp(a.p, b.p, n) : 0;
+  return order ? order : (a.n > b.n) - (a.n < b.n);
+}
+
+size_t str_find(struct str s, char c) {
+  const char *at = s.n ? memchr(s.p, c, s.n) : NULL;
+  return at ? (size_t)(at - s.p) : SIZE_MAX;
+}
+
+size_t str_find_str(struct str s, struct str needle) {
+  if (needle.n == 0)
+    return 0;
+  const char *at = s.n >= needle.n ? memmem(s.p, s.n, needle.p, needle.n) : NULL;
+  return at ? (size_t)(at - s.p) : SIZE_MAX;
+}
+
+struct str str_slice(struct str s, size_t from, size_t to) {
+  to = MIN_OF(to, s.n);
+  from = MIN_OF(from, to);
+  return s.p ? str_n(s.p + from, to - from) : s;
+}
+
+static bool is_space(char c) {
+  return c == ' ' || c == '\t' || c == '\r' || c == '\n';
+}
+
+struct str str_trim(struct str s) {
+  while (s.n && is_space(s.p[0])) {
+    s.p++;
+    s.n--;
+  }
+  while (s.n && is_space(s.p[s.n - 1]))
+    s.n--;
+  return s;
+}
+
+bool str_split(struct str *rest, char sep, struct str *ret_part) {
+  if (!rest->p)
+    return false;
+  size_t at = str_find(*rest, sep);
+  if (at == SIZE_MAX) {
+    *ret_part = *rest;
+    *rest = STR_NONE;
+  } else {
+    *ret_part = str_n(rest->p, at);
+    *rest = str_n(rest->p + at + 1, rest->n - at - 1);
+  }
+  return true;
+}
+
+bool str_to_u64(struct str s, uint64_t *ret) {
+  if (s.n && s.p[0] == '+')
+    s = str_slice(s, 1, s.n);
+  if (s.n == 0)
+    return false;
+  uint64_t value = 0;
+  for (size_t i = 0; i < s.n; i++) {
+    if (s.p[i] < '0' || s.p[i] > '9')
+      return false;
+    if (__builtin_mul_overflow(value, 10, &value) || __builtin_add_overflow(value, (uint64_t)(s.p[i] - '0'), &value))
+      return false;
+  }
+  *ret = value;
+  return true;
+}
+
+bool str_to_i64(struct str s, int64_t *ret) {
+  bool negative = s.n && s.p[0] == '-';
+  if (negative) {
+    s = str_slice(s, 1, s.n);
+    if (s.n && s.p[0] == '+')
+      return false;
+  }
+  uint64_t magnitude;
+  if (!str_to_u64(s, &magnitude) || magnitude > (uint64_t)INT64_MAX + (negative ? 1 : 0))
+    return false;
+  *ret = negative ? (int64_t)(0 - magnitude) : (int64_t)magnitude;
+  return true;
+}
+
+bool str_to_f64(struct str s, double *ret) {
+  char text[401];
+  if (s.n == 0 || s.n >= sizeof text || isspace((unsigned char)s.p[0]) || memchr(s.p, 0, s.n))
+    return false;
+  memcpy(text, s.p, s.n);
+  text[s.n] = 0;
+  char *end;
+  double value = strtod(text, &end);
+  if (end != text + s.n)
+    return false;
+  *ret = value;
+  return true;
+}
+
+bool str_to_bool(struct str s, bool *ret) {
+  static const char *const yes[] = {"true", "yes", "on", "1"};
+  static const char *const no[] = {"false", "no", "off", "0"};
+  for (size_t i = 0; i < ARRAY_LEN(yes); i++) {
+    if (str_eq_nocase(s, str_of(yes[i])))
+      return *ret = true, true;
+    if (str_eq_nocase(s, str_of(no[i])))
+      return *ret = false, true;
+  }
+  return false;
+}
+
+struct unit {
+  const char *name;
+  double factor;
+};
+
+/* A number that is not negative, and one of the units (nothing: the first one). */
+static bool with_unit(struct str s, const struct unit *units, size_t count, double limit, double *ret) {
+  size_t digits = 0;
+  while (digits < s.n && ((s.p[digits] >= '0' && s.p[digits] <= '9') || s.p[digits] == '.'))
+    digits++;
+  double number;
+  if (digits == 0 || !str_to_f64(str_slice(s, 0, digits), &number))
+    return false;
+  struct str name = str_trim(str_slice(s, digits, s.n));
+  for (size_t i = 0; i < count; i++)
+    if (str_eq_nocase(name, str_of(units[i].name))) {
+      double value = number * units[i].factor;
+      if (!(value <= limit))
+        return false;
+      *ret = value;
+      return true;
+    }
+  return false;
+}
+
+bool str_to_duration_ms(struct str s, int64_t *ret) {
+  static const struct unit units[] = {{"", 1e3},   {"s", 1e3},   {"sec", 1e3},  {"ms", 1},       {"m", 6e4},
+                                      {"min", 6e4}, {"h", 3.6e6}, {"d", 8.64e7}, {"w", 7 * 8.64e7}};
+  double value;
+  if (!with_unit(s, units, ARRAY_LEN(units), 9e15, &value))
+    return false;
+  *ret = (int64_t)round(value);
+  return true;
+}
+
+bool str_to_size(struct str s, uint64_t *ret) {
+  static const struct unit units[] = {
+      {"", 1},     {"B", 1},     {"KB", 1e3},        {"MB", 1e6},           {"GB", 1e9},                  {"TB", 1e12},
+      {"K", 1024}, {"KiB", 1024}, {"M", 1024.0 * 1024}, {"MiB", 1024.0 * 1024}, {"G", 1024.0 * 1024 * 1024}, {"GiB", 1024.0 * 1024 * 1024},
+      {"T", 1024.0 * 1024 * 1024 * 1024}, {"TiB", 1024.0 * 1024 * 1024 * 1024}};
+  uint64_t whole;
+  if (str_to_u64(s, &whole))
+    return *ret = whole, true;
+  double value;
+  if (!with_unit(s, units, ARRAY_LEN(units), 9e15, &value))
+    return false;
+  *ret = (uint64_t)round(value);
+  return true;
+}
+
+/* Length of the well-formed character at s[0..n), or 0. */
+static size_t utf8_char(const unsigned char *s, size_t n) {
+  unsigned char c = s[0];
+  if (c < 0x80)
+    return 1;
+  if (c < 0xC2 || c > 0xF4)
+    return 0;
+  size_t len = c < 0xE0 ? 2 : c < 0xF0 ? 3 : 4;
+  if (n < len)
+    return 0;
+  for (size_t i = 1; i < len; i++)
+    if ((s[i] & 0xC0) != 0x80)
+      return 0;
+  if ((c == 0xE0 && s[1] < 0xA0) || (c == 0xED && s[1] > 0x9F) || (c == 0xF0 && s[1] < 0x90) || (c == 0xF4 && s[1] > 0x8F))
+    return 0;
+  return len;
+}
+
+bool str_is_utf8(struct str s) {
+  const unsigned char *p = (const unsigned char *)s.p;
+  for (size_t i = 0; i < s.n;) {
+    size_t len = utf8_char(p + i, s.n - i);
+    if (!len)
+      return false;
+    i += len;
+  }
+  return true;
+}
+
+size_t str_from_f64(double value, char out[32]) {
+  if (isnan(value))
+    return (size_t)snprintf(out, 32, "NaN");
+  if (isinf(value))
+    return (size_t)snprintf(out, 32, value < 0 ? "-Infinity" : "Infinity");
+  /* Fewest significant digits that read back the same; most measured values need few or all of them. */
+  char text[32];
+  for (int digits = 1; digits <= 17; digits++) {
+    if (digits > 6 && digits < 15)
+      digits = 15;
+    snprintf(text, sizeof text, "%.*e", digits - 1, value);
+    if (strtod(text, NULL) == value) {
+      while (digits == 15 || (digits > 7 && digits < 15)) { /* 15 was tried before 7 to 14 */
+        char shorter[32];
+        snprintf(shorter, sizeof shorter, "%.*e", digits - 2, value);
+        if (strtod(shorter, NULL) != value)
+          break;
+        memcpy(text, shorter, sizeof text);
+        digits--;
+      }
+      break;
+    }
+  }
+  /* d.ddde[+-]xx -> plain between 1e-4 and 1e16, as Python's repr does */
+  bool negative = text[0] == '-';
+  const char *mantissa = text + negative;
+  const char *e = strchr(mantissa, 'e');
+  int exponent = (int)strtol(e + 1, NULL, 10);
+  char digits[20];
+  int count = 0;
+  for (const char *c = mantissa; c < e; c++)
+    if (*c != '.')
+      digits[count++] = *c;
+  while (count > 1 && digits[count - 1] == '0')
+    count--;
+  char *o = out;
+  if (negative)
+    *o++ = '-';
+  if (exponent < -4 || exponent >= 16) {
+    *o++ = digits[0];
+    if (count > 1) {
+      *o++ = '.';
+      memcpy(o, digits + 1, (size_t)count - 1);
+      o += count - 1;
+    }
+    o += snprintf(o, 8, "e%c%02d", exponent < 0 ? '-' : '+', abs(exponent));
+  } else if (exponent < 0) {
+    *o++ = '0';
+    *o++ = '.';
+    for (int i = -1; i > exponent; i--)
+      *o++ = '0';
+    memcpy(o, digits, (size_t)count);
+    o += count;
+  } else {
+    for (int i = 0; i <= exponent; i++)
+      *o++ = i < count ? digits[i] : '0';
+    *o++ = '.';
+    if (count > exponent + 1) {
+      memcpy(o, digits + exponent + 1, (size_t)(count - exponent - 1));
+      o += count - exponent - 1;
+    } else {
+      *o++ = '0';
+    }
+  }
+  *o = 0;
+  return (size_t)(o - out);
+}
+
+/* Optimal string alignment distance over at most NEAREST_MAX bytes. */
+enum { NEAREST_MAX = 64 };
+
+static size_t distance(struct str a, struct str b) {
+  size_t rows[3][NEAREST_MAX + 1];
+  size_t *two_ago = rows[0], *previous = rows[1], *current = rows[2];
+  for (size_t j = 0; j <= b.n; j++)
+    previous[j] = j;
+  for (size_t i = 1; i <= a.n; i++) {
+    current[0] = i;
+    for (size_t j = 1; j <= b.n; j++) {
+      char ca = lower(a.p[i - 1]), cb = lower(b.p[j - 1]);
+      size_t best = previous[j - 1] + (ca != cb);
+      best = MIN_OF(best, previous[j] + 1);
+      best = MIN_OF(best, current[j - 1] + 1);
+      if (i > 1 && j > 1 && ca == lower(b.p[j - 2]) && lower(a.p[i - 2]) == cb)
+        best = MIN_OF(best, two_ago[j - 2] + 1);
+      current[j] = best;
+    }
+    size_t *spare = two_ago;
+    two_ago = previous;
+    previous = current;
+    current = spare;
+  }
+  return previous[b.n];
+}
+
+const char *str_nearest(struct str word, size_t count, const char *(*at)(const void *ctx, size_t i), const void *ctx) {
+  const char *best = NULL;
+  size_t best_distance = SIZE_MAX;
+  if (word.n == 0 || word.n > NEAREST_MAX)
+    return NULL;
+  for (size_t i = 0; i < count; i++) {
+    struct str candidate = str_of(at(ctx, i));
+    if (!candidate.p || candidate.n > NEAREST_MAX)
+      continue;
+    size_t allowed = MAX_OF((size_t)1, MAX_OF(word.n, candidate.n) / 3);
+    size_t d = distance(word, candidate);
+    if (d <= allowed && d < best_distance) {
+      best_distance = d;
+      best = candidate.p;
+    }
+  }
+  return best;
+}
+
+static const char *at_index(const void *ctx, size_t i) {
+  return ((const char *const *)ctx)[i];
+}
+
+const char *str_nearest_of(struct str word, const char *const *candidates, size_t count) {
+  return str_nearest(word, count, at_index, candidates);
+}

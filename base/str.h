@@ -1,0 +1,59 @@
+/* Borrowed text: a pointer and a length, not owned, not necessarily ended by NUL. Number parsing that consumes everything
+ * or fails. */
+#ifndef WINNOW_BASE_STR_H
+#define WINNOW_BASE_STR_H
+
+#include "base/base.h"
+
+struct str {
+  const char *p;
+  size_t n;
+};
+
+#define STR(literal) ((struct str){"" literal, sizeof(literal) - 1})
+#define STR_NONE ((struct str){NULL, 0})
+/* For printf: "%.*s", STR_ARG(s) */
+#define STR_ARG(s) (int)MIN_OF((s).n, (size_t)INT32_MAX), ((s).p ? (s).p : "")
+
+struct str str_of(const char *text); /* NULL gives STR_NONE */
+struct str str_n(const char *text, size_t n);
+bool str_eq(struct str a, struct str b);
+bool str_is(struct str a, const char *text);
+bool str_eq_nocase(struct str a, struct str b); /* ASCII */
+bool str_starts(struct str s, struct str prefix);
+bool str_ends(struct str s, struct str suffix);
+int str_cmp(struct str a, struct str b); /* by bytes */
+/* The position, or SIZE_MAX. */
+size_t str_find(struct str s, char c);
+size_t str_find_str(struct str s, struct str needle);
+struct str str_slice(struct str s, size_t from, size_t to); /* clamped */
+struct str str_trim(struct str s);                          /* ASCII space, tab, CR, LF at both ends */
+/* Takes the part before `sep` off the front of *rest. False when *rest is at its end (p == NULL). The last part is returned when
+ * no separator is left, and the call after it returns false. */
+bool str_split(struct str *rest, char sep, struct str *ret_part);
+
+/* Decimal, optional sign; no spaces, nothing after. False on overflow. */
+MUST_CHECK bool str_to_i64(struct str s, int64_t *ret);
+MUST_CHECK bool str_to_u64(struct str s, uint64_t *ret);
+/* What strtod() takes in the C locale, also "inf", "nan"; nothing before or after. Overflow gives an infinity. At most 400 bytes. */
+MUST_CHECK bool str_to_f64(struct str s, double *ret);
+/* true false yes no on off 1 0 */
+MUST_CHECK bool str_to_bool(struct str s, bool *ret);
+/* "90s" "30m" "2h" "1d" "250ms" "1.5h"; a bare number is seconds. Milliseconds. Not negative. */
+MUST_CHECK bool str_to_duration_ms(struct str s, int64_t *ret);
+/* "2GB" (10^9), "2GiB" (2^30), K M G T, bare bytes. */
+MUST_CHECK bool str_to_size(struct str s, uint64_t *ret);
+
+/* Is it well-formed UTF-8 (no overlong forms, no surrogates)? NUL is a character. */
+bool str_is_utf8(struct str s);
+/* The shortest decimal text that reads back as the same double, as JSON and Python's repr would show it ("1.0", "0.1", "1e-05" style is
+ * "1e-05"). `out` has room for 32 bytes. NaN, inf and -inf are "NaN", "Infinity", "-Infinity". Returns the length. */
+size_t str_from_f64(double value, char out[32]);
+
+/* Did-you-mean: the candidate nearest to `word` (Damerau-Levenshtein, ASCII case ignored), or NULL when none is near enough (a third of the
+ * length, at least 1). `at(ctx, i)` gives the i-th of `count` candidates; NULL entries are skipped. */
+const char *str_nearest(struct str word, size_t count, const char *(*at)(const void *ctx, size_t i), const void *ctx);
+/* The same over an array of C strings. */
+const char *str_nearest_of(struct str word, const char *const *candidates, size_t count);
+
+#endif

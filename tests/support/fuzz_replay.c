@@ -1,0 +1,129 @@
+/* Runs a fuzz target without libFuzzer: every file of the corpus, then some thousand mutations of them from a fixed seed. So a plain or
+ * sanitizer build replays what was found before and looks a little around it. */
+#include <dirent.h>
+#include <sys/stat.h>
+
+#include "base/file.h"
+#include "base/mem.h"
+#include "base/rng.h"
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+enum { MAX_SEEDS = 4096, MAX_INPUT = 1 << 20, MUTATIONS = 4000 };
+
+static struct {
+  uint8_t *p;
+  size_t n;
+} seeds[MAX_SEEDS];
+static size_t seed_count;
+
+static void add_file(const char *path) {
+  struct stat st;
+  if (seed_count == MAX_SEEDS || stat(path, &st) != 0 || !S_ISREG(st.st_mode))
+    return;
+  AUTO_BUF struct buf content = BUF_INIT(MAX_INPUT);
+  struct err err;
+  if (!file_read(path, &content, &err)) {
+    fprintf(stderr, "%s: %s\n", path, err.text);
+    exit(1);
+  }
+  /* A copy of the exact size, so that the sanitizer sees a read past the end. */
+  seeds[seed_count].n = content.n;
+  seeds[seed_count].p = mem_alloc(content.n);
+  if (!seeds[seed_count].p)
+    exit(1);
+  if (content.n)
+    memcpy(seeds[seed_count].p, content.p, content.n);
+  seed_count++;
+}
+
+static int by_name(const struct dirent **a, const struct dirent **b) {
+  return strcmp((*a)->d_name, (*b)->d_name);
+}
+
+static void add_directory(const char *path) {
+  struct dirent **entries;
+  int n = scandir(path, &entries, NULL, by_name);
+  for (int i = 0; i < n; i++) {
+    AUTO_BUF struct buf file = BUF_INIT(4096);
+    buf_printf(&file, "%s/%s", path, entries[i]->d_name);
+    add_file(buf_text(&file));
+    free(entries[i]);
+  }
+  if (n >= 0)
+    free(entries);
+}
+
+static void run_mutation(struct rng *rng) {
+  static const char *const tokens[] = {"\r\n", "\n", "\r", " ", "\"", "{", "}", "[", "]", ":", ",", "=", "-1", "0x10", "1e999", "NaN", "%", "\\", "\xff", "\xe2\x82"};
+  size_t pick = (size_t)rng_below(rng, seed_count);
+  size_t room = seeds[pick].n + 64;
+  uint8_t *work = mem_alloc(room);
+  if (!work)
+    exit(1);
+  size_t n = seeds[pick].n;
+  if (n)
+    memcpy(work, seeds[pick].p, n);
+  for (uint64_t edits = 1 + rng_below(rng, 4); edits; edits--) {
+    size_t at = n ? (size_t)rng_below(rng, n) : 0;
+    switch (rng_below(rng, 5)) {
+    case 0: /* flip */
+      if (n)
+        work[at] ^= (uint8_t)(1u << rng_below(rng, 8));
+      break;
+    case 1: /* cut */
+      n = at;
+      break;
+    case 2: /* remove one */
+      if (n) {
+        memmove(work + at, work + at + 1, n - at - 1);
+        n--;
+      }
+      break;
+    case 3: { /* insert a token */
+      const char *token = tokens[rng_below(rng, ARRAY_LEN(tokens))];
+      size_t len = strlen(token);
+      if (n + len <= room) {
+        memmove(work + at + len, work + at, n - at);
+        memcpy(work + at, token, len);
+        n += len;
+      }
+      break;
+    }
+    default: /* any byte */
+      if (n)
+        work[at] = (uint8_t)rng_below(rng, 256);
+    }
+  }
+  uint8_t *exact = mem_alloc(n);
+  if (!exact)
+    exit(1);
+  if (n)
+    memcpy(exact, work, n);
+  LLVMFuzzerTestOneInput(exact, n);
+  mem_free(exact);
+  mem_free(work);
+}
+
+int main(int argc, char **argv) {
+  for (int i = 1; i < argc; i++) {
+    struct stat st;
+    if (stat(argv[i], &st) == 0 && S_ISDIR(st.st_mode))
+      add_directory(argv[i]);
+    else
+      add_file(argv[i]);
+  }
+  if (!seed_count) {
+    fprintf(stderr, "no seeds: give the corpus directory\n");
+    return 1;
+  }
+  for (size_t i = 0; i < seed_count; i++)
+    LLVMFuzzerTestOneInput(seeds[i].p, seeds[i].n);
+  struct rng rng = rng_seeded(20260101);
+  for (int i = 0; i < MUTATIONS; i++)
+    run_mutation(&rng);
+  printf("%zu seeds and %d mutations\n", seed_count, (int)MUTATIONS);
+  for (size_t i = 0; i < seed_count; i++)
+    mem_free(seeds[i].p);
+  return 0;
+}
