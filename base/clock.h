@@ -12,9 +12,15 @@ struct clock {
 /* The machine's clocks. */
 extern const struct clock clock_system;
 
-static inline int64_t clock_wall_ms(const struct clock *clock) { return clock->wall_ms(clock); }
-static inline int64_t clock_mono_us(const struct clock *clock) { return clock->mono_us(clock); }
-static inline int64_t clock_mono_ms(const struct clock *clock) { return clock->mono_us(clock) / 1000; }
+static inline int64_t clock_wall_ms(const struct clock *clock) {
+  return clock->wall_ms(clock);
+}
+static inline int64_t clock_mono_us(const struct clock *clock) {
+  return clock->mono_us(clock);
+}
+static inline int64_t clock_mono_ms(const struct clock *clock) {
+  return clock->mono_us(clock) / 1000;
+}
 
 /* A clock that stands still until it is moved. */
 struct fake_clock {

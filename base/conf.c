@@ -72,7 +72,8 @@ static bool set_row(const struct conf_row *row, void *settings, struct arena *ar
   int64_t number;
   switch (row->type) {
   case CONF_BOOL:
-    return str_to_bool(value, field) || err_set(err, ERR_INVALID, "%s: %s must be true or false, not \"%.*s\"", where, row->name, STR_ARG(value));
+    return str_to_bool(value, field) ||
+           err_set(err, ERR_INVALID, "%s: %s must be true or false, not \"%.*s\"", where, row->name, STR_ARG(value));
   case CONF_INT:
     if (!str_to_i64(value, &number))
       return err_set(err, ERR_INVALID, "%s: %s must be a whole number, not \"%.*s\"", where, row->name, STR_ARG(value));
@@ -82,7 +83,8 @@ static bool set_row(const struct conf_row *row, void *settings, struct arena *ar
     return true;
   case CONF_DURATION:
     if (!str_to_duration_ms(value, &number))
-      return err_set(err, ERR_INVALID, "%s: %s must be a duration such as 90s, 30m, 2h or 1d, not \"%.*s\"", where, row->name, STR_ARG(value));
+      return err_set(err, ERR_INVALID, "%s: %s must be a duration such as 90s, 30m, 2h or 1d, not \"%.*s\"", where, row->name,
+                     STR_ARG(value));
     if (!in_bounds(row, number))
       return bounds_error(row, where, err);
     *(int64_t *)field = number;
@@ -175,7 +177,8 @@ bool conf_read_file(const struct conf_row *rows, size_t count, void *settings, s
   return file_read(path, &text, err) && conf_read_text(rows, count, settings, arena, path, buf_str(&text), err);
 }
 
-bool conf_read_env(const struct conf_row *rows, size_t count, void *settings, struct arena *arena, char *const *environment, struct err *err) {
+bool conf_read_env(const struct conf_row *rows, size_t count, void *settings, struct arena *arena, char *const *environment,
+                   struct err *err) {
   for (; *environment; environment++) {
     struct str entry = str_of(*environment);
     if (!str_starts(entry, STR("WINNOW_")))
@@ -219,8 +222,8 @@ void conf_print_value(const struct conf_row *row, const void *settings, struct b
 }
 
 void conf_print_help(const struct conf_row *rows, size_t count, struct buf *out) {
-  static const char *const kinds[] = {[CONF_BOOL] = "true|false", [CONF_INT] = "number", [CONF_SIZE] = "size",
-                                      [CONF_DURATION] = "duration", [CONF_TEXT] = "text", [CONF_CHOICE] = ""};
+  static const char *const kinds[] = {[CONF_BOOL] = "true|false",   [CONF_INT] = "number", [CONF_SIZE] = "size",
+                                      [CONF_DURATION] = "duration", [CONF_TEXT] = "text",  [CONF_CHOICE] = ""};
   for (size_t i = 0; i < count; i++) {
     const struct conf_row *row = &rows[i];
     buf_printf(out, "%s  (", row->name);

@@ -19,13 +19,13 @@ enum conf_type {
 struct conf_row {
   const char *name; /* kebab-case */
   enum conf_type type;
-  size_t offset;               /* of the field in the settings struct */
-  const char *default_text;    /* parsed like any other value; NULL only for CONF_TEXT */
-  int64_t min, max;            /* both 0: no bounds */
-  const char *const *choices;  /* NULL-ended, for CONF_CHOICE */
-  bool reload;                 /* takes effect on SIGHUP */
-  bool secret;                 /* never printed */
-  const char *help;            /* one line */
+  size_t offset;              /* of the field in the settings struct */
+  const char *default_text;   /* parsed like any other value; NULL only for CONF_TEXT */
+  int64_t min, max;           /* both 0: no bounds */
+  const char *const *choices; /* NULL-ended, for CONF_CHOICE */
+  bool reload;                /* takes effect on SIGHUP */
+  bool secret;                /* never printed */
+  const char *help;           /* one line */
 };
 
 /* Rows name fields of `type`. */

@@ -319,7 +319,7 @@ static const char *field_name(const void *ctx, size_t i) {
 }
 
 static const char *const type_words[] = {
-    [JSON_F_STR] = "a string",      [JSON_F_I64] = "a whole number", [JSON_F_F64] = "a number",   [JSON_F_BOOL] = "true or false",
+    [JSON_F_STR] = "a string",     [JSON_F_I64] = "a whole number", [JSON_F_F64] = "a number",  [JSON_F_BOOL] = "true or false",
     [JSON_F_OBJECT] = "an object", [JSON_F_ARRAY] = "an array",     [JSON_F_ANY] = "any value",
 };
 

@@ -57,7 +57,8 @@ void json_quote(struct buf *out, struct str text);
 void json_cleanup(json_t **json);
 #define AUTO_JSON CLEANUP(json_cleanup)
 
-/* Whole text, one value, UTF-8, no duplicate keys, depth at most 64, no NUL in strings. Errors carry line and column. The caller owns the result. */
+/* Whole text, one value, UTF-8, no duplicate keys, depth at most 64, no NUL in strings. Errors carry line and column. The caller owns the
+ * result. */
 MUST_CHECK bool json_read(struct str text, json_t **ret, struct err *err);
 struct str json_str(const json_t *string); /* STR_NONE when it is no string */
 
@@ -78,9 +79,9 @@ struct json_field {
   enum json_type type;
   size_t offset;
   bool required;
-  bool nullable;       /* null is the same as absent; else null is an error */
-  int64_t min, max;    /* numbers: bounds; strings: bytes; arrays: items. Both 0: none */
-  size_t present_at;   /* offset of a bool that says "was given"; 0: none (so never put that bool first) */
+  bool nullable;     /* null is the same as absent; else null is an error */
+  int64_t min, max;  /* numbers: bounds; strings: bytes; arrays: items. Both 0: none */
+  size_t present_at; /* offset of a bool that says "was given"; 0: none (so never put that bool first) */
 };
 
 MUST_CHECK bool json_decode(const json_t *object, const struct json_field *fields, size_t count, const char *path, void *ret_struct,

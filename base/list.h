@@ -65,8 +65,8 @@ static inline struct list_node *list_pop_front(struct list *list) {
 }
 
 /* The body may remove the current node. */
-#define LIST_EACH(list_ptr, node)                                                                                      \
-  for (struct list_node *node = (list_ptr)->first, *node##_next = node ? node->next : NULL; node;                      \
+#define LIST_EACH(list_ptr, node)                                                                 \
+  for (struct list_node *node = (list_ptr)->first, *node##_next = node ? node->next : NULL; node; \
        node = node##_next, node##_next = node ? node->next : NULL)
 
 #define LIST_ENTRY(node, type, member) CONTAINER_OF(node, type, member)

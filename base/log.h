@@ -24,10 +24,10 @@ MUST_CHECK bool log_level_parse(struct str text, enum log_level *ret);
 
 /* `area` is the folder or part ("web", "storage"). `ctx` may be NULL. Control characters of the message are escaped. */
 void log_write(enum log_level level, const char *area, const struct log_ctx *ctx, const char *format, ...) PRINTF_LIKE(4, 5);
-#define log_debug(area, ctx, ...)                                                                                      \
-  do {                                                                                                                 \
-    if (log_wants(LOG_DEBUG))                                                                                          \
-      log_write(LOG_DEBUG, area, ctx, __VA_ARGS__);                                                                    \
+#define log_debug(area, ctx, ...)                   \
+  do {                                              \
+    if (log_wants(LOG_DEBUG))                       \
+      log_write(LOG_DEBUG, area, ctx, __VA_ARGS__); \
   } while (0)
 #define log_info(area, ctx, ...) log_write(LOG_INFO, area, ctx, __VA_ARGS__)
 #define log_warn(area, ctx, ...) log_write(LOG_WARN, area, ctx, __VA_ARGS__)

@@ -25,7 +25,8 @@ struct event_base *loop_base(struct loop *loop);
 /* Monotonic milliseconds, read once a turn. */
 int64_t loop_now_ms(const struct loop *loop);
 
-/* Runs once, at the end of this turn (or of the next when called from a hook). The item is owned by the caller, who may cancel it. Zero-initialise. */
+/* Runs once, at the end of this turn (or of the next when called from a hook). The item is owned by the caller, who may cancel it.
+ * Zero-initialise. */
 struct loop_defer {
   loop_fn *fn;
   void *ctx;

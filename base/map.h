@@ -19,7 +19,8 @@ void map_release(struct map *map);
 
 /* NULL when absent. */
 void *map_get(const struct map *map, struct str key);
-/* Replaces; *ret_old (may be NULL) gets what was there before. False at the ceiling or without memory, and nothing is changed. `value` is not NULL. */
+/* Replaces; *ret_old (may be NULL) gets what was there before. False at the ceiling or without memory, and nothing is changed. `value` is
+ * not NULL. */
 MUST_CHECK bool map_put(struct map *map, struct str key, void *value, void **ret_old);
 /* Returns what was there, or NULL. */
 void *map_remove(struct map *map, struct str key);

@@ -174,7 +174,7 @@ static bool with_unit(struct str s, const struct unit *units, size_t count, doub
 }
 
 bool str_to_duration_ms(struct str s, int64_t *ret) {
-  static const struct unit units[] = {{"", 1e3},   {"s", 1e3},   {"sec", 1e3},  {"ms", 1},       {"m", 6e4},
+  static const struct unit units[] = {{"", 1e3},    {"s", 1e3},   {"sec", 1e3},  {"ms", 1},        {"m", 6e4},
                                       {"min", 6e4}, {"h", 3.6e6}, {"d", 8.64e7}, {"w", 7 * 8.64e7}};
   double value;
   if (!with_unit(s, units, ARRAY_LEN(units), 9e15, &value))
@@ -184,10 +184,20 @@ bool str_to_duration_ms(struct str s, int64_t *ret) {
 }
 
 bool str_to_size(struct str s, uint64_t *ret) {
-  static const struct unit units[] = {
-      {"", 1},     {"B", 1},     {"KB", 1e3},        {"MB", 1e6},           {"GB", 1e9},                  {"TB", 1e12},
-      {"K", 1024}, {"KiB", 1024}, {"M", 1024.0 * 1024}, {"MiB", 1024.0 * 1024}, {"G", 1024.0 * 1024 * 1024}, {"GiB", 1024.0 * 1024 * 1024},
-      {"T", 1024.0 * 1024 * 1024 * 1024}, {"TiB", 1024.0 * 1024 * 1024 * 1024}};
+  static const struct unit units[] = {{"", 1},
+                                      {"B", 1},
+                                      {"KB", 1e3},
+                                      {"MB", 1e6},
+                                      {"GB", 1e9},
+                                      {"TB", 1e12},
+                                      {"K", 1024},
+                                      {"KiB", 1024},
+                                      {"M", 1024.0 * 1024},
+                                      {"MiB", 1024.0 * 1024},
+                                      {"G", 1024.0 * 1024 * 1024},
+                                      {"GiB", 1024.0 * 1024 * 1024},
+                                      {"T", 1024.0 * 1024 * 1024 * 1024},
+                                      {"TiB", 1024.0 * 1024 * 1024 * 1024}};
   uint64_t whole;
   if (str_to_u64(s, &whole))
     return *ret = whole, true;

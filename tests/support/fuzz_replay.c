@@ -9,7 +9,7 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
-enum { MAX_SEEDS = 4096, MAX_INPUT = 1 << 20, MUTATIONS = 4000 };
+enum { MAX_SEEDS = 4096, INPUT_MAX_BYTES = 1 << 20, MUTATIONS = 4000 };
 
 static struct {
   uint8_t *p;
@@ -21,7 +21,7 @@ static void add_file(const char *path) {
   struct stat st;
   if (seed_count == MAX_SEEDS || stat(path, &st) != 0 || !S_ISREG(st.st_mode))
     return;
-  AUTO_BUF struct buf content = BUF_INIT(MAX_INPUT);
+  AUTO_BUF struct buf content = BUF_INIT(INPUT_MAX_BYTES);
   struct err err;
   if (!file_read(path, &content, &err)) {
     fprintf(stderr, "%s: %s\n", path, err.text);
@@ -55,7 +55,8 @@ static void add_directory(const char *path) {
 }
 
 static void run_mutation(struct rng *rng) {
-  static const char *const tokens[] = {"\r\n", "\n", "\r", " ", "\"", "{", "}", "[", "]", ":", ",", "=", "-1", "0x10", "1e999", "NaN", "%", "\\", "\xff", "\xe2\x82"};
+  static const char *const tokens[] = {"\r\n", "\n", "\r", " ",    "\"",    "{",   "}", "[",  "]",    ":",
+                                       ",",    "=",  "-1", "0x10", "1e999", "NaN", "%", "\\", "\xff", "\xe2\x82"};
   size_t pick = (size_t)rng_below(rng, seed_count);
   size_t room = seeds[pick].n + 64;
   uint8_t *work = mem_alloc(room);
