@@ -13,6 +13,10 @@
 #include <time.h>
 #include <unistd.h>
 
+#undef strcpy
+#undef strcat
+#undef strncpy
+#undef strncat
 #pragma GCC poison strcpy strcat strncpy strncat sprintf vsprintf gets strtok
 #pragma GCC poison atoi atol atoll atof sscanf
 #pragma GCC poison localtime gmtime ctime asctime

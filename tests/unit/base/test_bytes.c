@@ -8,11 +8,9 @@
 #include "base/mem.h"
 #include "base/rng.h"
 #include "base/str.h"
+#include "tests/support/test.h"
 
-#include <cmocka.h>
 #include <math.h>
-#include <setjmp.h>
-#include <stdarg.h>
 
 static void numbers_consume_everything_or_fail(void **state UNUSED) {
   static const struct {

@@ -3,11 +3,9 @@
 #include "base/conf.h"
 #include "base/json.h"
 #include "base/mem.h"
+#include "tests/support/test.h"
 
-#include <cmocka.h>
 #include <math.h>
-#include <setjmp.h>
-#include <stdarg.h>
 
 struct settings {
   bool tls;

@@ -4,13 +4,11 @@
 #include "base/mem.h"
 #include "base/work.h"
 #include "tests/support/temp_dir.h"
+#include "tests/support/test.h"
 
-#include <cmocka.h>
 #include <fcntl.h>
 #include <pthread.h>
-#include <setjmp.h>
 #include <signal.h>
-#include <stdarg.h>
 #include <sys/stat.h>
 
 struct scene {
