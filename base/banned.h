@@ -13,6 +13,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#undef sprintf
+#undef vsprintf
 #undef strcpy
 #undef strcat
 #undef strncpy
