@@ -77,35 +77,35 @@ enum pg_outcome {
 };
 const char *pg_outcome_name(enum pg_outcome outcome);
 
-struct pg_result;
-typedef void pg_done_fn(void *ctx, const struct pg_result *result);
+struct pg_reply;
+typedef void pg_done_fn(void *ctx, const struct pg_reply *reply);
 
-enum pg_outcome pg_outcome(const struct pg_result *result);
+enum pg_outcome pg_outcome(const struct pg_reply *reply);
 /* What to tell when the outcome is not PG_DONE (then code is ERR_NONE). 23505 is ERR_EXISTS, 53100 ERR_NO_SPACE, ... */
-const struct err *pg_err(const struct pg_result *result);
+const struct err *pg_err(const struct pg_reply *reply);
 /* True when PG_DONE; else copies the error. */
-MUST_CHECK bool pg_ok(const struct pg_result *result, struct err *err);
+MUST_CHECK bool pg_ok(const struct pg_reply *reply, struct err *err);
 /* "23505" when the server rejected it, else "". */
-const char *pg_sqlstate(const struct pg_result *result);
+const char *pg_sqlstate(const struct pg_reply *reply);
 /* The name of the constraint that refused it, or "". */
-const char *pg_constraint(const struct pg_result *result);
-size_t pg_rows(const struct pg_result *result);
+const char *pg_constraint(const struct pg_reply *reply);
+size_t pg_rows(const struct pg_reply *reply);
 /* Rows written (or returned). */
-int64_t pg_affected(const struct pg_result *result);
+int64_t pg_affected(const struct pg_reply *reply);
 /* Of a batch: the result of its i-th statement; only when PG_DONE. */
-const struct pg_result *pg_nth(const struct pg_result *result, size_t i);
+const struct pg_reply *pg_nth(const struct pg_reply *reply, size_t i);
 
 /* Columns. The shape was checked when the result came; reading a column as another type than declared ends the program.
  * A null reads as false, 0, NAN, STR_NONE, the zero id, INT64_MIN. */
-bool pg_is_null(const struct pg_result *result, size_t row, size_t column);
-bool pg_bool(const struct pg_result *result, size_t row, size_t column);
-int64_t pg_int(const struct pg_result *result, size_t row, size_t column); /* int2, int4, int8 */
-double pg_float8(const struct pg_result *result, size_t row, size_t column);
-struct str pg_text(const struct pg_result *result, size_t row, size_t column); /* NUL-ended as well */
-struct str pg_bytea(const struct pg_result *result, size_t row, size_t column);
-struct str pg_jsonb(const struct pg_result *result, size_t row, size_t column);
-struct id pg_uuid(const struct pg_result *result, size_t row, size_t column);
-int64_t pg_time(const struct pg_result *result, size_t row, size_t column); /* timestamptz, ms; the infinities as in pg_put_time() */
+bool pg_is_null(const struct pg_reply *reply, size_t row, size_t column);
+bool pg_bool(const struct pg_reply *reply, size_t row, size_t column);
+int64_t pg_int(const struct pg_reply *reply, size_t row, size_t column); /* int2, int4, int8 */
+double pg_float8(const struct pg_reply *reply, size_t row, size_t column);
+struct str pg_text(const struct pg_reply *reply, size_t row, size_t column); /* NUL-ended as well */
+struct str pg_bytea(const struct pg_reply *reply, size_t row, size_t column);
+struct str pg_jsonb(const struct pg_reply *reply, size_t row, size_t column);
+struct id pg_uuid(const struct pg_reply *reply, size_t row, size_t column);
+int64_t pg_time(const struct pg_reply *reply, size_t row, size_t column); /* timestamptz, ms; the infinities as in pg_put_time() */
 
 /* An array column, one item after the other: while (pg_array_next(&a)) ... pg_item_text(&a) ... */
 struct pg_array {
@@ -115,7 +115,7 @@ struct pg_array {
   const char *item; /* the current one; NULL is null */
   size_t item_size;
 };
-struct pg_array pg_array(const struct pg_result *result, size_t row, size_t column); /* a null is an empty array */
+struct pg_array pg_array(const struct pg_reply *reply, size_t row, size_t column); /* a null is an empty array */
 bool pg_array_next(struct pg_array *array);
 bool pg_item_is_null(const struct pg_array *array);
 bool pg_item_bool(const struct pg_array *array);
@@ -152,7 +152,7 @@ MUST_CHECK bool pg_run_batch(struct pg_pool *pool, struct pg_batch *batch, int64
 
 /* Rows of a large read as they come, one a call, on a session. After `on_row`s comes one `done`. */
 struct pg_stream;
-typedef void pg_row_fn(void *ctx, const struct pg_result *row); /* pg_rows() is 1 */
+typedef void pg_row_fn(void *ctx, const struct pg_reply *row); /* pg_rows() is 1 */
 /* Takes the arguments in any case. NULL on failure. The stream is gone when `done` returns. timeout_ms bounds the whole read. */
 MUST_CHECK struct pg_stream *pg_stream_open(struct pg_pool *pool, struct pg_args *args, int64_t timeout_ms, pg_row_fn *on_row,
                                             pg_done_fn *done, void *ctx, struct err *err);
@@ -167,7 +167,7 @@ void pg_stream_cancel(struct pg_stream *stream);
 /* Holds a session from `ready` to the end. `ready` says whether it has begun; when not, the transaction is gone.
  * When its deadline passes it is rolled back and every further call answers PG_CANCELLED. */
 struct pg_tx;
-typedef void pg_tx_ready_fn(void *ctx, struct pg_tx *tx, const struct pg_result *result); /* tx is NULL when it could not begin */
+typedef void pg_tx_ready_fn(void *ctx, struct pg_tx *tx, const struct pg_reply *reply); /* tx is NULL when it could not begin */
 MUST_CHECK bool pg_tx_begin(struct pg_pool *pool, int64_t timeout_ms, pg_tx_ready_fn *ready, void *ctx, struct err *err);
 /* Takes the arguments in any case. Several may be issued without waiting; they run in order. After one failed the rest fail, and so does the
  * commit. */

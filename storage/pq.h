@@ -1,7 +1,11 @@
-/* libpq without the calls that wait for the server. Blocking libpq is for the few that run before or beside the loop (migrations):
- * they say `#define WINNOW_ALLOW_BLOCKING_PQ` with the reason. Everyone else uses pg.h. */
+/* libpq without the calls that wait for the server; include it first. Blocking libpq is for the few that run before or beside the loop
+ * (migrations): they say `#define WINNOW_ALLOW_BLOCKING_PQ` with the reason. Everyone else uses pg.h. */
 #ifndef WINNOW_STORAGE_PQ_H
 #define WINNOW_STORAGE_PQ_H
+
+#ifdef WINNOW_BASE_BANNED_H
+#error "storage/pq.h comes before what includes base/base.h: libpq's header has macros that name banned functions"
+#endif
 
 #include <libpq-fe.h>
 
