@@ -26,7 +26,7 @@ struct database {
   struct err migrate_err; /* of the last try */
   struct migrate_report report;
   struct loop_timer *retry, *patience; /* patience: with statements in flight at the stop */
-  struct loop_defer step; /* of the stop */
+  struct loop_defer step;              /* of the stop */
   loop_fn *stopped;
   void *stopped_ctx;
   char kind[128];
