@@ -24,7 +24,7 @@ enum exit_code exit_code_of(enum err_code code) {
     return EXIT_NOT_FOUND;
   case ERR_CONFLICT:
   case ERR_EXISTS:
-  case ERR_STATE:
+  case ERR_WRONG_STATE:
   case ERR_FENCED:
   case ERR_PRECONDITION:
     return EXIT_CONFLICT;
