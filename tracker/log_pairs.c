@@ -86,14 +86,11 @@ static size_t shorten(const struct log_parse *p, size_t from, size_t to) {
 
 /* The words of tokens [from, to) as one name with single blanks. Empty when there is none. */
 static struct str make_name(struct log_parse *p, size_t from, size_t to) {
-  bool crosses = false;
-  for (size_t i = from; i < to; i++)
-    crosses |= (p->tokens[i].flags & LOG_T_USED) != 0;
   while (from < to && !starts_name(p, from))
     from++;
   from = shorten(p, from, to);
   while (to > from && (!is_part_of_name(p, to - 1) || (p->tokens[to - 1].type == LOG_T_MARK && strchr(".-*>#", p->tokens[to - 1].mark)) ||
-                       (crosses && p->tokens[to - 1].type == LOG_T_WORD && log_word(token_text(p, to - 1)) & LOG_WORD_FILLER)))
+                       (p->tokens[to - 1].type == LOG_T_WORD && log_word(token_text(p, to - 1)) & LOG_WORD_FILLER)))
     to--;
   if (from == to)
     return STR("");
@@ -323,6 +320,8 @@ static void take_reading(struct scan *s, struct str name, const struct reading *
   raw->bare = bare;
   if (r->measure)
     raw->kind = LOG_KEY_CLOCK;
+  if (raw->integer && (r->values[0] == 16 || r->values[0] == 32 || r->values[0] == 64) && str_ends(name, STR("precision")))
+    raw->kind = LOG_KEY_SETTING;
   enum log_key_kind kind = raw->kind;
   inherit_section(s->p, name, kind);
   if (r->count < 2)
@@ -336,8 +335,9 @@ static void take_reading(struct scan *s, struct str name, const struct reading *
 
 /* Does (...) or [...] hold names with numbers? */
 static bool holds_pairs(const struct log_parse *p, size_t open, size_t close) {
-  for (size_t i = open + 1; i + 1 < close; i++)
-    if ((token_is(p, i, '=') || token_is(p, i, ':')) && token_is_number(p, i + 1))
+  bool round = token_is(p, open, '(');
+  for (size_t i = open + 1; i < close; i++)
+    if (token_is_number(p, i) && i > open + 1 && (!round || token_is(p, i - 1, '=') || token_is(p, i - 1, ':')))
       return true;
   return false;
 }
@@ -368,7 +368,7 @@ static void group(struct scan *s) {
     }
     return;
   }
-  if (tight && round && holds_settings(p, s->at, close)) {
+  if ((tight && round && holds_settings(p, s->at, close)) || token_is(p, s->at + 1, '*')) { /* "(* 1 = 0.09 loss)" repeats */
     next_segment(s, close + 1);
     s->at = close;
   } else if (holds_pairs(p, s->at, close)) {
@@ -489,6 +489,15 @@ static bool bare_value(struct scan *s) {
                 (p->tokens[s->segment - 1].type == LOG_T_MARK && strchr("|,;-:", p->tokens[s->segment - 1].mark)) ||
                 p->tokens[s->segment - 1].flags & LOG_T_USED;
   bool says = str_is(last, "is");
+  /* "iter 1 act 1.2 pre 1.1 f 1.9": one word, one number, and so on */
+  size_t words = 0;
+  for (size_t k = s->segment; k < i; k++)
+    words += p->tokens[k].type == LOG_T_WORD;
+  bool in_row = words == 1 && !place_is_none(&p->own) && (starts || token_is_number(p, s->segment - 1));
+  if (in_row && token_is_word(p, r.end) && !(log_word(token_text(p, r.end)) & (LOG_WORD_FILLER | LOG_WORD_LIMIT)))
+    starts = ends = true;
+  else if (in_row && token_is(p, r.end, '|'))
+    starts = ends = true;
   if (key.kind == LOG_KEY_METRIC) {
     bool last_is_metric = log_classify(p, last).kind == LOG_KEY_METRIC || says || !last.n;
     if (r.integer && !ends && !r.percent)
@@ -498,17 +507,12 @@ static bool bare_value(struct scan *s) {
   } else if (key.kind == LOG_KEY_SECTION) {
     if ((r.integer && !r.percent) || place_is_none(&p->own))
       return false;
-  } else if (key.kind == LOG_KEY_UNKNOWN || key.kind == LOG_KEY_SCHEDULE) {
-    if (s->segment == p->first)
-      return false;
-    size_t words = 0;
-    for (size_t k = s->segment; k < i; k++)
-      words += p->tokens[k].type == LOG_T_WORD;
-    bool divided = token_is(p, s->segment - 1, '|') && (r.end >= p->tokens_n || token_is(p, r.end, '|'));
-    if (!starts || !ends || words > 2 || (r.integer && !divided))
-      return false;
-  } else if (!(starts && ends)) {
+  } else if (!starts || !ends) {
     return false;
+  } else if (key.kind == LOG_KEY_UNKNOWN || key.kind == LOG_KEY_SCHEDULE) {
+    bool divided = s->segment > p->first && token_is(p, s->segment - 1, '|') && (r.end >= p->tokens_n || token_is(p, r.end, '|'));
+    if (words > 2 || (r.integer && !divided) || s->segment == p->first)
+      return false;
   }
   take_reading(s, name, &r, true);
   s->at = r.end - 1;
@@ -538,6 +542,9 @@ static bool reversed_value(struct scan *s) {
   struct raw *raw = add_pair(s, name, p->tokens[i].value, p->tokens[i].flags & LOG_T_PERCENT, "");
   if (raw)
     raw->bare = true;
+  if (raw && i >= p->first + 3 && name.n > 4 && strncasecmp(name.p, "avg ", 4) == 0 && token_is(p, i - 1, ',') && token_is_number(p, i - 2) &&
+      p->tokens[i - 3].flags & LOG_T_USED) /* "1: 736.2, 730.1 avg loss": the current one has no name of its own */
+    add_pair(s, str_slice(name, 4, name.n), p->tokens[i - 2].value, false, "");
   s->at = end - 1;
   s->segment = end;
   return true;

@@ -184,7 +184,7 @@ static struct series *name_series(struct log_parse *p, const struct raw *raw, en
   if (!key.n)
     return NULL;
   struct series *s = find_series(p, key);
-  if (s && s->hash && s->level != level) {
+  if (s && s->hash && s->level != level && raw->kind != LOG_KEY_SCHEDULE) {
     key = concat(p, key, str_of(level_names[level]), STR(""));
     s = key.n ? find_series(p, key) : NULL;
   }
@@ -262,7 +262,7 @@ static void carry_place(struct log_parse *p, bool has_points) {
     carried->epoch = own->epoch;
   }
   if (!isnan(own->step)) {
-    if (own->step != carried->step && isnan(own->batch_total) && !p->section_strong)
+    if (isnan(own->batch_total) && !p->section_strong)
       p->section_n = 0;
     carried->step = own->step;
   }
@@ -287,8 +287,10 @@ static void find_evaluation(struct log_parse *p, bool metrics) {
 static void note_style(struct log_parse *p) {
   if (p->style_n || p->first >= p->tokens_n)
     return;
-  size_t words = 0;
-  for (size_t i = p->first; i < p->tokens_n && words < 2 && p->tokens[i].type == LOG_T_WORD; i++, words++) {
+  bool telling = false;
+  for (size_t i = p->first; i < p->first + 2 && token_is_word(p, i); i++)
+    telling |= p->tokens[i].flags & LOG_T_USED || log_is_section(token_text(p, i));
+  for (size_t i = p->first; telling && i < p->first + 2 && token_is_word(p, i); i++) {
     struct str word = token_text(p, i);
     if (p->style_n + word.n + 1 > STYLE_MAX)
       break;

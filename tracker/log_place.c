@@ -52,11 +52,19 @@ static bool is_logger_group(struct log_parse *p, size_t from, size_t to) {
         return false;
     } else if (i == from) {
       words_only = false;
-    } else if (!(t->type == LOG_T_MARK && strchr("-.@:", t->mark))) {
+    } else if (!(t->type == LOG_T_MARK && strchr("-.@:/", t->mark)) && !(t->type == LOG_T_NUMBER && !(t->flags & LOG_T_SPACE))) {
       words_only = false;
     }
   }
-  return words_only && to - from <= 4;
+  return words_only && to - from <= 5;
+}
+
+/* "(pid=123)", "(RayTrainWorker pid=1234, ip=10.0.0.1)" */
+static bool holds_pid(const struct log_parse *p, size_t from, size_t to) {
+  for (size_t i = from; i < to; i++)
+    if (token_is_word(p, i) && str_is(token_text(p, i), "pid"))
+      return true;
+  return false;
 }
 
 /* "__main__:train:42 -", "root -", "module.name:" between the level and the message. Returns where it ends, or i. */
@@ -92,7 +100,7 @@ static size_t skip_glog(const struct log_parse *p, size_t i) {
 
 void log_skip_prefix(struct log_parse *p) {
   size_t i = skip_glog(p, 0);
-  bool stamped = i > 0;
+  bool stamped = i > 0, named = false;
   for (unsigned parts = 0; parts < 10 && i < p->tokens_n; parts++) {
     const struct log_token *t = &p->tokens[i];
     size_t close;
@@ -121,14 +129,18 @@ void log_skip_prefix(struct log_parse *p) {
       i = close + 1 + (token_is(p, close + 1, ':') && close + 2 < p->tokens_n);
       stamped = true;
     } else if (token_is(p, i, '(') && token_is_word(p, i + 1) && (close = find_mark(p, i, 12, ')')) != SIZE_MAX &&
-               is_logger_group(p, i + 1, close) && token_is(p, i + 2, '=')) { /* (pid=123) */
+               (stamped || holds_pid(p, i + 1, close))) { /* (pid=123), (trainer:284) */
       i = close + 1;
+    } else if (token_is(p, i, '[') && token_is_int(p, i + 1) && token_is(p, i + 2, ',') && token_is_int(p, i + 3) &&
+               token_is(p, i + 4, ']') && token_is(p, i + 5, '<') && token_is(p, i + 7, '>')) { /* [1,0]<stdout>: of mpirun */
+      i += 8 + token_is(p, i + 8, ':');
     } else if (i == 0 && token_is_word(p, 0) && token_is(p, 1, ':') && str_is(token_text(p, 0), "wandb")) {
       i = 2;
     } else if (stamped && (token_is(p, i, '-') || token_is(p, i, '|')) && i + 1 < p->tokens_n && i > 0) {
       i++;
-    } else if (stamped && skip_logger_name(p, i) > i) {
+    } else if (stamped && !named && skip_logger_name(p, i) > i) {
       i = skip_logger_name(p, i);
+      named = true;
     } else {
       break;
     }
@@ -314,6 +326,11 @@ static size_t sectioned_place(struct log_parse *p, size_t i) {
       return i;
     p->own.epoch = p->tokens[i].value;
     use(p, i, i + 1);
+    for (size_t j = i + 1; j < p->tokens_n && j < i + 8; j++) { /* 1epoch:train:101-200batch */
+      struct str last = str_n(p->text.p + p->tokens[j].end, p->tokens[j].unit_end - p->tokens[j].end);
+      if (p->tokens[j].flags & LOG_T_UNIT && str_is(last, "batch"))
+        set_batch(p, p->tokens[j].value, NAN);
+    }
     return i + 1;
   }
   if (is_fraction(p, i) && token_is(p, i + 3, '(') && token_is_word(p, i + 4) && token_is(p, i + 5, ')')) {
@@ -367,6 +384,7 @@ static size_t counter(struct log_parse *p, size_t i) {
   if (!counts)
     return 0;
   set_batch(p, p->tokens[i].value, p->tokens[i + 2].value);
+  p->complete_bar = !bracketed && p->own.batch == p->own.batch_total && p->own.batch == p->tokens[i].value;
   bool word = end < p->tokens_n && p->tokens[end].type == LOG_T_WORD;
   use(p, bracketed ? i - 1 : i, end + (bracketed || word));
   return end;
@@ -402,5 +420,4 @@ void log_find_place(struct log_parse *p) {
       i = end - 1;
   }
   settle_step_of(p);
-  p->complete_bar = !isnan(p->own.batch) && p->own.batch == p->own.batch_total;
 }

@@ -414,6 +414,9 @@ static bool try_row(struct log_parse *p, struct table *t, struct str line, size_
     n = split_blanks(line, from, 1, cells);
   if (n < 2)
     return false;
+  for (size_t i = 0; i < n; i++)
+    if (str_is(cells[i].text, "=") || str_is(cells[i].text, ":"))
+      return false;
   bool index_like = t->by == BY_BLANKS && n == (size_t)t->count + 1 && value_columns(t, 0) && !has_place_column(t);
   if (!index_like && numeric_row(p, t, cells, n))
     return true;

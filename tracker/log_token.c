@@ -115,10 +115,17 @@ static size_t scan_opaque(struct str s, size_t number_n, char before) {
   bool two = i + 2 < s.n && is(s.p[i + 1], DIGIT) && is(s.p[i + 2], DIGIT);
   bool time = c == ':' && two && number_n <= 4 && !memchr(s.p, '.', number_n);
   bool date = (c == '-' || c == '/') && two && number_n == 4 && i + 3 < s.n && s.p[i + 3] == c;
+  bool us_date = c == '/' && number_n <= 2 && i + 1 < s.n && is(s.p[i + 1], DIGIT);
+  if (us_date) { /* 11/21/2021 */
+    size_t j = i + 1;
+    while (j < s.n && j < i + 3 && is(s.p[j], DIGIT))
+      j++;
+    us_date = j + 1 < s.n && s.p[j] == '/' && is(s.p[j + 1], DIGIT);
+  }
   bool version = c == '.' && i + 1 < s.n && is(s.p[i + 1], DIGIT);
   bool thousands = c == ',' && before != '[' && before != ',' && number_n <= 3 && two && i + 3 < s.n && is(s.p[i + 3], DIGIT) &&
                    (i + 4 >= s.n || (!is(s.p[i + 4], DIGIT) && s.p[i + 4] != ' ')) && !memchr(s.p, '.', number_n);
-  if (!time && !date && !version && !thousands)
+  if (!time && !date && !us_date && !version && !thousands)
     return 0;
   while (i < s.n && (is(s.p[i], DIGIT) || (strchr(":.,-/TZ+", s.p[i]) && i + 1 < s.n && is(s.p[i + 1], DIGIT)) || s.p[i] == 'Z'))
     i++;

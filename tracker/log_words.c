@@ -486,7 +486,6 @@ static const struct row words[] = {
     {"rouge", METRIC},
     {"rougel", METRIC},
     {"round", STEP},
-    {"row", SETTING},
     {"rows", SETTING | UNIT},
     {"rsq", METRIC},
     {"rsquared", METRIC},
@@ -670,16 +669,21 @@ static const struct {
 } names[] = {
     {"#", LOG_KEY_STEP},
     {"batch_cost", LOG_KEY_CLOCK},
+    {"current_function_value", LOG_KEY_METRIC},
+    {"data", LOG_KEY_CLOCK},
     {"data_cost", LOG_KEY_CLOCK},
     {"e", LOG_KEY_EPOCH},
     {"env_step", LOG_KEY_STEP},
     {"eval_steps", LOG_KEY_SETTING},
+    {"example_counter", LOG_KEY_STEP},
+    {"function_value", LOG_KEY_METRIC},
     {"global_steps", LOG_KEY_STEP},
     {"it", LOG_KEY_STEP},
     {"iterations", LOG_KEY_STEP},
     {"learning_curve", LOG_KEY_UNKNOWN},
     {"loss_scale", LOG_KEY_SETTING},
     {"lr", LOG_KEY_SCHEDULE},
+    {"machine_precision", LOG_KEY_SETTING},
     {"max_grad_norm", LOG_KEY_SETTING},
     {"max_mem", LOG_KEY_CLOCK},
     {"n_updates", LOG_KEY_STEP},
@@ -816,6 +820,8 @@ struct log_key log_key_classify(struct str name) {
     key.kind = LOG_KEY_CLOCK;
   else if (places && places + qualifiers == words_n)
     key.kind = all & EPOCH ? LOG_KEY_EPOCH : all & STEP ? LOG_KEY_STEP : LOG_KEY_BATCH;
+  else if (places && all & LIMIT && !(all & METRIC)) /* best_epoch, max steps */
+    key.kind = LOG_KEY_SETTING;
   else if (sections == words_n)
     key.kind = LOG_KEY_SECTION;
   else if (all & CLOCK)
