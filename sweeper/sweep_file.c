@@ -349,7 +349,8 @@ static void check_method(struct check *c) {
     if (s->sampler.type == SAMPLER_AUTO && !s->has_metric)
       s->method = METHOD_RANDOM;
     s->has_method = true;
-  } else if (s->sampler.type == SAMPLER_AUTO) {
+  }
+  if (s->sampler.type == SAMPLER_AUTO) {
     s->sampler.type = s->method == METHOD_GRID ? SAMPLER_GRID : s->method == METHOD_RANDOM ? SAMPLER_RANDOM : SAMPLER_AUTO;
   } else if (s->method != method_of(s->sampler.type)) {
     CHECK_ERROR(c, "sampler", NULL, "method %s and sampler %s do not go together", methods[s->method], samplers[s->sampler.type]);
