@@ -60,7 +60,7 @@ static void drawing(void **state) {
   (void)state;
   AUTO_BUF struct buf out = BUF_INIT(16 * KIB);
   fsm_mermaid(&sweep_fsm, &out);
-  assert_true(strncmp(buf_text(&out), "stateDiagram-v2\n  [*] --> RUNNING\n  RUNNING --> PAUSED: pause\n", 66) == 0);
+  assert_true(str_starts(buf_str(&out), STR("stateDiagram-v2\n  [*] --> RUNNING\n  RUNNING --> PAUSED: pause\n")));
   assert_non_null(strstr(buf_text(&out), "  FAILED --> [*]\n"));
 }
 
