@@ -162,6 +162,10 @@ static void azure_parameter(struct import *im, const struct ynode *item, const c
     const struct ynode *node = ynode_get(item, "upper");
     if (!import_int(im, node, path, &upper))
       return;
+    if (upper < 1) {
+      spec_problem_add(im->errors, node, path, NULL, "%s: upper must be above 0", path);
+      return;
+    }
     import_put_int(im, out, "min", node, 0);
     import_put_int(im, out, "max", node, upper - 1);
     return;

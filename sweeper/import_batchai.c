@@ -47,9 +47,7 @@ static struct ynode *spaced(struct import *im, const struct numeric *n) {
     snprintf(text, sizeof text, "%.12g", value);
     if (!str_to_f64(str_of(text), &value))
       continue;
-    import_add(im, list,
-               n->whole ? ynode_new_int(im->arena, n->start_node, (int64_t)round(value))
-                        : ynode_new_number(im->arena, n->start_node, value));
+    import_add(im, list, n->whole ? import_whole(im, n->start_node, value) : ynode_new_number(im->arena, n->start_node, value));
   }
   return list;
 }
@@ -68,8 +66,8 @@ static void numeric(struct import *im, const struct ynode *item, const char *pat
   if (n.log || !n.whole)
     import_put_text(im, out, "distribution", item, n.log ? (n.whole ? "q_log_uniform_values" : "log_uniform_values") : "uniform");
   if (n.whole && !n.log) {
-    import_put_int(im, out, "min", n.start_node, (int64_t)ceil(n.start));
-    import_put_int(im, out, "max", n.end_node, (int64_t)floor(n.end));
+    import_put(im, out, "min", import_whole(im, n.start_node, ceil(n.start)));
+    import_put(im, out, "max", import_whole(im, n.end_node, floor(n.end)));
   } else {
     import_put_number(im, out, "min", n.start_node, n.start);
     import_put_number(im, out, "max", n.end_node, n.end);

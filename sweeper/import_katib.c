@@ -171,8 +171,8 @@ static void katib_range(struct import *im, const struct ynode *space, struct yno
   else if (log || !whole)
     import_put_text(im, out, "distribution", space, log ? "log_uniform_values" : "uniform");
   if (whole) {
-    import_put_int(im, out, "min", low, (int64_t)ceil(min));
-    import_put_int(im, out, "max", high, (int64_t)floor(max));
+    import_put(im, out, "min", import_whole(im, low, ceil(min)));
+    import_put(im, out, "max", import_whole(im, high, floor(max)));
   } else {
     import_put_number(im, out, "min", low, min);
     import_put_number(im, out, "max", high, max);

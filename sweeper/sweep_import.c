@@ -51,6 +51,13 @@ void import_put_number(struct import *im, struct ynode *map, const char *key, co
   import_put(im, map, key, ynode_new_number(im->arena, at, value));
 }
 
+struct ynode *import_whole(struct import *im, const struct ynode *at, double value) {
+  if (fabs(value) < 9007199254740992.0)
+    return ynode_new_int(im->arena, at, (int64_t)round(value));
+  spec_problem_add(im->errors, at, "", NULL, "%.15g is too large for a whole number", value);
+  return ynode_new_int(im->arena, at, 0);
+}
+
 void import_mark(struct ynode *node) {
   for (size_t i = 0; i < node->count; i++) {
     if (node->kind == YN_MAP)
@@ -99,7 +106,7 @@ struct ynode *import_range(struct import *im, const struct ynode *at, double min
     double value = min + k * step;
     if (!str_to_f64(str_of(text), &value))
       value = min + k * step;
-    import_add(im, list, whole ? ynode_new_int(im->arena, at, (int64_t)round(value)) : ynode_new_number(im->arena, at, value));
+    import_add(im, list, whole ? import_whole(im, at, value) : ynode_new_number(im->arena, at, value));
   }
   return list;
 }

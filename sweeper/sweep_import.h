@@ -28,6 +28,8 @@ struct ynode *import_list(struct import *im, const struct ynode *at);
 void import_put_text(struct import *im, struct ynode *map, const char *key, const struct ynode *at, const char *text);
 void import_put_int(struct import *im, struct ynode *map, const char *key, const struct ynode *at, int64_t value);
 void import_put_number(struct import *im, struct ynode *map, const char *key, const struct ynode *at, double value);
+/* A whole number near enough to be one; complains when it is beyond what a double holds exactly. */
+struct ynode *import_whole(struct import *im, const struct ynode *at, double value);
 /* The same node, and all below it, counted as used. */
 void import_keep(struct import *im, struct ynode *map, const char *key, struct ynode *value);
 void import_mark(struct ynode *node);
