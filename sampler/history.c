@@ -201,7 +201,7 @@ bool history_tell(struct history *history, uint32_t number, const struct outcome
   if (index == SIZE_MAX)
     return err_set(err, ERR_NOT_FOUND, "there is no trial %u", (unsigned)number);
   if (history->trials[index].state != TRIAL_PENDING)
-    return err_set(err, ERR_STATE, "trial %u has its result already", (unsigned)number);
+    return err_set(err, ERR_WRONG_STATE, "trial %u has its result already", (unsigned)number);
   settle(history, index, outcome);
   return true;
 }

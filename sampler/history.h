@@ -36,7 +36,7 @@ enum goal history_goal(const struct history *history);
 
 /* A trial that is handed out now. Numbers are below HISTORY_MAX, each used once. *ret_index (may be NULL) is its place, from 0 on. */
 MUST_CHECK bool history_add(struct history *history, uint32_t number, const double *point, size_t *ret_index, struct err *err);
-/* Its result; ERR_NOT_FOUND for an unknown number, ERR_STATE when it has one already. */
+/* Its result; ERR_NOT_FOUND for an unknown number, ERR_WRONG_STATE when it has one already. */
 MUST_CHECK bool history_tell(struct history *history, uint32_t number, const struct outcome *outcome, struct err *err);
 /* A trial with its result at once: told by a user, or from an earlier sweep (HISTORY_NO_NUMBER). */
 MUST_CHECK bool history_add_told(struct history *history, uint32_t number, const double *point, const struct outcome *outcome,

@@ -83,7 +83,7 @@ static bool handle(const json_t *message, struct err *err) {
     return true;
   }
   if (!sampler)
-    return err_set(err, ERR_STATE, "no study was begun");
+    return err_set(err, ERR_WRONG_STATE, "no study was begun");
   if (json_object_get(message, "ask"))
     return ask((uint32_t)json_integer_value(json_object_get(message, "ask")), err);
   return tell(message, err);
