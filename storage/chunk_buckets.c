@@ -196,7 +196,7 @@ static bool make_log(struct grid *grid, int64_t from, int64_t to, int64_t origin
     int64_t start = (int64_t)((uint64_t)origin + x);
     unsigned bits = log_width_bits(x, parts);
     if (origin && bits > 2)
-      start = start >> (bits - 2) << (bits - 2);
+      start = cell_start(start >> (bits - 2), bits - 2);
     start = MAX_OF(start, (int64_t)((uint64_t)origin + low));
     if (grid->n == 0 || start > grid->start[grid->n - 1])
       grid->start[grid->n++] = start;
