@@ -5,8 +5,8 @@
 
 #include "base/mem.h"
 
-/* Below this many numbers planes stand as they are, without a tag each. */
-enum { TAGGED_FROM = 24 };
+/* Below this many numbers planes stand as they are, without a tag each; and entropy coding is not worth its start. */
+enum { TAGGED_FROM = 24, ZSTD_FROM = 256 };
 
 struct column_coder {
   ZSTD_CCtx *compress;
@@ -154,7 +154,7 @@ static void put_plane(struct column_coder *coder, size_t n, struct buf *out) {
     buf_putc(out, (char)plane[0]);
     return;
   }
-  if (looks_compressible(plane, n)) {
+  if (n >= ZSTD_FROM && looks_compressible(plane, n)) {
     size_t packed = ZSTD_compressCCtx(coder->compress, coder->packed, coder->packed_room, plane, n, 1);
     if (!ZSTD_isError(packed) && packed + 4 < n) {
       buf_putc(out, PLANE_ZSTD);
