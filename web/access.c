@@ -317,19 +317,19 @@ static bool identify(const struct access_rules *rules, const struct access_facts
   return true;
 }
 
-static enum access_scope scope_wanted(enum access_policy policy) {
+static enum access_scope scope_wanted(enum route_policy policy) {
   switch (policy) {
-  case ACCESS_PUBLIC:
+  case POLICY_PUBLIC:
     return SCOPE_NONE;
-  case ACCESS_READ:
+  case POLICY_READ:
     return SCOPE_READ;
-  case ACCESS_TRACK:
-  case ACCESS_WRITE:
+  case POLICY_TRACK:
+  case POLICY_WRITE:
     return SCOPE_WRITE;
-  case ACCESS_SUBMIT:
+  case POLICY_SUBMIT:
     return SCOPE_SUBMIT;
-  case ACCESS_UNSET:
-  case ACCESS_ADMIN:
+  case POLICY_UNSET:
+  case POLICY_ADMIN:
     break;
   }
   return SCOPE_ADMIN;
@@ -351,10 +351,10 @@ bool access_decide(const struct access_rules *rules, const struct access_facts *
   if (!check_site(rules, facts, err) || !identify(rules, facts, &who, err))
     return false;
   bool open = !rules->auth_required && (facts->over_unix || facts->peer_loopback) &&
-              (facts->policy == ACCESS_READ || facts->policy == ACCESS_TRACK);
+              (facts->policy == POLICY_READ || facts->policy == POLICY_TRACK);
   /* What a job's token may write is its own run: the handler looks at the run. */
-  bool run_may_track = who.kind == ACCESS_RUN && facts->policy == ACCESS_TRACK;
-  if (facts->policy != ACCESS_PUBLIC && !open && !run_may_track && !access_has(&who, scope_wanted(facts->policy))) {
+  bool run_may_track = who.kind == ACCESS_RUN && facts->policy == POLICY_TRACK;
+  if (facts->policy != POLICY_PUBLIC && !open && !run_may_track && !access_has(&who, scope_wanted(facts->policy))) {
     const char *scope = access_scope_name(scope_wanted(facts->policy));
     if (who.kind == ACCESS_NOBODY) {
       err_set(err, ERR_UNAUTHENTICATED, "this needs a credential with the scope \"%s\"", scope);

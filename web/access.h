@@ -13,20 +13,10 @@
 #include "base/id.h"
 #include "base/map.h"
 #include "base/str.h"
+#include "web/route.h"
 
 /* What a credential allows; each includes those after it. */
 enum access_scope { SCOPE_NONE, SCOPE_READ, SCOPE_WRITE, SCOPE_SUBMIT, SCOPE_ADMIN };
-
-/* What a route asks for. 0 is no policy: a route with it is refused at start. */
-enum access_policy {
-  ACCESS_UNSET,
-  ACCESS_PUBLIC, /* anybody who reaches the port: health, the login page */
-  ACCESS_READ,   /* open on loopback */
-  ACCESS_TRACK,  /* writes to experiments and runs: open on loopback; runs that an executor owns are checked by their handler */
-  ACCESS_WRITE,  /* always a credential with `write` */
-  ACCESS_SUBMIT, /* may start or stop a process */
-  ACCESS_ADMIN,  /* administers, deletes for good */
-};
 
 const char *access_scope_name(enum access_scope scope);
 /* "read", "write", "submit", "admin" */
@@ -98,7 +88,7 @@ struct access_rules {
 
 /* What the request shows. Absent texts are STR_NONE. */
 struct access_facts {
-  enum access_policy policy;
+  enum route_policy policy;
   bool unsafe_method; /* not GET, HEAD or OPTIONS */
   bool over_unix;
   uid_t peer_uid; /* over_unix */

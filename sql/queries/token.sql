@@ -29,3 +29,7 @@ update token set revoked = coalesce(revoked, now()) where id = $1 returning revo
 -- Last use, to the minute: a busy token costs one write a minute.
 update token set last_used = now()
 where id = any ($1) and (last_used is null or last_used < now() - interval '1 minute');
+
+-- name: token_load () -> (uuid, text, bytea, text[], timestamptz) repeatable
+-- id, name, hash, scopes, expires of every token that is valid: the service keeps them in memory.
+select id, name, hash, scopes, expires from token where revoked is null and (expires is null or expires > now());

@@ -43,10 +43,10 @@ static const char *const who_names[] = {"nobody", "bad",     "expired", "reader"
                                         "admin",  "session", "run",     "owner",  "root",   "stranger"};
 
 /* The status of a request of `who` for `policy`; 200 when it may. */
-static int status(enum who who, enum access_policy policy, bool auth_required) {
+static int status(enum who who, enum route_policy policy, bool auth_required) {
   struct access_rules r = rules(auth_required);
   struct access_facts facts = {
-      .policy = policy, .unsafe_method = policy > ACCESS_READ, .peer_loopback = true, .host = STR("localhost:7070"), .now_ms = now};
+      .policy = policy, .unsafe_method = policy > POLICY_READ, .peer_loopback = true, .host = STR("localhost:7070"), .now_ms = now};
   char text[300], run[TOKEN_TEXT_MAX];
   const char *token = NULL;
   switch (who) {
@@ -100,8 +100,8 @@ static int status(enum who who, enum access_policy policy, bool auth_required) {
 }
 
 static void every_policy_by_every_credential(void **state UNUSED) {
-  static const enum access_policy policies[] = {ACCESS_PUBLIC, ACCESS_READ,  ACCESS_TRACK, ACCESS_WRITE,
-                                                ACCESS_SUBMIT, ACCESS_ADMIN, ACCESS_UNSET};
+  static const enum route_policy policies[] = {POLICY_PUBLIC, POLICY_READ,  POLICY_TRACK, POLICY_WRITE,
+                                                POLICY_SUBMIT, POLICY_ADMIN, POLICY_UNSET};
   static const int expected[2][WHO_COUNT][7] = {
       {
           /*              public read track write submit admin unset */
@@ -146,7 +146,7 @@ static int site(bool unsafe, bool tls, const char *host, const char *origin, con
   struct access_rules r = rules(false);
   static const char *const names[] = {"sweeps.example", NULL};
   r.host_names = names;
-  struct access_facts facts = {.policy = ACCESS_READ,
+  struct access_facts facts = {.policy = POLICY_READ,
                                .unsafe_method = unsafe,
                                .peer_loopback = true,
                                .over_tls = tls,
@@ -183,7 +183,7 @@ static void foreign_hosts_and_origins_are_refused(void **state UNUSED) {
 
 static void basic_auth_carries_a_token_as_password(void **state UNUSED) {
   struct access_rules r = rules(true);
-  struct access_facts facts = {.policy = ACCESS_READ, .peer_loopback = true, .host = STR("localhost"), .now_ms = now};
+  struct access_facts facts = {.policy = POLICY_READ, .peer_loopback = true, .host = STR("localhost"), .now_ms = now};
   struct access_principal principal;
   struct err err;
   facts.authorization = STR("Basic dXNlcjpwYXNz"); /* user:pass */
