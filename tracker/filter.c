@@ -1,5 +1,6 @@
 #include "tracker/filter.h"
 
+#include "base/buf.h"
 #include "tracker/filter_lex.h"
 
 /* ---- what each domain knows ---- */

@@ -11,10 +11,10 @@
 --   run_words   one GIN over params and tags (jsonb_path_ops: hashes of key and value, for `=`). New rows go to its pending list, which
 --               searches read in full; the service empties it every few seconds (run_words_clean), so no writer ever does, which is why
 --               gin_pending_list_limit is large.
---   run_metric  a row for each metric of each run, for ranges and order. The service fills it from runs marked metrics_dirty; a search
---               reads the packed column of the dirty ones. A run that goes on logging stays dirty and costs the index nothing.
--- An update of params, tags, metrics or state changes no column of a btree index, so it is a heap-only update; fillfactor leaves room
--- for it on the page.
+--   run_metric  a row for each metric of each run, for ranges and order. Who writes run.metrics notes the run in run_unindexed; the service
+--               moves them over, and a search reads the packed column of those it still finds there. A run that goes on logging stays
+--               noted and costs the index nothing.
+-- An update of metrics or state changes no indexed column, so it is a heap-only update; fillfactor leaves room for it on the page.
 --
 -- Computed, not stored: the tag mlflow.runName (run.name), mlflow.parentRunId of a trial (sweep_id), artifact_uri (the experiment's location
 -- and the ids) unless one was imported, the events of creation and end.
@@ -47,7 +47,6 @@ create table run (
   state smallint not null,
   kind smallint not null default 0,
   has_links boolean not null default false,     -- rows of run_dataset or run_model
-  metrics_dirty boolean not null default false, -- run_metric does not hold the metrics below
   slots smallint,
   exit_code int,
   signal int,
@@ -73,7 +72,6 @@ create table run (
 ) with (fillfactor = 85);
 create index run_by_start on run (experiment_id, start_time desc, id);
 create unique index run_by_trial on run (sweep_id, trial) where sweep_id is not null;
-create index run_metrics_dirty on run (experiment_id) where metrics_dirty;
 create index run_words on run using gin (params jsonb_path_ops, tags jsonb_path_ops) with (fastupdate = on, gin_pending_list_limit = 65536);
 
 create table run_metric (
@@ -82,8 +80,14 @@ create table run_metric (
   value double precision not null,
   key text collate "C" not null
 );
-create index run_metric_by_value on run_metric (experiment_id, key, value desc, run);
+create index run_metric_by_value on run_metric (experiment_id, key, value, run);
 create index run_metric_by_run on run_metric (run);
+
+-- Runs whose last metrics are not those of run_metric.
+create table run_unindexed (
+  run uuid primary key references run on delete cascade,
+  experiment_id bigint not null
+);
 
 -- Where a run came from and went to: datasets it read, logged models it read and made.
 create table dataset (
@@ -265,10 +269,11 @@ begin
 end
 $$;
 
--- Runs a search that tracker/run_search.c and its sisters compiled: values are parameters only, identifiers come from fixed tables. Planned with the
--- values known, which is what lets the planner choose between run_words, run_metric and the order's index.
-create function run_find(sql text, texts text[], ints bigint[], numbers double precision[], ids uuid[])
-  returns table (id uuid, page_key text[]) language plpgsql stable as $$
+-- Runs a search that tracker/search_sql.c compiled: identifiers come from fixed tables, values are items of the arrays. Planned with the
+-- values known, which is what lets the planner choose between run_words, run_metric and the index of the order.
+-- A row is known by `id` (runs, logged models), by `n` (experiments, registered models) or by `n` and `v` (versions).
+create function find_rows(sql text, texts text[], ints bigint[], numbers double precision[], ids uuid[])
+  returns table (id uuid, n bigint, v int, page_key text[]) language plpgsql stable as $$
 begin
   return query execute sql using texts, ints, numbers, ids;
 end
