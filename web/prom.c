@@ -101,7 +101,7 @@ static void write_routes(const struct prom *prom, struct buf *out) {
   head(out, "winnow_http_requests_total", "counter", "Requests answered, by route, method and class of status.");
   for (size_t cursor = 0; map_next(&prom->series, &cursor, &key, &value);) {
     const struct series *series = value;
-    for (size_t class = 1; class < ARRAY_LEN(series->by_class); class++)
+    for (size_t class = 1; class < ARRAY_LEN(series->by_class); class ++)
       if (series->by_class[class]) {
         labels(out, "winnow_http_requests_total", series);
         buf_printf(out, ",status=\"%zuxx\"} %llu\n", class, (unsigned long long)series->by_class[class]);
