@@ -37,7 +37,7 @@ create sequence experiment_id minvalue 0 start 1 owned by experiment.id;
 -- metrics: {"loss": [last value, step, time, min, max, count], ...}; numbers JSON cannot say are strings
 create table run (
   id uuid primary key,
-  experiment_id bigint not null references experiment,
+  experiment_id bigint not null, -- no foreign key: its check would lock the experiment's row for every run; experiments are not removed
   start_time bigint not null default 0,
   created bigint not null,
   end_time bigint,
@@ -219,6 +219,29 @@ create table event (
 );
 create index event_by_run on event (run, id) where run is not null;
 create index event_by_subject on event (subject, id) where run is null;
+
+-- A run as it is read.
+create view run_view as
+  select r.id, r.experiment_id, r.start_time, r.created, r.end_time, r.deleted_at, r.heartbeat, r.attempt, r.state, r.kind, r.has_links, r.slots,
+    r.exit_code, r.signal, r.trial, r.sweep_id, r.name, r.user_id,
+    coalesce(r.artifact_uri, e.artifact_location || '/' || replace(r.id::text, '-', '') || '/artifacts') as artifact_uri,
+    r.executor, r.node, r.state_reason, r.command, r.params, r.tags, r.metrics
+  from run r join experiment e on e.id = r.experiment_id;
+
+create view logged_model_view as
+  select m.id, m.experiment_id, m.created, m.updated, m.status, m.source_run, m.name, m.model_type, m.status_message,
+    coalesce(m.artifact_uri, e.artifact_location || '/models/m-' || replace(m.id::text, '-', '') || '/artifacts') as artifact_uri,
+    m.params, m.tags
+  from logged_model m join experiment e on e.id = m.experiment_id
+  where m.deleted_at is null;
+
+create view model_version_view as
+  select m.name, v.version, v.created, v.updated, v.stage, v.status, v.run_id, v.model_id, v.source, v.storage_location, v.kept_path,
+    v.description, v.user_id, v.run_link, v.status_message, v.size, v.digest, v.tags, v.metrics,
+    (select array_agg(a.alias order by a.alias) from model_alias a where a.model = v.model and a.version = v.version) as aliases,
+    v.model as model_key
+  from model_version v join registered_model m on m.id = v.model
+  where v.deleted_at is null;
 
 -- The word that MLflow has for a state.
 create function run_status(state smallint) returns text language sql immutable parallel safe as $$
