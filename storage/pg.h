@@ -165,7 +165,8 @@ void pg_stream_cancel(struct pg_stream *stream);
 /* ---- transactions with decisions in between ---- */
 
 /* Holds a session from `ready` to the end. `ready` says whether it has begun; when not, the transaction is gone.
- * When its deadline passes it is rolled back and every further call answers PG_CANCELLED. */
+ * When its deadline passes, or its connection dies, it is rolled back: pg_tx_run() then fails, and the commit answers PG_CANCELLED or
+ * PG_RETRYABLE. It must be ended all the same, even after the pool is gone. */
 struct pg_tx;
 typedef void pg_tx_ready_fn(void *ctx, struct pg_tx *tx, const struct pg_reply *reply); /* tx is NULL when it could not begin */
 MUST_CHECK bool pg_tx_begin(struct pg_pool *pool, int64_t timeout_ms, pg_tx_ready_fn *ready, void *ctx, struct err *err);
@@ -185,10 +186,10 @@ typedef void pg_room_fn(void *ctx, struct pg_copy *copy);
 MUST_CHECK struct pg_copy *pg_copy_open(struct pg_pool *pool, enum stmt copy_stmt, int64_t timeout_ms, pg_room_fn *on_room,
                                         pg_done_fn *done, void *ctx, struct err *err);
 /* A row: arguments of the copy statement (its columns). Takes them. Not before `on_room`. Returns false when the buffer is full now (the
- * row was taken): wait for `on_room`. A mistake or a lost connection is told by `done`. */
+ * row was taken): wait for `on_room`. A mistake, a refusal by the server or a lost connection is told by `done`, the first two at the end. */
 MUST_CHECK bool pg_copy_row(struct pg_copy *copy, struct pg_args *row);
 /* Both end it; it must not be used after this, but `done` comes: PG_DONE with pg_affected() rows, or PG_CANCELLED after an abort. When the
- * server ends it first, `done` comes without either, and the copy is gone when it returns. */
+ * connection dies first, `done` comes without either, and the copy is gone when it returns. */
 void pg_copy_end(struct pg_copy *copy);
 void pg_copy_abort(struct pg_copy *copy);
 

@@ -2,6 +2,7 @@
 #include "storage/pq.h"
 
 #include "storage/pg_op.h"
+#include "storage/pq_api.h"
 
 static const struct {
   const char *sqlstate; /* the whole code, or its class */
@@ -52,6 +53,14 @@ enum pg_outcome pg_failure_from_sqlstate(const char *sqlstate, const char *messa
   if (table[i].code == ERR_NO_SPACE)
     err_hint(&ret->err, "free space on the disk of the database; writes go on by themselves then");
   return table[i].outcome;
+}
+
+enum pg_outcome pg_failure_from_result(const struct pq_api *pq, const PGresult *result, struct pg_failure *ret) {
+  const char *sqlstate = pq->error_field(result, PG_DIAG_SQLSTATE);
+  const char *message = pq->error_field(result, PG_DIAG_MESSAGE_PRIMARY);
+  const char *constraint = pq->error_field(result, PG_DIAG_CONSTRAINT_NAME);
+  snprintf(ret->constraint, sizeof ret->constraint, "%s", constraint ? constraint : "");
+  return pg_failure_from_sqlstate(sqlstate ? sqlstate : "", message ? message : "the database refused the statement", ret);
 }
 
 bool pg_sqlstate_is_transient(const char *sqlstate) {

@@ -163,7 +163,8 @@ static bool send_part(struct pg_link *link, const struct pg_args *args, struct p
 static bool send_timeout(struct pg_link *link, struct pg_op *op) {
   int64_t left = MAX_OF(op->deadline_ms - loop_now_ms(link->loop), (int64_t)1);
   int64_t difference = left - link->statement_timeout_ms;
-  op->sets_timeout = op->deadline_ms != INT64_MAX && (difference > TIMEOUT_SLACK_MS || difference < -TIMEOUT_SLACK_MS);
+  bool differs = !link->statement_timeout_ms || difference > TIMEOUT_SLACK_MS || difference < -TIMEOUT_SLACK_MS;
+  op->sets_timeout = differs && op->deadline_ms != INT64_MAX;
   if (!op->sets_timeout)
     return true;
   char text[32];
@@ -211,13 +212,8 @@ void pg_link_flush(struct pg_link *link) {
 /* ---- receiving ---- */
 
 static void note_failure(struct pg_link *link, struct pg_op *op, const PGresult *result) {
-  if (op->outcome != PG_DONE)
-    return;
-  const char *sqlstate = link->pq->error_field(result, PG_DIAG_SQLSTATE);
-  const char *message = link->pq->error_field(result, PG_DIAG_MESSAGE_PRIMARY);
-  const char *constraint = link->pq->error_field(result, PG_DIAG_CONSTRAINT_NAME);
-  op->outcome = pg_failure_from_sqlstate(sqlstate ? sqlstate : "", message ? message : "the database refused the statement", &op->failure);
-  snprintf(op->failure.constraint, sizeof op->failure.constraint, "%s", constraint ? constraint : "");
+  if (op->outcome == PG_DONE)
+    op->outcome = pg_failure_from_result(link->pq, result, &op->failure);
 }
 
 /* A result before the sync belongs to the step of the first operation that has none yet; after its last step it is a failure of the
@@ -291,6 +287,10 @@ static void on_io(void *ctx, int fd UNUSED, unsigned ready) {
     return;
   }
   bool alive = !(ready & LOOP_READ) || link->pq->consume(link->pg);
+  if (alive && link->raw && link->out_pending)
+    pg_link_flush(link);
+  if (link->state != LINK_UP)
+    return;
   if (link->raw) {
     /* The owner reads what had arrived even when the connection has died since. */
     link->events->on_raw(link->ctx, link);

@@ -70,6 +70,9 @@ MUST_CHECK bool pg_shape_check(const struct stmt_info *shape, const PGresult *ro
 
 /* What a SQLSTATE means. `message` is the server's primary message. */
 enum pg_outcome pg_failure_from_sqlstate(const char *sqlstate, const char *message, struct pg_failure *ret);
+struct pq_api;
+/* From a result that says PGRES_FATAL_ERROR. */
+enum pg_outcome pg_failure_from_result(const struct pq_api *pq, const PGresult *result, struct pg_failure *ret);
 /* Is it a failure (serialization, deadlock) after which the same is worth sending again at once? */
 bool pg_sqlstate_is_transient(const char *sqlstate);
 

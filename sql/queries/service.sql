@@ -20,3 +20,7 @@ rollback;
 -- name: set_timeout (text) -> (text)
 -- For the rest of the transaction, which is this operation.
 select set_config('statement_timeout', $1, true);
+
+-- name: set_session_timeout (text) -> (text)
+-- Until it is set again.
+select set_config('statement_timeout', $1, false);
