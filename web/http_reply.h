@@ -62,8 +62,8 @@ enum http_stream_state {
 /* Sends the head. The request is alive until http_stream_end() or http_stream_abort(). A client that takes nothing for 30 s is cut off,
  * which on_gone (http_req.h) tells. */
 void http_stream_begin(struct http_req *req, int status, const char *content_type, http_drained_fn *drained, void *ctx);
-/* Copies. An empty write does nothing. At most http_limits.stream_buffer bytes wait to be sent, and one write more: beyond twice that the
- * client is cut off. */
+/* Copies. An empty write does nothing. STREAM_WAIT is said when more than http_limits.stream_buffer bytes wait to be sent; who writes on
+ * nevertheless is cut off at twice that. */
 enum http_stream_state http_stream_write(struct http_req *req, struct str bytes);
 void http_stream_end(struct http_req *req);
 /* The client sees that the answer is not complete. */

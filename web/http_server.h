@@ -21,7 +21,7 @@ struct http_limits {
   int64_t linger_ms;      /* 2 s: how long a connection that is closed after an error stays to let the answer arrive */
   size_t requests;        /* 100,000 on one connection, then it is closed */
   size_t arena;           /* 16 MiB of a request's arena */
-  size_t stream_buffer;   /* 256 KiB of a stream that wait to be sent */
+  size_t stream_buffer;   /* 64 KiB of a stream that wait to be sent */
   size_t discard;         /* 256 KiB of a body that is read and thrown away to keep the connection after an early answer */
 };
 
