@@ -36,6 +36,9 @@ void run_row_read(const struct pg_reply *reply, size_t row, struct run_row *ret)
       .params = pg_jsonb(reply, row, 23),
       .tags = pg_jsonb(reply, row, 24),
       .metrics = pg_jsonb(reply, row, 25),
+      .dataset_inputs = pg_jsonb(reply, row, 26),
+      .model_inputs = pg_jsonb(reply, row, 27),
+      .model_outputs = pg_jsonb(reply, row, 28),
   };
 }
 

@@ -17,9 +17,10 @@ struct run_row {
   struct str name, user_id, artifact_uri;
   struct str executor, node, state_reason;   /* p NULL: none */
   struct str command, params, tags, metrics; /* JSON; command p NULL: none */
+  struct str dataset_inputs, model_inputs, model_outputs; /* JSON arrays in MLflow's form; p NULL: none */
 };
 
-enum { RUN_ROW_COLUMNS = 26 };
+enum { RUN_ROW_COLUMNS = 29 };
 void run_row_read(const struct pg_reply *reply, size_t row, struct run_row *ret);
 
 struct experiment_row {

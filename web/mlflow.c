@@ -17,7 +17,7 @@ static const struct {
     {ERR_NOT_FOUND, 404, "RESOURCE_DOES_NOT_EXIST"},
     {ERR_METHOD, 405, "ENDPOINT_NOT_FOUND"},
     {ERR_EXISTS, 400, "RESOURCE_ALREADY_EXISTS"},
-    {ERR_STATE, 400, "INVALID_STATE"},
+    {ERR_WRONG_STATE, 400, "INVALID_STATE"},
     {ERR_CONFLICT, 409, "RESOURCE_CONFLICT"},
     {ERR_FENCED, 409, "RESOURCE_CONFLICT"},
     {ERR_UNAUTHENTICATED, 401, "UNAUTHENTICATED"},
@@ -357,27 +357,48 @@ bool mlflow_view(struct str text, unsigned *ret_view, struct err *err) {
   return err_set(err, ERR_INVALID, "Invalid value \"%.*s\" for parameter 'view_type' supplied.", STR_ARG(str_slice(text, 0, 100)));
 }
 
-bool mlflow_pack_tags(const json_t *array, const char *name, bool (*check)(struct str key, struct str value, size_t i, struct err *err),
-                      struct buf *out, struct err *err) {
-  struct packed_writer w;
-  packed_begin(&w, out);
+static bool pack_item(const json_t *array, const json_t *item, size_t i, const char *name, mlflow_check_fn *check, const char *skip,
+                      json_t *packed, struct err *err) {
+  const json_t *key = json_object_get(item, "key"), *value = json_object_get(item, "value");
+  char path[64], key_path[72];
+  snprintf(path, sizeof path, "%s[%zu]", name, i);
+  snprintf(key_path, sizeof key_path, "%s.key", path);
+  if (!json_is_object(item))
+    return mlflow_bad_type(err, name, array);
+  if (!key || json_is_null(key) || (json_is_string(key) && json_string_length(key) == 0))
+    return mlflow_missing(err, key_path);
+  if (!json_is_string(key) || (value && !json_is_string(value) && !json_is_null(value)))
+    return mlflow_bad_type(err, name, array);
+  struct str text = json_is_string(value) ? json_str(value) : STR("");
+  if (!check(json_str(key), &text, path, err))
+    return false;
+  if (skip && strcmp(json_string_value(key), skip) == 0)
+    return true;
+  return json_object_set_new(packed, json_string_value(key), json_stringn(text.p, text.n)) == 0 || err_no_memory(err);
+}
+
+bool mlflow_pack(const json_t *array, const char *name, mlflow_check_fn *check, const char *skip, struct buf *out, struct err *err) {
+  AUTO_JSON json_t *packed = json_object();
+  if (!packed)
+    return err_no_memory(err);
   size_t i;
   json_t *item;
   json_array_foreach(array, i, item) {
-    const json_t *key = json_object_get(item, "key"), *value = json_object_get(item, "value");
-    char path[64];
-    snprintf(path, sizeof path, "%s[%zu].key", name, i);
-    if (!json_is_object(item))
-      return mlflow_bad_type(err, name, array);
-    if (!key || json_is_null(key) || (json_is_string(key) && json_string_length(key) == 0))
-      return mlflow_missing(err, path);
-    if (!json_is_string(key) || (value && !json_is_string(value) && !json_is_null(value)))
-      return mlflow_bad_type(err, name, array);
-    struct str text = json_is_string(value) ? json_str(value) : STR("");
-    if (!check(json_str(key), text, i, err))
+    if (!pack_item(array, item, i, name, check, skip, packed, err))
       return false;
-    packed_put(&w, json_str(key), text); /* jsonb keeps the last of equal keys */
   }
+  struct packed_writer w;
+  const char *key;
+  packed_begin(&w, out);
+  json_object_foreach(packed, key, item) packed_put(&w, str_of(key), json_str(item));
+  packed_end(&w);
+  return buf_ok(out, err);
+}
+
+bool mlflow_pack_one(struct str key, struct str value, struct buf *out, struct err *err) {
+  struct packed_writer w;
+  packed_begin(&w, out);
+  packed_put(&w, key, value.p ? value : STR(""));
   packed_end(&w);
   return buf_ok(out, err);
 }
@@ -489,6 +510,33 @@ void mlflow_put_run_data(struct json_writer *w, const struct run_row *run) {
   }
   mlflow_put_pairs(w, "params", run->params);
   put_tags(w, run);
+  jw_object_end(w);
+}
+
+void mlflow_put_run(struct json_writer *w, const struct run_row *run) {
+  jw_object(w);
+  jw_key(w, "info");
+  mlflow_put_run_info(w, run);
+  jw_key(w, "data");
+  mlflow_put_run_data(w, run);
+  jw_key(w, "inputs");
+  jw_object(w);
+  if (run->dataset_inputs.p) {
+    jw_key(w, "dataset_inputs");
+    jw_raw(w, run->dataset_inputs);
+  }
+  if (run->model_inputs.p) {
+    jw_key(w, "model_inputs");
+    jw_raw(w, run->model_inputs);
+  }
+  jw_object_end(w);
+  if (run->model_outputs.p) {
+    jw_key(w, "outputs");
+    jw_object(w);
+    jw_key(w, "model_outputs");
+    jw_raw(w, run->model_outputs);
+    jw_object_end(w);
+  }
   jw_object_end(w);
 }
 

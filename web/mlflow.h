@@ -67,10 +67,13 @@ bool mlflow_no_experiment(struct err *err, struct str id);
 /* "ACTIVE_ONLY" and so on, or their numbers. */
 MUST_CHECK bool mlflow_view(struct str text, unsigned *ret_view, struct err *err);
 
-/* [{"key", "value"}, ...] as a packed object, the last of a key winning. NULL is {}. */
-MUST_CHECK bool mlflow_pack_tags(const json_t *array, const char *name,
-                                 bool (*check)(struct str key, struct str value, size_t i, struct err *err), struct buf *out,
-                                 struct err *err);
+/* [{"key", "value"}, ...] as a packed object, the last of a key winning; `skip` (may be NULL) is left out. `check` may shorten the value;
+ * `path` is "tags[3]". A NULL array is {}. */
+typedef bool mlflow_check_fn(struct str key, struct str *value, const char *path, struct err *err);
+MUST_CHECK bool mlflow_pack(const json_t *array, const char *name, mlflow_check_fn *check, const char *skip, struct buf *out,
+                            struct err *err);
+/* {"key": "value"} */
+MUST_CHECK bool mlflow_pack_one(struct str key, struct str value, struct buf *out, struct err *err);
 
 /* ---- answers ---- */
 
@@ -79,6 +82,8 @@ void mlflow_put_id(struct json_writer *w, const char *key, struct id id);
 void mlflow_put_pairs(struct json_writer *w, const char *key, struct str packed);
 void mlflow_put_run_info(struct json_writer *w, const struct run_row *run);
 void mlflow_put_run_data(struct json_writer *w, const struct run_row *run);
+/* info, data, inputs, outputs */
+void mlflow_put_run(struct json_writer *w, const struct run_row *run);
 void mlflow_put_experiment(struct json_writer *w, const struct experiment_row *experiment);
 
 /* Wraps a callback's start: false, and the request is answered, when the statement did not do it. */

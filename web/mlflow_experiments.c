@@ -34,8 +34,8 @@ static int64_t now_ms(struct http_req *req) {
 
 /* ---- create ---- */
 
-static bool check_experiment_tag(struct str key, struct str value, size_t i UNUSED, struct err *err) {
-  return key_check(key, "key", err) && text_fits(key, KEY_MAX, "key", err) && text_fits(value, EXPERIMENT_TAG_VALUE_MAX, "value", err);
+static bool check_experiment_tag(struct str key, struct str *value, const char *path UNUSED, struct err *err) {
+  return key_check(key, "key", err) && text_fits(key, KEY_MAX, "key", err) && text_fits(*value, EXPERIMENT_TAG_VALUE_MAX, "value", err);
 }
 
 static void reply_id(struct http_req *req, int64_t id) {
@@ -83,7 +83,7 @@ struct create_args {
 static bool create(struct experiment_op *op, const struct create_args *in, struct err *err) {
   AUTO_BUF struct buf tags = BUF_INIT(4 * MIB), location = BUF_INIT(16 * KIB);
   if (!experiment_name_check(in->name, err) || !artifact_location_check(in->location, err) ||
-      !mlflow_pack_tags(in->tags, "tags", check_experiment_tag, &tags, err))
+      !mlflow_pack(in->tags, "tags", check_experiment_tag, NULL, &tags, err))
     return false;
   if (in->location.n && !resolve_location(in->location, &location, err))
     return false;
@@ -281,8 +281,8 @@ struct tag_args {
   struct str id, key, value;
 };
 
-static bool set_tag(struct experiment_op *op, const struct tag_args *in, struct err *err) {
-  if (!mlflow_experiment_id(in->id, &op->id, err) || !check_experiment_tag(in->key, in->value, 0, err))
+static bool set_tag(struct experiment_op *op, struct tag_args *in, struct err *err) {
+  if (!mlflow_experiment_id(in->id, &op->id, err) || !check_experiment_tag(in->key, &in->value, NULL, err))
     return false;
   op->id_text = in->id;
   AUTO_BUF struct buf json = BUF_INIT(MIB);
@@ -481,25 +481,12 @@ static void search_datasets(struct http_req *req) {
 
 static const enum stmt delete_stmt = STMT_EXPERIMENT_DELETE, restore_stmt = STMT_EXPERIMENT_RESTORE;
 
-#define POST_JSON(path_text, handler_fn, text)                                                                        \
-  {                                                                                                                   \
-    .method = HTTP_POST, .path = path_text, .policy = POLICY_TRACK, .body = BODY_BUFFER, .max_body = MLFLOW_BODY_MAX, \
-    .handler = handler_fn, .summary = text                                                                            \
-  }
-#define ASK(path_text, handler_fn, text)                                                                             \
-  {                                                                                                                  \
-    .method = HTTP_POST, .path = path_text, .policy = POLICY_READ, .body = BODY_BUFFER, .max_body = MLFLOW_BODY_MAX, \
-    .handler = handler_fn, .summary = text                                                                           \
-  }
-#define GET(path_text, handler_fn, text) \
-  { .method = HTTP_GET, .path = path_text, .policy = POLICY_READ, .handler = handler_fn, .summary = text }
-
 const struct route mlflow_experiment_routes[] = {
-    POST_JSON("/experiments/create", create_experiment, "Make an experiment"),
-    ASK("/experiments/search", search_experiments, "Search experiments"),
-    GET("/experiments/search", search_experiments, "Search experiments"),
-    GET("/experiments/get", get_experiment, "One experiment by id"),
-    GET("/experiments/get-by-name", get_by_name, "One experiment by name"),
+    MLFLOW_WRITE("/experiments/create", create_experiment, "Make an experiment"),
+    MLFLOW_ASK("/experiments/search", search_experiments, "Search experiments"),
+    MLFLOW_GET("/experiments/search", search_experiments, "Search experiments"),
+    MLFLOW_GET("/experiments/get", get_experiment, "One experiment by id"),
+    MLFLOW_GET("/experiments/get-by-name", get_by_name, "One experiment by name"),
     {.method = HTTP_POST,
      .path = "/experiments/delete",
      .policy = POLICY_TRACK,
@@ -516,9 +503,9 @@ const struct route mlflow_experiment_routes[] = {
      .handler = move_experiment,
      .arg = &restore_stmt,
      .summary = "Take an experiment and its runs out of the trash"},
-    POST_JSON("/experiments/update", update_experiment, "Rename an experiment"),
-    POST_JSON("/experiments/set-experiment-tag", set_experiment_tag, "Set a tag"),
-    POST_JSON("/experiments/delete-experiment-tag", delete_experiment_tag, "Remove a tag"),
-    ASK("/experiments/search-datasets", search_datasets, "Datasets that runs of some experiments read"),
+    MLFLOW_WRITE("/experiments/update", update_experiment, "Rename an experiment"),
+    MLFLOW_WRITE("/experiments/set-experiment-tag", set_experiment_tag, "Set a tag"),
+    MLFLOW_WRITE("/experiments/delete-experiment-tag", delete_experiment_tag, "Remove a tag"),
+    MLFLOW_ASK("/experiments/search-datasets", search_datasets, "Datasets that runs of some experiments read"),
 };
 const size_t mlflow_experiment_route_count = ARRAY_LEN(mlflow_experiment_routes);

@@ -85,8 +85,7 @@ create index run_metric_by_run on run_metric (run);
 
 -- Runs whose last metrics are not those of run_metric.
 create table run_unindexed (
-  run uuid primary key references run on delete cascade,
-  experiment_id bigint not null
+  run uuid primary key references run on delete cascade
 );
 
 -- Where a run came from and went to: datasets it read, logged models it read and made.
@@ -225,7 +224,20 @@ create view run_view as
   select r.id, r.experiment_id, r.start_time, r.created, r.end_time, r.deleted_at, r.heartbeat, r.attempt, r.state, r.kind, r.has_links, r.slots,
     r.exit_code, r.signal, r.trial, r.sweep_id, r.name, r.user_id,
     coalesce(r.artifact_uri, e.artifact_location || '/' || replace(r.id::text, '-', '') || '/artifacts') as artifact_uri,
-    r.executor, r.node, r.state_reason, r.command, r.params, r.tags, r.metrics
+    r.executor, r.node, r.state_reason, r.command, r.params, r.tags, r.metrics,
+    -- as MLflow shows them
+    case when r.has_links then (
+      select jsonb_agg(jsonb_strip_nulls(jsonb_build_object(
+        'tags', (select jsonb_agg(jsonb_build_object('key', t.key, 'value', t.value)) from jsonb_each_text(x.tags) t),
+        'dataset', jsonb_build_object('name', d.name, 'digest', d.digest, 'source_type', d.source_type, 'source', d.source,
+          'schema', d.schema, 'profile', d.profile))) order by x.position)
+      from run_dataset x join dataset d on d.id = x.dataset where x.run = r.id) end as dataset_inputs,
+    case when r.has_links then (
+      select jsonb_agg(jsonb_build_object('model_id', 'm-' || replace(x.model::text, '-', '')) order by x.position)
+      from run_model x where x.run = r.id and not x.made) end as model_inputs,
+    case when r.has_links then (
+      select jsonb_agg(jsonb_build_object('model_id', 'm-' || replace(x.model::text, '-', ''), 'step', x.step) order by x.position)
+      from run_model x where x.run = r.id and x.made) end as model_outputs
   from run r join experiment e on e.id = r.experiment_id;
 
 create view logged_model_view as
@@ -242,6 +254,10 @@ create view model_version_view as
     v.model as model_key
   from model_version v join registered_model m on m.id = v.model
   where v.deleted_at is null;
+
+create function run_state_name(state smallint) returns text language sql immutable parallel safe as $$
+  select (array['QUEUED', 'STARTING', 'RUNNING', 'STOPPING', 'FINISHED', 'FAILED', 'STOPPED', 'KILLED', 'LOST'])[state + 1]
+$$;
 
 -- The word that MLflow has for a state.
 create function run_status(state smallint) returns text language sql immutable parallel safe as $$
@@ -269,7 +285,9 @@ $$;
 -- Adds params and tags to a run, all or nothing; a row lock makes writers of one run take turns. What goes wrong is raised, so that
 -- whatever else is in the transaction does not happen either:
 --   WN404 there is no such run     WN410 it is deleted     WN409 a param has another value
-create function run_write(run_id uuid, new_params jsonb, new_tags jsonb) returns void language plpgsql as $$
+--   WN403 an executor runs it and `pass` does not allow to write it     WN412 `pass` is that of an attempt which is over
+-- `pass`: -1 all runs, 0 those without an executor, else those and this attempt of the run.
+create function run_write(run_id uuid, new_params jsonb, new_tags jsonb, pass int) returns void language plpgsql as $$
 declare
   old run%rowtype;
 begin
@@ -279,6 +297,12 @@ begin
   end if;
   if old.deleted_at is not null then
     raise exception 'the run is deleted' using errcode = 'WN410';
+  end if;
+  if old.executor is not null and pass = 0 then
+    raise exception 'the run belongs to its executor' using errcode = 'WN403';
+  end if;
+  if old.executor is not null and pass > 0 and pass <> old.attempt then
+    raise exception 'the attempt is over' using errcode = 'WN412';
   end if;
   if new_params <> '{}' and exists (
        select from jsonb_each_text(new_params) p where old.params ? p.key and not param_same(old.params ->> p.key, p.value)) then

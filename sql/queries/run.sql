@@ -12,25 +12,25 @@ select artifact_location, deleted from e;
 
 -- name: run_get (uuid)
 --   -> (uuid, int8, int8, int8, int8, int8, int8, int4, int2, int2, bool, int2, int4, int4, int4, uuid, text, text, text, text, text, text,
---       jsonb, jsonb, jsonb, jsonb) repeatable
+--       jsonb, jsonb, jsonb, jsonb, jsonb, jsonb, jsonb) repeatable
 select * from run_view where id = $1;
 
 -- name: run_get_many (uuid[])
 --   -> (uuid, int8, int8, int8, int8, int8, int8, int4, int2, int2, bool, int2, int4, int4, int4, uuid, text, text, text, text, text, text,
---       jsonb, jsonb, jsonb, jsonb) repeatable
+--       jsonb, jsonb, jsonb, jsonb, jsonb, jsonb, jsonb) repeatable
 select * from run_view where id = any($1);
 
 -- name: run_search (text, text[], int8[], float8[], uuid[])
 --   -> (uuid, int8, int8, int8, int8, int8, int8, int4, int2, int2, bool, int2, int4, int4, int4, uuid, text, text, text, text, text, text,
---       jsonb, jsonb, jsonb, jsonb, text[]) repeatable
+--       jsonb, jsonb, jsonb, jsonb, jsonb, jsonb, jsonb, text[]) repeatable
 select r.*, f.page_key
 from find_rows($1, $2, $3, $4, $5) with ordinality f (id, n, v, page_key, place)
 cross join lateral (select * from run_view x where x.id = f.id offset 0) r
 order by f.place;
 
--- name: run_write (uuid, jsonb, jsonb) -> ()
--- Params and tags, all or nothing. Refusals are SQLSTATEs: see the function.
-select from run_write($1, $2, $3);
+-- name: run_write (uuid, jsonb, jsonb, int4) -> ()
+-- Params and tags, all or nothing; what the caller may write. Refusals are SQLSTATEs: see the function.
+select from run_write($1, $2, $3, $4);
 
 -- name: run_conflicts (uuid, jsonb) -> (text, text, text) repeatable
 -- The params that cannot be logged: key, stored value, given value.
@@ -39,27 +39,33 @@ from run r cross join lateral jsonb_each_text($2) p
 where r.id = $1 and r.params ? p.key and not param_same(r.params ->> p.key, p.value)
 order by p.key;
 
--- name: run_update (uuid, int2, int8, text) -> (bool)
--- State, end time, name: null leaves it. Whether the run is active (else nothing was changed); no row: there is none. What an executor runs
--- ends when its process does, whatever a client says.
-with r as (select id, deleted_at is null as active from run where id = $1),
+-- name: run_update (uuid, int2, int8, text, int8, text) -> (bool)
+-- State, end time, name: null leaves it. Then now and who asks, for the event. Whether the run is active (else nothing was changed); no row:
+-- there is none. What an executor runs ends when its process does, whatever a client says.
+with r as (select id, deleted_at is null as active, state as old_state, executor is not null as ours from run where id = $1 for no key update),
 done as (
   update run x set
-    state = case when $2::int2 is null or x.executor is not null then x.state else $2 end,
-    end_time = case when x.executor is not null then x.end_time else coalesce($3, x.end_time) end,
+    state = case when $2::int2 is null or r.ours then x.state else $2 end,
+    end_time = case when r.ours then x.end_time else coalesce($3, x.end_time) end,
     name = coalesce($4, x.name)
-  from r where x.id = r.id and r.active returning 1)
+  from r where x.id = r.id and r.active returning 1),
+told as (
+  insert into event (time, kind, actor, subject, run, from_state, to_state)
+  select $5, 'run.state', $6, replace(r.id::text, '-', ''), r.id, run_state_name(r.old_state), run_state_name($2)
+  from r where r.active and not r.ours and $2 <> r.old_state and $2 not in (4, 5, 6, 7, 8)) -- the end is on the row
 select active from r;
 
--- name: run_delete (uuid, int8) -> (bool) repeatable
--- Whether it was deleted before; no row: there is none.
-with r as (select id, deleted_at is not null as deleted from run where id = $1),
-done as (update run x set deleted_at = $2 from r where x.id = r.id and not r.deleted returning 1)
+-- name: run_delete (uuid, int8, text) -> (bool) repeatable
+-- Now, who. Whether it was deleted before; no row: there is none.
+with r as (select id, deleted_at is not null as deleted from run where id = $1 for no key update),
+done as (update run x set deleted_at = $2 from r where x.id = r.id and not r.deleted returning x.id),
+told as (insert into event (time, kind, actor, subject, run) select $2, 'run.deleted', $3, replace(id::text, '-', ''), id from done)
 select deleted from r;
 
--- name: run_restore (uuid) -> (bool) repeatable
-with r as (select id, deleted_at is not null as deleted from run where id = $1),
-done as (update run x set deleted_at = null from r where x.id = r.id and r.deleted returning 1)
+-- name: run_restore (uuid, int8, text) -> (bool) repeatable
+with r as (select id, deleted_at is not null as deleted from run where id = $1 for no key update),
+done as (update run x set deleted_at = null from r where x.id = r.id and r.deleted returning x.id),
+told as (insert into event (time, kind, actor, subject, run) select $2, 'run.restored', $3, replace(id::text, '-', ''), id from done)
 select deleted from r;
 
 -- name: run_delete_tag (uuid, text) -> (bool, bool)
@@ -100,15 +106,6 @@ with r as (select id, experiment_id from run where id = $1 and deleted_at is nul
 linked as (insert into run_model (run, model, made, step) select id, $2, $3, $4 from r on conflict do nothing returning 1),
 marked as (update run x set has_links = true from r where x.id = r.id and not x.has_links returning 1)
 select experiment_id from r;
-
--- name: run_datasets (uuid[]) -> (uuid, text, text, text, text, text, text, jsonb) repeatable
-select x.run, d.name, d.digest, d.source_type, d.source, d.schema, d.profile, x.tags
-from run_dataset x join dataset d on d.id = x.dataset
-where x.run = any($1)
-order by x.run, x.position;
-
--- name: run_models (uuid[]) -> (uuid, uuid, bool, int8) repeatable
-select run, model, made, step from run_model where run = any($1) order by run, made, position;
 
 -- name: run_index_metrics (int4) -> (int8)
 -- Moves the last metrics of some runs that are not yet in run_metric there. How many runs it were. A run being written is left for later; who
