@@ -787,7 +787,7 @@ static bool add_led_select(struct search_sql *sql, const struct search *search, 
                               "run_unindexed u join run r on r.id = u.run "
                               "cross join lateral (select metric_last(r.metrics, $1[%zu]) as value, $1[%zu] as key) m",
                               n, n);
-  if (!add_select(sql, &plain, value, " and m.value is not null", "u.experiment_id", key, "m.value", &order, true))
+  if (!add_select(sql, &plain, value, " and m.value is not null", "r.experiment_id", key, "m.value", &order, true))
     return false;
   add(sql, ")) k(id, n, v, page_key");
   for (size_t i = 0; i < order.count; i++)

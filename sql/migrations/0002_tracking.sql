@@ -37,7 +37,7 @@ create sequence experiment_id minvalue 0 start 1 owned by experiment.id;
 -- metrics: {"loss": [last value, step, time, min, max, count], ...}; numbers JSON cannot say are strings
 create table run (
   id uuid primary key,
-  experiment_id bigint not null references experiment,
+  experiment_id bigint not null, -- no foreign key: its check would lock the experiment's row for every run; experiments are not removed
   start_time bigint not null default 0,
   created bigint not null,
   end_time bigint,
@@ -85,8 +85,7 @@ create index run_metric_by_run on run_metric (run);
 
 -- Runs whose last metrics are not those of run_metric.
 create table run_unindexed (
-  run uuid primary key references run on delete cascade,
-  experiment_id bigint not null
+  run uuid primary key references run on delete cascade
 );
 
 -- Where a run came from and went to: datasets it read, logged models it read and made.
@@ -220,6 +219,46 @@ create table event (
 create index event_by_run on event (run, id) where run is not null;
 create index event_by_subject on event (subject, id) where run is null;
 
+-- A run as it is read.
+create view run_view as
+  select r.id, r.experiment_id, r.start_time, r.created, r.end_time, r.deleted_at, r.heartbeat, r.attempt, r.state, r.kind, r.has_links, r.slots,
+    r.exit_code, r.signal, r.trial, r.sweep_id, r.name, r.user_id,
+    coalesce(r.artifact_uri, e.artifact_location || '/' || replace(r.id::text, '-', '') || '/artifacts') as artifact_uri,
+    r.executor, r.node, r.state_reason, r.command, r.params, r.tags, r.metrics,
+    -- as MLflow shows them
+    case when r.has_links then (
+      select jsonb_agg(jsonb_strip_nulls(jsonb_build_object(
+        'tags', (select jsonb_agg(jsonb_build_object('key', t.key, 'value', t.value)) from jsonb_each_text(x.tags) t),
+        'dataset', jsonb_build_object('name', d.name, 'digest', d.digest, 'source_type', d.source_type, 'source', d.source,
+          'schema', d.schema, 'profile', d.profile))) order by x.position)
+      from run_dataset x join dataset d on d.id = x.dataset where x.run = r.id) end as dataset_inputs,
+    case when r.has_links then (
+      select jsonb_agg(jsonb_build_object('model_id', 'm-' || replace(x.model::text, '-', '')) order by x.position)
+      from run_model x where x.run = r.id and not x.made) end as model_inputs,
+    case when r.has_links then (
+      select jsonb_agg(jsonb_build_object('model_id', 'm-' || replace(x.model::text, '-', ''), 'step', x.step) order by x.position)
+      from run_model x where x.run = r.id and x.made) end as model_outputs
+  from run r join experiment e on e.id = r.experiment_id;
+
+create view logged_model_view as
+  select m.id, m.experiment_id, m.created, m.updated, m.status, m.source_run, m.name, m.model_type, m.status_message,
+    coalesce(m.artifact_uri, e.artifact_location || '/models/m-' || replace(m.id::text, '-', '') || '/artifacts') as artifact_uri,
+    m.params, m.tags
+  from logged_model m join experiment e on e.id = m.experiment_id
+  where m.deleted_at is null;
+
+create view model_version_view as
+  select m.name, v.version, v.created, v.updated, v.stage, v.status, v.run_id, v.model_id, v.source, v.storage_location, v.kept_path,
+    v.description, v.user_id, v.run_link, v.status_message, v.size, v.digest, v.tags, v.metrics,
+    (select array_agg(a.alias order by a.alias) from model_alias a where a.model = v.model and a.version = v.version) as aliases,
+    v.model as model_key
+  from model_version v join registered_model m on m.id = v.model
+  where v.deleted_at is null;
+
+create function run_state_name(state smallint) returns text language sql immutable parallel safe as $$
+  select (array['QUEUED', 'STARTING', 'RUNNING', 'STOPPING', 'FINISHED', 'FAILED', 'STOPPED', 'KILLED', 'LOST'])[state + 1]
+$$;
+
 -- The word that MLflow has for a state.
 create function run_status(state smallint) returns text language sql immutable parallel safe as $$
   select (array['SCHEDULED', 'SCHEDULED', 'RUNNING', 'RUNNING', 'FINISHED', 'FAILED', 'KILLED', 'KILLED', 'FAILED'])[state + 1]
@@ -246,7 +285,9 @@ $$;
 -- Adds params and tags to a run, all or nothing; a row lock makes writers of one run take turns. What goes wrong is raised, so that
 -- whatever else is in the transaction does not happen either:
 --   WN404 there is no such run     WN410 it is deleted     WN409 a param has another value
-create function run_write(run_id uuid, new_params jsonb, new_tags jsonb) returns void language plpgsql as $$
+--   WN403 an executor runs it and `pass` does not allow to write it     WN412 `pass` is that of an attempt which is over
+-- `pass`: -1 all runs, 0 those without an executor, else those and this attempt of the run.
+create function run_write(run_id uuid, new_params jsonb, new_tags jsonb, pass int) returns void language plpgsql as $$
 declare
   old run%rowtype;
 begin
@@ -256,6 +297,12 @@ begin
   end if;
   if old.deleted_at is not null then
     raise exception 'the run is deleted' using errcode = 'WN410';
+  end if;
+  if old.executor is not null and pass = 0 then
+    raise exception 'the run belongs to its executor' using errcode = 'WN403';
+  end if;
+  if old.executor is not null and pass > 0 and pass <> old.attempt then
+    raise exception 'the attempt is over' using errcode = 'WN412';
   end if;
   if new_params <> '{}' and exists (
        select from jsonb_each_text(new_params) p where old.params ? p.key and not param_same(old.params ->> p.key, p.value)) then
