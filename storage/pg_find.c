@@ -1,6 +1,7 @@
 #include "storage/pg_find.h"
 
 #include <glob.h>
+#include <limits.h>
 
 /* Besides PATH. Newer versions come later in a sorted glob or not: the highest version wins in any case. */
 static const char *const usual_places[] = {
@@ -25,6 +26,18 @@ bool pg_version_parse(struct str line, int *ret_major, struct str *ret_version) 
   return true;
 }
 
+/* The place that a link in `dir` leads to, where the other programs are; `dir` itself when initdb is not there. */
+static void note_dir(const char *postgres, struct str dir, char out[512]) {
+  char real[PATH_MAX], initdb[PATH_MAX + 16];
+  snprintf(out, 512, "%.*s", STR_ARG(dir));
+  if (!realpath(postgres, real))
+    return;
+  *strrchr(real, '/') = 0;
+  snprintf(initdb, sizeof initdb, "%s/initdb", real);
+  if (strlen(real) < 512 && access(initdb, X_OK) == 0)
+    snprintf(out, 512, "%s", real);
+}
+
 /* Is there a usable pair of programs in `dir`? */
 static bool look_into(struct str dir, struct pg_programs *ret) {
   static const char *const environment[] = {"PATH=/usr/bin:/bin", "LC_ALL=C", NULL};
@@ -41,7 +54,7 @@ static bool look_into(struct str dir, struct pg_programs *ret) {
   struct str version;
   if (!subproc_run(&us, argv, environment, 10000, &said, &ignored) || !pg_version_parse(buf_str(&said), &found.major, &version))
     return false;
-  snprintf(found.dir, sizeof found.dir, "%.*s", STR_ARG(dir));
+  note_dir(postgres.p, dir, found.dir);
   snprintf(found.version, sizeof found.version, "%.*s", STR_ARG(version));
   *ret = found;
   return true;

@@ -153,7 +153,7 @@ static void write_settings(const struct pg_place_conf *conf, const struct pg_pla
       "listen_addresses = ''",
       "unix_socket_permissions = 0700",
       "password_encryption = 'scram-sha-256'",
-      "max_connections = 60",
+      "max_connections = 100",
       "superuser_reserved_connections = 3",
       "wal_compression = on",
       "wal_buffers = 16MB",

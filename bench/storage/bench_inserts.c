@@ -102,7 +102,11 @@ int main(int argc, char **argv) {
   stmt_set_extra(statements, ARRAY_LEN(statements));
   pg_cluster_start(&cluster, "max_connections = 110");
   pg_cluster_sql(&cluster, "create table bench (id uuid primary key, name text, value float8, doc jsonb)");
-  pool = pg_cluster_pool(&cluster, NULL);
+  struct pg_pool_conf conf = pg_pool_conf_default();
+  int64_t n;
+  if (getenv("CONNS") && str_to_i64(str_of(getenv("CONNS")), &n))
+    conf.connections = (unsigned)n;
+  pool = pg_cluster_pool(&cluster, &conf);
   loop_for(cluster.loop, 300);
   static const int concurrent[] = {1, 16, 64};
   printf("%10s %12s %12s %8s\n", "at once", "pool/s", "pgbench/s", "ratio");

@@ -19,7 +19,7 @@ static struct pg_pool *pool;
 static int start_all(void **state) {
   (void)state;
   test_stmts_use();
-  pg_cluster_start(&cluster, "max_connections = 40");
+  pg_cluster_start(&cluster, NULL);
   pg_cluster_sql(&cluster, test_stmts_schema);
   return 0;
 }
@@ -34,7 +34,7 @@ static int open_pool(void **state) {
   (void)state;
   pg_cluster_sql(&cluster, "truncate probe, probe_child");
   pool = pg_cluster_pool(&cluster, NULL);
-  while (pg_pool_stats(pool).connections_up < pg_pool_conf_default().connections)
+  while (pg_pool_stats(pool).connections_up < 4)
     loop_for(cluster.loop, 1);
   return 0;
 }

@@ -1,0 +1,4 @@
+# Programs that are measured, not shipped: `ninja bench_metrics`.
+add_executable(bench_metric_code EXCLUDE_FROM_ALL ${CMAKE_SOURCE_DIR}/bench/metrics/code.c)
+target_link_libraries(bench_metric_code PRIVATE winnow_tracker)
+add_custom_target(bench_metrics DEPENDS bench_metric_code)
