@@ -95,9 +95,9 @@ static void set_accepting(struct http_server *server, bool on) {
 /* New clients wait in the kernel's queue until a connection has ended; those who only keep theirs open have to make room. */
 static void pause_accepting(struct http_server *server) {
   set_accepting(server, false);
-  size_t evicted = 0;
+  size_t evicted = 0, most = MIN_OF((size_t)EVICTED_AT_ONCE, 1 + server->idle.count / 8);
   LIST_EACH(&server->idle, node) {
-    if (evicted++ == EVICTED_AT_ONCE)
+    if (evicted++ == most)
       break;
     conn_close(LIST_ENTRY(node, struct http_conn, node));
   }
@@ -202,11 +202,9 @@ static void on_accepted(struct listener *listener, int fd, const struct sockaddr
 static void on_acceptable(void *ctx, int listen_fd, unsigned ready UNUSED) {
   struct listener *listener = ctx;
   struct http_server *server = listener->server;
-  for (int i = 0; i < ACCEPTS_A_TURN && !server->accept_paused; i++) {
-    if (connection_count(server) >= server->limits.connections) {
-      pause_accepting(server);
-      return;
-    }
+  if (connection_count(server) >= server->limits.connections) /* and somebody waits */
+    pause_accepting(server);
+  for (int i = 0; i < ACCEPTS_A_TURN && !server->accept_paused && connection_count(server) < server->limits.connections; i++) {
     struct sockaddr_storage address;
     socklen_t n = sizeof address;
     int fd = accept4(listen_fd, (struct sockaddr *)&address, &n, SOCK_NONBLOCK | SOCK_CLOEXEC);
