@@ -5,6 +5,7 @@
 #include <fcntl.h>
 #include <netdb.h>
 #include <netinet/tcp.h>
+#include <signal.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
@@ -99,7 +100,7 @@ static void pause_accepting(struct http_server *server) {
   LIST_EACH(&server->idle, node) {
     if (evicted++ == most)
       break;
-    conn_close(LIST_ENTRY(node, struct http_conn, node));
+    conn_end_of_requests(LIST_ENTRY(node, struct http_conn, node));
   }
   loop_timer_start(server->accept_timer, ACCEPT_RETRY_MS);
 }
@@ -412,7 +413,7 @@ static void on_drain_deadline(void *ctx) {
 /* Connections without a request in progress have nothing to wait for. */
 static void close_unused(struct http_server *server) {
   LIST_EACH(&server->idle, idle_node) {
-    conn_close(LIST_ENTRY(idle_node, struct http_conn, node));
+    conn_end_of_requests(LIST_ENTRY(idle_node, struct http_conn, node));
   }
   LIST_EACH(&server->busy, busy_node) {
     struct http_conn *conn = LIST_ENTRY(busy_node, struct http_conn, node);
@@ -465,6 +466,7 @@ struct http_server *http_server_new(struct loop *loop, const struct http_server_
   fill_limits(&server->limits, &config->limits);
   server->tick_ms = tick_for(&server->limits);
   server->date_s = INT64_MIN;
+  signal(SIGPIPE, SIG_IGN); /* a client that leaves is told by the result of writing */
   struct rng rng = rng_from_system();
   server->id_salt = (uint32_t)rng_u64(&rng);
   buf_init(&server->head, REPLY_HEAD_MAX);
