@@ -346,5 +346,7 @@ int main(void) {
       cmocka_unit_test(test_server_is_stopped),
       cmocka_unit_test(test_out_of_connections),
   };
+  const char *only = getenv("WINNOW_TEST_ONLY");
+  cmocka_set_test_filter(only);
   return cmocka_run_group_tests(tests, start_all, stop_all);
 }
