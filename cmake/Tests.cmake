@@ -66,4 +66,8 @@ function(winnow_cmocka_test name source label library)
   target_link_libraries(${name} PRIVATE ${library} PkgConfig::CMOCKA winnow_test_support)
   add_test(NAME ${name} COMMAND ${name})
   set_tests_properties(${name} PROPERTIES LABELS ${label} TIMEOUT 180)
+  string(REGEX REPLACE "\\.c$" ".cmake" extra ${source}) # what only this test needs; the target is ${name}
+  if(EXISTS ${extra})
+    include(${extra})
+  endif()
 endfunction()
