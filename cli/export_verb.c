@@ -92,7 +92,7 @@ static bool export_rows(void *ctx, const json_t *items, struct err *err) {
       buf_putc(&e->out, ',');
       encode_csv_value(&e->out, value_of(run, e->names[c]));
     }
-    buf_puts(&e->out, "\r\n");
+    buf_puts(&e->out, "\n");
     e->runs++;
     if (e->out.n >= FLUSH_AT && !write_out(e, err))
       return false;
@@ -107,7 +107,7 @@ static void csv_titles(struct export *e) {
     buf_putc(&e->out, ',');
     encode_csv_text(&e->out, str_of(e->names[c]));
   }
-  buf_puts(&e->out, "\r\n");
+  buf_puts(&e->out, "\n");
 }
 
 /* ---- the verb ---- */

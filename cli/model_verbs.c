@@ -58,7 +58,7 @@ static int register_run(struct cli *cli) {
   AUTO_JSON json_t *version = NULL;
   if (!resolve_run(cli, args_word(&cli->args, 1), id, &err))
     return cli_fail(cli, &err);
-  AUTO_JSON json_t *body = json_pack("{sssss*s{}}", "run_id", id, "path", args_text(&cli->args, "path"), "description",
+  AUTO_JSON json_t *body = json_pack("{ssssss*s{}}", "run_id", id, "path", args_text(&cli->args, "path"), "description",
                                      args_text(&cli->args, "description"), "tags");
   if (!body)
     return cli_usage(cli, NULL, "an argument is no UTF-8");

@@ -219,7 +219,7 @@ static void csv_row(const struct view *view, const json_t *item, struct buf *out
     else
       encode_csv_text(out, str_of(view->columns[c].path));
   }
-  buf_puts(out, "\r\n");
+  buf_puts(out, "\n");
 }
 
 static void csv_title(struct output *output, const struct view *view, struct buf *out) {
