@@ -49,6 +49,8 @@ void logged_model_row_read(const struct pg_reply *reply, size_t row, struct logg
       .artifact_uri = pg_text(reply, row, 9),
       .params = pg_jsonb(reply, row, 10),
       .tags = pg_jsonb(reply, row, 11),
+      .metrics = pg_jsonb(reply, row, 12),
+      .registrations = pg_jsonb(reply, row, 13),
   };
 }
 
