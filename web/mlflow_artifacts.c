@@ -487,7 +487,8 @@ const struct route mlflow_root_routes[] = {
      .handler = get_version,
      .summary = "The version of MLflow's protocol"},
     MLFLOW_GET("/get-artifact", get_artifact, "A file of a run"),
-    MLFLOW_GET("/api/3.0/mlflow/server-info", server_info, "What this server is"),
-    MLFLOW_GET("/ajax-api/3.0/mlflow/server-info", server_info, "What this server is"),
 };
 const size_t mlflow_root_route_count = ARRAY_LEN(mlflow_root_routes);
+
+const struct route mlflow_info_routes[] = {MLFLOW_GET("/server-info", server_info, "What this server is")};
+const size_t mlflow_info_route_count = ARRAY_LEN(mlflow_info_routes);

@@ -795,28 +795,83 @@ static const struct mlflow_field search_fields[] = {
     {"page_token", MLFLOW_STR, false, offsetof(struct search_args, common.page_token), 0},
 };
 
-static void on_models_found(void *ctx, const struct pg_reply *reply) {
-  struct mlflow_search *op = ctx;
-  if (!mlflow_pg_ok(op->req, reply))
+/* A page of models, kept while their newest versions are read. */
+struct model_page {
+  struct mlflow_search *search;
+  struct model_row *rows;
+  size_t count;
+  struct str token; /* p NULL: the last page */
+};
+
+static void on_newest(void *ctx, const struct pg_reply *reply) {
+  struct model_page *page = ctx;
+  struct http_req *req = page->search->req;
+  if (!mlflow_pg_ok(req, reply))
     return;
   struct buf body = BUF_INIT(MLFLOW_REPLY_MAX);
   struct json_writer w;
-  size_t rows = mlflow_search_rows(op, reply);
   jw_init(&w, &body);
   jw_object(&w);
-  if (rows) {
-    jw_key(&w, "registered_models");
-    jw_array(&w);
-    for (size_t i = 0; i < rows; i++) {
-      struct model_row row;
-      model_row_read(reply, i, &row);
-      put_model(&w, &row, NULL);
-    }
-    jw_array_end(&w);
-  }
-  mlflow_search_put_token(op, &w, reply, MODEL_COLUMNS);
+  jw_key(&w, "registered_models");
+  jw_array(&w);
+  for (size_t i = 0; i < page->count; i++)
+    put_model(&w, &page->rows[i], reply);
+  jw_array_end(&w);
+  if (page->token.p)
+    jw_put_str(&w, "next_page_token", page->token);
   jw_object_end(&w);
-  http_reply_json(op->req, 200, &body);
+  http_reply_json(req, 200, &body);
+}
+
+static bool keep_text(struct arena *arena, struct str *text) {
+  if (!text->p)
+    return true;
+  text->p = arena_strdup(arena, *text);
+  return text->p != NULL;
+}
+
+static bool keep_page(struct model_page *page, const struct pg_reply *reply) {
+  struct arena *arena = http_req_arena(page->search->req);
+  AUTO_BUF struct buf token = BUF_INIT(MIB);
+  page->count = mlflow_search_rows(page->search, reply);
+  page->rows = ARENA_NEW_ARRAY(arena, struct model_row, page->count);
+  for (size_t i = 0; page->rows && i < page->count; i++) {
+    struct model_row *row = &page->rows[i];
+    model_row_read(reply, i, row);
+    if (!keep_text(arena, &row->name) || !keep_text(arena, &row->description) || !keep_text(arena, &row->tags) ||
+        !keep_text(arena, &row->aliases))
+      return false;
+  }
+  if (mlflow_search_token(page->search, reply, MODEL_COLUMNS, &token))
+    page->token = buf_str(&token);
+  return page->rows && keep_text(arena, &page->token);
+}
+
+static void on_models_found(void *ctx, const struct pg_reply *reply) {
+  struct mlflow_search *op = ctx;
+  struct err err;
+  if (!mlflow_pg_ok(op->req, reply))
+    return;
+  if (pg_rows(reply) == 0) {
+    mlflow_reply_done(op->req);
+    return;
+  }
+  struct model_page *page = ARENA_NEW(http_req_arena(op->req), struct model_page);
+  if (page)
+    page->search = op;
+  if (!page || !keep_page(page, reply)) {
+    err_no_memory(&err);
+    http_reply_error(op->req, &err);
+    return;
+  }
+  AUTO_PG_ARGS struct pg_args args;
+  pg_args_init(&args, STMT_MODEL_LATEST);
+  pg_begin_array(&args);
+  for (size_t i = 0; i < page->count; i++)
+    pg_put_text(&args, page->rows[i].name);
+  pg_end_array(&args);
+  if (!pg_run(web_app(op->req)->pg, &args, 0, on_newest, page, &err))
+    http_reply_error(op->req, &err);
 }
 
 static void on_versions_found(void *ctx, const struct pg_reply *reply) {
