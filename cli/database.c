@@ -5,8 +5,9 @@
 #include "storage/active.h"
 #include "storage/migrate.h"
 #include "storage/pg.h"
+#include "storage/pg_private.h"
 
-enum { MIGRATE_RETRY_MS = 1000, HOLDER_WAIT_MS = 15000 };
+enum { MIGRATE_RETRY_MS = 1000, HOLDER_WAIT_MS = 15000, DRAIN_MS = 10000 };
 
 /* What happens in which order: the server is found (or started), the schema is brought up to date on a thread, then we become the active
  * service, then statements flow. */
@@ -16,15 +17,16 @@ struct database {
   struct database_config config;
   database_fn *fn;
   void *ctx;
-  char *conninfo; /* NULL: the server is not there yet */
+  struct pg_private *server; /* NULL with --db */
+  char *conninfo;            /* NULL: the server is not there yet */
   struct pg_pool *pool;
   struct active *active;
   struct work migration;
   bool migrating, migrated, ready, up, stopping;
   struct err migrate_err; /* of the last try */
   struct migrate_report report;
-  struct loop_timer *retry;
-  struct loop_defer step; /* of the stop */
+  struct loop_timer *retry, *patience; /* patience: with statements in flight at the stop */
+  struct loop_defer step;              /* of the stop */
   loop_fn *stopped;
   void *stopped_ctx;
   char kind[128];
@@ -39,21 +41,33 @@ static void tell(struct database *db, enum database_event event, const struct er
 
 static void finish_stop(void *ctx) {
   struct database *db = ctx;
+  db->stopped(db->stopped_ctx);
+}
+
+/* No connection of ours is left when the server is asked to end. */
+static void stop_server(void *ctx) {
+  struct database *db = ctx;
+  if (!db->pool)
+    return;
+  loop_timer_stop(db->patience);
   active_free(db->active);
   db->active = NULL;
-  db->stopped(db->stopped_ctx);
+  pg_pool_free(db->pool);
+  db->pool = NULL;
+  if (!db->server || pg_private_state(db->server) == PG_PRIVATE_FAILED || pg_private_state(db->server) == PG_PRIVATE_STOPPED)
+    loop_defer(db->loop, &db->step, finish_stop, db);
+  else
+    pg_private_stop(db->server);
 }
 
 static void on_pool_drained(void *ctx) {
   struct database *db = ctx;
-  loop_defer(db->loop, &db->step, finish_stop, db);
+  loop_defer(db->loop, &db->step, stop_server, db);
 }
 
 static void stop_pool(struct database *db) {
-  if (db->pool)
-    pg_pool_drain(db->pool, on_pool_drained, db);
-  else
-    loop_defer(db->loop, &db->step, finish_stop, db);
+  loop_timer_start(db->patience, DRAIN_MS);
+  pg_pool_drain(db->pool, on_pool_drained, db);
 }
 
 void database_stop(struct database *db, loop_fn *done, void *ctx) {
@@ -139,6 +153,63 @@ static void begin_migration(void *ctx) {
     loop_timer_start(db->retry, MIGRATE_RETRY_MS);
 }
 
+/* ---- the private server ---- */
+
+static bool note_conninfo(struct database *db, const char *conninfo, struct err *err) {
+  db->conninfo = mem_strdup(conninfo);
+  return db->conninfo || err_no_memory(err);
+}
+
+static void on_server(void *ctx, enum pg_private_state state, const char *conninfo, const struct err *reason) {
+  struct database *db = ctx;
+  struct err err;
+  switch (state) {
+  case PG_PRIVATE_UP:
+    if (db->conninfo || db->stopping)
+      break; /* it came back: the pool finds it by itself */
+    snprintf(db->kind, sizeof db->kind, "private Postgres %.60s", pg_private_place(db->server)->programs.version);
+    if (note_conninfo(db, conninfo, &err))
+      begin_migration(db);
+    else
+      tell(db, DATABASE_OVER, &err);
+    break;
+  case PG_PRIVATE_DOWN:
+    log_warn("database", NULL, "the private Postgres died: %s", reason->text);
+    break;
+  case PG_PRIVATE_FAILED:
+    tell(db, DATABASE_OVER, reason);
+    if (db->stopped)
+      loop_defer(db->loop, &db->step, finish_stop, db);
+    break;
+  case PG_PRIVATE_STOPPED:
+    if (db->stopped)
+      loop_defer(db->loop, &db->step, finish_stop, db);
+    break;
+  case PG_PRIVATE_IDLE:
+  case PG_PRIVATE_PREPARING:
+  case PG_PRIVATE_WAITING:
+  case PG_PRIVATE_STARTING:
+  case PG_PRIVATE_PASSWORD:
+  case PG_PRIVATE_STOPPING:
+    break;
+  }
+}
+
+static bool find_server(struct database *db, struct err *err) {
+  if (db->config.url) {
+    snprintf(db->kind, sizeof db->kind, "Postgres given by --db");
+    loop_timer_start(db->retry, 0);
+    return note_conninfo(db, db->config.url, err);
+  }
+  struct pg_private_conf conf = {.place = {.dir = db->config.data_dir, .user = db->config.pg_user},
+                                 .rng = rng_for(rng_u64(&db->config.rng), 2, 0)};
+  db->server = pg_private_new(db->loop, db->work, &conf, on_server, db, err);
+  if (!db->server)
+    return false;
+  pg_private_start(db->server);
+  return true;
+}
+
 struct database *database_new(struct loop *loop, struct work_pool *work, const struct database_config *config, database_fn *fn, void *ctx,
                               struct err *err) {
   struct database *db = mem_zalloc(sizeof *db);
@@ -151,19 +222,15 @@ struct database *database_new(struct loop *loop, struct work_pool *work, const s
   conf.connections = config->connections;
   conf.rng = rng_for(rng_u64(&db->config.rng), 0, 0);
   db->retry = loop_timer_new(loop, begin_migration, db);
-  db->pool = db->retry ? pg_pool_new(loop, &conf, err) : NULL;
-  if (!db->pool) {
-    if (!db->retry)
-      err_no_memory(err);
+  db->patience = loop_timer_new(loop, stop_server, db);
+  db->pool = db->retry && db->patience ? pg_pool_new(loop, &conf, err) : NULL;
+  if (!db->retry || !db->patience)
+    err_no_memory(err);
+  if (!db->pool || !find_server(db, err)) {
     database_free(db);
     return NULL;
   }
   pg_pool_on_state(db->pool, on_pool_state, db);
-  if (config->url) {
-    db->conninfo = mem_strdup(config->url);
-    snprintf(db->kind, sizeof db->kind, "Postgres given by --db");
-    loop_timer_start(db->retry, 0);
-  }
   return db;
 }
 
@@ -186,6 +253,8 @@ void database_free(struct database *db) {
   loop_defer_cancel(&db->step);
   active_free(db->active);
   pg_pool_free(db->pool);
+  pg_private_free(db->server);
+  loop_timer_free(db->patience);
   loop_timer_free(db->retry);
   if (db->conninfo)
     mem_wipe(db->conninfo, strlen(db->conninfo));

@@ -1,11 +1,8 @@
 #include "cli/service.h"
 
-#include <fcntl.h>
 #include <grp.h>
 #include <pwd.h>
 #include <signal.h>
-#include <sys/file.h>
-#include <sys/stat.h>
 
 #include "base/file.h"
 #include "base/log.h"
@@ -14,6 +11,7 @@
 #include "cli/listen.h"
 #include "cli/notify.h"
 #include "cli/secrets.h"
+#include "storage/data_lock.h"
 #include "storage/pg.h"
 #include "web/app.h"
 #include "web/gate.h"
@@ -198,13 +196,12 @@ static void on_database(void *ctx, enum database_event event, const struct err *
   case DATABASE_UP:
     status->database_up = service->state >= SERVICE_RUNNING;
     status->database_reason[0] = 0;
-    log_info("service", NULL, "the database is up");
     break;
   case DATABASE_DOWN:
     status->database_up = false;
     snprintf(status->database_reason, sizeof status->database_reason, "%s", reason->text);
-    if (service->state < SERVICE_DRAINING)
-      log_warn("service", NULL, "the database is away: %s", reason->text);
+    if (service->state == SERVICE_STARTING)
+      log_warn("service", NULL, "the database is not there yet: %s", reason->text);
     break;
   case DATABASE_OVER:
     log_error("service", NULL, "%s%s%s", reason->text, reason->hint[0] ? "; " : "", reason->hint);
@@ -283,29 +280,10 @@ static bool prepare_access(struct service *service, struct err *err) {
   return rules->host_names && service->app.links;
 }
 
-/* One service a directory. The descriptor stays open as long as we live; jobs do not inherit it. */
-static bool lock_directory(struct service *service, struct err *err) {
-  AUTO_BUF struct buf path = BUF_INIT(8192), holder = BUF_INIT(64);
-  const char *dir = service->settings.data;
-  /* Root's Postgres runs as another user, who has to pass through. */
-  if (!dir_make(dir, geteuid() == 0 ? 0711 : 0700, err))
-    return false;
-  buf_printf(&path, "%s/service.lock", dir);
-  service->lock_fd = open(buf_text(&path), O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
-  if (service->lock_fd < 0)
-    return err_errno(err, errno, "cannot open %s", buf_text(&path));
-  if (flock(service->lock_fd, LOCK_EX | LOCK_NB) != 0) {
-    struct err ignored;
-    bool known = file_read(buf_text(&path), &holder, &ignored);
-    err_set(err, ERR_CONFLICT, "another service (process %.*s) has the directory %s", known ? (int)str_trim(buf_str(&holder)).n : 1,
-            known ? buf_text(&holder) : "?", dir);
-    return err_hint(err, "`winnow down` stops it; --data DIR names another directory");
-  }
-  char pid[32];
-  int n = snprintf(pid, sizeof pid, "%d\n", (int)getpid());
-  if (ftruncate(service->lock_fd, 0) != 0 || write(service->lock_fd, pid, (size_t)n) != n)
-    return err_errno(err, errno, "cannot write %s", buf_text(&path));
-  return true;
+/* Root's Postgres runs as another user, who has to pass through. */
+static bool take_directory(struct service *service, struct err *err) {
+  return dir_make(service->settings.data, geteuid() == 0 ? 0711 : 0700, err) &&
+         data_lock_take(service->settings.data, &service->lock_fd, err);
 }
 
 static bool listen_everywhere(struct service *service, struct err *err) {
@@ -427,7 +405,7 @@ int service_run(const struct service_source *source, struct err *err) {
   bool ok = service_settings_load(&service.settings, &service.arena, source->arguments, source->argument_count, environ, err);
   if (ok) {
     apply_log_settings(&service.settings);
-    ok = lock_directory(&service, err) && make_parts(&service, err);
+    ok = take_directory(&service, err) && make_parts(&service, err);
   }
   if (ok) {
     log_info("service", NULL, "winnow %s, data in %s, serving at %s", WINNOW_VERSION, service.settings.data, service.url);

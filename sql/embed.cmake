@@ -154,12 +154,8 @@ enum stmt {
 file(CONFIGURE OUTPUT ${OUT}/stmt_table.c @ONLY CONTENT [[@made@#include "storage/stmt_info.h"
 
 @shapes@
-static const struct stmt_info table[STMT_COUNT] = {
+const struct stmt_info stmt_table[STMT_COUNT] = {
 @rows@};
-
-const struct stmt_info *stmt_info(enum stmt stmt) {
-  return (unsigned)stmt < STMT_COUNT ? &table[stmt] : NULL;
-}
 ]])
 
 set(list "")

@@ -35,20 +35,20 @@ static int64_t cell_start(int64_t index, unsigned shift) {
 }
 
 
-static unsigned shift_for(int64_t low, int64_t high, uint64_t cells) {
+unsigned cells_shift(int64_t low, int64_t high, size_t max) {
   unsigned shift = 0;
-  while ((uint64_t)(high >> shift) - (uint64_t)(low >> shift) >= cells)
+  while (shift < 63 && (uint64_t)(high >> shift) - (uint64_t)(low >> shift) >= max)
     shift++;
   return shift;
 }
 
-void cells_build(const struct points *points, enum axis axis, struct cells *ret) {
+void cells_build(const struct points *points, enum axis axis, size_t max, struct cells *ret) {
   int64_t low = INT64_MAX, high = INT64_MIN;
   for (size_t i = 0; i < points->n; i++) {
     low = MIN_OF(low, axis_x(axis, points, i));
     high = MAX_OF(high, axis_x(axis, points, i));
   }
-  unsigned shift = shift_for(low, high, CELLS_MAX);
+  unsigned shift = cells_shift(low, high, max);
   int64_t base = low >> shift;
   struct bucket all[CELLS_MAX] = {{0}};
   for (size_t i = 0; i < points->n; i++) {

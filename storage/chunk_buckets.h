@@ -59,7 +59,7 @@ void bucket_merge(struct bucket *into, const struct bucket *later);
 
 /* ---- cells ---- */
 
-enum { CELLS_MAX = 64, CELLS_FROM = 512 /* a chunk of fewer points has none */ };
+enum { CELLS_MAX = 64, CELLS_COARSE = 8, CELLS_FROM = 512 /* a chunk of fewer points has none */ };
 
 struct cells {
   unsigned shift; /* a cell is the x of equal x >> shift */
@@ -67,8 +67,10 @@ struct cells {
   int64_t index[CELLS_MAX]; /* x >> shift, ascending */
   struct bucket bucket[CELLS_MAX];
 };
-/* `points` are normal and at least one. */
-void cells_build(const struct points *points, enum axis axis, struct cells *ret);
+/* The smallest cells of which there are at most `max` (to CELLS_MAX). `points` are normal and at least one. */
+void cells_build(const struct points *points, enum axis axis, size_t max, struct cells *ret);
+/* The shift of the cells that cells_build() makes of points whose x lie in low..high. */
+unsigned cells_shift(int64_t low, int64_t high, size_t max);
 void cells_put(struct column_coder *coder, const struct cells *cells, struct buf *out);
 MUST_CHECK bool cells_get(struct column_coder *coder, struct str bytes, struct cells *ret, struct err *err);
 

@@ -196,7 +196,7 @@ void pg_copy_abort(struct pg_copy *copy);
 /* ---- the pool ---- */
 
 struct pg_pool_conf {
-  unsigned connections;   /* in pipeline mode */
+  unsigned connections;   /* in pipeline mode, at most; opened when needed, kept */
   unsigned depth;         /* operations sent and not yet answered, a connection */
   unsigned sessions;      /* dedicated connections at most; opened when needed, kept */
   size_t queue_max;       /* operations that wait, for a connection or a session */

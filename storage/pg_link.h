@@ -42,7 +42,7 @@ struct pg_link {
   size_t at;                /* of the first one: the part whose result comes next; 0 is its set_timeout */
   bool past_prepare;
   int64_t head_since_ms; /* when the first one became the first */
-  uint64_t prepared[(STMT_COUNT + 63) / 64];
+  uint64_t prepared[(STMT_COUNT + STMT_EXTRA_MAX + 63) / 64];
 };
 
 MUST_CHECK bool pg_link_init(struct pg_link *link, struct loop *loop, const struct pq_api *pq, const struct link_events *events, void *ctx,

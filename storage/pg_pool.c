@@ -11,12 +11,13 @@ enum {
   TRIES_MAX = 4,       /* of a statement that the server asked to repeat, or whose connection died */
   BACKOFF_MIN_MS = 100,
   BACKOFF_MAX_MS = 2000,
+  WARM = 4,            /* connections opened before they are needed */
   SLOW_MS = 50,        /* behind a statement that runs longer than this nothing is put while another connection is free */
 };
 
 struct pg_pool_conf pg_pool_conf_default(void) {
   return (struct pg_pool_conf){
-      .connections = 12,
+      .connections = 32, /* commits are grouped by the server across connections, so many make durable writes fast */
       .depth = 64,
       .sessions = 6,
       .queue_max = 20000,
@@ -170,12 +171,25 @@ static struct pg_slot *choose(struct pg_pool *pool) {
   return best;
 }
 
+/* All connections have work: one more is opened, if there may be one. */
+static void connect_one(struct pg_pool *pool) {
+  if (loop_now_ms(pool->loop) < pool->grow_after_ms)
+    return;
+  for (unsigned i = 0; i < pool->conf.connections; i++)
+    if (pool->slots[i].link.state == LINK_DOWN && !loop_timer_is_on(pool->slots[i].retry)) {
+      loop_timer_start(pool->slots[i].retry, 0);
+      return;
+    }
+}
+
 static void deal(void *ctx) {
   struct pg_pool *pool = ctx;
   if (pool->stopped)
     return;
   while (pool->queue.first) {
     struct pg_slot *slot = choose(pool);
+    if (pool->stats.connections_up && (!slot || slot->link.flight.count))
+      connect_one(pool);
     if (!slot)
       break;
     struct pg_op *op = LIST_ENTRY(pool->queue.first, struct pg_op, node);
@@ -252,8 +266,8 @@ static void tell_state(struct pg_pool *pool, bool up) {
 
 static void connect_slot(void *ctx);
 
-static void connect_all(struct pg_pool *pool) {
-  for (unsigned i = 0; i < pool->conf.connections; i++)
+static void connect_first(struct pg_pool *pool) {
+  for (unsigned i = 0; i < MIN_OF(pool->conf.connections, (unsigned)WARM); i++)
     if (pool->slots[i].link.state == LINK_DOWN && !loop_timer_is_on(pool->slots[i].retry))
       connect_slot(&pool->slots[i]);
 }
@@ -263,7 +277,7 @@ static void on_slot_up(void *ctx, struct pg_link *link UNUSED) {
   struct pg_pool *pool = slot->pool;
   slot->failures = 0;
   if (pool->stats.connections_up++ == 0) {
-    connect_all(pool);
+    connect_first(pool);
     tell_state(pool, true);
     pg_sessions_pump(pool);
   }
@@ -271,10 +285,10 @@ static void on_slot_up(void *ctx, struct pg_link *link UNUSED) {
     loop_defer(pool->loop, &pool->deal, deal, pool);
 }
 
-/* While the database is away only the first connection tries; the others follow once it is up. */
+/* While the database is away only the first connection tries; the others follow once it is up, and the rest when they are needed. */
 static void retry_later(struct pg_slot *slot) {
   struct pg_pool *pool = slot->pool;
-  if (pool->stopped || (pool->stats.connections_up == 0 && slot != &pool->slots[0]))
+  if (pool->stopped || (pool->stats.connections_up == 0 && slot != &pool->slots[0]) || slot - pool->slots >= WARM)
     return;
   int64_t delay = MIN_OF((int64_t)BACKOFF_MIN_MS << MIN_OF(slot->failures, 10u), (int64_t)BACKOFF_MAX_MS);
   slot->failures++;
@@ -290,6 +304,8 @@ static void on_slot_down(void *ctx, struct pg_link *link, const struct err *reas
   bool was_up = up < pool->stats.connections_up;
   pool->stats.connections_up = up;
   pool->stats.reconnects += was_up;
+  if (!was_up)
+    pool->grow_after_ms = loop_now_ms(pool->loop) + BACKOFF_MAX_MS; /* too many connections, perhaps */
   pool->away = *reason;
   settle_flight(pool, link);
   if (up == 0)

@@ -22,6 +22,7 @@ const struct pq_api pq_libpq = {
     .send_prepare = PQsendPrepare,
     .send_prepared = PQsendQueryPrepared,
     .send_params = PQsendQueryParams,
+    .send_query = PQsendQuery,
     .sync = PIPELINE_SYNC,
     .flush = PQflush,
     .consume = PQconsumeInput,

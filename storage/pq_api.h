@@ -20,6 +20,7 @@ struct pq_api {
                        int result_format);
   int (*send_params)(PGconn *pg, const char *sql, int count, const Oid *types, const char *const *values, const int *lengths,
                      const int *formats, int result_format);
+  int (*send_query)(PGconn *pg, const char *sql);
   int (*sync)(PGconn *pg);
   int (*flush)(PGconn *pg);
   int (*consume)(PGconn *pg);

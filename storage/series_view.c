@@ -115,12 +115,13 @@ bool series_view_make(const struct chunk_info *chunks, size_t chunk_count, struc
     while (until < chunk_count && order[until]->attempt == now)
       until++;
     bool has_tail = t < tail_count && view.tails[t].attempt == now;
-    if (!attempt || attempt == now)
+    if (attempt <= 0 || attempt == now)
       add_attempt(&view, order + c, until - c, has_tail ? &view.tails[t].points : &none, now);
     c = until;
     t += has_tail;
   }
-  stitch(&view);
+  if (attempt == 0)
+    stitch(&view);
   *ret = view;
   return true;
 }

@@ -50,7 +50,8 @@ struct series_view {
 };
 
 /* Builds the view. `chunks` outlive it, in any order. `tails`, one item an attempt at most, are moved out of, also on failure maybe; release them in
- * any case. `attempt` 0 stitches, else only that attempt is seen, whole. */
+ * any case. `attempt` 0 stitches, EACH_ATTEMPT gives all of them whole, one after the other, else only that attempt is seen, whole. */
+enum { EACH_ATTEMPT = -1 };
 MUST_CHECK bool series_view_make(const struct chunk_info *chunks, size_t chunk_count, struct tail_points *tails, size_t tail_count,
                                  int32_t attempt, struct series_view *ret, struct err *err);
 void series_view_release(struct series_view *view);

@@ -32,7 +32,13 @@ struct stmt_info {
   bool repeatable;
 };
 
+/* NULL when there is none. */
 const struct stmt_info *stmt_info(enum stmt stmt);
+extern const struct stmt_info stmt_table[STMT_COUNT]; /* generated */
+
+/* Test seam: further statements, numbered from STMT_COUNT on, in a table that outlives their use. Replaces an earlier one. */
+enum { STMT_EXTRA_MAX = 32 };
+void stmt_set_extra(const struct stmt_info *table, size_t count);
 
 struct migration {
   const char *name; /* "0001_service" */

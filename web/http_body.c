@@ -148,10 +148,8 @@ static void say_continue(struct http_conn *conn) {
 
 bool body_advance(struct http_conn *conn) {
   struct http_req *req = conn->req;
-  if (req->is_paused) {
-    bufferevent_disable(conn->bev, EV_READ);
+  if (req->is_paused)
     return false;
-  }
   uint64_t before = req->bytes_in;
   enum feed result = feed_from_input(conn);
   if (result == FEED_MORE && !body_is_complete(req) && !conn->is_tls && !conn->is_eof)
@@ -164,9 +162,7 @@ bool body_advance(struct http_conn *conn) {
     complete(conn);
     return true;
   }
-  if (result == FEED_PAUSED)
-    bufferevent_disable(conn->bev, EV_READ);
-  else if (req->expects_continue)
+  if (result == FEED_MORE && req->expects_continue)
     say_continue(conn);
   return false;
 }

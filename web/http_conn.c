@@ -112,7 +112,6 @@ static void end(struct http_conn *conn) {
   say_goodbye(conn);
   conn_enter(conn, CONN_LINGER);
   shutdown(conn->fd, SHUT_WR);
-  bufferevent_enable(conn->bev, EV_READ);
 }
 
 /* ---- output ---- */
@@ -198,10 +197,7 @@ void conn_answered(struct http_conn *conn) {
   if (conn->state == CONN_CLOSED)
     return;
   go_on_after_answer(conn);
-  if (conn->state == CONN_CLOSED)
-    return;
-  bufferevent_enable(conn->bev, EV_READ);
-  if (!conn->in_advance)
+  if (conn->state != CONN_CLOSED && !conn->in_advance)
     conn_advance_later(conn);
 }
 
@@ -405,6 +401,19 @@ static bool step(struct http_conn *conn) {
   }
 }
 
+/* Reading goes on in all states, so that a client that leaves is seen; it stops while enough waits here, or a sink wants no more. */
+static void set_reading(struct http_conn *conn) {
+  bool paused = conn->state == CONN_BODY && conn->req->is_paused;
+  bool on = !paused && !conn->is_eof && evbuffer_get_length(bufferevent_get_input(conn->bev)) < INPUT_HIGH_WATER;
+  if (on == conn->is_reading)
+    return;
+  conn->is_reading = on;
+  if (on)
+    bufferevent_enable(conn->bev, EV_READ);
+  else
+    bufferevent_disable(conn->bev, EV_READ);
+}
+
 void conn_advance(struct http_conn *conn) {
   if (conn->in_advance || conn->state == CONN_CLOSED)
     return;
@@ -416,6 +425,8 @@ void conn_advance(struct http_conn *conn) {
       break;
     }
   conn->in_advance = false;
+  if (conn->state != CONN_CLOSED)
+    set_reading(conn);
 }
 
 /* ---- events ---- */
@@ -594,8 +605,8 @@ struct http_conn *conn_new(struct http_server *server, int fd, struct tls *tls, 
   conn->since_ms = conn->progress_ms = conn_now_ms(conn);
   list_push_back(&server->busy, &conn->node);
   bufferevent_setcb(bev, on_read, on_drained, on_event, conn);
-  bufferevent_setwatermark(bev, EV_READ, 0, INPUT_HIGH_WATER);
   bufferevent_set_max_single_write(bev, MAX_SINGLE_WRITE);
+  conn->is_reading = true;
   bufferevent_enable(bev, EV_READ | EV_WRITE);
   return conn;
 }

@@ -66,6 +66,7 @@ struct http_conn {
   int fd;
   enum conn_state state;
   bool is_tls;
+  bool is_reading;  /* libevent reads for us */
   bool is_eof;      /* the client sends no more */
   bool is_broken;   /* a write failed */
   bool in_advance;  /* conn_advance() is on the stack */

@@ -329,8 +329,9 @@ void http_req_resume_body(struct http_req *req) {
     return;
   req->is_paused = false;
   if (req->conn && req->conn->state == CONN_BODY) {
-    req->conn->progress_ms = conn_now_ms(req->conn);
-    bufferevent_enable(req->conn->bev, EV_READ);
+    int64_t now_ms = conn_now_ms(req->conn); /* the pause was not the client's time */
+    req->conn->since_ms += now_ms - req->conn->progress_ms;
+    req->conn->progress_ms = now_ms;
     conn_advance_later(req->conn);
   }
 }

@@ -9,6 +9,7 @@
 #include <sys/stat.h>
 #include <sys/un.h>
 
+#include "base/file.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/rng.h"
@@ -25,6 +26,7 @@ struct listener {
   bool is_unix;
   dev_t dev; /* of the socket's file, so that only our own is removed */
   ino_t ino;
+  int dir_fd; /* the directory of a path too long for an address; -1: none */
   char path[sizeof((struct sockaddr_un *)0)->sun_path];
 };
 
@@ -226,6 +228,8 @@ static void listener_free(struct listener *listener) {
   close(listener->fd);
   if (listener->is_unix && lstat(listener->path, &st) == 0 && st.st_dev == listener->dev && st.st_ino == listener->ino)
     unlink(listener->path);
+  if (listener->is_unix)
+    fd_close(&listener->dir_fd);
   list_remove(&listener->node);
   mem_free(listener);
 }
@@ -339,40 +343,60 @@ static bool is_alive(const struct sockaddr_un *address) {
   return !refused;
 }
 
-static bool remove_dead_socket(const struct sockaddr_un *address, struct err *err) {
+static bool remove_dead_socket(const struct sockaddr_un *address, const char *path, struct err *err) {
   struct stat st;
   if (lstat(address->sun_path, &st) != 0)
-    return errno == ENOENT || err_errno(err, errno, "%s", address->sun_path);
+    return errno == ENOENT || err_errno(err, errno, "%s", path);
   if (!S_ISSOCK(st.st_mode))
-    return err_set(err, ERR_EXISTS, "%s is there and is no socket", address->sun_path);
+    return err_set(err, ERR_EXISTS, "%s is there and is no socket", path);
   if (is_alive(address))
-    return err_set(err, ERR_EXISTS, "%s is in use", address->sun_path);
-  return unlink(address->sun_path) == 0 || errno == ENOENT || err_errno(err, errno, "cannot remove %s", address->sun_path);
+    return err_set(err, ERR_EXISTS, "%s is in use", path);
+  return unlink(address->sun_path) == 0 || errno == ENOENT || err_errno(err, errno, "cannot remove %s", path);
+}
+
+/* A path that is too long for an address is reached through its directory's descriptor, which *ret_dir_fd then keeps. */
+static bool unix_address(const char *path, struct sockaddr_un *ret, int *ret_dir_fd, struct err *err) {
+  *ret = (struct sockaddr_un){.sun_family = AF_UNIX};
+  if (strlen(path) < sizeof ret->sun_path) {
+    memcpy(ret->sun_path, path, strlen(path));
+    return true;
+  }
+  const char *slash = strrchr(path, '/');
+  AUTO_FREE char *dir = slash ? mem_strndup(path, (size_t)(slash - path)) : NULL;
+  if (!slash)
+    return err_set(err, ERR_INVALID, "the socket's name is too long: %s", path);
+  if (!dir)
+    return err_no_memory(err);
+  *ret_dir_fd = open(dir[0] ? dir : "/", O_PATH | O_DIRECTORY | O_CLOEXEC);
+  if (*ret_dir_fd < 0)
+    return err_errno(err, errno, "cannot open %s", dir);
+  int n = snprintf(ret->sun_path, sizeof ret->sun_path, "/proc/self/fd/%d/%s", *ret_dir_fd, slash + 1);
+  return (n > 0 && (size_t)n < sizeof ret->sun_path) || err_set(err, ERR_INVALID, "the socket's name is too long: %s", path);
 }
 
 bool http_server_listen_unix(struct http_server *server, const char *path, struct err *err) {
-  struct sockaddr_un address = {.sun_family = AF_UNIX};
-  if (strlen(path) >= sizeof address.sun_path)
-    return err_set(err, ERR_INVALID, "the socket's path is longer than %zu bytes: %s", sizeof address.sun_path - 1, path);
-  memcpy(address.sun_path, path, strlen(path));
-  if (!remove_dead_socket(&address, err))
+  struct sockaddr_un address;
+  AUTO_FD int dir_fd = -1;
+  if (!unix_address(path, &address, &dir_fd, err) || !remove_dead_socket(&address, path, err))
     return false;
   int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
   if (fd < 0)
     return err_errno(err, errno, "cannot make a socket");
   /* The mode of the socket is that of the file from its first moment; the umask, which belongs to all threads, is left alone. */
   struct stat st;
-  if (fchmod(fd, 0600) != 0 || bind(fd, (struct sockaddr *)&address, sizeof address) != 0 || lstat(path, &st) != 0) {
+  if (fchmod(fd, 0600) != 0 || bind(fd, (struct sockaddr *)&address, sizeof address) != 0 || lstat(address.sun_path, &st) != 0) {
     err_errno(err, errno, "cannot bind %s", path);
     close(fd);
     return false;
   }
   struct listener *listener = listener_start(server, fd, NULL, err);
   if (!listener) {
-    unlink(path);
+    unlink(address.sun_path);
     return err_prefix(err, "%s", path);
   }
   listener->is_unix = true;
+  listener->dir_fd = dir_fd;
+  dir_fd = -1;
   listener->dev = st.st_dev;
   listener->ino = st.st_ino;
   memcpy(listener->path, address.sun_path, sizeof listener->path);

@@ -14,7 +14,7 @@ void http_stream_begin(struct http_req *req, int status, const char *content_typ
   req->stream_chunked = req->minor > 0;
   reply_send(req, &reply, STR(""), NULL);
   conn_enter(conn, CONN_STREAM);
-  bufferevent_enable(conn->bev, EV_READ); /* it may have been off, and a client that leaves must be seen */
+  conn_advance_later(conn); /* a paused body is not paused any more: a client that leaves must be seen */
 }
 
 /* The connection is of no use any more; the handler is told later. */

@@ -69,7 +69,7 @@ static void code(const char *name, value_fn *value, struct column_coder *coder) 
   for (size_t c = 0; c < CHUNKS; c++)
     for (int axis = AXIS_STEP; axis <= AXIS_TIME; axis++) {
       struct cells cells;
-      cells_build(&chunks[c], (enum axis)axis, &cells);
+      cells_build(&chunks[c], (enum axis)axis, CELLS_MAX, &cells);
       cells_put(coder, &cells, &cells_out);
     }
   double t3 = now_s();

@@ -49,10 +49,10 @@ select c.run, k.name, c.key, c.id, c.attempt, c.points, c.nans, c.first_step, c.
 from metric_key k join metric_chunk c on c.key = k.id and c.run = any($1)
 where k.name = any($2);
 
--- name: metric_pieces (uuid[], int4[], int8[], int2[]) -> (int8, bytea) repeatable
--- Run, key, chunk, and which piece: 0 the points, 1 coarse cells by step, 2 by time, 3 fine cells by step, 4 by time. What is gone
+-- name: metric_pieces (uuid[], int4[], int8[], int2[]) -> (int8, int2, bytea) repeatable
+-- Run, key, chunk, and which piece (given back beside its chunk): 0 the points, 1 coarse cells by step, 2 by time, 3 fine cells by step, 4 by time. What is gone
 -- meanwhile is missing.
-select c.id, case t.what when 0 then c.data when 1 then c.step_coarse when 2 then c.time_coarse when 3 then c.step_fine else c.time_fine end
+select c.id, t.what, case t.what when 0 then c.data when 1 then c.step_coarse when 2 then c.time_coarse when 3 then c.step_fine else c.time_fine end
 from unnest($1, $2, $3, $4) t (run, key, id, what)
 join metric_chunk c on c.run = t.run and c.key = t.key and c.id = t.id;
 

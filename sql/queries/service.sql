@@ -24,3 +24,15 @@ select set_config('statement_timeout', $1, true);
 -- name: set_session_timeout (text) -> (text)
 -- Until it is set again.
 select set_config('statement_timeout', $1, false);
+
+-- name: role_verifier (text) -> (text)
+-- A SCRAM verifier, for role_set_password in the same transaction.
+select set_config('winnow.verifier', $1, true);
+
+-- name: role_set_password () -> ()
+-- Of the role we are. The private database's first password came with its template.
+do $$
+begin
+  execute format('alter role %I password %L', current_user, current_setting('winnow.verifier'));
+end
+$$;

@@ -37,7 +37,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     must(memcmp(back.step, points.step, points.n * sizeof *points.step) == 0);
     must(points_normalise(&points));
     struct cells cells;
-    cells_build(&points, AXIS_TIME, &cells);
+    cells_build(&points, AXIS_TIME, CELLS_MAX, &cells);
   }
   size_t total = 0;
   if (!batch_get(coder, buf_str(&bytes), add, &total, &err))

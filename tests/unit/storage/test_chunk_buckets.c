@@ -126,7 +126,7 @@ static size_t add_in_chunks(struct rng *rng, const struct grid *grid, const stru
     struct cells built, cells;
     AUTO_BUF struct buf bytes = BUF_INIT(MIB);
     struct err err;
-    cells_build(&chunk, grid->axis, &built);
+    cells_build(&chunk, grid->axis, CELLS_MAX, &built);
     cells_put(coder, &built, &bytes);
     assert_true(cells_get(coder, buf_str(&bytes), &cells, &err));
     if (!grid_add_cells(grid, &cells, buckets)) {
@@ -189,7 +189,7 @@ static void regular_series_needs_no_points(void **state UNUSED) {
         assert_true(points_add(&chunk, (struct point){i, 1700000000000 + i * 100 + (int64_t)rng_below(&rng, 90), spike ? 1e6 : 1, NAN}));
       }
       struct cells cells;
-      cells_build(&chunk, (enum axis)axis, &cells);
+      cells_build(&chunk, (enum axis)axis, CELLS_MAX, &cells);
       raw += !grid_add_cells(&grid, &cells, buckets);
     }
     assert_true(spikes > 0);

@@ -37,7 +37,7 @@ static void seal(struct world *world, const struct points *points, int32_t attem
   for (int axis = AXIS_STEP; axis <= AXIS_TIME; axis++) {
     struct cells cells;
     world->cells[i][axis] = BUF_INIT(MIB);
-    cells_build(points, (enum axis)axis, &cells);
+    cells_build(points, (enum axis)axis, CELLS_MAX, &cells);
     cells_put(coder, &cells, &world->cells[i][axis]);
   }
   world->chunks[i].by_step = buf_str(&world->cells[i][0]);
