@@ -60,7 +60,16 @@ enum pg_outcome pg_failure_from_result(const struct pq_api *pq, const PGresult *
   const char *message = pq->error_field(result, PG_DIAG_MESSAGE_PRIMARY);
   const char *constraint = pq->error_field(result, PG_DIAG_CONSTRAINT_NAME);
   snprintf(ret->constraint, sizeof ret->constraint, "%s", constraint ? constraint : "");
-  return pg_failure_from_sqlstate(sqlstate ? sqlstate : "", message ? message : "the database refused the statement", ret);
+  if (!sqlstate) { /* not the server's words but libpq's, about the connection or its memory: the answer is lost */
+    ret->sqlstate[0] = 0;
+    pg_unknown_err(&ret->err);
+    return PG_UNKNOWN;
+  }
+  return pg_failure_from_sqlstate(sqlstate, message ? message : "the database refused the statement", ret);
+}
+
+void pg_unknown_err(struct err *err) {
+  err_set(err, ERR_UNKNOWN_OUTCOME, "the connection to the database was lost after the statement had been sent");
 }
 
 bool pg_sqlstate_is_transient(const char *sqlstate) {

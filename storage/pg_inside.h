@@ -76,8 +76,6 @@ void pg_pool_enter(struct pg_pool *pool);
 void pg_pool_leave(struct pg_pool *pool);
 /* Calls `done` with a reply that holds only this. */
 void pg_tell_failure(struct pg_pool *pool, pg_done_fn *done, void *ctx, enum pg_outcome outcome, const struct pg_failure *failure);
-/* The error of what was sent when its connection died. */
-void pg_unknown_err(struct err *err);
 
 /* Sets kind, pool, deadline before. The job is started or failed later, never in here. */
 MUST_CHECK bool pg_job_submit(struct pg_job *job, struct err *err);

@@ -73,6 +73,8 @@ enum pg_outcome pg_failure_from_sqlstate(const char *sqlstate, const char *messa
 struct pq_api;
 /* From a result that says PGRES_FATAL_ERROR. */
 enum pg_outcome pg_failure_from_result(const struct pq_api *pq, const PGresult *result, struct pg_failure *ret);
+/* The error of what was sent when its connection died. */
+void pg_unknown_err(struct err *err);
 /* Is it a failure (serialization, deadlock) after which the same is worth sending again at once? */
 bool pg_sqlstate_is_transient(const char *sqlstate);
 

@@ -182,6 +182,8 @@ static void write_settings(const struct pg_place_conf *conf, const struct pg_pla
   buf_printf(out, "work_mem = %lluMB\n", (unsigned long long)MIN_OF(MAX_OF(memory_mib / 512, (uint64_t)4), (uint64_t)32));
   for (size_t i = 0; i < ARRAY_LEN(fixed); i++)
     buf_printf(out, "%s\n", fixed[i]);
+  if (place->programs.major >= 14) /* a recovery need not sync a thousand files one by one */
+    buf_puts(out, "recovery_init_sync_method = syncfs\n");
   if (conf->settings)
     buf_printf(out, "%s\n", conf->settings);
 }

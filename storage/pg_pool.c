@@ -88,10 +88,6 @@ void pg_tell_failure(struct pg_pool *pool, pg_done_fn *done, void *ctx, enum pg_
   pg_pool_leave(pool);
 }
 
-void pg_unknown_err(struct err *err) {
-  err_set(err, ERR_UNKNOWN_OUTCOME, "the connection to the database was lost after the statement had been sent");
-}
-
 /* ---- the queue ---- */
 
 bool pg_pool_admits(struct pg_pool *pool, size_t bytes, struct err *err) {

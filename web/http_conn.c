@@ -321,8 +321,7 @@ static void refuse_without_memory(struct http_conn *conn) {
   conn_answered(conn);
 }
 
-/* The client has ended, and there is no whole request left of it. */
-static void end_of_requests(struct http_conn *conn) {
+void conn_end_of_requests(struct http_conn *conn) {
   conn->close_after = true;
   go_on_after_answer(conn);
 }
@@ -352,7 +351,7 @@ static bool read_head(struct http_conn *conn) {
   enum http_head_result result = empty ? HTTP_HEAD_MORE : scan_head(conn, &err);
   if (result == HTTP_HEAD_MORE) {
     if (conn->is_eof)
-      end_of_requests(conn);
+      conn_end_of_requests(conn);
     else if (conn->state == CONN_IDLE && !empty)
       conn_enter(conn, CONN_HEAD);
     return false;
@@ -386,7 +385,11 @@ static bool step(struct http_conn *conn) {
   case CONN_HEAD:
     return read_head(conn);
   case CONN_BODY:
-    return body_advance(conn);
+    if (body_advance(conn))
+      return true;
+    if (conn->state == CONN_BODY && conn->is_eof && !conn->req->is_paused)
+      conn_close(conn); /* the rest will never come */
+    return false;
   case CONN_DISCARD:
     if (!body_discard(conn) && conn->is_eof)
       conn_close(conn);
@@ -466,10 +469,6 @@ static void on_eof(struct http_conn *conn) {
     break;
   case CONN_HANDSHAKE:
     conn_close(conn);
-    break;
-  case CONN_BODY:
-    if (!conn->req->is_paused)
-      conn_close(conn);
     break;
   default:
     break;

@@ -4,7 +4,7 @@
 #include "web/http_intern.h"
 #include "web/http_range.h"
 
-enum { SEGMENT = 512 * 1024, DISPOSITION_MAX = 4 * 1024 };
+enum { SLICE = 512 * 1024, TLS_PIECE = 32 * 1024, DISPOSITION_MAX = 4 * 1024 };
 
 /* ---- what to answer ---- */
 
@@ -88,7 +88,7 @@ static void add_content_range(struct http_req *req, const struct http_range *par
 
 /* Plain sockets: the kernel moves the bytes (sendfile). The segment owns the descriptor from the first slice on. */
 static bool add_slice(struct http_conn *conn, struct http_req *req) {
-  size_t n = (size_t)MIN_OF(req->file_left, (uint64_t)SEGMENT);
+  size_t n = (size_t)MIN_OF(req->file_left, (uint64_t)SLICE);
   if (!req->segment) {
     req->segment = evbuffer_file_segment_new(req->file_fd, (ev_off_t)req->file_at, (ev_off_t)req->file_left,
                                              EVBUF_FS_CLOSE_ON_FREE | EVBUF_FS_DISABLE_LOCKING);
@@ -108,11 +108,11 @@ static bool add_slice(struct http_conn *conn, struct http_req *req) {
 
 /* TLS: through our memory, a piece at a time. */
 static bool add_piece(struct http_conn *conn, struct http_req *req) {
-  struct http_server *server = conn->server;
-  ssize_t n = pread(req->file_fd, server->piece, (size_t)MIN_OF(req->file_left, (uint64_t)PIECE_MAX), (off_t)req->file_at);
+  char bytes[TLS_PIECE]; /* not the server's scratch: a sink that is being fed from it may answer another request with a file */
+  ssize_t n = pread(req->file_fd, bytes, (size_t)MIN_OF(req->file_left, (uint64_t)sizeof bytes), (off_t)req->file_at);
   if (n <= 0)
     return false; /* it became shorter, or cannot be read: the client must see that the answer is not complete */
-  struct iovec piece = {server->piece, (size_t)n};
+  struct iovec piece = {bytes, (size_t)n};
   req->file_at += (uint64_t)n;
   req->file_left -= (uint64_t)n;
   conn_send(conn, &piece, 1, NULL);

@@ -85,6 +85,8 @@ void conn_advance_later(struct http_conn *conn);
 /* Cuts the connection. Its request, if a handler has it, is told later. */
 void conn_close(struct http_conn *conn);
 void conn_release(struct http_conn *conn);
+/* In idle or head: no request will come or be taken any more; what was answered still goes out. */
+void conn_end_of_requests(struct http_conn *conn);
 /* Called from the server's tick: closes what is past its time. */
 void conn_check_time(struct http_conn *conn, int64_t now_ms);
 /* Sends what the socket takes, queues the rest. `owned`, if not NULL, is freed with mem_free() in any case; one of the pieces lies in it.
@@ -113,8 +115,9 @@ struct http_req {
   struct list_node node; /* in server->requests or server->spare */
   struct loop *loop;
   struct http_server *server; /* NULL once the server is gone */
-  struct http_conn *conn;     /* NULL once the connection is gone or has been given another end */
-  struct loop_defer defer;    /* of on_gone and abort */
+  void *service;
+  struct http_conn *conn;  /* NULL once the connection is gone or has been given another end */
+  struct loop_defer defer; /* of on_gone and abort */
 
   const struct route_family *family;
   const struct route *route;

@@ -5,7 +5,7 @@
 #include "web/http_intern.h"
 #include "web/http_range.h"
 
-enum { GZIP_MIN = 1024, GZIP_MAX = 8 * 1024 * 1024, ERROR_BODY_MAX = 16 * 1024 };
+enum { GZIP_MIN = 1024, GZIP_MAX = 4 * 1024 * 1024, ERROR_BODY_MAX = 16 * 1024 };
 
 #define CSP_DEFAULT "default-src 'none'; frame-ancestors 'none'; sandbox"
 

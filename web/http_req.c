@@ -34,6 +34,7 @@ struct http_req *req_new(struct http_server *server, struct http_conn *conn) {
   req->arena = arena;
   req->loop = server->loop;
   req->server = server;
+  req->service = server->config.service;
   req->conn = conn;
   req->peer = conn->peer;
   req->is_tls = conn->is_tls;
@@ -251,7 +252,7 @@ const char *http_req_pattern(const struct http_req *req) {
 }
 
 void *http_req_service(const struct http_req *req) {
-  return req->server ? req->server->config.service : NULL;
+  return req->service;
 }
 
 const char *http_req_id(const struct http_req *req) {

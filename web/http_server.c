@@ -5,6 +5,7 @@
 #include <fcntl.h>
 #include <netdb.h>
 #include <netinet/tcp.h>
+#include <signal.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
@@ -97,11 +98,11 @@ static void set_accepting(struct http_server *server, bool on) {
 /* New clients wait in the kernel's queue until a connection has ended; those who only keep theirs open have to make room. */
 static void pause_accepting(struct http_server *server) {
   set_accepting(server, false);
-  size_t evicted = 0;
+  size_t evicted = 0, most = MIN_OF((size_t)EVICTED_AT_ONCE, 1 + server->idle.count / 8);
   LIST_EACH(&server->idle, node) {
-    if (evicted++ == EVICTED_AT_ONCE)
+    if (evicted++ == most)
       break;
-    conn_close(LIST_ENTRY(node, struct http_conn, node));
+    conn_end_of_requests(LIST_ENTRY(node, struct http_conn, node));
   }
   loop_timer_start(server->accept_timer, ACCEPT_RETRY_MS);
 }
@@ -204,11 +205,9 @@ static void on_accepted(struct listener *listener, int fd, const struct sockaddr
 static void on_acceptable(void *ctx, int listen_fd, unsigned ready UNUSED) {
   struct listener *listener = ctx;
   struct http_server *server = listener->server;
-  for (int i = 0; i < ACCEPTS_A_TURN && !server->accept_paused; i++) {
-    if (connection_count(server) >= server->limits.connections) {
-      pause_accepting(server);
-      return;
-    }
+  if (connection_count(server) >= server->limits.connections) /* and somebody waits */
+    pause_accepting(server);
+  for (int i = 0; i < ACCEPTS_A_TURN && !server->accept_paused && connection_count(server) < server->limits.connections; i++) {
     struct sockaddr_storage address;
     socklen_t n = sizeof address;
     int fd = accept4(listen_fd, (struct sockaddr *)&address, &n, SOCK_NONBLOCK | SOCK_CLOEXEC);
@@ -438,7 +437,7 @@ static void on_drain_deadline(void *ctx) {
 /* Connections without a request in progress have nothing to wait for. */
 static void close_unused(struct http_server *server) {
   LIST_EACH(&server->idle, idle_node) {
-    conn_close(LIST_ENTRY(idle_node, struct http_conn, node));
+    conn_end_of_requests(LIST_ENTRY(idle_node, struct http_conn, node));
   }
   LIST_EACH(&server->busy, busy_node) {
     struct http_conn *conn = LIST_ENTRY(busy_node, struct http_conn, node);
@@ -491,6 +490,7 @@ struct http_server *http_server_new(struct loop *loop, const struct http_server_
   fill_limits(&server->limits, &config->limits);
   server->tick_ms = tick_for(&server->limits);
   server->date_s = INT64_MIN;
+  signal(SIGPIPE, SIG_IGN); /* a client that leaves is told by the result of writing */
   struct rng rng = rng_from_system();
   server->id_salt = (uint32_t)rng_u64(&rng);
   buf_init(&server->head, REPLY_HEAD_MAX);

@@ -53,7 +53,8 @@ struct http_server_config {
   struct http_limits limits;
 };
 
-/* Fails on a table that makes no sense: a row without policy, two rows for one method and path, a pattern that cannot be read. */
+/* Has the process ignore SIGPIPE. Fails on a table that makes no sense: a row without policy, two rows for one method and path, a pattern
+ * that cannot be read. */
 MUST_CHECK struct http_server *http_server_new(struct loop *loop, const struct http_server_config *config, struct err *err);
 /* Closes everything at once. Requests not yet answered stay their handlers' until they answer. Accepts NULL. */
 void http_server_free(struct http_server *server);

@@ -241,6 +241,8 @@ static bool decode_segment(struct str raw, struct arena *arena, struct str *ret,
     if (!http_url_decode(raw, false, out, &ret->n))
       return err_set(err, ERR_INVALID, "the path has a malformed escape");
   }
+  if (memchr(ret->p, 0, ret->n))
+    return err_set(err, ERR_INVALID, "the path contains a NUL");
   if (is_dots(*ret))
     return err_set(err, ERR_INVALID, "the path contains \".\" or \"..\"");
   return true;

@@ -1,7 +1,6 @@
 /* The smallest service on web/: what run.py measures against hello_evhttp.c.
  *   hello_winnow PORT [FILE]: GET /hello, PUT /sink (body counted and thrown away), GET /file. Access log on standard error. */
 #include <fcntl.h>
-#include <signal.h>
 
 #include "base/log.h"
 #include "web/http_reply.h"
@@ -65,7 +64,6 @@ int main(int argc, char **argv) {
     return 2;
   }
   file_name = argc > 2 ? argv[2] : argv[0];
-  signal(SIGPIPE, SIG_IGN);
   log_setup(LOG_INFO, LOG_TEXT, 2);
   struct http_server_config config = {.mounts = mounts, .mount_count = 1, .access_log = true};
   struct loop *loop = loop_new(&clock_system, &err);

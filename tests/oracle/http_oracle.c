@@ -2,11 +2,20 @@
 
 #include "tests/oracle/http_parser_says.h"
 
+/* http-parser takes "Transfer-EncodingX" for the start of a Transfer-Encoding and then finds a length beside it. */
+static bool misleads_http_parser(const struct http_head *head) {
+  const struct str name = STR("transfer-encoding");
+  for (size_t i = 0; i < head->field_count; i++)
+    if (head->fields[i].name.n > name.n && str_eq_nocase(str_slice(head->fields[i].name, 0, name.n), name))
+      return true;
+  return false;
+}
+
 const char *http_oracle_check(struct str bytes, const struct http_head *head) {
   struct http_parser_says says;
   http_parser_ask(bytes.p, bytes.n, &says);
   if (says.error)
-    return says.error;
+    return misleads_http_parser(head) ? NULL : says.error;
   if (!says.complete || says.used != bytes.n)
     return "another end of the head";
   size_t name_bytes = 0, value_bytes = 0;

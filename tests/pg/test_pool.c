@@ -719,5 +719,7 @@ int main(void) {
       CASE(test_copy_refused),
       CASE(test_free_with_work_in_flight),
   };
+  const char *only = getenv("WINNOW_TEST_ONLY");
+  cmocka_set_test_filter(only);
   return cmocka_run_group_tests(tests, start_all, stop_all);
 }

@@ -82,6 +82,7 @@ static void turn_until(struct loop *loop, const bool *flag, int64_t ms, bool mus
   while (!(flag && *flag) && clock_mono_ms(&clock_system) < end)
     loop_turn(loop, true);
   loop_timer_free(timer);
+  log_flush();
   if (must && !*flag) {
     fprintf(stderr, "nothing happened within %lld ms\n", (long long)ms);
     abort();
@@ -102,7 +103,7 @@ static PGconn *connect_now(struct pg_cluster *cluster) {
     fprintf(stderr, "%s\n", PQerrorMessage(pg));
     exit(1);
   }
-  PQclear(PQexec(pg, "set search_path = winnow"));
+  PQclear(PQexec(pg, "set search_path = winnow, public"));
   return pg;
 }
 

@@ -376,6 +376,24 @@ static void test_odd_files(void **unused UNUSED) {
   http_answer_release(&answer);
 }
 
+/* The client must notice that the file became shorter under our hands. */
+static void test_truncated_file(void **unused UNUSED) {
+  enum { SIZE = 30000000 };
+  http_fixture_write_file(&f, SIZE);
+  struct http_client client;
+  struct http_answer answer;
+  http_client_open(&client, f.loop, f.port);
+  http_client_printf(&client, "%s", GET("/file"));
+  while (!http_client_receive(&client))
+    ;
+  assert_int_equal(truncate(f.file, 1000), 0);
+  assert_false(http_client_answer(&client, false, &answer));
+  assert_int_equal(answer.status, 200);
+  assert_true(client.eof && client.in.n < SIZE);
+  http_answer_release(&answer);
+  http_client_close(&client);
+}
+
 static void test_expect_continue(void **unused UNUSED) {
   struct http_client client;
   struct http_answer answer;
@@ -714,11 +732,11 @@ int main(void) {
       TEST(test_an_answer),        TEST(test_exchanges),       TEST(test_framing_errors_close),
       TEST(test_limits_of_heads),  TEST(test_byte_by_byte),    TEST(test_pipelining),
       TEST(test_answers_in_order), TEST(test_compression),     TEST(test_ranges_and_conditions),
-      TEST(test_odd_files),        TEST(test_expect_continue), TEST(test_unwanted_bodies),
-      TEST(test_refusal_arrives),  TEST(test_upload),          TEST(test_slow_sink),
-      TEST(test_pause_at_begin),   TEST(test_sink_errors),     TEST(test_streams),
-      TEST(test_slow_reader),      TEST(test_flood_is_cut),    TEST(test_client_gone),
-      TEST(test_half_close),
+      TEST(test_odd_files),        TEST(test_truncated_file),  TEST(test_expect_continue),
+      TEST(test_unwanted_bodies),  TEST(test_refusal_arrives), TEST(test_upload),
+      TEST(test_slow_sink),        TEST(test_pause_at_begin),  TEST(test_sink_errors),
+      TEST(test_streams),          TEST(test_slow_reader),     TEST(test_flood_is_cut),
+      TEST(test_client_gone),      TEST(test_half_close),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -82,7 +82,7 @@ static const struct {
     {"/api/v1/runs/r/artifacts/%2Fetc", NULL, NULL, NULL, ERR_INVALID},
     {"/api/v1/runs/r/artifacts/a%2F%2Fb", NULL, NULL, NULL, ERR_INVALID},
     {"/api/v1/runs/%00", NULL, NULL, NULL, ERR_INVALID},
-    {"/api/v1/runs/%zz", NULL, NULL, NULL, ERR_INVALID},
+    {"/api/v1/runs/%41%zz", NULL, NULL, NULL, ERR_INVALID},
     {"/api/v1/runs/%c0%ae%", NULL, NULL, NULL, ERR_INVALID},
 };
 

@@ -1,0 +1,444 @@
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include "base/file.h"
+#include "base/mem.h"
+#include "sweeper/sweep_file.h"
+
+static struct arena arena;
+
+static int setup(void **state) {
+  (void)state;
+  arena_init(&arena, 256 * MIB);
+  return 0;
+}
+
+static int teardown(void **state) {
+  (void)state;
+  arena_release(&arena);
+  return 0;
+}
+
+/* The files lie beside this one; the path is the compiler's, relative to the build folder, where tests run. */
+static struct sweep_file *read_file(const char *name) {
+  AUTO_BUF struct buf text = BUF_INIT(MIB);
+  struct err err = {0};
+  char path[500];
+  snprintf(path, sizeof path, "%.*s/files/%s", (int)(strrchr(__FILE__, '/') - __FILE__), __FILE__, name);
+  if (!file_read(path, &text, &err))
+    fail_msg("%s", err.text);
+  struct spec_problems errors;
+  struct sweep_file *file = NULL;
+  if (!sweep_file_read(buf_str(&text), name, &arena, &file, &errors, &err))
+    fail_msg("%s (%s)", err.text, err.hint);
+  return file;
+}
+
+static struct sweep_file *read_text(const char *text) {
+  struct err err = {0};
+  struct spec_problems errors;
+  struct sweep_file *file = NULL;
+  if (!sweep_file_read(str_of(text), "sweep.yaml", &arena, &file, &errors, &err))
+    fail_msg("%s (%s)", err.text, err.hint);
+  return file;
+}
+
+static void normal_form(const struct sweep_file *file, struct buf *out) {
+  struct err err = {0};
+  buf_reset(out);
+  if (!sweep_file_normal_form(file, out, &err))
+    fail_msg("%s", err.text);
+}
+
+static void the_full_file(void **state) {
+  (void)state;
+  struct sweep_file *file = read_file("full.yaml");
+  const struct sweep_spec *s = &file->spec;
+  assert_int_equal(file->format, FORMAT_WINNOW);
+  assert_int_equal(file->warnings.count, 0);
+  assert_true(str_is(s->name, "mnist-convnet"));
+  assert_true(str_is(s->experiment, "mnist"));
+  assert_int_equal(s->command.count, 3);
+  assert_int_equal(s->metric.goal, GOAL_MAXIMIZE);
+  assert_true(s->metric.has_target && s->metric.target == 0.995);
+  assert_int_equal(s->sampler.seed, 7);
+  assert_int_equal(s->early_terminate.count, 2);
+  const struct stop_conf *rules = s->early_terminate.items;
+  assert_int_equal(rules[0].type, STOP_ASHA);
+  assert_true(str_is(rules[0].step_metric, "epoch"));
+  assert_int_equal(rules[1].type, STOP_THRESHOLD);
+  assert_true(rules[1].max == 20 && rules[1].nan);
+  assert_int_equal(s->resources.memory, 2000000000);
+  assert_int_equal(s->resources.time, 1800000);
+  assert_int_equal(s->retries.max, 1);
+  assert_int_equal(s->retries.on, RETRY_LOST | RETRY_FAILED);
+  assert_int_equal(s->stop_grace, 10000);
+  assert_true(s->register_model.given && s->register_model.at_least == 0.98);
+  assert_int_equal(s->args_style, ARGS_JSON);
+  sweep_file_free(file);
+}
+
+static void defaults(void **state) {
+  (void)state;
+  struct sweep_file *file = read_text("parameters: {x: {min: 0, max: 1}}\nrun_cap: 3\n");
+  const struct sweep_spec *s = &file->spec;
+  assert_true(str_is(s->name, "sweep"));
+  assert_true(str_is(s->experiment, "sweep"));
+  assert_int_equal(s->method, METHOD_RANDOM); /* nothing to learn from */
+  assert_int_equal(s->retries.max, 0);
+  assert_int_equal(s->retries.on, RETRY_LOST);
+  assert_int_equal(s->resources.slots, 1);
+  assert_int_equal(s->stop_grace, 10000);
+  assert_int_equal(s->log_max, GIB);
+  assert_int_equal(s->give_up_after, 5);
+  assert_true(str_is(s->workdir, "."));
+  assert_false(s->has_command);
+  sweep_file_free(file);
+}
+
+static void shorthands(void **state) {
+  (void)state;
+  struct sweep_file *file = read_text("parameters: {x: {min: 0, max: 1}}\nmetric: loss\nretries: 2\nresources: {gpus: 2}\nsampler: gp\n"
+                                      "early_terminate: median\nregister: m\nmax_time: 90\n");
+  const struct sweep_spec *s = &file->spec;
+  assert_true(str_is(s->metric.name, "loss"));
+  assert_int_equal(s->retries.max, 2);
+  assert_int_equal(s->resources.slots, 2);
+  assert_int_equal(s->method, METHOD_BAYES);
+  assert_int_equal(s->sampler.type, SAMPLER_GP);
+  assert_int_equal(((const struct stop_conf *)s->early_terminate.items)->type, STOP_MEDIAN);
+  assert_true(str_is(s->register_model.model, "m"));
+  assert_int_equal(s->max_time, 90000);
+  sweep_file_free(file);
+}
+
+static void wandb_runs_unchanged(void **state) {
+  (void)state;
+  struct sweep_file *file = read_file("wandb.yaml");
+  const struct sweep_spec *s = &file->spec;
+  assert_int_equal(file->format, FORMAT_WANDB);
+  assert_int_equal(file->warnings.count, 1); /* entity */
+  assert_string_equal(file->warnings.items[0].path, "entity");
+  assert_int_equal(file->warnings.items[0].line, 4);
+  assert_int_equal(s->args_style, ARGS_PYTHON);
+  assert_int_equal(s->command.count, 4);
+  assert_true(str_is(s->command.items[0], "${env}"));
+  assert_true(str_is(s->experiment, "my-first-sweep"));
+  const struct stop_conf *rule = s->early_terminate.items;
+  assert_int_equal(rule->type, STOP_WANDB_HYPERBAND);
+  assert_true(rule->strict);
+  assert_true(str_is(rule->step_metric, "report"));
+  double ladder[10];
+  assert_int_equal(stop_ladder(rule, 0, ladder, 10), 2);
+  assert_true(ladder[0] == 3 && ladder[1] == 9);
+  sweep_file_free(file);
+}
+
+static void katib_is_translated(void **state) {
+  (void)state;
+  struct sweep_file *file = read_file("katib.yaml");
+  const struct sweep_spec *s = &file->spec;
+  assert_int_equal(file->format, FORMAT_KATIB);
+  assert_true(str_is(s->name, "random-example"));
+  assert_int_equal(s->metric.use, USE_BEST);
+  assert_true(s->metric.target == 0.99);
+  assert_int_equal(s->sampler.type, SAMPLER_TPE);
+  assert_int_equal(s->sampler.seed, 10);
+  assert_int_equal(s->run_cap, 12);
+  assert_int_equal(s->max_failures, 3);
+  assert_true(str_is(s->command.items[2], "--lr={{lr}}"));
+  assert_true(str_is(s->command.items[3], "--num-layers={{num-layers}}"));
+  assert_true(str_is(s->env.items[0].value, "{{optimizer}}"));
+  const struct stop_conf *rule = s->early_terminate.items;
+  assert_int_equal(rule->type, STOP_MEDIAN);
+  assert_int_equal(rule->min_trials, 3);
+  const struct sweep_metrics_source *source = s->metrics_from.items;
+  assert_true(str_is(source->pattern, "(?P<name>[\\w|-]+)\\s*=\\s*(?P<value>[+-]?\\d*(\\.\\d+)?([Ee][+-]?\\d+)?)"));
+  struct err err;
+  AUTO_JSON json_t *space = NULL;
+  assert_true(sweep_file_space(file, &space, &err));
+  const json_t *parameters = json_object_get(space, "parameters");
+  assert_true(json_real_value(json_object_get(json_object_get(parameters, "lr"), "min")) == 0.01);
+  assert_true(json_is_integer(json_object_get(json_object_get(parameters, "num-layers"), "max")));
+  assert_true(json_is_integer(json_array_get(json_object_get(json_object_get(parameters, "width"), "values"), 0)));
+  bool image = false, gamma = false, namespace = false;
+  for (size_t i = 0; i < file->warnings.count; i++) {
+    image |= strstr(file->warnings.items[i].message, ".image has no counterpart") != NULL;
+    gamma |= strstr(file->warnings.items[i].message, "\"gamma\" is not used") != NULL;
+    namespace |= strstr(file->warnings.items[i].message, "metadata.namespace") != NULL;
+    assert_true(file->warnings.items[i].line > 0);
+  }
+  assert_true(image && gamma && namespace);
+  sweep_file_free(file);
+}
+
+static void azureml_is_translated(void **state) {
+  (void)state;
+  struct sweep_file *file = read_file("azureml.yaml");
+  const struct sweep_spec *s = &file->spec;
+  assert_int_equal(file->format, FORMAT_AZUREML);
+  static const char *const argv[] = {
+      "python",       "main.py", "--iris-csv", "data/iris.csv", "--learning-rate", "{{learning_rate}}", "--boosting",
+      "{{boosting}}", "--note",  "a b"};
+  assert_int_equal(s->command.count, ARRAY_LEN(argv));
+  for (size_t i = 0; i < ARRAY_LEN(argv); i++)
+    assert_true(str_is(s->command.items[i], argv[i]));
+  assert_true(str_is(s->workdir, "src"));
+  assert_int_equal(s->metric.use, USE_BEST);
+  assert_int_equal(s->run_cap, 20);
+  assert_int_equal(s->max_time, 7200000);
+  assert_int_equal(s->resources.time, 600000);
+  const struct stop_conf *rule = s->early_terminate.items;
+  assert_int_equal(rule->type, STOP_BANDIT);
+  assert_int_equal(rule->delay_evaluation, 5);
+  assert_true(str_is(rule->step_metric, "report"));
+  struct err err;
+  AUTO_JSON json_t *space = NULL;
+  assert_true(sweep_file_space(file, &space, &err));
+  const json_t *parameters = json_object_get(space, "parameters");
+  assert_int_equal(json_integer_value(json_object_get(json_object_get(parameters, "depth"), "max")), 9);
+  assert_string_equal(json_string_value(json_object_get(json_object_get(parameters, "reg"), "distribution")), "q_log_uniform");
+  assert_int_equal(file->warnings.count, 2); /* compute, environment */
+  sweep_file_free(file);
+}
+
+static void batchai_is_translated(void **state) {
+  (void)state;
+  struct sweep_file *file = read_file("batchai.json");
+  assert_int_equal(file->format, FORMAT_BATCHAI);
+  assert_int_equal(file->spec.method, METHOD_GRID);
+  struct err err;
+  AUTO_JSON json_t *space = NULL;
+  assert_true(sweep_file_space(file, &space, &err));
+  AUTO_BUF struct buf out = BUF_INIT(KIB);
+  struct json_writer w;
+  jw_init(&w, &out);
+  jw_json(&w, space);
+  assert_string_equal(buf_text(&out),
+                      "{\"parameters\":{\"FEEDFORWARD_CONSTANT\":{\"values\":[0.001,0.01,0.1,1.0,10.0]},\"EPOCHS\":{\"values\":[2,4,6]},"
+                      "\"HIDDEN_LAYERS_DIMENSION\":{\"values\":[100,200,300]},"
+                      "\"H\":{\"values\":[{\"LR\":0.1,\"WD\":0},{\"LR\":0.01,\"WD\":0.001}]}}}");
+  sweep_file_free(file);
+}
+
+static void normal_forms_are_fixed_points(void **state) {
+  (void)state;
+  static const char *const names[] = {"full.yaml", "wandb.yaml", "katib.yaml", "azureml.yaml", "batchai.json"};
+  for (size_t i = 0; i < ARRAY_LEN(names); i++) {
+    AUTO_BUF struct buf first = BUF_INIT(MIB);
+    AUTO_BUF struct buf second = BUF_INIT(MIB);
+    struct sweep_file *file = read_file(names[i]);
+    normal_form(file, &first);
+    sweep_file_free(file);
+    file = read_text(buf_text(&first));
+    normal_form(file, &second);
+    sweep_file_free(file);
+    assert_string_equal(buf_text(&first), buf_text(&second));
+  }
+}
+
+static void the_normal_form_shows_everything(void **state) {
+  (void)state;
+  AUTO_BUF struct buf out = BUF_INIT(MIB);
+  struct sweep_file *file =
+      read_text("parameters: {x: {min: 0, max: 1.0}}\nmetric: loss\nrun_cap: 3\nearly_terminate: {type: hyperband, min_iter: 2}\n");
+  normal_form(file, &out);
+  assert_string_equal(
+      buf_text(&out),
+      "{\"name\":\"sweep\",\"experiment\":\"sweep\",\"args_style\":\"python\","
+      "\"metric\":{\"name\":\"loss\",\"goal\":\"minimize\",\"use\":\"last\",\"last_k\":5,\"impute\":\"worst\",\"impute_while_running\":\"false\"},"
+      "\"parameters\":{\"x\":{\"min\":0,\"max\":1.0}},\"method\":\"bayes\",\"sampler\":{\"type\":\"auto\"},"
+      "\"early_terminate\":[{\"type\":\"wandb_hyperband\",\"step_metric\":\"report\",\"min_iter\":2.0,\"eta\":3.0,\"s\":0,\"strict\":true}],"
+      "\"run_cap\":3,\"give_up_after\":5,\"on_nan\":\"worst\",\"resources\":{\"slots\":1},\"retries\":{\"max\":0,\"on\":[\"lost\"]},"
+      "\"stop_grace\":\"10s\",\"workdir\":\".\",\"workdir_mode\":\"copy\",\"tty\":false,\"log_max\":\"1GiB\",\"log_spool_max\":\"1GiB\","
+      "\"log_policy\":\"cut\",\"executor\":\"local\",\"priority\":0}");
+  sweep_file_free(file);
+}
+
+static void mistakes_name_place_and_meaning(void **state) {
+  (void)state;
+#define HEAD "parameters: {x: {min: 0, max: 1}}\nrun_cap: 3\n" /* two lines */
+  static const struct {
+    const char *text;
+    const char *message; /* with the place */
+    const char *hint;
+  } rows[] = {
+      {HEAD "metirc: {name: a}\n", "sweep.yaml:3:1: unknown key \"metirc\"", "did you mean \"metric\"?"},
+      {HEAD "metric: {name: a, gaol: maximize}\n", "sweep.yaml:3:19: unknown key \"gaol\" in metric", "did you mean \"goal\"?"},
+      {HEAD "metric: {name: a, goal: maximise}\n", "sweep.yaml:3:25: metric.goal cannot be \"maximise\"; it is minimize or maximize",
+       "did you mean \"maximize\"?"},
+      {HEAD "metric: {goal: maximize}\n", "sweep.yaml:3:9: \"name\" is missing in metric", ""},
+      {"run_cap: 3\n", "sweep.yaml:1:1: \"parameters\" is missing", ""},
+      {HEAD "max_parallel: 0\n", "sweep.yaml:3:15: max_parallel must be at least 1 and at most 100000", ""},
+      {HEAD "max_parallel: many\n", "sweep.yaml:3:15: max_parallel must be a whole number, not text", ""},
+      {HEAD "tty: yes\n", "sweep.yaml:3:6: tty must be true or false, not \"yes\"", "write true"},
+      {HEAD "stop_grace: soon\n", "sweep.yaml:3:13: stop_grace must be a duration", ""},
+      {HEAD "log_max: big\n", "sweep.yaml:3:10: log_max must be a size", ""},
+      {HEAD "command: python train.py\n", "sweep.yaml:3:10: command must be a list, one item an argument", "[\"python3\""},
+      {HEAD "command: [a, {b: c}]\n", "sweep.yaml:3:14: command[1] must be text, not a map", ""},
+      {HEAD "early_terminate: {type: asha}\n", "sweep.yaml:3:18: early termination needs a metric", ""},
+      {HEAD "metric: a\nearly_terminate: {type: bandit}\n", "sweep.yaml:4:18: bandit takes slack_factor or slack_amount", ""},
+      {HEAD "metric: a\nearly_terminate: {type: bandit, eta: 3}\n", "sweep.yaml:4:33: \"eta\" does not belong to type bandit",
+       "bandit takes: metric"},
+      {HEAD "metric: a\nearly_terminate: {type: ahsa}\n", "sweep.yaml:4:25: early_terminate.type cannot be \"ahsa\"",
+       "did you mean \"asha\"?"},
+      {HEAD "metric: a\nearly_terminate:\n  - {type: median}\n  - {type: asha, eta: 1}\n",
+       "sweep.yaml:6:23: early_terminate[1].eta must be above 1", ""},
+      {HEAD "metric: a\nearly_terminate: {min_iter: 1}\n", "sweep.yaml:4:18: \"type\" is missing in early_terminate", ""},
+      {HEAD "method: grid\nsampler: tpe\n", "sweep.yaml:4:10: method grid and sampler tpe do not go together", ""},
+      {HEAD "method: custom\n", "sweep.yaml:3:9: a custom scheduler is Python", "use method: bayes"},
+      {HEAD "fixed_first: [{y: 1}]\n", "sweep.yaml:3:16: \"y\" is no parameter", ""},
+      {HEAD "command: [\"${program}\"]\n", "sweep.yaml:3:10: the command uses ${program}", "add program"},
+      {HEAD "project: a\nexperiment: b\n", "sweep.yaml:3:1: \"project\" and \"experiment\" are the same key", ""},
+      {HEAD "env: {\"a b\": 1}\n", "sweep.yaml:3:6: \"a b\" cannot be the name of a variable", ""},
+      {HEAD "retries: {on: [lots]}\n", "sweep.yaml:3:16: retries.on[0] cannot be \"lots\"", "did you mean \"lost\"?"},
+      {HEAD "metrics_from: [{file: a}]\n", "sweep.yaml:3:16: a source needs a pattern or a format", ""},
+      {HEAD "conditions: {a: b}\n", "sweep.yaml:3:13: conditions must be a list", ""},
+      {"parameters: {}\n", "sweep.yaml:1:13: parameters is empty", ""},
+      {"parameters: [x]\n", "sweep.yaml:1:13: parameters must be a map of names, not a list", ""},
+      {"", "sweep.yaml:1:1: the file is empty", ""},
+      {"- 1\n", "sweep.yaml:1:1: a sweep file is a map of keys", ""},
+      {"a: b: c\n", "sweep.yaml:1:5: a \":\" does not belong here", ""},
+      {"type: sweep\nsearch_space: {x: {type: choice, values: [1]}}\ntrial: {command: \"a | b\"}\nobjective: {goal: minimize, primary_metric: l}\n",
+       "sweep.yaml:3:18: the command needs a shell for \"|\"", "put it into a script"},
+      {"kind: Experiment\nspec:\n  objective: {type: minimize, objectiveMetricName: l}\n  algorithm: {algorithmName: hyperband}\n",
+       "sweep.yaml:4:30: Katib's hyperband", ""},
+      {"params: [{paramType: NumParam, parameterName: LR, dataType: REAL, start: 2, end: 1, scale: LINEAR}]\n",
+       "sweep.yaml:1:10: params[0]: start must be below end", ""},
+  };
+  for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+    struct spec_problems errors;
+    struct sweep_file *file = NULL;
+    struct err err = {0};
+    if (sweep_file_read(str_of(rows[i].text), "sweep.yaml", &arena, &file, &errors, &err))
+      fail_msg("row %zu was accepted", i);
+    if (strncmp(err.text, rows[i].message, strlen(rows[i].message)) != 0 || (rows[i].hint[0] ? !strstr(err.hint, rows[i].hint) : false))
+      fail_msg("row %zu: \"%s\" (%s)", i, err.text, err.hint);
+  }
+}
+
+static void all_mistakes_are_listed(void **state) {
+  (void)state;
+  struct spec_problems errors;
+  struct sweep_file *file = NULL;
+  struct err err = {0};
+  assert_false(
+      sweep_file_read(STR("parameters: {x: {}}\nrun_cap: x\nmethd: grid\nretries: {max: -1}\n"), "", &arena, &file, &errors, &err));
+  assert_int_equal(errors.count, 3);
+  assert_int_equal(errors.items[0].line, 2);
+  assert_int_equal(errors.items[1].line, 3);
+  assert_int_equal(errors.items[2].line, 4);
+  assert_string_equal(errors.items[2].path, "retries.max");
+}
+
+static void problems_of_the_space_get_a_place(void **state) {
+  (void)state;
+  struct sweep_file *file = read_text("run_cap: 1\nparameters:\n  lr:\n    min: 3\n    max: 1\n");
+  struct spec_problems *errors = mem_zalloc(sizeof *errors);
+  errors->arena = &arena;
+  sweep_file_problem(file, errors, "parameters.lr.max", "max is below min");
+  assert_int_equal(errors->items[0].line, 5);
+  assert_int_equal(errors->items[0].column, 10);
+  mem_free(errors);
+  sweep_file_free(file);
+}
+
+static void hyperband_has_two_meanings(void **state) {
+  (void)state;
+  static const struct {
+    const char *rule;
+    int type;
+  } rows[] = {{"{type: hyperband, min_iter: 3}", STOP_WANDB_HYPERBAND},
+              {"{type: hyperband, max_iter: 27, s: 2}", STOP_WANDB_HYPERBAND},
+              {"{type: hyperband, min_iter: 1, max_iter: 81}", STOP_HYPERBAND},
+              {"{type: hyperband, brackets: 2}", STOP_HYPERBAND},
+              {"{type: hyperband, min_iter: 2, strict: false}", STOP_WANDB_HYPERBAND}};
+  for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+    char text[200];
+    snprintf(text, sizeof text, "parameters: {x: {min: 0, max: 1}}\nmetric: a\nmax_parallel: 2\nearly_terminate: %s\n", rows[i].rule);
+    struct sweep_file *file = read_text(text);
+    assert_int_equal(((const struct stop_conf *)file->spec.early_terminate.items)->type, rows[i].type);
+    sweep_file_free(file);
+  }
+}
+
+static void the_schema_is_json(void **state) {
+  (void)state;
+  AUTO_BUF struct buf out = BUF_INIT(MIB);
+  struct err err = {0};
+  assert_true(sweep_file_schema(&out, &err));
+  AUTO_JSON json_t *schema = NULL;
+  if (!json_read(buf_str(&out), &schema, &err))
+    fail_msg("%s", err.text);
+  const json_t *properties = json_object_get(schema, "properties");
+  assert_non_null(json_object_get(properties, "early_terminate"));
+  assert_non_null(json_object_get(properties, "project"));
+  assert_string_equal(json_string_value(json_array_get(json_object_get(schema, "required"), 0)), "parameters");
+}
+
+static void units_round_trip(void **state) {
+  (void)state;
+  static const int64_t durations[] = {0, 1, 1500, 90000, 3600000, 86400000, 172800000, 12345678};
+  char text[32];
+  for (size_t i = 0; i < ARRAY_LEN(durations); i++) {
+    int64_t ms;
+    spec_format_duration(durations[i], text);
+    assert_true(str_to_duration_ms(str_of(text), &ms) && ms == durations[i]);
+  }
+  static const uint64_t sizes[] = {0, 1, 1000, 1024, 2000000000, 3 * GIB, 1025};
+  for (size_t i = 0; i < ARRAY_LEN(sizes); i++) {
+    uint64_t bytes;
+    spec_format_size(sizes[i], text);
+    assert_true(str_to_size(str_of(text), &bytes) && bytes == sizes[i]);
+  }
+}
+
+static void memory_failures_are_reported(void **state) {
+  (void)state;
+  for (unsigned long n = 1; n < 5000; n++) {
+    struct arena own;
+    arena_init(&own, MIB);
+    struct sweep_file *file = NULL;
+    struct spec_problems errors;
+    struct err err = {0};
+    mem_fail_at(n, true);
+    bool ok = sweep_file_read(
+        STR("parameters: {x: {values: [1, 2]}}\nmetric: a\nearly_terminate: [{type: asha}, {type: hyperband, min_iter: 3}]\n"
+            "env: {A: b}\nlinks: [a, b]\nrun_cap: 3\n"),
+        "x.yaml", &own, &file, &errors, &err);
+    mem_fail_at(0, false);
+    arena_release(&own);
+    if (ok) {
+      sweep_file_free(file);
+      return;
+    }
+    assert_int_equal(err.code, ERR_NO_MEMORY);
+  }
+  fail_msg("never succeeded");
+}
+
+int main(void) {
+  const struct CMUnitTest tests[] = {
+      cmocka_unit_test(the_full_file),
+      cmocka_unit_test(defaults),
+      cmocka_unit_test(shorthands),
+      cmocka_unit_test(wandb_runs_unchanged),
+      cmocka_unit_test(katib_is_translated),
+      cmocka_unit_test(azureml_is_translated),
+      cmocka_unit_test(batchai_is_translated),
+      cmocka_unit_test(normal_forms_are_fixed_points),
+      cmocka_unit_test(the_normal_form_shows_everything),
+      cmocka_unit_test(mistakes_name_place_and_meaning),
+      cmocka_unit_test(all_mistakes_are_listed),
+      cmocka_unit_test(problems_of_the_space_get_a_place),
+      cmocka_unit_test(hyperband_has_two_meanings),
+      cmocka_unit_test(the_schema_is_json),
+      cmocka_unit_test(units_round_trip),
+      cmocka_unit_test(memory_failures_are_reported),
+  };
+  return cmocka_run_group_tests(tests, setup, teardown);
+}
