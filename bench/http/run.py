@@ -130,6 +130,8 @@ def compare(options):
             server.stop()
             server = Server(program, options.port + 110 + k, file.name)
             down, down_mib = download(server, size)
+            server.stop()
+            server = Server(program, options.port + 120 + k, file.name)
             up, up_mib = upload(server, size)
             server.stop()
             rate = [r[0] for r in rates[program]]

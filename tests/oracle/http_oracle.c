@@ -2,7 +2,7 @@
 
 #include "tests/oracle/http_parser_says.h"
 
-/* http-parser takes "Transfer-EncodingX" for the start of a Transfer-Encoding and then finds a length beside it. */
+/* http-parser lets "Transfer-EncodingX" count as a Transfer-Encoding in part: about such heads it has nothing to say. */
 static bool misleads_http_parser(const struct http_head *head) {
   const struct str name = STR("transfer-encoding");
   for (size_t i = 0; i < head->field_count; i++)
@@ -13,9 +13,11 @@ static bool misleads_http_parser(const struct http_head *head) {
 
 const char *http_oracle_check(struct str bytes, const struct http_head *head) {
   struct http_parser_says says;
+  if (misleads_http_parser(head))
+    return NULL;
   http_parser_ask(bytes.p, bytes.n, &says);
   if (says.error)
-    return misleads_http_parser(head) ? NULL : says.error;
+    return says.error;
   if (!says.complete || says.used != bytes.n)
     return "another end of the head";
   size_t name_bytes = 0, value_bytes = 0;

@@ -106,6 +106,39 @@ static void test_finding(void **unused UNUSED) {
   router_free(router);
 }
 
+/* No way of writing "..", of separating steps or of hiding a NUL gets a step out of a directory through to a handler. */
+static void test_traversal_corpus(void **unused UNUSED) {
+  static const char *const dots[] = {"..",  "%2e%2e", ".%2e", "%2E.", "%252e%252e", "%c0%ae%c0%ae",
+                                     "..;", "..%00",  "...",  ".",    "%2e",        "..%20"};
+  static const char *const separators[] = {"/",     "%2f",    "%2F", "\\", "%5c",  "//",   "/%2f",
+                                           "%252f", "%c0%af", "/./", ";/", "%3b/", "%00/", "%23/"};
+  static const char *const before[] = {"", "a", "a/b", "%2f", "C:", "%61"}, *const after[] = {"", "etc/passwd", "%65tc", "a/"};
+  struct err err;
+  struct router *router = router_new(mounts, ARRAY_LEN(mounts), &err);
+  size_t tried = 0, taken = 0;
+  for (size_t i = 0; i < ARRAY_LEN(before) * ARRAY_LEN(dots) * ARRAY_LEN(separators) * ARRAY_LEN(after); i++) {
+    const char *b = before[i % ARRAY_LEN(before)], *d = dots[i / ARRAY_LEN(before) % ARRAY_LEN(dots)];
+    const char *s = separators[i / ARRAY_LEN(before) / ARRAY_LEN(dots) % ARRAY_LEN(separators)];
+    const char *a = after[i / ARRAY_LEN(before) / ARRAY_LEN(dots) / ARRAY_LEN(separators)];
+    AUTO_BUF struct buf path = BUF_INIT(4096);
+    buf_printf(&path, "/api/v1/runs/r/artifacts/%s%s%s%s%s%s", b, *b ? s : "", d, s, d, a);
+    AUTO_ARENA struct arena arena = ARENA_INIT(1 << 20);
+    struct route_match match;
+    tried++;
+    if (!router_find(router, buf_str(&path), &arena, &match, &err))
+      continue;
+    struct str rest = match.values[1], step;
+    taken++;
+    if (!rest.n || rest.p[0] == '/' || memchr(rest.p, 0, rest.n))
+      fail_msg("%s gives %.*s", buf_text(&path), STR_ARG(rest));
+    while (str_split(&rest, '/', &step))
+      if (str_is(step, "..") || str_is(step, ".") || (!step.n && rest.p))
+        fail_msg("%s gives %.*s", buf_text(&path), STR_ARG(match.values[1]));
+  }
+  assert_true(tried > 2000 && taken > 0 && taken < tried);
+  router_free(router);
+}
+
 static void test_methods_and_families(void **unused UNUSED) {
   struct err err;
   struct router *router = router_new(mounts, ARRAY_LEN(mounts), &err);
@@ -160,6 +193,7 @@ static void test_tables_that_make_no_sense(void **unused UNUSED) {
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(test_finding),
+      cmocka_unit_test(test_traversal_corpus),
       cmocka_unit_test(test_methods_and_families),
       cmocka_unit_test(test_tables_that_make_no_sense),
   };
