@@ -1,7 +1,7 @@
 #include "storage/metric_inside.h"
 
 enum { GROUPS_MAX = 4, GROUP_ROWS = 1024, TIMEOUT_MS = 30000 };
-static const size_t group_bytes = 4 * MIB;
+static const size_t group_bytes = 4 * MIB, group_enough = 24 * KIB;
 
 struct metric_store_conf metric_store_conf_default(void) {
   return (struct metric_store_conf){
@@ -37,7 +37,8 @@ static void on_fresh(void *ctx, const struct pg_reply *reply) {
     struct live_run *run = live_run_get(store, id);
     if (run) {
       run->fresh_rows += (size_t)pg_int(reply, i, 1);
-      run->fresh_points += (size_t)pg_int(reply, i, 2);
+      run->fresh_points += (size_t)pg_int(reply, i, 2); /* counts twice what was written since the start: sealing puts that right */
+      store->stats.unsealed_points += (size_t)pg_int(reply, i, 2);
     }
   }
   metric_op_end(store);
@@ -276,7 +277,7 @@ static void put_writes(struct pg_args *args, const struct list *writes) {
   pg_end_array(args);
 }
 
-enum { STORED, NO_SUCH_RUN, RUN_DELETED, TAKEN_OVER };
+enum { STORED, NO_SUCH_RUN, RUN_DELETED, TAKEN_OVER, HAS_EXECUTOR };
 
 static bool refused(const struct metric_write *write, int64_t status, struct err *err) {
   char id[ID_HEX_LEN + 1];
@@ -285,6 +286,8 @@ static bool refused(const struct metric_write *write, int64_t status, struct err
     return err_set(err, ERR_NOT_FOUND, "there is no run %s", id);
   if (status == RUN_DELETED)
     return err_set(err, ERR_WRONG_STATE, "the run %s is deleted", id);
+  if (status == HAS_EXECUTOR)
+    return err_set(err, ERR_FORBIDDEN, "the run %s belongs to its executor", id);
   return err_set(err, ERR_FENCED, "attempt %d of the run %s has been superseded", write->attempt, id);
 }
 
@@ -420,7 +423,11 @@ bool metric_append(struct metric_store *store, struct id run, int32_t attempt, c
   list_push_back(&store->queue, &write->node);
   store->stats.waiting_bytes += write->bytes.n;
   metric_op_begin(store);
-  /* At the end of the turn, so that all writes of this turn share the statement. */
-  loop_defer(store->loop, &store->send, send_groups, store);
+  /* At the end of the turn, so that all writes of this turn share the statement; but a statement that is worth it goes at once, so that the
+   * database works while further writes are packed. */
+  if (store->stats.waiting_bytes >= group_enough && store->stats.groups_in_flight < GROUPS_MAX)
+    send_group(store);
+  else
+    loop_defer(store->loop, &store->send, send_groups, store);
   return true;
 }

@@ -84,6 +84,7 @@ struct filter {
 struct filter_order {
   struct filter_key key;
   bool descending;
+  struct str dataset_name, dataset_digest; /* of a logged model's metric: measured on this; p NULL: any. Set by the caller */
 };
 
 /* Strings of the tree are slices of `text` or live in the arena. An empty text is no filter; blanks alone are an error. `ret_at` (may be

@@ -482,8 +482,10 @@ static void column_keys(struct order *order, struct search_sql *sql, const struc
 }
 
 /* Numbers, then NaN, then nothing, whichever the direction. */
-static void metric_keys(struct order *order, struct search_sql *sql, const struct search *search, struct str key, bool descending,
+static void metric_keys(struct order *order, struct search_sql *sql, const struct search *search, const struct filter_order *by,
                         const char *driver) {
+  struct str key = by->key.key;
+  bool descending = by->descending;
   if (driver) {
     new_key(order, VALUE_INT, false)->sql = "0";
     new_key(order, VALUE_NUMBER, descending)->sql = driver;
@@ -495,7 +497,13 @@ static void metric_keys(struct order *order, struct search_sql *sql, const struc
     sql->text = BUF_INIT(SQL_TEXT_MAX);
     add(sql, "(select x.value from logged_model_metric x where x.model = r.id and x.key = ");
     add_text(sql, key);
-    add_measured_on(sql, search);
+    struct search on = *search;
+    struct search_dataset dataset = {by->dataset_name, by->dataset_digest};
+    if (by->dataset_name.p) {
+      on.datasets = &dataset;
+      on.dataset_count = 1;
+    }
+    add_measured_on(sql, &on);
     add(sql, " order by x.time desc, x.step desc, x.value desc limit 1)");
     value = scratch(sql, "%s", buf_text(&sql->text));
     buf_release(&sql->text);
@@ -531,7 +539,7 @@ static void make_order(struct order *order, struct search_sql *sql, const struct
   for (size_t i = 0; i < search->order_count; i++) {
     const struct filter_order *by = &search->order[i];
     if (by->key.entity == FILTER_METRIC)
-      metric_keys(order, sql, search, by->key.key, by->descending, i == 0 ? driver : NULL);
+      metric_keys(order, sql, search, by, i == 0 ? driver : NULL);
     else if (by->key.entity == FILTER_ATTRIBUTE)
       column_keys(order, sql, domain_column(search, by->key.field), by->descending);
     else

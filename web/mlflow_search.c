@@ -13,6 +13,8 @@ static bool make_question(struct mlflow_search *op, const struct mlflow_search_a
     buf_printf(&text, " %lld", (long long)op->search.experiments[i]);
   buf_putc(&text, '\n');
   buf_add_str(&text, args->filter);
+  buf_putc(&text, '\n');
+  buf_add_str(&text, args->more);
   for (size_t i = 0; i < order_count; i++) {
     buf_putc(&text, '\n');
     buf_add_str(&text, order[i]);

@@ -8,7 +8,8 @@
 
 struct mlflow_search_args {
   struct str filter, page_token;
-  const json_t *order_by; /* strings */
+  const json_t *order_by; /* strings; not looked at when the handler has set the order itself */
+  struct str more;        /* what else makes this question another */
   int64_t max_results;
 };
 

@@ -12,9 +12,12 @@ extern const size_t mlflow_experiment_route_count, mlflow_run_route_count, mlflo
 /* Relative to /api/2.0/mlflow-artifacts. */
 extern const struct route mlflow_artifact_routes[];
 extern const size_t mlflow_artifact_route_count;
-/* Relative to the root: /version, server-info, downloads. */
-extern const struct route mlflow_root_routes[];
-extern const size_t mlflow_root_route_count;
+/* Relative to /api/3.0/mlflow. */
+extern const struct route mlflow_info_routes[];
+extern const size_t mlflow_info_route_count;
+/* Relative to the root: /version, downloads. */
+extern const struct route mlflow_root_routes[], mlflow_version_file_routes[];
+extern const size_t mlflow_root_route_count, mlflow_version_file_route_count;
 
 #define MLFLOW_BODY_ROW(method_word, path_text, policy_word, handler_fn, text)                                         \
   {                                                                                                                    \

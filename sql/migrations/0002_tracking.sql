@@ -187,6 +187,7 @@ create table model_version (
   primary key (model, version)
 );
 create index model_version_by_run on model_version (run_id) where run_id <> '';
+create index model_version_by_model on model_version (model_id) where model_id <> '';
 
 create table model_alias (
   model bigint not null references registered_model on delete cascade,
@@ -219,6 +220,15 @@ create table event (
 create index event_by_run on event (run, id) where run is not null;
 create index event_by_subject on event (subject, id) where run is null;
 
+create function run_state_name(state smallint) returns text language sql immutable parallel safe as $$
+  select (array['QUEUED', 'STARTING', 'RUNNING', 'STOPPING', 'FINISHED', 'FAILED', 'STOPPED', 'KILLED', 'LOST'])[state + 1]
+$$;
+
+-- The word that MLflow has for a state.
+create function run_status(state smallint) returns text language sql immutable parallel safe as $$
+  select (array['SCHEDULED', 'SCHEDULED', 'RUNNING', 'RUNNING', 'FINISHED', 'FAILED', 'KILLED', 'KILLED', 'FAILED'])[state + 1]
+$$;
+
 -- A run as it is read.
 create view run_view as
   select r.id, r.experiment_id, r.start_time, r.created, r.end_time, r.deleted_at, r.heartbeat, r.attempt, r.state, r.kind, r.has_links, r.slots,
@@ -243,7 +253,15 @@ create view run_view as
 create view logged_model_view as
   select m.id, m.experiment_id, m.created, m.updated, m.status, m.source_run, m.name, m.model_type, m.status_message,
     coalesce(m.artifact_uri, e.artifact_location || '/models/m-' || replace(m.id::text, '-', '') || '/artifacts') as artifact_uri,
-    m.params, m.tags
+    m.params, m.tags,
+    -- as MLflow shows them
+    (select jsonb_agg(jsonb_strip_nulls(jsonb_build_object('key', x.key, 'value', x.value, 'timestamp', x.time, 'step', x.step,
+       'model_id', 'm-' || replace(x.model::text, '-', ''), 'run_id', replace(x.run::text, '-', ''), 'dataset_name', x.dataset_name,
+       'dataset_digest', x.dataset_digest)) order by x.time, x.step, x.key)
+     from logged_model_metric x where x.model = m.id) as metrics,
+    (select jsonb_agg(jsonb_build_object('name', r.name, 'version', v.version) order by r.name, v.version)
+     from model_version v join registered_model r on r.id = v.model
+     where v.model_id = 'm-' || replace(m.id::text, '-', '') and v.model_id <> '' and v.deleted_at is null) as registrations
   from logged_model m join experiment e on e.id = m.experiment_id
   where m.deleted_at is null;
 
@@ -254,15 +272,6 @@ create view model_version_view as
     v.model as model_key
   from model_version v join registered_model m on m.id = v.model
   where v.deleted_at is null;
-
-create function run_state_name(state smallint) returns text language sql immutable parallel safe as $$
-  select (array['QUEUED', 'STARTING', 'RUNNING', 'STOPPING', 'FINISHED', 'FAILED', 'STOPPED', 'KILLED', 'LOST'])[state + 1]
-$$;
-
--- The word that MLflow has for a state.
-create function run_status(state smallint) returns text language sql immutable parallel safe as $$
-  select (array['SCHEDULED', 'SCHEDULED', 'RUNNING', 'RUNNING', 'FINISHED', 'FAILED', 'KILLED', 'KILLED', 'FAILED'])[state + 1]
-$$;
 
 -- A metric's last value out of the packed column: null when there is none.
 create function metric_last(metrics jsonb, key text) returns double precision language sql immutable parallel safe as $$

@@ -80,6 +80,10 @@ select active, had from r;
 -- name: run_is_active (uuid) -> (bool) repeatable
 select deleted_at is null from run where id = $1;
 
+-- name: run_owner (uuid) -> (bool, int4) repeatable
+-- Whether an executor runs it; the current attempt.
+select executor is not null, attempt from run where id = $1;
+
 -- name: run_log_model (uuid, jsonb) -> (bool)
 -- Appends to the list of models in the tag mlflow.log-model.history. Whether the run is active.
 with r as (select id, deleted_at is null as active from run where id = $1 for update),
