@@ -12,7 +12,9 @@
 #include "cli/notify.h"
 #include "cli/secrets.h"
 #include "storage/data_lock.h"
+#include "storage/metric_store.h"
 #include "storage/pg.h"
+#include "tracker/artifact_store.h"
 #include "web/app.h"
 #include "web/gate.h"
 #include "web/http_server.h"
@@ -21,7 +23,7 @@
 #include "web/tables.h"
 #include "web/tls.h"
 
-enum { NAMES_MAX = 32, TOKEN_SWEEP_MS = 60 * 1000 };
+enum { NAMES_MAX = 32, TOKEN_SWEEP_MS = 60 * 1000, STORES_STOP_MS = 10 * 1000 };
 
 enum service_state {
   SERVICE_STARTING, /* serving, but the database is not ready yet */
@@ -47,7 +49,8 @@ struct service {
   size_t listen_count;
   char url[300];
   struct loop_signal *on_term, *on_int, *on_hup;
-  struct loop_timer *token_timer;
+  struct loop_timer *token_timer, *patience; /* patience: with what is still being stored at the stop */
+  bool stores_stopped;
   struct loop_defer stop;
 };
 
@@ -68,13 +71,25 @@ static void on_database_stopped(void *ctx) {
   loop_stop(service->loop);
 }
 
+/* Nothing writes points any more: the metrics may take theirs to an end while the database is there. */
+static void on_metrics_stopped(void *ctx) {
+  struct service *service = ctx;
+  if (service->stores_stopped)
+    return;
+  service->stores_stopped = true;
+  loop_timer_stop(service->patience);
+  database_stop(service->database, on_database_stopped, service);
+}
+
 static void on_drained(void *ctx) {
   struct service *service = ctx;
   enter(service, SERVICE_STOPPING);
-  if (service->database)
-    database_stop(service->database, on_database_stopped, service);
-  else
-    loop_stop(service->loop);
+  if (!service->app.status.database_up) {
+    on_metrics_stopped(service); /* it would wait for what is away */
+    return;
+  }
+  loop_timer_start(service->patience, STORES_STOP_MS);
+  metric_store_stop(service->app.metrics, on_metrics_stopped, service);
 }
 
 static void begin_stop(void *ctx) {
@@ -177,6 +192,33 @@ static void load_tokens(struct service *service) {
   }
 }
 
+/* Experiment 0, MLflow's default, lies below the artifact root as it was when the database was made. */
+static void on_default_experiment(void *ctx, const struct pg_reply *reply) {
+  struct service *service = ctx;
+  struct err err;
+  if (pg_ok(reply, &err)) {
+    load_tokens(service);
+    return;
+  }
+  log_error("service", NULL, "the default experiment could not be made: %s", err.text);
+  stop_soon(service, 1);
+}
+
+static void make_default_experiment(struct service *service) {
+  AUTO_PG_ARGS struct pg_args args;
+  struct err err;
+  struct str root = str_of(service->settings.artifact_root);
+  while (root.n && root.p[root.n - 1] == '/')
+    root.n--;
+  pg_args_init(&args, STMT_EXPERIMENT_DEFAULT);
+  pg_put_text(&args, root);
+  pg_put_int(&args, clock_wall_ms(&clock_system));
+  if (!pg_run(service->app.pg, &args, 0, on_default_experiment, service, &err)) {
+    log_error("service", NULL, "the default experiment could not be made: %s", err.text);
+    stop_soon(service, 1);
+  }
+}
+
 static void on_token_timer(void *ctx) {
   struct service *service = ctx;
   token_table_expire(&service->app.tokens, clock_wall_ms(&clock_system));
@@ -191,7 +233,7 @@ static void on_database(void *ctx, enum database_event event, const struct err *
   switch (event) {
   case DATABASE_READY:
     status->database = database_kind(service->database);
-    load_tokens(service);
+    make_default_experiment(service);
     break;
   case DATABASE_UP:
     status->database_up = service->state >= SERVICE_RUNNING;
@@ -340,6 +382,19 @@ static int64_t default_slots(void) {
   return MAX_OF(sysconf(_SC_NPROCESSORS_ONLN) / 2, 1L);
 }
 
+static bool make_stores(struct service *service, struct err *err) {
+  struct web_app *app = &service->app;
+  const char *destination = service->settings.artifacts_destination;
+  if (!destination)
+    destination = arena_printf(&service->arena, "%s/artifacts", service->settings.data);
+  if (!destination)
+    return err_no_memory(err);
+  struct metric_store_conf conf = metric_store_conf_default();
+  app->metrics = metric_store_new(service->loop, app->pg, service->work, &conf, err);
+  app->artifacts = app->metrics ? artifact_store_new(destination, service->work, app->pg, &clock_system, err) : NULL;
+  return app->artifacts;
+}
+
 static bool make_parts(struct service *service, struct err *err) {
   const struct service_settings *settings = &service->settings;
   struct web_app *app = &service->app;
@@ -352,7 +407,8 @@ static bool make_parts(struct service *service, struct err *err) {
   service->on_int = loop_signal_new(service->loop, SIGINT, on_stop_signal, service);
   service->on_hup = loop_signal_new(service->loop, SIGHUP, on_reload, service);
   service->token_timer = loop_timer_new(service->loop, on_token_timer, service);
-  if (!service->work || !service->on_term || !service->on_int || !service->on_hup || !service->token_timer)
+  service->patience = loop_timer_new(service->loop, on_metrics_stopped, service);
+  if (!service->work || !service->on_term || !service->on_int || !service->on_hup || !service->token_timer || !service->patience)
     return service->work ? err_no_memory(err) : false;
   loop_timer_start(service->token_timer, TOKEN_SWEEP_MS);
   app->loop = service->loop;
@@ -376,7 +432,7 @@ static bool make_parts(struct service *service, struct err *err) {
   if (!service->database)
     return false;
   app->pg = database_pool(service->database);
-  return true;
+  return make_stores(service, err);
 }
 
 /* In the reverse order. Requests not answered yet are told off by the database's end before the server goes. */
@@ -385,6 +441,9 @@ static void free_parts(struct service *service) {
   http_server_free(service->app.server);
   tls_free(service->tls);
   work_pool_free(service->work);
+  artifact_store_free(service->app.artifacts);
+  metric_store_free(service->app.metrics);
+  loop_timer_free(service->patience);
   loop_timer_free(service->token_timer);
   loop_signal_free(service->on_hup);
   loop_signal_free(service->on_int);

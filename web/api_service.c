@@ -62,7 +62,7 @@ static void get_status(struct http_req *req) {
 static void get_openapi(struct http_req *req) {
   const struct web_app *app = web_app(req);
   struct buf body = BUF_INIT(OPENAPI_MAX);
-  openapi_write(app->mounts, app->mount_count, "/api/v1", &body);
+  openapi_write(app->mounts, app->mount_count, NULL, &body);
   http_reply_json(req, 200, &body);
 }
 

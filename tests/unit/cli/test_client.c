@@ -145,7 +145,7 @@ static void paths(void **state UNUSED) {
 static void problems(void **state UNUSED) {
   struct err err;
   problem_to_err(409, STR("{\"code\":\"wrong_state\",\"detail\":\"it ended\",\"hint\":\"start another\"}"), &err);
-  assert_int_equal(err.code, ERR_STATE);
+  assert_int_equal(err.code, ERR_WRONG_STATE);
   assert_string_equal(err.text, "it ended");
   assert_string_equal(err.hint, "start another");
   problem_to_err(
