@@ -12,7 +12,10 @@
 #include "cli/notify.h"
 #include "cli/secrets.h"
 #include "storage/data_lock.h"
+#include "storage/metric_store.h"
 #include "storage/pg.h"
+#include "tracker/artifact_store.h"
+#include "tracker/tracking_care.h"
 #include "web/app.h"
 #include "web/gate.h"
 #include "web/http_server.h"
@@ -39,6 +42,7 @@ struct service {
   struct loop *loop;
   struct work_pool *work;
   struct database *database;
+  struct tracking_care *care;
   struct tls *tls;
   struct web_app app;
   int lock_fd;
@@ -68,13 +72,22 @@ static void on_database_stopped(void *ctx) {
   loop_stop(service->loop);
 }
 
-static void on_drained(void *ctx) {
+static void stop_database(void *ctx) {
   struct service *service = ctx;
-  enter(service, SERVICE_STOPPING);
   if (service->database)
     database_stop(service->database, on_database_stopped, service);
   else
     loop_stop(service->loop);
+}
+
+static void on_drained(void *ctx) {
+  struct service *service = ctx;
+  enter(service, SERVICE_STOPPING);
+  tracking_care_stop(service->care);
+  if (service->app.metrics)
+    metric_store_stop(service->app.metrics, stop_database, service);
+  else
+    stop_database(service);
 }
 
 static void begin_stop(void *ctx) {
@@ -150,11 +163,10 @@ static void on_token_row(void *ctx, const struct pg_reply *row) {
     log_error("service", NULL, "a token was not loaded: %s", err.text);
 }
 
-static void on_tokens_loaded(void *ctx, const struct pg_reply *reply) {
+static void on_tracking_ready(void *ctx, const struct err *err) {
   struct service *service = ctx;
-  struct err err;
-  if (!pg_ok(reply, &err)) {
-    log_error("service", NULL, "tokens could not be loaded: %s", err.text);
+  if (err) {
+    log_error("service", NULL, "the experiment Default could not be made: %s", err->text);
     stop_soon(service, 1);
     return;
   }
@@ -164,6 +176,21 @@ static void on_tokens_loaded(void *ctx, const struct pg_reply *reply) {
     notify_systemd("READY=1");
     log_info("service", NULL, "ready at %s", service->url);
     log_flush();
+  }
+}
+
+static void on_tokens_loaded(void *ctx, const struct pg_reply *reply) {
+  struct service *service = ctx;
+  struct err err;
+  if (!pg_ok(reply, &err)) {
+    log_error("service", NULL, "tokens could not be loaded: %s", err.text);
+    stop_soon(service, 1);
+    return;
+  }
+  service->care = tracking_care_new(service->loop, service->app.pg, service->settings.artifact_root, on_tracking_ready, service, &err);
+  if (!service->care) {
+    log_error("service", NULL, "%s", err.text);
+    stop_soon(service, 1);
   }
 }
 
@@ -340,6 +367,19 @@ static int64_t default_slots(void) {
   return MAX_OF(sysconf(_SC_NPROCESSORS_ONLN) / 2, 1L);
 }
 
+static bool make_tracking(struct service *service, struct err *err) {
+  struct web_app *app = &service->app;
+  const struct service_settings *settings = &service->settings;
+  const char *directory = settings->artifacts_destination ? settings->artifacts_destination
+                                                          : arena_printf(&service->arena, "%s/artifacts", settings->data);
+  struct metric_store_conf conf = metric_store_conf_default();
+  if (!directory)
+    return err_no_memory(err);
+  app->artifacts = artifact_store_new(directory, service->work, app->pg, &clock_system, err);
+  app->metrics = app->artifacts ? metric_store_new(service->loop, app->pg, service->work, &conf, err) : NULL;
+  return app->metrics != NULL;
+}
+
 static bool make_parts(struct service *service, struct err *err) {
   const struct service_settings *settings = &service->settings;
   struct web_app *app = &service->app;
@@ -376,15 +416,18 @@ static bool make_parts(struct service *service, struct err *err) {
   if (!service->database)
     return false;
   app->pg = database_pool(service->database);
-  return true;
+  return make_tracking(service, err);
 }
 
 /* In the reverse order. Requests not answered yet are told off by the database's end before the server goes. */
 static void free_parts(struct service *service) {
   database_free(service->database);
+  tracking_care_free(service->care);
+  metric_store_free(service->app.metrics);
   http_server_free(service->app.server);
   tls_free(service->tls);
   work_pool_free(service->work);
+  artifact_store_free(service->app.artifacts);
   loop_timer_free(service->token_timer);
   loop_signal_free(service->on_hup);
   loop_signal_free(service->on_int);
