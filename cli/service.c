@@ -15,6 +15,7 @@
 #include "storage/metric_store.h"
 #include "storage/pg.h"
 #include "tracker/artifact_store.h"
+#include "tracker/tracking_care.h"
 #include "web/app.h"
 #include "web/gate.h"
 #include "web/http_server.h"
@@ -41,6 +42,7 @@ struct service {
   struct loop *loop;
   struct work_pool *work;
   struct database *database;
+  struct tracking_care *care;
   struct tls *tls;
   struct web_app app;
   int lock_fd;
@@ -71,7 +73,7 @@ static void on_database_stopped(void *ctx) {
   loop_stop(service->loop);
 }
 
-/* Nothing writes points any more: the metrics may take theirs to an end while the database is there. */
+/* Nothing writes points any more, and those there were are stored, or have had their time. */
 static void on_metrics_stopped(void *ctx) {
   struct service *service = ctx;
   if (service->stores_stopped)
@@ -84,8 +86,9 @@ static void on_metrics_stopped(void *ctx) {
 static void on_drained(void *ctx) {
   struct service *service = ctx;
   enter(service, SERVICE_STOPPING);
+  tracking_care_stop(service->care);
   if (!service->app.status.database_up) {
-    on_metrics_stopped(service); /* it would wait for what is away */
+    on_metrics_stopped(service); /* they would wait for what is away */
     return;
   }
   loop_timer_start(service->patience, STORES_STOP_MS);
@@ -165,11 +168,10 @@ static void on_token_row(void *ctx, const struct pg_reply *row) {
     log_error("service", NULL, "a token was not loaded: %s", err.text);
 }
 
-static void on_tokens_loaded(void *ctx, const struct pg_reply *reply) {
+static void on_tracking_ready(void *ctx, const struct err *err) {
   struct service *service = ctx;
-  struct err err;
-  if (!pg_ok(reply, &err)) {
-    log_error("service", NULL, "tokens could not be loaded: %s", err.text);
+  if (err) {
+    log_error("service", NULL, "the experiment Default could not be made: %s", err->text);
     stop_soon(service, 1);
     return;
   }
@@ -182,39 +184,27 @@ static void on_tokens_loaded(void *ctx, const struct pg_reply *reply) {
   }
 }
 
+static void on_tokens_loaded(void *ctx, const struct pg_reply *reply) {
+  struct service *service = ctx;
+  struct err err;
+  if (!pg_ok(reply, &err)) {
+    log_error("service", NULL, "tokens could not be loaded: %s", err.text);
+    stop_soon(service, 1);
+    return;
+  }
+  service->care = tracking_care_new(service->loop, service->app.pg, service->settings.artifact_root, on_tracking_ready, service, &err);
+  if (!service->care) {
+    log_error("service", NULL, "%s", err.text);
+    stop_soon(service, 1);
+  }
+}
+
 static void load_tokens(struct service *service) {
   AUTO_PG_ARGS struct pg_args args;
   struct err err;
   pg_args_init(&args, STMT_TOKEN_LOAD);
   if (!pg_stream_open(service->app.pg, &args, 0, on_token_row, on_tokens_loaded, service, &err)) {
     log_error("service", NULL, "tokens could not be loaded: %s", err.text);
-    stop_soon(service, 1);
-  }
-}
-
-/* Experiment 0, MLflow's default, lies below the artifact root as it was when the database was made. */
-static void on_default_experiment(void *ctx, const struct pg_reply *reply) {
-  struct service *service = ctx;
-  struct err err;
-  if (pg_ok(reply, &err)) {
-    load_tokens(service);
-    return;
-  }
-  log_error("service", NULL, "the default experiment could not be made: %s", err.text);
-  stop_soon(service, 1);
-}
-
-static void make_default_experiment(struct service *service) {
-  AUTO_PG_ARGS struct pg_args args;
-  struct err err;
-  struct str root = str_of(service->settings.artifact_root);
-  while (root.n && root.p[root.n - 1] == '/')
-    root.n--;
-  pg_args_init(&args, STMT_EXPERIMENT_DEFAULT);
-  pg_put_text(&args, root);
-  pg_put_int(&args, clock_wall_ms(&clock_system));
-  if (!pg_run(service->app.pg, &args, 0, on_default_experiment, service, &err)) {
-    log_error("service", NULL, "the default experiment could not be made: %s", err.text);
     stop_soon(service, 1);
   }
 }
@@ -233,7 +223,7 @@ static void on_database(void *ctx, enum database_event event, const struct err *
   switch (event) {
   case DATABASE_READY:
     status->database = database_kind(service->database);
-    make_default_experiment(service);
+    load_tokens(service);
     break;
   case DATABASE_UP:
     status->database_up = service->state >= SERVICE_RUNNING;
@@ -382,17 +372,17 @@ static int64_t default_slots(void) {
   return MAX_OF(sysconf(_SC_NPROCESSORS_ONLN) / 2, 1L);
 }
 
-static bool make_stores(struct service *service, struct err *err) {
+static bool make_tracking(struct service *service, struct err *err) {
   struct web_app *app = &service->app;
-  const char *destination = service->settings.artifacts_destination;
-  if (!destination)
-    destination = arena_printf(&service->arena, "%s/artifacts", service->settings.data);
-  if (!destination)
-    return err_no_memory(err);
+  const struct service_settings *settings = &service->settings;
+  const char *directory = settings->artifacts_destination ? settings->artifacts_destination
+                                                          : arena_printf(&service->arena, "%s/artifacts", settings->data);
   struct metric_store_conf conf = metric_store_conf_default();
-  app->metrics = metric_store_new(service->loop, app->pg, service->work, &conf, err);
-  app->artifacts = app->metrics ? artifact_store_new(destination, service->work, app->pg, &clock_system, err) : NULL;
-  return app->artifacts;
+  if (!directory)
+    return err_no_memory(err);
+  app->artifacts = artifact_store_new(directory, service->work, app->pg, &clock_system, err);
+  app->metrics = app->artifacts ? metric_store_new(service->loop, app->pg, service->work, &conf, err) : NULL;
+  return app->metrics;
 }
 
 static bool make_parts(struct service *service, struct err *err) {
@@ -432,17 +422,18 @@ static bool make_parts(struct service *service, struct err *err) {
   if (!service->database)
     return false;
   app->pg = database_pool(service->database);
-  return make_stores(service, err);
+  return make_tracking(service, err);
 }
 
 /* In the reverse order. Requests not answered yet are told off by the database's end before the server goes. */
 static void free_parts(struct service *service) {
   database_free(service->database);
+  tracking_care_free(service->care);
+  metric_store_free(service->app.metrics);
   http_server_free(service->app.server);
   tls_free(service->tls);
   work_pool_free(service->work);
   artifact_store_free(service->app.artifacts);
-  metric_store_free(service->app.metrics);
   loop_timer_free(service->patience);
   loop_timer_free(service->token_timer);
   loop_signal_free(service->on_hup);

@@ -3,7 +3,7 @@
 #include "web/tables.h"
 
 const struct route_mount *web_mounts(size_t *ret_count) {
-  static struct route_mount mounts[8 + MLFLOW_MOUNTS_MAX];
+  static struct route_mount mounts[2 + MLFLOW_MOUNTS_MAX];
   size_t n = 0;
   mounts[n++] = (struct route_mount){"", root_routes, root_route_count, &api_family};
   mounts[n++] = (struct route_mount){"/api/v1", service_routes, service_route_count, &api_family};
