@@ -40,6 +40,9 @@ struct engine {
   uint32_t first_missing;
   uint32_t live, unwritten, holding;
   uint32_t write_again; /* trials whose last write failed */
+  uint32_t creating;    /* new rows on their way */
+  bool batch_open;      /* more new rows may join them */
+  bool batch_failed;    /* they go again at the next tick, and others with them */
   uint32_t first_live;
   uint32_t by_state[RUN_STATE_COUNT];
   uint32_t failed, succeeded;
@@ -353,6 +356,31 @@ static void follow_sweep(struct engine *e, struct slot *t) {
   step(e, t, RUN_EV_KILL, CAUSE_SWEEP);
 }
 
+/* New rows go in batches, one after the other: a later number is never stored without an earlier one. */
+static bool may_create(const struct engine *e) {
+  return e->batch_open || (!e->creating && !e->batch_failed);
+}
+
+static struct engine_todo write_todo(struct engine *e, struct slot *t) {
+  struct engine_todo next = todo(TODO_WRITE_TRIAL, t);
+  t->writing = t->row.version;
+  t->writing_state = t->row.state;
+  t->writing_attempt = t->row.attempt;
+  t->writing_dead = t->row.dead;
+  if (!t->durable) {
+    next.creation = e->batch_open = true;
+    e->creating++;
+  }
+  return next;
+}
+
+/* The batch is stored, or goes again: the new rows that had to wait are next. */
+static void next_batch(struct engine *e) {
+  for (uint32_t n = e->count; n > 0 && !e->slots[n - 1].durable; n--)
+    if (e->slots[n - 1].exists)
+      make_ready(e, &e->slots[n - 1]);
+}
+
 /* The next thing this trial asks for. */
 static struct engine_todo trial_todo(struct engine *e, struct slot *t) {
   follow_sweep(e, t);
@@ -364,13 +392,8 @@ static struct engine_todo trial_todo(struct engine *e, struct slot *t) {
     t->dequeue = false;
     return todo(TODO_DEQUEUE, t);
   }
-  if (!is_written(t) && !t->writing && !t->retry) {
-    t->writing = t->row.version;
-    t->writing_state = t->row.state;
-    t->writing_attempt = t->row.attempt;
-    t->writing_dead = t->row.dead;
-    return todo(TODO_WRITE_TRIAL, t);
-  }
+  if (!is_written(t) && !t->writing && !t->retry && (t->durable || may_create(e)))
+    return write_todo(e, t);
   if (t->durable_state != t->row.state || t->durable_attempt != t->row.attempt)
     return (struct engine_todo){TODO_NONE};
   if (t->row.state == RUN_QUEUED && !t->enqueued) {
@@ -403,8 +426,10 @@ struct engine_todo engine_next(struct engine *e) {
       for (uint32_t n = e->first_live; n != NONE; n = e->slots[n].next)
         make_ready(e, &e->slots[n]);
     }
-    if (!e->ready.count)
+    if (!e->ready.count) {
+      e->batch_open = false;
       return (struct engine_todo){TODO_NONE};
+    }
     struct slot *t = &e->slots[e->ready.items[e->ready.first]];
     struct engine_todo next = trial_todo(e, t);
     if (next.kind != TODO_NONE)
@@ -428,6 +453,11 @@ void engine_trial_written(struct engine *e, uint32_t number, uint64_t version, b
   if (!t || t->writing != version)
     return;
   t->writing = 0;
+  bool creation = !t->durable;
+  if (creation) {
+    e->creating--;
+    e->batch_failed |= !ok;
+  }
   if (!ok) {
     t->retry = true;
     e->write_again++;
@@ -440,6 +470,8 @@ void engine_trial_written(struct engine *e, uint32_t number, uint64_t version, b
   if (is_written(t))
     e->unwritten--;
   make_ready(e, t);
+  if (creation && !e->creating)
+    next_batch(e);
 }
 
 /* ---- new trials ---- */
@@ -697,6 +729,10 @@ void engine_tick(struct engine *e, int64_t now) {
     t->retry = false;
     e->write_again--;
     make_ready(e, t);
+  }
+  if (e->batch_failed && !e->creating) {
+    e->batch_failed = false;
+    next_batch(e);
   }
   check_budgets(e);
 }

@@ -90,7 +90,7 @@ MUST_CHECK bool engine_new(const struct engine_conf *conf, const struct engine_s
                            struct err *err);
 void engine_free(struct engine *e);
 MUST_CHECK bool engine_load(struct engine *e, const struct engine_trial *row, struct err *err);
-/* Every lease begins anew. Numbers that are missing below the highest will be given to the next trials that are made. */
+/* Every lease begins anew. Should numbers be missing below the highest, the next trials that are made get them. */
 MUST_CHECK bool engine_loaded(struct engine *e, int64_t now, struct err *err);
 
 /* ---- what is to be done ---- */
@@ -108,6 +108,9 @@ enum engine_todo_kind {
 
 struct engine_todo {
   enum engine_todo_kind kind;
+  /* TODO_WRITE_TRIAL: the row is new. All new rows given out before the next TODO_NONE are stored in one transaction or not at all; no
+   * others come before their outcome is told. So numbers have no gaps, whatever fails. */
+  bool creation;
   struct engine_trial trial; /* a copy of the row as it is now */
   struct engine_sweep sweep; /* TODO_WRITE_SWEEP */
 };

@@ -36,7 +36,7 @@ struct stored {
 };
 
 struct write {
-  bool used, trial, applied;
+  bool used, trial, applied, creation;
   bool answers_ok;             /* else the engine hears of a failure */
   int64_t apply_at, answer_at; /* apply_at INT64_MAX: never */
   struct stored row;
@@ -66,6 +66,8 @@ struct sim {
   bool sweep_stored;
   struct engine_sweep sweep_row;
   struct write writes[WRITES];
+  struct write batch; /* the fate that new rows share */
+  bool batch_open;
   struct process processes[ATTEMPTS];
   uint32_t process_count;
   uint64_t started, crashes, accepted;
@@ -133,6 +135,7 @@ static void die(struct process *p, bool ok, bool leaves_word) {
 }
 
 static void answered(struct sim *s, struct process *p, enum engine_answer answer) {
+  must(s, answer != ANSWER_STOP || s->rows[p->number].row.state == RUN_STOPPING, "a verdict that is not stored");
   if (answer == ANSWER_FENCED)
     die(p, false, false);
   else if (answer == ANSWER_STOP)
@@ -216,13 +219,23 @@ static void issue(struct sim *s, const struct engine_todo *todo) {
   struct write *w = s->writes;
   while (w->used)
     must(s, ++w < s->writes + WRITES, "too many writes at once");
-  int64_t first = s->now + (int64_t)rng_below(&s->rng, s->calm ? 5 : 50), second = first + (int64_t)rng_below(&s->rng, 20);
+  int64_t slow = chance(s, 2500) ? 6000 : 50;
+  int64_t first = s->now + (int64_t)rng_below(&s->rng, s->calm ? 5 : (uint64_t)slow), second = first + (int64_t)rng_below(&s->rng, 20);
   bool lost = chance(s, 300), unknown = chance(s, 700);
   *w = (struct write){.used = true, .trial = todo->kind == TODO_WRITE_TRIAL, .sweep = todo->sweep, .answers_ok = !lost && !unknown};
   w->apply_at = lost ? INT64_MAX : first;
   w->answer_at = second;
   if (unknown && rng_below(&s->rng, 2))
     w->apply_at = rng_below(&s->rng, 2) ? second + (int64_t)rng_below(&s->rng, 5000) : INT64_MAX; /* later than its answer, or never */
+  w->creation = todo->creation;
+  if (w->creation && s->batch_open) {
+    w->answers_ok = s->batch.answers_ok;
+    w->apply_at = s->batch.apply_at;
+    w->answer_at = s->batch.answer_at;
+  } else if (w->creation) {
+    s->batch = *w;
+    s->batch_open = true;
+  }
   if (w->trial)
     w->row = (struct stored){true, todo->trial, s->place_of[todo->trial.number]};
 }
@@ -257,6 +270,8 @@ static void drop_job(struct sim *s, uint32_t n) {
 static void act(struct sim *s, const struct engine_todo *todo) {
   uint32_t n = todo->trial.number;
   struct err err = {0};
+  if (todo->kind != TODO_WRITE_SWEEP && todo->trial.cause == CAUSE_SWEEP)
+    must(s, s->sweep_stored && s->sweep_row.state != SWEEP_RUNNING, "a trial ends for a sweep whose end is not stored");
   switch (todo->kind) {
   case TODO_WRITE_SWEEP:
   case TODO_WRITE_TRIAL:
@@ -294,6 +309,7 @@ static void work(struct sim *s) {
   schedule_group_set(s->schedule, s->group, s->conf.max_parallel, sweep.state == SWEEP_PAUSED || sweep.state == SWEEP_DRAINING);
   for (bool again = true; again;) {
     again = false;
+    s->batch_open = false;
     while ((todo = engine_next(s->engine)).kind != TODO_NONE)
       act(s, &todo);
     while (schedule_next(s->schedule, &p)) {
@@ -348,9 +364,11 @@ static void start_service(struct sim *s) {
 
 static void crash(struct sim *s) {
   s->crashes++;
+  bool batch_applies = rng_below(&s->rng, 2);
   for (struct write *w = s->writes; w < s->writes + WRITES; w++) {
     /* the store accepts nothing of an older service after a newer one has begun */
-    if (w->used && w->apply_at != INT64_MAX && rng_below(&s->rng, 2))
+    bool applies = w->creation ? batch_applies : rng_below(&s->rng, 2);
+    if (w->used && w->apply_at != INT64_MAX && applies)
       apply(s, w);
     w->used = false;
   }
@@ -360,6 +378,8 @@ static void crash(struct sim *s) {
 
 static void people(struct sim *s) {
   struct err err;
+  if (fsm_is_final(&sweep_fsm, engine_sweep(s->engine).state))
+    return;
   uint32_t n = (uint32_t)rng_below(&s->rng, TRIALS);
   switch (rng_below(&s->rng, 12)) {
   case 0:
@@ -419,7 +439,7 @@ static void one_step(struct sim *s) {
     must(s, engine_create(s->engine, &number, &err), "a trial that was wanted cannot be made");
   if (chance(s, 60))
     people(s);
-  if (chance(s, 20))
+  if (chance(s, engine_counts(s->engine).made < 12 ? 500 : 40)) /* often while the first trials are being made */
     crash(s);
   work(s);
 }
@@ -469,7 +489,7 @@ static void check_end(struct sim *s) {
 }
 
 /* One sweep from submit to end; returns the steps it took. */
-static uint64_t one_sweep(uint64_t seed, uint64_t steps_max, uint64_t *ret_digest) {
+static uint64_t one_sweep(uint64_t seed, uint64_t steps_max, uint64_t *ret_digest, uint64_t totals[3]) {
   struct sim *s = mem_zalloc(sizeof *s);
   assert_non_null(s);
   s->rng = rng_seeded(seed);
@@ -509,6 +529,9 @@ static uint64_t one_sweep(uint64_t seed, uint64_t steps_max, uint64_t *ret_diges
       speak(s, &s->processes[k]);
   check_end(s);
   *ret_digest = rng_mix(*ret_digest ^ rng_u64(&s->rng) ^ (uint64_t)s->now);
+  totals[0] += s->started;
+  totals[1] += s->crashes;
+  totals[2] += engine_counts(s->engine).by_state[RUN_FINISHED];
   schedule_free(s->schedule);
   engine_free(s->engine);
   mem_free(s);
@@ -525,22 +548,25 @@ static void promises_hold_under_faults(void **state) {
   (void)state;
   uint64_t wanted = from_environment("WINNOW_SIM_STEPS", 100000), seed = from_environment("WINNOW_SIM_SEED", 1), steps = 0, digest = 0,
            sweeps = 0;
+  uint64_t totals[3] = {0};
   while (steps < wanted) {
     uint64_t before = steps;
-    steps += one_sweep(seed, 100000, &digest);
+    steps += one_sweep(seed, 100000, &digest, totals);
     if (steps == before)
       break;
     seed++;
     sweeps++;
   }
-  print_message("%llu steps, %llu sweeps, digest %016llx\n", (unsigned long long)steps, (unsigned long long)sweeps,
-                (unsigned long long)digest);
+  print_message("%llu steps, %llu sweeps, %llu attempts started, %llu crashes, %llu trials finished, digest %016llx\n",
+                (unsigned long long)steps, (unsigned long long)sweeps, (unsigned long long)totals[0], (unsigned long long)totals[1],
+                (unsigned long long)totals[2], (unsigned long long)digest);
 }
 
 static void the_same_seed_is_the_same_story(void **state) {
   (void)state;
-  uint64_t first = 0, second = 0;
-  assert_int_equal(one_sweep(42, 100000, &first), one_sweep(42, 100000, &second));
+  uint64_t first = 0, second = 0, totals[3] = {0};
+  uint64_t steps = one_sweep(42, 100000, &first, totals);
+  assert_int_equal(steps, one_sweep(42, 100000, &second, totals));
   assert_int_equal(first, second);
 }
 
