@@ -37,6 +37,7 @@ struct stored {
 
 struct write {
   bool used, trial, applied, creation;
+  uint64_t transaction;        /* of new rows: they are stored together or not at all */
   bool answers_ok;             /* else the engine hears of a failure */
   int64_t apply_at, answer_at; /* apply_at INT64_MAX: never */
   struct stored row;
@@ -232,7 +233,9 @@ static void issue(struct sim *s, const struct engine_todo *todo) {
     w->answers_ok = s->batch.answers_ok;
     w->apply_at = s->batch.apply_at;
     w->answer_at = s->batch.answer_at;
+    w->transaction = s->batch.transaction;
   } else if (w->creation) {
+    w->transaction = s->batch.transaction + 1;
     s->batch = *w;
     s->batch_open = true;
   }
@@ -364,10 +367,10 @@ static void start_service(struct sim *s) {
 
 static void crash(struct sim *s) {
   s->crashes++;
-  bool batch_applies = rng_below(&s->rng, 2);
+  uint64_t luck = rng_u64(&s->rng);
   for (struct write *w = s->writes; w < s->writes + WRITES; w++) {
     /* the store accepts nothing of an older service after a newer one has begun */
-    bool applies = w->creation ? batch_applies : rng_below(&s->rng, 2);
+    bool applies = w->creation ? rng_mix(luck ^ w->transaction) & 1 : rng_below(&s->rng, 2);
     if (w->used && w->apply_at != INT64_MAX && applies)
       apply(s, w);
     w->used = false;
@@ -446,8 +449,10 @@ static void one_step(struct sim *s) {
 
 static void check(const struct sim *s) {
   uint32_t stored = 0;
-  for (size_t n = 0; n < ARRAY_LEN(s->rows); n++)
+  for (size_t n = 0; n < ARRAY_LEN(s->rows); n++) {
+    must(s, !s->rows[n].exists || n == stored, "a gap in the stored numbers");
     stored += s->rows[n].exists;
+  }
   must(s, stored <= s->cap_ever, "more trials than the cap");
   must(s, engine_counts(s->engine).made <= s->cap_ever, "more trials than the cap");
   for (uint32_t i = 0; i < s->process_count; i++) {
