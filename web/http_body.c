@@ -152,7 +152,7 @@ bool body_advance(struct http_conn *conn) {
     return false;
   uint64_t before = req->bytes_in;
   enum feed result = feed_from_input(conn);
-  if (result == FEED_MORE && !body_is_complete(req) && !conn->is_tls && !conn->is_eof)
+  if (result == FEED_MORE && !body_is_complete(req) && !conn->ssl && !conn->is_eof)
     result = feed_from_socket(conn);
   if (result == FEED_ENDED)
     return conn->state != CONN_CLOSED;

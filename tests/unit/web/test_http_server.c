@@ -86,7 +86,7 @@ static const struct {
     {GET("/injection"), 200, "Set-Cookie", NULL, "refused"},
     {GET("/redirect"), 303, "Location", "/hello", ""},
     {GET("/busy"), 503, "Retry-After", "7", NULL},
-    {GET("/fail"), 413, "Content-Type", "application/problem+json", NULL},
+    {GET("/fail"), 500, "Content-Type", "application/problem+json", NULL},
     {"GET /hello HTTP/1.1\r\n" H "X-Deny: 1\r\n\r\n", 401, "WWW-Authenticate", "Bearer", NULL},
     {"GET /nothing HTTP/1.1\r\n" H "X-Deny: 1\r\n\r\n", 401, "WWW-Authenticate", "Bearer", NULL},
     {"OPTIONS /hello HTTP/1.1\r\n" H "X-Deny: 1\r\n\r\n", 401, "WWW-Authenticate", "Bearer", NULL},
@@ -98,6 +98,9 @@ static const struct {
     {"POST /echo HTTP/1.1\r\n" H "\r\n", 201, "Content-Length", "0", ""},
     {"POST /echo HTTP/1.1\r\n" H "Transfer-Encoding: chunked\r\n\r\n2\r\nab\r\n1;x\r\nc\r\n0\r\nT: 1\r\n\r\n", 201, "Content-Length", "3",
      "abc"},
+    {"PUT /sink HTTP/1.1\r\n" H "Content-Length: 0\r\n\r\n", 200, "Connection", NULL, "0"},
+    {"PUT /sink HTTP/1.1\r\n" H "\r\n", 200, "Connection", NULL, "0"},
+    {"PUT /sink HTTP/1.1\r\n" H "Transfer-Encoding: chunked\r\nExpect: 100-continue\r\n\r\n0\r\n\r\n", 200, "Connection", NULL, "0"},
     {"POST /echo HTTP/1.1\r\n" H "Content-Length: 1001\r\n\r\n", 413, "Connection", NULL, NULL},
     {"GET /hello HTTP/1.1\r\n" H "Content-Length: 3\r\n\r\nabc", 400, "Connection", NULL, NULL}, /* the row takes none */
     {"GET /hello HTTP/1.1\r\n" H "Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n", 200, "Connection", NULL, NULL},
