@@ -27,6 +27,8 @@ static bool tell(PGconn *pg, const PGresult *result, const char *what, struct er
     code = ERR_UNAVAILABLE;
   else if (strcmp(sqlstate, "53100") == 0)
     code = ERR_NO_SPACE;
+  else if (strcmp(sqlstate, "55P03") == 0)
+    code = ERR_CONFLICT; /* the lock was not given in time */
   else if (strcmp(sqlstate, "42501") == 0)
     code = ERR_FORBIDDEN;
   err_set(err, code, "%s: %.*s", what, STR_ARG(why));

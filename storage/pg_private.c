@@ -46,7 +46,7 @@ struct pg_private {
   pid_t pid;
   int pid_fd;
   struct loop_io *exit_watch;
-  bool ever_up, stop_asked;
+  bool ever_up, stop_asked, freed;
   unsigned deaths; /* since it was last steady */
   int64_t up_since_ms;
   int stop_step;
@@ -227,6 +227,10 @@ static void prepare(struct work *work) {
 static void prepared(struct work *work, bool cancelled) {
   struct pg_private *server = CONTAINER_OF(work, struct pg_private, work);
   server->work_out = false;
+  if (server->freed) {
+    pg_private_free(server);
+    return;
+  }
   if (server->stop_asked || cancelled)
     enter(server, PG_PRIVATE_STOPPED);
   else if (!server->work_ok)
@@ -535,6 +539,11 @@ void pg_private_free(struct pg_private *server) {
   if (!server)
     return;
   loop_defer_cancel(&server->stopping);
+  server->freed = true;
+  if (server->work_out) {
+    loop_timer_stop(server->timer);
+    return; /* a thread is at its files: prepared() comes back here */
+  }
   close_link(server);
   if (server->pid) {
     int status;
@@ -545,8 +554,8 @@ void pg_private_free(struct pg_private *server) {
       kill(server->pid, SIGKILL);
       reap(server, &status, true);
     }
-    pg_place_tidy(&server->place);
   }
+  pg_place_tidy(&server->place);
   loop_timer_free(server->timer);
   if (server->conninfo)
     mem_wipe(server->conninfo, strlen(server->conninfo));

@@ -110,6 +110,34 @@ static void test_lost_after_sending(void **state) {
   assert_int_equal(pg_pool_stats(pool).reconnects, 2);
 }
 
+static void test_never_sendable(void **state) {
+  (void)state;
+  struct seen seen;
+  script_rule("t_insert", SCRIPT_UNSENDABLE, NULL, 1000);
+  start(2);
+  issue(T_INSERT, 0, &seen);
+  wait_for(&seen);
+  assert_int_equal(seen.outcome, PG_RETRYABLE);
+  assert_int_equal(script_done("t_insert"), 0);
+}
+
+/* Sent, lost, and its time ran out while it waited to be sent again: it may have happened. */
+static void test_lost_and_late(void **state) {
+  (void)state;
+  struct seen seen;
+  script_rule("t_insert_safe", SCRIPT_DIE_AFTER, NULL, 1);
+  start(1);
+  issue(T_INSERT_SAFE, 5000, &seen);
+  while (pg_pool_stats(pool).reconnects == 0)
+    loop_for(loop, 1);
+  script_refuse(1000);
+  if (!seen.done)
+    fake_clock_advance_ms(&clock_now, 6000);
+  wait_for(&seen);
+  assert_int_equal(seen.outcome, PG_UNKNOWN);
+  assert_int_equal(script_done("t_insert_safe"), 1);
+}
+
 /* What was answered before the connection died stays answered; what came after is sent again or unknown. */
 static void test_lost_in_the_middle(void **state) {
   (void)state;
@@ -384,6 +412,8 @@ int main(void) {
       CASE(test_answers),
       CASE(test_lost_before_sending),
       CASE(test_lost_after_sending),
+      CASE(test_never_sendable),
+      CASE(test_lost_and_late),
       CASE(test_lost_in_the_middle),
       CASE(test_error_in_a_batch),
       CASE(test_a_prepare_that_was_skipped),
