@@ -68,7 +68,7 @@ static bool starts_name(const struct log_parse *p, size_t i) {
     return false;
   if (t->type == LOG_T_MARK)
     return t->mark == '|' && i + 1 < p->tokens_n && !(p->tokens[i + 1].flags & LOG_T_SPACE);
-  return t->type == LOG_T_WORD && !(log_word(token_text(p, i)) & (LOG_WORD_FILLER | LOG_WORD_LEVEL));
+  return t->type == LOG_T_WORD && !(log_word(token_text(p, i)) & LOG_WORD_FILLER);
 }
 
 /* Too long a run of words is a sentence: its name starts at the first word that means something. */
@@ -278,7 +278,7 @@ static bool read_value(const struct log_parse *p, size_t i, enum log_key_kind ki
     if (t->flags & LOG_T_USED)
       return false;
     if (t->type == LOG_T_NUMBER) {
-      bool list = opened && token_is(p, open[opened - 1], '[') && token_is(p, i + 1, ',');
+      bool list = opened && token_is(p, open[opened - 1], '[') && (token_is(p, i + 1, ',') || token_is_number(p, i + 1));
       if (list)
         return false;
       read_number(p, i, kind, best, r);
@@ -463,6 +463,8 @@ static void separator(struct scan *s) {
 static bool ends_value(const struct log_parse *p, size_t i) {
   if (i >= p->tokens_n || p->tokens[i].type == LOG_T_BREAK || p->tokens[i].flags & (LOG_T_GAP | LOG_T_USED))
     return true;
+  if (token_is(p, i, '.'))
+    return i + 1 == p->tokens_n || p->tokens[i + 1].flags & LOG_T_SPACE;
   return p->tokens[i].type == LOG_T_MARK && strchr(",;|()[]", p->tokens[i].mark);
 }
 

@@ -171,7 +171,9 @@ static const char *const level_names[LEVEL_COUNT] = {" (end)", " (epoch)", " (st
 /* The series of a raw pair: its name with what keeps it apart. NULL when there are too many. */
 static struct series *name_series(struct log_parse *p, const struct raw *raw, enum level level, struct str *ret_key) {
   struct str section = raw->section;
-  bool strong = false;
+  bool strong = p->best;
+  if (strong)
+    section = STR("best iteration");
   if (!section.n && p->section_n) {
     section = str_n(p->section, p->section_n);
     strong = p->section_strong;
@@ -382,6 +384,8 @@ static void plain_line(struct log_parse *p) {
   p->complete_bar = p->refused = false;
   p->own = PLACE_NONE;
   p->raw_n = 0;
+  p->best = p->best_next;
+  p->best_next = false;
   bool indented = p->text.n && (p->text.p[0] == ' ' || p->text.p[0] == '\t');
   if (p->section_strong && !indented && !log_is_rule(p->text))
     log_set_section(p, STR(""), false);
@@ -401,8 +405,7 @@ static void plain_line(struct log_parse *p) {
   log_settle(p, STYLE_PAIRS);
   if (!found && !p->refused)
     find_headline(p);
-  if (announces_best(p))
-    log_set_section(p, STR("best iteration"), false);
+  p->best_next = announces_best(p);
 }
 
 static void one_line(struct log_parse *p, struct str text, uint64_t number) {
@@ -423,7 +426,7 @@ static void end_block(struct log_parse *p) {
   if (kind == BLOCK_BOX) {
     p->tokens_n = p->first = 0;
     p->line_section = STR("");
-    p->complete_bar = p->refused = false;
+    p->complete_bar = p->refused = p->best = false;
     log_settle_box(p);
     return;
   }
@@ -477,7 +480,7 @@ static void settle_dict(struct log_parse *p) {
   p->text = str_slice(text, 0, brace);
   p->number = number;
   p->line_section = STR("");
-  p->complete_bar = p->refused = false;
+  p->complete_bar = p->refused = p->best = false;
   p->own = PLACE_NONE;
   p->raw_n = 0;
   p->tokens_n = log_tokenize(p->text, p->tokens, TOKENS_MAX);
@@ -597,7 +600,7 @@ void log_parse_save(const struct log_parse *p, struct buf *out) {
   save_place(out, &p->carried);
   pack_f64(out, p->epoch_first);
   pack_str(out, str_n(p->section, p->section_n));
-  pack_u64(out, (uint64_t)p->section_strong | (uint64_t)p->header_open << 1 | (uint64_t)p->header_seen << 2);
+  pack_u64(out, (uint64_t)p->section_strong | (uint64_t)p->header_open << 1 | (uint64_t)p->header_seen << 2 | (uint64_t)p->best_next << 3);
   pack_str(out, str_n(p->pending, p->pending_n));
   pack_str(out, str_n(p->above, p->above_n));
   save_table(out, &p->table);
@@ -703,10 +706,11 @@ bool log_parse_restore(struct log_parse *p, struct str state, struct err *err) {
   restore_place(&state, &next->carried, &bad);
   next->epoch_first = unpack_f64(&state, &bad);
   next->section_n = (uint8_t)restore_text(&state, next->section, SECTION_MAX, &bad);
-  uint64_t flags = unpack_below(&state, 7, &bad);
+  uint64_t flags = unpack_below(&state, 15, &bad);
   next->section_strong = flags & 1;
   next->header_open = flags >> 1 & 1;
   next->header_seen = flags >> 2 & 1;
+  next->best_next = flags >> 3 & 1;
   next->pending_n = (uint8_t)restore_text(&state, next->pending, LOG_NAME_MAX, &bad);
   next->above_n = (uint16_t)restore_text(&state, next->above, sizeof next->above, &bad);
   restore_table(&state, &next->table, &bad);

@@ -3,8 +3,12 @@
 
 /* ---- the logger's prefix ---- */
 
+/* "error" and "success" in small letters are names. */
 static bool is_level(const struct log_parse *p, size_t i) {
-  return token_is_word(p, i) && log_word(token_text(p, i)) & LOG_WORD_LEVEL;
+  if (!token_is_word(p, i))
+    return false;
+  struct str word = token_text(p, i);
+  return log_word(word) & LOG_WORD_LEVEL && (!(log_word(word) & LOG_WORD_METRIC) || (word.p[1] >= 'A' && word.p[1] <= 'Z'));
 }
 
 /* "I0615" of glog */

@@ -95,6 +95,7 @@ struct log_parse {
   double epoch_first; /* NAN: none yet */
   char section[SECTION_MAX];
   uint8_t section_n;
+  bool best_next;      /* the next line repeats the best one */
   bool section_strong; /* a headline of its own: stays while lines are indented */
   bool header_open;    /* an epoch's headline, and nothing measured under it yet */
   bool header_seen;
@@ -121,6 +122,7 @@ struct log_parse {
   struct place own;
   struct str line_section;
   bool complete_bar; /* batch == its total */
+  bool best;         /* this line repeats the best one */
   bool pending_new;  /* this line ended with a name */
   bool refused;      /* the line talks about metrics but reports none */
   struct raw raw[RAW_MAX];
