@@ -452,6 +452,11 @@ static void separator(struct scan *s) {
     p->pending_n = (uint8_t)name.n;
     p->pending_new = true;
   }
+  if (key.kind == LOG_KEY_METRIC && token_is_word(p, next) && token_is_word(p, next + 1) && str_is(token_text(p, next + 1), "is") &&
+      token_is_number(p, next + 2)) { /* "Accuracy for class: plane is 60.5 %" */
+    s->at = next + 1;
+    return;
+  }
   if (equals && token_is_word(p, next) && !token_is(p, next + 1, '(')) { /* optimizer=adam */
     next_segment(s, next + 1);
     s->at = next;

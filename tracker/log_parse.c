@@ -16,7 +16,7 @@ struct log_parse *log_parse_new(const struct log_parse_options *options, struct 
   }
   if (options)
     p->options = *options;
-  p->carried = PLACE_NONE;
+  p->carried = p->here = PLACE_NONE;
   p->epoch_first = NAN;
   return p;
 }
@@ -171,6 +171,15 @@ static const char *const level_names[LEVEL_COUNT] = {" (end)", " (epoch)", " (st
 /* The series of a raw pair: its name with what keeps it apart. NULL when there are too many. */
 static struct series *name_series(struct log_parse *p, const struct raw *raw, enum level level, struct str *ret_key) {
   struct str section = raw->section;
+  if (p->record) {
+    struct series *s = find_series(p, raw->name);
+    if (s && !s->hash) {
+      *s = (struct series){.hash = log_hash(raw->name), .level = (uint8_t)level, .printed = NAN};
+      p->series_n++;
+    }
+    *ret_key = raw->name;
+    return s;
+  }
   bool strong = p->best;
   if (strong)
     section = STR("best iteration");
@@ -233,6 +242,8 @@ static bool measures(const struct raw *raw) {
 
 static bool wants(const struct log_parse *p, const struct raw *raw, bool metrics, bool placed, bool *ret_aux) {
   *ret_aux = false;
+  if (p->record)
+    return true;
   switch (raw->kind) {
   case LOG_KEY_METRIC:
     return true;
@@ -321,7 +332,7 @@ void log_settle(struct log_parse *p, enum style style) {
   carry_place(p, metrics);
   if (style == STYLE_PAIRS)
     find_evaluation(p, metrics);
-  struct place place = line_place(p);
+  struct place place = p->here = line_place(p);
   enum level level = line_level(p);
   for (size_t i = 0; i < p->raw_n; i++) {
     bool aux;
@@ -412,6 +423,7 @@ static void one_line(struct log_parse *p, struct str text, uint64_t number) {
   p->text = text;
   p->number = number;
   p->tokens_n = log_tokenize(text, p->tokens, TOKENS_MAX);
+  p->here = p->carried;
   if (p->tokens_n)
     plain_line(p);
 }
@@ -551,6 +563,45 @@ size_t log_parse_end(struct log_parse *p, const struct log_point **ret) {
     end_block(p);
   *ret = p->points;
   return p->points_n;
+}
+
+size_t log_parse_record(struct log_parse *p, struct str text, uint64_t number, const struct log_point **ret) {
+  p->points_n = p->scratch_n = p->raw_n = p->tokens_n = p->first = 0;
+  p->line_section = STR("");
+  p->complete_bar = p->refused = p->best = false;
+  p->carried = p->own = PLACE_NONE;
+  p->number = number;
+  p->record = true;
+  size_t brace = str_find(text, '{');
+  if (brace != SIZE_MAX && log_find_dict(p, text, brace, false))
+    log_settle(p, STYLE_DICT);
+  p->record = false;
+  *ret = p->points;
+  return p->points_n;
+}
+
+bool log_parse_count(struct log_parse *p, struct log_point *point) {
+  struct series *s = find_series(p, point->key);
+  if (!s) {
+    p->dropped++;
+    return false;
+  }
+  if (!s->hash) {
+    *s = (struct series){.hash = log_hash(point->key), .level = isnan(point->step) ? LEVEL_EPOCH : LEVEL_STEP, .printed = NAN};
+    p->series_n++;
+  }
+  bool carried = isnan(point->step) && isnan(point->epoch);
+  if (carried) { /* the pattern does not say: what the line, or one before it, says */
+    point->step = isnan(p->here.step) ? p->here.batch : p->here.step;
+    point->epoch = p->here.epoch;
+  }
+  struct place place = {point->epoch, point->step, NAN, NAN};
+  point->at = stored_step(p, s, &place, carried);
+  s->last = point->at;
+  s->offset = MIN_OF(s->offset, STEP_MAX);
+  s->count++;
+  p->points_by_style[STYLE_PAIRS]++;
+  return true;
 }
 
 /* ---- the summary ---- */

@@ -121,7 +121,9 @@ struct log_parse {
   size_t first; /* the first token behind the logger's prefix */
   struct place own;
   struct str line_section;
+  struct place here; /* where the line's points stand */
   bool complete_bar; /* batch == its total */
+  bool record;       /* of a metric file: everything is a point */
   bool best;         /* this line repeats the best one */
   bool pending_new;  /* this line ended with a name */
   bool refused;      /* the line talks about metrics but reports none */

@@ -522,6 +522,19 @@ static void remember_words(struct log_parse *p, struct str line, bool words_only
   p->above_n = (uint16_t)line.n;
 }
 
+/* A row with words between: "10  images/sec: 28.3 +/- 0.0 (jitter = 0.1)  9.433" under "Step  Img/sec  total_loss". Its last number
+ * belongs to the last column. */
+static void last_column(struct log_parse *p, const struct table *t) {
+  size_t last = p->tokens_n - 1;
+  if (t->by != BY_BLANKS || t->count < 2 || !is_place_kind(t->columns[0].kind) || t->columns[t->count - 1].kind != LOG_KEY_METRIC)
+    return;
+  if (!token_is_int(p, p->first) || last < p->first + 4 || !token_is_number(p, last) || p->tokens[last].flags & LOG_T_UNIT ||
+      !(token_is(p, last - 1, ')') || token_is_number(p, last - 1)))
+    return;
+  struct cell cell = {.kind = CELL_NUMBER, .value = p->tokens[last].value};
+  add_cell(p, t, t->count - 1u, &cell, STR(""), false);
+}
+
 bool log_find_table(struct log_parse *p) {
   if (log_is_rule(p->text)) {
     if (p->candidate.by)
@@ -543,6 +556,8 @@ bool log_find_table(struct log_parse *p) {
     log_settle(p, STYLE_TABLE);
     return true;
   }
+  if (numbers && words)
+    last_column(p, p->candidate.by ? &p->candidate : &p->table);
   if (numbers || !words)
     return false;
   bool header = find_header(p, line, from, pipes);

@@ -297,6 +297,7 @@ static const struct row words[] = {
     {"itr", STEP},
     {"its", CLOCK},
     {"jaccard", METRIC},
+    {"jitter", CLOCK},
     {"jobs", SETTING},
     {"k", UNIT},
     {"kappa", METRIC},
