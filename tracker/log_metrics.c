@@ -60,15 +60,20 @@ static bool is_known(const struct log_point *points, size_t n, const struct log_
   return false;
 }
 
-static bool match_patterns(struct log_metrics *m, const struct line *line, const struct log_point *known, size_t known_n, log_metrics_sink *sink,
-                           void *ctx, struct err *err) {
+static bool match_patterns(struct log_metrics *m, const struct line *line, const struct log_point *known, size_t known_n,
+                           log_metrics_sink *sink, void *ctx, struct err *err) {
   for (size_t i = 0; i < m->pattern_count; i++) {
     const struct log_pattern_hit *hits;
     size_t hits_n = log_pattern_match(m->patterns[i], line->text, &hits), n = 0;
     for (size_t k = 0; k < hits_n; k++)
       if (!is_known(known, known_n, &hits[k])) {
-        struct log_point point = {.key = hits[k].key, .name = hits[k].key, .value = hits[k].value, .step = hits[k].step,
-                                  .epoch = hits[k].epoch, .line = line->number, .time_ms = hits[k].time_ms};
+        struct log_point point = {.key = hits[k].key,
+                                  .name = hits[k].key,
+                                  .value = hits[k].value,
+                                  .step = hits[k].step,
+                                  .epoch = hits[k].epoch,
+                                  .line = line->number,
+                                  .time_ms = hits[k].time_ms};
         if (log_parse_count(m->parse, &point))
           m->points[n++] = point;
       }

@@ -50,7 +50,8 @@ void log_parse_summary(const struct log_parse *parse, char *out, size_t room);
 size_t log_parse_series(const struct log_parse *parse);
 uint64_t log_parse_dropped(const struct log_parse *parse);
 
-/* The state between two lines, and back. A state that cannot be right fails with ERR_INVALID and leaves the parser as it was. */
+/* The state between two lines, and back. A parser is large (half a megabyte), its state small: one parser may serve many streams in turn. A
+ * state that cannot be right fails with ERR_INVALID and leaves the parser as it was. */
 void log_parse_save(const struct log_parse *parse, struct buf *out);
 MUST_CHECK bool log_parse_restore(struct log_parse *parse, struct str state, struct err *err);
 

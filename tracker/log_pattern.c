@@ -15,7 +15,7 @@ enum {
   LITERAL_MAX = 64,
   KEY_MAX = 250,
   TEXT_MAX = 16 * 1024,
-  MATCH_LIMIT = 100000,   /* steps of the matcher on one line */
+  MATCH_LIMIT = 100000, /* steps of the matcher on one line */
   HEAP_LIMIT_KIB = 1024,
   JIT_STACK_MAX = 256 * 1024,
 };

@@ -87,10 +87,8 @@ struct series {
 
 enum style { STYLE_PAIRS, STYLE_TABLE, STYLE_DICT, STYLE_BOX, STYLE_COUNT };
 
-struct log_parse {
-  struct log_parse_options options;
-
-  /* carried from line to line */
+/* What is carried from line to line; all of it is saved. */
+struct kept {
   struct place carried;
   double epoch_first; /* NAN: none yet */
   char section[SECTION_MAX];
@@ -112,6 +110,11 @@ struct log_parse {
   char style[STYLE_MAX];
   uint8_t style_n;
   uint64_t dropped;
+};
+
+struct log_parse {
+  struct log_parse_options options;
+  struct kept kept;
 
   /* of the line at hand */
   struct str text;

@@ -291,7 +291,8 @@ static bool csv_row(struct metric_file *f, struct str line, const struct out *ou
   }
   size_t points = 0;
   for (size_t i = 0; i < n; i++) {
-    struct str key = given[i] && !is_place(f->columns[i].kind) ? make_key(f, str_n(f->header + f->columns[i].at, f->columns[i].n)) : STR("");
+    struct str key =
+        given[i] && !is_place(f->columns[i].kind) ? make_key(f, str_n(f->header + f->columns[i].at, f->columns[i].n)) : STR("");
     if (!key.n)
       continue;
     struct log_point point = {

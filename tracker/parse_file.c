@@ -106,7 +106,8 @@ static bool parse_with(struct parse_job *job, struct log_metrics *metrics, int f
     log_metrics_summary(metrics, summary, sizeof summary);
     buf_printf(&job->out, "%s: %s\n", job->file, summary);
     if (log_metrics_lost(metrics))
-      buf_printf(&job->out, "%s: %llu characters of overlong lines were not read\n", job->file, (unsigned long long)log_metrics_lost(metrics));
+      buf_printf(&job->out, "%s: %llu characters of overlong lines were not read\n", job->file,
+                 (unsigned long long)log_metrics_lost(metrics));
   }
   return flush(job, err);
 }

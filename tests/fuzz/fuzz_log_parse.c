@@ -43,19 +43,20 @@ static void read_all(struct str bytes, size_t piece, bool again, struct buf *out
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
-  if (size < 2 || size > 16 * KIB)
+  if (size < 2 || size > 4 * KIB)
     return 0;
   struct str bytes = str_n((const char *)data + 1, size - 1);
   AUTO_BUF struct buf whole = BUF_INIT(16 * MIB), cut = BUF_INIT(16 * MIB);
   read_all(bytes, bytes.n, false, &whole);
-  read_all(bytes, 1 + (size_t)data[0] * 8, true, &cut);
+  read_all(bytes, 16 + (size_t)data[0] * 8, true, &cut);
   if (!str_eq(buf_str(&whole), buf_str(&cut)))
     abort();
   struct err err;
   struct log_metrics *metrics = make();
   if (log_metrics_restore(metrics, bytes, &err)) { /* a state from nowhere is usable, or refused */
     AUTO_BUF struct buf out = BUF_INIT(MIB);
-    if (!log_metrics_feed(metrics, STR("Epoch 1 loss: 0.5\n1 0.5 0.6\n{'a': 1}\n"), collect, &out, &err) || !log_metrics_end(metrics, collect, &out, &err))
+    if (!log_metrics_feed(metrics, STR("Epoch 1 loss: 0.5\n1 0.5 0.6\n{'a': 1}\n"), collect, &out, &err) ||
+        !log_metrics_end(metrics, collect, &out, &err))
       abort();
   }
   log_metrics_free(metrics);

@@ -28,7 +28,8 @@ static bool read_all(enum metric_format format, struct str bytes, size_t piece, 
   struct metric_file *file = make(format);
   bool ok = true;
   if (format == METRIC_JSON)
-    ok = metric_file_snapshot(file, str_slice(bytes, 0, bytes.n / 2), collect, out, &err) && metric_file_snapshot(file, bytes, collect, out, &err);
+    ok = metric_file_snapshot(file, str_slice(bytes, 0, bytes.n / 2), collect, out, &err) &&
+         metric_file_snapshot(file, bytes, collect, out, &err);
   for (size_t at = 0; format != METRIC_JSON && ok && at < bytes.n; at += piece) {
     ok = metric_file_feed(file, str_slice(bytes, at, at + piece), collect, out, &err);
     if (!ok || !again)

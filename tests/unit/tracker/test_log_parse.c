@@ -76,23 +76,27 @@ static void test_tensorflow(void **state) {
          "After 200 training step(s), validation cross entropy = 1367.12\n",
          "validation cross entropy=1367.12@1/-");
   expect("0 -- Training accuracy: 0.94 \b Validation accuracy: 0.91\n", "Training accuracy=0.94@0/-; Validation accuracy=0.91@0/-");
-  expect("Step\tImg/sec\ttotal_loss\n10\timages/sec: 28.3 +/- 0.0 (jitter = 0.1)\t9.433\n", "total_loss=9.433@10/-; ~images/sec=28.3@10/-; ~images/sec std=0@10/-; ~jitter=0.1@10/-");
+  expect("Step\tImg/sec\ttotal_loss\n10\timages/sec: 28.3 +/- 0.0 (jitter = 0.1)\t9.433\n",
+         "total_loss=9.433@10/-; ~images/sec=28.3@10/-; ~images/sec std=0@10/-; ~jitter=0.1@10/-");
   expect("total images/sec: 224.96\n", "");
 }
 
 static void test_pytorch(void **state) {
   (void)state;
   expect("Train Epoch: 1 [640/30000 (2%)]\tLoss: 2.321822\n", "Train Loss=2.321822@640/1");
-  expect("Test set: Average loss: 0.0512, Accuracy: 9836/10000 (98%)\n", "Test Average loss=0.0512@-/-; Test Accuracy=0.9836@-/-; Test Accuracy %=98%@-/-");
+  expect("Test set: Average loss: 0.0512, Accuracy: 9836/10000 (98%)\n",
+         "Test Average loss=0.0512@-/-; Test Accuracy=0.9836@-/-; Test Accuracy %=98%@-/-");
   expect("Epoch: [1][10/469]\tTime 0.005 (0.031)\tData 0.000 (0.020)\tLoss 2.2998 (2.2987)\tPrec@1 9.375 (11.222)\n",
          "~Time=0.005@10/1; ~Time avg=0.031@10/1; ~Data=0@10/1; ~Data avg=0.02@10/1; Loss=2.2998@10/1; Loss avg=2.2987@10/1; "
          "Prec@1=9.375@10/1; Prec@1 avg=11.222@10/1");
-  expect("Epoch: [0][   1/5005]\tTime  5.271 ( 5.271)\tLoss 7.0311e+00 (7.0311e+00)\tAcc@1   0.00 (  0.00)\n *   Acc@1 69.758 Acc@5 89.078\n",
-         "~Time=5.271@1/0; ~Time avg=5.271@1/0; Loss=7.0311@1/0; Loss avg=7.0311@1/0; Acc@1=0@1/0; Acc@1 avg=0@1/0; * Acc@1=69.758@-/0; "
-         "* Acc@5=89.078@-/0");
+  expect(
+      "Epoch: [0][   1/5005]\tTime  5.271 ( 5.271)\tLoss 7.0311e+00 (7.0311e+00)\tAcc@1   0.00 (  0.00)\n *   Acc@1 69.758 Acc@5 89.078\n",
+      "~Time=5.271@1/0; ~Time avg=5.271@1/0; Loss=7.0311@1/0; Loss avg=7.0311@1/0; Acc@1=0@1/0; Acc@1 avg=0@1/0; * Acc@1=69.758@-/0; "
+      "* Acc@5=89.078@-/0");
   expect("| epoch   1 |   200/ 2983 batches | lr 20.00 | ms/batch 15.00 | loss  7.63 | ppl  2051.00\n",
          "lr=20@200/1; ~ms/batch=15@200/1; loss=7.63@200/1; ppl=2051@200/1");
-  expect("| end of epoch   1 | time: 45.00s | valid loss  5.47 | valid ppl   237.00\n", "~time=45@-/1; valid loss=5.47@-/1; valid ppl=237@-/1");
+  expect("| end of epoch   1 | time: 45.00s | valid loss  5.47 | valid ppl   237.00\n",
+         "~time=45@-/1; valid loss=5.47@-/1; valid ppl=237@-/1");
 }
 
 static void test_keras(void **state) {
@@ -149,10 +153,11 @@ static void test_tables(void **state) {
   (void)state;
   expect("epoch     train_loss  valid_loss  accuracy  time\n0         0.178532    0.095114    0.967000  00:12\n",
          "train_loss=0.178532@-/0; valid_loss=0.095114@-/0; accuracy=0.967@-/0");
-  expect("----------------------------------\n"
-         "| rollout/           |          |\n|    ep_rew_mean     | 21.7     |\n| time/              |          |\n|    fps             | 1234     |\n"
-         "|    total_timesteps | 2048     |\n----------------------------------\n",
-         "rollout/ep_rew_mean=21.7@2048/-; ~time/fps=1234@2048/-");
+  expect(
+      "----------------------------------\n"
+      "| rollout/           |          |\n|    ep_rew_mean     | 21.7     |\n| time/              |          |\n|    fps             | 1234     |\n"
+      "|    total_timesteps | 2048     |\n----------------------------------\n",
+      "rollout/ep_rew_mean=21.7@2048/-; ~time/fps=1234@2048/-");
   expect("epoch,train_loss,val_acc\n1,0.5,0.8\n2,0.25,0.9\n", "train_loss=0.5@-/1; val_acc=0.8@-/1; train_loss=0.25@-/2; val_acc=0.9@-/2");
 }
 
@@ -161,14 +166,17 @@ static void test_records(void **state) {
   expect("{\"step\": 10, \"loss\": 0.25, \"ts\": \"2024-01-01T00:00:00Z\"}\n", "loss=0.25@10/-");
   expect("epoch=3 step=1200 loss=0.0312 acc=99.1% lr=1e-3\n", "loss=0.0312@1200/3; acc=99.1%@1200/3; lr=0.001@1200/3");
   expect("winnow.metric {\"name\":\"Accuracy\",\"value\":0.9,\"step\":3}\n", "Accuracy=0.9@3/-");
-  expect("Metrics: {\n  \"training_loss\": 0.41,\n  \"validation\": {\"loss\": 0.39},\n  \"epoch\": 1\n}\n", "training_loss=0.41@-/1; validation/loss=0.39@-/1");
+  expect("Metrics: {\n  \"training_loss\": 0.41,\n  \"validation\": {\"loss\": 0.39},\n  \"epoch\": 1\n}\n",
+         "training_loss=0.41@-/1; validation/loss=0.39@-/1");
 }
 
 static void test_garbage(void **state) {
   (void)state;
   expect("loss = nan\nLoss: inf\naccuracy: 98%\n", "loss=nan@-/-; Loss=inf@-/-; accuracy=98%@-/-");
   expect("loss: 1,234.5\nloss:2.3e\nloss: -\nloss:\n", "");
-  expect("loss: 0.5\x1b[31m\x1b[0m\nacc: 0.\xff\xfe" "5\n\xe2\x82", "loss=0.5@-/-");
+  expect("loss: 0.5\x1b[31m\x1b[0m\nacc: 0.\xff\xfe"
+         "5\n\xe2\x82",
+         "loss=0.5@-/-");
 }
 
 static void test_settings_are_no_metrics(void **state) {
@@ -208,22 +216,25 @@ static void expect_steps(const char *log, size_t n, const int64_t *at) {
 
 static void test_stored_steps(void **state) {
   (void)state;
-  expect_steps("step 5 loss 0.5\nstep 9 loss 0.4\n", 2, (int64_t[]){5, 9});                                                /* global */
+  expect_steps("step 5 loss 0.5\nstep 9 loss 0.4\n", 2, (int64_t[]){5, 9});                                                   /* global */
   expect_steps("Epoch: [0][ 1/5] Loss 0.5\nEpoch: [0][ 5/5] Loss 0.5\nEpoch: [1][ 1/5] Loss 0.5\n", 3, (int64_t[]){1, 5, 6}); /* batches */
   expect_steps("Epoch [1/2], Step [4/5], Loss: 0.5\nEpoch [2/2], Step [1/5], Loss: 0.5\n", 2, (int64_t[]){4, 6});
-  expect_steps("Epoch 1: loss: 0.5\nEpoch 2: loss: 0.4\n", 2, (int64_t[]){1, 2});       /* only epochs */
-  expect_steps("loss: 0.5\nloss: 0.4\nloss: 0.3\n", 3, (int64_t[]){0, 1, 2});           /* neither */
-  expect_steps("[1,  100] loss: 0.5\n[1,  200] loss: 0.4\n", 2, (int64_t[]){0, 1});     /* batches of an unknown number */
+  expect_steps("Epoch 1: loss: 0.5\nEpoch 2: loss: 0.4\n", 2, (int64_t[]){1, 2});                 /* only epochs */
+  expect_steps("loss: 0.5\nloss: 0.4\nloss: 0.3\n", 3, (int64_t[]){0, 1, 2});                     /* neither */
+  expect_steps("[1,  100] loss: 0.5\n[1,  200] loss: 0.4\n", 2, (int64_t[]){0, 1});               /* batches of an unknown number */
   expect_steps("step 9 loss 0.5\nstep 1 loss 0.4\nstep 2 loss 0.3\n", 3, (int64_t[]){9, 10, 11}); /* restarts, never goes back */
 }
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(test_cntk),   cmocka_unit_test(test_chainer),  cmocka_unit_test(test_tensorflow),
-      cmocka_unit_test(test_pytorch), cmocka_unit_test(test_keras),    cmocka_unit_test(test_caffe),
-      cmocka_unit_test(test_ranks),  cmocka_unit_test(test_boosting), cmocka_unit_test(test_hugging_face),
-      cmocka_unit_test(test_bars),   cmocka_unit_test(test_tables),   cmocka_unit_test(test_records),
-      cmocka_unit_test(test_garbage), cmocka_unit_test(test_settings_are_no_metrics), cmocka_unit_test(test_stored_steps),
+      cmocka_unit_test(test_cntk),         cmocka_unit_test(test_chainer),
+      cmocka_unit_test(test_tensorflow),   cmocka_unit_test(test_pytorch),
+      cmocka_unit_test(test_keras),        cmocka_unit_test(test_caffe),
+      cmocka_unit_test(test_ranks),        cmocka_unit_test(test_boosting),
+      cmocka_unit_test(test_hugging_face), cmocka_unit_test(test_bars),
+      cmocka_unit_test(test_tables),       cmocka_unit_test(test_records),
+      cmocka_unit_test(test_garbage),      cmocka_unit_test(test_settings_are_no_metrics),
+      cmocka_unit_test(test_stored_steps),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

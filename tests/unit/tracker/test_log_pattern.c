@@ -59,9 +59,18 @@ static void test_literal(void **state) {
   static const struct {
     const char *pattern, *literal;
   } rows[] = {
-      {"val_acc=(\\S+)", "val_acc="},   {"^ *loss: (\\d+)", "loss: "}, {"(a|b) (\\d+)", " "},      {"abc|(\\d+)", ""},
-      {"ab?cd (\\d+)", "cd "},          {"\\[loss\\] (.*)", "[loss] "}, {"(?i)loss (.*)", ""},     {"x{2}yz(\\d)", "yz"},
-      {"(?:acc|loss): (.*) end", " end"}, {"[abc]de(\\d)", "de"},       {"a+b(\\d)", "a"},         {"loss\\x41(\\d)", "loss"},
+      {"val_acc=(\\S+)", "val_acc="},
+      {"^ *loss: (\\d+)", "loss: "},
+      {"(a|b) (\\d+)", " "},
+      {"abc|(\\d+)", ""},
+      {"ab?cd (\\d+)", "cd "},
+      {"\\[loss\\] (.*)", "[loss] "},
+      {"(?i)loss (.*)", ""},
+      {"x{2}yz(\\d)", "yz"},
+      {"(?:acc|loss): (.*) end", " end"},
+      {"[abc]de(\\d)", "de"},
+      {"a+b(\\d)", "a"},
+      {"loss\\x41(\\d)", "loss"},
   };
   for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
     struct log_pattern *p = make(rows[i].pattern, "k", NULL);
@@ -95,7 +104,8 @@ static void test_empty_matches_end(void **state) {
 static bool collect(void *ctx, const struct log_point *points, size_t n, struct err *err) {
   (void)err;
   for (size_t i = 0; i < n; i++)
-    buf_printf(ctx, "%.*s=%g@%g/%g:%lld ", STR_ARG(points[i].key), points[i].value, points[i].step, points[i].epoch, (long long)points[i].at);
+    buf_printf(ctx, "%.*s=%g@%g/%g:%lld ", STR_ARG(points[i].key), points[i].value, points[i].step, points[i].epoch,
+               (long long)points[i].at);
   return true;
 }
 
@@ -110,15 +120,17 @@ static void test_beside_builtin(void **state) {
     assert_non_null(m);
     AUTO_BUF struct buf out = BUF_INIT(KIB);
     assert_true(log_metrics_feed(m, STR("Epoch 3 loss: 0.5, quality 7\nquality 8\n"), collect, &out, &err));
-    assert_string_equal(buf_text(&out), alone ? "q=7@nan/nan:0 loss=0.5@nan/nan:0 q=8@nan/nan:1 " : "loss=0.5@nan/3:3 q=7@nan/3:3 q=8@nan/3:4 ");
+    assert_string_equal(buf_text(&out),
+                        alone ? "q=7@nan/nan:0 loss=0.5@nan/nan:0 q=8@nan/nan:1 " : "loss=0.5@nan/3:3 q=7@nan/3:3 q=8@nan/3:4 ");
     log_metrics_free(m);
   }
 }
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(test_groups),  cmocka_unit_test(test_key_prefix_when),   cmocka_unit_test(test_mistakes),       cmocka_unit_test(test_literal),
-      cmocka_unit_test(test_runaway), cmocka_unit_test(test_empty_matches_end), cmocka_unit_test(test_beside_builtin),
+      cmocka_unit_test(test_groups),         cmocka_unit_test(test_key_prefix_when), cmocka_unit_test(test_mistakes),
+      cmocka_unit_test(test_literal),        cmocka_unit_test(test_runaway),         cmocka_unit_test(test_empty_matches_end),
+      cmocka_unit_test(test_beside_builtin),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -61,8 +61,9 @@ static void test_snapshot(void **state) {
   expect_snapshot(file, "[{\"main/loss\": 0.5, \"epoch\": 1}", "1:main/loss=0.5@nan/1 ");
   expect_snapshot(file, "[{\"main/loss\": 0.5, \"epoch\": 1}, {\"main/loss\": 0.4, \"epoch\": 2}]", "2:main/loss=0.4@nan/2 ");
   expect_snapshot(file, "[{\"main/loss\": 0.5, \"epoch\": 1}, {\"main/loss\": 0.4, \"epoch\": 2}]", "");
-  expect_snapshot(file, "[\n{\"main/loss\": 0.5, \"epoch\": 1},\n{\"main/loss\": 0.4, \"epoch\": 2}\n]", ""); /* blanks between do not count */
-  expect_snapshot(file, "[{\"main/loss\": 0.7, \"epoch\": 1}]", "1:main/loss=0.7@nan/1 ");                  /* another run's list */
+  expect_snapshot(file, "[\n{\"main/loss\": 0.5, \"epoch\": 1},\n{\"main/loss\": 0.4, \"epoch\": 2}\n]",
+                  "");                                                                     /* blanks between do not count */
+  expect_snapshot(file, "[{\"main/loss\": 0.7, \"epoch\": 1}]", "1:main/loss=0.7@nan/1 "); /* another run's list */
   assert_false(metric_file_feed(file, STR("[]"), collect, NULL, &err));
   metric_file_free(file);
 }
@@ -104,12 +105,17 @@ static void put_scalar(struct buf *out, const char *tag, float value, int step) 
 static void test_tfevents(void **state) {
   (void)state;
   AUTO_BUF struct buf file = BUF_INIT(64 * KIB);
-  put_frame(&file, STR("\x09\0\0\0\0\0\0\0\0\x1a\x0d" "brain.Event:2"));
+  put_frame(&file, STR("\x09\0\0\0\0\0\0\0\0\x1a\x0d"
+                       "brain.Event:2"));
   put_scalar(&file, "loss", 0.5f, 1);
   put_scalar(&file, "val/acc", NAN, 100);
   /* TensorFlow 2: a tensor with float_val, and one with tensor_content */
-  put_frame(&file, STR("\x10\x02\x2a\x11\x0a\x0f\x0a\x01" "a" "\x42\x0a\x08\x01\x12\x00\x2a\x04\x00\x00\x80\x3f"));
-  put_frame(&file, STR("\x10\x03\x2a\x11\x0a\x0f\x0a\x01" "b" "\x42\x0a\x08\x01\x12\x00\x22\x04\x00\x00\x00\x40"));
+  put_frame(&file, STR("\x10\x02\x2a\x11\x0a\x0f\x0a\x01"
+                       "a"
+                       "\x42\x0a\x08\x01\x12\x00\x2a\x04\x00\x00\x80\x3f"));
+  put_frame(&file, STR("\x10\x03\x2a\x11\x0a\x0f\x0a\x01"
+                       "b"
+                       "\x42\x0a\x08\x01\x12\x00\x22\x04\x00\x00\x00\x40"));
   expect(METRIC_TFEVENTS, NULL, buf_str(&file), "2:loss=0.5@1/nan 3:val/acc=nan@100/nan 4:a=1@2/nan 5:b=2@3/nan ", 0);
 }
 
