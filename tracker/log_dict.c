@@ -144,6 +144,8 @@ static void number_found(struct reader *r, struct str path, struct str key, bool
 }
 
 static bool is_skipped_name(struct log_parse *p, struct str key) {
+  if (p->record)
+    return false;
   enum log_key_kind kind = log_classify(p, key).kind;
   return kind == LOG_KEY_SETTING || kind == LOG_KEY_CLOCK;
 }

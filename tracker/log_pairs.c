@@ -68,7 +68,7 @@ static bool starts_name(const struct log_parse *p, size_t i) {
     return false;
   if (t->type == LOG_T_MARK)
     return t->mark == '|' && i + 1 < p->tokens_n && !(p->tokens[i + 1].flags & LOG_T_SPACE);
-  return t->type == LOG_T_WORD && !(log_word(token_text(p, i)) & (LOG_WORD_FILLER | LOG_WORD_LEVEL));
+  return t->type == LOG_T_WORD && !(log_word(token_text(p, i)) & LOG_WORD_FILLER);
 }
 
 /* Too long a run of words is a sentence: its name starts at the first word that means something. */
@@ -278,7 +278,7 @@ static bool read_value(const struct log_parse *p, size_t i, enum log_key_kind ki
     if (t->flags & LOG_T_USED)
       return false;
     if (t->type == LOG_T_NUMBER) {
-      bool list = opened && token_is(p, open[opened - 1], '[') && token_is(p, i + 1, ',');
+      bool list = opened && token_is(p, open[opened - 1], '[') && (token_is(p, i + 1, ',') || token_is_number(p, i + 1));
       if (list)
         return false;
       read_number(p, i, kind, best, r);
@@ -448,9 +448,14 @@ static void separator(struct scan *s) {
     return;
   }
   if (next >= p->tokens_n && key.kind == LOG_KEY_METRIC) { /* the number comes on the next line */
-    memcpy(p->pending, name.p, name.n);
-    p->pending_n = (uint8_t)name.n;
+    memcpy(p->kept.pending, name.p, name.n);
+    p->kept.pending_n = (uint8_t)name.n;
     p->pending_new = true;
+  }
+  if (key.kind == LOG_KEY_METRIC && token_is_word(p, next) && token_is_word(p, next + 1) && str_is(token_text(p, next + 1), "is") &&
+      token_is_number(p, next + 2)) { /* "Accuracy for class: plane is 60.5 %" */
+    s->at = next + 1;
+    return;
   }
   if (equals && token_is_word(p, next) && !token_is(p, next + 1, '(')) { /* optimizer=adam */
     next_segment(s, next + 1);
@@ -463,6 +468,8 @@ static void separator(struct scan *s) {
 static bool ends_value(const struct log_parse *p, size_t i) {
   if (i >= p->tokens_n || p->tokens[i].type == LOG_T_BREAK || p->tokens[i].flags & (LOG_T_GAP | LOG_T_USED))
     return true;
+  if (token_is(p, i, '.'))
+    return i + 1 == p->tokens_n || p->tokens[i + 1].flags & LOG_T_SPACE;
   return p->tokens[i].type == LOG_T_MARK && strchr(",;|()[]", p->tokens[i].mark);
 }
 
@@ -542,7 +549,8 @@ static bool reversed_value(struct scan *s) {
   struct raw *raw = add_pair(s, name, p->tokens[i].value, p->tokens[i].flags & LOG_T_PERCENT, "");
   if (raw)
     raw->bare = true;
-  if (raw && i >= p->first + 3 && name.n > 4 && strncasecmp(name.p, "avg ", 4) == 0 && token_is(p, i - 1, ',') && token_is_number(p, i - 2) &&
+  if (raw && i >= p->first + 3 && name.n > 4 && strncasecmp(name.p, "avg ", 4) == 0 && token_is(p, i - 1, ',') &&
+      token_is_number(p, i - 2) &&
       p->tokens[i - 3].flags & LOG_T_USED) /* "1: 736.2, 730.1 avg loss": the current one has no name of its own */
     add_pair(s, str_slice(name, 4, name.n), p->tokens[i - 2].value, false, "");
   s->at = end - 1;
@@ -664,13 +672,13 @@ void log_find_pairs(struct log_parse *p) {
   struct scan s = {.p = p, .at = p->first, .segment = p->first};
   s.summary = token_is(p, p->first, '*') && token_is_word(p, p->first + 1);
   size_t waited = p->first + token_is(p, p->first, '[');
-  if (p->pending_n && token_is_number(p, waited)) { /* the number for the name that ended the line before */
+  if (p->kept.pending_n && token_is_number(p, waited)) { /* the number for the name that ended the line before */
     struct reading r;
     read_number(p, waited, LOG_KEY_METRIC, false, &r);
-    char *name = log_scratch(p, p->pending_n);
+    char *name = log_scratch(p, p->kept.pending_n);
     if (name) {
-      memcpy(name, p->pending, p->pending_n);
-      take_reading(&s, str_n(name, p->pending_n), &r, false);
+      memcpy(name, p->kept.pending, p->kept.pending_n);
+      take_reading(&s, str_n(name, p->kept.pending_n), &r, false);
       s.at = s.segment = r.end;
     }
   }

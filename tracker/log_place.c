@@ -3,8 +3,12 @@
 
 /* ---- the logger's prefix ---- */
 
+/* "error" and "success" in small letters are names. */
 static bool is_level(const struct log_parse *p, size_t i) {
-  return token_is_word(p, i) && log_word(token_text(p, i)) & LOG_WORD_LEVEL;
+  if (!token_is_word(p, i))
+    return false;
+  struct str word = token_text(p, i);
+  return log_word(word) & LOG_WORD_LEVEL && (!(log_word(word) & LOG_WORD_METRIC) || (word.p[1] >= 'A' && word.p[1] <= 'Z'));
 }
 
 /* "I0615" of glog */
@@ -376,7 +380,7 @@ static size_t counter(struct log_parse *p, size_t i) {
     const struct log_token *t = &p->tokens[end];
     counts |=
         token_is(p, end, '[') || t->type == LOG_T_BREAK || t->type == LOG_T_OPAQUE || (t->type == LOG_T_NUMBER && t->flags & LOG_T_UNIT);
-    counts |= bracketed && (!isnan(p->own.epoch) || i - 1 == p->first || !isnan(p->carried.epoch));
+    counts |= bracketed && (!isnan(p->own.epoch) || i - 1 == p->first || !isnan(p->kept.carried.epoch));
     counts |=
         t->type == LOG_T_WORD && (log_word(token_text(p, end)) & LOG_WORD_BATCH || str_eq_nocase(token_text(p, end), STR("batches")) ||
                                   str_eq_nocase(token_text(p, end), STR("steps")) || str_eq_nocase(token_text(p, end), STR("iters")));
@@ -394,7 +398,7 @@ static size_t counter(struct log_parse *p, size_t i) {
 static void settle_step_of(struct log_parse *p) {
   if (isnan(p->own.step) || isnan(p->own.batch_total) || !isnan(p->own.batch))
     return;
-  if (isnan(p->own.epoch) && isnan(p->carried.epoch))
+  if (isnan(p->own.epoch) && isnan(p->kept.carried.epoch))
     return;
   p->own.batch = p->own.step;
   p->own.step = NAN;

@@ -87,14 +87,13 @@ struct series {
 
 enum style { STYLE_PAIRS, STYLE_TABLE, STYLE_DICT, STYLE_BOX, STYLE_COUNT };
 
-struct log_parse {
-  struct log_parse_options options;
-
-  /* carried from line to line */
+/* What is carried from line to line; all of it is saved. */
+struct kept {
   struct place carried;
   double epoch_first; /* NAN: none yet */
   char section[SECTION_MAX];
   uint8_t section_n;
+  bool best_next;      /* the next line repeats the best one */
   bool section_strong; /* a headline of its own: stays while lines are indented */
   bool header_open;    /* an epoch's headline, and nothing measured under it yet */
   bool header_seen;
@@ -111,6 +110,11 @@ struct log_parse {
   char style[STYLE_MAX];
   uint8_t style_n;
   uint64_t dropped;
+};
+
+struct log_parse {
+  struct log_parse_options options;
+  struct kept kept;
 
   /* of the line at hand */
   struct str text;
@@ -120,7 +124,10 @@ struct log_parse {
   size_t first; /* the first token behind the logger's prefix */
   struct place own;
   struct str line_section;
+  struct place here; /* where the line's points stand */
   bool complete_bar; /* batch == its total */
+  bool record;       /* of a metric file: everything is a point */
+  bool best;         /* this line repeats the best one */
   bool pending_new;  /* this line ended with a name */
   bool refused;      /* the line talks about metrics but reports none */
   struct raw raw[RAW_MAX];

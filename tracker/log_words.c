@@ -297,6 +297,7 @@ static const struct row words[] = {
     {"itr", STEP},
     {"its", CLOCK},
     {"jaccard", METRIC},
+    {"jitter", CLOCK},
     {"jobs", SETTING},
     {"k", UNIT},
     {"kappa", METRIC},
@@ -625,6 +626,7 @@ static const struct row words[] = {
     {"validating", VALID},
     {"validation", VALID},
     {"version", SETTING},
+    {"violation", METRIC},
     {"vl", VALID},
     {"vld", VALID},
     {"vnum", SETTING},
@@ -682,6 +684,7 @@ static const struct {
     {"iterations", LOG_KEY_STEP},
     {"learning_curve", LOG_KEY_UNKNOWN},
     {"loss_scale", LOG_KEY_SETTING},
+    {"lower_bound", LOG_KEY_METRIC},
     {"lr", LOG_KEY_SCHEDULE},
     {"machine_precision", LOG_KEY_SETTING},
     {"max_grad_norm", LOG_KEY_SETTING},
@@ -803,11 +806,17 @@ struct log_key log_key_classify(struct str name) {
   struct log_key key = {LOG_KEY_UNKNOWN, 0};
   unsigned all = 0, words_n = 0, sections = 0, places = 0, qualifiers = 0;
   struct str rest = name, word;
+  bool head = true; /* up to "of", "after", "on": "accuracy of the network on the 10000 test images" */
   while (log_subword(&rest, &word)) {
     unsigned flags = log_word(word);
     words_n++;
+    head = head && !(flags & FILLER && all & METRIC && word.p > name.p && word.p[-1] == ' ');
+    if (!head) {
+      all |= flags & LOG_WORD_SECTION;
+      continue;
+    }
     all |= flags;
-    sections += (flags & LOG_WORD_SECTION) != 0;
+    sections += (flags & LOG_WORD_SECTION) || compare(word, "best") == 0;
     places += (flags & (EPOCH | STEP | BATCH)) != 0;
     qualifiers += qualifies_place(word) || (flags & TRAIN);
   }
@@ -822,7 +831,7 @@ struct log_key log_key_classify(struct str name) {
     key.kind = all & EPOCH ? LOG_KEY_EPOCH : all & STEP ? LOG_KEY_STEP : LOG_KEY_BATCH;
   else if (places && all & LIMIT && !(all & METRIC)) /* best_epoch, max steps */
     key.kind = LOG_KEY_SETTING;
-  else if (sections == words_n)
+  else if (sections == words_n && all & LOG_WORD_SECTION) /* Train, bestTest */
     key.kind = LOG_KEY_SECTION;
   else if (all & CLOCK)
     key.kind = LOG_KEY_CLOCK;
