@@ -340,7 +340,7 @@ void web_get_login(struct http_req *req) {
   op->req = req;
   struct str code = http_req_param(req, "code");
   if (!code.n || code.n > 64 || !login_links_use(app->links, code, clock_wall_ms(app->clock), &op->entry.scope)) {
-    err_set(&err, ERR_FORBIDDEN, "this link was used already, or is over");
+    err_set(&err, ERR_NOT_FOUND, "this link was used already, or is over");
     err_hint(&err, "`winnow open` makes a new one");
     http_reply_error(req, &err);
     return;

@@ -100,7 +100,7 @@ class Running(unittest.TestCase):
         self.assertIn("SameSite=Strict", cookie)
         session = {"Cookie": cookie.split(";")[0]}
         self.assertEqual(self.s.get("/api/v1/status", unix=False, headers=session).json["you"]["scope"], "admin")
-        self.assertEqual(self.s.get(link, unix=False).status, 403)
+        self.assertEqual(self.s.get(link, unix=False).status, 404)
 
     def test_every_route_by_every_credential(self):
         """The expectation is computed from the policy that the description tells, the answer comes from the socket."""
