@@ -177,7 +177,10 @@ def bytes_():
 
 def idle():
     count = 10000
-    resource.setrlimit(resource.RLIMIT_NOFILE, (65536, 65536))
+    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    if hard < count + 1000:
+        raise SystemExit(f"10,000 connections need `ulimit -Hn` of 11,000; here it is {hard}")
     with Service(WINNOW, arguments=["--idle-timeout", "10m", "--log-level", "warn"]) as s:
         for _ in range(50):
             s.get("/health", unix=False)
