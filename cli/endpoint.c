@@ -25,7 +25,7 @@ static bool bad_address(struct str text, const char *why, struct err *err) {
 static bool parse_socket(struct str text, struct str path, struct endpoint *ret, struct err *err) {
   if (!path.n || path.p[0] != '/' || path.n >= sizeof ret->socket)
     return bad_address(text, "the path of a socket is absolute", err);
-  snprintf(ret->url, sizeof ret->url, "http://winnow");
+  snprintf(ret->url, sizeof ret->url, "http://localhost");
   snprintf(ret->socket, sizeof ret->socket, "%.*s", STR_ARG(path));
   return true;
 }
@@ -265,7 +265,7 @@ static bool socket_answers(const char *directory, const char *name) {
 static bool use_socket_of(const char *directory, struct endpoint *ret) {
   if (!directory || !socket_answers(directory, SOCKET_NAME))
     return false;
-  snprintf(ret->url, sizeof ret->url, "http://winnow");
+  snprintf(ret->url, sizeof ret->url, "http://localhost");
   return (size_t)snprintf(ret->socket, sizeof ret->socket, "%s/" SOCKET_NAME, directory) < sizeof ret->socket;
 }
 

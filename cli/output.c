@@ -299,8 +299,7 @@ NORETURN static void end_by_sigpipe(void) {
   _exit(141);
 }
 
-bool output_bytes(struct output *output, struct str bytes, struct err *err) {
-  (void)output;
+static bool write_all(struct str bytes, struct err *err) {
   while (bytes.n) {
     ssize_t n = write(STDOUT_FILENO, bytes.p, bytes.n);
     if (n < 0 && errno == EPIPE)
@@ -311,6 +310,12 @@ bool output_bytes(struct output *output, struct str bytes, struct err *err) {
       bytes = str_slice(bytes, (size_t)n, bytes.n);
   }
   return true;
+}
+
+bool output_bytes(struct output *output, struct str bytes, struct err *err) {
+  struct str before = str_of(output->before);
+  output->before = NULL;
+  return write_all(before, err) && write_all(bytes, err);
 }
 
 static bool write_rendered(struct output *output, const struct buf *text, struct err *err) {
@@ -330,11 +335,13 @@ bool output_list(struct output *output, const struct view *view, const json_t *i
   AUTO_BUF struct buf text = BUF_INIT(RENDER_MAX);
   if (!output_render_list(output, view, items, next, &text, err))
     return false;
+  if (!write_rendered(output, &text, err))
+    return false;
   if (output_for_people(output) && json_array_size(items) == 0)
     output_say(output, "%s", view->none);
   if (output_for_people(output) && json_is_string(next))
     output_say(output, "there are more: --limit 0 shows all");
-  return write_rendered(output, &text, err);
+  return true;
 }
 
 bool output_object(struct output *output, const struct view *view, const json_t *object, struct err *err) {

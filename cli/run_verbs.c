@@ -300,7 +300,7 @@ static int follow_launched(struct cli *cli, const char *id) {
     return status_of_run(cli, id);
   int code = cli_fail(cli, &err);
   if (code == EXIT_INTERRUPTED)
-    output_say(&cli->output, "\ndetached; the run goes on. Come back with: winnow logs %s -f", id);
+    output_say(&cli->output, "detached; the run goes on. Come back with: winnow logs %s -f", id);
   return code;
 }
 

@@ -183,6 +183,15 @@ class EveryVerb(Case):
         self.run_it("export", os.path.join(self.dir, "none.csv"), code=1)
         self.assertFalse([name for name in os.listdir(self.dir) if name.startswith("none")])
 
+    def test_watching_a_list_shows_what_changes(self):
+        process = self.start("sweep", "ls", "-w", "-o", "jsonl")
+        lines = [process.stdout.readline() for _ in range(2)]
+        SERVICE.sweeps[SWEEP]["state"] = "PAUSED"
+        changed = json.loads(process.stdout.readline())
+        process.send_signal(signal.SIGINT)
+        rest, _ = process.communicate(timeout=20)
+        self.assertEqual((len(lines), changed["id"], changed["state"], rest, process.returncode), (2, SWEEP, "PAUSED", b"", 130))
+
     def test_paging_and_limits(self):
         for i in range(2500):
             run_id = "%032x" % (1000 + i)
@@ -577,6 +586,7 @@ class Artifacts(Case):
         SERVICE.damage = True
         _, err = self.get("model", code=1)
         self.assertIn("SHA-256", err)
+        self.get("config.json", code=1)
         self.assertEqual([name for _, _, names in os.walk(os.path.join(self.dir, "target")) for name in names], [])
         _, err = self.run_it("artifact", "put", RUN_A, self.file("a.txt", "text"), code=1)
         self.assertIn("SHA-256", err)
@@ -591,6 +601,8 @@ class Artifacts(Case):
         os.symlink("/etc/passwd", os.path.join(self.dir, "d", "link"))
         self.run_it("artifact", "put", RUN_A, os.path.join(self.dir, "d") + "/")
         self.assertEqual(SERVICE.files["d/e/f"], b"deep")
+        self.run_it("artifact", "put", RUN_A, ".", cwd=os.path.join(self.dir, "d"))
+        self.assertEqual(SERVICE.files["e/f"], b"deep")
         self.assertNotIn("d/link", SERVICE.files)
         self.run_it("artifact", "put", RUN_A, self.file("b.txt", "x"), "../up", code=1)
 
