@@ -47,7 +47,7 @@ static void scalar_text(const json_t *value, struct buf *out) {
     encode_json(out, value, 0);
 }
 
-static void list_text(const json_t *value, struct buf *out) {
+static void list_text(const json_t *value, const char *between, struct buf *out) {
   bool first = true;
   if (json_is_object(value)) {
     const char *key;
@@ -60,7 +60,7 @@ static void list_text(const json_t *value, struct buf *out) {
     return;
   }
   for (size_t i = 0; i < json_array_size(value); i++) {
-    buf_puts(out, first ? "" : ", ");
+    buf_puts(out, first ? "" : between);
     scalar_text(json_array_get(value, i), out);
     first = false;
   }
@@ -104,7 +104,10 @@ void column_text(const struct column *column, const json_t *item, int64_t now_ms
     buf_puts(out, json_is_true(value) ? "yes" : "");
     return;
   case COLUMN_LIST:
-    list_text(value, out);
+    list_text(value, ", ", out);
+    return;
+  case COLUMN_COMMAND:
+    list_text(value, " ", out);
     return;
   case COLUMN_TEXT:
   case COLUMN_ID:
@@ -122,7 +125,7 @@ static bool is_right(enum column_kind kind) {
 }
 
 static bool is_firm(enum column_kind kind) {
-  return kind != COLUMN_TEXT && kind != COLUMN_LIST;
+  return kind != COLUMN_TEXT && kind != COLUMN_LIST && kind != COLUMN_COMMAND;
 }
 
 static bool is_shown(const struct output *output, const struct column *column) {

@@ -33,7 +33,7 @@ static const struct column detail_columns[] = {
     {"Sweep", "sweep_id", COLUMN_TEXT, false, NULL},
     {"Trial", "trial", COLUMN_COUNT, false, NULL},
     {"Attempt", "attempt", COLUMN_COUNT, false, NULL},
-    {"Command", "command", COLUMN_LIST, false, NULL},
+    {"Command", "command", COLUMN_COMMAND, false, NULL},
     {"Metrics from", "recognised", COLUMN_LIST, false, NULL},
     {"Node", "node", COLUMN_TEXT, false, NULL},
     {"Slots", "slots", COLUMN_LIST, false, NULL},
