@@ -355,6 +355,24 @@ void cli_progress_end(struct cli *cli) {
     progress_shown = !fd_write_all(STDERR_FILENO, "\r\x1b[K", 4, &ignored);
 }
 
+bool cli_read_input(const char *file, struct buf *out, struct err *err) {
+  enum { PIECE = 64 * 1024 };
+  if (strcmp(file, "-") != 0)
+    return file_read(file, out, err);
+  for (ssize_t n = 1; n > 0;) {
+    char *room = buf_room(out, PIECE);
+    if (!room)
+      return buf_ok(out, err);
+    n = read(STDIN_FILENO, room, PIECE);
+    if (n < 0 && errno == EINTR)
+      return err_set(err, ERR_CANCELLED, "interrupted");
+    if (n < 0)
+      return err_errno(err, errno, "cannot read standard input");
+    buf_grew(out, (size_t)n);
+  }
+  return true;
+}
+
 bool cli_split_pair(const char *word, struct str *ret_key, const char **ret_value, struct err *err) {
   const char *equals = strchr(word, '=');
   if (!equals || equals == word) {

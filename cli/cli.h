@@ -62,6 +62,9 @@ int cli_watch(struct cli *cli, int64_t interval_ms, int (*draw)(struct cli *cli,
 void cli_progress(struct cli *cli, const char *text);
 void cli_progress_end(struct cli *cli);
 
+/* Adds the whole file; "-" is standard input. */
+MUST_CHECK bool cli_read_input(const char *file, struct buf *out, struct err *err);
+
 /* "key=value" or "key=" (an empty text): false without a '='. */
 MUST_CHECK bool cli_split_pair(const char *word, struct str *ret_key, const char **ret_value, struct err *err);
 /* Adds key=value words to an object; with `typed` what reads as JSON, but for texts, becomes that. */

@@ -420,6 +420,7 @@ class Following(Case):
         self.assertIn("winnow logs %s -f" % RUN_A, self.interrupt(self.start("logs", RUN_A, "-f")))
         SERVICE.log_hangs = False
         self.assertFalse([entry for entry in SERVICE.seen if entry[0] == "POST" and entry[1].endswith("stop")])
+        self.interrupt(self.start("sweep", "create", "-", stdin=subprocess.PIPE))
 
     def test_logs(self):
         self.assertEqual(self.run_it("logs", RUN_A)[0].encode(), SERVICE.log)
@@ -637,6 +638,7 @@ class Access(Case):
         self.assertEqual(SERVICE.seen[-1][2]["Authorization"], "Bearer from-file")
         self.run_it("whoami", env={"WINNOW_TOKEN": "from-env"})
         self.assertEqual(SERVICE.seen[-1][2]["Authorization"], "Bearer from-env")
+        self.run_it("whoami", env={"WINNOW_TOKEN": "a\r\nX-Evil: 1"}, code=1)
         self.run_it("whoami", "--token-file", self.file("open", "x", 0o644), code=4)
         self.run_it("whoami", "--token-file", os.path.join(self.dir, "none"), code=3)
         self.run_it("whoami", "--url", "http://me:secret@127.0.0.1:1", code=1)
