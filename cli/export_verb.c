@@ -43,7 +43,8 @@ static bool export_lines(void *ctx, const json_t *items, struct err *err) {
   return write_out(e, err);
 }
 
-/* ---- CSV: the columns are known only when every run was seen, so there are two passes ---- */
+/* ---- CSV: the columns are known only when every run was seen, so there are two passes. What a run gains between them and no other
+ * has is left out. ---- */
 
 static bool note_column(struct export *e, const char *group, const char *key, struct err *err) {
   char *name = arena_printf(&e->arena, "%s.%s", group, key);

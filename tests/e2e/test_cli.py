@@ -183,6 +183,15 @@ class EveryVerb(Case):
         self.run_it("export", os.path.join(self.dir, "none.csv"), code=1)
         self.assertFalse([name for name in os.listdir(self.dir) if name.startswith("none")])
 
+    def test_watching_a_list_shows_what_changes(self):
+        process = self.start("sweep", "ls", "-w", "-o", "jsonl")
+        lines = [process.stdout.readline() for _ in range(2)]
+        SERVICE.sweeps[SWEEP]["state"] = "PAUSED"
+        changed = json.loads(process.stdout.readline())
+        process.send_signal(signal.SIGINT)
+        rest, _ = process.communicate(timeout=20)
+        self.assertEqual((len(lines), changed["id"], changed["state"], rest, process.returncode), (2, SWEEP, "PAUSED", b"", 130))
+
     def test_paging_and_limits(self):
         for i in range(2500):
             run_id = "%032x" % (1000 + i)
@@ -411,6 +420,7 @@ class Following(Case):
         self.assertIn("winnow logs %s -f" % RUN_A, self.interrupt(self.start("logs", RUN_A, "-f")))
         SERVICE.log_hangs = False
         self.assertFalse([entry for entry in SERVICE.seen if entry[0] == "POST" and entry[1].endswith("stop")])
+        self.interrupt(self.start("sweep", "create", "-", stdin=subprocess.PIPE))
 
     def test_logs(self):
         self.assertEqual(self.run_it("logs", RUN_A)[0].encode(), SERVICE.log)
@@ -577,6 +587,7 @@ class Artifacts(Case):
         SERVICE.damage = True
         _, err = self.get("model", code=1)
         self.assertIn("SHA-256", err)
+        self.get("config.json", code=1)
         self.assertEqual([name for _, _, names in os.walk(os.path.join(self.dir, "target")) for name in names], [])
         _, err = self.run_it("artifact", "put", RUN_A, self.file("a.txt", "text"), code=1)
         self.assertIn("SHA-256", err)
@@ -591,6 +602,8 @@ class Artifacts(Case):
         os.symlink("/etc/passwd", os.path.join(self.dir, "d", "link"))
         self.run_it("artifact", "put", RUN_A, os.path.join(self.dir, "d") + "/")
         self.assertEqual(SERVICE.files["d/e/f"], b"deep")
+        self.run_it("artifact", "put", RUN_A, ".", cwd=os.path.join(self.dir, "d"))
+        self.assertEqual(SERVICE.files["e/f"], b"deep")
         self.assertNotIn("d/link", SERVICE.files)
         self.run_it("artifact", "put", RUN_A, self.file("b.txt", "x"), "../up", code=1)
 
@@ -625,6 +638,7 @@ class Access(Case):
         self.assertEqual(SERVICE.seen[-1][2]["Authorization"], "Bearer from-file")
         self.run_it("whoami", env={"WINNOW_TOKEN": "from-env"})
         self.assertEqual(SERVICE.seen[-1][2]["Authorization"], "Bearer from-env")
+        self.run_it("whoami", env={"WINNOW_TOKEN": "a\r\nX-Evil: 1"}, code=1)
         self.run_it("whoami", "--token-file", self.file("open", "x", 0o644), code=4)
         self.run_it("whoami", "--token-file", os.path.join(self.dir, "none"), code=3)
         self.run_it("whoami", "--url", "http://me:secret@127.0.0.1:1", code=1)

@@ -122,10 +122,10 @@ static void tables_fit(void **state UNUSED) {
   table_cell(&table, STR(""), STYLE_NONE);
   AUTO_BUF struct buf out = BUF_INIT(MIB);
   assert_true(table_print(&table, 0, false, true, &out, &err));
-  assert_string_equal(buf_text(&out), "NAME   N  TEXT\n日本  12  a long text that gives way\nx\\n    3  \n");
+  assert_string_equal(buf_text(&out), "NAME   N  TEXT\n日本  12  a long text that gives way\nx\\n    3\n");
   buf_reset(&out);
   assert_true(table_print(&table, 20, false, false, &out, &err));
-  assert_string_equal(buf_text(&out), "日本  12  a long te…\nx\\n    3  \n");
+  assert_string_equal(buf_text(&out), "日本  12  a long te…\nx\\n    3\n");
   buf_reset(&out);
   assert_true(table_print(&table, 0, true, false, &out, &err));
   assert_non_null(strstr(buf_text(&out), "\x1b[32m12\x1b[0m"));
@@ -232,7 +232,7 @@ static void lists_in_every_format(void **state UNUSED) {
     const char *out;
   } rows[] = {
       {OUTPUT_TABLE, "ID                 VALUE\n0193aaaaaaaaaaaa1   0.25\n0193aaaaaaaaaaaa2    NaN\n"},
-      {OUTPUT_WIDE, "ID                     VALUE  TAGS\n0193aaaaaaaaaaaa1bbbb   0.25  a=1 b=x\n0193aaaaaaaaaaaa2cccc    NaN  \n"},
+      {OUTPUT_WIDE, "ID                     VALUE  TAGS\n0193aaaaaaaaaaaa1bbbb   0.25  a=1 b=x\n0193aaaaaaaaaaaa2cccc    NaN\n"},
       {OUTPUT_JSONL, "{\"id\":\"0193aaaaaaaaaaaa1bbbb\",\"best\":{\"value\":0.25},\"tags\":{\"a\":1,\"b\":\"x\"}}\n"
                      "{\"id\":\"0193aaaaaaaaaaaa2cccc\",\"best\":{\"value\":\"NaN\"}}\n"},
       {OUTPUT_CSV, "id,best.value,tags\n0193aaaaaaaaaaaa1bbbb,0.25,\"{\"\"a\"\":1,\"\"b\"\":\"\"x\"\"}\"\n0193aaaaaaaaaaaa2cccc,NaN,\n"},
