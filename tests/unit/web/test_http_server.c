@@ -104,7 +104,7 @@ static const struct {
     {"POST /echo HTTP/1.1\r\n" H "Content-Length: 1001\r\n\r\n", 413, "Connection", NULL, NULL},
     {"GET /hello HTTP/1.1\r\n" H "Content-Length: 3\r\n\r\nabc", 400, "Connection", NULL, NULL}, /* the row takes none */
     {"GET /hello HTTP/1.1\r\n" H "Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n", 200, "Connection", NULL, NULL},
-    {"GET /hello HTTP/1.1\r\n" H "Transfer-Encoding: chunked\r\n\r\n1\r\na\r\n0\r\n\r\n", 413, "Connection", "close", NULL},
+    {"GET /hello HTTP/1.1\r\n" H "Transfer-Encoding: chunked\r\n\r\n1\r\na\r\n0\r\n\r\n", 400, "Connection", "close", NULL},
     {GET("/asset"), 200, "Content-Security-Policy", "default-src 'self'", "<p>plain"},
     {GET("/asset"), 200, "Cache-Control", "no-cache", NULL},
     {"GET /asset HTTP/1.1\r\n" H "Accept-Encoding: gzip\r\n\r\n", 200, "Content-Encoding", "gzip", "GZIPPED"},
