@@ -286,17 +286,6 @@ static bool pass_gate(struct http_req *req, struct err *err) {
   return !config->gate || config->gate(config->gate_ctx, req, req->route, err);
 }
 
-/* Is the announced body one that the row takes? */
-static bool check_body(const struct http_req *req, struct err *err) {
-  const struct route *route = req->route;
-  if (req->length > route->max_body) {
-    if (route->body == BODY_NONE)
-      return err_set(err, ERR_INVALID, "this request takes no body");
-    return err_set(err, ERR_TOO_LARGE, "the body is larger than %llu bytes", (unsigned long long)route->max_body);
-  }
-  return true;
-}
-
 /* All that can be judged by the head alone. The answer to an error keeps the connection if the body is short enough to be skipped. */
 static void begin_request(struct http_conn *conn) {
   struct http_req *req = conn->req;
@@ -307,7 +296,7 @@ static void begin_request(struct http_conn *conn) {
     http_reply_error(req, &refusal);
   } else if (!found && err.code == ERR_METHOD && req->method == HTTP_OPTIONS) {
     http_reply_empty(req, 204);
-  } else if (!found || !req_parse_params(req, &err) || !check_body(req, &err)) {
+  } else if (!found || !req_parse_params(req, &err) || !body_is_allowed(req, req->length, &err)) {
     http_reply_error(req, &err);
   } else {
     body_begin(conn);

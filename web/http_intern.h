@@ -108,6 +108,8 @@ bool body_discard(struct http_conn *conn);
 /* Enters CONN_BODY, or calls the handler when there is none to read. The gate has agreed. */
 void body_begin(struct http_conn *conn);
 bool body_is_complete(const struct http_req *req);
+/* Does the row take a body of that size? */
+MUST_CHECK bool body_is_allowed(const struct http_req *req, uint64_t size, struct err *err);
 
 /* ---- request ---- */
 
