@@ -195,16 +195,21 @@ static struct series *name_series(struct log_parse *p, const struct raw *raw, en
   if (!key.n)
     return NULL;
   struct series *s = find_series(p, key);
+  if (s && s->hash && s->line == raw->line) { /* twice on one line */
+    key = concat(p, key, STR(" 2"), STR(""));
+    s = key.n ? find_series(p, key) : NULL;
+  }
   if (s && s->hash && s->level != level && raw->kind != LOG_KEY_SCHEDULE) {
     key = concat(p, key, str_of(level_names[level]), STR(""));
     s = key.n ? find_series(p, key) : NULL;
   }
-  if (s && s->hash && level == LEVEL_STEP && s->printed == p->own.step) { /* the same step again: another line that repeats it */
+  /* A dict beside lines that give the same, or the same step again: it repeats. */
+  if (s && s->hash && (s->in_dict != raw->in_dict || (level == LEVEL_STEP && s->printed == p->own.step && s->line != raw->line))) {
     key = concat(p, key, STR(" (repeat)"), STR(""));
     s = key.n ? find_series(p, key) : NULL;
   }
   if (s && !s->hash) {
-    *s = (struct series){.hash = log_hash(key), .level = (uint8_t)level, .printed = NAN};
+    *s = (struct series){.hash = log_hash(key), .level = (uint8_t)level, .in_dict = raw->in_dict, .printed = NAN};
     p->kept.series_n++;
   }
   *ret_key = key;
@@ -222,6 +227,7 @@ static void add_point(struct log_parse *p, const struct raw *raw, const struct p
   int64_t at = stored_step(p, s, place, place_is_none(&p->own));
   s->last = at;
   s->printed = p->own.step;
+  s->line = raw->line;
   s->offset = MIN_OF(s->offset, STEP_MAX);
   s->count++;
   p->points[p->points_n++] = (struct log_point){.key = key,
@@ -378,6 +384,19 @@ static void find_headline(struct log_parse *p) {
   }
 }
 
+/* The indented lines under a headline are over: "***** Running Evaluation *****" says from now on what "Evaluation" would. */
+static void demote_section(struct log_parse *p) {
+  struct str rest = str_n(p->kept.section, p->kept.section_n), word;
+  p->kept.section_strong = false;
+  while (str_split(&rest, ' ', &word))
+    if (log_is_section(word) && !(log_word(word) & LOG_WORD_TRAIN)) {
+      memmove(p->kept.section, word.p, word.n);
+      p->kept.section_n = (uint8_t)word.n;
+      return;
+    }
+  p->kept.section_n = 0;
+}
+
 /* "Early stopping, best iteration is:" : the line after it repeats an earlier one. */
 static bool announces_best(struct log_parse *p) {
   if (!token_is(p, p->tokens_n - 1, ':') || p->tokens_n < 3)
@@ -390,16 +409,19 @@ static bool announces_best(struct log_parse *p) {
 
 /* ---- lines ---- */
 
+static void one_line(struct log_parse *p, struct str text, uint64_t number);
+
 static void plain_line(struct log_parse *p) {
   p->line_section = STR("");
   p->complete_bar = p->refused = false;
   p->own = PLACE_NONE;
+  p->message = STR("");
   p->raw_n = 0;
   p->best = p->kept.best_next;
   p->kept.best_next = false;
   bool indented = p->text.n && (p->text.p[0] == ' ' || p->text.p[0] == '\t');
   if (p->kept.section_strong && !indented && !log_is_rule(p->text))
-    log_set_section(p, STR(""), false);
+    demote_section(p);
   log_skip_prefix(p);
   if (p->first >= p->tokens_n)
     return;
@@ -412,8 +434,14 @@ static void plain_line(struct log_parse *p) {
   log_find_pairs(p);
   if (!p->pending_new)
     p->kept.pending_n = 0;
-  size_t found = p->raw_n;
+  size_t found = p->raw_n, before = p->points_n;
   log_settle(p, STYLE_PAIRS);
+  if (p->message.n && !p->wrapped && p->points_n == before) {
+    p->wrapped = true;
+    one_line(p, p->message, p->number);
+    p->wrapped = false;
+    return;
+  }
   if (!found && !p->refused)
     find_headline(p);
   p->kept.best_next = announces_best(p);
@@ -672,7 +700,8 @@ void log_parse_save(const struct log_parse *p, struct buf *out) {
     pack_u64(out, s->count);
     pack_i64(out, s->last);
     pack_i64(out, s->offset);
-    pack_u64(out, s->level);
+    pack_u64(out, (uint64_t)s->level | (uint64_t)s->in_dict << 4);
+    pack_u64(out, s->line);
     pack_f64(out, s->printed);
   }
   for (size_t i = 0; i < STYLE_COUNT; i++)
@@ -736,9 +765,12 @@ static void restore_series(struct str *rest, struct kept *kept, bool *bad) {
     s.count = unpack_u64(rest, bad);
     s.last = unpack_i64(rest, bad);
     s.offset = unpack_i64(rest, bad);
-    s.level = (uint8_t)unpack_below(rest, LEVEL_COUNT - 1, bad);
+    uint64_t flags = unpack_below(rest, 31, bad);
+    s.level = flags & 15;
+    s.in_dict = flags >> 4;
+    s.line = unpack_u64(rest, bad);
     s.printed = unpack_f64(rest, bad);
-    *bad |= s.hash == 0 || s.last > STEP_MAX || s.last < 0 || s.offset > STEP_MAX || s.offset < 0;
+    *bad |= s.hash == 0 || s.level >= LEVEL_COUNT || s.last > STEP_MAX || s.last < 0 || s.offset > STEP_MAX || s.offset < 0;
     size_t at = s.hash & (SERIES_MAX - 1);
     while (kept->series[at].hash && kept->series[at].hash != s.hash)
       at = (at + 1) & (SERIES_MAX - 1);

@@ -314,7 +314,8 @@ static size_t leading_place(struct log_parse *p, size_t i) {
   bool colon = token_is(p, i + 1, ':') && (p->tokens[i + 2].flags & LOG_T_SPACE);
   bool dashes = token_is(p, i + 1, '-') && token_is(p, i + 2, '-');
   bool bare = token_is_word(p, i + 1) && p->tokens[i + 1].flags & LOG_T_GAP && token_is(p, i + 2, ':');
-  if (!colon && !dashes && !bare)
+  bool bracket = token_is(p, i + 1, '[') && token_is_word(p, i + 2); /* "0 [D loss: 0.69]" */
+  if (!colon && !dashes && !bare && !bracket)
     return i;
   p->own.step = p->tokens[i].value;
   size_t end = i + (colon ? 2 : dashes ? 3 : 1);
@@ -378,8 +379,8 @@ static size_t counter(struct log_parse *p, size_t i) {
   bool counts = line_start && (end == p->tokens_n || token_is(p, end, '-'));
   if (end < p->tokens_n) {
     const struct log_token *t = &p->tokens[end];
-    counts |=
-        token_is(p, end, '[') || t->type == LOG_T_BREAK || t->type == LOG_T_OPAQUE || (t->type == LOG_T_NUMBER && t->flags & LOG_T_UNIT);
+    counts |= token_is(p, end, '[') || token_is(p, end, '=') || t->type == LOG_T_BREAK || t->type == LOG_T_OPAQUE ||
+              (t->type == LOG_T_NUMBER && t->flags & LOG_T_UNIT);
     counts |= bracketed && (!isnan(p->own.epoch) || i - 1 == p->first || !isnan(p->kept.carried.epoch));
     counts |=
         t->type == LOG_T_WORD && (log_word(token_text(p, end)) & LOG_WORD_BATCH || str_eq_nocase(token_text(p, end), STR("batches")) ||

@@ -44,6 +44,7 @@ struct raw {
   enum log_key_kind kind;
   unsigned sections; /* that the name says itself */
   bool percent, integer, bare;
+  bool in_dict;
 };
 
 struct column {
@@ -82,6 +83,8 @@ struct series {
   uint64_t count;
   int64_t last, offset;
   uint8_t level;  /* of the first point */
+  bool in_dict;   /* it stood in a dict */
+  uint64_t line;  /* of the last point */
   double printed; /* the global step of the last point; NAN */
 };
 
@@ -124,12 +127,14 @@ struct log_parse {
   size_t first; /* the first token behind the logger's prefix */
   struct place own;
   struct str line_section;
-  struct place here; /* where the line's points stand */
-  bool complete_bar; /* batch == its total */
-  bool record;       /* of a metric file: everything is a point */
-  bool best;         /* this line repeats the best one */
-  bool pending_new;  /* this line ended with a name */
-  bool refused;      /* the line talks about metrics but reports none */
+  struct place here;  /* where the line's points stand */
+  bool complete_bar;  /* batch == its total */
+  bool record;        /* of a metric file: everything is a point */
+  bool best;          /* this line repeats the best one */
+  bool pending_new;   /* this line ended with a name */
+  struct str message; /* the text that a JSON logger wraps */
+  bool wrapped;       /* this line is such a text */
+  bool refused;       /* the line talks about metrics but reports none */
   struct raw raw[RAW_MAX];
   size_t raw_n;
   char scratch[SCRATCH_MAX];

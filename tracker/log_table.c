@@ -403,6 +403,13 @@ static bool labelled_row(struct log_parse *p, const struct table *t, struct str 
   return true;
 }
 
+/* Cells with a blank inside: "2021-11-21 16:00:00   0.012 sec   1   0.47". */
+static bool wide_row(struct log_parse *p, const struct table *t, struct str line, size_t from) {
+  struct cell cells[CELLS_MAX];
+  size_t n = t->by == BY_BLANKS ? split_blanks(line, from, 2, cells) : 0;
+  return n == t->count && n >= 2 && cells[0].kind != CELL_TEXT && numeric_row(p, t, cells, n);
+}
+
 static bool try_row(struct log_parse *p, struct table *t, struct str line, size_t from) {
   struct cell cells[CELLS_MAX];
   size_t n = 0;
@@ -420,12 +427,14 @@ static bool try_row(struct log_parse *p, struct table *t, struct str line, size_
   bool index_like = t->by == BY_BLANKS && n == (size_t)t->count + 1 && value_columns(t, 0) && !has_place_column(t);
   if (!index_like && numeric_row(p, t, cells, n))
     return true;
+  if (n != t->count && wide_row(p, t, line, from))
+    return true;
   p->raw_n = 0;
   p->own = PLACE_NONE;
   return labelled_row(p, t, line, cells, n) || (index_like && numeric_row(p, t, cells, n));
 }
 
-static bool find_row(struct log_parse *p, struct str line, size_t from) {
+static bool find_row_from(struct log_parse *p, struct str line, size_t from) {
   if (p->kept.candidate.by && try_row(p, &p->kept.candidate, line, from)) {
     p->kept.candidate.seen_row = true;
     p->kept.table = p->kept.candidate;
@@ -439,6 +448,11 @@ static bool find_row(struct log_parse *p, struct str line, size_t from) {
   p->raw_n = 0;
   p->own = PLACE_NONE;
   return false;
+}
+
+/* What looks like a logger's prefix may be the first column. */
+static bool find_row(struct log_parse *p, struct str line, size_t from) {
+  return find_row_from(p, line, from) || (from && find_row_from(p, line, 0));
 }
 
 /* ---- boxes ---- */
@@ -473,7 +487,7 @@ static void box_line(struct log_parse *p, struct str line, char *group, size_t *
   enum log_key_kind kind = log_classify(p, name).kind;
   if (kind == LOG_KEY_EPOCH)
     p->own.epoch = number.value;
-  else if (kind == LOG_KEY_STEP) /* iterations, n_updates, total_timesteps: the last said is the finest */
+  else if (kind == LOG_KEY_STEP && !(p->own.step >= number.value)) /* iterations, n_updates, total_timesteps: the finest */
     p->own.step = number.value;
   if (is_place_kind(kind))
     return;

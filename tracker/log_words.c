@@ -453,6 +453,7 @@ static const struct row words[] = {
     {"precision", METRIC},
     {"processes", UNIT},
     {"psnr", METRIC},
+    {"progress", CLOCK},
     {"purity", METRIC},
     {"r2", METRIC},
     {"ram", CLOCK},
@@ -671,11 +672,15 @@ static const struct {
 } names[] = {
     {"#", LOG_KEY_STEP},
     {"batch_cost", LOG_KEY_CLOCK},
+    {"best_value", LOG_KEY_METRIC},
     {"current_function_value", LOG_KEY_METRIC},
     {"data", LOG_KEY_CLOCK},
     {"data_cost", LOG_KEY_CLOCK},
     {"e", LOG_KEY_EPOCH},
     {"env_step", LOG_KEY_STEP},
+    {"ep_len_mean", LOG_KEY_METRIC},
+    {"episode_len_mean", LOG_KEY_METRIC},
+    {"episode_length", LOG_KEY_METRIC},
     {"eval_steps", LOG_KEY_SETTING},
     {"example_counter", LOG_KEY_STEP},
     {"function_value", LOG_KEY_METRIC},
@@ -689,8 +694,11 @@ static const struct {
     {"machine_precision", LOG_KEY_SETTING},
     {"max_grad_norm", LOG_KEY_SETTING},
     {"max_mem", LOG_KEY_CLOCK},
+    {"mean_ep_length", LOG_KEY_METRIC},
     {"n_updates", LOG_KEY_STEP},
+    {"num_timesteps", LOG_KEY_STEP},
     {"num_updates", LOG_KEY_STEP},
+    {"number_of_trees", LOG_KEY_STEP},
     {"reader_cost", LOG_KEY_CLOCK},
     {"test_size", LOG_KEY_SETTING},
     {"time_step", LOG_KEY_STEP},
@@ -802,6 +810,12 @@ static bool is_rate(struct str name) {
   return false;
 }
 
+/* P@1, Acc@5, mAP@0.5, hits@10 */
+static bool is_at_rank(struct str name) {
+  size_t at = str_find(name, '@');
+  return at != SIZE_MAX && at > 0 && at + 1 < name.n && (is_digit((unsigned char)name.p[at + 1]) || name.p[at + 1] == '.');
+}
+
 struct log_key log_key_classify(struct str name) {
   struct log_key key = {LOG_KEY_UNKNOWN, 0};
   unsigned all = 0, words_n = 0, sections = 0, places = 0, qualifiers = 0;
@@ -839,7 +853,7 @@ struct log_key log_key_classify(struct str name) {
     key.kind = LOG_KEY_SETTING;
   else if (all & SCHEDULE)
     key.kind = LOG_KEY_SCHEDULE;
-  else if (all & METRIC)
+  else if (all & METRIC || is_at_rank(name))
     key.kind = LOG_KEY_METRIC;
   return key;
 }
