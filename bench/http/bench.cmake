@@ -8,5 +8,3 @@ add_custom_target(bench_http DEPENDS hello_winnow hello_evhttp)
 # `ninja bench_storage_inserts`, then bin/bench_storage_inserts: durable inserts through the pool beside pgbench.
 add_executable(bench_storage_inserts EXCLUDE_FROM_ALL ${CMAKE_SOURCE_DIR}/bench/storage/bench_inserts.c)
 target_link_libraries(bench_storage_inserts PRIVATE winnow_test_support)
-
-include(${CMAKE_CURRENT_LIST_DIR}/metrics/bench.cmake)
