@@ -1,5 +1,6 @@
 /* The metric store on a real Postgres: ten thousand random operations against a reference in memory, and what must hold when things go wrong. */
-#include "base/json.h"
+#include <signal.h>
+
 #include "base/mem.h"
 #include "storage/metric_store.h"
 #include "tests/support/pg_cluster.h"
@@ -641,6 +642,93 @@ static void sealed_forms(void **state UNUSED) {
   check_summaries(1);
 }
 
+/* ---- when the server dies ---- */
+
+enum { WRITERS = 8 };
+
+/* Writes one batch after the other, each until it is acknowledged, as a client that retries does. */
+struct writer {
+  size_t r;
+  struct metric_rows rows;
+  int64_t step;
+  bool stop, done;
+  unsigned acknowledged, repeated;
+  struct loop_timer *again;
+};
+
+static void write_on(void *ctx);
+
+static void on_write(void *ctx, const struct err *err) {
+  struct writer *writer = ctx;
+  if (err) {
+    assert_true(err_info(err->code)->retryable);
+    writer->repeated++;
+    loop_timer_start(writer->again, 20);
+    return;
+  }
+  writer->acknowledged++;
+  metric_rows_release(&writer->rows);
+  if (writer->stop) {
+    writer->done = true;
+    return;
+  }
+  metric_rows_init(&writer->rows);
+  for (size_t i = 0; i < 100; i++, writer->step++)
+    assert_true(metric_rows_add(&writer->rows, str_of(key_names[i % KEYS]),
+                                (struct point){writer->step / KEYS, writer->step, (double)writer->step, NAN}));
+  note(writer->r, &writer->rows);
+  write_on(writer);
+}
+
+static void write_on(void *ctx) {
+  struct writer *writer = ctx;
+  struct err err;
+  if (!metric_append(store, run_ids[writer->r], 0, &writer->rows, on_write, writer, &err)) {
+    assert_true(err_info(err.code)->retryable);
+    loop_timer_start(writer->again, 20);
+  }
+}
+
+static void server_dies(void **state UNUSED) {
+  static struct writer writers[WRITERS];
+  unsigned acknowledged = 0, repeated = 0;
+  for (int round = 0; round < 6; round++) {
+    for (size_t i = 0; i < WRITERS; i++) {
+      struct writer *writer = &writers[i];
+      *writer = (struct writer){.r = i % RUNS, .step = (int64_t)(i * 1000000 + (size_t)round * 100000), .again = loop_timer_new(cluster.loop, write_on, writer)};
+      on_write(writer, NULL);
+    }
+    loop_for(cluster.loop, 100 + 37 * round);
+    if (round % 2)
+      kill(pg_private_pid(cluster.server), SIGQUIT); /* as `pg_ctl stop -m immediate` does */
+    else
+      kill((pid_t)pg_cluster_int(&cluster, "select pid from pg_stat_activity where backend_type = 'client backend' and query ilike '%metric_%' "
+                                           "and pid <> pg_backend_pid() limit 1"),
+           SIGKILL);
+    loop_for(cluster.loop, 300);
+    for (size_t i = 0; i < WRITERS; i++)
+      writers[i].stop = true;
+    for (size_t i = 0; i < WRITERS; i++) {
+      loop_until(cluster.loop, &writers[i].done, 30000);
+      loop_timer_free(writers[i].again);
+      acknowledged += writers[i].acknowledged;
+      repeated += writers[i].repeated;
+    }
+    for (size_t r = 0; r < RUNS; r++)
+      for (size_t k = 0; k < KEYS; k++)
+        check_pages(r, k, 0);
+  }
+  assert_true(repeated > 0);
+  print_message("%u acknowledged, %u repeated\n", acknowledged, repeated);
+  for (size_t r = 0; r < RUNS; r++) {
+    check_run_row(r);
+    check_summaries(r);
+  }
+  struct got_fsck got = fsck();
+  assert_int_equal(got.damages, 0);
+  assert_true(got.report.chunks > 0);
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test_setup_teardown(refusals, set_up, tear_down),
@@ -648,6 +736,7 @@ int main(void) {
       cmocka_unit_test_setup_teardown(many_writers, set_up, tear_down),
       cmocka_unit_test_setup_teardown(sealed_forms, set_up, tear_down),
       cmocka_unit_test_setup_teardown(a_flipped_bit, set_up, tear_down),
+      cmocka_unit_test_setup_teardown(server_dies, set_up, tear_down),
       cmocka_unit_test_setup_teardown(against_the_model, set_up, tear_down),
   };
   return cmocka_run_group_tests(tests, start_all, stop_all);
