@@ -174,6 +174,7 @@ struct metric_load {
   bool is_strict;    /* a damaged row of the tail is an error; else it is left out, and fsck tells */
   size_t points_max; /* of the tail; 0: no limit. Whole rows, the oldest first */
 
+  bool is_cut; /* there was more than points_max */
   struct stored_series *series; /* by run and key */
   size_t series_count, series_cap;
   struct stored_row *rows;

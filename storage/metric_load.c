@@ -51,6 +51,7 @@ static void drop_series(struct metric_load *load) {
   }
   load->series_count = 0;
   load->row_count = 0;
+  load->is_cut = false;
   load->tail_points = 0;
   map_release(&load->index);
   map_init(&load->index, SIZE_MAX / 2);
@@ -146,8 +147,10 @@ static bool take_rows(struct metric_load *load, const struct pg_reply *reply, st
     struct row_read read = {load,
                             {pg_uuid(reply, i, 0), pg_int(reply, i, 1), (int32_t)pg_int(reply, i, 2), (int32_t)pg_int(reply, i, 3),
                              pg_bool(reply, i, 4)}};
-    if (load->points_max && load->row_count && load->tail_points + (size_t)read.row.points > load->points_max)
+    if (load->points_max && load->row_count && load->tail_points + (size_t)read.row.points > load->points_max) {
+      load->is_cut = true;
       return true;
+    }
     load->tail_points += (size_t)read.row.points;
     if (!grow(&load->rows, &load->row_cap, load->row_count, sizeof *load->rows))
       return err_no_memory(err);

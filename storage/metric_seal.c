@@ -34,6 +34,7 @@ struct seal {
   struct metric_store *store;
   struct id run;
   struct metric_load *load;
+  size_t fresh_rows, fresh_points; /* that were known of when it began */
   struct unit *units;
   size_t unit_count;
   struct series_part const **rest; /* parts that stay in the tail */
@@ -52,22 +53,31 @@ struct seal {
   struct err err;
 };
 
+/* All that was known of when it began has been sealed, or was counted twice and never there; unless there was too much for one time. */
+static void subtract_sealed(const struct seal *seal, struct live_run *run) {
+  size_t rows = seal->fresh_rows, points = seal->fresh_points;
+  if (seal->load->is_cut) {
+    rows = points = 0;
+    for (size_t i = 0; i < seal->load->row_count; i++)
+      if (seal->load->rows[i].fresh) {
+        rows++;
+        points += (size_t)seal->load->rows[i].points;
+      }
+  }
+  points = MIN_OF(points, run->fresh_points);
+  run->fresh_rows -= MIN_OF(rows, run->fresh_rows);
+  run->fresh_points -= points;
+  seal->store->stats.unsealed_points -= MIN_OF(points, seal->store->stats.unsealed_points);
+}
+
 static void seal_ended(struct seal *seal, const struct err *err) {
   struct metric_store *store = seal->store;
   struct live_run *run = map_get(&store->runs, str_n((const char *)&seal->run, sizeof seal->run));
   store->seals--;
   if (run) {
     run->is_sealing = false;
-    size_t rows = 0, points = 0;
-    for (size_t i = 0; !err && seal->load && i < seal->load->row_count; i++)
-      if (seal->load->rows[i].fresh) {
-        rows++;
-        points += (size_t)seal->load->rows[i].points;
-      }
-    run->fresh_rows -= MIN_OF(rows, run->fresh_rows);
-    points = MIN_OF(points, run->fresh_points);
-    run->fresh_points -= points;
-    store->stats.unsealed_points -= MIN_OF(points, store->stats.unsealed_points);
+    if (!err)
+      subtract_sealed(seal, run);
     run->first_fresh_ms = loop_now_ms(store->loop);
     run->retry_ms = err ? run->first_fresh_ms + RETRY_MS : 0;
   }
@@ -467,6 +477,8 @@ static bool start_seal(struct metric_store *store, struct live_run *run, struct 
     return false;
   }
   run->is_sealing = true;
+  seal->fresh_rows = run->fresh_rows;
+  seal->fresh_points = run->fresh_points;
   store->seals++;
   metric_op_begin(store);
   return true;

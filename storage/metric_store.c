@@ -1,7 +1,7 @@
 #include "storage/metric_inside.h"
 
 enum { GROUPS_MAX = 4, GROUP_ROWS = 1024, TIMEOUT_MS = 30000 };
-static const size_t group_bytes = 4 * MIB;
+static const size_t group_bytes = 4 * MIB, group_enough = 24 * KIB;
 
 struct metric_store_conf metric_store_conf_default(void) {
   return (struct metric_store_conf){
@@ -17,8 +17,11 @@ struct metric_store_conf metric_store_conf_default(void) {
 
 /* ---- life ---- */
 
+static void send_groups(void *ctx);
+
 static void on_flush_timer(void *ctx) {
   struct metric_store *store = ctx;
+  send_groups(store);
   metric_live_flush(store);
   loop_timer_start(store->flush_timer, store->conf.flush_ms);
 }
@@ -37,7 +40,8 @@ static void on_fresh(void *ctx, const struct pg_reply *reply) {
     struct live_run *run = live_run_get(store, id);
     if (run) {
       run->fresh_rows += (size_t)pg_int(reply, i, 1);
-      run->fresh_points += (size_t)pg_int(reply, i, 2);
+      run->fresh_points += (size_t)pg_int(reply, i, 2); /* counts twice what was written since the start: sealing puts that right */
+      store->stats.unsealed_points += (size_t)pg_int(reply, i, 2);
     }
   }
   metric_op_end(store);
@@ -276,7 +280,7 @@ static void put_writes(struct pg_args *args, const struct list *writes) {
   pg_end_array(args);
 }
 
-enum { STORED, NO_SUCH_RUN, RUN_DELETED, TAKEN_OVER };
+enum { STORED, NO_SUCH_RUN, RUN_DELETED, TAKEN_OVER, HAS_EXECUTOR };
 
 static bool refused(const struct metric_write *write, int64_t status, struct err *err) {
   char id[ID_HEX_LEN + 1];
@@ -285,6 +289,8 @@ static bool refused(const struct metric_write *write, int64_t status, struct err
     return err_set(err, ERR_NOT_FOUND, "there is no run %s", id);
   if (status == RUN_DELETED)
     return err_set(err, ERR_WRONG_STATE, "the run %s is deleted", id);
+  if (status == HAS_EXECUTOR)
+    return err_set(err, ERR_FORBIDDEN, "the run %s belongs to its executor", id);
   return err_set(err, ERR_FENCED, "attempt %d of the run %s has been superseded", write->attempt, id);
 }
 
@@ -333,14 +339,21 @@ bool metric_write_done(struct metric_write *write, const struct pg_reply *reply,
 struct group {
   struct metric_store *store;
   struct list writes;
+  struct loop_defer refused;
+  struct err err;
 };
 
-static void send_groups(void *ctx);
+static void group_ended(struct group *group) {
+  struct metric_store *store = group->store;
+  store->stats.groups_in_flight--;
+  mem_free(group);
+  if (store->queue.first)
+    loop_defer(store->loop, &store->send, send_groups, store);
+}
 
 static void on_group(void *ctx, const struct pg_reply *reply) {
   struct group *group = ctx;
   struct metric_store *store = group->store;
-  store->stats.groups_in_flight--;
   size_t row = 0;
   for (struct list_node *node; (node = list_pop_front(&group->writes));) {
     struct metric_write *write = LIST_ENTRY(node, struct metric_write, node);
@@ -353,31 +366,28 @@ static void on_group(void *ctx, const struct pg_reply *reply) {
     done(done_ctx, ok ? NULL : &err);
     metric_op_end(store);
   }
-  mem_free(group);
-  if (store->queue.first)
-    loop_defer(store->loop, &store->send, send_groups, store);
+  group_ended(group);
 }
 
-static void fail_all(struct metric_store *store, struct list *writes, const struct err *err) {
-  for (struct list_node *node; (node = list_pop_front(writes));) {
+/* The statement could not be started: told at the end of the turn, for a writer may not have returned yet. */
+static void group_refused(void *ctx) {
+  struct group *group = ctx;
+  for (struct list_node *node; (node = list_pop_front(&group->writes));) {
     struct metric_write *write = LIST_ENTRY(node, struct metric_write, node);
     metric_done_fn *done = write->done;
-    void *ctx = write->ctx;
+    void *done_ctx = write->ctx;
     metric_write_free(write);
-    done(ctx, err);
-    metric_op_end(store);
+    done(done_ctx, &group->err);
+    metric_op_end(group->store);
   }
+  group_ended(group);
 }
 
-static void send_group(struct metric_store *store) {
+/* Takes writes off the queue. Without memory they wait for the next turn. */
+static bool send_group(struct metric_store *store) {
   struct group *group = mem_zalloc(sizeof *group);
-  struct err err;
-  if (!group) {
-    err_no_memory(&err);
-    fail_all(store, &store->queue, &err);
-    store->stats.waiting_bytes = 0;
-    return;
-  }
+  if (!group)
+    return false;
   group->store = store;
   size_t rows = 0, bytes = 0;
   while (store->queue.first && rows < GROUP_ROWS && bytes < group_bytes) {
@@ -388,22 +398,23 @@ static void send_group(struct metric_store *store) {
     bytes += write->bytes.n;
   }
   store->stats.waiting_bytes -= bytes;
+  store->stats.groups++;
+  store->stats.groups_in_flight++;
   AUTO_PG_ARGS struct pg_args args;
   pg_args_init(&args, STMT_METRIC_TAIL_ADD);
   put_writes(&args, &group->writes);
-  if (!pg_run(store->pg, &args, TIMEOUT_MS, on_group, group, &err)) {
-    fail_all(store, &group->writes, &err);
-    mem_free(group);
-    return;
-  }
-  store->stats.groups++;
-  store->stats.groups_in_flight++;
+  if (!pg_run(store->pg, &args, TIMEOUT_MS, on_group, group, &group->err))
+    loop_defer(store->loop, &group->refused, group_refused, group);
+  return true;
 }
 
 static void send_groups(void *ctx) {
   struct metric_store *store = ctx;
   while (store->queue.first && store->stats.groups_in_flight < GROUPS_MAX)
-    send_group(store);
+    if (!send_group(store)) {
+      loop_timer_start(store->flush_timer, store->conf.flush_ms); /* which sends as well */
+      return;
+    }
 }
 
 bool metric_append(struct metric_store *store, struct id run, int32_t attempt, const struct metric_rows *rows, metric_done_fn *done,
@@ -420,7 +431,10 @@ bool metric_append(struct metric_store *store, struct id run, int32_t attempt, c
   list_push_back(&store->queue, &write->node);
   store->stats.waiting_bytes += write->bytes.n;
   metric_op_begin(store);
-  /* At the end of the turn, so that all writes of this turn share the statement. */
-  loop_defer(store->loop, &store->send, send_groups, store);
+  /* At the end of the turn, so that all writes of this turn share the statement; but a statement that is worth it goes at once, so that the
+   * database works while further writes are packed. */
+  bool enough = store->stats.waiting_bytes >= group_enough && store->stats.groups_in_flight < GROUPS_MAX;
+  if (!enough || !send_group(store))
+    loop_defer(store->loop, &store->send, send_groups, store);
   return true;
 }

@@ -62,8 +62,11 @@ struct metric_store_stats metric_store_stats(const struct metric_store *store);
 /* `err` is NULL: the points are durable. */
 typedef void metric_done_fn(void *ctx, const struct err *err);
 
-/* Stores the points of one run. `attempt` 0 is the run's current one. ERR_NOT_FOUND: no such run; ERR_WRONG_STATE: it is deleted; ERR_FENCED: another
- * attempt has taken over; ERR_UNKNOWN_OUTCOME: repeat it. The rows are read before this returns. */
+/* For `attempt`, besides a number: the run's current one, and the same but only if no executor runs it. */
+enum { METRIC_CURRENT = 0, METRIC_UNOWNED = -1 };
+
+/* Stores the points of one run. ERR_NOT_FOUND: no such run; ERR_WRONG_STATE: it is deleted; ERR_FENCED: another attempt has taken over;
+ * ERR_FORBIDDEN: an executor runs it; ERR_UNKNOWN_OUTCOME: repeat it. The rows are read before this returns. */
 MUST_CHECK bool metric_append(struct metric_store *store, struct id run, int32_t attempt, const struct metric_rows *rows,
                               metric_done_fn *done, void *ctx, struct err *err);
 

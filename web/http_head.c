@@ -230,6 +230,15 @@ static const struct known_field {
     {{"expect", 6}, on_expect},
 };
 
+/* Parsers differ about tabs around the values that decide about framing: there they are part of the value, and so refused. */
+static struct str trim_spaces(struct str text) {
+  while (text.n && text.p[0] == ' ')
+    text = str_slice(text, 1, text.n);
+  while (text.n && text.p[text.n - 1] == ' ')
+    text.n--;
+  return text;
+}
+
 static bool parse_field(struct str line, struct http_head *head, struct seen *seen, struct err *err) {
   size_t colon = span(line, 0, IS_TOKEN);
   if (colon == 0 || colon >= line.n || line.p[colon] != ':')
@@ -237,13 +246,14 @@ static bool parse_field(struct str line, struct http_head *head, struct seen *se
   struct http_field field = {str_slice(line, 0, colon), str_slice(line, colon + 1, line.n)};
   if (!http_is_field_value(field.value))
     return err_set(err, ERR_INVALID, "a header has a control character in its value");
+  struct str strict_value = trim_spaces(field.value);
   field.value = str_trim(field.value);
   if (head->field_count == HTTP_FIELDS_MAX)
     return err_set(err, ERR_HEAD_TOO_LARGE, "there are more than %d headers", (int)HTTP_FIELDS_MAX);
   head->fields[head->field_count++] = field;
   for (size_t i = 0; i < ARRAY_LEN(known_fields); i++)
     if (field.name.n == known_fields[i].name.n && str_eq_nocase(field.name, known_fields[i].name))
-      return known_fields[i].on(field.value, head, seen, err);
+      return known_fields[i].on(strict_value, head, seen, err);
   return true;
 }
 

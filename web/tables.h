@@ -8,6 +8,8 @@ extern const struct route root_routes[]; /* the plain page, /health, /metrics, /
 extern const size_t root_route_count;
 extern const struct route service_routes[]; /* /api/v1: status, tokens, sessions, shutdown */
 extern const size_t service_route_count;
+extern const struct route metric_routes[]; /* /api/v1: points of runs, charts */
+extern const size_t metric_route_count;
 
 /* Everything that is served: the index of the API. Lives as long as the program. */
 const struct route_mount *web_mounts(size_t *ret_count);

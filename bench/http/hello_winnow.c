@@ -1,10 +1,11 @@
 /* The smallest service on web/: what run.py measures against hello_evhttp.c.
- *   hello_winnow PORT [FILE]: GET /hello, PUT /sink (body counted and thrown away), GET /file. Access log on standard error. */
+ *   hello_winnow PORT [FILE [CERT KEY]]: GET /hello, PUT /sink (body counted and thrown away), GET /file. Access log on standard error. */
 #include <fcntl.h>
 
 #include "base/log.h"
 #include "web/http_reply.h"
 #include "web/http_server.h"
+#include "web/tls.h"
 
 static const char *file_name;
 
@@ -60,7 +61,7 @@ int main(int argc, char **argv) {
   struct err err;
   uint64_t port;
   if (argc < 2 || !str_to_u64(str_of(argv[1]), &port) || port > UINT16_MAX) {
-    fprintf(stderr, "usage: hello_winnow PORT [FILE]\n");
+    fprintf(stderr, "usage: hello_winnow PORT [FILE [CERT KEY]]\n");
     return 2;
   }
   file_name = argc > 2 ? argv[2] : argv[0];
@@ -68,7 +69,8 @@ int main(int argc, char **argv) {
   struct http_server_config config = {.mounts = mounts, .mount_count = 1, .access_log = true};
   struct loop *loop = loop_new(&clock_system, &err);
   struct http_server *server = loop ? http_server_new(loop, &config, &err) : NULL;
-  if (!server || !http_server_listen_tcp(server, "127.0.0.1", (uint16_t)port, NULL, NULL, &err)) {
+  struct tls *tls = argc > 4 && server ? tls_new(argv[3], argv[4], &err) : NULL;
+  if (!server || (argc > 4 && !tls) || !http_server_listen_tcp(server, "127.0.0.1", (uint16_t)port, tls, NULL, &err)) {
     fprintf(stderr, "%s\n", err.text);
     return 1;
   }

@@ -1,12 +1,13 @@
 -- Metric points: see sql/migrations/0003_metrics.sql and storage/metric_store.h.
 
 -- name: metric_tail_add (uuid[], int4[], int4[], bytea[]) -> (int8, int4, int2)
--- Run, attempt (0: the current one), points, batch. For each in its order: its id, its attempt, and 0 stored, 1 no such run, 2 deleted,
--- 3 another attempt has taken over.
+-- Run, attempt (0: the current one, -1: the current one of a run without executor), points, batch. For each in its order: its id, its attempt,
+-- and 0 stored, 1 no such run, 2 deleted, 3 another attempt has taken over, 4 it has an executor.
 with given as (
   select t.place, t.run, t.points, t.data, nextval('metric_tail_id') as id,
-    case when t.attempt = 0 then r.attempt else t.attempt end as attempt,
-    case when r.id is null then 1 when r.deleted_at is not null then 2 when t.attempt not in (0, r.attempt) then 3 else 0 end as status
+    case when t.attempt <= 0 then r.attempt else t.attempt end as attempt,
+    case when r.id is null then 1 when r.deleted_at is not null then 2 when t.attempt > 0 and t.attempt <> r.attempt then 3
+      when t.attempt < 0 and r.executor is not null then 4 else 0 end as status
   from unnest($1, $2, $3, $4) with ordinality t (run, attempt, points, data, place) left join run r on r.id = t.run),
 added as (
   insert into metric_tail (run, id, attempt, points, data) select run, id, attempt, points, data from given where status = 0)
