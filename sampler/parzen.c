@@ -342,7 +342,7 @@ static double set_weights(struct parzen *parzen) {
 }
 
 static double log_prior(const struct parzen *parzen, const double *u) {
-  static const double log_whole = -0.96022848624; /* ln(Phi(1/2) - Phi(-1/2)) */
+  static const double log_whole = -0.95991633369562235; /* ln(Phi(1/2) - Phi(-1/2)) */
   double sum = 0;
   for (size_t i = 0; i < parzen->axis_count; i++) {
     const struct axis *axis = &parzen->axes[i];

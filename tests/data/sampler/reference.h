@@ -54,7 +54,7 @@ static const struct { enum dist_shape shape; double min, max, p, q, u, value; } 
 
 static const struct { double a, b, log_mass; } ref_log_mass[] = {
     {-1, 1, -0.38171514630212605},
-    {-40, -39, -inf},
+    {-40, -39, -765.08315656437753},
     {39, 40, -765.08315656437753},
     {-38, 2, -0.02301290932896349},
     {3, 3.0009999999999999, -12.328193603728616},
