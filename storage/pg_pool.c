@@ -7,12 +7,12 @@
 #include "base/mem.h"
 
 enum {
-  TICK_MS = 100,       /* how often deadlines are looked at */
-  TRIES_MAX = 4,       /* of a statement that the server asked to repeat, or whose connection died */
+  TICK_MS = 100, /* how often deadlines are looked at */
+  TRIES_MAX = 4, /* of a statement that the server asked to repeat, or whose connection died */
   BACKOFF_MIN_MS = 100,
   BACKOFF_MAX_MS = 2000,
-  WARM = 4,            /* connections opened before they are needed */
-  SLOW_MS = 50,        /* behind a statement that runs longer than this nothing is put while another connection is free */
+  WARM = 4,     /* connections opened before they are needed */
+  SLOW_MS = 50, /* behind a statement that runs longer than this nothing is put while another connection is free */
 };
 
 struct pg_pool_conf pg_pool_conf_default(void) {
@@ -352,7 +352,8 @@ static void expire(struct pg_pool *pool, struct pg_op *op) {
   if (pool->stats.connections_up)
     err_set(&err, ERR_DEADLINE, "the database had no time for the statement");
   else
-    err_set(&err, ERR_UNAVAILABLE, "the database is away: %s", pool->started && pool->away.text[0] ? pool->away.text : "it is being started");
+    err_set(&err, ERR_UNAVAILABLE, "the database is away: %s",
+            pool->started && pool->away.text[0] ? pool->away.text : "it is being started");
   pg_op_fail(op, PG_CANCELLED, &err);
   pg_pool_finish_op(pool, op);
 }
@@ -443,7 +444,7 @@ struct pg_pool_stats pg_pool_stats(const struct pg_pool *pool) {
   stats.sessions_busy = (unsigned)pool->jobs_running.count;
   stats.sessions_up = 0;
   LIST_EACH(&pool->sessions, node)
-    stats.sessions_up += LIST_ENTRY(node, struct pg_session, node)->link.state == LINK_UP;
+  stats.sessions_up += LIST_ENTRY(node, struct pg_session, node)->link.state == LINK_UP;
   return stats;
 }
 

@@ -15,12 +15,12 @@
 #include "storage/pg_link.h"
 
 enum {
-  POLL_MS = 20,             /* how often a starting server's status file is read */
-  OLD_PATIENCE_MS = 5000,   /* an old server was told to go by the kernel; after this we tell it too */
+  POLL_MS = 20,           /* how often a starting server's status file is read */
+  OLD_PATIENCE_MS = 5000, /* an old server was told to go by the kernel; after this we tell it too */
   BACKOFF_MIN_MS = 200,
   BACKOFF_MAX_MS = 10000,
-  STEADY_MS = 60000,        /* up for this long: earlier deaths are forgotten */
-  STARTS_MAX = 3,           /* without ever having been up */
+  STEADY_MS = 60000, /* up for this long: earlier deaths are forgotten */
+  STARTS_MAX = 3,    /* without ever having been up */
   STOP_MS = 20000,
   FORCE_MS = 5000,
   PASSWORD_MS = 30000,

@@ -150,9 +150,9 @@ static void test_snapshot(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test_setup(test_in_order_and_once, fresh), cmocka_unit_test_setup(test_newer_is_refused, fresh),
+      cmocka_unit_test_setup(test_in_order_and_once, fresh),  cmocka_unit_test_setup(test_newer_is_refused, fresh),
       cmocka_unit_test_setup(test_changed_is_refused, fresh), cmocka_unit_test_setup(test_failure_is_whole, fresh),
-      cmocka_unit_test_setup(test_no_server, fresh),         cmocka_unit_test_setup(test_snapshot, fresh),
+      cmocka_unit_test_setup(test_no_server, fresh),          cmocka_unit_test_setup(test_snapshot, fresh),
   };
   return cmocka_run_group_tests(tests, start_all, stop_all);
 }

@@ -37,7 +37,8 @@ static int stop_all(void **state) {
 static bool compare(const struct stmt_info *info, const PGresult *described) {
   bool same = true;
   if (PQnparams(described) != info->param_count) {
-    print_message("%s: %s declares %u parameters, the server counts %d\n", info->where, info->name, info->param_count, PQnparams(described));
+    print_message("%s: %s declares %u parameters, the server counts %d\n", info->where, info->name, info->param_count,
+                  PQnparams(described));
     return false;
   }
   for (int i = 0; i < info->param_count; i++)
