@@ -559,6 +559,11 @@ bool sweep_file_space(const struct sweep_file *file, json_t **ret, struct err *e
   return true;
 }
 
+struct stop_goal sweep_file_goal(const struct sweep_file *file) {
+  const struct sweep_metric *metric = &file->spec.metric;
+  return (struct stop_goal){.metric = metric->name, .aliases = metric->aliases, .maximize = metric->goal == GOAL_MAXIMIZE};
+}
+
 void sweep_file_problem(const struct sweep_file *file, struct spec_problems *errors, const char *path, const char *message) {
   spec_problem_add(errors, ynode_at(file->root, str_of(path)), path, NULL, "%s", message);
 }

@@ -7,6 +7,7 @@
 
 #include "base/file.h"
 #include "base/mem.h"
+#include "sweeper/engine.h"
 #include "sweeper/sweep_file.h"
 
 static struct arena arena;
@@ -79,6 +80,12 @@ static void the_full_file(void **state) {
   assert_int_equal(s->stop_grace, 10000);
   assert_true(s->register_model.given && s->register_model.at_least == 0.98);
   assert_int_equal(s->args_style, ARGS_JSON);
+  struct engine_conf conf = engine_conf_of_file(s);
+  assert_int_equal(conf.run_cap, 60);
+  assert_int_equal(conf.retries_max, 1);
+  assert_true(conf.needs_value && !conf.asks && conf.lost_after_ms == 0);
+  struct stop_goal goal = sweep_file_goal(file);
+  assert_true(goal.maximize && str_is(goal.metric, "val_accuracy"));
   sweep_file_free(file);
 }
 
