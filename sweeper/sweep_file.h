@@ -9,7 +9,7 @@
 #include "sweeper/spec_table.h"
 #include "sweeper/stop.h"
 
-enum { SWEEP_NAME_MAX = 200 };
+enum { SWEEP_FILE_BYTES_MAX = 1 << 20, SWEEP_NAME_MAX = 200, SWEEP_PARAMETERS_MAX = 1000 };
 
 enum sweep_goal { GOAL_MINIMIZE, GOAL_MAXIMIZE };
 enum sweep_use { USE_LAST, USE_BEST, USE_MEAN_LAST_K };
