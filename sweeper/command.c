@@ -505,7 +505,7 @@ static bool is_parameter(const json_t *parameters, struct str name) {
   return false;
 }
 
-static bool check_item(struct str item, const json_t *parameters, struct err *err) {
+bool command_check_item(struct str item, const json_t *parameters, struct err *err) {
   struct str name;
   if (exact_macro(item, &name) && !find_macro(name)) {
     err_set(err, ERR_INVALID, "the macro \"%.*s\" is not known", STR_ARG(item));
@@ -530,7 +530,7 @@ static bool check_item(struct str item, const json_t *parameters, struct err *er
 
 bool command_check(const struct spec_texts *command, const json_t *parameters, struct err *err) {
   for (size_t i = 0; i < command->count; i++)
-    if (!check_item(command->items[i], parameters, err))
+    if (!command_check_item(command->items[i], parameters, err))
       return err_prefix(err, "command[%zu]", i);
   return true;
 }

@@ -234,6 +234,24 @@ static void hold(struct engine *e, struct slot *t, bool holds) {
 
 /* ---- making and loading ---- */
 
+struct engine_conf engine_conf_of_file(const struct sweep_spec *spec) {
+  return (struct engine_conf){
+      .run_cap = spec->run_cap,
+      .max_parallel = (uint32_t)spec->max_parallel,
+      .max_time_ms = spec->max_time,
+      .max_slot_ms = spec->max_slot_time,
+      .max_failures = spec->max_failures,
+      .give_up_after = spec->give_up_after,
+      .retries_max = spec->retries.max,
+      .retries_on = spec->retries.on,
+      .lease_ms = ENGINE_LEASE_MS,
+      .lost_after_ms = spec->executor == EXECUTOR_LOCAL ? 0 : ENGINE_LOST_AFTER_MS,
+      .slots = (uint32_t)spec->resources.slots,
+      .asks = !spec->has_command,
+      .needs_value = spec->has_metric,
+  };
+}
+
 bool engine_new(const struct engine_conf *conf, const struct engine_sweep *row, int64_t now, struct engine **ret, struct err *err) {
   struct engine *e = mem_zalloc(sizeof *e);
   if (!e)
@@ -887,8 +905,4 @@ bool engine_trial_durable(const struct engine *e, uint32_t number) {
 
 struct engine_sweep engine_sweep(const struct engine *e) {
   return e->sweep;
-}
-
-const struct engine_conf *engine_conf_of(const struct engine *e) {
-  return &e->conf;
 }

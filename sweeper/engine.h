@@ -32,6 +32,10 @@ struct engine_conf {
   bool needs_value;      /* a trial that ends well without the goal metric has failed */
 };
 
+enum { ENGINE_LEASE_MS = 30000, ENGINE_LOST_AFTER_MS = 3600000 };
+/* What the sweep file says; a sweep without a command is ask and tell. */
+struct engine_conf engine_conf_of_file(const struct sweep_spec *spec);
+
 /* Why a run is STOPPING, or how it ended. */
 enum engine_cause {
   CAUSE_NONE,
@@ -191,6 +195,5 @@ struct engine_counts engine_counts(const struct engine *e);
 const struct engine_trial *engine_trial(const struct engine *e, uint32_t number);
 bool engine_trial_durable(const struct engine *e, uint32_t number);
 struct engine_sweep engine_sweep(const struct engine *e);
-const struct engine_conf *engine_conf_of(const struct engine *e);
 
 #endif

@@ -198,7 +198,7 @@ static void katib_list(struct import *im, const struct ynode *space, struct ynod
 
 static void katib_parameters(struct import *im, const struct ynode *list, bool grid) {
   struct ynode *parameters = import_map(im, list);
-  for (size_t i = 0; list && list->kind == YN_LIST && i < list->count; i++) {
+  for (size_t i = 0; list && list->kind == YN_LIST && i < list->count && i <= SWEEP_PARAMETERS_MAX; i++) {
     const struct ynode *item = list->items[i];
     const struct ynode *name = ynode_get(item, "name");
     struct str type = import_text(ynode_get(item, "parameterType"));
