@@ -41,7 +41,7 @@ static void test_life_of_a_trial(void **state) {
   assert_false(history_tell(history, 7, &(struct outcome){TRIAL_PENDING, 1, 0}, &err));
   tell(history, 7, TRIAL_FINISHED, 0.9, 0);
   assert_false(history_tell(history, 7, &(struct outcome){TRIAL_FINISHED, 1, 0}, &err));
-  assert_int_equal(err.code, ERR_STATE);
+  assert_int_equal(err.code, ERR_WRONG_STATE);
   assert_int_equal(history_pending(history), 0);
   assert_true(history_value(history, 0) == -0.9); /* less is better inside */
   assert_int_equal(history_best(history), 0);
