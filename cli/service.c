@@ -3,6 +3,7 @@
 #include <grp.h>
 #include <pwd.h>
 #include <signal.h>
+#include <sys/resource.h>
 
 #include "base/file.h"
 #include "base/log.h"
@@ -375,8 +376,8 @@ static int64_t default_slots(void) {
 static bool make_tracking(struct service *service, struct err *err) {
   struct web_app *app = &service->app;
   const struct service_settings *settings = &service->settings;
-  const char *directory = settings->artifacts_destination ? settings->artifacts_destination
-                                                          : arena_printf(&service->arena, "%s/artifacts", settings->data);
+  const char *directory =
+      settings->artifacts_destination ? settings->artifacts_destination : arena_printf(&service->arena, "%s/artifacts", settings->data);
   struct metric_store_conf conf = metric_store_conf_default();
   if (!directory)
     return err_no_memory(err);
@@ -448,9 +449,19 @@ static void free_parts(struct service *service) {
   arena_release(&service->arena);
 }
 
+/* Each client is a descriptor. */
+static void allow_many_descriptors(void) {
+  struct rlimit limit;
+  if (getrlimit(RLIMIT_NOFILE, &limit) != 0)
+    return;
+  limit.rlim_cur = limit.rlim_max;
+  setrlimit(RLIMIT_NOFILE, &limit);
+}
+
 int service_run(const struct service_source *source, struct err *err) {
   struct service service = {.source = *source, .arena = ARENA_INIT(MIB), .lock_fd = -1};
   signal(SIGPIPE, SIG_IGN);
+  allow_many_descriptors();
   err->code = ERR_NONE;
   bool ok = service_settings_load(&service.settings, &service.arena, source->arguments, source->argument_count, environ, err);
   if (ok) {
