@@ -429,7 +429,8 @@ struct page {
   void *ctx;
 };
 
-enum { WINDOW = 16 };
+/* Chunks read at once: as many as the page may need, within limits. */
+enum { WINDOW_MAX = 16 };
 
 static enum axis page_axis(const struct page *page) {
   return page->ask.order == METRIC_BY_TIME ? AXIS_TIME : AXIS_STEP;
@@ -541,7 +542,8 @@ static void page_fetched(void *ctx, struct metric_load *load, const struct err *
 
 static void next_window(struct page *page) {
   struct err err;
-  page->window = MIN_OF((size_t)WINDOW, page->part_count - page->taken);
+  page->window = MIN_OF((size_t)WINDOW_MAX, page->ask.limit / CHUNK_POINTS + 2);
+  page->window = MIN_OF(page->window, page->part_count - page->taken);
   metric_load_drop_pieces(page->load);
   for (size_t i = 0; i < page->window; i++) {
     const struct series_part *part = page->parts[page->taken + i];
