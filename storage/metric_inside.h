@@ -179,8 +179,8 @@ struct metric_load {
   size_t series_count, series_cap;
   struct stored_row *rows;
   size_t row_count, row_cap;
-  struct piece *pieces; /* by chunk and kind, once fetched */
-  size_t piece_count, piece_cap;
+  struct piece *pieces; /* those that were fetched, by chunk and kind; then those wanted next */
+  size_t piece_count, piece_cap, pieces_fetched;
 
   /* private */
   struct map index;

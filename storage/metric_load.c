@@ -37,7 +37,7 @@ struct metric_load *metric_load_new(struct metric_store *store, const struct id 
 void metric_load_drop_pieces(struct metric_load *load) {
   for (size_t i = 0; i < load->piece_count; i++)
     mem_free(load->pieces[i].bytes);
-  load->piece_count = 0;
+  load->piece_count = load->pieces_fetched = 0;
 }
 
 static void drop_series(struct metric_load *load) {
@@ -272,7 +272,7 @@ static int by_chunk(const void *a, const void *b) {
 
 static struct piece *find_piece(const struct metric_load *load, int64_t chunk, enum piece_kind kind) {
   struct piece name = {.chunk = chunk, .kind = kind};
-  return load->piece_count ? bsearch(&name, load->pieces, load->piece_count, sizeof name, by_chunk) : NULL;
+  return load->pieces_fetched ? bsearch(&name, load->pieces, load->pieces_fetched, sizeof name, by_chunk) : NULL;
 }
 
 struct str metric_load_piece(const struct metric_load *load, const struct chunk_info *chunk, enum piece_kind kind) {
@@ -345,6 +345,7 @@ bool metric_load_fetch(struct metric_load *load, metric_loaded_fn *done, void *c
     return true;
   }
   qsort(load->pieces, load->piece_count, sizeof *load->pieces, by_chunk);
+  load->pieces_fetched = load->piece_count;
   AUTO_PG_ARGS struct pg_args args;
   pg_args_init(&args, STMT_METRIC_PIECES);
   put_pieces(&args, load);

@@ -158,11 +158,11 @@ static bool view_range(const struct series_view *view, enum axis axis, int64_t *
   return view->count > 0;
 }
 
-/* 0 of the relative axis: the run's first point among these series. */
-static int64_t run_origin(const struct metric_load *load, const struct id *run) {
+/* 0 of the relative axis: the run's first point among these series. A run's series are neighbours; `first` is one without any before it. */
+static int64_t run_origin(const struct metric_load *load, size_t first) {
   int64_t origin = INT64_MAX, low, high;
-  for (size_t i = 0; i < load->series_count; i++)
-    if (id_eq(load->series[i].run, *run) && view_range(&load->series[i].view, AXIS_TIME, &low, &high))
+  for (size_t i = first; i < load->series_count && id_eq(load->series[i].run, load->series[first].run); i++)
+    if (view_range(&load->series[i].view, AXIS_TIME, &low, &high))
       origin = MIN_OF(origin, low);
   return origin;
 }
@@ -181,7 +181,7 @@ static int64_t minus(int64_t a, int64_t b) {
 static bool lay_out(struct chart *chart, struct err *err) {
   struct metric_load *load = chart->load;
   bool relative = chart->ask.x == METRIC_X_RELATIVE;
-  int64_t low = INT64_MAX, high = INT64_MIN;
+  int64_t low = INT64_MAX, high = INT64_MIN, origin = 0;
   chart->series = mem_array(load->series_count, sizeof *chart->series);
   chart->results = mem_array(load->series_count, sizeof *chart->results);
   if (!chart->series || !chart->results)
@@ -189,20 +189,20 @@ static bool lay_out(struct chart *chart, struct err *err) {
   for (size_t i = 0; i < load->series_count; i++) {
     const struct stored_series *stored = &load->series[i];
     int64_t from, to;
+    if (relative && (i == 0 || !id_eq(stored->run, load->series[i - 1].run)))
+      origin = run_origin(load, i);
     if (!view_range(&stored->view, chart_axis(chart), &from, &to))
       continue;
-    struct chart_series *series = &chart->series[chart->count++];
-    *series = (struct chart_series){.stored = stored, .result = {.run = stored->run, .key = stored->key}};
-    if (relative)
-      series->result.origin = run_origin(load, &stored->run);
-    low = MIN_OF(low, minus(from, series->result.origin));
-    high = MAX_OF(high, minus(to, series->result.origin));
+    chart->series[chart->count++] =
+        (struct chart_series){.stored = stored, .result = {.run = stored->run, .key = stored->key, .origin = origin}};
+    low = MIN_OF(low, minus(from, origin));
+    high = MAX_OF(high, minus(to, origin));
   }
   low = chart->ask.has_from ? chart->ask.from : low;
   high = chart->ask.has_to ? chart->ask.to : high;
   for (size_t i = 0; i < chart->count; i++) {
     struct chart_series *series = &chart->series[i];
-    int64_t origin = series->result.origin;
+    origin = series->result.origin;
     if (!grid_make(chart_axis(chart), chart->ask.scale, plus(low, origin), plus(high, origin), origin, chart->ask.buckets, &series->grid, err))
       return false;
     series->buckets = mem_array(series->grid.n, sizeof *series->buckets);
