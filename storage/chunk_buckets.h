@@ -28,9 +28,6 @@ static inline int64_t axis_x(enum axis axis, const struct points *points, size_t
   return axis == AXIS_STEP ? points->step[i] : points->time[i];
 }
 
-/* -0.0 is less than 0.0 here, so that the result does not depend on the order. */
-static inline bool value_less(double a, double b) { return a < b || (a == b && signbit(a) && !signbit(b)); }
-
 /* Adding must follow the order of point_cmp(); on the time axis times may go back and forth. */
 static inline void bucket_add(struct bucket *bucket, int64_t x, double value) {
   if (bucket->count == 0) {

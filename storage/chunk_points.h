@@ -43,6 +43,9 @@ int point_cmp_history(struct point a, struct point b);      /* time, step, value
 MUST_CHECK bool points_normalise(struct points *points);
 bool points_are_normal(const struct points *points);
 
+/* Of numbers; -0.0 is less than 0.0 here, so that the least and greatest of several do not depend on their order. */
+static inline bool value_less(double a, double b) { return a < b || (a == b && signbit(a) && !signbit(b)); }
+
 static inline double value_canonical(double value) { return isnan(value) ? (double)NAN : value; }
 static inline uint64_t value_bits(double value) {
   uint64_t bits;
