@@ -144,9 +144,9 @@ static bool add_tail(void *ctx, struct str key, const struct points *points) {
 
 static bool take_rows(struct metric_load *load, const struct pg_reply *reply, struct err *err) {
   for (size_t i = 0; i < pg_rows(reply); i++) {
-    struct row_read read = {load,
-                            {pg_uuid(reply, i, 0), pg_int(reply, i, 1), (int32_t)pg_int(reply, i, 2), (int32_t)pg_int(reply, i, 3),
-                             pg_bool(reply, i, 4)}};
+    struct row_read read = {
+        load,
+        {pg_uuid(reply, i, 0), pg_int(reply, i, 1), (int32_t)pg_int(reply, i, 2), (int32_t)pg_int(reply, i, 3), pg_bool(reply, i, 4)}};
     if (load->points_max && load->row_count && load->tail_points + (size_t)read.row.points > load->points_max) {
       load->is_cut = true;
       return true;
@@ -221,8 +221,8 @@ static void on_stored(void *ctx, const struct pg_reply *reply) {
   struct err err;
   metric_load_drop_pieces(load);
   drop_series(load);
-  bool ok = pg_ok(reply, &err) && take_rows(load, pg_nth(reply, 0), &err) && take_chunks(load, pg_nth(reply, 1), &err) &&
-            make_views(load, &err);
+  bool ok =
+      pg_ok(reply, &err) && take_rows(load, pg_nth(reply, 0), &err) && take_chunks(load, pg_nth(reply, 1), &err) && make_views(load, &err);
   load->done(load->ctx, load, ok ? NULL : &err);
   metric_op_end(store);
 }

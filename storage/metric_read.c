@@ -55,8 +55,8 @@ static void summaries_fetched(void *ctx, struct metric_load *load, const struct 
     const struct stored_series *series = &load->series[i];
     if (series->view.count == 0)
       continue;
-    list[count] = (struct metric_summary){
-        .run = series->run, .key = series->key, .attempt = series->view.parts[series->view.count - 1].attempt};
+    list[count] =
+        (struct metric_summary){.run = series->run, .key = series->key, .attempt = series->view.parts[series->view.count - 1].attempt};
     ok = fold_view(load, &series->view, &list[count++].fold, &err);
   }
   summaries_ended(op, list, count, ok ? NULL : &err);
@@ -203,7 +203,8 @@ static bool lay_out(struct chart *chart, struct err *err) {
   for (size_t i = 0; i < chart->count; i++) {
     struct chart_series *series = &chart->series[i];
     origin = series->result.origin;
-    if (!grid_make(chart_axis(chart), chart->ask.scale, plus(low, origin), plus(high, origin), origin, chart->ask.buckets, &series->grid, err))
+    if (!grid_make(chart_axis(chart), chart->ask.scale, plus(low, origin), plus(high, origin), origin, chart->ask.buckets, &series->grid,
+                   err))
       return false;
     series->buckets = mem_array(series->grid.n, sizeof *series->buckets);
     if (!series->buckets)
@@ -412,8 +413,8 @@ bool metric_series_read(struct metric_store *store, const struct metric_series_a
 
 /* ---- pages ---- */
 
-/* Parts are taken in the order of their lowest place, a window at a time, until the page is full and no part to come can have a point before its
- * end. Series whose times do not go back are read once; others as far as their parts overlap. */
+/* Parts are taken in the order of their lowest place, a window at a time, until the page is full and no part to come can have a point
+ * before its end. Series whose times do not go back are read once; others as far as their parts overlap. */
 struct page {
   struct work work;
   struct loop_defer instead;

@@ -74,9 +74,9 @@ static json_t *get_json(const char *path, int status) {
 
 static int post(const char *run, const char *body) {
   struct http_answer answer;
-  http_client_printf(&client,
-                     "POST /api/v1/runs/%s/metrics HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: %zu\r\n\r\n",
-                     run, strlen(body));
+  http_client_printf(
+      &client, "POST /api/v1/runs/%s/metrics HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: %zu\r\n\r\n",
+      run, strlen(body));
   http_client_send(&client, str_of(body));
   assert_true(http_client_answer(&client, false, &answer));
   int status = answer.status;
@@ -93,9 +93,10 @@ static double number(const json_t *tree, const char *a, const char *b) {
 }
 
 static void points_and_summaries(void **state UNUSED) {
-  assert_int_equal(post(RUN, "{\"points\":[{\"key\":\"loss\",\"value\":0.5,\"step\":1,\"time\":100},{\"key\":\"loss\",\"value\":\"NaN\",\"step\":2,"
-                             "\"time\":200},{\"key\":\"acc\",\"value\":1,\"step\":1}]}"),
-                   200);
+  assert_int_equal(
+      post(RUN, "{\"points\":[{\"key\":\"loss\",\"value\":0.5,\"step\":1,\"time\":100},{\"key\":\"loss\",\"value\":\"NaN\",\"step\":2,"
+                "\"time\":200},{\"key\":\"acc\",\"value\":1,\"step\":1}]}"),
+      200);
   /* the same, in a form that only the tree reads */
   assert_int_equal(post(RUN, "{\"points\":[{\"key\":\"loss\",\"value\":0.25,\"step\":3.0,\"time\":null,\"epoch\":null}]}"), 200);
   assert_int_equal(post(RUN, "{\"points\":[{\"key\":\"loss\",\"value\":0.5,\"step\":1,\"time\":100}]}"), 200);
@@ -155,7 +156,8 @@ static void write_long(void) {
   AUTO_BUF struct buf body = BUF_INIT(4 * MIB);
   buf_puts(&body, "{\"points\":[");
   for (int i = 0; i < LONG; i++)
-    buf_printf(&body, "%s{\"key\":\"long\",\"value\":%s,\"step\":%d,\"time\":%d}", i ? "," : "", i == 4321 ? "1e6" : "0.5", i, 1000 + i * 10);
+    buf_printf(&body, "%s{\"key\":\"long\",\"value\":%s,\"step\":%d,\"time\":%d}", i ? "," : "", i == 4321 ? "1e6" : "0.5", i,
+               1000 + i * 10);
   buf_puts(&body, "]}");
   assert_int_equal(post(OTHER, buf_text(&body)), 200);
 }

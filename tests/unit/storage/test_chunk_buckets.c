@@ -219,7 +219,8 @@ static void folds(void **state UNUSED) {
     AUTO_POINTS struct points points = {0};
     size_t n = 1 + (size_t)rng_below(&rng, 50);
     for (size_t i = 0; i < n; i++)
-      assert_true(points_add(&points, (struct point){(int64_t)rng_below(&rng, 10) - 5, (int64_t)rng_below(&rng, 3), draw_value(&rng), NAN}));
+      assert_true(
+          points_add(&points, (struct point){(int64_t)rng_below(&rng, 10) - 5, (int64_t)rng_below(&rng, 3), draw_value(&rng), NAN}));
     struct fold shuffled = {0}, left = {0}, right = {0};
     fold_add_points(&shuffled, &points, 0, n);
     assert_true(points_normalise(&points));
