@@ -35,7 +35,7 @@ struct metric_store {
   struct list waiters;  /* for the next flush */
   struct list flushing; /* waiters of the one that runs */
   bool is_flushing;
-  uint64_t cycle;    /* of flushing */
+  uint64_t cycle; /* of flushing */
   size_t dirty_runs;
   struct loop_timer *flush_timer, *seal_timer;
 
@@ -100,15 +100,15 @@ struct live_series {
 struct live_run {
   struct list_node node;
   struct id id;
-  struct map series;    /* key -> live_series */
-  bool is_known;        /* `series` holds what is stored, all of it */
-  bool is_dirty;        /* run.metrics does not hold what is stored */
-  bool is_writing;      /* run.metrics is being written */
-  bool is_loading;      /* being derived */
-  bool is_derived;      /* in this cycle: `series` holds what was stored when the cycle began, at least */
-  uint64_t cycle;       /* in which it was last looked at */
+  struct map series; /* key -> live_series */
+  bool is_known;     /* `series` holds what is stored, all of it */
+  bool is_dirty;     /* run.metrics does not hold what is stored */
+  bool is_writing;   /* run.metrics is being written */
+  bool is_loading;   /* being derived */
+  bool is_derived;   /* in this cycle: `series` holds what was stored when the cycle began, at least */
+  uint64_t cycle;    /* in which it was last looked at */
   bool is_sealing;
-  struct list arrived;  /* while loading: metric_write */
+  struct list arrived; /* while loading: metric_write */
   size_t fresh_rows, fresh_points;
   int64_t first_fresh_ms, last_write_ms, retry_ms;
 };
@@ -174,13 +174,13 @@ struct metric_load {
   bool is_strict;    /* a damaged row of the tail is an error; else it is left out, and fsck tells */
   size_t points_max; /* of the tail; 0: no limit. Whole rows, the oldest first */
 
-  bool is_cut; /* there was more than points_max */
+  bool is_cut;                  /* there was more than points_max */
   struct stored_series *series; /* by run and key */
   size_t series_count, series_cap;
   struct stored_row *rows;
   size_t row_count, row_cap;
-  struct piece *pieces; /* by chunk and kind, once fetched */
-  size_t piece_count, piece_cap;
+  struct piece *pieces; /* those that were fetched, by chunk and kind; then those wanted next */
+  size_t piece_count, piece_cap, pieces_fetched;
 
   /* private */
   struct map index;
@@ -201,7 +201,8 @@ void metric_load_drop_pieces(struct metric_load *load);
 MUST_CHECK bool metric_load_run(struct metric_load *load, metric_loaded_fn *done, void *ctx, struct err *err);
 MUST_CHECK bool metric_load_want(struct metric_load *load, const struct stored_series *series, const struct chunk_info *chunk,
                                  enum piece_kind kind);
-/* Fetches what is wanted and not there yet; `done` is called also when nothing is. A chunk that has been replaced meanwhile is ERR_CONFLICT: begin again. */
+/* Fetches what is wanted and not there yet; `done` is called also when nothing is. A chunk that has been replaced meanwhile is
+ * ERR_CONFLICT: begin again. */
 MUST_CHECK bool metric_load_fetch(struct metric_load *load, metric_loaded_fn *done, void *ctx, struct err *err);
 /* STR_NONE when it was not wanted, or is null. */
 struct str metric_load_piece(const struct metric_load *load, const struct chunk_info *chunk, enum piece_kind kind);

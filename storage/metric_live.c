@@ -412,7 +412,8 @@ static bool start_derive(struct flush *flush, const struct id *runs, size_t coun
 
 /* ---- the cycle ---- */
 
-/* A cycle looks at each run that was dirty when it began, some at a time. Runs that become dirty meanwhile are for the next one, so it ends. */
+/* A cycle looks at each run that was dirty when it began, some at a time. Runs that become dirty meanwhile are for the next one, so it
+ * ends. */
 static void flush_more(struct metric_store *store) {
   struct flush *flush = mem_zalloc(sizeof *flush);
   struct err err;

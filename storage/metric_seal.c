@@ -48,7 +48,7 @@ struct seal {
   struct settled_row {
     int32_t attempt, points;
     size_t at, n;
-  } *settled_rows;
+  } * settled_rows;
   size_t settled_count;
   struct err err;
 };
@@ -137,9 +137,9 @@ static void put_taken(struct seal *seal, struct pg_batch *batch) {
 /* The columns of metric_chunk that are whole numbers, in their order. */
 static int64_t whole_column(const struct sealed_chunk *chunk, size_t column) {
   const struct fold *fold = &chunk->info.fold;
-  const int64_t columns[] = {chunk->key_id,    chunk->info.attempt, fold->count,          fold->nans,
-                             fold->first.step, fold->first.time,    fold->last.step,      fold->last.time,
-                             chunk->info.low_time, chunk->info.high_time, fold->min_step, fold->max_step};
+  const int64_t columns[] = {chunk->key_id,        chunk->info.attempt,   fold->count,     fold->nans,
+                             fold->first.step,     fold->first.time,      fold->last.step, fold->last.time,
+                             chunk->info.low_time, chunk->info.high_time, fold->min_step,  fold->max_step};
   return columns[column];
 }
 
@@ -253,7 +253,8 @@ static void put_cells(struct seal *seal, struct column_coder *coder, const struc
   chunk->pieces[kind].n = seal->bytes.n - chunk->pieces[kind].at;
 }
 
-static bool add_chunk(struct seal *seal, struct column_coder *coder, const struct unit *unit, int32_t attempt, const struct points *points) {
+static bool add_chunk(struct seal *seal, struct column_coder *coder, const struct unit *unit, int32_t attempt,
+                      const struct points *points) {
   if (seal->chunk_count == seal->chunk_cap) {
     size_t cap = seal->chunk_cap ? seal->chunk_cap * 2 : 16;
     struct sealed_chunk *chunks = mem_resize(seal->chunks, cap, sizeof *chunks);
@@ -429,8 +430,7 @@ static bool plan(struct seal *seal, struct err *err) {
       break;
   }
   for (size_t i = 0; i < seal->unit_count; i++)
-    if (seal->units[i].chunk &&
-        !metric_load_want(seal->load, seal->units[i].series, seal->units[i].chunk->chunk, PIECE_POINTS))
+    if (seal->units[i].chunk && !metric_load_want(seal->load, seal->units[i].series, seal->units[i].chunk->chunk, PIECE_POINTS))
       return err_no_memory(err);
   return true;
 }

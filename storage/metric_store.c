@@ -11,7 +11,7 @@ struct metric_store_conf metric_store_conf_default(void) {
       .seal_age_ms = 60000,
       .seal_points = 32768,
       .seal_rows = 256,
-      .live_series_max = 100000,
+      .live_series_max = 50000,
   };
 }
 

@@ -1,4 +1,5 @@
-/* The metric store on a real Postgres: ten thousand random operations against a reference in memory, and what must hold when things go wrong. */
+/* The metric store on a real Postgres: ten thousand random operations against a reference in memory, and what must hold when things go
+ * wrong. */
 #include <signal.h>
 
 #include "base/mem.h"
@@ -361,11 +362,12 @@ static void check_run_row(size_t r) {
     str_from_f64(fold.last.value, value);
     if (!fold.count)
       continue;
-    snprintf(sql, sizeof sql,
-             "select case when (metrics->'%s'->>5)::bigint = %lld and (metrics->'%s'->>1)::bigint = %lld and (metrics->'%s'->>2)::bigint = %lld "
-             "and (metrics->'%s'->>0)::float8 = '%s'::float8 then 1 else 0 end::bigint from winnow.run where id = '%s'",
-             key_names[k], (long long)fold.count, key_names[k], (long long)fold.last.step, key_names[k], (long long)fold.last.time, key_names[k],
-             value, hex);
+    snprintf(
+        sql, sizeof sql,
+        "select case when (metrics->'%s'->>5)::bigint = %lld and (metrics->'%s'->>1)::bigint = %lld and (metrics->'%s'->>2)::bigint = %lld "
+        "and (metrics->'%s'->>0)::float8 = '%s'::float8 then 1 else 0 end::bigint from winnow.run where id = '%s'",
+        key_names[k], (long long)fold.count, key_names[k], (long long)fold.last.step, key_names[k], (long long)fold.last.time, key_names[k],
+        value, hex);
     assert_int_equal(pg_cluster_int(&cluster, sql), 1);
   }
 }
@@ -695,15 +697,17 @@ static void server_dies(void **state UNUSED) {
   for (int round = 0; round < 6; round++) {
     for (size_t i = 0; i < WRITERS; i++) {
       struct writer *writer = &writers[i];
-      *writer = (struct writer){.r = i % RUNS, .step = (int64_t)(i * 1000000 + (size_t)round * 100000), .again = loop_timer_new(cluster.loop, write_on, writer)};
+      *writer = (struct writer){
+          .r = i % RUNS, .step = (int64_t)(i * 1000000 + (size_t)round * 100000), .again = loop_timer_new(cluster.loop, write_on, writer)};
       on_write(writer, NULL);
     }
     loop_for(cluster.loop, 100 + 37 * round);
     if (round % 2)
       kill(pg_private_pid(cluster.server), SIGQUIT); /* as `pg_ctl stop -m immediate` does */
     else
-      kill((pid_t)pg_cluster_int(&cluster, "select pid from pg_stat_activity where backend_type = 'client backend' and query ilike '%metric_%' "
-                                           "and pid <> pg_backend_pid() limit 1"),
+      kill((pid_t)pg_cluster_int(&cluster,
+                                 "select pid from pg_stat_activity where backend_type = 'client backend' and query ilike '%metric_%' "
+                                 "and pid <> pg_backend_pid() limit 1"),
            SIGKILL);
     loop_for(cluster.loop, 300);
     for (size_t i = 0; i < WRITERS; i++)
