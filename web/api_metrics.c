@@ -292,7 +292,8 @@ static bool read_series(struct series_op *op, bool *ret_raw, struct err *err) {
   struct str raw = http_req_param(req, "raw");
   *ret_raw = false;
   if (!read_names(op, err) || !read_word(req, "x", xs, ARRAY_LEN(xs), &x, err) ||
-      !read_word(req, "scale", scales, ARRAY_LEN(scales), &scale, err) || !read_word(req, "format", formats, ARRAY_LEN(formats), &format, err) ||
+      !read_word(req, "scale", scales, ARRAY_LEN(scales), &scale, err) ||
+      !read_word(req, "format", formats, ARRAY_LEN(formats), &format, err) ||
       !read_whole(req, "from", &op->ask.from, &op->ask.has_from, err) || !read_whole(req, "to", &op->ask.to, &op->ask.has_to, err) ||
       !read_whole(req, "buckets", &buckets, &given, err) || !read_whole(req, "attempt", &attempt, &given, err))
     return false;
