@@ -9,7 +9,12 @@ enum { SEARCH_TIMEOUT_MS = 30000 };
 static bool make_question(struct mlflow_search *op, const struct mlflow_search_args *args, const struct str *order, size_t order_count,
                           struct err *err) {
   AUTO_BUF struct buf text = BUF_INIT(4 * MIB);
-  buf_printf(&text, "%d %d %d", (int)op->search.domain, (int)op->search.view, (int)op->search.hide_parents);
+  const struct search *search = &op->search;
+  char sweep[ID_HEX_LEN + 1] = "";
+  if (search->of_sweep)
+    id_format(search->sweep, sweep);
+  buf_printf(&text, "%d %d %d %d %s %lld", (int)search->domain, (int)search->view, (int)search->hide_parents, (int)search->everywhere, sweep,
+             search->of_state ? (long long)search->state : -1LL);
   for (size_t i = 0; i < op->search.experiment_count; i++)
     buf_printf(&text, " %lld", (long long)op->search.experiments[i]);
   buf_putc(&text, '\n');
