@@ -92,7 +92,8 @@ static struct str make_name(struct log_parse *p, size_t from, size_t to) {
   while (to > from && (!is_part_of_name(p, to - 1) || (p->tokens[to - 1].type == LOG_T_MARK && strchr(".-*>#", p->tokens[to - 1].mark)) ||
                        (p->tokens[to - 1].type == LOG_T_WORD && token_word(p, to - 1) & LOG_WORD_FILLER)))
     to--;
-  if (from == to)
+  bool path = from > p->first && token_is(p, from - 1, '/') && !(p->tokens[from].flags & LOG_T_SPACE);
+  if (from == to || path)
     return STR("");
   size_t room = p->tokens[to - 1].unit_end - p->tokens[from].at + 1;
   if (room > 4 * LOG_NAME_MAX)
@@ -480,7 +481,8 @@ static bool bare_value(struct scan *s) {
   if (!token_is_word(p, i - 1) && !token_is(p, i - 1, ')') && !token_is(p, i - 1, '|'))
     return false;
   struct str last = token_is_word(p, i - 1) ? token_text(p, i - 1) : STR("");
-  if (log_word(last) & (LOG_WORD_LIMIT | LOG_WORD_FILLER) && !str_is(last, "is") && !str_is(last, "of"))
+  bool says = str_is(last, "is") || str_is(last, "reached"); /* Score at iteration 0 is 2.3; 'val_loss' reached 1.06 */
+  if (log_word(last) & (LOG_WORD_LIMIT | LOG_WORD_FILLER) && !says && !str_is(last, "of"))
     return false;
   for (size_t k = s->segment; k < i; k++)
     if (token_is_word(p, k) && str_eq_nocase(token_text(p, k), STR("from")))
@@ -495,7 +497,6 @@ static bool bare_value(struct scan *s) {
   bool starts = s->segment == p->first || p->tokens[s->segment].flags & LOG_T_GAP ||
                 (p->tokens[s->segment - 1].type == LOG_T_MARK && strchr("|,;-:", p->tokens[s->segment - 1].mark)) ||
                 p->tokens[s->segment - 1].flags & LOG_T_USED;
-  bool says = str_is(last, "is");
   /* "iter 1 act 1.2 pre 1.1 f 1.9": one word, one number, and so on */
   size_t words = 0;
   for (size_t k = s->segment; k < i; k++)
@@ -538,8 +539,7 @@ static bool reversed_value(struct scan *s) {
   if (end == i + 1)
     return false;
   if (!ends_value(p, end)) {
-    if (token_key(p, i + 1).kind != LOG_KEY_METRIC || token_is_number(p, end) || token_is(p, end, ':') ||
-        token_is(p, end, '='))
+    if (token_key(p, i + 1).kind != LOG_KEY_METRIC || token_is_number(p, end) || token_is(p, end, ':') || token_is(p, end, '='))
       return false;
     end = i + 2;
   }

@@ -80,7 +80,7 @@ static size_t skip_logger_name(struct log_parse *p, size_t i) {
     bool bar = t->type == LOG_T_MARK && t->mark == '|';
     if ((dash || bar) && words) {
       if (words == 1 && token_is_section(p, j - 1))
-        log_set_section(p, token_text(p, j - 1), false), p->line_section = token_text(p, j - 1);
+        p->line_section = token_text(p, j - 1);
       return j + 1;
     }
     if (t->type == LOG_T_WORD && !(words && t->flags & LOG_T_SPACE)) {
@@ -382,9 +382,8 @@ static size_t counter(struct log_parse *p, size_t i) {
     counts |= token_is(p, end, '[') || token_is(p, end, '=') || t->type == LOG_T_BREAK || t->type == LOG_T_OPAQUE ||
               (t->type == LOG_T_NUMBER && t->flags & LOG_T_UNIT);
     counts |= bracketed && (!isnan(p->own.epoch) || i - 1 == p->first || !isnan(p->kept.carried.epoch));
-    counts |=
-        t->type == LOG_T_WORD && (token_word(p, end) & LOG_WORD_BATCH || str_eq_nocase(token_text(p, end), STR("batches")) ||
-                                  str_eq_nocase(token_text(p, end), STR("steps")) || str_eq_nocase(token_text(p, end), STR("iters")));
+    counts |= t->type == LOG_T_WORD && (token_word(p, end) & LOG_WORD_BATCH || str_eq_nocase(token_text(p, end), STR("batches")) ||
+                                        str_eq_nocase(token_text(p, end), STR("steps")) || str_eq_nocase(token_text(p, end), STR("iters")));
   }
   if (!counts)
     return 0;

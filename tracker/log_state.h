@@ -184,11 +184,17 @@ static inline bool token_is_word(const struct log_parse *p, size_t i) {
   return i < p->tokens_n && p->tokens[i].type == LOG_T_WORD;
 }
 
-static inline unsigned token_word(const struct log_parse *p, size_t i) { return p->words[i].flags; }
+static inline unsigned token_word(const struct log_parse *p, size_t i) {
+  return p->words[i].flags;
+}
 
-static inline bool token_is_section(const struct log_parse *p, size_t i) { return p->words[i].section; }
+static inline bool token_is_section(const struct log_parse *p, size_t i) {
+  return p->words[i].section;
+}
 
-static inline struct log_key token_key(const struct log_parse *p, size_t i) { return p->words[i].key; }
+static inline struct log_key token_key(const struct log_parse *p, size_t i) {
+  return p->words[i].key;
+}
 
 static inline bool token_is_number(const struct log_parse *p, size_t i) {
   return i < p->tokens_n && p->tokens[i].type == LOG_T_NUMBER;
