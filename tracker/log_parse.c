@@ -42,14 +42,25 @@ uint64_t log_hash(struct str s) {
   return hash ? hash : 1;
 }
 
-struct log_key log_classify(struct log_parse *p, struct str name) {
+static const struct word_info *look_up(struct log_parse *p, struct str name) {
   uint64_t hash = log_hash(name);
   size_t at = (hash ^ hash >> 32) & (CACHE_MAX - 1);
   if (p->cache[at].hash != hash) {
     p->cache[at].hash = hash;
-    p->cache[at].key = log_key_classify(name);
+    p->cache[at].info = (struct word_info){(uint16_t)log_word(name), log_is_section(name), log_key_classify(name)};
   }
-  return p->cache[at].key;
+  return &p->cache[at].info;
+}
+
+struct log_key log_classify(struct log_parse *p, struct str name) {
+  return look_up(p, name)->key;
+}
+
+void log_read_tokens(struct log_parse *p, struct str text) {
+  p->text = text;
+  p->tokens_n = log_tokenize(text, p->tokens, TOKENS_MAX);
+  for (size_t i = 0; i < p->tokens_n; i++)
+    p->words[i] = p->tokens[i].type == LOG_T_WORD ? *look_up(p, token_text(p, i)) : (struct word_info){0};
 }
 
 char *log_scratch(struct log_parse *p, size_t n) {
@@ -308,7 +319,7 @@ static void note_style(struct log_parse *p) {
     return;
   bool telling = false;
   for (size_t i = p->first; i < p->first + 2 && token_is_word(p, i); i++)
-    telling |= p->tokens[i].flags & LOG_T_USED || log_is_section(token_text(p, i));
+    telling |= p->tokens[i].flags & LOG_T_USED || token_is_section(p, i);
   for (size_t i = p->first; telling && i < p->first + 2 && token_is_word(p, i); i++) {
     struct str word = token_text(p, i);
     if (p->kept.style_n + word.n + 1 > STYLE_MAX)
@@ -369,7 +380,7 @@ static void find_headline(struct log_parse *p) {
     if (t->type != LOG_T_WORD || t->flags & LOG_T_USED)
       continue;
     words++;
-    if (at == SIZE_MAX && log_is_section(token_text(p, i)))
+    if (at == SIZE_MAX && token_is_section(p, i))
       at = words == 1 || words == 2 ? i : SIZE_MAX;
   }
   if (at == SIZE_MAX || words > 5)
@@ -377,7 +388,7 @@ static void find_headline(struct log_parse *p) {
   bool strong = from - p->first >= 3 && p->tokens_n - to >= 3;
   if (strong) {
     log_set_section(p, str_n(p->text.p + p->tokens[from].at, p->tokens[to - 1].end - p->tokens[from].at), true);
-  } else if (log_word(token_text(p, at)) & LOG_WORD_TRAIN) {
+  } else if (token_word(p, at) & LOG_WORD_TRAIN) {
     p->kept.section_n = 0;
   } else {
     log_set_section(p, token_text(p, at), false);
@@ -448,9 +459,8 @@ static void plain_line(struct log_parse *p) {
 }
 
 static void one_line(struct log_parse *p, struct str text, uint64_t number) {
-  p->text = text;
   p->number = number;
-  p->tokens_n = log_tokenize(text, p->tokens, TOKENS_MAX);
+  log_read_tokens(p, text);
   p->here = p->kept.carried;
   if (p->tokens_n)
     plain_line(p);
@@ -517,19 +527,18 @@ static void settle_dict(struct log_parse *p) {
   size_t brace = str_find(text, '{');
   uint64_t number = p->kept.block.first_line;
   p->kept.block.kind = BLOCK_NONE;
-  p->text = str_slice(text, 0, brace);
   p->number = number;
   p->line_section = STR("");
   p->complete_bar = p->refused = p->best = false;
   p->own = PLACE_NONE;
   p->raw_n = 0;
-  p->tokens_n = log_tokenize(p->text, p->tokens, TOKENS_MAX);
+  log_read_tokens(p, str_slice(text, 0, brace));
   log_skip_prefix(p);
   log_find_place(p);
   bool skip = false;
   for (size_t i = p->first; i < p->tokens_n; i++) {
-    skip |= token_is_word(p, i) && log_classify(p, token_text(p, i)).kind == LOG_KEY_SETTING;
-    if (token_is_word(p, i) && log_is_section(token_text(p, i)))
+    skip |= token_is_word(p, i) && token_key(p, i).kind == LOG_KEY_SETTING;
+    if (token_is_word(p, i) && token_is_section(p, i))
       p->line_section = token_text(p, i);
   }
   if (!log_find_dict(p, text, brace, skip)) {

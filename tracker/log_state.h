@@ -53,6 +53,13 @@ struct column {
   uint8_t kind; /* enum log_key_kind */
 };
 
+/* What a word means, looked up once. */
+struct word_info {
+  uint16_t flags; /* enum log_word */
+  bool section;   /* log_is_section() */
+  struct log_key key;
+};
+
 enum table_by { BY_NONE, BY_BLANKS, BY_PIPES, BY_COMMAS };
 
 struct table {
@@ -123,6 +130,7 @@ struct log_parse {
   struct str text;
   uint64_t number;
   struct log_token tokens[TOKENS_MAX];
+  struct word_info words[TOKENS_MAX]; /* of the tokens that are words */
   size_t tokens_n;
   size_t first; /* the first token behind the logger's prefix */
   struct place own;
@@ -143,13 +151,15 @@ struct log_parse {
   size_t points_n;
   struct {
     uint64_t hash;
-    struct log_key key;
+    struct word_info info;
   } cache[CACHE_MAX];
 };
 
 /* log_parse.c */
 uint64_t log_hash(struct str s);
 struct log_key log_classify(struct log_parse *p, struct str name);
+/* Cuts the text into tokens and looks up its words. */
+void log_read_tokens(struct log_parse *p, struct str text);
 /* `at` bytes of scratch, or NULL when it is used up. */
 char *log_scratch(struct log_parse *p, size_t n);
 /* Puts a raw pair in the list; the name lies in the text or in scratch. */
@@ -172,6 +182,18 @@ static inline bool token_is_int(const struct log_parse *p, size_t i) {
 
 static inline bool token_is_word(const struct log_parse *p, size_t i) {
   return i < p->tokens_n && p->tokens[i].type == LOG_T_WORD;
+}
+
+static inline unsigned token_word(const struct log_parse *p, size_t i) {
+  return p->words[i].flags;
+}
+
+static inline bool token_is_section(const struct log_parse *p, size_t i) {
+  return p->words[i].section;
+}
+
+static inline struct log_key token_key(const struct log_parse *p, size_t i) {
+  return p->words[i].key;
 }
 
 static inline bool token_is_number(const struct log_parse *p, size_t i) {

@@ -14,6 +14,7 @@
 #define LIMIT LOG_WORD_LIMIT
 #define UNIT LOG_WORD_UNIT
 #define LEVEL LOG_WORD_LEVEL
+#define TALK LOG_WORD_TALK
 
 struct row {
   const char *word;
@@ -127,6 +128,7 @@ static const struct row words[] = {
     {"days", CLOCK | UNIT},
     {"debug", LEVEL},
     {"decay", SETTING},
+    {"decreased", TALK},
     {"delta", SETTING},
     {"dev", VALID},
     {"deviance", METRIC},
@@ -188,6 +190,7 @@ static const struct row words[] = {
     {"examples", SETTING | UNIT},
     {"examples/s", UNIT},
     {"examples/sec", UNIT},
+    {"exceeded", TALK},
     {"exitcode", SETTING},
     {"f1", METRIC},
     {"fatal", LEVEL},
@@ -269,6 +272,9 @@ static const struct row words[] = {
     {"images/s", UNIT},
     {"images/sec", UNIT},
     {"img/s", UNIT},
+    {"improve", TALK},
+    {"improved", TALK},
+    {"improvement", TALK},
     {"in", FILLER},
     {"index", SETTING},
     {"inertia", METRIC},
@@ -434,7 +440,7 @@ static const struct row words[] = {
     {"params", SETTING | UNIT},
     {"pass", EPOCH},
     {"path", SETTING},
-    {"patience", SETTING},
+    {"patience", SETTING | TALK},
     {"pck", METRIC},
     {"pearson", METRIC},
     {"pearsonr", METRIC},
@@ -452,8 +458,8 @@ static const struct row words[] = {
     {"prec5", METRIC},
     {"precision", METRIC},
     {"processes", UNIT},
-    {"psnr", METRIC},
     {"progress", CLOCK},
+    {"psnr", METRIC},
     {"purity", METRIC},
     {"r2", METRIC},
     {"ram", CLOCK},
@@ -462,6 +468,7 @@ static const struct row words[] = {
     {"reached", FILLER},
     {"recall", METRIC},
     {"records", UNIT},
+    {"reducing", TALK},
     {"regret", METRIC},
     {"regularization", SETTING},
     {"remaining", CLOCK},
@@ -551,7 +558,7 @@ static const struct row words[] = {
     {"steps/sec", UNIT},
     {"stoi", METRIC},
     {"stop", LIMIT},
-    {"stopping", SETTING},
+    {"stopping", SETTING | TALK},
     {"stride", SETTING},
     {"success", LEVEL},
     {"summary", FILLER},
@@ -586,7 +593,7 @@ static const struct row words[] = {
     {"tokens/s", UNIT},
     {"tokens/sec", UNIT},
     {"tol", SETTING},
-    {"tolerance", SETTING},
+    {"tolerance", SETTING | TALK},
     {"took", CLOCK},
     {"top1", METRIC},
     {"top5", METRIC},
@@ -661,7 +668,7 @@ static const struct row words[] = {
     {"wps", CLOCK},
     {"xent", METRIC},
     {"year", SETTING},
-    {"youden", METRIC}
+    {"youden", METRIC},
     /* clang-format on */
 };
 
