@@ -219,6 +219,13 @@ static void test_parzen_density(void **state) {
   }
   check_density(parzen);
   parzen_free(parzen);
+  parzen = make_parzen();
+  for (size_t k = 0; k < KERNELS; k++)
+    parzen_add(parzen, ref_parzen_u + 4 * k);
+  parzen_switch(parzen, 2, true);
+  parzen_switch_all_on(parzen);
+  check_density(parzen);
+  parzen_free(parzen);
 }
 
 /* The state kept up to date, with kernels that came and went, is that of one made afresh. */
