@@ -33,8 +33,8 @@
 #ifndef WINNOW_ALLOW_MALLOC /* use mem_alloc() and friends, or an arena */
 #pragma GCC poison malloc calloc realloc strdup strndup
 #endif
-#ifndef WINNOW_ALLOW_RAND /* chance is passed in: use struct rng */
-#pragma GCC poison rand srand random srandom drand48
+#ifndef WINNOW_ALLOW_RAND /* chance is passed in: use struct rng (rand itself is a name in OpenSSL) */
+#pragma GCC poison srand random srandom drand48 lrand48
 #endif
 #ifndef WINNOW_ALLOW_SHELL /* commands are argv, never a shell string */
 #pragma GCC poison system popen

@@ -18,7 +18,7 @@
   X(ERR_TIMEOUT, "timeout", 408, true, "The client was too slow")                               \
   X(ERR_CONFLICT, "conflict", 409, false, "It conflicts with what is there")                    \
   X(ERR_EXISTS, "already_exists", 409, false, "It exists already")                              \
-  X(ERR_STATE, "wrong_state", 409, false, "Its state does not allow this")                      \
+  X(ERR_WRONG_STATE, "wrong_state", 409, false, "Its state does not allow this")                \
   X(ERR_FENCED, "fenced", 409, false, "The attempt has been superseded")                        \
   X(ERR_LENGTH_REQUIRED, "length_required", 411, false, "The body needs a length")              \
   X(ERR_PRECONDITION, "precondition_failed", 412, false, "A precondition does not hold")        \

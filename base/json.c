@@ -297,6 +297,10 @@ static bool depth_ok(struct str text, struct err *err) {
 bool json_read(struct str text, json_t **ret, struct err *err) {
   if (!depth_ok(text, err))
     return false;
+  /* For jansson a NUL after the value is the end of the text, whatever follows. */
+  const char *nul = text.n ? memchr(text.p, 0, text.n) : NULL;
+  if (nul)
+    return err_set(err, ERR_INVALID, "not valid JSON: a NUL at byte %zu", (size_t)(nul - text.p));
   json_error_t error;
   json_t *json = json_loadb(text.p ? text.p : "", text.n, JSON_REJECT_DUPLICATES | JSON_DECODE_ANY, &error);
   if (!json) {

@@ -524,7 +524,7 @@ static uint32_t next_number(struct engine *e) {
 
 bool engine_create(struct engine *e, uint32_t *ret_number, struct err *err) {
   if (!makes_trials(e))
-    return err_set(err, ERR_STATE, "the sweep makes no new trials now");
+    return err_set(err, ERR_WRONG_STATE, "the sweep makes no new trials now");
   if (!room(e))
     return err_set(err, ERR_LIMIT, "run_cap is reached: %u trials were made", e->existing);
   if (!reserve(e, e->count + 1, err))
@@ -540,7 +540,7 @@ bool engine_create(struct engine *e, uint32_t *ret_number, struct err *err) {
 
 bool engine_add(struct engine *e, enum run_state state, uint32_t *ret_number, struct err *err) {
   if (sweep_over(e))
-    return err_set(err, ERR_STATE, "the sweep is %s", sweep_fsm.states[e->sweep.state]);
+    return err_set(err, ERR_WRONG_STATE, "the sweep is %s", sweep_fsm.states[e->sweep.state]);
   if (!reserve(e, e->count + 1, err))
     return false;
   struct engine_trial row = {
@@ -805,7 +805,7 @@ enum engine_told engine_tell(struct engine *e, uint32_t number, uint32_t attempt
 static bool want(struct engine *e, int event, enum engine_why why, int already, struct err *err) {
   if (e->sweep.state == already || sweep_step(e, event, why))
     return true;
-  return err_set(err, ERR_STATE, "a sweep that is %s cannot take \"%s\"", sweep_fsm.states[e->sweep.state], sweep_fsm.events[event]);
+  return err_set(err, ERR_WRONG_STATE, "a sweep that is %s cannot take \"%s\"", sweep_fsm.states[e->sweep.state], sweep_fsm.events[event]);
 }
 
 bool engine_pause(struct engine *e, struct err *err) {
@@ -815,7 +815,7 @@ bool engine_pause(struct engine *e, struct err *err) {
 bool engine_resume(struct engine *e, int64_t now, struct err *err) {
   pass_time(e, now);
   if (e->sweep.state == SWEEP_DRAINING && (e->sweep.why == WHY_STOPPED || gave_up(e)))
-    return err_set(err, ERR_STATE, "the sweep is ending: %s", engine_why_text((enum engine_why)e->sweep.why));
+    return err_set(err, ERR_WRONG_STATE, "the sweep is ending: %s", engine_why_text((enum engine_why)e->sweep.why));
   if (!want(e, SWEEP_EV_RESUME, WHY_NONE, SWEEP_RUNNING, err))
     return false;
   e->swept = false;
@@ -853,9 +853,9 @@ bool engine_retry(struct engine *e, uint32_t number, struct err *err) {
   if (!t)
     return err_set(err, ERR_NOT_FOUND, "there is no trial %u", number);
   if (e->sweep.state == SWEEP_DRAINING || sweep_over(e))
-    return err_set(err, ERR_STATE, "the sweep is %s", sweep_fsm.states[e->sweep.state]);
+    return err_set(err, ERR_WRONG_STATE, "the sweep is %s", sweep_fsm.states[e->sweep.state]);
   if (t->live || !step(e, t, RUN_EV_RETRY, CAUSE_NONE))
-    return err_set(err, ERR_STATE, "a trial that is %s cannot be tried again", run_fsm.states[t->row.state]);
+    return err_set(err, ERR_WRONG_STATE, "a trial that is %s cannot be tried again", run_fsm.states[t->row.state]);
   return true;
 }
 

@@ -129,7 +129,7 @@ void engine_trial_written(struct engine *e, uint32_t number, uint64_t version, b
 
 /* How many more trials are wanted now, when `width` could run at once (max_parallel counts too). */
 uint32_t engine_wants(const struct engine *e, uint32_t width);
-/* A trial with a point of the sampler's or of a person's. ERR_LIMIT when the cap is reached, ERR_STATE when no new trials are made. */
+/* A trial with a point of the sampler's or of a person's. ERR_LIMIT when the cap is reached, ERR_WRONG_STATE when no new trials are made. */
 MUST_CHECK bool engine_create(struct engine *e, uint32_t *ret_number, struct err *err);
 /* A trial that somebody ran without us, already over: RUN_FINISHED, RUN_FAILED or RUN_STOPPED. It counts, but the cap does not stop it. */
 MUST_CHECK bool engine_add(struct engine *e, enum run_state state, uint32_t *ret_number, struct err *err);
@@ -174,7 +174,7 @@ enum engine_told engine_tell(struct engine *e, uint32_t number, uint32_t attempt
 
 /* ---- what people want; each is safe to repeat ---- */
 
-/* ERR_STATE when the state does not allow it. */
+/* ERR_WRONG_STATE when the state does not allow it. */
 MUST_CHECK bool engine_pause(struct engine *e, struct err *err);
 MUST_CHECK bool engine_resume(struct engine *e, int64_t now, struct err *err);
 MUST_CHECK bool engine_drain(struct engine *e, struct err *err);

@@ -6,15 +6,14 @@
 #ifndef WINNOW_SWEEPER_SWEEP_FILE_H
 #define WINNOW_SWEEPER_SWEEP_FILE_H
 
+#include "sampler/sampler.h"
 #include "sweeper/spec_table.h"
 #include "sweeper/stop.h"
 
 enum { SWEEP_FILE_BYTES_MAX = 1 << 20, SWEEP_NAME_MAX = 200, SWEEP_PARAMETERS_MAX = 1000 };
 
-enum sweep_goal { GOAL_MINIMIZE, GOAL_MAXIMIZE };
 enum sweep_use { USE_LAST, USE_BEST, USE_MEAN_LAST_K };
 enum sweep_method { METHOD_GRID, METHOD_RANDOM, METHOD_BAYES };
-enum sweep_sampler { SAMPLER_AUTO, SAMPLER_TPE, SAMPLER_GP, SAMPLER_CMAES, SAMPLER_SOBOL, SAMPLER_HALTON, SAMPLER_RANDOM, SAMPLER_GRID };
 enum sweep_retry_on { RETRY_LOST = 1, RETRY_FAILED = 2 };
 enum sweep_executor { EXECUTOR_LOCAL, EXECUTOR_SLURM };
 enum sweep_args_style { ARGS_JSON, ARGS_PYTHON }; /* how true, false and null are written on the command line */
@@ -22,7 +21,7 @@ enum sweep_format { FORMAT_WINNOW, FORMAT_WANDB, FORMAT_KATIB, FORMAT_AZUREML, F
 
 struct sweep_metric {
   struct str name;
-  int goal;
+  int goal; /* enum goal */
   double target;
   bool has_target;
   int use;
@@ -33,7 +32,7 @@ struct sweep_metric {
 };
 
 struct sweep_sampler_spec {
-  int type;
+  int type; /* enum sampler_type */
   int64_t seed;
   bool has_seed;
   int64_t n_startup, n_candidates, staleness;

@@ -273,7 +273,7 @@ static void stop_ends_everything(void **state) {
   assert_string_equal(run(e), "0 KILLED; release 0.1; sweep STOPPED; ");
   assert_true(engine_stop(e, &err));
   assert_false(engine_resume(e, 0, &err));
-  assert_int_equal(err.code, ERR_STATE);
+  assert_int_equal(err.code, ERR_WRONG_STATE);
   assert_int_equal(state_of(e, b), RUN_KILLED);
   engine_free(e);
 }

@@ -1,0 +1,236 @@
+/* Files that runs keep. */
+#include <dirent.h>
+#include <fcntl.h>
+#include <sys/stat.h>
+
+#include "base/file.h"
+#include "base/mem.h"
+#include "cli/transfer.h"
+#include "cli/verbs.h"
+
+enum { MAX_LOCAL_DEPTH = 32 };
+
+static const struct column columns[] = {
+    {"PATH", "path", COLUMN_TEXT, false, NULL},       {"SIZE", "size", COLUMN_SIZE, false, NULL},
+    {"DIRECTORY", "is_dir", COLUMN_YES, false, NULL}, {"CREATED", "created", COLUMN_AGE, false, NULL},
+    {"SHA256", "sha256", COLUMN_TEXT, true, NULL},
+};
+const struct view artifact_view = VIEW(columns, "path", "no files");
+
+static int ls_run(struct cli *cli) {
+  struct err err;
+  char id[RESOLVED_MAX];
+  AUTO_BUF struct buf path = BUF_INIT(16 * KIB);
+  if (!resolve_run(cli, args_word(&cli->args, 0), id, &err))
+    return cli_fail(cli, &err);
+  path_format(&path, "/runs/{}/artifacts", id);
+  path_query(&path, "path", args_word(&cli->args, 1));
+  return cli_show_list(cli, buf_text(&path), NULL, &artifact_view);
+}
+
+/* ---- get ---- */
+
+static const char *base_name(const char *path) {
+  const char *slash = strrchr(path, '/');
+  return slash ? slash + 1 : path;
+}
+
+static int report_files(struct cli *cli, size_t files, int64_t bytes, const char *target) {
+  AUTO_BUF struct buf size = BUF_INIT(64);
+  encode_size(&size, (double)bytes);
+  output_say(&cli->output, "%zu %s, %s, in %s", files, files == 1 ? "file" : "files", buf_text(&size), target);
+  return EXIT_OK;
+}
+
+struct wanted {
+  const char *path;  /* NULL: everything */
+  bool is_directory; /* the service lists something below it */
+  char sha256[65];   /* of a file, when the listing says it */
+};
+
+static bool look_up(struct cli *cli, const char *id, struct wanted *wanted, struct err *err) {
+  AUTO_BUF struct buf path = BUF_INIT(16 * KIB);
+  AUTO_JSON json_t *items = NULL;
+  wanted->is_directory = !wanted->path;
+  if (!wanted->path)
+    return true;
+  path_format(&path, "/runs/{}/artifacts", id);
+  path_query(&path, "path", wanted->path);
+  if (!buf_ok(&path, err) || !cli_list(cli, buf_text(&path), NULL, 0, &items, NULL, err))
+    return false;
+  for (size_t i = 0; i < json_array_size(items); i++) {
+    const json_t *item = json_array_get(items, i);
+    if (str_is(json_str(json_object_get(item, "path")), wanted->path))
+      snprintf(wanted->sha256, sizeof wanted->sha256, "%.*s", STR_ARG(json_str(json_object_get(item, "sha256"))));
+    else
+      wanted->is_directory = true;
+  }
+  return true;
+}
+
+static int get_one(struct cli *cli, const char *id, const struct wanted *wanted, const char *target) {
+  struct err err;
+  AUTO_BUF struct buf path = BUF_INIT(32 * KIB);
+  int64_t bytes;
+  char sha256[65];
+  bool to_stdout = strcmp(target, "-") == 0;
+  path_format(&path, "/api/v1/runs/{}/artifacts/{/}", id, wanted->path);
+  bool ok = to_stdout ? download_to(cli, buf_text(&path), wanted->path, STDOUT_FILENO, &bytes, sha256, &err)
+                      : download_file(cli, buf_text(&path), base_name(wanted->path), wanted->sha256, target, &bytes, &err);
+  if (!ok)
+    return cli_fail(cli, &err);
+  return to_stdout ? EXIT_OK : report_files(cli, 1, bytes, target);
+}
+
+static int get_tree(struct cli *cli, const char *id, const char *wanted, const char *target) {
+  struct err err;
+  AUTO_BUF struct buf list = BUF_INIT(KIB), file = BUF_INIT(KIB);
+  size_t files;
+  int64_t bytes;
+  path_format(&list, "/runs/{}/artifacts", id);
+  path_format(&file, "/api/v1/runs/{}/artifacts/", id);
+  struct tree_download tree = {buf_text(&list), buf_text(&file), wanted, target};
+  if (!download_tree(cli, &tree, &files, &bytes, &err))
+    return cli_fail(cli, &err);
+  return report_files(cli, files, bytes, target);
+}
+
+static int get_run(struct cli *cli) {
+  struct err err;
+  char id[RESOLVED_MAX];
+  struct wanted wanted = {.path = args_word(&cli->args, 1)};
+  const char *target = args_text(&cli->args, "to");
+  if (wanted.path && !artifact_name_is_safe(str_of(wanted.path)))
+    return cli_usage(cli, "write it as winnow artifact ls shows it", "'%.200s' is no name of a file", wanted.path);
+  if (!resolve_run(cli, args_word(&cli->args, 0), id, &err) || !look_up(cli, id, &wanted, &err))
+    return cli_fail(cli, &err);
+  if (wanted.is_directory && strcmp(target, "-") == 0)
+    return cli_usage(cli, "--to DIR", "a directory does not go to standard output");
+  return wanted.is_directory ? get_tree(cli, id, wanted.path, target) : get_one(cli, id, &wanted, target);
+}
+
+/* ---- put ---- */
+
+struct upload {
+  struct cli *cli;
+  const char *run_id;
+  size_t files;
+  int64_t bytes;
+};
+
+static bool put_file(struct upload *upload, int fd, const char *name, struct err *err) {
+  AUTO_BUF struct buf path = BUF_INIT(32 * KIB);
+  int64_t bytes;
+  if (!artifact_name_is_safe(str_of(name)))
+    return err_set(err, ERR_INVALID, "'%.200s' cannot be the name of an artifact", name);
+  path_format(&path, "/api/v1/runs/{}/artifacts/{/}", upload->run_id, name);
+  if (!buf_ok(&path, err) || !upload_file(upload->cli, fd, name, buf_text(&path), &bytes, err))
+    return false;
+  upload->files++;
+  upload->bytes += bytes;
+  return true;
+}
+
+static bool put_entry(struct upload *upload, int directory, const char *entry, const char *name, int depth, struct err *err);
+
+static bool put_directory(struct upload *upload, int fd, const char *name, int depth, struct err *err) {
+  if (depth > MAX_LOCAL_DEPTH)
+    return err_set(err, ERR_TOO_LARGE, "%s lies deeper than %d directories", name, MAX_LOCAL_DEPTH);
+  struct dirent **entries = NULL;
+  int count = scandirat(fd, ".", &entries, NULL, alphasort);
+  if (count < 0)
+    return err_errno(err, errno, "cannot read the directory %s", name);
+  bool ok = true;
+  for (int i = 0; i < count; i++) {
+    const char *entry = entries[i]->d_name;
+    AUTO_BUF struct buf full = BUF_INIT(8 * KIB);
+    if (strcmp(name, ".") != 0) /* what lies here keeps its own names */
+      buf_printf(&full, "%s/", name);
+    buf_puts(&full, entry);
+    if (ok && strcmp(entry, ".") != 0 && strcmp(entry, "..") != 0)
+      ok = buf_ok(&full, err) && put_entry(upload, fd, entry, buf_text(&full), depth + 1, err);
+    free(entries[i]);
+  }
+  free(entries);
+  return ok;
+}
+
+/* Links inside a directory are not followed: what they point to was not named. */
+static bool put_entry(struct upload *upload, int directory, const char *entry, const char *name, int depth, struct err *err) {
+  AUTO_FD int fd = openat(directory, entry, O_RDONLY | O_CLOEXEC | O_NONBLOCK | (depth ? O_NOFOLLOW : 0));
+  struct stat st;
+  if (fd < 0 && errno == ELOOP && depth) {
+    output_say(&upload->cli->output, "%s is a link and is left out", name);
+    return true;
+  }
+  if (fd < 0 || fstat(fd, &st) != 0)
+    return err_errno(err, errno, "cannot read %s", name);
+  return S_ISDIR(st.st_mode) ? put_directory(upload, fd, name, depth, err) : put_file(upload, fd, name, err);
+}
+
+static int put_run(struct cli *cli) {
+  struct err err;
+  char id[RESOLVED_MAX];
+  const char *local = args_word(&cli->args, 1), *name = args_word(&cli->args, 2);
+  AUTO_FREE char *trimmed = mem_strdup(local);
+  for (size_t n = trimmed ? strlen(trimmed) : 0; n > 1 && trimmed[n - 1] == '/'; n--)
+    trimmed[n - 1] = '\0';
+  if (!trimmed || !resolve_run(cli, args_word(&cli->args, 0), id, &err))
+    return cli_fail(cli, &err);
+  struct upload upload = {.cli = cli, .run_id = id};
+  if (!put_entry(&upload, AT_FDCWD, local, name ? name : base_name(trimmed), 0, &err))
+    return cli_fail(cli, &err);
+  return report_files(cli, upload.files, upload.bytes, "the run");
+}
+
+static const struct flag_row ls_flags[] = {ROW_FLAG_LIMIT("1000"), ROW_FLAG_WATCH};
+static const struct flag_row get_flags[] = {
+    {.name = "to",
+     .letter = 'd',
+     .type = FLAG_TEXT,
+     .value_name = "DIR",
+     .default_text = ".",
+     .completes = WORD_FILE,
+     .help = "where it goes; - is standard output, for one file"},
+};
+
+static const struct verb rows[] = {
+    {
+        .noun = "artifact",
+        .name = "ls",
+        .aliases = "list",
+        .summary = "list the files of a run",
+        .help = "PATH is a directory among them.",
+        .examples = {{"winnow artifact ls @best", "the best trial's"}, {"winnow artifact ls @best model -o wide", "with digests"}},
+        FLAGS(ls_flags),
+        .words = {{"RUN", WORD_RUN}, {"PATH", WORD_TEXT, .optional = true}},
+        .run = ls_run,
+    },
+    {
+        .noun = "artifact",
+        .name = "get",
+        .aliases = "download",
+        .summary = "fetch files of a run",
+        .help =
+            "A file, a directory, or without PATH all of them. Every file is compared with its SHA-256 and appears whole or not at all. A name that "
+            "would leave the target directory is refused, and nothing is written through a symbolic link.",
+        .examples = {{"winnow artifact get @best model --to best-model", "a directory"},
+                     {"winnow artifact get @best config.json --to -", "one file, to standard output"}},
+        FLAGS(get_flags),
+        .words = {{"RUN", WORD_RUN}, {"PATH", WORD_TEXT, .optional = true}},
+        .run = get_run,
+    },
+    {
+        .noun = "artifact",
+        .name = "put",
+        .aliases = "upload",
+        .summary = "store a file or a directory with a run",
+        .help = "PATH is its name there (its own when not said). The digest that the service answers is compared.",
+        .examples = {{"winnow artifact put @latest weights.npz", "a file"},
+                     {"winnow artifact put @latest plots figures/today", "a directory, elsewhere"}},
+        .words = {{"RUN", WORD_RUN}, {"FILE", WORD_FILE}, {"PATH", WORD_TEXT, .optional = true}},
+        .run = put_run,
+    },
+};
+
+const struct verb_set artifact_verbs = {rows, ARRAY_LEN(rows)};

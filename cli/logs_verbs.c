@@ -1,0 +1,175 @@
+/* What a run printed. */
+#include "cli/verbs.h"
+
+struct log_reader {
+  struct cli *cli;
+  const struct log_request *request;
+  struct client_reply *reply;
+  struct log_filter filter;
+  int64_t next;    /* offset of the byte that comes next; -1: not known */
+  bool offset_set; /* for this connection */
+  bool heard;
+};
+
+static bool on_log(void *ctx, struct str bytes, struct err *err) {
+  struct log_reader *reader = ctx;
+  struct output *output = &reader->cli->output;
+  if (!reader->offset_set && reader->reply->log_offset >= 0)
+    reader->next = reader->reply->log_offset;
+  reader->offset_set = reader->heard = true;
+  if (reader->next >= 0)
+    reader->next += (int64_t)bytes.n;
+  if (!output->is_tty || reader->request->raw)
+    return output_bytes(output, bytes, err);
+  AUTO_BUF struct buf shown = BUF_INIT(16 * MIB);
+  reader->filter.colours = output->colours;
+  log_filter_feed(&reader->filter, bytes, &shown);
+  return buf_ok(&shown, err) && output_bytes(output, buf_str(&shown), err);
+}
+
+static void log_path(const struct log_reader *reader, bool again, struct buf *path) {
+  const struct log_request *request = reader->request;
+  char number[24];
+  path_format(path, "/api/v1/runs/{}/logs/{}", request->run_id, request->stream);
+  if (again || request->tail < 0) {
+    snprintf(number, sizeof number, "%lld", (long long)(again ? reader->next : 0));
+    path_query(path, "from", number);
+  } else {
+    snprintf(number, sizeof number, "%lld", (long long)request->tail);
+    path_query(path, "tail", number);
+  }
+  path_query(path, "grep", request->grep);
+  path_query(path, "follow", request->follow ? "true" : NULL);
+}
+
+static bool read_log(struct log_reader *reader, bool again, struct err *err) {
+  AUTO_BUF struct buf path = BUF_INIT(16 * KIB);
+  AUTO_REPLY struct client_reply reply;
+  client_reply_init(&reply);
+  log_path(reader, again, &path);
+  struct client *client = cli_client(reader->cli, err);
+  struct client_request call = {.method = "GET",
+                                .path = buf_text(&path),
+                                .body_fd = -1,
+                                .accept = "text/plain",
+                                .sink = on_log,
+                                .ctx = reader,
+                                .stream = reader->request->follow};
+  reader->reply = &reply;
+  reader->offset_set = reader->heard = false;
+  return client && buf_ok(&path, err) && client_call(client, &call, &reply, err);
+}
+
+static bool is_over(struct str state) {
+  static const char *const states[] = {"FINISHED", "FAILED", "STOPPED", "KILLED"};
+  for (size_t i = 0; i < ARRAY_LEN(states); i++)
+    if (str_is(state, states[i]))
+      return true;
+  return false;
+}
+
+/* Has the run ended? Asked when the service ended the stream. */
+static bool run_is_over(struct cli *cli, const char *id, bool *ret, struct err *err) {
+  AUTO_JSON json_t *run = NULL;
+  if (!cli_get(cli, &run, err, "/runs/{}", id))
+    return false;
+  *ret = is_over(json_str(json_object_get(run, "state")));
+  return true;
+}
+
+/* What came between the last byte seen and the end of the run. */
+static bool read_rest(struct log_reader *reader, struct err *err) {
+  struct log_request request = *reader->request;
+  const struct log_request *followed = reader->request;
+  if (reader->next < 0 || request.grep)
+    return true;
+  request.follow = false;
+  reader->request = &request;
+  bool ok = read_log(reader, true, err);
+  reader->request = followed;
+  return ok;
+}
+
+static bool is_lost(const struct err *err) {
+  return err->code == ERR_UNAVAILABLE || err->code == ERR_DEADLINE || err->code == ERR_OVERLOADED;
+}
+
+/* A connection that breaks is taken up again where it broke, so that no byte is shown twice. */
+static bool follow_log(struct log_reader *reader, struct err *err) {
+  enum { PATIENCE = 20, WAIT_MS = 500 };
+  struct client *client = cli_client(reader->cli, err);
+  bool begun = false;
+  for (int silent = 0; client && silent <= PATIENCE;) {
+    bool ended = read_log(reader, begun, err), over = false;
+    begun = begun || ended || reader->heard;
+    if (!ended && (!begun || !is_lost(err)))
+      return false;
+    if (ended && !run_is_over(reader->cli, reader->request->run_id, &over, err))
+      return false;
+    if (over)
+      return read_rest(reader, err);
+    if (reader->next < 0 || reader->request->grep)
+      return err_set(err, ERR_UNAVAILABLE, "the connection broke, and what was filtered cannot be taken up again");
+    silent = reader->heard || ended ? 0 : silent + 1;
+    if (!client_sleep(client, WAIT_MS * MAX_OF(silent, 1), err))
+      return false;
+  }
+  return false;
+}
+
+bool logs_show(struct cli *cli, const struct log_request *request, struct err *err) {
+  struct log_reader reader = {.cli = cli, .request = request, .next = request->tail < 0 ? 0 : -1};
+  bool ok = request->follow ? follow_log(&reader, err) : read_log(&reader, false, err);
+  AUTO_BUF struct buf rest = BUF_INIT(KIB);
+  struct err ignored; /* the first error is the one to tell */
+  log_filter_end(&reader.filter, &rest);
+  return output_bytes(&cli->output, buf_str(&rest), ok ? err : &ignored) && ok;
+}
+
+static int logs_run(struct cli *cli) {
+  struct err err;
+  char id[RESOLVED_MAX];
+  if (!resolve_run(cli, args_word(&cli->args, 0), id, &err))
+    return cli_fail(cli, &err);
+  struct log_request request = {
+      .run_id = id,
+      .stream = args_bool(&cli->args, "stderr") ? "stderr" : "stdout",
+      .tail = args_i64(&cli->args, "tail", -1),
+      .grep = args_text(&cli->args, "grep"),
+      .follow = args_bool(&cli->args, "follow"),
+      .raw = args_bool(&cli->args, "raw"),
+  };
+  if (logs_show(cli, &request, &err))
+    return EXIT_OK;
+  int code = cli_fail(cli, &err);
+  if (code == EXIT_INTERRUPTED && request.follow)
+    output_say(&cli->output, "detached; the run goes on. Come back with: winnow logs %s -f%s", id,
+               args_bool(&cli->args, "stderr") ? " --stderr" : "");
+  return code;
+}
+
+static const struct flag_row flags[] = {
+    ROW_FLAG_FOLLOW("go on as it prints; Ctrl-C detaches and leaves the run alone"),
+    {.name = "stderr", .type = FLAG_BOOL, .help = "standard error instead of standard output"},
+    {.name = "tail", .letter = 'n', .type = FLAG_INT, .value_name = "N", .help = "only the last N lines"},
+    {.name = "grep", .type = FLAG_TEXT, .value_name = "RE", .help = "only lines that match, found by the service"},
+    {.name = "raw", .type = FLAG_BOOL, .help = "also on a terminal, byte for byte"},
+};
+
+static const struct verb rows[] = {
+    {
+        .noun = "logs",
+        .summary = "what a run printed, live or afterwards",
+        .help =
+            "Into a file or pipe the bytes go as they were printed. On a terminal control sequences other than colours are shown as text. A "
+            "connection that breaks is taken up where it broke.",
+        .examples = {{"winnow logs @latest -f", "follow the newest run"},
+                     {"winnow logs mnist/12 --tail 50", "the end of trial 12"},
+                     {"winnow logs @best --stderr --grep 'Warning|Error'", "look for trouble"}},
+        FLAGS(flags),
+        .words = {{"RUN", WORD_RUN}},
+        .run = logs_run,
+    },
+};
+
+const struct verb_set logs_verbs = {rows, ARRAY_LEN(rows)};

@@ -1,0 +1,440 @@
+#include "cli/output.h"
+
+#include <signal.h>
+
+#include "base/file.h"
+#include "base/mem.h"
+
+enum { RENDER_MAX = 256 * 1024 * 1024, SHORT_ID = 12 };
+
+const char *const output_formats[] = {"table", "wide", "json", "jsonl", "csv", "yaml", "name", NULL};
+
+bool output_for_people(const struct output *output) {
+  return output->format == OUTPUT_TABLE || output->format == OUTPUT_WIDE;
+}
+
+/* ---- values ---- */
+
+const json_t *json_at_path(const json_t *object, const char *path) {
+  struct str rest = str_of(path);
+  while (json_is_object(object) && rest.n) {
+    const json_t *whole = json_object_getn(object, rest.p, rest.n);
+    if (whole)
+      return json_is_null(whole) ? NULL : whole;
+    size_t dot = str_find(rest, '.');
+    if (dot == SIZE_MAX)
+      return NULL;
+    object = json_object_getn(object, rest.p, dot);
+    rest = str_slice(rest, dot + 1, rest.n);
+  }
+  return rest.n || json_is_null(object) ? NULL : object;
+}
+
+static bool number_of(const json_t *value, double *ret) {
+  if (json_is_number(value)) {
+    *ret = json_number_value(value);
+    return true;
+  }
+  return json_is_string(value) && str_to_f64(json_str(value), ret);
+}
+
+static void scalar_text(const json_t *value, struct buf *out) {
+  if (json_is_string(value))
+    buf_add_str(out, json_str(value));
+  else if (json_is_real(value))
+    encode_number(out, json_real_value(value));
+  else if (value && !json_is_null(value))
+    encode_json(out, value, 0);
+}
+
+static void list_text(const json_t *value, const char *between, struct buf *out) {
+  bool first = true;
+  if (json_is_object(value)) {
+    const char *key;
+    json_t *item;
+    json_object_foreach((json_t *)(uintptr_t)value, key, item) {
+      buf_printf(out, "%s%s=", first ? "" : " ", key);
+      scalar_text(item, out);
+      first = false;
+    }
+    return;
+  }
+  for (size_t i = 0; i < json_array_size(value); i++) {
+    buf_puts(out, first ? "" : between);
+    scalar_text(json_array_get(value, i), out);
+    first = false;
+  }
+}
+
+static void span_text(const struct column *column, const json_t *item, int64_t now_ms, struct buf *out) {
+  const json_t *from = json_at_path(item, column->path), *until = json_at_path(item, column->until);
+  int64_t end = json_is_integer(until) ? json_integer_value(until) : now_ms, span;
+  if (json_is_integer(from) && !__builtin_sub_overflow(end, json_integer_value(from), &span))
+    encode_duration(out, MAX_OF(span, 0));
+}
+
+void column_text(const struct column *column, const json_t *item, int64_t now_ms, struct buf *out) {
+  const json_t *value = json_at_path(item, column->path);
+  double number;
+  if (!value)
+    return;
+  switch (column->kind) {
+  case COLUMN_NUMBER:
+    if (number_of(value, &number))
+      encode_number(out, number);
+    else
+      scalar_text(value, out);
+    return;
+  case COLUMN_AGE:
+    if (json_is_integer(value))
+      encode_age(out, json_integer_value(value), now_ms);
+    return;
+  case COLUMN_SPAN:
+    span_text(column, item, now_ms, out);
+    return;
+  case COLUMN_DURATION:
+    if (number_of(value, &number) && number > -9e15 && number < 9e15)
+      encode_duration(out, (int64_t)(number * 1000));
+    return;
+  case COLUMN_SIZE:
+    if (number_of(value, &number))
+      encode_size(out, number);
+    return;
+  case COLUMN_YES:
+    buf_puts(out, json_is_true(value) ? "yes" : "");
+    return;
+  case COLUMN_LIST:
+    list_text(value, ", ", out);
+    return;
+  case COLUMN_COMMAND:
+    list_text(value, " ", out);
+    return;
+  case COLUMN_TEXT:
+  case COLUMN_ID:
+  case COLUMN_STATE:
+  case COLUMN_COUNT:
+    break;
+  }
+  scalar_text(value, out);
+}
+
+/* ---- for people ---- */
+
+static bool is_right(enum column_kind kind) {
+  return kind == COLUMN_COUNT || kind == COLUMN_NUMBER || kind == COLUMN_SIZE;
+}
+
+static bool is_firm(enum column_kind kind) {
+  return kind != COLUMN_TEXT && kind != COLUMN_LIST && kind != COLUMN_COMMAND;
+}
+
+static bool is_shown(const struct output *output, const struct column *column) {
+  return !column->wide || output->format != OUTPUT_TABLE;
+}
+
+static int by_text(const void *a, const void *b) {
+  return str_cmp(*(const struct str *)a, *(const struct str *)b);
+}
+
+/* How many characters tell the ids of the list apart: at least SHORT_ID. */
+static size_t id_length(const json_t *items, const char *path) {
+  size_t count = json_array_size(items), length = SHORT_ID;
+  AUTO_FREE struct str *ids = mem_array(count, sizeof *ids);
+  if (!ids)
+    return SIZE_MAX;
+  for (size_t i = 0; i < count; i++)
+    ids[i] = json_str(json_at_path(json_array_get(items, i), path));
+  qsort(ids, count, sizeof *ids, by_text);
+  for (size_t i = 0; i + 1 < count; i++) {
+    size_t same = 0;
+    while (same < ids[i].n && same < ids[i + 1].n && ids[i].p[same] == ids[i + 1].p[same])
+      same++;
+    if (same < ids[i + 1].n && same + 1 > length) /* equal ids are the same thing twice */
+      length = same + 1;
+  }
+  return length;
+}
+
+static enum term_style style_of(const struct column *column, const json_t *item) {
+  if (column->kind == COLUMN_STATE)
+    return style_of_state(json_str(json_at_path(item, column->path)));
+  return column->kind == COLUMN_AGE || column->kind == COLUMN_ID ? STYLE_DIM : STYLE_NONE;
+}
+
+static bool list_for_people(struct output *output, const struct view *view, const json_t *items, struct buf *out, struct err *err) {
+  AUTO_ARENA struct arena arena = ARENA_INIT(RENDER_MAX);
+  struct table table CLEANUP(table_release);
+  table_init(&table, &arena);
+  size_t lengths[TABLE_MAX_COLUMNS] = {0};
+  for (size_t c = 0; c < view->column_count && c < TABLE_MAX_COLUMNS; c++) {
+    const struct column *column = &view->columns[c];
+    if (column->kind == COLUMN_ID && output->format == OUTPUT_TABLE)
+      lengths[c] = id_length(items, column->path);
+    if (is_shown(output, column))
+      table_column(&table, column->title, is_right(column->kind), is_firm(column->kind));
+  }
+  int64_t now = clock_wall_ms(output->clock);
+  AUTO_BUF struct buf cell = BUF_INIT(MIB);
+  for (size_t i = 0; i < json_array_size(items); i++) {
+    const json_t *item = json_array_get(items, i);
+    for (size_t c = 0; c < view->column_count && c < TABLE_MAX_COLUMNS; c++) {
+      const struct column *column = &view->columns[c];
+      if (!is_shown(output, column))
+        continue;
+      buf_reset(&cell);
+      column_text(column, item, now, &cell);
+      if (lengths[c] && cell.n > lengths[c])
+        buf_cut(&cell, lengths[c]);
+      table_cell(&table, buf_str(&cell), style_of(column, item));
+    }
+  }
+  return table_print(&table, output->format == OUTPUT_WIDE ? 0 : output->columns, output->colours, true, out, err);
+}
+
+static bool object_for_people(struct output *output, const struct view *view, const json_t *object, struct buf *out, struct err *err) {
+  AUTO_ARENA struct arena arena = ARENA_INIT(RENDER_MAX);
+  struct table table CLEANUP(table_release);
+  table_init(&table, &arena);
+  table_column(&table, "", false, true);
+  table_column(&table, "", false, false);
+  int64_t now = clock_wall_ms(output->clock);
+  AUTO_BUF struct buf cell = BUF_INIT(MIB);
+  for (size_t c = 0; c < view->column_count; c++) {
+    const struct column *column = &view->columns[c];
+    buf_reset(&cell);
+    column_text(column, object, now, &cell);
+    if (!cell.n)
+      continue;
+    table_cell(&table, str_of(column->title), STYLE_DIM);
+    table_cell(&table, buf_str(&cell), column->kind == COLUMN_STATE ? style_of(column, object) : STYLE_NONE);
+  }
+  return table_print(&table, output->format == OUTPUT_WIDE ? 0 : output->columns, output->colours, false, out, err);
+}
+
+/* ---- for programs ---- */
+
+static void csv_row(const struct view *view, const json_t *item, struct buf *out) {
+  for (size_t c = 0; c < view->column_count; c++) {
+    if (c)
+      buf_putc(out, ',');
+    if (item)
+      encode_csv_value(out, json_at_path(item, view->columns[c].path));
+    else
+      encode_csv_text(out, str_of(view->columns[c].path));
+  }
+  buf_puts(out, "\n");
+}
+
+static void csv_title(struct output *output, const struct view *view, struct buf *out) {
+  if (!output->csv_titled)
+    csv_row(view, NULL, out);
+  output->csv_titled = true;
+}
+
+static void name_line(const struct view *view, const json_t *item, struct buf *out) {
+  AUTO_BUF struct buf name = BUF_INIT(MIB);
+  scalar_text(json_at_path(item, view->id), &name);
+  text_escape(out, buf_str(&name));
+  buf_putc(out, '\n');
+}
+
+static void each_for_programs(struct output *output, const struct view *view, const json_t *items, struct buf *out) {
+  if (output->format == OUTPUT_CSV)
+    csv_title(output, view, out);
+  for (size_t i = 0; i < json_array_size(items); i++) {
+    const json_t *item = json_array_get(items, i);
+    if (output->format == OUTPUT_CSV) {
+      csv_row(view, item, out);
+    } else if (output->format == OUTPUT_NAME) {
+      name_line(view, item, out);
+    } else {
+      encode_json(out, item, 0);
+      buf_putc(out, '\n');
+    }
+  }
+}
+
+static void whole_for_programs(struct output *output, const json_t *value, struct buf *out) {
+  if (output->format == OUTPUT_YAML) {
+    encode_yaml(out, value);
+  } else {
+    encode_json(out, value, output->format == OUTPUT_JSONL ? 0 : 2);
+    buf_putc(out, '\n');
+  }
+}
+
+bool output_render_list(struct output *output, const struct view *view, const json_t *items, const json_t *next, struct buf *out,
+                        struct err *err) {
+  if (output_for_people(output))
+    return json_array_size(items) ? list_for_people(output, view, items, out, err) : true;
+  if (output->format != OUTPUT_JSON && output->format != OUTPUT_YAML) {
+    each_for_programs(output, view, items, out);
+    return buf_ok(out, err);
+  }
+  AUTO_JSON json_t *envelope = json_pack("{sOsO?}", "items", items, "next", next ? next : NULL);
+  if (envelope && !next)
+    json_object_set_new(envelope, "next", json_null());
+  if (!envelope)
+    return err_no_memory(err);
+  whole_for_programs(output, envelope, out);
+  return buf_ok(out, err);
+}
+
+bool output_render_object(struct output *output, const struct view *view, const json_t *object, struct buf *out, struct err *err) {
+  if (output_for_people(output))
+    return object_for_people(output, view, object, out, err);
+  if (output->format == OUTPUT_CSV) {
+    csv_title(output, view, out);
+    csv_row(view, object, out);
+  } else if (output->format == OUTPUT_NAME) {
+    name_line(view, object, out);
+  } else {
+    whole_for_programs(output, object, out);
+  }
+  return buf_ok(out, err);
+}
+
+/* ---- writing ---- */
+
+NORETURN static void end_by_sigpipe(void) {
+  signal(SIGPIPE, SIG_DFL);
+  raise(SIGPIPE);
+  _exit(141);
+}
+
+static bool write_all(struct str bytes, struct err *err) {
+  while (bytes.n) {
+    ssize_t n = write(STDOUT_FILENO, bytes.p, bytes.n);
+    if (n < 0 && errno == EPIPE)
+      end_by_sigpipe();
+    if (n < 0 && errno != EINTR)
+      return err_errno(err, errno, "cannot write the output");
+    if (n > 0)
+      bytes = str_slice(bytes, (size_t)n, bytes.n);
+  }
+  return true;
+}
+
+bool output_bytes(struct output *output, struct str bytes, struct err *err) {
+  struct str before = str_of(output->before);
+  output->before = NULL;
+  return write_all(before, err) && write_all(bytes, err);
+}
+
+static bool write_rendered(struct output *output, const struct buf *text, struct err *err) {
+  if (!buf_ok(text, err))
+    return false;
+  if (!output->is_tty || output->format != OUTPUT_CSV)
+    return output_bytes(output, buf_str(text), err);
+  /* CSV keeps its bytes in a file; a terminal gets them without control characters. */
+  struct log_filter filter = {0};
+  AUTO_BUF struct buf shown = BUF_INIT(4 * (size_t)RENDER_MAX);
+  log_filter_feed(&filter, buf_str(text), &shown);
+  log_filter_end(&filter, &shown);
+  return buf_ok(&shown, err) && output_bytes(output, buf_str(&shown), err);
+}
+
+bool output_list(struct output *output, const struct view *view, const json_t *items, const json_t *next, struct err *err) {
+  AUTO_BUF struct buf text = BUF_INIT(RENDER_MAX);
+  if (!output_render_list(output, view, items, next, &text, err))
+    return false;
+  if (!write_rendered(output, &text, err))
+    return false;
+  if (output_for_people(output) && json_array_size(items) == 0)
+    output_say(output, "%s", view->none);
+  if (output_for_people(output) && json_is_string(next))
+    output_say(output, "there are more: --limit 0 shows all");
+  return true;
+}
+
+bool output_object(struct output *output, const struct view *view, const json_t *object, struct err *err) {
+  AUTO_BUF struct buf text = BUF_INIT(RENDER_MAX);
+  return output_render_object(output, view, object, &text, err) && write_rendered(output, &text, err);
+}
+
+bool output_table(struct output *output, const struct table *table, bool titles, struct err *err) {
+  AUTO_BUF struct buf text = BUF_INIT(RENDER_MAX);
+  size_t columns = output->format == OUTPUT_WIDE ? 0 : output->columns;
+  return table_print(table, columns, output->colours, titles, &text, err) && write_rendered(output, &text, err);
+}
+
+/* `path  value` for every scalar below `value`. */
+static void flatten(struct table *table, struct buf *path, const json_t *value) {
+  size_t length = path->n;
+  const char *key;
+  json_t *item;
+  if (json_is_object(value)) {
+    json_object_foreach((json_t *)(uintptr_t)value, key, item) {
+      buf_printf(path, "%s%s", length ? "." : "", key);
+      flatten(table, path, item);
+      buf_cut(path, length);
+    }
+  } else if (json_is_array(value) && !json_array_size(value)) {
+    return;
+  } else if (json_is_array(value)) {
+    for (size_t i = 0; i < json_array_size(value); i++) {
+      buf_printf(path, "%s%zu", length ? "." : "", i);
+      flatten(table, path, json_array_get(value, i));
+      buf_cut(path, length);
+    }
+  } else if (!json_is_null(value)) {
+    AUTO_BUF struct buf text = BUF_INIT(MIB);
+    scalar_text(value, &text);
+    table_cell(table, buf_str(path), STYLE_DIM);
+    table_cell(table, buf_str(&text), style_of_state(buf_str(&text)));
+  }
+}
+
+bool output_any(struct output *output, const json_t *value, struct err *err) {
+  AUTO_BUF struct buf text = BUF_INIT(RENDER_MAX);
+  if (!output_for_people(output)) {
+    whole_for_programs(output, value, &text);
+    return write_rendered(output, &text, err);
+  }
+  AUTO_ARENA struct arena arena = ARENA_INIT(RENDER_MAX);
+  struct table table CLEANUP(table_release);
+  table_init(&table, &arena);
+  table_column(&table, "", false, true);
+  table_column(&table, "", false, false);
+  AUTO_BUF struct buf path = BUF_INIT(64 * KIB);
+  flatten(&table, &path, value);
+  return output_table(output, &table, false, err);
+}
+
+/* ---- chatter ---- */
+
+static void say_line(const struct output *output, const char *label, enum term_style style, const char *text) {
+  AUTO_BUF struct buf line = BUF_INIT(64 * KIB);
+  if (label) {
+    if (output->error_colours)
+      style_begin(&line, style);
+    buf_puts(&line, label);
+    if (output->error_colours)
+      style_end(&line, style);
+    buf_puts(&line, ": ");
+  }
+  text_escape(&line, str_of(text));
+  buf_putc(&line, '\n');
+  struct err ignored; /* there is nowhere left to say that standard error is closed */
+  if (!fd_write_all(STDERR_FILENO, buf_text(&line), line.n, &ignored))
+    return;
+}
+
+void output_say(const struct output *output, const char *format, ...) {
+  if (output->quiet)
+    return;
+  AUTO_BUF struct buf text = BUF_INIT(16 * KIB);
+  va_list args;
+  va_start(args, format);
+  buf_vprintf(&text, format, args);
+  va_end(args);
+  say_line(output, NULL, STYLE_NONE, buf_text(&text));
+}
+
+void output_error(const struct output *output, const struct err *err, const char *request_id) {
+  say_line(output, "error", STYLE_BAD, err->text);
+  if (err->hint[0])
+    say_line(output, "help", STYLE_BUSY, err->hint);
+  if (request_id && request_id[0])
+    say_line(output, "request", STYLE_DIM, request_id);
+}

@@ -1,0 +1,221 @@
+/* The verbs that begin and end a service. */
+#include "cli/serve.h"
+
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+
+#include "base/file.h"
+#include "cli/service.h"
+#include "cli/verbs.h"
+
+enum { START_TIMEOUT_MS = 120 * 1000, STOP_TIMEOUT_MS = 60 * 1000, POLL_MS = 50, SETTINGS_MAX = 64 };
+
+/* ---- serve ---- */
+
+/* "--name value", "--name=value"; a bare "--name" of a boolean is true. */
+static bool read_settings(struct cli *cli, struct setting_argument *settings, size_t *ret_count, struct err *err) {
+  const struct args *args = &cli->args;
+  size_t count = 0;
+  for (size_t i = 0; i < args->word_count; i++) {
+    struct str word = str_of(args->words[i]);
+    if (!str_starts(word, STR("--")))
+      return err_set(err, ERR_INVALID, "\"%.*s\" is no setting: they begin with --", STR_ARG(str_slice(word, 0, 100)));
+    if (count == SETTINGS_MAX)
+      return err_set(err, ERR_INVALID, "more than %d settings", SETTINGS_MAX);
+    struct setting_argument *setting = &settings[count++];
+    size_t equals = str_find(word, '=');
+    setting->name = str_slice(word, 2, equals);
+    const struct conf_row *row = conf_find(service_rows, service_row_count, setting->name);
+    const char *next = i + 1 < args->word_count ? args->words[i + 1] : NULL;
+    if (equals != SIZE_MAX) {
+      setting->value = str_slice(word, equals + 1, word.n);
+    } else if (row && row->type == CONF_BOOL && (!next || next[0] == '-')) {
+      setting->value = STR("true");
+    } else if (next) {
+      setting->value = str_of(next);
+      i++;
+    } else {
+      return err_set(err, ERR_INVALID, "--%.*s needs a value", STR_ARG(str_slice(setting->name, 0, 50)));
+    }
+  }
+  *ret_count = count;
+  return true;
+}
+
+int serve_run(struct cli *cli) {
+  struct setting_argument settings[SETTINGS_MAX];
+  struct service_source source = {.arguments = settings};
+  struct err err;
+  if (!read_settings(cli, settings, &source.argument_count, &err))
+    return cli_fail(cli, &err);
+  int code = service_run(&source, &err);
+  return err.code == ERR_NONE ? code : cli_fail(cli, &err);
+}
+
+void serve_print_settings(struct buf *out) {
+  service_settings_help(out);
+}
+
+/* ---- a service in the background ---- */
+
+static bool answers(struct cli *cli, struct err *err) {
+  AUTO_JSON json_t *status = NULL;
+  struct client_config config = {.endpoint = cli_endpoint(cli, err),
+                                 .clock = cli->clock,
+                                 .rng = cli->rng,
+                                 .interrupt_fd = cli->interrupt_fd,
+                                 .timeout_ms = 5000,
+                                 .tries = 1};
+  struct client *client = config.endpoint ? client_new(&config, err) : NULL;
+  bool ok = client && client_json(client, "GET", "/api/v1/status", NULL, false, &status, err);
+  if (ok && !str_is(json_str(json_object_get(status, "state")), "ok"))
+    ok = err_set(err, ERR_UNAVAILABLE, "the service is not ready yet");
+  client_free(client);
+  return ok;
+}
+
+/* The child of a child, in a session of its own, so that neither this terminal nor this program keeps it. *ret_pipe is readable as long as
+ * it lives. */
+static bool spawn_service(const char *data_dir, const char *log_path, int *ret_pipe, struct err *err) {
+  int pipe_fds[2];
+  if (pipe2(pipe_fds, 0) != 0)
+    return err_errno(err, errno, "cannot make a pipe");
+  pid_t pid = fork();
+  if (pid == 0) {
+    setsid();
+    if (fork() != 0)
+      _exit(0);
+    int log_fd = open(log_path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600), null_fd = open("/dev/null", O_RDWR | O_CLOEXEC);
+    close(pipe_fds[0]);
+    if (log_fd >= 0 && null_fd >= 0 && dup2(null_fd, 0) == 0 && dup2(log_fd, 1) == 1 && dup2(log_fd, 2) == 2)
+      execl("/proc/self/exe", "winnow", "serve", "--data", data_dir, (char *)NULL);
+    _exit(127);
+  }
+  close(pipe_fds[1]);
+  *ret_pipe = pipe_fds[0];
+  if (pid < 0) {
+    fd_close(ret_pipe);
+    return err_errno(err, errno, "cannot start a process");
+  }
+  waitpid(pid, NULL, 0);
+  return fcntl(*ret_pipe, F_SETFL, O_NONBLOCK) == 0 || err_errno(err, errno, "cannot watch the service");
+}
+
+/* The end of the log, where the service said why. */
+static void tell_log_end(struct err *err, const char *log_path) {
+  AUTO_BUF struct buf text = BUF_INIT(64 * MIB);
+  struct err ignored;
+  if (!file_read(log_path, &text, &ignored))
+    return;
+  struct str all = str_trim(buf_str(&text));
+  const char *line = all.n ? memrchr(all.p, '\n', all.n) : NULL;
+  struct str last = line ? str_slice(all, (size_t)(line - all.p) + 1, all.n) : all;
+  err_set(err, ERR_INTERNAL, "the service ended at its start: %.*s", STR_ARG(str_slice(last, 0, 300)));
+  err_hint(err, "all it said stands in %s", log_path);
+}
+
+static bool start_in_background(struct cli *cli, struct err *err) {
+  AUTO_BUF struct buf data_dir_text = BUF_INIT(ENDPOINT_PATH_MAX);
+  endpoint_data_dir(&data_dir_text);
+  const char *data_dir = buf_text(&data_dir_text), *log_path = arena_printf(&cli->arena, "%s/winnow.log", data_dir);
+  AUTO_FD int alive = -1;
+  if (!log_path || !buf_ok(&data_dir_text, err))
+    return err_no_memory(err);
+  if (!dir_make(data_dir, geteuid() == 0 ? 0711 : 0700, err) || !spawn_service(data_dir, log_path, &alive, err))
+    return false;
+  cli_progress(cli, "starting a service in the background");
+  int64_t deadline = clock_mono_ms(cli->clock) + START_TIMEOUT_MS;
+  bool ok;
+  while (!(ok = answers(cli, err)) && err->code != ERR_CANCELLED) {
+    char byte;
+    if (read(alive, &byte, 1) == 0) { /* the other end is closed: it has gone */
+      tell_log_end(err, log_path);
+      break;
+    }
+    if (clock_mono_ms(cli->clock) > deadline)
+      break;
+    struct timespec pause = {0, POLL_MS * 1000000L};
+    nanosleep(&pause, NULL);
+  }
+  cli_progress_end(cli);
+  return ok;
+}
+
+int up_run(struct cli *cli) {
+  struct err err;
+  const struct endpoint *endpoint = cli_endpoint(cli, &err);
+  if (!endpoint)
+    return cli_fail(cli, &err);
+  /* An address that somebody named is not ours to start. */
+  bool ours = endpoint->source == ENDPOINT_SOCKET || endpoint->source == ENDPOINT_DEFAULT;
+  if (!answers(cli, &err) && (!ours || err.code != ERR_UNAVAILABLE || !start_in_background(cli, &err)))
+    return cli_fail(cli, &err);
+  AUTO_JSON json_t *sweep = NULL;
+  if (!sweep_submit(cli, args_word(&cli->args, 0), false, &sweep, &err))
+    return cli_fail(cli, &err);
+  const char *id = json_string_value(json_object_get(sweep, "id"));
+  if (args_bool(&cli->args, "detach") || !id)
+    return cli_report(cli, NULL, sweep, "submitted %s", id ? id : "");
+  return sweep_follow(cli, id, 0);
+}
+
+int down_run(struct cli *cli) {
+  struct err err;
+  if (!cli_send(cli, "POST", NULL, NULL, &err, "/shutdown?now={}", args_bool(&cli->args, "now") ? "true" : "false"))
+    return cli_fail(cli, &err);
+  int64_t deadline = clock_mono_ms(cli->clock) + STOP_TIMEOUT_MS;
+  cli_progress(cli, "stopping");
+  while (answers(cli, &err) || err.code != ERR_UNAVAILABLE || strstr(err.text, "not ready")) {
+    if (client_interrupted(cli->client))
+      return EXIT_INTERRUPTED;
+    if (clock_mono_ms(cli->clock) > deadline) {
+      err_set(&err, ERR_DEADLINE, "the service has not ended after %d s", STOP_TIMEOUT_MS / 1000);
+      return cli_fail(cli, &err);
+    }
+    struct timespec pause = {0, POLL_MS * 1000000L};
+    nanosleep(&pause, NULL);
+  }
+  cli_progress_end(cli);
+  return cli_done(cli, true, &err);
+}
+
+/* ---- the page ---- */
+
+/* Hands the address to a browser, if this is somebody's desktop. */
+static bool open_in_browser(const char *url) {
+  if (!isatty(STDOUT_FILENO) || (!getenv("DISPLAY") && !getenv("WAYLAND_DISPLAY")))
+    return false;
+  pid_t pid = fork();
+  if (pid == 0) {
+    int null_fd = open("/dev/null", O_RDWR | O_CLOEXEC);
+    dup2(null_fd, 1);
+    dup2(null_fd, 2);
+    execlp("xdg-open", "xdg-open", url, (char *)NULL);
+    _exit(127);
+  }
+  int status;
+  return pid > 0 && waitpid(pid, &status, 0) == pid && WIFEXITED(status) && WEXITSTATUS(status) == 0;
+}
+
+int open_run(struct cli *cli) {
+  struct err err;
+  AUTO_JSON json_t *link = NULL, *status = NULL;
+  const struct endpoint *endpoint = cli_endpoint(cli, &err);
+  if (!endpoint || !cli_send(cli, "POST", NULL, &link, &err, "/login-links") || !cli_get(cli, &status, &err, "/status"))
+    return cli_fail(cli, &err);
+  const char *path = json_string_value(json_object_get(link, "path"));
+  const char *base = endpoint->socket[0] ? json_string_value(json_object_get(status, "url")) : endpoint->url;
+  if (!path || !base) {
+    err_set(&err, ERR_UNAVAILABLE, "the service is served at its Unix socket only, which no browser can open");
+    err_hint(&err, "start it with --listen 127.0.0.1:7070");
+    return cli_fail(cli, &err);
+  }
+  const char *url = arena_printf(&cli->arena, "%s%s", base, path);
+  if (!url)
+    return cli_done(cli, err_no_memory(&err), &err);
+  if (open_in_browser(url))
+    return EXIT_OK;
+  printf("%s\n", url); /* works once, for two minutes */
+  return EXIT_OK;
+}

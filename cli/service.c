@@ -1,0 +1,469 @@
+#include "cli/service.h"
+
+#include <grp.h>
+#include <pwd.h>
+#include <signal.h>
+
+#include "base/file.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "cli/database.h"
+#include "cli/listen.h"
+#include "cli/notify.h"
+#include "cli/secrets.h"
+#include "storage/data_lock.h"
+#include "storage/metric_store.h"
+#include "storage/pg.h"
+#include "tracker/artifact_store.h"
+#include "tracker/tracking_care.h"
+#include "web/app.h"
+#include "web/gate.h"
+#include "web/http_server.h"
+#include "web/login_links.h"
+#include "web/prom.h"
+#include "web/tables.h"
+#include "web/tls.h"
+
+enum { NAMES_MAX = 32, TOKEN_SWEEP_MS = 60 * 1000, STORES_STOP_MS = 10 * 1000 };
+
+enum service_state {
+  SERVICE_STARTING, /* serving, but the database is not ready yet */
+  SERVICE_RUNNING,
+  SERVICE_DRAINING, /* requests in flight are finished */
+  SERVICE_STOPPING, /* the database is stopped */
+};
+
+struct service {
+  struct service_source source;
+  struct arena arena; /* of the settings and what is made from them */
+  struct service_settings settings;
+  enum service_state state;
+  int exit_code;
+  struct loop *loop;
+  struct work_pool *work;
+  struct database *database;
+  struct tracking_care *care;
+  struct tls *tls;
+  struct web_app app;
+  int lock_fd;
+  uint8_t run_key[32];
+  struct listen_address listens[LISTEN_MAX];
+  size_t listen_count;
+  char url[300];
+  struct loop_signal *on_term, *on_int, *on_hup;
+  struct loop_timer *token_timer, *patience; /* patience: with what is still being stored at the stop */
+  bool stores_stopped;
+  struct loop_defer stop;
+};
+
+static const char *const state_names[] = {"starting", "running", "draining", "stopping"};
+
+static void enter(struct service *service, enum service_state state) {
+  if (service->state == state)
+    return;
+  log_info("service", NULL, "%s -> %s", state_names[service->state], state_names[state]);
+  service->state = state;
+  service->app.status.draining = state >= SERVICE_DRAINING;
+}
+
+/* ---- the end ---- */
+
+static void on_database_stopped(void *ctx) {
+  struct service *service = ctx;
+  loop_stop(service->loop);
+}
+
+/* Nothing writes points any more, and those there were are stored, or have had their time. */
+static void on_metrics_stopped(void *ctx) {
+  struct service *service = ctx;
+  if (service->stores_stopped)
+    return;
+  service->stores_stopped = true;
+  loop_timer_stop(service->patience);
+  database_stop(service->database, on_database_stopped, service);
+}
+
+static void on_drained(void *ctx) {
+  struct service *service = ctx;
+  enter(service, SERVICE_STOPPING);
+  tracking_care_stop(service->care);
+  if (!service->app.status.database_up) {
+    on_metrics_stopped(service); /* they would wait for what is away */
+    return;
+  }
+  loop_timer_start(service->patience, STORES_STOP_MS);
+  metric_store_stop(service->app.metrics, on_metrics_stopped, service);
+}
+
+static void begin_stop(void *ctx) {
+  struct service *service = ctx;
+  if (service->state >= SERVICE_DRAINING)
+    return;
+  notify_systemd("STOPPING=1");
+  enter(service, SERVICE_DRAINING);
+  http_server_drain(service->app.server, service->settings.drain_timeout, on_drained, service);
+}
+
+/* From wherever it is asked for: a signal, a request, a failure. */
+static void stop_soon(struct service *service, int exit_code) {
+  service->exit_code = MAX_OF(service->exit_code, exit_code);
+  loop_defer(service->loop, &service->stop, begin_stop, service);
+}
+
+static void shut_down(void *ctx, bool now UNUSED) {
+  log_info("service", NULL, "asked to shut down");
+  stop_soon(ctx, 0);
+}
+
+static void on_stop_signal(void *ctx, int number) {
+  struct service *service = ctx;
+  log_info("service", NULL, "%s: stopping", number == SIGINT ? "SIGINT" : "SIGTERM");
+  stop_soon(service, 0);
+}
+
+/* ---- settings that may change while it runs ---- */
+
+static void apply_log_settings(const struct service_settings *settings) {
+  log_setup((enum log_level)settings->log_level, (enum log_format)settings->log_format, STDERR_FILENO);
+}
+
+static void on_reload(void *ctx, int number UNUSED) {
+  struct service *service = ctx;
+  AUTO_ARENA struct arena arena = ARENA_INIT(MIB);
+  struct service_settings fresh;
+  struct err err;
+  notify_systemd("RELOADING=1");
+  if (!service_settings_load(&fresh, &arena, service->source.arguments, service->source.argument_count, environ, &err)) {
+    log_error("service", NULL, "SIGHUP: settings are kept as they were: %s", err.text);
+  } else {
+    service->settings.log_level = fresh.log_level;
+    log_set_level((enum log_level)fresh.log_level);
+    if (service->tls && !tls_reload(service->tls, &err))
+      log_error("service", NULL, "SIGHUP: the certificate is kept as it was: %s", err.text);
+    else
+      log_info("service", NULL, "SIGHUP: settings%s read again", service->tls ? " and certificate" : "");
+  }
+  notify_systemd("READY=1");
+}
+
+/* ---- tokens ---- */
+
+static void on_token_row(void *ctx, const struct pg_reply *row) {
+  struct service *service = ctx;
+  struct token_entry entry = {.id = pg_uuid(row, 0, 0)};
+  struct err err;
+  snprintf(entry.name, sizeof entry.name, "%.*s", STR_ARG(pg_text(row, 0, 1)));
+  struct str hash = pg_bytea(row, 0, 2);
+  struct pg_array scopes = pg_array(row, 0, 3);
+  while (pg_array_next(&scopes)) {
+    enum access_scope scope;
+    if (str_is(pg_item_text(&scopes), "session"))
+      entry.session = true;
+    else if (access_scope_parse(pg_item_text(&scopes), &scope))
+      entry.scope = MAX_OF(entry.scope, scope);
+  }
+  if (!pg_is_null(row, 0, 4))
+    entry.expires_ms = pg_time(row, 0, 4);
+  if (hash.n == TOKEN_HASH_BYTES && !token_table_add(&service->app.tokens, (const uint8_t *)hash.p, &entry, &err))
+    log_error("service", NULL, "a token was not loaded: %s", err.text);
+}
+
+static void on_tracking_ready(void *ctx, const struct err *err) {
+  struct service *service = ctx;
+  if (err) {
+    log_error("service", NULL, "the experiment Default could not be made: %s", err->text);
+    stop_soon(service, 1);
+    return;
+  }
+  if (service->state == SERVICE_STARTING) {
+    enter(service, SERVICE_RUNNING);
+    service->app.status.database_up = true;
+    notify_systemd("READY=1");
+    log_info("service", NULL, "ready at %s", service->url);
+    log_flush();
+  }
+}
+
+static void on_tokens_loaded(void *ctx, const struct pg_reply *reply) {
+  struct service *service = ctx;
+  struct err err;
+  if (!pg_ok(reply, &err)) {
+    log_error("service", NULL, "tokens could not be loaded: %s", err.text);
+    stop_soon(service, 1);
+    return;
+  }
+  service->care = tracking_care_new(service->loop, service->app.pg, service->settings.artifact_root, on_tracking_ready, service, &err);
+  if (!service->care) {
+    log_error("service", NULL, "%s", err.text);
+    stop_soon(service, 1);
+  }
+}
+
+static void load_tokens(struct service *service) {
+  AUTO_PG_ARGS struct pg_args args;
+  struct err err;
+  pg_args_init(&args, STMT_TOKEN_LOAD);
+  if (!pg_stream_open(service->app.pg, &args, 0, on_token_row, on_tokens_loaded, service, &err)) {
+    log_error("service", NULL, "tokens could not be loaded: %s", err.text);
+    stop_soon(service, 1);
+  }
+}
+
+static void on_token_timer(void *ctx) {
+  struct service *service = ctx;
+  token_table_expire(&service->app.tokens, clock_wall_ms(&clock_system));
+  loop_timer_start(service->token_timer, TOKEN_SWEEP_MS);
+}
+
+/* ---- the database ---- */
+
+static void on_database(void *ctx, enum database_event event, const struct err *reason) {
+  struct service *service = ctx;
+  struct web_status *status = &service->app.status;
+  switch (event) {
+  case DATABASE_READY:
+    status->database = database_kind(service->database);
+    load_tokens(service);
+    break;
+  case DATABASE_UP:
+    status->database_up = service->state >= SERVICE_RUNNING;
+    status->database_reason[0] = 0;
+    break;
+  case DATABASE_DOWN:
+    status->database_up = false;
+    snprintf(status->database_reason, sizeof status->database_reason, "%s", reason->text);
+    if (service->state == SERVICE_STARTING)
+      log_warn("service", NULL, "the database is not there yet: %s", reason->text);
+    break;
+  case DATABASE_OVER:
+    log_error("service", NULL, "%s%s%s", reason->text, reason->hint[0] ? "; " : "", reason->hint);
+    stop_soon(service, 1);
+    break;
+  }
+}
+
+/* ---- the beginning ---- */
+
+/* "a, b" -> NULL-ended array in the arena. */
+static const char **split_names(struct service *service, const char *text, struct err *err) {
+  const char **names = ARENA_NEW_ARRAY(&service->arena, const char *, NAMES_MAX + 1);
+  struct str rest = str_of(text), item;
+  size_t count = 0;
+  if (!names) {
+    err_no_memory(err);
+    return NULL;
+  }
+  while (rest.p && str_split(&rest, ',', &item)) {
+    item = str_trim(item);
+    if (!item.n)
+      continue;
+    if (count == NAMES_MAX) {
+      err_set(err, ERR_INVALID, "more than %d names in \"%s\"", NAMES_MAX, text);
+      return NULL;
+    }
+    names[count] = arena_strdup(&service->arena, item);
+    if (!names[count++]) {
+      err_no_memory(err);
+      return NULL;
+    }
+  }
+  return names;
+}
+
+static bool find_trusted_users(struct service *service, struct err *err) {
+  const char **users = split_names(service, service->settings.allow_users, err);
+  const char **groups = users ? split_names(service, service->settings.allow_groups, err) : NULL;
+  uid_t *uids = ARENA_NEW_ARRAY(&service->arena, uid_t, NAMES_MAX);
+  gid_t *gids = ARENA_NEW_ARRAY(&service->arena, gid_t, NAMES_MAX);
+  if (!groups || !uids || !gids)
+    return users && groups ? err_no_memory(err) : false;
+  struct access_rules *rules = &service->app.access;
+  for (size_t i = 0; users[i]; i++) {
+    const struct passwd *user = getpwnam(users[i]);
+    if (!user)
+      return err_set(err, ERR_INVALID, "allow-users: there is no user \"%s\"", users[i]);
+    uids[rules->allow_uid_count++] = user->pw_uid;
+  }
+  for (size_t i = 0; groups[i]; i++) {
+    const struct group *group = getgrnam(groups[i]);
+    if (!group)
+      return err_set(err, ERR_INVALID, "allow-groups: there is no group \"%s\"", groups[i]);
+    gids[rules->allow_gid_count++] = group->gr_gid;
+  }
+  rules->allow_uids = uids;
+  rules->allow_gids = gids;
+  return true;
+}
+
+static bool prepare_access(struct service *service, struct err *err) {
+  struct access_rules *rules = &service->app.access;
+  uint8_t admin_hash[TOKEN_HASH_BYTES];
+  struct token_entry admin = {.scope = SCOPE_ADMIN, .name = "admin.token"};
+  token_table_init(&service->app.tokens);
+  if (!secrets_admin_token(service->settings.data, admin_hash, err) || !secrets_run_key(service->settings.data, service->run_key, err) ||
+      !token_table_add(&service->app.tokens, admin_hash, &admin, err) || !find_trusted_users(service, err))
+    return false;
+  rules->auth_required = service->settings.auth == AUTH_REQUIRED;
+  rules->tokens = &service->app.tokens;
+  rules->run_key = service->run_key;
+  rules->owner = geteuid();
+  rules->host_names = split_names(service, service->settings.host_names, err);
+  service->app.links = login_links_new(err);
+  return rules->host_names && service->app.links;
+}
+
+/* Root's Postgres runs as another user, who has to pass through. */
+static bool take_directory(struct service *service, struct err *err) {
+  return dir_make(service->settings.data, geteuid() == 0 ? 0711 : 0700, err) &&
+         data_lock_take(service->settings.data, &service->lock_fd, err);
+}
+
+static bool listen_everywhere(struct service *service, struct err *err) {
+  AUTO_BUF struct buf socket_path = BUF_INIT(8192), endpoint = BUF_INIT(8192), endpoint_path = BUF_INIT(8192);
+  const struct service_settings *settings = &service->settings;
+  if (!listen_parse(str_of(settings->listen), service->listens, &service->listen_count, err) ||
+      !listen_allowed(service->listens, service->listen_count, settings->auth == AUTH_REQUIRED, service->tls, settings->insecure_http, err))
+    return false;
+  buf_printf(&socket_path, "%s/winnow.sock", settings->data);
+  if (!buf_ok(&socket_path, err) || !http_server_listen_unix(service->app.server, buf_text(&socket_path), err))
+    return false;
+  buf_printf(&endpoint, "unix:%s\n", buf_text(&socket_path));
+  for (size_t i = 0; i < service->listen_count; i++) {
+    struct listen_address *address = &service->listens[i];
+    char url[300];
+    if (!http_server_listen_tcp(service->app.server, address->host, address->port, service->tls, &address->port, err))
+      return false;
+    listen_url(address, service->tls, url);
+    buf_printf(&endpoint, "%s\n", url);
+    if (i == 0)
+      snprintf(service->url, sizeof service->url, "%s", url);
+  }
+  service->app.status.url = service->url[0] ? service->url : NULL;
+  buf_printf(&endpoint_path, "%s/endpoint", settings->data);
+  return buf_ok(&endpoint, err) && buf_ok(&endpoint_path, err) && file_replace(buf_text(&endpoint_path), buf_str(&endpoint), 0644, err);
+}
+
+static bool make_http(struct service *service, struct err *err) {
+  struct web_app *app = &service->app;
+  const struct service_settings *settings = &service->settings;
+  app->prom = prom_new(err);
+  app->mounts = web_mounts(&app->mount_count);
+  if (!app->prom)
+    return false;
+  if (settings->tls_cert) {
+    service->tls = tls_new(settings->tls_cert, settings->tls_key, err);
+    if (!service->tls)
+      return false;
+  }
+  struct http_server_config config = {.mounts = app->mounts,
+                                      .mount_count = app->mount_count,
+                                      .service = app,
+                                      .gate = web_gate,
+                                      .gate_ctx = app,
+                                      .observe = prom_observe,
+                                      .observe_ctx = app->prom,
+                                      .access_log = settings->access_log,
+                                      .limits = {.connections = (size_t)settings->connections, .idle_ms = settings->idle_timeout}};
+  app->server = http_server_new(service->loop, &config, err);
+  return app->server && listen_everywhere(service, err);
+}
+
+static int64_t default_slots(void) {
+  return MAX_OF(sysconf(_SC_NPROCESSORS_ONLN) / 2, 1L);
+}
+
+static bool make_tracking(struct service *service, struct err *err) {
+  struct web_app *app = &service->app;
+  const struct service_settings *settings = &service->settings;
+  const char *directory = settings->artifacts_destination ? settings->artifacts_destination
+                                                          : arena_printf(&service->arena, "%s/artifacts", settings->data);
+  struct metric_store_conf conf = metric_store_conf_default();
+  if (!directory)
+    return err_no_memory(err);
+  app->artifacts = artifact_store_new(directory, service->work, app->pg, &clock_system, err);
+  app->metrics = app->artifacts ? metric_store_new(service->loop, app->pg, service->work, &conf, err) : NULL;
+  return app->metrics;
+}
+
+static bool make_parts(struct service *service, struct err *err) {
+  const struct service_settings *settings = &service->settings;
+  struct web_app *app = &service->app;
+  service->loop = loop_new(&clock_system, err);
+  if (!service->loop)
+    return false;
+  loop_add_hook(service->loop, http_server_flush_log_hook, NULL);
+  service->work = work_pool_new(service->loop, (unsigned)settings->threads, 1024, err);
+  service->on_term = loop_signal_new(service->loop, SIGTERM, on_stop_signal, service);
+  service->on_int = loop_signal_new(service->loop, SIGINT, on_stop_signal, service);
+  service->on_hup = loop_signal_new(service->loop, SIGHUP, on_reload, service);
+  service->token_timer = loop_timer_new(service->loop, on_token_timer, service);
+  service->patience = loop_timer_new(service->loop, on_metrics_stopped, service);
+  if (!service->work || !service->on_term || !service->on_int || !service->on_hup || !service->token_timer || !service->patience)
+    return service->work ? err_no_memory(err) : false;
+  loop_timer_start(service->token_timer, TOKEN_SWEEP_MS);
+  app->loop = service->loop;
+  app->clock = &clock_system;
+  app->rng = rng_from_system();
+  app->work = service->work;
+  app->artifact_root = settings->artifact_root;
+  app->shut_down = shut_down;
+  app->shut_down_ctx = service;
+  app->status.started_ms = clock_wall_ms(&clock_system);
+  app->status.data_dir = settings->data;
+  app->status.slots = settings->slots ? settings->slots : default_slots();
+  if (!prepare_access(service, err) || !make_http(service, err))
+    return false;
+  struct database_config config = {.data_dir = settings->data,
+                                   .url = settings->db,
+                                   .pg_user = settings->pg_user,
+                                   .connections = (unsigned)settings->db_connections,
+                                   .rng = rng_from_system()};
+  service->database = database_new(service->loop, service->work, &config, on_database, service, err);
+  if (!service->database)
+    return false;
+  app->pg = database_pool(service->database);
+  return make_tracking(service, err);
+}
+
+/* In the reverse order. Requests not answered yet are told off by the database's end before the server goes. */
+static void free_parts(struct service *service) {
+  database_free(service->database);
+  tracking_care_free(service->care);
+  metric_store_free(service->app.metrics);
+  http_server_free(service->app.server);
+  tls_free(service->tls);
+  work_pool_free(service->work);
+  artifact_store_free(service->app.artifacts);
+  loop_timer_free(service->patience);
+  loop_timer_free(service->token_timer);
+  loop_signal_free(service->on_hup);
+  loop_signal_free(service->on_int);
+  loop_signal_free(service->on_term);
+  login_links_free(service->app.links);
+  token_table_release(&service->app.tokens);
+  loop_free(service->loop);
+  prom_free(service->app.prom);
+  fd_close(&service->lock_fd);
+  mem_wipe(service->run_key, sizeof service->run_key);
+  arena_release(&service->arena);
+}
+
+int service_run(const struct service_source *source, struct err *err) {
+  struct service service = {.source = *source, .arena = ARENA_INIT(MIB), .lock_fd = -1};
+  signal(SIGPIPE, SIG_IGN);
+  err->code = ERR_NONE;
+  bool ok = service_settings_load(&service.settings, &service.arena, source->arguments, source->argument_count, environ, err);
+  if (ok) {
+    apply_log_settings(&service.settings);
+    ok = take_directory(&service, err) && make_parts(&service, err);
+  }
+  if (ok) {
+    log_info("service", NULL, "winnow %s, data in %s, serving at %s", WINNOW_VERSION, service.settings.data, service.url);
+    log_flush();
+    loop_run(service.loop);
+    log_info("service", NULL, "stopped");
+  }
+  free_parts(&service);
+  log_flush();
+  return ok ? service.exit_code : 1;
+}

@@ -1,0 +1,568 @@
+/* Sweeps: submit, look, steer, wait. */
+#include "base/mem.h"
+#include "cli/sweep_follow.h"
+#include "cli/verbs.h"
+
+static const struct column columns[] = {
+    {"ID", "id", COLUMN_ID, false, NULL},
+    {"NAME", "name", COLUMN_TEXT, false, NULL},
+    {"STATE", "state", COLUMN_STATE, false, NULL},
+    {"REASON", "state_reason", COLUMN_TEXT, true, NULL},
+    {"METHOD", "sampler.chosen", COLUMN_TEXT, true, NULL},
+    {"TRIALS", "progress.trials", COLUMN_COUNT, false, NULL},
+    {"CAP", "run_cap", COLUMN_COUNT, false, NULL},
+    {"RUNNING", "progress.running", COLUMN_COUNT, false, NULL},
+    {"STOPPED", "progress.stopped", COLUMN_COUNT, false, NULL},
+    {"FAILED", "progress.failed", COLUMN_COUNT, false, NULL},
+    {"METRIC", "metric.name", COLUMN_TEXT, false, NULL},
+    {"BEST", "best.value", COLUMN_NUMBER, false, NULL},
+    {"CREATED", "created", COLUMN_AGE, false, NULL},
+    {"TOOK", "started", COLUMN_SPAN, true, "ended"},
+    {"EXPERIMENT", "experiment_id", COLUMN_TEXT, true, NULL},
+};
+static const struct view sweep_view = VIEW(columns, "id", "no sweeps; winnow sweep create FILE makes one");
+
+static const struct column detail_columns[] = {
+    {"Sweep", "id", COLUMN_TEXT, false, NULL},
+    {"Name", "name", COLUMN_TEXT, false, NULL},
+    {"State", "state", COLUMN_STATE, false, NULL},
+    {"Reason", "state_reason", COLUMN_TEXT, false, NULL},
+    {"Experiment", "experiment_id", COLUMN_TEXT, false, NULL},
+    {"Metric", "metric.name", COLUMN_TEXT, false, NULL},
+    {"Goal", "metric.goal", COLUMN_TEXT, false, NULL},
+    {"Target", "metric.target", COLUMN_NUMBER, false, NULL},
+    {"Sampler", "sampler.chosen", COLUMN_TEXT, false, NULL},
+    {"because", "sampler.why", COLUMN_TEXT, false, NULL},
+    {"Seed", "sampler.seed", COLUMN_COUNT, false, NULL},
+    {"Trials", "progress.trials", COLUMN_COUNT, false, NULL},
+    {"of", "run_cap", COLUMN_COUNT, false, NULL},
+    {"Queued", "progress.queued", COLUMN_COUNT, false, NULL},
+    {"Running", "progress.running", COLUMN_COUNT, false, NULL},
+    {"Finished", "progress.finished", COLUMN_COUNT, false, NULL},
+    {"Stopped early", "progress.stopped", COLUMN_COUNT, false, NULL},
+    {"Failed", "progress.failed", COLUMN_COUNT, false, NULL},
+    {"Best value", "best.value", COLUMN_NUMBER, false, NULL},
+    {"in trial", "best.number", COLUMN_COUNT, false, NULL},
+    {"with", "best.params", COLUMN_LIST, false, NULL},
+    {"Curve", "curve", COLUMN_TEXT, false, NULL},
+    {"Slot time used", "slot_seconds.used", COLUMN_DURATION, false, NULL},
+    {"saved", "slot_seconds.saved", COLUMN_DURATION, false, NULL},
+    {"Created", "created", COLUMN_AGE, false, NULL},
+    {"Took", "started", COLUMN_SPAN, false, "ended"},
+    {"Done", "eta", COLUMN_AGE, false, NULL},
+    {"Warnings", "warnings", COLUMN_LIST, false, NULL},
+};
+static const struct view detail_view = VIEW(detail_columns, "id", "");
+
+static bool show_one(struct cli *cli, const json_t *sweep, struct err *err) {
+  return output_object(&cli->output, output_for_people(&cli->output) ? &detail_view : &sweep_view, sweep, err);
+}
+
+/* ---- create ---- */
+
+/* The file's name is the sweep's when the file says none; the directory is what relative paths in it are beneath. */
+static bool submit_path(const char *file, bool dry_run, struct buf *path, struct err *err) {
+  buf_puts(path, "/api/v1/sweeps");
+  path_query(path, "dry_run", dry_run ? "true" : NULL);
+  if (strcmp(file, "-") == 0)
+    return true;
+  const char *slash = strrchr(file, '/');
+  AUTO_BUF struct buf directory = BUF_INIT(ENDPOINT_PATH_MAX);
+  buf_add_str(&directory, slash ? str_n(file, (size_t)(slash - file) + 1) : STR("."));
+  AUTO_FREE char *whole = realpath(buf_text(&directory), NULL);
+  if (!whole)
+    return err_errno(err, errno, "cannot find %s", buf_text(&directory));
+  path_query(path, "file", slash ? slash + 1 : file);
+  path_query(path, "directory", whole);
+  return true;
+}
+
+bool sweep_submit(struct cli *cli, const char *file, bool dry_run, json_t **ret_sweep, struct err *err) {
+  AUTO_BUF struct buf text = BUF_INIT(4 * MIB), path = BUF_INIT(32 * KIB);
+  AUTO_REPLY struct client_reply reply;
+  client_reply_init(&reply);
+  struct str name = str_of(file);
+  if (!cli_read_input(file, &text, err) || !submit_path(file, dry_run, &path, err) || !buf_ok(&path, err))
+    return false;
+  struct client *client = cli_client(cli, err);
+  struct client_request request = {.method = "POST",
+                                   .path = buf_text(&path),
+                                   .body = {buf_text(&text), text.n},
+                                   .content_type = str_ends(name, STR(".json")) ? "application/json" : "application/yaml",
+                                   .body_fd = -1,
+                                   .creates = true};
+  if (!client || !client_call(client, &request, &reply, err))
+    return false;
+  return json_read(buf_str(&reply.body), ret_sweep, err) || err_prefix(err, "the service's answer is no JSON");
+}
+
+static int report_end(struct cli *cli, const json_t *sweep) {
+  struct err err;
+  if (cli->output.format != OUTPUT_JSONL && !show_one(cli, sweep, &err))
+    return cli_fail(cli, &err);
+  return str_is(json_str(json_object_get(sweep, "state")), "FINISHED") ? EXIT_OK : EXIT_OBJECT_FAILED;
+}
+
+static int wait_failed(struct cli *cli, const char *id, const struct err *err) {
+  int code = cli_fail(cli, err);
+  if (code == EXIT_INTERRUPTED)
+    output_say(&cli->output, "detached; the sweep goes on. Come back with: winnow sweep watch %s", id);
+  return err->code == ERR_TIMEOUT ? EXIT_TIMEOUT : code;
+}
+
+int sweep_follow(struct cli *cli, const char *sweep_id, int64_t timeout_ms) {
+  struct err err;
+  AUTO_JSON json_t *sweep = NULL;
+  if (!sweep_wait(cli, sweep_id, timeout_ms, NULL, NULL, &sweep, &err))
+    return wait_failed(cli, sweep_id, &err);
+  return report_end(cli, sweep);
+}
+
+static void say_warnings(struct cli *cli, const json_t *sweep) {
+  const json_t *warnings = json_object_get(sweep, "warnings");
+  for (size_t i = 0; i < json_array_size(warnings); i++) {
+    const json_t *warning = json_array_get(warnings, i);
+    struct str text = json_is_string(warning) ? json_str(warning) : json_str(json_object_get(warning, "message"));
+    output_say(&cli->output, "warning: %.*s", STR_ARG(text));
+  }
+}
+
+static int create_run(struct cli *cli) {
+  struct err err;
+  AUTO_JSON json_t *sweep = NULL;
+  bool dry_run = args_bool(&cli->args, "dry-run");
+  if (!sweep_submit(cli, args_word(&cli->args, 0), dry_run, &sweep, &err))
+    return cli_fail(cli, &err);
+  say_warnings(cli, sweep);
+  if (dry_run && output_for_people(&cli->output))
+    cli->output.format = OUTPUT_YAML; /* the normal form is a file again */
+  if (dry_run)
+    return cli_done(cli, output_any(&cli->output, sweep, &err), &err);
+  const char *id = json_string_value(json_object_get(sweep, "id"));
+  if (args_bool(&cli->args, "follow") && id) {
+    output_say(&cli->output, "sweep %s", id);
+    return sweep_follow(cli, id, 0);
+  }
+  return cli_done(cli, show_one(cli, sweep, &err), &err);
+}
+
+/* ---- look ---- */
+
+static int ls_run(struct cli *cli) {
+  AUTO_BUF struct buf path = BUF_INIT(KIB);
+  buf_puts(&path, "/sweeps");
+  path_query(&path, "state", args_text(&cli->args, "state"));
+  return cli_show_list(cli, buf_text(&path), NULL, &sweep_view);
+}
+
+static bool get_sweep(struct cli *cli, char id[RESOLVED_MAX], json_t **ret, struct err *err) {
+  return resolve_sweep(cli, args_word(&cli->args, 0), id, err) && cli_get(cli, ret, err, "/sweeps/{}", id);
+}
+
+static int show_run(struct cli *cli) {
+  struct err err;
+  char id[RESOLVED_MAX];
+  AUTO_JSON json_t *sweep = NULL;
+  AUTO_BUF struct buf curve = BUF_INIT(4 * KIB);
+  if (!get_sweep(cli, id, &sweep, &err))
+    return cli_fail(cli, &err);
+  if (output_for_people(&cli->output)) {
+    sweep_curve(cli, id, &curve);
+    json_object_set_new(sweep, "curve", json_string(buf_text(&curve)));
+  }
+  return cli_done(cli, show_one(cli, sweep, &err), &err);
+}
+
+static int watch_run(struct cli *cli) {
+  struct err err;
+  char id[RESOLVED_MAX];
+  if (!resolve_sweep(cli, args_word(&cli->args, 0), id, &err))
+    return cli_fail(cli, &err);
+  return sweep_follow(cli, id, args_duration(&cli->args, "timeout", 0));
+}
+
+/* ---- wait ---- */
+
+struct condition {
+  char compare; /* '<', '>' or 0: the end */
+  bool or_equal;
+  double bound;
+};
+
+static bool parse_condition(const char *text, struct condition *ret, struct err *err) {
+  struct condition condition = {0};
+  struct str word = str_of(text);
+  if (str_is(word, "done")) {
+    *ret = condition;
+    return true;
+  }
+  if (str_starts(word, STR("best")) && word.n > 5 && (word.p[4] == '<' || word.p[4] == '>')) {
+    condition.compare = word.p[4];
+    condition.or_equal = word.p[5] == '=';
+    if (str_to_f64(str_slice(word, condition.or_equal ? 6 : 5, word.n), &condition.bound)) {
+      *ret = condition;
+      return true;
+    }
+  }
+  return err_set(err, ERR_INVALID, "'%.60s' is nothing to wait for", text);
+}
+
+static bool is_met(void *ctx, const json_t *sweep) {
+  const struct condition *condition = ctx;
+  double best;
+  if (!condition->compare)
+    return sweep_has_ended(sweep);
+  if (!sweep_best(sweep, &best))
+    return false;
+  bool equal = !(best < condition->bound) && !(best > condition->bound);
+  return (condition->or_equal && equal) || (condition->compare == '<' ? best < condition->bound : best > condition->bound);
+}
+
+static int wait_run(struct cli *cli) {
+  struct err err;
+  char id[RESOLVED_MAX];
+  struct condition condition;
+  AUTO_JSON json_t *sweep = NULL;
+  if (!parse_condition(args_text(&cli->args, "until"), &condition, &err))
+    return cli_usage(cli, "write done, best<0.2 or best>=0.99", "%s", err.text);
+  if (!resolve_sweep(cli, args_word(&cli->args, 0), id, &err))
+    return cli_fail(cli, &err);
+  if (!sweep_wait(cli, id, args_duration(&cli->args, "timeout", 0), is_met, &condition, &sweep, &err))
+    return wait_failed(cli, id, &err);
+  int code = report_end(cli, sweep);
+  if (condition.compare)
+    return is_met(&condition, sweep) ? EXIT_OK : EXIT_OBJECT_FAILED;
+  return code;
+}
+
+/* ---- steer ---- */
+
+static int control(struct cli *cli, const char *action, const char *done) {
+  int code = EXIT_OK;
+  size_t failed = 0, count = cli->args.word_count;
+  for (size_t i = 0; i < count; i++) {
+    struct err err;
+    char id[RESOLVED_MAX];
+    AUTO_JSON json_t *sweep = NULL;
+    if (resolve_sweep(cli, args_word(&cli->args, i), id, &err) && cli_send(cli, "POST", NULL, &sweep, &err, "/sweeps/{}/{}", id, action)) {
+      output_say(&cli->output, "sweep %s %s", id, done);
+      continue;
+    }
+    code = cli_fail(cli, &err);
+    failed++;
+  }
+  return failed && failed < count ? EXIT_PARTIAL : code;
+}
+
+static int pause_run(struct cli *cli) {
+  return control(cli, "pause", "starts no more trials; those that run go on");
+}
+
+static int resume_run(struct cli *cli) {
+  return control(cli, "resume", "goes on");
+}
+
+static int drain_run(struct cli *cli) {
+  return control(cli, "drain", "ends when the running trials have");
+}
+
+static int stop_run(struct cli *cli) {
+  int code;
+  if (!cli_confirm(cli, &code, "Stop the sweep %s and its running trials", args_word(&cli->args, 0)))
+    return code;
+  return control(cli, "stop", "is told to stop");
+}
+
+static int clone_run(struct cli *cli) {
+  struct err err;
+  char id[RESOLVED_MAX];
+  AUTO_JSON json_t *sweep = NULL, *body = json_pack("{ss*}", "name", args_text(&cli->args, "name"));
+  if (!body)
+    return cli_usage(cli, NULL, "the name is no UTF-8");
+  if (args_given(&cli->args, "seed"))
+    json_object_set_new(body, "seed", json_integer(args_i64(&cli->args, "seed", 0)));
+  bool ok = resolve_sweep(cli, args_word(&cli->args, 0), id, &err) && cli_send(cli, "POST", body, &sweep, &err, "/sweeps/{}/clone", id) &&
+            show_one(cli, sweep, &err);
+  return cli_done(cli, ok, &err);
+}
+
+static json_t *edits(struct cli *cli) {
+  AUTO_JSON json_t *body = json_pack("{ss*}", "notes", args_text(&cli->args, "notes"));
+  static const struct {
+    const char *flag, *key;
+  } numbers[] = {{"run-cap", "run_cap"}, {"max-parallel", "max_parallel"}, {"priority", "priority"}};
+  for (size_t i = 0; body && i < ARRAY_LEN(numbers); i++)
+    if (args_given(&cli->args, numbers[i].flag))
+      json_object_set_new(body, numbers[i].key, json_integer(args_i64(&cli->args, numbers[i].flag, 0)));
+  if (body && args_given(&cli->args, "max-time"))
+    json_object_set_new(body, "max_time", json_string(args_text(&cli->args, "max-time")));
+  return json_incref(body);
+}
+
+static int edit_run(struct cli *cli) {
+  struct err err;
+  char id[RESOLVED_MAX];
+  AUTO_JSON json_t *body = edits(cli), *sweep = NULL;
+  if (!body)
+    return cli_usage(cli, NULL, "the notes are no UTF-8");
+  if (!json_object_size(body))
+    return cli_usage(cli, "for example: winnow sweep edit @latest --run-cap 100", "nothing to change was said");
+  if (!resolve_sweep(cli, args_word(&cli->args, 0), id, &err) || !cli_send(cli, "PATCH", body, &sweep, &err, "/sweeps/{}", id))
+    return cli_fail(cli, &err);
+  return cli_report(cli, &sweep_view, sweep, "sweep %s is changed", id);
+}
+
+static int rm_run(struct cli *cli) {
+  struct err err;
+  char id[RESOLVED_MAX];
+  int code;
+  if (!resolve_sweep(cli, args_word(&cli->args, 0), id, &err))
+    return cli_fail(cli, &err);
+  if (!cli_confirm(cli, &code, "Delete the sweep %s with its trials", args_word(&cli->args, 0)))
+    return code;
+  if (!cli_send(cli, "DELETE", NULL, NULL, &err, "/sweeps/{}", id))
+    return cli_fail(cli, &err);
+  output_say(&cli->output, "sweep %s is deleted", id);
+  return EXIT_OK;
+}
+
+/* ---- analyse ---- */
+
+static const struct column importance_columns[] = {
+    {"PARAM", "name", COLUMN_TEXT, false, NULL},
+    {"IMPORTANCE", "importance", COLUMN_NUMBER, false, NULL},
+    {"", "bar", COLUMN_TEXT, false, NULL},
+};
+static const struct view importance_view = VIEW(importance_columns, "name", "too few finished trials to say");
+
+static int best_run(struct cli *cli) {
+  struct err err;
+  char id[RESOLVED_MAX];
+  AUTO_JSON json_t *items = NULL;
+  AUTO_BUF struct buf path = BUF_INIT(KIB);
+  if (!resolve_sweep(cli, args_word(&cli->args, 0), id, &err))
+    return cli_fail(cli, &err);
+  path_format(&path, "/sweeps/{}/best", id);
+  path_query(&path, "k", args_text(&cli->args, "count"));
+  bool ok = cli_list(cli, buf_text(&path), NULL, args_i64(&cli->args, "count", 5), &items, NULL, &err) &&
+            output_list(&cli->output, &trial_view, items, NULL, &err);
+  return cli_done(cli, ok, &err);
+}
+
+static void add_bar(json_t *item) {
+  enum { BAR = 30 };
+  const json_t *value = json_object_get(item, "importance");
+  double share = json_is_number(value) ? json_number_value(value) : 0;
+  int length = share > 0 ? (int)(MIN_OF(share, 1.0) * BAR + 0.5) : 0;
+  AUTO_BUF struct buf bar = BUF_INIT(KIB);
+  for (int i = 0; i < length; i++)
+    buf_puts(&bar, "█");
+  json_object_set_new(item, "bar", json_string(buf_text(&bar)));
+}
+
+static int importance_run(struct cli *cli) {
+  struct err err;
+  char id[RESOLVED_MAX];
+  AUTO_JSON json_t *items = NULL;
+  AUTO_BUF struct buf path = BUF_INIT(KIB);
+  if (!resolve_sweep(cli, args_word(&cli->args, 0), id, &err))
+    return cli_fail(cli, &err);
+  path_format(&path, "/sweeps/{}/importance", id);
+  if (!cli_list(cli, buf_text(&path), NULL, 0, &items, NULL, &err))
+    return cli_fail(cli, &err);
+  for (size_t i = 0; output_for_people(&cli->output) && i < json_array_size(items); i++)
+    add_bar(json_array_get(items, i));
+  return cli_done(cli, output_list(&cli->output, &importance_view, items, NULL, &err), &err);
+}
+
+static const char *const states[] = {"RUNNING", "PAUSED", "DRAINING", "FINISHED", "STOPPED", "FAILED", NULL};
+
+static const struct flag_row create_flags[] = {
+    ROW_FLAG_FOLLOW("show where it stands until it ends; Ctrl-C detaches and leaves it running"),
+    {.name = "dry-run",
+     .type = FLAG_BOOL,
+     .help = "check and show the normal form, the grid's size, the rungs, the first points; start nothing"},
+};
+static const struct flag_row ls_flags[] = {
+    {.name = "state", .type = FLAG_CHOICE, .choices = states, .help = "only sweeps in this state"},
+    ROW_FLAG_LIMIT("50"),
+    ROW_FLAG_WATCH,
+};
+static const struct flag_row watch_flags[] = {
+    {.name = "timeout", .type = FLAG_DURATION, .value_name = "TIME", .help = "give up after this time (exit status 124)"},
+};
+static const struct flag_row wait_flags[] = {
+    {.name = "until",
+     .type = FLAG_TEXT,
+     .value_name = "WHAT",
+     .default_text = "done",
+     .help = "done, best<NUMBER, best>NUMBER, also <= and >="},
+    {.name = "timeout", .type = FLAG_DURATION, .value_name = "TIME", .help = "give up after this time (exit status 124)"},
+};
+static const struct flag_row clone_flags[] = {
+    {.name = "name", .type = FLAG_TEXT, .value_name = "NAME", .help = "of the new sweep"},
+    {.name = "seed", .type = FLAG_INT, .value_name = "N", .help = "another seed"},
+};
+static const struct flag_row edit_flags[] = {
+    {.name = "run-cap", .type = FLAG_INT, .value_name = "N", .help = "trials in all"},
+    {.name = "max-parallel", .type = FLAG_INT, .value_name = "N", .help = "trials at once"},
+    {.name = "priority", .type = FLAG_INT, .value_name = "N", .help = "in the queue"},
+    {.name = "max-time", .type = FLAG_DURATION, .value_name = "TIME", .help = "for the whole sweep"},
+    {.name = "notes", .type = FLAG_TEXT, .value_name = "TEXT", .help = "free text"},
+};
+static const struct flag_row best_flags[] = {
+    {.name = "count", .letter = 'k', .type = FLAG_INT, .value_name = "K", .default_text = "5", .help = "how many"},
+};
+
+static const struct verb rows[] = {
+    {
+        .noun = "sweep",
+        .name = "create",
+        .aliases = "new submit",
+        .summary = "submit a sweep file",
+        .help =
+            "Reads a sweep file (YAML or JSON; also W&B's, Katib's and Azure ML's) and submits it. Mistakes are told with line and column. "
+            "With -f it follows the sweep; the exit status is 7 when the sweep fails.",
+        .examples = {{"winnow sweep create mnist.yaml -f", "submit and follow"},
+                     {"winnow sweep create mnist.yaml --dry-run", "what would be run"},
+                     {"generate-space | winnow sweep create - -o name", "from a program; print the id"}},
+        FLAGS(create_flags),
+        .words = {{"FILE", WORD_FILE}},
+        .run = create_run,
+    },
+    {
+        .noun = "sweep",
+        .name = "ls",
+        .aliases = "list",
+        .summary = "list sweeps, newest first",
+        .help = "With their state, progress and best value.",
+        .examples = {{"winnow sweep ls", "the newest 50"}, {"winnow sweep ls --state RUNNING -w", "what runs, again and again"}},
+        FLAGS(ls_flags),
+        .run = ls_run,
+    },
+    {
+        .noun = "sweep",
+        .name = "show",
+        .aliases = "get",
+        .summary = "show one sweep",
+        .help =
+            "State and why, the sampler chosen and why, progress, the best trial and its params, the curve of the best value, slot time saved.",
+        .examples = {{"winnow sweep show @latest", "the newest"}, {"winnow sweep show mnist -o yaml", "everything, with the normal form"}},
+        .words = {{"SWEEP", WORD_SWEEP}},
+        .run = show_run,
+    },
+    {
+        .noun = "sweep",
+        .name = "watch",
+        .aliases = "follow attach",
+        .summary = "follow a sweep until it ends",
+        .help =
+            "One line on standard error that says where it stands; at the end the sweep is shown. With -o jsonl every event is a line. Ctrl-C "
+            "detaches. The exit status is 7 when it does not end FINISHED.",
+        .examples = {{"winnow sweep watch @latest", "the newest"}, {"winnow sweep watch mnist -o jsonl", "events for a program"}},
+        FLAGS(watch_flags),
+        .words = {{"SWEEP", WORD_SWEEP}},
+        .run = watch_run,
+    },
+    {
+        .noun = "sweep",
+        .name = "wait",
+        .summary = "wait for a sweep's end, or for a good enough best value",
+        .help = "The exit status is 0 when it came, 7 when the sweep ended without it, 124 when the time was over.",
+        .examples = {{"winnow sweep wait @latest", "the end"}, {"winnow sweep wait mnist --until 'best>=0.99' --timeout 2h", "a value"}},
+        FLAGS(wait_flags),
+        .words = {{"SWEEP", WORD_SWEEP}},
+        .run = wait_run,
+    },
+    {
+        .noun = "sweep",
+        .name = "pause",
+        .summary = "start no more trials for now",
+        .help = "Trials that run go on. Repeating it is safe.",
+        .examples = {{"winnow sweep pause @latest", "the newest"}},
+        .words = {{"SWEEP", WORD_SWEEP, .many = true}},
+        .run = pause_run,
+    },
+    {
+        .noun = "sweep",
+        .name = "resume",
+        .summary = "go on with a paused sweep",
+        .help = "Repeating it is safe.",
+        .examples = {{"winnow sweep resume @latest", "the newest"}},
+        .words = {{"SWEEP", WORD_SWEEP, .many = true}},
+        .run = resume_run,
+    },
+    {
+        .noun = "sweep",
+        .name = "stop",
+        .aliases = "cancel kill",
+        .summary = "stop a sweep and its running trials",
+        .help = "TERM, the grace time, then KILL. Asks first, unless --yes is said; winnow sweep drain lets the running trials finish.",
+        .examples = {{"winnow sweep stop @latest", "after a question"}, {"winnow sweep stop mnist -y", "without one"}},
+        .words = {{"SWEEP", WORD_SWEEP, .many = true}},
+        .run = stop_run,
+    },
+    {
+        .noun = "sweep",
+        .name = "drain",
+        .summary = "start no more trials, and end when the running ones have",
+        .help = "Repeating it is safe.",
+        .examples = {{"winnow sweep drain @latest", "the newest"}},
+        .words = {{"SWEEP", WORD_SWEEP, .many = true}},
+        .run = drain_run,
+    },
+    {
+        .noun = "sweep",
+        .name = "clone",
+        .aliases = "copy",
+        .summary = "submit the same sweep once more",
+        .help = "With the same file and code, and another name or seed if you like.",
+        .examples = {{"winnow sweep clone @latest --seed 8", "another seed"}},
+        FLAGS(clone_flags),
+        .words = {{"SWEEP", WORD_SWEEP}},
+        .run = clone_run,
+    },
+    {
+        .noun = "sweep",
+        .name = "edit",
+        .aliases = "set",
+        .summary = "change budget and notes while it runs",
+        .help = "What is not said stays.",
+        .examples = {{"winnow sweep edit @latest --run-cap 100 --max-parallel 8", "more trials, more at once"}},
+        FLAGS(edit_flags),
+        .words = {{"SWEEP", WORD_SWEEP}},
+        .run = edit_run,
+    },
+    {
+        .noun = "sweep",
+        .name = "rm",
+        .aliases = "delete",
+        .summary = "delete a sweep with its trials",
+        .help = "Asks first, unless --yes is said.",
+        .examples = {{"winnow sweep rm mnist", "after a question"}},
+        .words = {{"SWEEP", WORD_SWEEP}},
+        .run = rm_run,
+    },
+    {
+        .noun = "sweep",
+        .name = "best",
+        .aliases = "top",
+        .summary = "the best trials of a sweep",
+        .help = "Best first, with their params.",
+        .examples = {{"winnow sweep best @latest", "five"}, {"winnow sweep best mnist -k 20 -o csv", "twenty, for a spreadsheet"}},
+        FLAGS(best_flags),
+        .words = {{"SWEEP", WORD_SWEEP}},
+        .run = best_run,
+    },
+    {
+        .noun = "sweep",
+        .name = "importance",
+        .summary = "how much each param matters",
+        .help = "PED-ANOVA over the finished trials: which params tell the good from the rest.",
+        .examples = {{"winnow sweep importance @latest", "with bars"}, {"winnow sweep importance mnist -o json", "as numbers"}},
+        .words = {{"SWEEP", WORD_SWEEP}},
+        .run = importance_run,
+    },
+};
+
+const struct verb_set sweep_verbs = {rows, ARRAY_LEN(rows)};

@@ -1,0 +1,13 @@
+# -DFILES=a.json;b.json -DOUT=x.c: a table of the files' texts, named after the files.
+cmake_policy(VERSION 3.25)
+set(text "#include \"web/schemas.h\"\n\nconst struct api_schema api_schemas[] = {\n")
+foreach(file IN LISTS FILES)
+  get_filename_component(name ${file} NAME_WE)
+  file(READ ${file} content)
+  string(REPLACE "\\" "\\\\" content "${content}")
+  string(REPLACE "\"" "\\\"" content "${content}")
+  string(REPLACE "\n" "\\n\"\n     \"" content "${content}")
+  string(APPEND text "    {\"${name}\",\n     \"${content}\"},\n")
+endforeach()
+string(APPEND text "};\nconst size_t api_schema_count = sizeof api_schemas / sizeof api_schemas[0];\n")
+file(WRITE ${OUT} "${text}")

@@ -1,0 +1,362 @@
+#include "sampler/gp.h"
+
+#include <cblas.h>
+#include <math.h>
+
+#include "base/mem.h"
+#include "sampler/gp_kernel.h"
+#include "sampler/minimize.h"
+
+/* LAPACK, which comes with the BLAS. Lower triangles, column by column. */
+void dpotrf_(const char *uplo, const int *n, double *a, const int *lda, int *info);
+void dpotri_(const char *uplo, const int *n, double *a, const int *lda, int *info);
+
+enum { PREDICT_BATCH = 256 };
+#define NOISE_MIN 1e-6
+#define LOG_2PI 1.83787706640934548356
+
+struct gp {
+  size_t features, rows; /* measured */
+  size_t all;            /* measured and conditioned on */
+  bool *is_choice;
+  double *columns; /* feature by feature, `all` values each */
+  double *y, *repeats;
+  struct gp_params params;
+  double *factor;  /* Cholesky factor of all rows */
+  double *inverse; /* of the covariance of all rows */
+  double *alpha;   /* inverse of the measured rows' covariance times y */
+  double *slope, *line, *work;
+};
+
+/* ---- making ---- */
+
+static bool reserve_square(struct gp *gp, size_t n) {
+  mem_free(gp->factor), mem_free(gp->inverse), mem_free(gp->line);
+  gp->factor = mem_array(n * n, sizeof *gp->factor);
+  gp->inverse = mem_array(n * n, sizeof *gp->inverse);
+  gp->line = mem_array(n, 4 * sizeof *gp->line);
+  return gp->factor && gp->inverse && gp->line;
+}
+
+bool gp_new(size_t features, const bool *is_choice, size_t rows, const double *x, const double *y, const double *repeats, struct gp **ret,
+            struct err *err) {
+  if (features == 0 || features > GP_FEATURES_MAX || rows == 0 || rows > 20000)
+    return err_set(err, ERR_INVALID, "a Gaussian process needs 1 to %d features and at most 20000 rows", (int)GP_FEATURES_MAX);
+  struct gp *gp = mem_zalloc(sizeof *gp);
+  if (!gp)
+    return err_no_memory(err);
+  gp->features = features;
+  gp->rows = gp->all = rows;
+  gp->is_choice = mem_array(features, sizeof *gp->is_choice);
+  gp->columns = mem_array(features * rows, sizeof *gp->columns);
+  gp->y = mem_array(rows, sizeof *gp->y);
+  gp->repeats = mem_array(rows, sizeof *gp->repeats);
+  gp->alpha = mem_array(rows, sizeof *gp->alpha);
+  gp->slope = mem_array(rows * rows, sizeof *gp->slope);
+  gp->work = mem_array(minimize_work(features + 2) + 4 * (features + 2), sizeof *gp->work);
+  if (!gp->is_choice || !gp->columns || !gp->y || !gp->repeats || !gp->alpha || !gp->slope || !gp->work || !reserve_square(gp, rows)) {
+    gp_free(gp);
+    return err_no_memory(err);
+  }
+  memcpy(gp->is_choice, is_choice, features * sizeof *is_choice);
+  memcpy(gp->y, y, rows * sizeof *y);
+  for (size_t i = 0; i < rows; i++) {
+    gp->repeats[i] = repeats ? repeats[i] : 1;
+    for (size_t f = 0; f < features; f++)
+      gp->columns[f * rows + i] = x[i * features + f];
+  }
+  *ret = gp;
+  return true;
+}
+
+void gp_free(struct gp *gp) {
+  if (!gp)
+    return;
+  mem_free(gp->is_choice), mem_free(gp->columns), mem_free(gp->y), mem_free(gp->repeats), mem_free(gp->alpha);
+  mem_free(gp->slope), mem_free(gp->work), mem_free(gp->factor), mem_free(gp->inverse), mem_free(gp->line);
+  mem_free(gp);
+}
+
+const struct gp_params *gp_params(const struct gp *gp) {
+  return &gp->params;
+}
+
+/* ---- covariance ---- */
+
+/* Squared distances of a row to rows from..n of the columns. */
+static void distances(const struct gp *gp, const double *weight, const double *x, size_t stride, size_t from, size_t n, double *r2) {
+  memset(r2, 0, (n - from) * sizeof *r2);
+  for (size_t f = 0; f < gp->features; f++) {
+    const double *column = gp->columns + f * gp->all + from;
+    if (gp->is_choice[f])
+      kernel_add_mismatch(r2, column, x[f * stride], weight[f], n - from);
+    else
+      kernel_add_distance(r2, column, x[f * stride], weight[f], n - from);
+  }
+}
+
+/* The lower triangle of the first n rows' covariance; slopes with respect to the squared distance where asked for. */
+static void fill_covariance(struct gp *gp, const struct gp_params *params, size_t n, double *ret, double *ret_slope) {
+  double *unused = gp->line;
+  for (size_t j = 0; j < n; j++) {
+    double *column = ret + j * n + j;
+    distances(gp, params->weight, gp->columns + j, gp->all, j, n, column);
+    kernel_matern(column, n - j, params->signal, ret_slope ? ret_slope + j * n + j : unused);
+    column[0] += params->noise / (j < gp->rows ? gp->repeats[j] : 1);
+  }
+}
+
+/* Factors in place; when that fails, with more and more on the diagonal. `fresh` fills the matrix anew. */
+static bool factorise(struct gp *gp, const struct gp_params *params, size_t n, double *matrix, double *slope) {
+  int size = (int)n, info;
+  double extra = 0;
+  for (;;) {
+    fill_covariance(gp, params, n, matrix, slope);
+    for (size_t i = 0; i < n && extra > 0; i++)
+      matrix[i * n + i] += extra;
+    dpotrf_("L", &size, matrix, &size, &info);
+    if (info == 0)
+      return true;
+    extra = extra > 0 ? extra * 10 : 1e-8 * (params->signal + params->noise);
+    if (!(extra <= 1e-2 * (params->signal + params->noise)))
+      return false;
+  }
+}
+
+static double log_determinant(const double *factor, size_t n) {
+  double sum = 0;
+  for (size_t i = 0; i < n; i++)
+    sum += log(factor[i * n + i]);
+  return 2 * sum;
+}
+
+/* ---- fitting ---- */
+
+/* Negative logarithm of the prior, and its slope, in a parameter's logarithm. Densities are of the parameter itself. */
+static double scaled_length_prior(double log_weight, double features, double *ret_slope) {
+  double center = M_SQRT2 + 0.5 * log(features), z = (-0.5 * log_weight - center) / 3; /* variance 3 */
+  *ret_slope = -0.5 * z;
+  return 1.5 * z * z;
+}
+
+static double plain_length_prior(double log_weight, double *ret_slope) {
+  double weight = exp(log_weight);
+  *ret_slope = -0.1 / weight + 0.1 * weight;
+  return 0.1 / weight + 0.1 * weight;
+}
+
+static double gamma_prior(double log_value, double shape, double rate, double *ret_slope) {
+  double value = exp(log_value);
+  *ret_slope = -(shape - 1) + rate * value;
+  return -(shape - 1) * log_value + rate * value;
+}
+
+static double normal_prior(double log_value, double mean, double deviation, double *ret_slope) {
+  double z = (log_value - mean) / deviation;
+  *ret_slope = z / deviation;
+  return 0.5 * z * z;
+}
+
+static double add_priors(const struct gp *gp, enum gp_prior prior, const double *log_params, double *gradient) {
+  size_t features = gp->features;
+  double sum = 0, slope;
+  for (size_t f = 0; f < features; f++) {
+    sum +=
+        prior == GP_PRIOR_SCALED ? scaled_length_prior(log_params[f], (double)features, &slope) : plain_length_prior(log_params[f], &slope);
+    gradient[f] += slope;
+  }
+  sum += prior == GP_PRIOR_SCALED ? normal_prior(log_params[features], 0, 1, &slope) : gamma_prior(log_params[features], 2, 1, &slope);
+  gradient[features] += slope;
+  sum += prior == GP_PRIOR_SCALED ? normal_prior(log_params[features + 1], -6, 2, &slope)
+                                  : gamma_prior(log_params[features + 1], 1.1, 30, &slope);
+  gradient[features + 1] += slope;
+  return sum;
+}
+
+static void params_of(const double *log_params, size_t features, struct gp_params *ret) {
+  for (size_t f = 0; f < features; f++)
+    ret->weight[f] = exp(log_params[f]);
+  ret->signal = exp(log_params[features]);
+  ret->noise = exp(log_params[features + 1]);
+}
+
+/* -(1/2) of the trace of (alpha alpha' - inverse) dK, for every parameter's logarithm. The inverse's lower triangle is overwritten. */
+static void likelihood_gradient(struct gp *gp, const struct gp_params *params, double *inverse, const double *slope, double *gradient) {
+  size_t n = gp->rows, features = gp->features;
+  for (size_t f = 0; f < features + 2; f++)
+    gradient[f] = 0;
+  double noise = 0, fit = 0;
+  for (size_t j = 0; j < n; j++) {
+    double *column = inverse + j * n;
+    double diagonal = gp->alpha[j] * gp->alpha[j] - column[j];
+    noise += diagonal / gp->repeats[j];
+    /* signal: dK is K without the noise, so that the trace is known without another pass: alpha'K alpha - n, less the noise's part */
+    fit += gp->alpha[j] * gp->y[j];
+    for (size_t i = j + 1; i < n; i++)
+      column[i] = (gp->alpha[i] * gp->alpha[j] - column[i]) * slope[j * n + i];
+    for (size_t f = 0; f < features; f++) {
+      const double *x = gp->columns + f * gp->all;
+      gradient[f] -= gp->is_choice[f] ? kernel_sum_mismatch(column + j + 1, x + j + 1, x[j], n - j - 1)
+                                      : kernel_sum_distance(column + j + 1, x + j + 1, x[j], n - j - 1);
+    }
+  }
+  for (size_t f = 0; f < features; f++)
+    gradient[f] *= params->weight[f]; /* the triangle counts twice, which the half undoes */
+  gradient[features + 1] = -0.5 * noise * params->noise;
+  gradient[features] = -0.5 * (fit - (double)n - noise * params->noise);
+}
+
+double gp_objective(struct gp *gp, enum gp_prior prior, const double *log_params, double *ret_gradient) {
+  size_t n = gp->rows;
+  int size = (int)n, info;
+  struct gp_params *params = &gp->params;
+  params_of(log_params, gp->features, params);
+  double *factor = gp->factor;
+  fill_covariance(gp, params, n, factor, gp->slope);
+  dpotrf_("L", &size, factor, &size, &info);
+  if (info != 0)
+    return NAN;
+  double half_determinant = 0.5 * log_determinant(factor, n);
+  memcpy(gp->alpha, gp->y, n * sizeof *gp->y);
+  cblas_dtrsv(CblasColMajor, CblasLower, CblasNoTrans, CblasNonUnit, size, factor, size, gp->alpha, 1);
+  double fit = 0.5 * cblas_ddot(size, gp->alpha, 1, gp->alpha, 1);
+  cblas_dtrsv(CblasColMajor, CblasLower, CblasTrans, CblasNonUnit, size, factor, size, gp->alpha, 1);
+  dpotri_("L", &size, factor, &size, &info);
+  if (info != 0)
+    return NAN;
+  likelihood_gradient(gp, params, factor, gp->slope, ret_gradient);
+  return fit + half_determinant + 0.5 * (double)n * LOG_2PI + add_priors(gp, prior, log_params, ret_gradient);
+}
+
+struct fit {
+  struct gp *gp;
+  enum gp_prior prior;
+};
+
+static double fit_value(void *ctx, const double *x, double *ret_gradient) {
+  struct fit *fit = ctx;
+  return gp_objective(fit->gp, fit->prior, x, ret_gradient);
+}
+
+bool gp_fit(struct gp *gp, enum gp_prior prior, unsigned starts, unsigned iterations, struct err *err) {
+  static const double start_lengths[] = {0.5, 0.2, 1.5}, start_noise[] = {1e-3, 1e-5, 1e-2};
+  size_t n = gp->features + 2;
+  double *low = gp->work, *high = low + n, *x = high + n, *best = x + n, *scratch = best + n;
+  double best_value = INFINITY, spread = prior == GP_PRIOR_SCALED ? sqrt((double)gp->features / 6) : 1;
+  for (size_t f = 0; f < n; f++)
+    low[f] = -12, high[f] = 12;
+  low[n - 2] = log(1e-2), high[n - 2] = log(1e2);
+  low[n - 1] = log(NOISE_MIN), high[n - 1] = log(2.0);
+  struct fit fit = {gp, prior};
+  struct minimize_limits limits = {.iterations = iterations, .gradient = 1e-2, .progress = 1e-5};
+  for (unsigned s = 0; s < MIN_OF(starts, (unsigned)ARRAY_LEN(start_lengths)); s++) {
+    for (size_t f = 0; f < gp->features; f++)
+      x[f] = -2 * log(start_lengths[s] * spread);
+    x[n - 2] = 0;
+    x[n - 1] = log(start_noise[s]);
+    double value = minimize(fit_value, &fit, n, low, high, &limits, x, scratch);
+    if (value < best_value) {
+      best_value = value;
+      memcpy(best, x, n * sizeof *best);
+    }
+  }
+  if (!isfinite(best_value))
+    return err_set(err, ERR_INVALID, "the covariance has no factor");
+  struct gp_params params;
+  params_of(best, gp->features, &params);
+  return gp_use(gp, &params, err);
+}
+
+/* Factor and inverse of all rows. */
+static bool invert_all(struct gp *gp, struct err *err) {
+  size_t n = gp->all;
+  int size = (int)n, info;
+  if (!factorise(gp, &gp->params, n, gp->factor, NULL))
+    return err_set(err, ERR_INVALID, "the covariance has no factor");
+  memcpy(gp->inverse, gp->factor, n * n * sizeof *gp->factor);
+  dpotri_("L", &size, gp->inverse, &size, &info);
+  return info == 0 || err_set(err, ERR_INVALID, "the covariance has no inverse");
+}
+
+bool gp_use(struct gp *gp, const struct gp_params *params, struct err *err) {
+  int size = (int)gp->rows;
+  if (params != &gp->params)
+    gp->params = *params;
+  if (!invert_all(gp, err))
+    return false;
+  memcpy(gp->alpha, gp->y, gp->rows * sizeof *gp->y);
+  cblas_dtrsv(CblasColMajor, CblasLower, CblasNoTrans, CblasNonUnit, size, gp->factor, size, gp->alpha, 1);
+  cblas_dtrsv(CblasColMajor, CblasLower, CblasTrans, CblasNonUnit, size, gp->factor, size, gp->alpha, 1);
+  return true;
+}
+
+bool gp_condition(struct gp *gp, size_t rows, const double *x, struct err *err) {
+  if (rows == 0)
+    return true;
+  size_t all = gp->rows + rows;
+  double *columns = mem_array(gp->features * all, sizeof *columns);
+  if (!columns)
+    return err_no_memory(err);
+  for (size_t f = 0; f < gp->features; f++) {
+    memcpy(columns + f * all, gp->columns + f * gp->all, gp->rows * sizeof *columns);
+    for (size_t i = 0; i < rows; i++)
+      columns[f * all + gp->rows + i] = x[i * gp->features + f];
+  }
+  mem_free(gp->columns);
+  gp->columns = columns;
+  gp->all = all;
+  if (!reserve_square(gp, all))
+    return err_no_memory(err);
+  return invert_all(gp, err);
+}
+
+/* ---- predicting ---- */
+
+static void covariance_to(struct gp *gp, const double *x, double *ret, double *ret_slope) {
+  distances(gp, gp->params.weight, x, 1, 0, gp->all, ret);
+  kernel_matern(ret, gp->all, gp->params.signal, ret_slope);
+}
+
+bool gp_predict(struct gp *gp, size_t rows, const double *x, double *ret_mean, double *ret_variance, struct err *err) {
+  size_t n = gp->all;
+  int size = (int)n;
+  double *cross = mem_array(n * PREDICT_BATCH, sizeof *cross);
+  if (!cross)
+    return err_no_memory(err);
+  for (size_t from = 0; from < rows; from += PREDICT_BATCH) {
+    size_t batch = MIN_OF((size_t)PREDICT_BATCH, rows - from);
+    for (size_t i = 0; i < batch; i++) {
+      covariance_to(gp, x + (from + i) * gp->features, cross + i * n, gp->line);
+      ret_mean[from + i] = cblas_ddot((int)gp->rows, cross + i * n, 1, gp->alpha, 1);
+    }
+    cblas_dtrsm(CblasColMajor, CblasLeft, CblasLower, CblasNoTrans, CblasNonUnit, size, (int)batch, 1, gp->factor, size, cross, size);
+    for (size_t i = 0; i < batch; i++)
+      ret_variance[from + i] = fmax(gp->params.signal - cblas_ddot(size, cross + i * n, 1, cross + i * n, 1), 1e-12 * gp->params.signal);
+  }
+  mem_free(cross);
+  return true;
+}
+
+void gp_predict_slope(struct gp *gp, const double *x, double *ret_mean, double *ret_variance, double *ret_mean_slope,
+                      double *ret_variance_slope) {
+  size_t n = gp->all;
+  int size = (int)n;
+  double *covariance = gp->line, *slope = covariance + n, *solved = slope + n, *scaled = solved + n;
+  covariance_to(gp, x, covariance, slope);
+  *ret_mean = cblas_ddot((int)gp->rows, covariance, 1, gp->alpha, 1);
+  cblas_dsymv(CblasColMajor, CblasLower, size, 1, gp->inverse, size, covariance, 1, 0, solved, 1);
+  double variance = gp->params.signal - cblas_ddot(size, covariance, 1, solved, 1);
+  bool flat = !(variance > 1e-12 * gp->params.signal);
+  *ret_variance = flat ? 1e-12 * gp->params.signal : variance;
+  /* d k_i / d x_f = slope_i * 2 w_f (x_f - x_if) */
+  for (size_t i = 0; i < n; i++) {
+    scaled[i] = i < gp->rows ? gp->alpha[i] * slope[i] : 0;
+    solved[i] *= slope[i];
+  }
+  for (size_t f = 0; f < gp->features; f++) {
+    const double *column = gp->columns + f * n;
+    double twice = 2 * gp->params.weight[f];
+    ret_mean_slope[f] = gp->is_choice[f] ? 0 : twice * kernel_sum_difference(scaled, column, x[f], n);
+    ret_variance_slope[f] = gp->is_choice[f] || flat ? 0 : -2 * twice * kernel_sum_difference(solved, column, x[f], n);
+  }
+}

@@ -1,0 +1,47 @@
+/* A Gaussian process: Matern 5/2 with a length for each feature, choices by whether they differ, hyperparameters by maximum a posteriori.
+ * Knows nothing of spaces and trials: rows of features in, mean and variance out. One thread at a time. */
+#ifndef WINNOW_SAMPLER_GP_H
+#define WINNOW_SAMPLER_GP_H
+
+#include "base/err.h"
+
+enum { GP_FEATURES_MAX = 2000 };
+
+/* What is believed about the hyperparameters before any data. */
+enum gp_prior {
+  GP_PRIOR_SCALED, /* lengths log-normal, growing with the root of the number of features */
+  GP_PRIOR_PLAIN,  /* on inverse squared lengths: exp(-0.1/w - 0.1 w); scale Gamma(2, 1); noise Gamma(1.1, 30) */
+};
+
+struct gp_params {
+  double signal, noise;
+  double weight[GP_FEATURES_MAX]; /* inverse squared lengths */
+};
+
+struct gp;
+
+/* `is_choice` (a flag for each feature) is copied, as are the rows (row by row) and y, which should have mean 0 and deviation 1.
+ * `repeats` (may be NULL) says of how many equal measurements each row is the mean. */
+MUST_CHECK bool gp_new(size_t features, const bool *is_choice, size_t rows, const double *x, const double *y, const double *repeats,
+                       struct gp **ret, struct err *err);
+void gp_free(struct gp *gp);
+
+/* Finds the hyperparameters, from `starts` starting points (1 to 3). False (ERR_INVALID) when no factorisation was possible. */
+MUST_CHECK bool gp_fit(struct gp *gp, enum gp_prior prior, unsigned starts, unsigned iterations, struct err *err);
+const struct gp_params *gp_params(const struct gp *gp);
+/* Uses these instead of fitting. */
+MUST_CHECK bool gp_use(struct gp *gp, const struct gp_params *params, struct err *err);
+/* Negative log posterior and its gradient (features, then signal, then noise) in the logarithms of the parameters. NaN when there is no
+ * factor. */
+double gp_objective(struct gp *gp, enum gp_prior prior, const double *log_params, double *ret_gradient);
+
+/* From now on the variance is as if these rows had been measured too, with whatever value was expected there. */
+MUST_CHECK bool gp_condition(struct gp *gp, size_t rows, const double *x, struct err *err);
+
+/* After gp_fit() or gp_use(). Variance is that of the function, without the noise of a measurement. */
+MUST_CHECK bool gp_predict(struct gp *gp, size_t rows, const double *x, double *ret_mean, double *ret_variance, struct err *err);
+/* One row, with gradients (0 for choices). */
+void gp_predict_slope(struct gp *gp, const double *x, double *ret_mean, double *ret_variance, double *ret_mean_slope,
+                      double *ret_variance_slope);
+
+#endif

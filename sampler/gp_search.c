@@ -1,0 +1,626 @@
+#include "sampler/gp_search.h"
+
+#include <math.h>
+
+#include "base/mem.h"
+#include "base/rng.h"
+#include "sampler/minimize.h"
+#include "sampler/normal.h"
+#include "sampler/qmc.h"
+#include "sampler/warp.h"
+
+const struct gp_search_settings gp_search_defaults = {.prior = GP_PRIOR_SCALED, .candidates = 2048, .local_searches = 10};
+
+enum {
+  KEEP_BEST = 400,
+  KEEP_NEWEST = 300,
+  FOUND_MAX = 16,
+  PARENTS = 5,        /* best results around which candidates are drawn as well */
+  CHILDREN = 64,      /* such candidates for each */
+  LISTED_CELLS = 16,  /* discrete parameters with at most so many values are searched by trying them all */
+  TRUST_FEATURES = 20 /* beyond so many features the search stays near the best point */
+};
+#define PURPOSE_GP 0x69u
+#define NEAR 1e-7 /* points nearer than this in every coordinate are the same to the model */
+
+struct feature {
+  size_t param; /* SIZE_MAX: whether a group is in use */
+  unsigned group;
+  bool is_choice;
+  bool is_listed; /* searched by trying values */
+  size_t cells;
+};
+
+struct gp_search {
+  const struct space *space;
+  struct gp_search_settings settings;
+  uint64_t seed, n;
+  size_t width; /* parameters */
+  struct feature *features;
+  size_t feature_count;
+  size_t rows, pending;
+  double *points; /* of the rows, then of the pending trials */
+  double *values; /* of the rows; less is better; NaN: none */
+  double trust;   /* share of the range to search; 0: all of it */
+  struct gp_params *params;
+  bool has_params;
+  double *found;
+  double found_score[FOUND_MAX];
+  size_t found_count;
+  /* while running */
+  struct gp *gp;
+  double best; /* the least expected value at a row */
+  double *x;   /* features of rows and pending */
+};
+
+/* ---- taking the copy ---- */
+
+static bool init_features(struct gp_search *s) {
+  size_t most = s->width + space_groups(s->space);
+  s->features = mem_array(most, sizeof *s->features);
+  if (!s->features)
+    return false;
+  for (size_t i = 0; i < s->width; i++) {
+    const struct param *param = space_param(s->space, i);
+    if (param->kind == PARAM_CONSTANT)
+      continue;
+    bool is_choice = param->kind == PARAM_CHOICE && !param->ordered;
+    s->features[s->feature_count++] = (struct feature){.param = i,
+                                                       .group = param->group,
+                                                       .is_choice = is_choice,
+                                                       .is_listed = is_choice || (param->cells && param->cells <= LISTED_CELLS),
+                                                       .cells = param->cells};
+  }
+  for (unsigned g = 1; g < space_groups(s->space); g++)
+    s->features[s->feature_count++] = (struct feature){.param = SIZE_MAX, .group = g, .is_choice = true};
+  return s->feature_count > 0;
+}
+
+static bool is_wanted(const struct history *history, size_t trial) {
+  enum trial_state state = history_state(history, trial);
+  return state == TRIAL_FINISHED || state == TRIAL_STOPPED || state == TRIAL_FAILED;
+}
+
+struct by_quality {
+  const struct history *history;
+};
+
+static int before(const void *a, const void *b, void *ctx) {
+  const uint32_t *x = a, *y = b;
+  const struct history *history = ((struct by_quality *)ctx)->history;
+  return history_before(history, *x, *y) ? -1 : history_before(history, *y, *x);
+}
+
+/* All trials with results; of too many the best, the newest and every k-th of the rest. In order of age. */
+static size_t pick_trials(const struct history *history, uint32_t *trials, uint8_t *keep) {
+  size_t n = 0;
+  for (size_t i = 0; i < history_count(history); i++)
+    if (is_wanted(history, i))
+      trials[n++] = (uint32_t)i;
+  if (n <= GP_ROWS_MAX)
+    return n;
+  memset(keep, 0, history_count(history));
+  size_t kept = 0, others = n - KEEP_BEST, spread = GP_ROWS_MAX - KEEP_BEST - KEEP_NEWEST;
+  for (size_t k = n - KEEP_NEWEST; k < n; k++)
+    keep[trials[k]] = 1;
+  struct by_quality ctx = {history};
+  qsort_r(trials, n, sizeof *trials, before, &ctx);
+  for (size_t k = 0; k < KEEP_BEST; k++)
+    keep[trials[k]] = 1;
+  for (size_t k = 0; k < spread; k++) /* evenly over the ranks */
+    keep[trials[KEEP_BEST + k * others / spread]] = 1;
+  for (size_t i = 0; i < history_count(history); i++)
+    if (keep[i] && is_wanted(history, i))
+      trials[kept++] = (uint32_t)i;
+  return kept;
+}
+
+/* A stopped trial would hardly have become better than half of the finished ones: its value counts, but not as better than their median. */
+static void lift_stopped(const struct history *history, const uint32_t *trials, size_t n, double *values, double *sorted) {
+  size_t finished = 0;
+  for (size_t i = 0; i < n; i++)
+    if (history_state(history, trials[i]) == TRIAL_FINISHED && !isnan(values[i])) {
+      size_t at = finished++;
+      for (; at > 0 && sorted[at - 1] > values[i]; at--)
+        sorted[at] = sorted[at - 1];
+      sorted[at] = values[i];
+    }
+  for (size_t i = 0; finished && i < n; i++)
+    if (history_state(history, trials[i]) == TRIAL_STOPPED)
+      values[i] = isnan(values[i]) ? sorted[finished - 1] : fmax(values[i], sorted[finished / 2]);
+}
+
+/* In many dimensions: how far from the best point to look. Wider after three gains in a row, narrower after as many failures as there are
+ * features. */
+static double trust_share(const struct history *history, size_t features) {
+  double share = 0.8, best = INFINITY;
+  size_t gains = 0, failures = 0, patience = MAX_OF(features, (size_t)5), seen = 0;
+  for (size_t k = 0; k < history_events(history); k++) {
+    bool told;
+    size_t trial = history_event(history, k, &told);
+    if (!told || !is_wanted(history, trial))
+      continue;
+    double value = history_value(history, trial);
+    bool gain = history_state(history, trial) == TRIAL_FINISHED && value < best - 1e-3 * fabs(best);
+    if (history_state(history, trial) == TRIAL_FINISHED && value < best)
+      best = value;
+    if (++seen <= 10)
+      continue; /* start-up */
+    gains = gain ? gains + 1 : 0;
+    failures = gain ? 0 : failures + 1;
+    if (gains == 3)
+      share = fmin(share * 2, 1.6), gains = 0;
+    if (failures == patience)
+      share /= 2, failures = 0;
+    if (share < 0x1p-7)
+      share = 0.8;
+  }
+  return share;
+}
+
+static bool copy_history(struct gp_search *s, const struct history *history) {
+  size_t total = history_count(history);
+  uint32_t *trials = mem_array(total, sizeof *trials);
+  uint8_t *keep = mem_array(total, 1);
+  if (trials && keep)
+    s->rows = pick_trials(history, trials, keep);
+  s->pending = MIN_OF(history_pending(history), (size_t)GP_ROWS_MAX);
+  s->points = mem_array((s->rows + s->pending) * s->width, sizeof *s->points);
+  s->values = mem_array(s->rows, sizeof *s->values);
+  double *sorted = mem_array(s->rows, sizeof *sorted);
+  bool ok = trials && keep && s->points && s->values && sorted;
+  for (size_t i = 0; ok && i < s->rows; i++) {
+    memcpy(s->points + i * s->width, history_point(history, trials[i]), s->width * sizeof *s->points);
+    s->values[i] = history_value(history, trials[i]);
+  }
+  size_t first = history_pending(history) - s->pending;
+  for (size_t i = 0; ok && i < s->pending; i++)
+    memcpy(s->points + (s->rows + i) * s->width, history_point(history, history_pending_at(history, first + i)),
+           s->width * sizeof *s->points);
+  if (ok)
+    lift_stopped(history, trials, s->rows, s->values, sorted);
+  mem_free(trials), mem_free(keep), mem_free(sorted);
+  return ok;
+}
+
+bool gp_search_new(const struct history *history, const struct gp_search_settings *settings, uint64_t seed, uint64_t n,
+                   struct gp_search **ret, struct err *err) {
+  struct gp_search *s = mem_zalloc(sizeof *s);
+  if (!s)
+    return err_no_memory(err);
+  s->space = history_space(history);
+  s->settings = *settings;
+  s->seed = seed;
+  s->n = n;
+  s->width = space_count(s->space);
+  s->params = mem_alloc(sizeof *s->params);
+  s->found = mem_array((size_t)FOUND_MAX * s->width, sizeof *s->found);
+  bool ok = s->params && s->found && init_features(s) && copy_history(s, history);
+  if (!ok) {
+    bool empty = s->features && s->feature_count == 0;
+    gp_search_free(s);
+    return empty ? err_set(err, ERR_NOT_FOUND, "there is nothing to search") : err_no_memory(err);
+  }
+  size_t usable = 0;
+  for (size_t i = 0; i < s->rows; i++)
+    usable += !isnan(s->values[i]);
+  if (usable < 2) {
+    gp_search_free(s);
+    return err_set(err, ERR_NOT_FOUND, "a model needs at least two results");
+  }
+  if (s->feature_count > TRUST_FEATURES)
+    s->trust = trust_share(history, s->feature_count);
+  *ret = s;
+  return true;
+}
+
+void gp_search_free(struct gp_search *s) {
+  if (!s)
+    return;
+  gp_free(s->gp);
+  mem_free(s->features), mem_free(s->points), mem_free(s->values), mem_free(s->params), mem_free(s->found), mem_free(s->x);
+  mem_free(s);
+}
+
+size_t gp_search_rows(const struct gp_search *s) {
+  return s->rows;
+}
+size_t gp_search_found(const struct gp_search *s) {
+  return s->found_count;
+}
+const double *gp_search_point(const struct gp_search *s, size_t k) {
+  return s->found + k * s->width;
+}
+const struct gp_params *gp_search_params(const struct gp_search *s) {
+  return s->params;
+}
+void gp_search_reuse(struct gp_search *s, const struct gp_params *params) {
+  *s->params = *params;
+  s->has_params = true;
+}
+
+/* ---- points and features ---- */
+
+static double feature_of(const struct gp_search *s, const struct feature *feature, const double *point) {
+  if (feature->param == SIZE_MAX) {
+    for (size_t i = 0; i < s->width; i++)
+      if (space_param(s->space, i)->group == feature->group)
+        return !isnan(point[i]);
+    return 0;
+  }
+  double value = point[feature->param];
+  if (isnan(value))
+    return feature->is_choice ? -1 : 0.5;
+  return feature->is_choice ? value : space_u(s->space, feature->param, value);
+}
+
+static void encode(const struct gp_search *s, const double *point, double *ret_x) {
+  for (size_t f = 0; f < s->feature_count; f++)
+    ret_x[f] = feature_of(s, &s->features[f], point);
+}
+
+static double log_improvement(const struct gp_search *s, double mean, double variance) {
+  double deviation = sqrt(variance);
+  return log(deviation) + normal_log_ei((s->best - mean) / deviation, NULL);
+}
+
+/* NaN when there is no memory. */
+static double score_point(struct gp_search *s, const double *point, double *x) {
+  double mean, variance;
+  struct err err;
+  encode(s, point, x);
+  return gp_predict(s->gp, 1, x, &mean, &variance, &err) ? log_improvement(s, mean, variance) : NAN;
+}
+
+static bool is_near(const struct gp_search *s, const double *a, const double *b) {
+  for (size_t f = 0; f < s->feature_count; f++)
+    if (fabs(a[f] - b[f]) > NEAR)
+      return false;
+  return true;
+}
+
+/* Keeps the best so far, each once, none that a trial has. */
+static void offer(struct gp_search *s, const double *point, const double *x, double score) {
+  if (isnan(score) || (s->found_count == FOUND_MAX && !(score > s->found_score[FOUND_MAX - 1])))
+    return;
+  for (size_t i = 0; i < s->rows + s->pending; i++)
+    if (is_near(s, s->x + i * s->feature_count, x))
+      return;
+  double other[GP_FEATURES_MAX];
+  for (size_t k = 0; k < s->found_count; k++) {
+    encode(s, s->found + k * s->width, other);
+    if (is_near(s, other, x))
+      return;
+  }
+  size_t at = MIN_OF(s->found_count, (size_t)FOUND_MAX - 1);
+  for (; at > 0 && s->found_score[at - 1] < score; at--) {
+    s->found_score[at] = s->found_score[at - 1];
+    memcpy(s->found + at * s->width, s->found + (at - 1) * s->width, s->width * sizeof *s->found);
+  }
+  s->found_score[at] = score;
+  memcpy(s->found + at * s->width, point, s->width * sizeof *s->found);
+  s->found_count = MIN_OF(s->found_count + 1, (size_t)FOUND_MAX);
+}
+
+/* ---- candidates ---- */
+
+static size_t best_row(const struct gp_search *s) {
+  size_t best = 0;
+  for (size_t i = 1; i < s->rows; i++)
+    if (s->values[i] < s->values[best]) /* warped by now, so none is NaN */
+      best = i;
+  return best;
+}
+
+/* Draws values for what has just come into use, and drops what is not in use. */
+static void complete(const struct gp_search *s, double *point, struct rng *rng) {
+  const size_t *order = space_order(s->space);
+  for (size_t k = 0; k < s->width; k++) {
+    size_t i = order[k];
+    if (!space_in_use(s->space, point, i))
+      point[i] = NAN;
+    else if (isnan(point[i]))
+      point[i] = space_value(s->space, i, rng_f64(rng));
+  }
+}
+
+/* A quasi-random point, in the trusted region where there is one. */
+static void spread_point(const struct gp_search *s, uint64_t key, uint64_t index, const double *center, struct rng *rng,
+                         double *ret_point) {
+  double change = s->trust > 0 ? fmin(1, 20 / (double)s->feature_count) : 1;
+  for (size_t i = 0; i < s->width; i++) {
+    const struct param *param = space_param(s->space, i);
+    double u = sobol_at(key, index, (unsigned)i);
+    if (s->trust > 0 && !isnan(center[i])) {
+      double at = space_u(s->space, i, center[i]);
+      bool is_choice = param->kind == PARAM_CHOICE && !param->ordered;
+      if (rng_f64(rng) >= change)
+        u = at;
+      else if (!is_choice)
+        u = fmin(fmax(at + s->trust * (u - 0.5), 0), 1);
+    }
+    ret_point[i] = space_value(s->space, i, u);
+  }
+  complete(s, ret_point, rng);
+}
+
+/* A neighbour of a good point: some coordinates move a little or a lot. */
+static void child_point(const struct gp_search *s, const double *parent, struct rng *rng, double *ret_point) {
+  double scale = pow(10, -0.5 - 3 * rng_f64(rng)), share = fmax(0.3, 1.5 / (double)s->feature_count);
+  memcpy(ret_point, parent, s->width * sizeof *parent);
+  for (size_t f = 0; f < s->feature_count; f++) {
+    const struct feature *feature = &s->features[f];
+    double r = rng_f64(rng), step = rng_normal(rng);
+    if (feature->param == SIZE_MAX || isnan(ret_point[feature->param]) || r >= share)
+      continue;
+    size_t i = feature->param;
+    if (feature->is_choice) {
+      ret_point[i] = space_value(s->space, i, rng_f64(rng));
+      continue;
+    }
+    double from, to;
+    space_edges(s->space, i, ret_point[i], &from, &to);
+    double least = to - from; /* at least to the next cell */
+    double move = fabs(step) * scale < least ? copysign(least, step) : step * scale;
+    ret_point[i] = space_value(s->space, i, fmin(fmax((from + to) / 2 + move, 0), 1));
+  }
+  complete(s, ret_point, rng);
+}
+
+struct candidates {
+  size_t count, cap;
+  double *points, *x, *mean, *variance, *score;
+};
+
+static void candidates_free(struct candidates *c) {
+  mem_free(c->points), mem_free(c->x), mem_free(c->mean), mem_free(c->variance), mem_free(c->score);
+}
+
+static void add_candidate(struct gp_search *s, struct candidates *c, const double *point) {
+  if (c->count == c->cap || !space_allows(s->space, point))
+    return;
+  memmove(c->points + c->count * s->width, point, s->width * sizeof *point);
+  encode(s, point, c->x + c->count * s->feature_count);
+  c->count++;
+}
+
+static void make_candidates(struct gp_search *s, struct candidates *c, struct rng *rng) {
+  double point[SPACE_PARAMS_MAX];
+  uint64_t key = rng_u64(rng);
+  const double *center = s->points + best_row(s) * s->width;
+  /* Tight constraints reject many: up to eight times as many are tried. */
+  for (uint64_t k = 0; k < 8 * (uint64_t)s->settings.candidates && c->count < s->settings.candidates; k++) {
+    spread_point(s, key, k, center, rng, point);
+    add_candidate(s, c, point);
+  }
+  bool used[GP_ROWS_MAX + 1] = {false};
+  for (size_t parent = 0; parent < MIN_OF((size_t)PARENTS, s->rows); parent++) {
+    size_t best = SIZE_MAX;
+    for (size_t i = 0; i < s->rows; i++)
+      if (!used[i] && (best == SIZE_MAX || s->values[i] < s->values[best]))
+        best = i;
+    used[best] = true;
+    for (size_t k = 0; k < CHILDREN; k++) {
+      child_point(s, s->points + best * s->width, rng, point);
+      add_candidate(s, c, point);
+    }
+  }
+}
+
+static bool score_candidates(struct gp_search *s, struct candidates *c, struct err *err) {
+  if (!gp_predict(s->gp, c->count, c->x, c->mean, c->variance, err))
+    return false;
+  for (size_t k = 0; k < c->count; k++)
+    c->score[k] = log_improvement(s, c->mean[k], c->variance[k]);
+  return true;
+}
+
+/* ---- local search ---- */
+
+struct slope_search {
+  struct gp_search *s;
+  double *x;              /* all features; those searched are overwritten */
+  const size_t *searched; /* features */
+  size_t count;
+  double *mean_slope, *variance_slope;
+};
+
+static double negative_score(void *ctx, const double *free_x, double *ret_gradient) {
+  struct slope_search *search = ctx;
+  double mean, variance, slope;
+  for (size_t k = 0; k < search->count; k++)
+    search->x[search->searched[k]] = free_x[k];
+  gp_predict_slope(search->s->gp, search->x, &mean, &variance, search->mean_slope, search->variance_slope);
+  double deviation = sqrt(variance), z = (search->s->best - mean) / deviation;
+  double score = log(deviation) + normal_log_ei(z, &slope);
+  for (size_t k = 0; k < search->count; k++) {
+    size_t f = search->searched[k];
+    double d_deviation = search->variance_slope[f] / (2 * deviation);
+    double d_z = (-search->mean_slope[f] - z * d_deviation) / deviation;
+    ret_gradient[k] = -(d_deviation / deviation + slope * d_z);
+  }
+  return -score;
+}
+
+/* Moves the continuous coordinates uphill; stays where the constraints allow. */
+static void climb(struct gp_search *s, double *point, double *scratch) {
+  size_t searched[GP_FEATURES_MAX], count = 0, width = s->feature_count;
+  double *x = scratch, *free_x = x + width, *low = free_x + width, *high = low + width, *slopes = high + width, *moved = slopes + 2 * width;
+  encode(s, point, x);
+  for (size_t f = 0; f < width; f++) {
+    const struct feature *feature = &s->features[f];
+    if (feature->is_listed || feature->param == SIZE_MAX || isnan(point[feature->param]))
+      continue;
+    free_x[count] = x[f];
+    low[count] = 0, high[count] = 1;
+    searched[count++] = f;
+  }
+  if (!count)
+    return;
+  struct slope_search search = {s, x, searched, count, slopes, slopes + width};
+  struct minimize_limits limits = {.iterations = 40, .gradient = 1e-4, .progress = 1e-7};
+  minimize(negative_score, &search, count, low, high, &limits, free_x, moved + s->width);
+  for (double share = 1; share > 0.05; share /= 2) {
+    memcpy(moved, point, s->width * sizeof *point);
+    for (size_t k = 0; k < count; k++) {
+      size_t i = s->features[searched[k]].param;
+      double from = space_u(s->space, i, point[i]);
+      moved[i] = space_value(s->space, i, from + share * (free_x[k] - from));
+    }
+    space_settle(s->space, moved);
+    bool complete_point = true; /* an `if` on a number may have brought something into use */
+    for (size_t i = 0; i < s->width; i++)
+      complete_point = complete_point && isnan(moved[i]) == isnan(point[i]);
+    if (complete_point && space_allows(s->space, moved)) {
+      memcpy(point, moved, s->width * sizeof *point);
+      return;
+    }
+  }
+}
+
+/* Tries the other values of each discrete parameter in turn: all of a few, the neighbours of many. True when something became better. */
+static bool step_cells(struct gp_search *s, double *point, double *score, struct rng *rng, double *x) {
+  bool better = false;
+  double trial[SPACE_PARAMS_MAX];
+  for (size_t f = 0; f < s->feature_count; f++) {
+    const struct feature *feature = &s->features[f];
+    if (feature->param == SIZE_MAX || !feature->cells || isnan(point[feature->param]))
+      continue;
+    size_t i = feature->param;
+    uint64_t own = space_cell(s->space, i, point[i]), tries = feature->is_listed ? MIN_OF(feature->cells, (size_t)LISTED_CELLS) : 2;
+    for (uint64_t k = 0; k < tries; k++) {
+      uint64_t cell = k;
+      if (!feature->is_listed)
+        cell = k ? own + 1 : own - 1;
+      else if (feature->cells > LISTED_CELLS)
+        cell = rng_below(rng, feature->cells);
+      if (cell >= feature->cells || cell == own)
+        continue;
+      memcpy(trial, point, s->width * sizeof *point);
+      trial[i] = space_cell_value(s->space, i, cell);
+      complete(s, trial, rng);
+      if (!space_allows(s->space, trial))
+        continue;
+      double score_there = score_point(s, trial, x);
+      if (score_there > *score) {
+        memcpy(point, trial, s->width * sizeof *point);
+        *score = score_there;
+        better = true;
+      }
+    }
+  }
+  return better;
+}
+
+static void improve(struct gp_search *s, double *point, double score, struct rng *rng, double *scratch) {
+  double *x = scratch;
+  for (unsigned round = 0; round < 4; round++) {
+    climb(s, point, scratch + s->feature_count);
+    score = score_point(s, point, x);
+    offer(s, point, x, score);
+    if (!step_cells(s, point, &score, rng, x))
+      break;
+    encode(s, point, x);
+    offer(s, point, x, score);
+  }
+}
+
+static bool search_locally(struct gp_search *s, struct candidates *c, struct rng *rng, struct err *err) {
+  double *scratch = mem_array(12 * s->feature_count + 2 * s->width + minimize_work(s->feature_count), sizeof *scratch);
+  if (!scratch)
+    return err_no_memory(err);
+  for (unsigned k = 0; k < s->settings.local_searches; k++) {
+    size_t best = SIZE_MAX;
+    for (size_t i = 0; i < c->count; i++)
+      if (!isnan(c->score[i]) && (best == SIZE_MAX || c->score[i] > c->score[best]))
+        best = i;
+    if (best == SIZE_MAX)
+      break;
+    offer(s, c->points + best * s->width, c->x + best * s->feature_count, c->score[best]);
+    improve(s, c->points + best * s->width, c->score[best], rng, scratch);
+    c->score[best] = NAN;
+  }
+  mem_free(scratch);
+  return true;
+}
+
+/* ---- running ---- */
+
+/* Equal points become one, with the mean of their values. Returns how many are left. */
+static size_t merge_rows(struct gp_search *s, double *repeats) {
+  size_t kept = 0;
+  for (size_t i = 0; i < s->rows; i++) {
+    double *x = s->x + i * s->feature_count;
+    size_t same = 0;
+    while (same < kept && !is_near(s, s->x + same * s->feature_count, x))
+      same++;
+    if (same < kept) {
+      repeats[same]++;
+      s->values[same] += (s->values[i] - s->values[same]) / repeats[same];
+      continue;
+    }
+    memmove(s->x + kept * s->feature_count, x, s->feature_count * sizeof *x);
+    memmove(s->points + kept * s->width, s->points + i * s->width, s->width * sizeof *s->points);
+    s->values[kept] = s->values[i];
+    repeats[kept++] = 1;
+  }
+  return kept;
+}
+
+static bool build_model(struct gp_search *s, struct err *err) {
+  size_t rows = s->rows, width = s->feature_count;
+  s->x = mem_array((rows + s->pending) * width, sizeof *s->x);
+  double *repeats = mem_array(rows, sizeof *repeats), *mean = mem_array(rows * 2, sizeof *mean);
+  bool *is_choice = mem_array(width, sizeof *is_choice);
+  bool ok = s->x && repeats && mean && is_choice;
+  if (!ok)
+    err_no_memory(err);
+  ok = ok && warp_values(s->values, rows, err);
+  for (size_t i = 0; ok && i < rows; i++)
+    encode(s, s->points + i * s->width, s->x + i * width);
+  if (ok) {
+    size_t kept = merge_rows(s, repeats);
+    memmove(s->points + kept * s->width, s->points + rows * s->width, s->pending * s->width * sizeof *s->points);
+    s->rows = rows = kept;
+    for (size_t i = 0; i < s->pending; i++)
+      encode(s, s->points + (rows + i) * s->width, s->x + (rows + i) * width);
+    for (size_t f = 0; f < width; f++)
+      is_choice[f] = s->features[f].is_choice;
+  }
+  ok = ok && gp_new(width, is_choice, rows, s->x, s->values, repeats, &s->gp, err);
+  if (ok && s->has_params)
+    ok = gp_use(s->gp, s->params, err);
+  else if (ok)
+    ok = gp_fit(s->gp, s->settings.prior, rows <= 150 ? 2 : 1, rows <= 300 ? 40 : 25, err);
+  ok = ok && gp_predict(s->gp, rows, s->x, mean, mean + rows, err);
+  if (ok) {
+    *s->params = *gp_params(s->gp);
+    s->best = INFINITY;
+    for (size_t i = 0; i < rows; i++)
+      s->best = fmin(s->best, mean[i]);
+    ok = gp_condition(s->gp, s->pending, s->x + rows * width, err);
+  }
+  mem_free(repeats), mem_free(mean), mem_free(is_choice);
+  return ok;
+}
+
+bool gp_search_run(struct gp_search *s, struct err *err) {
+  if (!build_model(s, err))
+    return false;
+  struct rng rng = rng_for(s->seed, PURPOSE_GP, s->n);
+  struct candidates c = {.cap = s->settings.candidates + PARENTS * CHILDREN};
+  c.points = mem_array(c.cap * s->width, sizeof *c.points);
+  c.x = mem_array(c.cap * s->feature_count, sizeof *c.x);
+  c.mean = mem_array(c.cap, sizeof *c.mean);
+  c.variance = mem_array(c.cap, sizeof *c.variance);
+  c.score = mem_array(c.cap, sizeof *c.score);
+  bool ok = c.points && c.x && c.mean && c.variance && c.score;
+  if (!ok) {
+    err_no_memory(err);
+  } else {
+    make_candidates(s, &c, &rng);
+    ok = score_candidates(s, &c, err) && search_locally(s, &c, &rng, err);
+  }
+  candidates_free(&c);
+  return ok;
+}

@@ -1,0 +1,35 @@
+/* A suggestion by a Gaussian process: takes a copy of what it needs from the history, fits, and searches for the points of largest expected
+ * improvement. The copy makes the long part independent of the history, so that it may run on another thread. */
+#ifndef WINNOW_SAMPLER_GP_SEARCH_H
+#define WINNOW_SAMPLER_GP_SEARCH_H
+
+#include "sampler/gp.h"
+#include "sampler/history.h"
+
+/* More results than that are thinned out: the best, the newest, and a spread of the others stay. */
+#define GP_ROWS_MAX 1000
+
+struct gp_search;
+
+struct gp_search_settings {
+  enum gp_prior prior;
+  unsigned candidates;
+  unsigned local_searches;
+};
+extern const struct gp_search_settings gp_search_defaults;
+
+/* Needs at least two results with values (ERR_NOT_FOUND). Borrows the space, not the history. */
+MUST_CHECK bool gp_search_new(const struct history *history, const struct gp_search_settings *settings, uint64_t seed, uint64_t n,
+                              struct gp_search **ret, struct err *err);
+void gp_search_free(struct gp_search *search);
+size_t gp_search_rows(const struct gp_search *search);
+/* Hyperparameters of an earlier search with the same results: they need not be fitted again. */
+void gp_search_reuse(struct gp_search *search, const struct gp_params *params);
+/* ERR_INVALID when no factorisation was possible. */
+MUST_CHECK bool gp_search_run(struct gp_search *search, struct err *err);
+/* The points found, best first; settled, allowed, and none of them among the trials that were copied. */
+size_t gp_search_found(const struct gp_search *search);
+const double *gp_search_point(const struct gp_search *search, size_t k);
+const struct gp_params *gp_search_params(const struct gp_search *search);
+
+#endif

@@ -1,0 +1,443 @@
+#include "sampler/parzen.h"
+
+#include <float.h>
+#include <math.h>
+
+#include "base/mem.h"
+#include "sampler/normal.h"
+#include "sampler/parzen_kernel.h"
+
+enum { BLOCK = 256 };
+
+/* One coordinate of all kernels. */
+struct axis {
+  struct parzen_axis form;
+  /* continuous */
+  float *mu, *inverse_width, *log_norm;
+  uint32_t *order; /* kernels that are on, by mu, then by age */
+  /* cells */
+  uint8_t *cell;
+  uint32_t *occupied; /* how many kernels that are on sit in each cell */
+  double *width;      /* of the kernels in each cell; NaN: not known */
+  float *table;       /* [drawn cell][kernel's cell]: ln of the mass, for ordered axes */
+  float *prior;       /* ln of the mass of each cell */
+  size_t room;        /* where its row lies in the scratch memory, for axes without order */
+};
+
+struct parzen {
+  struct parzen_settings settings;
+  size_t axis_count;
+  size_t rooms; /* cells of all axes without order */
+  struct axis *axes;
+  size_t count, cap, on_count;
+  double floor; /* the narrowest width for this many kernels */
+  uint8_t *on;
+  float *base; /* sum of log_norm, or far below anything when off */
+  float *weight;
+};
+
+#define OFF (-1e30f)
+#define LOG_SQRT_2PI 0.91893853320467274178
+
+/* ---- making ---- */
+
+static bool init_cells(struct axis *axis) {
+  size_t m = axis->form.cells;
+  axis->occupied = mem_array(m, sizeof *axis->occupied);
+  axis->width = mem_array(m, sizeof *axis->width);
+  axis->prior = mem_array(m, sizeof *axis->prior);
+  if (!axis->occupied || !axis->width || !axis->prior)
+    return false;
+  axis->table = axis->form.ordered ? mem_array(m * m, sizeof *axis->table) : NULL;
+  if (axis->form.ordered && !axis->table)
+    return false;
+  double whole = normal_cdf(0.5) - normal_cdf(-0.5);
+  for (size_t c = 0; c < m; c++) {
+    double from = axis->form.edges[c], to = axis->form.edges[c + 1];
+    double mass = axis->form.ordered ? (normal_cdf(to - 0.5) - normal_cdf(from - 0.5)) / whole : to - from;
+    axis->prior[c] = (float)log(fmax(mass, 1e-30));
+    axis->width[c] = NAN;
+  }
+  return true;
+}
+
+bool parzen_new(const struct parzen_axis *axes, size_t axis_count, const struct parzen_settings *settings, struct parzen **ret,
+                struct err *err) {
+  struct parzen *parzen = mem_zalloc(sizeof *parzen);
+  if (!parzen)
+    return err_no_memory(err);
+  parzen->settings = *settings;
+  parzen->floor = 1;
+  parzen->axes = mem_array(axis_count, sizeof *parzen->axes);
+  if (!parzen->axes) {
+    parzen_free(parzen);
+    return err_no_memory(err);
+  }
+  for (; parzen->axis_count < axis_count; parzen->axis_count++) {
+    struct axis *axis = &parzen->axes[parzen->axis_count];
+    axis->form = axes[parzen->axis_count];
+    axis->room = parzen->rooms;
+    parzen->rooms += axis->form.ordered ? 0 : axis->form.cells;
+    if (axis->form.cells && !init_cells(axis)) {
+      parzen->axis_count++;
+      parzen_free(parzen);
+      return err_no_memory(err);
+    }
+  }
+  *ret = parzen;
+  return true;
+}
+
+void parzen_free(struct parzen *parzen) {
+  if (!parzen)
+    return;
+  for (size_t i = 0; i < parzen->axis_count; i++) {
+    struct axis *axis = &parzen->axes[i];
+    mem_free(axis->mu), mem_free(axis->inverse_width), mem_free(axis->log_norm), mem_free(axis->order);
+    mem_free(axis->cell), mem_free(axis->occupied), mem_free(axis->width), mem_free(axis->table), mem_free(axis->prior);
+  }
+  mem_free(parzen->axes);
+  mem_free(parzen->on), mem_free(parzen->base), mem_free(parzen->weight);
+  mem_free(parzen);
+}
+
+static bool resize(void *pointer_to_array, size_t count, size_t size) {
+  void *old;
+  memcpy(&old, pointer_to_array, sizeof old);
+  void *grown = mem_resize(old, count, size);
+  if (grown)
+    memcpy(pointer_to_array, &grown, sizeof grown);
+  return grown != NULL;
+}
+
+bool parzen_reserve(struct parzen *parzen, size_t kernels, struct err *err) {
+  if (kernels <= parzen->cap)
+    return true;
+  size_t cap = MAX_OF(kernels, parzen->cap + parzen->cap / 2 + 64);
+  bool ok = resize(&parzen->on, cap, sizeof *parzen->on) && resize(&parzen->base, cap, sizeof *parzen->base) &&
+            resize(&parzen->weight, cap, sizeof *parzen->weight);
+  for (size_t i = 0; ok && i < parzen->axis_count; i++) {
+    struct axis *axis = &parzen->axes[i];
+    if (axis->form.cells)
+      ok = resize(&axis->cell, cap, sizeof *axis->cell);
+    else
+      ok = resize(&axis->mu, cap, sizeof *axis->mu) && resize(&axis->inverse_width, cap, sizeof *axis->inverse_width) &&
+           resize(&axis->log_norm, cap, sizeof *axis->log_norm) && resize(&axis->order, cap, sizeof *axis->order);
+  }
+  if (!ok)
+    return err_no_memory(err);
+  parzen->cap = cap;
+  return true;
+}
+
+static unsigned cell_of(const struct parzen_axis *form, double u) {
+  unsigned low = 0, high = form->cells - 1; /* the first whose upper edge passes u */
+  while (low < high) {
+    unsigned middle = (low + high) / 2;
+    if (form->edges[middle + 1] > u)
+      high = middle;
+    else
+      low = middle + 1;
+  }
+  return low;
+}
+
+void parzen_add(struct parzen *parzen, const double *u) {
+  size_t kernel = parzen->count++;
+  parzen->on[kernel] = 0;
+  parzen->base[kernel] = OFF;
+  for (size_t i = 0; i < parzen->axis_count; i++) {
+    struct axis *axis = &parzen->axes[i];
+    if (axis->form.cells) {
+      axis->cell[kernel] = (uint8_t)cell_of(&axis->form, u[i]);
+    } else {
+      axis->mu[kernel] = (float)fmin(fmax(u[i], 0), 1);
+      axis->inverse_width[kernel] = 1;
+      axis->log_norm[kernel] = 0;
+    }
+  }
+}
+
+size_t parzen_count(const struct parzen *parzen) {
+  return parzen->count;
+}
+size_t parzen_on(const struct parzen *parzen) {
+  return parzen->on_count;
+}
+double parzen_at(const struct parzen *parzen, size_t kernel, size_t axis) {
+  return parzen->axes[axis].form.cells ? parzen->axes[axis].cell[kernel] : (double)parzen->axes[axis].mu[kernel];
+}
+
+/* ---- widths ---- */
+
+static double narrowest(const struct parzen *parzen) {
+  /* The prior is one of the kernels. */
+  double counted = 1 / (double)MIN_OF((size_t)parzen->settings.width_counts, parzen->on_count + 2);
+  return fmax(counted, parzen->settings.min_width);
+}
+
+/* The distance to the farther neighbour; the first and the last have only an inner one; one alone has the ends of the range. */
+static double neighbour_width(const struct axis *axis, size_t at, size_t n) {
+  double mu = axis->mu[axis->order[at]];
+  if (n == 1)
+    return fmax(mu, 1 - mu);
+  double left = at > 0 ? mu - axis->mu[axis->order[at - 1]] : 0;
+  double right = at + 1 < n ? axis->mu[axis->order[at + 1]] - mu : 0;
+  return fmax(left, right);
+}
+
+static void set_base(struct parzen *parzen, size_t kernel) {
+  float sum = 0;
+  for (size_t i = 0; i < parzen->axis_count; i++)
+    if (!parzen->axes[i].form.cells)
+      sum += parzen->axes[i].log_norm[kernel];
+  parzen->base[kernel] = parzen->on[kernel] ? sum : OFF;
+}
+
+/* ln of what turns exp(-t^2/2) into the density of a Gaussian cut off at 0 and 1 */
+static double log_norm(double mu, double width) {
+  return -log(width) - LOG_SQRT_2PI - log(normal_cdf((1 - mu) / width) - normal_cdf(-mu / width));
+}
+
+static void set_width(struct parzen *parzen, struct axis *axis, size_t at) {
+  size_t kernel = axis->order[at];
+  double width = fmin(fmax(neighbour_width(axis, at, parzen->on_count), parzen->floor), 1);
+  float inverse = (float)(1 / width);
+  if (axis->inverse_width[kernel] == inverse && axis->log_norm[kernel] != 0)
+    return;
+  axis->inverse_width[kernel] = inverse;
+  axis->log_norm[kernel] = (float)log_norm(axis->mu[kernel], width);
+  set_base(parzen, kernel);
+}
+
+/* Where a kernel stands in the order, or would stand. */
+static size_t order_place(const struct axis *axis, size_t n, size_t kernel) {
+  size_t low = 0, high = n;
+  while (low < high) {
+    size_t middle = (low + high) / 2, other = axis->order[middle];
+    if (axis->mu[other] < axis->mu[kernel] || (axis->mu[other] == axis->mu[kernel] && other < kernel))
+      low = middle + 1;
+    else
+      high = middle;
+  }
+  return low;
+}
+
+static void order_insert(struct axis *axis, size_t n, size_t kernel, size_t *ret_at) {
+  size_t at = order_place(axis, n, kernel);
+  memmove(axis->order + at + 1, axis->order + at, (n - at) * sizeof *axis->order);
+  axis->order[at] = (uint32_t)kernel;
+  *ret_at = at;
+}
+
+static void order_remove(struct axis *axis, size_t n, size_t kernel, size_t *ret_at) {
+  size_t at = order_place(axis, n, kernel);
+  memmove(axis->order + at, axis->order + at + 1, (n - at - 1) * sizeof *axis->order);
+  *ret_at = at;
+}
+
+void parzen_switch(struct parzen *parzen, size_t kernel, bool on) {
+  if (parzen->on[kernel] == on)
+    return;
+  size_t before = parzen->on_count;
+  parzen->on[kernel] = on;
+  parzen->on_count = on ? before + 1 : before - 1;
+  double floor_before = parzen->floor;
+  parzen->floor = narrowest(parzen);
+  for (size_t i = 0; i < parzen->axis_count; i++) {
+    struct axis *axis = &parzen->axes[i];
+    if (axis->form.cells) {
+      axis->occupied[axis->cell[kernel]] += on ? 1 : (uint32_t)-1;
+      continue;
+    }
+    size_t at;
+    if (on)
+      order_insert(axis, before, kernel, &at);
+    else
+      order_remove(axis, before, kernel, &at);
+    size_t first = at > 0 ? at - 1 : 0, last = MIN_OF(at + 2, parzen->on_count);
+    if (parzen->floor != floor_before)
+      first = 0, last = parzen->on_count;
+    for (size_t k = first; k < last; k++)
+      set_width(parzen, axis, k);
+  }
+  set_base(parzen, kernel);
+}
+
+/* ---- cells ---- */
+
+static double cell_middle(const struct parzen_axis *form, size_t cell) {
+  return (form->edges[cell] + form->edges[cell + 1]) / 2;
+}
+
+/* As on continuous axes, between cells that hold a kernel; but never so narrow that neighbours of a cell get nothing. */
+static double cell_width(const struct parzen *parzen, const struct axis *axis, size_t cell) {
+  const struct parzen_axis *form = &axis->form;
+  double mu = cell_middle(form, cell), left = -1, right = -1;
+  for (size_t c = cell; c-- > 0 && left < 0;)
+    if (axis->occupied[c])
+      left = mu - cell_middle(form, c);
+  for (size_t c = cell + 1; c < form->cells && right < 0; c++)
+    if (axis->occupied[c])
+      right = cell_middle(form, c) - mu;
+  double width = left < 0 && right < 0 ? fmax(mu, 1 - mu) : fmax(left, right);
+  double least = 0.5 * (form->edges[cell + 1] - form->edges[cell]);
+  return fmin(fmax(width, fmax(parzen->floor, least)), 1);
+}
+
+static double cell_mass(const struct parzen_axis *form, double mu, double width, size_t cell) {
+  double whole = normal_cdf((1 - mu) / width) - normal_cdf(-mu / width);
+  return (normal_cdf((form->edges[cell + 1] - mu) / width) - normal_cdf((form->edges[cell] - mu) / width)) / whole;
+}
+
+/* Brings the table of an ordered axis up to date. */
+static void refresh_table(const struct parzen *parzen, struct axis *axis) {
+  size_t m = axis->form.cells;
+  for (size_t c = 0; c < m; c++) {
+    if (!axis->occupied[c])
+      continue;
+    double width = cell_width(parzen, axis, c), mu = cell_middle(&axis->form, c);
+    if (width == axis->width[c])
+      continue;
+    axis->width[c] = width;
+    for (size_t drawn = 0; drawn < m; drawn++)
+      axis->table[drawn * m + c] = (float)log(fmax(cell_mass(&axis->form, mu, width, drawn), 1e-30));
+  }
+}
+
+/* The row of ln masses of the drawn cell by the kernel's cell. */
+static const float *cell_row(const struct parzen *parzen, const struct axis *axis, size_t drawn, float *room) {
+  size_t m = axis->form.cells;
+  if (axis->form.ordered)
+    return axis->table + drawn * m;
+  double kernels = (double)parzen->on_count + 1, whole = 1 + (double)m / kernels;
+  for (size_t c = 0; c < m; c++)
+    room[c] = (float)log((1 / kernels) / whole);
+  room[drawn] = (float)log((1 + 1 / kernels) / whole);
+  return room;
+}
+
+/* ---- density ---- */
+
+size_t parzen_work(const struct parzen *parzen, size_t count) {
+  return count * (2 + parzen->rooms) * sizeof(float);
+}
+
+/* Weights by age over the kernels that are on; the prior's is 1. Returns the sum with the prior. */
+static double set_weights(struct parzen *parzen) {
+  size_t n = parzen->on_count, full = parzen->settings.full_weight, older = n > full ? n - full : 0;
+  double sum = 1, first = n ? 1 / (double)n : 1, step = older > 1 ? (1 - first) / (double)(older - 1) : 0;
+  size_t age = 0;
+  for (size_t k = 0; k < parzen->count; k++) {
+    if (!parzen->on[k]) {
+      parzen->weight[k] = 0;
+      continue;
+    }
+    double weight = age < older ? first + step * (double)age : 1;
+    parzen->weight[k] = (float)weight;
+    sum += weight;
+    age++;
+  }
+  return sum;
+}
+
+static double log_prior(const struct parzen *parzen, const double *u) {
+  static const double log_whole = -0.95991633369562235; /* ln(Phi(1/2) - Phi(-1/2)) */
+  double sum = 0;
+  for (size_t i = 0; i < parzen->axis_count; i++) {
+    const struct axis *axis = &parzen->axes[i];
+    sum += axis->form.cells ? (double)axis->prior[(size_t)u[i]] : normal_log_pdf(u[i] - 0.5) - log_whole;
+  }
+  return sum;
+}
+
+static void block_exponents(struct parzen *parzen, size_t from, size_t n, const double *u, const float *const *rows, float *acc) {
+  memcpy(acc, parzen->base + from, n * sizeof *acc);
+  for (size_t i = 0; i < parzen->axis_count; i++) {
+    const struct axis *axis = &parzen->axes[i];
+    if (axis->form.cells)
+      kernel_add_table(acc, axis->cell + from, rows[i], n);
+    else
+      kernel_add_gauss(acc, axis->mu + from, axis->inverse_width + from, (float)u[i], n);
+  }
+}
+
+void parzen_log_density(struct parzen *parzen, const double *u, size_t count, double *ret_log, void *work) {
+  size_t axes = parzen->axis_count;
+  double weights = set_weights(parzen);
+  float *top = work, *sum = top + count, *rooms = sum + count;
+  for (size_t i = 0; i < axes; i++)
+    if (parzen->axes[i].form.ordered && parzen->axes[i].form.cells)
+      refresh_table(parzen, &parzen->axes[i]);
+  for (size_t c = 0; c < count; c++)
+    top[c] = -FLT_MAX, sum[c] = 0;
+  for (size_t c = 0; c < count; c++)
+    for (size_t i = 0; i < axes; i++)
+      if (parzen->axes[i].form.cells && !parzen->axes[i].form.ordered)
+        cell_row(parzen, &parzen->axes[i], (size_t)u[c * axes + i], rooms + c * parzen->rooms + parzen->axes[i].room);
+  const float *rows[PARZEN_AXES_MAX];
+  for (size_t from = 0; from < parzen->count; from += BLOCK) {
+    size_t n = MIN_OF((size_t)BLOCK, parzen->count - from);
+    for (size_t c = 0; c < count; c++) {
+      float acc[BLOCK];
+      for (size_t i = 0; i < axes; i++) {
+        const struct axis *axis = &parzen->axes[i];
+        if (axis->form.cells)
+          rows[i] = axis->form.ordered ? axis->table + (size_t)u[c * axes + i] * axis->form.cells : rooms + c * parzen->rooms + axis->room;
+      }
+      block_exponents(parzen, from, n, u + c * axes, rows, acc);
+      /* The largest exponent so far is taken out, so that neither end of the range is left. */
+      float block_top = kernel_max(acc, n);
+      if (block_top > top[c]) {
+        sum[c] *= top[c] > -FLT_MAX ? expf(top[c] - block_top) : 0;
+        top[c] = block_top;
+      }
+      sum[c] += kernel_sum_exp(acc, parzen->weight + from, top[c], n);
+    }
+  }
+  for (size_t c = 0; c < count; c++) {
+    double kernels = sum[c] > 0 ? log((double)sum[c]) + (double)top[c] : -INFINITY, prior = log_prior(parzen, u + c * axes);
+    double high = fmax(kernels, prior), low = fmin(kernels, prior);
+    ret_log[c] = high + log1p(exp(low - high)) - log(weights);
+  }
+}
+
+/* ---- drawing ---- */
+
+static unsigned draw_cell(const struct parzen *parzen, const struct axis *axis, size_t kernel, double r) {
+  size_t m = axis->form.cells;
+  if (kernel == SIZE_MAX || !axis->form.ordered) {
+    double kernels = (double)parzen->on_count + 1, whole = 1 + (double)m / kernels;
+    for (size_t c = 0; c + 1 < m; c++) {
+      double mass = kernel == SIZE_MAX ? exp((double)axis->prior[c]) : ((c == axis->cell[kernel]) + 1 / kernels) / whole;
+      if (r < mass)
+        return (unsigned)c;
+      r -= mass;
+    }
+    return (unsigned)(m - 1);
+  }
+  size_t own = axis->cell[kernel];
+  double mu = cell_middle(&axis->form, own), width = cell_width(parzen, axis, own);
+  return cell_of(&axis->form, mu + width * normal_truncated(-mu / width, (1 - mu) / width, r));
+}
+
+void parzen_draw(struct parzen *parzen, struct rng *rng, double *ret_u) {
+  double r = rng_f64(rng) * set_weights(parzen) - 1; /* the first unit is the prior's */
+  size_t kernel = SIZE_MAX;
+  for (size_t k = 0; r >= 0 && k < parzen->count; k++)
+    if (parzen->on[k]) {
+      kernel = k;
+      r -= (double)parzen->weight[k];
+    }
+  for (size_t i = 0; i < parzen->axis_count; i++) {
+    const struct axis *axis = &parzen->axes[i];
+    double q = rng_f64(rng);
+    if (axis->form.cells) {
+      ret_u[i] = draw_cell(parzen, axis, kernel, q);
+      continue;
+    }
+    double mu = kernel == SIZE_MAX ? 0.5 : (double)axis->mu[kernel],
+           width = kernel == SIZE_MAX ? 1 : 1 / (double)axis->inverse_width[kernel];
+    ret_u[i] = fmin(fmax(mu + width * normal_truncated(-mu / width, (1 - mu) / width, q), 0), 1);
+  }
+}

@@ -1,0 +1,54 @@
+/* A Parzen estimator over the unit cube that is kept up to date one trial at a time: a mixture with one product kernel for each trial and a
+ * prior. Continuous coordinates have truncated Gaussians whose width follows the neighbours; discrete ones have the mass of the cell;
+ * choices without order a share at the observed one. */
+#ifndef WINNOW_SAMPLER_PARZEN_H
+#define WINNOW_SAMPLER_PARZEN_H
+
+#include "base/err.h"
+#include "base/rng.h"
+
+/* The most cells of an ordered axis, and of one without order. What has more is given as continuous. */
+#define PARZEN_CELLS_MAX 64
+#define PARZEN_CHOICES_MAX 256
+/* The most axes. */
+#define PARZEN_AXES_MAX 1000
+
+struct parzen_axis {
+  unsigned cells;      /* 0: continuous */
+  bool ordered;        /* of cells: neighbours are alike */
+  const double *edges; /* cells + 1 of them, in [0, 1], rising; borrowed */
+};
+
+struct parzen_settings {
+  double min_width;      /* kernels are never narrower than this share of the range, ... */
+  unsigned width_counts; /* ... nor than 1 / min(this, kernels + 1) */
+  unsigned full_weight;  /* the newest so many weigh 1, older ones less, down to 1/n */
+};
+
+struct parzen;
+
+/* Axes are copied, their edges are not. */
+MUST_CHECK bool parzen_new(const struct parzen_axis *axes, size_t axis_count, const struct parzen_settings *settings, struct parzen **ret,
+                           struct err *err);
+void parzen_free(struct parzen *parzen);
+
+/* Room for so many kernels, so that parzen_add() cannot fail. */
+MUST_CHECK bool parzen_reserve(struct parzen *parzen, size_t kernels, struct err *err);
+/* A new kernel at u, the youngest; coordinates with cells take the cell that u is in. Its place is the count before; it does not count
+ * until it is switched on. */
+void parzen_add(struct parzen *parzen, const double *u);
+size_t parzen_count(const struct parzen *parzen);
+/* Kernels that are off take no part. */
+void parzen_switch(struct parzen *parzen, size_t kernel, bool on);
+size_t parzen_on(const struct parzen *parzen);
+/* The coordinate of a kernel; with cells: the cell. */
+double parzen_at(const struct parzen *parzen, size_t kernel, size_t axis);
+
+/* ln of the density (mass on axes with cells) at `count` points; `u` has axis_count coordinates a point, cells by number. `work` is scratch
+ * memory of parzen_work(...) bytes. */
+size_t parzen_work(const struct parzen *parzen, size_t count);
+void parzen_log_density(struct parzen *parzen, const double *u, size_t count, double *ret_log, void *work);
+/* Draws a point, in the form that parzen_log_density() takes. */
+void parzen_draw(struct parzen *parzen, struct rng *rng, double *ret_u);
+
+#endif

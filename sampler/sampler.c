@@ -1,0 +1,446 @@
+#include "sampler/sampler.h"
+
+#include <gsl/gsl_errno.h>
+#include <math.h>
+
+#include "base/mem.h"
+#include "base/rng.h"
+#include "sampler/cmaes.h"
+#include "sampler/draw.h"
+#include "sampler/gp_search.h"
+#include "sampler/lattice.h"
+#include "sampler/qmc.h"
+#include "sampler/tpe.h"
+
+enum {
+  STARTUP = 10,
+  FIXED_MAX = 10000,
+  QMC_TRIES = 64,
+  UNSEEN_TRIES = 50,
+  GP_RESULTS_MAX = 250,   /* auto: a Gaussian process up to so many results ... */
+  GP_FEATURES_AUTO = 100, /* ... and parameters */
+  GP_SLOW_ROWS = 30,      /* a fit to fewer takes less than handing it to a thread is worth */
+  TPE_EVERY = 5,          /* auto: every so many suggestions come from TPE while the Gaussian process is at work */
+};
+/* Cells looked at in one call before giving up: constraints may leave next to nothing. */
+#define WALK_LIMIT ((uint64_t)4 << 20)
+
+struct sampler {
+  const struct history *history;
+  const struct space *space;
+  struct sampler_settings settings;
+  double *fixed; /* points for the first trials; NaN: to be drawn */
+  size_t fixed_count;
+  struct walk walk; /* over a finite space, or the grid's cells */
+  bool has_walk;
+  struct tpe *tpe;
+  struct cmaes *cmaes;
+  /* the last fit, and what it was made from */
+  struct gp_params *fitted;
+  size_t fitted_tells;
+};
+
+/* A suggestion under way. */
+struct sampler_job {
+  uint32_t number;
+  bool settled; /* point and suggestion are there */
+  double *point;
+  struct suggestion suggestion;
+  struct gp_search *search; /* what is left to think about */
+  size_t tells;
+  bool ran, failed;
+};
+
+static const char *const type_names[SAMPLER_TYPES] = {"auto", "tpe", "gp", "cmaes", "sobol", "halton", "random", "grid"};
+
+const char *sampler_type_name(enum sampler_type type) {
+  return type < SAMPLER_TYPES ? type_names[type] : "?";
+}
+
+bool sampler_type_of(struct str name, enum sampler_type *ret) {
+  for (size_t i = 0; i < SAMPLER_TYPES; i++)
+    if (str_is(name, type_names[i])) {
+      *ret = (enum sampler_type)i;
+      return true;
+    }
+  return false;
+}
+
+/* ---- making ---- */
+
+static bool uses_tpe(enum sampler_type type) {
+  return type == SAMPLER_TPE || type == SAMPLER_AUTO || type == SAMPLER_GP;
+}
+
+/* Auto goes over to CMA-ES only where everything has an order and nothing is conditional. */
+static bool suits_cmaes(const struct space *space) {
+  size_t searched = 0;
+  for (size_t i = 0; i < space_count(space); i++)
+    searched += space_param(space, i)->kind != PARAM_CONSTANT;
+  return space_is_numeric(space) && !space_is_conditional(space) && searched >= 2 && searched <= 60;
+}
+
+static bool init_walk(struct sampler *s, struct err *err) {
+  bool grid = s->settings.type == SAMPLER_GRID;
+  uint64_t size = space_size(s->space);
+  if (!grid && (size == 0 || size > (uint64_t)1 << 62))
+    return true;
+  s->walk = (struct walk){.seed = rng_mix(s->settings.seed ^ 0x57a1c), .shuffled = !grid || s->settings.shuffle};
+  if (!lattice_init(&s->walk.lattice, s->space, grid ? LATTICE_GRID : LATTICE_ALL, err))
+    return false;
+  s->has_walk = true;
+  return true;
+}
+
+static bool init_models(struct sampler *s, struct err *err) {
+  struct tpe_settings tpe = tpe_defaults;
+  tpe.candidates = s->settings.candidates;
+  if (uses_tpe(s->settings.type) && !tpe_new(s->history, &tpe, &s->tpe, err))
+    return false;
+  if (s->settings.type == SAMPLER_CMAES)
+    return cmaes_new(s->history, s->settings.seed, s->settings.startup, &s->cmaes, err);
+  if (s->settings.type == SAMPLER_AUTO && suits_cmaes(s->space))
+    return cmaes_new(s->history, s->settings.seed, GP_RESULTS_MAX, &s->cmaes, err);
+  return true;
+}
+
+bool sampler_new(const struct history *history, const struct sampler_settings *settings, struct sampler **ret, struct err *err) {
+  gsl_set_error_handler_off();
+  if (settings->type >= SAMPLER_TYPES)
+    return err_set(err, ERR_INVALID, "there is no such sampler");
+  struct sampler *s = mem_zalloc(sizeof *s);
+  if (!s)
+    return err_no_memory(err);
+  s->history = history;
+  s->space = history_space(history);
+  s->settings = *settings;
+  if (!s->settings.startup)
+    s->settings.startup = STARTUP;
+  if (!init_walk(s, err) || !init_models(s, err)) {
+    sampler_free(s);
+    return false;
+  }
+  *ret = s;
+  return true;
+}
+
+void sampler_free(struct sampler *s) {
+  if (!s)
+    return;
+  tpe_free(s->tpe);
+  cmaes_free(s->cmaes);
+  mem_free(s->fixed), mem_free(s->fitted);
+  mem_free(s);
+}
+
+bool sampler_fix_first(struct sampler *s, const json_t *points, struct err *err) {
+  size_t n = json_array_size(points), width = space_count(s->space);
+  if (!json_is_array(points) || n > FIXED_MAX)
+    return err_set(err, ERR_INVALID, "\"fixed_first\" must be a list of at most %d points", (int)FIXED_MAX);
+  double *fixed = mem_array(n * width, sizeof *fixed), point[SPACE_PARAMS_MAX];
+  if (!fixed)
+    return err_no_memory(err);
+  for (size_t k = 0; k < n; k++) {
+    bool ok = space_point_from_json(s->space, json_array_get(points, k), true, fixed + k * width, err);
+    if (!ok)
+      err_prefix(err, "fixed_first[%zu]", k);
+    else if (!(ok = draw_allowed(s->space, s->settings.seed, k, 0, fixed + k * width, point)))
+      err_set(err, ERR_INVALID, "fixed_first[%zu]: the constraints do not allow this point", k);
+    if (!ok) {
+      mem_free(fixed);
+      return false;
+    }
+  }
+  mem_free(s->fixed);
+  s->fixed = fixed;
+  s->fixed_count = n;
+  return true;
+}
+
+/* ---- points without a model ---- */
+
+static struct suggestion made(enum sampler_type by, const char *why) {
+  return (struct suggestion){.kind = SUGGESTION_POINT, .by = by, .why = why};
+}
+
+/* The next point of a finite space that no trial has. */
+static bool next_of_walk(struct sampler *s, enum sampler_type by, const char *why, double *point, struct suggestion *ret, struct err *err) {
+  bool gave_up;
+  if (walk_next(&s->walk, s->history, WALK_LIMIT, point, &gave_up)) {
+    *ret = made(by, why);
+    return true;
+  }
+  if (gave_up)
+    return err_set(err, ERR_LIMIT, "no further point was found that the constraints allow");
+  *ret = (struct suggestion){.kind = SUGGESTION_NONE_LEFT, .by = by, .why = "every point has been tried"};
+  return true;
+}
+
+static bool is_even(const struct space *space) {
+  for (size_t i = 0; i < space_count(space); i++)
+    if (!space_param(space, i)->even)
+      return false;
+  return true;
+}
+
+static bool suggest_random(struct sampler *s, uint32_t number, const char *why, double *point, struct suggestion *ret, struct err *err) {
+  if (s->has_walk && s->settings.type == SAMPLER_RANDOM && is_even(s->space) && !space_is_conditional(s->space))
+    return next_of_walk(s, SAMPLER_RANDOM, "a shuffle of all points", point, ret, err);
+  if (draw_unseen(s->history, s->settings.seed, number, UNSEEN_TRIES, point)) {
+    *ret = made(SAMPLER_RANDOM, why);
+    return true;
+  }
+  if (s->has_walk)
+    return next_of_walk(s, SAMPLER_RANDOM, "one of the points that are left", point, ret, err);
+  return err_set(err, ERR_LIMIT, "no point was found that the constraints allow");
+}
+
+static bool suggest_qmc(struct sampler *s, enum sampler_type by, uint32_t number, const char *why, double *point, struct suggestion *ret,
+                        struct err *err) {
+  for (uint64_t attempt = 0; attempt < QMC_TRIES; attempt++) {
+    uint64_t key = attempt ? rng_mix(s->settings.seed ^ rng_mix(attempt)) : s->settings.seed;
+    for (size_t i = 0; i < space_count(s->space); i++)
+      point[i] = space_value(s->space, i, by == SAMPLER_HALTON ? halton_at(key, number, (unsigned)i) : sobol_at(key, number, (unsigned)i));
+    space_settle(s->space, point);
+    if (space_allows(s->space, point) && !history_has(s->history, point)) {
+      *ret = made(by, why);
+      return true;
+    }
+  }
+  return suggest_random(s, number, "no quasi-random point was new", point, ret, err);
+}
+
+/* The first trials of a model: the middle of the space, then spread evenly. */
+static bool suggest_startup(struct sampler *s, uint32_t number, double *point, struct suggestion *ret, struct err *err) {
+  if (number == 0 && history_count(s->history) == 0) {
+    for (size_t i = 0; i < space_count(s->space); i++)
+      point[i] = space_value(s->space, i, 0.5);
+    space_settle(s->space, point);
+    if (space_allows(s->space, point)) {
+      *ret = made(SAMPLER_SOBOL, "the middle of the space");
+      return true;
+    }
+  }
+  return suggest_qmc(s, SAMPLER_SOBOL, number, "start-up: spread evenly until a model has enough results", point, ret, err);
+}
+
+/* ---- models ---- */
+
+/* A model that came up with nothing new leaves it to chance. */
+static bool or_random(struct sampler *s, bool ok, uint32_t number, double *point, struct suggestion *ret, struct err *err) {
+  if (ok || err->code == ERR_NO_MEMORY)
+    return ok;
+  return suggest_random(s, number, "the model found no new point", point, ret, err);
+}
+
+static bool suggest_tpe(struct sampler *s, uint32_t number, const char *why, double *point, struct suggestion *ret, struct err *err) {
+  bool ok = tpe_suggest(s->tpe, s->settings.seed, number, point, err);
+  *ret = made(SAMPLER_TPE, why);
+  return or_random(s, ok, number, point, ret, err);
+}
+
+static bool suggest_cmaes(struct sampler *s, uint32_t number, const char *why, double *point, struct suggestion *ret, struct err *err) {
+  bool ok = cmaes_suggest(s->cmaes, number, point, err);
+  *ret = made(SAMPLER_CMAES, why);
+  return or_random(s, ok, number, point, ret, err);
+}
+
+/* ---- which method ---- */
+
+struct choice {
+  enum sampler_type type;
+  const char *why;
+};
+
+static struct choice choose_auto(const struct sampler *s) {
+  size_t results = history_learnable(s->history), searched = 0, unordered = 0;
+  for (size_t i = 0; i < space_count(s->space); i++) {
+    const struct param *param = space_param(s->space, i);
+    searched += param->kind != PARAM_CONSTANT;
+    unordered += param->kind == PARAM_CHOICE && !param->ordered;
+  }
+  if (searched == 0)
+    return (struct choice){SAMPLER_RANDOM, "there is nothing to choose"};
+  if (results < s->settings.startup)
+    return (struct choice){SAMPLER_SOBOL, "spread evenly until there are enough results for a model"};
+  if (space_is_conditional(s->space))
+    return (struct choice){SAMPLER_TPE, "some parameters are in use only together with others"};
+  if (unordered == searched)
+    return (struct choice){SAMPLER_TPE, "all parameters are choices without order"};
+  if (results <= GP_RESULTS_MAX && searched <= GP_FEATURES_AUTO)
+    return (struct choice){SAMPLER_GP,
+                           "few results, mostly numbers: a Gaussian process makes the most of them; every fifth point is TPE's"};
+  if (s->cmaes)
+    return (struct choice){SAMPLER_CMAES, "many results and only numbers: CMA-ES goes on from the best of them"};
+  return (struct choice){SAMPLER_TPE, "many results or parameters"};
+}
+
+static struct choice choose(const struct sampler *s) {
+  enum sampler_type type = s->settings.type;
+  if (type == SAMPLER_AUTO)
+    return choose_auto(s);
+  bool model = type == SAMPLER_TPE || type == SAMPLER_GP || type == SAMPLER_CMAES;
+  if (model && history_learnable(s->history) < s->settings.startup)
+    return (struct choice){SAMPLER_SOBOL, "start-up: spread evenly until a model has enough results"};
+  return (struct choice){type, "as asked for"};
+}
+
+enum sampler_type sampler_chosen(const struct sampler *s, struct buf *ret_why) {
+  struct choice choice = choose(s);
+  buf_puts(ret_why, choice.why);
+  return choice.type;
+}
+
+uint64_t sampler_cells(const struct sampler *s) {
+  return s->settings.type == SAMPLER_GRID ? lattice_count(&s->walk.lattice) : 0;
+}
+
+/* ---- suggesting ---- */
+
+static bool use_fixed(struct sampler *s, uint32_t number, double *point) {
+  if (number >= s->fixed_count)
+    return false;
+  const double *fixed = s->fixed + number * space_count(s->space);
+  return draw_allowed(s->space, s->settings.seed, number, 0, fixed, point) && !history_has(s->history, point);
+}
+
+/* Everything but the Gaussian process. */
+static bool suggest_by(struct sampler *s, struct choice choice, uint32_t number, double *point, struct suggestion *ret, struct err *err) {
+  bool startup = s->settings.type != SAMPLER_SOBOL && choice.type == SAMPLER_SOBOL;
+  switch (choice.type) {
+  case SAMPLER_TPE:
+    return suggest_tpe(s, number, choice.why, point, ret, err);
+  case SAMPLER_CMAES:
+    return suggest_cmaes(s, number, choice.why, point, ret, err);
+  case SAMPLER_SOBOL:
+  case SAMPLER_HALTON:
+    return startup ? suggest_startup(s, number, point, ret, err) : suggest_qmc(s, choice.type, number, choice.why, point, ret, err);
+  case SAMPLER_GRID:
+    return next_of_walk(s, SAMPLER_GRID, choice.why, point, ret, err);
+  default:
+    return suggest_random(s, number, choice.why, point, ret, err);
+  }
+}
+
+static struct gp_search_settings gp_settings(void) {
+  return gp_search_defaults;
+}
+
+/* Fills the job, or leaves a search in it. */
+static bool start_job(struct sampler *s, struct sampler_job *job, struct err *err) {
+  struct choice choice = choose(s);
+  job->settled = true;
+  if (use_fixed(s, job->number, job->point)) {
+    job->suggestion = made(s->settings.type, "fixed by the user");
+    return true;
+  }
+  bool any;
+  if (s->has_walk && !walk_next(&s->walk, s->history, WALK_LIMIT, job->point, &any) && !any) {
+    job->suggestion = (struct suggestion){.kind = SUGGESTION_NONE_LEFT, .by = choice.type, .why = "every point has been tried"};
+    return true;
+  }
+  if (choice.type == SAMPLER_GP && s->settings.type == SAMPLER_AUTO && job->number % TPE_EVERY == TPE_EVERY - 1)
+    choice = (struct choice){SAMPLER_TPE, "every fifth point is TPE's, which sees what a Gaussian process overlooks"};
+  if (choice.type != SAMPLER_GP)
+    return suggest_by(s, choice, job->number, job->point, &job->suggestion, err);
+  struct gp_search_settings settings = gp_settings();
+  if (!gp_search_new(s->history, &settings, s->settings.seed, job->number, &job->search, err)) {
+    if (err->code == ERR_NO_MEMORY)
+      return false;
+    return suggest_by(s, (struct choice){SAMPLER_TPE, "a Gaussian process has nothing to go by"}, job->number, job->point, &job->suggestion,
+                      err);
+  }
+  job->settled = false;
+  job->suggestion = made(SAMPLER_GP, choice.why);
+  job->tells = history_tells(s->history);
+  if (s->fitted && s->fitted_tells == job->tells)
+    gp_search_reuse(job->search, s->fitted);
+  return true;
+}
+
+bool sampler_start(struct sampler *s, uint32_t number, struct sampler_job **ret, struct err *err) {
+  struct sampler_job *job = mem_zalloc(sizeof *job);
+  if (!job)
+    return err_no_memory(err);
+  job->number = number;
+  job->point = mem_array(space_count(s->space), sizeof *job->point);
+  bool ok = job->point != NULL || err_no_memory(err);
+  struct err why = {0};
+  if (ok && !start_job(s, job, &why)) {
+    if (err)
+      *err = why;
+    ok = false;
+  }
+  if (!ok) {
+    sampler_job_drop(job);
+    return false;
+  }
+  *ret = job;
+  return true;
+}
+
+bool sampler_job_is_slow(const struct sampler_job *job) {
+  return !job->settled && gp_search_rows(job->search) > GP_SLOW_ROWS;
+}
+
+void sampler_job_run(struct sampler_job *job) {
+  if (job->settled || job->ran)
+    return;
+  struct err err;
+  job->failed = !gp_search_run(job->search, &err);
+  job->ran = true;
+}
+
+void sampler_job_drop(struct sampler_job *job) {
+  if (!job)
+    return;
+  gp_search_free(job->search);
+  mem_free(job->point);
+  mem_free(job);
+}
+
+/* Keeps the fit, since it holds until the next result. Without memory it is only made again. */
+static void keep_fit(struct sampler *s, const struct sampler_job *job) {
+  if (!s->fitted)
+    s->fitted = mem_alloc(sizeof *s->fitted);
+  if (!s->fitted)
+    return;
+  *s->fitted = *gp_search_params(job->search);
+  s->fitted_tells = job->tells;
+}
+
+/* The best of the points found that is still free. */
+static bool take_found(struct sampler *s, struct sampler_job *job, struct err *err) {
+  if (!job->failed) {
+    keep_fit(s, job);
+    for (size_t k = 0; k < gp_search_found(job->search); k++) {
+      const double *point = gp_search_point(job->search, k);
+      if (history_has(s->history, point))
+        continue;
+      memcpy(job->point, point, space_count(s->space) * sizeof *point);
+      return true;
+    }
+  }
+  return suggest_tpe(s, job->number, "the Gaussian process found no new point", job->point, &job->suggestion, err);
+}
+
+bool sampler_finish(struct sampler *s, struct sampler_job *job, double *ret_point, struct suggestion *ret, struct err *err) {
+  struct err why = {0};
+  sampler_job_run(job);
+  bool ok = job->settled || take_found(s, job, &why);
+  if (ok && job->settled && job->suggestion.kind == SUGGESTION_POINT && history_has(s->history, job->point))
+    ok = suggest_random(s, job->number, "the point was taken meanwhile", job->point, &job->suggestion, &why);
+  if (ok) {
+    memcpy(ret_point, job->point, space_count(s->space) * sizeof *ret_point);
+    *ret = job->suggestion;
+  } else if (err) {
+    *err = why;
+  }
+  sampler_job_drop(job);
+  return ok;
+}
+
+bool sampler_suggest(struct sampler *s, uint32_t number, double *ret_point, struct suggestion *ret, struct err *err) {
+  struct sampler_job *job;
+  return sampler_start(s, number, &job, err) && sampler_finish(s, job, ret_point, ret, err);
+}

@@ -1,0 +1,78 @@
+/* Suggestions: history in, point out. No input or output, no clock; chance comes from a seed and the trial's number. The same space, seed,
+ * number and sequence of history events give the same point, whenever and however often it is asked for. */
+#ifndef WINNOW_SAMPLER_SAMPLER_H
+#define WINNOW_SAMPLER_SAMPLER_H
+
+#include "base/buf.h"
+#include "sampler/history.h"
+
+enum sampler_type {
+  SAMPLER_AUTO,
+  SAMPLER_TPE,
+  SAMPLER_GP,
+  SAMPLER_CMAES,
+  SAMPLER_SOBOL,
+  SAMPLER_HALTON,
+  SAMPLER_RANDOM,
+  SAMPLER_GRID,
+  SAMPLER_TYPES,
+};
+
+struct sampler_settings {
+  enum sampler_type type;
+  uint64_t seed;
+  unsigned startup;    /* results before a model is used; 0: 10 */
+  unsigned candidates; /* TPE; 0: by the number of parameters */
+  bool shuffle;        /* grid: not in order */
+};
+
+/* How a point came about. */
+enum suggestion_kind {
+  SUGGESTION_POINT,
+  SUGGESTION_NONE_LEFT, /* every point of a finite space is in the history */
+};
+
+struct suggestion {
+  enum suggestion_kind kind;
+  enum sampler_type by; /* the method that made it; also where another one was asked for */
+  const char *why;      /* in a few words, for people; never freed */
+};
+
+struct sampler;
+struct sampler_job;
+
+const char *sampler_type_name(enum sampler_type type);
+/* False for an unknown name. */
+bool sampler_type_of(struct str name, enum sampler_type *ret);
+
+/* Borrows the history. Fails when the method does not fit the space (a grid over a continuum). */
+MUST_CHECK bool sampler_new(const struct history *history, const struct sampler_settings *settings, struct sampler **ret, struct err *err);
+void sampler_free(struct sampler *sampler);
+
+/* Points that the first trials take, an array of objects; parameters left out are drawn. Point k goes to trial k, unless a trial has it
+ * already. */
+MUST_CHECK bool sampler_fix_first(struct sampler *sampler, const json_t *points, struct err *err);
+
+/* The point for trial `number`. It is not in the history until the caller adds it. ERR_LIMIT: the constraints leave too little to find a
+ * point. */
+MUST_CHECK bool sampler_suggest(struct sampler *sampler, uint32_t number, double *ret_point, struct suggestion *ret, struct err *err);
+
+/* The same in three steps, for methods whose thinking takes long: start and finish touch the history and take microseconds; the step
+ * between them may run on any thread while results go on arriving. Jobs of one sampler may overlap. */
+MUST_CHECK bool sampler_start(struct sampler *sampler, uint32_t number, struct sampler_job **ret, struct err *err);
+/* Would this job's thinking take long now? If not, it is not worth a thread. */
+bool sampler_job_is_slow(const struct sampler_job *job);
+void sampler_job_run(struct sampler_job *job);
+/* Frees the job, also when it was never run (then it runs now). What became taken meanwhile is passed over. */
+MUST_CHECK bool sampler_finish(struct sampler *sampler, struct sampler_job *job, double *ret_point, struct suggestion *ret,
+                               struct err *err);
+/* Frees a job that nobody wants any more; not while it runs. */
+void sampler_job_drop(struct sampler_job *job);
+
+/* Which method is at work now, and why, in a sentence for people. */
+enum sampler_type sampler_chosen(const struct sampler *sampler, struct buf *ret_why);
+
+/* Grid: how many cells there are; visits them all when there are conditions or constraints. Zero for other methods. */
+uint64_t sampler_cells(const struct sampler *sampler);
+
+#endif

@@ -1,0 +1,206 @@
+/* Points as JSON: the typed, nested parameters that a job receives, and back. */
+#include <math.h>
+
+#include "base/json.h"
+#include "base/mem.h"
+#include "sampler/space_impl.h"
+
+/* ---- to JSON ---- */
+
+static json_t *param_to_json(const struct space *space, size_t i, double value) {
+  const struct space_param *param = &space->params[i];
+  if (param->public.kind == PARAM_NUMBER)
+    return param->public.dist.integer ? json_integer((json_int_t)value) : json_real(value);
+  return json_deep_copy(param->choices[space_cell(space, i, value)]);
+}
+
+static json_t *map_to_json(const struct space *space, const struct space_node *map, const double *point);
+
+/* *ret_absent: not in use, or a map with nothing in use. */
+static json_t *node_to_json(const struct space *space, const struct space_node *node, const double *point, bool *ret_absent) {
+  *ret_absent = false;
+  if (node->param == SIZE_MAX) {
+    json_t *map = map_to_json(space, node, point);
+    if (map && json_object_size(map) == 0) {
+      *ret_absent = true;
+      json_decref(map);
+      return NULL;
+    }
+    return map;
+  }
+  double value = point[node->param];
+  if (isnan(value)) {
+    *ret_absent = true;
+    return NULL;
+  }
+  if (node->alternatives) {
+    const struct space_node *alternative = node->alternatives[space_cell(space, node->param, value)];
+    if (alternative)
+      return map_to_json(space, alternative, point);
+  }
+  return param_to_json(space, node->param, value);
+}
+
+static json_t *map_to_json(const struct space *space, const struct space_node *map, const double *point) {
+  json_t *object = json_object();
+  if (!object)
+    return NULL;
+  for (const struct space_node *node = map->child; node; node = node->next) {
+    bool is_absent;
+    json_t *value = node_to_json(space, node, point, &is_absent);
+    if (is_absent)
+      continue;
+    if (!value || json_object_set_new(object, node->key, value) != 0) {
+      json_decref(object);
+      return NULL;
+    }
+  }
+  return object;
+}
+
+json_t *space_point_to_json(const struct space *space, const double *point) {
+  return map_to_json(space, space->root, point);
+}
+
+/* ---- from JSON ---- */
+
+static bool choice_from_json(const struct space_param *param, const json_t *value, double *ret, struct err *err) {
+  size_t alike = 0;
+  for (uint64_t k = 0; k < param->public.cells; k++)
+    if (space_json_same(param->choices[k], value)) {
+      *ret = (double)k;
+      return true;
+    }
+  /* 1 where only 1.0 stands, and the other way round */
+  for (uint64_t k = 0; k < param->public.cells && json_is_number(value); k++)
+    if (json_is_number(param->choices[k]) && json_number_value(param->choices[k]) == json_number_value(value)) {
+      *ret = (double)k;
+      alike++;
+    }
+  return alike == 1 || err_set(err, ERR_INVALID, "must be one of the listed values");
+}
+
+bool space_value_from_json(const struct space *space, size_t i, const json_t *value, double *ret_value, struct err *err) {
+  const struct space_param *param = &space->params[i];
+  if (param->public.kind != PARAM_NUMBER)
+    return choice_from_json(param, value, ret_value, err);
+  const struct dist *dist = &param->public.dist;
+  double stated;
+  if (json_is_number(value))
+    stated = json_number_value(value);
+  else if (!json_is_string(value) || !str_to_f64(json_str(value), &stated))
+    return err_set(err, ERR_INVALID, "must be a number");
+  if (dist_fit(dist, stated, ret_value))
+    return true;
+  char low[32], high[32];
+  str_from_f64(dist->lo, low);
+  str_from_f64(dist->hi, high);
+  if (stated >= dist->lo && stated <= dist->hi)
+    return err_set(err, ERR_INVALID, "must be one of the steps from %s to %s", low, high);
+  return err_set(err, ERR_INVALID, "must be from %s to %s", low, high);
+}
+
+struct reader {
+  const struct space *space;
+  double *point;
+  struct err *err;
+};
+
+static bool read_map(struct reader *r, const struct space_node *map, const json_t *object, const char *path);
+
+/* Which alternative an object is: the first that can be read from it. */
+static bool read_alternative(struct reader *r, const struct space_node *node, const json_t *value, const char *path) {
+  uint64_t cells = r->space->params[node->param].public.cells;
+  struct err first = {0};
+  for (uint64_t k = 0; k < cells; k++) {
+    if (!node->alternatives[k]) {
+      if (!space_json_same(r->space->params[node->param].choices[k], value))
+        continue;
+    } else {
+      struct err *err = r->err;
+      struct err why;
+      r->err = &why;
+      bool fits = json_is_object(value) && read_map(r, node->alternatives[k], value, path);
+      r->err = err;
+      if (!fits) {
+        if (!first.code && json_is_object(value))
+          first = why;
+        continue;
+      }
+    }
+    r->point[node->param] = (double)k;
+    return true;
+  }
+  if (first.code)
+    return *r->err = first, false;
+  return err_set(r->err, ERR_INVALID, "\"%s\" must be one of the alternatives", path);
+}
+
+static bool read_node(struct reader *r, const struct space_node *node, const json_t *value, const char *path) {
+  if (node->param == SIZE_MAX)
+    return read_map(r, node, value, path);
+  if (node->alternatives)
+    return read_alternative(r, node, value, path);
+  struct err why;
+  double x;
+  if (!space_value_from_json(r->space, node->param, value, &x, &why))
+    return why.code == ERR_NO_MEMORY ? (*r->err = why, false) : err_set(r->err, ERR_INVALID, "\"%s\" %s", path, why.text);
+  r->point[node->param] = x;
+  return true;
+}
+
+/* "opt.lr" from inside the map: the node, or NULL. */
+static const struct space_node *find_node(const struct space_node *map, const char *key) {
+  for (const struct space_node *node = map->child; node; node = node->next) {
+    size_t n = strlen(node->key);
+    if (strcmp(node->key, key) == 0)
+      return node;
+    if (node->param == SIZE_MAX && strncmp(node->key, key, n) == 0 && key[n] == '.') {
+      const struct space_node *deep = find_node(node, key + n + 1);
+      if (deep)
+        return deep;
+    }
+  }
+  return NULL;
+}
+
+static bool read_map(struct reader *r, const struct space_node *map, const json_t *object, const char *path) {
+  if (!json_is_object(object))
+    return err_set(r->err, ERR_INVALID, "\"%s\" must be an object", path);
+  const char *key;
+  json_t *value;
+  json_t *walk = (json_t *)(uintptr_t)object;
+  json_object_foreach(walk, key, value) {
+    char at[400];
+    snprintf(at, sizeof at, "%.250s.%.100s", path, key);
+    const struct space_node *node = find_node(map, key);
+    if (!node)
+      return err_set(r->err, ERR_INVALID, "\"%s\" is no parameter of this space", at);
+    if (!read_node(r, node, value, at))
+      return false;
+  }
+  return true;
+}
+
+bool space_point_from_json(const struct space *space, const json_t *params, bool partial, double *ret_point, struct err *err) {
+  double *point = mem_array(space->count, sizeof *point);
+  if (!point)
+    return err_no_memory(err);
+  for (size_t i = 0; i < space->count; i++)
+    point[i] = space->params[i].public.kind == PARAM_CONSTANT ? 0 : NAN;
+  struct reader r = {space, point, err};
+  bool ok = read_map(&r, space->root, params, "params");
+  for (size_t k = 0; ok && k < space->count; k++) {
+    size_t i = space->order[k];
+    if (partial)
+      continue; /* what a missing parent would decide is not known yet */
+    if (!space_in_use(space, point, i))
+      point[i] = NAN;
+    else if (isnan(point[i]))
+      ok = err_set(err, ERR_INVALID, "\"params.%s\" is missing", space->params[i].public.name);
+  }
+  if (ok)
+    memcpy(ret_point, point, space->count * sizeof *point);
+  mem_free(point);
+  return ok;
+}

@@ -1,0 +1,424 @@
+#include "sampler/tpe.h"
+
+#include <math.h>
+
+#include "base/mem.h"
+#include "base/rng.h"
+#include "sampler/parzen.h"
+
+const struct tpe_settings tpe_defaults = {.good_share = 0.1, .good_max = 25, .min_width = 0.01, .full_weight = 25};
+
+/* Beyond so many kernels only the newest and the best are kept; so old ones weigh nearly nothing. */
+enum { KERNELS_MAX = 10000, KEEP_NEWEST = 2000, KEEP_BEST = 500, BEST_MAX = 512, CANDIDATES_MAX = 256, TRIES = 10 };
+#define PURPOSE_TPE 0x7e5u
+
+/* The parameters that are always in use together, and the trials that use them. A trial is one kernel of `bad` or one of `good`; both hold
+ * a kernel for it, one of which is on. Only the best ones ever had a kernel in `good`. */
+struct group {
+  size_t *params;
+  size_t param_count;
+  struct parzen_axis *axes;
+  struct parzen *bad;
+  uint32_t *trials; /* of the kernels of bad, ascending */
+  size_t trial_cap;
+  uint32_t best[BEST_MAX]; /* trials in order; the first `good_count` are the good ones */
+  size_t best_count, good_count;
+  size_t learnable;
+};
+
+struct tpe {
+  const struct history *history;
+  const struct space *space;
+  struct tpe_settings settings;
+  struct group *groups;
+  size_t group_count;
+  double **edges; /* by parameter; NULL for continuous axes */
+  size_t seen;    /* events */
+  /* scratch */
+  double *drawn, *good_log, *bad_log;
+  void *work;
+  size_t work_size;
+};
+
+/* ---- making ---- */
+
+static bool is_modelled(const struct space *space, size_t i) {
+  return space_param(space, i)->kind != PARAM_CONSTANT;
+}
+
+static bool init_axis(struct tpe *tpe, size_t i, struct parzen_axis *axis) {
+  const struct param *param = space_param(tpe->space, i);
+  bool ordered = param->kind == PARAM_NUMBER || param->ordered;
+  *axis = (struct parzen_axis){.ordered = ordered};
+  if (!param->cells || param->cells > (ordered ? PARZEN_CELLS_MAX : PARZEN_CHOICES_MAX))
+    return true;
+  axis->cells = (unsigned)param->cells;
+  double *edges = tpe->edges[i] = mem_array(axis->cells + 1, sizeof *edges);
+  if (!edges)
+    return false;
+  for (unsigned c = 0; c < axis->cells; c++)
+    space_edges(tpe->space, i, space_cell_value(tpe->space, i, c), &edges[c], &edges[c + 1]);
+  axis->edges = edges;
+  return true;
+}
+
+static struct parzen_settings kernel_settings(const struct tpe *tpe) {
+  return (struct parzen_settings){.min_width = tpe->settings.min_width, .width_counts = 100, .full_weight = tpe->settings.full_weight};
+}
+
+static bool init_group(struct tpe *tpe, unsigned number, struct err *err) {
+  struct group *group = &tpe->groups[number];
+  size_t count = 0;
+  for (size_t i = 0; i < space_count(tpe->space); i++)
+    count += space_param(tpe->space, i)->group == number && is_modelled(tpe->space, i);
+  group->params = mem_array(count, sizeof *group->params);
+  group->axes = mem_array(count, sizeof *group->axes);
+  if (!group->params || !group->axes)
+    return err_no_memory(err);
+  for (size_t i = 0; i < space_count(tpe->space); i++) {
+    if (space_param(tpe->space, i)->group != number || !is_modelled(tpe->space, i))
+      continue;
+    if (!init_axis(tpe, i, &group->axes[group->param_count]))
+      return err_no_memory(err);
+    group->params[group->param_count++] = i;
+  }
+  struct parzen_settings settings = kernel_settings(tpe);
+  return parzen_new(group->axes, group->param_count, &settings, &group->bad, err);
+}
+
+bool tpe_new(const struct history *history, const struct tpe_settings *settings, struct tpe **ret, struct err *err) {
+  struct tpe *tpe = mem_zalloc(sizeof *tpe);
+  if (!tpe)
+    return err_no_memory(err);
+  tpe->history = history;
+  tpe->space = history_space(history);
+  tpe->settings = *settings;
+  if (!tpe->settings.candidates)
+    tpe->settings.candidates = space_count(tpe->space) > 8 ? 64 : 24;
+  tpe->settings.candidates = MIN_OF(tpe->settings.candidates, (unsigned)CANDIDATES_MAX);
+  size_t groups = space_groups(tpe->space), params = space_count(tpe->space);
+  tpe->edges = mem_array(params, sizeof *tpe->edges);
+  tpe->groups = mem_array(groups, sizeof *tpe->groups);
+  tpe->drawn = mem_array((size_t)CANDIDATES_MAX * params, sizeof *tpe->drawn);
+  tpe->good_log = mem_array(CANDIDATES_MAX, sizeof *tpe->good_log);
+  tpe->bad_log = mem_array(CANDIDATES_MAX, sizeof *tpe->bad_log);
+  bool ok = tpe->edges && tpe->groups && tpe->drawn && tpe->good_log && tpe->bad_log;
+  if (!ok)
+    err_no_memory(err);
+  for (; ok && tpe->group_count < groups; tpe->group_count++)
+    ok = init_group(tpe, (unsigned)tpe->group_count, err);
+  if (!ok) {
+    tpe_free(tpe);
+    return false;
+  }
+  *ret = tpe;
+  return true;
+}
+
+void tpe_free(struct tpe *tpe) {
+  if (!tpe)
+    return;
+  for (size_t g = 0; tpe->groups && g < space_groups(tpe->space); g++) {
+    parzen_free(tpe->groups[g].bad);
+    mem_free(tpe->groups[g].params), mem_free(tpe->groups[g].axes), mem_free(tpe->groups[g].trials);
+  }
+  for (size_t i = 0; tpe->edges && i < space_count(tpe->space); i++)
+    mem_free(tpe->edges[i]);
+  mem_free(tpe->edges), mem_free(tpe->groups), mem_free(tpe->drawn), mem_free(tpe->good_log), mem_free(tpe->bad_log), mem_free(tpe->work);
+  mem_free(tpe);
+}
+
+/* ---- following the history ---- */
+
+static bool uses_group(const struct group *group, const double *point) {
+  return group->param_count > 0 && !isnan(point[group->params[0]]);
+}
+
+static void group_coordinates(const struct tpe *tpe, const struct group *group, size_t trial, double *ret_u) {
+  const double *point = history_point(tpe->history, trial);
+  for (size_t k = 0; k < group->param_count; k++)
+    ret_u[k] = space_u(tpe->space, group->params[k], point[group->params[k]]);
+}
+
+static size_t kernel_of(const struct group *group, size_t trial) {
+  size_t low = 0, high = parzen_count(group->bad);
+  while (low < high) {
+    size_t middle = (low + high) / 2;
+    if (group->trials[middle] < trial)
+      low = middle + 1;
+    else
+      high = middle;
+  }
+  return low < parzen_count(group->bad) && group->trials[low] == trial ? low : SIZE_MAX;
+}
+
+static bool push_kernel(struct tpe *tpe, struct group *group, size_t trial, struct err *err) {
+  size_t n = parzen_count(group->bad);
+  if (!parzen_reserve(group->bad, n + 1, err))
+    return false;
+  if (n == group->trial_cap) {
+    size_t cap = n + n / 2 + 64;
+    uint32_t *trials = mem_resize(group->trials, cap, sizeof *trials);
+    if (!trials)
+      return err_no_memory(err);
+    group->trials = trials;
+    group->trial_cap = cap;
+  }
+  double u[SPACE_PARAMS_MAX];
+  group_coordinates(tpe, group, trial, u);
+  group->trials[n] = (uint32_t)trial;
+  parzen_add(group->bad, u);
+  return true;
+}
+
+/* The place of a trial among the best, where it is or belongs. */
+static size_t best_place(const struct tpe *tpe, const struct group *group, size_t trial) {
+  size_t low = 0, high = group->best_count;
+  while (low < high) {
+    size_t middle = (low + high) / 2;
+    if (history_before(tpe->history, group->best[middle], trial))
+      low = middle + 1;
+    else
+      high = middle;
+  }
+  return low;
+}
+
+static void insert_best(struct tpe *tpe, struct group *group, size_t trial) {
+  size_t at = best_place(tpe, group, trial);
+  if (at == BEST_MAX)
+    return;
+  size_t keep = MIN_OF(group->best_count, (size_t)BEST_MAX - 1);
+  memmove(group->best + at + 1, group->best + at, (keep - at) * sizeof *group->best);
+  group->best[at] = (uint32_t)trial;
+  group->best_count = keep + 1;
+}
+
+static void set_bad(struct group *group, size_t trial, bool bad) {
+  size_t kernel = kernel_of(group, trial);
+  if (kernel != SIZE_MAX)
+    parzen_switch(group->bad, kernel, bad);
+}
+
+static size_t good_wanted(const struct tpe *tpe, const struct group *group) {
+  double share = ceil(tpe->settings.good_share * (double)group->learnable);
+  return MIN_OF(MIN_OF((size_t)share, (size_t)tpe->settings.good_max), group->best_count);
+}
+
+static bool is_learnable(const struct history *history, size_t trial) {
+  enum trial_state state = history_state(history, trial);
+  return state == TRIAL_STOPPED || (state == TRIAL_FINISHED && !isnan(history_value(history, trial)));
+}
+
+/* A result came in: it may be among the good, and push another out or draw one in. */
+static void place_result(struct tpe *tpe, struct group *group, size_t trial) {
+  if (history_state(tpe->history, trial) == TRIAL_GONE) {
+    set_bad(group, trial, false);
+    return;
+  }
+  if (!is_learnable(tpe->history, trial))
+    return; /* it stays where pending trials are: among the bad */
+  size_t at = best_place(tpe, group, trial), good_before = group->good_count;
+  insert_best(tpe, group, trial);
+  group->learnable++;
+  group->good_count = good_wanted(tpe, group);
+  size_t unchanged = at < good_before ? good_before + 1 : good_before; /* where the old good ones end now */
+  if (at < group->good_count)
+    set_bad(group, trial, false);
+  for (size_t k = unchanged; k < group->good_count; k++)
+    set_bad(group, group->best[k], false);
+  for (size_t k = group->good_count; k < unchanged && k < group->best_count; k++)
+    set_bad(group, group->best[k], true);
+}
+
+/* Keeps the newest and the best kernels only, and those of pending trials. */
+static bool compact(struct tpe *tpe, struct group *group, struct err *err) {
+  size_t n = parzen_count(group->bad), keep_from = n - KEEP_NEWEST;
+  struct parzen_settings settings = kernel_settings(tpe);
+  struct group fresh = *group;
+  fresh.trials = NULL;
+  fresh.trial_cap = 0;
+  if (!parzen_new(group->axes, group->param_count, &settings, &fresh.bad, err))
+    return false;
+  bool ok = true;
+  for (size_t k = 0; ok && k < n; k++) {
+    size_t trial = group->trials[k];
+    bool wanted = k >= keep_from || history_state(tpe->history, trial) == TRIAL_PENDING;
+    if (!wanted && is_learnable(tpe->history, trial)) {
+      size_t at = best_place(tpe, group, trial);
+      wanted = at < MIN_OF(group->best_count, (size_t)KEEP_BEST) && group->best[at] == trial;
+    }
+    if (!wanted || history_state(tpe->history, trial) == TRIAL_GONE)
+      continue;
+    ok = push_kernel(tpe, &fresh, trial, err);
+    size_t at = ok && is_learnable(tpe->history, trial) ? best_place(tpe, group, trial) : SIZE_MAX;
+    bool good = at < group->good_count && group->best[at] == trial;
+    if (ok && !good)
+      parzen_switch(fresh.bad, parzen_count(fresh.bad) - 1, true);
+  }
+  if (!ok) {
+    parzen_free(fresh.bad);
+    mem_free(fresh.trials);
+    return false;
+  }
+  parzen_free(group->bad);
+  mem_free(group->trials);
+  *group = fresh;
+  return true;
+}
+
+bool tpe_follow(struct tpe *tpe, struct err *err) {
+  for (; tpe->seen < history_events(tpe->history); tpe->seen++) {
+    bool told;
+    size_t trial = history_event(tpe->history, tpe->seen, &told);
+    for (size_t g = 0; g < tpe->group_count; g++) {
+      struct group *group = &tpe->groups[g];
+      if (!uses_group(group, history_point(tpe->history, trial)))
+        continue;
+      if (told) {
+        place_result(tpe, group, trial);
+        continue;
+      }
+      if (kernel_of(group, trial) != SIZE_MAX)
+        continue; /* a failure in a later group makes this event come again */
+      if (parzen_count(group->bad) >= KERNELS_MAX && !compact(tpe, group, err))
+        return false;
+      if (!push_kernel(tpe, group, trial, err))
+        return false;
+      parzen_switch(group->bad, parzen_count(group->bad) - 1, true);
+    }
+  }
+  return true;
+}
+
+/* ---- suggesting ---- */
+
+/* The good trials' estimator is small and made afresh, its kernels in order of age. */
+static bool make_good(struct tpe *tpe, const struct group *group, struct parzen **ret, struct err *err) {
+  struct parzen_settings settings = kernel_settings(tpe);
+  struct parzen *good;
+  uint32_t trials[BEST_MAX];
+  size_t n = group->good_count;
+  for (size_t k = 0; k < n; k++) { /* insertion sort: there are 25 at most by default */
+    size_t at = k;
+    for (; at > 0 && trials[at - 1] > group->best[k]; at--)
+      trials[at] = trials[at - 1];
+    trials[at] = group->best[k];
+  }
+  if (!parzen_new(group->axes, group->param_count, &settings, &good, err))
+    return false;
+  if (!parzen_reserve(good, n, err)) {
+    parzen_free(good);
+    return false;
+  }
+  for (size_t k = 0; k < n; k++) {
+    double u[SPACE_PARAMS_MAX];
+    group_coordinates(tpe, group, trials[k], u);
+    parzen_add(good, u);
+    parzen_switch(good, k, true);
+  }
+  *ret = good;
+  return true;
+}
+
+static bool reserve_work(struct tpe *tpe, size_t size, struct err *err) {
+  if (size <= tpe->work_size)
+    return true;
+  void *work = mem_alloc(size);
+  if (!work)
+    return err_no_memory(err);
+  mem_free(tpe->work);
+  tpe->work = work;
+  tpe->work_size = size;
+  return true;
+}
+
+static void put_values(const struct tpe *tpe, const struct group *group, const double *drawn, double *point) {
+  for (size_t k = 0; k < group->param_count; k++) {
+    size_t i = group->params[k];
+    point[i] = group->axes[k].cells ? space_cell_value(tpe->space, i, (uint64_t)drawn[k]) : space_value(tpe->space, i, drawn[k]);
+  }
+}
+
+/* Fills the group's values of `point` with the candidate of the largest l(x)/g(x). With `whole`, the point is complete then, and candidates
+ * that are not allowed or already taken are passed over; *ret_found says whether one was left. */
+static bool choose_for_group(struct tpe *tpe, struct group *group, struct rng *rng, bool whole, double *point, bool *ret_found,
+                             struct err *err) {
+  struct parzen *good;
+  if (!make_good(tpe, group, &good, err))
+    return false;
+  size_t count = tpe->settings.candidates, width = group->param_count;
+  if (!reserve_work(tpe, MAX_OF(parzen_work(good, count), parzen_work(group->bad, count)), err)) {
+    parzen_free(good);
+    return false;
+  }
+  for (size_t c = 0; c < count; c++)
+    parzen_draw(good, rng, tpe->drawn + c * width);
+  parzen_log_density(good, tpe->drawn, count, tpe->good_log, tpe->work);
+  parzen_log_density(group->bad, tpe->drawn, count, tpe->bad_log, tpe->work);
+  parzen_free(good);
+  size_t best = SIZE_MAX;
+  *ret_found = false;
+  for (size_t c = 0; c < count; c++) {
+    double gain = tpe->good_log[c] - tpe->bad_log[c];
+    if (isnan(gain) || (best != SIZE_MAX && !(gain > tpe->good_log[best] - tpe->bad_log[best])))
+      continue;
+    if (whole) {
+      put_values(tpe, group, tpe->drawn + c * width, point);
+      if (!space_allows(tpe->space, point) || history_has(tpe->history, point))
+        continue;
+    }
+    best = c;
+  }
+  if (best == SIZE_MAX)
+    return true;
+  *ret_found = true;
+  put_values(tpe, group, tpe->drawn + best * width, point);
+  return true;
+}
+
+/* Groups come in the order of their first parameter, which is after all that decide about it. */
+static bool fill_point(struct tpe *tpe, struct rng *rng, double *point, bool *ret_found, struct err *err) {
+  bool done[SPACE_PARAMS_MAX + 1] = {false};
+  const size_t *order = space_order(tpe->space);
+  size_t params = space_count(tpe->space);
+  bool whole = tpe->group_count == 1;
+  *ret_found = true;
+  for (size_t i = 0; i < params; i++)
+    point[i] = NAN;
+  for (size_t k = 0; k < params && *ret_found; k++) {
+    size_t i = order[k];
+    const struct param *param = space_param(tpe->space, i);
+    if (!space_in_use(tpe->space, point, i))
+      continue;
+    if (param->kind == PARAM_CONSTANT)
+      point[i] = 0;
+    if (param->kind == PARAM_CONSTANT || done[param->group])
+      continue;
+    if (whole)
+      for (size_t c = 0; c < params; c++)
+        if (!is_modelled(tpe->space, c))
+          point[c] = 0;
+    done[param->group] = true;
+    if (!choose_for_group(tpe, &tpe->groups[param->group], rng, whole, point, ret_found, err))
+      return false;
+  }
+  return true;
+}
+
+bool tpe_suggest(struct tpe *tpe, uint64_t seed, uint64_t n, double *ret_point, struct err *err) {
+  if (!tpe_follow(tpe, err))
+    return false;
+  struct rng rng = rng_for(seed, PURPOSE_TPE, n);
+  double point[SPACE_PARAMS_MAX];
+  for (unsigned attempt = 0; attempt < TRIES; attempt++) {
+    bool found;
+    if (!fill_point(tpe, &rng, point, &found, err))
+      return false;
+    if (!found || !space_allows(tpe->space, point) || history_has(tpe->history, point))
+      continue;
+    memcpy(ret_point, point, space_count(tpe->space) * sizeof *point);
+    return true;
+  }
+  return err_set(err, ERR_NOT_FOUND, "no new point came up in %d tries", (int)TRIES);
+}

@@ -1,0 +1,63 @@
+-- Experiments. Columns of one, everywhere: id, name, artifact_location, created, updated, deleted_at, tags.
+
+-- name: experiment_default (text, int8) -> () repeatable
+-- Experiment 0 is there from the start. Its location is the artifact root's "0".
+insert into experiment (id, name, artifact_location, created, updated) values (0, 'Default', $1 || '/0', $2, $2) on conflict do nothing;
+
+-- name: experiment_create (text, text, text, jsonb, int8) -> (int8)
+-- Name, location or null, artifact root, tags, now. No row: the name is taken.
+with n as (select nextval('experiment_id') as id)
+insert into experiment (id, name, artifact_location, created, updated, tags)
+select n.id, $1, coalesce($2, $3 || '/' || n.id), $5, $5, $4 from n
+on conflict (name) do nothing
+returning id;
+
+-- name: experiment_get (int8) -> (int8, text, text, int8, int8, int8, jsonb) repeatable
+select id, name, artifact_location, created, updated, deleted_at, tags from experiment where id = $1;
+
+-- name: experiment_get_by_name (text) -> (int8, text, text, int8, int8, int8, jsonb) repeatable
+select id, name, artifact_location, created, updated, deleted_at, tags from experiment where name = $1;
+
+-- name: experiment_delete (int8, int8) -> (int8)
+-- Its active runs go with it. No row: there is no active experiment of that id.
+with gone as (update experiment set deleted_at = $2, updated = $2 where id = $1 and deleted_at is null returning id),
+runs as (update run set deleted_at = $2 from gone where run.experiment_id = gone.id and run.deleted_at is null returning 1)
+select id from gone;
+
+-- name: experiment_restore (int8, int8) -> (int8)
+-- With all its runs. No row: there is no deleted experiment of that id.
+with back as (update experiment set deleted_at = null, updated = $2 where id = $1 and deleted_at is not null returning id),
+runs as (update run set deleted_at = null from back where run.experiment_id = back.id and run.deleted_at is not null returning 1)
+select id from back;
+
+-- name: experiment_rename (int8, text, int8) -> (bool)
+-- Whether it is active; no row: there is none. A taken name is refused by experiment_name_key.
+with e as (select id, deleted_at is null as active from experiment where id = $1),
+done as (update experiment x set name = $2, updated = $3 from e where x.id = e.id and e.active returning 1)
+select active from e;
+
+-- name: experiment_set_tags (int8, jsonb) -> (bool) repeatable
+-- Whether it is active; no row: there is none.
+with e as (select id, deleted_at is null as active from experiment where id = $1),
+done as (update experiment x set tags = x.tags || $2 from e where x.id = e.id and e.active returning 1)
+select active from e;
+
+-- name: experiment_delete_tag (int8, text) -> (bool, bool)
+-- Whether it is active, whether the tag was there.
+with e as (select id, deleted_at is null as active, tags ? $2 as had from experiment where id = $1 for update),
+done as (update experiment x set tags = x.tags - $2 from e where x.id = e.id and e.active returning 1)
+select active, had from e;
+
+-- name: experiment_search (text, text[], int8[], float8[], uuid[]) -> (int8, text, text, int8, int8, int8, jsonb, text[]) repeatable
+select e.id, e.name, e.artifact_location, e.created, e.updated, e.deleted_at, e.tags, f.page_key
+from find_rows($1, $2, $3, $4, $5) with ordinality f (id, n, v, page_key, place)
+cross join lateral (select * from experiment x where x.id = f.n offset 0) e
+order by f.place;
+
+-- name: experiment_datasets (int8[]) -> (int8, text, text, text) repeatable
+-- What the runs of these experiments read, each once per context.
+select distinct d.experiment_id, d.name, d.digest, x.tags ->> 'mlflow.data.context'
+from dataset d join run_dataset x on x.dataset = d.id
+where d.experiment_id = any($1)
+order by 1, 2, 3, 4
+limit 1001;

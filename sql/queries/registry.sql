@@ -1,0 +1,152 @@
+-- The registry. A registered model: name, created, updated, description, tags, aliases as {"alias": version}.
+-- A version has the columns of model_version_view, in its order: name, version, created, updated, stage, status, run, logged model, source,
+-- storage location, kept path, description, user, run link, status message, size, digest, tags, metrics, aliases, and the model's key.
+
+-- name: model_create (text, int8, text, jsonb) -> (int8)
+-- Name, now, description, tags. No row: the name is taken.
+insert into registered_model (name, created, updated, description, tags) values ($1, $2, $2, $3, $4) on conflict (name) do nothing returning id;
+
+-- name: model_get (text) -> (text, int8, int8, text, jsonb, jsonb) repeatable
+select m.name, m.created, m.updated, m.description, m.tags,
+  (select jsonb_object_agg(a.alias, a.version) from model_alias a where a.model = m.id)
+from registered_model m where m.name = $1;
+
+-- name: model_latest (text[])
+--   -> (text, int4, int8, int8, int2, int2, text, text, text, text, text, text, text, text, text, int8, bytea, jsonb, jsonb, text[], int8)
+--   repeatable
+-- The newest version of each stage of these models.
+select distinct on (v.name, v.stage) v.* from model_version_view v where v.name = any($1) order by v.name, v.stage, v.version desc;
+
+-- name: model_search (text, text[], int8[], float8[], uuid[]) -> (text, int8, int8, text, jsonb, jsonb, text[]) repeatable
+select m.name, m.created, m.updated, m.description, m.tags,
+  (select jsonb_object_agg(a.alias, a.version) from model_alias a where a.model = m.id), f.page_key
+from find_rows($1, $2, $3, $4, $5) with ordinality f (id, n, v, page_key, place) join registered_model m on m.id = f.n
+order by f.place;
+
+-- name: model_rename (text, text, int8) -> (int8)
+-- From, to, now. With its versions. A taken name is refused by registered_model_name_key.
+with m as (update registered_model set name = $2, updated = $3 where name = $1 returning id),
+versions as (update model_version v set updated = $3 from m where v.model = m.id and v.deleted_at is null returning 1)
+select id from m;
+
+-- name: model_describe (text, text, int8) -> (int8)
+update registered_model set description = $2, updated = $3 where name = $1 returning id;
+
+-- name: model_delete (text) -> (int8)
+delete from registered_model where name = $1 returning id;
+
+-- name: model_set_tags (text, jsonb) -> (int8) repeatable
+update registered_model set tags = tags || $2 where name = $1 returning id;
+
+-- name: model_delete_tag (text, text) -> (int8) repeatable
+update registered_model set tags = tags - $2 where name = $1 returning id;
+
+-- name: version_create (text, int8, text, text, text, text, text, text, jsonb, text) -> (int4, int8)
+-- Model, now, source, storage location, run, logged model, description, run link, tags, user. Its number and the model's key; no row: there is no such
+-- model. The model's row is the lock that makes numbers gapless.
+with m as (update registered_model set last_version = last_version + 1, updated = $2 where name = $1 returning id, last_version),
+made as (
+  insert into model_version (model, version, created, updated, source, storage_location, run_id, model_id, description, run_link, tags, user_id, metrics)
+  select m.id, m.last_version, $2, $2, $3, $4, $5, $6, $7, $8, $9, $10,
+    coalesce((select r.metrics from run r where $5 ~ '^[0-9a-f]{32}$' and r.id = case when $5 ~ '^[0-9a-f]{32}$' then $5::uuid end), '{}')
+  from m returning 1)
+select m.last_version, m.id from m, made;
+
+-- name: version_get (text, int4)
+--   -> (text, int4, int8, int8, int2, int2, text, text, text, text, text, text, text, text, text, int8, bytea, jsonb, jsonb, text[], int8)
+--   repeatable
+select * from model_version_view where name = $1 and version = $2;
+
+-- name: version_newest (text)
+--   -> (text, int4, int8, int8, int2, int2, text, text, text, text, text, text, text, text, text, int8, bytea, jsonb, jsonb, text[], int8)
+--   repeatable
+select * from model_version_view where name = $1 order by version desc limit 1;
+
+-- name: version_by_alias (text, text)
+--   -> (text, int4, int8, int8, int2, int2, text, text, text, text, text, text, text, text, text, int8, bytea, jsonb, jsonb, text[], int8)
+--   repeatable
+select v.* from registered_model m join model_alias a on a.model = m.id and a.alias = $2
+join model_version_view v on v.model_key = m.id and v.version = a.version
+where m.name = $1;
+
+-- name: version_search (text, text[], int8[], float8[], uuid[])
+--   -> (text, int4, int8, int8, int2, int2, text, text, text, text, text, text, text, text, text, int8, bytea, jsonb, jsonb, text[], int8,
+--       text[]) repeatable
+select v.*, f.page_key
+from find_rows($1, $2, $3, $4, $5) with ordinality f (id, n, v, page_key, place)
+cross join lateral (select * from model_version_view x where x.model_key = f.n and x.version = f.v offset 0) v
+order by f.place;
+
+-- name: version_describe (text, int4, text, int8) -> (int4)
+with v as (
+  update model_version x set description = $3, updated = $4 from registered_model m
+  where x.model = m.id and m.name = $1 and x.version = $2 and x.deleted_at is null returning x.model, x.version),
+touched as (update registered_model m set updated = $4 from v where m.id = v.model returning 1)
+select version from v;
+
+-- name: version_stage (text, int4, int2, bool, int8, text) -> (int4)
+-- Model, version, stage, whether the others of that stage are archived, now, who.
+with v as (select x.model, x.version, x.stage as old_stage, m.name from model_version x join registered_model m on m.id = x.model
+  where m.name = $1 and x.version = $2 and x.deleted_at is null for update of x),
+moved as (update model_version x set stage = $3, updated = $5 from v where x.model = v.model and x.version = v.version returning 1),
+archived as (
+  update model_version x set stage = 3, updated = $5 from v
+  where $4 and x.model = v.model and x.version <> v.version and x.stage = $3 and x.deleted_at is null returning 1),
+touched as (update registered_model m set updated = $5 from v where m.id = v.model returning 1),
+told as (
+  insert into event (time, kind, actor, subject, from_state, to_state)
+  select $5, 'model.stage', $6, v.name || '/' || v.version, (array['None', 'Staging', 'Production', 'Archived'])[v.old_stage + 1],
+    (array['None', 'Staging', 'Production', 'Archived'])[$3 + 1] from v)
+select version from v;
+
+-- name: version_delete (text, int4, int8, text) -> (int4, text)
+-- The number stays taken; where our own copy lies is told, for whoever removes it.
+with v as (
+  update model_version x set deleted_at = $3, updated = $3 from registered_model m
+  where x.model = m.id and m.name = $1 and x.version = $2 and x.deleted_at is null returning x.model, x.version, x.kept_path, m.name),
+aliases as (delete from model_alias a using v where a.model = v.model and a.version = v.version),
+touched as (update registered_model m set updated = $3 from v where m.id = v.model returning 1),
+told as (insert into event (time, kind, actor, subject) select $3, 'model.deleted', $4, v.name || '/' || v.version from v)
+select version, kept_path from v;
+
+-- name: version_set_tags (text, int4, jsonb) -> (int4) repeatable
+update model_version x set tags = x.tags || $3 from registered_model m
+where x.model = m.id and m.name = $1 and x.version = $2 and x.deleted_at is null returning x.version;
+
+-- name: version_delete_tag (text, int4, text) -> (int4) repeatable
+update model_version x set tags = x.tags - $3 from registered_model m
+where x.model = m.id and m.name = $1 and x.version = $2 and x.deleted_at is null returning x.version;
+
+-- name: version_keep (int8, int4, text, int8, bytea) -> (int4) repeatable
+-- Our own copy: model's key, version, path, size, digest.
+update model_version set kept_path = $3, size = $4, digest = $5 where model = $1 and version = $2 and deleted_at is null returning version;
+
+-- name: alias_set (text, text, int4, int8, text) -> (int4)
+-- Model, alias, version, now, who. No row: there is no such version.
+with v as (
+  select x.model, x.version, m.name from model_version x join registered_model m on m.id = x.model
+  where m.name = $1 and x.version = $3 and x.deleted_at is null),
+old as (select a.version from model_alias a join v on a.model = v.model where a.alias = $2),
+done as (
+  insert into model_alias (model, alias, version) select model, $2, version from v
+  on conflict (model, alias) do update set version = excluded.version returning 1),
+told as (
+  insert into event (time, kind, actor, subject, from_state, to_state, reason)
+  select $4, 'model.alias', $5, v.name || '/' || v.version, (select version::text from old), v.version::text, $2 from v),
+touched as (update registered_model m set updated = $4 from v where m.id = v.model returning 1)
+select version from v;
+
+-- name: alias_delete (text, text, int8, text) -> (int8)
+-- No row: there is no such model.
+with m as (select id, name from registered_model where name = $1),
+gone as (delete from model_alias a using m where a.model = m.id and a.alias = $2 returning a.version),
+told as (
+  insert into event (time, kind, actor, subject, from_state, reason)
+  select $3, 'model.alias', $4, m.name || '/' || g.version, g.version::text, $2 from m, gone g),
+touched as (update registered_model x set updated = $3 from m, gone where x.id = m.id returning 1)
+select id from m;
+
+-- name: model_events (text, int8, int8) -> (int8, int8, text, text, text, text, text, text) repeatable
+-- Of a model's name and all its versions, after an id, at most so many.
+select id, time, kind, subject, actor, from_state, to_state, reason from event
+where run is null and (subject = $1 or left(subject, length($1) + 1) = $1 || '/') and id > $2 order by id limit $3;

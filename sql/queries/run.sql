@@ -1,0 +1,137 @@
+-- Runs. A run as it is read has the columns of run_view, in its order.
+
+-- name: run_create (uuid, int8, int8, int8, text, text, jsonb, jsonb) -> (text, bool) repeatable
+-- Id, experiment, start time, now, name, user, tags, params. The experiment's location and whether it is deleted (then nothing was made);
+-- no row: there is no such experiment.
+with e as (select id, artifact_location, deleted_at is not null as deleted from experiment where id = $2),
+made as (
+  insert into run (id, experiment_id, start_time, created, state, name, user_id, tags, params)
+  select $1, e.id, $3, $4, 2, $5, $6, $7, $8 from e where not e.deleted
+  on conflict (id) do nothing returning 1)
+select artifact_location, deleted from e;
+
+-- name: run_get (uuid)
+--   -> (uuid, int8, int8, int8, int8, int8, int8, int4, int2, int2, bool, int2, int4, int4, int4, uuid, text, text, text, text, text, text,
+--       jsonb, jsonb, jsonb, jsonb, jsonb, jsonb, jsonb) repeatable
+select * from run_view where id = $1;
+
+-- name: run_get_many (uuid[])
+--   -> (uuid, int8, int8, int8, int8, int8, int8, int4, int2, int2, bool, int2, int4, int4, int4, uuid, text, text, text, text, text, text,
+--       jsonb, jsonb, jsonb, jsonb, jsonb, jsonb, jsonb) repeatable
+select * from run_view where id = any($1);
+
+-- name: run_search (text, text[], int8[], float8[], uuid[])
+--   -> (uuid, int8, int8, int8, int8, int8, int8, int4, int2, int2, bool, int2, int4, int4, int4, uuid, text, text, text, text, text, text,
+--       jsonb, jsonb, jsonb, jsonb, jsonb, jsonb, jsonb, text[]) repeatable
+select r.*, f.page_key
+from find_rows($1, $2, $3, $4, $5) with ordinality f (id, n, v, page_key, place)
+cross join lateral (select * from run_view x where x.id = f.id offset 0) r
+order by f.place;
+
+-- name: run_write (uuid, jsonb, jsonb, int4) -> ()
+-- Params and tags, all or nothing; what the caller may write. Refusals are SQLSTATEs: see the function.
+select from run_write($1, $2, $3, $4);
+
+-- name: run_conflicts (uuid, jsonb) -> (text, text, text) repeatable
+-- The params that cannot be logged: key, stored value, given value.
+select p.key, r.params ->> p.key, p.value
+from run r cross join lateral jsonb_each_text($2) p
+where r.id = $1 and r.params ? p.key and not param_same(r.params ->> p.key, p.value)
+order by p.key;
+
+-- name: run_update (uuid, int2, int8, text, int8, text) -> (bool)
+-- State, end time, name: null leaves it. Then now and who asks, for the event. Whether the run is active (else nothing was changed); no row:
+-- there is none. What an executor runs ends when its process does, whatever a client says.
+with r as (select id, deleted_at is null as active, state as old_state, executor is not null as ours from run where id = $1 for no key update),
+done as (
+  update run x set
+    state = case when $2::int2 is null or r.ours then x.state else $2 end,
+    end_time = case when r.ours then x.end_time else coalesce($3, x.end_time) end,
+    name = coalesce($4, x.name)
+  from r where x.id = r.id and r.active returning 1),
+told as (
+  insert into event (time, kind, actor, subject, run, from_state, to_state)
+  select $5, 'run.state', $6, replace(r.id::text, '-', ''), r.id, run_state_name(r.old_state), run_state_name($2)
+  from r where r.active and not r.ours and $2 <> r.old_state and $2 not in (4, 5, 6, 7, 8)) -- the end is on the row
+select active from r;
+
+-- name: run_delete (uuid, int8, text) -> (bool) repeatable
+-- Now, who. Whether it was deleted before; no row: there is none.
+with r as (select id, deleted_at is not null as deleted from run where id = $1 for no key update),
+done as (update run x set deleted_at = $2 from r where x.id = r.id and not r.deleted returning x.id),
+told as (insert into event (time, kind, actor, subject, run) select $2, 'run.deleted', $3, replace(id::text, '-', ''), id from done)
+select deleted from r;
+
+-- name: run_restore (uuid, int8, text) -> (bool) repeatable
+with r as (select id, deleted_at is not null as deleted from run where id = $1 for no key update),
+done as (update run x set deleted_at = null from r where x.id = r.id and r.deleted returning x.id),
+told as (insert into event (time, kind, actor, subject, run) select $2, 'run.restored', $3, replace(id::text, '-', ''), id from done)
+select deleted from r;
+
+-- name: run_delete_tag (uuid, text) -> (bool, bool)
+-- Whether the run is active, whether the tag was there.
+with r as (select id, deleted_at is null as active, case when $2 = 'mlflow.runName' then name <> '' else tags ? $2 end as had
+  from run where id = $1 for update),
+done as (
+  update run x set tags = x.tags - $2, name = case when $2 = 'mlflow.runName' then '' else x.name end
+  from r where x.id = r.id and r.active and r.had returning 1)
+select active, had from r;
+
+-- name: run_is_active (uuid) -> (bool) repeatable
+select deleted_at is null from run where id = $1;
+
+-- name: run_owner (uuid) -> (bool, int4) repeatable
+-- Whether an executor runs it; the current attempt.
+select executor is not null, attempt from run where id = $1;
+
+-- name: run_log_model (uuid, jsonb) -> (bool)
+-- Appends to the list of models in the tag mlflow.log-model.history. Whether the run is active.
+with r as (select id, deleted_at is null as active from run where id = $1 for update),
+done as (
+  update run x set tags = x.tags || jsonb_build_object('mlflow.log-model.history',
+    (coalesce(nullif(x.tags ->> 'mlflow.log-model.history', ''), '[]')::jsonb || $2)::text)
+  from r where x.id = r.id and r.active returning 1)
+select active from r;
+
+-- name: run_add_dataset (uuid, text, text, text, text, text, text, jsonb) -> (int8)
+-- Name, digest, source type, source, schema, profile, tags of the input. Known datasets and inputs stay as they are. No row: no active run.
+with r as (select id, experiment_id from run where id = $1 and deleted_at is null),
+made as (
+  insert into dataset (experiment_id, name, digest, source_type, source, schema, profile)
+  select experiment_id, $2, $3, $4, $5, $6, $7 from r
+  on conflict (experiment_id, name, digest) do update set name = excluded.name returning id),
+linked as (insert into run_dataset (run, dataset, tags) select r.id, made.id, $8 from r, made on conflict do nothing returning 1),
+marked as (update run x set has_links = true from r where x.id = r.id and not x.has_links returning 1)
+select id from made;
+
+-- name: run_add_model (uuid, uuid, bool, int8) -> (int8)
+-- Model, made or read, step. No row: no active run.
+with r as (select id, experiment_id from run where id = $1 and deleted_at is null),
+linked as (insert into run_model (run, model, made, step) select id, $2, $3, $4 from r on conflict do nothing returning 1),
+marked as (update run x set has_links = true from r where x.id = r.id and not x.has_links returning 1)
+select experiment_id from r;
+
+-- name: run_index_metrics (int4) -> (int8)
+-- Moves the last metrics of some runs that are not yet in run_metric there. How many runs it were. A run being written is left for later; who
+-- writes run.metrics adds to run_unindexed afterwards, so that what is read here under the run's lock is all there is.
+with batch as (
+  select r.id, r.experiment_id, r.metrics from run_unindexed u join run r on r.id = u.run
+  limit $1 for no key update of r skip locked),
+gone as (delete from run_metric m using batch b where m.run = b.id),
+fresh as (
+  insert into run_metric (experiment_id, run, value, key)
+  select b.experiment_id, b.id, (m.value ->> 0)::double precision, m.key from batch b cross join lateral jsonb_each(b.metrics) m),
+done as (delete from run_unindexed u using batch b where u.run = b.id)
+select count(*) from batch;
+
+-- name: run_clean_words () -> (int8)
+-- Moves what is new in run_words from its pending list into the index.
+select gin_clean_pending_list('run_words'::regclass);
+
+-- name: event_add (int8, text, text, text, uuid, text, text, text) -> ()
+-- Time, kind, actor, subject, run, from, to, reason.
+insert into event (time, kind, actor, subject, run, from_state, to_state, reason) values ($1, $2, $3, $4, $5, $6, $7, $8);
+
+-- name: run_events (uuid, int8, int8) -> (int8, int8, text, text, text, text, text, text) repeatable
+-- After an id, at most so many.
+select id, time, kind, subject, actor, from_state, to_state, reason from event where run = $1 and id > $2 order by id limit $3;

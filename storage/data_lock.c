@@ -1,0 +1,32 @@
+#include "storage/data_lock.h"
+
+#include <fcntl.h>
+#include <sys/file.h>
+
+#include "base/buf.h"
+#include "base/file.h"
+
+bool data_lock_take(const char *dir, int *ret_fd, struct err *err) {
+  AUTO_BUF struct buf path = BUF_INIT(8 * KIB);
+  buf_printf(&path, "%s/lock", dir);
+  if (!buf_ok(&path, err))
+    return false;
+  AUTO_FD int fd = open(path.p, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+  if (fd < 0)
+    return err_errno(err, errno, "cannot open %s", path.p);
+  char holder[32] = "";
+  if (flock(fd, LOCK_EX | LOCK_NB) != 0) {
+    if (errno != EWOULDBLOCK)
+      return err_errno(err, errno, "cannot lock %s", path.p);
+    ssize_t n = pread(fd, holder, sizeof holder - 1, 0);
+    struct str pid = str_trim(str_n(holder, n > 0 ? (size_t)n : 0));
+    err_set(err, ERR_CONFLICT, "another winnow (process %.*s) uses the directory %s", STR_ARG(pid), dir);
+    return err_hint(err, "stop it with `winnow down`, or choose another directory with --data");
+  }
+  int n = snprintf(holder, sizeof holder, "%ld\n", (long)getpid());
+  if (ftruncate(fd, 0) != 0 || pwrite(fd, holder, (size_t)n, 0) != n)
+    return err_errno(err, errno, "cannot write %s", path.p);
+  *ret_fd = fd;
+  fd = -1;
+  return true;
+}

@@ -1,0 +1,11 @@
+/* One service a data directory. */
+#ifndef WINNOW_STORAGE_DATA_LOCK_H
+#define WINNOW_STORAGE_DATA_LOCK_H
+
+#include "base/err.h"
+
+/* Locks `dir`/lock for as long as the descriptor is open (it is close-on-exec) and writes our process id into it. ERR_CONFLICT names the
+ * process that has it. */
+MUST_CHECK bool data_lock_take(const char *dir, int *ret_fd, struct err *err);
+
+#endif

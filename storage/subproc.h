@@ -1,0 +1,30 @@
+/* Short-lived children that may run as another user, waited for: for work on a thread, or before the loop. */
+#ifndef WINNOW_STORAGE_SUBPROC_H
+#define WINNOW_STORAGE_SUBPROC_H
+
+#include <sys/types.h>
+
+#include "base/buf.h"
+
+/* Whom a child runs as. `drop` false: as we are. */
+struct run_as {
+  bool drop;
+  uid_t uid;
+  gid_t gid;
+  char name[64];
+};
+
+/* Started by root: `name`, or when NULL the first of winnow, postgres, nobody that exists. Otherwise as we are (a `name` that is not
+ * ours is an error). */
+MUST_CHECK bool run_as_find(const char *name, struct run_as *ret, struct err *err);
+/* In a child, before exec: gives up root. False when it cannot (errno). */
+MUST_CHECK bool run_as_enter(const struct run_as *who);
+
+/* Runs argv[0] (a path) with `environment` and adds what it prints (both streams) to `out` until that is full. Kills it after `limit_ms`.
+ * False when it could not be run, or did not exit with 0: then err has its last words. */
+MUST_CHECK bool subproc_run(const struct run_as *who, const char *const *argv, const char *const *environment, int64_t limit_ms,
+                            struct buf *out, struct err *err);
+/* Calls fn in a child that runs as `who`; its answer and error come back. It shares nothing else. */
+MUST_CHECK bool subproc_call(const struct run_as *who, bool (*fn)(void *arg, struct err *err), void *arg, struct err *err);
+
+#endif

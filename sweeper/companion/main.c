@@ -1,0 +1,507 @@
+/* winnow-exec: runs one attempt of a run. Starts the command, sends its output and heartbeats home, takes the verdict, ends the job with
+ * everything it has started, and reports how it ended. It outlives the service and keeps going without it; the spool files hold what has
+ * not been sent.
+ *
+ * What it asks of the service, below /api/v1/companion/<run>/<attempt>, bodies and answers plain text:
+ *   POST /started          pid                               -> ok
+ *   POST /output?stream=S&offset=N&skipped=K   bytes         -> the offset from which to go on
+ *   POST /heartbeat        `name value` lines of usage       -> continue, or stop
+ *   GET  /verdict?wait=25                                    -> continue, or stop (as soon as it is known)
+ *   POST /exited           `name value` lines                -> ok
+ * 409 means that the attempt has been superseded: the job is ended and nothing more is said. */
+#include <event2/event.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <sys/file.h>
+#include <sys/inotify.h>
+#include <sys/wait.h>
+
+#include "base/clock.h"
+#include "base/file.h"
+#include "sweeper/companion/process.h"
+#include "sweeper/companion/spool.h"
+#include "sweeper/companion/uplink.h"
+
+enum {
+  RETRY_MIN_MS = 200,
+  RETRY_MAX_MS = 5000,
+  SAMPLE_LIMIT_MS = 1000, /* how often limits are looked at when there are any */
+  LEFTOVER_GRACE_MS = 2000,
+  REQUEST_TIMEOUT_S = 30,
+  VERDICT_WAIT_S = 25,
+};
+
+/* Of the job, not of the run: what to do next follows from it. */
+enum phase {
+  PHASE_RUNNING,
+  PHASE_TERM,  /* TERM was sent, the grace runs */
+  PHASE_KILL,  /* KILL was sent, again and again until nothing is left */
+  PHASE_DRAIN, /* nothing is left alive; output is sent */
+  PHASE_REPORT,
+  PHASE_DONE,
+};
+
+struct companion {
+  struct event_base *base;
+  struct arena arena;
+  struct job_file job;
+  struct process process;
+  struct spool streams[2];
+  struct uplink_config uplink_config;
+  struct uplink *uplink;  /* output, heartbeats, exit: one after the other */
+  struct uplink *verdict; /* the long poll */
+  struct event *on_child, *on_term, *on_grow, *tick, *retry, *retry_verdict, *ladder;
+  int inotify_fd;
+  enum phase phase;
+  bool fenced, started_told, heartbeat_due, frozen;
+  bool command_ended;
+  int wait_status;        /* of the command */
+  const char *end_reason; /* why we ended it: "stop", "time_limit", "memory_limit", "fenced", "signal"; NULL: it ended by itself */
+  char start_error[700];  /* the command could not be started */
+  int64_t begun_ms, ended_ms, last_heartbeat_ms, retry_ms;
+  struct process_usage peak;
+  char piece[SPOOL_PIECE_MAX];
+  char path[256];
+};
+
+static struct companion self;
+
+static void say(const char *format, ...) PRINTF_LIKE(1, 2);
+
+/* Into companion.log, which is standard error here. */
+static void say(const char *format, ...) {
+  char time[32], text[1024];
+  clock_format_iso(clock_wall_ms(&clock_system), time);
+  va_list args;
+  va_start(args, format);
+  vsnprintf(text, sizeof text, format, args);
+  va_end(args);
+  fprintf(stderr, "%s %s\n", time, text);
+}
+
+static int64_t now_ms(void) {
+  return clock_mono_ms(&clock_system);
+}
+
+static void arm(struct event *timer, int64_t ms) {
+  struct timeval delay = {ms / 1000, ms % 1000 * 1000};
+  evtimer_add(timer, &delay);
+}
+
+static void advance(struct companion *c);
+
+/* ---- ending the job ---- */
+
+static void enter_phase(struct companion *c, enum phase phase) {
+  static const char *const names[] = {"running", "term", "kill", "drain", "report", "done"};
+  if (c->phase == phase)
+    return;
+  say("%s -> %s", names[c->phase], names[phase]);
+  c->phase = phase;
+}
+
+static void thaw(struct companion *c) {
+  if (c->frozen)
+    process_signal(&c->process, SIGCONT);
+  c->frozen = false;
+}
+
+static void begin_kill(struct companion *c) {
+  enter_phase(c, PHASE_KILL);
+  process_signal(&c->process, SIGKILL);
+  arm(c->ladder, 100);
+}
+
+static void end_job(struct companion *c, const char *reason, int64_t grace_ms) {
+  if (c->phase != PHASE_RUNNING)
+    return;
+  c->end_reason = reason;
+  say("ending the job: %s", reason);
+  if (grace_ms <= 0) {
+    begin_kill(c);
+    return;
+  }
+  enter_phase(c, PHASE_TERM);
+  process_signal(&c->process, SIGTERM);
+  process_signal(&c->process, SIGCONT); /* a stopped process takes its TERM when it goes on */
+  c->frozen = false;
+  arm(c->ladder, grace_ms);
+}
+
+static void on_ladder(evutil_socket_t fd UNUSED, short what UNUSED, void *ctx) {
+  struct companion *c = ctx;
+  if (c->phase == PHASE_TERM || (c->phase == PHASE_KILL && process_any_alive(&c->process)))
+    begin_kill(c);
+  advance(c);
+}
+
+static void reap(struct companion *c) {
+  int status;
+  pid_t pid;
+  while ((pid = waitpid(-1, &status, WNOHANG)) > 0) {
+    if (pid != c->process.pid || c->command_ended)
+      continue;
+    c->command_ended = true;
+    c->wait_status = status;
+    c->ended_ms = clock_wall_ms(&clock_system);
+    say("the command ended: %s %d", WIFEXITED(status) ? "exit code" : "signal", WIFEXITED(status) ? WEXITSTATUS(status) : WTERMSIG(status));
+  }
+}
+
+static void on_child(evutil_socket_t signal_number UNUSED, short what UNUSED, void *ctx) {
+  struct companion *c = ctx;
+  reap(c);
+  /* What the command left behind has lost its purpose: it gets TERM, a short grace, KILL. */
+  if (c->command_ended && c->phase == PHASE_RUNNING && process_any_alive(&c->process)) {
+    enter_phase(c, PHASE_TERM);
+    process_signal(&c->process, SIGTERM);
+    arm(c->ladder, LEFTOVER_GRACE_MS);
+  }
+  advance(c);
+}
+
+static void on_term(evutil_socket_t signal_number UNUSED, short what UNUSED, void *ctx) {
+  struct companion *c = ctx;
+  end_job(c, "signal", c->job.stop_grace_ms);
+  advance(c);
+}
+
+/* ---- talking to the service ---- */
+
+static void be_fenced(struct companion *c) {
+  c->fenced = true;
+  say("superseded: this attempt is no longer the run's");
+  end_job(c, "fenced", 0);
+}
+
+/* True when the answer is one to go on with; else waits a little, longer each time. */
+static bool answered(struct companion *c, int status) {
+  if (status == 409) {
+    be_fenced(c);
+    return false;
+  }
+  if (status >= 200 && status < 300) {
+    c->retry_ms = RETRY_MIN_MS;
+    return true;
+  }
+  arm(c->retry, c->retry_ms);
+  c->retry_ms = MIN_OF(c->retry_ms * 2, (int64_t)RETRY_MAX_MS);
+  return false;
+}
+
+static void obey(struct companion *c, struct str verdict) {
+  if (str_starts(verdict, STR("stop")))
+    end_job(c, "stop", c->job.stop_grace_ms);
+}
+
+static void on_started_told(void *ctx, int status, struct str body) {
+  struct companion *c = ctx;
+  if (answered(c, status)) {
+    c->started_told = true;
+    obey(c, body);
+  }
+  advance(c);
+}
+
+static void on_heartbeat_told(void *ctx, int status, struct str body) {
+  struct companion *c = ctx;
+  if (answered(c, status)) {
+    c->heartbeat_due = false;
+    obey(c, body);
+  }
+  advance(c);
+}
+
+static void on_output_taken(void *ctx, int status, struct str body) {
+  struct companion *c = ctx;
+  int64_t next;
+  /* The stream it was stands in the path. */
+  struct spool *spool = strstr(c->path, "stream=stderr") ? &c->streams[1] : &c->streams[0];
+  if (answered(c, status) && str_to_i64(str_trim(body), &next)) {
+    if (next > spool->sent)
+      spool_taken(spool, next);
+    else if (next < spool->sent && !spool->skipped)
+      spool->sent = next; /* the service knows less than we believed: send again what is still there */
+  }
+  advance(c);
+}
+
+static void on_exit_told(void *ctx, int status, struct str body UNUSED) {
+  struct companion *c = ctx;
+  if (answered(c, status))
+    enter_phase(c, PHASE_DONE);
+  advance(c);
+}
+
+static void tell_exit(struct companion *c) {
+  AUTO_BUF struct buf text = BUF_INIT(4096);
+  if (c->start_error[0]) {
+    buf_printf(&text, "start_error %s\n", c->start_error);
+  } else if (WIFEXITED(c->wait_status)) {
+    buf_printf(&text, "exit_code %d\n", WEXITSTATUS(c->wait_status));
+  } else {
+    buf_printf(&text, "signal %d\n", WTERMSIG(c->wait_status));
+  }
+  if (c->end_reason)
+    buf_printf(&text, "ended_by %s\n", c->end_reason);
+  buf_printf(&text, "begun_ms %lld\nended_ms %lld\ncpu_ms %lld\nrss_peak %lld\nstdout %lld\nstderr %lld\n", (long long)c->begun_ms,
+             (long long)c->ended_ms, (long long)c->peak.cpu_ms, (long long)c->peak.rss_bytes, (long long)spool_size(&c->streams[0]),
+             (long long)spool_size(&c->streams[1]));
+  /* Written and synced before it is told: if we die now, the service reads it. */
+  char path[4200];
+  struct err err;
+  snprintf(path, sizeof path, "%s/exit", c->job.dir);
+  if (!file_replace(path, buf_str(&text), 0600, &err))
+    say("%s", err.text);
+  uplink_send(c->uplink, "POST", "/exited", buf_str(&text), REQUEST_TIMEOUT_S, on_exit_told, c);
+}
+
+static void tell_heartbeat(struct companion *c) {
+  char text[400];
+  struct process_usage usage;
+  process_usage(&c->process, &usage);
+  int n =
+      snprintf(text, sizeof text, "cpu_ms %lld\nrss_bytes %lld\nread_bytes %lld\nwritten_bytes %lld\nprocesses %zu\nunsent_bytes %lld\n",
+               (long long)usage.cpu_ms, (long long)usage.rss_bytes, (long long)usage.read_bytes, (long long)usage.written_bytes,
+               usage.count, (long long)(spool_waiting(&c->streams[0]) + spool_waiting(&c->streams[1])));
+  c->last_heartbeat_ms = now_ms();
+  uplink_send(c->uplink, "POST", "/heartbeat", str_n(text, (size_t)n), REQUEST_TIMEOUT_S, on_heartbeat_told, c);
+}
+
+/* Sends one piece of the stream that has one; false when both are empty. */
+static bool send_output(struct companion *c) {
+  for (size_t i = 0; i < ARRAY_LEN(c->streams); i++) {
+    struct spool *spool = &c->streams[i];
+    size_t n = spool_peek(spool, c->piece);
+    if (!n && !spool->skipped)
+      continue;
+    snprintf(c->path, sizeof c->path, "/output?stream=%s&offset=%lld&skipped=%lld", spool->name, (long long)spool->sent,
+             (long long)spool->skipped);
+    uplink_send(c->uplink, "POST", c->path, str_n(c->piece, n), REQUEST_TIMEOUT_S, on_output_taken, c);
+    return true;
+  }
+  return false;
+}
+
+static void on_verdict(void *ctx, int status, struct str body) {
+  struct companion *c = ctx;
+  if (status == 409)
+    be_fenced(c);
+  else if (status == 200)
+    obey(c, body);
+  if (c->phase < PHASE_DRAIN && !c->fenced)
+    arm(c->retry_verdict, status == 200 ? 0 : c->retry_ms);
+  advance(c);
+}
+
+static void ask_verdict(evutil_socket_t fd UNUSED, short what UNUSED, void *ctx) {
+  struct companion *c = ctx;
+  char path[64];
+  snprintf(path, sizeof path, "/verdict?wait=%d", VERDICT_WAIT_S);
+  if (!uplink_is_busy(c->verdict) && c->phase < PHASE_DRAIN)
+    uplink_send(c->verdict, "GET", path, STR(""), VERDICT_WAIT_S + 10, on_verdict, c);
+}
+
+/* ---- deciding what comes next ---- */
+
+static bool job_is_over(const struct companion *c) {
+  bool ended = c->start_error[0] || c->command_ended;
+  return ended && !process_any_alive(&c->process);
+}
+
+/* Looks at everything and starts what can be started. Called after every event. */
+static void advance(struct companion *c) {
+  if (c->phase < PHASE_DRAIN && job_is_over(c)) {
+    event_del(c->ladder);
+    enter_phase(c, c->fenced ? PHASE_DONE : PHASE_DRAIN);
+  }
+  if (c->phase == PHASE_DONE) {
+    event_base_loopbreak(c->base);
+    return;
+  }
+  if (uplink_is_busy(c->uplink) || evtimer_pending(c->retry, NULL))
+    return;
+  if (c->fenced) {
+    if (c->phase >= PHASE_DRAIN) {
+      enter_phase(c, PHASE_DONE);
+      event_base_loopbreak(c->base);
+    }
+    return;
+  }
+  if (!c->started_told && !c->start_error[0]) {
+    char pid[32];
+    int n = snprintf(pid, sizeof pid, "%d\n", (int)c->process.pid);
+    uplink_send(c->uplink, "POST", "/started", str_n(pid, (size_t)n), REQUEST_TIMEOUT_S, on_started_told, c);
+  } else if (c->heartbeat_due && c->phase < PHASE_DRAIN) {
+    tell_heartbeat(c);
+  } else if (!send_output(c) && c->phase >= PHASE_DRAIN) {
+    enter_phase(c, PHASE_REPORT);
+    tell_exit(c);
+  }
+}
+
+static void on_retry(evutil_socket_t fd UNUSED, short what UNUSED, void *ctx) {
+  advance(ctx);
+}
+
+static void on_grow(evutil_socket_t fd, short what UNUSED, void *ctx) {
+  struct companion *c = ctx;
+  char events[4096];
+  while (read(fd, events, sizeof events) > 0)
+    ;
+  advance(c);
+}
+
+static void keep_spool_bounded(struct companion *c) {
+  int64_t waiting = spool_waiting(&c->streams[0]) + spool_waiting(&c->streams[1]);
+  if (c->job.spool_max <= 0)
+    return;
+  if (c->job.spool_policy == SPOOL_CUT) {
+    for (size_t i = 0; i < ARRAY_LEN(c->streams) && waiting > c->job.spool_max; i++)
+      if (!uplink_is_busy(c->uplink))
+        spool_cut(&c->streams[i], c->job.spool_max / 2);
+  } else if (!c->frozen && waiting > c->job.spool_max && c->phase == PHASE_RUNNING) {
+    say("output waits: the job is frozen");
+    c->frozen = true;
+    process_signal(&c->process, SIGSTOP);
+  } else if (c->frozen && waiting < c->job.spool_max / 2) {
+    thaw(c);
+  }
+}
+
+static void keep_limits(struct companion *c) {
+  struct process_usage usage;
+  process_usage(&c->process, &usage);
+  c->peak.cpu_ms = MAX_OF(c->peak.cpu_ms, usage.cpu_ms);
+  c->peak.rss_bytes = MAX_OF(c->peak.rss_bytes, usage.rss_bytes);
+  if (c->job.time_limit_ms && clock_wall_ms(&clock_system) - c->begun_ms > c->job.time_limit_ms)
+    end_job(c, "time_limit", c->job.stop_grace_ms);
+  if (c->job.memory_limit && usage.rss_bytes > c->job.memory_limit)
+    end_job(c, "memory_limit", 0);
+}
+
+static void on_tick(evutil_socket_t fd UNUSED, short what UNUSED, void *ctx) {
+  struct companion *c = ctx;
+  bool limits = c->job.time_limit_ms || c->job.memory_limit;
+  keep_limits(c);
+  keep_spool_bounded(c);
+  if (now_ms() - c->last_heartbeat_ms >= c->job.heartbeat_ms)
+    c->heartbeat_due = true;
+  arm(c->tick, limits ? SAMPLE_LIMIT_MS : MIN_OF(c->job.heartbeat_ms, (int64_t)5000));
+  advance(c);
+}
+
+/* ---- the beginning ---- */
+
+static bool read_job(struct companion *c, const char *path, struct err *err) {
+  AUTO_BUF struct buf text = BUF_INIT(JOB_FILE_MAX);
+  arena_init(&c->arena, (size_t)JOB_FILE_MAX * 4);
+  return file_read(path, &text, err) && job_file_read(buf_str(&text), &c->arena, &c->job, err);
+}
+
+/* A session of our own, our own log, and the lock that says we live. The lock's descriptor stays open for ever. */
+static bool settle(const struct companion *c, struct err *err) {
+  char path[4200];
+  setsid();
+  snprintf(path, sizeof path, "%s/companion.log", c->job.dir);
+  int log_fd = open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NOFOLLOW, 0600);
+  int null_fd = open("/dev/null", O_RDWR | O_CLOEXEC);
+  if (log_fd < 0 || null_fd < 0)
+    return err_errno(err, errno, "cannot open %s", path);
+  snprintf(path, sizeof path, "%s/companion.lock", c->job.dir);
+  int lock_fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+  if (lock_fd < 0 || flock(lock_fd, LOCK_EX | LOCK_NB) != 0)
+    return err_errno(err, errno, "another companion has this attempt: cannot lock %s", path);
+  char pid[32];
+  int n = snprintf(pid, sizeof pid, "%d\n", (int)getpid());
+  if (ftruncate(lock_fd, 0) != 0 || write(lock_fd, pid, (size_t)n) != n)
+    return err_errno(err, errno, "cannot write %s", path);
+  dup2(null_fd, 0);
+  dup2(null_fd, 1);
+  dup2(log_fd, 2);
+  close(log_fd);
+  close(null_fd);
+  return true;
+}
+
+static bool make_parts(struct companion *c, struct err *err) {
+  static char prefix[128];
+  char id[ID_HEX_LEN + 1];
+  id_format(c->job.run_id, id);
+  snprintf(prefix, sizeof prefix, "/api/v1/companion/%s/%lld", id, (long long)c->job.attempt);
+  c->uplink_config = (struct uplink_config){c->job.endpoint_file, c->job.token, prefix};
+  c->base = event_base_new();
+  if (!c->base)
+    return err_no_memory(err);
+  c->uplink = uplink_new(c->base, &c->uplink_config);
+  c->verdict = uplink_new(c->base, &c->uplink_config);
+  c->inotify_fd = inotify_init1(IN_NONBLOCK | IN_CLOEXEC);
+  c->on_child = evsignal_new(c->base, SIGCHLD, on_child, c);
+  c->on_term = evsignal_new(c->base, SIGTERM, on_term, c);
+  c->on_grow = event_new(c->base, c->inotify_fd, EV_READ | EV_PERSIST, on_grow, c);
+  c->tick = evtimer_new(c->base, on_tick, c);
+  c->retry = evtimer_new(c->base, on_retry, c);
+  c->retry_verdict = evtimer_new(c->base, ask_verdict, c);
+  c->ladder = evtimer_new(c->base, on_ladder, c);
+  if (!c->uplink || !c->verdict || c->inotify_fd < 0 || !c->on_child || !c->on_term || !c->on_grow || !c->tick || !c->retry ||
+      !c->retry_verdict || !c->ladder)
+    return err_no_memory(err);
+  for (size_t i = 0; i < ARRAY_LEN(c->streams); i++) {
+    char path[4200];
+    const char *name = i ? "stderr" : "stdout";
+    if (!spool_open(&c->streams[i], c->job.dir, name, err))
+      return false;
+    snprintf(path, sizeof path, "%s/%s", c->job.dir, name);
+    inotify_add_watch(c->inotify_fd, path, IN_MODIFY);
+  }
+  event_add(c->on_child, NULL);
+  event_add(c->on_term, NULL);
+  event_add(c->on_grow, NULL);
+  return true;
+}
+
+static void start_command(struct companion *c) {
+  struct err err;
+  c->begun_ms = clock_wall_ms(&clock_system);
+  if (process_start(&c->process, &c->job, c->streams[0].write_fd, c->streams[1].write_fd, &err)) {
+    say("started process %d", (int)c->process.pid);
+    return;
+  }
+  snprintf(c->start_error, sizeof c->start_error, "%s%s%s", err.text, err.hint[0] ? "; " : "", err.hint);
+  for (char *p = c->start_error; *p; p++)
+    if (*p == '\n')
+      *p = ' ';
+  c->ended_ms = c->begun_ms;
+  say("%s", c->start_error);
+}
+
+int main(int argc, char **argv) {
+  struct companion *c = &self;
+  struct err err;
+  if (argc != 2) {
+    fprintf(stderr, "usage: winnow-exec JOB-FILE (started by `winnow serve`, for one attempt of a run)\n");
+    return 2;
+  }
+  signal(SIGPIPE, SIG_IGN);
+  signal(SIGHUP, SIG_IGN);
+  signal(SIGINT, SIG_IGN);
+  if (!read_job(c, argv[1], &err) || !settle(c, &err) || !make_parts(c, &err)) {
+    say("%s", err.text);
+    return 1;
+  }
+  c->retry_ms = RETRY_MIN_MS;
+  c->last_heartbeat_ms = now_ms();
+  process_become_subreaper();
+  start_command(c);
+  arm(c->tick, SAMPLE_LIMIT_MS);
+  arm(c->retry_verdict, 0);
+  advance(c);
+  if (c->phase != PHASE_DONE)
+    event_base_dispatch(c->base);
+  process_release(&c->process);
+  for (size_t i = 0; i < ARRAY_LEN(c->streams); i++)
+    spool_close(&c->streams[i]);
+  say("done");
+  return 0;
+}

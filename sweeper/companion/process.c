@@ -1,0 +1,235 @@
+#include "sweeper/companion/process.h"
+
+#include <dirent.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <sys/prctl.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+
+#include "base/file.h"
+
+enum { FAMILY_MAX = 4096, DEPTH_MAX = 64 };
+
+void process_become_subreaper(void) {
+  prctl(PR_SET_CHILD_SUBREAPER, 1);
+}
+
+/* ---- the control group, where we may have one ---- */
+
+static void make_cgroup(struct process *process, const struct job_file *job) {
+  AUTO_BUF struct buf text = BUF_INIT(4096);
+  struct err err;
+  process->cgroup[0] = 0;
+  if (!file_read("/proc/self/cgroup", &text, &err))
+    return;
+  struct str rest = buf_str(&text), line;
+  char id[ID_HEX_LEN + 1];
+  id_format(job->run_id, id);
+  while (str_split(&rest, '\n', &line)) {
+    if (!str_starts(line, STR("0::/")))
+      continue;
+    struct str own = str_slice(line, 3, line.n);
+    int n = snprintf(process->cgroup, sizeof process->cgroup, "/sys/fs/cgroup%.*s/winnow-%s-%lld",
+                     STR_ARG(str_is(own, "/") ? STR("") : own), id, (long long)job->attempt);
+    if (n < 0 || (size_t)n >= sizeof process->cgroup || (mkdir(process->cgroup, 0755) != 0 && errno != EEXIST))
+      process->cgroup[0] = 0;
+    return;
+  }
+}
+
+static bool cgroup_write(const struct process *process, const char *file, const char *text) {
+  char path[600];
+  snprintf(path, sizeof path, "%s/%s", process->cgroup, file);
+  AUTO_FD int fd = open(path, O_WRONLY | O_CLOEXEC);
+  return fd >= 0 && write(fd, text, strlen(text)) == (ssize_t)strlen(text);
+}
+
+/* ---- the start ---- */
+
+static void reset_signals(void) {
+  for (int number = 1; number < NSIG; number++)
+    signal(number, SIG_DFL);
+  sigset_t none;
+  sigemptyset(&none);
+  sigprocmask(SIG_SETMASK, &none, NULL);
+}
+
+/* In the child: does not return. What fails is told through the pipe as (step, errno). */
+static NORETURN void become_command(const struct job_file *job, int stdout_fd, int stderr_fd, int tell_fd) {
+  int told[2] = {0, 0};
+  setsid();
+  reset_signals();
+  int null_fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
+  if (dup2(null_fd, 0) == 0 && dup2(stdout_fd, 1) == 1 && dup2(stderr_fd, 2) == 2) {
+    if (chdir(job->cwd) != 0) {
+      told[0] = 1;
+    } else {
+      environ = job->env;
+      execvp(job->argv[0], job->argv);
+    }
+  }
+  told[1] = errno;
+  ssize_t ignored UNUSED = write(tell_fd, told, sizeof told);
+  _exit(127);
+}
+
+bool process_start(struct process *process, const struct job_file *job, int stdout_fd, int stderr_fd, struct err *err) {
+  int pipe_fds[2];
+  if (pipe2(pipe_fds, O_CLOEXEC) != 0)
+    return err_errno(err, errno, "cannot make a pipe");
+  AUTO_FD int told_fd = pipe_fds[0];
+  make_cgroup(process, job);
+  pid_t pid = fork();
+  if (pid == 0) {
+    if (process->cgroup[0] && !cgroup_write(process, "cgroup.procs", "0"))
+      process->cgroup[0] = 0;
+    become_command(job, stdout_fd, stderr_fd, pipe_fds[1]);
+  }
+  close(pipe_fds[1]);
+  if (pid < 0)
+    return err_errno(err, errno, "cannot start a process");
+  process->pid = pid;
+  int told[2];
+  ssize_t n;
+  do
+    n = read(told_fd, told, sizeof told);
+  while (n < 0 && errno == EINTR);
+  if (n != (ssize_t)sizeof told)
+    return true; /* the pipe was closed by a successful exec */
+  waitpid(pid, NULL, 0);
+  process->pid = 0;
+  bool unknown = told[1] == ENOENT || told[1] == ENOTDIR;
+  char reason[128];
+  err_set(err, unknown ? ERR_NOT_FOUND : ERR_IO, "%s %s: %s", told[0] ? "cannot enter the directory" : "cannot run",
+          told[0] ? job->cwd : job->argv[0], strerror_r(told[1], reason, sizeof reason));
+  if (!told[0] && unknown)
+    err_hint(err, "is it installed, and in the PATH the job gets?");
+  return false;
+}
+
+/* ---- who belongs to the job ---- */
+
+struct family {
+  pid_t pids[FAMILY_MAX];
+  size_t count;
+};
+
+static void add_children(struct family *family, pid_t parent, int depth);
+
+/* A thread's own children. */
+static void add_children_of_thread(struct family *family, const char *path, int depth) {
+  AUTO_BUF struct buf text = BUF_INIT(256 * KIB);
+  struct err err;
+  if (!file_read(path, &text, &err))
+    return;
+  struct str rest = buf_str(&text), word;
+  while (str_split(&rest, ' ', &word)) {
+    int64_t pid;
+    if (!str_to_i64(str_trim(word), &pid) || pid <= 1 || family->count == FAMILY_MAX)
+      continue;
+    family->pids[family->count++] = (pid_t)pid;
+    add_children(family, (pid_t)pid, depth + 1);
+  }
+}
+
+static void add_children(struct family *family, pid_t parent, int depth) {
+  char path[64];
+  snprintf(path, sizeof path, "/proc/%d/task", (int)parent);
+  DIR *tasks = depth <= DEPTH_MAX ? opendir(path) : NULL;
+  if (!tasks)
+    return;
+  for (struct dirent *task; (task = readdir(tasks));) {
+    char file[400];
+    snprintf(file, sizeof file, "%s/%s/children", path, task->d_name);
+    if (task->d_name[0] != '.')
+      add_children_of_thread(family, file, depth);
+  }
+  closedir(tasks);
+}
+
+/* We are the subreaper, so all that the job has started are below us, and nothing else is. Threads may have children of their own: those
+ * come to light when the thread's process is looked at again, or as orphans. */
+static void find_family(struct family *family) {
+  family->count = 0;
+  add_children(family, getpid(), 0);
+}
+
+size_t process_signal(const struct process *process, int signal_number) {
+  static struct family family;
+  if (signal_number == SIGKILL && process->cgroup[0])
+    cgroup_write(process, "cgroup.kill", "1");
+  if (process->pid > 0)
+    kill(-process->pid, signal_number);
+  find_family(&family);
+  for (size_t i = 0; i < family.count; i++)
+    if (process->pid <= 0 || getpgid(family.pids[i]) != process->pid)
+      kill(family.pids[i], signal_number);
+  return family.count;
+}
+
+bool process_any_alive(const struct process *process UNUSED) {
+  static struct family family;
+  find_family(&family);
+  return family.count > 0;
+}
+
+void process_release(struct process *process) {
+  if (process->cgroup[0])
+    rmdir(process->cgroup);
+  process->cgroup[0] = 0;
+}
+
+/* ---- what it uses ---- */
+
+static void add_usage(pid_t pid, struct process_usage *usage, int64_t tick_ms, int64_t page) {
+  char path[64];
+  struct err err;
+  AUTO_BUF struct buf text = BUF_INIT(8192);
+  snprintf(path, sizeof path, "/proc/%d/stat", (int)pid);
+  if (!file_read(path, &text, &err))
+    return;
+  /* After the name in parentheses, which may hold anything: state is field 3, utime 14, stime 15, cutime 16, cstime 17, rss 24. */
+  struct str all = buf_str(&text);
+  const char *close = all.n ? memrchr(all.p, ')', all.n) : NULL;
+  if (!close)
+    return;
+  struct str rest = str_slice(all, (size_t)(close - all.p) + 2, all.n), word;
+  for (int field = 3; field <= 24 && str_split(&rest, ' ', &word); field++) {
+    int64_t value;
+    if (!str_to_i64(word, &value))
+      continue;
+    if (field >= 14 && field <= 17)
+      usage->cpu_ms += value * tick_ms;
+    if (field == 24)
+      usage->rss_bytes += value * page;
+  }
+  usage->count++;
+  buf_reset(&text);
+  snprintf(path, sizeof path, "/proc/%d/io", (int)pid);
+  if (!file_read(path, &text, &err))
+    return;
+  rest = buf_str(&text);
+  while (str_split(&rest, '\n', &word)) {
+    int64_t value;
+    size_t colon = str_find(word, ':');
+    if (colon == SIZE_MAX || !str_to_i64(str_trim(str_slice(word, colon + 1, word.n)), &value))
+      continue;
+    if (str_starts(word, STR("read_bytes")))
+      usage->read_bytes += value;
+    else if (str_starts(word, STR("write_bytes")))
+      usage->written_bytes += value;
+  }
+}
+
+void process_usage(const struct process *process UNUSED, struct process_usage *ret) {
+  static struct family family;
+  struct rusage ended;
+  *ret = (struct process_usage){0};
+  find_family(&family);
+  int64_t tick_ms = 1000 / MAX_OF(sysconf(_SC_CLK_TCK), 1L), page = sysconf(_SC_PAGESIZE);
+  for (size_t i = 0; i < family.count; i++)
+    add_usage(family.pids[i], ret, tick_ms, page);
+  getrusage(RUSAGE_CHILDREN, &ended);
+  ret->cpu_ms += (int64_t)(ended.ru_utime.tv_sec + ended.ru_stime.tv_sec) * 1000 + (ended.ru_utime.tv_usec + ended.ru_stime.tv_usec) / 1000;
+}

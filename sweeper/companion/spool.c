@@ -1,0 +1,69 @@
+#include "sweeper/companion/spool.h"
+
+#include <fcntl.h>
+#include <linux/falloc.h>
+#include <sys/stat.h>
+
+#include "base/buf.h"
+#include "base/file.h"
+
+enum { BLOCK = 4096, PUNCH_STEP = 4 * 1024 * 1024 };
+
+bool spool_open(struct spool *spool, const char *dir, const char *name, struct err *err) {
+  AUTO_BUF struct buf path = BUF_INIT(4096);
+  *spool = (struct spool){.name = name, .write_fd = -1, .read_fd = -1};
+  buf_printf(&path, "%s/%s", dir, name);
+  if (!buf_ok(&path, err))
+    return false;
+  spool->write_fd = open(buf_text(&path), O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+  if (spool->write_fd >= 0)
+    spool->read_fd = open(buf_text(&path), O_RDWR | O_CLOEXEC | O_NOFOLLOW);
+  if (spool->read_fd < 0)
+    return err_errno(err, errno, "cannot open %s", buf_text(&path));
+  return true;
+}
+
+void spool_close(struct spool *spool) {
+  fd_close(&spool->write_fd);
+  fd_close(&spool->read_fd);
+}
+
+int64_t spool_size(const struct spool *spool) {
+  struct stat st;
+  return fstat(spool->read_fd, &st) == 0 ? (int64_t)st.st_size : spool->sent;
+}
+
+int64_t spool_waiting(const struct spool *spool) {
+  return MAX_OF(spool_size(spool) - spool->sent, (int64_t)0);
+}
+
+size_t spool_peek(const struct spool *spool, char *out) {
+  ssize_t n;
+  do
+    n = pread(spool->read_fd, out, SPOOL_PIECE_MAX, spool->sent);
+  while (n < 0 && errno == EINTR);
+  return n > 0 ? (size_t)n : 0;
+}
+
+/* Punching small holes for every piece would cost more than it frees. */
+static void punch(const struct spool *spool, int64_t before, int64_t after) {
+  if (after / PUNCH_STEP > before / PUNCH_STEP)
+    fallocate(spool->read_fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 0, after / BLOCK * BLOCK);
+}
+
+void spool_taken(struct spool *spool, int64_t offset) {
+  if (offset <= spool->sent || offset > spool_size(spool))
+    return;
+  punch(spool, spool->sent, offset);
+  spool->sent = offset;
+  spool->skipped = 0;
+}
+
+void spool_cut(struct spool *spool, int64_t keep) {
+  int64_t drop = spool_waiting(spool) - keep;
+  if (drop <= 0)
+    return;
+  punch(spool, spool->sent, spool->sent + drop);
+  spool->sent += drop;
+  spool->skipped += drop;
+}

@@ -1,0 +1,31 @@
+/* One stream of the job's output: a file the command appends to, from which pieces are sent in order. What the service has taken is punched
+ * out of the file, so that a long job does not fill the disk twice. */
+#ifndef WINNOW_COMPANION_SPOOL_H
+#define WINNOW_COMPANION_SPOOL_H
+
+#include "base/err.h"
+#include "base/str.h"
+
+enum { SPOOL_PIECE_MAX = 256 * 1024 };
+
+struct spool {
+  const char *name; /* "stdout" or "stderr" */
+  int write_fd;     /* O_APPEND, the command's */
+  int read_fd;
+  int64_t sent;    /* everything before was taken by the service */
+  int64_t skipped; /* bytes just before `sent` that were given up; told with the next piece */
+};
+
+MUST_CHECK bool spool_open(struct spool *spool, const char *dir, const char *name, struct err *err);
+void spool_close(struct spool *spool);
+int64_t spool_size(const struct spool *spool);
+/* Bytes not sent yet. */
+int64_t spool_waiting(const struct spool *spool);
+/* The next piece into `out` (SPOOL_PIECE_MAX bytes); returns its length, 0 when there is none. */
+size_t spool_peek(const struct spool *spool, char *out);
+/* The service has everything before `offset`. */
+void spool_taken(struct spool *spool, int64_t offset);
+/* Gives up the oldest bytes until at most `keep` wait. */
+void spool_cut(struct spool *spool, int64_t keep);
+
+#endif

@@ -1,0 +1,293 @@
+#!/usr/bin/env python3
+"""The companion against a stand-in service: output byte for byte, verdicts, kill ladders, a service that goes away, limits."""
+import hashlib, http.server, json, os, pathlib, shutil, signal, socketserver, subprocess, sys, tempfile, threading, time, unittest, urllib.parse
+
+BIN = pathlib.Path(sys.argv.pop(1)).resolve().parent
+EXEC = BIN / "winnow-exec"
+RUN = "0123456789abcdef0123456789abcdef"
+
+
+class Service:
+    """Answers like the service; remembers what it was told."""
+
+    def __init__(self, path):
+        self.path, self.lock = path, threading.Condition()
+        self.output = {"stdout": bytearray(), "stderr": bytearray()}
+        self.skipped, self.heartbeats, self.started, self.exited = 0, [], None, None
+        self.stop, self.fenced, self.tokens, self.requests = False, False, set(), 0
+        self.server = None
+        self.up()
+
+    def up(self):
+        service = self
+
+        class Handler(http.server.BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def log_message(self, *args):
+                pass
+
+            def address_string(self):
+                return "unix"
+
+            def do(self):
+                body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+                status, text = service.handle(self.path, body, self.headers)
+                try:
+                    self.send_response(status)
+                    self.send_header("Content-Length", str(len(text)))
+                    self.end_headers()
+                    self.wfile.write(text.encode())
+                except OSError:
+                    pass
+
+            do_GET = do_POST = do
+
+        class Server(socketserver.ThreadingMixIn, socketserver.UnixStreamServer):
+            daemon_threads = True
+            open_sockets = []
+
+            def get_request(self):
+                sock, addr = super().get_request()
+                self.open_sockets.append(sock)
+                return sock, addr
+
+            def handle_error(self, request, client_address):
+                pass
+
+        if os.path.exists(self.path):
+            os.unlink(self.path)
+        Server.open_sockets = []
+        self.server = Server(self.path, Handler)
+        threading.Thread(target=self.server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
+
+    def down(self):
+        self.server.shutdown()
+        self.server.server_close()
+        for sock in self.server.open_sockets:
+            try:
+                sock.shutdown(2)
+            except OSError:
+                pass
+        os.unlink(self.path)
+
+    def handle(self, path, body, headers):
+        url = urllib.parse.urlparse(path)
+        query = dict(urllib.parse.parse_qsl(url.query))
+        prefix = f"/api/v1/companion/{RUN}/1"
+        assert url.path.startswith(prefix), url.path
+        what = url.path[len(prefix):]
+        with self.lock:
+            self.requests += 1
+            self.tokens.add(headers.get("Authorization"))
+            if self.fenced:
+                return 409, "superseded"
+            if what == "/started":
+                self.started = int(body)
+            elif what == "/output":
+                stream, offset = self.output[query["stream"]], int(query["offset"])
+                skipped = int(query["skipped"])
+                if skipped:
+                    self.skipped += skipped
+                    stream.extend(b"\0" * (offset - len(stream)))
+                if offset <= len(stream):
+                    stream.extend(body[len(stream) - offset:])
+                return 200, str(len(stream))
+            elif what == "/heartbeat":
+                self.heartbeats.append(body.decode())
+            elif what == "/verdict":
+                self.lock.wait_for(lambda: self.stop or self.fenced, timeout=float(query["wait"]))
+                return (409, "superseded") if self.fenced else (200, "stop" if self.stop else "continue")
+            elif what == "/exited":
+                self.exited = dict(line.split(" ", 1) for line in body.decode().splitlines())
+            self.lock.notify_all()
+            return 200, "stop" if self.stop and what != "/exited" else "continue"
+
+    def say_stop(self):
+        with self.lock:
+            self.stop = True
+            self.lock.notify_all()
+
+    def say_fenced(self):
+        with self.lock:
+            self.fenced = True
+            self.lock.notify_all()
+
+
+class CompanionTest(unittest.TestCase):
+    def setUp(self):
+        self.dir = pathlib.Path(tempfile.mkdtemp(prefix="winnow-companion-"))
+        self.service = Service(str(self.dir / "sock"))
+        (self.dir / "endpoint").write_text(f"nonsense\nunix:{self.dir}/sock\n")
+        self.processes = []
+
+    def tearDown(self):
+        for process in self.processes:
+            if process.poll() is None:
+                process.kill()
+                process.wait()
+        try:
+            self.service.down()
+        except OSError:
+            pass
+        shutil.rmtree(self.dir)
+
+    def start(self, argv, env=None, **fields):
+        job = {"run": RUN, "attempt": 1, "endpoint": self.dir / "endpoint", "token": "wnr_test", "dir": self.dir / "attempt", "cwd": self.dir,
+               "stop_grace_ms": 10000, "time_limit_ms": 0, "memory_limit": 0, "spool_max": 1 << 30, "spool_policy": 0, "heartbeat_ms": 200}
+        job.update(fields)
+        (self.dir / "attempt").mkdir(exist_ok=True)
+        escape = lambda value: str(value).replace("\\", "\\\\").replace("\n", "\\n").replace("\r", "\\r")
+        lines = [f"{key} {escape(value)}" for key, value in job.items()]
+        lines += [f"argv {escape(item)}" for item in argv]
+        env = {"PATH": os.environ["PATH"], **(env or {})}
+        lines += [f"env {escape(key + '=' + value)}" for key, value in env.items()]
+        (self.dir / "attempt" / "job").write_text("\n".join(lines) + "\n")
+        process = subprocess.Popen([EXEC, self.dir / "attempt" / "job"])
+        self.processes.append(process)
+        return process
+
+    def wait(self, condition, what, timeout=60):
+        end = time.time() + timeout
+        while not condition():
+            if time.time() > end:
+                log = self.dir / "attempt" / "companion.log"
+                self.fail(f"{what} did not come; the companion says:\n{log.read_text() if log.exists() else ''}")
+            time.sleep(0.01)
+
+    def test_output_environment_and_exit(self):
+        process = self.start(["sh", "-c", 'echo "out $X $(pwd)"; echo err >&2; exit 3'], {"X": "a b\nc"})
+        self.assertEqual(process.wait(60), 0)
+        self.assertEqual(self.service.output["stdout"].decode(), f"out a b\nc {self.dir}\n")
+        self.assertEqual(self.service.output["stderr"], b"err\n")
+        self.assertEqual(self.service.exited["exit_code"], "3")
+        self.assertNotIn("ended_by", self.service.exited)
+        self.assertEqual(self.service.tokens, {"Bearer wnr_test"})
+        self.assertIn("exit_code 3", (self.dir / "attempt" / "exit").read_text())
+        self.assertTrue(self.service.started)
+
+    def test_a_flood_arrives_byte_for_byte(self):
+        script = "import sys,hashlib\nh=hashlib.sha256()\nfor i in range(60000):\n b=(b'%08d '%i)*60+b'\\n'\n h.update(b)\n sys.stdout.buffer.write(b)\nsys.stderr.write(h.hexdigest())"
+        process = self.start(["python3", "-c", script])
+        self.assertEqual(process.wait(120), 0)
+        self.assertEqual(hashlib.sha256(self.service.output["stdout"]).hexdigest(), self.service.output["stderr"].decode())
+        self.assertEqual(int(self.service.exited["stdout"]), len(self.service.output["stdout"]))
+
+    def test_stop_is_a_term(self):
+        process = self.start(["python3", "-u", "-c", "import signal,sys,time\nsignal.signal(15,lambda *a:(print('bye'),sys.exit(0)))\nprint('ready')\ntime.sleep(600)"])
+        self.wait(lambda: b"ready" in self.service.output["stdout"], "output")
+        self.service.say_stop()
+        self.assertEqual(process.wait(60), 0)
+        self.assertEqual(self.service.output["stdout"], b"ready\nbye\n")
+        self.assertEqual(self.service.exited["ended_by"], "stop")
+        self.assertEqual(self.service.exited["exit_code"], "0")
+
+    def test_who_ignores_term_and_double_forks_is_killed_too(self):
+        script = """
+import os, signal, sys, time
+signal.signal(15, signal.SIG_IGN)
+if os.fork() == 0:
+    os.setsid()
+    if os.fork() == 0:
+        print("grandchild", os.getpid(), flush=True)
+        time.sleep(600)
+    os._exit(0)
+os.wait()
+time.sleep(600)
+"""
+        process = self.start(["python3", "-c", script], stop_grace_ms=300)
+        self.wait(lambda: b"grandchild" in self.service.output["stdout"], "the grandchild")
+        grandchild = int(self.service.output["stdout"].split()[1])
+        self.service.say_stop()
+        self.assertEqual(process.wait(60), 0)
+        self.assertEqual(self.service.exited["signal"], "9")
+        self.assertFalse(os.path.exists(f"/proc/{grandchild}"))
+
+    def test_what_the_command_leaves_behind_ends_with_it(self):
+        process = self.start(["sh", "-c", "setsid sh -c 'echo $$; exec sleep 600' & sleep 0.3"])
+        self.assertEqual(process.wait(60), 0)
+        self.assertFalse(os.path.exists(f"/proc/{int(self.service.output['stdout'])}"))
+        self.assertEqual(self.service.exited["exit_code"], "0")
+
+    def test_the_service_goes_away_and_comes_back(self):
+        process = self.start(["python3", "-u", "-c", "import time\nfor i in range(60):\n print(i)\n time.sleep(0.05)"])
+        self.wait(lambda: b"5\n" in self.service.output["stdout"], "output")
+        self.service.down()
+        time.sleep(1)
+        self.service.up()
+        self.assertEqual(process.wait(120), 0)
+        self.assertEqual(self.service.output["stdout"], "".join(f"{i}\n" for i in range(60)).encode())
+        self.assertEqual(self.service.exited["exit_code"], "0")
+
+    def test_a_superseded_attempt_kills_its_job(self):
+        process = self.start(["sh", "-c", "trap '' TERM; echo $$; sleep 600; sleep 600"])
+        self.wait(lambda: self.service.output["stdout"], "output")
+        pid = int(self.service.output["stdout"])
+        self.service.say_fenced()
+        self.assertEqual(process.wait(60), 0)
+        self.assertFalse(os.path.exists(f"/proc/{pid}"))
+        self.assertIsNone(self.service.exited)
+
+    def test_what_cannot_be_started_is_told(self):
+        self.assertEqual(self.start(["no-such-program-here", "x"]).wait(60), 0)
+        self.assertIn("cannot run no-such-program-here", self.service.exited["start_error"])
+
+    def test_a_directory_that_is_not_there_is_told(self):
+        self.assertEqual(self.start(["true"], cwd="/no/such/directory").wait(60), 0)
+        self.assertIn("cannot enter the directory /no/such/directory", self.service.exited["start_error"])
+
+    def test_time_limit(self):
+        self.assertEqual(self.start(["sleep", "600"], time_limit_ms=500).wait(60), 0)
+        self.assertEqual(self.service.exited["ended_by"], "time_limit")
+        self.assertEqual(self.service.exited["signal"], "15")
+
+    def test_memory_limit(self):
+        process = self.start(["python3", "-c", "x=bytearray(300<<20)\nfor i in range(0,len(x),4096): x[i]=1\nimport time\ntime.sleep(600)"], memory_limit=100 << 20)
+        self.assertEqual(process.wait(60), 0)
+        self.assertEqual(self.service.exited["ended_by"], "memory_limit")
+
+    def test_output_beyond_the_spool_is_cut_with_a_count(self):
+        self.service.down()
+        process = self.start(["sh", "-c", "head -c 8000000 /dev/zero; sleep 4"], spool_max=1000000)
+        time.sleep(3)
+        self.service.up()
+        self.assertEqual(process.wait(120), 0)
+        self.assertEqual(len(self.service.output["stdout"]), 8000000)
+        self.assertGreaterEqual(self.service.skipped, 6000000)
+
+    def test_output_beyond_the_spool_freezes_the_job(self):
+        self.service.down()
+        script = "import time\nfor i in range(200):\n print('x'*99999)\n time.sleep(0.02)"
+        process = self.start(["python3", "-u", "-c", script], spool_max=2000000, spool_policy=1, time_limit_ms=100000)
+        log = self.dir / "attempt" / "companion.log"
+        self.wait(lambda: log.exists() and "frozen" in log.read_text(), "freezing")
+        self.service.up()
+        self.assertEqual(process.wait(120), 0)
+        self.assertEqual(len(self.service.output["stdout"]), 200 * 100000)
+        self.assertEqual(self.service.skipped, 0)
+
+    def test_heartbeats_and_weight(self):
+        process = self.start(["sleep", "600"])
+        self.wait(lambda: len(self.service.heartbeats) >= 3, "heartbeats")
+        beat = dict(line.split(" ") for line in self.service.heartbeats[-1].splitlines())
+        self.assertEqual(beat["processes"], "1")
+        self.assertGreater(int(beat["rss_bytes"]), 100000)
+        status = pathlib.Path(f"/proc/{process.pid}/status").read_text()
+        resident = int(next(line.split()[1] for line in status.splitlines() if line.startswith("VmRSS")))
+        print(f"companion: {resident} KiB resident", file=sys.stderr)
+        self.assertLessEqual(resident, 4096)
+        process.send_signal(signal.SIGTERM)
+        self.assertEqual(process.wait(60), 0)
+        self.assertEqual(self.service.exited["ended_by"], "signal")
+
+    def test_one_companion_for_an_attempt(self):
+        first = self.start(["sleep", "600"])
+        self.wait(lambda: self.service.started, "the start")
+        second = self.start(["sleep", "600"])
+        self.assertEqual(second.wait(60), 1)
+        first.send_signal(signal.SIGTERM)
+        first.wait(60)
+
+
+if __name__ == "__main__":
+    unittest.main(verbosity=2)

@@ -1,0 +1,343 @@
+#!/usr/bin/env python3
+"""The service from outside: its life, its doors, its bad days."""
+import http.client, os, pathlib, signal, socket, subprocess, sys, tempfile, threading, time, unittest
+
+WINNOW = pathlib.Path(sys.argv.pop(1)).resolve()
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "support"))
+from service import Service, processes_with  # noqa: E402
+
+LONG = bool(os.environ.get("WINNOW_TEST_LONG"))
+
+
+def wait(condition, what, timeout=60):
+    end = time.time() + timeout
+    while True:
+        value = condition()
+        if value:
+            return value
+        if time.time() > end:
+            raise AssertionError(f"{what} did not come within {timeout} s")
+        time.sleep(0.02)
+
+
+def run(*arguments, **kw):
+    return subprocess.run([WINNOW, *map(str, arguments)], capture_output=True, text=True, timeout=120, **kw)
+
+
+class Running(unittest.TestCase):
+    """What needs one healthy service."""
+
+    @classmethod
+    def setUpClass(cls):
+        cls.s = Service(WINNOW)
+
+    @classmethod
+    def tearDownClass(cls):
+        cls.s.close()
+
+    def test_status_health_and_descriptions(self):
+        self.assertEqual(self.s.get("/health").body, b"OK")
+        status = self.s.get("/api/v1/status", unix=False).json
+        self.assertEqual((status["name"], status["state"], status["you"]["scope"]), ("winnow", "ok", "none"))
+        self.assertIsNone(status["data_dir"])
+        self.assertEqual(self.s.get("/api/v1/status").json["data_dir"], str(self.s.data))
+        api = self.s.get("/api/v1/openapi.json").json
+        self.assertEqual(api["openapi"], "3.1.0")
+        self.assertIn("/api/v1/status", api["paths"])
+        self.assertIn(b"winnow_http_requests_total", self.s.get("/metrics").body)
+        for page in ("/", "/docs"):
+            answer = self.s.get(page, unix=False)
+            self.assertIn(b"<title>Winnow", answer.body)
+            self.assertIn("default-src 'none'", answer.headers["Content-Security-Policy"])
+            self.assertNotIn(b"http://", answer.body.replace(self.s.url.encode(), b""))  # nothing from outside
+
+    def test_every_reference_of_the_description_is_there(self):
+        api = self.s.get("/api/v1/openapi.json").json
+        names = set(api["components"]["schemas"])
+
+        def walk(value):
+            if isinstance(value, dict):
+                if "$ref" in value:
+                    self.assertIn(value["$ref"].rsplit("/", 1)[1], names)
+                for item in value.values():
+                    walk(item)
+            elif isinstance(value, list):
+                for item in value:
+                    walk(item)
+
+        walk(api)
+
+    def test_tokens_are_shown_once_scoped_and_revocable(self):
+        made = self.s.post("/api/v1/tokens", {"name": "ci", "scope": "read"})
+        self.assertEqual(made.status, 201)
+        token = made.json["token"]
+        bearer = {"Authorization": f"Bearer {token}"}
+        self.assertEqual(self.s.get("/api/v1/status", unix=False, headers=bearer).json["you"], {"name": "token ci", "scope": "read"})
+        self.assertEqual(self.s.get("/api/v1/tokens", unix=False, headers=bearer).status, 403)
+        listed = self.s.get("/api/v1/tokens").json["items"]
+        self.assertIn(made.json["id"], [item["id"] for item in listed])
+        self.assertNotIn(token, str(listed))
+        self.assertEqual(self.s.request("DELETE", f"/api/v1/tokens/{made.json['id']}").status, 204)
+        self.assertEqual(self.s.get("/api/v1/status", unix=False, headers=bearer).status, 401)
+        self.assertEqual(self.s.request("DELETE", f"/api/v1/tokens/{'0' * 32}").status, 404)
+        self.assertEqual(self.s.post("/api/v1/tokens", {"name": "x", "scope": "root"}).status, 400)
+        answer = self.s.post("/api/v1/tokens", {"nam": "x"})
+        self.assertEqual((answer.status, answer.json["code"]), (400, "invalid"))
+        self.assertIn("name", answer.json["hint"])
+
+    def test_an_expired_token_is_refused(self):
+        token = self.s.post("/api/v1/tokens", {"name": "short", "expires_in": 1}).json["token"]
+        bearer = {"Authorization": f"Bearer {token}"}
+        wait(lambda: self.s.get("/api/v1/status", unix=False, headers=bearer).status == 401, "expiry")
+
+    def test_the_page_opens_by_a_link_that_works_once(self):
+        self.assertEqual(self.s.post("/api/v1/login-links", unix=False).status, 401)
+        link = self.s.post("/api/v1/login-links").json["path"]
+        opened = self.s.get(link, unix=False)
+        self.assertEqual(opened.status, 303)
+        cookie = opened.headers["Set-Cookie"]
+        self.assertIn("HttpOnly", cookie)
+        self.assertIn("SameSite=Strict", cookie)
+        session = {"Cookie": cookie.split(";")[0]}
+        self.assertEqual(self.s.get("/api/v1/status", unix=False, headers=session).json["you"]["scope"], "admin")
+        self.assertEqual(self.s.get(link, unix=False).status, 404)
+
+    def test_every_route_by_every_credential(self):
+        """The expectation is computed from the policy that the description tells, the answer comes from the socket."""
+        tokens = {scope: self.s.post("/api/v1/tokens", {"name": scope, "scope": scope}).json["token"] for scope in ("read", "write", "submit", "admin")}
+        rank = {None: 0, "read": 1, "write": 2, "submit": 3, "admin": 4}
+        needs = {"public": 0, "read": 0, "track": 0, "write": 2, "submit": 3, "admin": 4}
+        api = self.s.get("/api/v1/openapi.json").json
+        tried = 0
+        for path, operations in api["paths"].items():
+            for method, operation in operations.items():
+                need = needs[operation["x-winnow-policy"]]
+                target = path.replace("{", "").replace("}", "")
+                if (method, path) == ("post", "/api/v1/shutdown"):
+                    target += "?now=nonsense"  # 400 for who may
+                for scope in (None, "bad", "read", "write", "submit", "admin"):
+                    headers = {} if scope is None else {"Authorization": f"Bearer {tokens.get(scope, 'wnw_bad')}"}
+                    answer = self.s.request(method.upper(), target, headers=headers, unix=False)
+                    tried += 1
+                    where = f"{method} {path} as {scope}: {answer}"
+                    if scope == "bad":
+                        self.assertEqual(answer.status, 401, where)
+                    elif rank[scope] < need:
+                        self.assertEqual(answer.status, 401 if scope is None else 403, where)
+                    elif path != "/api/v1/login-links":
+                        self.assertNotIn(answer.status, (401, 403), where)
+                    if method == "get" and scope is None:
+                        for headers in ({"Host": "evil.example"}, {"Origin": "http://evil.example"}, {"Origin": "null"}):
+                            answer = self.s.request("GET", target, headers=headers, unix=False)
+                            self.assertIn(answer.status, (403, 421), f"{path} {headers}: {answer}")
+        self.assertGreater(tried, 30)
+
+    def test_errors_are_problems_without_inside_knowledge(self):
+        answer = self.s.get("/api/v1/nothing-here", headers={"X-Request-Id": "abc-123"})
+        self.assertEqual(answer.status, 404)
+        self.assertEqual(answer.headers["Content-Type"], "application/problem+json")
+        self.assertEqual(set(answer.json), {"status", "code", "title", "detail", "hint", "errors", "request_id"})
+        self.assertEqual(answer.headers["X-Request-Id"], answer.json["request_id"])
+        answer = self.s.request("DELETE", "/api/v1/status")
+        self.assertEqual((answer.status, answer.headers["Allow"]), (405, "GET, HEAD, OPTIONS"))
+
+    def test_a_second_service_on_the_directory_is_refused(self):
+        second = run("serve", "--data", self.s.data, "--listen", "127.0.0.1:0")
+        self.assertNotEqual(second.returncode, 0)
+        self.assertIn(f"another winnow (process {self.s.process.pid}) uses the directory", second.stderr)
+
+    def test_a_port_that_is_taken_is_named(self):
+        with tempfile.TemporaryDirectory(prefix="winnow-e2e-") as data:
+            second = run("serve", "--data", data, "--listen", f"127.0.0.1:{self.s.port}")
+            self.assertNotEqual(second.returncode, 0)
+            self.assertIn(str(self.s.port), second.stderr)
+
+    def test_slow_clients_do_not_block_others(self):
+        count = 5000 if LONG else 300
+        sockets = []
+        try:
+            for _ in range(count):
+                sock = socket.create_connection(("127.0.0.1", self.s.port))
+                sock.sendall(b"GET /api/v1/status HTTP/1.1\r\nHost: loc")
+                sockets.append(sock)
+            self.assertEqual(self.s.get("/api/v1/status", unix=False, timeout=10).status, 200)
+        finally:
+            for sock in sockets:
+                sock.close()
+
+
+class Life(unittest.TestCase):
+    def test_stop_leaves_nothing_and_start_finds_everything(self):
+        with Service(WINNOW) as s:
+            token = s.post("/api/v1/tokens", {"name": "kept"}).json["id"]
+            self.assertTrue(s.postgres())
+            s.stop()
+            self.assertEqual(s.postgres(), [])
+            self.assertFalse((s.data / "winnow.sock").exists())
+            s.start()
+            self.assertIn(token, [item["id"] for item in s.get("/api/v1/tokens").json["items"]])
+
+    def test_kill_leaves_no_postgres_and_the_next_start_recovers(self):
+        """Nothing that was answered is lost, however often the service is killed while tokens are being made."""
+        with Service(WINNOW) as s:
+            acknowledged = []
+            for _ in range(100 if LONG else 4):
+                stop = threading.Event()
+
+                def write():
+                    while not stop.is_set():
+                        try:
+                            answer = s.post("/api/v1/tokens", {"name": "w"}, timeout=5)
+                            if answer.status == 201:
+                                acknowledged.append(answer.json["id"])
+                        except Exception:
+                            pass
+
+                writers = [threading.Thread(target=write) for _ in range(4)]
+                for writer in writers:
+                    writer.start()
+                before = len(acknowledged)
+                wait(lambda: len(acknowledged) > before + 20, "writes")
+                s.kill()
+                stop.set()
+                for writer in writers:
+                    writer.join()
+                wait(lambda: not s.postgres(), "the end of Postgres")
+                s.start()
+            kept, cursor = set(), ""
+            while True:
+                page = s.get(f"/api/v1/tokens?limit=1000{cursor}").json
+                kept.update(item["id"] for item in page["items"])
+                if not page["next"]:
+                    break
+                cursor = f"&cursor={page['next']}"
+            self.assertEqual([one for one in acknowledged if one not in kept], [])
+
+    def test_postgres_killed_comes_back_by_itself(self):
+        with Service(WINNOW) as s:
+            def postmaster():
+                for pid in s.postgres():
+                    parent = int(pathlib.Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[1])
+                    if parent == s.process.pid:
+                        return pid
+            os.kill(wait(postmaster, "the postmaster"), signal.SIGKILL)
+            self.assertEqual(s.get("/health").status, 200)
+            wait(lambda: s.get("/api/v1/status").json["state"] == "ok" and s.get("/api/v1/tokens").status == 200, "recovery")
+
+    def test_directories_that_are_hard_to_reach(self):
+        with tempfile.TemporaryDirectory(prefix="winnow-e2e-") as parent:
+            os.chmod(parent, 0o700)  # an unprivileged Postgres cannot pass here
+            deep = pathlib.Path(parent) / ("d" * 75) / ("e" * 75)
+            with Service(WINNOW, data=deep) as s:
+                self.assertEqual(s.post("/api/v1/tokens", {"name": "x"}).status, 201)
+                s.stop()
+                s.start()
+                self.assertEqual(len(s.get("/api/v1/tokens").json["items"]), 1)
+
+    def test_mistakes_in_settings_name_place_and_remedy(self):
+        with tempfile.TemporaryDirectory(prefix="winnow-e2e-") as data:
+            path = pathlib.Path(data) / "winnow.conf"
+            path.write_text("# settings\nlog-levl = debug\n")
+            told = run("serve", "--data", data)
+            self.assertNotEqual(told.returncode, 0)
+            self.assertIn(f"{path}:2: unknown setting \"log-levl\"", told.stderr)
+            self.assertIn("log-level", told.stderr)
+            path.unlink()
+            for arguments, word in (
+                (["--listen", "0.0.0.0:0"], "--auth required"),
+                (["--listen", "0.0.0.0:0", "--auth", "required"], "--tls-cert"),
+                (["--listen", "nowhere"], "HOST:PORT"),
+                (["--allow-users", "nobody-at-all-here"], "nobody-at-all-here"),
+                (["--tls-cert", "/nonexistent", "--tls-key", "/nonexistent"], "/nonexistent"),
+            ):
+                told = run("serve", "--data", data, *arguments)
+                self.assertNotEqual(told.returncode, 0, arguments)
+                self.assertIn(word, told.stderr)
+
+    def test_reload_changes_the_log_level(self):
+        with Service(WINNOW) as s:
+            (s.data / "winnow.conf").write_text("log-level = error\n")
+            s.process.send_signal(signal.SIGHUP)
+            wait(lambda: self.quiet(s), "the quiet log")
+            (s.data / "winnow.conf").write_text("log-level = nonsense\n")
+            s.process.send_signal(signal.SIGHUP)
+            wait(lambda: "settings are kept as they were" in s.log(), "the refusal")
+            self.assertEqual(s.get("/health").status, 200)
+
+    def quiet(self, s):
+        size = len(s.log())
+        s.get("/health")
+        time.sleep(0.1)
+        return len(s.log()) == size
+
+    def test_auth_required_asks_everywhere(self):
+        with Service(WINNOW, arguments=["--auth", "required"]) as s:
+            self.assertEqual(s.get("/health", unix=False).status, 200)
+            self.assertEqual(s.get("/api/v1/status", unix=False).status, 401)
+            answer = s.get("/api/v1/status", unix=False, headers={"Authorization": f"Bearer {s.token}"})
+            self.assertEqual(answer.json["you"]["scope"], "admin")
+
+    def test_tls_and_systemd_words(self):
+        import ssl, urllib.request
+        with tempfile.TemporaryDirectory(prefix="winnow-e2e-") as home:
+            subprocess.run(["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=localhost", "-addext",
+                            "subjectAltName=IP:127.0.0.1", "-keyout", f"{home}/key", "-out", f"{home}/cert"], check=True, capture_output=True)
+            words = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+            words.bind(f"{home}/notify")
+            words.settimeout(60)
+            with Service(WINNOW, arguments=["--tls-cert", f"{home}/cert", "--tls-key", f"{home}/key"], env={"NOTIFY_SOCKET": f"{home}/notify"}) as s:
+                self.assertEqual(words.recv(100), b"READY=1")
+                trust = ssl.create_default_context(cafile=f"{home}/cert")
+                self.assertEqual(urllib.request.urlopen(f"{s.url}/health", context=trust, timeout=30).read(), b"OK")
+                s.process.send_signal(signal.SIGHUP)
+                self.assertEqual(words.recv(100), b"RELOADING=1")
+                self.assertEqual(words.recv(100), b"READY=1")
+                s.stop()
+                self.assertEqual(words.recv(100), b"STOPPING=1")
+            words.close()
+
+    def test_another_user_gets_nothing_that_acts(self):
+        """A foreign user on this machine: reads over TCP, but neither socket nor token, and nothing that starts or stops a process."""
+        if os.geteuid() != 0:
+            self.skipTest("needs root to become somebody else")
+        import pwd
+        nobody = pwd.getpwnam("nobody")
+        with Service(WINNOW) as s:
+            "localhost".encode("idna")  # loaded now: later nothing of root's can be read
+            reading, writing = os.pipe()
+            child = os.fork()
+            if child == 0:
+                found = []
+                try:
+                    os.setgroups([])
+                    os.setgid(nobody.pw_gid)
+                    os.setuid(nobody.pw_uid)
+                    connection = http.client.HTTPConnection("127.0.0.1", s.port)
+                    connection.request("POST", "/api/v1/shutdown")
+                    found.append(str(connection.getresponse().status))
+                    for attempt in (lambda: socket.socket(socket.AF_UNIX).connect(str(s.data / "winnow.sock")), lambda: open(s.data / "admin.token")):
+                        try:
+                            attempt()
+                            found.append("open")
+                        except PermissionError:
+                            found.append("refused")
+                finally:
+                    os.write(writing, " ".join(found).encode())
+                    os._exit(0)
+            os.close(writing)
+            os.waitpid(child, 0)
+            told = os.read(reading, 1000).decode()
+            os.close(reading)
+            self.assertEqual(told, "401 refused refused")
+            self.assertEqual(s.get("/health").status, 200)
+
+    def test_down_stops_it(self):
+        with Service(WINNOW) as s:
+            self.assertEqual(s.post("/api/v1/shutdown").status, 202)
+            self.assertEqual(s.process.wait(60), 0)
+            self.assertEqual(processes_with(str(s.data)), [])
+            s.process = None
+
+
+if __name__ == "__main__":
+    unittest.main(verbosity=2)

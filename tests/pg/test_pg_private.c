@@ -1,0 +1,370 @@
+/* The private server: where it lies, who runs it, how it ends. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include <signal.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+
+#include "base/file.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "storage/data_lock.h"
+#include "storage/pg_find.h"
+#include "tests/support/pg_cluster.h"
+
+/* A server in a directory of the test's choice. */
+struct own {
+  struct loop *loop;
+  struct work_pool *work;
+  struct pg_private *server;
+  bool up, down, failed, stopped;
+  struct err reason;
+  char conninfo[400];
+  struct pg_cluster view; /* for the blocking helpers */
+};
+
+static void on_change(void *ctx, enum pg_private_state state, const char *conninfo, const struct err *reason) {
+  struct own *own = ctx;
+  own->up = state == PG_PRIVATE_UP;
+  own->down = own->down || state == PG_PRIVATE_DOWN;
+  own->failed = state == PG_PRIVATE_FAILED;
+  own->stopped = state == PG_PRIVATE_STOPPED;
+  own->reason = *reason;
+  if (conninfo)
+    snprintf(own->conninfo, sizeof own->conninfo, "%s", conninfo);
+}
+
+static void make(struct own *own, const char *dir, const struct pg_place_conf *more) {
+  struct err err;
+  *own = (struct own){.up = false};
+  own->loop = loop_new(&clock_system, &err);
+  own->work = work_pool_new(own->loop, 1, 4, &err);
+  struct pg_private_conf conf = pg_cluster_conf(dir, NULL);
+  if (more) {
+    conf.place.far_dir = more->far_dir;
+    conf.place.bin_dir = more->bin_dir;
+    conf.place.settings = more->settings;
+    if (more->cache_dir)
+      conf.place.cache_dir = more->cache_dir;
+  }
+  own->server = pg_private_new(own->loop, own->work, &conf, on_change, own, &err);
+  assert_non_null(own->server);
+  own->view.conninfo = own->conninfo;
+  pg_private_start(own->server);
+}
+
+static void start(struct own *own, const char *dir, const struct pg_place_conf *more) {
+  make(own, dir, more);
+  loop_until(own->loop, &own->up, 60000);
+}
+
+static void finish(struct own *own) {
+  pg_private_free(own->server);
+  work_pool_free(own->work);
+  loop_free(own->loop);
+}
+
+static void stop(struct own *own) {
+  pg_private_stop(own->server);
+  loop_until(own->loop, &own->stopped, 30000);
+  assert_int_equal(pg_private_pid(own->server), 0);
+}
+
+static bool is_there(const char *path) {
+  return access(path, F_OK) == 0;
+}
+
+static void open_dir(struct temp_dir *dir, mode_t mode) {
+  temp_dir_make(dir);
+  assert_int_equal(chmod(dir->path, mode), 0);
+}
+
+static void test_keeps_its_data(void **state) {
+  (void)state;
+  struct temp_dir dir;
+  struct own own;
+  open_dir(&dir, 0711);
+  start(&own, dir.path, NULL);
+  pg_cluster_sql(&own.view, "create table t (n int); insert into t values (7)");
+  char socket_dir[108], path[300], first[400];
+  snprintf(socket_dir, sizeof socket_dir, "%s", pg_private_place(own.server)->socket_dir);
+  snprintf(first, sizeof first, "%s", own.conninfo);
+  assert_true(is_there(socket_dir));
+  struct stat st;
+  assert_int_equal(stat(socket_dir, &st), 0);
+  assert_int_equal(st.st_mode & 0777, 0700);
+  snprintf(path, sizeof path, "%s/pg.secret", dir.path);
+  assert_int_equal(stat(path, &st), 0);
+  assert_int_equal(st.st_mode & 0777, 0600);
+  snprintf(path, sizeof path, "%s/pg.first", dir.path);
+  assert_false(is_there(path)); /* the template's password is no more */
+  assert_int_equal(pg_cluster_int(&own.view, "select count(*) from pg_settings where name = 'data_checksums' and setting = 'on'"), 1);
+  assert_int_equal(pg_cluster_int(&own.view, "select count(*) from pg_settings where name = 'listen_addresses' and setting = ''"), 1);
+  assert_int_equal(pg_cluster_int(&own.view, "select count(*) from pg_hba_file_rules where auth_method <> 'scram-sha-256'"), 0);
+  if (geteuid() == 0) {
+    snprintf(path, sizeof path, "/proc/%ld", (long)pg_private_pid(own.server));
+    assert_int_equal(stat(path, &st), 0);
+    assert_int_not_equal(st.st_uid, 0);
+  }
+  stop(&own);
+  finish(&own);
+  assert_false(is_there(socket_dir));
+  start(&own, dir.path, NULL);
+  assert_int_equal(pg_cluster_int(&own.view, "select n from t"), 7);
+  finish(&own); /* at once, as by a crash */
+  start(&own, dir.path, NULL);
+  assert_int_equal(pg_cluster_int(&own.view, "select n from t"), 7);
+  stop(&own);
+  finish(&own);
+  temp_dir_remove(&dir);
+}
+
+static void test_wrong_password_is_refused(void **state) {
+  (void)state;
+  struct temp_dir dir;
+  struct own own;
+  open_dir(&dir, 0711);
+  start(&own, dir.path, NULL);
+  struct pg_pool_conf conf = pg_pool_conf_default();
+  struct err err;
+  struct pg_pool *pool = pg_pool_new(own.loop, &conf, &err);
+  char conninfo[300];
+  snprintf(conninfo, sizeof conninfo, "host=%s user=winnow dbname=postgres password=guess", pg_private_place(own.server)->socket_dir);
+  assert_true(pg_pool_start(pool, conninfo, &err));
+  struct pg_args args;
+  struct seen seen = {.done = false};
+  pg_args_init(&args, STMT_SERVICE_PING);
+  assert_true(pg_run(pool, &args, 800, seen_done, &seen, &err));
+  loop_until(own.loop, &seen.done, 5000);
+  assert_int_equal(seen.outcome, PG_CANCELLED);
+  assert_int_equal(seen.err.code, ERR_UNAVAILABLE);
+  assert_non_null(strstr(seen.err.text, "password"));
+  pg_pool_free(pool);
+  finish(&own);
+  temp_dir_remove(&dir);
+}
+
+static void test_long_path(void **state) {
+  (void)state;
+  struct temp_dir dir;
+  struct own own;
+  struct err err;
+  char deep[400];
+  open_dir(&dir, 0711);
+  snprintf(deep, sizeof deep, "%s/%0100d/%060d", dir.path, 1, 2);
+  assert_true(strlen(deep) > 150);
+  assert_true(dir_make(deep, 0755, &err));
+  start(&own, deep, NULL);
+  assert_int_equal(pg_cluster_int(&own.view, "select 1"), 1);
+  finish(&own);
+  temp_dir_remove(&dir);
+}
+
+/* A directory that the unprivileged user cannot reach. */
+static void test_closed_parent(void **state) {
+  (void)state;
+  if (geteuid() != 0)
+    skip();
+  struct temp_dir closed, far_dir;
+  struct own own;
+  char note[300], near[300];
+  open_dir(&closed, 0700);
+  open_dir(&far_dir, 0755);
+  struct pg_place_conf more = {.far_dir = far_dir.path};
+  start(&own, closed.path, &more);
+  snprintf(note, sizeof note, "%s/pg.location", closed.path);
+  snprintf(near, sizeof near, "%s/pg", closed.path);
+  assert_true(is_there(note));
+  assert_false(is_there(near));
+  assert_memory_equal(pg_private_place(own.server)->data, far_dir.path, strlen(far_dir.path));
+  pg_cluster_sql(&own.view, "create table t (n int); insert into t values (8)");
+  stop(&own);
+  finish(&own);
+  start(&own, closed.path, &more);
+  assert_int_equal(pg_cluster_int(&own.view, "select n from t"), 8);
+  stop(&own);
+  finish(&own);
+  struct err err;
+  struct pg_private_conf conf = pg_cluster_conf(closed.path, NULL);
+  conf.place.far_dir = far_dir.path;
+  char data[1100];
+  AUTO_BUF struct buf where = BUF_INIT(KIB);
+  assert_true(file_read(note, &where, &err));
+  snprintf(data, sizeof data, "%s", buf_text(&where));
+  assert_true(pg_place_destroy(&conf.place, &err));
+  assert_false(is_there(data));
+  assert_false(is_there(note));
+  temp_dir_remove(&closed);
+  temp_dir_remove(&far_dir);
+}
+
+static void test_dies_and_comes_back(void **state) {
+  (void)state;
+  struct temp_dir dir;
+  struct own own;
+  open_dir(&dir, 0711);
+  start(&own, dir.path, NULL);
+  pg_cluster_sql(&own.view, "create table t (n int); insert into t values (9)");
+  kill(pg_private_pid(own.server), SIGKILL);
+  loop_until(own.loop, &own.down, 5000);
+  loop_until(own.loop, &own.up, 30000);
+  assert_int_equal(pg_cluster_int(&own.view, "select n from t"), 9);
+  finish(&own);
+  temp_dir_remove(&dir);
+}
+
+/* kill -9 of the service leaves no server; the next one recovers. */
+static void test_dies_with_its_parent(void **state) {
+  (void)state;
+  struct temp_dir dir;
+  int ends[2];
+  open_dir(&dir, 0711);
+  assert_int_equal(pipe(ends), 0);
+  pid_t service = fork();
+  if (service == 0) {
+    struct own own;
+    start(&own, dir.path, NULL);
+    pg_cluster_sql(&own.view, "create table t (n int); insert into t values (10)");
+    pid_t pid = pg_private_pid(own.server);
+    if (write(ends[1], &pid, sizeof pid) != sizeof pid)
+      _exit(1);
+    for (;;)
+      pause();
+  }
+  pid_t server = 0;
+  assert_int_equal(read(ends[0], &server, sizeof server), sizeof server);
+  assert_true(server > 0);
+  kill(service, SIGKILL);
+  waitpid(service, NULL, 0);
+  struct own own; /* at once: waits for the old one to go */
+  start(&own, dir.path, NULL);
+  assert_int_not_equal(pg_private_pid(own.server), server);
+  char cwd[64];
+  snprintf(cwd, sizeof cwd, "/proc/%ld/cwd", (long)server);
+  assert_false(is_there(cwd));
+  assert_int_equal(pg_cluster_int(&own.view, "select n from t"), 10);
+  stop(&own);
+  finish(&own);
+  close(ends[0]);
+  close(ends[1]);
+  temp_dir_remove(&dir);
+}
+
+static void test_two_services_one_directory(void **state) {
+  (void)state;
+  struct temp_dir dir;
+  struct err err;
+  int first = -1, second = -1;
+  open_dir(&dir, 0711);
+  assert_true(data_lock_take(dir.path, &first, &err));
+  assert_false(data_lock_take(dir.path, &second, &err));
+  char who[64];
+  snprintf(who, sizeof who, "(process %ld)", (long)getpid());
+  assert_int_equal(err.code, ERR_CONFLICT);
+  assert_non_null(strstr(err.text, who));
+  fd_close(&first);
+  assert_true(data_lock_take(dir.path, &second, &err));
+  fd_close(&second);
+  temp_dir_remove(&dir);
+}
+
+static void test_other_major_version(void **state) {
+  (void)state;
+  struct temp_dir dir;
+  struct own own;
+  struct err err;
+  char path[300];
+  open_dir(&dir, 0711);
+  snprintf(path, sizeof path, "%s/pg", dir.path);
+  assert_int_equal(mkdir(path, 0700), 0);
+  snprintf(path, sizeof path, "%s/pg/PG_VERSION", dir.path);
+  assert_true(file_replace(path, STR("12\n"), 0600, &err));
+  make(&own, dir.path, NULL);
+  loop_until(own.loop, &own.failed, 10000);
+  assert_int_equal(own.reason.code, ERR_UNSUPPORTED);
+  assert_non_null(strstr(own.reason.text, "PostgreSQL 12"));
+  assert_non_null(strstr(own.reason.hint, "postgresql-12"));
+  finish(&own);
+  temp_dir_remove(&dir);
+}
+
+static void test_no_programs(void **state) {
+  (void)state;
+  struct temp_dir dir;
+  struct own own;
+  open_dir(&dir, 0711);
+  make(&own, dir.path, &(struct pg_place_conf){.bin_dir = "/nowhere"});
+  loop_until(own.loop, &own.failed, 10000);
+  assert_non_null(strstr(own.reason.hint, "apt install postgresql"));
+  finish(&own);
+  temp_dir_remove(&dir);
+}
+
+static void test_settings_that_do_not_work(void **state) {
+  (void)state;
+  struct temp_dir dir;
+  struct own own;
+  open_dir(&dir, 0711);
+  make(&own, dir.path, &(struct pg_place_conf){.settings = "shared_buffers = 'a lot'"});
+  loop_until(own.loop, &own.failed, 20000);
+  assert_non_null(strstr(own.reason.hint, "pg.log"));
+  finish(&own);
+  temp_dir_remove(&dir);
+}
+
+static void test_without_a_template(void **state) {
+  (void)state;
+  struct temp_dir dir;
+  struct own own;
+  open_dir(&dir, 0711);
+  int64_t before = clock_mono_ms(&clock_system);
+  start(&own, dir.path, &(struct pg_place_conf){.cache_dir = "/proc/nothing/here"});
+  print_message("without a template: %lld ms\n", (long long)(clock_mono_ms(&clock_system) - before));
+  assert_int_equal(pg_cluster_int(&own.view, "select 1"), 1);
+  finish(&own);
+  open_dir(&dir, 0711);
+  before = clock_mono_ms(&clock_system);
+  start(&own, dir.path, NULL);
+  print_message("with the template: %lld ms\n", (long long)(clock_mono_ms(&clock_system) - before));
+  finish(&own);
+  temp_dir_remove(&dir);
+}
+
+static void test_version_texts(void **state) {
+  (void)state;
+  int major;
+  struct str version;
+  assert_true(pg_version_parse(STR("postgres (PostgreSQL) 15.20 (Debian 15.20-0+deb12u1)\n"), &major, &version));
+  assert_int_equal(major, 15);
+  assert_true(str_is(version, "15.20 (Debian 15.20-0+deb12u1)"));
+  assert_true(pg_version_parse(STR("postgres (PostgreSQL) 17beta2"), &major, &version));
+  assert_int_equal(major, 17);
+  assert_false(pg_version_parse(STR("postgres (EnterpriseDB) 15"), &major, &version));
+  assert_false(pg_version_parse(STR("postgres (PostgreSQL) x"), &major, &version));
+  assert_false(pg_version_parse(STR(""), &major, &version));
+}
+
+int main(void) {
+  log_setup(getenv("WINNOW_TEST_LOG") ? LOG_DEBUG : LOG_ERROR, LOG_TEXT, 2);
+  const struct CMUnitTest tests[] = {
+      cmocka_unit_test(test_version_texts),
+      cmocka_unit_test(test_keeps_its_data),
+      cmocka_unit_test(test_wrong_password_is_refused),
+      cmocka_unit_test(test_long_path),
+      cmocka_unit_test(test_closed_parent),
+      cmocka_unit_test(test_dies_and_comes_back),
+      cmocka_unit_test(test_dies_with_its_parent),
+      cmocka_unit_test(test_two_services_one_directory),
+      cmocka_unit_test(test_other_major_version),
+      cmocka_unit_test(test_no_programs),
+      cmocka_unit_test(test_settings_that_do_not_work),
+      cmocka_unit_test(test_without_a_template),
+  };
+  cmocka_set_test_filter(getenv("WINNOW_TEST_ONLY"));
+  return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,186 @@
+/* The local executor with real companions: starting, what a killed one leaves behind, finding them again. */
+#include "sweeper/exec_local.h"
+
+#include <fcntl.h>
+#include <signal.h>
+#include <sys/stat.h>
+
+#include "base/file.h"
+#include "tests/support/temp_dir.h"
+#include "tests/support/test.h"
+
+struct scene {
+  struct temp_dir dir;
+  struct loop *loop;
+  struct exec_local *executor;
+  int gone;
+  bool had_exit_text;
+  struct id run;
+};
+
+static void on_gone(void *ctx, struct id run, int32_t attempt, struct str exit_text) {
+  struct scene *scene = ctx;
+  assert_true(id_eq(run, scene->run));
+  assert_int_equal(attempt, 1);
+  scene->gone++;
+  scene->had_exit_text = exit_text.p != NULL;
+}
+
+static void open_scene(struct scene *scene, const char *companion) {
+  struct err err;
+  *scene = (struct scene){.run = {{0xab, 0xcd}}};
+  temp_dir_make(&scene->dir);
+  scene->loop = loop_new(&clock_system, &err);
+  struct exec_local_conf conf = {.data_dir = scene->dir.path, .companion = companion};
+  scene->executor = exec_local_new(scene->loop, &conf, on_gone, scene, &err);
+  assert_non_null(scene->executor);
+}
+
+static void reopen(struct scene *scene) {
+  struct err err;
+  exec_local_free(scene->executor);
+  struct exec_local_conf conf = {.data_dir = scene->dir.path, .companion = WINNOW_EXEC};
+  scene->executor = exec_local_new(scene->loop, &conf, on_gone, scene, &err);
+  assert_non_null(scene->executor);
+}
+
+static void close_scene(struct scene *scene) {
+  exec_local_free(scene->executor);
+  loop_free(scene->loop);
+  temp_dir_remove(&scene->dir);
+}
+
+static bool start(struct scene *scene, const char *script, struct err *err) {
+  char sh[] = "sh", c[] = "-c", mark_run[64], mark_attempt[] = "WINNOW_ATTEMPT=1", path[] = "PATH=/usr/bin:/bin", id[ID_HEX_LEN + 1];
+  id_format(scene->run, id);
+  snprintf(mark_run, sizeof mark_run, "WINNOW_RUN_ID=%s", id);
+  char *argv[] = {sh, c, (char *)(uintptr_t)script, NULL}, *env[] = {mark_run, mark_attempt, path, NULL};
+  struct job_file job = {.run_id = scene->run,
+                         .attempt = 1,
+                         .token = "t",
+                         .cwd = scene->dir.path,
+                         .stop_grace_ms = 1000,
+                         .spool_max = 1000000,
+                         .heartbeat_ms = 1000,
+                         .argv = argv,
+                         .argc = 3,
+                         .env = env,
+                         .env_count = 3};
+  return exec_local_start(scene->executor, &job, err);
+}
+
+/* The whole content of a file below the attempt's directory once it has some; 0 when it has none. */
+static int64_t number_in(const struct scene *scene, const char *name) {
+  AUTO_BUF struct buf path = BUF_INIT(4096), text = BUF_INIT(4096);
+  struct err err;
+  int64_t number = 0;
+  exec_local_path(scene->executor, scene->run, 1, name, &path);
+  if (!file_read(buf_text(&path), &text, &err) || !str_to_i64(str_trim(buf_str(&text)), &number))
+    return 0;
+  return number;
+}
+
+static void sleep_a_little(void) {
+  struct timespec pause = {0, 20 * 1000000};
+  nanosleep(&pause, NULL);
+}
+
+static int64_t wait_number(const struct scene *scene, const char *name) {
+  for (int i = 0; i < 3000; i++, sleep_a_little()) {
+    int64_t number = number_in(scene, name);
+    if (number)
+      return number;
+  }
+  fail_msg("%s got no number", name);
+  return 0;
+}
+
+static void wait_gone(struct scene *scene) {
+  for (int i = 0; i < 3000 && !scene->gone; i++, sleep_a_little())
+    loop_turn(scene->loop, false);
+  assert_int_equal(scene->gone, 1);
+}
+
+static void wait_dead(int64_t pid) {
+  for (int i = 0; i < 3000; i++, sleep_a_little())
+    if (kill((pid_t)pid, 0) != 0)
+      return;
+  fail_msg("process %lld lives", (long long)pid);
+}
+
+static void a_killed_companion_leaves_nothing_running(void **state UNUSED) {
+  struct scene scene;
+  struct err err;
+  open_scene(&scene, WINNOW_EXEC);
+  if (!start(&scene, "setsid sh -c 'echo $$; exec sleep 600' & sleep 600", &err))
+    fail_msg("%s", err.text);
+  int64_t job = wait_number(&scene, "stdout"), companion = wait_number(&scene, "companion.lock");
+  assert_int_equal(exec_local_count(scene.executor), 1);
+  kill((pid_t)companion, SIGKILL);
+  wait_gone(&scene);
+  assert_false(scene.had_exit_text);
+  wait_dead(job);
+  assert_int_equal(exec_local_count(scene.executor), 0);
+  assert_true(exec_local_tidy(scene.executor, scene.run, 1, &err));
+  close_scene(&scene);
+}
+
+static void companions_are_found_again(void **state UNUSED) {
+  struct scene scene;
+  struct err err;
+  open_scene(&scene, WINNOW_EXEC);
+  assert_true(start(&scene, "echo $$; exec sleep 600", &err));
+  int64_t job = wait_number(&scene, "stdout"), companion = wait_number(&scene, "companion.lock");
+  reopen(&scene); /* as after a restart: nobody is told, nothing is disturbed */
+  assert_int_equal(scene.gone, 0);
+  assert_int_equal(kill((pid_t)job, 0), 0);
+  assert_true(exec_local_adopt(scene.executor, scene.run, 1, &err));
+  loop_turn(scene.loop, false);
+  assert_int_equal(scene.gone, 0);
+  exec_local_signal(scene.executor, scene.run, 1, SIGTERM);
+  wait_dead(job);
+  kill((pid_t)companion, SIGKILL); /* it would wait for a service to report to */
+  wait_gone(&scene);
+  close_scene(&scene);
+}
+
+static void an_attempt_without_companion_is_gone_at_once(void **state UNUSED) {
+  struct scene scene;
+  struct err err;
+  open_scene(&scene, WINNOW_EXEC);
+  assert_true(exec_local_adopt(scene.executor, scene.run, 1, &err));
+  assert_int_equal(scene.gone, 0); /* never before the starter has returned */
+  wait_gone(&scene);
+  assert_false(scene.had_exit_text);
+  /* One that has said how it ended. */
+  AUTO_BUF struct buf path = BUF_INIT(4096);
+  exec_local_path(scene.executor, scene.run, 1, "", &path);
+  assert_true(dir_make(buf_text(&path), 0700, &err));
+  buf_puts(&path, "/exit");
+  assert_true(file_replace(buf_text(&path), STR("exit_code 0\n"), 0600, &err));
+  scene.gone = 0;
+  assert_true(exec_local_adopt(scene.executor, scene.run, 1, &err));
+  wait_gone(&scene);
+  assert_true(scene.had_exit_text);
+  close_scene(&scene);
+}
+
+static void a_companion_that_is_not_there_is_an_error(void **state UNUSED) {
+  struct scene scene;
+  struct err err;
+  open_scene(&scene, "/nonexistent/winnow-exec");
+  assert_false(start(&scene, "true", &err));
+  assert_non_null(strstr(err.text, "/nonexistent/winnow-exec"));
+  assert_int_equal(exec_local_count(scene.executor), 0);
+  close_scene(&scene);
+}
+
+int main(void) {
+  const struct CMUnitTest tests[] = {
+      cmocka_unit_test(a_killed_companion_leaves_nothing_running),
+      cmocka_unit_test(companions_are_found_again),
+      cmocka_unit_test(an_attempt_without_companion_is_gone_at_once),
+      cmocka_unit_test(a_companion_that_is_not_there_is_an_error),
+  };
+  return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,2 @@
+target_compile_definitions(${name} PRIVATE WINNOW_EXEC="$<TARGET_FILE:winnow-exec>")
+add_dependencies(${name} winnow-exec)

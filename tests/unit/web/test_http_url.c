@@ -1,0 +1,125 @@
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include "web/http_url.h"
+
+static void test_decode(void **unused UNUSED) {
+  static const struct {
+    const char *in;
+    bool plus;
+    const char *out; /* NULL: refused */
+  } cases[] = {
+      {"", false, ""},       {"abc", false, "abc"},      {"a%20b", false, "a b"},       {"a+b", false, "a+b"},
+      {"a+b", true, "a b"},  {"%41%4a%6A", true, "AJj"}, {"%252e", false, "%2e"},       {"%2F", false, "/"},
+      {"%", false, NULL},    {"%4", false, NULL},        {"%4g", false, NULL},          {"a%zz", false, NULL},
+      {"%00", false, NULL},  {"x%00y", true, NULL},      {"%c3%a9", false, "\xc3\xa9"}, {"%%41", false, NULL},
+      {"% 41", false, NULL}, {"%+1", true, NULL},
+  };
+  for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+    char out[64];
+    size_t n = 0;
+    bool ok = http_url_decode(str_of(cases[i].in), cases[i].plus, out, &n);
+    if (ok != (cases[i].out != NULL) || (ok && !str_is(str_n(out, n), cases[i].out)))
+      fail_msg("row %zu: %s", i, cases[i].in);
+  }
+}
+
+static void test_encode(void **unused UNUSED) {
+  AUTO_BUF struct buf out = BUF_INIT(256);
+  http_url_encode(&out, STR("a b/\xc3\xa9\"%~"), false);
+  assert_string_equal(buf_text(&out), "a%20b%2F%C3%A9%22%25~");
+  buf_reset(&out);
+  http_url_encode(&out, STR("a/b"), true);
+  assert_string_equal(buf_text(&out), "a/b");
+}
+
+static void test_query(void **unused UNUSED) {
+  struct str rest = STR("a=1&b&&=c&d=e=f&"), name, value;
+  static const char *const pairs[][2] = {{"a", "1"}, {"b", ""}, {"", "c"}, {"d", "e=f"}};
+  for (size_t i = 0; i < ARRAY_LEN(pairs); i++) {
+    assert_true(http_query_next(&rest, &name, &value));
+    assert_true(str_is(name, pairs[i][0]) && str_is(value, pairs[i][1]));
+  }
+  assert_false(http_query_next(&rest, &name, &value));
+}
+
+static void test_authority(void **unused UNUSED) {
+  static const struct {
+    const char *text;
+    const char *host; /* NULL: refused */
+    unsigned port;
+    bool loopback;
+  } cases[] = {
+      {"localhost", "localhost", 0, true},
+      {"LOCALHOST:5000", "LOCALHOST", 5000, true},
+      {"127.0.0.1:80", "127.0.0.1", 80, true},
+      {"127.255.0.9", "127.255.0.9", 0, true},
+      {"127.0.0.1.evil.example", "127.0.0.1.evil.example", 0, false},
+      {"127.0.0.256", "127.0.0.256", 0, false},
+      {"127.1", "127.1", 0, false},
+      {"[::1]:5000", "::1", 5000, true},
+      {"[::2]", "::2", 0, false},
+      {"evil.example", "evil.example", 0, false},
+      {"localhost.", "localhost.", 0, false},
+      {"a:", NULL, 0, false},
+      {"a:99999", NULL, 0, false},
+      {"a:b", NULL, 0, false},
+      {"", NULL, 0, false},
+      {":80", NULL, 0, false},
+      {"[]", NULL, 0, false},
+      {"[::1]x", NULL, 0, false},
+      {"[::g]", NULL, 0, false},
+      {"a/b", NULL, 0, false},
+      {"a\\b", NULL, 0, false},
+      {"u@h", NULL, 0, false},
+      {"a#b", NULL, 0, false},
+      {"a%20b", NULL, 0, false},
+  };
+  for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+    struct http_authority a;
+    bool ok = http_authority_parse(str_of(cases[i].text), &a);
+    if (ok != (cases[i].host != NULL) ||
+        (ok && (!str_is(a.host, cases[i].host) || a.port != cases[i].port || http_host_is_loopback(&a) != cases[i].loopback)))
+      fail_msg("row %zu: %s", i, cases[i].text);
+  }
+}
+
+static void test_origin(void **unused UNUSED) {
+  static const struct {
+    const char *text;
+    int port; /* -1: refused */
+  } cases[] = {
+      {"http://localhost:5000", 5000},
+      {"http://h", 80},
+      {"https://h", 443},
+      {"HTTPS://H", 443},
+      {"null", 0},
+      {"chrome-extension://abc", 0},
+      {"http://h/", -1},
+      {"http://h/p", -1},
+      {"http://", -1},
+      {"://h", -1},
+      {"h", -1},
+      {"http://h http://i", -1},
+      {"", -1},
+      {"NULL", -1},
+  };
+  for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+    struct http_origin origin;
+    bool ok = http_origin_parse(str_of(cases[i].text), &origin);
+    if (ok != (cases[i].port >= 0) || (ok && http_origin_port(&origin) != cases[i].port))
+      fail_msg("row %zu: %s", i, cases[i].text);
+  }
+}
+
+int main(void) {
+  const struct CMUnitTest tests[] = {
+      cmocka_unit_test(test_decode),    cmocka_unit_test(test_encode), cmocka_unit_test(test_query),
+      cmocka_unit_test(test_authority), cmocka_unit_test(test_origin),
+  };
+  return cmocka_run_group_tests(tests, NULL, NULL);
+}

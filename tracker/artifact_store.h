@@ -1,0 +1,85 @@
+/* Artifacts: a plain tree of files below one directory, that people may browse, and in Postgres the size and SHA-256 of each. A file is
+ * written beside its name while it is hashed, synced, renamed, and never changed in place. Paths are relative to the directory and have
+ * passed artifact_path_check(); nothing is followed out of it, symbolic links not at all. What may block runs on the work pool.
+ *
+ * Callbacks are called once, on the loop, never before the starter has returned; what they are given lives during the call. */
+#ifndef WINNOW_TRACKER_ARTIFACT_STORE_H
+#define WINNOW_TRACKER_ARTIFACT_STORE_H
+
+#include <sys/stat.h>
+
+#include "base/buf.h"
+#include "base/loop.h"
+#include "base/rng.h"
+#include "base/work.h"
+
+struct artifact_store;
+struct pg_pool;
+
+/* `directory` is made if it is not there. All arguments outlive the store. */
+MUST_CHECK struct artifact_store *artifact_store_new(const char *directory, struct work_pool *work, struct pg_pool *pg,
+                                                     const struct clock *clock, struct err *err);
+/* Uploads and other work must have ended. Accepts NULL. */
+void artifact_store_free(struct artifact_store *store);
+const char *artifact_store_directory(const struct artifact_store *store);
+
+/* The path that a URI of ours names: "mlflow-artifacts:/1/abc" and "mlflow-artifacts://host/1/abc" are "1/abc". False: it is not ours to
+ * serve. */
+MUST_CHECK bool artifact_path_of_uri(const struct artifact_store *store, struct str uri, struct buf *out);
+
+/* ---- writing ---- */
+
+struct artifact_file {
+  int64_t size;
+  uint8_t sha256[32];
+};
+
+struct artifact_upload;
+typedef void artifact_stored_fn(void *ctx, const struct artifact_file *file, const struct err *err);
+/* Makes the directories on the way. */
+MUST_CHECK bool artifact_upload_new(struct artifact_store *store, struct str path, struct artifact_upload **ret, struct err *err);
+MUST_CHECK bool artifact_upload_write(struct artifact_upload *upload, struct str bytes, struct err *err);
+/* Ends it, also when it fails: the file is in its place, durable and known to the database when `done` is called without an error. */
+MUST_CHECK bool artifact_upload_finish(struct artifact_upload *upload, artifact_stored_fn *done, void *ctx, struct err *err);
+/* Ends it without a trace. Accepts NULL. */
+void artifact_upload_abort(struct artifact_upload *upload);
+
+typedef void artifact_done_fn(void *ctx, const struct err *err);
+/* A file or a tree. What is not there is no error. */
+MUST_CHECK bool artifact_delete(struct artifact_store *store, struct str path, artifact_done_fn *done, void *ctx, struct err *err);
+/* A file of its own made of others, in this order, which are gone afterwards. */
+MUST_CHECK bool artifact_join(struct artifact_store *store, const struct str *parts, size_t count, struct str path,
+                              artifact_stored_fn *done, void *ctx, struct err *err);
+
+/* A second name for a file or a tree: by hard links, or copies where links are not possible. `to` must not be there. The digest is that of
+ * all names, sizes and contents; damaged or missing files are an error. */
+struct artifact_tree {
+  int64_t files, size;
+  uint8_t digest[32];
+};
+typedef void artifact_tree_fn(void *ctx, const struct artifact_tree *tree, const struct err *err);
+MUST_CHECK bool artifact_keep(struct artifact_store *store, struct str from, struct str to, artifact_tree_fn *done, void *ctx,
+                              struct err *err);
+/* The digest of what lies there now. */
+MUST_CHECK bool artifact_digest(struct artifact_store *store, struct str path, artifact_tree_fn *done, void *ctx, struct err *err);
+
+/* ---- reading ---- */
+
+/* A descriptor of the regular file at `path`, the caller's; -1 on failure, ERR_NOT_FOUND when there is none. */
+MUST_CHECK int artifact_open(struct artifact_store *store, struct str path, struct stat *ret_stat, struct err *err);
+
+struct artifact_entry {
+  const char *name; /* below the listed directory; "a/b" when listed deeply */
+  bool is_dir;
+  int64_t size;
+};
+/* By name. What is no directory gives nothing. */
+typedef void artifact_list_fn(void *ctx, const struct artifact_entry *entries, size_t count, const struct err *err);
+MUST_CHECK bool artifact_list(struct artifact_store *store, struct str path, bool deep, artifact_list_fn *done, void *ctx, struct err *err);
+
+enum { ARTIFACT_LIST_MAX = 200000, ARTIFACT_DEPTH_MAX = 64 };
+
+/* text/plain for what people read, else by the ending of the name. */
+const char *artifact_content_type(struct str path);
+
+#endif

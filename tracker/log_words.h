@@ -1,0 +1,53 @@
+/* What the words of a log mean: which names are metrics, which are clocks, sizes or settings, which tell the place (epoch, step, batch),
+ * which tell the section (training, validation, test). Tables and the rule that applies them. */
+#ifndef WINNOW_TRACKER_LOG_WORDS_H
+#define WINNOW_TRACKER_LOG_WORDS_H
+
+#include "base/str.h"
+
+enum log_word {
+  LOG_WORD_METRIC = 1,   /* loss, accuracy, f1 */
+  LOG_WORD_CLOCK = 2,    /* times, speeds, memory */
+  LOG_WORD_SETTING = 4,  /* sizes, counts, hyperparameters */
+  LOG_WORD_SCHEDULE = 8, /* learning rate, momentum: metrics only beside others */
+  LOG_WORD_EPOCH = 16,
+  LOG_WORD_STEP = 32,
+  LOG_WORD_BATCH = 64,
+  LOG_WORD_TRAIN = 128,
+  LOG_WORD_VALID = 256,
+  LOG_WORD_TEST = 512,
+  LOG_WORD_SECTION = LOG_WORD_TRAIN | LOG_WORD_VALID | LOG_WORD_TEST,
+  LOG_WORD_FILLER = 1024, /* words that may stand before a name without belonging to it */
+  LOG_WORD_LIMIT = 2048,  /* before a place word: "max epoch", "best step" tell no place; "loss from 3" is no value */
+  LOG_WORD_UNIT = 4096,   /* a word that makes the number before it a measure of time, size or speed */
+  LOG_WORD_LEVEL = 8192,  /* INFO, WARNING */
+};
+
+/* The flags of one word, any case. 0 when it means nothing special. */
+unsigned log_word(struct str word);
+
+enum log_key_kind {
+  LOG_KEY_UNKNOWN,
+  LOG_KEY_METRIC,
+  LOG_KEY_SECTION, /* only section words: "Train: 0.93" */
+  LOG_KEY_SCHEDULE,
+  LOG_KEY_CLOCK,
+  LOG_KEY_SETTING,
+  LOG_KEY_EPOCH,
+  LOG_KEY_STEP,
+  LOG_KEY_BATCH,
+};
+
+struct log_key {
+  enum log_key_kind kind;
+  unsigned sections; /* the section words it contains */
+};
+
+/* A whole name, of one or several words joined by blanks, '_', '-', '/', '.' or capitals. */
+struct log_key log_key_classify(struct str name);
+
+/* The next word inside a name: splits at what is no letter or digit, at capitals after small letters, and between letters and the
+ * number at the end. False at the end. */
+bool log_subword(struct str *rest, struct str *ret);
+
+#endif

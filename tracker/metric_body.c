@@ -1,0 +1,181 @@
+#include "tracker/metric_body.h"
+
+bool special_value(struct str text, double *ret) {
+  if (str_is(text, "NaN"))
+    *ret = NAN;
+  else if (str_is(text, "Infinity"))
+    *ret = INFINITY;
+  else if (str_is(text, "-Infinity"))
+    *ret = -INFINITY;
+  else
+    return false;
+  return true;
+}
+
+/* ---- one point ---- */
+
+enum field { FIELD_KEY = 1, FIELD_VALUE = 2, FIELD_STEP = 4, FIELD_TIME = 8, FIELD_EPOCH = 16 };
+
+/* What the two families call things, and what they want. */
+struct dialect {
+  struct str time;
+  unsigned required;
+  bool has_epoch;      /* and refuses keys it does not know */
+  int64_t time_min;
+};
+
+static const struct dialect mlflow = {.time = {"timestamp", 9}, .required = FIELD_KEY | FIELD_VALUE | FIELD_TIME, .time_min = 0};
+static const struct dialect ours = {.time = {"time", 4}, .required = FIELD_KEY | FIELD_VALUE | FIELD_STEP, .has_epoch = true, .time_min = INT64_MIN};
+
+static enum field field_of(const struct dialect *dialect, struct str name) {
+  if (name.n == 3 && memcmp(name.p, "key", 3) == 0)
+    return FIELD_KEY;
+  if (name.n == 5 && memcmp(name.p, "value", 5) == 0)
+    return FIELD_VALUE;
+  if (name.n == 4 && memcmp(name.p, "step", 4) == 0)
+    return FIELD_STEP;
+  if (str_eq(name, dialect->time))
+    return FIELD_TIME;
+  return dialect->has_epoch && str_is(name, "epoch") ? FIELD_EPOCH : 0;
+}
+
+static bool read_number(struct json_pull *pull, bool may_be_special, double *ret) {
+  enum json_token token = json_pull_next(pull);
+  if (token == JSON_T_STR)
+    return may_be_special && special_value(pull->text, ret);
+  *ret = json_pull_number(pull, token);
+  return token == JSON_T_INT || token == JSON_T_REAL;
+}
+
+static bool read_whole(struct json_pull *pull, int64_t *ret) {
+  bool ok = json_pull_next(pull) == JSON_T_INT;
+  *ret = pull->whole;
+  return ok;
+}
+
+/* Keys that say that a metric is more than a point; only the tree knows what to do with them. */
+static bool is_link(struct str name) {
+  return str_is(name, "model_id") || str_is(name, "dataset_name") || str_is(name, "dataset_digest");
+}
+
+/* After the opening brace. */
+static bool read_point(struct json_pull *pull, const struct dialect *dialect, int64_t now, struct metric_rows *rows) {
+  struct point point = {.time = now, .epoch = NAN};
+  struct str key = STR_NONE;
+  unsigned seen = 0;
+  enum json_token token;
+  while ((token = json_pull_next(pull)) == JSON_T_KEY) {
+    enum field field = field_of(dialect, pull->text);
+    bool ok;
+    switch (field) {
+    case FIELD_KEY:
+      ok = json_pull_next(pull) == JSON_T_STR && pull->text.n > 0;
+      key = pull->text;
+      break;
+    case FIELD_VALUE:
+      ok = read_number(pull, true, &point.value);
+      break;
+    case FIELD_STEP:
+      ok = read_whole(pull, &point.step);
+      break;
+    case FIELD_TIME:
+      ok = read_whole(pull, &point.time) && point.time >= dialect->time_min;
+      break;
+    case FIELD_EPOCH:
+      ok = read_number(pull, false, &point.epoch);
+      break;
+    default:
+      ok = !dialect->has_epoch && !is_link(pull->text) && json_pull_skip(pull, json_pull_next(pull));
+    }
+    if (!ok)
+      return false;
+    seen |= field;
+  }
+  return token == JSON_T_OBJECT_END && (seen & dialect->required) == dialect->required && metric_rows_add(rows, key, point);
+}
+
+static bool read_points(struct json_pull *pull, const struct dialect *dialect, int64_t now, size_t max, struct metric_rows *rows) {
+  if (json_pull_next(pull) != JSON_T_ARRAY)
+    return false;
+  enum json_token token;
+  while ((token = json_pull_next(pull)) == JSON_T_OBJECT)
+    if (rows->points.n == max || !read_point(pull, dialect, now, rows))
+      return false;
+  return token == JSON_T_ARRAY_END;
+}
+
+/* ---- bodies ---- */
+
+/* After the opening brace. */
+static bool read_pair(struct json_pull *pull, struct text_pair *ret) {
+  enum json_token token;
+  *ret = (struct text_pair){STR_NONE, STR_NONE};
+  while ((token = json_pull_next(pull)) == JSON_T_KEY) {
+    struct str *to = str_is(pull->text, "key") ? &ret->key : str_is(pull->text, "value") ? &ret->value : NULL;
+    token = json_pull_next(pull);
+    if (to ? token != JSON_T_STR : !json_pull_skip(pull, token))
+      return false;
+    if (to)
+      *to = pull->text;
+  }
+  return token == JSON_T_OBJECT_END && ret->key.n > 0 && ret->value.p;
+}
+
+static bool read_pairs(struct json_pull *pull, struct arena *arena, struct text_pair **ret, size_t *ret_count) {
+  if (json_pull_next(pull) != JSON_T_ARRAY)
+    return false;
+  enum json_token token;
+  while ((token = json_pull_next(pull)) == JSON_T_OBJECT) {
+    if (!*ret)
+      *ret = ARENA_NEW_ARRAY(arena, struct text_pair, LOG_BATCH_PAIRS);
+    if (!*ret || *ret_count == LOG_BATCH_PAIRS || !read_pair(pull, &(*ret)[*ret_count]))
+      return false;
+    (*ret_count)++;
+  }
+  return token == JSON_T_ARRAY_END;
+}
+
+static bool read_log_batch(struct json_pull *pull, struct arena *arena, struct log_batch_body *ret) {
+  enum json_token token;
+  struct str uuid = STR_NONE;
+  if (json_pull_next(pull) != JSON_T_OBJECT)
+    return false;
+  while ((token = json_pull_next(pull)) == JSON_T_KEY) {
+    bool ok;
+    if (str_is(pull->text, "metrics")) {
+      ok = read_points(pull, &mlflow, 0, LOG_BATCH_METRICS, &ret->rows);
+    } else if (str_is(pull->text, "params")) {
+      ok = read_pairs(pull, arena, &ret->params, &ret->param_count);
+    } else if (str_is(pull->text, "tags")) {
+      ok = read_pairs(pull, arena, &ret->tags, &ret->tag_count);
+    } else if (str_is(pull->text, "run_id") || str_is(pull->text, "run_uuid")) {
+      struct str *to = pull->text.n == 6 ? &ret->run_id : &uuid;
+      ok = json_pull_next(pull) == JSON_T_STR && pull->text.n > 0;
+      *to = pull->text;
+    } else {
+      ok = json_pull_skip(pull, json_pull_next(pull));
+    }
+    if (!ok)
+      return false;
+  }
+  if (!ret->run_id.p)
+    ret->run_id = uuid;
+  return token == JSON_T_OBJECT_END && json_pull_next(pull) == JSON_T_END;
+}
+
+bool log_batch_read(struct str body, struct arena *arena, struct log_batch_body *ret) {
+  *ret = (struct log_batch_body){0};
+  metric_rows_init(&ret->rows);
+  AUTO_JSON_PULL struct json_pull pull;
+  json_pull_init(&pull, body, arena);
+  return read_log_batch(&pull, arena, ret);
+}
+
+bool points_body_read(struct str body, struct arena *arena, int64_t now, struct metric_rows *ret) {
+  metric_rows_init(ret);
+  AUTO_JSON_PULL struct json_pull pull;
+  json_pull_init(&pull, body, arena);
+  return json_pull_next(&pull) == JSON_T_OBJECT && json_pull_next(&pull) == JSON_T_KEY && str_is(pull.text, "points") &&
+         read_points(&pull, &ours, now, METRIC_ROWS_MAX, ret) && json_pull_next(&pull) == JSON_T_OBJECT_END &&
+         json_pull_next(&pull) == JSON_T_END;
+}

@@ -1,0 +1,42 @@
+/* Logged models, registered models and versions as the database gives them. Texts are the reply's: valid during the callback only. */
+#ifndef WINNOW_TRACKER_MODEL_ROW_H
+#define WINNOW_TRACKER_MODEL_ROW_H
+
+#include "storage/pg.h"
+
+enum { LOGGED_MODEL_COLUMNS = 14, MODEL_COLUMNS = 6, VERSION_COLUMNS = 21 };
+
+struct logged_model_row {
+  struct id id, source_run;
+  bool has_source_run;
+  int64_t experiment_id, created, updated, status;
+  struct str name, model_type, status_message, artifact_uri, params, tags;
+  struct str metrics, registrations; /* JSON arrays in MLflow's form; p NULL: none */
+};
+void logged_model_row_read(const struct pg_reply *reply, size_t row, struct logged_model_row *ret);
+
+struct model_row {
+  struct str name, description /* p NULL: never set */, tags, aliases /* {"alias": version}; p NULL: none */;
+  int64_t created, updated;
+};
+void model_row_read(const struct pg_reply *reply, size_t row, struct model_row *ret);
+
+struct version_row {
+  struct str name, run_id, model_id, source, storage_location, kept_path, description, user_id, run_link, status_message, digest, tags,
+      metrics;
+  int64_t version, created, updated, stage, status, size /* -1: not known */, model_key;
+  struct pg_array aliases;
+};
+void version_row_read(const struct pg_reply *reply, size_t row, struct version_row *ret);
+
+/* "None", "Staging", "Production", "Archived" */
+const char *model_stage_name(int64_t stage);
+/* In any case. */
+MUST_CHECK bool model_stage_parse(struct str text, int64_t *ret);
+/* "READY" */
+const char *model_status_name(int64_t status);
+/* "LOGGED_MODEL_READY" */
+const char *logged_model_status_name(int64_t status);
+MUST_CHECK bool logged_model_status_parse(struct str text, int64_t *ret);
+
+#endif

@@ -1,0 +1,168 @@
+#include "tracker/packed.h"
+
+#include "base/json.h"
+
+static size_t skip_blanks(struct str text, size_t at) {
+  while (at < text.n && strchr(" \t\r\n", text.p[at]) && text.p[at])
+    at++;
+  return at;
+}
+
+/* Past the closing quote of the string that begins at `at`, or 0. */
+static size_t string_end(struct str text, size_t at) {
+  for (size_t i = at + 1; i < text.n; i++) {
+    if (text.p[i] == '\\')
+      i++;
+    else if (text.p[i] == '"')
+      return i + 1;
+  }
+  return 0;
+}
+
+/* Past any value, or 0. */
+static size_t value_end(struct str text, size_t at) {
+  size_t depth = 0;
+  for (size_t i = at; i < text.n; i++) {
+    char c = text.p[i];
+    if (c == '"') {
+      i = string_end(text, i);
+      if (i == 0)
+        return 0;
+      i--;
+    } else if (c == '{' || c == '[') {
+      depth++;
+    } else if (c == '}' || c == ']') {
+      if (depth == 0)
+        return i;
+      depth--;
+    } else if (c == ',' && depth == 0) {
+      return i;
+    }
+  }
+  return 0;
+}
+
+/* Where the next element begins; false at the end. */
+static bool to_next(struct str text, size_t *at, char open) {
+  size_t i = *at;
+  if (i == 0) {
+    i = skip_blanks(text, 0);
+    if (i >= text.n || text.p[i] != open)
+      return false;
+    i = skip_blanks(text, i + 1);
+    if (i >= text.n || text.p[i] == '}' || text.p[i] == ']')
+      return false;
+  } else {
+    if (i >= text.n || text.p[i] != ',')
+      return false;
+    i = skip_blanks(text, i + 1);
+  }
+  *at = i;
+  return true;
+}
+
+static struct str trimmed(struct str text, size_t from, size_t to) {
+  return str_trim(str_slice(text, from, to));
+}
+
+bool packed_next(struct str object, size_t *cursor, struct str *ret_key, struct str *ret_value) {
+  size_t at = *cursor;
+  if (!to_next(object, &at, '{') || at >= object.n || object.p[at] != '"')
+    return false;
+  size_t key_end = string_end(object, at);
+  size_t colon = key_end ? skip_blanks(object, key_end) : 0;
+  if (!key_end || colon >= object.n || object.p[colon] != ':')
+    return false;
+  size_t from = skip_blanks(object, colon + 1);
+  size_t to = value_end(object, from);
+  if (to <= from)
+    return false;
+  *ret_key = str_slice(object, at, key_end);
+  *ret_value = trimmed(object, from, to);
+  *cursor = to;
+  return true;
+}
+
+bool packed_item(struct str array, size_t *cursor, struct str *ret_item) {
+  size_t at = *cursor;
+  if (!to_next(array, &at, '['))
+    return false;
+  size_t to = value_end(array, at);
+  if (to <= at)
+    return false;
+  *ret_item = trimmed(array, at, to);
+  *cursor = to;
+  return true;
+}
+
+struct str packed_get(struct str object, const char *key) {
+  struct str name, value;
+  size_t n = strlen(key);
+  for (size_t cursor = 0; packed_next(object, &cursor, &name, &value);)
+    if (name.n == n + 2 && memcmp(name.p + 1, key, n) == 0)
+      return value;
+  return STR_NONE;
+}
+
+static int hex_digit(char c) {
+  return c >= '0' && c <= '9' ? c - '0' : c >= 'a' && c <= 'f' ? c - 'a' + 10 : c >= 'A' && c <= 'F' ? c - 'A' + 10 : 0;
+}
+
+static void put_char(struct buf *out, uint32_t c) {
+  if (c < 0x80) {
+    buf_putc(out, (char)c);
+  } else if (c < 0x800) {
+    buf_putc(out, (char)(0xC0 | c >> 6));
+    buf_putc(out, (char)(0x80 | (c & 0x3F)));
+  } else {
+    buf_putc(out, (char)(0xE0 | c >> 12));
+    buf_putc(out, (char)(0x80 | (c >> 6 & 0x3F)));
+    buf_putc(out, (char)(0x80 | (c & 0x3F)));
+  }
+}
+
+void packed_unquote(struct str quoted, struct buf *out) {
+  struct str text = quoted.n >= 2 && quoted.p[0] == '"' ? str_slice(quoted, 1, quoted.n - 1) : quoted;
+  for (size_t i = 0; i < text.n; i++) {
+    if (text.p[i] != '\\' || i + 1 >= text.n) {
+      buf_putc(out, text.p[i]);
+      continue;
+    }
+    static const char plain[] = "\"\\/bfnrt", meant[] = "\"\\/\b\f\n\r\t";
+    char c = text.p[++i];
+    const char *at = c ? strchr(plain, c) : NULL;
+    if (at) {
+      buf_putc(out, meant[at - plain]);
+    } else if (c == 'u' && i + 4 < text.n) { /* Postgres escapes control characters only, so no surrogates */
+      uint32_t point = 0;
+      for (int k = 1; k <= 4; k++)
+        point = point << 4 | (uint32_t)hex_digit(text.p[i + (size_t)k]);
+      put_char(out, point);
+      i += 4;
+    }
+  }
+}
+
+bool packed_is_empty(struct str object) {
+  struct str key, value;
+  size_t cursor = 0;
+  return !packed_next(object, &cursor, &key, &value);
+}
+
+void packed_begin(struct packed_writer *w, struct buf *out) {
+  *w = (struct packed_writer){.out = out};
+  buf_putc(out, '{');
+}
+
+void packed_put(struct packed_writer *w, struct str key, struct str value) {
+  if (w->any)
+    buf_putc(w->out, ',');
+  w->any = true;
+  json_quote(w->out, key);
+  buf_putc(w->out, ':');
+  json_quote(w->out, value);
+}
+
+void packed_end(struct packed_writer *w) {
+  buf_putc(w->out, '}');
+}

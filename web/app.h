@@ -1,0 +1,64 @@
+/* What the handlers of all families share: the parts of the running service, put together by the composition root (cli/serve.c).
+ * A handler finds it with web_app(req). Parts that are not there yet or not any more are NULL, and the handler says so. */
+#ifndef WINNOW_WEB_APP_H
+#define WINNOW_WEB_APP_H
+
+#include "base/loop.h"
+#include "base/rng.h"
+#include "base/work.h"
+#include "web/access.h"
+#include "web/http_req.h"
+
+struct pg_pool;
+struct http_server;
+struct prom;
+struct metric_store;
+struct artifact_store;
+struct login_links;
+
+/* How the service stands, for /health, /api/v1/status and the page. */
+struct web_status {
+  int64_t started_ms;
+  const char *data_dir;
+  const char *database; /* "private Postgres 15.18", "postgres://host/name": without secrets */
+  const char *url;      /* the first address people can open, or NULL */
+  bool database_up;
+  char database_reason[256]; /* why it is not up */
+  bool draining;
+  int64_t slots;
+};
+
+struct web_app {
+  struct loop *loop;
+  const struct clock *clock;
+  struct rng rng; /* for ids */
+  struct work_pool *work;
+  struct pg_pool *pg;
+  struct http_server *server;
+  struct prom *prom;
+  struct metric_store *metrics;
+  struct artifact_store *artifacts;
+
+  struct access_rules access;
+  struct token_table tokens;
+  struct login_links *links;
+
+  struct web_status status;
+  const struct route_mount *mounts; /* the whole API, for its description */
+  size_t mount_count;
+  const char *artifact_root; /* URI handed to clients */
+
+  /* Asks the composition root to end the service, in order; jobs too when `now`. */
+  void (*shut_down)(void *ctx, bool now);
+  void *shut_down_ctx;
+};
+
+static inline struct web_app *web_app(const struct http_req *req) {
+  return http_req_service(req);
+}
+
+static inline const struct access_principal *web_principal(const struct http_req *req) {
+  return http_req_principal(req);
+}
+
+#endif

@@ -1,0 +1,50 @@
+#include "web/login_links.h"
+
+#include <openssl/crypto.h>
+
+#include "base/mem.h"
+
+struct login_links {
+  size_t next; /* the oldest */
+  struct {
+    uint8_t hash[TOKEN_HASH_BYTES];
+    enum access_scope scope; /* SCOPE_NONE: free */
+    int64_t until_ms;
+  } links[LOGIN_LINKS_MAX];
+};
+
+struct login_links *login_links_new(struct err *err) {
+  struct login_links *links = mem_zalloc(sizeof *links);
+  if (!links)
+    err_no_memory(err);
+  return links;
+}
+
+void login_links_free(struct login_links *links) {
+  mem_free(links);
+}
+
+void login_links_add(struct login_links *links, enum access_scope scope, int64_t now_ms, char out[64]) {
+  token_make(out);
+  size_t i = links->next;
+  links->next = (i + 1) % LOGIN_LINKS_MAX;
+  token_hash(str_of(out), links->links[i].hash);
+  links->links[i].scope = scope;
+  links->links[i].until_ms = now_ms + LOGIN_LINK_LIFE_MS;
+}
+
+bool login_links_use(struct login_links *links, struct str code, int64_t now_ms, enum access_scope *ret_scope) {
+  uint8_t hash[TOKEN_HASH_BYTES];
+  token_hash(code, hash);
+  for (size_t i = 0; i < LOGIN_LINKS_MAX; i++) {
+    if (links->links[i].scope == SCOPE_NONE || CRYPTO_memcmp(links->links[i].hash, hash, sizeof hash) != 0)
+      continue;
+    enum access_scope scope = links->links[i].scope;
+    links->links[i].scope = SCOPE_NONE;
+    if (links->links[i].until_ms <= now_ms)
+      return false;
+    *ret_scope = scope;
+    return true;
+  }
+  return false;
+}

@@ -1,0 +1,40 @@
+/* What the searches of MLflow's protocol have in common: from a request's filter, order and page token to a compiled statement, and the
+ * token of the next page out of its rows. */
+#ifndef WINNOW_WEB_MLFLOW_SEARCH_H
+#define WINNOW_WEB_MLFLOW_SEARCH_H
+
+#include "tracker/search_sql.h"
+#include "web/mlflow.h"
+
+struct mlflow_search_args {
+  struct str filter, page_token;
+  const json_t *order_by; /* strings; not looked at when the handler has set the order itself */
+  struct str more;        /* what else makes this question another */
+  int64_t max_results;
+};
+
+/* One search under way; lives in its request's arena. */
+struct mlflow_search {
+  struct http_req *req;
+  struct search search; /* domain, view, experiments... are the handler's to set before */
+  struct str question;
+  int64_t max_results;
+  size_t key_count;
+  void *extra; /* the handler's */
+  enum stmt stmt;   /* private */
+  pg_done_fn *done; /* private */
+};
+
+/* Parses filter, order and token into op->search. `question` adds what else the token depends on. */
+MUST_CHECK bool mlflow_search_parse(struct mlflow_search *op, const struct mlflow_search_args *args, struct err *err);
+/* Compiles, and runs `stmt`, which takes find_rows()' five parameters. Of runs it waits until their last metrics are in the database. */
+/* A failure on the way later is answered here. */
+MUST_CHECK bool mlflow_search_run(struct mlflow_search *op, enum stmt stmt, pg_done_fn *done, struct err *err);
+/* How many rows belong to the page. */
+size_t mlflow_search_rows(const struct mlflow_search *op, const struct pg_reply *reply);
+/* "next_page_token", when a further row exists. `key_column` is that of page_key. */
+void mlflow_search_put_token(const struct mlflow_search *op, struct json_writer *w, const struct pg_reply *reply, size_t key_column);
+/* The token itself, for other shapes of answer; false when there is none. */
+bool mlflow_search_token(const struct mlflow_search *op, const struct pg_reply *reply, size_t key_column, struct buf *out);
+
+#endif

@@ -1,0 +1,34 @@
+/* The tables of MLflow's protocol, and how their rows look. */
+#ifndef WINNOW_WEB_MLFLOW_TABLES_H
+#define WINNOW_WEB_MLFLOW_TABLES_H
+
+#include "web/route.h"
+
+/* Relative to /api/2.0/mlflow. */
+extern const struct route mlflow_experiment_routes[], mlflow_run_routes[], mlflow_log_routes[], mlflow_metric_routes[],
+    mlflow_model_routes[], mlflow_registry_routes[], mlflow_file_routes[];
+extern const size_t mlflow_experiment_route_count, mlflow_run_route_count, mlflow_log_route_count, mlflow_metric_route_count,
+    mlflow_model_route_count, mlflow_registry_route_count, mlflow_file_route_count;
+/* Relative to /api/2.0/mlflow-artifacts. */
+extern const struct route mlflow_artifact_routes[];
+extern const size_t mlflow_artifact_route_count;
+/* Relative to /api/3.0/mlflow. */
+extern const struct route mlflow_info_routes[];
+extern const size_t mlflow_info_route_count;
+/* Relative to the root: /version, downloads. */
+extern const struct route mlflow_root_routes[], mlflow_version_file_routes[];
+extern const size_t mlflow_root_route_count, mlflow_version_file_route_count;
+
+#define MLFLOW_BODY_ROW(method_word, path_text, policy_word, handler_fn, text)                                         \
+  {                                                                                                                    \
+    .method = method_word, .path = path_text, .policy = policy_word, .body = BODY_BUFFER, .max_body = MLFLOW_BODY_MAX, \
+    .handler = handler_fn, .summary = text                                                                             \
+  }
+#define MLFLOW_WRITE(path_text, handler_fn, text) MLFLOW_BODY_ROW(HTTP_POST, path_text, POLICY_TRACK, handler_fn, text)
+#define MLFLOW_ASK(path_text, handler_fn, text) MLFLOW_BODY_ROW(HTTP_POST, path_text, POLICY_READ, handler_fn, text)
+#define MLFLOW_PATCH(path_text, handler_fn, text) MLFLOW_BODY_ROW(HTTP_PATCH, path_text, POLICY_TRACK, handler_fn, text)
+#define MLFLOW_DELETE(path_text, handler_fn, text) MLFLOW_BODY_ROW(HTTP_DELETE, path_text, POLICY_TRACK, handler_fn, text)
+#define MLFLOW_GET(path_text, handler_fn, text) \
+  { .method = HTTP_GET, .path = path_text, .policy = POLICY_READ, .handler = handler_fn, .summary = text }
+
+#endif

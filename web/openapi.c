@@ -1,0 +1,234 @@
+#include "web/openapi.h"
+
+#include "base/json.h"
+#include "web/schemas.h"
+
+static const char *const policy_docs[] = {
+    [POLICY_UNSET] = "",
+    [POLICY_PUBLIC] = "Open to everybody.",
+    [POLICY_READ] = "Open on loopback; else the scope `read`.",
+    [POLICY_TRACK] = "Open on loopback for runs without an executor; else the scope `write`, or the run's own token.",
+    [POLICY_WRITE] = "Needs the scope `write`.",
+    [POLICY_SUBMIT] = "Needs the scope `submit`.",
+    [POLICY_ADMIN] = "Needs the scope `admin`.",
+};
+
+const char *openapi_schema(const char *name) {
+  for (size_t i = 0; i < api_schema_count; i++)
+    if (strcmp(api_schemas[i].name, name) == 0)
+      return api_schemas[i].json;
+  return NULL;
+}
+
+/* "/runs/{path...}" is "/runs/{path}" in OpenAPI. */
+static void put_path(struct buf *out, const char *prefix, const char *path) {
+  buf_puts(out, prefix);
+  for (const char *p = path; *p; p++) {
+    if (strncmp(p, "...}", 4) == 0)
+      p += 3;
+    buf_putc(out, *p);
+  }
+}
+
+static void put_parameter(struct json_writer *w, struct str name, const char *in, struct str type) {
+  jw_object(w);
+  jw_put_str(w, "name", name);
+  jw_put_text(w, "in", in);
+  jw_put_bool(w, "required", in[0] == 'p');
+  jw_key(w, "schema");
+  jw_object(w);
+  jw_put_str(w, "type", type);
+  jw_object_end(w);
+  jw_object_end(w);
+}
+
+static void put_parameters(struct json_writer *w, const struct route *route) {
+  jw_key(w, "parameters");
+  jw_array(w);
+  for (const char *p = strchr(route->path, '{'); p; p = strchr(p + 1, '{')) {
+    size_t n = strcspn(p + 1, ".}");
+    put_parameter(w, str_n(p + 1, n), "path", STR("string"));
+  }
+  struct str rest = str_of(route->query), item;
+  while (rest.p && str_split(&rest, ',', &item)) {
+    size_t colon = str_find(item, ':');
+    put_parameter(w, str_slice(item, 0, colon), "query", colon == SIZE_MAX ? STR("string") : str_slice(item, colon + 1, item.n));
+  }
+  jw_array_end(w);
+}
+
+static void put_content(struct json_writer *w, const char *media, const char *schema) {
+  jw_key(w, "content");
+  jw_object(w);
+  jw_key(w, media);
+  jw_object(w);
+  if (schema) {
+    char reference[128];
+    snprintf(reference, sizeof reference, "#/components/schemas/%s", schema);
+    jw_key(w, "schema");
+    jw_object(w);
+    jw_put_text(w, "$ref", reference);
+    jw_object_end(w);
+  }
+  jw_object_end(w);
+  jw_object_end(w);
+}
+
+static void put_operation(struct json_writer *w, const struct route *route) {
+  static const char *const keys[HTTP_METHOD_COUNT] = {"get", "head", "post", "put", "patch", "delete", "options"};
+  jw_key(w, keys[route->method]);
+  jw_object(w);
+  jw_put_text(w, "summary", route->summary);
+  AUTO_BUF struct buf description = BUF_INIT(64 * KIB);
+  if (route->doc)
+    buf_printf(&description, "%s\n\n", route->doc);
+  buf_printf(&description, "Access: %s", policy_docs[route->policy]);
+  jw_put_str(w, "description", buf_str(&description));
+  put_parameters(w, route);
+  if (route->body != BODY_NONE) {
+    jw_key(w, "requestBody");
+    jw_object(w);
+    put_content(w, route->body == BODY_STREAM ? "application/octet-stream" : "application/json", route->request_schema);
+    jw_object_end(w);
+  }
+  jw_key(w, "responses");
+  jw_object(w);
+  jw_key(w, "2XX");
+  jw_object(w);
+  jw_put_text(w, "description", "done");
+  if (route->response_schema)
+    put_content(w, "application/json", route->response_schema);
+  jw_object_end(w);
+  jw_key(w, "default");
+  jw_object(w);
+  jw_put_text(w, "description", "an error");
+  put_content(w, "application/problem+json", "problem");
+  jw_object_end(w);
+  jw_object_end(w);
+  jw_key(w, "security");
+  jw_array(w);
+  if (route->policy != POLICY_PUBLIC) {
+    jw_object(w);
+    jw_key(w, "token");
+    jw_array(w);
+    jw_array_end(w);
+    jw_object_end(w);
+  }
+  jw_array_end(w);
+  jw_put_text(w, "x-winnow-policy", route_policy_name(route->policy));
+  jw_object_end(w);
+}
+
+static bool seen_before(const struct route_mount *mount, size_t i) {
+  for (size_t j = 0; j < i; j++)
+    if (strcmp(mount->routes[j].path, mount->routes[i].path) == 0)
+      return true;
+  return false;
+}
+
+static void put_paths(struct json_writer *w, const struct route_mount *mount) {
+  for (size_t i = 0; i < mount->count; i++) {
+    if (seen_before(mount, i))
+      continue;
+    AUTO_BUF struct buf path = BUF_INIT(4096);
+    put_path(&path, mount->prefix, mount->routes[i].path);
+    jw_key_str(w, buf_str(&path));
+    jw_object(w);
+    for (size_t j = i; j < mount->count; j++)
+      if (strcmp(mount->routes[j].path, mount->routes[i].path) == 0)
+        put_operation(w, &mount->routes[j]);
+    jw_object_end(w);
+  }
+}
+
+static bool wanted(const struct route_mount *mount, const char *only) {
+  return !only || strcmp(mount->prefix, only) == 0;
+}
+
+/* Several tables may be mounted under one prefix; a path stands in one of them only. */
+void openapi_write(const struct route_mount *mounts, size_t count, const char *only, struct buf *out) {
+  struct json_writer w;
+  jw_init(&w, out);
+  jw_object(&w);
+  jw_put_text(&w, "openapi", "3.1.0");
+  jw_key(&w, "info");
+  jw_object(&w);
+  jw_put_text(&w, "title", "Winnow");
+  jw_put_text(&w, "version", WINNOW_VERSION);
+  jw_put_text(&w, "license", NULL);
+  jw_object_end(&w);
+  jw_key(&w, "paths");
+  jw_object(&w);
+  for (size_t i = 0; i < count; i++)
+    if (wanted(&mounts[i], only))
+      put_paths(&w, &mounts[i]);
+  jw_object_end(&w);
+  jw_key(&w, "components");
+  jw_object(&w);
+  jw_key(&w, "securitySchemes");
+  jw_object(&w);
+  jw_key(&w, "token");
+  jw_object(&w);
+  jw_put_text(&w, "type", "http");
+  jw_put_text(&w, "scheme", "bearer");
+  jw_object_end(&w);
+  jw_object_end(&w);
+  jw_key(&w, "schemas");
+  jw_object(&w);
+  for (size_t i = 0; i < api_schema_count; i++) {
+    jw_key(&w, api_schemas[i].name);
+    jw_raw(&w, str_of(api_schemas[i].json));
+  }
+  jw_object_end(&w);
+  jw_object_end(&w);
+  jw_object_end(&w);
+}
+
+static void put_html(struct buf *out, const char *text) {
+  for (const char *p = text; *p; p++)
+    switch (*p) {
+    case '<':
+      buf_puts(out, "&lt;");
+      break;
+    case '>':
+      buf_puts(out, "&gt;");
+      break;
+    case '&':
+      buf_puts(out, "&amp;");
+      break;
+    case '"':
+      buf_puts(out, "&quot;");
+      break;
+    default:
+      buf_putc(out, *p);
+    }
+}
+
+void openapi_write_html(const struct route_mount *mounts, size_t count, struct buf *out) {
+  buf_puts(out, "<!doctype html><html lang=en><meta charset=utf-8><meta name=viewport content=\"width=device-width\">"
+                "<title>Winnow: the API</title><link rel=stylesheet href=/assets/plain.css>"
+                "<main><p><a href=/>Winnow</a></p><h1>The API</h1><p>JSON in and out. Generated from the table of routes; for programs: "
+                "<a href=/api/v1/openapi.json>openapi.json</a> (OpenAPI 3.1).</p>");
+  for (size_t m = 0; m < count; m++) {
+    buf_puts(out, "<h2><code>");
+    put_html(out, mounts[m].prefix[0] ? mounts[m].prefix : "/");
+    buf_puts(out, "</code></h2><table><thead><tr><th>Method<th>Path<th>Does<th>Access</thead><tbody>");
+    for (size_t i = 0; i < mounts[m].count; i++) {
+      const struct route *route = &mounts[m].routes[i];
+      buf_printf(out, "<tr><td><code>%s</code><td><code>", http_method_name(route->method));
+      AUTO_BUF struct buf path = BUF_INIT(4096);
+      put_path(&path, mounts[m].prefix, route->path);
+      put_html(out, buf_text(&path));
+      buf_puts(out, "</code><td>");
+      put_html(out, route->summary);
+      if (route->doc) {
+        buf_puts(out, "<div class=doc>");
+        put_html(out, route->doc);
+        buf_puts(out, "</div>");
+      }
+      buf_printf(out, "<td>%s", route_policy_name(route->policy));
+    }
+    buf_puts(out, "</tbody></table>");
+  }
+  buf_puts(out, "</main></html>\n");
+}

@@ -1,0 +1,16 @@
+/* The description of the API, printed from the route tables. */
+#ifndef WINNOW_WEB_OPENAPI_H
+#define WINNOW_WEB_OPENAPI_H
+
+#include "base/buf.h"
+#include "web/route.h"
+
+/* OpenAPI 3.1 of every mount whose prefix is `only` (NULL: all). */
+void openapi_write(const struct route_mount *mounts, size_t count, const char *only, struct buf *out);
+/* The same as a page of HTML that asks for nothing outside. */
+void openapi_write_html(const struct route_mount *mounts, size_t count, struct buf *out);
+
+/* Components by name: a JSON Schema as text, or NULL. */
+const char *openapi_schema(const char *name);
+
+#endif

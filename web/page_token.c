@@ -1,0 +1,92 @@
+#include "web/page_token.h"
+
+#include <openssl/sha.h>
+
+#include "base/json.h"
+
+static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+
+static void base64_write(struct buf *out, struct str bytes) {
+  for (size_t i = 0; i < bytes.n; i += 3) {
+    unsigned char group[3] = {0};
+    size_t n = MIN_OF((size_t)3, bytes.n - i);
+    memcpy(group, bytes.p + i, n);
+    unsigned bits = (unsigned)group[0] << 16 | (unsigned)group[1] << 8 | group[2];
+    for (size_t k = 0; k <= n; k++)
+      buf_putc(out, digits[bits >> (18 - 6 * k) & 63]);
+  }
+}
+
+static bool base64_read(struct str text, struct buf *out) {
+  unsigned bits = 0, have = 0;
+  if (text.n % 4 == 1)
+    return false;
+  for (size_t i = 0; i < text.n; i++) {
+    const char *at = text.p[i] ? strchr(digits, text.p[i]) : NULL;
+    if (!at)
+      return false;
+    bits = bits << 6 | (unsigned)(at - digits);
+    have += 6;
+    if (have >= 8) {
+      have -= 8;
+      buf_putc(out, (char)(bits >> have & 0xFF));
+    }
+  }
+  return true;
+}
+
+static void fingerprint(struct str question, char out[17]) {
+  unsigned char hash[SHA256_DIGEST_LENGTH];
+  SHA256((const unsigned char *)question.p, question.n, hash);
+  for (int i = 0; i < 8; i++)
+    snprintf(out + 2 * i, 3, "%02x", hash[i]);
+}
+
+/* ["fingerprint", value, value, ...] */
+void page_token_write(struct buf *out, struct str question, const struct str *values, size_t count) {
+  AUTO_BUF struct buf json = BUF_INIT(PAGE_TOKEN_MAX);
+  struct json_writer w;
+  char print[17];
+  fingerprint(question, print);
+  jw_init(&w, &json);
+  jw_array(&w);
+  jw_text(&w, print);
+  for (size_t i = 0; i < count; i++)
+    jw_str(&w, values[i]);
+  jw_array_end(&w);
+  if (json.fail)
+    out->fail = json.fail;
+  else
+    base64_write(out, buf_str(&json));
+}
+
+bool page_token_read(struct str token, struct str question, struct arena *arena, const struct str **ret, size_t *ret_count,
+                     struct err *err) {
+  AUTO_BUF struct buf bytes = BUF_INIT(PAGE_TOKEN_MAX);
+  AUTO_JSON json_t *json = NULL;
+  char print[17];
+  fingerprint(question, print);
+  if (token.n > 2 * PAGE_TOKEN_MAX || !base64_read(token, &bytes) || !json_read(buf_str(&bytes), &json, NULL) || !json_is_array(json) ||
+      json_array_size(json) == 0 || json_array_size(json) > PAGE_VALUES_MAX)
+    return err_set(err, ERR_INVALID, "Invalid page token");
+  if (!str_is(json_str(json_array_get(json, 0)), print))
+    return err_set(err, ERR_INVALID, "Invalid page token: it belongs to another question");
+  size_t count = json_array_size(json) - 1;
+  struct str *values = ARENA_NEW_ARRAY(arena, struct str, count ? count : 1);
+  if (!values)
+    return err_no_memory(err);
+  for (size_t i = 0; i < count; i++) {
+    const json_t *item = json_array_get(json, i + 1);
+    if (json_is_null(item))
+      continue;
+    if (!json_is_string(item))
+      return err_set(err, ERR_INVALID, "Invalid page token");
+    const char *copy = arena_strdup(arena, json_str(item));
+    if (!copy)
+      return err_no_memory(err);
+    values[i] = str_n(copy, json_string_length(item));
+  }
+  *ret = values;
+  *ret_count = count;
+  return true;
+}

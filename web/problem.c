@@ -1,0 +1,27 @@
+#include "web/problem.h"
+
+#include "base/json.h"
+
+static int write_problem(const struct http_req *req UNUSED, const char *request_id, const struct err *err, struct buf *body,
+                         const char **ret_content_type) {
+  const struct err_info *info = err_info(err->code);
+  /* What went wrong inside is for the log: an answer carries no path, no SQL, no errno. */
+  bool inside = err->code == ERR_INTERNAL || err->code == ERR_IO;
+  struct json_writer w;
+  jw_init(&w, body);
+  jw_object(&w);
+  jw_put_i64(&w, "status", info->http_status);
+  jw_put_text(&w, "code", info->name);
+  jw_put_text(&w, "title", info->title);
+  jw_put_text(&w, "detail", inside ? "the log of the service says more, under this request id" : err->text);
+  jw_put_text(&w, "hint", err->hint[0] && !inside ? err->hint : NULL);
+  jw_key(&w, "errors");
+  jw_array(&w);
+  jw_array_end(&w);
+  jw_put_text(&w, "request_id", request_id);
+  jw_object_end(&w);
+  *ret_content_type = "application/problem+json";
+  return info->http_status;
+}
+
+const struct route_family api_family = {.name = "api", .write_error = write_problem};

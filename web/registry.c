@@ -1,0 +1,327 @@
+#include "web/registry.h"
+
+#include "tracker/artifact_store.h"
+#include "tracker/names.h"
+#include "web/http_req.h"
+#include "web/tracking.h"
+
+/* One registration. In order: resolve (a logged model, another version, or the run whose files a local path names), insert, note it on the
+ * logged model, keep the files, read the version, tell. */
+struct registration {
+  struct http_req *req;
+  struct version_request in;
+  version_made_fn *done;
+  struct str location; /* what download URIs answer */
+  struct id model;     /* the logged model it is made from */
+  bool has_model;
+  int64_t version, model_key;
+  struct str kept_path;
+};
+
+static void end(struct registration *op, const struct pg_reply *reply, const struct err *err) {
+  op->done(op->req, reply, err);
+}
+
+static struct str keep(struct registration *op, struct str text) {
+  const char *copy = arena_strdup(http_req_arena(op->req), text);
+  return copy ? str_n(copy, text.n) : STR_NONE;
+}
+
+static struct pg_pool *pool(struct registration *op) {
+  return web_app(op->req)->pg;
+}
+
+/* ---- the end: read it ---- */
+
+static void on_read(void *ctx, const struct pg_reply *reply) {
+  struct registration *op = ctx;
+  struct err err;
+  if (!pg_ok(reply, &err))
+    end(op, NULL, &err);
+  else if (pg_rows(reply) == 0)
+    end(op, NULL, (err_set(&err, ERR_NOT_FOUND, "the version was deleted meanwhile"), &err));
+  else
+    end(op, reply, NULL);
+}
+
+static void read_version(struct registration *op) {
+  AUTO_PG_ARGS struct pg_args args;
+  struct err err;
+  pg_args_init(&args, STMT_VERSION_GET);
+  pg_put_text(&args, op->in.name);
+  pg_put_int(&args, op->version);
+  if (!pg_run(pool(op), &args, 0, on_read, op, &err))
+    end(op, NULL, &err);
+}
+
+/* ---- the files ---- */
+
+static void on_noted(void *ctx, const struct pg_reply *reply UNUSED) {
+  read_version(ctx); /* the copy is there; that the row does not say so is found by `verify` */
+}
+
+static void on_kept(void *ctx, const struct artifact_tree *tree, const struct err *err) {
+  struct registration *op = ctx;
+  struct err why;
+  if (err) { /* not uploaded yet, or somewhere that is not ours: the version stands without a copy */
+    read_version(op);
+    return;
+  }
+  AUTO_PG_ARGS struct pg_args args;
+  pg_args_init(&args, STMT_VERSION_KEEP);
+  pg_put_int(&args, op->model_key);
+  pg_put_int(&args, op->version);
+  pg_put_text(&args, op->kept_path);
+  pg_put_int(&args, tree->size);
+  pg_put_bytea(&args, str_n((const char *)tree->digest, sizeof tree->digest));
+  if (!pg_run(pool(op), &args, 0, on_noted, op, &why))
+    read_version(op);
+}
+
+static void keep_files(struct registration *op) {
+  struct artifact_store *store = web_app(op->req)->artifacts;
+  AUTO_BUF struct buf base = BUF_INIT(64 * KIB);
+  struct str path;
+  struct err err;
+  if (!store || !artifact_path_of_uri(store, op->location, &base) || !artifact_path_check(buf_str(&base), &path, &err) || path.n == 0) {
+    read_version(op);
+    return;
+  }
+  op->kept_path = str_of(arena_printf(http_req_arena(op->req), "registry/%lld/%lld", (long long)op->model_key, (long long)op->version));
+  if (!op->kept_path.p || !artifact_keep(store, path, op->kept_path, on_kept, op, &err))
+    read_version(op);
+}
+
+/* ---- the row ---- */
+
+static void on_model_told(void *ctx, const struct pg_reply *reply UNUSED) {
+  keep_files(ctx); /* the client writes the same tag again */
+}
+
+static void on_inserted(void *ctx, const struct pg_reply *reply) {
+  struct registration *op = ctx;
+  struct err err;
+  if (!pg_ok(reply, &err)) {
+    end(op, NULL, &err);
+    return;
+  }
+  if (pg_rows(reply) == 0) {
+    err_set(&err, ERR_NOT_FOUND, "Registered Model with name=%.*s not found", STR_ARG(str_slice(op->in.name, 0, 200)));
+    end(op, NULL, &err);
+    return;
+  }
+  op->version = pg_int(reply, 0, 0);
+  op->model_key = pg_int(reply, 0, 1);
+  if (!op->in.model_id.n || !id_parse(str_slice(op->in.model_id, 2, op->in.model_id.n), &op->model)) {
+    keep_files(op);
+    return;
+  }
+  AUTO_PG_ARGS struct pg_args args;
+  pg_args_init(&args, STMT_LOGGED_MODEL_REGISTERED);
+  pg_put_uuid(&args, op->model);
+  pg_put_text(&args, op->in.name);
+  pg_put_int(&args, op->version);
+  pg_put_int(&args, tracking_now(op->req));
+  if (!pg_run(pool(op), &args, 0, on_model_told, op, &err))
+    keep_files(op);
+}
+
+static bool insert(struct registration *op, struct err *err) {
+  AUTO_PG_ARGS struct pg_args args;
+  pg_args_init(&args, STMT_VERSION_CREATE);
+  pg_put_text(&args, op->in.name);
+  pg_put_int(&args, tracking_now(op->req));
+  pg_put_text(&args, op->in.source);
+  pg_put_text(&args, op->location);
+  pg_put_text(&args, op->in.run_id.p ? op->in.run_id : STR(""));
+  pg_put_text(&args, op->in.model_id.p ? op->in.model_id : STR(""));
+  pg_put_text(&args, op->in.description.p ? op->in.description : STR(""));
+  pg_put_text(&args, op->in.run_link.p ? op->in.run_link : STR(""));
+  pg_put_jsonb(&args, op->in.tags.p ? op->in.tags : STR("{}"));
+  const struct access_principal *who = web_principal(op->req);
+  pg_put_text(&args, who && who->kind != ACCESS_NOBODY ? str_of(who->name) : STR(""));
+  return pg_run(pool(op), &args, 0, on_inserted, op, err);
+}
+
+/* ---- where it comes from ---- */
+
+static void insert_or_end(struct registration *op) {
+  struct err err;
+  if (!insert(op, &err))
+    end(op, NULL, &err);
+}
+
+static bool local_error(struct registration *op, const char *what, struct err *err) {
+  return err_set(err, ERR_INVALID,
+                 "Invalid model version source: '%.*s'. To use a local path as a model version source, the %s request parameter has to be "
+                 "specified and the local path has to be contained within the artifact directory of the %s specified by the %s.",
+                 STR_ARG(str_slice(op->in.source, 0, 150)), what, strcmp(what, "run_id") == 0 ? "run" : "model", what);
+}
+
+static struct str without_scheme(struct str uri) {
+  if (str_starts(uri, STR("file://")))
+    uri = str_slice(uri, 7, uri.n);
+  else if (str_starts(uri, STR("file:")))
+    uri = str_slice(uri, 5, uri.n);
+  while (uri.n > 1 && uri.p[uri.n - 1] == '/')
+    uri.n--;
+  return uri;
+}
+
+/* Lies the local path `source` at or below the directory that `uri` names? */
+static bool is_below(struct str source, struct str uri) {
+  struct str path = without_scheme(source), directory = without_scheme(uri);
+  if (!directory.n || directory.p[0] != '/' || !str_starts(path, directory))
+    return false;
+  return path.n == directory.n || path.p[directory.n] == '/';
+}
+
+static void on_logged_model(void *ctx, const struct pg_reply *reply) {
+  struct registration *op = ctx;
+  struct logged_model_row row;
+  struct err err;
+  if (!pg_ok(reply, &err)) {
+    end(op, NULL, &err);
+    return;
+  }
+  if (pg_rows(reply) == 0) {
+    char hex[ID_HEX_LEN + 1];
+    id_format(op->model, hex);
+    err_set(&err, ERR_NOT_FOUND, "Logged model with ID 'm-%s' not found.", hex);
+    end(op, NULL, &err);
+    return;
+  }
+  logged_model_row_read(reply, 0, &row);
+  if (op->location.n && !is_below(op->in.source, row.artifact_uri)) { /* a local path of that model */
+    local_error(op, "model_id", &err);
+    end(op, NULL, &err);
+    return;
+  }
+  if (!op->location.n)
+    op->location = keep(op, row.artifact_uri);
+  if (!op->in.run_id.n && row.has_source_run) {
+    char hex[ID_HEX_LEN + 1];
+    id_format(row.source_run, hex);
+    op->in.run_id = keep(op, str_of(hex));
+  }
+  insert_or_end(op);
+}
+
+static bool read_logged_model(struct registration *op, struct err *err) {
+  AUTO_PG_ARGS struct pg_args args;
+  pg_args_init(&args, STMT_LOGGED_MODEL_GET);
+  pg_put_uuid(&args, op->model);
+  return pg_run(pool(op), &args, 0, on_logged_model, op, err);
+}
+
+static void on_other_version(void *ctx, const struct pg_reply *reply) {
+  struct registration *op = ctx;
+  struct version_row row;
+  struct err err;
+  if (!pg_ok(reply, &err)) {
+    end(op, NULL, &err);
+    return;
+  }
+  if (pg_rows(reply) == 0) {
+    err_set(&err, ERR_NOT_FOUND, "Invalid model version source: '%.*s': there is no such version",
+            STR_ARG(str_slice(op->in.source, 0, 200)));
+    end(op, NULL, &err);
+    return;
+  }
+  version_row_read(reply, 0, &row);
+  op->location = keep(op, row.storage_location);
+  insert_or_end(op);
+}
+
+/* models:/name/3, models:/name@alias */
+static bool read_other_version(struct registration *op, struct str rest, struct err *err) {
+  size_t slash = str_find(rest, '/'), at = str_find(rest, '@');
+  int64_t version = 0;
+  AUTO_PG_ARGS struct pg_args args;
+  if (slash != SIZE_MAX && str_to_i64(str_slice(rest, slash + 1, rest.n), &version) && version > 0 && version <= INT32_MAX) {
+    pg_args_init(&args, STMT_VERSION_GET);
+    pg_put_text(&args, str_slice(rest, 0, slash));
+    pg_put_int(&args, version);
+  } else if (at != SIZE_MAX) {
+    pg_args_init(&args, STMT_VERSION_BY_ALIAS);
+    pg_put_text(&args, str_slice(rest, 0, at));
+    pg_put_text(&args, str_slice(rest, at + 1, rest.n));
+  } else {
+    args = (struct pg_args){.stmt = STMT_VERSION_GET};
+    return err_set(err, ERR_INVALID,
+                   "Invalid model version source: '%.*s'. It must be models:/<id>, models:/<name>/<version> or "
+                   "models:/<name>@<alias>",
+                   STR_ARG(str_slice(op->in.source, 0, 200)));
+  }
+  return pg_run(pool(op), &args, 0, on_other_version, op, err);
+}
+
+static void on_run_of_path(void *ctx, const struct pg_reply *reply) {
+  struct registration *op = ctx;
+  struct err err;
+  if (!pg_ok(reply, &err)) {
+    end(op, NULL, &err);
+    return;
+  }
+  if (pg_rows(reply) == 0 || !is_below(op->in.source, pg_text(reply, 0, 18))) { /* artifact_uri of run_view */
+    local_error(op, "run_id", &err);
+    end(op, NULL, &err);
+    return;
+  }
+  insert_or_end(op);
+}
+
+static bool is_local(struct str source) {
+  if (str_starts(source, STR("file:")))
+    return true;
+  for (size_t i = 0; i < source.n; i++) {
+    char c = source.p[i];
+    if (c == ':')
+      return i < 2; /* a drive letter */
+    if (!isalnum((unsigned char)c) && c != '+' && c != '-' && c != '.')
+      return true;
+  }
+  return true;
+}
+
+static bool resolve_local(struct registration *op, struct err *err) {
+  struct id run;
+  op->location = op->in.source;
+  if (op->in.model_id.n) {
+    if (!id_parse(str_slice(op->in.model_id, 2, op->in.model_id.n), &op->model))
+      return local_error(op, "model_id", err);
+    return read_logged_model(op, err);
+  }
+  if (!op->in.run_id.n || !id_parse(op->in.run_id, &run))
+    return local_error(op, "run_id", err);
+  AUTO_PG_ARGS struct pg_args args;
+  pg_args_init(&args, STMT_RUN_GET);
+  pg_put_uuid(&args, run);
+  return pg_run(pool(op), &args, 0, on_run_of_path, op, err);
+}
+
+bool version_register(struct http_req *req, const struct version_request *request, version_made_fn *done, struct err *err) {
+  struct registration *op = ARENA_NEW(http_req_arena(req), struct registration);
+  if (!op)
+    return err_no_memory(err);
+  *op = (struct registration){.req = req, .in = *request, .done = done};
+  struct str source = op->in.source;
+  if (op->in.is_prompt) {
+    op->location = source;
+    return insert(op, err);
+  }
+  if (!source_uri_check(source, err))
+    return false;
+  if (str_starts(source, STR("models:/"))) {
+    struct str rest = str_slice(source, strlen("models:/"), source.n);
+    while (rest.n && rest.p[0] == '/')
+      rest = str_slice(rest, 1, rest.n);
+    if (str_starts(rest, STR("m-")) && rest.n == ID_HEX_LEN + 2 && id_parse(str_slice(rest, 2, rest.n), &op->model))
+      return read_logged_model(op, err);
+    return read_other_version(op, rest, err);
+  }
+  if (is_local(source))
+    return resolve_local(op, err);
+  op->location = source;
+  return insert(op, err);
+}

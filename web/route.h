@@ -1,0 +1,86 @@
+/* A route is a row: method, path, who may call it, what body it takes, handler, documentation. The rows are constants; help, OpenAPI,
+ * metrics and documentation derive from them. */
+#ifndef WINNOW_WEB_ROUTE_H
+#define WINNOW_WEB_ROUTE_H
+
+#include "base/err.h"
+#include "web/http_method.h"
+
+struct http_req;
+struct buf;
+
+/* Who may call it. 0 is no policy: the router refuses to start with such a row. */
+enum route_policy {
+  POLICY_UNSET,
+  POLICY_PUBLIC, /* anybody: health */
+  POLICY_READ,
+  POLICY_TRACK, /* writes of tracking, open on loopback */
+  POLICY_WRITE,
+  POLICY_SUBMIT, /* starts or stops processes */
+  POLICY_ADMIN,
+};
+
+const char *route_policy_name(enum route_policy policy);
+
+enum route_body {
+  BODY_NONE,   /* a body that is not empty is refused */
+  BODY_BUFFER, /* gathered whole, then the handler is called */
+  BODY_STREAM, /* handed to `stream` as it comes */
+};
+
+/* Where a streamed body goes. `begin` is called before any of the body is read, once the gate has agreed. When it returns true,
+ * exactly one of these ends the upload:
+ *   - `data` returns false: the server answers *err, the request is gone;
+ *   - `end`: the body is complete, and the handler answers, now or later;
+ *   - `abort`: the body will not be completed (client left, too slow, too large, bad framing, shutdown). The handler cleans up and then
+ *     still answers, now or later (http_reply_drop() is the plain way), since the answer is what frees the request. *err says why;
+ *   - the handler answers early, by its own will: nothing more is called, the rest of the body is thrown away.
+ * Between begin and end the sink may pause the body, see http_req_pause_body(): what is asynchronous in `begin` (is there such a run?)
+ * pauses, looks, then resumes or answers. */
+struct route_stream {
+  bool (*begin)(struct http_req *req, struct err *err);
+  /* Takes all of the bytes, at most 64 KiB; they are borrowed for the call. */
+  bool (*data)(struct http_req *req, struct str bytes, struct err *err);
+  void (*end)(struct http_req *req);
+  void (*abort)(struct http_req *req, const struct err *err);
+};
+
+struct route {
+  enum http_method method; /* GET, POST, PUT, PATCH, DELETE; HEAD and OPTIONS derive */
+  /* Begins with "/" and is relative to the mount. "{name}" stands for one segment that is not empty, a final "{name...}" for one or more
+   * segments. A literal segment wins over "{name}", which wins over "{name...}". */
+  const char *path;
+  enum route_policy policy;
+  enum route_body body;
+  uint64_t max_body; /* bytes; 0 with BODY_NONE only */
+  /* Answers the request, now or later. For BODY_STREAM rows NULL: begin, data and end do it. */
+  void (*handler)(struct http_req *req);
+  const struct route_stream *stream; /* for BODY_STREAM rows */
+  const void *arg;                   /* for handlers that serve several rows; may be NULL */
+  const char *summary;               /* a line, without full stop */
+  const char *doc;                   /* more about it, Markdown; may be NULL */
+  const char *request_schema;        /* names of OpenAPI components; may be NULL */
+  const char *response_schema;
+  const char *query; /* query parameters as "name:type,name:type", may be NULL */
+};
+
+/* How a family of routes says that something went wrong. */
+struct route_family {
+  const char *name; /* "api", "mlflow" */
+  /* Writes the body of the answer and its Content-Type, returns the status. `req` is NULL when the request could not be read as far as
+   * its path; its id is `request_id`. Called for all errors, those of the HTTP server included. */
+  int (*write_error)(const struct http_req *req, const char *request_id, const struct err *err, struct buf *body,
+                     const char **ret_content_type);
+  bool collapse_slashes; /* "a//b" is "a/b"; else an empty segment is 404 */
+};
+
+/* Rows under a prefix. The same rows may be mounted several times. The family of a path that matches nothing is that of the longest
+ * prefix that it has; one mount has the prefix "". */
+struct route_mount {
+  const char *prefix; /* "" or "/api/v1": no slash at the end, no names */
+  const struct route *routes;
+  size_t count;
+  const struct route_family *family;
+};
+
+#endif
