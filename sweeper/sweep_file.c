@@ -609,6 +609,17 @@ void sweep_file_problem(const struct sweep_file *file, struct spec_problems *err
   spec_problem_add(errors, ynode_at(file->root, str_of(path)), path, NULL, "%s", message);
 }
 
+void sweep_file_space_problem(const struct sweep_file *file, struct spec_problems *errors, const struct err *error) {
+  struct str text = str_of(error->text);
+  size_t close = str_starts(text, STR("\"")) ? str_find(str_slice(text, 1, text.n), '"') : SIZE_MAX;
+  char path[sizeof error->text] = "parameters";
+  if (close != SIZE_MAX) {
+    memcpy(path, text.p + 1, close);
+    path[close] = 0;
+  }
+  spec_problem_add(errors, ynode_at(file->root, str_of(path)), path, error->hint, "%s", error->text);
+}
+
 bool sweep_file_schema(struct buf *out, struct err *err) {
   AUTO_BUF struct buf body = BUF_INIT(MIB);
   struct json_writer w;

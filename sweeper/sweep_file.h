@@ -128,6 +128,8 @@ MUST_CHECK bool sweep_file_space(const struct sweep_file *file, json_t **ret, st
 struct stop_goal sweep_file_goal(const struct sweep_file *file);
 /* A mistake somebody else found at `path` (the sampler, in the space): adds it with the place in the file. */
 void sweep_file_problem(const struct sweep_file *file, struct spec_problems *errors, const char *path, const char *message);
+/* The same from an error whose text begins with the quoted path, as space_new() has it: `"parameters.lr.min" must be …`. */
+void sweep_file_space_problem(const struct sweep_file *file, struct spec_problems *errors, const struct err *error);
 /* `name:line:column: message` of a problem into err, the hint too. Returns false. */
 bool sweep_file_fail(const char *name, const struct spec_problem *problem, struct err *err);
 
