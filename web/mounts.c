@@ -19,6 +19,9 @@ const struct route_mount *web_mounts(size_t *ret_count) {
   };
   for (size_t i = 0; i < ARRAY_LEN(api); i++)
     mounts[n++] = (struct route_mount){"/api/v1", api[i].routes, api[i].count, &api_family};
+  mounts[n++] = (struct route_mount){"/api/v1", sweep_routes, sweep_route_count, &api_family};
+  mounts[n++] = (struct route_mount){"/api/v1", companion_routes, companion_route_count, &api_family};
+  mounts[n++] = (struct route_mount){"/api/v1", log_routes, log_route_count, &api_family};
   n += mlflow_mounts(mounts + n);
   *ret_count = n;
   return mounts;
