@@ -292,7 +292,7 @@ class Local(Base):
             done = subprocess.run([WINNOW, "up", str(self.s.home / "sweep.yaml")], capture_output=True, text=True, timeout=120, env=env)
             self.assertEqual(done.returncode, 0, done)
             listed = subprocess.run([WINNOW, "sweep", "ls", "-o", "json"], capture_output=True, text=True, timeout=60, env=env)
-            sweep = json.loads(listed.stdout)[0]
+            sweep = json.loads(listed.stdout)["items"][0]
             self.assertEqual((sweep["name"], sweep["state"], sweep["best"]["value"]), ("sweep", "FINISHED", 1.0))
 
 
