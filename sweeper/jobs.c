@@ -6,6 +6,7 @@
 
 #include "base/log.h"
 #include "base/mem.h"
+#include "storage/metric_store.h"
 #include "sweeper/command.h"
 
 enum { HEARTBEAT_MS = 5000, PATH_SIZE = 4096, EXIT_LINES_MAX = 64 };
@@ -308,6 +309,26 @@ static void over(struct ending *ending) {
     end_told(ending, &err);
 }
 
+/* The last value of the goal that is stored: a service that died between storing a point and taking it in has left it there. */
+static void on_stored_values(void *ctx, const struct metric_summary *summaries, size_t count, const struct err *err) {
+  struct ending *ending = ctx;
+  struct live_trial *trial = ending->trial;
+  const struct engine_trial *row = engine_trial(trial->sweep->engine, trial->number);
+  struct err ignored; /* the attempt may be over by now: then its value stands */
+  for (size_t i = 0; i < count && !err; i++) {
+    const struct point *last = &summaries[i].fold.last;
+    struct live_report report = {.key = summaries[i].key, .value = last->value, .epoch = last->epoch, .step = last->step};
+    bool news = !row->has_value || last->step > trial->value_step;
+    if (news && live_is_goal(trial->sweep, report.key) && !live_hear(trial, (int32_t)ending->attempt, &report, 1, &ignored))
+      log_debug("sweep", NULL, "%s", ignored.text);
+  }
+  over(ending);
+}
+
+static bool may_have_missed(const struct live_trial *trial) {
+  return trial->sweep->file->spec.has_metric && (trial->adopted || !engine_trial(trial->sweep->engine, trial->number)->has_value);
+}
+
 static void on_log_complete(void *ctx, int64_t next UNUSED, const struct err *err) {
   struct ending *ending = ctx;
   struct live_trial *trial = ending->trial;
@@ -319,7 +340,9 @@ static void on_log_complete(void *ctx, int64_t next UNUSED, const struct err *er
     log_writer_close(trial->log);
     trial->log = NULL;
   }
-  over(ending);
+  struct err failed;
+  if (!may_have_missed(trial) || !metric_summaries(trial->sweep->all->conf.metrics, &trial->run, 1, on_stored_values, ending, &failed))
+    over(ending);
 }
 
 /* `name value` lines. */

@@ -140,7 +140,7 @@ json_t *live_params(const struct live_trial *trial) {
 
 /* ---- values ---- */
 
-static bool names_goal(const struct live_sweep *live, struct str key) {
+bool live_is_goal(const struct live_sweep *live, struct str key) {
   const struct sweep_metric *metric = &live->file->spec.metric;
   if (!live->file->spec.has_metric)
     return false;
@@ -154,7 +154,7 @@ static bool names_goal(const struct live_sweep *live, struct str key) {
 
 bool live_watches(const struct live_sweep *live, struct str key) {
   const struct spec_objects *rules = &live->file->spec.early_terminate;
-  if (names_goal(live, key))
+  if (live_is_goal(live, key))
     return true;
   for (size_t i = 0; i < rules->count; i++) {
     const struct stop_conf *conf = &((const struct stop_conf *)rules->items)[i];
@@ -218,7 +218,7 @@ void live_take_report(struct live_trial *trial, uint32_t attempt, const struct l
                       bool *ret_target, bool *ret_goal) {
   struct live_sweep *live = trial->sweep;
   struct err err;
-  *ret_goal = names_goal(live, report->key);
+  *ret_goal = live_is_goal(live, report->key);
   *ret_target = *ret_goal && reaches_target(live, report->value);
   *ret_verdict = (struct stop_verdict){.stop = false};
   if (trial->heard_attempt && attempt > trial->heard_attempt && live->rules)
@@ -514,7 +514,7 @@ bool live_tell(struct live_trial *trial, const struct live_tell *tell, struct er
   double value = tell->has_value ? tell->value : trial->value;
   enum run_state state = tell->state == RUN_FINISHED && live->conf.needs_value && !has ? RUN_FAILED : tell->state;
   if (over && row->state != RUN_LOST) {
-    bool same = row->state == state && same_value(value, trial->value);
+    bool same = (row->state == state || row->state == RUN_STOPPED || row->state == RUN_KILLED) && same_value(value, trial->value);
     return same || err_set(err, ERR_CONFLICT, "trial %u has ended already, with another result", trial->number);
   }
   if (row->state == RUN_QUEUED)
@@ -523,14 +523,12 @@ bool live_tell(struct live_trial *trial, const struct live_tell *tell, struct er
     live_set_value(trial, tell->value, trial->value_step);
     trial->value = tell->value;
   }
-  enum engine_told told = engine_tell(live->engine, trial->number, 0, tell->state, tell->has_value, live_now(live->all));
-  if (told == TOLD_FENCED)
-    return fenced(err);
-  if (tell->has_value && tell->state == RUN_FINISHED && reaches_target(live, tell->value)) {
-    struct err ignored; /* it may be draining already */
-    if (!engine_drain(live->engine, &ignored))
-      log_debug("sweep", NULL, "%s: %s", live->name, ignored.text);
+  if (tell->has_value && tell->state == RUN_FINISHED) {
+    struct engine_report heard = {.has_value = true, .target = reaches_target(live, tell->value)};
+    engine_heard(live->engine, trial->number, row->attempt, &heard, live_now(live->all));
   }
+  if (engine_tell(live->engine, trial->number, 0, tell->state, tell->has_value, live_now(live->all)) == TOLD_FENCED)
+    return fenced(err);
   sweeps_kick(live->all);
   return true;
 }

@@ -133,6 +133,19 @@ class AskTell(Base):
         self.assertEqual((stopped["state"], stopped["stop"]["rule"], stopped["value"]), ("STOPPED", "threshold", 11.0))
         self.assertIn("11", stopped["stop"]["reason"])
 
+    def test_the_target_ends_it_and_a_clone_begins_anew(self):
+        made = self.submit({"name": "target", "method": "random", "metric": {"name": "loss", "target": 1}, "parameters": SPACE, "run_cap": 50,
+                            "sampler": {"seed": 3}})
+        first = self.ask(made["id"])["trials"][0]
+        self.ok(self.tell(made["id"], {"run_id": first["run_id"], "value": 0.5}))
+        over = wait(lambda: (s := self.sweep(made["id"]))["state"] == "FINISHED" and s, "the end")
+        self.assertIn("target", over["state_reason"])
+        clone = self.ok(self.s.post(f"/api/v1/sweeps/{made['id']}/clone", {"name": "again"}), 201)
+        self.assertEqual((clone["name"], clone["sampler"]["seed"], clone["run_cap"]), ("again", 3, 50))
+        self.assertEqual(self.ask(clone["id"])["trials"][0]["params"], first["params"])  # the same seed, the same points
+        for path in ("started", "output", "heartbeat", "exited"):
+            self.assertIn(self.s.post(f"/api/v1/companion/{first['run_id']}/1/{path}", unix=False).status, (401, 403))
+
     def test_control_edits_and_refusals(self):
         sweep = self.submit({"name": "control", "method": "random", "metric": {"name": "loss"}, "parameters": SPACE, "run_cap": 2})["id"]
         self.assertEqual(self.ok(self.s.post(f"/api/v1/sweeps/{sweep}/pause"))["state"], "PAUSED")
