@@ -3,6 +3,7 @@
 #include <grp.h>
 #include <pwd.h>
 #include <signal.h>
+#include <sys/resource.h>
 
 #include "base/file.h"
 #include "base/log.h"
@@ -12,7 +13,10 @@
 #include "cli/notify.h"
 #include "cli/secrets.h"
 #include "storage/data_lock.h"
+#include "storage/metric_store.h"
 #include "storage/pg.h"
+#include "tracker/artifact_store.h"
+#include "tracker/tracking_care.h"
 #include "web/app.h"
 #include "web/gate.h"
 #include "web/http_server.h"
@@ -21,7 +25,7 @@
 #include "web/tables.h"
 #include "web/tls.h"
 
-enum { NAMES_MAX = 32, TOKEN_SWEEP_MS = 60 * 1000 };
+enum { NAMES_MAX = 32, TOKEN_SWEEP_MS = 60 * 1000, STORES_STOP_MS = 10 * 1000 };
 
 enum service_state {
   SERVICE_STARTING, /* serving, but the database is not ready yet */
@@ -39,6 +43,7 @@ struct service {
   struct loop *loop;
   struct work_pool *work;
   struct database *database;
+  struct tracking_care *care;
   struct tls *tls;
   struct web_app app;
   int lock_fd;
@@ -47,7 +52,8 @@ struct service {
   size_t listen_count;
   char url[300];
   struct loop_signal *on_term, *on_int, *on_hup;
-  struct loop_timer *token_timer;
+  struct loop_timer *token_timer, *patience; /* patience: with what is still being stored at the stop */
+  bool stores_stopped;
   struct loop_defer stop;
 };
 
@@ -68,13 +74,26 @@ static void on_database_stopped(void *ctx) {
   loop_stop(service->loop);
 }
 
+/* Nothing writes points any more, and those there were are stored, or have had their time. */
+static void on_metrics_stopped(void *ctx) {
+  struct service *service = ctx;
+  if (service->stores_stopped)
+    return;
+  service->stores_stopped = true;
+  loop_timer_stop(service->patience);
+  database_stop(service->database, on_database_stopped, service);
+}
+
 static void on_drained(void *ctx) {
   struct service *service = ctx;
   enter(service, SERVICE_STOPPING);
-  if (service->database)
-    database_stop(service->database, on_database_stopped, service);
-  else
-    loop_stop(service->loop);
+  tracking_care_stop(service->care);
+  if (!service->app.status.database_up) {
+    on_metrics_stopped(service); /* they would wait for what is away */
+    return;
+  }
+  loop_timer_start(service->patience, STORES_STOP_MS);
+  metric_store_stop(service->app.metrics, on_metrics_stopped, service);
 }
 
 static void begin_stop(void *ctx) {
@@ -150,11 +169,10 @@ static void on_token_row(void *ctx, const struct pg_reply *row) {
     log_error("service", NULL, "a token was not loaded: %s", err.text);
 }
 
-static void on_tokens_loaded(void *ctx, const struct pg_reply *reply) {
+static void on_tracking_ready(void *ctx, const struct err *err) {
   struct service *service = ctx;
-  struct err err;
-  if (!pg_ok(reply, &err)) {
-    log_error("service", NULL, "tokens could not be loaded: %s", err.text);
+  if (err) {
+    log_error("service", NULL, "the experiment Default could not be made: %s", err->text);
     stop_soon(service, 1);
     return;
   }
@@ -164,6 +182,21 @@ static void on_tokens_loaded(void *ctx, const struct pg_reply *reply) {
     notify_systemd("READY=1");
     log_info("service", NULL, "ready at %s", service->url);
     log_flush();
+  }
+}
+
+static void on_tokens_loaded(void *ctx, const struct pg_reply *reply) {
+  struct service *service = ctx;
+  struct err err;
+  if (!pg_ok(reply, &err)) {
+    log_error("service", NULL, "tokens could not be loaded: %s", err.text);
+    stop_soon(service, 1);
+    return;
+  }
+  service->care = tracking_care_new(service->loop, service->app.pg, service->settings.artifact_root, on_tracking_ready, service, &err);
+  if (!service->care) {
+    log_error("service", NULL, "%s", err.text);
+    stop_soon(service, 1);
   }
 }
 
@@ -340,6 +373,19 @@ static int64_t default_slots(void) {
   return MAX_OF(sysconf(_SC_NPROCESSORS_ONLN) / 2, 1L);
 }
 
+static bool make_tracking(struct service *service, struct err *err) {
+  struct web_app *app = &service->app;
+  const struct service_settings *settings = &service->settings;
+  const char *directory =
+      settings->artifacts_destination ? settings->artifacts_destination : arena_printf(&service->arena, "%s/artifacts", settings->data);
+  struct metric_store_conf conf = metric_store_conf_default();
+  if (!directory)
+    return err_no_memory(err);
+  app->artifacts = artifact_store_new(directory, service->work, app->pg, &clock_system, err);
+  app->metrics = app->artifacts ? metric_store_new(service->loop, app->pg, service->work, &conf, err) : NULL;
+  return app->metrics;
+}
+
 static bool make_parts(struct service *service, struct err *err) {
   const struct service_settings *settings = &service->settings;
   struct web_app *app = &service->app;
@@ -352,7 +398,8 @@ static bool make_parts(struct service *service, struct err *err) {
   service->on_int = loop_signal_new(service->loop, SIGINT, on_stop_signal, service);
   service->on_hup = loop_signal_new(service->loop, SIGHUP, on_reload, service);
   service->token_timer = loop_timer_new(service->loop, on_token_timer, service);
-  if (!service->work || !service->on_term || !service->on_int || !service->on_hup || !service->token_timer)
+  service->patience = loop_timer_new(service->loop, on_metrics_stopped, service);
+  if (!service->work || !service->on_term || !service->on_int || !service->on_hup || !service->token_timer || !service->patience)
     return service->work ? err_no_memory(err) : false;
   loop_timer_start(service->token_timer, TOKEN_SWEEP_MS);
   app->loop = service->loop;
@@ -376,15 +423,19 @@ static bool make_parts(struct service *service, struct err *err) {
   if (!service->database)
     return false;
   app->pg = database_pool(service->database);
-  return true;
+  return make_tracking(service, err);
 }
 
 /* In the reverse order. Requests not answered yet are told off by the database's end before the server goes. */
 static void free_parts(struct service *service) {
   database_free(service->database);
+  tracking_care_free(service->care);
+  metric_store_free(service->app.metrics);
   http_server_free(service->app.server);
   tls_free(service->tls);
   work_pool_free(service->work);
+  artifact_store_free(service->app.artifacts);
+  loop_timer_free(service->patience);
   loop_timer_free(service->token_timer);
   loop_signal_free(service->on_hup);
   loop_signal_free(service->on_int);
@@ -398,9 +449,19 @@ static void free_parts(struct service *service) {
   arena_release(&service->arena);
 }
 
+/* Each client is a descriptor. */
+static void allow_many_descriptors(void) {
+  struct rlimit limit;
+  if (getrlimit(RLIMIT_NOFILE, &limit) != 0)
+    return;
+  limit.rlim_cur = limit.rlim_max;
+  setrlimit(RLIMIT_NOFILE, &limit);
+}
+
 int service_run(const struct service_source *source, struct err *err) {
   struct service service = {.source = *source, .arena = ARENA_INIT(MIB), .lock_fd = -1};
   signal(SIGPIPE, SIG_IGN);
+  allow_many_descriptors();
   err->code = ERR_NONE;
   bool ok = service_settings_load(&service.settings, &service.arena, source->arguments, source->argument_count, environ, err);
   if (ok) {

@@ -27,6 +27,8 @@ static bool tell(PGconn *pg, const PGresult *result, const char *what, struct er
     code = ERR_UNAVAILABLE;
   else if (strcmp(sqlstate, "53100") == 0)
     code = ERR_NO_SPACE;
+  else if (strcmp(sqlstate, "55P03") == 0)
+    code = ERR_CONFLICT; /* the lock was not given in time */
   else if (strcmp(sqlstate, "42501") == 0)
     code = ERR_FORBIDDEN;
   err_set(err, code, "%s: %.*s", what, STR_ARG(why));
@@ -121,8 +123,7 @@ static bool prepare_ground(PGconn *pg, struct err *err) {
     return false;
   /* Looked up first: whoever may use the schema need not have the right to make one. */
   AUTO_RESULT PGresult *there = PQexec(pg, stmt_info(STMT_MIGRATE_LIST)->sql);
-  return PQresultStatus(there) == PGRES_TUPLES_OK ||
-         (run(pg, STMT_MIGRATE_SCHEMA, what, err) && run(pg, STMT_MIGRATE_TABLE, what, err));
+  return PQresultStatus(there) == PGRES_TUPLES_OK || (run(pg, STMT_MIGRATE_SCHEMA, what, err) && run(pg, STMT_MIGRATE_TABLE, what, err));
 }
 
 static bool migrate_on(PGconn *pg, const struct migration *list, size_t count, struct migrate_report *ret, struct err *err) {

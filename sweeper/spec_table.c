@@ -429,7 +429,7 @@ static void read_map(struct spec_reader *r, const struct spec_table *table, cons
     if (r->errors->count != before)
       return;
   }
-  for (size_t i = 0; i < map->count; i++) {
+  for (size_t i = 0; i < map->count && r->errors->count < SPEC_PROBLEMS_MAX; i++) {
     const struct ynode_pair *pair = &map->pairs[i];
     const struct spec_row *row = find_row(table, pair->key->text);
     if (!row) {

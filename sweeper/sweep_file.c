@@ -3,6 +3,7 @@
 #include <math.h>
 
 #include "base/mem.h"
+#include "sweeper/command.h"
 #include "sweeper/sweep_import.h"
 
 /* ---- the tables ---- */
@@ -234,6 +235,17 @@ static bool deeper_than(const struct ynode *node, unsigned levels) {
   return false;
 }
 
+/* yes and no are booleans to older YAML readers, W&B's among them, and text here. */
+static void warn_of_words(struct check *c, const struct ynode *node) {
+  static const char *const words[] = {"yes", "Yes", "YES", "no", "No", "NO", "on", "On", "ON", "off", "Off", "OFF"};
+  for (size_t i = 0; i < node->count && c->warnings->count < SPEC_PROBLEMS_MAX; i++)
+    warn_of_words(c, node->kind == YN_LIST ? node->items[i] : node->pairs[i].value);
+  for (size_t i = 0; i < ARRAY_LEN(words) && node->kind == YN_TEXT && !node->quoted; i++)
+    if (str_is(node->text, words[i]))
+      spec_problem_add(c->warnings, node, "parameters", "write true or false for a boolean, or put it in quotes", "%s is read as text",
+                       words[i]);
+}
+
 /* `conditions` and friends have a grammar of their own; here only what would otherwise be a puzzling message later. */
 static void check_trees(struct check *c) {
   const struct sweep_spec *s = &c->file->spec;
@@ -259,6 +271,10 @@ static void check_trees(struct check *c) {
     CHECK_ERROR(c, "parameters", NULL, "parameters must be a map of names, not %s", ynode_kind_word(s->parameters));
   else if (s->parameters && s->parameters->count == 0)
     CHECK_ERROR(c, "parameters", NULL, "parameters is empty: there is nothing to search");
+  else if (s->parameters && s->parameters->count > SWEEP_PARAMETERS_MAX)
+    CHECK_ERROR(c, "parameters", NULL, "there are %zu parameters; at most %d are allowed", s->parameters->count, SWEEP_PARAMETERS_MAX);
+  if (s->parameters)
+    warn_of_words(c, s->parameters);
 }
 
 static const char *param_at(const void *ctx, size_t i) {
@@ -373,6 +389,27 @@ static void check_command(struct check *c) {
     CHECK_ERROR(c, "register", NULL, "metric_at_least is above metric_at_most: nothing would be registered");
 }
 
+/* Macros and {{names}}, where they stand. */
+static bool check_macros(struct check *c) {
+  const struct sweep_spec *s = &c->file->spec;
+  AUTO_JSON json_t *parameters = NULL;
+  struct err err = {0};
+  if (c->errors->count)
+    return true;
+  if (!ynode_to_json(s->parameters, &parameters, &err))
+    return false;
+  for (size_t i = 0; i < s->command.count; i++) {
+    char path[40];
+    snprintf(path, sizeof path, "command[%zu]", i);
+    if (!command_check_item(s->command.items[i], parameters, &err))
+      CHECK_ERROR(c, path, err.hint, "%s", err.text);
+  }
+  for (size_t i = 0; i < s->env.count; i++)
+    if (!command_check_item(s->env.items[i].value, parameters, &err))
+      CHECK_ERROR(c, "env", err.hint, "%.*s: %s", STR_ARG(s->env.items[i].name), err.text);
+  return true;
+}
+
 static bool env_name_ok(struct str name) {
   if (!name.n || isdigit((unsigned char)name.p[0]))
     return false;
@@ -459,12 +496,16 @@ static bool read_spec(struct sweep_file *file, const char *name, struct spec_pro
   check_sources(&c);
   check_command(&c);
   check_env(&c);
+  if (!check_macros(&c))
+    return false;
   return fill_names(file, name) && !errors->no_memory && !file->warnings.no_memory;
 }
 
 static bool read_into(struct sweep_file *file, struct str text, const char *name, struct spec_problems *errors, struct err *err) {
   struct ynode *root;
   struct yaml_place place;
+  if (text.n > SWEEP_FILE_BYTES_MAX)
+    return err_set(err, ERR_TOO_LARGE, "a sweep file has at most %d bytes", SWEEP_FILE_BYTES_MAX);
   if (!yaml_read(text, &file->arena, &root, &place, err)) {
     if (err->code != ERR_INVALID)
       return false;
@@ -559,8 +600,24 @@ bool sweep_file_space(const struct sweep_file *file, json_t **ret, struct err *e
   return true;
 }
 
+struct stop_goal sweep_file_goal(const struct sweep_file *file) {
+  const struct sweep_metric *metric = &file->spec.metric;
+  return (struct stop_goal){.metric = metric->name, .aliases = metric->aliases, .maximize = metric->goal == GOAL_MAXIMIZE};
+}
+
 void sweep_file_problem(const struct sweep_file *file, struct spec_problems *errors, const char *path, const char *message) {
   spec_problem_add(errors, ynode_at(file->root, str_of(path)), path, NULL, "%s", message);
+}
+
+void sweep_file_space_problem(const struct sweep_file *file, struct spec_problems *errors, const struct err *error) {
+  struct str text = str_of(error->text);
+  size_t close = str_starts(text, STR("\"")) ? str_find(str_slice(text, 1, text.n), '"') : SIZE_MAX;
+  char path[sizeof error->text] = "parameters";
+  if (close != SIZE_MAX) {
+    memcpy(path, text.p + 1, close);
+    path[close] = 0;
+  }
+  spec_problem_add(errors, ynode_at(file->root, str_of(path)), path, error->hint, "%s", error->text);
 }
 
 bool sweep_file_schema(struct buf *out, struct err *err) {

@@ -266,16 +266,32 @@ static bool cells_to_text(struct line_reader *r, struct line *ret) {
   return true;
 }
 
-/* Can the bytes be shown as they are? */
+static bool is_control(unsigned char c) {
+  return (c < 0x20 && c != '\t') || c == 0x7f;
+}
+
+/* Can the bytes be shown as they are? Eight at a time. */
 static bool is_plain(const char *p, size_t n) {
-  unsigned control = 0, high = 0;
-  for (size_t i = 0; i < n; i++) {
-    unsigned char c = (unsigned char)p[i];
-    control |= (unsigned)(c < 0x20) & (unsigned)(c != '\t');
-    control |= (unsigned)(c == 0x7f);
-    high |= c;
+  const uint64_t ones = 0x0101010101010101u, tops = 0x8080808080808080u;
+  uint64_t high = 0;
+  size_t i = 0;
+  for (; i + 8 <= n; i += 8) {
+    uint64_t word;
+    memcpy(&word, p + i, 8);
+    uint64_t deletes = word ^ (ones * 0x7f);
+    uint64_t suspects = ((word - ones * 0x20) & ~word) | ((deletes - ones) & ~deletes); /* may also mark a byte after a true one */
+    high |= word;
+    if (suspects & tops)
+      for (size_t k = i; k < i + 8; k++)
+        if (is_control((unsigned char)p[k]))
+          return false;
   }
-  return !control && (high < 0x80 || str_is_utf8(str_n(p, n)));
+  for (; i < n; i++) {
+    high |= (unsigned char)p[i];
+    if (is_control((unsigned char)p[i]))
+      return false;
+  }
+  return !(high & tops) || str_is_utf8(str_n(p, n));
 }
 
 enum line_answer line_next(struct line_reader *r, struct str *bytes, struct line *ret) {

@@ -144,6 +144,8 @@ static void number_found(struct reader *r, struct str path, struct str key, bool
 }
 
 static bool is_skipped_name(struct log_parse *p, struct str key) {
+  if (p->record)
+    return false;
   enum log_key_kind kind = log_classify(p, key).kind;
   return kind == LOG_KEY_SETTING || kind == LOG_KEY_CLOCK;
 }
@@ -189,6 +191,8 @@ static bool object(struct reader *r, struct str path, bool skip, unsigned depth)
       }
       double number;
       static const char *const name_keys[] = {"name", "metric", "key", "tag"};
+      if (depth == 0 && quoted && (str_is(key, "message") || str_is(key, "msg")))
+        r->p->message = text;
       for (size_t i = 0; depth == 0 && quoted && i < ARRAY_LEN(name_keys); i++)
         if (str_is(key, name_keys[i]))
           r->says_name = text;
@@ -197,6 +201,7 @@ static bool object(struct reader *r, struct str path, bool skip, unsigned depth)
         number_found(r, path, key, depth == 0, number);
         if (r->p->raw_n > before) {
           struct raw *raw = &r->p->raw[r->p->raw_n - 1];
+          raw->in_dict = true;
           for (; r->lines_to < start; r->lines_to++)
             r->lines += r->text.p[r->lines_to] == '\n';
           raw->line += r->lines;
@@ -219,6 +224,7 @@ size_t log_find_dict(struct log_parse *p, struct str text, size_t at, bool skip)
   if (!object(&r, STR(""), skip, 0)) {
     p->raw_n = raw_before;
     p->own = own_before;
+    p->message = STR("");
     return 0;
   }
   if (str_is(r.last_key, "global_step") && !r.scheduled) /* what an estimator's evaluate() gives */

@@ -3,8 +3,12 @@
 
 /* ---- the logger's prefix ---- */
 
+/* "error" and "success" in small letters are names. */
 static bool is_level(const struct log_parse *p, size_t i) {
-  return token_is_word(p, i) && log_word(token_text(p, i)) & LOG_WORD_LEVEL;
+  if (!token_is_word(p, i))
+    return false;
+  struct str word = token_text(p, i);
+  return log_word(word) & LOG_WORD_LEVEL && (!(log_word(word) & LOG_WORD_METRIC) || (word.p[1] >= 'A' && word.p[1] <= 'Z'));
 }
 
 /* "I0615" of glog */
@@ -30,7 +34,7 @@ static bool is_source_file(struct str word) {
 }
 
 static enum log_key_kind word_kind(struct log_parse *p, size_t i) {
-  return log_classify(p, token_text(p, i)).kind;
+  return token_key(p, i).kind;
 }
 
 static bool is_place_kind(enum log_key_kind kind) {
@@ -75,8 +79,8 @@ static size_t skip_logger_name(struct log_parse *p, size_t i) {
     bool dash = t->type == LOG_T_MARK && t->mark == '-' && t->flags & LOG_T_SPACE;
     bool bar = t->type == LOG_T_MARK && t->mark == '|';
     if ((dash || bar) && words) {
-      if (words == 1 && log_is_section(token_text(p, j - 1)))
-        log_set_section(p, token_text(p, j - 1), false), p->line_section = token_text(p, j - 1);
+      if (words == 1 && token_is_section(p, j - 1))
+        p->line_section = token_text(p, j - 1);
       return j + 1;
     }
     if (t->type == LOG_T_WORD && !(words && t->flags & LOG_T_SPACE)) {
@@ -201,12 +205,12 @@ static bool is_denied(struct log_parse *p, size_t i, bool with_sign, double valu
     return p->tokens[i].flags & LOG_T_SPACE;
   if (!token_is_word(p, before))
     return false;
-  if (log_word(token_text(p, before)) & (LOG_WORD_LIMIT | LOG_WORD_SETTING))
+  if (token_word(p, before) & (LOG_WORD_LIMIT | LOG_WORD_SETTING))
     return true;
   if (!with_sign || is_whole(value))
-    return with_sign && log_classify(p, token_text(p, before)).kind == LOG_KEY_METRIC;
+    return with_sign && token_key(p, before).kind == LOG_KEY_METRIC;
   for (size_t k = i; k-- > p->first && token_is_word(p, k);)
-    if (log_classify(p, token_text(p, k)).kind == LOG_KEY_METRIC)
+    if (token_key(p, k).kind == LOG_KEY_METRIC)
       return true;
   return false;
 }
@@ -231,7 +235,7 @@ static size_t worded_place(struct log_parse *p, size_t i) {
   size_t j = skip_number_words(p, i + 1);
   bool sign = false;
   if (token_is(p, j, '(') && token_is_word(p, j + 1) && token_is(p, j + 2, ')')) { /* Epoch(train) */
-    if (log_is_section(token_text(p, j + 1)))
+    if (token_is_section(p, j + 1))
       p->line_section = token_text(p, j + 1);
     j += 3;
   }
@@ -310,7 +314,8 @@ static size_t leading_place(struct log_parse *p, size_t i) {
   bool colon = token_is(p, i + 1, ':') && (p->tokens[i + 2].flags & LOG_T_SPACE);
   bool dashes = token_is(p, i + 1, '-') && token_is(p, i + 2, '-');
   bool bare = token_is_word(p, i + 1) && p->tokens[i + 1].flags & LOG_T_GAP && token_is(p, i + 2, ':');
-  if (!colon && !dashes && !bare)
+  bool bracket = token_is(p, i + 1, '[') && token_is_word(p, i + 2); /* "0 [D loss: 0.69]" */
+  if (!colon && !dashes && !bare && !bracket)
     return i;
   p->own.step = p->tokens[i].value;
   size_t end = i + (colon ? 2 : dashes ? 3 : 1);
@@ -342,7 +347,7 @@ static size_t sectioned_place(struct log_parse *p, size_t i) {
     use(p, i, i + 6);
     return i + 6;
   }
-  if (!token_is_word(p, i) || !log_is_section(token_text(p, i)))
+  if (!token_is_word(p, i) || !token_is_section(p, i))
     return i;
   size_t j = i + 1;
   if (token_is(p, j, '(') && is_fraction(p, j + 1) && token_is(p, j + 4, ')')) {
@@ -374,12 +379,11 @@ static size_t counter(struct log_parse *p, size_t i) {
   bool counts = line_start && (end == p->tokens_n || token_is(p, end, '-'));
   if (end < p->tokens_n) {
     const struct log_token *t = &p->tokens[end];
-    counts |=
-        token_is(p, end, '[') || t->type == LOG_T_BREAK || t->type == LOG_T_OPAQUE || (t->type == LOG_T_NUMBER && t->flags & LOG_T_UNIT);
-    counts |= bracketed && (!isnan(p->own.epoch) || i - 1 == p->first || !isnan(p->carried.epoch));
-    counts |=
-        t->type == LOG_T_WORD && (log_word(token_text(p, end)) & LOG_WORD_BATCH || str_eq_nocase(token_text(p, end), STR("batches")) ||
-                                  str_eq_nocase(token_text(p, end), STR("steps")) || str_eq_nocase(token_text(p, end), STR("iters")));
+    counts |= token_is(p, end, '[') || token_is(p, end, '=') || t->type == LOG_T_BREAK || t->type == LOG_T_OPAQUE ||
+              (t->type == LOG_T_NUMBER && t->flags & LOG_T_UNIT);
+    counts |= bracketed && (!isnan(p->own.epoch) || i - 1 == p->first || !isnan(p->kept.carried.epoch));
+    counts |= t->type == LOG_T_WORD && (token_word(p, end) & LOG_WORD_BATCH || str_eq_nocase(token_text(p, end), STR("batches")) ||
+                                        str_eq_nocase(token_text(p, end), STR("steps")) || str_eq_nocase(token_text(p, end), STR("iters")));
   }
   if (!counts)
     return 0;
@@ -394,7 +398,7 @@ static size_t counter(struct log_parse *p, size_t i) {
 static void settle_step_of(struct log_parse *p) {
   if (isnan(p->own.step) || isnan(p->own.batch_total) || !isnan(p->own.batch))
     return;
-  if (isnan(p->own.epoch) && isnan(p->carried.epoch))
+  if (isnan(p->own.epoch) && isnan(p->kept.carried.epoch))
     return;
   p->own.batch = p->own.step;
   p->own.step = NAN;

@@ -218,7 +218,7 @@ static bool make_header(struct log_parse *p, enum table_by by, const struct cell
   if (places == 0 && metrics == 1 && n > 4 && known < 2) /* a sentence with one such word */
     return false;
   t.label_first = !is_place_kind(t.columns[0].kind) && t.columns[0].kind != LOG_KEY_METRIC;
-  p->candidate = t;
+  p->kept.candidate = t;
   return true;
 }
 
@@ -228,7 +228,7 @@ static bool word_header(struct log_parse *p, struct str line, size_t from) {
   size_t n = split_blanks(line, from, 1, cells);
   if (n < 2)
     return false;
-  size_t above_n = p->above_n ? split_blanks(str_n(p->above, p->above_n), 0, 1, above) : 0;
+  size_t above_n = p->kept.above_n ? split_blanks(str_n(p->kept.above, p->kept.above_n), 0, 1, above) : 0;
   if (above_n == n && n >= 4)
     return make_header(p, BY_BLANKS, cells, n, above, above_n);
   if (n > 12 || !is_place_kind(log_classify(p, cells[0].text).kind))
@@ -245,7 +245,7 @@ static bool find_header(struct log_parse *p, struct str line, size_t from, bool 
     return (n = split_commas(line, from, cells)) >= 2 && make_header(p, BY_COMMAS, cells, n, NULL, 0);
   n = split_blanks(line, from, 2, cells);
   struct cell words[CELLS_MAX];
-  if (p->above_n && split_blanks(line, from, 1, words) > n && word_header(p, line, from))
+  if (p->kept.above_n && split_blanks(line, from, 1, words) > n && word_header(p, line, from))
     return true;
   if (n >= 2 && make_header(p, BY_BLANKS, cells, n, NULL, 0))
     return true;
@@ -403,6 +403,13 @@ static bool labelled_row(struct log_parse *p, const struct table *t, struct str 
   return true;
 }
 
+/* Cells with a blank inside: "2021-11-21 16:00:00   0.012 sec   1   0.47". */
+static bool wide_row(struct log_parse *p, const struct table *t, struct str line, size_t from) {
+  struct cell cells[CELLS_MAX];
+  size_t n = t->by == BY_BLANKS ? split_blanks(line, from, 2, cells) : 0;
+  return n == t->count && n >= 2 && cells[0].kind != CELL_TEXT && numeric_row(p, t, cells, n);
+}
+
 static bool try_row(struct log_parse *p, struct table *t, struct str line, size_t from) {
   struct cell cells[CELLS_MAX];
   size_t n = 0;
@@ -420,25 +427,32 @@ static bool try_row(struct log_parse *p, struct table *t, struct str line, size_
   bool index_like = t->by == BY_BLANKS && n == (size_t)t->count + 1 && value_columns(t, 0) && !has_place_column(t);
   if (!index_like && numeric_row(p, t, cells, n))
     return true;
+  if (n != t->count && wide_row(p, t, line, from))
+    return true;
   p->raw_n = 0;
   p->own = PLACE_NONE;
   return labelled_row(p, t, line, cells, n) || (index_like && numeric_row(p, t, cells, n));
 }
 
-static bool find_row(struct log_parse *p, struct str line, size_t from) {
-  if (p->candidate.by && try_row(p, &p->candidate, line, from)) {
-    p->candidate.seen_row = true;
-    p->table = p->candidate;
-    p->candidate.by = BY_NONE;
+static bool find_row_from(struct log_parse *p, struct str line, size_t from) {
+  if (p->kept.candidate.by && try_row(p, &p->kept.candidate, line, from)) {
+    p->kept.candidate.seen_row = true;
+    p->kept.table = p->kept.candidate;
+    p->kept.candidate.by = BY_NONE;
     return true;
   }
   p->raw_n = 0;
   p->own = PLACE_NONE;
-  if (p->table.by && try_row(p, &p->table, line, from))
+  if (p->kept.table.by && try_row(p, &p->kept.table, line, from))
     return true;
   p->raw_n = 0;
   p->own = PLACE_NONE;
   return false;
+}
+
+/* What looks like a logger's prefix may be the first column. */
+static bool find_row(struct log_parse *p, struct str line, size_t from) {
+  return find_row_from(p, line, from) || (from && find_row_from(p, line, 0));
 }
 
 /* ---- boxes ---- */
@@ -473,7 +487,7 @@ static void box_line(struct log_parse *p, struct str line, char *group, size_t *
   enum log_key_kind kind = log_classify(p, name).kind;
   if (kind == LOG_KEY_EPOCH)
     p->own.epoch = number.value;
-  else if (kind == LOG_KEY_STEP) /* iterations, n_updates, total_timesteps: the last said is the finest */
+  else if (kind == LOG_KEY_STEP && !(p->own.step >= number.value)) /* iterations, n_updates, total_timesteps: the finest */
     p->own.step = number.value;
   if (is_place_kind(kind))
     return;
@@ -488,18 +502,18 @@ static void box_line(struct log_parse *p, struct str line, char *group, size_t *
 }
 
 void log_settle_box(struct log_parse *p) {
-  struct str rest = str_n(p->block.text, p->block.n), line;
+  struct str rest = str_n(p->kept.block.text, p->kept.block.n), line;
   char group[LABEL_MAX];
   size_t group_n = 0;
   p->raw_n = 0;
   p->own = PLACE_NONE;
-  p->number = p->block.first_line;
+  p->number = p->kept.block.first_line;
   while (str_split(&rest, '\n', &line)) {
     box_line(p, line, group, &group_n);
     p->number++;
   }
-  p->block.kind = BLOCK_NONE;
-  p->block.n = 0;
+  p->kept.block.kind = BLOCK_NONE;
+  p->kept.block.n = 0;
   log_settle(p, STYLE_BOX);
 }
 
@@ -515,17 +529,30 @@ static size_t before_bar(const struct log_parse *p) {
 }
 
 static void remember_words(struct log_parse *p, struct str line, bool words_only) {
-  p->above_n = 0;
-  if (!words_only || line.n > sizeof p->above)
+  p->kept.above_n = 0;
+  if (!words_only || line.n > sizeof p->kept.above)
     return;
-  memcpy(p->above, line.p, line.n);
-  p->above_n = (uint16_t)line.n;
+  memcpy(p->kept.above, line.p, line.n);
+  p->kept.above_n = (uint16_t)line.n;
+}
+
+/* A row with words between: "10  images/sec: 28.3 +/- 0.0 (jitter = 0.1)  9.433" under "Step  Img/sec  total_loss". Its last number
+ * belongs to the last column. */
+static void last_column(struct log_parse *p, const struct table *t) {
+  size_t last = p->tokens_n - 1;
+  if (t->by != BY_BLANKS || t->count < 2 || !is_place_kind(t->columns[0].kind) || t->columns[t->count - 1].kind != LOG_KEY_METRIC)
+    return;
+  if (!token_is_int(p, p->first) || last < p->first + 4 || !token_is_number(p, last) || p->tokens[last].flags & LOG_T_UNIT ||
+      !(token_is(p, last - 1, ')') || token_is_number(p, last - 1)))
+    return;
+  struct cell cell = {.kind = CELL_NUMBER, .value = p->tokens[last].value};
+  add_cell(p, t, t->count - 1u, &cell, STR(""), false);
 }
 
 bool log_find_table(struct log_parse *p) {
   if (log_is_rule(p->text)) {
-    if (p->candidate.by)
-      take_widths(&p->candidate, p->text);
+    if (p->kept.candidate.by)
+      take_widths(&p->kept.candidate, p->text);
     return true;
   }
   struct str line = str_slice(p->text, 0, before_bar(p));
@@ -538,11 +565,13 @@ bool log_find_table(struct log_parse *p) {
     pipes |= (t->type == LOG_T_MARK && t->mark == '|') || (t->type == LOG_T_BREAK && scan_pipe(str_slice(line, t->at, line.n)));
   }
   if (numbers)
-    p->above_n = 0;
-  if (numbers && (p->candidate.by || p->table.by) && find_row(p, line, from)) {
+    p->kept.above_n = 0;
+  if (numbers && (p->kept.candidate.by || p->kept.table.by) && find_row(p, line, from)) {
     log_settle(p, STYLE_TABLE);
     return true;
   }
+  if (numbers && words)
+    last_column(p, p->kept.candidate.by ? &p->kept.candidate : &p->kept.table);
   if (numbers || !words)
     return false;
   bool header = find_header(p, line, from, pipes);

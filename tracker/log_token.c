@@ -43,7 +43,7 @@ size_t log_scan_number(struct str s, struct log_number *ret) {
     minus = s.p[i++] == '-';
   size_t start = i;
   struct str tail = str_slice(s, i, s.n);
-  if (word_at(tail, "nan") || word_at(tail, "inf") || word_at(tail, "infinity")) {
+  if (tail.n && is(tail.p[0], LETTER) && (word_at(tail, "nan") || word_at(tail, "inf") || word_at(tail, "infinity"))) {
     bool nan = tail.p[0] == 'n' || tail.p[0] == 'N';
     *ret = (struct log_number){nan ? (double)NAN : minus ? -(double)INFINITY : (double)INFINITY, false};
     return i + (word_at(tail, "infinity") ? 8 : 3);

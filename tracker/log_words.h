@@ -21,6 +21,7 @@ enum log_word {
   LOG_WORD_LIMIT = 2048,  /* before a place word: "max epoch", "best step" tell no place; "loss from 3" is no value */
   LOG_WORD_UNIT = 4096,   /* a word that makes the number before it a measure of time, size or speed */
   LOG_WORD_LEVEL = 8192,  /* INFO, WARNING */
+  LOG_WORD_TALK = 16384,  /* "improved", "patience": the line talks about metrics and reports none */
 };
 
 /* The flags of one word, any case. 0 when it means nothing special. */

@@ -669,8 +669,10 @@ static void add_scope(struct search_sql *sql, const struct search *search, const
     size_t from = sql->int_count + 1;
     for (size_t i = 0; i < search->experiment_count; i++)
       put_int(sql, search->experiments[i]);
-    if (search->experiment_count == 0)
-      buf_printf(&sql->text, "false");
+    if (search->everywhere)
+      add(sql, "true");
+    else if (search->experiment_count == 0)
+      add(sql, "false");
     else if (search->experiment_count == 1)
       buf_printf(&sql->text, "%s = $2[%zu]", experiment, from);
     else
@@ -684,6 +686,14 @@ static void add_scope(struct search_sql *sql, const struct search *search, const
                                             : "");
   if (search->hide_parents && search->domain == FILTER_RUNS)
     add(sql, " and r.kind = 0");
+  if (search->of_sweep) {
+    add(sql, " and r.sweep_id = ");
+    add_id(sql, search->sweep);
+  }
+  if (search->of_state) {
+    add(sql, " and r.state = ");
+    add_int(sql, search->state);
+  }
 }
 
 #define PROMPT_TAG "mlflow.prompt.is_prompt"

@@ -44,7 +44,12 @@ struct search {
   enum search_view view;
   const int64_t *experiments; /* of runs and logged models; those of no experiment are found nowhere */
   size_t experiment_count;
+  bool everywhere;   /* whatever the experiment */
   bool hide_parents; /* of sweeps */
+  bool of_sweep;     /* the trials of this sweep */
+  struct id sweep;
+  bool of_state; /* enum run_state */
+  int64_t state;
   /* Runs ordered by a metric first: only those that have it as a number. As they come before all others, a page that is filled this way is
    * complete, and the index gives it without looking at the rest. */
   bool numbers_only;

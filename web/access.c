@@ -250,6 +250,7 @@ static void be_token(struct access_principal *who, const struct token_entry *ent
   who->kind = entry->session ? ACCESS_SESSION : ACCESS_TOKEN;
   who->scope = entry->scope;
   who->token_id = entry->id;
+  who->expires_ms = entry->expires_ms;
   snprintf(who->name, sizeof who->name, "%s %.50s", entry->session ? "session" : "token", entry->name);
 }
 

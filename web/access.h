@@ -29,6 +29,7 @@ struct access_principal {
   enum access_kind kind;
   enum access_scope scope; /* of the credential; SCOPE_NONE for nobody */
   struct id token_id;      /* of a token or session */
+  int64_t expires_ms;      /* 0: never */
   struct id run_id;        /* ACCESS_RUN: the run a job's token may write */
   int32_t run_attempt;
   char name[64]; /* for logs and events: "uid 1000", "token ci", "run 0123…", "anonymous" */

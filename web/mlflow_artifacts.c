@@ -48,7 +48,10 @@ static void on_put(struct http_req *req, const struct artifact_file *file UNUSED
 
 static bool put_begin(struct http_req *req, struct err *err) {
   struct str path;
-  return artifact_path_check(http_req_value(req, "path"), &path, err) && files_put_begin(req, path, true, on_put, err);
+  if (!artifact_path_check(http_req_value(req, "path"), &path, err) || !files_put_prepare(req, on_put, err))
+    return false;
+  files_put_go(req, path, true);
+  return true;
 }
 
 static const struct route_stream put_stream = {put_begin, files_put_data, files_put_end, files_put_abort};
@@ -171,7 +174,12 @@ static bool part_begin(struct http_req *req, struct err *err) {
   if (!upload_id_ok(id) || !str_to_i64(number, &n) || n < 1 || n > PARTS_MAX)
     return err_set(err, ERR_NOT_FOUND, "there is no such upload");
   const char *path = arena_printf(http_req_arena(req), PARTS_DIRECTORY "/%.*s/%lld", STR_ARG(id), (long long)n);
-  return path ? files_put_begin(req, str_of(path), false, on_part, err) : err_no_memory(err);
+  if (!path)
+    return err_no_memory(err);
+  if (!files_put_prepare(req, on_part, err))
+    return false;
+  files_put_go(req, str_of(path), false);
+  return true;
 }
 
 static const struct route_stream part_stream = {part_begin, files_put_data, files_put_end, files_put_abort};

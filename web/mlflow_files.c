@@ -148,46 +148,52 @@ struct put_op {
   struct http_req *req;
   struct artifact_upload *upload;
   files_stored_fn *stored;
-  bool guarding; /* whether the caller may is not known yet: the body waits */
+  bool waiting; /* where it goes, or whether the caller may, is not known yet: the body waits, and an answer is still to come */
   bool gone;
 };
 
-static void on_guarded(void *ctx, const struct err *err) {
-  struct put_op *op = ctx;
-  bool waited = op->guarding;
-  op->guarding = false;
-  if (op->gone || err) {
-    artifact_upload_abort(op->upload);
-    op->upload = NULL;
-    if (op->gone)
-      http_reply_drop(op->req);
-    else
-      http_reply_error(op->req, err);
-    return;
-  }
-  if (waited)
-    http_req_resume_body(op->req);
-}
-
-bool files_put_begin(struct http_req *req, struct str path, bool guarded, files_stored_fn *stored, struct err *err) {
+bool files_put_prepare(struct http_req *req, files_stored_fn *stored, struct err *err) {
   struct put_op *op = ARENA_NEW(http_req_arena(req), struct put_op);
   if (!op)
     return err_no_memory(err);
   if (!store_of(req))
     return err_set(err, ERR_UNAVAILABLE, "artifacts are not served here");
-  op->req = req;
-  op->stored = stored;
-  if (!artifact_upload_new(store_of(req), path, &op->upload, err))
-    return false;
+  *op = (struct put_op){.req = req, .stored = stored, .waiting = true};
   http_req_set_state(req, op);
-  struct id run;
-  const struct access_principal *who = web_principal(req);
-  if (guarded && who && !access_has(who, SCOPE_WRITE) && run_of_path(path, &run)) {
-    op->guarding = true;
-    http_req_pause_body(req);
-    files_guard(req, path, on_guarded, op);
-  }
+  http_req_pause_body(req);
   return true;
+}
+
+void files_put_fail(struct http_req *req, const struct err *err) {
+  struct put_op *op = http_req_state(req);
+  artifact_upload_abort(op->upload);
+  op->upload = NULL;
+  op->waiting = false;
+  if (op->gone)
+    http_reply_drop(req);
+  else
+    http_reply_error(req, err);
+}
+
+static void on_guarded(void *ctx, const struct err *err) {
+  struct put_op *op = ctx;
+  if (err || op->gone) {
+    files_put_fail(op->req, err);
+    return;
+  }
+  op->waiting = false;
+  http_req_resume_body(op->req);
+}
+
+void files_put_go(struct http_req *req, struct str path, bool guarded) {
+  struct put_op *op = http_req_state(req);
+  struct err err = {.code = ERR_CANCELLED};
+  if (op->gone || !artifact_upload_new(store_of(req), path, &op->upload, &err))
+    files_put_fail(req, &err);
+  else if (guarded)
+    files_guard(req, path, on_guarded, op);
+  else
+    on_guarded(op, NULL);
 }
 
 bool files_put_data(struct http_req *req, struct str bytes, struct err *err) {
@@ -219,8 +225,8 @@ void files_put_end(struct http_req *req) {
 void files_put_abort(struct http_req *req, const struct err *err UNUSED) {
   struct put_op *op = http_req_state(req);
   op->gone = true;
-  if (op->guarding)
-    return; /* its answer is still to come */
+  if (op->waiting)
+    return;
   artifact_upload_abort(op->upload);
   op->upload = NULL;
   http_reply_drop(req);

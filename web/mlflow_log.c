@@ -290,6 +290,8 @@ static enum tracking_refusal refusal_of(const struct err *err) {
     return TRACKING_DELETED;
   case ERR_FENCED:
     return TRACKING_FENCED;
+  case ERR_FORBIDDEN:
+    return TRACKING_FORBIDDEN;
   default:
     return TRACKING_ERROR;
   }
@@ -321,11 +323,12 @@ static bool write_batch(struct log_op *op, struct str params, struct str tags, c
   struct metric_store *store = web_app(op->req)->metrics;
   int pass = tracking_pass(op->req, op->run);
   bool has_words = params.n > 2 || tags.n > 2, has_models = batch->count > 0;
-  if (!has_words && !has_models && rows->points.n && pass < 0)
-    return metric_append(store, op->run, 0, rows, on_appended, op, err);
+  int32_t attempt = pass < 0 ? METRIC_CURRENT : pass == 0 ? METRIC_UNOWNED : pass;
+  if (!has_words && !has_models && rows->points.n)
+    return metric_append(store, op->run, attempt, rows, on_appended, op, err);
   put_write(op, pg_batch_add(batch, STMT_RUN_WRITE), params, tags);
   if (rows->points.n) {
-    op->metrics = metric_write_new(store, op->run, MAX_OF(pass, 0), rows, err);
+    op->metrics = metric_write_new(store, op->run, attempt, rows, err);
     if (!op->metrics)
       return false;
     op->metrics_at = batch->count;

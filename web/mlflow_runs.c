@@ -1,4 +1,5 @@
 /* MLflow's protocol: runs, from creation to the trash, and the search for them. */
+#include "storage/metric_store.h"
 #include "tracker/names.h"
 #include "tracker/packed.h"
 #include "web/mlflow_search.h"
@@ -213,15 +214,25 @@ static bool read_id(struct run_op *op) {
   return false;
 }
 
-static void get_run(struct http_req *req) {
-  struct run_op *op = new_op(req);
-  struct err err;
-  if (!op || !read_id(op))
+/* The last metrics are in the row. */
+static void on_settled(void *ctx, const struct err *err) {
+  struct run_op *op = ctx;
+  struct err why;
+  if (err) {
+    fail(op, err);
     return;
+  }
   AUTO_PG_ARGS struct pg_args args;
   pg_args_init(&args, STMT_RUN_GET);
   pg_put_uuid(&args, op->id);
-  if (!pg_run(web_app(req)->pg, &args, 0, on_got, op, &err))
+  if (!pg_run(web_app(op->req)->pg, &args, 0, on_got, op, &why))
+    fail(op, &why);
+}
+
+static void get_run(struct http_req *req) {
+  struct run_op *op = new_op(req);
+  struct err err;
+  if (op && read_id(op) && !metric_settle(web_app(req)->metrics, &op->id, on_settled, op, &err))
     fail(op, &err);
 }
 

@@ -1,5 +1,6 @@
 #include "web/mlflow_search.h"
 
+#include "storage/metric_store.h"
 #include "web/page_token.h"
 
 enum { SEARCH_TIMEOUT_MS = 30000 };
@@ -8,7 +9,12 @@ enum { SEARCH_TIMEOUT_MS = 30000 };
 static bool make_question(struct mlflow_search *op, const struct mlflow_search_args *args, const struct str *order, size_t order_count,
                           struct err *err) {
   AUTO_BUF struct buf text = BUF_INIT(4 * MIB);
-  buf_printf(&text, "%d %d %d", (int)op->search.domain, (int)op->search.view, (int)op->search.hide_parents);
+  const struct search *search = &op->search;
+  char sweep[ID_HEX_LEN + 1] = "";
+  if (search->of_sweep)
+    id_format(search->sweep, sweep);
+  buf_printf(&text, "%d %d %d %d %s %lld", (int)search->domain, (int)search->view, (int)search->hide_parents, (int)search->everywhere, sweep,
+             search->of_state ? (long long)search->state : -1LL);
   for (size_t i = 0; i < op->search.experiment_count; i++)
     buf_printf(&text, " %lld", (long long)op->search.experiments[i]);
   buf_putc(&text, '\n');
@@ -65,20 +71,37 @@ static void put_ids(struct pg_args *args, const struct search_sql *sql) {
   pg_end_array(args);
 }
 
-bool mlflow_search_run(struct mlflow_search *op, enum stmt stmt, pg_done_fn *done, struct err *err) {
+static bool run_now(struct mlflow_search *op, struct err *err) {
   AUTO_SEARCH_SQL struct search_sql sql;
   search_sql_init(&sql, http_req_arena(op->req));
   if (!search_compile(&op->search, &sql, err))
     return false;
   op->key_count = sql.key_count;
   AUTO_PG_ARGS struct pg_args args;
-  pg_args_init(&args, stmt);
+  pg_args_init(&args, op->stmt);
   pg_put_text(&args, buf_str(&sql.text));
   put_texts(&args, &sql);
   pg_put_int8s(&args, sql.ints, sql.int_count);
   pg_put_float8s(&args, sql.numbers, sql.number_count);
   put_ids(&args, &sql);
-  return pg_run(web_app(op->req)->pg, &args, SEARCH_TIMEOUT_MS, done, op, err);
+  return pg_run(web_app(op->req)->pg, &args, SEARCH_TIMEOUT_MS, op->done, op, err);
+}
+
+static void on_settled(void *ctx, const struct err *err) {
+  struct mlflow_search *op = ctx;
+  struct err why;
+  if (err)
+    http_reply_error(op->req, err);
+  else if (!run_now(op, &why))
+    http_reply_error(op->req, &why);
+}
+
+bool mlflow_search_run(struct mlflow_search *op, enum stmt stmt, pg_done_fn *done, struct err *err) {
+  op->stmt = stmt;
+  op->done = done;
+  if (op->search.domain != FILTER_RUNS)
+    return run_now(op, err);
+  return metric_settle(web_app(op->req)->metrics, NULL, on_settled, op, err);
 }
 
 size_t mlflow_search_rows(const struct mlflow_search *op, const struct pg_reply *reply) {

@@ -20,12 +20,15 @@ struct mlflow_search {
   struct str question;
   int64_t max_results;
   size_t key_count;
-  void *extra; /* the handler's */
+  void *extra;      /* the handler's */
+  enum stmt stmt;   /* private */
+  pg_done_fn *done; /* private */
 };
 
 /* Parses filter, order and token into op->search. `question` adds what else the token depends on. */
 MUST_CHECK bool mlflow_search_parse(struct mlflow_search *op, const struct mlflow_search_args *args, struct err *err);
-/* Compiles, and runs `stmt`, which takes find_rows()' five parameters. */
+/* Compiles, and runs `stmt`, which takes find_rows()' five parameters. Of runs it waits until their last metrics are in the database. */
+/* A failure on the way later is answered here. */
 MUST_CHECK bool mlflow_search_run(struct mlflow_search *op, enum stmt stmt, pg_done_fn *done, struct err *err);
 /* How many rows belong to the page. */
 size_t mlflow_search_rows(const struct mlflow_search *op, const struct pg_reply *reply);

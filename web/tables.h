@@ -11,6 +11,9 @@ extern const size_t service_route_count;
 extern const struct route metric_routes[]; /* /api/v1: points of runs, charts */
 extern const size_t metric_route_count;
 
+extern const struct route api_run_routes[], api_experiment_routes[], api_artifact_routes[], api_model_routes[]; /* /api/v1: tracking */
+extern const size_t api_run_route_count, api_experiment_route_count, api_artifact_route_count, api_model_route_count;
+
 /* Everything that is served: the index of the API. Lives as long as the program. */
 const struct route_mount *web_mounts(size_t *ret_count);
 

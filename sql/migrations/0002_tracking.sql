@@ -259,7 +259,7 @@ create view logged_model_view as
        'model_id', 'm-' || replace(x.model::text, '-', ''), 'run_id', replace(x.run::text, '-', ''), 'dataset_name', x.dataset_name,
        'dataset_digest', x.dataset_digest)) order by x.time, x.step, x.key)
      from logged_model_metric x where x.model = m.id) as metrics,
-    (select jsonb_agg(jsonb_build_object('name', r.name, 'version', v.version) order by r.name, v.version)
+    (select jsonb_agg(jsonb_build_object('name', r.name, 'version', v.version::text) order by r.name, v.version)
      from model_version v join registered_model r on r.id = v.model
      where v.model_id = 'm-' || replace(m.id::text, '-', '') and v.model_id <> '' and v.deleted_at is null) as registrations
   from logged_model m join experiment e on e.id = m.experiment_id

@@ -54,6 +54,27 @@ from find_rows($1, $2, $3, $4, $5) with ordinality f (id, n, v, page_key, place)
 cross join lateral (select * from experiment x where x.id = f.n offset 0) e
 order by f.place;
 
+-- name: experiment_ensure (text, text, int8) -> (int8, bool)
+-- Name, artifact root, now. The experiment of that name, made if there is none, and whether it is deleted.
+with old as (select id, deleted_at is not null as deleted from experiment where name = $1),
+n as (select nextval('experiment_id') as id where not exists (select from old)),
+made as (
+  insert into experiment (id, name, artifact_location, created, updated) select n.id, $1, $2 || '/' || n.id, $3, $3 from n
+  on conflict (name) do update set name = excluded.name returning id, deleted_at is not null as deleted)
+select * from old union all select * from made;
+
+-- name: experiment_patch (int8, text, jsonb, text[], int8) -> (bool)
+-- Name or null, tags to set, tags to remove, now. Whether it is active; no row: there is none.
+with e as (select id, deleted_at is null as active from experiment where id = $1),
+done as (
+  update experiment x set name = coalesce($2, x.name), tags = (x.tags || $3) - $4, updated = $5
+  from e where x.id = e.id and e.active returning 1)
+select active from e;
+
+-- name: experiment_run_count (int8[]) -> (int8, int8) repeatable
+-- How many runs each has, counted up to 100,000.
+select e.id, (select count(*) from (select from run r where r.experiment_id = e.id limit 100000) c) from unnest($1) e (id);
+
 -- name: experiment_datasets (int8[]) -> (int8, text, text, text) repeatable
 -- What the runs of these experiments read, each once per context.
 select distinct d.experiment_id, d.name, d.digest, x.tags ->> 'mlflow.data.context'

@@ -150,3 +150,8 @@ select id from m;
 -- Of a model's name and all its versions, after an id, at most so many.
 select id, time, kind, subject, actor, from_state, to_state, reason from event
 where run is null and (subject = $1 or left(subject, length($1) + 1) = $1 || '/') and id > $2 order by id limit $3;
+
+-- name: version_sweep (text, int4) -> (uuid) repeatable
+-- The sweep that a version's run belongs to.
+select r.sweep_id from model_version_view v join run r on r.id = case when v.run_id ~ '^[0-9a-f]{32}$' then v.run_id::uuid end
+where v.name = $1 and v.version = $2;

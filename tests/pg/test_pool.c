@@ -184,7 +184,8 @@ static void check_arrays(void *ctx, const struct pg_reply *reply) {
   struct echo *echo = ctx;
   echo->done = true;
   assert_int_equal(pg_outcome(reply), PG_DONE);
-  struct pg_array ints = pg_array(reply, 0, 0), empty = pg_array(reply, 0, 1), floats = pg_array(reply, 0, 2), texts = pg_array(reply, 0, 3);
+  struct pg_array ints = pg_array(reply, 0, 0), empty = pg_array(reply, 0, 1), floats = pg_array(reply, 0, 2),
+                  texts = pg_array(reply, 0, 3);
   struct pg_array bytes = pg_array(reply, 0, 4), ids = pg_array(reply, 0, 5);
   assert_true(pg_array_next(&ints) && pg_item_int(&ints) == -7);
   assert_true(pg_array_next(&ints) && pg_item_is_null(&ints));

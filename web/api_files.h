@@ -1,0 +1,12 @@
+/* /api/v1: files of the artifact store, of runs and of model versions. */
+#ifndef WINNOW_WEB_API_FILES_H
+#define WINNOW_WEB_API_FILES_H
+
+#include "web/http_req.h"
+
+/* The path in the store of what lies `below` a URI; in the request's arena. ERR_INVALID when the URI is not served here. */
+MUST_CHECK bool api_place(struct http_req *req, struct str uri, struct str below, struct str *ret, struct err *err);
+/* Answers with the items of a directory: path (with `prefix` before it), is_dir, size, sha256, created. */
+MUST_CHECK bool api_list_files(struct http_req *req, struct str directory, struct str prefix, struct err *err);
+
+#endif
