@@ -706,7 +706,7 @@ static void server_dies(void **state UNUSED) {
       kill(pg_private_pid(cluster.server), SIGQUIT); /* as `pg_ctl stop -m immediate` does */
     else
       kill((pid_t)pg_cluster_int(&cluster,
-                                 "select pid from pg_stat_activity where backend_type = 'client backend' and query ilike '%metric_%' "
+                                 "select pid from pg_stat_activity where backend_type = 'client backend' "
                                  "and pid <> pg_backend_pid() limit 1"),
            SIGKILL);
     loop_for(cluster.loop, 300);
