@@ -4,8 +4,11 @@
 
 const struct route_mount *web_mounts(size_t *ret_count) {
   static struct route_mount mounts[7 + MLFLOW_MOUNTS_MAX];
+  static struct route_family root_family; /* MLflow's clients ask for //model-versions/get-artifact */
   size_t n = 0;
-  mounts[n++] = (struct route_mount){"", root_routes, root_route_count, &api_family};
+  root_family = api_family;
+  root_family.collapse_slashes = true;
+  mounts[n++] = (struct route_mount){"", root_routes, root_route_count, &root_family};
   mounts[n++] = (struct route_mount){"/api/v1", service_routes, service_route_count, &api_family};
   const struct {
     const struct route *routes;
