@@ -36,14 +36,28 @@ static void reads_what_clients_send(void **state UNUSED) {
 }
 
 static void leaves_the_unusual(void **state UNUSED) {
-  static const char *const unusual[] = {
-      "", "[]", "{", METRIC(M1) "x", METRIC("{\"value\":1,\"timestamp\":5}"), METRIC("{\"key\":\"\",\"value\":1,\"timestamp\":5}"),
-      METRIC("{\"key\":\"a\",\"timestamp\":5}"), METRIC("{\"key\":\"a\",\"value\":1}"), METRIC("{\"key\":\"a\",\"value\":\"1\",\"timestamp\":5}"),
-      METRIC("{\"key\":\"a\",\"value\":true,\"timestamp\":5}"), METRIC("{\"key\":\"a\",\"value\":1,\"timestamp\":\"5\"}"),
-      METRIC("{\"key\":\"a\",\"value\":1,\"timestamp\":-1}"), METRIC("{\"key\":\"a\",\"value\":1,\"timestamp\":5.0}"),
-      METRIC("{\"key\":\"a\",\"value\":1,\"timestamp\":5,\"step\":null}"), METRIC("{\"key\":\"a\",\"value\":1,\"timestamp\":5,\"model_id\":\"m\"}"),
-      METRIC("{\"key\":\"a\",\"key\":\"b\",\"value\":1,\"timestamp\":5}"), METRIC("1"), "{\"metrics\":{}}", "{\"run_id\":1}",
-      "{\"params\":[{\"key\":\"a\"}]}", "{\"params\":[{\"key\":\"a\",\"value\":1}]}", "{\"tags\":[null]}"};
+  static const char *const unusual[] = {"",
+                                        "[]",
+                                        "{",
+                                        METRIC(M1) "x",
+                                        METRIC("{\"value\":1,\"timestamp\":5}"),
+                                        METRIC("{\"key\":\"\",\"value\":1,\"timestamp\":5}"),
+                                        METRIC("{\"key\":\"a\",\"timestamp\":5}"),
+                                        METRIC("{\"key\":\"a\",\"value\":1}"),
+                                        METRIC("{\"key\":\"a\",\"value\":\"1\",\"timestamp\":5}"),
+                                        METRIC("{\"key\":\"a\",\"value\":true,\"timestamp\":5}"),
+                                        METRIC("{\"key\":\"a\",\"value\":1,\"timestamp\":\"5\"}"),
+                                        METRIC("{\"key\":\"a\",\"value\":1,\"timestamp\":-1}"),
+                                        METRIC("{\"key\":\"a\",\"value\":1,\"timestamp\":5.0}"),
+                                        METRIC("{\"key\":\"a\",\"value\":1,\"timestamp\":5,\"step\":null}"),
+                                        METRIC("{\"key\":\"a\",\"value\":1,\"timestamp\":5,\"model_id\":\"m\"}"),
+                                        METRIC("{\"key\":\"a\",\"key\":\"b\",\"value\":1,\"timestamp\":5}"),
+                                        METRIC("1"),
+                                        "{\"metrics\":{}}",
+                                        "{\"run_id\":1}",
+                                        "{\"params\":[{\"key\":\"a\"}]}",
+                                        "{\"params\":[{\"key\":\"a\",\"value\":1}]}",
+                                        "{\"tags\":[null]}"};
   for (size_t i = 0; i < ARRAY_LEN(unusual); i++) {
     struct log_batch_body got;
     assert_false(log_batch_read(str_of(unusual[i]), &arena, &got));
@@ -74,7 +88,10 @@ static void our_points(void **state UNUSED) {
   assert_int_equal(rows.points.time[1], -7);
   assert_true(rows.points.epoch[0] == 0.5 && isnan(rows.points.epoch[1]));
   metric_rows_release(&rows);
-  static const char *const unusual[] = {"{}", "{\"points\":1}", "{\"points\":[],\"x\":1}", "{\"points\":[{\"key\":\"a\",\"value\":1}]}",
+  static const char *const unusual[] = {"{}",
+                                        "{\"points\":1}",
+                                        "{\"points\":[],\"x\":1}",
+                                        "{\"points\":[{\"key\":\"a\",\"value\":1}]}",
                                         "{\"points\":[{\"key\":\"a\",\"value\":1,\"step\":1,\"stepp\":2}]}",
                                         "{\"points\":[{\"key\":\"a\",\"value\":1,\"step\":1,\"epoch\":\"NaN\"}]}"};
   for (size_t i = 0; i < ARRAY_LEN(unusual); i++) {
@@ -126,8 +143,11 @@ static int release(void **state UNUSED) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(reads_what_clients_send), cmocka_unit_test(leaves_the_unusual),  cmocka_unit_test(limits),
-      cmocka_unit_test(our_points),              cmocka_unit_test(rows_become_batches),
+      cmocka_unit_test(reads_what_clients_send),
+      cmocka_unit_test(leaves_the_unusual),
+      cmocka_unit_test(limits),
+      cmocka_unit_test(our_points),
+      cmocka_unit_test(rows_become_batches),
   };
   return cmocka_run_group_tests(tests, NULL, release);
 }
