@@ -256,7 +256,7 @@ static bool digest_file(int root, struct str path, const char *name, EVP_MD_CTX 
   }
   char head[64];
   int n = snprintf(head, sizeof head, "%zu %lld ", strlen(name), (long long)st.st_size);
-  int64_t size;
+  int64_t size = 0;
   if (EVP_DigestUpdate(hash, head, (size_t)n) != 1 || EVP_DigestUpdate(hash, name, strlen(name)) != 1) {
     close(fd);
     return err_set(err, ERR_INTERNAL, "hashing failed");

@@ -51,7 +51,7 @@ static void keys(void **state) {
   }
   struct err err;
   assert_false(key_check(STR("a$\"\xC3\xB6\n"), "tags[1].key", &err));
-  assert_true(strncmp(err.text, "Invalid value \"a$\\\"\\u00f6\\n\" for parameter 'tags[1].key' supplied: ", 68) == 0);
+  assert_true(strncmp(err.text, "Invalid value \"a$\\\"\\u00f6\\n\" for parameter 'tags[1].key' supplied: ", 67) == 0);
 }
 
 static void lengths_are_in_characters(void **state) {
@@ -81,7 +81,7 @@ static void ids_and_aliases(void **state) {
       {"champion", NULL},
       {"a-b_c", NULL},
       {"v", NULL},
-      {"...", RESOLVES "'...'"},
+      {"v1a", NULL},
       {"1", NULL},
       {"", "empty"},
       {"a b", "Invalid alias name"},
@@ -124,10 +124,10 @@ static void artifact_paths(void **state) {
       {"a/./b", NULL},
       {"a\\b", NULL},
       {"C:/a", NULL},
-      {"...", RESOLVES "'...'"},
+      {"c:a", NULL},
       {"file:/a", NULL},
       {"file:a", NULL},
-      {"...", RESOLVES "'...'"},
+      {"a#b", NULL},
       {"a\nb", NULL},
       {"%2e%2e/a", NULL},
       {"a/%2E%2E", NULL},
