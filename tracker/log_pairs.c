@@ -130,6 +130,8 @@ static void inherit_section(struct log_parse *p, struct str name, enum log_key_k
 }
 
 static struct raw *add_pair(struct scan *s, struct str name, double value, bool percent, const char *suffix) {
+  if (log_is_source_file(name)) /* train.py:42 */
+    return NULL;
   struct raw *raw = log_add_raw(s->p, name, value);
   if (!raw)
     return NULL;
@@ -658,6 +660,13 @@ static void mark(struct scan *s) {
   next_segment(s, i + 1);
 }
 
+/* "ValueError: loss is 12"; but "MeanSquaredError: 0.12" is a value. */
+static bool is_complaint(const struct log_parse *p, size_t i) {
+  struct str word = token_text(p, i);
+  return token_is(p, i + 1, ':') && !token_is_number(p, i + 2) &&
+         (str_ends(word, STR("Error")) || str_ends(word, STR("Exception")) || str_ends(word, STR("Warning")));
+}
+
 void log_find_pairs(struct log_parse *p) {
   struct scan s = {.p = p, .at = p->first, .segment = p->first};
   s.summary = token_is(p, p->first, '*') && token_is_word(p, p->first + 1);
@@ -682,7 +691,7 @@ void log_find_pairs(struct log_parse *p) {
     case LOG_T_WORD:
       if (t->flags & LOG_T_GAP && s.segment < s.at)
         next_segment(&s, s.at);
-      p->refused |= (token_word(p, s.at) & LOG_WORD_TALK) != 0;
+      p->refused |= (token_word(p, s.at) & LOG_WORD_TALK) != 0 || is_complaint(p, s.at);
       break;
     case LOG_T_NUMBER:
       number(&s);

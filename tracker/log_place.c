@@ -28,7 +28,7 @@ static size_t find_mark(const struct log_parse *p, size_t i, size_t limit, char 
   return SIZE_MAX;
 }
 
-static bool is_source_file(struct str word) {
+bool log_is_source_file(struct str word) {
   return str_ends(word, STR(".py")) || str_ends(word, STR(".cc")) || str_ends(word, STR(".cpp")) || str_ends(word, STR(".c")) ||
          str_ends(word, STR(".cu")) || str_ends(word, STR(".lua")) || str_ends(word, STR(".jl")) || str_ends(word, STR(".java"));
 }
@@ -50,7 +50,7 @@ static bool is_logger_group(struct log_parse *p, size_t from, size_t to) {
       return true;
     if (t->type == LOG_T_WORD) {
       struct str word = token_text(p, i);
-      if (is_source_file(word) || str_eq_nocase(word, STR("rank")) || str_eq_nocase(word, STR("pid")))
+      if (log_is_source_file(word) || str_eq_nocase(word, STR("rank")) || str_eq_nocase(word, STR("pid")))
         return true;
       if (log_is_section(word) || is_place_kind(word_kind(p, i)) || log_classify(p, word).kind == LOG_KEY_METRIC)
         return false;
@@ -138,6 +138,9 @@ void log_skip_prefix(struct log_parse *p) {
     } else if (token_is(p, i, '[') && token_is_int(p, i + 1) && token_is(p, i + 2, ',') && token_is_int(p, i + 3) &&
                token_is(p, i + 4, ']') && token_is(p, i + 5, '<') && token_is(p, i + 7, '>')) { /* [1,0]<stdout>: of mpirun */
       i += 8 + token_is(p, i + 8, ':');
+    } else if (token_is(p, i, '[') && token_is_int(p, i + 1) && token_is(p, i + 2, ']') && token_is(p, i + 3, '<') &&
+               token_is(p, i + 5, '>')) { /* [0]<stdout>: of horovodrun */
+      i += 6 + token_is(p, i + 6, ':');
     } else if (i == 0 && token_is_word(p, 0) && token_is(p, 1, ':') && str_is(token_text(p, 0), "wandb")) {
       i = 2;
     } else if (stamped && (token_is(p, i, '-') || token_is(p, i, '|')) && i + 1 < p->tokens_n && i > 0) {
@@ -317,6 +320,10 @@ static size_t leading_place(struct log_parse *p, size_t i) {
   bool bracket = token_is(p, i + 1, '[') && token_is_word(p, i + 2); /* "0 [D loss: 0.69]" */
   if (!colon && !dashes && !bare && !bracket)
     return i;
+  if (colon && token_is_word(p, i + 2) && is_place_kind(token_key(p, i + 2).kind)) { /* "0: epoch 3", a rank */
+    use(p, i, i + 2);
+    return i + 2;
+  }
   p->own.step = p->tokens[i].value;
   size_t end = i + (colon ? 2 : dashes ? 3 : 1);
   use(p, i, end);

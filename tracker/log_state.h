@@ -201,6 +201,7 @@ static inline bool token_is_number(const struct log_parse *p, size_t i) {
 }
 
 /* log_place.c */
+bool log_is_source_file(struct str word);
 /* Sets p->first behind time stamps, levels and logger names. */
 void log_skip_prefix(struct log_parse *p);
 /* Finds epoch, step and batch, sets p->own and marks their tokens used. */

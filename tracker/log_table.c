@@ -165,6 +165,10 @@ static bool is_place_kind(unsigned kind) {
 
 static bool add_column(struct log_parse *p, struct table *t, const struct cell *cell, struct str above) {
   struct str name = cell->text;
+  if (!name.n) { /* only the row above has a name here */
+    name = above;
+    above = STR("");
+  }
   if (str_find(name, '(') == SIZE_MAX && str_ends(name, STR(")"))) /* "Box(P  R  mAP50-95)" */
     name.n--;
   size_t n = name.n + (above.n ? above.n + 1 : 0);
@@ -191,7 +195,7 @@ static bool is_header_cell(const struct cell *cell) {
   for (size_t i = 0; i < s.n; i++) {
     letter |= isalpha((unsigned char)s.p[i]) || (unsigned char)s.p[i] >= 0x80;
     blanks += s.p[i] == ' ';
-    if (strchr("=:!?{}[]\"", s.p[i]))
+    if (strchr("=!?{}[]\"", s.p[i]) || (s.p[i] == ':' && s.p[0] != '('))
       return false;
   }
   return letter && blanks < 4 && cell->kind == CELL_TEXT && s.p[s.n - 1] != '.';
@@ -239,12 +243,17 @@ static bool word_header(struct log_parse *p, struct str line, size_t from) {
 static bool find_header(struct log_parse *p, struct str line, size_t from, bool pipes) {
   struct cell cells[CELLS_MAX];
   size_t n;
-  if (pipes)
-    return (n = split_pipes(line, from, cells)) >= 2 && make_header(p, BY_PIPES, cells, n, NULL, 0);
+  struct cell words[CELLS_MAX];
+  if (pipes && (n = split_pipes(line, from, cells)) >= 2) {
+    size_t above_n = p->kept.above_n ? split_pipes(str_n(p->kept.above, p->kept.above_n), 0, words) : 0;
+    if (above_n == n && make_header(p, BY_PIPES, cells, n, words, above_n))
+      return true;
+    if (make_header(p, BY_PIPES, cells, n, NULL, 0))
+      return true;
+  }
   if (str_find(line, ',') != SIZE_MAX)
     return (n = split_commas(line, from, cells)) >= 2 && make_header(p, BY_COMMAS, cells, n, NULL, 0);
   n = split_blanks(line, from, 2, cells);
-  struct cell words[CELLS_MAX];
   if (p->kept.above_n && split_blanks(line, from, 1, words) > n && word_header(p, line, from))
     return true;
   if (n >= 2 && make_header(p, BY_BLANKS, cells, n, NULL, 0))
@@ -528,9 +537,9 @@ static size_t before_bar(const struct log_parse *p) {
   return p->text.n;
 }
 
-static void remember_words(struct log_parse *p, struct str line, bool words_only) {
+static void remember_words(struct log_parse *p, struct str line) {
   p->kept.above_n = 0;
-  if (!words_only || line.n > sizeof p->kept.above)
+  if (line.n > sizeof p->kept.above)
     return;
   memcpy(p->kept.above, line.p, line.n);
   p->kept.above_n = (uint16_t)line.n;
@@ -575,6 +584,6 @@ bool log_find_table(struct log_parse *p) {
   if (numbers || !words)
     return false;
   bool header = find_header(p, line, from, pipes);
-  remember_words(p, line, !pipes);
+  remember_words(p, line);
   return header;
 }
