@@ -383,19 +383,22 @@ static size_t counter(struct log_parse *p, size_t i) {
     end += 3;
   bool line_start = i == p->first;
   bool bracketed = i > 0 && token_is(p, i - 1, '[') && token_is(p, end, ']');
+  bool drawn = false; /* a progress bar follows */
   bool counts = line_start && (end == p->tokens_n || token_is(p, end, '-'));
   if (end < p->tokens_n) {
     const struct log_token *t = &p->tokens[end];
-    counts |= token_is(p, end, '[') || token_is(p, end, '=') || t->type == LOG_T_BREAK || t->type == LOG_T_OPAQUE ||
-              (t->type == LOG_T_NUMBER && t->flags & LOG_T_UNIT);
-    counts |= bracketed && (!isnan(p->own.epoch) || i - 1 == p->first || !isnan(p->kept.carried.epoch));
+    drawn = token_is(p, end, '[') || token_is(p, end, '=') || t->type == LOG_T_BREAK || t->type == LOG_T_OPAQUE ||
+            (t->type == LOG_T_NUMBER && t->flags & LOG_T_UNIT);
+    counts |= drawn || (bracketed && (!isnan(p->own.epoch) || i - 1 == p->first || !isnan(p->kept.carried.epoch)));
     counts |= t->type == LOG_T_WORD && (token_word(p, end) & LOG_WORD_BATCH || str_eq_nocase(token_text(p, end), STR("batches")) ||
                                         str_eq_nocase(token_text(p, end), STR("steps")) || str_eq_nocase(token_text(p, end), STR("iters")));
   }
   if (!counts)
     return 0;
   set_batch(p, p->tokens[i].value, p->tokens[i + 2].value);
-  p->complete_bar = !bracketed && p->own.batch == p->own.batch_total && p->own.batch == p->tokens[i].value;
+  bool here = p->own.batch == p->tokens[i].value && p->own.batch_total == p->tokens[i + 2].value;
+  p->complete_bar = !bracketed && here && p->own.batch == p->own.batch_total;
+  p->running_bar = drawn && !bracketed && here && !p->complete_bar;
   bool word = end < p->tokens_n && p->tokens[end].type == LOG_T_WORD;
   use(p, bracketed ? i - 1 : i, end + (bracketed || word));
   return end;

@@ -107,6 +107,7 @@ struct kept {
   bool section_strong; /* a headline of its own: stays while lines are indented */
   bool header_open;    /* an epoch's headline, and nothing measured under it yet */
   bool header_seen;
+  double bar_total;           /* of the training bar under that headline */
   char pending[LOG_NAME_MAX]; /* a name whose number is to come on the next line */
   uint8_t pending_n;
   struct table table;     /* has had rows */
@@ -137,6 +138,7 @@ struct log_parse {
   struct str line_section;
   struct place here;  /* where the line's points stand */
   bool complete_bar;  /* batch == its total */
+  bool running_bar;   /* a bar that is not full */
   bool record;        /* of a metric file: everything is a point */
   bool best;          /* this line repeats the best one */
   bool pending_new;   /* this line ended with a name */
