@@ -18,7 +18,7 @@ enum {
   SECTION_MAX = 40,
   BLOCK_MAX = 16 * 1024,
   BLOCK_LINES_MAX = 400,
-  CACHE_MAX = 512, /* a power of two */
+  CACHE_MAX = 2048, /* a power of two */
   STYLE_MAX = 48,
 };
 

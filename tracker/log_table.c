@@ -54,10 +54,14 @@ static void weigh(struct cell *cell) {
   }
 }
 
+static bool is_blank(char c) {
+  return c == ' ' || c == '\t' || c == '\r';
+}
+
 static void set_cell(struct str line, size_t from, size_t to, struct cell *ret) {
-  while (from < to && strchr(" \t\r", line.p[from]))
+  while (from < to && is_blank(line.p[from]))
     from++;
-  while (to > from && strchr(" \t\r", line.p[to - 1]))
+  while (to > from && is_blank(line.p[to - 1]))
     to--;
   *ret = (struct cell){.text = str_n(line.p + from, to - from), .at = (uint32_t)from, .end = (uint32_t)to};
   weigh(ret);
@@ -419,9 +423,22 @@ static bool wide_row(struct log_parse *p, const struct table *t, struct str line
   return n == t->count && n >= 2 && cells[0].kind != CELL_TEXT && numeric_row(p, t, cells, n);
 }
 
+/* A quick look before the line is cut into cells. */
+static bool may_be_row(const struct table *t, struct str line, size_t from) {
+  if (t->by == BY_COMMAS)
+    return str_find(line, ',') != SIZE_MAX;
+  if (t->by != BY_BLANKS || !has_place_column(t))
+    return true;
+  while (from < line.n && is_blank(line.p[from]))
+    from++;
+  return from < line.n && (isdigit((unsigned char)line.p[from]) || (line.p[from] && strchr("+-.*nN", line.p[from])));
+}
+
 static bool try_row(struct log_parse *p, struct table *t, struct str line, size_t from) {
   struct cell cells[CELLS_MAX];
   size_t n = 0;
+  if (!may_be_row(t, line, from))
+    return false;
   if (t->by == BY_PIPES)
     n = split_pipes(line, from, cells);
   else if (t->by == BY_COMMAS)
@@ -575,7 +592,8 @@ bool log_find_table(struct log_parse *p) {
   }
   if (numbers)
     p->kept.above_n = 0;
-  if (numbers && (p->kept.candidate.by || p->kept.table.by) && find_row(p, line, from)) {
+  bool table = p->kept.candidate.by || p->kept.table.by;
+  if (numbers && table && find_row(p, line, from)) {
     log_settle(p, STYLE_TABLE);
     return true;
   }
