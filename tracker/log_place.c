@@ -29,8 +29,14 @@ static size_t find_mark(const struct log_parse *p, size_t i, size_t limit, char 
 }
 
 bool log_is_source_file(struct str word) {
-  return str_ends(word, STR(".py")) || str_ends(word, STR(".cc")) || str_ends(word, STR(".cpp")) || str_ends(word, STR(".c")) ||
-         str_ends(word, STR(".cu")) || str_ends(word, STR(".lua")) || str_ends(word, STR(".jl")) || str_ends(word, STR(".java"));
+  static const char *const endings[] = {".py", ".cc", ".cpp", ".c", ".cu", ".lua", ".jl", ".java"};
+  size_t tail = MIN_OF(word.n, (size_t)5);
+  if (!memchr(word.p + word.n - tail, '.', tail))
+    return false;
+  for (size_t i = 0; i < ARRAY_LEN(endings); i++)
+    if (str_ends(word, str_of(endings[i])))
+      return true;
+  return false;
 }
 
 static enum log_key_kind word_kind(struct log_parse *p, size_t i) {
@@ -229,12 +235,12 @@ static size_t skip_number_words(const struct log_parse *p, size_t i) {
 /* A place word at i with its number. Returns where the place ends, or 0. */
 static size_t worded_place(struct log_parse *p, size_t i) {
   struct str word = token_text(p, i);
-  enum log_key_kind kind = word.n > 1 && !str_eq_nocase(word, STR("it")) ? word_kind(p, i) : LOG_KEY_UNKNOWN;
-  bool plural = str_eq_nocase(word, STR("epochs"));
+  enum log_key_kind kind = word_kind(p, i);
+  bool plural = word.n == 6 && str_eq_nocase(word, STR("epochs"));
+  if ((!plural && !is_place_kind(kind)) || word.n == 1 || str_eq_nocase(word, STR("it")))
+    return 0;
   if (plural)
     kind = LOG_KEY_EPOCH;
-  if (!is_place_kind(kind) || str_eq_nocase(word, STR("trn")))
-    return 0;
   size_t j = skip_number_words(p, i + 1);
   bool sign = false;
   if (token_is(p, j, '(') && token_is_word(p, j + 1) && token_is(p, j + 2, ')')) { /* Epoch(train) */
