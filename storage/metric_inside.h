@@ -34,6 +34,7 @@ struct metric_store {
   struct list by_use;   /* of live_run, least recently used first */
   struct list waiters;  /* for the next flush */
   struct list flushing; /* waiters of the one that runs */
+  bool is_starting, asks_fresh; /* it is not known yet what an earlier process left behind */
   bool is_flushing;
   uint64_t cycle; /* of flushing */
   size_t dirty_runs;
@@ -120,6 +121,7 @@ void metric_live_stored(struct metric_store *store, struct metric_write *write);
 /* Something may have been written. */
 void metric_live_unknown(struct metric_store *store, struct id run);
 void metric_live_flush(struct metric_store *store);
+void metric_live_fail_waiters(struct metric_store *store, const struct err *err);
 void metric_live_release(struct metric_store *store);
 
 /* ---- sealing ---- */

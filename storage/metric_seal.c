@@ -70,8 +70,13 @@ static void subtract_sealed(const struct seal *seal, struct live_run *run) {
   seal->store->stats.unsealed_points -= MIN_OF(points, seal->store->stats.unsealed_points);
 }
 
-static void seal_ended(struct seal *seal, const struct err *err) {
+static void seal_ended(struct seal *seal, const struct err *failed) {
   struct metric_store *store = seal->store;
+  struct err copy, *err = NULL; /* it may lie in the seal */
+  if (failed) {
+    copy = *failed;
+    err = &copy;
+  }
   struct live_run *run = map_get(&store->runs, str_n((const char *)&seal->run, sizeof seal->run));
   store->seals--;
   if (run) {
@@ -368,14 +373,20 @@ static void run_seal(struct work *work) {
     err_no_memory(&seal->err);
 }
 
+static void on_settled(void *ctx, const struct err *err) {
+  if (err)
+    seal_ended(ctx, err);
+  else
+    intern_keys(ctx);
+}
+
 static void on_sealed(struct work *work, bool cancelled) {
   struct seal *seal = CONTAINER_OF(work, struct seal, work);
   if (cancelled)
     err_set(&seal->err, ERR_CANCELLED, "the service is stopping");
-  if (seal->err.code)
+  /* Rows that are not sealed tell the next process which runs run.metrics may be behind on: so first it catches up. */
+  if (seal->err.code || !metric_settle(seal->store, &seal->run, on_settled, seal, &seal->err))
     seal_ended(seal, &seal->err);
-  else
-    intern_keys(seal);
 }
 
 /* ---- deciding what is sealed ---- */

@@ -1,3 +1,4 @@
+#include "base/log.h"
 #include "storage/metric_inside.h"
 
 enum { GROUPS_MAX = 4, GROUP_ROWS = 1024, TIMEOUT_MS = 30000 };
@@ -17,24 +18,17 @@ struct metric_store_conf metric_store_conf_default(void) {
 
 /* ---- life ---- */
 
-static void send_groups(void *ctx);
-
-static void on_flush_timer(void *ctx) {
-  struct metric_store *store = ctx;
-  send_groups(store);
-  metric_live_flush(store);
-  loop_timer_start(store->flush_timer, store->conf.flush_ms);
-}
-
-static void on_seal_timer(void *ctx) {
-  struct metric_store *store = ctx;
-  metric_seal_tick(store);
-  loop_timer_start(store->seal_timer, 1000);
-}
-
 static void on_fresh(void *ctx, const struct pg_reply *reply) {
   struct metric_store *store = ctx;
-  for (size_t i = 0; pg_outcome(reply) == PG_DONE && i < pg_rows(reply); i++) {
+  struct err err;
+  store->asks_fresh = false;
+  if (!pg_ok(reply, &err)) { /* asked again by the timer */
+    metric_live_fail_waiters(store, &err);
+    metric_op_end(store);
+    return;
+  }
+  store->is_starting = false;
+  for (size_t i = 0; i < pg_rows(reply); i++) {
     struct id id = pg_uuid(reply, i, 0);
     metric_live_unknown(store, id);
     struct live_run *run = live_run_get(store, id);
@@ -44,17 +38,37 @@ static void on_fresh(void *ctx, const struct pg_reply *reply) {
       store->stats.unsealed_points += (size_t)pg_int(reply, i, 2);
     }
   }
+  metric_live_flush(store);
   metric_op_end(store);
 }
 
-/* What an earlier process left unsealed, and maybe not in run.metrics. It waits for the database as long as it takes. */
+/* What an earlier process left unsealed, and maybe not in run.metrics: until that is known nothing is settled. */
 static bool ask_fresh(struct metric_store *store, struct err *err) {
   AUTO_PG_ARGS struct pg_args args;
   pg_args_init(&args, STMT_METRIC_FRESH);
-  if (!pg_run(store->pg, &args, 24 * 3600 * 1000, on_fresh, store, err))
+  if (!pg_run(store->pg, &args, 3600 * 1000, on_fresh, store, err))
     return false;
+  store->asks_fresh = true;
   metric_op_begin(store);
   return true;
+}
+
+static void send_groups(void *ctx);
+
+static void on_flush_timer(void *ctx) {
+  struct metric_store *store = ctx;
+  struct err ignored;
+  if (store->is_starting && !store->asks_fresh && !store->stopping && !ask_fresh(store, &ignored))
+    log_debug("storage", NULL, "unsealed points cannot be asked for yet: %s", ignored.text);
+  send_groups(store);
+  metric_live_flush(store);
+  loop_timer_start(store->flush_timer, store->conf.flush_ms);
+}
+
+static void on_seal_timer(void *ctx) {
+  struct metric_store *store = ctx;
+  metric_seal_tick(store);
+  loop_timer_start(store->seal_timer, 1000);
 }
 
 struct metric_store *metric_store_new(struct loop *loop, struct pg_pool *pg, struct work_pool *work, const struct metric_store_conf *conf,
@@ -68,6 +82,7 @@ struct metric_store *metric_store_new(struct loop *loop, struct pg_pool *pg, str
   store->pg = pg;
   store->work = work;
   store->conf = *conf;
+  store->is_starting = true;
   map_init(&store->runs, SIZE_MAX / 2);
   store->flush_timer = loop_timer_new(loop, on_flush_timer, store);
   store->seal_timer = loop_timer_new(loop, on_seal_timer, store);

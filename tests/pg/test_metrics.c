@@ -644,6 +644,36 @@ static void sealed_forms(void **state UNUSED) {
   check_summaries(1);
 }
 
+/* A process that ended without a word: what it had acknowledged is in run.metrics once the next one has settled, asked at once. */
+static void after_a_crash(void **state UNUSED) {
+  close_store();
+  struct metric_store_conf conf = eager();
+  conf.flush_ms = 3600 * 1000;
+  for (int round = 0; round < 3; round++) {
+    open_store(&conf);
+    for (size_t r = 0; r < RUNS; r++) {
+      struct metric_rows rows;
+      struct answer answer;
+      draw_rows(r, &rows);
+      append(r, 0, &rows, &answer);
+      wait_for(&answer);
+      assert_true(answer.ok);
+      note(r, &rows);
+      metric_rows_release(&rows);
+    }
+    loop_for(cluster.loop, 500); /* sealing comes to its end */
+    pg_pool_free(pool);
+    loop_for(cluster.loop, 1);
+    metric_store_free(store);
+    struct metric_store_conf next = eager();
+    open_store(&next);
+    for (size_t r = 0; r < RUNS; r++)
+      check_run_row(r);
+    close_store();
+  }
+  open_store(&conf);
+}
+
 /* ---- when the server dies ---- */
 
 enum { WRITERS = 8 };
@@ -740,6 +770,7 @@ int main(void) {
       cmocka_unit_test_setup_teardown(many_writers, set_up, tear_down),
       cmocka_unit_test_setup_teardown(sealed_forms, set_up, tear_down),
       cmocka_unit_test_setup_teardown(a_flipped_bit, set_up, tear_down),
+      cmocka_unit_test_setup_teardown(after_a_crash, set_up, tear_down),
       cmocka_unit_test_setup_teardown(server_dies, set_up, tear_down),
       cmocka_unit_test_setup_teardown(against_the_model, set_up, tear_down),
   };
