@@ -413,6 +413,16 @@ static bool is_setting_name(struct log_parse *p, size_t from, size_t to) {
   return name.n && log_classify(p, name).kind == LOG_KEY_SETTING;
 }
 
+/* "train: 100%|####", "640: 100% ━━━": how full a bar is. */
+static bool is_bar(const struct log_parse *p, size_t i) {
+  if (!token_is_number(p, i) || !(p->tokens[i].flags & LOG_T_PERCENT) || i + 1 >= p->tokens_n)
+    return false;
+  const struct log_token *t = &p->tokens[i + 1];
+  if (t->type == LOG_T_BREAK && t->end - t->at == 3)
+    return (unsigned char)p->text.p[t->at + 1] >= 0x94 && (unsigned char)p->text.p[t->at + 1] <= 0x97;
+  return token_is(p, i + 1, '|') && !(t->flags & LOG_T_SPACE);
+}
+
 /* At ':' or '='. */
 static void separator(struct scan *s) {
   struct log_parse *p = s->p;
@@ -439,7 +449,7 @@ static void separator(struct scan *s) {
   struct str name = make_name(p, from, i);
   struct log_key key = log_classify(p, name);
   struct reading r;
-  if (name.n && read_value(p, next, key.kind, name, &r)) {
+  if (name.n && !is_bar(p, next) && read_value(p, next, key.kind, name, &r)) {
     if (tight) {
       if (segment_has(s, LOG_WORD_CLOCK)) /* "Time cost=3.2" */
         r.measure = true;

@@ -708,6 +708,7 @@ static const struct {
     {"num_timesteps", LOG_KEY_STEP},
     {"num_updates", LOG_KEY_STEP},
     {"number_of_trees", LOG_KEY_STEP},
+    {"per_word_bound", LOG_KEY_METRIC},
     {"reader_cost", LOG_KEY_CLOCK},
     {"test_size", LOG_KEY_SETTING},
     {"time_step", LOG_KEY_STEP},
@@ -833,7 +834,7 @@ struct log_key log_key_classify(struct str name) {
   while (log_subword(&rest, &word)) {
     unsigned flags = log_word(word);
     words_n++;
-    head = head && !(flags & FILLER && all & METRIC && word.p > name.p && word.p[-1] == ' ');
+    head = head && !(flags & FILLER && all & METRIC);
     if (!head) {
       all |= flags & LOG_WORD_SECTION;
       continue;
