@@ -674,7 +674,7 @@ static const struct row words[] = {
     /* clang-format on */
 };
 
-/* Names that the rule for their words would take for something else, in the order of strcmp(). */
+/* Names that the rule for their words would take for something else. */
 static const struct {
   const char *name;
   enum log_key_kind kind;
@@ -741,6 +741,13 @@ unsigned log_word(struct str word) {
       low = middle + 1;
   }
   return 0;
+}
+
+bool log_words_in_order(void) {
+  for (size_t i = 1; i < ARRAY_LEN(words); i++)
+    if (strcmp(words[i - 1].word, words[i].word) >= 0)
+      return false;
+  return true;
 }
 
 static bool is_digit(unsigned char c) {
