@@ -413,6 +413,16 @@ static bool is_setting_name(struct log_parse *p, size_t from, size_t to) {
   return name.n && log_classify(p, name).kind == LOG_KEY_SETTING;
 }
 
+/* "train: 100%|####", "640: 100% ━━━": how full a bar is. */
+static bool is_bar(const struct log_parse *p, size_t i) {
+  if (!token_is_number(p, i) || !(p->tokens[i].flags & LOG_T_PERCENT) || i + 1 >= p->tokens_n)
+    return false;
+  const struct log_token *t = &p->tokens[i + 1];
+  if (t->type == LOG_T_BREAK && t->end - t->at == 3)
+    return (unsigned char)p->text.p[t->at + 1] >= 0x94 && (unsigned char)p->text.p[t->at + 1] <= 0x97;
+  return token_is(p, i + 1, '|') && !(t->flags & LOG_T_SPACE);
+}
+
 /* At ':' or '='. */
 static void separator(struct scan *s) {
   struct log_parse *p = s->p;
@@ -439,7 +449,7 @@ static void separator(struct scan *s) {
   struct str name = make_name(p, from, i);
   struct log_key key = log_classify(p, name);
   struct reading r;
-  if (name.n && read_value(p, next, key.kind, name, &r)) {
+  if (name.n && !is_bar(p, next) && read_value(p, next, key.kind, name, &r)) {
     if (tight) {
       if (segment_has(s, LOG_WORD_CLOCK)) /* "Time cost=3.2" */
         r.measure = true;
@@ -588,76 +598,57 @@ static void used_run(struct scan *s) {
   s->at = end - 1;
 }
 
+/* At a bracket of a dict: its numbers are taken. False when it is none. */
+static bool dict(struct scan *s) {
+  struct log_parse *p = s->p;
+  size_t i = s->at, end = log_find_dict(p, p->text, p->tokens[i].at, false);
+  if (!end)
+    return false;
+  next_segment(s, i + 1);
+  while (s->at + 1 < p->tokens_n && p->tokens[s->at + 1].at < end)
+    s->at++;
+  s->segment = s->at + 1;
+  return true;
+}
+
+/* "|proj g|= 4.3e-02": the bars belong to the name. */
+static bool bars_in_name(struct scan *s) {
+  const struct log_parse *p = s->p;
+  size_t i = s->at, close = i + 1;
+  while (close < p->tokens_n && close < i + 4 && token_is_word(p, close))
+    close++;
+  if (close == i + 1 || !token_is(p, close, '|') || p->tokens[close].flags & LOG_T_SPACE || p->tokens[i + 1].flags & LOG_T_SPACE ||
+      !(token_is(p, close + 1, '=') || token_is_number(p, close + 1)))
+    return false;
+  next_segment(s, i);
+  s->at = close;
+  return true;
+}
+
+/* The end of a sentence, and not of "Avg." */
+static bool ends_sentence(const struct scan *s) {
+  const struct log_parse *p = s->p;
+  size_t i = s->at;
+  bool short_word = i > s->segment && token_is_word(p, i - 1) && token_text(p, i - 1).n <= 4;
+  return (i + 1 >= p->tokens_n || p->tokens[i + 1].flags & LOG_T_SPACE) && !short_word;
+}
+
 static void mark(struct scan *s) {
   struct log_parse *p = s->p;
-  size_t i = s->at;
-  const struct log_token *t = &p->tokens[i];
-  size_t close;
-  switch (t->mark) {
-  case ':':
-  case '=':
+  size_t i = s->at, close;
+  char c = p->tokens[i].mark;
+  if (c && strchr("\"'`#%/@$+&^\\", c)) /* may stand inside of names and values */
+    return;
+  if (c == ':' || c == '=')
     separator(s);
-    return;
-  case '[':
-    if ((close = bracket_in_name(p, i)) != SIZE_MAX) {
-      s->at = close;
-      return;
-    }
+  else if (c == '[' && (close = bracket_in_name(p, i)) != SIZE_MAX)
+    s->at = close;
+  else if (c == '[' || c == '(')
     group(s);
+  else if ((c == '{' && dict(s)) || (c == '|' && bars_in_name(s)) || (c == '.' && !ends_sentence(s)))
     return;
-  case '(':
-    group(s);
-    return;
-  case '{': {
-    size_t end = log_find_dict(p, p->text, t->at, false);
-    if (end) {
-      next_segment(s, i + 1);
-      while (s->at + 1 < p->tokens_n && p->tokens[s->at + 1].at < end)
-        s->at++;
-      s->segment = s->at + 1;
-      return;
-    }
-    break;
-  }
-  case '.': {
-    bool ends = i + 1 >= p->tokens_n || p->tokens[i + 1].flags & LOG_T_SPACE;
-    bool short_word = i > s->segment && token_is_word(p, i - 1) && token_text(p, i - 1).n <= 4;
-    if (!ends || short_word)
-      return;
-    break;
-  }
-  case '|': /* |proj g|= 4.3e-02 */
-    close = i + 1;
-    while (close < p->tokens_n && close < i + 4 && token_is_word(p, close))
-      close++;
-    if (close > i + 1 && token_is(p, close, '|') && !(p->tokens[close].flags & LOG_T_SPACE) && !(p->tokens[i + 1].flags & LOG_T_SPACE) &&
-        (token_is(p, close + 1, '=') || token_is_number(p, close + 1))) {
-      next_segment(s, i);
-      s->at = close;
-      return;
-    }
-    break;
-  case '-':
-    if (!(t->flags & LOG_T_SPACE) && i > p->first)
-      return;
-    break;
-  case '"':
-  case '\'':
-  case '`':
-  case '#':
-  case '%':
-  case '/':
-  case '@':
-  case '$':
-  case '+':
-  case '&':
-  case '^':
-  case '\\':
-    return;
-  default:
-    break;
-  }
-  next_segment(s, i + 1);
+  else if (c != '-' || p->tokens[i].flags & LOG_T_SPACE || i == p->first)
+    next_segment(s, i + 1);
 }
 
 /* "ValueError: loss is 12"; but "MeanSquaredError: 0.12" is a value. */

@@ -360,6 +360,11 @@ static size_t sectioned_place(struct log_parse *p, size_t i) {
     use(p, i, i + 6);
     return i + 6;
   }
+  if (is_fraction(p, i) && token_is(p, i + 3, '*')) { /* "1/3 * Epoch (train): ..." */
+    p->own.epoch = p->tokens[i].value;
+    use(p, i, i + 4);
+    return i + 4;
+  }
   if (!token_is_word(p, i) || !token_is_section(p, i))
     return i;
   size_t j = i + 1;
