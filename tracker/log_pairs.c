@@ -130,6 +130,8 @@ static void inherit_section(struct log_parse *p, struct str name, enum log_key_k
 }
 
 static struct raw *add_pair(struct scan *s, struct str name, double value, bool percent, const char *suffix) {
+  if (log_is_source_file(name)) /* train.py:42 */
+    return NULL;
   struct raw *raw = log_add_raw(s->p, name, value);
   if (!raw)
     return NULL;
@@ -184,7 +186,7 @@ static bool has_unit_word(const struct log_parse *p, size_t i) {
 }
 
 /* "2.29 (2.31)", "86.6% (234/270)", "0.05 (5%)", "0.683 (10)" */
-static void read_parentheses(const struct log_parse *p, struct reading *r, bool best) {
+static void read_parentheses(const struct log_parse *p, struct reading *r, struct str name) {
   if (!token_is(p, r->end, '(') || p->tokens[r->end].flags & LOG_T_USED || !token_is_number(p, r->end + 1))
     return;
   const struct log_token *t = &p->tokens[r->end + 1];
@@ -194,7 +196,7 @@ static void read_parentheses(const struct log_parse *p, struct reading *r, bool 
   }
   if (!token_is(p, r->end + 2, ')'))
     return;
-  bool count = (t->flags & LOG_T_INT && !r->integer) || best;
+  bool count = (t->flags & LOG_T_INT && !r->integer) || str_find_str(name, STR("best")) != SIZE_MAX;
   if (t->flags & LOG_T_PERCENT && !r->percent) {
     r->values[1] = t->value;
     r->second = " %";
@@ -231,7 +233,7 @@ static bool read_deviation(const struct log_parse *p, struct reading *r) {
 }
 
 /* The value that starts with the number at i, and what belongs to it. */
-static void read_number(const struct log_parse *p, size_t i, enum log_key_kind kind, bool best, struct reading *r) {
+static void read_number(const struct log_parse *p, size_t i, enum log_key_kind kind, struct str name, struct reading *r) {
   const struct log_token *t = &p->tokens[i];
   *r = (struct reading){.values = {t->value, 0}, .count = 1, .second = "", .end = i + 1};
   r->integer = t->flags & LOG_T_INT;
@@ -264,15 +266,15 @@ static void read_number(const struct log_parse *p, size_t i, enum log_key_kind k
     if (second->value != 0 && r->values[0] <= second->value) /* 9836/10000 (98%) */
       r->values[0] /= second->value;
     r->integer = false;
-    read_parentheses(p, r, best);
+    read_parentheses(p, r, name);
     return;
   }
   if (!read_deviation(p, r))
-    read_parentheses(p, r, best);
+    read_parentheses(p, r, name);
 }
 
 /* The value behind a separator: a number, quoted, in brackets, or wrapped. False when there is none. */
-static bool read_value(const struct log_parse *p, size_t i, enum log_key_kind kind, bool best, struct reading *r) {
+static bool read_value(const struct log_parse *p, size_t i, enum log_key_kind kind, struct str name, struct reading *r) {
   size_t open[4], opened = 0;
   for (unsigned steps = 0; steps < 10 && i < p->tokens_n; steps++) {
     const struct log_token *t = &p->tokens[i];
@@ -282,7 +284,7 @@ static bool read_value(const struct log_parse *p, size_t i, enum log_key_kind ki
       bool list = opened && token_is(p, open[opened - 1], '[') && (token_is(p, i + 1, ',') || token_is_number(p, i + 1));
       if (list)
         return false;
-      read_number(p, i, kind, best, r);
+      read_number(p, i, kind, name, r);
       if (opened) {
         size_t close = find_close(p, open[0], 64);
         r->end = close == SIZE_MAX ? r->end : close + 1;
@@ -437,7 +439,7 @@ static void separator(struct scan *s) {
   struct str name = make_name(p, from, i);
   struct log_key key = log_classify(p, name);
   struct reading r;
-  if (name.n && read_value(p, next, key.kind, str_find_str(name, STR("best")) != SIZE_MAX, &r)) {
+  if (name.n && read_value(p, next, key.kind, name, &r)) {
     if (tight) {
       if (segment_has(s, LOG_WORD_CLOCK)) /* "Time cost=3.2" */
         r.measure = true;
@@ -482,7 +484,7 @@ static bool bare_value(struct scan *s) {
     return false;
   struct str last = token_is_word(p, i - 1) ? token_text(p, i - 1) : STR("");
   bool says = str_is(last, "is") || str_is(last, "reached"); /* Score at iteration 0 is 2.3; 'val_loss' reached 1.06 */
-  if (log_word(last) & (LOG_WORD_LIMIT | LOG_WORD_FILLER) && !says && !str_is(last, "of"))
+  if (token_word(p, i - 1) & (LOG_WORD_LIMIT | LOG_WORD_FILLER) && !says && !str_is(last, "of"))
     return false;
   for (size_t k = s->segment; k < i; k++)
     if (token_is_word(p, k) && str_eq_nocase(token_text(p, k), STR("from")))
@@ -492,7 +494,7 @@ static bool bare_value(struct scan *s) {
     return false;
   struct log_key key = log_classify(p, name);
   struct reading r;
-  read_number(p, i, key.kind, str_find_str(name, STR("best")) != SIZE_MAX, &r);
+  read_number(p, i, key.kind, name, &r);
   bool ends = ends_value(p, r.end);
   bool starts = s->segment == p->first || p->tokens[s->segment].flags & LOG_T_GAP ||
                 (p->tokens[s->segment - 1].type == LOG_T_MARK && strchr("|,;-:", p->tokens[s->segment - 1].mark)) ||
@@ -658,13 +660,20 @@ static void mark(struct scan *s) {
   next_segment(s, i + 1);
 }
 
+/* "ValueError: loss is 12"; but "MeanSquaredError: 0.12" is a value. */
+static bool is_complaint(const struct log_parse *p, size_t i) {
+  struct str word = token_text(p, i);
+  return token_is(p, i + 1, ':') && !token_is_number(p, i + 2) &&
+         (str_ends(word, STR("Error")) || str_ends(word, STR("Exception")) || str_ends(word, STR("Warning")));
+}
+
 void log_find_pairs(struct log_parse *p) {
   struct scan s = {.p = p, .at = p->first, .segment = p->first};
   s.summary = token_is(p, p->first, '*') && token_is_word(p, p->first + 1);
   size_t waited = p->first + token_is(p, p->first, '[');
   if (p->kept.pending_n && token_is_number(p, waited)) { /* the number for the name that ended the line before */
     struct reading r;
-    read_number(p, waited, LOG_KEY_METRIC, false, &r);
+    read_number(p, waited, LOG_KEY_METRIC, STR(""), &r);
     char *name = log_scratch(p, p->kept.pending_n);
     if (name) {
       memcpy(name, p->kept.pending, p->kept.pending_n);
@@ -682,7 +691,7 @@ void log_find_pairs(struct log_parse *p) {
     case LOG_T_WORD:
       if (t->flags & LOG_T_GAP && s.segment < s.at)
         next_segment(&s, s.at);
-      p->refused |= (token_word(p, s.at) & LOG_WORD_TALK) != 0;
+      p->refused |= (token_word(p, s.at) & LOG_WORD_TALK) != 0 || is_complaint(p, s.at);
       break;
     case LOG_T_NUMBER:
       number(&s);

@@ -20,6 +20,11 @@ static bool word_at(struct str s, const char *word) {
   return s.n >= n && strncasecmp(s.p, word, n) == 0 && (s.n == n || !is(s.p[n], DIGIT | LETTER));
 }
 
+/* Also Fortran's d and Julia's f. */
+static bool is_exponent(char c) {
+  return (c | 0x20) == 'e' || (c | 0x20) == 'd' || (c | 0x20) == 'f';
+}
+
 static double scale(uint64_t digits, int exponent, struct str text) {
   static const double powers[] = {1e0,  1e1,  1e2,  1e3,  1e4,  1e5,  1e6,  1e7,  1e8,  1e9,  1e10, 1e11,
                                   1e12, 1e13, 1e14, 1e15, 1e16, 1e17, 1e18, 1e19, 1e20, 1e21, 1e22};
@@ -29,7 +34,7 @@ static double scale(uint64_t digits, int exponent, struct str text) {
   char copy[400];
   size_t n = MIN_OF(text.n, sizeof copy);
   for (size_t i = 0; i < n; i++)
-    copy[i] = strchr("dDfF", text.p[i]) ? 'e' : text.p[i];
+    copy[i] = is_exponent(text.p[i]) ? 'e' : text.p[i];
   double value = 0;
   if (!str_to_f64(str_n(copy, n), &value))
     return NAN;
@@ -70,7 +75,7 @@ size_t log_scan_number(struct str s, struct log_number *ret) {
   if (!digits_seen)
     return 0;
   bool integer = !point;
-  if (i < s.n && strchr("eEdDfF", s.p[i])) {
+  if (i < s.n && is_exponent(s.p[i])) {
     size_t j = i + 1;
     bool down = false;
     if (j < s.n && (s.p[j] == '-' || s.p[j] == '+'))
