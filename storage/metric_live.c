@@ -274,7 +274,7 @@ static void write_runs(struct flush *flush) {
   pg_end_array(&args);
   memcpy(flush->runs, ids, count * sizeof *ids);
   flush->count = count;
-  if (!buf_ok(&json, &err) || !pg_run(store->pg, &args, TIMEOUT_MS, on_written, flush, &err)) {
+  if (!buf_ok(&json, &err) || !metric_run(store, &args, TIMEOUT_MS, on_written, flush, &err)) {
     for (size_t i = 0; i < count; i++) {
       struct live_run *run = map_get(&store->runs, name_of(&ids[i]));
       run->is_writing = false;
@@ -481,6 +481,8 @@ static void answer_now(void *ctx) {
 }
 
 bool metric_settle(struct metric_store *store, const struct id *id, metric_done_fn *done, void *ctx, struct err *err) {
+  if (!store->pg)
+    return err_set(err, ERR_CANCELLED, "the service is stopping");
   struct waiter *waiter = mem_zalloc(sizeof *waiter);
   if (!waiter)
     return err_no_memory(err);
