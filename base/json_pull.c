@@ -1,7 +1,6 @@
 #define WINNOW_ALLOW_NUMBERS /* strtod() on a copy of any length, as jansson does */
 #include "base/json_pull.h"
 
-#include <float.h>
 #include <math.h>
 
 #include "base/mem.h"
@@ -49,7 +48,10 @@ static bool hex4(const char *p, const char *end, uint32_t *ret) {
   uint32_t value = 0;
   for (int i = 0; i < 4; i++) {
     char c = p[i];
-    uint32_t digit = c >= '0' && c <= '9' ? (uint32_t)(c - '0') : c >= 'a' && c <= 'f' ? (uint32_t)(c - 'a' + 10) : c >= 'A' && c <= 'F' ? (uint32_t)(c - 'A' + 10) : 16;
+    uint32_t digit = c >= '0' && c <= '9'   ? (uint32_t)(c - '0')
+                     : c >= 'a' && c <= 'f' ? (uint32_t)(c - 'a' + 10)
+                     : c >= 'A' && c <= 'F' ? (uint32_t)(c - 'A' + 10)
+                                            : 16;
     if (digit > 15)
       return false;
     value = value << 4 | digit;
@@ -147,29 +149,6 @@ static bool read_string(struct json_pull *pull) {
 
 /* ---- numbers ---- */
 
-#if LDBL_MANT_DIG == 64
-/* digits * 10^exponent, rounded once to 64 bits and then to 53. That is exact unless the first rounding hit the middle between two doubles,
- * for which this returns false. */
-static bool by_long_double(uint64_t digits, int exponent, double *ret) {
-  static const long double powers[] = {1e0L,  1e1L,  1e2L,  1e3L,  1e4L,  1e5L,  1e6L,  1e7L,  1e8L,  1e9L,  1e10L, 1e11L, 1e12L, 1e13L,
-                                       1e14L, 1e15L, 1e16L, 1e17L, 1e18L, 1e19L, 1e20L, 1e21L, 1e22L, 1e23L, 1e24L, 1e25L, 1e26L, 1e27L};
-  int size = exponent < 0 ? -exponent : exponent;
-  if (size > 27)
-    return false;
-  long double wide = exponent < 0 ? (long double)digits / powers[size] : (long double)digits * powers[size];
-  uint64_t mantissa;
-  memcpy(&mantissa, &wide, sizeof mantissa);
-  if ((mantissa & 0x7FF) == 0x400)
-    return false;
-  *ret = (double)wide;
-  return true;
-}
-#else
-static bool by_long_double(uint64_t digits UNUSED, int exponent UNUSED, double *ret UNUSED) {
-  return false;
-}
-#endif
-
 static bool by_strtod(struct json_pull *pull, struct str text, double *ret) {
   char local[64], *copy = local;
   if (text.n >= sizeof local && !(copy = arena_alloc(pull->arena, text.n + 1)))
@@ -226,7 +205,7 @@ static enum json_token read_number(struct json_pull *pull) {
     return JSON_T_INT;
   }
   double value;
-  if (fits && by_long_double(digits, exponent, &value))
+  if (fits && str_scale_ten(digits, exponent, &value))
     pull->real = negative ? -value : value;
   else if (!by_strtod(pull, str_n(start, (size_t)(at - start)), &pull->real))
     return fail(pull);

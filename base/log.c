@@ -16,8 +16,10 @@ static struct {
   enum log_format format;
   int fd;
   struct buf gathered;
-  uint64_t lost; /* lines that did not fit or could not be written */
-} logger = {PTHREAD_MUTEX_INITIALIZER, LOG_INFO, LOG_TEXT, 2, {.max = GATHER_MAX}, 0};
+  uint64_t lost;  /* lines that did not fit or could not be written */
+  int64_t second; /* of the last line, and its text */
+  char second_text[32];
+} logger = {PTHREAD_MUTEX_INITIALIZER, LOG_INFO, LOG_TEXT, 2, {.max = GATHER_MAX}, 0, 0, ""};
 
 static const char *const level_names[] = {"debug", "info", "warn", "error"};
 static const char *const level_labels[] = {"DEBUG", "INFO ", "WARN ", "ERROR"};
@@ -111,8 +113,33 @@ struct event {
   const struct str *values;
 };
 
+/* With the lock held. Most lines have their second in common with the line before. */
+static void format_time(char out[32]) {
+  int64_t now = clock_wall_ms(&clock_system);
+  if (now / 1000 != logger.second || now < 1000) {
+    logger.second = now / 1000;
+    clock_format_iso(now, logger.second_text);
+  }
+  memcpy(out, logger.second_text, sizeof logger.second_text);
+  char *dot = strchr(out, '.');
+  if (dot)
+    for (int i = 3, ms = (int)(now % 1000); i && ms >= 0; i--, ms /= 10)
+      dot[i] = (char)('0' + ms % 10);
+}
+
+static void add_text_key(struct buf *out, const char *key) {
+  buf_putc(out, ' ');
+  buf_puts(out, key);
+  buf_putc(out, '=');
+}
+
 static void format_text(struct buf *out, const struct event *event, const char *time) {
-  buf_printf(out, "%s %s %s: ", time, level_labels[event->level], event->area);
+  buf_puts(out, time);
+  buf_putc(out, ' ');
+  buf_puts(out, level_labels[event->level]);
+  buf_putc(out, ' ');
+  buf_puts(out, event->area);
+  buf_puts(out, ": ");
   add_message_text(out, event->message);
   const struct log_ctx *chain[CHAIN_MAX];
   size_t depth = 0;
@@ -120,12 +147,12 @@ static void format_text(struct buf *out, const struct event *event, const char *
     if (ctx->key && ctx->value)
       chain[depth++] = ctx;
   while (depth--) {
-    buf_printf(out, " %s=", chain[depth]->key);
+    add_text_key(out, chain[depth]->key);
     add_text_value(out, str_of(chain[depth]->value));
   }
   for (size_t i = 0; i < event->field_count; i++)
     if (event->values[i].p) {
-      buf_printf(out, " %s=", event->keys[i]);
+      add_text_key(out, event->keys[i]);
       add_text_value(out, event->values[i]);
     }
   buf_putc(out, '\n');
@@ -157,8 +184,8 @@ static void format_json(struct buf *out, const struct event *event, const char *
 
 static void emit(const struct event *event) {
   char time[32];
-  clock_format_iso(clock_wall_ms(&clock_system), time);
   pthread_mutex_lock(&logger.lock);
+  format_time(time);
   size_t before = logger.gathered.n;
   if (before + LINE_MAX_BYTES > GATHER_MAX) {
     write_out();

@@ -1,6 +1,7 @@
 #define WINNOW_ALLOW_NUMBERS /* this is the wrapper */
 #include "base/str.h"
 
+#include <float.h>
 #include <math.h>
 
 struct str str_of(const char *text) {
@@ -237,41 +238,112 @@ bool str_is_utf8(struct str s) {
   return true;
 }
 
+/* ---- doubles, quickly ----
+ *
+ * A long double of 64 bits holds any whole number below 2^64 and any power of ten up to 10^27 exactly, so a product or quotient of the two is
+ * rounded once, with 11 bits to spare over a double. What the spare bits leave open is left to the C library. */
+
+#if LDBL_MANT_DIG == 64
+enum { EXACT_TENS = 27 };
+static const long double tens[EXACT_TENS + 1] = {1e0L,  1e1L,  1e2L,  1e3L,  1e4L,  1e5L,  1e6L,  1e7L,  1e8L,  1e9L,
+                                                 1e10L, 1e11L, 1e12L, 1e13L, 1e14L, 1e15L, 1e16L, 1e17L, 1e18L, 1e19L,
+                                                 1e20L, 1e21L, 1e22L, 1e23L, 1e24L, 1e25L, 1e26L, 1e27L};
+
+bool str_scale_ten(uint64_t digits, int exponent, double *ret) {
+  if (exponent < -EXACT_TENS || exponent > EXACT_TENS)
+    return false;
+  long double wide = exponent < 0 ? (long double)digits / tens[-exponent] : (long double)digits * tens[exponent];
+  uint64_t mantissa;
+  memcpy(&mantissa, &wide, sizeof mantissa);
+  if ((mantissa & 0x7FF) == 0x400) /* the middle between two doubles, or rounded to it */
+    return false;
+  *ret = (double)wide;
+  return true;
+}
+
+/* The shortest decimal digits of value > 0 and the exponent of the first. False when it cannot be told here. */
+static bool quick_digits(double value, char digits[20], int *ret_count, int *ret_exponent) {
+  int binary;
+  frexp(value, &binary);
+  int e = (int)floor((binary - 1) * 0.30102999566398120);
+  if (e < -9 || e > 25)
+    return false;
+  if (e >= -1 && (long double)value >= tens[e + 1])
+    e++;
+  else if (e < -1 && (long double)value * tens[-e - 1] >= 1)
+    e++;
+  for (int n = 15; n <= 17; n++) {
+    int shift = n - 1 - e;
+    long double scaled = shift >= 0 ? (long double)value * tens[shift] : (long double)value / tens[-shift];
+    uint64_t whole = (uint64_t)scaled;
+    long double rest = scaled - (long double)whole;
+    if (rest > 0.49L && rest < 0.51L) { /* which neighbour is nearer? With 15 digits neither reads back. */
+      if (n == 15)
+        continue;
+      return false;
+    }
+    whole += rest > 0.5L;
+    double back;
+    if (!str_scale_ten(whole, -shift, &back))
+      return false;
+    if (back != value)
+      continue;
+    *ret_count = snprintf(digits, 20, "%llu", (unsigned long long)whole);
+    *ret_exponent = *ret_count - 1 - shift;
+    return true;
+  }
+  return false;
+}
+#else
+bool str_scale_ten(uint64_t digits UNUSED, int exponent UNUSED, double *ret UNUSED) {
+  return false;
+}
+
+static bool quick_digits(double value UNUSED, char digits[20] UNUSED, int *ret_count UNUSED, int *ret_exponent UNUSED) {
+  return false;
+}
+#endif
+
+/* Fewest significant digits that read back the same; most measured values need few or all of them. */
+static void sure_digits(double value, char digits[20], int *ret_count, int *ret_exponent) {
+  char text[32];
+  for (int n = 1; n <= 17; n++) {
+    if (n > 6 && n < 15)
+      n = 15;
+    snprintf(text, sizeof text, "%.*e", n - 1, value);
+    if (strtod(text, NULL) == value) {
+      while (n == 15 || (n > 7 && n < 15)) { /* 15 was tried before 7 to 14 */
+        char shorter[32];
+        snprintf(shorter, sizeof shorter, "%.*e", n - 2, value);
+        if (strtod(shorter, NULL) != value)
+          break;
+        memcpy(text, shorter, sizeof text);
+        n--;
+      }
+      break;
+    }
+  }
+  const char *e = strchr(text, 'e');
+  *ret_exponent = (int)strtol(e + 1, NULL, 10);
+  *ret_count = 0;
+  for (const char *c = text; c < e; c++)
+    if (*c != '.')
+      digits[(*ret_count)++] = *c;
+}
+
 size_t str_from_f64(double value, char out[32]) {
   if (isnan(value))
     return (size_t)snprintf(out, 32, "NaN");
   if (isinf(value))
     return (size_t)snprintf(out, 32, value < 0 ? "-Infinity" : "Infinity");
-  /* Fewest significant digits that read back the same; most measured values need few or all of them. */
-  char text[32];
-  for (int digits = 1; digits <= 17; digits++) {
-    if (digits > 6 && digits < 15)
-      digits = 15;
-    snprintf(text, sizeof text, "%.*e", digits - 1, value);
-    if (strtod(text, NULL) == value) {
-      while (digits == 15 || (digits > 7 && digits < 15)) { /* 15 was tried before 7 to 14 */
-        char shorter[32];
-        snprintf(shorter, sizeof shorter, "%.*e", digits - 2, value);
-        if (strtod(shorter, NULL) != value)
-          break;
-        memcpy(text, shorter, sizeof text);
-        digits--;
-      }
-      break;
-    }
-  }
-  /* d.ddde[+-]xx -> plain between 1e-4 and 1e16, as Python's repr does */
-  bool negative = text[0] == '-';
-  const char *mantissa = text + negative;
-  const char *e = strchr(mantissa, 'e');
-  int exponent = (int)strtol(e + 1, NULL, 10);
+  bool negative = signbit(value);
   char digits[20];
-  int count = 0;
-  for (const char *c = mantissa; c < e; c++)
-    if (*c != '.')
-      digits[count++] = *c;
+  int count, exponent;
+  if (value == 0 || !quick_digits(fabs(value), digits, &count, &exponent))
+    sure_digits(fabs(value), digits, &count, &exponent);
   while (count > 1 && digits[count - 1] == '0')
     count--;
+  /* plain between 1e-4 and 1e16, as Python's repr does */
   char *o = out;
   if (negative)
     *o++ = '-';

@@ -44,6 +44,9 @@ MUST_CHECK bool str_to_duration_ms(struct str s, int64_t *ret);
 /* "2GB" (10^9), "2GiB" (2^30), K M G T, bare bytes. */
 MUST_CHECK bool str_to_size(struct str s, uint64_t *ret);
 
+/* digits * 10^exponent as the nearest double, where that can be told quickly and surely; else false. */
+bool str_scale_ten(uint64_t digits, int exponent, double *ret);
+
 /* Is it well-formed UTF-8 (no overlong forms, no surrogates)? NUL is a character. */
 bool str_is_utf8(struct str s);
 /* The shortest decimal text that reads back as the same double, as JSON and Python's repr would show it ("1.0", "0.1", "1e-05" style is

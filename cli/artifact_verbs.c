@@ -42,29 +42,41 @@ static int report_files(struct cli *cli, size_t files, int64_t bytes, const char
   return EXIT_OK;
 }
 
-/* Does the service list anything below this path? Then it is a directory. */
-static bool is_directory(struct cli *cli, const char *id, const char *wanted, bool *ret, struct err *err) {
+struct wanted {
+  const char *path;  /* NULL: everything */
+  bool is_directory; /* the service lists something below it */
+  char sha256[65];   /* of a file, when the listing says it */
+};
+
+static bool look_up(struct cli *cli, const char *id, struct wanted *wanted, struct err *err) {
   AUTO_BUF struct buf path = BUF_INIT(16 * KIB);
   AUTO_JSON json_t *items = NULL;
+  wanted->is_directory = !wanted->path;
+  if (!wanted->path)
+    return true;
   path_format(&path, "/runs/{}/artifacts", id);
-  path_query(&path, "path", wanted);
+  path_query(&path, "path", wanted->path);
   if (!buf_ok(&path, err) || !cli_list(cli, buf_text(&path), NULL, 0, &items, NULL, err))
     return false;
-  *ret = false;
-  for (size_t i = 0; i < json_array_size(items); i++)
-    *ret |= !str_is(json_str(json_object_get(json_array_get(items, i), "path")), wanted);
+  for (size_t i = 0; i < json_array_size(items); i++) {
+    const json_t *item = json_array_get(items, i);
+    if (str_is(json_str(json_object_get(item, "path")), wanted->path))
+      snprintf(wanted->sha256, sizeof wanted->sha256, "%.*s", STR_ARG(json_str(json_object_get(item, "sha256"))));
+    else
+      wanted->is_directory = true;
+  }
   return true;
 }
 
-static int get_one(struct cli *cli, const char *id, const char *wanted, const char *target) {
+static int get_one(struct cli *cli, const char *id, const struct wanted *wanted, const char *target) {
   struct err err;
   AUTO_BUF struct buf path = BUF_INIT(32 * KIB);
   int64_t bytes;
   char sha256[65];
   bool to_stdout = strcmp(target, "-") == 0;
-  path_format(&path, "/api/v1/runs/{}/artifacts/{/}", id, wanted);
-  bool ok = to_stdout ? download_to(cli, buf_text(&path), wanted, STDOUT_FILENO, &bytes, sha256, &err)
-                      : download_file(cli, buf_text(&path), base_name(wanted), target, &bytes, &err);
+  path_format(&path, "/api/v1/runs/{}/artifacts/{/}", id, wanted->path);
+  bool ok = to_stdout ? download_to(cli, buf_text(&path), wanted->path, STDOUT_FILENO, &bytes, sha256, &err)
+                      : download_file(cli, buf_text(&path), base_name(wanted->path), wanted->sha256, target, &bytes, &err);
   if (!ok)
     return cli_fail(cli, &err);
   return to_stdout ? EXIT_OK : report_files(cli, 1, bytes, target);
@@ -86,15 +98,15 @@ static int get_tree(struct cli *cli, const char *id, const char *wanted, const c
 static int get_run(struct cli *cli) {
   struct err err;
   char id[RESOLVED_MAX];
-  const char *wanted = args_word(&cli->args, 1), *target = args_text(&cli->args, "to");
-  bool directory = true;
-  if (wanted && !artifact_name_is_safe(str_of(wanted)))
-    return cli_usage(cli, "write it as winnow artifact ls shows it", "'%.200s' is no name of a file", wanted);
-  if (!resolve_run(cli, args_word(&cli->args, 0), id, &err) || (wanted && !is_directory(cli, id, wanted, &directory, &err)))
+  struct wanted wanted = {.path = args_word(&cli->args, 1)};
+  const char *target = args_text(&cli->args, "to");
+  if (wanted.path && !artifact_name_is_safe(str_of(wanted.path)))
+    return cli_usage(cli, "write it as winnow artifact ls shows it", "'%.200s' is no name of a file", wanted.path);
+  if (!resolve_run(cli, args_word(&cli->args, 0), id, &err) || !look_up(cli, id, &wanted, &err))
     return cli_fail(cli, &err);
-  if (directory && strcmp(target, "-") == 0)
+  if (wanted.is_directory && strcmp(target, "-") == 0)
     return cli_usage(cli, "--to DIR", "a directory does not go to standard output");
-  return directory ? get_tree(cli, id, wanted, target) : get_one(cli, id, wanted, target);
+  return wanted.is_directory ? get_tree(cli, id, wanted.path, target) : get_one(cli, id, &wanted, target);
 }
 
 /* ---- put ---- */
@@ -132,7 +144,9 @@ static bool put_directory(struct upload *upload, int fd, const char *name, int d
   for (int i = 0; i < count; i++) {
     const char *entry = entries[i]->d_name;
     AUTO_BUF struct buf full = BUF_INIT(8 * KIB);
-    buf_printf(&full, "%s/%s", name, entry);
+    if (strcmp(name, ".") != 0) /* what lies here keeps its own names */
+      buf_printf(&full, "%s/", name);
+    buf_puts(&full, entry);
     if (ok && strcmp(entry, ".") != 0 && strcmp(entry, "..") != 0)
       ok = buf_ok(&full, err) && put_entry(upload, fd, entry, buf_text(&full), depth + 1, err);
     free(entries[i]);

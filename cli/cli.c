@@ -225,6 +225,8 @@ struct shown_list {
   const char *path;
   json_t *body;
   const struct view *view;
+  bool only_news; /* a program watches: an item is shown when it is new or has changed */
+  json_t *seen;   /* id -> item, of the last look */
 };
 
 static bool has_flag(const struct cli *cli, const char *name) {
@@ -235,6 +237,24 @@ static bool has_flag(const struct cli *cli, const char *name) {
   return false;
 }
 
+/* Takes out of `items` what is as it was at the last look. */
+static bool keep_news(struct shown_list *list, json_t *items, struct err *err) {
+  AUTO_JSON json_t *seen = json_object();
+  if (!seen)
+    return err_no_memory(err);
+  for (size_t i = 0; i < json_array_size(items);) {
+    json_t *item = json_array_get(items, i);
+    const char *id = json_string_value(json_at_path(item, list->view->id));
+    if (!id || json_object_set(seen, id, item) != 0 || !json_equal(json_object_get(list->seen, id), item))
+      i++;
+    else
+      json_array_remove(items, i);
+  }
+  json_decref(list->seen);
+  list->seen = json_incref(seen);
+  return true;
+}
+
 static int draw_list(struct cli *cli, void *ctx) {
   struct shown_list *list = ctx;
   AUTO_JSON json_t *items = NULL, *next = NULL;
@@ -242,16 +262,19 @@ static int draw_list(struct cli *cli, void *ctx) {
   int64_t limit = has_flag(cli, "limit") ? args_i64(&cli->args, "limit", DEFAULT_LIMIT) : 0;
   if (list->body)
     json_object_del(list->body, "cursor");
-  return cli_done(
-      cli, cli_list(cli, list->path, list->body, limit, &items, &next, &err) && output_list(&cli->output, list->view, items, next, &err),
-      &err);
+  bool ok = cli_list(cli, list->path, list->body, limit, &items, &next, &err) && (!list->only_news || keep_news(list, items, &err)) &&
+            output_list(&cli->output, list->view, items, next, &err);
+  return cli_done(cli, ok, &err);
 }
 
 int cli_show_list(struct cli *cli, const char *path, json_t *body, const struct view *view) {
-  struct shown_list list = {path, body, view};
-  if (has_flag(cli, "watch") && args_bool(&cli->args, "watch"))
-    return cli_watch(cli, 2000, draw_list, &list);
-  return draw_list(cli, &list);
+  struct shown_list list = {.path = path, .body = body, .view = view};
+  if (!has_flag(cli, "watch") || !args_bool(&cli->args, "watch"))
+    return draw_list(cli, &list);
+  list.only_news = cli->output.format == OUTPUT_JSONL || cli->output.format == OUTPUT_CSV || cli->output.format == OUTPUT_NAME;
+  int code = cli_watch(cli, 2000, draw_list, &list);
+  json_decref(list.seen);
+  return code;
 }
 
 int cli_watch(struct cli *cli, int64_t interval_ms, int (*draw)(struct cli *cli, void *ctx), void *ctx) {
@@ -260,9 +283,8 @@ int cli_watch(struct cli *cli, int64_t interval_ms, int (*draw)(struct cli *cli,
   if (!client)
     return cli_fail(cli, &err);
   for (;;) {
-    bool repaint = cli->output.is_tty && output_for_people(&cli->output);
-    if (repaint && !output_bytes(&cli->output, STR("\x1b[H\x1b[2J"), &err))
-      return cli_fail(cli, &err);
+    if (cli->output.is_tty && output_for_people(&cli->output))
+      cli->output.before = "\x1b[H\x1b[2J";
     int code = draw(cli, ctx);
     if (code != EXIT_OK)
       return code;
@@ -331,6 +353,24 @@ void cli_progress_end(struct cli *cli) {
   struct err ignored; /* as above */
   if (progress_shown)
     progress_shown = !fd_write_all(STDERR_FILENO, "\r\x1b[K", 4, &ignored);
+}
+
+bool cli_read_input(const char *file, struct buf *out, struct err *err) {
+  enum { PIECE = 64 * 1024 };
+  if (strcmp(file, "-") != 0)
+    return file_read(file, out, err);
+  for (ssize_t n = 1; n > 0;) {
+    char *room = buf_room(out, PIECE);
+    if (!room)
+      return buf_ok(out, err);
+    n = read(STDIN_FILENO, room, PIECE);
+    if (n < 0 && errno == EINTR)
+      return err_set(err, ERR_CANCELLED, "interrupted");
+    if (n < 0)
+      return err_errno(err, errno, "cannot read standard input");
+    buf_grew(out, (size_t)n);
+  }
+  return true;
 }
 
 bool cli_split_pair(const char *word, struct str *ret_key, const char **ret_value, struct err *err) {

@@ -55,16 +55,19 @@ MUST_CHECK bool cli_confirm(struct cli *cli, int *ret_code, const char *format, 
 /* Says `done NAME` on standard error, or shows `object` when a machine reads. */
 int cli_report(struct cli *cli, const struct view *view, const json_t *object, const char *format, ...) PRINTF_LIKE(4, 5);
 
-/* Calls `draw` again every `seconds`, repainting on a terminal, until Ctrl-C or an exit code other than EXIT_OK. */
+/* Calls `draw` again every `interval_ms`, repainting on a terminal, until Ctrl-C or an exit code other than EXIT_OK. */
 int cli_watch(struct cli *cli, int64_t interval_ms, int (*draw)(struct cli *cli, void *ctx), void *ctx);
 
 /* A line that is repainted on a terminal (standard error); nothing elsewhere and when quiet. */
 void cli_progress(struct cli *cli, const char *text);
 void cli_progress_end(struct cli *cli);
 
+/* Adds the whole file; "-" is standard input. */
+MUST_CHECK bool cli_read_input(const char *file, struct buf *out, struct err *err);
+
 /* "key=value" or "key=" (an empty text): false without a '='. */
 MUST_CHECK bool cli_split_pair(const char *word, struct str *ret_key, const char **ret_value, struct err *err);
-/* Adds key=value words to an object; with `typed` what reads as a JSON number, boolean or null becomes one. */
+/* Adds key=value words to an object; with `typed` what reads as JSON, but for texts, becomes that. */
 MUST_CHECK bool cli_add_pair(json_t *object, const char *word, bool typed, struct err *err);
 
 #endif

@@ -16,6 +16,7 @@ enum {
   MAX_TRIES = 4,
   FIRST_WAIT_MS = 200,
   LONGEST_WAIT_MS = 30000,
+  STREAM_PATIENCE = 20, /* connects in a row that bring nothing: about a minute */
   MAX_ANSWER = 64 * 1024 * 1024,
   MAX_PROBLEM = 1024 * 1024,
 };
@@ -270,13 +271,15 @@ static void keep_number(int64_t *out, struct str value) {
     *out = -1;
 }
 
-/* A digest is 64 hex digits, in quotes or after "sha256:" or not. */
-static void keep_digest(struct client_reply *reply, struct str value) {
+/* 64 hex digits; an ETag is one only when it says so: "sha256:…". */
+static void keep_digest(struct client_reply *reply, struct str value, bool etag) {
   struct str digest = value;
   if (digest.n >= 2 && digest.p[0] == '"')
     digest = str_slice(digest, 1, digest.n - 1);
   if (str_starts(digest, STR("sha256:")))
     digest = str_slice(digest, 7, digest.n);
+  else if (etag)
+    return;
   uint8_t bytes[32];
   if (hex_decode(digest, bytes, sizeof bytes))
     hex_encode(bytes, sizeof bytes, reply->sha256);
@@ -290,8 +293,10 @@ static void take_header(struct transfer *t, struct str line) {
     keep_text(reply->content_type, sizeof reply->content_type, value);
   } else if (header_is(line, "X-Request-Id", &value)) {
     keep_text(reply->request_id, sizeof reply->request_id, value);
-  } else if (header_is(line, "ETag", &value) || header_is(line, "X-Content-SHA256", &value)) {
-    keep_digest(reply, value);
+  } else if (header_is(line, "ETag", &value)) {
+    keep_digest(reply, value, true);
+  } else if (header_is(line, "X-Content-SHA256", &value)) {
+    keep_digest(reply, value, false);
   } else if (header_is(line, "Winnow-Log-Offset", &value)) {
     keep_number(&reply->log_offset, value);
   } else if (header_is(line, "Winnow-Log-Next", &value)) {
@@ -376,7 +381,8 @@ static bool set_headers(struct transfer *t, const char *key) {
   const struct endpoint *endpoint = t->client->config.endpoint;
   bool body = request->body.p || request->body_fd >= 0;
   const char *type = request->content_type ? request->content_type : "application/json";
-  return add_header(t, "Accept: %s", request->accept ? request->accept : "application/json") && add_header(t, "%s", "Expect:") &&
+  bool waits = request->body_fd >= 0; /* a large upload asks first whether it is wanted */
+  return add_header(t, "Accept: %s", request->accept ? request->accept : "application/json") && (waits || add_header(t, "%s", "Expect:")) &&
          (body ? add_header(t, "Content-Type: %s", type) : add_header(t, "%s", "Content-Type:")) &&
          (!endpoint->token[0] || add_header(t, "Authorization: Bearer %s", endpoint->token)) &&
          (!key[0] || add_header(t, "Idempotency-Key: %s", key)) && (!request->header || add_header(t, "%s", request->header)) &&
@@ -670,12 +676,12 @@ bool client_events(struct client *client, const char *path, sse_fn *fn, client_t
     if (ok || !lost)
       break;
     silent = stream.heard ? 0 : silent + 1;
-    if (silent > 5) {
+    if (silent > STREAM_PATIENCE) {
       if (ended)
         err_set(err, ERR_UNAVAILABLE, "the service ends the event stream again and again");
       break;
     }
-    int64_t wait = stream.parser.retry_ms >= 0 ? stream.parser.retry_ms : wait_before(client, MIN_OF(silent, 4u), -1);
+    int64_t wait = wait_before(client, MIN_OF(silent, 4u), silent ? -1 : stream.parser.retry_ms);
     if (!client_sleep(client, wait, err) || (tick && !tick(ctx, 0, -1, err)))
       break;
   }

@@ -146,6 +146,12 @@ static void offer_ids(struct completer *c, enum word_kind kind, const char *befo
   }
 }
 
+static void offer_nouns(struct completer *c, const char *before) {
+  for (size_t i = 0; i < c->table->noun_count; i++)
+    if (!noun_is_hidden(c->table, &c->table->nouns[i]))
+      offer(c, before, c->table->nouns[i].name, c->table->nouns[i].summary);
+}
+
 static void offer_kind(struct completer *c, enum word_kind kind, const char *before) {
   if (kind == WORD_FILE) {
     buf_puts(c->out, ":files\n");
@@ -153,8 +159,7 @@ static void offer_kind(struct completer *c, enum word_kind kind, const char *bef
     for (size_t i = 0; completion_shells[i]; i++)
       offer(c, before, completion_shells[i], "shell");
   } else if (kind == WORD_NOUN) {
-    for (size_t i = 0; i < c->table->noun_count; i++)
-      offer(c, before, c->table->nouns[i].name, c->table->nouns[i].summary);
+    offer_nouns(c, before);
   } else if (kind != WORD_TEXT) {
     offer_ids(c, kind, before);
   }
@@ -180,11 +185,6 @@ static void offer_flags(struct completer *c) {
     offer(c, "--", c->verb->flags[i].name, c->verb->flags[i].help);
   for (size_t i = 0; i < c->table->global_count; i++)
     offer(c, "--", c->table->globals[i].name, c->table->globals[i].help);
-}
-
-static void offer_nouns(struct completer *c) {
-  for (size_t i = 0; i < c->table->noun_count; i++)
-    offer(c, "", c->table->nouns[i].name, c->table->nouns[i].summary);
 }
 
 static void offer_words(struct completer *c) {
@@ -216,7 +216,7 @@ void complete_words(const struct verb_table *table, const char *const *words, si
   } else if (!c.only_words && c.prefix.n && c.prefix.p[0] == '-') {
     offer_flags(&c);
   } else if (!c.noun) {
-    offer_nouns(&c);
+    offer_nouns(&c, "");
   } else {
     offer_words(&c);
   }

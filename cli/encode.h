@@ -8,7 +8,7 @@
 void encode_json(struct buf *out, const json_t *value, unsigned indent);
 /* A YAML 1.2 document; text that another reader could take for something else is quoted. */
 void encode_yaml(struct buf *out, const json_t *value);
-/* One CSV cell (RFC 4180). A text that a spreadsheet would run as a formula gets an apostrophe in front. */
+/* One CSV cell, quoted as RFC 4180 says. A text that a spreadsheet would run as a formula gets an apostrophe in front. */
 void encode_csv_text(struct buf *out, struct str text);
 /* A number is written as it is, a text as above, arrays and objects as JSON, null as nothing. */
 void encode_csv_value(struct buf *out, const json_t *value);

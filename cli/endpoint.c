@@ -25,7 +25,7 @@ static bool bad_address(struct str text, const char *why, struct err *err) {
 static bool parse_socket(struct str text, struct str path, struct endpoint *ret, struct err *err) {
   if (!path.n || path.p[0] != '/' || path.n >= sizeof ret->socket)
     return bad_address(text, "the path of a socket is absolute", err);
-  snprintf(ret->url, sizeof ret->url, "http://winnow");
+  snprintf(ret->url, sizeof ret->url, "http://localhost");
   snprintf(ret->socket, sizeof ret->socket, "%.*s", STR_ARG(path));
   return true;
 }
@@ -162,6 +162,14 @@ static bool check_private(const char *path, int fd, struct err *err) {
   return true;
 }
 
+/* It goes into a header. */
+static bool is_token(struct str text) {
+  for (size_t i = 0; i < text.n; i++)
+    if (text.p[i] <= ' ' || text.p[i] >= 127)
+      return false;
+  return text.n && text.n < ENDPOINT_TOKEN_MAX;
+}
+
 static bool read_token_from(int fd, const char *path, char ret[ENDPOINT_TOKEN_MAX], struct err *err) {
   if (!check_private(path, fd, err))
     return false;
@@ -171,9 +179,7 @@ static bool read_token_from(int fd, const char *path, char ret[ENDPOINT_TOKEN_MA
     return err_errno(err, errno, "cannot read the token file %s", path);
   struct str token = str_n(text, (size_t)n);
   token = str_trim(str_slice(token, 0, MIN_OF(str_find(token, '\n'), token.n)));
-  bool good = token.n && token.n < ENDPOINT_TOKEN_MAX;
-  for (size_t i = 0; i < token.n; i++)
-    good = good && token.p[i] > ' ' && token.p[i] < 127;
+  bool good = is_token(token);
   if (good)
     snprintf(ret, ENDPOINT_TOKEN_MAX, "%.*s", STR_ARG(token));
   mem_wipe(text, sizeof text);
@@ -265,7 +271,7 @@ static bool socket_answers(const char *directory, const char *name) {
 static bool use_socket_of(const char *directory, struct endpoint *ret) {
   if (!directory || !socket_answers(directory, SOCKET_NAME))
     return false;
-  snprintf(ret->url, sizeof ret->url, "http://winnow");
+  snprintf(ret->url, sizeof ret->url, "http://localhost");
   return (size_t)snprintf(ret->socket, sizeof ret->socket, "%s/" SOCKET_NAME, directory) < sizeof ret->socket;
 }
 
@@ -305,8 +311,8 @@ static bool find_token(const struct endpoint_inputs *in, struct endpoint *ret, s
     return endpoint_read_token(in->flag_token_file, ret->token, err);
   }
   bool has_env = in->env_token && in->env_token[0];
-  if (has_env && strlen(in->env_token) >= sizeof ret->token)
-    return err_set(err, ERR_INVALID, "WINNOW_TOKEN is too long");
+  if (has_env && !is_token(str_of(in->env_token)))
+    return err_set(err, ERR_INVALID, "WINNOW_TOKEN holds no token");
   ret->env_token_withheld = has_env && ret->source == ENDPOINT_PROJECT && !endpoint_is_local(ret);
   if (has_env && !ret->env_token_withheld) {
     snprintf(ret->token, sizeof ret->token, "%s", in->env_token);

@@ -26,7 +26,7 @@ struct endpoint_inputs {
 
 struct endpoint {
   enum endpoint_source source;
-  char url[ENDPOINT_URL_MAX];                /* scheme, host and port, without a slash at the end; for a socket http://winnow */
+  char url[ENDPOINT_URL_MAX];                /* scheme, host and port, without a slash at the end; for a socket http://localhost */
   char socket[ENDPOINT_PATH_MAX];            /* empty: TCP */
   char project[ENDPOINT_PATH_MAX];           /* the .winnow that named it; empty: none */
   char token_source[ENDPOINT_PATH_MAX + 32]; /* for people; empty: no token */

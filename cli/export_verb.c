@@ -43,7 +43,8 @@ static bool export_lines(void *ctx, const json_t *items, struct err *err) {
   return write_out(e, err);
 }
 
-/* ---- CSV: the columns are known only when every run was seen, so there are two passes ---- */
+/* ---- CSV: the columns are known only when every run was seen, so there are two passes. What a run gains between them and no other
+ * has is left out. ---- */
 
 static bool note_column(struct export *e, const char *group, const char *key, struct err *err) {
   char *name = arena_printf(&e->arena, "%s.%s", group, key);
@@ -92,7 +93,7 @@ static bool export_rows(void *ctx, const json_t *items, struct err *err) {
       buf_putc(&e->out, ',');
       encode_csv_value(&e->out, value_of(run, e->names[c]));
     }
-    buf_puts(&e->out, "\r\n");
+    buf_puts(&e->out, "\n");
     e->runs++;
     if (e->out.n >= FLUSH_AT && !write_out(e, err))
       return false;
@@ -107,7 +108,7 @@ static void csv_titles(struct export *e) {
     buf_putc(&e->out, ',');
     encode_csv_text(&e->out, str_of(e->names[c]));
   }
-  buf_puts(&e->out, "\r\n");
+  buf_puts(&e->out, "\n");
 }
 
 /* ---- the verb ---- */

@@ -192,9 +192,8 @@ void help_noun(const struct verb_table *table, const struct noun *noun, bool col
 
 static void noun_lines(const struct verb_table *table, struct buf *out) {
   for (size_t i = 0; i < table->noun_count; i++) {
-    AUTO_BUF struct buf left = BUF_INIT(KIB);
-    buf_puts(&left, table->nouns[i].name);
-    two_columns(out, buf_text(&left), table->nouns[i].summary, LEFT_MIN + INDENT + 2);
+    if (!noun_is_hidden(table, &table->nouns[i]))
+      two_columns(out, table->nouns[i].name, table->nouns[i].summary, LEFT_MIN + INDENT + 2);
   }
 }
 

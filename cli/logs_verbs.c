@@ -77,21 +77,41 @@ static bool run_is_over(struct cli *cli, const char *id, bool *ret, struct err *
   return true;
 }
 
+/* What came between the last byte seen and the end of the run. */
+static bool read_rest(struct log_reader *reader, struct err *err) {
+  struct log_request request = *reader->request;
+  const struct log_request *followed = reader->request;
+  if (reader->next < 0 || request.grep)
+    return true;
+  request.follow = false;
+  reader->request = &request;
+  bool ok = read_log(reader, true, err);
+  reader->request = followed;
+  return ok;
+}
+
+static bool is_lost(const struct err *err) {
+  return err->code == ERR_UNAVAILABLE || err->code == ERR_DEADLINE || err->code == ERR_OVERLOADED;
+}
+
 /* A connection that breaks is taken up again where it broke, so that no byte is shown twice. */
 static bool follow_log(struct log_reader *reader, struct err *err) {
   enum { PATIENCE = 20, WAIT_MS = 500 };
   struct client *client = cli_client(reader->cli, err);
-  for (int silent = 0; client;) {
-    bool ended = read_log(reader, silent || reader->next > 0, err), over = false;
-    bool lost = !ended && (err->code == ERR_UNAVAILABLE || err->code == ERR_DEADLINE || err->code == ERR_OVERLOADED);
-    if (!ended && (!lost || (silent == 0 && reader->next <= 0 && !reader->heard)))
+  bool begun = false;
+  for (int silent = 0; client && silent <= PATIENCE;) {
+    bool ended = read_log(reader, begun, err), over = false;
+    begun = begun || ended || reader->heard;
+    if (!ended && (!begun || !is_lost(err)))
       return false;
-    if (ended && (!run_is_over(reader->cli, reader->request->run_id, &over, err) || over))
-      return over;
+    if (ended && !run_is_over(reader->cli, reader->request->run_id, &over, err))
+      return false;
+    if (over)
+      return read_rest(reader, err);
     if (reader->next < 0 || reader->request->grep)
       return err_set(err, ERR_UNAVAILABLE, "the connection broke, and what was filtered cannot be taken up again");
-    silent = reader->heard ? 1 : silent + (lost ? 1 : 0);
-    if (silent > PATIENCE || !client_sleep(client, WAIT_MS * (lost ? MIN_OF(silent, 10) : 1), err))
+    silent = reader->heard || ended ? 0 : silent + 1;
+    if (!client_sleep(client, WAIT_MS * MAX_OF(silent, 1), err))
       return false;
   }
   return false;

@@ -1,7 +1,4 @@
 /* Verbs about the program itself, and `api`. */
-#include <fcntl.h>
-
-#include "base/file.h"
 #include "base/mem.h"
 #include "cli/completion.h"
 #include "cli/help.h"
@@ -143,21 +140,6 @@ static bool api_bytes(void *ctx, struct str bytes, struct err *err) {
   return buf_ok(&shown, err) && output_bytes(&sink->cli->output, buf_str(&shown), err);
 }
 
-static bool api_input(const char *file, struct buf *out, struct err *err) {
-  if (strcmp(file, "-") != 0)
-    return file_read(file, out, err);
-  for (ssize_t n = 1; n > 0;) {
-    char *room = buf_room(out, 64 * KIB);
-    if (!room)
-      return buf_ok(out, err);
-    n = read(STDIN_FILENO, room, 64 * KIB);
-    if (n < 0)
-      return err_errno(err, errno, "cannot read standard input");
-    buf_grew(out, (size_t)n);
-  }
-  return true;
-}
-
 static bool api_show(struct cli *cli, struct client_reply *reply, struct err *err) {
   AUTO_JSON json_t *json = NULL;
   struct err ignored; /* an answer that is no JSON is shown as it is */
@@ -188,7 +170,7 @@ static bool api_call(struct cli *cli, const char *method, struct err *err) {
     return err_no_memory(err);
   bool in_body = is_write(method) && !file;
   api_path(args_word(&cli->args, 1), &path);
-  if (!api_fields(cli, in_body, &path, body, err) || (file && !api_input(file, &input, err)))
+  if (!api_fields(cli, in_body, &path, body, err) || (file && !cli_read_input(file, &input, err)))
     return false;
   if (in_body && json_object_size(body))
     encode_json(&input, body, 0);

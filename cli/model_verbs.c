@@ -58,7 +58,7 @@ static int register_run(struct cli *cli) {
   AUTO_JSON json_t *version = NULL;
   if (!resolve_run(cli, args_word(&cli->args, 1), id, &err))
     return cli_fail(cli, &err);
-  AUTO_JSON json_t *body = json_pack("{sssss*s{}}", "run_id", id, "path", args_text(&cli->args, "path"), "description",
+  AUTO_JSON json_t *body = json_pack("{ssssss*s{}}", "run_id", id, "path", args_text(&cli->args, "path"), "description",
                                      args_text(&cli->args, "description"), "tags");
   if (!body)
     return cli_usage(cli, NULL, "an argument is no UTF-8");
@@ -107,7 +107,10 @@ static int alias_run(struct cli *cli) {
   }
   if (!resolve_model_version(cli, word, &ref, &err))
     return cli_fail(cli, &err);
-  AUTO_JSON json_t *body = json_pack("{ss}", "version", ref.version);
+  int64_t number = 0;
+  if (!str_to_i64(str_of(ref.version), &number))
+    return cli_usage(cli, NULL, "'%s' is no version", ref.version);
+  AUTO_JSON json_t *body = json_pack("{sI}", "version", (json_int_t)number);
   if (!cli_send(cli, "PUT", body, NULL, &err, "/models/{}/aliases/{}", ref.name, alias))
     return cli_fail(cli, &err);
   output_say(&cli->output, "%s@%s is version %s", ref.name, alias, ref.version);
@@ -136,8 +139,9 @@ static int rm_run(struct cli *cli) {
   bool one = ref.version[0] || ref.alias[0];
   if (one && !resolve_model_version(cli, word, &ref, &err))
     return cli_fail(cli, &err);
-  if (!cli_confirm(cli, &code, one ? "Delete version %2$s of the model %1$s" : "Delete the model %1$s with all its versions%2$s", ref.name,
-                   one ? ref.version : ""))
+  bool agreed = one ? cli_confirm(cli, &code, "Delete version %s of the model %s", ref.version, ref.name)
+                    : cli_confirm(cli, &code, "Delete the model %s with all its versions", ref.name);
+  if (!agreed)
     return code;
   bool ok = one ? cli_send(cli, "DELETE", NULL, NULL, &err, "/models/{}/versions/{}", ref.name, ref.version)
                 : cli_send(cli, "DELETE", NULL, NULL, &err, "/models/{}", ref.name);

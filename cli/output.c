@@ -47,7 +47,7 @@ static void scalar_text(const json_t *value, struct buf *out) {
     encode_json(out, value, 0);
 }
 
-static void list_text(const json_t *value, struct buf *out) {
+static void list_text(const json_t *value, const char *between, struct buf *out) {
   bool first = true;
   if (json_is_object(value)) {
     const char *key;
@@ -60,7 +60,7 @@ static void list_text(const json_t *value, struct buf *out) {
     return;
   }
   for (size_t i = 0; i < json_array_size(value); i++) {
-    buf_puts(out, first ? "" : ", ");
+    buf_puts(out, first ? "" : between);
     scalar_text(json_array_get(value, i), out);
     first = false;
   }
@@ -104,7 +104,10 @@ void column_text(const struct column *column, const json_t *item, int64_t now_ms
     buf_puts(out, json_is_true(value) ? "yes" : "");
     return;
   case COLUMN_LIST:
-    list_text(value, out);
+    list_text(value, ", ", out);
+    return;
+  case COLUMN_COMMAND:
+    list_text(value, " ", out);
     return;
   case COLUMN_TEXT:
   case COLUMN_ID:
@@ -122,7 +125,7 @@ static bool is_right(enum column_kind kind) {
 }
 
 static bool is_firm(enum column_kind kind) {
-  return kind != COLUMN_TEXT && kind != COLUMN_LIST;
+  return kind != COLUMN_TEXT && kind != COLUMN_LIST && kind != COLUMN_COMMAND;
 }
 
 static bool is_shown(const struct output *output, const struct column *column) {
@@ -219,7 +222,7 @@ static void csv_row(const struct view *view, const json_t *item, struct buf *out
     else
       encode_csv_text(out, str_of(view->columns[c].path));
   }
-  buf_puts(out, "\r\n");
+  buf_puts(out, "\n");
 }
 
 static void csv_title(struct output *output, const struct view *view, struct buf *out) {
@@ -299,8 +302,7 @@ NORETURN static void end_by_sigpipe(void) {
   _exit(141);
 }
 
-bool output_bytes(struct output *output, struct str bytes, struct err *err) {
-  (void)output;
+static bool write_all(struct str bytes, struct err *err) {
   while (bytes.n) {
     ssize_t n = write(STDOUT_FILENO, bytes.p, bytes.n);
     if (n < 0 && errno == EPIPE)
@@ -311,6 +313,12 @@ bool output_bytes(struct output *output, struct str bytes, struct err *err) {
       bytes = str_slice(bytes, (size_t)n, bytes.n);
   }
   return true;
+}
+
+bool output_bytes(struct output *output, struct str bytes, struct err *err) {
+  struct str before = str_of(output->before);
+  output->before = NULL;
+  return write_all(before, err) && write_all(bytes, err);
 }
 
 static bool write_rendered(struct output *output, const struct buf *text, struct err *err) {
@@ -330,11 +338,13 @@ bool output_list(struct output *output, const struct view *view, const json_t *i
   AUTO_BUF struct buf text = BUF_INIT(RENDER_MAX);
   if (!output_render_list(output, view, items, next, &text, err))
     return false;
+  if (!write_rendered(output, &text, err))
+    return false;
   if (output_for_people(output) && json_array_size(items) == 0)
     output_say(output, "%s", view->none);
   if (output_for_people(output) && json_is_string(next))
     output_say(output, "there are more: --limit 0 shows all");
-  return write_rendered(output, &text, err);
+  return true;
 }
 
 bool output_object(struct output *output, const struct view *view, const json_t *object, struct err *err) {

@@ -19,7 +19,8 @@ struct output {
   bool is_tty;        /* standard output */
   bool error_is_tty;
   const struct clock *clock;
-  bool csv_titled; /* the titles were printed already */
+  bool csv_titled;    /* the titles were printed already */
+  const char *before; /* goes out with the next bytes, once: clears the screen of what is repainted */
 };
 
 enum column_kind {
@@ -34,6 +35,7 @@ enum column_kind {
   COLUMN_SIZE,     /* bytes */
   COLUMN_YES,      /* true is "yes", everything else nothing */
   COLUMN_LIST,     /* an array's items with commas, or an object's as key=value */
+  COLUMN_COMMAND,  /* an array's items with blanks */
 };
 
 struct column {

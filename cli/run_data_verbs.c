@@ -205,13 +205,29 @@ static void compare_rows(struct comparison *c, const json_t *rows, const char *f
   }
 }
 
+/* As many characters of the ids as tell the runs apart. */
+static int title_length(const json_t *runs) {
+  int length = 12;
+  for (size_t a = 0; a < json_array_size(runs); a++) {
+    for (size_t b = 0; b < a; b++) {
+      struct str x = json_str(json_array_get(runs, a)), y = json_str(json_array_get(runs, b));
+      int same = 0;
+      while ((size_t)same < MIN_OF(x.n, y.n) && x.p[same] == y.p[same])
+        same++;
+      length = MAX_OF(length, same + 1);
+    }
+  }
+  return length;
+}
+
 static bool compare_for_people(struct cli *cli, const json_t *answer, const json_t *runs, struct err *err) {
   AUTO_ARENA struct arena arena = ARENA_INIT(64 * MIB);
   struct table table CLEANUP(table_release);
   table_init(&table, &arena);
   table_column(&table, "", false, true);
+  int length = title_length(runs);
   for (size_t i = 0; i < json_array_size(runs); i++) {
-    char *title = arena_printf(&arena, "%.12s", json_string_value(json_array_get(runs, i)));
+    char *title = arena_printf(&arena, "%.*s", length, json_string_value(json_array_get(runs, i)));
     table_column(&table, title ? title : "", true, false);
   }
   struct comparison c = {cli, &table, runs, args_bool(&cli->args, "only-diff")};

@@ -33,7 +33,7 @@ static const struct column detail_columns[] = {
     {"Sweep", "sweep_id", COLUMN_TEXT, false, NULL},
     {"Trial", "trial", COLUMN_COUNT, false, NULL},
     {"Attempt", "attempt", COLUMN_COUNT, false, NULL},
-    {"Command", "command", COLUMN_LIST, false, NULL},
+    {"Command", "command", COLUMN_COMMAND, false, NULL},
     {"Metrics from", "recognised", COLUMN_LIST, false, NULL},
     {"Node", "node", COLUMN_TEXT, false, NULL},
     {"Slots", "slots", COLUMN_LIST, false, NULL},
@@ -300,7 +300,7 @@ static int follow_launched(struct cli *cli, const char *id) {
     return status_of_run(cli, id);
   int code = cli_fail(cli, &err);
   if (code == EXIT_INTERRUPTED)
-    output_say(&cli->output, "\ndetached; the run goes on. Come back with: winnow logs %s -f", id);
+    output_say(&cli->output, "detached; the run goes on. Come back with: winnow logs %s -f", id);
   return code;
 }
 

@@ -1,5 +1,4 @@
 /* Sweeps: submit, look, steer, wait. */
-#include "base/file.h"
 #include "base/mem.h"
 #include "cli/sweep_follow.h"
 #include "cli/verbs.h"
@@ -61,21 +60,6 @@ static bool show_one(struct cli *cli, const json_t *sweep, struct err *err) {
 
 /* ---- create ---- */
 
-static bool read_input(const char *file, struct buf *out, struct err *err) {
-  if (strcmp(file, "-") != 0)
-    return file_read(file, out, err);
-  for (ssize_t n = 1; n > 0;) {
-    char *room = buf_room(out, 64 * KIB);
-    if (!room)
-      return buf_ok(out, err);
-    n = read(STDIN_FILENO, room, 64 * KIB);
-    if (n < 0)
-      return err_errno(err, errno, "cannot read standard input");
-    buf_grew(out, (size_t)n);
-  }
-  return true;
-}
-
 /* The file's name is the sweep's when the file says none; the directory is what relative paths in it are beneath. */
 static bool submit_path(const char *file, bool dry_run, struct buf *path, struct err *err) {
   buf_puts(path, "/api/v1/sweeps");
@@ -98,7 +82,7 @@ bool sweep_submit(struct cli *cli, const char *file, bool dry_run, json_t **ret_
   AUTO_REPLY struct client_reply reply;
   client_reply_init(&reply);
   struct str name = str_of(file);
-  if (!read_input(file, &text, err) || !submit_path(file, dry_run, &path, err) || !buf_ok(&path, err))
+  if (!cli_read_input(file, &text, err) || !submit_path(file, dry_run, &path, err) || !buf_ok(&path, err))
     return false;
   struct client *client = cli_client(cli, err);
   struct client_request request = {.method = "POST",

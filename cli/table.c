@@ -92,6 +92,8 @@ static void print_cell(const struct table *table, size_t column, struct table_ce
   size_t blank = width - MIN_OF(width, text_width(shown) + cut);
   if (table->columns[column].right)
     pad(out, blank);
+  if (!shown.n)
+    cell.style = STYLE_NONE;
   if (colours)
     style_begin(out, cell.style);
   buf_add_str(out, shown);
@@ -105,6 +107,12 @@ static void print_cell(const struct table *table, size_t column, struct table_ce
     pad(out, GAP);
 }
 
+static void end_line(struct buf *out) {
+  while (out->n && out->p[out->n - 1] == ' ')
+    buf_cut(out, out->n - 1);
+  buf_putc(out, '\n');
+}
+
 bool table_print(const struct table *table, size_t columns, bool colours, bool titles, struct buf *out, struct err *err) {
   if (table->failed)
     return err_set(err, ERR_TOO_LARGE, "the table is too large to be laid out") || err_hint(err, "use --limit, or -o jsonl");
@@ -115,12 +123,12 @@ bool table_print(const struct table *table, size_t columns, bool colours, bool t
   for (size_t c = 0; titles && c < table->column_count; c++)
     print_cell(table, c, (struct table_cell){str_of(table->columns[c].title), STYLE_HEAD}, widths[c], colours, out);
   if (titles && table->column_count)
-    buf_putc(out, '\n');
+    end_line(out);
   for (size_t i = 0; i < table->cell_count; i++) {
     size_t column = i % table->column_count;
     print_cell(table, column, table->cells[i], widths[column], colours, out);
     if (column + 1 == table->column_count)
-      buf_putc(out, '\n');
+      end_line(out);
   }
   return true;
 }

@@ -132,9 +132,12 @@ void text_escape(struct buf *out, struct str text) {
     at += escape_next(out, str_slice(text, at, text.n), "");
 }
 
-/* Is `text`, which begins with ESC, a whole SGR sequence (its length), the beginning of one (0), or something else (SIZE_MAX)? */
+/* Is `text`, which begins with ESC, a whole SGR sequence (its length), the beginning of one (0), or something else (SIZE_MAX)? One that
+ * does not fit into what is held back is something else, also when all of it is there. */
 static size_t sgr_length(struct str text) {
   for (size_t i = 1; i < text.n; i++) {
+    if (i == HELD_MAX)
+      return SIZE_MAX;
     char c = text.p[i];
     if (i == 1 ? c != '[' : c != ';' && c != ':' && (c < '0' || c > '9'))
       return i > 1 && c == 'm' ? i + 1 : SIZE_MAX;
@@ -159,7 +162,7 @@ static size_t filter_some(struct log_filter *filter, struct str bytes, struct bu
     struct str rest = str_slice(bytes, at, bytes.n);
     if (rest.p[0] == '\x1b') {
       size_t length = sgr_length(rest);
-      if (length == 0 && rest.n < sizeof filter->held)
+      if (length == 0 && rest.n < HELD_MAX)
         return at;
       if (length && length != SIZE_MAX) {
         if (filter->colours)
@@ -178,7 +181,7 @@ static size_t filter_some(struct log_filter *filter, struct str bytes, struct bu
 void log_filter_feed(struct log_filter *filter, struct str bytes, struct buf *out) {
   while (filter->held_count && bytes.n) {
     size_t before = filter->held_count;
-    size_t more = MIN_OF(sizeof filter->held - before, bytes.n);
+    size_t more = MIN_OF((size_t)HELD_MAX - before, bytes.n);
     memcpy(filter->held + before, bytes.p, more);
     size_t used = filter_some(filter, str_n(filter->held, before + more), out);
     if (used == 0) { /* all of `bytes` went into the unfinished sequence */

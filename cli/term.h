@@ -15,9 +15,10 @@ void text_escape(struct buf *out, struct str text);
 
 /* For a stream of log bytes shown on a terminal: newline, tab, carriage return and, when `colours`, SGR sequences pass; other control
  * characters are shown escaped. Keeps what is needed to treat a sequence that is cut by the end of `bytes`. Zero-initialise. */
+enum { HELD_MAX = 32 };
 struct log_filter {
   bool colours;
-  char held[32]; /* an unfinished escape sequence or character */
+  char held[HELD_MAX]; /* an unfinished escape sequence or character */
   size_t held_count;
 };
 void log_filter_feed(struct log_filter *filter, struct str bytes, struct buf *out);

@@ -8,7 +8,7 @@
 #include "cli/transfer.h"
 #include "cli/verbs.h"
 
-enum { MAX_DEPTH = 32, MAX_NAME = 4096, MAX_FILES = 200000, PIECE = 256 * 1024 };
+enum { MAX_DEPTH = 32, MAX_NAME = 4096, MAX_FILES = 200000, MAX_LISTINGS = 20000, PIECE = 256 * 1024 };
 
 /* ---- progress ---- */
 
@@ -182,7 +182,7 @@ struct tree_walk {
   struct cli *cli;
   const struct tree_download *tree;
   int root;
-  size_t files;
+  size_t files, listings;
   int64_t bytes;
 };
 
@@ -226,6 +226,8 @@ static bool walk_tree(struct tree_walk *walk, const char *directory, int depth, 
   path_query(&path, "path", directory);
   if (depth > MAX_DEPTH)
     return err_set(err, ERR_TOO_LARGE, "the tree is deeper than %d directories", MAX_DEPTH);
+  if (++walk->listings > MAX_LISTINGS)
+    return err_set(err, ERR_TOO_LARGE, "the tree has more than %d directories", MAX_LISTINGS);
   if (!buf_ok(&path, err) || !cli_list(walk->cli, buf_text(&path), NULL, 0, &items, NULL, err))
     return false;
   for (size_t i = 0; i < json_array_size(items); i++) {
@@ -251,7 +253,7 @@ bool download_tree(struct cli *cli, const struct tree_download *tree, size_t *re
   AUTO_FD int root = open(tree->target, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
   if (root < 0)
     return err_errno(err, errno, "cannot open %s", tree->target);
-  struct tree_walk walk = {cli, tree, root, 0, 0};
+  struct tree_walk walk = {.cli = cli, .tree = tree, .root = root};
   if (!walk_tree(&walk, tree->strip, 0, err))
     return false;
   *ret_files = walk.files;
@@ -259,13 +261,14 @@ bool download_tree(struct cli *cli, const struct tree_download *tree, size_t *re
   return true;
 }
 
-bool download_file(struct cli *cli, const char *path, const char *name, const char *target, int64_t *ret_bytes, struct err *err) {
+bool download_file(struct cli *cli, const char *path, const char *name, const char *sha256, const char *target, int64_t *ret_bytes,
+                   struct err *err) {
   if (!dir_make(target, 0777, err))
     return false;
   AUTO_FD int root = open(target, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
   if (root < 0)
     return err_errno(err, errno, "cannot open %s", target);
-  struct file_download file = {cli, path, str_of(name), STR_NONE, 0};
+  struct file_download file = {cli, path, str_of(name), str_of(sha256), 0};
   if (!fetch_file(&file, root, err))
     return false;
   *ret_bytes = file.bytes;

@@ -19,7 +19,7 @@ static const struct column detail_columns[] = {
     {"Reason", "state_reason", COLUMN_TEXT, false, NULL}, {"Exit code", "exit_code", COLUMN_COUNT, false, NULL},
     {"Signal", "signal", COLUMN_TEXT, false, NULL},       {"Attempt", "attempt", COLUMN_COUNT, false, NULL},
     {"Node", "node", COLUMN_TEXT, false, NULL},           {"Slots", "slots", COLUMN_LIST, false, NULL},
-    {"Params", "params", COLUMN_LIST, false, NULL},       {"Command", "command", COLUMN_LIST, false, NULL},
+    {"Params", "params", COLUMN_LIST, false, NULL},       {"Command", "command", COLUMN_COMMAND, false, NULL},
     {"Created", "created", COLUMN_AGE, false, NULL},      {"Took", "started", COLUMN_SPAN, false, "ended"},
 };
 static const struct view detail_view = VIEW(detail_columns, "id", "");

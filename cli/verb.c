@@ -51,11 +51,20 @@ size_t verb_word_count(const struct verb *verb) {
   return n;
 }
 
+bool noun_is_hidden(const struct verb_table *table, const struct noun *noun) {
+  const struct verb *verb;
+  for (size_t at = 0; (verb = verb_next(table, noun, &at));)
+    if (!(verb->kind & VERB_HIDDEN))
+      return false;
+  return true;
+}
+
 const char *noun_nearest(const struct verb_table *table, struct str word) {
   const char *names[MAX_CANDIDATES];
   size_t n = 0;
   for (size_t i = 0; i < table->noun_count && n < MAX_CANDIDATES; i++)
-    names[n++] = table->nouns[i].name;
+    if (!noun_is_hidden(table, &table->nouns[i]))
+      names[n++] = table->nouns[i].name;
   return str_nearest_of(word, names, n);
 }
 

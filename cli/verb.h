@@ -130,6 +130,8 @@ const struct verb *verb_next(const struct verb_table *table, const struct noun *
 /* Is `word` the name or one of the blank-parted aliases? */
 bool word_matches(struct str word, const char *name, const char *aliases);
 size_t verb_word_count(const struct verb *verb);
+/* All its verbs are hidden. */
+bool noun_is_hidden(const struct verb_table *table, const struct noun *noun);
 
 /* The nearest noun, verb of `noun` or flag of `verb`; NULL when nothing is near. */
 const char *noun_nearest(const struct verb_table *table, struct str word);

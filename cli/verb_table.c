@@ -38,6 +38,7 @@ static const struct noun nouns[] = {
     {"queue", NULL, "what waits for a slot, and why"},
     {"nodes", "node", "machines and their slots"},
     {"export", NULL, "runs as CSV or JSON lines"},
+    {"parse", NULL, "the metrics Winnow reads in a log, without a service"},
     {"status", NULL, "how the service is"},
     {"doctor", NULL, "look for what is wrong, as a report to paste"},
     {"login", NULL, "keep a token for a service"},
@@ -56,7 +57,7 @@ static const struct verb_set *const sets[] = {
     &serve_verbs,
 #endif
     &sweep_verbs,      &trial_verbs,   &run_verbs,    &run_data_verbs, &logs_verbs,   &artifact_verbs, &model_verbs,
-    &experiment_verbs, &cluster_verbs, &export_verbs, &status_verbs,   &access_verbs, &meta_verbs,
+    &experiment_verbs, &cluster_verbs, &export_verbs, &status_verbs,   &access_verbs, &meta_verbs,     &parse_verbs,
 };
 
 const struct verb_table verb_table = {

@@ -13,8 +13,9 @@ enum { BLOCK = 256 };
 struct axis {
   struct parzen_axis form;
   /* continuous */
-  float *mu, *inverse_width, *log_norm;
-  uint32_t *order; /* kernels that are on, by mu, then by age */
+  float *mu, *log_norm;
+  float *inverse_width; /* over the root of two, so that its square is the exponent */
+  uint32_t *order;      /* kernels that are on, by mu, then by age */
   /* cells */
   uint8_t *cell;
   uint32_t *occupied; /* how many kernels that are on sit in each cell */
@@ -38,6 +39,7 @@ struct parzen {
 
 #define OFF (-1e30f)
 #define LOG_SQRT_2PI 0.91893853320467274178
+#define SQRT_HALF 0.70710678118654752440
 
 /* ---- making ---- */
 
@@ -202,7 +204,7 @@ static double log_norm(double mu, double width) {
 static void set_width(struct parzen *parzen, struct axis *axis, size_t at) {
   size_t kernel = axis->order[at];
   double width = fmin(fmax(neighbour_width(axis, at, parzen->on_count), parzen->floor), 1);
-  float inverse = (float)(1 / width);
+  float inverse = (float)(SQRT_HALF / width);
   if (axis->inverse_width[kernel] == inverse && axis->log_norm[kernel] != 0)
     return;
   axis->inverse_width[kernel] = inverse;
@@ -264,6 +266,30 @@ void parzen_switch(struct parzen *parzen, size_t kernel, bool on) {
   set_base(parzen, kernel);
 }
 
+void parzen_switch_all_on(struct parzen *parzen) {
+  size_t n = parzen->count;
+  for (size_t i = 0; i < parzen->axis_count; i++) {
+    struct axis *axis = &parzen->axes[i];
+    size_t at, on = parzen->on_count;
+    for (size_t k = 0; k < n; k++) {
+      if (parzen->on[k])
+        continue;
+      if (axis->form.cells)
+        axis->occupied[axis->cell[k]]++;
+      else
+        order_insert(axis, on++, k, &at);
+    }
+  }
+  memset(parzen->on, 1, n);
+  parzen->on_count = n;
+  parzen->floor = narrowest(parzen);
+  for (size_t i = 0; i < parzen->axis_count; i++)
+    for (size_t k = 0; k < n && !parzen->axes[i].form.cells; k++)
+      set_width(parzen, &parzen->axes[i], k);
+  for (size_t k = 0; k < n; k++)
+    set_base(parzen, k);
+}
+
 /* ---- cells ---- */
 
 static double cell_middle(const struct parzen_axis *form, size_t cell) {
@@ -305,16 +331,14 @@ static void refresh_table(const struct parzen *parzen, struct axis *axis) {
   }
 }
 
-/* The row of ln masses of the drawn cell by the kernel's cell. */
-static const float *cell_row(const struct parzen *parzen, const struct axis *axis, size_t drawn, float *room) {
+/* ln of the mass that kernels at each choice give to the drawn one. */
+static void choice_row(const struct parzen *parzen, const struct axis *axis, size_t drawn, float *ret_row) {
   size_t m = axis->form.cells;
-  if (axis->form.ordered)
-    return axis->table + drawn * m;
   double kernels = (double)parzen->on_count + 1, whole = 1 + (double)m / kernels;
+  float other = (float)log((1 / kernels) / whole);
   for (size_t c = 0; c < m; c++)
-    room[c] = (float)log((1 / kernels) / whole);
-  room[drawn] = (float)log((1 + 1 / kernels) / whole);
-  return room;
+    ret_row[c] = other;
+  ret_row[drawn] = (float)log((1 + 1 / kernels) / whole);
 }
 
 /* ---- density ---- */
@@ -342,7 +366,7 @@ static double set_weights(struct parzen *parzen) {
 }
 
 static double log_prior(const struct parzen *parzen, const double *u) {
-  static const double log_whole = -0.96022848624; /* ln(Phi(1/2) - Phi(-1/2)) */
+  static const double log_whole = -0.95991633369562235; /* ln(Phi(1/2) - Phi(-1/2)) */
   double sum = 0;
   for (size_t i = 0; i < parzen->axis_count; i++) {
     const struct axis *axis = &parzen->axes[i];
@@ -351,14 +375,51 @@ static double log_prior(const struct parzen *parzen, const double *u) {
   return sum;
 }
 
-static void block_exponents(struct parzen *parzen, size_t from, size_t n, const double *u, const float *const *rows, float *acc) {
-  memcpy(acc, parzen->base + from, n * sizeof *acc);
-  for (size_t i = 0; i < parzen->axis_count; i++) {
+/* One block of kernels against up to KERNEL_POINTS points from `first` on. Beyond the last point, the last one is repeated and its result
+ * unused. */
+struct block {
+  size_t from, n; /* kernels */
+  size_t first, points;
+  float acc[KERNEL_POINTS * BLOCK];
+};
+
+static void block_exponents(const struct parzen *parzen, const double *u, const float *rooms, struct block *block) {
+  const float *mu[PARZEN_AXES_MAX], *inverse_width[PARZEN_AXES_MAX];
+  float at[KERNEL_POINTS * PARZEN_AXES_MAX];
+  size_t axes = parzen->axis_count, continuous = 0;
+  for (size_t i = 0; i < axes; i++) {
     const struct axis *axis = &parzen->axes[i];
     if (axis->form.cells)
-      kernel_add_table(acc, axis->cell + from, rows[i], n);
-    else
-      kernel_add_gauss(acc, axis->mu + from, axis->inverse_width + from, (float)u[i], n);
+      continue;
+    mu[continuous] = axis->mu + block->from;
+    inverse_width[continuous] = axis->inverse_width + block->from;
+    for (size_t p = 0; p < KERNEL_POINTS; p++)
+      at[KERNEL_POINTS * continuous + p] = (float)u[(block->first + MIN_OF(p, block->points - 1)) * axes + i];
+    continuous++;
+  }
+  kernel_exponents(block->acc, BLOCK, parzen->base + block->from, mu, inverse_width, at, continuous, block->n);
+  for (size_t i = 0; i < axes; i++) {
+    const struct axis *axis = &parzen->axes[i];
+    for (size_t p = 0; axis->form.cells && p < block->points; p++) {
+      size_t c = block->first + p;
+      const float *row =
+          axis->form.ordered ? axis->table + (size_t)u[c * axes + i] * axis->form.cells : rooms + c * parzen->rooms + axis->room;
+      kernel_add_table(block->acc + p * BLOCK, axis->cell + block->from, row, block->n);
+    }
+  }
+}
+
+/* Adds a block to the points' sums. The largest exponent so far is taken out, so that neither end of the range is left. */
+static void add_block(const struct parzen *parzen, const struct block *block, float *top, float *sum) {
+  for (size_t p = 0; p < block->points; p++) {
+    const float *acc = block->acc + p * BLOCK;
+    size_t c = block->first + p;
+    float block_top = kernel_max(acc, block->n);
+    if (block_top > top[c]) {
+      sum[c] *= top[c] > -FLT_MAX ? expf(top[c] - block_top) : 0;
+      top[c] = block_top;
+    }
+    sum[c] += kernel_sum_exp(acc, parzen->weight + block->from, top[c], block->n);
   }
 }
 
@@ -366,33 +427,22 @@ void parzen_log_density(struct parzen *parzen, const double *u, size_t count, do
   size_t axes = parzen->axis_count;
   double weights = set_weights(parzen);
   float *top = work, *sum = top + count, *rooms = sum + count;
-  for (size_t i = 0; i < axes; i++)
-    if (parzen->axes[i].form.ordered && parzen->axes[i].form.cells)
-      refresh_table(parzen, &parzen->axes[i]);
+  for (size_t i = 0; i < axes; i++) {
+    struct axis *axis = &parzen->axes[i];
+    if (axis->form.cells && axis->form.ordered)
+      refresh_table(parzen, axis);
+    for (size_t c = 0; axis->form.cells && !axis->form.ordered && c < count; c++)
+      choice_row(parzen, axis, (size_t)u[c * axes + i], rooms + c * parzen->rooms + axis->room);
+  }
   for (size_t c = 0; c < count; c++)
     top[c] = -FLT_MAX, sum[c] = 0;
-  for (size_t c = 0; c < count; c++)
-    for (size_t i = 0; i < axes; i++)
-      if (parzen->axes[i].form.cells && !parzen->axes[i].form.ordered)
-        cell_row(parzen, &parzen->axes[i], (size_t)u[c * axes + i], rooms + c * parzen->rooms + parzen->axes[i].room);
-  const float *rows[PARZEN_AXES_MAX];
-  for (size_t from = 0; from < parzen->count; from += BLOCK) {
-    size_t n = MIN_OF((size_t)BLOCK, parzen->count - from);
-    for (size_t c = 0; c < count; c++) {
-      float acc[BLOCK];
-      for (size_t i = 0; i < axes; i++) {
-        const struct axis *axis = &parzen->axes[i];
-        if (axis->form.cells)
-          rows[i] = axis->form.ordered ? axis->table + (size_t)u[c * axes + i] * axis->form.cells : rooms + c * parzen->rooms + axis->room;
-      }
-      block_exponents(parzen, from, n, u + c * axes, rows, acc);
-      /* The largest exponent so far is taken out, so that neither end of the range is left. */
-      float block_top = kernel_max(acc, n);
-      if (block_top > top[c]) {
-        sum[c] *= top[c] > -FLT_MAX ? expf(top[c] - block_top) : 0;
-        top[c] = block_top;
-      }
-      sum[c] += kernel_sum_exp(acc, parzen->weight + from, top[c], n);
+  struct block block;
+  for (block.from = 0; block.from < parzen->count; block.from += BLOCK) {
+    block.n = MIN_OF((size_t)BLOCK, parzen->count - block.from);
+    for (block.first = 0; block.first < count; block.first += KERNEL_POINTS) {
+      block.points = MIN_OF((size_t)KERNEL_POINTS, count - block.first);
+      block_exponents(parzen, u, rooms, &block);
+      add_block(parzen, &block, top, sum);
     }
   }
   for (size_t c = 0; c < count; c++) {
@@ -437,7 +487,7 @@ void parzen_draw(struct parzen *parzen, struct rng *rng, double *ret_u) {
       continue;
     }
     double mu = kernel == SIZE_MAX ? 0.5 : (double)axis->mu[kernel],
-           width = kernel == SIZE_MAX ? 1 : 1 / (double)axis->inverse_width[kernel];
+           width = kernel == SIZE_MAX ? 1 : SQRT_HALF / (double)axis->inverse_width[kernel];
     ret_u[i] = fmin(fmax(mu + width * normal_truncated(-mu / width, (1 - mu) / width, q), 0), 1);
   }
 }

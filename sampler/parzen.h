@@ -40,6 +40,8 @@ void parzen_add(struct parzen *parzen, const double *u);
 size_t parzen_count(const struct parzen *parzen);
 /* Kernels that are off take no part. */
 void parzen_switch(struct parzen *parzen, size_t kernel, bool on);
+/* The same as one by one, but cheaper. */
+void parzen_switch_all_on(struct parzen *parzen);
 size_t parzen_on(const struct parzen *parzen);
 /* The coordinate of a kernel; with cells: the cell. */
 double parzen_at(const struct parzen *parzen, size_t kernel, size_t axis);

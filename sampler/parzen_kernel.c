@@ -2,16 +2,41 @@
 
 /* One version for each kind of processor, chosen when the program starts. Sanitizers and clang get the plain one. */
 #if defined(__x86_64__) && !defined(__clang__) && !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
-#define FOR_EACH_CPU __attribute__((target_clones("default", "arch=haswell", "arch=skylake-avx512")))
+#define FOR_EACH_CPU __attribute__((target_clones("default", "avx2", "avx512f")))
 #else
 #define FOR_EACH_CPU
 #endif
 
-FOR_EACH_CPU void kernel_add_gauss(float *restrict acc, const float *restrict mu, const float *restrict inverse_width, float u, size_t n) {
-  for (size_t i = 0; i < n; i++) {
-    float t = (u - mu[i]) * inverse_width[i];
-    acc[i] -= 0.5f * t * t;
+/* Sixteen kernels at a time; a narrower processor makes several steps of it. */
+typedef float lanes __attribute__((vector_size(64), aligned(4), may_alias));
+enum { LANES = 16 };
+
+FOR_EACH_CPU void kernel_exponents(float *restrict acc, size_t stride, const float *restrict base, const float *const *mu,
+                                   const float *const *inverse_width, const float *restrict u, size_t axes, size_t n) {
+  size_t i = 0;
+  for (; i + LANES <= n; i += LANES) {
+    lanes a, b, c, d;
+    a = b = c = d = *(const lanes *)(base + i);
+    for (size_t k = 0; k < axes; k++) { /* a kernel is loaded once for four points */
+      lanes m = *(const lanes *)(mu[k] + i), w = *(const lanes *)(inverse_width[k] + i);
+      const float *at = u + KERNEL_POINTS * k;
+      lanes ta = (at[0] - m) * w, tb = (at[1] - m) * w, tc = (at[2] - m) * w, td = (at[3] - m) * w;
+      a -= ta * ta, b -= tb * tb, c -= tc * tc, d -= td * td;
+    }
+    *(lanes *)(acc + i) = a;
+    *(lanes *)(acc + stride + i) = b;
+    *(lanes *)(acc + 2 * stride + i) = c;
+    *(lanes *)(acc + 3 * stride + i) = d;
   }
+  for (; i < n; i++)
+    for (size_t p = 0; p < KERNEL_POINTS; p++) {
+      float sum = base[i];
+      for (size_t k = 0; k < axes; k++) {
+        float t = (u[KERNEL_POINTS * k + p] - mu[k][i]) * inverse_width[k][i];
+        sum -= t * t;
+      }
+      acc[p * stride + i] = sum;
+    }
 }
 
 FOR_EACH_CPU void kernel_add_table(float *restrict acc, const uint8_t *restrict cell, const float *restrict row, size_t n) {

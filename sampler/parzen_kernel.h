@@ -4,8 +4,12 @@
 
 #include "base/base.h"
 
-/* acc -= ((u - mu) * inverse_width)^2 / 2 */
-void kernel_add_gauss(float *acc, const float *mu, const float *inverse_width, float u, size_t n);
+/* So many points are compared with the kernels at once. */
+enum { KERNEL_POINTS = 4 };
+
+/* acc[p * stride + i] = base[i] - the sum over the axes of ((u[KERNEL_POINTS * axis + p] - mu[axis][i]) * inverse_width[axis][i])^2 */
+void kernel_exponents(float *acc, size_t stride, const float *base, const float *const *mu, const float *const *inverse_width,
+                      const float *u, size_t axes, size_t n);
 /* acc += row[cell] */
 void kernel_add_table(float *acc, const uint8_t *cell, const float *row, size_t n);
 /* n > 0 */

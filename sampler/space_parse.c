@@ -275,6 +275,7 @@ static bool parse_number_param(struct builder *b, const struct keys *keys, const
     return why.hint[0] ? err_hint(b->err, "%s", why.hint) : false;
   }
   struct param *public = &param->public;
+  public->kind = PARAM_NUMBER;
   public->cells = public->grid = public->dist.cells;
   public->even = public->cells == 0 || dist_cells_even(&public->dist);
   if (public->cells == 1)

@@ -9,7 +9,7 @@
 const struct tpe_settings tpe_defaults = {.good_share = 0.1, .good_max = 25, .min_width = 0.01, .full_weight = 25};
 
 /* Beyond so many kernels only the newest and the best are kept; so old ones weigh nearly nothing. */
-enum { KERNELS_MAX = 10000, KEEP_NEWEST = 2000, KEEP_BEST = 500, BEST_MAX = 512, CANDIDATES_MAX = 256, TRIES = 10 };
+enum { KERNELS_MAX = 10000, KEEP_NEWEST = 2000, KEEP_BEST = 500, BEST_MAX = 512, CANDIDATES = 24, CANDIDATES_MAX = 256, TRIES = 10 };
 #define PURPOSE_TPE 0x7e5u
 
 /* The parameters that are always in use together, and the trials that use them. A trial is one kernel of `bad` or one of `good`; both hold
@@ -94,7 +94,7 @@ bool tpe_new(const struct history *history, const struct tpe_settings *settings,
   tpe->space = history_space(history);
   tpe->settings = *settings;
   if (!tpe->settings.candidates)
-    tpe->settings.candidates = space_count(tpe->space) > 8 ? 64 : 24;
+    tpe->settings.candidates = CANDIDATES;
   tpe->settings.candidates = MIN_OF(tpe->settings.candidates, (unsigned)CANDIDATES_MAX);
   size_t groups = space_groups(tpe->space), params = space_count(tpe->space);
   tpe->edges = mem_array(params, sizeof *tpe->edges);
@@ -315,8 +315,8 @@ static bool make_good(struct tpe *tpe, const struct group *group, struct parzen 
     double u[SPACE_PARAMS_MAX];
     group_coordinates(tpe, group, trials[k], u);
     parzen_add(good, u);
-    parzen_switch(good, k, true);
   }
+  parzen_switch_all_on(good);
   *ret = good;
   return true;
 }

@@ -6,7 +6,7 @@
 #include "sampler/history.h"
 
 struct tpe_settings {
-  unsigned candidates;  /* 0: 24, or 64 beyond eight parameters */
+  unsigned candidates;  /* 0: 24 */
   double good_share;    /* this share of the results ... */
   unsigned good_max;    /* ... but at most so many are the good ones */
   double min_width;     /* of kernels, as a share of the range */

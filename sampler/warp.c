@@ -25,7 +25,7 @@ static void warp_worse_half(struct ranked *sorted, size_t n, double *values) {
   for (; good < n && sorted[good].value <= median; good++)
     squares += (sorted[good].value - median) * (sorted[good].value - median);
   double deviation = good ? sqrt(squares / (double)good) : 0;
-  if (!(deviation > 0) || !isfinite(deviation)) /* half of all are equal: the nearest worse one sets the scale */
+  if (!(deviation > 0)) /* half of all are equal: the nearest worse one sets the scale */
     deviation = good < n ? sorted[good].value - median : 0;
   for (size_t i = good; i < n;) {
     size_t end = i + 1;
@@ -36,6 +36,16 @@ static void warp_worse_half(struct ranked *sorted, size_t n, double *values) {
     for (; i < end; i++)
       values[sorted[i].at] = warped;
   }
+}
+
+/* Brings the better half to where its squares neither overflow nor vanish; what is far worse is cut off. */
+static void tame(struct ranked *sorted, size_t n) {
+  double scale = 0;
+  for (size_t i = 0; i <= n / 2 && i < n; i++)
+    scale = fmax(scale, fabs(sorted[i].value));
+  bool odd = scale > 1e100 || (scale > 0 && scale < 1e-100);
+  for (size_t i = 0; i < n; i++)
+    sorted[i].value = fmin(odd ? sorted[i].value / scale : sorted[i].value, 1e120);
 }
 
 static void standardise(double *values, size_t n) {
@@ -55,18 +65,14 @@ bool warp_values(double *values, size_t n, struct err *err) {
   if (!sorted)
     return err_no_memory(err);
   size_t usable = 0;
-  double scale = 0;
   for (size_t i = 0; i < n; i++)
     if (!isnan(values[i]))
-      scale = fmax(scale, fabs(values[i]));
-  for (size_t i = 0; i < n; i++)
-    if (!isnan(values[i])) {
-      if (scale > 1e100) /* squares must not overflow */
-        values[i] /= scale;
       sorted[usable++] = (struct ranked){values[i], i};
-    }
   if (usable) {
     qsort(sorted, usable, sizeof *sorted, by_value);
+    tame(sorted, usable);
+    for (size_t i = 0; i < usable; i++)
+      values[sorted[i].at] = sorted[i].value;
     warp_worse_half(sorted, usable, values);
   }
   double best = INFINITY, worst = -INFINITY;

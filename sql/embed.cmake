@@ -179,10 +179,20 @@ foreach(file IN LISTS files)
   endforeach()
   string(APPEND list "    , \"${sum}\"},\n")
 endforeach()
+set(schema "")
+if(EXISTS ${SOURCE}/sql/schema.sql)
+  read_lines(${SOURCE}/sql/schema.sql lines)
+  foreach(line IN LISTS lines)
+    string(APPEND schema "  \"${line}\\n\"\n")
+  endforeach()
+endif()
 file(CONFIGURE OUTPUT ${OUT}/migrations.c @ONLY CONTENT [[@made@#include "storage/stmt_info.h"
 
 const struct migration migrations[] = {
 @list@};
 
 const size_t migration_count = sizeof migrations / sizeof migrations[0];
+
+const char schema_snapshot[] = ""
+@schema@;
 ]])

@@ -34,7 +34,6 @@ static int64_t cell_start(int64_t index, unsigned shift) {
   return (int64_t)((uint64_t)index << shift);
 }
 
-
 unsigned cells_shift(int64_t low, int64_t high, size_t max) {
   unsigned shift = 0;
   while (shift < 63 && (uint64_t)(high >> shift) - (uint64_t)(low >> shift) >= max)

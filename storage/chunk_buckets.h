@@ -1,9 +1,9 @@
 /* Charts: what a stretch of a series looks like, at any zoom, without hiding a spike and without reading every point.
  *
  * A `bucket` describes the points of a stretch of the x axis exactly: how many, the first, the last, the least, the greatest. A `grid` cuts
- * an axis into buckets. Its edges depend on the request alone, and lie at round binary numbers: on a linear axis at the multiples of a power
- * of two, the smallest with which the range fits into the wanted number; on a logarithmic one every octave is cut into the same power of
- * two of equal parts. `cells` are the buckets of one chunk with edges as round as that, stored beside it.
+ * an axis into buckets. Its edges depend on the request alone, and lie at round binary numbers: on a linear axis at the multiples of a
+ * power of two, the smallest with which the range fits into the wanted number; on a logarithmic one every octave is cut into the same power
+ * of two of equal parts. `cells` are the buckets of one chunk with edges as round as that, stored beside it.
  *
  * So most edges of a grid are edges of cells too, and a bucket is put together from cells. Where an edge falls inside a cell (or inside a
  * chunk without cells), the points of that chunk are read. Either way the result is the same as going over all points; only the cost
@@ -27,9 +27,6 @@ struct bucket {
 static inline int64_t axis_x(enum axis axis, const struct points *points, size_t i) {
   return axis == AXIS_STEP ? points->step[i] : points->time[i];
 }
-
-/* -0.0 is less than 0.0 here, so that the result does not depend on the order. */
-static inline bool value_less(double a, double b) { return a < b || (a == b && signbit(a) && !signbit(b)); }
 
 /* Adding must follow the order of point_cmp(); on the time axis times may go back and forth. */
 static inline void bucket_add(struct bucket *bucket, int64_t x, double value) {
@@ -86,8 +83,9 @@ struct grid {
   int64_t *start; /* n of them, ascending; a bucket ends where the next begins, the last one at `to` */
   int64_t to;     /* inclusive */
 };
-/* Cuts from..to (both inclusive) into at most `want` (1 to GRID_MAX) buckets. On a logarithmic axis x - origin is what counts, and points with
- * x <= origin lie outside; the edges are then moved down to multiples of a quarter of their bucket's width. An empty range gives n = 0. */
+/* Cuts from..to (both inclusive) into at most `want` (1 to GRID_MAX) buckets. On a logarithmic axis x - origin is what counts, and points
+ * with x <= origin lie outside; the edges are then moved down to multiples of a quarter of their bucket's width. An empty range gives n =
+ * 0. */
 MUST_CHECK bool grid_make(enum axis axis, enum scale scale, int64_t from, int64_t to, int64_t origin, size_t want, struct grid *ret,
                           struct err *err);
 void grid_release(struct grid *grid);

@@ -269,8 +269,8 @@ bool column_get_i64(struct column_coder *coder, struct column_reader *r, size_t 
     return true;
   uint8_t head;
   uint64_t low, first = 0;
-  if (!ready(coder, n) || !get_byte(r, &head) || (head & ~(WHOLE_WIDTH | WHOLE_DELTA)) || (head & WHOLE_WIDTH) > 8 || !column_get_varint(r, &low) ||
-      ((head & WHOLE_DELTA) && !column_get_varint(r, &first)))
+  if (!ready(coder, n) || !get_byte(r, &head) || (head & ~(WHOLE_WIDTH | WHOLE_DELTA)) || (head & WHOLE_WIDTH) > 8 ||
+      !column_get_varint(r, &low) || ((head & WHOLE_DELTA) && !column_get_varint(r, &first)))
     return false;
   uint64_t base = (uint64_t)unzigzag(low);
   size_t from = head & WHOLE_DELTA ? 1 : 0;

@@ -17,7 +17,7 @@ enum { COLUMN_MAX = 1 << 16 };
 /* Contexts of zstd and scratch memory; one for each thread that codes. */
 struct column_coder;
 MUST_CHECK struct column_coder *column_coder_new(void); /* NULL without memory */
-void column_coder_free(struct column_coder *coder);      /* accepts NULL */
+void column_coder_free(struct column_coder *coder);     /* accepts NULL */
 
 /* n <= COLUMN_MAX. Failure is the buffer's. */
 void column_put_i64(struct column_coder *coder, const int64_t *x, size_t n, struct buf *out);

@@ -3,7 +3,7 @@
 static void keep_min(struct fold *fold, double value, int64_t step) {
   if (isnan(value))
     return;
-  if (isnan(fold->min) || value < fold->min || (value == fold->min && step < fold->min_step)) {
+  if (isnan(fold->min) || value_less(value, fold->min) || (!value_less(fold->min, value) && step < fold->min_step)) {
     fold->min = value;
     fold->min_step = step;
   }
@@ -12,7 +12,7 @@ static void keep_min(struct fold *fold, double value, int64_t step) {
 static void keep_max(struct fold *fold, double value, int64_t step) {
   if (isnan(value))
     return;
-  if (isnan(fold->max) || value > fold->max || (value == fold->max && step < fold->max_step)) {
+  if (isnan(fold->max) || value_less(fold->max, value) || (!value_less(value, fold->max) && step < fold->max_step)) {
     fold->max = value;
     fold->max_step = step;
   }

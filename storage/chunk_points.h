@@ -37,13 +37,20 @@ static inline struct point points_at(const struct points *points, size_t i) {
 
 /* -1, 0, 1 */
 int value_cmp(double a, double b);
-int point_cmp(struct point a, struct point b);              /* step, time, value: "latest" is the greatest */
-int point_cmp_history(struct point a, struct point b);      /* time, step, value: MLflow's history */
+int point_cmp(struct point a, struct point b);         /* step, time, value: "latest" is the greatest */
+int point_cmp_history(struct point a, struct point b); /* time, step, value: MLflow's history */
 /* Sorts by point_cmp() and drops repeats; the first of equals stays. */
 MUST_CHECK bool points_normalise(struct points *points);
 bool points_are_normal(const struct points *points);
 
-static inline double value_canonical(double value) { return isnan(value) ? (double)NAN : value; }
+/* Of numbers; -0.0 is less than 0.0 here, so that the least and greatest of several do not depend on their order. */
+static inline bool value_less(double a, double b) {
+  return a < b || (a == b && signbit(a) && !signbit(b));
+}
+
+static inline double value_canonical(double value) {
+  return isnan(value) ? (double)NAN : value;
+}
 static inline uint64_t value_bits(double value) {
   uint64_t bits;
   __builtin_memcpy(&bits, &value, sizeof bits);

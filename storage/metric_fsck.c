@@ -55,7 +55,8 @@ static bool same_cells(const struct cells *a, const struct cells *b) {
 }
 
 /* What is wrong with the chunk, or NULL. */
-static const char *check_cells(struct fsck *op, const struct points *points, struct str bytes, enum axis axis, size_t max, struct err *err) {
+static const char *check_cells(struct fsck *op, const struct points *points, struct str bytes, enum axis axis, size_t max,
+                               struct err *err) {
   struct cells stored, right;
   if (!bytes.p)
     return points->n < CELLS_FROM ? NULL : "it has no summary";
@@ -82,7 +83,8 @@ static const char *check_chunk(struct fsck *op, const struct pg_reply *reply, si
     size_t max;
   } forms[] = {{AXIS_STEP, CELLS_COARSE}, {AXIS_TIME, CELLS_COARSE}, {AXIS_STEP, CELLS_MAX}, {AXIS_TIME, CELLS_MAX}};
   for (size_t i = 0; i < ARRAY_LEN(forms) && !wrong; i++)
-    wrong = check_cells(op, &points, pg_is_null(reply, row, 19 + i) ? STR_NONE : pg_bytea(reply, row, 19 + i), forms[i].axis, forms[i].max, err);
+    wrong = check_cells(op, &points, pg_is_null(reply, row, 19 + i) ? STR_NONE : pg_bytea(reply, row, 19 + i), forms[i].axis, forms[i].max,
+                        err);
   return wrong;
 }
 
@@ -183,7 +185,7 @@ static bool ask_rows(struct fsck *op, struct err *err) {
   pg_put_uuid(&args, op->run);
   pg_put_int(&args, op->id);
   pg_put_int(&args, ROWS_A_PAGE);
-  if (!pg_run(op->store->pg, &args, TIMEOUT_MS, on_rows, op, err))
+  if (!metric_run(op->store, &args, TIMEOUT_MS, on_rows, op, err))
     return false;
   metric_op_begin(op->store);
   return true;
@@ -221,7 +223,7 @@ static bool ask_chunks(struct fsck *op, struct err *err) {
   pg_put_int(&args, op->key_id);
   pg_put_int(&args, op->id);
   pg_put_int(&args, CHUNKS_A_PAGE);
-  if (!pg_run(op->store->pg, &args, TIMEOUT_MS, on_chunks, op, err))
+  if (!metric_run(op->store, &args, TIMEOUT_MS, on_chunks, op, err))
     return false;
   metric_op_begin(op->store);
   return true;

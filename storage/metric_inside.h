@@ -20,7 +20,7 @@ enum { CODERS_MAX = 8 };
 
 struct metric_store {
   struct loop *loop;
-  struct pg_pool *pg;
+  struct pg_pool *pg; /* NULL once the store has been given up */
   struct work_pool *work;
   struct metric_store_conf conf;
   struct metric_store_stats stats;
@@ -30,12 +30,13 @@ struct metric_store {
   struct list queue; /* of metric_write */
   struct loop_defer send, flush, seal_now;
 
-  struct map runs;      /* id bytes -> live_run */
-  struct list by_use;   /* of live_run, least recently used first */
-  struct list waiters;  /* for the next flush */
-  struct list flushing; /* waiters of the one that runs */
+  struct map runs;              /* id bytes -> live_run */
+  struct list by_use;           /* of live_run, least recently used first */
+  struct list waiters;          /* for the next flush */
+  struct list flushing;         /* waiters of the one that runs */
+  bool is_starting, asks_fresh; /* it is not known yet what an earlier process left behind */
   bool is_flushing;
-  uint64_t cycle;    /* of flushing */
+  uint64_t cycle; /* of flushing */
   size_t dirty_runs;
   struct loop_timer *flush_timer, *seal_timer;
 
@@ -52,10 +53,16 @@ struct metric_store {
 /* Every operation is counted from its start to its answer; the store stops when none is left. */
 void metric_op_begin(struct metric_store *store);
 void metric_op_end(struct metric_store *store);
+/* As pg_run() and pg_run_batch(). */
+MUST_CHECK bool metric_run(struct metric_store *store, struct pg_args *args, int64_t timeout_ms, pg_done_fn *done, void *ctx,
+                           struct err *err);
+MUST_CHECK bool metric_run_batch(struct metric_store *store, struct pg_batch *batch, int64_t timeout_ms, pg_done_fn *done, void *ctx,
+                                 struct err *err);
 /* NULL without memory. Given back by the loop's thread. */
 struct column_coder *metric_coder_take(struct metric_store *store);
 void metric_coder_give(struct metric_store *store, struct column_coder *coder);
-/* Runs on the pool, or at the end of the turn when there is none (or it is full). `work` as in work_submit(). */
+/* Runs on the pool, or at the end of the turn when there is none (or it is full). `work` as in work_submit(); its `done` ends with
+ * metric_op_end(). */
 void metric_compute(struct metric_store *store, struct work *work, struct loop_defer *instead);
 
 /* ---- one write ---- */
@@ -100,15 +107,15 @@ struct live_series {
 struct live_run {
   struct list_node node;
   struct id id;
-  struct map series;    /* key -> live_series */
-  bool is_known;        /* `series` holds what is stored, all of it */
-  bool is_dirty;        /* run.metrics does not hold what is stored */
-  bool is_writing;      /* run.metrics is being written */
-  bool is_loading;      /* being derived */
-  bool is_derived;      /* in this cycle: `series` holds what was stored when the cycle began, at least */
-  uint64_t cycle;       /* in which it was last looked at */
+  struct map series; /* key -> live_series */
+  bool is_known;     /* `series` holds what is stored, all of it */
+  bool is_dirty;     /* run.metrics does not hold what is stored */
+  bool is_writing;   /* run.metrics is being written */
+  bool is_loading;   /* being derived */
+  bool is_derived;   /* in this cycle: `series` holds what was stored when the cycle began, at least */
+  uint64_t cycle;    /* in which it was last looked at */
   bool is_sealing;
-  struct list arrived;  /* while loading: metric_write */
+  struct list arrived; /* while loading: metric_write */
   size_t fresh_rows, fresh_points;
   int64_t first_fresh_ms, last_write_ms, retry_ms;
 };
@@ -120,6 +127,7 @@ void metric_live_stored(struct metric_store *store, struct metric_write *write);
 /* Something may have been written. */
 void metric_live_unknown(struct metric_store *store, struct id run);
 void metric_live_flush(struct metric_store *store);
+void metric_live_fail_waiters(struct metric_store *store, const struct err *err);
 void metric_live_release(struct metric_store *store);
 
 /* ---- sealing ---- */
@@ -174,13 +182,13 @@ struct metric_load {
   bool is_strict;    /* a damaged row of the tail is an error; else it is left out, and fsck tells */
   size_t points_max; /* of the tail; 0: no limit. Whole rows, the oldest first */
 
-  bool is_cut; /* there was more than points_max */
+  bool is_cut;                  /* there was more than points_max */
   struct stored_series *series; /* by run and key */
   size_t series_count, series_cap;
   struct stored_row *rows;
   size_t row_count, row_cap;
-  struct piece *pieces; /* by chunk and kind, once fetched */
-  size_t piece_count, piece_cap;
+  struct piece *pieces; /* those that were fetched, by chunk and kind; then those wanted next */
+  size_t piece_count, piece_cap, pieces_fetched;
 
   /* private */
   struct map index;
@@ -201,7 +209,8 @@ void metric_load_drop_pieces(struct metric_load *load);
 MUST_CHECK bool metric_load_run(struct metric_load *load, metric_loaded_fn *done, void *ctx, struct err *err);
 MUST_CHECK bool metric_load_want(struct metric_load *load, const struct stored_series *series, const struct chunk_info *chunk,
                                  enum piece_kind kind);
-/* Fetches what is wanted and not there yet; `done` is called also when nothing is. A chunk that has been replaced meanwhile is ERR_CONFLICT: begin again. */
+/* Fetches what is wanted and not there yet; `done` is called also when nothing is. A chunk that has been replaced meanwhile is
+ * ERR_CONFLICT: begin again. */
 MUST_CHECK bool metric_load_fetch(struct metric_load *load, metric_loaded_fn *done, void *ctx, struct err *err);
 /* STR_NONE when it was not wanted, or is null. */
 struct str metric_load_piece(const struct metric_load *load, const struct chunk_info *chunk, enum piece_kind kind);

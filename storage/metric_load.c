@@ -37,7 +37,7 @@ struct metric_load *metric_load_new(struct metric_store *store, const struct id 
 void metric_load_drop_pieces(struct metric_load *load) {
   for (size_t i = 0; i < load->piece_count; i++)
     mem_free(load->pieces[i].bytes);
-  load->piece_count = 0;
+  load->piece_count = load->pieces_fetched = 0;
 }
 
 static void drop_series(struct metric_load *load) {
@@ -144,9 +144,9 @@ static bool add_tail(void *ctx, struct str key, const struct points *points) {
 
 static bool take_rows(struct metric_load *load, const struct pg_reply *reply, struct err *err) {
   for (size_t i = 0; i < pg_rows(reply); i++) {
-    struct row_read read = {load,
-                            {pg_uuid(reply, i, 0), pg_int(reply, i, 1), (int32_t)pg_int(reply, i, 2), (int32_t)pg_int(reply, i, 3),
-                             pg_bool(reply, i, 4)}};
+    struct row_read read = {
+        load,
+        {pg_uuid(reply, i, 0), pg_int(reply, i, 1), (int32_t)pg_int(reply, i, 2), (int32_t)pg_int(reply, i, 3), pg_bool(reply, i, 4)}};
     if (load->points_max && load->row_count && load->tail_points + (size_t)read.row.points > load->points_max) {
       load->is_cut = true;
       return true;
@@ -221,8 +221,8 @@ static void on_stored(void *ctx, const struct pg_reply *reply) {
   struct err err;
   metric_load_drop_pieces(load);
   drop_series(load);
-  bool ok = pg_ok(reply, &err) && take_rows(load, pg_nth(reply, 0), &err) && take_chunks(load, pg_nth(reply, 1), &err) &&
-            make_views(load, &err);
+  bool ok =
+      pg_ok(reply, &err) && take_rows(load, pg_nth(reply, 0), &err) && take_chunks(load, pg_nth(reply, 1), &err) && make_views(load, &err);
   load->done(load->ctx, load, ok ? NULL : &err);
   metric_op_end(store);
 }
@@ -248,7 +248,7 @@ bool metric_load_run(struct metric_load *load, metric_loaded_fn *done, void *ctx
       pg_put_text(args, load->keys[i]);
     pg_end_array(args);
   }
-  if (!pg_run_batch(load->store->pg, &batch, TIMEOUT_MS, on_stored, load, err))
+  if (!metric_run_batch(load->store, &batch, TIMEOUT_MS, on_stored, load, err))
     return false;
   metric_op_begin(load->store);
   return true;
@@ -272,7 +272,7 @@ static int by_chunk(const void *a, const void *b) {
 
 static struct piece *find_piece(const struct metric_load *load, int64_t chunk, enum piece_kind kind) {
   struct piece name = {.chunk = chunk, .kind = kind};
-  return load->piece_count ? bsearch(&name, load->pieces, load->piece_count, sizeof name, by_chunk) : NULL;
+  return load->pieces_fetched ? bsearch(&name, load->pieces, load->pieces_fetched, sizeof name, by_chunk) : NULL;
 }
 
 struct str metric_load_piece(const struct metric_load *load, const struct chunk_info *chunk, enum piece_kind kind) {
@@ -345,10 +345,11 @@ bool metric_load_fetch(struct metric_load *load, metric_loaded_fn *done, void *c
     return true;
   }
   qsort(load->pieces, load->piece_count, sizeof *load->pieces, by_chunk);
+  load->pieces_fetched = load->piece_count;
   AUTO_PG_ARGS struct pg_args args;
   pg_args_init(&args, STMT_METRIC_PIECES);
   put_pieces(&args, load);
-  if (!pg_run(load->store->pg, &args, TIMEOUT_MS, on_pieces, load, err))
+  if (!metric_run(load->store, &args, TIMEOUT_MS, on_pieces, load, err))
     return false;
   metric_op_begin(load->store);
   return true;

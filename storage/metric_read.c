@@ -55,8 +55,8 @@ static void summaries_fetched(void *ctx, struct metric_load *load, const struct 
     const struct stored_series *series = &load->series[i];
     if (series->view.count == 0)
       continue;
-    list[count] = (struct metric_summary){
-        .run = series->run, .key = series->key, .attempt = series->view.parts[series->view.count - 1].attempt};
+    list[count] =
+        (struct metric_summary){.run = series->run, .key = series->key, .attempt = series->view.parts[series->view.count - 1].attempt};
     ok = fold_view(load, &series->view, &list[count++].fold, &err);
   }
   summaries_ended(op, list, count, ok ? NULL : &err);
@@ -158,11 +158,11 @@ static bool view_range(const struct series_view *view, enum axis axis, int64_t *
   return view->count > 0;
 }
 
-/* 0 of the relative axis: the run's first point among these series. */
-static int64_t run_origin(const struct metric_load *load, const struct id *run) {
+/* 0 of the relative axis: the run's first point among these series. A run's series are neighbours; `first` is one without any before it. */
+static int64_t run_origin(const struct metric_load *load, size_t first) {
   int64_t origin = INT64_MAX, low, high;
-  for (size_t i = 0; i < load->series_count; i++)
-    if (id_eq(load->series[i].run, *run) && view_range(&load->series[i].view, AXIS_TIME, &low, &high))
+  for (size_t i = first; i < load->series_count && id_eq(load->series[i].run, load->series[first].run); i++)
+    if (view_range(&load->series[i].view, AXIS_TIME, &low, &high))
       origin = MIN_OF(origin, low);
   return origin;
 }
@@ -181,7 +181,7 @@ static int64_t minus(int64_t a, int64_t b) {
 static bool lay_out(struct chart *chart, struct err *err) {
   struct metric_load *load = chart->load;
   bool relative = chart->ask.x == METRIC_X_RELATIVE;
-  int64_t low = INT64_MAX, high = INT64_MIN;
+  int64_t low = INT64_MAX, high = INT64_MIN, origin = 0;
   chart->series = mem_array(load->series_count, sizeof *chart->series);
   chart->results = mem_array(load->series_count, sizeof *chart->results);
   if (!chart->series || !chart->results)
@@ -189,21 +189,22 @@ static bool lay_out(struct chart *chart, struct err *err) {
   for (size_t i = 0; i < load->series_count; i++) {
     const struct stored_series *stored = &load->series[i];
     int64_t from, to;
+    if (relative && (i == 0 || !id_eq(stored->run, load->series[i - 1].run)))
+      origin = run_origin(load, i);
     if (!view_range(&stored->view, chart_axis(chart), &from, &to))
       continue;
-    struct chart_series *series = &chart->series[chart->count++];
-    *series = (struct chart_series){.stored = stored, .result = {.run = stored->run, .key = stored->key}};
-    if (relative)
-      series->result.origin = run_origin(load, &stored->run);
-    low = MIN_OF(low, minus(from, series->result.origin));
-    high = MAX_OF(high, minus(to, series->result.origin));
+    chart->series[chart->count++] =
+        (struct chart_series){.stored = stored, .result = {.run = stored->run, .key = stored->key, .origin = origin}};
+    low = MIN_OF(low, minus(from, origin));
+    high = MAX_OF(high, minus(to, origin));
   }
   low = chart->ask.has_from ? chart->ask.from : low;
   high = chart->ask.has_to ? chart->ask.to : high;
   for (size_t i = 0; i < chart->count; i++) {
     struct chart_series *series = &chart->series[i];
-    int64_t origin = series->result.origin;
-    if (!grid_make(chart_axis(chart), chart->ask.scale, plus(low, origin), plus(high, origin), origin, chart->ask.buckets, &series->grid, err))
+    origin = series->result.origin;
+    if (!grid_make(chart_axis(chart), chart->ask.scale, plus(low, origin), plus(high, origin), origin, chart->ask.buckets, &series->grid,
+                   err))
       return false;
     series->buckets = mem_array(series->grid.n, sizeof *series->buckets);
     if (!series->buckets)
@@ -348,6 +349,7 @@ static void chart_fetched(void *ctx, struct metric_load *load, const struct err 
 
 static void chart_computed(struct work *work, bool cancelled) {
   struct chart *chart = CONTAINER_OF(work, struct chart, work);
+  struct metric_store *store = chart->store;
   struct err err;
   if (cancelled) {
     err_set(&err, ERR_CANCELLED, "the service is stopping");
@@ -365,6 +367,7 @@ static void chart_computed(struct work *work, bool cancelled) {
   } else {
     chart_ended(chart, finish_chart(chart), NULL);
   }
+  metric_op_end(store);
 }
 
 static void chart_loaded(void *ctx, struct metric_load *load, const struct err *failed) {
@@ -412,8 +415,8 @@ bool metric_series_read(struct metric_store *store, const struct metric_series_a
 
 /* ---- pages ---- */
 
-/* Parts are taken in the order of their lowest place, a window at a time, until the page is full and no part to come can have a point before its
- * end. Series whose times do not go back are read once; others as far as their parts overlap. */
+/* Parts are taken in the order of their lowest place, a window at a time, until the page is full and no part to come can have a point
+ * before its end. Series whose times do not go back are read once; others as far as their parts overlap. */
 struct page {
   struct work work;
   struct loop_defer instead;
@@ -429,7 +432,8 @@ struct page {
   void *ctx;
 };
 
-enum { WINDOW = 16 };
+/* Chunks read at once: as many as the page may need, within limits. */
+enum { WINDOW_MAX = 16 };
 
 static enum axis page_axis(const struct page *page) {
   return page->ask.order == METRIC_BY_TIME ? AXIS_TIME : AXIS_STEP;
@@ -541,7 +545,8 @@ static void page_fetched(void *ctx, struct metric_load *load, const struct err *
 
 static void next_window(struct page *page) {
   struct err err;
-  page->window = MIN_OF((size_t)WINDOW, page->part_count - page->taken);
+  page->window = MIN_OF((size_t)WINDOW_MAX, page->ask.limit / CHUNK_POINTS + 2);
+  page->window = MIN_OF(page->window, page->part_count - page->taken);
   metric_load_drop_pieces(page->load);
   for (size_t i = 0; i < page->window; i++) {
     const struct series_part *part = page->parts[page->taken + i];
@@ -557,6 +562,7 @@ static void next_window(struct page *page) {
 
 static void page_computed(struct work *work, bool cancelled) {
   struct page *page = CONTAINER_OF(work, struct page, work);
+  struct metric_store *store = page->store;
   if (cancelled)
     err_set(&page->err, ERR_CANCELLED, "the service is stopping");
   if (page->err.code)
@@ -565,6 +571,7 @@ static void page_computed(struct work *work, bool cancelled) {
     page_ended(page, NULL);
   else
     next_window(page);
+  metric_op_end(store);
 }
 
 /* Parts that lie before the page, or outside of the steps asked for, are not read. */

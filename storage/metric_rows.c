@@ -67,7 +67,8 @@ bool metric_rows_add(struct metric_rows *rows, struct str key, struct point poin
 }
 
 /* The points, series after series, as slices of one set of columns. */
-static bool group(const struct metric_rows *rows, size_t from, size_t n, struct points *sorted, struct series_points *slices, size_t *ret_count) {
+static bool group(const struct metric_rows *rows, size_t from, size_t n, struct points *sorted, struct series_points *slices,
+                  size_t *ret_count) {
   AUTO_FREE size_t *at = mem_array(rows->key_count + 1, sizeof *at);
   if (!at || !points_reserve(sorted, n))
     return false;

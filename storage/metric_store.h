@@ -32,13 +32,13 @@ struct pg_batch;
 struct pg_reply;
 
 struct metric_store_conf {
-  size_t queue_bytes_max;   /* of writes that wait */
-  int64_t flush_ms;         /* how far run.metrics may follow behind */
-  int64_t seal_idle_ms;     /* a run is sealed after so long without writes, */
-  int64_t seal_age_ms;      /* or when its oldest unsealed write is so old, */
-  size_t seal_points;       /* or at so many unsealed points */
-  size_t seal_rows;         /* or writes */
-  size_t live_series_max;   /* series whose last values are kept in memory */
+  size_t queue_bytes_max; /* of writes that wait */
+  int64_t flush_ms;       /* how far run.metrics may follow behind */
+  int64_t seal_idle_ms;   /* a run is sealed after so long without writes, */
+  int64_t seal_age_ms;    /* or when its oldest unsealed write is so old, */
+  size_t seal_points;     /* or at so many unsealed points */
+  size_t seal_rows;       /* or writes */
+  size_t live_series_max; /* series whose last values are kept in memory */
 };
 struct metric_store_conf metric_store_conf_default(void);
 
@@ -47,7 +47,8 @@ MUST_CHECK struct metric_store *metric_store_new(struct loop *loop, struct pg_po
                                                  const struct metric_store_conf *conf, struct err *err);
 /* Takes nothing new; calls `done` when what was begun is answered and run.metrics is written. Then free. */
 void metric_store_stop(struct metric_store *store, loop_fn *done, void *ctx);
-/* After stop, or when the pool has been freed: every callback has come by then. Accepts NULL. */
+/* After stop. When it could not be waited for: after the pool has been freed, before the work pool and the loop are; what is still being
+ * computed is then answered with ERR_CANCELLED or what came of it. Accepts NULL. */
 void metric_store_free(struct metric_store *store);
 
 struct metric_store_stats {
@@ -75,8 +76,8 @@ struct metric_write;
 MUST_CHECK struct metric_write *metric_write_new(struct metric_store *store, struct id run, int32_t attempt, const struct metric_rows *rows,
                                                  struct err *err);
 void metric_write_put(const struct metric_write *write, struct pg_batch *batch);
-/* `reply` is that of the one statement put (pg_nth()), or the reply of a batch that failed, or NULL when it was never run. Frees the write in any case. False: not
- * stored, *err says why. */
+/* `reply` is that of the one statement put (pg_nth()), or the reply of a batch that failed, or NULL when it was never run. Frees the write
+ * in any case. False: not stored, *err says why. */
 MUST_CHECK bool metric_write_done(struct metric_write *write, const struct pg_reply *reply, struct err *err);
 
 /* ---- reading ---- */
@@ -87,7 +88,7 @@ MUST_CHECK bool metric_settle(struct metric_store *store, const struct id *run, 
 struct metric_summary {
   struct id run;
   struct str key;
-  int32_t attempt; /* the newest that reported it */
+  int32_t attempt;  /* the newest that reported it */
   struct fold fold; /* of the stitched view */
 };
 /* `summaries` by run and key. */
@@ -112,11 +113,11 @@ struct metric_series_ask {
 struct metric_series {
   struct id run;
   struct str key;
-  int64_t origin; /* what 0 is on the axis; x in the buckets are absolute */
-  int64_t points; /* in the range asked for */
+  int64_t origin;               /* what 0 is on the axis; x in the buckets are absolute */
+  int64_t points;               /* in the range asked for */
   const struct bucket *buckets; /* those with points, in order */
   size_t bucket_count;
-  size_t damaged; /* chunks in the range that could not be read; their points are missing */
+  size_t damaged;                   /* chunks in the range that could not be read; their points are missing */
   int64_t damaged_from, damaged_to; /* steps they span */
 };
 /* Series without any point are left out. By run and key. */
@@ -130,16 +131,17 @@ struct metric_page_ask {
   struct id run;
   struct str key;
   enum metric_order order;
-  int32_t attempt;     /* 0: stitched */
+  int32_t attempt; /* 0: stitched */
   bool has_after;
-  struct point after;  /* the last point of the page before, in that order */
-  int64_t from, to;    /* steps, inclusive */
-  size_t limit;        /* 1 to METRIC_PAGE_MAX */
+  struct point after; /* the last point of the page before, in that order */
+  int64_t from, to;   /* steps, inclusive */
+  size_t limit;       /* 1 to METRIC_PAGE_MAX */
 };
 enum { METRIC_PAGE_MAX = 1 << 18 };
 /* `more`: there are points after these. */
 typedef void metric_page_fn(void *ctx, const struct points *points, bool more, const struct err *err);
-MUST_CHECK bool metric_page(struct metric_store *store, const struct metric_page_ask *ask, metric_page_fn *done, void *ctx, struct err *err);
+MUST_CHECK bool metric_page(struct metric_store *store, const struct metric_page_ask *ask, metric_page_fn *done, void *ctx,
+                            struct err *err);
 
 /* ---- care ---- */
 

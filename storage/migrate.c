@@ -3,6 +3,8 @@
 
 #include "storage/migrate.h"
 
+#include <sys/socket.h>
+
 #include "base/buf.h"
 #include "storage/pg_target.h"
 
@@ -27,6 +29,8 @@ static bool tell(PGconn *pg, const PGresult *result, const char *what, struct er
     code = ERR_UNAVAILABLE;
   else if (strcmp(sqlstate, "53100") == 0)
     code = ERR_NO_SPACE;
+  else if (strcmp(sqlstate, "55P03") == 0)
+    code = ERR_CONFLICT; /* the lock was not given in time */
   else if (strcmp(sqlstate, "42501") == 0)
     code = ERR_FORBIDDEN;
   err_set(err, code, "%s: %.*s", what, STR_ARG(why));
@@ -121,8 +125,7 @@ static bool prepare_ground(PGconn *pg, struct err *err) {
     return false;
   /* Looked up first: whoever may use the schema need not have the right to make one. */
   AUTO_RESULT PGresult *there = PQexec(pg, stmt_info(STMT_MIGRATE_LIST)->sql);
-  return PQresultStatus(there) == PGRES_TUPLES_OK ||
-         (run(pg, STMT_MIGRATE_SCHEMA, what, err) && run(pg, STMT_MIGRATE_TABLE, what, err));
+  return PQresultStatus(there) == PGRES_TUPLES_OK || (run(pg, STMT_MIGRATE_SCHEMA, what, err) && run(pg, STMT_MIGRATE_TABLE, what, err));
 }
 
 static bool migrate_on(PGconn *pg, const struct migration *list, size_t count, struct migrate_report *ret, struct err *err) {
@@ -142,7 +145,30 @@ static bool migrate_on(PGconn *pg, const struct migration *list, size_t count, s
   return true;
 }
 
-bool migrate_with(const char *conninfo, const struct migration *list, size_t count, struct migrate_report *ret, struct err *err) {
+/* ---- the brake ---- */
+
+/* False when it has been pulled. */
+static bool brake_watch(struct migrate_brake *brake, int fd) {
+  pthread_mutex_lock(&brake->lock);
+  brake->fd = fd;
+  bool pulled = brake->pulled;
+  pthread_mutex_unlock(&brake->lock);
+  return !pulled;
+}
+
+/* Under the lock, so that the descriptor still is the connection's. What waits for the server then sees the connection end. */
+void migrate_brake_pull(struct migrate_brake *brake) {
+  pthread_mutex_lock(&brake->lock);
+  brake->pulled = true;
+  if (brake->fd >= 0)
+    shutdown(brake->fd, SHUT_RDWR);
+  pthread_mutex_unlock(&brake->lock);
+}
+
+/* ---- all together ---- */
+
+static bool run_list(const char *conninfo, struct migrate_brake *brake, const struct migration *list, size_t count,
+                     struct migrate_report *ret, struct err *err) {
   struct pg_target target;
   if (!pg_target_init(&target, conninfo, 0, err))
     return false;
@@ -152,7 +178,19 @@ bool migrate_with(const char *conninfo, const struct migration *list, size_t cou
     return err_no_memory(err);
   if (PQstatus(pg) != CONNECTION_OK)
     return tell(pg, NULL, "cannot connect to the database", err);
-  return migrate_on(pg, list, count, ret, err);
+  bool ok =
+      brake_watch(brake, PQsocket(pg)) ? migrate_on(pg, list, count, ret, err) : err_set(err, ERR_CANCELLED, "the migration was stopped");
+  (void)!brake_watch(brake, -1);
+  return ok;
+}
+
+bool migrate_with(const char *conninfo, const struct migration *list, size_t count, struct migrate_report *ret, struct err *err) {
+  struct migrate_brake none = MIGRATE_BRAKE_INIT;
+  return run_list(conninfo, &none, list, count, ret, err);
+}
+
+bool migrate_with_brake(const char *conninfo, struct migrate_brake *brake, struct migrate_report *ret, struct err *err) {
+  return run_list(conninfo, brake, migrations, migration_count, ret, err);
 }
 
 bool migrate(const char *conninfo, struct migrate_report *ret, struct err *err) {

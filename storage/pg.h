@@ -170,8 +170,8 @@ void pg_stream_cancel(struct pg_stream *stream);
 struct pg_tx;
 typedef void pg_tx_ready_fn(void *ctx, struct pg_tx *tx, const struct pg_reply *reply); /* tx is NULL when it could not begin */
 MUST_CHECK bool pg_tx_begin(struct pg_pool *pool, int64_t timeout_ms, pg_tx_ready_fn *ready, void *ctx, struct err *err);
-/* Takes the arguments in any case. Several may be issued without waiting; they run in order. After one failed the rest fail, and so does the
- * commit. */
+/* Takes the arguments in any case. Several may be issued without waiting; they run in order. After one failed the rest fail, and so does
+ * the commit. */
 MUST_CHECK bool pg_tx_run(struct pg_tx *tx, struct pg_args *args, pg_done_fn *done, void *ctx, struct err *err);
 /* Both end the transaction: it must not be used after this. `done` may be NULL for a rollback. */
 void pg_tx_commit(struct pg_tx *tx, pg_done_fn *done, void *ctx);
@@ -186,7 +186,8 @@ typedef void pg_room_fn(void *ctx, struct pg_copy *copy);
 MUST_CHECK struct pg_copy *pg_copy_open(struct pg_pool *pool, enum stmt copy_stmt, int64_t timeout_ms, pg_room_fn *on_room,
                                         pg_done_fn *done, void *ctx, struct err *err);
 /* A row: arguments of the copy statement (its columns). Takes them. Not before `on_room`. Returns false when the buffer is full now (the
- * row was taken): wait for `on_room`. A mistake, a refusal by the server or a lost connection is told by `done`, the first two at the end. */
+ * row was taken): wait for `on_room`. A mistake, a refusal by the server or a lost connection is told by `done`, the first two at the end.
+ */
 MUST_CHECK bool pg_copy_row(struct pg_copy *copy, struct pg_args *row);
 /* Both end it; it must not be used after this, but `done` comes: PG_DONE with pg_affected() rows, or PG_CANCELLED after an abort. When the
  * connection dies first, `done` comes without either, and the copy is gone when it returns. */
@@ -196,13 +197,13 @@ void pg_copy_abort(struct pg_copy *copy);
 /* ---- the pool ---- */
 
 struct pg_pool_conf {
-  unsigned connections;   /* in pipeline mode, at most; opened when needed, kept */
-  unsigned depth;         /* operations sent and not yet answered, a connection */
-  unsigned sessions;      /* dedicated connections at most; opened when needed, kept */
-  size_t queue_max;       /* operations that wait, for a connection or a session */
-  size_t queue_bytes_max; /* and their arguments together */
-  int64_t timeout_ms;     /* default of a statement */
-  struct rng rng;         /* for the jitter of reconnects */
+  unsigned connections;    /* in pipeline mode, at most; opened when needed, kept */
+  unsigned depth;          /* operations sent and not yet answered, a connection */
+  unsigned sessions;       /* dedicated connections at most; opened when needed, kept */
+  size_t queue_max;        /* operations that wait, for a connection or a session */
+  size_t queue_bytes_max;  /* and their arguments together */
+  int64_t timeout_ms;      /* default of a statement */
+  struct rng rng;          /* for the jitter of reconnects */
   const struct pq_api *pq; /* NULL: libpq itself */
 };
 /* Sensible values for everything. */
@@ -228,7 +229,8 @@ struct pg_pool_stats pg_pool_stats(const struct pg_pool *pool);
 /* Takes nothing new (ERR_UNAVAILABLE) but statements issued from callbacks of earlier ones; calls `fn` once everything has been answered.
  * Follow with pg_pool_free(). */
 void pg_pool_drain(struct pg_pool *pool, loop_fn *fn, void *ctx);
-/* What waits is PG_CANCELLED, what was sent PG_UNKNOWN; all callbacks are called before it returns, so not from a callback. Accepts NULL. */
+/* What waits is PG_CANCELLED, what was sent PG_UNKNOWN; all callbacks are called before it returns, so not from a callback. Accepts NULL.
+ */
 void pg_pool_free(struct pg_pool *pool);
 
 #endif

@@ -78,8 +78,7 @@ bool pg_sqlstate_is_transient(const char *sqlstate) {
 
 const char *pg_outcome_name(enum pg_outcome outcome) {
   static const char *const names[] = {
-      [PG_DONE] = "done",           [PG_REJECTED] = "rejected", [PG_RETRYABLE] = "retryable",
-      [PG_CANCELLED] = "cancelled", [PG_UNKNOWN] = "unknown",
+      [PG_DONE] = "done", [PG_REJECTED] = "rejected", [PG_RETRYABLE] = "retryable", [PG_CANCELLED] = "cancelled", [PG_UNKNOWN] = "unknown",
   };
   return names[outcome];
 }

@@ -5,8 +5,10 @@
 
 /* Besides PATH. Newer versions come later in a sorted glob or not: the highest version wins in any case. */
 static const char *const usual_places[] = {
-    "/usr/lib/postgresql/*/bin", "/usr/pgsql-*/bin",          "/usr/lib/postgresql*/bin",     "/usr/local/pgsql/bin",
-    "/usr/local/lib/postgresql/bin", "/opt/homebrew/opt/postgresql*/bin", "/usr/local/opt/postgresql*/bin", "/opt/postgresql*/bin",
+    "/usr/lib/postgresql/*/bin",      "/usr/pgsql-*/bin",
+    "/usr/lib/postgresql*/bin",       "/usr/local/pgsql/bin",
+    "/usr/local/lib/postgresql/bin",  "/opt/homebrew/opt/postgresql*/bin",
+    "/usr/local/opt/postgresql*/bin", "/opt/postgresql*/bin",
 };
 
 bool pg_version_parse(struct str line, int *ret_major, struct str *ret_version) {
@@ -61,8 +63,8 @@ static bool look_into(struct str dir, struct pg_programs *ret) {
 }
 
 struct search {
-  int want;   /* 0: the newest */
-  int other;  /* a version that was seen and is not wanted */
+  int want;  /* 0: the newest */
+  int other; /* a version that was seen and is not wanted */
   bool any;
   struct pg_programs best;
 };

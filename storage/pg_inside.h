@@ -50,7 +50,7 @@ struct pg_pool {
   unsigned callbacks; /* depth: while in one, a draining pool takes what it issues */
   bool told, told_up;
   int64_t grow_after_ms; /* no further connection before */
-  struct err away; /* why the database was last lost */
+  struct err away;       /* why the database was last lost */
   struct list queue, finished;
   struct loop_defer deal, deliver, drained, pump;
   struct loop_timer *tick;

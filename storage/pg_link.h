@@ -16,7 +16,8 @@ struct pg_link;
 /* The owner may send and close in these, but not release the link. */
 struct link_events {
   void (*on_up)(void *ctx, struct pg_link *link);
-  /* It could not connect, or the connection died (also by pg_link_fail()). Operations in flight are in link->flight: the owner takes them. */
+  /* It could not connect, or the connection died (also by pg_link_fail()). Operations in flight are in link->flight: the owner takes them.
+   */
   void (*on_down)(void *ctx, struct pg_link *link, const struct err *reason);
   /* Answered; it is in no list. */
   void (*on_op)(void *ctx, struct pg_link *link, struct pg_op *op);
@@ -33,8 +34,8 @@ struct pg_link {
   void *ctx;
   enum link_state state;
   bool raw;
-  bool reading;      /* false: back-pressure */
-  bool out_pending;  /* libpq holds bytes that the socket did not take */
+  bool reading;     /* false: back-pressure */
+  bool out_pending; /* libpq holds bytes that the socket did not take */
   PGconn *pg;
   struct loop_io *io;
   struct loop_timer *timer; /* of the connect */

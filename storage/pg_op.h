@@ -37,7 +37,8 @@ struct pg_op {
   int64_t sent_ms;
   unsigned tries;
   bool repeatable;
-  bool held; /* belongs to a transaction: never sent again by itself */
+  bool maybe_done; /* a connection died under it before: from then on nobody can say that it did not happen */
+  bool held;       /* belongs to a transaction: never sent again by itself */
   enum pg_outcome outcome;
   struct pg_failure failure;
   pg_done_fn *done;

@@ -1,4 +1,5 @@
-/* The files of the private Postgres: where they lie, how they are made, how they are configured. Blocking: for a thread, or before the loop.
+/* The files of the private Postgres: where they lie, how they are made, how they are configured. Blocking: for a thread, or before the
+ * loop.
  *
  *   DIR/pg              the cluster, or, when the unprivileged user cannot reach DIR, FAR/<hash of DIR>, noted in DIR/pg.location
  *   DIR/pg.secret       the password of its one role, 0600
@@ -6,8 +7,8 @@
  *   DIR/pg.socket       the directory of the socket while it runs
  *   DIR/pg.log, pg.log.1  what the server says
  *   DIR/pg.conf         optional: settings of yours, which win
- *   CACHE/pg-<version>  the template: a cluster fresh from initdb, copied for every new directory. Copies share its system identifier, which
- *                       matters only to physical replication between two of them; its password is replaced at the first start. */
+ *   CACHE/pg-<version>  the template: a cluster fresh from initdb, copied for every new directory. Copies share its system identifier,
+ * which matters only to physical replication between two of them; its password is replaced at the first start. */
 #ifndef WINNOW_STORAGE_PG_PLACE_H
 #define WINNOW_STORAGE_PG_PLACE_H
 

@@ -7,12 +7,12 @@
 #include "base/mem.h"
 
 enum {
-  TICK_MS = 100,       /* how often deadlines are looked at */
-  TRIES_MAX = 4,       /* of a statement that the server asked to repeat, or whose connection died */
+  TICK_MS = 100, /* how often deadlines are looked at */
+  TRIES_MAX = 4, /* of a statement that the server asked to repeat, or whose connection died */
   BACKOFF_MIN_MS = 100,
   BACKOFF_MAX_MS = 2000,
-  WARM = 4,            /* connections opened before they are needed */
-  SLOW_MS = 50,        /* behind a statement that runs longer than this nothing is put while another connection is free */
+  WARM = 4,     /* connections opened before they are needed */
+  SLOW_MS = 50, /* behind a statement that runs longer than this nothing is put while another connection is free */
 };
 
 struct pg_pool_conf pg_pool_conf_default(void) {
@@ -76,6 +76,10 @@ static void deliver(void *ctx) {
 }
 
 void pg_pool_finish_op(struct pg_pool *pool, struct pg_op *op) {
+  if (op->maybe_done && (op->outcome == PG_CANCELLED || op->outcome == PG_RETRYABLE)) {
+    op->outcome = PG_UNKNOWN;
+    pg_unknown_err(&op->failure.err);
+  }
   list_push_back(&pool->finished, &op->node);
   loop_defer(pool->loop, &pool->deliver, deliver, pool);
 }
@@ -178,6 +182,18 @@ static void connect_one(struct pg_pool *pool) {
     }
 }
 
+/* Without its sync it cannot have happened. One that never can be sent must not take down one connection after the other. */
+static void send_failed(struct pg_pool *pool, struct pg_op *op) {
+  if (++op->tries < TRIES_MAX) {
+    enqueue(pool, op, true);
+    return;
+  }
+  struct err err;
+  err_set(&err, ERR_UNAVAILABLE, "the statement could not be sent to the database");
+  pg_op_fail(op, PG_RETRYABLE, &err);
+  pg_pool_finish_op(pool, op);
+}
+
 static void deal(void *ctx) {
   struct pg_pool *pool = ctx;
   if (pool->stopped)
@@ -193,7 +209,7 @@ static void deal(void *ctx) {
     if (pg_link_send(&slot->link, op)) {
       pool->stats.in_flight++;
     } else {
-      enqueue(pool, op, true); /* without its sync it cannot have happened */
+      send_failed(pool, op);
       pg_link_fail(&slot->link, ERR_UNAVAILABLE, "a statement could not be sent to the database");
     }
   }
@@ -232,6 +248,7 @@ static void settle_flight(struct pg_pool *pool, struct pg_link *link) {
     list_remove(&op->node);
     pool->stats.in_flight--;
     bool unsettled = op->outcome == PG_DONE || op->outcome == PG_UNKNOWN;
+    op->maybe_done = op->maybe_done || unsettled;
     if (unsettled && op->repeatable && may_try_again(pool, op)) {
       try_again(pool, op, true);
       continue;
@@ -335,7 +352,8 @@ static void expire(struct pg_pool *pool, struct pg_op *op) {
   if (pool->stats.connections_up)
     err_set(&err, ERR_DEADLINE, "the database had no time for the statement");
   else
-    err_set(&err, ERR_UNAVAILABLE, "the database is away: %s", pool->started && pool->away.text[0] ? pool->away.text : "it is being started");
+    err_set(&err, ERR_UNAVAILABLE, "the database is away: %s",
+            pool->started && pool->away.text[0] ? pool->away.text : "it is being started");
   pg_op_fail(op, PG_CANCELLED, &err);
   pg_pool_finish_op(pool, op);
 }
@@ -426,7 +444,7 @@ struct pg_pool_stats pg_pool_stats(const struct pg_pool *pool) {
   stats.sessions_busy = (unsigned)pool->jobs_running.count;
   stats.sessions_up = 0;
   LIST_EACH(&pool->sessions, node)
-    stats.sessions_up += LIST_ENTRY(node, struct pg_session, node)->link.state == LINK_UP;
+  stats.sessions_up += LIST_ENTRY(node, struct pg_session, node)->link.state == LINK_UP;
   return stats;
 }
 

@@ -15,12 +15,12 @@
 #include "storage/pg_link.h"
 
 enum {
-  POLL_MS = 20,             /* how often a starting server's status file is read */
-  OLD_PATIENCE_MS = 5000,   /* an old server was told to go by the kernel; after this we tell it too */
+  POLL_MS = 20,           /* how often a starting server's status file is read */
+  OLD_PATIENCE_MS = 5000, /* an old server was told to go by the kernel; after this we tell it too */
   BACKOFF_MIN_MS = 200,
   BACKOFF_MAX_MS = 10000,
-  STEADY_MS = 60000,        /* up for this long: earlier deaths are forgotten */
-  STARTS_MAX = 3,           /* without ever having been up */
+  STEADY_MS = 60000, /* up for this long: earlier deaths are forgotten */
+  STARTS_MAX = 3,    /* without ever having been up */
   STOP_MS = 20000,
   FORCE_MS = 5000,
   PASSWORD_MS = 30000,
@@ -46,7 +46,7 @@ struct pg_private {
   pid_t pid;
   int pid_fd;
   struct loop_io *exit_watch;
-  bool ever_up, stop_asked;
+  bool ever_up, stop_asked, freed;
   unsigned deaths; /* since it was last steady */
   int64_t up_since_ms;
   int stop_step;
@@ -74,6 +74,12 @@ const char *pg_private_state_name(enum pg_private_state state) {
 static void fail(struct pg_private *server, const struct err *reason) {
   server->reason = *reason;
   enter(server, PG_PRIVATE_FAILED);
+}
+
+/* For the reason noted: started again after a while, but one that never came up only a few times. */
+static void died(struct pg_private *server) {
+  server->deaths++;
+  enter(server, !server->ever_up && server->deaths >= STARTS_MAX ? PG_PRIVATE_FAILED : PG_PRIVATE_DOWN);
 }
 
 /* ---- the server's log ---- */
@@ -212,8 +218,7 @@ static void on_exit_event(void *ctx, int fd UNUSED, unsigned ready UNUSED) {
   err_hint(&server->reason, "its log is %.200s/pg.log", server->place.dir);
   if (server->state == PG_PRIVATE_UP && loop_now_ms(server->loop) - server->up_since_ms > STEADY_MS)
     server->deaths = 0;
-  server->deaths++;
-  enter(server, !server->ever_up && server->deaths >= STARTS_MAX ? PG_PRIVATE_FAILED : PG_PRIVATE_DOWN);
+  died(server);
 }
 
 /* ---- preparing ---- */
@@ -227,6 +232,10 @@ static void prepare(struct work *work) {
 static void prepared(struct work *work, bool cancelled) {
   struct pg_private *server = CONTAINER_OF(work, struct pg_private, work);
   server->work_out = false;
+  if (server->freed) {
+    pg_private_free(server);
+    return;
+  }
   if (server->stop_asked || cancelled)
     enter(server, PG_PRIVATE_STOPPED);
   else if (!server->work_ok)
@@ -285,13 +294,13 @@ static bool says_ready(const struct pg_private *server) {
   return false;
 }
 
+/* That it cannot be started may pass, as descriptors or processes that have run out do. */
 static void enter_starting(struct pg_private *server) {
-  struct err err;
   server->first_tried = false;
-  if (spawn(server, &err))
+  if (spawn(server, &server->reason))
     loop_timer_start(server->timer, POLL_MS);
   else
-    fail(server, &err);
+    died(server);
 }
 
 static void poll_start(struct pg_private *server) {
@@ -535,6 +544,11 @@ void pg_private_free(struct pg_private *server) {
   if (!server)
     return;
   loop_defer_cancel(&server->stopping);
+  server->freed = true;
+  if (server->work_out) {
+    loop_timer_stop(server->timer);
+    return; /* a thread is at its files: prepared() comes back here */
+  }
   close_link(server);
   if (server->pid) {
     int status;
@@ -545,8 +559,8 @@ void pg_private_free(struct pg_private *server) {
       kill(server->pid, SIGKILL);
       reap(server, &status, true);
     }
-    pg_place_tidy(&server->place);
   }
+  pg_place_tidy(&server->place);
   loop_timer_free(server->timer);
   if (server->conninfo)
     mem_wipe(server->conninfo, strlen(server->conninfo));

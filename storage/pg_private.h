@@ -19,7 +19,7 @@ enum pg_private_state {
   PG_PRIVATE_DOWN,      /* it died; started again after a while */
   PG_PRIVATE_STOPPING,
   PG_PRIVATE_STOPPED,
-  PG_PRIVATE_FAILED,    /* final: it cannot be made, or never came up */
+  PG_PRIVATE_FAILED, /* final: it cannot be made, or never came up */
 };
 const char *pg_private_state_name(enum pg_private_state state);
 
@@ -47,8 +47,9 @@ pid_t pg_private_pid(const struct pg_private *server);
 const struct pg_place *pg_private_place(const struct pg_private *server);
 /* Fast shutdown, then forced; STOPPED comes through on_change (also when it does not run). Close the connections before. */
 void pg_private_stop(struct pg_private *server);
-/* In STOPPED, FAILED or IDLE it is quick; else the server is ended at once, as by a crash, and waited for. Not from its callback. Accepts
- * NULL. */
+/* In STOPPED, FAILED or IDLE it is quick; else the server is ended at once, as by a crash, and waited for. While its files are being made
+ * the memory goes when that has ended, so free the work pool after it. No callback comes after this. Not from its callback. Accepts NULL.
+ */
 void pg_private_free(struct pg_private *server);
 
 #endif

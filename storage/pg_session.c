@@ -67,7 +67,7 @@ void pg_sessions_pump(struct pg_pool *pool) {
     lend(pool, session);
   size_t connecting = 0;
   LIST_EACH(&pool->sessions, node)
-    connecting += LIST_ENTRY(node, struct pg_session, node)->link.state == LINK_CONNECTING;
+  connecting += LIST_ENTRY(node, struct pg_session, node)->link.state == LINK_CONNECTING;
   while (pool->stats.connections_up && connecting < pool->jobs_waiting.count && pool->sessions.count < pool->conf.sessions &&
          session_open(pool))
     connecting++;

@@ -95,9 +95,9 @@ static bool resolve(struct pg_target *target, struct err *err) {
 
 static bool add_session_settings(struct pg_target *target, int64_t statement_timeout_ms, struct err *err) {
   const char *given = value_of(target, "options");
-  char *options = arena_printf(&target->arena,
-                               "-c search_path=winnow -c timezone=UTC -c client_min_messages=error -c statement_timeout=%lld%s%s",
-                               (long long)statement_timeout_ms, given ? " " : "", given ? given : "");
+  char *options =
+      arena_printf(&target->arena, "-c search_path=winnow -c timezone=UTC -c client_min_messages=error -c statement_timeout=%lld%s%s",
+                   (long long)statement_timeout_ms, given ? " " : "", given ? given : "");
   if (!options)
     return err_no_memory(err);
   const char *hosts = value_of(target, "host");
@@ -105,7 +105,7 @@ static bool add_session_settings(struct pg_target *target, int64_t statement_tim
   return set(target, "options", str_of(options), err) && set(target, "client_encoding", STR("UTF8"), err) &&
          set_default(target, "fallback_application_name", "winnow", err) && set_default(target, "keepalives_idle", "20", err) &&
          set_default(target, "keepalives_interval", "5", err) && set_default(target, "keepalives_count", "4", err) &&
-         set_default(target, "tcp_user_timeout", "40000", err) &&
+         set_default(target, "tcp_user_timeout", "40000", err) && set_default(target, "connect_timeout", "10", err) &&
          (!several || set_default(target, "target_session_attrs", "read-write", err));
 }
 

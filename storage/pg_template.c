@@ -44,8 +44,18 @@ static bool run_initdb(const struct pg_programs *programs, const struct run_as *
   buf_printf(&pw, "--pwfile=%s", pwfile);
   if (!buf_ok(&program, err) || !buf_ok(&pw, err))
     return false;
-  const char *argv[] = {program.p, "--pgdata", data, "--username=winnow", pw.p, "--auth=scram-sha-256", "--encoding=UTF8", "--locale=C",
-                        "--data-checksums", "--no-instructions", sync ? NULL : "--no-sync", NULL};
+  const char *argv[] = {program.p,
+                        "--pgdata",
+                        data,
+                        "--username=winnow",
+                        pw.p,
+                        "--auth=scram-sha-256",
+                        "--encoding=UTF8",
+                        "--locale=C",
+                        "--data-checksums",
+                        "--no-instructions",
+                        sync ? NULL : "--no-sync",
+                        NULL};
   static const char *const environment[] = {"PATH=/usr/bin:/bin", "LC_ALL=C", "TZ=UTC", NULL};
   return subproc_run(who, argv, environment, INITDB_MS, &said, err);
 }

@@ -161,8 +161,7 @@ bool pg_tx_begin(struct pg_pool *pool, int64_t timeout_ms, pg_tx_ready_fn *ready
   tx->loop = pool->loop;
   tx->ready = ready;
   tx->ctx = ctx;
-  tx->job = (struct pg_job){
-      .kind = &tx_kind, .pool = pool, .deadline_ms = pg_pool_deadline(pool, timeout_ms), .bytes = sizeof *tx};
+  tx->job = (struct pg_job){.kind = &tx_kind, .pool = pool, .deadline_ms = pg_pool_deadline(pool, timeout_ms), .bytes = sizeof *tx};
   if (pg_job_submit(&tx->job, err))
     return true;
   mem_free(tx);

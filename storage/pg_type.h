@@ -5,16 +5,16 @@
 #include "base/str.h"
 
 /* name in headers, OID, OID of its array */
-#define PG_TYPES(X)                                                                                                                        \
-  X(PG_BOOL, "bool", 16, 1000)                                                                                                             \
-  X(PG_BYTEA, "bytea", 17, 1001)                                                                                                           \
-  X(PG_INT8, "int8", 20, 1016)                                                                                                             \
-  X(PG_INT2, "int2", 21, 1005)                                                                                                             \
-  X(PG_INT4, "int4", 23, 1007)                                                                                                             \
-  X(PG_TEXT, "text", 25, 1009)                                                                                                             \
-  X(PG_FLOAT8, "float8", 701, 1022)                                                                                                        \
-  X(PG_TIMESTAMPTZ, "timestamptz", 1184, 1185)                                                                                             \
-  X(PG_UUID, "uuid", 2950, 2951)                                                                                                           \
+#define PG_TYPES(X)                            \
+  X(PG_BOOL, "bool", 16, 1000)                 \
+  X(PG_BYTEA, "bytea", 17, 1001)               \
+  X(PG_INT8, "int8", 20, 1016)                 \
+  X(PG_INT2, "int2", 21, 1005)                 \
+  X(PG_INT4, "int4", 23, 1007)                 \
+  X(PG_TEXT, "text", 25, 1009)                 \
+  X(PG_FLOAT8, "float8", 701, 1022)            \
+  X(PG_TIMESTAMPTZ, "timestamptz", 1184, 1185) \
+  X(PG_UUID, "uuid", 2950, 2951)               \
   X(PG_JSONB, "jsonb", 3802, 3807)
 
 enum pg_type {

@@ -195,8 +195,8 @@ bool part_touches(const struct series_part *part, enum axis axis, int64_t low, i
 /* All of a chunk as one bucket, on the axis of steps. */
 static struct bucket whole_bucket(const struct chunk_info *chunk) {
   const struct fold *fold = &chunk->fold;
-  return (struct bucket){fold->first.step, fold->last.step, fold->count, fold->nans, fold->first.value, fold->last.value, fold->min,
-                         fold->max};
+  return (struct bucket){fold->first.step,  fold->last.step,  fold->count, fold->nans,
+                         fold->first.value, fold->last.value, fold->min,   fold->max};
 }
 
 enum part_answer part_buckets(const struct series_part *part, struct column_coder *coder, const struct grid *grid, struct bucket *buckets,

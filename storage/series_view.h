@@ -1,11 +1,11 @@
 /* One series as its readers see it: sealed chunks and unsealed points as one, stitched over the attempts, each point once.
  *
- * Stitching: an attempt supersedes the earlier ones from its own first step on. So a point of attempt a is visible when its step lies before the
- * first step of every later attempt.
+ * Stitching: an attempt supersedes the earlier ones from its own first step on. So a point of attempt a is visible when its step lies
+ * before the first step of every later attempt.
  *
- * The view is a sequence of parts in the order of point_cmp(): a chunk with the unsealed points that fall into its range, or unsealed points
- * alone. The chunks of one attempt never overlap. What can be told of a chunk without its points is told from its summary; the points
- * are needed only where unsealed points fall into it, where a later attempt begins inside it, or where an edge of the question does.
+ * The view is a sequence of parts in the order of point_cmp(): a chunk with the unsealed points that fall into its range, or unsealed
+ * points alone. The chunks of one attempt never overlap. What can be told of a chunk without its points is told from its summary; the
+ * points are needed only where unsealed points fall into it, where a later attempt begins inside it, or where an edge of the question does.
  *
  * Pure: where the bytes of a chunk come from is the caller's affair. */
 #ifndef WINNOW_STORAGE_SERIES_VIEW_H
@@ -49,8 +49,9 @@ struct series_view {
   size_t tail_count;
 };
 
-/* Builds the view. `chunks` outlive it, in any order. `tails`, one item an attempt at most, are moved out of, also on failure maybe; release them in
- * any case. `attempt` 0 stitches, EACH_ATTEMPT gives all of them whole, one after the other, else only that attempt is seen, whole. */
+/* Builds the view. `chunks` outlive it, in any order. `tails`, one item an attempt at most, are moved out of, also on failure maybe;
+ * release them in any case. `attempt` 0 stitches, EACH_ATTEMPT gives all of them whole, one after the other, else only that attempt is
+ * seen, whole. */
 enum { EACH_ATTEMPT = -1 };
 MUST_CHECK bool series_view_make(const struct chunk_info *chunks, size_t chunk_count, struct tail_points *tails, size_t tail_count,
                                  int32_t attempt, struct series_view *ret, struct err *err);

@@ -48,5 +48,6 @@ struct migration {
 
 extern const struct migration migrations[];
 extern const size_t migration_count;
+extern const char schema_snapshot[]; /* sql/schema.sql: what they make, for a test to compare */
 
 #endif

@@ -480,7 +480,25 @@ static const char *const *parameter_names(const json_t *parameters, const char *
   return names;
 }
 
-/* The definition of a nested parameter lies in its `parameters`, or in the maps of its `values`. */
+static bool is_parameter(const json_t *parameters, struct str name);
+
+/* A nested parameter is defined in `parameters`, in an alternative of `choices`, or by the maps of `value` and `values`. */
+static bool defines(const json_t *outer, struct str inner) {
+  size_t i;
+  json_t *item;
+  if (is_parameter(json_object_get(outer, "parameters"), inner) || param_at(json_object_get(outer, "value"), inner))
+    return true;
+  json_array_foreach(json_object_get(outer, "choices"), i, item) {
+    if (is_parameter(json_object_get(item, "parameters"), inner))
+      return true;
+  }
+  json_array_foreach(json_object_get(outer, "values"), i, item) {
+    if (param_at(item, inner))
+      return true;
+  }
+  return false;
+}
+
 static bool is_parameter(const json_t *parameters, struct str name) {
   char key[256];
   if (!json_is_object(parameters) || name.n >= sizeof key)
@@ -495,17 +513,13 @@ static bool is_parameter(const json_t *parameters, struct str name) {
     key[i] = 0;
     const json_t *outer = json_object_get(parameters, key);
     key[i] = '.';
-    struct str inner = str_slice(name, i + 1, name.n);
-    if (outer && is_parameter(json_object_get(outer, "parameters"), inner))
-      return true;
-    const json_t *fixed = json_object_get(outer, "value");
-    if (outer && (param_at(json_array_get(json_object_get(outer, "values"), 0), inner) || param_at(fixed, inner)))
+    if (outer && defines(outer, str_slice(name, i + 1, name.n)))
       return true;
   }
   return false;
 }
 
-static bool check_item(struct str item, const json_t *parameters, struct err *err) {
+bool command_check_item(struct str item, const json_t *parameters, struct err *err) {
   struct str name;
   if (exact_macro(item, &name) && !find_macro(name)) {
     err_set(err, ERR_INVALID, "the macro \"%.*s\" is not known", STR_ARG(item));
@@ -530,7 +544,7 @@ static bool check_item(struct str item, const json_t *parameters, struct err *er
 
 bool command_check(const struct spec_texts *command, const json_t *parameters, struct err *err) {
   for (size_t i = 0; i < command->count; i++)
-    if (!check_item(command->items[i], parameters, err))
+    if (!command_check_item(command->items[i], parameters, err))
       return err_prefix(err, "command[%zu]", i);
   return true;
 }

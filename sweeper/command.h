@@ -23,6 +23,8 @@ enum {
 
 /* At submit: every macro is known, every {{name}} is a parameter. `parameters` is the space's object (names to definitions). */
 MUST_CHECK bool command_check(const struct spec_texts *command, const json_t *parameters, struct err *err);
+/* The same for one item, or for the value of a variable. */
+MUST_CHECK bool command_check_item(struct str item, const json_t *parameters, struct err *err);
 
 struct command_point {
   const json_t *params; /* the trial's values: an object; nested objects are nested parameters */

@@ -125,7 +125,7 @@ void import_batchai(struct import *im, const struct ynode *root) {
   const struct ynode *method = ynode_peek(root, STR("method"));
   bool grid = method ? str_is(import_text(method), "grid") : has_grid_values(list);
   struct ynode *parameters = import_map(im, list);
-  for (size_t i = 0; i < list->count; i++) {
+  for (size_t i = 0; i < list->count && i <= SWEEP_PARAMETERS_MAX; i++) {
     char path[40];
     snprintf(path, sizeof path, "params[%zu]", i);
     parameter(im, list->items[i], path, grid, parameters);

@@ -83,25 +83,24 @@ static void katib_settings(struct import *im, const struct ynode *settings, stru
   }
 }
 
-static const char *katib_algorithm(struct import *im, const struct ynode *algorithm) {
+static void katib_algorithm(struct import *im, const struct ynode *algorithm) {
   const struct ynode *name = ynode_get(algorithm, "algorithmName");
   for (size_t i = 0; i < ARRAY_LEN(algorithms); i++) {
     if (!str_is(import_text(name), algorithms[i].name))
       continue;
     if (!algorithms[i].sampler) {
       spec_problem_add(im->errors, name, "spec.algorithm.algorithmName", NULL, "%s", algorithms[i].why);
-      return "";
+      return;
     }
     struct ynode *sampler = import_map(im, algorithm);
     import_put_text(im, sampler, "type", name, algorithms[i].sampler);
     katib_settings(im, ynode_get(algorithm, "algorithmSettings"), sampler);
     import_put_text(im, im->out, "method", name, algorithms[i].method);
     import_put(im, im->out, "sampler", sampler);
-    return algorithms[i].method;
+    return;
   }
   spec_problem_add(im->errors, name ? name : algorithm, "spec.algorithm.algorithmName", NULL, "the algorithm \"%.*s\" is not known",
                    STR_ARG(import_text(name)));
-  return "";
 }
 
 static void katib_early_stopping(struct import *im, const struct ynode *stopping) {
@@ -134,49 +133,43 @@ static void katib_early_stopping(struct import *im, const struct ynode *stopping
 
 /* ---- parameters ---- */
 
-static void katib_range(struct import *im, const struct ynode *space, struct ynode *out, bool whole, bool grid, const char *path) {
+/* A number as the bounds of its parameter are written: whole, or with a fraction so that it stays a float. */
+static void put_bound(struct import *im, struct ynode *out, const char *key, const struct ynode *at, double value, bool whole) {
+  import_put(im, out, key, whole ? import_whole(im, at, value) : ynode_new_number(im->arena, at, value));
+}
+
+/* Katib's own reading of a normal: the range is six sigma wide. */
+static void katib_normal(struct import *im, const struct ynode *space, struct ynode *out, double min, double max, bool logarithm,
+                         bool whole, const char *path) {
+  if (logarithm && !(min > 0)) {
+    spec_problem_add(im->errors, space, path, NULL, "logNormal needs min above 0");
+    return;
+  }
+  double low = logarithm ? log(min) : min, high = logarithm ? log(max) : max;
+  const char *name = logarithm ? (whole ? "q_log_normal" : "log_normal") : whole ? "q_normal" : "normal";
+  import_put_text(im, out, "distribution", space, name);
+  import_put_number(im, out, "mu", space, (low + high) / 2);
+  import_put_number(im, out, "sigma", space, (high - low) / 6);
+}
+
+static void katib_range(struct import *im, const struct ynode *space, struct ynode *out, bool whole, const char *path) {
   double min, max, step;
-  const struct ynode *low = ynode_get(space, "min");
-  const struct ynode *high = ynode_get(space, "max");
-  const struct ynode *step_node = ynode_get(space, "step");
+  const struct ynode *low = ynode_get(space, "min"), *high = ynode_get(space, "max"), *step_node = ynode_get(space, "step");
   struct str distribution = import_text(ynode_get(space, "distribution"));
+  bool log_uniform = str_is(distribution, "logUniform"), log_normal = str_is(distribution, "logNormal");
   if (!import_number(im, low, path, &min) || !import_number(im, high, path, &max))
     return;
-  if (step_node && grid) {
-    if (import_number(im, step_node, path, &step))
-      import_put(im, out, "values", import_range(im, step_node, min, max, step, whole));
-    return;
-  }
-  if (step_node)
-    spec_problem_add(im->warnings, step_node, path, NULL, "step is used by grid only");
-  bool log = str_is(distribution, "logUniform");
-  if (str_is(distribution, "normal") || str_is(distribution, "logNormal")) { /* Katib's own reading: the range is six sigma wide */
-    bool log_normal = str_is(distribution, "logNormal");
-    if (log_normal && !(min > 0)) {
-      spec_problem_add(im->errors, low, path, NULL, "logNormal needs min above 0");
-      return;
-    }
-    double a = log_normal ? log1p(min - 1) : min, b = log_normal ? log1p(max - 1) : max;
-    import_put_text(im, out, "distribution", space,
-                    whole        ? (log_normal ? "q_log_normal" : "q_normal")
-                    : log_normal ? "log_normal"
-                                 : "normal");
-    import_put_number(im, out, "mu", low, (a + b) / 2);
-    import_put_number(im, out, "sigma", high, (b - a) / 6);
-    spec_problem_add(im->warnings, space, path, NULL, "min and max are read as mu +- 3 sigma; values may lie outside");
-    return;
-  }
-  if (whole && log)
-    import_put_text(im, out, "distribution", space, "q_log_uniform_values");
-  else if (log || !whole)
-    import_put_text(im, out, "distribution", space, log ? "log_uniform_values" : "uniform");
-  if (whole) {
-    import_put(im, out, "min", import_whole(im, low, ceil(min)));
-    import_put(im, out, "max", import_whole(im, high, floor(max)));
-  } else {
-    import_put_number(im, out, "min", low, min);
-    import_put_number(im, out, "max", high, max);
-  }
+  if (log_normal || str_is(distribution, "normal"))
+    katib_normal(im, space, out, min, max, log_normal, whole, path);
+  else if (log_uniform)
+    import_put(im, out, "log", ynode_new_plain(im->arena, space, STR("true")));
+  bool plain = !out->count; /* evenly spread, where a step has a meaning */
+  put_bound(im, out, "min", low, whole ? ceil(min) : min, whole);
+  put_bound(im, out, "max", high, whole ? floor(max) : max, whole);
+  if (step_node && plain && import_number(im, step_node, path, &step))
+    put_bound(im, out, "step", step_node, step, whole && step == floor(step));
+  else if (step_node && !plain)
+    spec_problem_add(im->warnings, step_node, path, NULL, "step is used with a uniform distribution only");
 }
 
 static void katib_list(struct import *im, const struct ynode *space, struct ynode *out, bool numbers, const char *path) {
@@ -196,9 +189,9 @@ static void katib_list(struct import *im, const struct ynode *space, struct ynod
   import_put(im, out, "values", values);
 }
 
-static void katib_parameters(struct import *im, const struct ynode *list, bool grid) {
+static void katib_parameters(struct import *im, const struct ynode *list) {
   struct ynode *parameters = import_map(im, list);
-  for (size_t i = 0; list && list->kind == YN_LIST && i < list->count; i++) {
+  for (size_t i = 0; list && list->kind == YN_LIST && i < list->count && i <= SWEEP_PARAMETERS_MAX; i++) {
     const struct ynode *item = list->items[i];
     const struct ynode *name = ynode_get(item, "name");
     struct str type = import_text(ynode_get(item, "parameterType"));
@@ -211,7 +204,7 @@ static void katib_parameters(struct import *im, const struct ynode *list, bool g
     }
     struct ynode *out = import_map(im, item);
     if (str_is(type, "double") || str_is(type, "int"))
-      katib_range(im, space, out, str_is(type, "int"), grid, path);
+      katib_range(im, space, out, str_is(type, "int"), path);
     else if (str_is(type, "discrete") || str_is(type, "categorical"))
       katib_list(im, space, out, str_is(type, "discrete"), path);
     else
@@ -356,7 +349,7 @@ static void katib_trial(struct import *im, const struct ynode *template) {
   for (size_t i = 0; env && env->kind == YN_LIST && i < env->count; i++) {
     const struct ynode *name = ynode_get(env->items[i], "name");
     const struct ynode *value = ynode_get(env->items[i], "value");
-    if (name && value)
+    if (name && import_text(name).n && value && !ynode_peek(out, import_text(name)))
       import_put(im, out, import_text(name).p, fill_template(im, value, parameters));
   }
   if (out && out->count)
@@ -384,12 +377,12 @@ void import_katib(struct import *im, const struct ynode *root) {
   if (name)
     import_put(im, im->out, "name", ynode_new_text(im->arena, name, import_text(name)));
   katib_objective(im, ynode_get(spec, "objective"));
-  const char *method = katib_algorithm(im, ynode_get(spec, "algorithm"));
+  katib_algorithm(im, ynode_get(spec, "algorithm"));
   katib_early_stopping(im, ynode_get(spec, "earlyStopping"));
   katib_count(im, spec, "parallelTrialCount", "max_parallel", 3);
   katib_count(im, spec, "maxTrialCount", "run_cap", 0);
   katib_count(im, spec, "maxFailedTrialCount", "max_failures", 0);
-  katib_parameters(im, ynode_get(spec, "parameters"), strcmp(method, "grid") == 0);
+  katib_parameters(im, ynode_get(spec, "parameters"));
   const struct ynode *metrics = ynode_get(spec, "metricsCollectorSpec");
   if (metrics)
     katib_metrics(im, metrics);

@@ -149,6 +149,17 @@ uint32_t ranks_up_to(const struct ranks *r, double value) {
   return count_before(r, value, true);
 }
 
+uint32_t ranks_before(const struct ranks *r, double value, uint32_t id) {
+  uint32_t count = 0;
+  for (uint32_t at = r->nodes ? r->root : 0; at;) {
+    bool after = order(value, id, &r->nodes[at]) > 0;
+    if (after)
+      count += r->nodes[r->nodes[at].child[0]].size + 1;
+    at = r->nodes[at].child[after];
+  }
+  return count;
+}
+
 double ranks_at(const struct ranks *r, uint32_t index) {
   uint32_t at = r->root;
   for (;;) {

@@ -30,6 +30,8 @@ bool ranks_remove(struct ranks *ranks, double value, uint32_t id);
 /* How many are strictly below, respectively at or below, in the order (all NaN are equal, and above everything). */
 uint32_t ranks_below(const struct ranks *ranks, double value);
 uint32_t ranks_up_to(const struct ranks *ranks, double value);
+/* How many stand before (value, id). */
+uint32_t ranks_before(const struct ranks *ranks, double value, uint32_t id);
 /* The entry at position `index` from the smallest; index < count. */
 double ranks_at(const struct ranks *ranks, uint32_t index);
 

@@ -3,6 +3,7 @@
 #include <math.h>
 
 #include "base/mem.h"
+#include "sweeper/command.h"
 #include "sweeper/sweep_import.h"
 
 /* ---- the tables ---- */
@@ -234,6 +235,17 @@ static bool deeper_than(const struct ynode *node, unsigned levels) {
   return false;
 }
 
+/* yes and no are booleans to older YAML readers, W&B's among them, and text here. */
+static void warn_of_words(struct check *c, const struct ynode *node) {
+  static const char *const words[] = {"yes", "Yes", "YES", "no", "No", "NO", "on", "On", "ON", "off", "Off", "OFF"};
+  for (size_t i = 0; i < node->count && c->warnings->count < SPEC_PROBLEMS_MAX; i++)
+    warn_of_words(c, node->kind == YN_LIST ? node->items[i] : node->pairs[i].value);
+  for (size_t i = 0; i < ARRAY_LEN(words) && node->kind == YN_TEXT && !node->quoted; i++)
+    if (str_is(node->text, words[i]))
+      spec_problem_add(c->warnings, node, "parameters", "write true or false for a boolean, or put it in quotes", "%s is read as text",
+                       words[i]);
+}
+
 /* `conditions` and friends have a grammar of their own; here only what would otherwise be a puzzling message later. */
 static void check_trees(struct check *c) {
   const struct sweep_spec *s = &c->file->spec;
@@ -259,6 +271,10 @@ static void check_trees(struct check *c) {
     CHECK_ERROR(c, "parameters", NULL, "parameters must be a map of names, not %s", ynode_kind_word(s->parameters));
   else if (s->parameters && s->parameters->count == 0)
     CHECK_ERROR(c, "parameters", NULL, "parameters is empty: there is nothing to search");
+  else if (s->parameters && s->parameters->count > SWEEP_PARAMETERS_MAX)
+    CHECK_ERROR(c, "parameters", NULL, "there are %zu parameters; at most %d are allowed", s->parameters->count, SWEEP_PARAMETERS_MAX);
+  if (s->parameters)
+    warn_of_words(c, s->parameters);
 }
 
 static const char *param_at(const void *ctx, size_t i) {
@@ -373,6 +389,53 @@ static void check_command(struct check *c) {
     CHECK_ERROR(c, "register", NULL, "metric_at_least is above metric_at_most: nothing would be registered");
 }
 
+/* Macros and {{names}}, where they stand. */
+static bool check_macros(struct check *c) {
+  const struct sweep_spec *s = &c->file->spec;
+  AUTO_JSON json_t *parameters = NULL;
+  struct err err = {0};
+  if (c->errors->count)
+    return true;
+  if (!ynode_to_json(s->parameters, &parameters, &err))
+    return false;
+  for (size_t i = 0; i < s->command.count; i++) {
+    char path[40];
+    snprintf(path, sizeof path, "command[%zu]", i);
+    if (!command_check_item(s->command.items[i], parameters, &err))
+      CHECK_ERROR(c, path, err.hint, "%s", err.text);
+  }
+  for (size_t i = 0; i < s->env.count; i++)
+    if (!command_check_item(s->env.items[i].value, parameters, &err))
+      CHECK_ERROR(c, "env", err.hint, "%.*s: %s", STR_ARG(s->env.items[i].name), err.text);
+  return true;
+}
+
+/* The first thing in quotes of the sampler's complaint is the path of what is wrong. */
+static void space_problem(struct check *c, const struct err *error) {
+  char path[sizeof error->text] = "parameters";
+  const char *open = strchr(error->text, '"');
+  const char *close = open ? strchr(open + 1, '"') : NULL;
+  if (close && close > open + 1)
+    snprintf(path, sizeof path, "%.*s", (int)(close - open - 1), open + 1);
+  CHECK_ERROR(c, path, error->hint, "%s", error->text);
+}
+
+static bool check_space(struct check *c) {
+  AUTO_JSON json_t *json = NULL;
+  struct err err = {0};
+  if (c->errors->count)
+    return true;
+  if (!sweep_file_space(c->file, &json, &err))
+    return false;
+  if (space_new(json_object_get(json, "parameters"), json_object_get(json, "conditions"), json_object_get(json, "constraints"),
+                &c->file->space, &err))
+    return true;
+  if (err.code == ERR_NO_MEMORY)
+    return false;
+  space_problem(c, &err);
+  return true;
+}
+
 static bool env_name_ok(struct str name) {
   if (!name.n || isdigit((unsigned char)name.p[0]))
     return false;
@@ -459,12 +522,16 @@ static bool read_spec(struct sweep_file *file, const char *name, struct spec_pro
   check_sources(&c);
   check_command(&c);
   check_env(&c);
+  if (!check_macros(&c) || !check_space(&c))
+    return false;
   return fill_names(file, name) && !errors->no_memory && !file->warnings.no_memory;
 }
 
 static bool read_into(struct sweep_file *file, struct str text, const char *name, struct spec_problems *errors, struct err *err) {
   struct ynode *root;
   struct yaml_place place;
+  if (text.n > SWEEP_FILE_BYTES_MAX)
+    return err_set(err, ERR_TOO_LARGE, "a sweep file has at most %d bytes", SWEEP_FILE_BYTES_MAX);
   if (!yaml_read(text, &file->arena, &root, &place, err)) {
     if (err->code != ERR_INVALID)
       return false;
@@ -526,6 +593,7 @@ bool sweep_file_read(struct str text, const char *name, struct arena *arena, str
 void sweep_file_free(struct sweep_file *file) {
   if (!file)
     return;
+  space_free(file->space);
   arena_release(&file->arena);
   mem_free(file);
 }
@@ -559,8 +627,9 @@ bool sweep_file_space(const struct sweep_file *file, json_t **ret, struct err *e
   return true;
 }
 
-void sweep_file_problem(const struct sweep_file *file, struct spec_problems *errors, const char *path, const char *message) {
-  spec_problem_add(errors, ynode_at(file->root, str_of(path)), path, NULL, "%s", message);
+struct stop_goal sweep_file_goal(const struct sweep_file *file) {
+  const struct sweep_metric *metric = &file->spec.metric;
+  return (struct stop_goal){.metric = metric->name, .aliases = metric->aliases, .maximize = metric->goal == GOAL_MAXIMIZE};
 }
 
 bool sweep_file_schema(struct buf *out, struct err *err) {

@@ -7,14 +7,16 @@
 #define WINNOW_SWEEPER_SWEEP_FILE_H
 
 #include "sampler/sampler.h"
+#include "sampler/space.h"
 #include "sweeper/spec_table.h"
 #include "sweeper/stop.h"
 
-enum { SWEEP_NAME_MAX = 200 };
+enum { SWEEP_FILE_BYTES_MAX = 1 << 20, SWEEP_NAME_MAX = 200, SWEEP_PARAMETERS_MAX = 1000 };
 
 enum sweep_use { USE_LAST, USE_BEST, USE_MEAN_LAST_K };
 enum sweep_method { METHOD_GRID, METHOD_RANDOM, METHOD_BAYES };
 enum sweep_retry_on { RETRY_LOST = 1, RETRY_FAILED = 2 };
+enum sweep_executor { EXECUTOR_LOCAL, EXECUTOR_SLURM };
 enum sweep_args_style { ARGS_JSON, ARGS_PYTHON }; /* how true, false and null are written on the command line */
 enum sweep_format { FORMAT_WINNOW, FORMAT_WANDB, FORMAT_KATIB, FORMAT_AZUREML, FORMAT_BATCHAI };
 
@@ -99,7 +101,7 @@ struct sweep_spec {
     double at_least, at_most;
     bool has_at_least, has_at_most;
   } register_model;
-  int executor; /* local, slurm */
+  int executor; /* enum sweep_executor */
   int64_t priority;
 };
 
@@ -110,6 +112,7 @@ struct sweep_file {
   enum sweep_format format;
   const struct ynode *root; /* in our grammar, with the places of the original */
   struct spec_problems warnings;
+  struct space *space;
 };
 
 /* `name` is the file's, for messages and as the default name of the sweep; "" for a request's body. On success the caller frees *ret with
@@ -121,10 +124,10 @@ void sweep_file_free(struct sweep_file *file);
 
 /* The normal form as JSON: a sweep file that reads as the same sweep, every default written out, keys in the order of the table. */
 MUST_CHECK bool sweep_file_normal_form(const struct sweep_file *file, struct buf *out, struct err *err);
-/* `{"parameters": …, "conditions": …, "constraints": …}` for the sampler. The caller owns it. */
+/* `{"parameters": …, "conditions": …, "constraints": …}` as the sampler takes them. The caller owns it. */
 MUST_CHECK bool sweep_file_space(const struct sweep_file *file, json_t **ret, struct err *err);
-/* A mistake somebody else found at `path` (the sampler, in the space): adds it with the place in the file. */
-void sweep_file_problem(const struct sweep_file *file, struct spec_problems *errors, const char *path, const char *message);
+/* What the stop rules compare by. Borrowed from the file. */
+struct stop_goal sweep_file_goal(const struct sweep_file *file);
 /* `name:line:column: message` of a problem into err, the hint too. Returns false. */
 bool sweep_file_fail(const char *name, const struct spec_problem *problem, struct err *err);
 

@@ -473,6 +473,8 @@ bool yaml_read(struct str text, struct arena *arena, struct ynode **ret, struct 
   if (!yaml_parser_initialize(&r.parser))
     return err_no_memory(err);
   map_init(&r.anchors, YAML_NODES_MAX);
+  if (str_starts(text, STR("\xEF\xBB\xBF"))) /* a byte order mark, as some editors write it */
+    text = r.text = str_slice(text, 3, text.n);
   yaml_parser_set_encoding(&r.parser, YAML_UTF8_ENCODING);
   yaml_parser_set_input_string(&r.parser, (const unsigned char *)(text.p ? text.p : ""), text.n);
   bool ok = read_stream(&r, ret);

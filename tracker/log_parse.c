@@ -16,8 +16,8 @@ struct log_parse *log_parse_new(const struct log_parse_options *options, struct 
   }
   if (options)
     p->options = *options;
-  p->carried = PLACE_NONE;
-  p->epoch_first = NAN;
+  p->kept.carried = p->here = PLACE_NONE;
+  p->kept.epoch_first = NAN;
   return p;
 }
 
@@ -26,11 +26,11 @@ void log_parse_free(struct log_parse *p) {
 }
 
 size_t log_parse_series(const struct log_parse *p) {
-  return p->series_n;
+  return p->kept.series_n;
 }
 
 uint64_t log_parse_dropped(const struct log_parse *p) {
-  return p->dropped;
+  return p->kept.dropped;
 }
 
 /* ---- services for the parts ---- */
@@ -42,14 +42,25 @@ uint64_t log_hash(struct str s) {
   return hash ? hash : 1;
 }
 
-struct log_key log_classify(struct log_parse *p, struct str name) {
+static const struct word_info *look_up(struct log_parse *p, struct str name) {
   uint64_t hash = log_hash(name);
   size_t at = (hash ^ hash >> 32) & (CACHE_MAX - 1);
   if (p->cache[at].hash != hash) {
     p->cache[at].hash = hash;
-    p->cache[at].key = log_key_classify(name);
+    p->cache[at].info = (struct word_info){(uint16_t)log_word(name), log_is_section(name), log_key_classify(name)};
   }
-  return p->cache[at].key;
+  return &p->cache[at].info;
+}
+
+struct log_key log_classify(struct log_parse *p, struct str name) {
+  return look_up(p, name)->key;
+}
+
+void log_read_tokens(struct log_parse *p, struct str text) {
+  p->text = text;
+  p->tokens_n = log_tokenize(text, p->tokens, TOKENS_MAX);
+  for (size_t i = 0; i < p->tokens_n; i++)
+    p->words[i] = p->tokens[i].type == LOG_T_WORD ? *look_up(p, token_text(p, i)) : (struct word_info){0};
 }
 
 char *log_scratch(struct log_parse *p, size_t n) {
@@ -62,7 +73,7 @@ char *log_scratch(struct log_parse *p, size_t n) {
 
 struct raw *log_add_raw(struct log_parse *p, struct str name, double value) {
   if (p->raw_n == RAW_MAX || !name.n || name.n > LOG_NAME_MAX) {
-    p->dropped++;
+    p->kept.dropped++;
     return NULL;
   }
   struct log_key key = log_classify(p, name);
@@ -78,10 +89,10 @@ struct raw *log_add_raw(struct log_parse *p, struct str name, double value) {
 }
 
 void log_set_section(struct log_parse *p, struct str section, bool strong) {
-  p->section_n = (uint8_t)MIN_OF(section.n, (size_t)SECTION_MAX);
+  p->kept.section_n = (uint8_t)MIN_OF(section.n, (size_t)SECTION_MAX);
   if (section.n)
-    memcpy(p->section, section.p, p->section_n);
-  p->section_strong = strong;
+    memcpy(p->kept.section, section.p, p->kept.section_n);
+  p->kept.section_strong = strong;
 }
 
 /* ---- from raw pairs to points ---- */
@@ -89,9 +100,9 @@ void log_set_section(struct log_parse *p, struct str section, bool strong) {
 static struct series *find_series(struct log_parse *p, struct str key) {
   uint64_t hash = log_hash(key);
   for (size_t i = hash & (SERIES_MAX - 1);; i = (i + 1) & (SERIES_MAX - 1)) {
-    struct series *s = &p->series[i];
+    struct series *s = &p->kept.series[i];
     if (s->hash == hash || !s->hash) {
-      if (!s->hash && p->series_n >= SERIES_MAX * 3 / 4)
+      if (!s->hash && p->kept.series_n >= SERIES_MAX * 3 / 4)
         return NULL;
       return s;
     }
@@ -114,7 +125,7 @@ static struct str concat(struct log_parse *p, struct str a, struct str b, struct
 
 static enum level line_level(const struct log_parse *p) {
   const struct place *own = &p->own;
-  if (p->complete_bar && (!isnan(own->epoch) || !isnan(p->carried.epoch)))
+  if (p->complete_bar && (!isnan(own->epoch) || !isnan(p->kept.carried.epoch)))
     return LEVEL_EPOCH;
   if (!isnan(own->batch))
     return LEVEL_BATCH;
@@ -127,9 +138,9 @@ static enum level line_level(const struct log_parse *p) {
 static struct place line_place(const struct log_parse *p) {
   struct place place = p->own;
   if (place_is_none(&place)) {
-    place = p->carried;
+    place = p->kept.carried;
   } else if (isnan(place.epoch)) {
-    place.epoch = p->carried.epoch;
+    place.epoch = p->kept.carried.epoch;
   }
   if (p->complete_bar && !isnan(place.epoch) && place.batch == place.batch_total)
     place.batch = NAN;
@@ -143,7 +154,7 @@ static int64_t wanted_step(const struct log_parse *p, const struct place *place,
   if (!isnan(place->step))
     step = place->step;
   else if (!isnan(place->batch) && !isnan(place->epoch) && place->batch_total > 0)
-    step = (floor(place->epoch) - (isnan(p->epoch_first) ? 0 : p->epoch_first)) * place->batch_total + place->batch;
+    step = (floor(place->epoch) - (isnan(p->kept.epoch_first) ? 0 : p->kept.epoch_first)) * place->batch_total + place->batch;
   else if (isnan(place->batch) && place->epoch == floor(place->epoch))
     step = place->epoch;
   *said = step >= 0 && step < 9e15;
@@ -171,30 +182,47 @@ static const char *const level_names[LEVEL_COUNT] = {" (end)", " (epoch)", " (st
 /* The series of a raw pair: its name with what keeps it apart. NULL when there are too many. */
 static struct series *name_series(struct log_parse *p, const struct raw *raw, enum level level, struct str *ret_key) {
   struct str section = raw->section;
-  bool strong = false;
-  if (!section.n && p->section_n) {
-    section = str_n(p->section, p->section_n);
-    strong = p->section_strong;
+  if (p->record) {
+    struct series *s = find_series(p, raw->name);
+    if (s && !s->hash) {
+      *s = (struct series){.hash = log_hash(raw->name), .level = (uint8_t)level, .printed = NAN};
+      p->kept.series_n++;
+    }
+    *ret_key = raw->name;
+    return s;
+  }
+  bool strong = p->best;
+  if (strong)
+    section = STR("best iteration");
+  if (!section.n && p->kept.section_n) {
+    section = str_n(p->kept.section, p->kept.section_n);
+    strong = p->kept.section_strong;
   }
   bool says_itself = raw->sections && !strong && !str_is(section, "*");
   if (says_itself || raw->kind == LOG_KEY_SCHEDULE || raw->kind == LOG_KEY_SECTION)
     section = STR("");
   struct str name = section.n ? concat(p, section, STR(" "), raw->name) : raw->name;
-  struct str key = concat(p, name, str_of(raw->suffix), STR(""));
+  /* What a bar shows on its way is kept apart from what it ends with. */
+  struct str key = concat(p, name, str_of(raw->suffix), p->running_bar ? STR(" (running)") : STR(""));
   if (!key.n)
     return NULL;
   struct series *s = find_series(p, key);
+  if (s && s->hash && s->line == raw->line) { /* twice on one line */
+    key = concat(p, key, STR(" 2"), STR(""));
+    s = key.n ? find_series(p, key) : NULL;
+  }
   if (s && s->hash && s->level != level && raw->kind != LOG_KEY_SCHEDULE) {
     key = concat(p, key, str_of(level_names[level]), STR(""));
     s = key.n ? find_series(p, key) : NULL;
   }
-  if (s && s->hash && level == LEVEL_STEP && s->printed == p->own.step) { /* the same step again: another line that repeats it */
+  /* A dict beside lines that give the same, or the same step again: it repeats. */
+  if (s && s->hash && (s->in_dict != raw->in_dict || (level == LEVEL_STEP && s->printed == p->own.step && s->line != raw->line))) {
     key = concat(p, key, STR(" (repeat)"), STR(""));
     s = key.n ? find_series(p, key) : NULL;
   }
   if (s && !s->hash) {
-    *s = (struct series){.hash = log_hash(key), .level = (uint8_t)level, .printed = NAN};
-    p->series_n++;
+    *s = (struct series){.hash = log_hash(key), .level = (uint8_t)level, .in_dict = raw->in_dict, .printed = NAN};
+    p->kept.series_n++;
   }
   *ret_key = key;
   return s;
@@ -205,12 +233,13 @@ static void add_point(struct log_parse *p, const struct raw *raw, const struct p
   struct series *s = p->points_n < LOG_POINTS_MAX ? name_series(p, raw, level, &key) : NULL;
   struct str name = s ? concat(p, raw->name, str_of(raw->suffix), STR("")) : STR("");
   if (!s || !name.n) {
-    p->dropped++;
+    p->kept.dropped++;
     return;
   }
   int64_t at = stored_step(p, s, place, place_is_none(&p->own));
   s->last = at;
   s->printed = p->own.step;
+  s->line = raw->line;
   s->offset = MIN_OF(s->offset, STEP_MAX);
   s->count++;
   p->points[p->points_n++] = (struct log_point){.key = key,
@@ -222,7 +251,7 @@ static void add_point(struct log_parse *p, const struct raw *raw, const struct p
                                                 .line = raw->line,
                                                 .percent = raw->percent,
                                                 .aux = aux};
-  p->points_by_style[style] += !aux;
+  p->kept.points_by_style[style] += !aux;
 }
 
 static bool measures(const struct raw *raw) {
@@ -231,6 +260,8 @@ static bool measures(const struct raw *raw) {
 
 static bool wants(const struct log_parse *p, const struct raw *raw, bool metrics, bool placed, bool *ret_aux) {
   *ret_aux = false;
+  if (p->record)
+    return true;
   switch (raw->kind) {
   case LOG_KEY_METRIC:
     return true;
@@ -250,20 +281,20 @@ static bool wants(const struct log_parse *p, const struct raw *raw, bool metrics
 
 /* What this line says about the place is remembered for the lines after it. */
 static void carry_place(struct log_parse *p, bool has_points) {
-  struct place *own = &p->own, *carried = &p->carried;
+  struct place *own = &p->own, *carried = &p->kept.carried;
   if (!isnan(own->epoch)) {
-    if (isnan(p->epoch_first))
-      p->epoch_first = own->epoch >= 1 ? 1 : 0;
+    if (isnan(p->kept.epoch_first))
+      p->kept.epoch_first = own->epoch >= 1 ? 1 : 0;
     if (own->epoch != carried->epoch) {
       carried->step = NAN;
-      if (!p->section_strong)
-        p->section_n = 0;
+      if (!p->kept.section_strong)
+        p->kept.section_n = 0;
     }
     carried->epoch = own->epoch;
   }
   if (!isnan(own->step)) {
-    if (isnan(own->batch_total) && !p->section_strong)
-      p->section_n = 0;
+    if (isnan(own->batch_total) && !p->kept.section_strong)
+      p->kept.section_n = 0;
     carried->step = own->step;
   }
   if (!place_is_none(own)) {
@@ -274,34 +305,38 @@ static void carry_place(struct log_parse *p, bool has_points) {
 
 /* A bar under no headline of its own, when there have been such: an evaluation after the training. */
 static void find_evaluation(struct log_parse *p, bool metrics) {
-  if (!p->complete_bar || !isnan(p->own.epoch) || !p->header_seen || !metrics)
+  if (!p->complete_bar || !isnan(p->own.epoch) || !p->kept.header_seen || !metrics)
     return;
-  if (!p->header_open && !p->section_n)
+  /* The same bar again is drawn again, with more in it; one of another length is another data set's. */
+  bool again = p->own.batch_total == p->kept.bar_total;
+  if (p->kept.header_open)
+    p->kept.bar_total = p->own.batch_total;
+  else if (!again && !p->kept.section_n)
     for (size_t i = 0; i < p->raw_n; i++)
       if (!p->raw[i].section.n)
         p->raw[i].section = STR("evaluate");
-  p->header_open = false;
+  p->kept.header_open = false;
 }
 
 /* How the first line with points begins: "Train Epoch", "[0]". */
 static void note_style(struct log_parse *p) {
-  if (p->style_n || p->first >= p->tokens_n)
+  if (p->kept.style_n || p->first >= p->tokens_n)
     return;
   bool telling = false;
   for (size_t i = p->first; i < p->first + 2 && token_is_word(p, i); i++)
-    telling |= p->tokens[i].flags & LOG_T_USED || log_is_section(token_text(p, i));
+    telling |= p->tokens[i].flags & LOG_T_USED || token_is_section(p, i);
   for (size_t i = p->first; telling && i < p->first + 2 && token_is_word(p, i); i++) {
     struct str word = token_text(p, i);
-    if (p->style_n + word.n + 1 > STYLE_MAX)
+    if (p->kept.style_n + word.n + 1 > STYLE_MAX)
       break;
-    if (p->style_n)
-      p->style[p->style_n++] = ' ';
-    memcpy(p->style + p->style_n, word.p, word.n);
-    p->style_n = (uint8_t)(p->style_n + word.n);
+    if (p->kept.style_n)
+      p->kept.style[p->kept.style_n++] = ' ';
+    memcpy(p->kept.style + p->kept.style_n, word.p, word.n);
+    p->kept.style_n = (uint8_t)(p->kept.style_n + word.n);
   }
-  if (!p->style_n && token_is(p, p->first, '[')) {
-    memcpy(p->style, "[n]", 3);
-    p->style_n = 3;
+  if (!p->kept.style_n && token_is(p, p->first, '[')) {
+    memcpy(p->kept.style, "[n]", 3);
+    p->kept.style_n = 3;
   }
 }
 
@@ -315,11 +350,11 @@ void log_settle(struct log_parse *p, enum style style) {
     settings += p->raw[i].kind == LOG_KEY_SETTING;
   }
   bool placed = !place_is_none(&p->own) && settings < 2;
-  struct place old = p->carried;
+  struct place old = p->kept.carried;
   carry_place(p, metrics);
   if (style == STYLE_PAIRS)
     find_evaluation(p, metrics);
-  struct place place = line_place(p);
+  struct place place = p->here = line_place(p);
   enum level level = line_level(p);
   for (size_t i = 0; i < p->raw_n; i++) {
     bool aux;
@@ -329,8 +364,8 @@ void log_settle(struct log_parse *p, enum style style) {
   if (p->points_n > before) {
     if (style == STYLE_PAIRS)
       note_style(p);
-  } else if (!isnan(p->own.epoch) && !p->refused && (p->own.epoch != old.epoch || !p->header_seen)) {
-    p->header_open = p->header_seen = true;
+  } else if (!isnan(p->own.epoch) && !p->refused && (p->own.epoch != old.epoch || !p->kept.header_seen)) {
+    p->kept.header_open = p->kept.header_seen = true;
   }
 }
 
@@ -350,7 +385,7 @@ static void find_headline(struct log_parse *p) {
     if (t->type != LOG_T_WORD || t->flags & LOG_T_USED)
       continue;
     words++;
-    if (at == SIZE_MAX && log_is_section(token_text(p, i)))
+    if (at == SIZE_MAX && token_is_section(p, i))
       at = words == 1 || words == 2 ? i : SIZE_MAX;
   }
   if (at == SIZE_MAX || words > 5)
@@ -358,11 +393,24 @@ static void find_headline(struct log_parse *p) {
   bool strong = from - p->first >= 3 && p->tokens_n - to >= 3;
   if (strong) {
     log_set_section(p, str_n(p->text.p + p->tokens[from].at, p->tokens[to - 1].end - p->tokens[from].at), true);
-  } else if (log_word(token_text(p, at)) & LOG_WORD_TRAIN) {
-    p->section_n = 0;
+  } else if (token_word(p, at) & LOG_WORD_TRAIN) {
+    p->kept.section_n = 0;
   } else {
     log_set_section(p, token_text(p, at), false);
   }
+}
+
+/* The indented lines under a headline are over: "***** Running Evaluation *****" says from now on what "Evaluation" would. */
+static void demote_section(struct log_parse *p) {
+  struct str rest = str_n(p->kept.section, p->kept.section_n), word;
+  p->kept.section_strong = false;
+  while (str_split(&rest, ' ', &word))
+    if (log_is_section(word) && !(log_word(word) & LOG_WORD_TRAIN)) {
+      memmove(p->kept.section, word.p, word.n);
+      p->kept.section_n = (uint8_t)word.n;
+      return;
+    }
+  p->kept.section_n = 0;
 }
 
 /* "Early stopping, best iteration is:" : the line after it repeats an earlier one. */
@@ -377,38 +425,48 @@ static bool announces_best(struct log_parse *p) {
 
 /* ---- lines ---- */
 
+static void one_line(struct log_parse *p, struct str text, uint64_t number);
+
 static void plain_line(struct log_parse *p) {
   p->line_section = STR("");
-  p->complete_bar = p->refused = false;
+  p->complete_bar = p->running_bar = p->refused = false;
   p->own = PLACE_NONE;
+  p->message = STR("");
   p->raw_n = 0;
+  p->best = p->kept.best_next;
+  p->kept.best_next = false;
   bool indented = p->text.n && (p->text.p[0] == ' ' || p->text.p[0] == '\t');
-  if (p->section_strong && !indented && !log_is_rule(p->text))
-    log_set_section(p, STR(""), false);
+  if (p->kept.section_strong && !indented && !log_is_rule(p->text))
+    demote_section(p);
   log_skip_prefix(p);
   if (p->first >= p->tokens_n)
     return;
   if (log_find_table(p)) {
-    p->pending_n = 0;
+    p->kept.pending_n = 0;
     return;
   }
   log_find_place(p);
   p->pending_new = false;
   log_find_pairs(p);
   if (!p->pending_new)
-    p->pending_n = 0;
-  size_t found = p->raw_n;
+    p->kept.pending_n = 0;
+  size_t found = p->raw_n, before = p->points_n;
   log_settle(p, STYLE_PAIRS);
+  if (p->message.n && !p->wrapped && p->points_n == before) {
+    p->wrapped = true;
+    one_line(p, p->message, p->number);
+    p->wrapped = false;
+    return;
+  }
   if (!found && !p->refused)
     find_headline(p);
-  if (announces_best(p))
-    log_set_section(p, STR("best iteration"), false);
+  p->kept.best_next = announces_best(p);
 }
 
 static void one_line(struct log_parse *p, struct str text, uint64_t number) {
-  p->text = text;
   p->number = number;
-  p->tokens_n = log_tokenize(text, p->tokens, TOKENS_MAX);
+  log_read_tokens(p, text);
+  p->here = p->kept.carried;
   if (p->tokens_n)
     plain_line(p);
 }
@@ -416,14 +474,14 @@ static void one_line(struct log_parse *p, struct str text, uint64_t number) {
 /* ---- what goes over several lines ---- */
 
 static void end_block(struct log_parse *p) {
-  enum block_kind kind = (enum block_kind)p->block.kind;
-  struct str rest = str_n(p->block.text, p->block.n), line;
-  uint64_t number = p->block.first_line;
-  p->block.kind = BLOCK_NONE;
+  enum block_kind kind = (enum block_kind)p->kept.block.kind;
+  struct str rest = str_n(p->kept.block.text, p->kept.block.n), line;
+  uint64_t number = p->kept.block.first_line;
+  p->kept.block.kind = BLOCK_NONE;
   if (kind == BLOCK_BOX) {
     p->tokens_n = p->first = 0;
     p->line_section = STR("");
-    p->complete_bar = p->refused = false;
+    p->complete_bar = p->running_bar = p->refused = p->best = false;
     log_settle_box(p);
     return;
   }
@@ -432,7 +490,7 @@ static void end_block(struct log_parse *p) {
 }
 
 static void add_to_block(struct log_parse *p, struct str text) {
-  struct block *b = &p->block;
+  struct block *b = &p->kept.block;
   memcpy(b->text + b->n, text.p, text.n);
   b->n += (uint32_t)text.n;
   b->text[b->n++] = '\n';
@@ -440,13 +498,13 @@ static void add_to_block(struct log_parse *p, struct str text) {
 }
 
 static bool fits_block(const struct log_parse *p, struct str text) {
-  return p->block.n + text.n + 1 <= BLOCK_MAX && p->block.lines < BLOCK_LINES_MAX;
+  return p->kept.block.n + text.n + 1 <= BLOCK_MAX && p->kept.block.lines < BLOCK_LINES_MAX;
 }
 
 static void begin_block(struct log_parse *p, enum block_kind kind, struct str text, uint64_t number) {
-  p->block.kind = (uint8_t)kind;
-  p->block.first_line = number;
-  p->block.lines = p->block.n = 0;
+  p->kept.block.kind = (uint8_t)kind;
+  p->kept.block.first_line = number;
+  p->kept.block.lines = p->kept.block.n = 0;
   add_to_block(p, text);
 }
 
@@ -470,23 +528,22 @@ static bool opens_dict(struct str text) {
 
 /* The dict is complete: its pairs, with what stands before it on its first line. */
 static void settle_dict(struct log_parse *p) {
-  struct str text = str_n(p->block.text, p->block.n);
+  struct str text = str_n(p->kept.block.text, p->kept.block.n);
   size_t brace = str_find(text, '{');
-  uint64_t number = p->block.first_line;
-  p->block.kind = BLOCK_NONE;
-  p->text = str_slice(text, 0, brace);
+  uint64_t number = p->kept.block.first_line;
+  p->kept.block.kind = BLOCK_NONE;
   p->number = number;
   p->line_section = STR("");
-  p->complete_bar = p->refused = false;
+  p->complete_bar = p->running_bar = p->refused = p->best = false;
   p->own = PLACE_NONE;
   p->raw_n = 0;
-  p->tokens_n = log_tokenize(p->text, p->tokens, TOKENS_MAX);
+  log_read_tokens(p, str_slice(text, 0, brace));
   log_skip_prefix(p);
   log_find_place(p);
   bool skip = false;
   for (size_t i = p->first; i < p->tokens_n; i++) {
-    skip |= token_is_word(p, i) && log_classify(p, token_text(p, i)).kind == LOG_KEY_SETTING;
-    if (token_is_word(p, i) && log_is_section(token_text(p, i)))
+    skip |= token_is_word(p, i) && token_key(p, i).kind == LOG_KEY_SETTING;
+    if (token_is_word(p, i) && token_is_section(p, i))
       p->line_section = token_text(p, i);
   }
   if (!log_find_dict(p, text, brace, skip)) {
@@ -500,7 +557,7 @@ static void settle_dict(struct log_parse *p) {
 
 /* True when the line belongs to what is being collected. */
 static bool block_takes(struct log_parse *p, struct str text) {
-  struct block *b = &p->block;
+  struct block *b = &p->kept.block;
   struct str name, value;
   if (!fits_block(p, text))
     return false;
@@ -521,7 +578,7 @@ static bool block_takes(struct log_parse *p, struct str text) {
 }
 
 static void take_line(struct log_parse *p, struct str text, uint64_t number) {
-  if (p->block.kind != BLOCK_NONE) {
+  if (p->kept.block.kind != BLOCK_NONE) {
     if (block_takes(p, text))
       return;
     end_block(p);
@@ -544,10 +601,49 @@ size_t log_parse_line(struct log_parse *p, struct str text, uint64_t number, con
 
 size_t log_parse_end(struct log_parse *p, const struct log_point **ret) {
   p->points_n = p->scratch_n = 0;
-  if (p->block.kind != BLOCK_NONE)
+  if (p->kept.block.kind != BLOCK_NONE)
     end_block(p);
   *ret = p->points;
   return p->points_n;
+}
+
+size_t log_parse_record(struct log_parse *p, struct str text, uint64_t number, const struct log_point **ret) {
+  p->points_n = p->scratch_n = p->raw_n = p->tokens_n = p->first = 0;
+  p->line_section = STR("");
+  p->complete_bar = p->running_bar = p->refused = p->best = false;
+  p->kept.carried = p->own = PLACE_NONE;
+  p->number = number;
+  p->record = true;
+  size_t brace = str_find(text, '{');
+  if (brace != SIZE_MAX && log_find_dict(p, text, brace, false))
+    log_settle(p, STYLE_DICT);
+  p->record = false;
+  *ret = p->points;
+  return p->points_n;
+}
+
+bool log_parse_count(struct log_parse *p, struct log_point *point) {
+  struct series *s = find_series(p, point->key);
+  if (!s) {
+    p->kept.dropped++;
+    return false;
+  }
+  if (!s->hash) {
+    *s = (struct series){.hash = log_hash(point->key), .level = isnan(point->step) ? LEVEL_EPOCH : LEVEL_STEP, .printed = NAN};
+    p->kept.series_n++;
+  }
+  bool carried = isnan(point->step) && isnan(point->epoch);
+  if (carried) { /* the pattern does not say: what the line, or one before it, says */
+    point->step = isnan(p->here.step) ? p->here.batch : p->here.step;
+    point->epoch = p->here.epoch;
+  }
+  struct place place = {point->epoch, point->step, NAN, NAN};
+  point->at = stored_step(p, s, &place, carried);
+  s->last = point->at;
+  s->offset = MIN_OF(s->offset, STEP_MAX);
+  s->count++;
+  p->kept.points_by_style[STYLE_PAIRS]++;
+  return true;
 }
 
 /* ---- the summary ---- */
@@ -556,17 +652,17 @@ void log_parse_summary(const struct log_parse *p, char *out, size_t room) {
   static const char *const names[STYLE_COUNT] = {"", "table", "dict lines", "boxed table"};
   enum style most = STYLE_PAIRS;
   for (unsigned i = 1; i < STYLE_COUNT; i++)
-    if (p->points_by_style[i] > p->points_by_style[most])
+    if (p->kept.points_by_style[i] > p->kept.points_by_style[most])
       most = (enum style)i;
-  if (!p->points_by_style[most]) {
+  if (!p->kept.points_by_style[most]) {
     snprintf(out, room, "nothing yet");
     return;
   }
-  const char *plural = p->series_n == 1 ? "" : "s";
-  if (most == STYLE_PAIRS && p->style_n)
-    snprintf(out, room, "%.*s style, %zu metric%s", (int)p->style_n, p->style, p->series_n, plural);
+  const char *plural = p->kept.series_n == 1 ? "" : "s";
+  if (most == STYLE_PAIRS && p->kept.style_n)
+    snprintf(out, room, "%.*s style, %zu metric%s", (int)p->kept.style_n, p->kept.style, p->kept.series_n, plural);
   else
-    snprintf(out, room, "%s, %zu metric%s", most == STYLE_PAIRS ? "names with numbers" : names[most], p->series_n, plural);
+    snprintf(out, room, "%s, %zu metric%s", most == STYLE_PAIRS ? "names with numbers" : names[most], p->kept.series_n, plural);
 }
 
 /* ---- the state ---- */
@@ -594,36 +690,39 @@ static void save_table(struct buf *out, const struct table *t) {
 
 void log_parse_save(const struct log_parse *p, struct buf *out) {
   buf_putc(out, STATE_VERSION);
-  save_place(out, &p->carried);
-  pack_f64(out, p->epoch_first);
-  pack_str(out, str_n(p->section, p->section_n));
-  pack_u64(out, (uint64_t)p->section_strong | (uint64_t)p->header_open << 1 | (uint64_t)p->header_seen << 2);
-  pack_str(out, str_n(p->pending, p->pending_n));
-  pack_str(out, str_n(p->above, p->above_n));
-  save_table(out, &p->table);
-  save_table(out, &p->candidate);
-  pack_u64(out, p->block.kind);
-  if (p->block.kind != BLOCK_NONE) {
-    pack_u64(out, p->block.first_line);
-    pack_u64(out, p->block.lines);
-    pack_str(out, str_n(p->block.text, p->block.n));
+  save_place(out, &p->kept.carried);
+  pack_f64(out, p->kept.epoch_first);
+  pack_f64(out, p->kept.bar_total);
+  pack_str(out, str_n(p->kept.section, p->kept.section_n));
+  pack_u64(out, (uint64_t)p->kept.section_strong | (uint64_t)p->kept.header_open << 1 | (uint64_t)p->kept.header_seen << 2 |
+                    (uint64_t)p->kept.best_next << 3);
+  pack_str(out, str_n(p->kept.pending, p->kept.pending_n));
+  pack_str(out, str_n(p->kept.above, p->kept.above_n));
+  save_table(out, &p->kept.table);
+  save_table(out, &p->kept.candidate);
+  pack_u64(out, p->kept.block.kind);
+  if (p->kept.block.kind != BLOCK_NONE) {
+    pack_u64(out, p->kept.block.first_line);
+    pack_u64(out, p->kept.block.lines);
+    pack_str(out, str_n(p->kept.block.text, p->kept.block.n));
   }
-  pack_u64(out, p->series_n);
+  pack_u64(out, p->kept.series_n);
   for (size_t i = 0; i < SERIES_MAX; i++) {
-    const struct series *s = &p->series[i];
+    const struct series *s = &p->kept.series[i];
     if (!s->hash)
       continue;
     pack_u64(out, s->hash);
     pack_u64(out, s->count);
     pack_i64(out, s->last);
     pack_i64(out, s->offset);
-    pack_u64(out, s->level);
+    pack_u64(out, (uint64_t)s->level | (uint64_t)s->in_dict << 4);
+    pack_u64(out, s->line);
     pack_f64(out, s->printed);
   }
   for (size_t i = 0; i < STYLE_COUNT; i++)
-    pack_u64(out, p->points_by_style[i]);
-  pack_str(out, str_n(p->style, p->style_n));
-  pack_u64(out, p->dropped);
+    pack_u64(out, p->kept.points_by_style[i]);
+  pack_str(out, str_n(p->kept.style, p->kept.style_n));
+  pack_u64(out, p->kept.dropped);
 }
 
 static void restore_place(struct str *rest, struct place *place, bool *bad) {
@@ -674,39 +773,44 @@ static void restore_block(struct str *rest, struct block *b, bool *bad) {
   *bad |= b->kind == BLOCK_DICT && !memchr(b->text, '{', b->n);
 }
 
-static void restore_series(struct str *rest, struct log_parse *p, bool *bad) {
+static void restore_series(struct str *rest, struct kept *kept, bool *bad) {
   uint64_t n = unpack_below(rest, SERIES_MAX * 3 / 4, bad);
   for (uint64_t i = 0; i < n && !*bad; i++) {
     struct series s = {.hash = unpack_u64(rest, bad)};
     s.count = unpack_u64(rest, bad);
     s.last = unpack_i64(rest, bad);
     s.offset = unpack_i64(rest, bad);
-    s.level = (uint8_t)unpack_below(rest, LEVEL_COUNT - 1, bad);
+    uint64_t flags = unpack_below(rest, 31, bad);
+    s.level = flags & 15;
+    s.in_dict = flags >> 4;
+    s.line = unpack_u64(rest, bad);
     s.printed = unpack_f64(rest, bad);
-    *bad |= s.hash == 0 || s.last > STEP_MAX || s.last < 0 || s.offset > STEP_MAX || s.offset < 0;
+    *bad |= s.hash == 0 || s.level >= LEVEL_COUNT || s.last > STEP_MAX || s.last < 0 || s.offset > STEP_MAX || s.offset < 0;
     size_t at = s.hash & (SERIES_MAX - 1);
-    while (p->series[at].hash && p->series[at].hash != s.hash)
+    while (kept->series[at].hash && kept->series[at].hash != s.hash)
       at = (at + 1) & (SERIES_MAX - 1);
-    *bad |= p->series[at].hash == s.hash;
+    *bad |= kept->series[at].hash == s.hash;
     if (*bad)
       return;
-    p->series[at] = s;
-    p->series_n++;
+    kept->series[at] = s;
+    kept->series_n++;
   }
 }
 
 bool log_parse_restore(struct log_parse *p, struct str state, struct err *err) {
-  struct log_parse *next = log_parse_new(&p->options, err);
+  AUTO_FREE struct kept *next = mem_zalloc(sizeof *next);
   if (!next)
-    return false;
+    return err_no_memory(err);
   bool bad = unpack_u64(&state, &(bool){false}) != STATE_VERSION;
   restore_place(&state, &next->carried, &bad);
   next->epoch_first = unpack_f64(&state, &bad);
+  next->bar_total = unpack_f64(&state, &bad);
   next->section_n = (uint8_t)restore_text(&state, next->section, SECTION_MAX, &bad);
-  uint64_t flags = unpack_below(&state, 7, &bad);
+  uint64_t flags = unpack_below(&state, 15, &bad);
   next->section_strong = flags & 1;
   next->header_open = flags >> 1 & 1;
   next->header_seen = flags >> 2 & 1;
+  next->best_next = flags >> 3 & 1;
   next->pending_n = (uint8_t)restore_text(&state, next->pending, LOG_NAME_MAX, &bad);
   next->above_n = (uint16_t)restore_text(&state, next->above, sizeof next->above, &bad);
   restore_table(&state, &next->table, &bad);
@@ -718,7 +822,6 @@ bool log_parse_restore(struct log_parse *p, struct str state, struct err *err) {
   next->style_n = (uint8_t)restore_text(&state, next->style, STYLE_MAX, &bad);
   next->dropped = unpack_u64(&state, &bad);
   if (!bad && !state.n)
-    memcpy(p, next, sizeof *p);
-  log_parse_free(next);
+    p->kept = *next;
   return (!bad && !state.n) || err_set(err, ERR_INVALID, "the stored state of the log parser is not valid");
 }

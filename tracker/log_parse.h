@@ -18,6 +18,7 @@ struct log_point {
   double step, epoch; /* as printed or carried from an earlier line; NAN: the log does not say */
   int64_t at;         /* the step to store: never goes back within a series */
   uint64_t line;      /* physical line of the value */
+  int64_t time_ms;    /* since 1970, when a user's pattern reads it; else 0 */
   bool percent;
   bool aux; /* a time, speed or size; only with want_aux */
 };
@@ -37,13 +38,20 @@ size_t log_parse_line(struct log_parse *parse, struct str text, uint64_t number,
 /* At the end of the log: what was still being collected. */
 size_t log_parse_end(struct log_parse *parse, const struct log_point **ret);
 
+/* A dict in JSON or Python notation that is a record of a metric file: every number in it is a point, under its own name. */
+size_t log_parse_record(struct log_parse *parse, struct str text, uint64_t number, const struct log_point **ret);
+/* A point found by other means (key, value, step, epoch are set): counts it into its series and sets `at`. When neither
+ * step nor epoch is said, they are those of the line last read. False when there are too many series. */
+bool log_parse_count(struct log_parse *parse, struct log_point *point);
+
 /* What was recognised: `Train Epoch style, 3 metrics`; "nothing yet" at the start. */
 void log_parse_summary(const struct log_parse *parse, char *out, size_t room);
 /* How many series there are, and points that were dropped because there were too many. */
 size_t log_parse_series(const struct log_parse *parse);
 uint64_t log_parse_dropped(const struct log_parse *parse);
 
-/* The state between two lines, and back. A state that cannot be right fails with ERR_INVALID and leaves the parser as it was. */
+/* The state between two lines, and back. A parser is large (half a megabyte), its state small: one parser may serve many streams in turn. A
+ * state that cannot be right fails with ERR_INVALID and leaves the parser as it was. */
 void log_parse_save(const struct log_parse *parse, struct buf *out);
 MUST_CHECK bool log_parse_restore(struct log_parse *parse, struct str state, struct err *err);
 

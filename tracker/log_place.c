@@ -3,8 +3,12 @@
 
 /* ---- the logger's prefix ---- */
 
+/* "error" and "success" in small letters are names. */
 static bool is_level(const struct log_parse *p, size_t i) {
-  return token_is_word(p, i) && log_word(token_text(p, i)) & LOG_WORD_LEVEL;
+  if (!token_is_word(p, i))
+    return false;
+  struct str word = token_text(p, i);
+  return log_word(word) & LOG_WORD_LEVEL && (!(log_word(word) & LOG_WORD_METRIC) || (word.p[1] >= 'A' && word.p[1] <= 'Z'));
 }
 
 /* "I0615" of glog */
@@ -24,13 +28,19 @@ static size_t find_mark(const struct log_parse *p, size_t i, size_t limit, char 
   return SIZE_MAX;
 }
 
-static bool is_source_file(struct str word) {
-  return str_ends(word, STR(".py")) || str_ends(word, STR(".cc")) || str_ends(word, STR(".cpp")) || str_ends(word, STR(".c")) ||
-         str_ends(word, STR(".cu")) || str_ends(word, STR(".lua")) || str_ends(word, STR(".jl")) || str_ends(word, STR(".java"));
+bool log_is_source_file(struct str word) {
+  static const char *const endings[] = {".py", ".cc", ".cpp", ".c", ".cu", ".lua", ".jl", ".java"};
+  size_t tail = MIN_OF(word.n, (size_t)5);
+  if (!memchr(word.p + word.n - tail, '.', tail))
+    return false;
+  for (size_t i = 0; i < ARRAY_LEN(endings); i++)
+    if (str_ends(word, str_of(endings[i])))
+      return true;
+  return false;
 }
 
 static enum log_key_kind word_kind(struct log_parse *p, size_t i) {
-  return log_classify(p, token_text(p, i)).kind;
+  return token_key(p, i).kind;
 }
 
 static bool is_place_kind(enum log_key_kind kind) {
@@ -46,7 +56,7 @@ static bool is_logger_group(struct log_parse *p, size_t from, size_t to) {
       return true;
     if (t->type == LOG_T_WORD) {
       struct str word = token_text(p, i);
-      if (is_source_file(word) || str_eq_nocase(word, STR("rank")) || str_eq_nocase(word, STR("pid")))
+      if (log_is_source_file(word) || str_eq_nocase(word, STR("rank")) || str_eq_nocase(word, STR("pid")))
         return true;
       if (log_is_section(word) || is_place_kind(word_kind(p, i)) || log_classify(p, word).kind == LOG_KEY_METRIC)
         return false;
@@ -75,8 +85,8 @@ static size_t skip_logger_name(struct log_parse *p, size_t i) {
     bool dash = t->type == LOG_T_MARK && t->mark == '-' && t->flags & LOG_T_SPACE;
     bool bar = t->type == LOG_T_MARK && t->mark == '|';
     if ((dash || bar) && words) {
-      if (words == 1 && log_is_section(token_text(p, j - 1)))
-        log_set_section(p, token_text(p, j - 1), false), p->line_section = token_text(p, j - 1);
+      if (words == 1 && token_is_section(p, j - 1))
+        p->line_section = token_text(p, j - 1);
       return j + 1;
     }
     if (t->type == LOG_T_WORD && !(words && t->flags & LOG_T_SPACE)) {
@@ -134,6 +144,9 @@ void log_skip_prefix(struct log_parse *p) {
     } else if (token_is(p, i, '[') && token_is_int(p, i + 1) && token_is(p, i + 2, ',') && token_is_int(p, i + 3) &&
                token_is(p, i + 4, ']') && token_is(p, i + 5, '<') && token_is(p, i + 7, '>')) { /* [1,0]<stdout>: of mpirun */
       i += 8 + token_is(p, i + 8, ':');
+    } else if (token_is(p, i, '[') && token_is_int(p, i + 1) && token_is(p, i + 2, ']') && token_is(p, i + 3, '<') &&
+               token_is(p, i + 5, '>')) { /* [0]<stdout>: of horovodrun */
+      i += 6 + token_is(p, i + 6, ':');
     } else if (i == 0 && token_is_word(p, 0) && token_is(p, 1, ':') && str_is(token_text(p, 0), "wandb")) {
       i = 2;
     } else if (stamped && (token_is(p, i, '-') || token_is(p, i, '|')) && i + 1 < p->tokens_n && i > 0) {
@@ -201,12 +214,12 @@ static bool is_denied(struct log_parse *p, size_t i, bool with_sign, double valu
     return p->tokens[i].flags & LOG_T_SPACE;
   if (!token_is_word(p, before))
     return false;
-  if (log_word(token_text(p, before)) & (LOG_WORD_LIMIT | LOG_WORD_SETTING))
+  if (token_word(p, before) & (LOG_WORD_LIMIT | LOG_WORD_SETTING))
     return true;
   if (!with_sign || is_whole(value))
-    return with_sign && log_classify(p, token_text(p, before)).kind == LOG_KEY_METRIC;
+    return with_sign && token_key(p, before).kind == LOG_KEY_METRIC;
   for (size_t k = i; k-- > p->first && token_is_word(p, k);)
-    if (log_classify(p, token_text(p, k)).kind == LOG_KEY_METRIC)
+    if (token_key(p, k).kind == LOG_KEY_METRIC)
       return true;
   return false;
 }
@@ -222,16 +235,16 @@ static size_t skip_number_words(const struct log_parse *p, size_t i) {
 /* A place word at i with its number. Returns where the place ends, or 0. */
 static size_t worded_place(struct log_parse *p, size_t i) {
   struct str word = token_text(p, i);
-  enum log_key_kind kind = word.n > 1 && !str_eq_nocase(word, STR("it")) ? word_kind(p, i) : LOG_KEY_UNKNOWN;
-  bool plural = str_eq_nocase(word, STR("epochs"));
+  enum log_key_kind kind = word_kind(p, i);
+  bool plural = word.n == 6 && str_eq_nocase(word, STR("epochs"));
+  if ((!plural && !is_place_kind(kind)) || word.n == 1 || str_eq_nocase(word, STR("it")))
+    return 0;
   if (plural)
     kind = LOG_KEY_EPOCH;
-  if (!is_place_kind(kind) || str_eq_nocase(word, STR("trn")))
-    return 0;
   size_t j = skip_number_words(p, i + 1);
   bool sign = false;
   if (token_is(p, j, '(') && token_is_word(p, j + 1) && token_is(p, j + 2, ')')) { /* Epoch(train) */
-    if (log_is_section(token_text(p, j + 1)))
+    if (token_is_section(p, j + 1))
       p->line_section = token_text(p, j + 1);
     j += 3;
   }
@@ -310,8 +323,13 @@ static size_t leading_place(struct log_parse *p, size_t i) {
   bool colon = token_is(p, i + 1, ':') && (p->tokens[i + 2].flags & LOG_T_SPACE);
   bool dashes = token_is(p, i + 1, '-') && token_is(p, i + 2, '-');
   bool bare = token_is_word(p, i + 1) && p->tokens[i + 1].flags & LOG_T_GAP && token_is(p, i + 2, ':');
-  if (!colon && !dashes && !bare)
+  bool bracket = token_is(p, i + 1, '[') && token_is_word(p, i + 2); /* "0 [D loss: 0.69]" */
+  if (!colon && !dashes && !bare && !bracket)
     return i;
+  if (colon && token_is_word(p, i + 2) && is_place_kind(token_key(p, i + 2).kind)) { /* "0: epoch 3", a rank */
+    use(p, i, i + 2);
+    return i + 2;
+  }
   p->own.step = p->tokens[i].value;
   size_t end = i + (colon ? 2 : dashes ? 3 : 1);
   use(p, i, end);
@@ -342,7 +360,12 @@ static size_t sectioned_place(struct log_parse *p, size_t i) {
     use(p, i, i + 6);
     return i + 6;
   }
-  if (!token_is_word(p, i) || !log_is_section(token_text(p, i)))
+  if (is_fraction(p, i) && token_is(p, i + 3, '*')) { /* "1/3 * Epoch (train): ..." */
+    p->own.epoch = p->tokens[i].value;
+    use(p, i, i + 4);
+    return i + 4;
+  }
+  if (!token_is_word(p, i) || !token_is_section(p, i))
     return i;
   size_t j = i + 1;
   if (token_is(p, j, '(') && is_fraction(p, j + 1) && token_is(p, j + 4, ')')) {
@@ -371,20 +394,22 @@ static size_t counter(struct log_parse *p, size_t i) {
     end += 3;
   bool line_start = i == p->first;
   bool bracketed = i > 0 && token_is(p, i - 1, '[') && token_is(p, end, ']');
+  bool drawn = false; /* a progress bar follows */
   bool counts = line_start && (end == p->tokens_n || token_is(p, end, '-'));
   if (end < p->tokens_n) {
     const struct log_token *t = &p->tokens[end];
-    counts |=
-        token_is(p, end, '[') || t->type == LOG_T_BREAK || t->type == LOG_T_OPAQUE || (t->type == LOG_T_NUMBER && t->flags & LOG_T_UNIT);
-    counts |= bracketed && (!isnan(p->own.epoch) || i - 1 == p->first || !isnan(p->carried.epoch));
-    counts |=
-        t->type == LOG_T_WORD && (log_word(token_text(p, end)) & LOG_WORD_BATCH || str_eq_nocase(token_text(p, end), STR("batches")) ||
-                                  str_eq_nocase(token_text(p, end), STR("steps")) || str_eq_nocase(token_text(p, end), STR("iters")));
+    drawn = token_is(p, end, '[') || token_is(p, end, '=') || t->type == LOG_T_BREAK || t->type == LOG_T_OPAQUE ||
+            (t->type == LOG_T_NUMBER && t->flags & LOG_T_UNIT);
+    counts |= drawn || (bracketed && (!isnan(p->own.epoch) || i - 1 == p->first || !isnan(p->kept.carried.epoch)));
+    counts |= t->type == LOG_T_WORD && (token_word(p, end) & LOG_WORD_BATCH || str_eq_nocase(token_text(p, end), STR("batches")) ||
+                                        str_eq_nocase(token_text(p, end), STR("steps")) || str_eq_nocase(token_text(p, end), STR("iters")));
   }
   if (!counts)
     return 0;
   set_batch(p, p->tokens[i].value, p->tokens[i + 2].value);
-  p->complete_bar = !bracketed && p->own.batch == p->own.batch_total && p->own.batch == p->tokens[i].value;
+  bool here = p->own.batch == p->tokens[i].value && p->own.batch_total == p->tokens[i + 2].value;
+  p->complete_bar = !bracketed && here && p->own.batch == p->own.batch_total;
+  p->running_bar = drawn && !bracketed && here && !p->complete_bar;
   bool word = end < p->tokens_n && p->tokens[end].type == LOG_T_WORD;
   use(p, bracketed ? i - 1 : i, end + (bracketed || word));
   return end;
@@ -394,7 +419,7 @@ static size_t counter(struct log_parse *p, size_t i) {
 static void settle_step_of(struct log_parse *p) {
   if (isnan(p->own.step) || isnan(p->own.batch_total) || !isnan(p->own.batch))
     return;
-  if (isnan(p->own.epoch) && isnan(p->carried.epoch))
+  if (isnan(p->own.epoch) && isnan(p->kept.carried.epoch))
     return;
   p->own.batch = p->own.step;
   p->own.step = NAN;

@@ -18,7 +18,7 @@ enum {
   SECTION_MAX = 40,
   BLOCK_MAX = 16 * 1024,
   BLOCK_LINES_MAX = 400,
-  CACHE_MAX = 512, /* a power of two */
+  CACHE_MAX = 2048, /* a power of two */
   STYLE_MAX = 48,
 };
 
@@ -44,12 +44,20 @@ struct raw {
   enum log_key_kind kind;
   unsigned sections; /* that the name says itself */
   bool percent, integer, bare;
+  bool in_dict;
 };
 
 struct column {
   uint32_t at, end; /* of the header's text, in bytes */
   uint16_t name_at, name_n;
   uint8_t kind; /* enum log_key_kind */
+};
+
+/* What a word means, looked up once. */
+struct word_info {
+  uint16_t flags; /* enum log_word */
+  bool section;   /* log_is_section() */
+  struct log_key key;
 };
 
 enum table_by { BY_NONE, BY_BLANKS, BY_PIPES, BY_COMMAS };
@@ -82,22 +90,24 @@ struct series {
   uint64_t count;
   int64_t last, offset;
   uint8_t level;  /* of the first point */
+  bool in_dict;   /* it stood in a dict */
+  uint64_t line;  /* of the last point */
   double printed; /* the global step of the last point; NAN */
 };
 
 enum style { STYLE_PAIRS, STYLE_TABLE, STYLE_DICT, STYLE_BOX, STYLE_COUNT };
 
-struct log_parse {
-  struct log_parse_options options;
-
-  /* carried from line to line */
+/* What is carried from line to line; all of it is saved. */
+struct kept {
   struct place carried;
   double epoch_first; /* NAN: none yet */
   char section[SECTION_MAX];
   uint8_t section_n;
+  bool best_next;      /* the next line repeats the best one */
   bool section_strong; /* a headline of its own: stays while lines are indented */
   bool header_open;    /* an epoch's headline, and nothing measured under it yet */
   bool header_seen;
+  double bar_total;           /* of the training bar under that headline */
   char pending[LOG_NAME_MAX]; /* a name whose number is to come on the next line */
   uint8_t pending_n;
   struct table table;     /* has had rows */
@@ -111,18 +121,30 @@ struct log_parse {
   char style[STYLE_MAX];
   uint8_t style_n;
   uint64_t dropped;
+};
+
+struct log_parse {
+  struct log_parse_options options;
+  struct kept kept;
 
   /* of the line at hand */
   struct str text;
   uint64_t number;
   struct log_token tokens[TOKENS_MAX];
+  struct word_info words[TOKENS_MAX]; /* of the tokens that are words */
   size_t tokens_n;
   size_t first; /* the first token behind the logger's prefix */
   struct place own;
   struct str line_section;
-  bool complete_bar; /* batch == its total */
-  bool pending_new;  /* this line ended with a name */
-  bool refused;      /* the line talks about metrics but reports none */
+  struct place here;  /* where the line's points stand */
+  bool complete_bar;  /* batch == its total */
+  bool running_bar;   /* a bar that is not full */
+  bool record;        /* of a metric file: everything is a point */
+  bool best;          /* this line repeats the best one */
+  bool pending_new;   /* this line ended with a name */
+  struct str message; /* the text that a JSON logger wraps */
+  bool wrapped;       /* this line is such a text */
+  bool refused;       /* the line talks about metrics but reports none */
   struct raw raw[RAW_MAX];
   size_t raw_n;
   char scratch[SCRATCH_MAX];
@@ -131,13 +153,15 @@ struct log_parse {
   size_t points_n;
   struct {
     uint64_t hash;
-    struct log_key key;
+    struct word_info info;
   } cache[CACHE_MAX];
 };
 
 /* log_parse.c */
 uint64_t log_hash(struct str s);
 struct log_key log_classify(struct log_parse *p, struct str name);
+/* Cuts the text into tokens and looks up its words. */
+void log_read_tokens(struct log_parse *p, struct str text);
 /* `at` bytes of scratch, or NULL when it is used up. */
 char *log_scratch(struct log_parse *p, size_t n);
 /* Puts a raw pair in the list; the name lies in the text or in scratch. */
@@ -162,11 +186,24 @@ static inline bool token_is_word(const struct log_parse *p, size_t i) {
   return i < p->tokens_n && p->tokens[i].type == LOG_T_WORD;
 }
 
+static inline unsigned token_word(const struct log_parse *p, size_t i) {
+  return p->words[i].flags;
+}
+
+static inline bool token_is_section(const struct log_parse *p, size_t i) {
+  return p->words[i].section;
+}
+
+static inline struct log_key token_key(const struct log_parse *p, size_t i) {
+  return p->words[i].key;
+}
+
 static inline bool token_is_number(const struct log_parse *p, size_t i) {
   return i < p->tokens_n && p->tokens[i].type == LOG_T_NUMBER;
 }
 
 /* log_place.c */
+bool log_is_source_file(struct str word);
 /* Sets p->first behind time stamps, levels and logger names. */
 void log_skip_prefix(struct log_parse *p);
 /* Finds epoch, step and batch, sets p->own and marks their tokens used. */

@@ -54,10 +54,14 @@ static void weigh(struct cell *cell) {
   }
 }
 
+static bool is_blank(char c) {
+  return c == ' ' || c == '\t' || c == '\r';
+}
+
 static void set_cell(struct str line, size_t from, size_t to, struct cell *ret) {
-  while (from < to && strchr(" \t\r", line.p[from]))
+  while (from < to && is_blank(line.p[from]))
     from++;
-  while (to > from && strchr(" \t\r", line.p[to - 1]))
+  while (to > from && is_blank(line.p[to - 1]))
     to--;
   *ret = (struct cell){.text = str_n(line.p + from, to - from), .at = (uint32_t)from, .end = (uint32_t)to};
   weigh(ret);
@@ -165,6 +169,10 @@ static bool is_place_kind(unsigned kind) {
 
 static bool add_column(struct log_parse *p, struct table *t, const struct cell *cell, struct str above) {
   struct str name = cell->text;
+  if (!name.n) { /* only the row above has a name here */
+    name = above;
+    above = STR("");
+  }
   if (str_find(name, '(') == SIZE_MAX && str_ends(name, STR(")"))) /* "Box(P  R  mAP50-95)" */
     name.n--;
   size_t n = name.n + (above.n ? above.n + 1 : 0);
@@ -191,7 +199,7 @@ static bool is_header_cell(const struct cell *cell) {
   for (size_t i = 0; i < s.n; i++) {
     letter |= isalpha((unsigned char)s.p[i]) || (unsigned char)s.p[i] >= 0x80;
     blanks += s.p[i] == ' ';
-    if (strchr("=:!?{}[]\"", s.p[i]))
+    if (strchr("=!?{}[]\"", s.p[i]) || (s.p[i] == ':' && s.p[0] != '('))
       return false;
   }
   return letter && blanks < 4 && cell->kind == CELL_TEXT && s.p[s.n - 1] != '.';
@@ -218,7 +226,7 @@ static bool make_header(struct log_parse *p, enum table_by by, const struct cell
   if (places == 0 && metrics == 1 && n > 4 && known < 2) /* a sentence with one such word */
     return false;
   t.label_first = !is_place_kind(t.columns[0].kind) && t.columns[0].kind != LOG_KEY_METRIC;
-  p->candidate = t;
+  p->kept.candidate = t;
   return true;
 }
 
@@ -228,7 +236,7 @@ static bool word_header(struct log_parse *p, struct str line, size_t from) {
   size_t n = split_blanks(line, from, 1, cells);
   if (n < 2)
     return false;
-  size_t above_n = p->above_n ? split_blanks(str_n(p->above, p->above_n), 0, 1, above) : 0;
+  size_t above_n = p->kept.above_n ? split_blanks(str_n(p->kept.above, p->kept.above_n), 0, 1, above) : 0;
   if (above_n == n && n >= 4)
     return make_header(p, BY_BLANKS, cells, n, above, above_n);
   if (n > 12 || !is_place_kind(log_classify(p, cells[0].text).kind))
@@ -239,13 +247,18 @@ static bool word_header(struct log_parse *p, struct str line, size_t from) {
 static bool find_header(struct log_parse *p, struct str line, size_t from, bool pipes) {
   struct cell cells[CELLS_MAX];
   size_t n;
-  if (pipes)
-    return (n = split_pipes(line, from, cells)) >= 2 && make_header(p, BY_PIPES, cells, n, NULL, 0);
+  struct cell words[CELLS_MAX];
+  if (pipes && (n = split_pipes(line, from, cells)) >= 2) {
+    size_t above_n = p->kept.above_n ? split_pipes(str_n(p->kept.above, p->kept.above_n), 0, words) : 0;
+    if (above_n == n && make_header(p, BY_PIPES, cells, n, words, above_n))
+      return true;
+    if (make_header(p, BY_PIPES, cells, n, NULL, 0))
+      return true;
+  }
   if (str_find(line, ',') != SIZE_MAX)
     return (n = split_commas(line, from, cells)) >= 2 && make_header(p, BY_COMMAS, cells, n, NULL, 0);
   n = split_blanks(line, from, 2, cells);
-  struct cell words[CELLS_MAX];
-  if (p->above_n && split_blanks(line, from, 1, words) > n && word_header(p, line, from))
+  if (p->kept.above_n && split_blanks(line, from, 1, words) > n && word_header(p, line, from))
     return true;
   if (n >= 2 && make_header(p, BY_BLANKS, cells, n, NULL, 0))
     return true;
@@ -403,9 +416,29 @@ static bool labelled_row(struct log_parse *p, const struct table *t, struct str 
   return true;
 }
 
+/* Cells with a blank inside: "2021-11-21 16:00:00   0.012 sec   1   0.47". */
+static bool wide_row(struct log_parse *p, const struct table *t, struct str line, size_t from) {
+  struct cell cells[CELLS_MAX];
+  size_t n = t->by == BY_BLANKS ? split_blanks(line, from, 2, cells) : 0;
+  return n == t->count && n >= 2 && cells[0].kind != CELL_TEXT && numeric_row(p, t, cells, n);
+}
+
+/* A quick look before the line is cut into cells. */
+static bool may_be_row(const struct table *t, struct str line, size_t from) {
+  if (t->by == BY_COMMAS)
+    return str_find(line, ',') != SIZE_MAX;
+  if (t->by != BY_BLANKS || !has_place_column(t))
+    return true;
+  while (from < line.n && is_blank(line.p[from]))
+    from++;
+  return from < line.n && (isdigit((unsigned char)line.p[from]) || (line.p[from] && strchr("+-.*nN", line.p[from])));
+}
+
 static bool try_row(struct log_parse *p, struct table *t, struct str line, size_t from) {
   struct cell cells[CELLS_MAX];
   size_t n = 0;
+  if (!may_be_row(t, line, from))
+    return false;
   if (t->by == BY_PIPES)
     n = split_pipes(line, from, cells);
   else if (t->by == BY_COMMAS)
@@ -420,25 +453,32 @@ static bool try_row(struct log_parse *p, struct table *t, struct str line, size_
   bool index_like = t->by == BY_BLANKS && n == (size_t)t->count + 1 && value_columns(t, 0) && !has_place_column(t);
   if (!index_like && numeric_row(p, t, cells, n))
     return true;
+  if (n != t->count && wide_row(p, t, line, from))
+    return true;
   p->raw_n = 0;
   p->own = PLACE_NONE;
   return labelled_row(p, t, line, cells, n) || (index_like && numeric_row(p, t, cells, n));
 }
 
-static bool find_row(struct log_parse *p, struct str line, size_t from) {
-  if (p->candidate.by && try_row(p, &p->candidate, line, from)) {
-    p->candidate.seen_row = true;
-    p->table = p->candidate;
-    p->candidate.by = BY_NONE;
+static bool find_row_from(struct log_parse *p, struct str line, size_t from) {
+  if (p->kept.candidate.by && try_row(p, &p->kept.candidate, line, from)) {
+    p->kept.candidate.seen_row = true;
+    p->kept.table = p->kept.candidate;
+    p->kept.candidate.by = BY_NONE;
     return true;
   }
   p->raw_n = 0;
   p->own = PLACE_NONE;
-  if (p->table.by && try_row(p, &p->table, line, from))
+  if (p->kept.table.by && try_row(p, &p->kept.table, line, from))
     return true;
   p->raw_n = 0;
   p->own = PLACE_NONE;
   return false;
+}
+
+/* What looks like a logger's prefix may be the first column. */
+static bool find_row(struct log_parse *p, struct str line, size_t from) {
+  return find_row_from(p, line, from) || (from && find_row_from(p, line, 0));
 }
 
 /* ---- boxes ---- */
@@ -473,7 +513,7 @@ static void box_line(struct log_parse *p, struct str line, char *group, size_t *
   enum log_key_kind kind = log_classify(p, name).kind;
   if (kind == LOG_KEY_EPOCH)
     p->own.epoch = number.value;
-  else if (kind == LOG_KEY_STEP) /* iterations, n_updates, total_timesteps: the last said is the finest */
+  else if (kind == LOG_KEY_STEP && !(p->own.step >= number.value)) /* iterations, n_updates, total_timesteps: the finest */
     p->own.step = number.value;
   if (is_place_kind(kind))
     return;
@@ -488,18 +528,18 @@ static void box_line(struct log_parse *p, struct str line, char *group, size_t *
 }
 
 void log_settle_box(struct log_parse *p) {
-  struct str rest = str_n(p->block.text, p->block.n), line;
+  struct str rest = str_n(p->kept.block.text, p->kept.block.n), line;
   char group[LABEL_MAX];
   size_t group_n = 0;
   p->raw_n = 0;
   p->own = PLACE_NONE;
-  p->number = p->block.first_line;
+  p->number = p->kept.block.first_line;
   while (str_split(&rest, '\n', &line)) {
     box_line(p, line, group, &group_n);
     p->number++;
   }
-  p->block.kind = BLOCK_NONE;
-  p->block.n = 0;
+  p->kept.block.kind = BLOCK_NONE;
+  p->kept.block.n = 0;
   log_settle(p, STYLE_BOX);
 }
 
@@ -514,18 +554,31 @@ static size_t before_bar(const struct log_parse *p) {
   return p->text.n;
 }
 
-static void remember_words(struct log_parse *p, struct str line, bool words_only) {
-  p->above_n = 0;
-  if (!words_only || line.n > sizeof p->above)
+static void remember_words(struct log_parse *p, struct str line) {
+  p->kept.above_n = 0;
+  if (line.n > sizeof p->kept.above)
     return;
-  memcpy(p->above, line.p, line.n);
-  p->above_n = (uint16_t)line.n;
+  memcpy(p->kept.above, line.p, line.n);
+  p->kept.above_n = (uint16_t)line.n;
+}
+
+/* A row with words between: "10  images/sec: 28.3 +/- 0.0 (jitter = 0.1)  9.433" under "Step  Img/sec  total_loss". Its last number
+ * belongs to the last column. */
+static void last_column(struct log_parse *p, const struct table *t) {
+  size_t last = p->tokens_n - 1;
+  if (t->by != BY_BLANKS || t->count < 2 || !is_place_kind(t->columns[0].kind) || t->columns[t->count - 1].kind != LOG_KEY_METRIC)
+    return;
+  if (!token_is_int(p, p->first) || last < p->first + 4 || !token_is_number(p, last) || p->tokens[last].flags & LOG_T_UNIT ||
+      !(token_is(p, last - 1, ')') || token_is_number(p, last - 1)))
+    return;
+  struct cell cell = {.kind = CELL_NUMBER, .value = p->tokens[last].value};
+  add_cell(p, t, t->count - 1u, &cell, STR(""), false);
 }
 
 bool log_find_table(struct log_parse *p) {
   if (log_is_rule(p->text)) {
-    if (p->candidate.by)
-      take_widths(&p->candidate, p->text);
+    if (p->kept.candidate.by)
+      take_widths(&p->kept.candidate, p->text);
     return true;
   }
   struct str line = str_slice(p->text, 0, before_bar(p));
@@ -538,14 +591,17 @@ bool log_find_table(struct log_parse *p) {
     pipes |= (t->type == LOG_T_MARK && t->mark == '|') || (t->type == LOG_T_BREAK && scan_pipe(str_slice(line, t->at, line.n)));
   }
   if (numbers)
-    p->above_n = 0;
-  if (numbers && (p->candidate.by || p->table.by) && find_row(p, line, from)) {
+    p->kept.above_n = 0;
+  bool table = p->kept.candidate.by || p->kept.table.by;
+  if (numbers && table && find_row(p, line, from)) {
     log_settle(p, STYLE_TABLE);
     return true;
   }
+  if (numbers && words)
+    last_column(p, p->kept.candidate.by ? &p->kept.candidate : &p->kept.table);
   if (numbers || !words)
     return false;
   bool header = find_header(p, line, from, pipes);
-  remember_words(p, line, !pipes);
+  remember_words(p, line);
   return header;
 }

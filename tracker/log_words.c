@@ -14,6 +14,7 @@
 #define LIMIT LOG_WORD_LIMIT
 #define UNIT LOG_WORD_UNIT
 #define LEVEL LOG_WORD_LEVEL
+#define TALK LOG_WORD_TALK
 
 struct row {
   const char *word;
@@ -127,6 +128,7 @@ static const struct row words[] = {
     {"days", CLOCK | UNIT},
     {"debug", LEVEL},
     {"decay", SETTING},
+    {"decreased", TALK},
     {"delta", SETTING},
     {"dev", VALID},
     {"deviance", METRIC},
@@ -188,6 +190,7 @@ static const struct row words[] = {
     {"examples", SETTING | UNIT},
     {"examples/s", UNIT},
     {"examples/sec", UNIT},
+    {"exceeded", TALK},
     {"exitcode", SETTING},
     {"f1", METRIC},
     {"fatal", LEVEL},
@@ -269,6 +272,9 @@ static const struct row words[] = {
     {"images/s", UNIT},
     {"images/sec", UNIT},
     {"img/s", UNIT},
+    {"improve", TALK},
+    {"improved", TALK},
+    {"improvement", TALK},
     {"in", FILLER},
     {"index", SETTING},
     {"inertia", METRIC},
@@ -297,6 +303,7 @@ static const struct row words[] = {
     {"itr", STEP},
     {"its", CLOCK},
     {"jaccard", METRIC},
+    {"jitter", CLOCK},
     {"jobs", SETTING},
     {"k", UNIT},
     {"kappa", METRIC},
@@ -433,7 +440,7 @@ static const struct row words[] = {
     {"params", SETTING | UNIT},
     {"pass", EPOCH},
     {"path", SETTING},
-    {"patience", SETTING},
+    {"patience", SETTING | TALK},
     {"pck", METRIC},
     {"pearson", METRIC},
     {"pearsonr", METRIC},
@@ -451,6 +458,7 @@ static const struct row words[] = {
     {"prec5", METRIC},
     {"precision", METRIC},
     {"processes", UNIT},
+    {"progress", CLOCK},
     {"psnr", METRIC},
     {"purity", METRIC},
     {"r2", METRIC},
@@ -460,6 +468,7 @@ static const struct row words[] = {
     {"reached", FILLER},
     {"recall", METRIC},
     {"records", UNIT},
+    {"reducing", TALK},
     {"regret", METRIC},
     {"regularization", SETTING},
     {"remaining", CLOCK},
@@ -549,7 +558,7 @@ static const struct row words[] = {
     {"steps/sec", UNIT},
     {"stoi", METRIC},
     {"stop", LIMIT},
-    {"stopping", SETTING},
+    {"stopping", SETTING | TALK},
     {"stride", SETTING},
     {"success", LEVEL},
     {"summary", FILLER},
@@ -558,6 +567,7 @@ static const struct row words[] = {
     {"svs", SETTING},
     {"target", SETTING},
     {"tb", UNIT},
+    {"te", TEST},
     {"temperature", SETTING},
     {"test", TEST},
     {"testing", TEST},
@@ -584,7 +594,7 @@ static const struct row words[] = {
     {"tokens/s", UNIT},
     {"tokens/sec", UNIT},
     {"tol", SETTING},
-    {"tolerance", SETTING},
+    {"tolerance", SETTING | TALK},
     {"took", CLOCK},
     {"top1", METRIC},
     {"top5", METRIC},
@@ -619,12 +629,14 @@ static const struct row words[] = {
     {"util", CLOCK},
     {"utilization", CLOCK},
     {"v_num", SETTING},
+    {"va", VALID},
     {"val", VALID},
     {"valid", VALID},
     {"validate", VALID},
     {"validating", VALID},
     {"validation", VALID},
     {"version", SETTING},
+    {"violation", METRIC},
     {"vl", VALID},
     {"vld", VALID},
     {"vnum", SETTING},
@@ -658,22 +670,26 @@ static const struct row words[] = {
     {"wps", CLOCK},
     {"xent", METRIC},
     {"year", SETTING},
-    {"youden", METRIC}
+    {"youden", METRIC},
     /* clang-format on */
 };
 
-/* Names that the rule for their words would take for something else, in the order of strcmp(). */
+/* Names that the rule for their words would take for something else. */
 static const struct {
   const char *name;
   enum log_key_kind kind;
 } names[] = {
     {"#", LOG_KEY_STEP},
     {"batch_cost", LOG_KEY_CLOCK},
+    {"best_value", LOG_KEY_METRIC},
     {"current_function_value", LOG_KEY_METRIC},
     {"data", LOG_KEY_CLOCK},
     {"data_cost", LOG_KEY_CLOCK},
     {"e", LOG_KEY_EPOCH},
     {"env_step", LOG_KEY_STEP},
+    {"ep_len_mean", LOG_KEY_METRIC},
+    {"episode_len_mean", LOG_KEY_METRIC},
+    {"episode_length", LOG_KEY_METRIC},
     {"eval_steps", LOG_KEY_SETTING},
     {"example_counter", LOG_KEY_STEP},
     {"function_value", LOG_KEY_METRIC},
@@ -682,12 +698,17 @@ static const struct {
     {"iterations", LOG_KEY_STEP},
     {"learning_curve", LOG_KEY_UNKNOWN},
     {"loss_scale", LOG_KEY_SETTING},
+    {"lower_bound", LOG_KEY_METRIC},
     {"lr", LOG_KEY_SCHEDULE},
     {"machine_precision", LOG_KEY_SETTING},
     {"max_grad_norm", LOG_KEY_SETTING},
     {"max_mem", LOG_KEY_CLOCK},
+    {"mean_ep_length", LOG_KEY_METRIC},
     {"n_updates", LOG_KEY_STEP},
+    {"num_timesteps", LOG_KEY_STEP},
     {"num_updates", LOG_KEY_STEP},
+    {"number_of_trees", LOG_KEY_STEP},
+    {"per_word_bound", LOG_KEY_METRIC},
     {"reader_cost", LOG_KEY_CLOCK},
     {"test_size", LOG_KEY_SETTING},
     {"time_step", LOG_KEY_STEP},
@@ -720,6 +741,13 @@ unsigned log_word(struct str word) {
       low = middle + 1;
   }
   return 0;
+}
+
+bool log_words_in_order(void) {
+  for (size_t i = 1; i < ARRAY_LEN(words); i++)
+    if (strcmp(words[i - 1].word, words[i].word) >= 0)
+      return false;
+  return true;
 }
 
 static bool is_digit(unsigned char c) {
@@ -799,15 +827,27 @@ static bool is_rate(struct str name) {
   return false;
 }
 
+/* P@1, Acc@5, mAP@0.5, hits@10 */
+static bool is_at_rank(struct str name) {
+  size_t at = str_find(name, '@');
+  return at != SIZE_MAX && at > 0 && at + 1 < name.n && (is_digit((unsigned char)name.p[at + 1]) || name.p[at + 1] == '.');
+}
+
 struct log_key log_key_classify(struct str name) {
   struct log_key key = {LOG_KEY_UNKNOWN, 0};
   unsigned all = 0, words_n = 0, sections = 0, places = 0, qualifiers = 0;
   struct str rest = name, word;
+  bool head = true; /* up to "of", "after", "on": "accuracy of the network on the 10000 test images" */
   while (log_subword(&rest, &word)) {
     unsigned flags = log_word(word);
     words_n++;
+    head = head && !(flags & FILLER && all & METRIC);
+    if (!head) {
+      all |= flags & LOG_WORD_SECTION;
+      continue;
+    }
     all |= flags;
-    sections += (flags & LOG_WORD_SECTION) != 0;
+    sections += (flags & LOG_WORD_SECTION) || compare(word, "best") == 0;
     places += (flags & (EPOCH | STEP | BATCH)) != 0;
     qualifiers += qualifies_place(word) || (flags & TRAIN);
   }
@@ -822,7 +862,7 @@ struct log_key log_key_classify(struct str name) {
     key.kind = all & EPOCH ? LOG_KEY_EPOCH : all & STEP ? LOG_KEY_STEP : LOG_KEY_BATCH;
   else if (places && all & LIMIT && !(all & METRIC)) /* best_epoch, max steps */
     key.kind = LOG_KEY_SETTING;
-  else if (sections == words_n)
+  else if (sections == words_n && all & LOG_WORD_SECTION) /* Train, bestTest */
     key.kind = LOG_KEY_SECTION;
   else if (all & CLOCK)
     key.kind = LOG_KEY_CLOCK;
@@ -830,7 +870,7 @@ struct log_key log_key_classify(struct str name) {
     key.kind = LOG_KEY_SETTING;
   else if (all & SCHEDULE)
     key.kind = LOG_KEY_SCHEDULE;
-  else if (all & METRIC)
+  else if (all & METRIC || is_at_rank(name))
     key.kind = LOG_KEY_METRIC;
   return key;
 }

@@ -21,6 +21,7 @@ enum log_word {
   LOG_WORD_LIMIT = 2048,  /* before a place word: "max epoch", "best step" tell no place; "loss from 3" is no value */
   LOG_WORD_UNIT = 4096,   /* a word that makes the number before it a measure of time, size or speed */
   LOG_WORD_LEVEL = 8192,  /* INFO, WARNING */
+  LOG_WORD_TALK = 16384,  /* "improved", "patience": the line talks about metrics and reports none */
 };
 
 /* The flags of one word, any case. 0 when it means nothing special. */
@@ -49,5 +50,8 @@ struct log_key log_key_classify(struct str name);
 /* The next word inside a name: splits at what is no letter or digit, at capitals after small letters, and between letters and the
  * number at the end. False at the end. */
 bool log_subword(struct str *rest, struct str *ret);
+
+/* For the tests: are the words in the order that the search needs? */
+bool log_words_in_order(void);
 
 #endif

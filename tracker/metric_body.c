@@ -20,12 +20,13 @@ enum field { FIELD_KEY = 1, FIELD_VALUE = 2, FIELD_STEP = 4, FIELD_TIME = 8, FIE
 struct dialect {
   struct str time;
   unsigned required;
-  bool has_epoch;      /* and refuses keys it does not know */
+  bool has_epoch; /* and refuses keys it does not know */
   int64_t time_min;
 };
 
 static const struct dialect mlflow = {.time = {"timestamp", 9}, .required = FIELD_KEY | FIELD_VALUE | FIELD_TIME, .time_min = 0};
-static const struct dialect ours = {.time = {"time", 4}, .required = FIELD_KEY | FIELD_VALUE | FIELD_STEP, .has_epoch = true, .time_min = INT64_MIN};
+static const struct dialect ours = {
+    .time = {"time", 4}, .required = FIELD_KEY | FIELD_VALUE | FIELD_STEP, .has_epoch = true, .time_min = INT64_MIN};
 
 static enum field field_of(const struct dialect *dialect, struct str name) {
   if (name.n == 3 && memcmp(name.p, "key", 3) == 0)

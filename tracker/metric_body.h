@@ -1,8 +1,8 @@
 /* The bodies of the hot writes, read straight into columns: MLflow's log-batch and our own /runs/{id}/metrics. Pure.
  *
- * Only what clients usually send is read here. Anything else (another type, a number as text, a null, an unknown key where those are errors,
- * something missing, bad JSON) makes the reader give up: the caller then reads the body as a tree, which accepts what is unusual and
- * says what is wrong. What is read here would have been read the same there. */
+ * Only what clients usually send is read here. Anything else (another type, a number as text, a null, an unknown key where those are
+ * errors, something missing, bad JSON) makes the reader give up: the caller then reads the body as a tree, which accepts what is unusual
+ * and says what is wrong. What is read here would have been read the same there. */
 #ifndef WINNOW_TRACKER_METRIC_BODY_H
 #define WINNOW_TRACKER_METRIC_BODY_H
 
@@ -23,8 +23,8 @@ struct log_batch_body {
 
 enum { LOG_BATCH_METRICS = 1000, LOG_BATCH_PAIRS = 100 };
 
-/* False: read it as a tree. The caller releases ret->rows in any case. Keys and values are not checked beyond what is said above: values are
- * numbers or "NaN", "Infinity", "-Infinity"; timestamps are whole numbers >= 0, steps whole numbers, 0 when absent. */
+/* False: read it as a tree. The caller releases ret->rows in any case. Keys and values are not checked beyond what is said above: values
+ * are numbers or "NaN", "Infinity", "-Infinity"; timestamps are whole numbers >= 0, steps whole numbers, 0 when absent. */
 MUST_CHECK bool log_batch_read(struct str body, struct arena *arena, struct log_batch_body *ret);
 
 /* {"points": [{"key", "value", "step", "time", "epoch"}]}: key, value and step must be there, time is `now` when absent. */

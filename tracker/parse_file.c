@@ -6,8 +6,7 @@
 #include "base/file.h"
 #include "base/json.h"
 #include "base/mem.h"
-#include "tracker/line.h"
-#include "tracker/log_parse.h"
+#include "tracker/log_metrics.h"
 
 enum { READ_SIZE = 64 * 1024, OUT_MAX = 1024 * 1024, FLUSH_AT = 128 * 1024 };
 
@@ -74,36 +73,12 @@ static bool put_points(struct parse_job *job, const struct log_point *points, si
   return true;
 }
 
-struct parser {
-  struct line_reader *reader;
-  struct log_parse *log;
-};
-
-static bool take_line(struct parse_job *job, struct parser *parser, const struct line *line, struct err *err) {
-  const struct log_point *points;
-  size_t n = log_parse_line(parser->log, line->text, line->number, &points);
+static bool take_points(void *ctx, const struct log_point *points, size_t n, struct err *err) {
+  struct parse_job *job = ctx;
   return put_points(job, points, n, err);
 }
 
-static bool take_bytes(struct parse_job *job, struct parser *parser, struct str bytes, struct err *err) {
-  struct line line;
-  enum line_answer answer;
-  while ((answer = line_next(parser->reader, &bytes, &line)) == LINE_READY)
-    if (!take_line(job, parser, &line, err))
-      return false;
-  return answer == LINE_MORE || err_no_memory(err);
-}
-
-static bool take_end(struct parse_job *job, struct parser *parser, struct err *err) {
-  struct line line;
-  const struct log_point *points;
-  if (line_last(parser->reader, &line) && !take_line(job, parser, &line, err))
-    return false;
-  size_t n = log_parse_end(parser->log, &points);
-  return put_points(job, points, n, err);
-}
-
-static bool take_file(struct parse_job *job, struct parser *parser, int fd, struct err *err) {
+static bool take_file(struct parse_job *job, struct log_metrics *metrics, int fd, struct err *err) {
   AUTO_FREE char *bytes = mem_alloc(READ_SIZE);
   if (!bytes)
     return err_no_memory(err);
@@ -114,10 +89,40 @@ static bool take_file(struct parse_job *job, struct parser *parser, int fd, stru
     if (n < 0)
       return err_errno(err, errno, "cannot read %s", job->file);
     if (n == 0)
-      return take_end(job, parser, err);
-    if (!take_bytes(job, parser, str_n(bytes, (size_t)n), err))
+      return log_metrics_end(metrics, take_points, job, err);
+    if (!log_metrics_feed(metrics, str_n(bytes, (size_t)n), take_points, job, err))
       return false;
   }
+}
+
+static bool parse_with(struct parse_job *job, struct log_metrics *metrics, int fd, struct err *err) {
+  bool table = job->options->output == PARSE_TABLE;
+  if (table)
+    buf_printf(&job->out, "%s\n%8s %10s %8s  %-32s %s\n", job->file, "LINE", "STEP", "EPOCH", "KEY", "VALUE");
+  if (!take_file(job, metrics, fd, err))
+    return false;
+  if (table) {
+    char summary[160];
+    log_metrics_summary(metrics, summary, sizeof summary);
+    buf_printf(&job->out, "%s: %s\n", job->file, summary);
+    if (log_metrics_lost(metrics))
+      buf_printf(&job->out, "%s: %llu characters of overlong lines were not read\n", job->file,
+                 (unsigned long long)log_metrics_lost(metrics));
+  }
+  return flush(job, err);
+}
+
+static struct log_metrics *metrics_new(const struct parse_options *options, struct err *err) {
+  struct log_pattern_spec specs[LOG_METRICS_PATTERNS_MAX];
+  size_t n = MIN_OF(options->pattern_count, (size_t)LOG_METRICS_PATTERNS_MAX);
+  for (size_t i = 0; i < n; i++)
+    specs[i] = (struct log_pattern_spec){.pattern = options->patterns[i], .key = "value"};
+  struct log_metrics_options metrics = {.no_builtin = options->no_builtin, .patterns = specs, .pattern_count = options->pattern_count};
+  if (n < options->pattern_count) {
+    err_set(err, ERR_INVALID, "there are %zu patterns; at most %d are allowed", options->pattern_count, LOG_METRICS_PATTERNS_MAX);
+    return NULL;
+  }
+  return log_metrics_new(&metrics, err);
 }
 
 static bool parse_file(struct parse_job *job, const char *name, struct err *err) {
@@ -126,20 +131,10 @@ static bool parse_file(struct parse_job *job, const char *name, struct err *err)
   if (!standard && opened < 0)
     return err_errno(err, errno, "cannot open %s", name);
   job->file = name;
-  struct parser parser = {line_reader_new(LINE_CELLS_MAX, err), log_parse_new(NULL, err)};
-  bool ok = parser.reader && parser.log;
-  if (ok && job->options->output == PARSE_TABLE)
-    buf_printf(&job->out, "%s%s\n%8s %10s %8s  %-32s %s\n", job->options->file_count > 1 ? "\n" : "", name, "LINE", "STEP", "EPOCH", "KEY",
-               "VALUE");
-  ok = ok && take_file(job, &parser, standard ? STDIN_FILENO : opened, err);
-  if (ok && job->options->output == PARSE_TABLE) {
-    char summary[160];
-    log_parse_summary(parser.log, summary, sizeof summary);
-    buf_printf(&job->out, "%s: %s\n", name, summary);
-  }
-  line_reader_free(parser.reader);
-  log_parse_free(parser.log);
-  return ok && flush(job, err);
+  struct log_metrics *metrics = metrics_new(job->options, err);
+  bool ok = metrics && parse_with(job, metrics, standard ? STDIN_FILENO : opened, err);
+  log_metrics_free(metrics);
+  return ok;
 }
 
 bool parse_run(const struct parse_options *options, struct err *err) {

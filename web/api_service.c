@@ -59,10 +59,48 @@ static void get_status(struct http_req *req) {
   http_reply_json(req, 200, &body);
 }
 
+static void put_scopes(struct json_writer *w, struct str scope) {
+  jw_key(w, "scopes");
+  jw_array(w);
+  if (scope.n)
+    jw_str(w, scope);
+  jw_array_end(w);
+}
+
+static void put_time(struct json_writer *w, const char *key, int64_t ms) {
+  if (ms == 0 || ms == INT64_MIN)
+    jw_put_null(w, key);
+  else
+    jw_put_i64(w, key, ms);
+}
+
+static void get_whoami(struct http_req *req) {
+  static const char *const ways[] = {[ACCESS_NOBODY] = "nothing",
+                                     [ACCESS_LOCAL_USER] = "socket",
+                                     [ACCESS_TOKEN] = "token",
+                                     [ACCESS_SESSION] = "session",
+                                     [ACCESS_RUN] = "run token"};
+  const struct access_principal *who = web_principal(req);
+  struct buf body = BUF_INIT(4 * KIB);
+  struct json_writer w;
+  char id[ID_HEX_LEN + 1];
+  id_format(who->token_id, id);
+  jw_init(&w, &body);
+  jw_object(&w);
+  jw_put_text(&w, "actor", who->name);
+  jw_put_text(&w, "name", who->name);
+  jw_put_text(&w, "via", ways[who->kind]);
+  put_scopes(&w, who->scope == SCOPE_NONE ? STR("") : str_of(access_scope_name(who->scope)));
+  jw_put_text(&w, "token_id", id_is_zero(who->token_id) ? NULL : id);
+  put_time(&w, "expires", who->expires_ms);
+  jw_object_end(&w);
+  http_reply_json(req, 200, &body);
+}
+
 static void get_openapi(struct http_req *req) {
   const struct web_app *app = web_app(req);
   struct buf body = BUF_INIT(OPENAPI_MAX);
-  openapi_write(app->mounts, app->mount_count, "/api/v1", &body);
+  openapi_write(app->mounts, app->mount_count, NULL, &body);
   http_reply_json(req, 200, &body);
 }
 
@@ -76,13 +114,6 @@ struct token_create {
   char secret[64];
 };
 
-static void put_time(struct json_writer *w, const char *key, int64_t ms) {
-  if (ms == 0 || ms == INT64_MIN)
-    jw_put_null(w, key);
-  else
-    jw_put_i64(w, key, ms);
-}
-
 static void answer_token(struct token_create *op, int64_t created_ms) {
   struct buf body = BUF_INIT(4 * KIB);
   struct json_writer w;
@@ -92,7 +123,7 @@ static void answer_token(struct token_create *op, int64_t created_ms) {
   jw_object(&w);
   jw_put_text(&w, "id", id);
   jw_put_text(&w, "name", op->entry.name);
-  jw_put_text(&w, "scope", access_scope_name(op->entry.scope));
+  put_scopes(&w, str_of(access_scope_name(op->entry.scope)));
   jw_put_text(&w, "token", op->secret);
   put_time(&w, "created", created_ms);
   put_time(&w, "expires", op->entry.expires_ms);
@@ -150,31 +181,42 @@ static void create_token(struct token_create *op) {
 }
 
 struct token_body {
-  struct str name, scope;
-  int64_t expires_in;
+  struct str name;
+  const json_t *scopes;
+  int64_t expires;
 };
 
 static const struct json_field token_fields[] = {
     {.name = "name", .type = JSON_F_STR, .offset = offsetof(struct token_body, name), .required = true, .min = 1, .max = 50},
-    {.name = "scope", .type = JSON_F_STR, .offset = offsetof(struct token_body, scope), .min = 1, .max = 20},
-    {.name = "expires_in",
-     .type = JSON_F_I64,
-     .offset = offsetof(struct token_body, expires_in),
-     .nullable = true,
-     .min = 1,
-     .max = 315360000},
+    {.name = "scopes", .type = JSON_F_ARRAY, .offset = offsetof(struct token_body, scopes), .min = 1, .max = 8},
+    {.name = "expires", .type = JSON_F_I64, .offset = offsetof(struct token_body, expires), .nullable = true, .min = 1, .max = INT64_MAX},
 };
 
+/* Each scope includes those below it, so the highest is what counts. */
+static bool read_scopes(const json_t *scopes, enum access_scope *ret, struct err *err) {
+  size_t i;
+  json_t *item;
+  json_array_foreach(scopes, i, item) {
+    enum access_scope scope;
+    if (!access_scope_parse(json_str(item), &scope))
+      return err_set(err, ERR_INVALID, "\"scopes\" may hold read, write, submit and admin");
+    *ret = MAX_OF(*ret, scope);
+  }
+  return true;
+}
+
 static bool read_token_body(struct token_create *op, struct err *err) {
-  struct token_body body = {.scope = STR("write")};
+  struct token_body body = {.scopes = NULL};
   AUTO_JSON json_t *json = NULL;
-  if (!json_read(http_req_body(op->req), &json, err) || !json_decode(json, token_fields, ARRAY_LEN(token_fields), "", &body, err))
+  int64_t now = clock_wall_ms(web_app(op->req)->clock);
+  op->entry.scope = SCOPE_READ;
+  if (!json_read(http_req_body(op->req), &json, err) || !json_decode(json, token_fields, ARRAY_LEN(token_fields), "", &body, err) ||
+      (body.scopes && !read_scopes(body.scopes, &op->entry.scope, err)))
     return false;
-  if (!access_scope_parse(body.scope, &op->entry.scope))
-    return err_set(err, ERR_INVALID, "\"scope\" must be read, write, submit or admin");
+  if (body.expires && body.expires <= now)
+    return err_set(err, ERR_INVALID, "\"expires\" lies in the past: it is in milliseconds since 1970");
   snprintf(op->entry.name, sizeof op->entry.name, "%.*s", STR_ARG(body.name));
-  if (body.expires_in)
-    op->entry.expires_ms = clock_wall_ms(web_app(op->req)->clock) + body.expires_in * 1000;
+  op->entry.expires_ms = body.expires;
   return true;
 }
 
@@ -200,7 +242,7 @@ static void put_token_row(struct json_writer *w, const struct pg_reply *reply, s
   jw_put_text(w, "id", id);
   jw_put_str(w, "name", pg_text(reply, row, 1));
   struct pg_array scopes = pg_array(reply, row, 2);
-  jw_put_str(w, "scope", pg_array_next(&scopes) ? pg_item_text(&scopes) : STR("none"));
+  put_scopes(w, pg_array_next(&scopes) ? pg_item_text(&scopes) : STR(""));
   put_time(w, "created", pg_time(reply, row, 3));
   put_time(w, "expires", pg_time(reply, row, 4));
   put_time(w, "revoked", pg_time(reply, row, 5));
@@ -315,7 +357,7 @@ static void post_login_link(struct http_req *req) {
   }
   char code[64];
   int64_t now = clock_wall_ms(app->clock);
-  login_links_add(app->links, who->scope, now, code);
+  login_links_add(app->links, who, now, code);
   struct buf body = BUF_INIT(KIB);
   struct json_writer w;
   jw_init(&w, &body);
@@ -331,6 +373,10 @@ static void post_login_link(struct http_req *req) {
 void web_get_login(struct http_req *req) {
   struct web_app *app = web_app(req);
   struct err err;
+  if (http_req_method(req) == HTTP_HEAD) { /* who only looks at the link does not use it up */
+    http_reply_empty(req, 200);
+    return;
+  }
   struct token_create *op = ARENA_NEW(http_req_arena(req), struct token_create);
   if (!op) {
     err_no_memory(&err);
@@ -339,14 +385,17 @@ void web_get_login(struct http_req *req) {
   }
   op->req = req;
   struct str code = http_req_param(req, "code");
-  if (!code.n || code.n > 64 || !login_links_use(app->links, code, clock_wall_ms(app->clock), &op->entry.scope)) {
-    err_set(&err, ERR_FORBIDDEN, "this link was used already, or is over");
+  int64_t now = clock_wall_ms(app->clock), until = 0;
+  if (!code.n || code.n > 64 || !login_links_use(app->links, code, now, &op->entry.scope, &until)) {
+    err_set(&err, ERR_NOT_FOUND, "this link was used already, or is over");
     err_hint(&err, "`winnow open` makes a new one");
     http_reply_error(req, &err);
     return;
   }
   op->entry.session = true;
-  op->entry.expires_ms = clock_wall_ms(app->clock) + (int64_t)SESSION_LIFE_S * 1000;
+  op->entry.expires_ms = now + (int64_t)SESSION_LIFE_S * 1000;
+  if (until)
+    op->entry.expires_ms = MIN_OF(op->entry.expires_ms, until);
   snprintf(op->entry.name, sizeof op->entry.name, "page");
   create_token(op);
 }
@@ -377,6 +426,12 @@ const struct route service_routes[] = {
      .summary = "How the service stands",
      .doc = "Version, database, slots, and who you are to it.",
      .response_schema = "status"},
+    {.method = HTTP_GET,
+     .path = "/whoami",
+     .policy = POLICY_READ,
+     .handler = get_whoami,
+     .summary = "Who you are to the service",
+     .response_schema = "whoami"},
     {.method = HTTP_GET, .path = "/openapi.json", .policy = POLICY_READ, .handler = get_openapi, .summary = "This API, as OpenAPI 3.1"},
     {.method = HTTP_POST,
      .path = "/tokens",

@@ -16,6 +16,15 @@ bool body_is_complete(const struct http_req *req) {
   return req->is_chunked ? req->chunks_done : req->received == req->length;
 }
 
+bool body_is_allowed(const struct http_req *req, uint64_t size, struct err *err) {
+  const struct route *route = req->route;
+  if (size <= route->max_body)
+    return true;
+  if (route->body == BODY_NONE)
+    return err_set(err, ERR_INVALID, "this request takes no body");
+  return err_set(err, ERR_TOO_LARGE, "the body is larger than %llu bytes", (unsigned long long)route->max_body);
+}
+
 /* The server ends an upload: the client gets the error, the sink its abort. */
 static enum feed fail(struct http_conn *conn, const struct err *err) {
   conn_fail(conn, err);
@@ -27,10 +36,8 @@ static enum feed take_piece(struct http_conn *conn, struct str piece) {
   struct http_req *req = conn->req;
   struct err err;
   req->received += piece.n;
-  if (req->received > req->route->max_body) {
-    err_set(&err, ERR_TOO_LARGE, "the body is larger than %llu bytes", (unsigned long long)req->route->max_body);
+  if (!body_is_allowed(req, req->received, &err))
     return fail(conn, &err);
-  }
   if (req->route->body != BODY_STREAM) {
     buf_add_str(&req->body, piece);
     return buf_ok(&req->body, &err) ? FEED_MORE : fail(conn, &err);
@@ -152,7 +159,7 @@ bool body_advance(struct http_conn *conn) {
     return false;
   uint64_t before = req->bytes_in;
   enum feed result = feed_from_input(conn);
-  if (result == FEED_MORE && !body_is_complete(req) && !conn->is_tls && !conn->is_eof)
+  if (result == FEED_MORE && !body_is_complete(req) && !conn->ssl && !conn->is_eof)
     result = feed_from_socket(conn);
   if (result == FEED_ENDED)
     return conn->state != CONN_CLOSED;

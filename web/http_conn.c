@@ -78,15 +78,17 @@ void conn_release(struct http_conn *conn) {
   loop_defer_cancel(&conn->release);
   list_remove(&conn->node);
   bufferevent_free(conn->bev);
+  SSL_free(conn->ssl);
+  close(conn->fd);
   mem_free(conn);
   server_on_conn_released(server);
 }
 
 /* TLS tells the end of the stream apart from a connection that broke. */
 static void say_goodbye(struct http_conn *conn) {
-  if (!conn->is_tls || conn->is_broken || conn->state == CONN_HANDSHAKE)
+  if (!conn->ssl || conn->is_broken || conn->state == CONN_HANDSHAKE)
     return;
-  SSL_shutdown(bufferevent_openssl_get_ssl(conn->bev));
+  SSL_shutdown(conn->ssl);
   ERR_clear_error();
 }
 
@@ -165,7 +167,7 @@ void conn_send(struct http_conn *conn, const struct iovec *given, int count, voi
     total += given[i].iov_len;
   }
   /* Most answers fit into the socket's buffer: then libevent need not watch for writability at all. */
-  if (!conn->is_tls && !conn->is_broken && total && !conn_unsent(conn)) {
+  if (!conn->ssl && !conn->is_broken && total && !conn_unsent(conn)) {
     struct msghdr message = {.msg_iov = pieces, .msg_iovlen = (size_t)count};
     ssize_t sent = sendmsg(conn->fd, &message, MSG_NOSIGNAL | MSG_DONTWAIT);
     if (sent < 0 && errno != EAGAIN && errno != EINTR)
@@ -284,17 +286,6 @@ static bool pass_gate(struct http_req *req, struct err *err) {
   return !config->gate || config->gate(config->gate_ctx, req, req->route, err);
 }
 
-/* Is the announced body one that the row takes? */
-static bool check_body(const struct http_req *req, struct err *err) {
-  const struct route *route = req->route;
-  if (req->length > route->max_body) {
-    if (route->body == BODY_NONE)
-      return err_set(err, ERR_INVALID, "this request takes no body");
-    return err_set(err, ERR_TOO_LARGE, "the body is larger than %llu bytes", (unsigned long long)route->max_body);
-  }
-  return true;
-}
-
 /* All that can be judged by the head alone. The answer to an error keeps the connection if the body is short enough to be skipped. */
 static void begin_request(struct http_conn *conn) {
   struct http_req *req = conn->req;
@@ -305,7 +296,7 @@ static void begin_request(struct http_conn *conn) {
     http_reply_error(req, &refusal);
   } else if (!found && err.code == ERR_METHOD && req->method == HTTP_OPTIONS) {
     http_reply_empty(req, 204);
-  } else if (!found || !req_parse_params(req, &err) || !check_body(req, &err)) {
+  } else if (!found || !req_parse_params(req, &err) || !body_is_allowed(req, req->length, &err)) {
     http_reply_error(req, &err);
   } else {
     body_begin(conn);
@@ -572,25 +563,23 @@ void conn_check_time(struct http_conn *conn, int64_t now_ms) {
 
 /* ---- the beginning ---- */
 
-static struct bufferevent *make_bufferevent(struct http_server *server, int fd, struct tls *tls) {
+/* Descriptor and SSL stay ours: versions of libevent differ about who frees them when a TLS bufferevent cannot be made. */
+static struct bufferevent *make_bufferevent(struct http_server *server, int fd, SSL *ssl) {
   struct event_base *base = loop_base(server->loop);
-  if (!tls)
-    return bufferevent_socket_new(base, fd, BEV_OPT_CLOSE_ON_FREE);
-  SSL *ssl = tls_accept(tls);
   if (!ssl)
-    return NULL;
-  struct bufferevent *bev = bufferevent_openssl_socket_new(base, fd, ssl, BUFFEREVENT_SSL_ACCEPTING, BEV_OPT_CLOSE_ON_FREE);
-  if (!bev)
-    SSL_free(ssl);
-  else
+    return bufferevent_socket_new(base, fd, 0);
+  struct bufferevent *bev = bufferevent_openssl_socket_new(base, fd, ssl, BUFFEREVENT_SSL_ACCEPTING, 0);
+  if (bev)
     bufferevent_openssl_set_allow_dirty_shutdown(bev, 1);
   return bev;
 }
 
 struct http_conn *conn_new(struct http_server *server, int fd, struct tls *tls, const struct http_peer *peer) {
   struct http_conn *conn = mem_zalloc(sizeof *conn);
-  struct bufferevent *bev = conn ? make_bufferevent(server, fd, tls) : NULL;
+  SSL *ssl = tls ? tls_accept(tls, fd) : NULL;
+  struct bufferevent *bev = conn && (ssl || !tls) ? make_bufferevent(server, fd, ssl) : NULL;
   if (!bev) {
+    SSL_free(ssl);
     close(fd);
     mem_free(conn);
     return NULL;
@@ -598,7 +587,7 @@ struct http_conn *conn_new(struct http_server *server, int fd, struct tls *tls, 
   conn->server = server;
   conn->bev = bev;
   conn->fd = fd;
-  conn->is_tls = tls != NULL;
+  conn->ssl = ssl;
   conn->peer = *peer;
   conn->state = tls ? CONN_HANDSHAKE : CONN_HEAD;
   conn->since_ms = conn->progress_ms = conn_now_ms(conn);

@@ -122,7 +122,7 @@ static bool add_piece(struct http_conn *conn, struct http_req *req) {
 void file_pump(struct http_conn *conn) {
   struct http_req *req = conn->req;
   uint64_t before = req->file_left;
-  bool ok = !req->file_left || (conn->is_tls ? add_piece(conn, req) : add_slice(conn, req));
+  bool ok = !req->file_left || (conn->ssl ? add_piece(conn, req) : add_slice(conn, req));
   req->bytes_out += before - req->file_left;
   if (!ok) {
     conn->is_broken = true;

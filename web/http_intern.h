@@ -54,6 +54,7 @@ struct http_conn {
   struct list_node node; /* in server->idle (CONN_IDLE) or server->busy (all others) */
   struct http_server *server;
   struct bufferevent *bev;
+  struct ssl_st *ssl;   /* NULL: plain */
   struct http_req *req; /* the one in progress; NULL in idle, head, flush, discard, linger */
   struct loop_defer advance, release;
   int64_t since_ms;    /* when the state was entered */
@@ -65,7 +66,6 @@ struct http_conn {
   size_t requests;
   int fd;
   enum conn_state state;
-  bool is_tls;
   bool is_reading;  /* libevent reads for us */
   bool is_eof;      /* the client sends no more */
   bool is_broken;   /* a write failed */
@@ -108,6 +108,8 @@ bool body_discard(struct http_conn *conn);
 /* Enters CONN_BODY, or calls the handler when there is none to read. The gate has agreed. */
 void body_begin(struct http_conn *conn);
 bool body_is_complete(const struct http_req *req);
+/* Does the row take a body of that size? */
+MUST_CHECK bool body_is_allowed(const struct http_req *req, uint64_t size, struct err *err);
 
 /* ---- request ---- */
 

@@ -232,7 +232,9 @@ void http_reply_body(struct http_req *req, int status, const char *content_type,
   *body = BUF_INIT(ceiling);
   if (!reply_begin(req))
     return;
-  if (!ok) {
+  if (!ok) { /* our fault, not the client's */
+    if (err.code != ERR_NO_MEMORY)
+      err_set(&err, ERR_INTERNAL, "the answer could not be built");
     http_reply_error(req, &err);
     return;
   }

@@ -37,7 +37,7 @@ struct http_req *req_new(struct http_server *server, struct http_conn *conn) {
   req->service = server->config.service;
   req->conn = conn;
   req->peer = conn->peer;
-  req->is_tls = conn->is_tls;
+  req->is_tls = conn->ssl != NULL;
   req->file_fd = -1;
   req->started_us = clock_mono_us(loop_clock(server->loop));
   buf_init(&req->headers, EXTRA_HEADERS_MAX);

@@ -67,7 +67,8 @@ MUST_CHECK bool http_server_listen_tcp(struct http_server *server, const char *h
  * It is removed when the server stops listening. */
 MUST_CHECK bool http_server_listen_unix(struct http_server *server, const char *path, struct err *err);
 
-/* Stops listening, lets requests in flight finish (their answers say "Connection: close"), closes idle connections; when none is left or
+/* Streams that do not end by themselves (server-sent events) are to be ended by those who write them.
+ * Stops listening, lets requests in flight finish (their answers say "Connection: close"), closes idle connections; when none is left or
  * after `deadline_ms` all are closed and `done` is called, once and later. */
 void http_server_drain(struct http_server *server, int64_t deadline_ms, loop_fn *done, void *ctx);
 

@@ -20,7 +20,7 @@ struct mlflow_search {
   struct str question;
   int64_t max_results;
   size_t key_count;
-  void *extra; /* the handler's */
+  void *extra;      /* the handler's */
   enum stmt stmt;   /* private */
   pg_done_fn *done; /* private */
 };

@@ -86,8 +86,12 @@ void tls_free(struct tls *tls) {
   mem_free(tls);
 }
 
-struct ssl_st *tls_accept(struct tls *tls) {
+struct ssl_st *tls_accept(struct tls *tls, int fd) {
   SSL *ssl = SSL_new(tls->ctx);
+  if (ssl && SSL_set_fd(ssl, fd) != 1) { /* which does not close it */
+    SSL_free(ssl);
+    return NULL;
+  }
   if (ssl)
     SSL_set_accept_state(ssl);
   return ssl;

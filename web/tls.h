@@ -13,7 +13,7 @@ MUST_CHECK struct tls *tls_new(const char *cert_file, const char *key_file, stru
 MUST_CHECK bool tls_reload(struct tls *tls, struct err *err);
 void tls_free(struct tls *tls); /* accepts NULL; connections may outlive it */
 
-/* For a connection just accepted; NULL without memory. The caller owns it. */
-MUST_CHECK struct ssl_st *tls_accept(struct tls *tls);
+/* For a connection just accepted; NULL without memory. The caller owns it, and the descriptor. */
+MUST_CHECK struct ssl_st *tls_accept(struct tls *tls, int fd);
 
 #endif

@@ -120,8 +120,8 @@ static void bodies(struct column_coder *coder) {
   }
   double t4 = now_s();
   double pull = (t1 - t0) / ROUNDS, tree = (t2 - t1) / (ROUNDS / 10), put = (t4 - t3) / ROUNDS, n = BODY_POINTS;
-  printf("\nlog-batch of %d points, %zu bytes: pull reader %.0f MB/s (%.2f M points/s), tree alone %.0f MB/s (%.2f M points/s)\n", BODY_POINTS,
-         body.n, (double)body.n / pull / 1e6, n / pull / 1e6, (double)body.n / tree / 1e6, n / tree / 1e6);
+  printf("\nlog-batch of %d points, %zu bytes: pull reader %.0f MB/s (%.2f M points/s), tree alone %.0f MB/s (%.2f M points/s)\n",
+         BODY_POINTS, body.n, (double)body.n / pull / 1e6, n / pull / 1e6, (double)body.n / tree / 1e6, n / tree / 1e6);
   printf("its batch: %.1f bytes/point, %.1f M points/s\n", (double)out.n / n, n / put / 1e6);
   metric_rows_release(&read.rows);
   arena_release(&arena);

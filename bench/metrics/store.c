@@ -125,8 +125,8 @@ static double ingest(const char *what, size_t points, size_t writers, double sec
   cpu = cpu_s() - cpu;
   qsort(load.latencies, load.latency_count, sizeof *load.latencies, by_value);
   double rate = (double)load.writes * (double)points / took;
-  printf("%-28s %10.0f points/s  %8.0f writes/s  p50 %.2f ms  p99 %.2f ms  %.1f writes a statement  %.2f us of CPU a point\n", what, rate, (double)load.writes / took,
-         1e3 * load.latencies[load.latency_count / 2], 1e3 * load.latencies[load.latency_count * 99 / 100],
+  printf("%-28s %10.0f points/s  %8.0f writes/s  p50 %.2f ms  p99 %.2f ms  %.1f writes a statement  %.2f us of CPU a point\n", what, rate,
+         (double)load.writes / took, 1e3 * load.latencies[load.latency_count / 2], 1e3 * load.latencies[load.latency_count * 99 / 100],
          (double)load.writes / (double)(metric_store_stats(store).groups - groups), 1e6 * cpu / ((double)load.writes * (double)points));
   mem_free(load.latencies);
   mem_free(list);
@@ -229,8 +229,16 @@ static void on_page(void *ctx, const struct points *points, bool more, const str
 
 static void chart(const char *what, const struct id *runs, size_t count, int64_t from, int64_t to, enum metric_x x) {
   struct str key = str_of(names[0]);
-  struct metric_series_ask ask = {
-      .runs = runs, .run_count = count, .keys = &key, .key_count = 1, .x = x, .has_from = to > 0, .has_to = to > 0, .from = from, .to = to, .buckets = 1000};
+  struct metric_series_ask ask = {.runs = runs,
+                                  .run_count = count,
+                                  .keys = &key,
+                                  .key_count = 1,
+                                  .x = x,
+                                  .has_from = to > 0,
+                                  .has_to = to > 0,
+                                  .from = from,
+                                  .to = to,
+                                  .buckets = 1000};
   double best = 1e9, worst = 0, cpu = cpu_s();
   struct waited waited;
   struct err err;
@@ -248,7 +256,8 @@ static void chart(const char *what, const struct id *runs, size_t count, int64_t
 }
 
 static void pages(struct id run) {
-  struct metric_page_ask ask = {.run = run, .key = str_of(names[0]), .order = METRIC_BY_TIME, .from = INT64_MIN, .to = INT64_MAX, .limit = 25000};
+  struct metric_page_ask ask = {
+      .run = run, .key = str_of(names[0]), .order = METRIC_BY_TIME, .from = INT64_MIN, .to = INT64_MAX, .limit = 25000};
   size_t points = 0;
   struct err err;
   double from = now_s(), cpu = cpu_s();
@@ -263,8 +272,8 @@ static void pages(struct id run) {
   }
   double took = now_s() - from;
   cpu = cpu_s() - cpu;
-  printf("%-36s %7.2f M points/s (%zu points), %.2f M points a second of CPU\n", "raw, pages of 25,000 by time", (double)points / took / 1e6, points,
-         (double)points / cpu / 1e6);
+  printf("%-36s %7.2f M points/s (%zu points), %.2f M points a second of CPU\n", "raw, pages of 25,000 by time",
+         (double)points / took / 1e6, points, (double)points / cpu / 1e6);
 }
 
 static void write_long(struct id run) {
@@ -275,7 +284,8 @@ static void write_long(struct id run) {
     metric_rows_init(&rows);
     for (size_t i = 0; i < 8000; i++, step++)
       must(metric_rows_add(&rows, str_of(names[0]),
-                           (struct point){step, 1700000000000 + step * 100 + (int64_t)rng_below(&rng, 30), exp(-(double)step / 1e5) + 0.05 * rng_normal(&rng), NAN}),
+                           (struct point){step, 1700000000000 + step * 100 + (int64_t)rng_below(&rng, 30),
+                                          exp(-(double)step / 1e5) + 0.05 * rng_normal(&rng), NAN}),
            NULL);
     struct waited waited = {.done = false};
     must(metric_append(store, run, METRIC_CURRENT, &rows, on_done, &waited, &err), &err);
@@ -317,7 +327,8 @@ int main(int argc, char **argv) {
   pg_cluster_sql(&cluster, "vacuum analyze winnow.metric_chunk");
   int64_t bytes = pg_cluster_int(&cluster, "select pg_total_relation_size('winnow.metric_chunk')::int8");
   int64_t points = pg_cluster_int(&cluster, "select sum(points)::int8 from winnow.metric_chunk");
-  printf("\nsealed: %.2f bytes/point on disk, TOAST and indexes included, %lld points\n", (double)bytes / (double)points, (long long)points);
+  printf("\nsealed: %.2f bytes/point on disk, TOAST and indexes included, %lld points\n", (double)bytes / (double)points,
+         (long long)points);
   chart("1 M points by step, whole", runs, 1, 0, 0, METRIC_X_STEP);
   chart("1 M points by relative time, whole", runs, 1, 0, 0, METRIC_X_RELATIVE);
   chart("1 M points by step, a tenth", runs, 1, 300000, 400000, METRIC_X_STEP);

@@ -4,8 +4,8 @@
  *   bench_storage_inserts [SECONDS [ROUNDS]] */
 #include <stdio.h>
 
-#include "base/file.h"
 #include "base/buf.h"
+#include "base/file.h"
 #include "tests/support/pg_cluster.h"
 
 #define P(...) ((const unsigned char[]){__VA_ARGS__})
@@ -76,8 +76,7 @@ static double through_pgbench(int clients, int seconds) {
   char program[600], script[200], c[16], t[16], host[200], password[100];
   snprintf(program, sizeof program, "%s/pgbench", place->programs.dir);
   snprintf(script, sizeof script, "%s/insert.sql", cluster.dir.path);
-  static const char text[] =
-      "insert into winnow.bench (id, name, value, doc) values (gen_random_uuid(), 'name', 1.5, '{\"a\": 1}');\n";
+  static const char text[] = "insert into winnow.bench (id, name, value, doc) values (gen_random_uuid(), 'name', 1.5, '{\"a\": 1}');\n";
   if (!file_replace(script, str_of(text), 0644, &err))
     exit(1);
   snprintf(c, sizeof c, "%d", clients);

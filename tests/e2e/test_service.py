@@ -4,20 +4,9 @@ import http.client, os, pathlib, signal, socket, subprocess, sys, tempfile, thre
 
 WINNOW = pathlib.Path(sys.argv.pop(1)).resolve()
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "support"))
-from service import Service, processes_with  # noqa: E402
+from service import Service, processes_with, wait  # noqa: E402
 
 LONG = bool(os.environ.get("WINNOW_TEST_LONG"))
-
-
-def wait(condition, what, timeout=60):
-    end = time.time() + timeout
-    while True:
-        value = condition()
-        if value:
-            return value
-        if time.time() > end:
-            raise AssertionError(f"{what} did not come within {timeout} s")
-        time.sleep(0.02)
 
 
 def run(*arguments, **kw):
@@ -68,7 +57,7 @@ class Running(unittest.TestCase):
         walk(api)
 
     def test_tokens_are_shown_once_scoped_and_revocable(self):
-        made = self.s.post("/api/v1/tokens", {"name": "ci", "scope": "read"})
+        made = self.s.post("/api/v1/tokens", {"name": "ci", "scopes": ["read"]})
         self.assertEqual(made.status, 201)
         token = made.json["token"]
         bearer = {"Authorization": f"Bearer {token}"}
@@ -80,19 +69,23 @@ class Running(unittest.TestCase):
         self.assertEqual(self.s.request("DELETE", f"/api/v1/tokens/{made.json['id']}").status, 204)
         self.assertEqual(self.s.get("/api/v1/status", unix=False, headers=bearer).status, 401)
         self.assertEqual(self.s.request("DELETE", f"/api/v1/tokens/{'0' * 32}").status, 404)
-        self.assertEqual(self.s.post("/api/v1/tokens", {"name": "x", "scope": "root"}).status, 400)
+        self.assertEqual(self.s.post("/api/v1/tokens", {"name": "x", "scopes": ["root"]}).status, 400)
+        self.assertEqual(self.s.post("/api/v1/tokens", {"name": "x", "expires": 1000}).status, 400)
+        me = self.s.get("/api/v1/whoami").json
+        self.assertEqual((me["via"], me["scopes"], me["token_id"]), ("socket", ["admin"], None))
         answer = self.s.post("/api/v1/tokens", {"nam": "x"})
         self.assertEqual((answer.status, answer.json["code"]), (400, "invalid"))
         self.assertIn("name", answer.json["hint"])
 
     def test_an_expired_token_is_refused(self):
-        token = self.s.post("/api/v1/tokens", {"name": "short", "expires_in": 1}).json["token"]
+        token = self.s.post("/api/v1/tokens", {"name": "short", "expires": int(time.time() * 1000) + 1500}).json["token"]
         bearer = {"Authorization": f"Bearer {token}"}
         wait(lambda: self.s.get("/api/v1/status", unix=False, headers=bearer).status == 401, "expiry")
 
     def test_the_page_opens_by_a_link_that_works_once(self):
         self.assertEqual(self.s.post("/api/v1/login-links", unix=False).status, 401)
         link = self.s.post("/api/v1/login-links").json["path"]
+        self.assertNotIn("Set-Cookie", self.s.request("HEAD", link, unix=False).headers)  # looking at it does not use it up
         opened = self.s.get(link, unix=False)
         self.assertEqual(opened.status, 303)
         cookie = opened.headers["Set-Cookie"]
@@ -100,11 +93,19 @@ class Running(unittest.TestCase):
         self.assertIn("SameSite=Strict", cookie)
         session = {"Cookie": cookie.split(";")[0]}
         self.assertEqual(self.s.get("/api/v1/status", unix=False, headers=session).json["you"]["scope"], "admin")
-        self.assertEqual(self.s.get(link, unix=False).status, 403)
+        self.assertEqual(self.s.get(link, unix=False).status, 404)
+
+    def test_a_session_ends_with_the_credential_that_opened_it(self):
+        token = self.s.post("/api/v1/tokens", {"name": "brief", "expires": int(time.time() * 1000) + 3000}).json["token"]
+        link = self.s.post("/api/v1/login-links", unix=False, headers={"Authorization": f"Bearer {token}"}).json["path"]
+        session = {"Cookie": self.s.get(link, unix=False).headers["Set-Cookie"].split(";")[0]}
+        who = self.s.get("/api/v1/whoami", unix=False, headers=session).json
+        self.assertEqual((who["via"], who["scopes"]), ("session", ["read"]))
+        wait(lambda: self.s.get("/api/v1/whoami", unix=False, headers=session).json["via"] == "nothing", "the session's end")
 
     def test_every_route_by_every_credential(self):
         """The expectation is computed from the policy that the description tells, the answer comes from the socket."""
-        tokens = {scope: self.s.post("/api/v1/tokens", {"name": scope, "scope": scope}).json["token"] for scope in ("read", "write", "submit", "admin")}
+        tokens = {scope: self.s.post("/api/v1/tokens", {"name": scope, "scopes": [scope]}).json["token"] for scope in ("read", "write", "submit", "admin")}
         rank = {None: 0, "read": 1, "write": 2, "submit": 3, "admin": 4}
         needs = {"public": 0, "read": 0, "track": 0, "write": 2, "submit": 3, "admin": 4}
         api = self.s.get("/api/v1/openapi.json").json

@@ -184,7 +184,8 @@ static void check_arrays(void *ctx, const struct pg_reply *reply) {
   struct echo *echo = ctx;
   echo->done = true;
   assert_int_equal(pg_outcome(reply), PG_DONE);
-  struct pg_array ints = pg_array(reply, 0, 0), empty = pg_array(reply, 0, 1), floats = pg_array(reply, 0, 2), texts = pg_array(reply, 0, 3);
+  struct pg_array ints = pg_array(reply, 0, 0), empty = pg_array(reply, 0, 1), floats = pg_array(reply, 0, 2),
+                  texts = pg_array(reply, 0, 3);
   struct pg_array bytes = pg_array(reply, 0, 4), ids = pg_array(reply, 0, 5);
   assert_true(pg_array_next(&ints) && pg_item_int(&ints) == -7);
   assert_true(pg_array_next(&ints) && pg_item_is_null(&ints));
@@ -455,8 +456,8 @@ static void test_stream_back_pressure(void **state) {
   open_stream(T_SERIES, 100000, &rows);
   int pauses = 0;
   while (!rows.seen.done) {
-    loop_turn(cluster.loop, true);
-    if (!rows.paused)
+    loop_for(cluster.loop, 1);
+    if (!rows.paused || rows.seen.done)
       continue;
     int64_t count = rows.count;
     loop_for(cluster.loop, 50);
@@ -464,9 +465,8 @@ static void test_stream_back_pressure(void **state) {
     pauses++;
     rows.paused = false;
     pg_stream_resume(rows.stream);
-    loop_for(cluster.loop, 1);
   }
-  assert_int_equal(pauses, 5);
+  assert_in_range(pauses, 4, 5); /* the end may come together with the last rows */
   assert_int_equal(rows.count, 100000);
 }
 

@@ -103,7 +103,7 @@ static PGconn *connect_now(struct pg_cluster *cluster) {
     fprintf(stderr, "%s\n", PQerrorMessage(pg));
     exit(1);
   }
-  PQclear(PQexec(pg, "set search_path = winnow, public"));
+  PQclear(PQexec(pg, "set client_min_messages = error; set search_path = winnow, public"));
   return pg;
 }
 

@@ -1,4 +1,5 @@
-/* Statements of the tests' own, over a table `probe (id bigint primary key, name text, at timestamptz, v float8, b bytea, j jsonb, u uuid)`. */
+/* Statements of the tests' own, over a table `probe (id bigint primary key, name text, at timestamptz, v float8, b bytea, j jsonb, u
+ * uuid)`. */
 #ifndef WINNOW_TESTS_TEST_STMTS_H
 #define WINNOW_TESTS_TEST_STMTS_H
 

@@ -103,7 +103,7 @@ def main(dims, tries):
             cost = 0
             for size in sizes:
                 own = rows(v, size)
-                for other in chosen[-24:]:
+                for other in chosen:
                     cost += 2 ** t_value(own, rows(other, size), size)
                 if best and cost >= best[0]:
                     break

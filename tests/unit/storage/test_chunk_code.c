@@ -41,8 +41,9 @@ static size_t round_trip(const struct points *points) {
   return bytes.n;
 }
 
-static const double hard_values[] = {0.0,     -0.0,    1.0,      NAN,  INFINITY,     -INFINITY, DBL_MIN, DBL_TRUE_MIN,
-                                     -DBL_TRUE_MIN, DBL_MAX, -DBL_MAX, 0.1, 1.0 / 3.0, 1e300,     4503599627370497.5, 123456.789};
+static const double hard_values[] = {
+    0.0,     -0.0,     1.0, NAN,       INFINITY, -INFINITY,          DBL_MIN,   DBL_TRUE_MIN, -DBL_TRUE_MIN,
+    DBL_MAX, -DBL_MAX, 0.1, 1.0 / 3.0, 1e300,    4503599627370497.5, 123456.789};
 static const int64_t hard_wholes[] = {0, 1, -1, INT64_MAX, INT64_MIN, INT64_MAX - 1, INT64_MIN + 1, 255, 256, -256, 1ll << 32, 1ll << 62};
 
 static void hard_numbers(void **state UNUSED) {
@@ -197,7 +198,8 @@ static void order_and_repeats(void **state UNUSED) {
     for (size_t i = 0; i < n; i++) { /* each is there, as the first of its equals */
       size_t found = 0;
       for (size_t j = 0; j < sorted.n; j++)
-        if (sorted.step[j] == points.step[i] && sorted.time[j] == points.time[i] && value_bits(sorted.value[j]) == value_bits(points.value[i])) {
+        if (sorted.step[j] == points.step[i] && sorted.time[j] == points.time[i] &&
+            value_bits(sorted.value[j]) == value_bits(points.value[i])) {
           found++;
           assert_true(sorted.epoch[j] <= points.epoch[i]);
         }
@@ -218,8 +220,12 @@ static void nan_counts_as_zero(void **state UNUSED) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(hard_numbers), cmocka_unit_test(random_series),     cmocka_unit_test(sizes),
-      cmocka_unit_test(batches),      cmocka_unit_test(damage_is_noticed), cmocka_unit_test(order_and_repeats),
+      cmocka_unit_test(hard_numbers),
+      cmocka_unit_test(random_series),
+      cmocka_unit_test(sizes),
+      cmocka_unit_test(batches),
+      cmocka_unit_test(damage_is_noticed),
+      cmocka_unit_test(order_and_repeats),
       cmocka_unit_test(nan_counts_as_zero),
   };
   return cmocka_run_group_tests(tests, setup, teardown);

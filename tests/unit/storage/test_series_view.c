@@ -53,7 +53,8 @@ static void draw_attempt(struct world *world, struct rng *rng, int32_t attempt) 
   size_t n = (size_t)rng_below(rng, 80);
   int64_t from = (int64_t)rng_below(rng, 100) - 20, wide = 1 + (int64_t)rng_below(rng, 100);
   for (size_t i = 0; i < n; i++)
-    assert_true(points_add(all, (struct point){from + (int64_t)rng_below(rng, (uint64_t)wide), (int64_t)rng_below(rng, 50), draw_value(rng), NAN}));
+    assert_true(
+        points_add(all, (struct point){from + (int64_t)rng_below(rng, (uint64_t)wide), (int64_t)rng_below(rng, 50), draw_value(rng), NAN}));
   assert_true(points_normalise(all));
   /* Some points are not sealed, and some of the sealed were delivered again. */
   AUTO_POINTS struct points sealed = {0};

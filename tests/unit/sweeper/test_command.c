@@ -113,7 +113,8 @@ static void param_words(void **state) {
 static void submit_checks(void **state) {
   (void)state;
   AUTO_JSON json_t *parameters = json("{\"lr\": {\"min\": 0}, \"outer\": {\"parameters\": {\"inner\": {\"value\": 1}}}, "
-                                      "\"H\": {\"values\": [{\"LR\": 1}]}, \"a.b\": {\"value\": 2}}");
+                                      "\"H\": {\"values\": [{\"WD\": 0}, {\"LR\": 1}]}, \"a.b\": {\"value\": 2}, "
+                                      "\"m\": {\"choices\": [{\"value\": 1}, {\"parameters\": {\"depth\": {\"value\": 2}}}]}}");
   static const struct {
     const char *item, *says, *hint;
   } rows[] = {
@@ -123,6 +124,7 @@ static void submit_checks(void **state) {
       {"{{outer.inner}}", NULL, NULL},
       {"{{H.LR}}", NULL, NULL},
       {"{{a.b}}", NULL, NULL},
+      {"{{m.depth}}", NULL, NULL},
       {"a ${HOME}", NULL, NULL},
       {"{{\"x\": 1}}", NULL, NULL},
       {"${arg}", "command[0]: the macro \"${arg}\" is not known", "${args}"},

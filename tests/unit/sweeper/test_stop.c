@@ -476,6 +476,29 @@ static void long_sweeps(void **state) {
   }
 }
 
+static int64_t cpu_us(void) {
+  struct timespec t;
+  clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
+  return (int64_t)t.tv_sec * 1000000 + t.tv_nsec / 1000;
+}
+
+/* WINNOW_LONG_TESTS: a hundred thousand trials of ten reports each, per rule. */
+static void a_report_is_quick(void **state) {
+  (void)state;
+  uint32_t trials = getenv("WINNOW_LONG_TESTS") ? 100000 : 2000;
+  for (size_t r = 0; r < ARRAY_LEN(every_rule); r++) {
+    struct stop_set *set = rules(every_rule[r], "y", false);
+    int64_t start = cpu_us();
+    for (uint32_t t = 0; t < trials; t++) {
+      for (uint32_t i = 0; i < 10; i++)
+        feed(set, t, (double)(rng_mix(t * 16u + i) % 100000));
+      end(set, t, true);
+    }
+    print_message("%.2f us a report: %s\n", (double)(cpu_us() - start) / trials / 10, every_rule[r]);
+    stop_set_free(set);
+  }
+}
+
 static void ranks_against_brute_force(void **state) {
   (void)state;
   struct ranks ranks;
@@ -556,6 +579,7 @@ int main(void) {
       cmocka_unit_test(folding_is_deterministic),
       cmocka_unit_test(forgetting_leaves_no_trace),
       cmocka_unit_test(long_sweeps),
+      cmocka_unit_test(a_report_is_quick),
       cmocka_unit_test(ranks_against_brute_force),
       cmocka_unit_test(memory_failures_are_reported),
   };

@@ -7,6 +7,7 @@
 
 #include "base/file.h"
 #include "base/mem.h"
+#include "sweeper/engine.h"
 #include "sweeper/sweep_file.h"
 
 static struct arena arena;
@@ -79,6 +80,12 @@ static void the_full_file(void **state) {
   assert_int_equal(s->stop_grace, 10000);
   assert_true(s->register_model.given && s->register_model.at_least == 0.98);
   assert_int_equal(s->args_style, ARGS_JSON);
+  struct engine_conf conf = engine_conf_of_file(s);
+  assert_int_equal(conf.run_cap, 60);
+  assert_int_equal(conf.retries_max, 1);
+  assert_true(conf.needs_value && !conf.asks && conf.lost_after_ms == 0);
+  struct stop_goal goal = sweep_file_goal(file);
+  assert_true(goal.maximize && str_is(goal.metric, "val_accuracy"));
   sweep_file_free(file);
 }
 
@@ -293,6 +300,9 @@ static void mistakes_name_place_and_meaning(void **state) {
       {HEAD "method: custom\n", "sweep.yaml:3:9: a custom scheduler is Python", "use method: bayes"},
       {HEAD "fixed_first: [{y: 1}]\n", "sweep.yaml:3:16: \"y\" is no parameter", ""},
       {HEAD "command: [\"${program}\"]\n", "sweep.yaml:3:10: the command uses ${program}", "add program"},
+      {HEAD "command: [python3, \"${arg}\"]\n", "sweep.yaml:3:20: the macro \"${arg}\" is not known", "${args}"},
+      {HEAD "command: [\"--x={{y}}\"]\n", "sweep.yaml:3:11: {{y}} is no parameter", "{{x}}"},
+      {HEAD "env: {A: \"{{z}}\"}\n", "sweep.yaml:3:6: A: {{z}} is no parameter", ""},
       {HEAD "project: a\nexperiment: b\n", "sweep.yaml:3:1: \"project\" and \"experiment\" are the same key", ""},
       {HEAD "env: {\"a b\": 1}\n", "sweep.yaml:3:6: \"a b\" cannot be the name of a variable", ""},
       {HEAD "retries: {on: [lots]}\n", "sweep.yaml:3:16: retries.on[0] cannot be \"lots\"", "did you mean \"lost\"?"},
@@ -337,13 +347,34 @@ static void all_mistakes_are_listed(void **state) {
 
 static void problems_of_the_space_get_a_place(void **state) {
   (void)state;
-  struct sweep_file *file = read_text("run_cap: 1\nparameters:\n  lr:\n    min: 3\n    max: 1\n");
-  struct spec_problems *errors = mem_zalloc(sizeof *errors);
-  errors->arena = &arena;
-  sweep_file_problem(file, errors, "parameters.lr.max", "max is below min");
-  assert_int_equal(errors->items[0].line, 5);
-  assert_int_equal(errors->items[0].column, 10);
-  mem_free(errors);
+  static const struct {
+    const char *text;
+    unsigned line, column;
+  } rows[] = {
+      {"run_cap: 1\nparameters:\n  lr:\n    min: 3\n    max: 1\n", 4, 0},
+      {"run_cap: 1\nparameters:\n  lr: {min: 0, max: 1}\n  x: {vaules: [1]}\n", 4, 15},
+      {"run_cap: 1\nparameters: {x: {values: [1, 2]}, y: {min: 0, max: 1}}\nconditions:\n  - {if: {x: 1}, then: [z]}\n", 4, 0},
+      {"run_cap: 1\nparameters: {x: {values: [1, 2]}}\nconstraints:\n  - x < 2\n  - x + * 3\n", 5, 5},
+      {"kind: Experiment\nspec:\n  objective: {type: minimize, objectiveMetricName: l}\n  algorithm: {algorithmName: random}\n  parameters:\n"
+       "    - name: lr\n      parameterType: double\n      feasibleSpace: {min: \"3\", max: \"1\"}\n"
+       "  trialTemplate: {trialSpec: {spec: {template: {spec: {containers: [{command: [a]}]}}}}}\n",
+       6, 7}, /* the parameter, for the complaint is about both bounds */
+  };
+  for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+    struct spec_problems errors;
+    struct sweep_file *file = NULL;
+    struct err err = {0};
+    assert_false(sweep_file_read(str_of(rows[i].text), "s.yaml", &arena, &file, &errors, &err));
+    if (errors.items[0].line < rows[i].line - (rows[i].column == 0) || errors.items[0].line > rows[i].line ||
+        (rows[i].column && errors.items[0].column != rows[i].column))
+      fail_msg("row %zu: %s", i, err.text);
+  }
+}
+
+static void the_space_is_made(void **state) {
+  (void)state;
+  struct sweep_file *file = read_file("batchai.json");
+  assert_int_equal(space_size(file->space), 5 * 3 * 3 * 2);
   sweep_file_free(file);
 }
 
@@ -380,6 +411,32 @@ static void the_schema_is_json(void **state) {
   assert_string_equal(json_string_value(json_array_get(json_object_get(schema, "required"), 0)), "parameters");
 }
 
+static void old_booleans_are_pointed_out(void **state) {
+  (void)state;
+  struct sweep_file *file = read_text("\xEF\xBB\xBFrun_cap: 1\nparameters:\n  bn: {values: [yes, \"no\"]}\n");
+  assert_int_equal(file->warnings.count, 1);
+  assert_string_equal(file->warnings.items[0].message, "yes is read as text");
+  assert_int_equal(file->warnings.items[0].line, 3);
+  sweep_file_free(file);
+}
+
+static void large_files_are_refused_quickly(void **state) {
+  (void)state;
+  AUTO_BUF struct buf text = BUF_INIT(8 * MIB);
+  for (int i = 0; i < 40000; i++)
+    buf_printf(&text, "unknown_%d: 1\n", i);
+  struct spec_problems errors;
+  struct sweep_file *file = NULL;
+  struct err err = {0};
+  assert_false(sweep_file_read(buf_str(&text), "", &arena, &file, &errors, &err));
+  assert_true(errors.count >= SPEC_PROBLEMS_MAX); /* the rest is not looked for */
+  buf_puts(&text, "parameters: {x: {min: 0, max: 1}}\nnotes: ");
+  while (text.n <= SWEEP_FILE_BYTES_MAX)
+    buf_puts(&text, "xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx");
+  assert_false(sweep_file_read(buf_str(&text), "", &arena, &file, &errors, &err));
+  assert_int_equal(err.code, ERR_TOO_LARGE);
+}
+
 static void units_round_trip(void **state) {
   (void)state;
   static const int64_t durations[] = {0, 1, 1500, 90000, 3600000, 86400000, 172800000, 12345678};
@@ -399,7 +456,7 @@ static void units_round_trip(void **state) {
 
 static void memory_failures_are_reported(void **state) {
   (void)state;
-  for (unsigned long n = 1; n < 5000; n++) {
+  for (unsigned long n = 1; n < 20000; n++) {
     struct arena own;
     arena_init(&own, MIB);
     struct sweep_file *file = NULL;
@@ -435,8 +492,11 @@ int main(void) {
       cmocka_unit_test(mistakes_name_place_and_meaning),
       cmocka_unit_test(all_mistakes_are_listed),
       cmocka_unit_test(problems_of_the_space_get_a_place),
+      cmocka_unit_test(the_space_is_made),
       cmocka_unit_test(hyperband_has_two_meanings),
       cmocka_unit_test(the_schema_is_json),
+      cmocka_unit_test(old_booleans_are_pointed_out),
+      cmocka_unit_test(large_files_are_refused_quickly),
       cmocka_unit_test(units_round_trip),
       cmocka_unit_test(memory_failures_are_reported),
   };

@@ -86,7 +86,7 @@ static const struct {
     {GET("/injection"), 200, "Set-Cookie", NULL, "refused"},
     {GET("/redirect"), 303, "Location", "/hello", ""},
     {GET("/busy"), 503, "Retry-After", "7", NULL},
-    {GET("/fail"), 413, "Content-Type", "application/problem+json", NULL},
+    {GET("/fail"), 500, "Content-Type", "application/problem+json", NULL},
     {"GET /hello HTTP/1.1\r\n" H "X-Deny: 1\r\n\r\n", 401, "WWW-Authenticate", "Bearer", NULL},
     {"GET /nothing HTTP/1.1\r\n" H "X-Deny: 1\r\n\r\n", 401, "WWW-Authenticate", "Bearer", NULL},
     {"OPTIONS /hello HTTP/1.1\r\n" H "X-Deny: 1\r\n\r\n", 401, "WWW-Authenticate", "Bearer", NULL},
@@ -98,10 +98,13 @@ static const struct {
     {"POST /echo HTTP/1.1\r\n" H "\r\n", 201, "Content-Length", "0", ""},
     {"POST /echo HTTP/1.1\r\n" H "Transfer-Encoding: chunked\r\n\r\n2\r\nab\r\n1;x\r\nc\r\n0\r\nT: 1\r\n\r\n", 201, "Content-Length", "3",
      "abc"},
+    {"PUT /sink HTTP/1.1\r\n" H "Content-Length: 0\r\n\r\n", 200, "Connection", NULL, "0"},
+    {"PUT /sink HTTP/1.1\r\n" H "\r\n", 200, "Connection", NULL, "0"},
+    {"PUT /sink HTTP/1.1\r\n" H "Transfer-Encoding: chunked\r\nExpect: 100-continue\r\n\r\n0\r\n\r\n", 200, "Connection", NULL, "0"},
     {"POST /echo HTTP/1.1\r\n" H "Content-Length: 1001\r\n\r\n", 413, "Connection", NULL, NULL},
     {"GET /hello HTTP/1.1\r\n" H "Content-Length: 3\r\n\r\nabc", 400, "Connection", NULL, NULL}, /* the row takes none */
     {"GET /hello HTTP/1.1\r\n" H "Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n", 200, "Connection", NULL, NULL},
-    {"GET /hello HTTP/1.1\r\n" H "Transfer-Encoding: chunked\r\n\r\n1\r\na\r\n0\r\n\r\n", 413, "Connection", "close", NULL},
+    {"GET /hello HTTP/1.1\r\n" H "Transfer-Encoding: chunked\r\n\r\n1\r\na\r\n0\r\n\r\n", 400, "Connection", "close", NULL},
     {GET("/asset"), 200, "Content-Security-Policy", "default-src 'self'", "<p>plain"},
     {GET("/asset"), 200, "Cache-Control", "no-cache", NULL},
     {"GET /asset HTTP/1.1\r\n" H "Accept-Encoding: gzip\r\n\r\n", 200, "Content-Encoding", "gzip", "GZIPPED"},
@@ -726,6 +729,48 @@ static void test_half_close(void **unused UNUSED) {
   http_client_close(&client);
 }
 
+/* Sends without reading until the server has as much to send as it lets wait; returns how many requests that took. */
+static int requests_until_full(const char *request) {
+  struct http_client client;
+  http_client_open(&client, f.loop, f.port);
+  int sent = 0, before = f.observed;
+  while (f.observed - before == sent) {
+    http_client_send(&client, str_of(request));
+    sent++;
+    for (int turns = 0; turns < 1000 && f.observed - before < sent; turns++) {
+      struct timespec brief = {0, 200000};
+      loop_turn(f.loop, false);
+      nanosleep(&brief, NULL);
+    }
+  }
+  http_client_close(&client);
+  http_client_wait(f.loop, all_released, NULL);
+  return sent;
+}
+
+/* The end of the requests is not the end of the answers: what waits to be sent still goes out. */
+static void test_end_with_unsent_answers(void **unused UNUSED) {
+  static const char request[] = GET("/big?n=12000");
+  int full = requests_until_full(request);
+  for (int count = full - 4; count <= full; count++) {
+    struct http_client client;
+    http_client_open(&client, f.loop, f.port);
+    for (int i = 0; i < count; i++)
+      http_client_send(&client, str_of(request));
+    shutdown(client.fd, SHUT_WR);
+    for (int turns = 0; turns < 50; turns++)
+      loop_turn(f.loop, false);
+    for (int i = 0; i < count; i++) {
+      struct http_answer answer;
+      if (!http_client_answer(&client, false, &answer))
+        fail_msg("answer %d of %d is missing", i, count);
+      http_answer_release(&answer);
+    }
+    assert_true(http_client_wait_eof(&client));
+    http_client_close(&client);
+  }
+}
+
 int main(void) {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
   const struct CMUnitTest tests[] = {
@@ -736,7 +781,7 @@ int main(void) {
       TEST(test_unwanted_bodies),  TEST(test_refusal_arrives), TEST(test_upload),
       TEST(test_slow_sink),        TEST(test_pause_at_begin),  TEST(test_sink_errors),
       TEST(test_streams),          TEST(test_slow_reader),     TEST(test_flood_is_cut),
-      TEST(test_client_gone),      TEST(test_half_close),
+      TEST(test_client_gone),      TEST(test_half_close),      TEST(test_end_with_unsent_answers),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,0 +1,208 @@
+#!/usr/bin/env python3
+"""What the service costs, beside the physical limit measured in the same run. Prints a Markdown table.
+
+    bench/service/run.py build/plain/bin/winnow [inserts] [start] [rest] [bytes] [idle]
+
+inserts  durable one-row inserts through HTTP at 1, 16, 64 connections, beside pgbench with the same statement on the same kind of server
+start    start to the first 200: from the template, without it, and of a directory that is there; beside initdb + start of Postgres alone
+rest     resident memory at rest, without Postgres
+bytes    1 GiB up and down: rate, and how much memory grew
+idle     10,000 connections that do nothing: memory of each, and whether others notice
+Needs wrk and the pgbench of the installed Postgres.
+"""
+import glob, http.client, os, pathlib, re, resource, shutil, socket, statistics, subprocess, sys, tempfile, time
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT / "tests" / "support"))
+from service import Service  # noqa: E402
+
+WINNOW = pathlib.Path(sys.argv[1]).resolve()
+WHAT = sys.argv[2:] or ["start", "rest", "inserts", "bytes", "idle"]
+PG = sorted(glob.glob("/usr/lib/postgresql/*/bin"), key=lambda p: int(p.split("/")[4]))[-1]
+rows = []
+
+
+def row(what, ours, peer, ratio):
+    rows.append((what, ours, peer, ratio))
+    print(f"| {what} | {ours} | {peer} | {ratio} |", flush=True)
+
+
+def resident_kib(pid):
+    status = pathlib.Path(f"/proc/{pid}/status").read_text()
+    return int(re.search(r"VmRSS:\s+(\d+)", status).group(1))
+
+
+def as_postgres(command, **kw):
+    """initdb and postgres refuse root."""
+    if os.geteuid() == 0:
+        import pwd
+        kw["user"] = kw["group"] = pwd.getpwnam("postgres").pw_uid
+        kw["group"] = pwd.getpwnam("postgres").pw_gid
+        kw["extra_groups"] = []
+    return subprocess.run(command, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, cwd="/", **kw)
+
+
+class Postgres:
+    """A plain Postgres with the same durability, to compare with."""
+
+    def __init__(self):
+        self.home = tempfile.mkdtemp(prefix="winnow-bench-pg-")
+        os.chmod(self.home, 0o777)
+        self.data = f"{self.home}/data"
+
+    def __enter__(self):
+        begun = time.time()
+        as_postgres([f"{PG}/initdb", "-D", self.data, "-U", "postgres", "-A", "trust", "-E", "UTF8", "--locale=C", "--data-checksums"])
+        self.initdb_s = time.time() - begun
+        begun = time.time()
+        as_postgres([f"{PG}/pg_ctl", "-D", self.data, "-w", "-o", f"-k {self.home} -c listen_addresses=''", "-l", f"{self.home}/log", "start"])
+        self.start_s = time.time() - begun
+        return self
+
+    def __exit__(self, *exc):
+        as_postgres([f"{PG}/pg_ctl", "-D", self.data, "-m", "immediate", "-w", "stop"])
+        shutil.rmtree(self.home, ignore_errors=True)
+
+    def sql(self, text):
+        subprocess.run(["psql", "-h", self.home, "-U", "postgres", "-qAt", "-c", text], check=True, stdout=subprocess.DEVNULL)
+
+    def pgbench(self, script, clients, seconds):
+        path = f"{self.home}/script.sql"
+        pathlib.Path(path).write_text(script)
+        out = subprocess.run([f"{PG}/pgbench", "-h", self.home, "-U", "postgres", "-n", "-M", "prepared", "-c", str(clients), "-j", "1", "-T", str(seconds), "-f", path,
+                              "postgres"], check=True, capture_output=True, text=True).stdout
+        return float(re.search(r"tps = ([0-9.]+)", out).group(1))
+
+
+TABLE = """create table token (id uuid primary key, name text not null, hash bytea not null unique check (length(hash) = 32), scopes text[] not null,
+created timestamptz not null default now(), expires timestamptz, revoked timestamptz, last_used timestamptz)"""
+INSERT = """insert into token (id, name, hash, scopes, expires) values (gen_random_uuid(), 'bench', decode(md5(random()::text) || md5(random()::text), 'hex'), '{write}', null)
+on conflict (id) do update set name = token.name returning created;"""
+
+
+def inserts():
+    with tempfile.TemporaryDirectory() as home, Service(WINNOW, arguments=["--log-level", "warn"]) as s, Postgres() as pg:
+        pg.sql(TABLE)
+        lua = pathlib.Path(home) / "post.lua"
+        lua.write_text(f"""wrk.method = "POST"
+wrk.body = '{{"name":"bench"}}'
+wrk.headers["Content-Type"] = "application/json"
+wrk.headers["Authorization"] = "Bearer {s.token}"
+""")
+        for clients in (1, 16, 64):
+            ours, peers = [], []
+            for _ in range(3):  # in turn: the machine's speed drifts
+                peers.append(pg.pgbench(INSERT, clients, 4))
+                out = subprocess.run(["wrk", "-t1", f"-c{clients}", "-d4s", "-s", lua, f"{s.url}/api/v1/tokens"], check=True, capture_output=True, text=True).stdout
+                if "Non-2xx" in out:
+                    raise SystemExit(out)
+                ours.append(float(re.search(r"Requests/sec:\s+([0-9.]+)", out).group(1)))
+                if clients * 4 * 3 and len(ours) and s.get("/api/v1/status").status != 200:
+                    raise SystemExit("the service does not answer")
+            a, b = statistics.median(ours), statistics.median(peers)
+            row(f"durable inserts/s through HTTP, {clients} connections", f"{a:,.0f}", f"pgbench {b:,.0f}", f"{a / b:.2f}")
+
+
+def first_answer(arguments, env=None):
+    """Seconds from the start of the process to the first 200 of /api/v1/status that says ok."""
+    begun = time.time()
+    s = Service(WINNOW, start=False, arguments=arguments.get("arguments", ()), data=arguments.get("data"), env=env)
+    s.start()
+    return time.time() - begun, s
+
+
+def start():
+    base = []
+    for _ in range(3):
+        with Postgres() as pg:
+            base.append(pg.initdb_s + pg.start_s)
+    limit = statistics.median(base)
+    without = []
+    cache_home = "/var/cache/winnow" if os.geteuid() == 0 else os.path.expanduser("~/.cache/winnow")
+    for _ in range(3):
+        for template in glob.glob(f"{cache_home}/pg-*") + glob.glob("/tmp/winnow-test-cache/winnow/pg-*"):
+            shutil.rmtree(template, ignore_errors=True)
+        seconds, s = first_answer({})
+        without.append(seconds)
+        s.close()
+    fresh, again = [], []
+    for _ in range(5):
+        seconds, s = first_answer({})
+        fresh.append(seconds)
+        s.stop()
+        begun = time.time()
+        s.start()
+        again.append(time.time() - begun)
+        s.close()
+    row("start to first 200, new directory, no template", f"{statistics.median(without):.2f} s", f"initdb + start {limit:.2f} s", f"{statistics.median(without) / limit:.2f}")
+    row("start to first 200, new directory, template", f"{statistics.median(fresh):.2f} s", "<= 1 s", "")
+    row("start to first 200, directory that is there", f"{statistics.median(again) * 1000:.0f} ms", "<= 300 ms", "")
+
+
+def rest():
+    with Service(WINNOW) as s:
+        s.get("/api/v1/status")
+        time.sleep(3)
+        row("memory at rest, without Postgres", f"{resident_kib(s.process.pid) / 1024:.1f} MiB", "<= 20 MiB", "")
+
+
+def bytes_():
+    size = 1 << 30
+    block = os.urandom(1 << 20)
+    with Service(WINNOW, arguments=["--log-level", "warn"]) as s:
+        run = s.post("/api/2.0/mlflow/runs/create", {"experiment_id": "0", "start_time": 1}).json["run"]["info"]["run_id"]
+        path = f"/api/2.0/mlflow-artifacts/artifacts/0/{run}/artifacts/big.bin"
+        s.get("/health")
+        before = resident_kib(s.process.pid)
+        begun = time.time()
+        connection = http.client.HTTPConnection("127.0.0.1", s.port, timeout=300)
+        connection.request("PUT", path, body=(block for _ in range(size >> 20)), headers={"Content-Length": str(size)}, encode_chunked=False)
+        answer = connection.getresponse()
+        answer.read()
+        if answer.status != 200:
+            raise SystemExit(f"upload: {answer.status}")
+        up = time.time() - begun
+        peak_up = resident_kib(s.process.pid)
+        rates = []
+        for _ in range(3):
+            begun = time.time()
+            subprocess.run(["curl", "-s", "-o", "/dev/null", f"{s.url}{path}"], check=True)
+            rates.append(size / (time.time() - begun))
+        peak = resident_kib(s.process.pid)
+        high = int(re.search(r"VmHWM:\s+(\d+)", pathlib.Path(f"/proc/{s.process.pid}/status").read_text()).group(1))
+        row("1 GiB upload, hashed and synced", f"{size / up / 1e6:,.0f} MB/s", "", "")
+        row("1 GiB download from page cache", f"{statistics.median(rates) / 1e9:.2f} GB/s", ">= 1 GB/s", "")
+        row("memory growth over both (resident; high-water mark)", f"{(max(peak, peak_up) - before) / 1024:.1f} MiB; {(high - before) / 1024:.1f} MiB", "<= 8 MiB", "")
+
+
+def idle():
+    count = 10000
+    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    if hard < count + 1000:
+        raise SystemExit(f"10,000 connections need `ulimit -Hn` of 11,000; here it is {hard}")
+    with Service(WINNOW, arguments=["--idle-timeout", "10m", "--log-level", "warn"]) as s:
+        for _ in range(50):
+            s.get("/health", unix=False)
+        before = resident_kib(s.process.pid)
+        sockets = []
+        for _ in range(count):
+            sock = socket.create_connection(("127.0.0.1", s.port))
+            sock.sendall(b"GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n")
+            sock.recv(4096)
+            sockets.append(sock)
+        after = resident_kib(s.process.pid)
+        times = []
+        for _ in range(200):
+            begun = time.time()
+            s.get("/api/v1/status", unix=False)
+            times.append(time.time() - begun)
+        row("10,000 idle connections", f"{(after - before) / count:.1f} KiB each", "<= 20 KiB", "")
+        row("a new client meanwhile, p99", f"{sorted(times)[197] * 1000:.1f} ms", "", "")
+        for sock in sockets:
+            sock.close()
+
+
+print("| what | ours | beside | ratio |\n| --- | --- | --- | --- |")
+for name in WHAT:
+    {"inserts": inserts, "start": start, "rest": rest, "bytes": bytes_, "idle": idle}[name]()

@@ -1,0 +1,2 @@
+add_executable(bench_suggest EXCLUDE_FROM_ALL bench/suggest/suggest.c)
+target_link_libraries(bench_suggest PRIVATE winnow_sampler)

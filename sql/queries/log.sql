@@ -1,0 +1,30 @@
+-- Output of runs: see sql/migrations/0004_logs.sql and tracker/log_store.h.
+
+-- name: log_piece_add (uuid, int4, int2, int8, int4, int8, int8, bool, bytea) -> ()
+-- Run, attempt, stream, start, size, time, lost, packed, data.
+insert into log_piece (run, attempt, stream, start, size, time, lost, packed, data) values ($1, $2, $3, $4, $5, $6, $7, $8, $9);
+
+-- name: log_stream_move (uuid, int4, int2, int8, int8, bytea, text, int4) -> ()
+-- Run, attempt, stream, next, state_at, state (null: as it was), summary, series.
+insert into log_stream as s (run, attempt, stream, next, state_at, state, summary, series) values ($1, $2, $3, $4, $5, $6, $7, $8)
+on conflict (run, attempt, stream) do update set next = $4, state_at = case when $6 is null then s.state_at else $5 end,
+  state = coalesce($6, s.state), summary = $7, series = $8;
+
+-- name: log_streams (uuid, int4) -> (int2, int8, int8, bytea) repeatable
+-- Stream, next, state_at, state of an attempt.
+select stream, next, state_at, state from log_stream where run = $1 and attempt = $2;
+
+-- name: log_stream_info (uuid, int4) -> (int4, int2, int8, text, int4) repeatable
+-- Attempt, stream, next, summary, series of all attempts of a run, or of one ($2; 0: all), newest first.
+select attempt, stream, next, summary, series from log_stream where run = $1 and ($2 = 0 or attempt = $2) order by attempt desc, stream;
+
+-- name: log_pieces (uuid, int4, int2, int8, int8) -> (int8, int4, int8, int8, bool, bytea) repeatable
+-- Start, size, time, lost, packed, data of the pieces that hold bytes from $4 on and before $5, in order.
+select start, size, time, lost, packed, data from log_piece
+where run = $1 and attempt = $2 and stream = $3 and start + size > $4 and start < $5
+order by start;
+
+-- name: log_drop (uuid, int4) -> ()
+-- All output of a run, or of the attempts up to $2.
+with pieces as (delete from log_piece where run = $1 and attempt <= $2)
+delete from log_stream where run = $1 and attempt <= $2;

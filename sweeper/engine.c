@@ -1,0 +1,909 @@
+#include "sweeper/engine.h"
+
+#include "base/mem.h"
+
+#define NONE UINT32_MAX
+
+struct slot {
+  struct engine_trial row;
+  int64_t lease_until; /* also the begin of silence once it is past */
+  uint64_t durable;    /* version */
+  uint64_t writing;    /* version on its way, or 0 */
+  uint32_t durable_attempt, writing_attempt;
+  uint32_t prev, next; /* among the live ones */
+  uint8_t durable_state, writing_state;
+  bool exists, live;
+  bool ready;          /* in the ready ring */
+  bool retry;          /* its last write failed */
+  bool enqueued;       /* given to the scheduler, or waiting for an ask */
+  bool in_ring;        /* of those that wait for an ask; perhaps in vain */
+  bool dequeue;        /* to be taken out of the scheduler */
+  bool started, ended; /* TODO_START, TODO_END were given out for this attempt */
+  bool holds;          /* slots */
+  bool durable_dead, writing_dead;
+};
+
+/* Numbers in order of arrival. Room for every trial is made when the trial is. */
+struct ring {
+  uint32_t *items;
+  uint32_t first, count, cap;
+};
+
+struct engine {
+  struct engine_conf conf;
+  struct engine_sweep sweep;
+  uint64_t sweep_durable, sweep_writing;
+  bool sweep_retry, swept;
+  struct slot *slots;
+  uint32_t count, cap;        /* highest number + 1 */
+  uint32_t existing, missing; /* missing: numbers below count without a trial */
+  uint32_t first_missing;
+  uint32_t live, unwritten, holding;
+  uint32_t write_again; /* trials whose last write failed */
+  uint32_t creating;    /* new rows on their way */
+  bool batch_open;      /* more new rows may join them */
+  bool batch_failed;    /* they go again at the next tick, and others with them */
+  uint32_t first_live;
+  uint32_t by_state[RUN_STATE_COUNT];
+  uint32_t failed, succeeded;
+  struct ring ready, waiting; /* waiting: for the next ask */
+  int64_t now;
+};
+
+/* ---- rings ---- */
+
+static bool ring_reserve(struct ring *ring, uint32_t members) {
+  if (members <= ring->cap)
+    return true;
+  uint32_t cap = MAX_OF(ring->cap * 2, MAX_OF(members, 16u));
+  uint32_t *items = mem_array(cap, sizeof *items);
+  if (!items)
+    return false;
+  for (uint32_t i = 0; i < ring->count; i++)
+    items[i] = ring->items[(ring->first + i) % ring->cap];
+  mem_free(ring->items);
+  *ring = (struct ring){items, 0, ring->count, cap};
+  return true;
+}
+
+static void ring_add(struct ring *ring, uint32_t number) {
+  ring->items[(ring->first + ring->count++) % ring->cap] = number;
+}
+
+static uint32_t ring_take(struct ring *ring) {
+  uint32_t number = ring->items[ring->first];
+  ring->first = (ring->first + 1) % ring->cap;
+  ring->count--;
+  return number;
+}
+
+/* ---- the sweep's own state ---- */
+
+static const char *const why_texts[] = {
+    [WHY_NONE] = "",
+    [WHY_DRAINED] = "a person wants no new trials",
+    [WHY_STOPPED] = "a person stopped it",
+    [WHY_TARGET] = "a trial has reached the target",
+    [WHY_TIME] = "max_time is used up",
+    [WHY_SLOT_TIME] = "max_slot_time is used up",
+    [WHY_GAVE_UP] = "its first trials have all failed",
+    [WHY_FAILURES] = "max_failures trials have failed",
+    [WHY_ALL_MADE] = "run_cap trials were made",
+    [WHY_EXHAUSTED] = "every point of the space was tried",
+};
+
+const char *engine_why_text(enum engine_why why) {
+  return why_texts[why];
+}
+
+static bool sweep_step(struct engine *e, int event, enum engine_why why) {
+  const struct fsm_edge *edge = fsm_step(&sweep_fsm, e->sweep.state, event);
+  if (!edge)
+    return false;
+  e->sweep.state = (uint8_t)edge->to;
+  e->sweep.why = (uint8_t)why;
+  e->sweep.version++;
+  return true;
+}
+
+static bool sweep_over(const struct engine *e) {
+  return fsm_is_final(&sweep_fsm, e->sweep.state);
+}
+
+static bool gave_up(const struct engine *e) {
+  return e->sweep.why == WHY_GAVE_UP || e->sweep.why == WHY_FAILURES;
+}
+
+/* ---- trials ---- */
+
+static struct slot *find(const struct engine *e, uint32_t number) {
+  return number < e->count && e->slots[number].exists ? &e->slots[number] : NULL;
+}
+
+static void make_ready(struct engine *e, struct slot *t) {
+  if (t->ready)
+    return;
+  t->ready = true;
+  ring_add(&e->ready, t->row.number);
+}
+
+static void set_live(struct engine *e, struct slot *t, bool live) {
+  uint32_t number = t->row.number;
+  if (t->live == live)
+    return;
+  t->live = live;
+  if (live) {
+    t->prev = NONE;
+    t->next = e->first_live;
+    if (t->next != NONE)
+      e->slots[t->next].prev = number;
+    e->first_live = number;
+    e->live++;
+    return;
+  }
+  if (t->prev != NONE)
+    e->slots[t->prev].next = t->next;
+  else
+    e->first_live = t->next;
+  if (t->next != NONE)
+    e->slots[t->next].prev = t->prev;
+  e->live--;
+}
+
+static bool is_over(const struct engine_trial *row) {
+  return fsm_is_final(&run_fsm, row->state) && (row->state != RUN_LOST || row->dead);
+}
+
+static bool counts_as_failed(const struct engine_trial *row) {
+  return row->state == RUN_FAILED || (row->state == RUN_LOST && row->dead);
+}
+
+static bool counts_as_succeeded(const struct engine_trial *row) {
+  return row->state == RUN_FINISHED || row->state == RUN_STOPPED;
+}
+
+static void count_row(struct engine *e, const struct engine_trial *row, uint32_t by) {
+  e->by_state[row->state] += by;
+  e->failed += counts_as_failed(row) ? by : 0;
+  e->succeeded += counts_as_succeeded(row) ? by : 0;
+}
+
+static bool is_written(const struct slot *t) {
+  return t->durable == t->row.version;
+}
+
+/* Every change of a row passes here. */
+static void change(struct engine *e, struct slot *t, struct engine_trial row) {
+  if (is_written(t))
+    e->unwritten++;
+  count_row(e, &t->row, UINT32_MAX); /* minus one */
+  row.version = t->row.version + 1;
+  t->row = row;
+  count_row(e, &t->row, 1);
+  set_live(e, t, !is_over(&t->row));
+  make_ready(e, t);
+}
+
+static bool step(struct engine *e, struct slot *t, int event, enum engine_cause cause) {
+  const struct fsm_edge *edge = fsm_step(&run_fsm, t->row.state, event);
+  if (!edge)
+    return false;
+  struct engine_trial row = t->row;
+  row.state = (uint8_t)edge->to;
+  row.cause = (uint8_t)cause;
+  if (edge->to == RUN_QUEUED) {
+    row.dead = true;
+    t->enqueued = false;
+  }
+  if (event == RUN_EV_PLACED || event == RUN_EV_ASKED) {
+    row.attempt++;
+    row.dead = false;
+    t->started = t->ended = false;
+  }
+  change(e, t, row);
+  return true;
+}
+
+static void mark_dead(struct engine *e, struct slot *t) {
+  if (t->row.dead)
+    return;
+  struct engine_trial row = t->row;
+  row.dead = true;
+  change(e, t, row);
+}
+
+/* ---- slot time, elapsed time ---- */
+
+static void pass_time(struct engine *e, int64_t now) {
+  int64_t passed = now - e->now;
+  if (passed <= 0)
+    return;
+  e->now = now;
+  if (sweep_over(e))
+    return;
+  e->sweep.elapsed_ms += passed;
+  e->sweep.slot_ms += passed * e->holding * MAX_OF(e->conf.slots, 1u);
+}
+
+static void hold(struct engine *e, struct slot *t, bool holds) {
+  if (t->holds == holds)
+    return;
+  t->holds = holds;
+  e->holding += holds ? 1 : UINT32_MAX;
+}
+
+/* ---- making and loading ---- */
+
+struct engine_conf engine_conf_of_file(const struct sweep_spec *spec) {
+  return (struct engine_conf){
+      .run_cap = spec->run_cap,
+      .max_parallel = (uint32_t)spec->max_parallel,
+      .max_time_ms = spec->max_time,
+      .max_slot_ms = spec->max_slot_time,
+      .max_failures = spec->max_failures,
+      .give_up_after = spec->give_up_after,
+      .retries_max = spec->retries.max,
+      .retries_on = spec->retries.on,
+      .lease_ms = ENGINE_LEASE_MS,
+      .lost_after_ms = spec->executor == EXECUTOR_LOCAL ? 0 : ENGINE_LOST_AFTER_MS,
+      .slots = (uint32_t)spec->resources.slots,
+      .asks = !spec->has_command,
+      .needs_value = spec->has_metric,
+  };
+}
+
+bool engine_new(const struct engine_conf *conf, const struct engine_sweep *row, int64_t now, struct engine **ret, struct err *err) {
+  struct engine *e = mem_zalloc(sizeof *e);
+  if (!e)
+    return err_no_memory(err);
+  e->conf = *conf;
+  e->now = now;
+  e->first_live = NONE;
+  if (row) {
+    e->sweep = *row;
+    e->sweep_durable = row->version;
+  } else {
+    e->sweep = (struct engine_sweep){.version = 1, .state = SWEEP_RUNNING};
+  }
+  *ret = e;
+  return true;
+}
+
+void engine_free(struct engine *e) {
+  if (!e)
+    return;
+  mem_free(e->slots);
+  mem_free(e->ready.items);
+  mem_free(e->waiting.items);
+  mem_free(e);
+}
+
+static bool reserve(struct engine *e, uint32_t count, struct err *err) {
+  if (count > ENGINE_TRIALS_MAX)
+    return err_set(err, ERR_LIMIT, "a sweep has at most %d trials", ENGINE_TRIALS_MAX);
+  if (count > e->cap) {
+    uint32_t cap = MAX_OF(e->cap * 2, MAX_OF(count, 16u));
+    struct slot *bigger = mem_resize(e->slots, cap, sizeof *bigger);
+    if (!bigger)
+      return err_no_memory(err);
+    memset(bigger + e->cap, 0, (cap - e->cap) * sizeof *bigger);
+    e->slots = bigger;
+    e->cap = cap;
+  }
+  return ring_reserve(&e->ready, e->cap) && ring_reserve(&e->waiting, e->cap) ? true : err_no_memory(err);
+}
+
+static struct slot *add_slot(struct engine *e, const struct engine_trial *row) {
+  struct slot *t = &e->slots[row->number];
+  *t = (struct slot){.row = *row, .exists = true, .prev = NONE, .next = NONE};
+  e->count = MAX_OF(e->count, row->number + 1);
+  e->existing++;
+  count_row(e, row, 1);
+  set_live(e, t, !is_over(row));
+  return t;
+}
+
+bool engine_load(struct engine *e, const struct engine_trial *row, struct err *err) {
+  if (row->number >= ENGINE_TRIALS_MAX || row->state >= RUN_STATE_COUNT || find(e, row->number))
+    return err_set(err, ERR_INVALID, "the row of trial %u is wrong or stands there twice", row->number);
+  if (!reserve(e, row->number + 1, err))
+    return false;
+  struct slot *t = add_slot(e, row);
+  t->durable = row->version;
+  t->durable_state = row->state;
+  t->durable_attempt = row->attempt;
+  t->durable_dead = row->dead;
+  return true;
+}
+
+bool engine_loaded(struct engine *e, int64_t now, struct err *err) {
+  if (!reserve(e, e->count, err))
+    return false;
+  e->now = now;
+  e->missing = e->count - e->existing;
+  for (uint32_t i = 0; i < e->count; i++) {
+    struct slot *t = &e->slots[i];
+    if (!t->exists || !t->live)
+      continue;
+    t->lease_until = now + e->conf.lease_ms;
+    hold(e, t, !e->conf.asks && !t->row.dead && t->row.state != RUN_QUEUED);
+    make_ready(e, t);
+  }
+  return true;
+}
+
+/* ---- what is to be done ---- */
+
+/* Whether nothing more will come, and why. */
+static enum engine_why all_made(const struct engine *e) {
+  if (e->conf.run_cap && e->existing >= (uint64_t)e->conf.run_cap)
+    return WHY_ALL_MADE;
+  return e->sweep.exhausted ? WHY_EXHAUSTED : WHY_NONE;
+}
+
+static void check_done(struct engine *e) {
+  if (sweep_over(e) || e->live || e->holding || e->unwritten || e->sweep_durable != e->sweep.version)
+    return;
+  if (e->sweep.state == SWEEP_DRAINING)
+    sweep_step(e,
+               e->sweep.why == WHY_STOPPED ? SWEEP_EV_DONE_STOPPED
+               : gave_up(e)                ? SWEEP_EV_DONE_FAILED
+                                           : SWEEP_EV_DONE,
+               (enum engine_why)e->sweep.why);
+  else if (e->sweep.state == SWEEP_RUNNING && all_made(e) != WHY_NONE && !e->missing)
+    sweep_step(e, SWEEP_EV_DONE, all_made(e));
+}
+
+static struct engine_todo todo(enum engine_todo_kind kind, const struct slot *t) {
+  return (struct engine_todo){.kind = kind, .trial = t->row};
+}
+
+static void wait_for_ask(struct engine *e, struct slot *t) {
+  if (!t->in_ring)
+    ring_add(&e->waiting, t->row.number);
+  t->in_ring = true;
+}
+
+/* A sweep that makes no new trials starts no waiting ones; one that was stopped ends the running ones. */
+static void follow_sweep(struct engine *e, struct slot *t) {
+  bool waits = t->row.state == RUN_QUEUED;
+  bool runs = t->row.state == RUN_STARTING || t->row.state == RUN_RUNNING || (t->row.state == RUN_LOST && !t->row.dead);
+  if (!e->swept || !(waits || (runs && e->sweep.why == WHY_STOPPED)))
+    return;
+  t->dequeue |= waits && t->enqueued && !e->conf.asks;
+  step(e, t, RUN_EV_KILL, CAUSE_SWEEP);
+}
+
+/* New rows go in batches, one after the other: a later number is never stored without an earlier one. */
+static bool may_create(const struct engine *e) {
+  return e->batch_open || (!e->creating && !e->batch_failed);
+}
+
+static struct engine_todo write_todo(struct engine *e, struct slot *t) {
+  struct engine_todo next = todo(TODO_WRITE_TRIAL, t);
+  t->writing = t->row.version;
+  t->writing_state = t->row.state;
+  t->writing_attempt = t->row.attempt;
+  t->writing_dead = t->row.dead;
+  if (!t->durable) {
+    next.creation = e->batch_open = true;
+    e->creating++;
+  }
+  return next;
+}
+
+/* The batch is stored, or goes again: the new rows that had to wait are next. */
+static void next_batch(struct engine *e) {
+  for (uint32_t n = e->count; n > 0 && !e->slots[n - 1].durable; n--)
+    if (e->slots[n - 1].exists)
+      make_ready(e, &e->slots[n - 1]);
+}
+
+/* The next thing this trial asks for. */
+static struct engine_todo trial_todo(struct engine *e, struct slot *t) {
+  follow_sweep(e, t);
+  if (t->holds && t->row.dead && t->durable_dead) { /* not before: after a crash the row must not claim slots that another has */
+    hold(e, t, false);
+    return todo(TODO_RELEASE, t);
+  }
+  if (t->dequeue) {
+    t->dequeue = false;
+    return todo(TODO_DEQUEUE, t);
+  }
+  if (!is_written(t) && !t->writing && !t->retry && (t->durable || may_create(e)))
+    return write_todo(e, t);
+  if (t->durable_state != t->row.state || t->durable_attempt != t->row.attempt)
+    return (struct engine_todo){TODO_NONE};
+  if (t->row.state == RUN_QUEUED && !t->enqueued) {
+    t->enqueued = true;
+    if (!e->conf.asks)
+      return todo(TODO_ENQUEUE, t);
+    wait_for_ask(e, t);
+  }
+  if (t->row.state == RUN_STARTING && !t->started && !t->row.dead) {
+    t->started = true;
+    t->lease_until = e->now + e->conf.lease_ms; /* the store may have taken long */
+    return todo(TODO_START, t);
+  }
+  if (t->row.state == RUN_STOPPING && !t->ended && !e->conf.asks) {
+    t->ended = true;
+    return todo(TODO_END, t);
+  }
+  return (struct engine_todo){TODO_NONE};
+}
+
+struct engine_todo engine_next(struct engine *e) {
+  for (;;) {
+    check_done(e);
+    if (e->sweep_durable != e->sweep.version && !e->sweep_writing && !e->sweep_retry) {
+      e->sweep_writing = e->sweep.version;
+      return (struct engine_todo){.kind = TODO_WRITE_SWEEP, .sweep = e->sweep};
+    }
+    /* What a sweep's end means for its trials follows when it is durable. */
+    if (e->sweep.state == SWEEP_DRAINING && e->sweep_durable == e->sweep.version && !e->swept) {
+      e->swept = true;
+      for (uint32_t n = e->first_live; n != NONE; n = e->slots[n].next)
+        make_ready(e, &e->slots[n]);
+    }
+    if (!e->ready.count) {
+      e->batch_open = false;
+      return (struct engine_todo){TODO_NONE};
+    }
+    struct slot *t = &e->slots[e->ready.items[e->ready.first]];
+    struct engine_todo next = trial_todo(e, t);
+    if (next.kind != TODO_NONE)
+      return next;
+    ring_take(&e->ready);
+    t->ready = false;
+  }
+}
+
+void engine_sweep_written(struct engine *e, uint64_t version, bool ok) {
+  if (e->sweep_writing == version)
+    e->sweep_writing = 0;
+  if (ok)
+    e->sweep_durable = MAX_OF(e->sweep_durable, version);
+  else
+    e->sweep_retry = true;
+}
+
+void engine_trial_written(struct engine *e, uint32_t number, uint64_t version, bool ok) {
+  struct slot *t = find(e, number);
+  if (!t || t->writing != version)
+    return;
+  t->writing = 0;
+  bool creation = !t->durable;
+  if (creation) {
+    e->creating--;
+    e->batch_failed |= !ok;
+  }
+  if (!ok) {
+    t->retry = true;
+    e->write_again++;
+    return;
+  }
+  t->durable = version;
+  t->durable_state = t->writing_state;
+  t->durable_attempt = t->writing_attempt;
+  t->durable_dead = t->writing_dead;
+  if (is_written(t))
+    e->unwritten--;
+  make_ready(e, t);
+  if (creation && !e->creating)
+    next_batch(e);
+}
+
+/* ---- new trials ---- */
+
+static bool makes_trials(const struct engine *e) {
+  return e->sweep.state == SWEEP_RUNNING && !e->sweep.exhausted && e->sweep_durable > 0;
+}
+
+static uint64_t room(const struct engine *e) {
+  if (!e->conf.run_cap)
+    return ENGINE_TRIALS_MAX - e->existing;
+  return (uint64_t)e->conf.run_cap > e->existing ? (uint64_t)e->conf.run_cap - e->existing : 0;
+}
+
+uint32_t engine_wants(const struct engine *e, uint32_t width) {
+  if (e->conf.max_parallel)
+    width = MIN_OF(width, e->conf.max_parallel);
+  if (!makes_trials(e) || e->live >= width)
+    return 0;
+  return (uint32_t)MIN_OF((uint64_t)(width - e->live), room(e));
+}
+
+/* The lowest number without a trial: after a crash there may be gaps. */
+static uint32_t next_number(struct engine *e) {
+  if (!e->missing)
+    return e->count;
+  while (e->slots[e->first_missing].exists)
+    e->first_missing++;
+  e->missing--;
+  return e->first_missing;
+}
+
+bool engine_create(struct engine *e, uint32_t *ret_number, struct err *err) {
+  if (!makes_trials(e))
+    return err_set(err, ERR_WRONG_STATE, "the sweep makes no new trials now");
+  if (!room(e))
+    return err_set(err, ERR_LIMIT, "run_cap is reached: %u trials were made", e->existing);
+  if (!reserve(e, e->count + 1, err))
+    return false;
+  struct engine_trial row = {.number = next_number(e), .version = 1, .state = RUN_QUEUED, .dead = true};
+  struct slot *t = add_slot(e, &row);
+  t->durable_state = RUN_STATE_COUNT; /* not there */
+  e->unwritten++;
+  make_ready(e, t);
+  *ret_number = row.number;
+  return true;
+}
+
+bool engine_add(struct engine *e, enum run_state state, uint32_t *ret_number, struct err *err) {
+  if (sweep_over(e))
+    return err_set(err, ERR_WRONG_STATE, "the sweep is %s", sweep_fsm.states[e->sweep.state]);
+  if (!reserve(e, e->count + 1, err))
+    return false;
+  struct engine_trial row = {
+      .number = next_number(e), .version = 1, .attempt = 1, .state = (uint8_t)state, .dead = true, .has_value = true};
+  struct slot *t = add_slot(e, &row);
+  t->durable_state = RUN_STATE_COUNT; /* not there */
+  e->unwritten++;
+  make_ready(e, t);
+  *ret_number = row.number;
+  return true;
+}
+
+void engine_exhausted(struct engine *e) {
+  if (e->sweep.exhausted)
+    return;
+  e->sweep.exhausted = true;
+  e->sweep.version++;
+}
+
+/* ---- how attempts end ---- */
+
+static void check_failures(struct engine *e) {
+  enum engine_why why = WHY_NONE;
+  if (e->conf.give_up_after && !e->succeeded && e->failed >= (uint64_t)e->conf.give_up_after)
+    why = WHY_GAVE_UP;
+  if (e->conf.max_failures && e->failed >= (uint64_t)e->conf.max_failures)
+    why = WHY_FAILURES;
+  if (why != WHY_NONE && !gave_up(e) && e->sweep.why != WHY_STOPPED)
+    sweep_step(e, SWEEP_EV_GIVE_UP, why);
+}
+
+/* A further attempt, if one is allowed. */
+static bool try_again(struct engine *e, struct slot *t, unsigned reason) {
+  if (!(e->conf.retries_on & reason) || t->row.retries >= (uint64_t)e->conf.retries_max || e->sweep.state == SWEEP_DRAINING)
+    return false;
+  t->row.retries++;
+  return step(e, t, RUN_EV_RETRY, CAUSE_NONE);
+}
+
+static void end_failed(struct engine *e, struct slot *t, enum engine_cause cause) {
+  mark_dead(e, t);
+  if (!try_again(e, t, RETRY_FAILED))
+    step(e, t, RUN_EV_FAILED, cause);
+  check_failures(e);
+}
+
+static void end_stopping(struct engine *e, struct slot *t) {
+  enum engine_cause cause = (enum engine_cause)t->row.cause;
+  mark_dead(e, t);
+  step(e, t, cause == CAUSE_VERDICT ? RUN_EV_ENDED_STOPPED : RUN_EV_ENDED_KILLED, cause);
+}
+
+static void end_well(struct engine *e, struct slot *t) {
+  if (e->conf.needs_value && !t->row.has_value) {
+    end_failed(e, t, CAUSE_NO_METRIC);
+    return;
+  }
+  mark_dead(e, t);
+  step(e, t, RUN_EV_SUCCEEDED, CAUSE_NONE);
+}
+
+static void end_unknown(struct engine *e, struct slot *t) {
+  if (t->row.state == RUN_STOPPING) {
+    end_stopping(e, t);
+    return;
+  }
+  mark_dead(e, t);
+  if (try_again(e, t, RETRY_LOST))
+    return;
+  if (t->row.state != RUN_LOST)
+    step(e, t, RUN_EV_LEASE_OUT, CAUSE_LOST);
+  check_failures(e); /* lost for good */
+}
+
+/* ---- what executors and companions say ---- */
+
+static bool is_current(const struct slot *t, uint32_t attempt) {
+  return t && t->row.attempt == attempt && !t->row.dead;
+}
+
+bool engine_placed(struct engine *e, uint32_t number, int64_t now) {
+  struct slot *t = find(e, number);
+  pass_time(e, now);
+  if (!t || t->row.state != RUN_QUEUED || !t->enqueued || e->sweep.state == SWEEP_DRAINING)
+    return false;
+  t->enqueued = false;
+  step(e, t, RUN_EV_PLACED, CAUSE_NONE);
+  hold(e, t, true);
+  t->lease_until = now + e->conf.lease_ms;
+  return true;
+}
+
+static enum engine_answer answer(const struct slot *t) {
+  return t->row.state == RUN_STOPPING && t->durable_state == RUN_STOPPING && t->durable_attempt == t->row.attempt ? ANSWER_STOP
+                                                                                                                  : ANSWER_GO_ON;
+}
+
+/* A sign of life. */
+static void alive(struct engine *e, struct slot *t, int64_t now) {
+  t->lease_until = now + e->conf.lease_ms;
+  if (t->row.state == RUN_STARTING)
+    step(e, t, RUN_EV_STARTED, CAUSE_NONE);
+  else if (t->row.state == RUN_LOST)
+    step(e, t, RUN_EV_RETURNED, CAUSE_NONE);
+}
+
+enum engine_answer engine_started(struct engine *e, uint32_t number, uint32_t attempt, int64_t now) {
+  return engine_heard(e, number, attempt, NULL, now);
+}
+
+void engine_refused(struct engine *e, uint32_t number, uint32_t attempt, int64_t now) {
+  struct slot *t = find(e, number);
+  pass_time(e, now);
+  if (!is_current(t, attempt))
+    return;
+  if (t->row.state == RUN_STOPPING) {
+    end_stopping(e, t);
+  } else if (t->row.state == RUN_STARTING) {
+    mark_dead(e, t);
+    if (++t->row.refusals >= ENGINE_REFUSALS_MAX)
+      step(e, t, RUN_EV_FAILED, CAUSE_START);
+    else
+      step(e, t, RUN_EV_REFUSED, CAUSE_NONE);
+    check_failures(e);
+  }
+}
+
+enum engine_answer engine_heard(struct engine *e, uint32_t number, uint32_t attempt, const struct engine_report *report, int64_t now) {
+  struct slot *t = find(e, number);
+  pass_time(e, now);
+  if (!is_current(t, attempt))
+    return ANSWER_FENCED;
+  alive(e, t, now);
+  if (!report)
+    return answer(t);
+  if (report->has_value && !t->row.has_value) {
+    struct engine_trial row = t->row;
+    row.has_value = true;
+    change(e, t, row);
+  }
+  if (report->stop && t->row.state == RUN_RUNNING)
+    step(e, t, RUN_EV_STOP, CAUSE_VERDICT);
+  if (report->target && (e->sweep.state == SWEEP_RUNNING || e->sweep.state == SWEEP_PAUSED))
+    sweep_step(e, SWEEP_EV_DRAIN, WHY_TARGET);
+  return answer(t);
+}
+
+enum engine_answer engine_exited(struct engine *e, uint32_t number, uint32_t attempt, bool ok, int64_t now) {
+  struct slot *t = find(e, number);
+  pass_time(e, now);
+  if (!is_current(t, attempt))
+    return ANSWER_FENCED;
+  if (t->row.state == RUN_STOPPING)
+    end_stopping(e, t);
+  else if (ok)
+    end_well(e, t);
+  else
+    end_failed(e, t, CAUSE_EXIT);
+  return ANSWER_GO_ON;
+}
+
+void engine_dead(struct engine *e, uint32_t number, uint32_t attempt, int64_t now) {
+  struct slot *t = find(e, number);
+  pass_time(e, now);
+  if (is_current(t, attempt) && t->row.state != RUN_QUEUED)
+    end_unknown(e, t);
+}
+
+/* ---- time ---- */
+
+static void lease_over(struct engine *e, struct slot *t, int64_t now) {
+  bool runs = (t->row.state == RUN_STARTING && t->started) || t->row.state == RUN_RUNNING;
+  if (now < t->lease_until || !(runs || t->row.state == RUN_LOST || t->row.state == RUN_STOPPING))
+    return;
+  if (runs)
+    step(e, t, RUN_EV_LEASE_OUT, CAUSE_LOST);
+  if (e->conf.asks && t->row.state == RUN_STOPPING)
+    end_stopping(e, t);
+  else if (e->conf.asks && t->row.state == RUN_LOST)
+    wait_for_ask(e, t);
+  else if (!e->conf.asks && e->conf.lost_after_ms && now - t->lease_until >= e->conf.lost_after_ms)
+    end_unknown(e, t);
+}
+
+static void check_budgets(struct engine *e) {
+  enum engine_why why = e->conf.max_time_ms && e->sweep.elapsed_ms >= e->conf.max_time_ms ? WHY_TIME
+                        : e->conf.max_slot_ms && e->sweep.slot_ms >= e->conf.max_slot_ms  ? WHY_SLOT_TIME
+                                                                                          : WHY_NONE;
+  if (why != WHY_NONE && (e->sweep.state == SWEEP_RUNNING || e->sweep.state == SWEEP_PAUSED))
+    sweep_step(e, SWEEP_EV_DRAIN, why);
+}
+
+void engine_tick(struct engine *e, int64_t now) {
+  pass_time(e, now);
+  e->sweep_retry = false;
+  for (uint32_t n = e->first_live, next; n != NONE; n = next) {
+    next = e->slots[n].next;
+    lease_over(e, &e->slots[n], now);
+  }
+  for (uint32_t n = 0; e->write_again && n < e->count; n++) {
+    struct slot *t = &e->slots[n];
+    if (!t->retry)
+      continue;
+    t->retry = false;
+    e->write_again--;
+    make_ready(e, t);
+  }
+  if (e->batch_failed && !e->creating) {
+    e->batch_failed = false;
+    next_batch(e);
+  }
+  check_budgets(e);
+}
+
+/* ---- ask and tell ---- */
+
+bool engine_ask(struct engine *e, int64_t lease_ms, int64_t now, uint32_t *ret_number) {
+  pass_time(e, now);
+  while (e->conf.asks && e->sweep.state == SWEEP_RUNNING && e->waiting.count) {
+    struct slot *t = find(e, ring_take(&e->waiting));
+    t->in_ring = false;
+    if (t->row.state == RUN_LOST && !t->row.dead) { /* the lease of the one before has ended */
+      mark_dead(e, t);
+      step(e, t, RUN_EV_RETRY, CAUSE_NONE);
+    }
+    if (t->row.state != RUN_QUEUED)
+      continue;
+    step(e, t, RUN_EV_ASKED, CAUSE_NONE);
+    t->enqueued = false;
+    t->lease_until = now + lease_ms;
+    *ret_number = t->row.number;
+    return true;
+  }
+  return false;
+}
+
+enum engine_told engine_tell(struct engine *e, uint32_t number, uint32_t attempt, enum run_state state, bool has_value, int64_t now) {
+  struct slot *t = find(e, number);
+  pass_time(e, now);
+  if (!t || (attempt && attempt != t->row.attempt))
+    return TOLD_FENCED;
+  if (t->row.dead)
+    return is_over(&t->row) ? TOLD_AGAIN : TOLD_FENCED;
+  if (has_value && !t->row.has_value) {
+    struct engine_trial row = t->row;
+    row.has_value = true;
+    change(e, t, row);
+  }
+  if (t->row.state != RUN_STOPPING && state == RUN_STOPPED)
+    step(e, t, RUN_EV_STOP, CAUSE_VERDICT);
+  if (t->row.state == RUN_STOPPING)
+    end_stopping(e, t);
+  else if (state == RUN_FINISHED)
+    end_well(e, t);
+  else
+    end_failed(e, t, CAUSE_EXIT);
+  return TOLD_OK;
+}
+
+/* ---- what people want ---- */
+
+static bool want(struct engine *e, int event, enum engine_why why, int already, struct err *err) {
+  if (e->sweep.state == already || sweep_step(e, event, why))
+    return true;
+  return err_set(err, ERR_WRONG_STATE, "a sweep that is %s cannot take \"%s\"", sweep_fsm.states[e->sweep.state], sweep_fsm.events[event]);
+}
+
+bool engine_pause(struct engine *e, struct err *err) {
+  return want(e, SWEEP_EV_PAUSE, WHY_NONE, SWEEP_PAUSED, err);
+}
+
+bool engine_resume(struct engine *e, int64_t now, struct err *err) {
+  pass_time(e, now);
+  if (e->sweep.state == SWEEP_DRAINING && (e->sweep.why == WHY_STOPPED || gave_up(e)))
+    return err_set(err, ERR_WRONG_STATE, "the sweep is ending: %s", engine_why_text((enum engine_why)e->sweep.why));
+  if (!want(e, SWEEP_EV_RESUME, WHY_NONE, SWEEP_RUNNING, err))
+    return false;
+  e->swept = false;
+  check_budgets(e);
+  return true;
+}
+
+bool engine_drain(struct engine *e, struct err *err) {
+  return want(e, SWEEP_EV_DRAIN, WHY_DRAINED, SWEEP_DRAINING, err);
+}
+
+bool engine_stop(struct engine *e, struct err *err) {
+  if (e->sweep.why == WHY_STOPPED)
+    return true;
+  if (!want(e, SWEEP_EV_STOP, WHY_STOPPED, SWEEP_STOPPED, err))
+    return false;
+  e->swept = false; /* what runs is ended too */
+  return true;
+}
+
+bool engine_kill(struct engine *e, uint32_t number, int64_t now, struct err *err) {
+  struct slot *t = find(e, number);
+  pass_time(e, now);
+  if (!t)
+    return err_set(err, ERR_NOT_FOUND, "there is no trial %u", number);
+  if (!t->live || t->row.state == RUN_STOPPING)
+    return true; /* over, or being ended */
+  t->dequeue |= t->row.state == RUN_QUEUED && t->enqueued && !e->conf.asks;
+  step(e, t, RUN_EV_KILL, CAUSE_KILLED);
+  return true;
+}
+
+bool engine_retry(struct engine *e, uint32_t number, struct err *err) {
+  struct slot *t = find(e, number);
+  if (!t)
+    return err_set(err, ERR_NOT_FOUND, "there is no trial %u", number);
+  if (e->sweep.state == SWEEP_DRAINING || sweep_over(e))
+    return err_set(err, ERR_WRONG_STATE, "the sweep is %s", sweep_fsm.states[e->sweep.state]);
+  if (t->live || !step(e, t, RUN_EV_RETRY, CAUSE_NONE))
+    return err_set(err, ERR_WRONG_STATE, "a trial that is %s cannot be tried again", run_fsm.states[t->row.state]);
+  return true;
+}
+
+/* Is the limit that made the sweep drain still reached? */
+static bool still_limited(const struct engine *e) {
+  switch (e->sweep.why) {
+  case WHY_TIME:
+    return e->conf.max_time_ms && e->sweep.elapsed_ms >= e->conf.max_time_ms;
+  case WHY_SLOT_TIME:
+    return e->conf.max_slot_ms && e->sweep.slot_ms >= e->conf.max_slot_ms;
+  default:
+    return true;
+  }
+}
+
+void engine_edit(struct engine *e, const struct engine_conf *conf, int64_t now) {
+  pass_time(e, now);
+  e->conf.run_cap = conf->run_cap;
+  e->conf.max_parallel = conf->max_parallel;
+  e->conf.max_time_ms = conf->max_time_ms;
+  e->conf.max_slot_ms = conf->max_slot_ms;
+  e->conf.max_failures = conf->max_failures;
+  e->conf.retries_max = conf->retries_max;
+  e->conf.retries_on = conf->retries_on;
+  if (e->sweep.state == SWEEP_DRAINING && !still_limited(e) && sweep_step(e, SWEEP_EV_RESUME, WHY_NONE))
+    e->swept = false;
+  check_budgets(e);
+}
+
+/* ---- looking ---- */
+
+struct engine_counts engine_counts(const struct engine *e) {
+  struct engine_counts counts = {.made = e->existing, .live = e->live, .failed = e->failed, .succeeded = e->succeeded};
+  memcpy(counts.by_state, e->by_state, sizeof counts.by_state);
+  return counts;
+}
+
+const struct engine_trial *engine_trial(const struct engine *e, uint32_t number) {
+  const struct slot *t = find(e, number);
+  return t ? &t->row : NULL;
+}
+
+bool engine_trial_durable(const struct engine *e, uint32_t number) {
+  const struct slot *t = find(e, number);
+  return t && is_written(t);
+}
+
+struct engine_sweep engine_sweep(const struct engine *e) {
+  return e->sweep;
+}

@@ -1,0 +1,206 @@
+"""Writes reference.h: values of every formula of the sampler, computed with SciPy and mpmath from the formulas' definitions and not from our code.
+
+    python3 reference.py > reference.h
+"""
+
+import math
+
+import mpmath as mp
+import numpy as np
+from scipy import stats
+
+mp.mp.dps = 40
+rng = np.random.default_rng(20261121)
+
+
+def table(kind, name, rows):
+    print("static const %s %s[] = {" % (kind, name))
+    for row in rows:
+        print("    {%s}," % ", ".join("%.17g" % v if isinstance(v, float) else str(v) for v in row))
+    print("};\n")
+
+
+def array(name, values):
+    print("static const double %s[] = {%s};\n" % (name, ", ".join("%.17g" % float(v) for v in np.ravel(values))))
+
+
+def distributions():
+    rows = []
+    us = (0.001, 0.1, 0.37, 0.5, 0.9, 0.999)
+    for u in us:
+        rows.append(("DIST_UNIFORM", -3.0, 7.0, 0.0, 1.0, float(u), float(stats.uniform(-3, 10).ppf(u))))
+        rows.append(("DIST_LOG_UNIFORM", 1e-5, 10.0, 0.0, 1.0, float(u), float(stats.loguniform(1e-5, 10).ppf(u))))
+        rows.append(("DIST_NORMAL", "-INFINITY", "INFINITY", 2.0, 3.0, float(u), float(stats.norm(2, 3).ppf(u))))
+        rows.append(("DIST_NORMAL", 0.0, 1.0, 0.3, 0.2, float(u), float(stats.truncnorm((0 - 0.3) / 0.2, (1 - 0.3) / 0.2, 0.3, 0.2).ppf(u))))
+        far = stats.truncnorm(8, 12, 0, 1)  # the right tail
+        rows.append(("DIST_NORMAL", 8.0, 12.0, 0.0, 1.0, float(u), float(far.ppf(u))))
+        rows.append(("DIST_LOG_NORMAL", 0.0, "INFINITY", -1.0, 0.5, float(u), float(stats.lognorm(0.5, scale=math.exp(-1)).ppf(u))))
+        rows.append(("DIST_BETA", 0.0, 1.0, 2.0, 5.0, float(u), float(stats.beta(2, 5).ppf(u))))
+        rows.append(("DIST_BETA", 0.0, 1.0, 0.5, 0.5, float(u), float(stats.beta(0.5, 0.5).ppf(u))))
+    table("struct { enum dist_shape shape; double min, max, p, q, u, value; }", "ref_distributions", rows)
+
+
+def normal():
+    rows = []
+    for a, b in ((-1, 1), (-40, -39), (39, 40), (-38, 2), (3, 3.001), (-3.001, -3), (8, 30), (-0.5, 0.25), (-1e-9, 1e-9)):
+        with mp.workdps(1000):  # the difference of two numbers near one
+            rows.append((float(a), float(b), float(mp.log((mp.erfc(mp.mpf(a) / mp.sqrt(2)) - mp.erfc(mp.mpf(b) / mp.sqrt(2))) / 2))))
+    table("struct { double a, b, log_mass; }", "ref_log_mass", rows)
+    rows = []
+    for z in (-200, -60, -31, -29, -25, -10, -5.001, -4.999, -1, -0.1, 0, 0.5, 3, 10, 40):
+        z = mp.mpf(z)
+        f = lambda t: mp.log(mp.npdf(t) + t * mp.ncdf(t))
+        with mp.workdps(1200 if z < -20 else 60):
+            value = f(z)
+            slope = mp.ncdf(z) / (mp.npdf(z) + z * mp.ncdf(z))
+        rows.append((float(z), float(value), float(slope)))
+    table("struct { double z, log_ei, slope; }", "ref_log_ei", rows)
+    table("struct { double x, value; }", "ref_erfcx", [(float(x), float(mp.exp(mp.mpf(x) ** 2) * mp.erfc(mp.mpf(x)))) for x in (0, 0.1, 1, 5, 9.9, 10, 12, 26, 100, 1e5)])
+
+
+def matern(r2):
+    return (1 + math.sqrt(5 * r2) + 5 * r2 / 3) * math.exp(-math.sqrt(5 * r2))
+
+
+def gaussian_process():
+    rows = []
+    for r2 in (0.0, 1e-12, 1e-4, 0.1, 1.0, 7.3, 100.0):
+        m = lambda t: (1 + mp.sqrt(5 * t) + 5 * t / 3) * mp.exp(-mp.sqrt(5 * t))
+        slope = -mp.mpf(5) / 6 if r2 == 0 else mp.diff(m, mp.mpf(r2))
+        rows.append((r2, float(m(mp.mpf(r2))), float(slope)))
+    table("struct { double r2, value, slope; }", "ref_matern", rows)
+
+    n, d = 12, 3  # two numbers and a choice
+    x = rng.random((n, d)).round(3)
+    x[:, 2] = rng.integers(0, 3, n)
+    y = np.sin(5 * x[:, 0]) + x[:, 1] ** 2 + 0.3 * x[:, 2]
+    y = (y - y.mean()) / y.std()
+    repeats = np.array([1, 1, 2, 1, 1, 3, 1, 1, 1, 1, 1, 1.0])
+    pending = rng.random((2, d)).round(3)
+    pending[:, 2] = (1, 0)
+    queries = rng.random((4, d)).round(3)
+    queries[:, 2] = (0, 1, 2, 2)
+    weight, signal, noise = np.array([3.1, 0.7, 0.4]), 1.3, 0.02
+
+    def distance2(a, b, w):
+        return w[0] * (a[0] - b[0]) ** 2 + w[1] * (a[1] - b[1]) ** 2 + w[2] * (a[2] != b[2])
+
+    def covariance(p, q, w, s):
+        return np.array([[s * matern(distance2(a, b, w)) for b in q] for a in p])
+
+    k = covariance(x, x, weight, signal) + np.diag(noise / repeats)
+    array("ref_gp_x", x), array("ref_gp_y", y), array("ref_gp_repeats", repeats), array("ref_gp_pending", pending), array("ref_gp_queries", queries)
+    cross = covariance(queries, x, weight, signal)
+    array("ref_gp_mean", cross @ np.linalg.solve(k, y))
+    array("ref_gp_variance", signal - np.sum(cross * np.linalg.solve(k, cross.T).T, axis=1))
+    both = np.vstack([x, pending])
+    k2 = covariance(both, both, weight, signal) + np.diag(np.append(noise / repeats, [noise, noise]))
+    cross2 = covariance(queries, both, weight, signal)
+    array("ref_gp_variance_pending", signal - np.sum(cross2 * np.linalg.solve(k2, cross2.T).T, axis=1))
+
+    def objective(log_params, prior):
+        w, s, e = np.exp(log_params[:3]), math.exp(log_params[3]), math.exp(log_params[4])
+        kk = covariance(x, x, w, s) + np.diag(e / repeats)
+        value = -stats.multivariate_normal(np.zeros(n), kk).logpdf(y)
+        if prior == "scaled":  # up to constants
+            lengths = -0.5 * log_params[:3]
+            value += np.sum((lengths - math.sqrt(2) - 0.5 * math.log(3)) ** 2 / 6)
+            value += 0.5 * log_params[3] ** 2 + 0.5 * ((log_params[4] + 6) / 2) ** 2
+        else:
+            value += np.sum(0.1 / w + 0.1 * w) + s - math.log(s) + 30 * e - 0.1 * math.log(e)
+        return value
+
+    at = np.log(np.append(weight, [signal, noise]))
+    for prior in ("scaled", "plain"):
+        values = [objective(at, prior)]
+        for i in range(5):
+            h = np.zeros(5)
+            h[i] = 1e-5
+            values.append((objective(at + h, prior) - objective(at - h, prior)) / 2e-5)
+        array("ref_gp_objective_" + prior, values)
+
+
+def warp():
+    y = np.array([3.0, 1.0, 2.0, 1e30, 5.0, 4.0, 4.5, 4.5, 90.0, 0.5])
+    n, order = len(y), np.argsort(y, kind="stable")
+    median = np.median(y)
+    good = y <= median
+    deviation = math.sqrt(np.mean((y[good] - median) ** 2))
+    out = y.copy()
+    ranks = stats.rankdata(y)  # middle ranks, 1-based
+    for i in range(n):
+        if y[i] > median:
+            out[i] = median + deviation * stats.norm.ppf((ranks[i] - 0.5) / n)
+    array("ref_warp_in", y)
+    array("ref_warp_out", (out - out.mean()) / out.std())
+
+
+def parzen():
+    """Two continuous axes, one ordered with 5 even cells, one choice of 3; seven kernels with the documented widths and weights."""
+    n, floor_share, full = 7, 0.01, 4
+    u = rng.random((n, 2)).round(4)
+    cells, choices = rng.integers(0, 5, n), rng.integers(0, 3, n)
+    floor_width = max(floor_share, 1 / min(100, n + 2))
+
+    def widths(v):
+        order, out = np.argsort(v, kind="stable"), np.zeros(n)
+        for place, i in enumerate(order):
+            left = v[i] - v[order[place - 1]] if place > 0 else 0
+            right = v[order[place + 1]] - v[i] if place + 1 < n else 0
+            out[i] = min(max(left, right, floor_width), 1)
+        return out
+
+    def cell_width(c):
+        middle = lambda k: (k + 0.5) / 5
+        held = sorted(set(cells.tolist()))
+        left = [middle(c) - middle(k) for k in held if k < c]
+        right = [middle(k) - middle(c) for k in held if k > c]
+        wide = max([min(left)] if left else [0], [min(right)] if right else [0])[0] if left or right else max(middle(c), 1 - middle(c))
+        return min(max(wide, floor_width, 0.1), 1)
+
+    older = n - full
+    weights = [1 / n + k * (1 - 1 / n) / (older - 1) for k in range(older)] + [1.0] * full
+    total = sum(weights) + 1
+    w0, w1 = widths(u[:, 0]), widths(u[:, 1])
+    kernels = n + 1
+
+    def density(q):
+        x0, x1, cell, choice = q
+        tn = lambda m, s, x: stats.truncnorm((0 - m) / s, (1 - m) / s, m, s).pdf(x)
+        mass = lambda m, s, c: (stats.norm.cdf(((c + 1) / 5 - m) / s) - stats.norm.cdf((c / 5 - m) / s)) / (stats.norm.cdf((1 - m) / s) - stats.norm.cdf(-m / s))
+        value = tn(0.5, 1, x0) * tn(0.5, 1, x1) * mass(0.5, 1, cell) / 3
+        for i in range(n):
+            c = (cells[i] + 0.5) / 5
+            share = ((choice == choices[i]) + 1 / kernels) / (1 + 3 / kernels)
+            value += weights[i] * tn(u[i, 0], w0[i], x0) * tn(u[i, 1], w1[i], x1) * mass(c, cell_width(cells[i]), cell) * share
+        return math.log(value / total)
+
+    queries = [(0.2, 0.9, 0, 0), (0.01, 0.5, 4, 2), (0.77, 0.33, 2, 1), (float(u[3, 0]), float(u[3, 1]), int(cells[3]), int(choices[3]))]
+    array("ref_parzen_u", np.column_stack([u, (cells + 0.5) / 5, (choices + 0.5) / 3]))
+    array("ref_parzen_queries", queries)
+    array("ref_parzen_log", [density(q) for q in queries])
+
+
+def cmaes():
+    rows = []
+    for d, lam in ((2, 6), (10, 10), (10, 20), (40, 15)):
+        raw = [math.log((lam + 1) / 2) - math.log(i + 1) for i in range(lam)]
+        mu = lam // 2
+        pos, neg = raw[:mu], raw[mu:]
+        mueff = sum(pos) ** 2 / sum(v * v for v in pos)
+        mueff_neg = sum(neg) ** 2 / sum(v * v for v in neg)
+        c1 = 2 / ((d + 1.3) ** 2 + mueff)
+        cmu = min(1 - c1 - 1e-8, 2 * (mueff - 2 + 1 / mueff) / ((d + 2) ** 2 + mueff))
+        scale = min(1 + c1 / cmu, 1 + 2 * mueff_neg / (mueff + 2), (1 - c1 - cmu) / (d * cmu))
+        weights = [v / sum(pos) for v in pos] + [v * scale / abs(sum(neg)) for v in neg]
+        csigma = (mueff + 2) / (d + mueff + 5)
+        dsigma = 1 + 2 * max(0, math.sqrt((mueff - 1) / (d + 1)) - 1) + csigma
+        cc = (4 + mueff / d) / (d + 4 + 2 * mueff / d)
+        chi = math.sqrt(d) * (1 - 1 / (4 * d) + 1 / (21 * d * d))
+        rows.append((d, lam, weights[0], weights[mu - 1], weights[-1], mueff, csigma, dsigma, cc, c1, cmu, chi))
+    table("struct { unsigned d, lambda; double first, last_good, last, mu_eff, c_sigma, d_sigma, c_c, c_1, c_mu, chi; }", "ref_cmaes", rows)
+
+
+print("/* Written by reference.py; not to be edited. */")
+print("#include <math.h>\n")
+distributions(), normal(), gaussian_process(), warp(), parzen(), cmaes()

@@ -1,0 +1,1 @@
+target_link_libraries(fuzz_sse PRIVATE winnow_cli)

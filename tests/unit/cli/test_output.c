@@ -1,0 +1,296 @@
+/* term, table, encode, output: how things look, and what never gets through. */
+#include "cli/output.h"
+#include "cli/verbs.h"
+#include "tests/support/test.h"
+
+#include <math.h>
+
+static void widths(void **state UNUSED) {
+  assert_int_equal(text_width(STR("plain")), 5);
+  assert_int_equal(text_width(STR("naïve")), 5);
+  assert_int_equal(text_width(STR("日本")), 4);
+  assert_int_equal(text_width(STR("e\xCC\x81")), 1); /* a combining accent */
+  assert_int_equal(text_width(STR("🎉")), 2);
+  assert_int_equal(text_width(STR("\xff\xfe")), 2);
+  assert_int_equal(text_fit(STR("日本語"), 5).n, 6);
+  assert_int_equal(text_fit(STR("abc"), 9).n, 3);
+  assert_int_equal(text_fit(STR("日"), 1).n, 0);
+}
+
+static void hostile_text_is_escaped(void **state UNUSED) {
+  static const struct {
+    const char *in, *out;
+  } rows[] = {
+      {"plain ü 日", "plain ü 日"},
+      {"a\nb\tc\rd", "a\\nb\\tc\\rd"},
+      {"\x1b[31m", "\\x1b[31m"},
+      {"\x7f", "\\x7f"},
+      {"\xc2\x9b"
+       "31m",
+       "\\x9b31m"},
+      {"a\xe2\x80\xae"
+       "b",
+       "a\\u202eb"},
+      {"\xe2\x81\xa6", "\\u2066"},
+      {"\xff\xc3", "\\xff\\xc3"},
+      {"\xed\xa0\x80", "\\xed\\xa0\\x80"},
+  };
+  for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+    AUTO_BUF struct buf out = BUF_INIT(KIB);
+    text_escape(&out, str_of(rows[i].in));
+    assert_string_equal(buf_text(&out), rows[i].out);
+  }
+}
+
+/* However the bytes are cut, the same text comes out. */
+static void logs_are_filtered_across_cuts(void **state UNUSED) {
+  static const struct {
+    const char *in;
+    bool colours;
+    const char *out;
+  } rows[] = {
+      {"a\x1b[1;31mred\x1b[0m\n", true, "a\x1b[1;31mred\x1b[0m\n"},
+      {"a\x1b[1;31mred\x1b[0m\n", false, "ared\n"},
+      {"\x1b]0;title\x07", true, "\\x1b]0;title\\x07"},
+      {"\x1b[2J\x1b[5m", true, "\\x1b[2J\x1b[5m"},
+      {"\x1b[31", true, "\\x1b[31"},
+      {"\x1b[1111111111111111111111111111111111111111m", true, "\\x1b[1111111111111111111111111111111111111111m"},
+      {"日\xe6\x97", true, "日\\xe6\\x97"},
+      {"50%\r100%\n\ttab", true, "50%\r100%\n\ttab"},
+      {"\x1b\x1b[31m", true, "\\x1b\x1b[31m"},
+      {"\xe2\x1b[31m\xc2", true, "\\xe2\x1b[31m\\xc2"},
+  };
+  for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+    size_t n = strlen(rows[i].in);
+    for (size_t piece = 1; piece <= n; piece++) {
+      AUTO_BUF struct buf out = BUF_INIT(KIB);
+      struct log_filter filter = {.colours = rows[i].colours};
+      for (size_t at = 0; at < n; at += piece)
+        log_filter_feed(&filter, str_slice(str_of(rows[i].in), at, at + piece), &out);
+      log_filter_end(&filter, &out);
+      assert_string_equal(buf_text(&out), rows[i].out);
+    }
+  }
+}
+
+static void colours_only_where_wanted(void **state UNUSED) {
+  assert_true(color_wanted(COLOR_AUTO, true, NULL, "xterm"));
+  assert_true(color_wanted(COLOR_AUTO, true, "", NULL));
+  assert_false(color_wanted(COLOR_AUTO, true, "1", "xterm"));
+  assert_false(color_wanted(COLOR_AUTO, true, NULL, "dumb"));
+  assert_false(color_wanted(COLOR_AUTO, false, NULL, "xterm"));
+  assert_true(color_wanted(COLOR_ALWAYS, false, "1", "dumb"));
+  assert_false(color_wanted(COLOR_NEVER, true, NULL, "xterm"));
+}
+
+static void sparklines(void **state UNUSED) {
+  static const double values[] = {0, 1, 2, 3, 4, 5, 6, 7}, holes[] = {0, (double)NAN, 7, (double)INFINITY, -(double)INFINITY},
+                      wide[] = {-1.7e308, 1.7e308};
+  AUTO_BUF struct buf out = BUF_INIT(KIB);
+  sparkline(&out, values, 8, 20);
+  assert_string_equal(buf_text(&out), "▁▂▃▄▅▆▇█");
+  buf_reset(&out);
+  sparkline(&out, values, 8, 2);
+  assert_string_equal(buf_text(&out), "▄█");
+  buf_reset(&out);
+  sparkline(&out, holes, 5, 20);
+  assert_string_equal(buf_text(&out), "▁ ██▁");
+  buf_reset(&out);
+  sparkline(&out, wide, 2, 20);
+  assert_string_equal(buf_text(&out), "▁█");
+  buf_reset(&out);
+  sparkline(&out, values, 1, 20);
+  assert_string_equal(buf_text(&out), "▄");
+  buf_reset(&out);
+  sparkline(&out, NULL, 0, 20);
+  assert_int_equal(out.n, 0);
+}
+
+static void tables_fit(void **state UNUSED) {
+  AUTO_ARENA struct arena arena = ARENA_INIT(MIB);
+  struct table table CLEANUP(table_release);
+  struct err err;
+  table_init(&table, &arena);
+  table_column(&table, "NAME", false, false);
+  table_column(&table, "N", true, true);
+  table_column(&table, "TEXT", false, false);
+  table_cell(&table, STR("日本"), STYLE_NONE);
+  table_cell(&table, STR("12"), STYLE_GOOD);
+  table_cell(&table, STR("a long text that gives way"), STYLE_NONE);
+  table_cell(&table, STR("x\n"), STYLE_NONE);
+  table_cell(&table, STR("3"), STYLE_NONE);
+  table_cell(&table, STR(""), STYLE_NONE);
+  AUTO_BUF struct buf out = BUF_INIT(MIB);
+  assert_true(table_print(&table, 0, false, true, &out, &err));
+  assert_string_equal(buf_text(&out), "NAME   N  TEXT\n日本  12  a long text that gives way\nx\\n    3\n");
+  buf_reset(&out);
+  assert_true(table_print(&table, 20, false, false, &out, &err));
+  assert_string_equal(buf_text(&out), "日本  12  a long te…\nx\\n    3\n");
+  buf_reset(&out);
+  assert_true(table_print(&table, 0, true, false, &out, &err));
+  assert_non_null(strstr(buf_text(&out), "\x1b[32m12\x1b[0m"));
+}
+
+static json_t *json_of(const char *text) {
+  json_t *json = NULL;
+  struct err err;
+  if (!json_read(str_of(text), &json, &err))
+    fail_msg("%s", err.text);
+  return json;
+}
+
+static void yaml(void **state UNUSED) {
+  static const struct {
+    const char *in, *out;
+  } rows[] = {
+      {"{\"a\":1,\"b\":\"x\"}", "a: 1\nb: x\n"},
+      {"{\"a\":{},\"b\":[],\"c\":[1,[2,3],{\"d\":4,\"e\":[5]}]}",
+       "a: {}\nb: []\nc:\n  - 1\n  - - 2\n    - 3\n  - d: 4\n    e:\n      - 5\n"},
+      {"[\"yes\",\"No\",\"1\",\"0x1\",\"\",\"a b\",\"~\",\"null\",\"1e3\",\"- a\",\"a: b\",\"#c\",\"NaN\",\"ok-1.2\",\"2021-01-01\"]",
+       "- \"yes\"\n- \"No\"\n- \"1\"\n- \"0x1\"\n- \"\"\n- \"a b\"\n- \"~\"\n- \"null\"\n- \"1e3\"\n- \"- a\"\n- \"a: b\"\n- \"#c\"\n- \"NaN\"\n- "
+       "ok-1.2\n- \"2021-01-01\"\n"},
+      {"{\"k\":\"a\\nb\\u001b\\u009b\\u202e\",\"n\":null,\"t\":true,\"f\":0.1}",
+       "k: \"a\\nb\\u001b\\u009b\\u202e\"\n\"n\": null\nt: true\nf: 0.1\n"},
+      {"{\"true\":1}", "\"true\": 1\n"},
+  };
+  for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+    AUTO_JSON json_t *json = json_of(rows[i].in);
+    AUTO_BUF struct buf out = BUF_INIT(MIB);
+    encode_yaml(&out, json);
+    assert_string_equal(buf_text(&out), rows[i].out);
+  }
+}
+
+static void csv(void **state UNUSED) {
+  static const struct {
+    const char *in, *out;
+  } rows[] = {
+      {"plain", "plain"},     {"a,b", "\"a,b\""},
+      {"a\"b", "\"a\"\"b\""}, {"a\nb", "\"a\nb\""},
+      {"=1+1", "\"'=1+1\""},  {"-1.5", "-1.5"},
+      {"-x", "\"'-x\""},      {"@cmd", "\"'@cmd\""},
+      {"+1", "+1"},           {"", ""},
+      {"\tx", "\"'\tx\""},    {"-Infinity", "-Infinity"},
+      {"1=2", "1=2"},         {"=\"a\"", "\"'=\"\"a\"\"\""},
+  };
+  for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+    AUTO_BUF struct buf out = BUF_INIT(KIB);
+    encode_csv_text(&out, str_of(rows[i].in));
+    assert_string_equal(buf_text(&out), rows[i].out);
+  }
+  AUTO_JSON json_t *list = json_of("[1,\"a\"]");
+  AUTO_BUF struct buf out = BUF_INIT(KIB);
+  encode_csv_value(&out, list);
+  assert_string_equal(buf_text(&out), "\"[1,\"\"a\"\"]\"");
+}
+
+static void json(void **state UNUSED) {
+  AUTO_JSON json_t *value = json_of("{\"a\":[1,{}],\"b\":{\"c\":1e-7},\"d\":[],\"e\":\"\\u009b\x7f\"}");
+  AUTO_BUF struct buf out = BUF_INIT(MIB);
+  encode_json(&out, value, 0);
+  assert_string_equal(buf_text(&out), "{\"a\":[1,{}],\"b\":{\"c\":1e-07},\"d\":[],\"e\":\"\\u009b\\u007f\"}");
+  buf_reset(&out);
+  encode_json(&out, value, 2);
+  AUTO_JSON json_t *again = json_of(buf_text(&out));
+  assert_true(json_equal(value, again));
+}
+
+static void for_people(void **state UNUSED) {
+  AUTO_BUF struct buf out = BUF_INIT(KIB);
+  static const int64_t spans[] = {0, 450, 1500, 59999, 61000, 3725000, 200000000, -61000};
+  for (size_t i = 0; i < ARRAY_LEN(spans); i++) {
+    encode_duration(&out, spans[i]);
+    buf_putc(&out, '|');
+  }
+  assert_string_equal(buf_text(&out), "0ms|450ms|1.5s|60s|1m 01s|1h 02m|2d 07h|-1m 01s|");
+  buf_reset(&out);
+  static const double sizes[] = {0, 999, 1000, 1500, 123456, 9949999, 2e9, 1e18};
+  for (size_t i = 0; i < ARRAY_LEN(sizes); i++) {
+    encode_size(&out, sizes[i]);
+    buf_putc(&out, '|');
+  }
+  assert_string_equal(buf_text(&out), "0 B|999 B|1.0 kB|1.5 kB|123 kB|9.9 MB|2.0 GB|1000 PB|");
+  buf_reset(&out);
+  encode_age(&out, 1000, 181000);
+  buf_putc(&out, '|');
+  encode_age(&out, 7200000 + 181000, 181000);
+  buf_putc(&out, '|');
+  encode_age(&out, INT64_MIN, INT64_MAX);
+  assert_string_equal(buf_text(&out), "3m ago|in 2h|?");
+}
+
+static const struct column columns[] = {
+    {"ID", "id", COLUMN_ID, false, NULL},
+    {"VALUE", "best.value", COLUMN_NUMBER, false, NULL},
+    {"TAGS", "tags", COLUMN_LIST, true, NULL},
+};
+static const struct view view = VIEW(columns, "id", "none");
+
+static void lists_in_every_format(void **state UNUSED) {
+  static const struct {
+    enum output_format format;
+    const char *out;
+  } rows[] = {
+      {OUTPUT_TABLE, "ID                 VALUE\n0193aaaaaaaaaaaa1   0.25\n0193aaaaaaaaaaaa2    NaN\n"},
+      {OUTPUT_WIDE, "ID                     VALUE  TAGS\n0193aaaaaaaaaaaa1bbbb   0.25  a=1 b=x\n0193aaaaaaaaaaaa2cccc    NaN\n"},
+      {OUTPUT_JSONL, "{\"id\":\"0193aaaaaaaaaaaa1bbbb\",\"best\":{\"value\":0.25},\"tags\":{\"a\":1,\"b\":\"x\"}}\n"
+                     "{\"id\":\"0193aaaaaaaaaaaa2cccc\",\"best\":{\"value\":\"NaN\"}}\n"},
+      {OUTPUT_CSV, "id,best.value,tags\n0193aaaaaaaaaaaa1bbbb,0.25,\"{\"\"a\"\":1,\"\"b\"\":\"\"x\"\"}\"\n0193aaaaaaaaaaaa2cccc,NaN,\n"},
+      {OUTPUT_NAME, "0193aaaaaaaaaaaa1bbbb\n0193aaaaaaaaaaaa2cccc\n"},
+  };
+  AUTO_JSON json_t *items = json_of("[{\"id\":\"0193aaaaaaaaaaaa1bbbb\",\"best\":{\"value\":0.25},\"tags\":{\"a\":1,\"b\":\"x\"}},"
+                                    "{\"id\":\"0193aaaaaaaaaaaa2cccc\",\"best\":{\"value\":\"NaN\"}}]");
+  struct err err;
+  for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+    AUTO_BUF struct buf out = BUF_INIT(MIB);
+    struct output output = {.format = rows[i].format, .clock = &clock_system};
+    assert_true(output_render_list(&output, &view, items, NULL, &out, &err));
+    if (strcmp(buf_text(&out), rows[i].out) != 0)
+      fail_msg("%s:\n%s\nnot\n%s", output_formats[rows[i].format], buf_text(&out), rows[i].out);
+  }
+  AUTO_BUF struct buf out = BUF_INIT(MIB);
+  struct output output = {.format = OUTPUT_JSON, .clock = &clock_system};
+  assert_true(output_render_list(&output, &view, items, NULL, &out, &err));
+  AUTO_JSON json_t *envelope = json_of(buf_text(&out));
+  assert_true(json_equal(json_object_get(envelope, "items"), items));
+  assert_true(json_is_null(json_object_get(envelope, "next")));
+}
+
+static void paths_into_json(void **state UNUSED) {
+  AUTO_JSON json_t *value = json_of("{\"a.b\":1,\"a\":{\"c\":{\"d.e\":2},\"n\":null}}");
+  assert_int_equal(json_integer_value(json_at_path(value, "a.b")), 1);
+  assert_int_equal(json_integer_value(json_at_path(value, "a.c.d.e")), 2);
+  assert_null(json_at_path(value, "a.n"));
+  assert_null(json_at_path(value, "a.c.x"));
+  assert_null(json_at_path(value, "a.b.c"));
+  assert_null(json_at_path(NULL, "a"));
+}
+
+static void names_of_artifacts(void **state UNUSED) {
+  static const char *const good[] = {"a", "a/b", "model/weights.npz", "a b", "ü", ".hidden", "a..b", "-x"};
+  static const char *const bad[] = {"", "/a", "a/", "a//b", "..", ".", "a/../b", "../a", "a/.", "a\nb", "a\x1b", "a\\b", "\xff"};
+  for (size_t i = 0; i < ARRAY_LEN(good); i++)
+    assert_true(artifact_name_is_safe(str_of(good[i])));
+  for (size_t i = 0; i < ARRAY_LEN(bad); i++)
+    assert_false(artifact_name_is_safe(str_of(bad[i])));
+  assert_false(artifact_name_is_safe(STR("a\0b")));
+}
+
+int main(void) {
+  const struct CMUnitTest tests[] = {
+      cmocka_unit_test(widths),
+      cmocka_unit_test(hostile_text_is_escaped),
+      cmocka_unit_test(logs_are_filtered_across_cuts),
+      cmocka_unit_test(colours_only_where_wanted),
+      cmocka_unit_test(sparklines),
+      cmocka_unit_test(tables_fit),
+      cmocka_unit_test(yaml),
+      cmocka_unit_test(csv),
+      cmocka_unit_test(json),
+      cmocka_unit_test(for_people),
+      cmocka_unit_test(lists_in_every_format),
+      cmocka_unit_test(paths_into_json),
+      cmocka_unit_test(names_of_artifacts),
+  };
+  return cmocka_run_group_tests(tests, NULL, NULL);
+}

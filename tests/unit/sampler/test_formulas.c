@@ -1,0 +1,368 @@
+/* Every formula against values that SciPy and mpmath computed from its definition (tests/data/sampler/reference.py). */
+#include <math.h>
+
+#include "tests/support/test.h"
+
+#include "base/mem.h"
+#include "base/rng.h"
+#include "sampler/cmaes.h"
+#include "sampler/dist.h"
+#include "sampler/gp.h"
+#include "sampler/gp_kernel.h"
+#include "sampler/minimize.h"
+#include "sampler/normal.h"
+#include "sampler/parzen.h"
+#include "sampler/parzen_kernel.h"
+#include "sampler/warp.h"
+
+#include "tests/data/sampler/reference.h"
+
+static void near(const char *what, double got, double want, double tolerance) {
+  if (!(fabs(got - want) <= tolerance * fmax(1, fabs(want))))
+    fail_msg("%s: %.17g instead of %.17g", what, got, want);
+}
+
+static void test_distributions(void **state) {
+  (void)state;
+  for (size_t i = 0; i < ARRAY_LEN(ref_distributions); i++) {
+    struct dist_spec spec = {.shape = ref_distributions[i].shape, .min = ref_distributions[i].min, .max = ref_distributions[i].max};
+    spec.mu = spec.alpha = ref_distributions[i].p;
+    spec.sigma = spec.beta = ref_distributions[i].q;
+    struct dist dist;
+    struct err err;
+    assert_true(dist_init(&spec, &dist, &err));
+    double value = dist_value(&dist, ref_distributions[i].u);
+    near("value", value, ref_distributions[i].value, 1e-8);
+    near("u", dist_u(&dist, ref_distributions[i].value), ref_distributions[i].u, 1e-8);
+  }
+}
+
+static void test_log_mass(void **state) {
+  (void)state;
+  for (size_t i = 0; i < ARRAY_LEN(ref_log_mass); i++)
+    near("log mass", normal_log_mass(ref_log_mass[i].a, ref_log_mass[i].b), ref_log_mass[i].log_mass, 1e-7);
+  assert_true(normal_log_mass(2, 2) == -INFINITY);
+  assert_true(normal_log_mass(3, 2) == -INFINITY);
+  assert_true(normal_log_mass(-INFINITY, INFINITY) == 0);
+  assert_true(isnan(normal_log_mass(NAN, 1)));
+}
+
+static void test_truncated_normal_stays_inside(void **state) {
+  (void)state;
+  static const double ranges[][2] = {{-1, 2}, {5, 6}, {30, 31}, {-41, -40}, {-1e3, 1e3}, {0, 1e-9}};
+  for (size_t i = 0; i < ARRAY_LEN(ranges); i++) {
+    double last = ranges[i][0];
+    for (int k = 0; k <= 100; k++) {
+      double x = normal_truncated(ranges[i][0], ranges[i][1], k / 100.0);
+      assert_true(x >= last && x <= ranges[i][1]);
+      last = x;
+    }
+  }
+}
+
+static void test_log_ei(void **state) {
+  (void)state;
+  for (size_t i = 0; i < ARRAY_LEN(ref_log_ei); i++) {
+    double slope;
+    near("log EI", normal_log_ei(ref_log_ei[i].z, &slope), ref_log_ei[i].log_ei, 1e-9);
+    near("its slope", slope, ref_log_ei[i].slope, 1e-6);
+  }
+  for (size_t i = 0; i < ARRAY_LEN(ref_erfcx); i++)
+    near("erfcx", normal_erfcx(ref_erfcx[i].x), ref_erfcx[i].value, 1e-10);
+}
+
+static void test_matern(void **state) {
+  (void)state;
+  for (size_t i = 0; i < ARRAY_LEN(ref_matern); i++) {
+    double value = ref_matern[i].r2, slope;
+    kernel_matern(&value, 1, 1, &slope);
+    near("matern", value, ref_matern[i].value, 1e-14);
+    near("its slope", slope, ref_matern[i].slope, 1e-13);
+  }
+  double far = 1e300, slope;
+  kernel_matern(&far, 1, 1, &slope);
+  assert_true(far == 0 && slope == 0);
+}
+
+enum { ROWS = ARRAY_LEN(ref_gp_y), PENDING = ARRAY_LEN(ref_gp_pending) / 3, QUERIES = ARRAY_LEN(ref_gp_mean) };
+
+static struct gp *make_gp(void) {
+  struct gp *gp;
+  struct err err;
+  assert_true(gp_new(3, (bool[]){false, false, true}, ROWS, ref_gp_x, ref_gp_y, ref_gp_repeats, &gp, &err));
+  return gp;
+}
+
+static void test_gp_objective_and_gradient(void **state) {
+  (void)state;
+  struct gp *gp = make_gp();
+  double at[5] = {log(3.1), log(0.7), log(0.4), log(1.3), log(0.02)}, gradient[5];
+  const double *const wanted[] = {ref_gp_objective_scaled, ref_gp_objective_plain};
+  for (int prior = 0; prior < 2; prior++) {
+    near("objective", gp_objective(gp, prior ? GP_PRIOR_PLAIN : GP_PRIOR_SCALED, at, gradient), wanted[prior][0], 1e-9);
+    for (int i = 0; i < 5; i++)
+      near("gradient", gradient[i], wanted[prior][1 + i], 1e-6);
+  }
+  gp_free(gp);
+}
+
+static void test_gp_posterior(void **state) {
+  (void)state;
+  struct gp *gp = make_gp();
+  struct gp_params *params = mem_zalloc(sizeof *params);
+  assert_non_null(params);
+  *params = (struct gp_params){.signal = 1.3, .noise = 0.02, .weight = {3.1, 0.7, 0.4}};
+  struct err err;
+  double mean[QUERIES], variance[QUERIES], slope[3], variance_slope[3], m, v;
+  assert_true(gp_use(gp, params, &err));
+  assert_true(gp_predict(gp, QUERIES, ref_gp_queries, mean, variance, &err));
+  for (int i = 0; i < QUERIES; i++) {
+    near("mean", mean[i], ref_gp_mean[i], 1e-11);
+    near("variance", variance[i], ref_gp_variance[i], 1e-11);
+  }
+  assert_true(gp_condition(gp, PENDING, ref_gp_pending, &err));
+  assert_true(gp_predict(gp, QUERIES, ref_gp_queries, mean, variance, &err));
+  for (int i = 0; i < QUERIES; i++) {
+    near("mean beside pending", mean[i], ref_gp_mean[i], 1e-11);
+    near("variance beside pending", variance[i], ref_gp_variance_pending[i], 1e-11);
+    gp_predict_slope(gp, ref_gp_queries + 3 * i, &m, &v, slope, variance_slope);
+    near("mean, one row", m, mean[i], 1e-10);
+    near("variance, one row", v, variance[i], 1e-9);
+    for (int f = 0; f < 2; f++) { /* against differences */
+      double moved[3], other[3], up_m, up_v, down_m, down_v;
+      memcpy(moved, ref_gp_queries + 3 * i, sizeof moved);
+      moved[f] += 1e-6;
+      gp_predict_slope(gp, moved, &up_m, &up_v, other, other);
+      moved[f] -= 2e-6;
+      gp_predict_slope(gp, moved, &down_m, &down_v, other, other);
+      near("slope of the mean", slope[f], (up_m - down_m) / 2e-6, 1e-6);
+      near("slope of the variance", variance_slope[f], (up_v - down_v) / 2e-6, 1e-6);
+    }
+    assert_true(slope[2] == 0 && variance_slope[2] == 0);
+  }
+  mem_free(params);
+  gp_free(gp);
+}
+
+/* Trap 2 and 3: rows that are the same, without noise, have no factor; there must be an answer all the same. */
+static void test_gp_survives_equal_rows(void **state) {
+  (void)state;
+  double x[20], y[20];
+  for (int i = 0; i < 20; i++)
+    x[i] = i < 10 ? 0.5 : 0.5 + 1e-12 * i, y[i] = i % 2 ? 1 : -1;
+  struct gp *gp;
+  struct err err;
+  assert_true(gp_new(1, (bool[]){false}, 20, x, y, NULL, &gp, &err));
+  assert_true(gp_fit(gp, GP_PRIOR_SCALED, 2, 40, &err));
+  double mean, variance, at = 0.7;
+  assert_true(gp_predict(gp, 1, &at, &mean, &variance, &err));
+  assert_true(isfinite(mean) && variance > 0);
+  gp_free(gp);
+  double nothing[20] = {0}; /* trap 4: all values equal */
+  assert_true(gp_new(1, (bool[]){false}, 20, x, nothing, NULL, &gp, &err));
+  assert_true(gp_fit(gp, GP_PRIOR_PLAIN, 2, 40, &err));
+  gp_free(gp);
+}
+
+static void test_warp(void **state) {
+  (void)state;
+  struct err err;
+  double y[ARRAY_LEN(ref_warp_in)];
+  memcpy(y, ref_warp_in, sizeof y);
+  assert_true(warp_values(y, ARRAY_LEN(y), &err));
+  for (size_t i = 0; i < ARRAY_LEN(y); i++)
+    near("warped", y[i], ref_warp_out[i], 1e-10);
+  double same[] = {0.1, 0.1, 0.1};
+  assert_true(warp_values(same, 3, &err));
+  assert_true(same[0] == 0 && same[1] == 0 && same[2] == 0);
+  double bad[] = {1, NAN, 3, 2, NAN};
+  assert_true(warp_values(bad, 5, &err));
+  assert_true(bad[0] < bad[3] && bad[3] < bad[2] && bad[2] < bad[1] && bad[1] == bad[4]);
+  double huge[] = {1e308, -1e308, 0, 1.7e308};
+  assert_true(warp_values(huge, 4, &err));
+  for (int i = 0; i < 4; i++)
+    assert_true(isfinite(huge[i]));
+  double none[] = {NAN, NAN};
+  assert_true(warp_values(none, 2, &err) && none[0] == 0 && none[1] == 0);
+}
+
+static const double five[] = {0, 0.2, 0.4, 0.6, 0.8, 1}, three[] = {0, 1.0 / 3, 2.0 / 3, 1};
+static const struct parzen_axis axes[] = {{0, true, NULL}, {0, true, NULL}, {5, true, five}, {3, false, three}};
+enum { KERNELS = ARRAY_LEN(ref_parzen_u) / 4 };
+
+static struct parzen *make_parzen(void) {
+  struct parzen *parzen;
+  struct err err;
+  struct parzen_settings settings = {.min_width = 0.01, .width_counts = 100, .full_weight = 4};
+  assert_true(parzen_new(axes, 4, &settings, &parzen, &err));
+  assert_true(parzen_reserve(parzen, KERNELS + 3, &err));
+  return parzen;
+}
+
+static void check_density(struct parzen *parzen) {
+  size_t n = ARRAY_LEN(ref_parzen_log);
+  double got[ARRAY_LEN(ref_parzen_log)];
+  void *work = mem_alloc(parzen_work(parzen, n));
+  assert_non_null(work);
+  parzen_log_density(parzen, ref_parzen_queries, n, got, work);
+  for (size_t i = 0; i < n; i++)
+    near("log density", got[i], ref_parzen_log[i], 3e-5); /* floats */
+  mem_free(work);
+}
+
+static void test_parzen_density(void **state) {
+  (void)state;
+  struct parzen *parzen = make_parzen();
+  for (size_t k = 0; k < KERNELS; k++) {
+    parzen_add(parzen, ref_parzen_u + 4 * k);
+    parzen_switch(parzen, k, true);
+  }
+  check_density(parzen);
+  parzen_free(parzen);
+  parzen = make_parzen();
+  for (size_t k = 0; k < KERNELS; k++)
+    parzen_add(parzen, ref_parzen_u + 4 * k);
+  parzen_switch(parzen, 2, true);
+  parzen_switch_all_on(parzen);
+  check_density(parzen);
+  parzen_free(parzen);
+}
+
+/* The state kept up to date, with kernels that came and went, is that of one made afresh. */
+static void test_parzen_is_incremental(void **state) {
+  (void)state;
+  struct parzen *parzen = make_parzen();
+  static const double visitor[4] = {0.41, 0.13, 0.9, 0.1};
+  size_t at = 0;
+  parzen_add(parzen, visitor), parzen_switch(parzen, at++, true);
+  for (size_t k = 0; k < KERNELS; k++) {
+    parzen_add(parzen, ref_parzen_u + 4 * k);
+    parzen_switch(parzen, at, true);
+    if (k % 2)
+      parzen_switch(parzen, at, false), parzen_switch(parzen, at, true);
+    at++;
+    if (k == 3)
+      parzen_add(parzen, visitor), parzen_switch(parzen, at++, true);
+  }
+  parzen_switch(parzen, 0, false);
+  parzen_switch(parzen, 5, false);
+  check_density(parzen);
+  parzen_free(parzen);
+}
+
+/* Draws follow the density: the mean of 1/density over draws is the volume they can fall into. */
+static void test_parzen_draws_follow_density(void **state) {
+  (void)state;
+  struct parzen *parzen = make_parzen();
+  for (size_t k = 0; k < KERNELS; k++) {
+    parzen_add(parzen, ref_parzen_u + 4 * k);
+    parzen_switch(parzen, k, true);
+  }
+  enum { N = 100000, BATCH = 100 };
+  struct rng rng = rng_seeded(11);
+  double u[4 * BATCH], log_density[BATCH], sum = 0;
+  void *work = mem_alloc(parzen_work(parzen, BATCH));
+  assert_non_null(work);
+  for (int n = 0; n < N / BATCH; n++) {
+    for (int i = 0; i < BATCH; i++)
+      parzen_draw(parzen, &rng, u + 4 * i);
+    parzen_log_density(parzen, u, BATCH, log_density, work);
+    for (int i = 0; i < BATCH; i++)
+      sum += exp(-log_density[i]) / N;
+  }
+  near("volume", sum, 15, 0.1); /* 5 cells x 3 choices */
+  mem_free(work);
+  parzen_free(parzen);
+}
+
+/* Trap 9: no candidate is near any kernel; trap 10: nothing is divided by nothing. */
+static void test_parzen_far_away(void **state) {
+  (void)state;
+  struct parzen *parzen;
+  struct err err;
+  struct parzen_settings settings = {.min_width = 1e-4, .width_counts = 100000, .full_weight = 25};
+  assert_true(parzen_new(axes, 2, &settings, &parzen, &err));
+  assert_true(parzen_reserve(parzen, 2000, &err));
+  for (size_t k = 0; k < 2000; k++) {
+    parzen_add(parzen, (double[]){0.1 + 1e-7 * (double)k, 0.1});
+    parzen_switch(parzen, k, true);
+  }
+  double far[2] = {0.99, 0.99}, log_density, work[64];
+  parzen_log_density(parzen, far, 1, &log_density, work);
+  near("the prior alone", log_density, 2 * (normal_log_pdf(0.49) - log(normal_cdf(0.5) - normal_cdf(-0.5))) - log(1001.0), 0.7);
+  parzen_free(parzen);
+}
+
+static void test_fast_exponential(void **state) {
+  (void)state;
+  for (float x = 0; x > -86; x -= 0.037f) {
+    float weight = 1, got = kernel_sum_exp(&x, &weight, 0, 1);
+    assert_true(fabs((double)got / exp((double)x) - 1) < 3e-7);
+  }
+  float low = -200, weight = 1;
+  assert_true(kernel_sum_exp(&low, &weight, 0, 1) == 0);
+}
+
+static void test_cmaes_constants(void **state) {
+  (void)state;
+  for (size_t i = 0; i < ARRAY_LEN(ref_cmaes); i++) {
+    struct cmaes_constants k;
+    cmaes_constants(ref_cmaes[i].d, ref_cmaes[i].lambda, &k);
+    near("first weight", k.weights[0], ref_cmaes[i].first, 1e-13);
+    near("last good weight", k.weights[k.mu - 1], ref_cmaes[i].last_good, 1e-13);
+    near("last weight", k.weights[k.lambda - 1], ref_cmaes[i].last, 1e-13);
+    near("mu_eff", k.mu_eff, ref_cmaes[i].mu_eff, 1e-13);
+    near("c_sigma", k.c_sigma, ref_cmaes[i].c_sigma, 1e-13);
+    near("d_sigma", k.d_sigma, ref_cmaes[i].d_sigma, 1e-13);
+    near("c_c", k.c_c, ref_cmaes[i].c_c, 1e-13);
+    near("c_1", k.c_1, ref_cmaes[i].c_1, 1e-13);
+    near("c_mu", k.c_mu, ref_cmaes[i].c_mu, 1e-13);
+    near("chi", k.chi, ref_cmaes[i].chi, 1e-13);
+  }
+}
+
+static double rosenbrock(void *ctx, const double *x, double *g) {
+  unsigned *calls = ctx;
+  (*calls)++;
+  double a = 1 - x[0], b = x[1] - x[0] * x[0];
+  g[0] = -2 * a - 400 * x[0] * b;
+  g[1] = 200 * b;
+  return a * a + 100 * b * b;
+}
+
+static void test_minimize(void **state) {
+  (void)state;
+  double x[2] = {-1.2, 1}, work[64], low[2] = {-5, -5}, high[2] = {5, 5};
+  struct minimize_limits limits = {.iterations = 200, .gradient = 1e-8, .progress = 0};
+  unsigned calls = 0;
+  assert_true(minimize_work(2) <= ARRAY_LEN(work));
+  assert_true(minimize(rosenbrock, &calls, 2, low, high, &limits, x, work) < 1e-12);
+  assert_true(calls < 200);
+  near("x", x[0], 1, 1e-5);
+  double bounded[2] = {-1.2, 1}, tight[2] = {0.5, 5}; /* the minimum on the box's side is at (0.5, 0.25) */
+  minimize(rosenbrock, &calls, 2, low, tight, &limits, bounded, work);
+  near("at the bound", bounded[0], 0.5, 1e-9);
+  near("along the bound", bounded[1], 0.25, 1e-5);
+}
+
+int main(void) {
+  const struct CMUnitTest tests[] = {
+      cmocka_unit_test(test_distributions),
+      cmocka_unit_test(test_log_mass),
+      cmocka_unit_test(test_truncated_normal_stays_inside),
+      cmocka_unit_test(test_log_ei),
+      cmocka_unit_test(test_matern),
+      cmocka_unit_test(test_gp_objective_and_gradient),
+      cmocka_unit_test(test_gp_posterior),
+      cmocka_unit_test(test_gp_survives_equal_rows),
+      cmocka_unit_test(test_warp),
+      cmocka_unit_test(test_parzen_density),
+      cmocka_unit_test(test_parzen_is_incremental),
+      cmocka_unit_test(test_parzen_draws_follow_density),
+      cmocka_unit_test(test_parzen_far_away),
+      cmocka_unit_test(test_fast_exponential),
+      cmocka_unit_test(test_cmaes_constants),
+      cmocka_unit_test(test_minimize),
+  };
+  return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,125 @@
+#include <math.h>
+
+#include "tests/support/test.h"
+
+#include "base/mem.h"
+#include "base/rng.h"
+#include "sampler/importance.h"
+#include "tests/support/spaces.h"
+
+static const char *const four =
+    "{\"parameters\": {\"noise\": {\"min\": 0.0, \"max\": 1.0}, \"strong\": {\"min\": 0.0, \"max\": 1.0}, \"weak\": {\"min\": 0.0, \"max\": 1.0}, "
+    "\"kind\": {\"values\": [\"a\", \"b\", \"c\"]}, \"fixed\": {\"value\": 3}}}";
+
+static double additive(const double *x, struct rng *rng) {
+  return 10 * pow(x[1] - 0.3, 2) + pow(x[2] - 0.6, 2) + (x[3] == 1 ? 0 : 0.3) + 0.01 * rng_f64(rng);
+}
+static double only_noise(const double *x UNUSED, struct rng *rng) {
+  return rng_f64(rng);
+}
+static double product(const double *x, struct rng *rng UNUSED) {
+  return (x[0] - 0.5) * (x[2] - 0.5); /* neither matters alone */
+}
+
+static struct importance_report compute(size_t trials, double (*value)(const double *, struct rng *), enum goal goal) {
+  struct space *space = make_space(four);
+  struct history *history;
+  struct err err;
+  assert_true(history_new(space, goal, &history, &err));
+  struct rng rng = rng_seeded(5);
+  for (uint32_t n = 0; n < trials; n++) {
+    double point[5];
+    for (size_t i = 0; i < 5; i++)
+      point[i] = space_value(space, i, rng_f64(&rng));
+    double v = value(point, &rng);
+    struct outcome outcome = {n % 20 == 19 ? TRIAL_FAILED : TRIAL_FINISHED, goal == GOAL_MAXIMIZE ? -v : v, 0};
+    assert_true(history_add_told(history, n, point, &outcome, &err));
+  }
+  struct importance_report report, again;
+  assert_true(importance_compute(history, 1, &report, &err));
+  assert_true(importance_compute(history, 1, &again, &err)); /* the same twice */
+  assert_int_equal(report.count, again.count);
+  for (size_t i = 0; i < report.count; i++)
+    assert_memory_equal(&report.params[i], &again.params[i], sizeof report.params[i]);
+  importance_release(&again);
+  history_free(history), space_free(space);
+  return report;
+}
+
+static void test_ranks_what_matters(void **state) {
+  (void)state;
+  for (int goal = 0; goal < 2; goal++) {
+    struct importance_report report = compute(1000, additive, goal ? GOAL_MAXIMIZE : GOAL_MINIMIZE);
+    assert_int_equal(report.count, 4);
+    assert_int_equal(report.trials, 950);
+    assert_int_equal(report.params[0].param, 1);
+    assert_int_equal(report.params[1].param, 3);
+    assert_int_equal(report.params[2].param, 2);
+    assert_true(report.params[3].share < 0.03);
+    double sum = 0;
+    for (size_t i = 0; i < 4; i++) {
+      sum += report.params[i].share;
+      assert_true(report.params[i].low <= report.params[i].share + 0.05 && report.params[i].share <= report.params[i].high + 0.05);
+      assert_int_equal(report.params[i].trials, 950);
+    }
+    assert_true(fabs(sum - 1) < 1e-9);
+    assert_false(report.low_confidence);
+    importance_release(&report);
+  }
+}
+
+static void test_admits_that_it_does_not_know(void **state) {
+  (void)state;
+  struct importance_report report = compute(20, additive, GOAL_MINIMIZE);
+  assert_true(report.low_confidence && report.reason[0]);
+  importance_release(&report);
+  report = compute(300, only_noise, GOAL_MINIMIZE);
+  assert_true(report.low_confidence);
+  importance_release(&report);
+  report = compute(0, only_noise, GOAL_MINIMIZE);
+  assert_true(report.low_confidence && report.trials == 0);
+  importance_release(&report);
+}
+
+static void test_pairs(void **state) {
+  (void)state;
+  struct importance_report report = compute(3000, product, GOAL_MINIMIZE);
+  assert_true(report.pair_count > 0);
+  assert_int_equal(report.pairs[0].a, 0);
+  assert_int_equal(report.pairs[0].b, 2);
+  importance_release(&report);
+}
+
+static void test_allocation_failures(void **state) {
+  (void)state;
+  struct space *space = make_space(four);
+  struct history *history;
+  struct err err;
+  assert_true(history_new(space, GOAL_MINIMIZE, &history, &err));
+  for (uint32_t n = 0; n < 40; n++) {
+    double point[5] = {n / 40.0, n / 80.0, 0.5, n % 3, 0};
+    assert_true(history_add_told(history, n, point, &(struct outcome){TRIAL_FINISHED, n, 0}, &err));
+  }
+  bool done = false;
+  for (unsigned long n = 1; !done; n++) {
+    struct importance_report report;
+    mem_fail_at(n, false);
+    bool ok = importance_compute(history, 1, &report, &err);
+    done = mem_fail_at(0, false) < n;
+    if (ok)
+      importance_release(&report);
+    else
+      assert_int_equal(err.code, ERR_NO_MEMORY);
+  }
+  history_free(history), space_free(space);
+}
+
+int main(void) {
+  const struct CMUnitTest tests[] = {
+      cmocka_unit_test(test_ranks_what_matters),
+      cmocka_unit_test(test_admits_that_it_does_not_know),
+      cmocka_unit_test(test_pairs),
+      cmocka_unit_test(test_allocation_failures),
+  };
+  return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,436 @@
+/* The samplers as a sweep uses them: determinism, learning, bad results, traps of the trade. */
+#include <math.h>
+
+#include "tests/support/test.h"
+
+#include "base/mem.h"
+#include "base/rng.h"
+#include "sampler/cmaes.h"
+#include "sampler/gp_search.h"
+#include "sampler/tpe.h"
+#include "tests/support/spaces.h"
+
+static const char *const floats = "{\"parameters\": {\"x\": {\"min\": -1.0, \"max\": 2.0}, \"y\": {\"min\": 1e-4, \"max\": 1.0, \"log\": true}, \"z\": {\"min\": 0.0, \"max\": 1.0}}}";
+static const char *const mixed = "{\"parameters\": {\"lr\": {\"min\": 1e-5, \"max\": 1.0, \"log\": true}, \"layers\": {\"min\": 1, \"max\": 8}, \"opt\": {\"values\": [\"sgd\", \"adam\", \"lion\"]},"
+                                 "\"mom\": {\"min\": 0.0, \"max\": 0.99}, \"wide\": {\"min\": 1, \"max\": 4096, \"log\": true}}, \"conditions\": [{\"if\": {\"opt\": \"sgd\"}, \"then\": [\"mom\"]}],"
+                                 "\"constraints\": [\"layers * wide <= 8192\"]}";
+static const enum sampler_type learners[] = {SAMPLER_AUTO, SAMPLER_TPE, SAMPLER_GP, SAMPLER_CMAES};
+
+struct study {
+  struct space *space;
+  struct history *history;
+  struct sampler *sampler;
+};
+
+static struct study begin(const char *whole, enum sampler_type type, uint64_t seed, enum goal goal) {
+  struct study s = {.space = make_space(whole)};
+  struct err err;
+  assert_true(history_new(s.space, goal, &s.history, &err));
+  s.sampler = make_sampler(s.history, type, seed);
+  return s;
+}
+
+static void end(struct study *s) {
+  sampler_free(s->sampler), history_free(s->history), space_free(s->space);
+}
+
+static struct suggestion ask(struct study *s, uint32_t n, double *point) {
+  struct suggestion suggestion;
+  struct err err;
+  if (!sampler_suggest(s->sampler, n, point, &suggestion, &err))
+    fail_msg("%s", err.text);
+  assert_int_equal(suggestion.kind, SUGGESTION_POINT);
+  assert_true(space_allows(s->space, point));
+  assert_true(history_add(s->history, n, point, NULL, &err));
+  return suggestion;
+}
+
+static void tell(struct study *s, uint32_t n, enum trial_state state, double value) {
+  struct err err;
+  assert_true(history_tell(s->history, n, &(struct outcome){state, value, 3}, &err));
+}
+
+/* A bowl in the unit cube, away from the middle. */
+static double bowl(const struct space *space, const double *point) {
+  double sum = 0;
+  for (size_t i = 0; i < space_count(space); i++)
+    if (!isnan(point[i])) {
+      double d = space_u(space, i, point[i]) - 0.3 - 0.1 * (double)(i % 4);
+      sum += d * d;
+    }
+  return sum;
+}
+
+static double best_after(const char *whole, enum sampler_type type, uint64_t seed, uint32_t trials, enum goal goal) {
+  struct study s = begin(whole, type, seed, goal);
+  double point[SPACE_PARAMS_MAX], best = INFINITY;
+  for (uint32_t n = 0; n < trials; n++) {
+    ask(&s, n, point);
+    double value = bowl(s.space, point);
+    best = fmin(best, value);
+    tell(&s, n, TRIAL_FINISHED, goal == GOAL_MAXIMIZE ? -value : value);
+  }
+  end(&s);
+  return best;
+}
+
+static double median_best(const char *whole, enum sampler_type type, uint32_t trials, enum goal goal) {
+  double a = best_after(whole, type, 1, trials, goal), b = best_after(whole, type, 2, trials, goal), c = best_after(whole, type, 3, trials, goal);
+  return fmax(fmin(a, b), fmin(fmax(a, b), c));
+}
+
+static void test_learners_learn(void **state) {
+  (void)state;
+  double chance = median_best(floats, SAMPLER_RANDOM, 60, GOAL_MINIMIZE), mixed_chance = median_best(mixed, SAMPLER_RANDOM, 60, GOAL_MINIMIZE);
+  for (size_t i = 0; i < ARRAY_LEN(learners); i++) {
+    assert_true(median_best(floats, learners[i], 60, GOAL_MINIMIZE) < 0.5 * chance);
+    assert_true(median_best(floats, learners[i], 60, GOAL_MAXIMIZE) < 0.5 * chance);
+    if (learners[i] != SAMPLER_CMAES)
+      assert_true(median_best(mixed, learners[i], 60, GOAL_MINIMIZE) < mixed_chance);
+  }
+  assert_true(median_best(floats, SAMPLER_GP, 40, GOAL_MINIMIZE) < 1e-5);
+}
+
+/* The same events in the same order give the same points, however the asks lie between, and on a sampler that joins later. */
+static void test_replay(void **state) {
+  (void)state;
+  for (size_t i = 0; i < ARRAY_LEN(learners); i++)
+    for (int which = 0; which < 2; which++) {
+      struct study a = begin(which ? mixed : floats, learners[i], 77, GOAL_MINIMIZE);
+      struct study b = begin(which ? mixed : floats, learners[i], 77, GOAL_MINIMIZE);
+      double point[SPACE_PARAMS_MAX], other[SPACE_PARAMS_MAX];
+      struct suggestion suggestion;
+      struct err err;
+      for (uint32_t n = 0; n < 45; n++) {
+        ask(&a, n, point);
+        if (n % 3 == 0) { /* asked for twice, and for a number out of turn */
+          assert_true(sampler_suggest(b.sampler, n + 5, other, &suggestion, &err));
+          assert_true(sampler_suggest(b.sampler, n, other, &suggestion, &err));
+        }
+        if (n == 30) { /* a restart: everything is followed at once */
+          sampler_free(b.sampler);
+          b.sampler = make_sampler(b.history, learners[i], 77);
+        }
+        ask(&b, n, other);
+        assert_true(space_same(a.space, point, other));
+        if (n >= 2) { /* two are under way */
+          tell(&a, n - 2, n % 9 ? TRIAL_FINISHED : TRIAL_STOPPED, bowl(a.space, history_point(a.history, n - 2)));
+          tell(&b, n - 2, n % 9 ? TRIAL_FINISHED : TRIAL_STOPPED, bowl(b.space, history_point(b.history, n - 2)));
+        }
+      }
+      end(&a), end(&b);
+    }
+}
+
+/* Traps 6 and 20, and 2.4: NaN, infinities of both signs, failures and stops are learnt from and never break anything. */
+static void test_bad_results(void **state) {
+  (void)state;
+  for (size_t i = 0; i < ARRAY_LEN(learners); i++) {
+    struct study s = begin(floats, learners[i], 5, GOAL_MINIMIZE);
+    double point[3];
+    size_t low = 0;
+    for (uint32_t n = 0; n < 60; n++) {
+      ask(&s, n, point);
+      static const double bad[] = {NAN, INFINITY, -INFINITY};
+      if (point[0] > 0.5) /* this half fails, in every way there is */
+        tell(&s, n, n % 2 ? TRIAL_FAILED : TRIAL_FINISHED, bad[n % 3]);
+      else if (n % 5 == 4)
+        tell(&s, n, TRIAL_STOPPED, n % 2 ? NAN : 5 + point[0]);
+      else
+        tell(&s, n, n % 11 == 7 ? TRIAL_GONE : TRIAL_FINISHED, bowl(s.space, point));
+      low += n >= 30 && point[0] <= 0.5;
+    }
+    assert_true(low >= 20); /* of 30: chance would have half */
+    end(&s);
+  }
+  for (size_t i = 0; i < ARRAY_LEN(learners); i++) /* nothing ever works */
+    for (int kind = 0; kind < 3; kind++) {
+      struct study s = begin(mixed, learners[i], 6, GOAL_MINIMIZE);
+      double point[SPACE_PARAMS_MAX];
+      for (uint32_t n = 0; n < 30; n++) {
+        ask(&s, n, point);
+        tell(&s, n, kind == 0 ? TRIAL_FAILED : kind == 1 ? TRIAL_STOPPED : TRIAL_FINISHED, kind == 2 ? 0.1 : NAN);
+      }
+      end(&s);
+    }
+}
+
+/* Trap 5: one value of 1e30 does not flatten the rest. */
+static void test_outlier(void **state) {
+  (void)state;
+  struct study s = begin(floats, SAMPLER_GP, 8, GOAL_MINIMIZE);
+  double point[3], best = INFINITY;
+  for (uint32_t n = 0; n < 45; n++) {
+    ask(&s, n, point);
+    best = fmin(best, bowl(s.space, point));
+    tell(&s, n, TRIAL_FINISHED, n == 3 ? 1e30 : n == 5 ? 1e300 : bowl(s.space, point));
+  }
+  assert_true(best < 1e-4);
+  end(&s);
+}
+
+/* Pending trials push suggestions apart. */
+static void test_pending_points_differ(void **state) {
+  (void)state;
+  for (size_t i = 0; i < ARRAY_LEN(learners); i++) {
+    struct study s = begin(floats, learners[i], 4, GOAL_MINIMIZE);
+    double point[20][3];
+    uint32_t n = 0;
+    for (; n < 20; n++) {
+      ask(&s, n, point[0]);
+      tell(&s, n, TRIAL_FINISHED, bowl(s.space, point[0]));
+    }
+    for (size_t k = 0; k < 20; k++) {
+      ask(&s, n++, point[k]);
+      for (size_t j = 0; j < k; j++) {
+        double far = 0;
+        for (size_t d = 0; d < 3; d++)
+          far = fmax(far, fabs(space_u(s.space, d, point[k][d]) - space_u(s.space, d, point[j][d])));
+        assert_true(far > 1e-6);
+      }
+    }
+    end(&s);
+  }
+}
+
+static void test_fixed_first(void **state) {
+  (void)state;
+  struct study s = begin(mixed, SAMPLER_AUTO, 1, GOAL_MINIMIZE);
+  AUTO_JSON json_t *fixed = read_json("[{\"lr\": 0.01, \"layers\": 3, \"opt\": \"adam\", \"wide\": 64}, {\"lr\": 0.5}]");
+  AUTO_JSON json_t *wrong = read_json("[{\"lr\": 7}]"), *forbidden = read_json("[{\"layers\": 8, \"wide\": 4096}]");
+  struct err err;
+  double point[SPACE_PARAMS_MAX];
+  assert_false(sampler_fix_first(s.sampler, wrong, &err));
+  assert_string_equal(err.text, "fixed_first[0]: \"params.lr\" must be from 1e-05 to 1.0");
+  assert_false(sampler_fix_first(s.sampler, forbidden, &err));
+  assert_true(sampler_fix_first(s.sampler, fixed, &err));
+  ask(&s, 0, point);
+  assert_string_equal(point_text(s.space, point), "{\"layers\":3,\"lr\":0.01,\"opt\":\"adam\",\"wide\":64}");
+  ask(&s, 1, point);
+  assert_true(point[space_find(s.space, STR("lr"))] == 0.5);
+  ask(&s, 2, point);
+  end(&s);
+}
+
+/* Earlier trials count from the start. */
+static void test_warm_start(void **state) {
+  (void)state;
+  for (size_t i = 0; i < ARRAY_LEN(learners); i++) {
+    struct study s = begin(floats, learners[i], 1, GOAL_MINIMIZE);
+    struct rng rng = rng_seeded(2);
+    struct err err;
+    double point[3];
+    for (int n = 0; n < 60; n++) {
+      for (size_t d = 0; d < 3; d++)
+        point[d] = space_value(s.space, d, rng_f64(&rng));
+      struct outcome outcome = {TRIAL_FINISHED, bowl(s.space, point), 0};
+      assert_true(history_add_told(s.history, HISTORY_NO_NUMBER, point, &outcome, &err));
+    }
+    double sum = 0;
+    for (uint32_t n = 0; n < 10; n++) {
+      struct suggestion suggestion = ask(&s, n, point);
+      assert_true(suggestion.by != SAMPLER_SOBOL && suggestion.by != SAMPLER_RANDOM);
+      sum += bowl(s.space, point) / 10;
+      tell(&s, n, TRIAL_FINISHED, bowl(s.space, point));
+    }
+    assert_true(sum < 0.25); /* chance: about 0.4 */
+    end(&s);
+  }
+}
+
+static void test_auto_says_why(void **state) {
+  (void)state;
+  static const struct {
+    const char *space;
+    uint32_t results;
+    enum sampler_type want;
+  } rows[] = {
+      {"{\"parameters\": {\"x\": {\"min\": 0.0, \"max\": 1.0}, \"y\": {\"min\": 0.0, \"max\": 1.0}}}", 5, SAMPLER_SOBOL},
+      {"{\"parameters\": {\"x\": {\"min\": 0.0, \"max\": 1.0}, \"y\": {\"min\": 0.0, \"max\": 1.0}}}", 50, SAMPLER_GP},
+      {"{\"parameters\": {\"x\": {\"min\": 0.0, \"max\": 1.0}, \"y\": {\"min\": 0.0, \"max\": 1.0}}}", 300, SAMPLER_CMAES},
+      {"{\"parameters\": {\"x\": {\"min\": 0.0, \"max\": 1.0}, \"y\": {\"values\": [\"a\", \"b\"]}}}", 300, SAMPLER_TPE},
+      {"{\"parameters\": {\"m\": {\"values\": [\"a\", \"b\"]}, \"x\": {\"min\": 0.0, \"max\": 1.0}}, \"conditions\": [{\"if\": {\"m\": \"a\"}, \"then\": [\"x\"]}]}", 50, SAMPLER_TPE},
+      {"{\"parameters\": {\"m\": {\"values\": [\"a\", \"b\"]}, \"n\": {\"values\": [\"u\", \"v\", \"w\"]}, \"k\": {\"values\": [\"u\", \"v\", \"w\"]}}}", 12, SAMPLER_TPE},
+  };
+  for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+    struct study s = begin(rows[i].space, SAMPLER_AUTO, 1, GOAL_MINIMIZE);
+    struct rng rng = rng_seeded(i);
+    struct err err;
+    double point[3];
+    for (uint32_t n = 0; n < rows[i].results; n++) {
+      for (size_t d = 0; d < space_count(s.space); d++)
+        point[d] = space_value(s.space, d, rng_f64(&rng));
+      space_settle(s.space, point);
+      assert_true(history_add_told(s.history, n, point, &(struct outcome){TRIAL_FINISHED, rng_f64(&rng), 0}, &err));
+    }
+    AUTO_BUF struct buf why = BUF_INIT(KIB);
+    assert_int_equal(sampler_chosen(s.sampler, &why), rows[i].want);
+    assert_true(why.n > 10);
+    end(&s);
+  }
+}
+
+/* Thinking on the side: results arrive meanwhile, jobs overlap, points that were taken are passed over. */
+static void test_jobs(void **state) {
+  (void)state;
+  struct study s = begin(floats, SAMPLER_GP, 3, GOAL_MINIMIZE);
+  double point[3], other[3];
+  struct err err;
+  struct suggestion suggestion;
+  for (uint32_t n = 0; n < 40; n++) {
+    ask(&s, n, point);
+    if (n < 38)
+      tell(&s, n, TRIAL_FINISHED, bowl(s.space, point));
+  }
+  struct sampler_job *a, *b, *dropped;
+  assert_true(sampler_start(s.sampler, 40, &a, &err) && sampler_start(s.sampler, 40, &b, &err) && sampler_start(s.sampler, 41, &dropped, &err));
+  assert_true(sampler_job_is_slow(a));
+  sampler_job_run(a);
+  tell(&s, 38, TRIAL_FINISHED, 0.2);
+  assert_true(sampler_finish(s.sampler, a, point, &suggestion, &err));
+  assert_true(history_add(s.history, 40, point, NULL, &err));
+  assert_true(sampler_finish(s.sampler, b, other, &suggestion, &err)); /* never run: runs now */
+  assert_false(space_same(s.space, point, other));
+  sampler_job_drop(dropped);
+  end(&s);
+}
+
+/* Beyond ten thousand kernels the model is thinned out, at the same event whoever follows it. */
+static void test_tpe_with_many_results(void **state) {
+  (void)state;
+  struct study s = begin(floats, SAMPLER_TPE, 1, GOAL_MINIMIZE);
+  struct rng rng = rng_seeded(1);
+  struct err err;
+  double point[3], other[3];
+  struct tpe *late;
+  for (uint32_t n = 0; n < 23000; n++) {
+    for (size_t d = 0; d < 3; d++)
+      point[d] = space_value(s.space, d, rng_f64(&rng));
+    assert_true(history_add_told(s.history, n, point, &(struct outcome){n % 50 ? TRIAL_FINISHED : TRIAL_FAILED, bowl(s.space, point), 0}, &err));
+    struct suggestion suggestion;
+    if (n % 997 == 0)
+      assert_true(sampler_suggest(s.sampler, n + 1, point, &suggestion, &err));
+  }
+  struct suggestion suggestion;
+  assert_true(sampler_suggest(s.sampler, 23000, point, &suggestion, &err));
+  assert_int_equal(suggestion.by, SAMPLER_TPE);
+  struct tpe_settings settings = tpe_defaults;
+  assert_true(tpe_new(s.history, &settings, &late, &err));
+  assert_true(tpe_suggest(late, 1, 23000, other, &err));
+  assert_true(space_same(s.space, point, other));
+  assert_true(bowl(s.space, point) < 0.1);
+  tpe_free(late);
+  end(&s);
+}
+
+static void test_gp_with_many_results(void **state) {
+  (void)state;
+  struct study s = begin(floats, SAMPLER_GP, 1, GOAL_MINIMIZE);
+  struct rng rng = rng_seeded(1);
+  struct err err;
+  double point[3];
+  for (uint32_t n = 0; n < 1200; n++) {
+    for (size_t d = 0; d < 3; d++)
+      point[d] = space_value(s.space, d, rng_f64(&rng));
+    assert_true(history_add_told(s.history, n, point, &(struct outcome){TRIAL_FINISHED, bowl(s.space, point), 0}, &err));
+  }
+  struct gp_search *search;
+  struct gp_search_settings settings = gp_search_defaults;
+  assert_true(gp_search_new(s.history, &settings, 1, 1200, &search, &err));
+  assert_true(gp_search_rows(search) <= GP_ROWS_MAX && gp_search_rows(search) > 700);
+  gp_search_free(search);
+  end(&s);
+}
+
+static void test_many_dimensions(void **state) {
+  (void)state;
+  AUTO_BUF struct buf whole = BUF_INIT(MIB);
+  buf_puts(&whole, "{\"parameters\": {\"p0\": {\"min\": 0.0, \"max\": 1.0}");
+  for (int i = 1; i < 60; i++)
+    buf_printf(&whole, ", \"p%d\": {\"min\": 0.0, \"max\": 1.0}", i);
+  buf_puts(&whole, "}}");
+  double chance = best_after(buf_text(&whole), SAMPLER_RANDOM, 1, 50, GOAL_MINIMIZE);
+  for (size_t i = 0; i < ARRAY_LEN(learners); i++)
+    assert_true(best_after(buf_text(&whole), learners[i], 1, 50, GOAL_MINIMIZE) < chance);
+}
+
+/* CMA-ES on an ill-conditioned bowl comes down by orders of magnitude, and starts again once it has converged. */
+static void test_cmaes_converges_and_restarts(void **state) {
+  (void)state;
+  struct space *space = make_space("{\"parameters\": {\"a\": {\"min\": -1.0, \"max\": 1.0}, \"b\": {\"min\": -1.0, \"max\": 1.0}, \"c\": {\"min\": -1.0, \"max\": 1.0}, \"k\": {\"min\": 0, \"max\": 9}}}");
+  struct history *history;
+  struct cmaes *cmaes;
+  struct err err;
+  assert_true(history_new(space, GOAL_MINIMIZE, &history, &err));
+  assert_true(cmaes_new(history, 1, 5, &cmaes, &err));
+  struct rng rng = rng_seeded(3);
+  double point[4];
+  uint32_t n = 0;
+  for (; n < 6000 && cmaes_look(cmaes).restarts < 1; n++) {
+    if (n < 5)
+      for (size_t d = 0; d < 4; d++)
+        point[d] = space_value(space, d, rng_f64(&rng));
+    else if (!cmaes_suggest(cmaes, n, point, &err))
+      fail_msg("%s", err.text);
+    double value = pow(point[0] - 0.3, 2) + 100 * pow(point[1] + 0.2 - point[0], 2) + 1e4 * pow(point[2], 2) + pow(point[3] - 7, 2);
+    assert_true(history_add_told(history, n, point, &(struct outcome){TRIAL_FINISHED, value, 0}, &err));
+  }
+  const double *best = history_point(history, history_best(history));
+  assert_true(best[3] == 7);
+  assert_true(history_value(history, history_best(history)) < 1e-10);
+  assert_int_equal(cmaes_look(cmaes).restarts, 1);
+  assert_int_equal(cmaes_look(cmaes).lambda, 2 * cmaes_default_lambda(4));
+  cmaes_free(cmaes), history_free(history), space_free(space);
+}
+
+/* Every allocation fails once: either the call fails and may be repeated, or it did without. */
+static void test_allocation_failures(void **state) {
+  (void)state;
+  for (size_t i = 0; i < ARRAY_LEN(learners); i++)
+    for (int which = 0; which < 2; which++) {
+      struct study s = begin(which ? mixed : floats, learners[i], 9, GOAL_MINIMIZE);
+      double point[SPACE_PARAMS_MAX];
+      for (uint32_t n = 0; n < 14; n++) {
+        ask(&s, n, point);
+        tell(&s, n, TRIAL_FINISHED, bowl(s.space, point));
+      }
+      struct sampler_settings settings = {.type = learners[i], .seed = 9};
+      bool done = false;
+      for (unsigned long n = 1; n < 400 && !done; n++) {
+        struct sampler *sampler = NULL;
+        struct suggestion suggestion;
+        struct err err = {0};
+        mem_fail_at(n, false);
+        bool made = sampler_new(s.history, &settings, &sampler, &err);
+        bool ok = made && sampler_suggest(sampler, 14, point, &suggestion, &err);
+        done = mem_fail_at(0, false) < n;
+        if (!ok)
+          assert_int_equal(err.code, ERR_NO_MEMORY);
+        if (made) /* still in order */
+          assert_true(sampler_suggest(sampler, 14, point, &suggestion, &err));
+        sampler_free(sampler);
+      }
+      assert_true(done);
+      end(&s);
+    }
+}
+
+int main(void) {
+  const struct CMUnitTest tests[] = {
+      cmocka_unit_test(test_learners_learn),
+      cmocka_unit_test(test_replay),
+      cmocka_unit_test(test_bad_results),
+      cmocka_unit_test(test_outlier),
+      cmocka_unit_test(test_pending_points_differ),
+      cmocka_unit_test(test_fixed_first),
+      cmocka_unit_test(test_warm_start),
+      cmocka_unit_test(test_auto_says_why),
+      cmocka_unit_test(test_jobs),
+      cmocka_unit_test(test_tpe_with_many_results),
+      cmocka_unit_test(test_gp_with_many_results),
+      cmocka_unit_test(test_many_dimensions),
+      cmocka_unit_test(test_cmaes_converges_and_restarts),
+      cmocka_unit_test(test_allocation_failures),
+  };
+  return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,362 @@
+#include <math.h>
+
+#include "tests/support/test.h"
+
+#include "base/mem.h"
+#include "base/rng.h"
+#include "sampler/draw.h"
+#include "tests/support/spaces.h"
+
+/* Every form of the grammar in one space. */
+static const char *const everything =
+    "{\"parameters\": {"
+    "\"epochs\": {\"value\": 12}, \"list\": {\"value\": [1, {\"a\": null}]},"
+    "\"cat\": {\"values\": [1, 1.0, \"1\", true, null]},"
+    "\"weighted\": {\"values\": [\"a\", \"b\", \"never\", \"c\"], \"probabilities\": [0.5, 0.3, 0, 0.2]},"
+    "\"batch\": {\"values\": [32, 64, 128]}, \"grade\": {\"distribution\": \"ordinal\", \"values\": [\"low\", \"mid\", \"high\"]},"
+    "\"int\": {\"min\": -3, \"max\": 4}, \"float\": {\"min\": 0, \"max\": 1.0}, \"forced\": {\"distribution\": \"uniform\", \"min\": 0, \"max\": 1},"
+    "\"text\": {\"min\": \"1e-4\", \"max\": \"1e-1\", \"log\": true},"
+    "\"tenths\": {\"min\": 0.0, \"max\": 1.0, \"step\": 0.1}, \"evens\": {\"min\": 2, \"max\": 11, \"step\": 2},"
+    "\"q\": {\"distribution\": \"q_uniform\", \"min\": 0.05, \"max\": 1.0, \"q\": 0.1}, \"qint\": {\"distribution\": \"q_uniform\", \"min\": 8, \"max\": 64, \"q\": 4},"
+    "\"lu\": {\"distribution\": \"log_uniform\", \"min\": -6, \"max\": -1}, \"luv\": {\"distribution\": \"log_uniform_values\", \"min\": 1e-4, \"max\": 0.1},"
+    "\"qlu\": {\"distribution\": \"q_log_uniform\", \"min\": 0, \"max\": 5, \"q\": 2}, \"qluv\": {\"distribution\": \"q_log_uniform_values\", \"min\": 1, \"max\": 300},"
+    "\"ilu\": {\"distribution\": \"inv_log_uniform\", \"min\": 1, \"max\": 3}, \"iluv\": {\"distribution\": \"inv_log_uniform_values\", \"min\": 0.5, \"max\": 2.0},"
+    "\"width\": {\"min\": 1, \"max\": 512, \"log\": true},"
+    "\"n\": {\"distribution\": \"normal\", \"mu\": 5, \"sigma\": 2}, \"nt\": {\"mu\": 0.3, \"sigma\": 0.2, \"min\": 0, \"max\": 1},"
+    "\"qn\": {\"distribution\": \"q_normal\", \"mu\": 0, \"sigma\": 3, \"q\": 0.5}, \"ln\": {\"distribution\": \"log_normal\", \"mu\": 0, \"sigma\": 1},"
+    "\"qln\": {\"distribution\": \"q_log_normal\", \"mu\": 1, \"sigma\": 0.5, \"q\": 1}, \"b\": {\"distribution\": \"beta\", \"a\": 2, \"b\": 5},"
+    "\"qb\": {\"distribution\": \"q_beta\", \"a\": 2, \"b\": 2, \"q\": 0.25},"
+    "\"pair\": {\"values\": [{\"lr\": 0.1, \"bs\": 32}, {\"lr\": 0.2, \"bs\": 64}]},"
+    "\"opt\": {\"parameters\": {\"name\": {\"values\": [\"sgd\", \"adam\"]}, \"momentum\": {\"min\": 0.0, \"max\": 0.99}, \"beta\": {\"parameters\": {\"one\": {\"min\": 0.8, \"max\": 0.999}}}}},"
+    "\"model\": {\"choices\": [{\"value\": \"none\"}, {\"parameters\": {\"depth\": {\"min\": 1, \"max\": 9}, \"kind\": {\"value\": \"tree\"}}}, {\"parameters\": {\"kind\": {\"value\": \"net\"}, \"width\": {\"min\": 1, \"max\": 3}}}]}"
+    "}, \"conditions\": [{\"if\": {\"opt.name\": \"sgd\"}, \"then\": [\"opt.momentum\"]}, {\"if\": {\"opt.name\": [\"adam\"]}, \"then\": \"opt.beta\"},"
+    "{\"if\": \"int > 2 and pair.bs == 64\", \"then\": [\"tenths\"]}],"
+    "\"constraints\": [\"batch * int <= 400\", \"opt.momentum < 0.95\", \"`float` + forced <= 1.8\", \"pair.lr < 1\"]}";
+
+static bool is_multiple(double value, double of) {
+  return fabs(value / of - rint(value / of)) < 1e-9;
+}
+
+/* What must hold of every point, by names. */
+static void check_point(const struct space *space, const double *point) {
+  AUTO_JSON json_t *p = space_point_to_json(space, point);
+  assert_non_null(p);
+  json_t *opt = json_object_get(p, "opt"), *pair = json_object_get(p, "pair"), *model = json_object_get(p, "model");
+  bool sgd = strcmp(json_string_value(json_object_get(opt, "name")), "sgd") == 0;
+  assert_int_equal(json_integer_value(json_object_get(p, "epochs")), 12);
+  assert_true((json_object_get(opt, "momentum") != NULL) == sgd);
+  assert_true((json_object_get(opt, "beta") != NULL) == !sgd);
+  assert_true(!sgd || json_real_value(json_object_get(opt, "momentum")) < 0.95);
+  const json_t *whole = json_object_get(p, "int");
+  json_int_t n = json_integer_value(whole);
+  assert_true(json_is_integer(whole) && n >= -3 && n <= 4);
+  assert_true((json_object_get(p, "tenths") != NULL) == (n > 2 && json_integer_value(json_object_get(pair, "bs")) == 64));
+  assert_true(json_integer_value(json_object_get(p, "batch")) * n <= 400);
+  assert_true(json_is_real(json_object_get(p, "float")) && json_is_real(json_object_get(p, "forced")));
+  assert_string_not_equal(json_string_value(json_object_get(p, "weighted")), "never");
+  static const struct {
+    const char *name;
+    double low, high, of;
+    bool whole;
+  } rows[] = {{"text", 1e-4, 0.1, 0, false},  {"evens", 2, 10, 2, true},    {"q", 0.1, 1, 0.1, false},      {"qint", 8, 64, 4, true},
+              {"lu", 0.00247, 0.368, 0, false}, {"luv", 1e-4, 0.1, 0, false}, {"qlu", 2, 148, 2, true},       {"qluv", 1, 300, 1, true},
+              {"ilu", 0.0497, 0.368, 0, false}, {"iluv", 0.5, 2, 0, false},   {"width", 1, 512, 1, true},     {"nt", 0, 1, 0, false},
+              {"qn", -25, 25, 0.5, false},      {"ln", 0, 2000, 0, false},    {"qln", 0, 200, 1, true},       {"b", 0, 1, 0, false},
+              {"qb", 0, 1, 0.25, false},        {"n", -20, 30, 0, false}};
+  for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+    const json_t *value = json_object_get(p, rows[i].name);
+    double x = json_number_value(value);
+    if (!(json_is_integer(value) == rows[i].whole && x >= rows[i].low && x <= rows[i].high && (rows[i].of == 0 || is_multiple(x, rows[i].of))))
+      fail_msg("%s = %.17g", rows[i].name, x);
+  }
+  if (json_is_object(model)) {
+    bool tree = strcmp(json_string_value(json_object_get(model, "kind")), "tree") == 0;
+    assert_true((json_object_get(model, "depth") != NULL) == tree && (json_object_get(model, "width") != NULL) == !tree);
+  } else {
+    assert_string_equal(json_string_value(model), "none");
+  }
+}
+
+/* Bounds, types, conditions and constraints over many draws; every point survives the way to JSON and back. */
+static void test_draws_obey(void **state) {
+  (void)state;
+  struct space *space = make_space(everything);
+  double point[SPACE_PARAMS_MAX], again[SPACE_PARAMS_MAX];
+  struct err err;
+  for (uint64_t n = 0; n < 100000; n++) {
+    assert_true(draw_allowed(space, 7, n, 0, NULL, point));
+    assert_true(space_allows(space, point));
+    if (n % 10)
+      continue;
+    check_point(space, point);
+    AUTO_JSON json_t *json = space_point_to_json(space, point);
+    if (!space_point_from_json(space, json, false, again, &err))
+      fail_msg("%s", err.text);
+    assert_true(space_same(space, point, again));
+    assert_true(space_hash(space, point) == space_hash(space, again));
+    for (size_t i = 0; i < space_count(space); i++) {
+      double u = space_u(space, i, point[i]);
+      if (!isnan(u) && space_param(space, i)->cells)
+        assert_true(space_value(space, i, u) == point[i]); /* the middle of a cell is the cell's */
+    }
+  }
+  space_free(space);
+}
+
+/* A million draws of each number alone: inside, on the grid. */
+static void test_million_values(void **state) {
+  (void)state;
+  struct space *space = make_space(everything);
+  struct rng rng = rng_seeded(5);
+  for (size_t i = 0; i < space_count(space); i++) {
+    const struct param *param = space_param(space, i);
+    for (int k = 0; param->kind == PARAM_NUMBER && k < 40000; k++) {
+      double value = space_value(space, i, k == 0 ? 0 : k == 1 ? 1 : rng_f64(&rng)), fitted;
+      assert_true(isfinite(value) && value >= param->dist.lo && value <= param->dist.hi);
+      assert_true(dist_fit(&param->dist, value, &fitted) && fitted == value);
+    }
+  }
+  space_free(space);
+}
+
+static void test_readable_values(void **state) {
+  (void)state;
+  struct space *space = make_space("{\"parameters\": {\"t\": {\"min\": 0.0, \"max\": 1.0, \"step\": 0.1}, \"q\": {\"distribution\": \"q_uniform\", \"min\": 0.0, "
+                                   "\"max\": 3.0, \"q\": 0.7}, \"f\": {\"min\": 0.0, \"max\": 1.0}, \"l\": {\"min\": 1e-7, \"max\": 1.0, \"log\": true}, "
+                                   "\"big\": {\"min\": 1e9, \"max\": 1e12}, \"s\": {\"min\": 1.5, \"max\": 2.0, \"step\": 0.15}}}");
+  static const char *const tenths[] = {"0.0", "0.1", "0.2", "0.3", "0.4", "0.5", "0.6", "0.7", "0.8", "0.9", "1.0"};
+  static const char *const sevenths[] = {"0.0", "0.7", "1.4", "2.1", "2.8"}, *const steps[] = {"1.5", "1.65", "1.8", "1.95"};
+  char text[32];
+  for (unsigned k = 0; k < 11; k++) {
+    str_from_f64(space_cell_value(space, 0, k), text);
+    assert_string_equal(text, tenths[k]);
+  }
+  assert_int_equal(space_param(space, 1)->cells, 5);
+  for (unsigned k = 0; k < 5; k++) {
+    str_from_f64(space_cell_value(space, 1, k), text);
+    assert_string_equal(text, sevenths[k]);
+  }
+  assert_int_equal(space_param(space, 5)->cells, 4); /* 2.0 is not on the grid: the bound comes down */
+  for (unsigned k = 0; k < 4; k++) {
+    str_from_f64(space_cell_value(space, 5, k), text);
+    assert_string_equal(text, steps[k]);
+  }
+  struct rng rng = rng_seeded(1);
+  for (int n = 0; n < 20000; n++)
+    for (size_t i = 2; i < 5; i++) {
+      str_from_f64(space_value(space, i, rng_f64(&rng)), text);
+      size_t digits = 0;
+      bool leading = true;
+      for (const char *c = text; *c && *c != 'e'; c++) {
+        leading = leading && (*c == '0' || *c == '.');
+        digits += !leading && isdigit((unsigned char)*c);
+      }
+      assert_true(digits <= 13); /* ten of the range's scale, and a bound may stand before them */
+    }
+  space_free(space);
+}
+
+/* The largest distance of an empirical distribution from the even one, of the values' coordinates. */
+static double ks_distance(const struct space *space, size_t param, uint64_t seed, size_t n) {
+  double *u = mem_array(n, sizeof *u), distance = 0, point[SPACE_PARAMS_MAX];
+  assert_non_null(u);
+  size_t *counts = mem_array(n + 1, sizeof *counts);
+  assert_non_null(counts);
+  for (size_t k = 0; k < n; k++) {
+    draw_point(space, seed, k, 0, NULL, point);
+    double from, to;
+    space_edges(space, param, point[param], &from, &to);
+    struct rng rng = rng_for(seed, 99, k);
+    u[k] = from + (to - from) * rng_f64(&rng); /* spread over the cell, so that discrete ones are even too */
+    counts[(size_t)(u[k] * (double)n)]++;
+  }
+  size_t below = 0;
+  for (size_t k = 0; k < n; k++) {
+    below += counts[k];
+    distance = fmax(distance, fabs((double)below / (double)n - (double)(k + 1) / (double)n));
+  }
+  mem_free(u), mem_free(counts);
+  return distance;
+}
+
+static void test_distributions_by_kolmogorov(void **state) {
+  (void)state;
+  struct space *space = make_space(everything);
+  size_t n = 20000;
+  for (size_t i = 0; i < space_count(space); i++)
+    if (space_param(space, i)->kind != PARAM_CONSTANT && space_param(space, i)->group == 0) {
+      double distance = ks_distance(space, i, 3, n);
+      if (distance * sqrt((double)n) > 1.95) /* one in a thousand */
+        fail_msg("%s: %g", space_param(space, i)->name, distance);
+    }
+  space_free(space);
+}
+
+static void test_ends_of_integers_are_as_likely(void **state) {
+  (void)state;
+  struct space *space = make_space("{\"parameters\": {\"i\": {\"min\": 0, \"max\": 3}, \"l\": {\"min\": 1, \"max\": 4, \"log\": true}}}");
+  double from, to;
+  for (unsigned k = 0; k < 4; k++) {
+    space_edges(space, 0, k, &from, &to);
+    assert_true(fabs(to - from - 0.25) < 1e-12);
+  }
+  space_edges(space, 1, 1, &from, &to); /* ln over 0.5 .. 4.5 */
+  assert_true(fabs(to - log(1.5 / 0.5) / log(4.5 / 0.5)) < 1e-12);
+  space_free(space);
+}
+
+static void test_types_of_choices(void **state) {
+  (void)state;
+  struct space *space = make_space("{\"parameters\": {\"c\": {\"values\": [1, 1.0, \"1\", true, null, [1], {\"a\": 1}]}}}");
+  double point[1];
+  struct err err;
+  static const char *const texts[] = {"{\"c\": 1}", "{\"c\": 1.0}", "{\"c\": \"1\"}", "{\"c\": true}", "{\"c\": null}", "{\"c\": [1]}", "{\"c\": {\"a\": 1}}"};
+  for (size_t k = 0; k < ARRAY_LEN(texts); k++) {
+    AUTO_JSON json_t *json = read_json(texts[k]);
+    assert_true(space_point_from_json(space, json, false, point, &err));
+    assert_true(point[0] == (double)k);
+    AUTO_JSON json_t *back = space_point_to_json(space, point);
+    assert_true(json_equal(back, json));
+  }
+  space_free(space);
+}
+
+static void test_errors_say_where(void **state) {
+  (void)state;
+  static const struct {
+    const char *space, *text;
+  } rows[] = {
+      {"{\"parameters\": {}}", "\"parameters\" must be an object with at least one parameter"},
+      {"{\"parameters\": {\"lr\": 3}}", "\"parameters.lr\" must be an object such as {\"min\": 0, \"max\": 1}"},
+      {"{\"parameters\": {\"lr\": {\"mim\": 3}}}", "unknown key \"parameters.lr.mim\""},
+      {"{\"parameters\": {\"lr\": {\"min\": 3}}}", "\"parameters.lr.max\" is missing"},
+      {"{\"parameters\": {\"lr\": {\"min\": \"x\", \"max\": 1}}}", "\"parameters.lr.min\" must be a number"},
+      {"{\"parameters\": {\"lr\": {\"min\": 1.0, \"max\": 0.5}}}", "\"parameters.lr\" is not possible: \"min\" must be below \"max\""},
+      {"{\"parameters\": {\"lr\": {\"min\": 0, \"max\": 5, \"log\": true}}}", "\"parameters.lr\" is not possible: \"min\" must be above 0 on a logarithmic scale"},
+      {"{\"parameters\": {\"lr\": {\"distribution\": \"loguniform\", \"min\": 0, \"max\": 5}}}", "\"parameters.lr.distribution\" is no distribution: \"loguniform\""},
+      {"{\"parameters\": {\"lr\": {\"distribution\": \"normal\", \"values\": [1]}}}", "\"parameters.lr.values\" does not go with \"normal\""},
+      {"{\"parameters\": {\"a\": {\"parameters\": {\"b c\": {\"value\": 1}}}}}", "\"parameters.a.parameters.b c\" is no name for a parameter"},
+      {"{\"parameters\": {\"a\": {\"values\": []}}}", "\"parameters.a.values\" must be a list that is not empty"},
+      {"{\"parameters\": {\"a\": {\"values\": [1, 2, 1]}}}", "\"parameters.a.values[2]\" is the same as value 0"},
+      {"{\"parameters\": {\"a\": {\"values\": [1, 2], \"probabilities\": [1]}}}", "\"parameters.a.probabilities\" must be a list as long as \"values\""},
+      {"{\"parameters\": {\"a\": {\"values\": [1, 2], \"probabilities\": [1, -1]}}}", "\"parameters.a.probabilities[1]\" must be a number of at least 0"},
+      {"{\"parameters\": {\"a\": {\"distribution\": \"int_uniform\", \"min\": 0.5, \"max\": 3}}}", "\"parameters.a\" must have whole numbers for \"min\" and \"max\""},
+      {"{\"parameters\": {\"a\": {\"min\": 0, \"max\": 1, \"step\": -1}}}", "\"parameters.a.step\" must be above 0"},
+      {"{\"parameters\": {\"a\": {\"distribution\": \"q_uniform\", \"min\": 0.2, \"max\": 0.3, \"q\": 0.5}}}",
+       "\"parameters.a\" is not possible: no multiple of \"q\" lies between \"min\" and \"max\""},
+      {"{\"parameters\": {\"a.b\": {\"value\": 1}, \"a\": {\"parameters\": {\"b\": {\"value\": 1}}}}}", "\"parameters.a.parameters.b\" has the same name as another parameter"},
+      {"{\"parameters\": {\"a\": {\"value\": 1}}, \"conditions\": [{\"if\": {\"b\": 1}, \"then\": [\"a\"]}]}", "\"conditions[0].if\" names no parameter: \"b\""},
+      {"{\"parameters\": {\"a\": {\"value\": 1}}, \"conditions\": [{\"if\": {\"a\": 1}, \"then\": [\"b\"]}]}", "\"conditions[0].then\" names no parameter: \"b\""},
+      {"{\"parameters\": {\"a\": {\"value\": 1}}, \"conditions\": [{\"if\": {\"a\": 2}, \"then\": [\"a\"]}]}",
+       "\"conditions[0].if\" asks for a value that \"a\" never has: it must be one of the listed values"},
+      {"{\"parameters\": {\"a\": {\"min\": 0, \"max\": 3}, \"b\": {\"min\": 0, \"max\": 3}}, \"conditions\": [{\"if\": {\"a\": 1}, \"then\": [\"b\"]}, {\"if\": {\"b\": 1}, \"then\": [\"a\"]}]}",
+       "\"conditions\" go round in a circle at \"a\""},
+      {"{\"parameters\": {\"a\": {\"value\": 1}}, \"constraints\": [\"a < 2\", \"a < c\"]}", "\"constraints[1]\" is no constraint: column 5: there is no parameter \"c\""},
+      {"{\"parameters\": {\"a\": {\"value\": 1}}, \"constraints\": \"a\"}", "\"constraints\" must be a list of expressions"},
+      {"{\"parameters\": {\"a\": {\"choices\": [{\"val\": 1}]}}}", "\"parameters.a.choices[0]\" must be an object with either \"value\" or \"parameters\""},
+      {"{\"parameters\": {\"a\": {\"distribution\": \"normal\", \"mu\": 0, \"sigma\": 1, \"min\": 50, \"max\": 60}}}",
+       "\"parameters.a\" is not possible: \"min\" and \"max\" lie where this distribution has no probability"},
+  };
+  for (size_t i = 0; i < ARRAY_LEN(rows); i++)
+    assert_string_equal(space_error(rows[i].space), rows[i].text);
+}
+
+static void test_reading_points(void **state) {
+  (void)state;
+  struct space *space = make_space("{\"parameters\": {\"lr\": {\"min\": 0.0, \"max\": 1.0}, \"o\": {\"parameters\": {\"k\": {\"values\": [\"a\", \"b\"]}, \"m\": {\"min\": 1, \"max\": 5}}}},"
+                                   "\"conditions\": [{\"if\": {\"o.k\": \"a\"}, \"then\": [\"o.m\"]}]}");
+  double point[3];
+  struct err err;
+  static const struct {
+    const char *params;
+    bool partial;
+    const char *want; /* the point, or the error */
+  } rows[] = {
+      {"{\"lr\": 0.5, \"o\": {\"k\": \"a\", \"m\": 2}}", false, "{\"lr\":0.5,\"o\":{\"k\":\"a\",\"m\":2}}"},
+      {"{\"lr\": 0.5, \"o.k\": \"a\", \"o.m\": 2.0}", false, "{\"lr\":0.5,\"o\":{\"k\":\"a\",\"m\":2}}"},
+      {"{\"lr\": 1, \"o\": {\"k\": \"b\", \"m\": 2}}", false, "{\"lr\":1.0,\"o\":{\"k\":\"b\"}}"},
+      {"{\"lr\": 0.5, \"o\": {\"k\": \"a\"}}", false, "\"params.o.m\" is missing"},
+      {"{\"lr\": 0.5}", true, "{\"lr\":0.5}"},
+      {"{\"lr\": 1.5, \"o\": {\"k\": \"b\"}}", false, "\"params.lr\" must be from 0.0 to 1.0"},
+      {"{\"lr\": 0.5, \"o\": {\"k\": \"a\", \"m\": 2.5}}", false, "\"params.o.m\" must be one of the steps from 1.0 to 5.0"},
+      {"{\"lr\": 0.5, \"x\": 1}", false, "\"params.x\" is no parameter of this space"},
+      {"{\"lr\": null}", true, "\"params.lr\" must be a number"},
+      {"[]", true, "\"params\" must be an object"},
+  };
+  for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+    AUTO_JSON json_t *json = read_json(rows[i].params);
+    if (space_point_from_json(space, json, rows[i].partial, point, &err))
+      assert_string_equal(point_text(space, point), rows[i].want);
+    else
+      assert_string_equal(err.text, rows[i].want);
+  }
+  space_free(space);
+}
+
+static void test_sizes(void **state) {
+  (void)state;
+  struct space *space = make_space("{\"parameters\": {\"a\": {\"min\": 1, \"max\": 10}, \"b\": {\"values\": [1, 2, 3]}, \"c\": {\"value\": 5}}}");
+  assert_int_equal(space_size(space), 30);
+  assert_true(space_param(space, 1)->ordered);
+  space_free(space);
+  space = make_space("{\"parameters\": {\"a\": {\"min\": 1, \"max\": 10}, \"b\": {\"min\": 0.0, \"max\": 1.0}}}");
+  assert_int_equal(space_size(space), 0);
+  space_free(space);
+  AUTO_BUF struct buf huge = BUF_INIT(MIB);
+  buf_puts(&huge, "{\"parameters\": {\"x\": {\"value\": 1}");
+  for (int i = 0; i < 20; i++)
+    buf_printf(&huge, ", \"p%d\": {\"min\": 0, \"max\": 1000}", i);
+  buf_puts(&huge, "}}");
+  space = make_space(buf_text(&huge));
+  assert_true(space_size(space) == UINT64_MAX);
+  space_free(space);
+  space = make_space("{\"parameters\": {\"x\": {\"values\": [3, 1, 2]}, \"y\": {\"min\": 0.0, \"max\": 4.0}, \"z\": {\"min\": 3.5, \"max\": 3.5}}}");
+  assert_false(space_param(space, 0)->ordered);
+  assert_int_equal(space_param(space, 2)->kind, PARAM_CONSTANT);
+  assert_false(space_is_numeric(space));
+  space_free(space);
+}
+
+static void test_groups(void **state) {
+  (void)state;
+  struct space *space = make_space("{\"parameters\": {\"m\": {\"values\": [\"a\", \"b\"]}, \"x\": {\"min\": 0.0, \"max\": 1.0}, \"y\": {\"min\": 0.0, \"max\": 1.0}, \"z\": {\"min\": 0.0, \"max\": 1.0}},"
+                                   "\"conditions\": [{\"if\": {\"m\": \"a\"}, \"then\": [\"x\", \"y\"]}, {\"if\": {\"m\": \"b\"}, \"then\": [\"z\"]}]}");
+  assert_int_equal(space_groups(space), 3);
+  assert_int_equal(space_param(space, 0)->group, 0);
+  assert_int_equal(space_param(space, 1)->group, space_param(space, 2)->group);
+  assert_true(space_param(space, 3)->group != space_param(space, 1)->group);
+  space_free(space);
+}
+
+static void test_allocation_failures(void **state) {
+  (void)state;
+  AUTO_JSON json_t *json = read_json(everything);
+  for (unsigned long n = 1; n < 400; n++) {
+    struct space *space = NULL;
+    struct err err;
+    mem_fail_at(n, n % 2);
+    bool ok = space_new(json_object_get(json, "parameters"), json_object_get(json, "conditions"), json_object_get(json, "constraints"), &space, &err);
+    mem_fail_at(0, false);
+    if (ok)
+      space_free(space);
+    else if (err.code != ERR_NO_MEMORY)
+      fail_msg("allocation %lu: %s", n, err.text);
+  }
+}
+
+int main(void) {
+  const struct CMUnitTest tests[] = {
+      cmocka_unit_test(test_draws_obey),
+      cmocka_unit_test(test_million_values),
+      cmocka_unit_test(test_readable_values),
+      cmocka_unit_test(test_distributions_by_kolmogorov),
+      cmocka_unit_test(test_ends_of_integers_are_as_likely),
+      cmocka_unit_test(test_types_of_choices),
+      cmocka_unit_test(test_errors_say_where),
+      cmocka_unit_test(test_reading_points),
+      cmocka_unit_test(test_sizes),
+      cmocka_unit_test(test_groups),
+      cmocka_unit_test(test_allocation_failures),
+  };
+  return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,480 @@
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include "base/mem.h"
+#include "sweeper/engine.h"
+
+/* ---- a store that always answers at once, and a list of what came out ---- */
+
+static char seen[4096];
+
+static const char *const words[] = {"", "write sweep", "write", "enqueue", "dequeue", "start", "end", "release"};
+
+static const char *run(struct engine *e) {
+  struct engine_todo todo;
+  seen[0] = 0;
+  while ((todo = engine_next(e)).kind != TODO_NONE) {
+    size_t n = strlen(seen);
+    if (todo.kind == TODO_WRITE_SWEEP) {
+      snprintf(seen + n, sizeof seen - n, "sweep %s; ", sweep_fsm.states[todo.sweep.state]);
+      engine_sweep_written(e, todo.sweep.version, true);
+    } else if (todo.kind == TODO_WRITE_TRIAL) {
+      snprintf(seen + n, sizeof seen - n, "%u %s; ", todo.trial.number, run_fsm.states[todo.trial.state]);
+      engine_trial_written(e, todo.trial.number, todo.trial.version, true);
+    } else {
+      snprintf(seen + n, sizeof seen - n, "%s %u.%u; ", words[todo.kind], todo.trial.number, todo.trial.attempt);
+    }
+  }
+  return seen;
+}
+
+static struct engine *fresh(struct engine_conf conf) {
+  struct engine *e = NULL;
+  struct err err = {0};
+  if (!conf.lease_ms)
+    conf.lease_ms = 30000;
+  conf.slots = 1;
+  assert_true(engine_new(&conf, NULL, 0, &e, &err));
+  assert_string_equal(run(e), "sweep RUNNING; ");
+  return e;
+}
+
+static uint32_t create(struct engine *e) {
+  uint32_t number;
+  struct err err = {0};
+  if (!engine_create(e, &number, &err))
+    fail_msg("%s", err.text);
+  return number;
+}
+
+/* A trial that runs. */
+static uint32_t running(struct engine *e) {
+  uint32_t n = create(e);
+  run(e);
+  assert_true(engine_placed(e, n, 0));
+  run(e);
+  assert_int_equal(engine_started(e, n, engine_trial(e, n)->attempt, 0), ANSWER_GO_ON);
+  run(e);
+  return n;
+}
+
+static int state_of(struct engine *e, uint32_t n) {
+  return engine_trial(e, n)->state;
+}
+
+static void a_trial_from_start_to_end(void **state) {
+  (void)state;
+  struct engine *e = fresh((struct engine_conf){.run_cap = 1, .needs_value = true});
+  assert_int_equal(engine_wants(e, 4), 1);
+  assert_int_equal(create(e), 0);
+  assert_int_equal(engine_wants(e, 4), 0);
+  assert_string_equal(run(e), "0 QUEUED; enqueue 0.0; ");
+  assert_true(engine_placed(e, 0, 1000));
+  assert_string_equal(run(e), "0 STARTING; start 0.1; ");
+  assert_int_equal(engine_started(e, 0, 1, 1500), ANSWER_GO_ON);
+  assert_string_equal(run(e), "0 RUNNING; ");
+  struct engine_report report = {.has_value = true};
+  assert_int_equal(engine_heard(e, 0, 1, &report, 2000), ANSWER_GO_ON);
+  assert_int_equal(engine_exited(e, 0, 1, true, 3000), ANSWER_GO_ON);
+  assert_string_equal(run(e), "0 FINISHED; release 0.1; sweep FINISHED; ");
+  assert_int_equal(engine_exited(e, 0, 1, true, 3000), ANSWER_FENCED); /* told once */
+  assert_int_equal(engine_sweep(e).why, WHY_ALL_MADE);
+  assert_int_equal(engine_sweep(e).slot_ms, 2000);
+  assert_int_equal(engine_sweep(e).elapsed_ms, 3000);
+  engine_free(e);
+}
+
+static void no_metric_is_a_failure(void **state) {
+  (void)state;
+  struct engine *e = fresh((struct engine_conf){.needs_value = true});
+  uint32_t n = running(e);
+  engine_exited(e, n, 1, true, 0);
+  assert_int_equal(state_of(e, n), RUN_FAILED);
+  assert_int_equal(engine_trial(e, n)->cause, CAUSE_NO_METRIC);
+  engine_free(e);
+}
+
+static void nothing_follows_before_it_is_durable(void **state) {
+  (void)state;
+  struct engine *e = fresh((struct engine_conf){0});
+  create(e);
+  struct engine_todo write = engine_next(e);
+  assert_int_equal(write.kind, TODO_WRITE_TRIAL);
+  assert_int_equal(engine_next(e).kind, TODO_NONE);
+  assert_false(engine_placed(e, 0, 0)); /* the scheduler does not know it yet */
+  engine_trial_written(e, 0, write.trial.version, false);
+  assert_int_equal(engine_next(e).kind, TODO_NONE);
+  engine_tick(e, 100);
+  assert_string_equal(run(e), "0 QUEUED; enqueue 0.0; ");
+  engine_placed(e, 0, 0);
+  write = engine_next(e);
+  assert_int_equal(write.trial.state, RUN_STARTING);
+  struct err err;
+  assert_true(engine_kill(e, 0, 0, &err)); /* while that is on its way */
+  assert_int_equal(engine_next(e).kind, TODO_NONE);
+  engine_trial_written(e, 0, write.trial.version, true);
+  assert_string_equal(run(e), "0 STOPPING; end 0.1; "); /* and was never started */
+  engine_free(e);
+}
+
+static void the_verdict_is_written_first(void **state) {
+  (void)state;
+  struct engine *e = fresh((struct engine_conf){0});
+  uint32_t n = running(e);
+  struct engine_report report = {.has_value = true, .stop = true};
+  assert_int_equal(engine_heard(e, n, 1, &report, 0), ANSWER_GO_ON);
+  assert_string_equal(run(e), "0 STOPPING; end 0.1; ");
+  assert_int_equal(engine_heard(e, n, 1, NULL, 0), ANSWER_STOP);
+  engine_exited(e, n, 1, false, 0);
+  assert_string_equal(run(e), "0 STOPPED; release 0.1; ");
+  assert_int_equal(engine_trial(e, n)->cause, CAUSE_VERDICT);
+  engine_free(e);
+}
+
+static void lost_and_back(void **state) {
+  (void)state;
+  struct engine *e = fresh((struct engine_conf){.retries_max = 1, .retries_on = RETRY_LOST});
+  uint32_t n = running(e);
+  engine_tick(e, 29999);
+  assert_int_equal(state_of(e, n), RUN_RUNNING);
+  engine_tick(e, 30000);
+  assert_string_equal(run(e), "0 LOST; "); /* frees nothing, starts nothing */
+  assert_int_equal(engine_heard(e, n, 1, NULL, 100000), ANSWER_GO_ON);
+  assert_string_equal(run(e), "0 RUNNING; ");
+  engine_tick(e, 130000);
+  engine_dead(e, n, 1, 130000);
+  assert_string_equal(run(e), "0 QUEUED; release 0.1; enqueue 0.1; ");
+  assert_int_equal(engine_heard(e, n, 1, NULL, 130000), ANSWER_FENCED);
+  assert_true(engine_placed(e, n, 130000));
+  assert_string_equal(run(e), "0 STARTING; start 0.2; ");
+  engine_dead(e, n, 1, 130000); /* of an attempt long gone */
+  assert_int_equal(state_of(e, n), RUN_STARTING);
+  engine_dead(e, n, 2, 130000); /* its one retry is used */
+  assert_string_equal(run(e), "0 LOST; release 0.2; ");
+  assert_int_equal(engine_counts(e).failed, 1);
+  assert_int_equal(engine_counts(e).live, 0);
+  engine_free(e);
+}
+
+static void a_slow_store_is_not_a_dead_companion(void **state) {
+  (void)state;
+  struct engine *e = fresh((struct engine_conf){0});
+  uint32_t n = create(e);
+  run(e);
+  assert_true(engine_placed(e, n, 0));
+  struct engine_todo write = engine_next(e);
+  engine_tick(e, 100000); /* the row is still on its way */
+  assert_int_equal(state_of(e, n), RUN_STARTING);
+  engine_trial_written(e, n, write.trial.version, true);
+  assert_string_equal(run(e), "start 0.1; ");
+  engine_tick(e, 129999);
+  assert_int_equal(state_of(e, n), RUN_STARTING);
+  engine_tick(e, 130000);
+  assert_int_equal(state_of(e, n), RUN_LOST);
+  engine_free(e);
+}
+
+static void silence_counts_as_death_where_it_must(void **state) {
+  (void)state;
+  struct engine *e = fresh((struct engine_conf){.lost_after_ms = 3600000});
+  uint32_t n = running(e);
+  engine_tick(e, 30000);
+  engine_tick(e, 30000 + 3599999);
+  assert_int_equal(engine_counts(e).live, 1);
+  engine_tick(e, 30000 + 3600000);
+  assert_int_equal(engine_counts(e).live, 0);
+  assert_true(engine_trial(e, n)->dead);
+  assert_int_equal(engine_heard(e, n, 1, NULL, 4000000), ANSWER_FENCED);
+  engine_free(e);
+}
+
+static void failures_and_retries(void **state) {
+  (void)state;
+  struct engine *e = fresh((struct engine_conf){.retries_max = 2, .retries_on = RETRY_FAILED, .give_up_after = 2});
+  uint32_t n = running(e);
+  for (uint32_t attempt = 1; attempt <= 3; attempt++) {
+    assert_int_equal(engine_trial(e, n)->attempt, attempt);
+    engine_exited(e, n, attempt, false, 0);
+    run(e);
+    if (attempt < 3) {
+      assert_true(engine_placed(e, n, 0));
+      run(e);
+    }
+  }
+  assert_int_equal(state_of(e, n), RUN_FAILED);
+  assert_int_equal(engine_sweep(e).state, SWEEP_RUNNING);
+  uint32_t other = running(e), waiting = create(e);
+  run(e);
+  for (uint32_t attempt = 1; attempt <= 3; attempt++) {
+    engine_exited(e, other, attempt, false, 0);
+    run(e);
+    if (attempt < 3) {
+      engine_placed(e, other, 0);
+      run(e);
+    }
+  }
+  assert_int_equal(state_of(e, waiting), RUN_KILLED); /* the first two have failed */
+  assert_int_equal(engine_sweep(e).state, SWEEP_FAILED);
+  assert_int_equal(engine_sweep(e).why, WHY_GAVE_UP);
+  assert_int_equal(engine_wants(e, 10), 0);
+  engine_free(e);
+}
+
+static void one_success_and_it_does_not_give_up(void **state) {
+  (void)state;
+  struct engine *e = fresh((struct engine_conf){.give_up_after = 2, .max_failures = 4});
+  uint32_t n[5];
+  for (int i = 0; i < 5; i++)
+    n[i] = running(e);
+  engine_exited(e, n[0], 1, false, 0);
+  engine_exited(e, n[1], 1, true, 0);
+  engine_exited(e, n[2], 1, false, 0);
+  engine_exited(e, n[3], 1, false, 0);
+  assert_int_equal(engine_sweep(e).state, SWEEP_RUNNING);
+  engine_exited(e, n[4], 1, false, 0);
+  run(e);
+  assert_int_equal(engine_sweep(e).state, SWEEP_FAILED);
+  assert_int_equal(engine_sweep(e).why, WHY_FAILURES);
+  engine_free(e);
+}
+
+static void refused_by_nodes(void **state) {
+  (void)state;
+  struct engine *e = fresh((struct engine_conf){0});
+  uint32_t n = create(e);
+  run(e);
+  for (uint32_t i = 1; i <= ENGINE_REFUSALS_MAX; i++) {
+    assert_true(engine_placed(e, n, 0));
+    run(e);
+    engine_refused(e, n, i, 0);
+    run(e);
+  }
+  assert_int_equal(state_of(e, n), RUN_FAILED);
+  assert_int_equal(engine_trial(e, n)->cause, CAUSE_START);
+  engine_free(e);
+}
+
+static void target_drains(void **state) {
+  (void)state;
+  struct engine *e = fresh((struct engine_conf){.run_cap = 10});
+  uint32_t a = running(e), b = running(e), c = create(e);
+  run(e);
+  struct engine_report report = {.has_value = true, .target = true};
+  engine_heard(e, a, 1, &report, 0);
+  run(e);
+  assert_int_equal(engine_sweep(e).state, SWEEP_DRAINING);
+  assert_int_equal(state_of(e, c), RUN_KILLED);
+  assert_int_equal(engine_wants(e, 10), 0);
+  engine_exited(e, a, 1, true, 0);
+  engine_exited(e, b, 1, false, 0);
+  run(e);
+  assert_int_equal(engine_sweep(e).state, SWEEP_FINISHED);
+  assert_int_equal(engine_sweep(e).why, WHY_TARGET);
+  engine_free(e);
+}
+
+static void stop_ends_everything(void **state) {
+  (void)state;
+  struct engine *e = fresh((struct engine_conf){0});
+  struct err err = {0};
+  uint32_t a = running(e), b = create(e);
+  run(e);
+  assert_true(engine_stop(e, &err));
+  assert_string_equal(run(e), "sweep DRAINING; dequeue 1.0; 1 KILLED; 0 STOPPING; end 0.1; ");
+  assert_true(engine_stop(e, &err)); /* again */
+  assert_string_equal(run(e), "");
+  engine_exited(e, a, 1, false, 0);
+  assert_string_equal(run(e), "0 KILLED; release 0.1; sweep STOPPED; ");
+  assert_true(engine_stop(e, &err));
+  assert_false(engine_resume(e, 0, &err));
+  assert_int_equal(err.code, ERR_WRONG_STATE);
+  assert_int_equal(state_of(e, b), RUN_KILLED);
+  engine_free(e);
+}
+
+static void pause_and_resume(void **state) {
+  (void)state;
+  struct engine *e = fresh((struct engine_conf){0});
+  struct err err = {0};
+  uint32_t number;
+  assert_true(engine_pause(e, &err) && engine_pause(e, &err));
+  assert_int_equal(engine_wants(e, 3), 0);
+  assert_false(engine_create(e, &number, &err));
+  assert_true(engine_resume(e, 0, &err));
+  run(e);
+  assert_int_equal(engine_wants(e, 3), 3);
+  assert_true(engine_drain(e, &err));
+  run(e);
+  assert_int_equal(engine_sweep(e).state, SWEEP_FINISHED);
+  assert_false(engine_pause(e, &err));
+  engine_free(e);
+}
+
+static void budgets_and_editing(void **state) {
+  (void)state;
+  struct engine_conf conf = {.max_time_ms = 1000, .run_cap = 5, .lease_ms = 30000, .slots = 1};
+  struct engine *e = fresh(conf);
+  uint32_t n = running(e);
+  engine_tick(e, 1000);
+  run(e);
+  assert_int_equal(engine_sweep(e).why, WHY_TIME);
+  conf.max_time_ms = 5000;
+  engine_edit(e, &conf, 1500);
+  run(e);
+  assert_int_equal(engine_sweep(e).state, SWEEP_RUNNING);
+  conf.max_slot_ms = 2000;
+  engine_edit(e, &conf, 1600);
+  engine_tick(e, 2100); /* the trial has run for 2.1 s */
+  run(e);
+  assert_int_equal(engine_sweep(e).why, WHY_SLOT_TIME);
+  engine_exited(e, n, 1, true, 2200);
+  run(e);
+  assert_int_equal(engine_sweep(e).state, SWEEP_FINISHED);
+  engine_free(e);
+}
+
+static void the_cap_is_exact(void **state) {
+  (void)state;
+  struct engine_conf conf = {.run_cap = 3, .max_parallel = 2, .lease_ms = 30000, .slots = 1};
+  struct engine *e = fresh(conf);
+  struct err err = {0};
+  uint32_t number;
+  assert_int_equal(engine_wants(e, 100), 2); /* max_parallel */
+  for (int i = 0; i < 3; i++)
+    create(e);
+  assert_false(engine_create(e, &number, &err));
+  assert_int_equal(err.code, ERR_LIMIT);
+  conf.run_cap = 4;
+  engine_edit(e, &conf, 0);
+  create(e);
+  assert_false(engine_create(e, &number, &err));
+  assert_true(engine_add(e, RUN_FINISHED, &number, &err)); /* a trial somebody else ran */
+  assert_int_equal(number, 4);
+  engine_free(e);
+}
+
+static void a_person_tries_again(void **state) {
+  (void)state;
+  struct engine *e = fresh((struct engine_conf){0});
+  struct err err = {0};
+  uint32_t n = running(e);
+  assert_false(engine_retry(e, n, &err));
+  assert_true(engine_kill(e, n, 0, &err) && engine_kill(e, n, 0, &err));
+  run(e);
+  engine_exited(e, n, 1, true, 0);
+  run(e);
+  assert_int_equal(state_of(e, n), RUN_KILLED);
+  assert_true(engine_retry(e, n, &err));
+  assert_string_equal(run(e), "0 QUEUED; enqueue 0.1; ");
+  assert_false(engine_kill(e, 99, 0, &err));
+  engine_free(e);
+}
+
+static void asking_and_telling(void **state) {
+  (void)state;
+  struct engine *e = fresh((struct engine_conf){.asks = true, .run_cap = 2});
+  uint32_t n;
+  assert_false(engine_ask(e, 1000, 0, &n));
+  create(e);
+  create(e);
+  run(e);
+  assert_true(engine_ask(e, 1000, 0, &n));
+  assert_int_equal(n, 0);
+  assert_true(engine_ask(e, 5000, 0, &n));
+  assert_int_equal(n, 1);
+  assert_false(engine_ask(e, 1000, 0, &n));
+  run(e);
+  assert_int_equal(state_of(e, 0), RUN_RUNNING);
+  engine_tick(e, 1000); /* the first one's lease is over */
+  run(e);
+  assert_int_equal(state_of(e, 0), RUN_LOST);
+  assert_true(engine_ask(e, 1000, 1000, &n)); /* the same trial, a new attempt */
+  assert_int_equal(n, 0);
+  assert_int_equal(engine_trial(e, 0)->attempt, 2);
+  assert_int_equal(engine_tell(e, 0, 1, RUN_FINISHED, true, 1100), TOLD_FENCED);
+  assert_int_equal(engine_tell(e, 0, 2, RUN_FINISHED, true, 1100), TOLD_OK);
+  assert_int_equal(engine_tell(e, 0, 2, RUN_FINISHED, true, 1100), TOLD_AGAIN);
+  engine_tick(e, 5000);
+  assert_int_equal(engine_tell(e, 1, 1, RUN_STOPPED, true, 6000), TOLD_OK); /* late, and nobody has asked since */
+  run(e);
+  assert_int_equal(state_of(e, 0), RUN_FINISHED);
+  assert_int_equal(state_of(e, 1), RUN_STOPPED);
+  assert_int_equal(engine_sweep(e).state, SWEEP_FINISHED);
+  assert_false(engine_ask(e, 1000, 6000, &n));
+  engine_free(e);
+}
+
+static void loading_after_a_crash(void **state) {
+  (void)state;
+  struct engine_conf conf = {.run_cap = 6, .lease_ms = 30000, .slots = 1};
+  struct engine_sweep sweep = {.version = 4, .state = SWEEP_RUNNING, .elapsed_ms = 77};
+  struct engine *e = NULL;
+  struct err err = {0};
+  assert_true(engine_new(&conf, &sweep, 5000, &e, &err));
+  static const struct engine_trial rows[] = {
+      {.number = 4, .version = 2, .attempt = 1, .state = RUN_STOPPING, .cause = CAUSE_VERDICT},
+      {.number = 0, .version = 9, .attempt = 1, .state = RUN_FINISHED, .dead = true},
+      {.number = 1, .version = 2, .attempt = 1, .state = RUN_STARTING},
+      {.number = 3, .version = 1, .state = RUN_QUEUED, .dead = true},
+  };
+  for (size_t i = 0; i < ARRAY_LEN(rows); i++)
+    assert_true(engine_load(e, &rows[i], &err));
+  assert_false(engine_load(e, &rows[0], &err));
+  assert_true(engine_loaded(e, 5000, &err));
+  assert_string_equal(run(e), "start 1.1; enqueue 3.0; end 4.1; ");
+  assert_int_equal(create(e), 2); /* the gap that a lost write left */
+  assert_int_equal(create(e), 5);
+  engine_tick(e, 34999); /* a full lease for everyone */
+  assert_int_equal(state_of(e, 1), RUN_STARTING);
+  engine_tick(e, 35000);
+  assert_int_equal(state_of(e, 1), RUN_LOST);
+  assert_int_equal(engine_sweep(e).elapsed_ms, 77 + 30000);
+  engine_free(e);
+}
+
+static void memory_failures_are_reported(void **state) {
+  (void)state;
+  struct engine_conf conf = {.lease_ms = 1};
+  for (unsigned long n = 1; n < 50; n++) {
+    struct engine *e = NULL;
+    struct err err = {0};
+    struct engine_trial row = {.number = 20, .state = RUN_QUEUED};
+    mem_fail_at(n, true);
+    bool ok = engine_new(&conf, NULL, 0, &e, &err) && engine_load(e, &row, &err) && engine_loaded(e, 0, &err);
+    mem_fail_at(0, false);
+    engine_free(e);
+    if (ok)
+      return;
+    assert_int_equal(err.code, ERR_NO_MEMORY);
+  }
+  fail_msg("never succeeded");
+}
+
+int main(void) {
+  const struct CMUnitTest tests[] = {
+      cmocka_unit_test(a_trial_from_start_to_end),
+      cmocka_unit_test(no_metric_is_a_failure),
+      cmocka_unit_test(nothing_follows_before_it_is_durable),
+      cmocka_unit_test(the_verdict_is_written_first),
+      cmocka_unit_test(lost_and_back),
+      cmocka_unit_test(a_slow_store_is_not_a_dead_companion),
+      cmocka_unit_test(silence_counts_as_death_where_it_must),
+      cmocka_unit_test(failures_and_retries),
+      cmocka_unit_test(one_success_and_it_does_not_give_up),
+      cmocka_unit_test(refused_by_nodes),
+      cmocka_unit_test(target_drains),
+      cmocka_unit_test(stop_ends_everything),
+      cmocka_unit_test(pause_and_resume),
+      cmocka_unit_test(budgets_and_editing),
+      cmocka_unit_test(the_cap_is_exact),
+      cmocka_unit_test(a_person_tries_again),
+      cmocka_unit_test(asking_and_telling),
+      cmocka_unit_test(loading_after_a_crash),
+      cmocka_unit_test(memory_failures_are_reported),
+  };
+  return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,136 @@
+#include <math.h>
+
+#include "tests/support/test.h"
+#include "tracker/log_metrics.h"
+
+static struct log_pattern *make(const char *pattern, const char *key, const char *when) {
+  struct err err = {0};
+  struct log_pattern *p = log_pattern_new(&(struct log_pattern_spec){.pattern = pattern, .key = key, .when = when}, &err);
+  if (!p)
+    fail_msg("%s", err.text);
+  return p;
+}
+
+static void test_groups(void **state) {
+  (void)state;
+  struct log_pattern *p = make("acc=(?P<val_accuracy>\\S+) at (?P<step>\\d+)", NULL, NULL);
+  const struct log_pattern_hit *hits;
+  assert_int_equal(log_pattern_match(p, STR("acc=0.9 at 3, acc=91% at 4"), &hits), 2);
+  assert_true(str_is(hits[0].key, "val_accuracy") && hits[0].value == 0.9 && hits[0].step == 3 && isnan(hits[0].epoch));
+  assert_true(hits[1].value == 91 && hits[1].step == 4);
+  assert_int_equal(log_pattern_match(p, STR("acc=high at 3"), &hits), 0);
+  log_pattern_free(p);
+
+  p = make("(?P<name>\\w+) -> (?P<value>\\S+) \\[(?P<time>[^]]+)\\]", NULL, NULL);
+  assert_int_equal(log_pattern_match(p, STR("loss -> -inf [2026-11-21T16:00:01.250Z]"), &hits), 1);
+  assert_true(str_is(hits[0].key, "loss") && hits[0].value == -INFINITY && hits[0].time_ms == 1795276801250);
+  assert_int_equal(log_pattern_match(p, STR("loss -> 1 [1500000000.5]"), &hits), 1);
+  assert_int_equal(hits[0].time_ms, 1500000000500);
+  log_pattern_free(p);
+}
+
+static void test_key_prefix_when(void **state) {
+  (void)state;
+  struct err err;
+  struct log_pattern *p = make("loss (\\S+)", "train_loss", "^TRAIN");
+  const struct log_pattern_hit *hits;
+  assert_int_equal(log_pattern_match(p, STR("TRAIN loss 0.5"), &hits), 1);
+  assert_true(str_is(hits[0].key, "train_loss"));
+  assert_int_equal(log_pattern_match(p, STR("TEST loss 0.5"), &hits), 0);
+  log_pattern_free(p);
+  p = log_pattern_new(&(struct log_pattern_spec){.pattern = "(?P<a>\\d+) (?P<b>\\d+)", .prefix = "x/"}, &err);
+  assert_int_equal(log_pattern_match(p, STR("1 2"), &hits), 2);
+  assert_true(str_is(hits[0].key, "x/a") && str_is(hits[1].key, "x/b"));
+  log_pattern_free(p);
+}
+
+static void test_mistakes(void **state) {
+  (void)state;
+  static const char *const wrong[] = {"loss (", "loss", "(?P<step>\\d+)", "(?P<value>\\d+)", "(\\d+)"};
+  for (size_t i = 0; i < ARRAY_LEN(wrong); i++) {
+    struct err err = {0};
+    assert_null(log_pattern_new(&(struct log_pattern_spec){.pattern = wrong[i]}, &err));
+    assert_int_equal(err.code, ERR_INVALID);
+  }
+}
+
+static void test_literal(void **state) {
+  (void)state;
+  static const struct {
+    const char *pattern, *literal;
+  } rows[] = {
+      {"val_acc=(\\S+)", "val_acc="},
+      {"^ *loss: (\\d+)", "loss: "},
+      {"(a|b) (\\d+)", " "},
+      {"abc|(\\d+)", ""},
+      {"ab?cd (\\d+)", "cd "},
+      {"\\[loss\\] (.*)", "[loss] "},
+      {"(?i)loss (.*)", ""},
+      {"x{2}yz(\\d)", "yz"},
+      {"(?:acc|loss): (.*) end", " end"},
+      {"[abc]de(\\d)", "de"},
+      {"a+b(\\d)", "a"},
+      {"loss\\x41(\\d)", "loss"},
+  };
+  for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+    struct log_pattern *p = make(rows[i].pattern, "k", NULL);
+    if (!str_is(log_pattern_literal(p), rows[i].literal))
+      fail_msg("%s: '%.*s', not '%s'", rows[i].pattern, STR_ARG(log_pattern_literal(p)), rows[i].literal);
+    log_pattern_free(p);
+  }
+}
+
+static void test_runaway(void **state) {
+  (void)state;
+  struct log_pattern *p = make("(a+)+(\\d)$", "k", NULL);
+  const struct log_pattern_hit *hits;
+  char line[200];
+  memset(line, 'a', sizeof line);
+  line[199] = '!';
+  assert_int_equal(log_pattern_match(p, str_n(line, sizeof line), &hits), 0);
+  assert_true(log_pattern_given_up(p) > 0);
+  log_pattern_free(p);
+}
+
+static void test_empty_matches_end(void **state) {
+  (void)state;
+  struct log_pattern *p = make("(\\d*)", "k", NULL);
+  const struct log_pattern_hit *hits;
+  assert_int_equal(log_pattern_match(p, STR("ab 12 cd"), &hits), 1);
+  assert_true(hits[0].value == 12);
+  log_pattern_free(p);
+}
+
+static bool collect(void *ctx, const struct log_point *points, size_t n, struct err *err) {
+  (void)err;
+  for (size_t i = 0; i < n; i++)
+    buf_printf(ctx, "%.*s=%g@%g/%g:%lld ", STR_ARG(points[i].key), points[i].value, points[i].step, points[i].epoch,
+               (long long)points[i].at);
+  return true;
+}
+
+static void test_beside_builtin(void **state) {
+  (void)state;
+  struct err err = {0};
+  const struct log_pattern_spec specs[] = {{.pattern = "quality (?P<q>\\S+)"}, {.pattern = "loss[:=] (?P<loss>\\S+)"}};
+  struct log_metrics_options options = {.patterns = specs, .pattern_count = 2};
+  for (int alone = 0; alone < 2; alone++) {
+    options.no_builtin = alone;
+    struct log_metrics *m = log_metrics_new(&options, &err);
+    assert_non_null(m);
+    AUTO_BUF struct buf out = BUF_INIT(KIB);
+    assert_true(log_metrics_feed(m, STR("Epoch 3 loss: 0.5, quality 7\nquality 8\n"), collect, &out, &err));
+    assert_string_equal(buf_text(&out),
+                        alone ? "q=7@nan/nan:0 loss=0.5@nan/nan:0 q=8@nan/nan:1 " : "loss=0.5@nan/3:3 q=7@nan/3:3 q=8@nan/3:4 ");
+    log_metrics_free(m);
+  }
+}
+
+int main(void) {
+  const struct CMUnitTest tests[] = {
+      cmocka_unit_test(test_groups),         cmocka_unit_test(test_key_prefix_when), cmocka_unit_test(test_mistakes),
+      cmocka_unit_test(test_literal),        cmocka_unit_test(test_runaway),         cmocka_unit_test(test_empty_matches_end),
+      cmocka_unit_test(test_beside_builtin),
+  };
+  return cmocka_run_group_tests(tests, NULL, NULL);
+}
