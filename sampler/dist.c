@@ -1,6 +1,7 @@
 #include "sampler/dist.h"
 
 #include <gsl/gsl_cdf.h>
+#include <gsl/gsl_errno.h>
 #include <math.h>
 
 #include "base/str.h"
@@ -229,6 +230,7 @@ static bool init_masses(struct dist *dist, struct err *err) {
 }
 
 bool dist_init(const struct dist_spec *spec, struct dist *ret, struct err *err) {
+  gsl_set_error_handler_off(); /* the library would end the program where a quantile does not converge */
   if (!check_spec(spec, err))
     return false;
   struct dist dist = {.shape = spec->shape, .integer = spec->integer, .lo = spec->min, .hi = spec->max, .decimals = -1};
@@ -245,6 +247,8 @@ bool dist_init(const struct dist_spec *spec, struct dist *ret, struct err *err) 
     return false;
   if (!dist.cells && !(isfinite(quantile(&dist, 0)) && isfinite(quantile(&dist, 1))))
     return err_set(err, ERR_INVALID, "the values would be too large for a number");
+  if (fabs(dist.lo) >= 0x1p53 || fabs(dist.hi) >= 0x1p53)
+    dist.integer = false; /* not every whole number is there any more */
   *ret = dist;
   return true;
 }
