@@ -2,6 +2,7 @@
 
 #include <gsl/gsl_cdf.h>
 #include <gsl/gsl_errno.h>
+#include <gsl/gsl_randist.h>
 #include <math.h>
 
 #include "base/str.h"
@@ -75,20 +76,25 @@ static double cdf(const struct dist *dist, double value) {
   return u < 0 ? 0 : u > 1 ? 1 : u;
 }
 
-/* Bisection, for where the library's inverse gives up. */
+/* Newton's steps inside a shrinking bracket. (The library's own inverse does not come back for some shapes.) */
 static double beta_quantile(const struct dist *dist, double mass) {
-  double x = gsl_cdf_beta_Pinv(mass, dist->mu, dist->sigma);
-  if (x >= 0 && x <= 1 && fabs(gsl_cdf_beta_P(x, dist->mu, dist->sigma) - mass) < 1e-9)
-    return x;
-  double low = 0, high = 1;
-  for (int i = 0; i < 60; i++) {
-    double middle = (low + high) / 2;
-    if (gsl_cdf_beta_P(middle, dist->mu, dist->sigma) < mass)
-      low = middle;
+  double low = 0, high = 1, x = dist->mu / (dist->mu + dist->sigma);
+  for (int i = 0; i < 100 && high - low > 1e-16; i++) {
+    double miss = gsl_cdf_beta_P(x, dist->mu, dist->sigma) - mass;
+    if (miss == 0)
+      return x;
+    if (miss < 0)
+      low = x;
     else
-      high = middle;
+      high = x;
+    double next = x - miss / gsl_ran_beta_pdf(x, dist->mu, dist->sigma);
+    if (!(next > low && next < high))
+      next = (low + high) / 2;
+    if (fabs(next - x) <= 1e-15 * x)
+      return next;
+    x = next;
   }
-  return (low + high) / 2;
+  return x;
 }
 
 static double quantile(const struct dist *dist, double u) {
