@@ -23,7 +23,7 @@ enum {
   TPE_EVERY = 5,          /* auto: every so many suggestions come from TPE while the Gaussian process is at work */
 };
 /* Cells looked at in one call before giving up: constraints may leave next to nothing. */
-#define WALK_LIMIT ((uint64_t)4 << 20)
+#define WALK_LIMIT ((uint64_t)1 << 20)
 
 struct sampler {
   const struct history *history;
