@@ -2,7 +2,6 @@
 
 Works with mlflow 2.22 and 3.x; with mlflow-skinny what needs more (pandas, scikit-learn) is skipped.
 """
-import json
 import os
 import sys
 import tempfile
@@ -354,14 +353,13 @@ def main():
         began = time.time()
         try:
             test()
-            print(f"ok    {name} {time.time() - began:.1f}s", flush=True)
+            print(f"PASS mlflow-{mlflow.__version__} {name} ({time.time() - began:.1f} s)", flush=True)
         except Exception:
             import traceback
 
             failed += 1
-            print(f"FAIL  {name}", flush=True)
+            print(f"FAIL mlflow-{mlflow.__version__} {name}", flush=True)
             traceback.print_exc()
-    print(json.dumps({"mlflow": mlflow.__version__, "failed": failed}))
     return 1 if failed else 0
 
 
