@@ -353,12 +353,12 @@ def main():
         began = time.time()
         try:
             test()
-            print(f"PASS mlflow-{mlflow.__version__} {name} ({time.time() - began:.1f} s)", flush=True)
+            print(f"ok    {name} {time.time() - began:.1f}s", flush=True)
         except Exception:
             import traceback
 
             failed += 1
-            print(f"FAIL mlflow-{mlflow.__version__} {name}", flush=True)
+            print(f"FAIL  {name}", flush=True)
             traceback.print_exc()
     return 1 if failed else 0
 
