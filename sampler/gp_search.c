@@ -9,7 +9,7 @@
 #include "sampler/qmc.h"
 #include "sampler/warp.h"
 
-const struct gp_search_settings gp_search_defaults = {.prior = GP_PRIOR_SCALED, .candidates = 2048, .local_searches = 10};
+const struct gp_search_settings gp_search_defaults = {.prior = GP_PRIOR_MIXED, .candidates = 2048, .local_searches = 10};
 
 enum {
   KEEP_BEST = 400,
@@ -50,7 +50,7 @@ struct gp_search {
   size_t found_count;
   /* while running */
   struct gp *gp;
-  double best; /* the least expected value at a row */
+  double best; /* the least expected value at a row or a pending trial */
   double *x;   /* features of rows and pending */
 };
 
@@ -565,7 +565,7 @@ static size_t merge_rows(struct gp_search *s, double *repeats) {
 static bool build_model(struct gp_search *s, struct err *err) {
   size_t rows = s->rows, width = s->feature_count;
   s->x = mem_array((rows + s->pending) * width, sizeof *s->x);
-  double *repeats = mem_array(rows, sizeof *repeats), *mean = mem_array(rows * 2, sizeof *mean);
+  double *repeats = mem_array(rows, sizeof *repeats), *mean = mem_array((rows + s->pending) * 2, sizeof *mean);
   bool *is_choice = mem_array(width, sizeof *is_choice);
   bool ok = s->x && repeats && mean && is_choice;
   if (!ok)
@@ -587,11 +587,13 @@ static bool build_model(struct gp_search *s, struct err *err) {
     ok = gp_use(s->gp, s->params, err);
   else if (ok)
     ok = gp_fit(s->gp, s->settings.prior, rows <= 150 ? 2 : 1, rows <= 300 ? 40 : 25, err);
-  ok = ok && gp_predict(s->gp, rows, s->x, mean, mean + rows, err);
+  /* A pending trial is believed to bring what is expected there, so that going to the same place again gains nothing. */
+  size_t all = rows + s->pending;
+  ok = ok && gp_predict(s->gp, all, s->x, mean, mean + all, err);
   if (ok) {
     *s->params = *gp_params(s->gp);
     s->best = INFINITY;
-    for (size_t i = 0; i < rows; i++)
+    for (size_t i = 0; i < all; i++)
       s->best = fmin(s->best, mean[i]);
     ok = gp_condition(s->gp, s->pending, s->x + rows * width, err);
   }

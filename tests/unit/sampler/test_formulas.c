@@ -125,9 +125,9 @@ static void test_gp_objective_and_gradient(void **state) {
   (void)state;
   struct gp *gp = make_gp();
   double at[5] = {log(3.1), log(0.7), log(0.4), log(1.3), log(0.02)}, gradient[5];
-  const double *const wanted[] = {ref_gp_objective_scaled, ref_gp_objective_plain};
-  for (int prior = 0; prior < 2; prior++) {
-    near("objective", gp_objective(gp, prior ? GP_PRIOR_PLAIN : GP_PRIOR_SCALED, at, gradient), wanted[prior][0], 1e-9);
+  const double *const wanted[] = {ref_gp_objective_scaled, ref_gp_objective_plain, ref_gp_objective_mixed};
+  for (int prior = 0; prior < 3; prior++) {
+    near("objective", gp_objective(gp, (enum gp_prior)prior, at, gradient), wanted[prior][0], 1e-9);
     for (int i = 0; i < 5; i++)
       near("gradient", gradient[i], wanted[prior][1 + i], 1e-6);
   }
