@@ -22,6 +22,7 @@ struct database {
   struct pg_pool *pool;
   struct active *active;
   struct work migration;
+  struct migrate_brake brake; /* of the migration */
   bool migrating, migrated, ready, up, stopping;
   struct err migrate_err; /* of the last try */
   struct migrate_report report;
@@ -75,7 +76,9 @@ void database_stop(struct database *db, loop_fn *done, void *ctx) {
   db->stopped = done;
   db->stopped_ctx = ctx;
   loop_timer_stop(db->retry);
-  if (!db->migrating) /* else the migration's end goes on */
+  if (db->migrating)
+    migrate_brake_pull(&db->brake); /* its end goes on */
+  else
     stop_pool(db);
 }
 
@@ -117,7 +120,7 @@ static bool start_flow(struct database *db, struct err *err) {
 static void run_migration(struct work *work) {
   struct database *db = CONTAINER_OF(work, struct database, migration);
   db->migrate_err = (struct err){0};
-  db->migrated = migrate(db->conninfo, &db->report, &db->migrate_err);
+  db->migrated = migrate_with_brake(db->conninfo, &db->brake, &db->report, &db->migrate_err);
 }
 
 static void on_migration(struct work *work, bool cancelled) {
@@ -217,7 +220,7 @@ struct database *database_new(struct loop *loop, struct work_pool *work, const s
     err_no_memory(err);
     return NULL;
   }
-  *db = (struct database){.loop = loop, .work = work, .config = *config, .fn = fn, .ctx = ctx};
+  *db = (struct database){.loop = loop, .work = work, .config = *config, .fn = fn, .ctx = ctx, .brake = MIGRATE_BRAKE_INIT};
   struct pg_pool_conf conf = pg_pool_conf_default();
   conf.connections = config->connections;
   conf.rng = rng_for(rng_u64(&db->config.rng), 0, 0);

@@ -1,11 +1,539 @@
 CREATE SCHEMA winnow;
 
+CREATE FUNCTION winnow.find_rows(sql text, texts text[], ints bigint[], numbers double precision[], ids uuid[]) RETURNS TABLE(id uuid, n bigint, v integer, page_key text[])
+    LANGUAGE plpgsql STABLE
+    SET max_parallel_workers_per_gather TO '0'
+    SET jit TO 'off'
+    AS $$
+begin
+  return query execute sql using texts, ints, numbers, ids;
+end
+$$;
+
+CREATE FUNCTION winnow.metric_chunk_take(of_run uuid, keys integer[], ids bigint[]) RETURNS void
+    LANGUAGE plpgsql
+    AS $$
+declare
+  taken bigint;
+begin
+  delete from metric_chunk c using unnest(keys, ids) t (key, id) where c.run = of_run and c.key = t.key and c.id = t.id;
+  get diagnostics taken = row_count;
+  if taken <> cardinality(ids) then
+    raise exception 'chunks are not there any more' using errcode = 'WN420';
+  end if;
+end
+$$;
+
+CREATE FUNCTION winnow.metric_last(metrics jsonb, key text) RETURNS double precision
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    AS $$
+  select (metrics -> key ->> 0)::double precision
+$$;
+
+CREATE FUNCTION winnow.metric_tail_take(of_run uuid, ids bigint[]) RETURNS void
+    LANGUAGE plpgsql
+    AS $$
+declare
+  taken bigint;
+begin
+  delete from metric_tail where run = of_run and id = any(ids);
+  get diagnostics taken = row_count;
+  if taken <> cardinality(ids) then
+    raise exception 'unsealed points are not there any more' using errcode = 'WN420';
+  end if;
+end
+$$;
+
+CREATE FUNCTION winnow.param_same(stored text, given text) RETURNS boolean
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    AS $_$
+  select case
+    when stored = given then true
+    when length(stored) > 100 or length(given) > 100 then false
+    when stored ~ '^[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d{1,3})?$' and given ~ '^[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d{1,3})?$'
+      then stored::numeric = given::numeric
+    when lower(stored) in ('true', 'false') then lower(stored) = lower(given)
+    when lower(stored) in ('none', 'null') then lower(given) in ('none', 'null')
+    else false
+  end
+$_$;
+
+CREATE FUNCTION winnow.run_state_name(state smallint) RETURNS text
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    AS $$
+  select (array['QUEUED', 'STARTING', 'RUNNING', 'STOPPING', 'FINISHED', 'FAILED', 'STOPPED', 'KILLED', 'LOST'])[state + 1]
+$$;
+
+CREATE FUNCTION winnow.run_status(state smallint) RETURNS text
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    AS $$
+  select (array['SCHEDULED', 'SCHEDULED', 'RUNNING', 'RUNNING', 'FINISHED', 'FAILED', 'KILLED', 'KILLED', 'FAILED'])[state + 1]
+$$;
+
+CREATE FUNCTION winnow.run_write(run_id uuid, new_params jsonb, new_tags jsonb, pass integer) RETURNS void
+    LANGUAGE plpgsql
+    AS $$
+declare
+  old run%rowtype;
+begin
+  select * into old from run where id = run_id for update;
+  if not found then
+    raise exception 'no such run' using errcode = 'WN404';
+  end if;
+  if old.deleted_at is not null then
+    raise exception 'the run is deleted' using errcode = 'WN410';
+  end if;
+  if old.executor is not null and pass = 0 then
+    raise exception 'the run belongs to its executor' using errcode = 'WN403';
+  end if;
+  if old.executor is not null and pass > 0 and pass <> old.attempt then
+    raise exception 'the attempt is over' using errcode = 'WN412';
+  end if;
+  if new_params <> '{}' and exists (
+       select from jsonb_each_text(new_params) p where old.params ? p.key and not param_same(old.params ->> p.key, p.value)) then
+    raise exception 'a param has another value' using errcode = 'WN409';
+  end if;
+  update run set
+    params = case when new_params = '{}' then params else new_params || params end,
+    name = coalesce(nullif(new_tags ->> 'mlflow.runName', ''), name),
+    tags = case when new_tags = '{}' then tags else tags || (new_tags - 'mlflow.runName') end
+  where id = run_id;
+end
+$$;
+
+CREATE TABLE winnow.artifact (
+    path text NOT NULL COLLATE pg_catalog."C",
+    size bigint NOT NULL,
+    sha256 bytea NOT NULL,
+    created bigint NOT NULL,
+    CONSTRAINT artifact_sha256_check CHECK ((length(sha256) = 32))
+);
+
+CREATE TABLE winnow.dataset (
+    id bigint NOT NULL,
+    experiment_id bigint NOT NULL,
+    name text NOT NULL,
+    digest text NOT NULL,
+    source_type text NOT NULL,
+    source text NOT NULL,
+    schema text,
+    profile text
+);
+
+ALTER TABLE winnow.dataset ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
+    SEQUENCE NAME winnow.dataset_id_seq
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1
+);
+
+CREATE TABLE winnow.event (
+    id bigint NOT NULL,
+    "time" bigint NOT NULL,
+    kind text NOT NULL,
+    actor text NOT NULL,
+    subject text NOT NULL,
+    run uuid,
+    from_state text,
+    to_state text,
+    reason text
+);
+
+ALTER TABLE winnow.event ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
+    SEQUENCE NAME winnow.event_id_seq
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1
+);
+
+CREATE TABLE winnow.experiment (
+    id bigint NOT NULL,
+    name text NOT NULL COLLATE pg_catalog."C",
+    artifact_location text NOT NULL,
+    created bigint NOT NULL,
+    updated bigint NOT NULL,
+    deleted_at bigint,
+    tags jsonb DEFAULT '{}'::jsonb NOT NULL
+);
+
+CREATE SEQUENCE winnow.experiment_id
+    START WITH 1
+    INCREMENT BY 1
+    MINVALUE 0
+    NO MAXVALUE
+    CACHE 1;
+
+ALTER SEQUENCE winnow.experiment_id OWNED BY winnow.experiment.id;
+
+CREATE TABLE winnow.log_piece (
+    run uuid NOT NULL,
+    attempt integer NOT NULL,
+    stream smallint NOT NULL,
+    start bigint NOT NULL,
+    size integer NOT NULL,
+    "time" bigint NOT NULL,
+    lost bigint DEFAULT 0 NOT NULL,
+    packed boolean NOT NULL,
+    data bytea NOT NULL
+)
+WITH (autovacuum_vacuum_scale_factor='0.05');
+ALTER TABLE ONLY winnow.log_piece ALTER COLUMN data SET STORAGE EXTERNAL;
+
+CREATE TABLE winnow.log_stream (
+    run uuid NOT NULL,
+    attempt integer NOT NULL,
+    stream smallint NOT NULL,
+    next bigint DEFAULT 0 NOT NULL,
+    state_at bigint DEFAULT 0 NOT NULL,
+    state bytea,
+    summary text,
+    series integer DEFAULT 0 NOT NULL
+)
+WITH (fillfactor='50');
+
+CREATE TABLE winnow.logged_model (
+    id uuid NOT NULL,
+    experiment_id bigint NOT NULL,
+    created bigint NOT NULL,
+    updated bigint NOT NULL,
+    deleted_at bigint,
+    status smallint DEFAULT 1 NOT NULL,
+    source_run uuid,
+    name text NOT NULL,
+    model_type text DEFAULT ''::text NOT NULL,
+    status_message text,
+    artifact_uri text,
+    params jsonb DEFAULT '{}'::jsonb NOT NULL,
+    tags jsonb DEFAULT '{}'::jsonb NOT NULL
+);
+
+CREATE TABLE winnow.logged_model_metric (
+    model uuid NOT NULL,
+    run uuid NOT NULL,
+    step bigint NOT NULL,
+    "time" bigint NOT NULL,
+    value double precision NOT NULL,
+    key text NOT NULL COLLATE pg_catalog."C",
+    dataset_name text,
+    dataset_digest text
+);
+
+CREATE TABLE winnow.model_version (
+    model bigint NOT NULL,
+    version integer NOT NULL,
+    created bigint NOT NULL,
+    updated bigint NOT NULL,
+    deleted_at bigint,
+    size bigint,
+    stage smallint DEFAULT 0 NOT NULL,
+    status smallint DEFAULT 3 NOT NULL,
+    run_id text DEFAULT ''::text NOT NULL,
+    model_id text DEFAULT ''::text NOT NULL,
+    source text NOT NULL,
+    storage_location text NOT NULL,
+    kept_path text,
+    description text DEFAULT ''::text NOT NULL,
+    user_id text DEFAULT ''::text NOT NULL,
+    run_link text DEFAULT ''::text NOT NULL,
+    status_message text DEFAULT ''::text NOT NULL,
+    digest bytea,
+    tags jsonb DEFAULT '{}'::jsonb NOT NULL,
+    metrics jsonb DEFAULT '{}'::jsonb NOT NULL,
+    is_prompt boolean GENERATED ALWAYS AS (COALESCE((lower((tags ->> 'mlflow.prompt.is_prompt'::text)) = 'true'::text), false)) STORED
+);
+
+CREATE TABLE winnow.registered_model (
+    id bigint NOT NULL,
+    name text NOT NULL COLLATE pg_catalog."C",
+    created bigint NOT NULL,
+    updated bigint NOT NULL,
+    last_version integer DEFAULT 0 NOT NULL,
+    description text,
+    tags jsonb DEFAULT '{}'::jsonb NOT NULL,
+    is_prompt boolean GENERATED ALWAYS AS (COALESCE((lower((tags ->> 'mlflow.prompt.is_prompt'::text)) = 'true'::text), false)) STORED
+);
+
+CREATE VIEW winnow.logged_model_view AS
+ SELECT m.id,
+    m.experiment_id,
+    m.created,
+    m.updated,
+    m.status,
+    m.source_run,
+    m.name,
+    m.model_type,
+    m.status_message,
+    COALESCE(m.artifact_uri, (((e.artifact_location || '/models/m-'::text) || replace((m.id)::text, '-'::text, ''::text)) || '/artifacts'::text)) AS artifact_uri,
+    m.params,
+    m.tags,
+    ( SELECT jsonb_agg(jsonb_strip_nulls(jsonb_build_object('key', x.key, 'value', x.value, 'timestamp', x."time", 'step', x.step, 'model_id', ('m-'::text || replace((x.model)::text, '-'::text, ''::text)), 'run_id', replace((x.run)::text, '-'::text, ''::text), 'dataset_name', x.dataset_name, 'dataset_digest', x.dataset_digest)) ORDER BY x."time", x.step, x.key) AS jsonb_agg
+           FROM winnow.logged_model_metric x
+          WHERE (x.model = m.id)) AS metrics,
+    ( SELECT jsonb_agg(jsonb_build_object('name', r.name, 'version', (v.version)::text) ORDER BY r.name, v.version) AS jsonb_agg
+           FROM (winnow.model_version v
+             JOIN winnow.registered_model r ON ((r.id = v.model)))
+          WHERE ((v.model_id = ('m-'::text || replace((m.id)::text, '-'::text, ''::text))) AND (v.model_id <> ''::text) AND (v.deleted_at IS NULL))) AS registrations
+   FROM (winnow.logged_model m
+     JOIN winnow.experiment e ON ((e.id = m.experiment_id)))
+  WHERE (m.deleted_at IS NULL);
+
+CREATE TABLE winnow.metric_chunk (
+    run uuid NOT NULL,
+    key integer NOT NULL,
+    id bigint NOT NULL,
+    attempt integer NOT NULL,
+    points integer NOT NULL,
+    nans integer NOT NULL,
+    first_step bigint NOT NULL,
+    first_time bigint NOT NULL,
+    last_step bigint NOT NULL,
+    last_time bigint NOT NULL,
+    low_time bigint NOT NULL,
+    high_time bigint NOT NULL,
+    min_step bigint NOT NULL,
+    max_step bigint NOT NULL,
+    first double precision NOT NULL,
+    last double precision NOT NULL,
+    min double precision NOT NULL,
+    max double precision NOT NULL,
+    step_coarse bytea,
+    time_coarse bytea,
+    step_fine bytea,
+    time_fine bytea,
+    data bytea NOT NULL
+)
+WITH (toast_tuple_target='8160');
+ALTER TABLE ONLY winnow.metric_chunk ALTER COLUMN step_coarse SET STORAGE MAIN;
+ALTER TABLE ONLY winnow.metric_chunk ALTER COLUMN time_coarse SET STORAGE MAIN;
+ALTER TABLE ONLY winnow.metric_chunk ALTER COLUMN step_fine SET STORAGE MAIN;
+ALTER TABLE ONLY winnow.metric_chunk ALTER COLUMN time_fine SET STORAGE MAIN;
+ALTER TABLE ONLY winnow.metric_chunk ALTER COLUMN data SET STORAGE EXTERNAL;
+
+ALTER TABLE winnow.metric_chunk ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
+    SEQUENCE NAME winnow.metric_chunk_id_seq
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1
+);
+
+CREATE TABLE winnow.metric_key (
+    id integer NOT NULL,
+    name text NOT NULL COLLATE pg_catalog."C"
+);
+
+ALTER TABLE winnow.metric_key ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
+    SEQUENCE NAME winnow.metric_key_id_seq
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1
+);
+
+CREATE TABLE winnow.metric_tail (
+    run uuid NOT NULL,
+    id bigint NOT NULL,
+    attempt integer NOT NULL,
+    points integer NOT NULL,
+    fresh boolean DEFAULT true NOT NULL,
+    data bytea NOT NULL
+)
+WITH (autovacuum_vacuum_scale_factor='0.05', autovacuum_vacuum_cost_delay='0', toast.autovacuum_vacuum_scale_factor='0.05', toast.autovacuum_vacuum_cost_delay='0');
+ALTER TABLE ONLY winnow.metric_tail ALTER COLUMN data SET STORAGE EXTERNAL;
+
+CREATE SEQUENCE winnow.metric_tail_id
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1;
+
 CREATE TABLE winnow.migration (
     name text NOT NULL,
     sha256 text NOT NULL,
     winnow text NOT NULL,
     applied timestamp with time zone DEFAULT now() NOT NULL
 );
+
+CREATE TABLE winnow.model_alias (
+    model bigint NOT NULL,
+    alias text NOT NULL,
+    version integer NOT NULL
+);
+
+CREATE VIEW winnow.model_version_view AS
+ SELECT m.name,
+    v.version,
+    v.created,
+    v.updated,
+    v.stage,
+    v.status,
+    v.run_id,
+    v.model_id,
+    v.source,
+    v.storage_location,
+    v.kept_path,
+    v.description,
+    v.user_id,
+    v.run_link,
+    v.status_message,
+    v.size,
+    v.digest,
+    v.tags,
+    v.metrics,
+    ( SELECT array_agg(a.alias ORDER BY a.alias) AS array_agg
+           FROM winnow.model_alias a
+          WHERE ((a.model = v.model) AND (a.version = v.version))) AS aliases,
+    v.model AS model_key
+   FROM (winnow.model_version v
+     JOIN winnow.registered_model m ON ((m.id = v.model)))
+  WHERE (v.deleted_at IS NULL);
+
+ALTER TABLE winnow.registered_model ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
+    SEQUENCE NAME winnow.registered_model_id_seq
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1
+);
+
+CREATE TABLE winnow.run (
+    id uuid NOT NULL,
+    experiment_id bigint NOT NULL,
+    start_time bigint DEFAULT 0 NOT NULL,
+    created bigint NOT NULL,
+    end_time bigint,
+    deleted_at bigint,
+    heartbeat bigint,
+    attempt integer DEFAULT 1 NOT NULL,
+    state smallint NOT NULL,
+    kind smallint DEFAULT 0 NOT NULL,
+    has_links boolean DEFAULT false NOT NULL,
+    slots smallint,
+    exit_code integer,
+    signal integer,
+    trial integer,
+    sweep_id uuid,
+    value double precision,
+    value_step bigint,
+    best_value double precision,
+    lease_until bigint,
+    name text NOT NULL,
+    user_id text DEFAULT ''::text NOT NULL,
+    artifact_uri text,
+    executor text,
+    node text,
+    worker text,
+    state_reason text,
+    command jsonb,
+    stop jsonb,
+    asked jsonb,
+    params jsonb DEFAULT '{}'::jsonb NOT NULL,
+    tags jsonb DEFAULT '{}'::jsonb NOT NULL,
+    metrics jsonb DEFAULT '{}'::jsonb NOT NULL
+)
+WITH (fillfactor='85');
+
+CREATE TABLE winnow.run_dataset (
+    run uuid NOT NULL,
+    dataset bigint NOT NULL,
+    "position" bigint NOT NULL,
+    tags jsonb DEFAULT '{}'::jsonb NOT NULL
+);
+
+ALTER TABLE winnow.run_dataset ALTER COLUMN "position" ADD GENERATED ALWAYS AS IDENTITY (
+    SEQUENCE NAME winnow.run_dataset_position_seq
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1
+);
+
+CREATE TABLE winnow.run_metric (
+    value double precision NOT NULL,
+    run uuid NOT NULL,
+    experiment_id integer NOT NULL,
+    key text NOT NULL COLLATE pg_catalog."C"
+);
+
+CREATE TABLE winnow.run_model (
+    run uuid NOT NULL,
+    model uuid NOT NULL,
+    made boolean NOT NULL,
+    step bigint DEFAULT 0 NOT NULL,
+    "position" bigint NOT NULL
+);
+
+ALTER TABLE winnow.run_model ALTER COLUMN "position" ADD GENERATED ALWAYS AS IDENTITY (
+    SEQUENCE NAME winnow.run_model_position_seq
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1
+);
+
+CREATE TABLE winnow.run_unindexed (
+    run uuid NOT NULL
+);
+
+CREATE VIEW winnow.run_view AS
+ SELECT r.id,
+    r.experiment_id,
+    r.start_time,
+    r.created,
+    r.end_time,
+    r.deleted_at,
+    r.heartbeat,
+    r.attempt,
+    r.state,
+    r.kind,
+    r.has_links,
+    r.slots,
+    r.exit_code,
+    r.signal,
+    r.trial,
+    r.sweep_id,
+    r.name,
+    r.user_id,
+    COALESCE(r.artifact_uri, (((e.artifact_location || '/'::text) || replace((r.id)::text, '-'::text, ''::text)) || '/artifacts'::text)) AS artifact_uri,
+    r.executor,
+    r.node,
+    r.state_reason,
+    r.command,
+    r.params,
+    r.tags,
+    r.metrics,
+        CASE
+            WHEN r.has_links THEN ( SELECT jsonb_agg(jsonb_strip_nulls(jsonb_build_object('tags', ( SELECT jsonb_agg(jsonb_build_object('key', t.key, 'value', t.value)) AS jsonb_agg
+                       FROM jsonb_each_text(x.tags) t(key, value)), 'dataset', jsonb_build_object('name', d.name, 'digest', d.digest, 'source_type', d.source_type, 'source', d.source, 'schema', d.schema, 'profile', d.profile))) ORDER BY x."position") AS jsonb_agg
+               FROM (winnow.run_dataset x
+                 JOIN winnow.dataset d ON ((d.id = x.dataset)))
+              WHERE (x.run = r.id))
+            ELSE NULL::jsonb
+        END AS dataset_inputs,
+        CASE
+            WHEN r.has_links THEN ( SELECT jsonb_agg(jsonb_build_object('model_id', ('m-'::text || replace((x.model)::text, '-'::text, ''::text))) ORDER BY x."position") AS jsonb_agg
+               FROM winnow.run_model x
+              WHERE ((x.run = r.id) AND (NOT x.made)))
+            ELSE NULL::jsonb
+        END AS model_inputs,
+        CASE
+            WHEN r.has_links THEN ( SELECT jsonb_agg(jsonb_build_object('model_id', ('m-'::text || replace((x.model)::text, '-'::text, ''::text)), 'step', x.step) ORDER BY x."position") AS jsonb_agg
+               FROM winnow.run_model x
+              WHERE ((x.run = r.id) AND x.made))
+            ELSE NULL::jsonb
+        END AS model_outputs
+   FROM (winnow.run r
+     JOIN winnow.experiment e ON ((e.id = r.experiment_id)));
 
 CREATE TABLE winnow.service_epoch (
     epoch bigint NOT NULL,
@@ -37,8 +565,74 @@ CREATE TABLE winnow.token (
     CONSTRAINT token_hash_check CHECK ((length(hash) = 32))
 );
 
+ALTER TABLE ONLY winnow.artifact
+    ADD CONSTRAINT artifact_pkey PRIMARY KEY (path);
+
+ALTER TABLE ONLY winnow.dataset
+    ADD CONSTRAINT dataset_experiment_id_name_digest_key UNIQUE (experiment_id, name, digest);
+
+ALTER TABLE ONLY winnow.dataset
+    ADD CONSTRAINT dataset_pkey PRIMARY KEY (id);
+
+ALTER TABLE ONLY winnow.event
+    ADD CONSTRAINT event_pkey PRIMARY KEY (id);
+
+ALTER TABLE ONLY winnow.experiment
+    ADD CONSTRAINT experiment_name_key UNIQUE (name);
+
+ALTER TABLE ONLY winnow.experiment
+    ADD CONSTRAINT experiment_pkey PRIMARY KEY (id);
+
+ALTER TABLE ONLY winnow.log_piece
+    ADD CONSTRAINT log_piece_pkey PRIMARY KEY (run, attempt, stream, start);
+
+ALTER TABLE ONLY winnow.log_stream
+    ADD CONSTRAINT log_stream_pkey PRIMARY KEY (run, attempt, stream);
+
+ALTER TABLE ONLY winnow.logged_model_metric
+    ADD CONSTRAINT logged_model_metric_pkey PRIMARY KEY (model, key, "time", step, run);
+
+ALTER TABLE ONLY winnow.logged_model
+    ADD CONSTRAINT logged_model_pkey PRIMARY KEY (id);
+
+ALTER TABLE ONLY winnow.metric_chunk
+    ADD CONSTRAINT metric_chunk_pkey PRIMARY KEY (run, key, id);
+
+ALTER TABLE ONLY winnow.metric_key
+    ADD CONSTRAINT metric_key_name_key UNIQUE (name);
+
+ALTER TABLE ONLY winnow.metric_key
+    ADD CONSTRAINT metric_key_pkey PRIMARY KEY (id);
+
+ALTER TABLE ONLY winnow.metric_tail
+    ADD CONSTRAINT metric_tail_pkey PRIMARY KEY (run, id);
+
 ALTER TABLE ONLY winnow.migration
     ADD CONSTRAINT migration_pkey PRIMARY KEY (name);
+
+ALTER TABLE ONLY winnow.model_alias
+    ADD CONSTRAINT model_alias_pkey PRIMARY KEY (model, alias);
+
+ALTER TABLE ONLY winnow.model_version
+    ADD CONSTRAINT model_version_pkey PRIMARY KEY (model, version);
+
+ALTER TABLE ONLY winnow.registered_model
+    ADD CONSTRAINT registered_model_name_key UNIQUE (name);
+
+ALTER TABLE ONLY winnow.registered_model
+    ADD CONSTRAINT registered_model_pkey PRIMARY KEY (id);
+
+ALTER TABLE ONLY winnow.run_dataset
+    ADD CONSTRAINT run_dataset_pkey PRIMARY KEY (run, dataset);
+
+ALTER TABLE ONLY winnow.run_model
+    ADD CONSTRAINT run_model_pkey PRIMARY KEY (run, model, made, step);
+
+ALTER TABLE ONLY winnow.run
+    ADD CONSTRAINT run_pkey PRIMARY KEY (id);
+
+ALTER TABLE ONLY winnow.run_unindexed
+    ADD CONSTRAINT run_unindexed_pkey PRIMARY KEY (run);
 
 ALTER TABLE ONLY winnow.service_epoch
     ADD CONSTRAINT service_epoch_pkey PRIMARY KEY (epoch);
@@ -48,3 +642,65 @@ ALTER TABLE ONLY winnow.token
 
 ALTER TABLE ONLY winnow.token
     ADD CONSTRAINT token_pkey PRIMARY KEY (id);
+
+CREATE INDEX event_by_run ON winnow.event USING btree (run, id) WHERE (run IS NOT NULL);
+
+CREATE INDEX event_by_subject ON winnow.event USING btree (subject, id) WHERE (run IS NULL);
+
+CREATE INDEX logged_model_by_created ON winnow.logged_model USING btree (experiment_id, created DESC, id);
+
+CREATE INDEX logged_model_by_run ON winnow.logged_model USING btree (source_run) WHERE (source_run IS NOT NULL);
+
+CREATE INDEX metric_tail_fresh ON winnow.metric_tail USING btree (run) WHERE fresh;
+
+CREATE INDEX model_version_by_model ON winnow.model_version USING btree (model_id) WHERE (model_id <> ''::text);
+
+CREATE INDEX model_version_by_run ON winnow.model_version USING btree (run_id) WHERE (run_id <> ''::text);
+
+CREATE INDEX run_by_start ON winnow.run USING btree (experiment_id, start_time DESC, id);
+
+CREATE UNIQUE INDEX run_by_trial ON winnow.run USING btree (sweep_id, trial) WHERE (sweep_id IS NOT NULL);
+
+CREATE INDEX run_dataset_by_dataset ON winnow.run_dataset USING btree (dataset);
+
+CREATE INDEX run_metric_by_run ON winnow.run_metric USING btree (run);
+
+CREATE INDEX run_metric_by_value ON winnow.run_metric USING btree (experiment_id, key, value, run);
+
+CREATE INDEX run_words ON winnow.run USING gin (params jsonb_path_ops, tags jsonb_path_ops) WITH (fastupdate='on', gin_pending_list_limit='65536');
+
+ALTER TABLE ONLY winnow.dataset
+    ADD CONSTRAINT dataset_experiment_id_fkey FOREIGN KEY (experiment_id) REFERENCES winnow.experiment(id) ON DELETE CASCADE;
+
+ALTER TABLE ONLY winnow.event
+    ADD CONSTRAINT event_run_fkey FOREIGN KEY (run) REFERENCES winnow.run(id) ON DELETE CASCADE;
+
+ALTER TABLE ONLY winnow.logged_model
+    ADD CONSTRAINT logged_model_experiment_id_fkey FOREIGN KEY (experiment_id) REFERENCES winnow.experiment(id);
+
+ALTER TABLE ONLY winnow.logged_model_metric
+    ADD CONSTRAINT logged_model_metric_model_fkey FOREIGN KEY (model) REFERENCES winnow.logged_model(id) ON DELETE CASCADE;
+
+ALTER TABLE ONLY winnow.model_alias
+    ADD CONSTRAINT model_alias_model_fkey FOREIGN KEY (model) REFERENCES winnow.registered_model(id) ON DELETE CASCADE;
+
+ALTER TABLE ONLY winnow.model_alias
+    ADD CONSTRAINT model_alias_model_version_fkey FOREIGN KEY (model, version) REFERENCES winnow.model_version(model, version) ON DELETE CASCADE;
+
+ALTER TABLE ONLY winnow.model_version
+    ADD CONSTRAINT model_version_model_fkey FOREIGN KEY (model) REFERENCES winnow.registered_model(id) ON DELETE CASCADE;
+
+ALTER TABLE ONLY winnow.run_dataset
+    ADD CONSTRAINT run_dataset_dataset_fkey FOREIGN KEY (dataset) REFERENCES winnow.dataset(id);
+
+ALTER TABLE ONLY winnow.run_dataset
+    ADD CONSTRAINT run_dataset_run_fkey FOREIGN KEY (run) REFERENCES winnow.run(id) ON DELETE CASCADE;
+
+ALTER TABLE ONLY winnow.run_metric
+    ADD CONSTRAINT run_metric_run_fkey FOREIGN KEY (run) REFERENCES winnow.run(id) ON DELETE CASCADE;
+
+ALTER TABLE ONLY winnow.run_model
+    ADD CONSTRAINT run_model_run_fkey FOREIGN KEY (run) REFERENCES winnow.run(id) ON DELETE CASCADE;
+
+ALTER TABLE ONLY winnow.run_unindexed
+    ADD CONSTRAINT run_unindexed_run_fkey FOREIGN KEY (run) REFERENCES winnow.run(id) ON DELETE CASCADE;

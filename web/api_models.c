@@ -128,7 +128,8 @@ static void put_version(struct json_writer *w, const struct version_row *row, st
   jw_put_str(w, "sweep_id", sweep);
   jw_put_str(w, "model_id", row->model_id.n ? row->model_id : STR_NONE);
   jw_put_str(w, "source", row->source);
-  jw_put_str(w, "path", path_of_source(row->storage_location));
+  struct str path = path_of_source(row->source);
+  jw_put_str(w, "path", path.p ? path : path_of_source(row->storage_location));
   if (row->digest.n == 32)
     hex_encode(row->digest.p, 32, digest);
   jw_put_text(w, "digest", row->digest.n == 32 ? digest : NULL);

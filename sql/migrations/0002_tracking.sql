@@ -74,10 +74,10 @@ create index run_by_start on run (experiment_id, start_time desc, id);
 create unique index run_by_trial on run (sweep_id, trial) where sweep_id is not null;
 create index run_words on run using gin (params jsonb_path_ops, tags jsonb_path_ops) with (fastupdate = on, gin_pending_list_limit = 65536);
 
-create table run_metric (
-  experiment_id bigint not null,
-  run uuid not null references run on delete cascade,
+create table run_metric ( -- in an order that leaves no gaps between the columns
   value double precision not null,
+  run uuid not null references run on delete cascade,
+  experiment_id int not null,
   key text collate "C" not null
 );
 create index run_metric_by_value on run_metric (experiment_id, key, value, run);
@@ -327,9 +327,11 @@ $$;
 
 -- Runs a search that tracker/search_sql.c compiled: identifiers come from fixed tables, values are items of the arrays. Planned with the
 -- values known, which is what lets the planner choose between run_words, run_metric and the index of the order.
+-- Neither parallel workers nor compiled expressions: what they save on such short statements is less than what it takes to begin with them.
 -- A row is known by `id` (runs, logged models), by `n` (experiments, registered models) or by `n` and `v` (versions).
 create function find_rows(sql text, texts text[], ints bigint[], numbers double precision[], ids uuid[])
-  returns table (id uuid, n bigint, v int, page_key text[]) language plpgsql stable as $$
+  returns table (id uuid, n bigint, v int, page_key text[]) language plpgsql stable
+  set max_parallel_workers_per_gather = 0 set jit = off as $$
 begin
   return query execute sql using texts, ints, numbers, ids;
 end

@@ -27,7 +27,8 @@ create table metric_tail (
   fresh boolean not null default true,
   data bytea not null,
   primary key (run, id)
-) with (autovacuum_vacuum_scale_factor = 0.05, autovacuum_vacuum_cost_delay = 0);
+) with (autovacuum_vacuum_scale_factor = 0.05, autovacuum_vacuum_cost_delay = 0, toast.autovacuum_vacuum_scale_factor = 0.05,
+  toast.autovacuum_vacuum_cost_delay = 0); -- rows come and go: what is sealed is deleted
 alter table metric_tail alter column data set storage external; -- compressed already
 create index metric_tail_fresh on metric_tail (run) where fresh;
 

@@ -120,7 +120,7 @@ with batch as (
 gone as (delete from run_metric m using batch b where m.run = b.id),
 fresh as (
   insert into run_metric (experiment_id, run, value, key)
-  select b.experiment_id, b.id, (m.value ->> 0)::double precision, m.key from batch b cross join lateral jsonb_each(b.metrics) m),
+  select b.experiment_id::int, b.id, (m.value ->> 0)::double precision, m.key from batch b cross join lateral jsonb_each(b.metrics) m),
 done as (delete from run_unindexed u using batch b where u.run = b.id)
 select count(*) from batch;
 
