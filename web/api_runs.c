@@ -390,10 +390,12 @@ static bool patch(struct run_op *op, const struct patch_body *in, struct err *er
   pg_put_text(args, in->name.n ? in->name : STR_NONE);
   pg_put_int(args, tracking_now(op->req));
   pg_put_text(args, tracking_actor(op->req));
+  pg_put_int(args, tracking_pass(op->req, op->id));
   for (size_t i = 0; i < removed_count; i++) {
     args = pg_batch_add(&batch, STMT_RUN_DELETE_TAG);
     pg_put_uuid(args, op->id);
     pg_put_text(args, removed[i]);
+    pg_put_int(args, tracking_pass(op->req, op->id));
   }
   op->experiment_id = (int64_t)batch.count;
   pg_put_uuid(pg_batch_add(&batch, STMT_RUN_GET), op->id);
@@ -448,6 +450,7 @@ static void move_run(struct http_req *req, enum stmt stmt, int status) {
   pg_put_uuid(args, op->id);
   pg_put_int(args, tracking_now(req));
   pg_put_text(args, tracking_actor(req));
+  pg_put_int(args, tracking_pass(req, op->id));
   pg_put_uuid(pg_batch_add(&batch, STMT_RUN_GET), op->id);
   if (!pg_run_batch(pool(op), &batch, 0, on_moved, op, &err))
     fail(op, &err);
