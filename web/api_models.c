@@ -67,6 +67,7 @@ static void put_model(struct json_writer *w, const struct model_row *row) {
   jw_put_str(w, "description", row->description);
   jw_put_i64(w, "created", row->created);
   jw_put_i64(w, "updated", row->updated);
+  api_put_time(w, "latest_version", row->newest ? row->newest : INT64_MIN);
   jw_key(w, "tags");
   jw_raw(w, row->tags);
   jw_key(w, "aliases");

@@ -744,11 +744,14 @@ struct compare_body {
 static bool compare(struct compare_op *op, const struct compare_body *in, struct err *err) {
   struct id base;
   bool found = !in->base.n;
-  op->count = json_array_size(in->runs);
-  for (size_t i = 0; i < op->count; i++) {
+  for (size_t i = 0; i < json_array_size(in->runs); i++) {
     struct str text = json_str(json_array_get(in->runs, i));
-    if (!id_parse(text, &op->runs[i]))
+    size_t same = 0;
+    if (!id_parse(text, &op->runs[op->count]))
       return err_set(err, ERR_NOT_FOUND, "there is no run \"%.*s\"", STR_ARG(str_slice(text, 0, 64)));
+    while (!id_eq(op->runs[same], op->runs[op->count]))
+      same++;
+    op->count += same == op->count; /* each once */
   }
   if (in->base.n && !id_parse(in->base, &base))
     return err_set(err, ERR_NOT_FOUND, "there is no run \"%.*s\"", STR_ARG(str_slice(in->base, 0, 64)));
