@@ -14,7 +14,7 @@ static const struct column columns[] = {
     {"EXIT", "exit_code", COLUMN_COUNT, true, NULL},
     {"SIGNAL", "signal", COLUMN_TEXT, true, NULL},
     {"NODE", "node", COLUMN_TEXT, true, NULL},
-    {"SLOTS", "slots", COLUMN_LIST, true, NULL},
+    {"SLOTS", "slots", COLUMN_COUNT, true, NULL},
     {"CREATED", "created", COLUMN_AGE, false, NULL},
     {"TOOK", "started", COLUMN_SPAN, false, "ended"},
     {"PARAMS", "params", COLUMN_LIST, false, NULL},
@@ -36,13 +36,13 @@ static const struct column detail_columns[] = {
     {"Command", "command", COLUMN_COMMAND, false, NULL},
     {"Metrics from", "recognised", COLUMN_LIST, false, NULL},
     {"Node", "node", COLUMN_TEXT, false, NULL},
-    {"Slots", "slots", COLUMN_LIST, false, NULL},
+    {"Slots", "slots", COLUMN_COUNT, false, NULL},
     {"Created", "created", COLUMN_AGE, false, NULL},
     {"Took", "started", COLUMN_SPAN, false, "ended"},
     {"Heartbeat", "heartbeat", COLUMN_AGE, false, NULL},
     {"Artifacts", "artifact_uri", COLUMN_TEXT, false, NULL},
     {"Tags", "tags", COLUMN_LIST, false, NULL},
-    {"Deleted", "deleted", COLUMN_YES, false, NULL},
+    {"Deleted", "deleted", COLUMN_AGE, false, NULL},
 };
 static const struct view detail_view = VIEW(detail_columns, "id", "");
 
@@ -204,7 +204,8 @@ static int tag_run(struct cli *cli) {
 }
 
 static int note_run(struct cli *cli) {
-  AUTO_JSON json_t *tags = json_pack("{ss}", "mlflow.note.content", args_word(&cli->args, 1));
+  const char *text = args_word(&cli->args, 1);
+  AUTO_JSON json_t *tags = json_pack("{ss?}", "mlflow.note.content", text[0] ? text : NULL);
   if (!tags)
     return cli_usage(cli, NULL, "the note is no UTF-8");
   return patch_tags(cli, tags, "the note of run %s is written");

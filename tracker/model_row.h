@@ -17,7 +17,7 @@ void logged_model_row_read(const struct pg_reply *reply, size_t row, struct logg
 
 struct model_row {
   struct str name, description /* p NULL: never set */, tags, aliases /* {"alias": version}; p NULL: none */;
-  int64_t created, updated, newest /* 0: no version */;
+  int64_t created, updated, latest_version /* 0: none */;
 };
 void model_row_read(const struct pg_reply *reply, size_t row, struct model_row *ret);
 

@@ -2,8 +2,9 @@
 
     python3 compare.py run --program build/plain/bin/bench_quality --methods auto,tpe,gp,random --seeds 5 --out results.jsonl
     python3 compare.py run --methods optuna-tpe,optuna-gp --seeds 5 --out results.jsonl       (needs optuna)
-    python3 compare.py score results.jsonl
+    cat peers/*.jsonl results.jsonl > all.jsonl; python3 compare.py score all.jsonl
 
+peers/ holds raw results of others, made with the versions in the files' names and five seeds (without their times).
 A result line holds the best true value so far after every trial. Results accumulate in the file: a (problem, method, seed) that is there is not
 run again. Scores: 0 is the optimum (for tables the best value any run found), 1 the median of random search.
 """

@@ -1,4 +1,4 @@
--- The registry. A registered model: name, created, updated, description, tags, aliases as {"alias": version}, its newest version.
+-- The registry. A registered model: name, created, updated, description, tags, aliases as {"alias": version}.
 -- A version has the columns of model_version_view, in its order: name, version, created, updated, stage, status, run, logged model, source,
 -- storage location, kept path, description, user, run link, status message, size, digest, tags, metrics, aliases, and the model's key.
 
