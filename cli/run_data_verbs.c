@@ -26,9 +26,10 @@ static int params_run(struct cli *cli) {
   char id[RESOLVED_MAX];
   AUTO_JSON json_t *run = NULL;
   bool ok = resolve_run(cli, args_word(&cli->args, 0), id, &err) && cli_get(cli, &run, &err, "/runs/{}", id);
-  const json_t *params = json_object_get(run, "params");
-  if (ok && !json_is_object(params))
+  AUTO_JSON json_t *params = NULL;
+  if (ok && !json_is_object(json_object_get(run, "params")))
     ok = err_set(&err, ERR_INTERNAL, "the service's answer has no params");
+  ok = ok && (params = sorted_object(json_object_get(run, "params"), &err));
   bool in_rows = cli->output.format == OUTPUT_CSV || cli->output.format == OUTPUT_NAME;
   ok = ok && (in_rows ? params_as_rows(cli, params, &err) : output_any(&cli->output, params, &err));
   return cli_done(cli, ok, &err);
@@ -281,6 +282,9 @@ static bool compare_for_people(struct cli *cli, const json_t *answer, const json
     char *title = arena_printf(&arena, "%.*s", length, json_string_value(json_array_get(runs, i)));
     table_column(&table, title ? title : "", true, false);
   }
+  table_cell(&table, STR("name"), STYLE_NONE);
+  for (size_t i = 0; i < json_array_size(runs); i++)
+    table_cell(&table, json_str(json_object_get(json_array_get(json_object_get(answer, "runs"), i), "name")), STYLE_NONE);
   struct comparison c = {cli, &table, runs, args_bool(&cli->args, "only-diff")};
   compare_rows(&c, json_object_get(answer, "params"), NULL);
   compare_rows(&c, json_object_get(answer, "metrics"), args_text(&cli->args, "value"));
