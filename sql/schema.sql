@@ -58,6 +58,20 @@ CREATE FUNCTION winnow.param_same(stored text, given text) RETURNS boolean
   end
 $_$;
 
+CREATE FUNCTION winnow.run_allow(executor text, attempt integer, pass integer) RETURNS boolean
+    LANGUAGE plpgsql
+    AS $$
+begin
+  if executor is not null and pass = 0 then
+    raise exception 'the run belongs to its executor' using errcode = 'WN403';
+  end if;
+  if executor is not null and pass > 0 and pass <> attempt then
+    raise exception 'the attempt is over' using errcode = 'WN412';
+  end if;
+  return true;
+end
+$$;
+
 CREATE FUNCTION winnow.run_state_name(state smallint) RETURNS text
     LANGUAGE sql IMMUTABLE PARALLEL SAFE
     AS $$
@@ -83,12 +97,7 @@ begin
   if old.deleted_at is not null then
     raise exception 'the run is deleted' using errcode = 'WN410';
   end if;
-  if old.executor is not null and pass = 0 then
-    raise exception 'the run belongs to its executor' using errcode = 'WN403';
-  end if;
-  if old.executor is not null and pass > 0 and pass <> old.attempt then
-    raise exception 'the attempt is over' using errcode = 'WN412';
-  end if;
+  perform run_allow(old.executor, old.attempt, pass);
   if new_params <> '{}' and exists (
        select from jsonb_each_text(new_params) p where old.params ? p.key and not param_same(old.params ->> p.key, p.value)) then
     raise exception 'a param has another value' using errcode = 'WN409';

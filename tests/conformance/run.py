@@ -120,6 +120,11 @@ class Client:
         self.host, self.port = parts.hostname, parts.port
         self.connection = None
 
+    def close(self):
+        if self.connection:
+            self.connection.close()
+        self.connection = None
+
     def send(self, step, names):
         target = fill(step["target"], {k: urllib.parse.quote(str(v), safe="") for k, v in names.items()})
         target = target if target.startswith("/") else "/api/2.0/" + target
@@ -175,9 +180,10 @@ def run_file(url, path):
                 passed += 1
             except (Mismatch, ValueError, KeyError, OSError, http.client.HTTPException) as error:
                 failed += 1
-                client = Client(url)
+                client.close()
                 print(f"{step['place']}: {name}\n  {step['method']} {step['target']} {(step['body'] or '')[:200]}\n  {error}")
                 break
+    client.close()
     return passed, failed
 
 
