@@ -168,6 +168,9 @@ class Runs(Case):
         points = list(csv.DictReader(io.StringIO(self.out("run", "metrics", self.a, "--raw"))))
         self.assertEqual(len(points), 31)
         self.assertEqual({point["key"] for point in points}, {"loss", "accuracy", "odd"})
+        self.post(f"/runs/{self.b}/metrics", {"points": [{"key": f"many {i}", "value": i, "step": 0} for i in range(130)]})
+        points = list(csv.DictReader(io.StringIO(self.out("run", "metrics", self.b, "--raw"))))  # more than fit into one request
+        self.assertEqual((len(points), len({point["key"] for point in points}), {point["run"] for point in points}), (161, 133, {self.b}))
         lines = self.out("run", "metrics", self.a, "--raw", "-k", "loss", "-o", "json").splitlines()
         self.assertEqual([json.loads(line)["step"] for line in lines], list(range(20)))
         self.fails(3, "there is no run", "run", "metrics", NO_SUCH_RUN)
