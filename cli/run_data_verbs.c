@@ -26,9 +26,10 @@ static int params_run(struct cli *cli) {
   char id[RESOLVED_MAX];
   AUTO_JSON json_t *run = NULL;
   bool ok = resolve_run(cli, args_word(&cli->args, 0), id, &err) && cli_get(cli, &run, &err, "/runs/{}", id);
-  const json_t *params = json_object_get(run, "params");
-  if (ok && !json_is_object(params))
+  AUTO_JSON json_t *params = NULL;
+  if (ok && !json_is_object(json_object_get(run, "params")))
     ok = err_set(&err, ERR_INTERNAL, "the service's answer has no params");
+  ok = ok && (params = sorted_object(json_object_get(run, "params"), &err));
   bool in_rows = cli->output.format == OUTPUT_CSV || cli->output.format == OUTPUT_NAME;
   ok = ok && (in_rows ? params_as_rows(cli, params, &err) : output_any(&cli->output, params, &err));
   return cli_done(cli, ok, &err);
@@ -96,46 +97,71 @@ static int metric_summary(struct cli *cli, const char *id) {
   return cli_done(cli, output_list(&cli->output, &metric_view, items, next, &err), &err);
 }
 
-static bool pass_bytes(void *ctx, struct str bytes, struct err *err) {
-  struct cli *cli = ctx;
-  return output_bytes(&cli->output, bytes, err);
-}
-
 /* The keys named, or those of all metrics of the run. */
-static bool add_keys(struct cli *cli, const char *id, struct buf *path, size_t *ret_count, struct err *err) {
+static bool keys_of(struct cli *cli, const char *id, json_t *keys, struct err *err) {
   AUTO_JSON json_t *items = NULL;
   const char *key;
-  *ret_count = 0;
-  for (size_t at = 0; (key = args_each(&cli->args, "key", &at)); ++*ret_count)
-    path_query(path, "key", key);
-  if (*ret_count)
-    return buf_ok(path, err);
+  if (args_given(&cli->args, "key")) {
+    for (size_t at = 0; (key = args_each(&cli->args, "key", &at));)
+      if (json_array_append_new(keys, json_string(key)) != 0)
+        return err_set(err, ERR_INVALID, "--key is no UTF-8");
+    return true;
+  }
   if (!metrics_of(cli, id, args_i64(&cli->args, "limit", METRICS_DEFAULT), &items, NULL, err))
     return false;
-  for (; *ret_count < json_array_size(items); ++*ret_count)
-    path_query(path, "key", json_string_value(json_object_get(json_array_get(items, *ret_count), "key")));
-  return buf_ok(path, err);
+  for (size_t i = 0; i < json_array_size(items); i++)
+    if (json_array_append(keys, json_object_get(json_array_get(items, i), "key")) != 0)
+      return err_set(err, ERR_INTERNAL, "the service's metrics have no keys");
+  return true;
+}
+
+struct points_sink {
+  struct cli *cli;
+  bool in_title; /* which was written before */
+};
+
+static bool pass_bytes(void *ctx, struct str bytes, struct err *err) {
+  struct points_sink *sink = ctx;
+  if (sink->in_title) {
+    size_t end = str_find(bytes, '\n');
+    if (end == SIZE_MAX)
+      return true;
+    sink->in_title = false;
+    bytes = str_slice(bytes, end + 1, bytes.n);
+  }
+  return output_bytes(&sink->cli->output, bytes, err);
+}
+
+enum { KEYS_AT_ONCE = 20 }; /* an address has an end */
+
+static bool raw_part(struct points_sink *sink, const char *id, const json_t *keys, size_t from, bool csv, struct err *err) {
+  AUTO_BUF struct buf path = BUF_INIT(64 * KIB);
+  AUTO_REPLY struct client_reply reply;
+  client_reply_init(&reply);
+  struct client *client = cli_client(sink->cli, err);
+  path_format(&path, "/api/v1/series?run={}&raw=true", id);
+  path_query(&path, "format", csv ? "csv" : "jsonl");
+  for (size_t i = from; i < MIN_OF(json_array_size(keys), from + KEYS_AT_ONCE); i++)
+    path_query(&path, "key", json_string_value(json_array_get(keys, i)));
+  struct client_request request = {.method = "GET", .path = buf_text(&path), .body_fd = -1, .sink = pass_bytes, .ctx = sink};
+  sink->in_title = csv && from > 0;
+  return client && buf_ok(&path, err) && client_call(client, &request, &reply, err);
 }
 
 /* Every point, streamed as the service writes it. */
 static int raw_points(struct cli *cli, const char *id) {
   struct err err;
-  size_t keys;
-  AUTO_BUF struct buf path = BUF_INIT(64 * KIB);
-  AUTO_REPLY struct client_reply reply;
-  client_reply_init(&reply);
-  struct client *client = cli_client(cli, &err);
+  AUTO_JSON json_t *keys = json_array();
+  struct points_sink sink = {.cli = cli};
   bool csv = cli->output.format == OUTPUT_CSV || output_for_people(&cli->output);
-  path_format(&path, "/api/v1/series?run={}&raw=true", id);
-  path_query(&path, "format", csv ? "csv" : "jsonl");
-  if (!client || !add_keys(cli, id, &path, &keys, &err))
+  if (keys ? !keys_of(cli, id, keys, &err) : !err_no_memory(&err))
     return cli_fail(cli, &err);
-  if (!keys) {
+  for (size_t from = 0; from < json_array_size(keys); from += KEYS_AT_ONCE)
+    if (!raw_part(&sink, id, keys, from, csv, &err))
+      return cli_fail(cli, &err);
+  if (!json_array_size(keys))
     output_say(&cli->output, "%s", metric_view.none);
-    return EXIT_OK;
-  }
-  struct client_request request = {.method = "GET", .path = buf_text(&path), .body_fd = -1, .sink = pass_bytes, .ctx = cli};
-  return cli_done(cli, client_call(client, &request, &reply, &err), &err);
+  return EXIT_OK;
 }
 
 static const struct column bucket_columns[] = {
@@ -180,13 +206,15 @@ static bool show_history(struct cli *cli, const json_t *answer, struct err *err)
 
 static int metric_history(struct cli *cli, const char *id) {
   struct err err;
-  size_t keys;
   AUTO_BUF struct buf path = BUF_INIT(64 * KIB);
   AUTO_JSON json_t *answer = NULL;
+  const char *key;
   struct client *client = cli_client(cli, &err);
   path_format(&path, "/api/v1/series?run={}", id);
   path_query(&path, "buckets", args_text(&cli->args, "buckets"));
-  if (!client || !add_keys(cli, id, &path, &keys, &err) || !client_json(client, "GET", buf_text(&path), NULL, false, &answer, &err))
+  for (size_t at = 0; (key = args_each(&cli->args, "key", &at));)
+    path_query(&path, "key", key);
+  if (!client || !buf_ok(&path, &err) || !client_json(client, "GET", buf_text(&path), NULL, false, &answer, &err))
     return cli_fail(cli, &err);
   bool in_rows = output_for_people(&cli->output) || cli->output.format == OUTPUT_CSV;
   return cli_done(cli, in_rows ? show_history(cli, answer, &err) : output_any(&cli->output, answer, &err), &err);
@@ -281,6 +309,9 @@ static bool compare_for_people(struct cli *cli, const json_t *answer, const json
     char *title = arena_printf(&arena, "%.*s", length, json_string_value(json_array_get(runs, i)));
     table_column(&table, title ? title : "", true, false);
   }
+  table_cell(&table, STR("name"), STYLE_NONE);
+  for (size_t i = 0; i < json_array_size(runs); i++)
+    table_cell(&table, json_str(json_object_get(json_array_get(json_object_get(answer, "runs"), i), "name")), STYLE_NONE);
   struct comparison c = {cli, &table, runs, args_bool(&cli->args, "only-diff")};
   compare_rows(&c, json_object_get(answer, "params"), NULL);
   compare_rows(&c, json_object_get(answer, "metrics"), args_text(&cli->args, "value"));

@@ -129,9 +129,8 @@ class Runs(Case):
             self.assertRegex(shown, rf"Run +{self.a}\n")
             self.assertRegex(shown, r"State +FINISHED\n")
             self.assertRegex(shown, r"\nParams\nlr +0\.01\noptimizer +adam\n")
-            self.assertRegex(shown, r"\nMetrics\nMETRIC +LAST +STEP +MIN +MAX +POINTS\n")
-            for row in (r"accuracy +0\.59 +9 +0\.5 +0\.59 +10", r"loss +0\.05 +19 +0\.05 +1 +20", r"odd +NaN +3 "):
-                self.assertRegex(shown, "\n" + row)
+            rows = (r"METRIC +LAST +STEP +MIN +MAX +POINTS", r"accuracy +0\.59 +9 +0\.5 +0\.59 +10", r"loss +0\.05 +19 +0\.05 +1 +20", r"odd +NaN +3 .*")
+            self.assertRegex(shown, r"\nMetrics\n" + "\n".join(rows) + "\n$")
         self.assertEqual(self.json("run", "show", "@latest")["id"], self.b)
         self.assertEqual(self.csv("run", "show", self.a)[0]["state"], "FINISHED")
         self.fails(3, "there is no run 'nope'", "run", "show", "nope")
@@ -169,6 +168,9 @@ class Runs(Case):
         points = list(csv.DictReader(io.StringIO(self.out("run", "metrics", self.a, "--raw"))))
         self.assertEqual(len(points), 31)
         self.assertEqual({point["key"] for point in points}, {"loss", "accuracy", "odd"})
+        self.post(f"/runs/{self.b}/metrics", {"points": [{"key": f"many {i}", "value": i, "step": 0} for i in range(130)]})
+        points = list(csv.DictReader(io.StringIO(self.out("run", "metrics", self.b, "--raw"))))  # more than fit into one request
+        self.assertEqual((len(points), len({point["key"] for point in points}), {point["run"] for point in points}), (161, 133, {self.b}))
         lines = self.out("run", "metrics", self.a, "--raw", "-k", "loss", "-o", "json").splitlines()
         self.assertEqual([json.loads(line)["step"] for line in lines], list(range(20)))
         self.fails(3, "there is no run", "run", "metrics", NO_SUCH_RUN)
@@ -186,11 +188,12 @@ class Runs(Case):
     def test_compare(self):
         lines = [line.split() for line in self.out("run", "compare", self.a, self.b).splitlines()]
         self.assertTrue(self.a.startswith(lines[0][0]) and self.b.startswith(lines[0][1]), lines[0])
+        self.assertEqual(lines[1], ["name", "first", self.id(), "second", self.id()])
         self.assertIn(["lr", "0.01", "0.1"], lines)
         self.assertIn(["loss", "0.05", "0.05"], lines)
         self.post(f"/runs/{self.b}/metrics", {"points": [{"key": "loss", "value": 0.25, "step": 20}]})
         lines = [line.split() for line in self.out("run", "compare", self.a, self.b, "--only-diff", "--value", "delta", "-o", "wide").splitlines()]
-        self.assertEqual(lines[1:], [["lr", "0.01", "0.1"], ["loss", "0", "0.2"]])
+        self.assertEqual(lines[2:], [["lr", "0.01", "0.1"], ["loss", "0", "0.2"]])
         based = self.csv("run", "compare", self.a, "--base", self.b, self.b, "--value", "delta")
         self.assertEqual({row["key"]: row[self.a] for row in based if row["of"] == "metrics"}["loss"], "-0.2")
         self.assertEqual([row["key"] for row in based if row["differs"] == "true"], ["lr", "loss"])
