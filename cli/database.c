@@ -66,8 +66,9 @@ static void on_pool_drained(void *ctx) {
   loop_defer(db->loop, &db->step, stop_server, db);
 }
 
+/* What waits for a database that is away is not waited for. */
 static void stop_pool(struct database *db) {
-  loop_timer_start(db->patience, DRAIN_MS);
+  loop_timer_start(db->patience, db->up ? DRAIN_MS : 0);
   pg_pool_drain(db->pool, on_pool_drained, db);
 }
 
