@@ -1,5 +1,7 @@
 #include "cli/database.h"
 
+#include <sys/statvfs.h>
+
 #include "base/log.h"
 #include "base/mem.h"
 #include "storage/active.h"
@@ -8,6 +10,8 @@
 #include "storage/pg_private.h"
 
 enum { MIGRATE_RETRY_MS = 1000, HOLDER_WAIT_MS = 15000, DRAIN_MS = 10000 };
+
+#define ROOM_MIN (64 * MIB)
 
 /* What happens in which order: the server is found (or started), the schema is brought up to date on a thread, then we become the active
  * service, then statements flow. */
@@ -66,8 +70,9 @@ static void on_pool_drained(void *ctx) {
   loop_defer(db->loop, &db->step, stop_server, db);
 }
 
+/* What waits for a database that is away is not waited for. */
 static void stop_pool(struct database *db) {
-  loop_timer_start(db->patience, DRAIN_MS);
+  loop_timer_start(db->patience, db->up ? DRAIN_MS : 0);
   pg_pool_drain(db->pool, on_pool_drained, db);
 }
 
@@ -247,6 +252,14 @@ int64_t database_epoch(const struct database *db) {
 
 const char *database_kind(const struct database *db) {
   return db->kind;
+}
+
+/* Its log grows by files of 16 MiB, and a checkpoint needs some. A disk that does not tell is believed to have room. */
+bool database_has_room(const struct database *db) {
+  struct statvfs fs;
+  if (!db->server || !db->conninfo || statvfs(pg_private_place(db->server)->data, &fs) != 0)
+    return true;
+  return (uint64_t)fs.f_bavail * fs.f_frsize >= ROOM_MIN;
 }
 
 void database_free(struct database *db) {

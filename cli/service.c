@@ -25,7 +25,7 @@
 #include "web/tables.h"
 #include "web/tls.h"
 
-enum { NAMES_MAX = 32, TOKEN_SWEEP_MS = 60 * 1000, LOAD_AGAIN_MS = 1000, STORES_STOP_MS = 10 * 1000 };
+enum { NAMES_MAX = 32, TOKEN_SWEEP_MS = 60 * 1000, LOAD_AGAIN_MS = 1000, ROOM_EVERY_MS = 250, STORES_STOP_MS = 10 * 1000 };
 
 enum service_state {
   SERVICE_STARTING, /* serving, but the database is not ready yet */
@@ -52,7 +52,7 @@ struct service {
   size_t listen_count;
   char url[300];
   struct loop_signal *on_term, *on_int, *on_hup;
-  struct loop_timer *load_again;
+  struct loop_timer *load_again, *room_timer;
   struct loop_timer *token_timer, *patience; /* patience: with what is still being stored at the stop */
   bool stores_stopped;
   struct loop_defer stop;
@@ -260,6 +260,15 @@ static void on_database(void *ctx, enum database_event event, const struct err *
   }
 }
 
+static void on_room_timer(void *ctx) {
+  struct service *service = ctx;
+  bool full = !database_has_room(service->database);
+  if (full != service->app.status.disk_full)
+    log_warn("service", NULL, full ? "the disk of the database is almost full: writes are refused" : "there is space again");
+  service->app.status.disk_full = full;
+  loop_timer_start(service->room_timer, ROOM_EVERY_MS);
+}
+
 /* ---- the beginning ---- */
 
 /* "a, b" -> NULL-ended array in the arena. */
@@ -416,10 +425,11 @@ static bool make_parts(struct service *service, struct err *err) {
   service->on_int = loop_signal_new(service->loop, SIGINT, on_stop_signal, service);
   service->on_hup = loop_signal_new(service->loop, SIGHUP, on_reload, service);
   service->token_timer = loop_timer_new(service->loop, on_token_timer, service);
+  service->room_timer = loop_timer_new(service->loop, on_room_timer, service);
   service->load_again = loop_timer_new(service->loop, load_tokens, service);
   service->patience = loop_timer_new(service->loop, on_metrics_stopped, service);
   if (!service->work || !service->on_term || !service->on_int || !service->on_hup || !service->token_timer || !service->load_again ||
-      !service->patience)
+      !service->room_timer || !service->patience)
     return service->work ? err_no_memory(err) : false;
   loop_timer_start(service->token_timer, TOKEN_SWEEP_MS);
   app->loop = service->loop;
@@ -442,6 +452,7 @@ static bool make_parts(struct service *service, struct err *err) {
   service->database = database_new(service->loop, service->work, &config, on_database, service, err);
   if (!service->database)
     return false;
+  loop_timer_start(service->room_timer, ROOM_EVERY_MS);
   app->pg = database_pool(service->database);
   return make_tracking(service, err);
 }
@@ -458,6 +469,7 @@ static void free_parts(struct service *service) {
   loop_timer_free(service->patience);
   loop_timer_free(service->token_timer);
   loop_timer_free(service->load_again);
+  loop_timer_free(service->room_timer);
   loop_signal_free(service->on_hup);
   loop_signal_free(service->on_int);
   loop_signal_free(service->on_term);

@@ -35,6 +35,11 @@ static struct access_facts facts_of(const struct web_app *app, const struct http
   };
 }
 
+/* Removing and administering may help; reading does no harm, also by POST. */
+static bool needs_space(const struct access_facts *facts, enum http_method method) {
+  return facts->unsafe_method && method != HTTP_DELETE && facts->policy != POLICY_READ && facts->policy != POLICY_ADMIN;
+}
+
 bool web_gate(void *ctx, struct http_req *req, const struct route *route, struct err *err) {
   struct web_app *app = ctx;
   struct access_principal *principal = ARENA_NEW(http_req_arena(req), struct access_principal);
@@ -51,6 +56,10 @@ bool web_gate(void *ctx, struct http_req *req, const struct route *route, struct
     if (err->code == ERR_UNAUTHENTICATED)
       http_reply_header(req, "WWW-Authenticate", STR("Bearer realm=\"winnow\""));
     return false;
+  }
+  if (app->status.disk_full && needs_space(&facts, http_req_method(req))) {
+    err_set(err, ERR_NO_SPACE, "the disk of the database is full");
+    return err_hint(err, "reading goes on; writing does too once there is space again");
   }
   http_req_set_principal(req, principal);
   return true;
