@@ -93,6 +93,11 @@ static struct str path_of_source(struct str location) {
   return at == SIZE_MAX ? STR_NONE : str_slice(location, at + mark.n, location.n);
 }
 
+static struct str path_of_version(const struct version_row *row) {
+  struct str path = path_of_source(row->source);
+  return path.p ? path : path_of_source(row->storage_location);
+}
+
 /* {"acc": [last, ...]} as {"acc": last} */
 static void put_metrics(struct json_writer *w, struct str packed) {
   struct str key, value, last;
@@ -128,8 +133,7 @@ static void put_version(struct json_writer *w, const struct version_row *row, st
   jw_put_str(w, "sweep_id", sweep);
   jw_put_str(w, "model_id", row->model_id.n ? row->model_id : STR_NONE);
   jw_put_str(w, "source", row->source);
-  struct str path = path_of_source(row->source);
-  jw_put_str(w, "path", path.p ? path : path_of_source(row->storage_location));
+  jw_put_str(w, "path", path_of_version(row));
   if (row->digest.n == 32)
     hex_encode(row->digest.p, 32, digest);
   jw_put_text(w, "digest", row->digest.n == 32 ? digest : NULL);
@@ -783,7 +787,8 @@ static bool use_place(struct model_op *op, const struct version_row *row, struct
   if (op->status == 202) /* verify */
     return start_verifying(op, row, place, err);
   if (is_one_file(op, place, &st)) {
-    reply_one_file(op, place, last_part(row->storage_location), &st);
+    struct str path = path_of_version(row);
+    reply_one_file(op, place, last_part(path.n ? path : row->storage_location), &st);
     return true;
   }
   place = files_join(op->req, place, op->path);

@@ -3,7 +3,18 @@
 #include "web/app.h"
 #include "web/http_reply.h"
 
-static struct access_facts facts_of(const struct web_app *app, const struct http_req *req, const struct route *route) {
+/* What the request is addressed to: the target's own host, when it is in absolute form, not the header beside it. As in Host. */
+static struct str address_of(const struct http_req *req, char *out, size_t room) {
+  const struct http_authority *host = http_req_host(req);
+  if (!host->host.p || host->host.n > 255)
+    return STR_NONE;
+  int n = snprintf(out, room, host->is_v6 ? "[%.*s]" : "%.*s", STR_ARG(host->host));
+  if (host->port)
+    n += snprintf(out + n, room - (size_t)n, ":%u", (unsigned)host->port);
+  return str_n(out, (size_t)n);
+}
+
+static struct access_facts facts_of(const struct web_app *app, const struct http_req *req, const struct route *route, struct str host) {
   const struct http_peer *peer = http_req_peer(req);
   enum http_method method = http_req_method(req);
   return (struct access_facts){
@@ -15,7 +26,7 @@ static struct access_facts facts_of(const struct web_app *app, const struct http
       .peer_gid = peer->gid,
       .peer_loopback = peer->is_loopback,
       .over_tls = http_req_is_tls(req),
-      .host = http_req_header(req, "Host"),
+      .host = host,
       .origin = http_req_header(req, "Origin"),
       .sec_fetch_site = http_req_header(req, "Sec-Fetch-Site"),
       .authorization = http_req_header(req, "Authorization"),
@@ -29,7 +40,8 @@ bool web_gate(void *ctx, struct http_req *req, const struct route *route, struct
   struct access_principal *principal = ARENA_NEW(http_req_arena(req), struct access_principal);
   if (!principal)
     return err_no_memory(err);
-  struct access_facts facts = facts_of(app, req, route);
+  char address[300];
+  struct access_facts facts = facts_of(app, req, route, address_of(req, address, sizeof address));
   /* Two of these: which one counts would be a matter of taste. */
   size_t cursor = 0;
   struct str value;
