@@ -314,8 +314,8 @@ static void on_batch(void *ctx, const struct pg_reply *reply) {
   struct err err;
   bool done = pg_outcome(reply) == PG_DONE;
   if (strcmp(pg_sqlstate(reply), "23503") == 0) { /* logged_model_metric: its model */
-    if (op->metrics && metric_write_done(op->metrics, reply, &err))
-      return;
+    if (op->metrics && !metric_write_done(op->metrics, reply, &err))
+      op->metrics = NULL;
     err_set(&err, ERR_NOT_FOUND, "a logged model that these metrics name was not found");
     fail(op, &err);
     return;
