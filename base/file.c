@@ -169,6 +169,26 @@ bool tree_remove(const char *path, struct err *err) {
   return remove_in(AT_FDCWD, path, err);
 }
 
+/* Not every pair of file systems lets the kernel copy between them. */
+static bool copy_through(int in, int out, const char *from, struct err *err) {
+  char bytes[64 * KIB];
+  for (;;) {
+    ssize_t n = read(in, bytes, sizeof bytes);
+    if (n == 0)
+      return true;
+    if (n < 0 && errno == EINTR)
+      continue;
+    if (n < 0)
+      return err_errno(err, errno, "cannot copy %s", from);
+    for (ssize_t done = 0; done < n;) {
+      ssize_t written = write(out, bytes + done, (size_t)(n - done));
+      if (written < 0 && errno != EINTR)
+        return err_errno(err, errno, "cannot copy %s", from);
+      done += MAX_OF(written, (ssize_t)0);
+    }
+  }
+}
+
 static bool copy_file(int from_dir, int to_dir, const char *from, const char *to, struct err *err) {
   AUTO_FD int in = openat(from_dir, from, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
   struct stat st;
@@ -185,6 +205,8 @@ static bool copy_file(int from_dir, int to_dir, const char *from, const char *to
     ssize_t n = copy_file_range(in, NULL, out, NULL, (size_t)left, 0);
     if (n < 0 && errno == EINTR)
       continue;
+    if (n < 0 && (errno == EXDEV || errno == EINVAL || errno == ENOSYS || errno == EOPNOTSUPP))
+      return copy_through(in, out, from, err);
     if (n < 0)
       return err_errno(err, errno, "cannot copy %s", from);
     if (n == 0)

@@ -139,6 +139,7 @@ static const struct column token_columns[] = {
     {"ID", "id", COLUMN_TEXT, false, NULL},          {"NAME", "name", COLUMN_TEXT, false, NULL},
     {"SCOPES", "scopes", COLUMN_LIST, false, NULL},  {"CREATED", "created", COLUMN_AGE, false, NULL},
     {"EXPIRES", "expires", COLUMN_AGE, false, NULL}, {"LAST USED", "last_used", COLUMN_AGE, true, NULL},
+    {"REVOKED", "revoked", COLUMN_AGE, false, NULL},
 };
 static const struct view token_view = VIEW(token_columns, "id", "no tokens");
 

@@ -17,15 +17,51 @@ static const struct column columns[] = {
 };
 const struct view artifact_view = VIEW(columns, "path", "no files");
 
+static bool show_item(struct cli *cli, json_t *item, struct err *err) {
+  AUTO_JSON json_t *items = json_pack("[O]", item);
+  return items ? output_list(&cli->output, &artifact_view, items, NULL, err) : err_no_memory(err);
+}
+
 static int ls_run(struct cli *cli) {
   struct err err;
   char id[RESOLVED_MAX];
+  const char *wanted = args_word(&cli->args, 1);
+  AUTO_JSON json_t *item = NULL;
   AUTO_BUF struct buf path = BUF_INIT(16 * KIB);
-  if (!resolve_run(cli, args_word(&cli->args, 0), id, &err))
+  bool is_directory = true;
+  if (!resolve_run(cli, args_word(&cli->args, 0), id, &err) || (wanted && !artifact_find(cli, id, wanted, &is_directory, &item, &err)))
     return cli_fail(cli, &err);
+  if (!is_directory)
+    return cli_done(cli, show_item(cli, item, &err), &err);
   path_format(&path, "/runs/{}/artifacts", id);
-  path_query(&path, "path", args_word(&cli->args, 1));
+  path_query(&path, "path", wanted);
   return cli_show_list(cli, buf_text(&path), NULL, &artifact_view);
+}
+
+/* The directory above says what is in it; a listing of a file is empty, as is one of nothing. */
+bool artifact_find(struct cli *cli, const char *id, const char *wanted, bool *ret_is_directory, json_t **ret_item, struct err *err) {
+  AUTO_BUF struct buf path = BUF_INIT(16 * KIB), above = BUF_INIT(16 * KIB);
+  AUTO_JSON json_t *items = NULL;
+  struct str name = str_of(wanted);
+  while (name.n > 1 && name.p[name.n - 1] == '/')
+    name.n--;
+  const char *slash = memrchr(name.p, '/', name.n);
+  path_format(&path, "/runs/{}/artifacts", id);
+  buf_add(&above, name.p, slash ? (size_t)(slash - name.p) : 0);
+  path_query(&path, "path", above.n ? buf_text(&above) : NULL);
+  if (!buf_ok(&above, err) || !buf_ok(&path, err) || !cli_list(cli, buf_text(&path), NULL, 0, &items, NULL, err))
+    return false;
+  for (size_t i = 0; i < json_array_size(items); i++) {
+    json_t *item = json_array_get(items, i);
+    if (!str_eq(json_str(json_object_get(item, "path")), name))
+      continue;
+    *ret_is_directory = json_is_true(json_object_get(item, "is_dir"));
+    if (ret_item)
+      *ret_item = json_incref(item);
+    return true;
+  }
+  err_set(err, ERR_NOT_FOUND, "the run has no file '%.200s'", wanted);
+  return err_hint(err, "winnow artifact ls %s lists them", id);
 }
 
 /* ---- get ---- */
@@ -49,22 +85,13 @@ struct wanted {
 };
 
 static bool look_up(struct cli *cli, const char *id, struct wanted *wanted, struct err *err) {
-  AUTO_BUF struct buf path = BUF_INIT(16 * KIB);
-  AUTO_JSON json_t *items = NULL;
-  wanted->is_directory = !wanted->path;
+  AUTO_JSON json_t *item = NULL;
+  wanted->is_directory = true;
   if (!wanted->path)
     return true;
-  path_format(&path, "/runs/{}/artifacts", id);
-  path_query(&path, "path", wanted->path);
-  if (!buf_ok(&path, err) || !cli_list(cli, buf_text(&path), NULL, 0, &items, NULL, err))
+  if (!artifact_find(cli, id, wanted->path, &wanted->is_directory, &item, err))
     return false;
-  for (size_t i = 0; i < json_array_size(items); i++) {
-    const json_t *item = json_array_get(items, i);
-    if (str_is(json_str(json_object_get(item, "path")), wanted->path))
-      snprintf(wanted->sha256, sizeof wanted->sha256, "%.*s", STR_ARG(json_str(json_object_get(item, "sha256"))));
-    else
-      wanted->is_directory = true;
-  }
+  snprintf(wanted->sha256, sizeof wanted->sha256, "%.*s", STR_ARG(json_str(json_object_get(item, "sha256"))));
   return true;
 }
 
@@ -164,7 +191,7 @@ static bool put_entry(struct upload *upload, int directory, const char *entry, c
     return true;
   }
   if (fd < 0 || fstat(fd, &st) != 0)
-    return err_errno(err, errno, "cannot read %s", name);
+    return err_errno(err, errno, "cannot read %s", depth ? name : entry);
   return S_ISDIR(st.st_mode) ? put_directory(upload, fd, name, depth, err) : put_file(upload, fd, name, err);
 }
 

@@ -33,7 +33,11 @@ static const char zsh_script[] = "#compdef winnow\n"
                                  "  done\n"
                                  "  (( $#found )) && _describe winnow found\n"
                                  "}\n"
-                                 "(( $+functions[compdef] )) && compdef _winnow winnow\n";
+                                 "if [[ ${funcstack[1]} == _winnow ]]; then\n"
+                                 "  _winnow \"$@\"\n"
+                                 "else\n"
+                                 "  (( $+functions[compdef] )) && compdef _winnow winnow\n"
+                                 "fi\n";
 
 static const char fish_script[] = "# winnow completion for fish: winnow completion fish | source\n"
                                   "function __winnow_complete\n"

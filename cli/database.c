@@ -1,5 +1,7 @@
 #include "cli/database.h"
 
+#include <sys/statvfs.h>
+
 #include "base/log.h"
 #include "base/mem.h"
 #include "storage/active.h"
@@ -8,6 +10,8 @@
 #include "storage/pg_private.h"
 
 enum { MIGRATE_RETRY_MS = 1000, HOLDER_WAIT_MS = 15000, DRAIN_MS = 10000 };
+
+#define ROOM_MIN (64 * MIB)
 
 /* What happens in which order: the server is found (or started), the schema is brought up to date on a thread, then we become the active
  * service, then statements flow. */
@@ -22,6 +26,7 @@ struct database {
   struct pg_pool *pool;
   struct active *active;
   struct work migration;
+  struct migrate_brake brake; /* of the migration */
   bool migrating, migrated, ready, up, stopping;
   struct err migrate_err; /* of the last try */
   struct migrate_report report;
@@ -65,8 +70,9 @@ static void on_pool_drained(void *ctx) {
   loop_defer(db->loop, &db->step, stop_server, db);
 }
 
+/* What waits for a database that is away is not waited for. */
 static void stop_pool(struct database *db) {
-  loop_timer_start(db->patience, DRAIN_MS);
+  loop_timer_start(db->patience, db->up ? DRAIN_MS : 0);
   pg_pool_drain(db->pool, on_pool_drained, db);
 }
 
@@ -75,7 +81,9 @@ void database_stop(struct database *db, loop_fn *done, void *ctx) {
   db->stopped = done;
   db->stopped_ctx = ctx;
   loop_timer_stop(db->retry);
-  if (!db->migrating) /* else the migration's end goes on */
+  if (db->migrating)
+    migrate_brake_pull(&db->brake); /* its end goes on */
+  else
     stop_pool(db);
 }
 
@@ -117,7 +125,7 @@ static bool start_flow(struct database *db, struct err *err) {
 static void run_migration(struct work *work) {
   struct database *db = CONTAINER_OF(work, struct database, migration);
   db->migrate_err = (struct err){0};
-  db->migrated = migrate(db->conninfo, &db->report, &db->migrate_err);
+  db->migrated = migrate_with_brake(db->conninfo, &db->brake, &db->report, &db->migrate_err);
 }
 
 static void on_migration(struct work *work, bool cancelled) {
@@ -217,7 +225,7 @@ struct database *database_new(struct loop *loop, struct work_pool *work, const s
     err_no_memory(err);
     return NULL;
   }
-  *db = (struct database){.loop = loop, .work = work, .config = *config, .fn = fn, .ctx = ctx};
+  *db = (struct database){.loop = loop, .work = work, .config = *config, .fn = fn, .ctx = ctx, .brake = MIGRATE_BRAKE_INIT};
   struct pg_pool_conf conf = pg_pool_conf_default();
   conf.connections = config->connections;
   conf.rng = rng_for(rng_u64(&db->config.rng), 0, 0);
@@ -244,6 +252,14 @@ int64_t database_epoch(const struct database *db) {
 
 const char *database_kind(const struct database *db) {
   return db->kind;
+}
+
+/* Its log grows by files of 16 MiB, and a checkpoint needs some. A disk that does not tell is believed to have room. */
+bool database_has_room(const struct database *db) {
+  struct statvfs fs;
+  if (!db->server || !db->conninfo || statvfs(pg_private_place(db->server)->data, &fs) != 0)
+    return true;
+  return (uint64_t)fs.f_bavail * fs.f_frsize >= ROOM_MIN;
 }
 
 void database_free(struct database *db) {

@@ -171,7 +171,7 @@ static int export_run(struct cli *cli) {
   map_init(&e.seen, MAX_COLUMNS);
   bool ok = file && strcmp(file, "-") != 0 ? export_to_file(&e, file, &err) : run_export(&e, &err);
   if (ok)
-    output_say(&cli->output, "%lld runs", (long long)e.runs);
+    output_say(&cli->output, "%lld %s", (long long)e.runs, e.runs == 1 ? "run" : "runs");
   map_release(&e.seen);
   arena_release(&e.arena);
   buf_release(&e.out);

@@ -54,12 +54,13 @@ static bool ensure_model(struct cli *cli, const char *name, struct err *err) {
 static int register_run(struct cli *cli) {
   struct err err;
   char id[RESOLVED_MAX];
-  const char *name = args_word(&cli->args, 0), *pair;
+  const char *name = args_word(&cli->args, 0), *pair, *path = args_text(&cli->args, "path");
   AUTO_JSON json_t *version = NULL;
-  if (!resolve_run(cli, args_word(&cli->args, 1), id, &err))
+  bool is_directory;
+  if (!resolve_run(cli, args_word(&cli->args, 1), id, &err) || !artifact_find(cli, id, path, &is_directory, NULL, &err))
     return cli_fail(cli, &err);
-  AUTO_JSON json_t *body = json_pack("{ssssss*s{}}", "run_id", id, "path", args_text(&cli->args, "path"), "description",
-                                     args_text(&cli->args, "description"), "tags");
+  AUTO_JSON json_t *body =
+      json_pack("{ssssss*s{}}", "run_id", id, "path", path, "description", args_text(&cli->args, "description"), "tags");
   if (!body)
     return cli_usage(cli, NULL, "an argument is no UTF-8");
   for (size_t at = 0; (pair = args_each(&cli->args, "tag", &at));)
@@ -84,6 +85,8 @@ static int show_run(struct cli *cli) {
   if (!model_ref_parse(args_word(&cli->args, 0), &ref, &err))
     return cli_fail(cli, &err);
   if (!ref.version[0] && !ref.alias[0]) {
+    if (!cli_get(cli, NULL, &err, "/models/{}", ref.name)) /* none is not the same as one without versions */
+      return cli_fail(cli, &err);
     path_format(&path, "/models/{}/versions", ref.name);
     return cli_show_list(cli, buf_text(&path), NULL, &version_view);
   }
@@ -166,9 +169,18 @@ static int download_run(struct cli *cli) {
   if (!buf_ok(&list, &err) || !buf_ok(&file, &err) || !download_tree(cli, &tree, &files, &bytes, &err))
     return cli_fail(cli, &err);
   encode_size(&size, (double)bytes);
-  output_say(&cli->output, "%s/%s: %zu files, %s, in %s", ref.name, ref.version, files, buf_text(&size), tree.target);
+  output_say(&cli->output, "%s/%s: %zu %s, %s, in %s", ref.name, ref.version, files, files == 1 ? "file" : "files", buf_text(&size),
+             tree.target);
   return EXIT_OK;
 }
+
+static const struct column verify_columns[] = {
+    {"Matches", "ok", COLUMN_TEXT, false, NULL},
+    {"Digest", "digest", COLUMN_TEXT, false, NULL},
+    {"Found", "found", COLUMN_TEXT, false, NULL},
+    {"Reason", "reason", COLUMN_TEXT, false, NULL},
+};
+static const struct view verify_view = VIEW(verify_columns, "ok", "");
 
 static int verify_run(struct cli *cli) {
   struct err err;
@@ -176,7 +188,7 @@ static int verify_run(struct cli *cli) {
   AUTO_JSON json_t *result = NULL;
   if (!resolve_model_version(cli, args_word(&cli->args, 0), &ref, &err) ||
       !cli_send(cli, "POST", NULL, &result, &err, "/models/{}/versions/{}/verify", ref.name, ref.version) ||
-      !output_any(&cli->output, result, &err))
+      !output_object(&cli->output, &verify_view, result, &err))
     return cli_fail(cli, &err);
   return json_is_false(json_object_get(result, "ok")) ? EXIT_OBJECT_FAILED : EXIT_OK;
 }

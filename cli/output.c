@@ -213,14 +213,24 @@ static bool object_for_people(struct output *output, const struct view *view, co
 
 /* ---- for programs ---- */
 
+/* A span is both its ends. */
+static void csv_cell(const char *path, const json_t *item, struct buf *out) {
+  if (item)
+    encode_csv_value(out, json_at_path(item, path));
+  else
+    encode_csv_text(out, str_of(path));
+}
+
 static void csv_row(const struct view *view, const json_t *item, struct buf *out) {
   for (size_t c = 0; c < view->column_count; c++) {
+    const struct column *column = &view->columns[c];
     if (c)
       buf_putc(out, ',');
-    if (item)
-      encode_csv_value(out, json_at_path(item, view->columns[c].path));
-    else
-      encode_csv_text(out, str_of(view->columns[c].path));
+    csv_cell(column->path, item, out);
+    if (column->kind == COLUMN_SPAN) {
+      buf_putc(out, ',');
+      csv_cell(column->until, item, out);
+    }
   }
   buf_puts(out, "\n");
 }

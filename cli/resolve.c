@@ -208,8 +208,16 @@ bool resolve_experiment(struct cli *cli, const char *word, char ret[RESOLVED_MAX
   return match_in_list(cli, "/experiments", "experiment", word, "name", ret, err);
 }
 
+/* Revoked ones stay in the list, but nothing is left to do with them. */
 bool resolve_token(struct cli *cli, const char *word, char ret[RESOLVED_MAX], struct err *err) {
-  return match_in_list(cli, "/tokens", "token", word, "name", ret, err);
+  AUTO_JSON json_t *items = NULL;
+  const json_t *item;
+  if (!cli_list(cli, "/tokens", NULL, SEARCHED_MAX, &items, NULL, err))
+    return false;
+  for (size_t i = json_array_size(items); i-- > 0;)
+    if (json_is_integer(json_object_get(json_array_get(items, i), "revoked")))
+      json_array_remove(items, i);
+  return match_item(items, "token", word, "name", &item, err) && keep_id(text_of(item, "id"), "token", ret, err);
 }
 
 bool model_ref_parse(const char *word, struct model_ref *ret, struct err *err) {

@@ -6,29 +6,49 @@
 
 /* ---- params ---- */
 
+static const struct column param_columns[] = {{"KEY", "key", COLUMN_TEXT, false, NULL}, {"VALUE", "value", COLUMN_TEXT, false, NULL}};
+static const struct view param_view = VIEW(param_columns, "key", "no params");
+
+/* For a spreadsheet: a row a param. */
+static bool params_as_rows(struct cli *cli, const json_t *params, struct err *err) {
+  AUTO_JSON json_t *rows = json_array();
+  const char *key;
+  json_t *value;
+  json_object_foreach((json_t *)(uintptr_t)params, key, value) {
+    if (json_array_append_new(rows, json_pack("{sssO}", "key", key, "value", value)) != 0)
+      return err_no_memory(err);
+  }
+  return rows ? output_list(&cli->output, &param_view, rows, NULL, err) : err_no_memory(err);
+}
+
 static int params_run(struct cli *cli) {
   struct err err;
   char id[RESOLVED_MAX];
   AUTO_JSON json_t *run = NULL;
   bool ok = resolve_run(cli, args_word(&cli->args, 0), id, &err) && cli_get(cli, &run, &err, "/runs/{}", id);
-  const json_t *params = json_object_get(run, "params");
-  if (ok && !json_is_object(params))
+  AUTO_JSON json_t *params = NULL;
+  if (ok && !json_is_object(json_object_get(run, "params")))
     ok = err_set(&err, ERR_INTERNAL, "the service's answer has no params");
-  return cli_done(cli, ok && output_any(&cli->output, params, &err), &err);
+  ok = ok && (params = sorted_object(json_object_get(run, "params"), &err));
+  bool in_rows = cli->output.format == OUTPUT_CSV || cli->output.format == OUTPUT_NAME;
+  ok = ok && (in_rows ? params_as_rows(cli, params, &err) : output_any(&cli->output, params, &err));
+  return cli_done(cli, ok, &err);
 }
 
 /* ---- metrics ---- */
 
 static const struct column metric_columns[] = {
-    {"METRIC", "key", COLUMN_TEXT, false, NULL},    {"LAST", "last", COLUMN_NUMBER, false, NULL},
-    {"MIN", "min", COLUMN_NUMBER, false, NULL},     {"MAX", "max", COLUMN_NUMBER, false, NULL},
-    {"FIRST", "first", COLUMN_NUMBER, true, NULL},  {"BEST STEP", "best_step", COLUMN_COUNT, true, NULL},
-    {"POINTS", "count", COLUMN_COUNT, false, NULL}, {"NAN", "nan_count", COLUMN_COUNT, true, NULL},
+    {"METRIC", "key", COLUMN_TEXT, false, NULL},        {"LAST", "last.value", COLUMN_NUMBER, false, NULL},
+    {"STEP", "last.step", COLUMN_COUNT, false, NULL},   {"MIN", "min.value", COLUMN_NUMBER, false, NULL},
+    {"MIN STEP", "min.step", COLUMN_COUNT, true, NULL}, {"MAX", "max.value", COLUMN_NUMBER, false, NULL},
+    {"MAX STEP", "max.step", COLUMN_COUNT, true, NULL}, {"FIRST", "first.value", COLUMN_NUMBER, true, NULL},
+    {"POINTS", "count", COLUMN_COUNT, false, NULL},     {"NAN", "nans", COLUMN_COUNT, true, NULL},
+    {"ATTEMPT", "attempt", COLUMN_COUNT, true, NULL},   {"UPDATED", "last.time", COLUMN_AGE, true, NULL},
     {"CURVE", "curve", COLUMN_TEXT, false, NULL},
 };
 static const struct view metric_view = VIEW(metric_columns, "key", "no metrics yet");
 
-enum { CURVE_WIDTH = 24, CURVES_MAX = 30 };
+enum { CURVE_WIDTH = 24, CURVES_MAX = 30, METRICS_DEFAULT = 200 };
 
 static double number_of(const json_t *value) {
   double number;
@@ -37,12 +57,13 @@ static double number_of(const json_t *value) {
   return json_is_string(value) && str_to_f64(json_str(value), &number) ? number : NAN;
 }
 
-/* The last value of every bucket; a bucket without points repeats what was before. */
-static void draw_buckets(const json_t *buckets, struct buf *out) {
-  size_t count = json_array_size(buckets);
+/* The last value of every bucket that has points. */
+static void draw_series(const json_t *series, struct buf *out) {
+  const json_t *last = json_object_get(series, "last");
+  size_t count = json_array_size(last);
   AUTO_FREE double *values = mem_array(count, sizeof *values);
   for (size_t i = 0; values && i < count; i++)
-    values[i] = number_of(json_object_get(json_array_get(buckets, i), "last"));
+    values[i] = number_of(json_array_get(last, i));
   if (values)
     sparkline(out, values, count, CURVE_WIDTH);
 }
@@ -50,62 +71,138 @@ static void draw_buckets(const json_t *buckets, struct buf *out) {
 /* Curves are an ornament: without them the table is still right. */
 static void add_curve(struct cli *cli, const char *run_id, json_t *metric) {
   struct err ignored;
-  AUTO_JSON json_t *series = NULL;
+  AUTO_JSON json_t *answer = NULL;
   AUTO_BUF struct buf curve = BUF_INIT(4 * KIB);
   const char *key = json_string_value(json_object_get(metric, "key"));
-  if (!key || !cli_get(cli, &series, &ignored, "/series?run={}&key={}&buckets=24", run_id, key))
+  if (!key || !cli_get(cli, &answer, &ignored, "/series?run={}&key={}&buckets=24", run_id, key))
     return;
-  const json_t *first = json_array_get(json_object_get(series, "series"), 0);
-  draw_buckets(json_object_get(first, "buckets"), &curve);
+  draw_series(json_array_get(json_object_get(answer, "series"), 0), &curve);
   if (curve.n)
     json_object_set_new(metric, "curve", json_string(buf_text(&curve)));
+}
+
+static bool metrics_of(struct cli *cli, const char *id, int64_t limit, json_t **ret_items, json_t **ret_next, struct err *err) {
+  AUTO_BUF struct buf path = BUF_INIT(KIB);
+  path_format(&path, "/runs/{}/metrics", id);
+  return buf_ok(&path, err) && cli_list(cli, buf_text(&path), NULL, limit, ret_items, ret_next, err);
 }
 
 static int metric_summary(struct cli *cli, const char *id) {
   struct err err;
   AUTO_JSON json_t *items = NULL, *next = NULL;
-  AUTO_BUF struct buf path = BUF_INIT(KIB);
-  path_format(&path, "/runs/{}/metrics", id);
-  if (!cli_list(cli, buf_text(&path), NULL, args_i64(&cli->args, "limit", 200), &items, &next, &err))
+  if (!metrics_of(cli, id, args_i64(&cli->args, "limit", METRICS_DEFAULT), &items, &next, &err))
     return cli_fail(cli, &err);
   for (size_t i = 0; output_for_people(&cli->output) && i < MIN_OF(json_array_size(items), CURVES_MAX); i++)
     add_curve(cli, id, json_array_get(items, i));
   return cli_done(cli, output_list(&cli->output, &metric_view, items, next, &err), &err);
 }
 
+/* The keys named, or those of all metrics of the run. */
+static bool keys_of(struct cli *cli, const char *id, json_t *keys, struct err *err) {
+  AUTO_JSON json_t *items = NULL;
+  const char *key;
+  if (args_given(&cli->args, "key")) {
+    for (size_t at = 0; (key = args_each(&cli->args, "key", &at));)
+      if (json_array_append_new(keys, json_string(key)) != 0)
+        return err_set(err, ERR_INVALID, "--key is no UTF-8");
+    return true;
+  }
+  if (!metrics_of(cli, id, args_i64(&cli->args, "limit", METRICS_DEFAULT), &items, NULL, err))
+    return false;
+  for (size_t i = 0; i < json_array_size(items); i++)
+    if (json_array_append(keys, json_object_get(json_array_get(items, i), "key")) != 0)
+      return err_set(err, ERR_INTERNAL, "the service's metrics have no keys");
+  return true;
+}
+
+struct points_sink {
+  struct cli *cli;
+  bool in_title; /* which was written before */
+};
+
 static bool pass_bytes(void *ctx, struct str bytes, struct err *err) {
-  struct cli *cli = ctx;
-  return output_bytes(&cli->output, bytes, err);
+  struct points_sink *sink = ctx;
+  if (sink->in_title) {
+    size_t end = str_find(bytes, '\n');
+    if (end == SIZE_MAX)
+      return true;
+    sink->in_title = false;
+    bytes = str_slice(bytes, end + 1, bytes.n);
+  }
+  return output_bytes(&sink->cli->output, bytes, err);
+}
+
+enum { KEYS_AT_ONCE = 20 }; /* an address has an end */
+
+static bool raw_part(struct points_sink *sink, const char *id, const json_t *keys, size_t from, bool csv, struct err *err) {
+  AUTO_BUF struct buf path = BUF_INIT(64 * KIB);
+  AUTO_REPLY struct client_reply reply;
+  client_reply_init(&reply);
+  struct client *client = cli_client(sink->cli, err);
+  path_format(&path, "/api/v1/series?run={}&raw=true", id);
+  path_query(&path, "format", csv ? "csv" : "jsonl");
+  for (size_t i = from; i < MIN_OF(json_array_size(keys), from + KEYS_AT_ONCE); i++)
+    path_query(&path, "key", json_string_value(json_array_get(keys, i)));
+  struct client_request request = {.method = "GET", .path = buf_text(&path), .body_fd = -1, .sink = pass_bytes, .ctx = sink};
+  sink->in_title = csv && from > 0;
+  return client && buf_ok(&path, err) && client_call(client, &request, &reply, err);
 }
 
 /* Every point, streamed as the service writes it. */
 static int raw_points(struct cli *cli, const char *id) {
   struct err err;
-  AUTO_BUF struct buf path = BUF_INIT(64 * KIB);
-  AUTO_REPLY struct client_reply reply;
-  client_reply_init(&reply);
+  AUTO_JSON json_t *keys = json_array();
+  struct points_sink sink = {.cli = cli};
   bool csv = cli->output.format == OUTPUT_CSV || output_for_people(&cli->output);
-  const char *key;
-  path_format(&path, "/api/v1/series?run={}&raw=true", id);
-  for (size_t at = 0; (key = args_each(&cli->args, "key", &at));)
-    path_query(&path, "key", key);
-  struct client *client = cli_client(cli, &err);
-  struct client_request request = {.method = "GET",
-                                   .path = buf_text(&path),
-                                   .body_fd = -1,
-                                   .accept = csv ? "text/csv" : "application/json",
-                                   .sink = pass_bytes,
-                                   .ctx = cli};
-  return cli_done(cli, client && buf_ok(&path, &err) && client_call(client, &request, &reply, &err), &err);
+  if (keys ? !keys_of(cli, id, keys, &err) : !err_no_memory(&err))
+    return cli_fail(cli, &err);
+  for (size_t from = 0; from < json_array_size(keys); from += KEYS_AT_ONCE)
+    if (!raw_part(&sink, id, keys, from, csv, &err))
+      return cli_fail(cli, &err);
+  if (!json_array_size(keys))
+    output_say(&cli->output, "%s", metric_view.none);
+  return EXIT_OK;
 }
 
 static const struct column bucket_columns[] = {
-    {"FROM", "from", COLUMN_NUMBER, false, NULL},   {"TO", "to", COLUMN_NUMBER, true, NULL},
-    {"FIRST", "first", COLUMN_NUMBER, true, NULL},  {"LAST", "last", COLUMN_NUMBER, false, NULL},
-    {"MIN", "min", COLUMN_NUMBER, false, NULL},     {"MAX", "max", COLUMN_NUMBER, false, NULL},
-    {"POINTS", "count", COLUMN_COUNT, false, NULL},
+    {"KEY", "key", COLUMN_TEXT, false, NULL},     {"FROM", "x", COLUMN_COUNT, false, NULL},
+    {"TO", "x_last", COLUMN_COUNT, false, NULL},  {"FIRST", "first", COLUMN_NUMBER, true, NULL},
+    {"LAST", "last", COLUMN_NUMBER, false, NULL}, {"MIN", "min", COLUMN_NUMBER, false, NULL},
+    {"MAX", "max", COLUMN_NUMBER, false, NULL},   {"POINTS", "n", COLUMN_COUNT, false, NULL},
 };
-static const struct view bucket_view = VIEW(bucket_columns, "from", "no points");
+static const struct view bucket_view = VIEW(bucket_columns, "x", "no points");
+
+/* The service sends a column an array; a table wants a row a bucket. */
+static bool bucket_rows(const json_t *series, json_t *rows, struct err *err) {
+  static const char *const columns[] = {"x", "x_last", "n", "first", "last", "min", "max"};
+  size_t count = json_array_size(json_object_get(series, "x"));
+  for (size_t i = 0; i < count; i++) {
+    json_t *row = json_object();
+    if (!row || json_array_append_new(rows, row) != 0 || json_object_set(row, "key", json_object_get(series, "key")) != 0)
+      return err_no_memory(err);
+    for (size_t c = 0; c < ARRAY_LEN(columns); c++) {
+      json_t *cell = json_array_get(json_object_get(series, columns[c]), i);
+      if (cell && json_object_set(row, columns[c], cell) != 0)
+        return err_no_memory(err);
+    }
+  }
+  return true;
+}
+
+static bool show_history(struct cli *cli, const json_t *answer, struct err *err) {
+  AUTO_JSON json_t *rows = json_array();
+  const json_t *all = json_object_get(answer, "series");
+  bool ok = rows || err_no_memory(err);
+  for (size_t i = 0; ok && i < json_array_size(all); i++) {
+    const json_t *series = json_array_get(all, i);
+    AUTO_BUF struct buf curve = BUF_INIT(4 * KIB);
+    draw_series(series, &curve);
+    if (curve.n && output_for_people(&cli->output))
+      output_say(&cli->output, "%s  %s", json_string_value(json_object_get(series, "key")), buf_text(&curve));
+    ok = bucket_rows(series, rows, err);
+  }
+  return ok && output_list(&cli->output, &bucket_view, rows, NULL, err);
+}
 
 static int metric_history(struct cli *cli, const char *id) {
   struct err err;
@@ -119,18 +216,8 @@ static int metric_history(struct cli *cli, const char *id) {
     path_query(&path, "key", key);
   if (!client || !buf_ok(&path, &err) || !client_json(client, "GET", buf_text(&path), NULL, false, &answer, &err))
     return cli_fail(cli, &err);
-  if (!output_for_people(&cli->output) && cli->output.format != OUTPUT_CSV)
-    return cli_done(cli, output_any(&cli->output, answer, &err), &err);
-  const json_t *series = json_object_get(answer, "series");
-  for (size_t i = 0; i < json_array_size(series); i++) {
-    const json_t *one = json_array_get(series, i), *buckets = json_object_get(one, "buckets");
-    AUTO_BUF struct buf curve = BUF_INIT(4 * KIB);
-    draw_buckets(buckets, &curve);
-    output_say(&cli->output, "%s  %s", json_string_value(json_object_get(one, "key")), buf_text(&curve));
-    if (!output_list(&cli->output, &bucket_view, buckets, NULL, &err))
-      return cli_fail(cli, &err);
-  }
-  return EXIT_OK;
+  bool in_rows = output_for_people(&cli->output) || cli->output.format == OUTPUT_CSV;
+  return cli_done(cli, in_rows ? show_history(cli, answer, &err) : output_any(&cli->output, answer, &err), &err);
 }
 
 static int metrics_run(struct cli *cli) {
@@ -181,14 +268,6 @@ static void value_cell(struct table *table, const json_t *value, enum term_style
   table_cell(table, buf_str(&text), style);
 }
 
-/* `values` is an array in the order of the runs, or an object by run id. */
-static const json_t *value_for(const json_t *values, const json_t *runs, size_t at) {
-  if (json_is_array(values))
-    return json_array_get(values, at);
-  const char *id = json_string_value(json_array_get(runs, at));
-  return id ? json_object_get(values, id) : NULL;
-}
-
 static void compare_rows(struct comparison *c, const json_t *rows, const char *field) {
   for (size_t i = 0; i < json_array_size(rows); i++) {
     const json_t *row = json_array_get(rows, i);
@@ -197,7 +276,7 @@ static void compare_rows(struct comparison *c, const json_t *rows, const char *f
       continue;
     table_cell(c->table, json_str(json_object_get(row, "key")), differs ? STYLE_BOLD : STYLE_NONE);
     for (size_t r = 0; r < json_array_size(c->runs); r++) {
-      const json_t *value = value_for(json_object_get(row, "values"), c->runs, r);
+      const json_t *value = json_object_get(json_object_get(row, "values"), json_string_value(json_array_get(c->runs, r)));
       if (field && json_is_object(value))
         value = json_object_get(value, field);
       value_cell(c->table, value, differs ? STYLE_WARN : STYLE_NONE);
@@ -230,30 +309,80 @@ static bool compare_for_people(struct cli *cli, const json_t *answer, const json
     char *title = arena_printf(&arena, "%.*s", length, json_string_value(json_array_get(runs, i)));
     table_column(&table, title ? title : "", true, false);
   }
+  table_cell(&table, STR("name"), STYLE_NONE);
+  for (size_t i = 0; i < json_array_size(runs); i++)
+    table_cell(&table, json_str(json_object_get(json_array_get(json_object_get(answer, "runs"), i), "name")), STYLE_NONE);
   struct comparison c = {cli, &table, runs, args_bool(&cli->args, "only-diff")};
   compare_rows(&c, json_object_get(answer, "params"), NULL);
   compare_rows(&c, json_object_get(answer, "metrics"), args_text(&cli->args, "value"));
   return output_table(&cli->output, &table, true, err);
 }
 
+/* Each run once, also when it is named twice. */
+static bool add_run(struct cli *cli, json_t *runs, const char *word, char ret[RESOLVED_MAX], struct err *err) {
+  if (!resolve_run(cli, word, ret, err))
+    return false;
+  for (size_t i = 0; i < json_array_size(runs); i++)
+    if (str_is(json_str(json_array_get(runs, i)), ret))
+      return true;
+  return json_array_append_new(runs, json_string(ret)) == 0 || err_no_memory(err);
+}
+
+static bool add_csv_rows(struct cli *cli, const json_t *answer, const char *kind, const json_t *runs, json_t *rows) {
+  const json_t *compared = json_object_get(answer, kind);
+  bool only_diff = args_bool(&cli->args, "only-diff"), ok = true;
+  for (size_t i = 0; ok && i < json_array_size(compared); i++) {
+    const json_t *row = json_array_get(compared, i);
+    json_t *differs = json_object_get(row, "differs");
+    if (only_diff && !json_is_true(differs))
+      continue;
+    json_t *flat = json_pack("{sssO?sO?}", "of", kind, "key", json_object_get(row, "key"), "differs", differs);
+    ok = json_array_append_new(rows, flat) == 0;
+    for (size_t r = 0; ok && r < json_array_size(runs); r++) {
+      const char *id = json_string_value(json_array_get(runs, r));
+      json_t *value = json_object_get(json_object_get(row, "values"), id);
+      if (json_is_object(value))
+        value = json_object_get(value, args_text(&cli->args, "value"));
+      ok = !value || json_object_set(flat, id, value) == 0;
+    }
+  }
+  return ok;
+}
+
+/* A column a run, under its whole id. */
+static bool compare_as_csv(struct cli *cli, const json_t *answer, const json_t *runs, struct err *err) {
+  AUTO_JSON json_t *rows = json_array();
+  size_t count = json_array_size(runs) + 3, n = 0;
+  struct column *columns = ARENA_NEW_ARRAY(&cli->arena, struct column, count);
+  if (!rows || !columns || !add_csv_rows(cli, answer, "params", runs, rows) || !add_csv_rows(cli, answer, "metrics", runs, rows))
+    return err_no_memory(err);
+  columns[n++] = (struct column){.path = "of"};
+  columns[n++] = (struct column){.path = "key"};
+  columns[n++] = (struct column){.path = "differs"};
+  for (size_t r = 0; r < json_array_size(runs); r++)
+    columns[n++] = (struct column){.path = json_string_value(json_array_get(runs, r))};
+  struct view view = {columns, count, "key", ""};
+  return output_list(&cli->output, &view, rows, NULL, err);
+}
+
 static int compare_run(struct cli *cli) {
   struct err err;
-  char id[RESOLVED_MAX];
-  AUTO_JSON json_t *runs = json_array(), *answer = NULL;
-  for (size_t i = 0; i < cli->args.word_count; i++) {
-    if (!resolve_run(cli, args_word(&cli->args, i), id, &err))
-      return cli_fail(cli, &err);
-    json_array_append_new(runs, json_string(id));
-  }
+  char id[RESOLVED_MAX], base_id[RESOLVED_MAX];
   const char *base = args_text(&cli->args, "base");
-  if (base && !resolve_run(cli, base, id, &err))
+  AUTO_JSON json_t *runs = json_array(), *answer = NULL;
+  if (base && !add_run(cli, runs, base, base_id, &err))
     return cli_fail(cli, &err);
-  AUTO_JSON json_t *body = json_pack("{sOss*}", "runs", runs, "base", base ? id : NULL);
+  for (size_t i = 0; i < cli->args.word_count; i++)
+    if (!add_run(cli, runs, args_word(&cli->args, i), id, &err))
+      return cli_fail(cli, &err);
+  AUTO_JSON json_t *body = json_pack("{sOss*}", "runs", runs, "base", base ? base_id : NULL);
   if (!body)
     return cli_done(cli, err_no_memory(&err), &err);
   if (!cli_send(cli, "POST", body, &answer, &err, "/runs/compare"))
     return cli_fail(cli, &err);
-  bool ok = output_for_people(&cli->output) ? compare_for_people(cli, answer, runs, &err) : output_any(&cli->output, answer, &err);
+  bool ok = output_for_people(&cli->output)    ? compare_for_people(cli, answer, runs, &err)
+            : cli->output.format == OUTPUT_CSV ? compare_as_csv(cli, answer, runs, &err)
+                                               : output_any(&cli->output, answer, &err);
   return cli_done(cli, ok, &err);
 }
 
@@ -269,7 +398,7 @@ static int artifacts_run(struct cli *cli) {
   return cli_show_list(cli, buf_text(&path), NULL, &artifact_view);
 }
 
-static const char *const value_choices[] = {"last", "best", "delta", "min", "max", NULL};
+static const char *const value_choices[] = {"last", "delta", "min", "max", "step", "count", NULL};
 
 static const struct flag_row metrics_flags[] = {
     {.name = "key",
@@ -288,7 +417,7 @@ static const struct flag_row compare_flags[] = {
      .type = FLAG_TEXT,
      .value_name = "RUN",
      .completes = WORD_RUN,
-     .help = "differences are against this one (the first when not said)"},
+     .help = "differences are against this one, which comes first (the first named when not said)"},
     {.name = "only-diff", .type = FLAG_BOOL, .help = "only what differs"},
     {.name = "value", .type = FLAG_CHOICE, .choices = value_choices, .default_text = "last", .help = "what of a metric is shown"},
 };
@@ -299,7 +428,7 @@ static const struct verb rows[] = {
         .name = "compare",
         .aliases = "diff",
         .summary = "params and metrics of several runs side by side",
-        .help = "Rows that differ are marked. -o json has last, best and delta of every metric.",
+        .help = "Rows that differ are marked. -o json has all that is known of every metric, and its distance from the base.",
         .examples = {{"winnow run compare @best @latest", "two"},
                      {"winnow run compare 0193b2 0193b7 0193c0 --only-diff", "only what differs"}},
         FLAGS(compare_flags),

@@ -14,7 +14,7 @@ static const struct column columns[] = {
     {"EXIT", "exit_code", COLUMN_COUNT, true, NULL},
     {"SIGNAL", "signal", COLUMN_TEXT, true, NULL},
     {"NODE", "node", COLUMN_TEXT, true, NULL},
-    {"SLOTS", "slots", COLUMN_LIST, true, NULL},
+    {"SLOTS", "slots", COLUMN_COUNT, true, NULL},
     {"CREATED", "created", COLUMN_AGE, false, NULL},
     {"TOOK", "started", COLUMN_SPAN, false, "ended"},
     {"PARAMS", "params", COLUMN_LIST, false, NULL},
@@ -36,13 +36,13 @@ static const struct column detail_columns[] = {
     {"Command", "command", COLUMN_COMMAND, false, NULL},
     {"Metrics from", "recognised", COLUMN_LIST, false, NULL},
     {"Node", "node", COLUMN_TEXT, false, NULL},
-    {"Slots", "slots", COLUMN_LIST, false, NULL},
+    {"Slots", "slots", COLUMN_COUNT, false, NULL},
     {"Created", "created", COLUMN_AGE, false, NULL},
     {"Took", "started", COLUMN_SPAN, false, "ended"},
     {"Heartbeat", "heartbeat", COLUMN_AGE, false, NULL},
     {"Artifacts", "artifact_uri", COLUMN_TEXT, false, NULL},
     {"Tags", "tags", COLUMN_LIST, false, NULL},
-    {"Deleted", "deleted", COLUMN_YES, false, NULL},
+    {"Deleted", "deleted", COLUMN_AGE, false, NULL},
 };
 static const struct view detail_view = VIEW(detail_columns, "id", "");
 
@@ -119,8 +119,31 @@ static bool section(struct cli *cli, const char *title, struct err *err) {
   return output_bytes(&cli->output, buf_str(&line), err);
 }
 
+static int by_name(const void *a, const void *b) {
+  return strcmp(*(const char *const *)a, *(const char *const *)b);
+}
+
+json_t *sorted_object(const json_t *object, struct err *err) {
+  AUTO_JSON json_t *sorted = json_object();
+  json_t *walk = (json_t *)(uintptr_t)object, *value; /* jansson's iterators want a mutable object, but change nothing */
+  size_t count = 0;
+  const char *name;
+  AUTO_FREE const char **names = mem_array(json_object_size(object) + 1, sizeof *names);
+  bool ok = sorted && names;
+  json_object_foreach(walk, name, value) {
+    if (ok)
+      names[count++] = name;
+  }
+  if (ok)
+    qsort(names, count, sizeof *names, by_name);
+  for (size_t i = 0; ok && i < count; i++)
+    ok = json_object_set(sorted, names[i], json_object_get(object, names[i])) == 0;
+  return ok ? json_incref(sorted) : (err_no_memory(err), NULL);
+}
+
 static bool show_params(struct cli *cli, const json_t *params, struct err *err) {
-  return !json_object_size(params) || (section(cli, "Params", err) && output_any(&cli->output, params, err));
+  AUTO_JSON json_t *sorted = sorted_object(params, err);
+  return sorted && (!json_object_size(sorted) || (section(cli, "Params", err) && output_any(&cli->output, sorted, err)));
 }
 
 static void number_cell(struct table *table, const json_t *value) {
@@ -138,15 +161,16 @@ static bool show_metrics(struct cli *cli, const json_t *metrics, struct err *err
   static const char *const titles[] = {"LAST", "STEP", "MIN", "MAX", "POINTS"};
   AUTO_ARENA struct arena arena = ARENA_INIT(64 * MIB);
   struct table table CLEANUP(table_release);
-  if (!json_object_size(metrics))
-    return true;
   table_init(&table, &arena);
+  AUTO_JSON json_t *sorted = sorted_object(metrics, err);
+  if (!sorted || !json_object_size(sorted))
+    return sorted != NULL;
   table_column(&table, "METRIC", false, false);
   for (size_t i = 0; i < ARRAY_LEN(titles); i++)
     table_column(&table, titles[i], true, true);
   const char *name;
   json_t *metric;
-  json_object_foreach((json_t *)(uintptr_t)metrics, name, metric) {
+  json_object_foreach(sorted, name, metric) {
     table_cell(&table, str_of(name), STYLE_NONE);
     for (size_t i = 0; i < ARRAY_LEN(keys); i++)
       number_cell(&table, json_object_get(metric, keys[i]));
@@ -204,7 +228,8 @@ static int tag_run(struct cli *cli) {
 }
 
 static int note_run(struct cli *cli) {
-  AUTO_JSON json_t *tags = json_pack("{ss}", "mlflow.note.content", args_word(&cli->args, 1));
+  const char *text = args_word(&cli->args, 1);
+  AUTO_JSON json_t *tags = json_pack("{ss?}", "mlflow.note.content", text[0] ? text : NULL);
   if (!tags)
     return cli_usage(cli, NULL, "the note is no UTF-8");
   return patch_tags(cli, tags, "the note of run %s is written");

@@ -27,7 +27,7 @@
 #include "web/tables.h"
 #include "web/tls.h"
 
-enum { NAMES_MAX = 32, TOKEN_SWEEP_MS = 60 * 1000, STORES_STOP_MS = 10 * 1000 };
+enum { NAMES_MAX = 32, TOKEN_SWEEP_MS = 60 * 1000, LOAD_AGAIN_MS = 1000, ROOM_EVERY_MS = 250, STORES_STOP_MS = 10 * 1000 };
 
 enum service_state {
   SERVICE_STARTING, /* serving, but the database is not ready yet */
@@ -54,6 +54,7 @@ struct service {
   size_t listen_count;
   char url[300];
   struct loop_signal *on_term, *on_int, *on_hup;
+  struct loop_timer *load_again, *room_timer;
   struct loop_timer *token_timer, *patience; /* patience: with what is still being stored at the stop */
   bool stores_stopped;
   struct loop_defer stop;
@@ -172,11 +173,23 @@ static void on_token_row(void *ctx, const struct pg_reply *row) {
     log_error("service", NULL, "a token was not loaded: %s", err.text);
 }
 
+/* What is needed from the database before we are ready did not come. What may go away by itself is waited for. */
+static void on_load_failed(struct service *service, const char *what, const struct err *err) {
+  if (service->state >= SERVICE_DRAINING)
+    return;
+  if (err_info(err->code)->retryable) {
+    log_warn("service", NULL, "%s: %s; trying again", what, err->text);
+    loop_timer_start(service->load_again, LOAD_AGAIN_MS);
+    return;
+  }
+  log_error("service", NULL, "%s: %s", what, err->text);
+  stop_soon(service, 1);
+}
+
 static void on_sweeps_loaded(void *ctx, const struct err *err) {
   struct service *service = ctx;
   if (err) {
-    log_error("service", NULL, "sweeps could not be loaded: %s", err->text);
-    stop_soon(service, 1);
+    on_load_failed(service, "sweeps could not be loaded", err);
     return;
   }
   if (service->state == SERVICE_STARTING) {
@@ -191,8 +204,7 @@ static void on_sweeps_loaded(void *ctx, const struct err *err) {
 static void on_tracking_ready(void *ctx, const struct err *err) {
   struct service *service = ctx;
   if (err) {
-    log_error("service", NULL, "the experiment Default could not be made: %s", err->text);
-    stop_soon(service, 1);
+    on_load_failed(service, "the experiment Default could not be made", err);
     return;
   }
   sweeps_load(service->app.sweeps, database_epoch(service->database), on_sweeps_loaded, service);
@@ -202,25 +214,29 @@ static void on_tokens_loaded(void *ctx, const struct pg_reply *reply) {
   struct service *service = ctx;
   struct err err;
   if (!pg_ok(reply, &err)) {
-    log_error("service", NULL, "tokens could not be loaded: %s", err.text);
-    stop_soon(service, 1);
+    on_load_failed(service, "the tokens could not be loaded", &err);
     return;
   }
+  service->app.access.tokens_missing = false;
+  if (service->state >= SERVICE_DRAINING)
+    return;
   service->care = tracking_care_new(service->loop, service->app.pg, service->settings.artifact_root, on_tracking_ready, service, &err);
-  if (!service->care) {
-    log_error("service", NULL, "%s", err.text);
-    stop_soon(service, 1);
-  }
+  if (!service->care)
+    on_load_failed(service, "the experiment Default could not be made", &err);
 }
 
-static void load_tokens(struct service *service) {
+/* Also again, after a failure. */
+static void load_tokens(void *ctx) {
+  struct service *service = ctx;
   AUTO_PG_ARGS struct pg_args args;
   struct err err;
+  if (service->state >= SERVICE_DRAINING)
+    return;
+  tracking_care_free(service->care);
+  service->care = NULL;
   pg_args_init(&args, STMT_TOKEN_LOAD);
-  if (!pg_stream_open(service->app.pg, &args, 0, on_token_row, on_tokens_loaded, service, &err)) {
-    log_error("service", NULL, "tokens could not be loaded: %s", err.text);
-    stop_soon(service, 1);
-  }
+  if (!pg_stream_open(service->app.pg, &args, 0, on_token_row, on_tokens_loaded, service, &err))
+    on_load_failed(service, "the tokens could not be loaded", &err);
 }
 
 static void on_token_timer(void *ctx) {
@@ -254,6 +270,15 @@ static void on_database(void *ctx, enum database_event event, const struct err *
     stop_soon(service, 1);
     break;
   }
+}
+
+static void on_room_timer(void *ctx) {
+  struct service *service = ctx;
+  bool full = !database_has_room(service->database);
+  if (full != service->app.status.disk_full)
+    log_warn("service", NULL, full ? "the disk of the database is almost full: writes are refused" : "there is space again");
+  service->app.status.disk_full = full;
+  loop_timer_start(service->room_timer, ROOM_EVERY_MS);
 }
 
 /* ---- the beginning ---- */
@@ -319,6 +344,7 @@ static bool prepare_access(struct service *service, struct err *err) {
     return false;
   rules->auth_required = service->settings.auth == AUTH_REQUIRED;
   rules->tokens = &service->app.tokens;
+  rules->tokens_missing = true;
   rules->run_key = service->run_key;
   rules->owner = geteuid();
   rules->host_names = split_names(service, service->settings.host_names, err);
@@ -456,8 +482,11 @@ static bool make_parts(struct service *service, struct err *err) {
   service->on_int = loop_signal_new(service->loop, SIGINT, on_stop_signal, service);
   service->on_hup = loop_signal_new(service->loop, SIGHUP, on_reload, service);
   service->token_timer = loop_timer_new(service->loop, on_token_timer, service);
+  service->room_timer = loop_timer_new(service->loop, on_room_timer, service);
+  service->load_again = loop_timer_new(service->loop, load_tokens, service);
   service->patience = loop_timer_new(service->loop, on_metrics_stopped, service);
-  if (!service->work || !service->on_term || !service->on_int || !service->on_hup || !service->token_timer || !service->patience)
+  if (!service->work || !service->on_term || !service->on_int || !service->on_hup || !service->token_timer || !service->load_again ||
+      !service->room_timer || !service->patience)
     return service->work ? err_no_memory(err) : false;
   loop_timer_start(service->token_timer, TOKEN_SWEEP_MS);
   app->loop = service->loop;
@@ -480,6 +509,7 @@ static bool make_parts(struct service *service, struct err *err) {
   service->database = database_new(service->loop, service->work, &config, on_database, service, err);
   if (!service->database)
     return false;
+  loop_timer_start(service->room_timer, ROOM_EVERY_MS);
   app->pg = database_pool(service->database);
   return make_tracking(service, err) && make_sweeps(service, err);
 }
@@ -497,6 +527,8 @@ static void free_parts(struct service *service) {
   artifact_store_free(service->app.artifacts);
   loop_timer_free(service->patience);
   loop_timer_free(service->token_timer);
+  loop_timer_free(service->load_again);
+  loop_timer_free(service->room_timer);
   loop_signal_free(service->on_hup);
   loop_signal_free(service->on_int);
   loop_signal_free(service->on_term);

@@ -6,11 +6,29 @@
 #include "base/file.h"
 #include "cli/verbs.h"
 
+static const struct column status_columns[] = {
+    {"State", "state", COLUMN_STATE, false, NULL},
+    {"Version", "version", COLUMN_TEXT, false, NULL},
+    {"Address", "url", COLUMN_TEXT, false, NULL},
+    {"Started", "started", COLUMN_AGE, false, NULL},
+    {"Database", "database.kind", COLUMN_TEXT, false, NULL},
+    {"Up", "database.up", COLUMN_TEXT, false, NULL},
+    {"Reason", "database.reason", COLUMN_TEXT, false, NULL},
+    {"Waiting", "database.waiting", COLUMN_COUNT, false, NULL},
+    {"Executor", "executor", COLUMN_TEXT, false, NULL},
+    {"Slots", "slots", COLUMN_LIST, false, NULL},
+    {"Data", "data_dir", COLUMN_TEXT, false, NULL},
+    {"Connections", "connections", COLUMN_COUNT, false, NULL},
+    {"You", "you.name", COLUMN_TEXT, false, NULL},
+    {"Scope", "you.scope", COLUMN_TEXT, false, NULL},
+};
+static const struct view status_view = VIEW(status_columns, "state", "");
+
 static int status_draw(struct cli *cli, void *ctx) {
   (void)ctx;
   struct err err;
   AUTO_JSON json_t *status = NULL;
-  return cli_done(cli, cli_get(cli, &status, &err, "/status") && output_any(&cli->output, status, &err), &err);
+  return cli_done(cli, cli_get(cli, &status, &err, "/status") && output_object(&cli->output, &status_view, status, &err), &err);
 }
 
 static int status_run(struct cli *cli) {
@@ -24,7 +42,8 @@ enum finding { FINE, WORTH_KNOWING, WRONG };
 struct doctor {
   struct cli *cli;
   json_t *items;
-  bool wrong;
+  bool wrong, answered;
+  char data_dir[ENDPOINT_PATH_MAX]; /* as the service says; "" when it does not */
 };
 
 static void note(struct doctor *doctor, enum finding finding, const char *what, const char *format, ...) PRINTF_LIKE(4, 5);
@@ -85,6 +104,10 @@ static void check_service(struct doctor *doctor) {
     return;
   }
   check_version(doctor, status);
+  doctor->answered = true;
+  struct str directory = json_str(json_object_get(status, "data_dir"));
+  if (directory.n < sizeof doctor->data_dir)
+    snprintf(doctor->data_dir, sizeof doctor->data_dir, "%.*s", STR_ARG(directory));
 }
 
 static void check_address(struct doctor *doctor) {
@@ -122,12 +145,29 @@ static void check_place(struct doctor *doctor, const char *what, const char *pat
          (unsigned)(st.st_mode & 07777 & ~forbidden));
   else
     note(doctor, FINE, what, "%s, mode %04o", path, (unsigned)(st.st_mode & 07777));
-  if (statvfs(path, &fs) != 0)
+  if (!S_ISDIR(st.st_mode) || statvfs(path, &fs) != 0)
     return;
   double free_bytes = (double)fs.f_bavail * (double)fs.f_frsize;
   AUTO_BUF struct buf size = BUF_INIT(64);
   encode_size(&size, free_bytes);
   note(doctor, free_bytes < 1e9 ? WRONG : FINE, "disk", "%s free where %s lies", buf_text(&size), path);
+}
+
+/* The directory that the service says it has; without an answer the one that it would have. */
+static void check_data(struct doctor *doctor) {
+  struct err err;
+  AUTO_BUF struct buf data = BUF_INIT(ENDPOINT_PATH_MAX), token = BUF_INIT(ENDPOINT_PATH_MAX);
+  const struct endpoint *endpoint = cli_endpoint(doctor->cli, &err);
+  if ((endpoint && !endpoint_is_local(endpoint)) || (doctor->answered && !doctor->data_dir[0]))
+    return;
+  if (doctor->data_dir[0])
+    buf_puts(&data, doctor->data_dir);
+  else
+    endpoint_data_dir(&data);
+  buf_printf(&token, "%s/admin.token", buf_text(&data));
+  check_place(doctor, "data", buf_text(&data), 022);
+  if (access(buf_text(&token), F_OK) == 0)
+    check_place(doctor, "admin token", buf_text(&token), 077);
 }
 
 static bool postgres_in(const char *directory, struct buf *out) {
@@ -182,15 +222,11 @@ static int doctor_run(struct cli *cli) {
   struct err err;
   AUTO_JSON json_t *items = json_array();
   struct doctor doctor = {.cli = cli, .items = items};
-  AUTO_BUF struct buf data = BUF_INIT(ENDPOINT_PATH_MAX), config = BUF_INIT(ENDPOINT_PATH_MAX), token = BUF_INIT(ENDPOINT_PATH_MAX);
-  endpoint_data_dir(&data);
+  AUTO_BUF struct buf config = BUF_INIT(ENDPOINT_PATH_MAX);
   endpoint_config_dir(&config);
-  buf_printf(&token, "%s/admin.token", buf_text(&data));
   check_address(&doctor);
   check_service(&doctor);
-  check_place(&doctor, "data", buf_text(&data), 022);
-  if (access(buf_text(&token), F_OK) == 0)
-    check_place(&doctor, "admin token", buf_text(&token), 077);
+  check_data(&doctor);
   check_place(&doctor, "config", buf_text(&config), 022);
   check_postgres(&doctor);
   check_gpu(&doctor);

@@ -53,6 +53,11 @@ struct tree_download {
   const char *target;
 };
 MUST_CHECK bool download_tree(struct cli *cli, const struct tree_download *tree, size_t *ret_files, int64_t *ret_bytes, struct err *err);
+/* The object with its keys in order, a new one that shares the values. NULL: no memory. */
+MUST_CHECK json_t *sorted_object(const json_t *object, struct err *err);
+/* What lies at `wanted` among the files of a run; ERR_NOT_FOUND when nothing does. `ret_item` (may be NULL): as listed, a new reference. */
+MUST_CHECK bool artifact_find(struct cli *cli, const char *run_id, const char *wanted, bool *ret_is_directory, json_t **ret_item,
+                              struct err *err);
 /* May this name of the service become a path beneath a directory of ours? Pure. */
 bool artifact_name_is_safe(struct str name);
 /* key=value words from `from` on, PATCHed as {"tags": {…}}; "key=" sets an empty text, "key-" removes. */

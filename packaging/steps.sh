@@ -51,10 +51,11 @@ install_packages() { # groups...
   as_root sh -c "export DEBIAN_FRONTEND=noninteractive; apt-get update -qq && apt-get install -y -qq --no-install-recommends $missing >/tmp/winnow-apt.\$\$ 2>&1 || { cat /tmp/winnow-apt.\$\$; rm -f /tmp/winnow-apt.\$\$ $no_cluster; exit 1; }; rm -f /tmp/winnow-apt.\$\$ $no_cluster"
 }
 
-build() { # directory, cmake arguments...
-  local dir=$1
-  shift
+build() { # directory, targets in one word ("": all), cmake arguments...
+  local dir=$1 targets=$2
+  shift 2
   [ -f "$dir/build.ninja" ] || CC=${CC:-gcc} cmake -S . -B "$dir" -G Ninja "$@" >"$dir.cmake.log" 2>&1 ||
     { cat "$dir.cmake.log"; rm -rf "$dir"; return 1; }
-  ninja -C "$dir" ${WINNOW_JOBS:+-j "$WINNOW_JOBS"} >"$dir.build.log" 2>&1 || { grep -v '^\[' "$dir.build.log" | tail -n 60; return 1; }
+  # shellcheck disable=SC2086
+  ninja -C "$dir" ${WINNOW_JOBS:+-j "$WINNOW_JOBS"} $targets >"$dir.build.log" 2>&1 || { grep -v '^\[' "$dir.build.log" | tail -n 60; return 1; }
 }

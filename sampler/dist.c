@@ -1,6 +1,8 @@
 #include "sampler/dist.h"
 
 #include <gsl/gsl_cdf.h>
+#include <gsl/gsl_errno.h>
+#include <gsl/gsl_randist.h>
 #include <math.h>
 
 #include "base/str.h"
@@ -74,20 +76,25 @@ static double cdf(const struct dist *dist, double value) {
   return u < 0 ? 0 : u > 1 ? 1 : u;
 }
 
-/* Bisection, for where the library's inverse gives up. */
+/* Newton's steps inside a shrinking bracket. (The library's own inverse does not come back for some shapes.) */
 static double beta_quantile(const struct dist *dist, double mass) {
-  double x = gsl_cdf_beta_Pinv(mass, dist->mu, dist->sigma);
-  if (x >= 0 && x <= 1 && fabs(gsl_cdf_beta_P(x, dist->mu, dist->sigma) - mass) < 1e-9)
-    return x;
-  double low = 0, high = 1;
-  for (int i = 0; i < 60; i++) {
-    double middle = (low + high) / 2;
-    if (gsl_cdf_beta_P(middle, dist->mu, dist->sigma) < mass)
-      low = middle;
+  double low = 0, high = 1, x = dist->mu / (dist->mu + dist->sigma);
+  for (int i = 0; i < 100 && high - low > 1e-16; i++) {
+    double miss = gsl_cdf_beta_P(x, dist->mu, dist->sigma) - mass;
+    if (miss == 0)
+      return x;
+    if (miss < 0)
+      low = x;
     else
-      high = middle;
+      high = x;
+    double next = x - miss / gsl_ran_beta_pdf(x, dist->mu, dist->sigma);
+    if (!(next > low && next < high))
+      next = (low + high) / 2;
+    if (fabs(next - x) <= 1e-15 * x)
+      return next;
+    x = next;
   }
-  return (low + high) / 2;
+  return x;
 }
 
 static double quantile(const struct dist *dist, double u) {
@@ -229,6 +236,7 @@ static bool init_masses(struct dist *dist, struct err *err) {
 }
 
 bool dist_init(const struct dist_spec *spec, struct dist *ret, struct err *err) {
+  gsl_set_error_handler_off(); /* the library would end the program where a quantile does not converge */
   if (!check_spec(spec, err))
     return false;
   struct dist dist = {.shape = spec->shape, .integer = spec->integer, .lo = spec->min, .hi = spec->max, .decimals = -1};
@@ -245,6 +253,8 @@ bool dist_init(const struct dist_spec *spec, struct dist *ret, struct err *err) 
     return false;
   if (!dist.cells && !(isfinite(quantile(&dist, 0)) && isfinite(quantile(&dist, 1))))
     return err_set(err, ERR_INVALID, "the values would be too large for a number");
+  if (fabs(dist.lo) >= 0x1p53 || fabs(dist.hi) >= 0x1p53)
+    dist.integer = false; /* not every whole number is there any more */
   *ret = dist;
   return true;
 }

@@ -106,7 +106,7 @@ static void fill_covariance(struct gp *gp, const struct gp_params *params, size_
   }
 }
 
-/* Factors in place; when that fails, with more and more on the diagonal. `fresh` fills the matrix anew. */
+/* Fills and factors; when that fails, again with more and more on the diagonal. */
 static bool factorise(struct gp *gp, const struct gp_params *params, size_t n, double *matrix, double *slope) {
   int size = (int)n, info;
   double extra = 0;
@@ -167,8 +167,8 @@ static double add_priors(const struct gp *gp, enum gp_prior prior, const double 
   }
   sum += prior == GP_PRIOR_SCALED ? normal_prior(log_params[features], 0, 1, &slope) : gamma_prior(log_params[features], 2, 1, &slope);
   gradient[features] += slope;
-  sum += prior == GP_PRIOR_SCALED ? normal_prior(log_params[features + 1], -6, 2, &slope)
-                                  : gamma_prior(log_params[features + 1], 1.1, 30, &slope);
+  sum += prior != GP_PRIOR_PLAIN ? normal_prior(log_params[features + 1], -6, 2, &slope)
+                                 : gamma_prior(log_params[features + 1], 1.1, 30, &slope);
   gradient[features + 1] += slope;
   return sum;
 }

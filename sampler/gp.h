@@ -11,6 +11,7 @@ enum { GP_FEATURES_MAX = 2000 };
 enum gp_prior {
   GP_PRIOR_SCALED, /* lengths log-normal, growing with the root of the number of features */
   GP_PRIOR_PLAIN,  /* on inverse squared lengths: exp(-0.1/w - 0.1 w); scale Gamma(2, 1); noise Gamma(1.1, 30) */
+  GP_PRIOR_MIXED,  /* lengths and scale as plain, noise as scaled: log-normal, with room for much of it */
 };
 
 struct gp_params {

@@ -9,11 +9,12 @@
 #include "sampler/qmc.h"
 #include "sampler/warp.h"
 
-const struct gp_search_settings gp_search_defaults = {.prior = GP_PRIOR_SCALED, .candidates = 2048, .local_searches = 10};
+const struct gp_search_settings gp_search_defaults = {.prior = GP_PRIOR_MIXED, .candidates = 2048, .local_searches = 10};
 
 enum {
   KEEP_BEST = 400,
   KEEP_NEWEST = 300,
+  WINDOW = 20000, /* older trials are not looked at, but for the best */
   FOUND_MAX = 16,
   PARENTS = 5,        /* best results around which candidates are drawn as well */
   CHILDREN = 64,      /* such candidates for each */
@@ -49,7 +50,7 @@ struct gp_search {
   size_t found_count;
   /* while running */
   struct gp *gp;
-  double best; /* the least expected value at a row */
+  double best; /* the least expected value at a row or a pending trial */
   double *x;   /* features of rows and pending */
 };
 
@@ -81,37 +82,33 @@ static bool is_wanted(const struct history *history, size_t trial) {
   return state == TRIAL_FINISHED || state == TRIAL_STOPPED || state == TRIAL_FAILED;
 }
 
-struct by_quality {
-  const struct history *history;
-};
-
 static int before(const void *a, const void *b, void *ctx) {
   const uint32_t *x = a, *y = b;
-  const struct history *history = ((struct by_quality *)ctx)->history;
-  return history_before(history, *x, *y) ? -1 : history_before(history, *y, *x);
+  return history_before(ctx, *x, *y) ? -1 : history_before(ctx, *y, *x);
 }
 
-/* All trials with results; of too many the best, the newest and every k-th of the rest. In order of age. */
-static size_t pick_trials(const struct history *history, uint32_t *trials, uint8_t *keep) {
-  size_t n = 0;
-  for (size_t i = 0; i < history_count(history); i++)
+static int by_age(const void *a, const void *b) {
+  const uint32_t *x = a, *y = b;
+  return (*x > *y) - (*x < *y);
+}
+
+/* The trials with results; of too many the best, the newest and some of every rank. In order of age. `trials` has room for WINDOW + 1. */
+static size_t pick_trials(const struct history *history, uint32_t *trials) {
+  size_t n = 0, total = history_count(history), first = total > WINDOW ? total - WINDOW : 0, best = history_best(history);
+  if (best < first)
+    trials[n++] = (uint32_t)best;
+  for (size_t i = first; i < total; i++)
     if (is_wanted(history, i))
       trials[n++] = (uint32_t)i;
   if (n <= GP_ROWS_MAX)
     return n;
-  memset(keep, 0, history_count(history));
-  size_t kept = 0, others = n - KEEP_BEST, spread = GP_ROWS_MAX - KEEP_BEST - KEEP_NEWEST;
-  for (size_t k = n - KEEP_NEWEST; k < n; k++)
-    keep[trials[k]] = 1;
-  struct by_quality ctx = {history};
-  qsort_r(trials, n, sizeof *trials, before, &ctx);
-  for (size_t k = 0; k < KEEP_BEST; k++)
-    keep[trials[k]] = 1;
-  for (size_t k = 0; k < spread; k++) /* evenly over the ranks */
-    keep[trials[KEEP_BEST + k * others / spread]] = 1;
-  for (size_t i = 0; i < history_count(history); i++)
-    if (keep[i] && is_wanted(history, i))
-      trials[kept++] = (uint32_t)i;
+  uint32_t newest_from = trials[n - KEEP_NEWEST];
+  qsort_r(trials, n, sizeof *trials, before, (void *)(uintptr_t)history);
+  size_t kept = 0, spread = GP_ROWS_MAX - KEEP_BEST - KEEP_NEWEST, others = n - KEEP_BEST, step = others / spread + 1;
+  for (size_t k = 0; k < n; k++)
+    if (k < KEEP_BEST || trials[k] >= newest_from || (k - KEEP_BEST) % step == 0)
+      trials[kept++] = trials[k];
+  qsort(trials, kept, sizeof *trials, by_age);
   return kept;
 }
 
@@ -159,16 +156,14 @@ static double trust_share(const struct history *history, size_t features) {
 }
 
 static bool copy_history(struct gp_search *s, const struct history *history) {
-  size_t total = history_count(history);
-  uint32_t *trials = mem_array(total, sizeof *trials);
-  uint8_t *keep = mem_array(total, 1);
-  if (trials && keep)
-    s->rows = pick_trials(history, trials, keep);
+  uint32_t *trials = mem_array(MIN_OF(history_count(history), (size_t)WINDOW) + 1, sizeof *trials);
+  if (trials)
+    s->rows = pick_trials(history, trials);
   s->pending = MIN_OF(history_pending(history), (size_t)GP_ROWS_MAX);
   s->points = mem_array((s->rows + s->pending) * s->width, sizeof *s->points);
   s->values = mem_array(s->rows, sizeof *s->values);
   double *sorted = mem_array(s->rows, sizeof *sorted);
-  bool ok = trials && keep && s->points && s->values && sorted;
+  bool ok = trials && s->points && s->values && sorted;
   for (size_t i = 0; ok && i < s->rows; i++) {
     memcpy(s->points + i * s->width, history_point(history, trials[i]), s->width * sizeof *s->points);
     s->values[i] = history_value(history, trials[i]);
@@ -179,7 +174,7 @@ static bool copy_history(struct gp_search *s, const struct history *history) {
            s->width * sizeof *s->points);
   if (ok)
     lift_stopped(history, trials, s->rows, s->values, sorted);
-  mem_free(trials), mem_free(keep), mem_free(sorted);
+  mem_free(trials), mem_free(sorted);
   return ok;
 }
 
@@ -570,7 +565,7 @@ static size_t merge_rows(struct gp_search *s, double *repeats) {
 static bool build_model(struct gp_search *s, struct err *err) {
   size_t rows = s->rows, width = s->feature_count;
   s->x = mem_array((rows + s->pending) * width, sizeof *s->x);
-  double *repeats = mem_array(rows, sizeof *repeats), *mean = mem_array(rows * 2, sizeof *mean);
+  double *repeats = mem_array(rows, sizeof *repeats), *mean = mem_array((rows + s->pending) * 2, sizeof *mean);
   bool *is_choice = mem_array(width, sizeof *is_choice);
   bool ok = s->x && repeats && mean && is_choice;
   if (!ok)
@@ -592,11 +587,13 @@ static bool build_model(struct gp_search *s, struct err *err) {
     ok = gp_use(s->gp, s->params, err);
   else if (ok)
     ok = gp_fit(s->gp, s->settings.prior, rows <= 150 ? 2 : 1, rows <= 300 ? 40 : 25, err);
-  ok = ok && gp_predict(s->gp, rows, s->x, mean, mean + rows, err);
+  /* A pending trial is believed to bring what is expected there, so that going to the same place again gains nothing. */
+  size_t all = rows + s->pending;
+  ok = ok && gp_predict(s->gp, all, s->x, mean, mean + all, err);
   if (ok) {
     *s->params = *gp_params(s->gp);
     s->best = INFINITY;
-    for (size_t i = 0; i < rows; i++)
+    for (size_t i = 0; i < all; i++)
       s->best = fmin(s->best, mean[i]);
     ok = gp_condition(s->gp, s->pending, s->x + rows * width, err);
   }

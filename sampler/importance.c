@@ -10,7 +10,7 @@ enum {
   PAIR_BINS = 10,
   RESAMPLES = 200,
   CHANCES = 40,       /* random subsets that show what chance makes */
-  TRIALS_MAX = 20000, /* the newest of more */
+  TRIALS_MAX = 10000, /* every second, third ... of more */
   PAIR_PARAMS_MAX = 20,
   TRIALS_FEW = 30,
   BEST_FEW = 5,
@@ -113,11 +113,11 @@ static int by_quality(const void *a, const void *b, void *ctx) {
 }
 
 static bool take_trials(struct work *w, struct err *err) {
-  size_t total = history_count(w->history);
-  w->order = mem_array(MIN_OF(total, (size_t)TRIALS_MAX), sizeof *w->order);
+  size_t total = history_count(w->history), stride = total / TRIALS_MAX + 1;
+  w->order = mem_array(total / stride + 1, sizeof *w->order);
   if (!w->order)
     return err_no_memory(err);
-  for (size_t i = total; i-- > 0 && w->n < TRIALS_MAX;)
+  for (size_t i = 0; i < total; i += stride)
     if (history_state(w->history, i) == TRIAL_FINISHED && !isnan(history_value(w->history, i)))
       w->order[w->n++] = (uint32_t)i;
   qsort_r(w->order, w->n, sizeof *w->order, by_quality, (void *)(uintptr_t)w->history);

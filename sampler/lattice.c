@@ -75,6 +75,8 @@ bool lattice_point(const struct lattice *lattice, uint64_t cell, double *ret_poi
 }
 
 uint64_t lattice_count(const struct lattice *lattice) {
+  if (lattice->size > LATTICE_COUNT_MAX)
+    return lattice->size;
   if (!space_is_conditional(lattice->space) && !space_is_constrained(lattice->space) && lattice->kind == LATTICE_ALL)
     return lattice->size;
   uint64_t count = 0;

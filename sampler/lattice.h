@@ -20,7 +20,8 @@ MUST_CHECK bool lattice_init(struct lattice *lattice, const struct space *space,
 /* The point of a cell. False when the cell is none: the same point as another because a parameter is not in use there, or against a
  * constraint. */
 bool lattice_point(const struct lattice *lattice, uint64_t cell, double *ret_point);
-/* How many cells are points. Visits them all. */
+#define LATTICE_COUNT_MAX ((uint64_t)10 * 1000 * 1000)
+/* How many cells are points. Visits them all; beyond LATTICE_COUNT_MAX cells it takes them all for points instead. */
 uint64_t lattice_count(const struct lattice *lattice);
 
 /* A walk over the points that are in no trial yet: in order, or shuffled by a seed. */

@@ -23,7 +23,7 @@ enum {
   TPE_EVERY = 5,          /* auto: every so many suggestions come from TPE while the Gaussian process is at work */
 };
 /* Cells looked at in one call before giving up: constraints may leave next to nothing. */
-#define WALK_LIMIT ((uint64_t)4 << 20)
+#define WALK_LIMIT ((uint64_t)1 << 20)
 
 struct sampler {
   const struct history *history;
@@ -322,10 +322,6 @@ static bool suggest_by(struct sampler *s, struct choice choice, uint32_t number,
   }
 }
 
-static struct gp_search_settings gp_settings(void) {
-  return gp_search_defaults;
-}
-
 /* Fills the job, or leaves a search in it. */
 static bool start_job(struct sampler *s, struct sampler_job *job, struct err *err) {
   struct choice choice = choose(s);
@@ -343,8 +339,7 @@ static bool start_job(struct sampler *s, struct sampler_job *job, struct err *er
     choice = (struct choice){SAMPLER_TPE, "every fifth point is TPE's, which sees what a Gaussian process overlooks"};
   if (choice.type != SAMPLER_GP)
     return suggest_by(s, choice, job->number, job->point, &job->suggestion, err);
-  struct gp_search_settings settings = gp_settings();
-  if (!gp_search_new(s->history, &settings, s->settings.seed, job->number, &job->search, err)) {
+  if (!gp_search_new(s->history, &gp_search_defaults, s->settings.seed, job->number, &job->search, err)) {
     if (err->code == ERR_NO_MEMORY)
       return false;
     return suggest_by(s, (struct choice){SAMPLER_TPE, "a Gaussian process has nothing to go by"}, job->number, job->point, &job->suggestion,

@@ -72,7 +72,8 @@ void sampler_job_drop(struct sampler_job *job);
 /* Which method is at work now, and why, in a sentence for people. */
 enum sampler_type sampler_chosen(const struct sampler *sampler, struct buf *ret_why);
 
-/* Grid: how many cells there are; visits them all when there are conditions or constraints. Zero for other methods. */
+/* Grid: how many points there are. Visits all cells (10 million take a second or more); beyond those conditions and constraints are not
+ * looked at. Zero for other methods. */
 uint64_t sampler_cells(const struct sampler *sampler);
 
 #endif

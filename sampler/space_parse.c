@@ -268,7 +268,7 @@ static bool parse_number_param(struct builder *b, const struct keys *keys, const
   if (form->shape == DIST_UNIFORM && log_scale)
     spec.shape = DIST_LOG_UNIFORM;
   if (spec.min == spec.max && isfinite(spec.min))
-    return make_constant(b, param, spec.integer ? json_integer((json_int_t)spec.min) : json_real(spec.min));
+    return make_constant(b, param, spec.integer && fabs(spec.min) < 0x1p53 ? json_integer((json_int_t)spec.min) : json_real(spec.min));
   struct err why;
   if (!dist_init(&spec, &param->public.dist, &why)) {
     bad(b, path, "is not possible: %s", why.text);

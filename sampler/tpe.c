@@ -12,8 +12,8 @@ const struct tpe_settings tpe_defaults = {.good_share = 0.1, .good_max = 25, .mi
 enum { KERNELS_MAX = 10000, KEEP_NEWEST = 2000, KEEP_BEST = 500, BEST_MAX = 512, CANDIDATES = 24, CANDIDATES_MAX = 256, TRIES = 10 };
 #define PURPOSE_TPE 0x7e5u
 
-/* The parameters that are always in use together, and the trials that use them. A trial is one kernel of `bad` or one of `good`; both hold
- * a kernel for it, one of which is on. Only the best ones ever had a kernel in `good`. */
+/* The parameters that are always in use together, and the trials that use them. Every such trial has a kernel in `bad`, which is switched
+ * off while the trial is one of the good ones. */
 struct group {
   size_t *params;
   size_t param_count;

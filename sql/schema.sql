@@ -2,6 +2,8 @@ CREATE SCHEMA winnow;
 
 CREATE FUNCTION winnow.find_rows(sql text, texts text[], ints bigint[], numbers double precision[], ids uuid[]) RETURNS TABLE(id uuid, n bigint, v integer, page_key text[])
     LANGUAGE plpgsql STABLE
+    SET max_parallel_workers_per_gather TO '0'
+    SET jit TO 'off'
     AS $$
 begin
   return query execute sql using texts, ints, numbers, ids;
@@ -17,7 +19,7 @@ begin
   delete from metric_chunk c using unnest(keys, ids) t (key, id) where c.run = of_run and c.key = t.key and c.id = t.id;
   get diagnostics taken = row_count;
   if taken <> cardinality(ids) then
-    raise exception 'chunks are not there any more' using errcode = 'WN412';
+    raise exception 'chunks are not there any more' using errcode = 'WN420';
   end if;
 end
 $$;
@@ -37,7 +39,7 @@ begin
   delete from metric_tail where run = of_run and id = any(ids);
   get diagnostics taken = row_count;
   if taken <> cardinality(ids) then
-    raise exception 'unsealed points are not there any more' using errcode = 'WN412';
+    raise exception 'unsealed points are not there any more' using errcode = 'WN420';
   end if;
 end
 $$;
@@ -55,6 +57,20 @@ CREATE FUNCTION winnow.param_same(stored text, given text) RETURNS boolean
     else false
   end
 $_$;
+
+CREATE FUNCTION winnow.run_allow(executor text, attempt integer, pass integer) RETURNS boolean
+    LANGUAGE plpgsql
+    AS $$
+begin
+  if executor is not null and pass = 0 then
+    raise exception 'the run belongs to its executor' using errcode = 'WN403';
+  end if;
+  if executor is not null and pass > 0 and pass <> attempt then
+    raise exception 'the attempt is over' using errcode = 'WN412';
+  end if;
+  return true;
+end
+$$;
 
 CREATE FUNCTION winnow.run_state_name(state smallint) RETURNS text
     LANGUAGE sql IMMUTABLE PARALLEL SAFE
@@ -81,12 +97,7 @@ begin
   if old.deleted_at is not null then
     raise exception 'the run is deleted' using errcode = 'WN410';
   end if;
-  if old.executor is not null and pass = 0 then
-    raise exception 'the run belongs to its executor' using errcode = 'WN403';
-  end if;
-  if old.executor is not null and pass > 0 and pass <> old.attempt then
-    raise exception 'the attempt is over' using errcode = 'WN412';
-  end if;
+  perform run_allow(old.executor, old.attempt, pass);
   if new_params <> '{}' and exists (
        select from jsonb_each_text(new_params) p where old.params ? p.key and not param_same(old.params ->> p.key, p.value)) then
     raise exception 'a param has another value' using errcode = 'WN409';
@@ -342,7 +353,7 @@ CREATE TABLE winnow.metric_tail (
     fresh boolean DEFAULT true NOT NULL,
     data bytea NOT NULL
 )
-WITH (autovacuum_vacuum_scale_factor='0.05', autovacuum_vacuum_cost_delay='0');
+WITH (autovacuum_vacuum_scale_factor='0.05', autovacuum_vacuum_cost_delay='0', toast.autovacuum_vacuum_scale_factor='0.05', toast.autovacuum_vacuum_cost_delay='0');
 ALTER TABLE ONLY winnow.metric_tail ALTER COLUMN data SET STORAGE EXTERNAL;
 
 CREATE SEQUENCE winnow.metric_tail_id
@@ -473,9 +484,9 @@ ALTER TABLE winnow.run_dataset ALTER COLUMN "position" ADD GENERATED ALWAYS AS I
 );
 
 CREATE TABLE winnow.run_metric (
-    experiment_id bigint NOT NULL,
-    run uuid NOT NULL,
     value double precision NOT NULL,
+    run uuid NOT NULL,
+    experiment_id integer NOT NULL,
     key text NOT NULL COLLATE pg_catalog."C"
 );
 

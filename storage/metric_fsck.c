@@ -185,7 +185,7 @@ static bool ask_rows(struct fsck *op, struct err *err) {
   pg_put_uuid(&args, op->run);
   pg_put_int(&args, op->id);
   pg_put_int(&args, ROWS_A_PAGE);
-  if (!pg_run(op->store->pg, &args, TIMEOUT_MS, on_rows, op, err))
+  if (!metric_run(op->store, &args, TIMEOUT_MS, on_rows, op, err))
     return false;
   metric_op_begin(op->store);
   return true;
@@ -223,7 +223,7 @@ static bool ask_chunks(struct fsck *op, struct err *err) {
   pg_put_int(&args, op->key_id);
   pg_put_int(&args, op->id);
   pg_put_int(&args, CHUNKS_A_PAGE);
-  if (!pg_run(op->store->pg, &args, TIMEOUT_MS, on_chunks, op, err))
+  if (!metric_run(op->store, &args, TIMEOUT_MS, on_chunks, op, err))
     return false;
   metric_op_begin(op->store);
   return true;

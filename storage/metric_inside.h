@@ -20,7 +20,7 @@ enum { CODERS_MAX = 8 };
 
 struct metric_store {
   struct loop *loop;
-  struct pg_pool *pg;
+  struct pg_pool *pg; /* NULL once the store has been given up */
   struct work_pool *work;
   struct metric_store_conf conf;
   struct metric_store_stats stats;
@@ -30,10 +30,11 @@ struct metric_store {
   struct list queue; /* of metric_write */
   struct loop_defer send, flush, seal_now;
 
-  struct map runs;      /* id bytes -> live_run */
-  struct list by_use;   /* of live_run, least recently used first */
-  struct list waiters;  /* for the next flush */
-  struct list flushing; /* waiters of the one that runs */
+  struct map runs;              /* id bytes -> live_run */
+  struct list by_use;           /* of live_run, least recently used first */
+  struct list waiters;          /* for the next flush */
+  struct list flushing;         /* waiters of the one that runs */
+  bool is_starting, asks_fresh; /* it is not known yet what an earlier process left behind */
   bool is_flushing;
   uint64_t cycle; /* of flushing */
   size_t dirty_runs;
@@ -52,10 +53,16 @@ struct metric_store {
 /* Every operation is counted from its start to its answer; the store stops when none is left. */
 void metric_op_begin(struct metric_store *store);
 void metric_op_end(struct metric_store *store);
+/* As pg_run() and pg_run_batch(). */
+MUST_CHECK bool metric_run(struct metric_store *store, struct pg_args *args, int64_t timeout_ms, pg_done_fn *done, void *ctx,
+                           struct err *err);
+MUST_CHECK bool metric_run_batch(struct metric_store *store, struct pg_batch *batch, int64_t timeout_ms, pg_done_fn *done, void *ctx,
+                                 struct err *err);
 /* NULL without memory. Given back by the loop's thread. */
 struct column_coder *metric_coder_take(struct metric_store *store);
 void metric_coder_give(struct metric_store *store, struct column_coder *coder);
-/* Runs on the pool, or at the end of the turn when there is none (or it is full). `work` as in work_submit(). */
+/* Runs on the pool, or at the end of the turn when there is none (or it is full). `work` as in work_submit(); its `done` ends with
+ * metric_op_end(). */
 void metric_compute(struct metric_store *store, struct work *work, struct loop_defer *instead);
 
 /* ---- one write ---- */
@@ -120,6 +127,7 @@ void metric_live_stored(struct metric_store *store, struct metric_write *write);
 /* Something may have been written. */
 void metric_live_unknown(struct metric_store *store, struct id run);
 void metric_live_flush(struct metric_store *store);
+void metric_live_fail_waiters(struct metric_store *store, const struct err *err);
 void metric_live_release(struct metric_store *store);
 
 /* ---- sealing ---- */

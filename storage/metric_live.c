@@ -164,15 +164,26 @@ struct flush {
 
 static void flush_more(struct metric_store *store);
 
-static void flush_ended(struct metric_store *store, const struct err *err) {
-  store->is_flushing = false;
-  metric_op_end(store);
-  for (struct list_node *node; (node = list_pop_front(&store->flushing));) {
+static void answer_all(struct metric_store *store, struct list *waiters, const struct err *err) {
+  struct list now = {0}; /* who asks again from its callback waits for the next time */
+  for (struct list_node *node; (node = list_pop_front(waiters));)
+    list_push_back(&now, node);
+  for (struct list_node *node; (node = list_pop_front(&now));) {
     struct waiter *waiter = LIST_ENTRY(node, struct waiter, node);
     waiter->done(waiter->ctx, err);
     mem_free(waiter);
     metric_op_end(store);
   }
+}
+
+void metric_live_fail_waiters(struct metric_store *store, const struct err *err) {
+  answer_all(store, &store->waiters, err);
+}
+
+static void flush_ended(struct metric_store *store, const struct err *err) {
+  store->is_flushing = false;
+  metric_op_end(store);
+  answer_all(store, &store->flushing, err);
   make_room(store);
   if (store->waiters.first)
     metric_live_flush(store);
@@ -263,7 +274,7 @@ static void write_runs(struct flush *flush) {
   pg_end_array(&args);
   memcpy(flush->runs, ids, count * sizeof *ids);
   flush->count = count;
-  if (!buf_ok(&json, &err) || !pg_run(store->pg, &args, TIMEOUT_MS, on_written, flush, &err)) {
+  if (!buf_ok(&json, &err) || !metric_run(store, &args, TIMEOUT_MS, on_written, flush, &err)) {
     for (size_t i = 0; i < count; i++) {
       struct live_run *run = map_get(&store->runs, name_of(&ids[i]));
       run->is_writing = false;
@@ -451,7 +462,7 @@ static void begin_cycle(void *ctx) {
 }
 
 void metric_live_flush(struct metric_store *store) {
-  if (store->is_flushing || (!store->dirty_runs && !store->waiters.first))
+  if (store->is_starting || store->is_flushing || (!store->dirty_runs && !store->waiters.first))
     return;
   store->is_flushing = true;
   store->cycle++;
@@ -470,6 +481,8 @@ static void answer_now(void *ctx) {
 }
 
 bool metric_settle(struct metric_store *store, const struct id *id, metric_done_fn *done, void *ctx, struct err *err) {
+  if (!store->pg)
+    return err_set(err, ERR_CANCELLED, "the service is stopping");
   struct waiter *waiter = mem_zalloc(sizeof *waiter);
   if (!waiter)
     return err_no_memory(err);
@@ -478,7 +491,7 @@ bool metric_settle(struct metric_store *store, const struct id *id, metric_done_
   struct live_run *run = id ? map_get(&store->runs, name_of(id)) : NULL;
   bool is_dirty = id ? run && run->is_dirty : store->dirty_runs > 0;
   bool is_writing = id ? run && (run->is_writing || run->is_loading) : store->is_flushing;
-  if (is_dirty) {
+  if (is_dirty || store->is_starting) {
     list_push_back(&store->waiters, &waiter->node);
     metric_live_flush(store);
   } else if (is_writing) {

@@ -248,7 +248,7 @@ bool metric_load_run(struct metric_load *load, metric_loaded_fn *done, void *ctx
       pg_put_text(args, load->keys[i]);
     pg_end_array(args);
   }
-  if (!pg_run_batch(load->store->pg, &batch, TIMEOUT_MS, on_stored, load, err))
+  if (!metric_run_batch(load->store, &batch, TIMEOUT_MS, on_stored, load, err))
     return false;
   metric_op_begin(load->store);
   return true;
@@ -349,7 +349,7 @@ bool metric_load_fetch(struct metric_load *load, metric_loaded_fn *done, void *c
   AUTO_PG_ARGS struct pg_args args;
   pg_args_init(&args, STMT_METRIC_PIECES);
   put_pieces(&args, load);
-  if (!pg_run(load->store->pg, &args, TIMEOUT_MS, on_pieces, load, err))
+  if (!metric_run(load->store, &args, TIMEOUT_MS, on_pieces, load, err))
     return false;
   metric_op_begin(load->store);
   return true;

@@ -349,6 +349,7 @@ static void chart_fetched(void *ctx, struct metric_load *load, const struct err 
 
 static void chart_computed(struct work *work, bool cancelled) {
   struct chart *chart = CONTAINER_OF(work, struct chart, work);
+  struct metric_store *store = chart->store;
   struct err err;
   if (cancelled) {
     err_set(&err, ERR_CANCELLED, "the service is stopping");
@@ -366,6 +367,7 @@ static void chart_computed(struct work *work, bool cancelled) {
   } else {
     chart_ended(chart, finish_chart(chart), NULL);
   }
+  metric_op_end(store);
 }
 
 static void chart_loaded(void *ctx, struct metric_load *load, const struct err *failed) {
@@ -560,6 +562,7 @@ static void next_window(struct page *page) {
 
 static void page_computed(struct work *work, bool cancelled) {
   struct page *page = CONTAINER_OF(work, struct page, work);
+  struct metric_store *store = page->store;
   if (cancelled)
     err_set(&page->err, ERR_CANCELLED, "the service is stopping");
   if (page->err.code)
@@ -568,6 +571,7 @@ static void page_computed(struct work *work, bool cancelled) {
     page_ended(page, NULL);
   else
     next_window(page);
+  metric_op_end(store);
 }
 
 /* Parts that lie before the page, or outside of the steps asked for, are not read. */

@@ -70,8 +70,13 @@ static void subtract_sealed(const struct seal *seal, struct live_run *run) {
   seal->store->stats.unsealed_points -= MIN_OF(points, seal->store->stats.unsealed_points);
 }
 
-static void seal_ended(struct seal *seal, const struct err *err) {
+static void seal_ended(struct seal *seal, const struct err *failed) {
   struct metric_store *store = seal->store;
+  struct err copy, *err = NULL; /* it may lie in the seal */
+  if (failed) {
+    copy = *failed;
+    err = &copy;
+  }
   struct live_run *run = map_get(&store->runs, str_n((const char *)&seal->run, sizeof seal->run));
   store->seals--;
   if (run) {
@@ -192,7 +197,7 @@ static void store_chunks(struct seal *seal) {
   if (seal->chunk_count)
     put_chunks(seal, &batch);
   put_settled(seal, &batch);
-  if (!pg_run_batch(seal->store->pg, &batch, TIMEOUT_MS, on_stored, seal, &err))
+  if (!metric_run_batch(seal->store, &batch, TIMEOUT_MS, on_stored, seal, &err))
     seal_ended(seal, &err);
 }
 
@@ -238,7 +243,7 @@ static void intern_keys(struct seal *seal) {
   pg_end_array(&args);
   if (!count)
     store_chunks(seal);
-  else if (!pg_run(seal->store->pg, &args, TIMEOUT_MS, on_keys, seal, &err))
+  else if (!metric_run(seal->store, &args, TIMEOUT_MS, on_keys, seal, &err))
     seal_ended(seal, &err);
 }
 
@@ -368,14 +373,22 @@ static void run_seal(struct work *work) {
     err_no_memory(&seal->err);
 }
 
+static void on_settled(void *ctx, const struct err *err) {
+  if (err)
+    seal_ended(ctx, err);
+  else
+    intern_keys(ctx);
+}
+
 static void on_sealed(struct work *work, bool cancelled) {
   struct seal *seal = CONTAINER_OF(work, struct seal, work);
+  struct metric_store *store = seal->store;
   if (cancelled)
     err_set(&seal->err, ERR_CANCELLED, "the service is stopping");
-  if (seal->err.code)
+  /* Rows that are not sealed tell the next process which runs run.metrics may be behind on: so first it catches up. */
+  if (seal->err.code || !metric_settle(store, &seal->run, on_settled, seal, &seal->err))
     seal_ended(seal, &seal->err);
-  else
-    intern_keys(seal);
+  metric_op_end(store);
 }
 
 /* ---- deciding what is sealed ---- */
@@ -544,6 +557,8 @@ static void on_seal_all(void *ctx) {
 }
 
 bool metric_seal_all(struct metric_store *store, metric_done_fn *done, void *ctx, struct err *err) {
+  if (!store->pg)
+    return err_set(err, ERR_CANCELLED, "the service is stopping");
   struct waiter *waiter = mem_zalloc(sizeof *waiter);
   if (!waiter)
     return err_no_memory(err);

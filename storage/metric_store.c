@@ -1,3 +1,4 @@
+#include "base/log.h"
 #include "storage/metric_inside.h"
 
 enum { GROUPS_MAX = 4, GROUP_ROWS = 1024, TIMEOUT_MS = 30000 };
@@ -17,24 +18,17 @@ struct metric_store_conf metric_store_conf_default(void) {
 
 /* ---- life ---- */
 
-static void send_groups(void *ctx);
-
-static void on_flush_timer(void *ctx) {
-  struct metric_store *store = ctx;
-  send_groups(store);
-  metric_live_flush(store);
-  loop_timer_start(store->flush_timer, store->conf.flush_ms);
-}
-
-static void on_seal_timer(void *ctx) {
-  struct metric_store *store = ctx;
-  metric_seal_tick(store);
-  loop_timer_start(store->seal_timer, 1000);
-}
-
 static void on_fresh(void *ctx, const struct pg_reply *reply) {
   struct metric_store *store = ctx;
-  for (size_t i = 0; pg_outcome(reply) == PG_DONE && i < pg_rows(reply); i++) {
+  struct err err;
+  store->asks_fresh = false;
+  if (!pg_ok(reply, &err)) { /* asked again by the timer */
+    metric_live_fail_waiters(store, &err);
+    metric_op_end(store);
+    return;
+  }
+  store->is_starting = false;
+  for (size_t i = 0; i < pg_rows(reply); i++) {
     struct id id = pg_uuid(reply, i, 0);
     metric_live_unknown(store, id);
     struct live_run *run = live_run_get(store, id);
@@ -44,17 +38,37 @@ static void on_fresh(void *ctx, const struct pg_reply *reply) {
       store->stats.unsealed_points += (size_t)pg_int(reply, i, 2);
     }
   }
+  metric_live_flush(store);
   metric_op_end(store);
 }
 
-/* What an earlier process left unsealed, and maybe not in run.metrics. It waits for the database as long as it takes. */
+/* What an earlier process left unsealed, and maybe not in run.metrics: until that is known nothing is settled. */
 static bool ask_fresh(struct metric_store *store, struct err *err) {
   AUTO_PG_ARGS struct pg_args args;
   pg_args_init(&args, STMT_METRIC_FRESH);
-  if (!pg_run(store->pg, &args, 24 * 3600 * 1000, on_fresh, store, err))
+  if (!metric_run(store, &args, 3600 * 1000, on_fresh, store, err))
     return false;
+  store->asks_fresh = true;
   metric_op_begin(store);
   return true;
+}
+
+static void send_groups(void *ctx);
+
+static void on_flush_timer(void *ctx) {
+  struct metric_store *store = ctx;
+  struct err ignored;
+  if (store->is_starting && !store->asks_fresh && !store->stopping && !ask_fresh(store, &ignored))
+    log_debug("storage", NULL, "unsealed points cannot be asked for yet: %s", ignored.text);
+  send_groups(store);
+  metric_live_flush(store);
+  loop_timer_start(store->flush_timer, store->conf.flush_ms);
+}
+
+static void on_seal_timer(void *ctx) {
+  struct metric_store *store = ctx;
+  metric_seal_tick(store);
+  loop_timer_start(store->seal_timer, 1000);
 }
 
 struct metric_store *metric_store_new(struct loop *loop, struct pg_pool *pg, struct work_pool *work, const struct metric_store_conf *conf,
@@ -68,6 +82,7 @@ struct metric_store *metric_store_new(struct loop *loop, struct pg_pool *pg, str
   store->pg = pg;
   store->work = work;
   store->conf = *conf;
+  store->is_starting = true;
   map_init(&store->runs, SIZE_MAX / 2);
   store->flush_timer = loop_timer_new(loop, on_flush_timer, store);
   store->seal_timer = loop_timer_new(loop, on_seal_timer, store);
@@ -106,9 +121,14 @@ static void check_stop(void *ctx) {
   stopped(store->stopped_ctx);
 }
 
+static void release(void *ctx);
+static void fail_queue(struct metric_store *store, const struct err *err);
+
 void metric_op_end(struct metric_store *store) {
   store->operations--;
-  if (store->stopped && store->operations == 0)
+  if (!store->pg && store->operations == 0)
+    loop_defer(store->loop, &store->stop_check, release, store);
+  else if (store->stopped && store->operations == 0)
     loop_defer(store->loop, &store->stop_check, check_stop, store);
 }
 
@@ -120,22 +140,57 @@ void metric_store_stop(struct metric_store *store, loop_fn *done, void *ctx) {
   loop_defer(store->loop, &store->stop_check, check_stop, store);
 }
 
-void metric_store_free(struct metric_store *store) {
-  if (!store)
-    return;
+static void release(void *ctx) {
+  struct metric_store *store = ctx;
   loop_defer_cancel(&store->send);
   loop_defer_cancel(&store->flush);
   loop_defer_cancel(&store->seal_now);
   loop_defer_cancel(&store->stop_check);
-  loop_timer_free(store->flush_timer);
-  loop_timer_free(store->seal_timer);
-  for (struct list_node *node; (node = list_pop_front(&store->queue));)
-    metric_write_free(LIST_ENTRY(node, struct metric_write, node));
   metric_live_release(store);
   map_release(&store->runs);
   while (store->coder_count)
     column_coder_free(store->coders[--store->coder_count]);
   mem_free(store);
+}
+
+/* What is still being computed, or waits for the end of the turn, holds the store until it is answered; nothing new reaches the database.
+ */
+void metric_store_free(struct metric_store *store) {
+  if (!store)
+    return;
+  loop_timer_free(store->flush_timer);
+  loop_timer_free(store->seal_timer);
+  loop_defer_cancel(&store->stop_check);
+  store->flush_timer = store->seal_timer = NULL;
+  store->stopping = true;
+  store->stopped = NULL;
+  store->pg = NULL;
+  if (store->operations == 0) {
+    release(store);
+    return;
+  }
+  struct err err;
+  err_set(&err, ERR_CANCELLED, "the service is stopping");
+  metric_op_begin(store);
+  fail_queue(store, &err);
+  metric_live_fail_waiters(store, &err);
+  metric_seal_progress(store, &err);
+  metric_op_end(store);
+}
+
+bool metric_run(struct metric_store *store, struct pg_args *args, int64_t timeout_ms, pg_done_fn *done, void *ctx, struct err *err) {
+  if (store->pg)
+    return pg_run(store->pg, args, timeout_ms, done, ctx, err);
+  pg_args_release(args);
+  return err_set(err, ERR_CANCELLED, "the service is stopping");
+}
+
+bool metric_run_batch(struct metric_store *store, struct pg_batch *batch, int64_t timeout_ms, pg_done_fn *done, void *ctx,
+                      struct err *err) {
+  if (store->pg)
+    return pg_run_batch(store->pg, batch, timeout_ms, done, ctx, err);
+  pg_batch_release(batch);
+  return err_set(err, ERR_CANCELLED, "the service is stopping");
 }
 
 struct metric_store_stats metric_store_stats(const struct metric_store *store) {
@@ -164,6 +219,7 @@ static void compute_here(void *ctx) {
 
 void metric_compute(struct metric_store *store, struct work *work, struct loop_defer *instead) {
   struct err err;
+  metric_op_begin(store);
   if (!store->work || !work_submit(store->work, work, &err))
     loop_defer(store->loop, instead, compute_here, work);
 }
@@ -369,17 +425,25 @@ static void on_group(void *ctx, const struct pg_reply *reply) {
   group_ended(group);
 }
 
+static void fail_writes(struct metric_store *store, struct list *writes, const struct err *err) {
+  for (struct list_node *node; (node = list_pop_front(writes));) {
+    struct metric_write *write = LIST_ENTRY(node, struct metric_write, node);
+    metric_done_fn *done = write->done;
+    void *ctx = write->ctx;
+    metric_write_free(write);
+    done(ctx, err);
+    metric_op_end(store);
+  }
+}
+
+static void fail_queue(struct metric_store *store, const struct err *err) {
+  fail_writes(store, &store->queue, err);
+}
+
 /* The statement could not be started: told at the end of the turn, for a writer may not have returned yet. */
 static void group_refused(void *ctx) {
   struct group *group = ctx;
-  for (struct list_node *node; (node = list_pop_front(&group->writes));) {
-    struct metric_write *write = LIST_ENTRY(node, struct metric_write, node);
-    metric_done_fn *done = write->done;
-    void *done_ctx = write->ctx;
-    metric_write_free(write);
-    done(done_ctx, &group->err);
-    metric_op_end(group->store);
-  }
+  fail_writes(group->store, &group->writes, &group->err);
   group_ended(group);
 }
 
@@ -403,7 +467,7 @@ static bool send_group(struct metric_store *store) {
   AUTO_PG_ARGS struct pg_args args;
   pg_args_init(&args, STMT_METRIC_TAIL_ADD);
   put_writes(&args, &group->writes);
-  if (!pg_run(store->pg, &args, TIMEOUT_MS, on_group, group, &group->err))
+  if (!metric_run(store, &args, TIMEOUT_MS, on_group, group, &group->err))
     loop_defer(store->loop, &group->refused, group_refused, group);
   return true;
 }
@@ -412,8 +476,7 @@ static void send_groups(void *ctx) {
   struct metric_store *store = ctx;
   while (store->queue.first && store->stats.groups_in_flight < GROUPS_MAX)
     if (!send_group(store)) {
-      loop_timer_start(store->flush_timer, store->conf.flush_ms); /* which sends as well */
-      return;
+      return; /* the flush timer sends as well */
     }
 }
 

@@ -47,7 +47,8 @@ MUST_CHECK struct metric_store *metric_store_new(struct loop *loop, struct pg_po
                                                  const struct metric_store_conf *conf, struct err *err);
 /* Takes nothing new; calls `done` when what was begun is answered and run.metrics is written. Then free. */
 void metric_store_stop(struct metric_store *store, loop_fn *done, void *ctx);
-/* After stop, or when the pool has been freed: every callback has come by then. Accepts NULL. */
+/* After stop. When it could not be waited for: after the pool has been freed, before the work pool and the loop are; what is still being
+ * computed is then answered with ERR_CANCELLED or what came of it. Accepts NULL. */
 void metric_store_free(struct metric_store *store);
 
 struct metric_store_stats {

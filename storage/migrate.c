@@ -3,6 +3,8 @@
 
 #include "storage/migrate.h"
 
+#include <sys/socket.h>
+
 #include "base/buf.h"
 #include "storage/pg_target.h"
 
@@ -143,7 +145,30 @@ static bool migrate_on(PGconn *pg, const struct migration *list, size_t count, s
   return true;
 }
 
-bool migrate_with(const char *conninfo, const struct migration *list, size_t count, struct migrate_report *ret, struct err *err) {
+/* ---- the brake ---- */
+
+/* False when it has been pulled. */
+static bool brake_watch(struct migrate_brake *brake, int fd) {
+  pthread_mutex_lock(&brake->lock);
+  brake->fd = fd;
+  bool pulled = brake->pulled;
+  pthread_mutex_unlock(&brake->lock);
+  return !pulled;
+}
+
+/* Under the lock, so that the descriptor still is the connection's. What waits for the server then sees the connection end. */
+void migrate_brake_pull(struct migrate_brake *brake) {
+  pthread_mutex_lock(&brake->lock);
+  brake->pulled = true;
+  if (brake->fd >= 0)
+    shutdown(brake->fd, SHUT_RDWR);
+  pthread_mutex_unlock(&brake->lock);
+}
+
+/* ---- all together ---- */
+
+static bool run_list(const char *conninfo, struct migrate_brake *brake, const struct migration *list, size_t count,
+                     struct migrate_report *ret, struct err *err) {
   struct pg_target target;
   if (!pg_target_init(&target, conninfo, 0, err))
     return false;
@@ -153,7 +178,19 @@ bool migrate_with(const char *conninfo, const struct migration *list, size_t cou
     return err_no_memory(err);
   if (PQstatus(pg) != CONNECTION_OK)
     return tell(pg, NULL, "cannot connect to the database", err);
-  return migrate_on(pg, list, count, ret, err);
+  bool ok =
+      brake_watch(brake, PQsocket(pg)) ? migrate_on(pg, list, count, ret, err) : err_set(err, ERR_CANCELLED, "the migration was stopped");
+  (void)!brake_watch(brake, -1);
+  return ok;
+}
+
+bool migrate_with(const char *conninfo, const struct migration *list, size_t count, struct migrate_report *ret, struct err *err) {
+  struct migrate_brake none = MIGRATE_BRAKE_INIT;
+  return run_list(conninfo, &none, list, count, ret, err);
+}
+
+bool migrate_with_brake(const char *conninfo, struct migrate_brake *brake, struct migrate_report *ret, struct err *err) {
+  return run_list(conninfo, brake, migrations, migration_count, ret, err);
 }
 
 bool migrate(const char *conninfo, struct migrate_report *ret, struct err *err) {

@@ -76,6 +76,12 @@ static void fail(struct pg_private *server, const struct err *reason) {
   enter(server, PG_PRIVATE_FAILED);
 }
 
+/* For the reason noted: started again after a while, but one that never came up only a few times. */
+static void died(struct pg_private *server) {
+  server->deaths++;
+  enter(server, !server->ever_up && server->deaths >= STARTS_MAX ? PG_PRIVATE_FAILED : PG_PRIVATE_DOWN);
+}
+
 /* ---- the server's log ---- */
 
 static bool log_path(const struct pg_private *server, const char *name, struct buf *out) {
@@ -212,8 +218,7 @@ static void on_exit_event(void *ctx, int fd UNUSED, unsigned ready UNUSED) {
   err_hint(&server->reason, "its log is %.200s/pg.log", server->place.dir);
   if (server->state == PG_PRIVATE_UP && loop_now_ms(server->loop) - server->up_since_ms > STEADY_MS)
     server->deaths = 0;
-  server->deaths++;
-  enter(server, !server->ever_up && server->deaths >= STARTS_MAX ? PG_PRIVATE_FAILED : PG_PRIVATE_DOWN);
+  died(server);
 }
 
 /* ---- preparing ---- */
@@ -289,13 +294,13 @@ static bool says_ready(const struct pg_private *server) {
   return false;
 }
 
+/* That it cannot be started may pass, as descriptors or processes that have run out do. */
 static void enter_starting(struct pg_private *server) {
-  struct err err;
   server->first_tried = false;
-  if (spawn(server, &err))
+  if (spawn(server, &server->reason))
     loop_timer_start(server->timer, POLL_MS);
   else
-    fail(server, &err);
+    died(server);
 }
 
 static void poll_start(struct pg_private *server) {

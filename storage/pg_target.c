@@ -105,7 +105,7 @@ static bool add_session_settings(struct pg_target *target, int64_t statement_tim
   return set(target, "options", str_of(options), err) && set(target, "client_encoding", STR("UTF8"), err) &&
          set_default(target, "fallback_application_name", "winnow", err) && set_default(target, "keepalives_idle", "20", err) &&
          set_default(target, "keepalives_interval", "5", err) && set_default(target, "keepalives_count", "4", err) &&
-         set_default(target, "tcp_user_timeout", "40000", err) &&
+         set_default(target, "tcp_user_timeout", "40000", err) && set_default(target, "connect_timeout", "10", err) &&
          (!several || set_default(target, "target_session_attrs", "read-write", err));
 }
 

@@ -5,6 +5,7 @@
 #include <poll.h>
 #include <pwd.h>
 #include <signal.h>
+#include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 
@@ -45,7 +46,7 @@ bool run_as_enter(const struct run_as *who) {
 
 /* A child with default signals and nothing open but the standard three, of which `out` is two. */
 static pid_t begin_child(const struct run_as *who, int out) {
-  pid_t pid = fork();
+  pid_t parent = getpid(), pid = fork();
   if (pid != 0)
     return pid;
   sigset_t none;
@@ -58,7 +59,9 @@ static pid_t begin_child(const struct run_as *who, int out) {
     _exit(127);
   close_range(3, ~0u, 0);
   umask(077);
-  if (chdir("/") != 0 || !run_as_enter(who))
+  /* It ends with us, also when we are killed: what it makes would be in the way of the next start. After the change of the user, which
+   * clears this. */
+  if (chdir("/") != 0 || !run_as_enter(who) || prctl(PR_SET_PDEATHSIG, SIGKILL) != 0 || getppid() != parent)
     _exit(126);
   return 0;
 }

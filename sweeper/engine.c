@@ -422,6 +422,7 @@ static struct engine_todo trial_todo(struct engine *e, struct slot *t) {
   }
   if (t->row.state == RUN_STARTING && !t->started && !t->row.dead) {
     t->started = true;
+    t->lease_until = e->now + e->conf.lease_ms; /* the store may have taken long */
     return todo(TODO_START, t);
   }
   if (t->row.state == RUN_STOPPING && !t->ended && !e->conf.asks) {
@@ -712,7 +713,7 @@ void engine_dead(struct engine *e, uint32_t number, uint32_t attempt, int64_t no
 /* ---- time ---- */
 
 static void lease_over(struct engine *e, struct slot *t, int64_t now) {
-  bool runs = t->row.state == RUN_STARTING || t->row.state == RUN_RUNNING;
+  bool runs = (t->row.state == RUN_STARTING && t->started) || t->row.state == RUN_RUNNING;
   if (now < t->lease_until || !(runs || t->row.state == RUN_LOST || t->row.state == RUN_STOPPING))
     return;
   if (runs)

@@ -106,7 +106,7 @@ enum engine_todo_kind {
   TODO_ENQUEUE,     /* to the scheduler, then engine_placed() */
   TODO_DEQUEUE,     /* out of the scheduler again */
   TODO_START,       /* the job of this attempt; then engine_started(), engine_refused(), or silence */
-  TODO_END,         /* TERM, grace, KILL; then engine_exited() or engine_dead() */
+  TODO_END,         /* TERM, grace, KILL; then engine_exited() or engine_dead(), also when it had never been started */
   TODO_RELEASE,     /* the slots of this attempt are free */
 };
 
@@ -129,7 +129,8 @@ void engine_trial_written(struct engine *e, uint32_t number, uint64_t version, b
 
 /* How many more trials are wanted now, when `width` could run at once (max_parallel counts too). */
 uint32_t engine_wants(const struct engine *e, uint32_t width);
-/* A trial with a point of the sampler's or of a person's. ERR_LIMIT when the cap is reached, ERR_WRONG_STATE when no new trials are made. */
+/* A trial with a point of the sampler's or of a person's. ERR_LIMIT when the cap is reached, ERR_WRONG_STATE when no new trials are made.
+ */
 MUST_CHECK bool engine_create(struct engine *e, uint32_t *ret_number, struct err *err);
 /* A trial that somebody ran without us, already over: RUN_FINISHED, RUN_FAILED or RUN_STOPPED. It counts, but the cap does not stop it. */
 MUST_CHECK bool engine_add(struct engine *e, enum run_state state, uint32_t *ret_number, struct err *err);

@@ -14,7 +14,6 @@ static const struct fsm_edge run_edges[] = {
     {RUN_STARTING, RUN_EV_REFUSED, RUN_QUEUED, "the node did not start it; it waits again"},
     {RUN_STARTING, RUN_EV_SUCCEEDED, RUN_FINISHED, "it ended at once, well"},
     {RUN_STARTING, RUN_EV_FAILED, RUN_FAILED, "it could not be started, or ended at once, badly"},
-    {RUN_STARTING, RUN_EV_STOP, RUN_STOPPING, "early termination"},
     {RUN_STARTING, RUN_EV_KILL, RUN_STOPPING, "a person ends it"},
     {RUN_STARTING, RUN_EV_LEASE_OUT, RUN_LOST, "nothing was heard of it for a lease"},
     {RUN_STARTING, RUN_EV_RETRY, RUN_QUEUED, "the attempt came to nothing; it is tried again"},
@@ -28,14 +27,12 @@ static const struct fsm_edge run_edges[] = {
 
     {RUN_STOPPING, RUN_EV_ENDED_STOPPED, RUN_STOPPED, "early termination is complete"},
     {RUN_STOPPING, RUN_EV_ENDED_KILLED, RUN_KILLED, "it has been ended"},
-    {RUN_STOPPING, RUN_EV_KILL, RUN_STOPPING, "a person ends it, after a verdict already had"},
 
     {RUN_LOST, RUN_EV_RETURNED, RUN_RUNNING, "its companion is back"},
     {RUN_LOST, RUN_EV_SUCCEEDED, RUN_FINISHED, "its companion is back: it had ended well"},
     {RUN_LOST, RUN_EV_FAILED, RUN_FAILED, "its companion is back: it had ended badly"},
-    {RUN_LOST, RUN_EV_STOP, RUN_STOPPING, "early termination, should it come back"},
+    {RUN_LOST, RUN_EV_STOP, RUN_STOPPING, "early termination, told late"},
     {RUN_LOST, RUN_EV_KILL, RUN_STOPPING, "a person ends it, should it come back"},
-    {RUN_LOST, RUN_EV_ENDED_KILLED, RUN_KILLED, "a person gave it up; it was dead"},
     {RUN_LOST, RUN_EV_RETRY, RUN_QUEUED, "it is known to be dead and tried again"},
 
     {RUN_FAILED, RUN_EV_RETRY, RUN_QUEUED, "tried again"},

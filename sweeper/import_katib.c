@@ -349,7 +349,7 @@ static void katib_trial(struct import *im, const struct ynode *template) {
   for (size_t i = 0; env && env->kind == YN_LIST && i < env->count; i++) {
     const struct ynode *name = ynode_get(env->items[i], "name");
     const struct ynode *value = ynode_get(env->items[i], "value");
-    if (name && value)
+    if (name && import_text(name).n && value && !ynode_peek(out, import_text(name)))
       import_put(im, out, import_text(name).p, fill_template(im, value, parameters));
   }
   if (out && out->count)

@@ -767,7 +767,7 @@ static void schema_variants(const struct spec_table *table, struct json_writer *
     jw_key(w, "properties");
     jw_object(w);
     for (size_t i = 1; i < table->count; i++)
-      if (table->rows[i].only && !(table->rows[i].only >> kind & 1))
+      if (table->rows[i].only && !((table->rows[i].only | table->rows[i].schema_too) >> kind & 1))
         jw_put_bool(w, table->rows[i].key, false);
     jw_object_end(w);
     jw_object_end(w);

@@ -63,8 +63,9 @@ struct spec_row {
   double min, max;          /* numbers: bounds; lists: items. Both 0: none */
   const char *const *choices;
   const struct spec_table *sub;
-  const char *alias; /* another name of the key */
-  uint32_t only;     /* bit i: the key belongs to choice i of the table's first row; 0: to all */
+  const char *alias;   /* another name of the key */
+  uint32_t only;       /* bit i: the key belongs to choice i of the table's first row; 0: to all */
+  uint32_t schema_too; /* further such bits that only the schema knows: the reader has renamed the choice by then */
   const char *help;
 };
 

@@ -410,6 +410,32 @@ static bool check_macros(struct check *c) {
   return true;
 }
 
+/* The first thing in quotes of the sampler's complaint is the path of what is wrong. */
+static void space_problem(struct check *c, const struct err *error) {
+  char path[sizeof error->text] = "parameters";
+  const char *open = strchr(error->text, '"');
+  const char *close = open ? strchr(open + 1, '"') : NULL;
+  if (close && close > open + 1)
+    snprintf(path, sizeof path, "%.*s", (int)(close - open - 1), open + 1);
+  CHECK_ERROR(c, path, error->hint, "%s", error->text);
+}
+
+static bool check_space(struct check *c) {
+  AUTO_JSON json_t *json = NULL;
+  struct err err = {0};
+  if (c->errors->count)
+    return true;
+  if (!sweep_file_space(c->file, &json, &err))
+    return false;
+  if (space_new(json_object_get(json, "parameters"), json_object_get(json, "conditions"), json_object_get(json, "constraints"),
+                &c->file->space, &err))
+    return true;
+  if (err.code == ERR_NO_MEMORY)
+    return false;
+  space_problem(c, &err);
+  return true;
+}
+
 static bool env_name_ok(struct str name) {
   if (!name.n || isdigit((unsigned char)name.p[0]))
     return false;
@@ -496,7 +522,7 @@ static bool read_spec(struct sweep_file *file, const char *name, struct spec_pro
   check_sources(&c);
   check_command(&c);
   check_env(&c);
-  if (!check_macros(&c))
+  if (!check_macros(&c) || !check_space(&c))
     return false;
   return fill_names(file, name) && !errors->no_memory && !file->warnings.no_memory;
 }
@@ -567,6 +593,7 @@ bool sweep_file_read(struct str text, const char *name, struct arena *arena, str
 void sweep_file_free(struct sweep_file *file) {
   if (!file)
     return;
+  space_free(file->space);
   arena_release(&file->arena);
   mem_free(file);
 }
@@ -603,21 +630,6 @@ bool sweep_file_space(const struct sweep_file *file, json_t **ret, struct err *e
 struct stop_goal sweep_file_goal(const struct sweep_file *file) {
   const struct sweep_metric *metric = &file->spec.metric;
   return (struct stop_goal){.metric = metric->name, .aliases = metric->aliases, .maximize = metric->goal == GOAL_MAXIMIZE};
-}
-
-void sweep_file_problem(const struct sweep_file *file, struct spec_problems *errors, const char *path, const char *message) {
-  spec_problem_add(errors, ynode_at(file->root, str_of(path)), path, NULL, "%s", message);
-}
-
-void sweep_file_space_problem(const struct sweep_file *file, struct spec_problems *errors, const struct err *error) {
-  struct str text = str_of(error->text);
-  size_t close = str_starts(text, STR("\"")) ? str_find(str_slice(text, 1, text.n), '"') : SIZE_MAX;
-  char path[sizeof error->text] = "parameters";
-  if (close != SIZE_MAX) {
-    memcpy(path, text.p + 1, close);
-    path[close] = 0;
-  }
-  spec_problem_add(errors, ynode_at(file->root, str_of(path)), path, error->hint, "%s", error->text);
 }
 
 bool sweep_file_schema(struct buf *out, struct err *err) {

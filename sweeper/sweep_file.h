@@ -7,6 +7,7 @@
 #define WINNOW_SWEEPER_SWEEP_FILE_H
 
 #include "sampler/sampler.h"
+#include "sampler/space.h"
 #include "sweeper/spec_table.h"
 #include "sweeper/stop.h"
 
@@ -111,6 +112,7 @@ struct sweep_file {
   enum sweep_format format;
   const struct ynode *root; /* in our grammar, with the places of the original */
   struct spec_problems warnings;
+  struct space *space;
 };
 
 /* `name` is the file's, for messages and as the default name of the sweep; "" for a request's body. On success the caller frees *ret with
@@ -122,14 +124,10 @@ void sweep_file_free(struct sweep_file *file);
 
 /* The normal form as JSON: a sweep file that reads as the same sweep, every default written out, keys in the order of the table. */
 MUST_CHECK bool sweep_file_normal_form(const struct sweep_file *file, struct buf *out, struct err *err);
-/* `{"parameters": …, "conditions": …, "constraints": …}` for the sampler. The caller owns it. */
+/* `{"parameters": …, "conditions": …, "constraints": …}` as the sampler takes them. The caller owns it. */
 MUST_CHECK bool sweep_file_space(const struct sweep_file *file, json_t **ret, struct err *err);
 /* What the stop rules compare by. Borrowed from the file. */
 struct stop_goal sweep_file_goal(const struct sweep_file *file);
-/* A mistake somebody else found at `path` (the sampler, in the space): adds it with the place in the file. */
-void sweep_file_problem(const struct sweep_file *file, struct spec_problems *errors, const char *path, const char *message);
-/* The same from an error whose text begins with the quoted path, as space_new() has it: `"parameters.lr.min" must be …`. */
-void sweep_file_space_problem(const struct sweep_file *file, struct spec_problems *errors, const struct err *error);
 /* `name:line:column: message` of a problem into err, the hint too. Returns false. */
 bool sweep_file_fail(const char *name, const struct spec_problem *problem, struct err *err);
 

@@ -867,11 +867,31 @@ static struct live_sweep *loading_sweep(const struct sweeps_loading *loading) {
   return LIST_ENTRY(loading->at, struct live_sweep, node);
 }
 
+static void forget_all(struct sweeps *s) {
+  for (struct list_node *node; (node = list_pop_front(&s->sweeps));) {
+    struct live_sweep *live = LIST_ENTRY(node, struct live_sweep, node);
+    map_remove(&s->by_id, id_key(&live->id));
+    if (live->has_group)
+      schedule_group_remove(s->schedule, live->group);
+    live_free(live);
+  }
+}
+
+static void adopt_jobs(struct live_sweep *live) {
+  for (size_t i = 0; i < live->trial_count; i++)
+    if (live->trials[i])
+      jobs_adopt(live->trials[i], engine_trial(live->engine, (uint32_t)i));
+}
+
 static void end_loading(struct sweeps_loading *loading, const struct err *err) {
   struct sweeps *s = loading->all;
   s->ready = !err;
   s->loading = NULL;
-  if (!err) {
+  if (err) {
+    forget_all(s); /* to be loaded again */
+  } else {
+    LIST_EACH(&s->sweeps, node)
+    adopt_jobs(LIST_ENTRY(node, struct live_sweep, node));
     loop_timer_start(s->tick, LIVE_TICK_MS);
     sweeps_kick(s);
   }
@@ -1005,9 +1025,6 @@ static void on_reports(void *ctx, const struct pg_reply *reply) {
     end_loading(loading, &err);
     return;
   }
-  for (size_t i = 0; i < live->trial_count; i++)
-    if (live->trials[i])
-      jobs_adopt(live->trials[i], engine_trial(live->engine, (uint32_t)i));
   mem_free(loading->points);
   loading->points = NULL;
   loading->point_rows = 0;

@@ -83,6 +83,22 @@ static bool put(struct line_reader *r, uint32_t cell) {
   return true;
 }
 
+/* Printable ASCII, all at once. */
+static bool put_run(struct line_reader *r, const char *p, size_t n) {
+  size_t fit = MIN_OF(n, r->max - MIN_OF(r->cursor, r->max));
+  if (!reserve(r, r->cursor + fit))
+    return false;
+  if (fit && r->cursor > r->n)
+    blank(r, r->n, r->cursor);
+  for (size_t i = 0; i < fit; i++)
+    r->cells[r->cursor + i] = (unsigned char)p[i];
+  r->cursor += fit;
+  r->n = fit ? MAX_OF(r->n, r->cursor) : r->n;
+  r->lost_line += n - fit;
+  r->lost_total += n - fit;
+  return true;
+}
+
 /* Parameter `index` of the control sequence collected; `fallback` when it is not given. */
 static size_t csi_number(const struct line_reader *r, unsigned index, size_t fallback) {
   size_t value = 0;
@@ -294,6 +310,21 @@ static bool is_plain(const char *p, size_t n) {
   return !(high & tops) || str_is_utf8(str_n(p, n));
 }
 
+static bool take_bytes(struct line_reader *r, const char *p, size_t n, size_t *ret_taken) {
+  size_t i = 0;
+  while (i < n) {
+    size_t run = i;
+    if (r->escape == ESC_NONE && !r->utf8_n)
+      while (run < n && p[run] >= 0x20 && p[run] < 0x7f)
+        run++;
+    *ret_taken = i;
+    if (run > i ? !put_run(r, p + i, run - i) : !any_byte(r, (unsigned char)p[i]))
+      return false;
+    i = MAX_OF(run, i + 1);
+  }
+  return true;
+}
+
 enum line_answer line_next(struct line_reader *r, struct str *bytes, struct line *ret) {
   if (!bytes->n)
     return LINE_MORE;
@@ -310,12 +341,12 @@ enum line_answer line_next(struct line_reader *r, struct str *bytes, struct line
     }
   }
   r->begun = true;
-  for (size_t i = 0; i < n; i++)
-    if (!any_byte(r, (unsigned char)bytes->p[i])) {
-      bytes->p += i;
-      bytes->n -= i;
-      return LINE_NO_MEMORY;
-    }
+  size_t taken;
+  if (!take_bytes(r, bytes->p, n, &taken)) {
+    bytes->p += taken;
+    bytes->n -= taken;
+    return LINE_NO_MEMORY;
+  }
   if (!end) {
     bytes->p += n;
     bytes->n = 0;

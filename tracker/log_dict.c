@@ -150,71 +150,79 @@ static bool is_skipped_name(struct log_parse *p, struct str key) {
   return kind == LOG_KEY_SETTING || kind == LOG_KEY_CLOCK;
 }
 
+static bool object(struct reader *r, struct str path, bool skip, unsigned depth);
+
+/* "name", 'name', or a bare one as in {0: ...} */
+static bool read_key(struct reader *r, struct str *ret) {
+  blanks(r);
+  if (string(r, ret))
+    return true;
+  size_t start = r->at;
+  while (r->at < r->text.n && !strchr(":,{}[]()\"'", r->text.p[r->at]))
+    r->at++;
+  *ret = str_trim(str_n(r->text.p + start, r->at - start));
+  return ret->n > 0;
+}
+
+static bool inner_object(struct reader *r, struct str path, struct str key, bool skip, unsigned depth) {
+  bool same_level = str_eq_nocase(key, STR("metadata")) || str_eq_nocase(key, STR("metrics"));
+  struct str inner = same_level ? path : depth ? join(r, path, key) : key;
+  return object(r, inner, skip || is_skipped_name(r->p, key), depth + 1);
+}
+
+/* Texts that say something about the record: its metric's name, a message that is a line of its own. */
+static void note_text(struct reader *r, struct str key, struct str text) {
+  static const char *const name_keys[] = {"name", "metric", "key", "tag"};
+  if (str_is(key, "message") || str_is(key, "msg"))
+    r->p->message = text;
+  for (size_t i = 0; i < ARRAY_LEN(name_keys); i++)
+    if (str_is(key, name_keys[i]))
+      r->says_name = text;
+}
+
+/* The line of the text at which the value starts is the point's. */
+static void set_line(struct reader *r, struct raw *raw, size_t start) {
+  for (; r->lines_to < start; r->lines_to++)
+    r->lines += r->text.p[r->lines_to] == '\n';
+  raw->line += r->lines;
+  raw->in_dict = true;
+}
+
+static bool plain_value(struct reader *r, struct str path, struct str key, bool skip, unsigned depth) {
+  size_t start = r->at, before = r->p->raw_n;
+  bool quoted = r->at < r->text.n && (r->text.p[r->at] == '"' || r->text.p[r->at] == '\'');
+  if (!skip_value(r))
+    return false;
+  struct str text = str_n(r->text.p + start, r->at - start);
+  if (quoted) {
+    text = str_trim(text);
+    text = text.n >= 2 ? str_slice(text, 1, text.n - 1) : STR("");
+    if (depth == 0)
+      note_text(r, key, text);
+  }
+  double number;
+  if (!skip && number_of(text, &number))
+    number_found(r, path, key, depth == 0, number);
+  if (r->p->raw_n > before)
+    set_line(r, &r->p->raw[r->p->raw_n - 1], start);
+  return true;
+}
+
 static bool object(struct reader *r, struct str path, bool skip, unsigned depth) {
   if (depth > DEPTH_MAX || !take(r, '{'))
     return false;
-  if (take(r, '}'))
-    return true;
-  for (;;) {
+  while (!take(r, '}')) {
     struct str key;
-    blanks(r);
-    if (++r->items > ITEMS_MAX)
-      return false;
-    if (!string(r, &key)) {
-      size_t start = r->at; /* a bare key, as {0: ...} or {loss: 0.5} */
-      while (r->at < r->text.n && !strchr(":,{}[]()\"'", r->text.p[r->at]))
-        r->at++;
-      key = str_trim(str_n(r->text.p + start, r->at - start));
-      if (!key.n)
-        return false;
-    }
-    if (!take(r, ':'))
+    if (++r->items > ITEMS_MAX || !read_key(r, &key) || !take(r, ':'))
       return false;
     blanks(r);
-    size_t start = r->at;
-    if (r->at < r->text.n && r->text.p[r->at] == '{') {
-      bool inner_skip = skip || is_skipped_name(r->p, key);
-      struct str inner = depth ? join(r, path, key) : key;
-      if (str_eq_nocase(key, STR("metadata")) || str_eq_nocase(key, STR("metrics")))
-        inner = path;
-      if (!object(r, inner, inner_skip, depth + 1))
-        return false;
-    } else {
-      struct str text;
-      bool quoted = r->at < r->text.n && (r->text.p[r->at] == '"' || r->text.p[r->at] == '\'');
-      if (!skip_value(r))
-        return false;
-      text = str_n(r->text.p + start, r->at - start);
-      if (quoted) {
-        text = str_trim(text);
-        text = text.n >= 2 ? str_slice(text, 1, text.n - 1) : STR("");
-      }
-      double number;
-      static const char *const name_keys[] = {"name", "metric", "key", "tag"};
-      if (depth == 0 && quoted && (str_is(key, "message") || str_is(key, "msg")))
-        r->p->message = text;
-      for (size_t i = 0; depth == 0 && quoted && i < ARRAY_LEN(name_keys); i++)
-        if (str_is(key, name_keys[i]))
-          r->says_name = text;
-      if (!skip && number_of(text, &number)) {
-        size_t before = r->p->raw_n;
-        number_found(r, path, key, depth == 0, number);
-        if (r->p->raw_n > before) {
-          struct raw *raw = &r->p->raw[r->p->raw_n - 1];
-          raw->in_dict = true;
-          for (; r->lines_to < start; r->lines_to++)
-            r->lines += r->text.p[r->lines_to] == '\n';
-          raw->line += r->lines;
-        }
-      }
-    }
-    if (take(r, '}'))
-      return true;
-    if (!take(r, ','))
+    bool nested = r->at < r->text.n && r->text.p[r->at] == '{';
+    if (!(nested ? inner_object(r, path, key, skip, depth) : plain_value(r, path, key, skip, depth)))
       return false;
-    if (take(r, '}'))
-      return true;
+    if (!take(r, ',') && !(r->at < r->text.n && r->text.p[r->at] == '}'))
+      return false;
   }
+  return true;
 }
 
 size_t log_find_dict(struct log_parse *p, struct str text, size_t at, bool skip) {

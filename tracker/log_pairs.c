@@ -130,6 +130,8 @@ static void inherit_section(struct log_parse *p, struct str name, enum log_key_k
 }
 
 static struct raw *add_pair(struct scan *s, struct str name, double value, bool percent, const char *suffix) {
+  if (log_is_source_file(name)) /* train.py:42 */
+    return NULL;
   struct raw *raw = log_add_raw(s->p, name, value);
   if (!raw)
     return NULL;
@@ -184,7 +186,7 @@ static bool has_unit_word(const struct log_parse *p, size_t i) {
 }
 
 /* "2.29 (2.31)", "86.6% (234/270)", "0.05 (5%)", "0.683 (10)" */
-static void read_parentheses(const struct log_parse *p, struct reading *r, bool best) {
+static void read_parentheses(const struct log_parse *p, struct reading *r, struct str name) {
   if (!token_is(p, r->end, '(') || p->tokens[r->end].flags & LOG_T_USED || !token_is_number(p, r->end + 1))
     return;
   const struct log_token *t = &p->tokens[r->end + 1];
@@ -194,7 +196,7 @@ static void read_parentheses(const struct log_parse *p, struct reading *r, bool 
   }
   if (!token_is(p, r->end + 2, ')'))
     return;
-  bool count = (t->flags & LOG_T_INT && !r->integer) || best;
+  bool count = (t->flags & LOG_T_INT && !r->integer) || str_find_str(name, STR("best")) != SIZE_MAX;
   if (t->flags & LOG_T_PERCENT && !r->percent) {
     r->values[1] = t->value;
     r->second = " %";
@@ -231,7 +233,7 @@ static bool read_deviation(const struct log_parse *p, struct reading *r) {
 }
 
 /* The value that starts with the number at i, and what belongs to it. */
-static void read_number(const struct log_parse *p, size_t i, enum log_key_kind kind, bool best, struct reading *r) {
+static void read_number(const struct log_parse *p, size_t i, enum log_key_kind kind, struct str name, struct reading *r) {
   const struct log_token *t = &p->tokens[i];
   *r = (struct reading){.values = {t->value, 0}, .count = 1, .second = "", .end = i + 1};
   r->integer = t->flags & LOG_T_INT;
@@ -264,15 +266,15 @@ static void read_number(const struct log_parse *p, size_t i, enum log_key_kind k
     if (second->value != 0 && r->values[0] <= second->value) /* 9836/10000 (98%) */
       r->values[0] /= second->value;
     r->integer = false;
-    read_parentheses(p, r, best);
+    read_parentheses(p, r, name);
     return;
   }
   if (!read_deviation(p, r))
-    read_parentheses(p, r, best);
+    read_parentheses(p, r, name);
 }
 
 /* The value behind a separator: a number, quoted, in brackets, or wrapped. False when there is none. */
-static bool read_value(const struct log_parse *p, size_t i, enum log_key_kind kind, bool best, struct reading *r) {
+static bool read_value(const struct log_parse *p, size_t i, enum log_key_kind kind, struct str name, struct reading *r) {
   size_t open[4], opened = 0;
   for (unsigned steps = 0; steps < 10 && i < p->tokens_n; steps++) {
     const struct log_token *t = &p->tokens[i];
@@ -282,7 +284,7 @@ static bool read_value(const struct log_parse *p, size_t i, enum log_key_kind ki
       bool list = opened && token_is(p, open[opened - 1], '[') && (token_is(p, i + 1, ',') || token_is_number(p, i + 1));
       if (list)
         return false;
-      read_number(p, i, kind, best, r);
+      read_number(p, i, kind, name, r);
       if (opened) {
         size_t close = find_close(p, open[0], 64);
         r->end = close == SIZE_MAX ? r->end : close + 1;
@@ -411,6 +413,16 @@ static bool is_setting_name(struct log_parse *p, size_t from, size_t to) {
   return name.n && log_classify(p, name).kind == LOG_KEY_SETTING;
 }
 
+/* "train: 100%|####", "640: 100% ━━━": how full a bar is. */
+static bool is_bar(const struct log_parse *p, size_t i) {
+  if (!token_is_number(p, i) || !(p->tokens[i].flags & LOG_T_PERCENT) || i + 1 >= p->tokens_n)
+    return false;
+  const struct log_token *t = &p->tokens[i + 1];
+  if (t->type == LOG_T_BREAK && t->end - t->at == 3)
+    return (unsigned char)p->text.p[t->at + 1] >= 0x94 && (unsigned char)p->text.p[t->at + 1] <= 0x97;
+  return token_is(p, i + 1, '|') && !(t->flags & LOG_T_SPACE);
+}
+
 /* At ':' or '='. */
 static void separator(struct scan *s) {
   struct log_parse *p = s->p;
@@ -437,7 +449,7 @@ static void separator(struct scan *s) {
   struct str name = make_name(p, from, i);
   struct log_key key = log_classify(p, name);
   struct reading r;
-  if (name.n && read_value(p, next, key.kind, str_find_str(name, STR("best")) != SIZE_MAX, &r)) {
+  if (name.n && !is_bar(p, next) && read_value(p, next, key.kind, name, &r)) {
     if (tight) {
       if (segment_has(s, LOG_WORD_CLOCK)) /* "Time cost=3.2" */
         r.measure = true;
@@ -482,7 +494,7 @@ static bool bare_value(struct scan *s) {
     return false;
   struct str last = token_is_word(p, i - 1) ? token_text(p, i - 1) : STR("");
   bool says = str_is(last, "is") || str_is(last, "reached"); /* Score at iteration 0 is 2.3; 'val_loss' reached 1.06 */
-  if (log_word(last) & (LOG_WORD_LIMIT | LOG_WORD_FILLER) && !says && !str_is(last, "of"))
+  if (token_word(p, i - 1) & (LOG_WORD_LIMIT | LOG_WORD_FILLER) && !says && !str_is(last, "of"))
     return false;
   for (size_t k = s->segment; k < i; k++)
     if (token_is_word(p, k) && str_eq_nocase(token_text(p, k), STR("from")))
@@ -492,7 +504,7 @@ static bool bare_value(struct scan *s) {
     return false;
   struct log_key key = log_classify(p, name);
   struct reading r;
-  read_number(p, i, key.kind, str_find_str(name, STR("best")) != SIZE_MAX, &r);
+  read_number(p, i, key.kind, name, &r);
   bool ends = ends_value(p, r.end);
   bool starts = s->segment == p->first || p->tokens[s->segment].flags & LOG_T_GAP ||
                 (p->tokens[s->segment - 1].type == LOG_T_MARK && strchr("|,;-:", p->tokens[s->segment - 1].mark)) ||
@@ -586,76 +598,64 @@ static void used_run(struct scan *s) {
   s->at = end - 1;
 }
 
+/* At a bracket of a dict: its numbers are taken. False when it is none. */
+static bool dict(struct scan *s) {
+  struct log_parse *p = s->p;
+  size_t i = s->at, end = log_find_dict(p, p->text, p->tokens[i].at, false);
+  if (!end)
+    return false;
+  next_segment(s, i + 1);
+  while (s->at + 1 < p->tokens_n && p->tokens[s->at + 1].at < end)
+    s->at++;
+  s->segment = s->at + 1;
+  return true;
+}
+
+/* "|proj g|= 4.3e-02": the bars belong to the name. */
+static bool bars_in_name(struct scan *s) {
+  const struct log_parse *p = s->p;
+  size_t i = s->at, close = i + 1;
+  while (close < p->tokens_n && close < i + 4 && token_is_word(p, close))
+    close++;
+  if (close == i + 1 || !token_is(p, close, '|') || p->tokens[close].flags & LOG_T_SPACE || p->tokens[i + 1].flags & LOG_T_SPACE ||
+      !(token_is(p, close + 1, '=') || token_is_number(p, close + 1)))
+    return false;
+  next_segment(s, i);
+  s->at = close;
+  return true;
+}
+
+/* The end of a sentence, and not of "Avg." */
+static bool ends_sentence(const struct scan *s) {
+  const struct log_parse *p = s->p;
+  size_t i = s->at;
+  bool short_word = i > s->segment && token_is_word(p, i - 1) && token_text(p, i - 1).n <= 4;
+  return (i + 1 >= p->tokens_n || p->tokens[i + 1].flags & LOG_T_SPACE) && !short_word;
+}
+
 static void mark(struct scan *s) {
   struct log_parse *p = s->p;
-  size_t i = s->at;
-  const struct log_token *t = &p->tokens[i];
-  size_t close;
-  switch (t->mark) {
-  case ':':
-  case '=':
+  size_t i = s->at, close;
+  char c = p->tokens[i].mark;
+  if (c && strchr("\"'`#%/@$+&^\\", c)) /* may stand inside of names and values */
+    return;
+  if (c == ':' || c == '=')
     separator(s);
-    return;
-  case '[':
-    if ((close = bracket_in_name(p, i)) != SIZE_MAX) {
-      s->at = close;
-      return;
-    }
+  else if (c == '[' && (close = bracket_in_name(p, i)) != SIZE_MAX)
+    s->at = close;
+  else if (c == '[' || c == '(')
     group(s);
+  else if ((c == '{' && dict(s)) || (c == '|' && bars_in_name(s)) || (c == '.' && !ends_sentence(s)))
     return;
-  case '(':
-    group(s);
-    return;
-  case '{': {
-    size_t end = log_find_dict(p, p->text, t->at, false);
-    if (end) {
-      next_segment(s, i + 1);
-      while (s->at + 1 < p->tokens_n && p->tokens[s->at + 1].at < end)
-        s->at++;
-      s->segment = s->at + 1;
-      return;
-    }
-    break;
-  }
-  case '.': {
-    bool ends = i + 1 >= p->tokens_n || p->tokens[i + 1].flags & LOG_T_SPACE;
-    bool short_word = i > s->segment && token_is_word(p, i - 1) && token_text(p, i - 1).n <= 4;
-    if (!ends || short_word)
-      return;
-    break;
-  }
-  case '|': /* |proj g|= 4.3e-02 */
-    close = i + 1;
-    while (close < p->tokens_n && close < i + 4 && token_is_word(p, close))
-      close++;
-    if (close > i + 1 && token_is(p, close, '|') && !(p->tokens[close].flags & LOG_T_SPACE) && !(p->tokens[i + 1].flags & LOG_T_SPACE) &&
-        (token_is(p, close + 1, '=') || token_is_number(p, close + 1))) {
-      next_segment(s, i);
-      s->at = close;
-      return;
-    }
-    break;
-  case '-':
-    if (!(t->flags & LOG_T_SPACE) && i > p->first)
-      return;
-    break;
-  case '"':
-  case '\'':
-  case '`':
-  case '#':
-  case '%':
-  case '/':
-  case '@':
-  case '$':
-  case '+':
-  case '&':
-  case '^':
-  case '\\':
-    return;
-  default:
-    break;
-  }
-  next_segment(s, i + 1);
+  else if (c != '-' || p->tokens[i].flags & LOG_T_SPACE || i == p->first)
+    next_segment(s, i + 1);
+}
+
+/* "ValueError: loss is 12"; but "MeanSquaredError: 0.12" is a value. */
+static bool is_complaint(const struct log_parse *p, size_t i) {
+  struct str word = token_text(p, i);
+  return token_is(p, i + 1, ':') && !token_is_number(p, i + 2) &&
+         (str_ends(word, STR("Error")) || str_ends(word, STR("Exception")) || str_ends(word, STR("Warning")));
 }
 
 void log_find_pairs(struct log_parse *p) {
@@ -664,7 +664,7 @@ void log_find_pairs(struct log_parse *p) {
   size_t waited = p->first + token_is(p, p->first, '[');
   if (p->kept.pending_n && token_is_number(p, waited)) { /* the number for the name that ended the line before */
     struct reading r;
-    read_number(p, waited, LOG_KEY_METRIC, false, &r);
+    read_number(p, waited, LOG_KEY_METRIC, STR(""), &r);
     char *name = log_scratch(p, p->kept.pending_n);
     if (name) {
       memcpy(name, p->kept.pending, p->kept.pending_n);
@@ -682,7 +682,7 @@ void log_find_pairs(struct log_parse *p) {
     case LOG_T_WORD:
       if (t->flags & LOG_T_GAP && s.segment < s.at)
         next_segment(&s, s.at);
-      p->refused |= (token_word(p, s.at) & LOG_WORD_TALK) != 0;
+      p->refused |= (token_word(p, s.at) & LOG_WORD_TALK) != 0 || is_complaint(p, s.at);
       break;
     case LOG_T_NUMBER:
       number(&s);

@@ -202,7 +202,8 @@ static struct series *name_series(struct log_parse *p, const struct raw *raw, en
   if (says_itself || raw->kind == LOG_KEY_SCHEDULE || raw->kind == LOG_KEY_SECTION)
     section = STR("");
   struct str name = section.n ? concat(p, section, STR(" "), raw->name) : raw->name;
-  struct str key = concat(p, name, str_of(raw->suffix), STR(""));
+  /* What a bar shows on its way is kept apart from what it ends with. */
+  struct str key = concat(p, name, str_of(raw->suffix), p->running_bar ? STR(" (running)") : STR(""));
   if (!key.n)
     return NULL;
   struct series *s = find_series(p, key);
@@ -306,7 +307,11 @@ static void carry_place(struct log_parse *p, bool has_points) {
 static void find_evaluation(struct log_parse *p, bool metrics) {
   if (!p->complete_bar || !isnan(p->own.epoch) || !p->kept.header_seen || !metrics)
     return;
-  if (!p->kept.header_open && !p->kept.section_n)
+  /* The same bar again is drawn again, with more in it; one of another length is another data set's. */
+  bool again = p->own.batch_total == p->kept.bar_total;
+  if (p->kept.header_open)
+    p->kept.bar_total = p->own.batch_total;
+  else if (!again && !p->kept.section_n)
     for (size_t i = 0; i < p->raw_n; i++)
       if (!p->raw[i].section.n)
         p->raw[i].section = STR("evaluate");
@@ -424,7 +429,7 @@ static void one_line(struct log_parse *p, struct str text, uint64_t number);
 
 static void plain_line(struct log_parse *p) {
   p->line_section = STR("");
-  p->complete_bar = p->refused = false;
+  p->complete_bar = p->running_bar = p->refused = false;
   p->own = PLACE_NONE;
   p->message = STR("");
   p->raw_n = 0;
@@ -476,7 +481,7 @@ static void end_block(struct log_parse *p) {
   if (kind == BLOCK_BOX) {
     p->tokens_n = p->first = 0;
     p->line_section = STR("");
-    p->complete_bar = p->refused = p->best = false;
+    p->complete_bar = p->running_bar = p->refused = p->best = false;
     log_settle_box(p);
     return;
   }
@@ -529,7 +534,7 @@ static void settle_dict(struct log_parse *p) {
   p->kept.block.kind = BLOCK_NONE;
   p->number = number;
   p->line_section = STR("");
-  p->complete_bar = p->refused = p->best = false;
+  p->complete_bar = p->running_bar = p->refused = p->best = false;
   p->own = PLACE_NONE;
   p->raw_n = 0;
   log_read_tokens(p, str_slice(text, 0, brace));
@@ -605,7 +610,7 @@ size_t log_parse_end(struct log_parse *p, const struct log_point **ret) {
 size_t log_parse_record(struct log_parse *p, struct str text, uint64_t number, const struct log_point **ret) {
   p->points_n = p->scratch_n = p->raw_n = p->tokens_n = p->first = 0;
   p->line_section = STR("");
-  p->complete_bar = p->refused = p->best = false;
+  p->complete_bar = p->running_bar = p->refused = p->best = false;
   p->kept.carried = p->own = PLACE_NONE;
   p->number = number;
   p->record = true;
@@ -687,6 +692,7 @@ void log_parse_save(const struct log_parse *p, struct buf *out) {
   buf_putc(out, STATE_VERSION);
   save_place(out, &p->kept.carried);
   pack_f64(out, p->kept.epoch_first);
+  pack_f64(out, p->kept.bar_total);
   pack_str(out, str_n(p->kept.section, p->kept.section_n));
   pack_u64(out, (uint64_t)p->kept.section_strong | (uint64_t)p->kept.header_open << 1 | (uint64_t)p->kept.header_seen << 2 |
                     (uint64_t)p->kept.best_next << 3);
@@ -798,6 +804,7 @@ bool log_parse_restore(struct log_parse *p, struct str state, struct err *err) {
   bool bad = unpack_u64(&state, &(bool){false}) != STATE_VERSION;
   restore_place(&state, &next->carried, &bad);
   next->epoch_first = unpack_f64(&state, &bad);
+  next->bar_total = unpack_f64(&state, &bad);
   next->section_n = (uint8_t)restore_text(&state, next->section, SECTION_MAX, &bad);
   uint64_t flags = unpack_below(&state, 15, &bad);
   next->section_strong = flags & 1;

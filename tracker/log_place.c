@@ -28,9 +28,15 @@ static size_t find_mark(const struct log_parse *p, size_t i, size_t limit, char 
   return SIZE_MAX;
 }
 
-static bool is_source_file(struct str word) {
-  return str_ends(word, STR(".py")) || str_ends(word, STR(".cc")) || str_ends(word, STR(".cpp")) || str_ends(word, STR(".c")) ||
-         str_ends(word, STR(".cu")) || str_ends(word, STR(".lua")) || str_ends(word, STR(".jl")) || str_ends(word, STR(".java"));
+bool log_is_source_file(struct str word) {
+  static const char *const endings[] = {".py", ".cc", ".cpp", ".c", ".cu", ".lua", ".jl", ".java"};
+  size_t tail = MIN_OF(word.n, (size_t)5);
+  if (!memchr(word.p + word.n - tail, '.', tail))
+    return false;
+  for (size_t i = 0; i < ARRAY_LEN(endings); i++)
+    if (str_ends(word, str_of(endings[i])))
+      return true;
+  return false;
 }
 
 static enum log_key_kind word_kind(struct log_parse *p, size_t i) {
@@ -50,7 +56,7 @@ static bool is_logger_group(struct log_parse *p, size_t from, size_t to) {
       return true;
     if (t->type == LOG_T_WORD) {
       struct str word = token_text(p, i);
-      if (is_source_file(word) || str_eq_nocase(word, STR("rank")) || str_eq_nocase(word, STR("pid")))
+      if (log_is_source_file(word) || str_eq_nocase(word, STR("rank")) || str_eq_nocase(word, STR("pid")))
         return true;
       if (log_is_section(word) || is_place_kind(word_kind(p, i)) || log_classify(p, word).kind == LOG_KEY_METRIC)
         return false;
@@ -138,6 +144,9 @@ void log_skip_prefix(struct log_parse *p) {
     } else if (token_is(p, i, '[') && token_is_int(p, i + 1) && token_is(p, i + 2, ',') && token_is_int(p, i + 3) &&
                token_is(p, i + 4, ']') && token_is(p, i + 5, '<') && token_is(p, i + 7, '>')) { /* [1,0]<stdout>: of mpirun */
       i += 8 + token_is(p, i + 8, ':');
+    } else if (token_is(p, i, '[') && token_is_int(p, i + 1) && token_is(p, i + 2, ']') && token_is(p, i + 3, '<') &&
+               token_is(p, i + 5, '>')) { /* [0]<stdout>: of horovodrun */
+      i += 6 + token_is(p, i + 6, ':');
     } else if (i == 0 && token_is_word(p, 0) && token_is(p, 1, ':') && str_is(token_text(p, 0), "wandb")) {
       i = 2;
     } else if (stamped && (token_is(p, i, '-') || token_is(p, i, '|')) && i + 1 < p->tokens_n && i > 0) {
@@ -226,12 +235,12 @@ static size_t skip_number_words(const struct log_parse *p, size_t i) {
 /* A place word at i with its number. Returns where the place ends, or 0. */
 static size_t worded_place(struct log_parse *p, size_t i) {
   struct str word = token_text(p, i);
-  enum log_key_kind kind = word.n > 1 && !str_eq_nocase(word, STR("it")) ? word_kind(p, i) : LOG_KEY_UNKNOWN;
-  bool plural = str_eq_nocase(word, STR("epochs"));
+  enum log_key_kind kind = word_kind(p, i);
+  bool plural = word.n == 6 && str_eq_nocase(word, STR("epochs"));
+  if ((!plural && !is_place_kind(kind)) || word.n == 1 || str_eq_nocase(word, STR("it")))
+    return 0;
   if (plural)
     kind = LOG_KEY_EPOCH;
-  if (!is_place_kind(kind) || str_eq_nocase(word, STR("trn")))
-    return 0;
   size_t j = skip_number_words(p, i + 1);
   bool sign = false;
   if (token_is(p, j, '(') && token_is_word(p, j + 1) && token_is(p, j + 2, ')')) { /* Epoch(train) */
@@ -317,6 +326,10 @@ static size_t leading_place(struct log_parse *p, size_t i) {
   bool bracket = token_is(p, i + 1, '[') && token_is_word(p, i + 2); /* "0 [D loss: 0.69]" */
   if (!colon && !dashes && !bare && !bracket)
     return i;
+  if (colon && token_is_word(p, i + 2) && is_place_kind(token_key(p, i + 2).kind)) { /* "0: epoch 3", a rank */
+    use(p, i, i + 2);
+    return i + 2;
+  }
   p->own.step = p->tokens[i].value;
   size_t end = i + (colon ? 2 : dashes ? 3 : 1);
   use(p, i, end);
@@ -347,6 +360,11 @@ static size_t sectioned_place(struct log_parse *p, size_t i) {
     use(p, i, i + 6);
     return i + 6;
   }
+  if (is_fraction(p, i) && token_is(p, i + 3, '*')) { /* "1/3 * Epoch (train): ..." */
+    p->own.epoch = p->tokens[i].value;
+    use(p, i, i + 4);
+    return i + 4;
+  }
   if (!token_is_word(p, i) || !token_is_section(p, i))
     return i;
   size_t j = i + 1;
@@ -376,19 +394,22 @@ static size_t counter(struct log_parse *p, size_t i) {
     end += 3;
   bool line_start = i == p->first;
   bool bracketed = i > 0 && token_is(p, i - 1, '[') && token_is(p, end, ']');
+  bool drawn = false; /* a progress bar follows */
   bool counts = line_start && (end == p->tokens_n || token_is(p, end, '-'));
   if (end < p->tokens_n) {
     const struct log_token *t = &p->tokens[end];
-    counts |= token_is(p, end, '[') || token_is(p, end, '=') || t->type == LOG_T_BREAK || t->type == LOG_T_OPAQUE ||
-              (t->type == LOG_T_NUMBER && t->flags & LOG_T_UNIT);
-    counts |= bracketed && (!isnan(p->own.epoch) || i - 1 == p->first || !isnan(p->kept.carried.epoch));
+    drawn = token_is(p, end, '[') || token_is(p, end, '=') || t->type == LOG_T_BREAK || t->type == LOG_T_OPAQUE ||
+            (t->type == LOG_T_NUMBER && t->flags & LOG_T_UNIT);
+    counts |= drawn || (bracketed && (!isnan(p->own.epoch) || i - 1 == p->first || !isnan(p->kept.carried.epoch)));
     counts |= t->type == LOG_T_WORD && (token_word(p, end) & LOG_WORD_BATCH || str_eq_nocase(token_text(p, end), STR("batches")) ||
                                         str_eq_nocase(token_text(p, end), STR("steps")) || str_eq_nocase(token_text(p, end), STR("iters")));
   }
   if (!counts)
     return 0;
   set_batch(p, p->tokens[i].value, p->tokens[i + 2].value);
-  p->complete_bar = !bracketed && p->own.batch == p->own.batch_total && p->own.batch == p->tokens[i].value;
+  bool here = p->own.batch == p->tokens[i].value && p->own.batch_total == p->tokens[i + 2].value;
+  p->complete_bar = !bracketed && here && p->own.batch == p->own.batch_total;
+  p->running_bar = drawn && !bracketed && here && !p->complete_bar;
   bool word = end < p->tokens_n && p->tokens[end].type == LOG_T_WORD;
   use(p, bracketed ? i - 1 : i, end + (bracketed || word));
   return end;

@@ -18,7 +18,7 @@ enum {
   SECTION_MAX = 40,
   BLOCK_MAX = 16 * 1024,
   BLOCK_LINES_MAX = 400,
-  CACHE_MAX = 512, /* a power of two */
+  CACHE_MAX = 2048, /* a power of two */
   STYLE_MAX = 48,
 };
 
@@ -107,6 +107,7 @@ struct kept {
   bool section_strong; /* a headline of its own: stays while lines are indented */
   bool header_open;    /* an epoch's headline, and nothing measured under it yet */
   bool header_seen;
+  double bar_total;           /* of the training bar under that headline */
   char pending[LOG_NAME_MAX]; /* a name whose number is to come on the next line */
   uint8_t pending_n;
   struct table table;     /* has had rows */
@@ -137,6 +138,7 @@ struct log_parse {
   struct str line_section;
   struct place here;  /* where the line's points stand */
   bool complete_bar;  /* batch == its total */
+  bool running_bar;   /* a bar that is not full */
   bool record;        /* of a metric file: everything is a point */
   bool best;          /* this line repeats the best one */
   bool pending_new;   /* this line ended with a name */
@@ -201,6 +203,7 @@ static inline bool token_is_number(const struct log_parse *p, size_t i) {
 }
 
 /* log_place.c */
+bool log_is_source_file(struct str word);
 /* Sets p->first behind time stamps, levels and logger names. */
 void log_skip_prefix(struct log_parse *p);
 /* Finds epoch, step and batch, sets p->own and marks their tokens used. */

@@ -54,10 +54,14 @@ static void weigh(struct cell *cell) {
   }
 }
 
+static bool is_blank(char c) {
+  return c == ' ' || c == '\t' || c == '\r';
+}
+
 static void set_cell(struct str line, size_t from, size_t to, struct cell *ret) {
-  while (from < to && strchr(" \t\r", line.p[from]))
+  while (from < to && is_blank(line.p[from]))
     from++;
-  while (to > from && strchr(" \t\r", line.p[to - 1]))
+  while (to > from && is_blank(line.p[to - 1]))
     to--;
   *ret = (struct cell){.text = str_n(line.p + from, to - from), .at = (uint32_t)from, .end = (uint32_t)to};
   weigh(ret);
@@ -165,6 +169,10 @@ static bool is_place_kind(unsigned kind) {
 
 static bool add_column(struct log_parse *p, struct table *t, const struct cell *cell, struct str above) {
   struct str name = cell->text;
+  if (!name.n) { /* only the row above has a name here */
+    name = above;
+    above = STR("");
+  }
   if (str_find(name, '(') == SIZE_MAX && str_ends(name, STR(")"))) /* "Box(P  R  mAP50-95)" */
     name.n--;
   size_t n = name.n + (above.n ? above.n + 1 : 0);
@@ -191,7 +199,7 @@ static bool is_header_cell(const struct cell *cell) {
   for (size_t i = 0; i < s.n; i++) {
     letter |= isalpha((unsigned char)s.p[i]) || (unsigned char)s.p[i] >= 0x80;
     blanks += s.p[i] == ' ';
-    if (strchr("=:!?{}[]\"", s.p[i]))
+    if (strchr("=!?{}[]\"", s.p[i]) || (s.p[i] == ':' && s.p[0] != '('))
       return false;
   }
   return letter && blanks < 4 && cell->kind == CELL_TEXT && s.p[s.n - 1] != '.';
@@ -239,12 +247,17 @@ static bool word_header(struct log_parse *p, struct str line, size_t from) {
 static bool find_header(struct log_parse *p, struct str line, size_t from, bool pipes) {
   struct cell cells[CELLS_MAX];
   size_t n;
-  if (pipes)
-    return (n = split_pipes(line, from, cells)) >= 2 && make_header(p, BY_PIPES, cells, n, NULL, 0);
+  struct cell words[CELLS_MAX];
+  if (pipes && (n = split_pipes(line, from, cells)) >= 2) {
+    size_t above_n = p->kept.above_n ? split_pipes(str_n(p->kept.above, p->kept.above_n), 0, words) : 0;
+    if (above_n == n && make_header(p, BY_PIPES, cells, n, words, above_n))
+      return true;
+    if (make_header(p, BY_PIPES, cells, n, NULL, 0))
+      return true;
+  }
   if (str_find(line, ',') != SIZE_MAX)
     return (n = split_commas(line, from, cells)) >= 2 && make_header(p, BY_COMMAS, cells, n, NULL, 0);
   n = split_blanks(line, from, 2, cells);
-  struct cell words[CELLS_MAX];
   if (p->kept.above_n && split_blanks(line, from, 1, words) > n && word_header(p, line, from))
     return true;
   if (n >= 2 && make_header(p, BY_BLANKS, cells, n, NULL, 0))
@@ -410,9 +423,22 @@ static bool wide_row(struct log_parse *p, const struct table *t, struct str line
   return n == t->count && n >= 2 && cells[0].kind != CELL_TEXT && numeric_row(p, t, cells, n);
 }
 
+/* A quick look before the line is cut into cells. */
+static bool may_be_row(const struct table *t, struct str line, size_t from) {
+  if (t->by == BY_COMMAS)
+    return str_find(line, ',') != SIZE_MAX;
+  if (t->by != BY_BLANKS || !has_place_column(t))
+    return true;
+  while (from < line.n && is_blank(line.p[from]))
+    from++;
+  return from < line.n && (isdigit((unsigned char)line.p[from]) || (line.p[from] && strchr("+-.*nN", line.p[from])));
+}
+
 static bool try_row(struct log_parse *p, struct table *t, struct str line, size_t from) {
   struct cell cells[CELLS_MAX];
   size_t n = 0;
+  if (!may_be_row(t, line, from))
+    return false;
   if (t->by == BY_PIPES)
     n = split_pipes(line, from, cells);
   else if (t->by == BY_COMMAS)
@@ -528,9 +554,9 @@ static size_t before_bar(const struct log_parse *p) {
   return p->text.n;
 }
 
-static void remember_words(struct log_parse *p, struct str line, bool words_only) {
+static void remember_words(struct log_parse *p, struct str line) {
   p->kept.above_n = 0;
-  if (!words_only || line.n > sizeof p->kept.above)
+  if (line.n > sizeof p->kept.above)
     return;
   memcpy(p->kept.above, line.p, line.n);
   p->kept.above_n = (uint16_t)line.n;
@@ -566,7 +592,8 @@ bool log_find_table(struct log_parse *p) {
   }
   if (numbers)
     p->kept.above_n = 0;
-  if (numbers && (p->kept.candidate.by || p->kept.table.by) && find_row(p, line, from)) {
+  bool table = p->kept.candidate.by || p->kept.table.by;
+  if (numbers && table && find_row(p, line, from)) {
     log_settle(p, STYLE_TABLE);
     return true;
   }
@@ -575,6 +602,6 @@ bool log_find_table(struct log_parse *p) {
   if (numbers || !words)
     return false;
   bool header = find_header(p, line, from, pipes);
-  remember_words(p, line, !pipes);
+  remember_words(p, line);
   return header;
 }

@@ -15,9 +15,19 @@ static bool is(char c, unsigned what) {
   return class[(unsigned char)c] & what;
 }
 
+/* The rest from the byte at i on, which is not behind the end. */
+static inline struct str after(struct str s, size_t i) {
+  return (struct str){s.p + i, s.n - i};
+}
+
 static bool word_at(struct str s, const char *word) {
   size_t n = strlen(word);
   return s.n >= n && strncasecmp(s.p, word, n) == 0 && (s.n == n || !is(s.p[n], DIGIT | LETTER));
+}
+
+/* Also Fortran's d and Julia's f. */
+static bool is_exponent(char c) {
+  return (c | 0x20) == 'e' || (c | 0x20) == 'd' || (c | 0x20) == 'f';
 }
 
 static double scale(uint64_t digits, int exponent, struct str text) {
@@ -29,7 +39,7 @@ static double scale(uint64_t digits, int exponent, struct str text) {
   char copy[400];
   size_t n = MIN_OF(text.n, sizeof copy);
   for (size_t i = 0; i < n; i++)
-    copy[i] = strchr("dDfF", text.p[i]) ? 'e' : text.p[i];
+    copy[i] = is_exponent(text.p[i]) ? 'e' : text.p[i];
   double value = 0;
   if (!str_to_f64(str_n(copy, n), &value))
     return NAN;
@@ -42,7 +52,7 @@ size_t log_scan_number(struct str s, struct log_number *ret) {
   if (i < s.n && (s.p[i] == '-' || s.p[i] == '+'))
     minus = s.p[i++] == '-';
   size_t start = i;
-  struct str tail = str_slice(s, i, s.n);
+  struct str tail = after(s, i);
   if (tail.n && is(tail.p[0], LETTER) && (word_at(tail, "nan") || word_at(tail, "inf") || word_at(tail, "infinity"))) {
     bool nan = tail.p[0] == 'n' || tail.p[0] == 'N';
     *ret = (struct log_number){nan ? (double)NAN : minus ? -(double)INFINITY : (double)INFINITY, false};
@@ -70,7 +80,7 @@ size_t log_scan_number(struct str s, struct log_number *ret) {
   if (!digits_seen)
     return 0;
   bool integer = !point;
-  if (i < s.n && strchr("eEdDfF", s.p[i])) {
+  if (i < s.n && is_exponent(s.p[i])) {
     size_t j = i + 1;
     bool down = false;
     if (j < s.n && (s.p[j] == '-' || s.p[j] == '+'))
@@ -134,7 +144,7 @@ static size_t scan_opaque(struct str s, size_t number_n, char before) {
 
 static size_t scan_unit(struct str s, size_t i) {
   while (i < s.n && (is(s.p[i], LETTER | DIGIT) || (s.p[i] == '/' && i + 1 < s.n && is(s.p[i + 1], LETTER))) &&
-         !log_scan_drawing(str_slice(s, i, s.n)))
+         !log_scan_drawing(after(s, i)))
     i++;
   return i;
 }
@@ -145,12 +155,12 @@ static size_t scan_word(struct str s) {
   while (i < s.n) {
     char c = s.p[i], next = i + 1 < s.n ? s.p[i + 1] : 0;
     if (is(c, LETTER | DIGIT)) {
-      if ((unsigned char)c == 0xe2 && log_scan_drawing(str_slice(s, i, s.n)))
+      if ((unsigned char)c == 0xe2 && log_scan_drawing(after(s, i)))
         break;
       if ((unsigned char)c == 0xc2 && ((unsigned char)next == 0xb1 || (unsigned char)next == 0xa0 || (unsigned char)next == 0xb7))
         break;
       i++;
-    } else if (is(c, JOINT) && is(next, LETTER | DIGIT) && i > 0 && !log_scan_drawing(str_slice(s, i + 1, s.n))) {
+    } else if (is(c, JOINT) && is(next, LETTER | DIGIT) && i > 0 && !log_scan_drawing(after(s, i + 1))) {
       at_sign |= c == '@';
       i++;
     } else if (c == '@' && next == '.' && i + 2 < s.n && is(s.p[i + 2], DIGIT)) { /* mAP@.5 */
@@ -172,7 +182,7 @@ static bool sign_starts_number(struct str line, size_t i) {
 
 static void number_token(struct str line, size_t i, size_t n, const struct log_number *number, struct log_token *t) {
   char before = i ? line.p[i - 1] : 0;
-  struct str rest = str_slice(line, i, line.n);
+  struct str rest = after(line, i);
   t->end = t->unit_end = (uint32_t)(i + n);
   size_t opaque = scan_opaque(rest, n, before);
   if (opaque) {
@@ -205,7 +215,7 @@ static void number_token(struct str line, size_t i, size_t n, const struct log_n
 }
 
 static void mark_token(struct str line, size_t i, struct log_token *t) {
-  struct str rest = str_slice(line, i, line.n);
+  struct str rest = after(line, i);
   size_t drawing = log_scan_drawing(rest);
   t->end = t->unit_end = (uint32_t)(i + (drawing ? drawing : 1));
   t->type = LOG_T_BREAK;
@@ -247,7 +257,7 @@ size_t log_tokenize(struct str line, struct log_token *tokens, size_t max) {
     t->value = 0;
     char c = line.p[i];
     struct log_number number;
-    struct str rest = str_slice(line, i, line.n);
+    struct str rest = after(line, i);
     size_t length = 0;
     if (is(c, DIGIT) || c == '.' || ((c == '-' || c == '+') && sign_starts_number(line, i)) || c == 'n' || c == 'N' || c == 'i' || c == 'I')
       length = log_scan_number(rest, &number);

@@ -567,6 +567,7 @@ static const struct row words[] = {
     {"svs", SETTING},
     {"target", SETTING},
     {"tb", UNIT},
+    {"te", TEST},
     {"temperature", SETTING},
     {"test", TEST},
     {"testing", TEST},
@@ -628,6 +629,7 @@ static const struct row words[] = {
     {"util", CLOCK},
     {"utilization", CLOCK},
     {"v_num", SETTING},
+    {"va", VALID},
     {"val", VALID},
     {"valid", VALID},
     {"validate", VALID},
@@ -672,7 +674,7 @@ static const struct row words[] = {
     /* clang-format on */
 };
 
-/* Names that the rule for their words would take for something else, in the order of strcmp(). */
+/* Names that the rule for their words would take for something else. */
 static const struct {
   const char *name;
   enum log_key_kind kind;
@@ -706,6 +708,7 @@ static const struct {
     {"num_timesteps", LOG_KEY_STEP},
     {"num_updates", LOG_KEY_STEP},
     {"number_of_trees", LOG_KEY_STEP},
+    {"per_word_bound", LOG_KEY_METRIC},
     {"reader_cost", LOG_KEY_CLOCK},
     {"test_size", LOG_KEY_SETTING},
     {"time_step", LOG_KEY_STEP},
@@ -738,6 +741,13 @@ unsigned log_word(struct str word) {
       low = middle + 1;
   }
   return 0;
+}
+
+bool log_words_in_order(void) {
+  for (size_t i = 1; i < ARRAY_LEN(words); i++)
+    if (strcmp(words[i - 1].word, words[i].word) >= 0)
+      return false;
+  return true;
 }
 
 static bool is_digit(unsigned char c) {
@@ -831,7 +841,7 @@ struct log_key log_key_classify(struct str name) {
   while (log_subword(&rest, &word)) {
     unsigned flags = log_word(word);
     words_n++;
-    head = head && !(flags & FILLER && all & METRIC && word.p > name.p && word.p[-1] == ' ');
+    head = head && !(flags & FILLER && all & METRIC);
     if (!head) {
       all |= flags & LOG_WORD_SECTION;
       continue;

@@ -51,4 +51,7 @@ struct log_key log_key_classify(struct str name);
  * number at the end. False at the end. */
 bool log_subword(struct str *rest, struct str *ret);
 
+/* For the tests: are the words in the order that the search needs? */
+bool log_words_in_order(void);
+
 #endif

@@ -4,7 +4,7 @@
 
 #include "storage/pg.h"
 
-enum { LOGGED_MODEL_COLUMNS = 14, MODEL_COLUMNS = 6, VERSION_COLUMNS = 21 };
+enum { LOGGED_MODEL_COLUMNS = 14, MODEL_COLUMNS = 7, VERSION_COLUMNS = 21 };
 
 struct logged_model_row {
   struct id id, source_run;
@@ -17,7 +17,7 @@ void logged_model_row_read(const struct pg_reply *reply, size_t row, struct logg
 
 struct model_row {
   struct str name, description /* p NULL: never set */, tags, aliases /* {"alias": version}; p NULL: none */;
-  int64_t created, updated;
+  int64_t created, updated, latest_version /* 0: none */;
 };
 void model_row_read(const struct pg_reply *reply, size_t row, struct model_row *ret);
 

@@ -254,7 +254,16 @@ static void be_token(struct access_principal *who, const struct token_entry *ent
   snprintf(who->name, sizeof who->name, "%s %.50s", entry->session ? "session" : "token", entry->name);
 }
 
-static bool from_token(const struct access_rules *rules, struct str token, int64_t now_ms, struct access_principal *who, struct err *err) {
+/* Nothing is said about it before all tokens are known; what is public is for nobody in particular. */
+static bool judge_later(const struct access_facts *facts, struct err *err) {
+  if (facts->policy == POLICY_PUBLIC)
+    return true;
+  err_set(err, ERR_UNAVAILABLE, "the tokens are not loaded yet");
+  return err_hint(err, "the service waits for its database; try again");
+}
+
+static bool from_token(const struct access_rules *rules, struct str token, const struct access_facts *facts, struct access_principal *who,
+                       struct err *err) {
   if (str_starts(token, STR(RUN_TOKEN_PREFIX)) && run_token_check(rules->run_key, token, &who->run_id, &who->run_attempt)) {
     char id[ID_HEX_LEN + 1];
     id_format(who->run_id, id);
@@ -263,7 +272,9 @@ static bool from_token(const struct access_rules *rules, struct str token, int64
     snprintf(who->name, sizeof who->name, "run %s", id);
     return true;
   }
-  const struct token_entry *entry = find_token(rules, token, now_ms);
+  const struct token_entry *entry = find_token(rules, token, facts->now_ms);
+  if (!entry && rules->tokens_missing)
+    return judge_later(facts, err);
   if (!entry || entry->session) {
     err_set(err, ERR_UNAUTHENTICATED, "the token is not valid: unknown, revoked or expired");
     return err_hint(err, "`winnow token create` makes one; the first stands in admin.token in the data directory");
@@ -296,9 +307,9 @@ static bool identify(const struct access_rules *rules, const struct access_facts
     struct str value = space == SIZE_MAX ? STR_NONE : str_trim(str_slice(authorization, space + 1, authorization.n));
     char decoded[2 * TOKEN_TEXT_MAX + 400];
     if (str_eq_nocase(scheme, STR("bearer")))
-      return from_token(rules, value, facts->now_ms, who, err);
+      return from_token(rules, value, facts, who, err);
     if (str_eq_nocase(scheme, STR("basic"))) {
-      bool ok = from_token(rules, basic_password(value, decoded, sizeof decoded), facts->now_ms, who, err);
+      bool ok = from_token(rules, basic_password(value, decoded, sizeof decoded), facts, who, err);
       mem_wipe(decoded, sizeof decoded);
       return ok;
     }
@@ -312,7 +323,10 @@ static bool identify(const struct access_rules *rules, const struct access_facts
     return true;
   }
   /* A session that is over is no mistake of the caller's: the page then is what anybody sees. */
-  const struct token_entry *session = find_token(rules, cookie_value(facts->cookie, STR(SESSION_COOKIE)), facts->now_ms);
+  struct str cookie = cookie_value(facts->cookie, STR(SESSION_COOKIE));
+  const struct token_entry *session = find_token(rules, cookie, facts->now_ms);
+  if (cookie.n && !session && rules->tokens_missing)
+    return judge_later(facts, err);
   if (session && session->session)
     be_token(who, session);
   return true;

@@ -2,8 +2,8 @@
  *
  * A route names a policy. On loopback reading and tracking are open, unless the setting `auth` is `required`; whatever starts or stops a
  * process, administers or deletes for good always needs a credential. A credential never gives less than none would; an invalid one
- * is refused. Credentials: the same user (or root) over the Unix socket, a bearer token (also as the password of basic auth), the page's
- * session cookie. */
+ * is refused; while the tokens are being loaded one that is not known yet is told to come again. Credentials: the same user (or root) over
+ * the Unix socket, a bearer token (also as the password of basic auth), the page's session cookie. */
 #ifndef WINNOW_WEB_ACCESS_H
 #define WINNOW_WEB_ACCESS_H
 
@@ -78,6 +78,7 @@ MUST_CHECK bool run_token_check(const uint8_t key[32], struct str token, struct 
 struct access_rules {
   bool auth_required; /* setting `auth = required`, or a listener that is not loopback */
   const struct token_table *tokens;
+  bool tokens_missing;     /* not all are in the table yet: one that is not there may still be good */
   const uint8_t *run_key;  /* 32 bytes */
   uid_t owner;             /* the service's user */
   const uid_t *allow_uids; /* further users trusted over the Unix socket */
@@ -100,7 +101,8 @@ struct access_facts {
   int64_t now_ms;
 };
 
-/* True: *ret_principal says who. False: ERR_UNAUTHENTICATED, ERR_FORBIDDEN or ERR_MISDIRECTED, with the remedy. */
+/* True: *ret_principal says who. False: ERR_UNAUTHENTICATED, ERR_FORBIDDEN, ERR_MISDIRECTED or
+ * ERR_UNAVAILABLE, with the remedy. */
 MUST_CHECK bool access_decide(const struct access_rules *rules, const struct access_facts *facts, struct access_principal *ret_principal,
                               struct err *err);
 

@@ -1,4 +1,8 @@
 /* /api/v1: the model registry. */
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/file.h"
 #include "tracker/artifact_store.h"
 #include "tracker/names.h"
 #include "tracker/packed.h"
@@ -69,6 +73,7 @@ static void put_model(struct json_writer *w, const struct model_row *row) {
   jw_put_i64(w, "updated", row->updated);
   jw_key(w, "tags");
   jw_raw(w, row->tags);
+  api_put_time(w, "latest_version", row->latest_version ? row->latest_version : INT64_MIN);
   jw_key(w, "aliases");
   jw_object(w);
   for (size_t cursor = 0; row->aliases.p && packed_next(row->aliases, &cursor, &alias, &version);) {
@@ -86,6 +91,11 @@ static struct str path_of_source(struct str location) {
   struct str mark = STR("/artifacts/");
   size_t at = str_find_str(location, mark);
   return at == SIZE_MAX ? STR_NONE : str_slice(location, at + mark.n, location.n);
+}
+
+static struct str path_of_version(const struct version_row *row) {
+  struct str path = path_of_source(row->source);
+  return path.p ? path : path_of_source(row->storage_location);
 }
 
 /* {"acc": [last, ...]} as {"acc": last} */
@@ -123,7 +133,7 @@ static void put_version(struct json_writer *w, const struct version_row *row, st
   jw_put_str(w, "sweep_id", sweep);
   jw_put_str(w, "model_id", row->model_id.n ? row->model_id : STR_NONE);
   jw_put_str(w, "source", row->source);
-  jw_put_str(w, "path", path_of_source(row->storage_location));
+  jw_put_str(w, "path", path_of_version(row));
   if (row->digest.n == 32)
     hex_encode(row->digest.p, 32, digest);
   jw_put_text(w, "digest", row->digest.n == 32 ? digest : NULL);
@@ -714,7 +724,82 @@ static void on_verified(void *ctx, const struct artifact_tree *tree, const struc
   http_reply_json(op->req, 200, &body);
 }
 
+/* The file that a version is, if it is one and no directory. */
+static bool is_one_file(struct model_op *op, struct str place, struct stat *ret) {
+  struct err ignored;
+  AUTO_FD int fd = artifact_open(web_app(op->req)->artifacts, place, ret, &ignored);
+  return fd >= 0;
+}
+
+static struct str last_part(struct str path) {
+  struct str part, name = path;
+  for (struct str rest = path; str_split(&rest, '/', &part);)
+    name = part;
+  return name;
+}
+
+/* Such a version looks like a directory that holds the file under the name it had. */
+static void reply_one_file(struct model_op *op, struct str place, struct str name, const struct stat *st) {
+  struct err err;
+  if (op->reads_files) {
+    if (str_eq(op->path, name)) {
+      files_reply(op->req, place);
+    } else {
+      err_set(&err, ERR_NOT_FOUND, "this version is one file, \"%.*s\"", STR_ARG(str_slice(name, 0, 200)));
+      fail(op, &err);
+    }
+    return;
+  }
+  struct buf body = BUF_INIT(64 * KIB);
+  struct json_writer w;
+  jw_init(&w, &body);
+  jw_object(&w);
+  jw_key(&w, "items");
+  jw_array(&w);
+  if (!op->path.n) {
+    jw_object(&w);
+    jw_put_str(&w, "path", name);
+    jw_put_bool(&w, "is_dir", false);
+    jw_put_i64(&w, "size", st->st_size);
+    jw_put_null(&w, "sha256");
+    jw_put_null(&w, "created");
+    jw_object_end(&w);
+  }
+  jw_array_end(&w);
+  jw_put_null(&w, "next");
+  jw_object_end(&w);
+  http_reply_json(op->req, 200, &body);
+}
+
 /* Files are those that were kept; of a version without a copy, those of its source. */
+static bool place_of(struct model_op *op, const struct version_row *row, struct str *ret, struct err *err) {
+  return row->kept_path.p ? keep(op, row->kept_path, ret, err) : api_place(op->req, row->storage_location, STR(""), ret, err);
+}
+
+static bool start_verifying(struct model_op *op, const struct version_row *row, struct str place, struct err *err) {
+  if (row->digest.n != 32)
+    return err_set(err, ERR_WRONG_STATE, "this version was registered without a digest: its files are not in this service");
+  return keep(op, row->digest, &op->alias, err) && artifact_digest(web_app(op->req)->artifacts, place, on_verified, op, err);
+}
+
+static bool use_place(struct model_op *op, const struct version_row *row, struct str place, struct err *err) {
+  struct stat st;
+  if (op->status == 202) /* verify */
+    return start_verifying(op, row, place, err);
+  if (is_one_file(op, place, &st)) {
+    struct str path = path_of_version(row);
+    reply_one_file(op, place, last_part(path.n ? path : row->storage_location), &st);
+    return true;
+  }
+  place = files_join(op->req, place, op->path);
+  if (!place.p)
+    return err_no_memory(err);
+  if (!op->reads_files)
+    return api_list_files(op->req, place, op->path, err);
+  files_reply(op->req, place);
+  return true;
+}
+
 static void on_place(void *ctx, const struct pg_reply *reply) {
   struct model_op *op = ctx;
   struct version_row row;
@@ -725,27 +810,11 @@ static void on_place(void *ctx, const struct pg_reply *reply) {
     return;
   }
   version_row_read(reply, 0, &row);
-  if (row.kept_path.p) {
-    if (!keep(op, row.kept_path, &place, &err)) {
-      fail(op, &err);
-      return;
-    }
-    place = files_join(op->req, place, op->path);
-  } else if (!api_place(op->req, row.storage_location, op->path, &place, &err)) {
-    fail(op, &err);
+  if (!web_app(op->req)->artifacts)
+    err_set(&err, ERR_UNAVAILABLE, "artifacts are not served here");
+  else if (place_of(op, &row, &place, &err) && use_place(op, &row, place, &err))
     return;
-  }
-  if (op->status == 202) { /* verify */
-    if (row.digest.n != 32)
-      err_set(&err, ERR_WRONG_STATE, "this version was registered without a digest: its files are not in this service");
-    else if (keep(op, row.digest, &op->alias, &err) && artifact_digest(web_app(op->req)->artifacts, place, on_verified, op, &err))
-      return;
-    fail(op, &err);
-  } else if (op->reads_files) {
-    files_reply(op->req, place);
-  } else if (!api_list_files(op->req, place, op->path, &err)) {
-    fail(op, &err);
-  }
+  fail(op, &err);
 }
 
 static void use_files(struct http_req *req, struct str path, bool reads, int status) {

@@ -1,5 +1,6 @@
 /* What lies at the root: the plain page, its style, /health, /metrics, /docs, /login. */
 #include "base/buf.h"
+#include "base/crc32c.h"
 #include "web/app.h"
 #include "web/http_reply.h"
 #include "web/openapi.h"
@@ -51,13 +52,14 @@ static const char plain_css[] =
     "a{color:inherit}table{border-collapse:collapse;width:100%}th,td{text-align:left;vertical-align:top;padding:.3rem .8rem .3rem 0;"
     "border-bottom:1px solid var(--line)}th{font-weight:500;color:var(--dim);white-space:nowrap}td{overflow-wrap:anywhere}"
     "pre{background:#8881;border:1px solid var(--line);border-radius:6px;padding:.8rem;overflow-x:auto}code,pre{font-family:ui-monospace,"
-    "monospace;font-size:.9em}.doc{color:var(--dim);font-size:.9rem}.good{color:var(--good)}.warn{color:var(--warn)}";
+    "monospace;font-size:.9em}.routes td:nth-child(2){width:42%;min-width:14rem}.doc{color:var(--dim);font-size:.9rem}.good{color:var(--good)}.warn{color:var(--warn)}";
 
 static void get_style(struct http_req *req) {
-  static const struct http_asset asset = {.content_type = "text/css; charset=utf-8",
-                                          .plain = {plain_css, sizeof plain_css - 1},
-                                          .etag = "\"plain-" WINNOW_VERSION "\"",
-                                          .cache_control = "no-cache"};
+  static char etag[16];
+  static const struct http_asset asset = {
+      .content_type = "text/css; charset=utf-8", .plain = {plain_css, sizeof plain_css - 1}, .etag = etag, .cache_control = "no-cache"};
+  if (!etag[0])
+    snprintf(etag, sizeof etag, "\"%08x\"", (unsigned)crc32c(0, plain_css, sizeof plain_css - 1));
   http_reply_asset(req, &asset);
 }
 

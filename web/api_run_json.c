@@ -166,9 +166,8 @@ static bool read_column(struct api_columns *columns, struct str name, struct err
     columns->fields |= bit;
     return true;
   }
-  if (!filter_parse_key(FILTER_RUNS, name, key, err))
-    return false;
-  if (key->entity == FILTER_ATTRIBUTE || key->entity == FILTER_DATASET) {
+  bool is_data = filter_parse_key(FILTER_RUNS, name, key, err) && key->entity != FILTER_ATTRIBUTE && key->entity != FILTER_DATASET;
+  if (!is_data) {
     err_set(err, ERR_INVALID, "\"%.*s\" is not a column", STR_ARG(str_slice(name, 0, 100)));
     const char *near = str_nearest_of(name, run_keys, ARRAY_LEN(run_keys));
     return near ? err_hint(err, "did you mean \"%s\"?", near)

@@ -390,10 +390,12 @@ static bool patch(struct run_op *op, const struct patch_body *in, struct err *er
   pg_put_text(args, in->name.n ? in->name : STR_NONE);
   pg_put_int(args, tracking_now(op->req));
   pg_put_text(args, tracking_actor(op->req));
+  pg_put_int(args, tracking_pass(op->req, op->id));
   for (size_t i = 0; i < removed_count; i++) {
     args = pg_batch_add(&batch, STMT_RUN_DELETE_TAG);
     pg_put_uuid(args, op->id);
     pg_put_text(args, removed[i]);
+    pg_put_int(args, tracking_pass(op->req, op->id));
   }
   op->experiment_id = (int64_t)batch.count;
   pg_put_uuid(pg_batch_add(&batch, STMT_RUN_GET), op->id);
@@ -448,6 +450,7 @@ static void move_run(struct http_req *req, enum stmt stmt, int status) {
   pg_put_uuid(args, op->id);
   pg_put_int(args, tracking_now(req));
   pg_put_text(args, tracking_actor(req));
+  pg_put_int(args, tracking_pass(req, op->id));
   pg_put_uuid(pg_batch_add(&batch, STMT_RUN_GET), op->id);
   if (!pg_run_batch(pool(op), &batch, 0, on_moved, op, &err))
     fail(op, &err);
@@ -741,11 +744,14 @@ struct compare_body {
 static bool compare(struct compare_op *op, const struct compare_body *in, struct err *err) {
   struct id base;
   bool found = !in->base.n;
-  op->count = json_array_size(in->runs);
-  for (size_t i = 0; i < op->count; i++) {
+  for (size_t i = 0; i < json_array_size(in->runs); i++) {
     struct str text = json_str(json_array_get(in->runs, i));
-    if (!id_parse(text, &op->runs[i]))
+    size_t same = 0;
+    if (!id_parse(text, &op->runs[op->count]))
       return err_set(err, ERR_NOT_FOUND, "there is no run \"%.*s\"", STR_ARG(str_slice(text, 0, 64)));
+    while (!id_eq(op->runs[same], op->runs[op->count]))
+      same++;
+    op->count += same == op->count; /* each once */
   }
   if (in->base.n && !id_parse(in->base, &base))
     return err_set(err, ERR_NOT_FOUND, "there is no run \"%.*s\"", STR_ARG(str_slice(in->base, 0, 64)));

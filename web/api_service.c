@@ -357,7 +357,7 @@ static void post_login_link(struct http_req *req) {
   }
   char code[64];
   int64_t now = clock_wall_ms(app->clock);
-  login_links_add(app->links, who->scope, now, code);
+  login_links_add(app->links, who, now, code);
   struct buf body = BUF_INIT(KIB);
   struct json_writer w;
   jw_init(&w, &body);
@@ -373,6 +373,10 @@ static void post_login_link(struct http_req *req) {
 void web_get_login(struct http_req *req) {
   struct web_app *app = web_app(req);
   struct err err;
+  if (http_req_method(req) == HTTP_HEAD) { /* who only looks at the link does not use it up */
+    http_reply_empty(req, 200);
+    return;
+  }
   struct token_create *op = ARENA_NEW(http_req_arena(req), struct token_create);
   if (!op) {
     err_no_memory(&err);
@@ -381,14 +385,17 @@ void web_get_login(struct http_req *req) {
   }
   op->req = req;
   struct str code = http_req_param(req, "code");
-  if (!code.n || code.n > 64 || !login_links_use(app->links, code, clock_wall_ms(app->clock), &op->entry.scope)) {
+  int64_t now = clock_wall_ms(app->clock), until = 0;
+  if (!code.n || code.n > 64 || !login_links_use(app->links, code, now, &op->entry.scope, &until)) {
     err_set(&err, ERR_NOT_FOUND, "this link was used already, or is over");
     err_hint(&err, "`winnow open` makes a new one");
     http_reply_error(req, &err);
     return;
   }
   op->entry.session = true;
-  op->entry.expires_ms = clock_wall_ms(app->clock) + (int64_t)SESSION_LIFE_S * 1000;
+  op->entry.expires_ms = now + (int64_t)SESSION_LIFE_S * 1000;
+  if (until)
+    op->entry.expires_ms = MIN_OF(op->entry.expires_ms, until);
   snprintf(op->entry.name, sizeof op->entry.name, "page");
   create_token(op);
 }

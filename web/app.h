@@ -27,6 +27,7 @@ struct web_status {
   bool database_up;
   char database_reason[256]; /* why it is not up */
   bool draining;
+  bool disk_full; /* almost: what is left is for the database, so that it can go on answering reads */
   int64_t slots;
 };
 

@@ -10,6 +10,7 @@ struct login_links {
     uint8_t hash[TOKEN_HASH_BYTES];
     enum access_scope scope; /* SCOPE_NONE: free */
     int64_t until_ms;
+    int64_t session_until_ms;
   } links[LOGIN_LINKS_MAX];
 };
 
@@ -24,16 +25,17 @@ void login_links_free(struct login_links *links) {
   mem_free(links);
 }
 
-void login_links_add(struct login_links *links, enum access_scope scope, int64_t now_ms, char out[64]) {
+void login_links_add(struct login_links *links, const struct access_principal *who, int64_t now_ms, char out[64]) {
   token_make(out);
   size_t i = links->next;
   links->next = (i + 1) % LOGIN_LINKS_MAX;
   token_hash(str_of(out), links->links[i].hash);
-  links->links[i].scope = scope;
+  links->links[i].scope = who->scope;
+  links->links[i].session_until_ms = who->expires_ms;
   links->links[i].until_ms = now_ms + LOGIN_LINK_LIFE_MS;
 }
 
-bool login_links_use(struct login_links *links, struct str code, int64_t now_ms, enum access_scope *ret_scope) {
+bool login_links_use(struct login_links *links, struct str code, int64_t now_ms, enum access_scope *ret_scope, int64_t *ret_until_ms) {
   uint8_t hash[TOKEN_HASH_BYTES];
   token_hash(code, hash);
   for (size_t i = 0; i < LOGIN_LINKS_MAX; i++) {
@@ -44,6 +46,7 @@ bool login_links_use(struct login_links *links, struct str code, int64_t now_ms,
     if (links->links[i].until_ms <= now_ms)
       return false;
     *ret_scope = scope;
+    *ret_until_ms = links->links[i].session_until_ms;
     return true;
   }
   return false;

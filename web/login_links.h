@@ -13,8 +13,10 @@ enum { LOGIN_LINKS_MAX = 64, LOGIN_LINK_LIFE_MS = 120 * 1000 };
 MUST_CHECK struct login_links *login_links_new(struct err *err);
 void login_links_free(struct login_links *links); /* accepts NULL */
 /* The oldest gives way when there are too many. `out` has room for 64: the code of the link. */
-void login_links_add(struct login_links *links, enum access_scope scope, int64_t now_ms, char out[64]);
-/* True once for each code, while it lives. */
-MUST_CHECK bool login_links_use(struct login_links *links, struct str code, int64_t now_ms, enum access_scope *ret_scope);
+void login_links_add(struct login_links *links, const struct access_principal *who, int64_t now_ms, char out[64]);
+/* True once for each code, while it lives. The session may do what its maker may, and ends no later than the maker's credential
+ * (*ret_until_ms; 0: that has no end). */
+MUST_CHECK bool login_links_use(struct login_links *links, struct str code, int64_t now_ms, enum access_scope *ret_scope,
+                                int64_t *ret_until_ms);
 
 #endif

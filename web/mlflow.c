@@ -204,7 +204,10 @@ static bool whole_of(const json_t *value, int64_t *ret) {
 }
 
 static bool copy_text(struct http_req *req, struct str text, struct str *ret, struct err *err) {
-  const char *copy = arena_strdup(http_req_arena(req), text);
+  struct arena *arena = http_req_arena(req);
+  if (text.n >= arena->max - MIN_OF(arena->used, arena->max)) /* to try again would not help */
+    return err_set(err, ERR_TOO_LARGE, "the texts of the request are too long");
+  const char *copy = arena_strdup(arena, text);
   if (!copy)
     return err_no_memory(err);
   *ret = str_n(copy, text.n);

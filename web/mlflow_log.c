@@ -204,8 +204,10 @@ static void set_tag(struct http_req *req) {
 
 static void on_tag_deleted(void *ctx, const struct pg_reply *reply) {
   struct log_op *op = ctx;
-  if (!mlflow_pg_ok(op->req, reply))
+  if (pg_outcome(reply) != PG_DONE) {
+    tell_refusal(op, tracking_refusal(reply), pg_err(reply));
     return;
+  }
   char hex[ID_HEX_LEN + 1];
   id_format(op->run, hex);
   if (pg_rows(reply) == 0)
@@ -229,6 +231,7 @@ static void delete_tag(struct http_req *req) {
   pg_args_init(&args, STMT_RUN_DELETE_TAG);
   pg_put_uuid(&args, op->run);
   pg_put_text(&args, in.key);
+  pg_put_int(&args, tracking_pass(req, op->run));
   if (!pg_run(pool(op), &args, 0, on_tag_deleted, op, &err))
     fail(op, &err);
 }
@@ -310,6 +313,13 @@ static void on_batch(void *ctx, const struct pg_reply *reply) {
   struct log_op *op = ctx;
   struct err err;
   bool done = pg_outcome(reply) == PG_DONE;
+  if (strcmp(pg_sqlstate(reply), "23503") == 0) { /* logged_model_metric: its model */
+    if (op->metrics && !metric_write_done(op->metrics, reply, &err))
+      op->metrics = NULL;
+    err_set(&err, ERR_NOT_FOUND, "a logged model that these metrics name was not found");
+    fail(op, &err);
+    return;
+  }
   bool stored = !op->metrics || metric_write_done(op->metrics, done ? pg_nth(reply, op->metrics_at) : reply, &err);
   if (done && !stored)
     tell_refusal(op, refusal_of(&err), &err);
@@ -603,9 +613,10 @@ static void log_batch(struct http_req *req) {
 
 static void on_active(void *ctx, const struct pg_reply *reply) {
   struct log_op *op = ctx;
-  if (!mlflow_pg_ok(op->req, reply))
-    return;
-  tell_refusal(op, pg_rows(reply) == 0 ? TRACKING_NO_RUN : pg_bool(reply, 0, 0) ? TRACKING_OK : TRACKING_DELETED, NULL);
+  if (pg_outcome(reply) != PG_DONE)
+    tell_refusal(op, tracking_refusal(reply), pg_err(reply));
+  else
+    tell_refusal(op, pg_rows(reply) == 0 ? TRACKING_NO_RUN : pg_bool(reply, 0, 0) ? TRACKING_OK : TRACKING_DELETED, NULL);
 }
 
 static bool log_model_json(struct log_op *op, struct str text, struct err *err) {
@@ -631,6 +642,7 @@ static bool log_model_json(struct log_op *op, struct str text, struct err *err) 
   pg_args_init(&args, STMT_RUN_LOG_MODEL);
   pg_put_uuid(&args, op->run);
   pg_put_jsonb(&args, buf_str(&packed));
+  pg_put_int(&args, tracking_pass(op->req, op->run));
   return pg_run(pool(op), &args, 0, on_active, op, err);
 }
 
@@ -738,7 +750,9 @@ static bool link_all(struct log_op *op, const struct link_args *in, bool made, s
     return false;
   if (json_array_size(in->datasets) > BATCH_DATASETS_MAX || json_array_size(in->models) > BATCH_DATASETS_MAX)
     return err_set(err, ERR_INVALID, "at most %d inputs or outputs can be logged at once", BATCH_DATASETS_MAX);
-  pg_put_uuid(pg_batch_add(&batch, STMT_RUN_IS_ACTIVE), op->run);
+  struct pg_args *args = pg_batch_add(&batch, STMT_RUN_IS_WRITABLE);
+  pg_put_uuid(args, op->run);
+  pg_put_int(args, tracking_pass(op->req, op->run));
   for (size_t i = 0; i < json_array_size(in->datasets); i++)
     if (!put_dataset(op, json_array_get(in->datasets, i), &batch, err))
       return false;

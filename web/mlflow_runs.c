@@ -244,9 +244,28 @@ struct update_args {
   struct str run_name;
 };
 
+/* False when answered: a run of an executor, or the database. */
+static bool may_and_did(struct run_op *op, const struct pg_reply *reply) {
+  struct err err;
+  switch (tracking_refusal(reply)) {
+  case TRACKING_OK:
+    return true;
+  case TRACKING_FORBIDDEN:
+    err_set(&err, ERR_FORBIDDEN, "the run belongs to its executor: its token, or one with the scope `write`, is needed");
+    break;
+  case TRACKING_FENCED:
+    err_set(&err, ERR_FENCED, "another attempt of this run has taken over");
+    break;
+  default:
+    err = *pg_err(reply);
+  }
+  fail(op, &err);
+  return false;
+}
+
 static void on_updated(void *ctx, const struct pg_reply *reply) {
   struct run_op *op = ctx;
-  if (!mlflow_pg_ok(op->req, reply))
+  if (!may_and_did(op, reply))
     return;
   const struct pg_reply *update = pg_nth(reply, 0), *read = pg_nth(reply, 1);
   if (pg_rows(update) == 0 || pg_rows(read) == 0) {
@@ -295,6 +314,7 @@ static bool update(struct run_op *op, const struct update_args *in, struct err *
   pg_put_text(args, in->run_name.n ? text_cut(in->run_name, RUN_TAG_VALUE_MAX) : STR_NONE);
   pg_put_int(args, tracking_now(op->req));
   pg_put_text(args, tracking_actor(op->req));
+  pg_put_int(args, tracking_pass(op->req, op->id));
   args = pg_batch_add(&batch, STMT_RUN_GET);
   pg_put_uuid(args, op->id);
   return pg_run_batch(web_app(op->req)->pg, &batch, 0, on_updated, op, err);
@@ -318,7 +338,7 @@ static void update_run(struct http_req *req) {
 
 static void on_moved(void *ctx, const struct pg_reply *reply) {
   struct run_op *op = ctx;
-  if (!mlflow_pg_ok(op->req, reply))
+  if (!may_and_did(op, reply))
     return;
   if (pg_rows(reply) == 0)
     reply_no_run(op);
@@ -338,6 +358,7 @@ static void move_run(struct http_req *req) {
   pg_put_uuid(&args, op->id);
   pg_put_int(&args, tracking_now(req));
   pg_put_text(&args, tracking_actor(req));
+  pg_put_int(&args, tracking_pass(req, op->id));
   if (!pg_run(web_app(req)->pg, &args, 0, on_moved, op, &err))
     fail(op, &err);
 }
@@ -379,6 +400,12 @@ static void on_found(void *ctx, const struct pg_reply *reply) {
     http_reply_error(op->req, &err);
 }
 
+static void put_row(struct mlflow_search *op UNUSED, struct json_writer *w, const struct pg_reply *reply) {
+  struct run_row row;
+  run_row_read(reply, 0, &row);
+  mlflow_put_run(w, &row);
+}
+
 struct search_args {
   struct mlflow_search_args common;
   const json_t *experiments;
@@ -416,6 +443,8 @@ static bool search(struct mlflow_search *op, const struct search_args *in, struc
   op->search.view = (enum search_view)view;
   if (!mlflow_search_parse(op, &in->common, err))
     return false;
+  if (op->max_results >= SEARCH_STREAM_FROM)
+    return mlflow_search_stream(op, STMT_RUN_SEARCH, "runs", "next_page_token", RUN_ROW_COLUMNS, put_row, err);
   /* a first page, or one that begins among the numbers (their rank is "0") */
   op->search.numbers_only = search_orders_by_metric(&op->search) && (op->search.page.count == 0 || str_is(op->search.page.values[0], "0"));
   return mlflow_search_run(op, STMT_RUN_SEARCH, on_found, err);

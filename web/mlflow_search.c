@@ -3,7 +3,7 @@
 #include "storage/metric_store.h"
 #include "web/page_token.h"
 
-enum { SEARCH_TIMEOUT_MS = 30000 };
+enum { SEARCH_TIMEOUT_MS = 30000, STREAM_TIMEOUT_MS = 300000 };
 
 /* Everything the order of the rows depends on. */
 static bool make_question(struct mlflow_search *op, const struct mlflow_search_args *args, const struct str *order, size_t order_count,
@@ -13,8 +13,8 @@ static bool make_question(struct mlflow_search *op, const struct mlflow_search_a
   char sweep[ID_HEX_LEN + 1] = "";
   if (search->of_sweep)
     id_format(search->sweep, sweep);
-  buf_printf(&text, "%d %d %d %d %s %lld", (int)search->domain, (int)search->view, (int)search->hide_parents, (int)search->everywhere, sweep,
-             search->of_state ? (long long)search->state : -1LL);
+  buf_printf(&text, "%d %d %d %d %s %lld", (int)search->domain, (int)search->view, (int)search->hide_parents, (int)search->everywhere,
+             sweep, search->of_state ? (long long)search->state : -1LL);
   for (size_t i = 0; i < op->search.experiment_count; i++)
     buf_printf(&text, " %lld", (long long)op->search.experiments[i]);
   buf_putc(&text, '\n');
@@ -71,20 +71,24 @@ static void put_ids(struct pg_args *args, const struct search_sql *sql) {
   pg_end_array(args);
 }
 
-static bool run_now(struct mlflow_search *op, struct err *err) {
+static bool put_search(struct mlflow_search *op, struct pg_args *args, struct err *err) {
   AUTO_SEARCH_SQL struct search_sql sql;
   search_sql_init(&sql, http_req_arena(op->req));
   if (!search_compile(&op->search, &sql, err))
     return false;
   op->key_count = sql.key_count;
+  pg_put_text(args, buf_str(&sql.text));
+  put_texts(args, &sql);
+  pg_put_int8s(args, sql.ints, sql.int_count);
+  pg_put_float8s(args, sql.numbers, sql.number_count);
+  put_ids(args, &sql);
+  return true;
+}
+
+static bool run_now(struct mlflow_search *op, struct err *err) {
   AUTO_PG_ARGS struct pg_args args;
   pg_args_init(&args, op->stmt);
-  pg_put_text(&args, buf_str(&sql.text));
-  put_texts(&args, &sql);
-  pg_put_int8s(&args, sql.ints, sql.int_count);
-  pg_put_float8s(&args, sql.numbers, sql.number_count);
-  put_ids(&args, &sql);
-  return pg_run(web_app(op->req)->pg, &args, SEARCH_TIMEOUT_MS, op->done, op, err);
+  return put_search(op, &args, err) && pg_run(web_app(op->req)->pg, &args, SEARCH_TIMEOUT_MS, op->done, op, err);
 }
 
 static void on_settled(void *ctx, const struct err *err) {
@@ -102,6 +106,139 @@ bool mlflow_search_run(struct mlflow_search *op, enum stmt stmt, pg_done_fn *don
   if (op->search.domain != FILTER_RUNS)
     return run_now(op, err);
   return metric_settle(web_app(op->req)->metrics, NULL, on_settled, op, err);
+}
+
+/* ---- large answers ---- */
+
+/* An answer that is written as its rows come. One row is held back: whether it is the page's last says the row after it. */
+struct streamed {
+  struct mlflow_search *op;
+  struct pg_stream *rows;
+  const char *name, *token_name;
+  size_t key_column;
+  mlflow_row_fn *put_row;
+  int64_t count;
+  bool begun, gone, waiting;
+  struct buf token; /* of the last row written */
+};
+
+static void write_out(struct streamed *s, struct buf *text) {
+  enum http_stream_state state = http_stream_write(s->op->req, buf_str(text));
+  if (state == STREAM_WAIT && s->rows) {
+    s->waiting = true;
+    pg_stream_pause(s->rows);
+  }
+}
+
+static void on_drained(void *ctx) {
+  struct streamed *s = ctx;
+  if (s->waiting && s->rows) {
+    s->waiting = false;
+    pg_stream_resume(s->rows);
+  }
+}
+
+static void on_reader_gone(void *ctx) {
+  struct streamed *s = ctx;
+  s->gone = true;
+  if (s->rows)
+    pg_stream_cancel(s->rows);
+}
+
+static void begin_answer(struct streamed *s, struct buf *text) {
+  s->begun = true;
+  http_stream_begin(s->op->req, 200, "application/json", on_drained, s);
+  buf_printf(text, "{\"%s\":[", s->name);
+}
+
+static void keep_token(struct streamed *s, const struct pg_reply *row) {
+  struct str values[SEARCH_KEYS_MAX];
+  size_t count = 0;
+  struct pg_array keys = pg_array(row, 0, s->key_column);
+  while (count < ARRAY_LEN(values) && pg_array_next(&keys))
+    values[count++] = pg_item_is_null(&keys) ? STR_NONE : pg_item_text(&keys);
+  buf_reset(&s->token);
+  page_token_write(&s->token, s->op->question, values, count);
+}
+
+static void on_stream_row(void *ctx, const struct pg_reply *row) {
+  struct streamed *s = ctx;
+  AUTO_BUF struct buf text = BUF_INIT(256 * MIB);
+  struct json_writer w;
+  if (s->gone)
+    return;
+  if (!s->begun)
+    begin_answer(s, &text);
+  if (s->count++ == s->op->max_results)
+    return; /* the row that says that there is another page */
+  if (s->count > 1)
+    buf_putc(&text, ',');
+  jw_init(&w, &text);
+  s->put_row(s->op, &w, row);
+  if (s->count == s->op->max_results)
+    keep_token(s, row);
+  write_out(s, &text);
+}
+
+static void on_stream_done(void *ctx, const struct pg_reply *reply) {
+  struct streamed *s = ctx;
+  struct http_req *req = s->op->req;
+  AUTO_BUF struct buf text = BUF_INIT(MIB);
+  s->rows = NULL;
+  http_req_on_gone(req, NULL, NULL);
+  if (s->gone || (s->begun && pg_outcome(reply) != PG_DONE)) {
+    buf_release(&s->token);
+    if (s->begun)
+      http_stream_abort(req);
+    else
+      http_reply_drop(req);
+    return;
+  }
+  if (pg_outcome(reply) != PG_DONE) {
+    buf_release(&s->token);
+    http_reply_error(req, pg_err(reply));
+    return;
+  }
+  if (!s->begun)
+    begin_answer(s, &text);
+  buf_putc(&text, ']');
+  if (s->count > s->op->max_results)
+    buf_printf(&text, ",\"%s\":\"%s\"", s->token_name, buf_text(&s->token));
+  buf_putc(&text, '}');
+  buf_release(&s->token);
+  if (http_stream_write(req, buf_str(&text)) == STREAM_GONE)
+    http_stream_abort(req);
+  else
+    http_stream_end(req);
+}
+
+static void on_settled_for_stream(void *ctx, const struct err *err) {
+  struct streamed *s = ctx;
+  struct http_req *req = s->op->req;
+  AUTO_PG_ARGS struct pg_args args;
+  struct err why;
+  if (err) {
+    http_reply_error(req, err);
+    return;
+  }
+  pg_args_init(&args, s->op->stmt);
+  if (put_search(s->op, &args, &why))
+    s->rows = pg_stream_open(web_app(req)->pg, &args, STREAM_TIMEOUT_MS, on_stream_row, on_stream_done, s, &why);
+  if (s->rows)
+    http_req_on_gone(req, on_reader_gone, s);
+  else
+    http_reply_error(req, &why);
+}
+
+bool mlflow_search_stream(struct mlflow_search *op, enum stmt stmt, const char *name, const char *token_name, size_t key_column,
+                          mlflow_row_fn *put_row, struct err *err) {
+  struct streamed *s = ARENA_NEW(http_req_arena(op->req), struct streamed);
+  if (!s)
+    return err_no_memory(err);
+  *s = (struct streamed){
+      .op = op, .name = name, .token_name = token_name, .key_column = key_column, .put_row = put_row, .token = BUF_INIT(MIB)};
+  op->stmt = stmt;
+  return metric_settle(web_app(op->req)->metrics, NULL, on_settled_for_stream, s, err);
 }
 
 size_t mlflow_search_rows(const struct mlflow_search *op, const struct pg_reply *reply) {

@@ -30,6 +30,14 @@ MUST_CHECK bool mlflow_search_parse(struct mlflow_search *op, const struct mlflo
 /* Compiles, and runs `stmt`, which takes find_rows()' five parameters. Of runs it waits until their last metrics are in the database. */
 /* A failure on the way later is answered here. */
 MUST_CHECK bool mlflow_search_run(struct mlflow_search *op, enum stmt stmt, pg_done_fn *done, struct err *err);
+/* The same for answers that may be large: rows are written as they come, slowed down by the client. `put_row` writes one; `name` is the
+ * array's. Answers in any case. */
+typedef void mlflow_row_fn(struct mlflow_search *op, struct json_writer *w, const struct pg_reply *row);
+MUST_CHECK bool mlflow_search_stream(struct mlflow_search *op, enum stmt stmt, const char *name, const char *token_name, size_t key_column,
+                                     mlflow_row_fn *put_row, struct err *err);
+/* From so many results on. */
+enum { SEARCH_STREAM_FROM = 2000 };
+
 /* How many rows belong to the page. */
 size_t mlflow_search_rows(const struct mlflow_search *op, const struct pg_reply *reply);
 /* "next_page_token", when a further row exists. `key_column` is that of page_key. */

@@ -1,11 +1,33 @@
+#include "web/http_req.h"
 #include "web/mlflow.h"
+#include "web/mlflow_tables.h"
 #include "web/problem.h"
 #include "web/tables.h"
 
+/* At the root, MLflow's rows and ours lie side by side. */
+static bool is_mlflow_row(const struct route *route) {
+  for (size_t i = 0; i < mlflow_root_route_count; i++)
+    if (route == &mlflow_root_routes[i])
+      return true;
+  for (size_t i = 0; i < mlflow_version_file_route_count; i++)
+    if (route == &mlflow_version_file_routes[i])
+      return true;
+  return false;
+}
+
+static int write_root_error(const struct http_req *req, const char *request_id, const struct err *err, struct buf *body,
+                            const char **ret_content_type) {
+  bool is_mlflow = req && is_mlflow_row(http_req_route(req));
+  return (is_mlflow ? &mlflow_family : &api_family)->write_error(req, request_id, err, body, ret_content_type);
+}
+
+/* MLflow's clients ask for //model-versions/get-artifact. */
+static const struct route_family root_family = {"root", write_root_error, true};
+
 const struct route_mount *web_mounts(size_t *ret_count) {
-  static struct route_mount mounts[7 + MLFLOW_MOUNTS_MAX];
+  static struct route_mount mounts[10 + MLFLOW_MOUNTS_MAX];
   size_t n = 0;
-  mounts[n++] = (struct route_mount){"", root_routes, root_route_count, &api_family};
+  mounts[n++] = (struct route_mount){"", root_routes, root_route_count, &root_family};
   mounts[n++] = (struct route_mount){"/api/v1", service_routes, service_route_count, &api_family};
   const struct {
     const struct route *routes;
@@ -16,12 +38,12 @@ const struct route_mount *web_mounts(size_t *ret_count) {
       {api_experiment_routes, api_experiment_route_count},
       {api_artifact_routes, api_artifact_route_count},
       {api_model_routes, api_model_route_count},
+      {sweep_routes, sweep_route_count},
+      {companion_routes, companion_route_count},
+      {log_routes, log_route_count},
   };
   for (size_t i = 0; i < ARRAY_LEN(api); i++)
     mounts[n++] = (struct route_mount){"/api/v1", api[i].routes, api[i].count, &api_family};
-  mounts[n++] = (struct route_mount){"/api/v1", sweep_routes, sweep_route_count, &api_family};
-  mounts[n++] = (struct route_mount){"/api/v1", companion_routes, companion_route_count, &api_family};
-  mounts[n++] = (struct route_mount){"/api/v1", log_routes, log_route_count, &api_family};
   n += mlflow_mounts(mounts + n);
   *ret_count = n;
   return mounts;

@@ -204,31 +204,40 @@ static void put_html(struct buf *out, const char *text) {
     }
 }
 
+static void put_html_head(struct buf *out, const char *prefix) {
+  buf_puts(out, "<h2><code>");
+  put_html(out, prefix[0] ? prefix : "/");
+  buf_puts(out, "</code></h2><table class=routes><thead><tr><th>Method<th>Path<th>Does<th>Access</thead><tbody>");
+}
+
+static void put_html_row(struct buf *out, const char *prefix, const struct route *route) {
+  AUTO_BUF struct buf path = BUF_INIT(4096);
+  put_path(&path, prefix, route->path);
+  buf_printf(out, "<tr><td><code>%s</code><td><code>", http_method_name(route->method));
+  put_html(out, buf_text(&path));
+  buf_puts(out, "</code><td>");
+  put_html(out, route->summary);
+  if (route->doc) {
+    buf_puts(out, "<div class=doc>");
+    put_html(out, route->doc);
+    buf_puts(out, "</div>");
+  }
+  buf_printf(out, "<td>%s", route_policy_name(route->policy));
+}
+
 void openapi_write_html(const struct route_mount *mounts, size_t count, struct buf *out) {
   buf_puts(out, "<!doctype html><html lang=en><meta charset=utf-8><meta name=viewport content=\"width=device-width\">"
                 "<title>Winnow: the API</title><link rel=stylesheet href=/assets/plain.css>"
                 "<main><p><a href=/>Winnow</a></p><h1>The API</h1><p>JSON in and out. Generated from the table of routes; for programs: "
                 "<a href=/api/v1/openapi.json>openapi.json</a> (OpenAPI 3.1).</p>");
   for (size_t m = 0; m < count; m++) {
-    buf_puts(out, "<h2><code>");
-    put_html(out, mounts[m].prefix[0] ? mounts[m].prefix : "/");
-    buf_puts(out, "</code></h2><table><thead><tr><th>Method<th>Path<th>Does<th>Access</thead><tbody>");
-    for (size_t i = 0; i < mounts[m].count; i++) {
-      const struct route *route = &mounts[m].routes[i];
-      buf_printf(out, "<tr><td><code>%s</code><td><code>", http_method_name(route->method));
-      AUTO_BUF struct buf path = BUF_INIT(4096);
-      put_path(&path, mounts[m].prefix, route->path);
-      put_html(out, buf_text(&path));
-      buf_puts(out, "</code><td>");
-      put_html(out, route->summary);
-      if (route->doc) {
-        buf_puts(out, "<div class=doc>");
-        put_html(out, route->doc);
-        buf_puts(out, "</div>");
-      }
-      buf_printf(out, "<td>%s", route_policy_name(route->policy));
-    }
-    buf_puts(out, "</tbody></table>");
+    bool goes_on = m > 0 && strcmp(mounts[m].prefix, mounts[m - 1].prefix) == 0;
+    if (!goes_on)
+      put_html_head(out, mounts[m].prefix);
+    for (size_t i = 0; i < mounts[m].count; i++)
+      put_html_row(out, mounts[m].prefix, &mounts[m].routes[i]);
+    if (m + 1 == count || strcmp(mounts[m].prefix, mounts[m + 1].prefix) != 0)
+      buf_puts(out, "</tbody></table>");
   }
   buf_puts(out, "</main></html>\n");
 }

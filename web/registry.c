@@ -1,5 +1,6 @@
 #include "web/registry.h"
 
+#include "storage/metric_store.h"
 #include "tracker/artifact_store.h"
 #include "tracker/names.h"
 #include "web/http_req.h"
@@ -126,7 +127,7 @@ static void on_inserted(void *ctx, const struct pg_reply *reply) {
     keep_files(op);
 }
 
-static bool insert(struct registration *op, struct err *err) {
+static bool insert_now(struct registration *op, struct err *err) {
   AUTO_PG_ARGS struct pg_args args;
   pg_args_init(&args, STMT_VERSION_CREATE);
   pg_put_text(&args, op->in.name);
@@ -141,6 +142,22 @@ static bool insert(struct registration *op, struct err *err) {
   const struct access_principal *who = web_principal(op->req);
   pg_put_text(&args, who && who->kind != ACCESS_NOBODY ? str_of(who->name) : STR(""));
   return pg_run(pool(op), &args, 0, on_inserted, op, err);
+}
+
+static void on_settled(void *ctx, const struct err *err) {
+  struct registration *op = ctx;
+  struct err why;
+  if (err ? (why = *err, true) : !insert_now(op, &why))
+    end(op, NULL, &why);
+}
+
+/* The row takes the metrics that the run has: every point acknowledged before counts. */
+static bool insert(struct registration *op, struct err *err) {
+  struct id run;
+  struct metric_store *metrics = web_app(op->req)->metrics;
+  if (!metrics || !op->in.run_id.n || !id_parse(op->in.run_id, &run))
+    return insert_now(op, err);
+  return metric_settle(metrics, &run, on_settled, op, err);
 }
 
 /* ---- where it comes from ---- */

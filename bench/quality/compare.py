@@ -2,8 +2,9 @@
 
     python3 compare.py run --program build/plain/bin/bench_quality --methods auto,tpe,gp,random --seeds 5 --out results.jsonl
     python3 compare.py run --methods optuna-tpe,optuna-gp --seeds 5 --out results.jsonl       (needs optuna)
-    python3 compare.py score results.jsonl
+    cat peers/*.jsonl results.jsonl > all.jsonl; python3 compare.py score all.jsonl
 
+peers/ holds raw results of others, made with the versions in the files' names and five seeds (without their times).
 A result line holds the best true value so far after every trial. Results accumulate in the file: a (problem, method, seed) that is there is not
 run again. Scores: 0 is the optimum (for tables the best value any run found), 1 the median of random search.
 """
@@ -157,8 +158,10 @@ def normalised(results, methods, seeds, optimum):
         last = {m: np.array([by[m][s]["curve"][-1] for s in seeds if s in by[m]]) for m in methods}
         base = np.median([by["random"][s]["curve"][-1] for s in seeds if s in by["random"]])
         low = optimum[name]
-        scale = max(base - low, 1e-12)
-        table[name] = {m: (np.median(v) - low) / scale for m, v in last.items()}
+        if not base - low > 1e-9 * max(abs(low), 1e-9):
+            continue  # chance reaches the best there is: nothing to tell apart
+        # Twice as bad as chance is as bad as it gets, so that no single problem outweighs the others.
+        table[name] = {m: min((np.median(v) - low) / (base - low), 2) for m, v in last.items()}
     return table
 
 
@@ -190,6 +193,7 @@ def paired(results, methods, seeds, optimum, against):
     for m in methods:
         if m == against or m == "random":
             continue
+        seeds = sorted(set.intersection(*(set(by[k]) for by in results.values() for k in (m, against, "random") if all(x in by for x in (m, against, "random")))))
         differences = []
         for _ in range(400):
             drawn = list(rng.choice(seeds, len(seeds)))

@@ -1,7 +1,9 @@
 /* Ask and tell over standard input and output, a JSON object a line, so that a script can try samplers on problems of its own:
  *
- *   {"parameters": {..}, "conditions": [..], "constraints": [..], "goal": "minimize", "sampler": "auto", "seed": 1}   begins anew -> {"ok": true}
- *   {"ask": 0}                                                                -> {"number": 0, "params": {..}, "by": "gp"} or {"finished": true}
+ *   {"parameters": {..}, "conditions": [..], "constraints": [..], "goal": "minimize", "sampler": "auto", "seed": 1}   begins anew -> {"ok":
+ * true}
+ *   {"ask": 0}                                                                -> {"number": 0, "params": {..}, "by": "gp"} or {"finished":
+ * true}
  *   {"tell": 0, "value": 0.5}    or "state": "failed", "stopped" with "step"  -> {"ok": true}
  */
 #include <math.h>
@@ -25,8 +27,8 @@ static bool begin_study(const json_t *message, struct err *err) {
   end_study();
   if (!sampler_type_of(json_str(json_object_get(message, "sampler")), &settings.type))
     return err_set(err, ERR_INVALID, "unknown sampler");
-  return space_new(json_object_get(message, "parameters"), json_object_get(message, "conditions"), json_object_get(message, "constraints"), &space,
-                   err) &&
+  return space_new(json_object_get(message, "parameters"), json_object_get(message, "conditions"), json_object_get(message, "constraints"),
+                   &space, err) &&
          history_new(space, goal && strcmp(goal, "maximize") == 0 ? GOAL_MAXIMIZE : GOAL_MINIMIZE, &history, err) &&
          sampler_new(history, &settings, &sampler, err);
 }

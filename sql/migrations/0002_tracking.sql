@@ -74,10 +74,10 @@ create index run_by_start on run (experiment_id, start_time desc, id);
 create unique index run_by_trial on run (sweep_id, trial) where sweep_id is not null;
 create index run_words on run using gin (params jsonb_path_ops, tags jsonb_path_ops) with (fastupdate = on, gin_pending_list_limit = 65536);
 
-create table run_metric (
-  experiment_id bigint not null,
-  run uuid not null references run on delete cascade,
+create table run_metric ( -- in an order that leaves no gaps between the columns
   value double precision not null,
+  run uuid not null references run on delete cascade,
+  experiment_id int not null,
   key text collate "C" not null
 );
 create index run_metric_by_value on run_metric (experiment_id, key, value, run);
@@ -291,11 +291,24 @@ create function param_same(stored text, given text) returns boolean language sql
   end
 $$;
 
+-- May somebody with this pass write a run? True, or it raises. `pass`: -1 all runs, 0 those without an executor, else those and this attempt
+-- of the run.
+--   WN403 an executor runs it and the pass does not allow to write it     WN412 the pass is that of an attempt which is over
+create function run_allow(executor text, attempt int, pass int) returns boolean language plpgsql as $$
+begin
+  if executor is not null and pass = 0 then
+    raise exception 'the run belongs to its executor' using errcode = 'WN403';
+  end if;
+  if executor is not null and pass > 0 and pass <> attempt then
+    raise exception 'the attempt is over' using errcode = 'WN412';
+  end if;
+  return true;
+end
+$$;
+
 -- Adds params and tags to a run, all or nothing; a row lock makes writers of one run take turns. What goes wrong is raised, so that
 -- whatever else is in the transaction does not happen either:
 --   WN404 there is no such run     WN410 it is deleted     WN409 a param has another value
---   WN403 an executor runs it and `pass` does not allow to write it     WN412 `pass` is that of an attempt which is over
--- `pass`: -1 all runs, 0 those without an executor, else those and this attempt of the run.
 create function run_write(run_id uuid, new_params jsonb, new_tags jsonb, pass int) returns void language plpgsql as $$
 declare
   old run%rowtype;
@@ -307,12 +320,7 @@ begin
   if old.deleted_at is not null then
     raise exception 'the run is deleted' using errcode = 'WN410';
   end if;
-  if old.executor is not null and pass = 0 then
-    raise exception 'the run belongs to its executor' using errcode = 'WN403';
-  end if;
-  if old.executor is not null and pass > 0 and pass <> old.attempt then
-    raise exception 'the attempt is over' using errcode = 'WN412';
-  end if;
+  perform run_allow(old.executor, old.attempt, pass);
   if new_params <> '{}' and exists (
        select from jsonb_each_text(new_params) p where old.params ? p.key and not param_same(old.params ->> p.key, p.value)) then
     raise exception 'a param has another value' using errcode = 'WN409';
@@ -327,9 +335,11 @@ $$;
 
 -- Runs a search that tracker/search_sql.c compiled: identifiers come from fixed tables, values are items of the arrays. Planned with the
 -- values known, which is what lets the planner choose between run_words, run_metric and the index of the order.
+-- Neither parallel workers nor compiled expressions: what they save on such short statements is less than what it takes to begin with them.
 -- A row is known by `id` (runs, logged models), by `n` (experiments, registered models) or by `n` and `v` (versions).
 create function find_rows(sql text, texts text[], ints bigint[], numbers double precision[], ids uuid[])
-  returns table (id uuid, n bigint, v int, page_key text[]) language plpgsql stable as $$
+  returns table (id uuid, n bigint, v int, page_key text[]) language plpgsql stable
+  set max_parallel_workers_per_gather = 0 set jit = off as $$
 begin
   return query execute sql using texts, ints, numbers, ids;
 end

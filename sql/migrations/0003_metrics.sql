@@ -3,15 +3,15 @@
 --
 --   metric_tail   what was written and is not sealed: one row for each write, with the points of all its series. Append only: writers never
 --                 wait for each other, however many meet on one run.
---   metric_chunk  up to 4,096 points of one series of one attempt, in order, with what readers ask of it without opening it. The chunks of a
---                 series and attempt never overlap in (step, time, value).
+--   metric_chunk  up to 4,096 points of one series of one attempt, in order, with what readers ask of it without opening it. The chunks
+--                 of a series and attempt never overlap in (step, time, value).
 --
 -- Sealing moves the points of a run from the first into the second, in one transaction: readers see each point in one place or in both,
 -- never in none, and see it once (storage/series_view.h). Series too short for chunks of their own are put together into one row of
 -- metric_tail that is not `fresh`, so a finished run with five short metrics is one row of some hundred bytes.
 --
--- There is no foreign key to run: checking it would lock the run's row for every write. Who removes a run for good removes these rows in the
--- same transaction.
+-- There is no foreign key to run: checking it would lock the run's row for every write. Who removes a run for good removes these rows in
+-- the same transaction.
 
 create table metric_key (
   id int generated always as identity primary key,
@@ -27,7 +27,8 @@ create table metric_tail (
   fresh boolean not null default true,
   data bytea not null,
   primary key (run, id)
-) with (autovacuum_vacuum_scale_factor = 0.05, autovacuum_vacuum_cost_delay = 0);
+) with (autovacuum_vacuum_scale_factor = 0.05, autovacuum_vacuum_cost_delay = 0, toast.autovacuum_vacuum_scale_factor = 0.05,
+  toast.autovacuum_vacuum_cost_delay = 0); -- rows come and go: what is sealed is deleted
 alter table metric_tail alter column data set storage external; -- compressed already
 create index metric_tail_fresh on metric_tail (run) where fresh;
 
@@ -63,8 +64,8 @@ alter table metric_chunk alter column time_coarse set storage main;
 alter table metric_chunk alter column step_fine set storage main;
 alter table metric_chunk alter column time_fine set storage main;
 
--- Removes what was just sealed, or nothing: raises WN412 when some of it is not there any more, so that the transaction that would seal it a
--- second time does not happen.
+-- Removes what was just sealed, or nothing: raises WN420 when some of it is not there any more, so that the transaction that would seal
+-- it a second time does not happen.
 create function metric_tail_take(of_run uuid, ids bigint[]) returns void language plpgsql as $$
 declare
   taken bigint;
@@ -72,7 +73,7 @@ begin
   delete from metric_tail where run = of_run and id = any(ids);
   get diagnostics taken = row_count;
   if taken <> cardinality(ids) then
-    raise exception 'unsealed points are not there any more' using errcode = 'WN412';
+    raise exception 'unsealed points are not there any more' using errcode = 'WN420';
   end if;
 end
 $$;
@@ -84,7 +85,7 @@ begin
   delete from metric_chunk c using unnest(keys, ids) t (key, id) where c.run = of_run and c.key = t.key and c.id = t.id;
   get diagnostics taken = row_count;
   if taken <> cardinality(ids) then
-    raise exception 'chunks are not there any more' using errcode = 'WN412';
+    raise exception 'chunks are not there any more' using errcode = 'WN420';
   end if;
 end
 $$;

@@ -1,8 +1,8 @@
 -- Metric points: see sql/migrations/0003_metrics.sql and storage/metric_store.h.
 
 -- name: metric_tail_add (uuid[], int4[], int4[], bytea[]) -> (int8, int4, int2)
--- Run, attempt (0: the current one, -1: the current one of a run without executor), points, batch. For each in its order: its id, its attempt,
--- and 0 stored, 1 no such run, 2 deleted, 3 another attempt has taken over, 4 it has an executor.
+-- Run, attempt (0: the current one, -1: the current one of a run without executor), points, batch. For each in its order: its id, its
+-- attempt, and 0 stored, 1 no such run, 2 deleted, 3 another attempt has taken over, 4 it has an executor.
 with given as (
   select t.place, t.run, t.points, t.data, nextval('metric_tail_id') as id,
     case when t.attempt <= 0 then r.attempt else t.attempt end as attempt,
@@ -34,38 +34,41 @@ with made as (insert into metric_key (name) select unnest($1) on conflict (name)
 select name, id from made union all select name, id from metric_key where name = any($1);
 
 -- name: metric_chunks (uuid[])
---   -> (uuid, text, int4, int8, int4, int4, int4, int8, int8, int8, int8, int8, int8, int8, int8, float8, float8, float8, float8) repeatable
+--   -> (uuid, text, int4, int8, int4, int4, int4, int8, int8, int8, int8, int8, int8, int8, int8, float8, float8, float8,
+--       float8) repeatable
 -- All chunks of runs without cells and points: run, key, its id, id, attempt, points, NaNs, step and time of the first, of the last, lowest
 -- and highest time, steps of least and greatest, values: first, last, least, greatest.
-select c.run, k.name, c.key, c.id, c.attempt, c.points, c.nans, c.first_step, c.first_time, c.last_step, c.last_time, c.low_time, c.high_time,
-  c.min_step, c.max_step, c.first, c.last, c.min, c.max
+select c.run, k.name, c.key, c.id, c.attempt, c.points, c.nans, c.first_step, c.first_time, c.last_step, c.last_time, c.low_time,
+  c.high_time, c.min_step, c.max_step, c.first, c.last, c.min, c.max
 from metric_chunk c join metric_key k on k.id = c.key
 where c.run = any($1);
 
 -- name: metric_chunks_of (uuid[], text[])
---   -> (uuid, text, int4, int8, int4, int4, int4, int8, int8, int8, int8, int8, int8, int8, int8, float8, float8, float8, float8) repeatable
+--   -> (uuid, text, int4, int8, int4, int4, int4, int8, int8, int8, int8, int8, int8, int8, int8, float8, float8, float8,
+--       float8) repeatable
 -- The same, of some keys.
-select c.run, k.name, c.key, c.id, c.attempt, c.points, c.nans, c.first_step, c.first_time, c.last_step, c.last_time, c.low_time, c.high_time,
-  c.min_step, c.max_step, c.first, c.last, c.min, c.max
+select c.run, k.name, c.key, c.id, c.attempt, c.points, c.nans, c.first_step, c.first_time, c.last_step, c.last_time, c.low_time,
+  c.high_time, c.min_step, c.max_step, c.first, c.last, c.min, c.max
 from metric_key k join metric_chunk c on c.key = k.id and c.run = any($1)
 where k.name = any($2);
 
 -- name: metric_pieces (uuid[], int4[], int8[], int2[]) -> (int8, int2, bytea) repeatable
--- Run, key, chunk, and which piece (given back beside its chunk): 0 the points, 1 coarse cells by step, 2 by time, 3 fine cells by step, 4 by time. What is gone
--- meanwhile is missing.
-select c.id, t.what, case t.what when 0 then c.data when 1 then c.step_coarse when 2 then c.time_coarse when 3 then c.step_fine else c.time_fine end
+-- Run, key, chunk, and which piece (given back beside its chunk): 0 the points, 1 coarse cells by step, 2 by time, 3 fine cells by step,
+-- 4 by time. What is gone meanwhile is missing.
+select c.id, t.what,
+  case t.what when 0 then c.data when 1 then c.step_coarse when 2 then c.time_coarse when 3 then c.step_fine else c.time_fine end
 from unnest($1, $2, $3, $4) t (run, key, id, what)
 join metric_chunk c on c.run = t.run and c.key = t.key and c.id = t.id;
 
 -- name: metric_chunk_take (uuid, int4[], int8[]) -> ()
 select from metric_chunk_take($1, $2, $3);
 
--- name: metric_chunk_add (uuid, int4[], int4[], int4[], int4[], int8[], int8[], int8[], int8[], int8[], int8[], int8[], int8[], float8[], float8[],
---   float8[], float8[], bytea[], bytea[], bytea[], bytea[], bytea[]) -> ()
--- Run; key, attempt, points, NaNs, step and time of the first, of the last, lowest and highest time, steps of least and greatest, values: first,
--- last, least, greatest; cells: coarse by step, by time, fine by step, by time; points.
-insert into metric_chunk (run, key, attempt, points, nans, first_step, first_time, last_step, last_time, low_time, high_time, min_step, max_step,
-  first, last, min, max, step_coarse, time_coarse, step_fine, time_fine, data)
+-- name: metric_chunk_add (uuid, int4[], int4[], int4[], int4[], int8[], int8[], int8[], int8[], int8[], int8[], int8[], int8[],
+--   float8[], float8[], float8[], float8[], bytea[], bytea[], bytea[], bytea[], bytea[]) -> ()
+-- Run; key, attempt, points, NaNs, step and time of the first, of the last, lowest and highest time, steps of least and greatest, values:
+-- first, last, least, greatest; cells: coarse by step, by time, fine by step, by time; points.
+insert into metric_chunk (run, key, attempt, points, nans, first_step, first_time, last_step, last_time, low_time, high_time, min_step,
+  max_step, first, last, min, max, step_coarse, time_coarse, step_fine, time_fine, data)
 select $1, * from unnest($2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22);
 
 -- name: metric_run_write (uuid[], jsonb[]) -> () repeatable
@@ -84,11 +87,12 @@ with chunks as (delete from metric_chunk where run = any($1))
 delete from metric_tail where run = any($1);
 
 -- name: metric_fsck (uuid, int4, int8, int4)
---   -> (uuid, text, int4, int8, int4, int4, int4, int8, int8, int8, int8, int8, int8, int8, int8, float8, float8, float8, float8, bytea, bytea,
---       bytea, bytea, bytea) repeatable
+--   -> (uuid, text, int4, int8, int4, int4, int4, int8, int8, int8, int8, int8, int8, int8, int8, float8, float8, float8, float8,
+--       bytea, bytea, bytea, bytea, bytea) repeatable
 -- The $4 chunks after (run, key, id), as metric_chunks, with their cells and points.
-select c.run, coalesce(k.name, ''), c.key, c.id, c.attempt, c.points, c.nans, c.first_step, c.first_time, c.last_step, c.last_time, c.low_time,
-  c.high_time, c.min_step, c.max_step, c.first, c.last, c.min, c.max, c.step_coarse, c.time_coarse, c.step_fine, c.time_fine, c.data
+select c.run, coalesce(k.name, ''), c.key, c.id, c.attempt, c.points, c.nans, c.first_step, c.first_time, c.last_step, c.last_time,
+  c.low_time, c.high_time, c.min_step, c.max_step, c.first, c.last, c.min, c.max, c.step_coarse, c.time_coarse, c.step_fine, c.time_fine,
+  c.data
 from metric_chunk c left join metric_key k on k.id = c.key
 where (c.run, c.key, c.id) > ($1, $2, $3)
 order by c.run, c.key, c.id

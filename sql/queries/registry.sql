@@ -6,9 +6,10 @@
 -- Name, now, description, tags. No row: the name is taken.
 insert into registered_model (name, created, updated, description, tags) values ($1, $2, $2, $3, $4) on conflict (name) do nothing returning id;
 
--- name: model_get (text) -> (text, int8, int8, text, jsonb, jsonb) repeatable
+-- name: model_get (text) -> (text, int8, int8, text, jsonb, jsonb, int4) repeatable
 select m.name, m.created, m.updated, m.description, m.tags,
-  (select jsonb_object_agg(a.alias, a.version) from model_alias a where a.model = m.id)
+  (select jsonb_object_agg(a.alias, a.version) from model_alias a where a.model = m.id),
+  (select max(v.version) from model_version v where v.model = m.id and v.deleted_at is null)
 from registered_model m where m.name = $1;
 
 -- name: model_latest (text[])
@@ -17,9 +18,10 @@ from registered_model m where m.name = $1;
 -- The newest version of each stage of these models.
 select distinct on (v.name, v.stage) v.* from model_version_view v where v.name = any($1) order by v.name, v.stage, v.version desc;
 
--- name: model_search (text, text[], int8[], float8[], uuid[]) -> (text, int8, int8, text, jsonb, jsonb, text[]) repeatable
+-- name: model_search (text, text[], int8[], float8[], uuid[]) -> (text, int8, int8, text, jsonb, jsonb, int4, text[]) repeatable
 select m.name, m.created, m.updated, m.description, m.tags,
-  (select jsonb_object_agg(a.alias, a.version) from model_alias a where a.model = m.id), f.page_key
+  (select jsonb_object_agg(a.alias, a.version) from model_alias a where a.model = m.id),
+  (select max(v.version) from model_version v where v.model = m.id and v.deleted_at is null), f.page_key
 from find_rows($1, $2, $3, $4, $5) with ordinality f (id, n, v, page_key, place) join registered_model m on m.id = f.n
 order by f.place;
 

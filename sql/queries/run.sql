@@ -39,10 +39,11 @@ from run r cross join lateral jsonb_each_text($2) p
 where r.id = $1 and r.params ? p.key and not param_same(r.params ->> p.key, p.value)
 order by p.key;
 
--- name: run_update (uuid, int2, int8, text, int8, text) -> (bool)
--- State, end time, name: null leaves it. Then now and who asks, for the event. Whether the run is active (else nothing was changed); no row:
+-- name: run_update (uuid, int2, int8, text, int8, text, int4) -> (bool)
+-- State, end time, name: null leaves it. Then now and who asks, for the event; what the caller may write. Whether the run is active (else nothing was changed); no row:
 -- there is none. What an executor runs ends when its process does, whatever a client says.
-with r as (select id, deleted_at is null as active, state as old_state, executor is not null as ours from run where id = $1 for no key update),
+with r as (select id, deleted_at is null as active, state as old_state, executor is not null as ours from run
+  where id = $1 and run_allow(executor, attempt, $7) for no key update),
 done as (
   update run x set
     state = case when $2::int2 is null or r.ours then x.state else $2 end,
@@ -55,23 +56,23 @@ told as (
   from r where r.active and not r.ours and $2 <> r.old_state and $2 not in (4, 5, 6, 7, 8)) -- the end is on the row
 select active from r;
 
--- name: run_delete (uuid, int8, text) -> (bool) repeatable
--- Now, who. Whether it was deleted before; no row: there is none.
-with r as (select id, deleted_at is not null as deleted from run where id = $1 for no key update),
+-- name: run_delete (uuid, int8, text, int4) -> (bool) repeatable
+-- Now, who, what the caller may write. Whether it was deleted before; no row: there is none.
+with r as (select id, deleted_at is not null as deleted from run where id = $1 and run_allow(executor, attempt, $4) for no key update),
 done as (update run x set deleted_at = $2 from r where x.id = r.id and not r.deleted returning x.id),
 told as (insert into event (time, kind, actor, subject, run) select $2, 'run.deleted', $3, replace(id::text, '-', ''), id from done)
 select deleted from r;
 
--- name: run_restore (uuid, int8, text) -> (bool) repeatable
-with r as (select id, deleted_at is not null as deleted from run where id = $1 for no key update),
+-- name: run_restore (uuid, int8, text, int4) -> (bool) repeatable
+with r as (select id, deleted_at is not null as deleted from run where id = $1 and run_allow(executor, attempt, $4) for no key update),
 done as (update run x set deleted_at = null from r where x.id = r.id and r.deleted returning x.id),
 told as (insert into event (time, kind, actor, subject, run) select $2, 'run.restored', $3, replace(id::text, '-', ''), id from done)
 select deleted from r;
 
--- name: run_delete_tag (uuid, text) -> (bool, bool)
+-- name: run_delete_tag (uuid, text, int4) -> (bool, bool)
 -- Whether the run is active, whether the tag was there.
 with r as (select id, deleted_at is null as active, case when $2 = 'mlflow.runName' then name <> '' else tags ? $2 end as had
-  from run where id = $1 for update),
+  from run where id = $1 and run_allow(executor, attempt, $3) for update),
 done as (
   update run x set tags = x.tags - $2, name = case when $2 = 'mlflow.runName' then '' else x.name end
   from r where x.id = r.id and r.active and r.had returning 1)
@@ -80,13 +81,17 @@ select active, had from r;
 -- name: run_is_active (uuid) -> (bool) repeatable
 select deleted_at is null from run where id = $1;
 
+-- name: run_is_writable (uuid, int4) -> (bool) repeatable
+-- The same, refusing a caller who may not write it.
+select deleted_at is null from run where id = $1 and run_allow(executor, attempt, $2);
+
 -- name: run_owner (uuid) -> (bool, int4) repeatable
 -- Whether an executor runs it; the current attempt.
 select executor is not null, attempt from run where id = $1;
 
--- name: run_log_model (uuid, jsonb) -> (bool)
+-- name: run_log_model (uuid, jsonb, int4) -> (bool)
 -- Appends to the list of models in the tag mlflow.log-model.history. Whether the run is active.
-with r as (select id, deleted_at is null as active from run where id = $1 for update),
+with r as (select id, deleted_at is null as active from run where id = $1 and run_allow(executor, attempt, $3) for update),
 done as (
   update run x set tags = x.tags || jsonb_build_object('mlflow.log-model.history',
     (coalesce(nullif(x.tags ->> 'mlflow.log-model.history', ''), '[]')::jsonb || $2)::text)
@@ -120,7 +125,7 @@ with batch as (
 gone as (delete from run_metric m using batch b where m.run = b.id),
 fresh as (
   insert into run_metric (experiment_id, run, value, key)
-  select b.experiment_id, b.id, (m.value ->> 0)::double precision, m.key from batch b cross join lateral jsonb_each(b.metrics) m),
+  select b.experiment_id::int, b.id, (m.value ->> 0)::double precision, m.key from batch b cross join lateral jsonb_each(b.metrics) m),
 done as (delete from run_unindexed u using batch b where u.run = b.id)
 select count(*) from batch;
 

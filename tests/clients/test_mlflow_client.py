@@ -2,7 +2,6 @@
 
 Works with mlflow 2.22 and 3.x; with mlflow-skinny what needs more (pandas, scikit-learn) is skipped.
 """
-import json
 import os
 import sys
 import tempfile
@@ -361,7 +360,6 @@ def main():
             failed += 1
             print(f"FAIL  {name}", flush=True)
             traceback.print_exc()
-    print(json.dumps({"mlflow": mlflow.__version__, "failed": failed}))
     return 1 if failed else 0
 
 

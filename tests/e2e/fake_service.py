@@ -26,8 +26,8 @@ def run_object(run_id, name, **more):
         "params": {"lr": "0.01", "optimizer": "adam"}, "tags": {"team": "vision"},
         "metrics": {"val_accuracy": {"last": 0.987654321, "step": 12, "min": 0.1, "max": 0.99, "count": 12},
                     "loss": {"last": "NaN", "step": 12, "min": 0.1, "max": "Infinity", "count": 12}},
-        "artifact_uri": "mlflow-artifacts:/1", "node": "gpu1", "slots": [0], "created": NOW - 60000, "started": NOW - 50000,
-        "ended": NOW - 10000, "heartbeat": None, "deleted": False,
+        "artifact_uri": "mlflow-artifacts:/1", "node": "gpu1", "slots": 1, "created": NOW - 60000, "started": NOW - 50000,
+        "ended": NOW - 10000, "heartbeat": None, "deleted": None,
     }
     run.update(more)
     return run
@@ -166,7 +166,9 @@ def lists(get):
 
 
 def status(h, query, body):
-    h.reply(200, {"version": "0.1.0", "database": {"state": "up"}, "executor": "local", "slots": {"total": 2, "used": 1}, "lag_ms": 0})
+    h.reply(200, {"name": "winnow", "version": "0.1.0", "state": "ok", "started": NOW - 90000, "now": NOW,
+                  "database": {"up": True, "kind": "private Postgres 15", "reason": None, "waiting": 0, "in_flight": 0}, "slots": 2,
+                  "url": "http://127.0.0.1:7070", "data_dir": None, "connections": 1, "you": {"name": "alice", "scope": "write"}})
 
 
 def whoami(h, query, body):
@@ -327,16 +329,20 @@ def events(h, query, body):
 
 def series(h, query, body):
     if query.get("raw"):
-        return h.reply(200, b"run,key,step,value\nx,loss,1,0.5\n", "text/csv")
-    buckets = [{"from": i, "to": i + 1, "first": i, "last": i, "min": i, "max": i, "count": 1} for i in range(24)]
-    h.reply(200, {"series": [{"run_id": query["run"][0], "key": query["key"][0], "total": 24, "buckets": buckets}]})
+        return h.reply(200, b"run,key,step,epoch,time,value\nx,loss,1,,0,0.5\n", "text/csv")
+    numbers = list(range(24))
+    columns = {name: numbers for name in ("x", "x_last", "min", "max", "first", "last")}
+    h.reply(200, {"x": "step", "scale": "linear", "series": [
+        {"run": query["run"][0], "key": key, "points": 24, "origin": 0, "n": [1] * 24, "damaged": None, **columns} for key in query["key"]]})
 
 
 def compare(h, query, body):
-    runs = json.loads(body)["runs"]
-    h.reply(200, {"runs": runs,
-                  "params": [{"key": "lr", "values": ["0.01", "0.02"], "differs": True}, {"key": "optimizer", "values": ["adam", "adam"], "differs": False}],
-                  "metrics": [{"key": "loss", "values": [{"last": 0.1, "best": 0.1, "delta": 0}, {"last": 0.2, "best": 0.1, "delta": 0.1}], "differs": True}]})
+    a, b = json.loads(body)["runs"][:2]
+    h.reply(200, {"runs": [h.service.runs[a], h.service.runs[b]], "base": a,
+                  "params": [{"key": "lr", "values": {a: "0.01", b: "0.02"}, "differs": True},
+                             {"key": "optimizer", "values": {a: "adam", b: "adam"}, "differs": False}],
+                  "metrics": [{"key": "loss", "values": {a: {"last": 0.1, "min": 0.1, "delta": 0}, b: {"last": 0.2, "min": 0.1, "delta": 0.1}},
+                               "differs": True}]})
 
 
 EXPERIMENTS = [{"id": "1", "name": "mnist", "run_count": 3, "created": NOW, "deleted": None, "artifact_location": "x", "tags": {}},
@@ -346,7 +352,10 @@ NODES = [{"name": "gpu1", "state": "up", "reason": None, "slots": {"total": 2, "
           "load": 1.5, "heartbeat": NOW}]
 EVENTS = [{"id": 1, "time": NOW - 1000, "kind": "state", "subject": "run", "actor": "asha", "from": "RUNNING", "to": "STOPPING", "reason": "rank 5 of 9"}]
 TOKENS = [{"id": "tok1aaaa", "name": "ci", "scopes": ["submit"], "created": NOW, "expires": NOW + 86400000, "last_used": None}]
-METRICS = [{"key": "loss", "count": 24, "first": 1.0, "last": 0.25, "min": 0.25, "max": "Infinity", "best_step": 24, "nan_count": 1}]
+MODEL = {"name": "mnist", "latest_version": 2, "aliases": {"champion": 2}, "created": NOW, "updated": NOW, "description": "", "tags": {}}
+METRICS = [{"key": "loss", "count": 24, "nans": 1, "first": {"value": 1.0, "step": 1, "time": NOW - 60000},
+            "last": {"value": 0.25, "step": 24, "time": NOW}, "min": {"value": 0.25, "step": 24}, "max": {"value": "Infinity", "step": 3},
+            "attempt": 1}]
 
 ROUTES = [
     ("GET", "/status", status), ("GET", "/whoami", whoami), ("GET", "/health", lambda h, q, b: h.reply(200, b"OK", "text/plain")),
@@ -368,7 +377,7 @@ ROUTES = [
     ("GET", "/sweeps/([^/]+)/best", lists(lambda h, q, i: [trial_object(12, RUN_A)])),
     ("GET", "/sweeps/([^/]+)/importance", lists(lambda h, q, i: [{"name": "lr", "importance": 0.8}, {"name": "momentum", "importance": 0.2}])),
     ("GET", "/sweeps/([^/]+)/progress", lists(lambda h, q, i: [{"number": n, "best": n / 10} for n in range(9)])),
-    ("GET", "/models", lists(lambda h, q: [{"name": "mnist", "latest_version": 2, "aliases": ["champion"], "created": NOW, "updated": NOW, "description": "", "tags": {}}])),
+    ("GET", "/models", lists(lambda h, q: [MODEL])), ("GET", "/models/([^/]+)", lambda h, q, b, n: h.reply(200, MODEL)),
     ("POST", "/models", lambda h, q, b: h.problem(409, "already_exists", "the model exists")),
     ("DELETE", "/models/([^/]+)", lambda h, q, b, n: h.reply(204, b"")),
     ("GET", "/models/([^/]+)/versions", lists(lambda h, q, n: [version_object(2), version_object(1)])),
@@ -380,7 +389,7 @@ ROUTES = [
     ("DELETE", "/models/([^/]+)/aliases/([^/]+)", lambda h, q, b, n, a: h.reply(204, b"")),
     ("GET", "/models/([^/]+)/versions/([^/]+)/files", lists(lambda h, q, n, v: artifacts(h, q, n))),
     ("GET", "/models/([^/]+)/versions/([^/]+)/files/(.+)", get_file),
-    ("POST", "/models/([^/]+)/versions/([^/]+)/verify", lambda h, q, b, n, v: h.reply(200, {"ok": v != "1", "files": 2, "wrong": []})),
+    ("POST", "/models/([^/]+)/versions/([^/]+)/verify", lambda h, q, b, n, v: h.reply(200, {"ok": v != "1", "digest": "ab" * 32, "found": "ab" * 32, "reason": None})),
     ("GET", "/nodes", lists(lambda h, q: NODES)), ("PATCH", "/nodes/([^/]+)", lambda h, q, b, n: h.reply(200, NODES[0])),
     ("GET", "/queue", lists(lambda h, q: QUEUE)), ("PATCH", "/queue/([^/]+)", lambda h, q, b, n: h.reply(200, QUEUE[0])),
     ("GET", "/tokens", lists(lambda h, q: TOKENS)), ("DELETE", "/tokens/([^/]+)", lambda h, q, b, i: h.reply(204, b"")),

@@ -70,7 +70,7 @@ class EveryVerb(Case):
 
     def test_lists_and_objects(self):
         rows = [
-            ("status", "up"), ("whoami", "alice"), ("token ls", "ci"), ("experiment ls", "mnist"), ("experiment show mnist", "mnist"),
+            ("status", "private Postgres"), ("whoami", "alice"), ("token ls", "ci"), ("experiment ls", "mnist"), ("experiment show mnist", "mnist"),
             ("run ls", "first"), ("run show @latest", "val_accuracy"), ("run show first", "adam"), ("run show 0193b2f3c4d5aa", "adam"),
             ("run params " + RUN_A, "adam"), ("run metrics " + RUN_A, "loss"), ("run metrics %s -k loss" % RUN_A, "23"),
             ("run events " + RUN_A, "rank 5 of 9"), ("run artifacts " + RUN_A, "config.json"), ("run compare %s %s" % (RUN_A, RUN_B), "0.02"),

@@ -4,20 +4,9 @@ import http.client, os, pathlib, signal, socket, subprocess, sys, tempfile, thre
 
 WINNOW = pathlib.Path(sys.argv.pop(1)).resolve()
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "support"))
-from service import Service, processes_with  # noqa: E402
+from service import Service, processes_with, wait  # noqa: E402
 
 LONG = bool(os.environ.get("WINNOW_TEST_LONG"))
-
-
-def wait(condition, what, timeout=60):
-    end = time.time() + timeout
-    while True:
-        value = condition()
-        if value:
-            return value
-        if time.time() > end:
-            raise AssertionError(f"{what} did not come within {timeout} s")
-        time.sleep(0.02)
 
 
 def run(*arguments, **kw):
@@ -96,6 +85,7 @@ class Running(unittest.TestCase):
     def test_the_page_opens_by_a_link_that_works_once(self):
         self.assertEqual(self.s.post("/api/v1/login-links", unix=False).status, 401)
         link = self.s.post("/api/v1/login-links").json["path"]
+        self.assertNotIn("Set-Cookie", self.s.request("HEAD", link, unix=False).headers)  # looking at it does not use it up
         opened = self.s.get(link, unix=False)
         self.assertEqual(opened.status, 303)
         cookie = opened.headers["Set-Cookie"]
@@ -104,6 +94,14 @@ class Running(unittest.TestCase):
         session = {"Cookie": cookie.split(";")[0]}
         self.assertEqual(self.s.get("/api/v1/status", unix=False, headers=session).json["you"]["scope"], "admin")
         self.assertEqual(self.s.get(link, unix=False).status, 404)
+
+    def test_a_session_ends_with_the_credential_that_opened_it(self):
+        token = self.s.post("/api/v1/tokens", {"name": "brief", "expires": int(time.time() * 1000) + 3000}).json["token"]
+        link = self.s.post("/api/v1/login-links", unix=False, headers={"Authorization": f"Bearer {token}"}).json["path"]
+        session = {"Cookie": self.s.get(link, unix=False).headers["Set-Cookie"].split(";")[0]}
+        who = self.s.get("/api/v1/whoami", unix=False, headers=session).json
+        self.assertEqual((who["via"], who["scopes"]), ("session", ["read"]))
+        wait(lambda: self.s.get("/api/v1/whoami", unix=False, headers=session).json["via"] == "nothing", "the session's end")
 
     def test_every_route_by_every_credential(self):
         """The expectation is computed from the policy that the description tells, the answer comes from the socket."""

@@ -14,7 +14,8 @@ static bool find(void *ctx, struct str name, unsigned *ret_variable, enum expr_t
 
 static struct expr_value get(const void *ctx, unsigned variable) {
   (void)ctx;
-  static const struct expr_value values[] = {{EXPR_ABSENT, 0, STR_NONE}, {EXPR_NUMBER, 0.5, STR_NONE}, {EXPR_BOOL, 1, STR_NONE}, {EXPR_TEXT, 0, {"sgd", 3}}};
+  static const struct expr_value values[] = {
+      {EXPR_ABSENT, 0, STR_NONE}, {EXPR_NUMBER, 0.5, STR_NONE}, {EXPR_BOOL, 1, STR_NONE}, {EXPR_TEXT, 0, {"sgd", 3}}};
   return values[variable];
 }
 

@@ -29,7 +29,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
   if (size > 4096 || !json_read(str_n((const char *)data, size), &json, &err))
     return 0;
   struct space *space;
-  if (!space_new(json_object_get(json, "parameters"), json_object_get(json, "conditions"), json_object_get(json, "constraints"), &space, &err)) {
+  if (!space_new(json_object_get(json, "parameters"), json_object_get(json, "conditions"), json_object_get(json, "constraints"), &space,
+                 &err)) {
     if (!err.text[0])
       abort();
     return 0;

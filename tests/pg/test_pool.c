@@ -456,8 +456,8 @@ static void test_stream_back_pressure(void **state) {
   open_stream(T_SERIES, 100000, &rows);
   int pauses = 0;
   while (!rows.seen.done) {
-    loop_turn(cluster.loop, true);
-    if (!rows.paused)
+    loop_for(cluster.loop, 1);
+    if (!rows.paused || rows.seen.done)
       continue;
     int64_t count = rows.count;
     loop_for(cluster.loop, 50);
@@ -465,9 +465,8 @@ static void test_stream_back_pressure(void **state) {
     pauses++;
     rows.paused = false;
     pg_stream_resume(rows.stream);
-    loop_for(cluster.loop, 1);
   }
-  assert_int_equal(pauses, 5);
+  assert_in_range(pauses, 4, 5); /* the end may come together with the last rows */
   assert_int_equal(rows.count, 100000);
 }
 

@@ -14,7 +14,7 @@
 #include "web/http_chunk.h"
 #include "web/http_head.h"
 
-enum { PATIENCE_MS = 20000, IN_MAX = 256 << 20 };
+enum { PATIENCE_MS = 120000, IN_MAX = 256 << 20 };
 
 struct waiting {
   int64_t since_ms;

@@ -2,6 +2,17 @@
 import http.client, json, os, pathlib, shutil, signal, socket, subprocess, tempfile, time
 
 
+def wait(condition, what, timeout=60):
+    end = time.time() + timeout
+    while True:
+        value = condition()
+        if value:
+            return value
+        if time.time() > end:
+            raise AssertionError(f"{what} did not come within {timeout} s")
+        time.sleep(0.02)
+
+
 class Answer:
     def __init__(self, status, headers, body):
         self.status, self.headers, self.body = status, headers, body
@@ -65,7 +76,8 @@ class Service:
                                         stdout=log, stderr=log, stdin=subprocess.DEVNULL, env=self.env)
         log.close()
 
-    def start(self, timeout=60):
+    def start(self, timeout=60, state="ok"):
+        """Until it says that it is in this state."""
         endpoint = self.data / "endpoint"
         if endpoint.exists():
             endpoint.unlink()
@@ -79,7 +91,7 @@ class Service:
             try:
                 lines = endpoint.read_text().splitlines()
                 self.url = next((line for line in lines if line.startswith("http")), None)
-                if self.get("/api/v1/status").json["state"] == "ok":
+                if self.get("/api/v1/status").json["state"] == state:
                     return self
             except (OSError, http.client.HTTPException, ValueError, KeyError):
                 pass

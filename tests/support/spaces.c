@@ -17,7 +17,8 @@ json_t *read_json(const char *text) {
 
 static bool try_space(const char *whole, struct space **ret, struct err *err) {
   AUTO_JSON json_t *json = read_json(whole);
-  return space_new(json_object_get(json, "parameters"), json_object_get(json, "conditions"), json_object_get(json, "constraints"), ret, err);
+  return space_new(json_object_get(json, "parameters"), json_object_get(json, "conditions"), json_object_get(json, "constraints"), ret,
+                   err);
 }
 
 struct space *make_space(const char *whole) {

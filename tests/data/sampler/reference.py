@@ -107,11 +107,12 @@ def gaussian_process():
             value += np.sum((lengths - math.sqrt(2) - 0.5 * math.log(3)) ** 2 / 6)
             value += 0.5 * log_params[3] ** 2 + 0.5 * ((log_params[4] + 6) / 2) ** 2
         else:
-            value += np.sum(0.1 / w + 0.1 * w) + s - math.log(s) + 30 * e - 0.1 * math.log(e)
+            value += np.sum(0.1 / w + 0.1 * w) + s - math.log(s)
+            value += 30 * e - 0.1 * math.log(e) if prior == "plain" else 0.5 * ((log_params[4] + 6) / 2) ** 2
         return value
 
     at = np.log(np.append(weight, [signal, noise]))
-    for prior in ("scaled", "plain"):
+    for prior in ("scaled", "plain", "mixed"):
         values = [objective(at, prior)]
         for i in range(5):
             h = np.zeros(5)

@@ -103,10 +103,10 @@ static void test_columns_of_errors(void **state) {
     const char *text;
     int column;
   } rows[] = {
-      {"", 1},          {"x", 1},          {"x +", 4},          {"x + y > 1", 5},       {"x > 1 x", 7},       {"(x > 1", 1},
-      {"x = 3", 3},     {"f(x) > 1", 1},   {"min() > 1", 1},    {"abs(x, x) > 1", 8},   {"kind + 1 > 2", 1}, {"x < kind", 5},
-      {"x > 'a", 5},    {"x in 3", 6},     {"x in [3", 8},      {"and x", 1},           {"x > 1 and", 10},   {"1.2.3 > x", 1},
-      {"x > 3y", 5},    {"`x > 3", 1},     {"(x) and flag", 1}, {"x > 1; drop", 6},     {"x ** kind > 1", 6}, {"__import__('os')", 1},
+      {"", 1},       {"x", 1},        {"x +", 4},          {"x + y > 1", 5},     {"x > 1 x", 7},       {"(x > 1", 1},
+      {"x = 3", 3},  {"f(x) > 1", 1}, {"min() > 1", 1},    {"abs(x, x) > 1", 8}, {"kind + 1 > 2", 1},  {"x < kind", 5},
+      {"x > 'a", 5}, {"x in 3", 6},   {"x in [3", 8},      {"and x", 1},         {"x > 1 and", 10},    {"1.2.3 > x", 1},
+      {"x > 3y", 5}, {"`x > 3", 1},   {"(x) and flag", 1}, {"x > 1; drop", 6},   {"x ** kind > 1", 6}, {"__import__('os')", 1},
   };
   for (size_t i = 0; i < ARRAY_LEN(rows); i++)
     if (eval(rows[i].text) != -rows[i].column)

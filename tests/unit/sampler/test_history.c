@@ -85,10 +85,10 @@ static void test_order(void **state) {
   struct history *history = make_history(space, GOAL_MINIMIZE);
   struct err err;
   static const struct outcome worse_and_worse[] = {
-      {TRIAL_FINISHED, -5, 0}, {TRIAL_FINISHED, 2, 0},        {TRIAL_FINISHED, 2, 0}, /* equal: by place */
-      {TRIAL_STOPPED, 9, 20},  {TRIAL_STOPPED, 1, 10},        {TRIAL_STOPPED, 3, 10},
+      {TRIAL_FINISHED, -5, 0},       {TRIAL_FINISHED, 2, 0},   {TRIAL_FINISHED, 2, 0}, /* equal: by place */
+      {TRIAL_STOPPED, 9, 20},        {TRIAL_STOPPED, 1, 10},   {TRIAL_STOPPED, 3, 10},
       {TRIAL_STOPPED, INFINITY, 10}, {TRIAL_STOPPED, -100, 5}, {TRIAL_STOPPED, NAN, 30}, /* never reported a number: no step either */
-      {TRIAL_FINISHED, NAN, 0}, {TRIAL_FAILED, 0, 0},
+      {TRIAL_FINISHED, NAN, 0},      {TRIAL_FAILED, 0, 0},
   };
   double x = 0;
   for (uint32_t n = 0; n < ARRAY_LEN(worse_and_worse); n++) {

@@ -10,10 +10,12 @@
 #include "sampler/tpe.h"
 #include "tests/support/spaces.h"
 
-static const char *const floats = "{\"parameters\": {\"x\": {\"min\": -1.0, \"max\": 2.0}, \"y\": {\"min\": 1e-4, \"max\": 1.0, \"log\": true}, \"z\": {\"min\": 0.0, \"max\": 1.0}}}";
-static const char *const mixed = "{\"parameters\": {\"lr\": {\"min\": 1e-5, \"max\": 1.0, \"log\": true}, \"layers\": {\"min\": 1, \"max\": 8}, \"opt\": {\"values\": [\"sgd\", \"adam\", \"lion\"]},"
-                                 "\"mom\": {\"min\": 0.0, \"max\": 0.99}, \"wide\": {\"min\": 1, \"max\": 4096, \"log\": true}}, \"conditions\": [{\"if\": {\"opt\": \"sgd\"}, \"then\": [\"mom\"]}],"
-                                 "\"constraints\": [\"layers * wide <= 8192\"]}";
+static const char *const floats =
+    "{\"parameters\": {\"x\": {\"min\": -1.0, \"max\": 2.0}, \"y\": {\"min\": 1e-4, \"max\": 1.0, \"log\": true}, \"z\": {\"min\": 0.0, \"max\": 1.0}}}";
+static const char *const mixed =
+    "{\"parameters\": {\"lr\": {\"min\": 1e-5, \"max\": 1.0, \"log\": true}, \"layers\": {\"min\": 1, \"max\": 8}, \"opt\": {\"values\": [\"sgd\", \"adam\", \"lion\"]},"
+    "\"mom\": {\"min\": 0.0, \"max\": 0.99}, \"wide\": {\"min\": 1, \"max\": 4096, \"log\": true}}, \"conditions\": [{\"if\": {\"opt\": \"sgd\"}, \"then\": [\"mom\"]}],"
+    "\"constraints\": [\"layers * wide <= 8192\"]}";
 static const enum sampler_type learners[] = {SAMPLER_AUTO, SAMPLER_TPE, SAMPLER_GP, SAMPLER_CMAES};
 
 struct study {
@@ -75,13 +77,15 @@ static double best_after(const char *whole, enum sampler_type type, uint64_t see
 }
 
 static double median_best(const char *whole, enum sampler_type type, uint32_t trials, enum goal goal) {
-  double a = best_after(whole, type, 1, trials, goal), b = best_after(whole, type, 2, trials, goal), c = best_after(whole, type, 3, trials, goal);
+  double a = best_after(whole, type, 1, trials, goal), b = best_after(whole, type, 2, trials, goal),
+         c = best_after(whole, type, 3, trials, goal);
   return fmax(fmin(a, b), fmin(fmax(a, b), c));
 }
 
 static void test_learners_learn(void **state) {
   (void)state;
-  double chance = median_best(floats, SAMPLER_RANDOM, 60, GOAL_MINIMIZE), mixed_chance = median_best(mixed, SAMPLER_RANDOM, 60, GOAL_MINIMIZE);
+  double chance = median_best(floats, SAMPLER_RANDOM, 60, GOAL_MINIMIZE),
+         mixed_chance = median_best(mixed, SAMPLER_RANDOM, 60, GOAL_MINIMIZE);
   for (size_t i = 0; i < ARRAY_LEN(learners); i++) {
     assert_true(median_best(floats, learners[i], 60, GOAL_MINIMIZE) < 0.5 * chance);
     assert_true(median_best(floats, learners[i], 60, GOAL_MAXIMIZE) < 0.5 * chance);
@@ -153,6 +157,26 @@ static void test_bad_results(void **state) {
       }
       end(&s);
     }
+}
+
+/* Trap 25: the middle first, then points spread over every half and quarter; no coordinate at an end. */
+static void test_startup(void **state) {
+  (void)state;
+  struct study s = begin(floats, SAMPLER_AUTO, 12, GOAL_MINIMIZE);
+  double point[3];
+  unsigned quarters = 0;
+  for (uint32_t n = 0; n < 9; n++) {
+    struct suggestion suggestion = ask(&s, n, point);
+    assert_int_equal(suggestion.by, SAMPLER_SOBOL);
+    for (size_t d = 0; d < 3; d++) {
+      double u = space_u(s.space, d, point[d]);
+      assert_true(n == 0 ? fabs(u - 0.5) < 1e-9 : u > 0 && u < 1);
+    }
+    quarters |= 1u << (unsigned)(space_u(s.space, 0, point[0]) * 4);
+    tell(&s, n, TRIAL_FINISHED, bowl(s.space, point));
+  }
+  assert_int_equal(quarters, 15);
+  end(&s);
 }
 
 /* Trap 5: one value of 1e30 does not flatten the rest. */
@@ -249,8 +273,10 @@ static void test_auto_says_why(void **state) {
       {"{\"parameters\": {\"x\": {\"min\": 0.0, \"max\": 1.0}, \"y\": {\"min\": 0.0, \"max\": 1.0}}}", 50, SAMPLER_GP},
       {"{\"parameters\": {\"x\": {\"min\": 0.0, \"max\": 1.0}, \"y\": {\"min\": 0.0, \"max\": 1.0}}}", 300, SAMPLER_CMAES},
       {"{\"parameters\": {\"x\": {\"min\": 0.0, \"max\": 1.0}, \"y\": {\"values\": [\"a\", \"b\"]}}}", 300, SAMPLER_TPE},
-      {"{\"parameters\": {\"m\": {\"values\": [\"a\", \"b\"]}, \"x\": {\"min\": 0.0, \"max\": 1.0}}, \"conditions\": [{\"if\": {\"m\": \"a\"}, \"then\": [\"x\"]}]}", 50, SAMPLER_TPE},
-      {"{\"parameters\": {\"m\": {\"values\": [\"a\", \"b\"]}, \"n\": {\"values\": [\"u\", \"v\", \"w\"]}, \"k\": {\"values\": [\"u\", \"v\", \"w\"]}}}", 12, SAMPLER_TPE},
+      {"{\"parameters\": {\"m\": {\"values\": [\"a\", \"b\"]}, \"x\": {\"min\": 0.0, \"max\": 1.0}}, \"conditions\": [{\"if\": {\"m\": \"a\"}, \"then\": [\"x\"]}]}",
+       50, SAMPLER_TPE},
+      {"{\"parameters\": {\"m\": {\"values\": [\"a\", \"b\"]}, \"n\": {\"values\": [\"u\", \"v\", \"w\"]}, \"k\": {\"values\": [\"u\", \"v\", \"w\"]}}}",
+       12, SAMPLER_TPE},
   };
   for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
     struct study s = begin(rows[i].space, SAMPLER_AUTO, 1, GOAL_MINIMIZE);
@@ -283,7 +309,8 @@ static void test_jobs(void **state) {
       tell(&s, n, TRIAL_FINISHED, bowl(s.space, point));
   }
   struct sampler_job *a, *b, *dropped;
-  assert_true(sampler_start(s.sampler, 40, &a, &err) && sampler_start(s.sampler, 40, &b, &err) && sampler_start(s.sampler, 41, &dropped, &err));
+  assert_true(sampler_start(s.sampler, 40, &a, &err) && sampler_start(s.sampler, 40, &b, &err) &&
+              sampler_start(s.sampler, 41, &dropped, &err));
   assert_true(sampler_job_is_slow(a));
   sampler_job_run(a);
   tell(&s, 38, TRIAL_FINISHED, 0.2);
@@ -306,7 +333,8 @@ static void test_tpe_with_many_results(void **state) {
   for (uint32_t n = 0; n < 23000; n++) {
     for (size_t d = 0; d < 3; d++)
       point[d] = space_value(s.space, d, rng_f64(&rng));
-    assert_true(history_add_told(s.history, n, point, &(struct outcome){n % 50 ? TRIAL_FINISHED : TRIAL_FAILED, bowl(s.space, point), 0}, &err));
+    assert_true(
+        history_add_told(s.history, n, point, &(struct outcome){n % 50 ? TRIAL_FINISHED : TRIAL_FAILED, bowl(s.space, point), 0}, &err));
     struct suggestion suggestion;
     if (n % 997 == 0)
       assert_true(sampler_suggest(s.sampler, n + 1, point, &suggestion, &err));
@@ -357,7 +385,8 @@ static void test_many_dimensions(void **state) {
 /* CMA-ES on an ill-conditioned bowl comes down by orders of magnitude, and starts again once it has converged. */
 static void test_cmaes_converges_and_restarts(void **state) {
   (void)state;
-  struct space *space = make_space("{\"parameters\": {\"a\": {\"min\": -1.0, \"max\": 1.0}, \"b\": {\"min\": -1.0, \"max\": 1.0}, \"c\": {\"min\": -1.0, \"max\": 1.0}, \"k\": {\"min\": 0, \"max\": 9}}}");
+  struct space *space = make_space(
+      "{\"parameters\": {\"a\": {\"min\": -1.0, \"max\": 1.0}, \"b\": {\"min\": -1.0, \"max\": 1.0}, \"c\": {\"min\": -1.0, \"max\": 1.0}, \"k\": {\"min\": 0, \"max\": 9}}}");
   struct history *history;
   struct cmaes *cmaes;
   struct err err;
@@ -420,6 +449,7 @@ int main(void) {
       cmocka_unit_test(test_learners_learn),
       cmocka_unit_test(test_replay),
       cmocka_unit_test(test_bad_results),
+      cmocka_unit_test(test_startup),
       cmocka_unit_test(test_outlier),
       cmocka_unit_test(test_pending_points_differ),
       cmocka_unit_test(test_fixed_first),

@@ -58,15 +58,16 @@ static void check_point(const struct space *space, const double *point) {
     const char *name;
     double low, high, of;
     bool whole;
-  } rows[] = {{"text", 1e-4, 0.1, 0, false},  {"evens", 2, 10, 2, true},    {"q", 0.1, 1, 0.1, false},      {"qint", 8, 64, 4, true},
-              {"lu", 0.00247, 0.368, 0, false}, {"luv", 1e-4, 0.1, 0, false}, {"qlu", 2, 148, 2, true},       {"qluv", 1, 300, 1, true},
-              {"ilu", 0.0497, 0.368, 0, false}, {"iluv", 0.5, 2, 0, false},   {"width", 1, 512, 1, true},     {"nt", 0, 1, 0, false},
-              {"qn", -25, 25, 0.5, false},      {"ln", 0, 2000, 0, false},    {"qln", 0, 200, 1, true},       {"b", 0, 1, 0, false},
+  } rows[] = {{"text", 1e-4, 0.1, 0, false},    {"evens", 2, 10, 2, true},    {"q", 0.1, 1, 0.1, false},  {"qint", 8, 64, 4, true},
+              {"lu", 0.00247, 0.368, 0, false}, {"luv", 1e-4, 0.1, 0, false}, {"qlu", 2, 148, 2, true},   {"qluv", 1, 300, 1, true},
+              {"ilu", 0.0497, 0.368, 0, false}, {"iluv", 0.5, 2, 0, false},   {"width", 1, 512, 1, true}, {"nt", 0, 1, 0, false},
+              {"qn", -25, 25, 0.5, false},      {"ln", 0, 2000, 0, false},    {"qln", 0, 200, 1, true},   {"b", 0, 1, 0, false},
               {"qb", 0, 1, 0.25, false},        {"n", -20, 30, 0, false}};
   for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
     const json_t *value = json_object_get(p, rows[i].name);
     double x = json_number_value(value);
-    if (!(json_is_integer(value) == rows[i].whole && x >= rows[i].low && x <= rows[i].high && (rows[i].of == 0 || is_multiple(x, rows[i].of))))
+    if (!(json_is_integer(value) == rows[i].whole && x >= rows[i].low && x <= rows[i].high &&
+          (rows[i].of == 0 || is_multiple(x, rows[i].of))))
       fail_msg("%s = %.17g", rows[i].name, x);
   }
   if (json_is_object(model)) {
@@ -121,9 +122,10 @@ static void test_million_values(void **state) {
 
 static void test_readable_values(void **state) {
   (void)state;
-  struct space *space = make_space("{\"parameters\": {\"t\": {\"min\": 0.0, \"max\": 1.0, \"step\": 0.1}, \"q\": {\"distribution\": \"q_uniform\", \"min\": 0.0, "
-                                   "\"max\": 3.0, \"q\": 0.7}, \"f\": {\"min\": 0.0, \"max\": 1.0}, \"l\": {\"min\": 1e-7, \"max\": 1.0, \"log\": true}, "
-                                   "\"big\": {\"min\": 1e9, \"max\": 1e12}, \"s\": {\"min\": 1.5, \"max\": 2.0, \"step\": 0.15}}}");
+  struct space *space = make_space(
+      "{\"parameters\": {\"t\": {\"min\": 0.0, \"max\": 1.0, \"step\": 0.1}, \"q\": {\"distribution\": \"q_uniform\", \"min\": 0.0, "
+      "\"max\": 3.0, \"q\": 0.7}, \"f\": {\"min\": 0.0, \"max\": 1.0}, \"l\": {\"min\": 1e-7, \"max\": 1.0, \"log\": true}, "
+      "\"big\": {\"min\": 1e9, \"max\": 1e12}, \"s\": {\"min\": 1.5, \"max\": 2.0, \"step\": 0.15}}}");
   static const char *const tenths[] = {"0.0", "0.1", "0.2", "0.3", "0.4", "0.5", "0.6", "0.7", "0.8", "0.9", "1.0"};
   static const char *const sevenths[] = {"0.0", "0.7", "1.4", "2.1", "2.8"}, *const steps[] = {"1.5", "1.65", "1.8", "1.95"};
   char text[32];
@@ -210,7 +212,8 @@ static void test_types_of_choices(void **state) {
   struct space *space = make_space("{\"parameters\": {\"c\": {\"values\": [1, 1.0, \"1\", true, null, [1], {\"a\": 1}]}}}");
   double point[1];
   struct err err;
-  static const char *const texts[] = {"{\"c\": 1}", "{\"c\": 1.0}", "{\"c\": \"1\"}", "{\"c\": true}", "{\"c\": null}", "{\"c\": [1]}", "{\"c\": {\"a\": 1}}"};
+  static const char *const texts[] = {"{\"c\": 1}",    "{\"c\": 1.0}", "{\"c\": \"1\"}",     "{\"c\": true}",
+                                      "{\"c\": null}", "{\"c\": [1]}", "{\"c\": {\"a\": 1}}"};
   for (size_t k = 0; k < ARRAY_LEN(texts); k++) {
     AUTO_JSON json_t *json = read_json(texts[k]);
     assert_true(space_point_from_json(space, json, false, point, &err));
@@ -232,28 +235,40 @@ static void test_errors_say_where(void **state) {
       {"{\"parameters\": {\"lr\": {\"min\": 3}}}", "\"parameters.lr.max\" is missing"},
       {"{\"parameters\": {\"lr\": {\"min\": \"x\", \"max\": 1}}}", "\"parameters.lr.min\" must be a number"},
       {"{\"parameters\": {\"lr\": {\"min\": 1.0, \"max\": 0.5}}}", "\"parameters.lr\" is not possible: \"min\" must be below \"max\""},
-      {"{\"parameters\": {\"lr\": {\"min\": 0, \"max\": 5, \"log\": true}}}", "\"parameters.lr\" is not possible: \"min\" must be above 0 on a logarithmic scale"},
-      {"{\"parameters\": {\"lr\": {\"distribution\": \"loguniform\", \"min\": 0, \"max\": 5}}}", "\"parameters.lr.distribution\" is no distribution: \"loguniform\""},
-      {"{\"parameters\": {\"lr\": {\"distribution\": \"normal\", \"values\": [1]}}}", "\"parameters.lr.values\" does not go with \"normal\""},
-      {"{\"parameters\": {\"a\": {\"parameters\": {\"b c\": {\"value\": 1}}}}}", "\"parameters.a.parameters.b c\" is no name for a parameter"},
+      {"{\"parameters\": {\"lr\": {\"min\": 0, \"max\": 5, \"log\": true}}}",
+       "\"parameters.lr\" is not possible: \"min\" must be above 0 on a logarithmic scale"},
+      {"{\"parameters\": {\"lr\": {\"distribution\": \"loguniform\", \"min\": 0, \"max\": 5}}}",
+       "\"parameters.lr.distribution\" is no distribution: \"loguniform\""},
+      {"{\"parameters\": {\"lr\": {\"distribution\": \"normal\", \"values\": [1]}}}",
+       "\"parameters.lr.values\" does not go with \"normal\""},
+      {"{\"parameters\": {\"a\": {\"parameters\": {\"b c\": {\"value\": 1}}}}}",
+       "\"parameters.a.parameters.b c\" is no name for a parameter"},
       {"{\"parameters\": {\"a\": {\"values\": []}}}", "\"parameters.a.values\" must be a list that is not empty"},
       {"{\"parameters\": {\"a\": {\"values\": [1, 2, 1]}}}", "\"parameters.a.values[2]\" is the same as value 0"},
-      {"{\"parameters\": {\"a\": {\"values\": [1, 2], \"probabilities\": [1]}}}", "\"parameters.a.probabilities\" must be a list as long as \"values\""},
-      {"{\"parameters\": {\"a\": {\"values\": [1, 2], \"probabilities\": [1, -1]}}}", "\"parameters.a.probabilities[1]\" must be a number of at least 0"},
-      {"{\"parameters\": {\"a\": {\"distribution\": \"int_uniform\", \"min\": 0.5, \"max\": 3}}}", "\"parameters.a\" must have whole numbers for \"min\" and \"max\""},
+      {"{\"parameters\": {\"a\": {\"values\": [1, 2], \"probabilities\": [1]}}}",
+       "\"parameters.a.probabilities\" must be a list as long as \"values\""},
+      {"{\"parameters\": {\"a\": {\"values\": [1, 2], \"probabilities\": [1, -1]}}}",
+       "\"parameters.a.probabilities[1]\" must be a number of at least 0"},
+      {"{\"parameters\": {\"a\": {\"distribution\": \"int_uniform\", \"min\": 0.5, \"max\": 3}}}",
+       "\"parameters.a\" must have whole numbers for \"min\" and \"max\""},
       {"{\"parameters\": {\"a\": {\"min\": 0, \"max\": 1, \"step\": -1}}}", "\"parameters.a.step\" must be above 0"},
       {"{\"parameters\": {\"a\": {\"distribution\": \"q_uniform\", \"min\": 0.2, \"max\": 0.3, \"q\": 0.5}}}",
        "\"parameters.a\" is not possible: no multiple of \"q\" lies between \"min\" and \"max\""},
-      {"{\"parameters\": {\"a.b\": {\"value\": 1}, \"a\": {\"parameters\": {\"b\": {\"value\": 1}}}}}", "\"parameters.a.parameters.b\" has the same name as another parameter"},
-      {"{\"parameters\": {\"a\": {\"value\": 1}}, \"conditions\": [{\"if\": {\"b\": 1}, \"then\": [\"a\"]}]}", "\"conditions[0].if\" names no parameter: \"b\""},
-      {"{\"parameters\": {\"a\": {\"value\": 1}}, \"conditions\": [{\"if\": {\"a\": 1}, \"then\": [\"b\"]}]}", "\"conditions[0].then\" names no parameter: \"b\""},
+      {"{\"parameters\": {\"a.b\": {\"value\": 1}, \"a\": {\"parameters\": {\"b\": {\"value\": 1}}}}}",
+       "\"parameters.a.parameters.b\" has the same name as another parameter"},
+      {"{\"parameters\": {\"a\": {\"value\": 1}}, \"conditions\": [{\"if\": {\"b\": 1}, \"then\": [\"a\"]}]}",
+       "\"conditions[0].if\" names no parameter: \"b\""},
+      {"{\"parameters\": {\"a\": {\"value\": 1}}, \"conditions\": [{\"if\": {\"a\": 1}, \"then\": [\"b\"]}]}",
+       "\"conditions[0].then\" names no parameter: \"b\""},
       {"{\"parameters\": {\"a\": {\"value\": 1}}, \"conditions\": [{\"if\": {\"a\": 2}, \"then\": [\"a\"]}]}",
        "\"conditions[0].if\" asks for a value that \"a\" never has: it must be one of the listed values"},
       {"{\"parameters\": {\"a\": {\"min\": 0, \"max\": 3}, \"b\": {\"min\": 0, \"max\": 3}}, \"conditions\": [{\"if\": {\"a\": 1}, \"then\": [\"b\"]}, {\"if\": {\"b\": 1}, \"then\": [\"a\"]}]}",
        "\"conditions\" go round in a circle at \"a\""},
-      {"{\"parameters\": {\"a\": {\"value\": 1}}, \"constraints\": [\"a < 2\", \"a < c\"]}", "\"constraints[1]\" is no constraint: column 5: there is no parameter \"c\""},
+      {"{\"parameters\": {\"a\": {\"value\": 1}}, \"constraints\": [\"a < 2\", \"a < c\"]}",
+       "\"constraints[1]\" is no constraint: column 5: there is no parameter \"c\""},
       {"{\"parameters\": {\"a\": {\"value\": 1}}, \"constraints\": \"a\"}", "\"constraints\" must be a list of expressions"},
-      {"{\"parameters\": {\"a\": {\"choices\": [{\"val\": 1}]}}}", "\"parameters.a.choices[0]\" must be an object with either \"value\" or \"parameters\""},
+      {"{\"parameters\": {\"a\": {\"choices\": [{\"val\": 1}]}}}",
+       "\"parameters.a.choices[0]\" must be an object with either \"value\" or \"parameters\""},
       {"{\"parameters\": {\"a\": {\"distribution\": \"normal\", \"mu\": 0, \"sigma\": 1, \"min\": 50, \"max\": 60}}}",
        "\"parameters.a\" is not possible: \"min\" and \"max\" lie where this distribution has no probability"},
   };
@@ -263,8 +278,9 @@ static void test_errors_say_where(void **state) {
 
 static void test_reading_points(void **state) {
   (void)state;
-  struct space *space = make_space("{\"parameters\": {\"lr\": {\"min\": 0.0, \"max\": 1.0}, \"o\": {\"parameters\": {\"k\": {\"values\": [\"a\", \"b\"]}, \"m\": {\"min\": 1, \"max\": 5}}}},"
-                                   "\"conditions\": [{\"if\": {\"o.k\": \"a\"}, \"then\": [\"o.m\"]}]}");
+  struct space *space = make_space(
+      "{\"parameters\": {\"lr\": {\"min\": 0.0, \"max\": 1.0}, \"o\": {\"parameters\": {\"k\": {\"values\": [\"a\", \"b\"]}, \"m\": {\"min\": 1, \"max\": 5}}}},"
+      "\"conditions\": [{\"if\": {\"o.k\": \"a\"}, \"then\": [\"o.m\"]}]}");
   double point[3];
   struct err err;
   static const struct {
@@ -295,7 +311,8 @@ static void test_reading_points(void **state) {
 
 static void test_sizes(void **state) {
   (void)state;
-  struct space *space = make_space("{\"parameters\": {\"a\": {\"min\": 1, \"max\": 10}, \"b\": {\"values\": [1, 2, 3]}, \"c\": {\"value\": 5}}}");
+  struct space *space =
+      make_space("{\"parameters\": {\"a\": {\"min\": 1, \"max\": 10}, \"b\": {\"values\": [1, 2, 3]}, \"c\": {\"value\": 5}}}");
   assert_int_equal(space_size(space), 30);
   assert_true(space_param(space, 1)->ordered);
   space_free(space);
@@ -310,7 +327,8 @@ static void test_sizes(void **state) {
   space = make_space(buf_text(&huge));
   assert_true(space_size(space) == UINT64_MAX);
   space_free(space);
-  space = make_space("{\"parameters\": {\"x\": {\"values\": [3, 1, 2]}, \"y\": {\"min\": 0.0, \"max\": 4.0}, \"z\": {\"min\": 3.5, \"max\": 3.5}}}");
+  space = make_space(
+      "{\"parameters\": {\"x\": {\"values\": [3, 1, 2]}, \"y\": {\"min\": 0.0, \"max\": 4.0}, \"z\": {\"min\": 3.5, \"max\": 3.5}}}");
   assert_false(space_param(space, 0)->ordered);
   assert_int_equal(space_param(space, 2)->kind, PARAM_CONSTANT);
   assert_false(space_is_numeric(space));
@@ -319,8 +337,9 @@ static void test_sizes(void **state) {
 
 static void test_groups(void **state) {
   (void)state;
-  struct space *space = make_space("{\"parameters\": {\"m\": {\"values\": [\"a\", \"b\"]}, \"x\": {\"min\": 0.0, \"max\": 1.0}, \"y\": {\"min\": 0.0, \"max\": 1.0}, \"z\": {\"min\": 0.0, \"max\": 1.0}},"
-                                   "\"conditions\": [{\"if\": {\"m\": \"a\"}, \"then\": [\"x\", \"y\"]}, {\"if\": {\"m\": \"b\"}, \"then\": [\"z\"]}]}");
+  struct space *space = make_space(
+      "{\"parameters\": {\"m\": {\"values\": [\"a\", \"b\"]}, \"x\": {\"min\": 0.0, \"max\": 1.0}, \"y\": {\"min\": 0.0, \"max\": 1.0}, \"z\": {\"min\": 0.0, \"max\": 1.0}},"
+      "\"conditions\": [{\"if\": {\"m\": \"a\"}, \"then\": [\"x\", \"y\"]}, {\"if\": {\"m\": \"b\"}, \"then\": [\"z\"]}]}");
   assert_int_equal(space_groups(space), 3);
   assert_int_equal(space_param(space, 0)->group, 0);
   assert_int_equal(space_param(space, 1)->group, space_param(space, 2)->group);
@@ -335,7 +354,8 @@ static void test_allocation_failures(void **state) {
     struct space *space = NULL;
     struct err err;
     mem_fail_at(n, n % 2);
-    bool ok = space_new(json_object_get(json, "parameters"), json_object_get(json, "conditions"), json_object_get(json, "constraints"), &space, &err);
+    bool ok = space_new(json_object_get(json, "parameters"), json_object_get(json, "conditions"), json_object_get(json, "constraints"),
+                        &space, &err);
     mem_fail_at(0, false);
     if (ok)
       space_free(space);

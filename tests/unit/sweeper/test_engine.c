@@ -160,6 +160,24 @@ static void lost_and_back(void **state) {
   engine_free(e);
 }
 
+static void a_slow_store_is_not_a_dead_companion(void **state) {
+  (void)state;
+  struct engine *e = fresh((struct engine_conf){0});
+  uint32_t n = create(e);
+  run(e);
+  assert_true(engine_placed(e, n, 0));
+  struct engine_todo write = engine_next(e);
+  engine_tick(e, 100000); /* the row is still on its way */
+  assert_int_equal(state_of(e, n), RUN_STARTING);
+  engine_trial_written(e, n, write.trial.version, true);
+  assert_string_equal(run(e), "start 0.1; ");
+  engine_tick(e, 129999);
+  assert_int_equal(state_of(e, n), RUN_STARTING);
+  engine_tick(e, 130000);
+  assert_int_equal(state_of(e, n), RUN_LOST);
+  engine_free(e);
+}
+
 static void silence_counts_as_death_where_it_must(void **state) {
   (void)state;
   struct engine *e = fresh((struct engine_conf){.lost_after_ms = 3600000});
@@ -443,6 +461,7 @@ int main(void) {
       cmocka_unit_test(nothing_follows_before_it_is_durable),
       cmocka_unit_test(the_verdict_is_written_first),
       cmocka_unit_test(lost_and_back),
+      cmocka_unit_test(a_slow_store_is_not_a_dead_companion),
       cmocka_unit_test(silence_counts_as_death_where_it_must),
       cmocka_unit_test(failures_and_retries),
       cmocka_unit_test(one_success_and_it_does_not_give_up),

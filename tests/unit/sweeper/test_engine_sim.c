@@ -273,8 +273,8 @@ static void drop_job(struct sim *s, uint32_t n) {
 static void act(struct sim *s, const struct engine_todo *todo) {
   uint32_t n = todo->trial.number;
   struct err err = {0};
-  if (todo->kind != TODO_WRITE_SWEEP && todo->trial.cause == CAUSE_SWEEP)
-    must(s, s->sweep_stored && s->sweep_row.state != SWEEP_RUNNING, "a trial ends for a sweep whose end is not stored");
+  if (todo->kind == TODO_END && todo->trial.cause == CAUSE_SWEEP) /* a stop is not taken back, as draining may be */
+    must(s, s->sweep_stored && s->sweep_row.state != SWEEP_RUNNING, "a trial is ended for a sweep whose stop is not stored");
   switch (todo->kind) {
   case TODO_WRITE_SWEEP:
   case TODO_WRITE_TRIAL:

@@ -5,6 +5,7 @@
 
 #include <cmocka.h>
 
+#include "base/file.h"
 #include "sweeper/fsm.h"
 
 static void well_formed(const struct fsm *fsm) {
@@ -64,8 +65,25 @@ static void drawing(void **state) {
   assert_non_null(strstr(buf_text(&out), "  FAILED --> [*]\n"));
 }
 
+/* docs/states.md; the path is the compiler's, relative to the build folder, where tests run. */
+static void the_documentation_is_drawn_from_the_tables(void **state) {
+  (void)state;
+  AUTO_BUF struct buf page = BUF_INIT(64 * KIB);
+  AUTO_BUF struct buf drawn = BUF_INIT(64 * KIB);
+  struct err err = {0};
+  char path[500];
+  snprintf(path, sizeof path, "%.*s/../../../docs/states.md", (int)(strrchr(__FILE__, '/') - __FILE__), __FILE__);
+  if (!file_read(path, &page, &err))
+    fail_msg("%s", err.text);
+  fsm_mermaid(&run_fsm, &drawn);
+  assert_true(str_find_str(buf_str(&page), buf_str(&drawn)) != SIZE_MAX);
+  buf_reset(&drawn);
+  fsm_mermaid(&sweep_fsm, &drawn);
+  assert_true(str_find_str(buf_str(&page), buf_str(&drawn)) != SIZE_MAX);
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {cmocka_unit_test(tables), cmocka_unit_test(steps), cmocka_unit_test(mlflow_words),
-                                     cmocka_unit_test(drawing)};
+                                     cmocka_unit_test(drawing), cmocka_unit_test(the_documentation_is_drawn_from_the_tables)};
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -347,13 +347,34 @@ static void all_mistakes_are_listed(void **state) {
 
 static void problems_of_the_space_get_a_place(void **state) {
   (void)state;
-  struct sweep_file *file = read_text("run_cap: 1\nparameters:\n  lr:\n    min: 3\n    max: 1\n");
-  struct spec_problems *errors = mem_zalloc(sizeof *errors);
-  errors->arena = &arena;
-  sweep_file_problem(file, errors, "parameters.lr.max", "max is below min");
-  assert_int_equal(errors->items[0].line, 5);
-  assert_int_equal(errors->items[0].column, 10);
-  mem_free(errors);
+  static const struct {
+    const char *text;
+    unsigned line, column;
+  } rows[] = {
+      {"run_cap: 1\nparameters:\n  lr:\n    min: 3\n    max: 1\n", 4, 0},
+      {"run_cap: 1\nparameters:\n  lr: {min: 0, max: 1}\n  x: {vaules: [1]}\n", 4, 15},
+      {"run_cap: 1\nparameters: {x: {values: [1, 2]}, y: {min: 0, max: 1}}\nconditions:\n  - {if: {x: 1}, then: [z]}\n", 4, 0},
+      {"run_cap: 1\nparameters: {x: {values: [1, 2]}}\nconstraints:\n  - x < 2\n  - x + * 3\n", 5, 5},
+      {"kind: Experiment\nspec:\n  objective: {type: minimize, objectiveMetricName: l}\n  algorithm: {algorithmName: random}\n  parameters:\n"
+       "    - name: lr\n      parameterType: double\n      feasibleSpace: {min: \"3\", max: \"1\"}\n"
+       "  trialTemplate: {trialSpec: {spec: {template: {spec: {containers: [{command: [a]}]}}}}}\n",
+       6, 7}, /* the parameter, for the complaint is about both bounds */
+  };
+  for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+    struct spec_problems errors;
+    struct sweep_file *file = NULL;
+    struct err err = {0};
+    assert_false(sweep_file_read(str_of(rows[i].text), "s.yaml", &arena, &file, &errors, &err));
+    if (errors.items[0].line < rows[i].line - (rows[i].column == 0) || errors.items[0].line > rows[i].line ||
+        (rows[i].column && errors.items[0].column != rows[i].column))
+      fail_msg("row %zu: %s", i, err.text);
+  }
+}
+
+static void the_space_is_made(void **state) {
+  (void)state;
+  struct sweep_file *file = read_file("batchai.json");
+  assert_int_equal(space_size(file->space), 5 * 3 * 3 * 2);
   sweep_file_free(file);
 }
 
@@ -435,7 +456,7 @@ static void units_round_trip(void **state) {
 
 static void memory_failures_are_reported(void **state) {
   (void)state;
-  for (unsigned long n = 1; n < 5000; n++) {
+  for (unsigned long n = 1; n < 20000; n++) {
     struct arena own;
     arena_init(&own, MIB);
     struct sweep_file *file = NULL;
@@ -471,6 +492,7 @@ int main(void) {
       cmocka_unit_test(mistakes_name_place_and_meaning),
       cmocka_unit_test(all_mistakes_are_listed),
       cmocka_unit_test(problems_of_the_space_get_a_place),
+      cmocka_unit_test(the_space_is_made),
       cmocka_unit_test(hyperband_has_two_meanings),
       cmocka_unit_test(the_schema_is_json),
       cmocka_unit_test(old_booleans_are_pointed_out),

@@ -101,7 +101,7 @@ static int status(enum who who, enum route_policy policy, bool auth_required) {
 
 static void every_policy_by_every_credential(void **state UNUSED) {
   static const enum route_policy policies[] = {POLICY_PUBLIC, POLICY_READ,  POLICY_TRACK, POLICY_WRITE,
-                                                POLICY_SUBMIT, POLICY_ADMIN, POLICY_UNSET};
+                                               POLICY_SUBMIT, POLICY_ADMIN, POLICY_UNSET};
   static const int expected[2][WHO_COUNT][7] = {
       {
           /*              public read track write submit admin unset */
@@ -202,6 +202,32 @@ static void basic_auth_carries_a_token_as_password(void **state UNUSED) {
   assert_int_equal(err.code, ERR_UNAUTHENTICATED);
 }
 
+static void a_token_that_is_not_loaded_yet_is_not_called_wrong(void **state UNUSED) {
+  struct access_rules r = rules(false);
+  r.tokens_missing = true;
+  struct access_facts facts = {.policy = POLICY_READ, .peer_loopback = true, .host = STR("localhost"), .now_ms = now};
+  struct access_principal principal;
+  struct err err;
+  char text[200];
+  facts.authorization = STR("Bearer wnw_perhaps");
+  assert_false(access_decide(&r, &facts, &principal, &err));
+  assert_int_equal(err.code, ERR_UNAVAILABLE);
+  facts.authorization = STR_NONE;
+  facts.cookie = STR("a=b; " SESSION_COOKIE "=wnw_perhaps");
+  assert_false(access_decide(&r, &facts, &principal, &err));
+  assert_int_equal(err.code, ERR_UNAVAILABLE);
+  facts.policy = POLICY_PUBLIC;
+  assert_true(access_decide(&r, &facts, &principal, &err));
+  assert_int_equal(principal.kind, ACCESS_NOBODY);
+  facts.policy = POLICY_ADMIN;
+  facts.cookie = STR_NONE;
+  snprintf(text, sizeof text, "Bearer %s", admin); /* this one is known */
+  facts.authorization = str_of(text);
+  assert_true(access_decide(&r, &facts, &principal, &err));
+  facts.authorization = STR("Bearer wnr_nonsense");
+  assert_false(access_decide(&r, &facts, &principal, &err));
+}
+
 static void revoked_and_expired_tokens_go(void **state UNUSED) {
   char token[64];
   add(token, SCOPE_ADMIN, 5000, false);
@@ -241,11 +267,9 @@ static void run_tokens_are_signed(void **state UNUSED) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(every_policy_by_every_credential),
-      cmocka_unit_test(foreign_hosts_and_origins_are_refused),
-      cmocka_unit_test(basic_auth_carries_a_token_as_password),
-      cmocka_unit_test(revoked_and_expired_tokens_go),
-      cmocka_unit_test(run_tokens_are_signed),
+      cmocka_unit_test(every_policy_by_every_credential),       cmocka_unit_test(foreign_hosts_and_origins_are_refused),
+      cmocka_unit_test(basic_auth_carries_a_token_as_password), cmocka_unit_test(a_token_that_is_not_loaded_yet_is_not_called_wrong),
+      cmocka_unit_test(revoked_and_expired_tokens_go),          cmocka_unit_test(run_tokens_are_signed),
   };
   return cmocka_run_group_tests(tests, set_up, tear_down);
 }

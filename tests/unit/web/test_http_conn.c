@@ -75,8 +75,8 @@ static void test_deadlines(void **unused UNUSED) {
       {offsetof(struct http_limits, idle_ms), GET("/hello"), 200},
       {offsetof(struct http_limits, body_idle_ms), "POST /nothing HTTP/1.1\r\n" H "Content-Length: 9\r\n\r\nabc", 404},
       {offsetof(struct http_limits, linger_ms), "GET / HTTP/1.1\n", 400},
-      {offsetof(struct http_limits, write_stall_ms), GET("/big?n=60000000"), -1},
-      {offsetof(struct http_limits, write_stall_ms), GET("/stream?n=60000000"), -1},
+      {offsetof(struct http_limits, write_stall_ms), GET("/big?n=20000000"), -1},
+      {offsetof(struct http_limits, write_stall_ms), GET("/stream?n=20000000"), -1},
   };
   for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
     struct http_limits limits = patient;

@@ -1,0 +1,26 @@
+# What `cmake --install` adds to the program: manual pages and completions, which the program itself writes, and the systemd unit, which
+# names the program where it is installed.
+set(WINNOW_UNIT_DIR lib/systemd/system CACHE STRING "where the systemd unit goes, below the prefix")
+set(extras ${CMAKE_BINARY_DIR}/extras)
+
+install(CODE "
+  set(extras \"${extras}\")
+  set(program \"${CMAKE_RUNTIME_OUTPUT_DIRECTORY}/winnow\")
+  file(REMOVE_RECURSE \"\${extras}\")
+  file(MAKE_DIRECTORY \"\${extras}\")
+  execute_process(COMMAND \"\${program}\" -q help --man \"\${extras}/man1\" COMMAND_ERROR_IS_FATAL ANY)
+  foreach(pair bash:winnow zsh:_winnow fish:winnow.fish)
+    string(REPLACE \":\" \";\" pair \"\${pair}\")
+    list(POP_FRONT pair shell name)
+    execute_process(COMMAND \"\${program}\" completion \${shell} OUTPUT_FILE \"\${extras}/\${name}\" COMMAND_ERROR_IS_FATAL ANY)
+  endforeach()
+  file(READ \"${CMAKE_SOURCE_DIR}/packaging/winnow.service\" unit)
+  get_filename_component(bin \"${CMAKE_INSTALL_BINDIR}\" ABSOLUTE BASE_DIR \"\${CMAKE_INSTALL_PREFIX}\")
+  string(REPLACE \"/usr/bin/winnow\" \"\${bin}/winnow\" unit \"\${unit}\")
+  file(WRITE \"\${extras}/winnow.service\" \"\${unit}\")
+")
+install(DIRECTORY ${extras}/man1 DESTINATION ${CMAKE_INSTALL_MANDIR})
+install(FILES ${extras}/winnow DESTINATION ${CMAKE_INSTALL_DATADIR}/bash-completion/completions)
+install(FILES ${extras}/_winnow DESTINATION ${CMAKE_INSTALL_DATADIR}/zsh/site-functions)
+install(FILES ${extras}/winnow.fish DESTINATION ${CMAKE_INSTALL_DATADIR}/fish/vendor_completions.d)
+install(FILES ${extras}/winnow.service DESTINATION ${WINNOW_UNIT_DIR})

@@ -1,0 +1,412 @@
+#!/usr/bin/env python3
+"""The command line against the service itself: what each verb shows, in every form, and how it ends."""
+import csv, io, json, os, pathlib, shutil, subprocess, sys, tempfile, unittest
+
+WINNOW = pathlib.Path(sys.argv.pop(1)).resolve()
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "support"))
+import service  # noqa: E402
+
+SERVICE = None
+NO_SUCH_RUN = "0" * 31 + "1"
+
+
+def setUpModule():
+    global SERVICE
+    SERVICE = service.Service(WINNOW)
+
+
+def tearDownModule():
+    try:
+        SERVICE.stop()  # in good order: a sanitizer's last word counts
+    finally:
+        SERVICE.close()
+
+
+class Case(unittest.TestCase):
+    def setUp(self):
+        self.dir = pathlib.Path(tempfile.mkdtemp(prefix="winnow-cli-"))
+        self.addCleanup(shutil.rmtree, self.dir, True)
+        self.env = {"PATH": os.environ["PATH"], "HOME": str(self.dir), "LANG": "C.UTF-8", "WINNOW_URL": f"unix:{SERVICE.data}/winnow.sock"}
+        self.env.update({name: os.environ[name] for name in ("ASAN_OPTIONS", "UBSAN_OPTIONS", "LSAN_OPTIONS") if name in os.environ})
+
+    def run_it(self, *words, code=0, tcp=False, input=""):
+        env = dict(self.env, WINNOW_URL=SERVICE.url) if tcp else self.env
+        done = subprocess.run([WINNOW, *map(str, words)], env=env, cwd=self.dir, input=input, capture_output=True, text=True, timeout=60)
+        self.assertEqual(done.returncode, code, f"{words}\nstdout: {done.stdout}\nstderr: {done.stderr}")
+        self.assertNotIn("runtime error", done.stderr)
+        return done
+
+    def out(self, *words, **more):
+        return self.run_it(*words, **more).stdout
+
+    def json(self, *words, **more):
+        return json.loads(self.out(*words, "-o", "json", **more))
+
+    def csv(self, *words, **more):
+        return list(csv.DictReader(io.StringIO(self.out(*words, "-o", "csv", **more))))
+
+    def table(self, *words, **more):
+        """The titles, and the lines below them."""
+        lines = self.out(*words, **more).splitlines()
+        titles = lines[0].split("  ")
+        return [title.strip() for title in titles if title.strip()], lines[1:]
+
+    def fails(self, code, text, *words, **more):
+        self.assertIn(text, self.run_it(*words, code=code, **more).stderr)
+
+    def post(self, path, body):
+        answer = SERVICE.post("/api/v1" + path, body)
+        self.assertLess(answer.status, 300, answer)
+        return answer.json
+
+    def make_run(self, name, experiment=None, finished=False, **body):
+        run = self.post("/runs", {"experiment": experiment or self.id(), "name": name, **body})["id"]
+        points = [{"key": "loss", "value": 1 / (k + 1), "step": k} for k in range(20)]
+        points += [{"key": "accuracy", "value": 0.5 + k / 100, "step": k} for k in range(10)] + [{"key": "odd", "value": "NaN", "step": 3}]
+        self.post(f"/runs/{run}/metrics", {"points": points})
+        if finished:
+            SERVICE.request("PATCH", "/api/v1/runs/" + run, {"state": "FINISHED"})
+        return run
+
+    def file(self, name, content=b"content\n"):
+        path = self.dir / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content)
+        return path
+
+
+class Experiments(Case):
+    def test_from_create_to_restore(self):
+        made = self.json("experiment", "create", "folder")
+        self.assertEqual((made["name"], made["run_count"]), ("folder", 0))
+        self.fails(5, "already", "experiment", "create", "folder")
+        self.make_run("one", "folder")
+        titles, lines = self.table("experiment", "ls")
+        self.assertEqual(titles, ["ID", "NAME", "RUNS", "CREATED"])
+        self.assertIn([made["id"], "folder", "1", "now"], [line.split() for line in lines])
+        self.assertIn(f"mlflow-artifacts:/{made['id']}", self.out("experiment", "ls", "-o", "wide"))
+        self.assertIn(("folder", "1"), [(row["name"], row["run_count"]) for row in self.csv("experiment", "ls")])
+        self.assertEqual(self.out("experiment", "show", "folder", "-o", "name").strip(), made["id"])
+        self.assertRegex(self.out("experiment", "show", made["id"]), r"NAME +folder\nRUNS +1\n")
+        self.fails(2, "say --yes", "experiment", "rm", "folder")
+        self.assertIn("is in the trash", self.run_it("experiment", "rm", "folder", "-y").stderr)
+        self.assertNotIn("folder", self.out("experiment", "ls"))
+        self.assertIn("folder", self.out("experiment", "ls", "--deleted"))
+        self.run_it("experiment", "restore", made["id"])
+        self.assertIsNone(self.json("experiment", "show", "folder")["deleted"])
+        self.fails(3, "there is no experiment 'nope'", "experiment", "show", "nope")
+        self.fails(3, "there is no experiment", "experiment", "restore", "987654")
+
+
+class Runs(Case):
+    def setUp(self):
+        super().setUp()
+        self.a = self.make_run("first " + self.id(), finished=True, params={"lr": "0.01", "optimizer": "adam"}, tags={"team": "vision"})
+        self.b = self.make_run("second " + self.id(), params={"lr": "0.1", "optimizer": "adam"})
+
+    def test_ls(self):
+        e = ("-e", self.id())
+        titles, lines = self.table("run", "ls", *e, "-m", "loss")
+        self.assertEqual(titles, ["ID", "NAME", "STATE", "CREATED", "TOOK", "PARAMS", "loss"])
+        self.assertEqual(len(lines), 2)  # the newest first
+        self.assertIn("second", lines[0])
+        self.assertRegex(lines[1], r"FINISHED .*lr=0\.01 optimizer=adam +0\.05$")
+        self.assertIn("team=vision", self.out("run", "ls", *e, "-o", "wide"))
+        row = self.csv("run", "ls", *e, "-m", "loss", "--state", "FINISHED")[0]
+        self.assertEqual((row["id"], row["metrics.loss.last"], json.loads(row["tags"])), (self.a, "0.05", {"team": "vision"}))
+        self.assertGreaterEqual(int(row["ended"]), int(row["started"]))
+        self.assertEqual(self.out("run", "ls", *e, "--filter", "params.lr = '0.1'", "-o", "name"), self.b + "\n")
+        self.assertEqual(self.out("run", "ls", *e, "--order-by", "params.lr ASC", "-o", "name"), f"{self.a}\n{self.b}\n")
+        more = self.run_it("run", "ls", *e, "-n", "1", "-o", "json")
+        self.assertEqual(len(json.loads(more.stdout)["items"]), 1)
+        self.assertIsNotNone(json.loads(more.stdout)["next"])
+        self.assertEqual(len(self.json("run", "ls", *e, "-n", "0")["items"]), 2)
+        self.fails(1, "filter", "run", "ls", "--filter", "nonsense")
+
+    def test_show(self):
+        for word in (self.a, "first " + self.id(), self.a[:16] if self.a[:16] != self.b[:16] else self.a[:24]):
+            shown = self.out("run", "show", word)
+            self.assertRegex(shown, rf"Run +{self.a}\n")
+            self.assertRegex(shown, r"State +FINISHED\n")
+            self.assertRegex(shown, r"\nParams\nlr +0\.01\noptimizer +adam\n")
+            rows = (r"METRIC +LAST +STEP +MIN +MAX +POINTS", r"accuracy +0\.59 +9 +0\.5 +0\.59 +10", r"loss +0\.05 +19 +0\.05 +1 +20", r"odd +NaN +3 .*")
+            self.assertRegex(shown, r"\nMetrics\n" + "\n".join(rows) + "\n$")
+        self.assertEqual(self.json("run", "show", "@latest")["id"], self.b)
+        self.assertEqual(self.csv("run", "show", self.a)[0]["state"], "FINISHED")
+        self.fails(3, "there is no run 'nope'", "run", "show", "nope")
+        self.fails(3, "there is no run " + NO_SUCH_RUN, "run", "show", NO_SUCH_RUN)
+
+    def test_params(self):
+        self.assertRegex(self.out("run", "params", self.a), r"^lr +0\.01\noptimizer +adam\n$")
+        self.assertEqual(self.json("run", "params", self.a), {"lr": "0.01", "optimizer": "adam"})
+        self.assertEqual(self.out("run", "params", self.a, "-o", "csv"), "key,value\nlr,0.01\noptimizer,adam\n")
+        self.fails(3, "there is no run", "run", "params", NO_SUCH_RUN)
+
+    def test_metrics(self):
+        titles, lines = self.table("run", "metrics", self.a)
+        self.assertEqual(titles, ["METRIC", "LAST", "STEP", "MIN", "MAX", "POINTS", "CURVE"])
+        self.assertRegex(lines[0], r"^accuracy +0\.59 +9 +0\.5 +0\.59 +10 +▁.*█$")
+        self.assertRegex(lines[1], r"^loss +0\.05 +19 +0\.05 +1 +20 +█.*▁$")
+        self.assertRegex(lines[2], r"^odd +NaN +3 +1")
+        self.assertRegex(self.out("run", "metrics", self.a, "-o", "wide"), r"MIN STEP +MAX +MAX STEP")
+        rows = {row["key"]: row for row in self.csv("run", "metrics", self.a)}
+        self.assertEqual((rows["loss"]["last.value"], rows["loss"]["min.step"], rows["loss"]["max.value"]), ("0.05", "19", "1.0"))
+        self.assertEqual((rows["odd"]["nans"], rows["odd"]["min.value"]), ("1", ""))
+        self.assertEqual(self.json("run", "metrics", self.a)["items"][1]["last"]["step"], 19)
+
+    def test_histories_and_points(self):
+        history = self.run_it("run", "metrics", self.a, "-k", "loss", "--buckets", "4")
+        self.assertRegex(history.stderr, r"^loss +█")
+        rows = [line.split() for line in history.stdout.splitlines()]
+        self.assertEqual(rows[0], ["KEY", "FROM", "TO", "LAST", "MIN", "MAX", "POINTS"])
+        self.assertEqual((rows[1][1], rows[-1][2], rows[1][5], rows[-1][4]), ("0", "19", "1", "0.05"))
+        self.assertEqual(sum(int(row[6]) for row in rows[1:]), 20)
+        buckets = self.csv("run", "metrics", self.a, "-k", "loss", "-k", "accuracy", "--buckets", "1")
+        self.assertEqual([(row["key"], row["n"], row["first"]) for row in buckets], [("accuracy", "10", "0.5"), ("loss", "20", "1.0")])
+        self.assertEqual(self.json("run", "metrics", self.a, "-k", "loss", "--buckets", "1")["series"][0]["n"], [20])
+        self.assertIn("no points", self.run_it("run", "metrics", self.a, "-k", "nothing").stderr)
+        points = list(csv.DictReader(io.StringIO(self.out("run", "metrics", self.a, "--raw"))))
+        self.assertEqual(len(points), 31)
+        self.assertEqual({point["key"] for point in points}, {"loss", "accuracy", "odd"})
+        self.post(f"/runs/{self.b}/metrics", {"points": [{"key": f"many {i}", "value": i, "step": 0} for i in range(130)]})
+        points = list(csv.DictReader(io.StringIO(self.out("run", "metrics", self.b, "--raw"))))  # more than fit into one request
+        self.assertEqual((len(points), len({point["key"] for point in points}), {point["run"] for point in points}), (161, 133, {self.b}))
+        lines = self.out("run", "metrics", self.a, "--raw", "-k", "loss", "-o", "json").splitlines()
+        self.assertEqual([json.loads(line)["step"] for line in lines], list(range(20)))
+        self.fails(3, "there is no run", "run", "metrics", NO_SUCH_RUN)
+
+    def test_events(self):
+        titles, lines = self.table("run", "events", self.a)
+        self.assertEqual(titles, ["TIME", "KIND", "FROM", "TO", "ACTOR", "REASON"])
+        self.assertRegex(lines[0], r"run\.created +RUNNING")
+        self.assertRegex(lines[-1], r"run\.state +RUNNING +FINISHED")
+        self.assertIn(self.a, self.out("run", "events", self.a, "-o", "wide"))
+        self.assertEqual(self.csv("run", "events", self.a)[-1]["to"], "FINISHED")
+        self.assertEqual(self.json("run", "events", self.a)["items"][0]["subject"], self.a)
+        self.fails(3, "there is no run", "run", "events", NO_SUCH_RUN)
+
+    def test_compare(self):
+        lines = [line.split() for line in self.out("run", "compare", self.a, self.b).splitlines()]
+        self.assertTrue(self.a.startswith(lines[0][0]) and self.b.startswith(lines[0][1]), lines[0])
+        self.assertEqual(lines[1], ["name", "first", self.id(), "second", self.id()])
+        self.assertIn(["lr", "0.01", "0.1"], lines)
+        self.assertIn(["loss", "0.05", "0.05"], lines)
+        self.post(f"/runs/{self.b}/metrics", {"points": [{"key": "loss", "value": 0.25, "step": 20}]})
+        lines = [line.split() for line in self.out("run", "compare", self.a, self.b, "--only-diff", "--value", "delta", "-o", "wide").splitlines()]
+        self.assertEqual(lines[2:], [["lr", "0.01", "0.1"], ["loss", "0", "0.2"]])
+        based = self.csv("run", "compare", self.a, "--base", self.b, self.b, "--value", "delta")
+        self.assertEqual({row["key"]: row[self.a] for row in based if row["of"] == "metrics"}["loss"], "-0.2")
+        self.assertEqual([row["key"] for row in based if row["differs"] == "true"], ["lr", "loss"])
+        self.assertEqual(self.json("run", "compare", self.a, self.b)["base"], self.a)
+        self.fails(3, "there is no run", "run", "compare", self.a, NO_SUCH_RUN)
+
+    def test_tags_and_notes(self):
+        self.assertIn("is tagged", self.run_it("run", "tag", self.a, "keep=yes", "team-").stderr)
+        self.assertEqual(self.json("run", "show", self.a)["tags"], {"keep": "yes"})
+        self.run_it("run", "note", self.a, "warm *restarts*")
+        self.assertEqual(self.json("run", "show", self.a)["tags"]["mlflow.note.content"], "warm *restarts*")
+        self.assertEqual(self.json("run", "note", self.a, "")["tags"], {"keep": "yes"})
+        self.fails(3, "there is no run", "run", "tag", NO_SUCH_RUN, "a=b")
+
+    def test_the_trash(self):
+        self.fails(2, "say --yes", "run", "rm", self.b)
+        self.run_it("run", "rm", self.b, "-y")
+        self.assertEqual(self.out("run", "ls", "-e", self.id(), "-o", "name"), self.a + "\n")
+        self.assertEqual(self.out("run", "ls", "-e", self.id(), "--deleted", "-o", "name"), self.b + "\n")
+        self.assertRegex(self.out("run", "show", self.b), r"Deleted +now")
+        self.fails(5, "in the trash", "run", "tag", self.b, "a=b")
+        self.assertIn("is back", self.run_it("run", "restore", self.b).stderr)
+        self.run_it("run", "tag", self.b, "a=b")
+        self.fails(8, "there is no run", "run", "rm", "-y", self.b, NO_SUCH_RUN)
+        self.fails(3, "there is no run", "run", "restore", NO_SUCH_RUN)
+
+    def test_export(self):
+        rows = list(csv.DictReader(io.StringIO(self.out("export", "-e", self.id()))))
+        self.assertEqual([(row["id"], row["params.lr"], row["metrics.loss"]) for row in rows], [(self.b, "0.1", "0.05"), (self.a, "0.01", "0.05")])
+        self.assertIn("1 run\n", self.run_it("export", "-e", self.id(), "--filter", "tags.team = 'vision'", "--format", "jsonl", "out.jsonl").stderr)
+        self.assertEqual(json.loads((self.dir / "out.jsonl").read_text())["id"], self.a)
+        self.fails(3, "there is no experiment", "export", "-e", "nope")
+
+
+class Artifacts(Case):
+    def test_there_and_back(self):
+        run = self.make_run("with files")
+        weights = os.urandom(100000)
+        self.file("tree/weights.npz", weights)
+        self.file("tree/sub/deep.txt", b"deep\n")
+        self.file("config.json", b"{}")
+        self.assertIn("no files", self.run_it("artifact", "ls", run).stderr)
+        self.assertIn("1 file, 2 B", self.run_it("artifact", "put", run, "config.json").stderr)
+        self.assertIn("2 files, 100 kB", self.run_it("artifact", "put", run, "tree", "model").stderr)
+        titles, lines = self.table("artifact", "ls", run)
+        self.assertEqual(titles, ["PATH", "SIZE", "DIRECTORY", "CREATED"])
+        self.assertEqual([line.split() for line in lines], [["config.json", "2", "B", "now"], ["model", "yes"]])
+        self.assertEqual(self.out("run", "artifacts", run), self.out("artifact", "ls", run))
+        self.assertIn("44136fa355b3678a", self.out("artifact", "ls", run, "-o", "wide"))
+        self.assertEqual([row["path"] for row in self.csv("artifact", "ls", run, "model/")], ["model/sub", "model/weights.npz"])
+        self.assertEqual(self.json("artifact", "ls", run, "model/weights.npz")["items"][0]["size"], 100000)
+        self.fails(3, "the run has no file 'nope'", "artifact", "ls", run, "nope")
+        self.assertIn("3 files", self.run_it("artifact", "get", run, "--to", "all").stderr)
+        self.assertEqual((self.dir / "all/model/weights.npz").read_bytes(), weights)
+        self.run_it("artifact", "get", run, "model", "--to", "part")
+        self.assertEqual((self.dir / "part/sub/deep.txt").read_bytes(), b"deep\n")
+        self.assertEqual(self.out("artifact", "get", run, "model/sub/deep.txt", "--to", "-"), "deep\n")
+        self.fails(3, "the run has no file 'nope'", "artifact", "get", run, "nope")
+        self.fails(3, "cannot read nowhere/nope", "artifact", "put", run, "nowhere/nope")
+        self.fails(3, "there is no run", "artifact", "put", NO_SUCH_RUN, "config.json")
+
+
+class Models(Case):
+    def setUp(self):
+        super().setUp()
+        self.name = self.id().rsplit(".", 1)[1]
+        self.run = self.make_run("to register")
+        self.file("model/weights.npz", b"w" * 1000)
+        self.file("model/sub/notes.txt", b"notes\n")
+        self.run_it("artifact", "put", self.run, "model")
+
+    def test_versions(self):
+        shown = self.out("model", "register", self.name, self.run, "--tag", "data=v3", "--description", "the first")
+        self.assertRegex(shown, rf"Model +{self.name}\nVersion +1\nStage +None\n")
+        self.assertRegex(shown, r"Size +1\.0 kB\nMetrics +.*loss=0\.05.*\nTags +data=v3\nDescription +the first\n")
+        second = self.json("model", "register", self.name, self.run, "-p", "model/weights.npz")
+        self.assertEqual((second["version"], second["size"], second["path"]), (2, 1000, "model/weights.npz"))
+        self.fails(3, "the run has no file 'nope'", "model", "register", self.name, self.run, "-p", "nope")
+        self.assertIn([self.name, "2", "now", "now"], [line.split() for line in self.table("model", "ls")[1]])
+        self.assertIn((self.name, "2"), [(row["name"], row["latest_version"]) for row in self.csv("model", "ls")])
+        titles, lines = self.table("model", "show", self.name)
+        self.assertEqual(titles[:4], ["NAME", "VERSION", "STAGE", "ALIASES"])
+        self.assertEqual([line.split()[1] for line in lines], ["2", "1"])
+        self.assertIn(second["digest"], self.out("model", "show", self.name, "-o", "wide"))
+        self.assertEqual(self.csv("model", "show", f"{self.name}/1")[0]["description"], "the first")
+        self.fails(3, "there is no model", "model", "show", "nope")
+        self.fails(3, "there is no version 9", "model", "show", f"{self.name}/9")
+        self.fails(2, "say --yes", "model", "rm", f"{self.name}/2")
+        self.run_it("model", "rm", f"{self.name}/2", "-y")
+        self.assertEqual(self.out("model", "show", self.name, "-o", "name"), "1\n")
+        self.run_it("model", "rm", self.name, "-y")
+        self.fails(3, "there is no model", "model", "rm", self.name, "-y")
+
+    def test_aliases_and_stages(self):
+        self.run_it("model", "register", self.name, self.run)
+        self.run_it("model", "register", self.name, self.run)
+        self.assertIn("@champion is version 1", self.run_it("model", "alias", f"{self.name}/1", "champion").stderr)
+        self.assertEqual(self.json("model", "show", f"{self.name}@champion")["version"], 1)
+        self.assertIn("champion=1", self.out("model", "ls"))
+        self.fails(3, "has no alias 'nobody'", "model", "show", f"{self.name}@nobody")
+        self.assertIn("is in stage Production", self.run_it("model", "stage", f"{self.name}@champion", "Production").stderr)
+        self.assertEqual(self.json("model", "show", f"{self.name}/1")["stage"], "Production")
+        self.fails(1, "must be None, Staging, Production or Archived", "model", "stage", f"{self.name}/1", "Mars")
+        self.run_it("model", "alias", self.name, "champion", "--remove")
+        self.fails(3, "has no alias", "model", "show", f"{self.name}@champion")
+        self.fails(3, "there is no version 7", "model", "stage", f"{self.name}/7", "Staging")
+
+    def test_files(self):
+        self.run_it("model", "register", self.name, self.run)
+        self.run_it("model", "register", self.name, self.run, "-p", "model/weights.npz")
+        self.run_it("run", "rm", self.run, "-y")  # a version keeps its files
+        self.assertIn("2 files", self.run_it("model", "download", f"{self.name}/1", "--to", "tree").stderr)
+        self.assertEqual((self.dir / "tree/sub/notes.txt").read_bytes(), b"notes\n")
+        self.assertIn("1 file, 1.0 kB", self.run_it("model", "download", self.name, "--to", "one").stderr)
+        self.assertEqual((self.dir / "one/weights.npz").read_bytes(), b"w" * 1000)
+        for version in ("1", "2"):
+            self.assertRegex(self.out("model", "verify", f"{self.name}/{version}"), r"^Matches +true\nDigest +[0-9a-f]{64}\n")
+        self.assertTrue(self.json("model", "verify", self.name)["ok"])
+        kept = next(SERVICE.data.rglob("registry/*/1/weights.npz"))
+        kept.unlink()
+        kept.write_bytes(b"v" * 1000)
+        self.assertIn("false", self.out("model", "verify", f"{self.name}/1", "-o", "csv", code=7))
+        self.fails(3, "there is no version 5", "model", "download", f"{self.name}/5")
+
+
+class Access(Case):
+    def test_tokens(self):
+        secret = self.out("token", "create", "ci " + self.id(), "--scope", "submit", "--expires", "90d").strip()
+        self.assertTrue(secret.startswith("wnw_"))
+        titles, lines = self.table("token", "ls")
+        self.assertEqual(titles, ["ID", "NAME", "SCOPES", "CREATED", "EXPIRES", "REVOKED"])
+        self.assertRegex([line for line in lines if self.id() in line][0], r"submit +now +in (89|90)d$")
+        self.assertIn("LAST USED", self.out("token", "ls", "-o", "wide"))
+        row = [row for row in self.csv("token", "ls") if self.id() in row["name"]][0]
+        self.assertEqual(json.loads(row["scopes"]), ["submit"])
+        self.assertNotIn(secret, self.out("token", "ls", "-o", "json"))
+        self.fails(1, "scopes", "token", "create", "bad", "--scope", "bogus")
+        file = self.file("secret", secret.encode())
+        file.chmod(0o600)
+        self.assertEqual(self.json("whoami", "--token-file", file, tcp=True)["token_id"], row["id"])
+        self.run_it("token", "rm", "ci " + self.id(), "-y")
+        self.fails(4, "not valid", "whoami", "--token-file", file, tcp=True)
+        self.fails(3, "there is no token", "token", "rm", "ci " + self.id(), "-y")
+        self.assertRegex([line for line in self.table("token", "ls")[1] if self.id() in line][0], r"in (89|90)d +now$")
+        self.fails(3, "there is no token", "token", "rm", "nope", "-y")
+
+    def test_whoami(self):
+        self.assertRegex(self.out("whoami"), r"Via +socket\nScopes +admin\n")
+        self.assertEqual(self.csv("whoami")[0]["via"], "socket")
+        self.assertRegex(self.out("whoami", "-o", "wide", tcp=True), r"Via +nothing")
+
+    def test_over_tcp(self):
+        self.fails(4, 'needs a credential with the scope "admin"', "token", "ls", tcp=True)
+        secret = self.json("token", "create", "tcp", "-s", "read")["token"]
+        kept = self.run_it("login", tcp=True, input=secret + "\n")
+        self.assertIn("is kept in", kept.stderr)
+        self.assertRegex(kept.stdout, r"Via +token\nScopes +read\n")
+        self.assertEqual(self.json("whoami", tcp=True)["scopes"], ["read"])
+        self.fails(4, 'needs the scope "admin"', "token", "ls", tcp=True)
+        self.fails(4, "not valid", "login", tcp=True, input="wnw_nonsense\n")
+        self.assertEqual(self.json("whoami", tcp=True)["scopes"], ["read"])  # a bad one replaces nothing
+        self.assertIn("is gone", self.run_it("logout", tcp=True).stderr)
+        self.assertEqual(self.json("whoami", tcp=True)["via"], "nothing")
+        admin = SERVICE.data / "admin.token"
+        mine = self.json("token", "create", "mine", "-s", "admin", "--token-file", admin, tcp=True)
+        self.run_it("login", tcp=True, input=mine["token"])
+        self.run_it("logout", "--revoke", tcp=True)
+        self.assertIsNotNone([row for row in self.json("token", "ls")["items"] if row["id"] == mine["id"]][0]["revoked"])
+        self.fails(3, "there is no run", "run", "show", NO_SUCH_RUN, tcp=True)
+        self.run_it("experiment", "create", self.id(), tcp=True)
+        self.fails(5, "already", "experiment", "create", self.id(), tcp=True)
+
+
+class Service(Case):
+    def test_status(self):
+        shown = self.out("status")
+        self.assertRegex(shown, r"State +ok\nVersion +\d")
+        self.assertRegex(shown, r"Database +private Postgres \d+")
+        self.assertIn(str(SERVICE.data), shown)
+        self.assertEqual(self.json("status")["data_dir"], str(SERVICE.data))
+        self.assertEqual(self.csv("status")[0]["database.up"], "true")
+        self.assertNotIn(str(SERVICE.data), self.out("status", "-o", "wide", tcp=True))
+
+    def test_doctor(self):
+        checks = {row["check"]: row for row in self.csv("doctor")}
+        self.assertIn(str(SERVICE.data), checks["data"]["detail"])
+        self.assertEqual(checks["admin token"]["state"], "ok")
+        self.assertIn("answers in", checks["service"]["detail"])
+        self.assertRegex(self.out("doctor", "-o", "wide"), r"CHECK +STATE +WHAT\n")
+        away = {item["check"]: item for item in self.json("doctor", tcp=True)["items"]}
+        self.assertNotIn("data", away)  # a stranger is not told where it lies
+        self.assertRegex(self.out("doctor", "--url", f"unix:{self.dir}/nowhere.sock", code=1), r"service +wrong")
+
+    def test_api(self):
+        self.assertEqual(self.json("api", "GET", "/status")["state"], "ok")
+        made = self.json("api", "POST", "/experiments", "-f", "name=" + self.id())
+        self.assertEqual(made["name"], self.id())
+        self.fails(5, "already", "api", "POST", "/experiments", "-f", "name=" + self.id())
+        self.fails(3, "there is no run", "api", "GET", "/runs/" + NO_SUCH_RUN)
+        self.fails(4, "admin", "api", "GET", "/tokens", tcp=True)
+        self.fails(6, "", "status", "--url", f"unix:{self.dir}/nowhere.sock")
+
+
+class Pages(Case):
+    def test_manual(self):
+        self.run_it("help", "--man", "man1")
+        names = {path.name for path in (self.dir / "man1").iterdir()}
+        self.assertLessEqual({"winnow.1", "winnow-run-metrics.1", "winnow-model-register.1", "winnow-doctor.1"}, names)
+        page = (self.dir / "man1/winnow-run-metrics.1").read_text()
+        self.assertTrue(page.startswith(".TH "), page[:80])
+        for shell in ("bash", "zsh", "fish"):
+            self.assertIn("__complete", self.out("completion", shell))
+
+
+if __name__ == "__main__":
+    unittest.main(verbosity=1)
