@@ -608,19 +608,34 @@ static void on_deleted(void *ctx, const struct pg_reply *rows) {
   fail(op, &err);
 }
 
-static bool delete_one(struct sweep_op *op, struct err *err) {
+static bool delete_row(struct sweep_op *op, struct err *err) {
   AUTO_PG_ARGS struct pg_args args;
   pg_args_init(&args, STMT_SWEEP_DELETE);
-  if (!read_id(op, "sweep", err))
-    return false;
-  const struct live_sweep *live = sweeps_find(web_app(op->req)->sweeps, op->id);
-  if (live && !live_is_over(live)) {
-    err_set(err, ERR_WRONG_STATE, "the sweep is not over");
-    return err_hint(err, "stop it first: winnow sweep stop");
-  }
   pg_put_uuid(&args, op->id);
   pg_put_int(&args, tracking_now(op->req));
   return pg_run(web_app(op->req)->pg, &args, 0, on_deleted, op, err);
+}
+
+/* Its end is durable. */
+static void on_over(void *ctx, const struct err *err) {
+  struct sweep_op *op = ctx;
+  struct err failed;
+  if (err)
+    fail(op, err);
+  else if (!delete_row(op, &failed))
+    fail(op, &failed);
+}
+
+static bool delete_one(struct sweep_op *op, struct err *err) {
+  if (!read_id(op, "sweep", err))
+    return false;
+  op->sweep = sweeps_find(web_app(op->req)->sweeps, op->id);
+  if (!op->sweep)
+    return delete_row(op, err);
+  if (live_is_over(op->sweep))
+    return sweeps_wait(op->sweep, NULL, on_over, op, err);
+  err_set(err, ERR_WRONG_STATE, "the sweep is not over");
+  return err_hint(err, "stop it first: winnow sweep stop");
 }
 
 static void delete_sweep(struct http_req *req) {
