@@ -516,6 +516,10 @@ struct live_sweep *sweeps_find(const struct sweeps *s, struct id sweep) {
   return map_get(&s->by_id, id_key(&sweep));
 }
 
+void sweeps_hide(struct sweeps *s, struct id sweep) {
+  map_remove(&s->by_id, id_key(&sweep));
+}
+
 struct live_trial *sweeps_trial(const struct sweeps *s, struct id run) {
   return map_get(&s->by_run, id_key(&run));
 }

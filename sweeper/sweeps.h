@@ -66,6 +66,8 @@ MUST_CHECK bool sweeps_create(struct sweeps *sweeps, struct sweep_file *file, st
  * is sweeps_ready()'s. */
 MUST_CHECK bool sweeps_ready(const struct sweeps *sweeps, struct err *err);
 struct live_sweep *sweeps_find(const struct sweeps *sweeps, struct id sweep);
+/* It was deleted: it is found no more. */
+void sweeps_hide(struct sweeps *sweeps, struct id sweep);
 struct live_trial *sweeps_trial(const struct sweeps *sweeps, struct id run);
 struct live_sweep *live_trial_sweep(const struct live_trial *trial);
 bool live_has_command(const struct live_sweep *sweep);

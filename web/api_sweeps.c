@@ -599,9 +599,8 @@ static void patch_sweep(struct http_req *req) {
 static void on_deleted(void *ctx, const struct pg_reply *rows) {
   struct sweep_op *op = ctx;
   struct err err;
-  if (pg_ok(rows, &err) && !pg_rows(rows))
-    no_sweep(op->id, &err);
-  else if (pg_rows(rows)) {
+  if (pg_ok(rows, &err) && (pg_rows(rows) || no_sweep(op->id, &err))) {
+    sweeps_hide(web_app(op->req)->sweeps, op->id);
     http_reply_empty(op->req, 204);
     return;
   }

@@ -162,6 +162,7 @@ class AskTell(Base):
         self.ok(self.tell(sweep, {"run_id": picked["run_id"], "value": 1}))
         wait(lambda: self.sweep(sweep)["state"] == "STOPPED", "the stop")
         self.assertEqual(self.s.request("DELETE", f"/api/v1/sweeps/{sweep}").status, 204)
+        self.assertEqual(self.s.get(f"/api/v1/sweeps/{sweep}").status, 404)
         self.assertEqual(self.s.get("/api/v1/sweeps/" + "0" * 32).status, 404)
         for spec, word in (({"parameters": SPACE, "metod": "grid"}, "metod"),
                            ({"command": ["true"], "parameters": SPACE, "method": "random", "executor": "slurm"}, "executor"),
