@@ -15,7 +15,9 @@
 #include "storage/data_lock.h"
 #include "storage/metric_store.h"
 #include "storage/pg.h"
+#include "sweeper/sweeps.h"
 #include "tracker/artifact_store.h"
+#include "tracker/log_store.h"
 #include "tracker/tracking_care.h"
 #include "web/app.h"
 #include "web/gate.h"
@@ -103,6 +105,7 @@ static void begin_stop(void *ctx) {
     return;
   notify_systemd("STOPPING=1");
   enter(service, SERVICE_DRAINING);
+  sweeps_stop(service->app.sweeps);
   http_server_drain(service->app.server, service->settings.drain_timeout, on_drained, service);
 }
 
@@ -183,10 +186,10 @@ static void on_load_failed(struct service *service, const char *what, const stru
   stop_soon(service, 1);
 }
 
-static void on_tracking_ready(void *ctx, const struct err *err) {
+static void on_sweeps_loaded(void *ctx, const struct err *err) {
   struct service *service = ctx;
   if (err) {
-    on_load_failed(service, "the experiment Default could not be made", err);
+    on_load_failed(service, "sweeps could not be loaded", err);
     return;
   }
   if (service->state == SERVICE_STARTING) {
@@ -196,6 +199,15 @@ static void on_tracking_ready(void *ctx, const struct err *err) {
     log_info("service", NULL, "ready at %s", service->url);
     log_flush();
   }
+}
+
+static void on_tracking_ready(void *ctx, const struct err *err) {
+  struct service *service = ctx;
+  if (err) {
+    on_load_failed(service, "the experiment Default could not be made", err);
+    return;
+  }
+  sweeps_load(service->app.sweeps, database_epoch(service->database), on_sweeps_loaded, service);
 }
 
 static void on_tokens_loaded(void *ctx, const struct pg_reply *reply) {
@@ -413,6 +425,51 @@ static bool make_tracking(struct service *service, struct err *err) {
   return app->metrics;
 }
 
+static void make_run_token(void *ctx, struct id run, int32_t attempt, char out[TOKEN_TEXT_MAX]) {
+  const struct service *service = ctx;
+  run_token_make(service->run_key, run, attempt, out);
+}
+
+/* Beside the program, or where it is installed. */
+static const char *find_companion(struct service *service) {
+  char self[4096];
+  ssize_t n = readlink("/proc/self/exe", self, sizeof self - 1);
+  if (service->settings.companion || n <= 0)
+    return service->settings.companion;
+  self[n] = 0;
+  char *slash = strrchr(self, '/');
+  *slash = 0;
+  const char *beside = arena_printf(&service->arena, "%s/winnow-exec", self);
+  if (beside && access(beside, X_OK) == 0)
+    return beside;
+  return arena_printf(&service->arena, "%s/../libexec/winnow-exec", self);
+}
+
+static bool make_sweeps(struct service *service, struct err *err) {
+  struct web_app *app = &service->app;
+  const char *companion = find_companion(service);
+  struct log_store_conf logs = {.loop = service->loop, .work = service->work, .pg = app->pg, .metrics = app->metrics};
+  struct sweeps_conf conf = {.loop = service->loop,
+                             .work = service->work,
+                             .pg = app->pg,
+                             .metrics = app->metrics,
+                             .clock = &clock_system,
+                             .rng = rng_from_system(),
+                             .data_dir = service->settings.data,
+                             .companion = companion,
+                             .url = service->url[0] ? service->url : NULL,
+                             .artifact_root = service->settings.artifact_root,
+                             .slots = (unsigned)app->status.slots,
+                             .make_token = make_run_token,
+                             .token_ctx = service};
+  if (!companion)
+    return err_no_memory(err);
+  app->logs = log_store_new(&logs, err);
+  conf.logs = app->logs;
+  app->sweeps = app->logs ? sweeps_new(&conf, err) : NULL;
+  return app->sweeps;
+}
+
 static bool make_parts(struct service *service, struct err *err) {
   const struct service_settings *settings = &service->settings;
   struct web_app *app = &service->app;
@@ -454,7 +511,7 @@ static bool make_parts(struct service *service, struct err *err) {
     return false;
   loop_timer_start(service->room_timer, ROOM_EVERY_MS);
   app->pg = database_pool(service->database);
-  return make_tracking(service, err);
+  return make_tracking(service, err) && make_sweeps(service, err);
 }
 
 /* In the reverse order. Requests not answered yet are told off by the database's end before the server goes. */
@@ -465,6 +522,8 @@ static void free_parts(struct service *service) {
   http_server_free(service->app.server);
   tls_free(service->tls);
   work_pool_free(service->work);
+  sweeps_free(service->app.sweeps);
+  log_store_free(service->app.logs);
   artifact_store_free(service->app.artifacts);
   loop_timer_free(service->patience);
   loop_timer_free(service->token_timer);

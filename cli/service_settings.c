@@ -19,6 +19,8 @@ const struct conf_row service_rows[] = {
     {"config", CONF_TEXT, AT(config), .help = "the settings file; without it winnow.conf in the data directory, if it is there"},
     {"slots", CONF_INT, AT(slots), .default_text = "0", .min = 0, .max = 4096,
      .help = "jobs at once on this machine; 0: its GPUs, or half its cores"},
+    {"companion", CONF_TEXT, AT(companion),
+     .help = "the program winnow-exec, which runs jobs; default: beside winnow, or in ../libexec"},
     {"auth", CONF_CHOICE, AT(auth), .default_text = "open", .choices = auth_modes,
      .help = "open: on loopback reading and tracking need no token; required: everything does"},
     {"host-names", CONF_TEXT, AT(host_names), .help = "names, with commas, the service may be called by, besides localhost and addresses"},

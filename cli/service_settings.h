@@ -15,6 +15,7 @@ struct service_settings {
   const char *db;     /* NULL: the private Postgres */
   const char *config;
   int64_t slots;
+  const char *companion; /* NULL: where it is installed */
 
   int auth; /* enum auth_mode */
   const char *host_names;

@@ -413,6 +413,17 @@ ALTER TABLE winnow.registered_model ALTER COLUMN id ADD GENERATED ALWAYS AS IDEN
     CACHE 1
 );
 
+CREATE TABLE winnow.report (
+    sweep uuid NOT NULL,
+    n bigint NOT NULL,
+    trial integer NOT NULL,
+    attempt integer NOT NULL,
+    step bigint NOT NULL,
+    value double precision NOT NULL,
+    epoch double precision,
+    key text NOT NULL
+);
+
 CREATE TABLE winnow.run (
     id uuid NOT NULL,
     experiment_id bigint NOT NULL,
@@ -446,7 +457,13 @@ CREATE TABLE winnow.run (
     asked jsonb,
     params jsonb DEFAULT '{}'::jsonb NOT NULL,
     tags jsonb DEFAULT '{}'::jsonb NOT NULL,
-    metrics jsonb DEFAULT '{}'::jsonb NOT NULL
+    metrics jsonb DEFAULT '{}'::jsonb NOT NULL,
+    version bigint DEFAULT 0 NOT NULL,
+    cause smallint DEFAULT 0 NOT NULL,
+    dead boolean DEFAULT false NOT NULL,
+    retries integer DEFAULT 0 NOT NULL,
+    told integer,
+    point jsonb
 )
 WITH (fillfactor='85');
 
@@ -562,6 +579,29 @@ ALTER TABLE winnow.service_epoch ALTER COLUMN epoch ADD GENERATED ALWAYS AS IDEN
     CACHE 1
 );
 
+CREATE TABLE winnow.sweep (
+    id uuid NOT NULL,
+    experiment_id bigint NOT NULL,
+    created bigint NOT NULL,
+    ended bigint,
+    deleted_at bigint,
+    version bigint NOT NULL,
+    elapsed_ms bigint DEFAULT 0 NOT NULL,
+    slot_ms bigint DEFAULT 0 NOT NULL,
+    seed bigint NOT NULL,
+    state smallint DEFAULT 0 NOT NULL,
+    why smallint DEFAULT 0 NOT NULL,
+    exhausted boolean DEFAULT false NOT NULL,
+    name text NOT NULL,
+    directory text NOT NULL,
+    source text NOT NULL,
+    spec text NOT NULL,
+    edits jsonb DEFAULT '{}'::jsonb NOT NULL,
+    warnings jsonb DEFAULT '[]'::jsonb NOT NULL,
+    summary jsonb
+)
+WITH (fillfactor='80');
+
 CREATE TABLE winnow.token (
     id uuid NOT NULL,
     name text NOT NULL,
@@ -631,6 +671,9 @@ ALTER TABLE ONLY winnow.registered_model
 ALTER TABLE ONLY winnow.registered_model
     ADD CONSTRAINT registered_model_pkey PRIMARY KEY (id);
 
+ALTER TABLE ONLY winnow.report
+    ADD CONSTRAINT report_pkey PRIMARY KEY (sweep, n);
+
 ALTER TABLE ONLY winnow.run_dataset
     ADD CONSTRAINT run_dataset_pkey PRIMARY KEY (run, dataset);
 
@@ -645,6 +688,9 @@ ALTER TABLE ONLY winnow.run_unindexed
 
 ALTER TABLE ONLY winnow.service_epoch
     ADD CONSTRAINT service_epoch_pkey PRIMARY KEY (epoch);
+
+ALTER TABLE ONLY winnow.sweep
+    ADD CONSTRAINT sweep_pkey PRIMARY KEY (id);
 
 ALTER TABLE ONLY winnow.token
     ADD CONSTRAINT token_hash_key UNIQUE (hash);
@@ -677,6 +723,10 @@ CREATE INDEX run_metric_by_run ON winnow.run_metric USING btree (run);
 CREATE INDEX run_metric_by_value ON winnow.run_metric USING btree (experiment_id, key, value, run);
 
 CREATE INDEX run_words ON winnow.run USING gin (params jsonb_path_ops, tags jsonb_path_ops) WITH (fastupdate='on', gin_pending_list_limit='65536');
+
+CREATE INDEX sweep_by_created ON winnow.sweep USING btree (created DESC, id);
+
+CREATE INDEX sweep_live ON winnow.sweep USING btree (id) WHERE (state < 3);
 
 ALTER TABLE ONLY winnow.dataset
     ADD CONSTRAINT dataset_experiment_id_fkey FOREIGN KEY (experiment_id) REFERENCES winnow.experiment(id) ON DELETE CASCADE;

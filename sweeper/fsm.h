@@ -4,19 +4,7 @@
 #define WINNOW_SWEEPER_FSM_H
 
 #include "base/buf.h"
-
-enum run_state {
-  RUN_QUEUED,
-  RUN_STARTING,
-  RUN_RUNNING,
-  RUN_STOPPING,
-  RUN_FINISHED,
-  RUN_FAILED,
-  RUN_STOPPED,
-  RUN_KILLED,
-  RUN_LOST,
-  RUN_STATE_COUNT,
-};
+#include "tracker/run_state.h"
 
 enum run_event {
   RUN_EV_PLACED,        /* the scheduler found its slots */

@@ -14,6 +14,8 @@ struct http_server;
 struct prom;
 struct metric_store;
 struct artifact_store;
+struct log_store;
+struct sweeps;
 struct login_links;
 
 /* How the service stands, for /health, /api/v1/status and the page. */
@@ -39,6 +41,8 @@ struct web_app {
   struct prom *prom;
   struct metric_store *metrics;
   struct artifact_store *artifacts;
+  struct log_store *logs;
+  struct sweeps *sweeps;
 
   struct access_rules access;
   struct token_table tokens;

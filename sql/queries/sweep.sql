@@ -1,0 +1,119 @@
+-- Sweeps and their trials: see sql/migrations/0005_sweeps.sql and sweeper/sweeps.h.
+
+-- name: sweep_experiment (text, text, int8) -> (int8, bool) repeatable
+-- Name, artifact root, now. The experiment of that name, made when there is none; whether it is deleted.
+with n as materialized (select nextval('experiment_id') as id where not exists (select from experiment where name = $1)),
+made as (
+  insert into experiment (id, name, artifact_location, created, updated) select n.id, $1, $2 || '/' || n.id, $3, $3 from n
+  on conflict (name) do nothing returning id)
+select id, false from made union all select id, deleted_at is not null from experiment where name = $1;
+
+-- name: engine_epoch (int8) -> (bool) repeatable
+-- Refuses (by a division) to go on under an epoch that is over.
+select 1 / (case when $1 = (select max(epoch) from service_epoch) then 1 else 0 end) = 1;
+
+-- name: sweep_create (uuid, int8, int8, int8, text, text, text, text, jsonb) -> () repeatable
+-- Id, experiment, now, seed, name, directory, source, spec, warnings. And its parent run.
+with made as (
+  insert into sweep (id, experiment_id, created, version, seed, name, directory, source, spec, warnings)
+  values ($1, $2, $3, 0, $4, $5, $6, $7, $8, $9) on conflict (id) do nothing returning 1)
+insert into run (id, experiment_id, start_time, created, state, kind, name)
+select $1, $2, $3, $3, 2, 1, $5 from made on conflict (id) do nothing;
+
+-- name: sweep_update (uuid, int8, int2, int2, bool, int8, int8, int8, jsonb) -> () repeatable
+-- Id, version, state, why, exhausted, elapsed, slot time, end, summary (null before the end).
+with done as (
+  update sweep set version = $2, state = $3, why = $4, exhausted = $5, elapsed_ms = $6, slot_ms = $7, ended = $8, summary = $9
+  where id = $1 and version < $2 returning 1)
+update run set end_time = $8, state = case $3 when 3 then 4 when 4 then 6 when 5 then 5 else 2 end from done where id = $1;
+
+-- name: sweep_edit (uuid, jsonb) -> (bool) repeatable
+-- Adds to the edits; a finished sweep's summary shows them too. No row: there is no such sweep.
+update sweep set edits = edits || $2, summary = case when summary is null then null else summary || ($2 - 'max_time') end
+where id = $1 and deleted_at is null returning true;
+
+-- name: sweep_delete (uuid, int8) -> (bool) repeatable
+-- With its runs, into the trash. No row: there is no sweep that is over and not deleted.
+with s as (update sweep set deleted_at = $2 where id = $1 and deleted_at is null and state >= 3 returning id),
+runs as (update run set deleted_at = $2 from s where (run.sweep_id = s.id or run.id = s.id) and run.deleted_at is null returning 1)
+select true from s;
+
+-- name: sweep_live () -> (uuid, int8, int8, int8, int8, int8, int8, int2, int2, bool, text, text, text, jsonb, jsonb) repeatable
+-- Those that are not over, oldest first.
+select id, experiment_id, created, version, elapsed_ms, slot_ms, seed, state, why, exhausted, name, directory, spec, edits, warnings
+from sweep where state < 3 and deleted_at is null order by created, id;
+
+-- name: sweep_get (uuid) -> (int2, jsonb) repeatable
+select state, summary from sweep where id = $1 and deleted_at is null;
+
+-- name: sweep_list (int2, int8, uuid, int8) -> (uuid, int8, int2, jsonb) repeatable
+-- State or null; created and id after which it goes on, or null; how many. Newest first.
+select id, created, state, summary from sweep
+where deleted_at is null and ($1::int2 is null or state = $1) and ($2::int8 is null or (created, id) < ($2, $3::uuid))
+order by created desc, id desc limit $4;
+
+-- name: sweep_source (uuid) -> (text, text, text) repeatable
+-- Name, directory, the file as it was sent.
+select name, directory, source from sweep where id = $1 and deleted_at is null;
+
+-- name: trials_load (uuid)
+--   -> (uuid, int4, int8, int2, int4, int2, int4, bool, float8, int8, float8, int8, int8, int8, int4, jsonb, jsonb, jsonb, text) repeatable
+-- Id, number, version, state, attempt, cause, retries, dead, value, its step, best, created, start, end, told, point, asked, stop, reason.
+select id, trial, version, state, attempt, cause, retries, dead, value, value_step, best_value, created, start_time, end_time, told, point,
+  asked, stop, state_reason
+from run where sweep_id = $1 order by trial;
+
+-- name: reports_load (uuid) -> (int8, int4, int4, text, float8, int8, float8) repeatable
+select n, trial, attempt, key, value, step, epoch from report where sweep = $1 order by n;
+
+-- name: reports_add (uuid[], int8[], int4[], int4[], text[], float8[], int8[], float8[]) -> () repeatable
+-- Sweep, n, trial, attempt, key, value, step, epoch.
+insert into report (sweep, n, trial, attempt, key, value, step, epoch)
+select * from unnest($1, $2, $3, $4, $5, $6, $7, $8) on conflict (sweep, n) do nothing;
+
+-- name: trials_create (uuid[], int8[], uuid[], int4[], int8[], text[], text[], jsonb[], jsonb[], jsonb[]) -> () repeatable
+-- Id, experiment, sweep, number, created, name, executor, params, point, asked. They wait; what else there is to say follows as an update.
+insert into run (id, experiment_id, sweep_id, trial, created, name, executor, params, point, asked, state, attempt, version, dead)
+select u.*, 0, 0, 0, true
+from unnest($1, $2, $3, $4, $5, $6, $7, $8, $9, $10) as u (id, experiment_id, sweep_id, trial, created, name, executor, params, point, asked)
+on conflict (id) do nothing;
+
+-- name: trials_update (uuid[], int8[], int2[], int4[], int2[], int4[], bool[], float8[], int8[], float8[], int8[], int8[], int4[], int2[],
+--   text[], jsonb[], int4[], int4[], text[]) -> () repeatable
+-- Id, version, state, attempt, cause, retries, dead, value, its step, best, start, end, told, slots, reason, stop, exit code, signal, worker.
+update run set version = u.version, state = u.state, attempt = u.attempt, cause = u.cause, retries = u.retries, dead = u.dead,
+  value = u.value, value_step = u.value_step, best_value = u.best, start_time = u.start_time, end_time = u.end_time, told = u.told,
+  slots = u.slots, state_reason = u.reason, stop = u.stop, exit_code = u.exit_code, signal = u.signal, worker = u.worker
+from unnest($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19) as u (id, version, state, attempt, cause,
+  retries, dead, value, value_step, best, start_time, end_time, told, slots, reason, stop, exit_code, signal, worker)
+where run.id = u.id and run.version < u.version;
+
+-- name: trials_list (uuid, int2, text, int8, int8)
+--   -> (uuid, int4, int2, text, int4, jsonb, float8, int8, float8, jsonb, text, int2, int8, int8, int8) repeatable
+-- Sweep, state or null, order, offset, limit. Id, number, state, reason, attempt, point, value, step, best, stop, node, slots, created,
+-- start, end.
+select id, trial, state, state_reason, attempt, point, value, value_step, best_value, stop, coalesce(node, executor), slots, created,
+  start_time, end_time
+from run where sweep_id = $1 and ($2::int2 is null or state = $2)
+order by case when $3 = 'value' then value when $3 = '-value' then -value when $3 = 'started' then start_time
+  when $3 = '-started' then -start_time when $3 = '-number' then -trial end nulls last, trial
+offset $4 limit $5;
+
+-- name: trials_best (uuid, bool, int8)
+--   -> (uuid, int4, int2, text, int4, jsonb, float8, int8, float8, jsonb, text, int2, int8, int8, int8) repeatable
+-- Sweep, whether more is better, how many.
+select id, trial, state, state_reason, attempt, point, value, value_step, best_value, stop, coalesce(node, executor), slots, created,
+  start_time, end_time
+from run where sweep_id = $1 and state = 4 and value is not null and value <> 'NaN'
+order by case when $2 then -value else value end, trial limit $3;
+
+-- name: trials_progress (uuid) -> (int4, int8, float8) repeatable
+-- Number, end, value of the finished ones, in the order they ended.
+select trial, end_time, value from run where sweep_id = $1 and state = 4 and value is not null and value <> 'NaN' order by end_time, trial;
+
+-- name: trial_outcome (uuid) -> (uuid, int2, float8) repeatable
+-- Sweep, state, value of a run that is a trial.
+select sweep_id, state, value from run where id = $1 and sweep_id is not null and deleted_at is null;
+
+-- name: run_attempt (uuid) -> (int4) repeatable
+select attempt from run where id = $1 and deleted_at is null;

@@ -1,0 +1,484 @@
+/* Trials as jobs on this machine: the queue and its slots, companions, what they say. */
+#include "sweeper/live.h"
+
+#include <fcntl.h>
+#include <signal.h>
+
+#include "base/log.h"
+#include "base/mem.h"
+#include "storage/metric_store.h"
+#include "sweeper/command.h"
+
+enum { HEARTBEAT_MS = 5000, PATH_SIZE = 4096, EXIT_LINES_MAX = 64 };
+
+extern char **environ;
+
+/* ---- the queue ---- */
+
+void jobs_enqueue(struct live_trial *trial) {
+  struct live_sweep *live = trial->sweep;
+  struct sweeps *s = live->all;
+  struct err err;
+  struct schedule_want want = {
+      .group = live->group, .slots = MAX_OF(live->conf.slots, 1u), .priority = live->priority, .since = trial->created};
+  if (trial->in_schedule)
+    return;
+  trial->in_schedule = schedule_job_add(s->schedule, &want, trial, &trial->job, &err);
+  if (!trial->in_schedule)
+    log_error("sweep", NULL, "%s: trial %u cannot wait for a slot: %s", live->name, trial->number, err.text);
+}
+
+void jobs_release(struct live_trial *trial) {
+  if (trial->in_schedule)
+    schedule_job_remove(trial->sweep->all->schedule, trial->job);
+  trial->in_schedule = false;
+}
+
+bool jobs_place(struct sweeps *s) {
+  struct schedule_placement placement;
+  bool placed = false;
+  while (schedule_next(s->schedule, &placement)) {
+    struct live_trial *trial = placement.owner;
+    placed = true;
+    if (!engine_placed(trial->sweep->engine, trial->number, live_now(s)))
+      jobs_release(trial);
+  }
+  return placed;
+}
+
+/* ---- the command ---- */
+
+static const char *interpreter(void) {
+  struct str rest = str_of(getenv("PATH")), part;
+  char path[PATH_SIZE];
+  while (rest.p && str_split(&rest, ':', &part)) {
+    snprintf(path, sizeof path, "%.*s/python", STR_ARG(part));
+    if (part.n && access(path, X_OK) == 0)
+      return "python";
+  }
+  return "python3";
+}
+
+bool jobs_command(const struct sweep_file *file, const json_t *params, struct arena *arena, struct spec_texts *ret, struct err *err) {
+  struct command_point point = {
+      .params = params, .program = file->spec.program, .interpreter = str_of(interpreter()), .style = file->spec.args_style};
+  return command_build(&file->spec.command, &point, arena, ret, err);
+}
+
+static bool own_environment(struct arena *arena, struct spec_pairs *ret, struct err *err) {
+  size_t count = 0;
+  while (environ[count])
+    count++;
+  ret->items = ARENA_NEW_ARRAY(arena, struct spec_pair, count + 1);
+  ret->count = 0;
+  if (!ret->items)
+    return err_no_memory(err);
+  for (size_t i = 0; i < count; i++) {
+    struct str whole = str_of(environ[i]);
+    size_t at = str_find(whole, '=');
+    if (at != SIZE_MAX && at > 0)
+      ret->items[ret->count++] = (struct spec_pair){str_slice(whole, 0, at), str_slice(whole, at + 1, whole.n)};
+  }
+  return true;
+}
+
+struct start {
+  struct live_trial *trial;
+  struct arena *arena;
+  uint32_t attempt;
+  char token[128], run_id[ID_HEX_LEN + 1], sweep_id[ID_HEX_LEN + 1], experiment[24];
+  struct buf checkpoint, work;
+  struct spec_texts argv;
+  struct spec_pairs env;
+};
+
+static bool build_environment(struct start *start, const json_t *params, struct err *err) {
+  struct live_sweep *live = start->trial->sweep;
+  const struct sweep_spec *spec = &live->file->spec;
+  struct spec_pairs inherited;
+  if (!own_environment(start->arena, &inherited, err))
+    return false;
+  struct command_point point = {
+      .params = params, .program = spec->program, .interpreter = str_of(interpreter()), .variables = &inherited, .style = spec->args_style};
+  struct command_job job = {.url = str_of(live->all->conf.url),
+                            .token = str_of(start->token),
+                            .run_id = str_of(start->run_id),
+                            .sweep_id = str_of(start->sweep_id),
+                            .trial = start->trial->number,
+                            .attempt = start->attempt,
+                            .experiment_id = str_of(start->experiment),
+                            .experiment_name = spec->experiment.n ? spec->experiment : str_of(live->name),
+                            .checkpoint_dir = buf_str(&start->checkpoint),
+                            .inherited = &inherited,
+                            .inherit_also = &spec->inherit_env,
+                            .user = &spec->env};
+  return command_build(&spec->command, &point, start->arena, &start->argv, err) &&
+         command_environment(&job, &point, start->arena, &start->env, err);
+}
+
+/* Where the command runs: the directory of the file, or what it says is beneath it. */
+static const char *directory_of(const struct start *start) {
+  const struct live_sweep *live = start->trial->sweep;
+  struct str workdir = live->file->spec.workdir;
+  bool here = !workdir.n || str_is(workdir, ".");
+  if (workdir.n && workdir.p[0] == '/')
+    return arena_strdup(start->arena, workdir);
+  if (!live->directory[0])
+    return buf_text(&start->work);
+  return here ? live->directory : arena_printf(start->arena, "%s/%.*s", live->directory, STR_ARG(workdir));
+}
+
+static char **texts(struct start *start) {
+  char **argv = ARENA_NEW_ARRAY(start->arena, char *, start->argv.count + 1);
+  for (size_t i = 0; argv && i < start->argv.count; i++)
+    if (!(argv[i] = arena_strdup(start->arena, start->argv.items[i])))
+      return NULL;
+  return argv;
+}
+
+static char **pairs(struct start *start) {
+  char **env = ARENA_NEW_ARRAY(start->arena, char *, start->env.count + 1);
+  for (size_t i = 0; env && i < start->env.count; i++)
+    if (!(env[i] = arena_printf(start->arena, "%.*s=%.*s", STR_ARG(start->env.items[i].name), STR_ARG(start->env.items[i].value))))
+      return NULL;
+  return env;
+}
+
+static bool start_job(struct start *start, struct err *err) {
+  struct live_trial *trial = start->trial;
+  struct live_sweep *live = trial->sweep;
+  const struct sweep_spec *spec = &live->file->spec;
+  struct sweeps *s = live->all;
+  AUTO_JSON json_t *params = live_params(trial);
+  id_format(trial->run, start->run_id);
+  id_format(live->id, start->sweep_id);
+  snprintf(start->experiment, sizeof start->experiment, "%lld", (long long)live->experiment_id);
+  s->conf.make_token(s->conf.token_ctx, trial->run, (int32_t)start->attempt, start->token);
+  exec_local_path(s->executor, trial->run, (int32_t)start->attempt, "checkpoint", &start->checkpoint);
+  exec_local_path(s->executor, trial->run, (int32_t)start->attempt, "work", &start->work);
+  if (!params || !buf_ok(&start->checkpoint, err) || !buf_ok(&start->work, err))
+    return params ? false : err_no_memory(err);
+  if (!build_environment(start, params, err))
+    return false;
+  struct job_file job = {.run_id = trial->run,
+                         .attempt = start->attempt,
+                         .token = start->token,
+                         .cwd = directory_of(start),
+                         .stop_grace_ms = spec->stop_grace,
+                         .time_limit_ms = spec->resources.has_time ? spec->resources.time : 0,
+                         .memory_limit = spec->resources.has_memory ? (int64_t)spec->resources.memory : 0,
+                         .spool_max = (int64_t)spec->log_spool_max,
+                         .spool_policy = spec->log_policy,
+                         .heartbeat_ms = HEARTBEAT_MS,
+                         .argv = texts(start),
+                         .argc = start->argv.count,
+                         .env = pairs(start),
+                         .env_count = start->env.count};
+  return job.argv && job.env && job.cwd ? exec_local_start(s->executor, &job, err) : err_no_memory(err);
+}
+
+static void set_reason(struct live_trial *trial, const char *text) {
+  mem_free(trial->reason);
+  trial->reason = mem_strdup(text);
+}
+
+void jobs_start(struct live_trial *trial, uint32_t attempt) {
+  AUTO_ARENA struct arena arena = ARENA_INIT(16 * MIB);
+  struct start start = {
+      .trial = trial, .arena = &arena, .attempt = attempt, .checkpoint = BUF_INIT(PATH_SIZE), .work = BUF_INIT(PATH_SIZE)};
+  struct err err;
+  if (trial->adopted) /* its companion lives since before our start */
+    return;
+  if (!start_job(&start, &err)) {
+    log_warn("sweep", NULL, "%s: trial %u was not started: %s", trial->sweep->name, trial->number, err.text);
+    set_reason(trial, err.text);
+    engine_refused(trial->sweep->engine, trial->number, attempt, live_now(trial->sweep->all));
+  }
+  mem_wipe(start.token, sizeof start.token);
+  buf_release(&start.checkpoint);
+  buf_release(&start.work);
+}
+
+/* ---- verdicts ---- */
+
+static void answer_poll(struct live_trial *trial, enum companion_says says) {
+  companion_fn *done = trial->poll_done;
+  trial->poll_done = NULL;
+  if (done)
+    done(trial->poll_ctx, says);
+}
+
+void jobs_end(struct live_trial *trial) {
+  answer_poll(trial, COMPANION_STOP);
+}
+
+static enum companion_says says_of(enum engine_answer answer) {
+  return answer == ANSWER_GO_ON ? COMPANION_GO_ON : answer == ANSWER_STOP ? COMPANION_STOP : COMPANION_FENCED;
+}
+
+enum companion_says companion_alive(struct live_trial *trial, int32_t attempt) {
+  struct live_sweep *live = trial->sweep;
+  enum engine_answer answer = engine_heard(live->engine, trial->number, (uint32_t)attempt, NULL, live_now(live->all));
+  sweeps_kick(live->all);
+  return says_of(answer);
+}
+
+void companion_poll(struct live_trial *trial, int32_t attempt, int64_t wait_ms, companion_fn *done, void *ctx) {
+  enum companion_says says = companion_alive(trial, attempt);
+  answer_poll(trial, COMPANION_LATER);
+  if (says != COMPANION_GO_ON || trial->sweep->all->stopping || wait_ms <= 0) {
+    done(ctx, says);
+    return;
+  }
+  trial->poll_done = done;
+  trial->poll_ctx = ctx;
+  trial->poll_until = live_now(trial->sweep->all) + wait_ms;
+}
+
+void companion_poll_drop(struct live_trial *trial, const void *ctx) {
+  if (trial->poll_done && trial->poll_ctx == ctx)
+    trial->poll_done = NULL;
+}
+
+void jobs_tick(struct sweeps *s) {
+  LIST_EACH(&s->sweeps, node) {
+    struct live_sweep *live = LIST_ENTRY(node, struct live_sweep, node);
+    for (size_t i = 0; i < live->trial_count && !live->conf.asks; i++)
+      if (live->trials[i] && live->trials[i]->poll_done && (s->stopping || live->trials[i]->poll_until <= live_now(s)))
+        answer_poll(live->trials[i], COMPANION_GO_ON);
+  }
+}
+
+/* ---- output ---- */
+
+static void on_points(void *ctx, const struct log_store_point *points, size_t count) {
+  struct live_trial *trial = ctx;
+  struct err err;
+  for (size_t i = 0; i < count; i++) {
+    struct live_report report = {.key = points[i].key, .value = points[i].value, .epoch = points[i].epoch, .step = points[i].step};
+    if (!live_watches(trial->sweep, report.key))
+      continue;
+    if (!live_hear(trial, (int32_t)trial->log_attempt, &report, 1, &err) && err.code != ERR_FENCED)
+      log_warn("sweep", NULL, "%s: a report of trial %u was not taken in: %s", trial->sweep->name, trial->number, err.text);
+  }
+}
+
+static bool open_log(struct live_trial *trial, uint32_t attempt, struct err *err) {
+  if (trial->log && trial->log_attempt == attempt)
+    return true;
+  log_writer_close(trial->log);
+  trial->log = log_writer_new(trial->sweep->all->conf.logs, trial->run, (int32_t)attempt, on_points, trial, err);
+  trial->log_attempt = attempt;
+  return trial->log != NULL;
+}
+
+bool companion_output(struct live_trial *trial, int32_t attempt, struct str stream, int64_t offset, int64_t skipped, struct str bytes,
+                      companion_output_fn *done, void *ctx, struct err *err) {
+  enum log_stream_name name;
+  if (!log_stream_parse(stream, &name))
+    return err_set(err, ERR_INVALID, "\"stream\" must be stdout or stderr");
+  if (companion_alive(trial, attempt) == COMPANION_FENCED)
+    return err_set(err, ERR_FENCED, "the attempt is over");
+  return open_log(trial, (uint32_t)attempt, err) && log_writer_write(trial->log, name, offset, skipped, bytes, done, ctx, err);
+}
+
+/* ---- the end ---- */
+
+struct ending {
+  struct live_trial *trial;
+  uint32_t attempt;
+  bool ok;
+  companion_fn *done; /* NULL: nobody waits */
+  void *ctx;
+};
+
+static void end_told(void *ctx, const struct err *err) {
+  struct ending *ending = ctx;
+  if (ending->done)
+    ending->done(ending->ctx, err ? COMPANION_LATER : COMPANION_GO_ON);
+  mem_free(ending);
+}
+
+static void over(struct ending *ending) {
+  struct live_trial *trial = ending->trial;
+  struct live_sweep *live = trial->sweep;
+  struct err err;
+  engine_exited(live->engine, trial->number, ending->attempt, ending->ok, live_now(live->all));
+  sweeps_kick(live->all);
+  if (!sweeps_wait(live, trial, end_told, ending, &err))
+    end_told(ending, &err);
+}
+
+/* The last value of the goal that is stored: a service that died between storing a point and taking it in has left it there. */
+static void on_stored_values(void *ctx, const struct metric_summary *summaries, size_t count, const struct err *err) {
+  struct ending *ending = ctx;
+  struct live_trial *trial = ending->trial;
+  const struct engine_trial *row = engine_trial(trial->sweep->engine, trial->number);
+  struct err ignored; /* the attempt may be over by now: then its value stands */
+  for (size_t i = 0; i < count && !err; i++) {
+    const struct point *last = &summaries[i].fold.last;
+    struct live_report report = {.key = summaries[i].key, .value = last->value, .epoch = last->epoch, .step = last->step};
+    bool news = !row->has_value || last->step > trial->value_step;
+    if (news && live_is_goal(trial->sweep, report.key) && !live_hear(trial, (int32_t)ending->attempt, &report, 1, &ignored))
+      log_debug("sweep", NULL, "%s", ignored.text);
+  }
+  over(ending);
+}
+
+static bool may_have_missed(const struct live_trial *trial) {
+  return trial->sweep->file->spec.has_metric && (trial->adopted || !engine_trial(trial->sweep->engine, trial->number)->has_value);
+}
+
+static void on_log_complete(void *ctx, int64_t next UNUSED, const struct err *err) {
+  struct ending *ending = ctx;
+  struct live_trial *trial = ending->trial;
+  if (err && ending->done) { /* the companion says it again */
+    end_told(ending, err);
+    return;
+  }
+  if (trial->log && trial->log_attempt == ending->attempt) {
+    log_writer_close(trial->log);
+    trial->log = NULL;
+  }
+  struct err failed;
+  if (!may_have_missed(trial) || !metric_summaries(trial->sweep->all->conf.metrics, &trial->run, 1, on_stored_values, ending, &failed))
+    over(ending);
+}
+
+/* `name value` lines. */
+static void read_exit(struct live_trial *trial, struct str text, bool *ret_ok) {
+  struct str line;
+  int64_t number;
+  char reason[400] = "";
+  *ret_ok = false;
+  for (int i = 0; i < EXIT_LINES_MAX && text.p && str_split(&text, '\n', &line); i++) {
+    size_t space = str_find(line, ' ');
+    struct str name = str_slice(line, 0, space), value = space == SIZE_MAX ? STR("") : str_slice(line, space + 1, line.n);
+    bool is_code = str_is(name, "exit_code"), is_signal = str_is(name, "signal");
+    if ((is_code || is_signal) && str_to_i64(value, &number) && number >= 0 && number < 1024) {
+      trial->has_exit = true;
+      trial->by_signal = is_signal;
+      trial->exit = (int32_t)number;
+      *ret_ok = is_code && number == 0;
+      if (!*ret_ok)
+        snprintf(reason, sizeof reason, is_code ? "exit code %d" : "ended by signal %d", (int)number);
+    } else if (str_is(name, "start_error")) {
+      snprintf(reason, sizeof reason, "%.*s", STR_ARG(str_slice(value, 0, 380)));
+    } else if (str_is(name, "ended_by") && !str_is(value, "stop") && !str_is(value, "fenced")) {
+      snprintf(reason, sizeof reason, "ended for its %.*s", STR_ARG(str_slice(value, 0, 40)));
+      *ret_ok = false;
+    }
+  }
+  if (reason[0] && !trial->stop)
+    set_reason(trial, reason);
+}
+
+static void end_attempt(struct live_trial *trial, uint32_t attempt, struct str text, companion_fn *done, void *ctx) {
+  struct err err;
+  struct ending *ending = mem_zalloc(sizeof *ending);
+  if (!ending) {
+    if (done)
+      done(ctx, COMPANION_LATER);
+    return;
+  }
+  *ending = (struct ending){.trial = trial, .attempt = attempt, .done = done, .ctx = ctx};
+  read_exit(trial, text, &ending->ok);
+  if (!open_log(trial, attempt, &err) || !log_writer_finish(trial->log, on_log_complete, ending, &err)) {
+    if (done)
+      end_told(ending, &err);
+    else
+      over(ending);
+  }
+}
+
+void companion_exited(struct live_trial *trial, int32_t attempt, struct str text, companion_fn *done, void *ctx) {
+  const struct engine_trial *row = engine_trial(trial->sweep->engine, trial->number);
+  if ((uint32_t)attempt == row->attempt && row->dead && engine_trial_durable(trial->sweep->engine, trial->number)) {
+    done(ctx, COMPANION_GO_ON); /* said again: its answer was lost */
+    return;
+  }
+  if (companion_alive(trial, attempt) == COMPANION_FENCED) {
+    done(ctx, row->dead && (uint32_t)attempt == row->attempt ? COMPANION_LATER : COMPANION_FENCED);
+    return;
+  }
+  end_attempt(trial, (uint32_t)attempt, text, done, ctx);
+}
+
+static void on_gone(void *ctx, struct id run, int32_t attempt, struct str exit_text) {
+  struct sweeps *s = ctx;
+  struct live_trial *trial = sweeps_trial(s, run);
+  struct err err;
+  bool current = false;
+  if (trial && !s->stopping) {
+    const struct engine_trial *row = engine_trial(trial->sweep->engine, trial->number);
+    current = row->attempt == (uint32_t)attempt && !row->dead;
+    trial->adopted = trial->adopted && row->attempt != (uint32_t)attempt;
+  }
+  if (current && exit_text.p) {
+    end_attempt(trial, (uint32_t)attempt, exit_text, NULL, NULL);
+  } else if (current) {
+    set_reason(trial, "its companion died, and nobody knows how the command ended");
+    engine_dead(trial->sweep->engine, trial->number, (uint32_t)attempt, live_now(s));
+    sweeps_kick(s);
+  } else if (trial && !exec_local_tidy(s->executor, run, attempt, &err)) {
+    log_warn("sweep", NULL, "%s", err.text);
+  }
+}
+
+/* ---- after a start ---- */
+
+/* Was a companion ever started for the attempt? */
+static bool was_started(const struct live_trial *trial, int32_t attempt) {
+  AUTO_BUF struct buf path = BUF_INIT(PATH_SIZE);
+  exec_local_path(trial->sweep->all->executor, trial->run, attempt, "companion.lock", &path);
+  return !path.fail && access(buf_text(&path), F_OK) == 0;
+}
+
+static bool find_slots(const struct sweeps *s, unsigned wanted, uint16_t *slots) {
+  unsigned found = 0;
+  uint32_t job;
+  for (unsigned i = 0; i < s->conf.slots && found < wanted; i++)
+    if (!schedule_slot_job(s->schedule, s->node, i, &job))
+      slots[found++] = (uint16_t)i;
+  return found == wanted;
+}
+
+void jobs_adopt(struct live_trial *trial, const struct engine_trial *row) {
+  struct live_sweep *live = trial->sweep;
+  struct sweeps *s = live->all;
+  uint16_t slots[SCHEDULE_SLOTS_MAX];
+  struct err err;
+  bool holds = !live->conf.asks && !row->dead && row->state != RUN_QUEUED;
+  if (!holds)
+    return;
+  struct schedule_want want = {
+      .group = live->group, .slots = MAX_OF(live->conf.slots, 1u), .priority = live->priority, .since = trial->created};
+  if (find_slots(s, want.slots, slots))
+    trial->in_schedule = schedule_job_adopt(s->schedule, &want, trial, s->node, slots, &trial->job, &err);
+  if (row->state == RUN_STARTING && !was_started(trial, (int32_t)row->attempt))
+    return; /* the engine starts it */
+  trial->adopted = exec_local_adopt(s->executor, trial->run, (int32_t)row->attempt, &err);
+  if (!trial->adopted)
+    log_error("sweep", NULL, "%s: trial %u cannot be watched: %s", live->name, trial->number, err.text);
+}
+
+void jobs_forget(struct live_trial *trial) {
+  if (trial->in_schedule)
+    jobs_release(trial);
+  trial->poll_done = NULL;
+  log_writer_close(trial->log);
+  trial->log = NULL;
+}
+
+bool jobs_new(struct sweeps *s, struct err *err) {
+  struct exec_local_conf conf = {.data_dir = s->conf.data_dir, .companion = s->conf.companion};
+  s->executor = exec_local_new(s->conf.loop, &conf, on_gone, s, err);
+  return s->executor && schedule_new(&s->schedule, err) &&
+         schedule_node_add(s->schedule, MIN_OF(MAX_OF(s->conf.slots, 1u), (unsigned)SCHEDULE_SLOTS_MAX), &s->node, err);
+}
+
+void jobs_free(struct sweeps *s) {
+  exec_local_free(s->executor);
+  if (s->schedule)
+    schedule_free(s->schedule);
+}

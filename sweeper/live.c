@@ -1,0 +1,773 @@
+/* One sweep that lives: its trials, what they report, and where its points come from. */
+#include "sweeper/live.h"
+
+#include "base/log.h"
+#include "base/mem.h"
+#include "sweeper/command.h"
+
+enum { RECENT_MAX = 1000 };
+
+/* ---- making ---- */
+
+static bool make_space(struct live_sweep *live, struct err *err) {
+  AUTO_JSON json_t *json = NULL;
+  const struct sweep_spec *spec = &live->file->spec;
+  if (!sweep_file_space(live->file, &json, err) ||
+      !space_new(json_object_get(json, "parameters"), json_object_get(json, "conditions"), json_object_get(json, "constraints"),
+                 &live->space, err) ||
+      !history_new(live->space, (enum goal)spec->metric.goal, &live->history, err))
+    return false;
+  struct sampler_settings settings = {.type = (enum sampler_type)spec->sampler.type,
+                                      .seed = (uint64_t)live->seed,
+                                      .startup = (unsigned)spec->sampler.n_startup,
+                                      .candidates = (unsigned)spec->sampler.n_candidates};
+  if (!sampler_new(live->history, &settings, &live->sampler, err))
+    return false;
+  if (!spec->fixed_first || spec->fixed_first->kind == YN_NULL)
+    return true;
+  AUTO_JSON json_t *first = NULL;
+  return ynode_to_json(spec->fixed_first, &first, err) && sampler_fix_first(live->sampler, first, err);
+}
+
+static bool make_parts(struct live_sweep *live, const struct engine_sweep *row, struct err *err) {
+  const struct sweep_spec *spec = &live->file->spec;
+  struct stop_goal goal = sweep_file_goal(live->file);
+  live->conf = engine_conf_of_file(spec);
+  if (live->conf.asks)
+    live->conf.lease_ms = LIVE_ASK_LEASE_MS;
+  live->run_cap = spec->run_cap;
+  live->max_parallel = spec->max_parallel;
+  live->priority = spec->priority;
+  live->name = mem_strndup(spec->name.p ? spec->name.p : "sweep", spec->name.p ? spec->name.n : 5);
+  live->notes = spec->notes.p ? mem_strndup(spec->notes.p, spec->notes.n) : mem_strdup("");
+  if (!live->name || !live->notes)
+    return err_no_memory(err);
+  live->warnings = mem_array(MAX_OF(live->file->warnings.count, (size_t)1), sizeof *live->warnings);
+  if (!live->warnings)
+    return err_no_memory(err);
+  for (size_t i = 0; i < MIN_OF(live->file->warnings.count, (size_t)SPEC_PROBLEMS_MAX); i++) {
+    char *text = mem_strdup(live->file->warnings.items[i].message);
+    if (!text)
+      return err_no_memory(err);
+    live->warnings[live->warning_count++] = text;
+  }
+  return make_space(live, err) && stop_set_new(spec->early_terminate.items, spec->early_terminate.count, &goal, &live->rules, err) &&
+         engine_new(&live->conf, row, live_now(live->all), &live->engine, err);
+}
+
+bool live_new(struct sweeps *s, struct sweep_file *file, struct id id, int64_t seed, const struct engine_sweep *row,
+              struct live_sweep **ret, struct err *err) {
+  struct live_sweep *live = mem_zalloc(sizeof *live);
+  if (!live) {
+    sweep_file_free(file);
+    return err_no_memory(err);
+  }
+  *live = (struct live_sweep){.all = s, .id = id, .seed = seed, .file = file, .best_value = NAN};
+  if (!make_parts(live, row, err)) {
+    live_free(live);
+    return false;
+  }
+  *ret = live;
+  return true;
+}
+
+static void trial_free(struct live_trial *trial) {
+  if (!trial)
+    return;
+  jobs_forget(trial);
+  mem_free(trial->worker);
+  mem_free(trial->reason);
+  mem_free(trial->stop);
+  mem_free(trial->recent);
+  mem_free(trial);
+}
+
+void live_free(struct live_sweep *live) {
+  if (!live)
+    return;
+  if (live->thought)
+    sampler_job_drop(live->thought);
+  for (size_t i = 0; i < live->trial_count; i++) {
+    if (live->trials[i])
+      map_remove(&live->all->by_run, str_n((const char *)live->trials[i]->run.bytes, sizeof live->trials[i]->run.bytes));
+    trial_free(live->trials[i]);
+  }
+  mem_free(live->trials);
+  sampler_free(live->sampler);
+  history_free(live->history);
+  space_free(live->space);
+  stop_set_free(live->rules);
+  engine_free(live->engine);
+  sweep_file_free(live->file);
+  for (size_t i = 0; i < live->warning_count; i++)
+    mem_free(live->warnings[i]);
+  mem_free(live->warnings);
+  mem_free(live->name);
+  mem_free(live->directory);
+  mem_free(live->source);
+  mem_free(live->normal);
+  mem_free(live->notes);
+  mem_free(live);
+}
+
+struct live_trial *live_trial_new(struct live_sweep *live, uint32_t number, struct id run, struct err *err) {
+  struct live_trial *trial = mem_zalloc(sizeof *trial);
+  if (number >= live->trial_cap) {
+    size_t cap = MAX_OF(live->trial_cap * 2, (size_t)number + 64);
+    struct live_trial **bigger = mem_resize(live->trials, cap, sizeof *bigger);
+    if (bigger) {
+      memset(bigger + live->trial_cap, 0, (cap - live->trial_cap) * sizeof(struct live_trial *));
+      live->trials = bigger;
+      live->trial_cap = cap;
+    }
+  }
+  if (!trial || number >= live->trial_cap || !map_put(&live->all->by_run, str_n((const char *)run.bytes, sizeof run.bytes), trial, NULL)) {
+    mem_free(trial);
+    err_no_memory(err);
+    return NULL;
+  }
+  *trial = (struct live_trial){
+      .sweep = live, .run = run, .number = number, .value = NAN, .best = NAN, .told = -1, .created = live_wall(live->all)};
+  live->trials[number] = trial;
+  live->trial_count = MAX_OF(live->trial_count, (size_t)number + 1);
+  return trial;
+}
+
+json_t *live_params(const struct live_trial *trial) {
+  size_t at = history_find(trial->sweep->history, trial->number);
+  return at == SIZE_MAX ? json_object() : space_point_to_json(trial->sweep->space, history_point(trial->sweep->history, at));
+}
+
+/* ---- values ---- */
+
+bool live_is_goal(const struct live_sweep *live, struct str key) {
+  const struct sweep_metric *metric = &live->file->spec.metric;
+  if (!live->file->spec.has_metric)
+    return false;
+  if (str_eq(key, metric->name))
+    return true;
+  for (size_t i = 0; i < metric->aliases.count; i++)
+    if (str_eq(key, metric->aliases.items[i]))
+      return true;
+  return false;
+}
+
+bool live_watches(const struct live_sweep *live, struct str key) {
+  const struct spec_objects *rules = &live->file->spec.early_terminate;
+  if (live_is_goal(live, key))
+    return true;
+  for (size_t i = 0; i < rules->count; i++) {
+    const struct stop_conf *conf = &((const struct stop_conf *)rules->items)[i];
+    if ((conf->metric.p && str_eq(key, conf->metric)) || (conf->step_metric.p && str_eq(key, conf->step_metric)))
+      return true;
+  }
+  return false;
+}
+
+static bool is_better(const struct live_sweep *live, double a, double b) {
+  if (isnan(a) || isnan(b))
+    return isnan(b) && !isnan(a);
+  return live->file->spec.metric.goal == GOAL_MAXIMIZE ? a > b : a < b;
+}
+
+/* The mean of the last k, which are kept for trials that go on. */
+static double mean_of_last(struct live_trial *trial, double value) {
+  int64_t k = MIN_OF(MAX_OF(trial->sweep->file->spec.metric.last_k, (int64_t)1), (int64_t)RECENT_MAX);
+  double sum = 0;
+  uint32_t n;
+  if (!trial->recent)
+    trial->recent = mem_array((size_t)k, sizeof *trial->recent);
+  if (!trial->recent)
+    return value;
+  trial->recent[trial->recent_count++ % (uint32_t)k] = value;
+  n = MIN_OF(trial->recent_count, (uint32_t)k);
+  for (uint32_t i = 0; i < n; i++)
+    sum += trial->recent[i];
+  return sum / n;
+}
+
+void live_set_value(struct live_trial *trial, double value, int64_t step) {
+  int use = trial->sweep->file->spec.metric.use;
+  bool better = is_better(trial->sweep, value, trial->best);
+  if (better)
+    trial->best = value;
+  if (use == USE_MEAN_LAST_K)
+    value = mean_of_last(trial, value);
+  if (use == USE_BEST && !better)
+    return;
+  trial->value = value;
+  trial->value_step = step;
+}
+
+void live_keep_best(struct live_trial *trial, const struct engine_trial *row) {
+  struct live_sweep *live = trial->sweep;
+  if (row->state != RUN_FINISHED || !row->has_value || isnan(trial->value))
+    return;
+  if (!live->best || is_better(live, trial->value, live->best_value)) {
+    live->best = trial;
+    live->best_value = trial->value;
+  }
+}
+
+static bool reaches_target(const struct live_sweep *live, double value) {
+  const struct sweep_metric *metric = &live->file->spec.metric;
+  return metric->has_target && (metric->goal == GOAL_MAXIMIZE ? value >= metric->target : value <= metric->target);
+}
+
+void live_take_report(struct live_trial *trial, uint32_t attempt, const struct live_report *report, struct stop_verdict *ret_verdict,
+                      bool *ret_target, bool *ret_goal) {
+  struct live_sweep *live = trial->sweep;
+  struct err err;
+  *ret_goal = live_is_goal(live, report->key);
+  *ret_target = *ret_goal && reaches_target(live, report->value);
+  *ret_verdict = (struct stop_verdict){.stop = false};
+  if (trial->heard_attempt && attempt > trial->heard_attempt && live->rules)
+    stop_forget(live->rules, trial->number);
+  trial->heard_attempt = MAX_OF(trial->heard_attempt, attempt);
+  if (*ret_goal)
+    live_set_value(trial, report->value, report->step);
+  struct stop_point point = {
+      .trial = trial->number, .key = report->key, .value = report->value, .step = report->step, .epoch = report->epoch};
+  if (live->rules && !stop_feed(live->rules, &point, ret_verdict, &err)) {
+    log_error("sweep", NULL, "%s: early termination is off until the next start: %s", live->name, err.text);
+    stop_set_free(live->rules);
+    live->rules = NULL;
+  }
+}
+
+/* ---- ends ---- */
+
+void live_note_end(struct live_trial *trial, const struct engine_trial *row) {
+  struct live_sweep *live = trial->sweep;
+  struct err err;
+  struct outcome outcome = {.state = TRIAL_GONE, .value = trial->value, .step = (double)trial->value_step};
+  bool over = fsm_is_final(&run_fsm, row->state) && (row->state != RUN_LOST || row->dead);
+  if (!over || trial->told >= 0)
+    return;
+  if (row->state == RUN_FINISHED)
+    outcome.state = TRIAL_FINISHED;
+  else if (row->state == RUN_STOPPED)
+    outcome.state = TRIAL_STOPPED;
+  else if (row->state == RUN_FAILED)
+    outcome.state = TRIAL_FAILED;
+  trial->told = (int32_t)history_tells(live->history);
+  if (!history_tell(live->history, trial->number, &outcome, &err))
+    log_warn("sweep", NULL, "%s: the sampler does not know how trial %u ended: %s", live->name, trial->number, err.text);
+  if (live->rules && !stop_ended(live->rules, trial->number, row->state == RUN_FINISHED, &err))
+    log_warn("sweep", NULL, "%s: %s", live->name, err.text);
+  live_keep_best(trial, row);
+  mem_free(trial->recent);
+  trial->recent = NULL;
+}
+
+const char *live_reason(const struct live_trial *trial, const struct engine_trial *row) {
+  static const char *const texts[] = {
+      [CAUSE_VERDICT] = "stopped early",
+      [CAUSE_KILLED] = "killed by a person",
+      [CAUSE_SWEEP] = "ended with its sweep",
+      [CAUSE_EXIT] = "the command failed",
+      [CAUSE_NO_METRIC] = "no_metric: it ended well, but the goal metric was never seen",
+      [CAUSE_START] = "it could not be started",
+      [CAUSE_LOST] = "nobody has heard of it any more",
+  };
+  if (row->cause == CAUSE_NONE)
+    return NULL;
+  return trial->reason && row->cause != CAUSE_NO_METRIC && row->cause != CAUSE_KILLED && row->cause != CAUSE_SWEEP ? trial->reason
+                                                                                                                   : texts[row->cause];
+}
+
+/* ---- new trials ---- */
+
+/* A point that is decided on becomes a trial. */
+static bool create_at(struct live_sweep *live, const double *point, struct live_trial **ret, struct err *err) {
+  uint32_t number;
+  struct sweeps *s = live->all;
+  uint32_t tells = (uint32_t)history_tells(live->history), pending = (uint32_t)history_pending(live->history);
+  if (!engine_create(live->engine, &number, err))
+    return false;
+  struct live_trial *trial = live_trial_new(live, number, id_new(s->conf.clock, &s->conf.rng), err);
+  if (!trial || !history_add(live->history, number, point, NULL, err)) {
+    struct err ignored; /* the trial exists for the engine: it ends at once, killed */
+    if (!engine_kill(live->engine, number, live_now(s), &ignored))
+      log_error("sweep", NULL, "%s: %s", live->name, ignored.text);
+    return false;
+  }
+  trial->tells = tells;
+  trial->pending = pending;
+  if (ret)
+    *ret = trial;
+  return true;
+}
+
+static void be_in_trouble(struct live_sweep *live, const struct err *err) {
+  if (strcmp(live->trouble, err->text) != 0)
+    log_warn("sweep", NULL, "%s: no new trial can be made: %s", live->name, err->text);
+  snprintf(live->trouble, sizeof live->trouble, "%s", err->text);
+}
+
+static bool take_suggestion(struct live_sweep *live, const double *point, const struct suggestion *suggestion) {
+  struct err err;
+  if (suggestion->kind == SUGGESTION_NONE_LEFT) {
+    engine_exhausted(live->engine);
+    return false;
+  }
+  if (create_at(live, point, NULL, &err)) {
+    live->trouble[0] = 0;
+    return true;
+  }
+  be_in_trouble(live, &err);
+  return false;
+}
+
+static void run_thought(struct work *work) {
+  struct live_sweep *live = CONTAINER_OF(work, struct live_sweep, work);
+  sampler_job_run(live->thought);
+}
+
+static void on_thought(struct work *work, bool cancelled) {
+  struct live_sweep *live = CONTAINER_OF(work, struct live_sweep, work);
+  struct sampler_job *job = live->thought;
+  live->thinking = false;
+  live->thought = NULL;
+  if (cancelled || live->all->stopping) {
+    sampler_job_drop(job);
+    return;
+  }
+  double point[SPACE_PARAMS_MAX];
+  struct suggestion suggestion;
+  struct err err;
+  if (!sampler_finish(live->sampler, job, point, &suggestion, &err))
+    be_in_trouble(live, &err);
+  else if (engine_wants(live->engine, UINT32_MAX))
+    take_suggestion(live, point, &suggestion);
+  sweeps_kick(live->all);
+}
+
+/* One more; false when there is none, or it takes a while. */
+static bool make_one(struct live_sweep *live) {
+  double point[SPACE_PARAMS_MAX];
+  struct suggestion suggestion;
+  struct sampler_job *job;
+  struct err err;
+  uint32_t number = engine_counts(live->engine).made;
+  if (!sampler_start(live->sampler, number, &job, &err)) {
+    be_in_trouble(live, &err);
+    return false;
+  }
+  if (sampler_job_is_slow(job)) {
+    live->work = (struct work){.run = run_thought, .done = on_thought};
+    live->thought = job;
+    live->thinking = true;
+    if (work_submit(live->all->conf.work, &live->work, &err))
+      return false;
+    live->thinking = false;
+    live->thought = NULL;
+  }
+  if (!sampler_finish(live->sampler, job, point, &suggestion, &err)) {
+    be_in_trouble(live, &err);
+    return false;
+  }
+  return take_suggestion(live, point, &suggestion);
+}
+
+/* Points that do not depend on results may be made ahead, so that a free slot never waits for the disk. */
+static uint32_t width_of(const struct live_sweep *live) {
+  const struct sweeps *s = live->all;
+  struct buf ignored = BUF_INIT(1);
+  enum sampler_type type = sampler_chosen(live->sampler, &ignored);
+  buf_release(&ignored);
+  uint32_t at_once = MAX_OF(s->conf.slots / MAX_OF(live->conf.slots, 1u), 1u);
+  bool ahead = type == SAMPLER_RANDOM || type == SAMPLER_GRID || type == SAMPLER_SOBOL || type == SAMPLER_HALTON;
+  return ahead ? at_once * 2 + 4 : at_once;
+}
+
+static void make_trials(struct live_sweep *live, uint32_t wanted) {
+  for (uint32_t i = 0; i < wanted && !live->thinking; i++)
+    if (!make_one(live))
+      return;
+}
+
+/* ---- asks ---- */
+
+static size_t lacking(const struct live_sweep *live) {
+  size_t n = 0;
+  for (struct list_node *node = live->asks.first; node; node = node->next) {
+    struct live_ask *ask = LIST_ENTRY(node, struct live_ask, node);
+    n += ask->closed ? 0 : ask->count - ask->got;
+  }
+  return n;
+}
+
+static void hand_out(struct live_sweep *live) {
+  uint32_t number;
+  LIST_EACH(&live->asks, node) {
+    struct live_ask *ask = LIST_ENTRY(node, struct live_ask, node);
+    while (!ask->closed && ask->got < ask->count && engine_ask(live->engine, ask->lease_ms, live_now(live->all), &number)) {
+      struct live_trial *trial = live->trials[number];
+      mem_free(trial->worker);
+      trial->worker = ask->worker ? mem_strdup(ask->worker) : NULL;
+      if (!trial->started)
+        trial->started = live_wall(live->all);
+      ask->trials[ask->got++] = trial;
+    }
+    ask->closed = ask->closed || ask->got == ask->count;
+  }
+}
+
+/* There are no more now. */
+static void close_asks(struct live_sweep *live) {
+  LIST_EACH(&live->asks, node)
+  LIST_ENTRY(node, struct live_ask, node)->closed = true;
+}
+
+static void serve_asks(struct live_sweep *live) {
+  hand_out(live);
+  size_t missing = lacking(live);
+  struct engine_counts counts = engine_counts(live->engine);
+  uint32_t waiting = counts.by_state[RUN_QUEUED];
+  if (missing > waiting) {
+    uint32_t width = counts.live + (uint32_t)(missing - waiting);
+    make_trials(live, engine_wants(live->engine, width));
+  }
+  if (missing && !live->thinking && !engine_counts(live->engine).by_state[RUN_QUEUED])
+    close_asks(live);
+}
+
+static void ask_free(struct live_ask *ask) {
+  list_remove(&ask->node);
+  mem_free(ask->trials);
+  mem_free(ask->worker);
+  mem_free(ask);
+}
+
+void live_settle_asks(struct live_sweep *live, const struct err *failed) {
+  LIST_EACH(&live->asks, node) {
+    struct live_ask *ask = LIST_ENTRY(node, struct live_ask, node);
+    bool durable = ask->closed;
+    for (size_t i = 0; i < ask->got && durable; i++)
+      durable = engine_trial_durable(live->engine, ask->trials[i]->number);
+    if (!durable && !failed)
+      continue;
+    struct engine_counts counts = engine_counts(live->engine);
+    struct engine_sweep row = engine_sweep(live->engine);
+    bool none_left = !engine_wants(live->engine, UINT32_MAX) && row.state != SWEEP_PAUSED && !counts.live;
+    struct live_answer answer = {.trials = ask->trials, .count = ask->got, .finished = none_left || live_is_over(live)};
+    ask->done(ask->ctx, failed ? NULL : &answer, failed);
+    ask_free(ask);
+  }
+}
+
+bool live_ask(struct live_sweep *live, size_t count, struct str worker, int64_t lease_ms, live_ask_fn *done, void *ctx, struct err *err) {
+  if (!live->conf.asks) {
+    err_set(err, ERR_WRONG_STATE, "the sweep has a command: its trials are run by the service");
+    return err_hint(err, "a sweep without a command is for those who run trials themselves");
+  }
+  if (!count || count > LIVE_ASK_MAX)
+    return err_set(err, ERR_INVALID, "\"count\" must be from 1 to %d", LIVE_ASK_MAX);
+  if (live->asks.count >= LIVE_WAITING_MAX)
+    return err_set(err, ERR_OVERLOADED, "too many workers wait");
+  struct live_ask *ask = mem_zalloc(sizeof *ask);
+  if (!ask)
+    return err_no_memory(err);
+  *ask = (struct live_ask){.count = count, .lease_ms = lease_ms, .done = done, .ctx = ctx};
+  ask->trials = mem_array(count, sizeof *ask->trials);
+  ask->worker = worker.n ? mem_strndup(worker.p, worker.n) : NULL;
+  if (!ask->trials || (worker.n && !ask->worker)) {
+    ask_free(ask);
+    return err_no_memory(err);
+  }
+  list_push_back(&live->asks, &ask->node);
+  sweeps_kick(live->all);
+  return true;
+}
+
+void live_advance(struct live_sweep *live) {
+  if (live_is_over(live))
+    close_asks(live);
+  else if (live->conf.asks)
+    serve_asks(live);
+  else if (!live->thinking)
+    make_trials(live, engine_wants(live->engine, width_of(live)));
+}
+
+/* ---- telling and reporting ---- */
+
+int32_t live_attempt(const struct live_trial *trial) {
+  return (int32_t)engine_trial(trial->sweep->engine, trial->number)->attempt;
+}
+
+static bool fenced(struct err *err) {
+  return err_set(err, ERR_FENCED, "the attempt is over, or another one has taken its place");
+}
+
+static bool same_value(double a, double b) {
+  return (isnan(a) && isnan(b)) || !(a < b || a > b || isnan(a) != isnan(b));
+}
+
+bool live_tell(struct live_trial *trial, const struct live_tell *tell, struct err *err) {
+  struct live_sweep *live = trial->sweep;
+  const struct engine_trial *row = engine_trial(live->engine, trial->number);
+  if (!live->conf.asks)
+    return err_set(err, ERR_WRONG_STATE, "the trial is run by the service, which sees its end by itself");
+  bool over = fsm_is_final(&run_fsm, row->state) && row->dead;
+  bool has = row->has_value || tell->has_value;
+  double value = tell->has_value ? tell->value : trial->value;
+  enum run_state state = tell->state == RUN_FINISHED && live->conf.needs_value && !has ? RUN_FAILED : tell->state;
+  if (over && row->state != RUN_LOST) {
+    bool same = (row->state == state || row->state == RUN_STOPPED || row->state == RUN_KILLED) && same_value(value, trial->value);
+    return same || err_set(err, ERR_CONFLICT, "trial %u has ended already, with another result", trial->number);
+  }
+  if (row->state == RUN_QUEUED)
+    return fenced(err);
+  if (tell->has_value) {
+    live_set_value(trial, tell->value, trial->value_step);
+    trial->value = tell->value;
+  }
+  if (tell->has_value && tell->state == RUN_FINISHED) {
+    struct engine_report heard = {.has_value = true, .target = reaches_target(live, tell->value)};
+    engine_heard(live->engine, trial->number, row->attempt, &heard, live_now(live->all));
+  }
+  if (engine_tell(live->engine, trial->number, 0, tell->state, tell->has_value, live_now(live->all)) == TOLD_FENCED)
+    return fenced(err);
+  sweeps_kick(live->all);
+  return true;
+}
+
+bool live_add(struct live_sweep *live, const json_t *params, const struct live_tell *tell, struct live_trial **ret, struct err *err) {
+  double point[SPACE_PARAMS_MAX];
+  uint32_t number;
+  struct sweeps *s = live->all;
+  if (!live->conf.asks)
+    return err_set(err, ERR_WRONG_STATE, "the sweep has a command: its trials are run by the service");
+  if (tell->state == RUN_FINISHED && !tell->has_value)
+    return err_set(err, ERR_INVALID, "a finished trial needs a \"value\"");
+  if (!space_point_from_json(live->space, params, false, point, err) || !engine_add(live->engine, tell->state, &number, err))
+    return false;
+  struct live_trial *trial = live_trial_new(live, number, id_new(s->conf.clock, &s->conf.rng), err);
+  if (!trial || !history_add(live->history, number, point, NULL, err))
+    return false;
+  trial->started = trial->created;
+  if (tell->has_value)
+    live_set_value(trial, tell->value, 0);
+  *ret = trial;
+  sweeps_kick(s);
+  return true;
+}
+
+static bool keep_report(struct live_trial *trial, uint32_t attempt, const struct live_report *report, struct err *err) {
+  struct live_sweep *live = trial->sweep;
+  struct sweeps *s = live->all;
+  if (s->report_count == s->report_cap) {
+    size_t cap = MAX_OF(s->report_cap * 2, (size_t)256);
+    struct pending_report *bigger = mem_resize(s->reports, cap, sizeof *bigger);
+    if (!bigger)
+      return err_no_memory(err);
+    s->reports = bigger;
+    s->report_cap = cap;
+  }
+  char *key = mem_strndup(report->key.p, report->key.n);
+  if (!key)
+    return err_no_memory(err);
+  s->reports[s->report_count++] = (struct pending_report){.sweep = live,
+                                                          .n = live->reports++,
+                                                          .trial = trial->number,
+                                                          .attempt = attempt,
+                                                          .key = key,
+                                                          .value = report->value,
+                                                          .epoch = report->epoch,
+                                                          .step = report->step};
+  return true;
+}
+
+static void keep_verdict(struct live_trial *trial, const struct stop_verdict *verdict) {
+  AUTO_BUF struct buf text = BUF_INIT(4 * KIB);
+  struct json_writer w;
+  jw_init(&w, &text);
+  jw_object(&w);
+  jw_put_text(&w, "rule", verdict->rule);
+  jw_put_i64(&w, "step", verdict->step);
+  jw_put_text(&w, "comparison", verdict->comparison);
+  jw_put_text(&w, "reason", verdict->reason);
+  jw_object_end(&w);
+  mem_free(trial->stop);
+  mem_free(trial->reason);
+  trial->stop = text.fail ? NULL : mem_strdup(buf_text(&text));
+  trial->reason = mem_strdup(verdict->reason);
+}
+
+/* One value through the fold, the rules, the engine. */
+static enum engine_answer hear_one(struct live_trial *trial, uint32_t attempt, const struct live_report *report, struct err *err) {
+  struct live_sweep *live = trial->sweep;
+  struct stop_verdict verdict;
+  struct engine_report heard = {.has_value = false};
+  if (!keep_report(trial, attempt, report, err))
+    return ANSWER_FENCED;
+  live_take_report(trial, attempt, report, &verdict, &heard.target, &heard.has_value);
+  const struct engine_trial *row = engine_trial(live->engine, trial->number);
+  heard.stop = verdict.stop;
+  if (verdict.stop && (row->state == RUN_RUNNING || row->state == RUN_STARTING || row->state == RUN_LOST))
+    keep_verdict(trial, &verdict);
+  return engine_heard(live->engine, trial->number, attempt, &heard, live_now(live->all));
+}
+
+bool live_hear(struct live_trial *trial, int32_t attempt, const struct live_report *reports, size_t count, struct err *err) {
+  struct live_sweep *live = trial->sweep;
+  int64_t now = live_now(live->all);
+  uint32_t own = (uint32_t)(attempt > 0 ? attempt : live_attempt(trial));
+  if (engine_heard(live->engine, trial->number, own, NULL, now) == ANSWER_FENCED)
+    return fenced(err);
+  err->code = ERR_NONE;
+  for (size_t i = 0; i < count; i++)
+    if (live_watches(live, reports[i].key) && hear_one(trial, own, &reports[i], err) == ANSWER_FENCED)
+      return err->code != ERR_NONE ? false : fenced(err);
+  sweeps_kick(live->all);
+  return true;
+}
+
+void live_put_verdict(const struct live_trial *trial, struct json_writer *w) {
+  const struct engine_trial *row = engine_trial(trial->sweep->engine, trial->number);
+  bool stop = row->state >= RUN_STOPPING && row->state != RUN_LOST && engine_trial_durable(trial->sweep->engine, trial->number);
+  AUTO_JSON json_t *said = NULL;
+  struct err ignored; /* it is our own text */
+  jw_object(w);
+  jw_put_text(w, "verdict", stop ? "stop" : "continue");
+  if (stop) {
+    if (trial->stop && row->cause == CAUSE_VERDICT && !json_read(str_of(trial->stop), &said, &ignored))
+      said = NULL;
+    jw_put_text(w, "rule", said ? json_string_value(json_object_get(said, "rule")) : NULL);
+    jw_put_text(w, "reason", live_reason(trial, row));
+  }
+  jw_object_end(w);
+}
+
+/* ---- what people want ---- */
+
+bool live_act(struct live_sweep *live, enum live_action action, struct err *err) {
+  bool ok = false;
+  switch (action) {
+  case LIVE_PAUSE:
+    ok = engine_pause(live->engine, err);
+    break;
+  case LIVE_RESUME:
+    ok = engine_resume(live->engine, live_now(live->all), err);
+    break;
+  case LIVE_DRAIN:
+    ok = engine_drain(live->engine, err);
+    break;
+  case LIVE_STOP:
+    ok = engine_stop(live->engine, err);
+    break;
+  }
+  if (ok && live->has_group)
+    schedule_group_set(live->all->schedule, live->group, live->conf.max_parallel, engine_sweep(live->engine).state == SWEEP_PAUSED);
+  sweeps_kick(live->all);
+  return ok;
+}
+
+bool live_enqueue(struct live_sweep *live, const json_t *params, struct live_trial **ret, struct err *err) {
+  double point[SPACE_PARAMS_MAX];
+  if (!space_point_from_json(live->space, params, false, point, err))
+    return false;
+  if (!space_allows(live->space, point))
+    return err_set(err, ERR_INVALID, "the constraints do not allow this point");
+  bool ok = create_at(live, point, ret, err);
+  sweeps_kick(live->all);
+  return ok;
+}
+
+bool live_kill(struct live_trial *trial, struct err *err) {
+  sweeps_kick(trial->sweep->all);
+  return engine_kill(trial->sweep->engine, trial->number, live_now(trial->sweep->all), err);
+}
+
+bool live_retry(struct live_trial *trial, struct err *err) {
+  if (!engine_retry(trial->sweep->engine, trial->number, err))
+    return false;
+  mem_free(trial->stop);
+  mem_free(trial->reason);
+  trial->stop = trial->reason = NULL;
+  trial->ended = 0;
+  trial->has_exit = false;
+  sweeps_kick(trial->sweep->all);
+  return true;
+}
+
+static bool whole(const json_t *edits, const char *key, int64_t max, struct err *err) {
+  const json_t *value = json_object_get(edits, key);
+  if (!value || json_is_null(value))
+    return true;
+  return (json_is_integer(value) && json_integer_value(value) >= (strcmp(key, "priority") == 0 ? -max : 0) &&
+          json_integer_value(value) <= max) ||
+         err_set(err, ERR_INVALID, "\"%s\" must be a whole number up to %lld", key, (long long)max);
+}
+
+bool sweeps_edits_check(const json_t *edits, struct err *err) {
+  static const char *const keys[] = {"run_cap", "max_parallel", "priority", "max_time", "notes"};
+  const char *key;
+  const json_t *value;
+  int64_t ms;
+  if (!json_is_object(edits) || !json_object_size(edits))
+    return err_set(err, ERR_INVALID, "an object with what is to change was expected");
+  for (void *at = json_object_iter((json_t *)(uintptr_t)edits); at; at = json_object_iter_next((json_t *)(uintptr_t)edits, at)) {
+    key = json_object_iter_key(at);
+    bool known = false;
+    for (size_t i = 0; i < ARRAY_LEN(keys); i++)
+      known |= strcmp(key, keys[i]) == 0;
+    if (!known) {
+      const char *near = str_nearest_of(str_of(key), keys, ARRAY_LEN(keys));
+      err_set(err, ERR_INVALID, "\"%.60s\" cannot be changed", key);
+      return near ? err_hint(err, "did you mean \"%s\"?", near) : false;
+    }
+  }
+  value = json_object_get(edits, "max_time");
+  if (value && !json_is_null(value) && !json_is_integer(value) && !(json_is_string(value) && str_to_duration_ms(json_str(value), &ms)))
+    return err_set(err, ERR_INVALID, "\"max_time\" must be a duration such as 2h");
+  value = json_object_get(edits, "notes");
+  if (value && !json_is_string(value))
+    return err_set(err, ERR_INVALID, "\"notes\" must be text");
+  return whole(edits, "run_cap", ENGINE_TRIALS_MAX, err) && whole(edits, "max_parallel", 1000000, err) &&
+         whole(edits, "priority", 1000000, err);
+}
+
+void live_apply_edits(struct live_sweep *live, const json_t *edits) {
+  const json_t *value;
+  int64_t ms = 0;
+  if ((value = json_object_get(edits, "run_cap")))
+    live->run_cap = live->conf.run_cap = json_integer_value(value);
+  if ((value = json_object_get(edits, "max_parallel"))) {
+    live->max_parallel = json_integer_value(value);
+    live->conf.max_parallel = (uint32_t)live->max_parallel;
+  }
+  if ((value = json_object_get(edits, "priority")))
+    live->priority = json_integer_value(value);
+  if ((value = json_object_get(edits, "max_time"))) {
+    if (json_is_integer(value))
+      ms = json_integer_value(value) * 1000;
+    else if (json_is_string(value) && !str_to_duration_ms(json_str(value), &ms))
+      ms = live->conf.max_time_ms;
+    live->conf.max_time_ms = ms;
+  }
+  if ((value = json_object_get(edits, "notes"))) {
+    char *notes = mem_strdup(json_string_value(value));
+    if (notes) {
+      mem_free(live->notes);
+      live->notes = notes;
+    }
+  }
+  engine_edit(live->engine, &live->conf, live_now(live->all));
+  if (live->has_group)
+    schedule_group_set(live->all->schedule, live->group, live->conf.max_parallel, engine_sweep(live->engine).state == SWEEP_PAUSED);
+  sweeps_kick(live->all);
+}
+
+struct live_sweep *live_trial_sweep(const struct live_trial *trial) {
+  return trial->sweep;
+}
+
+bool live_has_command(const struct live_sweep *live) {
+  return !live->conf.asks;
+}
+
+bool live_is_over(const struct live_sweep *live) {
+  return fsm_is_final(&sweep_fsm, engine_sweep(live->engine).state);
+}

@@ -1,0 +1,193 @@
+/* Inside of sweeper/sweeps.h: what live.c, live_json.c, jobs.c and sweeps.c share. */
+#ifndef WINNOW_SWEEPER_LIVE_H
+#define WINNOW_SWEEPER_LIVE_H
+
+#include <math.h>
+
+#include "base/list.h"
+#include "base/map.h"
+#include "sampler/sampler.h"
+#include "storage/pg.h"
+#include "sweeper/engine.h"
+#include "sweeper/exec_local.h"
+#include "sweeper/schedule.h"
+#include "sweeper/sweeps.h"
+#include "tracker/log_store.h"
+
+enum {
+  LIVE_SWEEPS_MAX = 10000,
+  LIVE_OVER_KEPT = 16, /* sweeps that are over and still in memory, for workers that come late */
+  LIVE_TICK_MS = 500,
+  LIVE_WAITING_MAX = 100000,
+  LIVE_ASK_LEASE_MS = 86400 * 1000,
+  LIVE_PREVIEW_POINTS = 5,
+};
+
+/* A trial in memory: what the engine and the sampler do not keep. */
+struct live_trial {
+  struct live_sweep *sweep;
+  struct id run;
+  uint32_t number;
+  int64_t created, started, ended; /* wall clock; 0: not yet */
+  double value, best;              /* NaN: none */
+  int64_t value_step;
+  int32_t told;                 /* -1: the sampler does not know the result */
+  uint32_t tells, pending;      /* what the sampler knew when it made the point */
+  uint32_t heard_attempt;       /* whose reports the rules know */
+  char *worker, *reason, *stop; /* stop: {"rule", "step", "reason"} */
+  bool has_exit, by_signal;
+  int32_t exit;
+  double *recent; /* the last values, when the goal is their mean */
+  uint32_t recent_count;
+  /* the job, when there is one */
+  bool in_schedule, adopted;
+  uint32_t job;
+  struct log_writer *log;
+  uint32_t log_attempt;
+  companion_fn *poll_done;
+  void *poll_ctx;
+  int64_t poll_until;
+};
+
+struct live_sweep {
+  struct list_node node;
+  struct sweeps *all;
+  struct id id;
+  int64_t experiment_id, created, ended;
+  int64_t seed;
+  char *name, *directory, *source, *normal; /* source: only until the row is made */
+  char *notes;
+  int64_t run_cap, max_parallel, priority;
+  struct sweep_file *file;
+  struct engine_conf conf;
+  struct engine *engine;
+  struct space *space;
+  struct history *history;
+  struct sampler *sampler;
+  struct stop_set *rules;
+  struct live_trial **trials;
+  size_t trial_count, trial_cap;
+  uint32_t group; /* of the schedule */
+  bool has_group;
+  bool stored;      /* its row exists */
+  bool over_told;   /* its end is durable */
+  uint64_t written; /* version of the row that is durable */
+  int64_t reports, reports_durable;
+  double best_value;
+  struct live_trial *best;
+  char **warnings;
+  size_t warning_count;
+  struct list asks;
+  /* a suggestion that takes long to think of */
+  bool thinking;
+  struct sampler_job *thought;
+  struct work work;
+  char trouble[300]; /* why no point could be made; "" when all is well */
+};
+
+struct pending_report {
+  struct live_sweep *sweep;
+  int64_t n;
+  uint32_t trial, attempt;
+  char *key;
+  double value, epoch;
+  int64_t step;
+};
+
+/* A row that is on its way, or is to be. */
+struct live_write {
+  struct live_sweep *sweep;
+  struct live_trial *trial; /* NULL: the sweep's */
+  struct engine_todo todo;
+};
+
+struct live_ask {
+  struct list_node node;
+  size_t count, got;
+  struct live_trial **trials;
+  char *worker;
+  int64_t lease_ms;
+  live_ask_fn *done;
+  void *ctx;
+  bool closed; /* gets no more */
+};
+
+struct live_waiter {
+  struct list_node node;
+  struct live_sweep *sweep;
+  struct live_trial *trial;
+  uint64_t version;
+  int64_t reports;
+  sweeps_done_fn *done;
+  void *ctx;
+};
+
+struct sweeps {
+  struct sweeps_conf conf;
+  int64_t epoch;
+  bool ready, stopping;
+  struct list sweeps; /* oldest first */
+  struct map by_id, by_run;
+  struct schedule *schedule;
+  uint32_t node;
+  struct exec_local *executor;
+  struct loop_defer pump;
+  struct loop_timer *tick;
+  /* the transaction on its way */
+  bool in_flight;
+  struct live_write *writes;
+  size_t write_count, write_cap;
+  struct pending_report *reports; /* those on their way first */
+  size_t report_count, report_cap, reports_flying;
+  struct list waiters;
+  struct sweeps_loading *loading;
+};
+
+static inline int64_t live_now(const struct sweeps *s) {
+  return clock_mono_ms(s->conf.clock);
+}
+static inline int64_t live_wall(const struct sweeps *s) {
+  return clock_wall_ms(s->conf.clock);
+}
+/* At the end of the turn everything that changed is written. */
+void sweeps_kick(struct sweeps *s);
+
+/* live.c */
+MUST_CHECK bool live_new(struct sweeps *s, struct sweep_file *file, struct id id, int64_t seed, const struct engine_sweep *row,
+                         struct live_sweep **ret, struct err *err); /* takes the file in any case */
+void live_free(struct live_sweep *live);
+struct live_trial *live_trial_new(struct live_sweep *live, uint32_t number, struct id run, struct err *err);
+/* A report of the past goes through the same fold. */
+void live_take_report(struct live_trial *trial, uint32_t attempt, const struct live_report *report, struct stop_verdict *ret_verdict,
+                      bool *ret_target, bool *ret_goal);
+bool live_is_goal(const struct live_sweep *live, struct str key);
+bool live_watches(const struct live_sweep *live, struct str key);
+/* The row is final: the sampler and the rules learn of it. */
+void live_note_end(struct live_trial *trial, const struct engine_trial *row);
+void live_set_value(struct live_trial *trial, double value, int64_t step);
+void live_keep_best(struct live_trial *trial, const struct engine_trial *row);
+json_t *live_params(const struct live_trial *trial);
+/* What is to be done before the next transaction: asks, new trials. */
+void live_advance(struct live_sweep *live);
+void live_settle_asks(struct live_sweep *live, const struct err *failed);
+void live_apply_edits(struct live_sweep *live, const json_t *edits);
+const char *live_reason(const struct live_trial *trial, const struct engine_trial *row);
+
+/* jobs.c */
+MUST_CHECK bool jobs_new(struct sweeps *s, struct err *err);
+void jobs_free(struct sweeps *s);
+void jobs_enqueue(struct live_trial *trial);
+void jobs_release(struct live_trial *trial);
+void jobs_start(struct live_trial *trial, uint32_t attempt);
+void jobs_end(struct live_trial *trial);
+/* True when something was placed. */
+bool jobs_place(struct sweeps *s);
+/* After a start: the slots of what runs, and its companion. */
+void jobs_adopt(struct live_trial *trial, const struct engine_trial *row);
+void jobs_tick(struct sweeps *s);
+void jobs_forget(struct live_trial *trial);
+/* First command and environment of a dry run. */
+MUST_CHECK bool jobs_command(const struct sweep_file *file, const json_t *params, struct arena *arena, struct spec_texts *ret,
+                             struct err *err);
+
+#endif

@@ -1,0 +1,211 @@
+/* Sweeps and trials as the API shows them. */
+#include "sweeper/live.h"
+
+const char *sweep_state_text(int state) {
+  return state >= 0 && state < SWEEP_STATE_COUNT ? sweep_fsm.states[state] : "UNKNOWN";
+}
+
+int sweep_state_of(struct str name) {
+  return fsm_parse(&sweep_fsm, name);
+}
+
+static void put_id(struct json_writer *w, const char *key, struct id id) {
+  char hex[ID_HEX_LEN + 1];
+  id_format(id, hex);
+  jw_put_text(w, key, hex);
+}
+
+static void put_time(struct json_writer *w, const char *key, int64_t ms) {
+  if (ms > 0)
+    jw_put_i64(w, key, ms);
+  else
+    jw_put_null(w, key);
+}
+
+static void put_number(struct json_writer *w, const char *key, bool has, double value) {
+  if (has)
+    jw_put_f64(w, key, value);
+  else
+    jw_put_null(w, key);
+}
+
+static void put_metric(const struct live_sweep *live, struct json_writer *w) {
+  const struct sweep_spec *spec = &live->file->spec;
+  jw_key(w, "metric");
+  if (!spec->has_metric) {
+    jw_null(w);
+    return;
+  }
+  jw_object(w);
+  jw_put_str(w, "name", spec->metric.name);
+  jw_put_text(w, "goal", spec->metric.goal == GOAL_MAXIMIZE ? "maximize" : "minimize");
+  put_number(w, "target", spec->metric.has_target, spec->metric.target);
+  jw_object_end(w);
+}
+
+static void put_sampler(const struct live_sweep *live, struct json_writer *w) {
+  static const char *const methods[] = {"grid", "random", "bayes"};
+  const struct sweep_spec *spec = &live->file->spec;
+  AUTO_BUF struct buf why = BUF_INIT(4 * KIB);
+  enum sampler_type chosen = sampler_chosen(live->sampler, &why);
+  jw_put_text(w, "method", methods[spec->method]);
+  jw_key(w, "sampler");
+  jw_object(w);
+  jw_put_text(w, "type", sampler_type_name((enum sampler_type)spec->sampler.type));
+  jw_put_i64(w, "seed", live->seed);
+  jw_put_text(w, "chosen", sampler_type_name(chosen));
+  jw_put_text(w, "why", buf_text(&why));
+  jw_object_end(w);
+}
+
+static void put_progress(const struct live_sweep *live, struct json_writer *w) {
+  struct engine_counts counts = engine_counts(live->engine);
+  const uint32_t *by = counts.by_state;
+  jw_key(w, "progress");
+  jw_object(w);
+  jw_put_i64(w, "trials", counts.made);
+  jw_put_i64(w, "queued", by[RUN_QUEUED]);
+  jw_put_i64(w, "running", by[RUN_STARTING] + by[RUN_RUNNING] + by[RUN_STOPPING]);
+  jw_put_i64(w, "finished", by[RUN_FINISHED]);
+  jw_put_i64(w, "failed", by[RUN_FAILED]);
+  jw_put_i64(w, "stopped", by[RUN_STOPPED]);
+  jw_put_i64(w, "killed", by[RUN_KILLED]);
+  jw_put_i64(w, "lost", by[RUN_LOST]);
+  jw_object_end(w);
+}
+
+static void put_best(const struct live_sweep *live, struct json_writer *w) {
+  jw_key(w, "best");
+  if (!live->best) {
+    jw_null(w);
+    return;
+  }
+  AUTO_JSON json_t *params = live_params(live->best);
+  jw_object(w);
+  put_id(w, "run_id", live->best->run);
+  jw_put_i64(w, "number", live->best->number);
+  jw_put_f64(w, "value", live->best->value);
+  jw_put_i64(w, "step", live->best->value_step);
+  jw_key(w, "params");
+  jw_json(w, params);
+  jw_object_end(w);
+}
+
+/* When the trials that are left will be done if they take as long as those before. */
+static int64_t eta_of(const struct live_sweep *live, const struct engine_sweep *row) {
+  struct engine_counts counts = engine_counts(live->engine);
+  uint32_t ended = counts.made - counts.live;
+  if (!live->run_cap || !ended || live_is_over(live) || row->elapsed_ms <= 0 || (int64_t)ended >= live->run_cap)
+    return 0;
+  return live_wall(live->all) + (int64_t)((double)row->elapsed_ms * (double)(live->run_cap - ended) / ended);
+}
+
+static void put_times(const struct live_sweep *live, const struct engine_sweep *row, struct json_writer *w) {
+  jw_key(w, "slot_seconds");
+  jw_object(w);
+  jw_put_f64(w, "used", (double)row->slot_ms / 1000);
+  jw_put_null(w, "saved"); /* what a stopped trial would have taken is not known */
+  jw_object_end(w);
+  put_time(w, "created", live->created);
+  put_time(w, "started", live->created);
+  put_time(w, "ended", live->ended);
+  put_time(w, "eta", eta_of(live, row));
+}
+
+static const char *reason_of(const struct live_sweep *live, const struct engine_sweep *row) {
+  if (row->why != WHY_NONE)
+    return engine_why_text((enum engine_why)row->why);
+  return live->trouble[0] ? live->trouble : NULL;
+}
+
+void live_put_sweep(const struct live_sweep *live, struct json_writer *w) {
+  struct engine_sweep row = engine_sweep(live->engine);
+  char experiment[24];
+  snprintf(experiment, sizeof experiment, "%lld", (long long)live->experiment_id);
+  jw_object(w);
+  put_id(w, "id", live->id);
+  jw_put_text(w, "name", live->name);
+  jw_put_text(w, "experiment_id", experiment);
+  jw_put_text(w, "state", sweep_state_text(row.state));
+  jw_put_text(w, "state_reason", reason_of(live, &row));
+  put_metric(live, w);
+  put_sampler(live, w);
+  if (live->run_cap)
+    jw_put_i64(w, "run_cap", live->run_cap);
+  else
+    jw_put_null(w, "run_cap");
+  if (live->max_parallel)
+    jw_put_i64(w, "max_parallel", live->max_parallel);
+  else
+    jw_put_null(w, "max_parallel");
+  jw_put_i64(w, "priority", live->priority);
+  jw_put_text(w, "notes", live->notes);
+  put_progress(live, w);
+  put_best(live, w);
+  put_times(live, &row, w);
+  jw_key(w, "spec");
+  if (live->normal)
+    jw_raw(w, str_of(live->normal));
+  else
+    jw_null(w);
+  jw_key(w, "warnings");
+  jw_array(w);
+  for (size_t i = 0; i < live->warning_count; i++)
+    jw_text(w, live->warnings[i]);
+  jw_array_end(w);
+  jw_object_end(w);
+}
+
+static void put_last(const struct live_trial *trial, const struct engine_trial *row, struct json_writer *w) {
+  jw_key(w, "last");
+  if (!row->has_value) {
+    jw_null(w);
+    return;
+  }
+  jw_object(w);
+  jw_put_i64(w, "step", trial->value_step);
+  jw_put_f64(w, "value", trial->value);
+  jw_object_end(w);
+}
+
+void live_put_trial(const struct live_trial *trial, struct json_writer *w) {
+  const struct live_sweep *live = trial->sweep;
+  const struct engine_trial *row = engine_trial(live->engine, trial->number);
+  AUTO_JSON json_t *params = live_params(trial);
+  jw_object(w);
+  put_id(w, "run_id", trial->run);
+  jw_put_i64(w, "number", trial->number);
+  put_id(w, "sweep_id", live->id);
+  jw_put_text(w, "state", run_state_name(row->state));
+  jw_put_text(w, "state_reason", live_reason(trial, row));
+  jw_put_i64(w, "attempt", row->attempt);
+  jw_key(w, "params");
+  jw_json(w, params);
+  put_number(w, "value", row->has_value, trial->value);
+  put_number(w, "best_value", !isnan(trial->best), trial->best);
+  put_last(trial, row, w);
+  jw_key(w, "stop");
+  if (trial->stop && row->cause == CAUSE_VERDICT)
+    jw_raw(w, str_of(trial->stop));
+  else
+    jw_null(w);
+  jw_put_text(w, "node", live->conf.asks ? NULL : "local");
+  jw_put_null(w, "slots");
+  put_time(w, "created", trial->created);
+  put_time(w, "started", trial->started);
+  put_time(w, "ended", trial->ended);
+  jw_object_end(w);
+}
+
+void live_put_rungs(const struct live_sweep *live, struct json_writer *w) {
+  jw_object(w);
+  jw_key(w, "items");
+  if (live->rules) {
+    stop_report(live->rules, w);
+  } else {
+    jw_array(w);
+    jw_array_end(w);
+  }
+  jw_put_null(w, "next");
+  jw_object_end(w);
+}

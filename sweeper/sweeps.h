@@ -1,0 +1,155 @@
+/* Sweeps that live: each with its engine, space, sampler, history and stop rules. Decisions are the engine's; this turns them into
+ * statements and jobs, and feeds back what came of them.
+ *
+ * All that changed in a turn of the loop, whichever sweep it belongs to, goes to the database as one transaction; the next one begins when
+ * it is answered. So one trip to the disk carries many trials. What a caller was promised is told when it is durable: sweeps_wait().
+ *
+ * Everything on the loop. Callbacks come once, never before their starter has returned. */
+#ifndef WINNOW_SWEEPER_SWEEPS_H
+#define WINNOW_SWEEPER_SWEEPS_H
+
+#include "base/id.h"
+#include "base/json.h"
+#include "base/work.h"
+#include "sweeper/sweep_file.h"
+#include "tracker/run_state.h"
+
+struct pg_pool;
+struct metric_store;
+struct log_store;
+struct sweeps;
+struct live_sweep;
+struct live_trial;
+
+struct sweeps_conf {
+  struct loop *loop;
+  struct work_pool *work;
+  struct pg_pool *pg;
+  struct metric_store *metrics;
+  struct log_store *logs;
+  const struct clock *clock;
+  struct rng rng;
+  const char *data_dir;
+  const char *companion;     /* path of winnow-exec */
+  const char *url;           /* for jobs; NULL: none */
+  const char *artifact_root; /* of experiments that are made here */
+  unsigned slots;
+  /* The token a job writes its run with. */
+  void (*make_token)(void *ctx, struct id run, int32_t attempt, char out[128]);
+  void *token_ctx;
+};
+
+/* Texts are borrowed. */
+MUST_CHECK struct sweeps *sweeps_new(const struct sweeps_conf *conf, struct err *err);
+/* Reads the unfinished sweeps; `epoch` is this service's, checked with every write. Nothing can be asked before `done` was called. */
+typedef void sweeps_done_fn(void *ctx, const struct err *err);
+void sweeps_load(struct sweeps *sweeps, int64_t epoch, sweeps_done_fn *done, void *ctx);
+/* Answers everything that waits; jobs go on. To be called when the service begins to stop. */
+void sweeps_stop(struct sweeps *sweeps);
+/* After the pool is gone. Accepts NULL. */
+void sweeps_free(struct sweeps *sweeps);
+
+/* ---- submitting ---- */
+
+/* What this service cannot do yet with the file is refused; what it does differently is added to the file's warnings. */
+MUST_CHECK bool sweeps_check(struct sweeps *sweeps, struct sweep_file *file, struct str directory, struct err *err);
+/* What a submission would be: the normal form, the number of cells, the first points, the first command. */
+MUST_CHECK bool sweeps_preview(struct sweeps *sweeps, const struct sweep_file *file, struct json_writer *w, struct err *err);
+/* Takes the file on success. `done` gets the sweep, or an error. */
+typedef void sweeps_made_fn(void *ctx, struct live_sweep *sweep, const struct err *err);
+MUST_CHECK bool sweeps_create(struct sweeps *sweeps, struct sweep_file *file, struct str source, struct str directory, sweeps_made_fn *done,
+                              void *ctx, struct err *err);
+
+/* ---- finding ---- */
+
+/* NULL: there is none, or it was over before this service started or long ago: then the database knows it. ERR_UNAVAILABLE while loading
+ * is sweeps_ready()'s. */
+MUST_CHECK bool sweeps_ready(const struct sweeps *sweeps, struct err *err);
+struct live_sweep *sweeps_find(const struct sweeps *sweeps, struct id sweep);
+struct live_trial *sweeps_trial(const struct sweeps *sweeps, struct id run);
+struct live_sweep *live_trial_sweep(const struct live_trial *trial);
+bool live_has_command(const struct live_sweep *sweep);
+bool live_is_over(const struct live_sweep *sweep);
+
+/* As api.md shows them. */
+void live_put_sweep(const struct live_sweep *sweep, struct json_writer *w);
+void live_put_trial(const struct live_trial *trial, struct json_writer *w);
+/* What the stop rules know. */
+void live_put_rungs(const struct live_sweep *sweep, struct json_writer *w);
+/* Name and number of a state. */
+const char *sweep_state_text(int state);
+int sweep_state_of(struct str name);
+
+/* ---- changing; each takes effect at once and is durable when sweeps_wait() says so ---- */
+
+/* Calls `done` when what was changed so far of the sweep, and of the trial if one is given, is durable; with an error when the write failed
+ * (it is tried again, so the same request may be repeated). */
+MUST_CHECK bool sweeps_wait(struct live_sweep *sweep, struct live_trial *trial, sweeps_done_fn *done, void *ctx, struct err *err);
+
+enum live_action { LIVE_PAUSE, LIVE_RESUME, LIVE_DRAIN, LIVE_STOP };
+MUST_CHECK bool live_act(struct live_sweep *sweep, enum live_action action, struct err *err);
+/* Keys of api.md's PATCH; all or nothing. `done` when it is stored. */
+MUST_CHECK bool live_edit(struct live_sweep *sweep, const json_t *edits, sweeps_done_fn *done, void *ctx, struct err *err);
+/* Are these edits that sweeps know, with values that make sense? */
+MUST_CHECK bool sweeps_edits_check(const json_t *edits, struct err *err);
+MUST_CHECK bool live_enqueue(struct live_sweep *sweep, const json_t *params, struct live_trial **ret, struct err *err);
+MUST_CHECK bool live_kill(struct live_trial *trial, struct err *err);
+MUST_CHECK bool live_retry(struct live_trial *trial, struct err *err);
+
+/* ---- ask and tell ---- */
+
+struct live_answer {
+  struct live_trial **trials;
+  size_t count;
+  bool finished; /* no more will come */
+};
+typedef void live_ask_fn(void *ctx, const struct live_answer *answer, const struct err *err);
+enum { LIVE_ASK_MAX = 1000, LIVE_WORKER_MAX = 200 };
+/* Trials for a worker, told when they are durable; fewer than `count` when there are no more now. */
+MUST_CHECK bool live_ask(struct live_sweep *sweep, size_t count, struct str worker, int64_t lease_ms, live_ask_fn *done, void *ctx,
+                         struct err *err);
+
+struct live_tell {
+  enum run_state state; /* RUN_FINISHED, RUN_FAILED, RUN_STOPPED */
+  bool has_value;
+  double value;
+};
+/* The same again changes nothing; another one is ERR_CONFLICT; after its lease went to another worker ERR_FENCED. */
+MUST_CHECK bool live_tell(struct live_trial *trial, const struct live_tell *tell, struct err *err);
+/* A trial that was run without us. */
+MUST_CHECK bool live_add(struct live_sweep *sweep, const json_t *params, const struct live_tell *tell, struct live_trial **ret,
+                         struct err *err);
+
+struct live_report {
+  struct str key;
+  double value, epoch; /* epoch NaN: none */
+  int64_t step;
+};
+/* Intermediate values of a trial; attempt 0 is the present one. Without any: a sign of life. ERR_FENCED when the attempt is over. */
+MUST_CHECK bool live_hear(struct live_trial *trial, int32_t attempt, const struct live_report *reports, size_t count, struct err *err);
+int32_t live_attempt(const struct live_trial *trial);
+/* {"verdict": "continue"} or {"verdict": "stop", "rule", "reason"}; durable verdicts only. */
+void live_put_verdict(const struct live_trial *trial, struct json_writer *w);
+
+/* ---- what companions say; see sweeper/companion/main.c ---- */
+
+enum companion_says { COMPANION_GO_ON, COMPANION_STOP, COMPANION_FENCED, COMPANION_LATER };
+typedef void companion_fn(void *ctx, enum companion_says says);
+enum companion_says companion_alive(struct live_trial *trial, int32_t attempt);
+/* Bytes of a stream; `done` gets where it goes on (see tracker/log_store.h). */
+typedef void companion_output_fn(void *ctx, int64_t next, const struct err *err);
+MUST_CHECK bool companion_output(struct live_trial *trial, int32_t attempt, struct str stream, int64_t offset, int64_t skipped,
+                                 struct str bytes, companion_output_fn *done, void *ctx, struct err *err);
+/* Answers as soon as there is a verdict, or after wait_ms. One at a time: an earlier one is answered COMPANION_LATER. */
+void companion_poll(struct live_trial *trial, int32_t attempt, int64_t wait_ms, companion_fn *done, void *ctx);
+/* Forgets the poll: its caller is gone. */
+void companion_poll_drop(struct live_trial *trial, const void *ctx);
+/* The attempt is over; `text` are lines of `name value`. Answers when that is durable. */
+void companion_exited(struct live_trial *trial, int32_t attempt, struct str text, companion_fn *done, void *ctx);
+
+struct sweeps_load_figures {
+  size_t sweeps, trials, waiting, running;
+};
+struct sweeps_load_figures sweeps_figures(const struct sweeps *sweeps);
+
+#endif

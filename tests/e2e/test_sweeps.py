@@ -1,0 +1,313 @@
+#!/usr/bin/env python3
+"""Sweeps from outside: asked and told, and run on this machine, through restarts."""
+import json, os, pathlib, subprocess, sys, textwrap, time, unittest
+
+WINNOW = pathlib.Path(sys.argv.pop(1)).resolve()
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "support"))
+from service import Service  # noqa: E402
+
+SPACE = {"x": {"min": -2.0, "max": 2.0}, "kind": {"values": ["a", "b"]}}
+
+
+def wait(condition, what, timeout=60):
+    end = time.time() + timeout
+    while True:
+        value = condition()
+        if value:
+            return value
+        if time.time() > end:
+            raise AssertionError(f"{what} did not come within {timeout} s")
+        time.sleep(0.05)
+
+
+def quadratic(params):
+    return (params["x"] - 0.5) ** 2 + (0.1 if params["kind"] == "b" else 0.0)
+
+
+class Base(unittest.TestCase):
+    def ok(self, answer, status=200):
+        self.assertEqual(answer.status, status, answer)
+        return answer.json
+
+    def submit(self, spec, status=201, **query):
+        path = "/api/v1/sweeps" + ("?" + "&".join(f"{k}={v}" for k, v in query.items()) if query else "")
+        return self.ok(self.s.post(path, spec), status)
+
+    def sweep(self, sweep):
+        return self.ok(self.s.get(f"/api/v1/sweeps/{sweep}"))
+
+    def trials(self, sweep):
+        items, cursor = [], None
+        while True:
+            page = self.ok(self.s.get(f"/api/v1/sweeps/{sweep}/trials?limit=50" + (f"&cursor={cursor}" if cursor else "")))
+            items += page["items"]
+            cursor = page["next"]
+            if not cursor:
+                return items
+
+    def ask(self, sweep, count=1, **more):
+        return self.ok(self.s.post(f"/api/v1/sweeps/{sweep}/ask", {"count": count, **more}, unix=False))
+
+    def tell(self, sweep, *trials):
+        return self.s.post(f"/api/v1/sweeps/{sweep}/tell", {"trials": list(trials)}, unix=False)
+
+
+class AskTell(Base):
+    @classmethod
+    def setUpClass(cls):
+        cls.s = Service(WINNOW)
+
+    @classmethod
+    def tearDownClass(cls):
+        if os.environ.get("WINNOW_TEST_LOG"):
+            print(cls.s.log()[-6000:], flush=True)
+        cls.s.close()
+
+    def drive(self, sweep, count=3):
+        told = []
+        while True:
+            answer = self.ask(sweep, count)
+            for trial in answer["trials"]:
+                self.ok(self.tell(sweep, {"run_id": trial["run_id"], "value": quadratic(trial["params"])}))
+                told.append(trial["number"])
+            if not answer["trials"]:
+                self.assertTrue(answer["finished"])
+                return told
+
+    def test_random_and_bayes_run_to_the_cap(self):
+        for method in ("random", "bayes"):
+            made = self.submit({"name": f"q-{method}", "method": method, "metric": {"name": "loss"}, "parameters": SPACE, "run_cap": 25})
+            self.assertEqual((made["state"], made["progress"]["trials"], made["metric"]["goal"]), ("RUNNING", 0, "minimize"))
+            self.assertEqual(sorted(self.drive(made["id"])), list(range(25)))
+            over = wait(lambda: (s := self.sweep(made["id"]))["state"] == "FINISHED" and s, "the end")
+            trials = self.trials(made["id"])
+            self.assertEqual([t["number"] for t in trials], list(range(25)))
+            self.assertEqual({t["state"] for t in trials}, {"FINISHED"})
+            best = min(trials, key=lambda t: t["value"])
+            self.assertEqual((over["best"]["number"], over["best"]["value"]), (best["number"], best["value"]))
+            self.assertEqual(over["best"]["params"], best["params"])
+            top = self.ok(self.s.get(f"/api/v1/sweeps/{made['id']}/best?k=3"))["items"]
+            self.assertEqual([t["value"] for t in top], sorted(t["value"] for t in trials)[:3])
+            curve = self.ok(self.s.get(f"/api/v1/sweeps/{made['id']}/progress"))["items"]
+            self.assertEqual((len(curve), curve[-1]["best"]), (25, best["value"]))
+            self.assertIn(made["id"], [s["id"] for s in self.ok(self.s.get("/api/v1/sweeps"))["items"]])
+
+    def test_a_grid_is_walked_once(self):
+        made = self.submit({"name": "grid", "method": "grid", "metric": {"name": "loss"},
+                            "parameters": {"a": {"values": [1, 2, 3]}, "b": {"values": ["x", "y"]}}})
+        seen = []
+        while (answer := self.ask(made["id"], 4))["trials"]:
+            for trial in answer["trials"]:
+                seen.append((trial["params"]["a"], trial["params"]["b"]))
+                self.ok(self.tell(made["id"], {"run_id": trial["run_id"], "value": 1}))
+        self.assertEqual(sorted(seen), [(a, b) for a in (1, 2, 3) for b in "xy"])
+        over = wait(lambda: (s := self.sweep(made["id"]))["state"] == "FINISHED" and s, "the end")
+        self.assertIn("every point", over["state_reason"])
+
+    def test_telling_again_and_otherwise(self):
+        sweep = self.submit({"name": "again", "method": "random", "metric": {"name": "loss"}, "parameters": SPACE, "run_cap": 5})["id"]
+        trial = self.ask(sweep)["trials"][0]
+        self.assertEqual(self.tell(sweep, {"run_id": trial["run_id"], "value": 1}).status, 200)
+        self.assertEqual(self.tell(sweep, {"run_id": trial["run_id"], "value": 1}).status, 200)
+        self.assertEqual(self.tell(sweep, {"run_id": trial["run_id"], "value": 2}).status, 409)
+        self.assertEqual(self.tell(sweep, {"run_id": "0" * 32, "value": 2}).status, 404)
+        added = self.ok(self.tell(sweep, {"params": {"x": 0.5, "kind": "a"}, "value": 0}))["trials"][0]
+        self.assertEqual((added["state"], added["value"]), ("FINISHED", 0))
+        failed = self.ask(sweep)["trials"][0]
+        self.ok(self.tell(sweep, {"run_id": failed["run_id"], "state": "FAILED"}))
+        progress = self.sweep(sweep)["progress"]
+        self.assertEqual((progress["finished"], progress["failed"]), (2, 1))
+
+    def test_a_rule_stops_a_trial_with_a_sentence(self):
+        sweep = self.submit({"name": "rule", "method": "random", "metric": {"name": "loss"}, "parameters": SPACE, "run_cap": 2,
+                             "early_terminate": {"type": "threshold", "max": 10}})["id"]
+        trial = self.ask(sweep)["trials"][0]
+        say = lambda step, loss: self.ok(self.s.post(f"/api/v1/runs/{trial['run_id']}/report", {"step": step, "metrics": {"loss": loss}}, unix=False))
+        self.assertEqual(say(1, 3.0), {"verdict": "continue"})
+        verdict = say(2, 11.0)
+        self.assertEqual((verdict["verdict"], verdict["rule"]), ("stop", "threshold"))
+        self.assertIn("11", verdict["reason"])
+        self.assertEqual(self.ok(self.s.post(f"/api/v1/runs/{trial['run_id']}/heartbeat", unix=False))["verdict"], "stop")
+        self.ok(self.tell(sweep, {"run_id": trial["run_id"], "state": "STOPPED"}))
+        stopped = self.trials(sweep)[0]
+        self.assertEqual((stopped["state"], stopped["stop"]["rule"], stopped["value"]), ("STOPPED", "threshold", 11.0))
+        self.assertIn("11", stopped["stop"]["reason"])
+
+    def test_the_target_ends_it_and_a_clone_begins_anew(self):
+        made = self.submit({"name": "target", "method": "random", "metric": {"name": "loss", "target": 1}, "parameters": SPACE, "run_cap": 50,
+                            "sampler": {"seed": 3}})
+        first = self.ask(made["id"])["trials"][0]
+        self.ok(self.tell(made["id"], {"run_id": first["run_id"], "value": 0.5}))
+        over = wait(lambda: (s := self.sweep(made["id"]))["state"] == "FINISHED" and s, "the end")
+        self.assertIn("target", over["state_reason"])
+        clone = self.ok(self.s.post(f"/api/v1/sweeps/{made['id']}/clone", {"name": "again"}), 201)
+        self.assertEqual((clone["name"], clone["sampler"]["seed"], clone["run_cap"]), ("again", 3, 50))
+        self.assertEqual(self.ask(clone["id"])["trials"][0]["params"], first["params"])  # the same seed, the same points
+        for path in ("started", "output", "heartbeat", "exited"):
+            self.assertIn(self.s.post(f"/api/v1/companion/{first['run_id']}/1/{path}", unix=False).status, (401, 403))
+
+    def test_control_edits_and_refusals(self):
+        sweep = self.submit({"name": "control", "method": "random", "metric": {"name": "loss"}, "parameters": SPACE, "run_cap": 2})["id"]
+        self.assertEqual(self.ok(self.s.post(f"/api/v1/sweeps/{sweep}/pause"))["state"], "PAUSED")
+        self.assertEqual(self.ask(sweep)["trials"], [])
+        self.assertEqual(self.ok(self.s.post(f"/api/v1/sweeps/{sweep}/resume"))["state"], "RUNNING")
+        changed = self.ok(self.s.request("PATCH", f"/api/v1/sweeps/{sweep}", {"run_cap": 3, "notes": "more"}))
+        self.assertEqual((changed["run_cap"], changed["notes"]), (3, "more"))
+        self.assertEqual(self.s.request("PATCH", f"/api/v1/sweeps/{sweep}", {"run_kap": 3}).status, 400)
+        picked = self.ok(self.s.post(f"/api/v1/sweeps/{sweep}/trials", {"params": {"x": 1.25, "kind": "b"}}), 201)
+        self.assertEqual(picked["params"], {"x": 1.25, "kind": "b"})
+        self.assertEqual(self.ask(sweep)["trials"][0]["run_id"], picked["run_id"])
+        self.assertEqual(self.s.request("DELETE", f"/api/v1/sweeps/{sweep}").status, 409)
+        self.ok(self.s.post(f"/api/v1/sweeps/{sweep}/stop"))
+        self.ok(self.tell(sweep, {"run_id": picked["run_id"], "value": 1}))
+        wait(lambda: self.sweep(sweep)["state"] == "STOPPED", "the stop")
+        self.assertEqual(self.s.request("DELETE", f"/api/v1/sweeps/{sweep}").status, 204)
+        self.assertEqual(self.s.get("/api/v1/sweeps/" + "0" * 32).status, 404)
+        for spec, word in (({"parameters": SPACE, "metod": "grid"}, "metod"),
+                           ({"command": ["true"], "parameters": SPACE, "method": "random", "executor": "slurm"}, "executor"),
+                           ({"command": ["true"], "parameters": SPACE, "method": "random", "artifacts": ["x"]}, "artifacts")):
+            answer = self.s.post("/api/v1/sweeps", spec)
+            self.assertIn(answer.status, (400, 501), answer)
+            self.assertIn(word, answer.json["detail"])
+        command = {"command": ["true"], "parameters": SPACE, "method": "random", "run_cap": 1}
+        self.assertEqual(self.s.post("/api/v1/sweeps", command, unix=False).status, 401)
+        dry = self.submit({"command": ["echo", "${args}"], "method": "grid", "parameters": {"a": {"values": [1, 2]}}}, 200, dry_run="true")
+        self.assertEqual((dry["cells"], dry["points"], dry["command"]), (2, [{"a": 1}, {"a": 2}], ["echo", "--a=1"]))
+
+
+class Restart(Base):
+    def test_numbers_and_results_survive_a_kill(self):
+        with Service(WINNOW) as self.s:
+            made = self.submit({"name": "restart", "method": "random", "metric": {"name": "loss"}, "parameters": SPACE, "run_cap": 30,
+                                "sampler": {"seed": 7}})
+            sweep, told = made["id"], {}
+            for round_ in range(3):
+                for trial in self.ask(sweep, 8)["trials"]:
+                    value = quadratic(trial["params"])
+                    self.ok(self.tell(sweep, {"run_id": trial["run_id"], "value": value}))
+                    told[trial["number"]] = (trial["run_id"], value)
+                held = self.ask(sweep, 1)["trials"][0]
+                self.s.kill()
+                self.s.start()
+                self.assertEqual(self.sweep(sweep)["progress"]["finished"], len(told))
+                value = quadratic(held["params"])
+                self.ok(self.tell(sweep, {"run_id": held["run_id"], "value": value}))
+                told[held["number"]] = (held["run_id"], value)
+            while (answer := self.ask(sweep, 8))["trials"]:
+                for trial in answer["trials"]:
+                    value = quadratic(trial["params"])
+                    self.ok(self.tell(sweep, {"run_id": trial["run_id"], "value": value}))
+                    told[trial["number"]] = (trial["run_id"], value)
+            self.assertEqual(sorted(told), list(range(30)))
+            trials = self.trials(sweep)
+            self.assertEqual({t["number"]: (t["run_id"], t["value"]) for t in trials}, told)
+            wait(lambda: self.sweep(sweep)["state"] == "FINISHED", "the end")
+            self.s.kill()
+            self.s.start()
+            self.assertEqual(self.sweep(sweep)["progress"]["finished"], 30)
+            self.assertTrue(self.ask(sweep)["finished"])
+
+
+class Local(Base):
+    def script(self, text):
+        path = self.s.home / "job.sh"
+        path.write_text(textwrap.dedent(text))
+        return str(path)
+
+    def ended(self, sweep, timeout=120):
+        return wait(lambda: (s := self.sweep(sweep))["state"] not in ("RUNNING", "DRAINING") and s, "the end", timeout)
+
+    def test_a_grid_of_processes(self):
+        with Service(WINNOW, arguments=["--slots", "2"]) as self.s:
+            job = self.script("""
+                echo "step=1 loss=$1"
+                echo trouble >&2
+                pwd
+                """)
+            sweep = self.submit({"name": "jobs", "method": "grid", "metric": {"name": "loss"}, "command": ["sh", job, "{{loss}}{{b}}"],
+                                 "workdir": str(self.s.home), "workdir_mode": "inplace",
+                                 "parameters": {"loss": {"values": [1, 2, 3]}, "b": {"values": [4, 5]}}})["id"]
+            over = self.ended(sweep)
+            self.assertEqual((over["state"], over["progress"]["finished"]), ("FINISHED", 6), self.trials(sweep))
+            trials = self.trials(sweep)
+            self.assertEqual({t["value"] for t in trials}, {14.0, 15.0, 24.0, 25.0, 34.0, 35.0})
+            self.assertEqual(over["best"]["value"], 14.0)
+            run = trials[0]["run_id"]
+            log = self.s.get(f"/api/v1/runs/{run}/logs/stdout?from=0")
+            self.assertIn(str(self.s.home), log.body.decode())
+            self.assertEqual(int(log.headers["Winnow-Log-Next"]), len(log.body))
+            self.assertEqual(self.s.get(f"/api/v1/runs/{run}/logs/stdout?tail=1").body.decode().strip(), str(self.s.home))
+            self.assertEqual(self.s.get(f"/api/v1/runs/{run}/logs/stderr").body, b"trouble\n")
+            failed = self.submit({"name": "bad", "method": "grid", "metric": {"name": "loss"}, "command": ["sh", "-c", "exit {{code}}"],
+                                  "parameters": {"code": {"values": [0, 3]}}})["id"]
+            self.ended(failed)
+            none, three = self.trials(failed)
+            self.assertEqual((none["state"], three["state"], three["state_reason"]), ("FAILED", "FAILED", "exit code 3"))
+            self.assertIn("no_metric", none["state_reason"])
+            nothing = self.submit({"name": "nothing", "method": "grid", "command": ["no-such-program"], "parameters": {"a": {"values": [1]}}})["id"]
+            self.ended(nothing)
+            self.assertIn("no-such-program", self.trials(nothing)[0]["state_reason"])
+
+    def test_a_loser_is_stopped(self):
+        with Service(WINNOW, arguments=["--slots", "2"]) as self.s:
+            job = self.script("""
+                i=0
+                while [ $i -lt 400 ]; do
+                  i=$((i + 1))
+                  echo "step=$i loss=$(($1 * i))"
+                  [ $1 = 0 ] && [ $i = 5 ] && exit 0
+                  sleep 0.05
+                done
+                """)
+            begun = time.time()
+            sweep = self.submit({"name": "losers", "method": "grid", "metric": {"name": "loss"}, "command": ["sh", job, "{{k}}"],
+                                 "early_terminate": {"type": "threshold", "max": 100}, "parameters": {"k": {"values": [0, 30]}}})["id"]
+            over = self.ended(sweep)
+            self.assertLess(time.time() - begun, 15)
+            good, bad = self.trials(sweep)
+            self.assertEqual((over["state"], good["state"], bad["state"]), ("FINISHED", "FINISHED", "STOPPED"))
+            self.assertEqual(bad["stop"]["rule"], "threshold")
+            self.assertIn("120", bad["stop"]["reason"])
+
+    def test_jobs_go_on_without_the_service(self):
+        with Service(WINNOW, arguments=["--slots", "2"]) as self.s:
+            job = self.script("""
+                echo "$1" >> $2/ran
+                for i in 1 2 3 4 5 6; do
+                  echo "step=$i loss=$1"
+                  sleep 0.3
+                done
+                """)
+            sweep = self.submit({"name": "kill", "method": "grid", "metric": {"name": "loss"}, "command": ["sh", job, "{{k}}", str(self.s.home)],
+                                 "parameters": {"k": {"values": [1, 2, 3, 4, 5, 6]}}})["id"]
+            for _ in range(3):
+                time.sleep(1.0)
+                self.s.kill()
+                time.sleep(0.3)
+                self.s.start()
+            over = self.ended(sweep)
+            trials = self.trials(sweep)
+            self.assertEqual((over["state"], over["progress"]["finished"]), ("FINISHED", 6), trials)
+            self.assertEqual([t["value"] for t in trials], [1, 2, 3, 4, 5, 6])
+            self.assertEqual({t["attempt"] for t in trials}, {1})
+            self.assertEqual(sorted((self.s.home / "ran").read_text().split()), list("123456"))
+
+    def test_from_the_command_line(self):
+        with Service(WINNOW, arguments=["--slots", "2"]) as self.s:
+            (self.s.home / "sweep.yaml").write_text(textwrap.dedent("""
+                method: grid
+                metric: {name: loss}
+                command: [sh, train.sh, "{{a}}"]
+                parameters: {a: {values: [3, 1, 2]}}
+                """))
+            (self.s.home / "train.sh").write_text('echo "loss=$1"\n')
+            env = {**os.environ, "WINNOW_URL": f"unix:{self.s.data}/winnow.sock"}
+            done = subprocess.run([WINNOW, "up", str(self.s.home / "sweep.yaml")], capture_output=True, text=True, timeout=120, env=env)
+            self.assertEqual(done.returncode, 0, done)
+            listed = subprocess.run([WINNOW, "sweep", "ls", "-o", "json"], capture_output=True, text=True, timeout=60, env=env)
+            sweep = json.loads(listed.stdout)["items"][0]
+            self.assertEqual((sweep["name"], sweep["state"], sweep["best"]["value"]), ("sweep", "FINISHED", 1.0))
+
+
+if __name__ == "__main__":
+    unittest.main()
