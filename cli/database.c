@@ -27,7 +27,7 @@ struct database {
   struct active *active;
   struct work migration;
   struct migrate_brake brake; /* of the migration */
-  bool migrating, migrated, ready, up, stopping;
+  bool migrating, migrated, ready, up, stopping, closed;
   struct err migrate_err; /* of the last try */
   struct migrate_report report;
   struct loop_timer *retry, *patience; /* patience: with statements in flight at the stop */
@@ -52,13 +52,13 @@ static void finish_stop(void *ctx) {
 /* No connection of ours is left when the server is asked to end. */
 static void stop_server(void *ctx) {
   struct database *db = ctx;
-  if (!db->pool)
+  if (db->closed)
     return;
+  db->closed = true; /* the pool's memory stays: some parts of the service may still ask it */
   loop_timer_stop(db->patience);
   active_free(db->active);
   db->active = NULL;
-  pg_pool_free(db->pool);
-  db->pool = NULL;
+  pg_pool_close(db->pool);
   if (!db->server || pg_private_state(db->server) == PG_PRIVATE_FAILED || pg_private_state(db->server) == PG_PRIVATE_STOPPED)
     loop_defer(db->loop, &db->step, finish_stop, db);
   else

@@ -229,8 +229,10 @@ struct pg_pool_stats pg_pool_stats(const struct pg_pool *pool);
 /* Takes nothing new (ERR_UNAVAILABLE) but statements issued from callbacks of earlier ones; calls `fn` once everything has been answered.
  * Follow with pg_pool_free(). */
 void pg_pool_drain(struct pg_pool *pool, loop_fn *fn, void *ctx);
-/* What waits is PG_CANCELLED, what was sent PG_UNKNOWN; all callbacks are called before it returns, so not from a callback. Accepts NULL.
- */
+/* What waits is PG_CANCELLED, what was sent PG_UNKNOWN; all callbacks are called before it returns, so not from a callback. The connections
+ * are gone, and who still asks is told ERR_UNAVAILABLE. */
+void pg_pool_close(struct pg_pool *pool);
+/* Closes it before, if that has not been done. Accepts NULL. */
 void pg_pool_free(struct pg_pool *pool);
 
 #endif

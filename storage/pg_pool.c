@@ -455,8 +455,8 @@ void pg_pool_drain(struct pg_pool *pool, loop_fn *fn, void *ctx) {
   pg_pool_check_drained(pool);
 }
 
-void pg_pool_free(struct pg_pool *pool) {
-  if (!pool)
+void pg_pool_close(struct pg_pool *pool) {
+  if (pool->stopped)
     return;
   pool->stopped = true;
   struct err stopping;
@@ -476,5 +476,12 @@ void pg_pool_free(struct pg_pool *pool) {
   loop_defer_cancel(&pool->deal);
   loop_defer_cancel(&pool->deliver);
   loop_defer_cancel(&pool->drained);
+  loop_timer_stop(pool->tick);
+}
+
+void pg_pool_free(struct pg_pool *pool) {
+  if (!pool)
+    return;
+  pg_pool_close(pool);
   pool_release(pool);
 }
