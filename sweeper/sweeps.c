@@ -607,8 +607,28 @@ static void warn(struct sweep_file *file, const char *path, const char *text) {
   spec_problem_add(&file->warnings, NULL, path, NULL, "%s: %s", path, text);
 }
 
+/* What is read, and not heeded yet. */
+static void warn_of_the_unheeded(struct sweep_file *file) {
+  const struct sweep_spec *spec = &file->spec;
+  const struct {
+    bool given;
+    const char *path, *text;
+  } rows[] = {
+      {spec->on_nan != 0, "on_nan", "not heeded yet: a trial whose value is NaN counts as the worst"},
+      {spec->metric.impute != 0, "metric.impute", "not heeded yet: a failed trial counts as the worst"},
+      {spec->metric.impute_while_running != 0, "metric.impute_while_running",
+       "not heeded yet: the sampler has its own way with running trials"},
+      {spec->sampler.has_staleness, "sampler.staleness", "not heeded yet: suggestions are made when they are asked for"},
+      {spec->log_max != GIB, "log_max", "not heeded yet: all output is kept"},
+  };
+  for (size_t i = 0; i < ARRAY_LEN(rows); i++)
+    if (rows[i].given)
+      warn(file, rows[i].path, rows[i].text);
+}
+
 bool sweeps_check(struct sweeps *s, struct sweep_file *file, struct str directory, struct err *err) {
   const struct sweep_spec *spec = &file->spec;
+  warn_of_the_unheeded(file);
   if (spec->executor != EXECUTOR_LOCAL)
     return refuse("executor", "jobs run on this machine only", err);
   if (spec->register_model.given)
