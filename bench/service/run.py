@@ -1,8 +1,9 @@
 #!/usr/bin/env python3
 """What the service costs, beside the physical limit measured in the same run. Prints a Markdown table.
 
-    bench/service/run.py build/plain/bin/winnow [inserts] [start] [rest] [bytes] [idle]
+    bench/service/run.py build/plain/bin/winnow [requests] [inserts] [start] [rest] [bytes] [idle]
 
+requests requests/s of /api/v1/status, with the access log on, beside a hello-world evhttp server (`ninja hello_evhttp`)
 inserts  durable one-row inserts through HTTP at 1, 16, 64 connections, beside pgbench with the same statement on the same server
 start    start to the first 200: from the template, without it, and of a directory that is there; beside initdb + start of Postgres alone
 rest     resident memory at rest, without Postgres
@@ -17,7 +18,7 @@ sys.path.insert(0, str(ROOT / "tests" / "support"))
 from service import Service  # noqa: E402
 
 WINNOW = pathlib.Path(sys.argv[1]).resolve()
-WHAT = sys.argv[2:] or ["start", "rest", "inserts", "bytes", "idle"]
+WHAT = sys.argv[2:] or ["requests", "start", "rest", "inserts", "bytes", "idle"]
 PG = sorted(glob.glob("/usr/lib/postgresql/*/bin"), key=lambda p: int(p.split("/")[4]))[-1]
 rows = []
 
@@ -80,6 +81,39 @@ def pgbench(service, clients, seconds):
         out = subprocess.run([f"{PG}/pgbench", "-h", (service.data / "pg.socket").read_text().strip(), "-U", "winnow", "-n", "-M", "prepared", "-c", str(clients),
                               "-j", "1", "-T", str(seconds), "-f", script, "postgres"], check=True, capture_output=True, text=True, env=env).stdout
         return float(re.search(r"tps = ([0-9.]+)", out).group(1))
+
+
+def wrk(url):
+    """The server on the first processor, wrk on the second, as far as there are two."""
+    pin = ["taskset", "-c", "1"] if os.cpu_count() > 1 else []
+    out = subprocess.run([*pin, "wrk", "-t1", "-c64", "-d4s", url], check=True, capture_output=True, text=True).stdout
+    if "Non-2xx" in out:
+        raise SystemExit(out)
+    return float(re.search(r"Requests/sec:\s+([0-9.]+)", out).group(1))
+
+
+def requests():
+    peer = WINNOW.parent / "hello_evhttp"
+    if not peer.exists():
+        raise SystemExit("build the peer first: ninja -C build/plain hello_evhttp")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    with Service(WINNOW) as s:
+        os.sched_setaffinity(s.process.pid, {0})
+        pin = ["taskset", "-c", "0"] if os.cpu_count() > 1 else []
+        evhttp = subprocess.Popen([*pin, peer, str(port), "/dev/null"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        try:
+            time.sleep(0.5)
+            ours, peers = [], []
+            for _ in range(5):
+                peers.append(wrk(f"http://127.0.0.1:{port}/hello"))
+                ours.append(wrk(f"{s.url}/api/v1/status"))
+        finally:
+            evhttp.kill()
+            evhttp.wait()
+        a, b = statistics.median(ours), statistics.median(peers)
+        row("requests/s of /api/v1/status, access log on", f"{a:,.0f}", f"evhttp {b:,.0f}", f"{a / b:.2f}")
 
 
 def inserts():
@@ -203,4 +237,4 @@ def idle():
 
 print("| what | ours | beside | ratio |\n| --- | --- | --- | --- |")
 for name in WHAT:
-    {"inserts": inserts, "start": start, "rest": rest, "bytes": bytes_, "idle": idle}[name]()
+    {"requests": requests, "inserts": inserts, "start": start, "rest": rest, "bytes": bytes_, "idle": idle}[name]()
