@@ -1,10 +1,11 @@
 #!/usr/bin/env python3
 """What the service costs, beside the physical limit measured in the same run. Prints a Markdown table.
 
-    bench/service/run.py build/plain/bin/winnow [requests] [inserts] [start] [rest] [bytes] [idle]
+    bench/service/run.py build/plain/bin/winnow [requests] [inserts] [batch] [start] [rest] [bytes] [idle]
 
 requests requests/s of /api/v1/status, with the access log on, beside a hello-world evhttp server (`ninja hello_evhttp`)
 inserts  durable one-row inserts through HTTP at 1, 16, 64 connections, beside pgbench with the same statement on the same server
+batch    points/s through log-batch, 1,000 metrics a call over 10 keys, 8 clients, 20 runs; and log-metric, one value a call, 20 clients
 start    start to the first 200: from the template, without it, and of a directory that is there; beside initdb + start of Postgres alone
 rest     resident memory at rest, without Postgres
 bytes    1 GiB up and down: rate, and how much memory grew
@@ -18,7 +19,7 @@ sys.path.insert(0, str(ROOT / "tests" / "support"))
 from service import Service  # noqa: E402
 
 WINNOW = pathlib.Path(sys.argv[1]).resolve()
-WHAT = sys.argv[2:] or ["requests", "start", "rest", "inserts", "bytes", "idle"]
+WHAT = sys.argv[2:] or ["requests", "start", "rest", "inserts", "batch", "bytes", "idle"]
 PG = sorted(glob.glob("/usr/lib/postgresql/*/bin"), key=lambda p: int(p.split("/")[4]))[-1]
 rows = []
 
@@ -135,6 +136,53 @@ wrk.headers["Content-Type"] = "application/json"
             row(f"durable inserts/s through HTTP, {clients} connections", f"{a:,.0f}", f"pgbench {b:,.0f}", f"{a / b:.2f}")
 
 
+BATCH_LUA = """
+local runs = {%s}
+local step = 0
+wrk.method = "POST"
+wrk.headers["Content-Type"] = "application/json"
+function request()
+  step = step + 100
+  local parts = {}
+  for i = 1, 1000 do
+    parts[i] = string.format('{"key":"metric_%%d","value":%%.6f,"timestamp":1795287390000,"step":%%d}', i %% 10, math.random(), step + math.floor(i / 10))
+  end
+  return wrk.format(nil, nil, nil, '{"run_id":"' .. runs[math.random(#runs)] .. '","metrics":[' .. table.concat(parts, ",") .. ']}')
+end
+"""
+METRIC_LUA = """
+local runs = {%s}
+local step = 0
+wrk.method = "POST"
+wrk.headers["Content-Type"] = "application/json"
+function request()
+  step = step + 1
+  return wrk.format(nil, nil, nil, string.format('{"run_id":"%%s","key":"loss","value":%%.6f,"timestamp":1795287390000,"step":%%d}', runs[math.random(#runs)], math.random(), step))
+end
+"""
+
+
+def load(service, lua, path, clients):
+    with tempfile.TemporaryDirectory() as home:
+        script = pathlib.Path(home) / "load.lua"
+        script.write_text(lua)
+        out = subprocess.run(["wrk", "-t1", f"-c{clients}", "-d8s", "--latency", "-s", script, f"{service.url}{path}"], check=True, capture_output=True, text=True).stdout
+    if "Non-2xx" in out:
+        raise SystemExit(out)
+    return float(re.search(r"Requests/sec:\s+([0-9.]+)", out).group(1)), re.search(r"99%\s+(\S+)", out).group(1)
+
+
+def batch():
+    with Service(WINNOW, arguments=["--log-level", "warn"]) as s:
+        runs = [s.post("/api/2.0/mlflow/runs/create", {"experiment_id": "0", "start_time": 1}).json["run"]["info"]["run_id"] for _ in range(20)]
+        listed = ",".join(f'"{run}"' for run in runs)
+        rate, p99 = load(s, BATCH_LUA % listed, "/api/2.0/mlflow/runs/log-batch", 8)
+        row("points/s through log-batch, 1,000 x 8 clients", f"{rate * 1000:,.0f}, p99 {p99}", ">= 300,000", "")
+        rate, p99 = load(s, METRIC_LUA % listed, "/api/2.0/mlflow/runs/log-metric", 20)
+        row("log-metric calls/s, 20 clients", f"{rate:,.0f}, p99 {p99}", ">= 10,000, p99 <= 10 ms", "")
+        row("memory after that", f"{resident_kib(s.process.pid) / 1024:.0f} MiB", "<= 100 MiB", "")
+
+
 def first_answer(arguments, env=None):
     """Seconds from the start of the process to the first 200 of /api/v1/status that says ok."""
     begun = time.time()
@@ -237,4 +285,4 @@ def idle():
 
 print("| what | ours | beside | ratio |\n| --- | --- | --- | --- |")
 for name in WHAT:
-    {"requests": requests, "inserts": inserts, "start": start, "rest": rest, "bytes": bytes_, "idle": idle}[name]()
+    {"requests": requests, "inserts": inserts, "batch": batch, "start": start, "rest": rest, "bytes": bytes_, "idle": idle}[name]()
