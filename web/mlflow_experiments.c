@@ -353,28 +353,16 @@ static void delete_experiment_tag(struct http_req *req) {
 
 /* ---- search ---- */
 
+static void put_found(struct json_writer *w, const struct pg_reply *reply, size_t i) {
+  struct experiment_row row;
+  experiment_row_read(reply, i, &row);
+  mlflow_put_experiment(w, &row);
+}
+
 static void on_found(void *ctx, const struct pg_reply *reply) {
   struct mlflow_search *op = ctx;
-  if (!mlflow_pg_ok(op->req, reply))
-    return;
-  struct buf body = BUF_INIT(MLFLOW_REPLY_MAX);
-  struct json_writer w;
-  size_t rows = mlflow_search_rows(op, reply);
-  jw_init(&w, &body);
-  jw_object(&w);
-  if (rows) {
-    jw_key(&w, "experiments");
-    jw_array(&w);
-    for (size_t i = 0; i < rows; i++) {
-      struct experiment_row row;
-      experiment_row_read(reply, i, &row);
-      mlflow_put_experiment(&w, &row);
-    }
-    jw_array_end(&w);
-  }
-  mlflow_search_put_token(op, &w, reply, 7);
-  jw_object_end(&w);
-  http_reply_json(op->req, 200, &body);
+  if (mlflow_pg_ok(op->req, reply))
+    mlflow_search_reply(op, reply, "experiments", 7, put_found);
 }
 
 struct search_args {

@@ -423,28 +423,16 @@ static void get_file(struct http_req *req) {
 
 /* ---- search ---- */
 
+static void put_found(struct json_writer *w, const struct pg_reply *reply, size_t i) {
+  struct logged_model_row row;
+  logged_model_row_read(reply, i, &row);
+  put_model(w, &row);
+}
+
 static void on_found(void *ctx, const struct pg_reply *reply) {
   struct mlflow_search *op = ctx;
-  if (!mlflow_pg_ok(op->req, reply))
-    return;
-  struct buf body = BUF_INIT(MLFLOW_REPLY_MAX);
-  struct json_writer w;
-  size_t rows = mlflow_search_rows(op, reply);
-  jw_init(&w, &body);
-  jw_object(&w);
-  if (rows) {
-    jw_key(&w, "models");
-    jw_array(&w);
-    for (size_t i = 0; i < rows; i++) {
-      struct logged_model_row row;
-      logged_model_row_read(reply, i, &row);
-      put_model(&w, &row);
-    }
-    jw_array_end(&w);
-  }
-  mlflow_search_put_token(op, &w, reply, LOGGED_MODEL_COLUMNS);
-  jw_object_end(&w);
-  http_reply_json(op->req, 200, &body);
+  if (mlflow_pg_ok(op->req, reply))
+    mlflow_search_reply(op, reply, "models", LOGGED_MODEL_COLUMNS, put_found);
 }
 
 struct search_args {

@@ -874,28 +874,16 @@ static void on_models_found(void *ctx, const struct pg_reply *reply) {
     http_reply_error(op->req, &err);
 }
 
+static void put_found_version(struct json_writer *w, const struct pg_reply *reply, size_t i) {
+  struct version_row row;
+  version_row_read(reply, i, &row);
+  put_version(w, &row);
+}
+
 static void on_versions_found(void *ctx, const struct pg_reply *reply) {
   struct mlflow_search *op = ctx;
-  if (!mlflow_pg_ok(op->req, reply))
-    return;
-  struct buf body = BUF_INIT(MLFLOW_REPLY_MAX);
-  struct json_writer w;
-  size_t rows = mlflow_search_rows(op, reply);
-  jw_init(&w, &body);
-  jw_object(&w);
-  if (rows) {
-    jw_key(&w, "model_versions");
-    jw_array(&w);
-    for (size_t i = 0; i < rows; i++) {
-      struct version_row row;
-      version_row_read(reply, i, &row);
-      put_version(&w, &row);
-    }
-    jw_array_end(&w);
-  }
-  mlflow_search_put_token(op, &w, reply, VERSION_COLUMNS);
-  jw_object_end(&w);
-  http_reply_json(op->req, 200, &body);
+  if (mlflow_pg_ok(op->req, reply))
+    mlflow_search_reply(op, reply, "model_versions", VERSION_COLUMNS, put_found_version);
 }
 
 static bool search(struct mlflow_search *op, const struct search_args *in, enum filter_domain domain, struct err *err) {

@@ -365,25 +365,10 @@ static void move_run(struct http_req *req) {
 
 /* ---- search ---- */
 
-static void put_page(struct mlflow_search *op, const struct pg_reply *reply) {
-  struct buf body = BUF_INIT(MLFLOW_REPLY_MAX);
-  struct json_writer w;
-  size_t rows = mlflow_search_rows(op, reply);
-  jw_init(&w, &body);
-  jw_object(&w);
-  if (rows) {
-    jw_key(&w, "runs");
-    jw_array(&w);
-    for (size_t i = 0; i < rows; i++) {
-      struct run_row row;
-      run_row_read(reply, i, &row);
-      mlflow_put_run(&w, &row);
-    }
-    jw_array_end(&w);
-  }
-  mlflow_search_put_token(op, &w, reply, RUN_ROW_COLUMNS);
-  jw_object_end(&w);
-  http_reply_json(op->req, 200, &body);
+static void put_found(struct json_writer *w, const struct pg_reply *reply, size_t i) {
+  struct run_row row;
+  run_row_read(reply, i, &row);
+  mlflow_put_run(w, &row);
 }
 
 static void on_found(void *ctx, const struct pg_reply *reply) {
@@ -392,7 +377,7 @@ static void on_found(void *ctx, const struct pg_reply *reply) {
   if (!mlflow_pg_ok(op->req, reply))
     return;
   if (!op->search.numbers_only || pg_rows(reply) > (size_t)op->max_results) {
-    put_page(op, reply);
+    mlflow_search_reply(op, reply, "runs", RUN_ROW_COLUMNS, put_found);
     return;
   }
   op->search.numbers_only = false; /* not enough of them: those with NaN and without follow */

@@ -266,3 +266,22 @@ void mlflow_search_put_token(const struct mlflow_search *op, struct json_writer 
     w->out->fail = token.fail;
   jw_put_str(w, "next_page_token", buf_str(&token));
 }
+
+void mlflow_search_reply(const struct mlflow_search *op, const struct pg_reply *reply, const char *name, size_t key_column,
+                         mlflow_item_fn *put) {
+  struct buf body = BUF_INIT(MLFLOW_REPLY_MAX);
+  struct json_writer w;
+  size_t rows = mlflow_search_rows(op, reply);
+  jw_init(&w, &body);
+  jw_object(&w);
+  if (rows) {
+    jw_key(&w, name);
+    jw_array(&w);
+    for (size_t i = 0; i < rows; i++)
+      put(&w, reply, i);
+    jw_array_end(&w);
+  }
+  mlflow_search_put_token(op, &w, reply, key_column);
+  jw_object_end(&w);
+  http_reply_json(op->req, 200, &body);
+}

@@ -42,6 +42,11 @@ enum { SEARCH_STREAM_FROM = 2000 };
 size_t mlflow_search_rows(const struct mlflow_search *op, const struct pg_reply *reply);
 /* "next_page_token", when a further row exists. `key_column` is that of page_key. */
 void mlflow_search_put_token(const struct mlflow_search *op, struct json_writer *w, const struct pg_reply *reply, size_t key_column);
+/* Answers with the page: {"<name>": [...], "next_page_token"}; the array is left out when it is empty, as MLflow does. `put` writes the
+ * i-th row. */
+typedef void mlflow_item_fn(struct json_writer *w, const struct pg_reply *reply, size_t i);
+void mlflow_search_reply(const struct mlflow_search *op, const struct pg_reply *reply, const char *name, size_t key_column,
+                         mlflow_item_fn *put);
 /* The token itself, for other shapes of answer; false when there is none. */
 bool mlflow_search_token(const struct mlflow_search *op, const struct pg_reply *reply, size_t key_column, struct buf *out);
 
