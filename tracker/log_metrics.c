@@ -113,6 +113,10 @@ void log_metrics_summary(const struct log_metrics *m, char *out, size_t room) {
   log_parse_summary(m->parse, out, room);
 }
 
+size_t log_metrics_series(const struct log_metrics *m) {
+  return log_parse_series(m->parse);
+}
+
 uint64_t log_metrics_lost(const struct log_metrics *m) {
   return line_lost(m->reader);
 }

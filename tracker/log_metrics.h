@@ -30,6 +30,8 @@ MUST_CHECK bool log_metrics_feed(struct log_metrics *metrics, struct str bytes, 
 MUST_CHECK bool log_metrics_end(struct log_metrics *metrics, log_metrics_sink *sink, void *ctx, struct err *err);
 
 void log_metrics_summary(const struct log_metrics *metrics, char *out, size_t room);
+/* How many series the built-in recognisers found. */
+size_t log_metrics_series(const struct log_metrics *metrics);
 /* Characters of overlong lines that were not read. */
 uint64_t log_metrics_lost(const struct log_metrics *metrics);
 

@@ -7,16 +7,13 @@
 #include "base/mem.h"
 #include "storage/metric_store.h"
 #include "storage/pg.h"
-#include "tracker/line.h"
-#include "tracker/log_parse.h"
+#include "tracker/log_metrics.h"
 
 enum {
   STATE_EVERY = 64 * 1024, /* bytes of a stream between two notes of the reader's state */
-  STATE_MAX = 4 * 1024 * 1024,
-  PACK_FROM = 200, /* shorter pieces are not worth compressing */
+  PACK_FROM = 200,         /* shorter pieces are not worth compressing */
   PACK_LEVEL = 3,
   PIECES_MAX = 64 * 1024 * 1024,
-  LINE_CELLS = 8192,
 };
 
 struct log_store {
@@ -41,8 +38,7 @@ struct stream {
   struct log_writer *writer;
   enum log_stream_name name;
   enum stream_state state;
-  struct line_reader *lines;
-  struct log_parse *parse;
+  struct log_metrics *reader;
   int64_t next;     /* stored up to here */
   int64_t state_at; /* the reader's state is stored as of here */
 
@@ -116,46 +112,33 @@ static void found_release(struct found *found) {
   *found = (struct found){.keys = ARENA_INIT(64 * MIB)};
 }
 
-static void take_points(struct found *found, const struct log_point *points, size_t count, int64_t time) {
-  for (size_t i = 0; i < count && !found->failed; i++) {
+/* A log_metrics_sink. */
+static bool take_points(void *ctx, const struct log_point *points, size_t count, struct err *err) {
+  struct stream *stream = ctx;
+  struct found *found = &stream->found;
+  for (size_t i = 0; i < count; i++) {
     if (found->count == found->cap) {
       size_t cap = found->cap ? found->cap * 2 : 64;
       struct log_store_point *grown = mem_resize(found->points, cap, sizeof *grown);
-      if (!grown) {
-        found->failed = true;
-        return;
-      }
+      if (!grown)
+        return err_no_memory(err);
       found->points = grown;
       found->cap = cap;
     }
     char *key = arena_strdup(&found->keys, points[i].key);
-    if (!key) {
-      found->failed = true;
-      return;
-    }
+    if (!key)
+      return err_no_memory(err);
     found->points[found->count++] = (struct log_store_point){
-        .key = str_n(key, points[i].key.n), .value = points[i].value, .epoch = points[i].epoch, .step = points[i].at, .time = time};
+        .key = str_n(key, points[i].key.n), .value = points[i].value, .epoch = points[i].epoch, .step = points[i].at, .time = stream->time};
   }
+  return true;
 }
 
-static void read_lines(struct stream *stream, struct str bytes, bool is_end) {
-  struct line line;
-  const struct log_point *points;
-  enum line_answer answer;
-  while ((answer = line_next(stream->lines, &bytes, &line)) == LINE_READY) {
-    size_t count = log_parse_line(stream->parse, line.text, line.number, &points);
-    take_points(&stream->found, points, count, stream->time);
-  }
-  if (answer == LINE_NO_MEMORY)
+static void read_bytes(struct stream *stream, struct str bytes, bool is_end) {
+  struct err err;
+  if (!log_metrics_feed(stream->reader, bytes, take_points, stream, &err) ||
+      (is_end && !log_metrics_end(stream->reader, take_points, stream, &err)))
     stream->found.failed = true;
-  if (!is_end)
-    return;
-  if (line_last(stream->lines, &line)) {
-    size_t count = log_parse_line(stream->parse, line.text, line.number, &points);
-    take_points(&stream->found, points, count, stream->time);
-  }
-  size_t count = log_parse_end(stream->parse, &points);
-  take_points(&stream->found, points, count, stream->time);
 }
 
 static void pack(struct stream *stream) {
@@ -173,37 +156,16 @@ static void pack(struct stream *stream) {
   stream->is_packed = true;
 }
 
-/* Both parts of the state as one: the length of the first, then the two. */
-static void save_state(struct stream *stream) {
-  AUTO_BUF struct buf lines = BUF_INIT(STATE_MAX), parse = BUF_INIT(STATE_MAX);
-  line_save(stream->lines, &lines);
-  log_parse_save(stream->parse, &parse);
-  uint32_t n = (uint32_t)lines.n;
-  buf_add(&stream->reader_state, &n, sizeof n);
-  buf_add_str(&stream->reader_state, buf_str(&lines));
-  buf_add_str(&stream->reader_state, buf_str(&parse));
-  stream->has_state = lines.fail == ERR_NONE && parse.fail == ERR_NONE && stream->reader_state.fail == ERR_NONE;
-}
-
-static bool restore_state(struct stream *stream, struct str state, struct err *err) {
-  uint32_t n;
-  if (state.n < sizeof n)
-    return err_set(err, ERR_INTERNAL, "the reader's state is cut");
-  memcpy(&n, state.p, sizeof n);
-  if (n > state.n - sizeof n)
-    return err_set(err, ERR_INTERNAL, "the reader's state is cut");
-  return line_restore(stream->lines, str_slice(state, sizeof n, sizeof n + n), err) &&
-         log_parse_restore(stream->parse, str_slice(state, sizeof n + n, state.n), err);
-}
-
 static void run_piece(struct work *work) {
   struct stream *stream = CONTAINER_OF(work, struct stream, work);
   pack(stream);
-  read_lines(stream, str_n(stream->bytes, stream->n), stream->is_end);
+  read_bytes(stream, str_n(stream->bytes, stream->n), stream->is_end);
   int64_t end = stream->start + (int64_t)stream->n;
-  if (stream->is_end || end - stream->state_at >= STATE_EVERY)
-    save_state(stream);
-  log_parse_summary(stream->parse, stream->summary, sizeof stream->summary);
+  if (stream->is_end || end - stream->state_at >= STATE_EVERY) {
+    log_metrics_save(stream->reader, &stream->reader_state);
+    stream->has_state = stream->reader_state.fail == ERR_NONE;
+  }
+  log_metrics_summary(stream->reader, stream->summary, sizeof stream->summary);
 }
 
 /* ---- a write, from start to answer ---- */
@@ -214,7 +176,7 @@ static void free_piece(struct stream *stream) {
   buf_release(&stream->packed);
   buf_release(&stream->reader_state);
   stream->packed = BUF_INIT(2 * LOG_PIECE_MAX);
-  stream->reader_state = BUF_INIT(2 * STATE_MAX);
+  stream->reader_state = BUF_INIT(2 * LOG_METRICS_STATE_MAX + KIB);
   stream->has_state = stream->is_packed = false;
   metric_rows_release(&stream->rows);
   metric_rows_init(&stream->rows);
@@ -225,8 +187,7 @@ static void release_writer(void *ctx) {
   struct log_writer *writer = ctx;
   for (size_t i = 0; i < LOG_STREAMS; i++) {
     free_piece(&writer->streams[i]);
-    line_reader_free(writer->streams[i].lines);
-    log_parse_free(writer->streams[i].parse);
+    log_metrics_free(writer->streams[i].reader);
   }
   mem_free(writer);
 }
@@ -291,7 +252,7 @@ static void put_piece(struct stream *stream, struct pg_batch *batch) {
   pg_put_int(args, stream->start + (int64_t)stream->n);
   pg_put_bytea(args, stream->has_state ? buf_str(&stream->reader_state) : STR_NONE);
   pg_put_text(args, str_of(stream->summary));
-  pg_put_int(args, (int64_t)log_parse_series(stream->parse));
+  pg_put_int(args, (int64_t)log_metrics_series(stream->reader));
 }
 
 static bool put_points(struct stream *stream, struct pg_batch *batch, struct err *err) {
@@ -366,12 +327,11 @@ static void fail_piece(struct stream *stream, const struct err *err) {
 
 /* ---- where the streams stand ---- */
 
-static bool fresh_readers(struct stream *stream, struct err *err) {
-  line_reader_free(stream->lines);
-  log_parse_free(stream->parse);
-  stream->lines = line_reader_new(LINE_CELLS, err);
-  stream->parse = stream->lines ? log_parse_new(NULL, err) : NULL;
-  return stream->parse;
+static bool fresh_reader(struct stream *stream, struct err *err) {
+  const struct log_metrics_options builtin = {.no_builtin = false};
+  log_metrics_free(stream->reader);
+  stream->reader = log_metrics_new(&builtin, err);
+  return stream->reader;
 }
 
 static void place_known(struct log_writer *writer, const struct err *err) {
@@ -412,7 +372,7 @@ static void on_replay(void *ctx, const struct pg_reply *reply) {
       one_less(writer);
       return;
     }
-    read_lines(stream, packed ? str_n(plain, n) : data, false);
+    read_bytes(stream, packed ? str_n(plain, n) : data, false);
   }
   found_release(&stream->found);
   writer->replaying++;
@@ -447,7 +407,7 @@ static void on_streams(void *ctx, const struct pg_reply *reply) {
   struct err err;
   bool ok = pg_ok(reply, &err);
   for (size_t i = 0; ok && i < LOG_STREAMS; i++) {
-    ok = fresh_readers(&writer->streams[i], &err);
+    ok = fresh_reader(&writer->streams[i], &err);
     writer->streams[i].next = writer->streams[i].state_at = 0;
   }
   for (size_t row = 0; ok && row < pg_rows(reply); row++) {
@@ -455,7 +415,7 @@ static void on_streams(void *ctx, const struct pg_reply *reply) {
     stream->next = pg_int(reply, row, 1);
     stream->state_at = pg_int(reply, row, 2);
     if (!pg_is_null(reply, row, 3))
-      ok = restore_state(stream, pg_bytea(reply, row, 3), &err);
+      ok = log_metrics_restore(stream->reader, pg_bytea(reply, row, 3), &err);
   }
   writer->replaying = 0;
   if (ok)
