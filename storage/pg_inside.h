@@ -42,6 +42,7 @@ struct pg_slot {
 };
 
 struct pg_pool {
+  int64_t crash_ms; /* when the first connection of the last crash died; 0: none has */
   struct loop *loop;
   struct pg_pool_conf conf;
   struct pg_target target, session_target;

@@ -8,6 +8,7 @@
 
 enum {
   TICK_MS = 100, /* how often deadlines are looked at */
+  SAME_CRASH_MS = 300,
   TRIES_MAX = 4, /* of a statement that the server asked to repeat, or whose connection died */
   BACKOFF_MIN_MS = 100,
   BACKOFF_MAX_MS = 2000,
@@ -243,9 +244,15 @@ static void on_slot_op(void *ctx, struct pg_link *link UNUSED, struct pg_op *op)
 
 /* What was in flight when the connection died: refused before it is refused; the repeatable is sent again; of the rest nobody knows. */
 static void settle_flight(struct pg_pool *pool, struct pg_link *link) {
+  /* When the server crashes its connections die one after the other, and what was sent again on the next one dies with that: one try. */
+  bool same_crash = pool->crash_ms && loop_now_ms(pool->loop) - pool->crash_ms < SAME_CRASH_MS;
+  if (!same_crash)
+    pool->crash_ms = loop_now_ms(pool->loop);
   while (link->flight.last) { /* from the end, so that what goes back to the queue's front keeps its order */
     struct pg_op *op = LIST_ENTRY(link->flight.last, struct pg_op, node);
     list_remove(&op->node);
+    if (same_crash && op->tries)
+      op->tries--;
     pool->stats.in_flight--;
     bool unsettled = op->outcome == PG_DONE || op->outcome == PG_UNKNOWN;
     op->maybe_done = op->maybe_done || unsettled;
