@@ -1,4 +1,4 @@
-/* Inside of sweeper/sweeps.h: what live.c, live_json.c, jobs.c and sweeps.c share. */
+/* Inside of sweeper/sweeps.h: what live*.c, jobs.c, sweeps.c and sweep_rows|submit|load.c share. */
 #ifndef WINNOW_SWEEPER_LIVE_H
 #define WINNOW_SWEEPER_LIVE_H
 
@@ -149,8 +149,22 @@ static inline int64_t live_now(const struct sweeps *s) {
 static inline int64_t live_wall(const struct sweeps *s) {
   return clock_wall_ms(s->conf.clock);
 }
+/* Nothing will change in it any more, and its slots are free. */
+static inline bool live_row_is_over(const struct engine_trial *row) {
+  return fsm_is_final(&run_fsm, row->state) && (row->state != RUN_LOST || row->dead);
+}
+
+/* sweeps.c */
 /* At the end of the turn everything that changed is written. */
 void sweeps_kick(struct sweeps *s);
+MUST_CHECK bool sweeps_list(struct sweeps *s, struct live_sweep *live, struct err *err);
+/* Takes it out again, and frees it. */
+void sweeps_unlist(struct live_sweep *live);
+
+/* sweep_rows.c */
+/* What is in s->writes and the first s->reports_flying reports, as one transaction. */
+MUST_CHECK bool sweep_rows_send(struct sweeps *s, pg_done_fn *done, struct err *err);
+void sweep_rows_put_json(struct pg_args *args, const json_t *json);
 
 /* live.c */
 MUST_CHECK bool live_new(struct sweeps *s, struct sweep_file *file, struct id id, int64_t seed, const struct engine_sweep *row,

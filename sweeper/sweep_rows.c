@@ -1,0 +1,268 @@
+/* The rows of a transaction of all sweeps: what a trial, a sweep, a report is as columns. */
+#include "base/mem.h"
+#include "sweeper/command.h"
+#include "sweeper/live.h"
+
+enum { SUMMARY_MAX = 8 * 1024 * 1024 };
+
+static void put_opt_text(struct pg_args *args, const char *text) {
+  if (text)
+    pg_put_text(args, str_of(text));
+  else
+    pg_put_null(args);
+}
+
+static void put_opt_int(struct pg_args *args, bool has, int64_t value) {
+  if (has)
+    pg_put_int(args, value);
+  else
+    pg_put_null(args);
+}
+
+static void put_opt_float(struct pg_args *args, bool has, double value) {
+  if (has)
+    pg_put_float8(args, value);
+  else
+    pg_put_null(args);
+}
+
+static void flat_params(const json_t *params, const char *prefix, const struct live_sweep *live, json_t *out) {
+  const char *key;
+  json_t *value;
+  json_object_foreach((json_t *)(uintptr_t)params, key, value) {
+    AUTO_BUF struct buf name = BUF_INIT(4 * KIB), text = BUF_INIT(64 * KIB);
+    buf_printf(&name, "%s%s%s", prefix, prefix[0] ? "." : "", key);
+    if (json_is_object(value)) {
+      flat_params(value, buf_text(&name), live, out);
+      continue;
+    }
+    command_value(value, live->file->spec.args_style, &text);
+    json_object_set_new(out, buf_text(&name), json_stringn(buf_text(&text), text.n));
+  }
+}
+
+void sweep_rows_put_json(struct pg_args *args, const json_t *json) {
+  AUTO_BUF struct buf text = BUF_INIT(MIB);
+  struct json_writer w;
+  jw_init(&w, &text);
+  jw_json(&w, json);
+  if (text.fail)
+    args->fail = text.fail;
+  pg_put_jsonb(args, buf_str(&text));
+}
+
+static void put_params(struct pg_args *args, const struct live_write *write) {
+  AUTO_JSON json_t *typed = live_params(write->trial), *flat = json_object();
+  if (typed && flat)
+    flat_params(typed, "", write->sweep, flat);
+  sweep_rows_put_json(args, flat);
+}
+
+static void put_point(struct pg_args *args, const struct live_write *write) {
+  AUTO_JSON json_t *typed = live_params(write->trial);
+  sweep_rows_put_json(args, typed);
+}
+
+static void put_asked(struct pg_args *args, const struct live_write *write) {
+  char text[80];
+  snprintf(text, sizeof text, "{\"tells\":%u,\"pending\":%u}", write->trial->tells, write->trial->pending);
+  pg_put_jsonb(args, str_of(text));
+}
+
+static void put_name(struct pg_args *args, const struct live_write *write) {
+  char text[SWEEP_NAME_MAX + 24];
+  snprintf(text, sizeof text, "%.*s-%u", SWEEP_NAME_MAX, write->sweep->name, write->trial->number);
+  pg_put_text(args, str_of(text));
+}
+
+typedef void put_fn(struct pg_args *args, const struct live_write *write);
+
+static void put_run(struct pg_args *args, const struct live_write *write) {
+  pg_put_uuid(args, write->trial->run);
+}
+static void put_experiment(struct pg_args *args, const struct live_write *write) {
+  pg_put_int(args, write->sweep->experiment_id);
+}
+static void put_sweep(struct pg_args *args, const struct live_write *write) {
+  pg_put_uuid(args, write->sweep->id);
+}
+static void put_number(struct pg_args *args, const struct live_write *write) {
+  pg_put_int(args, write->trial->number);
+}
+static void put_created(struct pg_args *args, const struct live_write *write) {
+  pg_put_int(args, write->trial->created);
+}
+static void put_executor(struct pg_args *args, const struct live_write *write) {
+  put_opt_text(args, write->sweep->conf.asks ? NULL : "local");
+}
+static void put_version(struct pg_args *args, const struct live_write *write) {
+  pg_put_int(args, (int64_t)write->todo.trial.version);
+}
+static void put_state(struct pg_args *args, const struct live_write *write) {
+  pg_put_int(args, write->todo.trial.state);
+}
+static void put_attempt(struct pg_args *args, const struct live_write *write) {
+  pg_put_int(args, write->todo.trial.attempt);
+}
+static void put_cause(struct pg_args *args, const struct live_write *write) {
+  pg_put_int(args, write->todo.trial.cause);
+}
+static void put_retries(struct pg_args *args, const struct live_write *write) {
+  pg_put_int(args, write->todo.trial.retries);
+}
+static void put_dead(struct pg_args *args, const struct live_write *write) {
+  pg_put_bool(args, write->todo.trial.dead);
+}
+static void put_value(struct pg_args *args, const struct live_write *write) {
+  put_opt_float(args, write->todo.trial.has_value, write->trial->value);
+}
+static void put_value_step(struct pg_args *args, const struct live_write *write) {
+  put_opt_int(args, write->todo.trial.has_value, write->trial->value_step);
+}
+static void put_best(struct pg_args *args, const struct live_write *write) {
+  put_opt_float(args, write->todo.trial.has_value && !isnan(write->trial->best), write->trial->best);
+}
+static void put_started(struct pg_args *args, const struct live_write *write) {
+  pg_put_int(args, write->trial->started);
+}
+static void put_ended(struct pg_args *args, const struct live_write *write) {
+  put_opt_int(args, write->trial->ended > 0, write->trial->ended);
+}
+static void put_told(struct pg_args *args, const struct live_write *write) {
+  put_opt_int(args, write->trial->told >= 0, write->trial->told);
+}
+static void put_slots(struct pg_args *args, const struct live_write *write) {
+  put_opt_int(args, !write->sweep->conf.asks && write->todo.trial.attempt > 0, write->sweep->conf.slots);
+}
+static void put_reason(struct pg_args *args, const struct live_write *write) {
+  put_opt_text(args, live_reason(write->trial, &write->todo.trial));
+}
+static void put_stop(struct pg_args *args, const struct live_write *write) {
+  pg_put_jsonb(args, write->todo.trial.cause == CAUSE_VERDICT ? str_of(write->trial->stop) : STR_NONE);
+}
+static void put_exit_code(struct pg_args *args, const struct live_write *write) {
+  put_opt_int(args, write->trial->has_exit && !write->trial->by_signal, write->trial->exit);
+}
+static void put_signal(struct pg_args *args, const struct live_write *write) {
+  put_opt_int(args, write->trial->has_exit && write->trial->by_signal, write->trial->exit);
+}
+static void put_worker(struct pg_args *args, const struct live_write *write) {
+  put_opt_text(args, write->trial->worker);
+}
+
+static put_fn *const create_columns[] = {put_run,  put_experiment, put_sweep,  put_number, put_created,
+                                         put_name, put_executor,   put_params, put_point,  put_asked};
+static put_fn *const update_columns[] = {put_run,    put_version,    put_state,     put_attempt, put_cause, put_retries, put_dead,
+                                         put_value,  put_value_step, put_best,      put_started, put_ended, put_told,    put_slots,
+                                         put_reason, put_stop,       put_exit_code, put_signal,  put_worker};
+
+static void put_columns(struct pg_args *args, const struct sweeps *s, put_fn *const *columns, size_t count, bool created_only) {
+  for (size_t c = 0; c < count; c++) {
+    pg_begin_array(args);
+    for (size_t i = 0; i < s->write_count; i++)
+      if (s->writes[i].trial && (!created_only || s->writes[i].todo.creation))
+        columns[c](args, &s->writes[i]);
+    pg_end_array(args);
+  }
+}
+
+static void put_reports(struct pg_args *args, const struct sweeps *s) {
+  for (unsigned column = 0; column < 8; column++) {
+    pg_begin_array(args);
+    for (size_t i = 0; i < s->reports_flying; i++) {
+      const struct pending_report *r = &s->reports[i];
+      switch (column) {
+      case 0:
+        pg_put_uuid(args, r->sweep->id);
+        break;
+      case 1:
+        pg_put_int(args, r->n);
+        break;
+      case 2:
+        pg_put_int(args, r->trial);
+        break;
+      case 3:
+        pg_put_int(args, r->attempt);
+        break;
+      case 4:
+        pg_put_text(args, str_of(r->key));
+        break;
+      case 5:
+        pg_put_float8(args, r->value);
+        break;
+      case 6:
+        pg_put_int(args, r->step);
+        break;
+      default:
+        put_opt_float(args, !isnan(r->epoch), r->epoch);
+        break;
+      }
+    }
+    pg_end_array(args);
+  }
+}
+
+static void put_warnings(struct pg_args *args, const struct live_sweep *live) {
+  AUTO_BUF struct buf text = BUF_INIT(MIB);
+  struct json_writer w;
+  jw_init(&w, &text);
+  jw_array(&w);
+  for (size_t i = 0; i < live->warning_count; i++)
+    jw_text(&w, live->warnings[i]);
+  jw_array_end(&w);
+  pg_put_jsonb(args, buf_str(&text));
+}
+
+static void put_sweep_create(struct pg_args *args, const struct live_sweep *live) {
+  pg_put_uuid(args, live->id);
+  pg_put_int(args, live->experiment_id);
+  pg_put_int(args, live->created);
+  pg_put_int(args, live->seed);
+  pg_put_text(args, str_of(live->name));
+  pg_put_text(args, str_of(live->directory));
+  pg_put_text(args, str_of(live->source));
+  pg_put_text(args, str_of(live->normal));
+  put_warnings(args, live);
+}
+
+static void put_sweep_update(struct pg_args *args, const struct live_sweep *live, const struct engine_sweep *row) {
+  AUTO_BUF struct buf text = BUF_INIT(SUMMARY_MAX);
+  struct json_writer w;
+  pg_put_uuid(args, live->id);
+  pg_put_int(args, (int64_t)row->version);
+  pg_put_int(args, row->state);
+  pg_put_int(args, row->why);
+  pg_put_bool(args, row->exhausted);
+  pg_put_int(args, row->elapsed_ms);
+  pg_put_int(args, row->slot_ms);
+  put_opt_int(args, live->ended > 0, live->ended);
+  if (!live->ended) {
+    pg_put_null(args);
+    return;
+  }
+  jw_init(&w, &text);
+  live_put_sweep(live, &w);
+  pg_put_jsonb(args, buf_str(&text));
+}
+bool sweep_rows_send(struct sweeps *s, pg_done_fn *done, struct err *err) {
+  AUTO_PG_BATCH struct pg_batch batch = PG_BATCH_INIT;
+  bool creates = false, updates = false;
+  pg_put_int(pg_batch_add(&batch, STMT_ENGINE_EPOCH), s->epoch);
+  for (size_t i = 0; i < s->write_count; i++) {
+    const struct live_write *write = &s->writes[i];
+    creates |= write->todo.creation && write->trial;
+    updates |= write->trial != NULL;
+    if (write->trial)
+      continue;
+    if (!write->sweep->stored)
+      put_sweep_create(pg_batch_add(&batch, STMT_SWEEP_CREATE), write->sweep);
+    put_sweep_update(pg_batch_add(&batch, STMT_SWEEP_UPDATE), write->sweep, &write->todo.sweep);
+  }
+  if (creates)
+    put_columns(pg_batch_add(&batch, STMT_TRIALS_CREATE), s, create_columns, ARRAY_LEN(create_columns), true);
+  if (updates)
+    put_columns(pg_batch_add(&batch, STMT_TRIALS_UPDATE), s, update_columns, ARRAY_LEN(update_columns), false);
+  if (s->reports_flying)
+    put_reports(pg_batch_add(&batch, STMT_REPORTS_ADD), s);
+  return pg_run_batch(s->conf.pg, &batch, 0, done, s, err);
+}

@@ -1,0 +1,243 @@
+/* From a sweep file to a sweep that lives: what is refused, what a dry run shows, how it is made. */
+#include "base/mem.h"
+#include "sweeper/command.h"
+#include "sweeper/live.h"
+
+enum { NORMAL_MAX = 4 * 1024 * 1024 };
+
+static bool refuse(const char *key, const char *why, struct err *err) {
+  return err_set(err, ERR_UNSUPPORTED, "\"%s\" is not supported yet: %s", key, why);
+}
+
+static void warn(struct sweep_file *file, const char *path, const char *text) {
+  spec_problem_add(&file->warnings, NULL, path, NULL, "%s: %s", path, text);
+}
+
+/* What is read, and not heeded yet. */
+static void warn_of_the_unheeded(struct sweep_file *file) {
+  const struct sweep_spec *spec = &file->spec;
+  const struct {
+    bool given;
+    const char *path, *text;
+  } rows[] = {
+      {spec->on_nan != 0, "on_nan", "not heeded yet: a trial whose value is NaN counts as the worst"},
+      {spec->metric.impute != 0, "metric.impute", "not heeded yet: a failed trial counts as the worst"},
+      {spec->metric.impute_while_running != 0, "metric.impute_while_running",
+       "not heeded yet: the sampler has its own way with running trials"},
+      {spec->sampler.has_staleness, "sampler.staleness", "not heeded yet: suggestions are made when they are asked for"},
+      {spec->log_max != GIB, "log_max", "not heeded yet: all output is kept"},
+  };
+  for (size_t i = 0; i < ARRAY_LEN(rows); i++)
+    if (rows[i].given)
+      warn(file, rows[i].path, rows[i].text);
+}
+
+bool sweeps_check(struct sweeps *s, struct sweep_file *file, struct str directory, struct err *err) {
+  const struct sweep_spec *spec = &file->spec;
+  warn_of_the_unheeded(file);
+  if (spec->executor != EXECUTOR_LOCAL)
+    return refuse("executor", "jobs run on this machine only", err);
+  if (spec->register_model.given)
+    return refuse("register", "register the best model by hand when the sweep is over", err);
+  if (spec->artifacts.count)
+    return refuse("artifacts", "let the command store them, with the MLflow client or over HTTP", err);
+  if (spec->prior && spec->prior->kind != YN_NULL && spec->prior->count)
+    return refuse("prior", "a sweep begins without earlier results", err);
+  if (spec->metrics_from.count)
+    return refuse("metrics_from", "metrics are read by the built-in patterns from both streams", err);
+  if (spec->tty)
+    return refuse("tty", "commands write into files", err);
+  if (!spec->has_command)
+    return true;
+  if ((uint32_t)spec->resources.slots > s->conf.slots)
+    return err_set(err, ERR_INVALID, "a trial wants %lld slots, and there are %u", (long long)spec->resources.slots, s->conf.slots);
+  if (spec->workdir.n && spec->workdir.p[0] != '/' && !directory.n && !str_is(spec->workdir, ".")) {
+    err_set(err, ERR_INVALID, "\"workdir\" is not absolute, and it is not known where it begins");
+    return err_hint(err, "give an absolute path, or submit with winnow sweep create");
+  }
+  if (spec->workdir_mode == 0 && (directory.n || (spec->workdir.n && spec->workdir.p[0] == '/')))
+    warn(file, "workdir_mode", "trials run in the directory itself, not in a copy: do not edit it while the sweep runs");
+  if (spec->links.count)
+    warn(file, "links", "not needed while trials run in the directory itself");
+  return true;
+}
+
+static bool put_points(const struct live_sweep *live, struct json_writer *w, json_t **ret_first, struct err *err) {
+  double point[SPACE_PARAMS_MAX];
+  for (uint32_t n = 0; n < LIVE_PREVIEW_POINTS; n++) {
+    struct suggestion suggestion;
+    if (!sampler_suggest(live->sampler, n, point, &suggestion, err))
+      return false;
+    if (suggestion.kind == SUGGESTION_NONE_LEFT)
+      return true;
+    AUTO_JSON json_t *params = space_point_to_json(live->space, point);
+    if (!params || !history_add(live->history, n, point, NULL, err))
+      return params ? false : err_no_memory(err);
+    jw_json(w, params);
+    if (n == 0)
+      *ret_first = json_incref(params);
+  }
+  return true;
+}
+
+static void put_command(const struct sweep_file *file, const json_t *params, struct json_writer *w) {
+  AUTO_ARENA struct arena arena = ARENA_INIT(4 * MIB);
+  struct spec_texts argv;
+  struct err ignored; /* no command, or it cannot be built from this point: then there is none to show */
+  jw_key(w, "command");
+  if (!file->spec.has_command || !params || !jobs_command(file, params, &arena, &argv, &ignored)) {
+    jw_null(w);
+    return;
+  }
+  jw_array(w);
+  for (size_t i = 0; i < argv.count; i++)
+    jw_str(w, argv.items[i]);
+  jw_array_end(w);
+}
+
+static void put_ladder(const struct sweep_file *file, struct json_writer *w) {
+  double rungs[64];
+  jw_key(w, "rungs");
+  jw_array(w);
+  for (size_t i = 0; i < file->spec.early_terminate.count; i++) {
+    size_t n = stop_ladder(&((const struct stop_conf *)file->spec.early_terminate.items)[i], 0, rungs, ARRAY_LEN(rungs));
+    for (size_t k = 0; k < n; k++)
+      jw_f64(w, rungs[k]);
+  }
+  jw_array_end(w);
+}
+
+static struct sweep_file *read_again(const struct sweep_file *file, struct err *err) {
+  AUTO_BUF struct buf text = BUF_INIT(NORMAL_MAX);
+  AUTO_ARENA struct arena arena = ARENA_INIT(16 * MIB);
+  struct spec_problems errors;
+  struct sweep_file *copy;
+  return sweep_file_normal_form(file, &text, err) && sweep_file_read(buf_str(&text), "", &arena, &copy, &errors, err) ? copy : NULL;
+}
+
+static int64_t seed_of(struct sweeps *s, const struct sweep_file *file) {
+  return file->spec.sampler.has_seed ? file->spec.sampler.seed : (int64_t)(rng_u64(&s->conf.rng) >> 33);
+}
+
+bool sweeps_preview(struct sweeps *s, const struct sweep_file *file, struct json_writer *w, struct err *err) {
+  AUTO_BUF struct buf normal = BUF_INIT(NORMAL_MAX);
+  AUTO_JSON json_t *first = NULL;
+  struct live_sweep *live;
+  struct sweep_file *copy = sweep_file_normal_form(file, &normal, err) ? read_again(file, err) : NULL;
+  if (!copy || !live_new(s, copy, (struct id){{0}}, seed_of(s, file), NULL, &live, err))
+    return false;
+  jw_object(w);
+  jw_key(w, "spec");
+  jw_raw(w, buf_str(&normal));
+  jw_put_i64(w, "cells", (int64_t)sampler_cells(live->sampler));
+  put_ladder(file, w);
+  jw_key(w, "points");
+  jw_array(w);
+  bool ok = put_points(live, w, &first, err);
+  jw_array_end(w);
+  put_command(file, first, w);
+  jw_key(w, "warnings");
+  jw_array(w);
+  for (size_t i = 0; i < MIN_OF(file->warnings.count, (size_t)SPEC_PROBLEMS_MAX); i++)
+    jw_text(w, file->warnings.items[i].message);
+  jw_array_end(w);
+  jw_object_end(w);
+  live_free(live);
+  return ok;
+}
+
+struct making {
+  struct sweeps *all;
+  struct live_sweep *live;
+  sweeps_made_fn *done;
+  void *ctx;
+};
+
+static void made(void *ctx, const struct err *err) {
+  struct making *making = ctx;
+  making->done(making->ctx, err ? NULL : making->live, err);
+  mem_free(making);
+}
+
+static void not_made(struct making *making, const struct err *err) {
+  making->done(making->ctx, NULL, err);
+  live_free(making->live);
+  mem_free(making);
+}
+
+static void on_experiment(void *ctx, const struct pg_reply *reply) {
+  struct making *making = ctx;
+  struct sweeps *s = making->all;
+  struct live_sweep *live = making->live;
+  struct err err;
+  if (!pg_ok(reply, &err) || !sweeps_ready(s, &err)) {
+    not_made(making, &err);
+    return;
+  }
+  if (!pg_rows(reply) || pg_bool(reply, 0, 1)) {
+    err_set(&err, ERR_WRONG_STATE, "the experiment of that name is deleted");
+    err_hint(&err, "restore it, or name another one");
+    not_made(making, &err);
+    return;
+  }
+  live->experiment_id = pg_int(reply, 0, 0);
+  if (!sweeps_list(s, live, &err)) {
+    not_made(making, &err);
+    return;
+  }
+  if (!sweeps_wait(live, NULL, made, making, &err)) { /* it is there all the same, and will be stored */
+    making->done(making->ctx, NULL, &err);
+    mem_free(making);
+  }
+  sweeps_kick(s);
+}
+
+static bool ask_experiment(struct making *making, struct err *err) {
+  const struct live_sweep *live = making->live;
+  const struct sweep_spec *spec = &live->file->spec;
+  AUTO_PG_ARGS struct pg_args args;
+  pg_args_init(&args, STMT_SWEEP_EXPERIMENT);
+  pg_put_text(&args, spec->experiment.n ? spec->experiment : str_of(live->name));
+  pg_put_text(&args, str_of(making->all->conf.artifact_root));
+  pg_put_int(&args, live->created);
+  return pg_run(making->all->conf.pg, &args, 0, on_experiment, making, err);
+}
+
+bool sweeps_create(struct sweeps *s, struct sweep_file *file, struct str source, struct str directory, sweeps_made_fn *done, void *ctx,
+                   struct err *err) {
+  AUTO_BUF struct buf normal = BUF_INIT(NORMAL_MAX);
+  struct sweep_file *copy = NULL;
+  struct live_sweep *live;
+  struct making *making = mem_zalloc(sizeof *making);
+  if (!making)
+    return err_no_memory(err);
+  bool ok = sweep_file_normal_form(file, &normal, err) && (copy = read_again(file, err)) != NULL &&
+            live_new(s, copy, id_new(s->conf.clock, &s->conf.rng), seed_of(s, file), NULL, &live, err);
+  if (!ok) {
+    mem_free(making);
+    return false;
+  }
+  /* The warnings are those of the file as it was sent. */
+  for (size_t i = 0; i < live->warning_count; i++)
+    mem_free(live->warnings[i]);
+  live->warning_count = 0;
+  mem_free(live->warnings);
+  live->warnings = mem_array(MAX_OF(file->warnings.count, (size_t)1), sizeof *live->warnings);
+  for (size_t i = 0; live->warnings && i < MIN_OF(file->warnings.count, (size_t)SPEC_PROBLEMS_MAX); i++)
+    if ((live->warnings[live->warning_count] = mem_strdup(file->warnings.items[i].message)))
+      live->warning_count++;
+  live->created = live_wall(s);
+  live->source = mem_strndup(source.p, source.n);
+  live->directory = mem_strndup(directory.n ? directory.p : "", directory.n);
+  live->normal = mem_strdup(buf_text(&normal));
+  *making = (struct making){s, live, done, ctx};
+  if (!live->source || !live->directory || !live->normal || !live->warnings ? !err_no_memory(err) : ask_experiment(making, err)) {
+    if (live->source && live->directory && live->normal && live->warnings) {
+      sweep_file_free(file);
+      return true;
+    }
+  }
+  live_free(live);
+  mem_free(making);
+  return false;
+}

@@ -1,0 +1,290 @@
+/* /api/v1: trials: lists, the best, the course, rungs; trials as runs. */
+#include <math.h>
+
+#include "base/json.h"
+#include "storage/pg.h"
+#include "tracker/names.h"
+#include "web/api_sweeps.h"
+#include "web/http_reply.h"
+#include "web/sweep_op.h"
+#include "web/tables.h"
+#include "web/tracking.h"
+
+static void put_trial_row(struct json_writer *w, const struct pg_reply *rows, size_t i, struct id sweep) {
+  char hex[ID_HEX_LEN + 1];
+  int64_t started = pg_int(rows, i, 13);
+  jw_object(w);
+  id_format(pg_uuid(rows, i, 0), hex);
+  jw_put_text(w, "run_id", hex);
+  jw_put_i64(w, "number", pg_int(rows, i, 1));
+  id_format(sweep, hex);
+  jw_put_text(w, "sweep_id", hex);
+  jw_put_text(w, "state", run_state_name(pg_int(rows, i, 2)));
+  jw_put_str(w, "state_reason", pg_text(rows, i, 3));
+  jw_put_i64(w, "attempt", pg_int(rows, i, 4));
+  jw_key(w, "params");
+  jw_raw(w, pg_is_null(rows, i, 5) ? STR("{}") : pg_jsonb(rows, i, 5));
+  bool has = !pg_is_null(rows, i, 6);
+  jw_key(w, "value");
+  has ? jw_f64(w, pg_float8(rows, i, 6)) : jw_null(w);
+  jw_key(w, "best_value");
+  pg_is_null(rows, i, 8) ? jw_null(w) : jw_f64(w, pg_float8(rows, i, 8));
+  jw_key(w, "last");
+  if (has) {
+    jw_object(w);
+    jw_put_i64(w, "step", pg_int(rows, i, 7));
+    jw_put_f64(w, "value", pg_float8(rows, i, 6));
+    jw_object_end(w);
+  } else {
+    jw_null(w);
+  }
+  jw_key(w, "stop");
+  pg_is_null(rows, i, 9) ? jw_null(w) : jw_raw(w, pg_jsonb(rows, i, 9));
+  jw_put_str(w, "node", pg_text(rows, i, 10));
+  jw_put_null(w, "slots"); /* which ones: only while it runs on a machine with numbered devices */
+  jw_put_i64(w, "created", pg_int(rows, i, 12));
+  jw_key(w, "started");
+  started > 0 ? jw_i64(w, started) : jw_null(w);
+  jw_key(w, "ended");
+  pg_is_null(rows, i, 14) ? jw_null(w) : jw_i64(w, pg_int(rows, i, 14));
+  jw_object_end(w);
+}
+
+static void on_trials(void *ctx, const struct pg_reply *rows) {
+  struct sweep_op *op = ctx;
+  struct err err;
+  if (!pg_ok(rows, &err)) {
+    sweep_op_fail(op, &err);
+    return;
+  }
+  struct buf body = BUF_INIT(SWEEP_REPLY_MAX);
+  struct json_writer w;
+  size_t count = MIN_OF(pg_rows(rows), (size_t)op->limit);
+  jw_init(&w, &body);
+  jw_object(&w);
+  jw_key(&w, "items");
+  jw_array(&w);
+  for (size_t i = 0; i < count; i++)
+    put_trial_row(&w, rows, i, op->id);
+  jw_array_end(&w);
+  if (pg_rows(rows) > count) {
+    char next[24];
+    snprintf(next, sizeof next, "%lld", (long long)(op->offset + op->limit));
+    jw_put_text(&w, "next", next);
+  } else {
+    jw_put_null(&w, "next");
+  }
+  jw_object_end(&w);
+  sweep_op_reply(op, 200, &body);
+}
+
+static bool list_trials(struct sweep_op *op, struct err *err) {
+  static const char *const sorts[] = {"number", "-number", "value", "-value", "started", "-started"};
+  AUTO_PG_ARGS struct pg_args args;
+  struct str state = http_req_param(op->req, "state"), sort = http_req_param(op->req, "sort"), cursor = http_req_param(op->req, "cursor");
+  enum run_state wanted = RUN_QUEUED;
+  bool known = !sort.p;
+  pg_args_init(&args, STMT_TRIALS_LIST);
+  if (!sweep_op_read_id(op, "sweep", err) || !sweep_op_read_limit(op, err))
+    return false;
+  for (size_t i = 0; i < ARRAY_LEN(sorts); i++)
+    known |= str_is(sort, sorts[i]);
+  if (!known)
+    return err_set(err, ERR_INVALID, "\"sort\" is number, value or started, with - before it for the other way round");
+  if (state.p && !run_state_parse(state, &wanted))
+    return err_set(err, ERR_INVALID, "there is no state \"%.*s\"", STR_ARG(str_slice(state, 0, 40)));
+  if (cursor.p && (!str_to_i64(cursor, &op->offset) || op->offset < 0))
+    return err_set(err, ERR_INVALID, "\"cursor\" is none that was given out here");
+  pg_put_uuid(&args, op->id);
+  if (state.p)
+    pg_put_int(&args, wanted);
+  else
+    pg_put_null(&args);
+  pg_put_text(&args, sort.p ? sort : STR("number"));
+  pg_put_int(&args, op->offset);
+  pg_put_int(&args, op->limit + 1);
+  return pg_run(web_app(op->req)->pg, &args, 0, on_trials, op, err);
+}
+
+static void get_trials(struct http_req *req) {
+  struct err err;
+  struct sweep_op *op = sweep_op_new(req);
+  if (op && !list_trials(op, &err))
+    sweep_op_fail(op, &err);
+}
+
+/* Whether more is better stands in the sweep itself, in memory or in its summary. */
+static bool read_goal(struct sweep_op *op, const struct pg_reply *row, bool *ret_maximize, struct err *err) {
+  AUTO_BUF struct buf text = BUF_INIT(SWEEP_REPLY_MAX);
+  AUTO_JSON json_t *sweep = NULL;
+  const struct live_sweep *live = sweeps_find(web_app(op->req)->sweeps, op->id);
+  struct json_writer w;
+  if (!pg_ok(row, err) || (!pg_rows(row) && !sweep_op_none(op->id, err)))
+    return false;
+  jw_init(&w, &text);
+  if (live)
+    live_put_sweep(live, &w);
+  else
+    buf_add_str(&text, pg_is_null(row, 0, 1) ? STR("{}") : pg_jsonb(row, 0, 1));
+  if (!buf_ok(&text, err) || !json_read(buf_str(&text), &sweep, err))
+    return false;
+  *ret_maximize = str_is(json_str(json_object_get(json_object_get(sweep, "metric"), "goal")), "maximize");
+  return true;
+}
+
+static void on_best_goal(void *ctx, const struct pg_reply *row) {
+  struct sweep_op *op = ctx;
+  struct err err;
+  bool maximize;
+  AUTO_PG_ARGS struct pg_args args;
+  pg_args_init(&args, STMT_TRIALS_BEST);
+  pg_put_uuid(&args, op->id);
+  bool ok = read_goal(op, row, &maximize, &err);
+  if (ok) {
+    pg_put_bool(&args, maximize);
+    pg_put_int(&args, op->limit);
+    ok = pg_run(web_app(op->req)->pg, &args, 0, on_trials, op, &err);
+  }
+  if (!ok)
+    sweep_op_fail(op, &err);
+}
+
+static void get_best(struct http_req *req) {
+  struct err err;
+  struct sweep_op *op = sweep_op_new(req);
+  if (!op)
+    return;
+  struct str k = http_req_param(req, "k");
+  op->limit = 5;
+  bool ok = sweep_op_read_id(op, "sweep", &err) && (!k.p || (str_to_i64(k, &op->limit) && op->limit >= 1 && op->limit <= SWEEP_LIST_MAX) ||
+                                                    err_set(&err, ERR_INVALID, "\"k\" must be from 1 to %d", SWEEP_LIST_MAX));
+  if (!ok || !sweep_op_query(op, STMT_SWEEP_GET, on_best_goal, &err))
+    sweep_op_fail(op, &err);
+}
+
+static void on_progress(void *ctx, const struct pg_reply *rows) {
+  struct sweep_op *op = ctx;
+  struct err err;
+  double best = NAN;
+  if (!pg_ok(rows, &err)) {
+    sweep_op_fail(op, &err);
+    return;
+  }
+  struct buf body = BUF_INIT(SWEEP_REPLY_MAX);
+  struct json_writer w;
+  jw_init(&w, &body);
+  jw_object(&w);
+  jw_key(&w, "items");
+  jw_array(&w);
+  for (size_t i = 0; i < pg_rows(rows); i++) {
+    double value = pg_float8(rows, i, 2);
+    bool better = isnan(best) || (op->maximize ? value > best : value < best);
+    best = better ? value : best;
+    jw_object(&w);
+    jw_put_i64(&w, "number", pg_int(rows, i, 0));
+    jw_put_i64(&w, "time", pg_int(rows, i, 1));
+    jw_put_f64(&w, "value", value);
+    jw_put_f64(&w, "best", best);
+    jw_object_end(&w);
+  }
+  jw_array_end(&w);
+  jw_put_null(&w, "next");
+  jw_object_end(&w);
+  sweep_op_reply(op, 200, &body);
+}
+
+static void on_progress_goal(void *ctx, const struct pg_reply *row) {
+  struct sweep_op *op = ctx;
+  struct err err;
+  if (!read_goal(op, row, &op->maximize, &err) || !sweep_op_query(op, STMT_TRIALS_PROGRESS, on_progress, &err))
+    sweep_op_fail(op, &err);
+}
+
+static void get_progress(struct http_req *req) {
+  struct err err;
+  struct sweep_op *op = sweep_op_new(req);
+  if (op && (!sweep_op_read_id(op, "sweep", &err) || !sweep_op_query(op, STMT_SWEEP_GET, on_progress_goal, &err)))
+    sweep_op_fail(op, &err);
+}
+
+static void get_rungs(struct http_req *req) {
+  struct err err;
+  struct sweep_op *op = sweep_op_new(req);
+  if (!op)
+    return;
+  bool ok = sweep_op_read_id(op, "sweep", &err);
+  op->sweep = ok ? sweeps_find(web_app(req)->sweeps, op->id) : NULL;
+  if (!op->sweep) {
+    if (!ok || !sweep_op_query(op, STMT_SWEEP_GET, sweep_op_not_live, &err))
+      sweep_op_fail(op, &err);
+    return;
+  }
+  struct buf body = BUF_INIT(SWEEP_REPLY_MAX);
+  struct json_writer w;
+  jw_init(&w, &body);
+  live_put_rungs(op->sweep, &w);
+  sweep_op_reply(op, 200, &body);
+}
+static void post_trial(struct http_req *req) {
+  struct err err;
+  struct sweep_op *op = sweep_op_live(req);
+  const json_t *params = NULL;
+  static const struct json_field fields[] = {{"params", JSON_F_OBJECT, 0, .required = true}};
+  if (op && (!sweep_op_read_body(op, &err) || !json_decode(op->json, fields, ARRAY_LEN(fields), "", &params, &err) ||
+             !live_enqueue(op->sweep, params, &op->trial, &err) || !sweeps_wait(op->sweep, op->trial, sweep_op_trial_made, op, &err)))
+    sweep_op_fail(op, &err);
+}
+
+/* ---- trials as runs ---- */
+
+bool api_trial_steer(struct http_req *req, bool retry) {
+  struct err err;
+  struct id run;
+  if (!id_parse(http_req_value(req, "id"), &run) || !sweeps_ready(web_app(req)->sweeps, &err))
+    return false;
+  struct live_trial *trial = sweeps_trial(web_app(req)->sweeps, run);
+  if (!trial)
+    return false;
+  struct sweep_op *op = sweep_op_new(req);
+  if (!op)
+    return true;
+  op->trial = trial;
+  op->sweep = live_trial_sweep(trial);
+  bool ok = sweep_op_may_steer(req, live_has_command(op->sweep), &err) && (retry ? live_retry(trial, &err) : live_kill(trial, &err)) &&
+            sweeps_wait(op->sweep, trial, sweep_op_trial_made, op, &err);
+  if (!ok)
+    sweep_op_fail(op, &err);
+  return true;
+}
+
+static void steer_run(struct http_req *req, bool retry) {
+  struct err err;
+  if (api_trial_steer(req, retry))
+    return;
+  err_set(&err, ERR_WRONG_STATE, "the run is no trial of a sweep that goes on");
+  http_reply_error(req, &err);
+}
+
+static void post_stop_run(struct http_req *req) {
+  steer_run(req, false);
+}
+
+static void post_retry_run(struct http_req *req) {
+  steer_run(req, true);
+}
+
+#define ROUTE_POST(path_, handler_, policy_, max_, summary_) \
+  { .method = HTTP_POST, .path = path_, .policy = policy_, .body = BODY_BUFFER, .max_body = max_, .handler = handler_, .summary = summary_ }
+#define ROUTE_GET(path_, handler_, summary_, query_) \
+  { .method = HTTP_GET, .path = path_, .policy = POLICY_READ, .handler = handler_, .summary = summary_, .query = query_ }
+
+const struct route trial_routes[] = {
+    ROUTE_GET("/sweeps/{id}/trials", get_trials, "Its trials", "state:string,sort:string,limit:integer,cursor:string"),
+    ROUTE_POST("/sweeps/{id}/trials", post_trial, POLICY_TRACK, SWEEP_BODY_MAX, "Enqueue a hand-picked point"),
+    ROUTE_GET("/sweeps/{id}/best", get_best, "The best finished trials", "k:integer"),
+    ROUTE_GET("/sweeps/{id}/progress", get_progress, "The best value so far, trial by trial", NULL),
+    ROUTE_GET("/sweeps/{id}/rungs", get_rungs, "What the rules of early termination know", NULL),
+    ROUTE_POST("/runs/{id}/stop", post_stop_run, POLICY_TRACK, 4096, "Stop a trial"),
+    ROUTE_POST("/runs/{id}/retry", post_retry_run, POLICY_TRACK, 4096, "Give a trial another attempt"),
+};
+const size_t trial_route_count = ARRAY_LEN(trial_routes);
