@@ -4,7 +4,7 @@
 -- Name, artifact root, now. The experiment of that name, made when there is none; whether it is deleted.
 with n as materialized (select nextval('experiment_id') as id where not exists (select from experiment where name = $1)),
 made as (
-  insert into experiment (id, name, artifact_location, created, updated) select n.id, $1, $2 || '/' || n.id, $3, $3 from n
+  insert into experiment (id, name, artifact_location, created, updated) select n.id, $1, rtrim($2, '/') || '/' || n.id, $3, $3 from n
   on conflict (name) do nothing returning id)
 select id, false from made union all select id, deleted_at is not null from experiment where name = $1;
 
