@@ -83,6 +83,8 @@ class AskTell(Base):
             trials = self.trials(made["id"])
             self.assertEqual([t["number"] for t in trials], list(range(25)))
             self.assertEqual({t["state"] for t in trials}, {"FINISHED"})
+            run = self.ok(self.s.get(f"/api/v1/runs/{trials[0]['run_id']}"))
+            self.assertEqual(run["artifact_uri"], f"mlflow-artifacts:/{made['experiment_id']}/{run['id']}/artifacts")
             best = min(trials, key=lambda t: t["value"])
             self.assertEqual((over["best"]["number"], over["best"]["value"]), (best["number"], best["value"]))
             self.assertEqual(over["best"]["params"], best["params"])
