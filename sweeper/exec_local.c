@@ -210,10 +210,12 @@ static bool prepare_directory(const struct exec_local *executor, const struct jo
          dir_make(buf_text(&work), 0700, err) && dir_make(buf_text(&checkpoint), 0700, err);
 }
 
+/* Not synced: with the machine goes the job that it describes. */
 static bool write_job(struct job_file *job, const char *path, struct err *err) {
   AUTO_BUF struct buf text = BUF_INIT(JOB_FILE_MAX);
   job_file_write(job, &text);
-  bool ok = buf_ok(&text, err) && file_replace(path, buf_str(&text), 0600, err);
+  AUTO_FD int fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
+  bool ok = buf_ok(&text, err) && (fd >= 0 || err_errno(err, errno, "cannot write %s", path)) && fd_write_all(fd, text.p, text.n, err);
   mem_wipe(text.p, text.n);
   return ok;
 }
@@ -257,7 +259,15 @@ bool exec_local_start(struct exec_local *executor, struct job_file *job, struct 
 }
 
 bool exec_local_tidy(struct exec_local *executor, struct id run, int32_t attempt, struct err *err) {
-  AUTO_BUF struct buf dir = BUF_INIT(4096);
+  AUTO_BUF struct buf dir = BUF_INIT(4096), checkpoint = BUF_INIT(4096);
   exec_local_path(executor, run, attempt, "", &dir);
-  return buf_ok(&dir, err) && tree_remove(buf_text(&dir), err);
+  exec_local_path(executor, run, attempt, "checkpoint", &checkpoint);
+  if (!buf_ok(&dir, err) || !buf_ok(&checkpoint, err) || !tree_remove(buf_text(&dir), err))
+    return false;
+  /* A checkpoint directory that was never used goes, and the run's with it; what holds something stays. */
+  if (rmdir(buf_text(&checkpoint)) == 0) {
+    buf_cut(&checkpoint, checkpoint.n - strlen("/checkpoint"));
+    rmdir(buf_text(&checkpoint));
+  }
+  return true;
 }

@@ -39,7 +39,7 @@ MUST_CHECK bool exec_local_adopt(struct exec_local *executor, struct id run, int
 size_t exec_local_count(const struct exec_local *executor);
 /* Asks the companion to end its job, with TERM, grace and KILL: for a companion that does not listen to the service. */
 void exec_local_signal(struct exec_local *executor, struct id run, int32_t attempt, int signal_number);
-/* After the attempt is closed: its files but the checkpoint. */
+/* After the attempt is closed: its files, but not a checkpoint. */
 MUST_CHECK bool exec_local_tidy(struct exec_local *executor, struct id run, int32_t attempt, struct err *err);
 
 #endif

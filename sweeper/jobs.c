@@ -345,12 +345,23 @@ static void on_log_complete(void *ctx, int64_t next UNUSED, const struct err *er
     over(ending);
 }
 
+/* The companion's clock may have jumped meanwhile. */
+static void note_start(struct live_trial *trial, int64_t begun) {
+  if (!trial->started)
+    trial->started = MIN_OF(MAX_OF(begun, trial->created), live_wall(trial->sweep->all));
+}
+
+struct exit_text {
+  bool ok;     /* exit code 0 */
+  bool silent; /* nothing was printed */
+};
+
 /* `name value` lines. */
-static void read_exit(struct live_trial *trial, struct str text, bool *ret_ok) {
+static struct exit_text read_exit(struct live_trial *trial, struct str text) {
+  struct exit_text ret = {false, false};
   struct str line;
-  int64_t number;
+  int64_t number, printed[LOG_STREAMS] = {-1, -1};
   char reason[400] = "";
-  *ret_ok = false;
   for (int i = 0; i < EXIT_LINES_MAX && text.p && str_split(&text, '\n', &line); i++) {
     size_t space = str_find(line, ' ');
     struct str name = str_slice(line, 0, space), value = space == SIZE_MAX ? STR("") : str_slice(line, space + 1, line.n);
@@ -359,18 +370,25 @@ static void read_exit(struct live_trial *trial, struct str text, bool *ret_ok) {
       trial->has_exit = true;
       trial->by_signal = is_signal;
       trial->exit = (int32_t)number;
-      *ret_ok = is_code && number == 0;
-      if (!*ret_ok)
+      ret.ok = is_code && number == 0;
+      if (!ret.ok)
         snprintf(reason, sizeof reason, is_code ? "exit code %d" : "ended by signal %d", (int)number);
     } else if (str_is(name, "start_error")) {
       snprintf(reason, sizeof reason, "%.*s", STR_ARG(str_slice(value, 0, 380)));
     } else if (str_is(name, "ended_by") && !str_is(value, "stop") && !str_is(value, "fenced")) {
       snprintf(reason, sizeof reason, "ended for its %.*s", STR_ARG(str_slice(value, 0, 40)));
-      *ret_ok = false;
+      ret.ok = false;
+    } else if (str_is(name, "begun_ms") && str_to_i64(value, &number)) {
+      note_start(trial, number);
+    } else if (str_is(name, "stdout") || str_is(name, "stderr")) {
+      if (!str_to_i64(value, &printed[str_is(name, "stderr")]))
+        return ret;
     }
   }
   if (reason[0] && !trial->stop)
     set_reason(trial, reason);
+  ret.silent = printed[LOG_STDOUT] == 0 && printed[LOG_STDERR] == 0;
+  return ret;
 }
 
 static void end_attempt(struct live_trial *trial, uint32_t attempt, struct str text, companion_fn *done, void *ctx) {
@@ -382,8 +400,12 @@ static void end_attempt(struct live_trial *trial, uint32_t attempt, struct str t
     return;
   }
   *ending = (struct ending){.trial = trial, .attempt = attempt, .done = done, .ctx = ctx};
-  read_exit(trial, text, &ending->ok);
-  if (!open_log(trial, attempt, &err) || !log_writer_finish(trial->log, on_log_complete, ending, &err)) {
+  struct exit_text said = read_exit(trial, text);
+  ending->ok = said.ok;
+  /* A first attempt without output has no streams to complete; a later one's empty streams hide those of the one before. */
+  if (said.silent && attempt == 1 && !trial->log)
+    on_log_complete(ending, 0, NULL);
+  else if (!open_log(trial, attempt, &err) || !log_writer_finish(trial->log, on_log_complete, ending, &err)) {
     if (done)
       end_told(ending, &err);
     else

@@ -65,13 +65,16 @@ static void push_write(struct sweeps *s, const struct live_write *write) {
     engine_trial_written(write->sweep->engine, write->todo.trial.number, write->todo.trial.version, false);
 }
 
-/* What the row's new state means besides being stored. */
+/* What the row's new state means besides being stored. An attempt that is over gives its slots back here and not when that is durable: who
+ * gets them is written in the same transaction, or a later one, so the store never shows two attempts on a slot. */
 static void follow_row(struct live_trial *trial, const struct engine_trial *row) {
   int64_t wall = live_wall(trial->sweep->all);
   if (row->state == RUN_RUNNING && !trial->started)
     trial->started = wall;
   if (live_row_is_over(row) && !trial->ended)
     trial->ended = wall;
+  if (row->dead && row->attempt)
+    jobs_release(trial);
   live_note_end(trial, row);
 }
 

@@ -145,7 +145,7 @@ class AskTell(Base):
         clone = self.ok(self.s.post(f"/api/v1/sweeps/{made['id']}/clone", {"name": "again"}), 201)
         self.assertEqual((clone["name"], clone["sampler"]["seed"], clone["run_cap"]), ("again", 3, 50))
         self.assertEqual(self.ask(clone["id"])["trials"][0]["params"], first["params"])  # the same seed, the same points
-        for path in ("started", "output", "heartbeat", "exited"):
+        for path in ("output", "heartbeat", "exited"):
             self.assertIn(self.s.post(f"/api/v1/companion/{first['run_id']}/1/{path}", unix=False).status, (401, 403))
 
     def test_control_edits_and_refusals(self):

@@ -121,7 +121,16 @@ static void a_killed_companion_leaves_nothing_running(void **state UNUSED) {
   assert_false(scene.had_exit_text);
   wait_dead(job);
   assert_int_equal(exec_local_count(scene.executor), 0);
+  AUTO_BUF struct buf kept = BUF_INIT(4096);
+  exec_local_path(scene.executor, scene.run, 1, "checkpoint", &kept);
+  buf_puts(&kept, "/model");
+  assert_true(file_replace(buf_text(&kept), STR("1"), 0600, &err));
   assert_true(exec_local_tidy(scene.executor, scene.run, 1, &err));
+  assert_int_equal(access(buf_text(&kept), F_OK), 0); /* for the next attempt */
+  assert_int_equal(unlink(buf_text(&kept)), 0);
+  assert_true(exec_local_tidy(scene.executor, scene.run, 1, &err));
+  buf_cut(&kept, kept.n - strlen("/checkpoint/model"));
+  assert_int_not_equal(access(buf_text(&kept), F_OK), 0); /* nothing is left of the run */
   close_scene(&scene);
 }
 
