@@ -8,6 +8,7 @@
 #include "base/map.h"
 #include "sampler/sampler.h"
 #include "storage/pg.h"
+#include "sweeper/code_store.h"
 #include "sweeper/engine.h"
 #include "sweeper/exec_local.h"
 #include "sweeper/schedule.h"
@@ -21,6 +22,7 @@ enum {
   LIVE_WAITING_MAX = 100000,
   LIVE_ASK_LEASE_MS = 86400 * 1000,
   LIVE_PREVIEW_POINTS = 5,
+  LIVE_COLLECT_MS = 600 * 1000,
 };
 
 /* A trial in memory: what the engine and the sampler do not keep. */
@@ -47,6 +49,7 @@ struct live_trial {
   companion_fn *poll_done;
   void *poll_ctx;
   int64_t poll_until;
+  struct job_making *making; /* its directory, on a thread; NULL: none */
 };
 
 struct live_sweep {
@@ -142,6 +145,7 @@ struct sweeps {
   size_t report_count, report_cap, reports_flying;
   struct list waiters;
   struct sweeps_loading *loading;
+  int64_t collected; /* when snapshots were last collected */
 };
 
 static inline int64_t live_now(const struct sweeps *s) {
@@ -201,6 +205,18 @@ bool jobs_place(struct sweeps *s);
 void jobs_adopt(struct live_trial *trial, const struct engine_trial *row);
 void jobs_tick(struct sweeps *s);
 void jobs_forget(struct live_trial *trial);
+/* The directory is there, or could not be made. */
+void jobs_made(struct live_trial *trial, uint32_t attempt, const struct err *failed);
+
+/* job_make.c */
+/* Do its attempts run in copies of a snapshot? */
+bool jobs_has_copy(const struct live_sweep *live);
+/* Where `workdir` is, absolute; false when nothing says so. `directory` is what it is beneath. */
+bool jobs_origin(const struct sweep_spec *spec, struct str directory, struct buf *out);
+/* Makes the directory of an attempt, then says jobs_made(), at once or later. */
+MUST_CHECK bool jobs_make(struct live_trial *trial, uint32_t attempt, struct err *err);
+void jobs_forget_making(struct live_trial *trial);
+
 /* First command and environment of a dry run. */
 MUST_CHECK bool jobs_command(const struct sweep_file *file, const json_t *params, struct arena *arena, struct spec_texts *ret,
                              struct err *err);

@@ -53,8 +53,8 @@ where deleted_at is null and ($1::int2 is null or state = $1) and ($2::int8 is n
 order by created desc, id desc limit $4;
 
 -- name: sweep_source (uuid) -> (text, text, text) repeatable
--- Name, directory, the file as it was sent.
-select name, directory, source from sweep where id = $1 and deleted_at is null;
+-- Name, directory, the normal form: with the snapshot and the environment of the first time.
+select name, directory, spec from sweep where id = $1 and deleted_at is null;
 
 -- name: trials_load (uuid)
 --   -> (uuid, int4, int8, int2, int4, int2, int4, bool, float8, int8, float8, int8, int8, int8, int4, jsonb, jsonb, jsonb, text, int8)

@@ -418,8 +418,23 @@ static bool read_job(struct companion *c, const char *path, struct err *err) {
   return file_read(path, &text, err) && job_file_read(buf_str(&text), &c->arena, &c->job, err);
 }
 
-/* A session of our own, our own log, and the lock that says we live. The lock's descriptor stays open for ever. */
-static bool settle(const struct companion *c, struct err *err) {
+/* The lock that says we live: the service's, which it handed to us, or one of our own. Its descriptor stays open for ever. */
+static bool hold_lock(const struct companion *c, int lock_fd, struct err *err) {
+  char path[4200];
+  snprintf(path, sizeof path, "%s/companion.lock", c->job.dir);
+  if (lock_fd < 0)
+    lock_fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+  if (lock_fd < 0 || flock(lock_fd, LOCK_EX | LOCK_NB) != 0 || fcntl(lock_fd, F_SETFD, FD_CLOEXEC) != 0)
+    return err_errno(err, errno, "another companion has this attempt: cannot lock %s", path);
+  char pid[32];
+  int n = snprintf(pid, sizeof pid, "%d\n", (int)getpid());
+  if (ftruncate(lock_fd, 0) != 0 || pwrite(lock_fd, pid, (size_t)n, 0) != n)
+    return err_errno(err, errno, "cannot write %s", path);
+  return true;
+}
+
+/* A session of our own, our own log, and the lock. */
+static bool settle(const struct companion *c, int lock_fd, struct err *err) {
   char path[4200];
   setsid();
   snprintf(path, sizeof path, "%s/companion.log", c->job.dir);
@@ -427,14 +442,8 @@ static bool settle(const struct companion *c, struct err *err) {
   int null_fd = open("/dev/null", O_RDWR | O_CLOEXEC);
   if (log_fd < 0 || null_fd < 0)
     return err_errno(err, errno, "cannot open %s", path);
-  snprintf(path, sizeof path, "%s/companion.lock", c->job.dir);
-  int lock_fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
-  if (lock_fd < 0 || flock(lock_fd, LOCK_EX | LOCK_NB) != 0)
-    return err_errno(err, errno, "another companion has this attempt: cannot lock %s", path);
-  char pid[32];
-  int n = snprintf(pid, sizeof pid, "%d\n", (int)getpid());
-  if (ftruncate(lock_fd, 0) != 0 || write(lock_fd, pid, (size_t)n) != n)
-    return err_errno(err, errno, "cannot write %s", path);
+  if (!hold_lock(c, lock_fd, err))
+    return false;
   dup2(null_fd, 0);
   dup2(null_fd, 1);
   dup2(log_fd, 2);
@@ -498,14 +507,15 @@ static void start_command(struct companion *c) {
 int main(int argc, char **argv) {
   struct companion *c = &self;
   struct err err;
-  if (argc != 2) {
-    fprintf(stderr, "usage: winnow-exec JOB-FILE (started by `winnow serve`, for one attempt of a run)\n");
+  int64_t lock_fd = -1;
+  if (argc < 2 || argc > 3 || (argc == 3 && (!str_to_i64(str_of(argv[2]), &lock_fd) || lock_fd < 3 || lock_fd > 1000))) {
+    fprintf(stderr, "usage: winnow-exec JOB-FILE [LOCK-DESCRIPTOR] (started by `winnow serve`, for one attempt of a run)\n");
     return 2;
   }
   signal(SIGPIPE, SIG_IGN);
   signal(SIGHUP, SIG_IGN);
   signal(SIGINT, SIG_IGN);
-  if (!read_job(c, argv[1], &err) || !settle(c, &err) || !make_parts(c, &err)) {
+  if (!read_job(c, argv[1], &err) || !settle(c, (int)lock_fd, &err) || !make_parts(c, &err)) {
     say("%s", err.text);
     return 1;
   }

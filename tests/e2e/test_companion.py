@@ -174,7 +174,7 @@ class CompanionTest(unittest.TestCase):
 
     def test_stop_is_a_term(self):
         process = self.start(["python3", "-u", "-c", "import signal,sys,time\nsignal.signal(15,lambda *a:(print('bye'),sys.exit(0)))\nprint('ready')\ntime.sleep(600)"])
-        self.wait(lambda: b"ready" in self.service.output["stdout"], "output")
+        self.wait(lambda: b"ready\n" in self.service.output["stdout"], "output")
         self.service.say_stop()
         self.assertEqual(process.wait(60), 0)
         self.assertEqual(self.service.output["stdout"], b"ready\nbye\n")
