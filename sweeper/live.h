@@ -25,6 +25,21 @@ enum {
   LIVE_COLLECT_MS = 600 * 1000,
 };
 
+/* What a point was made from. */
+struct live_made {
+  int8_t by;      /* enum sampler_type, or LIVE_BY_HAND */
+  uint32_t tells; /* results the sampler knew */
+  uint32_t pending;
+  uint32_t gone; /* of the results: points that are free again */
+};
+enum { LIVE_BY_HAND = -1 };
+
+struct live_point {
+  struct suggestion suggestion;
+  struct live_made made;
+  double point[SPACE_PARAMS_MAX];
+};
+
 /* A trial in memory: what the engine and the sampler do not keep. */
 struct live_trial {
   struct live_sweep *sweep;
@@ -33,8 +48,9 @@ struct live_trial {
   int64_t created, started, ended; /* wall clock; 0: not yet */
   double value, best;              /* NaN: none */
   int64_t value_step;
-  int32_t told;                 /* -1: the sampler does not know the result */
-  uint32_t tells, pending;      /* what the sampler knew when it made the point */
+  int32_t told; /* -1: the sampler does not know the result */
+  struct live_made made;
+  uint32_t at_tells;            /* results there were when it joined the history */
   uint32_t heard_attempt;       /* whose reports the rules know */
   char *worker, *reason, *stop; /* stop: {"rule", "step", "reason"} */
   bool has_exit, by_signal;
@@ -65,6 +81,7 @@ struct live_sweep {
   struct engine_conf conf;
   struct engine *engine;
   struct space *space;
+  uint32_t space_version; /* a checksum: the same for the same space */
   struct history *history;
   struct sampler *sampler;
   struct stop_set *rules;
@@ -81,9 +98,17 @@ struct live_sweep {
   char **warnings;
   size_t warning_count;
   struct list asks;
-  /* a suggestion that takes long to think of */
+  uint32_t width; /* the most trials that were pending at once */
+  /* a point that takes long to think of */
   bool thinking;
   struct sampler_job *thought;
+  uint32_t thought_number;
+  struct live_made thought_made;
+  struct {
+    bool there;
+    uint32_t number;
+    struct live_point *found;
+  } ahead; /* thought of, and not asked for yet */
   struct work work;
   char trouble[300]; /* why no point could be made; "" when all is well */
 };
@@ -190,6 +215,14 @@ json_t *live_params(const struct live_trial *trial);
 void live_advance(struct live_sweep *live);
 void live_settle_asks(struct live_sweep *live, const struct err *failed);
 void live_apply_edits(struct live_sweep *live, const json_t *edits);
+/* live_suggest.c */
+MUST_CHECK bool live_create_at(struct live_sweep *live, const double *point, const struct live_made *made, struct live_trial **ret,
+                               struct err *err);
+struct live_made live_made_by_hand(const struct live_sweep *live);
+/* So many more from the sampler. False: some are still being thought of. */
+bool live_make_trials(struct live_sweep *live, uint32_t wanted);
+/* Begins to think of the next point, where that takes long. */
+void live_think_ahead(struct live_sweep *live);
 const char *live_reason(const struct live_trial *trial, const struct engine_trial *row);
 
 /* jobs.c */

@@ -24,7 +24,6 @@ static void warn_of_the_unheeded(struct sweep_file *file) {
       {spec->metric.impute != 0, "metric.impute", "not heeded yet: a failed trial counts as the worst"},
       {spec->metric.impute_while_running != 0, "metric.impute_while_running",
        "not heeded yet: the sampler has its own way with running trials"},
-      {spec->sampler.has_staleness, "sampler.staleness", "not heeded yet: suggestions are made when they are asked for"},
       {spec->log_max != GIB, "log_max", "not heeded yet: all output is kept"},
   };
   for (size_t i = 0; i < ARRAY_LEN(rows); i++)
