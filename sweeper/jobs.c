@@ -174,7 +174,9 @@ static bool start_job(struct start *start, struct err *err) {
                          .argc = start->argv.count,
                          .env = pairs(start),
                          .env_count = start->env.count};
-  return job.argv && job.env && job.cwd ? exec_local_start(s->executor, &job, err) : err_no_memory(err);
+  if (!job.argv || !job.env || !job.cwd)
+    return err_no_memory(err);
+  return jobs_metric_files(live, start->arena, &job, err) && exec_local_start(s->executor, &job, err);
 }
 
 static void set_reason(struct live_trial *trial, const char *text) {
@@ -251,23 +253,14 @@ void jobs_tick(struct sweeps *s) {
 
 /* ---- output ---- */
 
-static void on_points(void *ctx, const struct log_store_point *points, size_t count) {
-  struct live_trial *trial = ctx;
-  struct err err;
-  for (size_t i = 0; i < count; i++) {
-    struct live_report report = {.key = points[i].key, .value = points[i].value, .epoch = points[i].epoch, .step = points[i].step};
-    if (!live_watches(trial->sweep, report.key))
-      continue;
-    if (!live_hear(trial, (int32_t)trial->log_attempt, &report, 1, &err) && err.code != ERR_FENCED)
-      log_warn("sweep", NULL, "%s: a report of trial %u was not taken in: %s", trial->sweep->name, trial->number, err.text);
-  }
-}
-
-static bool open_log(struct live_trial *trial, uint32_t attempt, struct err *err) {
+bool jobs_open_log(struct live_trial *trial, uint32_t attempt, struct err *err) {
   if (trial->log && trial->log_attempt == attempt)
     return true;
   log_writer_close(trial->log);
-  trial->log = log_writer_new(trial->sweep->all->conf.logs, trial->run, (int32_t)attempt, on_points, trial, err);
+  if (trial->log_attempt != attempt)
+    heard_release(&trial->heard);
+  trial->log =
+      log_writer_new(trial->sweep->all->conf.logs, trial->run, (int32_t)attempt, trial->sweep->sources, jobs_on_points, trial, err);
   trial->log_attempt = attempt;
   return trial->log != NULL;
 }
@@ -279,7 +272,7 @@ bool companion_output(struct live_trial *trial, int32_t attempt, struct str stre
     return err_set(err, ERR_INVALID, "\"stream\" must be stdout or stderr");
   if (companion_alive(trial, attempt) == COMPANION_FENCED)
     return err_set(err, ERR_FENCED, "the attempt is over");
-  return open_log(trial, (uint32_t)attempt, err) && log_writer_write(trial->log, name, offset, skipped, bytes, done, ctx, err);
+  return jobs_open_log(trial, (uint32_t)attempt, err) && log_writer_write(trial->log, name, offset, skipped, bytes, done, ctx, err);
 }
 
 /* ---- the end ---- */
@@ -383,7 +376,7 @@ static void end_attempt(struct live_trial *trial, uint32_t attempt, struct str t
   }
   *ending = (struct ending){.trial = trial, .attempt = attempt, .done = done, .ctx = ctx};
   read_exit(trial, text, &ending->ok);
-  if (!open_log(trial, attempt, &err) || !log_writer_finish(trial->log, on_log_complete, ending, &err)) {
+  if (!jobs_open_log(trial, attempt, &err) || !log_writer_finish(trial->log, on_log_complete, ending, &err)) {
     if (done)
       end_told(ending, &err);
     else

@@ -10,6 +10,7 @@
 #include "storage/pg.h"
 #include "sweeper/engine.h"
 #include "sweeper/exec_local.h"
+#include "sweeper/heard.h"
 #include "sweeper/schedule.h"
 #include "sweeper/sweeps.h"
 #include "tracker/log_store.h"
@@ -44,6 +45,7 @@ struct live_trial {
   uint32_t job;
   struct log_writer *log;
   uint32_t log_attempt;
+  struct heard heard; /* reports taken in, by source */
   companion_fn *poll_done;
   void *poll_ctx;
   int64_t poll_until;
@@ -59,6 +61,7 @@ struct live_sweep {
   char *notes;
   int64_t run_cap, max_parallel, priority;
   struct sweep_file *file;
+  struct metric_sources *sources; /* NULL: the default */
   struct engine_conf conf;
   struct engine *engine;
   struct space *space;
@@ -200,6 +203,13 @@ bool jobs_place(struct sweeps *s);
 void jobs_adopt(struct live_trial *trial, const struct engine_trial *row);
 void jobs_tick(struct sweeps *s);
 void jobs_forget(struct live_trial *trial);
+/* job_metrics.c */
+/* Points that were read from the trial's output or files and are stored: a log_points_fn. */
+void jobs_on_points(void *trial, uint32_t source, const struct found_point *points, size_t count);
+/* The files its companion is to watch. */
+MUST_CHECK bool jobs_metric_files(const struct live_sweep *live, struct arena *arena, struct job_file *job, struct err *err);
+/* Where the output of the attempt goes. */
+MUST_CHECK bool jobs_open_log(struct live_trial *trial, uint32_t attempt, struct err *err);
 /* First command and environment of a dry run. */
 MUST_CHECK bool jobs_command(const struct sweep_file *file, const json_t *params, struct arena *arena, struct spec_texts *ret,
                              struct err *err);
