@@ -245,6 +245,7 @@ void companion_poll_drop(struct live_trial *trial, const void *ctx) {
 void jobs_tick(struct sweeps *s) {
   LIST_EACH(&s->sweeps, node) {
     struct live_sweep *live = LIST_ENTRY(node, struct live_sweep, node);
+    jobs_miss_goal(live);
     for (size_t i = 0; i < live->trial_count && !live->conf.asks; i++)
       if (live->trials[i] && live->trials[i]->poll_done && (s->stopping || live->trials[i]->poll_until <= live_now(s)))
         answer_poll(live->trials[i], COMPANION_GO_ON);
@@ -296,6 +297,8 @@ static void over(struct ending *ending) {
   struct live_trial *trial = ending->trial;
   struct live_sweep *live = trial->sweep;
   struct err err;
+  if (ending->ok && live->conf.needs_value && !engine_trial(live->engine, trial->number)->has_value)
+    jobs_explain_no_metric(trial);
   engine_exited(live->engine, trial->number, ending->attempt, ending->ok, live_now(live->all));
   sweeps_kick(live->all);
   if (!sweeps_wait(live, trial, end_told, ending, &err))
@@ -312,6 +315,7 @@ static void on_stored_values(void *ctx, const struct metric_summary *summaries, 
     const struct point *last = &summaries[i].fold.last;
     struct live_report report = {.key = summaries[i].key, .value = last->value, .epoch = last->epoch, .step = last->step};
     bool news = !row->has_value || last->step > trial->value_step;
+    goal_watch_name(&trial->sweep->goal_watch, report.key);
     if (news && live_is_goal(trial->sweep, report.key) && !live_hear(trial, (int32_t)ending->attempt, &report, 1, &ignored))
       log_debug("sweep", NULL, "%s", ignored.text);
   }

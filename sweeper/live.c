@@ -103,6 +103,7 @@ void live_free(struct live_sweep *live) {
   engine_free(live->engine);
   sweep_file_free(live->file);
   metric_sources_unref(live->sources);
+  goal_watch_release(&live->goal_watch);
   for (size_t i = 0; i < live->warning_count; i++)
     mem_free(live->warnings[i]);
   mem_free(live->warnings);
@@ -277,8 +278,9 @@ const char *live_reason(const struct live_trial *trial, const struct engine_tria
   };
   if (row->cause == CAUSE_NONE)
     return NULL;
-  return trial->reason && row->cause != CAUSE_NO_METRIC && row->cause != CAUSE_KILLED && row->cause != CAUSE_SWEEP ? trial->reason
-                                                                                                                   : texts[row->cause];
+  bool own = row->cause == CAUSE_NO_METRIC ? str_starts(str_of(trial->reason), STR("no_metric"))
+                                           : row->cause != CAUSE_KILLED && row->cause != CAUSE_SWEEP;
+  return trial->reason && own ? trial->reason : texts[row->cause];
 }
 
 /* ---- new trials ---- */

@@ -139,5 +139,41 @@ class MetricsFrom(Listening):
                 self.s = mine
 
 
+class Goal(Listening):
+    SCRIPT = """
+        import sys, time
+        for epoch in range(1, 5):
+            print(f"Epoch {epoch}/4 - loss: {1 / epoch} - val_accuracy: {epoch / 5}", flush=True)
+            if epoch == 3:
+                print("best_score=3", flush=True) if "late" in sys.argv else None
+            time.sleep(0.4)
+        """
+
+    def test_a_goal_that_does_not_come_is_told_with_the_nearest_name(self):
+        work = self.s.home / "goal"
+        work.mkdir()
+        (work / "job").write_text(textwrap.dedent(self.SCRIPT))
+        (work / "goal.yaml").write_text("method: grid\nmetric: val_acc\ncommand: [python3, job]\nworkdir_mode: inplace\nparameters: {a: {values: [1]}}\n")
+        env = {**os.environ, "WINNOW_URL": f"unix:{self.s.data}/winnow.sock"}
+        done = subprocess.run([WINNOW, "sweep", "create", str(work / "goal.yaml"), "-f"], capture_output=True, text=True, timeout=120, env=env)
+        self.assertIn('warning: the goal metric "val_acc" has not been seen in trial 0 after its first epoch; the nearest name seen is "val_accuracy"', done.stderr)
+        sweep = next(s for s in self.ok(self.s.get("/api/v1/sweeps"))["items"] if s["name"] == "goal")
+        self.assertTrue(any('"val_accuracy"' in w for w in sweep["warnings"]), sweep)
+        events = self.ok(self.s.get(f"/api/v1/runs/{sweep['id']}/events"))["items"]
+        self.assertTrue(any(e["kind"] == "sweep.warning" and "val_accuracy" in e["reason"] for e in events), events)
+        trial = self.trials(sweep["id"])[0]
+        self.assertEqual(trial["state"], "FAILED")
+        self.assertRegex(trial["state_reason"], 'no_metric.*"val_acc" was never seen; the nearest name seen is "val_accuracy"')
+        run = self.ok(self.s.get(f"/api/v1/runs/{trial['run_id']}"))
+        self.assertRegex(run["recognised"]["stdout"], "2 metrics")
+        shown = subprocess.run([WINNOW, "run", "show", trial["run_id"]], capture_output=True, text=True, timeout=60, env=env)
+        self.assertRegex(shown.stdout, "Metrics from.*2 metrics")
+
+    def test_a_goal_that_comes_late_withdraws_the_warning(self):
+        over, trials = self.run_sweep(self.SCRIPT, command=["python3", "job", "late"], metric={"name": "best_score", "goal": "maximize"})
+        self.assertEqual(trials[0]["value"], 3)
+        self.assertFalse(any("goal metric" in w for w in over["warnings"]), over["warnings"])
+
+
 if __name__ == "__main__":
     unittest.main()
