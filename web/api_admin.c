@@ -23,6 +23,7 @@ struct admin_job {
   struct care *care;
   struct buf out; /* lines of the step */
   int64_t said_ms;
+  bool working; /* a step is under way */
 };
 
 static void put_finding(void *ctx, const struct care_finding *finding) {
@@ -74,6 +75,7 @@ static void put_error(struct admin_job *job, const struct err *err) {
 
 static void job_end(struct admin_job *job, bool complete) {
   struct http_req *req = job->req;
+  http_req_on_gone(req, NULL, NULL);
   web_app(req)->admin_busy = false;
   care_free(job->care);
   buf_release(&job->out);
@@ -85,14 +87,23 @@ static void job_end(struct admin_job *job, bool complete) {
 
 static void job_go(void *ctx);
 
+/* Who left while a slow reader was waited for; else the next line tells. */
+static void on_gone(void *ctx) {
+  struct admin_job *job = ctx;
+  if (!job->working)
+    job_end(job, false);
+}
+
 static void on_step(void *ctx, bool more, const struct err *err) {
   struct admin_job *job = ctx;
+  job->working = false;
   bool due = loop_now_ms(web_app(job->req)->loop) - job->said_ms >= PROGRESS_MS;
   if (err)
     put_error(job, err);
   else if (!more || due)
     put_summary(job, more ? "progress" : "summary");
-  enum http_stream_state state = job->out.fail ? STREAM_GONE : http_stream_write(job->req, buf_str(&job->out));
+  enum http_stream_state state =
+      job->out.fail || http_req_is_gone(job->req) ? STREAM_GONE : http_stream_write(job->req, buf_str(&job->out));
   buf_reset(&job->out);
   if (state == STREAM_GONE || err || !more)
     job_end(job, state != STREAM_GONE);
@@ -104,6 +115,7 @@ static void job_go(void *ctx) {
   struct admin_job *job = ctx;
   struct err err;
   if (!web_app(job->req)->status.draining) {
+    job->working = true;
     care_step(job->care, on_step, job);
     return;
   }
@@ -148,6 +160,7 @@ static void job_start(struct http_req *req, struct admin_job *job, const struct 
   }
   web_app(req)->admin_busy = true;
   job->said_ms = loop_now_ms(web_app(req)->loop);
+  http_req_on_gone(req, on_gone, job);
   http_stream_begin(req, 200, "application/x-ndjson", job_go, job);
   job_go(job);
 }
