@@ -4,7 +4,7 @@
 
 #include "base/file.h"
 #include "base/mem.h"
-#include "cli/digest.h"
+#include "storage/digest.h"
 #include "cli/transfer.h"
 #include "cli/verbs.h"
 

@@ -444,7 +444,6 @@ CREATE TABLE winnow.run (
     value double precision,
     value_step bigint,
     best_value double precision,
-    lease_until bigint,
     name text NOT NULL,
     user_id text DEFAULT ''::text NOT NULL,
     artifact_uri text,
@@ -463,7 +462,8 @@ CREATE TABLE winnow.run (
     dead boolean DEFAULT false NOT NULL,
     retries integer DEFAULT 0 NOT NULL,
     told integer,
-    point jsonb
+    point jsonb,
+    lease_ms bigint
 )
 WITH (fillfactor='85');
 

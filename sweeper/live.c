@@ -408,6 +408,7 @@ static void hand_out(struct live_sweep *live) {
       trial->worker = ask->worker ? mem_strdup(ask->worker) : NULL;
       if (!trial->started)
         trial->started = live_wall(live->all);
+      ask->attempts[ask->got] = engine_trial(live->engine, number)->attempt;
       ask->trials[ask->got++] = trial;
     }
     ask->closed = ask->closed || ask->got == ask->count;
@@ -428,6 +429,7 @@ static void serve_asks(struct live_sweep *live) {
   if (missing > waiting) {
     uint32_t width = counts.live + (uint32_t)(missing - waiting);
     make_trials(live, engine_wants(live->engine, width));
+    hand_out(live);
   }
   if (missing && !live->thinking && !engine_counts(live->engine).by_state[RUN_QUEUED])
     close_asks(live);
@@ -436,6 +438,7 @@ static void serve_asks(struct live_sweep *live) {
 static void ask_free(struct live_ask *ask) {
   list_remove(&ask->node);
   mem_free(ask->trials);
+  mem_free(ask->attempts);
   mem_free(ask->worker);
   mem_free(ask);
 }
@@ -452,6 +455,8 @@ void live_settle_asks(struct live_sweep *live, const struct err *failed) {
     struct engine_sweep row = engine_sweep(live->engine);
     bool none_left = !engine_wants(live->engine, UINT32_MAX) && row.state != SWEEP_PAUSED && !counts.live;
     struct live_answer answer = {.trials = ask->trials, .count = ask->got, .finished = none_left || live_is_over(live)};
+    for (size_t i = 0; i < ask->got && failed; i++)
+      engine_unask(live->engine, ask->trials[i]->number, ask->attempts[i]);
     ask->done(ask->ctx, failed ? NULL : &answer, failed);
     ask_free(ask);
   }
@@ -471,8 +476,9 @@ bool live_ask(struct live_sweep *live, size_t count, struct str worker, int64_t 
     return err_no_memory(err);
   *ask = (struct live_ask){.count = count, .lease_ms = lease_ms, .done = done, .ctx = ctx};
   ask->trials = mem_array(count, sizeof *ask->trials);
+  ask->attempts = mem_array(count, sizeof *ask->attempts);
   ask->worker = worker.n ? mem_strndup(worker.p, worker.n) : NULL;
-  if (!ask->trials || (worker.n && !ask->worker)) {
+  if (!ask->trials || !ask->attempts || (worker.n && !ask->worker)) {
     ask_free(ask);
     return err_no_memory(err);
   }

@@ -105,6 +105,7 @@ struct live_ask {
   struct list_node node;
   size_t count, got;
   struct live_trial **trials;
+  uint32_t *attempts;
   char *worker;
   int64_t lease_ms;
   live_ask_fn *done;

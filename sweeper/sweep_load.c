@@ -50,7 +50,8 @@ static bool read_trial(struct sweeps_loading *loading, const struct pg_reply *ro
                                .cause = (uint8_t)pg_int(row, 0, 5),
                                .retries = (uint32_t)pg_int(row, 0, 6),
                                .dead = pg_bool(row, 0, 7),
-                               .has_value = !pg_is_null(row, 0, 8)};
+                               .has_value = !pg_is_null(row, 0, 8),
+                               .lease_ms = pg_is_null(row, 0, 19) ? 0 : pg_int(row, 0, 19)};
   AUTO_JSON json_t *point = NULL, *asked = NULL;
   struct live_trial *trial = live_trial_new(live, state.number, pg_uuid(row, 0, 0), err);
   if (!trial || !engine_load(live->engine, &state, err) || !json_read(pg_jsonb(row, 0, 15), &point, err))
