@@ -453,7 +453,6 @@ CREATE TABLE winnow.run (
     state_reason text,
     command jsonb,
     stop jsonb,
-    asked jsonb,
     params jsonb DEFAULT '{}'::jsonb NOT NULL,
     tags jsonb DEFAULT '{}'::jsonb NOT NULL,
     metrics jsonb DEFAULT '{}'::jsonb NOT NULL,
@@ -463,7 +462,12 @@ CREATE TABLE winnow.run (
     retries integer DEFAULT 0 NOT NULL,
     told integer,
     point jsonb,
-    lease_ms bigint
+    lease_ms bigint,
+    coords bytea,
+    made_by smallint,
+    made_tells integer,
+    made_pending integer,
+    at_tells integer
 )
 WITH (fillfactor='85');
 

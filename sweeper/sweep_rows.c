@@ -63,10 +63,27 @@ static void put_point(struct pg_args *args, const struct live_write *write) {
   sweep_rows_put_json(args, typed);
 }
 
-static void put_asked(struct pg_args *args, const struct live_write *write) {
-  char text[80];
-  snprintf(text, sizeof text, "{\"tells\":%u,\"pending\":%u}", write->trial->tells, write->trial->pending);
-  pg_put_jsonb(args, str_of(text));
+/* The numbers themselves, so that a start need not read JSON. */
+static void put_coords(struct pg_args *args, const struct live_write *write) {
+  const struct history *history = write->sweep->history;
+  size_t at = history_find(history, write->trial->number);
+  if (at == SIZE_MAX)
+    pg_put_null(args);
+  else
+    pg_put_bytea(args, str_n((const char *)history_point(history, at), space_count(write->sweep->space) * sizeof(double)));
+}
+
+static void put_made_by(struct pg_args *args, const struct live_write *write) {
+  pg_put_int(args, write->trial->made.by);
+}
+static void put_made_tells(struct pg_args *args, const struct live_write *write) {
+  pg_put_int(args, write->trial->made.tells);
+}
+static void put_made_pending(struct pg_args *args, const struct live_write *write) {
+  pg_put_int(args, write->trial->made.pending);
+}
+static void put_at_tells(struct pg_args *args, const struct live_write *write) {
+  pg_put_int(args, write->trial->at_tells);
 }
 
 static void put_name(struct pg_args *args, const struct live_write *write) {
@@ -154,8 +171,9 @@ static void put_lease(struct pg_args *args, const struct live_write *write) {
   put_opt_int(args, write->todo.trial.lease_ms > 0, write->todo.trial.lease_ms);
 }
 
-static put_fn *const identity_columns[] = {put_run,  put_experiment, put_sweep,  put_number, put_created,
-                                           put_name, put_executor,   put_params, put_point,  put_asked};
+static put_fn *const identity_columns[] = {put_run,     put_experiment, put_sweep,        put_number,  put_created,
+                                           put_name,    put_executor,   put_params,       put_point,   put_coords,
+                                           put_made_by, put_made_tells, put_made_pending, put_at_tells};
 /* What changes, of every trial; and what can only change once it has been stored. */
 static put_fn *const course_columns[] = {put_version, put_state, put_attempt, put_cause,  put_dead, put_value,  put_value_step, put_best,
                                          put_started, put_ended, put_told,    put_reason, put_stop, put_worker, put_lease};
