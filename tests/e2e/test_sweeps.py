@@ -231,6 +231,44 @@ class Local(Base):
             self.assertEqual(bad["stop"]["rule"], "threshold")
             self.assertIn("120", bad["stop"]["reason"])
 
+    def test_what_a_client_logs_is_heard_by_the_rules(self):
+        """A job that prints nothing and logs as MLflow's client does, or over /api/v1: each value counts, and a loser is stopped for it."""
+        job = """
+            import json, os, sys, time, urllib.request
+            family, factor = sys.argv[1], float(sys.argv[2])
+            url, run = os.environ["MLFLOW_TRACKING_URI"], os.environ["MLFLOW_RUN_ID"]
+            for i in range(1, 6 if factor == 0 else 2000):
+                point = {"key": "loss", "value": factor * i}
+                path, body = {
+                    "log-metric": ("/api/2.0/mlflow/runs/log-metric", {"run_id": run, "timestamp": 1, "step": i, **point}),
+                    "log-batch": ("/api/2.0/mlflow/runs/log-batch", {"run_id": run, "metrics": [{"timestamp": 1, "step": i, **point}],
+                                                                      "tags": [{"key": "at", "value": str(i)}]}),
+                    "points": (f"/api/v1/runs/{run}/metrics", {"points": [{"step": i, **point}]}),
+                }[family]
+                urllib.request.urlopen(urllib.request.Request(url + path, json.dumps(body).encode(), {
+                    "Content-Type": "application/json", "Authorization": "Bearer " + os.environ["MLFLOW_TRACKING_TOKEN"]})).read()
+                time.sleep(0.05)
+            """
+        with Service(WINNOW, arguments=["--slots", "2"]) as self.s:
+            sweep = self.submit({"name": "logged", "method": "grid", "metric": {"name": "loss"},
+                                 "command": [sys.executable, self.script(job), "{{how}}", "{{k}}"],
+                                 "early_terminate": {"type": "threshold", "max": 100},
+                                 "parameters": {"how": {"values": ["log-metric", "log-batch", "points"]}, "k": {"values": [0, 30]}}})["id"]
+            over = self.ended(sweep)
+            trials = self.trials(sweep)
+            self.assertEqual((over["state"], len(trials)), ("FINISHED", 6))
+            for trial in trials:
+                if trial["params"]["k"] == 0:
+                    self.assertEqual((trial["state"], trial["last"]["step"]), ("FINISHED", 5), trial)
+                else:
+                    self.assertEqual((trial["state"], trial["stop"]["rule"], trial["stop"]["step"]), ("STOPPED", "threshold", 4), trial)
+                    self.assertIn("120", trial["stop"]["reason"])
+            # Who may not write the run is not heard either: here somebody without a credential.
+            run = trials[0]["run_id"]
+            refused = self.s.post("/api/2.0/mlflow/runs/log-metric", {"run_id": run, "key": "loss", "value": 999, "timestamp": 1}, unix=False)
+            self.assertEqual(refused.status, 403, refused)
+            self.assertEqual(self.trials(sweep)[0]["value"], trials[0]["value"])
+
     def test_jobs_go_on_without_the_service(self):
         with Service(WINNOW, arguments=["--slots", "2"]) as self.s:
             job = self.script("""
