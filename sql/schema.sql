@@ -723,8 +723,6 @@ CREATE INDEX logged_model_by_created ON winnow.logged_model USING btree (experim
 
 CREATE INDEX logged_model_by_run ON winnow.logged_model USING btree (source_run) WHERE (source_run IS NOT NULL);
 
-CREATE INDEX metric_chunk_by_step ON winnow.metric_chunk USING btree (run, key, last_step);
-
 CREATE INDEX metric_tail_fresh ON winnow.metric_tail USING btree (run) WHERE fresh;
 
 CREATE INDEX model_version_by_model ON winnow.model_version USING btree (model_id) WHERE (model_id <> ''::text);

@@ -25,7 +25,7 @@ static int write_root_error(const struct http_req *req, const char *request_id, 
 static const struct route_family root_family = {"root", write_root_error, true};
 
 const struct route_mount *web_mounts(size_t *ret_count) {
-  static const struct {
+  const struct {
     const struct route *routes;
     size_t count;
   } api[] = {
