@@ -12,6 +12,7 @@
 #include "sweeper/engine.h"
 #include "sweeper/exec_local.h"
 #include "sweeper/goal_watch.h"
+#include "sweeper/gpus.h"
 #include "sweeper/heard.h"
 #include "sweeper/schedule.h"
 #include "sweeper/sweeps.h"
@@ -62,7 +63,7 @@ struct live_trial {
   /* the job, when there is one */
   bool in_schedule, adopted;
   bool held, has_priority;
-  int64_t queue_priority, queue_since; /* queue_since 0: when it was created */
+  int64_t queue_priority, queue_since; /* queue_since: microseconds; 0: when it was created */
   uint32_t job;
   struct log_writer *log;
   uint32_t log_attempt;
@@ -175,6 +176,9 @@ struct sweeps {
   struct map by_id, by_run;
   struct schedule *schedule;
   uint32_t node;
+  char node_name[256];
+  bool node_drained;
+  char *node_reason; /* NULL: none */
   struct exec_local *executor;
   struct loop_defer pump;
   struct loop_timer *tick;
@@ -255,6 +259,8 @@ MUST_CHECK bool jobs_new(struct sweeps *s, struct err *err);
 void jobs_free(struct sweeps *s);
 void jobs_enqueue(struct live_trial *trial);
 void jobs_release(struct live_trial *trial);
+/* The sweep's priority is another one. */
+void jobs_reprioritize(struct live_sweep *live);
 void jobs_start(struct live_trial *trial, uint32_t attempt);
 void jobs_end(struct live_trial *trial);
 /* True when something was placed. */
@@ -265,6 +271,10 @@ void jobs_tick(struct sweeps *s);
 void jobs_forget(struct live_trial *trial);
 /* The directory is there, or could not be made. */
 void jobs_made(struct live_trial *trial, uint32_t attempt, const struct err *failed);
+
+/* queue.c */
+int64_t queue_priority_of(const struct live_trial *trial);
+void queue_set_node(struct sweeps *s, bool drained, struct str reason);
 
 /* job_make.c */
 /* Do its attempts run in copies of a snapshot? */
