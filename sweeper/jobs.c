@@ -309,6 +309,30 @@ void jobs_tick(struct sweeps *s) {
   }
 }
 
+/* ---- with the service ---- */
+
+int64_t jobs_stop_all(struct sweeps *s) {
+  int64_t grace = 0;
+  schedule_node_set(s->schedule, s->node, NODE_DOWN);
+  LIST_EACH(&s->sweeps, node) {
+    struct live_sweep *live = LIST_ENTRY(node, struct live_sweep, node);
+    for (size_t i = 0; i < live->trial_count && !live->conf.asks; i++) {
+      struct live_trial *trial = live->trials[i];
+      struct err err;
+      if (!trial || !trial->in_schedule || schedule_is_waiting(s->schedule, trial->job))
+        continue;
+      grace = MAX_OF(grace, live->file->spec.stop_grace);
+      if (!live_kill(trial, &err))
+        log_warn("sweep", NULL, "%s: trial %u was not stopped: %s", live->name, trial->number, err.text);
+    }
+  }
+  return grace;
+}
+
+bool jobs_are_over(const struct sweeps *s) {
+  return schedule_node_info(s->schedule, s->node).used == 0 && exec_local_count(s->executor) == 0;
+}
+
 /* ---- output ---- */
 
 bool jobs_open_log(struct live_trial *trial, uint32_t attempt, struct err *err) {

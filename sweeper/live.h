@@ -26,6 +26,7 @@ enum {
   LIVE_ASK_LEASE_MS = 86400 * 1000,
   LIVE_PREVIEW_POINTS = 5,
   LIVE_COLLECT_MS = 600 * 1000,
+  LIVE_END_ROOM_MS = 15 * 1000, /* beyond the grace of the jobs, until a service that stops with its jobs gives up waiting */
 };
 
 /* What a point was made from. */
@@ -191,6 +192,10 @@ struct sweeps {
   struct list waiters;
   struct sweeps_loading *loading;
   struct list loading_one;
+  /* jobs are ended, the service with them */
+  void (*jobs_ended)(void *ctx);
+  void *jobs_ended_ctx;
+  int64_t end_until;
   int64_t collected; /* when snapshots were last collected */
 };
 
@@ -268,6 +273,10 @@ bool jobs_place(struct sweeps *s);
 /* After a start: the slots of what runs, and its companion. */
 void jobs_adopt(struct live_trial *trial, const struct engine_trial *row);
 void jobs_tick(struct sweeps *s);
+/* Stops everything that runs; the longest grace of them. */
+int64_t jobs_stop_all(struct sweeps *s);
+/* Does nothing run, and is nothing about to? */
+bool jobs_are_over(const struct sweeps *s);
 void jobs_forget(struct live_trial *trial);
 /* The directory is there, or could not be made. */
 void jobs_made(struct live_trial *trial, uint32_t attempt, const struct err *failed);

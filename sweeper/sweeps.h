@@ -50,6 +50,9 @@ typedef void sweeps_done_fn(void *ctx, const struct err *err);
 void sweeps_load(struct sweeps *sweeps, int64_t epoch, sweeps_done_fn *done, void *ctx);
 /* Answers everything that waits; jobs go on. To be called when the service begins to stop. */
 void sweeps_stop(struct sweeps *sweeps);
+/* Before that, when jobs are to end too: nothing is started any more, what runs is stopped, and `done` is called once, later, when all of
+ * it is over and stored, or has had its time. Sweeps go on with other trials at the next start. */
+void sweeps_end_jobs(struct sweeps *sweeps, void (*done)(void *ctx), void *ctx);
 /* After the pool is gone. Accepts NULL. */
 void sweeps_free(struct sweeps *sweeps);
 

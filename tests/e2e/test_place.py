@@ -298,6 +298,75 @@ class Launched(Base):
         self.assertEqual(self.s.post(f"/api/v1/runs/{self.ok(self.s.post('/api/v1/runs', {}), 201)['id']}/retry").status, 409)
 
 
+class Down(Base):
+    def alive(self, mark):
+        found = []
+        for entry in pathlib.Path("/proc").iterdir():
+            try:
+                if entry.name.isdigit() and mark in (entry / "cmdline").read_bytes().decode(errors="replace").split("\0"):
+                    found.append(int(entry.name))
+            except OSError:
+                pass
+        return found
+
+    def start_jobs(self, mark):
+        job = self.put("job.py", """
+            import os, signal, sys, time
+            if sys.argv[2] == "stubborn":
+                signal.signal(signal.SIGTERM, signal.SIG_IGN)
+            if os.fork() == 0:
+                os.setsid()
+            print("ready", flush=True)
+            time.sleep(600)
+            """)
+        sweep = self.ok(self.s.post("/api/v1/sweeps", {"method": "grid", "command": ["python3", str(job), mark, "{{how}}"], "stop_grace": 1,
+                                                       "parameters": {"how": {"values": ["gentle", "stubborn", "later"]}}}), 201)["id"]
+        wait(lambda: len(self.alive(mark)) == 4, "two jobs of two processes")
+        wait(lambda: all("ready" in self.log(t["run_id"]) for t in self.trials(sweep)[:2]), "them to be ready")
+        return sweep
+
+    def test_now_stops_the_jobs_first(self):
+        mark = f"mark-{os.getpid()}-now"
+        sweep = self.start_jobs(mark)
+        self.cli("down", "--now")
+        self.assertEqual(self.s.process.wait(30), 0)
+        self.assertEqual(self.alive(mark), [])
+        self.assertEqual(self.s.postgres(), [])
+        self.s.start()
+        wait(lambda: len(self.alive(mark)) == 2, "the sweep to go on with its last trial")
+        self.assertEqual([t["state"] for t in self.trials(sweep)][:2], ["KILLED", "KILLED"])
+        self.ok(self.s.post(f"/api/v1/sweeps/{sweep}/stop"))
+        self.ended(sweep)
+
+    def test_without_it_they_go_on(self):
+        mark = f"mark-{os.getpid()}-later"
+        sweep = self.start_jobs(mark)
+        self.cli("down")
+        self.assertEqual(self.s.process.wait(30), 0)
+        self.assertEqual(len(self.alive(mark)), 4)
+        self.s.start()
+        self.assertEqual([t["state"] for t in self.trials(sweep)], ["RUNNING", "RUNNING", "QUEUED"])
+        self.ok(self.s.post(f"/api/v1/sweeps/{sweep}/stop"))
+        self.ended(sweep)
+        self.assertEqual(self.alive(mark), [])
+
+
+    def test_a_background_service_of_a_script_ignores_ctrl_c(self):
+        self.s.stop()
+        self.s.process = subprocess.Popen(["sh", "-c", 'trap "" INT; exec "$@"', "sh", self.s.binary, "serve", "--data", str(self.s.data), "--listen",
+                                           "127.0.0.1:0"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        wait(lambda: (self.s.data / "endpoint").exists() and self.answers(), "the service")
+        self.s.process.send_signal(2)
+        time.sleep(1)
+        self.assertTrue(self.answers())
+
+    def answers(self):
+        try:
+            return self.s.get("/api/v1/status").json["state"] == "ok"
+        except (OSError, ValueError):
+            return False
+
+
 class Queue(Base):
     def launch(self, *command, **more):
         return self.ok(self.s.post("/api/v1/runs", {"command": list(command) or ["sleep", "600"], "stop_grace": 1, **more}), 201)["id"]
