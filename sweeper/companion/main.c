@@ -65,7 +65,6 @@ struct companion {
   char start_error[700];  /* the command could not be started */
   int64_t begun_ms, ended_ms, last_heartbeat_ms, retry_ms, verdict_retry_ms;
   struct process_usage peak;
-  char piece[SPOOL_PIECE_MAX];
   char path[256];
 };
 
@@ -294,12 +293,12 @@ static void tell_heartbeat(struct companion *c) {
 static bool send_output(struct companion *c) {
   for (size_t i = 0; i < ARRAY_LEN(c->streams); i++) {
     struct spool *spool = &c->streams[i];
-    size_t n = spool_peek(spool, c->piece);
+    size_t n = spool_piece(spool);
     if (!n && !spool->skipped)
       continue;
     snprintf(c->path, sizeof c->path, "/output?stream=%s&offset=%lld&skipped=%lld", spool->name, (long long)spool->sent,
              (long long)spool->skipped);
-    uplink_send(c->uplink, "POST", c->path, str_n(c->piece, n), REQUEST_TIMEOUT_S, on_output_taken, c);
+    uplink_send_file(c->uplink, c->path, spool->read_fd, spool->sent, n, REQUEST_TIMEOUT_S, on_output_taken, c);
     return true;
   }
   return false;

@@ -182,21 +182,45 @@ static bool connect_somewhere(struct uplink *uplink) {
   return false;
 }
 
-void uplink_send(struct uplink *uplink, const char *method, const char *path, struct str body, int timeout_s, uplink_done_fn *done,
-                 void *ctx) {
+/* The head of a request; NULL when there is nobody to send it to, which is told later. */
+static struct evbuffer *begin(struct uplink *uplink, const char *method, const char *path, size_t body, int timeout_s, uplink_done_fn *done,
+                              void *ctx) {
   struct timeval deadline = {timeout_s, 0}, at_once = {0, 0};
   uplink->busy = true;
   uplink->done = done;
   uplink->ctx = ctx;
   if (!uplink->bev && !connect_somewhere(uplink)) {
     evtimer_add(uplink->timer, &at_once);
-    return;
+    return NULL;
   }
   struct evbuffer *out = bufferevent_get_output(uplink->bev);
   evbuffer_add_printf(
       out,
       "%s %s%s HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer %s\r\nContent-Type: application/octet-stream\r\nContent-Length: %zu\r\n\r\n",
-      method, uplink->config->prefix, path, uplink->config->token, body.n);
-  evbuffer_add(out, body.p, body.n);
+      method, uplink->config->prefix, path, uplink->config->token, body);
   evtimer_add(uplink->timer, &deadline);
+  return out;
+}
+
+void uplink_send(struct uplink *uplink, const char *method, const char *path, struct str body, int timeout_s, uplink_done_fn *done,
+                 void *ctx) {
+  struct evbuffer *out = begin(uplink, method, path, body.n, timeout_s, done, ctx);
+  if (out)
+    evbuffer_add(out, body.p, body.n);
+}
+
+void uplink_send_file(struct uplink *uplink, const char *path, int fd, int64_t offset, size_t n, int timeout_s, uplink_done_fn *done,
+                      void *ctx) {
+  struct evbuffer *out = begin(uplink, "POST", path, n, timeout_s, done, ctx);
+  if (!out || !n)
+    return;
+  /* Sent by the kernel: no copy of it is ever in our memory. */
+  struct evbuffer_file_segment *segment = evbuffer_file_segment_new(fd, offset, (ev_off_t)n, 0);
+  if (!segment || evbuffer_add_file_segment(out, segment, 0, (ev_off_t)n) != 0) {
+    struct timeval at_once = {0, 0};
+    disconnect(uplink); /* half a request */
+    evtimer_add(uplink->timer, &at_once);
+  }
+  if (segment)
+    evbuffer_file_segment_free(segment);
 }

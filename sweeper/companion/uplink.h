@@ -28,6 +28,10 @@ bool uplink_is_busy(const struct uplink *uplink);
 void uplink_send(struct uplink *uplink, const char *method, const char *path, struct str body, int timeout_s, uplink_done_fn *done,
                  void *ctx);
 
+/* The same with `n` bytes of a file as the body, from `offset` on; they must be there, and stay. */
+void uplink_send_file(struct uplink *uplink, const char *path, int fd, int64_t offset, size_t n, int timeout_s, uplink_done_fn *done,
+                      void *ctx);
+
 /* The answer's head, pure: 0 more is needed, -1 it is none, else its length; the body's length in *ret_length. */
 int uplink_parse_head(struct str bytes, int *ret_status, size_t *ret_length, bool *ret_close);
 
