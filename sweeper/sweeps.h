@@ -154,6 +154,8 @@ struct live_report {
   double value, epoch; /* epoch NaN: none */
   int64_t step;
 };
+/* Is it the goal metric, or does a rule look at it? Others are passed over. */
+bool live_watches(const struct live_sweep *sweep, struct str key);
 /* Intermediate values of a trial; attempt 0 is the present one. Without any: a sign of life. ERR_FENCED when the attempt is over. */
 MUST_CHECK bool live_hear(struct live_trial *trial, int32_t attempt, const struct live_report *reports, size_t count, struct err *err);
 int32_t live_attempt(const struct live_trial *trial);
