@@ -101,6 +101,7 @@ struct live_sweep {
   struct sampler_job *thought;
   uint32_t thought_number;
   struct live_made thought_made;
+  bool refresh; /* a point ahead may be thought of again, with the results that came since */
   struct {
     bool there;
     uint32_t number;

@@ -225,8 +225,11 @@ static void on_tick(void *ctx) {
   loop_timer_start(s->tick, LIVE_TICK_MS);
   if (!s->ready || s->stopping)
     return;
-  LIST_EACH(&s->sweeps, node)
-  engine_tick(LIST_ENTRY(node, struct live_sweep, node)->engine, live_now(s));
+  LIST_EACH(&s->sweeps, node) {
+    struct live_sweep *live = LIST_ENTRY(node, struct live_sweep, node);
+    engine_tick(live->engine, live_now(s));
+    live->refresh = true;
+  }
   jobs_tick(s);
   sweeps_kick(s);
 }
