@@ -168,6 +168,7 @@ struct sweeps {
   size_t report_count, report_cap, reports_flying;
   struct list waiters;
   struct sweeps_loading *loading;
+  struct importance_cache *importance; /* NULL: none yet */
 };
 
 static inline int64_t live_now(const struct sweeps *s) {
@@ -221,6 +222,9 @@ bool live_make_trials(struct live_sweep *live, uint32_t wanted);
 /* Begins to think of the next point, where that takes long. */
 void live_think_ahead(struct live_sweep *live);
 const char *live_reason(const struct live_trial *trial, const struct engine_trial *row);
+
+/* importance_job.c */
+void importance_cache_free(struct importance_cache *cache); /* accepts NULL */
 
 /* jobs.c */
 MUST_CHECK bool jobs_new(struct sweeps *s, struct err *err);

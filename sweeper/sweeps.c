@@ -297,6 +297,7 @@ void sweeps_free(struct sweeps *s) {
   for (struct list_node *node; (node = list_pop_front(&s->sweeps));)
     live_free(LIST_ENTRY(node, struct live_sweep, node));
   jobs_free(s);
+  importance_cache_free(s->importance);
   reports_release(s);
   mem_free(s->writes);
   map_release(&s->by_id);

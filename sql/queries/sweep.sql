@@ -56,6 +56,17 @@ order by created desc, id desc limit $4;
 -- Name, directory, the file as it was sent.
 select name, directory, source from sweep where id = $1 and deleted_at is null;
 
+-- name: sweep_spec (uuid) -> (text, int8) repeatable
+-- Its normal form, and the seed.
+select spec, seed from sweep where id = $1 and deleted_at is null;
+
+-- name: trials_finished (uuid) -> (bytea, float8) repeatable
+-- Point and value of the finished ones, in order; of more than fifty thousand every second, third ...
+select coords, value from run
+where sweep_id = $1 and state = 4 and value is not null and coords is not null
+  and trial % (select coalesce(max(trial), 0) / 50000 + 1 from run where sweep_id = $1) = 0
+order by trial;
+
 -- name: trials_load (uuid)
 --   -> (uuid, int4, int8, int2, int4, int2, int4, bool, float8, int8, float8, int8, int8, int8, int4, bytea, jsonb, text, int8, int2, int4,
 --   int4, int4) repeatable

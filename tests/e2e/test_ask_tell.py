@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 """Ask and tell as workers see it: what was asked is made again from what is recorded; leases; batches that happen or do not."""
-import http.client, pathlib, random, sys, threading, time, unittest
+import http.client, pathlib, random, subprocess, sys, threading, time, unittest
 
 WINNOW = pathlib.Path(sys.argv.pop(1)).resolve()
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "support"))
@@ -114,6 +114,51 @@ class Replay(Base):
             stop.set()
             [w.join() for w in workers]
             self.assertEqual({t["made"]["added_at"] - t["made"]["results"] for t in self.trials(sweep)}, {0})
+
+
+class Importance(Base):
+    def winnow(self, *words):
+        env = {**self.s.env, "WINNOW_URL": "unix:" + str(self.s.data / "winnow.sock")}
+        return subprocess.run([WINNOW, *words], capture_output=True, text=True, timeout=60, env=env)
+
+    def fill(self, sweep, count, seed=1):
+        rng = random.Random(seed)
+        rows = [{"x": rng.uniform(-2, 2), "kind": rng.choice("ab")} for _ in range(count)]
+        for i in range(0, count, 500):
+            self.ok(self.tell(sweep, *({"params": p, "value": (p["x"] - 0.5) ** 2} for p in rows[i:i + 500])))
+
+    def test_over_rest_and_the_command_line(self):
+        with Service(WINNOW) as self.s:
+            spec = {"name": "matters", "method": "random", "metric": {"name": "loss"}, "parameters": SPACE, "sampler": {"seed": 1}}
+            sweep = self.submit(spec)["id"]
+            get = lambda: self.ok(self.s.get(f"/api/v1/sweeps/{sweep}/importance"))
+            self.fill(sweep, 12)
+            few = get()
+            self.assertEqual((few["trials"], few["low_confidence"]), (12, True))
+            self.assertIn("fewer than 30", few["reason"])
+            self.assertIn("low confidence", self.winnow("sweep", "importance", "matters").stderr)
+            self.fill(sweep, 1000, seed=2)
+            many = get()
+            self.assertEqual((many["trials"], many["low_confidence"], many["reason"]), (1012, False, None))
+            x, kind = many["items"]
+            self.assertEqual((x["name"], kind["name"], x["trials"]), ("x", "kind", 1012))
+            self.assertGreater(x["importance"], 0.9)
+            self.assertLessEqual(x["low"], x["importance"])
+            self.assertLessEqual(x["importance"], x["high"])
+            self.assertAlmostEqual(x["importance"] + kind["importance"], 1)
+            self.assertEqual(get(), many)  # the same from the cache
+            shown = self.winnow("sweep", "importance", "matters")
+            self.assertRegex(shown.stdout, r"x\s+(1|0\.9\d*)")
+            self.assertNotIn("low confidence", shown.stderr)
+            self.assertEqual(self.winnow("sweep", "importance", "matters", "--pairs").returncode, 0)
+            self.ok(self.s.post(f"/api/v1/sweeps/{sweep}/stop"))
+            wait(lambda: self.sweep(sweep)["state"] == "STOPPED", "the stop")
+            self.s.stop()
+            self.s.start()
+            self.assertEqual(get(), many)  # of a sweep that is over, and not in memory
+            self.assertEqual(self.s.get("/api/v1/sweeps/" + "0" * 32 + "/importance").status, 404)
+            nameless = self.submit({"name": "no-metric", "method": "random", "parameters": SPACE})["id"]
+            self.assertEqual(self.s.get(f"/api/v1/sweeps/{nameless}/importance").status, 409)
 
 
 if __name__ == "__main__":
