@@ -602,7 +602,8 @@ CREATE TABLE winnow.sweep (
     spec text NOT NULL,
     edits jsonb DEFAULT '{}'::jsonb NOT NULL,
     warnings jsonb DEFAULT '[]'::jsonb NOT NULL,
-    summary jsonb
+    summary jsonb,
+    prior bytea
 )
 WITH (fillfactor='80');
 

@@ -95,6 +95,8 @@ struct live_sweep {
   char **warnings;
   size_t warning_count;
   struct list asks;
+  char *prior; /* what it started from, as it is stored; see prior.h */
+  size_t prior_bytes, prior_count;
   uint32_t width; /* the most trials that were pending at once */
   /* a point that takes long to think of */
   bool thinking;
@@ -198,6 +200,7 @@ void sweep_rows_put_json(struct pg_args *args, const json_t *json);
 MUST_CHECK bool live_new(struct sweeps *s, struct sweep_file *file, struct id id, int64_t seed, const struct engine_sweep *row,
                          struct live_sweep **ret, struct err *err); /* takes the file in any case */
 void live_free(struct live_sweep *live);
+MUST_CHECK bool live_warn(struct live_sweep *live, const char *text, struct err *err);
 struct live_trial *live_trial_new(struct live_sweep *live, uint32_t number, struct id run, struct err *err);
 /* A report of the past goes through the same fold. */
 void live_take_report(struct live_trial *trial, uint32_t attempt, const struct live_report *report, struct stop_verdict *ret_verdict,

@@ -2,6 +2,7 @@
 #include "base/mem.h"
 #include "sweeper/command.h"
 #include "sweeper/live.h"
+#include "sweeper/prior.h"
 
 enum { NORMAL_MAX = 4 * 1024 * 1024 };
 
@@ -21,7 +22,6 @@ static void warn_of_the_unheeded(struct sweep_file *file) {
     const char *path, *text;
   } rows[] = {
       {spec->on_nan != 0, "on_nan", "not heeded yet: a trial whose value is NaN counts as the worst"},
-      {spec->metric.impute != 0, "metric.impute", "not heeded yet: a failed trial counts as the worst"},
       {spec->metric.impute_while_running != 0, "metric.impute_while_running",
        "not heeded yet: the sampler has its own way with running trials"},
       {spec->log_max != GIB, "log_max", "not heeded yet: all output is kept"},
@@ -40,8 +40,10 @@ bool sweeps_check(struct sweeps *s, struct sweep_file *file, struct str director
     return refuse("register", "register the best model by hand when the sweep is over", err);
   if (spec->artifacts.count)
     return refuse("artifacts", "let the command store them, with the MLflow client or over HTTP", err);
-  if (spec->prior && spec->prior->kind != YN_NULL && spec->prior->count)
-    return refuse("prior", "a sweep begins without earlier results", err);
+  if (!prior_check(spec, err))
+    return false;
+  if (spec->prior && spec->prior->kind != YN_NULL && !prior_is_used(spec))
+    warn(file, "prior", "not used: this sampler does not learn from results");
   if (spec->metrics_from.count)
     return refuse("metrics_from", "metrics are read by the built-in patterns from both streams", err);
   if (spec->tty)
@@ -202,6 +204,18 @@ static bool ask_experiment(struct making *making, struct err *err) {
   return pg_run(making->all->conf.pg, &args, 0, on_experiment, making, err);
 }
 
+static void on_prior(void *ctx, const struct err *failed) {
+  struct making *making = ctx;
+  struct err err;
+  if (failed || !ask_experiment(making, &err))
+    not_made(making, failed ? failed : &err);
+}
+
+/* What it starts from is gathered before it is there. */
+static bool begin(struct making *making, struct err *err) {
+  return prior_is_used(&making->live->file->spec) ? prior_gather(making->live, on_prior, making, err) : ask_experiment(making, err);
+}
+
 bool sweeps_create(struct sweeps *s, struct sweep_file *file, struct str source, struct str directory, sweeps_made_fn *done, void *ctx,
                    struct err *err) {
   AUTO_BUF struct buf normal = BUF_INIT(NORMAL_MAX);
@@ -230,7 +244,7 @@ bool sweeps_create(struct sweeps *s, struct sweep_file *file, struct str source,
   live->directory = mem_strndup(directory.n ? directory.p : "", directory.n);
   live->normal = mem_strdup(buf_text(&normal));
   *making = (struct making){s, live, done, ctx};
-  if (!live->source || !live->directory || !live->normal || !live->warnings ? !err_no_memory(err) : ask_experiment(making, err)) {
+  if (!live->source || !live->directory || !live->normal || !live->warnings ? !err_no_memory(err) : begin(making, err)) {
     if (live->source && live->directory && live->normal && live->warnings) {
       sweep_file_free(file);
       return true;

@@ -12,11 +12,11 @@ select id, false from made union all select id, deleted_at is not null from expe
 -- Refuses (by a division) to go on under an epoch that is over.
 select 1 / (case when $1 = (select max(epoch) from service_epoch) then 1 else 0 end) = 1;
 
--- name: sweep_create (uuid, int8, int8, int8, text, text, text, text, jsonb) -> () repeatable
--- Id, experiment, now, seed, name, directory, source, spec, warnings. And its parent run.
+-- name: sweep_create (uuid, int8, int8, int8, text, text, text, text, jsonb, bytea) -> () repeatable
+-- Id, experiment, now, seed, name, directory, source, spec, warnings, results it starts from. And its parent run.
 with made as (
-  insert into sweep (id, experiment_id, created, version, seed, name, directory, source, spec, warnings)
-  values ($1, $2, $3, 0, $4, $5, $6, $7, $8, $9) on conflict (id) do nothing returning 1)
+  insert into sweep (id, experiment_id, created, version, seed, name, directory, source, spec, warnings, prior)
+  values ($1, $2, $3, 0, $4, $5, $6, $7, $8, $9, $10) on conflict (id) do nothing returning 1)
 insert into run (id, experiment_id, start_time, created, state, kind, name)
 select $1, $2, $3, $3, 2, 1, $5 from made on conflict (id) do nothing;
 
@@ -38,9 +38,10 @@ with s as (update sweep set deleted_at = $2 where id = $1 and deleted_at is null
 runs as (update run set deleted_at = $2 from s where (run.sweep_id = s.id or run.id = s.id) and run.deleted_at is null returning 1)
 select true from s;
 
--- name: sweep_live () -> (uuid, int8, int8, int8, int8, int8, int8, int2, int2, bool, text, text, text, jsonb, jsonb) repeatable
+-- name: sweep_live () -> (uuid, int8, int8, int8, int8, int8, int8, int2, int2, bool, text, text, text, jsonb, jsonb, bytea)
+--   repeatable
 -- Those that are not over, oldest first.
-select id, experiment_id, created, version, elapsed_ms, slot_ms, seed, state, why, exhausted, name, directory, spec, edits, warnings
+select id, experiment_id, created, version, elapsed_ms, slot_ms, seed, state, why, exhausted, name, directory, spec, edits, warnings, prior
 from sweep where state < 3 and deleted_at is null order by created, id;
 
 -- name: sweep_get (uuid) -> (int2, jsonb) repeatable
@@ -59,6 +60,14 @@ select name, directory, source from sweep where id = $1 and deleted_at is null;
 -- name: sweep_spec (uuid) -> (text, int8) repeatable
 -- Its normal form, and the seed.
 select spec, seed from sweep where id = $1 and deleted_at is null;
+
+-- name: prior_metric (uuid) -> (text) repeatable
+-- The metric of a sweep.
+select spec::jsonb #>> '{metric,name}' from sweep where id = $1 and deleted_at is null;
+
+-- name: prior_trials (uuid) -> (jsonb, float8) repeatable
+-- Point and value of those that ended well.
+select point, value from run where sweep_id = $1 and state = 4 and deleted_at is null order by trial;
 
 -- name: trials_finished (uuid) -> (bytea, float8) repeatable
 -- Point and value of the finished ones, in order; of more than fifty thousand every second, third ...
