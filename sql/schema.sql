@@ -726,6 +726,7 @@ CREATE TABLE winnow.sweep (
     edits jsonb DEFAULT '{}'::jsonb NOT NULL,
     warnings jsonb DEFAULT '[]'::jsonb NOT NULL,
     summary jsonb,
+    prior bytea,
     single boolean DEFAULT false NOT NULL
 )
 WITH (fillfactor='80');

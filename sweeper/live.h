@@ -114,12 +114,15 @@ struct live_sweep {
   size_t warning_count;
   struct goal_watch goal_watch;
   struct list asks;
+  char *prior; /* what it started from, as it is stored; see prior.h */
+  size_t prior_bytes, prior_count;
   uint32_t width; /* the most trials that were pending at once */
   /* a point that takes long to think of */
   bool thinking;
   struct sampler_job *thought;
   uint32_t thought_number;
   struct live_made thought_made;
+  bool refresh; /* a point ahead may be thought of again, with the results that came since */
   struct {
     bool there;
     uint32_t number;
@@ -187,7 +190,8 @@ struct sweeps {
   struct list waiters;
   struct sweeps_loading *loading;
   struct list loading_one;
-  int64_t collected; /* when snapshots were last collected */
+  int64_t collected;                   /* when snapshots were last collected */
+  struct importance_cache *importance; /* NULL: none yet */
 };
 
 static inline int64_t live_now(const struct sweeps *s) {
@@ -225,6 +229,7 @@ void live_about_release(struct live_about *about);
 MUST_CHECK bool live_new(struct sweeps *s, struct sweep_file *file, struct id id, int64_t seed, const struct engine_sweep *row,
                          struct live_sweep **ret, struct err *err); /* takes the file in any case */
 void live_free(struct live_sweep *live);
+MUST_CHECK bool live_warn(struct live_sweep *live, const char *text, struct err *err);
 struct live_trial *live_trial_new(struct live_sweep *live, uint32_t number, struct id run, struct err *err);
 /* A report of the past goes through the same fold. */
 void live_take_report(struct live_trial *trial, uint32_t attempt, const struct live_report *report, struct stop_verdict *ret_verdict,
@@ -248,6 +253,9 @@ bool live_make_trials(struct live_sweep *live, uint32_t wanted);
 /* Begins to think of the next point, where that takes long. */
 void live_think_ahead(struct live_sweep *live);
 const char *live_reason(const struct live_trial *trial, const struct engine_trial *row);
+
+/* importance_job.c */
+void importance_cache_free(struct importance_cache *cache); /* accepts NULL */
 
 /* jobs.c */
 MUST_CHECK bool jobs_new(struct sweeps *s, struct err *err);

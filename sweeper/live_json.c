@@ -54,6 +54,7 @@ static void put_sampler(const struct live_sweep *live, struct json_writer *w) {
   jw_put_text(w, "type", sampler_type_name((enum sampler_type)spec->sampler.type));
   jw_put_i64(w, "seed", live->seed);
   jw_put_i64(w, "space_version", live->space_version);
+  jw_put_i64(w, "prior_results", (int64_t)live->prior_count);
   jw_put_text(w, "chosen", sampler_type_name(chosen));
   jw_put_text(w, "why", buf_text(&why));
   jw_object_end(w);

@@ -15,6 +15,7 @@ enum { SWEEP_FILE_BYTES_MAX = 1 << 20, SWEEP_NAME_MAX = 200, SWEEP_PARAMETERS_MA
 
 #define JOB_PARAMETER "_"
 
+enum sweep_impute { IMPUTE_WORST, IMPUTE_BEST, IMPUTE_LATEST };
 enum sweep_use { USE_LAST, USE_BEST, USE_MEAN_LAST_K };
 enum sweep_method { METHOD_GRID, METHOD_RANDOM, METHOD_BAYES };
 enum sweep_retry_on { RETRY_LOST = 1, RETRY_FAILED = 2 };

@@ -255,6 +255,7 @@ static void put_sweep_create(struct pg_args *args, const struct live_sweep *live
   pg_put_text(args, str_of(live->normal));
   sweep_rows_put_warnings(args, live);
   pg_put_bool(args, live->single);
+  pg_put_bytea(args, live->prior_bytes ? str_n(live->prior, live->prior_bytes) : STR_NONE);
 }
 
 static void put_about(struct pg_args *args, const struct live_sweep *live) {

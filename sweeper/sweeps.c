@@ -262,8 +262,11 @@ static void on_tick(void *ctx) {
   loop_timer_start(s->tick, LIVE_TICK_MS);
   if (!s->ready || s->stopping)
     return;
-  LIST_EACH(&s->sweeps, node)
-  engine_tick(LIST_ENTRY(node, struct live_sweep, node)->engine, live_now(s));
+  LIST_EACH(&s->sweeps, node) {
+    struct live_sweep *live = LIST_ENTRY(node, struct live_sweep, node);
+    engine_tick(live->engine, live_now(s));
+    live->refresh = true;
+  }
   jobs_tick(s);
   collect_now_and_then(s);
   sweeps_kick(s);
@@ -332,6 +335,7 @@ void sweeps_free(struct sweeps *s) {
   for (struct list_node *node; (node = list_pop_front(&s->sweeps));)
     live_free(LIST_ENTRY(node, struct live_sweep, node));
   jobs_free(s);
+  importance_cache_free(s->importance);
   reports_release(s);
   mem_free(s->writes);
   map_release(&s->by_id);

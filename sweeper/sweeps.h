@@ -105,6 +105,10 @@ enum { LIVE_MADE_COUNT = 5 };
 void live_put_made(struct json_writer *w, const int64_t made[LIVE_MADE_COUNT]);
 /* What the stop rules know. */
 void live_put_rungs(const struct live_sweep *sweep, struct json_writer *w);
+/* Which parameters matter, as JSON text: of a sweep in memory or not. Computed beside the loop, once for each number of results; of many
+ * trials every second, third ... counts. */
+typedef void sweeps_text_fn(void *ctx, struct str json, const struct err *err);
+MUST_CHECK bool sweeps_importance(struct sweeps *sweeps, struct id sweep, sweeps_text_fn *done, void *ctx, struct err *err);
 /* Name and number of a state. */
 const char *sweep_state_text(int state);
 int sweep_state_of(struct str name);

@@ -15,11 +15,12 @@ select id, deleted_at is not null from experiment where id = $1;
 -- Refuses (by a division) to go on under an epoch that is over.
 select 1 / (case when $1 = (select max(epoch) from service_epoch) then 1 else 0 end) = 1;
 
--- name: sweep_create (uuid, int8, int8, int8, text, text, text, text, jsonb, bool) -> () repeatable
--- Id, experiment, now, seed, name, directory, source, spec, warnings, whether it is a single run's. And its parent run, if it is not.
+-- name: sweep_create (uuid, int8, int8, int8, text, text, text, text, jsonb, bool, bytea) -> () repeatable
+-- Id, experiment, now, seed, name, directory, source, spec, warnings, whether it is a single run's, results it starts from. And its parent
+-- run, if it is not a single run's.
 with made as (
-  insert into sweep (id, experiment_id, created, version, seed, name, directory, source, spec, warnings, single)
-  values ($1, $2, $3, 0, $4, $5, $6, $7, $8, $9, $10) on conflict (id) do nothing returning 1)
+  insert into sweep (id, experiment_id, created, version, seed, name, directory, source, spec, warnings, single, prior)
+  values ($1, $2, $3, 0, $4, $5, $6, $7, $8, $9, $10, $11) on conflict (id) do nothing returning 1)
 insert into run (id, experiment_id, start_time, created, state, kind, name)
 select $1, $2, $3, $3, 2, 1, $5 from made where not $10 on conflict (id) do nothing;
 
@@ -54,9 +55,11 @@ with s as (update sweep set deleted_at = $2 where id = $1 and deleted_at is null
 runs as (update run set deleted_at = $2 from s where (run.sweep_id = s.id or run.id = s.id) and run.deleted_at is null returning 1)
 select true from s;
 
--- name: sweep_live (uuid) -> (uuid, int8, int8, int8, int8, int8, int8, int2, int2, bool, text, text, text, jsonb, jsonb, bool) repeatable
+-- name: sweep_live (uuid) -> (uuid, int8, int8, int8, int8, int8, int8, int2, int2, bool, text, text, text, jsonb, jsonb, bool, bytea)
+--   repeatable
 -- Those that are not over, oldest first; or this one.
-select id, experiment_id, created, version, elapsed_ms, slot_ms, seed, state, why, exhausted, name, directory, spec, edits, warnings, single
+select id, experiment_id, created, version, elapsed_ms, slot_ms, seed, state, why, exhausted, name, directory, spec, edits, warnings, single,
+  prior
 from sweep where state < 3 and deleted_at is null and ($1::uuid is null or id = $1) order by created, id;
 
 -- name: sweep_get (uuid) -> (int2, jsonb) repeatable
@@ -71,6 +74,25 @@ order by created desc, id desc limit $4;
 -- name: sweep_source (uuid) -> (text, text, text) repeatable
 -- Name, directory, the normal form: with the snapshot and the environment of the first time.
 select name, directory, spec from sweep where id = $1 and deleted_at is null and not single;
+
+-- name: sweep_spec (uuid) -> (text, int8) repeatable
+-- Its normal form, and the seed.
+select spec, seed from sweep where id = $1 and deleted_at is null;
+
+-- name: prior_metric (uuid) -> (text) repeatable
+-- The metric of a sweep.
+select spec::jsonb #>> '{metric,name}' from sweep where id = $1 and deleted_at is null;
+
+-- name: prior_trials (uuid) -> (jsonb, float8) repeatable
+-- Point and value of those that ended well.
+select point, value from run where sweep_id = $1 and state = 4 and deleted_at is null order by trial;
+
+-- name: trials_finished (uuid) -> (bytea, float8) repeatable
+-- Point and value of the finished ones, in order; of more than fifty thousand every second, third ...
+select coords, value from run
+where sweep_id = $1 and state = 4 and value is not null and coords is not null
+  and trial % (select coalesce(max(trial), 0) / 50000 + 1 from run where sweep_id = $1) = 0
+order by trial;
 
 -- name: trials_load (uuid)
 --   -> (uuid, int4, int8, int2, int4, int2, int4, bool, float8, int8, float8, int8, int8, int8, int4, bytea, jsonb, text, int8, int2, int4,
