@@ -2,6 +2,7 @@
 #include "base/mem.h"
 #include "sweeper/command.h"
 #include "sweeper/live.h"
+#include "tracker/names.h"
 
 enum { NORMAL_MAX = 4 * 1024 * 1024 };
 
@@ -32,15 +33,22 @@ static void warn_of_the_unheeded(struct sweep_file *file) {
       warn(file, rows[i].path, rows[i].text);
 }
 
+static bool check_register(const struct sweep_spec *spec, struct err *err) {
+  struct str path;
+  if (!spec->register_model.given)
+    return true;
+  if (!logged_model_name_check(spec->register_model.model, err) || !artifact_path_check(spec->register_model.path, &path, err))
+    return err_prefix(err, "register");
+  return true;
+}
+
 bool sweeps_check(struct sweeps *s, struct sweep_file *file, struct str directory, struct err *err) {
   const struct sweep_spec *spec = &file->spec;
   warn_of_the_unheeded(file);
   if (spec->executor != EXECUTOR_LOCAL)
     return refuse("executor", "jobs run on this machine only", err);
-  if (spec->register_model.given)
-    return refuse("register", "register the best model by hand when the sweep is over", err);
-  if (spec->artifacts.count)
-    return refuse("artifacts", "let the command store them, with the MLflow client or over HTTP", err);
+  if (!check_register(spec, err))
+    return false;
   if (spec->prior && spec->prior->kind != YN_NULL && spec->prior->count)
     return refuse("prior", "a sweep begins without earlier results", err);
   if (spec->tty)

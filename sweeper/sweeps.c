@@ -151,6 +151,9 @@ static void note_written(const struct live_write *write, bool ok) {
   struct live_sweep *live = write->sweep;
   if (write->trial) {
     engine_trial_written(live->engine, write->trial->number, write->todo.trial.version, ok);
+    if (ok && live->best == write->trial && write->todo.trial.state == RUN_FINISHED &&
+        live->file->spec.register_model.when == REGISTER_EACH_BEST)
+      register_consider(live->all, live->id);
     return;
   }
   engine_sweep_written(live->engine, write->todo.sweep.version, ok);
@@ -168,6 +171,8 @@ static void note_written(const struct live_write *write, bool ok) {
       schedule_group_remove(live->all->schedule, live->group);
     live->has_group = false;
     log_info("sweep", NULL, "%s: %s", live->name, sweep_state_text(write->todo.sweep.state));
+    if (live->file->spec.register_model.given)
+      register_consider(live->all, live->id);
   }
 }
 
@@ -228,6 +233,7 @@ static void on_tick(void *ctx) {
   LIST_EACH(&s->sweeps, node)
   engine_tick(LIST_ENTRY(node, struct live_sweep, node)->engine, live_now(s));
   jobs_tick(s);
+  register_tick(s);
   sweeps_kick(s);
 }
 
@@ -294,6 +300,7 @@ void sweeps_free(struct sweeps *s) {
   for (struct list_node *node; (node = list_pop_front(&s->sweeps));)
     live_free(LIST_ENTRY(node, struct live_sweep, node));
   jobs_free(s);
+  register_release(&s->registrar);
   reports_release(s);
   mem_free(s->writes);
   map_release(&s->by_id);
