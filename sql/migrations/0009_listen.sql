@@ -27,3 +27,7 @@ create table sweep_version (
   kept boolean not null default false, -- its files are linked
   primary key (sweep, run)
 );
+
+-- Which points of a run came from its output: those whose key stands here and whose time is that of a piece. Reading it anew replaces them.
+-- `=key`, or `@key` when a pattern reads the time too: then all of that key.
+alter table log_stream add column keys text[] not null default '{}';
