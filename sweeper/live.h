@@ -8,6 +8,7 @@
 #include "base/map.h"
 #include "sampler/sampler.h"
 #include "storage/pg.h"
+#include "sweeper/code_store.h"
 #include "sweeper/engine.h"
 #include "sweeper/exec_local.h"
 #include "sweeper/goal_watch.h"
@@ -24,6 +25,22 @@ enum {
   LIVE_WAITING_MAX = 100000,
   LIVE_ASK_LEASE_MS = 86400 * 1000,
   LIVE_PREVIEW_POINTS = 5,
+  LIVE_COLLECT_MS = 600 * 1000,
+};
+
+/* What a point was made from. */
+struct live_made {
+  int8_t by;      /* enum sampler_type, or LIVE_BY_HAND */
+  uint32_t tells; /* results the sampler knew */
+  uint32_t pending;
+  uint32_t gone; /* of the results: points that are free again */
+};
+enum { LIVE_BY_HAND = -1 };
+
+struct live_point {
+  struct suggestion suggestion;
+  struct live_made made;
+  double point[SPACE_PARAMS_MAX];
 };
 
 /* A trial in memory: what the engine and the sampler do not keep. */
@@ -34,8 +51,9 @@ struct live_trial {
   int64_t created, started, ended; /* wall clock; 0: not yet */
   double value, best;              /* NaN: none */
   int64_t value_step;
-  int32_t told;                 /* -1: the sampler does not know the result */
-  uint32_t tells, pending;      /* what the sampler knew when it made the point */
+  int32_t told; /* -1: the sampler does not know the result */
+  struct live_made made;
+  uint32_t at_tells;            /* results there were when it joined the history */
   uint32_t heard_attempt;       /* whose reports the rules know */
   char *worker, *reason, *stop; /* stop: {"rule", "step", "reason"} */
   bool has_exit, by_signal;
@@ -53,6 +71,7 @@ struct live_trial {
   companion_fn *poll_done;
   void *poll_ctx;
   int64_t poll_until;
+  struct job_making *making; /* its directory, on a thread; NULL: none */
 };
 
 struct live_sweep {
@@ -69,6 +88,7 @@ struct live_sweep {
   struct engine_conf conf;
   struct engine *engine;
   struct space *space;
+  uint32_t space_version; /* a checksum: the same for the same space */
   struct history *history;
   struct sampler *sampler;
   struct stop_set *rules;
@@ -87,9 +107,17 @@ struct live_sweep {
   struct goal_watch goal_watch;
   char *registered; /* model versions made of its trials, as JSON; NULL: none */
   struct list asks;
-  /* a suggestion that takes long to think of */
+  uint32_t width; /* the most trials that were pending at once */
+  /* a point that takes long to think of */
   bool thinking;
   struct sampler_job *thought;
+  uint32_t thought_number;
+  struct live_made thought_made;
+  struct {
+    bool there;
+    uint32_t number;
+    struct live_point *found;
+  } ahead; /* thought of, and not asked for yet */
   struct work work;
   char trouble[300]; /* why no point could be made; "" when all is well */
 };
@@ -114,6 +142,7 @@ struct live_ask {
   struct list_node node;
   size_t count, got;
   struct live_trial **trials;
+  uint32_t *attempts;
   char *worker;
   int64_t lease_ms;
   live_ask_fn *done;
@@ -151,6 +180,7 @@ struct sweeps {
   struct list waiters;
   struct registrar registrar;
   struct sweeps_loading *loading;
+  int64_t collected; /* when snapshots were last collected */
 };
 
 static inline int64_t live_now(const struct sweeps *s) {
@@ -196,6 +226,14 @@ json_t *live_params(const struct live_trial *trial);
 void live_advance(struct live_sweep *live);
 void live_settle_asks(struct live_sweep *live, const struct err *failed);
 void live_apply_edits(struct live_sweep *live, const json_t *edits);
+/* live_suggest.c */
+MUST_CHECK bool live_create_at(struct live_sweep *live, const double *point, const struct live_made *made, struct live_trial **ret,
+                               struct err *err);
+struct live_made live_made_by_hand(const struct live_sweep *live);
+/* So many more from the sampler. False: some are still being thought of. */
+bool live_make_trials(struct live_sweep *live, uint32_t wanted);
+/* Begins to think of the next point, where that takes long. */
+void live_think_ahead(struct live_sweep *live);
 const char *live_reason(const struct live_trial *trial, const struct engine_trial *row);
 
 /* jobs.c */
@@ -211,6 +249,18 @@ bool jobs_place(struct sweeps *s);
 void jobs_adopt(struct live_trial *trial, const struct engine_trial *row);
 void jobs_tick(struct sweeps *s);
 void jobs_forget(struct live_trial *trial);
+/* The directory is there, or could not be made. */
+void jobs_made(struct live_trial *trial, uint32_t attempt, const struct err *failed);
+
+/* job_make.c */
+/* Do its attempts run in copies of a snapshot? */
+bool jobs_has_copy(const struct live_sweep *live);
+/* Where `workdir` is, absolute; false when nothing says so. `directory` is what it is beneath. */
+bool jobs_origin(const struct sweep_spec *spec, struct str directory, struct buf *out);
+/* Makes the directory of an attempt, then says jobs_made(), at once or later. */
+MUST_CHECK bool jobs_make(struct live_trial *trial, uint32_t attempt, struct err *err);
+void jobs_forget_making(struct live_trial *trial);
+
 /* job_metrics.c */
 /* Points that were read from the trial's output or files and are stored: a log_points_fn. */
 void jobs_on_points(void *trial, uint32_t source, const struct found_point *points, size_t count);

@@ -140,8 +140,11 @@ static const struct spec_row sweep_rows[] = {
     {"workdir", SPEC_TEXT, SPEC(workdir), .default_text = "'.'", .max = 4000, .help = "copied at submit; every attempt gets its own copy"},
     {"workdir_mode", SPEC_CHOICE, SPEC(workdir_mode), .default_text = "copy", .choices = workdir_modes,
      .help = "inplace runs in the directory itself"},
+    {"workdir_max", SPEC_SIZE, SPEC(workdir_max), .default_text = "256MB", .min = 1, .help = "a larger directory is not copied"},
     {"links", SPEC_TEXTS, SPEC(links), .min = 0, .max = 1000, .help = "not copied: symbolic links to the original"},
     {"env", SPEC_PAIRS, SPEC(env), .help = "variables of the job's environment"},
+    {"recorded_env", SPEC_PAIRS, SPEC(recorded_env),
+     .help = "PATH, VIRTUAL_ENV and the like as they were where it was submitted; `env` goes before"},
     {"inherit_env", SPEC_TEXTS, SPEC(inherit_env), .min = 0, .max = 1000, .help = "further variables taken over from the one who submits"},
     {"tty", SPEC_BOOL, SPEC(tty), .default_text = "false", .help = "give the command a pseudo-terminal"},
     {"log_max", SPEC_SIZE, SPEC(log_max), .default_text = "1GiB", .help = "log kept of a run; then it is cut with a mark"},
@@ -202,7 +205,7 @@ static bool name_wandb_hyperband(struct arena *arena, const struct ynode *root) 
   return true;
 }
 
-enum { SPACE_DEPTH_MAX = 16 };
+enum { SPACE_DEPTH_MAX = 16, RECORDED_MAX = 100 };
 
 static bool deeper_than(const struct ynode *node, unsigned levels) {
   if (ynode_is_scalar(node))
@@ -568,6 +571,42 @@ void sweep_file_free(struct sweep_file *file) {
   space_free(file->space);
   arena_release(&file->arena);
   mem_free(file);
+}
+
+/* ---- what the submission adds ---- */
+
+bool sweep_file_set_code(struct sweep_file *file, const char *sha256, struct err *err) {
+  const char *text = arena_printf(&file->arena, "sha256:%s", sha256);
+  if (!text)
+    return err_no_memory(err);
+  file->spec.workdir = str_of(text);
+  return true;
+}
+
+static bool record_one(struct sweep_file *file, const char *key, const json_t *value, struct spec_pair *ret, struct err *err) {
+  struct str text = json_str(value);
+  if (!env_name_ok(str_of(key)) || !text.p || text.n > COMMAND_ITEM_MAX)
+    return err_set(err, ERR_INVALID, "\"%.60s\" of the recorded environment is no variable", key);
+  const char *name = arena_strdup(&file->arena, str_of(key)), *copy = arena_strdup(&file->arena, text);
+  *ret = (struct spec_pair){str_of(name), str_n(copy, text.n)};
+  return (name && copy) || err_no_memory(err);
+}
+
+bool sweep_file_record_env(struct sweep_file *file, const json_t *env, struct err *err) {
+  const char *key;
+  json_t *value, *walk = (json_t *)(uintptr_t)env; /* jansson's iterators want a mutable object, but change nothing */
+  size_t count = 0, size = json_object_size(env);
+  struct spec_pair *items = ARENA_NEW_ARRAY(&file->arena, struct spec_pair, size + 1);
+  if (!items)
+    return err_no_memory(err);
+  if (size > RECORDED_MAX)
+    return err_set(err, ERR_INVALID, "more than %d variables are recorded", RECORDED_MAX);
+  json_object_foreach(walk, key, value) {
+    if (!record_one(file, key, value, &items[count++], err))
+      return false;
+  }
+  file->spec.recorded_env = (struct spec_pairs){items, count};
+  return true;
 }
 
 /* ---- giving it back ---- */

@@ -164,7 +164,6 @@ static void post_exited(struct http_req *req) {
   }
 
 const struct route companion_routes[] = {
-    COMPANION_POST("started", SMALL_BODY, post_alive, "The command runs"),
     COMPANION_POST("heartbeat", SMALL_BODY, post_alive, "It goes on; the verdict"),
     COMPANION_POST("exited", SMALL_BODY, post_exited, "It is over"),
     {.method = HTTP_POST,

@@ -261,7 +261,7 @@ static void the_normal_form_shows_everything(void **state) {
       "\"parameters\":{\"x\":{\"min\":0,\"max\":1.0}},\"method\":\"bayes\",\"sampler\":{\"type\":\"auto\"},"
       "\"early_terminate\":[{\"type\":\"wandb_hyperband\",\"step_metric\":\"report\",\"min_iter\":2.0,\"eta\":3.0,\"s\":0,\"strict\":true}],"
       "\"run_cap\":3,\"give_up_after\":5,\"on_nan\":\"worst\",\"resources\":{\"slots\":1},\"retries\":{\"max\":0,\"on\":[\"lost\"]},"
-      "\"stop_grace\":\"10s\",\"workdir\":\".\",\"workdir_mode\":\"copy\",\"tty\":false,\"log_max\":\"1GiB\",\"log_spool_max\":\"1GiB\","
+      "\"stop_grace\":\"10s\",\"workdir\":\".\",\"workdir_mode\":\"copy\",\"workdir_max\":\"256MB\",\"tty\":false,\"log_max\":\"1GiB\",\"log_spool_max\":\"1GiB\","
       "\"log_policy\":\"cut\",\"executor\":\"local\",\"priority\":0}");
   sweep_file_free(file);
 }
