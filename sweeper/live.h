@@ -15,6 +15,7 @@
 #include "sweeper/heard.h"
 #include "sweeper/register.h"
 #include "sweeper/schedule.h"
+#include "sweeper/sweep_reparse.h"
 #include "sweeper/sweeps.h"
 #include "tracker/log_store.h"
 
@@ -179,6 +180,7 @@ struct sweeps {
   size_t report_count, report_cap, reports_flying;
   struct list waiters;
   struct registrar registrar;
+  struct sweep_reparse reparse;
   struct sweeps_loading *loading;
   int64_t collected; /* when snapshots were last collected */
 };

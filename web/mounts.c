@@ -39,6 +39,7 @@ const struct route_mount *web_mounts(size_t *ret_count) {
       {ask_routes, ask_route_count},
       {companion_routes, companion_route_count},
       {log_routes, log_route_count},
+      {reparse_routes, reparse_route_count},
       {code_routes, code_route_count},
       {admin_routes, admin_route_count},
   };

@@ -179,3 +179,11 @@ with list as (
 done as (update sweep_register set done = true where sweep = $1 and $2 and not done)
 update sweep set summary = case when summary is null then null else summary || jsonb_build_object('registered', list.made) end
 from list where id = $1 returning list.made;
+
+-- name: trials_over (uuid) -> (uuid) repeatable
+-- Trials of a sweep that have ended.
+select id from run where sweep_id = $1 and state >= 4 and deleted_at is null order by trial;
+
+-- name: trial_value (uuid, float8, int8, float8) -> () repeatable
+-- Run, value, its step, best: read from its output after the sweep was over.
+update run set value = $2, value_step = $3, best_value = $4 where id = $1 and state >= 4;

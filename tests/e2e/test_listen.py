@@ -220,6 +220,61 @@ class Artifacts(Listening):
         self.assertEqual(self.s.get("/api/v1/models/never").status, 404)
 
 
+class Reparse(Listening):
+    SCRIPT = """
+        import sys, json, os, urllib.request
+        run, url, token = os.environ["WINNOW_RUN_ID"], os.environ["WINNOW_URL"], os.environ["WINNOW_TOKEN"]
+        def log(points):
+            request = urllib.request.Request(f"{url}/api/v1/runs/{run}/metrics", json.dumps({"points": points}).encode(),
+                                             {"Authorization": f"Bearer {token}", "Content-Type": "application/json"})
+            urllib.request.urlopen(request).read()
+        for i in range(1, 60):
+            print(f"step={i} loss={1 / i} score<<{i * float(sys.argv[1])}>>", flush=True)
+        log([{"key": "loss", "value": 7.5, "step": 1000}, {"key": "own", "value": 1, "step": 1}])
+        """
+    PATTERN = r"step=(?P<step>\d+) .*score<<(?P<score>[\d.]+)>>"
+
+    def test_what_came_from_output_is_replaced_and_nothing_else(self):
+        over, trials = self.run_sweep(self.SCRIPT, state="FAILED", metric={"name": "score", "goal": "maximize"},
+                                      parameters={"a": {"values": [2, 3]}}, give_up_after=0)
+        run = trials[0]["run_id"]
+        before = self.points(run, "loss")
+        self.assertEqual((len(before), before[-1]), (60, (1000, 7.5)))
+        answer = self.ok(self.s.post(f"/api/v1/runs/{run}/reparse", {"metrics_from": [{"builtin": False}, {"pattern": self.PATTERN}]}))
+        self.assertEqual((answer["points"], answer["series"]), (59, 1))
+        self.assertEqual(self.points(run, "score"), [(i, i * 2.0) for i in range(1, 60)])
+        self.assertEqual(self.points(run, "loss"), [(1000, 7.5)])
+        self.assertEqual(self.points(run, "own"), [(1, 1.0)])
+        self.assertEqual(self.ok(self.s.get(f"/api/v1/runs/{run}"))["metrics"]["score"]["last"], 118.0)
+        self.assertNotIn("recognised", str(self.ok(self.s.get(f"/api/v1/runs/{run}"))["metrics"]))
+        for _ in range(2):  # again, and back: as it was, bit for bit
+            self.ok(self.s.post(f"/api/v1/runs/{run}/reparse"))
+            self.assertEqual(self.points(run, "loss"), before)
+            self.assertEqual(self.keys(run), {"loss", "own"})
+        env = {**os.environ, "WINNOW_URL": f"unix:{self.s.data}/winnow.sock"}
+        done = subprocess.run([WINNOW, "sweep", "reparse", over["id"], "--pattern", self.PATTERN], capture_output=True, text=True, timeout=60, env=env)
+        self.assertEqual((done.returncode, "output of 2 runs" in done.stderr), (0, True), done)
+        self.assertEqual([t["value"] for t in self.trials(over["id"])], [118.0, 177.0])
+        self.assertEqual(self.keys(run), {"loss", "own", "score"})
+        self.assertEqual(self.points(run, "loss"), before)
+        events = self.ok(self.s.get(f"/api/v1/runs/{run}/events"))["items"]
+        self.assertTrue(any(e["kind"] == "run.reparsed" for e in events), events)
+
+    def test_refusals(self):
+        _, trials = self.run_sweep("print('loss=1')")
+        run = trials[0]["run_id"]
+        for body, word in (({"metrics_from": [{"file": "x.csv"}]}, "files are not kept"), ({"metrics_from": [{"pattern": "a(b"}]}, "parenthesis"),
+                           ({"metric_from": []}, "metric_from")):
+            answer = self.s.post(f"/api/v1/runs/{run}/reparse", body)
+            self.assertEqual(answer.status, 400, answer)
+            self.assertIn(word, answer.json["detail"])
+        self.assertEqual(self.s.post(f"/api/v1/runs/{'0' * 32}/reparse").status, 404)
+        self.assertEqual(self.s.post(f"/api/v1/sweeps/{'0' * 32}/reparse").status, 404)
+        self.assertEqual(self.s.post(f"/api/v1/runs/{run}/reparse", unix=False).status, 401)
+        made = self.ok(self.s.post("/api/v1/runs", {"experiment": "x"}), 201)
+        self.assertEqual(self.s.post(f"/api/v1/runs/{made['id']}/reparse").status, 409)
+
+
 class Goal(Listening):
     SCRIPT = """
         import sys, time
