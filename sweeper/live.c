@@ -132,6 +132,7 @@ void live_free(struct live_sweep *live) {
   sweep_file_free(live->file);
   metric_sources_unref(live->sources);
   goal_watch_release(&live->goal_watch);
+  mem_free(live->registered);
   for (size_t i = 0; i < live->warning_count; i++)
     mem_free(live->warnings[i]);
   mem_free(live->warnings);

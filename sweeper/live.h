@@ -13,7 +13,9 @@
 #include "sweeper/exec_local.h"
 #include "sweeper/goal_watch.h"
 #include "sweeper/heard.h"
+#include "sweeper/register.h"
 #include "sweeper/schedule.h"
+#include "sweeper/sweep_reparse.h"
 #include "sweeper/sweeps.h"
 #include "tracker/log_store.h"
 
@@ -113,6 +115,7 @@ struct live_sweep {
   char **warnings;
   size_t warning_count;
   struct goal_watch goal_watch;
+  char *registered; /* model versions made of its trials, as JSON; NULL: none */
   struct list asks;
   char *prior; /* what it started from, as it is stored; see prior.h */
   size_t prior_bytes, prior_count;
@@ -188,6 +191,8 @@ struct sweeps {
   struct pending_report *reports; /* those on their way first */
   size_t report_count, report_cap, reports_flying;
   struct list waiters;
+  struct registrar registrar;
+  struct sweep_reparse reparse;
   struct sweeps_loading *loading;
   struct list loading_one;
   int64_t collected;                   /* when snapshots were last collected */
@@ -291,6 +296,8 @@ MUST_CHECK bool jobs_metric_files(const struct live_sweep *live, struct arena *a
 void jobs_miss_goal(struct live_sweep *live);
 /* What the trial is told to have failed of: it ended well, but the goal metric was never seen. */
 void jobs_explain_no_metric(struct live_trial *trial);
+/* Not all of what it left behind is stored: an event of the run says so. */
+void jobs_tell_artifacts(const struct live_trial *trial, struct str why);
 /* Where the output of the attempt goes. */
 MUST_CHECK bool jobs_open_log(struct live_trial *trial, uint32_t attempt, struct err *err);
 /* First command and environment of a dry run. */

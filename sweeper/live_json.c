@@ -150,6 +150,8 @@ void live_put_sweep(const struct live_sweep *live, struct json_writer *w) {
     jw_raw(w, str_of(live->normal));
   else
     jw_null(w);
+  jw_key(w, "registered");
+  jw_raw(w, live->registered ? str_of(live->registered) : STR("[]"));
   jw_key(w, "warnings");
   jw_array(w);
   for (size_t i = 0; i < live->warning_count; i++)

@@ -296,6 +296,8 @@ bool sweep_rows_send(struct sweeps *s, pg_done_fn *done, struct err *err) {
       continue;
     if (!write->sweep->stored)
       put_sweep_create(pg_batch_add(&batch, STMT_SWEEP_CREATE), write->sweep);
+    if (!write->sweep->stored && write->sweep->file->spec.register_model.given)
+      pg_put_uuid(pg_batch_add(&batch, STMT_SWEEP_REGISTER_WANT), write->sweep->id);
     put_sweep_update(pg_batch_add(&batch, STMT_SWEEP_UPDATE), write->sweep, &write->todo.sweep);
   }
   if (creates) {

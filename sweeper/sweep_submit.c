@@ -3,6 +3,7 @@
 #include "sweeper/command.h"
 #include "sweeper/live.h"
 #include "sweeper/prior.h"
+#include "tracker/names.h"
 
 enum { NORMAL_MAX = 4 * 1024 * 1024 };
 
@@ -29,6 +30,15 @@ static void warn_of_the_unheeded(struct sweep_file *file) {
   for (size_t i = 0; i < ARRAY_LEN(rows); i++)
     if (rows[i].given)
       warn(file, rows[i].path, rows[i].text);
+}
+
+static bool check_register(const struct sweep_spec *spec, struct err *err) {
+  struct str path;
+  if (!spec->register_model.given)
+    return true;
+  if (!logged_model_name_check(spec->register_model.model, err) || !artifact_path_check(spec->register_model.path, &path, err))
+    return err_prefix(err, "register");
+  return true;
 }
 
 /* Is a directory of this machine to be copied? Then `out` is it. */
@@ -71,11 +81,7 @@ bool sweeps_check(struct sweeps *s, struct sweep_file *file, struct str director
   warn_of_the_unheeded(file);
   if (spec->executor != EXECUTOR_LOCAL)
     return refuse("executor", "jobs run on this machine only", err);
-  if (spec->register_model.given)
-    return refuse("register", "register the best model by hand when the sweep is over", err);
-  if (spec->artifacts.count)
-    return refuse("artifacts", "let the command store them, with the MLflow client or over HTTP", err);
-  if (!prior_check(spec, err))
+  if (!check_register(spec, err) || !prior_check(spec, err))
     return false;
   if (spec->prior && spec->prior->kind != YN_NULL && !prior_is_used(spec))
     warn(file, "prior", "not used: this sampler does not learn from results");

@@ -17,6 +17,7 @@
 struct pg_pool;
 struct metric_store;
 struct log_store;
+struct artifact_store;
 struct code_store;
 struct sweeps;
 struct live_sweep;
@@ -28,6 +29,7 @@ struct sweeps_conf {
   struct pg_pool *pg;
   struct metric_store *metrics;
   struct log_store *logs;
+  struct artifact_store *artifacts; /* NULL: none */
   struct code_store *code;
   const struct clock *clock;
   struct rng rng;
