@@ -1,44 +1,47 @@
-/* Tar archives of plain files: a writer of headers, and a reader that takes bytes as they come. Names are UTF-8 of any length (pax). Pure.
- */
+/* Tar archives: written in one fixed way (ustar, pax where a name is long), so that the same files make the same bytes; read as ustar, pax
+ * and GNU tar write them. Pure. */
 #ifndef WINNOW_BASE_TAR_H
 #define WINNOW_BASE_TAR_H
 
 #include "base/buf.h"
 
-enum { TAR_BLOCK = 512, TAR_NAME_MAX = 16 * 1024 };
+enum { TAR_BLOCK = 512, TAR_END_BYTES = 2 * TAR_BLOCK, TAR_NAME_MAX = 4096 };
 
-/* What stands before a file's content. */
-void tar_put_file(struct buf *out, struct str name, uint64_t size, int64_t mtime_s);
-/* What stands behind it. */
-void tar_put_padding(struct buf *out, uint64_t size);
-void tar_put_end(struct buf *out);
+enum tar_kind { TAR_FILE, TAR_DIRECTORY, TAR_LINK, TAR_OTHER };
 
-/* What a reader tells; false (with *err) ends the reading. Text is borrowed for the call. */
-struct tar_events {
-  bool (*file)(void *ctx, struct str name, uint64_t size, struct err *err);
-  bool (*data)(void *ctx, struct str bytes, struct err *err);
-  bool (*end)(void *ctx, struct err *err); /* of a file */
+struct tar_entry {
+  enum tar_kind kind;
+  struct str path; /* as it stands in the archive, but for "./" before and "/" after it; "" is the directory itself */
+  struct str link; /* of TAR_LINK */
+  unsigned mode;   /* permission bits */
+  uint64_t size;   /* of TAR_FILE */
 };
+
+/* ---- writing ---- */
+
+/* The content follows, then tar_padding() zeros; after the last entry TAR_END_BYTES zeros. No times, no owners. */
+void tar_put_header(struct buf *out, const struct tar_entry *entry);
+size_t tar_padding(uint64_t size);
+
+/* ---- reading ---- */
 
 struct tar_reader {
-  const struct tar_events *events;
-  void *ctx;
-  char block[TAR_BLOCK];
-  size_t have;       /* bytes of the block */
-  uint64_t left;     /* of the content */
-  size_t padding;    /* after it */
-  int kind;          /* of what is being read: 0 a header, 1 a file, 2 a pax header, 3 something left out */
-  struct buf pax;    /* of the next file */
-  struct buf name;   /* from it */
-  uint64_t pax_size; /* UINT64_MAX: none */
-  unsigned empty_blocks;
-  bool at_end;
+  struct str rest;
+  size_t at; /* bytes taken */
+  char name[TAR_NAME_MAX];
 };
-void tar_reader_init(struct tar_reader *reader, const struct tar_events *events, void *ctx);
-void tar_reader_release(struct tar_reader *reader);
-/* Directories, links and other kinds are left out. What comes after the end is too. */
-MUST_CHECK bool tar_feed(struct tar_reader *reader, struct str bytes, struct err *err);
-/* Is it complete? */
-MUST_CHECK bool tar_finish(const struct tar_reader *reader, struct err *err);
+
+#define TAR_READER(archive) ((struct tar_reader){.rest = (archive)})
+
+/* The next entry; false at the end (err->code ERR_NONE) and when the archive is damaged. Texts and content are borrowed from the archive,
+ * the path until the next call. */
+MUST_CHECK bool tar_next(struct tar_reader *reader, struct tar_entry *ret, struct str *ret_content, struct err *err);
+
+/* For those who get an archive piece by piece (base/tar_stream.h): how many bytes the head of the next entry takes, as far as `have` tells;
+ * more than there are: it is not complete. */
+size_t tar_head_bytes(struct str have);
+/* As tar_next(), but takes the head alone; the reader then stands before the content. *ret_size is what the content takes, whatever it is.
+ */
+MUST_CHECK bool tar_next_head(struct tar_reader *reader, struct tar_entry *ret, uint64_t *ret_size, struct err *err);
 
 #endif

@@ -8,7 +8,7 @@
 #include "base/id.h"
 #include "base/json.h"
 #include "base/mem.h"
-#include "base/tar.h"
+#include "base/tar_stream.h"
 #include "tracker/artifact_tree.h"
 #include "tracker/names.h"
 
@@ -24,7 +24,7 @@ struct fresh {
 };
 
 struct backup_reader {
-  struct tar_reader tar;
+  struct tar_stream tar;
   int root; /* -1: only checks */
   enum part part;
   int fd; /* of what is being unpacked */
@@ -291,7 +291,7 @@ struct backup_reader *backup_reader_new(const char *directory, struct err *err) 
     err_no_memory(err);
     return NULL;
   }
-  tar_reader_init(&reader->tar, &events, reader);
+  tar_stream_init(&reader->tar, &events, reader);
   reader->root = reader->fd = reader->dump_fd = reader->list_fd = -1;
   reader->small = BUF_INIT(SMALL_MAX);
   reader->hash = EVP_MD_CTX_new();
@@ -316,7 +316,7 @@ void backup_reader_free(struct backup_reader *reader) {
     return;
   for (size_t i = 0; i < reader->fresh_count; i++)
     mem_free(reader->fresh[i].path);
-  tar_reader_release(&reader->tar);
+  tar_stream_release(&reader->tar);
   EVP_MD_CTX_free(reader->hash);
   EVP_MD_CTX_free(reader->dump_hash);
   buf_release(&reader->small);
@@ -328,11 +328,11 @@ void backup_reader_free(struct backup_reader *reader) {
 }
 
 bool backup_feed(struct backup_reader *reader, struct str bytes, struct err *err) {
-  return tar_feed(&reader->tar, bytes, err);
+  return tar_stream_feed(&reader->tar, bytes, err);
 }
 
 bool backup_finish(struct backup_reader *reader, struct backup_summary *ret, struct err *err) {
-  if (!tar_finish(&reader->tar, err))
+  if (!tar_stream_finish(&reader->tar, err))
     return false;
   if (!reader->has_end)
     return broken(err, "its end is missing");

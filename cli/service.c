@@ -15,6 +15,7 @@
 #include "storage/data_lock.h"
 #include "storage/metric_store.h"
 #include "storage/pg.h"
+#include "sweeper/code_store.h"
 #include "sweeper/sweeps.h"
 #include "tracker/artifact_store.h"
 #include "tracker/log_store.h"
@@ -483,8 +484,10 @@ static bool make_sweeps(struct service *service, struct err *err) {
                              .token_ctx = service};
   if (!companion)
     return err_no_memory(err);
-  app->logs = log_store_new(&logs, err);
+  app->code = code_store_new(service->settings.data, service->work, &clock_system, err);
+  app->logs = app->code ? log_store_new(&logs, err) : NULL;
   conf.logs = app->logs;
+  conf.code = app->code;
   app->sweeps = app->logs ? sweeps_new(&conf, err) : NULL;
   return app->sweeps;
 }
@@ -547,6 +550,7 @@ static void free_parts(struct service *service) {
   retention_free(service->retention);
   sweeps_free(service->app.sweeps);
   log_store_free(service->app.logs);
+  code_store_free(service->app.code);
   artifact_store_free(service->app.artifacts);
   loop_timer_free(service->patience);
   loop_timer_free(service->token_timer);

@@ -293,6 +293,10 @@ static bool reserve(struct engine *e, uint32_t count, struct err *err) {
   return ring_reserve(&e->ready, e->cap) && ring_reserve(&e->waiting, e->cap) ? true : err_no_memory(err);
 }
 
+static int64_t lease_of(const struct engine *e, const struct slot *t) {
+  return t->row.lease_ms ? t->row.lease_ms : e->conf.lease_ms;
+}
+
 static struct slot *add_slot(struct engine *e, const struct engine_trial *row) {
   struct slot *t = &e->slots[row->number];
   *t = (struct slot){.row = *row, .exists = true, .prev = NONE, .next = NONE};
@@ -316,6 +320,12 @@ bool engine_load(struct engine *e, const struct engine_trial *row, struct err *e
   return true;
 }
 
+static void wait_for_ask(struct engine *e, struct slot *t) {
+  if (!t->in_ring)
+    ring_add(&e->waiting, t->row.number);
+  t->in_ring = true;
+}
+
 bool engine_loaded(struct engine *e, int64_t now, struct err *err) {
   if (!reserve(e, e->count, err))
     return false;
@@ -325,9 +335,11 @@ bool engine_loaded(struct engine *e, int64_t now, struct err *err) {
     struct slot *t = &e->slots[i];
     if (!t->exists || !t->live)
       continue;
-    t->lease_until = now + e->conf.lease_ms;
+    t->lease_until = now + lease_of(e, t);
     hold(e, t, !e->conf.asks && !t->row.dead && t->row.state != RUN_QUEUED);
     make_ready(e, t);
+    if (e->conf.asks && t->row.state == RUN_LOST) /* its lease had ended before */
+      wait_for_ask(e, t);
   }
   return true;
 }
@@ -356,12 +368,6 @@ static void check_done(struct engine *e) {
 
 static struct engine_todo todo(enum engine_todo_kind kind, const struct slot *t) {
   return (struct engine_todo){.kind = kind, .trial = t->row};
-}
-
-static void wait_for_ask(struct engine *e, struct slot *t) {
-  if (!t->in_ring)
-    ring_add(&e->waiting, t->row.number);
-  t->in_ring = true;
 }
 
 /* A sweep that makes no new trials starts no waiting ones; one that was stopped ends the running ones. */
@@ -513,6 +519,10 @@ uint32_t engine_wants(const struct engine *e, uint32_t width) {
   return (uint32_t)MIN_OF((uint64_t)(width - e->live), room(e));
 }
 
+bool engine_has_room(const struct engine *e) {
+  return makes_trials(e) && room(e) > 0;
+}
+
 /* The lowest number without a trial: after a crash there may be gaps. */
 static uint32_t next_number(struct engine *e) {
   if (!e->missing)
@@ -535,6 +545,10 @@ bool engine_create(struct engine *e, uint32_t *ret_number, struct err *err) {
   t->durable_state = RUN_STATE_COUNT; /* not there */
   e->unwritten++;
   make_ready(e, t);
+  if (e->conf.asks) { /* its worker need not wait until it is stored: the first row says whose it is */
+    t->enqueued = true;
+    wait_for_ask(e, t);
+  }
   *ret_number = row.number;
   return true;
 }
@@ -641,7 +655,7 @@ static enum engine_answer answer(const struct slot *t) {
 
 /* A sign of life. */
 static void alive(struct engine *e, struct slot *t, int64_t now) {
-  t->lease_until = now + e->conf.lease_ms;
+  t->lease_until = now + lease_of(e, t);
   if (t->row.state == RUN_STARTING)
     step(e, t, RUN_EV_STARTED, CAUSE_NONE);
   else if (t->row.state == RUN_LOST)
@@ -769,6 +783,7 @@ bool engine_ask(struct engine *e, int64_t lease_ms, int64_t now, uint32_t *ret_n
     }
     if (t->row.state != RUN_QUEUED)
       continue;
+    t->row.lease_ms = lease_ms;
     step(e, t, RUN_EV_ASKED, CAUSE_NONE);
     t->enqueued = false;
     t->lease_until = now + lease_ms;
@@ -776,6 +791,12 @@ bool engine_ask(struct engine *e, int64_t lease_ms, int64_t now, uint32_t *ret_n
     return true;
   }
   return false;
+}
+
+void engine_unask(struct engine *e, uint32_t number, uint32_t attempt) {
+  struct slot *t = find(e, number);
+  if (e->conf.asks && is_current(t, attempt) && t->row.state == RUN_RUNNING)
+    t->lease_until = e->now;
 }
 
 enum engine_told engine_tell(struct engine *e, uint32_t number, uint32_t attempt, enum run_state state, bool has_value, int64_t now) {

@@ -59,6 +59,7 @@ struct engine_trial {
   uint8_t cause; /* enum engine_cause */
   bool dead;     /* the attempt is known to be over, or there is none */
   bool has_value;
+  int64_t lease_ms; /* ask and tell: what the worker asked for; 0: the sweep's */
 };
 
 enum engine_why {
@@ -129,6 +130,8 @@ void engine_trial_written(struct engine *e, uint32_t number, uint64_t version, b
 
 /* How many more trials are wanted now, when `width` could run at once (max_parallel counts too). */
 uint32_t engine_wants(const struct engine *e, uint32_t width);
+/* Will more be wanted, sooner or later? */
+bool engine_has_room(const struct engine *e);
 /* A trial with a point of the sampler's or of a person's. ERR_LIMIT when the cap is reached, ERR_WRONG_STATE when no new trials are made.
  */
 MUST_CHECK bool engine_create(struct engine *e, uint32_t *ret_number, struct err *err);
@@ -166,9 +169,11 @@ void engine_tick(struct engine *e, int64_t now);
 
 /* ---- ask and tell ---- */
 
-/* Gives a waiting trial to a worker; false when none waits (make one with engine_create() if engine_wants() says so). The worker is told
- * when the row is durable. */
+/* Gives a waiting trial to a worker; false when none waits (make one with engine_create() if engine_wants() says so: it waits at once, so
+ * that its first row names its worker). The worker is told when the row is durable. */
 bool engine_ask(struct engine *e, int64_t lease_ms, int64_t now, uint32_t *ret_number);
+/* The worker will not hear of it, since the write failed: its lease ends now, and the next who asks gets the trial. */
+void engine_unask(struct engine *e, uint32_t number, uint32_t attempt);
 enum engine_told { TOLD_OK, TOLD_AGAIN, TOLD_FENCED };
 /* `state` RUN_FINISHED, RUN_FAILED or RUN_STOPPED; attempt 0: the present one. TOLD_AGAIN: it has ended already, and nothing is changed. */
 enum engine_told engine_tell(struct engine *e, uint32_t number, uint32_t attempt, enum run_state state, bool has_value, int64_t now);

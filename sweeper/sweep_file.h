@@ -17,6 +17,7 @@ enum sweep_use { USE_LAST, USE_BEST, USE_MEAN_LAST_K };
 enum sweep_method { METHOD_GRID, METHOD_RANDOM, METHOD_BAYES };
 enum sweep_retry_on { RETRY_LOST = 1, RETRY_FAILED = 2 };
 enum sweep_executor { EXECUTOR_LOCAL, EXECUTOR_SLURM };
+enum sweep_workdir_mode { WORKDIR_COPY, WORKDIR_INPLACE };
 enum sweep_args_style { ARGS_JSON, ARGS_PYTHON }; /* how true, false and null are written on the command line */
 enum sweep_format { FORMAT_WINNOW, FORMAT_WANDB, FORMAT_KATIB, FORMAT_AZUREML, FORMAT_BATCHAI };
 
@@ -86,9 +87,10 @@ struct sweep_spec {
   } retries;
   int64_t stop_grace;
   struct str workdir;
-  int workdir_mode; /* copy, inplace */
+  int workdir_mode; /* enum sweep_workdir_mode */
+  uint64_t workdir_max;
   struct spec_texts links;
-  struct spec_pairs env;
+  struct spec_pairs env, recorded_env;
   struct spec_texts inherit_env;
   bool tty;
   uint64_t log_max, log_spool_max;
@@ -121,6 +123,10 @@ struct sweep_file {
 MUST_CHECK bool sweep_file_read(struct str text, const char *name, struct arena *arena, struct sweep_file **ret,
                                 struct spec_problems *errors, struct err *err);
 void sweep_file_free(struct sweep_file *file);
+
+/* What is known only when it is submitted: the snapshot its jobs run on, and the submitter's PATH and the like (an object of texts). */
+MUST_CHECK bool sweep_file_set_code(struct sweep_file *file, const char *sha256, struct err *err);
+MUST_CHECK bool sweep_file_record_env(struct sweep_file *file, const json_t *env, struct err *err);
 
 /* The normal form as JSON: a sweep file that reads as the same sweep, every default written out, keys in the order of the table. */
 MUST_CHECK bool sweep_file_normal_form(const struct sweep_file *file, struct buf *out, struct err *err);

@@ -50,11 +50,14 @@ static bool read_trial(struct sweeps_loading *loading, const struct pg_reply *ro
                                .cause = (uint8_t)pg_int(row, 0, 5),
                                .retries = (uint32_t)pg_int(row, 0, 6),
                                .dead = pg_bool(row, 0, 7),
-                               .has_value = !pg_is_null(row, 0, 8)};
-  AUTO_JSON json_t *point = NULL, *asked = NULL;
+                               .has_value = !pg_is_null(row, 0, 8),
+                               .lease_ms = pg_is_null(row, 0, 18) ? 0 : pg_int(row, 0, 18)};
+  struct str coords = pg_bytea(row, 0, 15), stop = pg_jsonb(row, 0, 16), reason = pg_text(row, 0, 17);
   struct live_trial *trial = live_trial_new(live, state.number, pg_uuid(row, 0, 0), err);
-  if (!trial || !engine_load(live->engine, &state, err) || !json_read(pg_jsonb(row, 0, 15), &point, err))
+  if (!trial || !engine_load(live->engine, &state, err))
     return false;
+  if (coords.n != space_count(live->space) * sizeof(double))
+    return err_set(err, ERR_INVALID, "the point of trial %u is not one of this space", state.number);
   trial->value = pg_is_null(row, 0, 8) ? NAN : pg_float8(row, 0, 8);
   trial->value_step = pg_is_null(row, 0, 9) ? 0 : pg_int(row, 0, 9);
   trial->best = pg_is_null(row, 0, 10) ? NAN : pg_float8(row, 0, 10);
@@ -62,11 +65,9 @@ static bool read_trial(struct sweeps_loading *loading, const struct pg_reply *ro
   trial->started = pg_int(row, 0, 12);
   trial->ended = pg_is_null(row, 0, 13) ? 0 : pg_int(row, 0, 13);
   trial->told = pg_is_null(row, 0, 14) ? -1 : (int32_t)pg_int(row, 0, 14);
-  if (pg_jsonb(row, 0, 16).p && json_read(pg_jsonb(row, 0, 16), &asked, err)) {
-    trial->tells = (uint32_t)json_integer_value(json_object_get(asked, "tells"));
-    trial->pending = (uint32_t)json_integer_value(json_object_get(asked, "pending"));
-  }
-  struct str stop = pg_jsonb(row, 0, 17), reason = pg_text(row, 0, 18);
+  trial->made =
+      (struct live_made){.by = (int8_t)pg_int(row, 0, 19), .tells = (uint32_t)pg_int(row, 0, 20), .pending = (uint32_t)pg_int(row, 0, 21)};
+  trial->at_tells = (uint32_t)pg_int(row, 0, 22);
   trial->stop = stop.p ? mem_strndup(stop.p, stop.n) : NULL;
   trial->reason = reason.p ? mem_strndup(reason.p, reason.n) : NULL;
   if (state.number >= loading->point_rows) {
@@ -77,7 +78,8 @@ static bool read_trial(struct sweeps_loading *loading, const struct pg_reply *ro
     loading->points = bigger;
     loading->point_rows = rows;
   }
-  return space_point_from_json(live->space, point, false, loading->points + state.number * width, err);
+  memcpy(loading->points + state.number * width, coords.p, coords.n);
+  return true;
 }
 
 static void on_trial_row(void *ctx, const struct pg_reply *row) {
@@ -110,10 +112,11 @@ static bool rebuild_history(struct sweeps_loading *loading, struct err *err) {
   for (size_t i = 0; i < live->trial_count && ok; i++) {
     if (!live->trials[i])
       continue;
-    for (; told < MIN_OF(live->trial_count, (size_t)live->trials[i]->tells); told++)
+    for (; told < MIN_OF(live->trial_count, (size_t)live->trials[i]->at_tells); told++)
       if (order[told] && order[told]->number < i)
         tell_again(order[told]);
     ok = history_add(live->history, (uint32_t)i, loading->points + i * width, NULL, err);
+    live->width = MAX_OF(live->width, (uint32_t)history_pending(live->history));
   }
   for (; told < live->trial_count && ok; told++)
     if (order[told])

@@ -63,10 +63,27 @@ static void put_point(struct pg_args *args, const struct live_write *write) {
   sweep_rows_put_json(args, typed);
 }
 
-static void put_asked(struct pg_args *args, const struct live_write *write) {
-  char text[80];
-  snprintf(text, sizeof text, "{\"tells\":%u,\"pending\":%u}", write->trial->tells, write->trial->pending);
-  pg_put_jsonb(args, str_of(text));
+/* The numbers themselves, so that a start need not read JSON. */
+static void put_coords(struct pg_args *args, const struct live_write *write) {
+  const struct history *history = write->sweep->history;
+  size_t at = history_find(history, write->trial->number);
+  if (at == SIZE_MAX)
+    pg_put_null(args);
+  else
+    pg_put_bytea(args, str_n((const char *)history_point(history, at), space_count(write->sweep->space) * sizeof(double)));
+}
+
+static void put_made_by(struct pg_args *args, const struct live_write *write) {
+  pg_put_int(args, write->trial->made.by);
+}
+static void put_made_tells(struct pg_args *args, const struct live_write *write) {
+  pg_put_int(args, write->trial->made.tells);
+}
+static void put_made_pending(struct pg_args *args, const struct live_write *write) {
+  pg_put_int(args, write->trial->made.pending);
+}
+static void put_at_tells(struct pg_args *args, const struct live_write *write) {
+  pg_put_int(args, write->trial->at_tells);
 }
 
 static void put_name(struct pg_args *args, const struct live_write *write) {
@@ -150,17 +167,24 @@ static void put_worker(struct pg_args *args, const struct live_write *write) {
   put_opt_text(args, write->trial->worker);
 }
 
-static put_fn *const create_columns[] = {put_run,  put_experiment, put_sweep,  put_number, put_created,
-                                         put_name, put_executor,   put_params, put_point,  put_asked};
-static put_fn *const update_columns[] = {put_run,    put_version,    put_state,     put_attempt, put_cause, put_retries, put_dead,
-                                         put_value,  put_value_step, put_best,      put_started, put_ended, put_told,    put_slots,
-                                         put_reason, put_stop,       put_exit_code, put_signal,  put_worker};
+static void put_lease(struct pg_args *args, const struct live_write *write) {
+  put_opt_int(args, write->todo.trial.lease_ms > 0, write->todo.trial.lease_ms);
+}
 
-static void put_columns(struct pg_args *args, const struct sweeps *s, put_fn *const *columns, size_t count, bool created_only) {
+static put_fn *const identity_columns[] = {put_run,     put_experiment, put_sweep,        put_number,  put_created,
+                                           put_name,    put_executor,   put_params,       put_point,   put_coords,
+                                           put_made_by, put_made_tells, put_made_pending, put_at_tells};
+/* What changes, of every trial; and what can only change once it has been stored. */
+static put_fn *const course_columns[] = {put_version, put_state, put_attempt, put_cause,  put_dead, put_value,  put_value_step, put_best,
+                                         put_started, put_ended, put_told,    put_reason, put_stop, put_worker, put_lease};
+static put_fn *const later_columns[] = {put_retries, put_slots, put_exit_code, put_signal};
+
+/* Of the rows that are new, or of the others. */
+static void put_columns(struct pg_args *args, const struct sweeps *s, put_fn *const *columns, size_t count, bool creation) {
   for (size_t c = 0; c < count; c++) {
     pg_begin_array(args);
     for (size_t i = 0; i < s->write_count; i++)
-      if (s->writes[i].trial && (!created_only || s->writes[i].todo.creation))
+      if (s->writes[i].trial && s->writes[i].todo.creation == creation)
         columns[c](args, &s->writes[i]);
     pg_end_array(args);
   }
@@ -202,7 +226,7 @@ static void put_reports(struct pg_args *args, const struct sweeps *s) {
   }
 }
 
-static void put_warnings(struct pg_args *args, const struct live_sweep *live) {
+void sweep_rows_put_warnings(struct pg_args *args, const struct live_sweep *live) {
   AUTO_BUF struct buf text = BUF_INIT(MIB);
   struct json_writer w;
   jw_init(&w, &text);
@@ -222,7 +246,7 @@ static void put_sweep_create(struct pg_args *args, const struct live_sweep *live
   pg_put_text(args, str_of(live->directory));
   pg_put_text(args, str_of(live->source));
   pg_put_text(args, str_of(live->normal));
-  put_warnings(args, live);
+  sweep_rows_put_warnings(args, live);
 }
 
 static void put_sweep_update(struct pg_args *args, const struct live_sweep *live, const struct engine_sweep *row) {
@@ -251,17 +275,24 @@ bool sweep_rows_send(struct sweeps *s, pg_done_fn *done, struct err *err) {
   for (size_t i = 0; i < s->write_count; i++) {
     const struct live_write *write = &s->writes[i];
     creates |= write->todo.creation && write->trial;
-    updates |= write->trial != NULL;
+    updates |= !write->todo.creation && write->trial;
     if (write->trial)
       continue;
     if (!write->sweep->stored)
       put_sweep_create(pg_batch_add(&batch, STMT_SWEEP_CREATE), write->sweep);
     put_sweep_update(pg_batch_add(&batch, STMT_SWEEP_UPDATE), write->sweep, &write->todo.sweep);
   }
-  if (creates)
-    put_columns(pg_batch_add(&batch, STMT_TRIALS_CREATE), s, create_columns, ARRAY_LEN(create_columns), true);
-  if (updates)
-    put_columns(pg_batch_add(&batch, STMT_TRIALS_UPDATE), s, update_columns, ARRAY_LEN(update_columns), false);
+  if (creates) {
+    struct pg_args *args = pg_batch_add(&batch, STMT_TRIALS_CREATE);
+    put_columns(args, s, identity_columns, ARRAY_LEN(identity_columns), true);
+    put_columns(args, s, course_columns, ARRAY_LEN(course_columns), true);
+  }
+  if (updates) {
+    struct pg_args *args = pg_batch_add(&batch, STMT_TRIALS_UPDATE);
+    put_columns(args, s, &identity_columns[0], 1, false);
+    put_columns(args, s, course_columns, ARRAY_LEN(course_columns), false);
+    put_columns(args, s, later_columns, ARRAY_LEN(later_columns), false);
+  }
   if (s->reports_flying)
     put_reports(pg_batch_add(&batch, STMT_REPORTS_ADD), s);
   return pg_run_batch(s->conf.pg, &batch, 0, done, s, err);

@@ -24,12 +24,46 @@ static void warn_of_the_unheeded(struct sweep_file *file) {
       {spec->metric.impute != 0, "metric.impute", "not heeded yet: a failed trial counts as the worst"},
       {spec->metric.impute_while_running != 0, "metric.impute_while_running",
        "not heeded yet: the sampler has its own way with running trials"},
-      {spec->sampler.has_staleness, "sampler.staleness", "not heeded yet: suggestions are made when they are asked for"},
       {spec->log_max != GIB, "log_max", "not heeded yet: all output is kept"},
   };
   for (size_t i = 0; i < ARRAY_LEN(rows); i++)
     if (rows[i].given)
       warn(file, rows[i].path, rows[i].text);
+}
+
+/* Is a directory of this machine to be copied? Then `out` is it. */
+static bool is_to_copy(const struct sweep_spec *spec, struct str directory, struct buf *out) {
+  char ignored[DIGEST_HEX + 1];
+  return spec->has_command && spec->workdir_mode == WORKDIR_COPY && !code_digest_read(spec->workdir, ignored) &&
+         jobs_origin(spec, directory, out);
+}
+
+static bool check_workdir(struct sweeps *s, const struct sweep_spec *spec, struct str directory, struct err *err) {
+  AUTO_BUF struct buf origin = BUF_INIT(8192);
+  char sha256[DIGEST_HEX + 1];
+  bool is_code = code_digest_read(spec->workdir, sha256);
+  if (is_code && spec->workdir_mode == WORKDIR_INPLACE)
+    return err_set(err, ERR_INVALID, "\"workdir\" is a snapshot, in which nothing runs in place");
+  if (is_code && !code_has(s->conf.code, sha256)) {
+    err_set(err, ERR_NOT_FOUND, "there is no snapshot sha256:%s", sha256);
+    return err_hint(err, "PUT /api/v1/code/%s first; winnow sweep create does", sha256);
+  }
+  bool known = jobs_origin(spec, directory, &origin);
+  if (!known && !is_code && spec->workdir.n && !str_is(spec->workdir, ".")) {
+    err_set(err, ERR_INVALID, "\"workdir\" is not absolute, and it is not known where it begins");
+    return err_hint(err, "give an absolute path, or submit with winnow sweep create");
+  }
+  if (!known && spec->workdir_mode == WORKDIR_INPLACE) {
+    err_set(err, ERR_INVALID, "\"workdir_mode\" is inplace, and no directory is known");
+    return err_hint(err, "give an absolute \"workdir\", or submit with winnow sweep create");
+  }
+  if (!known && spec->links.count)
+    return err_set(err, ERR_INVALID, "\"links\" lead to a directory, and none is known");
+  for (size_t i = 0; i < spec->links.count; i++)
+    if (!snapshot_link_ok(spec->links.items[i]))
+      return err_set(err, ERR_INVALID, "\"links\" are paths within the directory, not \"%.*s\"",
+                     STR_ARG(str_slice(spec->links.items[i], 0, 100)));
+  return true;
 }
 
 bool sweeps_check(struct sweeps *s, struct sweep_file *file, struct str directory, struct err *err) {
@@ -43,23 +77,13 @@ bool sweeps_check(struct sweeps *s, struct sweep_file *file, struct str director
     return refuse("artifacts", "let the command store them, with the MLflow client or over HTTP", err);
   if (spec->prior && spec->prior->kind != YN_NULL && spec->prior->count)
     return refuse("prior", "a sweep begins without earlier results", err);
-  if (spec->metrics_from.count)
-    return refuse("metrics_from", "metrics are read by the built-in patterns from both streams", err);
   if (spec->tty)
     return refuse("tty", "commands write into files", err);
   if (!spec->has_command)
     return true;
   if ((uint32_t)spec->resources.slots > s->conf.slots)
     return err_set(err, ERR_INVALID, "a trial wants %lld slots, and there are %u", (long long)spec->resources.slots, s->conf.slots);
-  if (spec->workdir.n && spec->workdir.p[0] != '/' && !directory.n && !str_is(spec->workdir, ".")) {
-    err_set(err, ERR_INVALID, "\"workdir\" is not absolute, and it is not known where it begins");
-    return err_hint(err, "give an absolute path, or submit with winnow sweep create");
-  }
-  if (spec->workdir_mode == 0 && (directory.n || (spec->workdir.n && spec->workdir.p[0] == '/')))
-    warn(file, "workdir_mode", "trials run in the directory itself, not in a copy: do not edit it while the sweep runs");
-  if (spec->links.count)
-    warn(file, "links", "not needed while trials run in the directory itself");
-  return true;
+  return check_workdir(s, spec, directory, err);
 }
 
 static bool put_points(const struct live_sweep *live, struct json_writer *w, json_t **ret_first, struct err *err) {
@@ -149,20 +173,29 @@ bool sweeps_preview(struct sweeps *s, const struct sweep_file *file, struct json
 struct making {
   struct sweeps *all;
   struct live_sweep *live;
+  struct sweep_file *file; /* until there is a sweep */
+  char *source, *directory;
   sweeps_made_fn *done;
   void *ctx;
 };
 
+static void making_free(struct making *making) {
+  sweep_file_free(making->file);
+  mem_free(making->source);
+  mem_free(making->directory);
+  mem_free(making);
+}
+
 static void made(void *ctx, const struct err *err) {
   struct making *making = ctx;
   making->done(making->ctx, err ? NULL : making->live, err);
-  mem_free(making);
+  making_free(making);
 }
 
 static void not_made(struct making *making, const struct err *err) {
   making->done(making->ctx, NULL, err);
   live_free(making->live);
-  mem_free(making);
+  making_free(making);
 }
 
 static void on_experiment(void *ctx, const struct pg_reply *reply) {
@@ -187,7 +220,7 @@ static void on_experiment(void *ctx, const struct pg_reply *reply) {
   }
   if (!sweeps_wait(live, NULL, made, making, &err)) { /* it is there all the same, and will be stored */
     making->done(making->ctx, NULL, &err);
-    mem_free(making);
+    making_free(making);
   }
   sweeps_kick(s);
 }
@@ -203,21 +236,8 @@ static bool ask_experiment(struct making *making, struct err *err) {
   return pg_run(making->all->conf.pg, &args, 0, on_experiment, making, err);
 }
 
-bool sweeps_create(struct sweeps *s, struct sweep_file *file, struct str source, struct str directory, sweeps_made_fn *done, void *ctx,
-                   struct err *err) {
-  AUTO_BUF struct buf normal = BUF_INIT(NORMAL_MAX);
-  struct sweep_file *copy = NULL;
-  struct live_sweep *live;
-  struct making *making = mem_zalloc(sizeof *making);
-  if (!making)
-    return err_no_memory(err);
-  bool ok = sweep_file_normal_form(file, &normal, err) && (copy = read_again(file, err)) != NULL &&
-            live_new(s, copy, id_new(s->conf.clock, &s->conf.rng), seed_of(s, file), NULL, &live, err);
-  if (!ok) {
-    mem_free(making);
-    return false;
-  }
-  /* The warnings are those of the file as it was sent. */
+/* The warnings are those of the file as it was sent. */
+static bool take_warnings(struct live_sweep *live, const struct sweep_file *file, struct err *err) {
   for (size_t i = 0; i < live->warning_count; i++)
     mem_free(live->warnings[i]);
   live->warning_count = 0;
@@ -226,18 +246,72 @@ bool sweeps_create(struct sweeps *s, struct sweep_file *file, struct str source,
   for (size_t i = 0; live->warnings && i < MIN_OF(file->warnings.count, (size_t)SPEC_PROBLEMS_MAX); i++)
     if ((live->warnings[live->warning_count] = mem_strdup(file->warnings.items[i].message)))
       live->warning_count++;
+  return live->warnings || err_no_memory(err);
+}
+
+/* The sweep, as it will be read again after a restart. Leaves `making` whole when it fails. */
+static bool make_live(struct making *making, struct err *err) {
+  struct sweeps *s = making->all;
+  AUTO_BUF struct buf normal = BUF_INIT(NORMAL_MAX);
+  struct sweep_file *copy = NULL;
+  struct live_sweep *live;
+  if (!sweep_file_normal_form(making->file, &normal, err) || !(copy = read_again(making->file, err)) ||
+      !live_new(s, copy, id_new(s->conf.clock, &s->conf.rng), seed_of(s, making->file), NULL, &live, err))
+    return false;
+  making->live = live;
   live->created = live_wall(s);
-  live->source = mem_strndup(source.p, source.n);
-  live->directory = mem_strndup(directory.n ? directory.p : "", directory.n);
+  live->source = mem_strdup(making->source);
+  live->directory = mem_strdup(making->directory);
   live->normal = mem_strdup(buf_text(&normal));
-  *making = (struct making){s, live, done, ctx};
-  if (!live->source || !live->directory || !live->normal || !live->warnings ? !err_no_memory(err) : ask_experiment(making, err)) {
-    if (live->source && live->directory && live->normal && live->warnings) {
-      sweep_file_free(file);
-      return true;
-    }
-  }
+  bool ok = live->source && live->directory && live->normal ? take_warnings(live, making->file, err) : err_no_memory(err);
+  if (ok && ask_experiment(making, err))
+    return true;
   live_free(live);
-  mem_free(making);
+  making->live = NULL;
+  return false;
+}
+
+/* The directory is copied; from here on it is where links lead to, and nothing more. */
+static void on_taken(void *ctx, const char *sha256, const struct err *failed) {
+  struct making *making = ctx;
+  AUTO_BUF struct buf origin = BUF_INIT(8192);
+  struct err err;
+  if (failed) {
+    not_made(making, failed);
+    return;
+  }
+  jobs_origin(&making->file->spec, str_of(making->directory), &origin);
+  mem_free(making->directory);
+  making->directory = mem_strdup(buf_text(&origin));
+  bool ok = making->directory || err_no_memory(&err);
+  if (!ok || !sweeps_ready(making->all, &err) || !sweep_file_set_code(making->file, sha256, &err) || !make_live(making, &err))
+    not_made(making, &err);
+}
+
+static bool begin_making(struct making *making, struct err *err) {
+  const struct sweep_spec *spec = &making->file->spec;
+  AUTO_BUF struct buf origin = BUF_INIT(8192);
+  if (!is_to_copy(spec, str_of(making->directory), &origin))
+    return make_live(making, err);
+  struct snapshot_source source = {
+      .directory = buf_text(&origin), .links = spec->links.items, .link_count = spec->links.count, .max = spec->workdir_max};
+  return buf_ok(&origin, err) && code_take(making->all->conf.code, &source, on_taken, making, err);
+}
+
+bool sweeps_create(struct sweeps *s, struct sweep_file *file, struct str source, struct str directory, sweeps_made_fn *done, void *ctx,
+                   struct err *err) {
+  struct making *making = mem_zalloc(sizeof *making);
+  if (!making)
+    return err_no_memory(err);
+  *making = (struct making){.all = s,
+                            .file = file,
+                            .source = mem_strndup(source.n ? source.p : "", source.n),
+                            .directory = mem_strndup(directory.n ? directory.p : "", directory.n),
+                            .done = done,
+                            .ctx = ctx};
+  if (making->source && making->directory ? begin_making(making, err) : err_no_memory(err))
+    return true;
+  making->file = NULL; /* the caller's again */
+  making_free(making);
   return false;
 }

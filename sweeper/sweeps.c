@@ -65,13 +65,16 @@ static void push_write(struct sweeps *s, const struct live_write *write) {
     engine_trial_written(write->sweep->engine, write->todo.trial.number, write->todo.trial.version, false);
 }
 
-/* What the row's new state means besides being stored. */
+/* What the row's new state means besides being stored. An attempt that is over gives its slots back here and not when that is durable: who
+ * gets them is written in the same transaction, or a later one, so the store never shows two attempts on a slot. */
 static void follow_row(struct live_trial *trial, const struct engine_trial *row) {
   int64_t wall = live_wall(trial->sweep->all);
   if (row->state == RUN_RUNNING && !trial->started)
     trial->started = wall;
   if (live_row_is_over(row) && !trial->ended)
     trial->ended = wall;
+  if (row->dead && row->attempt)
+    jobs_release(trial);
   live_note_end(trial, row);
 }
 
@@ -220,6 +223,33 @@ void sweeps_kick(struct sweeps *s) {
   loop_defer(s->conf.loop, &s->pump, pump, s);
 }
 
+/* ---- snapshots ---- */
+
+static bool is_code_named(void *ctx, const char *sha256) {
+  const struct sweeps *s = ctx;
+  char named[DIGEST_HEX + 1];
+  LIST_EACH(&s->sweeps, node) {
+    const struct live_sweep *live = LIST_ENTRY(node, struct live_sweep, node);
+    if (!live->over_told && code_digest_read(live->file->spec.workdir, named) && strcmp(named, sha256) == 0)
+      return true;
+  }
+  return false;
+}
+
+size_t sweeps_collect_code(struct sweeps *s, int64_t unused_ms) {
+  return s->conf.code && s->ready ? code_store_collect(s->conf.code, is_code_named, s, MAX_OF(unused_ms, (int64_t)CODE_GRACE_MS)) : 0;
+}
+
+static void collect_now_and_then(struct sweeps *s) {
+  int64_t now = live_now(s);
+  if (s->collected && now - s->collected < LIVE_COLLECT_MS)
+    return;
+  s->collected = MAX_OF(now, (int64_t)1);
+  size_t count = sweeps_collect_code(s, CODE_KEPT_MS);
+  if (count)
+    log_info("sweep", NULL, "%zu snapshots that nothing uses any more were removed", count);
+}
+
 static void on_tick(void *ctx) {
   struct sweeps *s = ctx;
   loop_timer_start(s->tick, LIVE_TICK_MS);
@@ -228,6 +258,7 @@ static void on_tick(void *ctx) {
   LIST_EACH(&s->sweeps, node)
   engine_tick(LIST_ENTRY(node, struct live_sweep, node)->engine, live_now(s));
   jobs_tick(s);
+  collect_now_and_then(s);
   sweeps_kick(s);
 }
 

@@ -326,7 +326,7 @@ const struct route api_artifact_routes[] = {
      .summary = "Store a file of a run"},
     {.method = HTTP_DELETE,
      .path = "/runs/{id}/artifacts/{path...}",
-     .policy = POLICY_TRACK,
+     .policy = POLICY_CURATE,
      .handler = delete_artifact,
      .summary = "Remove a file or a directory of a run"},
 };

@@ -97,10 +97,19 @@ static void end(struct backup *op, const struct err *err) {
     http_stream_end(req);
 }
 
-static void put_file(struct backup *op, struct buf *out, const char *name, struct str content) {
-  tar_put_file(out, str_of(name), content.n, clock_wall_ms(op->app->clock) / 1000);
+static void put_head(struct buf *out, struct str name, uint64_t size) {
+  tar_put_header(out, &(struct tar_entry){.kind = TAR_FILE, .path = name, .mode = 0644, .size = size});
+}
+
+static void put_zeros(struct buf *out, size_t n) {
+  static const char zeros[TAR_END_BYTES];
+  buf_add(out, zeros, n);
+}
+
+static void put_file(struct buf *out, const char *name, struct str content) {
+  put_head(out, str_of(name), content.n);
   buf_add_str(out, content);
-  tar_put_padding(out, content.n);
+  put_zeros(out, tar_padding(content.n));
 }
 
 static bool hash_begin(struct backup *op, struct err *err) {
@@ -137,14 +146,14 @@ static bool open_next(struct backup *op, struct buf *out, struct err *err) {
   probe->found_size = st.st_size;
   op->file_left = (uint64_t)st.st_size;
   buf_printf(&name, "artifacts/%s", probe->path);
-  tar_put_file(out, buf_str(&name), op->file_left, st.st_mtime);
+  put_head(out, buf_str(&name), op->file_left);
   return buf_ok(&name, err) && hash_begin(op, err);
 }
 
 static bool close_file(struct backup *op, struct buf *out, struct err *err) {
   const struct artifact_probe *probe = &op->page.probes[op->page.at];
   fd_close(&op->fd);
-  tar_put_padding(out, (uint64_t)probe->found_size);
+  put_zeros(out, tar_padding((uint64_t)probe->found_size));
   return hash_end(op, op->sent_sha256[op->page.at++], err);
 }
 
@@ -306,8 +315,8 @@ static void put_end(struct backup *op, struct buf *out) {
   jw_put_i64(&w, "artifact_bytes", (int64_t)op->artifact_bytes);
   jw_put_i64(&w, "damaged", (int64_t)op->damaged);
   jw_object_end(&w);
-  put_file(op, out, "end.json", buf_str(&text));
-  tar_put_end(out);
+  put_file(out, "end.json", buf_str(&text));
+  put_zeros(out, TAR_END_BYTES);
 }
 
 /* The lines of the page before, and after the last page the end. */
@@ -317,7 +326,7 @@ static bool fill_lines(void *ctx, struct buf *out, bool *ret_more, struct err *e
   *ret_more = false;
   if (op->lines.n) {
     snprintf(name, sizeof name, "files/%06u", op->line_pieces++);
-    put_file(op, out, name, buf_str(&op->lines));
+    put_file(out, name, buf_str(&op->lines));
     buf_reset(&op->lines);
   }
   if (op->closing)
@@ -486,7 +495,7 @@ static bool fill_dump(void *ctx, struct buf *out, bool *ret_more, struct err *er
   op->dump_bytes += n;
   if (n) {
     snprintf(name, sizeof name, "database/%06u", op->dump_pieces++);
-    put_file(op, out, name, str_n(op->bytes, n));
+    put_file(out, name, str_n(op->bytes, n));
     if (EVP_DigestUpdate(op->hash, op->bytes, n) != 1)
       return err_set(err, ERR_INTERNAL, "hashing failed");
   }
@@ -511,7 +520,7 @@ static bool fill_head(void *ctx, struct buf *out, bool *ret_more, struct err *er
   jw_put_text(&w, "winnow", WINNOW_VERSION);
   jw_put_i64(&w, "created", clock_wall_ms(op->app->clock));
   jw_object_end(&w);
-  put_file(op, out, "winnow-backup.json", buf_str(&text));
+  put_file(out, "winnow-backup.json", buf_str(&text));
   return buf_ok(out, err);
 }
 

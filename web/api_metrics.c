@@ -105,6 +105,7 @@ static bool store_rows(struct http_req *req, const struct metric_rows *rows, str
   if (!op)
     return err_no_memory(err);
   *op = (struct write_op){req, (int64_t)rows->points.n};
+  tracking_hear(req, run, rows);
   return metric_append(store, run, attempt_of(req, run), rows, on_stored, op, err);
 }
 

@@ -862,32 +862,32 @@ static void verify(struct http_req *req) {
   use_files(req, STR(""), FILES_VERIFY);
 }
 
-#define ROW(method_word, path_text, handler_fn, text)                                                                \
-  {                                                                                                                  \
-    .method = method_word, .path = path_text, .policy = POLICY_TRACK, .body = BODY_BUFFER, .max_body = API_BODY_MAX, \
-    .handler = handler_fn, .summary = text                                                                           \
+#define ROW(method_word, path_text, policy_word, handler_fn, text)                                                                         \
+  {                                                                                                                                        \
+    .method = method_word, .path = path_text, .policy = policy_word, .body = BODY_BUFFER, .max_body = API_BODY_MAX, .handler = handler_fn, \
+    .summary = text                                                                                                                        \
   }
 #define GET_ROW(path_text, handler_fn, text, query_text) \
   { .method = HTTP_GET, .path = path_text, .policy = POLICY_READ, .handler = handler_fn, .summary = text, .query = query_text }
 
 const struct route api_model_routes[] = {
     GET_ROW("/models", list_models, "List registered models", "filter:string,limit:integer,cursor:string"),
-    ROW(HTTP_POST, "/models", create_model, "Make a registered model"),
+    ROW(HTTP_POST, "/models", POLICY_TRACK, create_model, "Make a registered model"),
     GET_ROW("/models/{name}", get_model, "One registered model", NULL),
-    ROW(HTTP_PATCH, "/models/{name}", patch_model, "Change name, description or tags"),
-    ROW(HTTP_DELETE, "/models/{name}", delete_model, "Remove a registered model and its versions"),
+    ROW(HTTP_PATCH, "/models/{name}", POLICY_CURATE, patch_model, "Change name, description or tags"),
+    ROW(HTTP_DELETE, "/models/{name}", POLICY_CURATE, delete_model, "Remove a registered model and its versions"),
     GET_ROW("/models/{name}/versions", list_versions, "List the versions of a model, newest first",
             "filter:string,limit:integer,cursor:string"),
-    ROW(HTTP_POST, "/models/{name}/versions", create_version, "Register a version"),
+    ROW(HTTP_POST, "/models/{name}/versions", POLICY_TRACK, create_version, "Register a version"),
     GET_ROW("/models/{name}/versions/{version}", get_version, "One version", NULL),
-    ROW(HTTP_PATCH, "/models/{name}/versions/{version}", patch_version, "Change stage, description or tags"),
-    ROW(HTTP_DELETE, "/models/{name}/versions/{version}", delete_version, "Remove a version; its number stays taken"),
-    ROW(HTTP_PUT, "/models/{name}/aliases/{alias}", put_alias, "Let an alias name a version"),
-    ROW(HTTP_DELETE, "/models/{name}/aliases/{alias}", delete_alias, "Remove an alias"),
+    ROW(HTTP_PATCH, "/models/{name}/versions/{version}", POLICY_CURATE, patch_version, "Change stage, description or tags"),
+    ROW(HTTP_DELETE, "/models/{name}/versions/{version}", POLICY_CURATE, delete_version, "Remove a version; its number stays taken"),
+    ROW(HTTP_PUT, "/models/{name}/aliases/{alias}", POLICY_CURATE, put_alias, "Let an alias name a version"),
+    ROW(HTTP_DELETE, "/models/{name}/aliases/{alias}", POLICY_CURATE, delete_alias, "Remove an alias"),
     GET_ROW("/models/{name}/versions/{version}/files", list_files, "List the files of a version",
             "path:string,limit:integer,cursor:string"),
     GET_ROW("/models/{name}/versions/{version}/files/{path...}", get_file, "A file of a version; DIRECTORY.zip is an archive", NULL),
     GET_ROW("/models/{name}/versions/{version}/files.zip", get_zip, "All files of a version as a zip archive", NULL),
-    ROW(HTTP_POST, "/models/{name}/versions/{version}/verify", verify, "Compare the files of a version with its digest"),
+    ROW(HTTP_POST, "/models/{name}/versions/{version}/verify", POLICY_TRACK, verify, "Compare the files of a version with its digest"),
 };
 const size_t api_model_route_count = ARRAY_LEN(api_model_routes);

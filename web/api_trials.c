@@ -42,6 +42,10 @@ static void put_trial_row(struct json_writer *w, const struct pg_reply *rows, si
   pg_is_null(rows, i, 9) ? jw_null(w) : jw_raw(w, pg_jsonb(rows, i, 9));
   jw_put_str(w, "node", pg_text(rows, i, 10));
   jw_put_null(w, "slots"); /* which ones: only while it runs on a machine with numbered devices */
+  int64_t made[LIVE_MADE_COUNT];
+  for (size_t k = 0; k < LIVE_MADE_COUNT; k++)
+    made[k] = pg_is_null(rows, i, 15 + k) ? -1 : pg_int(rows, i, 15 + k);
+  live_put_made(w, made);
   jw_put_i64(w, "created", pg_int(rows, i, 12));
   jw_key(w, "started");
   started > 0 ? jw_i64(w, started) : jw_null(w);

@@ -15,6 +15,7 @@ struct prom;
 struct metric_store;
 struct artifact_store;
 struct log_store;
+struct code_store;
 struct sweeps;
 struct login_links;
 
@@ -42,6 +43,7 @@ struct web_app {
   struct metric_store *metrics;
   struct artifact_store *artifacts;
   struct log_store *logs;
+  struct code_store *code;
   struct sweeps *sweeps;
 
   struct access_rules access;

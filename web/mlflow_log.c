@@ -334,6 +334,7 @@ static bool write_batch(struct log_op *op, struct str params, struct str tags, c
   int pass = tracking_pass(op->req, op->run);
   bool has_words = params.n > 2 || tags.n > 2, has_models = batch->count > 0;
   int32_t attempt = pass < 0 ? METRIC_CURRENT : pass == 0 ? METRIC_UNOWNED : pass;
+  tracking_hear(op->req, op->run, rows);
   if (!has_words && !has_models && rows->points.n)
     return metric_append(store, op->run, attempt, rows, on_appended, op, err);
   put_write(op, pg_batch_add(batch, STMT_RUN_WRITE), params, tags);

@@ -26,6 +26,8 @@ extern const size_t mlflow_root_route_count, mlflow_version_file_route_count;
   }
 #define MLFLOW_WRITE(path_text, handler_fn, text) MLFLOW_BODY_ROW(HTTP_POST, path_text, POLICY_TRACK, handler_fn, text)
 #define MLFLOW_ASK(path_text, handler_fn, text) MLFLOW_BODY_ROW(HTTP_POST, path_text, POLICY_READ, handler_fn, text)
+/* What changes an existing version or alias, or removes for good. */
+#define MLFLOW_CURATE(method_word, path_text, handler_fn, text) MLFLOW_BODY_ROW(method_word, path_text, POLICY_CURATE, handler_fn, text)
 #define MLFLOW_PATCH(path_text, handler_fn, text) MLFLOW_BODY_ROW(HTTP_PATCH, path_text, POLICY_TRACK, handler_fn, text)
 #define MLFLOW_DELETE(path_text, handler_fn, text) MLFLOW_BODY_ROW(HTTP_DELETE, path_text, POLICY_TRACK, handler_fn, text)
 #define MLFLOW_GET(path_text, handler_fn, text) \

@@ -8,6 +8,7 @@ static const char *const policy_docs[] = {
     [POLICY_PUBLIC] = "Open to everybody.",
     [POLICY_READ] = "Open on loopback; else the scope `read`.",
     [POLICY_TRACK] = "Open on loopback for runs without an executor; else the scope `write`, or the run's own token.",
+    [POLICY_CURATE] = "Open on loopback to the user the service runs as; else the scope `write`, or a job's token.",
     [POLICY_WRITE] = "Needs the scope `write`.",
     [POLICY_SUBMIT] = "Needs the scope `submit`.",
     [POLICY_ADMIN] = "Needs the scope `admin`.",

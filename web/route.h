@@ -14,7 +14,8 @@ enum route_policy {
   POLICY_UNSET,
   POLICY_PUBLIC, /* anybody: health */
   POLICY_READ,
-  POLICY_TRACK, /* writes of tracking, open on loopback */
+  POLICY_TRACK,  /* writes of tracking, open on loopback */
+  POLICY_CURATE, /* changes what is registered, or removes for good: `write`, a job's token, or on loopback the service's own user */
   POLICY_WRITE,
   POLICY_SUBMIT, /* starts or stops processes */
   POLICY_ADMIN,

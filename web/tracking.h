@@ -2,6 +2,7 @@
 #ifndef WINNOW_WEB_TRACKING_H
 #define WINNOW_WEB_TRACKING_H
 
+#include "storage/metric_rows.h"
 #include "storage/pg.h"
 #include "web/app.h"
 
@@ -9,6 +10,10 @@
 struct str tracking_actor(const struct http_req *req);
 /* What run_write() takes: -1 may write every run, 0 those without an executor, else those and this attempt of the run. */
 int tracking_pass(const struct http_req *req, struct id run);
+
+/* What is written of a trial's metrics goes to its sweep too, which may stop it for that. Before the write: what the write is refused for
+ * is not heard either. */
+void tracking_hear(const struct http_req *req, struct id run, const struct metric_rows *rows);
 
 enum tracking_refusal {
   TRACKING_OK,

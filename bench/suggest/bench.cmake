@@ -1,2 +1,4 @@
 add_executable(bench_suggest EXCLUDE_FROM_ALL bench/suggest/suggest.c)
 target_link_libraries(bench_suggest PRIVATE winnow_sampler)
+add_executable(bench_ask_tell EXCLUDE_FROM_ALL bench/suggest/ask_tell.c)
+target_link_libraries(bench_ask_tell PRIVATE winnow_base)

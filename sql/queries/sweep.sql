@@ -4,7 +4,7 @@
 -- Name, artifact root, now. The experiment of that name, made when there is none; whether it is deleted.
 with n as materialized (select nextval('experiment_id') as id where not exists (select from experiment where name = $1)),
 made as (
-  insert into experiment (id, name, artifact_location, created, updated) select n.id, $1, $2 || '/' || n.id, $3, $3 from n
+  insert into experiment (id, name, artifact_location, created, updated) select n.id, $1, rtrim($2, '/') || '/' || n.id, $3, $3 from n
   on conflict (name) do nothing returning id)
 select id, false from made union all select id, deleted_at is not null from experiment where name = $1;
 
@@ -32,6 +32,10 @@ update run set end_time = $8, state = case $3 when 3 then 4 when 4 then 6 when 5
 update sweep set edits = edits || $2, summary = case when summary is null then null else summary || ($2 - 'max_time') end
 where id = $1 and deleted_at is null returning true;
 
+-- name: sweep_warn (uuid, jsonb) -> () repeatable
+-- The warnings of a sweep.
+update sweep set warnings = $2 where id = $1;
+
 -- name: sweep_delete (uuid, int8) -> (bool) repeatable
 -- With its runs, into the trash. No row: there is no sweep that is over and not deleted.
 with s as (update sweep set deleted_at = $2 where id = $1 and deleted_at is null and state >= 3 returning id),
@@ -53,14 +57,16 @@ where deleted_at is null and ($1::int2 is null or state = $1) and ($2::int8 is n
 order by created desc, id desc limit $4;
 
 -- name: sweep_source (uuid) -> (text, text, text) repeatable
--- Name, directory, the file as it was sent.
-select name, directory, source from sweep where id = $1 and deleted_at is null;
+-- Name, directory, the normal form: with the snapshot and the environment of the first time.
+select name, directory, spec from sweep where id = $1 and deleted_at is null;
 
 -- name: trials_load (uuid)
---   -> (uuid, int4, int8, int2, int4, int2, int4, bool, float8, int8, float8, int8, int8, int8, int4, jsonb, jsonb, jsonb, text) repeatable
--- Id, number, version, state, attempt, cause, retries, dead, value, its step, best, created, start, end, told, point, asked, stop, reason.
-select id, trial, version, state, attempt, cause, retries, dead, value, value_step, best_value, created, start_time, end_time, told, point,
-  asked, stop, state_reason
+--   -> (uuid, int4, int8, int2, int4, int2, int4, bool, float8, int8, float8, int8, int8, int8, int4, bytea, jsonb, text, int8, int2, int4,
+--   int4, int4) repeatable
+-- Id, number, version, state, attempt, cause, retries, dead, value, its step, best, created, start, end, told, coordinates, stop, reason,
+-- lease; what it was made from: by, tells, pending, tells when it was added.
+select id, trial, version, state, attempt, cause, retries, dead, value, value_step, best_value, created, start_time, end_time, told, coords,
+  stop, state_reason, lease_ms, made_by, made_tells, made_pending, at_tells
 from run where sweep_id = $1 order by trial;
 
 -- name: reports_load (uuid) -> (int8, int4, int4, text, float8, int8, float8) repeatable
@@ -71,39 +77,52 @@ select n, trial, attempt, key, value, step, epoch from report where sweep = $1 o
 insert into report (sweep, n, trial, attempt, key, value, step, epoch)
 select * from unnest($1, $2, $3, $4, $5, $6, $7, $8) on conflict (sweep, n) do nothing;
 
--- name: trials_create (uuid[], int8[], uuid[], int4[], int8[], text[], text[], jsonb[], jsonb[], jsonb[]) -> () repeatable
--- Id, experiment, sweep, number, created, name, executor, params, point, asked. They wait; what else there is to say follows as an update.
-insert into run (id, experiment_id, sweep_id, trial, created, name, executor, params, point, asked, state, attempt, version, dead)
-select u.*, 0, 0, 0, true
-from unnest($1, $2, $3, $4, $5, $6, $7, $8, $9, $10) as u (id, experiment_id, sweep_id, trial, created, name, executor, params, point, asked)
-on conflict (id) do nothing;
+-- name: trials_create (uuid[], int8[], uuid[], int4[], int8[], text[], text[], jsonb[], jsonb[], bytea[], int2[], int4[], int4[], int4[],
+--   int8[], int2[], int4[], int2[], bool[], float8[], int8[], float8[], int8[], int8[], int4[], text[], jsonb[], text[], int8[])
+--   -> () repeatable
+-- Id, experiment, sweep, number, created, name, executor, params, point, coordinates, made by, from tells, pending, added at tells; version,
+-- state, attempt, cause, dead, value, its step, best, start, end, told, reason, stop, worker, lease. A row that is there is older, or this
+-- very one: the write before did not say how it ended.
+insert into run (id, experiment_id, sweep_id, trial, created, name, executor, params, point, coords, made_by, made_tells, made_pending,
+  at_tells, version, state, attempt, cause, dead, value, value_step, best_value, start_time, end_time, told, state_reason, stop, worker,
+  lease_ms)
+select * from unnest($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23, $24, $25,
+  $26, $27, $28, $29)
+on conflict (id) do update set version = excluded.version, state = excluded.state, attempt = excluded.attempt, cause = excluded.cause,
+  dead = excluded.dead, value = excluded.value, value_step = excluded.value_step, best_value = excluded.best_value,
+  start_time = excluded.start_time, end_time = excluded.end_time, told = excluded.told, state_reason = excluded.state_reason,
+  stop = excluded.stop, worker = excluded.worker, lease_ms = excluded.lease_ms
+where run.version < excluded.version;
 
--- name: trials_update (uuid[], int8[], int2[], int4[], int2[], int4[], bool[], float8[], int8[], float8[], int8[], int8[], int4[], int2[],
---   text[], jsonb[], int4[], int4[], text[]) -> () repeatable
--- Id, version, state, attempt, cause, retries, dead, value, its step, best, start, end, told, slots, reason, stop, exit code, signal, worker.
-update run set version = u.version, state = u.state, attempt = u.attempt, cause = u.cause, retries = u.retries, dead = u.dead,
-  value = u.value, value_step = u.value_step, best_value = u.best, start_time = u.start_time, end_time = u.end_time, told = u.told,
-  slots = u.slots, state_reason = u.reason, stop = u.stop, exit_code = u.exit_code, signal = u.signal, worker = u.worker
-from unnest($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19) as u (id, version, state, attempt, cause,
-  retries, dead, value, value_step, best, start_time, end_time, told, slots, reason, stop, exit_code, signal, worker)
+-- name: trials_update (uuid[], int8[], int2[], int4[], int2[], bool[], float8[], int8[], float8[], int8[], int8[], int4[], text[], jsonb[],
+--   text[], int8[], int4[], int2[], int4[], int4[]) -> () repeatable
+-- Id, version, state, attempt, cause, dead, value, its step, best, start, end, told, reason, stop, worker, lease, retries, slots, exit code,
+-- signal.
+update run set version = u.version, state = u.state, attempt = u.attempt, cause = u.cause, dead = u.dead, value = u.value,
+  value_step = u.value_step, best_value = u.best, start_time = u.start_time, end_time = u.end_time, told = u.told, state_reason = u.reason,
+  stop = u.stop, worker = u.worker, lease_ms = u.lease, retries = u.retries, slots = u.slots, exit_code = u.exit_code, signal = u.signal
+from unnest($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20) as u (id, version, state, attempt,
+  cause, dead, value, value_step, best, start_time, end_time, told, reason, stop, worker, lease, retries, slots, exit_code, signal)
 where run.id = u.id and run.version < u.version;
 
 -- name: trials_list (uuid, int2, text, int8, int8)
---   -> (uuid, int4, int2, text, int4, jsonb, float8, int8, float8, jsonb, text, int2, int8, int8, int8) repeatable
+--   -> (uuid, int4, int2, text, int4, jsonb, float8, int8, float8, jsonb, text, int2, int8, int8, int8, int2, int4, int4, int4,
+--   int4) repeatable
 -- Sweep, state or null, order, offset, limit. Id, number, state, reason, attempt, point, value, step, best, stop, node, slots, created,
--- start, end.
+-- start, end, what it was made by and from.
 select id, trial, state, state_reason, attempt, point, value, value_step, best_value, stop, coalesce(node, executor), slots, created,
-  start_time, end_time
+  start_time, end_time, made_by, made_tells, made_pending, at_tells, told
 from run where sweep_id = $1 and ($2::int2 is null or state = $2)
 order by case when $3 = 'value' then value when $3 = '-value' then -value when $3 = 'started' then start_time
   when $3 = '-started' then -start_time when $3 = '-number' then -trial end nulls last, trial
 offset $4 limit $5;
 
 -- name: trials_best (uuid, bool, int8)
---   -> (uuid, int4, int2, text, int4, jsonb, float8, int8, float8, jsonb, text, int2, int8, int8, int8) repeatable
+--   -> (uuid, int4, int2, text, int4, jsonb, float8, int8, float8, jsonb, text, int2, int8, int8, int8, int2, int4, int4, int4,
+--   int4) repeatable
 -- Sweep, whether more is better, how many.
 select id, trial, state, state_reason, attempt, point, value, value_step, best_value, stop, coalesce(node, executor), slots, created,
-  start_time, end_time
+  start_time, end_time, made_by, made_tells, made_pending, at_tells, told
 from run where sweep_id = $1 and state = 4 and value is not null and value <> 'NaN'
 order by case when $2 then -value else value end, trial limit $3;
 

@@ -148,8 +148,10 @@ class EveryVerb(Case):
         path = self.file("mnist.yaml", "method: bayes\n")
         self.assertIn(SWEEP, self.run_it("sweep", "create", path)[0])
         method, url, headers, body = self.sent("POST", "/sweeps")[0]
-        self.assertEqual((body, headers["Content-Type"]), (b"method: bayes\n", "application/yaml"))
-        self.assertIn("file=mnist.yaml", url)
+        sent = json.loads(body)
+        self.assertEqual((sent["file"], sent["name"], headers["Content-Type"]),
+                         ("method: bayes\n", "mnist.yaml", "application/vnd.winnow.submission+json"))
+        self.assertEqual(sent["environment"]["PATH"], os.environ["PATH"])
         self.assertEqual(self.run_it("sweep", "create", path, "-o", "name")[0], SWEEP + "\n")
         self.assertIn("argv:", self.run_it("sweep", "create", path, "--dry-run")[0])
         self.run_it("sweep", "create", "-", input=b"method: grid\n")

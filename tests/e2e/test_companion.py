@@ -13,7 +13,7 @@ class Service:
     def __init__(self, path):
         self.path, self.lock = path, threading.Condition()
         self.output = {"stdout": bytearray(), "stderr": bytearray()}
-        self.skipped, self.heartbeats, self.started, self.exited = 0, [], None, None
+        self.skipped, self.heartbeats, self.polled, self.exited = 0, [], False, None
         self.stop, self.fenced, self.tokens, self.requests = False, False, set(), 0
         self.server = None
         self.up()
@@ -82,9 +82,7 @@ class Service:
             self.tokens.add(headers.get("Authorization"))
             if self.fenced:
                 return 409, "superseded"
-            if what == "/started":
-                self.started = int(body)
-            elif what == "/output":
+            if what == "/output":
                 stream, offset = self.output[query["stream"]], int(query["offset"])
                 skipped = int(query["skipped"])
                 if skipped:
@@ -96,6 +94,8 @@ class Service:
             elif what == "/heartbeat":
                 self.heartbeats.append(body.decode())
             elif what == "/verdict":
+                self.polled = True
+                self.lock.notify_all()
                 self.lock.wait_for(lambda: self.stop or self.fenced, timeout=float(query["wait"]))
                 return (409, "superseded") if self.fenced else (200, "stop" if self.stop else "continue")
             elif what == "/exited":
@@ -163,8 +163,7 @@ class CompanionTest(unittest.TestCase):
         self.assertEqual(self.service.exited["exit_code"], "3")
         self.assertNotIn("ended_by", self.service.exited)
         self.assertEqual(self.service.tokens, {"Bearer wnr_test"})
-        self.assertIn("exit_code 3", (self.dir / "attempt" / "exit").read_text())
-        self.assertTrue(self.service.started)
+        self.assertEqual(dict(line.split(" ", 1) for line in (self.dir / "attempt" / "exit").read_text().splitlines()), self.service.exited)
 
     def test_a_flood_arrives_byte_for_byte(self):
         script = "import sys,hashlib\nh=hashlib.sha256()\nfor i in range(60000):\n b=(b'%08d '%i)*60+b'\\n'\n h.update(b)\n sys.stdout.buffer.write(b)\nsys.stderr.write(h.hexdigest())"
@@ -175,7 +174,7 @@ class CompanionTest(unittest.TestCase):
 
     def test_stop_is_a_term(self):
         process = self.start(["python3", "-u", "-c", "import signal,sys,time\nsignal.signal(15,lambda *a:(print('bye'),sys.exit(0)))\nprint('ready')\ntime.sleep(600)"])
-        self.wait(lambda: b"ready" in self.service.output["stdout"], "output")
+        self.wait(lambda: b"ready\n" in self.service.output["stdout"], "output")
         self.service.say_stop()
         self.assertEqual(process.wait(60), 0)
         self.assertEqual(self.service.output["stdout"], b"ready\nbye\n")
@@ -282,7 +281,7 @@ time.sleep(600)
 
     def test_one_companion_for_an_attempt(self):
         first = self.start(["sleep", "600"])
-        self.wait(lambda: self.service.started, "the start")
+        self.wait(lambda: self.service.polled, "the start")
         second = self.start(["sleep", "600"])
         self.assertEqual(second.wait(60), 1)
         first.send_signal(signal.SIGTERM)
