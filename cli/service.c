@@ -24,6 +24,7 @@
 #include "web/app.h"
 #include "web/gate.h"
 #include "web/http_server.h"
+#include "web/idempotency.h"
 #include "web/login_links.h"
 #include "web/prom.h"
 #include "web/tables.h"
@@ -413,6 +414,8 @@ static bool make_http(struct service *service, struct err *err) {
                                       .service = app,
                                       .gate = web_gate,
                                       .gate_ctx = app,
+                                      .handle = idempotency_handle,
+                                      .handle_ctx = app,
                                       .observe = prom_observe,
                                       .observe_ctx = app->prom,
                                       .access_log = settings->access_log,

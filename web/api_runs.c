@@ -2,12 +2,12 @@
 #include "web/api_runs.h"
 
 #include <math.h>
-#include <openssl/sha.h>
 
 #include "storage/metric_store.h"
 #include "tracker/log_store.h"
 #include "tracker/names.h"
 #include "tracker/packed.h"
+#include "web/idempotency.h"
 #include "web/tables.h"
 #include "web/tracking.h"
 
@@ -308,18 +308,6 @@ static bool pack_params(struct run_op *op, const json_t *params, struct err *err
   return copy || err_no_memory(err);
 }
 
-/* The same Idempotency-Key makes the same run. */
-static struct id new_id(struct http_req *req) {
-  struct str key = http_req_header(req, "Idempotency-Key");
-  struct id id = id_new(web_app(req)->clock, &web_app(req)->rng);
-  if (key.n) {
-    unsigned char hash[SHA256_DIGEST_LENGTH];
-    SHA256((const unsigned char *)key.p, key.n, hash);
-    memcpy(id.bytes, hash, sizeof id.bytes);
-  }
-  return id;
-}
-
 static bool create(struct run_op *op, const struct create_body *in, struct err *err) {
   AUTO_BUF struct buf tags = BUF_INIT(16 * MIB);
   const struct str *removed;
@@ -338,7 +326,7 @@ static bool create(struct run_op *op, const struct create_body *in, struct err *
   op->experiment_name = str_of(arena_strdup(arena, in->experiment));
   if (!op->name.p || !op->tags.p || !op->experiment_name.p)
     return err_no_memory(err);
-  op->id = new_id(op->req);
+  op->id = idempotency_id(op->req);
   op->status = 201;
   op->started = in->started ? in->started : tracking_now(op->req);
   if (in->experiment_id.n) {
@@ -921,7 +909,14 @@ static void get_events(struct http_req *req) {
   }
 
 const struct route api_run_routes[] = {
-    ROW(HTTP_POST, "/runs", POLICY_TRACK, create_run, "Make a run that somebody else executes"),
+    {.method = HTTP_POST,
+     .path = "/runs",
+     .policy = POLICY_TRACK,
+     .body = BODY_BUFFER,
+     .max_body = API_BODY_MAX,
+     .handler = create_run,
+     .creates = CREATES_BY_KEY,
+     .summary = "Make a run that somebody else executes"},
     ROW(HTTP_POST, "/runs/search", POLICY_READ, search_runs, "Search runs"),
     ROW(HTTP_POST, "/runs/compare", POLICY_READ, compare_runs, "Params and metrics of some runs side by side"),
     {.method = HTTP_GET, .path = "/runs/{id}", .policy = POLICY_READ, .handler = get_run, .summary = "One run"},
