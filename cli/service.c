@@ -24,12 +24,20 @@
 #include "web/app.h"
 #include "web/gate.h"
 #include "web/http_server.h"
+#include "web/idempotency.h"
 #include "web/login_links.h"
 #include "web/prom.h"
 #include "web/tables.h"
 #include "web/tls.h"
 
-enum { NAMES_MAX = 32, TOKEN_SWEEP_MS = 60 * 1000, LOAD_AGAIN_MS = 1000, ROOM_EVERY_MS = 250, STORES_STOP_MS = 10 * 1000 };
+enum {
+  NAMES_MAX = 32,
+  TOKEN_SWEEP_MS = 60 * 1000,
+  LOAD_AGAIN_MS = 1000,
+  ROOM_EVERY_MS = 250,
+  STORES_STOP_MS = 10 * 1000,
+  CARE_THREADS = 2
+};
 
 enum service_state {
   SERVICE_STARTING, /* serving, but the database is not ready yet */
@@ -45,7 +53,7 @@ struct service {
   enum service_state state;
   int exit_code;
   struct loop *loop;
-  struct work_pool *work;
+  struct work_pool *work, *care_work;
   struct database *database;
   struct tracking_care *care;
   struct retention *retention;
@@ -258,6 +266,7 @@ static void on_database(void *ctx, enum database_event event, const struct err *
   switch (event) {
   case DATABASE_READY:
     status->database = database_kind(service->database);
+    service->app.conninfo = database_conninfo(service->database);
     load_tokens(service);
     break;
   case DATABASE_UP:
@@ -405,6 +414,8 @@ static bool make_http(struct service *service, struct err *err) {
                                       .service = app,
                                       .gate = web_gate,
                                       .gate_ctx = app,
+                                      .handle = idempotency_handle,
+                                      .handle_ctx = app,
                                       .observe = prom_observe,
                                       .observe_ctx = app->prom,
                                       .access_log = settings->access_log,
@@ -429,7 +440,7 @@ static bool make_tracking(struct service *service, struct err *err) {
   app->metrics = app->artifacts ? metric_store_new(service->loop, app->pg, service->work, &conf, err) : NULL;
   struct care_conf care = {.loop = service->loop,
                            .pg = app->pg,
-                           .work = service->work,
+                           .work = service->care_work,
                            .metrics = app->metrics,
                            .artifacts = app->artifacts,
                            .data_dir = settings->data};
@@ -493,6 +504,7 @@ static bool make_parts(struct service *service, struct err *err) {
     return false;
   loop_add_hook(service->loop, http_server_flush_log_hook, NULL);
   service->work = work_pool_new(service->loop, (unsigned)settings->threads, 1024, err);
+  service->care_work = service->work ? work_pool_new(service->loop, CARE_THREADS, 64, err) : NULL;
   service->on_term = loop_signal_new(service->loop, SIGTERM, on_stop_signal, service);
   service->on_int = loop_signal_new(service->loop, SIGINT, on_stop_signal, service);
   service->on_hup = loop_signal_new(service->loop, SIGHUP, on_reload, service);
@@ -500,14 +512,15 @@ static bool make_parts(struct service *service, struct err *err) {
   service->room_timer = loop_timer_new(service->loop, on_room_timer, service);
   service->load_again = loop_timer_new(service->loop, load_tokens, service);
   service->patience = loop_timer_new(service->loop, on_metrics_stopped, service);
-  if (!service->work || !service->on_term || !service->on_int || !service->on_hup || !service->token_timer || !service->load_again ||
+  if (!service->care_work || !service->on_term || !service->on_int || !service->on_hup || !service->token_timer || !service->load_again ||
       !service->room_timer || !service->patience)
-    return service->work ? err_no_memory(err) : false;
+    return service->care_work ? err_no_memory(err) : false;
   loop_timer_start(service->token_timer, TOKEN_SWEEP_MS);
   app->loop = service->loop;
   app->clock = &clock_system;
   app->rng = rng_from_system();
   app->work = service->work;
+  app->admin_work = service->care_work;
   app->artifact_root = settings->artifact_root;
   app->shut_down = shut_down;
   app->shut_down_ctx = service;
@@ -536,6 +549,7 @@ static void free_parts(struct service *service) {
   metric_store_free(service->app.metrics);
   http_server_free(service->app.server);
   tls_free(service->tls);
+  work_pool_free(service->care_work);
   work_pool_free(service->work);
   retention_free(service->retention);
   sweeps_free(service->app.sweeps);

@@ -51,6 +51,8 @@ struct web_app {
   struct login_links *links;
 
   struct web_status status;
+  struct work_pool *admin_work;     /* for care, so that it takes no thread from those who store */
+  const char *conninfo;             /* of the database, with its secret; NULL before it is there */
   bool admin_busy;                  /* a check, a cleaning or a purge is under way */
   const struct route_mount *mounts; /* the whole API, for its description */
   size_t mount_count;
