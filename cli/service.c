@@ -18,6 +18,7 @@
 #include "sweeper/sweeps.h"
 #include "tracker/artifact_store.h"
 #include "tracker/log_store.h"
+#include "tracker/run_creator.h"
 #include "tracker/tracking_care.h"
 #include "web/app.h"
 #include "web/gate.h"
@@ -422,7 +423,8 @@ static bool make_tracking(struct service *service, struct err *err) {
     return err_no_memory(err);
   app->artifacts = artifact_store_new(directory, service->work, app->pg, &clock_system, err);
   app->metrics = app->artifacts ? metric_store_new(service->loop, app->pg, service->work, &conf, err) : NULL;
-  return app->metrics;
+  app->creator = app->metrics ? run_creator_new(service->loop, app->pg, err) : NULL;
+  return app->creator;
 }
 
 static void make_run_token(void *ctx, struct id run, int32_t attempt, char out[TOKEN_TEXT_MAX]) {
@@ -519,6 +521,7 @@ static void free_parts(struct service *service) {
   database_free(service->database);
   tracking_care_free(service->care);
   metric_store_free(service->app.metrics);
+  run_creator_free(service->app.creator);
   http_server_free(service->app.server);
   tls_free(service->tls);
   work_pool_free(service->work);
