@@ -20,6 +20,7 @@
 #include "tracker/artifact_store.h"
 #include "tracker/log_store.h"
 #include "tracker/retention.h"
+#include "tracker/run_creator.h"
 #include "tracker/tracking_care.h"
 #include "web/app.h"
 #include "web/gate.h"
@@ -445,7 +446,8 @@ static bool make_tracking(struct service *service, struct err *err) {
                            .artifacts = app->artifacts,
                            .data_dir = settings->data};
   service->retention = app->metrics ? retention_new(&care, settings->trash_retention, err) : NULL;
-  return service->retention;
+  app->creator = service->retention ? run_creator_new(service->loop, app->pg, err) : NULL;
+  return app->creator;
 }
 
 static void make_run_token(void *ctx, struct id run, int32_t attempt, char out[TOKEN_TEXT_MAX]) {
@@ -547,6 +549,7 @@ static void free_parts(struct service *service) {
   database_free(service->database);
   tracking_care_free(service->care);
   metric_store_free(service->app.metrics);
+  run_creator_free(service->app.creator);
   http_server_free(service->app.server);
   tls_free(service->tls);
   work_pool_free(service->care_work);

@@ -13,6 +13,7 @@ struct pg_pool;
 struct http_server;
 struct prom;
 struct metric_store;
+struct run_creator;
 struct artifact_store;
 struct log_store;
 struct code_store;
@@ -41,6 +42,7 @@ struct web_app {
   struct http_server *server;
   struct prom *prom;
   struct metric_store *metrics;
+  struct run_creator *creator;
   struct artifact_store *artifacts;
   struct log_store *logs;
   struct code_store *code;
