@@ -31,6 +31,7 @@ enum {
   LEFTOVER_GRACE_MS = 2000,
   REQUEST_TIMEOUT_S = 30,
   VERDICT_WAIT_S = 25,
+  LOOK_MS = 50,
   FIRST_VERDICT_MS = 20,
   EXIT_SYNC_MS = 10, /* the service has this long to store the end before we do */
   VERDICT_RETRY_MAX_MS = 2000,
@@ -363,10 +364,11 @@ static void on_retry(evutil_socket_t fd UNUSED, short what UNUSED, void *ctx) {
   advance(ctx);
 }
 
+/* The kernel says that output grew; where it has no inotify left for us (128 a user by default), we look by the clock. */
 static void on_grow(evutil_socket_t fd, short what UNUSED, void *ctx) {
   struct companion *c = ctx;
   char events[4096];
-  while (read(fd, events, sizeof events) > 0)
+  while (fd >= 0 && read(fd, events, sizeof events) > 0)
     ;
   advance(c);
 }
@@ -466,26 +468,29 @@ static bool make_parts(struct companion *c, struct err *err) {
   c->inotify_fd = inotify_init1(IN_NONBLOCK | IN_CLOEXEC);
   c->on_child = evsignal_new(c->base, SIGCHLD, on_child, c);
   c->on_term = evsignal_new(c->base, SIGTERM, on_term, c);
-  c->on_grow = event_new(c->base, c->inotify_fd, EV_READ | EV_PERSIST, on_grow, c);
+  c->on_grow = event_new(c->base, c->inotify_fd, (short)(EV_PERSIST | (c->inotify_fd >= 0 ? EV_READ : 0)), on_grow, c);
   c->tick = evtimer_new(c->base, on_tick, c);
   c->retry = evtimer_new(c->base, on_retry, c);
   c->retry_verdict = evtimer_new(c->base, ask_verdict, c);
   c->ladder = evtimer_new(c->base, on_ladder, c);
   c->sync_exit = evtimer_new(c->base, sync_exit, c);
-  if (!c->uplink || !c->verdict || c->inotify_fd < 0 || !c->on_child || !c->on_term || !c->on_grow || !c->tick || !c->retry ||
-      !c->retry_verdict || !c->ladder || !c->sync_exit)
+  if (!c->uplink || !c->verdict || !c->on_child || !c->on_term || !c->on_grow || !c->tick || !c->retry || !c->retry_verdict || !c->ladder ||
+      !c->sync_exit)
     return err_no_memory(err);
+  bool watched = true;
   for (size_t i = 0; i < ARRAY_LEN(c->streams); i++) {
     char path[4200];
     const char *name = i ? "stderr" : "stdout";
     if (!spool_open(&c->streams[i], c->job.dir, name, err))
       return false;
     snprintf(path, sizeof path, "%s/%s", c->job.dir, name);
-    inotify_add_watch(c->inotify_fd, path, IN_MODIFY);
+    watched &= c->inotify_fd >= 0 && inotify_add_watch(c->inotify_fd, path, IN_MODIFY) >= 0;
   }
   event_add(c->on_child, NULL);
   event_add(c->on_term, NULL);
-  event_add(c->on_grow, NULL);
+  if (!watched)
+    say("no inotify left: output is looked for %d times a second", 1000 / LOOK_MS);
+  event_add(c->on_grow, watched ? NULL : &(struct timeval){.tv_usec = LOOK_MS * 1000});
   return true;
 }
 
