@@ -178,6 +178,16 @@ CREATE SEQUENCE winnow.experiment_id
 
 ALTER SEQUENCE winnow.experiment_id OWNED BY winnow.experiment.id;
 
+CREATE TABLE winnow.log_file (
+    run uuid NOT NULL,
+    attempt integer NOT NULL,
+    source smallint NOT NULL,
+    path text NOT NULL,
+    next bigint NOT NULL,
+    state bytea NOT NULL
+)
+WITH (fillfactor='50');
+
 CREATE TABLE winnow.log_piece (
     run uuid NOT NULL,
     attempt integer NOT NULL,
@@ -635,6 +645,9 @@ ALTER TABLE ONLY winnow.experiment
 
 ALTER TABLE ONLY winnow.experiment
     ADD CONSTRAINT experiment_pkey PRIMARY KEY (id);
+
+ALTER TABLE ONLY winnow.log_file
+    ADD CONSTRAINT log_file_pkey PRIMARY KEY (run, attempt, source, path);
 
 ALTER TABLE ONLY winnow.log_piece
     ADD CONSTRAINT log_piece_pkey PRIMARY KEY (run, attempt, stream, start);

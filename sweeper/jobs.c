@@ -201,7 +201,9 @@ static bool start_job(struct start *start, struct err *err) {
                          .argc = start->argv.count,
                          .env = pairs(start),
                          .env_count = start->env.count};
-  return job.argv && job.env && job.cwd ? exec_local_start(s->executor, &job, err) : err_no_memory(err);
+  if (!job.argv || !job.env || !job.cwd)
+    return err_no_memory(err);
+  return jobs_metric_files(live, start->arena, &job, err) && exec_local_start(s->executor, &job, err);
 }
 
 static void set_reason(struct live_trial *trial, const char *text) {
@@ -286,6 +288,7 @@ void companion_poll_drop(struct live_trial *trial, const void *ctx) {
 void jobs_tick(struct sweeps *s) {
   LIST_EACH(&s->sweeps, node) {
     struct live_sweep *live = LIST_ENTRY(node, struct live_sweep, node);
+    jobs_miss_goal(live);
     for (size_t i = 0; i < live->trial_count && !live->conf.asks; i++)
       if (live->trials[i] && live->trials[i]->poll_done && (s->stopping || live->trials[i]->poll_until <= live_now(s)))
         answer_poll(live->trials[i], COMPANION_GO_ON);
@@ -294,23 +297,14 @@ void jobs_tick(struct sweeps *s) {
 
 /* ---- output ---- */
 
-static void on_points(void *ctx, const struct log_store_point *points, size_t count) {
-  struct live_trial *trial = ctx;
-  struct err err;
-  for (size_t i = 0; i < count; i++) {
-    struct live_report report = {.key = points[i].key, .value = points[i].value, .epoch = points[i].epoch, .step = points[i].step};
-    if (!live_watches(trial->sweep, report.key))
-      continue;
-    if (!live_hear(trial, (int32_t)trial->log_attempt, &report, 1, &err) && err.code != ERR_FENCED)
-      log_warn("sweep", NULL, "%s: a report of trial %u was not taken in: %s", trial->sweep->name, trial->number, err.text);
-  }
-}
-
-static bool open_log(struct live_trial *trial, uint32_t attempt, struct err *err) {
+bool jobs_open_log(struct live_trial *trial, uint32_t attempt, struct err *err) {
   if (trial->log && trial->log_attempt == attempt)
     return true;
   log_writer_close(trial->log);
-  trial->log = log_writer_new(trial->sweep->all->conf.logs, trial->run, (int32_t)attempt, on_points, trial, err);
+  if (trial->log_attempt != attempt)
+    heard_release(&trial->heard);
+  trial->log =
+      log_writer_new(trial->sweep->all->conf.logs, trial->run, (int32_t)attempt, trial->sweep->sources, jobs_on_points, trial, err);
   trial->log_attempt = attempt;
   return trial->log != NULL;
 }
@@ -322,7 +316,7 @@ bool companion_output(struct live_trial *trial, int32_t attempt, struct str stre
     return err_set(err, ERR_INVALID, "\"stream\" must be stdout or stderr");
   if (companion_alive(trial, attempt) == COMPANION_FENCED)
     return err_set(err, ERR_FENCED, "the attempt is over");
-  return open_log(trial, (uint32_t)attempt, err) && log_writer_write(trial->log, name, offset, skipped, bytes, done, ctx, err);
+  return jobs_open_log(trial, (uint32_t)attempt, err) && log_writer_write(trial->log, name, offset, skipped, bytes, done, ctx, err);
 }
 
 /* ---- the end ---- */
@@ -346,6 +340,8 @@ static void over(struct ending *ending) {
   struct live_trial *trial = ending->trial;
   struct live_sweep *live = trial->sweep;
   struct err err;
+  if (ending->ok && live->conf.needs_value && !engine_trial(live->engine, trial->number)->has_value)
+    jobs_explain_no_metric(trial);
   engine_exited(live->engine, trial->number, ending->attempt, ending->ok, live_now(live->all));
   sweeps_kick(live->all);
   if (!sweeps_wait(live, trial, end_told, ending, &err))
@@ -362,6 +358,7 @@ static void on_stored_values(void *ctx, const struct metric_summary *summaries, 
     const struct point *last = &summaries[i].fold.last;
     struct live_report report = {.key = summaries[i].key, .value = last->value, .epoch = last->epoch, .step = last->step};
     bool news = !row->has_value || last->step > trial->value_step;
+    goal_watch_name(&trial->sweep->goal_watch, report.key);
     if (news && live_is_goal(trial->sweep, report.key) && !live_hear(trial, (int32_t)ending->attempt, &report, 1, &ignored))
       log_debug("sweep", NULL, "%s", ignored.text);
   }
@@ -448,7 +445,7 @@ static void end_attempt(struct live_trial *trial, uint32_t attempt, struct str t
   /* A first attempt without output has no streams to complete; a later one's empty streams hide those of the one before. */
   if (said.silent && attempt == 1 && !trial->log)
     on_log_complete(ending, 0, NULL);
-  else if (!open_log(trial, attempt, &err) || !log_writer_finish(trial->log, on_log_complete, ending, &err)) {
+  else if (!jobs_open_log(trial, attempt, &err) || !log_writer_finish(trial->log, on_log_complete, ending, &err)) {
     if (done)
       end_told(ending, &err);
     else

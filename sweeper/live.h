@@ -11,6 +11,8 @@
 #include "sweeper/code_store.h"
 #include "sweeper/engine.h"
 #include "sweeper/exec_local.h"
+#include "sweeper/goal_watch.h"
+#include "sweeper/heard.h"
 #include "sweeper/schedule.h"
 #include "sweeper/sweeps.h"
 #include "tracker/log_store.h"
@@ -62,6 +64,9 @@ struct live_trial {
   uint32_t job;
   struct log_writer *log;
   uint32_t log_attempt;
+  struct heard heard; /* reports taken in, by source */
+  bool has_epochs;    /* its points carry epochs, the first of them: */
+  double first_epoch;
   companion_fn *poll_done;
   void *poll_ctx;
   int64_t poll_until;
@@ -78,6 +83,7 @@ struct live_sweep {
   char *notes;
   int64_t run_cap, max_parallel, priority;
   struct sweep_file *file;
+  struct metric_sources *sources; /* NULL: the default */
   struct engine_conf conf;
   struct engine *engine;
   struct space *space;
@@ -97,6 +103,7 @@ struct live_sweep {
   struct live_trial *best;
   char **warnings;
   size_t warning_count;
+  struct goal_watch goal_watch;
   struct list asks;
   uint32_t width; /* the most trials that were pending at once */
   /* a point that takes long to think of */
@@ -195,6 +202,7 @@ void sweeps_unlist(struct live_sweep *live);
 /* What is in s->writes and the first s->reports_flying reports, as one transaction. */
 MUST_CHECK bool sweep_rows_send(struct sweeps *s, pg_done_fn *done, struct err *err);
 void sweep_rows_put_json(struct pg_args *args, const json_t *json);
+void sweep_rows_put_warnings(struct pg_args *args, const struct live_sweep *live);
 
 /* live.c */
 MUST_CHECK bool live_new(struct sweeps *s, struct sweep_file *file, struct id id, int64_t seed, const struct engine_sweep *row,
@@ -250,6 +258,17 @@ bool jobs_origin(const struct sweep_spec *spec, struct str directory, struct buf
 MUST_CHECK bool jobs_make(struct live_trial *trial, uint32_t attempt, struct err *err);
 void jobs_forget_making(struct live_trial *trial);
 
+/* job_metrics.c */
+/* Points that were read from the trial's output or files and are stored: a log_points_fn. */
+void jobs_on_points(void *trial, uint32_t source, const struct found_point *points, size_t count);
+/* The files its companion is to watch. */
+MUST_CHECK bool jobs_metric_files(const struct live_sweep *live, struct arena *arena, struct job_file *job, struct err *err);
+/* Says, once for a sweep, that the goal metric has not come when it should have: after an epoch or a minute. */
+void jobs_miss_goal(struct live_sweep *live);
+/* What the trial is told to have failed of: it ended well, but the goal metric was never seen. */
+void jobs_explain_no_metric(struct live_trial *trial);
+/* Where the output of the attempt goes. */
+MUST_CHECK bool jobs_open_log(struct live_trial *trial, uint32_t attempt, struct err *err);
 /* First command and environment of a dry run. */
 MUST_CHECK bool jobs_command(const struct sweep_file *file, const json_t *params, struct arena *arena, struct spec_texts *ret,
                              struct err *err);

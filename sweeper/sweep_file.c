@@ -5,6 +5,7 @@
 #include "base/mem.h"
 #include "sweeper/command.h"
 #include "sweeper/sweep_import.h"
+#include "sweeper/sweep_sources.h"
 
 /* ---- the tables ---- */
 
@@ -46,27 +47,6 @@ static const struct spec_row sampler_rows[] = {
      .help = "results a suggestion prepared ahead may lack; default: the number of workers"},
 };
 static const struct spec_table sampler_table = {"sampler", sampler_rows, ARRAY_LEN(sampler_rows), sizeof(struct sweep_sampler_spec)};
-
-static const char *const streams[] = {"stdout", "stderr", "both", NULL};
-static const char *const file_formats[] = {"json", "csv", "tfevents", "text", NULL};
-static const char *const whens[] = {"always", "end", NULL};
-
-static const struct spec_row source_rows[] = {
-    {"stream", SPEC_CHOICE, AT(sweep_metrics_source, stream), GIVEN(sweep_metrics_source, has_stream), .choices = streams,
-     .help = "the stream a pattern reads"},
-    {"file", SPEC_TEXT, AT(sweep_metrics_source, file), .max = 4000, .help = "a file or glob, relative to the attempt's directory"},
-    {"pattern", SPEC_TEXT, AT(sweep_metrics_source, pattern), .max = 4000,
-     .help = "a regular expression; the groups name, value, step, epoch, time are reserved, every other group is a metric"},
-    {"format", SPEC_CHOICE, AT(sweep_metrics_source, format), GIVEN(sweep_metrics_source, has_format), .choices = file_formats,
-     .help = "what the file holds"},
-    {"key", SPEC_TEXT, AT(sweep_metrics_source, key), .max = 500, .help = "the metric's name, for a pattern with one group named value"},
-    {"prefix", SPEC_TEXT, AT(sweep_metrics_source, prefix), .max = 500, .help = "put before every name"},
-    {"when", SPEC_CHOICE, AT(sweep_metrics_source, when), .default_text = "always", .choices = whens,
-     .help = "read as it grows, or once when the attempt ends"},
-    {"builtin", SPEC_BOOL, AT(sweep_metrics_source, builtin), GIVEN(sweep_metrics_source, has_builtin),
-     .help = "false switches the built-in patterns off"},
-};
-static const struct spec_table source_table = {"metrics_from", source_rows, ARRAY_LEN(source_rows), sizeof(struct sweep_metrics_source)};
 
 #define RESOURCES(field) .offset = offsetof(struct sweep_spec, field) - offsetof(struct sweep_spec, resources)
 static const struct spec_row resource_rows[] = {
@@ -139,7 +119,7 @@ static const struct spec_row sweep_rows[] = {
     {"prior", SPEC_TREE, SPEC(prior), .help = "sweeps, or a filter of runs, whose results the sampler starts from"},
     {"early_terminate", SPEC_OBJECTS, .flags = SPEC_WANDB, SPEC(early_terminate), .min = 0, .max = STOP_RULES_MAX, .sub = &stop_conf_table,
      .help = "rules that stop a trial; any that fires is enough"},
-    {"metrics_from", SPEC_OBJECTS, SPEC(metrics_from), .min = 0, .max = 50, .sub = &source_table,
+    {"metrics_from", SPEC_OBJECTS, SPEC(metrics_from), .min = 0, .max = 50, .sub = &sweep_source_table,
      .help = "where metrics are read; default: both streams with the built-in patterns"},
     {"run_cap", SPEC_INT, .flags = SPEC_WANDB, SPEC(run_cap), HAS(has_run_cap), .min = 1, .max = STOP_TRIALS_MAX,
      .help = "trials of the whole sweep, retries not counted"},
@@ -332,19 +312,11 @@ static void check_metric(struct check *c) {
 
 static void check_sources(struct check *c) {
   const struct sweep_spec *s = &c->file->spec;
+  const struct ynode *node = at_key(c, "metrics_from");
   for (size_t i = 0; i < s->metrics_from.count; i++) {
-    const struct sweep_metrics_source *source = &((const struct sweep_metrics_source *)s->metrics_from.items)[i];
     char path[64];
-    const struct ynode *node = at_key(c, "metrics_from");
     snprintf(path, sizeof path, node && node->kind == YN_LIST ? "metrics_from[%zu]" : "metrics_from", i);
-    if (source->has_builtin && !source->file.p && !source->pattern.p)
-      continue;
-    if (source->has_stream && source->file.p)
-      CHECK_ERROR(c, path, NULL, "a source is a stream or a file, not both");
-    if (!source->pattern.p && !source->has_format)
-      CHECK_ERROR(c, path, NULL, "a source needs a pattern or a format");
-    if (source->has_format && !source->file.p)
-      CHECK_ERROR(c, path, NULL, "a format belongs to a file; streams are read by patterns");
+    sweep_source_check(&((struct sweep_metrics_source *)s->metrics_from.items)[i], at_key(c, path), path, c->errors);
   }
 }
 

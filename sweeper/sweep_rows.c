@@ -226,7 +226,7 @@ static void put_reports(struct pg_args *args, const struct sweeps *s) {
   }
 }
 
-static void put_warnings(struct pg_args *args, const struct live_sweep *live) {
+void sweep_rows_put_warnings(struct pg_args *args, const struct live_sweep *live) {
   AUTO_BUF struct buf text = BUF_INIT(MIB);
   struct json_writer w;
   jw_init(&w, &text);
@@ -246,7 +246,7 @@ static void put_sweep_create(struct pg_args *args, const struct live_sweep *live
   pg_put_text(args, str_of(live->directory));
   pg_put_text(args, str_of(live->source));
   pg_put_text(args, str_of(live->normal));
-  put_warnings(args, live);
+  sweep_rows_put_warnings(args, live);
 }
 
 static void put_sweep_update(struct pg_args *args, const struct live_sweep *live, const struct engine_sweep *row) {

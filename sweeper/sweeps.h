@@ -149,6 +149,17 @@ enum companion_says companion_alive(struct live_trial *trial, int32_t attempt);
 typedef void companion_output_fn(void *ctx, int64_t next, const struct err *err);
 MUST_CHECK bool companion_output(struct live_trial *trial, int32_t attempt, struct str stream, int64_t offset, int64_t skipped,
                                  struct str bytes, companion_output_fn *done, void *ctx, struct err *err);
+/* A piece of a file that metrics_from names; see tracker/file_reader.h. */
+struct companion_file {
+  size_t source;
+  struct str path;
+  uint64_t generation;
+  int64_t offset;
+  bool is_snapshot, is_last;
+  struct str bytes;
+};
+MUST_CHECK bool companion_file(struct live_trial *trial, int32_t attempt, const struct companion_file *file, companion_output_fn *done,
+                               void *ctx, struct err *err);
 /* Answers as soon as there is a verdict, or after wait_ms. One at a time: an earlier one is answered COMPANION_LATER. */
 void companion_poll(struct live_trial *trial, int32_t attempt, int64_t wait_ms, companion_fn *done, void *ctx);
 /* Forgets the poll: its caller is gone. */

@@ -34,5 +34,7 @@ struct api_columns {
 };
 MUST_CHECK bool api_read_columns(struct http_req *req, const json_t *array, struct api_columns **ret, struct err *err);
 void api_put_run(struct json_writer *w, const struct run_row *run, const struct api_columns *columns);
+/* Its keys, into an object that has begun. */
+void api_put_run_keys(struct json_writer *w, const struct run_row *run, const struct api_columns *columns);
 
 #endif

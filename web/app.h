@@ -51,6 +51,7 @@ struct web_app {
   struct login_links *links;
 
   struct web_status status;
+  bool admin_busy;                  /* a check, a cleaning or a purge is under way */
   const struct route_mount *mounts; /* the whole API, for its description */
   size_t mount_count;
   const char *artifact_root; /* URI handed to clients */

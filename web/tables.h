@@ -17,6 +17,8 @@ extern const size_t api_run_route_count, api_experiment_route_count, api_artifac
 /* /api/v1: sweeps and their jobs */
 extern const struct route sweep_routes[], trial_routes[], ask_routes[], companion_routes[], log_routes[], code_routes[];
 extern const size_t sweep_route_count, trial_route_count, ask_route_count, companion_route_count, log_route_count, code_route_count;
+extern const struct route admin_routes[]; /* /api/v1/admin: care */
+extern const size_t admin_route_count;
 
 /* Everything that is served: the index of the API. Lives as long as the program. */
 const struct route_mount *web_mounts(size_t *ret_count);

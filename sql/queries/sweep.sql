@@ -32,6 +32,10 @@ update run set end_time = $8, state = case $3 when 3 then 4 when 4 then 6 when 5
 update sweep set edits = edits || $2, summary = case when summary is null then null else summary || ($2 - 'max_time') end
 where id = $1 and deleted_at is null returning true;
 
+-- name: sweep_warn (uuid, jsonb) -> () repeatable
+-- The warnings of a sweep.
+update sweep set warnings = $2 where id = $1;
+
 -- name: sweep_delete (uuid, int8) -> (bool) repeatable
 -- With its runs, into the trash. No row: there is no sweep that is over and not deleted.
 with s as (update sweep set deleted_at = $2 where id = $1 and deleted_at is null and state >= 3 returning id),

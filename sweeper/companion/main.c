@@ -4,6 +4,7 @@
  *
  * What it asks of the service, below /api/v1/companion/<run>/<attempt>, bodies and answers plain text:
  *   POST /output?stream=S&offset=N&skipped=K   bytes         -> the offset from which to go on
+ *   POST /file?source=I&path=P&generation=G&offset=N&snapshot=0|1&last=0|1   bytes of a metric file -> the offset from which to go on
  *   POST /heartbeat        `name value` lines of usage       -> continue, or stop
  *   GET  /verdict?wait=25                                    -> continue, or stop (as soon as it is known)
  *   POST /exited           `name value` lines                -> ok
@@ -20,6 +21,7 @@
 
 #include "base/clock.h"
 #include "base/file.h"
+#include "sweeper/companion/metric_files.h"
 #include "sweeper/companion/process.h"
 #include "sweeper/companion/spool.h"
 #include "sweeper/companion/uplink.h"
@@ -35,6 +37,7 @@ enum {
   FIRST_VERDICT_MS = 20,
   EXIT_SYNC_MS = 10, /* the service has this long to store the end before we do */
   VERDICT_RETRY_MAX_MS = 2000,
+  FILES_EVERY_MS = 500, /* how often metric files are looked at */
 };
 
 /* Of the job, not of the run: what to do next follows from it. */
@@ -53,10 +56,12 @@ struct companion {
   struct job_file job;
   struct process process;
   struct spool streams[2];
+  struct metric_files *files; /* NULL: none to watch */
+  bool files_due, file_was_last;
   struct uplink_config uplink_config;
   struct uplink *uplink;  /* output, heartbeats, exit: one after the other */
   struct uplink *verdict; /* the long poll */
-  struct event *on_child, *on_term, *on_grow, *tick, *retry, *retry_verdict, *ladder, *sync_exit;
+  struct event *on_child, *on_term, *on_grow, *tick, *retry, *retry_verdict, *ladder, *sync_exit, *files_tick;
   int inotify_fd;
   enum phase phase;
   bool fenced, heartbeat_due, frozen, exit_written;
@@ -306,6 +311,44 @@ static bool send_output(struct companion *c) {
   return false;
 }
 
+static void on_file_taken(void *ctx, int status, struct str body) {
+  struct companion *c = ctx;
+  int64_t next;
+  if (answered(c, status) && str_to_i64(str_trim(body), &next))
+    metric_files_answered(c->files, next);
+  advance(c);
+}
+
+/* A piece of a metric file; false when there is none. */
+static bool send_file(struct companion *c) {
+  struct metric_files_piece piece;
+  if (!c->files || !metric_files_next(c->files, c->phase >= PHASE_DRAIN, &piece))
+    return false;
+  struct uplink_file file = {
+      .method = "POST", .path = piece.path, .fd = piece.fd, .offset = piece.offset, .length = piece.length, .timeout_s = REQUEST_TIMEOUT_S};
+  uplink_send_file(c->uplink, &file, on_file_taken, c);
+  return true;
+}
+
+/* Output and files take turns. */
+static bool send_something(struct companion *c) {
+  bool due = c->files_due || c->phase >= PHASE_DRAIN;
+  if (!c->file_was_last && due && send_file(c))
+    return c->file_was_last = true;
+  c->file_was_last = false;
+  if (send_output(c))
+    return true;
+  c->files_due = due && send_file(c);
+  return c->files_due;
+}
+
+static void on_files_tick(evutil_socket_t fd UNUSED, short what UNUSED, void *ctx) {
+  struct companion *c = ctx;
+  c->files_due = true;
+  arm(c->files_tick, FILES_EVERY_MS);
+  advance(c);
+}
+
 static void on_verdict(void *ctx, int status, struct str body) {
   struct companion *c = ctx;
   if (status == 409)
@@ -354,7 +397,7 @@ static void advance(struct companion *c) {
   }
   if (c->heartbeat_due && c->phase < PHASE_DRAIN) {
     tell_heartbeat(c);
-  } else if (!send_output(c) && c->phase >= PHASE_DRAIN) {
+  } else if (!send_something(c) && c->phase >= PHASE_DRAIN) {
     enter_phase(c, PHASE_REPORT);
     tell_exit(c);
   }
@@ -474,8 +517,9 @@ static bool make_parts(struct companion *c, struct err *err) {
   c->retry_verdict = evtimer_new(c->base, ask_verdict, c);
   c->ladder = evtimer_new(c->base, on_ladder, c);
   c->sync_exit = evtimer_new(c->base, sync_exit, c);
+  c->files_tick = evtimer_new(c->base, on_files_tick, c);
   if (!c->uplink || !c->verdict || !c->on_child || !c->on_term || !c->on_grow || !c->tick || !c->retry || !c->retry_verdict || !c->ladder ||
-      !c->sync_exit)
+      !c->sync_exit || !c->files_tick)
     return err_no_memory(err);
   bool watched = true;
   for (size_t i = 0; i < ARRAY_LEN(c->streams); i++) {
@@ -530,10 +574,14 @@ int main(int argc, char **argv) {
   start_command(c);
   arm(c->tick, SAMPLE_LIMIT_MS);
   arm(c->retry_verdict, FIRST_VERDICT_MS);
+  c->files = c->job.file_count && !c->start_error[0] ? metric_files_new(&c->job, c->begun_ms) : NULL;
+  if (c->files)
+    arm(c->files_tick, FILES_EVERY_MS);
   advance(c);
   if (c->phase != PHASE_DONE)
     event_base_dispatch(c->base);
   process_release(&c->process);
+  metric_files_free(c->files);
   for (size_t i = 0; i < ARRAY_LEN(c->streams); i++)
     spool_close(&c->streams[i]);
   say("done");

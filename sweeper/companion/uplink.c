@@ -182,21 +182,37 @@ static bool connect_somewhere(struct uplink *uplink) {
   return false;
 }
 
-void uplink_send(struct uplink *uplink, const char *method, const char *path, struct str body, int timeout_s, uplink_done_fn *done,
-                 void *ctx) {
+/* The head of a request; false when there is nobody to send it to, which is told soon. */
+static bool begin(struct uplink *uplink, const char *method, const char *prefix, const char *path, int64_t length, int timeout_s,
+                  uplink_done_fn *done, void *ctx) {
   struct timeval deadline = {timeout_s, 0}, at_once = {0, 0};
   uplink->busy = true;
   uplink->done = done;
   uplink->ctx = ctx;
   if (!uplink->bev && !connect_somewhere(uplink)) {
     evtimer_add(uplink->timer, &at_once);
-    return;
+    return false;
   }
-  struct evbuffer *out = bufferevent_get_output(uplink->bev);
   evbuffer_add_printf(
-      out,
-      "%s %s%s HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer %s\r\nContent-Type: application/octet-stream\r\nContent-Length: %zu\r\n\r\n",
-      method, uplink->config->prefix, path, uplink->config->token, body.n);
-  evbuffer_add(out, body.p, body.n);
+      bufferevent_get_output(uplink->bev),
+      "%s %s%s HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer %s\r\nContent-Type: application/octet-stream\r\nContent-Length: %lld\r\n\r\n",
+      method, prefix ? prefix : uplink->config->prefix, path, uplink->config->token, (long long)length);
   evtimer_add(uplink->timer, &deadline);
+  return true;
+}
+
+void uplink_send(struct uplink *uplink, const char *method, const char *path, struct str body, int timeout_s, uplink_done_fn *done,
+                 void *ctx) {
+  if (begin(uplink, method, NULL, path, (int64_t)body.n, timeout_s, done, ctx))
+    evbuffer_add(bufferevent_get_output(uplink->bev), body.p, body.n);
+}
+
+void uplink_send_file(struct uplink *uplink, const struct uplink_file *file, uplink_done_fn *done, void *ctx) {
+  int fd = file->fd;
+  int64_t length = fd >= 0 ? file->length : 0;
+  /* The buffer owns the descriptor from here, and closes it. A file that has become shorter meanwhile ends the connection. */
+  if (begin(uplink, file->method, file->prefix, file->path, length, file->timeout_s, done, ctx) && length > 0 &&
+      evbuffer_add_file(bufferevent_get_output(uplink->bev), fd, (ev_off_t)file->offset, (ev_off_t)length) == 0)
+    return;
+  fd_close(&fd);
 }
