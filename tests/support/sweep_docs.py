@@ -121,3 +121,9 @@ def write(document, schema):
         return f"<!-- keys of {name} -->\n" + "\n".join(lines) + "\n<!-- end -->\n"
 
     return TABLE.sub(table, document)
+
+
+def write_not_yet(document, keys):
+    """`keys`: what the service does not heed yet, and what it says of it."""
+    lines = [f"- `{key}`: {why}" for key, why in sorted(keys.items())] or ["Nothing: every key does what it says."]
+    return re.sub(r"(?<=<!-- not yet -->\n).*?(?=<!-- end -->)", lambda _: "\n".join(lines) + "\n", document, flags=re.S)
