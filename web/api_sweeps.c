@@ -263,6 +263,17 @@ static bool list_sweeps(struct sweep_op *op, struct err *err) {
   return pg_run(web_app(op->req)->pg, &args, 0, on_sweep_list, op, err);
 }
 
+static void get_schema(struct http_req *req) {
+  struct buf body = BUF_INIT(2 * MIB);
+  struct err err;
+  if (sweep_file_schema(&body, &err)) {
+    http_reply_json(req, 200, &body);
+    return;
+  }
+  buf_release(&body);
+  http_reply_error(req, &err);
+}
+
 static void get_sweeps(struct http_req *req) {
   struct err err;
   struct sweep_op *op = sweep_op_new(req);
@@ -361,6 +372,7 @@ const struct route sweep_routes[] = {
      .creates = CREATES,
      .query = "dry_run:boolean,file:string,directory:string"},
     ROUTE_GET("/sweeps", get_sweeps, "List sweeps, newest first", "state:string,limit:integer,cursor:string"),
+    ROUTE_GET("/schemas/sweep", get_schema, "The sweep file as a JSON Schema, for editors", NULL),
     ROUTE_GET("/sweeps/{id}", get_sweep, "One sweep: state, progress, best", NULL),
     {.method = HTTP_PATCH,
      .path = "/sweeps/{id}",
