@@ -14,7 +14,9 @@
 #include "sweeper/goal_watch.h"
 #include "sweeper/gpus.h"
 #include "sweeper/heard.h"
+#include "sweeper/register.h"
 #include "sweeper/schedule.h"
+#include "sweeper/sweep_reparse.h"
 #include "sweeper/sweeps.h"
 #include "tracker/log_store.h"
 
@@ -115,13 +117,17 @@ struct live_sweep {
   char **warnings;
   size_t warning_count;
   struct goal_watch goal_watch;
+  char *registered; /* model versions made of its trials, as JSON; NULL: none */
   struct list asks;
+  char *prior; /* what it started from, as it is stored; see prior.h */
+  size_t prior_bytes, prior_count;
   uint32_t width; /* the most trials that were pending at once */
   /* a point that takes long to think of */
   bool thinking;
   struct sampler_job *thought;
   uint32_t thought_number;
   struct live_made thought_made;
+  bool refresh; /* a point ahead may be thought of again, with the results that came since */
   struct {
     bool there;
     uint32_t number;
@@ -190,6 +196,8 @@ struct sweeps {
   struct pending_report *reports; /* those on their way first */
   size_t report_count, report_cap, reports_flying;
   struct list waiters;
+  struct registrar registrar;
+  struct sweep_reparse reparse;
   struct sweeps_loading *loading;
   struct list loading_one;
   /* jobs are ended, the service with them */
@@ -197,6 +205,7 @@ struct sweeps {
   void *jobs_ended_ctx;
   int64_t end_until;
   int64_t collected; /* when snapshots were last collected */
+  struct importance_cache *importance; /* NULL: none yet */
 };
 
 static inline int64_t live_now(const struct sweeps *s) {
@@ -234,12 +243,12 @@ void live_about_release(struct live_about *about);
 MUST_CHECK bool live_new(struct sweeps *s, struct sweep_file *file, struct id id, int64_t seed, const struct engine_sweep *row,
                          struct live_sweep **ret, struct err *err); /* takes the file in any case */
 void live_free(struct live_sweep *live);
+MUST_CHECK bool live_warn(struct live_sweep *live, const char *text, struct err *err);
 struct live_trial *live_trial_new(struct live_sweep *live, uint32_t number, struct id run, struct err *err);
 /* A report of the past goes through the same fold. */
 void live_take_report(struct live_trial *trial, uint32_t attempt, const struct live_report *report, struct stop_verdict *ret_verdict,
                       bool *ret_target, bool *ret_goal);
 bool live_is_goal(const struct live_sweep *live, struct str key);
-bool live_watches(const struct live_sweep *live, struct str key);
 /* The row is final: the sampler and the rules learn of it. */
 void live_note_end(struct live_trial *trial, const struct engine_trial *row);
 void live_set_value(struct live_trial *trial, double value, int64_t step);
@@ -258,6 +267,9 @@ bool live_make_trials(struct live_sweep *live, uint32_t wanted);
 /* Begins to think of the next point, where that takes long. */
 void live_think_ahead(struct live_sweep *live);
 const char *live_reason(const struct live_trial *trial, const struct engine_trial *row);
+
+/* importance_job.c */
+void importance_cache_free(struct importance_cache *cache); /* accepts NULL */
 
 /* jobs.c */
 MUST_CHECK bool jobs_new(struct sweeps *s, struct err *err);
@@ -303,6 +315,8 @@ MUST_CHECK bool jobs_metric_files(const struct live_sweep *live, struct arena *a
 void jobs_miss_goal(struct live_sweep *live);
 /* What the trial is told to have failed of: it ended well, but the goal metric was never seen. */
 void jobs_explain_no_metric(struct live_trial *trial);
+/* Not all of what it left behind is stored: an event of the run says so. */
+void jobs_tell_artifacts(const struct live_trial *trial, struct str why);
 /* Where the output of the attempt goes. */
 MUST_CHECK bool jobs_open_log(struct live_trial *trial, uint32_t attempt, struct err *err);
 /* First command and environment of a dry run. */

@@ -2,6 +2,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "sweeper/live.h"
+#include "sweeper/prior.h"
 
 struct sweeps_loading {
   struct list_node node; /* among those that load one sweep */
@@ -135,18 +136,19 @@ static void tell_again(struct live_trial *trial) {
 /* The history as it came about: trials by number, each result before the first trial that knew of it. */
 static bool rebuild_history(struct sweeps_loading *loading, struct err *err) {
   struct live_sweep *live = loading_sweep(loading);
-  size_t width = MAX_OF(space_count(live->space), (size_t)1), told = 0;
+  size_t width = MAX_OF(space_count(live->space), (size_t)1), told = 0, base = live->prior_count;
   struct live_trial **order = mem_array(live->trial_count + 1, sizeof(struct live_trial *));
   if (!order)
     return err_no_memory(err);
   for (size_t i = 0; i < live->trial_count; i++)
-    if (live->trials[i] && live->trials[i]->told >= 0 && (size_t)live->trials[i]->told < live->trial_count)
-      order[live->trials[i]->told] = live->trials[i];
+    if (live->trials[i] && live->trials[i]->told >= 0 && (size_t)live->trials[i]->told - base < live->trial_count)
+      order[(size_t)live->trials[i]->told - base] = live->trials[i];
   bool ok = true;
   for (size_t i = 0; i < live->trial_count && ok; i++) {
     if (!live->trials[i])
       continue;
-    for (; told < MIN_OF(live->trial_count, (size_t)live->trials[i]->at_tells); told++)
+    size_t known = live->trials[i]->at_tells > base ? live->trials[i]->at_tells - base : 0;
+    for (; told < MIN_OF(live->trial_count, known); told++)
       if (order[told] && order[told]->number < i)
         tell_again(order[told]);
     ok = history_add(live->history, (uint32_t)i, loading->points + i * width, NULL, err);
@@ -284,7 +286,7 @@ static bool read_sweep(struct sweeps *s, const struct pg_reply *reply, size_t ro
   live->stored = true;
   live->written = state.version;
   bool ok = ((live->directory && live->normal) || err_no_memory(err)) && json_read(pg_jsonb(reply, row, 13), &edits, err) &&
-            read_warnings(live, pg_jsonb(reply, row, 14), err);
+            read_warnings(live, pg_jsonb(reply, row, 14), err) && prior_take(live, pg_bytea(reply, row, 16), err);
   if (!ok) {
     live_free(live);
     return false;

@@ -160,6 +160,9 @@ static void note_written(const struct live_write *write, bool ok) {
     engine_trial_written(live->engine, write->trial->number, write->todo.trial.version, ok);
     if (ok && write->todo.creation)
       live_about_release(&live->about);
+    if (ok && live->best == write->trial && write->todo.trial.state == RUN_FINISHED &&
+        live->file->spec.register_model.when == REGISTER_EACH_BEST)
+      register_consider(live->all, live->id);
     return;
   }
   engine_sweep_written(live->engine, write->todo.sweep.version, ok);
@@ -178,6 +181,8 @@ static void note_written(const struct live_write *write, bool ok) {
     live->has_group = false;
     if (!live->single)
       log_info("sweep", NULL, "%s: %s", live->name, sweep_state_text(write->todo.sweep.state));
+    if (live->file->spec.register_model.given)
+      register_consider(live->all, live->id);
   }
 }
 
@@ -294,9 +299,13 @@ static void on_tick(void *ctx) {
   look_for_ended(s);
   if (!s->ready || s->stopping)
     return;
-  LIST_EACH(&s->sweeps, node)
-  engine_tick(LIST_ENTRY(node, struct live_sweep, node)->engine, live_now(s));
+  LIST_EACH(&s->sweeps, node) {
+    struct live_sweep *live = LIST_ENTRY(node, struct live_sweep, node);
+    engine_tick(live->engine, live_now(s));
+    live->refresh = true;
+  }
   jobs_tick(s);
+  register_tick(s);
   collect_now_and_then(s);
   sweeps_kick(s);
 }
@@ -364,6 +373,8 @@ void sweeps_free(struct sweeps *s) {
   for (struct list_node *node; (node = list_pop_front(&s->sweeps));)
     live_free(LIST_ENTRY(node, struct live_sweep, node));
   jobs_free(s);
+  importance_cache_free(s->importance);
+  register_release(&s->registrar);
   reports_release(s);
   mem_free(s->writes);
   map_release(&s->by_id);

@@ -17,6 +17,7 @@
 struct pg_pool;
 struct metric_store;
 struct log_store;
+struct artifact_store;
 struct code_store;
 struct gpus;
 struct sweeps;
@@ -29,6 +30,7 @@ struct sweeps_conf {
   struct pg_pool *pg;
   struct metric_store *metrics;
   struct log_store *logs;
+  struct artifact_store *artifacts; /* NULL: none */
   struct code_store *code;
   const struct clock *clock;
   struct rng rng;
@@ -110,6 +112,10 @@ enum { LIVE_MADE_COUNT = 5 };
 void live_put_made(struct json_writer *w, const int64_t made[LIVE_MADE_COUNT]);
 /* What the stop rules know. */
 void live_put_rungs(const struct live_sweep *sweep, struct json_writer *w);
+/* Which parameters matter, as JSON text: of a sweep in memory or not. Computed beside the loop, once for each number of results; of many
+ * trials every second, third ... counts. */
+typedef void sweeps_text_fn(void *ctx, struct str json, const struct err *err);
+MUST_CHECK bool sweeps_importance(struct sweeps *sweeps, struct id sweep, sweeps_text_fn *done, void *ctx, struct err *err);
 /* Name and number of a state. */
 const char *sweep_state_text(int state);
 int sweep_state_of(struct str name);
@@ -182,6 +188,8 @@ struct live_report {
   double value, epoch; /* epoch NaN: none */
   int64_t step;
 };
+/* Is it the goal metric, or does a rule look at it? Others are passed over. */
+bool live_watches(const struct live_sweep *sweep, struct str key);
 /* Intermediate values of a trial; attempt 0 is the present one. Without any: a sign of life. ERR_FENCED when the attempt is over. */
 MUST_CHECK bool live_hear(struct live_trial *trial, int32_t attempt, const struct live_report *reports, size_t count, struct err *err);
 int32_t live_attempt(const struct live_trial *trial);

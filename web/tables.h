@@ -20,6 +20,7 @@
   X(code)                   \
   X(companion)              \
   X(log)                    \
+  X(reparse)                \
   X(admin)
 
 #define ROUTE_TABLE_DECLARE(name)            \
