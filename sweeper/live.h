@@ -112,6 +112,10 @@ struct live_sweep {
   bool over_told;   /* its end is durable */
   uint64_t written; /* version of the row that is durable */
   int64_t reports, reports_durable;
+  struct {
+    int64_t ms;
+    uint32_t count;
+  } finished, stopped; /* how long trials took that ended so */
   double best_value;
   struct live_trial *best;
   char **warnings;

@@ -298,6 +298,40 @@ class Launched(Base):
         self.assertEqual(self.s.post(f"/api/v1/runs/{self.ok(self.s.post('/api/v1/runs', {}), 201)['id']}/retry").status, 409)
 
 
+class Telling(Base):
+    def test_a_sweep_that_gives_up_shows_what_was_said(self):
+        self.put("sweep.yaml", "method: grid\ncommand: [sh, train.sh]\nparameters: {a: {values: [1, 2, 3, 4, 5, 6]}}\ngive_up_after: 2\nmax_parallel: 1\n")
+        self.put("train.sh", "echo loading; echo 'no module named \033[31mtorch' >&2; exit 4\n")
+        done = self.cli("sweep", "create", self.work / "sweep.yaml", "-f", code=7)
+        self.assertIn("exit code 4", done.stderr)
+        self.assertIn("stdout: loading", done.stderr)
+        self.assertRegex(done.stderr, "stderr: no module named .*torch")
+        self.assertNotIn("\033", done.stderr)
+        sweep = self.ok(self.s.get("/api/v1/sweeps"))["items"][0]
+        self.assertEqual((sweep["state"], sweep["state_reason"]), ("FAILED", "its first trials have all failed"))
+        self.assertLess(sweep["progress"]["trials"], 6)
+
+    def test_slot_time_used_and_saved(self):
+        job = self.put("job.sh", 'i=0; while [ $i -lt 20 ]; do i=$((i + 1)); echo "step=$i loss=$(($1 * i))"; sleep 0.1; done\n')
+        spec = {"method": "grid", "metric": {"name": "loss"}, "command": ["sh", str(job), "{{k}}"], "early_terminate": {"type": "threshold", "max": 100},
+                "parameters": {"k": {"values": [0, 1, 1000, 1001]}}}
+        sweep = self.ok(self.s.post("/api/v1/sweeps", spec), 201)
+        self.assertIsNone(sweep["slot_seconds"]["saved"])
+        over = self.ended(sweep["id"])
+        trials = self.trials(sweep["id"])
+        self.assertEqual([t["state"] for t in trials], ["FINISHED", "FINISHED", "STOPPED", "STOPPED"])
+        took = [(t["ended"] - t["started"]) / 1000 for t in trials]
+        saved = (took[0] + took[1]) / 2 * 2 - took[2] - took[3]
+        self.assertAlmostEqual(over["slot_seconds"]["saved"], saved, 2)
+        self.assertGreater(saved, 1)
+        self.assertGreaterEqual(over["slot_seconds"]["used"], sum(took) - 0.5)
+
+    def test_exec_hands_over(self):
+        done = self.cli("exec", code=2)
+        self.assertIn("winnow-exec JOB-FILE", done.stderr)
+        self.cli("exec", self.work / "no-such-job", code=1)
+
+
 class Down(Base):
     def alive(self, mark):
         found = []
