@@ -208,18 +208,6 @@ time.sleep(600)
         self.assertFalse(os.path.exists(f"/proc/{int(self.service.output['stdout'])}"))
         self.assertEqual(self.service.exited["exit_code"], "0")
 
-    def test_output_comes_without_inotify_too(self):
-        """Of which a user has 128 by default, and there may be a thousand companions."""
-        within = ["unshare", "--user", "--map-root-user", "sh", "-c", 'echo 0 >/proc/sys/user/max_inotify_instances && exec "$@"', "sh"]
-        if subprocess.run([*within, "true"], stderr=subprocess.DEVNULL).returncode:
-            self.skipTest("user namespaces are not allowed here")
-        self.start(["sh", "-c", "echo one; read line <$0; echo two", self.fifo()], within=within)
-        self.wait(lambda: bytes(self.service.output["stdout"]) == b"one\n", "the first line, while the job runs")
-        (self.dir / "fifo").write_text("go on\n")
-        self.wait(lambda: self.service.exited is not None, "the end")
-        self.assertEqual(bytes(self.service.output["stdout"]), b"one\ntwo\n")
-        self.assertIn("no inotify left", (self.dir / "attempt/companion.log").read_text())
-
     def fifo(self):
         os.mkfifo(self.dir / "fifo")
         return str(self.dir / "fifo")
