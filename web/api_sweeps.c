@@ -3,6 +3,7 @@
 #include "base/json.h"
 #include "storage/pg.h"
 #include "web/http_reply.h"
+#include "web/problem.h"
 #include "web/sweep_op.h"
 #include "web/tables.h"
 #include "web/tracking.h"
@@ -60,8 +61,11 @@ static bool submit(struct sweep_op *op, struct str text, struct str name, struct
   const char *file_name = arena_strdup(&arena, str_slice(name, 0, SWEEP_NAME_MAX));
   if (!file_name)
     return err_no_memory(err);
-  if (!sweep_file_read(text, file_name, &arena, &file, &errors, err))
+  if (!sweep_file_read(text, file_name, &arena, &file, &errors, err)) {
+    for (size_t i = 0; i < MIN_OF(errors.count, (size_t)SPEC_PROBLEMS_MAX); i++)
+      problem_add(op->req, errors.items[i].path, errors.items[i].line, errors.items[i].column, errors.items[i].message);
     return false;
+  }
   bool ok = sweep_op_may_steer(op->req, file->spec.has_command, err) && sweeps_check(sweeps, file, directory, err) &&
             (dry_run ? preview(op, file, err) : sweeps_create(sweeps, file, text, directory, on_made, op, err));
   if (!ok || dry_run)
