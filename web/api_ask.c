@@ -384,13 +384,17 @@ static void post_heartbeat(struct http_req *req) {
     sweep_op_fail(op, &err);
 }
 
-#define ROUTE_POST(path_, handler_, policy_, max_, summary_) \
-  { .method = HTTP_POST, .path = path_, .policy = policy_, .body = BODY_BUFFER, .max_body = max_, .handler = handler_, .summary = summary_ }
+#define ROUTE_POST(path_, handler_, max_, request_, response_, summary_)                                                    \
+  {                                                                                                                         \
+    .method = HTTP_POST, .path = path_, .policy = POLICY_TRACK, .body = BODY_BUFFER, .max_body = max_, .handler = handler_, \
+    .summary = summary_, .request_schema = request_, .response_schema = response_                                           \
+  }
 
 const struct route ask_routes[] = {
-    ROUTE_POST("/sweeps/{id}/ask", post_ask, POLICY_TRACK, 64 * 1024, "Take trials to run them yourself"),
-    ROUTE_POST("/sweeps/{id}/tell", post_tell, POLICY_TRACK, SWEEP_BODY_MAX, "Say how trials ended, or add finished ones"),
-    ROUTE_POST("/runs/{id}/report", post_report, POLICY_TRACK, SWEEP_BODY_MAX, "Report intermediate values, and learn the verdict"),
-    ROUTE_POST("/runs/{id}/heartbeat", post_heartbeat, POLICY_TRACK, 64 * 1024, "Say that it goes on, and learn the verdict"),
+    ROUTE_POST("/sweeps/{id}/ask", post_ask, 64 * 1024, "ask", "ask_answer", "Take trials to run them yourself"),
+    ROUTE_POST("/sweeps/{id}/tell", post_tell, SWEEP_BODY_MAX, "tell", "ask_answer",
+               "Say how trials ended, or add finished ones: all or none"),
+    ROUTE_POST("/runs/{id}/report", post_report, SWEEP_BODY_MAX, "report", "verdict", "Report intermediate values, and learn the verdict"),
+    ROUTE_POST("/runs/{id}/heartbeat", post_heartbeat, 64 * 1024, NULL, "verdict", "Say that it goes on, and learn the verdict"),
 };
 const size_t ask_route_count = ARRAY_LEN(ask_routes);

@@ -302,14 +302,28 @@ static void delete_sweep(struct http_req *req) {
     sweep_op_fail(op, &err);
 }
 
-#define ROUTE_POST(path_, handler_, policy_, max_, summary_) \
-  { .method = HTTP_POST, .path = path_, .policy = policy_, .body = BODY_BUFFER, .max_body = max_, .handler = handler_, .summary = summary_ }
-#define ROUTE_GET(path_, handler_, summary_, query_) \
-  { .method = HTTP_GET, .path = path_, .policy = POLICY_READ, .handler = handler_, .summary = summary_, .query = query_ }
+/* ---- for editors ---- */
+
+static void get_file_schema(struct http_req *req) {
+  struct buf body = BUF_INIT(MIB);
+  struct err err;
+  if (sweep_file_schema(&body, &err)) {
+    http_reply_body(req, 200, "application/schema+json", &body);
+    return;
+  }
+  buf_release(&body);
+  http_reply_error(req, &err);
+}
+
+#define ROUTE_GET(path_, handler_, response_, summary_, query_)                                                          \
+  {                                                                                                                      \
+    .method = HTTP_GET, .path = path_, .policy = POLICY_READ, .handler = handler_, .summary = summary_, .query = query_, \
+    .response_schema = response_                                                                                         \
+  }
 #define ROUTE_ACT(path_, arg_, summary_)                                                                                       \
   {                                                                                                                            \
     .method = HTTP_POST, .path = path_, .policy = POLICY_TRACK, .body = BODY_BUFFER, .max_body = 4096, .handler = post_action, \
-    .arg = arg_, .summary = summary_                                                                                           \
+    .arg = arg_, .summary = summary_, .response_schema = "sweep"                                                               \
   }
 
 const struct route sweep_routes[] = {
@@ -320,18 +334,24 @@ const struct route sweep_routes[] = {
      .max_body = FILE_MAX,
      .handler = post_sweep,
      .summary = "Submit a sweep",
-     .doc = "The body is a sweep file, YAML or JSON. With a command it needs the scope `submit`; without one it is for those who ask and "
-            "tell. `file` is its name for messages, `directory` what relative paths in it are beneath.",
-     .query = "dry_run:boolean,file:string,directory:string"},
-    ROUTE_GET("/sweeps", get_sweeps, "List sweeps, newest first", "state:string,limit:integer,cursor:string"),
-    ROUTE_GET("/sweeps/{id}", get_sweep, "One sweep: state, progress, best", NULL),
+     .doc =
+         "The body is a sweep file, YAML or JSON; its JSON Schema is at `/api/v1/schemas/sweep`. With a command it needs the scope "
+         "`submit`; without one it is for those who ask and tell. `file` is its name for messages, `directory` what relative paths in it "
+         "are beneath.",
+     .query = "dry_run:boolean,file:string,directory:string",
+     .request_schema = "sweep_file",
+     .response_schema = "sweep_made"},
+    ROUTE_GET("/sweeps", get_sweeps, "sweep_list", "List sweeps, newest first", "state:string,limit:integer,cursor:string"),
+    ROUTE_GET("/sweeps/{id}", get_sweep, "sweep", "One sweep: state, progress, best", NULL),
     {.method = HTTP_PATCH,
      .path = "/sweeps/{id}",
      .policy = POLICY_TRACK,
      .body = BODY_BUFFER,
      .max_body = 256 * 1024,
      .handler = patch_sweep,
-     .summary = "Change run_cap, max_parallel, priority, max_time, notes while it runs"},
+     .summary = "Change run_cap, max_parallel, priority, max_time, notes while it runs",
+     .request_schema = "sweep_edit",
+     .response_schema = "sweep"},
     {.method = HTTP_DELETE,
      .path = "/sweeps/{id}",
      .policy = POLICY_WRITE,
@@ -341,6 +361,22 @@ const struct route sweep_routes[] = {
     ROUTE_ACT("/sweeps/{id}/resume", &act_resume, "Go on"),
     ROUTE_ACT("/sweeps/{id}/stop", &act_stop, "End it, and its running trials"),
     ROUTE_ACT("/sweeps/{id}/drain", &act_drain, "End it when the running trials have ended"),
-    ROUTE_POST("/sweeps/{id}/clone", post_clone, POLICY_TRACK, 64 * 1024, "Submit it again"),
+    {.method = HTTP_POST,
+     .path = "/sweeps/{id}/clone",
+     .policy = POLICY_TRACK,
+     .body = BODY_BUFFER,
+     .max_body = 64 * 1024,
+     .handler = post_clone,
+     .summary = "Submit it again",
+     .request_schema = "sweep_clone",
+     .response_schema = "sweep"},
+    {.method = HTTP_GET,
+     .path = "/schemas/sweep",
+     .policy = POLICY_READ,
+     .handler = get_file_schema,
+     .summary = "JSON Schema of the sweep file, for editors",
+     .doc =
+         "Draft 2020-12. In an editor with the YAML language server: `# yaml-language-server: $schema=URL/api/v1/schemas/sweep` as the first "
+         "line of the file."},
 };
 const size_t sweep_route_count = ARRAY_LEN(sweep_routes);

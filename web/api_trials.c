@@ -279,7 +279,7 @@ bool api_trial_steer(struct http_req *req, bool retry) {
   op->trial = trial;
   op->sweep = live_trial_sweep(trial);
   bool ok = sweep_op_may_steer(req, live_has_command(op->sweep), &err) && (retry ? live_retry(trial, &err) : live_kill(trial, &err)) &&
-            sweeps_wait(op->sweep, trial, sweep_op_trial_made, op, &err);
+            sweeps_wait(op->sweep, trial, sweep_op_trial_changed, op, &err);
   if (!ok)
     sweep_op_fail(op, &err);
   return true;
@@ -301,17 +301,23 @@ static void post_retry_run(struct http_req *req) {
   steer_run(req, true);
 }
 
-#define ROUTE_POST(path_, handler_, policy_, max_, summary_) \
-  { .method = HTTP_POST, .path = path_, .policy = policy_, .body = BODY_BUFFER, .max_body = max_, .handler = handler_, .summary = summary_ }
-#define ROUTE_GET(path_, handler_, summary_, query_) \
-  { .method = HTTP_GET, .path = path_, .policy = POLICY_READ, .handler = handler_, .summary = summary_, .query = query_ }
+#define ROUTE_POST(path_, handler_, max_, request_, summary_)                                                               \
+  {                                                                                                                         \
+    .method = HTTP_POST, .path = path_, .policy = POLICY_TRACK, .body = BODY_BUFFER, .max_body = max_, .handler = handler_, \
+    .summary = summary_, .request_schema = request_, .response_schema = "trial"                                             \
+  }
+#define ROUTE_GET(path_, handler_, response_, summary_, query_)                                                          \
+  {                                                                                                                      \
+    .method = HTTP_GET, .path = path_, .policy = POLICY_READ, .handler = handler_, .summary = summary_, .query = query_, \
+    .response_schema = response_                                                                                         \
+  }
 
 const struct route trial_routes[] = {
-    ROUTE_GET("/sweeps/{id}/trials", get_trials, "Its trials", "state:string,sort:string,limit:integer,cursor:string"),
-    ROUTE_POST("/sweeps/{id}/trials", post_trial, POLICY_TRACK, SWEEP_BODY_MAX, "Enqueue a hand-picked point"),
-    ROUTE_GET("/sweeps/{id}/best", get_best, "The best finished trials", "k:integer"),
-    ROUTE_GET("/sweeps/{id}/progress", get_progress, "The best value so far, trial by trial", NULL),
-    ROUTE_GET("/sweeps/{id}/rungs", get_rungs, "What the rules of early termination know", NULL),
+    ROUTE_GET("/sweeps/{id}/trials", get_trials, "trial_list", "Its trials", "state:string,sort:string,limit:integer,cursor:string"),
+    ROUTE_POST("/sweeps/{id}/trials", post_trial, SWEEP_BODY_MAX, "trial_new", "Enqueue a hand-picked point"),
+    ROUTE_GET("/sweeps/{id}/best", get_best, "trial_list", "The best finished trials", "k:integer"),
+    ROUTE_GET("/sweeps/{id}/progress", get_progress, "sweep_progress", "The best value so far, trial by trial", NULL),
+    ROUTE_GET("/sweeps/{id}/rungs", get_rungs, "rung_list", "What the rules of early termination know", NULL),
     {.method = HTTP_GET,
      .path = "/sweeps/{id}/importance",
      .policy = POLICY_READ,
@@ -320,8 +326,9 @@ const struct route trial_routes[] = {
      .doc =
          "PED-ANOVA: how far the best tenth of the finished trials is distributed otherwise than all of them, parameter by parameter, as "
          "shares of one with a 95 % interval; and pairs that matter together beyond each alone. `low_confidence` says when there are too "
-         "few trials to trust it, `reason` why."},
-    ROUTE_POST("/runs/{id}/stop", post_stop_run, POLICY_TRACK, 4096, "Stop a trial"),
-    ROUTE_POST("/runs/{id}/retry", post_retry_run, POLICY_TRACK, 4096, "Give a trial another attempt"),
+         "few trials to trust it, `reason` why.",
+     .response_schema = "importance"},
+    ROUTE_POST("/runs/{id}/stop", post_stop_run, 4096, NULL, "Stop a trial"),
+    ROUTE_POST("/runs/{id}/retry", post_retry_run, 4096, NULL, "Give a trial another attempt"),
 };
 const size_t trial_route_count = ARRAY_LEN(trial_routes);
