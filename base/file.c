@@ -216,14 +216,25 @@ static bool copy_file(int from_dir, int to_dir, const char *from, const char *to
   return true;
 }
 
+static bool copy_link(int from_dir, int to_dir, const char *from, const char *to, struct err *err) {
+  char target[4096];
+  ssize_t n = readlinkat(from_dir, from, target, sizeof target - 1);
+  if (n < 0)
+    return err_errno(err, errno, "cannot read %s", from);
+  target[n] = 0;
+  return symlinkat(target, to_dir, to) == 0 || err_errno(err, errno, "cannot write %s", to);
+}
+
 static bool copy_in(int from_dir, int to_dir, const char *from, const char *to, struct err *err) {
   struct stat st;
   if (fstatat(from_dir, from, &st, AT_SYMLINK_NOFOLLOW) != 0)
     return err_errno(err, errno, "cannot read %s", from);
   if (S_ISREG(st.st_mode))
     return copy_file(from_dir, to_dir, from, to, err);
+  if (S_ISLNK(st.st_mode))
+    return copy_link(from_dir, to_dir, from, to, err);
   if (!S_ISDIR(st.st_mode))
-    return true; /* sockets, links: not part of a tree of plain files */
+    return true; /* sockets and the like */
   if (mkdirat(to_dir, to, 0700) != 0)
     return err_errno(err, errno, "cannot make the directory %s", to);
   AUTO_FD int in = openat(from_dir, from, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);

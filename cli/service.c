@@ -15,19 +15,30 @@
 #include "storage/data_lock.h"
 #include "storage/metric_store.h"
 #include "storage/pg.h"
+#include "sweeper/code_store.h"
 #include "sweeper/sweeps.h"
 #include "tracker/artifact_store.h"
 #include "tracker/log_store.h"
+#include "tracker/retention.h"
+#include "tracker/run_creator.h"
 #include "tracker/tracking_care.h"
 #include "web/app.h"
 #include "web/gate.h"
 #include "web/http_server.h"
+#include "web/idempotency.h"
 #include "web/login_links.h"
 #include "web/prom.h"
 #include "web/tables.h"
 #include "web/tls.h"
 
-enum { NAMES_MAX = 32, TOKEN_SWEEP_MS = 60 * 1000, LOAD_AGAIN_MS = 1000, ROOM_EVERY_MS = 250, STORES_STOP_MS = 10 * 1000 };
+enum {
+  NAMES_MAX = 32,
+  TOKEN_SWEEP_MS = 60 * 1000,
+  LOAD_AGAIN_MS = 1000,
+  ROOM_EVERY_MS = 250,
+  STORES_STOP_MS = 10 * 1000,
+  CARE_THREADS = 2
+};
 
 enum service_state {
   SERVICE_STARTING, /* serving, but the database is not ready yet */
@@ -43,9 +54,10 @@ struct service {
   enum service_state state;
   int exit_code;
   struct loop *loop;
-  struct work_pool *work;
+  struct work_pool *work, *care_work;
   struct database *database;
   struct tracking_care *care;
+  struct retention *retention;
   struct tls *tls;
   struct web_app app;
   int lock_fd;
@@ -91,6 +103,7 @@ static void on_drained(void *ctx) {
   struct service *service = ctx;
   enter(service, SERVICE_STOPPING);
   tracking_care_stop(service->care);
+  retention_stop(service->retention);
   if (!service->app.status.database_up) {
     on_metrics_stopped(service); /* they would wait for what is away */
     return;
@@ -197,6 +210,7 @@ static void on_sweeps_loaded(void *ctx, const struct err *err) {
     service->app.status.database_up = true;
     notify_systemd("READY=1");
     log_info("service", NULL, "ready at %s", service->url);
+    retention_start(service->retention);
     log_flush();
   }
 }
@@ -253,6 +267,7 @@ static void on_database(void *ctx, enum database_event event, const struct err *
   switch (event) {
   case DATABASE_READY:
     status->database = database_kind(service->database);
+    service->app.conninfo = database_conninfo(service->database);
     load_tokens(service);
     break;
   case DATABASE_UP:
@@ -400,6 +415,8 @@ static bool make_http(struct service *service, struct err *err) {
                                       .service = app,
                                       .gate = web_gate,
                                       .gate_ctx = app,
+                                      .handle = idempotency_handle,
+                                      .handle_ctx = app,
                                       .observe = prom_observe,
                                       .observe_ctx = app->prom,
                                       .access_log = settings->access_log,
@@ -422,7 +439,15 @@ static bool make_tracking(struct service *service, struct err *err) {
     return err_no_memory(err);
   app->artifacts = artifact_store_new(directory, service->work, app->pg, &clock_system, err);
   app->metrics = app->artifacts ? metric_store_new(service->loop, app->pg, service->work, &conf, err) : NULL;
-  return app->metrics;
+  struct care_conf care = {.loop = service->loop,
+                           .pg = app->pg,
+                           .work = service->care_work,
+                           .metrics = app->metrics,
+                           .artifacts = app->artifacts,
+                           .data_dir = settings->data};
+  service->retention = app->metrics ? retention_new(&care, settings->trash_retention, err) : NULL;
+  app->creator = service->retention ? run_creator_new(service->loop, app->pg, err) : NULL;
+  return app->creator;
 }
 
 static void make_run_token(void *ctx, struct id run, int32_t attempt, char out[TOKEN_TEXT_MAX]) {
@@ -453,6 +478,7 @@ static bool make_sweeps(struct service *service, struct err *err) {
                              .work = service->work,
                              .pg = app->pg,
                              .metrics = app->metrics,
+                             .artifacts = app->artifacts,
                              .clock = &clock_system,
                              .rng = rng_from_system(),
                              .data_dir = service->settings.data,
@@ -464,8 +490,10 @@ static bool make_sweeps(struct service *service, struct err *err) {
                              .token_ctx = service};
   if (!companion)
     return err_no_memory(err);
-  app->logs = log_store_new(&logs, err);
+  app->code = code_store_new(service->settings.data, service->work, &clock_system, err);
+  app->logs = app->code ? log_store_new(&logs, err) : NULL;
   conf.logs = app->logs;
+  conf.code = app->code;
   app->sweeps = app->logs ? sweeps_new(&conf, err) : NULL;
   return app->sweeps;
 }
@@ -478,6 +506,7 @@ static bool make_parts(struct service *service, struct err *err) {
     return false;
   loop_add_hook(service->loop, http_server_flush_log_hook, NULL);
   service->work = work_pool_new(service->loop, (unsigned)settings->threads, 1024, err);
+  service->care_work = service->work ? work_pool_new(service->loop, CARE_THREADS, 64, err) : NULL;
   service->on_term = loop_signal_new(service->loop, SIGTERM, on_stop_signal, service);
   service->on_int = loop_signal_new(service->loop, SIGINT, on_stop_signal, service);
   service->on_hup = loop_signal_new(service->loop, SIGHUP, on_reload, service);
@@ -485,14 +514,15 @@ static bool make_parts(struct service *service, struct err *err) {
   service->room_timer = loop_timer_new(service->loop, on_room_timer, service);
   service->load_again = loop_timer_new(service->loop, load_tokens, service);
   service->patience = loop_timer_new(service->loop, on_metrics_stopped, service);
-  if (!service->work || !service->on_term || !service->on_int || !service->on_hup || !service->token_timer || !service->load_again ||
+  if (!service->care_work || !service->on_term || !service->on_int || !service->on_hup || !service->token_timer || !service->load_again ||
       !service->room_timer || !service->patience)
-    return service->work ? err_no_memory(err) : false;
+    return service->care_work ? err_no_memory(err) : false;
   loop_timer_start(service->token_timer, TOKEN_SWEEP_MS);
   app->loop = service->loop;
   app->clock = &clock_system;
   app->rng = rng_from_system();
   app->work = service->work;
+  app->admin_work = service->care_work;
   app->artifact_root = settings->artifact_root;
   app->shut_down = shut_down;
   app->shut_down_ctx = service;
@@ -519,11 +549,15 @@ static void free_parts(struct service *service) {
   database_free(service->database);
   tracking_care_free(service->care);
   metric_store_free(service->app.metrics);
+  run_creator_free(service->app.creator);
   http_server_free(service->app.server);
   tls_free(service->tls);
+  work_pool_free(service->care_work);
   work_pool_free(service->work);
+  retention_free(service->retention);
   sweeps_free(service->app.sweeps);
   log_store_free(service->app.logs);
+  code_store_free(service->app.code);
   artifact_store_free(service->app.artifacts);
   loop_timer_free(service->patience);
   loop_timer_free(service->token_timer);

@@ -5,6 +5,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "sweeper/command.h"
+#include "sweeper/sweep_sources.h"
 
 enum { RECENT_MAX = 1000 };
 
@@ -61,7 +62,8 @@ static bool make_parts(struct live_sweep *live, const struct engine_sweep *row, 
       return err_no_memory(err);
     live->warnings[live->warning_count++] = text;
   }
-  return make_space(live, err) && stop_set_new(spec->early_terminate.items, spec->early_terminate.count, &goal, &live->rules, err) &&
+  return make_space(live, err) && sweep_sources_make(&spec->metrics_from, &live->sources, err) &&
+         stop_set_new(spec->early_terminate.items, spec->early_terminate.count, &goal, &live->rules, err) &&
          engine_new(&live->conf, row, live_now(live->all), &live->engine, err);
 }
 
@@ -96,11 +98,19 @@ static void trial_free(struct live_trial *trial) {
   if (!trial)
     return;
   jobs_forget(trial);
+  heard_release(&trial->heard);
   mem_free(trial->worker);
   mem_free(trial->reason);
   mem_free(trial->stop);
   mem_free(trial->recent);
   mem_free(trial);
+}
+
+void live_about_release(struct live_about *about) {
+  mem_free(about->command);
+  mem_free(about->params);
+  mem_free(about->tags);
+  *about = (struct live_about){0};
 }
 
 void live_free(struct live_sweep *live) {
@@ -120,6 +130,9 @@ void live_free(struct live_sweep *live) {
   stop_set_free(live->rules);
   engine_free(live->engine);
   sweep_file_free(live->file);
+  metric_sources_unref(live->sources);
+  goal_watch_release(&live->goal_watch);
+  mem_free(live->registered);
   for (size_t i = 0; i < live->warning_count; i++)
     mem_free(live->warnings[i]);
   mem_free(live->warnings);
@@ -128,6 +141,7 @@ void live_free(struct live_sweep *live) {
   mem_free(live->source);
   mem_free(live->normal);
   mem_free(live->notes);
+  live_about_release(&live->about);
   mem_free(live->ahead.found);
   mem_free(live->prior);
   mem_free(live);
@@ -157,6 +171,8 @@ struct live_trial *live_trial_new(struct live_sweep *live, uint32_t number, stru
 }
 
 json_t *live_params(const struct live_trial *trial) {
+  if (trial->sweep->single)
+    return json_object();
   size_t at = history_find(trial->sweep->history, trial->number);
   return at == SIZE_MAX ? json_object() : space_point_to_json(trial->sweep->space, history_point(trial->sweep->history, at));
 }
@@ -295,6 +311,7 @@ void live_note_end(struct live_trial *trial, const struct engine_trial *row) {
   live_keep_best(trial, row);
   mem_free(trial->recent);
   trial->recent = NULL;
+  heard_release(&trial->heard);
 }
 
 const char *live_reason(const struct live_trial *trial, const struct engine_trial *row) {
@@ -309,8 +326,9 @@ const char *live_reason(const struct live_trial *trial, const struct engine_tria
   };
   if (row->cause == CAUSE_NONE)
     return NULL;
-  return trial->reason && row->cause != CAUSE_NO_METRIC && row->cause != CAUSE_KILLED && row->cause != CAUSE_SWEEP ? trial->reason
-                                                                                                                   : texts[row->cause];
+  bool own = row->cause == CAUSE_NO_METRIC ? str_starts(str_of(trial->reason), STR("no_metric"))
+                                           : row->cause != CAUSE_KILLED && row->cause != CAUSE_SWEEP;
+  return trial->reason && own ? trial->reason : texts[row->cause];
 }
 
 /* ---- new trials ---- */

@@ -8,9 +8,14 @@
 #include "base/map.h"
 #include "sampler/sampler.h"
 #include "storage/pg.h"
+#include "sweeper/code_store.h"
 #include "sweeper/engine.h"
 #include "sweeper/exec_local.h"
+#include "sweeper/goal_watch.h"
+#include "sweeper/heard.h"
+#include "sweeper/register.h"
 #include "sweeper/schedule.h"
+#include "sweeper/sweep_reparse.h"
 #include "sweeper/sweeps.h"
 #include "tracker/log_store.h"
 
@@ -21,6 +26,7 @@ enum {
   LIVE_WAITING_MAX = 100000,
   LIVE_ASK_LEASE_MS = 86400 * 1000,
   LIVE_PREVIEW_POINTS = 5,
+  LIVE_COLLECT_MS = 600 * 1000,
 };
 
 /* What a point was made from. */
@@ -57,12 +63,23 @@ struct live_trial {
   uint32_t recent_count;
   /* the job, when there is one */
   bool in_schedule, adopted;
+  bool held, has_priority;
+  int64_t queue_priority, queue_since; /* queue_since 0: when it was created */
   uint32_t job;
   struct log_writer *log;
   uint32_t log_attempt;
+  struct heard heard; /* reports taken in, by source */
+  bool has_epochs;    /* its points carry epochs, the first of them: */
+  double first_epoch;
   companion_fn *poll_done;
   void *poll_ctx;
   int64_t poll_until;
+  struct job_making *making; /* its directory, on a thread; NULL: none */
+};
+
+/* What a launched run is said to be, as JSON, until its row is made. */
+struct live_about {
+  char *command, *params, *tags;
 };
 
 struct live_sweep {
@@ -75,6 +92,7 @@ struct live_sweep {
   char *notes;
   int64_t run_cap, max_parallel, priority;
   struct sweep_file *file;
+  struct metric_sources *sources; /* NULL: the default */
   struct engine_conf conf;
   struct engine *engine;
   struct space *space;
@@ -86,6 +104,8 @@ struct live_sweep {
   size_t trial_count, trial_cap;
   uint32_t group; /* of the schedule */
   bool has_group;
+  bool single; /* no sweep, but one launched run, which has its id */
+  struct live_about about;
   bool stored;      /* its row exists */
   bool over_told;   /* its end is durable */
   uint64_t written; /* version of the row that is durable */
@@ -94,6 +114,8 @@ struct live_sweep {
   struct live_trial *best;
   char **warnings;
   size_t warning_count;
+  struct goal_watch goal_watch;
+  char *registered; /* model versions made of its trials, as JSON; NULL: none */
   struct list asks;
   char *prior; /* what it started from, as it is stored; see prior.h */
   size_t prior_bytes, prior_count;
@@ -169,7 +191,11 @@ struct sweeps {
   struct pending_report *reports; /* those on their way first */
   size_t report_count, report_cap, reports_flying;
   struct list waiters;
+  struct registrar registrar;
+  struct sweep_reparse reparse;
   struct sweeps_loading *loading;
+  struct list loading_one;
+  int64_t collected;                   /* when snapshots were last collected */
   struct importance_cache *importance; /* NULL: none yet */
 };
 
@@ -188,15 +214,23 @@ static inline bool live_row_is_over(const struct engine_trial *row) {
 /* At the end of the turn everything that changed is written. */
 void sweeps_kick(struct sweeps *s);
 MUST_CHECK bool sweeps_list(struct sweeps *s, struct live_sweep *live, struct err *err);
+/* Does somebody wait for it? */
+bool sweeps_is_busy(const struct live_sweep *live);
 /* Takes it out again, and frees it. */
 void sweeps_unlist(struct live_sweep *live);
+
+/* sweep_load.c */
+/* One sweep that is stored as going on; `done` when it is in the list, or not. */
+MUST_CHECK bool sweep_load_one(struct sweeps *s, struct id sweep, sweeps_done_fn *done, void *ctx, struct err *err);
 
 /* sweep_rows.c */
 /* What is in s->writes and the first s->reports_flying reports, as one transaction. */
 MUST_CHECK bool sweep_rows_send(struct sweeps *s, pg_done_fn *done, struct err *err);
 void sweep_rows_put_json(struct pg_args *args, const json_t *json);
+void sweep_rows_put_warnings(struct pg_args *args, const struct live_sweep *live);
 
 /* live.c */
+void live_about_release(struct live_about *about);
 MUST_CHECK bool live_new(struct sweeps *s, struct sweep_file *file, struct id id, int64_t seed, const struct engine_sweep *row,
                          struct live_sweep **ret, struct err *err); /* takes the file in any case */
 void live_free(struct live_sweep *live);
@@ -206,7 +240,6 @@ struct live_trial *live_trial_new(struct live_sweep *live, uint32_t number, stru
 void live_take_report(struct live_trial *trial, uint32_t attempt, const struct live_report *report, struct stop_verdict *ret_verdict,
                       bool *ret_target, bool *ret_goal);
 bool live_is_goal(const struct live_sweep *live, struct str key);
-bool live_watches(const struct live_sweep *live, struct str key);
 /* The row is final: the sampler and the rules learn of it. */
 void live_note_end(struct live_trial *trial, const struct engine_trial *row);
 void live_set_value(struct live_trial *trial, double value, int64_t step);
@@ -242,6 +275,31 @@ bool jobs_place(struct sweeps *s);
 void jobs_adopt(struct live_trial *trial, const struct engine_trial *row);
 void jobs_tick(struct sweeps *s);
 void jobs_forget(struct live_trial *trial);
+/* The directory is there, or could not be made. */
+void jobs_made(struct live_trial *trial, uint32_t attempt, const struct err *failed);
+
+/* job_make.c */
+/* Do its attempts run in copies of a snapshot? */
+bool jobs_has_copy(const struct live_sweep *live);
+/* Where `workdir` is, absolute; false when nothing says so. `directory` is what it is beneath. */
+bool jobs_origin(const struct sweep_spec *spec, struct str directory, struct buf *out);
+/* Makes the directory of an attempt, then says jobs_made(), at once or later. */
+MUST_CHECK bool jobs_make(struct live_trial *trial, uint32_t attempt, struct err *err);
+void jobs_forget_making(struct live_trial *trial);
+
+/* job_metrics.c */
+/* Points that were read from the trial's output or files and are stored: a log_points_fn. */
+void jobs_on_points(void *trial, uint32_t source, const struct found_point *points, size_t count);
+/* The files its companion is to watch. */
+MUST_CHECK bool jobs_metric_files(const struct live_sweep *live, struct arena *arena, struct job_file *job, struct err *err);
+/* Says, once for a sweep, that the goal metric has not come when it should have: after an epoch or a minute. */
+void jobs_miss_goal(struct live_sweep *live);
+/* What the trial is told to have failed of: it ended well, but the goal metric was never seen. */
+void jobs_explain_no_metric(struct live_trial *trial);
+/* Not all of what it left behind is stored: an event of the run says so. */
+void jobs_tell_artifacts(const struct live_trial *trial, struct str why);
+/* Where the output of the attempt goes. */
+MUST_CHECK bool jobs_open_log(struct live_trial *trial, uint32_t attempt, struct err *err);
 /* First command and environment of a dry run. */
 MUST_CHECK bool jobs_command(const struct sweep_file *file, const json_t *params, struct arena *arena, struct spec_texts *ret,
                              struct err *err);

@@ -65,13 +65,16 @@ static void push_write(struct sweeps *s, const struct live_write *write) {
     engine_trial_written(write->sweep->engine, write->todo.trial.number, write->todo.trial.version, false);
 }
 
-/* What the row's new state means besides being stored. */
+/* What the row's new state means besides being stored. An attempt that is over gives its slots back here and not when that is durable: who
+ * gets them is written in the same transaction, or a later one, so the store never shows two attempts on a slot. */
 static void follow_row(struct live_trial *trial, const struct engine_trial *row) {
   int64_t wall = live_wall(trial->sweep->all);
   if (row->state == RUN_RUNNING && !trial->started)
     trial->started = wall;
   if (live_row_is_over(row) && !trial->ended)
     trial->ended = wall;
+  if (row->dead && row->attempt)
+    jobs_release(trial);
   live_note_end(trial, row);
 }
 
@@ -129,6 +132,13 @@ static void collect(struct sweeps *s) {
     }
   } while (jobs_place(s));
 }
+bool sweeps_is_busy(const struct live_sweep *live) {
+  bool busy = !live->over_told || live->thinking || live->asks.count || live->reports_durable < live->reports;
+  for (struct list_node *w = live->all->waiters.first; w && !busy; w = w->next)
+    busy = LIST_ENTRY(w, struct live_waiter, node)->sweep == live;
+  return busy;
+}
+
 static void forget_old(struct sweeps *s) {
   size_t over = 0;
   LIST_EACH(&s->sweeps, node)
@@ -137,10 +147,7 @@ static void forget_old(struct sweeps *s) {
     struct live_sweep *live = LIST_ENTRY(node, struct live_sweep, node);
     if (over <= LIVE_OVER_KEPT)
       return;
-    bool busy = !live->over_told || live->thinking || live->asks.count || live->reports_durable < live->reports;
-    for (struct list_node *w = s->waiters.first; w && !busy; w = w->next)
-      busy = LIST_ENTRY(w, struct live_waiter, node)->sweep == live;
-    if (busy)
+    if (sweeps_is_busy(live))
       continue;
     over--;
     sweeps_unlist(live);
@@ -151,6 +158,11 @@ static void note_written(const struct live_write *write, bool ok) {
   struct live_sweep *live = write->sweep;
   if (write->trial) {
     engine_trial_written(live->engine, write->trial->number, write->todo.trial.version, ok);
+    if (ok && write->todo.creation)
+      live_about_release(&live->about);
+    if (ok && live->best == write->trial && write->todo.trial.state == RUN_FINISHED &&
+        live->file->spec.register_model.when == REGISTER_EACH_BEST)
+      register_consider(live->all, live->id);
     return;
   }
   engine_sweep_written(live->engine, write->todo.sweep.version, ok);
@@ -167,7 +179,10 @@ static void note_written(const struct live_write *write, bool ok) {
     if (live->has_group)
       schedule_group_remove(live->all->schedule, live->group);
     live->has_group = false;
-    log_info("sweep", NULL, "%s: %s", live->name, sweep_state_text(write->todo.sweep.state));
+    if (!live->single)
+      log_info("sweep", NULL, "%s: %s", live->name, sweep_state_text(write->todo.sweep.state));
+    if (live->file->spec.register_model.given)
+      register_consider(live->all, live->id);
   }
 }
 
@@ -220,6 +235,33 @@ void sweeps_kick(struct sweeps *s) {
   loop_defer(s->conf.loop, &s->pump, pump, s);
 }
 
+/* ---- snapshots ---- */
+
+static bool is_code_named(void *ctx, const char *sha256) {
+  const struct sweeps *s = ctx;
+  char named[DIGEST_HEX + 1];
+  LIST_EACH(&s->sweeps, node) {
+    const struct live_sweep *live = LIST_ENTRY(node, struct live_sweep, node);
+    if (!live->over_told && code_digest_read(live->file->spec.workdir, named) && strcmp(named, sha256) == 0)
+      return true;
+  }
+  return false;
+}
+
+size_t sweeps_collect_code(struct sweeps *s, int64_t unused_ms) {
+  return s->conf.code && s->ready ? code_store_collect(s->conf.code, is_code_named, s, MAX_OF(unused_ms, (int64_t)CODE_GRACE_MS)) : 0;
+}
+
+static void collect_now_and_then(struct sweeps *s) {
+  int64_t now = live_now(s);
+  if (s->collected && now - s->collected < LIVE_COLLECT_MS)
+    return;
+  s->collected = MAX_OF(now, (int64_t)1);
+  size_t count = sweeps_collect_code(s, CODE_KEPT_MS);
+  if (count)
+    log_info("sweep", NULL, "%zu snapshots that nothing uses any more were removed", count);
+}
+
 static void on_tick(void *ctx) {
   struct sweeps *s = ctx;
   loop_timer_start(s->tick, LIVE_TICK_MS);
@@ -231,6 +273,8 @@ static void on_tick(void *ctx) {
     live->refresh = true;
   }
   jobs_tick(s);
+  register_tick(s);
+  collect_now_and_then(s);
   sweeps_kick(s);
 }
 
@@ -298,6 +342,7 @@ void sweeps_free(struct sweeps *s) {
     live_free(LIST_ENTRY(node, struct live_sweep, node));
   jobs_free(s);
   importance_cache_free(s->importance);
+  register_release(&s->registrar);
   reports_release(s);
   mem_free(s->writes);
   map_release(&s->by_id);
@@ -312,8 +357,8 @@ struct sweeps_load_figures sweeps_figures(const struct sweeps *s) {
 }
 
 bool sweeps_list(struct sweeps *s, struct live_sweep *live, struct err *err) {
-  if (!map_put(&s->by_id, id_key(&live->id), live, NULL))
-    return err_set(err, ERR_LIMIT, "there are too many sweeps at once");
+  if (s->sweeps.count >= LIVE_SWEEPS_MAX || (!live->single && !map_put(&s->by_id, id_key(&live->id), live, NULL)))
+    return err_set(err, ERR_LIMIT, "there are too many sweeps and launched runs at once");
   if (!live->conf.asks) {
     if (!schedule_group_add(s->schedule, &live->group, err)) {
       map_remove(&s->by_id, id_key(&live->id));
@@ -327,7 +372,8 @@ bool sweeps_list(struct sweeps *s, struct live_sweep *live, struct err *err) {
 }
 void sweeps_unlist(struct live_sweep *live) {
   list_remove(&live->node);
-  map_remove(&live->all->by_id, id_key(&live->id));
+  if (!live->single)
+    map_remove(&live->all->by_id, id_key(&live->id));
   if (live->has_group)
     schedule_group_remove(live->all->schedule, live->group);
   live_free(live);

@@ -339,6 +339,7 @@ static enum access_scope scope_wanted(enum route_policy policy) {
   case POLICY_READ:
     return SCOPE_READ;
   case POLICY_TRACK:
+  case POLICY_CURATE:
   case POLICY_WRITE:
     return SCOPE_WRITE;
   case POLICY_SUBMIT:
@@ -360,16 +361,21 @@ bool access_may_write_run(const struct access_principal *principal, struct id ru
   return access_has(principal, SCOPE_WRITE);
 }
 
+/* What needs no credential. */
+static bool is_open(const struct access_rules *rules, const struct access_facts *facts) {
+  if (rules->auth_required || !(facts->over_unix || facts->peer_loopback))
+    return false;
+  return facts->policy == POLICY_READ || facts->policy == POLICY_TRACK || (facts->policy == POLICY_CURATE && facts->peer_is_owner);
+}
+
 bool access_decide(const struct access_rules *rules, const struct access_facts *facts, struct access_principal *ret_principal,
                    struct err *err) {
   struct access_principal who;
   if (!check_site(rules, facts, err) || !identify(rules, facts, &who, err))
     return false;
-  bool open = !rules->auth_required && (facts->over_unix || facts->peer_loopback) &&
-              (facts->policy == POLICY_READ || facts->policy == POLICY_TRACK);
   /* What a job's token may write is its own run: the handler looks at the run. */
-  bool run_may_track = who.kind == ACCESS_RUN && facts->policy == POLICY_TRACK;
-  if (facts->policy != POLICY_PUBLIC && !open && !run_may_track && !access_has(&who, scope_wanted(facts->policy))) {
+  bool run_may = who.kind == ACCESS_RUN && (facts->policy == POLICY_TRACK || facts->policy == POLICY_CURATE);
+  if (facts->policy != POLICY_PUBLIC && !is_open(rules, facts) && !run_may && !access_has(&who, scope_wanted(facts->policy))) {
     const char *scope = access_scope_name(scope_wanted(facts->policy));
     if (who.kind == ACCESS_NOBODY) {
       err_set(err, ERR_UNAUTHENTICATED, "this needs a credential with the scope \"%s\"", scope);

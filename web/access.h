@@ -1,9 +1,9 @@
 /* Who may do what: one pure decision from what a request shows. Nothing here reads a socket, a clock or the database.
  *
- * A route names a policy. On loopback reading and tracking are open, unless the setting `auth` is `required`; whatever starts or stops a
- * process, administers or deletes for good always needs a credential. A credential never gives less than none would; an invalid one
- * is refused; while the tokens are being loaded one that is not known yet is told to come again. Credentials: the same user (or root) over
- * the Unix socket, a bearer token (also as the password of basic auth), the page's session cookie. */
+ * A route names a policy. On loopback reading and tracking are open, and curating to the service's own user, unless the setting `auth` is
+ * `required`; whatever starts or stops a process or administers always needs a credential. A credential never gives less than none would;
+ * an invalid one is refused; while the tokens are being loaded one that is not known yet is told to come again. Credentials: the same user
+ * (or root) over the Unix socket, a bearer token (also as the password of basic auth), the page's session cookie. */
 #ifndef WINNOW_WEB_ACCESS_H
 #define WINNOW_WEB_ACCESS_H
 
@@ -96,6 +96,7 @@ struct access_facts {
   uid_t peer_uid; /* over_unix */
   gid_t peer_gid;
   bool peer_loopback; /* the client's address, over TCP */
+  bool peer_is_owner; /* and its process belongs to the service's user */
   bool over_tls;
   struct str host, origin, sec_fetch_site, authorization, cookie;
   int64_t now_ms;

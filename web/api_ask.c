@@ -391,7 +391,16 @@ static void post_heartbeat(struct http_req *req) {
   }
 
 const struct route ask_routes[] = {
-    ROUTE_POST("/sweeps/{id}/ask", post_ask, 64 * 1024, "ask", "ask_answer", "Take trials to run them yourself"),
+    {.method = HTTP_POST,
+     .path = "/sweeps/{id}/ask",
+     .policy = POLICY_TRACK,
+     .body = BODY_BUFFER,
+     .max_body = 64 * 1024,
+     .handler = post_ask,
+     .creates = CREATES,
+     .summary = "Take trials to run them yourself",
+     .request_schema = "ask",
+     .response_schema = "ask_answer"},
     ROUTE_POST("/sweeps/{id}/tell", post_tell, SWEEP_BODY_MAX, "tell", "ask_answer",
                "Say how trials ended, or add finished ones: all or none"),
     ROUTE_POST("/runs/{id}/report", post_report, SWEEP_BODY_MAX, "report", "verdict", "Report intermediate values, and learn the verdict"),

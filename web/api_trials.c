@@ -4,7 +4,6 @@
 #include "base/json.h"
 #include "storage/pg.h"
 #include "tracker/names.h"
-#include "web/api_sweeps.h"
 #include "web/http_reply.h"
 #include "web/sweep_op.h"
 #include "web/tables.h"
@@ -263,49 +262,6 @@ static void post_trial(struct http_req *req) {
     sweep_op_fail(op, &err);
 }
 
-/* ---- trials as runs ---- */
-
-bool api_trial_steer(struct http_req *req, bool retry) {
-  struct err err;
-  struct id run;
-  if (!id_parse(http_req_value(req, "id"), &run) || !sweeps_ready(web_app(req)->sweeps, &err))
-    return false;
-  struct live_trial *trial = sweeps_trial(web_app(req)->sweeps, run);
-  if (!trial)
-    return false;
-  struct sweep_op *op = sweep_op_new(req);
-  if (!op)
-    return true;
-  op->trial = trial;
-  op->sweep = live_trial_sweep(trial);
-  bool ok = sweep_op_may_steer(req, live_has_command(op->sweep), &err) && (retry ? live_retry(trial, &err) : live_kill(trial, &err)) &&
-            sweeps_wait(op->sweep, trial, sweep_op_trial_changed, op, &err);
-  if (!ok)
-    sweep_op_fail(op, &err);
-  return true;
-}
-
-static void steer_run(struct http_req *req, bool retry) {
-  struct err err;
-  if (api_trial_steer(req, retry))
-    return;
-  err_set(&err, ERR_WRONG_STATE, "the run is no trial of a sweep that goes on");
-  http_reply_error(req, &err);
-}
-
-static void post_stop_run(struct http_req *req) {
-  steer_run(req, false);
-}
-
-static void post_retry_run(struct http_req *req) {
-  steer_run(req, true);
-}
-
-#define ROUTE_POST(path_, handler_, max_, request_, summary_)                                                               \
-  {                                                                                                                         \
-    .method = HTTP_POST, .path = path_, .policy = POLICY_TRACK, .body = BODY_BUFFER, .max_body = max_, .handler = handler_, \
-    .summary = summary_, .request_schema = request_, .response_schema = "trial"                                             \
-  }
 #define ROUTE_GET(path_, handler_, response_, summary_, query_)                                                          \
   {                                                                                                                      \
     .method = HTTP_GET, .path = path_, .policy = POLICY_READ, .handler = handler_, .summary = summary_, .query = query_, \
@@ -314,7 +270,16 @@ static void post_retry_run(struct http_req *req) {
 
 const struct route trial_routes[] = {
     ROUTE_GET("/sweeps/{id}/trials", get_trials, "trial_list", "Its trials", "state:string,sort:string,limit:integer,cursor:string"),
-    ROUTE_POST("/sweeps/{id}/trials", post_trial, SWEEP_BODY_MAX, "trial_new", "Enqueue a hand-picked point"),
+    {.method = HTTP_POST,
+     .path = "/sweeps/{id}/trials",
+     .policy = POLICY_TRACK,
+     .body = BODY_BUFFER,
+     .max_body = SWEEP_BODY_MAX,
+     .handler = post_trial,
+     .creates = CREATES,
+     .summary = "Enqueue a hand-picked point",
+     .request_schema = "trial_new",
+     .response_schema = "trial"},
     ROUTE_GET("/sweeps/{id}/best", get_best, "trial_list", "The best finished trials", "k:integer"),
     ROUTE_GET("/sweeps/{id}/progress", get_progress, "sweep_progress", "The best value so far, trial by trial", NULL),
     ROUTE_GET("/sweeps/{id}/rungs", get_rungs, "rung_list", "What the rules of early termination know", NULL),
@@ -328,7 +293,5 @@ const struct route trial_routes[] = {
          "shares of one with a 95 % interval; and pairs that matter together beyond each alone. `low_confidence` says when there are too "
          "few trials to trust it, `reason` why.",
      .response_schema = "importance"},
-    ROUTE_POST("/runs/{id}/stop", post_stop_run, 4096, NULL, "Stop a trial"),
-    ROUTE_POST("/runs/{id}/retry", post_retry_run, 4096, NULL, "Give a trial another attempt"),
 };
 const size_t trial_route_count = ARRAY_LEN(trial_routes);

@@ -47,6 +47,8 @@ bool web_gate(void *ctx, struct http_req *req, const struct route *route, struct
     return err_no_memory(err);
   char address[300];
   struct access_facts facts = facts_of(app, req, route, address_of(req, address, sizeof address));
+  uid_t owner;
+  facts.peer_is_owner = facts.policy == POLICY_CURATE && http_req_tcp_owner(req, &owner) && owner == app->access.owner;
   /* Two of these: which one counts would be a matter of taste. */
   size_t cursor = 0;
   struct str value;

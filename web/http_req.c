@@ -2,6 +2,7 @@
 
 #include "base/log.h"
 #include "base/mem.h"
+#include "base/tcp_owner.h"
 #include "web/http_intern.h"
 
 /* ---- life ---- */
@@ -261,6 +262,10 @@ const char *http_req_id(const struct http_req *req) {
 
 const struct http_peer *http_req_peer(const struct http_req *req) {
   return &req->peer;
+}
+
+bool http_req_tcp_owner(const struct http_req *req, uid_t *ret) {
+  return req->conn && req->peer.kind == PEER_TCP && req->peer.is_loopback && tcp_peer_owner(req->conn->fd, ret);
 }
 
 bool http_req_is_tls(const struct http_req *req) {

@@ -303,7 +303,7 @@ const struct route mlflow_artifact_routes[] = {
     UPLOAD_ROW("/artifacts/{path...}", POLICY_TRACK, &put_stream, "Store a file"),
     {.method = HTTP_DELETE,
      .path = "/artifacts/{path...}",
-     .policy = POLICY_TRACK,
+     .policy = POLICY_CURATE,
      .body = BODY_BUFFER,
      .max_body = MLFLOW_BODY_MAX,
      .handler = delete_file,

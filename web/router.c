@@ -23,7 +23,7 @@ struct router {
 };
 
 const char *route_policy_name(enum route_policy policy) {
-  static const char *const names[] = {"unset", "public", "read", "track", "write", "submit", "admin"};
+  static const char *const names[] = {"unset", "public", "read", "track", "curate", "write", "submit", "admin"};
   return names[policy];
 }
 

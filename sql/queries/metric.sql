@@ -24,6 +24,16 @@ select from metric_tail_take($1, $2);
 -- Attempt, points, batch: what is too short for chunks, put together.
 insert into metric_tail (run, id, attempt, points, fresh, data) values ($1, nextval('metric_tail_id'), $2, $3, false, $4);
 
+-- name: metric_tail_put (uuid, int4[], int4[], bytea[]) -> ()
+-- Attempts, points, batches: to be sealed.
+insert into metric_tail (run, id, attempt, points, fresh, data)
+select $1, nextval('metric_tail_id'), t.attempt, t.points, true, t.data from unnest($2, $3, $4) t (attempt, points, data);
+
+-- name: metric_run_reset (uuid) -> () repeatable
+-- Its last metrics are no longer what is stored.
+with r as (update run set metrics = '{}' where id = $1 returning id)
+insert into run_unindexed (run) select id from r on conflict do nothing;
+
 -- name: metric_fresh () -> (uuid, int8, int8) repeatable
 -- Runs with points that are not sealed: rows, points.
 select run, count(*), sum(points)::int8 from metric_tail where fresh group by run;
@@ -51,6 +61,18 @@ select c.run, k.name, c.key, c.id, c.attempt, c.points, c.nans, c.first_step, c.
   c.high_time, c.min_step, c.max_step, c.first, c.last, c.min, c.max
 from metric_key k join metric_chunk c on c.key = k.id and c.run = any($1)
 where k.name = any($2);
+
+-- name: metric_chunks_near (uuid, text[], int8[])
+--   -> (uuid, text, int4, int8, int4, int4, int4, int8, int8, int8, int8, int8, int8, int8, int8, float8, float8, float8,
+--       float8) repeatable
+-- The same, of one run: of each key those that end at this step or later, and the one before them.
+select c.run, k.name, c.key, c.id, c.attempt, c.points, c.nans, c.first_step, c.first_time, c.last_step, c.last_time, c.low_time,
+  c.high_time, c.min_step, c.max_step, c.first, c.last, c.min, c.max
+from unnest($2, $3) t (name, low) join metric_key k on k.name = t.name
+cross join lateral (
+  (select * from metric_chunk where run = $1 and key = k.id and last_step >= t.low)
+  union all
+  (select * from metric_chunk where run = $1 and key = k.id and last_step < t.low order by last_step desc limit 1)) c;
 
 -- name: metric_pieces (uuid[], int4[], int8[], int2[]) -> (int8, int2, bytea) repeatable
 -- Run, key, chunk, and which piece (given back beside its chunk): 0 the points, 1 coarse cells by step, 2 by time, 3 fine cells by step,

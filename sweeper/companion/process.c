@@ -2,9 +2,11 @@
 
 #include <dirent.h>
 #include <fcntl.h>
+#include <linux/magic.h>
 #include <signal.h>
 #include <sys/prctl.h>
 #include <sys/stat.h>
+#include <sys/vfs.h>
 #include <sys/wait.h>
 
 #include "base/file.h"
@@ -17,10 +19,18 @@ void process_become_subreaper(void) {
 
 /* ---- the control group, where we may have one ---- */
 
+/* Where only version 1 is mounted, the same path is a directory of plain files. */
+static bool is_cgroup2(const char *path) {
+  struct statfs fs;
+  return statfs(path, &fs) == 0 && fs.f_type == CGROUP2_SUPER_MAGIC;
+}
+
 static void make_cgroup(struct process *process, const struct job_file *job) {
   AUTO_BUF struct buf text = BUF_INIT(4096);
   struct err err;
   process->cgroup[0] = 0;
+  if (!is_cgroup2("/sys/fs/cgroup"))
+    return;
   if (!file_read("/proc/self/cgroup", &text, &err))
     return;
   struct str rest = buf_str(&text), line;

@@ -13,7 +13,7 @@ class Service:
     def __init__(self, path):
         self.path, self.lock = path, threading.Condition()
         self.output = {"stdout": bytearray(), "stderr": bytearray()}
-        self.skipped, self.heartbeats, self.started, self.exited = 0, [], None, None
+        self.skipped, self.heartbeats, self.polled, self.exited = 0, [], False, None
         self.stop, self.fenced, self.tokens, self.requests = False, False, set(), 0
         self.server = None
         self.up()
@@ -82,9 +82,7 @@ class Service:
             self.tokens.add(headers.get("Authorization"))
             if self.fenced:
                 return 409, "superseded"
-            if what == "/started":
-                self.started = int(body)
-            elif what == "/output":
+            if what == "/output":
                 stream, offset = self.output[query["stream"]], int(query["offset"])
                 skipped = int(query["skipped"])
                 if skipped:
@@ -96,6 +94,8 @@ class Service:
             elif what == "/heartbeat":
                 self.heartbeats.append(body.decode())
             elif what == "/verdict":
+                self.polled = True
+                self.lock.notify_all()
                 self.lock.wait_for(lambda: self.stop or self.fenced, timeout=float(query["wait"]))
                 return (409, "superseded") if self.fenced else (200, "stop" if self.stop else "continue")
             elif what == "/exited":
@@ -132,7 +132,7 @@ class CompanionTest(unittest.TestCase):
             pass
         shutil.rmtree(self.dir)
 
-    def start(self, argv, env=None, **fields):
+    def start(self, argv, env=None, within=(), **fields):
         job = {"run": RUN, "attempt": 1, "endpoint": self.dir / "endpoint", "token": "wnr_test", "dir": self.dir / "attempt", "cwd": self.dir,
                "stop_grace_ms": 10000, "time_limit_ms": 0, "memory_limit": 0, "spool_max": 1 << 30, "spool_policy": 0, "heartbeat_ms": 200}
         job.update(fields)
@@ -143,7 +143,7 @@ class CompanionTest(unittest.TestCase):
         env = {"PATH": os.environ["PATH"], **(env or {})}
         lines += [f"env {escape(key + '=' + value)}" for key, value in env.items()]
         (self.dir / "attempt" / "job").write_text("\n".join(lines) + "\n")
-        process = subprocess.Popen([EXEC, self.dir / "attempt" / "job"])
+        process = subprocess.Popen([*within, EXEC, self.dir / "attempt" / "job"])
         self.processes.append(process)
         return process
 
@@ -163,8 +163,7 @@ class CompanionTest(unittest.TestCase):
         self.assertEqual(self.service.exited["exit_code"], "3")
         self.assertNotIn("ended_by", self.service.exited)
         self.assertEqual(self.service.tokens, {"Bearer wnr_test"})
-        self.assertIn("exit_code 3", (self.dir / "attempt" / "exit").read_text())
-        self.assertTrue(self.service.started)
+        self.assertEqual(dict(line.split(" ", 1) for line in (self.dir / "attempt" / "exit").read_text().splitlines()), self.service.exited)
 
     def test_a_flood_arrives_byte_for_byte(self):
         script = "import sys,hashlib\nh=hashlib.sha256()\nfor i in range(60000):\n b=(b'%08d '%i)*60+b'\\n'\n h.update(b)\n sys.stdout.buffer.write(b)\nsys.stderr.write(h.hexdigest())"
@@ -175,7 +174,7 @@ class CompanionTest(unittest.TestCase):
 
     def test_stop_is_a_term(self):
         process = self.start(["python3", "-u", "-c", "import signal,sys,time\nsignal.signal(15,lambda *a:(print('bye'),sys.exit(0)))\nprint('ready')\ntime.sleep(600)"])
-        self.wait(lambda: b"ready" in self.service.output["stdout"], "output")
+        self.wait(lambda: b"ready\n" in self.service.output["stdout"], "output")
         self.service.say_stop()
         self.assertEqual(process.wait(60), 0)
         self.assertEqual(self.service.output["stdout"], b"ready\nbye\n")
@@ -208,6 +207,22 @@ time.sleep(600)
         self.assertEqual(process.wait(60), 0)
         self.assertFalse(os.path.exists(f"/proc/{int(self.service.output['stdout'])}"))
         self.assertEqual(self.service.exited["exit_code"], "0")
+
+    def test_output_comes_without_inotify_too(self):
+        """Of which a user has 128 by default, and there may be a thousand companions."""
+        within = ["unshare", "--user", "--map-root-user", "sh", "-c", 'echo 0 >/proc/sys/user/max_inotify_instances && exec "$@"', "sh"]
+        if subprocess.run([*within, "true"], stderr=subprocess.DEVNULL).returncode:
+            self.skipTest("user namespaces are not allowed here")
+        self.start(["sh", "-c", "echo one; read line <$0; echo two", self.fifo()], within=within)
+        self.wait(lambda: bytes(self.service.output["stdout"]) == b"one\n", "the first line, while the job runs")
+        (self.dir / "fifo").write_text("go on\n")
+        self.wait(lambda: self.service.exited is not None, "the end")
+        self.assertEqual(bytes(self.service.output["stdout"]), b"one\ntwo\n")
+        self.assertIn("no inotify left", (self.dir / "attempt/companion.log").read_text())
+
+    def fifo(self):
+        os.mkfifo(self.dir / "fifo")
+        return str(self.dir / "fifo")
 
     def test_the_service_goes_away_and_comes_back(self):
         process = self.start(["python3", "-u", "-c", "import time\nfor i in range(60):\n print(i)\n time.sleep(0.05)"])
@@ -280,9 +295,28 @@ time.sleep(600)
         self.assertEqual(process.wait(60), 0)
         self.assertEqual(self.service.exited["ended_by"], "signal")
 
+    def test_a_companion_takes_none_of_the_users_inotify_instances(self):
+        """There are 128 for a user, and may be a thousand companions."""
+        process = self.start(["sleep", "600"])
+        self.wait(lambda: self.service.polled, "the start")
+        descriptors = [os.readlink(fd) for fd in pathlib.Path(f"/proc/{process.pid}/fd").iterdir()]
+        self.assertNotIn("anon_inode:inotify", descriptors)
+        process.send_signal(signal.SIGTERM)
+        self.assertEqual(process.wait(60), 0)
+
+    def test_an_attempt_that_was_removed_is_not_reported_for_ever(self):
+        self.service.down()
+        process = self.start(["sleep", "600"])
+        log = self.dir / "attempt" / "companion.log"
+        self.wait(lambda: log.exists() and "started process" in log.read_text(), "the start")
+        shutil.rmtree(self.dir / "attempt")
+        process.send_signal(signal.SIGTERM)
+        self.assertEqual(process.wait(60), 0)
+        self.service.up()
+
     def test_one_companion_for_an_attempt(self):
         first = self.start(["sleep", "600"])
-        self.wait(lambda: self.service.started, "the start")
+        self.wait(lambda: self.service.polled, "the start")
         second = self.start(["sleep", "600"])
         self.assertEqual(second.wait(60), 1)
         first.send_signal(signal.SIGTERM)

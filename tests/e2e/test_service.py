@@ -107,7 +107,7 @@ class Running(unittest.TestCase):
         """The expectation is computed from the policy that the description tells, the answer comes from the socket."""
         tokens = {scope: self.s.post("/api/v1/tokens", {"name": scope, "scopes": [scope]}).json["token"] for scope in ("read", "write", "submit", "admin")}
         rank = {None: 0, "read": 1, "write": 2, "submit": 3, "admin": 4}
-        needs = {"public": 0, "read": 0, "track": 0, "write": 2, "submit": 3, "admin": 4}
+        needs = {"public": 0, "read": 0, "track": 0, "curate": 0, "write": 2, "submit": 3, "admin": 4}
         api = self.s.get("/api/v1/openapi.json").json
         tried = 0
         for path, operations in api["paths"].items():
@@ -304,6 +304,18 @@ class Life(unittest.TestCase):
         import pwd
         nobody = pwd.getpwnam("nobody")
         with Service(WINNOW) as s:
+            # what is registered, and what deletes for good, is open on loopback to the service's own user alone
+            experiment = s.post("/api/v1/experiments", {"name": "theirs"}, unix=False).json["id"]
+            run = s.post("/api/v1/runs", {"experiment_id": experiment}, unix=False).json["id"]
+            self.assertEqual(s.request("PUT", f"/api/v1/runs/{run}/artifacts/m.txt", body=b"m", unix=False).status, 201)
+            self.assertEqual(s.post("/api/v1/models", {"name": "m"}, unix=False).status, 201)
+            self.assertEqual(s.post("/api/v1/models/m/versions", {"run_id": run, "path": "m.txt"}, unix=False).status, 201)
+            self.assertEqual(s.request("PUT", "/api/v1/models/m/aliases/best", {"version": 1}, unix=False).status, 200)
+            foreign = [("POST", "/api/v1/shutdown", ""), ("PUT", "/api/v1/models/m/aliases/best", '{"version": 1}'),
+                       ("PATCH", "/api/v1/models/m/versions/1", '{"description": "x"}'), ("DELETE", "/api/v1/models/m", ""),
+                       ("DELETE", f"/api/v1/runs/{run}/artifacts/m.txt", ""),
+                       ("DELETE", "/api/2.0/mlflow/model-versions/delete", '{"name": "m", "version": "1"}'),
+                       ("GET", "/api/v1/models/m", "")]
             "localhost".encode("idna")  # loaded now: later nothing of root's can be read
             reading, writing = os.pipe()
             child = os.fork()
@@ -313,9 +325,10 @@ class Life(unittest.TestCase):
                     os.setgroups([])
                     os.setgid(nobody.pw_gid)
                     os.setuid(nobody.pw_uid)
-                    connection = http.client.HTTPConnection("127.0.0.1", s.port)
-                    connection.request("POST", "/api/v1/shutdown")
-                    found.append(str(connection.getresponse().status))
+                    for method, path, body in foreign:
+                        connection = http.client.HTTPConnection("127.0.0.1", s.port)
+                        connection.request(method, path, body, {"Content-Type": "application/json"})
+                        found.append(str(connection.getresponse().status))
                     for attempt in (lambda: socket.socket(socket.AF_UNIX).connect(str(s.data / "winnow.sock")), lambda: open(s.data / "admin.token")):
                         try:
                             attempt()
@@ -329,7 +342,8 @@ class Life(unittest.TestCase):
             os.waitpid(child, 0)
             told = os.read(reading, 1000).decode()
             os.close(reading)
-            self.assertEqual(told, "401 refused refused")
+            self.assertEqual(told, "401 401 401 401 401 401 200 refused refused")
+            self.assertEqual(s.request("DELETE", f"/api/v1/runs/{run}/artifacts/m.txt", unix=False).status, 204)
             self.assertEqual(s.get("/health").status, 200)
 
     def test_down_stops_it(self):

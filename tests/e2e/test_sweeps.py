@@ -38,6 +38,8 @@ class AskTell(Base):
             trials = self.trials(made["id"])
             self.assertEqual([t["number"] for t in trials], list(range(25)))
             self.assertEqual({t["state"] for t in trials}, {"FINISHED"})
+            run = self.ok(self.s.get(f"/api/v1/runs/{trials[0]['run_id']}"))
+            self.assertEqual(run["artifact_uri"], f"mlflow-artifacts:/{made['experiment_id']}/{run['id']}/artifacts")
             best = min(trials, key=lambda t: t["value"])
             self.assertEqual((over["best"]["number"], over["best"]["value"]), (best["number"], best["value"]))
             self.assertEqual(over["best"]["params"], best["params"])
@@ -98,7 +100,7 @@ class AskTell(Base):
         clone = self.ok(self.s.post(f"/api/v1/sweeps/{made['id']}/clone", {"name": "again"}), 201)
         self.assertEqual((clone["name"], clone["sampler"]["seed"], clone["run_cap"]), ("again", 3, 50))
         self.assertEqual(self.ask(clone["id"])["trials"][0]["params"], first["params"])  # the same seed, the same points
-        for path in ("started", "output", "heartbeat", "exited"):
+        for path in ("output", "heartbeat", "exited"):
             self.assertIn(self.s.post(f"/api/v1/companion/{first['run_id']}/1/{path}", unix=False).status, (401, 403))
 
     def test_control_edits_and_refusals(self):
@@ -121,7 +123,7 @@ class AskTell(Base):
         self.assertEqual(self.s.get("/api/v1/sweeps/" + "0" * 32).status, 404)
         for spec, word in (({"parameters": SPACE, "metod": "grid"}, "metod"),
                            ({"command": ["true"], "parameters": SPACE, "method": "random", "executor": "slurm"}, "executor"),
-                           ({"command": ["true"], "parameters": SPACE, "method": "random", "artifacts": ["x"]}, "artifacts")):
+                           ({"command": ["true"], "parameters": SPACE, "metric": "m", "method": "random", "register": {"model": "a/b"}}, "register")):
             answer = self.s.post("/api/v1/sweeps", spec)
             self.assertIn(answer.status, (400, 501), answer)
             self.assertIn(word, answer.json["detail"])
@@ -228,6 +230,44 @@ class Local(Base):
             self.assertEqual((over["state"], good["state"], bad["state"]), ("FINISHED", "FINISHED", "STOPPED"))
             self.assertEqual(bad["stop"]["rule"], "threshold")
             self.assertIn("120", bad["stop"]["reason"])
+
+    def test_what_a_client_logs_is_heard_by_the_rules(self):
+        """A job that prints nothing and logs as MLflow's client does, or over /api/v1: each value counts, and a loser is stopped for it."""
+        job = """
+            import json, os, sys, time, urllib.request
+            family, factor = sys.argv[1], float(sys.argv[2])
+            url, run = os.environ["MLFLOW_TRACKING_URI"], os.environ["MLFLOW_RUN_ID"]
+            for i in range(1, 6 if factor == 0 else 2000):
+                point = {"key": "loss", "value": factor * i}
+                path, body = {
+                    "log-metric": ("/api/2.0/mlflow/runs/log-metric", {"run_id": run, "timestamp": 1, "step": i, **point}),
+                    "log-batch": ("/api/2.0/mlflow/runs/log-batch", {"run_id": run, "metrics": [{"timestamp": 1, "step": i, **point}],
+                                                                      "tags": [{"key": "at", "value": str(i)}]}),
+                    "points": (f"/api/v1/runs/{run}/metrics", {"points": [{"step": i, **point}]}),
+                }[family]
+                urllib.request.urlopen(urllib.request.Request(url + path, json.dumps(body).encode(), {
+                    "Content-Type": "application/json", "Authorization": "Bearer " + os.environ["MLFLOW_TRACKING_TOKEN"]})).read()
+                time.sleep(0.05)
+            """
+        with Service(WINNOW, arguments=["--slots", "2"]) as self.s:
+            sweep = self.submit({"name": "logged", "method": "grid", "metric": {"name": "loss"},
+                                 "command": [sys.executable, self.script(job), "{{how}}", "{{k}}"],
+                                 "early_terminate": {"type": "threshold", "max": 100},
+                                 "parameters": {"how": {"values": ["log-metric", "log-batch", "points"]}, "k": {"values": [0, 30]}}})["id"]
+            over = self.ended(sweep)
+            trials = self.trials(sweep)
+            self.assertEqual((over["state"], len(trials)), ("FINISHED", 6))
+            for trial in trials:
+                if trial["params"]["k"] == 0:
+                    self.assertEqual((trial["state"], trial["last"]["step"]), ("FINISHED", 5), trial)
+                else:
+                    self.assertEqual((trial["state"], trial["stop"]["rule"], trial["stop"]["step"]), ("STOPPED", "threshold", 4), trial)
+                    self.assertIn("120", trial["stop"]["reason"])
+            # Who may not write the run is not heard either: here somebody without a credential.
+            run = trials[0]["run_id"]
+            refused = self.s.post("/api/2.0/mlflow/runs/log-metric", {"run_id": run, "key": "loss", "value": 999, "timestamp": 1}, unix=False)
+            self.assertEqual(refused.status, 403, refused)
+            self.assertEqual(self.trials(sweep)[0]["value"], trials[0]["value"])
 
     def test_jobs_go_on_without_the_service(self):
         with Service(WINNOW, arguments=["--slots", "2"]) as self.s:

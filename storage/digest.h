@@ -1,6 +1,6 @@
 /* SHA-256, piece by piece. */
-#ifndef WINNOW_CLI_DIGEST_H
-#define WINNOW_CLI_DIGEST_H
+#ifndef WINNOW_STORAGE_DIGEST_H
+#define WINNOW_STORAGE_DIGEST_H
 
 #include "base/str.h"
 

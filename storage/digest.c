@@ -1,7 +1,7 @@
 /* OpenSSL's headers come before the ban list, whose words they use, and never meet base/err.h, whose names they share. */
 #include <openssl/evp.h>
 
-#include "cli/digest.h"
+#include "storage/digest.h"
 
 #include "base/id.h"
 
