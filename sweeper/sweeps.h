@@ -21,6 +21,15 @@ struct sweeps;
 struct live_sweep;
 struct live_trial;
 
+/* What became durable, or happened, for whoever shows it. */
+struct sweeps_change {
+  enum { SWEEPS_TRIAL, SWEEPS_SWEEP, SWEEPS_POINTS /* of `run`, read from its output */, SWEEPS_QUEUE } kind;
+  struct id sweep, run;
+  const struct live_trial *trial; /* SWEEPS_TRIAL */
+  const char *from, *to, *reason; /* states; NULL: none. Valid during the call */
+};
+typedef void sweeps_change_fn(void *ctx, const struct sweeps_change *change);
+
 struct sweeps_conf {
   struct loop *loop;
   struct work_pool *work;
@@ -37,6 +46,8 @@ struct sweeps_conf {
   /* The token a job writes its run with. */
   void (*make_token)(void *ctx, struct id run, int32_t attempt, char out[128]);
   void *token_ctx;
+  sweeps_change_fn *on_change; /* NULL: nobody wants to know */
+  void *change_ctx;
 };
 
 /* Texts are borrowed. */

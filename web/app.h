@@ -17,6 +17,7 @@ struct artifact_store;
 struct log_store;
 struct sweeps;
 struct login_links;
+struct event_hub;
 
 /* How the service stands, for /health, /api/v1/status and the page. */
 struct web_status {
@@ -43,6 +44,7 @@ struct web_app {
   struct artifact_store *artifacts;
   struct log_store *logs;
   struct sweeps *sweeps;
+  struct event_hub *events;
 
   struct access_rules access;
   struct token_table tokens;

@@ -43,6 +43,7 @@ const struct route_mount *web_mounts(size_t *ret_count) {
       {ask_routes, ask_route_count},
       {companion_routes, companion_route_count},
       {log_routes, log_route_count},
+      {event_routes, event_route_count},
   };
   for (size_t i = 0; i < ARRAY_LEN(api); i++)
     mounts[n++] = (struct route_mount){"/api/v1", api[i].routes, api[i].count, &api_family};
