@@ -7,6 +7,7 @@
 #include "storage/active.h"
 #include "storage/migrate.h"
 #include "storage/pg.h"
+#include "storage/pg_ahead.h"
 #include "storage/pg_private.h"
 
 enum { MIGRATE_RETRY_MS = 1000, HOLDER_WAIT_MS = 15000, DRAIN_MS = 10000 };
@@ -25,6 +26,7 @@ struct database {
   char *conninfo;            /* NULL: the server is not there yet */
   struct pg_pool *pool;
   struct active *active;
+  struct pg_ahead *ahead; /* of the private server */
   struct work migration;
   struct migrate_brake brake; /* of the migration */
   bool migrating, migrated, ready, up, stopping, closed;
@@ -43,6 +45,11 @@ static void tell(struct database *db, enum database_event event, const struct er
 }
 
 /* ---- stopping ---- */
+
+static void stop_ahead(struct database *db) {
+  pg_ahead_free(db->ahead);
+  db->ahead = NULL;
+}
 
 static void finish_stop(void *ctx) {
   struct database *db = ctx;
@@ -72,6 +79,7 @@ static void on_pool_drained(void *ctx) {
 
 /* What waits for a database that is away is not waited for. */
 static void stop_pool(struct database *db) {
+  stop_ahead(db);
   loop_timer_start(db->patience, db->up ? DRAIN_MS : 0);
   pg_pool_drain(db->pool, on_pool_drained, db);
 }
@@ -89,6 +97,16 @@ void database_stop(struct database *db, loop_fn *done, void *ctx) {
 
 /* ---- starting ---- */
 
+/* Without it all goes on, only slower at times. */
+static void start_ahead(struct database *db) {
+  struct err err;
+  if (!db->server || db->stopping)
+    return;
+  db->ahead = pg_ahead_new(db->loop, db->pool, db->work, pg_private_place(db->server), &err);
+  if (!db->ahead)
+    log_debug("database", NULL, "%s", err.text);
+}
+
 static void on_active(void *ctx, enum active_state state, const struct err *reason) {
   struct database *db = ctx;
   switch (state) {
@@ -96,6 +114,7 @@ static void on_active(void *ctx, enum active_state state, const struct err *reas
     if (db->ready)
       break;
     db->ready = true;
+    start_ahead(db);
     tell(db, DATABASE_READY, reason);
     break;
   case ACTIVE_LOST:
@@ -268,6 +287,7 @@ void database_free(struct database *db) {
   db->stopping = true;
   loop_defer_cancel(&db->step);
   active_free(db->active);
+  stop_ahead(db);
   pg_pool_free(db->pool);
   pg_private_free(db->server);
   loop_timer_free(db->patience);

@@ -15,9 +15,11 @@
 #include "storage/data_lock.h"
 #include "storage/metric_store.h"
 #include "storage/pg.h"
+#include "sweeper/code_store.h"
 #include "sweeper/sweeps.h"
 #include "tracker/artifact_store.h"
 #include "tracker/log_store.h"
+#include "tracker/retention.h"
 #include "tracker/tracking_care.h"
 #include "web/api_events.h"
 #include "web/app.h"
@@ -48,6 +50,7 @@ struct service {
   struct work_pool *work;
   struct database *database;
   struct tracking_care *care;
+  struct retention *retention;
   struct tls *tls;
   struct web_app app;
   int lock_fd;
@@ -93,6 +96,7 @@ static void on_drained(void *ctx) {
   struct service *service = ctx;
   enter(service, SERVICE_STOPPING);
   tracking_care_stop(service->care);
+  retention_stop(service->retention);
   if (!service->app.status.database_up) {
     on_metrics_stopped(service); /* they would wait for what is away */
     return;
@@ -200,6 +204,7 @@ static void on_sweeps_loaded(void *ctx, const struct err *err) {
     service->app.status.database_up = true;
     notify_systemd("READY=1");
     log_info("service", NULL, "ready at %s", service->url);
+    retention_start(service->retention);
     log_flush();
   }
 }
@@ -425,7 +430,14 @@ static bool make_tracking(struct service *service, struct err *err) {
     return err_no_memory(err);
   app->artifacts = artifact_store_new(directory, service->work, app->pg, &clock_system, err);
   app->metrics = app->artifacts ? metric_store_new(service->loop, app->pg, service->work, &conf, err) : NULL;
-  return app->metrics;
+  struct care_conf care = {.loop = service->loop,
+                           .pg = app->pg,
+                           .work = service->work,
+                           .metrics = app->metrics,
+                           .artifacts = app->artifacts,
+                           .data_dir = settings->data};
+  service->retention = app->metrics ? retention_new(&care, settings->trash_retention, err) : NULL;
+  return service->retention;
 }
 
 static void make_run_token(void *ctx, struct id run, int32_t attempt, char out[TOKEN_TEXT_MAX]) {
@@ -469,8 +481,10 @@ static bool make_sweeps(struct service *service, struct err *err) {
                              .change_ctx = app};
   if (!companion)
     return err_no_memory(err);
-  app->logs = log_store_new(&logs, err);
+  app->code = code_store_new(service->settings.data, service->work, &clock_system, err);
+  app->logs = app->code ? log_store_new(&logs, err) : NULL;
   conf.logs = app->logs;
+  conf.code = app->code;
   app->sweeps = app->logs ? sweeps_new(&conf, err) : NULL;
   app->events = app->sweeps ? event_hub_new(service->loop, err) : NULL;
   return app->events;
@@ -528,8 +542,10 @@ static void free_parts(struct service *service) {
   http_server_free(service->app.server);
   tls_free(service->tls);
   work_pool_free(service->work);
+  retention_free(service->retention);
   sweeps_free(service->app.sweeps);
   log_store_free(service->app.logs);
+  code_store_free(service->app.code);
   artifact_store_free(service->app.artifacts);
   loop_timer_free(service->patience);
   loop_timer_free(service->token_timer);

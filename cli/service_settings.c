@@ -19,8 +19,7 @@ const struct conf_row service_rows[] = {
     {"config", CONF_TEXT, AT(config), .help = "the settings file; without it winnow.conf in the data directory, if it is there"},
     {"slots", CONF_INT, AT(slots), .default_text = "0", .min = 0, .max = 4096,
      .help = "jobs at once on this machine; 0: its GPUs, or half its cores"},
-    {"companion", CONF_TEXT, AT(companion),
-     .help = "the program winnow-exec, which runs jobs; default: beside winnow, or in ../libexec"},
+    {"companion", CONF_TEXT, AT(companion), .help = "the program winnow-exec, which runs jobs; default: beside winnow, or in ../libexec"},
     {"auth", CONF_CHOICE, AT(auth), .default_text = "open", .choices = auth_modes,
      .help = "open: on loopback reading and tracking need no token; required: everything does"},
     {"host-names", CONF_TEXT, AT(host_names), .help = "names, with commas, the service may be called by, besides localhost and addresses"},
@@ -48,6 +47,8 @@ const struct conf_row service_rows[] = {
      .help = "URI under which new experiments keep artifacts, as told to clients"},
     {"artifacts-destination", CONF_TEXT, AT(artifacts_destination),
      .help = "directory of the artifacts that are kept here; default: artifacts in the data directory"},
+    {"trash-retention", CONF_DURATION, AT(trash_retention), .default_text = "30d", .min = 0, .max = INT64_MAX / 2,
+     .help = "how long deleted runs, sweeps and experiments can be restored; then they are deleted for good; 0: for ever"},
     {"pg-user", CONF_TEXT, AT(pg_user),
      .help = "started by root: the user the private Postgres runs as; default: winnow, else postgres, else nobody"},
 };

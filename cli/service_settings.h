@@ -31,6 +31,7 @@ struct service_settings {
 
   const char *artifact_root;
   const char *artifacts_destination; /* NULL: DIR/artifacts */
+  int64_t trash_retention;           /* ms; 0: for ever */
   const char *pg_user;
 };
 

@@ -374,6 +374,10 @@ bool sampler_start(struct sampler *s, uint32_t number, struct sampler_job **ret,
   return true;
 }
 
+bool sampler_is_slow(const struct sampler *s) {
+  return choose(s).type == SAMPLER_GP && history_learnable(s->history) > GP_SLOW_ROWS;
+}
+
 bool sampler_job_is_slow(const struct sampler_job *job) {
   return !job->settled && gp_search_rows(job->search) > GP_SLOW_ROWS;
 }

@@ -69,6 +69,9 @@ MUST_CHECK bool sampler_finish(struct sampler *sampler, struct sampler_job *job,
 /* Frees a job that nobody wants any more; not while it runs. */
 void sampler_job_drop(struct sampler_job *job);
 
+/* Do its jobs take long now, as a rule? */
+bool sampler_is_slow(const struct sampler *sampler);
+
 /* Which method is at work now, and why, in a sentence for people. */
 enum sampler_type sampler_chosen(const struct sampler *sampler, struct buf *ret_why);
 

@@ -207,6 +207,9 @@ void metric_load_free(struct metric_load *load);
 void metric_load_drop_pieces(struct metric_load *load);
 /* Reads rows and chunks and makes the views. */
 MUST_CHECK bool metric_load_run(struct metric_load *load, metric_loaded_fn *done, void *ctx, struct err *err);
+/* The same for one run and what is unsealed of it: only series with unsealed points, and of their chunks only those that the points may
+ * fall into or come before, and the one that they may follow. */
+MUST_CHECK bool metric_load_tail(struct metric_load *load, metric_loaded_fn *done, void *ctx, struct err *err);
 MUST_CHECK bool metric_load_want(struct metric_load *load, const struct stored_series *series, const struct chunk_info *chunk,
                                  enum piece_kind kind);
 /* Fetches what is wanted and not there yet; `done` is called also when nothing is. A chunk that has been replaced meanwhile is

@@ -215,16 +215,24 @@ static bool make_views(struct metric_load *load, struct err *err) {
   return true;
 }
 
-static void on_stored(void *ctx, const struct pg_reply *reply) {
-  struct metric_load *load = ctx;
+static void load_ended(struct metric_load *load, bool ok, const struct err *err) {
   struct metric_store *store = load->store;
-  struct err err;
+  load->done(load->ctx, load, ok ? NULL : err);
+  metric_op_end(store);
+}
+
+static void forget_all(struct metric_load *load) {
   metric_load_drop_pieces(load);
   drop_series(load);
+}
+
+static void on_stored(void *ctx, const struct pg_reply *reply) {
+  struct metric_load *load = ctx;
+  struct err err;
+  forget_all(load);
   bool ok =
       pg_ok(reply, &err) && take_rows(load, pg_nth(reply, 0), &err) && take_chunks(load, pg_nth(reply, 1), &err) && make_views(load, &err);
-  load->done(load->ctx, load, ok ? NULL : &err);
-  metric_op_end(store);
+  load_ended(load, ok, &err);
 }
 
 static void put_runs(struct pg_args *args, const struct metric_load *load) {
@@ -232,6 +240,56 @@ static void put_runs(struct pg_args *args, const struct metric_load *load) {
   for (size_t i = 0; i < load->run_count; i++)
     pg_put_uuid(args, load->runs[i]);
   pg_end_array(args);
+}
+
+static void on_near(void *ctx, const struct pg_reply *reply) {
+  struct metric_load *load = ctx;
+  struct err err;
+  bool ok = pg_ok(reply, &err) && take_chunks(load, reply, &err) && make_views(load, &err);
+  load_ended(load, ok, &err);
+}
+
+static int64_t lowest_step(const struct stored_series *series) {
+  int64_t low = INT64_MAX;
+  for (size_t t = 0; t < series->tail_count; t++)
+    for (size_t i = 0; i < series->tails[t].points.n; i++)
+      low = MIN_OF(low, series->tails[t].points.step[i]);
+  return low;
+}
+
+static bool ask_near(struct metric_load *load, struct err *err) {
+  AUTO_PG_ARGS struct pg_args args;
+  pg_args_init(&args, STMT_METRIC_CHUNKS_NEAR);
+  pg_put_uuid(&args, load->runs[0]);
+  pg_begin_array(&args);
+  for (size_t i = 0; i < load->series_count; i++)
+    pg_put_text(&args, load->series[i].key);
+  pg_end_array(&args);
+  pg_begin_array(&args);
+  for (size_t i = 0; i < load->series_count; i++)
+    pg_put_int(&args, lowest_step(&load->series[i]));
+  pg_end_array(&args);
+  return metric_run(load->store, &args, TIMEOUT_MS, on_near, load, err);
+}
+
+static void on_tail(void *ctx, const struct pg_reply *reply) {
+  struct metric_load *load = ctx;
+  struct err err;
+  forget_all(load);
+  if (!pg_ok(reply, &err) || !take_rows(load, reply, &err) || !ask_near(load, &err))
+    load_ended(load, false, &err);
+}
+
+bool metric_load_tail(struct metric_load *load, metric_loaded_fn *done, void *ctx, struct err *err) {
+  load->done = done;
+  load->ctx = ctx;
+  AUTO_PG_ARGS struct pg_args args;
+  pg_args_init(&args, STMT_METRIC_TAIL_READ);
+  put_runs(&args, load);
+  if (!metric_run(load->store, &args, TIMEOUT_MS, on_tail, load, err))
+    return false;
+  metric_op_begin(load->store);
+  return true;
 }
 
 /* The tail is read before the chunks: what is sealed in between is then seen twice, which the view takes care of, and not missed. */

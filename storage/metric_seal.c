@@ -484,7 +484,7 @@ static bool start_seal(struct metric_store *store, struct live_run *run, struct 
   }
   seal->load->points_max = SEAL_POINTS;
   seal->load->is_strict = true;
-  if (!metric_load_run(seal->load, on_loaded, seal, err)) {
+  if (!metric_load_tail(seal->load, on_loaded, seal, err)) {
     metric_load_free(seal->load);
     mem_free(seal);
     return false;

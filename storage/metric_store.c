@@ -1,7 +1,7 @@
 #include "base/log.h"
 #include "storage/metric_inside.h"
 
-enum { GROUPS_MAX = 4, GROUP_ROWS = 1024, TIMEOUT_MS = 30000 };
+enum { GROUPS_MAX = 4, GROUPS_SMALL = 2 /* on their way, while each carries little */, GROUP_ROWS = 1024, TIMEOUT_MS = 30000 };
 static const size_t group_bytes = 4 * MIB, group_enough = 24 * KIB;
 
 struct metric_store_conf metric_store_conf_default(void) {
@@ -11,7 +11,7 @@ struct metric_store_conf metric_store_conf_default(void) {
       .seal_idle_ms = 10000,
       .seal_age_ms = 60000,
       .seal_points = 32768,
-      .seal_rows = 256,
+      .seal_rows = 1024,
       .live_series_max = 50000,
   };
 }
@@ -474,10 +474,10 @@ static bool send_group(struct metric_store *store) {
 
 static void send_groups(void *ctx) {
   struct metric_store *store = ctx;
-  while (store->queue.first && store->stats.groups_in_flight < GROUPS_MAX)
-    if (!send_group(store)) {
+  size_t most = store->stats.waiting_bytes >= group_enough ? GROUPS_MAX : GROUPS_SMALL;
+  while (store->queue.first && store->stats.groups_in_flight < most)
+    if (!send_group(store))
       return; /* the flush timer sends as well */
-    }
 }
 
 bool metric_append(struct metric_store *store, struct id run, int32_t attempt, const struct metric_rows *rows, metric_done_fn *done,

@@ -519,6 +519,10 @@ uint32_t engine_wants(const struct engine *e, uint32_t width) {
   return (uint32_t)MIN_OF((uint64_t)(width - e->live), room(e));
 }
 
+bool engine_has_room(const struct engine *e) {
+  return makes_trials(e) && room(e) > 0;
+}
+
 /* The lowest number without a trial: after a crash there may be gaps. */
 static uint32_t next_number(struct engine *e) {
   if (!e->missing)

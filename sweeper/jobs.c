@@ -51,21 +51,51 @@ bool jobs_place(struct sweeps *s) {
 
 /* ---- the command ---- */
 
-static const char *interpreter(void) {
-  struct str rest = str_of(getenv("PATH")), part;
-  char path[PATH_SIZE];
-  while (rest.p && str_split(&rest, ':', &part)) {
-    snprintf(path, sizeof path, "%.*s/python", STR_ARG(part));
-    if (part.n && access(path, X_OK) == 0)
-      return "python";
+static struct str pair_value(const struct spec_pairs *pairs, const char *name) {
+  for (size_t i = 0; i < pairs->count; i++)
+    if (str_is(pairs->items[i].name, name))
+      return pairs->items[i].value;
+  return STR_NONE;
+}
+
+/* The PATH the job will have. */
+static struct str path_of(const struct sweep_spec *spec) {
+  struct str path = pair_value(&spec->env, "PATH");
+  if (!path.p)
+    path = pair_value(&spec->recorded_env, "PATH");
+  return path.p ? path : str_of(getenv("PATH"));
+}
+
+static bool is_found(struct str path, const char *program) {
+  struct str part;
+  char file[PATH_SIZE];
+  while (path.p && str_split(&path, ':', &part)) {
+    int n = snprintf(file, sizeof file, "%.*s/%s", STR_ARG(part), program);
+    if (part.n && n < (int)sizeof file && access(file, X_OK) == 0)
+      return true;
   }
-  return "python3";
+  return false;
+}
+
+/* "python" means python3 where only that exists. */
+static struct str interpreter(const struct sweep_spec *spec) {
+  struct str path = path_of(spec);
+  return !is_found(path, "python") && is_found(path, "python3") ? STR("python3") : STR("python");
+}
+
+static bool build_command(const struct sweep_spec *spec, const struct command_point *point, struct arena *arena, struct spec_texts *ret,
+                          struct err *err) {
+  if (!command_build(&spec->command, point, arena, ret, err))
+    return false;
+  if (ret->count && str_is(ret->items[0], "python"))
+    ret->items[0] = point->interpreter;
+  return true;
 }
 
 bool jobs_command(const struct sweep_file *file, const json_t *params, struct arena *arena, struct spec_texts *ret, struct err *err) {
-  struct command_point point = {
-      .params = params, .program = file->spec.program, .interpreter = str_of(interpreter()), .style = file->spec.args_style};
-  return command_build(&file->spec.command, &point, arena, ret, err);
+  const struct sweep_spec *spec = &file->spec;
+  struct command_point point = {.params = params, .program = spec->program, .interpreter = interpreter(spec), .style = spec->args_style};
+  return build_command(spec, &point, arena, ret, err);
 }
 
 static bool own_environment(struct arena *arena, struct spec_pairs *ret, struct err *err) {
@@ -102,11 +132,11 @@ static bool build_environment(struct start *start, const json_t *params, struct 
   if (!own_environment(start->arena, &inherited, err))
     return false;
   struct command_point point = {
-      .params = params, .program = spec->program, .interpreter = str_of(interpreter()), .variables = &inherited, .style = spec->args_style};
+      .params = params, .program = spec->program, .interpreter = interpreter(spec), .variables = &inherited, .style = spec->args_style};
   struct command_job job = {.url = str_of(live->all->conf.url),
                             .token = str_of(start->token),
                             .run_id = str_of(start->run_id),
-                            .sweep_id = str_of(start->sweep_id),
+                            .sweep_id = live->single ? STR_NONE : str_of(start->sweep_id),
                             .trial = start->trial->number,
                             .attempt = start->attempt,
                             .experiment_id = str_of(start->experiment),
@@ -114,21 +144,18 @@ static bool build_environment(struct start *start, const json_t *params, struct 
                             .checkpoint_dir = buf_str(&start->checkpoint),
                             .inherited = &inherited,
                             .inherit_also = &spec->inherit_env,
+                            .recorded = &spec->recorded_env,
                             .user = &spec->env};
-  return command_build(&spec->command, &point, start->arena, &start->argv, err) &&
-         command_environment(&job, &point, start->arena, &start->env, err);
+  return build_command(spec, &point, start->arena, &start->argv, err) && command_environment(&job, &point, start->arena, &start->env, err);
 }
 
-/* Where the command runs: the directory of the file, or what it says is beneath it. */
+/* Where the command runs: in the attempt's own directory, or in the one that is used in place. */
 static const char *directory_of(const struct start *start) {
   const struct live_sweep *live = start->trial->sweep;
-  struct str workdir = live->file->spec.workdir;
-  bool here = !workdir.n || str_is(workdir, ".");
-  if (workdir.n && workdir.p[0] == '/')
-    return arena_strdup(start->arena, workdir);
-  if (!live->directory[0])
+  AUTO_BUF struct buf path = BUF_INIT(PATH_SIZE);
+  if (jobs_has_copy(live) || !jobs_origin(&live->file->spec, str_of(live->directory), &path))
     return buf_text(&start->work);
-  return here ? live->directory : arena_printf(start->arena, "%s/%.*s", live->directory, STR_ARG(workdir));
+  return path.fail ? NULL : arena_strdup(start->arena, buf_str(&path));
 }
 
 static char **texts(struct start *start) {
@@ -177,7 +204,9 @@ static bool start_job(struct start *start, struct err *err) {
                          .argc = start->argv.count,
                          .env = pairs(start),
                          .env_count = start->env.count};
-  return job.argv && job.env && job.cwd ? exec_local_start(s->executor, &job, err) : err_no_memory(err);
+  if (!job.argv || !job.env || !job.cwd)
+    return err_no_memory(err);
+  return jobs_metric_files(live, start->arena, &job, err) && exec_local_start(s->executor, &job, err);
 }
 
 static void set_reason(struct live_trial *trial, const char *text) {
@@ -185,21 +214,37 @@ static void set_reason(struct live_trial *trial, const char *text) {
   trial->reason = mem_strdup(text);
 }
 
-void jobs_start(struct live_trial *trial, uint32_t attempt) {
+static void refused(struct live_trial *trial, uint32_t attempt, const struct err *err) {
+  log_warn("sweep", NULL, "%s: trial %u was not started: %s", trial->sweep->name, trial->number, err->text);
+  set_reason(trial, err->text);
+  engine_refused(trial->sweep->engine, trial->number, attempt, live_now(trial->sweep->all));
+  sweeps_kick(trial->sweep->all);
+}
+
+void jobs_made(struct live_trial *trial, uint32_t attempt, const struct err *failed) {
   AUTO_ARENA struct arena arena = ARENA_INIT(16 * MIB);
   struct start start = {
       .trial = trial, .arena = &arena, .attempt = attempt, .checkpoint = BUF_INIT(PATH_SIZE), .work = BUF_INIT(PATH_SIZE)};
+  const struct engine_trial *row = engine_trial(trial->sweep->engine, trial->number);
   struct err err;
-  if (trial->adopted) /* its companion lives since before our start */
-    return;
-  if (!start_job(&start, &err)) {
-    log_warn("sweep", NULL, "%s: trial %u was not started: %s", trial->sweep->name, trial->number, err.text);
-    set_reason(trial, err.text);
-    engine_refused(trial->sweep->engine, trial->number, attempt, live_now(trial->sweep->all));
-  }
+  bool ok = !failed;
+  if (failed)
+    err = *failed;
+  if (ok && (row->attempt != attempt || row->state != RUN_STARTING)) /* it was stopped meanwhile: nothing is to be started */
+    ok = err_set(&err, ERR_CANCELLED, "it was stopped before it started");
+  if (!ok || !start_job(&start, &err))
+    refused(trial, attempt, &err);
   mem_wipe(start.token, sizeof start.token);
   buf_release(&start.checkpoint);
   buf_release(&start.work);
+}
+
+void jobs_start(struct live_trial *trial, uint32_t attempt) {
+  struct err err;
+  if (trial->adopted) /* its companion lives since before our start */
+    return;
+  if (!jobs_make(trial, attempt, &err))
+    refused(trial, attempt, &err);
 }
 
 /* ---- verdicts ---- */
@@ -246,6 +291,7 @@ void companion_poll_drop(struct live_trial *trial, const void *ctx) {
 void jobs_tick(struct sweeps *s) {
   LIST_EACH(&s->sweeps, node) {
     struct live_sweep *live = LIST_ENTRY(node, struct live_sweep, node);
+    jobs_miss_goal(live);
     for (size_t i = 0; i < live->trial_count && !live->conf.asks; i++)
       if (live->trials[i] && live->trials[i]->poll_done && (s->stopping || live->trials[i]->poll_until <= live_now(s)))
         answer_poll(live->trials[i], COMPANION_GO_ON);
@@ -254,24 +300,14 @@ void jobs_tick(struct sweeps *s) {
 
 /* ---- output ---- */
 
-static void on_points(void *ctx, const struct log_store_point *points, size_t count) {
-  struct live_trial *trial = ctx;
-  sweeps_tell(trial->sweep->all, &(struct sweeps_change){.kind = SWEEPS_POINTS, .run = trial->run});
-  struct err err;
-  for (size_t i = 0; i < count; i++) {
-    struct live_report report = {.key = points[i].key, .value = points[i].value, .epoch = points[i].epoch, .step = points[i].step};
-    if (!live_watches(trial->sweep, report.key))
-      continue;
-    if (!live_hear(trial, (int32_t)trial->log_attempt, &report, 1, &err) && err.code != ERR_FENCED)
-      log_warn("sweep", NULL, "%s: a report of trial %u was not taken in: %s", trial->sweep->name, trial->number, err.text);
-  }
-}
-
-static bool open_log(struct live_trial *trial, uint32_t attempt, struct err *err) {
+bool jobs_open_log(struct live_trial *trial, uint32_t attempt, struct err *err) {
   if (trial->log && trial->log_attempt == attempt)
     return true;
   log_writer_close(trial->log);
-  trial->log = log_writer_new(trial->sweep->all->conf.logs, trial->run, (int32_t)attempt, on_points, trial, err);
+  if (trial->log_attempt != attempt)
+    heard_release(&trial->heard);
+  trial->log =
+      log_writer_new(trial->sweep->all->conf.logs, trial->run, (int32_t)attempt, trial->sweep->sources, jobs_on_points, trial, err);
   trial->log_attempt = attempt;
   return trial->log != NULL;
 }
@@ -283,7 +319,7 @@ bool companion_output(struct live_trial *trial, int32_t attempt, struct str stre
     return err_set(err, ERR_INVALID, "\"stream\" must be stdout or stderr");
   if (companion_alive(trial, attempt) == COMPANION_FENCED)
     return err_set(err, ERR_FENCED, "the attempt is over");
-  return open_log(trial, (uint32_t)attempt, err) && log_writer_write(trial->log, name, offset, skipped, bytes, done, ctx, err);
+  return jobs_open_log(trial, (uint32_t)attempt, err) && log_writer_write(trial->log, name, offset, skipped, bytes, done, ctx, err);
 }
 
 /* ---- the end ---- */
@@ -307,6 +343,8 @@ static void over(struct ending *ending) {
   struct live_trial *trial = ending->trial;
   struct live_sweep *live = trial->sweep;
   struct err err;
+  if (ending->ok && live->conf.needs_value && !engine_trial(live->engine, trial->number)->has_value)
+    jobs_explain_no_metric(trial);
   engine_exited(live->engine, trial->number, ending->attempt, ending->ok, live_now(live->all));
   sweeps_kick(live->all);
   if (!sweeps_wait(live, trial, end_told, ending, &err))
@@ -323,6 +361,7 @@ static void on_stored_values(void *ctx, const struct metric_summary *summaries, 
     const struct point *last = &summaries[i].fold.last;
     struct live_report report = {.key = summaries[i].key, .value = last->value, .epoch = last->epoch, .step = last->step};
     bool news = !row->has_value || last->step > trial->value_step;
+    goal_watch_name(&trial->sweep->goal_watch, report.key);
     if (news && live_is_goal(trial->sweep, report.key) && !live_hear(trial, (int32_t)ending->attempt, &report, 1, &ignored))
       log_debug("sweep", NULL, "%s", ignored.text);
   }
@@ -409,7 +448,7 @@ static void end_attempt(struct live_trial *trial, uint32_t attempt, struct str t
   /* A first attempt without output has no streams to complete; a later one's empty streams hide those of the one before. */
   if (said.silent && attempt == 1 && !trial->log)
     on_log_complete(ending, 0, NULL);
-  else if (!open_log(trial, attempt, &err) || !log_writer_finish(trial->log, on_log_complete, ending, &err)) {
+  else if (!jobs_open_log(trial, attempt, &err) || !log_writer_finish(trial->log, on_log_complete, ending, &err)) {
     if (done)
       end_told(ending, &err);
     else
@@ -453,13 +492,6 @@ static void on_gone(void *ctx, struct id run, int32_t attempt, struct str exit_t
 
 /* ---- after a start ---- */
 
-/* Was a companion ever started for the attempt? */
-static bool was_started(const struct live_trial *trial, int32_t attempt) {
-  AUTO_BUF struct buf path = BUF_INIT(PATH_SIZE);
-  exec_local_path(trial->sweep->all->executor, trial->run, attempt, "companion.lock", &path);
-  return !path.fail && access(buf_text(&path), F_OK) == 0;
-}
-
 static bool find_slots(const struct sweeps *s, unsigned wanted, uint16_t *slots) {
   unsigned found = 0;
   uint32_t job;
@@ -481,7 +513,7 @@ void jobs_adopt(struct live_trial *trial, const struct engine_trial *row) {
       .group = live->group, .slots = MAX_OF(live->conf.slots, 1u), .priority = live->priority, .since = trial->created};
   if (find_slots(s, want.slots, slots))
     trial->in_schedule = schedule_job_adopt(s->schedule, &want, trial, s->node, slots, &trial->job, &err);
-  if (row->state == RUN_STARTING && !was_started(trial, (int32_t)row->attempt))
+  if (row->state == RUN_STARTING && !exec_local_was_started(s->executor, trial->run, (int32_t)row->attempt))
     return; /* the engine starts it */
   trial->adopted = exec_local_adopt(s->executor, trial->run, (int32_t)row->attempt, &err);
   if (!trial->adopted)
@@ -492,12 +524,13 @@ void jobs_forget(struct live_trial *trial) {
   if (trial->in_schedule)
     jobs_release(trial);
   trial->poll_done = NULL;
+  jobs_forget_making(trial);
   log_writer_close(trial->log);
   trial->log = NULL;
 }
 
 bool jobs_new(struct sweeps *s, struct err *err) {
-  struct exec_local_conf conf = {.data_dir = s->conf.data_dir, .companion = s->conf.companion};
+  struct exec_local_conf conf = {.data_dir = s->conf.data_dir, .companion = s->conf.companion, .work = s->conf.work};
   s->executor = exec_local_new(s->conf.loop, &conf, on_gone, s, err);
   return s->executor && schedule_new(&s->schedule, err) &&
          schedule_node_add(s->schedule, MIN_OF(MAX_OF(s->conf.slots, 1u), (unsigned)SCHEDULE_SLOTS_MAX), &s->node, err);

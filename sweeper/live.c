@@ -1,13 +1,23 @@
 /* One sweep that lives: its trials, what they report, and where its points come from. */
 #include "sweeper/live.h"
 
+#include "base/crc32c.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "sweeper/command.h"
+#include "sweeper/sweep_sources.h"
 
 enum { RECENT_MAX = 1000 };
 
 /* ---- making ---- */
+
+static uint32_t checksum_of(const json_t *json) {
+  AUTO_BUF struct buf text = BUF_INIT(16 * MIB);
+  struct json_writer w;
+  jw_init(&w, &text);
+  jw_json(&w, json);
+  return crc32c(0, buf_text(&text), text.n);
+}
 
 static bool make_space(struct live_sweep *live, struct err *err) {
   AUTO_JSON json_t *json = NULL;
@@ -17,6 +27,7 @@ static bool make_space(struct live_sweep *live, struct err *err) {
                  &live->space, err) ||
       !history_new(live->space, (enum goal)spec->metric.goal, &live->history, err))
     return false;
+  live->space_version = checksum_of(json);
   struct sampler_settings settings = {.type = (enum sampler_type)spec->sampler.type,
                                       .seed = (uint64_t)live->seed,
                                       .startup = (unsigned)spec->sampler.n_startup,
@@ -51,7 +62,8 @@ static bool make_parts(struct live_sweep *live, const struct engine_sweep *row, 
       return err_no_memory(err);
     live->warnings[live->warning_count++] = text;
   }
-  return make_space(live, err) && stop_set_new(spec->early_terminate.items, spec->early_terminate.count, &goal, &live->rules, err) &&
+  return make_space(live, err) && sweep_sources_make(&spec->metrics_from, &live->sources, err) &&
+         stop_set_new(spec->early_terminate.items, spec->early_terminate.count, &goal, &live->rules, err) &&
          engine_new(&live->conf, row, live_now(live->all), &live->engine, err);
 }
 
@@ -75,11 +87,19 @@ static void trial_free(struct live_trial *trial) {
   if (!trial)
     return;
   jobs_forget(trial);
+  heard_release(&trial->heard);
   mem_free(trial->worker);
   mem_free(trial->reason);
   mem_free(trial->stop);
   mem_free(trial->recent);
   mem_free(trial);
+}
+
+void live_about_release(struct live_about *about) {
+  mem_free(about->command);
+  mem_free(about->params);
+  mem_free(about->tags);
+  *about = (struct live_about){0};
 }
 
 void live_free(struct live_sweep *live) {
@@ -99,6 +119,8 @@ void live_free(struct live_sweep *live) {
   stop_set_free(live->rules);
   engine_free(live->engine);
   sweep_file_free(live->file);
+  metric_sources_unref(live->sources);
+  goal_watch_release(&live->goal_watch);
   for (size_t i = 0; i < live->warning_count; i++)
     mem_free(live->warnings[i]);
   mem_free(live->warnings);
@@ -107,6 +129,8 @@ void live_free(struct live_sweep *live) {
   mem_free(live->source);
   mem_free(live->normal);
   mem_free(live->notes);
+  live_about_release(&live->about);
+  mem_free(live->ahead.found);
   mem_free(live);
 }
 
@@ -140,6 +164,8 @@ struct live_trial *live_trial_new(struct live_sweep *live, uint32_t number, stru
 }
 
 json_t *live_params(const struct live_trial *trial) {
+  if (trial->sweep->single)
+    return json_object();
   size_t at = history_find(trial->sweep->history, trial->number);
   return at == SIZE_MAX ? json_object() : space_point_to_json(trial->sweep->space, history_point(trial->sweep->history, at));
 }
@@ -264,6 +290,7 @@ void live_note_end(struct live_trial *trial, const struct engine_trial *row) {
   live_keep_best(trial, row);
   mem_free(trial->recent);
   trial->recent = NULL;
+  heard_release(&trial->heard);
 }
 
 const char *live_reason(const struct live_trial *trial, const struct engine_trial *row) {
@@ -278,103 +305,12 @@ const char *live_reason(const struct live_trial *trial, const struct engine_tria
   };
   if (row->cause == CAUSE_NONE)
     return NULL;
-  return trial->reason && row->cause != CAUSE_NO_METRIC && row->cause != CAUSE_KILLED && row->cause != CAUSE_SWEEP ? trial->reason
-                                                                                                                   : texts[row->cause];
+  bool own = row->cause == CAUSE_NO_METRIC ? str_starts(str_of(trial->reason), STR("no_metric"))
+                                           : row->cause != CAUSE_KILLED && row->cause != CAUSE_SWEEP;
+  return trial->reason && own ? trial->reason : texts[row->cause];
 }
 
 /* ---- new trials ---- */
-
-/* A point that is decided on becomes a trial. */
-static bool create_at(struct live_sweep *live, const double *point, struct live_trial **ret, struct err *err) {
-  uint32_t number;
-  struct sweeps *s = live->all;
-  uint32_t tells = (uint32_t)history_tells(live->history), pending = (uint32_t)history_pending(live->history);
-  if (!engine_create(live->engine, &number, err))
-    return false;
-  struct live_trial *trial = live_trial_new(live, number, id_new(s->conf.clock, &s->conf.rng), err);
-  if (!trial || !history_add(live->history, number, point, NULL, err)) {
-    struct err ignored; /* the trial exists for the engine: it ends at once, killed */
-    if (!engine_kill(live->engine, number, live_now(s), &ignored))
-      log_error("sweep", NULL, "%s: %s", live->name, ignored.text);
-    return false;
-  }
-  trial->tells = tells;
-  trial->pending = pending;
-  if (ret)
-    *ret = trial;
-  return true;
-}
-
-static void be_in_trouble(struct live_sweep *live, const struct err *err) {
-  if (strcmp(live->trouble, err->text) != 0)
-    log_warn("sweep", NULL, "%s: no new trial can be made: %s", live->name, err->text);
-  snprintf(live->trouble, sizeof live->trouble, "%s", err->text);
-}
-
-static bool take_suggestion(struct live_sweep *live, const double *point, const struct suggestion *suggestion) {
-  struct err err;
-  if (suggestion->kind == SUGGESTION_NONE_LEFT) {
-    engine_exhausted(live->engine);
-    return false;
-  }
-  if (create_at(live, point, NULL, &err)) {
-    live->trouble[0] = 0;
-    return true;
-  }
-  be_in_trouble(live, &err);
-  return false;
-}
-
-static void run_thought(struct work *work) {
-  struct live_sweep *live = CONTAINER_OF(work, struct live_sweep, work);
-  sampler_job_run(live->thought);
-}
-
-static void on_thought(struct work *work, bool cancelled) {
-  struct live_sweep *live = CONTAINER_OF(work, struct live_sweep, work);
-  struct sampler_job *job = live->thought;
-  live->thinking = false;
-  live->thought = NULL;
-  if (cancelled || live->all->stopping) {
-    sampler_job_drop(job);
-    return;
-  }
-  double point[SPACE_PARAMS_MAX];
-  struct suggestion suggestion;
-  struct err err;
-  if (!sampler_finish(live->sampler, job, point, &suggestion, &err))
-    be_in_trouble(live, &err);
-  else if (engine_wants(live->engine, UINT32_MAX))
-    take_suggestion(live, point, &suggestion);
-  sweeps_kick(live->all);
-}
-
-/* One more; false when there is none, or it takes a while. */
-static bool make_one(struct live_sweep *live) {
-  double point[SPACE_PARAMS_MAX];
-  struct suggestion suggestion;
-  struct sampler_job *job;
-  struct err err;
-  uint32_t number = engine_counts(live->engine).made;
-  if (!sampler_start(live->sampler, number, &job, &err)) {
-    be_in_trouble(live, &err);
-    return false;
-  }
-  if (sampler_job_is_slow(job)) {
-    live->work = (struct work){.run = run_thought, .done = on_thought};
-    live->thought = job;
-    live->thinking = true;
-    if (work_submit(live->all->conf.work, &live->work, &err))
-      return false;
-    live->thinking = false;
-    live->thought = NULL;
-  }
-  if (!sampler_finish(live->sampler, job, point, &suggestion, &err)) {
-    be_in_trouble(live, &err);
-    return false;
-  }
-  return take_suggestion(live, point, &suggestion);
-}
 
 /* Points that do not depend on results may be made ahead, so that a free slot never waits for the disk. */
 static uint32_t width_of(const struct live_sweep *live) {
@@ -385,12 +321,6 @@ static uint32_t width_of(const struct live_sweep *live) {
   uint32_t at_once = MAX_OF(s->conf.slots / MAX_OF(live->conf.slots, 1u), 1u);
   bool ahead = type == SAMPLER_RANDOM || type == SAMPLER_GRID || type == SAMPLER_SOBOL || type == SAMPLER_HALTON;
   return ahead ? at_once * 2 + 4 : at_once;
-}
-
-static void make_trials(struct live_sweep *live, uint32_t wanted) {
-  for (uint32_t i = 0; i < wanted && !live->thinking; i++)
-    if (!make_one(live))
-      return;
 }
 
 /* ---- asks ---- */
@@ -430,14 +360,15 @@ static void close_asks(struct live_sweep *live) {
 static void serve_asks(struct live_sweep *live) {
   hand_out(live);
   size_t missing = lacking(live);
+  bool done = missing > 0;
   struct engine_counts counts = engine_counts(live->engine);
   uint32_t waiting = counts.by_state[RUN_QUEUED];
   if (missing > waiting) {
     uint32_t width = counts.live + (uint32_t)(missing - waiting);
-    make_trials(live, engine_wants(live->engine, width));
+    done = live_make_trials(live, engine_wants(live->engine, width));
     hand_out(live);
   }
-  if (missing && !live->thinking && !engine_counts(live->engine).by_state[RUN_QUEUED])
+  if (done)
     close_asks(live);
 }
 
@@ -498,8 +429,9 @@ void live_advance(struct live_sweep *live) {
     close_asks(live);
   else if (live->conf.asks)
     serve_asks(live);
-  else if (!live->thinking)
-    make_trials(live, engine_wants(live->engine, width_of(live)));
+  else
+    (void)live_make_trials(live, engine_wants(live->engine, width_of(live)));
+  live_think_ahead(live);
 }
 
 /* ---- telling and reporting ---- */
@@ -555,10 +487,13 @@ bool live_add(struct live_sweep *live, const json_t *params, const struct live_t
     return err_set(err, ERR_INVALID, "a finished trial needs a \"value\"");
   if (!space_point_from_json(live->space, params, false, point, err) || !engine_add(live->engine, tell->state, &number, err))
     return false;
+  struct live_made made = live_made_by_hand(live);
   struct live_trial *trial = live_trial_new(live, number, id_new(s->conf.clock, &s->conf.rng), err);
   if (!trial || !history_add(live->history, number, point, NULL, err))
     return false;
   trial->started = trial->created;
+  trial->made = made;
+  trial->at_tells = made.tells;
   if (tell->has_value)
     live_set_value(trial, tell->value, 0);
   *ret = trial;
@@ -682,7 +617,8 @@ bool live_enqueue(struct live_sweep *live, const json_t *params, struct live_tri
     return false;
   if (!space_allows(live->space, point))
     return err_set(err, ERR_INVALID, "the constraints do not allow this point");
-  bool ok = create_at(live, point, ret, err);
+  struct live_made made = live_made_by_hand(live);
+  bool ok = live_create_at(live, point, &made, ret, err);
   sweeps_kick(live->all);
   return ok;
 }

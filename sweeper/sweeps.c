@@ -132,6 +132,13 @@ static void collect(struct sweeps *s) {
     }
   } while (jobs_place(s));
 }
+bool sweeps_is_busy(const struct live_sweep *live) {
+  bool busy = !live->over_told || live->thinking || live->asks.count || live->reports_durable < live->reports;
+  for (struct list_node *w = live->all->waiters.first; w && !busy; w = w->next)
+    busy = LIST_ENTRY(w, struct live_waiter, node)->sweep == live;
+  return busy;
+}
+
 static void forget_old(struct sweeps *s) {
   size_t over = 0;
   LIST_EACH(&s->sweeps, node)
@@ -140,10 +147,7 @@ static void forget_old(struct sweeps *s) {
     struct live_sweep *live = LIST_ENTRY(node, struct live_sweep, node);
     if (over <= LIVE_OVER_KEPT)
       return;
-    bool busy = !live->over_told || live->thinking || live->asks.count || live->reports_durable < live->reports;
-    for (struct list_node *w = s->waiters.first; w && !busy; w = w->next)
-      busy = LIST_ENTRY(w, struct live_waiter, node)->sweep == live;
-    if (busy)
+    if (sweeps_is_busy(live))
       continue;
     over--;
     sweeps_unlist(live);
@@ -187,6 +191,8 @@ static void note_written(const struct live_write *write, bool ok) {
     engine_trial_written(live->engine, write->trial->number, write->todo.trial.version, ok);
     if (ok)
       tell_trial(write->trial, &write->todo.trial);
+    if (ok && write->todo.creation)
+      live_about_release(&live->about);
     return;
   }
   engine_sweep_written(live->engine, write->todo.sweep.version, ok);
@@ -205,7 +211,8 @@ static void note_written(const struct live_write *write, bool ok) {
     if (live->has_group)
       schedule_group_remove(live->all->schedule, live->group);
     live->has_group = false;
-    log_info("sweep", NULL, "%s: %s", live->name, sweep_state_text(write->todo.sweep.state));
+    if (!live->single)
+      log_info("sweep", NULL, "%s: %s", live->name, sweep_state_text(write->todo.sweep.state));
   }
 }
 
@@ -258,6 +265,33 @@ void sweeps_kick(struct sweeps *s) {
   loop_defer(s->conf.loop, &s->pump, pump, s);
 }
 
+/* ---- snapshots ---- */
+
+static bool is_code_named(void *ctx, const char *sha256) {
+  const struct sweeps *s = ctx;
+  char named[DIGEST_HEX + 1];
+  LIST_EACH(&s->sweeps, node) {
+    const struct live_sweep *live = LIST_ENTRY(node, struct live_sweep, node);
+    if (!live->over_told && code_digest_read(live->file->spec.workdir, named) && strcmp(named, sha256) == 0)
+      return true;
+  }
+  return false;
+}
+
+size_t sweeps_collect_code(struct sweeps *s, int64_t unused_ms) {
+  return s->conf.code && s->ready ? code_store_collect(s->conf.code, is_code_named, s, MAX_OF(unused_ms, (int64_t)CODE_GRACE_MS)) : 0;
+}
+
+static void collect_now_and_then(struct sweeps *s) {
+  int64_t now = live_now(s);
+  if (s->collected && now - s->collected < LIVE_COLLECT_MS)
+    return;
+  s->collected = MAX_OF(now, (int64_t)1);
+  size_t count = sweeps_collect_code(s, CODE_KEPT_MS);
+  if (count)
+    log_info("sweep", NULL, "%zu snapshots that nothing uses any more were removed", count);
+}
+
 static void on_tick(void *ctx) {
   struct sweeps *s = ctx;
   loop_timer_start(s->tick, LIVE_TICK_MS);
@@ -266,6 +300,7 @@ static void on_tick(void *ctx) {
   LIST_EACH(&s->sweeps, node)
   engine_tick(LIST_ENTRY(node, struct live_sweep, node)->engine, live_now(s));
   jobs_tick(s);
+  collect_now_and_then(s);
   sweeps_kick(s);
 }
 
@@ -346,8 +381,8 @@ struct sweeps_load_figures sweeps_figures(const struct sweeps *s) {
 }
 
 bool sweeps_list(struct sweeps *s, struct live_sweep *live, struct err *err) {
-  if (!map_put(&s->by_id, id_key(&live->id), live, NULL))
-    return err_set(err, ERR_LIMIT, "there are too many sweeps at once");
+  if (s->sweeps.count >= LIVE_SWEEPS_MAX || (!live->single && !map_put(&s->by_id, id_key(&live->id), live, NULL)))
+    return err_set(err, ERR_LIMIT, "there are too many sweeps and launched runs at once");
   if (!live->conf.asks) {
     if (!schedule_group_add(s->schedule, &live->group, err)) {
       map_remove(&s->by_id, id_key(&live->id));
@@ -361,7 +396,8 @@ bool sweeps_list(struct sweeps *s, struct live_sweep *live, struct err *err) {
 }
 void sweeps_unlist(struct live_sweep *live) {
   list_remove(&live->node);
-  map_remove(&live->all->by_id, id_key(&live->id));
+  if (!live->single)
+    map_remove(&live->all->by_id, id_key(&live->id));
   if (live->has_group)
     schedule_group_remove(live->all->schedule, live->group);
   live_free(live);

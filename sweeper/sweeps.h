@@ -17,6 +17,7 @@
 struct pg_pool;
 struct metric_store;
 struct log_store;
+struct code_store;
 struct sweeps;
 struct live_sweep;
 struct live_trial;
@@ -36,6 +37,7 @@ struct sweeps_conf {
   struct pg_pool *pg;
   struct metric_store *metrics;
   struct log_store *logs;
+  struct code_store *code;
   const struct clock *clock;
   struct rng rng;
   const char *data_dir;
@@ -66,10 +68,31 @@ void sweeps_free(struct sweeps *sweeps);
 MUST_CHECK bool sweeps_check(struct sweeps *sweeps, struct sweep_file *file, struct str directory, struct err *err);
 /* What a submission would be: the normal form, the number of cells, the first points, the first command. */
 MUST_CHECK bool sweeps_preview(struct sweeps *sweeps, const struct sweep_file *file, struct json_writer *w, struct err *err);
-/* Takes the file on success. `done` gets the sweep, or an error. */
+struct sweeps_new {
+  struct str source;    /* the file as it was sent */
+  struct str directory; /* what relative paths in it are beneath; may be empty */
+  /* Of a single run, see below. */
+  bool single;
+  struct id run;
+  int64_t experiment_id;            /* below 0: the file's experiment, by its name */
+  struct str command, params, tags; /* JSON */
+};
+
+/* Takes the file on success; copies the rest. `done` gets the sweep, or an error. A directory of this machine that is to be copied is
+ * copied now, on a thread. */
 typedef void sweeps_made_fn(void *ctx, struct live_sweep *sweep, const struct err *err);
-MUST_CHECK bool sweeps_create(struct sweeps *sweeps, struct sweep_file *file, struct str source, struct str directory, sweeps_made_fn *done,
+MUST_CHECK bool sweeps_create(struct sweeps *sweeps, struct sweep_file *file, const struct sweeps_new *what, sweeps_made_fn *done,
                               void *ctx, struct err *err);
+
+/* ---- single runs ----
+ * A command that is launched by itself is, inside, a sweep of one trial without parameters: the same rows, engine and queue. It has the
+ * run's id, sweeps_find() does not find it, and its run belongs to no sweep. */
+
+/* The keys of a sweep file that speak of a job, and no others. */
+MUST_CHECK bool sweeps_single_check(const json_t *body, struct err *err);
+bool live_is_single(const struct live_sweep *sweep);
+/* Another attempt of a single run that is over. ERR_NOT_FOUND: it is none. `done` when that is durable. */
+MUST_CHECK bool sweeps_single_retry(struct sweeps *sweeps, struct id run, sweeps_done_fn *done, void *ctx, struct err *err);
 
 /* ---- finding ---- */
 
@@ -87,6 +110,10 @@ bool live_is_over(const struct live_sweep *sweep);
 /* As api.md shows them. */
 void live_put_sweep(const struct live_sweep *sweep, struct json_writer *w);
 void live_put_trial(const struct live_trial *trial, struct json_writer *w);
+/* "made": the method that made a point (null: a person), the results and the pending trials that it knew; how many results there were when
+ * the trial was added, and when its own came. In this order; negative: none. */
+enum { LIVE_MADE_COUNT = 5 };
+void live_put_made(struct json_writer *w, const int64_t made[LIVE_MADE_COUNT]);
 /* What the stop rules know. */
 void live_put_rungs(const struct live_sweep *sweep, struct json_writer *w);
 /* Name and number of a state. */
@@ -155,12 +182,27 @@ enum companion_says companion_alive(struct live_trial *trial, int32_t attempt);
 typedef void companion_output_fn(void *ctx, int64_t next, const struct err *err);
 MUST_CHECK bool companion_output(struct live_trial *trial, int32_t attempt, struct str stream, int64_t offset, int64_t skipped,
                                  struct str bytes, companion_output_fn *done, void *ctx, struct err *err);
+/* A piece of a file that metrics_from names; see tracker/file_reader.h. */
+struct companion_file {
+  size_t source;
+  struct str path;
+  uint64_t generation;
+  int64_t offset;
+  bool is_snapshot, is_last;
+  struct str bytes;
+};
+MUST_CHECK bool companion_file(struct live_trial *trial, int32_t attempt, const struct companion_file *file, companion_output_fn *done,
+                               void *ctx, struct err *err);
 /* Answers as soon as there is a verdict, or after wait_ms. One at a time: an earlier one is answered COMPANION_LATER. */
 void companion_poll(struct live_trial *trial, int32_t attempt, int64_t wait_ms, companion_fn *done, void *ctx);
 /* Forgets the poll: its caller is gone. */
 void companion_poll_drop(struct live_trial *trial, const void *ctx);
 /* The attempt is over; `text` are lines of `name value`. Answers when that is durable. */
 void companion_exited(struct live_trial *trial, int32_t attempt, struct str text, companion_fn *done, void *ctx);
+
+/* Removes the snapshots that no unfinished sweep names and nobody has asked for in `unused_ms` (at least CODE_GRACE_MS); how many. Done now
+ * and then with CODE_KEPT_MS. */
+size_t sweeps_collect_code(struct sweeps *sweeps, int64_t unused_ms);
 
 struct sweeps_load_figures {
   size_t sweeps, trials, waiting, running;

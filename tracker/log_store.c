@@ -20,14 +20,6 @@ struct log_store {
   struct log_store_conf conf;
 };
 
-/* Points read from a piece, with the texts of their keys. */
-struct found {
-  struct arena keys;
-  struct log_store_point *points;
-  size_t count, cap;
-  bool failed;
-};
-
 enum stream_state {
   STREAM_BROKEN, /* its reader could not follow, or has not begun: its state is read before the next write */
   STREAM_READY,
@@ -50,7 +42,8 @@ struct stream {
   bool is_end; /* the last line is read too */
   struct buf packed, reader_state;
   bool is_packed, has_state;
-  struct found found;
+  struct found_points found;
+  bool failed; /* the reader ran out of memory */
   struct metric_rows rows;
   struct metric_write *metric_write;
   size_t metric_at; /* the place of its statement in the batch */
@@ -66,6 +59,7 @@ struct log_writer {
   struct log_store *store;
   struct id run;
   int32_t attempt;
+  struct metric_sources *sources;
   log_points_fn *on_points;
   void *ctx;
   struct stream streams[LOG_STREAMS];
@@ -104,41 +98,18 @@ void log_store_free(struct log_store *store) {
   mem_free(store);
 }
 
+const struct log_store_conf *log_store_parts(const struct log_store *store) {
+  return &store->conf;
+}
+
 /* ---- reading lines: on a thread of the pool, or on the loop ---- */
-
-static void found_release(struct found *found) {
-  arena_release(&found->keys);
-  mem_free(found->points);
-  *found = (struct found){.keys = ARENA_INIT(64 * MIB)};
-}
-
-/* A log_metrics_sink. */
-static bool take_points(void *ctx, const struct log_point *points, size_t count, struct err *err) {
-  struct stream *stream = ctx;
-  struct found *found = &stream->found;
-  for (size_t i = 0; i < count; i++) {
-    if (found->count == found->cap) {
-      size_t cap = found->cap ? found->cap * 2 : 64;
-      struct log_store_point *grown = mem_resize(found->points, cap, sizeof *grown);
-      if (!grown)
-        return err_no_memory(err);
-      found->points = grown;
-      found->cap = cap;
-    }
-    char *key = arena_strdup(&found->keys, points[i].key);
-    if (!key)
-      return err_no_memory(err);
-    found->points[found->count++] = (struct log_store_point){
-        .key = str_n(key, points[i].key.n), .value = points[i].value, .epoch = points[i].epoch, .step = points[i].at, .time = stream->time};
-  }
-  return true;
-}
 
 static void read_bytes(struct stream *stream, struct str bytes, bool is_end) {
   struct err err;
-  if (!log_metrics_feed(stream->reader, bytes, take_points, stream, &err) ||
-      (is_end && !log_metrics_end(stream->reader, take_points, stream, &err)))
-    stream->found.failed = true;
+  stream->found.time = stream->time;
+  if (!log_metrics_feed(stream->reader, bytes, found_points_take, &stream->found, &err) ||
+      (is_end && !log_metrics_end(stream->reader, found_points_take, &stream->found, &err)))
+    stream->failed = true;
 }
 
 static void pack(struct stream *stream) {
@@ -180,7 +151,8 @@ static void free_piece(struct stream *stream) {
   stream->has_state = stream->is_packed = false;
   metric_rows_release(&stream->rows);
   metric_rows_init(&stream->rows);
-  found_release(&stream->found);
+  found_points_release(&stream->found);
+  stream->failed = false;
 }
 
 static void release_writer(void *ctx) {
@@ -189,6 +161,7 @@ static void release_writer(void *ctx) {
     free_piece(&writer->streams[i]);
     log_metrics_free(writer->streams[i].reader);
   }
+  metric_sources_unref(writer->sources);
   mem_free(writer);
 }
 
@@ -205,7 +178,7 @@ static void end_write(struct stream *stream, const struct err *err) {
     if (stream->has_state)
       stream->state_at = stream->next;
     if (writer->on_points && stream->found.count)
-      writer->on_points(writer->ctx, stream->found.points, stream->found.count);
+      writer->on_points(writer->ctx, stream->name, stream->found.items, stream->found.count);
   }
   stream->state = err ? STREAM_BROKEN : STREAM_READY;
   free_piece(stream);
@@ -257,16 +230,12 @@ static void put_piece(struct stream *stream, struct pg_batch *batch) {
 
 static bool put_points(struct stream *stream, struct pg_batch *batch, struct err *err) {
   struct log_writer *writer = stream->writer;
-  if (stream->found.failed)
+  if (stream->failed)
     return err_no_memory(err);
   if (!stream->found.count)
     return true;
-  for (size_t i = 0; i < stream->found.count; i++) {
-    const struct log_store_point *p = &stream->found.points[i];
-    struct point point = {.step = p->step, .time = p->time, .value = p->value, .epoch = p->epoch};
-    if (!metric_rows_add(&stream->rows, p->key, point))
-      return err_no_memory(err);
-  }
+  if (!found_points_rows(&stream->found, &stream->rows, err))
+    return false;
   stream->metric_write = metric_write_new(writer->store->conf.metrics, writer->run, writer->attempt, &stream->rows, err);
   if (!stream->metric_write)
     return false;
@@ -328,9 +297,11 @@ static void fail_piece(struct stream *stream, const struct err *err) {
 /* ---- where the streams stand ---- */
 
 static bool fresh_reader(struct stream *stream, struct err *err) {
-  const struct log_metrics_options builtin = {.no_builtin = false};
+  struct log_pattern_spec specs[METRIC_SOURCES_MAX];
+  struct log_metrics_options options;
+  metric_sources_of_stream(stream->writer->sources, stream->name, specs, &options);
   log_metrics_free(stream->reader);
-  stream->reader = log_metrics_new(&builtin, err);
+  stream->reader = log_metrics_new(&options, err);
   return stream->reader;
 }
 
@@ -374,7 +345,8 @@ static void on_replay(void *ctx, const struct pg_reply *reply) {
     }
     read_bytes(stream, packed ? str_n(plain, n) : data, false);
   }
-  found_release(&stream->found);
+  found_points_release(&stream->found);
+  stream->failed = false;
   writer->replaying++;
   replay_next(writer);
   one_less(writer);
@@ -437,14 +409,15 @@ static bool ask_place(struct log_writer *writer, struct err *err) {
   return true;
 }
 
-struct log_writer *log_writer_new(struct log_store *store, struct id run, int32_t attempt, log_points_fn *on_points, void *ctx,
-                                  struct err *err) {
+struct log_writer *log_writer_new(struct log_store *store, struct id run, int32_t attempt, struct metric_sources *sources,
+                                  log_points_fn *on_points, void *ctx, struct err *err) {
   struct log_writer *writer = mem_zalloc(sizeof *writer);
   if (!writer) {
     err_no_memory(err);
     return NULL;
   }
   *writer = (struct log_writer){.store = store, .run = run, .attempt = attempt, .on_points = on_points, .ctx = ctx};
+  writer->sources = metric_sources_ref(sources);
   for (size_t i = 0; i < LOG_STREAMS; i++) {
     writer->streams[i].writer = writer;
     writer->streams[i].name = (enum log_stream_name)i;

@@ -8,6 +8,8 @@
 
 #include "base/id.h"
 #include "base/work.h"
+#include "tracker/found_points.h"
+#include "tracker/metric_sources.h"
 
 struct pg_pool;
 struct metric_store;
@@ -28,20 +30,17 @@ struct log_store_conf {
 MUST_CHECK struct log_store *log_store_new(const struct log_store_conf *conf, struct err *err);
 void log_store_free(struct log_store *store); /* writers are gone by then; accepts NULL */
 
-/* A point that was read and is stored. */
-struct log_store_point {
-  struct str key; /* valid during the call */
-  double value, epoch;
-  int64_t step, time;
-};
-/* Called before the write that brought them is answered. */
-typedef void log_points_fn(void *ctx, const struct log_store_point *points, size_t count);
+const struct log_store_conf *log_store_parts(const struct log_store *store);
+
+/* Points that were read and are stored; valid during the call, which comes before the write that brought them is answered. `source` tells
+ * the streams and files of a run apart; the streams are enum log_stream_name. */
+typedef void log_points_fn(void *ctx, uint32_t source, const struct found_point *points, size_t count);
 /* `next`: where the stream goes on; err NULL: everything before it is durable. */
 typedef void log_write_fn(void *ctx, int64_t next, const struct err *err);
 
-/* Finds out where the streams of the attempt stand. Writes may begin at once: they wait. `on_points` may be NULL. */
-MUST_CHECK struct log_writer *log_writer_new(struct log_store *store, struct id run, int32_t attempt, log_points_fn *on_points, void *ctx,
-                                             struct err *err);
+/* Finds out where the streams of the attempt stand. Writes may begin at once: they wait. `on_points` may be NULL. `sources` is shared. */
+MUST_CHECK struct log_writer *log_writer_new(struct log_store *store, struct id run, int32_t attempt, struct metric_sources *sources,
+                                             log_points_fn *on_points, void *ctx, struct err *err);
 /* What is in flight is answered first. Accepts NULL. */
 void log_writer_close(struct log_writer *writer);
 

@@ -1,7 +1,7 @@
 /* /api/v1/companion: what winnow-exec says of the attempt it runs, and learns; see sweeper/companion/main.c. Bodies and answers are plain
  * text. 409 ends the job, so nothing but a superseded attempt is answered with it. */
 #include "sweeper/sweeps.h"
-#include "tracker/log_store.h"
+#include "tracker/file_store.h"
 #include "web/api_events.h"
 #include "web/app.h"
 #include "web/http_reply.h"
@@ -99,6 +99,33 @@ static void post_output(struct http_req *req) {
   http_reply_error(req, &err);
 }
 
+static bool read_file_piece(const struct http_req *req, struct companion_file *ret, struct err *err) {
+  int64_t source, generation, snapshot, last;
+  const struct {
+    const char *name;
+    int64_t *at;
+  } numbers[] = {{"source", &source}, {"generation", &generation}, {"offset", &ret->offset}, {"snapshot", &snapshot}, {"last", &last}};
+  for (size_t i = 0; i < ARRAY_LEN(numbers); i++)
+    if (!str_to_i64(http_req_param(req, numbers[i].name), numbers[i].at) || *numbers[i].at < 0)
+      return err_set(err, ERR_INVALID, "\"%s\" must be a whole number", numbers[i].name);
+  ret->path = http_req_param(req, "path");
+  ret->source = (size_t)source;
+  ret->generation = (uint64_t)generation;
+  ret->is_snapshot = snapshot != 0;
+  ret->is_last = last != 0;
+  ret->bytes = http_req_body(req);
+  return str_is_utf8(ret->path) || err_set(err, ERR_INVALID, "\"path\" is not UTF-8");
+}
+
+static void post_file(struct http_req *req) {
+  struct err err;
+  struct companion_file file;
+  struct companion_op *op = open_op(req);
+  if (!op || (read_file_piece(req, &file, &err) && companion_file(op->trial, op->attempt, &file, on_output, op, &err)))
+    return;
+  http_reply_error(req, &err);
+}
+
 static void on_poll(void *ctx, enum companion_says says) {
   const struct companion_op *op = ctx;
   http_req_on_gone(op->req, NULL, NULL);
@@ -151,6 +178,14 @@ const struct route companion_routes[] = {
      .handler = post_output,
      .summary = "What it printed; answers from where to go on",
      .query = "stream:string,offset:integer,skipped:integer"},
+    {.method = HTTP_POST,
+     .path = "/companion/{run}/{attempt}/file",
+     .policy = POLICY_TRACK,
+     .body = BODY_BUFFER,
+     .max_body = FILE_PIECE_MAX,
+     .handler = post_file,
+     .summary = "A piece of a metric file; answers from where to go on, -1: no more of it",
+     .query = "source:integer,path:string,generation:integer,offset:integer,snapshot:integer,last:integer"},
     {.method = HTTP_GET,
      .path = "/companion/{run}/{attempt}/verdict",
      .policy = POLICY_TRACK,

@@ -132,9 +132,8 @@ static bool has_data(const struct api_columns *columns, enum filter_entity entit
   return false;
 }
 
-void api_put_run(struct json_writer *w, const struct run_row *run, const struct api_columns *columns) {
+void api_put_run_keys(struct json_writer *w, const struct run_row *run, const struct api_columns *columns) {
   uint32_t bit = 1;
-  jw_object(w);
 #define X(name, put)                       \
   if (!columns || (columns->fields & bit)) \
     put;                                   \
@@ -147,6 +146,11 @@ void api_put_run(struct json_writer *w, const struct run_row *run, const struct 
     put_data(w, "tags", run->tags, FILTER_TAG, columns);
   if (columns && has_data(columns, FILTER_METRIC))
     put_data(w, "metrics", run->metrics, FILTER_METRIC, columns);
+}
+
+void api_put_run(struct json_writer *w, const struct run_row *run, const struct api_columns *columns) {
+  jw_object(w);
+  api_put_run_keys(w, run, columns);
   jw_object_end(w);
 }
 

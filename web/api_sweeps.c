@@ -2,12 +2,14 @@
 #include "web/api_sweeps.h"
 #include "base/json.h"
 #include "storage/pg.h"
+#include "sweeper/code_store.h"
 #include "web/http_reply.h"
 #include "web/sweep_op.h"
 #include "web/tables.h"
 #include "web/tracking.h"
 
-enum { FILE_MAX = SWEEP_FILE_BYTES_MAX };
+#define SUBMISSION_TYPE "application/vnd.winnow.submission+json"
+enum { FILE_MAX = SWEEP_FILE_BYTES_MAX, SUBMISSION_MAX = 4 * SWEEP_FILE_BYTES_MAX };
 
 static void reply_sweep(struct sweep_op *op, int status, const struct live_sweep *sweep) {
   struct buf body = BUF_INIT(SWEEP_REPLY_MAX);
@@ -46,24 +48,57 @@ static bool preview(struct sweep_op *op, const struct sweep_file *file, struct e
   return true;
 }
 
-static bool submit(struct sweep_op *op, struct str text, struct str name, struct str directory, struct err *err) {
+/* What is submitted: the file, and what its sender knows about where it comes from. */
+struct submission {
+  struct str text, name, directory, code;
+  const json_t *environment;
+};
+
+/* The sender's own format: the file as it is, and beside it what is no part of it. */
+static bool read_submission(struct sweep_op *op, struct submission *ret, struct err *err) {
+  static const struct json_field fields[] = {
+      {"file", JSON_F_STR, offsetof(struct submission, text), .required = true},
+      {"name", JSON_F_STR, offsetof(struct submission, name), .nullable = true},
+      {"directory", JSON_F_STR, offsetof(struct submission, directory), .nullable = true},
+      {"code", JSON_F_STR, offsetof(struct submission, code), .nullable = true},
+      {"environment", JSON_F_OBJECT, offsetof(struct submission, environment), .nullable = true},
+  };
+  struct str type = http_req_header(op->req, "Content-Type");
+  if (str_starts(type, STR(SUBMISSION_TYPE)))
+    return sweep_op_read_body(op, err) && json_decode(op->json, fields, ARRAY_LEN(fields), "", ret, err);
+  *ret = (struct submission){
+      .text = http_req_body(op->req), .name = http_req_param(op->req, "file"), .directory = http_req_param(op->req, "directory")};
+  return true;
+}
+
+bool api_add_submission(struct sweep_file *file, struct str code, const json_t *environment, struct err *err) {
+  char sha256[DIGEST_HEX + 1];
+  if (code.n && !code_digest_read(code, sha256))
+    return err_set(err, ERR_INVALID, "\"code\" must be sha256: and 64 small hexadecimal digits");
+  return (!code.n || sweep_file_set_code(file, sha256, err)) && (!environment || sweep_file_record_env(file, environment, err));
+}
+
+static bool submit(struct sweep_op *op, const struct submission *in, struct err *err) {
   struct sweeps *sweeps = web_app(op->req)->sweeps;
+  struct str directory = in->directory;
   AUTO_ARENA struct arena arena = ARENA_INIT(16 * MIB);
   struct spec_problems errors;
   struct sweep_file *file;
+  struct sweeps_new what = {.source = in->text, .directory = directory};
   bool dry_run = false;
   struct str dry = http_req_param(op->req, "dry_run");
   if (dry.p && !str_to_bool(dry, &dry_run))
     return err_set(err, ERR_INVALID, "\"dry_run\" must be true or false");
   if (directory.n && (directory.p[0] != '/' || directory.n > 4000))
     return err_set(err, ERR_INVALID, "\"directory\" must be an absolute path");
-  const char *file_name = arena_strdup(&arena, str_slice(name, 0, SWEEP_NAME_MAX));
+  const char *file_name = arena_strdup(&arena, str_slice(in->name, 0, SWEEP_NAME_MAX));
   if (!file_name)
     return err_no_memory(err);
-  if (!sweep_file_read(text, file_name, &arena, &file, &errors, err))
+  if (!sweep_file_read(in->text, file_name, &arena, &file, &errors, err))
     return false;
-  bool ok = sweep_op_may_steer(op->req, file->spec.has_command, err) && sweeps_check(sweeps, file, directory, err) &&
-            (dry_run ? preview(op, file, err) : sweeps_create(sweeps, file, text, directory, on_made, op, err));
+  bool ok = api_add_submission(file, in->code, in->environment, err) && sweep_op_may_steer(op->req, file->spec.has_command, err) &&
+            sweeps_check(sweeps, file, directory, err) &&
+            (dry_run ? preview(op, file, err) : sweeps_create(sweeps, file, &what, on_made, op, err));
   if (!ok || dry_run)
     sweep_file_free(file);
   return ok;
@@ -72,10 +107,10 @@ static bool submit(struct sweep_op *op, struct str text, struct str name, struct
 static void post_sweep(struct http_req *req) {
   struct err err;
   struct sweep_op *op = sweep_op_new(req);
+  struct submission in = {.text = STR("")};
   if (!op)
     return;
-  if (!sweeps_ready(web_app(req)->sweeps, &err) ||
-      !submit(op, http_req_body(req), http_req_param(req, "file"), http_req_param(req, "directory"), &err))
+  if (!sweeps_ready(web_app(req)->sweeps, &err) || !read_submission(op, &in, &err) || !submit(op, &in, &err))
     sweep_op_fail(op, &err);
 }
 
@@ -112,9 +147,12 @@ static bool clone_text(struct sweep_op *op, struct str source, struct str name, 
 static void on_source(void *ctx, const struct pg_reply *row) {
   struct sweep_op *op = ctx;
   struct err err;
+  struct submission in = {.name = STR("")};
   bool ok = pg_ok(row, &err) && (pg_rows(row) || sweep_op_none(op->id, &err)) &&
-            clone_text(op, pg_text(row, 0, 2), pg_text(row, 0, 0), &err) && sweeps_ready(web_app(op->req)->sweeps, &err) &&
-            submit(op, str_of(http_req_state(op->req)), STR(""), pg_text(row, 0, 1), &err);
+            clone_text(op, pg_text(row, 0, 2), pg_text(row, 0, 0), &err) && sweeps_ready(web_app(op->req)->sweeps, &err);
+  in.text = str_of(http_req_state(op->req));
+  in.directory = ok ? pg_text(row, 0, 1) : STR_NONE;
+  ok = ok && submit(op, &in, &err);
   if (!ok)
     sweep_op_fail(op, &err);
 }
@@ -313,11 +351,15 @@ const struct route sweep_routes[] = {
      .path = "/sweeps",
      .policy = POLICY_TRACK,
      .body = BODY_BUFFER,
-     .max_body = FILE_MAX,
+     .max_body = SUBMISSION_MAX,
      .handler = post_sweep,
      .summary = "Submit a sweep",
-     .doc = "The body is a sweep file, YAML or JSON. With a command it needs the scope `submit`; without one it is for those who ask and "
-            "tell. `file` is its name for messages, `directory` what relative paths in it are beneath.",
+     .doc =
+         "The body is a sweep file, YAML or JSON. With a command it needs the scope `submit`; without one it is for those who ask and "
+         "tell. `file` is its name for messages, `directory` what relative paths in it are beneath. A directory of this machine is copied "
+         "as it is now, unless `workdir_mode` is inplace or `workdir` names a snapshot (see `/code`). With the Content-Type "
+         "`" SUBMISSION_TYPE "` the body is `{\"file\": text, \"name\", \"directory\", \"code\": \"sha256:…\", "
+         "\"environment\": {…}}`: what the command line sends.",
      .query = "dry_run:boolean,file:string,directory:string"},
     ROUTE_GET("/sweeps", get_sweeps, "List sweeps, newest first", "state:string,limit:integer,cursor:string"),
     ROUTE_GET("/sweeps/{id}", get_sweep, "One sweep: state, progress, best", NULL),

@@ -15,6 +15,7 @@ struct prom;
 struct metric_store;
 struct artifact_store;
 struct log_store;
+struct code_store;
 struct sweeps;
 struct login_links;
 struct event_hub;
@@ -43,6 +44,7 @@ struct web_app {
   struct metric_store *metrics;
   struct artifact_store *artifacts;
   struct log_store *logs;
+  struct code_store *code;
   struct sweeps *sweeps;
   struct event_hub *events;
 
@@ -51,6 +53,7 @@ struct web_app {
   struct login_links *links;
 
   struct web_status status;
+  bool admin_busy;                  /* a check, a cleaning or a purge is under way */
   const struct route_mount *mounts; /* the whole API, for its description */
   size_t mount_count;
   const char *artifact_root; /* URI handed to clients */

@@ -12,6 +12,9 @@
  * no room: never let a value of the user's decide a header. */
 bool http_reply_header(struct http_req *req, const char *name, struct str value);
 
+/* Before the answer: it is to be saved under this name, any UTF-8. */
+void http_reply_download_name(struct http_req *req, const char *name);
+
 /* Takes the bytes of `body` (leaving it empty). A body whose building failed becomes a 500. */
 void http_reply_json(struct http_req *req, int status, struct buf *body);
 /* The same with any Content-Type. Text and JSON of more than 1 KiB are compressed when the client understands gzip. */

@@ -2,6 +2,7 @@
 #ifndef WINNOW_WEB_TRACKING_H
 #define WINNOW_WEB_TRACKING_H
 
+#include "storage/metric_rows.h"
 #include "storage/pg.h"
 #include "web/app.h"
 

@@ -28,3 +28,12 @@ order by start;
 -- All output of a run, or of the attempts up to $2.
 with pieces as (delete from log_piece where run = $1 and attempt <= $2)
 delete from log_stream where run = $1 and attempt <= $2;
+
+-- name: log_file_state (uuid, int4, int2, text) -> (bytea) repeatable
+-- Run, attempt, source, path.
+select state from log_file where run = $1 and attempt = $2 and source = $3 and path = $4;
+
+-- name: log_file_move (uuid, int4, int2, text, int8, bytea) -> ()
+-- Run, attempt, source, path, next, state.
+insert into log_file (run, attempt, source, path, next, state) values ($1, $2, $3, $4, $5, $6)
+on conflict (run, attempt, source, path) do update set next = $5, state = $6;

@@ -52,6 +52,18 @@ select c.run, k.name, c.key, c.id, c.attempt, c.points, c.nans, c.first_step, c.
 from metric_key k join metric_chunk c on c.key = k.id and c.run = any($1)
 where k.name = any($2);
 
+-- name: metric_chunks_near (uuid, text[], int8[])
+--   -> (uuid, text, int4, int8, int4, int4, int4, int8, int8, int8, int8, int8, int8, int8, int8, float8, float8, float8,
+--       float8) repeatable
+-- The same, of one run: of each key those that end at this step or later, and the one before them.
+select c.run, k.name, c.key, c.id, c.attempt, c.points, c.nans, c.first_step, c.first_time, c.last_step, c.last_time, c.low_time,
+  c.high_time, c.min_step, c.max_step, c.first, c.last, c.min, c.max
+from unnest($2, $3) t (name, low) join metric_key k on k.name = t.name
+cross join lateral (
+  (select * from metric_chunk where run = $1 and key = k.id and last_step >= t.low)
+  union all
+  (select * from metric_chunk where run = $1 and key = k.id and last_step < t.low order by last_step desc limit 1)) c;
+
 -- name: metric_pieces (uuid[], int4[], int8[], int2[]) -> (int8, int2, bytea) repeatable
 -- Run, key, chunk, and which piece (given back beside its chunk): 0 the points, 1 coarse cells by step, 2 by time, 3 fine cells by step,
 -- 4 by time. What is gone meanwhile is missing.

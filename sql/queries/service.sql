@@ -36,3 +36,8 @@ begin
   execute format('alter role %I password %L', current_user, current_setting('winnow.verifier'));
 end
 $$;
+
+-- name: log_place () -> (int8, text, int8) repeatable
+-- Of the write-ahead log: the position, the timeline as files are named by it, and the size of its files.
+select pg_wal_lsn_diff(pg_current_wal_insert_lsn(), '0/0')::int8, substr(pg_walfile_name(pg_current_wal_insert_lsn()), 1, 8),
+  (select setting::int8 from pg_settings where name = 'wal_segment_size');

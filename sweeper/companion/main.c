@@ -4,6 +4,7 @@
  *
  * What it asks of the service, below /api/v1/companion/<run>/<attempt>, bodies and answers plain text:
  *   POST /output?stream=S&offset=N&skipped=K   bytes         -> the offset from which to go on
+ *   POST /file?source=I&path=P&generation=G&offset=N&snapshot=0|1&last=0|1   bytes of a metric file -> the offset from which to go on
  *   POST /heartbeat        `name value` lines of usage       -> continue, or stop
  *   GET  /verdict?wait=25                                    -> continue, or stop (as soon as it is known)
  *   POST /exited           `name value` lines                -> ok
@@ -19,6 +20,7 @@
 
 #include "base/clock.h"
 #include "base/file.h"
+#include "sweeper/companion/metric_files.h"
 #include "sweeper/companion/process.h"
 #include "sweeper/companion/spool.h"
 #include "sweeper/companion/uplink.h"
@@ -34,6 +36,7 @@ enum {
   GROWTH_POLL_MS = 50, /* where the kernel does not tell of writes */
   EXIT_SYNC_MS = 10,   /* the service has this long to store the end before we do */
   VERDICT_RETRY_MAX_MS = 2000,
+  FILES_EVERY_MS = 500, /* how often metric files are looked at */
 };
 
 /* Of the job, not of the run: what to do next follows from it. */
@@ -52,10 +55,12 @@ struct companion {
   struct job_file job;
   struct process process;
   struct spool streams[2];
+  struct metric_files *files; /* NULL: none to watch */
+  bool files_due, file_was_last;
   struct uplink_config uplink_config;
   struct uplink *uplink;  /* output, heartbeats, exit: one after the other */
   struct uplink *verdict; /* the long poll */
-  struct event *on_child, *on_term, *on_grow, *poll_growth, *tick, *retry, *retry_verdict, *ladder, *sync_exit;
+  struct event *on_child, *on_term, *on_grow, *poll_growth, *tick, *retry, *retry_verdict, *ladder, *sync_exit, *files_tick;
   int dir_fd;
   enum phase phase;
   bool fenced, heartbeat_due, frozen, exit_written;
@@ -304,10 +309,55 @@ static bool send_output(struct companion *c) {
       continue;
     snprintf(c->path, sizeof c->path, "/output?stream=%s&offset=%lld&skipped=%lld", spool->name, (long long)spool->sent,
              (long long)spool->skipped);
-    uplink_send_file(c->uplink, c->path, spool->read_fd, spool->sent, n, REQUEST_TIMEOUT_S, on_output_taken, c);
+    struct uplink_file piece = {.method = "POST",
+                                .path = c->path,
+                                .fd = spool->read_fd,
+                                .keep_fd = true,
+                                .offset = spool->sent,
+                                .length = (int64_t)n,
+                                .timeout_s = REQUEST_TIMEOUT_S};
+    uplink_send_file(c->uplink, &piece, on_output_taken, c);
     return true;
   }
   return false;
+}
+
+static void on_file_taken(void *ctx, int status, struct str body) {
+  struct companion *c = ctx;
+  int64_t next;
+  if (answered(c, status) && str_to_i64(str_trim(body), &next))
+    metric_files_answered(c->files, next);
+  advance(c);
+}
+
+/* A piece of a metric file; false when there is none. */
+static bool send_file(struct companion *c) {
+  struct metric_files_piece piece;
+  if (!c->files || !metric_files_next(c->files, c->phase >= PHASE_DRAIN, &piece))
+    return false;
+  struct uplink_file file = {
+      .method = "POST", .path = piece.path, .fd = piece.fd, .offset = piece.offset, .length = piece.length, .timeout_s = REQUEST_TIMEOUT_S};
+  uplink_send_file(c->uplink, &file, on_file_taken, c);
+  return true;
+}
+
+/* Output and files take turns. */
+static bool send_something(struct companion *c) {
+  bool due = c->files_due || c->phase >= PHASE_DRAIN;
+  if (!c->file_was_last && due && send_file(c))
+    return c->file_was_last = true;
+  c->file_was_last = false;
+  if (send_output(c))
+    return true;
+  c->files_due = due && send_file(c);
+  return c->files_due;
+}
+
+static void on_files_tick(evutil_socket_t fd UNUSED, short what UNUSED, void *ctx) {
+  struct companion *c = ctx;
+  c->files_due = true;
+  arm(c->files_tick, FILES_EVERY_MS);
+  advance(c);
 }
 
 static void on_verdict(void *ctx, int status, struct str body) {
@@ -358,7 +408,7 @@ static void advance(struct companion *c) {
   }
   if (c->heartbeat_due && c->phase < PHASE_DRAIN) {
     tell_heartbeat(c);
-  } else if (!send_output(c) && c->phase >= PHASE_DRAIN) {
+  } else if (!send_something(c) && c->phase >= PHASE_DRAIN) {
     enter_phase(c, PHASE_REPORT);
     tell_exit(c);
   }
@@ -433,8 +483,23 @@ static bool read_job(struct companion *c, const char *path, struct err *err) {
   return file_read(path, &text, err) && job_file_read(buf_str(&text), &c->arena, &c->job, err);
 }
 
-/* A session of our own, our own log, and the lock that says we live. The lock's descriptor stays open for ever. */
-static bool settle(const struct companion *c, struct err *err) {
+/* The lock that says we live: the service's, which it handed to us, or one of our own. Its descriptor stays open for ever. */
+static bool hold_lock(const struct companion *c, int lock_fd, struct err *err) {
+  char path[4200];
+  snprintf(path, sizeof path, "%s/companion.lock", c->job.dir);
+  if (lock_fd < 0)
+    lock_fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+  if (lock_fd < 0 || flock(lock_fd, LOCK_EX | LOCK_NB) != 0 || fcntl(lock_fd, F_SETFD, FD_CLOEXEC) != 0)
+    return err_errno(err, errno, "another companion has this attempt: cannot lock %s", path);
+  char pid[32];
+  int n = snprintf(pid, sizeof pid, "%d\n", (int)getpid());
+  if (ftruncate(lock_fd, 0) != 0 || pwrite(lock_fd, pid, (size_t)n, 0) != n)
+    return err_errno(err, errno, "cannot write %s", path);
+  return true;
+}
+
+/* A session of our own, our own log, and the lock. */
+static bool settle(const struct companion *c, int lock_fd, struct err *err) {
   char path[4200];
   setsid();
   snprintf(path, sizeof path, "%s/companion.log", c->job.dir);
@@ -442,14 +507,8 @@ static bool settle(const struct companion *c, struct err *err) {
   int null_fd = open("/dev/null", O_RDWR | O_CLOEXEC);
   if (log_fd < 0 || null_fd < 0)
     return err_errno(err, errno, "cannot open %s", path);
-  snprintf(path, sizeof path, "%s/companion.lock", c->job.dir);
-  int lock_fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
-  if (lock_fd < 0 || flock(lock_fd, LOCK_EX | LOCK_NB) != 0)
-    return err_errno(err, errno, "another companion has this attempt: cannot lock %s", path);
-  char pid[32];
-  int n = snprintf(pid, sizeof pid, "%d\n", (int)getpid());
-  if (ftruncate(lock_fd, 0) != 0 || write(lock_fd, pid, (size_t)n) != n)
-    return err_errno(err, errno, "cannot write %s", path);
+  if (!hold_lock(c, lock_fd, err))
+    return false;
   dup2(null_fd, 0);
   dup2(null_fd, 1);
   dup2(log_fd, 2);
@@ -478,8 +537,9 @@ static bool make_parts(struct companion *c, struct err *err) {
   c->retry_verdict = evtimer_new(c->base, ask_verdict, c);
   c->ladder = evtimer_new(c->base, on_ladder, c);
   c->sync_exit = evtimer_new(c->base, sync_exit, c);
+  c->files_tick = evtimer_new(c->base, on_files_tick, c);
   if (!c->uplink || !c->verdict || !c->on_child || !c->on_term || !c->on_grow || !c->poll_growth || !c->tick || !c->retry ||
-      !c->retry_verdict || !c->ladder || !c->sync_exit)
+      !c->retry_verdict || !c->ladder || !c->sync_exit || !c->files_tick)
     return err_no_memory(err);
   for (size_t i = 0; i < ARRAY_LEN(c->streams); i++) {
     const char *name = i ? "stderr" : "stdout";
@@ -510,14 +570,15 @@ static void start_command(struct companion *c) {
 int main(int argc, char **argv) {
   struct companion *c = &self;
   struct err err;
-  if (argc != 2) {
-    fprintf(stderr, "usage: winnow-exec JOB-FILE (started by `winnow serve`, for one attempt of a run)\n");
+  int64_t lock_fd = -1;
+  if (argc < 2 || argc > 3 || (argc == 3 && (!str_to_i64(str_of(argv[2]), &lock_fd) || lock_fd < 3 || lock_fd > 1000))) {
+    fprintf(stderr, "usage: winnow-exec JOB-FILE [LOCK-DESCRIPTOR] (started by `winnow serve`, for one attempt of a run)\n");
     return 2;
   }
   signal(SIGPIPE, SIG_IGN);
   signal(SIGHUP, SIG_IGN);
   signal(SIGINT, SIG_IGN);
-  if (!read_job(c, argv[1], &err) || !settle(c, &err) || !make_parts(c, &err)) {
+  if (!read_job(c, argv[1], &err) || !settle(c, (int)lock_fd, &err) || !make_parts(c, &err)) {
     say("%s", err.text);
     return 1;
   }
@@ -527,10 +588,14 @@ int main(int argc, char **argv) {
   start_command(c);
   arm(c->tick, SAMPLE_LIMIT_MS);
   arm(c->retry_verdict, FIRST_VERDICT_MS);
+  c->files = c->job.file_count && !c->start_error[0] ? metric_files_new(&c->job, c->begun_ms) : NULL;
+  if (c->files)
+    arm(c->files_tick, FILES_EVERY_MS);
   advance(c);
   if (c->phase != PHASE_DONE)
     event_base_dispatch(c->base);
   process_release(&c->process);
+  metric_files_free(c->files);
   for (size_t i = 0; i < ARRAY_LEN(c->streams); i++)
     spool_close(&c->streams[i]);
   say("done");

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 """MLflow's protocol over the wire: the cases of tests/conformance against a real service, and what single requests cannot show."""
-import concurrent.futures, http.client, json, os, pathlib, sys, unittest
+import concurrent.futures, http.client, json, os, pathlib, sys, time, unittest
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT / "support"), str(ROOT / "conformance")]

@@ -373,7 +373,7 @@ static void check_run_row(size_t r) {
 }
 
 struct got_fsck {
-  bool done, ok;
+  bool done, ok, more;
   struct metric_fsck_report report;
   size_t damages;
   int64_t first_step, last_step;
@@ -386,19 +386,27 @@ static void on_damage(void *ctx, const struct metric_damage *damage) {
   got->last_step = damage->last_step;
 }
 
-static void on_fsck(void *ctx, const struct metric_fsck_report *report, const struct err *err) {
+static void on_fsck(void *ctx, const struct metric_fsck_report *report, bool more, const struct err *err) {
   struct got_fsck *got = ctx;
   got->done = true;
+  got->more = more;
   got->ok = !err;
   got->report = *report;
 }
 
 static struct got_fsck fsck(void) {
-  struct got_fsck got = {.done = false};
+  struct got_fsck got = {.more = true};
   struct err err;
-  assert_true(metric_fsck(store, on_damage, on_fsck, &got, &err));
-  loop_until(cluster.loop, &got.done, 60000);
-  assert_true(got.ok);
+  struct metric_fsck *op = metric_fsck_new(store, on_damage, &err);
+  assert_non_null(op);
+  while (got.more) {
+    got.done = false;
+    assert_true(metric_fsck_step(op, on_fsck, &got, &err));
+    assert_false(got.done);
+    loop_until(cluster.loop, &got.done, 60000);
+    assert_true(got.ok);
+  }
+  metric_fsck_free(op);
   return got;
 }
 

@@ -1,0 +1,179 @@
+#!/usr/bin/env python3
+"""What is read from jobs and what they leave, from outside: patterns and metric files, artifacts, registered models, logs."""
+import json, os, pathlib, subprocess, sys, textwrap, time, unittest
+
+WINNOW = pathlib.Path(sys.argv[1]).resolve()
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "support"))
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
+from service import Service  # noqa: E402
+from test_sweeps import Base, wait  # noqa: E402
+
+
+class Listening(Base):
+    @classmethod
+    def setUpClass(cls):
+        cls.s = Service(WINNOW, arguments=["--slots", "2"])
+
+    @classmethod
+    def tearDownClass(cls):
+        if os.environ.get("WINNOW_TEST_LOG"):
+            print(cls.s.log()[-6000:], flush=True)
+        cls.s.close()
+
+    def run_sweep(self, script, interpreter="python3", state="FINISHED", **spec):
+        """Submits, waits for the end; gives the sweep and its trials."""
+        work = self.s.home / f"work{time.time_ns()}"
+        work.mkdir()
+        (work / "job").write_text(textwrap.dedent(script))
+        made = self.submit({"name": work.name, "method": "grid", "metric": {"name": "loss"}, "command": [interpreter, "job", "{{a}}"],
+                            "workdir": str(work), "workdir_mode": "inplace", "parameters": {"a": {"values": [1]}}, **spec})
+        over = wait(lambda: (s := self.sweep(made["id"]))["state"] not in ("RUNNING", "DRAINING") and s, "the end", 120)
+        trials = self.trials(made["id"])
+        self.assertEqual({t["state"] for t in trials}, {state}, trials)
+        return over, trials
+
+    def points(self, run, key):
+        answer = self.s.get(f"/api/v1/series?run={run}&key={key}&raw=true&format=csv")
+        self.assertEqual(answer.status, 200, answer)
+        lines = answer.body.decode().split()
+        at = lines[0].split(",")
+        return [(int(row[at.index("step")]), float(row[at.index("value")])) for row in (line.split(",") for line in lines[1:])]
+
+    def keys(self, run):
+        return {item["key"] for item in self.ok(self.s.get(f"/api/v1/runs/{run}/metrics"))["items"]}
+
+
+class MetricsFrom(Listening):
+    def test_patterns_add_to_the_built_in_ones_or_replace_them(self):
+        script = """
+            import sys
+            for i in range(1, 4):
+                print(f"<<{i}>> quality is {i / 10}; accuracy={i / 2}")
+                print(f"<<{i}>> other {i}", file=sys.stderr)
+            """
+        source = {"stream": "stdout", "pattern": r"<<(?P<step>\d+)>> quality is (?P<loss>[\d.]+)"}
+        _, trials = self.run_sweep(script, metrics_from=[source])
+        self.assertEqual(self.points(trials[0]["run_id"], "loss"), [(1, 0.1), (2, 0.2), (3, 0.3)])
+        self.assertIn("accuracy", self.keys(trials[0]["run_id"]))
+        self.assertEqual(trials[0]["value"], 0.3)
+        _, trials = self.run_sweep(script, metrics_from=[source, {"builtin": False}, {"stream": "stderr", "pattern": r"other (\d+)", "key": "n", "prefix": "err/"}])
+        self.assertEqual(self.keys(trials[0]["run_id"]), {"loss", "err/n"})
+
+    def test_mistakes_are_told_with_their_place(self):
+        file = 'method: grid\nmetric: loss\ncommand: ["true"]\nparameters: {a: {values: [1]}}\nmetrics_from:\n  - {stream: stdout, pattern: \'loss=([0-9\', key: loss}\n'
+        answer = self.s.request("POST", "/api/v1/sweeps", file.encode(), headers={"Content-Type": "application/yaml"})
+        self.assertEqual(answer.status, 400, answer)
+        self.assertRegex(answer.json["detail"], r"6:31: pattern loss=.*character 11")
+        spec = {"method": "grid", "metric": "loss", "command": ["true"], "parameters": {"a": {"values": [1]}}}
+        for source, word in (({"file": "/etc/passwd", "format": "text"}, "below"), ({"file": "../x.csv"}, "below"),
+                             ({"stream": "stdout"}, "pattern"), ({"stream": "stdout", "file": "x"}, "not both"),
+                             ({"pattern": "loss"}, "value"), ({"file": "x.csv", "pattern": "(?P<a>.)", "format": "csv"}, "csv"),
+                             ({"pattern": "(?P<a>.)", "when": "end"}, "end")):
+            answer = self.s.post("/api/v1/sweeps", {**spec, "metrics_from": [source]})
+            self.assertEqual(answer.status, 400, (source, answer))
+            self.assertIn(word, answer.json["detail"], source)
+
+    def test_files_that_grow_and_files_that_are_written_anew(self):
+        script = """
+            import json, os, time
+            os.makedirs("out", exist_ok=True)
+            rows, csv = [], open("out/progress.csv", "w")
+            print("epoch,val/acc", file=csv, flush=True)
+            for i in range(1, 6):
+                with open("out/metrics.jsonl", "a") as f:
+                    f.write(json.dumps({"step": i, "loss": i / 4}) + "\\n")
+                print(f"{i},{i / 8}", file=csv, flush=True)
+                rows.append({"epoch": i, "main/loss": i / 16})
+                with open("out/log.tmp", "w") as f:
+                    json.dump(rows, f)
+                os.rename("out/log.tmp", "out/log")
+                print(f"text: thing {i}", file=open("out/notes.txt", "a"))
+                time.sleep(0.4)
+            """
+        sources = [{"file": "out/*.jsonl"}, {"file": "out/log", "format": "json", "prefix": "ch/"}, {"file": "out/progress.csv"},
+                   {"file": "**/notes.txt", "pattern": r"thing (?P<value>\d+)", "key": "thing", "when": "end"}]
+        _, trials = self.run_sweep(script, metrics_from=sources)
+        run = trials[0]["run_id"]
+        self.assertEqual(trials[0]["value"], 1.25)
+        self.assertEqual(self.points(run, "loss"), [(i, i / 4) for i in range(1, 6)])
+        self.assertEqual(self.points(run, "val/acc"), [(i, i / 8) for i in range(1, 6)])
+        self.assertEqual(self.points(run, "ch/main/loss"), [(i, i / 16) for i in range(1, 6)])
+        self.assertEqual([v for _, v in self.points(run, "thing")], [1, 2, 3, 4, 5])
+
+    def test_one_report_from_two_sources(self):
+        script = """
+            import json, time
+            for i in range(1, 8):
+                print(f"step={i} loss={i / 4}", flush=True)
+                with open("m.jsonl", "a") as f:
+                    f.write(json.dumps({"step": i, "loss": i / 4}) + "\\n")
+            time.sleep(1)
+            """
+        over, trials = self.run_sweep(script, metrics_from=[{"file": "m.jsonl"}], metric={"name": "loss", "use": "mean_last_k", "last_k": 100})
+        self.assertEqual(trials[0]["value"], sum(i / 4 for i in range(1, 8)) / 7)
+        self.assertEqual(self.points(trials[0]["run_id"], "loss"), [(i, i / 4) for i in range(1, 8) for _ in range(2)])
+
+    def test_files_through_kills_of_the_service(self):
+        with Service(WINNOW, arguments=["--slots", "2"]) as service:
+            mine, self.s = self.s, service
+            try:
+                (service.home / "job").write_text(textwrap.dedent("""
+                    import json, time
+                    for i in range(400):
+                        with open("m.jsonl", "a") as f:
+                            f.write(json.dumps({"step": i, "loss": i / 4}) + "\\n")
+                        time.sleep(0.012)
+                    """))
+                sweep = self.submit({"name": "kills", "method": "grid", "metric": {"name": "loss"}, "command": ["python3", "job"],
+                                     "workdir": str(service.home), "workdir_mode": "inplace", "parameters": {"a": {"values": [1]}},
+                                     "metrics_from": [{"file": "m.jsonl"}]})["id"]
+                for _ in range(3):
+                    time.sleep(1.1)
+                    service.kill()
+                    service.start()
+                wait(lambda: self.sweep(sweep)["state"] == "FINISHED", "the end")
+                trial = self.trials(sweep)[0]
+                self.assertEqual(self.points(trial["run_id"], "loss"), [(i, i / 4) for i in range(400)])
+                self.assertEqual(trial["value"], 399 / 4)
+            finally:
+                self.s = mine
+
+
+class Goal(Listening):
+    SCRIPT = """
+        import sys, time
+        for epoch in range(1, 5):
+            print(f"Epoch {epoch}/4 - loss: {1 / epoch} - val_accuracy: {epoch / 5}", flush=True)
+            if epoch == 3:
+                print("best_score=3", flush=True) if "late" in sys.argv else None
+            time.sleep(0.4)
+        """
+
+    def test_a_goal_that_does_not_come_is_told_with_the_nearest_name(self):
+        work = self.s.home / "goal"
+        work.mkdir()
+        (work / "job").write_text(textwrap.dedent(self.SCRIPT))
+        (work / "goal.yaml").write_text("method: grid\nmetric: val_acc\ncommand: [python3, job]\nworkdir_mode: inplace\nparameters: {a: {values: [1]}}\n")
+        env = {**os.environ, "WINNOW_URL": f"unix:{self.s.data}/winnow.sock"}
+        done = subprocess.run([WINNOW, "sweep", "create", str(work / "goal.yaml"), "-f"], capture_output=True, text=True, timeout=120, env=env)
+        self.assertIn('warning: the goal metric "val_acc" has not been seen in trial 0 after its first epoch; the nearest name seen is "val_accuracy"', done.stderr)
+        sweep = next(s for s in self.ok(self.s.get("/api/v1/sweeps"))["items"] if s["name"] == "goal")
+        self.assertTrue(any('"val_accuracy"' in w for w in sweep["warnings"]), sweep)
+        events = self.ok(self.s.get(f"/api/v1/runs/{sweep['id']}/events"))["items"]
+        self.assertTrue(any(e["kind"] == "sweep.warning" and "val_accuracy" in e["reason"] for e in events), events)
+        trial = self.trials(sweep["id"])[0]
+        self.assertEqual(trial["state"], "FAILED")
+        self.assertRegex(trial["state_reason"], 'no_metric.*"val_acc" was never seen; the nearest name seen is "val_accuracy"')
+        run = self.ok(self.s.get(f"/api/v1/runs/{trial['run_id']}"))
+        self.assertRegex(run["recognised"]["stdout"], "2 metrics")
+        shown = subprocess.run([WINNOW, "run", "show", trial["run_id"]], capture_output=True, text=True, timeout=60, env=env)
+        self.assertRegex(shown.stdout, "Metrics from.*2 metrics")
+
+    def test_a_goal_that_comes_late_withdraws_the_warning(self):
+        over, trials = self.run_sweep(self.SCRIPT, command=["python3", "job", "late"], metric={"name": "best_score", "goal": "maximize"})
+        self.assertEqual(trials[0]["value"], 3)
+        self.assertFalse(any("goal metric" in w for w in over["warnings"]), over["warnings"])
+
+
+if __name__ == "__main__":
+    unittest.main()
