@@ -70,7 +70,8 @@ void tracking_reports_hear(const struct http_req *req, const struct tracking_rep
   struct err err;
   struct sweeps *sweeps = web_app(req)->sweeps;
   events_tell_points(web_app(req), reports->run);
+  events_tell_points(web_app(req), reports->run);
   struct live_trial *trial = reports->count && sweeps_ready(sweeps, &err) ? sweeps_trial(sweeps, reports->run) : NULL;
-  if (trial && !live_hear(trial, MAX_OF(reports->attempt, 0), reports->items, reports->count, &err) && err.code != ERR_FENCED)
+  if (trial && !live_hear_logged(trial, MAX_OF(reports->attempt, 0), reports->items, reports->count, &err) && err.code != ERR_FENCED)
     log_warn("web", NULL, "reports of a trial were not taken in: %s", err.text);
 }

@@ -48,7 +48,12 @@ class Verdicts(Base):
                 urllib.request.urlopen(urllib.request.Request(os.environ["WINNOW_URL"] + path, json.dumps(body).encode(),
                     {"Content-Type": "application/json", "Authorization": "Bearer " + os.environ["WINNOW_TOKEN"]})).read()
             run = os.environ["WINNOW_RUN_ID"]
-            if sys.argv[1] == "metric":
+            if sys.argv[1] == "both":  # one report for the rules, from two sources
+                for step in (1, 2, 3):
+                    print(f"step={step} loss=50", flush=True)
+                    post("/api/2.0/mlflow/runs/log-metric", {"run_id": run, "key": "loss", "value": 50, "timestamp": 1, "step": step})
+                sys.exit(0)
+            elif sys.argv[1] == "metric":
                 post("/api/2.0/mlflow/runs/log-metric", {"run_id": run, "key": "loss", "value": 50, "timestamp": 1, "step": 3})
             elif sys.argv[1] == "batch":
                 post("/api/2.0/mlflow/runs/log-batch", {"run_id": run, "params": [{"key": "p", "value": "1"}],
@@ -57,6 +62,10 @@ class Verdicts(Base):
                 post(f"/api/v1/runs/{run}/metrics", {"points": [{"key": "loss", "value": 50, "step": 3}]})
             time.sleep(600)
             """)
+        sweep = self.submit({"name": "both", "command": ["python3", job, "both"], "metric": {"name": "loss"},
+                             "early_terminate": {"type": "patience", "patience": 4, "step_metric": "report"}})
+        self.ended(sweep)
+        self.assertEqual(self.trials(sweep)[0]["state"], "FINISHED", self.trials(sweep)[0])
         for how in ("metric", "batch", "points"):
             with self.subTest(how):
                 sweep = self.submit({"name": how, "command": ["python3", job, how], "metric": {"name": "loss"},
@@ -143,7 +152,7 @@ class Events(Base):
             kind, data = stream.next()
             seen[kind] = data
         self.assertEqual((seen["log.grown"]["subject"], seen["log.grown"]["next"], seen["log.grown"]["stream"]), (trial, 14, "stdout"))
-        self.ok(self.s.post(f"/api/v1/runs/{trial}/stop"), 201)
+        self.ok(self.s.post(f"/api/v1/runs/{trial}/stop"))
         while "queue.changed" not in seen:
             kind, data = stream.next()
             seen[kind] = data
