@@ -24,6 +24,7 @@ void jobs_enqueue(struct live_trial *trial) {
   if (trial->in_schedule)
     return;
   trial->in_schedule = schedule_job_add(s->schedule, &want, trial, &trial->job, &err);
+  sweeps_tell(s, &(struct sweeps_change){.kind = SWEEPS_QUEUE});
   if (!trial->in_schedule)
     log_error("sweep", NULL, "%s: trial %u cannot wait for a slot: %s", live->name, trial->number, err.text);
 }
@@ -31,6 +32,8 @@ void jobs_enqueue(struct live_trial *trial) {
 void jobs_release(struct live_trial *trial) {
   if (trial->in_schedule)
     schedule_job_remove(trial->sweep->all->schedule, trial->job);
+  if (trial->in_schedule)
+    sweeps_tell(trial->sweep->all, &(struct sweeps_change){.kind = SWEEPS_QUEUE});
   trial->in_schedule = false;
 }
 

@@ -74,7 +74,7 @@ bool live_new(struct sweeps *s, struct sweep_file *file, struct id id, int64_t s
     sweep_file_free(file);
     return err_no_memory(err);
   }
-  *live = (struct live_sweep){.all = s, .id = id, .seed = seed, .file = file, .best_value = NAN};
+  *live = (struct live_sweep){.all = s, .id = id, .seed = seed, .file = file, .best_value = NAN, .shown = -1};
   if (!make_parts(live, row, err)) {
     live_free(live);
     return false;
@@ -163,8 +163,14 @@ struct live_trial *live_trial_new(struct live_sweep *live, uint32_t number, stru
     err_no_memory(err);
     return NULL;
   }
-  *trial = (struct live_trial){
-      .sweep = live, .run = run, .number = number, .value = NAN, .best = NAN, .told = -1, .created = live_wall(live->all)};
+  *trial = (struct live_trial){.sweep = live,
+                               .run = run,
+                               .number = number,
+                               .value = NAN,
+                               .best = NAN,
+                               .told = -1,
+                               .created = live_wall(live->all),
+                               .shown = RUN_STATE_COUNT};
   live->trials[number] = trial;
   live->trial_count = MAX_OF(live->trial_count, (size_t)number + 1);
   return trial;

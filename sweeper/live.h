@@ -57,6 +57,7 @@ struct live_trial {
   uint32_t at_tells;            /* results there were when it joined the history */
   uint32_t heard_attempt;       /* whose reports the rules know */
   char *worker, *reason, *stop; /* stop: {"rule", "step", "reason"} */
+  uint8_t shown;                /* the state that was told last; RUN_STATE_COUNT: none */
   bool has_exit, by_signal;
   int32_t exit;
   double *recent; /* the last values, when the goal is their mean */
@@ -109,6 +110,7 @@ struct live_sweep {
   bool stored;      /* its row exists */
   bool over_told;   /* its end is durable */
   uint64_t written; /* version of the row that is durable */
+  int shown;        /* the state that was told last; -1: none */
   int64_t reports, reports_durable;
   double best_value;
   struct live_trial *best;
@@ -211,6 +213,7 @@ static inline bool live_row_is_over(const struct engine_trial *row) {
 }
 
 /* sweeps.c */
+void sweeps_tell(const struct sweeps *s, const struct sweeps_change *change);
 /* At the end of the turn everything that changed is written. */
 void sweeps_kick(struct sweeps *s);
 MUST_CHECK bool sweeps_list(struct sweeps *s, struct live_sweep *live, struct err *err);

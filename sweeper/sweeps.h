@@ -23,6 +23,15 @@ struct sweeps;
 struct live_sweep;
 struct live_trial;
 
+/* What became durable, or happened, for whoever shows it. */
+struct sweeps_change {
+  enum { SWEEPS_TRIAL, SWEEPS_SWEEP, SWEEPS_POINTS /* of `run`, read from its output */, SWEEPS_QUEUE } kind;
+  struct id sweep, run;
+  const struct live_trial *trial; /* SWEEPS_TRIAL */
+  const char *from, *to, *reason; /* states; NULL: none. Valid during the call */
+};
+typedef void sweeps_change_fn(void *ctx, const struct sweeps_change *change);
+
 struct sweeps_conf {
   struct loop *loop;
   struct work_pool *work;
@@ -41,6 +50,8 @@ struct sweeps_conf {
   /* The token a job writes its run with. */
   void (*make_token)(void *ctx, struct id run, int32_t attempt, char out[128]);
   void *token_ctx;
+  sweeps_change_fn *on_change; /* NULL: nobody wants to know */
+  void *change_ctx;
 };
 
 /* Texts are borrowed. */
@@ -170,6 +181,9 @@ bool live_watches(const struct live_sweep *sweep, struct str key);
 MUST_CHECK bool live_hear(struct live_trial *trial, int32_t attempt, const struct live_report *reports, size_t count, struct err *err);
 /* Something was written to this run: if a worker asked for it, it lives. */
 void sweeps_stir(struct sweeps *sweeps, struct id run);
+/* The same of what its job logged through a client; what its output or a file has said already is passed over. */
+MUST_CHECK bool live_hear_logged(struct live_trial *trial, int32_t attempt, const struct live_report *reports, size_t count,
+                                 struct err *err);
 int32_t live_attempt(const struct live_trial *trial);
 /* {"verdict": "continue"} or {"verdict": "stop", "rule", "reason"}; durable verdicts only. */
 void live_put_verdict(const struct live_trial *trial, struct json_writer *w);
