@@ -68,6 +68,7 @@ struct service {
   size_t listen_count;
   char url[300];
   struct loop_signal *on_term, *on_int, *on_hup;
+  bool heeds_int;
   struct loop_timer *load_again, *room_timer;
   struct loop_timer *token_timer, *patience; /* patience: with what is still being stored at the stop */
   bool stores_stopped;
@@ -131,9 +132,18 @@ static void stop_soon(struct service *service, int exit_code) {
   loop_defer(service->loop, &service->stop, begin_stop, service);
 }
 
-static void shut_down(void *ctx, bool now UNUSED) {
-  log_info("service", NULL, "asked to shut down");
+static void on_jobs_ended(void *ctx) {
   stop_soon(ctx, 0);
+}
+
+static void shut_down(void *ctx, bool now) {
+  struct service *service = ctx;
+  bool jobs_too = now && service->state == SERVICE_RUNNING && service->app.sweeps;
+  log_info("service", NULL, jobs_too ? "asked to stop the jobs and shut down" : "asked to shut down");
+  if (jobs_too)
+    sweeps_end_jobs(service->app.sweeps, on_jobs_ended, service); /* a signal does not wait for them */
+  else
+    stop_soon(service, 0);
 }
 
 static void on_stop_signal(void *ctx, int number) {
@@ -504,6 +514,11 @@ static bool make_sweeps(struct service *service, struct err *err) {
   return app->events;
 }
 
+static bool is_ignored(int number) {
+  struct sigaction action;
+  return sigaction(number, NULL, &action) == 0 && action.sa_handler == SIG_IGN;
+}
+
 static bool make_parts(struct service *service, struct err *err) {
   const struct service_settings *settings = &service->settings;
   struct web_app *app = &service->app;
@@ -514,14 +529,16 @@ static bool make_parts(struct service *service, struct err *err) {
   service->work = work_pool_new(service->loop, (unsigned)settings->threads, 1024, err);
   service->care_work = service->work ? work_pool_new(service->loop, CARE_THREADS, 64, err) : NULL;
   service->on_term = loop_signal_new(service->loop, SIGTERM, on_stop_signal, service);
-  service->on_int = loop_signal_new(service->loop, SIGINT, on_stop_signal, service);
+  service->heeds_int = !is_ignored(SIGINT); /* who started us in the background of a script wants no Ctrl-C to reach us */
+  if (service->heeds_int)
+    service->on_int = loop_signal_new(service->loop, SIGINT, on_stop_signal, service);
   service->on_hup = loop_signal_new(service->loop, SIGHUP, on_reload, service);
   service->token_timer = loop_timer_new(service->loop, on_token_timer, service);
   service->room_timer = loop_timer_new(service->loop, on_room_timer, service);
   service->load_again = loop_timer_new(service->loop, load_tokens, service);
   service->patience = loop_timer_new(service->loop, on_metrics_stopped, service);
-  if (!service->care_work || !service->on_term || !service->on_int || !service->on_hup || !service->token_timer || !service->load_again ||
-      !service->room_timer || !service->patience)
+  if (!service->care_work || !service->on_term || (service->heeds_int && !service->on_int) || !service->on_hup || !service->token_timer ||
+      !service->load_again || !service->room_timer || !service->patience)
     return service->care_work ? err_no_memory(err) : false;
   loop_timer_start(service->token_timer, TOKEN_SWEEP_MS);
   app->loop = service->loop;

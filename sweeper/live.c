@@ -745,8 +745,10 @@ void live_apply_edits(struct live_sweep *live, const json_t *edits) {
     live->max_parallel = json_integer_value(value);
     live->conf.max_parallel = (uint32_t)live->max_parallel;
   }
-  if ((value = json_object_get(edits, "priority")))
+  if ((value = json_object_get(edits, "priority"))) {
     live->priority = json_integer_value(value);
+    jobs_reprioritize(live);
+  }
   if ((value = json_object_get(edits, "max_time"))) {
     if (json_is_integer(value))
       ms = json_integer_value(value) * 1000;

@@ -297,9 +297,41 @@ static void collect_now_and_then(struct sweeps *s) {
     log_info("sweep", NULL, "%zu snapshots that nothing uses any more were removed", count);
 }
 
+/* ---- ending jobs with the service ---- */
+
+static void tell_jobs_ended(struct sweeps *s) {
+  void (*done)(void *) = s->jobs_ended;
+  s->jobs_ended = NULL;
+  if (done)
+    done(s->jobs_ended_ctx);
+}
+
+/* Their ends are stored by the same transactions that free their slots. */
+static void look_for_ended(struct sweeps *s) {
+  if (!s->jobs_ended)
+    return;
+  bool late = live_now(s) >= s->end_until;
+  if (late)
+    log_warn("sweep", NULL, "some jobs have not ended in their time; they are left to the next start");
+  if (late || jobs_are_over(s))
+    tell_jobs_ended(s);
+}
+
+void sweeps_end_jobs(struct sweeps *s, void (*done)(void *ctx), void *ctx) {
+  s->jobs_ended = done;
+  s->jobs_ended_ctx = ctx;
+  s->end_until = live_now(s);
+  if (!s->ready || s->stopping)
+    s->end_until = INT64_MIN;
+  else
+    s->end_until += jobs_stop_all(s) + LIVE_END_ROOM_MS;
+  loop_timer_start(s->tick, 0);
+}
+
 static void on_tick(void *ctx) {
   struct sweeps *s = ctx;
-  loop_timer_start(s->tick, LIVE_TICK_MS);
+  loop_timer_start(s->tick, s->jobs_ended ? LIVE_TICK_MS / 10 : LIVE_TICK_MS);
+  look_for_ended(s);
   if (!s->ready || s->stopping)
     return;
   LIST_EACH(&s->sweeps, node) {

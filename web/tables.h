@@ -16,6 +16,7 @@
   X(trial)                  \
   X(ask)                    \
   X(job)                    \
+  X(queue)                  \
   X(code)                   \
   X(companion)              \
   X(log)                    \
