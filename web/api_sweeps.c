@@ -71,11 +71,11 @@ static bool read_submission(struct sweep_op *op, struct submission *ret, struct 
   return true;
 }
 
-static bool add_submission(struct sweep_file *file, const struct submission *in, struct err *err) {
+bool api_add_submission(struct sweep_file *file, struct str code, const json_t *environment, struct err *err) {
   char sha256[DIGEST_HEX + 1];
-  if (in->code.n && !code_digest_read(in->code, sha256))
+  if (code.n && !code_digest_read(code, sha256))
     return err_set(err, ERR_INVALID, "\"code\" must be sha256: and 64 small hexadecimal digits");
-  return (!in->code.n || sweep_file_set_code(file, sha256, err)) && (!in->environment || sweep_file_record_env(file, in->environment, err));
+  return (!code.n || sweep_file_set_code(file, sha256, err)) && (!environment || sweep_file_record_env(file, environment, err));
 }
 
 static bool submit(struct sweep_op *op, const struct submission *in, struct err *err) {
@@ -84,6 +84,7 @@ static bool submit(struct sweep_op *op, const struct submission *in, struct err 
   AUTO_ARENA struct arena arena = ARENA_INIT(16 * MIB);
   struct spec_problems errors;
   struct sweep_file *file;
+  struct sweeps_new what = {.source = in->text, .directory = directory};
   bool dry_run = false;
   struct str dry = http_req_param(op->req, "dry_run");
   if (dry.p && !str_to_bool(dry, &dry_run))
@@ -95,9 +96,9 @@ static bool submit(struct sweep_op *op, const struct submission *in, struct err 
     return err_no_memory(err);
   if (!sweep_file_read(in->text, file_name, &arena, &file, &errors, err))
     return false;
-  bool ok = add_submission(file, in, err) && sweep_op_may_steer(op->req, file->spec.has_command, err) &&
+  bool ok = api_add_submission(file, in->code, in->environment, err) && sweep_op_may_steer(op->req, file->spec.has_command, err) &&
             sweeps_check(sweeps, file, directory, err) &&
-            (dry_run ? preview(op, file, err) : sweeps_create(sweeps, file, in->text, directory, on_made, op, err));
+            (dry_run ? preview(op, file, err) : sweeps_create(sweeps, file, &what, on_made, op, err));
   if (!ok || dry_run)
     sweep_file_free(file);
   return ok;
@@ -262,6 +263,17 @@ static bool list_sweeps(struct sweep_op *op, struct err *err) {
   return pg_run(web_app(op->req)->pg, &args, 0, on_sweep_list, op, err);
 }
 
+static void get_schema(struct http_req *req) {
+  struct buf body = BUF_INIT(2 * MIB);
+  struct err err;
+  if (sweep_file_schema(&body, &err)) {
+    http_reply_json(req, 200, &body);
+    return;
+  }
+  buf_release(&body);
+  http_reply_error(req, &err);
+}
+
 static void get_sweeps(struct http_req *req) {
   struct err err;
   struct sweep_op *op = sweep_op_new(req);
@@ -335,8 +347,6 @@ static void delete_sweep(struct http_req *req) {
     sweep_op_fail(op, &err);
 }
 
-#define ROUTE_POST(path_, handler_, policy_, max_, summary_) \
-  { .method = HTTP_POST, .path = path_, .policy = policy_, .body = BODY_BUFFER, .max_body = max_, .handler = handler_, .summary = summary_ }
 #define ROUTE_GET(path_, handler_, summary_, query_) \
   { .method = HTTP_GET, .path = path_, .policy = POLICY_READ, .handler = handler_, .summary = summary_, .query = query_ }
 #define ROUTE_ACT(path_, arg_, summary_)                                                                                       \
@@ -359,8 +369,10 @@ const struct route sweep_routes[] = {
          "as it is now, unless `workdir_mode` is inplace or `workdir` names a snapshot (see `/code`). With the Content-Type "
          "`" SUBMISSION_TYPE "` the body is `{\"file\": text, \"name\", \"directory\", \"code\": \"sha256:…\", "
          "\"environment\": {…}}`: what the command line sends.",
+     .creates = CREATES,
      .query = "dry_run:boolean,file:string,directory:string"},
     ROUTE_GET("/sweeps", get_sweeps, "List sweeps, newest first", "state:string,limit:integer,cursor:string"),
+    ROUTE_GET("/schemas/sweep", get_schema, "The sweep file as a JSON Schema, for editors", NULL),
     ROUTE_GET("/sweeps/{id}", get_sweep, "One sweep: state, progress, best", NULL),
     {.method = HTTP_PATCH,
      .path = "/sweeps/{id}",
@@ -378,6 +390,13 @@ const struct route sweep_routes[] = {
     ROUTE_ACT("/sweeps/{id}/resume", &act_resume, "Go on"),
     ROUTE_ACT("/sweeps/{id}/stop", &act_stop, "End it, and its running trials"),
     ROUTE_ACT("/sweeps/{id}/drain", &act_drain, "End it when the running trials have ended"),
-    ROUTE_POST("/sweeps/{id}/clone", post_clone, POLICY_TRACK, 64 * 1024, "Submit it again"),
+    {.method = HTTP_POST,
+     .path = "/sweeps/{id}/clone",
+     .policy = POLICY_TRACK,
+     .body = BODY_BUFFER,
+     .max_body = 64 * 1024,
+     .handler = post_clone,
+     .creates = CREATES,
+     .summary = "Submit it again"},
 };
 const size_t sweep_route_count = ARRAY_LEN(sweep_routes);

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """The examples with frameworks: their setup, then their sweep made short: one point that is good, one that would take very long if nobody
 stopped it. `python3 test_pypi.py WINNOW`"""
-import hashlib, os, pathlib, shutil, subprocess, sys, unittest
+import hashlib, os, pathlib, re, shutil, subprocess, sys, unittest
 
 WINNOW = pathlib.Path(sys.argv.pop(1)).resolve()
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "support"))
@@ -74,6 +74,13 @@ class Pypi(unittest.TestCase):
             self.assertEqual(self.s.get(f"/api/v1/runs/{good['run_id']}").json["tags"]["classifier"], "MLPClassifier")
             files = self.s.get(f"/api/v1/runs/{good['run_id']}/artifacts?path=model").json["items"]
             self.assertEqual([f["path"] for f in files], ["model/classifier.joblib"])
+            # The guide's own lines find the sweep, with the client as its users have it.
+            guide = (EXAMPLES.parent / "docs/guide.md").read_text()
+            script = next(block for block in re.findall(r"^```python\n(.*?)^```$", guide, re.S | re.M) if "import mlflow" in block)
+            done = subprocess.run([CACHE / "sklearn-digits/bin/python", "-c", script.replace("http://127.0.0.1:7070", self.s.url)],
+                                  capture_output=True, text=True, timeout=120)
+            self.assertEqual(done.returncode, 0, done.stderr)
+            self.assertIn(good["run_id"], done.stdout.splitlines()[0])
 
     def test_pytorch_mnist(self):
         if subprocess.run(["/usr/bin/python3", "-c", "import torch"], stderr=subprocess.DEVNULL).returncode and not os.environ.get("WINNOW_TEST_LONG"):
