@@ -504,6 +504,14 @@ CREATE VIEW winnow.model_version_view AS
      JOIN winnow.registered_model m ON ((m.id = v.model)))
   WHERE (v.deleted_at IS NULL);
 
+CREATE TABLE winnow.node (
+    name text NOT NULL,
+    drained boolean NOT NULL,
+    reason text,
+    changed bigint NOT NULL,
+    actor text NOT NULL
+);
+
 ALTER TABLE winnow.registered_model ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
     SEQUENCE NAME winnow.registered_model_id_seq
     START WITH 1
@@ -567,7 +575,10 @@ CREATE TABLE winnow.run (
     made_by smallint,
     made_tells integer,
     made_pending integer,
-    at_tells integer
+    at_tells integer,
+    held boolean DEFAULT false NOT NULL,
+    queue_priority bigint,
+    queue_since bigint
 )
 WITH (fillfactor='85');
 
@@ -714,7 +725,8 @@ CREATE TABLE winnow.sweep (
     spec text NOT NULL,
     edits jsonb DEFAULT '{}'::jsonb NOT NULL,
     warnings jsonb DEFAULT '[]'::jsonb NOT NULL,
-    summary jsonb
+    summary jsonb,
+    single boolean DEFAULT false NOT NULL
 )
 WITH (fillfactor='80');
 
@@ -790,6 +802,9 @@ ALTER TABLE ONLY winnow.model_alias
 
 ALTER TABLE ONLY winnow.model_version
     ADD CONSTRAINT model_version_pkey PRIMARY KEY (model, version);
+
+ALTER TABLE ONLY winnow.node
+    ADD CONSTRAINT node_pkey PRIMARY KEY (name);
 
 ALTER TABLE ONLY winnow.registered_model
     ADD CONSTRAINT registered_model_name_key UNIQUE (name);

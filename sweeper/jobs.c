@@ -133,7 +133,7 @@ static bool build_environment(struct start *start, const json_t *params, struct 
   struct command_job job = {.url = str_of(live->all->conf.url),
                             .token = str_of(start->token),
                             .run_id = str_of(start->run_id),
-                            .sweep_id = str_of(start->sweep_id),
+                            .sweep_id = live->single ? STR_NONE : str_of(start->sweep_id),
                             .trial = start->trial->number,
                             .attempt = start->attempt,
                             .experiment_id = str_of(start->experiment),

@@ -95,6 +95,13 @@ static void trial_free(struct live_trial *trial) {
   mem_free(trial);
 }
 
+void live_about_release(struct live_about *about) {
+  mem_free(about->command);
+  mem_free(about->params);
+  mem_free(about->tags);
+  *about = (struct live_about){0};
+}
+
 void live_free(struct live_sweep *live) {
   if (!live)
     return;
@@ -122,6 +129,7 @@ void live_free(struct live_sweep *live) {
   mem_free(live->source);
   mem_free(live->normal);
   mem_free(live->notes);
+  live_about_release(&live->about);
   mem_free(live->ahead.found);
   mem_free(live);
 }
@@ -150,6 +158,8 @@ struct live_trial *live_trial_new(struct live_sweep *live, uint32_t number, stru
 }
 
 json_t *live_params(const struct live_trial *trial) {
+  if (trial->sweep->single)
+    return json_object();
   size_t at = history_find(trial->sweep->history, trial->number);
   return at == SIZE_MAX ? json_object() : space_point_to_json(trial->sweep->space, history_point(trial->sweep->history, at));
 }

@@ -61,6 +61,8 @@ struct live_trial {
   uint32_t recent_count;
   /* the job, when there is one */
   bool in_schedule, adopted;
+  bool held, has_priority;
+  int64_t queue_priority, queue_since; /* queue_since 0: when it was created */
   uint32_t job;
   struct log_writer *log;
   uint32_t log_attempt;
@@ -71,6 +73,11 @@ struct live_trial {
   void *poll_ctx;
   int64_t poll_until;
   struct job_making *making; /* its directory, on a thread; NULL: none */
+};
+
+/* What a launched run is said to be, as JSON, until its row is made. */
+struct live_about {
+  char *command, *params, *tags;
 };
 
 struct live_sweep {
@@ -95,6 +102,8 @@ struct live_sweep {
   size_t trial_count, trial_cap;
   uint32_t group; /* of the schedule */
   bool has_group;
+  bool single; /* no sweep, but one launched run, which has its id */
+  struct live_about about;
   bool stored;      /* its row exists */
   bool over_told;   /* its end is durable */
   uint64_t written; /* version of the row that is durable */
@@ -177,6 +186,7 @@ struct sweeps {
   size_t report_count, report_cap, reports_flying;
   struct list waiters;
   struct sweeps_loading *loading;
+  struct list loading_one;
   int64_t collected; /* when snapshots were last collected */
 };
 
@@ -195,8 +205,14 @@ static inline bool live_row_is_over(const struct engine_trial *row) {
 /* At the end of the turn everything that changed is written. */
 void sweeps_kick(struct sweeps *s);
 MUST_CHECK bool sweeps_list(struct sweeps *s, struct live_sweep *live, struct err *err);
+/* Does somebody wait for it? */
+bool sweeps_is_busy(const struct live_sweep *live);
 /* Takes it out again, and frees it. */
 void sweeps_unlist(struct live_sweep *live);
+
+/* sweep_load.c */
+/* One sweep that is stored as going on; `done` when it is in the list, or not. */
+MUST_CHECK bool sweep_load_one(struct sweeps *s, struct id sweep, sweeps_done_fn *done, void *ctx, struct err *err);
 
 /* sweep_rows.c */
 /* What is in s->writes and the first s->reports_flying reports, as one transaction. */
@@ -205,6 +221,7 @@ void sweep_rows_put_json(struct pg_args *args, const json_t *json);
 void sweep_rows_put_warnings(struct pg_args *args, const struct live_sweep *live);
 
 /* live.c */
+void live_about_release(struct live_about *about);
 MUST_CHECK bool live_new(struct sweeps *s, struct sweep_file *file, struct id id, int64_t seed, const struct engine_sweep *row,
                          struct live_sweep **ret, struct err *err); /* takes the file in any case */
 void live_free(struct live_sweep *live);
@@ -213,7 +230,6 @@ struct live_trial *live_trial_new(struct live_sweep *live, uint32_t number, stru
 void live_take_report(struct live_trial *trial, uint32_t attempt, const struct live_report *report, struct stop_verdict *ret_verdict,
                       bool *ret_target, bool *ret_goal);
 bool live_is_goal(const struct live_sweep *live, struct str key);
-bool live_watches(const struct live_sweep *live, struct str key);
 /* The row is final: the sampler and the rules learn of it. */
 void live_note_end(struct live_trial *trial, const struct engine_trial *row);
 void live_set_value(struct live_trial *trial, double value, int64_t step);

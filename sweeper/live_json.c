@@ -189,8 +189,13 @@ void live_put_trial(const struct live_trial *trial, struct json_writer *w) {
   AUTO_JSON json_t *params = live_params(trial);
   jw_object(w);
   put_id(w, "run_id", trial->run);
-  jw_put_i64(w, "number", trial->number);
-  put_id(w, "sweep_id", live->id);
+  if (live->single) {
+    jw_put_null(w, "number");
+    jw_put_null(w, "sweep_id");
+  } else {
+    jw_put_i64(w, "number", trial->number);
+    put_id(w, "sweep_id", live->id);
+  }
   jw_put_text(w, "state", run_state_name(row->state));
   jw_put_text(w, "state_reason", live_reason(trial, row));
   jw_put_i64(w, "attempt", row->attempt);

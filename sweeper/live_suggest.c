@@ -15,7 +15,8 @@ bool live_create_at(struct live_sweep *live, const double *point, const struct l
   uint32_t at_tells = (uint32_t)history_tells(live->history);
   if (!engine_create(live->engine, &number, err))
     return false;
-  struct live_trial *trial = live_trial_new(live, number, id_new(s->conf.clock, &s->conf.rng), err);
+  struct id run = live->single ? live->id : id_new(s->conf.clock, &s->conf.rng);
+  struct live_trial *trial = live_trial_new(live, number, run, err);
   if (!trial || !history_add(live->history, number, point, NULL, err)) {
     struct err ignored; /* the trial exists for the engine: it ends at once, killed */
     if (!engine_kill(live->engine, number, live_now(s), &ignored))

@@ -132,6 +132,13 @@ static void collect(struct sweeps *s) {
     }
   } while (jobs_place(s));
 }
+bool sweeps_is_busy(const struct live_sweep *live) {
+  bool busy = !live->over_told || live->thinking || live->asks.count || live->reports_durable < live->reports;
+  for (struct list_node *w = live->all->waiters.first; w && !busy; w = w->next)
+    busy = LIST_ENTRY(w, struct live_waiter, node)->sweep == live;
+  return busy;
+}
+
 static void forget_old(struct sweeps *s) {
   size_t over = 0;
   LIST_EACH(&s->sweeps, node)
@@ -140,10 +147,7 @@ static void forget_old(struct sweeps *s) {
     struct live_sweep *live = LIST_ENTRY(node, struct live_sweep, node);
     if (over <= LIVE_OVER_KEPT)
       return;
-    bool busy = !live->over_told || live->thinking || live->asks.count || live->reports_durable < live->reports;
-    for (struct list_node *w = s->waiters.first; w && !busy; w = w->next)
-      busy = LIST_ENTRY(w, struct live_waiter, node)->sweep == live;
-    if (busy)
+    if (sweeps_is_busy(live))
       continue;
     over--;
     sweeps_unlist(live);
@@ -154,6 +158,8 @@ static void note_written(const struct live_write *write, bool ok) {
   struct live_sweep *live = write->sweep;
   if (write->trial) {
     engine_trial_written(live->engine, write->trial->number, write->todo.trial.version, ok);
+    if (ok && write->todo.creation)
+      live_about_release(&live->about);
     return;
   }
   engine_sweep_written(live->engine, write->todo.sweep.version, ok);
@@ -170,7 +176,8 @@ static void note_written(const struct live_write *write, bool ok) {
     if (live->has_group)
       schedule_group_remove(live->all->schedule, live->group);
     live->has_group = false;
-    log_info("sweep", NULL, "%s: %s", live->name, sweep_state_text(write->todo.sweep.state));
+    if (!live->single)
+      log_info("sweep", NULL, "%s: %s", live->name, sweep_state_text(write->todo.sweep.state));
   }
 }
 
@@ -339,8 +346,8 @@ struct sweeps_load_figures sweeps_figures(const struct sweeps *s) {
 }
 
 bool sweeps_list(struct sweeps *s, struct live_sweep *live, struct err *err) {
-  if (!map_put(&s->by_id, id_key(&live->id), live, NULL))
-    return err_set(err, ERR_LIMIT, "there are too many sweeps at once");
+  if (s->sweeps.count >= LIVE_SWEEPS_MAX || (!live->single && !map_put(&s->by_id, id_key(&live->id), live, NULL)))
+    return err_set(err, ERR_LIMIT, "there are too many sweeps and launched runs at once");
   if (!live->conf.asks) {
     if (!schedule_group_add(s->schedule, &live->group, err)) {
       map_remove(&s->by_id, id_key(&live->id));
@@ -354,7 +361,8 @@ bool sweeps_list(struct sweeps *s, struct live_sweep *live, struct err *err) {
 }
 void sweeps_unlist(struct live_sweep *live) {
   list_remove(&live->node);
-  map_remove(&live->all->by_id, id_key(&live->id));
+  if (!live->single)
+    map_remove(&live->all->by_id, id_key(&live->id));
   if (live->has_group)
     schedule_group_remove(live->all->schedule, live->group);
   live_free(live);

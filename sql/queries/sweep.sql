@@ -8,29 +8,41 @@ made as (
   on conflict (name) do nothing returning id)
 select id, false from made union all select id, deleted_at is not null from experiment where name = $1;
 
+-- name: sweep_experiment_by_id (int8) -> (int8, bool) repeatable
+select id, deleted_at is not null from experiment where id = $1;
+
 -- name: engine_epoch (int8) -> (bool) repeatable
 -- Refuses (by a division) to go on under an epoch that is over.
 select 1 / (case when $1 = (select max(epoch) from service_epoch) then 1 else 0 end) = 1;
 
--- name: sweep_create (uuid, int8, int8, int8, text, text, text, text, jsonb) -> () repeatable
--- Id, experiment, now, seed, name, directory, source, spec, warnings. And its parent run.
+-- name: sweep_create (uuid, int8, int8, int8, text, text, text, text, jsonb, bool) -> () repeatable
+-- Id, experiment, now, seed, name, directory, source, spec, warnings, whether it is a single run's. And its parent run, if it is not.
 with made as (
-  insert into sweep (id, experiment_id, created, version, seed, name, directory, source, spec, warnings)
-  values ($1, $2, $3, 0, $4, $5, $6, $7, $8, $9) on conflict (id) do nothing returning 1)
+  insert into sweep (id, experiment_id, created, version, seed, name, directory, source, spec, warnings, single)
+  values ($1, $2, $3, 0, $4, $5, $6, $7, $8, $9, $10) on conflict (id) do nothing returning 1)
 insert into run (id, experiment_id, start_time, created, state, kind, name)
-select $1, $2, $3, $3, 2, 1, $5 from made on conflict (id) do nothing;
+select $1, $2, $3, $3, 2, 1, $5 from made where not $10 on conflict (id) do nothing;
+
+-- name: single_describe (uuid, jsonb, jsonb, jsonb) -> () repeatable
+-- What a launched run is said to be, with its row: command, params, tags.
+update run set command = $2, params = $3, tags = $4 where id = $1;
+
+-- name: single_reopen (uuid) -> (bool) repeatable
+-- For another attempt of a launched run that is over. No row: there is none.
+update sweep set state = 0, why = 0, ended = null, version = version + case when state >= 3 then 1 else 0 end
+where id = $1 and single and deleted_at is null returning true;
 
 -- name: sweep_update (uuid, int8, int2, int2, bool, int8, int8, int8, jsonb) -> () repeatable
 -- Id, version, state, why, exhausted, elapsed, slot time, end, summary (null before the end).
 with done as (
   update sweep set version = $2, state = $3, why = $4, exhausted = $5, elapsed_ms = $6, slot_ms = $7, ended = $8, summary = $9
   where id = $1 and version < $2 returning 1)
-update run set end_time = $8, state = case $3 when 3 then 4 when 4 then 6 when 5 then 5 else 2 end from done where id = $1;
+update run set end_time = $8, state = case $3 when 3 then 4 when 4 then 6 when 5 then 5 else 2 end from done where id = $1 and kind = 1;
 
 -- name: sweep_edit (uuid, jsonb) -> (bool) repeatable
 -- Adds to the edits; a finished sweep's summary shows them too. No row: there is no such sweep.
 update sweep set edits = edits || $2, summary = case when summary is null then null else summary || ($2 - 'max_time') end
-where id = $1 and deleted_at is null returning true;
+where id = $1 and deleted_at is null and not single returning true;
 
 -- name: sweep_warn (uuid, jsonb) -> () repeatable
 -- The warnings of a sweep.
@@ -38,36 +50,44 @@ update sweep set warnings = $2 where id = $1;
 
 -- name: sweep_delete (uuid, int8) -> (bool) repeatable
 -- With its runs, into the trash. No row: there is no sweep that is over and not deleted.
-with s as (update sweep set deleted_at = $2 where id = $1 and deleted_at is null and state >= 3 returning id),
+with s as (update sweep set deleted_at = $2 where id = $1 and deleted_at is null and state >= 3 and not single returning id),
 runs as (update run set deleted_at = $2 from s where (run.sweep_id = s.id or run.id = s.id) and run.deleted_at is null returning 1)
 select true from s;
 
--- name: sweep_live () -> (uuid, int8, int8, int8, int8, int8, int8, int2, int2, bool, text, text, text, jsonb, jsonb) repeatable
--- Those that are not over, oldest first.
-select id, experiment_id, created, version, elapsed_ms, slot_ms, seed, state, why, exhausted, name, directory, spec, edits, warnings
-from sweep where state < 3 and deleted_at is null order by created, id;
+-- name: sweep_live (uuid) -> (uuid, int8, int8, int8, int8, int8, int8, int2, int2, bool, text, text, text, jsonb, jsonb, bool) repeatable
+-- Those that are not over, oldest first; or this one.
+select id, experiment_id, created, version, elapsed_ms, slot_ms, seed, state, why, exhausted, name, directory, spec, edits, warnings, single
+from sweep where state < 3 and deleted_at is null and ($1::uuid is null or id = $1) order by created, id;
 
 -- name: sweep_get (uuid) -> (int2, jsonb) repeatable
-select state, summary from sweep where id = $1 and deleted_at is null;
+select state, summary from sweep where id = $1 and deleted_at is null and not single;
 
 -- name: sweep_list (int2, int8, uuid, int8) -> (uuid, int8, int2, jsonb) repeatable
 -- State or null; created and id after which it goes on, or null; how many. Newest first.
 select id, created, state, summary from sweep
-where deleted_at is null and ($1::int2 is null or state = $1) and ($2::int8 is null or (created, id) < ($2, $3::uuid))
+where deleted_at is null and not single and ($1::int2 is null or state = $1) and ($2::int8 is null or (created, id) < ($2, $3::uuid))
 order by created desc, id desc limit $4;
 
 -- name: sweep_source (uuid) -> (text, text, text) repeatable
 -- Name, directory, the normal form: with the snapshot and the environment of the first time.
-select name, directory, spec from sweep where id = $1 and deleted_at is null;
+select name, directory, spec from sweep where id = $1 and deleted_at is null and not single;
 
 -- name: trials_load (uuid)
 --   -> (uuid, int4, int8, int2, int4, int2, int4, bool, float8, int8, float8, int8, int8, int8, int4, bytea, jsonb, text, int8, int2, int4,
---   int4, int4) repeatable
+--   int4, int4, bool, int8, int8) repeatable
 -- Id, number, version, state, attempt, cause, retries, dead, value, its step, best, created, start, end, told, coordinates, stop, reason,
--- lease; what it was made from: by, tells, pending, tells when it was added.
+-- lease; what it was made from: by, tells, pending, tells when it was added; held, its priority and time in the queue where they are its own.
 select id, trial, version, state, attempt, cause, retries, dead, value, value_step, best_value, created, start_time, end_time, told, coords,
-  stop, state_reason, lease_ms, made_by, made_tells, made_pending, at_tells
+  stop, state_reason, lease_ms, made_by, made_tells, made_pending, at_tells, held, queue_priority, queue_since
 from run where sweep_id = $1 order by trial;
+
+-- name: single_load (uuid)
+--   -> (uuid, int4, int8, int2, int4, int2, int4, bool, float8, int8, float8, int8, int8, int8, int4, bytea, jsonb, text, int8, int2, int4,
+--   int4, int4, bool, int8, int8) repeatable
+-- The same of a launched run.
+select id, 0, version, state, attempt, cause, retries, dead, value, value_step, best_value, created, start_time, end_time, told, coords,
+  stop, state_reason, lease_ms, made_by, made_tells, made_pending, at_tells, held, queue_priority, queue_since
+from run where id = $1 and sweep_id is null and kind = 0;
 
 -- name: reports_load (uuid) -> (int8, int4, int4, text, float8, int8, float8) repeatable
 select n, trial, attempt, key, value, step, epoch from report where sweep = $1 order by n;

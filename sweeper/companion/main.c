@@ -16,7 +16,6 @@
 #include <signal.h>
 #include <stdarg.h>
 #include <sys/file.h>
-#include <sys/inotify.h>
 #include <sys/wait.h>
 
 #include "base/clock.h"
@@ -34,7 +33,8 @@ enum {
   REQUEST_TIMEOUT_S = 30,
   VERDICT_WAIT_S = 25,
   FIRST_VERDICT_MS = 20,
-  EXIT_SYNC_MS = 10, /* the service has this long to store the end before we do */
+  GROWTH_POLL_MS = 50, /* where the kernel does not tell of writes */
+  EXIT_SYNC_MS = 10,   /* the service has this long to store the end before we do */
   VERDICT_RETRY_MAX_MS = 2000,
   FILES_EVERY_MS = 500, /* how often metric files are looked at */
 };
@@ -60,8 +60,8 @@ struct companion {
   struct uplink_config uplink_config;
   struct uplink *uplink;  /* output, heartbeats, exit: one after the other */
   struct uplink *verdict; /* the long poll */
-  struct event *on_child, *on_term, *on_grow, *tick, *retry, *retry_verdict, *ladder, *sync_exit, *files_tick;
-  int inotify_fd;
+  struct event *on_child, *on_term, *on_grow, *poll_growth, *tick, *retry, *retry_verdict, *ladder, *sync_exit, *files_tick;
+  int dir_fd;
   enum phase phase;
   bool fenced, heartbeat_due, frozen, exit_written;
   bool command_ended;
@@ -70,7 +70,6 @@ struct companion {
   char start_error[700];  /* the command could not be started */
   int64_t begun_ms, ended_ms, last_heartbeat_ms, retry_ms, verdict_retry_ms;
   struct process_usage peak;
-  char piece[SPOOL_PIECE_MAX];
   char path[256];
 };
 
@@ -275,8 +274,14 @@ static void tell_exit(struct companion *c) {
   AUTO_BUF struct buf text = BUF_INIT(4096);
   struct err err;
   put_exit(c, &text);
-  if (!c->exit_written && !write_exit(c, buf_str(&text), &err))
+  if (!c->exit_written && !write_exit(c, buf_str(&text), &err)) {
     say("%s", err.text);
+    if (access(c->job.dir, F_OK) != 0) { /* the whole attempt was removed: nobody will ever want to know */
+      enter_phase(c, PHASE_DONE);
+      event_base_loopbreak(c->base);
+      return;
+    }
+  }
   if (!c->exit_written)
     arm(c->sync_exit, EXIT_SYNC_MS);
   c->exit_written = true;
@@ -299,12 +304,19 @@ static void tell_heartbeat(struct companion *c) {
 static bool send_output(struct companion *c) {
   for (size_t i = 0; i < ARRAY_LEN(c->streams); i++) {
     struct spool *spool = &c->streams[i];
-    size_t n = spool_peek(spool, c->piece);
+    size_t n = spool_piece(spool);
     if (!n && !spool->skipped)
       continue;
     snprintf(c->path, sizeof c->path, "/output?stream=%s&offset=%lld&skipped=%lld", spool->name, (long long)spool->sent,
              (long long)spool->skipped);
-    uplink_send(c->uplink, "POST", c->path, str_n(c->piece, n), REQUEST_TIMEOUT_S, on_output_taken, c);
+    struct uplink_file piece = {.method = "POST",
+                                .path = c->path,
+                                .fd = spool->read_fd,
+                                .keep_fd = true,
+                                .offset = spool->sent,
+                                .length = (int64_t)n,
+                                .timeout_s = REQUEST_TIMEOUT_S};
+    uplink_send_file(c->uplink, &piece, on_output_taken, c);
     return true;
   }
   return false;
@@ -406,12 +418,22 @@ static void on_retry(evutil_socket_t fd UNUSED, short what UNUSED, void *ctx) {
   advance(ctx);
 }
 
-static void on_grow(evutil_socket_t fd, short what UNUSED, void *ctx) {
+static void on_grow(evutil_socket_t fd UNUSED, short what UNUSED, void *ctx) {
+  advance(ctx);
+}
+
+static void on_poll_growth(evutil_socket_t fd UNUSED, short what UNUSED, void *ctx) {
   struct companion *c = ctx;
-  char events[4096];
-  while (read(fd, events, sizeof events) > 0)
-    ;
+  arm(c->poll_growth, GROWTH_POLL_MS);
   advance(c);
+}
+
+/* By a signal for each write into our directory. Not inotify: a user has 128 instances of it, and there may be a thousand of us. */
+static void watch_growth(struct companion *c) {
+  c->dir_fd = open(c->job.dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  event_add(c->on_grow, NULL);
+  if (c->dir_fd < 0 || fcntl(c->dir_fd, F_NOTIFY, DN_MODIFY | DN_MULTISHOT) != 0)
+    arm(c->poll_growth, GROWTH_POLL_MS);
 }
 
 static void keep_spool_bounded(struct companion *c) {
@@ -506,30 +528,27 @@ static bool make_parts(struct companion *c, struct err *err) {
     return err_no_memory(err);
   c->uplink = uplink_new(c->base, &c->uplink_config);
   c->verdict = uplink_new(c->base, &c->uplink_config);
-  c->inotify_fd = inotify_init1(IN_NONBLOCK | IN_CLOEXEC);
   c->on_child = evsignal_new(c->base, SIGCHLD, on_child, c);
   c->on_term = evsignal_new(c->base, SIGTERM, on_term, c);
-  c->on_grow = event_new(c->base, c->inotify_fd, EV_READ | EV_PERSIST, on_grow, c);
+  c->on_grow = evsignal_new(c->base, SIGIO, on_grow, c);
+  c->poll_growth = evtimer_new(c->base, on_poll_growth, c);
   c->tick = evtimer_new(c->base, on_tick, c);
   c->retry = evtimer_new(c->base, on_retry, c);
   c->retry_verdict = evtimer_new(c->base, ask_verdict, c);
   c->ladder = evtimer_new(c->base, on_ladder, c);
   c->sync_exit = evtimer_new(c->base, sync_exit, c);
   c->files_tick = evtimer_new(c->base, on_files_tick, c);
-  if (!c->uplink || !c->verdict || c->inotify_fd < 0 || !c->on_child || !c->on_term || !c->on_grow || !c->tick || !c->retry ||
+  if (!c->uplink || !c->verdict || !c->on_child || !c->on_term || !c->on_grow || !c->poll_growth || !c->tick || !c->retry ||
       !c->retry_verdict || !c->ladder || !c->sync_exit || !c->files_tick)
     return err_no_memory(err);
   for (size_t i = 0; i < ARRAY_LEN(c->streams); i++) {
-    char path[4200];
     const char *name = i ? "stderr" : "stdout";
     if (!spool_open(&c->streams[i], c->job.dir, name, err))
       return false;
-    snprintf(path, sizeof path, "%s/%s", c->job.dir, name);
-    inotify_add_watch(c->inotify_fd, path, IN_MODIFY);
   }
   event_add(c->on_child, NULL);
   event_add(c->on_term, NULL);
-  event_add(c->on_grow, NULL);
+  watch_growth(c);
   return true;
 }
 

@@ -279,6 +279,25 @@ time.sleep(600)
         self.assertEqual(process.wait(60), 0)
         self.assertEqual(self.service.exited["ended_by"], "signal")
 
+    def test_a_companion_takes_none_of_the_users_inotify_instances(self):
+        """There are 128 for a user, and may be a thousand companions."""
+        process = self.start(["sleep", "600"])
+        self.wait(lambda: self.service.polled, "the start")
+        descriptors = [os.readlink(fd) for fd in pathlib.Path(f"/proc/{process.pid}/fd").iterdir()]
+        self.assertNotIn("anon_inode:inotify", descriptors)
+        process.send_signal(signal.SIGTERM)
+        self.assertEqual(process.wait(60), 0)
+
+    def test_an_attempt_that_was_removed_is_not_reported_for_ever(self):
+        self.service.down()
+        process = self.start(["sleep", "600"])
+        log = self.dir / "attempt" / "companion.log"
+        self.wait(lambda: log.exists() and "started process" in log.read_text(), "the start")
+        shutil.rmtree(self.dir / "attempt")
+        process.send_signal(signal.SIGTERM)
+        self.assertEqual(process.wait(60), 0)
+        self.service.up()
+
     def test_one_companion_for_an_attempt(self):
         first = self.start(["sleep", "600"])
         self.wait(lambda: self.service.polled, "the start")
