@@ -195,6 +195,7 @@ static void on_token_row(void *ctx, const struct pg_reply *row) {
   }
   if (!pg_is_null(row, 0, 4))
     entry.expires_ms = pg_time(row, 0, 4);
+  entry.parent = pg_uuid(row, 0, 5); /* null is zero */
   if (hash.n == TOKEN_HASH_BYTES && !token_table_add(&service->app.tokens, (const uint8_t *)hash.p, &entry, &err))
     log_error("service", NULL, "a token was not loaded: %s", err.text);
 }
