@@ -256,7 +256,8 @@ struct choice {
  * teach less than what a model asks for. */
 static bool is_started(const struct sampler *s) {
   size_t results = history_learnable(s->history), startup = s->settings.startup;
-  return results >= startup || (2 * results >= startup && results + history_pending(s->history) >= startup);
+  bool takes_few = s->settings.type != SAMPLER_CMAES; /* which begins from the best of a whole start-up */
+  return results >= startup || (takes_few && 2 * results >= startup && results + history_pending(s->history) >= startup);
 }
 
 static struct choice choose_auto(const struct sampler *s) {
