@@ -465,6 +465,7 @@ static bool make_sweeps(struct service *service, struct err *err) {
                              .work = service->work,
                              .pg = app->pg,
                              .metrics = app->metrics,
+                             .artifacts = app->artifacts,
                              .clock = &clock_system,
                              .rng = rng_from_system(),
                              .data_dir = service->settings.data,

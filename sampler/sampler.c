@@ -408,6 +408,12 @@ static void keep_fit(struct sampler *s, const struct sampler_job *job) {
   s->fitted_tells = job->tells;
 }
 
+void sampler_job_leave(struct sampler *s, struct sampler_job *job) {
+  if (job->ran && !job->failed)
+    keep_fit(s, job);
+  sampler_job_drop(job);
+}
+
 /* The best of the points found that is still free. */
 static bool take_found(struct sampler *s, struct sampler_job *job, struct err *err) {
   if (!job->failed) {

@@ -66,6 +66,8 @@ void sampler_job_run(struct sampler_job *job);
 /* Frees the job, also when it was never run (then it runs now). What became taken meanwhile is passed over. */
 MUST_CHECK bool sampler_finish(struct sampler *sampler, struct sampler_job *job, double *ret_point, struct suggestion *ret,
                                struct err *err);
+/* Frees a job that ran and whose point is not wanted any more; what it learned of the model may serve the next. */
+void sampler_job_leave(struct sampler *sampler, struct sampler_job *job);
 /* Frees a job that nobody wants any more; not while it runs. */
 void sampler_job_drop(struct sampler_job *job);
 

@@ -300,7 +300,8 @@ CREATE TABLE winnow.log_stream (
     state_at bigint DEFAULT 0 NOT NULL,
     state bytea,
     summary text,
-    series integer DEFAULT 0 NOT NULL
+    series integer DEFAULT 0 NOT NULL,
+    keys text[] DEFAULT '{}'::text[] NOT NULL
 )
 WITH (fillfactor='50');
 
@@ -504,6 +505,14 @@ CREATE VIEW winnow.model_version_view AS
      JOIN winnow.registered_model m ON ((m.id = v.model)))
   WHERE (v.deleted_at IS NULL);
 
+CREATE TABLE winnow.node (
+    name text NOT NULL,
+    drained boolean NOT NULL,
+    reason text,
+    changed bigint NOT NULL,
+    actor text NOT NULL
+);
+
 ALTER TABLE winnow.registered_model ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
     SEQUENCE NAME winnow.registered_model_id_seq
     START WITH 1
@@ -567,7 +576,10 @@ CREATE TABLE winnow.run (
     made_by smallint,
     made_tells integer,
     made_pending integer,
-    at_tells integer
+    at_tells integer,
+    held boolean DEFAULT false NOT NULL,
+    queue_priority bigint,
+    queue_since bigint
 )
 WITH (fillfactor='85');
 
@@ -714,9 +726,24 @@ CREATE TABLE winnow.sweep (
     spec text NOT NULL,
     edits jsonb DEFAULT '{}'::jsonb NOT NULL,
     warnings jsonb DEFAULT '[]'::jsonb NOT NULL,
-    summary jsonb
+    summary jsonb,
+    prior bytea,
+    single boolean DEFAULT false NOT NULL
 )
 WITH (fillfactor='80');
+
+CREATE TABLE winnow.sweep_register (
+    sweep uuid NOT NULL,
+    done boolean DEFAULT false NOT NULL
+);
+
+CREATE TABLE winnow.sweep_version (
+    sweep uuid NOT NULL,
+    run uuid NOT NULL,
+    model text NOT NULL,
+    version integer NOT NULL,
+    kept boolean DEFAULT false NOT NULL
+);
 
 CREATE TABLE winnow.token (
     id uuid NOT NULL,
@@ -791,6 +818,9 @@ ALTER TABLE ONLY winnow.model_alias
 ALTER TABLE ONLY winnow.model_version
     ADD CONSTRAINT model_version_pkey PRIMARY KEY (model, version);
 
+ALTER TABLE ONLY winnow.node
+    ADD CONSTRAINT node_pkey PRIMARY KEY (name);
+
 ALTER TABLE ONLY winnow.registered_model
     ADD CONSTRAINT registered_model_name_key UNIQUE (name);
 
@@ -820,6 +850,12 @@ ALTER TABLE ONLY winnow.service_epoch
 
 ALTER TABLE ONLY winnow.sweep
     ADD CONSTRAINT sweep_pkey PRIMARY KEY (id);
+
+ALTER TABLE ONLY winnow.sweep_register
+    ADD CONSTRAINT sweep_register_pkey PRIMARY KEY (sweep);
+
+ALTER TABLE ONLY winnow.sweep_version
+    ADD CONSTRAINT sweep_version_pkey PRIMARY KEY (sweep, run);
 
 ALTER TABLE ONLY winnow.token
     ADD CONSTRAINT token_hash_key UNIQUE (hash);
@@ -865,6 +901,8 @@ CREATE INDEX sweep_by_created ON winnow.sweep USING btree (created DESC, id);
 
 CREATE INDEX sweep_live ON winnow.sweep USING btree (id) WHERE (state < 3);
 
+CREATE INDEX sweep_register_open ON winnow.sweep_register USING btree (sweep) WHERE (NOT done);
+
 ALTER TABLE ONLY winnow.dataset
     ADD CONSTRAINT dataset_experiment_id_fkey FOREIGN KEY (experiment_id) REFERENCES winnow.experiment(id) ON DELETE CASCADE;
 
@@ -903,3 +941,9 @@ ALTER TABLE ONLY winnow.run_model
 
 ALTER TABLE ONLY winnow.run_unindexed
     ADD CONSTRAINT run_unindexed_run_fkey FOREIGN KEY (run) REFERENCES winnow.run(id) ON DELETE CASCADE;
+
+ALTER TABLE ONLY winnow.sweep_register
+    ADD CONSTRAINT sweep_register_sweep_fkey FOREIGN KEY (sweep) REFERENCES winnow.sweep(id) ON DELETE CASCADE;
+
+ALTER TABLE ONLY winnow.sweep_version
+    ADD CONSTRAINT sweep_version_sweep_fkey FOREIGN KEY (sweep) REFERENCES winnow.sweep(id) ON DELETE CASCADE;

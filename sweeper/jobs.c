@@ -133,7 +133,7 @@ static bool build_environment(struct start *start, const json_t *params, struct 
   struct command_job job = {.url = str_of(live->all->conf.url),
                             .token = str_of(start->token),
                             .run_id = str_of(start->run_id),
-                            .sweep_id = str_of(start->sweep_id),
+                            .sweep_id = live->single ? STR_NONE : str_of(start->sweep_id),
                             .trial = start->trial->number,
                             .attempt = start->attempt,
                             .experiment_id = str_of(start->experiment),
@@ -155,12 +155,12 @@ static const char *directory_of(const struct start *start) {
   return path.fail ? NULL : arena_strdup(start->arena, buf_str(&path));
 }
 
-static char **texts(struct start *start) {
-  char **argv = ARENA_NEW_ARRAY(start->arena, char *, start->argv.count + 1);
-  for (size_t i = 0; argv && i < start->argv.count; i++)
-    if (!(argv[i] = arena_strdup(start->arena, start->argv.items[i])))
+static char **strings(struct arena *arena, const struct spec_texts *texts) {
+  char **items = ARENA_NEW_ARRAY(arena, char *, texts->count + 1);
+  for (size_t i = 0; items && i < texts->count; i++)
+    if (!(items[i] = arena_strdup(arena, texts->items[i])))
       return NULL;
-  return argv;
+  return items;
 }
 
 static char **pairs(struct start *start) {
@@ -197,11 +197,13 @@ static bool start_job(struct start *start, struct err *err) {
                          .spool_max = (int64_t)spec->log_spool_max,
                          .spool_policy = spec->log_policy,
                          .heartbeat_ms = HEARTBEAT_MS,
-                         .argv = texts(start),
+                         .argv = strings(start->arena, &start->argv),
                          .argc = start->argv.count,
                          .env = pairs(start),
                          .env_count = start->env.count};
-  if (!job.argv || !job.env || !job.cwd)
+  job.artifacts = strings(start->arena, &spec->artifacts);
+  job.artifact_count = spec->artifacts.count;
+  if (!job.argv || !job.env || !job.cwd || !job.artifacts)
     return err_no_memory(err);
   return jobs_metric_files(live, start->arena, &job, err) && exec_local_start(s->executor, &job, err);
 }
@@ -415,6 +417,8 @@ static struct exit_text read_exit(struct live_trial *trial, struct str text) {
         snprintf(reason, sizeof reason, is_code ? "exit code %d" : "ended by signal %d", (int)number);
     } else if (str_is(name, "start_error")) {
       snprintf(reason, sizeof reason, "%.*s", STR_ARG(str_slice(value, 0, 380)));
+    } else if (str_is(name, "artifacts_failed")) {
+      jobs_tell_artifacts(trial, value);
     } else if (str_is(name, "ended_by") && !str_is(value, "stop") && !str_is(value, "fenced")) {
       snprintf(reason, sizeof reason, "ended for its %.*s", STR_ARG(str_slice(value, 0, 40)));
       ret.ok = false;

@@ -83,6 +83,17 @@ bool live_new(struct sweeps *s, struct sweep_file *file, struct id id, int64_t s
   return true;
 }
 
+bool live_warn(struct live_sweep *live, const char *text, struct err *err) {
+  char *copy = mem_strdup(text), **bigger = copy ? mem_resize(live->warnings, live->warning_count + 1, sizeof *bigger) : NULL;
+  if (!bigger) {
+    mem_free(copy);
+    return err_no_memory(err);
+  }
+  live->warnings = bigger;
+  live->warnings[live->warning_count++] = copy;
+  return true;
+}
+
 static void trial_free(struct live_trial *trial) {
   if (!trial)
     return;
@@ -93,6 +104,13 @@ static void trial_free(struct live_trial *trial) {
   mem_free(trial->stop);
   mem_free(trial->recent);
   mem_free(trial);
+}
+
+void live_about_release(struct live_about *about) {
+  mem_free(about->command);
+  mem_free(about->params);
+  mem_free(about->tags);
+  *about = (struct live_about){0};
 }
 
 void live_free(struct live_sweep *live) {
@@ -114,6 +132,7 @@ void live_free(struct live_sweep *live) {
   sweep_file_free(live->file);
   metric_sources_unref(live->sources);
   goal_watch_release(&live->goal_watch);
+  mem_free(live->registered);
   for (size_t i = 0; i < live->warning_count; i++)
     mem_free(live->warnings[i]);
   mem_free(live->warnings);
@@ -122,7 +141,9 @@ void live_free(struct live_sweep *live) {
   mem_free(live->source);
   mem_free(live->normal);
   mem_free(live->notes);
+  live_about_release(&live->about);
   mem_free(live->ahead.found);
+  mem_free(live->prior);
   mem_free(live);
 }
 
@@ -150,6 +171,8 @@ struct live_trial *live_trial_new(struct live_sweep *live, uint32_t number, stru
 }
 
 json_t *live_params(const struct live_trial *trial) {
+  if (trial->sweep->single)
+    return json_object();
   size_t at = history_find(trial->sweep->history, trial->number);
   return at == SIZE_MAX ? json_object() : space_point_to_json(trial->sweep->space, history_point(trial->sweep->history, at));
 }
@@ -253,6 +276,19 @@ void live_take_report(struct live_trial *trial, uint32_t attempt, const struct l
 
 /* ---- ends ---- */
 
+/* What a trial that came to nothing counts as in the sampler's eyes, where the file says so; as a rule the sampler knows what to make of
+ * it. Of what is known now, so that the same results lead to the same. */
+static void impute(const struct live_sweep *live, struct outcome *outcome) {
+  const struct history *history = live->history;
+  bool nothing = outcome->state == TRIAL_FAILED || outcome->state == TRIAL_GONE;
+  int how = live->file->spec.metric.impute;
+  size_t at = how == IMPUTE_BEST ? history_best(history) : how == IMPUTE_LATEST ? history_latest(history) : SIZE_MAX;
+  if (!nothing || at == SIZE_MAX)
+    return;
+  double value = history_value(history, at);
+  *outcome = (struct outcome){.state = TRIAL_FINISHED, .value = history_goal(history) == GOAL_MAXIMIZE ? 0.0 - value : value};
+}
+
 void live_note_end(struct live_trial *trial, const struct engine_trial *row) {
   struct live_sweep *live = trial->sweep;
   struct err err;
@@ -266,6 +302,7 @@ void live_note_end(struct live_trial *trial, const struct engine_trial *row) {
     outcome.state = TRIAL_STOPPED;
   else if (row->state == RUN_FAILED)
     outcome.state = TRIAL_FAILED;
+  impute(live, &outcome);
   trial->told = (int32_t)history_tells(live->history);
   if (!history_tell(live->history, trial->number, &outcome, &err))
     log_warn("sweep", NULL, "%s: the sampler does not know how trial %u ended: %s", live->name, trial->number, err.text);

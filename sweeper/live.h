@@ -13,7 +13,9 @@
 #include "sweeper/exec_local.h"
 #include "sweeper/goal_watch.h"
 #include "sweeper/heard.h"
+#include "sweeper/register.h"
 #include "sweeper/schedule.h"
+#include "sweeper/sweep_reparse.h"
 #include "sweeper/sweeps.h"
 #include "tracker/log_store.h"
 
@@ -61,6 +63,8 @@ struct live_trial {
   uint32_t recent_count;
   /* the job, when there is one */
   bool in_schedule, adopted;
+  bool held, has_priority;
+  int64_t queue_priority, queue_since; /* queue_since 0: when it was created */
   uint32_t job;
   struct log_writer *log;
   uint32_t log_attempt;
@@ -71,6 +75,11 @@ struct live_trial {
   void *poll_ctx;
   int64_t poll_until;
   struct job_making *making; /* its directory, on a thread; NULL: none */
+};
+
+/* What a launched run is said to be, as JSON, until its row is made. */
+struct live_about {
+  char *command, *params, *tags;
 };
 
 struct live_sweep {
@@ -95,6 +104,8 @@ struct live_sweep {
   size_t trial_count, trial_cap;
   uint32_t group; /* of the schedule */
   bool has_group;
+  bool single; /* no sweep, but one launched run, which has its id */
+  struct live_about about;
   bool stored;      /* its row exists */
   bool over_told;   /* its end is durable */
   uint64_t written; /* version of the row that is durable */
@@ -104,13 +115,17 @@ struct live_sweep {
   char **warnings;
   size_t warning_count;
   struct goal_watch goal_watch;
+  char *registered; /* model versions made of its trials, as JSON; NULL: none */
   struct list asks;
+  char *prior; /* what it started from, as it is stored; see prior.h */
+  size_t prior_bytes, prior_count;
   uint32_t width; /* the most trials that were pending at once */
   /* a point that takes long to think of */
   bool thinking;
   struct sampler_job *thought;
   uint32_t thought_number;
   struct live_made thought_made;
+  bool refresh; /* a point ahead may be thought of again, with the results that came since */
   struct {
     bool there;
     uint32_t number;
@@ -176,8 +191,12 @@ struct sweeps {
   struct pending_report *reports; /* those on their way first */
   size_t report_count, report_cap, reports_flying;
   struct list waiters;
+  struct registrar registrar;
+  struct sweep_reparse reparse;
   struct sweeps_loading *loading;
-  int64_t collected; /* when snapshots were last collected */
+  struct list loading_one;
+  int64_t collected;                   /* when snapshots were last collected */
+  struct importance_cache *importance; /* NULL: none yet */
 };
 
 static inline int64_t live_now(const struct sweeps *s) {
@@ -195,8 +214,14 @@ static inline bool live_row_is_over(const struct engine_trial *row) {
 /* At the end of the turn everything that changed is written. */
 void sweeps_kick(struct sweeps *s);
 MUST_CHECK bool sweeps_list(struct sweeps *s, struct live_sweep *live, struct err *err);
+/* Does somebody wait for it? */
+bool sweeps_is_busy(const struct live_sweep *live);
 /* Takes it out again, and frees it. */
 void sweeps_unlist(struct live_sweep *live);
+
+/* sweep_load.c */
+/* One sweep that is stored as going on; `done` when it is in the list, or not. */
+MUST_CHECK bool sweep_load_one(struct sweeps *s, struct id sweep, sweeps_done_fn *done, void *ctx, struct err *err);
 
 /* sweep_rows.c */
 /* What is in s->writes and the first s->reports_flying reports, as one transaction. */
@@ -205,15 +230,16 @@ void sweep_rows_put_json(struct pg_args *args, const json_t *json);
 void sweep_rows_put_warnings(struct pg_args *args, const struct live_sweep *live);
 
 /* live.c */
+void live_about_release(struct live_about *about);
 MUST_CHECK bool live_new(struct sweeps *s, struct sweep_file *file, struct id id, int64_t seed, const struct engine_sweep *row,
                          struct live_sweep **ret, struct err *err); /* takes the file in any case */
 void live_free(struct live_sweep *live);
+MUST_CHECK bool live_warn(struct live_sweep *live, const char *text, struct err *err);
 struct live_trial *live_trial_new(struct live_sweep *live, uint32_t number, struct id run, struct err *err);
 /* A report of the past goes through the same fold. */
 void live_take_report(struct live_trial *trial, uint32_t attempt, const struct live_report *report, struct stop_verdict *ret_verdict,
                       bool *ret_target, bool *ret_goal);
 bool live_is_goal(const struct live_sweep *live, struct str key);
-bool live_watches(const struct live_sweep *live, struct str key);
 /* The row is final: the sampler and the rules learn of it. */
 void live_note_end(struct live_trial *trial, const struct engine_trial *row);
 void live_set_value(struct live_trial *trial, double value, int64_t step);
@@ -232,6 +258,9 @@ bool live_make_trials(struct live_sweep *live, uint32_t wanted);
 /* Begins to think of the next point, where that takes long. */
 void live_think_ahead(struct live_sweep *live);
 const char *live_reason(const struct live_trial *trial, const struct engine_trial *row);
+
+/* importance_job.c */
+void importance_cache_free(struct importance_cache *cache); /* accepts NULL */
 
 /* jobs.c */
 MUST_CHECK bool jobs_new(struct sweeps *s, struct err *err);
@@ -267,6 +296,8 @@ MUST_CHECK bool jobs_metric_files(const struct live_sweep *live, struct arena *a
 void jobs_miss_goal(struct live_sweep *live);
 /* What the trial is told to have failed of: it ended well, but the goal metric was never seen. */
 void jobs_explain_no_metric(struct live_trial *trial);
+/* Not all of what it left behind is stored: an event of the run says so. */
+void jobs_tell_artifacts(const struct live_trial *trial, struct str why);
 /* Where the output of the attempt goes. */
 MUST_CHECK bool jobs_open_log(struct live_trial *trial, uint32_t attempt, struct err *err);
 /* First command and environment of a dry run. */

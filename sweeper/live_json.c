@@ -54,6 +54,7 @@ static void put_sampler(const struct live_sweep *live, struct json_writer *w) {
   jw_put_text(w, "type", sampler_type_name((enum sampler_type)spec->sampler.type));
   jw_put_i64(w, "seed", live->seed);
   jw_put_i64(w, "space_version", live->space_version);
+  jw_put_i64(w, "prior_results", (int64_t)live->prior_count);
   jw_put_text(w, "chosen", sampler_type_name(chosen));
   jw_put_text(w, "why", buf_text(&why));
   jw_object_end(w);
@@ -149,6 +150,8 @@ void live_put_sweep(const struct live_sweep *live, struct json_writer *w) {
     jw_raw(w, str_of(live->normal));
   else
     jw_null(w);
+  jw_key(w, "registered");
+  jw_raw(w, live->registered ? str_of(live->registered) : STR("[]"));
   jw_key(w, "warnings");
   jw_array(w);
   for (size_t i = 0; i < live->warning_count; i++)
@@ -189,8 +192,13 @@ void live_put_trial(const struct live_trial *trial, struct json_writer *w) {
   AUTO_JSON json_t *params = live_params(trial);
   jw_object(w);
   put_id(w, "run_id", trial->run);
-  jw_put_i64(w, "number", trial->number);
-  put_id(w, "sweep_id", live->id);
+  if (live->single) {
+    jw_put_null(w, "number");
+    jw_put_null(w, "sweep_id");
+  } else {
+    jw_put_i64(w, "number", trial->number);
+    put_id(w, "sweep_id", live->id);
+  }
   jw_put_text(w, "state", run_state_name(row->state));
   jw_put_text(w, "state_reason", live_reason(trial, row));
   jw_put_i64(w, "attempt", row->attempt);

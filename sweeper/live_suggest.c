@@ -15,7 +15,8 @@ bool live_create_at(struct live_sweep *live, const double *point, const struct l
   uint32_t at_tells = (uint32_t)history_tells(live->history);
   if (!engine_create(live->engine, &number, err))
     return false;
-  struct live_trial *trial = live_trial_new(live, number, id_new(s->conf.clock, &s->conf.rng), err);
+  struct id run = live->single ? live->id : id_new(s->conf.clock, &s->conf.rng);
+  struct live_trial *trial = live_trial_new(live, number, run, err);
   if (!trial || !history_add(live->history, number, point, NULL, err)) {
     struct err ignored; /* the trial exists for the engine: it ends at once, killed */
     if (!engine_kill(live->engine, number, live_now(s), &ignored))
@@ -105,7 +106,7 @@ static void on_thought(struct work *work, bool cancelled) {
   live->thinking = false;
   live->thought = NULL;
   if (cancelled || live->all->stopping || !is_usable(live, &live->thought_made, live->thought_number)) {
-    sampler_job_drop(job);
+    sampler_job_leave(live->sampler, job);
   } else {
     live->ahead.there = finish_job(live, job, &live->thought_made, live->ahead.found);
     live->ahead.number = live->thought_number;
@@ -159,8 +160,11 @@ bool live_make_trials(struct live_sweep *live, uint32_t wanted) {
 void live_think_ahead(struct live_sweep *live) {
   if (live->thinking || live->all->stopping || !sampler_is_slow(live->sampler) || !engine_has_room(live->engine))
     return;
-  if (live->ahead.there && live->ahead.number == next_number(live) && live->ahead.found->made.tells == history_tells(live->history))
-    return; /* it is what would be thought of now */
+  bool refresh = live->refresh;
+  live->refresh = false;
+  if (live->ahead.there && is_usable(live, &live->ahead.found->made, live->ahead.number) &&
+      (!refresh || live->ahead.found->made.tells == history_tells(live->history)))
+    return; /* who has told asks next, as a rule: a better point would be for a number that is taken by then */
   if (history_pending(live->history) && !staleness(live))
     return; /* the result that is to come would make it useless */
   struct live_point found;

@@ -346,7 +346,7 @@ static void check_method(struct check *c) {
   } else if (s->method != method_of(s->sampler.type)) {
     CHECK_ERROR(c, "sampler", NULL, "method %s and sampler %s do not go together", methods[s->method], samplers[s->sampler.type]);
   }
-  if (s->method != METHOD_GRID && !s->has_run_cap && !s->has_max_time && !s->has_max_slot_time)
+  if (!c->file->is_job && s->method != METHOD_GRID && !s->has_run_cap && !s->has_max_time && !s->has_max_slot_time)
     CHECK_WARN(c, "method", "add run_cap or max_time", "there is no run_cap: the sweep goes on until it is stopped");
 }
 
@@ -502,6 +502,16 @@ static bool read_spec(struct sweep_file *file, const char *name, struct spec_pro
   return fill_names(file, name) && !errors->no_memory && !file->warnings.no_memory;
 }
 
+/* A job is a sweep of one trial with nothing to search: a space wants a parameter, and nobody is shown this one. */
+static bool complete_job(struct sweep_file *file, struct ynode *root) {
+  struct arena *arena = &file->arena;
+  struct ynode *space = ynode_new_map(arena, root), *hidden = ynode_new_map(arena, root);
+  struct ynode *zero = ynode_new_int(arena, root, 0), *one = ynode_new_int(arena, root, 1);
+  return space && hidden && zero && one && ynode_put(arena, hidden, "value", zero) && ynode_put(arena, space, JOB_PARAMETER, hidden) &&
+         (ynode_peek(root, STR("parameters")) || ynode_put(arena, root, "parameters", space)) &&
+         (ynode_peek(root, STR("run_cap")) || ynode_put(arena, root, "run_cap", one));
+}
+
 static bool read_into(struct sweep_file *file, struct str text, const char *name, struct spec_problems *errors, struct err *err) {
   struct ynode *root;
   struct yaml_place place;
@@ -518,11 +528,13 @@ static bool read_into(struct sweep_file *file, struct str text, const char *name
     spec_problem_add(errors, root, "", NULL, root->kind == YN_NULL ? "the file is empty" : "a sweep file is a map of keys");
     return false;
   }
-  file->format = sweep_import_format(root);
+  if (file->is_job && !complete_job(file, root))
+    return err_no_memory(err);
+  file->format = file->is_job ? FORMAT_WINNOW : sweep_import_format(root);
   if (file->format != FORMAT_WINNOW) {
     if (!sweep_import(file->format, &file->arena, root, &root, errors, &file->warnings))
       return errors->count ? false : err_no_memory(err);
-  } else if (!spec_beyond_wandb(&sweep_table, root)) {
+  } else if (!file->is_job && !spec_beyond_wandb(&sweep_table, root)) {
     file->format = FORMAT_WANDB;
   }
   file->root = root;
@@ -541,8 +553,8 @@ bool sweep_file_fail(const char *name, const struct spec_problem *problem, struc
   return problem->hint[0] ? err_hint(err, "%s", problem->hint) : false;
 }
 
-bool sweep_file_read(struct str text, const char *name, struct arena *arena, struct sweep_file **ret, struct spec_problems *errors,
-                     struct err *err) {
+static bool read_file(struct str text, const char *name, bool is_job, struct arena *arena, struct sweep_file **ret,
+                      struct spec_problems *errors, struct err *err) {
   struct err local;
   err = err ? err : &local;
   memset(errors, 0, sizeof *errors);
@@ -552,6 +564,7 @@ bool sweep_file_read(struct str text, const char *name, struct arena *arena, str
     return err_no_memory(err);
   arena_init(&file->arena, 256 * MIB);
   file->warnings.arena = &file->arena;
+  file->is_job = is_job;
   bool ok = read_into(file, text, name, errors, err);
   if (!ok && errors->no_memory)
     err_no_memory(err);
@@ -563,6 +576,15 @@ bool sweep_file_read(struct str text, const char *name, struct arena *arena, str
   }
   *ret = file;
   return true;
+}
+
+bool sweep_file_read(struct str text, const char *name, struct arena *arena, struct sweep_file **ret, struct spec_problems *errors,
+                     struct err *err) {
+  return read_file(text, name, false, arena, ret, errors, err);
+}
+
+bool sweep_file_read_job(struct str text, struct arena *arena, struct sweep_file **ret, struct spec_problems *errors, struct err *err) {
+  return read_file(text, "", true, arena, ret, errors, err);
 }
 
 void sweep_file_free(struct sweep_file *file) {

@@ -13,9 +13,13 @@
 
 enum { SWEEP_FILE_BYTES_MAX = 1 << 20, SWEEP_NAME_MAX = 200, SWEEP_PARAMETERS_MAX = 1000 };
 
+#define JOB_PARAMETER "_"
+
+enum sweep_impute { IMPUTE_WORST, IMPUTE_BEST, IMPUTE_LATEST };
 enum sweep_use { USE_LAST, USE_BEST, USE_MEAN_LAST_K };
 enum sweep_method { METHOD_GRID, METHOD_RANDOM, METHOD_BAYES };
 enum sweep_retry_on { RETRY_LOST = 1, RETRY_FAILED = 2 };
+enum sweep_register { REGISTER_BEST, REGISTER_EACH_BEST };
 enum sweep_executor { EXECUTOR_LOCAL, EXECUTOR_SLURM };
 enum sweep_workdir_mode { WORKDIR_COPY, WORKDIR_INPLACE };
 enum sweep_args_style { ARGS_JSON, ARGS_PYTHON }; /* how true, false and null are written on the command line */
@@ -99,7 +103,7 @@ struct sweep_spec {
   struct {
     struct str model, path;
     bool given;
-    int when; /* best, each_best */
+    int when; /* enum sweep_register */
     double at_least, at_most;
     bool has_at_least, has_at_most;
   } register_model;
@@ -115,6 +119,7 @@ struct sweep_file {
   const struct ynode *root; /* in our grammar, with the places of the original */
   struct spec_problems warnings;
   struct space *space;
+  bool is_job; /* of a single run: there is nothing to search, and the one parameter is JOB_PARAMETER */
 };
 
 /* `name` is the file's, for messages and as the default name of the sweep; "" for a request's body. On success the caller frees *ret with
@@ -122,6 +127,9 @@ struct sweep_file {
  * `mnist.yaml:3:5: unknown key "paramters"`. */
 MUST_CHECK bool sweep_file_read(struct str text, const char *name, struct arena *arena, struct sweep_file **ret,
                                 struct spec_problems *errors, struct err *err);
+/* The same for a single run. */
+MUST_CHECK bool sweep_file_read_job(struct str text, struct arena *arena, struct sweep_file **ret, struct spec_problems *errors,
+                                    struct err *err);
 void sweep_file_free(struct sweep_file *file);
 
 /* What is known only when it is submitted: the snapshot its jobs run on, and the submitter's PATH and the like (an object of texts). */

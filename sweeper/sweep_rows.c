@@ -88,6 +88,10 @@ static void put_at_tells(struct pg_args *args, const struct live_write *write) {
 
 static void put_name(struct pg_args *args, const struct live_write *write) {
   char text[SWEEP_NAME_MAX + 24];
+  if (write->sweep->single) {
+    pg_put_text(args, str_of(write->sweep->name));
+    return;
+  }
   snprintf(text, sizeof text, "%.*s-%u", SWEEP_NAME_MAX, write->sweep->name, write->trial->number);
   pg_put_text(args, str_of(text));
 }
@@ -101,10 +105,13 @@ static void put_experiment(struct pg_args *args, const struct live_write *write)
   pg_put_int(args, write->sweep->experiment_id);
 }
 static void put_sweep(struct pg_args *args, const struct live_write *write) {
-  pg_put_uuid(args, write->sweep->id);
+  if (write->sweep->single)
+    pg_put_null(args);
+  else
+    pg_put_uuid(args, write->sweep->id);
 }
 static void put_number(struct pg_args *args, const struct live_write *write) {
-  pg_put_int(args, write->trial->number);
+  put_opt_int(args, !write->sweep->single, write->trial->number);
 }
 static void put_created(struct pg_args *args, const struct live_write *write) {
   pg_put_int(args, write->trial->created);
@@ -247,6 +254,15 @@ static void put_sweep_create(struct pg_args *args, const struct live_sweep *live
   pg_put_text(args, str_of(live->source));
   pg_put_text(args, str_of(live->normal));
   sweep_rows_put_warnings(args, live);
+  pg_put_bool(args, live->single);
+  pg_put_bytea(args, live->prior_bytes ? str_n(live->prior, live->prior_bytes) : STR_NONE);
+}
+
+static void put_about(struct pg_args *args, const struct live_sweep *live) {
+  pg_put_uuid(args, live->id);
+  pg_put_jsonb(args, str_of(live->about.command));
+  pg_put_jsonb(args, str_of(live->about.params));
+  pg_put_jsonb(args, str_of(live->about.tags));
 }
 
 static void put_sweep_update(struct pg_args *args, const struct live_sweep *live, const struct engine_sweep *row) {
@@ -260,7 +276,7 @@ static void put_sweep_update(struct pg_args *args, const struct live_sweep *live
   pg_put_int(args, row->elapsed_ms);
   pg_put_int(args, row->slot_ms);
   put_opt_int(args, live->ended > 0, live->ended);
-  if (!live->ended) {
+  if (!live->ended || live->single) {
     pg_put_null(args);
     return;
   }
@@ -280,12 +296,17 @@ bool sweep_rows_send(struct sweeps *s, pg_done_fn *done, struct err *err) {
       continue;
     if (!write->sweep->stored)
       put_sweep_create(pg_batch_add(&batch, STMT_SWEEP_CREATE), write->sweep);
+    if (!write->sweep->stored && write->sweep->file->spec.register_model.given)
+      pg_put_uuid(pg_batch_add(&batch, STMT_SWEEP_REGISTER_WANT), write->sweep->id);
     put_sweep_update(pg_batch_add(&batch, STMT_SWEEP_UPDATE), write->sweep, &write->todo.sweep);
   }
   if (creates) {
     struct pg_args *args = pg_batch_add(&batch, STMT_TRIALS_CREATE);
     put_columns(args, s, identity_columns, ARRAY_LEN(identity_columns), true);
     put_columns(args, s, course_columns, ARRAY_LEN(course_columns), true);
+    for (size_t i = 0; i < s->write_count; i++)
+      if (s->writes[i].trial && s->writes[i].todo.creation && s->writes[i].sweep->about.command)
+        put_about(pg_batch_add(&batch, STMT_SINGLE_DESCRIBE), s->writes[i].sweep);
   }
   if (updates) {
     struct pg_args *args = pg_batch_add(&batch, STMT_TRIALS_UPDATE);

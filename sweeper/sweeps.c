@@ -132,6 +132,13 @@ static void collect(struct sweeps *s) {
     }
   } while (jobs_place(s));
 }
+bool sweeps_is_busy(const struct live_sweep *live) {
+  bool busy = !live->over_told || live->thinking || live->asks.count || live->reports_durable < live->reports;
+  for (struct list_node *w = live->all->waiters.first; w && !busy; w = w->next)
+    busy = LIST_ENTRY(w, struct live_waiter, node)->sweep == live;
+  return busy;
+}
+
 static void forget_old(struct sweeps *s) {
   size_t over = 0;
   LIST_EACH(&s->sweeps, node)
@@ -140,10 +147,7 @@ static void forget_old(struct sweeps *s) {
     struct live_sweep *live = LIST_ENTRY(node, struct live_sweep, node);
     if (over <= LIVE_OVER_KEPT)
       return;
-    bool busy = !live->over_told || live->thinking || live->asks.count || live->reports_durable < live->reports;
-    for (struct list_node *w = s->waiters.first; w && !busy; w = w->next)
-      busy = LIST_ENTRY(w, struct live_waiter, node)->sweep == live;
-    if (busy)
+    if (sweeps_is_busy(live))
       continue;
     over--;
     sweeps_unlist(live);
@@ -154,6 +158,11 @@ static void note_written(const struct live_write *write, bool ok) {
   struct live_sweep *live = write->sweep;
   if (write->trial) {
     engine_trial_written(live->engine, write->trial->number, write->todo.trial.version, ok);
+    if (ok && write->todo.creation)
+      live_about_release(&live->about);
+    if (ok && live->best == write->trial && write->todo.trial.state == RUN_FINISHED &&
+        live->file->spec.register_model.when == REGISTER_EACH_BEST)
+      register_consider(live->all, live->id);
     return;
   }
   engine_sweep_written(live->engine, write->todo.sweep.version, ok);
@@ -170,7 +179,10 @@ static void note_written(const struct live_write *write, bool ok) {
     if (live->has_group)
       schedule_group_remove(live->all->schedule, live->group);
     live->has_group = false;
-    log_info("sweep", NULL, "%s: %s", live->name, sweep_state_text(write->todo.sweep.state));
+    if (!live->single)
+      log_info("sweep", NULL, "%s: %s", live->name, sweep_state_text(write->todo.sweep.state));
+    if (live->file->spec.register_model.given)
+      register_consider(live->all, live->id);
   }
 }
 
@@ -255,9 +267,13 @@ static void on_tick(void *ctx) {
   loop_timer_start(s->tick, LIVE_TICK_MS);
   if (!s->ready || s->stopping)
     return;
-  LIST_EACH(&s->sweeps, node)
-  engine_tick(LIST_ENTRY(node, struct live_sweep, node)->engine, live_now(s));
+  LIST_EACH(&s->sweeps, node) {
+    struct live_sweep *live = LIST_ENTRY(node, struct live_sweep, node);
+    engine_tick(live->engine, live_now(s));
+    live->refresh = true;
+  }
   jobs_tick(s);
+  register_tick(s);
   collect_now_and_then(s);
   sweeps_kick(s);
 }
@@ -325,6 +341,8 @@ void sweeps_free(struct sweeps *s) {
   for (struct list_node *node; (node = list_pop_front(&s->sweeps));)
     live_free(LIST_ENTRY(node, struct live_sweep, node));
   jobs_free(s);
+  importance_cache_free(s->importance);
+  register_release(&s->registrar);
   reports_release(s);
   mem_free(s->writes);
   map_release(&s->by_id);
@@ -339,8 +357,8 @@ struct sweeps_load_figures sweeps_figures(const struct sweeps *s) {
 }
 
 bool sweeps_list(struct sweeps *s, struct live_sweep *live, struct err *err) {
-  if (!map_put(&s->by_id, id_key(&live->id), live, NULL))
-    return err_set(err, ERR_LIMIT, "there are too many sweeps at once");
+  if (s->sweeps.count >= LIVE_SWEEPS_MAX || (!live->single && !map_put(&s->by_id, id_key(&live->id), live, NULL)))
+    return err_set(err, ERR_LIMIT, "there are too many sweeps and launched runs at once");
   if (!live->conf.asks) {
     if (!schedule_group_add(s->schedule, &live->group, err)) {
       map_remove(&s->by_id, id_key(&live->id));
@@ -354,7 +372,8 @@ bool sweeps_list(struct sweeps *s, struct live_sweep *live, struct err *err) {
 }
 void sweeps_unlist(struct live_sweep *live) {
   list_remove(&live->node);
-  map_remove(&live->all->by_id, id_key(&live->id));
+  if (!live->single)
+    map_remove(&live->all->by_id, id_key(&live->id));
   if (live->has_group)
     schedule_group_remove(live->all->schedule, live->group);
   live_free(live);

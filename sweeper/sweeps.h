@@ -17,6 +17,7 @@
 struct pg_pool;
 struct metric_store;
 struct log_store;
+struct artifact_store;
 struct code_store;
 struct sweeps;
 struct live_sweep;
@@ -28,6 +29,7 @@ struct sweeps_conf {
   struct pg_pool *pg;
   struct metric_store *metrics;
   struct log_store *logs;
+  struct artifact_store *artifacts; /* NULL: none */
   struct code_store *code;
   const struct clock *clock;
   struct rng rng;
@@ -57,11 +59,31 @@ void sweeps_free(struct sweeps *sweeps);
 MUST_CHECK bool sweeps_check(struct sweeps *sweeps, struct sweep_file *file, struct str directory, struct err *err);
 /* What a submission would be: the normal form, the number of cells, the first points, the first command. */
 MUST_CHECK bool sweeps_preview(struct sweeps *sweeps, const struct sweep_file *file, struct json_writer *w, struct err *err);
-/* Takes the file on success. `done` gets the sweep, or an error. A directory of this machine that is to be copied is copied now, on a
- * thread. */
+struct sweeps_new {
+  struct str source;    /* the file as it was sent */
+  struct str directory; /* what relative paths in it are beneath; may be empty */
+  /* Of a single run, see below. */
+  bool single;
+  struct id run;
+  int64_t experiment_id;            /* below 0: the file's experiment, by its name */
+  struct str command, params, tags; /* JSON */
+};
+
+/* Takes the file on success; copies the rest. `done` gets the sweep, or an error. A directory of this machine that is to be copied is
+ * copied now, on a thread. */
 typedef void sweeps_made_fn(void *ctx, struct live_sweep *sweep, const struct err *err);
-MUST_CHECK bool sweeps_create(struct sweeps *sweeps, struct sweep_file *file, struct str source, struct str directory, sweeps_made_fn *done,
+MUST_CHECK bool sweeps_create(struct sweeps *sweeps, struct sweep_file *file, const struct sweeps_new *what, sweeps_made_fn *done,
                               void *ctx, struct err *err);
+
+/* ---- single runs ----
+ * A command that is launched by itself is, inside, a sweep of one trial without parameters: the same rows, engine and queue. It has the
+ * run's id, sweeps_find() does not find it, and its run belongs to no sweep. */
+
+/* The keys of a sweep file that speak of a job, and no others. */
+MUST_CHECK bool sweeps_single_check(const json_t *body, struct err *err);
+bool live_is_single(const struct live_sweep *sweep);
+/* Another attempt of a single run that is over. ERR_NOT_FOUND: it is none. `done` when that is durable. */
+MUST_CHECK bool sweeps_single_retry(struct sweeps *sweeps, struct id run, sweeps_done_fn *done, void *ctx, struct err *err);
 
 /* ---- finding ---- */
 
@@ -85,6 +107,10 @@ enum { LIVE_MADE_COUNT = 5 };
 void live_put_made(struct json_writer *w, const int64_t made[LIVE_MADE_COUNT]);
 /* What the stop rules know. */
 void live_put_rungs(const struct live_sweep *sweep, struct json_writer *w);
+/* Which parameters matter, as JSON text: of a sweep in memory or not. Computed beside the loop, once for each number of results; of many
+ * trials every second, third ... counts. */
+typedef void sweeps_text_fn(void *ctx, struct str json, const struct err *err);
+MUST_CHECK bool sweeps_importance(struct sweeps *sweeps, struct id sweep, sweeps_text_fn *done, void *ctx, struct err *err);
 /* Name and number of a state. */
 const char *sweep_state_text(int state);
 int sweep_state_of(struct str name);
@@ -134,6 +160,8 @@ struct live_report {
   double value, epoch; /* epoch NaN: none */
   int64_t step;
 };
+/* Is it the goal metric, or does a rule look at it? Others are passed over. */
+bool live_watches(const struct live_sweep *sweep, struct str key);
 /* Intermediate values of a trial; attempt 0 is the present one. Without any: a sign of life. ERR_FENCED when the attempt is over. */
 MUST_CHECK bool live_hear(struct live_trial *trial, int32_t attempt, const struct live_report *reports, size_t count, struct err *err);
 int32_t live_attempt(const struct live_trial *trial);

@@ -4,6 +4,7 @@
 #include <zstd.h>
 
 #include "base/arena.h"
+#include "base/map.h"
 #include "base/mem.h"
 #include "storage/metric_store.h"
 #include "storage/pg.h"
@@ -13,6 +14,7 @@ enum {
   STATE_EVERY = 64 * 1024, /* bytes of a stream between two notes of the reader's state */
   PACK_FROM = 200,         /* shorter pieces are not worth compressing */
   PACK_LEVEL = 3,
+  KEYS_MAX = 8192, /* of a stream */
   PIECES_MAX = 64 * 1024 * 1024,
 };
 
@@ -31,6 +33,7 @@ struct stream {
   enum log_stream_name name;
   enum stream_state state;
   struct log_metrics *reader;
+  struct map keys;  /* of the points that were read; the values mean nothing */
   int64_t next;     /* stored up to here */
   int64_t state_at; /* the reader's state is stored as of here */
 
@@ -159,6 +162,7 @@ static void release_writer(void *ctx) {
   struct log_writer *writer = ctx;
   for (size_t i = 0; i < LOG_STREAMS; i++) {
     free_piece(&writer->streams[i]);
+    map_release(&writer->streams[i].keys);
     log_metrics_free(writer->streams[i].reader);
   }
   metric_sources_unref(writer->sources);
@@ -203,6 +207,19 @@ static void on_stored(void *ctx, const struct pg_reply *reply) {
   end_write(stream, ok ? NULL : &err);
 }
 
+/* Keys that are new to the stream, as log_stream.keys has them. */
+static void put_new_keys(struct stream *stream, struct pg_args *args) {
+  pg_begin_array(args);
+  for (size_t i = 0; i < stream->found.count; i++) {
+    const struct found_point *p = &stream->found.items[i];
+    char text[SERIES_KEY_MAX + 2];
+    struct str key = str_n(text, (size_t)snprintf(text, sizeof text, "%c%.*s", p->time == stream->time ? '=' : '@', STR_ARG(p->key)));
+    if (!map_get(&stream->keys, key) && map_put(&stream->keys, key, stream, NULL))
+      pg_put_text(args, key);
+  }
+  pg_end_array(args);
+}
+
 static void put_piece(struct stream *stream, struct pg_batch *batch) {
   struct log_writer *writer = stream->writer;
   if (stream->n || stream->skipped) {
@@ -226,6 +243,7 @@ static void put_piece(struct stream *stream, struct pg_batch *batch) {
   pg_put_bytea(args, stream->has_state ? buf_str(&stream->reader_state) : STR_NONE);
   pg_put_text(args, str_of(stream->summary));
   pg_put_int(args, (int64_t)log_metrics_series(stream->reader));
+  put_new_keys(stream, args);
 }
 
 static bool put_points(struct stream *stream, struct pg_batch *batch, struct err *err) {
@@ -381,11 +399,16 @@ static void on_streams(void *ctx, const struct pg_reply *reply) {
   for (size_t i = 0; ok && i < LOG_STREAMS; i++) {
     ok = fresh_reader(&writer->streams[i], &err);
     writer->streams[i].next = writer->streams[i].state_at = 0;
+    map_release(&writer->streams[i].keys);
+    map_init(&writer->streams[i].keys, KEYS_MAX);
   }
   for (size_t row = 0; ok && row < pg_rows(reply); row++) {
     struct stream *stream = &writer->streams[pg_int(reply, row, 0) ? LOG_STDERR : LOG_STDOUT];
     stream->next = pg_int(reply, row, 1);
     stream->state_at = pg_int(reply, row, 2);
+    struct pg_array keys = pg_array(reply, row, 4);
+    while (ok && pg_array_next(&keys))
+      ok = map_put(&stream->keys, pg_item_text(&keys), stream, NULL) || err_no_memory(&err);
     if (!pg_is_null(reply, row, 3))
       ok = log_metrics_restore(stream->reader, pg_bytea(reply, row, 3), &err);
   }
@@ -421,6 +444,7 @@ struct log_writer *log_writer_new(struct log_store *store, struct id run, int32_
   for (size_t i = 0; i < LOG_STREAMS; i++) {
     writer->streams[i].writer = writer;
     writer->streams[i].name = (enum log_stream_name)i;
+    map_init(&writer->streams[i].keys, KEYS_MAX);
     free_piece(&writer->streams[i]);
   }
   if (!ask_place(writer, err)) {

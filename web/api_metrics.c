@@ -77,6 +77,7 @@ static bool check_keys(const struct metric_rows *rows, struct err *err) {
 struct write_op {
   struct http_req *req;
   int64_t points;
+  struct tracking_reports reports;
 };
 
 static void on_stored(void *ctx, const struct err *err) {
@@ -85,6 +86,7 @@ static void on_stored(void *ctx, const struct err *err) {
     http_reply_error(op->req, err);
     return;
   }
+  tracking_reports_hear(op->req, &op->reports);
   struct buf body = BUF_INIT(128);
   buf_printf(&body, "{\"points\":%lld}", (long long)op->points);
   http_reply_json(op->req, 200, &body);
@@ -104,9 +106,9 @@ static bool store_rows(struct http_req *req, const struct metric_rows *rows, str
   struct write_op *op = ARENA_NEW(http_req_arena(req), struct write_op);
   if (!op)
     return err_no_memory(err);
-  *op = (struct write_op){req, (int64_t)rows->points.n};
-  tracking_hear(req, run, rows);
-  return metric_append(store, run, attempt_of(req, run), rows, on_stored, op, err);
+  *op = (struct write_op){.req = req, .points = (int64_t)rows->points.n};
+  int32_t attempt = attempt_of(req, run);
+  return tracking_reports_keep(req, run, attempt, rows, &op->reports, err) && metric_append(store, run, attempt, rows, on_stored, op, err);
 }
 
 static void post_points(struct http_req *req) {

@@ -224,7 +224,7 @@ static void get_run(struct http_req *req) {
 struct create_body {
   struct str experiment, experiment_id, name;
   int64_t started;
-  const json_t *params, *tags, *command;
+  const json_t *params, *tags;
 };
 
 static void on_created(void *ctx, const struct pg_reply *reply) {
@@ -281,7 +281,7 @@ static bool find_experiment(struct run_op *op, struct err *err) {
   return pg_run(pool(op), &args, 0, on_experiment, op, err);
 }
 
-static bool pack_params(struct run_op *op, const json_t *params, struct err *err) {
+bool api_pack_params(struct http_req *req, const json_t *params, struct str *ret, struct err *err) {
   AUTO_BUF struct buf packed = BUF_INIT(16 * MIB);
   struct packed_writer w;
   const char *key;
@@ -303,13 +303,12 @@ static bool pack_params(struct run_op *op, const json_t *params, struct err *err
     packed_put(&w, str_of(key), buf_str(&text));
   }
   packed_end(&w);
-  const char *copy = buf_ok(&packed, err) ? arena_strdup(http_req_arena(op->req), buf_str(&packed)) : NULL;
-  op->params = str_n(copy, packed.n);
+  const char *copy = buf_ok(&packed, err) ? arena_strdup(http_req_arena(req), buf_str(&packed)) : NULL;
+  *ret = str_n(copy, packed.n);
   return copy || err_no_memory(err);
 }
 
-/* The same Idempotency-Key makes the same run. */
-static struct id new_id(struct http_req *req) {
+struct id api_new_run_id(struct http_req *req) {
   struct str key = http_req_header(req, "Idempotency-Key");
   struct id id = id_new(web_app(req)->clock, &web_app(req)->rng);
   if (key.n) {
@@ -325,10 +324,8 @@ static bool create(struct run_op *op, const struct create_body *in, struct err *
   const struct str *removed;
   size_t removed_count;
   char made[48];
-  if (in->command)
-    return err_set(err, ERR_UNSUPPORTED, "this service starts no commands");
-  if (!api_tags(op->req, in->tags, RUN_TAG_VALUE_MAX, &tags, &removed, &removed_count, err) || !pack_params(op, in->params, err) ||
-      !text_fits(in->name, RUN_TAG_VALUE_MAX, "name", err))
+  if (!api_tags(op->req, in->tags, RUN_TAG_VALUE_MAX, &tags, &removed, &removed_count, err) ||
+      !api_pack_params(op->req, in->params, &op->params, err) || !text_fits(in->name, RUN_TAG_VALUE_MAX, "name", err))
     return false;
   random_name(&web_app(op->req)->rng, made);
   struct arena *arena = http_req_arena(op->req);
@@ -338,7 +335,7 @@ static bool create(struct run_op *op, const struct create_body *in, struct err *
   op->experiment_name = str_of(arena_strdup(arena, in->experiment));
   if (!op->name.p || !op->tags.p || !op->experiment_name.p)
     return err_no_memory(err);
-  op->id = new_id(op->req);
+  op->id = api_new_run_id(op->req);
   op->status = 201;
   op->started = in->started ? in->started : tracking_now(op->req);
   if (in->experiment_id.n) {
@@ -359,13 +356,18 @@ static void create_run(struct http_req *req) {
       {"started", JSON_F_I64, offsetof(struct create_body, started), .nullable = true},
       {"params", JSON_F_OBJECT, offsetof(struct create_body, params), .nullable = true},
       {"tags", JSON_F_OBJECT, offsetof(struct create_body, tags), .nullable = true},
-      {"command", JSON_F_ANY, offsetof(struct create_body, command), .nullable = true},
   };
   struct create_body in = {0};
   struct err err;
   AUTO_JSON json_t *tree = NULL;
   struct run_op *op = new_op(req);
-  if (op && !(api_body(req, &tree, &err) && json_decode(tree, fields, ARRAY_LEN(fields), "", &in, &err) && create(op, &in, &err)))
+  if (!op)
+    return;
+  bool ok = api_body(req, &tree, &err);
+  const json_t *command = ok ? json_object_get(tree, "command") : NULL;
+  if (command && !json_is_null(command))
+    api_launch(req, json_incref(tree));
+  else if (!(ok && json_decode(tree, fields, ARRAY_LEN(fields), "", &in, &err) && create(op, &in, &err)))
     fail(op, &err);
 }
 
@@ -921,7 +923,19 @@ static void get_events(struct http_req *req) {
   }
 
 const struct route api_run_routes[] = {
-    ROW(HTTP_POST, "/runs", POLICY_TRACK, create_run, "Make a run that somebody else executes"),
+    {.method = HTTP_POST,
+     .path = "/runs",
+     .policy = POLICY_TRACK,
+     .body = BODY_BUFFER,
+     .max_body = API_BODY_MAX,
+     .handler = create_run,
+     .summary = "Make a run that somebody else executes, or launch one",
+     .doc =
+         "Without `command` the run is only tracked: `experiment` or `experiment_id`, `name`, `started`, `params`, `tags`. With `command` "
+         "(a list, one item an argument; needs the scope `submit`) it waits in the queue and runs as a trial would: also `resources`, "
+         "`env`, `workdir`, `workdir_mode`, `workdir_max`, `links`, `retries`, `priority`, `stop_grace`, `artifacts`, `metrics_from`, "
+         "`inherit_env`, `tty`, `log_max`, `log_spool_max`, `log_policy` as in a sweep file, and what the command line adds: "
+         "`directory`, `code`, `environment`."},
     ROW(HTTP_POST, "/runs/search", POLICY_READ, search_runs, "Search runs"),
     ROW(HTTP_POST, "/runs/compare", POLICY_READ, compare_runs, "Params and metrics of some runs side by side"),
     {.method = HTTP_GET, .path = "/runs/{id}", .policy = POLICY_READ, .handler = get_run, .summary = "One run"},

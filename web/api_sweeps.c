@@ -71,11 +71,11 @@ static bool read_submission(struct sweep_op *op, struct submission *ret, struct 
   return true;
 }
 
-static bool add_submission(struct sweep_file *file, const struct submission *in, struct err *err) {
+bool api_add_submission(struct sweep_file *file, struct str code, const json_t *environment, struct err *err) {
   char sha256[DIGEST_HEX + 1];
-  if (in->code.n && !code_digest_read(in->code, sha256))
+  if (code.n && !code_digest_read(code, sha256))
     return err_set(err, ERR_INVALID, "\"code\" must be sha256: and 64 small hexadecimal digits");
-  return (!in->code.n || sweep_file_set_code(file, sha256, err)) && (!in->environment || sweep_file_record_env(file, in->environment, err));
+  return (!code.n || sweep_file_set_code(file, sha256, err)) && (!environment || sweep_file_record_env(file, environment, err));
 }
 
 static bool submit(struct sweep_op *op, const struct submission *in, struct err *err) {
@@ -84,6 +84,7 @@ static bool submit(struct sweep_op *op, const struct submission *in, struct err 
   AUTO_ARENA struct arena arena = ARENA_INIT(16 * MIB);
   struct spec_problems errors;
   struct sweep_file *file;
+  struct sweeps_new what = {.source = in->text, .directory = directory};
   bool dry_run = false;
   struct str dry = http_req_param(op->req, "dry_run");
   if (dry.p && !str_to_bool(dry, &dry_run))
@@ -95,9 +96,9 @@ static bool submit(struct sweep_op *op, const struct submission *in, struct err 
     return err_no_memory(err);
   if (!sweep_file_read(in->text, file_name, &arena, &file, &errors, err))
     return false;
-  bool ok = add_submission(file, in, err) && sweep_op_may_steer(op->req, file->spec.has_command, err) &&
+  bool ok = api_add_submission(file, in->code, in->environment, err) && sweep_op_may_steer(op->req, file->spec.has_command, err) &&
             sweeps_check(sweeps, file, directory, err) &&
-            (dry_run ? preview(op, file, err) : sweeps_create(sweeps, file, in->text, directory, on_made, op, err));
+            (dry_run ? preview(op, file, err) : sweeps_create(sweeps, file, &what, on_made, op, err));
   if (!ok || dry_run)
     sweep_file_free(file);
   return ok;

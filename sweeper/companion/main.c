@@ -7,6 +7,7 @@
  *   POST /file?source=I&path=P&generation=G&offset=N&snapshot=0|1&last=0|1   bytes of a metric file -> the offset from which to go on
  *   POST /heartbeat        `name value` lines of usage       -> continue, or stop
  *   GET  /verdict?wait=25                                    -> continue, or stop (as soon as it is known)
+ *   PUT  /api/v1/runs/<run>/artifacts/<path>    files that are kept
  *   POST /exited           `name value` lines                -> ok
  * The first verdict is asked for a moment after the start and tells the service that the command runs; a job that is over by then is told
  * as one message, its end.
@@ -16,11 +17,11 @@
 #include <signal.h>
 #include <stdarg.h>
 #include <sys/file.h>
-#include <sys/inotify.h>
 #include <sys/wait.h>
 
 #include "base/clock.h"
 #include "base/file.h"
+#include "sweeper/companion/artifacts.h"
 #include "sweeper/companion/metric_files.h"
 #include "sweeper/companion/process.h"
 #include "sweeper/companion/spool.h"
@@ -33,19 +34,23 @@ enum {
   LEFTOVER_GRACE_MS = 2000,
   REQUEST_TIMEOUT_S = 30,
   VERDICT_WAIT_S = 25,
-  LOOK_MS = 50,
   FIRST_VERDICT_MS = 20,
-  EXIT_SYNC_MS = 10, /* the service has this long to store the end before we do */
+  GROWTH_POLL_MS = 50, /* where the kernel does not tell of writes */
+  EXIT_SYNC_MS = 10,   /* the service has this long to store the end before we do */
   VERDICT_RETRY_MAX_MS = 2000,
-  FILES_EVERY_MS = 500, /* how often metric files are looked at */
+  FILES_EVERY_MS = 500,            /* how often metric files are looked at */
+  ALIVE_EVERY_MS = 5000,           /* after the end of the command */
+  ARTIFACT_TRIES = 20,             /* when the service answers, and cannot store it */
+  UPLOAD_BYTES_PER_S = 256 * 1024, /* slower is dead */
 };
 
 /* Of the job, not of the run: what to do next follows from it. */
 enum phase {
   PHASE_RUNNING,
-  PHASE_TERM,  /* TERM was sent, the grace runs */
-  PHASE_KILL,  /* KILL was sent, again and again until nothing is left */
-  PHASE_DRAIN, /* nothing is left alive; output is sent */
+  PHASE_TERM,    /* TERM was sent, the grace runs */
+  PHASE_KILL,    /* KILL was sent, again and again until nothing is left */
+  PHASE_DRAIN,   /* nothing is left alive; output is sent */
+  PHASE_COLLECT, /* what it left behind is sent */
   PHASE_REPORT,
   PHASE_DONE,
 };
@@ -57,12 +62,14 @@ struct companion {
   struct process process;
   struct spool streams[2];
   struct metric_files *files; /* NULL: none to watch */
+  struct artifacts *artifacts;
+  unsigned artifact_tries; /* of the present one */
   bool files_due, file_was_last;
   struct uplink_config uplink_config;
   struct uplink *uplink;  /* output, heartbeats, exit: one after the other */
   struct uplink *verdict; /* the long poll */
-  struct event *on_child, *on_term, *on_grow, *tick, *retry, *retry_verdict, *ladder, *sync_exit, *files_tick;
-  int inotify_fd;
+  struct event *on_child, *on_term, *on_grow, *poll_growth, *tick, *retry, *retry_verdict, *ladder, *sync_exit, *files_tick;
+  int dir_fd;
   enum phase phase;
   bool fenced, heartbeat_due, frozen, exit_written;
   bool command_ended;
@@ -71,7 +78,6 @@ struct companion {
   char start_error[700];  /* the command could not be started */
   int64_t begun_ms, ended_ms, last_heartbeat_ms, retry_ms, verdict_retry_ms;
   struct process_usage peak;
-  char piece[SPOOL_PIECE_MAX];
   char path[256];
 };
 
@@ -104,7 +110,7 @@ static void advance(struct companion *c);
 /* ---- ending the job ---- */
 
 static void enter_phase(struct companion *c, enum phase phase) {
-  static const char *const names[] = {"running", "term", "kill", "drain", "report", "done"};
+  static const char *const names[] = {"running", "term", "kill", "drain", "collect", "report", "done"};
   if (c->phase == phase)
     return;
   say("%s -> %s", names[c->phase], names[phase]);
@@ -267,17 +273,25 @@ static void put_exit(const struct companion *c, struct buf *text) {
     buf_printf(text, "signal %d\n", WTERMSIG(c->wait_status));
   if (c->end_reason)
     buf_printf(text, "ended_by %s\n", c->end_reason);
+  if (c->artifacts)
+    artifacts_report(c->artifacts, text);
   buf_printf(text, "begun_ms %lld\nended_ms %lld\ncpu_ms %lld\nrss_peak %lld\nstdout %lld\nstderr %lld\n", (long long)c->begun_ms,
              (long long)c->ended_ms, (long long)c->peak.cpu_ms, (long long)c->peak.rss_bytes, (long long)spool_size(&c->streams[0]),
              (long long)spool_size(&c->streams[1]));
 }
 
 static void tell_exit(struct companion *c) {
-  AUTO_BUF struct buf text = BUF_INIT(4096);
+  AUTO_BUF struct buf text = BUF_INIT(8192);
   struct err err;
   put_exit(c, &text);
-  if (!c->exit_written && !write_exit(c, buf_str(&text), &err))
+  if (!c->exit_written && !write_exit(c, buf_str(&text), &err)) {
     say("%s", err.text);
+    if (access(c->job.dir, F_OK) != 0) { /* the whole attempt was removed: nobody will ever want to know */
+      enter_phase(c, PHASE_DONE);
+      event_base_loopbreak(c->base);
+      return;
+    }
+  }
   if (!c->exit_written)
     arm(c->sync_exit, EXIT_SYNC_MS);
   c->exit_written = true;
@@ -300,12 +314,19 @@ static void tell_heartbeat(struct companion *c) {
 static bool send_output(struct companion *c) {
   for (size_t i = 0; i < ARRAY_LEN(c->streams); i++) {
     struct spool *spool = &c->streams[i];
-    size_t n = spool_peek(spool, c->piece);
+    size_t n = spool_piece(spool);
     if (!n && !spool->skipped)
       continue;
     snprintf(c->path, sizeof c->path, "/output?stream=%s&offset=%lld&skipped=%lld", spool->name, (long long)spool->sent,
              (long long)spool->skipped);
-    uplink_send(c->uplink, "POST", c->path, str_n(c->piece, n), REQUEST_TIMEOUT_S, on_output_taken, c);
+    struct uplink_file piece = {.method = "POST",
+                                .path = c->path,
+                                .fd = spool->read_fd,
+                                .keep_fd = true,
+                                .offset = spool->sent,
+                                .length = (int64_t)n,
+                                .timeout_s = REQUEST_TIMEOUT_S};
+    uplink_send_file(c->uplink, &piece, on_output_taken, c);
     return true;
   }
   return false;
@@ -342,6 +363,55 @@ static bool send_something(struct companion *c) {
   return c->files_due;
 }
 
+/* ---- what it leaves behind ---- */
+
+static void on_artifact_taken(void *ctx, int status, struct str body) {
+  struct companion *c = ctx;
+  char why[200];
+  bool is_over = (status >= 400 && status < 500 && status != 409 && status != 408 && status != 429) ||
+                 (status >= 500 && status != 503 && ++c->artifact_tries >= ARTIFACT_TRIES);
+  if (is_over) {
+    snprintf(why, sizeof why, "the service answers %d %.*s", status, STR_ARG(str_slice(body, 0, 160)));
+    say("%s", why);
+    artifacts_done(c->artifacts, why);
+    c->artifact_tries = 0;
+  } else if (answered(c, status)) {
+    artifacts_done(c->artifacts, NULL);
+    c->artifact_tries = 0;
+  }
+  advance(c);
+}
+
+static void begin_collecting(struct companion *c) {
+  enter_phase(c, PHASE_COLLECT);
+  if (!c->job.artifact_count || c->start_error[0])
+    return;
+  AUTO_BUF struct buf text = BUF_INIT(8192);
+  struct err err;
+  c->artifacts = artifacts_new(&c->job);
+  put_exit(c, &text); /* should we die on the way */
+  if (!write_exit(c, buf_str(&text), &err))
+    say("%s", err.text);
+  arm(c->sync_exit, EXIT_SYNC_MS);
+}
+
+static bool send_artifact(struct companion *c) {
+  struct artifact_piece piece;
+  char prefix[100], id[ID_HEX_LEN + 1];
+  if (!c->artifacts || !artifacts_next(c->artifacts, &piece))
+    return false;
+  id_format(c->job.run_id, id);
+  snprintf(prefix, sizeof prefix, "/api/v1/runs/%s/artifacts/", id);
+  struct uplink_file file = {.method = "PUT",
+                             .prefix = prefix,
+                             .path = piece.path,
+                             .fd = piece.fd,
+                             .length = piece.length,
+                             .timeout_s = (int)MIN_OF(REQUEST_TIMEOUT_S + piece.length / UPLOAD_BYTES_PER_S, (int64_t)86400)};
+  uplink_send_file(c->uplink, &file, on_artifact_taken, c);
+  return true;
+}
+
 static void on_files_tick(evutil_socket_t fd UNUSED, short what UNUSED, void *ctx) {
   struct companion *c = ctx;
   c->files_due = true;
@@ -356,8 +426,8 @@ static void on_verdict(void *ctx, int status, struct str body) {
   else if (status == 200)
     obey(c, body);
   c->verdict_retry_ms = status == 200 ? 0 : MIN_OF(MAX_OF(c->verdict_retry_ms * 2, (int64_t)RETRY_MIN_MS), (int64_t)VERDICT_RETRY_MAX_MS);
-  if (c->phase < PHASE_DRAIN && !c->fenced)
-    arm(c->retry_verdict, c->verdict_retry_ms);
+  if (c->phase < PHASE_REPORT && !c->fenced)
+    arm(c->retry_verdict, c->phase >= PHASE_DRAIN ? ALIVE_EVERY_MS : c->verdict_retry_ms);
   advance(c);
 }
 
@@ -365,7 +435,7 @@ static void ask_verdict(evutil_socket_t fd UNUSED, short what UNUSED, void *ctx)
   struct companion *c = ctx;
   char path[64];
   snprintf(path, sizeof path, "/verdict?wait=%d", VERDICT_WAIT_S);
-  if (!uplink_is_busy(c->verdict) && c->phase < PHASE_DRAIN)
+  if (!uplink_is_busy(c->verdict) && (c->phase < PHASE_DRAIN || c->phase == PHASE_COLLECT)) /* then it says that we live */
     uplink_send(c->verdict, "GET", path, STR(""), VERDICT_WAIT_S + 10, on_verdict, c);
 }
 
@@ -398,6 +468,10 @@ static void advance(struct companion *c) {
   if (c->heartbeat_due && c->phase < PHASE_DRAIN) {
     tell_heartbeat(c);
   } else if (!send_something(c) && c->phase >= PHASE_DRAIN) {
+    if (c->phase == PHASE_DRAIN)
+      begin_collecting(c);
+    if (send_artifact(c))
+      return;
     enter_phase(c, PHASE_REPORT);
     tell_exit(c);
   }
@@ -407,13 +481,22 @@ static void on_retry(evutil_socket_t fd UNUSED, short what UNUSED, void *ctx) {
   advance(ctx);
 }
 
-/* The kernel says that output grew; where it has no inotify left for us (128 a user by default), we look by the clock. */
-static void on_grow(evutil_socket_t fd, short what UNUSED, void *ctx) {
+static void on_grow(evutil_socket_t fd UNUSED, short what UNUSED, void *ctx) {
+  advance(ctx);
+}
+
+static void on_poll_growth(evutil_socket_t fd UNUSED, short what UNUSED, void *ctx) {
   struct companion *c = ctx;
-  char events[4096];
-  while (fd >= 0 && read(fd, events, sizeof events) > 0)
-    ;
+  arm(c->poll_growth, GROWTH_POLL_MS);
   advance(c);
+}
+
+/* By a signal for each write into our directory. Not inotify: a user has 128 instances of it, and there may be a thousand of us. */
+static void watch_growth(struct companion *c) {
+  c->dir_fd = open(c->job.dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  event_add(c->on_grow, NULL);
+  if (c->dir_fd < 0 || fcntl(c->dir_fd, F_NOTIFY, DN_MODIFY | DN_MULTISHOT) != 0)
+    arm(c->poll_growth, GROWTH_POLL_MS);
 }
 
 static void keep_spool_bounded(struct companion *c) {
@@ -508,33 +591,27 @@ static bool make_parts(struct companion *c, struct err *err) {
     return err_no_memory(err);
   c->uplink = uplink_new(c->base, &c->uplink_config);
   c->verdict = uplink_new(c->base, &c->uplink_config);
-  c->inotify_fd = inotify_init1(IN_NONBLOCK | IN_CLOEXEC);
   c->on_child = evsignal_new(c->base, SIGCHLD, on_child, c);
   c->on_term = evsignal_new(c->base, SIGTERM, on_term, c);
-  c->on_grow = event_new(c->base, c->inotify_fd, (short)(EV_PERSIST | (c->inotify_fd >= 0 ? EV_READ : 0)), on_grow, c);
+  c->on_grow = evsignal_new(c->base, SIGIO, on_grow, c);
+  c->poll_growth = evtimer_new(c->base, on_poll_growth, c);
   c->tick = evtimer_new(c->base, on_tick, c);
   c->retry = evtimer_new(c->base, on_retry, c);
   c->retry_verdict = evtimer_new(c->base, ask_verdict, c);
   c->ladder = evtimer_new(c->base, on_ladder, c);
   c->sync_exit = evtimer_new(c->base, sync_exit, c);
   c->files_tick = evtimer_new(c->base, on_files_tick, c);
-  if (!c->uplink || !c->verdict || !c->on_child || !c->on_term || !c->on_grow || !c->tick || !c->retry || !c->retry_verdict || !c->ladder ||
-      !c->sync_exit || !c->files_tick)
+  if (!c->uplink || !c->verdict || !c->on_child || !c->on_term || !c->on_grow || !c->poll_growth || !c->tick || !c->retry ||
+      !c->retry_verdict || !c->ladder || !c->sync_exit || !c->files_tick)
     return err_no_memory(err);
-  bool watched = true;
   for (size_t i = 0; i < ARRAY_LEN(c->streams); i++) {
-    char path[4200];
     const char *name = i ? "stderr" : "stdout";
     if (!spool_open(&c->streams[i], c->job.dir, name, err))
       return false;
-    snprintf(path, sizeof path, "%s/%s", c->job.dir, name);
-    watched &= c->inotify_fd >= 0 && inotify_add_watch(c->inotify_fd, path, IN_MODIFY) >= 0;
   }
   event_add(c->on_child, NULL);
   event_add(c->on_term, NULL);
-  if (!watched)
-    say("no inotify left: output is looked for %d times a second", 1000 / LOOK_MS);
-  event_add(c->on_grow, watched ? NULL : &(struct timeval){.tv_usec = LOOK_MS * 1000});
+  watch_growth(c);
   return true;
 }
 
@@ -582,6 +659,7 @@ int main(int argc, char **argv) {
     event_base_dispatch(c->base);
   process_release(&c->process);
   metric_files_free(c->files);
+  artifacts_free(c->artifacts);
   for (size_t i = 0; i < ARRAY_LEN(c->streams); i++)
     spool_close(&c->streams[i]);
   say("done");

@@ -138,7 +138,8 @@ class EveryVerb(Case):
         self.assertEqual(SERVICE.launched["command"], ["python3", "train.py", "--lr", "0.1", "-o", "x"])
         self.assertEqual(SERVICE.launched["resources"], {"slots": 2})
         self.assertEqual(SERVICE.launched["env"], {"A": "1"})
-        self.assertEqual(os.path.realpath(SERVICE.launched["workdir"]), os.path.realpath(self.dir))
+        self.assertEqual(os.path.realpath(SERVICE.launched["directory"]), os.path.realpath(self.dir))
+        self.assertIn(SERVICE.launched["code"].removeprefix("sha256:"), SERVICE.code)
         self.run_it("run", "launch", "echo", "--help")
         self.assertEqual(SERVICE.launched["command"], ["echo", "--help"])
         out, _ = self.run_it("run", "launch", "-f", "--", "false", code=3)  # the exit status is the command's

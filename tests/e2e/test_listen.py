@@ -139,6 +139,142 @@ class MetricsFrom(Listening):
                 self.s = mine
 
 
+class Artifacts(Listening):
+    SCRIPT = """
+        import os, sys
+        value = float(sys.argv[1])
+        work = f"t{value}"
+        os.makedirs("model/deep", exist_ok=True)
+        open("model/weights.bin", "wb").write(os.urandom(3_000_000))
+        open("model/deep/päth %41.txt", "w").write(str(value))
+        open("skipped.txt", "w").write("no")
+        for name, to in (("model/out", "/etc/passwd"), ("model/up", "../../.."), ("model/latest", "weights.bin")):
+            os.path.islink(name) or os.symlink(to, name)
+        print(f"loss={value}")
+        sys.exit(3 if value > 100 else 0)
+        """
+
+    def files(self, run, path=""):
+        items = self.ok(self.s.get(f"/api/v1/runs/{run}/artifacts?path={path}"))["items"]
+        return sorted(item["path"] for item in items)
+
+    def test_what_is_left_behind_is_stored_also_of_failed_trials(self):
+        for value, state in ((1.5, "FINISHED"), (101, "FAILED")):
+            _, trials = self.run_sweep(self.SCRIPT, state=state, artifacts=["model/**", "*.none"], parameters={"a": {"values": [value]}})
+            run = trials[0]["run_id"]
+            self.assertEqual(self.files(run), ["model"])
+            self.assertEqual(self.files(run, "model"), ["model/deep", "model/latest", "model/weights.bin"])
+            stored = self.s.get(f"/api/v1/runs/{run}/artifacts/model/deep/p%C3%A4th%20%2541.txt")
+            self.assertEqual((stored.status, stored.body.decode()), (200, str(float(value))))
+            self.assertEqual(len(self.s.get(f"/api/v1/runs/{run}/artifacts/model/latest").body), 3_000_000)
+
+    def test_a_directory_by_its_name(self):
+        _, trials = self.run_sweep(self.SCRIPT, artifacts=["model"])
+        self.assertEqual(self.files(trials[0]["run_id"], "model"), ["model/deep", "model/latest", "model/weights.bin"])
+
+    def test_through_a_kill_of_the_service(self):
+        with Service(WINNOW, arguments=["--slots", "2"]) as service:
+            mine, self.s = self.s, service
+            try:
+                (service.home / "job").write_text("import os\nos.makedirs('m', exist_ok=True)\nfor i in range(60):\n open(f'm/{i}', 'wb').write(os.urandom(2_000_000))\nprint('loss=1')\n")
+                sweep = self.submit({"name": "kill", "method": "grid", "metric": "loss", "command": ["python3", "job"], "artifacts": ["m/*"],
+                                     "workdir": str(service.home), "workdir_mode": "inplace", "parameters": {"a": {"values": [1]}},
+                                     "register": {"model": "kept", "path": "m"}})["id"]
+                run = wait(lambda: (t := self.trials(sweep)) and t[0]["run_id"], "the trial")
+                wait(lambda: len(self.files(run, "m")) > 3, "the first files")
+                service.kill()
+                time.sleep(0.5)
+                service.start()
+                wait(lambda: self.sweep(sweep)["state"] == "FINISHED", "the end")
+                self.assertEqual(len(self.files(run, "m")), 60)
+                made = wait(lambda: self.sweep(sweep)["registered"], "the version")
+                service.kill()
+                service.start()
+                time.sleep(1)
+                self.assertEqual(self.sweep(sweep)["registered"], made)
+                self.assertEqual(len(self.ok(service.get("/api/v1/models/kept/versions"))["items"]), 1)
+                self.assertEqual(self.ok(service.post("/api/v1/models/kept/versions/1/verify"))["ok"], True)
+            finally:
+                self.s = mine
+
+    def test_the_best_becomes_a_model_version(self):
+        spec = {"artifacts": ["model/**"], "parameters": {"a": {"values": [3, 1, 2, 4]}}, "max_parallel": 1}
+        over, trials = self.run_sweep(self.SCRIPT, register={"model": "digits", "path": "model"}, **spec)
+        made = wait(lambda: self.sweep(over["id"])["registered"], "the version")
+        best = next(t for t in trials if t["value"] == 1)
+        self.assertEqual(made, [{"model": "digits", "version": 1, "run_id": best["run_id"]}])
+        version = self.ok(self.s.get("/api/v1/models/digits/versions/1"))
+        self.assertEqual((version["run_id"], version["metrics"]["loss"]), (best["run_id"], 1.0))
+        text = self.s.get("/api/v1/models/digits/versions/1/files/deep/p%C3%A4th%20%2541.txt")
+        self.assertEqual(text.body, b"1.0")
+        events = self.ok(self.s.get(f"/api/v1/runs/{over['id']}/events"))["items"]
+        self.assertTrue(any(e["kind"] == "sweep.registered" for e in events), events)
+        over, _ = self.run_sweep(self.SCRIPT, register={"model": "each", "path": "model", "when": "each_best"}, **spec)
+        wait(lambda: [m["version"] for m in self.sweep(over["id"])["registered"]] == [1, 2], "both versions")
+        over, _ = self.run_sweep(self.SCRIPT, register={"model": "never", "path": "model", "metric_at_most": 0.5}, **spec)
+        told = lambda: [e["reason"] for e in self.ok(self.s.get(f"/api/v1/runs/{over['id']}/events"))["items"] if e["kind"] == "sweep.not_registered"]
+        self.assertIn("above metric_at_most", wait(told, "the reason")[0])
+        self.assertEqual(self.sweep(over["id"])["registered"], [])
+        over, _ = self.run_sweep(self.SCRIPT, register={"model": "never", "path": "nothing"}, **spec)
+        self.assertIn('no artifact "nothing"', wait(told, "the reason")[0])
+        self.assertEqual(self.s.get("/api/v1/models/never").status, 404)
+
+
+class Reparse(Listening):
+    SCRIPT = """
+        import sys, json, os, urllib.request
+        run, url, token = os.environ["WINNOW_RUN_ID"], os.environ["WINNOW_URL"], os.environ["WINNOW_TOKEN"]
+        def log(points):
+            request = urllib.request.Request(f"{url}/api/v1/runs/{run}/metrics", json.dumps({"points": points}).encode(),
+                                             {"Authorization": f"Bearer {token}", "Content-Type": "application/json"})
+            urllib.request.urlopen(request).read()
+        for i in range(1, 60):
+            print(f"step={i} loss={1 / i} score<<{i * float(sys.argv[1])}>>", flush=True)
+        log([{"key": "loss", "value": 7.5, "step": 1000}, {"key": "own", "value": 1, "step": 1}])
+        """
+    PATTERN = r"step=(?P<step>\d+) .*score<<(?P<score>[\d.]+)>>"
+
+    def test_what_came_from_output_is_replaced_and_nothing_else(self):
+        over, trials = self.run_sweep(self.SCRIPT, state="FAILED", metric={"name": "score", "goal": "maximize"},
+                                      parameters={"a": {"values": [2, 3]}}, give_up_after=0)
+        run = trials[0]["run_id"]
+        before = self.points(run, "loss")
+        self.assertEqual((len(before), before[-1]), (60, (1000, 7.5)))
+        answer = self.ok(self.s.post(f"/api/v1/runs/{run}/reparse", {"metrics_from": [{"builtin": False}, {"pattern": self.PATTERN}]}))
+        self.assertEqual((answer["points"], answer["series"]), (59, 1))
+        self.assertEqual(self.points(run, "score"), [(i, i * 2.0) for i in range(1, 60)])
+        self.assertEqual(self.points(run, "loss"), [(1000, 7.5)])
+        self.assertEqual(self.points(run, "own"), [(1, 1.0)])
+        self.assertEqual(self.ok(self.s.get(f"/api/v1/runs/{run}"))["metrics"]["score"]["last"], 118.0)
+        self.assertNotIn("recognised", str(self.ok(self.s.get(f"/api/v1/runs/{run}"))["metrics"]))
+        for _ in range(2):  # again, and back: as it was, bit for bit
+            self.ok(self.s.post(f"/api/v1/runs/{run}/reparse"))
+            self.assertEqual(self.points(run, "loss"), before)
+            self.assertEqual(self.keys(run), {"loss", "own"})
+        env = {**os.environ, "WINNOW_URL": f"unix:{self.s.data}/winnow.sock"}
+        done = subprocess.run([WINNOW, "sweep", "reparse", over["id"], "--pattern", self.PATTERN], capture_output=True, text=True, timeout=60, env=env)
+        self.assertEqual((done.returncode, "output of 2 runs" in done.stderr), (0, True), done)
+        self.assertEqual([t["value"] for t in self.trials(over["id"])], [118.0, 177.0])
+        self.assertEqual(self.keys(run), {"loss", "own", "score"})
+        self.assertEqual(self.points(run, "loss"), before)
+        events = self.ok(self.s.get(f"/api/v1/runs/{run}/events"))["items"]
+        self.assertTrue(any(e["kind"] == "run.reparsed" for e in events), events)
+
+    def test_refusals(self):
+        _, trials = self.run_sweep("print('loss=1')")
+        run = trials[0]["run_id"]
+        for body, word in (({"metrics_from": [{"file": "x.csv"}]}, "files are not kept"), ({"metrics_from": [{"pattern": "a(b"}]}, "parenthesis"),
+                           ({"metric_from": []}, "metric_from")):
+            answer = self.s.post(f"/api/v1/runs/{run}/reparse", body)
+            self.assertEqual(answer.status, 400, answer)
+            self.assertIn(word, answer.json["detail"])
+        self.assertEqual(self.s.post(f"/api/v1/runs/{'0' * 32}/reparse").status, 404)
+        self.assertEqual(self.s.post(f"/api/v1/sweeps/{'0' * 32}/reparse").status, 404)
+        self.assertEqual(self.s.post(f"/api/v1/runs/{run}/reparse", unix=False).status, 401)
+        made = self.ok(self.s.post("/api/v1/runs", {"experiment": "x"}), 201)
+        self.assertEqual(self.s.post(f"/api/v1/runs/{made['id']}/reparse").status, 409)
+
+
 class Goal(Listening):
     SCRIPT = """
         import sys, time

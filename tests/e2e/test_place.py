@@ -128,7 +128,7 @@ class Snapshots(Base):
         self.cli("sweep", "create", self.work / "sweep.yaml")
         (self.work / "out").symlink_to("/etc")
         done = self.cli("sweep", "create", self.work / "sweep.yaml", code=1)
-        self.assertRegex(done.stderr, "out is a symbolic link to /etc.*links:")
+        self.assertRegex(done.stderr, r"(?s)out is a symbolic link to /etc.*links:")
 
     def test_archives_over_http(self):
         good = archive(**{"run.sh": "#!/bin/sh\necho loss=3\n", "also": "->run.sh"})
@@ -212,6 +212,90 @@ class Once(Base):
         self.assertEqual((over["state"], trial["state"], trial["attempt"]), ("FINISHED", "FINISHED", 1), trial)
         self.assertEqual(len(list(self.work.glob("coming-*"))), 1)
         self.assertEqual((self.work / "ran").read_text(), "x\n")
+
+
+class Launched(Base):
+    def launch(self, command, status=201, **more):
+        return self.ok(self.s.post("/api/v1/runs", {"command": command, **more}), status)
+
+    def run_of(self, run):
+        return self.ok(self.s.get(f"/api/v1/runs/{run}"))
+
+    def over(self, run, timeout=60):
+        return wait(lambda: (r := self.run_of(run))["state"] in ("FINISHED", "FAILED", "KILLED", "STOPPED") and r, "the end", timeout)
+
+    def test_from_the_command_line(self):
+        self.put("train.sh", 'echo "acc=$1 WINNOW $WINNOW_SWEEP_ID$WINNOW_TRIAL$WANDB_SWEEP_ID."; ls; echo "$WHO" >&2; exit 3\n')
+        done = self.cli("run", "launch", "-f", "-e", "mine", "--name", "one", "--env", "WHO=me", "--", "sh", "train.sh", "0.5", cwd=self.work, code=3)
+        self.assertEqual(done.stdout, "acc=0.5 WINNOW .\ntrain.sh\n")
+        run = self.run_of(done.stderr.split("run ")[1].split()[0])
+        self.assertEqual((run["name"], run["state"], run["exit_code"], run["sweep_id"], run["trial"], run["command"], run["attempt"]),
+                         ("one", "FAILED", 3, None, None, ["sh", "train.sh", "0.5"], 1))
+        self.assertEqual(run["metrics"]["acc"]["last"], 0.5)
+        self.assertEqual(self.log(run["id"], "stderr"), "me\n")
+        self.assertEqual(self.ok(self.s.get(f"/api/v1/experiments/{run['experiment_id']}"))["name"], "mine")
+        again = json.loads(self.cli("run", "launch", "-e", run["experiment_id"], "--in-place", "-o", "json", "--", "pwd", cwd=self.work).stdout)
+        self.assertEqual(again["experiment_id"], run["experiment_id"])
+        self.assertEqual((self.over(again["id"])["state"], self.log(again["id"])), ("FINISHED", f"{self.work}\n"))
+        # It is a run, and no sweep: in no list of sweeps, with no parent.
+        self.assertEqual(self.ok(self.s.get("/api/v1/sweeps"))["items"], [])
+        self.assertEqual(self.s.get(f"/api/v1/sweeps/{run['id']}").status, 404)
+        found = self.ok(self.s.post("/api/v1/runs/search", {"experiments": [run["experiment_id"]]}))["items"]
+        self.assertEqual({r["id"] for r in found}, {run["id"], again["id"]})
+
+    def test_through_rest(self):
+        run = self.launch(["sh", "-c", "echo loss=1; sleep 600"], params={"lr": 0.1}, tags={"who": "me"}, name="long", stop_grace=1,
+                          resources={"slots": 2})
+        self.assertEqual((run["name"], run["params"], run["tags"]["who"], run["experiment_id"]), ("long", {"lr": "0.1"}, "me", "0"))
+        wait(lambda: self.run_of(run["id"])["state"] == "RUNNING", "the start")
+        waiting = self.launch(["true"])
+        self.assertEqual(self.run_of(waiting["id"])["state"], "QUEUED")
+        self.ok(self.s.post(f"/api/v1/runs/{run['id']}/stop"))
+        self.assertEqual(self.over(run["id"])["state"], "KILLED")
+        self.assertEqual(self.over(waiting["id"])["state"], "FINISHED")
+        keyed = [self.ok(self.s.request("POST", "/api/v1/runs", {"command": ["true"]}, headers={"Idempotency-Key": "k", "Content-Type": "application/json"}), 201)
+                 for _ in range(3)]
+        self.assertEqual(len({r["id"] for r in keyed}), 1)
+        for body, word in (({"command": "true"}, "list"), ({"command": []}, "list"), ({"command": ["true"], "parameters": {}}, "parameters"),
+                           ({"command": ["true"], "workdirr": "/"}, "workdirr"), ({"command": ["true"], "resources": {"slots": 9}}, "slots"),
+                           ({"command": ["true"], "experiment_id": "77"}, "experiment"), ({"command": ["true"], "env": {"A B": "1"}}, "A B"),
+                           ({"command": ["true"], "tags": {"a": 1}}, "tag"), ({"command": ["true"], "directory": "x"}, "absolute")):
+            answer = self.s.post("/api/v1/runs", body)
+            self.assertIn(answer.status, (400, 404), answer)
+            self.assertIn(word, answer.json["detail"])
+        self.assertEqual(self.s.post("/api/v1/runs", {"command": ["true"]}, unix=False).status, 401)
+        self.assertEqual(self.s.post(f"/api/v1/runs/{run['id']}/retry", unix=False).status, 401)
+        self.assertEqual(self.s.post("/api/v1/runs", {"name": "tracked"}, unix=False).status, 201)
+        nothing = self.launch(["no-such-program"])
+        self.assertIn("no-such-program", self.over(nothing["id"])["state_reason"])
+
+    def test_retry_and_restart(self):
+        count = self.work / "count"
+        job = self.put("job.sh", f'echo x >> "{count}"; echo "$WINNOW_ATTEMPT"; cat "$WINNOW_CHECKPOINT_DIR/kept" 2>/dev/null; '
+                                 'echo was-here > "$WINNOW_CHECKPOINT_DIR/kept"; sleep 0.8; exit 1\n')
+        run = self.launch(["sh", str(job)], name="again")["id"]
+        for attempt in (1, 2, 3):
+            over = self.over(run)
+            self.assertEqual((over["state"], over["attempt"], over["exit_code"]), ("FAILED", attempt, 1))
+            self.assertEqual(self.log(run), f"{attempt}\n" + ("was-here\n" if attempt > 1 else ""))
+            if attempt == 2:  # also of one that only the database knows
+                self.s.kill()
+                self.s.start()
+            if attempt < 3:
+                self.cli("run", "retry", run)
+                wait(lambda: self.run_of(run)["attempt"] > attempt or self.run_of(run)["state"] in ("QUEUED", "STARTING"), "the next attempt")
+        self.assertEqual(count.read_text(), "xxx".replace("x", "x\n"))
+        going = self.launch(["sh", "-c", f'echo x >> "{count}"; for i in 1 2 3 4 5 6; do echo loss=$i; sleep 0.3; done'])["id"]
+        waiting = [self.launch(["true"], resources={"slots": 2})["id"] for _ in range(3)]
+        for pause in (0.1, 0.5):
+            time.sleep(pause)
+            self.s.kill()
+            self.s.start()
+        over = self.over(going)
+        self.assertEqual((over["state"], over["attempt"], over["metrics"]["loss"]["last"]), ("FINISHED", 1, 6))
+        self.assertEqual([self.over(r)["state"] for r in waiting], ["FINISHED"] * 3)
+        self.assertEqual(len(count.read_text().split()), 4)
+        self.assertEqual(self.s.post(f"/api/v1/runs/{self.ok(self.s.post('/api/v1/runs', {}), 201)['id']}/retry").status, 409)
 
 
 if __name__ == "__main__":

@@ -123,7 +123,7 @@ class AskTell(Base):
         self.assertEqual(self.s.get("/api/v1/sweeps/" + "0" * 32).status, 404)
         for spec, word in (({"parameters": SPACE, "metod": "grid"}, "metod"),
                            ({"command": ["true"], "parameters": SPACE, "method": "random", "executor": "slurm"}, "executor"),
-                           ({"command": ["true"], "parameters": SPACE, "method": "random", "artifacts": ["x"]}, "artifacts")):
+                           ({"command": ["true"], "parameters": SPACE, "metric": "m", "method": "random", "register": {"model": "a/b"}}, "register")):
             answer = self.s.post("/api/v1/sweeps", spec)
             self.assertIn(answer.status, (400, 501), answer)
             self.assertIn(word, answer.json["detail"])
