@@ -20,16 +20,25 @@
 #include "tracker/artifact_store.h"
 #include "tracker/log_store.h"
 #include "tracker/retention.h"
+#include "tracker/run_creator.h"
 #include "tracker/tracking_care.h"
 #include "web/app.h"
 #include "web/gate.h"
 #include "web/http_server.h"
+#include "web/idempotency.h"
 #include "web/login_links.h"
 #include "web/prom.h"
 #include "web/tables.h"
 #include "web/tls.h"
 
-enum { NAMES_MAX = 32, TOKEN_SWEEP_MS = 60 * 1000, LOAD_AGAIN_MS = 1000, ROOM_EVERY_MS = 250, STORES_STOP_MS = 10 * 1000 };
+enum {
+  NAMES_MAX = 32,
+  TOKEN_SWEEP_MS = 60 * 1000,
+  LOAD_AGAIN_MS = 1000,
+  ROOM_EVERY_MS = 250,
+  STORES_STOP_MS = 10 * 1000,
+  CARE_THREADS = 2
+};
 
 enum service_state {
   SERVICE_STARTING, /* serving, but the database is not ready yet */
@@ -45,7 +54,7 @@ struct service {
   enum service_state state;
   int exit_code;
   struct loop *loop;
-  struct work_pool *work;
+  struct work_pool *work, *care_work;
   struct database *database;
   struct tracking_care *care;
   struct retention *retention;
@@ -258,6 +267,7 @@ static void on_database(void *ctx, enum database_event event, const struct err *
   switch (event) {
   case DATABASE_READY:
     status->database = database_kind(service->database);
+    service->app.conninfo = database_conninfo(service->database);
     load_tokens(service);
     break;
   case DATABASE_UP:
@@ -405,6 +415,8 @@ static bool make_http(struct service *service, struct err *err) {
                                       .service = app,
                                       .gate = web_gate,
                                       .gate_ctx = app,
+                                      .handle = idempotency_handle,
+                                      .handle_ctx = app,
                                       .observe = prom_observe,
                                       .observe_ctx = app->prom,
                                       .access_log = settings->access_log,
@@ -429,12 +441,13 @@ static bool make_tracking(struct service *service, struct err *err) {
   app->metrics = app->artifacts ? metric_store_new(service->loop, app->pg, service->work, &conf, err) : NULL;
   struct care_conf care = {.loop = service->loop,
                            .pg = app->pg,
-                           .work = service->work,
+                           .work = service->care_work,
                            .metrics = app->metrics,
                            .artifacts = app->artifacts,
                            .data_dir = settings->data};
   service->retention = app->metrics ? retention_new(&care, settings->trash_retention, err) : NULL;
-  return service->retention;
+  app->creator = service->retention ? run_creator_new(service->loop, app->pg, err) : NULL;
+  return app->creator;
 }
 
 static void make_run_token(void *ctx, struct id run, int32_t attempt, char out[TOKEN_TEXT_MAX]) {
@@ -493,6 +506,7 @@ static bool make_parts(struct service *service, struct err *err) {
     return false;
   loop_add_hook(service->loop, http_server_flush_log_hook, NULL);
   service->work = work_pool_new(service->loop, (unsigned)settings->threads, 1024, err);
+  service->care_work = service->work ? work_pool_new(service->loop, CARE_THREADS, 64, err) : NULL;
   service->on_term = loop_signal_new(service->loop, SIGTERM, on_stop_signal, service);
   service->on_int = loop_signal_new(service->loop, SIGINT, on_stop_signal, service);
   service->on_hup = loop_signal_new(service->loop, SIGHUP, on_reload, service);
@@ -500,14 +514,15 @@ static bool make_parts(struct service *service, struct err *err) {
   service->room_timer = loop_timer_new(service->loop, on_room_timer, service);
   service->load_again = loop_timer_new(service->loop, load_tokens, service);
   service->patience = loop_timer_new(service->loop, on_metrics_stopped, service);
-  if (!service->work || !service->on_term || !service->on_int || !service->on_hup || !service->token_timer || !service->load_again ||
+  if (!service->care_work || !service->on_term || !service->on_int || !service->on_hup || !service->token_timer || !service->load_again ||
       !service->room_timer || !service->patience)
-    return service->work ? err_no_memory(err) : false;
+    return service->care_work ? err_no_memory(err) : false;
   loop_timer_start(service->token_timer, TOKEN_SWEEP_MS);
   app->loop = service->loop;
   app->clock = &clock_system;
   app->rng = rng_from_system();
   app->work = service->work;
+  app->admin_work = service->care_work;
   app->artifact_root = settings->artifact_root;
   app->shut_down = shut_down;
   app->shut_down_ctx = service;
@@ -534,8 +549,10 @@ static void free_parts(struct service *service) {
   database_free(service->database);
   tracking_care_free(service->care);
   metric_store_free(service->app.metrics);
+  run_creator_free(service->app.creator);
   http_server_free(service->app.server);
   tls_free(service->tls);
+  work_pool_free(service->care_work);
   work_pool_free(service->work);
   retention_free(service->retention);
   sweeps_free(service->app.sweeps);

@@ -309,7 +309,14 @@ static void post_heartbeat(struct http_req *req) {
   { .method = HTTP_POST, .path = path_, .policy = policy_, .body = BODY_BUFFER, .max_body = max_, .handler = handler_, .summary = summary_ }
 
 const struct route ask_routes[] = {
-    ROUTE_POST("/sweeps/{id}/ask", post_ask, POLICY_TRACK, 64 * 1024, "Take trials to run them yourself"),
+    {.method = HTTP_POST,
+     .path = "/sweeps/{id}/ask",
+     .policy = POLICY_TRACK,
+     .body = BODY_BUFFER,
+     .max_body = 64 * 1024,
+     .handler = post_ask,
+     .creates = CREATES,
+     .summary = "Take trials to run them yourself"},
     ROUTE_POST("/sweeps/{id}/tell", post_tell, POLICY_TRACK, SWEEP_BODY_MAX, "Say how trials ended, or add finished ones"),
     ROUTE_POST("/runs/{id}/report", post_report, POLICY_TRACK, SWEEP_BODY_MAX, "Report intermediate values, and learn the verdict"),
     ROUTE_POST("/runs/{id}/heartbeat", post_heartbeat, POLICY_TRACK, 64 * 1024, "Say that it goes on, and learn the verdict"),

@@ -2,12 +2,12 @@
 #include "web/api_runs.h"
 
 #include <math.h>
-#include <openssl/sha.h>
 
 #include "storage/metric_store.h"
 #include "tracker/log_store.h"
 #include "tracker/names.h"
 #include "tracker/packed.h"
+#include "web/idempotency.h"
 #include "web/tables.h"
 #include "web/tracking.h"
 
@@ -308,17 +308,6 @@ bool api_pack_params(struct http_req *req, const json_t *params, struct str *ret
   return copy || err_no_memory(err);
 }
 
-struct id api_new_run_id(struct http_req *req) {
-  struct str key = http_req_header(req, "Idempotency-Key");
-  struct id id = id_new(web_app(req)->clock, &web_app(req)->rng);
-  if (key.n) {
-    unsigned char hash[SHA256_DIGEST_LENGTH];
-    SHA256((const unsigned char *)key.p, key.n, hash);
-    memcpy(id.bytes, hash, sizeof id.bytes);
-  }
-  return id;
-}
-
 static bool create(struct run_op *op, const struct create_body *in, struct err *err) {
   AUTO_BUF struct buf tags = BUF_INIT(16 * MIB);
   const struct str *removed;
@@ -335,7 +324,7 @@ static bool create(struct run_op *op, const struct create_body *in, struct err *
   op->experiment_name = str_of(arena_strdup(arena, in->experiment));
   if (!op->name.p || !op->tags.p || !op->experiment_name.p)
     return err_no_memory(err);
-  op->id = api_new_run_id(op->req);
+  op->id = idempotency_id(op->req);
   op->status = 201;
   op->started = in->started ? in->started : tracking_now(op->req);
   if (in->experiment_id.n) {
@@ -929,6 +918,7 @@ const struct route api_run_routes[] = {
      .body = BODY_BUFFER,
      .max_body = API_BODY_MAX,
      .handler = create_run,
+     .creates = CREATES_BY_KEY,
      .summary = "Make a run that somebody else executes, or launch one",
      .doc =
          "Without `command` the run is only tracked: `experiment` or `experiment_id`, `name`, `started`, `params`, `tags`. With `command` "

@@ -439,6 +439,7 @@ const struct route service_routes[] = {
      .body = BODY_BUFFER,
      .max_body = 64 * 1024,
      .handler = post_token,
+     .creates = CREATES_SECRET,
      .summary = "Make a token",
      .doc = "The secret is shown in this answer and never again: only its hash is stored.",
      .request_schema = "token_new",

@@ -347,8 +347,6 @@ static void delete_sweep(struct http_req *req) {
     sweep_op_fail(op, &err);
 }
 
-#define ROUTE_POST(path_, handler_, policy_, max_, summary_) \
-  { .method = HTTP_POST, .path = path_, .policy = policy_, .body = BODY_BUFFER, .max_body = max_, .handler = handler_, .summary = summary_ }
 #define ROUTE_GET(path_, handler_, summary_, query_) \
   { .method = HTTP_GET, .path = path_, .policy = POLICY_READ, .handler = handler_, .summary = summary_, .query = query_ }
 #define ROUTE_ACT(path_, arg_, summary_)                                                                                       \
@@ -371,6 +369,7 @@ const struct route sweep_routes[] = {
          "as it is now, unless `workdir_mode` is inplace or `workdir` names a snapshot (see `/code`). With the Content-Type "
          "`" SUBMISSION_TYPE "` the body is `{\"file\": text, \"name\", \"directory\", \"code\": \"sha256:…\", "
          "\"environment\": {…}}`: what the command line sends.",
+     .creates = CREATES,
      .query = "dry_run:boolean,file:string,directory:string"},
     ROUTE_GET("/sweeps", get_sweeps, "List sweeps, newest first", "state:string,limit:integer,cursor:string"),
     ROUTE_GET("/schemas/sweep", get_schema, "The sweep file as a JSON Schema, for editors", NULL),
@@ -391,6 +390,13 @@ const struct route sweep_routes[] = {
     ROUTE_ACT("/sweeps/{id}/resume", &act_resume, "Go on"),
     ROUTE_ACT("/sweeps/{id}/stop", &act_stop, "End it, and its running trials"),
     ROUTE_ACT("/sweeps/{id}/drain", &act_drain, "End it when the running trials have ended"),
-    ROUTE_POST("/sweeps/{id}/clone", post_clone, POLICY_TRACK, 64 * 1024, "Submit it again"),
+    {.method = HTTP_POST,
+     .path = "/sweeps/{id}/clone",
+     .policy = POLICY_TRACK,
+     .body = BODY_BUFFER,
+     .max_body = 64 * 1024,
+     .handler = post_clone,
+     .creates = CREATES,
+     .summary = "Submit it again"},
 };
 const size_t sweep_route_count = ARRAY_LEN(sweep_routes);

@@ -269,7 +269,14 @@ static void post_trial(struct http_req *req) {
 
 const struct route trial_routes[] = {
     ROUTE_GET("/sweeps/{id}/trials", get_trials, "Its trials", "state:string,sort:string,limit:integer,cursor:string"),
-    ROUTE_POST("/sweeps/{id}/trials", post_trial, POLICY_TRACK, SWEEP_BODY_MAX, "Enqueue a hand-picked point"),
+    {.method = HTTP_POST,
+     .path = "/sweeps/{id}/trials",
+     .policy = POLICY_TRACK,
+     .body = BODY_BUFFER,
+     .max_body = SWEEP_BODY_MAX,
+     .handler = post_trial,
+     .creates = CREATES,
+     .summary = "Enqueue a hand-picked point"},
     ROUTE_GET("/sweeps/{id}/best", get_best, "The best finished trials", "k:integer"),
     ROUTE_GET("/sweeps/{id}/progress", get_progress, "The best value so far, trial by trial", NULL),
     ROUTE_GET("/sweeps/{id}/rungs", get_rungs, "What the rules of early termination know", NULL),

@@ -153,6 +153,8 @@ struct http_req {
   http_drained_fn *drained;
   void *drained_ctx;
   bool stream_waits, stream_chunked;
+  http_tap_fn *tap; /* gets the answer */
+  void *tap_ctx;
 
   struct buf headers; /* extra ones of the answer, in wire form */
   bool has_cache_control, has_csp, has_retry_after;
