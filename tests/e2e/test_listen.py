@@ -138,6 +138,18 @@ class MetricsFrom(Listening):
             finally:
                 self.s = mine
 
+    def test_a_log_that_came_with_the_directory_is_not_of_the_attempt(self):
+        """It lay about when the sweep was submitted, and is copied like everything else."""
+        work = self.s.home / "with-a-log"
+        work.mkdir()
+        (work / "old.json").write_text('[{"epoch": 7, "loss": 99}]')
+        (work / "job").write_text("import time\ntime.sleep(1)\nopen('new.json', 'w').write('[{\"epoch\": 1, \"loss\": 3}]')\n")
+        made = self.submit({"name": "with-a-log", "method": "grid", "metric": {"name": "loss"}, "command": ["python3", "job"], "workdir": str(work),
+                            "parameters": {"a": {"values": [1]}}, "metrics_from": [{"file": "*.json"}]})
+        wait(lambda: self.sweep(made["id"])["state"] == "FINISHED", "the end", 120)
+        trial = self.trials(made["id"])[0]
+        self.assertEqual((trial["state"], trial["value"], self.points(trial["run_id"], "loss")), ("FINISHED", 3.0, [(1, 3.0)]))
+
 
 class Artifacts(Listening):
     SCRIPT = """
