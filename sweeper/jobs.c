@@ -147,7 +147,11 @@ static bool build_environment(struct start *start, const json_t *params, struct 
     return false;
   struct command_point point = {
       .params = params, .program = spec->program, .interpreter = interpreter(spec), .variables = &inherited, .style = spec->args_style};
+  struct spec_pairs devices;
+  if (!job_gpus_variables(start->trial, start->arena, &devices, err))
+    return false;
   struct command_job job = {.url = str_of(live->all->conf.url),
+                            .devices = &devices,
                             .token = str_of(start->token),
                             .run_id = str_of(start->run_id),
                             .sweep_id = live->single ? STR_NONE : str_of(start->sweep_id),
@@ -222,7 +226,8 @@ static bool start_job(struct start *start, struct err *err) {
   job.artifact_count = spec->artifacts.count;
   if (!job.argv || !job.env || !job.cwd || !job.artifacts)
     return err_no_memory(err);
-  return jobs_metric_files(live, start->arena, &job, err) && exec_local_start(s->executor, &job, err);
+  return jobs_metric_files(live, start->arena, &job, err) && job_gpus_note(trial, (int32_t)start->attempt, err) &&
+         exec_local_start(s->executor, &job, err);
 }
 
 static void set_reason(struct live_trial *trial, const char *text) {
@@ -552,7 +557,7 @@ void jobs_adopt(struct live_trial *trial, const struct engine_trial *row) {
   if (!holds)
     return;
   struct schedule_want want = want_of(trial);
-  if (find_slots(s, want.slots, slots))
+  if (job_gpus_noted(trial, (int32_t)row->attempt, slots) == want.slots || find_slots(s, want.slots, slots))
     trial->in_schedule = schedule_job_adopt(s->schedule, &want, trial, s->node, slots, &trial->job, &err);
   if (row->state == RUN_STARTING && !exec_local_was_started(s->executor, trial->run, (int32_t)row->attempt))
     return; /* the engine starts it */

@@ -206,7 +206,7 @@ struct sweeps {
   void (*jobs_ended)(void *ctx);
   void *jobs_ended_ctx;
   int64_t end_until;
-  int64_t collected; /* when snapshots were last collected */
+  int64_t collected;                   /* when snapshots were last collected */
   struct importance_cache *importance; /* NULL: none yet */
 };
 
@@ -299,6 +299,13 @@ void jobs_made(struct live_trial *trial, uint32_t attempt, const struct err *fai
 /* queue.c */
 int64_t queue_priority_of(const struct live_trial *trial);
 void queue_set_node(struct sweeps *s, bool drained, struct str reason);
+
+/* job_gpus.c */
+/* The variables that show the job its GPUs and no others; none where there are no GPUs. */
+MUST_CHECK bool job_gpus_variables(const struct live_trial *trial, struct arena *arena, struct spec_pairs *ret, struct err *err);
+MUST_CHECK bool job_gpus_note(const struct live_trial *trial, int32_t attempt, struct err *err);
+/* The slots of the GPUs that were noted, as far as they are here and free; how many. */
+unsigned job_gpus_noted(const struct live_trial *trial, int32_t attempt, uint16_t slots[SCHEDULE_SLOTS_MAX]);
 
 /* job_make.c */
 /* Do its attempts run in copies of a snapshot? */

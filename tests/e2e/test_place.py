@@ -366,6 +366,46 @@ class Down(Base):
             return False
 
 
+class Gpus(Base):
+    def setUp(self):
+        super().setUp()
+        library = WINNOW.parent.parent / "libfake_nvml.so"
+        self.assertTrue(library.exists(), "the tests' stand-in for NVML is built with the tests")
+        self.s.stop()
+        self.s.arguments = ["--nvml", str(library)]
+        self.s.env["FAKE_NVML"] = "2"
+        self.s.env.pop("CUDA_VISIBLE_DEVICES", None)
+        self.s.start()
+
+    def test_a_slot_is_a_gpu_and_stays_the_jobs(self):
+        node, = self.ok(self.s.get("/api/v1/nodes"))["items"]
+        uuids = [gpu["uuid"] for gpu in node["gpus"]]
+        self.assertEqual((node["slots"]["total"], len(set(uuids))), (2, 2))
+        seen = self.work / "seen"
+        job = self.put("job.sh", f'echo "$CUDA_VISIBLE_DEVICES" >> "{seen}"; echo ready; sleep $1\n')
+        launch = lambda pause, **more: self.ok(self.s.post("/api/v1/runs", {"command": ["sh", str(job), pause], "env": {"CUDA_VISIBLE_DEVICES": "9"},
+                                                                            "stop_grace": 1, **more}), 201)["id"]
+        first, second = launch("600"), launch("600")
+        wait(lambda: seen.exists() and len(seen.read_text().split()) == 2, "both")
+        self.assertEqual(sorted(seen.read_text().split()), sorted(uuids))
+        used = {g["uuid"]: g["used_by"] for g in self.ok(self.s.get("/api/v1/nodes"))["items"][0]["gpus"]}
+        self.assertEqual(set(used.values()), {first, second})
+        self.ok(self.s.post(f"/api/v1/runs/{first}/stop"))
+        wait(lambda: self.ok(self.s.get("/api/v1/nodes"))["items"][0]["slots"]["used"] == 1, "a free GPU")
+        self.s.kill()
+        self.s.start()
+        again = {g["uuid"]: g["used_by"] for g in self.ok(self.s.get("/api/v1/nodes"))["items"][0]["gpus"]}
+        self.assertEqual(again, {uuid: second if run == second else None for uuid, run in used.items()})  # the same GPU, after a restart too
+        third = launch("600")
+        wait(lambda: len(seen.read_text().split()) == 3, "the third")
+        self.assertEqual(seen.read_text().split()[2], next(uuid for uuid, run in used.items() if run == first))
+        gang = launch("0", resources={"gpus": 2})
+        for run in (second, third):
+            self.ok(self.s.post(f"/api/v1/runs/{run}/stop"))
+        wait(lambda: self.ok(self.s.get(f"/api/v1/runs/{gang}"))["state"] == "FINISHED", "the one with both")
+        self.assertEqual(sorted(seen.read_text().split()[3].split(",")), sorted(uuids))
+
+
 class Queue(Base):
     def launch(self, *command, **more):
         return self.ok(self.s.post("/api/v1/runs", {"command": list(command) or ["sleep", "600"], "stop_grace": 1, **more}), 201)["id"]
