@@ -20,6 +20,7 @@ enum {
 
 struct log_store {
   struct log_store_conf conf;
+  struct list watches;
 };
 
 enum stream_state {
@@ -105,6 +106,22 @@ const struct log_store_conf *log_store_parts(const struct log_store *store) {
   return &store->conf;
 }
 
+void log_store_watch(struct log_store *store, struct log_watch *watch) {
+  list_push_back(&store->watches, &watch->node);
+}
+
+void log_store_unwatch(struct log_watch *watch) {
+  list_remove(&watch->node);
+}
+
+static void tell_watches(const struct log_writer *writer) {
+  LIST_EACH(&writer->store->watches, node) {
+    const struct log_watch *watch = LIST_ENTRY(node, struct log_watch, node);
+    if (id_eq(watch->run, writer->run))
+      watch->fn(watch->ctx);
+  }
+}
+
 /* ---- reading lines: on a thread of the pool, or on the loop ---- */
 
 static void read_bytes(struct stream *stream, struct str bytes, bool is_end) {
@@ -181,6 +198,7 @@ static void end_write(struct stream *stream, const struct err *err) {
     stream->next = stream->start + (int64_t)stream->n;
     if (stream->has_state)
       stream->state_at = stream->next;
+    tell_watches(writer);
     if (writer->on_points && stream->found.count)
       writer->on_points(writer->ctx, stream->name, stream->found.items, stream->found.count);
   }

@@ -7,6 +7,7 @@
 #define WINNOW_TRACKER_LOG_STORE_H
 
 #include "base/id.h"
+#include "base/list.h"
 #include "base/work.h"
 #include "tracker/found_points.h"
 #include "tracker/metric_sources.h"
@@ -31,6 +32,17 @@ MUST_CHECK struct log_store *log_store_new(const struct log_store_conf *conf, st
 void log_store_free(struct log_store *store); /* writers are gone by then; accepts NULL */
 
 const struct log_store_conf *log_store_parts(const struct log_store *store);
+
+/* Told whenever output of the run has been stored. Embedded in whoever watches; nothing is allocated. From `fn` nothing of the store may be
+ * called, nor may it end the watch. */
+struct log_watch {
+  struct list_node node;
+  struct id run;
+  void (*fn)(void *ctx);
+  void *ctx;
+};
+void log_store_watch(struct log_store *store, struct log_watch *watch);
+void log_store_unwatch(struct log_watch *watch);
 
 /* Points that were read and are stored; valid during the call, which comes before the write that brought them is answered. `source` tells
  * the streams and files of a run apart; the streams are enum log_stream_name. */

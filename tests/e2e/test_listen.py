@@ -220,6 +220,72 @@ class Artifacts(Listening):
         self.assertEqual(self.s.get("/api/v1/models/never").status, 404)
 
 
+class Logs(Listening):
+    SCRIPT = """
+        import sys, time
+        for i in range(1, 301):
+            sys.stdout.write(f"\\x1b[32mline {i}\\x1b[0m start\\r\\x1b[Kline {i} is {'odd' if i % 2 else 'even'}\\n")
+        sys.stdout.flush()
+        for i in range(8):
+            print(f"late {i}", flush=True)
+            time.sleep(0.25)
+        sys.stdout.write("loss=1 no end")
+        """
+
+    def log(self, run, query="", stream="stdout", **kw):
+        return self.s.get(f"/api/v1/runs/{run}/logs/{stream}{query}", **kw)
+
+    def test_ranges_tails_lines_and_patterns(self):
+        _, trials = self.run_sweep(self.SCRIPT)
+        run = trials[0]["run_id"]
+        whole = self.log(run)
+        size = len(whole.body)
+        self.assertEqual([int(whole.headers[f"Winnow-Log-{k}"]) for k in ("Offset", "Next", "Size")], [0, size, size])
+        part = self.log(run, "?from=100&limit=50")
+        self.assertEqual((part.body, int(part.headers["Winnow-Log-Next"])), (whole.body[100:150], 150))
+        self.assertEqual(self.log(run, f"?from={size + 10}").body, b"")
+        for n in (1, 3, 200, 100000):
+            tail = self.log(run, f"?tail={n}")
+            lines = whole.body.split(b"\n")
+            self.assertEqual(tail.body, b"\n".join(lines[-n:]) if n < len(lines) else whole.body)
+            self.assertEqual(int(tail.headers["Winnow-Log-Offset"]), size - len(tail.body))
+        self.assertEqual(self.log(run, "?tail=0").body, b"")
+        plain = self.log(run, "?plain=true").body.decode().split("\n")
+        self.assertEqual((plain[0], plain[299], plain[308], plain[309]), ("line 1 is odd", "line 300 is even", "loss=1 no end", ""))
+        self.assertEqual(len(self.log(run, "?grep=even%24").body.split(b"\n")), 151)
+        self.assertEqual(self.log(run, "?grep=%5Eline%20(7%7C9)%20").body, b"line 7 is odd\nline 9 is odd\n")
+        self.assertEqual(self.log(run, "?grep=odd&tail=2").body, b"line 297 is odd\nline 299 is odd\n")
+        self.assertEqual(self.log(run, "?grep=no%20end&tail=5").body, b"loss=1 no end\n")
+        self.assertEqual(self.log(run, "?grep=start").body, b"")
+        self.assertEqual(self.log(run, "?grep=x", "stderr").body, b"")
+        self.assertIn("parenthesis", self.log(run, "?grep=(a").json["detail"])
+        begun = time.time()
+        self.assertEqual(self.log(run, "?grep=(%5Ba-z%200-9%5D%2B)%2B%2B%2BX").status, 400)
+        self.assertEqual(self.log(run, "?grep=(%5Ba-z%200-9%5D%2B)%2BX").body, b"")  # ([a-z 0-9]+)+X
+        self.assertLess(time.time() - begun, 20)
+        self.assertEqual(self.log(run, "?follow=maybe").status, 400)
+        self.assertEqual(self.log("0" * 32).status, 404)
+
+    def test_a_follower_sees_lines_as_they_come_and_ends_with_the_run(self):
+        work = self.s.home / "follow"
+        work.mkdir()
+        (work / "job").write_text(textwrap.dedent(self.SCRIPT))
+        sweep = self.submit({"name": "follow", "method": "grid", "metric": "loss", "command": ["python3", "job"], "workdir": str(work),
+                             "workdir_mode": "inplace", "parameters": {"a": {"values": [1]}}})["id"]
+        run = wait(lambda: (t := self.trials(sweep)) and t[0]["run_id"], "the trial")
+        env = {**os.environ, "WINNOW_URL": f"unix:{self.s.data}/winnow.sock"}
+        grep = subprocess.Popen([WINNOW, "logs", run, "-f", "--grep", "late|no end"], stdout=subprocess.PIPE, text=True, env=env)
+        tail = subprocess.Popen([WINNOW, "logs", run, "-f"], stdout=subprocess.PIPE, env=env)
+        first = grep.stdout.readline()
+        self.assertEqual(first, "late 0\n")
+        self.assertEqual(self.sweep(sweep)["state"], "RUNNING")  # it came before the end
+        self.assertEqual(grep.communicate(timeout=60)[0].split("\n"), [f"late {i}" for i in range(1, 8)] + ["loss=1 no end", ""])
+        out = tail.communicate(timeout=60)[0]
+        self.assertEqual((grep.returncode, tail.returncode), (0, 0))
+        self.assertEqual(out, self.log(run).body)
+        self.assertEqual(self.sweep(sweep)["state"], "FINISHED")
+
+
 class Reparse(Listening):
     SCRIPT = """
         import sys, json, os, urllib.request
