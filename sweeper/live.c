@@ -253,11 +253,18 @@ static bool reaches_target(const struct live_sweep *live, double value) {
   return metric->has_target && (metric->goal == GOAL_MAXIMIZE ? value >= metric->target : value <= metric->target);
 }
 
+bool live_fails_of_nan(const struct live_trial *trial) {
+  const struct sweep_spec *spec = &trial->sweep->file->spec;
+  return spec->on_nan == NAN_FAIL && spec->has_metric && engine_trial(trial->sweep->engine, trial->number)->has_value &&
+         isnan(trial->value);
+}
+
 void live_take_report(struct live_trial *trial, uint32_t attempt, const struct live_report *report, struct stop_verdict *ret_verdict,
                       bool *ret_target, bool *ret_goal) {
   struct live_sweep *live = trial->sweep;
   struct err err;
-  *ret_goal = live_is_goal(live, report->key);
+  bool ignored = isnan(report->value) && live->file->spec.on_nan == NAN_IGNORE;
+  *ret_goal = !ignored && live_is_goal(live, report->key);
   *ret_target = *ret_goal && reaches_target(live, report->value);
   *ret_verdict = (struct stop_verdict){.stop = false};
   if (trial->heard_attempt && attempt > trial->heard_attempt && live->rules)
@@ -477,7 +484,9 @@ bool live_tell(struct live_trial *trial, const struct live_tell *tell, struct er
   bool over = fsm_is_final(&run_fsm, row->state) && row->dead;
   bool has = row->has_value || tell->has_value;
   double value = tell->has_value ? tell->value : trial->value;
-  enum run_state state = tell->state == RUN_FINISHED && live->conf.needs_value && !has ? RUN_FAILED : tell->state;
+  bool nan_fails = has && isnan(value) && live->file->spec.on_nan == NAN_FAIL;
+  enum run_state told = nan_fails && tell->state == RUN_FINISHED ? RUN_FAILED : tell->state;
+  enum run_state state = told == RUN_FINISHED && live->conf.needs_value && !has ? RUN_FAILED : told;
   if (over && row->state != RUN_LOST) {
     bool same = (row->state == state || row->state == RUN_STOPPED || row->state == RUN_KILLED) && same_value(value, trial->value);
     return same || err_set(err, ERR_CONFLICT, "trial %u has ended already, with another result", trial->number);
@@ -492,7 +501,7 @@ bool live_tell(struct live_trial *trial, const struct live_tell *tell, struct er
     struct engine_report heard = {.has_value = true, .target = reaches_target(live, tell->value)};
     engine_heard(live->engine, trial->number, row->attempt, &heard, live_now(live->all));
   }
-  if (engine_tell(live->engine, trial->number, 0, tell->state, tell->has_value, live_now(live->all)) == TOLD_FENCED)
+  if (engine_tell(live->engine, trial->number, 0, told, tell->has_value, live_now(live->all)) == TOLD_FENCED)
     return fenced(err);
   sweeps_kick(live->all);
   return true;

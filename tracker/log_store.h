@@ -50,9 +50,14 @@ typedef void log_points_fn(void *ctx, uint32_t source, const struct found_point 
 /* `next`: where the stream goes on; err NULL: everything before it is durable. */
 typedef void log_write_fn(void *ctx, int64_t next, const struct err *err);
 
-/* Finds out where the streams of the attempt stand. Writes may begin at once: they wait. `on_points` may be NULL. `sources` is shared. */
-MUST_CHECK struct log_writer *log_writer_new(struct log_store *store, struct id run, int32_t attempt, struct metric_sources *sources,
-                                             log_points_fn *on_points, void *ctx, struct err *err);
+struct log_writer_options {
+  struct metric_sources *sources; /* shared */
+  int64_t log_max;                /* bytes kept of the attempt; then it is cut with a mark, and read on for metrics. 0: no limit */
+};
+/* Finds out where the streams of the attempt stand. Writes may begin at once: they wait. `on_points` may be NULL. */
+MUST_CHECK struct log_writer *log_writer_new(struct log_store *store, struct id run, int32_t attempt,
+                                             const struct log_writer_options *options, log_points_fn *on_points, void *ctx,
+                                             struct err *err);
 /* What is in flight is answered first. Accepts NULL. */
 void log_writer_close(struct log_writer *writer);
 

@@ -286,6 +286,36 @@ class Logs(Listening):
         self.assertEqual(self.sweep(sweep)["state"], "FINISHED")
 
 
+class Limits(Listening):
+    def test_output_beyond_log_max_is_cut_with_a_mark_and_still_read(self):
+        script = """
+            import time
+            for i in range(40):
+                print("x" * 1000, flush=True)
+                time.sleep(0.01)
+            print("loss=4", flush=True)
+            """
+        _, trials = self.run_sweep(script, log_max="20KB")
+        log = self.s.get(f"/api/v1/runs/{trials[0]['run_id']}/logs/stdout").body
+        self.assertTrue(b"[winnow: output beyond log_max, 20000 bytes, is not kept]" in log)
+        self.assertLess(len(log), 40000)
+        self.assertEqual(trials[0]["value"], 4)
+
+    def test_what_nan_counts_as(self):
+        script = "print('step=1 loss=2')\nprint('step=2 loss=nan')\n"
+        _, trials = self.run_sweep(script, on_nan="fail", state="FAILED")
+        self.assertIn("NaN", trials[0]["state_reason"])
+        _, trials = self.run_sweep(script, on_nan="ignore")
+        self.assertEqual((trials[0]["value"], trials[0]["last"]["step"]), (2, 1))
+        _, trials = self.run_sweep(script)
+        self.assertEqual(trials[0]["value"], "NaN")
+        for policy, state in (("fail", "FAILED"), ("worst", "FINISHED")):
+            sweep = self.submit({"name": policy, "method": "random", "metric": "loss", "parameters": {"x": {"min": 0, "max": 1}}, "run_cap": 1, "on_nan": policy})["id"]
+            trial = self.ask(sweep)["trials"][0]
+            self.ok(self.tell(sweep, {"run_id": trial["run_id"], "value": "NaN"}))
+            self.assertEqual(self.trials(sweep)[0]["state"], state)
+
+
 class Reparse(Listening):
     SCRIPT = """
         import sys, json, os, urllib.request
