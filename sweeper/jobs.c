@@ -351,8 +351,8 @@ bool jobs_open_log(struct live_trial *trial, uint32_t attempt, struct err *err) 
   log_writer_close(trial->log);
   if (trial->log_attempt != attempt)
     heard_release(&trial->heard);
-  trial->log =
-      log_writer_new(trial->sweep->all->conf.logs, trial->run, (int32_t)attempt, trial->sweep->sources, jobs_on_points, trial, err);
+  const struct log_writer_options options = {.sources = trial->sweep->sources, .log_max = (int64_t)trial->sweep->file->spec.log_max};
+  trial->log = log_writer_new(trial->sweep->all->conf.logs, trial->run, (int32_t)attempt, &options, jobs_on_points, trial, err);
   trial->log_attempt = attempt;
   return trial->log != NULL;
 }
@@ -390,6 +390,10 @@ static void over(struct ending *ending) {
   struct err err;
   if (ending->ok && live->conf.needs_value && !engine_trial(live->engine, trial->number)->has_value)
     jobs_explain_no_metric(trial);
+  else if (ending->ok && live_fails_of_nan(trial)) {
+    set_reason(trial, "the goal metric ended as NaN, and on_nan is fail");
+    ending->ok = false;
+  }
   engine_exited(live->engine, trial->number, ending->attempt, ending->ok, live_now(live->all));
   sweeps_kick(live->all);
   if (!sweeps_wait(live, trial, end_told, ending, &err))

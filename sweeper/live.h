@@ -251,6 +251,8 @@ struct live_trial *live_trial_new(struct live_sweep *live, uint32_t number, stru
 /* A report of the past goes through the same fold. */
 void live_take_report(struct live_trial *trial, uint32_t attempt, const struct live_report *report, struct stop_verdict *ret_verdict,
                       bool *ret_target, bool *ret_goal);
+/* Has it ended with NaN, and does the file say that this is a failure? */
+bool live_fails_of_nan(const struct live_trial *trial);
 bool live_is_goal(const struct live_sweep *live, struct str key);
 /* The row is final: the sampler and the rules learn of it. */
 void live_note_end(struct live_trial *trial, const struct engine_trial *row);
