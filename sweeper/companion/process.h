@@ -6,11 +6,13 @@
 #include <sys/types.h>
 
 #include "base/err.h"
+#include "sweeper/companion/cgroup.h"
 #include "sweeper/job_file.h"
 
 struct process {
-  pid_t pid;        /* also its session and process group; 0: none */
-  char cgroup[512]; /* of its own, "" when none could be made */
+  pid_t pid; /* also its session and process group; 0: none */
+  struct cgroup group;
+  int64_t oom_before; /* see process_note_oom() */
 };
 
 /* Before anything is started: orphans of the job come to us. */
@@ -29,6 +31,11 @@ struct process_usage {
   int64_t read_bytes, written_bytes; /* to storage, of what runs now */
   size_t count;
 };
+/* Whether the kernel ended processes for want of memory: of this job, or, where only that can be told, somewhere on this machine since
+ * process_note_oom(). */
+enum process_oom { OOM_NONE, OOM_JOB, OOM_MACHINE };
+void process_note_oom(struct process *process);
+enum process_oom process_oom(const struct process *process);
 void process_usage(const struct process *process, struct process_usage *ret);
 
 #endif

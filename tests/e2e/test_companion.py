@@ -268,9 +268,13 @@ time.sleep(600)
     def test_heartbeats_and_weight(self):
         process = self.start(["sleep", "600"])
         self.wait(lambda: len(self.service.heartbeats) >= 3, "heartbeats")
-        beat = dict(line.split(" ") for line in self.service.heartbeats[-1].splitlines())
-        self.assertEqual(beat["processes"], "1")
-        self.assertGreater(int(beat["rss_bytes"]), 100000)
+        samples = lambda: [line.split()[1:] for beat in self.service.heartbeats for line in beat.splitlines() if line.startswith("sample ")]
+        self.wait(lambda: len(samples()) >= 3, "samples")
+        self.assertEqual([sample[0] for sample in samples()[:3]], ["0", "1", "2"])
+        number, at, cpu, memory, read, written, processes = samples()[2]
+        self.assertEqual(processes, "1")
+        self.assertGreater(int(memory), 100000)
+        self.assertLess(float(cpu), 50)
         status = pathlib.Path(f"/proc/{process.pid}/status").read_text()
         resident = int(next(line.split()[1] for line in status.splitlines() if line.startswith("VmRSS")))
         print(f"companion: {resident} KiB resident", file=sys.stderr)
@@ -297,6 +301,19 @@ time.sleep(600)
         process.send_signal(signal.SIGTERM)
         self.assertEqual(process.wait(60), 0)
         self.service.up()
+
+    def test_samples_wait_for_the_service(self):
+        self.service.down()
+        process = self.start(["python3", "-c", "while True: pass"], time_limit_ms=4000)
+        time.sleep(5)
+        self.service.up()
+        self.assertEqual(process.wait(60), 0)
+        samples = [line.split()[1:] for beat in self.service.heartbeats for line in beat.splitlines() if line.startswith("sample ")]
+        numbers = [int(sample[0]) for sample in samples]
+        self.assertEqual(numbers, list(range(len(numbers))))
+        self.assertGreaterEqual(len(numbers), 1)
+        self.assertGreater(max(float(sample[2]) for sample in samples), 1)
+        self.assertEqual(self.service.exited["ended_by"], "time_limit")
 
     def test_one_companion_for_an_attempt(self):
         first = self.start(["sleep", "600"])

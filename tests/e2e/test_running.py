@@ -190,5 +190,23 @@ class Events(Base):
             self.assertIn(word, answer.json["detail"])
 
 
+class System(Base):
+    def test_what_a_job_uses_is_a_series_and_no_metric(self):
+        sweep = self.submit({"name": "system", "metric": {"name": "loss"}, "early_terminate": {"type": "threshold", "max": 10},
+                             "command": ["python3", "-c", "print('loss=1', flush=True)\nwhile True: pass"]})
+        run = wait(lambda: self.trials(sweep), "the trial")[0]["run_id"]
+        keys = lambda: {item["key"]: item for item in self.ok(self.s.get(f"/api/v1/runs/{run}/metrics"))["items"]}
+        names = {"system/" + name for name in ("cpu_percent", "memory_bytes", "read_bytes", "written_bytes", "processes")}
+        wait(lambda: names <= keys().keys() and keys()["system/cpu_percent"]["count"] >= 2, "samples")
+        self.assertGreater(keys()["system/memory_bytes"]["last"]["value"], 1e6)
+        self.assertEqual(keys()["system/processes"]["last"]["value"], 1)
+        self.assertEqual(keys()["system/cpu_percent"]["first"]["step"], 0)
+        trial = self.trials(sweep)[0]  # no rule has looked at them
+        self.assertEqual((trial["state"], trial["value"]), ("RUNNING", 1.0))
+        self.ok(self.s.post(f"/api/v1/runs/{run}/stop"))
+        self.ended(sweep)
+        self.assertFalse([w for w in self.ok(self.s.get(f"/api/v1/sweeps/{sweep}"))["warnings"] if "system/" in w])
+
+
 if __name__ == "__main__":
     unittest.main()
