@@ -200,6 +200,7 @@ static bool start_job(struct start *start, struct err *err) {
                          .spool_max = (int64_t)spec->log_spool_max,
                          .spool_policy = spec->log_policy,
                          .heartbeat_ms = HEARTBEAT_MS,
+                         .tty = spec->tty,
                          .argv = texts(start),
                          .argc = start->argv.count,
                          .env = pairs(start),

@@ -77,8 +77,6 @@ bool sweeps_check(struct sweeps *s, struct sweep_file *file, struct str director
     return refuse("artifacts", "let the command store them, with the MLflow client or over HTTP", err);
   if (spec->prior && spec->prior->kind != YN_NULL && spec->prior->count)
     return refuse("prior", "a sweep begins without earlier results", err);
-  if (spec->tty)
-    return refuse("tty", "commands write into files", err);
   if (!spec->has_command)
     return true;
   if ((uint32_t)spec->resources.slots > s->conf.slots)

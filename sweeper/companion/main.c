@@ -24,6 +24,7 @@
 #include "sweeper/companion/process.h"
 #include "sweeper/companion/samples.h"
 #include "sweeper/companion/spool.h"
+#include "sweeper/companion/tty.h"
 #include "sweeper/companion/uplink.h"
 
 enum {
@@ -56,6 +57,8 @@ struct companion {
   struct job_file job;
   struct process process;
   struct spool streams[2];
+  struct tty tty;
+  struct event *on_tty;       /* NULL: the command writes into the spool by itself */
   struct metric_files *files; /* NULL: none to watch */
   bool files_due, file_was_last;
   struct uplink_config uplink_config;
@@ -395,6 +398,29 @@ static void ask_verdict(evutil_socket_t fd UNUSED, short what UNUSED, void *ctx)
     uplink_send(c->verdict, "GET", path, STR(""), VERDICT_WAIT_S + 10, on_verdict, c);
 }
 
+/* ---- the terminal, for a command that wants one ---- */
+
+static void leave_tty(struct companion *c) {
+  if (c->on_tty)
+    event_free(c->on_tty);
+  c->on_tty = NULL;
+  tty_close(&c->tty);
+}
+
+/* The command has ended: what the terminal still holds belongs to its output. */
+static void drain_tty(struct companion *c) {
+  while (c->on_tty && tty_move(&c->tty, c->streams[0].write_fd) == TTY_MORE)
+    ;
+  leave_tty(c);
+}
+
+static void on_tty(evutil_socket_t fd UNUSED, short what UNUSED, void *ctx) {
+  struct companion *c = ctx;
+  if (tty_move(&c->tty, c->streams[0].write_fd) == TTY_END)
+    leave_tty(c);
+  advance(c);
+}
+
 /* ---- deciding what comes next ---- */
 
 static bool job_is_over(const struct companion *c) {
@@ -406,6 +432,7 @@ static bool job_is_over(const struct companion *c) {
 static void advance(struct companion *c) {
   if (c->phase < PHASE_DRAIN && job_is_over(c)) {
     event_del(c->ladder);
+    drain_tty(c);
     enter_phase(c, c->fenced ? PHASE_DONE : PHASE_DRAIN);
   }
   if (c->phase == PHASE_DONE) {
@@ -570,13 +597,32 @@ static bool make_parts(struct companion *c, struct err *err) {
   return true;
 }
 
+/* The command's two descriptors. */
+static bool open_output(struct companion *c, int *ret_out, int *ret_err, struct err *err) {
+  *ret_out = c->streams[0].write_fd;
+  *ret_err = c->streams[1].write_fd;
+  if (!c->job.tty)
+    return true;
+  if (!tty_open(&c->tty, &c->job, err))
+    return false;
+  c->on_tty = event_new(c->base, c->tty.master, EV_READ | EV_PERSIST, on_tty, c);
+  if (!c->on_tty)
+    return err_no_memory(err);
+  event_add(c->on_tty, NULL);
+  *ret_out = *ret_err = c->tty.slave;
+  return true;
+}
+
 static void start_command(struct companion *c) {
   struct err err;
+  int out, error;
   c->begun_ms = clock_wall_ms(&clock_system);
   c->begun_mono_ms = now_ms();
   samples_begin(&c->samples, c->begun_mono_ms);
   process_note_oom(&c->process);
-  if (process_start(&c->process, &c->job, c->streams[0].write_fd, c->streams[1].write_fd, &err)) {
+  bool started = open_output(c, &out, &error, &err) && process_start(&c->process, &c->job, out, error, &err);
+  tty_started(&c->tty);
+  if (started) {
     say("started process %d", (int)c->process.pid);
     return;
   }

@@ -8,6 +8,7 @@
 #include <sys/wait.h>
 
 #include "base/file.h"
+#include "sweeper/companion/tty.h"
 
 enum { FAMILY_MAX = 4096, DEPTH_MAX = 64 };
 
@@ -29,6 +30,8 @@ static void reset_signals(void) {
 static NORETURN void become_command(const struct job_file *job, int stdout_fd, int stderr_fd, int tell_fd) {
   int told[2] = {0, 0};
   setsid();
+  if (job->tty)
+    tty_become(stdout_fd);
   reset_signals();
   int null_fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
   if (dup2(null_fd, 0) == 0 && dup2(stdout_fd, 1) == 1 && dup2(stderr_fd, 2) == 2) {
@@ -36,6 +39,8 @@ static NORETURN void become_command(const struct job_file *job, int stdout_fd, i
       told[0] = 1;
     } else {
       environ = job->env;
+      if (job->tty && !getenv("TERM"))
+        setenv("TERM", "xterm-256color", 1);
       execvp(job->argv[0], job->argv);
     }
   }

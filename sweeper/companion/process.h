@@ -17,7 +17,8 @@ struct process {
 
 /* Before anything is started: orphans of the job come to us. */
 void process_become_subreaper(void);
-/* Output goes to the two descriptors. An unknown command or directory is ERR_NOT_FOUND, others ERR_IO. */
+/* Output goes to the two descriptors, which are a terminal where the job wants one. An unknown command or directory is ERR_NOT_FOUND,
+ * others ERR_IO. */
 MUST_CHECK bool process_start(struct process *process, const struct job_file *job, int stdout_fd, int stderr_fd, struct err *err);
 /* To every process of the job, double-forked ones too. Returns how many were found. */
 size_t process_signal(const struct process *process, int signal_number);
