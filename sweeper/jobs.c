@@ -218,6 +218,7 @@ static bool start_job(struct start *start, struct err *err) {
                          .spool_max = (int64_t)spec->log_spool_max,
                          .spool_policy = spec->log_policy,
                          .heartbeat_ms = HEARTBEAT_MS,
+                         .tty = spec->tty,
                          .argv = strings(start->arena, &start->argv),
                          .argc = start->argv.count,
                          .env = pairs(start),
@@ -472,6 +473,10 @@ static struct exit_text read_exit(struct live_trial *trial, struct str text) {
     } else if (str_is(name, "ended_by") && !str_is(value, "stop") && !str_is(value, "fenced")) {
       snprintf(reason, sizeof reason, "ended for its %.*s", STR_ARG(str_slice(value, 0, 40)));
       ret.ok = false;
+    } else if (str_is(name, "oom")) {
+      size_t n = strlen(reason);
+      snprintf(reason + n, sizeof reason - n,
+               str_is(value, "job") ? ": the kernel ended it for want of memory" : ", while the kernel ended processes for want of memory");
     } else if (str_is(name, "begun_ms") && str_to_i64(value, &number)) {
       note_start(trial, number);
     } else if (str_is(name, "stdout") || str_is(name, "stderr")) {
