@@ -24,7 +24,9 @@
 #include "tracker/retention.h"
 #include "tracker/run_creator.h"
 #include "tracker/tracking_care.h"
+#include "web/api_events.h"
 #include "web/app.h"
+#include "web/event_hub.h"
 #include "web/gate.h"
 #include "web/http_server.h"
 #include "web/idempotency.h"
@@ -123,6 +125,7 @@ static void begin_stop(void *ctx) {
   notify_systemd("STOPPING=1");
   enter(service, SERVICE_DRAINING);
   sweeps_stop(service->app.sweeps);
+  event_hub_stop(service->app.events);
   http_server_drain(service->app.server, service->settings.drain_timeout, on_drained, service);
 }
 
@@ -195,6 +198,7 @@ static void on_token_row(void *ctx, const struct pg_reply *row) {
   }
   if (!pg_is_null(row, 0, 4))
     entry.expires_ms = pg_time(row, 0, 4);
+  entry.parent = pg_uuid(row, 0, 5); /* null is zero */
   if (hash.n == TOKEN_HASH_BYTES && !token_table_add(&service->app.tokens, (const uint8_t *)hash.p, &entry, &err))
     log_error("service", NULL, "a token was not loaded: %s", err.text);
 }
@@ -507,7 +511,9 @@ static bool make_sweeps(struct service *service, struct err *err) {
                              .gpus = service->gpus,
                              .slots = (unsigned)app->status.slots,
                              .make_token = make_run_token,
-                             .token_ctx = service};
+                             .token_ctx = service,
+                             .on_change = events_on_sweeps,
+                             .change_ctx = app};
   if (!companion)
     return err_no_memory(err);
   app->code = code_store_new(service->settings.data, service->work, &clock_system, err);
@@ -515,7 +521,8 @@ static bool make_sweeps(struct service *service, struct err *err) {
   conf.logs = app->logs;
   conf.code = app->code;
   app->sweeps = app->logs ? sweeps_new(&conf, err) : NULL;
-  return app->sweeps;
+  app->events = app->sweeps ? event_hub_new(service->loop, err) : NULL;
+  return app->events;
 }
 
 static bool is_ignored(int number) {
@@ -596,6 +603,7 @@ static void free_parts(struct service *service) {
   loop_signal_free(service->on_int);
   loop_signal_free(service->on_term);
   login_links_free(service->app.links);
+  event_hub_free(service->app.events);
   token_table_release(&service->app.tokens);
   loop_free(service->loop);
   prom_free(service->app.prom);

@@ -32,6 +32,7 @@ void jobs_enqueue(struct live_trial *trial) {
   if (trial->in_schedule)
     return;
   trial->in_schedule = schedule_job_add(s->schedule, &want, trial, &trial->job, &err);
+  sweeps_tell(s, &(struct sweeps_change){.kind = SWEEPS_QUEUE});
   if (!trial->in_schedule)
     log_error("sweep", NULL, "%s: trial %u cannot wait for a slot: %s", live->name, trial->number, err.text);
 }
@@ -39,6 +40,8 @@ void jobs_enqueue(struct live_trial *trial) {
 void jobs_release(struct live_trial *trial) {
   if (trial->in_schedule)
     schedule_job_remove(trial->sweep->all->schedule, trial->job);
+  if (trial->in_schedule)
+    sweeps_tell(trial->sweep->all, &(struct sweeps_change){.kind = SWEEPS_QUEUE});
   trial->in_schedule = false;
 }
 
@@ -215,6 +218,7 @@ static bool start_job(struct start *start, struct err *err) {
                          .spool_max = (int64_t)spec->log_spool_max,
                          .spool_policy = spec->log_policy,
                          .heartbeat_ms = HEARTBEAT_MS,
+                         .tty = spec->tty,
                          .argv = strings(start->arena, &start->argv),
                          .argc = start->argv.count,
                          .env = pairs(start),
@@ -348,8 +352,8 @@ bool jobs_open_log(struct live_trial *trial, uint32_t attempt, struct err *err) 
   log_writer_close(trial->log);
   if (trial->log_attempt != attempt)
     heard_release(&trial->heard);
-  trial->log =
-      log_writer_new(trial->sweep->all->conf.logs, trial->run, (int32_t)attempt, trial->sweep->sources, jobs_on_points, trial, err);
+  const struct log_writer_options options = {.sources = trial->sweep->sources, .log_max = (int64_t)trial->sweep->file->spec.log_max};
+  trial->log = log_writer_new(trial->sweep->all->conf.logs, trial->run, (int32_t)attempt, &options, jobs_on_points, trial, err);
   trial->log_attempt = attempt;
   return trial->log != NULL;
 }
@@ -387,6 +391,10 @@ static void over(struct ending *ending) {
   struct err err;
   if (ending->ok && live->conf.needs_value && !engine_trial(live->engine, trial->number)->has_value)
     jobs_explain_no_metric(trial);
+  else if (ending->ok && live_fails_of_nan(trial)) {
+    set_reason(trial, "the goal metric ended as NaN, and on_nan is fail");
+    ending->ok = false;
+  }
   engine_exited(live->engine, trial->number, ending->attempt, ending->ok, live_now(live->all));
   sweeps_kick(live->all);
   if (!sweeps_wait(live, trial, end_told, ending, &err))
@@ -465,6 +473,10 @@ static struct exit_text read_exit(struct live_trial *trial, struct str text) {
     } else if (str_is(name, "ended_by") && !str_is(value, "stop") && !str_is(value, "fenced")) {
       snprintf(reason, sizeof reason, "ended for its %.*s", STR_ARG(str_slice(value, 0, 40)));
       ret.ok = false;
+    } else if (str_is(name, "oom")) {
+      size_t n = strlen(reason);
+      snprintf(reason + n, sizeof reason - n,
+               str_is(value, "job") ? ": the kernel ended it for want of memory" : ", while the kernel ended processes for want of memory");
     } else if (str_is(name, "begun_ms") && str_to_i64(value, &number)) {
       note_start(trial, number);
     } else if (str_is(name, "stdout") || str_is(name, "stderr")) {

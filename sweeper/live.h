@@ -59,6 +59,7 @@ struct live_trial {
   uint32_t at_tells;            /* results there were when it joined the history */
   uint32_t heard_attempt;       /* whose reports the rules know */
   char *worker, *reason, *stop; /* stop: {"rule", "step", "reason"} */
+  uint8_t shown;                /* the state that was told last; RUN_STATE_COUNT: none */
   bool has_exit, by_signal;
   int32_t exit;
   double *recent; /* the last values, when the goal is their mean */
@@ -111,6 +112,7 @@ struct live_sweep {
   bool stored;      /* its row exists */
   bool over_told;   /* its end is durable */
   uint64_t written; /* version of the row that is durable */
+  int shown;        /* the state that was told last; -1: none */
   int64_t reports, reports_durable;
   struct {
     int64_t ms;
@@ -224,6 +226,7 @@ static inline bool live_row_is_over(const struct engine_trial *row) {
 }
 
 /* sweeps.c */
+void sweeps_tell(const struct sweeps *s, const struct sweeps_change *change);
 /* At the end of the turn everything that changed is written. */
 void sweeps_kick(struct sweeps *s);
 MUST_CHECK bool sweeps_list(struct sweeps *s, struct live_sweep *live, struct err *err);
@@ -252,6 +255,8 @@ struct live_trial *live_trial_new(struct live_sweep *live, uint32_t number, stru
 /* A report of the past goes through the same fold. */
 void live_take_report(struct live_trial *trial, uint32_t attempt, const struct live_report *report, struct stop_verdict *ret_verdict,
                       bool *ret_target, bool *ret_goal);
+/* Has it ended with NaN, and does the file say that this is a failure? */
+bool live_fails_of_nan(const struct live_trial *trial);
 bool live_is_goal(const struct live_sweep *live, struct str key);
 /* The row is final: the sampler and the rules learn of it. */
 void live_note_end(struct live_trial *trial, const struct engine_trial *row);

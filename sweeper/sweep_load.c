@@ -84,6 +84,8 @@ static bool read_trial(struct sweeps_loading *loading, const struct pg_reply *ro
                                .lease_ms = pg_is_null(row, 0, 18) ? 0 : pg_int(row, 0, 18)};
   struct str coords = pg_bytea(row, 0, 15), stop = pg_jsonb(row, 0, 16), reason = pg_text(row, 0, 17);
   struct live_trial *trial = live_trial_new(live, state.number, pg_uuid(row, 0, 0), err);
+  if (trial)
+    trial->shown = state.state;
   if (!trial || !engine_load(live->engine, &state, err))
     return false;
   if (coords.n != space_count(live->space) * sizeof(double))
@@ -284,6 +286,7 @@ static bool read_sweep(struct sweeps *s, const struct pg_reply *reply, size_t ro
   live->directory = mem_strndup(directory.p, directory.n);
   live->normal = mem_strndup(spec.p, spec.n);
   live->stored = true;
+  live->shown = state.state;
   live->written = state.version;
   bool ok = ((live->directory && live->normal) || err_no_memory(err)) && json_read(pg_jsonb(reply, row, 13), &edits, err) &&
             read_warnings(live, pg_jsonb(reply, row, 14), err) && prior_take(live, pg_bytea(reply, row, 16), err);

@@ -154,10 +154,43 @@ static void forget_old(struct sweeps *s) {
   }
 }
 
+void sweeps_tell(const struct sweeps *s, const struct sweeps_change *change) {
+  if (s->conf.on_change && !s->stopping)
+    s->conf.on_change(s->conf.change_ctx, change);
+}
+
+static void tell_trial(struct live_trial *trial, const struct engine_trial *row) {
+  if (trial->shown == row->state)
+    return;
+  struct sweeps_change change = {.kind = SWEEPS_TRIAL,
+                                 .sweep = trial->sweep->id,
+                                 .run = trial->run,
+                                 .trial = trial,
+                                 .from = trial->shown < RUN_STATE_COUNT ? run_state_name(trial->shown) : NULL,
+                                 .to = run_state_name(row->state),
+                                 .reason = live_reason(trial, row)};
+  trial->shown = row->state;
+  sweeps_tell(trial->sweep->all, &change);
+}
+
+static void tell_sweep(struct live_sweep *live, const struct engine_sweep *row) {
+  if (live->shown == row->state)
+    return;
+  struct sweeps_change change = {.kind = SWEEPS_SWEEP,
+                                 .sweep = live->id,
+                                 .from = live->shown < 0 ? NULL : sweep_state_text(live->shown),
+                                 .to = sweep_state_text(row->state),
+                                 .reason = row->why ? engine_why_text((enum engine_why)row->why) : NULL};
+  live->shown = row->state;
+  sweeps_tell(live->all, &change);
+}
+
 static void note_written(const struct live_write *write, bool ok) {
   struct live_sweep *live = write->sweep;
   if (write->trial) {
     engine_trial_written(live->engine, write->trial->number, write->todo.trial.version, ok);
+    if (ok)
+      tell_trial(write->trial, &write->todo.trial);
     if (ok && write->todo.creation)
       live_about_release(&live->about);
     if (ok && live->best == write->trial && write->todo.trial.state == RUN_FINISHED &&
@@ -166,6 +199,8 @@ static void note_written(const struct live_write *write, bool ok) {
     return;
   }
   engine_sweep_written(live->engine, write->todo.sweep.version, ok);
+  if (ok)
+    tell_sweep(live, &write->todo.sweep);
   if (!ok)
     return;
   live->written = MAX_OF(live->written, write->todo.sweep.version);

@@ -24,6 +24,15 @@ struct sweeps;
 struct live_sweep;
 struct live_trial;
 
+/* What became durable, or happened, for whoever shows it. */
+struct sweeps_change {
+  enum { SWEEPS_TRIAL, SWEEPS_SWEEP, SWEEPS_POINTS /* of `run`, read from its output */, SWEEPS_QUEUE } kind;
+  struct id sweep, run;
+  const struct live_trial *trial; /* SWEEPS_TRIAL */
+  const char *from, *to, *reason; /* states; NULL: none. Valid during the call */
+};
+typedef void sweeps_change_fn(void *ctx, const struct sweeps_change *change);
+
 struct sweeps_conf {
   struct loop *loop;
   struct work_pool *work;
@@ -43,6 +52,8 @@ struct sweeps_conf {
   /* The token a job writes its run with. */
   void (*make_token)(void *ctx, struct id run, int32_t attempt, char out[128]);
   void *token_ctx;
+  sweeps_change_fn *on_change; /* NULL: nobody wants to know */
+  void *change_ctx;
 };
 
 /* Texts are borrowed. */
@@ -176,7 +187,11 @@ struct live_tell {
   enum run_state state; /* RUN_FINISHED, RUN_FAILED, RUN_STOPPED */
   bool has_value;
   double value;
+  int64_t attempt; /* whose result it is; 0: the present one's */
 };
+/* Would these be taken now? They change nothing. */
+MUST_CHECK bool live_tell_check(const struct live_trial *trial, const struct live_tell *tell, struct err *err);
+MUST_CHECK bool live_add_check(const struct live_sweep *sweep, const json_t *params, const struct live_tell *tell, struct err *err);
 /* The same again changes nothing; another one is ERR_CONFLICT; after its lease went to another worker ERR_FENCED. */
 MUST_CHECK bool live_tell(struct live_trial *trial, const struct live_tell *tell, struct err *err);
 /* A trial that was run without us. */
@@ -192,6 +207,11 @@ struct live_report {
 bool live_watches(const struct live_sweep *sweep, struct str key);
 /* Intermediate values of a trial; attempt 0 is the present one. Without any: a sign of life. ERR_FENCED when the attempt is over. */
 MUST_CHECK bool live_hear(struct live_trial *trial, int32_t attempt, const struct live_report *reports, size_t count, struct err *err);
+/* Something was written to this run: if a worker asked for it, it lives. */
+void sweeps_stir(struct sweeps *sweeps, struct id run);
+/* The same of what its job logged through a client; what its output or a file has said already is passed over. */
+MUST_CHECK bool live_hear_logged(struct live_trial *trial, int32_t attempt, const struct live_report *reports, size_t count,
+                                 struct err *err);
 int32_t live_attempt(const struct live_trial *trial);
 /* {"verdict": "continue"} or {"verdict": "stop", "rule", "reason"}; durable verdicts only. */
 void live_put_verdict(const struct live_trial *trial, struct json_writer *w);

@@ -21,6 +21,7 @@
   X(companion)              \
   X(log)                    \
   X(reparse)                \
+  X(event)                  \
   X(admin)
 
 #define ROUTE_TABLE_DECLARE(name)            \

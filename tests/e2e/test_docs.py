@@ -37,7 +37,7 @@ def rule_for(key, example, why):
 def sweep_with(table, key, example, why):
     """A sweep file that holds the example."""
     if table == "sweep":
-        return {**BASE, **({"method": "method: bayes"} if key == "sampler" else {}), key: example}
+        return {**BASE, **({"method": "method: bayes"} if key in ("sampler", "prior") else {}), key: example}
     if table == "sampler":
         return {**BASE, "method": "method: bayes", table: f"sampler: {{{example}}}"}
     if table == "early_terminate":
