@@ -149,8 +149,10 @@ static int open_directory(int root, struct str path, struct err *err) {
     close(fd);
     fd = next;
   }
-  if (fd < 0)
-    err_errno(err, errno == ELOOP || errno == ENOTDIR ? EINVAL : errno, "a directory of the archive cannot be made");
+  if (fd < 0 && (errno == ELOOP || errno == ENOTDIR))
+    err_set(err, ERR_INVALID, "a path in the archive leads through what is no directory");
+  else if (fd < 0)
+    err_errno(err, errno, "a directory of the archive cannot be made");
   return fd;
 }
 
@@ -393,30 +395,33 @@ bool code_take(struct code_store *store, const struct snapshot_source *source, c
 /* ---- taking it away ---- */
 
 struct collecting {
-  code_named_fn *named;
-  void *ctx;
+  const struct code_collect *how;
   int64_t before_ms;
   size_t count;
 };
 
 static void collect_one(struct code_store *store, const char *name, void *ctx) {
   struct collecting *collecting = ctx;
+  const struct code_collect *how = collecting->how;
   char sha256[DIGEST_HEX + 1], hidden[HIDDEN_NAME];
   struct stat st;
   if (!code_digest_read(str_of(name), sha256) || fstatat(store->root, name, &st, AT_SYMLINK_NOFOLLOW) != 0)
     return;
   int64_t used_ms = (int64_t)st.st_mtim.tv_sec * 1000 + st.st_mtim.tv_nsec / 1000000;
-  if (used_ms > collecting->before_ms || collecting->named(collecting->ctx, sha256))
+  if (used_ms > collecting->before_ms || how->named(how->named_ctx, sha256))
     return;
   make_hidden(store, hidden);
-  if (renameat(store->root, name, store->root, hidden) != 0)
+  if (!how->dry_run && renameat(store->root, name, store->root, hidden) != 0)
     return;
   collecting->count++;
-  remove_later(store, hidden);
+  if (how->found)
+    how->found(how->found_ctx, sha256);
+  if (!how->dry_run)
+    remove_later(store, hidden);
 }
 
-size_t code_store_collect(struct code_store *store, code_named_fn *named, void *ctx, int64_t unused_ms) {
-  struct collecting collecting = {.named = named, .ctx = ctx, .before_ms = clock_wall_ms(store->clock) - unused_ms};
+size_t code_store_collect(struct code_store *store, const struct code_collect *collect) {
+  struct collecting collecting = {.how = collect, .before_ms = clock_wall_ms(store->clock) - collect->unused_ms};
   each_name(store, collect_one, &collecting);
   return collecting.count;
 }

@@ -95,6 +95,24 @@ class Snapshots(Base):
         self.assertEqual(self.ended(clone["id"])["best"]["value"], 1)
         wait(lambda: not [p for p in (self.s.data / "jobs").glob("*/[0-9]*")], "the attempts' directories to be removed")
 
+    def test_what_nothing_uses_goes(self):
+        self.put("train.sh", "sleep 600\n")
+        spec = {"method": "grid", "command": ["sh", "train.sh"], "stop_grace": 0, "workdir": str(self.work), "parameters": {"a": {"values": [1]}}}
+        sweep = self.ok(self.s.post("/api/v1/sweeps", spec), 201)
+        code = self.s.data / "code" / sweep["spec"]["workdir"].removeprefix("sha256:")
+        os.utime(code, (1, 1))
+        collect = lambda: [json.loads(line)["item"]["subject"] for line in self.s.post("/api/v1/admin/gc?older_than=1h").body.splitlines()
+                           if b'"code"' in line]
+        self.assertEqual(collect(), [])  # an unfinished sweep names it
+        self.ok(self.s.post(f"/api/v1/sweeps/{sweep['id']}/stop"))
+        self.ended(sweep["id"])
+        os.utime(code, (1, 1))
+        self.assertEqual(collect(), [code.name])
+        wait(lambda: not list(code.parent.iterdir()), "the snapshot to be removed")
+        again = self.s.post(f"/api/v1/sweeps/{sweep['id']}/clone", {})
+        self.assertEqual(again.status, 404)
+        self.assertIn("no snapshot", again.json["detail"])
+
     def test_in_place_and_through_rest(self):
         self.put("train.sh", 'echo "loss=1"; pwd; touch been-here\n')
         spec = {"name": "r", "method": "grid", "metric": {"name": "loss"}, "command": ["sh", "train.sh"], "workdir": str(self.work),

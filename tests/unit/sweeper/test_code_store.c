@@ -242,6 +242,7 @@ static void what_leads_outward_is_not_unpacked(void **state UNUSED) {
     buf_add(&archive, zeros, sizeof zeros);
     if (send_archive(&scene, &archive, NULL))
       fail_msg("%s -> %s was unpacked", rows[i].path, rows[i].link ? rows[i].link : "");
+    assert_int_equal(scene.err.code, ERR_INVALID);
     close_scene(&scene);
   }
 }
@@ -276,6 +277,11 @@ static bool is_named(void *ctx, const char *sha256) {
   return strcmp(ctx, sha256) == 0;
 }
 
+static size_t collect(struct scene *scene, char *named, int64_t unused_ms, bool dry_run) {
+  struct code_collect how = {.named = is_named, .named_ctx = named, .unused_ms = unused_ms, .dry_run = dry_run};
+  return code_store_collect(scene->store, &how);
+}
+
 static void what_nobody_names_is_collected(void **state UNUSED) {
   struct scene scene;
   struct err err;
@@ -286,8 +292,10 @@ static void what_nobody_names_is_collected(void **state UNUSED) {
   memcpy(first, scene.sha256, sizeof first);
   put(&scene, "a", "2");
   assert_true(take(&scene, NULL, MIB));
-  assert_int_equal(code_store_collect(scene.store, is_named, nobody, CODE_GRACE_MS), 0); /* both are young */
-  assert_int_equal(code_store_collect(scene.store, is_named, first, -1000), 1);
+  assert_int_equal(collect(&scene, nobody, CODE_GRACE_MS, false), 0); /* both are young */
+  assert_int_equal(collect(&scene, first, -1000, true), 1);
+  assert_true(code_has(scene.store, scene.sha256));
+  assert_int_equal(collect(&scene, first, -1000, false), 1);
   assert_true(code_has(scene.store, first));
   assert_false(code_has(scene.store, scene.sha256));
   AUTO_BUF struct buf path = BUF_INIT(4096);
