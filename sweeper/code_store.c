@@ -214,6 +214,29 @@ static bool unpack_bytes(int root, struct str archive, struct err *err) {
   return err->code == ERR_NONE;
 }
 
+/* Everything below, and the directory itself. Not syncfs(): what others write to the disk is not waited for. */
+static bool sync_tree(int parent, const char *name, struct err *err) {
+  int fd = openat(parent, name, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
+  struct stat st;
+  if (fd < 0 && errno == ELOOP)
+    return true; /* a symbolic link is part of its directory */
+  if (fd < 0 || fstat(fd, &st) != 0 || fsync(fd) != 0) {
+    err_errno(err, errno, "cannot sync %s", name);
+    fd_close(&fd);
+    return false;
+  }
+  DIR *dir = S_ISDIR(st.st_mode) ? fdopendir(fd) : NULL;
+  bool ok = dir || !S_ISDIR(st.st_mode) || err_no_memory(err);
+  for (struct dirent *entry; ok && dir && (entry = readdir(dir));)
+    if (strcmp(entry->d_name, ".") != 0 && strcmp(entry->d_name, "..") != 0)
+      ok = sync_tree(dirfd(dir), entry->d_name, err);
+  if (dir)
+    closedir(dir);
+  else
+    close(fd);
+  return ok;
+}
+
 static bool unpack(int root, int archive, struct err *err) {
   struct stat st;
   if (fstat(archive, &st) != 0)
@@ -311,8 +334,8 @@ static bool check_digest(struct code_upload *upload, struct err *err) {
 static bool place(const struct code_upload *upload, struct err *err) {
   int root = upload->store->root;
   struct stat st;
-  if (syncfs(root) != 0)
-    return err_errno(err, errno, "cannot sync %s", upload->store->directory);
+  if (!sync_tree(root, upload->tree, err))
+    return false;
   if (renameat(root, upload->tree, root, upload->sha256) != 0 && fstatat(root, upload->sha256, &st, AT_SYMLINK_NOFOLLOW) != 0)
     return err_errno(err, errno, "cannot put the snapshot in its place");
   return fd_sync(root, err);

@@ -247,6 +247,25 @@ static void what_leads_outward_is_not_unpacked(void **state UNUSED) {
   }
 }
 
+static void too_deep_a_path_is_refused(void **state UNUSED) {
+  struct scene scene;
+  static const char zeros[TAR_END_BYTES];
+  AUTO_BUF struct buf archive = BUF_INIT(MIB), path = BUF_INIT(4096);
+  open_scene(&scene);
+  for (int i = 0; i < SNAPSHOT_DEPTH_MAX; i++)
+    buf_puts(&path, "d/");
+  buf_puts(&path, "f");
+  add(&archive, TAR_FILE, buf_text(&path), NULL, "x");
+  buf_add(&archive, zeros, sizeof zeros);
+  assert_false(send_archive(&scene, &archive, NULL));
+  assert_int_equal(scene.err.code, ERR_INVALID);
+  archive.n = 0;
+  add(&archive, TAR_FILE, buf_text(&path) + 2, NULL, "x");
+  buf_add(&archive, zeros, sizeof zeros);
+  assert_true(send_archive(&scene, &archive, NULL));
+  close_scene(&scene);
+}
+
 static void an_archive_is_unpacked_once(void **state UNUSED) {
   struct scene scene;
   struct stat st;
@@ -334,6 +353,7 @@ int main(void) {
       cmocka_unit_test(too_much_lists_the_largest),
       cmocka_unit_test(links_that_lead_outward_are_refused),
       cmocka_unit_test(what_leads_outward_is_not_unpacked),
+      cmocka_unit_test(too_deep_a_path_is_refused),
       cmocka_unit_test(an_archive_is_unpacked_once),
       cmocka_unit_test(what_nobody_names_is_collected),
       cmocka_unit_test(digests_are_read),
