@@ -22,7 +22,9 @@
 #include "tracker/retention.h"
 #include "tracker/run_creator.h"
 #include "tracker/tracking_care.h"
+#include "web/api_events.h"
 #include "web/app.h"
+#include "web/event_hub.h"
 #include "web/gate.h"
 #include "web/http_server.h"
 #include "web/idempotency.h"
@@ -66,6 +68,7 @@ struct service {
   size_t listen_count;
   char url[300];
   struct loop_signal *on_term, *on_int, *on_hup;
+  bool heeds_int;
   struct loop_timer *load_again, *room_timer;
   struct loop_timer *token_timer, *patience; /* patience: with what is still being stored at the stop */
   bool stores_stopped;
@@ -119,6 +122,7 @@ static void begin_stop(void *ctx) {
   notify_systemd("STOPPING=1");
   enter(service, SERVICE_DRAINING);
   sweeps_stop(service->app.sweeps);
+  event_hub_stop(service->app.events);
   http_server_drain(service->app.server, service->settings.drain_timeout, on_drained, service);
 }
 
@@ -128,9 +132,18 @@ static void stop_soon(struct service *service, int exit_code) {
   loop_defer(service->loop, &service->stop, begin_stop, service);
 }
 
-static void shut_down(void *ctx, bool now UNUSED) {
-  log_info("service", NULL, "asked to shut down");
+static void on_jobs_ended(void *ctx) {
   stop_soon(ctx, 0);
+}
+
+static void shut_down(void *ctx, bool now) {
+  struct service *service = ctx;
+  bool jobs_too = now && service->state == SERVICE_RUNNING && service->app.sweeps;
+  log_info("service", NULL, jobs_too ? "asked to stop the jobs and shut down" : "asked to shut down");
+  if (jobs_too)
+    sweeps_end_jobs(service->app.sweeps, on_jobs_ended, service); /* a signal does not wait for them */
+  else
+    stop_soon(service, 0);
 }
 
 static void on_stop_signal(void *ctx, int number) {
@@ -182,6 +195,7 @@ static void on_token_row(void *ctx, const struct pg_reply *row) {
   }
   if (!pg_is_null(row, 0, 4))
     entry.expires_ms = pg_time(row, 0, 4);
+  entry.parent = pg_uuid(row, 0, 5); /* null is zero */
   if (hash.n == TOKEN_HASH_BYTES && !token_table_add(&service->app.tokens, (const uint8_t *)hash.p, &entry, &err))
     log_error("service", NULL, "a token was not loaded: %s", err.text);
 }
@@ -487,7 +501,9 @@ static bool make_sweeps(struct service *service, struct err *err) {
                              .artifact_root = service->settings.artifact_root,
                              .slots = (unsigned)app->status.slots,
                              .make_token = make_run_token,
-                             .token_ctx = service};
+                             .token_ctx = service,
+                             .on_change = events_on_sweeps,
+                             .change_ctx = app};
   if (!companion)
     return err_no_memory(err);
   app->code = code_store_new(service->settings.data, service->work, &clock_system, err);
@@ -495,7 +511,13 @@ static bool make_sweeps(struct service *service, struct err *err) {
   conf.logs = app->logs;
   conf.code = app->code;
   app->sweeps = app->logs ? sweeps_new(&conf, err) : NULL;
-  return app->sweeps;
+  app->events = app->sweeps ? event_hub_new(service->loop, err) : NULL;
+  return app->events;
+}
+
+static bool is_ignored(int number) {
+  struct sigaction action;
+  return sigaction(number, NULL, &action) == 0 && action.sa_handler == SIG_IGN;
 }
 
 static bool make_parts(struct service *service, struct err *err) {
@@ -508,14 +530,16 @@ static bool make_parts(struct service *service, struct err *err) {
   service->work = work_pool_new(service->loop, (unsigned)settings->threads, 1024, err);
   service->care_work = service->work ? work_pool_new(service->loop, CARE_THREADS, 64, err) : NULL;
   service->on_term = loop_signal_new(service->loop, SIGTERM, on_stop_signal, service);
-  service->on_int = loop_signal_new(service->loop, SIGINT, on_stop_signal, service);
+  service->heeds_int = !is_ignored(SIGINT); /* who started us in the background of a script wants no Ctrl-C to reach us */
+  if (service->heeds_int)
+    service->on_int = loop_signal_new(service->loop, SIGINT, on_stop_signal, service);
   service->on_hup = loop_signal_new(service->loop, SIGHUP, on_reload, service);
   service->token_timer = loop_timer_new(service->loop, on_token_timer, service);
   service->room_timer = loop_timer_new(service->loop, on_room_timer, service);
   service->load_again = loop_timer_new(service->loop, load_tokens, service);
   service->patience = loop_timer_new(service->loop, on_metrics_stopped, service);
-  if (!service->care_work || !service->on_term || !service->on_int || !service->on_hup || !service->token_timer || !service->load_again ||
-      !service->room_timer || !service->patience)
+  if (!service->care_work || !service->on_term || (service->heeds_int && !service->on_int) || !service->on_hup || !service->token_timer ||
+      !service->load_again || !service->room_timer || !service->patience)
     return service->care_work ? err_no_memory(err) : false;
   loop_timer_start(service->token_timer, TOKEN_SWEEP_MS);
   app->loop = service->loop;
@@ -567,6 +591,7 @@ static void free_parts(struct service *service) {
   loop_signal_free(service->on_int);
   loop_signal_free(service->on_term);
   login_links_free(service->app.links);
+  event_hub_free(service->app.events);
   token_table_release(&service->app.tokens);
   loop_free(service->loop);
   prom_free(service->app.prom);

@@ -15,15 +15,24 @@ extern char **environ;
 
 /* ---- the queue ---- */
 
+static struct schedule_want want_of(const struct live_trial *trial) {
+  const struct live_sweep *live = trial->sweep;
+  return (struct schedule_want){.group = live->group,
+                                .slots = MAX_OF(live->conf.slots, 1u),
+                                .priority = queue_priority_of(trial),
+                                .since = trial->queue_since ? trial->queue_since : trial->created * 1000 + trial->number % 1000,
+                                .held = trial->held};
+}
+
 void jobs_enqueue(struct live_trial *trial) {
   struct live_sweep *live = trial->sweep;
   struct sweeps *s = live->all;
   struct err err;
-  struct schedule_want want = {
-      .group = live->group, .slots = MAX_OF(live->conf.slots, 1u), .priority = live->priority, .since = trial->created};
+  struct schedule_want want = want_of(trial);
   if (trial->in_schedule)
     return;
   trial->in_schedule = schedule_job_add(s->schedule, &want, trial, &trial->job, &err);
+  sweeps_tell(s, &(struct sweeps_change){.kind = SWEEPS_QUEUE});
   if (!trial->in_schedule)
     log_error("sweep", NULL, "%s: trial %u cannot wait for a slot: %s", live->name, trial->number, err.text);
 }
@@ -31,7 +40,15 @@ void jobs_enqueue(struct live_trial *trial) {
 void jobs_release(struct live_trial *trial) {
   if (trial->in_schedule)
     schedule_job_remove(trial->sweep->all->schedule, trial->job);
+  if (trial->in_schedule)
+    sweeps_tell(trial->sweep->all, &(struct sweeps_change){.kind = SWEEPS_QUEUE});
   trial->in_schedule = false;
+}
+
+void jobs_reprioritize(struct live_sweep *live) {
+  for (size_t i = 0; i < live->trial_count; i++)
+    if (live->trials[i] && live->trials[i]->in_schedule && !live->trials[i]->has_priority)
+      schedule_job_set(live->all->schedule, live->trials[i]->job, live->priority, live->trials[i]->held);
 }
 
 bool jobs_place(struct sweeps *s) {
@@ -297,6 +314,30 @@ void jobs_tick(struct sweeps *s) {
   }
 }
 
+/* ---- with the service ---- */
+
+int64_t jobs_stop_all(struct sweeps *s) {
+  int64_t grace = 0;
+  schedule_node_set(s->schedule, s->node, NODE_DOWN);
+  LIST_EACH(&s->sweeps, node) {
+    struct live_sweep *live = LIST_ENTRY(node, struct live_sweep, node);
+    for (size_t i = 0; i < live->trial_count && !live->conf.asks; i++) {
+      struct live_trial *trial = live->trials[i];
+      struct err err;
+      if (!trial || !trial->in_schedule || schedule_is_waiting(s->schedule, trial->job))
+        continue;
+      grace = MAX_OF(grace, live->file->spec.stop_grace);
+      if (!live_kill(trial, &err))
+        log_warn("sweep", NULL, "%s: trial %u was not stopped: %s", live->name, trial->number, err.text);
+    }
+  }
+  return grace;
+}
+
+bool jobs_are_over(const struct sweeps *s) {
+  return schedule_node_info(s->schedule, s->node).used == 0 && exec_local_count(s->executor) == 0;
+}
+
 /* ---- output ---- */
 
 bool jobs_open_log(struct live_trial *trial, uint32_t attempt, struct err *err) {
@@ -510,8 +551,7 @@ void jobs_adopt(struct live_trial *trial, const struct engine_trial *row) {
   bool holds = !live->conf.asks && !row->dead && row->state != RUN_QUEUED;
   if (!holds)
     return;
-  struct schedule_want want = {
-      .group = live->group, .slots = MAX_OF(live->conf.slots, 1u), .priority = live->priority, .since = trial->created};
+  struct schedule_want want = want_of(trial);
   if (find_slots(s, want.slots, slots))
     trial->in_schedule = schedule_job_adopt(s->schedule, &want, trial, s->node, slots, &trial->job, &err);
   if (row->state == RUN_STARTING && !exec_local_was_started(s->executor, trial->run, (int32_t)row->attempt))
@@ -531,14 +571,17 @@ void jobs_forget(struct live_trial *trial) {
 }
 
 bool jobs_new(struct sweeps *s, struct err *err) {
+  s->conf.slots = MIN_OF(MAX_OF(s->conf.slots, 1u), (unsigned)SCHEDULE_SLOTS_MAX);
+  if (gethostname(s->node_name, sizeof s->node_name - 1) != 0 || !s->node_name[0])
+    snprintf(s->node_name, sizeof s->node_name, "local");
   struct exec_local_conf conf = {.data_dir = s->conf.data_dir, .companion = s->conf.companion, .work = s->conf.work};
   s->executor = exec_local_new(s->conf.loop, &conf, on_gone, s, err);
-  return s->executor && schedule_new(&s->schedule, err) &&
-         schedule_node_add(s->schedule, MIN_OF(MAX_OF(s->conf.slots, 1u), (unsigned)SCHEDULE_SLOTS_MAX), &s->node, err);
+  return s->executor && schedule_new(&s->schedule, err) && schedule_node_add(s->schedule, s->conf.slots, &s->node, err);
 }
 
 void jobs_free(struct sweeps *s) {
   exec_local_free(s->executor);
   if (s->schedule)
     schedule_free(s->schedule);
+  mem_free(s->node_reason);
 }

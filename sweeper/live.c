@@ -74,7 +74,7 @@ bool live_new(struct sweeps *s, struct sweep_file *file, struct id id, int64_t s
     sweep_file_free(file);
     return err_no_memory(err);
   }
-  *live = (struct live_sweep){.all = s, .id = id, .seed = seed, .file = file, .best_value = NAN};
+  *live = (struct live_sweep){.all = s, .id = id, .seed = seed, .file = file, .best_value = NAN, .shown = -1};
   if (!make_parts(live, row, err)) {
     live_free(live);
     return false;
@@ -163,8 +163,14 @@ struct live_trial *live_trial_new(struct live_sweep *live, uint32_t number, stru
     err_no_memory(err);
     return NULL;
   }
-  *trial = (struct live_trial){
-      .sweep = live, .run = run, .number = number, .value = NAN, .best = NAN, .told = -1, .created = live_wall(live->all)};
+  *trial = (struct live_trial){.sweep = live,
+                               .run = run,
+                               .number = number,
+                               .value = NAN,
+                               .best = NAN,
+                               .told = -1,
+                               .created = live_wall(live->all),
+                               .shown = RUN_STATE_COUNT};
   live->trials[number] = trial;
   live->trial_count = MAX_OF(live->trial_count, (size_t)number + 1);
   return trial;
@@ -469,21 +475,45 @@ static bool same_value(double a, double b) {
   return (isnan(a) && isnan(b)) || !(a < b || a > b || isnan(a) != isnan(b));
 }
 
-bool live_tell(struct live_trial *trial, const struct live_tell *tell, struct err *err) {
-  struct live_sweep *live = trial->sweep;
+void sweeps_stir(struct sweeps *s, struct id run) {
+  struct live_trial *trial = s && s->ready && !s->stopping ? sweeps_trial(s, run) : NULL;
+  if (!trial || !trial->sweep->conf.asks)
+    return;
+  engine_heard(trial->sweep->engine, trial->number, (uint32_t)live_attempt(trial), NULL, live_now(s));
+  sweeps_kick(s);
+}
+
+static bool is_told(const struct engine_trial *row) {
+  return fsm_is_final(&run_fsm, row->state) && row->dead && row->state != RUN_LOST;
+}
+
+/* Is it what the trial has ended with? */
+static bool is_same(const struct live_trial *trial, const struct engine_trial *row, const struct live_tell *tell) {
+  bool has = row->has_value || tell->has_value, needs = trial->sweep->conf.needs_value;
+  double value = tell->has_value ? tell->value : trial->value;
+  enum run_state state = tell->state == RUN_FINISHED && needs && !has ? RUN_FAILED : tell->state;
+  return (row->state == state || row->state == RUN_STOPPED || row->state == RUN_KILLED) && same_value(value, trial->value);
+}
+
+bool live_tell_check(const struct live_trial *trial, const struct live_tell *tell, struct err *err) {
+  const struct live_sweep *live = trial->sweep;
   const struct engine_trial *row = engine_trial(live->engine, trial->number);
   if (!live->conf.asks)
     return err_set(err, ERR_WRONG_STATE, "the trial is run by the service, which sees its end by itself");
-  bool over = fsm_is_final(&run_fsm, row->state) && row->dead;
-  bool has = row->has_value || tell->has_value;
-  double value = tell->has_value ? tell->value : trial->value;
-  enum run_state state = tell->state == RUN_FINISHED && live->conf.needs_value && !has ? RUN_FAILED : tell->state;
-  if (over && row->state != RUN_LOST) {
-    bool same = (row->state == state || row->state == RUN_STOPPED || row->state == RUN_KILLED) && same_value(value, trial->value);
-    return same || err_set(err, ERR_CONFLICT, "trial %u has ended already, with another result", trial->number);
-  }
-  if (row->state == RUN_QUEUED)
+  if (is_told(row))
+    return is_same(trial, row, tell) || err_set(err, ERR_CONFLICT, "trial %u has ended already, with another result", trial->number);
+  if (row->dead || row->state == RUN_QUEUED || (tell->attempt && tell->attempt != row->attempt))
     return fenced(err);
+  return true;
+}
+
+bool live_tell(struct live_trial *trial, const struct live_tell *tell, struct err *err) {
+  struct live_sweep *live = trial->sweep;
+  const struct engine_trial *row = engine_trial(live->engine, trial->number);
+  if (!live_tell_check(trial, tell, err))
+    return false;
+  if (is_told(row))
+    return true;
   if (tell->has_value) {
     live_set_value(trial, tell->value, trial->value_step);
     trial->value = tell->value;
@@ -498,15 +528,23 @@ bool live_tell(struct live_trial *trial, const struct live_tell *tell, struct er
   return true;
 }
 
+bool live_add_check(const struct live_sweep *live, const json_t *params, const struct live_tell *tell, struct err *err) {
+  double point[SPACE_PARAMS_MAX];
+  if (!live->conf.asks)
+    return err_set(err, ERR_WRONG_STATE, "the sweep has a command: its trials are run by the service");
+  if (live_is_over(live))
+    return err_set(err, ERR_WRONG_STATE, "the sweep is %s", sweep_state_text(engine_sweep(live->engine).state));
+  if (tell->state == RUN_FINISHED && !tell->has_value && live->conf.needs_value)
+    return err_set(err, ERR_INVALID, "a finished trial needs a \"value\"");
+  return space_point_from_json(live->space, params, false, point, err);
+}
+
 bool live_add(struct live_sweep *live, const json_t *params, const struct live_tell *tell, struct live_trial **ret, struct err *err) {
   double point[SPACE_PARAMS_MAX];
   uint32_t number;
   struct sweeps *s = live->all;
-  if (!live->conf.asks)
-    return err_set(err, ERR_WRONG_STATE, "the sweep has a command: its trials are run by the service");
-  if (tell->state == RUN_FINISHED && !tell->has_value)
-    return err_set(err, ERR_INVALID, "a finished trial needs a \"value\"");
-  if (!space_point_from_json(live->space, params, false, point, err) || !engine_add(live->engine, tell->state, &number, err))
+  if (!live_add_check(live, params, tell, err) || !space_point_from_json(live->space, params, false, point, err) ||
+      !engine_add(live->engine, tell->state, tell->has_value, &number, err))
     return false;
   struct live_made made = live_made_by_hand(live);
   struct live_trial *trial = live_trial_new(live, number, id_new(s->conf.clock, &s->conf.rng), err);
@@ -707,8 +745,10 @@ void live_apply_edits(struct live_sweep *live, const json_t *edits) {
     live->max_parallel = json_integer_value(value);
     live->conf.max_parallel = (uint32_t)live->max_parallel;
   }
-  if ((value = json_object_get(edits, "priority")))
+  if ((value = json_object_get(edits, "priority"))) {
     live->priority = json_integer_value(value);
+    jobs_reprioritize(live);
+  }
   if ((value = json_object_get(edits, "max_time"))) {
     if (json_is_integer(value))
       ms = json_integer_value(value) * 1000;

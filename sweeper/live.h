@@ -12,6 +12,7 @@
 #include "sweeper/engine.h"
 #include "sweeper/exec_local.h"
 #include "sweeper/goal_watch.h"
+#include "sweeper/gpus.h"
 #include "sweeper/heard.h"
 #include "sweeper/register.h"
 #include "sweeper/schedule.h"
@@ -27,6 +28,7 @@ enum {
   LIVE_ASK_LEASE_MS = 86400 * 1000,
   LIVE_PREVIEW_POINTS = 5,
   LIVE_COLLECT_MS = 600 * 1000,
+  LIVE_END_ROOM_MS = 15 * 1000, /* beyond the grace of the jobs, until a service that stops with its jobs gives up waiting */
 };
 
 /* What a point was made from. */
@@ -57,6 +59,7 @@ struct live_trial {
   uint32_t at_tells;            /* results there were when it joined the history */
   uint32_t heard_attempt;       /* whose reports the rules know */
   char *worker, *reason, *stop; /* stop: {"rule", "step", "reason"} */
+  uint8_t shown;                /* the state that was told last; RUN_STATE_COUNT: none */
   bool has_exit, by_signal;
   int32_t exit;
   double *recent; /* the last values, when the goal is their mean */
@@ -64,7 +67,7 @@ struct live_trial {
   /* the job, when there is one */
   bool in_schedule, adopted;
   bool held, has_priority;
-  int64_t queue_priority, queue_since; /* queue_since 0: when it was created */
+  int64_t queue_priority, queue_since; /* queue_since: microseconds; 0: when it was created */
   uint32_t job;
   struct log_writer *log;
   uint32_t log_attempt;
@@ -109,6 +112,7 @@ struct live_sweep {
   bool stored;      /* its row exists */
   bool over_told;   /* its end is durable */
   uint64_t written; /* version of the row that is durable */
+  int shown;        /* the state that was told last; -1: none */
   int64_t reports, reports_durable;
   double best_value;
   struct live_trial *best;
@@ -181,6 +185,9 @@ struct sweeps {
   struct map by_id, by_run;
   struct schedule *schedule;
   uint32_t node;
+  char node_name[256];
+  bool node_drained;
+  char *node_reason; /* NULL: none */
   struct exec_local *executor;
   struct loop_defer pump;
   struct loop_timer *tick;
@@ -195,7 +202,11 @@ struct sweeps {
   struct sweep_reparse reparse;
   struct sweeps_loading *loading;
   struct list loading_one;
-  int64_t collected;                   /* when snapshots were last collected */
+  /* jobs are ended, the service with them */
+  void (*jobs_ended)(void *ctx);
+  void *jobs_ended_ctx;
+  int64_t end_until;
+  int64_t collected; /* when snapshots were last collected */
   struct importance_cache *importance; /* NULL: none yet */
 };
 
@@ -211,6 +222,7 @@ static inline bool live_row_is_over(const struct engine_trial *row) {
 }
 
 /* sweeps.c */
+void sweeps_tell(const struct sweeps *s, const struct sweeps_change *change);
 /* At the end of the turn everything that changed is written. */
 void sweeps_kick(struct sweeps *s);
 MUST_CHECK bool sweeps_list(struct sweeps *s, struct live_sweep *live, struct err *err);
@@ -267,6 +279,8 @@ MUST_CHECK bool jobs_new(struct sweeps *s, struct err *err);
 void jobs_free(struct sweeps *s);
 void jobs_enqueue(struct live_trial *trial);
 void jobs_release(struct live_trial *trial);
+/* The sweep's priority is another one. */
+void jobs_reprioritize(struct live_sweep *live);
 void jobs_start(struct live_trial *trial, uint32_t attempt);
 void jobs_end(struct live_trial *trial);
 /* True when something was placed. */
@@ -274,9 +288,17 @@ bool jobs_place(struct sweeps *s);
 /* After a start: the slots of what runs, and its companion. */
 void jobs_adopt(struct live_trial *trial, const struct engine_trial *row);
 void jobs_tick(struct sweeps *s);
+/* Stops everything that runs; the longest grace of them. */
+int64_t jobs_stop_all(struct sweeps *s);
+/* Does nothing run, and is nothing about to? */
+bool jobs_are_over(const struct sweeps *s);
 void jobs_forget(struct live_trial *trial);
 /* The directory is there, or could not be made. */
 void jobs_made(struct live_trial *trial, uint32_t attempt, const struct err *failed);
+
+/* queue.c */
+int64_t queue_priority_of(const struct live_trial *trial);
+void queue_set_node(struct sweeps *s, bool drained, struct str reason);
 
 /* job_make.c */
 /* Do its attempts run in copies of a snapshot? */

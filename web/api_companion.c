@@ -2,6 +2,7 @@
  * text. 409 ends the job, so nothing but a superseded attempt is answered with it. */
 #include "sweeper/sweeps.h"
 #include "tracker/file_store.h"
+#include "web/api_events.h"
 #include "web/app.h"
 #include "web/http_reply.h"
 #include "web/tables.h"
@@ -74,6 +75,9 @@ static void on_output(void *ctx, int64_t next, const struct err *err) {
     return;
   }
   snprintf(text, sizeof text, "%lld\n", (long long)next);
+  struct id run;
+  if (!err && id_parse(http_req_value(op->req, "run"), &run))
+    events_tell_output(web_app(op->req), run, op->attempt, http_req_param(op->req, "stream"), next);
   http_reply_text(op->req, 200, text);
 }
 

@@ -262,13 +262,14 @@ static void post_trial(struct http_req *req) {
     sweep_op_fail(op, &err);
 }
 
-#define ROUTE_POST(path_, handler_, policy_, max_, summary_) \
-  { .method = HTTP_POST, .path = path_, .policy = policy_, .body = BODY_BUFFER, .max_body = max_, .handler = handler_, .summary = summary_ }
-#define ROUTE_GET(path_, handler_, summary_, query_) \
-  { .method = HTTP_GET, .path = path_, .policy = POLICY_READ, .handler = handler_, .summary = summary_, .query = query_ }
+#define ROUTE_GET(path_, handler_, response_, summary_, query_)                                                          \
+  {                                                                                                                      \
+    .method = HTTP_GET, .path = path_, .policy = POLICY_READ, .handler = handler_, .summary = summary_, .query = query_, \
+    .response_schema = response_                                                                                         \
+  }
 
 const struct route trial_routes[] = {
-    ROUTE_GET("/sweeps/{id}/trials", get_trials, "Its trials", "state:string,sort:string,limit:integer,cursor:string"),
+    ROUTE_GET("/sweeps/{id}/trials", get_trials, "trial_list", "Its trials", "state:string,sort:string,limit:integer,cursor:string"),
     {.method = HTTP_POST,
      .path = "/sweeps/{id}/trials",
      .policy = POLICY_TRACK,
@@ -276,10 +277,12 @@ const struct route trial_routes[] = {
      .max_body = SWEEP_BODY_MAX,
      .handler = post_trial,
      .creates = CREATES,
-     .summary = "Enqueue a hand-picked point"},
-    ROUTE_GET("/sweeps/{id}/best", get_best, "The best finished trials", "k:integer"),
-    ROUTE_GET("/sweeps/{id}/progress", get_progress, "The best value so far, trial by trial", NULL),
-    ROUTE_GET("/sweeps/{id}/rungs", get_rungs, "What the rules of early termination know", NULL),
+     .summary = "Enqueue a hand-picked point",
+     .request_schema = "trial_new",
+     .response_schema = "trial"},
+    ROUTE_GET("/sweeps/{id}/best", get_best, "trial_list", "The best finished trials", "k:integer"),
+    ROUTE_GET("/sweeps/{id}/progress", get_progress, "sweep_progress", "The best value so far, trial by trial", NULL),
+    ROUTE_GET("/sweeps/{id}/rungs", get_rungs, "rung_list", "What the rules of early termination know", NULL),
     {.method = HTTP_GET,
      .path = "/sweeps/{id}/importance",
      .policy = POLICY_READ,
@@ -288,6 +291,7 @@ const struct route trial_routes[] = {
      .doc =
          "PED-ANOVA: how far the best tenth of the finished trials is distributed otherwise than all of them, parameter by parameter, as "
          "shares of one with a 95 % interval; and pairs that matter together beyond each alone. `low_confidence` says when there are too "
-         "few trials to trust it, `reason` why."},
+         "few trials to trust it, `reason` why.",
+     .response_schema = "importance"},
 };
 const size_t trial_route_count = ARRAY_LEN(trial_routes);
