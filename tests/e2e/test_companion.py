@@ -132,7 +132,7 @@ class CompanionTest(unittest.TestCase):
             pass
         shutil.rmtree(self.dir)
 
-    def start(self, argv, env=None, within=(), **fields):
+    def start(self, argv, env=None, **fields):
         job = {"run": RUN, "attempt": 1, "endpoint": self.dir / "endpoint", "token": "wnr_test", "dir": self.dir / "attempt", "cwd": self.dir,
                "stop_grace_ms": 10000, "time_limit_ms": 0, "memory_limit": 0, "spool_max": 1 << 30, "spool_policy": 0, "heartbeat_ms": 200}
         job.update(fields)
@@ -143,7 +143,7 @@ class CompanionTest(unittest.TestCase):
         env = {"PATH": os.environ["PATH"], **(env or {})}
         lines += [f"env {escape(key + '=' + value)}" for key, value in env.items()]
         (self.dir / "attempt" / "job").write_text("\n".join(lines) + "\n")
-        process = subprocess.Popen([*within, EXEC, self.dir / "attempt" / "job"])
+        process = subprocess.Popen([EXEC, self.dir / "attempt" / "job"])
         self.processes.append(process)
         return process
 
@@ -207,10 +207,6 @@ time.sleep(600)
         self.assertEqual(process.wait(60), 0)
         self.assertFalse(os.path.exists(f"/proc/{int(self.service.output['stdout'])}"))
         self.assertEqual(self.service.exited["exit_code"], "0")
-
-    def fifo(self):
-        os.mkfifo(self.dir / "fifo")
-        return str(self.dir / "fifo")
 
     def test_the_service_goes_away_and_comes_back(self):
         process = self.start(["python3", "-u", "-c", "import time\nfor i in range(60):\n print(i)\n time.sleep(0.05)"])
