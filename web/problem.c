@@ -2,6 +2,23 @@
 
 #include "base/json.h"
 
+static void put_number(struct json_writer *w, const char *key, unsigned number) {
+  jw_key(w, key);
+  if (number)
+    jw_i64(w, number);
+  else
+    jw_null(w);
+}
+
+static void put_place(struct json_writer *w, const struct err *err) {
+  jw_object(w);
+  jw_put_text(w, "path", err->path[0] ? err->path : NULL);
+  put_number(w, "line", err->line);
+  put_number(w, "column", err->column);
+  jw_put_text(w, "message", err->text);
+  jw_object_end(w);
+}
+
 static int write_problem(const struct http_req *req UNUSED, const char *request_id, const struct err *err, struct buf *body,
                          const char **ret_content_type) {
   const struct err_info *info = err_info(err->code);
@@ -17,6 +34,8 @@ static int write_problem(const struct http_req *req UNUSED, const char *request_
   jw_put_text(&w, "hint", err->hint[0] && !inside ? err->hint : NULL);
   jw_key(&w, "errors");
   jw_array(&w);
+  if (!inside && (err->path[0] || err->line))
+    put_place(&w, err);
   jw_array_end(&w);
   jw_put_text(&w, "request_id", request_id);
   jw_object_end(&w);
