@@ -57,7 +57,10 @@ bool jobs_place(struct sweeps *s) {
   while (schedule_next(s->schedule, &placement)) {
     struct live_trial *trial = placement.owner;
     placed = true;
-    if (!engine_placed(trial->sweep->engine, trial->number, live_now(s)))
+    live_keep_attempt(trial);
+    if (engine_placed(trial->sweep->engine, trial->number, live_now(s)))
+      live_begin_attempt(trial);
+    else
       jobs_release(trial);
   }
   return placed;
@@ -500,6 +503,7 @@ static void end_attempt(struct live_trial *trial, uint32_t attempt, struct str t
   }
   *ending = (struct ending){.trial = trial, .attempt = attempt, .done = done, .ctx = ctx};
   struct exit_text said = read_exit(trial, text);
+  trial->attempt_ended = live_wall(trial->sweep->all);
   ending->ok = said.ok;
   /* A first attempt without output has no streams to complete; a later one's empty streams hide those of the one before. */
   if (said.silent && attempt == 1 && !trial->log)

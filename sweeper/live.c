@@ -103,6 +103,10 @@ static void trial_free(struct live_trial *trial) {
   mem_free(trial->reason);
   mem_free(trial->stop);
   mem_free(trial->recent);
+  for (struct live_past *past = trial->past, *next; past; past = next) {
+    next = past->next;
+    mem_free(past);
+  }
   mem_free(trial);
 }
 
@@ -705,6 +709,7 @@ bool live_kill(struct live_trial *trial, struct err *err) {
 }
 
 bool live_retry(struct live_trial *trial, struct err *err) {
+  live_keep_attempt(trial);
   if (!engine_retry(trial->sweep->engine, trial->number, err))
     return false;
   mem_free(trial->stop);

@@ -46,6 +46,17 @@ struct live_point {
   double point[SPACE_PARAMS_MAX];
 };
 
+/* An attempt of a trial that had several, until it is stored. */
+struct live_past {
+  struct live_past *next;
+  uint32_t attempt;
+  uint8_t state;
+  bool has_exit, by_signal, flying;
+  int32_t exit;
+  int64_t began, ended; /* wall clock; 0: not known, not yet */
+  char reason[200];
+};
+
 /* A trial in memory: what the engine and the sampler do not keep. */
 struct live_trial {
   struct live_sweep *sweep;
@@ -60,9 +71,12 @@ struct live_trial {
   uint32_t heard_attempt;       /* whose reports the rules know */
   char *worker, *reason, *stop; /* stop: {"rule", "step", "reason"} */
   uint8_t shown;                /* the state that was told last; RUN_STATE_COUNT: none */
-  bool has_exit, by_signal;
+  bool has_exit, by_signal;     /* of the current attempt */
   int32_t exit;
-  double *recent; /* the last values, when the goal is their mean */
+  int64_t attempt_began, attempt_ended; /* wall clock; 0: not known, not yet */
+  struct live_past *past;               /* to be stored */
+  uint32_t kept_attempt;                /* the newest of which it is known what it came to */
+  double *recent;                       /* the last values, when the goal is their mean */
   uint32_t recent_count;
   /* the job, when there is one */
   bool in_schedule, adopted;
@@ -213,6 +227,12 @@ struct sweeps {
 static inline int64_t live_now(const struct sweeps *s) {
   return clock_mono_ms(s->conf.clock);
 }
+/* Keeps what the current attempt came to, before another one begins. */
+void live_keep_attempt(struct live_trial *trial);
+/* Another one begins. */
+void live_begin_attempt(struct live_trial *trial);
+/* What was sent has been stored, or not. */
+void live_past_written(struct live_trial *trial, bool ok);
 static inline int64_t live_wall(const struct sweeps *s) {
   return clock_wall_ms(s->conf.clock);
 }
