@@ -16,6 +16,7 @@
 #include "storage/metric_store.h"
 #include "storage/pg.h"
 #include "sweeper/code_store.h"
+#include "sweeper/gpus.h"
 #include "sweeper/sweeps.h"
 #include "tracker/artifact_store.h"
 #include "tracker/log_store.h"
@@ -58,6 +59,7 @@ struct service {
   struct loop *loop;
   struct work_pool *work, *care_work;
   struct database *database;
+  struct gpus *gpus;
   struct tracking_care *care;
   struct retention *retention;
   struct tls *tls;
@@ -439,8 +441,21 @@ static bool make_http(struct service *service, struct err *err) {
   return app->server && listen_everywhere(service, err);
 }
 
-static int64_t default_slots(void) {
-  return MAX_OF(sysconf(_SC_NPROCESSORS_ONLN) / 2, 1L);
+/* A slot is a GPU, and where there are none a share of the CPUs. */
+static bool find_slots(struct service *service, struct err *err) {
+  int64_t asked = service->settings.slots;
+  struct gpus_conf conf = {.nvml = service->settings.nvml, .visible = getenv("CUDA_VISIBLE_DEVICES")};
+  struct err trouble;
+  service->gpus = gpus_new(&conf, &trouble);
+  if (!service->gpus)
+    return err_no_memory(err);
+  if (trouble.code != ERR_NONE)
+    log_warn("service", NULL, "GPUs: %s", trouble.text);
+  int64_t gpus = (int64_t)gpus_count(service->gpus);
+  if (gpus && asked > gpus)
+    log_warn("service", NULL, "%lld slots are asked for, and there are %lld GPUs: a slot is a GPU", (long long)asked, (long long)gpus);
+  service->app.status.slots = gpus ? MIN_OF(asked ? asked : gpus, gpus) : asked ? asked : MAX_OF(sysconf(_SC_NPROCESSORS_ONLN) / 2, 1L);
+  return true;
 }
 
 static bool make_tracking(struct service *service, struct err *err) {
@@ -499,6 +514,7 @@ static bool make_sweeps(struct service *service, struct err *err) {
                              .companion = companion,
                              .url = service->url[0] ? service->url : NULL,
                              .artifact_root = service->settings.artifact_root,
+                             .gpus = service->gpus,
                              .slots = (unsigned)app->status.slots,
                              .make_token = make_run_token,
                              .token_ctx = service,
@@ -552,7 +568,8 @@ static bool make_parts(struct service *service, struct err *err) {
   app->shut_down_ctx = service;
   app->status.started_ms = clock_wall_ms(&clock_system);
   app->status.data_dir = settings->data;
-  app->status.slots = settings->slots ? settings->slots : default_slots();
+  if (!find_slots(service, err))
+    return false;
   if (!prepare_access(service, err) || !make_http(service, err))
     return false;
   struct database_config config = {.data_dir = settings->data,
@@ -582,6 +599,7 @@ static void free_parts(struct service *service) {
   sweeps_free(service->app.sweeps);
   log_store_free(service->app.logs);
   code_store_free(service->app.code);
+  gpus_free(service->gpus);
   artifact_store_free(service->app.artifacts);
   loop_timer_free(service->patience);
   loop_timer_free(service->token_timer);

@@ -57,7 +57,10 @@ bool jobs_place(struct sweeps *s) {
   while (schedule_next(s->schedule, &placement)) {
     struct live_trial *trial = placement.owner;
     placed = true;
-    if (!engine_placed(trial->sweep->engine, trial->number, live_now(s)))
+    live_keep_attempt(trial);
+    if (engine_placed(trial->sweep->engine, trial->number, live_now(s)))
+      live_begin_attempt(trial);
+    else
       jobs_release(trial);
   }
   return placed;
@@ -147,7 +150,11 @@ static bool build_environment(struct start *start, const json_t *params, struct 
     return false;
   struct command_point point = {
       .params = params, .program = spec->program, .interpreter = interpreter(spec), .variables = &inherited, .style = spec->args_style};
+  struct spec_pairs devices;
+  if (!job_gpus_variables(start->trial, start->arena, &devices, err))
+    return false;
   struct command_job job = {.url = str_of(live->all->conf.url),
+                            .devices = &devices,
                             .token = str_of(start->token),
                             .run_id = str_of(start->run_id),
                             .sweep_id = live->single ? STR_NONE : str_of(start->sweep_id),
@@ -214,6 +221,7 @@ static bool start_job(struct start *start, struct err *err) {
                          .spool_max = (int64_t)spec->log_spool_max,
                          .spool_policy = spec->log_policy,
                          .heartbeat_ms = HEARTBEAT_MS,
+                         .tty = spec->tty,
                          .argv = strings(start->arena, &start->argv),
                          .argc = start->argv.count,
                          .env = pairs(start),
@@ -222,7 +230,8 @@ static bool start_job(struct start *start, struct err *err) {
   job.artifact_count = spec->artifacts.count;
   if (!job.argv || !job.env || !job.cwd || !job.artifacts)
     return err_no_memory(err);
-  return jobs_metric_files(live, start->arena, &job, err) && exec_local_start(s->executor, &job, err);
+  return jobs_metric_files(live, start->arena, &job, err) && job_gpus_note(trial, (int32_t)start->attempt, err) &&
+         exec_local_start(s->executor, &job, err);
 }
 
 static void set_reason(struct live_trial *trial, const char *text) {
@@ -346,8 +355,8 @@ bool jobs_open_log(struct live_trial *trial, uint32_t attempt, struct err *err) 
   log_writer_close(trial->log);
   if (trial->log_attempt != attempt)
     heard_release(&trial->heard);
-  trial->log =
-      log_writer_new(trial->sweep->all->conf.logs, trial->run, (int32_t)attempt, trial->sweep->sources, jobs_on_points, trial, err);
+  const struct log_writer_options options = {.sources = trial->sweep->sources, .log_max = (int64_t)trial->sweep->file->spec.log_max};
+  trial->log = log_writer_new(trial->sweep->all->conf.logs, trial->run, (int32_t)attempt, &options, jobs_on_points, trial, err);
   trial->log_attempt = attempt;
   return trial->log != NULL;
 }
@@ -385,6 +394,10 @@ static void over(struct ending *ending) {
   struct err err;
   if (ending->ok && live->conf.needs_value && !engine_trial(live->engine, trial->number)->has_value)
     jobs_explain_no_metric(trial);
+  else if (ending->ok && live_fails_of_nan(trial)) {
+    set_reason(trial, "the goal metric ended as NaN, and on_nan is fail");
+    ending->ok = false;
+  }
   engine_exited(live->engine, trial->number, ending->attempt, ending->ok, live_now(live->all));
   sweeps_kick(live->all);
   if (!sweeps_wait(live, trial, end_told, ending, &err))
@@ -463,6 +476,10 @@ static struct exit_text read_exit(struct live_trial *trial, struct str text) {
     } else if (str_is(name, "ended_by") && !str_is(value, "stop") && !str_is(value, "fenced")) {
       snprintf(reason, sizeof reason, "ended for its %.*s", STR_ARG(str_slice(value, 0, 40)));
       ret.ok = false;
+    } else if (str_is(name, "oom")) {
+      size_t n = strlen(reason);
+      snprintf(reason + n, sizeof reason - n,
+               str_is(value, "job") ? ": the kernel ended it for want of memory" : ", while the kernel ended processes for want of memory");
     } else if (str_is(name, "begun_ms") && str_to_i64(value, &number)) {
       note_start(trial, number);
     } else if (str_is(name, "stdout") || str_is(name, "stderr")) {
@@ -486,6 +503,7 @@ static void end_attempt(struct live_trial *trial, uint32_t attempt, struct str t
   }
   *ending = (struct ending){.trial = trial, .attempt = attempt, .done = done, .ctx = ctx};
   struct exit_text said = read_exit(trial, text);
+  trial->attempt_ended = live_wall(trial->sweep->all);
   ending->ok = said.ok;
   /* A first attempt without output has no streams to complete; a later one's empty streams hide those of the one before. */
   if (said.silent && attempt == 1 && !trial->log)
@@ -552,7 +570,7 @@ void jobs_adopt(struct live_trial *trial, const struct engine_trial *row) {
   if (!holds)
     return;
   struct schedule_want want = want_of(trial);
-  if (find_slots(s, want.slots, slots))
+  if (job_gpus_noted(trial, (int32_t)row->attempt, slots) == want.slots || find_slots(s, want.slots, slots))
     trial->in_schedule = schedule_job_adopt(s->schedule, &want, trial, s->node, slots, &trial->job, &err);
   if (row->state == RUN_STARTING && !exec_local_was_started(s->executor, trial->run, (int32_t)row->attempt))
     return; /* the engine starts it */

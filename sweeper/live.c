@@ -103,6 +103,10 @@ static void trial_free(struct live_trial *trial) {
   mem_free(trial->reason);
   mem_free(trial->stop);
   mem_free(trial->recent);
+  for (struct live_past *past = trial->past, *next; past; past = next) {
+    next = past->next;
+    mem_free(past);
+  }
   mem_free(trial);
 }
 
@@ -259,11 +263,18 @@ static bool reaches_target(const struct live_sweep *live, double value) {
   return metric->has_target && (metric->goal == GOAL_MAXIMIZE ? value >= metric->target : value <= metric->target);
 }
 
+bool live_fails_of_nan(const struct live_trial *trial) {
+  const struct sweep_spec *spec = &trial->sweep->file->spec;
+  return spec->on_nan == NAN_FAIL && spec->has_metric && engine_trial(trial->sweep->engine, trial->number)->has_value &&
+         isnan(trial->value);
+}
+
 void live_take_report(struct live_trial *trial, uint32_t attempt, const struct live_report *report, struct stop_verdict *ret_verdict,
                       bool *ret_target, bool *ret_goal) {
   struct live_sweep *live = trial->sweep;
   struct err err;
-  *ret_goal = live_is_goal(live, report->key);
+  bool ignored = isnan(report->value) && live->file->spec.on_nan == NAN_IGNORE;
+  *ret_goal = !ignored && live_is_goal(live, report->key);
   *ret_target = *ret_goal && reaches_target(live, report->value);
   *ret_verdict = (struct stop_verdict){.stop = false};
   if (trial->heard_attempt && attempt > trial->heard_attempt && live->rules)
@@ -487,11 +498,20 @@ static bool is_told(const struct engine_trial *row) {
   return fsm_is_final(&run_fsm, row->state) && row->dead && row->state != RUN_LOST;
 }
 
+/* What a tell makes of the trial, but for the value it may lack. */
+static enum run_state told_state(const struct live_trial *trial, const struct engine_trial *row, const struct live_tell *tell) {
+  bool has = row->has_value || tell->has_value;
+  double value = tell->has_value ? tell->value : trial->value;
+  bool nan_fails = has && isnan(value) && trial->sweep->file->spec.on_nan == NAN_FAIL;
+  return nan_fails && tell->state == RUN_FINISHED ? RUN_FAILED : tell->state;
+}
+
 /* Is it what the trial has ended with? */
 static bool is_same(const struct live_trial *trial, const struct engine_trial *row, const struct live_tell *tell) {
   bool has = row->has_value || tell->has_value, needs = trial->sweep->conf.needs_value;
   double value = tell->has_value ? tell->value : trial->value;
-  enum run_state state = tell->state == RUN_FINISHED && needs && !has ? RUN_FAILED : tell->state;
+  enum run_state told = told_state(trial, row, tell);
+  enum run_state state = told == RUN_FINISHED && needs && !has ? RUN_FAILED : told;
   return (row->state == state || row->state == RUN_STOPPED || row->state == RUN_KILLED) && same_value(value, trial->value);
 }
 
@@ -514,6 +534,7 @@ bool live_tell(struct live_trial *trial, const struct live_tell *tell, struct er
     return false;
   if (is_told(row))
     return true;
+  enum run_state told = told_state(trial, row, tell);
   if (tell->has_value) {
     live_set_value(trial, tell->value, trial->value_step);
     trial->value = tell->value;
@@ -522,7 +543,7 @@ bool live_tell(struct live_trial *trial, const struct live_tell *tell, struct er
     struct engine_report heard = {.has_value = true, .target = reaches_target(live, tell->value)};
     engine_heard(live->engine, trial->number, row->attempt, &heard, live_now(live->all));
   }
-  if (engine_tell(live->engine, trial->number, 0, tell->state, tell->has_value, live_now(live->all)) == TOLD_FENCED)
+  if (engine_tell(live->engine, trial->number, 0, told, tell->has_value, live_now(live->all)) == TOLD_FENCED)
     return fenced(err);
   sweeps_kick(live->all);
   return true;
@@ -688,6 +709,7 @@ bool live_kill(struct live_trial *trial, struct err *err) {
 }
 
 bool live_retry(struct live_trial *trial, struct err *err) {
+  live_keep_attempt(trial);
   if (!engine_retry(trial->sweep->engine, trial->number, err))
     return false;
   mem_free(trial->stop);

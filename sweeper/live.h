@@ -46,6 +46,17 @@ struct live_point {
   double point[SPACE_PARAMS_MAX];
 };
 
+/* An attempt of a trial that had several, until it is stored. */
+struct live_past {
+  struct live_past *next;
+  uint32_t attempt;
+  uint8_t state;
+  bool has_exit, by_signal, flying;
+  int32_t exit;
+  int64_t began, ended; /* wall clock; 0: not known, not yet */
+  char reason[200];
+};
+
 /* A trial in memory: what the engine and the sampler do not keep. */
 struct live_trial {
   struct live_sweep *sweep;
@@ -60,9 +71,12 @@ struct live_trial {
   uint32_t heard_attempt;       /* whose reports the rules know */
   char *worker, *reason, *stop; /* stop: {"rule", "step", "reason"} */
   uint8_t shown;                /* the state that was told last; RUN_STATE_COUNT: none */
-  bool has_exit, by_signal;
+  bool has_exit, by_signal;     /* of the current attempt */
   int32_t exit;
-  double *recent; /* the last values, when the goal is their mean */
+  int64_t attempt_began, attempt_ended; /* wall clock; 0: not known, not yet */
+  struct live_past *past;               /* to be stored */
+  uint32_t kept_attempt;                /* the newest of which it is known what it came to */
+  double *recent;                       /* the last values, when the goal is their mean */
   uint32_t recent_count;
   /* the job, when there is one */
   bool in_schedule, adopted;
@@ -206,13 +220,19 @@ struct sweeps {
   void (*jobs_ended)(void *ctx);
   void *jobs_ended_ctx;
   int64_t end_until;
-  int64_t collected; /* when snapshots were last collected */
+  int64_t collected;                   /* when snapshots were last collected */
   struct importance_cache *importance; /* NULL: none yet */
 };
 
 static inline int64_t live_now(const struct sweeps *s) {
   return clock_mono_ms(s->conf.clock);
 }
+/* Keeps what the current attempt came to, before another one begins. */
+void live_keep_attempt(struct live_trial *trial);
+/* Another one begins. */
+void live_begin_attempt(struct live_trial *trial);
+/* What was sent has been stored, or not. */
+void live_past_written(struct live_trial *trial, bool ok);
 static inline int64_t live_wall(const struct sweeps *s) {
   return clock_wall_ms(s->conf.clock);
 }
@@ -251,6 +271,8 @@ struct live_trial *live_trial_new(struct live_sweep *live, uint32_t number, stru
 /* A report of the past goes through the same fold. */
 void live_take_report(struct live_trial *trial, uint32_t attempt, const struct live_report *report, struct stop_verdict *ret_verdict,
                       bool *ret_target, bool *ret_goal);
+/* Has it ended with NaN, and does the file say that this is a failure? */
+bool live_fails_of_nan(const struct live_trial *trial);
 bool live_is_goal(const struct live_sweep *live, struct str key);
 /* The row is final: the sampler and the rules learn of it. */
 void live_note_end(struct live_trial *trial, const struct engine_trial *row);
@@ -299,6 +321,13 @@ void jobs_made(struct live_trial *trial, uint32_t attempt, const struct err *fai
 /* queue.c */
 int64_t queue_priority_of(const struct live_trial *trial);
 void queue_set_node(struct sweeps *s, bool drained, struct str reason);
+
+/* job_gpus.c */
+/* The variables that show the job its GPUs and no others; none where there are no GPUs. */
+MUST_CHECK bool job_gpus_variables(const struct live_trial *trial, struct arena *arena, struct spec_pairs *ret, struct err *err);
+MUST_CHECK bool job_gpus_note(const struct live_trial *trial, int32_t attempt, struct err *err);
+/* The slots of the GPUs that were noted, as far as they are here and free; how many. */
+unsigned job_gpus_noted(const struct live_trial *trial, int32_t attempt, uint16_t slots[SCHEDULE_SLOTS_MAX]);
 
 /* job_make.c */
 /* Do its attempts run in copies of a snapshot? */

@@ -189,6 +189,7 @@ static void note_written(const struct live_write *write, bool ok) {
   struct live_sweep *live = write->sweep;
   if (write->trial) {
     engine_trial_written(live->engine, write->trial->number, write->todo.trial.version, ok);
+    live_past_written(write->trial, ok);
     if (ok)
       tell_trial(write->trial, &write->todo.trial);
     if (ok && write->todo.creation)

@@ -149,8 +149,7 @@ class Snapshots(Base):
                     archive(**{"l": "->..", "l/evil": "x"}), b"no archive", b""):
             answer = self.s.request("PUT", f"/api/v1/code/{hashlib.sha256(bad).hexdigest()}", bad)
             self.assertEqual(answer.status, 400, answer)
-        left = [p.name for p in (self.s.data / "code").iterdir()]
-        self.assertEqual(left, [digest])
+        wait(lambda: [p.name for p in (self.s.data / "code").iterdir()] == [digest], "the end of what was refused")
 
     def test_a_snapshot_survives_a_kill(self):
         self.put("train.sh", 'for i in 1 2 3 4; do echo "step=$i loss=$1"; sleep 0.2; done\n')
@@ -365,6 +364,46 @@ class Down(Base):
             return self.s.get("/api/v1/status").json["state"] == "ok"
         except (OSError, ValueError):
             return False
+
+
+class Gpus(Base):
+    def setUp(self):
+        super().setUp()
+        library = WINNOW.parent.parent / "libfake_nvml.so"
+        self.assertTrue(library.exists(), "the tests' stand-in for NVML is built with the tests")
+        self.s.stop()
+        self.s.arguments = ["--nvml", str(library)]
+        self.s.env["FAKE_NVML"] = "2"
+        self.s.env.pop("CUDA_VISIBLE_DEVICES", None)
+        self.s.start()
+
+    def test_a_slot_is_a_gpu_and_stays_the_jobs(self):
+        node, = self.ok(self.s.get("/api/v1/nodes"))["items"]
+        uuids = [gpu["uuid"] for gpu in node["gpus"]]
+        self.assertEqual((node["slots"]["total"], len(set(uuids))), (2, 2))
+        seen = self.work / "seen"
+        job = self.put("job.sh", f'echo "$CUDA_VISIBLE_DEVICES" >> "{seen}"; echo ready; sleep $1\n')
+        launch = lambda pause, **more: self.ok(self.s.post("/api/v1/runs", {"command": ["sh", str(job), pause], "env": {"CUDA_VISIBLE_DEVICES": "9"},
+                                                                            "stop_grace": 1, **more}), 201)["id"]
+        first, second = launch("600"), launch("600")
+        wait(lambda: seen.exists() and len(seen.read_text().split()) == 2, "both")
+        self.assertEqual(sorted(seen.read_text().split()), sorted(uuids))
+        used = {g["uuid"]: g["used_by"] for g in self.ok(self.s.get("/api/v1/nodes"))["items"][0]["gpus"]}
+        self.assertEqual(set(used.values()), {first, second})
+        self.ok(self.s.post(f"/api/v1/runs/{first}/stop"))
+        wait(lambda: self.ok(self.s.get("/api/v1/nodes"))["items"][0]["slots"]["used"] == 1, "a free GPU")
+        self.s.kill()
+        self.s.start()
+        again = {g["uuid"]: g["used_by"] for g in self.ok(self.s.get("/api/v1/nodes"))["items"][0]["gpus"]}
+        self.assertEqual(again, {uuid: second if run == second else None for uuid, run in used.items()})  # the same GPU, after a restart too
+        third = launch("600")
+        wait(lambda: len(seen.read_text().split()) == 3, "the third")
+        self.assertEqual(seen.read_text().split()[2], next(uuid for uuid, run in used.items() if run == first))
+        gang = launch("0", resources={"gpus": 2})
+        for run in (second, third):
+            self.ok(self.s.post(f"/api/v1/runs/{run}/stop"))
+        wait(lambda: self.ok(self.s.get(f"/api/v1/runs/{gang}"))["state"] == "FINISHED", "the one with both")
+        self.assertEqual(sorted(seen.read_text().split()[3].split(",")), sorted(uuids))
 
 
 class Queue(Base):

@@ -190,5 +190,44 @@ class Events(Base):
             self.assertIn(word, answer.json["detail"])
 
 
+class Terminal(Base):
+    def test_a_command_with_a_terminal(self):
+        script = ("import sys\nassert sys.stdout.isatty()\nfor i in range(1, 4):\n  print(f'\\rstep={i} loss={1 / i}', end='')\n"
+                  "print()\nprint('trouble', file=sys.stderr)")
+        sweep = self.submit({"name": "tty", "tty": True, "metric": {"name": "loss"}, "command": ["python3", "-c", script]})
+        self.ended(sweep)
+        trial = self.trials(sweep)[0]
+        self.assertEqual((trial["state"], trial["value"]), ("FINISHED", 1 / 3), trial)
+        log = self.s.get(f"/api/v1/runs/{trial['run_id']}/logs/stdout?from=0").body
+        self.assertTrue(log.endswith(b"\ntrouble\n"), log)
+
+    def test_limits_are_named(self):
+        sweep = self.submit({"name": "memory", "command": ["python3", "-c", "import time\nx = b'1' * 400_000_000\ntime.sleep(600)"],
+                             "resources": {"memory": "100MB"}})
+        self.ended(sweep)
+        self.assertIn("memory_limit", self.trials(sweep)[0]["state_reason"])
+        sweep = self.submit({"name": "time", "command": ["sleep", "600"], "resources": {"time": "1s"}})
+        self.ended(sweep)
+        self.assertIn("time_limit", self.trials(sweep)[0]["state_reason"])
+
+
+class System(Base):
+    def test_what_a_job_uses_is_a_series_and_no_metric(self):
+        sweep = self.submit({"name": "system", "metric": {"name": "loss"}, "early_terminate": {"type": "threshold", "max": 10},
+                             "command": ["python3", "-c", "print('loss=1', flush=True)\nwhile True: pass"]})
+        run = wait(lambda: self.trials(sweep), "the trial")[0]["run_id"]
+        keys = lambda: {item["key"]: item for item in self.ok(self.s.get(f"/api/v1/runs/{run}/metrics"))["items"]}
+        names = {"system/" + name for name in ("cpu_percent", "memory_bytes", "read_bytes", "written_bytes", "processes")}
+        wait(lambda: names <= keys().keys() and keys()["system/cpu_percent"]["count"] >= 2, "samples")
+        self.assertGreater(keys()["system/memory_bytes"]["last"]["value"], 1e6)
+        self.assertEqual(keys()["system/processes"]["last"]["value"], 1)
+        self.assertEqual(keys()["system/cpu_percent"]["first"]["step"], 0)
+        trial = self.trials(sweep)[0]  # no rule has looked at them
+        self.assertEqual((trial["state"], trial["value"]), ("RUNNING", 1.0))
+        self.ok(self.s.post(f"/api/v1/runs/{run}/stop"))
+        self.ended(sweep)
+        self.assertFalse([w for w in self.ok(self.s.get(f"/api/v1/sweeps/{sweep}"))["warnings"] if "system/" in w])
+
+
 if __name__ == "__main__":
     unittest.main()
