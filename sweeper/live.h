@@ -54,8 +54,10 @@ struct live_trial {
   int64_t value_step;
   int32_t told; /* -1: the sampler does not know the result */
   struct live_made made;
-  uint32_t at_tells;            /* results there were when it joined the history */
-  uint32_t heard_attempt;       /* whose reports the rules know */
+  uint32_t at_tells;      /* results there were when it joined the history */
+  uint32_t heard_attempt; /* whose reports the rules know */
+  struct live_said *said; /* what still holds of them; live_values.c */
+  uint32_t said_count, said_cap;
   char *worker, *reason, *stop; /* stop: {"rule", "step", "reason"} */
   bool has_exit, by_signal;
   int32_t exit;
@@ -239,6 +241,9 @@ struct live_trial *live_trial_new(struct live_sweep *live, uint32_t number, stru
 /* A report of the past goes through the same fold. */
 void live_take_report(struct live_trial *trial, uint32_t attempt, const struct live_report *report, struct stop_verdict *ret_verdict,
                       bool *ret_target, bool *ret_goal);
+bool live_reaches_target(const struct live_sweep *live, double value);
+/* There will be no other attempt. */
+void live_forget_said(struct live_trial *trial);
 bool live_is_goal(const struct live_sweep *live, struct str key);
 /* The row is final: the sampler and the rules learn of it. */
 void live_note_end(struct live_trial *trial, const struct engine_trial *row);

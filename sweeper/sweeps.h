@@ -170,6 +170,8 @@ bool live_watches(const struct live_sweep *sweep, struct str key);
 MUST_CHECK bool live_hear(struct live_trial *trial, int32_t attempt, const struct live_report *reports, size_t count, struct err *err);
 /* Something was written to this run: if a worker asked for it, it lives. */
 void sweeps_stir(struct sweeps *sweeps, struct id run);
+/* As reported so far; NaN: none. */
+void live_value(const struct live_trial *trial, double *ret_value, double *ret_best, int64_t *ret_step);
 int32_t live_attempt(const struct live_trial *trial);
 /* {"verdict": "continue"} or {"verdict": "stop", "rule", "reason"}; durable verdicts only. */
 void live_put_verdict(const struct live_trial *trial, struct json_writer *w);
