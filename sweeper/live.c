@@ -348,6 +348,7 @@ bool live_ask(struct live_sweep *live, size_t count, struct str worker, int64_t 
 }
 
 void live_advance(struct live_sweep *live) {
+  sampler_follow(live->sampler);
   if (live_is_over(live))
     close_asks(live);
   else if (live->conf.asks)

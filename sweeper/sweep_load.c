@@ -167,6 +167,7 @@ static bool rebuild_history(struct sweeps_loading *loading, struct err *err) {
       live_note_end(live->trials[i], engine_trial(live->engine, (uint32_t)i));
     }
   }
+  sampler_follow(live->sampler);
   return ok;
 }
 
