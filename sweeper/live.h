@@ -130,6 +130,10 @@ struct live_sweep {
   uint64_t written; /* version of the row that is durable */
   int shown;        /* the state that was told last; -1: none */
   int64_t reports, reports_durable;
+  struct {
+    int64_t ms;
+    uint32_t count;
+  } finished, stopped; /* how long trials took that ended so */
   double best_value;
   struct live_trial *best;
   char **warnings;
