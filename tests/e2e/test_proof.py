@@ -228,7 +228,7 @@ class Proxy:
 
     def __init__(self, service):
         self.path, self.target = str(service.home / "proxy.sock"), str(service.data / "winnow.sock")
-        self.open = threading.Event()
+        self.open, self.sockets = threading.Event(), []
         self.open.set()
         self.server = socket.socket(socket.AF_UNIX)
         self.server.bind(self.path)
@@ -243,6 +243,7 @@ class Proxy:
                 far.connect(self.target)
             except OSError:
                 return
+            self.sockets += [near, far]
             for a, b in ((near, far), (far, near)):
                 threading.Thread(target=self.carry, args=(a, b), daemon=True).start()
 
@@ -268,7 +269,8 @@ class Proxy:
 
     def close(self):
         self.open.set()
-        self.server.close()
+        for end in (self.server, *self.sockets):
+            end.close()
 
 
 if __name__ == "__main__":
