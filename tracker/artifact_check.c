@@ -149,5 +149,5 @@ static void done(struct work *work, bool cancelled) {
 
 bool artifact_check_go(struct artifact_check *check, struct err *err) {
   check->work = (struct work){.run = run, .done = done};
-  return work_submit(artifact_store_work(check->store), &check->work, err);
+  return work_submit(check->pool, &check->work, err);
 }

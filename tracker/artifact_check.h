@@ -15,6 +15,7 @@ struct artifact_probe {
   enum artifact_verdict verdict;
   int64_t found_size;
   unsigned looks; /* how often it was looked at */
+  bool moved;     /* its row has changed since it was looked at first */
 };
 enum { ARTIFACT_PROBES_MAX = 256 };
 
@@ -22,6 +23,7 @@ enum { ARTIFACT_PROBES_MAX = 256 };
 struct artifact_check {
   struct work work;
   struct artifact_store *store;
+  struct work_pool *pool;
   struct artifact_probe probes[ARTIFACT_PROBES_MAX];
   size_t count, at; /* `at`: the next one */
   bool deep;

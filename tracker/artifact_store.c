@@ -57,10 +57,6 @@ int artifact_store_root(const struct artifact_store *store) {
   return store->root;
 }
 
-struct work_pool *artifact_store_work(const struct artifact_store *store) {
-  return store->work;
-}
-
 bool artifact_path_of_uri(const struct artifact_store *store UNUSED, struct str uri, struct buf *out) {
   if (!str_starts(uri, STR("mlflow-artifacts:")))
     return false;

@@ -84,7 +84,7 @@ static struct artifact_probe *find_probe(struct artifact_check *check, struct st
 static void page_over(struct fsck *op) {
   for (size_t i = 0; i < op->check.count; i++) {
     const struct artifact_probe *probe = &op->check.probes[i];
-    if (probe->verdict != ARTIFACT_FINE)
+    if (probe->verdict != ARTIFACT_FINE && !probe->moved) /* else it is being written again and again */
       damage(op, "artifact", probe->path, probe->found_size, artifact_verdict_text(probe->verdict));
   }
   artifact_check_reset(&op->check);
@@ -116,8 +116,11 @@ static void on_rows_again(void *ctx, const struct pg_reply *reply) {
     op->check.probes[i].size = -1; /* no row any more: nothing to compare with */
   for (size_t i = 0; i < pg_rows(reply); i++) {
     struct artifact_probe *probe = find_probe(&op->check, pg_text(reply, i, 0));
-    if (probe)
-      artifact_probe_set(probe, reply, i);
+    if (!probe)
+      continue;
+    int64_t created = probe->created;
+    artifact_probe_set(probe, reply, i);
+    probe->moved = probe->created != created;
   }
   for (size_t i = 0; i < op->check.count; i++)
     if (op->check.probes[i].size < 0)
@@ -280,6 +283,7 @@ struct care *care_fsck(const struct care_conf *conf, bool deep, care_finding_fn 
     return NULL;
   op->deep = deep;
   op->check.store = conf->artifacts;
+  op->check.pool = conf->work;
   op->check.deep = deep;
   op->check.done = on_checked;
   op->after = BUF_INIT(64 * KIB);

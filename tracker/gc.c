@@ -275,6 +275,7 @@ struct care *care_gc(const struct care_conf *conf, bool dry_run, int64_t grace_m
   op->dry_run = dry_run;
   op->grace_ms = grace_ms;
   op->check.store = conf->artifacts;
+  op->check.pool = conf->work;
   op->check.done = on_checked;
   op->after = BUF_INIT(64 * KIB);
   tree_walk_init(&op->walk, artifact_store_root(conf->artifacts));

@@ -5,6 +5,7 @@
 #include "storage/pg.h"
 #include "tracker/artifact_store.h"
 #include "tracker/care.h"
+#include "web/api_files.h"
 #include "web/api_runs.h"
 #include "web/app.h"
 #include "web/http_reply.h"
@@ -127,7 +128,7 @@ static struct care_conf conf_of(struct http_req *req) {
   const struct web_app *app = web_app(req);
   return (struct care_conf){.loop = app->loop,
                             .pg = app->pg,
-                            .work = app->work,
+                            .work = app->admin_work,
                             .metrics = app->metrics,
                             .artifacts = app->artifacts,
                             .data_dir = app->status.data_dir};
@@ -341,6 +342,14 @@ const struct route admin_routes[] = {
      .summary = "Sizes of tables and artifacts, what is in the trash, how ingest goes",
      .doc = "Rows of tables are as Postgres last counted them.",
      .response_schema = "admin_stats"},
+    {.method = HTTP_GET,
+     .path = "/admin/backup",
+     .policy = POLICY_ADMIN,
+     .handler = api_reply_backup,
+     .summary = "Everything as a tar archive",
+     .doc =
+         "The database as one snapshot (a dump of pg_dump in pieces, `database/`), all artifacts, and what was sent (`files/`, `end.json`); "
+         "without `end.json` it is not complete. `winnow admin restore` makes a service of it. Writing goes on meanwhile."},
     {.method = HTTP_POST,
      .path = "/admin/fsck",
      .policy = POLICY_ADMIN,

@@ -14,4 +14,7 @@ void api_reply_zip(struct http_req *req, struct str directory, struct str name);
 /* Does `path` (`full` in the store) ask for a directory's archive: does it end in ".zip", and is no file? */
 MUST_CHECK bool api_zip_asked(struct http_req *req, struct str full, struct str path, struct str *ret_directory, struct str *ret_name);
 
+/* Answers with everything as a tar archive: see web/api_backup.c. */
+void api_reply_backup(struct http_req *req);
+
 #endif

@@ -4,6 +4,7 @@
 #include "web/api_runs.h"
 #include "web/api_sweeps.h"
 #include "web/http_reply.h"
+#include "web/idempotency.h"
 #include "web/sweep_op.h"
 #include "web/tables.h"
 #include "web/tracking.h"
@@ -168,7 +169,7 @@ void api_launch(struct http_req *req, json_t *body) {
     return;
   }
   op->json = body;
-  op->id = api_new_run_id(req);
+  op->id = idempotency_id(req);
   op->status = 201;
   bool ok = sweeps_ready(web_app(req)->sweeps, &err) && sweep_op_may_steer(req, true, &err) &&
             (http_req_header(req, "Idempotency-Key").n ? sweep_op_query(op, STMT_RUN_GET, on_known, &err) : launch_new(op, &err));

@@ -24,8 +24,6 @@ MUST_CHECK bool api_tags(struct http_req *req, const json_t *tags, size_t value_
 
 /* {"key": value} as a packed object of texts, in the request's arena. */
 MUST_CHECK bool api_pack_params(struct http_req *req, const json_t *params, struct str *ret, struct err *err);
-/* Of a new run; the same Idempotency-Key makes the same. */
-struct id api_new_run_id(struct http_req *req);
 /* Makes a run that is launched, and answers. Takes the body. */
 void api_launch(struct http_req *req, json_t *body);
 

@@ -13,6 +13,7 @@ struct pg_pool;
 struct http_server;
 struct prom;
 struct metric_store;
+struct run_creator;
 struct artifact_store;
 struct log_store;
 struct code_store;
@@ -42,6 +43,7 @@ struct web_app {
   struct http_server *server;
   struct prom *prom;
   struct metric_store *metrics;
+  struct run_creator *creator;
   struct artifact_store *artifacts;
   struct log_store *logs;
   struct code_store *code;
@@ -53,6 +55,8 @@ struct web_app {
   struct login_links *links;
 
   struct web_status status;
+  struct work_pool *admin_work;     /* for care, so that it takes no thread from those who store */
+  const char *conninfo;             /* of the database, with its secret; NULL before it is there */
   bool admin_busy;                  /* a check, a cleaning or a purge is under way */
   const struct route_mount *mounts; /* the whole API, for its description */
   size_t mount_count;

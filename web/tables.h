@@ -16,9 +16,11 @@
   X(trial)                  \
   X(ask)                    \
   X(job)                    \
+  X(queue)                  \
   X(code)                   \
   X(companion)              \
   X(log)                    \
+  X(reparse)                \
   X(event)                  \
   X(admin)
 

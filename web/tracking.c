@@ -12,6 +12,7 @@ struct str tracking_actor(const struct http_req *req) {
 
 int tracking_pass(const struct http_req *req, struct id run) {
   const struct access_principal *who = web_principal(req);
+  sweeps_stir(web_app(req)->sweeps, run);
   if (!who || access_has(who, SCOPE_WRITE))
     return -1;
   return who->kind == ACCESS_RUN && id_eq(who->run_id, run) ? who->run_attempt : 0;

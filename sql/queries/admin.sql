@@ -90,3 +90,15 @@ select pg_database_size(current_database()), (select count(*) from artifact), (s
   (select count(*) from run where deleted_at is not null), (select count(*) from sweep where deleted_at is not null),
   (select count(*) from experiment where deleted_at is not null), (select min(deleted_at) from run where deleted_at is not null),
   (select count(*) from doomed);
+
+-- name: artifact_all () -> (text, int8, bytea) repeatable
+-- Path, size, SHA-256 of every file, in order.
+select path, size, sha256 from artifact order by path;
+
+-- name: artifact_drop (text) -> () repeatable
+delete from artifact where path = $1;
+
+-- name: sweep_pause_all () -> (int8)
+-- In a database that comes from a backup: what ran there is not to begin here by itself. How many.
+with paused as (update sweep set state = 1, version = version + 1 where state = 0 and deleted_at is null returning 1)
+select count(*) from paused;

@@ -7,6 +7,7 @@
  *   POST /file?source=I&path=P&generation=G&offset=N&snapshot=0|1&last=0|1   bytes of a metric file -> the offset from which to go on
  *   POST /heartbeat        `sample ...` lines of usage       -> continue, or stop
  *   GET  /verdict?wait=25                                    -> continue, or stop (as soon as it is known)
+ *   PUT  /api/v1/runs/<run>/artifacts/<path>    files that are kept
  *   POST /exited           `name value` lines                -> ok
  * The first verdict is asked for a moment after the start and tells the service that the command runs; a job that is over by then is told
  * as one message, its end.
@@ -20,6 +21,7 @@
 
 #include "base/clock.h"
 #include "base/file.h"
+#include "sweeper/companion/artifacts.h"
 #include "sweeper/companion/metric_files.h"
 #include "sweeper/companion/process.h"
 #include "sweeper/companion/samples.h"
@@ -38,15 +40,19 @@ enum {
   GROWTH_POLL_MS = 50, /* where the kernel does not tell of writes */
   EXIT_SYNC_MS = 10,   /* the service has this long to store the end before we do */
   VERDICT_RETRY_MAX_MS = 2000,
-  FILES_EVERY_MS = 500, /* how often metric files are looked at */
+  FILES_EVERY_MS = 500,            /* how often metric files are looked at */
+  ALIVE_EVERY_MS = 5000,           /* after the end of the command */
+  ARTIFACT_TRIES = 20,             /* when the service answers, and cannot store it */
+  UPLOAD_BYTES_PER_S = 256 * 1024, /* slower is dead */
 };
 
 /* Of the job, not of the run: what to do next follows from it. */
 enum phase {
   PHASE_RUNNING,
-  PHASE_TERM,  /* TERM was sent, the grace runs */
-  PHASE_KILL,  /* KILL was sent, again and again until nothing is left */
-  PHASE_DRAIN, /* nothing is left alive; output is sent */
+  PHASE_TERM,    /* TERM was sent, the grace runs */
+  PHASE_KILL,    /* KILL was sent, again and again until nothing is left */
+  PHASE_DRAIN,   /* nothing is left alive; output is sent */
+  PHASE_COLLECT, /* what it left behind is sent */
   PHASE_REPORT,
   PHASE_DONE,
 };
@@ -60,6 +66,8 @@ struct companion {
   struct tty tty;
   struct event *on_tty;       /* NULL: the command writes into the spool by itself */
   struct metric_files *files; /* NULL: none to watch */
+  struct artifacts *artifacts;
+  unsigned artifact_tries; /* of the present one */
   bool files_due, file_was_last;
   struct uplink_config uplink_config;
   struct uplink *uplink;  /* output, heartbeats, exit: one after the other */
@@ -107,7 +115,7 @@ static void advance(struct companion *c);
 /* ---- ending the job ---- */
 
 static void enter_phase(struct companion *c, enum phase phase) {
-  static const char *const names[] = {"running", "term", "kill", "drain", "report", "done"};
+  static const char *const names[] = {"running", "term", "kill", "drain", "collect", "report", "done"};
   if (c->phase == phase)
     return;
   say("%s -> %s", names[c->phase], names[phase]);
@@ -287,13 +295,15 @@ static void put_exit(const struct companion *c, struct buf *text) {
   else
     buf_printf(text, "signal %d\n", WTERMSIG(c->wait_status));
   put_why(c, text);
+  if (c->artifacts)
+    artifacts_report(c->artifacts, text);
   buf_printf(text, "begun_ms %lld\nended_ms %lld\ncpu_ms %lld\nrss_peak %lld\nstdout %lld\nstderr %lld\n", (long long)c->begun_ms,
              (long long)c->ended_ms, (long long)c->peak.cpu_ms, (long long)c->peak.rss_bytes, (long long)spool_size(&c->streams[0]),
              (long long)spool_size(&c->streams[1]));
 }
 
 static void tell_exit(struct companion *c) {
-  AUTO_BUF struct buf text = BUF_INIT(4096);
+  AUTO_BUF struct buf text = BUF_INIT(8192);
   struct err err;
   put_exit(c, &text);
   if (!c->exit_written && !write_exit(c, buf_str(&text), &err)) {
@@ -371,6 +381,55 @@ static bool send_something(struct companion *c) {
   return c->files_due;
 }
 
+/* ---- what it leaves behind ---- */
+
+static void on_artifact_taken(void *ctx, int status, struct str body) {
+  struct companion *c = ctx;
+  char why[200];
+  bool is_over = (status >= 400 && status < 500 && status != 409 && status != 408 && status != 429) ||
+                 (status >= 500 && status != 503 && ++c->artifact_tries >= ARTIFACT_TRIES);
+  if (is_over) {
+    snprintf(why, sizeof why, "the service answers %d %.*s", status, STR_ARG(str_slice(body, 0, 160)));
+    say("%s", why);
+    artifacts_done(c->artifacts, why);
+    c->artifact_tries = 0;
+  } else if (answered(c, status)) {
+    artifacts_done(c->artifacts, NULL);
+    c->artifact_tries = 0;
+  }
+  advance(c);
+}
+
+static void begin_collecting(struct companion *c) {
+  enter_phase(c, PHASE_COLLECT);
+  if (!c->job.artifact_count || c->start_error[0])
+    return;
+  AUTO_BUF struct buf text = BUF_INIT(8192);
+  struct err err;
+  c->artifacts = artifacts_new(&c->job);
+  put_exit(c, &text); /* should we die on the way */
+  if (!write_exit(c, buf_str(&text), &err))
+    say("%s", err.text);
+  arm(c->sync_exit, EXIT_SYNC_MS);
+}
+
+static bool send_artifact(struct companion *c) {
+  struct artifact_piece piece;
+  char prefix[100], id[ID_HEX_LEN + 1];
+  if (!c->artifacts || !artifacts_next(c->artifacts, &piece))
+    return false;
+  id_format(c->job.run_id, id);
+  snprintf(prefix, sizeof prefix, "/api/v1/runs/%s/artifacts/", id);
+  struct uplink_file file = {.method = "PUT",
+                             .prefix = prefix,
+                             .path = piece.path,
+                             .fd = piece.fd,
+                             .length = piece.length,
+                             .timeout_s = (int)MIN_OF(REQUEST_TIMEOUT_S + piece.length / UPLOAD_BYTES_PER_S, (int64_t)86400)};
+  uplink_send_file(c->uplink, &file, on_artifact_taken, c);
+  return true;
+}
+
 static void on_files_tick(evutil_socket_t fd UNUSED, short what UNUSED, void *ctx) {
   struct companion *c = ctx;
   c->files_due = true;
@@ -385,8 +444,8 @@ static void on_verdict(void *ctx, int status, struct str body) {
   else if (status == 200)
     obey(c, body);
   c->verdict_retry_ms = status == 200 ? 0 : MIN_OF(MAX_OF(c->verdict_retry_ms * 2, (int64_t)RETRY_MIN_MS), (int64_t)VERDICT_RETRY_MAX_MS);
-  if (c->phase < PHASE_DRAIN && !c->fenced)
-    arm(c->retry_verdict, c->verdict_retry_ms);
+  if (c->phase < PHASE_REPORT && !c->fenced)
+    arm(c->retry_verdict, c->phase >= PHASE_DRAIN ? ALIVE_EVERY_MS : c->verdict_retry_ms);
   advance(c);
 }
 
@@ -394,7 +453,7 @@ static void ask_verdict(evutil_socket_t fd UNUSED, short what UNUSED, void *ctx)
   struct companion *c = ctx;
   char path[64];
   snprintf(path, sizeof path, "/verdict?wait=%d", VERDICT_WAIT_S);
-  if (!uplink_is_busy(c->verdict) && c->phase < PHASE_DRAIN)
+  if (!uplink_is_busy(c->verdict) && (c->phase < PHASE_DRAIN || c->phase == PHASE_COLLECT)) /* then it says that we live */
     uplink_send(c->verdict, "GET", path, STR(""), VERDICT_WAIT_S + 10, on_verdict, c);
 }
 
@@ -452,6 +511,10 @@ static void advance(struct companion *c) {
   if (over ? c->samples.count > 0 : c->heartbeat_due) {
     tell_heartbeat(c);
   } else if (!send_something(c) && c->phase >= PHASE_DRAIN) {
+    if (c->phase == PHASE_DRAIN)
+      begin_collecting(c);
+    if (send_artifact(c))
+      return;
     enter_phase(c, PHASE_REPORT);
     tell_exit(c);
   }
@@ -663,6 +726,7 @@ int main(int argc, char **argv) {
     event_base_dispatch(c->base);
   process_release(&c->process);
   metric_files_free(c->files);
+  artifacts_free(c->artifacts);
   for (size_t i = 0; i < ARRAY_LEN(c->streams); i++)
     spool_close(&c->streams[i]);
   say("done");
