@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 """Sweeps on a bad day: companions and the service are killed, the way between them is cut. Full counts with WINNOW_TEST_LONG=1."""
-import collections, os, pathlib, random, signal, socket, sys, textwrap, threading, time, unittest
+import collections, os, pathlib, random, shutil, signal, socket, sys, textwrap, threading, time, unittest
 
 WINNOW = pathlib.Path(sys.argv.pop(1)).resolve()
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "support"))
@@ -188,6 +188,27 @@ class Proof(unittest.TestCase):
             wait(lambda: not companions(self.s), "the end of all", 300)
             wait(lambda: self.is_over(sweep), "the end")
             self.assertEqual({t["state"] for t in self.trials(sweep)}, {"KILLED"})
+
+    def test_18_another_database_is_refused(self):
+        """A service that would know nothing of the jobs of its directory does not start, and ends none of them."""
+        with Service(WINNOW, arguments=["--slots", "1"]) as self.s:
+            sweep = self.submit({"name": "strange", "method": "random", "run_cap": 1, "parameters": {"x": {"min": 0.0, "max": 1.0}},
+                                 "command": ["sleep", "3600"]})
+            wait(lambda: self.sweep(sweep)["progress"]["running"] and companions(self.s), "the job")
+            before = companions(self.s)
+            self.s.stop()
+            pg = self.s.data / "pg"
+            pg.rename(self.s.data / "pg.away")
+            with self.assertRaises(RuntimeError) as refused:
+                self.s.start()
+            self.s.process = None
+            self.assertIn("knows none of them", str(refused.exception))
+            shutil.rmtree(pg)
+            (self.s.data / "pg.away").rename(pg)
+            self.s.start()
+            self.assertEqual(companions(self.s), before)
+            self.ok(self.s.post(f"/api/v1/sweeps/{sweep}/stop"))
+            wait(lambda: self.is_over(sweep), "the end")
 
     def test_17_a_partition_longer_than_every_lease(self):
         """The way between companions and the service hangs for longer than the lease: LOST, and RUNNING again; every point is there, once."""
