@@ -111,6 +111,30 @@ class Tracking(unittest.TestCase):
         self.assertEqual([(a["state"], a["exit_code"]) for a in end["attempts"]], [("FAILED", 4), ("FINISHED", 0)])
         self.s.post(f"/api/v1/sweeps/{id}/stop")
 
+    def test_the_interval_call_of_series_that_are_very_long(self):
+        runs = [self.s.post("/api/v1/runs", {}).json["id"] for _ in range(2)]
+        for r, run in enumerate(runs):
+            for start in range(0, 300000, 10000):  # every third step, shifted: 600,000 together
+                points = [{"key": "long", "value": k, "step": k * 3 + r} for k in range(start, start + 10000)]
+                self.assertEqual(self.s.post(f"/api/v1/runs/{run}/metrics", {"points": points}).status, 200)
+
+        def ask(more=""):
+            path = f"/ajax-api/2.0/mlflow/metrics/get-history-bulk-interval?run_ids={runs[0]}&run_ids={runs[1]}&metric_key=long&max_results=100{more}"
+            answer = self.s.get(path)
+            self.assertEqual(answer.status, 200, answer)
+            return sorted((m["step"], m["run_id"]) for m in answer.json["metrics"])
+
+        steps = [step for step, _ in ask()]
+        self.assertTrue(100 <= len(steps) <= 104, len(steps))
+        self.assertEqual((steps[0], steps[-1]), (0, 299999 * 3 + 1))  # the ends of both
+        self.assertIn(1, steps)
+        gaps = [b - a for a, b in zip(steps[2:], steps[3:])]
+        self.assertLess(max(gaps), 3 * 900000 / 100)
+        # Within a range it is as before: every so many of the steps.
+        steps = [step for step, _ in ask("&start_step=30000&end_step=60000")]
+        self.assertEqual((len(steps), steps[0]), (100, 30000))
+        self.assertLessEqual(max(steps), 60000)
+
     def test_attempts_of_others(self):
         self.assertEqual(self.s.post("/api/v1/runs", {}).json["attempts"], [])
 
