@@ -365,11 +365,19 @@ static int rm_run(struct cli *cli) {
 /* ---- analyse ---- */
 
 static const struct column importance_columns[] = {
-    {"PARAM", "name", COLUMN_TEXT, false, NULL},
+    {"PARAM", "name", COLUMN_TEXT, false, NULL},    {"IMPORTANCE", "importance", COLUMN_NUMBER, false, NULL},
+    {"LOW", "low", COLUMN_NUMBER, false, NULL},     {"HIGH", "high", COLUMN_NUMBER, false, NULL},
+    {"TRIALS", "trials", COLUMN_COUNT, true, NULL}, {"", "bar", COLUMN_TEXT, false, NULL},
+};
+static const struct view importance_view = VIEW(importance_columns, "name", "too few finished trials to say");
+
+static const struct column pair_columns[] = {
+    {"PARAM", "a", COLUMN_TEXT, false, NULL},
+    {"WITH", "b", COLUMN_TEXT, false, NULL},
     {"IMPORTANCE", "importance", COLUMN_NUMBER, false, NULL},
     {"", "bar", COLUMN_TEXT, false, NULL},
 };
-static const struct view importance_view = VIEW(importance_columns, "name", "too few finished trials to say");
+static const struct view pair_view = VIEW(pair_columns, "a", "no two parameters matter together beyond each alone");
 
 static int best_run(struct cli *cli) {
   struct err err;
@@ -399,16 +407,18 @@ static void add_bar(json_t *item) {
 static int importance_run(struct cli *cli) {
   struct err err;
   char id[RESOLVED_MAX];
-  AUTO_JSON json_t *items = NULL;
-  AUTO_BUF struct buf path = BUF_INIT(KIB);
-  if (!resolve_sweep(cli, args_word(&cli->args, 0), id, &err))
+  AUTO_JSON json_t *report = NULL;
+  bool pairs = args_bool(&cli->args, "pairs");
+  if (!resolve_sweep(cli, args_word(&cli->args, 0), id, &err) || !cli_get(cli, &report, &err, "/sweeps/{}/importance", id))
     return cli_fail(cli, &err);
-  path_format(&path, "/sweeps/{}/importance", id);
-  if (!cli_list(cli, buf_text(&path), NULL, 0, &items, NULL, &err))
-    return cli_fail(cli, &err);
+  json_t *items = json_object_get(report, pairs ? "pairs" : "items");
   for (size_t i = 0; output_for_people(&cli->output) && i < json_array_size(items); i++)
     add_bar(json_array_get(items, i));
-  return cli_done(cli, output_list(&cli->output, &importance_view, items, NULL, &err), &err);
+  bool ok = output_list(&cli->output, pairs ? &pair_view : &importance_view, items, NULL, &err);
+  const char *reason = json_string_value(json_object_get(report, "reason"));
+  if (ok && json_is_true(json_object_get(report, "low_confidence")))
+    output_say(&cli->output, "low confidence: %s", reason ? reason : "there are few finished trials");
+  return cli_done(cli, ok, &err);
 }
 
 static const char *const states[] = {"RUNNING", "PAUSED", "DRAINING", "FINISHED", "STOPPED", "FAILED", NULL};
@@ -448,6 +458,10 @@ static const struct flag_row edit_flags[] = {
 };
 static const struct flag_row best_flags[] = {
     {.name = "count", .letter = 'k', .type = FLAG_INT, .value_name = "K", .default_text = "5", .help = "how many"},
+};
+
+static const struct flag_row importance_flags[] = {
+    {.name = "pairs", .type = FLAG_BOOL, .help = "parameters that matter together, beyond each alone"},
 };
 
 static const struct verb rows[] = {
@@ -596,8 +610,11 @@ static const struct verb rows[] = {
         .noun = "sweep",
         .name = "importance",
         .summary = "how much each param matters",
-        .help = "PED-ANOVA over the finished trials: which params tell the good from the rest.",
-        .examples = {{"winnow sweep importance @latest", "with bars"}, {"winnow sweep importance mnist -o json", "as numbers"}},
+        .help = "PED-ANOVA over the finished trials: which params tell the good from the rest. Says so when there are too few to trust it.",
+        .examples = {{"winnow sweep importance @latest", "with bars, and a 95 % interval"},
+                     {"winnow sweep importance mnist --pairs", "which matter together"},
+                     {"winnow sweep importance mnist -o json", "as numbers"}},
+        FLAGS(importance_flags),
         .words = {{"SWEEP", WORD_SWEEP}},
         .run = importance_run,
     },

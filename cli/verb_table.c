@@ -57,8 +57,9 @@ static const struct verb_set *const sets[] = {
 #ifdef WINNOW_WITH_SERVE
     &serve_verbs,
 #endif
-    &sweep_verbs,   &trial_verbs,  &run_verbs,    &run_data_verbs, &logs_verbs, &artifact_verbs, &model_verbs, &experiment_verbs,
-    &cluster_verbs, &export_verbs, &status_verbs, &access_verbs,   &meta_verbs, &parse_verbs,    &admin_verbs, &backup_verbs,
+    &sweep_verbs, &trial_verbs,      &run_verbs,     &run_data_verbs, &logs_verbs,   &artifact_verbs,
+    &model_verbs, &experiment_verbs, &cluster_verbs, &export_verbs,   &status_verbs, &access_verbs,
+    &meta_verbs,  &parse_verbs,      &admin_verbs,   &reparse_verbs,  &backup_verbs,
 };
 
 const struct verb_table verb_table = {

@@ -300,7 +300,8 @@ CREATE TABLE winnow.log_stream (
     state_at bigint DEFAULT 0 NOT NULL,
     state bytea,
     summary text,
-    series integer DEFAULT 0 NOT NULL
+    series integer DEFAULT 0 NOT NULL,
+    keys text[] DEFAULT '{}'::text[] NOT NULL
 )
 WITH (fillfactor='50');
 
@@ -726,9 +727,23 @@ CREATE TABLE winnow.sweep (
     edits jsonb DEFAULT '{}'::jsonb NOT NULL,
     warnings jsonb DEFAULT '[]'::jsonb NOT NULL,
     summary jsonb,
+    prior bytea,
     single boolean DEFAULT false NOT NULL
 )
 WITH (fillfactor='80');
+
+CREATE TABLE winnow.sweep_register (
+    sweep uuid NOT NULL,
+    done boolean DEFAULT false NOT NULL
+);
+
+CREATE TABLE winnow.sweep_version (
+    sweep uuid NOT NULL,
+    run uuid NOT NULL,
+    model text NOT NULL,
+    version integer NOT NULL,
+    kept boolean DEFAULT false NOT NULL
+);
 
 CREATE TABLE winnow.token (
     id uuid NOT NULL,
@@ -836,6 +851,12 @@ ALTER TABLE ONLY winnow.service_epoch
 ALTER TABLE ONLY winnow.sweep
     ADD CONSTRAINT sweep_pkey PRIMARY KEY (id);
 
+ALTER TABLE ONLY winnow.sweep_register
+    ADD CONSTRAINT sweep_register_pkey PRIMARY KEY (sweep);
+
+ALTER TABLE ONLY winnow.sweep_version
+    ADD CONSTRAINT sweep_version_pkey PRIMARY KEY (sweep, run);
+
 ALTER TABLE ONLY winnow.token
     ADD CONSTRAINT token_hash_key UNIQUE (hash);
 
@@ -880,6 +901,8 @@ CREATE INDEX sweep_by_created ON winnow.sweep USING btree (created DESC, id);
 
 CREATE INDEX sweep_live ON winnow.sweep USING btree (id) WHERE (state < 3);
 
+CREATE INDEX sweep_register_open ON winnow.sweep_register USING btree (sweep) WHERE (NOT done);
+
 ALTER TABLE ONLY winnow.dataset
     ADD CONSTRAINT dataset_experiment_id_fkey FOREIGN KEY (experiment_id) REFERENCES winnow.experiment(id) ON DELETE CASCADE;
 
@@ -918,3 +941,9 @@ ALTER TABLE ONLY winnow.run_model
 
 ALTER TABLE ONLY winnow.run_unindexed
     ADD CONSTRAINT run_unindexed_run_fkey FOREIGN KEY (run) REFERENCES winnow.run(id) ON DELETE CASCADE;
+
+ALTER TABLE ONLY winnow.sweep_register
+    ADD CONSTRAINT sweep_register_sweep_fkey FOREIGN KEY (sweep) REFERENCES winnow.sweep(id) ON DELETE CASCADE;
+
+ALTER TABLE ONLY winnow.sweep_version
+    ADD CONSTRAINT sweep_version_sweep_fkey FOREIGN KEY (sweep) REFERENCES winnow.sweep(id) ON DELETE CASCADE;

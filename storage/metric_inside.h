@@ -14,6 +14,7 @@
 #include "base/mem.h"
 #include "storage/metric_store.h"
 #include "storage/pg.h"
+#include "storage/pg_gather.h"
 #include "storage/series_view.h"
 
 enum { CODERS_MAX = 8 };
@@ -27,8 +28,8 @@ struct metric_store {
   struct column_coder *coders[CODERS_MAX]; /* at rest */
   size_t coder_count;
 
-  struct list queue; /* of metric_write */
-  struct loop_defer send, flush, seal_now;
+  struct pg_gather gather; /* of metric_write */
+  struct loop_defer flush, seal_now;
 
   struct map runs;              /* id bytes -> live_run */
   struct list by_use;           /* of live_run, least recently used first */
@@ -80,7 +81,7 @@ struct metric_part {
 };
 
 struct metric_write {
-  struct list_node node;
+  struct pg_gather_item item; /* its node also serves lists of those that are stored */
   struct metric_store *store;
   struct id run;
   int32_t attempt;

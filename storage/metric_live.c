@@ -24,7 +24,7 @@ static void drop_series(struct metric_store *store, struct live_run *run) {
 
 static void drop_arrived(struct live_run *run) {
   for (struct list_node *node; (node = list_pop_front(&run->arrived));)
-    metric_write_free(LIST_ENTRY(node, struct metric_write, node));
+    metric_write_free(LIST_ENTRY(node, struct metric_write, item.node));
 }
 
 static struct str name_of(const struct id *id) {
@@ -127,7 +127,7 @@ void metric_live_stored(struct metric_store *store, struct metric_write *write) 
   store->stats.unsealed_points += (size_t)write->points;
   set_dirty(store, run, true);
   if (run->is_loading) {
-    list_push_back(&run->arrived, &write->node);
+    list_push_back(&run->arrived, &write->item.node);
   } else {
     if (run->is_known)
       add_up(store, run, write);
@@ -304,7 +304,7 @@ static bool was_seen(const struct metric_load *load, const struct metric_write *
 /* What came while the run was being derived is in what was read, or follows it. */
 static void catch_up(struct metric_store *store, struct live_run *run, const struct metric_load *load) {
   for (struct list_node *node; (node = list_pop_front(&run->arrived));) {
-    struct metric_write *write = LIST_ENTRY(node, struct metric_write, node);
+    struct metric_write *write = LIST_ENTRY(node, struct metric_write, item.node);
     if (run->is_known && !was_seen(load, write))
       add_up(store, run, write);
     metric_write_free(write);

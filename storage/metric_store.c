@@ -1,8 +1,7 @@
 #include "base/log.h"
 #include "storage/metric_inside.h"
 
-enum { GROUPS_MAX = 4, GROUPS_SMALL = 2 /* on their way, while each carries little */, GROUP_ROWS = 1024, TIMEOUT_MS = 30000 };
-static const size_t group_bytes = 4 * MIB, group_enough = 24 * KIB;
+enum { GROUP_ROWS = 1024, TIMEOUT_MS = 30000 };
 
 struct metric_store_conf metric_store_conf_default(void) {
   return (struct metric_store_conf){
@@ -53,14 +52,11 @@ static bool ask_fresh(struct metric_store *store, struct err *err) {
   return true;
 }
 
-static void send_groups(void *ctx);
-
 static void on_flush_timer(void *ctx) {
   struct metric_store *store = ctx;
   struct err ignored;
   if (store->is_starting && !store->asks_fresh && !store->stopping && !ask_fresh(store, &ignored))
     log_debug("storage", NULL, "unsealed points cannot be asked for yet: %s", ignored.text);
-  send_groups(store);
   metric_live_flush(store);
   loop_timer_start(store->flush_timer, store->conf.flush_ms);
 }
@@ -70,6 +66,9 @@ static void on_seal_timer(void *ctx) {
   metric_seal_tick(store);
   loop_timer_start(store->seal_timer, 1000);
 }
+
+static void put_writes(struct pg_args *args, const struct list *writes);
+static void on_sent(void *ctx, struct pg_gather_item *item, const struct pg_reply *reply, size_t row, const struct err *failed);
 
 struct metric_store *metric_store_new(struct loop *loop, struct pg_pool *pg, struct work_pool *work, const struct metric_store_conf *conf,
                                       struct err *err) {
@@ -83,15 +82,18 @@ struct metric_store *metric_store_new(struct loop *loop, struct pg_pool *pg, str
   store->work = work;
   store->conf = *conf;
   store->is_starting = true;
+  struct pg_gather_conf gather = {.stmt = STMT_METRIC_TAIL_ADD,
+                                  .rows_max = GROUP_ROWS,
+                                  .bytes_max = 4 * MIB,
+                                  .enough = 24 * KIB,
+                                  .timeout_ms = TIMEOUT_MS,
+                                  .put = put_writes,
+                                  .done = on_sent};
   map_init(&store->runs, SIZE_MAX / 2);
   store->flush_timer = loop_timer_new(loop, on_flush_timer, store);
   store->seal_timer = loop_timer_new(loop, on_seal_timer, store);
-  if (!store->flush_timer || !store->seal_timer) {
-    err_no_memory(err);
-    metric_store_free(store);
-    return NULL;
-  }
-  if (!ask_fresh(store, err)) {
+  bool ok = (store->flush_timer && store->seal_timer) || err_no_memory(err);
+  if (!ok || !pg_gather_init(&store->gather, loop, pg, &gather, err) || !ask_fresh(store, err)) {
     metric_store_free(store);
     return NULL;
   }
@@ -122,7 +124,6 @@ static void check_stop(void *ctx) {
 }
 
 static void release(void *ctx);
-static void fail_queue(struct metric_store *store, const struct err *err);
 
 void metric_op_end(struct metric_store *store) {
   store->operations--;
@@ -142,12 +143,12 @@ void metric_store_stop(struct metric_store *store, loop_fn *done, void *ctx) {
 
 static void release(void *ctx) {
   struct metric_store *store = ctx;
-  loop_defer_cancel(&store->send);
   loop_defer_cancel(&store->flush);
   loop_defer_cancel(&store->seal_now);
   loop_defer_cancel(&store->stop_check);
   metric_live_release(store);
   map_release(&store->runs);
+  pg_gather_release(&store->gather);
   while (store->coder_count)
     column_coder_free(store->coders[--store->coder_count]);
   mem_free(store);
@@ -172,7 +173,7 @@ void metric_store_free(struct metric_store *store) {
   struct err err;
   err_set(&err, ERR_CANCELLED, "the service is stopping");
   metric_op_begin(store);
-  fail_queue(store, &err);
+  pg_gather_stop(&store->gather, &err);
   metric_live_fail_waiters(store, &err);
   metric_seal_progress(store, &err);
   metric_op_end(store);
@@ -195,7 +196,10 @@ bool metric_run_batch(struct metric_store *store, struct pg_batch *batch, int64_
 
 struct metric_store_stats metric_store_stats(const struct metric_store *store) {
   struct metric_store_stats stats = store->stats;
-  stats.waiting = store->queue.count;
+  stats.waiting = store->gather.queue.count;
+  stats.waiting_bytes = store->gather.waiting_bytes;
+  stats.groups = store->gather.groups;
+  stats.groups_in_flight = store->gather.in_flight;
   stats.live_runs = store->runs.count;
   return stats;
 }
@@ -308,28 +312,28 @@ struct metric_write *metric_write_new(struct metric_store *store, struct id run,
 static void put_writes(struct pg_args *args, const struct list *writes) {
   pg_begin_array(args);
   LIST_EACH(writes, node) {
-    const struct metric_write *write = LIST_ENTRY(node, struct metric_write, node);
+    const struct metric_write *write = LIST_ENTRY(node, struct metric_write, item.node);
     for (size_t i = 0; i < write->part_count; i++)
       pg_put_uuid(args, write->run);
   }
   pg_end_array(args);
   pg_begin_array(args);
   LIST_EACH(writes, node) {
-    const struct metric_write *write = LIST_ENTRY(node, struct metric_write, node);
+    const struct metric_write *write = LIST_ENTRY(node, struct metric_write, item.node);
     for (size_t i = 0; i < write->part_count; i++)
       pg_put_int(args, write->attempt);
   }
   pg_end_array(args);
   pg_begin_array(args);
   LIST_EACH(writes, node) {
-    const struct metric_write *write = LIST_ENTRY(node, struct metric_write, node);
+    const struct metric_write *write = LIST_ENTRY(node, struct metric_write, item.node);
     for (size_t i = 0; i < write->part_count; i++)
       pg_put_int(args, write->parts[i].points);
   }
   pg_end_array(args);
   pg_begin_array(args);
   LIST_EACH(writes, node) {
-    const struct metric_write *write = LIST_ENTRY(node, struct metric_write, node);
+    const struct metric_write *write = LIST_ENTRY(node, struct metric_write, item.node);
     for (size_t i = 0; i < write->part_count; i++)
       pg_put_bytea(args, str_n(write->bytes.p + write->parts[i].at, write->parts[i].n));
   }
@@ -379,9 +383,9 @@ void metric_write_put(const struct metric_write *write, struct pg_batch *batch) 
   struct pg_args *args = pg_batch_add(batch, STMT_METRIC_TAIL_ADD);
   struct list alone = {0};
   struct metric_write *borrowed = (struct metric_write *)(uintptr_t)write; /* its list node is unused here */
-  list_push_back(&alone, &borrowed->node);
+  list_push_back(&alone, &borrowed->item.node);
   put_writes(args, &alone);
-  list_remove(&borrowed->node);
+  list_remove(&borrowed->item.node);
 }
 
 bool metric_write_done(struct metric_write *write, const struct pg_reply *reply, struct err *err) {
@@ -391,113 +395,37 @@ bool metric_write_done(struct metric_write *write, const struct pg_reply *reply,
   return err_set(err, ERR_CANCELLED, "the write was not tried");
 }
 
-/* Writes that share a statement. */
-struct group {
-  struct metric_store *store;
-  struct list writes;
-  struct loop_defer refused;
+static void on_sent(void *ctx UNUSED, struct pg_gather_item *item, const struct pg_reply *reply, size_t row, const struct err *failed) {
+  struct metric_write *write = CONTAINER_OF(item, struct metric_write, item);
+  struct metric_store *store = write->store;
+  metric_done_fn *done = write->done;
+  void *done_ctx = write->ctx;
   struct err err;
-};
-
-static void group_ended(struct group *group) {
-  struct metric_store *store = group->store;
-  store->stats.groups_in_flight--;
-  mem_free(group);
-  if (store->queue.first)
-    loop_defer(store->loop, &store->send, send_groups, store);
-}
-
-static void on_group(void *ctx, const struct pg_reply *reply) {
-  struct group *group = ctx;
-  struct metric_store *store = group->store;
-  size_t row = 0;
-  for (struct list_node *node; (node = list_pop_front(&group->writes));) {
-    struct metric_write *write = LIST_ENTRY(node, struct metric_write, node);
-    metric_done_fn *done = write->done;
-    void *done_ctx = write->ctx;
-    size_t rows = write->part_count;
-    struct err err;
-    bool ok = conclude(write, reply, row, &err);
-    row += rows;
-    done(done_ctx, ok ? NULL : &err);
-    metric_op_end(store);
-  }
-  group_ended(group);
-}
-
-static void fail_writes(struct metric_store *store, struct list *writes, const struct err *err) {
-  for (struct list_node *node; (node = list_pop_front(writes));) {
-    struct metric_write *write = LIST_ENTRY(node, struct metric_write, node);
-    metric_done_fn *done = write->done;
-    void *ctx = write->ctx;
+  bool ok = false;
+  if (reply) {
+    ok = conclude(write, reply, row, &err);
+  } else {
+    err = *failed;
     metric_write_free(write);
-    done(ctx, err);
-    metric_op_end(store);
   }
-}
-
-static void fail_queue(struct metric_store *store, const struct err *err) {
-  fail_writes(store, &store->queue, err);
-}
-
-/* The statement could not be started: told at the end of the turn, for a writer may not have returned yet. */
-static void group_refused(void *ctx) {
-  struct group *group = ctx;
-  fail_writes(group->store, &group->writes, &group->err);
-  group_ended(group);
-}
-
-/* Takes writes off the queue. Without memory they wait for the next turn. */
-static bool send_group(struct metric_store *store) {
-  struct group *group = mem_zalloc(sizeof *group);
-  if (!group)
-    return false;
-  group->store = store;
-  size_t rows = 0, bytes = 0;
-  while (store->queue.first && rows < GROUP_ROWS && bytes < group_bytes) {
-    struct metric_write *write = LIST_ENTRY(store->queue.first, struct metric_write, node);
-    list_remove(&write->node);
-    list_push_back(&group->writes, &write->node);
-    rows += write->part_count;
-    bytes += write->bytes.n;
-  }
-  store->stats.waiting_bytes -= bytes;
-  store->stats.groups++;
-  store->stats.groups_in_flight++;
-  AUTO_PG_ARGS struct pg_args args;
-  pg_args_init(&args, STMT_METRIC_TAIL_ADD);
-  put_writes(&args, &group->writes);
-  if (!metric_run(store, &args, TIMEOUT_MS, on_group, group, &group->err))
-    loop_defer(store->loop, &group->refused, group_refused, group);
-  return true;
-}
-
-static void send_groups(void *ctx) {
-  struct metric_store *store = ctx;
-  size_t most = store->stats.waiting_bytes >= group_enough ? GROUPS_MAX : GROUPS_SMALL;
-  while (store->queue.first && store->stats.groups_in_flight < most)
-    if (!send_group(store))
-      return; /* the flush timer sends as well */
+  done(done_ctx, ok ? NULL : &err);
+  metric_op_end(store);
 }
 
 bool metric_append(struct metric_store *store, struct id run, int32_t attempt, const struct metric_rows *rows, metric_done_fn *done,
                    void *ctx, struct err *err) {
   if (rows->points.n == 0)
     return err_set(err, ERR_INVALID, "there are no points to store");
-  if (store->stats.waiting_bytes > store->conf.queue_bytes_max)
-    return err_set(err, ERR_OVERLOADED, "%zu writes of metrics are waiting already", store->queue.count);
+  if (store->gather.waiting_bytes > store->conf.queue_bytes_max)
+    return err_set(err, ERR_OVERLOADED, "%zu writes of metrics are waiting already", store->gather.queue.count);
   struct metric_write *write = metric_write_new(store, run, attempt, rows, err);
   if (!write)
     return false;
   write->done = done;
   write->ctx = ctx;
-  list_push_back(&store->queue, &write->node);
-  store->stats.waiting_bytes += write->bytes.n;
   metric_op_begin(store);
-  /* At the end of the turn, so that all writes of this turn share the statement; but a statement that is worth it goes at once, so that the
-   * database works while further writes are packed. */
-  bool enough = store->stats.waiting_bytes >= group_enough && store->stats.groups_in_flight < GROUPS_MAX;
-  if (!enough || !send_group(store))
-    loop_defer(store->loop, &store->send, send_groups, store);
+  write->item.rows = write->part_count;
+  write->item.bytes = write->bytes.n;
+  pg_gather_add(&store->gather, &write->item);
   return true;
 }

@@ -7,8 +7,33 @@
 /* ---- the goal metric that does not come ---- */
 
 enum { GOAL_PATIENCE_MS = 60000, WARNING_MAX = 1024 };
+/* Beside the numbers of what `metrics_from` names. */
+#define SOURCE_CLIENT UINT32_MAX
 
 static void ignore_reply(void *ctx UNUSED, const struct pg_reply *reply UNUSED) {}
+
+static void put_event(struct pg_batch *batch, const struct live_sweep *live, const char *kind, struct id run, struct str text) {
+  struct pg_args *args = pg_batch_add(batch, STMT_EVENT_ADD);
+  pg_put_int(args, live_wall(live->all));
+  pg_put_text(args, str_of(kind));
+  pg_put_text(args, STR("service"));
+  pg_put_text(args, str_of(live->name));
+  pg_put_uuid(args, run);
+  pg_put_null(args);
+  pg_put_null(args);
+  pg_put_text(args, text);
+}
+
+void jobs_tell_artifacts(const struct live_trial *trial, struct str why) {
+  struct live_sweep *live = trial->sweep;
+  AUTO_PG_BATCH struct pg_batch batch = PG_BATCH_INIT;
+  struct err err;
+  why = str_slice(why, 0, 500);
+  put_event(&batch, live, "run.artifacts", trial->run, str_is_utf8(why) ? why : STR("some files were not stored"));
+  log_warn("sweep", NULL, "%s: artifacts of trial %u: %.*s", live->name, trial->number, STR_ARG(why));
+  if (!pg_run_batch(live->all->conf.pg, &batch, 0, ignore_reply, NULL, &err))
+    log_warn("sweep", NULL, "%s: that is not noted: %s", live->name, err.text);
+}
 
 /* Warnings are changed beside the rows of the engine: a write that is lost is made good by the next. */
 static void store_warnings(struct live_sweep *live, struct str news) {
@@ -19,17 +44,8 @@ static void store_warnings(struct live_sweep *live, struct str news) {
   struct pg_args *args = pg_batch_add(&batch, STMT_SWEEP_WARN);
   pg_put_uuid(args, live->id);
   sweep_rows_put_warnings(args, live);
-  if (news.n) {
-    args = pg_batch_add(&batch, STMT_EVENT_ADD);
-    pg_put_int(args, live_wall(s));
-    pg_put_text(args, STR("sweep.warning"));
-    pg_put_text(args, STR("service"));
-    pg_put_text(args, str_of(live->name));
-    pg_put_uuid(args, live->id);
-    pg_put_null(args);
-    pg_put_null(args);
-    pg_put_text(args, news);
-  }
+  if (news.n)
+    put_event(&batch, live, "sweep.warning", live->id, news);
   if (!pg_run_batch(s->conf.pg, &batch, 0, ignore_reply, NULL, &err))
     log_warn("sweep", NULL, "%s: a warning is not stored: %s", live->name, err.text);
 }
@@ -143,6 +159,7 @@ void jobs_explain_no_metric(struct live_trial *trial) {
 void jobs_on_points(void *ctx, uint32_t source, const struct found_point *points, size_t count) {
   struct live_trial *trial = ctx;
   struct err err;
+  sweeps_tell(trial->sweep->all, &(struct sweeps_change){.kind = SWEEPS_POINTS, .run = trial->run});
   watch_for_goal(trial, points, count);
   for (size_t i = 0; i < count; i++) {
     struct live_report report = {.key = points[i].key, .value = points[i].value, .epoch = points[i].epoch, .step = points[i].step};
@@ -151,6 +168,14 @@ void jobs_on_points(void *ctx, uint32_t source, const struct found_point *points
     if (!live_hear(trial, (int32_t)trial->log_attempt, &report, 1, &err) && err.code != ERR_FENCED)
       log_warn("sweep", NULL, "%s: a report of trial %u was not taken in: %s", trial->sweep->name, trial->number, err.text);
   }
+}
+
+bool live_hear_logged(struct live_trial *trial, int32_t attempt, const struct live_report *reports, size_t count, struct err *err) {
+  for (size_t i = 0; i < count; i++)
+    if (!heard_before(&trial->heard, SOURCE_CLIENT, reports[i].key, reports[i].step, reports[i].value) &&
+        !live_hear(trial, attempt, &reports[i], 1, err))
+      return false;
+  return true;
 }
 
 bool jobs_metric_files(const struct live_sweep *live, struct arena *arena, struct job_file *job, struct err *err) {

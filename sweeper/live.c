@@ -74,12 +74,23 @@ bool live_new(struct sweeps *s, struct sweep_file *file, struct id id, int64_t s
     sweep_file_free(file);
     return err_no_memory(err);
   }
-  *live = (struct live_sweep){.all = s, .id = id, .seed = seed, .file = file, .best_value = NAN};
+  *live = (struct live_sweep){.all = s, .id = id, .seed = seed, .file = file, .best_value = NAN, .shown = -1};
   if (!make_parts(live, row, err)) {
     live_free(live);
     return false;
   }
   *ret = live;
+  return true;
+}
+
+bool live_warn(struct live_sweep *live, const char *text, struct err *err) {
+  char *copy = mem_strdup(text), **bigger = copy ? mem_resize(live->warnings, live->warning_count + 1, sizeof *bigger) : NULL;
+  if (!bigger) {
+    mem_free(copy);
+    return err_no_memory(err);
+  }
+  live->warnings = bigger;
+  live->warnings[live->warning_count++] = copy;
   return true;
 }
 
@@ -125,6 +136,7 @@ void live_free(struct live_sweep *live) {
   sweep_file_free(live->file);
   metric_sources_unref(live->sources);
   goal_watch_release(&live->goal_watch);
+  mem_free(live->registered);
   for (size_t i = 0; i < live->warning_count; i++)
     mem_free(live->warnings[i]);
   mem_free(live->warnings);
@@ -135,6 +147,7 @@ void live_free(struct live_sweep *live) {
   mem_free(live->notes);
   live_about_release(&live->about);
   mem_free(live->ahead.found);
+  mem_free(live->prior);
   mem_free(live);
 }
 
@@ -154,8 +167,14 @@ struct live_trial *live_trial_new(struct live_sweep *live, uint32_t number, stru
     err_no_memory(err);
     return NULL;
   }
-  *trial = (struct live_trial){
-      .sweep = live, .run = run, .number = number, .value = NAN, .best = NAN, .told = -1, .created = live_wall(live->all)};
+  *trial = (struct live_trial){.sweep = live,
+                               .run = run,
+                               .number = number,
+                               .value = NAN,
+                               .best = NAN,
+                               .told = -1,
+                               .created = live_wall(live->all),
+                               .shown = RUN_STATE_COUNT};
   live->trials[number] = trial;
   live->trial_count = MAX_OF(live->trial_count, (size_t)number + 1);
   return trial;
@@ -244,11 +263,18 @@ static bool reaches_target(const struct live_sweep *live, double value) {
   return metric->has_target && (metric->goal == GOAL_MAXIMIZE ? value >= metric->target : value <= metric->target);
 }
 
+bool live_fails_of_nan(const struct live_trial *trial) {
+  const struct sweep_spec *spec = &trial->sweep->file->spec;
+  return spec->on_nan == NAN_FAIL && spec->has_metric && engine_trial(trial->sweep->engine, trial->number)->has_value &&
+         isnan(trial->value);
+}
+
 void live_take_report(struct live_trial *trial, uint32_t attempt, const struct live_report *report, struct stop_verdict *ret_verdict,
                       bool *ret_target, bool *ret_goal) {
   struct live_sweep *live = trial->sweep;
   struct err err;
-  *ret_goal = live_is_goal(live, report->key);
+  bool ignored = isnan(report->value) && live->file->spec.on_nan == NAN_IGNORE;
+  *ret_goal = !ignored && live_is_goal(live, report->key);
   *ret_target = *ret_goal && reaches_target(live, report->value);
   *ret_verdict = (struct stop_verdict){.stop = false};
   if (trial->heard_attempt && attempt > trial->heard_attempt && live->rules)
@@ -267,6 +293,19 @@ void live_take_report(struct live_trial *trial, uint32_t attempt, const struct l
 
 /* ---- ends ---- */
 
+/* What a trial that came to nothing counts as in the sampler's eyes, where the file says so; as a rule the sampler knows what to make of
+ * it. Of what is known now, so that the same results lead to the same. */
+static void impute(const struct live_sweep *live, struct outcome *outcome) {
+  const struct history *history = live->history;
+  bool nothing = outcome->state == TRIAL_FAILED || outcome->state == TRIAL_GONE;
+  int how = live->file->spec.metric.impute;
+  size_t at = how == IMPUTE_BEST ? history_best(history) : how == IMPUTE_LATEST ? history_latest(history) : SIZE_MAX;
+  if (!nothing || at == SIZE_MAX)
+    return;
+  double value = history_value(history, at);
+  *outcome = (struct outcome){.state = TRIAL_FINISHED, .value = history_goal(history) == GOAL_MAXIMIZE ? 0.0 - value : value};
+}
+
 void live_note_end(struct live_trial *trial, const struct engine_trial *row) {
   struct live_sweep *live = trial->sweep;
   struct err err;
@@ -280,6 +319,7 @@ void live_note_end(struct live_trial *trial, const struct engine_trial *row) {
     outcome.state = TRIAL_STOPPED;
   else if (row->state == RUN_FAILED)
     outcome.state = TRIAL_FAILED;
+  impute(live, &outcome);
   trial->told = (int32_t)history_tells(live->history);
   if (!history_tell(live->history, trial->number, &outcome, &err))
     log_warn("sweep", NULL, "%s: the sampler does not know how trial %u ended: %s", live->name, trial->number, err.text);
@@ -446,21 +486,55 @@ static bool same_value(double a, double b) {
   return (isnan(a) && isnan(b)) || !(a < b || a > b || isnan(a) != isnan(b));
 }
 
-bool live_tell(struct live_trial *trial, const struct live_tell *tell, struct err *err) {
-  struct live_sweep *live = trial->sweep;
+void sweeps_stir(struct sweeps *s, struct id run) {
+  struct live_trial *trial = s && s->ready && !s->stopping ? sweeps_trial(s, run) : NULL;
+  if (!trial || !trial->sweep->conf.asks)
+    return;
+  engine_heard(trial->sweep->engine, trial->number, (uint32_t)live_attempt(trial), NULL, live_now(s));
+  sweeps_kick(s);
+}
+
+static bool is_told(const struct engine_trial *row) {
+  return fsm_is_final(&run_fsm, row->state) && row->dead && row->state != RUN_LOST;
+}
+
+/* What a tell makes of the trial, but for the value it may lack. */
+static enum run_state told_state(const struct live_trial *trial, const struct engine_trial *row, const struct live_tell *tell) {
+  bool has = row->has_value || tell->has_value;
+  double value = tell->has_value ? tell->value : trial->value;
+  bool nan_fails = has && isnan(value) && trial->sweep->file->spec.on_nan == NAN_FAIL;
+  return nan_fails && tell->state == RUN_FINISHED ? RUN_FAILED : tell->state;
+}
+
+/* Is it what the trial has ended with? */
+static bool is_same(const struct live_trial *trial, const struct engine_trial *row, const struct live_tell *tell) {
+  bool has = row->has_value || tell->has_value, needs = trial->sweep->conf.needs_value;
+  double value = tell->has_value ? tell->value : trial->value;
+  enum run_state told = told_state(trial, row, tell);
+  enum run_state state = told == RUN_FINISHED && needs && !has ? RUN_FAILED : told;
+  return (row->state == state || row->state == RUN_STOPPED || row->state == RUN_KILLED) && same_value(value, trial->value);
+}
+
+bool live_tell_check(const struct live_trial *trial, const struct live_tell *tell, struct err *err) {
+  const struct live_sweep *live = trial->sweep;
   const struct engine_trial *row = engine_trial(live->engine, trial->number);
   if (!live->conf.asks)
     return err_set(err, ERR_WRONG_STATE, "the trial is run by the service, which sees its end by itself");
-  bool over = fsm_is_final(&run_fsm, row->state) && row->dead;
-  bool has = row->has_value || tell->has_value;
-  double value = tell->has_value ? tell->value : trial->value;
-  enum run_state state = tell->state == RUN_FINISHED && live->conf.needs_value && !has ? RUN_FAILED : tell->state;
-  if (over && row->state != RUN_LOST) {
-    bool same = (row->state == state || row->state == RUN_STOPPED || row->state == RUN_KILLED) && same_value(value, trial->value);
-    return same || err_set(err, ERR_CONFLICT, "trial %u has ended already, with another result", trial->number);
-  }
-  if (row->state == RUN_QUEUED)
+  if (is_told(row))
+    return is_same(trial, row, tell) || err_set(err, ERR_CONFLICT, "trial %u has ended already, with another result", trial->number);
+  if (row->dead || row->state == RUN_QUEUED || (tell->attempt && tell->attempt != row->attempt))
     return fenced(err);
+  return true;
+}
+
+bool live_tell(struct live_trial *trial, const struct live_tell *tell, struct err *err) {
+  struct live_sweep *live = trial->sweep;
+  const struct engine_trial *row = engine_trial(live->engine, trial->number);
+  if (!live_tell_check(trial, tell, err))
+    return false;
+  if (is_told(row))
+    return true;
+  enum run_state told = told_state(trial, row, tell);
   if (tell->has_value) {
     live_set_value(trial, tell->value, trial->value_step);
     trial->value = tell->value;
@@ -469,21 +543,29 @@ bool live_tell(struct live_trial *trial, const struct live_tell *tell, struct er
     struct engine_report heard = {.has_value = true, .target = reaches_target(live, tell->value)};
     engine_heard(live->engine, trial->number, row->attempt, &heard, live_now(live->all));
   }
-  if (engine_tell(live->engine, trial->number, 0, tell->state, tell->has_value, live_now(live->all)) == TOLD_FENCED)
+  if (engine_tell(live->engine, trial->number, 0, told, tell->has_value, live_now(live->all)) == TOLD_FENCED)
     return fenced(err);
   sweeps_kick(live->all);
   return true;
+}
+
+bool live_add_check(const struct live_sweep *live, const json_t *params, const struct live_tell *tell, struct err *err) {
+  double point[SPACE_PARAMS_MAX];
+  if (!live->conf.asks)
+    return err_set(err, ERR_WRONG_STATE, "the sweep has a command: its trials are run by the service");
+  if (live_is_over(live))
+    return err_set(err, ERR_WRONG_STATE, "the sweep is %s", sweep_state_text(engine_sweep(live->engine).state));
+  if (tell->state == RUN_FINISHED && !tell->has_value && live->conf.needs_value)
+    return err_set(err, ERR_INVALID, "a finished trial needs a \"value\"");
+  return space_point_from_json(live->space, params, false, point, err);
 }
 
 bool live_add(struct live_sweep *live, const json_t *params, const struct live_tell *tell, struct live_trial **ret, struct err *err) {
   double point[SPACE_PARAMS_MAX];
   uint32_t number;
   struct sweeps *s = live->all;
-  if (!live->conf.asks)
-    return err_set(err, ERR_WRONG_STATE, "the sweep has a command: its trials are run by the service");
-  if (tell->state == RUN_FINISHED && !tell->has_value)
-    return err_set(err, ERR_INVALID, "a finished trial needs a \"value\"");
-  if (!space_point_from_json(live->space, params, false, point, err) || !engine_add(live->engine, tell->state, &number, err))
+  if (!live_add_check(live, params, tell, err) || !space_point_from_json(live->space, params, false, point, err) ||
+      !engine_add(live->engine, tell->state, tell->has_value, &number, err))
     return false;
   struct live_made made = live_made_by_hand(live);
   struct live_trial *trial = live_trial_new(live, number, id_new(s->conf.clock, &s->conf.rng), err);
@@ -685,8 +767,10 @@ void live_apply_edits(struct live_sweep *live, const json_t *edits) {
     live->max_parallel = json_integer_value(value);
     live->conf.max_parallel = (uint32_t)live->max_parallel;
   }
-  if ((value = json_object_get(edits, "priority")))
+  if ((value = json_object_get(edits, "priority"))) {
     live->priority = json_integer_value(value);
+    jobs_reprioritize(live);
+  }
   if ((value = json_object_get(edits, "max_time"))) {
     if (json_is_integer(value))
       ms = json_integer_value(value) * 1000;

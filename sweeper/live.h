@@ -12,8 +12,11 @@
 #include "sweeper/engine.h"
 #include "sweeper/exec_local.h"
 #include "sweeper/goal_watch.h"
+#include "sweeper/gpus.h"
 #include "sweeper/heard.h"
+#include "sweeper/register.h"
 #include "sweeper/schedule.h"
+#include "sweeper/sweep_reparse.h"
 #include "sweeper/sweeps.h"
 #include "tracker/log_store.h"
 
@@ -25,6 +28,7 @@ enum {
   LIVE_ASK_LEASE_MS = 86400 * 1000,
   LIVE_PREVIEW_POINTS = 5,
   LIVE_COLLECT_MS = 600 * 1000,
+  LIVE_END_ROOM_MS = 15 * 1000, /* beyond the grace of the jobs, until a service that stops with its jobs gives up waiting */
 };
 
 /* What a point was made from. */
@@ -66,6 +70,7 @@ struct live_trial {
   uint32_t at_tells;            /* results there were when it joined the history */
   uint32_t heard_attempt;       /* whose reports the rules know */
   char *worker, *reason, *stop; /* stop: {"rule", "step", "reason"} */
+  uint8_t shown;                /* the state that was told last; RUN_STATE_COUNT: none */
   bool has_exit, by_signal;     /* of the current attempt */
   int32_t exit;
   int64_t attempt_began, attempt_ended; /* wall clock; 0: not known, not yet */
@@ -76,7 +81,7 @@ struct live_trial {
   /* the job, when there is one */
   bool in_schedule, adopted;
   bool held, has_priority;
-  int64_t queue_priority, queue_since; /* queue_since 0: when it was created */
+  int64_t queue_priority, queue_since; /* queue_since: microseconds; 0: when it was created */
   uint32_t job;
   struct log_writer *log;
   uint32_t log_attempt;
@@ -121,19 +126,24 @@ struct live_sweep {
   bool stored;      /* its row exists */
   bool over_told;   /* its end is durable */
   uint64_t written; /* version of the row that is durable */
+  int shown;        /* the state that was told last; -1: none */
   int64_t reports, reports_durable;
   double best_value;
   struct live_trial *best;
   char **warnings;
   size_t warning_count;
   struct goal_watch goal_watch;
+  char *registered; /* model versions made of its trials, as JSON; NULL: none */
   struct list asks;
+  char *prior; /* what it started from, as it is stored; see prior.h */
+  size_t prior_bytes, prior_count;
   uint32_t width; /* the most trials that were pending at once */
   /* a point that takes long to think of */
   bool thinking;
   struct sampler_job *thought;
   uint32_t thought_number;
   struct live_made thought_made;
+  bool refresh; /* a point ahead may be thought of again, with the results that came since */
   struct {
     bool there;
     uint32_t number;
@@ -189,6 +199,9 @@ struct sweeps {
   struct map by_id, by_run;
   struct schedule *schedule;
   uint32_t node;
+  char node_name[256];
+  bool node_drained;
+  char *node_reason; /* NULL: none */
   struct exec_local *executor;
   struct loop_defer pump;
   struct loop_timer *tick;
@@ -199,9 +212,16 @@ struct sweeps {
   struct pending_report *reports; /* those on their way first */
   size_t report_count, report_cap, reports_flying;
   struct list waiters;
+  struct registrar registrar;
+  struct sweep_reparse reparse;
   struct sweeps_loading *loading;
   struct list loading_one;
-  int64_t collected; /* when snapshots were last collected */
+  /* jobs are ended, the service with them */
+  void (*jobs_ended)(void *ctx);
+  void *jobs_ended_ctx;
+  int64_t end_until;
+  int64_t collected;                   /* when snapshots were last collected */
+  struct importance_cache *importance; /* NULL: none yet */
 };
 
 static inline int64_t live_now(const struct sweeps *s) {
@@ -222,6 +242,7 @@ static inline bool live_row_is_over(const struct engine_trial *row) {
 }
 
 /* sweeps.c */
+void sweeps_tell(const struct sweeps *s, const struct sweeps_change *change);
 /* At the end of the turn everything that changed is written. */
 void sweeps_kick(struct sweeps *s);
 MUST_CHECK bool sweeps_list(struct sweeps *s, struct live_sweep *live, struct err *err);
@@ -245,10 +266,13 @@ void live_about_release(struct live_about *about);
 MUST_CHECK bool live_new(struct sweeps *s, struct sweep_file *file, struct id id, int64_t seed, const struct engine_sweep *row,
                          struct live_sweep **ret, struct err *err); /* takes the file in any case */
 void live_free(struct live_sweep *live);
+MUST_CHECK bool live_warn(struct live_sweep *live, const char *text, struct err *err);
 struct live_trial *live_trial_new(struct live_sweep *live, uint32_t number, struct id run, struct err *err);
 /* A report of the past goes through the same fold. */
 void live_take_report(struct live_trial *trial, uint32_t attempt, const struct live_report *report, struct stop_verdict *ret_verdict,
                       bool *ret_target, bool *ret_goal);
+/* Has it ended with NaN, and does the file say that this is a failure? */
+bool live_fails_of_nan(const struct live_trial *trial);
 bool live_is_goal(const struct live_sweep *live, struct str key);
 /* The row is final: the sampler and the rules learn of it. */
 void live_note_end(struct live_trial *trial, const struct engine_trial *row);
@@ -269,11 +293,16 @@ bool live_make_trials(struct live_sweep *live, uint32_t wanted);
 void live_think_ahead(struct live_sweep *live);
 const char *live_reason(const struct live_trial *trial, const struct engine_trial *row);
 
+/* importance_job.c */
+void importance_cache_free(struct importance_cache *cache); /* accepts NULL */
+
 /* jobs.c */
 MUST_CHECK bool jobs_new(struct sweeps *s, struct err *err);
 void jobs_free(struct sweeps *s);
 void jobs_enqueue(struct live_trial *trial);
 void jobs_release(struct live_trial *trial);
+/* The sweep's priority is another one. */
+void jobs_reprioritize(struct live_sweep *live);
 void jobs_start(struct live_trial *trial, uint32_t attempt);
 void jobs_end(struct live_trial *trial);
 /* True when something was placed. */
@@ -281,9 +310,24 @@ bool jobs_place(struct sweeps *s);
 /* After a start: the slots of what runs, and its companion. */
 void jobs_adopt(struct live_trial *trial, const struct engine_trial *row);
 void jobs_tick(struct sweeps *s);
+/* Stops everything that runs; the longest grace of them. */
+int64_t jobs_stop_all(struct sweeps *s);
+/* Does nothing run, and is nothing about to? */
+bool jobs_are_over(const struct sweeps *s);
 void jobs_forget(struct live_trial *trial);
 /* The directory is there, or could not be made. */
 void jobs_made(struct live_trial *trial, uint32_t attempt, const struct err *failed);
+
+/* queue.c */
+int64_t queue_priority_of(const struct live_trial *trial);
+void queue_set_node(struct sweeps *s, bool drained, struct str reason);
+
+/* job_gpus.c */
+/* The variables that show the job its GPUs and no others; none where there are no GPUs. */
+MUST_CHECK bool job_gpus_variables(const struct live_trial *trial, struct arena *arena, struct spec_pairs *ret, struct err *err);
+MUST_CHECK bool job_gpus_note(const struct live_trial *trial, int32_t attempt, struct err *err);
+/* The slots of the GPUs that were noted, as far as they are here and free; how many. */
+unsigned job_gpus_noted(const struct live_trial *trial, int32_t attempt, uint16_t slots[SCHEDULE_SLOTS_MAX]);
 
 /* job_make.c */
 /* Do its attempts run in copies of a snapshot? */
@@ -303,6 +347,8 @@ MUST_CHECK bool jobs_metric_files(const struct live_sweep *live, struct arena *a
 void jobs_miss_goal(struct live_sweep *live);
 /* What the trial is told to have failed of: it ended well, but the goal metric was never seen. */
 void jobs_explain_no_metric(struct live_trial *trial);
+/* Not all of what it left behind is stored: an event of the run says so. */
+void jobs_tell_artifacts(const struct live_trial *trial, struct str why);
 /* Where the output of the attempt goes. */
 MUST_CHECK bool jobs_open_log(struct live_trial *trial, uint32_t attempt, struct err *err);
 /* First command and environment of a dry run. */

@@ -54,6 +54,7 @@ static void put_sampler(const struct live_sweep *live, struct json_writer *w) {
   jw_put_text(w, "type", sampler_type_name((enum sampler_type)spec->sampler.type));
   jw_put_i64(w, "seed", live->seed);
   jw_put_i64(w, "space_version", live->space_version);
+  jw_put_i64(w, "prior_results", (int64_t)live->prior_count);
   jw_put_text(w, "chosen", sampler_type_name(chosen));
   jw_put_text(w, "why", buf_text(&why));
   jw_object_end(w);
@@ -149,6 +150,8 @@ void live_put_sweep(const struct live_sweep *live, struct json_writer *w) {
     jw_raw(w, str_of(live->normal));
   else
     jw_null(w);
+  jw_key(w, "registered");
+  jw_raw(w, live->registered ? str_of(live->registered) : STR("[]"));
   jw_key(w, "warnings");
   jw_array(w);
   for (size_t i = 0; i < live->warning_count; i++)

@@ -106,7 +106,7 @@ static void on_thought(struct work *work, bool cancelled) {
   live->thinking = false;
   live->thought = NULL;
   if (cancelled || live->all->stopping || !is_usable(live, &live->thought_made, live->thought_number)) {
-    sampler_job_drop(job);
+    sampler_job_leave(live->sampler, job);
   } else {
     live->ahead.there = finish_job(live, job, &live->thought_made, live->ahead.found);
     live->ahead.number = live->thought_number;
@@ -160,8 +160,11 @@ bool live_make_trials(struct live_sweep *live, uint32_t wanted) {
 void live_think_ahead(struct live_sweep *live) {
   if (live->thinking || live->all->stopping || !sampler_is_slow(live->sampler) || !engine_has_room(live->engine))
     return;
-  if (live->ahead.there && live->ahead.number == next_number(live) && live->ahead.found->made.tells == history_tells(live->history))
-    return; /* it is what would be thought of now */
+  bool refresh = live->refresh;
+  live->refresh = false;
+  if (live->ahead.there && is_usable(live, &live->ahead.found->made, live->ahead.number) &&
+      (!refresh || live->ahead.found->made.tells == history_tells(live->history)))
+    return; /* who has told asks next, as a rule: a better point would be for a number that is taken by then */
   if (history_pending(live->history) && !staleness(live))
     return; /* the result that is to come would make it useless */
   struct live_point found;

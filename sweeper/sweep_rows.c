@@ -255,6 +255,7 @@ static void put_sweep_create(struct pg_args *args, const struct live_sweep *live
   pg_put_text(args, str_of(live->normal));
   sweep_rows_put_warnings(args, live);
   pg_put_bool(args, live->single);
+  pg_put_bytea(args, live->prior_bytes ? str_n(live->prior, live->prior_bytes) : STR_NONE);
 }
 
 static void put_about(struct pg_args *args, const struct live_sweep *live) {
@@ -348,6 +349,8 @@ bool sweep_rows_send(struct sweeps *s, pg_done_fn *done, struct err *err) {
       continue;
     if (!write->sweep->stored)
       put_sweep_create(pg_batch_add(&batch, STMT_SWEEP_CREATE), write->sweep);
+    if (!write->sweep->stored && write->sweep->file->spec.register_model.given)
+      pg_put_uuid(pg_batch_add(&batch, STMT_SWEEP_REGISTER_WANT), write->sweep->id);
     put_sweep_update(pg_batch_add(&batch, STMT_SWEEP_UPDATE), write->sweep, &write->todo.sweep);
   }
   if (creates) {

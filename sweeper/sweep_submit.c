@@ -2,6 +2,8 @@
 #include "base/mem.h"
 #include "sweeper/command.h"
 #include "sweeper/live.h"
+#include "sweeper/prior.h"
+#include "tracker/names.h"
 
 enum { NORMAL_MAX = 4 * 1024 * 1024 };
 
@@ -20,15 +22,21 @@ static void warn_of_the_unheeded(struct sweep_file *file) {
     bool given;
     const char *path, *text;
   } rows[] = {
-      {spec->on_nan != 0, "on_nan", "not heeded yet: a trial whose value is NaN counts as the worst"},
-      {spec->metric.impute != 0, "metric.impute", "not heeded yet: a failed trial counts as the worst"},
       {spec->metric.impute_while_running != 0, "metric.impute_while_running",
        "not heeded yet: the sampler has its own way with running trials"},
-      {spec->log_max != GIB, "log_max", "not heeded yet: all output is kept"},
   };
   for (size_t i = 0; i < ARRAY_LEN(rows); i++)
     if (rows[i].given)
       warn(file, rows[i].path, rows[i].text);
+}
+
+static bool check_register(const struct sweep_spec *spec, struct err *err) {
+  struct str path;
+  if (!spec->register_model.given)
+    return true;
+  if (!logged_model_name_check(spec->register_model.model, err) || !artifact_path_check(spec->register_model.path, &path, err))
+    return err_prefix(err, "register");
+  return true;
 }
 
 /* Is a directory of this machine to be copied? Then `out` is it. */
@@ -71,14 +79,10 @@ bool sweeps_check(struct sweeps *s, struct sweep_file *file, struct str director
   warn_of_the_unheeded(file);
   if (spec->executor != EXECUTOR_LOCAL)
     return refuse("executor", "jobs run on this machine only", err);
-  if (spec->register_model.given)
-    return refuse("register", "register the best model by hand when the sweep is over", err);
-  if (spec->artifacts.count)
-    return refuse("artifacts", "let the command store them, with the MLflow client or over HTTP", err);
-  if (spec->prior && spec->prior->kind != YN_NULL && spec->prior->count)
-    return refuse("prior", "a sweep begins without earlier results", err);
-  if (spec->tty)
-    return refuse("tty", "commands write into files", err);
+  if (!check_register(spec, err) || !prior_check(spec, err))
+    return false;
+  if (spec->prior && spec->prior->kind != YN_NULL && !prior_is_used(spec))
+    warn(file, "prior", "not used: this sampler does not learn from results");
   if (!spec->has_command)
     return true;
   if ((uint32_t)spec->resources.slots > s->conf.slots)
@@ -272,6 +276,18 @@ static bool ask_experiment(struct making *making, struct err *err) {
   return pg_run(making->all->conf.pg, &args, 0, on_experiment, making, err);
 }
 
+static void on_prior(void *ctx, const struct err *failed) {
+  struct making *making = ctx;
+  struct err err;
+  if (failed || !ask_experiment(making, &err))
+    not_made(making, failed ? failed : &err);
+}
+
+/* What it starts from is gathered before it is there. */
+static bool begin(struct making *making, struct err *err) {
+  return prior_is_used(&making->live->file->spec) ? prior_gather(making->live, on_prior, making, err) : ask_experiment(making, err);
+}
+
 /* The warnings are those of the file as it was sent. */
 static bool take_warnings(struct live_sweep *live, const struct sweep_file *file, struct err *err) {
   for (size_t i = 0; i < live->warning_count; i++)
@@ -303,7 +319,7 @@ static bool make_live(struct making *making, struct err *err) {
   live->directory = mem_strdup(making->directory);
   live->normal = mem_strdup(buf_text(&normal));
   bool ok = live->source && live->directory && live->normal ? take_warnings(live, making->file, err) : err_no_memory(err);
-  if (ok && ask_experiment(making, err))
+  if (ok && begin(making, err))
     return true;
   live_free(live);
   making->live = NULL;

@@ -228,6 +228,30 @@ static void get_rungs(struct http_req *req) {
   live_put_rungs(op->sweep, &w);
   sweep_op_reply(op, 200, &body);
 }
+
+static void on_importance(void *ctx, struct str json, const struct err *err) {
+  struct sweep_op *op = ctx;
+  struct err none;
+  if (err && err->code == ERR_NOT_FOUND) {
+    sweep_op_none(op->id, &none);
+    err = &none;
+  }
+  if (err) {
+    sweep_op_fail(op, err);
+    return;
+  }
+  struct buf body = BUF_INIT(SWEEP_REPLY_MAX);
+  buf_add_str(&body, json);
+  sweep_op_reply(op, 200, &body);
+}
+
+static void get_importance(struct http_req *req) {
+  struct err err;
+  struct sweep_op *op = sweep_op_new(req);
+  if (op && (!sweep_op_read_id(op, "sweep", &err) || !sweeps_importance(web_app(req)->sweeps, op->id, on_importance, op, &err)))
+    sweep_op_fail(op, &err);
+}
+
 static void post_trial(struct http_req *req) {
   struct err err;
   struct sweep_op *op = sweep_op_live(req);
@@ -238,13 +262,14 @@ static void post_trial(struct http_req *req) {
     sweep_op_fail(op, &err);
 }
 
-#define ROUTE_POST(path_, handler_, policy_, max_, summary_) \
-  { .method = HTTP_POST, .path = path_, .policy = policy_, .body = BODY_BUFFER, .max_body = max_, .handler = handler_, .summary = summary_ }
-#define ROUTE_GET(path_, handler_, summary_, query_) \
-  { .method = HTTP_GET, .path = path_, .policy = POLICY_READ, .handler = handler_, .summary = summary_, .query = query_ }
+#define ROUTE_GET(path_, handler_, response_, summary_, query_)                                                          \
+  {                                                                                                                      \
+    .method = HTTP_GET, .path = path_, .policy = POLICY_READ, .handler = handler_, .summary = summary_, .query = query_, \
+    .response_schema = response_                                                                                         \
+  }
 
 const struct route trial_routes[] = {
-    ROUTE_GET("/sweeps/{id}/trials", get_trials, "Its trials", "state:string,sort:string,limit:integer,cursor:string"),
+    ROUTE_GET("/sweeps/{id}/trials", get_trials, "trial_list", "Its trials", "state:string,sort:string,limit:integer,cursor:string"),
     {.method = HTTP_POST,
      .path = "/sweeps/{id}/trials",
      .policy = POLICY_TRACK,
@@ -252,9 +277,21 @@ const struct route trial_routes[] = {
      .max_body = SWEEP_BODY_MAX,
      .handler = post_trial,
      .creates = CREATES,
-     .summary = "Enqueue a hand-picked point"},
-    ROUTE_GET("/sweeps/{id}/best", get_best, "The best finished trials", "k:integer"),
-    ROUTE_GET("/sweeps/{id}/progress", get_progress, "The best value so far, trial by trial", NULL),
-    ROUTE_GET("/sweeps/{id}/rungs", get_rungs, "What the rules of early termination know", NULL),
+     .summary = "Enqueue a hand-picked point",
+     .request_schema = "trial_new",
+     .response_schema = "trial"},
+    ROUTE_GET("/sweeps/{id}/best", get_best, "trial_list", "The best finished trials", "k:integer"),
+    ROUTE_GET("/sweeps/{id}/progress", get_progress, "sweep_progress", "The best value so far, trial by trial", NULL),
+    ROUTE_GET("/sweeps/{id}/rungs", get_rungs, "rung_list", "What the rules of early termination know", NULL),
+    {.method = HTTP_GET,
+     .path = "/sweeps/{id}/importance",
+     .policy = POLICY_READ,
+     .handler = get_importance,
+     .summary = "Which parameters matter",
+     .doc =
+         "PED-ANOVA: how far the best tenth of the finished trials is distributed otherwise than all of them, parameter by parameter, as "
+         "shares of one with a 95 % interval; and pairs that matter together beyond each alone. `low_confidence` says when there are too "
+         "few trials to trust it, `reason` why.",
+     .response_schema = "importance"},
 };
 const size_t trial_route_count = ARRAY_LEN(trial_routes);

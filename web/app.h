@@ -13,11 +13,13 @@ struct pg_pool;
 struct http_server;
 struct prom;
 struct metric_store;
+struct run_creator;
 struct artifact_store;
 struct log_store;
 struct code_store;
 struct sweeps;
 struct login_links;
+struct event_hub;
 
 /* How the service stands, for /health, /api/v1/status and the page. */
 struct web_status {
@@ -41,10 +43,12 @@ struct web_app {
   struct http_server *server;
   struct prom *prom;
   struct metric_store *metrics;
+  struct run_creator *creator;
   struct artifact_store *artifacts;
   struct log_store *logs;
   struct code_store *code;
   struct sweeps *sweeps;
+  struct event_hub *events;
 
   struct access_rules access;
   struct token_table tokens;

@@ -147,7 +147,7 @@ struct http_req {
   const struct err *abort_err;
 
   struct arena arena;
-  void *principal, *state;
+  void *principal, *state, *problems;
   http_gone_fn *gone;
   void *gone_ctx;
   http_drained_fn *drained;

@@ -17,6 +17,8 @@ size_t mlflow_mounts(struct route_mount *mounts) {
       {mlflow_metric_routes, mlflow_metric_route_count},
       {mlflow_model_routes, mlflow_model_route_count},
       {mlflow_registry_routes, mlflow_registry_route_count},
+      {mlflow_version_routes, mlflow_version_route_count},
+      {mlflow_registry_search_routes, mlflow_registry_search_route_count},
       {mlflow_file_routes, mlflow_file_route_count},
   };
   size_t n = 0;

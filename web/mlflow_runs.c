@@ -2,6 +2,7 @@
 #include "storage/metric_store.h"
 #include "tracker/names.h"
 #include "tracker/packed.h"
+#include "tracker/run_creator.h"
 #include "web/mlflow_search.h"
 #include "web/mlflow_tables.h"
 #include "web/tracking.h"
@@ -12,8 +13,8 @@ enum { RUNS_DEFAULT = 1000, RUNS_MAX = 50000, EXPERIMENTS_AT_ONCE = 10000 };
 struct run_op {
   struct http_req *req;
   struct id id;
-  int64_t experiment_id, start_time;
-  struct str experiment_text, name, user_id, tags;
+  struct run_new made;
+  struct str experiment_text;
 };
 
 static struct run_op *new_op(struct http_req *req) {
@@ -63,37 +64,39 @@ struct create_args {
   const json_t *tags;
 };
 
-static void on_created(void *ctx, const struct pg_reply *reply) {
-  struct run_op *op = ctx;
-  struct err err;
-  if (!mlflow_pg_ok(op->req, reply))
-    return;
-  if (pg_rows(reply) == 0) {
+static void refuse_create(struct run_op *op, const struct err *reason) {
+  struct err err = *reason;
+  if (err.code == ERR_NOT_FOUND)
     mlflow_no_experiment(&err, op->experiment_text);
-    fail(op, &err);
-    return;
-  }
-  if (pg_bool(reply, 0, 1)) {
+  if (err.code == ERR_WRONG_STATE)
     mlflow_reply_error(op->req, 400, "INVALID_PARAMETER_VALUE",
                        "The experiment %.*s must be in the 'active' state. Current state is deleted.", STR_ARG(op->experiment_text));
+  else
+    fail(op, &err);
+}
+
+static void on_created(void *ctx, struct str location, const struct err *refused) {
+  struct run_op *op = ctx;
+  if (refused) {
+    refuse_create(op, refused);
     return;
   }
   AUTO_BUF struct buf uri = BUF_INIT(16 * KIB);
   char hex[ID_HEX_LEN + 1];
-  id_format(op->id, hex);
-  buf_printf(&uri, "%.*s/%s/artifacts", STR_ARG(pg_text(reply, 0, 0)), hex);
+  id_format(op->made.id, hex);
+  buf_printf(&uri, "%.*s/%s/artifacts", STR_ARG(location), hex);
   struct run_row row = {
-      .id = op->id,
-      .experiment_id = op->experiment_id,
-      .start_time = op->start_time,
+      .id = op->made.id,
+      .experiment_id = op->made.experiment_id,
+      .start_time = op->made.start_time,
       .end_time = INT64_MIN,
       .deleted_at = INT64_MIN,
       .state = RUN_RUNNING,
-      .name = op->name,
-      .user_id = op->user_id,
+      .name = op->made.name,
+      .user_id = op->made.user_id,
       .artifact_uri = buf_str(&uri),
       .params = STR("{}"),
-      .tags = op->tags,
+      .tags = op->made.tags,
       .metrics = STR("{}"),
   };
   reply_run(op->req, &row);
@@ -131,34 +134,31 @@ static bool choose_name(struct run_op *op, const struct create_args *in, struct 
   struct str chosen = name.n ? name : tag.n ? tag : str_of(made);
   chosen = text_cut(chosen, RUN_TAG_VALUE_MAX);
   const char *copy = arena_strdup(http_req_arena(op->req), chosen);
-  op->name = str_n(copy, chosen.n);
+  op->made.name = str_n(copy, chosen.n);
   return copy || err_no_memory(err);
 }
 
 static bool create(struct run_op *op, const struct create_args *in, struct err *err) {
   AUTO_BUF struct buf tags = BUF_INIT(MLFLOW_BODY_MAX * 2);
   op->experiment_text = in->experiment_id.n ? in->experiment_id : STR("0");
-  if (!mlflow_experiment_id(op->experiment_text, &op->experiment_id, err) ||
+  if (!mlflow_experiment_id(op->experiment_text, &op->made.experiment_id, err) ||
       !mlflow_pack(in->tags, "tags", check_run_tag, "mlflow.runName", &tags, err) || !choose_name(op, in, err))
     return false;
   const char *copy = arena_strdup(http_req_arena(op->req), buf_str(&tags));
-  if (!copy)
+  const char *user = arena_strdup(http_req_arena(op->req), in->user_id.p ? in->user_id : STR(""));
+  if (!copy || !user)
     return err_no_memory(err);
-  op->tags = str_n(copy, tags.n);
-  op->user_id = in->user_id.p ? in->user_id : STR("");
-  op->start_time = in->start_time;
-  op->id = id_new(web_app(op->req)->clock, &web_app(op->req)->rng);
-  AUTO_PG_ARGS struct pg_args args;
-  pg_args_init(&args, STMT_RUN_CREATE);
-  pg_put_uuid(&args, op->id);
-  pg_put_int(&args, op->experiment_id);
-  pg_put_int(&args, op->start_time);
-  pg_put_int(&args, tracking_now(op->req));
-  pg_put_text(&args, op->name);
-  pg_put_text(&args, op->user_id);
-  pg_put_jsonb(&args, op->tags);
-  pg_put_jsonb(&args, STR("{}"));
-  return pg_run(web_app(op->req)->pg, &args, 0, on_created, op, err);
+  struct run_new *made = &op->made;
+  made->id = id_new(web_app(op->req)->clock, &web_app(op->req)->rng);
+  made->tags = str_n(copy, tags.n);
+  made->params = STR("{}");
+  made->user_id = str_n(user, in->user_id.n);
+  made->start_time = in->start_time;
+  made->created = tracking_now(op->req);
+  made->done = on_created;
+  made->ctx = op;
+  run_creator_add(web_app(op->req)->creator, made);
+  return true;
 }
 
 static void create_run(struct http_req *req) {

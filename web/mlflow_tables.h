@@ -6,9 +6,10 @@
 
 /* Relative to /api/2.0/mlflow. */
 extern const struct route mlflow_experiment_routes[], mlflow_run_routes[], mlflow_log_routes[], mlflow_metric_routes[],
-    mlflow_model_routes[], mlflow_registry_routes[], mlflow_file_routes[];
+    mlflow_model_routes[], mlflow_registry_routes[], mlflow_version_routes[], mlflow_registry_search_routes[], mlflow_file_routes[];
 extern const size_t mlflow_experiment_route_count, mlflow_run_route_count, mlflow_log_route_count, mlflow_metric_route_count,
-    mlflow_model_route_count, mlflow_registry_route_count, mlflow_file_route_count;
+    mlflow_model_route_count, mlflow_registry_route_count, mlflow_version_route_count, mlflow_registry_search_route_count,
+    mlflow_file_route_count;
 /* Relative to /api/2.0/mlflow-artifacts. */
 extern const struct route mlflow_artifact_routes[];
 extern const size_t mlflow_artifact_route_count;

@@ -3,9 +3,11 @@
  *     bench_load HOST PORT CLIENTS SECONDS metric RUN...            runs/log-metric, one value a call
  *     bench_load HOST PORT CLIENTS SECONDS batch RUN...             runs/log-batch, 1,000 values of 10 keys a call
  *     bench_load HOST PORT CLIENTS SECONDS send METHOD PATH [BODY]  the same request again and again
+ *     bench_load HOST PORT CLIENTS SECONDS fill RUNS                makes so many runs with 5 tags, 5 params and 5 metrics each
+ *     bench_load HOST PORT CLIENTS SECONDS series POINTS RUN...     so many points of one key for each run, 1,000 a call
  *
- * Every call of the first two stores new points. Latencies are kept all, so percentiles are exact; "slices" holds the calls and the worst
- * latency of each tenth of a second: a stall of the server is seen as one. */
+ * Every call of the first two stores new points; the last two end when all is done, or when the time is over. Latencies are kept all, so
+ * percentiles are exact; "slices" holds the calls and the worst latency of each tenth of a second: a stall of the server is seen as one. */
 #include "base/buf.h"
 #include "base/clock.h"
 #include "base/mem.h"
@@ -20,7 +22,7 @@
 
 enum { CLIENTS_MAX = 1000, KEYS = 10, BATCH_POINTS = 1000, SLICE_US = 100000, SLICES_MAX = 6000, PATIENCE_S = 120, READ_BYTES = 65536 };
 
-enum work { WORK_METRIC, WORK_BATCH, WORK_SEND };
+enum work { WORK_METRIC, WORK_BATCH, WORK_SEND, WORK_FILL, WORK_SERIES };
 
 struct client {
   int fd;
@@ -32,6 +34,7 @@ struct client {
   int64_t left; /* of the body */
   struct http_chunk chunk;
   int status;
+  char run[33]; /* fill: that was made and has nothing logged yet */
 };
 
 struct load {
@@ -43,6 +46,7 @@ struct load {
   struct client *clients;
   struct rng rng;
   int64_t started_us, until_us, step;
+  int64_t total, begun; /* fill: runs; series: calls */
   int epoll;
   size_t busy;
   uint32_t *latencies;
@@ -108,17 +112,81 @@ static void put_batch(struct load *load, struct buf *body) {
   buf_puts(body, "]}");
 }
 
-static void put_request(struct load *load, struct buf *out) {
-  AUTO_BUF struct buf body = BUF_INIT(16 * MIB);
-  static const char *const paths[] = {[WORK_METRIC] = "/api/2.0/mlflow/runs/log-metric", [WORK_BATCH] = "/api/2.0/mlflow/runs/log-batch"};
-  buf_reset(out);
+static void put_series(struct load *load, struct buf *body) {
+  int64_t run = load->begun % (int64_t)load->run_count, first = load->begun / (int64_t)load->run_count * BATCH_POINTS;
+  load->begun++;
+  buf_printf(body, "{\"run_id\":\"%s\",\"metrics\":[", load->runs[run]);
+  for (int i = 0; i < BATCH_POINTS; i++)
+    buf_printf(body, "%s{\"key\":\"loss\",\"value\":%.6f,\"timestamp\":%lld,\"step\":%lld}", i ? "," : "", chance(load),
+               (long long)(INT64_C(1795287390000) + (first + i) * 100), (long long)(first + i));
+  buf_puts(body, "]}");
+}
+
+static void put_new_run(struct load *load, struct buf *body) {
+  load->begun++;
+  buf_printf(body, "{\"experiment_id\":\"0\",\"start_time\":%lld,\"tags\":[", (long long)(INT64_C(1795287390000) + load->begun * 1000));
+  static const char *const keys[] = {"mlflow.user", "mlflow.source.name", "mlflow.source.type", "team", "host"};
+  static const char *const values[] = {"ada", "train.py", "LOCAL", "vision", "node-17"};
+  for (size_t i = 0; i < ARRAY_LEN(keys); i++)
+    buf_printf(body, "%s{\"key\":\"%s\",\"value\":\"%s\"}", i ? "," : "", keys[i], values[i]);
+  buf_puts(body, "]}");
+}
+
+static void put_first_batch(struct load *load, const struct client *client, struct buf *body) {
+  static const char *const rates[] = {"0.1", "0.01", "0.001", "0.0001"};
+  static const char *const metrics[] = {"acc", "loss", "val_acc", "val_loss", "epoch_time"};
+  buf_printf(body, "{\"run_id\":\"%s\",\"params\":[{\"key\":\"lr\",\"value\":\"%s\"}", client->run, rates[rng_below(&load->rng, 4)]);
+  buf_printf(body, ",{\"key\":\"layers\",\"value\":\"%d\"},{\"key\":\"dropout\",\"value\":\"%.3f\"}", (int)rng_below(&load->rng, 12),
+             chance(load));
+  buf_puts(body, ",{\"key\":\"optimizer\",\"value\":\"adam\"},{\"key\":\"batch_size\",\"value\":\"64\"}],\"metrics\":[");
+  for (size_t i = 0; i < ARRAY_LEN(metrics); i++)
+    buf_printf(body, "%s{\"key\":\"%s\",\"value\":%.6f,\"timestamp\":1795287390000,\"step\":1}", i ? "," : "", metrics[i], chance(load));
+  buf_puts(body, "]}");
+}
+
+/* Fill and series have an end. */
+static bool is_over(const struct load *load, const struct client *client) {
+  bool has_end = load->work == WORK_FILL || load->work == WORK_SERIES;
+  return now_us() >= load->until_us || (has_end && load->begun >= load->total && !client->run[0]);
+}
+
+static void put_body(struct load *load, const struct client *client, struct buf *body) {
+  switch (load->work) {
+  case WORK_METRIC:
+    put_metric(load, body);
+    break;
+  case WORK_BATCH:
+    put_batch(load, body);
+    break;
+  case WORK_SEND:
+    buf_puts(body, load->body);
+    break;
+  case WORK_FILL:
+    if (client->run[0])
+      put_first_batch(load, client, body);
+    else
+      put_new_run(load, body);
+    break;
+  case WORK_SERIES:
+    put_series(load, body);
+    break;
+  }
+}
+
+static const char *path_of(const struct load *load, const struct client *client) {
+  if (load->work == WORK_SEND)
+    return load->path;
   if (load->work == WORK_METRIC)
-    put_metric(load, &body);
-  else if (load->work == WORK_BATCH)
-    put_batch(load, &body);
-  else
-    buf_puts(&body, load->body);
-  put_head(out, load->work == WORK_SEND ? load->method : "POST", load->work == WORK_SEND ? load->path : paths[load->work], body.n);
+    return "/api/2.0/mlflow/runs/log-metric";
+  return load->work == WORK_FILL && !client->run[0] ? "/api/2.0/mlflow/runs/create" : "/api/2.0/mlflow/runs/log-batch";
+}
+
+static void put_request(struct load *load, const struct client *client, struct buf *out) {
+  AUTO_BUF struct buf body = BUF_INIT(16 * MIB);
+  buf_reset(out);
+  const char *path = path_of(load, client);
+  put_body(load, client, &body);
+  put_head(out, load->work == WORK_SEND ? load->method : "POST", path, body.n);
   buf_add_str(out, buf_str(&body));
   struct err err;
   if (!buf_ok(out, &err) || !buf_ok(&body, &err))
@@ -148,7 +216,7 @@ static void push(struct load *load, struct client *client) {
 }
 
 static void next_request(struct load *load, struct client *client) {
-  put_request(load, &client->out);
+  put_request(load, client, &client->out);
   client->sent = 0;
   client->begun_us = now_us();
   push(load, client);
@@ -187,17 +255,32 @@ static void note(struct load *load, int64_t begun_us) {
   }
 }
 
+/* After a run was made: its id. After its batch: none, so that the next is made. Bodies of these answers are kept behind their heads. */
+static void note_run(struct client *client) {
+  static const char mark[] = "\"run_id\":";
+  const char *at = client->run[0] ? NULL : memmem(client->head.p, client->head.n, mark, sizeof mark - 1);
+  client->run[0] = 0;
+  if (!at)
+    return;
+  const char *end = client->head.p + client->head.n;
+  const char *id = memchr(at + sizeof mark - 1, '"', (size_t)(end - at) - (sizeof mark - 1));
+  if (id && end - id > 33)
+    snprintf(client->run, sizeof client->run, "%.32s", id + 1);
+}
+
 /* The answer is complete. */
 static void answered(struct load *load, struct client *client) {
   note(load, client->begun_us);
   if (client->status / 100 != 2)
     load->refused++;
   client->in_body = false;
+  if (load->work == WORK_FILL)
+    note_run(client);
   buf_reset(&client->head);
-  if (now_us() < load->until_us)
-    next_request(load, client);
-  else
+  if (is_over(load, client))
     load->busy--;
+  else
+    next_request(load, client);
 }
 
 static void keep_complaint(struct load *load, const struct client *client, struct str bytes) {
@@ -205,8 +288,10 @@ static void keep_complaint(struct load *load, const struct client *client, struc
     snprintf(load->complaint, sizeof load->complaint, "%d %.*s", client->status, STR_ARG(str_slice(bytes, 0, 250)));
 }
 
-static void take_body(struct load *load, struct client *client, struct str bytes) {
+static void take_body(struct load *load, struct client *client, struct str bytes, bool is_first) {
   keep_complaint(load, client, bytes);
+  if (load->work == WORK_FILL && !is_first)
+    buf_add_str(&client->head, bytes);
   if (!client->is_chunked) {
     client->left -= (int64_t)bytes.n;
     if (client->left < 0)
@@ -257,7 +342,7 @@ static void take_head(struct load *load, struct client *client, struct str bytes
     fail("an answer has no length", NULL);
   client->left = length;
   client->in_body = true;
-  take_body(load, client, rest);
+  take_body(load, client, rest, true);
 }
 
 static void receive(struct load *load, struct client *client) {
@@ -269,7 +354,7 @@ static void receive(struct load *load, struct client *client) {
     fail("the server closed a connection", n < 0 ? strerror(errno) : NULL);
   load->bytes += (uint64_t)n;
   if (client->in_body)
-    take_body(load, client, str_n(bytes, (size_t)n));
+    take_body(load, client, str_n(bytes, (size_t)n), false);
   else
     take_head(load, client, str_n(bytes, (size_t)n));
 }
@@ -341,6 +426,18 @@ static void read_work(struct load *load, int argc, char **argv) {
     load->body = argc == 9 ? argv[8] : "";
     return;
   }
+  if (strcmp(work, "fill") == 0 && argc == 7) {
+    load->work = WORK_FILL;
+    load->total = number(argv[6], 1, 100000000);
+    return;
+  }
+  if (strcmp(work, "series") == 0 && argc >= 8) {
+    load->work = WORK_SERIES;
+    load->runs = argv + 7;
+    load->run_count = (size_t)argc - 7;
+    load->total = number(argv[6], BATCH_POINTS, INT64_C(1) << 40) / BATCH_POINTS * (int64_t)load->run_count;
+    return;
+  }
   bool batch = strcmp(work, "batch") == 0;
   if ((!batch && strcmp(work, "metric") != 0) || argc < 7)
     fail("unknown work, or what it needs is missing", work);
@@ -351,7 +448,8 @@ static void read_work(struct load *load, int argc, char **argv) {
 
 int main(int argc, char **argv) {
   if (argc < 7)
-    fail("usage: bench_load HOST PORT CLIENTS SECONDS metric|batch RUN... or send METHOD PATH [BODY]", NULL);
+    fail("usage: bench_load HOST PORT CLIENTS SECONDS metric|batch RUN..., send METHOD PATH [BODY], fill RUNS, or series POINTS RUN...",
+         NULL);
   static struct load load;
   load.address = (struct sockaddr_in){.sin_family = AF_INET, .sin_port = htons((uint16_t)number(argv[2], 1, 65535))};
   if (inet_pton(AF_INET, argv[1], &load.address.sin_addr) != 1)

@@ -10,3 +10,6 @@ alter table run
   add column made_tells int,    -- how many results it knew
   add column made_pending int,  -- how many trials were pending
   add column at_tells int;      -- how many results there were when the trial was added: a point may have been thought of before
+
+-- The results of other sweeps and runs that a sweep started from: value and point of each, as doubles.
+alter table sweep add column prior bytea;

@@ -10,6 +10,20 @@ made as (
   on conflict (id) do nothing returning 1)
 select artifact_location, deleted from e;
 
+-- name: run_create_many (uuid[], int8[], int8[], int8[], text[], text[], jsonb[], jsonb[]) -> (text, bool) repeatable
+-- The same for many at once; for each in its order. Location null: there is no such experiment.
+with given as (
+  select t.*, e.artifact_location, e.deleted_at is not null as deleted
+  from unnest($1, $2, $3, $4, $5, $6, $7, $8) with ordinality
+    t (id, experiment_id, start_time, created, name, user_id, tags, params, place)
+  left join experiment e on e.id = t.experiment_id),
+made as (
+  insert into run (id, experiment_id, start_time, created, state, name, user_id, tags, params)
+  select id, experiment_id, start_time, created, 2, name, user_id, tags, params from given
+  where artifact_location is not null and not deleted
+  on conflict (id) do nothing)
+select artifact_location, deleted from given order by place;
+
 -- name: run_get (uuid)
 --   -> (uuid, int8, int8, int8, int8, int8, int8, int4, int2, int2, bool, int2, int4, int4, int4, uuid, text, text, text, text, text, text,
 --       jsonb, jsonb, jsonb, jsonb, jsonb, jsonb, jsonb) repeatable

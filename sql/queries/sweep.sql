@@ -15,11 +15,12 @@ select id, deleted_at is not null from experiment where id = $1;
 -- Refuses (by a division) to go on under an epoch that is over.
 select 1 / (case when $1 = (select max(epoch) from service_epoch) then 1 else 0 end) = 1;
 
--- name: sweep_create (uuid, int8, int8, int8, text, text, text, text, jsonb, bool) -> () repeatable
--- Id, experiment, now, seed, name, directory, source, spec, warnings, whether it is a single run's. And its parent run, if it is not.
+-- name: sweep_create (uuid, int8, int8, int8, text, text, text, text, jsonb, bool, bytea) -> () repeatable
+-- Id, experiment, now, seed, name, directory, source, spec, warnings, whether it is a single run's, results it starts from. And its parent
+-- run, if it is not a single run's.
 with made as (
-  insert into sweep (id, experiment_id, created, version, seed, name, directory, source, spec, warnings, single)
-  values ($1, $2, $3, 0, $4, $5, $6, $7, $8, $9, $10) on conflict (id) do nothing returning 1)
+  insert into sweep (id, experiment_id, created, version, seed, name, directory, source, spec, warnings, single, prior)
+  values ($1, $2, $3, 0, $4, $5, $6, $7, $8, $9, $10, $11) on conflict (id) do nothing returning 1)
 insert into run (id, experiment_id, start_time, created, state, kind, name)
 select $1, $2, $3, $3, 2, 1, $5 from made where not $10 on conflict (id) do nothing;
 
@@ -54,9 +55,11 @@ with s as (update sweep set deleted_at = $2 where id = $1 and deleted_at is null
 runs as (update run set deleted_at = $2 from s where (run.sweep_id = s.id or run.id = s.id) and run.deleted_at is null returning 1)
 select true from s;
 
--- name: sweep_live (uuid) -> (uuid, int8, int8, int8, int8, int8, int8, int2, int2, bool, text, text, text, jsonb, jsonb, bool) repeatable
+-- name: sweep_live (uuid) -> (uuid, int8, int8, int8, int8, int8, int8, int2, int2, bool, text, text, text, jsonb, jsonb, bool, bytea)
+--   repeatable
 -- Those that are not over, oldest first; or this one.
-select id, experiment_id, created, version, elapsed_ms, slot_ms, seed, state, why, exhausted, name, directory, spec, edits, warnings, single
+select id, experiment_id, created, version, elapsed_ms, slot_ms, seed, state, why, exhausted, name, directory, spec, edits, warnings, single,
+  prior
 from sweep where state < 3 and deleted_at is null and ($1::uuid is null or id = $1) order by created, id;
 
 -- name: sweep_get (uuid) -> (int2, jsonb) repeatable
@@ -71,6 +74,25 @@ order by created desc, id desc limit $4;
 -- name: sweep_source (uuid) -> (text, text, text) repeatable
 -- Name, directory, the normal form: with the snapshot and the environment of the first time.
 select name, directory, spec from sweep where id = $1 and deleted_at is null and not single;
+
+-- name: sweep_spec (uuid) -> (text, int8) repeatable
+-- Its normal form, and the seed.
+select spec, seed from sweep where id = $1 and deleted_at is null;
+
+-- name: prior_metric (uuid) -> (text) repeatable
+-- The metric of a sweep.
+select spec::jsonb #>> '{metric,name}' from sweep where id = $1 and deleted_at is null;
+
+-- name: prior_trials (uuid) -> (jsonb, float8) repeatable
+-- Point and value of those that ended well.
+select point, value from run where sweep_id = $1 and state = 4 and deleted_at is null order by trial;
+
+-- name: trials_finished (uuid) -> (bytea, float8) repeatable
+-- Point and value of the finished ones, in order; of more than fifty thousand every second, third ...
+select coords, value from run
+where sweep_id = $1 and state = 4 and value is not null and coords is not null
+  and trial % (select coalesce(max(trial), 0) / 50000 + 1 from run where sweep_id = $1) = 0
+order by trial;
 
 -- name: trials_load (uuid)
 --   -> (uuid, int4, int8, int2, int4, int2, int4, bool, float8, int8, float8, int8, int8, int8, int4, bytea, jsonb, text, int8, int2, int4,
@@ -164,3 +186,54 @@ select sweep_id, state, value from run where id = $1 and sweep_id is not null an
 
 -- name: run_attempt (uuid) -> (int4) repeatable
 select attempt from run where id = $1 and deleted_at is null;
+
+-- name: sweep_register_want (uuid) -> () repeatable
+insert into sweep_register (sweep) values ($1) on conflict do nothing;
+
+-- name: sweep_register_due () -> (uuid) repeatable
+-- Sweeps that are over and whose best trial is not registered.
+select r.sweep from sweep_register r join sweep s on s.id = r.sweep where not r.done and s.state >= 3 and s.deleted_at is null;
+
+-- name: sweep_register_info (uuid) -> (text, text, bool) repeatable
+-- Name, spec, whether it is over.
+select name, spec, state >= 3 from sweep where id = $1 and deleted_at is null;
+
+-- name: sweep_version_get (uuid, uuid) -> (int4, bool) repeatable
+-- Sweep, run. Version, whether its files are linked.
+select version, kept from sweep_version where sweep = $1 and run = $2;
+
+-- name: sweep_version_make (uuid, uuid, text, int8, text, text, jsonb) -> (int4, int8) repeatable
+-- Sweep, run, model, now, source, description, tags. The version and the model's key; the same again when it is made already.
+with known as (
+  select v.version, m.id from sweep_version v join registered_model m on m.name = v.model where v.sweep = $1 and v.run = $2),
+m as (
+  update registered_model set last_version = last_version + 1, updated = $4 where name = $3 and not exists (select from known)
+  returning id, last_version),
+made as (
+  insert into model_version (model, version, created, updated, source, storage_location, run_id, description, tags, user_id, metrics)
+  select m.id, m.last_version, $4, $4, $5, $5, replace($2::text, '-', ''), $6, $7, 'sweep',
+    coalesce((select r.metrics from run r where r.id = $2), '{}')
+  from m returning 1),
+noted as (insert into sweep_version (sweep, run, model, version) select $1, $2, $3, m.last_version from m, made)
+select version, id from known union all select last_version, id from m;
+
+-- name: sweep_version_kept (uuid, uuid) -> () repeatable
+update sweep_version set kept = true where sweep = $1 and run = $2;
+
+-- name: sweep_register_note (uuid, bool) -> (jsonb) repeatable
+-- Sweep, whether there is nothing left to make. What was registered, which a finished sweep's summary shows too.
+with list as (
+  select coalesce(jsonb_agg(jsonb_build_object('model', model, 'version', version, 'run_id', replace(run::text, '-', '')) order by version),
+    '[]') as made
+  from sweep_version where sweep = $1 and kept),
+done as (update sweep_register set done = true where sweep = $1 and $2 and not done)
+update sweep set summary = case when summary is null then null else summary || jsonb_build_object('registered', list.made) end
+from list where id = $1 returning list.made;
+
+-- name: trials_over (uuid) -> (uuid) repeatable
+-- Trials of a sweep that have ended.
+select id from run where sweep_id = $1 and state >= 4 and deleted_at is null order by trial;
+
+-- name: trial_value (uuid, float8, int8, float8) -> () repeatable
+-- Run, value, its step, best: read from its output after the sweep was over.
+update run set value = $2, value_step = $3, best_value = $4 where id = $1 and state >= 4;

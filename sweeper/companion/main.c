@@ -5,8 +5,9 @@
  * What it asks of the service, below /api/v1/companion/<run>/<attempt>, bodies and answers plain text:
  *   POST /output?stream=S&offset=N&skipped=K   bytes         -> the offset from which to go on
  *   POST /file?source=I&path=P&generation=G&offset=N&snapshot=0|1&last=0|1   bytes of a metric file -> the offset from which to go on
- *   POST /heartbeat        `name value` lines of usage       -> continue, or stop
+ *   POST /heartbeat        `sample ...` lines of usage       -> continue, or stop
  *   GET  /verdict?wait=25                                    -> continue, or stop (as soon as it is known)
+ *   PUT  /api/v1/runs/<run>/artifacts/<path>    files that are kept
  *   POST /exited           `name value` lines                -> ok
  * The first verdict is asked for a moment after the start and tells the service that the command runs; a job that is over by then is told
  * as one message, its end.
@@ -20,9 +21,12 @@
 
 #include "base/clock.h"
 #include "base/file.h"
+#include "sweeper/companion/artifacts.h"
 #include "sweeper/companion/metric_files.h"
 #include "sweeper/companion/process.h"
+#include "sweeper/companion/samples.h"
 #include "sweeper/companion/spool.h"
+#include "sweeper/companion/tty.h"
 #include "sweeper/companion/uplink.h"
 
 enum {
@@ -36,15 +40,19 @@ enum {
   GROWTH_POLL_MS = 50, /* where the kernel does not tell of writes */
   EXIT_SYNC_MS = 10,   /* the service has this long to store the end before we do */
   VERDICT_RETRY_MAX_MS = 2000,
-  FILES_EVERY_MS = 500, /* how often metric files are looked at */
+  FILES_EVERY_MS = 500,            /* how often metric files are looked at */
+  ALIVE_EVERY_MS = 5000,           /* after the end of the command */
+  ARTIFACT_TRIES = 20,             /* when the service answers, and cannot store it */
+  UPLOAD_BYTES_PER_S = 256 * 1024, /* slower is dead */
 };
 
 /* Of the job, not of the run: what to do next follows from it. */
 enum phase {
   PHASE_RUNNING,
-  PHASE_TERM,  /* TERM was sent, the grace runs */
-  PHASE_KILL,  /* KILL was sent, again and again until nothing is left */
-  PHASE_DRAIN, /* nothing is left alive; output is sent */
+  PHASE_TERM,    /* TERM was sent, the grace runs */
+  PHASE_KILL,    /* KILL was sent, again and again until nothing is left */
+  PHASE_DRAIN,   /* nothing is left alive; output is sent */
+  PHASE_COLLECT, /* what it left behind is sent */
   PHASE_REPORT,
   PHASE_DONE,
 };
@@ -55,7 +63,11 @@ struct companion {
   struct job_file job;
   struct process process;
   struct spool streams[2];
+  struct tty tty;
+  struct event *on_tty;       /* NULL: the command writes into the spool by itself */
   struct metric_files *files; /* NULL: none to watch */
+  struct artifacts *artifacts;
+  unsigned artifact_tries; /* of the present one */
   bool files_due, file_was_last;
   struct uplink_config uplink_config;
   struct uplink *uplink;  /* output, heartbeats, exit: one after the other */
@@ -68,8 +80,9 @@ struct companion {
   int wait_status;        /* of the command */
   const char *end_reason; /* why we ended it: "stop", "time_limit", "memory_limit", "fenced", "signal"; NULL: it ended by itself */
   char start_error[700];  /* the command could not be started */
-  int64_t begun_ms, ended_ms, last_heartbeat_ms, retry_ms, verdict_retry_ms;
+  int64_t begun_ms, begun_mono_ms, ended_ms, last_heartbeat_ms, retry_ms, verdict_retry_ms;
   struct process_usage peak;
+  struct samples samples;
   char path[256];
 };
 
@@ -102,7 +115,7 @@ static void advance(struct companion *c);
 /* ---- ending the job ---- */
 
 static void enter_phase(struct companion *c, enum phase phase) {
-  static const char *const names[] = {"running", "term", "kill", "drain", "report", "done"};
+  static const char *const names[] = {"running", "term", "kill", "drain", "collect", "report", "done"};
   if (c->phase == phase)
     return;
   say("%s -> %s", names[c->phase], names[phase]);
@@ -152,7 +165,7 @@ static void reap(struct companion *c) {
       continue;
     c->command_ended = true;
     c->wait_status = status;
-    c->ended_ms = clock_wall_ms(&clock_system);
+    c->ended_ms = c->begun_ms + (now_ms() - c->begun_mono_ms); /* the clock on the wall may have jumped */
     say("the command ended: %s %d", WIFEXITED(status) ? "exit code" : "signal", WIFEXITED(status) ? WEXITSTATUS(status) : WTERMSIG(status));
   }
 }
@@ -206,8 +219,11 @@ static void obey(struct companion *c, struct str verdict) {
 static void on_heartbeat_told(void *ctx, int status, struct str body) {
   struct companion *c = ctx;
   if (answered(c, status)) {
-    c->heartbeat_due = false;
+    samples_taken(&c->samples);
+    c->heartbeat_due = c->samples.count >= SAMPLES_AT_ONCE; /* after a time without a service */
     obey(c, body);
+  } else if (status == 400 || status == 413) {
+    samples_taken(&c->samples); /* not understood, and never will be */
   }
   advance(c);
 }
@@ -256,6 +272,21 @@ static void sync_exit(evutil_socket_t fd UNUSED, short what UNUSED, void *ctx) {
   }
 }
 
+/* Why it was ended by somebody else than itself: by us, or by the kernel. */
+static void put_why(const struct companion *c, struct buf *text) {
+  bool well = WIFEXITED(c->wait_status) && WEXITSTATUS(c->wait_status) == 0;
+  bool killed = WIFSIGNALED(c->wait_status) ? WTERMSIG(c->wait_status) == SIGKILL : WEXITSTATUS(c->wait_status) == 128 + SIGKILL;
+  if (c->end_reason) {
+    buf_printf(text, "ended_by %s\n", c->end_reason);
+    return;
+  }
+  enum process_oom oom = c->start_error[0] || well ? OOM_NONE : process_oom(&c->process);
+  if (oom == OOM_JOB)
+    buf_puts(text, c->job.memory_limit ? "ended_by memory_limit\n" : "oom job\n");
+  else if (oom == OOM_MACHINE && killed)
+    buf_puts(text, "oom machine\n");
+}
+
 static void put_exit(const struct companion *c, struct buf *text) {
   if (c->start_error[0])
     buf_printf(text, "start_error %s\n", c->start_error);
@@ -263,15 +294,16 @@ static void put_exit(const struct companion *c, struct buf *text) {
     buf_printf(text, "exit_code %d\n", WEXITSTATUS(c->wait_status));
   else
     buf_printf(text, "signal %d\n", WTERMSIG(c->wait_status));
-  if (c->end_reason)
-    buf_printf(text, "ended_by %s\n", c->end_reason);
+  put_why(c, text);
+  if (c->artifacts)
+    artifacts_report(c->artifacts, text);
   buf_printf(text, "begun_ms %lld\nended_ms %lld\ncpu_ms %lld\nrss_peak %lld\nstdout %lld\nstderr %lld\n", (long long)c->begun_ms,
              (long long)c->ended_ms, (long long)c->peak.cpu_ms, (long long)c->peak.rss_bytes, (long long)spool_size(&c->streams[0]),
              (long long)spool_size(&c->streams[1]));
 }
 
 static void tell_exit(struct companion *c) {
-  AUTO_BUF struct buf text = BUF_INIT(4096);
+  AUTO_BUF struct buf text = BUF_INIT(8192);
   struct err err;
   put_exit(c, &text);
   if (!c->exit_written && !write_exit(c, buf_str(&text), &err)) {
@@ -289,15 +321,11 @@ static void tell_exit(struct companion *c) {
 }
 
 static void tell_heartbeat(struct companion *c) {
-  char text[400];
-  struct process_usage usage;
-  process_usage(&c->process, &usage);
-  int n =
-      snprintf(text, sizeof text, "cpu_ms %lld\nrss_bytes %lld\nread_bytes %lld\nwritten_bytes %lld\nprocesses %zu\nunsent_bytes %lld\n",
-               (long long)usage.cpu_ms, (long long)usage.rss_bytes, (long long)usage.read_bytes, (long long)usage.written_bytes,
-               usage.count, (long long)(spool_waiting(&c->streams[0]) + spool_waiting(&c->streams[1])));
+  AUTO_BUF struct buf text = BUF_INIT(16 * KIB);
+  buf_printf(&text, "unsent_bytes %lld\n", (long long)(spool_waiting(&c->streams[0]) + spool_waiting(&c->streams[1])));
+  samples_put(&c->samples, &text);
   c->last_heartbeat_ms = now_ms();
-  uplink_send(c->uplink, "POST", "/heartbeat", str_n(text, (size_t)n), REQUEST_TIMEOUT_S, on_heartbeat_told, c);
+  uplink_send(c->uplink, "POST", "/heartbeat", buf_str(&text), REQUEST_TIMEOUT_S, on_heartbeat_told, c);
 }
 
 /* Sends one piece of the stream that has one; false when both are empty. */
@@ -353,6 +381,55 @@ static bool send_something(struct companion *c) {
   return c->files_due;
 }
 
+/* ---- what it leaves behind ---- */
+
+static void on_artifact_taken(void *ctx, int status, struct str body) {
+  struct companion *c = ctx;
+  char why[200];
+  bool is_over = (status >= 400 && status < 500 && status != 409 && status != 408 && status != 429) ||
+                 (status >= 500 && status != 503 && ++c->artifact_tries >= ARTIFACT_TRIES);
+  if (is_over) {
+    snprintf(why, sizeof why, "the service answers %d %.*s", status, STR_ARG(str_slice(body, 0, 160)));
+    say("%s", why);
+    artifacts_done(c->artifacts, why);
+    c->artifact_tries = 0;
+  } else if (answered(c, status)) {
+    artifacts_done(c->artifacts, NULL);
+    c->artifact_tries = 0;
+  }
+  advance(c);
+}
+
+static void begin_collecting(struct companion *c) {
+  enter_phase(c, PHASE_COLLECT);
+  if (!c->job.artifact_count || c->start_error[0])
+    return;
+  AUTO_BUF struct buf text = BUF_INIT(8192);
+  struct err err;
+  c->artifacts = artifacts_new(&c->job);
+  put_exit(c, &text); /* should we die on the way */
+  if (!write_exit(c, buf_str(&text), &err))
+    say("%s", err.text);
+  arm(c->sync_exit, EXIT_SYNC_MS);
+}
+
+static bool send_artifact(struct companion *c) {
+  struct artifact_piece piece;
+  char prefix[100], id[ID_HEX_LEN + 1];
+  if (!c->artifacts || !artifacts_next(c->artifacts, &piece))
+    return false;
+  id_format(c->job.run_id, id);
+  snprintf(prefix, sizeof prefix, "/api/v1/runs/%s/artifacts/", id);
+  struct uplink_file file = {.method = "PUT",
+                             .prefix = prefix,
+                             .path = piece.path,
+                             .fd = piece.fd,
+                             .length = piece.length,
+                             .timeout_s = (int)MIN_OF(REQUEST_TIMEOUT_S + piece.length / UPLOAD_BYTES_PER_S, (int64_t)86400)};
+  uplink_send_file(c->uplink, &file, on_artifact_taken, c);
+  return true;
+}
+
 static void on_files_tick(evutil_socket_t fd UNUSED, short what UNUSED, void *ctx) {
   struct companion *c = ctx;
   c->files_due = true;
@@ -367,8 +444,8 @@ static void on_verdict(void *ctx, int status, struct str body) {
   else if (status == 200)
     obey(c, body);
   c->verdict_retry_ms = status == 200 ? 0 : MIN_OF(MAX_OF(c->verdict_retry_ms * 2, (int64_t)RETRY_MIN_MS), (int64_t)VERDICT_RETRY_MAX_MS);
-  if (c->phase < PHASE_DRAIN && !c->fenced)
-    arm(c->retry_verdict, c->verdict_retry_ms);
+  if (c->phase < PHASE_REPORT && !c->fenced)
+    arm(c->retry_verdict, c->phase >= PHASE_DRAIN ? ALIVE_EVERY_MS : c->verdict_retry_ms);
   advance(c);
 }
 
@@ -376,8 +453,31 @@ static void ask_verdict(evutil_socket_t fd UNUSED, short what UNUSED, void *ctx)
   struct companion *c = ctx;
   char path[64];
   snprintf(path, sizeof path, "/verdict?wait=%d", VERDICT_WAIT_S);
-  if (!uplink_is_busy(c->verdict) && c->phase < PHASE_DRAIN)
+  if (!uplink_is_busy(c->verdict) && (c->phase < PHASE_DRAIN || c->phase == PHASE_COLLECT)) /* then it says that we live */
     uplink_send(c->verdict, "GET", path, STR(""), VERDICT_WAIT_S + 10, on_verdict, c);
+}
+
+/* ---- the terminal, for a command that wants one ---- */
+
+static void leave_tty(struct companion *c) {
+  if (c->on_tty)
+    event_free(c->on_tty);
+  c->on_tty = NULL;
+  tty_close(&c->tty);
+}
+
+/* The command has ended: what the terminal still holds belongs to its output. */
+static void drain_tty(struct companion *c) {
+  while (c->on_tty && tty_move(&c->tty, c->streams[0].write_fd) == TTY_MORE)
+    ;
+  leave_tty(c);
+}
+
+static void on_tty(evutil_socket_t fd UNUSED, short what UNUSED, void *ctx) {
+  struct companion *c = ctx;
+  if (tty_move(&c->tty, c->streams[0].write_fd) == TTY_END)
+    leave_tty(c);
+  advance(c);
 }
 
 /* ---- deciding what comes next ---- */
@@ -391,6 +491,7 @@ static bool job_is_over(const struct companion *c) {
 static void advance(struct companion *c) {
   if (c->phase < PHASE_DRAIN && job_is_over(c)) {
     event_del(c->ladder);
+    drain_tty(c);
     enter_phase(c, c->fenced ? PHASE_DONE : PHASE_DRAIN);
   }
   if (c->phase == PHASE_DONE) {
@@ -406,9 +507,14 @@ static void advance(struct companion *c) {
     }
     return;
   }
-  if (c->heartbeat_due && c->phase < PHASE_DRAIN) {
+  bool over = c->phase >= PHASE_DRAIN;
+  if (over ? c->samples.count > 0 : c->heartbeat_due) {
     tell_heartbeat(c);
   } else if (!send_something(c) && c->phase >= PHASE_DRAIN) {
+    if (c->phase == PHASE_DRAIN)
+      begin_collecting(c);
+    if (send_artifact(c))
+      return;
     enter_phase(c, PHASE_REPORT);
     tell_exit(c);
   }
@@ -458,7 +564,9 @@ static void keep_limits(struct companion *c) {
   process_usage(&c->process, &usage);
   c->peak.cpu_ms = MAX_OF(c->peak.cpu_ms, usage.cpu_ms);
   c->peak.rss_bytes = MAX_OF(c->peak.rss_bytes, usage.rss_bytes);
-  if (c->job.time_limit_ms && clock_wall_ms(&clock_system) - c->begun_ms > c->job.time_limit_ms)
+  if (!c->command_ended && (!c->samples.next_n || now_ms() - c->samples.last_mono_ms >= c->job.heartbeat_ms))
+    samples_add(&c->samples, &usage, clock_wall_ms(&clock_system), now_ms());
+  if (c->job.time_limit_ms && now_ms() - c->begun_mono_ms > c->job.time_limit_ms)
     end_job(c, "time_limit", c->job.stop_grace_ms);
   if (c->job.memory_limit && usage.rss_bytes > c->job.memory_limit)
     end_job(c, "memory_limit", 0);
@@ -552,10 +660,32 @@ static bool make_parts(struct companion *c, struct err *err) {
   return true;
 }
 
+/* The command's two descriptors. */
+static bool open_output(struct companion *c, int *ret_out, int *ret_err, struct err *err) {
+  *ret_out = c->streams[0].write_fd;
+  *ret_err = c->streams[1].write_fd;
+  if (!c->job.tty)
+    return true;
+  if (!tty_open(&c->tty, &c->job, err))
+    return false;
+  c->on_tty = event_new(c->base, c->tty.master, EV_READ | EV_PERSIST, on_tty, c);
+  if (!c->on_tty)
+    return err_no_memory(err);
+  event_add(c->on_tty, NULL);
+  *ret_out = *ret_err = c->tty.slave;
+  return true;
+}
+
 static void start_command(struct companion *c) {
   struct err err;
+  int out, error;
   c->begun_ms = clock_wall_ms(&clock_system);
-  if (process_start(&c->process, &c->job, c->streams[0].write_fd, c->streams[1].write_fd, &err)) {
+  c->begun_mono_ms = now_ms();
+  samples_begin(&c->samples, c->begun_mono_ms);
+  process_note_oom(&c->process);
+  bool started = open_output(c, &out, &error, &err) && process_start(&c->process, &c->job, out, error, &err);
+  tty_started(&c->tty);
+  if (started) {
     say("started process %d", (int)c->process.pid);
     return;
   }
@@ -596,6 +726,7 @@ int main(int argc, char **argv) {
     event_base_dispatch(c->base);
   process_release(&c->process);
   metric_files_free(c->files);
+  artifacts_free(c->artifacts);
   for (size_t i = 0; i < ARRAY_LEN(c->streams); i++)
     spool_close(&c->streams[i]);
   say("done");

@@ -91,7 +91,7 @@ static void on_read(struct bufferevent *bev, void *ctx) {
   memcpy(body, bytes.p + head, length);
   body[length] = 0;
   evbuffer_drain(in, (size_t)head + length);
-  if (close)
+  if (close || evbuffer_get_length(bufferevent_get_output(bev))) /* answered before all of the body was sent */
     disconnect(uplink);
   finish(uplink, status, str_n(body, length));
 }

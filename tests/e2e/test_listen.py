@@ -138,6 +138,250 @@ class MetricsFrom(Listening):
             finally:
                 self.s = mine
 
+    def test_a_log_that_came_with_the_directory_is_not_of_the_attempt(self):
+        """It lay about when the sweep was submitted, and is copied like everything else."""
+        work = self.s.home / "with-a-log"
+        work.mkdir()
+        (work / "old.json").write_text('[{"epoch": 7, "loss": 99}]')
+        (work / "job").write_text("import time\ntime.sleep(1)\nopen('new.json', 'w').write('[{\"epoch\": 1, \"loss\": 3}]')\n")
+        made = self.submit({"name": "with-a-log", "method": "grid", "metric": {"name": "loss"}, "command": ["python3", "job"], "workdir": str(work),
+                            "parameters": {"a": {"values": [1]}}, "metrics_from": [{"file": "*.json"}]})
+        wait(lambda: self.sweep(made["id"])["state"] == "FINISHED", "the end", 120)
+        trial = self.trials(made["id"])[0]
+        self.assertEqual((trial["state"], trial["value"], self.points(trial["run_id"], "loss")), ("FINISHED", 3.0, [(1, 3.0)]))
+
+
+class Artifacts(Listening):
+    SCRIPT = """
+        import os, sys
+        value = float(sys.argv[1])
+        work = f"t{value}"
+        os.makedirs("model/deep", exist_ok=True)
+        open("model/weights.bin", "wb").write(os.urandom(3_000_000))
+        open("model/deep/päth %41.txt", "w").write(str(value))
+        open("skipped.txt", "w").write("no")
+        for name, to in (("model/out", "/etc/passwd"), ("model/up", "../../.."), ("model/latest", "weights.bin")):
+            os.path.islink(name) or os.symlink(to, name)
+        print(f"loss={value}")
+        sys.exit(3 if value > 100 else 0)
+        """
+
+    def files(self, run, path=""):
+        items = self.ok(self.s.get(f"/api/v1/runs/{run}/artifacts?path={path}"))["items"]
+        return sorted(item["path"] for item in items)
+
+    def test_what_is_left_behind_is_stored_also_of_failed_trials(self):
+        for value, state in ((1.5, "FINISHED"), (101, "FAILED")):
+            _, trials = self.run_sweep(self.SCRIPT, state=state, artifacts=["model/**", "*.none"], parameters={"a": {"values": [value]}})
+            run = trials[0]["run_id"]
+            self.assertEqual(self.files(run), ["model"])
+            self.assertEqual(self.files(run, "model"), ["model/deep", "model/latest", "model/weights.bin"])
+            stored = self.s.get(f"/api/v1/runs/{run}/artifacts/model/deep/p%C3%A4th%20%2541.txt")
+            self.assertEqual((stored.status, stored.body.decode()), (200, str(float(value))))
+            self.assertEqual(len(self.s.get(f"/api/v1/runs/{run}/artifacts/model/latest").body), 3_000_000)
+
+    def test_a_directory_by_its_name(self):
+        _, trials = self.run_sweep(self.SCRIPT, artifacts=["model"])
+        self.assertEqual(self.files(trials[0]["run_id"], "model"), ["model/deep", "model/latest", "model/weights.bin"])
+
+    def test_through_a_kill_of_the_service(self):
+        with Service(WINNOW, arguments=["--slots", "2"]) as service:
+            mine, self.s = self.s, service
+            try:
+                (service.home / "job").write_text("import os\nos.makedirs('m', exist_ok=True)\nfor i in range(60):\n open(f'm/{i}', 'wb').write(os.urandom(2_000_000))\nprint('loss=1')\n")
+                sweep = self.submit({"name": "kill", "method": "grid", "metric": "loss", "command": ["python3", "job"], "artifacts": ["m/*"],
+                                     "workdir": str(service.home), "workdir_mode": "inplace", "parameters": {"a": {"values": [1]}},
+                                     "register": {"model": "kept", "path": "m"}})["id"]
+                run = wait(lambda: (t := self.trials(sweep)) and t[0]["run_id"], "the trial")
+                wait(lambda: len(self.files(run, "m")) > 3, "the first files")
+                service.kill()
+                time.sleep(0.5)
+                service.start()
+                wait(lambda: self.sweep(sweep)["state"] == "FINISHED", "the end")
+                self.assertEqual(len(self.files(run, "m")), 60)
+                made = wait(lambda: self.sweep(sweep)["registered"], "the version")
+                service.kill()
+                service.start()
+                time.sleep(1)
+                self.assertEqual(self.sweep(sweep)["registered"], made)
+                self.assertEqual(len(self.ok(service.get("/api/v1/models/kept/versions"))["items"]), 1)
+                self.assertEqual(self.ok(service.post("/api/v1/models/kept/versions/1/verify"))["ok"], True)
+            finally:
+                self.s = mine
+
+    def test_the_best_becomes_a_model_version(self):
+        spec = {"artifacts": ["model/**"], "parameters": {"a": {"values": [3, 1, 2, 4]}}, "max_parallel": 1}
+        over, trials = self.run_sweep(self.SCRIPT, register={"model": "digits", "path": "model"}, **spec)
+        made = wait(lambda: self.sweep(over["id"])["registered"], "the version")
+        best = next(t for t in trials if t["value"] == 1)
+        self.assertEqual(made, [{"model": "digits", "version": 1, "run_id": best["run_id"]}])
+        version = self.ok(self.s.get("/api/v1/models/digits/versions/1"))
+        self.assertEqual((version["run_id"], version["metrics"]["loss"]), (best["run_id"], 1.0))
+        text = self.s.get("/api/v1/models/digits/versions/1/files/deep/p%C3%A4th%20%2541.txt")
+        self.assertEqual(text.body, b"1.0")
+        events = self.ok(self.s.get(f"/api/v1/runs/{over['id']}/events"))["items"]
+        self.assertTrue(any(e["kind"] == "sweep.registered" for e in events), events)
+        over, _ = self.run_sweep(self.SCRIPT, register={"model": "each", "path": "model", "when": "each_best"}, **spec)
+        wait(lambda: [m["version"] for m in self.sweep(over["id"])["registered"]] == [1, 2], "both versions")
+        over, _ = self.run_sweep(self.SCRIPT, register={"model": "never", "path": "model", "metric_at_most": 0.5}, **spec)
+        told = lambda: [e["reason"] for e in self.ok(self.s.get(f"/api/v1/runs/{over['id']}/events"))["items"] if e["kind"] == "sweep.not_registered"]
+        self.assertIn("above metric_at_most", wait(told, "the reason")[0])
+        self.assertEqual(self.sweep(over["id"])["registered"], [])
+        over, _ = self.run_sweep(self.SCRIPT, register={"model": "never", "path": "nothing"}, **spec)
+        self.assertIn('no artifact "nothing"', wait(told, "the reason")[0])
+        self.assertEqual(self.s.get("/api/v1/models/never").status, 404)
+
+
+class Logs(Listening):
+    SCRIPT = """
+        import sys, time
+        for i in range(1, 301):
+            sys.stdout.write(f"\\x1b[32mline {i}\\x1b[0m start\\r\\x1b[Kline {i} is {'odd' if i % 2 else 'even'}\\n")
+        sys.stdout.flush()
+        for i in range(8):
+            print(f"late {i}", flush=True)
+            time.sleep(0.25)
+        sys.stdout.write("loss=1 no end")
+        """
+
+    def log(self, run, query="", stream="stdout", **kw):
+        return self.s.get(f"/api/v1/runs/{run}/logs/{stream}{query}", **kw)
+
+    def test_ranges_tails_lines_and_patterns(self):
+        _, trials = self.run_sweep(self.SCRIPT)
+        run = trials[0]["run_id"]
+        whole = self.log(run)
+        size = len(whole.body)
+        self.assertEqual([int(whole.headers[f"Winnow-Log-{k}"]) for k in ("Offset", "Next", "Size")], [0, size, size])
+        part = self.log(run, "?from=100&limit=50")
+        self.assertEqual((part.body, int(part.headers["Winnow-Log-Next"])), (whole.body[100:150], 150))
+        self.assertEqual(self.log(run, f"?from={size + 10}").body, b"")
+        for n in (1, 3, 200, 100000):
+            tail = self.log(run, f"?tail={n}")
+            lines = whole.body.split(b"\n")
+            self.assertEqual(tail.body, b"\n".join(lines[-n:]) if n < len(lines) else whole.body)
+            self.assertEqual(int(tail.headers["Winnow-Log-Offset"]), size - len(tail.body))
+        self.assertEqual(self.log(run, "?tail=0").body, b"")
+        plain = self.log(run, "?plain=true").body.decode().split("\n")
+        self.assertEqual((plain[0], plain[299], plain[308], plain[309]), ("line 1 is odd", "line 300 is even", "loss=1 no end", ""))
+        self.assertEqual(len(self.log(run, "?grep=even%24").body.split(b"\n")), 151)
+        self.assertEqual(self.log(run, "?grep=%5Eline%20(7%7C9)%20").body, b"line 7 is odd\nline 9 is odd\n")
+        self.assertEqual(self.log(run, "?grep=odd&tail=2").body, b"line 297 is odd\nline 299 is odd\n")
+        self.assertEqual(self.log(run, "?grep=no%20end&tail=5").body, b"loss=1 no end\n")
+        self.assertEqual(self.log(run, "?grep=start").body, b"")
+        self.assertEqual(self.log(run, "?grep=x", "stderr").body, b"")
+        self.assertIn("parenthesis", self.log(run, "?grep=(a").json["detail"])
+        begun = time.time()
+        self.assertEqual(self.log(run, "?grep=(%5Ba-z%200-9%5D%2B)%2B%2B%2BX").status, 400)
+        self.assertEqual(self.log(run, "?grep=(%5Ba-z%200-9%5D%2B)%2BX").body, b"")  # ([a-z 0-9]+)+X
+        self.assertLess(time.time() - begun, 20)
+        self.assertEqual(self.log(run, "?follow=maybe").status, 400)
+        self.assertEqual(self.log("0" * 32).status, 404)
+
+    def test_a_follower_sees_lines_as_they_come_and_ends_with_the_run(self):
+        work = self.s.home / "follow"
+        work.mkdir()
+        (work / "job").write_text(textwrap.dedent(self.SCRIPT))
+        sweep = self.submit({"name": "follow", "method": "grid", "metric": "loss", "command": ["python3", "job"], "workdir": str(work),
+                             "workdir_mode": "inplace", "parameters": {"a": {"values": [1]}}})["id"]
+        run = wait(lambda: (t := self.trials(sweep)) and t[0]["run_id"], "the trial")
+        env = {**os.environ, "WINNOW_URL": f"unix:{self.s.data}/winnow.sock"}
+        grep = subprocess.Popen([WINNOW, "logs", run, "-f", "--grep", "late|no end"], stdout=subprocess.PIPE, text=True, env=env)
+        tail = subprocess.Popen([WINNOW, "logs", run, "-f"], stdout=subprocess.PIPE, env=env)
+        first = grep.stdout.readline()
+        self.assertEqual(first, "late 0\n")
+        self.assertEqual(self.sweep(sweep)["state"], "RUNNING")  # it came before the end
+        self.assertEqual(grep.communicate(timeout=60)[0].split("\n"), [f"late {i}" for i in range(1, 8)] + ["loss=1 no end", ""])
+        out = tail.communicate(timeout=60)[0]
+        self.assertEqual((grep.returncode, tail.returncode), (0, 0))
+        self.assertEqual(out, self.log(run).body)
+        self.assertEqual(self.sweep(sweep)["state"], "FINISHED")
+
+
+class Limits(Listening):
+    def test_output_beyond_log_max_is_cut_with_a_mark_and_still_read(self):
+        script = """
+            import time
+            for i in range(40):
+                print("x" * 1000, flush=True)
+                time.sleep(0.01)
+            print("loss=4", flush=True)
+            """
+        _, trials = self.run_sweep(script, log_max="20KB")
+        log = self.s.get(f"/api/v1/runs/{trials[0]['run_id']}/logs/stdout").body
+        self.assertTrue(b"[winnow: output beyond log_max, 20000 bytes, is not kept]" in log)
+        self.assertLess(len(log), 40000)
+        self.assertEqual(trials[0]["value"], 4)
+
+    def test_what_nan_counts_as(self):
+        script = "print('step=1 loss=2')\nprint('step=2 loss=nan')\n"
+        _, trials = self.run_sweep(script, on_nan="fail", state="FAILED")
+        self.assertIn("NaN", trials[0]["state_reason"])
+        _, trials = self.run_sweep(script, on_nan="ignore")
+        self.assertEqual((trials[0]["value"], trials[0]["last"]["step"]), (2, 1))
+        _, trials = self.run_sweep(script)
+        self.assertEqual(trials[0]["value"], "NaN")
+        for policy, state in (("fail", "FAILED"), ("worst", "FINISHED")):
+            sweep = self.submit({"name": policy, "method": "random", "metric": "loss", "parameters": {"x": {"min": 0, "max": 1}}, "run_cap": 1, "on_nan": policy})["id"]
+            trial = self.ask(sweep)["trials"][0]
+            self.ok(self.tell(sweep, {"run_id": trial["run_id"], "value": "NaN"}))
+            self.assertEqual(self.trials(sweep)[0]["state"], state)
+
+
+class Reparse(Listening):
+    SCRIPT = """
+        import sys, json, os, urllib.request
+        run, url, token = os.environ["WINNOW_RUN_ID"], os.environ["WINNOW_URL"], os.environ["WINNOW_TOKEN"]
+        def log(points):
+            request = urllib.request.Request(f"{url}/api/v1/runs/{run}/metrics", json.dumps({"points": points}).encode(),
+                                             {"Authorization": f"Bearer {token}", "Content-Type": "application/json"})
+            urllib.request.urlopen(request).read()
+        for i in range(1, 60):
+            print(f"step={i} loss={1 / i} score<<{i * float(sys.argv[1])}>>", flush=True)
+        log([{"key": "loss", "value": 7.5, "step": 1000}, {"key": "own", "value": 1, "step": 1}])
+        """
+    PATTERN = r"step=(?P<step>\d+) .*score<<(?P<score>[\d.]+)>>"
+
+    def test_what_came_from_output_is_replaced_and_nothing_else(self):
+        over, trials = self.run_sweep(self.SCRIPT, state="FAILED", metric={"name": "score", "goal": "maximize"},
+                                      parameters={"a": {"values": [2, 3]}}, give_up_after=0)
+        run = trials[0]["run_id"]
+        before = self.points(run, "loss")
+        self.assertEqual((len(before), before[-1]), (60, (1000, 7.5)))
+        answer = self.ok(self.s.post(f"/api/v1/runs/{run}/reparse", {"metrics_from": [{"builtin": False}, {"pattern": self.PATTERN}]}))
+        self.assertEqual((answer["points"], answer["series"]), (59, 1))
+        self.assertEqual(self.points(run, "score"), [(i, i * 2.0) for i in range(1, 60)])
+        self.assertEqual(self.points(run, "loss"), [(1000, 7.5)])
+        self.assertEqual(self.points(run, "own"), [(1, 1.0)])
+        self.assertEqual(self.ok(self.s.get(f"/api/v1/runs/{run}"))["metrics"]["score"]["last"], 118.0)
+        self.assertNotIn("recognised", str(self.ok(self.s.get(f"/api/v1/runs/{run}"))["metrics"]))
+        for _ in range(2):  # again, and back: as it was, bit for bit
+            self.ok(self.s.post(f"/api/v1/runs/{run}/reparse"))
+            self.assertEqual(self.points(run, "loss"), before)
+            self.assertEqual(self.keys(run), {"loss", "own"})
+        env = {**os.environ, "WINNOW_URL": f"unix:{self.s.data}/winnow.sock"}
+        done = subprocess.run([WINNOW, "sweep", "reparse", over["id"], "--pattern", self.PATTERN], capture_output=True, text=True, timeout=60, env=env)
+        self.assertEqual((done.returncode, "output of 2 runs" in done.stderr), (0, True), done)
+        self.assertEqual([t["value"] for t in self.trials(over["id"])], [118.0, 177.0])
+        self.assertEqual(self.keys(run), {"loss", "own", "score"})
+        self.assertEqual(self.points(run, "loss"), before)
+        events = self.ok(self.s.get(f"/api/v1/runs/{run}/events"))["items"]
+        self.assertTrue(any(e["kind"] == "run.reparsed" for e in events), events)
+
+    def test_refusals(self):
+        _, trials = self.run_sweep("print('loss=1')")
+        run = trials[0]["run_id"]
+        for body, word in (({"metrics_from": [{"file": "x.csv"}]}, "files are not kept"), ({"metrics_from": [{"pattern": "a(b"}]}, "parenthesis"),
+                           ({"metric_from": []}, "metric_from")):
+            answer = self.s.post(f"/api/v1/runs/{run}/reparse", body)
+            self.assertEqual(answer.status, 400, answer)
+            self.assertIn(word, answer.json["detail"])
+        self.assertEqual(self.s.post(f"/api/v1/runs/{'0' * 32}/reparse").status, 404)
+        self.assertEqual(self.s.post(f"/api/v1/sweeps/{'0' * 32}/reparse").status, 404)
+        self.assertEqual(self.s.post(f"/api/v1/runs/{run}/reparse", unix=False).status, 401)
+        made = self.ok(self.s.post("/api/v1/runs", {"experiment": "x"}), 201)
+        self.assertEqual(self.s.post(f"/api/v1/runs/{made['id']}/reparse").status, 409)
+
 
 class Goal(Listening):
     SCRIPT = """

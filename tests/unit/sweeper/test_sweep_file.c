@@ -413,7 +413,10 @@ static void the_schema_is_json(void **state) {
     fail_msg("%s", err.text);
   const json_t *properties = json_object_get(schema, "properties");
   assert_non_null(json_object_get(properties, "early_terminate"));
-  assert_non_null(json_object_get(properties, "project"));
+  assert_string_equal(json_string_value(json_object_get(json_object_get(properties, "project"), "title")), "another name of experiment");
+  assert_true(json_is_true(json_object_get(json_object_get(properties, "entity"), "deprecated")));
+  assert_string_equal(json_string_value(json_object_get(json_object_get(properties, "stop_grace"), "default")), "10s");
+  assert_null(json_object_get(json_object_get(properties, "name"), "default"));
   assert_string_equal(json_string_value(json_array_get(json_object_get(schema, "required"), 0)), "parameters");
 }
 
