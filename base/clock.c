@@ -43,6 +43,7 @@ void clock_format_iso(int64_t wall_ms, char out[32]) {
     snprintf(out, 32, "%lld ms", (long long)wall_ms);
     return;
   }
-  size_t n = strftime(out, 32, "%Y-%m-%dT%H:%M:%S", &tm);
-  snprintf(out + n, 32 - n, ".%03dZ", (int)ms);
+  /* not strftime(), which reads the time zone's file */
+  snprintf(out, 32, "%04d-%02d-%02dT%02d:%02d:%02d.%03dZ", tm.tm_year + 1900, tm.tm_mon + 1, tm.tm_mday, tm.tm_hour, tm.tm_min, tm.tm_sec,
+           (int)ms);
 }

@@ -171,11 +171,26 @@ static bool read_records(const struct tar_reader *r, struct str text, struct sai
   return true;
 }
 
+static bool speaks_of_next(char type) {
+  return type == 'x' || type == 'g' || type == 'L' || type == 'K';
+}
+
+size_t tar_head_bytes(struct str have) {
+  size_t at = 0;
+  uint64_t size;
+  while (have.n - at >= TAR_BLOCK && speaks_of_next(have.p[at + AT_TYPE]) && field_number(have.p + at, AT_SIZE, 12, &size)) {
+    if (size > have.n - at - TAR_BLOCK || size + tar_padding(size) > have.n - at - TAR_BLOCK)
+      return size > SIZE_MAX / 2 ? SIZE_MAX : at + 2 * TAR_BLOCK + (size_t)size + tar_padding(size);
+    at += TAR_BLOCK + (size_t)size + tar_padding(size);
+  }
+  return at + TAR_BLOCK;
+}
+
 /* An entry that speaks of the next one. False with ERR_NONE when it is none. */
 static bool read_said(struct tar_reader *r, char type, uint64_t size, struct said *said, struct err *err) {
   struct str text;
   err->code = ERR_NONE;
-  if (type != 'x' && type != 'g' && type != 'L' && type != 'K')
+  if (!speaks_of_next(type))
     return false;
   if (!take(r, size, &text, err))
     return false;
@@ -222,7 +237,7 @@ static struct str plain(struct str path) {
   return str_is(path, ".") ? STR("") : path;
 }
 
-static bool read_entry(struct tar_reader *r, const char *block, const struct said *said, struct tar_entry *ret, struct str *ret_content,
+static bool read_entry(struct tar_reader *r, const char *block, const struct said *said, struct tar_entry *ret, uint64_t *ret_size,
                        struct err *err) {
   uint64_t size, mode;
   if (!field_number(block, AT_SIZE, 12, &size) || !field_number(block, AT_MODE, 8, &mode) || !name_of(r, block, said, &ret->path, err))
@@ -234,10 +249,11 @@ static bool read_entry(struct tar_reader *r, const char *block, const struct sai
   size = said->has_size ? said->size : size;
   ret->size = ret->kind == TAR_FILE ? size : 0;
   bool has_content = ret->kind == TAR_FILE || ret->kind == TAR_OTHER;
-  return take(r, has_content ? size : 0, ret_content, err);
+  *ret_size = has_content ? size : 0;
+  return true;
 }
 
-bool tar_next(struct tar_reader *r, struct tar_entry *ret, struct str *ret_content, struct err *err) {
+bool tar_next_head(struct tar_reader *r, struct tar_entry *ret, uint64_t *ret_size, struct err *err) {
   struct said said = {.path = STR_NONE};
   struct str block;
   for (;;) {
@@ -252,6 +268,11 @@ bool tar_next(struct tar_reader *r, struct tar_entry *ret, struct str *ret_conte
       return damaged(r, "a header makes no sense", err);
     if (read_said(r, block.p[AT_TYPE], size, &said, err))
       continue;
-    return err->code == ERR_NONE && read_entry(r, block.p, &said, ret, ret_content, err);
+    return err->code == ERR_NONE && read_entry(r, block.p, &said, ret, ret_size, err);
   }
+}
+
+bool tar_next(struct tar_reader *r, struct tar_entry *ret, struct str *ret_content, struct err *err) {
+  uint64_t size;
+  return tar_next_head(r, ret, &size, err) && take(r, size, ret_content, err);
 }

@@ -37,4 +37,11 @@ struct tar_reader {
  * the path until the next call. */
 MUST_CHECK bool tar_next(struct tar_reader *reader, struct tar_entry *ret, struct str *ret_content, struct err *err);
 
+/* For those who get an archive piece by piece (base/tar_stream.h): how many bytes the head of the next entry takes, as far as `have` tells;
+ * more than there are: it is not complete. */
+size_t tar_head_bytes(struct str have);
+/* As tar_next(), but takes the head alone; the reader then stands before the content. *ret_size is what the content takes, whatever it is.
+ */
+MUST_CHECK bool tar_next_head(struct tar_reader *reader, struct tar_entry *ret, uint64_t *ret_size, struct err *err);
+
 #endif

@@ -269,6 +269,10 @@ int64_t database_epoch(const struct database *db) {
   return db->active ? active_epoch(db->active) : 0;
 }
 
+const char *database_conninfo(const struct database *db) {
+  return db->conninfo;
+}
+
 const char *database_kind(const struct database *db) {
   return db->kind;
 }

@@ -32,6 +32,8 @@ MUST_CHECK struct database *database_new(struct loop *loop, struct work_pool *wo
 struct pg_pool *database_pool(struct database *database);
 /* 0 before DATABASE_READY. */
 int64_t database_epoch(const struct database *database);
+/* NULL before the server is there. With its secret. */
+const char *database_conninfo(const struct database *database);
 /* "private Postgres 15.18", "Postgres at host": for people, without secrets. */
 const char *database_kind(const struct database *database);
 /* Whether the private server has room to write. Without it Postgres would end itself, and with it the reads. True with --db. */

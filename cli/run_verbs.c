@@ -1,5 +1,6 @@
 /* Runs: list, show, change, launch. */
 #include "base/mem.h"
+#include "cli/submit.h"
 #include "cli/verbs.h"
 
 static const struct column columns[] = {
@@ -277,30 +278,89 @@ static int rm_run(struct cli *cli) {
 
 /* ---- launch ---- */
 
-static json_t *launch_body(struct cli *cli, struct err *err) {
+static bool add_texts(struct cli *cli, json_t *body, json_t *resources, struct err *err) {
   static const struct {
     const char *flag, *key;
-  } texts[] = {{"name", "name"}, {"experiment", "experiment"}, {"memory", "memory"}, {"time", "time"}};
-  AUTO_JSON json_t *body = json_pack("{s[]s{}s{}}", "command", "resources", "env");
-  AUTO_FREE char *directory = getcwd(NULL, 0);
+    bool is_resource;
+  } texts[] = {{"name", "name", false}, {"memory", "memory", true}, {"time", "time", true}};
+  for (size_t i = 0; i < ARRAY_LEN(texts); i++) {
+    const char *text = args_text(&cli->args, texts[i].flag);
+    if (text && json_object_set_new(texts[i].is_resource ? resources : body, texts[i].key, json_string(text)) != 0)
+      return err_set(err, ERR_INVALID, "--%s is no UTF-8", texts[i].flag);
+  }
+  return true;
+}
+
+/* An experiment that is there is named by its id, a new one by its name. */
+static bool add_experiment(struct cli *cli, json_t *body, struct err *err) {
+  const char *word = args_text(&cli->args, "experiment");
+  char id[RESOLVED_MAX];
+  if (!word)
+    return true;
+  bool known = resolve_experiment(cli, word, id, err);
+  if (!known && err->code != ERR_NOT_FOUND)
+    return false;
+  return json_object_set_new(body, known ? "experiment_id" : "experiment", json_string(known ? id : word)) == 0 ||
+         err_set(err, ERR_INVALID, "the name of the experiment is no UTF-8");
+}
+
+static bool add_list(struct cli *cli, const char *flag, const char *key, json_t *body, struct err *err) {
+  json_t *list = json_array();
+  const char *text;
+  bool ok = list != NULL;
+  for (size_t at = 0; ok && (text = args_each(&cli->args, flag, &at));)
+    ok = json_array_append_new(list, json_string(text)) == 0;
+  if (!ok)
+    err_set(err, ERR_INVALID, "--%s is no UTF-8", flag);
+  else if (json_array_size(list))
+    json_object_set(body, key, list);
+  json_decref(list);
+  return ok;
+}
+
+/* The directory is copied as it is now, unless the job is to run in it. */
+static bool add_place(struct cli *cli, json_t *body, struct err *err) {
+  const char *workdir = args_text(&cli->args, "workdir"), *max_text = args_text(&cli->args, "workdir-max");
+  AUTO_FREE char *directory = realpath(workdir ? workdir : ".", NULL);
+  uint64_t max = 0;
+  char code[SUBMIT_CODE_SIZE];
+  if (!directory)
+    return err_errno(err, errno, "cannot find %s", workdir ? workdir : "the working directory");
+  if (!str_to_size(str_of(max_text), &max))
+    return err_set(err, ERR_INVALID, "--workdir-max must be a size");
+  bool in_place = args_bool(&cli->args, "in-place");
+  if (!add_list(cli, "link", "links", body, err) ||
+      (!in_place && !submit_code(cli, directory, json_object_get(body, "links"), max, code, err)))
+    return false;
+  bool ok = json_object_set_new(body, "directory", json_string(directory)) == 0;
+  if (in_place)
+    json_object_set_new(body, "workdir_mode", json_string("inplace"));
+  else
+    json_object_set_new(body, "code", json_string(code));
+  return ok || err_set(err, ERR_INVALID, "the path %s is no UTF-8", directory);
+}
+
+static json_t *launch_body(struct cli *cli, struct err *err) {
+  AUTO_JSON json_t *body = json_pack("{s[]s{}s{}so*}", "command", "resources", "env", "environment", submit_environment());
+  const char *pair;
   if (!body)
     return err_no_memory(err), NULL;
   json_t *command = json_object_get(body, "command"), *resources = json_object_get(body, "resources");
   for (size_t i = 0; i < cli->args.word_count; i++)
     if (json_array_append_new(command, json_string(cli->args.words[i])) != 0)
       return err_set(err, ERR_INVALID, "the command holds text that is no UTF-8"), NULL;
-  for (size_t i = 0; i < ARRAY_LEN(texts); i++) {
-    const char *text = args_text(&cli->args, texts[i].flag);
-    if (text && json_object_set_new(i < 2 ? body : resources, texts[i].key, json_string(text)) != 0)
-      return err_set(err, ERR_INVALID, "--%s is no UTF-8", texts[i].flag), NULL;
-  }
   json_object_set_new(resources, "slots", json_integer(args_i64(&cli->args, "slots", 1)));
-  const char *workdir = args_text(&cli->args, "workdir"), *pair;
-  if (workdir || directory)
-    json_object_set_new(body, "workdir", json_string(workdir ? workdir : directory));
+  if (args_given(&cli->args, "priority"))
+    json_object_set_new(body, "priority", json_integer(args_i64(&cli->args, "priority", 0)));
+  if (args_given(&cli->args, "retries"))
+    json_object_set_new(body, "retries",
+                        json_pack("{sIs[ss]}", "max", (json_int_t)args_i64(&cli->args, "retries", 0), "on", "lost", "failed"));
   for (size_t at = 0; (pair = args_each(&cli->args, "env", &at));)
     if (!cli_add_pair(json_object_get(body, "env"), pair, false, err))
       return NULL;
+  if (!add_texts(cli, body, resources, err) || !add_experiment(cli, body, err) || !add_list(cli, "artifact", "artifacts", body, err) ||
+      !add_place(cli, body, err))
+    return NULL;
   return json_incref(body);
 }
 
@@ -372,7 +432,22 @@ static const struct flag_row launch_flags[] = {
     {.name = "slots", .type = FLAG_INT, .value_name = "N", .default_text = "1", .help = "slots it needs"},
     {.name = "memory", .type = FLAG_SIZE, .value_name = "SIZE", .help = "memory it may take"},
     {.name = "time", .type = FLAG_DURATION, .value_name = "TIME", .help = "how long it may take"},
-    {.name = "workdir", .type = FLAG_TEXT, .value_name = "DIR", .completes = WORD_FILE, .help = "where it runs (here when not said)"},
+    {.name = "workdir",
+     .type = FLAG_TEXT,
+     .value_name = "DIR",
+     .completes = WORD_FILE,
+     .help = "the directory it runs in a copy of (this one when not said)"},
+    {.name = "in-place", .type = FLAG_BOOL, .help = "run in the directory itself, not in a copy"},
+    {.name = "link",
+     .type = FLAG_TEXT,
+     .value_name = "PATH",
+     .completes = WORD_FILE,
+     .repeatable = true,
+     .help = "not copied: the job gets a symbolic link to it"},
+    {.name = "workdir-max", .type = FLAG_SIZE, .value_name = "SIZE", .default_text = "256MB", .help = "a larger directory is not copied"},
+    {.name = "artifact", .type = FLAG_TEXT, .value_name = "GLOB", .repeatable = true, .help = "files stored when it ends"},
+    {.name = "priority", .type = FLAG_INT, .value_name = "N", .help = "higher goes first in the queue"},
+    {.name = "retries", .type = FLAG_INT, .value_name = "N", .help = "further attempts when it fails or is lost"},
     {.name = "env", .type = FLAG_TEXT, .value_name = "KEY=VALUE", .repeatable = true, .help = "for its environment"},
     ROW_FLAG_FOLLOW("show its output; the exit status is the command's"),
 };
@@ -407,7 +482,8 @@ static const struct verb rows[] = {
         .name = "launch",
         .summary = "run one command as a tracked job",
         .help =
-            "The command waits in the same queue as trials, runs in a slot with the tracking environment, and is never given to a shell. "
+            "The command waits in the same queue as trials, runs in a slot with the tracking environment, and is never given to a shell. The "
+            "directory is copied first, but for what .gitignore and .winnowignore name, and it runs in the copy. "
             "With -f its output is shown and the exit status is the command's; Ctrl-C detaches and leaves it running.",
         .examples = {{"winnow run launch -f -- python3 train.py --lr 0.01", "and watch"},
                      {"winnow run launch --slots 2 --time 2h -e mnist -- ./train.sh", "two slots, at most two hours"}},

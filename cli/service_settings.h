@@ -16,6 +16,7 @@ struct service_settings {
   const char *config;
   int64_t slots;
   const char *companion; /* NULL: where it is installed */
+  const char *nvml;      /* NULL: by its name */
 
   int auth; /* enum auth_mode */
   const char *host_names;
@@ -31,6 +32,7 @@ struct service_settings {
 
   const char *artifact_root;
   const char *artifacts_destination; /* NULL: DIR/artifacts */
+  int64_t trash_retention;           /* ms; 0: for ever */
   const char *pg_user;
 };
 

@@ -17,7 +17,8 @@ struct follower {
   char state[STATE_MAX];
   double best;
   bool has_best;
-  bool met; /* what was waited for is there */
+  bool met;       /* what was waited for is there */
+  json_t *warned; /* those that were told */
 };
 
 bool sweep_has_ended(const json_t *sweep) {
@@ -83,6 +84,24 @@ static void show(struct follower *f) {
     output_say(&f->cli->output, "%s", buf_text(&line));
 }
 
+/* Each once. Those that the sweep had from its beginning were told when it was submitted. */
+static void tell_warnings(struct follower *f) {
+  const json_t *warnings = json_object_get(f->sweep, "warnings");
+  bool first = !f->warned;
+  if (first)
+    f->warned = json_object();
+  for (size_t i = 0; f->warned && i < json_array_size(warnings); i++) {
+    const char *text = json_string_value(json_array_get(warnings, i));
+    if (!text || json_object_get(f->warned, text))
+      continue;
+    if (!first) {
+      cli_progress_end(f->cli);
+      output_say(&f->cli->output, "warning: %s", text);
+    }
+    json_object_set_new(f->warned, text, json_true());
+  }
+}
+
 static bool look(struct follower *f, struct err *err) {
   AUTO_JSON json_t *sweep = NULL;
   f->seen_ms = clock_mono_ms(f->cli->clock);
@@ -91,6 +110,7 @@ static bool look(struct follower *f, struct err *err) {
     return false;
   json_decref(f->sweep);
   f->sweep = json_incref(sweep);
+  tell_warnings(f);
   show(f);
   bool ended = sweep_has_ended(sweep);
   f->met = f->until ? f->until(f->until_ctx, sweep) : ended;
@@ -157,6 +177,7 @@ bool sweep_wait(struct cli *cli, const char *id, int64_t timeout_ms, sweep_until
   if (ok)
     *ret_sweep = json_incref(f.sweep);
   json_decref(f.sweep);
+  json_decref(f.warned);
   return ok;
 }
 

@@ -1,5 +1,6 @@
 /* Sweeps: submit, look, steer, wait. */
 #include "base/mem.h"
+#include "cli/submit.h"
 #include "cli/sweep_follow.h"
 #include "cli/verbs.h"
 
@@ -60,40 +61,75 @@ static bool show_one(struct cli *cli, const json_t *sweep, struct err *err) {
 
 /* ---- create ---- */
 
-/* The file's name is the sweep's when the file says none; the directory is what relative paths in it are beneath. */
-static bool submit_path(const char *file, bool dry_run, struct buf *path, struct err *err) {
-  buf_puts(path, "/api/v1/sweeps");
-  path_query(path, "dry_run", dry_run ? "true" : NULL);
-  if (strcmp(file, "-") == 0)
-    return true;
-  const char *slash = strrchr(file, '/');
-  AUTO_BUF struct buf directory = BUF_INIT(ENDPOINT_PATH_MAX);
-  buf_add_str(&directory, slash ? str_n(file, (size_t)(slash - file) + 1) : STR("."));
-  AUTO_FREE char *whole = realpath(buf_text(&directory), NULL);
-  if (!whole)
-    return err_errno(err, errno, "cannot find %s", buf_text(&directory));
-  path_query(path, "file", slash ? slash + 1 : file);
-  path_query(path, "directory", whole);
-  return true;
-}
-
-bool sweep_submit(struct cli *cli, const char *file, bool dry_run, json_t **ret_sweep, struct err *err) {
-  AUTO_BUF struct buf text = BUF_INIT(4 * MIB), path = BUF_INIT(32 * KIB);
+static bool post_sweep(struct cli *cli, const json_t *body, bool dry_run, json_t **ret, struct err *err) {
+  AUTO_BUF struct buf text = BUF_INIT(16 * MIB), path = BUF_INIT(KIB);
   AUTO_REPLY struct client_reply reply;
+  struct json_writer w;
   client_reply_init(&reply);
-  struct str name = str_of(file);
-  if (!cli_read_input(file, &text, err) || !submit_path(file, dry_run, &path, err) || !buf_ok(&path, err))
-    return false;
-  struct client *client = cli_client(cli, err);
+  jw_init(&w, &text);
+  jw_json(&w, body);
+  buf_puts(&path, "/api/v1/sweeps");
+  path_query(&path, "dry_run", dry_run ? "true" : NULL);
+  struct client *client = buf_ok(&text, err) ? cli_client(cli, err) : NULL;
   struct client_request request = {.method = "POST",
                                    .path = buf_text(&path),
-                                   .body = {buf_text(&text), text.n},
-                                   .content_type = str_ends(name, STR(".json")) ? "application/json" : "application/yaml",
+                                   .body = buf_str(&text),
+                                   .content_type = "application/vnd.winnow.submission+json",
                                    .body_fd = -1,
                                    .creates = true};
   if (!client || !client_call(client, &request, &reply, err))
     return false;
-  return json_read(buf_str(&reply.body), ret_sweep, err) || err_prefix(err, "the service's answer is no JSON");
+  return json_read(buf_str(&reply.body), ret, err) || err_prefix(err, "the service's answer is no JSON");
+}
+
+/* The file's name is the sweep's when the file says none; the directory is what relative paths in it are beneath. */
+static json_t *submission(const char *file, struct err *err) {
+  AUTO_BUF struct buf text = BUF_INIT(4 * MIB), directory = BUF_INIT(ENDPOINT_PATH_MAX);
+  bool is_input = strcmp(file, "-") == 0;
+  const char *slash = is_input ? NULL : strrchr(file, '/');
+  if (!cli_read_input(file, &text, err))
+    return NULL;
+  buf_add_str(&directory, slash ? str_n(file, (size_t)(slash - file) + 1) : STR("."));
+  AUTO_FREE char *whole = realpath(buf_text(&directory), NULL);
+  if (!whole)
+    return err_errno(err, errno, "cannot find %s", buf_text(&directory)), NULL;
+  json_t *body = json_pack("{ss#ss?ssso*}", "file", buf_text(&text), text.n, "name",
+                           is_input ? NULL
+                           : slash  ? slash + 1
+                                    : file,
+                           "directory", whole, "environment", submit_environment());
+  if (!body)
+    err_set(err, ERR_INVALID, "%s, or its place, is no UTF-8", is_input ? "the input" : file);
+  return body;
+}
+
+/* Adds a snapshot of the working directory, when the jobs are to run in copies of it. `spec` is the normal form. */
+static bool add_code(struct cli *cli, const json_t *spec, json_t *body, struct err *err) {
+  const char *workdir = json_string_value(json_object_get(spec, "workdir")),
+             *mode = json_string_value(json_object_get(spec, "workdir_mode"));
+  const char *directory = json_string_value(json_object_get(body, "directory"));
+  struct str max_text = json_str(json_object_get(spec, "workdir_max"));
+  uint64_t max = UINT64_MAX;
+  char code[SUBMIT_CODE_SIZE];
+  bool has_command = json_array_size(json_object_get(spec, "command")) > 0 || json_object_get(spec, "program");
+  if (!has_command || !workdir || !mode || strcmp(mode, "copy") != 0 || strncmp(workdir, "sha256:", 7) == 0)
+    return true;
+  const char *path = workdir[0] == '/' ? workdir : arena_printf(&cli->arena, "%s/%s", directory, workdir);
+  AUTO_FREE char *whole = path ? realpath(path, NULL) : NULL;
+  if (!whole)
+    return path ? err_errno(err, errno, "workdir: cannot find %s", path) : err_no_memory(err);
+  if (max_text.p && !str_to_size(max_text, &max))
+    return err_set(err, ERR_INTERNAL, "the service says a size that is none");
+  return submit_code(cli, whole, json_object_get(spec, "links"), max, code, err) &&
+         ((json_object_set_new(body, "code", json_string(code)) == 0 && json_object_set_new(body, "directory", json_string(whole)) == 0) ||
+          err_set(err, ERR_INVALID, "the path %s is no UTF-8", whole));
+}
+
+bool sweep_submit(struct cli *cli, const char *file, bool dry_run, json_t **ret_sweep, struct err *err) {
+  AUTO_JSON json_t *body = submission(file, err), *preview = NULL;
+  if (!body || !post_sweep(cli, body, true, dry_run ? ret_sweep : &preview, err))
+    return false;
+  return dry_run || (add_code(cli, json_object_get(preview, "spec"), body, err) && post_sweep(cli, body, false, ret_sweep, err));
 }
 
 static int report_end(struct cli *cli, const json_t *sweep) {
@@ -329,11 +365,19 @@ static int rm_run(struct cli *cli) {
 /* ---- analyse ---- */
 
 static const struct column importance_columns[] = {
-    {"PARAM", "name", COLUMN_TEXT, false, NULL},
+    {"PARAM", "name", COLUMN_TEXT, false, NULL},    {"IMPORTANCE", "importance", COLUMN_NUMBER, false, NULL},
+    {"LOW", "low", COLUMN_NUMBER, false, NULL},     {"HIGH", "high", COLUMN_NUMBER, false, NULL},
+    {"TRIALS", "trials", COLUMN_COUNT, true, NULL}, {"", "bar", COLUMN_TEXT, false, NULL},
+};
+static const struct view importance_view = VIEW(importance_columns, "name", "too few finished trials to say");
+
+static const struct column pair_columns[] = {
+    {"PARAM", "a", COLUMN_TEXT, false, NULL},
+    {"WITH", "b", COLUMN_TEXT, false, NULL},
     {"IMPORTANCE", "importance", COLUMN_NUMBER, false, NULL},
     {"", "bar", COLUMN_TEXT, false, NULL},
 };
-static const struct view importance_view = VIEW(importance_columns, "name", "too few finished trials to say");
+static const struct view pair_view = VIEW(pair_columns, "a", "no two parameters matter together beyond each alone");
 
 static int best_run(struct cli *cli) {
   struct err err;
@@ -363,16 +407,18 @@ static void add_bar(json_t *item) {
 static int importance_run(struct cli *cli) {
   struct err err;
   char id[RESOLVED_MAX];
-  AUTO_JSON json_t *items = NULL;
-  AUTO_BUF struct buf path = BUF_INIT(KIB);
-  if (!resolve_sweep(cli, args_word(&cli->args, 0), id, &err))
+  AUTO_JSON json_t *report = NULL;
+  bool pairs = args_bool(&cli->args, "pairs");
+  if (!resolve_sweep(cli, args_word(&cli->args, 0), id, &err) || !cli_get(cli, &report, &err, "/sweeps/{}/importance", id))
     return cli_fail(cli, &err);
-  path_format(&path, "/sweeps/{}/importance", id);
-  if (!cli_list(cli, buf_text(&path), NULL, 0, &items, NULL, &err))
-    return cli_fail(cli, &err);
+  json_t *items = json_object_get(report, pairs ? "pairs" : "items");
   for (size_t i = 0; output_for_people(&cli->output) && i < json_array_size(items); i++)
     add_bar(json_array_get(items, i));
-  return cli_done(cli, output_list(&cli->output, &importance_view, items, NULL, &err), &err);
+  bool ok = output_list(&cli->output, pairs ? &pair_view : &importance_view, items, NULL, &err);
+  const char *reason = json_string_value(json_object_get(report, "reason"));
+  if (ok && json_is_true(json_object_get(report, "low_confidence")))
+    output_say(&cli->output, "low confidence: %s", reason ? reason : "there are few finished trials");
+  return cli_done(cli, ok, &err);
 }
 
 static const char *const states[] = {"RUNNING", "PAUSED", "DRAINING", "FINISHED", "STOPPED", "FAILED", NULL};
@@ -414,6 +460,10 @@ static const struct flag_row best_flags[] = {
     {.name = "count", .letter = 'k', .type = FLAG_INT, .value_name = "K", .default_text = "5", .help = "how many"},
 };
 
+static const struct flag_row importance_flags[] = {
+    {.name = "pairs", .type = FLAG_BOOL, .help = "parameters that matter together, beyond each alone"},
+};
+
 static const struct verb rows[] = {
     {
         .noun = "sweep",
@@ -422,7 +472,9 @@ static const struct verb rows[] = {
         .summary = "submit a sweep file",
         .help =
             "Reads a sweep file (YAML or JSON; also W&B's, Katib's and Azure ML's) and submits it. Mistakes are told with line and column. "
-            "With -f it follows the sweep; the exit status is 7 when the sweep fails.",
+            "With -f it follows the sweep; the exit status is 7 when the sweep fails.\n\nThe file's directory (or its workdir) is copied "
+            "first, but for what .gitignore and .winnowignore name, and every attempt runs in a copy of its own: what is edited afterwards "
+            "changes no later trial.",
         .examples = {{"winnow sweep create mnist.yaml -f", "submit and follow"},
                      {"winnow sweep create mnist.yaml --dry-run", "what would be run"},
                      {"generate-space | winnow sweep create - -o name", "from a program; print the id"}},
@@ -558,8 +610,11 @@ static const struct verb rows[] = {
         .noun = "sweep",
         .name = "importance",
         .summary = "how much each param matters",
-        .help = "PED-ANOVA over the finished trials: which params tell the good from the rest.",
-        .examples = {{"winnow sweep importance @latest", "with bars"}, {"winnow sweep importance mnist -o json", "as numbers"}},
+        .help = "PED-ANOVA over the finished trials: which params tell the good from the rest. Says so when there are too few to trust it.",
+        .examples = {{"winnow sweep importance @latest", "with bars, and a 95 % interval"},
+                     {"winnow sweep importance mnist --pairs", "which matter together"},
+                     {"winnow sweep importance mnist -o json", "as numbers"}},
+        FLAGS(importance_flags),
         .words = {{"SWEEP", WORD_SWEEP}},
         .run = importance_run,
     },

@@ -4,9 +4,9 @@
 
 #include "base/file.h"
 #include "base/mem.h"
-#include "storage/digest.h"
 #include "cli/transfer.h"
 #include "cli/verbs.h"
+#include "storage/digest.h"
 
 enum { MAX_DEPTH = 32, MAX_NAME = 4096, MAX_FILES = 200000, MAX_LISTINGS = 20000, PIECE = 256 * 1024 };
 

@@ -41,6 +41,7 @@ static const struct noun nouns[] = {
     {"parse", NULL, "the metrics Winnow reads in a log, without a service"},
     {"status", NULL, "how the service is"},
     {"doctor", NULL, "look for what is wrong, as a report to paste"},
+    {"admin", NULL, "figures, checks, backups, cleaning, deletion for good"},
     {"login", NULL, "keep a token for a service"},
     {"logout", NULL, "forget the token kept for a service"},
     {"whoami", NULL, "who the service takes you for"},
@@ -56,8 +57,9 @@ static const struct verb_set *const sets[] = {
 #ifdef WINNOW_WITH_SERVE
     &serve_verbs,
 #endif
-    &sweep_verbs,      &trial_verbs,   &run_verbs,    &run_data_verbs, &logs_verbs,   &artifact_verbs, &model_verbs,
-    &experiment_verbs, &cluster_verbs, &export_verbs, &status_verbs,   &access_verbs, &meta_verbs,     &parse_verbs,
+    &sweep_verbs, &trial_verbs,      &run_verbs,     &run_data_verbs, &logs_verbs,   &artifact_verbs,
+    &model_verbs, &experiment_verbs, &cluster_verbs, &export_verbs,   &status_verbs, &access_verbs,
+    &meta_verbs,  &parse_verbs,      &admin_verbs,   &reparse_verbs,  &backup_verbs,
 };
 
 const struct verb_table verb_table = {

@@ -6,7 +6,8 @@
 #include "cli/resolve.h"
 
 extern const struct verb_set meta_verbs, access_verbs, status_verbs, experiment_verbs, run_verbs, run_data_verbs, logs_verbs,
-    artifact_verbs, model_verbs, sweep_verbs, trial_verbs, cluster_verbs, export_verbs, parse_verbs;
+    artifact_verbs, model_verbs, sweep_verbs, trial_verbs, cluster_verbs, export_verbs, parse_verbs, admin_verbs, reparse_verbs,
+    backup_verbs;
 #ifdef WINNOW_WITH_SERVE
 extern const struct verb_set serve_verbs;
 #endif

@@ -29,7 +29,7 @@ struct history {
   size_t pending_count, pending_cap;
   uint32_t *table; /* open addressing by the point's hash: place + 1 */
   size_t table_size;
-  size_t best, learnable, gone;
+  size_t best, latest, learnable, gone;
 };
 
 bool history_new(const struct space *space, enum goal goal, struct history **ret, struct err *err) {
@@ -39,7 +39,7 @@ bool history_new(const struct space *space, enum goal goal, struct history **ret
   history->space = space;
   history->goal = goal;
   history->width = space_count(space);
-  history->best = SIZE_MAX;
+  history->best = history->latest = SIZE_MAX;
   *ret = history;
   return true;
 }
@@ -169,6 +169,8 @@ static void settle(struct history *history, size_t index, const struct outcome *
   history->told_count++;
   history->gone += outcome->state == TRIAL_GONE;
   history->learnable += outcome->state == TRIAL_STOPPED || (outcome->state == TRIAL_FINISHED && !isnan(trial->value));
+  if (outcome->state == TRIAL_FINISHED && !isnan(trial->value))
+    history->latest = index;
   if (outcome->state == TRIAL_FINISHED && !isnan(trial->value) &&
       (history->best == SIZE_MAX || trial->value < history->trials[history->best].value))
     history->best = index;
@@ -264,6 +266,10 @@ size_t history_gone(const struct history *history) {
 }
 size_t history_best(const struct history *history) {
   return history->best;
+}
+
+size_t history_latest(const struct history *history) {
+  return history->latest;
 }
 
 static int class_of(const struct trial *trial) {

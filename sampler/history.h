@@ -70,6 +70,8 @@ size_t history_gone(const struct history *history);
 bool history_has(const struct history *history, const double *point);
 /* The finished trial with the best finite value; SIZE_MAX when there is none. */
 size_t history_best(const struct history *history);
+/* The finished trial with a finite value whose result came last; SIZE_MAX when there is none. */
+size_t history_latest(const struct history *history);
 /* Is trial a better than b? Finished by value; then stopped ones: those that came further first, then by value, those that never reported
  * last; then failed ones and values that are no numbers. Equal ones by place. A total order over all that are told and not gone. */
 bool history_before(const struct history *history, size_t a, size_t b);

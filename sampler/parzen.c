@@ -173,9 +173,8 @@ double parzen_at(const struct parzen *parzen, size_t kernel, size_t axis) {
 /* ---- widths ---- */
 
 static double narrowest(const struct parzen *parzen) {
-  /* The prior is one of the kernels. */
-  double counted = 1 / (double)MIN_OF((size_t)parzen->settings.width_counts, parzen->on_count + 2);
-  return fmax(counted, parzen->settings.min_width);
+  double counted = (double)parzen->on_count + 2; /* the prior is one of the kernels */
+  return fmax(1 / (counted * counted), parzen->settings.min_width);
 }
 
 /* The distance to the farther neighbour; the first and the last have only an inner one; one alone has the ends of the range. */
@@ -296,7 +295,7 @@ static double cell_middle(const struct parzen_axis *form, size_t cell) {
   return (form->edges[cell] + form->edges[cell + 1]) / 2;
 }
 
-/* As on continuous axes, between cells that hold a kernel; but never so narrow that neighbours of a cell get nothing. */
+/* As on continuous axes, where equal kernels are neighbours at no distance; but never so narrow that neighbours of a cell get nothing. */
 static double cell_width(const struct parzen *parzen, const struct axis *axis, size_t cell) {
   const struct parzen_axis *form = &axis->form;
   double mu = cell_middle(form, cell), left = -1, right = -1;
@@ -307,6 +306,8 @@ static double cell_width(const struct parzen *parzen, const struct axis *axis, s
     if (axis->occupied[c])
       right = cell_middle(form, c) - mu;
   double width = left < 0 && right < 0 ? fmax(mu, 1 - mu) : fmax(left, right);
+  if (axis->occupied[cell] > 1)
+    width = 0;
   double least = 0.5 * (form->edges[cell + 1] - form->edges[cell]);
   return fmin(fmax(width, fmax(parzen->floor, least)), 1);
 }

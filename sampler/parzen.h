@@ -20,9 +20,8 @@ struct parzen_axis {
 };
 
 struct parzen_settings {
-  double min_width;      /* kernels are never narrower than this share of the range, ... */
-  unsigned width_counts; /* ... nor than 1 / min(this, kernels + 1) */
-  unsigned full_weight;  /* the newest so many weigh 1, older ones less, down to 1/n */
+  double min_width;     /* kernels are never narrower than this share of the range, nor than 1 / (kernels + 1)^2, the prior being one */
+  unsigned full_weight; /* the newest so many weigh 1, older ones less, down to 1/n */
 };
 
 struct parzen;

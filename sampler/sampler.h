@@ -21,7 +21,7 @@ enum sampler_type {
 struct sampler_settings {
   enum sampler_type type;
   uint64_t seed;
-  unsigned startup;    /* results before a model is used; 0: 10 */
+  unsigned startup;    /* results before a model is used, of which half may be pending; 0: 10 */
   unsigned candidates; /* TPE; 0: by the number of parameters */
   bool shuffle;        /* grid: not in order */
 };
@@ -66,8 +66,13 @@ void sampler_job_run(struct sampler_job *job);
 /* Frees the job, also when it was never run (then it runs now). What became taken meanwhile is passed over. */
 MUST_CHECK bool sampler_finish(struct sampler *sampler, struct sampler_job *job, double *ret_point, struct suggestion *ret,
                                struct err *err);
+/* Frees a job that ran and whose point is not wanted any more; what it learned of the model may serve the next. */
+void sampler_job_leave(struct sampler *sampler, struct sampler_job *job);
 /* Frees a job that nobody wants any more; not while it runs. */
 void sampler_job_drop(struct sampler_job *job);
+
+/* Do its jobs take long now, as a rule? */
+bool sampler_is_slow(const struct sampler *sampler);
 
 /* Which method is at work now, and why, in a sentence for people. */
 enum sampler_type sampler_chosen(const struct sampler *sampler, struct buf *ret_why);

@@ -6,7 +6,7 @@
 #include "base/rng.h"
 #include "sampler/parzen.h"
 
-const struct tpe_settings tpe_defaults = {.good_share = 0.1, .good_max = 25, .min_width = 0.01, .full_weight = 25};
+const struct tpe_settings tpe_defaults = {.good_share = 0.1, .good_max = 25, .min_width = 0.03, .full_weight = 25};
 
 /* Beyond so many kernels only the newest and the best are kept; so old ones weigh nearly nothing. */
 enum { KERNELS_MAX = 10000, KEEP_NEWEST = 2000, KEEP_BEST = 500, BEST_MAX = 512, CANDIDATES = 24, CANDIDATES_MAX = 256, TRIES = 10 };
@@ -63,7 +63,7 @@ static bool init_axis(struct tpe *tpe, size_t i, struct parzen_axis *axis) {
 }
 
 static struct parzen_settings kernel_settings(const struct tpe *tpe) {
-  return (struct parzen_settings){.min_width = tpe->settings.min_width, .width_counts = 100, .full_weight = tpe->settings.full_weight};
+  return (struct parzen_settings){.min_width = tpe->settings.min_width, .full_weight = tpe->settings.full_weight};
 }
 
 static bool init_group(struct tpe *tpe, unsigned number, struct err *err) {

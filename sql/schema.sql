@@ -1,5 +1,21 @@
 CREATE SCHEMA winnow;
 
+CREATE FUNCTION winnow.experiment_purge(gone bigint, before bigint) RETURNS boolean
+    LANGUAGE plpgsql
+    AS $$
+begin
+  perform from experiment where id = gone and deleted_at <= before for update;
+  if not found or exists (select from run where experiment_id = gone) or exists (select from sweep where experiment_id = gone) then
+    return false;
+  end if;
+  if exists (select from logged_model where experiment_id = gone) then
+    return false;
+  end if;
+  delete from experiment where id = gone;
+  return true;
+end
+$$;
+
 CREATE FUNCTION winnow.find_rows(sql text, texts text[], ints bigint[], numbers double precision[], ids uuid[]) RETURNS TABLE(id uuid, n bigint, v integer, page_key text[])
     LANGUAGE plpgsql STABLE
     SET max_parallel_workers_per_gather TO '0'
@@ -7,6 +23,22 @@ CREATE FUNCTION winnow.find_rows(sql text, texts text[], ints bigint[], numbers 
     AS $$
 begin
   return query execute sql using texts, ints, numbers, ids;
+end
+$$;
+
+CREATE FUNCTION winnow.logged_model_purge(gone uuid, before bigint, files text) RETURNS boolean
+    LANGUAGE plpgsql
+    AS $$
+begin
+  delete from logged_model where id = gone and deleted_at <= before;
+  if not found then
+    return false;
+  end if;
+  delete from run_model where model = gone;
+  if files is not null then
+    insert into doomed (path) values (files);
+  end if;
+  return true;
 end
 $$;
 
@@ -72,6 +104,26 @@ begin
 end
 $$;
 
+CREATE FUNCTION winnow.run_purge(gone uuid, before bigint, files text) RETURNS boolean
+    LANGUAGE plpgsql
+    AS $$
+begin
+  perform from run r where r.id = gone and r.deleted_at <= before
+    and not exists (select from sweep s where s.id = r.sweep_id and s.deleted_at is null) for update;
+  if not found then
+    return false;
+  end if;
+  delete from metric_tail where run = gone;
+  delete from metric_chunk where run = gone;
+  delete from metric_tail where run = gone; -- and what it put together
+  delete from log_piece where run = gone;
+  delete from log_stream where run = gone;
+  insert into doomed (path, job) values (files, gone);
+  delete from run where id = gone;
+  return true;
+end
+$$;
+
 CREATE FUNCTION winnow.run_state_name(state smallint) RETURNS text
     LANGUAGE sql IMMUTABLE PARALLEL SAFE
     AS $$
@@ -110,6 +162,20 @@ begin
 end
 $$;
 
+CREATE FUNCTION winnow.sweep_purge(gone uuid, before bigint) RETURNS boolean
+    LANGUAGE plpgsql
+    AS $$
+begin
+  perform from sweep where id = gone and deleted_at <= before and not exists (select from run where sweep_id = gone) for update;
+  if not found then
+    return false;
+  end if;
+  delete from report where sweep = gone;
+  delete from sweep where id = gone;
+  return true;
+end
+$$;
+
 CREATE TABLE winnow.artifact (
     path text NOT NULL COLLATE pg_catalog."C",
     size bigint NOT NULL,
@@ -131,6 +197,21 @@ CREATE TABLE winnow.dataset (
 
 ALTER TABLE winnow.dataset ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
     SEQUENCE NAME winnow.dataset_id_seq
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1
+);
+
+CREATE TABLE winnow.doomed (
+    id bigint NOT NULL,
+    path text,
+    job uuid
+);
+
+ALTER TABLE winnow.doomed ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
+    SEQUENCE NAME winnow.doomed_id_seq
     START WITH 1
     INCREMENT BY 1
     NO MINVALUE
@@ -178,6 +259,25 @@ CREATE SEQUENCE winnow.experiment_id
 
 ALTER SEQUENCE winnow.experiment_id OWNED BY winnow.experiment.id;
 
+CREATE TABLE winnow.idempotency (
+    key bytea NOT NULL,
+    request bytea NOT NULL,
+    created bigint NOT NULL,
+    status smallint,
+    content_type text,
+    answer bytea
+);
+
+CREATE TABLE winnow.log_file (
+    run uuid NOT NULL,
+    attempt integer NOT NULL,
+    source smallint NOT NULL,
+    path text NOT NULL,
+    next bigint NOT NULL,
+    state bytea NOT NULL
+)
+WITH (fillfactor='50');
+
 CREATE TABLE winnow.log_piece (
     run uuid NOT NULL,
     attempt integer NOT NULL,
@@ -200,7 +300,8 @@ CREATE TABLE winnow.log_stream (
     state_at bigint DEFAULT 0 NOT NULL,
     state bytea,
     summary text,
-    series integer DEFAULT 0 NOT NULL
+    series integer DEFAULT 0 NOT NULL,
+    keys text[] DEFAULT '{}'::text[] NOT NULL
 )
 WITH (fillfactor='50');
 
@@ -404,6 +505,14 @@ CREATE VIEW winnow.model_version_view AS
      JOIN winnow.registered_model m ON ((m.id = v.model)))
   WHERE (v.deleted_at IS NULL);
 
+CREATE TABLE winnow.node (
+    name text NOT NULL,
+    drained boolean NOT NULL,
+    reason text,
+    changed bigint NOT NULL,
+    actor text NOT NULL
+);
+
 ALTER TABLE winnow.registered_model ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
     SEQUENCE NAME winnow.registered_model_id_seq
     START WITH 1
@@ -453,7 +562,6 @@ CREATE TABLE winnow.run (
     state_reason text,
     command jsonb,
     stop jsonb,
-    asked jsonb,
     params jsonb DEFAULT '{}'::jsonb NOT NULL,
     tags jsonb DEFAULT '{}'::jsonb NOT NULL,
     metrics jsonb DEFAULT '{}'::jsonb NOT NULL,
@@ -463,9 +571,29 @@ CREATE TABLE winnow.run (
     retries integer DEFAULT 0 NOT NULL,
     told integer,
     point jsonb,
-    lease_ms bigint
+    lease_ms bigint,
+    coords bytea,
+    made_by smallint,
+    made_tells integer,
+    made_pending integer,
+    at_tells integer,
+    held boolean DEFAULT false NOT NULL,
+    queue_priority bigint,
+    queue_since bigint
 )
 WITH (fillfactor='85');
+
+CREATE TABLE winnow.run_attempt (
+    run uuid NOT NULL,
+    attempt integer NOT NULL,
+    state smallint NOT NULL,
+    reason text,
+    exit_code integer,
+    signal integer,
+    node text,
+    started bigint,
+    ended bigint
+);
 
 CREATE TABLE winnow.run_dataset (
     run uuid NOT NULL,
@@ -598,9 +726,24 @@ CREATE TABLE winnow.sweep (
     spec text NOT NULL,
     edits jsonb DEFAULT '{}'::jsonb NOT NULL,
     warnings jsonb DEFAULT '[]'::jsonb NOT NULL,
-    summary jsonb
+    summary jsonb,
+    prior bytea,
+    single boolean DEFAULT false NOT NULL
 )
 WITH (fillfactor='80');
+
+CREATE TABLE winnow.sweep_register (
+    sweep uuid NOT NULL,
+    done boolean DEFAULT false NOT NULL
+);
+
+CREATE TABLE winnow.sweep_version (
+    sweep uuid NOT NULL,
+    run uuid NOT NULL,
+    model text NOT NULL,
+    version integer NOT NULL,
+    kept boolean DEFAULT false NOT NULL
+);
 
 CREATE TABLE winnow.token (
     id uuid NOT NULL,
@@ -611,6 +754,7 @@ CREATE TABLE winnow.token (
     expires timestamp with time zone,
     revoked timestamp with time zone,
     last_used timestamp with time zone,
+    parent uuid,
     CONSTRAINT token_hash_check CHECK ((length(hash) = 32))
 );
 
@@ -623,6 +767,9 @@ ALTER TABLE ONLY winnow.dataset
 ALTER TABLE ONLY winnow.dataset
     ADD CONSTRAINT dataset_pkey PRIMARY KEY (id);
 
+ALTER TABLE ONLY winnow.doomed
+    ADD CONSTRAINT doomed_pkey PRIMARY KEY (id);
+
 ALTER TABLE ONLY winnow.event
     ADD CONSTRAINT event_pkey PRIMARY KEY (id);
 
@@ -631,6 +778,12 @@ ALTER TABLE ONLY winnow.experiment
 
 ALTER TABLE ONLY winnow.experiment
     ADD CONSTRAINT experiment_pkey PRIMARY KEY (id);
+
+ALTER TABLE ONLY winnow.idempotency
+    ADD CONSTRAINT idempotency_pkey PRIMARY KEY (key);
+
+ALTER TABLE ONLY winnow.log_file
+    ADD CONSTRAINT log_file_pkey PRIMARY KEY (run, attempt, source, path);
 
 ALTER TABLE ONLY winnow.log_piece
     ADD CONSTRAINT log_piece_pkey PRIMARY KEY (run, attempt, stream, start);
@@ -665,6 +818,9 @@ ALTER TABLE ONLY winnow.model_alias
 ALTER TABLE ONLY winnow.model_version
     ADD CONSTRAINT model_version_pkey PRIMARY KEY (model, version);
 
+ALTER TABLE ONLY winnow.node
+    ADD CONSTRAINT node_pkey PRIMARY KEY (name);
+
 ALTER TABLE ONLY winnow.registered_model
     ADD CONSTRAINT registered_model_name_key UNIQUE (name);
 
@@ -673,6 +829,9 @@ ALTER TABLE ONLY winnow.registered_model
 
 ALTER TABLE ONLY winnow.report
     ADD CONSTRAINT report_pkey PRIMARY KEY (sweep, n);
+
+ALTER TABLE ONLY winnow.run_attempt
+    ADD CONSTRAINT run_attempt_pkey PRIMARY KEY (run, attempt);
 
 ALTER TABLE ONLY winnow.run_dataset
     ADD CONSTRAINT run_dataset_pkey PRIMARY KEY (run, dataset);
@@ -692,6 +851,12 @@ ALTER TABLE ONLY winnow.service_epoch
 ALTER TABLE ONLY winnow.sweep
     ADD CONSTRAINT sweep_pkey PRIMARY KEY (id);
 
+ALTER TABLE ONLY winnow.sweep_register
+    ADD CONSTRAINT sweep_register_pkey PRIMARY KEY (sweep);
+
+ALTER TABLE ONLY winnow.sweep_version
+    ADD CONSTRAINT sweep_version_pkey PRIMARY KEY (sweep, run);
+
 ALTER TABLE ONLY winnow.token
     ADD CONSTRAINT token_hash_key UNIQUE (hash);
 
@@ -702,6 +867,8 @@ CREATE INDEX event_by_run ON winnow.event USING btree (run, id) WHERE (run IS NO
 
 CREATE INDEX event_by_subject ON winnow.event USING btree (subject, id) WHERE (run IS NULL);
 
+CREATE INDEX idempotency_by_created ON winnow.idempotency USING btree (created);
+
 CREATE INDEX logged_model_by_created ON winnow.logged_model USING btree (experiment_id, created DESC, id);
 
 CREATE INDEX logged_model_by_run ON winnow.logged_model USING btree (source_run) WHERE (source_run IS NOT NULL);
@@ -710,9 +877,13 @@ CREATE INDEX metric_chunk_by_step ON winnow.metric_chunk USING btree (run, key, 
 
 CREATE INDEX metric_tail_fresh ON winnow.metric_tail USING btree (run) WHERE fresh;
 
+CREATE INDEX model_version_by_kept ON winnow.model_version USING btree (kept_path) WHERE (kept_path IS NOT NULL);
+
 CREATE INDEX model_version_by_model ON winnow.model_version USING btree (model_id) WHERE (model_id <> ''::text);
 
 CREATE INDEX model_version_by_run ON winnow.model_version USING btree (run_id) WHERE (run_id <> ''::text);
+
+CREATE INDEX run_by_deleted ON winnow.run USING btree (deleted_at, id) WHERE (deleted_at IS NOT NULL);
 
 CREATE INDEX run_by_start ON winnow.run USING btree (experiment_id, start_time DESC, id);
 
@@ -729,6 +900,8 @@ CREATE INDEX run_words ON winnow.run USING gin (params jsonb_path_ops, tags json
 CREATE INDEX sweep_by_created ON winnow.sweep USING btree (created DESC, id);
 
 CREATE INDEX sweep_live ON winnow.sweep USING btree (id) WHERE (state < 3);
+
+CREATE INDEX sweep_register_open ON winnow.sweep_register USING btree (sweep) WHERE (NOT done);
 
 ALTER TABLE ONLY winnow.dataset
     ADD CONSTRAINT dataset_experiment_id_fkey FOREIGN KEY (experiment_id) REFERENCES winnow.experiment(id) ON DELETE CASCADE;
@@ -751,6 +924,9 @@ ALTER TABLE ONLY winnow.model_alias
 ALTER TABLE ONLY winnow.model_version
     ADD CONSTRAINT model_version_model_fkey FOREIGN KEY (model) REFERENCES winnow.registered_model(id) ON DELETE CASCADE;
 
+ALTER TABLE ONLY winnow.run_attempt
+    ADD CONSTRAINT run_attempt_run_fkey FOREIGN KEY (run) REFERENCES winnow.run(id) ON DELETE CASCADE;
+
 ALTER TABLE ONLY winnow.run_dataset
     ADD CONSTRAINT run_dataset_dataset_fkey FOREIGN KEY (dataset) REFERENCES winnow.dataset(id);
 
@@ -765,3 +941,9 @@ ALTER TABLE ONLY winnow.run_model
 
 ALTER TABLE ONLY winnow.run_unindexed
     ADD CONSTRAINT run_unindexed_run_fkey FOREIGN KEY (run) REFERENCES winnow.run(id) ON DELETE CASCADE;
+
+ALTER TABLE ONLY winnow.sweep_register
+    ADD CONSTRAINT sweep_register_sweep_fkey FOREIGN KEY (sweep) REFERENCES winnow.sweep(id) ON DELETE CASCADE;
+
+ALTER TABLE ONLY winnow.sweep_version
+    ADD CONSTRAINT sweep_version_sweep_fkey FOREIGN KEY (sweep) REFERENCES winnow.sweep(id) ON DELETE CASCADE;

@@ -1,33 +1,38 @@
 #include "storage/metric_inside.h"
 
-enum { CHUNKS_A_PAGE = 64, ROWS_A_PAGE = 64, TIMEOUT_MS = 120000 };
+/* A page is decoded on the loop: it must not take long. */
+enum { CHUNKS_A_PAGE = 8, ROWS_A_PAGE = 16, DOUBTS_MAX = CHUNKS_A_PAGE + 1, TIMEOUT_MS = 120000 };
 
-/* Walks metric_chunk in the order of its key, then metric_tail. What the chunks of a series cover is kept until the next series begins. */
-struct fsck {
+/* Walks metric_chunk in the order of its key, then metric_tail, a page a step. What the chunks of a series cover is kept until the next
+ * series begins. The store goes on being written to: what looks wrong between pages is looked at again in one statement. */
+struct metric_fsck {
   struct metric_store *store;
   struct column_coder *coder;
   struct metric_fsck_report report;
   struct id run;
   int32_t key_id;
   int64_t id;
+  bool in_tail; /* the chunks are done */
   struct buf key;
   struct chunk_info *seen; /* of the series being read */
   size_t seen_count, seen_cap;
+  struct doubt { /* a series whose chunks seem to overlap */
+    struct id run;
+    struct buf key;
+  } doubts[DOUBTS_MAX];
+  size_t doubt_count;
   metric_damage_fn *on_damage;
   metric_fsck_fn *done;
   void *ctx;
 };
 
-static void fsck_ended(struct fsck *op, const struct err *err) {
+static void step_ended(struct metric_fsck *op, bool more, const struct err *err) {
   struct metric_store *store = op->store;
-  op->done(op->ctx, &op->report, err);
-  metric_coder_give(store, op->coder);
-  mem_free(op->seen);
-  buf_release(&op->key);
-  mem_free(op);
+  op->done(op->ctx, &op->report, more, err);
+  metric_op_end(store);
 }
 
-static void damaged(struct fsck *op, int64_t id, int64_t first_step, int64_t last_step, bool has_key, const char *text) {
+static void damaged(struct metric_fsck *op, int64_t id, int64_t first_step, int64_t last_step, bool has_key, const char *text) {
   op->report.damaged++;
   struct metric_damage damage = {op->run, has_key ? buf_str(&op->key) : STR_NONE, id, first_step, last_step, text};
   op->on_damage(op->ctx, &damage);
@@ -55,7 +60,7 @@ static bool same_cells(const struct cells *a, const struct cells *b) {
 }
 
 /* What is wrong with the chunk, or NULL. */
-static const char *check_cells(struct fsck *op, const struct points *points, struct str bytes, enum axis axis, size_t max,
+static const char *check_cells(struct metric_fsck *op, const struct points *points, struct str bytes, enum axis axis, size_t max,
                                struct err *err) {
   struct cells stored, right;
   if (!bytes.p)
@@ -66,7 +71,8 @@ static const char *check_cells(struct fsck *op, const struct points *points, str
   return same_cells(&stored, &right) ? NULL : "its summary does not agree with its points";
 }
 
-static const char *check_chunk(struct fsck *op, const struct pg_reply *reply, size_t row, const struct chunk_info *info, struct err *err) {
+static const char *check_chunk(struct metric_fsck *op, const struct pg_reply *reply, size_t row, const struct chunk_info *info,
+                               struct err *err) {
   AUTO_POINTS struct points points = {0};
   if (!chunk_get(op->coder, pg_bytea(reply, row, 23), &points, err))
     return err->text;
@@ -95,19 +101,28 @@ static int by_place(const void *a, const void *b) {
   return point_cmp(x->fold.first, y->fold.first);
 }
 
-/* The series is complete: do its chunks overlap? */
-static void check_series(struct fsck *op) {
-  if (op->seen_count)
-    qsort(op->seen, op->seen_count, sizeof *op->seen, by_place);
-  for (size_t i = 1; i < op->seen_count; i++) {
-    const struct chunk_info *before = &op->seen[i - 1], *after = &op->seen[i];
-    if (before->attempt == after->attempt && point_cmp(before->fold.last, after->fold.first) >= 0)
-      damaged(op, after->id, after->fold.first.step, after->fold.last.step, true, "it overlaps another chunk of its series");
+/* The first of two that overlap, or NULL. */
+static const struct chunk_info *find_overlap(struct chunk_info *chunks, size_t count) {
+  if (count)
+    qsort(chunks, count, sizeof *chunks, by_place);
+  for (size_t i = 1; i < count; i++)
+    if (chunks[i - 1].attempt == chunks[i].attempt && point_cmp(chunks[i - 1].fold.last, chunks[i].fold.first) >= 0)
+      return &chunks[i];
+  return NULL;
+}
+
+/* The series is complete: do its chunks overlap? Some may have been replaced while they were read. */
+static void check_series(struct metric_fsck *op) {
+  if (find_overlap(op->seen, op->seen_count) && op->doubt_count < DOUBTS_MAX) {
+    struct doubt *doubt = &op->doubts[op->doubt_count++];
+    doubt->run = op->run;
+    buf_reset(&doubt->key);
+    buf_add_str(&doubt->key, buf_str(&op->key));
   }
   op->seen_count = 0;
 }
 
-static bool remember(struct fsck *op, const struct chunk_info *info) {
+static bool remember(struct metric_fsck *op, const struct chunk_info *info) {
   if (op->seen_count == op->seen_cap) {
     size_t cap = op->seen_cap ? op->seen_cap * 2 : 64;
     struct chunk_info *seen = mem_resize(op->seen, cap, sizeof *seen);
@@ -120,7 +135,7 @@ static bool remember(struct fsck *op, const struct chunk_info *info) {
   return true;
 }
 
-static bool take_chunk(struct fsck *op, const struct pg_reply *reply, size_t row) {
+static bool take_chunk(struct metric_fsck *op, const struct pg_reply *reply, size_t row) {
   struct id run = pg_uuid(reply, row, 0);
   int32_t key_id = (int32_t)pg_int(reply, row, 2);
   if (!id_eq(run, op->run) || key_id != op->key_id) {
@@ -150,15 +165,11 @@ static bool count_points(void *ctx, struct str key UNUSED, const struct points *
   return true;
 }
 
-static bool ask_rows(struct fsck *op, struct err *err);
-
 static void on_rows(void *ctx, const struct pg_reply *reply) {
-  struct fsck *op = ctx;
-  struct metric_store *store = op->store;
+  struct metric_fsck *op = ctx;
   struct err err;
   if (!pg_ok(reply, &err)) {
-    fsck_ended(op, &err);
-    metric_op_end(store);
+    step_ended(op, false, &err);
     return;
   }
   for (size_t i = 0; i < pg_rows(reply); i++) {
@@ -172,75 +183,108 @@ static void on_rows(void *ctx, const struct pg_reply *reply) {
       damaged(op, op->id, INT64_MIN, INT64_MAX, false, "it does not hold as many points as noted");
     op->report.points += (uint64_t)points;
   }
-  if (pg_rows(reply) < ROWS_A_PAGE)
-    fsck_ended(op, NULL);
-  else if (!ask_rows(op, &err))
-    fsck_ended(op, &err);
-  metric_op_end(store);
+  step_ended(op, pg_rows(reply) == ROWS_A_PAGE, NULL);
 }
 
-static bool ask_rows(struct fsck *op, struct err *err) {
-  AUTO_PG_ARGS struct pg_args args;
-  pg_args_init(&args, STMT_METRIC_FSCK_TAIL);
-  pg_put_uuid(&args, op->run);
-  pg_put_int(&args, op->id);
-  pg_put_int(&args, ROWS_A_PAGE);
-  if (!metric_run(op->store, &args, TIMEOUT_MS, on_rows, op, err))
-    return false;
-  metric_op_begin(op->store);
-  return true;
+/* ---- what seemed to overlap, in one statement ---- */
+
+static void on_again(void *ctx, const struct pg_reply *reply) {
+  struct metric_fsck *op = ctx;
+  const struct doubt *doubt = &op->doubts[op->doubt_count];
+  struct err err;
+  size_t count = pg_ok(reply, &err) ? pg_rows(reply) : 0;
+  AUTO_FREE struct chunk_info *chunks = mem_array(count ? count : 1, sizeof *chunks);
+  bool ok = pg_outcome(reply) == PG_DONE && (chunks || err_no_memory(&err));
+  for (size_t i = 0; ok && i < count; i++)
+    metric_chunk_row(reply, i, &chunks[i]);
+  const struct chunk_info *second = ok ? find_overlap(chunks, count) : NULL;
+  if (second) {
+    op->report.damaged++;
+    struct metric_damage damage = {doubt->run,
+                                   buf_str(&doubt->key),
+                                   second->id,
+                                   second->fold.first.step,
+                                   second->fold.last.step,
+                                   "it overlaps another chunk of its series"};
+    op->on_damage(op->ctx, &damage);
+  }
+  step_ended(op, ok, ok ? NULL : &err);
 }
 
 /* ---- the chunks ---- */
 
-static bool ask_chunks(struct fsck *op, struct err *err);
-
 static void on_chunks(void *ctx, const struct pg_reply *reply) {
-  struct fsck *op = ctx;
-  struct metric_store *store = op->store;
+  struct metric_fsck *op = ctx;
   struct err err;
   bool ok = pg_ok(reply, &err);
   for (size_t i = 0; ok && i < pg_rows(reply); i++)
     if (!take_chunk(op, reply, i))
       ok = err_no_memory(&err);
-  if (ok && pg_rows(reply) == CHUNKS_A_PAGE) {
-    ok = ask_chunks(op, &err);
-  } else if (ok) {
+  if (ok && pg_rows(reply) < CHUNKS_A_PAGE) {
     check_series(op);
+    op->in_tail = true;
     op->run = (struct id){{0}};
     op->id = 0;
-    ok = ask_rows(op, &err);
   }
-  if (!ok)
-    fsck_ended(op, &err);
-  metric_op_end(store);
+  step_ended(op, ok, ok ? NULL : &err);
 }
 
-static bool ask_chunks(struct fsck *op, struct err *err) {
+bool metric_fsck_step(struct metric_fsck *op, metric_fsck_fn *done, void *ctx, struct err *err) {
   AUTO_PG_ARGS struct pg_args args;
-  pg_args_init(&args, STMT_METRIC_FSCK);
-  pg_put_uuid(&args, op->run);
-  pg_put_int(&args, op->key_id);
-  pg_put_int(&args, op->id);
-  pg_put_int(&args, CHUNKS_A_PAGE);
-  if (!metric_run(op->store, &args, TIMEOUT_MS, on_chunks, op, err))
+  pg_done_fn *then = on_chunks;
+  if (op->doubt_count) {
+    const struct doubt *doubt = &op->doubts[--op->doubt_count];
+    then = on_again;
+    pg_args_init(&args, STMT_METRIC_CHUNKS_OF);
+    pg_begin_array(&args);
+    pg_put_uuid(&args, doubt->run);
+    pg_end_array(&args);
+    pg_begin_array(&args);
+    pg_put_text(&args, buf_str(&doubt->key));
+    pg_end_array(&args);
+  } else if (op->in_tail) {
+    then = on_rows;
+    pg_args_init(&args, STMT_METRIC_FSCK_TAIL);
+    pg_put_uuid(&args, op->run);
+    pg_put_int(&args, op->id);
+    pg_put_int(&args, ROWS_A_PAGE);
+  } else {
+    pg_args_init(&args, STMT_METRIC_FSCK);
+    pg_put_uuid(&args, op->run);
+    pg_put_int(&args, op->key_id);
+    pg_put_int(&args, op->id);
+    pg_put_int(&args, CHUNKS_A_PAGE);
+  }
+  op->done = done;
+  op->ctx = ctx;
+  if (!metric_run(op->store, &args, TIMEOUT_MS, then, op, err))
     return false;
   metric_op_begin(op->store);
   return true;
 }
 
-bool metric_fsck(struct metric_store *store, metric_damage_fn *on_damage, metric_fsck_fn *done, void *ctx, struct err *err) {
-  struct fsck *op = mem_zalloc(sizeof *op);
-  struct column_coder *coder = metric_coder_take(store);
+struct metric_fsck *metric_fsck_new(struct metric_store *store, metric_damage_fn *on_damage, struct err *err) {
+  struct metric_fsck *op = mem_zalloc(sizeof *op);
+  struct column_coder *coder = column_coder_new();
   if (!op || !coder) {
     mem_free(op);
-    metric_coder_give(store, coder);
-    return err_no_memory(err);
+    column_coder_free(coder);
+    err_no_memory(err);
+    return NULL;
   }
-  *op = (struct fsck){.store = store, .coder = coder, .key = BUF_INIT(SERIES_KEY_MAX), .on_damage = on_damage, .done = done, .ctx = ctx};
-  if (ask_chunks(op, err))
-    return true;
-  metric_coder_give(store, coder);
+  *op = (struct metric_fsck){.store = store, .coder = coder, .key = BUF_INIT(SERIES_KEY_MAX), .on_damage = on_damage};
+  for (size_t i = 0; i < DOUBTS_MAX; i++)
+    op->doubts[i].key = BUF_INIT(SERIES_KEY_MAX);
+  return op;
+}
+
+void metric_fsck_free(struct metric_fsck *op) {
+  if (!op)
+    return;
+  column_coder_free(op->coder);
+  mem_free(op->seen);
+  buf_release(&op->key);
+  for (size_t i = 0; i < DOUBTS_MAX; i++)
+    buf_release(&op->doubts[i].key);
   mem_free(op);
-  return false;
 }

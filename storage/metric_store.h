@@ -159,8 +159,14 @@ struct metric_fsck_report {
   uint64_t chunks, rows, points, damaged;
 };
 typedef void metric_damage_fn(void *ctx, const struct metric_damage *damage);
-typedef void metric_fsck_fn(void *ctx, const struct metric_fsck_report *report, const struct err *err);
-/* Reads everything: checksums, order, counts, summaries, and that chunks do not overlap. */
-MUST_CHECK bool metric_fsck(struct metric_store *store, metric_damage_fn *on_damage, metric_fsck_fn *done, void *ctx, struct err *err);
+/* `more`: there are further steps. */
+typedef void metric_fsck_fn(void *ctx, const struct metric_fsck_report *report, bool more, const struct err *err);
+/* Reads everything and compares: checksums, order, that summaries agree with points, that chunks do not overlap. A step at a time, so that
+ * whoever drives it may pause or end it; the store is written to meanwhile. `on_damage` is called during steps, with their context. */
+struct metric_fsck;
+MUST_CHECK struct metric_fsck *metric_fsck_new(struct metric_store *store, metric_damage_fn *on_damage, struct err *err);
+MUST_CHECK bool metric_fsck_step(struct metric_fsck *fsck, metric_fsck_fn *done, void *ctx, struct err *err);
+/* Between steps, also when the store is gone. Accepts NULL. */
+void metric_fsck_free(struct metric_fsck *fsck);
 
 #endif

@@ -44,8 +44,8 @@ bool run_as_enter(const struct run_as *who) {
   return setgroups(0, NULL) == 0 && setresgid(who->gid, who->gid, who->gid) == 0 && setresuid(who->uid, who->uid, who->uid) == 0;
 }
 
-/* A child with default signals and nothing open but the standard three, of which `out` is two. */
-static pid_t begin_child(const struct run_as *who, int out) {
+/* A child with default signals and nothing open but the standard three. `in` -1: nothing to read. */
+static pid_t begin_child(const struct run_as *who, int in, int out, int said) {
   pid_t parent = getpid(), pid = fork();
   if (pid != 0)
     return pid;
@@ -54,8 +54,8 @@ static pid_t begin_child(const struct run_as *who, int out) {
   sigprocmask(SIG_SETMASK, &none, NULL);
   for (int signal_number = 1; signal_number < NSIG; signal_number++)
     signal(signal_number, SIG_DFL);
-  int null = open("/dev/null", O_RDWR);
-  if (null < 0 || dup2(null, 0) < 0 || dup2(out, 1) < 0 || dup2(out, 2) < 0)
+  int null = in < 0 ? open("/dev/null", O_RDWR) : in;
+  if (null < 0 || dup2(null, 0) < 0 || dup2(out, 1) < 0 || dup2(said, 2) < 0)
     _exit(127);
   close_range(3, ~0u, 0);
   umask(077);
@@ -76,7 +76,7 @@ static bool reap(pid_t pid, int *ret_status) {
 /* Reads until the other end is closed. What does not fit is read and dropped. False when the time is up. */
 static bool gather(int fd, int64_t until_ms, struct buf *out) {
   for (;;) {
-    int64_t left = until_ms - clock_mono_ms(&clock_system);
+    int64_t left = MIN_OF(until_ms - clock_mono_ms(&clock_system), (int64_t)INT32_MAX);
     struct pollfd wait = {.fd = fd, .events = POLLIN};
     int ready = poll(&wait, 1, (int)MAX_OF(left, (int64_t)0));
     if (ready == 0 || (ready < 0 && errno != EINTR))
@@ -103,20 +103,31 @@ static struct str last_words(struct buf *out) {
   return all.n > 300 ? str_slice(all, all.n - 300, all.n) : all;
 }
 
+static bool tell_end(int status, const char *program, struct buf *said, struct err *err) {
+  if (WIFEXITED(status) && WEXITSTATUS(status) == 0)
+    return true;
+  struct str words = last_words(said);
+  return err_set(err, ERR_IO, "%s failed (%s %d): %.*s", program, WIFSIGNALED(status) ? "signal" : "exit code",
+                 WIFSIGNALED(status) ? WTERMSIG(status) : WEXITSTATUS(status), STR_ARG(words));
+}
+
+static void exec_child(const char *const *argv, const char *const *environment) {
+  union {
+    const char *const *in;
+    char *const *out; /* exec does not write to them */
+  } args = {.in = argv}, env = {.in = environment};
+  execve(argv[0], args.out, env.out);
+  _exit(127);
+}
+
 bool subproc_run(const struct run_as *who, const char *const *argv, const char *const *environment, int64_t limit_ms, struct buf *out,
                  struct err *err) {
   int ends[2];
   if (pipe2(ends, O_CLOEXEC) != 0)
     return err_errno(err, errno, "cannot run %s", argv[0]);
-  pid_t pid = begin_child(who, ends[1]);
-  if (pid == 0) {
-    union {
-      const char *const *in;
-      char *const *out; /* exec does not write to them */
-    } args = {.in = argv}, env = {.in = environment};
-    execve(argv[0], args.out, env.out);
-    _exit(127);
-  }
+  pid_t pid = begin_child(who, -1, ends[1], ends[1]);
+  if (pid == 0)
+    exec_child(argv, environment);
   close(ends[1]);
   bool in_time = pid > 0 && gather(ends[0], clock_mono_ms(&clock_system) + limit_ms, out);
   close(ends[0]);
@@ -129,18 +140,45 @@ bool subproc_run(const struct run_as *who, const char *const *argv, const char *
     return err_errno(err, errno, "cannot wait for %s", argv[0]);
   if (!in_time)
     return err_set(err, ERR_TIMEOUT, "%s did not end within %lld s", argv[0], (long long)(limit_ms / 1000));
-  if (WIFEXITED(status) && WEXITSTATUS(status) == 0)
-    return true;
-  struct str words = last_words(out);
-  return err_set(err, ERR_IO, "%s failed (%s %d): %.*s", argv[0], WIFSIGNALED(status) ? "signal" : "exit code",
-                 WIFSIGNALED(status) ? WTERMSIG(status) : WEXITSTATUS(status), STR_ARG(words));
+  return tell_end(status, argv[0], out, err);
+}
+
+void subproc_end(struct subproc_io *io) {
+  pid_t pid = io->pid;
+  if (pid > 0)
+    kill(pid, SIGKILL);
+}
+
+bool subproc_pipe(const struct run_as *who, const char *const *argv, const char *const *environment, struct subproc_io *io,
+                  struct err *err) {
+  AUTO_BUF struct buf said = BUF_INIT(16 * KIB);
+  int ends[2];
+  if (pipe2(ends, O_CLOEXEC) != 0)
+    return err_errno(err, errno, "cannot run %s", argv[0]);
+  pid_t pid = begin_child(who, io->in, io->out < 0 ? ends[1] : io->out, ends[1]);
+  if (pid == 0)
+    exec_child(argv, environment);
+  close(ends[1]);
+  io->pid = pid;
+  bool ok = pid > 0 || err_errno(err, errno, "cannot run %s", argv[0]);
+  if (ok)
+    (void)!gather(ends[0], INT64_MAX / 2, &said);
+  close(ends[0]);
+  siginfo_t info;
+  while (ok && waitid(P_PID, (id_t)pid, &info, WEXITED | WNOWAIT) != 0 && errno == EINTR)
+    continue; /* it is over, but keeps its number until this is forgotten */
+  io->pid = 0;
+  int status = 0;
+  if (ok && !reap(pid, &status))
+    ok = err_errno(err, errno, "cannot wait for %s", argv[0]);
+  return ok && tell_end(status, argv[0], &said, err);
 }
 
 bool subproc_call(const struct run_as *who, bool (*fn)(void *arg, struct err *err), void *arg, struct err *err) {
   int ends[2];
   if (pipe2(ends, O_CLOEXEC) != 0)
     return err_errno(err, errno, "cannot start a child");
-  pid_t pid = begin_child(who, ends[1]);
+  pid_t pid = begin_child(who, -1, ends[1], ends[1]);
   if (pid == 0) {
     struct err told = {.code = ERR_NONE};
     bool ok = fn(arg, &told);

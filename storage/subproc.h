@@ -27,4 +27,15 @@ MUST_CHECK bool subproc_run(const struct run_as *who, const char *const *argv, c
 /* Calls fn in a child that runs as `who`; its answer and error come back. It shares nothing else. */
 MUST_CHECK bool subproc_call(const struct run_as *who, bool (*fn)(void *arg, struct err *err), void *arg, struct err *err);
 
+/* As subproc_run(), with two descriptors of the caller's: reads `in` (-1: nothing), writes to `out` (-1: as above into the error's text;
+ * else only what it says on the other stream does). `pid` is 0 before and after. */
+struct subproc_io {
+  int in, out;
+  _Atomic pid_t pid;
+};
+MUST_CHECK bool subproc_pipe(const struct run_as *who, const char *const *argv, const char *const *environment, struct subproc_io *io,
+                             struct err *err);
+/* From another thread: ends it if it runs. */
+void subproc_end(struct subproc_io *io);
+
 #endif

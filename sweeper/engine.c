@@ -519,6 +519,10 @@ uint32_t engine_wants(const struct engine *e, uint32_t width) {
   return (uint32_t)MIN_OF((uint64_t)(width - e->live), room(e));
 }
 
+bool engine_has_room(const struct engine *e) {
+  return makes_trials(e) && room(e) > 0;
+}
+
 /* The lowest number without a trial: after a crash there may be gaps. */
 static uint32_t next_number(struct engine *e) {
   if (!e->missing)
@@ -549,13 +553,13 @@ bool engine_create(struct engine *e, uint32_t *ret_number, struct err *err) {
   return true;
 }
 
-bool engine_add(struct engine *e, enum run_state state, uint32_t *ret_number, struct err *err) {
+bool engine_add(struct engine *e, enum run_state state, bool has_value, uint32_t *ret_number, struct err *err) {
   if (sweep_over(e))
     return err_set(err, ERR_WRONG_STATE, "the sweep is %s", sweep_fsm.states[e->sweep.state]);
   if (!reserve(e, e->count + 1, err))
     return false;
   struct engine_trial row = {
-      .number = next_number(e), .version = 1, .attempt = 1, .state = (uint8_t)state, .dead = true, .has_value = true};
+      .number = next_number(e), .version = 1, .attempt = 1, .state = (uint8_t)state, .dead = true, .has_value = has_value};
   struct slot *t = add_slot(e, &row);
   t->durable_state = RUN_STATE_COUNT; /* not there */
   e->unwritten++;

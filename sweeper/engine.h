@@ -130,11 +130,13 @@ void engine_trial_written(struct engine *e, uint32_t number, uint64_t version, b
 
 /* How many more trials are wanted now, when `width` could run at once (max_parallel counts too). */
 uint32_t engine_wants(const struct engine *e, uint32_t width);
+/* Will more be wanted, sooner or later? */
+bool engine_has_room(const struct engine *e);
 /* A trial with a point of the sampler's or of a person's. ERR_LIMIT when the cap is reached, ERR_WRONG_STATE when no new trials are made.
  */
 MUST_CHECK bool engine_create(struct engine *e, uint32_t *ret_number, struct err *err);
 /* A trial that somebody ran without us, already over: RUN_FINISHED, RUN_FAILED or RUN_STOPPED. It counts, but the cap does not stop it. */
-MUST_CHECK bool engine_add(struct engine *e, enum run_state state, uint32_t *ret_number, struct err *err);
+MUST_CHECK bool engine_add(struct engine *e, enum run_state state, bool has_value, uint32_t *ret_number, struct err *err);
 /* The space is used up. */
 void engine_exhausted(struct engine *e);
 

@@ -11,10 +11,11 @@
 
 #include "base/file.h"
 #include "base/list.h"
+#include "base/log.h"
 #include "base/map.h"
 #include "base/mem.h"
 
-enum { ATTEMPTS_MAX = 100000, EXIT_FILE_MAX = 64 * 1024, KEY_BYTES = 20 };
+enum { ATTEMPTS_MAX = 100000, EXIT_FILE_MAX = 64 * 1024, KEY_BYTES = 20, COMING_MS = 20, LOCK_FD = 3, PATH_SIZE = 4096 };
 
 struct exec_local {
   struct loop *loop;
@@ -32,6 +33,7 @@ struct attempt {
   bool is_child; /* ours to reap; else an earlier service's */
   int pid_fd;
   struct loop_io *io;
+  struct loop_timer *coming; /* it holds the lock, and has not said its process id yet */
   struct loop_defer gone;
 };
 
@@ -71,6 +73,7 @@ struct exec_local *exec_local_new(struct loop *loop, const struct exec_local_con
 static void attempt_free(struct attempt *attempt) {
   loop_defer_cancel(&attempt->gone);
   loop_io_free(attempt->io);
+  loop_timer_free(attempt->coming);
   fd_close(&attempt->pid_fd);
   mem_free(attempt);
 }
@@ -153,42 +156,95 @@ static void on_pid_ready(void *ctx, int fd UNUSED, unsigned ready UNUSED) {
 
 /* ---- watching ---- */
 
-static bool watch(struct exec_local *executor, struct id run, int32_t number, pid_t pid, bool is_child, struct err *err) {
+/* What the lock of an attempt says. */
+enum holder { HOLDER_NEVER, HOLDER_COMING, HOLDER_LIVES, HOLDER_DEAD };
+
+static enum holder look_at_lock(const struct exec_local *executor, struct id run, int32_t number, pid_t *ret_pid) {
+  AUTO_BUF struct buf path = BUF_INIT(PATH_SIZE), text = BUF_INIT(64);
+  struct err err;
+  int64_t pid;
+  *ret_pid = 0;
+  exec_local_path(executor, run, number, "companion.lock", &path);
+  AUTO_FD int fd = open(buf_text(&path), O_RDWR | O_CLOEXEC | O_NOFOLLOW);
+  if (fd < 0)
+    return HOLDER_NEVER;
+  bool free = flock(fd, LOCK_EX | LOCK_NB) == 0; /* before its id is read: one that is dead cannot write it any more */
+  bool said = file_read(buf_text(&path), &text, &err) && str_to_i64(str_trim(buf_str(&text)), &pid) && pid > 1;
+  if (said)
+    *ret_pid = (pid_t)pid;
+  return free ? said ? HOLDER_DEAD : HOLDER_NEVER : said ? HOLDER_LIVES : HOLDER_COMING;
+}
+
+bool exec_local_was_started(const struct exec_local *executor, struct id run, int32_t attempt) {
+  pid_t pid;
+  return look_at_lock(executor, run, attempt, &pid) != HOLDER_NEVER;
+}
+
+static bool watch_pid(struct attempt *attempt, pid_t pid, struct err *err) {
+  attempt->pid = pid;
+  attempt->pid_fd = (int)syscall(SYS_pidfd_open, pid, 0);
+  if (attempt->pid_fd < 0) {
+    loop_defer(attempt->executor->loop, &attempt->gone, tell_gone, attempt);
+    return true;
+  }
+  fcntl(attempt->pid_fd, F_SETFD, FD_CLOEXEC);
+  attempt->io = loop_io_new(attempt->executor->loop, attempt->pid_fd, LOOP_READ, on_pid_ready, attempt);
+  return attempt->io || err_no_memory(err);
+}
+
+/* Watches the holder of the lock, whoever that is by now. */
+static bool watch_holder(struct attempt *attempt, struct err *err) {
+  pid_t pid;
+  switch (look_at_lock(attempt->executor, attempt->run, attempt->number, &pid)) {
+  case HOLDER_LIVES:
+    return watch_pid(attempt, pid, err);
+  case HOLDER_COMING:
+    loop_timer_start(attempt->coming, COMING_MS);
+    return true;
+  case HOLDER_DEAD:
+  case HOLDER_NEVER:
+    break;
+  }
+  loop_defer(attempt->executor->loop, &attempt->gone, tell_gone, attempt);
+  return true;
+}
+
+static void on_coming(void *ctx) {
+  struct attempt *attempt = ctx;
+  struct err err;
+  if (!watch_holder(attempt, &err))
+    loop_timer_start(attempt->coming, COMING_MS);
+}
+
+static bool attempt_add(struct exec_local *executor, struct id run, int32_t number, struct attempt **ret, struct err *err) {
   struct attempt *attempt = mem_zalloc(sizeof *attempt);
   char key[KEY_BYTES];
   if (!attempt)
     return err_no_memory(err);
-  *attempt = (struct attempt){.executor = executor, .run = run, .number = number, .pid = pid, .is_child = is_child, .pid_fd = -1};
-  if (pid > 0)
-    attempt->pid_fd = (int)syscall(SYS_pidfd_open, pid, 0);
-  if (attempt->pid_fd >= 0) {
-    fcntl(attempt->pid_fd, F_SETFD, FD_CLOEXEC);
-    attempt->io = loop_io_new(executor->loop, attempt->pid_fd, LOOP_READ, on_pid_ready, attempt);
+  *attempt = (struct attempt){.executor = executor, .run = run, .number = number, .pid_fd = -1};
+  attempt->coming = loop_timer_new(executor->loop, on_coming, attempt);
+  if (attempt->coming && map_put(&executor->attempts, attempt_key(run, number, key), attempt, NULL)) {
+    *ret = attempt;
+    return true;
   }
-  bool lives = attempt->pid_fd >= 0;
-  if ((lives && !attempt->io) || !map_put(&executor->attempts, attempt_key(run, number, key), attempt, NULL)) {
-    attempt_free(attempt);
-    return err_set(err, ERR_LIMIT, "no room to watch another attempt");
-  }
-  if (!lives)
-    loop_defer(executor->loop, &attempt->gone, tell_gone, attempt);
-  return true;
+  attempt_free(attempt);
+  return err_set(err, ERR_LIMIT, "no room to watch another attempt");
 }
 
-/* The process that holds the attempt's lock, or 0. Its id stands in the file; the lock says that it is still the one. */
-static pid_t lock_holder(const struct exec_local *executor, struct id run, int32_t number) {
-  AUTO_BUF struct buf path = BUF_INIT(4096), text = BUF_INIT(64);
-  struct err err;
-  int64_t pid;
-  exec_local_path(executor, run, number, "companion.lock", &path);
-  AUTO_FD int fd = open(buf_text(&path), O_RDWR | O_CLOEXEC | O_NOFOLLOW);
-  if (fd < 0 || flock(fd, LOCK_EX | LOCK_NB) == 0 || !file_read(buf_text(&path), &text, &err))
-    return 0;
-  return str_to_i64(str_trim(buf_str(&text)), &pid) && pid > 1 ? (pid_t)pid : 0;
+static void attempt_drop(struct attempt *attempt) {
+  char key[KEY_BYTES];
+  map_remove(&attempt->executor->attempts, attempt_key(attempt->run, attempt->number, key));
+  attempt_free(attempt);
 }
 
-bool exec_local_adopt(struct exec_local *executor, struct id run, int32_t attempt, struct err *err) {
-  return watch(executor, run, attempt, lock_holder(executor, run, attempt), false, err);
+bool exec_local_adopt(struct exec_local *executor, struct id run, int32_t number, struct err *err) {
+  struct attempt *attempt;
+  if (!attempt_add(executor, run, number, &attempt, err))
+    return false;
+  if (watch_holder(attempt, err))
+    return true;
+  attempt_drop(attempt);
+  return false;
 }
 
 void exec_local_signal(struct exec_local *executor, struct id run, int32_t number, int signal_number) {
@@ -198,28 +254,127 @@ void exec_local_signal(struct exec_local *executor, struct id run, int32_t numbe
     syscall(SYS_pidfd_send_signal, attempt->pid_fd, signal_number, NULL, 0);
 }
 
-/* ---- starting ---- */
+/* ---- the directory ---- */
 
-static bool prepare_directory(const struct exec_local *executor, const struct job_file *job, struct buf *dir, struct err *err) {
-  AUTO_BUF struct buf checkpoint = BUF_INIT(4096), work = BUF_INIT(4096);
-  int32_t number = (int32_t)job->attempt;
-  exec_local_path(executor, job->run_id, number, "", dir);
-  exec_local_path(executor, job->run_id, number, "work", &work);
-  exec_local_path(executor, job->run_id, number, "checkpoint", &checkpoint);
-  return buf_ok(dir, err) && buf_ok(&work, err) && buf_ok(&checkpoint, err) && tree_remove(buf_text(dir), err) &&
-         dir_make(buf_text(&work), 0700, err) && dir_make(buf_text(&checkpoint), 0700, err);
+static bool make_link(const char *work, const struct exec_tree *tree, struct str link, struct err *err) {
+  char from[PATH_SIZE], to[PATH_SIZE];
+  struct stat st;
+  int n = snprintf(from, sizeof from, "%s/%.*s", work, STR_ARG(link)), m = snprintf(to, sizeof to, "%s/%.*s", tree->origin, STR_ARG(link));
+  if (n >= (int)sizeof from || m >= (int)sizeof to)
+    return err_set(err, ERR_INVALID, "the path of the link %.*s is too long", STR_ARG(str_slice(link, 0, 100)));
+  if (stat(to, &st) != 0) {
+    err_errno(err, errno, "links: cannot find %s", to);
+    return err_hint(err, "jobs get a symbolic link to it, so it must be on the machine where they run");
+  }
+  char *slash = strrchr(from, '/');
+  *slash = 0;
+  if (!dir_make(from, 0755, err))
+    return false;
+  *slash = '/';
+  return symlink(to, from) == 0 || err_errno(err, errno, "cannot make the link %s", from);
 }
 
+static bool make_work(const char *work, const struct exec_tree *tree, struct err *err) {
+  if (!tree || !tree->code)
+    return dir_make(work, 0700, err);
+  if (!tree_copy(tree->code, work, err))
+    return false;
+  for (size_t i = 0; i < tree->link_count; i++)
+    if (!make_link(work, tree, tree->links[i], err))
+      return false;
+  return true;
+}
+
+/* Tidying after an earlier attempt may take the run's directory away in between. */
+static bool make_attempt(const char *dir, struct err *err) {
+  for (int i = 0; i < 3; i++)
+    if (dir_make(dir, 0700, err))
+      return true;
+  return false;
+}
+
+bool exec_local_make(const struct exec_local *executor, struct id run, int32_t attempt, const struct exec_tree *tree, struct err *err) {
+  AUTO_BUF struct buf dir = BUF_INIT(PATH_SIZE), checkpoint = BUF_INIT(PATH_SIZE), work = BUF_INIT(PATH_SIZE);
+  exec_local_path(executor, run, attempt, "", &dir);
+  exec_local_path(executor, run, attempt, "work", &work);
+  exec_local_path(executor, run, attempt, "checkpoint", &checkpoint);
+  return buf_ok(&dir, err) && buf_ok(&work, err) && buf_ok(&checkpoint, err) && tree_remove(buf_text(&dir), err) &&
+         make_attempt(buf_text(&dir), err) && make_work(buf_text(&work), tree, err) && dir_make(buf_text(&checkpoint), 0700, err);
+}
+
+/* And the run's directory, when this was the last thing in it. */
+static bool remove_attempt(const char *path, struct err *err) {
+  char run[PATH_SIZE];
+  if (!tree_remove(path, err))
+    return false;
+  snprintf(run, sizeof run, "%.*s", (int)(strrchr(path, '/') - path), path);
+  rmdir(run);
+  return true;
+}
+
+struct tidying {
+  struct work work;
+  char *path;
+};
+
+static void run_tidying(struct work *work) {
+  struct err err;
+  const struct tidying *tidying = CONTAINER_OF(work, struct tidying, work);
+  if (!remove_attempt(tidying->path, &err))
+    log_warn("exec", NULL, "%s was not removed: %s", tidying->path, err.text);
+}
+
+static void tidied(struct work *work, bool cancelled UNUSED) {
+  struct tidying *tidying = CONTAINER_OF(work, struct tidying, work);
+  mem_free(tidying->path);
+  mem_free(tidying);
+}
+
+bool exec_local_tidy(struct exec_local *executor, struct id run, int32_t attempt, struct err *err) {
+  AUTO_BUF struct buf dir = BUF_INIT(PATH_SIZE), checkpoint = BUF_INIT(PATH_SIZE);
+  struct err ignored; /* then it is done here */
+  exec_local_path(executor, run, attempt, "", &dir);
+  exec_local_path(executor, run, attempt, "checkpoint", &checkpoint);
+  if (!buf_ok(&dir, err) || !buf_ok(&checkpoint, err))
+    return false;
+  rmdir(buf_text(&checkpoint)); /* one that was never used; what holds something stays */
+  struct tidying *tidying = executor->conf.work ? mem_zalloc(sizeof *tidying) : NULL;
+  if (tidying) {
+    *tidying = (struct tidying){.work = {.run = run_tidying, .done = tidied}, .path = mem_strdup(buf_text(&dir))};
+    if (tidying->path && work_submit(executor->conf.work, &tidying->work, &ignored))
+      return true;
+    tidied(&tidying->work, true);
+  }
+  return remove_attempt(buf_text(&dir), err);
+}
+
+/* ---- starting ---- */
+
+/* Not synced: with the machine goes the job that it describes. */
 static bool write_job(struct job_file *job, const char *path, struct err *err) {
   AUTO_BUF struct buf text = BUF_INIT(JOB_FILE_MAX);
   job_file_write(job, &text);
-  bool ok = buf_ok(&text, err) && file_replace(path, buf_str(&text), 0600, err);
+  AUTO_FD int fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
+  bool ok = buf_ok(&text, err) && (fd >= 0 || err_errno(err, errno, "cannot write %s", path)) && fd_write_all(fd, text.p, text.n, err);
   mem_wipe(text.p, text.n);
   return ok;
 }
 
-static bool spawn(const struct exec_local *executor, const char *job_path, pid_t *ret_pid, struct err *err) {
+/* The companion has the lock from its first moment on, under the same open file as we. */
+static int take_lock(const char *dir, struct err *err) {
+  char path[PATH_SIZE + 32];
+  snprintf(path, sizeof path, "%s/companion.lock", dir);
+  int fd = open(path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
+  if (fd >= 0 && flock(fd, LOCK_EX | LOCK_NB) == 0)
+    return fd;
+  err_errno(err, errno, "cannot lock %s", path);
+  fd_close(&fd);
+  return -1;
+}
+
+static bool spawn(const struct exec_local *executor, const char *job_path, int lock, pid_t *ret_pid, struct err *err) {
   posix_spawnattr_t attributes;
+  posix_spawn_file_actions_t actions;
   sigset_t none, all;
   sigemptyset(&none);
   sigfillset(&all);
@@ -227,37 +382,47 @@ static bool spawn(const struct exec_local *executor, const char *job_path, pid_t
   posix_spawnattr_setsigmask(&attributes, &none);
   posix_spawnattr_setsigdefault(&attributes, &all);
   posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF | POSIX_SPAWN_SETSID);
-  char name[] = "winnow-exec";
-  char *argv[] = {name, (char *)(uintptr_t)job_path, NULL};
+  posix_spawn_file_actions_init(&actions);
+  posix_spawn_file_actions_adddup2(&actions, lock, LOCK_FD);
+  char name[] = "winnow-exec", lock_text[] = "3";
+  char *argv[] = {name, (char *)(uintptr_t)job_path, lock_text, NULL};
   char *environment[] = {NULL}; /* what the job gets stands in its file */
-  int failed = posix_spawn(ret_pid, executor->conf.companion, NULL, &attributes, argv, environment);
+  int failed = posix_spawn(ret_pid, executor->conf.companion, &actions, &attributes, argv, environment);
+  posix_spawn_file_actions_destroy(&actions);
   posix_spawnattr_destroy(&attributes);
   return !failed || err_errno(err, failed, "cannot start %s", executor->conf.companion);
 }
 
-bool exec_local_start(struct exec_local *executor, struct job_file *job, struct err *err) {
-  AUTO_BUF struct buf dir = BUF_INIT(4096), job_path = BUF_INIT(4096), endpoint = BUF_INIT(4096);
+static bool launch(struct attempt *attempt, struct job_file *job, struct err *err) {
+  const struct exec_local *executor = attempt->executor;
+  AUTO_BUF struct buf dir = BUF_INIT(PATH_SIZE), job_path = BUF_INIT(PATH_SIZE), endpoint = BUF_INIT(PATH_SIZE);
   pid_t pid;
-  if (!prepare_directory(executor, job, &dir, err))
-    return false;
+  exec_local_path(executor, job->run_id, attempt->number, "", &dir);
   buf_printf(&job_path, "%s/job", buf_text(&dir));
   buf_printf(&endpoint, "%s/endpoint", executor->conf.data_dir);
-  if (!buf_ok(&job_path, err) || !buf_ok(&endpoint, err))
+  if (!buf_ok(&dir, err) || !buf_ok(&job_path, err) || !buf_ok(&endpoint, err))
     return false;
   job->dir = buf_text(&dir);
   job->endpoint_file = buf_text(&endpoint);
-  bool ok = write_job(job, buf_text(&job_path), err) && spawn(executor, buf_text(&job_path), &pid, err);
+  bool ok = write_job(job, buf_text(&job_path), err);
+  AUTO_FD int lock = ok ? take_lock(buf_text(&dir), err) : -1;
+  ok = lock >= 0 && spawn(executor, buf_text(&job_path), lock, &pid, err);
   job->dir = job->endpoint_file = NULL;
   if (!ok)
     return false;
-  if (watch(executor, job->run_id, (int32_t)job->attempt, pid, true, err))
-    return true;
-  kill(pid, SIGTERM);
-  return false;
+  attempt->is_child = true;
+  struct err ignored; /* it runs: it is found by its lock, which it holds */
+  if (!watch_pid(attempt, pid, &ignored))
+    loop_timer_start(attempt->coming, COMING_MS);
+  return true;
 }
 
-bool exec_local_tidy(struct exec_local *executor, struct id run, int32_t attempt, struct err *err) {
-  AUTO_BUF struct buf dir = BUF_INIT(4096);
-  exec_local_path(executor, run, attempt, "", &dir);
-  return buf_ok(&dir, err) && tree_remove(buf_text(&dir), err);
+bool exec_local_start(struct exec_local *executor, struct job_file *job, struct err *err) {
+  struct attempt *attempt;
+  if (!attempt_add(executor, job->run_id, (int32_t)job->attempt, &attempt, err))
+    return false;
+  if (launch(attempt, job, err))
+    return true;
+  attempt_drop(attempt);
+  return false;
 }

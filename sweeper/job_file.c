@@ -21,6 +21,7 @@ static const struct field fields[] = {
     {"spool_max", F_I64, offsetof(struct job_file, spool_max)},
     {"spool_policy", F_I64, offsetof(struct job_file, spool_policy)},
     {"heartbeat_ms", F_I64, offsetof(struct job_file, heartbeat_ms)},
+    {"tty", F_I64, offsetof(struct job_file, tty)},
 };
 
 static void put(struct buf *out, const char *key, struct str value) {
@@ -64,6 +65,10 @@ void job_file_write(const struct job_file *job, struct buf *out) {
     put(out, "argv", str_of(job->argv[i]));
   for (size_t i = 0; i < job->env_count; i++)
     put(out, "env", str_of(job->env[i]));
+  for (size_t i = 0; i < job->file_count; i++)
+    put(out, "file", str_of(job->files[i]));
+  for (size_t i = 0; i < job->artifact_count; i++)
+    put(out, "artifact", str_of(job->artifacts[i]));
 }
 
 /* Undoes put(); NULL on a bad escape or without memory. */
@@ -123,6 +128,10 @@ static bool take_line(struct reader *r, struct str line) {
     return r->job.argc < JOB_ITEMS_MAX && (r->job.argv[r->job.argc++] = text);
   if (str_is(key, "env"))
     return r->job.env_count < JOB_ITEMS_MAX && (r->job.env[r->job.env_count++] = text);
+  if (str_is(key, "file"))
+    return r->job.file_count < JOB_FILES_MAX && (r->job.files[r->job.file_count++] = text);
+  if (str_is(key, "artifact"))
+    return r->job.artifact_count < JOB_FILES_MAX && (r->job.artifacts[r->job.artifact_count++] = text);
   for (size_t i = 0; i < ARRAY_LEN(fields); i++)
     if (str_is(key, fields[i].name))
       return take_field(r, i, text);
@@ -136,7 +145,9 @@ bool job_file_read(struct str text, struct arena *arena, struct job_file *ret, s
     lines += text.p[i] == '\n';
   r.job.argv = ARENA_NEW_ARRAY(arena, char *, MIN_OF(lines, (size_t)JOB_ITEMS_MAX) + 2);
   r.job.env = ARENA_NEW_ARRAY(arena, char *, MIN_OF(lines, (size_t)JOB_ITEMS_MAX) + 2);
-  if (!r.job.argv || !r.job.env)
+  r.job.files = ARENA_NEW_ARRAY(arena, char *, JOB_FILES_MAX + 1);
+  r.job.artifacts = ARENA_NEW_ARRAY(arena, char *, JOB_FILES_MAX + 1);
+  if (!r.job.argv || !r.job.env || !r.job.files || !r.job.artifacts)
     return err_no_memory(err);
   struct str line;
   for (size_t number = 1; str_split(&text, '\n', &line); number++)

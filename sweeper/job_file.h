@@ -1,6 +1,6 @@
 /* What the executor tells the companion that runs one attempt: a small text file of mode 0600 in the attempt's directory.
- * Lines of `key value`, the value with \n, \r, \0 and \\ escaped; `argv` and `env` come once for each item. Pure; linked by the companion
- * too, so it uses nothing but base's bytes. */
+ * Lines of `key value`, the value with \n, \r, \0 and \\ escaped; `argv`, `env`, `file` and `artifact` come once for each item. Pure;
+ * linked by the companion too, so it uses nothing but base's bytes. */
 #ifndef WINNOW_SWEEPER_JOB_FILE_H
 #define WINNOW_SWEEPER_JOB_FILE_H
 
@@ -23,13 +23,18 @@ struct job_file {
   int64_t spool_max;         /* bytes of output not taken yet by the service */
   int64_t spool_policy;      /* enum spool_policy */
   int64_t heartbeat_ms;
+  int64_t tty; /* 1: both streams go to a pseudo-terminal, and into stdout */
   char **argv; /* NULL-ended */
   size_t argc;
   char **env; /* NULL-ended, the whole environment */
   size_t env_count;
+  char **files; /* of metrics, to be watched: `source format always|end glob` */
+  size_t file_count;
+  char **artifacts; /* globs of files that are kept when it is over */
+  size_t artifact_count;
 };
 
-enum { JOB_FILE_MAX = 4 * 1024 * 1024, JOB_ITEMS_MAX = 20000 };
+enum { JOB_FILE_MAX = 4 * 1024 * 1024, JOB_ITEMS_MAX = 20000, JOB_FILES_MAX = 1000 };
 
 void job_file_write(const struct job_file *job, struct buf *out);
 /* Strings lie in `arena`. Errors name the line. */

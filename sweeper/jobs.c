@@ -15,15 +15,24 @@ extern char **environ;
 
 /* ---- the queue ---- */
 
+static struct schedule_want want_of(const struct live_trial *trial) {
+  const struct live_sweep *live = trial->sweep;
+  return (struct schedule_want){.group = live->group,
+                                .slots = MAX_OF(live->conf.slots, 1u),
+                                .priority = queue_priority_of(trial),
+                                .since = trial->queue_since ? trial->queue_since : trial->created * 1000 + trial->number % 1000,
+                                .held = trial->held};
+}
+
 void jobs_enqueue(struct live_trial *trial) {
   struct live_sweep *live = trial->sweep;
   struct sweeps *s = live->all;
   struct err err;
-  struct schedule_want want = {
-      .group = live->group, .slots = MAX_OF(live->conf.slots, 1u), .priority = live->priority, .since = trial->created};
+  struct schedule_want want = want_of(trial);
   if (trial->in_schedule)
     return;
   trial->in_schedule = schedule_job_add(s->schedule, &want, trial, &trial->job, &err);
+  sweeps_tell(s, &(struct sweeps_change){.kind = SWEEPS_QUEUE});
   if (!trial->in_schedule)
     log_error("sweep", NULL, "%s: trial %u cannot wait for a slot: %s", live->name, trial->number, err.text);
 }
@@ -31,7 +40,15 @@ void jobs_enqueue(struct live_trial *trial) {
 void jobs_release(struct live_trial *trial) {
   if (trial->in_schedule)
     schedule_job_remove(trial->sweep->all->schedule, trial->job);
+  if (trial->in_schedule)
+    sweeps_tell(trial->sweep->all, &(struct sweeps_change){.kind = SWEEPS_QUEUE});
   trial->in_schedule = false;
+}
+
+void jobs_reprioritize(struct live_sweep *live) {
+  for (size_t i = 0; i < live->trial_count; i++)
+    if (live->trials[i] && live->trials[i]->in_schedule && !live->trials[i]->has_priority)
+      schedule_job_set(live->all->schedule, live->trials[i]->job, live->priority, live->trials[i]->held);
 }
 
 bool jobs_place(struct sweeps *s) {
@@ -40,7 +57,10 @@ bool jobs_place(struct sweeps *s) {
   while (schedule_next(s->schedule, &placement)) {
     struct live_trial *trial = placement.owner;
     placed = true;
-    if (!engine_placed(trial->sweep->engine, trial->number, live_now(s)))
+    live_keep_attempt(trial);
+    if (engine_placed(trial->sweep->engine, trial->number, live_now(s)))
+      live_begin_attempt(trial);
+    else
       jobs_release(trial);
   }
   return placed;
@@ -48,21 +68,51 @@ bool jobs_place(struct sweeps *s) {
 
 /* ---- the command ---- */
 
-static const char *interpreter(void) {
-  struct str rest = str_of(getenv("PATH")), part;
-  char path[PATH_SIZE];
-  while (rest.p && str_split(&rest, ':', &part)) {
-    snprintf(path, sizeof path, "%.*s/python", STR_ARG(part));
-    if (part.n && access(path, X_OK) == 0)
-      return "python";
+static struct str pair_value(const struct spec_pairs *pairs, const char *name) {
+  for (size_t i = 0; i < pairs->count; i++)
+    if (str_is(pairs->items[i].name, name))
+      return pairs->items[i].value;
+  return STR_NONE;
+}
+
+/* The PATH the job will have. */
+static struct str path_of(const struct sweep_spec *spec) {
+  struct str path = pair_value(&spec->env, "PATH");
+  if (!path.p)
+    path = pair_value(&spec->recorded_env, "PATH");
+  return path.p ? path : str_of(getenv("PATH"));
+}
+
+static bool is_found(struct str path, const char *program) {
+  struct str part;
+  char file[PATH_SIZE];
+  while (path.p && str_split(&path, ':', &part)) {
+    int n = snprintf(file, sizeof file, "%.*s/%s", STR_ARG(part), program);
+    if (part.n && n < (int)sizeof file && access(file, X_OK) == 0)
+      return true;
   }
-  return "python3";
+  return false;
+}
+
+/* "python" means python3 where only that exists. */
+static struct str interpreter(const struct sweep_spec *spec) {
+  struct str path = path_of(spec);
+  return !is_found(path, "python") && is_found(path, "python3") ? STR("python3") : STR("python");
+}
+
+static bool build_command(const struct sweep_spec *spec, const struct command_point *point, struct arena *arena, struct spec_texts *ret,
+                          struct err *err) {
+  if (!command_build(&spec->command, point, arena, ret, err))
+    return false;
+  if (ret->count && str_is(ret->items[0], "python"))
+    ret->items[0] = point->interpreter;
+  return true;
 }
 
 bool jobs_command(const struct sweep_file *file, const json_t *params, struct arena *arena, struct spec_texts *ret, struct err *err) {
-  struct command_point point = {
-      .params = params, .program = file->spec.program, .interpreter = str_of(interpreter()), .style = file->spec.args_style};
-  return command_build(&file->spec.command, &point, arena, ret, err);
+  const struct sweep_spec *spec = &file->spec;
+  struct command_point point = {.params = params, .program = spec->program, .interpreter = interpreter(spec), .style = spec->args_style};
+  return build_command(spec, &point, arena, ret, err);
 }
 
 static bool own_environment(struct arena *arena, struct spec_pairs *ret, struct err *err) {
@@ -99,11 +149,15 @@ static bool build_environment(struct start *start, const json_t *params, struct 
   if (!own_environment(start->arena, &inherited, err))
     return false;
   struct command_point point = {
-      .params = params, .program = spec->program, .interpreter = str_of(interpreter()), .variables = &inherited, .style = spec->args_style};
+      .params = params, .program = spec->program, .interpreter = interpreter(spec), .variables = &inherited, .style = spec->args_style};
+  struct spec_pairs devices;
+  if (!job_gpus_variables(start->trial, start->arena, &devices, err))
+    return false;
   struct command_job job = {.url = str_of(live->all->conf.url),
+                            .devices = &devices,
                             .token = str_of(start->token),
                             .run_id = str_of(start->run_id),
-                            .sweep_id = str_of(start->sweep_id),
+                            .sweep_id = live->single ? STR_NONE : str_of(start->sweep_id),
                             .trial = start->trial->number,
                             .attempt = start->attempt,
                             .experiment_id = str_of(start->experiment),
@@ -111,29 +165,26 @@ static bool build_environment(struct start *start, const json_t *params, struct 
                             .checkpoint_dir = buf_str(&start->checkpoint),
                             .inherited = &inherited,
                             .inherit_also = &spec->inherit_env,
+                            .recorded = &spec->recorded_env,
                             .user = &spec->env};
-  return command_build(&spec->command, &point, start->arena, &start->argv, err) &&
-         command_environment(&job, &point, start->arena, &start->env, err);
+  return build_command(spec, &point, start->arena, &start->argv, err) && command_environment(&job, &point, start->arena, &start->env, err);
 }
 
-/* Where the command runs: the directory of the file, or what it says is beneath it. */
+/* Where the command runs: in the attempt's own directory, or in the one that is used in place. */
 static const char *directory_of(const struct start *start) {
   const struct live_sweep *live = start->trial->sweep;
-  struct str workdir = live->file->spec.workdir;
-  bool here = !workdir.n || str_is(workdir, ".");
-  if (workdir.n && workdir.p[0] == '/')
-    return arena_strdup(start->arena, workdir);
-  if (!live->directory[0])
+  AUTO_BUF struct buf path = BUF_INIT(PATH_SIZE);
+  if (jobs_has_copy(live) || !jobs_origin(&live->file->spec, str_of(live->directory), &path))
     return buf_text(&start->work);
-  return here ? live->directory : arena_printf(start->arena, "%s/%.*s", live->directory, STR_ARG(workdir));
+  return path.fail ? NULL : arena_strdup(start->arena, buf_str(&path));
 }
 
-static char **texts(struct start *start) {
-  char **argv = ARENA_NEW_ARRAY(start->arena, char *, start->argv.count + 1);
-  for (size_t i = 0; argv && i < start->argv.count; i++)
-    if (!(argv[i] = arena_strdup(start->arena, start->argv.items[i])))
+static char **strings(struct arena *arena, const struct spec_texts *texts) {
+  char **items = ARENA_NEW_ARRAY(arena, char *, texts->count + 1);
+  for (size_t i = 0; items && i < texts->count; i++)
+    if (!(items[i] = arena_strdup(arena, texts->items[i])))
       return NULL;
-  return argv;
+  return items;
 }
 
 static char **pairs(struct start *start) {
@@ -170,11 +221,17 @@ static bool start_job(struct start *start, struct err *err) {
                          .spool_max = (int64_t)spec->log_spool_max,
                          .spool_policy = spec->log_policy,
                          .heartbeat_ms = HEARTBEAT_MS,
-                         .argv = texts(start),
+                         .tty = spec->tty,
+                         .argv = strings(start->arena, &start->argv),
                          .argc = start->argv.count,
                          .env = pairs(start),
                          .env_count = start->env.count};
-  return job.argv && job.env && job.cwd ? exec_local_start(s->executor, &job, err) : err_no_memory(err);
+  job.artifacts = strings(start->arena, &spec->artifacts);
+  job.artifact_count = spec->artifacts.count;
+  if (!job.argv || !job.env || !job.cwd || !job.artifacts)
+    return err_no_memory(err);
+  return jobs_metric_files(live, start->arena, &job, err) && job_gpus_note(trial, (int32_t)start->attempt, err) &&
+         exec_local_start(s->executor, &job, err);
 }
 
 static void set_reason(struct live_trial *trial, const char *text) {
@@ -182,21 +239,37 @@ static void set_reason(struct live_trial *trial, const char *text) {
   trial->reason = mem_strdup(text);
 }
 
-void jobs_start(struct live_trial *trial, uint32_t attempt) {
+static void refused(struct live_trial *trial, uint32_t attempt, const struct err *err) {
+  log_warn("sweep", NULL, "%s: trial %u was not started: %s", trial->sweep->name, trial->number, err->text);
+  set_reason(trial, err->text);
+  engine_refused(trial->sweep->engine, trial->number, attempt, live_now(trial->sweep->all));
+  sweeps_kick(trial->sweep->all);
+}
+
+void jobs_made(struct live_trial *trial, uint32_t attempt, const struct err *failed) {
   AUTO_ARENA struct arena arena = ARENA_INIT(16 * MIB);
   struct start start = {
       .trial = trial, .arena = &arena, .attempt = attempt, .checkpoint = BUF_INIT(PATH_SIZE), .work = BUF_INIT(PATH_SIZE)};
+  const struct engine_trial *row = engine_trial(trial->sweep->engine, trial->number);
   struct err err;
-  if (trial->adopted) /* its companion lives since before our start */
-    return;
-  if (!start_job(&start, &err)) {
-    log_warn("sweep", NULL, "%s: trial %u was not started: %s", trial->sweep->name, trial->number, err.text);
-    set_reason(trial, err.text);
-    engine_refused(trial->sweep->engine, trial->number, attempt, live_now(trial->sweep->all));
-  }
+  bool ok = !failed;
+  if (failed)
+    err = *failed;
+  if (ok && (row->attempt != attempt || row->state != RUN_STARTING)) /* it was stopped meanwhile: nothing is to be started */
+    ok = err_set(&err, ERR_CANCELLED, "it was stopped before it started");
+  if (!ok || !start_job(&start, &err))
+    refused(trial, attempt, &err);
   mem_wipe(start.token, sizeof start.token);
   buf_release(&start.checkpoint);
   buf_release(&start.work);
+}
+
+void jobs_start(struct live_trial *trial, uint32_t attempt) {
+  struct err err;
+  if (trial->adopted) /* its companion lives since before our start */
+    return;
+  if (!jobs_make(trial, attempt, &err))
+    refused(trial, attempt, &err);
 }
 
 /* ---- verdicts ---- */
@@ -243,31 +316,47 @@ void companion_poll_drop(struct live_trial *trial, const void *ctx) {
 void jobs_tick(struct sweeps *s) {
   LIST_EACH(&s->sweeps, node) {
     struct live_sweep *live = LIST_ENTRY(node, struct live_sweep, node);
+    jobs_miss_goal(live);
     for (size_t i = 0; i < live->trial_count && !live->conf.asks; i++)
       if (live->trials[i] && live->trials[i]->poll_done && (s->stopping || live->trials[i]->poll_until <= live_now(s)))
         answer_poll(live->trials[i], COMPANION_GO_ON);
   }
 }
 
-/* ---- output ---- */
+/* ---- with the service ---- */
 
-static void on_points(void *ctx, const struct log_store_point *points, size_t count) {
-  struct live_trial *trial = ctx;
-  struct err err;
-  for (size_t i = 0; i < count; i++) {
-    struct live_report report = {.key = points[i].key, .value = points[i].value, .epoch = points[i].epoch, .step = points[i].step};
-    if (!live_watches(trial->sweep, report.key))
-      continue;
-    if (!live_hear(trial, (int32_t)trial->log_attempt, &report, 1, &err) && err.code != ERR_FENCED)
-      log_warn("sweep", NULL, "%s: a report of trial %u was not taken in: %s", trial->sweep->name, trial->number, err.text);
+int64_t jobs_stop_all(struct sweeps *s) {
+  int64_t grace = 0;
+  schedule_node_set(s->schedule, s->node, NODE_DOWN);
+  LIST_EACH(&s->sweeps, node) {
+    struct live_sweep *live = LIST_ENTRY(node, struct live_sweep, node);
+    for (size_t i = 0; i < live->trial_count && !live->conf.asks; i++) {
+      struct live_trial *trial = live->trials[i];
+      struct err err;
+      if (!trial || !trial->in_schedule || schedule_is_waiting(s->schedule, trial->job))
+        continue;
+      grace = MAX_OF(grace, live->file->spec.stop_grace);
+      if (!live_kill(trial, &err))
+        log_warn("sweep", NULL, "%s: trial %u was not stopped: %s", live->name, trial->number, err.text);
+    }
   }
+  return grace;
 }
 
-static bool open_log(struct live_trial *trial, uint32_t attempt, struct err *err) {
+bool jobs_are_over(const struct sweeps *s) {
+  return schedule_node_info(s->schedule, s->node).used == 0 && exec_local_count(s->executor) == 0;
+}
+
+/* ---- output ---- */
+
+bool jobs_open_log(struct live_trial *trial, uint32_t attempt, struct err *err) {
   if (trial->log && trial->log_attempt == attempt)
     return true;
   log_writer_close(trial->log);
-  trial->log = log_writer_new(trial->sweep->all->conf.logs, trial->run, (int32_t)attempt, on_points, trial, err);
+  if (trial->log_attempt != attempt)
+    heard_release(&trial->heard);
+  const struct log_writer_options options = {.sources = trial->sweep->sources, .log_max = (int64_t)trial->sweep->file->spec.log_max};
+  trial->log = log_writer_new(trial->sweep->all->conf.logs, trial->run, (int32_t)attempt, &options, jobs_on_points, trial, err);
   trial->log_attempt = attempt;
   return trial->log != NULL;
 }
@@ -279,7 +368,7 @@ bool companion_output(struct live_trial *trial, int32_t attempt, struct str stre
     return err_set(err, ERR_INVALID, "\"stream\" must be stdout or stderr");
   if (companion_alive(trial, attempt) == COMPANION_FENCED)
     return err_set(err, ERR_FENCED, "the attempt is over");
-  return open_log(trial, (uint32_t)attempt, err) && log_writer_write(trial->log, name, offset, skipped, bytes, done, ctx, err);
+  return jobs_open_log(trial, (uint32_t)attempt, err) && log_writer_write(trial->log, name, offset, skipped, bytes, done, ctx, err);
 }
 
 /* ---- the end ---- */
@@ -303,6 +392,12 @@ static void over(struct ending *ending) {
   struct live_trial *trial = ending->trial;
   struct live_sweep *live = trial->sweep;
   struct err err;
+  if (ending->ok && live->conf.needs_value && !engine_trial(live->engine, trial->number)->has_value)
+    jobs_explain_no_metric(trial);
+  else if (ending->ok && live_fails_of_nan(trial)) {
+    set_reason(trial, "the goal metric ended as NaN, and on_nan is fail");
+    ending->ok = false;
+  }
   engine_exited(live->engine, trial->number, ending->attempt, ending->ok, live_now(live->all));
   sweeps_kick(live->all);
   if (!sweeps_wait(live, trial, end_told, ending, &err))
@@ -319,6 +414,7 @@ static void on_stored_values(void *ctx, const struct metric_summary *summaries, 
     const struct point *last = &summaries[i].fold.last;
     struct live_report report = {.key = summaries[i].key, .value = last->value, .epoch = last->epoch, .step = last->step};
     bool news = !row->has_value || last->step > trial->value_step;
+    goal_watch_name(&trial->sweep->goal_watch, report.key);
     if (news && live_is_goal(trial->sweep, report.key) && !live_hear(trial, (int32_t)ending->attempt, &report, 1, &ignored))
       log_debug("sweep", NULL, "%s", ignored.text);
   }
@@ -345,12 +441,23 @@ static void on_log_complete(void *ctx, int64_t next UNUSED, const struct err *er
     over(ending);
 }
 
+/* The companion's clock may have jumped meanwhile. */
+static void note_start(struct live_trial *trial, int64_t begun) {
+  if (!trial->started)
+    trial->started = MIN_OF(MAX_OF(begun, trial->created), live_wall(trial->sweep->all));
+}
+
+struct exit_text {
+  bool ok;     /* exit code 0 */
+  bool silent; /* nothing was printed */
+};
+
 /* `name value` lines. */
-static void read_exit(struct live_trial *trial, struct str text, bool *ret_ok) {
+static struct exit_text read_exit(struct live_trial *trial, struct str text) {
+  struct exit_text ret = {false, false};
   struct str line;
-  int64_t number;
+  int64_t number, printed[LOG_STREAMS] = {-1, -1};
   char reason[400] = "";
-  *ret_ok = false;
   for (int i = 0; i < EXIT_LINES_MAX && text.p && str_split(&text, '\n', &line); i++) {
     size_t space = str_find(line, ' ');
     struct str name = str_slice(line, 0, space), value = space == SIZE_MAX ? STR("") : str_slice(line, space + 1, line.n);
@@ -359,18 +466,31 @@ static void read_exit(struct live_trial *trial, struct str text, bool *ret_ok) {
       trial->has_exit = true;
       trial->by_signal = is_signal;
       trial->exit = (int32_t)number;
-      *ret_ok = is_code && number == 0;
-      if (!*ret_ok)
+      ret.ok = is_code && number == 0;
+      if (!ret.ok)
         snprintf(reason, sizeof reason, is_code ? "exit code %d" : "ended by signal %d", (int)number);
     } else if (str_is(name, "start_error")) {
       snprintf(reason, sizeof reason, "%.*s", STR_ARG(str_slice(value, 0, 380)));
+    } else if (str_is(name, "artifacts_failed")) {
+      jobs_tell_artifacts(trial, value);
     } else if (str_is(name, "ended_by") && !str_is(value, "stop") && !str_is(value, "fenced")) {
       snprintf(reason, sizeof reason, "ended for its %.*s", STR_ARG(str_slice(value, 0, 40)));
-      *ret_ok = false;
+      ret.ok = false;
+    } else if (str_is(name, "oom")) {
+      size_t n = strlen(reason);
+      snprintf(reason + n, sizeof reason - n,
+               str_is(value, "job") ? ": the kernel ended it for want of memory" : ", while the kernel ended processes for want of memory");
+    } else if (str_is(name, "begun_ms") && str_to_i64(value, &number)) {
+      note_start(trial, number);
+    } else if (str_is(name, "stdout") || str_is(name, "stderr")) {
+      if (!str_to_i64(value, &printed[str_is(name, "stderr")]))
+        return ret;
     }
   }
   if (reason[0] && !trial->stop)
     set_reason(trial, reason);
+  ret.silent = printed[LOG_STDOUT] == 0 && printed[LOG_STDERR] == 0;
+  return ret;
 }
 
 static void end_attempt(struct live_trial *trial, uint32_t attempt, struct str text, companion_fn *done, void *ctx) {
@@ -382,8 +502,13 @@ static void end_attempt(struct live_trial *trial, uint32_t attempt, struct str t
     return;
   }
   *ending = (struct ending){.trial = trial, .attempt = attempt, .done = done, .ctx = ctx};
-  read_exit(trial, text, &ending->ok);
-  if (!open_log(trial, attempt, &err) || !log_writer_finish(trial->log, on_log_complete, ending, &err)) {
+  struct exit_text said = read_exit(trial, text);
+  trial->attempt_ended = live_wall(trial->sweep->all);
+  ending->ok = said.ok;
+  /* A first attempt without output has no streams to complete; a later one's empty streams hide those of the one before. */
+  if (said.silent && attempt == 1 && !trial->log)
+    on_log_complete(ending, 0, NULL);
+  else if (!jobs_open_log(trial, attempt, &err) || !log_writer_finish(trial->log, on_log_complete, ending, &err)) {
     if (done)
       end_told(ending, &err);
     else
@@ -427,13 +552,6 @@ static void on_gone(void *ctx, struct id run, int32_t attempt, struct str exit_t
 
 /* ---- after a start ---- */
 
-/* Was a companion ever started for the attempt? */
-static bool was_started(const struct live_trial *trial, int32_t attempt) {
-  AUTO_BUF struct buf path = BUF_INIT(PATH_SIZE);
-  exec_local_path(trial->sweep->all->executor, trial->run, attempt, "companion.lock", &path);
-  return !path.fail && access(buf_text(&path), F_OK) == 0;
-}
-
 static bool find_slots(const struct sweeps *s, unsigned wanted, uint16_t *slots) {
   unsigned found = 0;
   uint32_t job;
@@ -451,11 +569,10 @@ void jobs_adopt(struct live_trial *trial, const struct engine_trial *row) {
   bool holds = !live->conf.asks && !row->dead && row->state != RUN_QUEUED;
   if (!holds)
     return;
-  struct schedule_want want = {
-      .group = live->group, .slots = MAX_OF(live->conf.slots, 1u), .priority = live->priority, .since = trial->created};
-  if (find_slots(s, want.slots, slots))
+  struct schedule_want want = want_of(trial);
+  if (job_gpus_noted(trial, (int32_t)row->attempt, slots) == want.slots || find_slots(s, want.slots, slots))
     trial->in_schedule = schedule_job_adopt(s->schedule, &want, trial, s->node, slots, &trial->job, &err);
-  if (row->state == RUN_STARTING && !was_started(trial, (int32_t)row->attempt))
+  if (row->state == RUN_STARTING && !exec_local_was_started(s->executor, trial->run, (int32_t)row->attempt))
     return; /* the engine starts it */
   trial->adopted = exec_local_adopt(s->executor, trial->run, (int32_t)row->attempt, &err);
   if (!trial->adopted)
@@ -466,19 +583,23 @@ void jobs_forget(struct live_trial *trial) {
   if (trial->in_schedule)
     jobs_release(trial);
   trial->poll_done = NULL;
+  jobs_forget_making(trial);
   log_writer_close(trial->log);
   trial->log = NULL;
 }
 
 bool jobs_new(struct sweeps *s, struct err *err) {
-  struct exec_local_conf conf = {.data_dir = s->conf.data_dir, .companion = s->conf.companion};
+  s->conf.slots = MIN_OF(MAX_OF(s->conf.slots, 1u), (unsigned)SCHEDULE_SLOTS_MAX);
+  if (gethostname(s->node_name, sizeof s->node_name - 1) != 0 || !s->node_name[0])
+    snprintf(s->node_name, sizeof s->node_name, "local");
+  struct exec_local_conf conf = {.data_dir = s->conf.data_dir, .companion = s->conf.companion, .work = s->conf.work};
   s->executor = exec_local_new(s->conf.loop, &conf, on_gone, s, err);
-  return s->executor && schedule_new(&s->schedule, err) &&
-         schedule_node_add(s->schedule, MIN_OF(MAX_OF(s->conf.slots, 1u), (unsigned)SCHEDULE_SLOTS_MAX), &s->node, err);
+  return s->executor && schedule_new(&s->schedule, err) && schedule_node_add(s->schedule, s->conf.slots, &s->node, err);
 }
 
 void jobs_free(struct sweeps *s) {
   exec_local_free(s->executor);
   if (s->schedule)
     schedule_free(s->schedule);
+  mem_free(s->node_reason);
 }

@@ -1,13 +1,23 @@
 /* One sweep that lives: its trials, what they report, and where its points come from. */
 #include "sweeper/live.h"
 
+#include "base/crc32c.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "sweeper/command.h"
+#include "sweeper/sweep_sources.h"
 
 enum { RECENT_MAX = 1000 };
 
 /* ---- making ---- */
+
+static uint32_t checksum_of(const json_t *json) {
+  AUTO_BUF struct buf text = BUF_INIT(16 * MIB);
+  struct json_writer w;
+  jw_init(&w, &text);
+  jw_json(&w, json);
+  return crc32c(0, buf_text(&text), text.n);
+}
 
 static bool make_space(struct live_sweep *live, struct err *err) {
   AUTO_JSON json_t *json = NULL;
@@ -17,6 +27,7 @@ static bool make_space(struct live_sweep *live, struct err *err) {
                  &live->space, err) ||
       !history_new(live->space, (enum goal)spec->metric.goal, &live->history, err))
     return false;
+  live->space_version = checksum_of(json);
   struct sampler_settings settings = {.type = (enum sampler_type)spec->sampler.type,
                                       .seed = (uint64_t)live->seed,
                                       .startup = (unsigned)spec->sampler.n_startup,
@@ -51,7 +62,8 @@ static bool make_parts(struct live_sweep *live, const struct engine_sweep *row, 
       return err_no_memory(err);
     live->warnings[live->warning_count++] = text;
   }
-  return make_space(live, err) && stop_set_new(spec->early_terminate.items, spec->early_terminate.count, &goal, &live->rules, err) &&
+  return make_space(live, err) && sweep_sources_make(&spec->metrics_from, &live->sources, err) &&
+         stop_set_new(spec->early_terminate.items, spec->early_terminate.count, &goal, &live->rules, err) &&
          engine_new(&live->conf, row, live_now(live->all), &live->engine, err);
 }
 
@@ -62,7 +74,7 @@ bool live_new(struct sweeps *s, struct sweep_file *file, struct id id, int64_t s
     sweep_file_free(file);
     return err_no_memory(err);
   }
-  *live = (struct live_sweep){.all = s, .id = id, .seed = seed, .file = file, .best_value = NAN};
+  *live = (struct live_sweep){.all = s, .id = id, .seed = seed, .file = file, .best_value = NAN, .shown = -1};
   if (!make_parts(live, row, err)) {
     live_free(live);
     return false;
@@ -71,15 +83,38 @@ bool live_new(struct sweeps *s, struct sweep_file *file, struct id id, int64_t s
   return true;
 }
 
+bool live_warn(struct live_sweep *live, const char *text, struct err *err) {
+  char *copy = mem_strdup(text), **bigger = copy ? mem_resize(live->warnings, live->warning_count + 1, sizeof *bigger) : NULL;
+  if (!bigger) {
+    mem_free(copy);
+    return err_no_memory(err);
+  }
+  live->warnings = bigger;
+  live->warnings[live->warning_count++] = copy;
+  return true;
+}
+
 static void trial_free(struct live_trial *trial) {
   if (!trial)
     return;
   jobs_forget(trial);
+  heard_release(&trial->heard);
   mem_free(trial->worker);
   mem_free(trial->reason);
   mem_free(trial->stop);
   mem_free(trial->recent);
+  for (struct live_past *past = trial->past, *next; past; past = next) {
+    next = past->next;
+    mem_free(past);
+  }
   mem_free(trial);
+}
+
+void live_about_release(struct live_about *about) {
+  mem_free(about->command);
+  mem_free(about->params);
+  mem_free(about->tags);
+  *about = (struct live_about){0};
 }
 
 void live_free(struct live_sweep *live) {
@@ -99,6 +134,9 @@ void live_free(struct live_sweep *live) {
   stop_set_free(live->rules);
   engine_free(live->engine);
   sweep_file_free(live->file);
+  metric_sources_unref(live->sources);
+  goal_watch_release(&live->goal_watch);
+  mem_free(live->registered);
   for (size_t i = 0; i < live->warning_count; i++)
     mem_free(live->warnings[i]);
   mem_free(live->warnings);
@@ -107,6 +145,9 @@ void live_free(struct live_sweep *live) {
   mem_free(live->source);
   mem_free(live->normal);
   mem_free(live->notes);
+  live_about_release(&live->about);
+  mem_free(live->ahead.found);
+  mem_free(live->prior);
   mem_free(live);
 }
 
@@ -126,14 +167,22 @@ struct live_trial *live_trial_new(struct live_sweep *live, uint32_t number, stru
     err_no_memory(err);
     return NULL;
   }
-  *trial = (struct live_trial){
-      .sweep = live, .run = run, .number = number, .value = NAN, .best = NAN, .told = -1, .created = live_wall(live->all)};
+  *trial = (struct live_trial){.sweep = live,
+                               .run = run,
+                               .number = number,
+                               .value = NAN,
+                               .best = NAN,
+                               .told = -1,
+                               .created = live_wall(live->all),
+                               .shown = RUN_STATE_COUNT};
   live->trials[number] = trial;
   live->trial_count = MAX_OF(live->trial_count, (size_t)number + 1);
   return trial;
 }
 
 json_t *live_params(const struct live_trial *trial) {
+  if (trial->sweep->single)
+    return json_object();
   size_t at = history_find(trial->sweep->history, trial->number);
   return at == SIZE_MAX ? json_object() : space_point_to_json(trial->sweep->space, history_point(trial->sweep->history, at));
 }
@@ -214,11 +263,18 @@ static bool reaches_target(const struct live_sweep *live, double value) {
   return metric->has_target && (metric->goal == GOAL_MAXIMIZE ? value >= metric->target : value <= metric->target);
 }
 
+bool live_fails_of_nan(const struct live_trial *trial) {
+  const struct sweep_spec *spec = &trial->sweep->file->spec;
+  return spec->on_nan == NAN_FAIL && spec->has_metric && engine_trial(trial->sweep->engine, trial->number)->has_value &&
+         isnan(trial->value);
+}
+
 void live_take_report(struct live_trial *trial, uint32_t attempt, const struct live_report *report, struct stop_verdict *ret_verdict,
                       bool *ret_target, bool *ret_goal) {
   struct live_sweep *live = trial->sweep;
   struct err err;
-  *ret_goal = live_is_goal(live, report->key);
+  bool ignored = isnan(report->value) && live->file->spec.on_nan == NAN_IGNORE;
+  *ret_goal = !ignored && live_is_goal(live, report->key);
   *ret_target = *ret_goal && reaches_target(live, report->value);
   *ret_verdict = (struct stop_verdict){.stop = false};
   if (trial->heard_attempt && attempt > trial->heard_attempt && live->rules)
@@ -237,6 +293,19 @@ void live_take_report(struct live_trial *trial, uint32_t attempt, const struct l
 
 /* ---- ends ---- */
 
+/* What a trial that came to nothing counts as in the sampler's eyes, where the file says so; as a rule the sampler knows what to make of
+ * it. Of what is known now, so that the same results lead to the same. */
+static void impute(const struct live_sweep *live, struct outcome *outcome) {
+  const struct history *history = live->history;
+  bool nothing = outcome->state == TRIAL_FAILED || outcome->state == TRIAL_GONE;
+  int how = live->file->spec.metric.impute;
+  size_t at = how == IMPUTE_BEST ? history_best(history) : how == IMPUTE_LATEST ? history_latest(history) : SIZE_MAX;
+  if (!nothing || at == SIZE_MAX)
+    return;
+  double value = history_value(history, at);
+  *outcome = (struct outcome){.state = TRIAL_FINISHED, .value = history_goal(history) == GOAL_MAXIMIZE ? 0.0 - value : value};
+}
+
 void live_note_end(struct live_trial *trial, const struct engine_trial *row) {
   struct live_sweep *live = trial->sweep;
   struct err err;
@@ -250,6 +319,7 @@ void live_note_end(struct live_trial *trial, const struct engine_trial *row) {
     outcome.state = TRIAL_STOPPED;
   else if (row->state == RUN_FAILED)
     outcome.state = TRIAL_FAILED;
+  impute(live, &outcome);
   trial->told = (int32_t)history_tells(live->history);
   if (!history_tell(live->history, trial->number, &outcome, &err))
     log_warn("sweep", NULL, "%s: the sampler does not know how trial %u ended: %s", live->name, trial->number, err.text);
@@ -258,6 +328,7 @@ void live_note_end(struct live_trial *trial, const struct engine_trial *row) {
   live_keep_best(trial, row);
   mem_free(trial->recent);
   trial->recent = NULL;
+  heard_release(&trial->heard);
 }
 
 const char *live_reason(const struct live_trial *trial, const struct engine_trial *row) {
@@ -272,103 +343,12 @@ const char *live_reason(const struct live_trial *trial, const struct engine_tria
   };
   if (row->cause == CAUSE_NONE)
     return NULL;
-  return trial->reason && row->cause != CAUSE_NO_METRIC && row->cause != CAUSE_KILLED && row->cause != CAUSE_SWEEP ? trial->reason
-                                                                                                                   : texts[row->cause];
+  bool own = row->cause == CAUSE_NO_METRIC ? str_starts(str_of(trial->reason), STR("no_metric"))
+                                           : row->cause != CAUSE_KILLED && row->cause != CAUSE_SWEEP;
+  return trial->reason && own ? trial->reason : texts[row->cause];
 }
 
 /* ---- new trials ---- */
-
-/* A point that is decided on becomes a trial. */
-static bool create_at(struct live_sweep *live, const double *point, struct live_trial **ret, struct err *err) {
-  uint32_t number;
-  struct sweeps *s = live->all;
-  uint32_t tells = (uint32_t)history_tells(live->history), pending = (uint32_t)history_pending(live->history);
-  if (!engine_create(live->engine, &number, err))
-    return false;
-  struct live_trial *trial = live_trial_new(live, number, id_new(s->conf.clock, &s->conf.rng), err);
-  if (!trial || !history_add(live->history, number, point, NULL, err)) {
-    struct err ignored; /* the trial exists for the engine: it ends at once, killed */
-    if (!engine_kill(live->engine, number, live_now(s), &ignored))
-      log_error("sweep", NULL, "%s: %s", live->name, ignored.text);
-    return false;
-  }
-  trial->tells = tells;
-  trial->pending = pending;
-  if (ret)
-    *ret = trial;
-  return true;
-}
-
-static void be_in_trouble(struct live_sweep *live, const struct err *err) {
-  if (strcmp(live->trouble, err->text) != 0)
-    log_warn("sweep", NULL, "%s: no new trial can be made: %s", live->name, err->text);
-  snprintf(live->trouble, sizeof live->trouble, "%s", err->text);
-}
-
-static bool take_suggestion(struct live_sweep *live, const double *point, const struct suggestion *suggestion) {
-  struct err err;
-  if (suggestion->kind == SUGGESTION_NONE_LEFT) {
-    engine_exhausted(live->engine);
-    return false;
-  }
-  if (create_at(live, point, NULL, &err)) {
-    live->trouble[0] = 0;
-    return true;
-  }
-  be_in_trouble(live, &err);
-  return false;
-}
-
-static void run_thought(struct work *work) {
-  struct live_sweep *live = CONTAINER_OF(work, struct live_sweep, work);
-  sampler_job_run(live->thought);
-}
-
-static void on_thought(struct work *work, bool cancelled) {
-  struct live_sweep *live = CONTAINER_OF(work, struct live_sweep, work);
-  struct sampler_job *job = live->thought;
-  live->thinking = false;
-  live->thought = NULL;
-  if (cancelled || live->all->stopping) {
-    sampler_job_drop(job);
-    return;
-  }
-  double point[SPACE_PARAMS_MAX];
-  struct suggestion suggestion;
-  struct err err;
-  if (!sampler_finish(live->sampler, job, point, &suggestion, &err))
-    be_in_trouble(live, &err);
-  else if (engine_wants(live->engine, UINT32_MAX))
-    take_suggestion(live, point, &suggestion);
-  sweeps_kick(live->all);
-}
-
-/* One more; false when there is none, or it takes a while. */
-static bool make_one(struct live_sweep *live) {
-  double point[SPACE_PARAMS_MAX];
-  struct suggestion suggestion;
-  struct sampler_job *job;
-  struct err err;
-  uint32_t number = engine_counts(live->engine).made;
-  if (!sampler_start(live->sampler, number, &job, &err)) {
-    be_in_trouble(live, &err);
-    return false;
-  }
-  if (sampler_job_is_slow(job)) {
-    live->work = (struct work){.run = run_thought, .done = on_thought};
-    live->thought = job;
-    live->thinking = true;
-    if (work_submit(live->all->conf.work, &live->work, &err))
-      return false;
-    live->thinking = false;
-    live->thought = NULL;
-  }
-  if (!sampler_finish(live->sampler, job, point, &suggestion, &err)) {
-    be_in_trouble(live, &err);
-    return false;
-  }
-  return take_suggestion(live, point, &suggestion);
-}
 
 /* Points that do not depend on results may be made ahead, so that a free slot never waits for the disk. */
 static uint32_t width_of(const struct live_sweep *live) {
@@ -379,12 +359,6 @@ static uint32_t width_of(const struct live_sweep *live) {
   uint32_t at_once = MAX_OF(s->conf.slots / MAX_OF(live->conf.slots, 1u), 1u);
   bool ahead = type == SAMPLER_RANDOM || type == SAMPLER_GRID || type == SAMPLER_SOBOL || type == SAMPLER_HALTON;
   return ahead ? at_once * 2 + 4 : at_once;
-}
-
-static void make_trials(struct live_sweep *live, uint32_t wanted) {
-  for (uint32_t i = 0; i < wanted && !live->thinking; i++)
-    if (!make_one(live))
-      return;
 }
 
 /* ---- asks ---- */
@@ -424,14 +398,15 @@ static void close_asks(struct live_sweep *live) {
 static void serve_asks(struct live_sweep *live) {
   hand_out(live);
   size_t missing = lacking(live);
+  bool done = missing > 0;
   struct engine_counts counts = engine_counts(live->engine);
   uint32_t waiting = counts.by_state[RUN_QUEUED];
   if (missing > waiting) {
     uint32_t width = counts.live + (uint32_t)(missing - waiting);
-    make_trials(live, engine_wants(live->engine, width));
+    done = live_make_trials(live, engine_wants(live->engine, width));
     hand_out(live);
   }
-  if (missing && !live->thinking && !engine_counts(live->engine).by_state[RUN_QUEUED])
+  if (done)
     close_asks(live);
 }
 
@@ -492,8 +467,9 @@ void live_advance(struct live_sweep *live) {
     close_asks(live);
   else if (live->conf.asks)
     serve_asks(live);
-  else if (!live->thinking)
-    make_trials(live, engine_wants(live->engine, width_of(live)));
+  else
+    (void)live_make_trials(live, engine_wants(live->engine, width_of(live)));
+  live_think_ahead(live);
 }
 
 /* ---- telling and reporting ---- */
@@ -510,21 +486,55 @@ static bool same_value(double a, double b) {
   return (isnan(a) && isnan(b)) || !(a < b || a > b || isnan(a) != isnan(b));
 }
 
-bool live_tell(struct live_trial *trial, const struct live_tell *tell, struct err *err) {
-  struct live_sweep *live = trial->sweep;
+void sweeps_stir(struct sweeps *s, struct id run) {
+  struct live_trial *trial = s && s->ready && !s->stopping ? sweeps_trial(s, run) : NULL;
+  if (!trial || !trial->sweep->conf.asks)
+    return;
+  engine_heard(trial->sweep->engine, trial->number, (uint32_t)live_attempt(trial), NULL, live_now(s));
+  sweeps_kick(s);
+}
+
+static bool is_told(const struct engine_trial *row) {
+  return fsm_is_final(&run_fsm, row->state) && row->dead && row->state != RUN_LOST;
+}
+
+/* What a tell makes of the trial, but for the value it may lack. */
+static enum run_state told_state(const struct live_trial *trial, const struct engine_trial *row, const struct live_tell *tell) {
+  bool has = row->has_value || tell->has_value;
+  double value = tell->has_value ? tell->value : trial->value;
+  bool nan_fails = has && isnan(value) && trial->sweep->file->spec.on_nan == NAN_FAIL;
+  return nan_fails && tell->state == RUN_FINISHED ? RUN_FAILED : tell->state;
+}
+
+/* Is it what the trial has ended with? */
+static bool is_same(const struct live_trial *trial, const struct engine_trial *row, const struct live_tell *tell) {
+  bool has = row->has_value || tell->has_value, needs = trial->sweep->conf.needs_value;
+  double value = tell->has_value ? tell->value : trial->value;
+  enum run_state told = told_state(trial, row, tell);
+  enum run_state state = told == RUN_FINISHED && needs && !has ? RUN_FAILED : told;
+  return (row->state == state || row->state == RUN_STOPPED || row->state == RUN_KILLED) && same_value(value, trial->value);
+}
+
+bool live_tell_check(const struct live_trial *trial, const struct live_tell *tell, struct err *err) {
+  const struct live_sweep *live = trial->sweep;
   const struct engine_trial *row = engine_trial(live->engine, trial->number);
   if (!live->conf.asks)
     return err_set(err, ERR_WRONG_STATE, "the trial is run by the service, which sees its end by itself");
-  bool over = fsm_is_final(&run_fsm, row->state) && row->dead;
-  bool has = row->has_value || tell->has_value;
-  double value = tell->has_value ? tell->value : trial->value;
-  enum run_state state = tell->state == RUN_FINISHED && live->conf.needs_value && !has ? RUN_FAILED : tell->state;
-  if (over && row->state != RUN_LOST) {
-    bool same = (row->state == state || row->state == RUN_STOPPED || row->state == RUN_KILLED) && same_value(value, trial->value);
-    return same || err_set(err, ERR_CONFLICT, "trial %u has ended already, with another result", trial->number);
-  }
-  if (row->state == RUN_QUEUED)
+  if (is_told(row))
+    return is_same(trial, row, tell) || err_set(err, ERR_CONFLICT, "trial %u has ended already, with another result", trial->number);
+  if (row->dead || row->state == RUN_QUEUED || (tell->attempt && tell->attempt != row->attempt))
     return fenced(err);
+  return true;
+}
+
+bool live_tell(struct live_trial *trial, const struct live_tell *tell, struct err *err) {
+  struct live_sweep *live = trial->sweep;
+  const struct engine_trial *row = engine_trial(live->engine, trial->number);
+  if (!live_tell_check(trial, tell, err))
+    return false;
+  if (is_told(row))
+    return true;
+  enum run_state told = told_state(trial, row, tell);
   if (tell->has_value) {
     live_set_value(trial, tell->value, trial->value_step);
     trial->value = tell->value;
@@ -533,26 +543,37 @@ bool live_tell(struct live_trial *trial, const struct live_tell *tell, struct er
     struct engine_report heard = {.has_value = true, .target = reaches_target(live, tell->value)};
     engine_heard(live->engine, trial->number, row->attempt, &heard, live_now(live->all));
   }
-  if (engine_tell(live->engine, trial->number, 0, tell->state, tell->has_value, live_now(live->all)) == TOLD_FENCED)
+  if (engine_tell(live->engine, trial->number, 0, told, tell->has_value, live_now(live->all)) == TOLD_FENCED)
     return fenced(err);
   sweeps_kick(live->all);
   return true;
+}
+
+bool live_add_check(const struct live_sweep *live, const json_t *params, const struct live_tell *tell, struct err *err) {
+  double point[SPACE_PARAMS_MAX];
+  if (!live->conf.asks)
+    return err_set(err, ERR_WRONG_STATE, "the sweep has a command: its trials are run by the service");
+  if (live_is_over(live))
+    return err_set(err, ERR_WRONG_STATE, "the sweep is %s", sweep_state_text(engine_sweep(live->engine).state));
+  if (tell->state == RUN_FINISHED && !tell->has_value && live->conf.needs_value)
+    return err_set(err, ERR_INVALID, "a finished trial needs a \"value\"");
+  return space_point_from_json(live->space, params, false, point, err);
 }
 
 bool live_add(struct live_sweep *live, const json_t *params, const struct live_tell *tell, struct live_trial **ret, struct err *err) {
   double point[SPACE_PARAMS_MAX];
   uint32_t number;
   struct sweeps *s = live->all;
-  if (!live->conf.asks)
-    return err_set(err, ERR_WRONG_STATE, "the sweep has a command: its trials are run by the service");
-  if (tell->state == RUN_FINISHED && !tell->has_value)
-    return err_set(err, ERR_INVALID, "a finished trial needs a \"value\"");
-  if (!space_point_from_json(live->space, params, false, point, err) || !engine_add(live->engine, tell->state, &number, err))
+  if (!live_add_check(live, params, tell, err) || !space_point_from_json(live->space, params, false, point, err) ||
+      !engine_add(live->engine, tell->state, tell->has_value, &number, err))
     return false;
+  struct live_made made = live_made_by_hand(live);
   struct live_trial *trial = live_trial_new(live, number, id_new(s->conf.clock, &s->conf.rng), err);
   if (!trial || !history_add(live->history, number, point, NULL, err))
     return false;
   trial->started = trial->created;
+  trial->made = made;
+  trial->at_tells = made.tells;
   if (tell->has_value)
     live_set_value(trial, tell->value, 0);
   *ret = trial;
@@ -676,7 +697,8 @@ bool live_enqueue(struct live_sweep *live, const json_t *params, struct live_tri
     return false;
   if (!space_allows(live->space, point))
     return err_set(err, ERR_INVALID, "the constraints do not allow this point");
-  bool ok = create_at(live, point, ret, err);
+  struct live_made made = live_made_by_hand(live);
+  bool ok = live_create_at(live, point, &made, ret, err);
   sweeps_kick(live->all);
   return ok;
 }
@@ -687,6 +709,7 @@ bool live_kill(struct live_trial *trial, struct err *err) {
 }
 
 bool live_retry(struct live_trial *trial, struct err *err) {
+  live_keep_attempt(trial);
   if (!engine_retry(trial->sweep->engine, trial->number, err))
     return false;
   mem_free(trial->stop);
@@ -744,8 +767,10 @@ void live_apply_edits(struct live_sweep *live, const json_t *edits) {
     live->max_parallel = json_integer_value(value);
     live->conf.max_parallel = (uint32_t)live->max_parallel;
   }
-  if ((value = json_object_get(edits, "priority")))
+  if ((value = json_object_get(edits, "priority"))) {
     live->priority = json_integer_value(value);
+    jobs_reprioritize(live);
+  }
   if ((value = json_object_get(edits, "max_time"))) {
     if (json_is_integer(value))
       ms = json_integer_value(value) * 1000;

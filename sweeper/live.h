@@ -8,9 +8,15 @@
 #include "base/map.h"
 #include "sampler/sampler.h"
 #include "storage/pg.h"
+#include "sweeper/code_store.h"
 #include "sweeper/engine.h"
 #include "sweeper/exec_local.h"
+#include "sweeper/goal_watch.h"
+#include "sweeper/gpus.h"
+#include "sweeper/heard.h"
+#include "sweeper/register.h"
 #include "sweeper/schedule.h"
+#include "sweeper/sweep_reparse.h"
 #include "sweeper/sweeps.h"
 #include "tracker/log_store.h"
 
@@ -21,6 +27,34 @@ enum {
   LIVE_WAITING_MAX = 100000,
   LIVE_ASK_LEASE_MS = 86400 * 1000,
   LIVE_PREVIEW_POINTS = 5,
+  LIVE_COLLECT_MS = 600 * 1000,
+  LIVE_END_ROOM_MS = 15 * 1000, /* beyond the grace of the jobs, until a service that stops with its jobs gives up waiting */
+};
+
+/* What a point was made from. */
+struct live_made {
+  int8_t by;      /* enum sampler_type, or LIVE_BY_HAND */
+  uint32_t tells; /* results the sampler knew */
+  uint32_t pending;
+  uint32_t gone; /* of the results: points that are free again */
+};
+enum { LIVE_BY_HAND = -1 };
+
+struct live_point {
+  struct suggestion suggestion;
+  struct live_made made;
+  double point[SPACE_PARAMS_MAX];
+};
+
+/* An attempt of a trial that had several, until it is stored. */
+struct live_past {
+  struct live_past *next;
+  uint32_t attempt;
+  uint8_t state;
+  bool has_exit, by_signal, flying;
+  int32_t exit;
+  int64_t began, ended; /* wall clock; 0: not known, not yet */
+  char reason[200];
 };
 
 /* A trial in memory: what the engine and the sampler do not keep. */
@@ -31,22 +65,38 @@ struct live_trial {
   int64_t created, started, ended; /* wall clock; 0: not yet */
   double value, best;              /* NaN: none */
   int64_t value_step;
-  int32_t told;                 /* -1: the sampler does not know the result */
-  uint32_t tells, pending;      /* what the sampler knew when it made the point */
+  int32_t told; /* -1: the sampler does not know the result */
+  struct live_made made;
+  uint32_t at_tells;            /* results there were when it joined the history */
   uint32_t heard_attempt;       /* whose reports the rules know */
   char *worker, *reason, *stop; /* stop: {"rule", "step", "reason"} */
-  bool has_exit, by_signal;
+  uint8_t shown;                /* the state that was told last; RUN_STATE_COUNT: none */
+  bool has_exit, by_signal;     /* of the current attempt */
   int32_t exit;
-  double *recent; /* the last values, when the goal is their mean */
+  int64_t attempt_began, attempt_ended; /* wall clock; 0: not known, not yet */
+  struct live_past *past;               /* to be stored */
+  uint32_t kept_attempt;                /* the newest of which it is known what it came to */
+  double *recent;                       /* the last values, when the goal is their mean */
   uint32_t recent_count;
   /* the job, when there is one */
   bool in_schedule, adopted;
+  bool held, has_priority;
+  int64_t queue_priority, queue_since; /* queue_since: microseconds; 0: when it was created */
   uint32_t job;
   struct log_writer *log;
   uint32_t log_attempt;
+  struct heard heard; /* reports taken in, by source */
+  bool has_epochs;    /* its points carry epochs, the first of them: */
+  double first_epoch;
   companion_fn *poll_done;
   void *poll_ctx;
   int64_t poll_until;
+  struct job_making *making; /* its directory, on a thread; NULL: none */
+};
+
+/* What a launched run is said to be, as JSON, until its row is made. */
+struct live_about {
+  char *command, *params, *tags;
 };
 
 struct live_sweep {
@@ -59,9 +109,11 @@ struct live_sweep {
   char *notes;
   int64_t run_cap, max_parallel, priority;
   struct sweep_file *file;
+  struct metric_sources *sources; /* NULL: the default */
   struct engine_conf conf;
   struct engine *engine;
   struct space *space;
+  uint32_t space_version; /* a checksum: the same for the same space */
   struct history *history;
   struct sampler *sampler;
   struct stop_set *rules;
@@ -69,18 +121,34 @@ struct live_sweep {
   size_t trial_count, trial_cap;
   uint32_t group; /* of the schedule */
   bool has_group;
+  bool single; /* no sweep, but one launched run, which has its id */
+  struct live_about about;
   bool stored;      /* its row exists */
   bool over_told;   /* its end is durable */
   uint64_t written; /* version of the row that is durable */
+  int shown;        /* the state that was told last; -1: none */
   int64_t reports, reports_durable;
   double best_value;
   struct live_trial *best;
   char **warnings;
   size_t warning_count;
+  struct goal_watch goal_watch;
+  char *registered; /* model versions made of its trials, as JSON; NULL: none */
   struct list asks;
-  /* a suggestion that takes long to think of */
+  char *prior; /* what it started from, as it is stored; see prior.h */
+  size_t prior_bytes, prior_count;
+  uint32_t width; /* the most trials that were pending at once */
+  /* a point that takes long to think of */
   bool thinking;
   struct sampler_job *thought;
+  uint32_t thought_number;
+  struct live_made thought_made;
+  bool refresh; /* a point ahead may be thought of again, with the results that came since */
+  struct {
+    bool there;
+    uint32_t number;
+    struct live_point *found;
+  } ahead; /* thought of, and not asked for yet */
   struct work work;
   char trouble[300]; /* why no point could be made; "" when all is well */
 };
@@ -131,6 +199,9 @@ struct sweeps {
   struct map by_id, by_run;
   struct schedule *schedule;
   uint32_t node;
+  char node_name[256];
+  bool node_drained;
+  char *node_reason; /* NULL: none */
   struct exec_local *executor;
   struct loop_defer pump;
   struct loop_timer *tick;
@@ -141,12 +212,27 @@ struct sweeps {
   struct pending_report *reports; /* those on their way first */
   size_t report_count, report_cap, reports_flying;
   struct list waiters;
+  struct registrar registrar;
+  struct sweep_reparse reparse;
   struct sweeps_loading *loading;
+  struct list loading_one;
+  /* jobs are ended, the service with them */
+  void (*jobs_ended)(void *ctx);
+  void *jobs_ended_ctx;
+  int64_t end_until;
+  int64_t collected;                   /* when snapshots were last collected */
+  struct importance_cache *importance; /* NULL: none yet */
 };
 
 static inline int64_t live_now(const struct sweeps *s) {
   return clock_mono_ms(s->conf.clock);
 }
+/* Keeps what the current attempt came to, before another one begins. */
+void live_keep_attempt(struct live_trial *trial);
+/* Another one begins. */
+void live_begin_attempt(struct live_trial *trial);
+/* What was sent has been stored, or not. */
+void live_past_written(struct live_trial *trial, bool ok);
 static inline int64_t live_wall(const struct sweeps *s) {
   return clock_wall_ms(s->conf.clock);
 }
@@ -156,27 +242,38 @@ static inline bool live_row_is_over(const struct engine_trial *row) {
 }
 
 /* sweeps.c */
+void sweeps_tell(const struct sweeps *s, const struct sweeps_change *change);
 /* At the end of the turn everything that changed is written. */
 void sweeps_kick(struct sweeps *s);
 MUST_CHECK bool sweeps_list(struct sweeps *s, struct live_sweep *live, struct err *err);
+/* Does somebody wait for it? */
+bool sweeps_is_busy(const struct live_sweep *live);
 /* Takes it out again, and frees it. */
 void sweeps_unlist(struct live_sweep *live);
+
+/* sweep_load.c */
+/* One sweep that is stored as going on; `done` when it is in the list, or not. */
+MUST_CHECK bool sweep_load_one(struct sweeps *s, struct id sweep, sweeps_done_fn *done, void *ctx, struct err *err);
 
 /* sweep_rows.c */
 /* What is in s->writes and the first s->reports_flying reports, as one transaction. */
 MUST_CHECK bool sweep_rows_send(struct sweeps *s, pg_done_fn *done, struct err *err);
 void sweep_rows_put_json(struct pg_args *args, const json_t *json);
+void sweep_rows_put_warnings(struct pg_args *args, const struct live_sweep *live);
 
 /* live.c */
+void live_about_release(struct live_about *about);
 MUST_CHECK bool live_new(struct sweeps *s, struct sweep_file *file, struct id id, int64_t seed, const struct engine_sweep *row,
                          struct live_sweep **ret, struct err *err); /* takes the file in any case */
 void live_free(struct live_sweep *live);
+MUST_CHECK bool live_warn(struct live_sweep *live, const char *text, struct err *err);
 struct live_trial *live_trial_new(struct live_sweep *live, uint32_t number, struct id run, struct err *err);
 /* A report of the past goes through the same fold. */
 void live_take_report(struct live_trial *trial, uint32_t attempt, const struct live_report *report, struct stop_verdict *ret_verdict,
                       bool *ret_target, bool *ret_goal);
+/* Has it ended with NaN, and does the file say that this is a failure? */
+bool live_fails_of_nan(const struct live_trial *trial);
 bool live_is_goal(const struct live_sweep *live, struct str key);
-bool live_watches(const struct live_sweep *live, struct str key);
 /* The row is final: the sampler and the rules learn of it. */
 void live_note_end(struct live_trial *trial, const struct engine_trial *row);
 void live_set_value(struct live_trial *trial, double value, int64_t step);
@@ -186,13 +283,26 @@ json_t *live_params(const struct live_trial *trial);
 void live_advance(struct live_sweep *live);
 void live_settle_asks(struct live_sweep *live, const struct err *failed);
 void live_apply_edits(struct live_sweep *live, const json_t *edits);
+/* live_suggest.c */
+MUST_CHECK bool live_create_at(struct live_sweep *live, const double *point, const struct live_made *made, struct live_trial **ret,
+                               struct err *err);
+struct live_made live_made_by_hand(const struct live_sweep *live);
+/* So many more from the sampler. False: some are still being thought of. */
+bool live_make_trials(struct live_sweep *live, uint32_t wanted);
+/* Begins to think of the next point, where that takes long. */
+void live_think_ahead(struct live_sweep *live);
 const char *live_reason(const struct live_trial *trial, const struct engine_trial *row);
+
+/* importance_job.c */
+void importance_cache_free(struct importance_cache *cache); /* accepts NULL */
 
 /* jobs.c */
 MUST_CHECK bool jobs_new(struct sweeps *s, struct err *err);
 void jobs_free(struct sweeps *s);
 void jobs_enqueue(struct live_trial *trial);
 void jobs_release(struct live_trial *trial);
+/* The sweep's priority is another one. */
+void jobs_reprioritize(struct live_sweep *live);
 void jobs_start(struct live_trial *trial, uint32_t attempt);
 void jobs_end(struct live_trial *trial);
 /* True when something was placed. */
@@ -200,7 +310,47 @@ bool jobs_place(struct sweeps *s);
 /* After a start: the slots of what runs, and its companion. */
 void jobs_adopt(struct live_trial *trial, const struct engine_trial *row);
 void jobs_tick(struct sweeps *s);
+/* Stops everything that runs; the longest grace of them. */
+int64_t jobs_stop_all(struct sweeps *s);
+/* Does nothing run, and is nothing about to? */
+bool jobs_are_over(const struct sweeps *s);
 void jobs_forget(struct live_trial *trial);
+/* The directory is there, or could not be made. */
+void jobs_made(struct live_trial *trial, uint32_t attempt, const struct err *failed);
+
+/* queue.c */
+int64_t queue_priority_of(const struct live_trial *trial);
+void queue_set_node(struct sweeps *s, bool drained, struct str reason);
+
+/* job_gpus.c */
+/* The variables that show the job its GPUs and no others; none where there are no GPUs. */
+MUST_CHECK bool job_gpus_variables(const struct live_trial *trial, struct arena *arena, struct spec_pairs *ret, struct err *err);
+MUST_CHECK bool job_gpus_note(const struct live_trial *trial, int32_t attempt, struct err *err);
+/* The slots of the GPUs that were noted, as far as they are here and free; how many. */
+unsigned job_gpus_noted(const struct live_trial *trial, int32_t attempt, uint16_t slots[SCHEDULE_SLOTS_MAX]);
+
+/* job_make.c */
+/* Do its attempts run in copies of a snapshot? */
+bool jobs_has_copy(const struct live_sweep *live);
+/* Where `workdir` is, absolute; false when nothing says so. `directory` is what it is beneath. */
+bool jobs_origin(const struct sweep_spec *spec, struct str directory, struct buf *out);
+/* Makes the directory of an attempt, then says jobs_made(), at once or later. */
+MUST_CHECK bool jobs_make(struct live_trial *trial, uint32_t attempt, struct err *err);
+void jobs_forget_making(struct live_trial *trial);
+
+/* job_metrics.c */
+/* Points that were read from the trial's output or files and are stored: a log_points_fn. */
+void jobs_on_points(void *trial, uint32_t source, const struct found_point *points, size_t count);
+/* The files its companion is to watch. */
+MUST_CHECK bool jobs_metric_files(const struct live_sweep *live, struct arena *arena, struct job_file *job, struct err *err);
+/* Says, once for a sweep, that the goal metric has not come when it should have: after an epoch or a minute. */
+void jobs_miss_goal(struct live_sweep *live);
+/* What the trial is told to have failed of: it ended well, but the goal metric was never seen. */
+void jobs_explain_no_metric(struct live_trial *trial);
+/* Not all of what it left behind is stored: an event of the run says so. */
+void jobs_tell_artifacts(const struct live_trial *trial, struct str why);
+/* Where the output of the attempt goes. */
+MUST_CHECK bool jobs_open_log(struct live_trial *trial, uint32_t attempt, struct err *err);
 /* First command and environment of a dry run. */
 MUST_CHECK bool jobs_command(const struct sweep_file *file, const json_t *params, struct arena *arena, struct spec_texts *ret,
                              struct err *err);

@@ -53,6 +53,8 @@ static void put_sampler(const struct live_sweep *live, struct json_writer *w) {
   jw_object(w);
   jw_put_text(w, "type", sampler_type_name((enum sampler_type)spec->sampler.type));
   jw_put_i64(w, "seed", live->seed);
+  jw_put_i64(w, "space_version", live->space_version);
+  jw_put_i64(w, "prior_results", (int64_t)live->prior_count);
   jw_put_text(w, "chosen", sampler_type_name(chosen));
   jw_put_text(w, "why", buf_text(&why));
   jw_object_end(w);
@@ -148,6 +150,8 @@ void live_put_sweep(const struct live_sweep *live, struct json_writer *w) {
     jw_raw(w, str_of(live->normal));
   else
     jw_null(w);
+  jw_key(w, "registered");
+  jw_raw(w, live->registered ? str_of(live->registered) : STR("[]"));
   jw_key(w, "warnings");
   jw_array(w);
   for (size_t i = 0; i < live->warning_count; i++)
@@ -168,14 +172,33 @@ static void put_last(const struct live_trial *trial, const struct engine_trial *
   jw_object_end(w);
 }
 
+void live_put_made(struct json_writer *w, const int64_t made[LIVE_MADE_COUNT]) {
+  static const char *const keys[LIVE_MADE_COUNT] = {"by", "results", "pending", "added_at", "told_at"};
+  int64_t by = made[0];
+  jw_key(w, "made");
+  jw_object(w);
+  jw_put_text(w, keys[0], by >= 0 && by < SAMPLER_TYPES ? sampler_type_name((enum sampler_type)by) : NULL);
+  for (size_t i = 1; i < LIVE_MADE_COUNT; i++)
+    if (made[i] >= 0)
+      jw_put_i64(w, keys[i], made[i]);
+    else
+      jw_put_null(w, keys[i]);
+  jw_object_end(w);
+}
+
 void live_put_trial(const struct live_trial *trial, struct json_writer *w) {
   const struct live_sweep *live = trial->sweep;
   const struct engine_trial *row = engine_trial(live->engine, trial->number);
   AUTO_JSON json_t *params = live_params(trial);
   jw_object(w);
   put_id(w, "run_id", trial->run);
-  jw_put_i64(w, "number", trial->number);
-  put_id(w, "sweep_id", live->id);
+  if (live->single) {
+    jw_put_null(w, "number");
+    jw_put_null(w, "sweep_id");
+  } else {
+    jw_put_i64(w, "number", trial->number);
+    put_id(w, "sweep_id", live->id);
+  }
   jw_put_text(w, "state", run_state_name(row->state));
   jw_put_text(w, "state_reason", live_reason(trial, row));
   jw_put_i64(w, "attempt", row->attempt);
@@ -191,6 +214,7 @@ void live_put_trial(const struct live_trial *trial, struct json_writer *w) {
     jw_null(w);
   jw_put_text(w, "node", live->conf.asks ? NULL : "local");
   jw_put_null(w, "slots");
+  live_put_made(w, (const int64_t[]){trial->made.by, trial->made.tells, trial->made.pending, trial->at_tells, trial->told});
   put_time(w, "created", trial->created);
   put_time(w, "started", trial->started);
   put_time(w, "ended", trial->ended);

@@ -59,7 +59,7 @@ bool snapshot_link_stays(struct str path, struct str target) {
   return true;
 }
 
-static struct str without_dots(struct str path) {
+struct str snapshot_path_plain(struct str path) {
   while (str_starts(path, STR("./")))
     path = str_slice(path, 2, path.n);
   while (path.n > 1 && path.p[path.n - 1] == '/')
@@ -67,9 +67,13 @@ static struct str without_dots(struct str path) {
   return path;
 }
 
+bool snapshot_link_ok(struct str path) {
+  return snapshot_path_ok(snapshot_path_plain(path));
+}
+
 static bool is_link(const struct walk *w, struct str path) {
   for (size_t i = 0; i < w->source->link_count; i++)
-    if (str_eq(without_dots(w->source->links[i]), path))
+    if (str_eq(snapshot_path_plain(w->source->links[i]), path))
       return true;
   return false;
 }

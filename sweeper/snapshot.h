@@ -30,6 +30,10 @@ struct snapshot {
 MUST_CHECK bool snapshot_write(const struct snapshot_source *source, int fd, struct snapshot *ret, struct err *err);
 /* Relative, no ".." and no empty part in it. */
 bool snapshot_path_ok(struct str path);
+/* May it stand under `links`? As snapshot_path_ok(), but for dots and slashes around it. */
+bool snapshot_link_ok(struct str path);
+/* Without "./" before and "/" after it. */
+struct str snapshot_path_plain(struct str path);
 /* Does a link at `path` that says `target` stay within the tree? By its words alone. */
 bool snapshot_link_stays(struct str path, struct str target);
 

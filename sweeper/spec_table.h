@@ -109,8 +109,11 @@ struct spec_reader {
 void spec_read(struct spec_reader *reader, const struct spec_table *table, const struct ynode *node, const char *path, void *ret_struct);
 /* The normal form: rows in the order of the table, every default written out. */
 void spec_write(const struct spec_table *table, const void *object, struct json_writer *w);
-/* A JSON Schema (2020-12) of the object. */
+/* A JSON Schema (2020-12) of the object: every key with its description and default, what is accepted and not used as deprecated, and the
+ * other name of a key with a title that says so. */
 void spec_schema(const struct spec_table *table, struct json_writer *w);
+/* The row with SPEC_BARE, or NULL. */
+const struct spec_row *spec_bare_row(const struct spec_table *table);
 /* Is there a key in the map (top level) that is not W&B's own? */
 bool spec_beyond_wandb(const struct spec_table *table, const struct ynode *map);
 

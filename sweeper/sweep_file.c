@@ -5,6 +5,7 @@
 #include "base/mem.h"
 #include "sweeper/command.h"
 #include "sweeper/sweep_import.h"
+#include "sweeper/sweep_sources.h"
 
 /* ---- the tables ---- */
 
@@ -46,27 +47,6 @@ static const struct spec_row sampler_rows[] = {
      .help = "results a suggestion prepared ahead may lack; default: the number of workers"},
 };
 static const struct spec_table sampler_table = {"sampler", sampler_rows, ARRAY_LEN(sampler_rows), sizeof(struct sweep_sampler_spec)};
-
-static const char *const streams[] = {"stdout", "stderr", "both", NULL};
-static const char *const file_formats[] = {"json", "csv", "tfevents", "text", NULL};
-static const char *const whens[] = {"always", "end", NULL};
-
-static const struct spec_row source_rows[] = {
-    {"stream", SPEC_CHOICE, AT(sweep_metrics_source, stream), GIVEN(sweep_metrics_source, has_stream), .choices = streams,
-     .help = "the stream a pattern reads"},
-    {"file", SPEC_TEXT, AT(sweep_metrics_source, file), .max = 4000, .help = "a file or glob, relative to the attempt's directory"},
-    {"pattern", SPEC_TEXT, AT(sweep_metrics_source, pattern), .max = 4000,
-     .help = "a regular expression; the groups name, value, step, epoch, time are reserved, every other group is a metric"},
-    {"format", SPEC_CHOICE, AT(sweep_metrics_source, format), GIVEN(sweep_metrics_source, has_format), .choices = file_formats,
-     .help = "what the file holds"},
-    {"key", SPEC_TEXT, AT(sweep_metrics_source, key), .max = 500, .help = "the metric's name, for a pattern with one group named value"},
-    {"prefix", SPEC_TEXT, AT(sweep_metrics_source, prefix), .max = 500, .help = "put before every name"},
-    {"when", SPEC_CHOICE, AT(sweep_metrics_source, when), .default_text = "always", .choices = whens,
-     .help = "read as it grows, or once when the attempt ends"},
-    {"builtin", SPEC_BOOL, AT(sweep_metrics_source, builtin), GIVEN(sweep_metrics_source, has_builtin),
-     .help = "false switches the built-in patterns off"},
-};
-static const struct spec_table source_table = {"metrics_from", source_rows, ARRAY_LEN(source_rows), sizeof(struct sweep_metrics_source)};
 
 #define RESOURCES(field) .offset = offsetof(struct sweep_spec, field) - offsetof(struct sweep_spec, resources)
 static const struct spec_row resource_rows[] = {
@@ -139,7 +119,7 @@ static const struct spec_row sweep_rows[] = {
     {"prior", SPEC_TREE, SPEC(prior), .help = "sweeps, or a filter of runs, whose results the sampler starts from"},
     {"early_terminate", SPEC_OBJECTS, .flags = SPEC_WANDB, SPEC(early_terminate), .min = 0, .max = STOP_RULES_MAX, .sub = &stop_conf_table,
      .help = "rules that stop a trial; any that fires is enough"},
-    {"metrics_from", SPEC_OBJECTS, SPEC(metrics_from), .min = 0, .max = 50, .sub = &source_table,
+    {"metrics_from", SPEC_OBJECTS, SPEC(metrics_from), .min = 0, .max = 50, .sub = &sweep_source_table,
      .help = "where metrics are read; default: both streams with the built-in patterns"},
     {"run_cap", SPEC_INT, .flags = SPEC_WANDB, SPEC(run_cap), HAS(has_run_cap), .min = 1, .max = STOP_TRIALS_MAX,
      .help = "trials of the whole sweep, retries not counted"},
@@ -160,8 +140,11 @@ static const struct spec_row sweep_rows[] = {
     {"workdir", SPEC_TEXT, SPEC(workdir), .default_text = "'.'", .max = 4000, .help = "copied at submit; every attempt gets its own copy"},
     {"workdir_mode", SPEC_CHOICE, SPEC(workdir_mode), .default_text = "copy", .choices = workdir_modes,
      .help = "inplace runs in the directory itself"},
+    {"workdir_max", SPEC_SIZE, SPEC(workdir_max), .default_text = "256MB", .min = 1, .help = "a larger directory is not copied"},
     {"links", SPEC_TEXTS, SPEC(links), .min = 0, .max = 1000, .help = "not copied: symbolic links to the original"},
     {"env", SPEC_PAIRS, SPEC(env), .help = "variables of the job's environment"},
+    {"recorded_env", SPEC_PAIRS, SPEC(recorded_env),
+     .help = "PATH, VIRTUAL_ENV and the like as they were where it was submitted; `env` goes before"},
     {"inherit_env", SPEC_TEXTS, SPEC(inherit_env), .min = 0, .max = 1000, .help = "further variables taken over from the one who submits"},
     {"tty", SPEC_BOOL, SPEC(tty), .default_text = "false", .help = "give the command a pseudo-terminal"},
     {"log_max", SPEC_SIZE, SPEC(log_max), .default_text = "1GiB", .help = "log kept of a run; then it is cut with a mark"},
@@ -222,7 +205,7 @@ static bool name_wandb_hyperband(struct arena *arena, const struct ynode *root) 
   return true;
 }
 
-enum { SPACE_DEPTH_MAX = 16 };
+enum { SPACE_DEPTH_MAX = 16, RECORDED_MAX = 100 };
 
 static bool deeper_than(const struct ynode *node, unsigned levels) {
   if (ynode_is_scalar(node))
@@ -329,19 +312,11 @@ static void check_metric(struct check *c) {
 
 static void check_sources(struct check *c) {
   const struct sweep_spec *s = &c->file->spec;
+  const struct ynode *node = at_key(c, "metrics_from");
   for (size_t i = 0; i < s->metrics_from.count; i++) {
-    const struct sweep_metrics_source *source = &((const struct sweep_metrics_source *)s->metrics_from.items)[i];
     char path[64];
-    const struct ynode *node = at_key(c, "metrics_from");
     snprintf(path, sizeof path, node && node->kind == YN_LIST ? "metrics_from[%zu]" : "metrics_from", i);
-    if (source->has_builtin && !source->file.p && !source->pattern.p)
-      continue;
-    if (source->has_stream && source->file.p)
-      CHECK_ERROR(c, path, NULL, "a source is a stream or a file, not both");
-    if (!source->pattern.p && !source->has_format)
-      CHECK_ERROR(c, path, NULL, "a source needs a pattern or a format");
-    if (source->has_format && !source->file.p)
-      CHECK_ERROR(c, path, NULL, "a format belongs to a file; streams are read by patterns");
+    sweep_source_check(&((struct sweep_metrics_source *)s->metrics_from.items)[i], at_key(c, path), path, c->errors);
   }
 }
 
@@ -371,7 +346,7 @@ static void check_method(struct check *c) {
   } else if (s->method != method_of(s->sampler.type)) {
     CHECK_ERROR(c, "sampler", NULL, "method %s and sampler %s do not go together", methods[s->method], samplers[s->sampler.type]);
   }
-  if (s->method != METHOD_GRID && !s->has_run_cap && !s->has_max_time && !s->has_max_slot_time)
+  if (!c->file->is_job && s->method != METHOD_GRID && !s->has_run_cap && !s->has_max_time && !s->has_max_slot_time)
     CHECK_WARN(c, "method", "add run_cap or max_time", "there is no run_cap: the sweep goes on until it is stopped");
 }
 
@@ -527,6 +502,16 @@ static bool read_spec(struct sweep_file *file, const char *name, struct spec_pro
   return fill_names(file, name) && !errors->no_memory && !file->warnings.no_memory;
 }
 
+/* A job is a sweep of one trial with nothing to search: a space wants a parameter, and nobody is shown this one. */
+static bool complete_job(struct sweep_file *file, struct ynode *root) {
+  struct arena *arena = &file->arena;
+  struct ynode *space = ynode_new_map(arena, root), *hidden = ynode_new_map(arena, root);
+  struct ynode *zero = ynode_new_int(arena, root, 0), *one = ynode_new_int(arena, root, 1);
+  return space && hidden && zero && one && ynode_put(arena, hidden, "value", zero) && ynode_put(arena, space, JOB_PARAMETER, hidden) &&
+         (ynode_peek(root, STR("parameters")) || ynode_put(arena, root, "parameters", space)) &&
+         (ynode_peek(root, STR("run_cap")) || ynode_put(arena, root, "run_cap", one));
+}
+
 static bool read_into(struct sweep_file *file, struct str text, const char *name, struct spec_problems *errors, struct err *err) {
   struct ynode *root;
   struct yaml_place place;
@@ -543,11 +528,13 @@ static bool read_into(struct sweep_file *file, struct str text, const char *name
     spec_problem_add(errors, root, "", NULL, root->kind == YN_NULL ? "the file is empty" : "a sweep file is a map of keys");
     return false;
   }
-  file->format = sweep_import_format(root);
+  if (file->is_job && !complete_job(file, root))
+    return err_no_memory(err);
+  file->format = file->is_job ? FORMAT_WINNOW : sweep_import_format(root);
   if (file->format != FORMAT_WINNOW) {
     if (!sweep_import(file->format, &file->arena, root, &root, errors, &file->warnings))
       return errors->count ? false : err_no_memory(err);
-  } else if (!spec_beyond_wandb(&sweep_table, root)) {
+  } else if (!file->is_job && !spec_beyond_wandb(&sweep_table, root)) {
     file->format = FORMAT_WANDB;
   }
   file->root = root;
@@ -563,11 +550,12 @@ bool sweep_file_fail(const char *name, const struct spec_problem *problem, struc
     err_set(err, ERR_INVALID, "%s%s%u:%u: %s", name, name[0] ? ":" : "line ", problem->line, problem->column, problem->message);
   else
     err_set(err, ERR_INVALID, "%s%s%s", name, name[0] ? ": " : "", problem->message);
+  err_at(err, "", problem->line, problem->column);
   return problem->hint[0] ? err_hint(err, "%s", problem->hint) : false;
 }
 
-bool sweep_file_read(struct str text, const char *name, struct arena *arena, struct sweep_file **ret, struct spec_problems *errors,
-                     struct err *err) {
+static bool read_file(struct str text, const char *name, bool is_job, struct arena *arena, struct sweep_file **ret,
+                      struct spec_problems *errors, struct err *err) {
   struct err local;
   err = err ? err : &local;
   memset(errors, 0, sizeof *errors);
@@ -577,6 +565,7 @@ bool sweep_file_read(struct str text, const char *name, struct arena *arena, str
     return err_no_memory(err);
   arena_init(&file->arena, 256 * MIB);
   file->warnings.arena = &file->arena;
+  file->is_job = is_job;
   bool ok = read_into(file, text, name, errors, err);
   if (!ok && errors->no_memory)
     err_no_memory(err);
@@ -590,12 +579,57 @@ bool sweep_file_read(struct str text, const char *name, struct arena *arena, str
   return true;
 }
 
+bool sweep_file_read(struct str text, const char *name, struct arena *arena, struct sweep_file **ret, struct spec_problems *errors,
+                     struct err *err) {
+  return read_file(text, name, false, arena, ret, errors, err);
+}
+
+bool sweep_file_read_job(struct str text, struct arena *arena, struct sweep_file **ret, struct spec_problems *errors, struct err *err) {
+  return read_file(text, "", true, arena, ret, errors, err);
+}
+
 void sweep_file_free(struct sweep_file *file) {
   if (!file)
     return;
   space_free(file->space);
   arena_release(&file->arena);
   mem_free(file);
+}
+
+/* ---- what the submission adds ---- */
+
+bool sweep_file_set_code(struct sweep_file *file, const char *sha256, struct err *err) {
+  const char *text = arena_printf(&file->arena, "sha256:%s", sha256);
+  if (!text)
+    return err_no_memory(err);
+  file->spec.workdir = str_of(text);
+  return true;
+}
+
+static bool record_one(struct sweep_file *file, const char *key, const json_t *value, struct spec_pair *ret, struct err *err) {
+  struct str text = json_str(value);
+  if (!env_name_ok(str_of(key)) || !text.p || text.n > COMMAND_ITEM_MAX)
+    return err_set(err, ERR_INVALID, "\"%.60s\" of the recorded environment is no variable", key);
+  const char *name = arena_strdup(&file->arena, str_of(key)), *copy = arena_strdup(&file->arena, text);
+  *ret = (struct spec_pair){str_of(name), str_n(copy, text.n)};
+  return (name && copy) || err_no_memory(err);
+}
+
+bool sweep_file_record_env(struct sweep_file *file, const json_t *env, struct err *err) {
+  const char *key;
+  json_t *value, *walk = (json_t *)(uintptr_t)env; /* jansson's iterators want a mutable object, but change nothing */
+  size_t count = 0, size = json_object_size(env);
+  struct spec_pair *items = ARENA_NEW_ARRAY(&file->arena, struct spec_pair, size + 1);
+  if (!items)
+    return err_no_memory(err);
+  if (size > RECORDED_MAX)
+    return err_set(err, ERR_INVALID, "more than %d variables are recorded", RECORDED_MAX);
+  json_object_foreach(walk, key, value) {
+    if (!record_one(file, key, value, &items[count++], err))
+      return false;
+  }
+  file->spec.recorded_env = (struct spec_pairs){items, count};
+  return true;
 }
 
 /* ---- giving it back ---- */

@@ -13,10 +13,16 @@
 
 enum { SWEEP_FILE_BYTES_MAX = 1 << 20, SWEEP_NAME_MAX = 200, SWEEP_PARAMETERS_MAX = 1000 };
 
+#define JOB_PARAMETER "_"
+
+enum sweep_impute { IMPUTE_WORST, IMPUTE_BEST, IMPUTE_LATEST };
 enum sweep_use { USE_LAST, USE_BEST, USE_MEAN_LAST_K };
 enum sweep_method { METHOD_GRID, METHOD_RANDOM, METHOD_BAYES };
 enum sweep_retry_on { RETRY_LOST = 1, RETRY_FAILED = 2 };
+enum sweep_on_nan { NAN_WORST, NAN_FAIL, NAN_IGNORE };
+enum sweep_register { REGISTER_BEST, REGISTER_EACH_BEST };
 enum sweep_executor { EXECUTOR_LOCAL, EXECUTOR_SLURM };
+enum sweep_workdir_mode { WORKDIR_COPY, WORKDIR_INPLACE };
 enum sweep_args_style { ARGS_JSON, ARGS_PYTHON }; /* how true, false and null are written on the command line */
 enum sweep_format { FORMAT_WINNOW, FORMAT_WANDB, FORMAT_KATIB, FORMAT_AZUREML, FORMAT_BATCHAI };
 
@@ -72,7 +78,7 @@ struct sweep_spec {
   bool has_run_cap, has_max_parallel, has_max_failures;
   int64_t max_time, max_slot_time;
   bool has_max_time, has_max_slot_time;
-  int on_nan;
+  int on_nan; /* enum sweep_on_nan */
   struct {
     int64_t slots;
     uint64_t memory;
@@ -86,9 +92,10 @@ struct sweep_spec {
   } retries;
   int64_t stop_grace;
   struct str workdir;
-  int workdir_mode; /* copy, inplace */
+  int workdir_mode; /* enum sweep_workdir_mode */
+  uint64_t workdir_max;
   struct spec_texts links;
-  struct spec_pairs env;
+  struct spec_pairs env, recorded_env;
   struct spec_texts inherit_env;
   bool tty;
   uint64_t log_max, log_spool_max;
@@ -97,7 +104,7 @@ struct sweep_spec {
   struct {
     struct str model, path;
     bool given;
-    int when; /* best, each_best */
+    int when; /* enum sweep_register */
     double at_least, at_most;
     bool has_at_least, has_at_most;
   } register_model;
@@ -113,6 +120,7 @@ struct sweep_file {
   const struct ynode *root; /* in our grammar, with the places of the original */
   struct spec_problems warnings;
   struct space *space;
+  bool is_job; /* of a single run: there is nothing to search, and the one parameter is JOB_PARAMETER */
 };
 
 /* `name` is the file's, for messages and as the default name of the sweep; "" for a request's body. On success the caller frees *ret with
@@ -120,7 +128,14 @@ struct sweep_file {
  * `mnist.yaml:3:5: unknown key "paramters"`. */
 MUST_CHECK bool sweep_file_read(struct str text, const char *name, struct arena *arena, struct sweep_file **ret,
                                 struct spec_problems *errors, struct err *err);
+/* The same for a single run. */
+MUST_CHECK bool sweep_file_read_job(struct str text, struct arena *arena, struct sweep_file **ret, struct spec_problems *errors,
+                                    struct err *err);
 void sweep_file_free(struct sweep_file *file);
+
+/* What is known only when it is submitted: the snapshot its jobs run on, and the submitter's PATH and the like (an object of texts). */
+MUST_CHECK bool sweep_file_set_code(struct sweep_file *file, const char *sha256, struct err *err);
+MUST_CHECK bool sweep_file_record_env(struct sweep_file *file, const json_t *env, struct err *err);
 
 /* The normal form as JSON: a sweep file that reads as the same sweep, every default written out, keys in the order of the table. */
 MUST_CHECK bool sweep_file_normal_form(const struct sweep_file *file, struct buf *out, struct err *err);

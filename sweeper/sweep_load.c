@@ -2,18 +2,22 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "sweeper/live.h"
+#include "sweeper/prior.h"
 
 struct sweeps_loading {
+  struct list_node node; /* among those that load one sweep */
   struct sweeps *all;
   sweeps_done_fn *done;
   void *ctx;
-  struct list_node *at; /* the sweep being read */
-  double *points;       /* space_count() of each trial */
+  struct list_node *at;   /* the sweep being read */
+  struct live_sweep *one; /* only this one, which is in no list yet; NULL: all */
+  struct id id;           /* of it */
+  double *points;         /* space_count() of each trial */
   size_t point_rows;
 };
 
 static struct live_sweep *loading_sweep(const struct sweeps_loading *loading) {
-  return LIST_ENTRY(loading->at, struct live_sweep, node);
+  return loading->one ? loading->one : LIST_ENTRY(loading->at, struct live_sweep, node);
 }
 
 static void adopt_jobs(struct live_sweep *live) {
@@ -40,6 +44,32 @@ static void end_loading(struct sweeps_loading *loading, const struct err *err) {
   mem_free(loading);
 }
 
+/* Only now may anything come of it: while it was read it was in no list. */
+static void end_one(struct sweeps_loading *loading, const struct err *failed) {
+  struct sweeps *s = loading->all;
+  struct live_sweep *live = loading->one;
+  struct err err;
+  bool ok = !failed;
+  if (failed)
+    err = *failed;
+  ok = ok && sweeps_ready(s, &err) && sweeps_list(s, live, &err);
+  if (ok)
+    adopt_jobs(live);
+  else
+    live_free(live);
+  list_remove(&loading->node);
+  loading->done(loading->ctx, ok ? NULL : &err);
+  mem_free(loading->points);
+  mem_free(loading);
+}
+
+static void end_reading(struct sweeps_loading *loading, const struct err *err) {
+  if (loading->one)
+    end_one(loading, err);
+  else
+    end_loading(loading, err);
+}
+
 static bool read_trial(struct sweeps_loading *loading, const struct pg_reply *row, struct err *err) {
   struct live_sweep *live = loading_sweep(loading);
   size_t width = MAX_OF(space_count(live->space), (size_t)1);
@@ -51,11 +81,15 @@ static bool read_trial(struct sweeps_loading *loading, const struct pg_reply *ro
                                .retries = (uint32_t)pg_int(row, 0, 6),
                                .dead = pg_bool(row, 0, 7),
                                .has_value = !pg_is_null(row, 0, 8),
-                               .lease_ms = pg_is_null(row, 0, 19) ? 0 : pg_int(row, 0, 19)};
-  AUTO_JSON json_t *point = NULL, *asked = NULL;
+                               .lease_ms = pg_is_null(row, 0, 18) ? 0 : pg_int(row, 0, 18)};
+  struct str coords = pg_bytea(row, 0, 15), stop = pg_jsonb(row, 0, 16), reason = pg_text(row, 0, 17);
   struct live_trial *trial = live_trial_new(live, state.number, pg_uuid(row, 0, 0), err);
-  if (!trial || !engine_load(live->engine, &state, err) || !json_read(pg_jsonb(row, 0, 15), &point, err))
+  if (trial)
+    trial->shown = state.state;
+  if (!trial || !engine_load(live->engine, &state, err))
     return false;
+  if (coords.n != space_count(live->space) * sizeof(double))
+    return err_set(err, ERR_INVALID, "the point of trial %u is not one of this space", state.number);
   trial->value = pg_is_null(row, 0, 8) ? NAN : pg_float8(row, 0, 8);
   trial->value_step = pg_is_null(row, 0, 9) ? 0 : pg_int(row, 0, 9);
   trial->best = pg_is_null(row, 0, 10) ? NAN : pg_float8(row, 0, 10);
@@ -63,11 +97,13 @@ static bool read_trial(struct sweeps_loading *loading, const struct pg_reply *ro
   trial->started = pg_int(row, 0, 12);
   trial->ended = pg_is_null(row, 0, 13) ? 0 : pg_int(row, 0, 13);
   trial->told = pg_is_null(row, 0, 14) ? -1 : (int32_t)pg_int(row, 0, 14);
-  if (pg_jsonb(row, 0, 16).p && json_read(pg_jsonb(row, 0, 16), &asked, err)) {
-    trial->tells = (uint32_t)json_integer_value(json_object_get(asked, "tells"));
-    trial->pending = (uint32_t)json_integer_value(json_object_get(asked, "pending"));
-  }
-  struct str stop = pg_jsonb(row, 0, 17), reason = pg_text(row, 0, 18);
+  trial->held = pg_bool(row, 0, 23);
+  trial->has_priority = !pg_is_null(row, 0, 24);
+  trial->queue_priority = trial->has_priority ? pg_int(row, 0, 24) : 0;
+  trial->queue_since = pg_is_null(row, 0, 25) ? 0 : pg_int(row, 0, 25);
+  trial->made =
+      (struct live_made){.by = (int8_t)pg_int(row, 0, 19), .tells = (uint32_t)pg_int(row, 0, 20), .pending = (uint32_t)pg_int(row, 0, 21)};
+  trial->at_tells = (uint32_t)pg_int(row, 0, 22);
   trial->stop = stop.p ? mem_strndup(stop.p, stop.n) : NULL;
   trial->reason = reason.p ? mem_strndup(reason.p, reason.n) : NULL;
   if (state.number >= loading->point_rows) {
@@ -78,7 +114,9 @@ static bool read_trial(struct sweeps_loading *loading, const struct pg_reply *ro
     loading->points = bigger;
     loading->point_rows = rows;
   }
-  return space_point_from_json(live->space, point, false, loading->points + state.number * width, err);
+  if (coords.n)
+    memcpy(loading->points + state.number * width, coords.p, coords.n);
+  return true;
 }
 
 static void on_trial_row(void *ctx, const struct pg_reply *row) {
@@ -100,21 +138,23 @@ static void tell_again(struct live_trial *trial) {
 /* The history as it came about: trials by number, each result before the first trial that knew of it. */
 static bool rebuild_history(struct sweeps_loading *loading, struct err *err) {
   struct live_sweep *live = loading_sweep(loading);
-  size_t width = MAX_OF(space_count(live->space), (size_t)1), told = 0;
+  size_t width = MAX_OF(space_count(live->space), (size_t)1), told = 0, base = live->prior_count;
   struct live_trial **order = mem_array(live->trial_count + 1, sizeof(struct live_trial *));
   if (!order)
     return err_no_memory(err);
   for (size_t i = 0; i < live->trial_count; i++)
-    if (live->trials[i] && live->trials[i]->told >= 0 && (size_t)live->trials[i]->told < live->trial_count)
-      order[live->trials[i]->told] = live->trials[i];
+    if (live->trials[i] && live->trials[i]->told >= 0 && (size_t)live->trials[i]->told - base < live->trial_count)
+      order[(size_t)live->trials[i]->told - base] = live->trials[i];
   bool ok = true;
   for (size_t i = 0; i < live->trial_count && ok; i++) {
     if (!live->trials[i])
       continue;
-    for (; told < MIN_OF(live->trial_count, (size_t)live->trials[i]->tells); told++)
+    size_t known = live->trials[i]->at_tells > base ? live->trials[i]->at_tells - base : 0;
+    for (; told < MIN_OF(live->trial_count, known); told++)
       if (order[told] && order[told]->number < i)
         tell_again(order[told]);
     ok = history_add(live->history, (uint32_t)i, loading->points + i * width, NULL, err);
+    live->width = MAX_OF(live->width, (uint32_t)history_pending(live->history));
   }
   for (; told < live->trial_count && ok; told++)
     if (order[told])
@@ -163,7 +203,11 @@ static void on_reports(void *ctx, const struct pg_reply *reply) {
   struct live_sweep *live = loading_sweep(loading);
   struct err err;
   if (!pg_ok(reply, &err) || !rebuild_history(loading, &err) || !engine_loaded(live->engine, live_now(loading->all), &err)) {
-    end_loading(loading, &err);
+    end_reading(loading, &err);
+    return;
+  }
+  if (loading->one) {
+    end_one(loading, NULL);
     return;
   }
   mem_free(loading->points);
@@ -184,14 +228,19 @@ static void on_trials(void *ctx, const struct pg_reply *reply) {
   struct sweeps_loading *loading = ctx;
   struct err err;
   if (!pg_ok(reply, &err) || !open_stream(loading, STMT_REPORTS_LOAD, on_report_row, on_reports, &err))
-    end_loading(loading, &err);
+    end_reading(loading, &err);
+}
+
+static bool read_trials(struct sweeps_loading *loading, struct err *err) {
+  enum stmt stmt = loading_sweep(loading)->single ? STMT_SINGLE_LOAD : STMT_TRIALS_LOAD;
+  return open_stream(loading, stmt, on_trial_row, on_trials, err);
 }
 
 static void load_next(struct sweeps_loading *loading) {
   struct err err;
   if (!loading->at)
     end_loading(loading, NULL);
-  else if (!open_stream(loading, STMT_TRIALS_LOAD, on_trial_row, on_trials, &err))
+  else if (!read_trials(loading, &err))
     end_loading(loading, &err);
 }
 
@@ -210,9 +259,14 @@ static bool read_warnings(struct live_sweep *live, struct str text, struct err *
   return live->warnings || err_no_memory(err);
 }
 
-static bool read_sweep(struct sweeps *s, const struct pg_reply *reply, size_t row, struct err *err) {
+static bool read_spec(struct str spec, bool single, struct sweep_file **ret, struct err *err) {
   AUTO_ARENA struct arena arena = ARENA_INIT(16 * MIB);
   struct spec_problems errors;
+  return single ? sweep_file_read_job(spec, &arena, ret, &errors, err) : sweep_file_read(spec, "", &arena, ret, &errors, err);
+}
+
+/* The sweep, in no list yet. */
+static bool read_sweep(struct sweeps *s, const struct pg_reply *reply, size_t row, struct live_sweep **ret, struct err *err) {
   struct sweep_file *file;
   struct live_sweep *live;
   AUTO_JSON json_t *edits = NULL;
@@ -223,22 +277,36 @@ static bool read_sweep(struct sweeps *s, const struct pg_reply *reply, size_t ro
                                .why = (uint8_t)pg_int(reply, row, 8),
                                .exhausted = pg_bool(reply, row, 9)};
   struct str directory = pg_text(reply, row, 11), spec = pg_text(reply, row, 12);
-  if (!sweep_file_read(spec, "", &arena, &file, &errors, err) ||
-      !live_new(s, file, pg_uuid(reply, row, 0), pg_int(reply, row, 6), &state, &live, err))
+  bool single = pg_bool(reply, row, 15);
+  if (!read_spec(spec, single, &file, err) || !live_new(s, file, pg_uuid(reply, row, 0), pg_int(reply, row, 6), &state, &live, err))
     return false;
+  live->single = single;
   live->experiment_id = pg_int(reply, row, 1);
   live->created = pg_int(reply, row, 2);
   live->directory = mem_strndup(directory.p, directory.n);
   live->normal = mem_strndup(spec.p, spec.n);
   live->stored = true;
+  live->shown = state.state;
   live->written = state.version;
   bool ok = ((live->directory && live->normal) || err_no_memory(err)) && json_read(pg_jsonb(reply, row, 13), &edits, err) &&
-            read_warnings(live, pg_jsonb(reply, row, 14), err) && sweeps_list(s, live, err);
-  if (ok)
-    live_apply_edits(live, edits);
-  else
+            read_warnings(live, pg_jsonb(reply, row, 14), err) && prior_take(live, pg_bytea(reply, row, 16), err);
+  if (!ok) {
     live_free(live);
-  return ok;
+    return false;
+  }
+  live_apply_edits(live, edits);
+  *ret = live;
+  return true;
+}
+
+static bool read_and_list(struct sweeps *s, const struct pg_reply *reply, size_t row, struct err *err) {
+  struct live_sweep *live;
+  if (!read_sweep(s, reply, row, &live, err))
+    return false;
+  if (sweeps_list(s, live, err))
+    return true;
+  live_free(live);
+  return false;
 }
 
 static void on_sweeps(void *ctx, const struct pg_reply *reply) {
@@ -249,25 +317,77 @@ static void on_sweeps(void *ctx, const struct pg_reply *reply) {
     return;
   }
   for (size_t row = 0; row < pg_rows(reply); row++)
-    if (!read_sweep(loading->all, reply, row, &err))
+    if (!read_and_list(loading->all, reply, row, &err))
       log_error("sweep", NULL, "the sweep %.*s rests: %s", STR_ARG(pg_text(reply, row, 10)), err.text);
   loading->at = loading->all->sweeps.first;
   load_next(loading);
+}
+
+static void on_node(void *ctx, const struct pg_reply *reply) {
+  struct sweeps_loading *loading = ctx;
+  struct err err;
+  if (pg_ok(reply, &err) && pg_rows(reply))
+    queue_set_node(loading->all, pg_bool(reply, 0, 0), pg_text(reply, 0, 1));
+  AUTO_PG_ARGS struct pg_args args;
+  pg_args_init(&args, STMT_SWEEP_LIVE);
+  pg_put_null(&args);
+  if (pg_outcome(reply) != PG_DONE || !pg_run(loading->all->conf.pg, &args, 0, on_sweeps, loading, &err))
+    end_loading(loading, &err);
 }
 
 void sweeps_load(struct sweeps *s, int64_t epoch, sweeps_done_fn *done, void *ctx) {
   struct sweeps_loading *loading = mem_zalloc(sizeof *loading);
   AUTO_PG_ARGS struct pg_args args;
   struct err err;
+  pg_args_init(&args, STMT_NODE_GET);
   s->epoch = epoch;
   s->loading = loading;
-  pg_args_init(&args, STMT_SWEEP_LIVE);
   if (!loading) {
     err_no_memory(&err);
     done(ctx, &err);
     return;
   }
   *loading = (struct sweeps_loading){.all = s, .done = done, .ctx = ctx};
-  if (!pg_run(s->conf.pg, &args, 0, on_sweeps, loading, &err))
+  pg_put_text(&args, str_of(s->node_name));
+  if (!pg_run(s->conf.pg, &args, 0, on_node, loading, &err))
     end_loading(loading, &err);
+}
+
+/* ---- one of them ---- */
+
+static void drop_one(struct sweeps_loading *loading, const struct err *err) {
+  list_remove(&loading->node);
+  loading->done(loading->ctx, err);
+  mem_free(loading);
+}
+
+static void on_one(void *ctx, const struct pg_reply *reply) {
+  struct sweeps_loading *loading = ctx;
+  struct err err;
+  bool ok = pg_ok(reply, &err) && sweeps_ready(loading->all, &err) &&
+            (pg_rows(reply) || err_set(&err, ERR_NOT_FOUND, "nothing of that name goes on")) &&
+            read_sweep(loading->all, reply, 0, &loading->one, &err);
+  if (!ok)
+    drop_one(loading, &err);
+  else if (!read_trials(loading, &err))
+    end_one(loading, &err);
+}
+
+bool sweep_load_one(struct sweeps *s, struct id sweep, sweeps_done_fn *done, void *ctx, struct err *err) {
+  LIST_EACH(&s->loading_one, node)
+  if (id_eq(LIST_ENTRY(node, struct sweeps_loading, node)->id, sweep))
+    return err_set(err, ERR_UNAVAILABLE, "it is being taken up already");
+  struct sweeps_loading *loading = mem_zalloc(sizeof *loading);
+  AUTO_PG_ARGS struct pg_args args;
+  pg_args_init(&args, STMT_SWEEP_LIVE);
+  if (!loading)
+    return err_no_memory(err);
+  *loading = (struct sweeps_loading){.all = s, .done = done, .ctx = ctx, .id = sweep};
+  pg_put_uuid(&args, sweep);
+  if (!pg_run(s->conf.pg, &args, 0, on_one, loading, err)) {
+    mem_free(loading);
+    return false;
+  }
+  list_push_back(&s->loading_one, &loading->node);
+  return true;
 }

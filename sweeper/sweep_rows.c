@@ -63,14 +63,35 @@ static void put_point(struct pg_args *args, const struct live_write *write) {
   sweep_rows_put_json(args, typed);
 }
 
-static void put_asked(struct pg_args *args, const struct live_write *write) {
-  char text[80];
-  snprintf(text, sizeof text, "{\"tells\":%u,\"pending\":%u}", write->trial->tells, write->trial->pending);
-  pg_put_jsonb(args, str_of(text));
+/* The numbers themselves, so that a start need not read JSON. */
+static void put_coords(struct pg_args *args, const struct live_write *write) {
+  const struct history *history = write->sweep->history;
+  size_t at = history_find(history, write->trial->number);
+  if (at == SIZE_MAX)
+    pg_put_null(args);
+  else
+    pg_put_bytea(args, str_n((const char *)history_point(history, at), space_count(write->sweep->space) * sizeof(double)));
+}
+
+static void put_made_by(struct pg_args *args, const struct live_write *write) {
+  pg_put_int(args, write->trial->made.by);
+}
+static void put_made_tells(struct pg_args *args, const struct live_write *write) {
+  pg_put_int(args, write->trial->made.tells);
+}
+static void put_made_pending(struct pg_args *args, const struct live_write *write) {
+  pg_put_int(args, write->trial->made.pending);
+}
+static void put_at_tells(struct pg_args *args, const struct live_write *write) {
+  pg_put_int(args, write->trial->at_tells);
 }
 
 static void put_name(struct pg_args *args, const struct live_write *write) {
   char text[SWEEP_NAME_MAX + 24];
+  if (write->sweep->single) {
+    pg_put_text(args, str_of(write->sweep->name));
+    return;
+  }
   snprintf(text, sizeof text, "%.*s-%u", SWEEP_NAME_MAX, write->sweep->name, write->trial->number);
   pg_put_text(args, str_of(text));
 }
@@ -84,10 +105,13 @@ static void put_experiment(struct pg_args *args, const struct live_write *write)
   pg_put_int(args, write->sweep->experiment_id);
 }
 static void put_sweep(struct pg_args *args, const struct live_write *write) {
-  pg_put_uuid(args, write->sweep->id);
+  if (write->sweep->single)
+    pg_put_null(args);
+  else
+    pg_put_uuid(args, write->sweep->id);
 }
 static void put_number(struct pg_args *args, const struct live_write *write) {
-  pg_put_int(args, write->trial->number);
+  put_opt_int(args, !write->sweep->single, write->trial->number);
 }
 static void put_created(struct pg_args *args, const struct live_write *write) {
   pg_put_int(args, write->trial->created);
@@ -154,8 +178,9 @@ static void put_lease(struct pg_args *args, const struct live_write *write) {
   put_opt_int(args, write->todo.trial.lease_ms > 0, write->todo.trial.lease_ms);
 }
 
-static put_fn *const identity_columns[] = {put_run,  put_experiment, put_sweep,  put_number, put_created,
-                                           put_name, put_executor,   put_params, put_point,  put_asked};
+static put_fn *const identity_columns[] = {put_run,     put_experiment, put_sweep,        put_number,  put_created,
+                                           put_name,    put_executor,   put_params,       put_point,   put_coords,
+                                           put_made_by, put_made_tells, put_made_pending, put_at_tells};
 /* What changes, of every trial; and what can only change once it has been stored. */
 static put_fn *const course_columns[] = {put_version, put_state, put_attempt, put_cause,  put_dead, put_value,  put_value_step, put_best,
                                          put_started, put_ended, put_told,    put_reason, put_stop, put_worker, put_lease};
@@ -208,7 +233,7 @@ static void put_reports(struct pg_args *args, const struct sweeps *s) {
   }
 }
 
-static void put_warnings(struct pg_args *args, const struct live_sweep *live) {
+void sweep_rows_put_warnings(struct pg_args *args, const struct live_sweep *live) {
   AUTO_BUF struct buf text = BUF_INIT(MIB);
   struct json_writer w;
   jw_init(&w, &text);
@@ -228,7 +253,16 @@ static void put_sweep_create(struct pg_args *args, const struct live_sweep *live
   pg_put_text(args, str_of(live->directory));
   pg_put_text(args, str_of(live->source));
   pg_put_text(args, str_of(live->normal));
-  put_warnings(args, live);
+  sweep_rows_put_warnings(args, live);
+  pg_put_bool(args, live->single);
+  pg_put_bytea(args, live->prior_bytes ? str_n(live->prior, live->prior_bytes) : STR_NONE);
+}
+
+static void put_about(struct pg_args *args, const struct live_sweep *live) {
+  pg_put_uuid(args, live->id);
+  pg_put_jsonb(args, str_of(live->about.command));
+  pg_put_jsonb(args, str_of(live->about.params));
+  pg_put_jsonb(args, str_of(live->about.tags));
 }
 
 static void put_sweep_update(struct pg_args *args, const struct live_sweep *live, const struct engine_sweep *row) {
@@ -242,7 +276,7 @@ static void put_sweep_update(struct pg_args *args, const struct live_sweep *live
   pg_put_int(args, row->elapsed_ms);
   pg_put_int(args, row->slot_ms);
   put_opt_int(args, live->ended > 0, live->ended);
-  if (!live->ended) {
+  if (!live->ended || live->single) {
     pg_put_null(args);
     return;
   }
@@ -250,6 +284,59 @@ static void put_sweep_update(struct pg_args *args, const struct live_sweep *live
   live_put_sweep(live, &w);
   pg_put_jsonb(args, buf_str(&text));
 }
+/* ---- attempts ---- */
+
+typedef void put_past_fn(struct pg_args *args, const struct live_trial *trial, const struct live_past *past);
+
+static void put_past_run(struct pg_args *args, const struct live_trial *trial, const struct live_past *past UNUSED) {
+  pg_put_uuid(args, trial->run);
+}
+static void put_past_attempt(struct pg_args *args, const struct live_trial *trial UNUSED, const struct live_past *past) {
+  pg_put_int(args, past->attempt);
+}
+static void put_past_state(struct pg_args *args, const struct live_trial *trial UNUSED, const struct live_past *past) {
+  pg_put_int(args, past->state);
+}
+static void put_past_reason(struct pg_args *args, const struct live_trial *trial UNUSED, const struct live_past *past) {
+  put_opt_text(args, past->reason[0] ? past->reason : NULL);
+}
+static void put_past_code(struct pg_args *args, const struct live_trial *trial UNUSED, const struct live_past *past) {
+  put_opt_int(args, past->has_exit && !past->by_signal, past->exit);
+}
+static void put_past_signal(struct pg_args *args, const struct live_trial *trial UNUSED, const struct live_past *past) {
+  put_opt_int(args, past->has_exit && past->by_signal, past->exit);
+}
+static void put_past_began(struct pg_args *args, const struct live_trial *trial UNUSED, const struct live_past *past) {
+  put_opt_int(args, past->began > 0, past->began);
+}
+static void put_past_ended(struct pg_args *args, const struct live_trial *trial UNUSED, const struct live_past *past) {
+  put_opt_int(args, past->ended > 0, past->ended);
+}
+
+/* Of the trials that are updated; a row that does not exist yet has no second attempt. */
+static void put_pasts(struct pg_batch *batch, const struct sweeps *s) {
+  static put_past_fn *const columns[] = {put_past_run,  put_past_attempt, put_past_state, put_past_reason,
+                                         put_past_code, put_past_signal,  put_past_began, put_past_ended};
+  bool any = false;
+  for (size_t i = 0; i < s->write_count && !any; i++)
+    any = s->writes[i].trial && !s->writes[i].todo.creation && s->writes[i].trial->past;
+  if (!any)
+    return;
+  struct pg_args *args = pg_batch_add(batch, STMT_ATTEMPTS_PUT);
+  for (size_t c = 0; c < ARRAY_LEN(columns); c++) {
+    pg_begin_array(args);
+    for (size_t i = 0; i < s->write_count; i++) {
+      if (!s->writes[i].trial || s->writes[i].todo.creation)
+        continue;
+      for (struct live_past *past = s->writes[i].trial->past; past; past = past->next) {
+        columns[c](args, s->writes[i].trial, past);
+        past->flying = true;
+      }
+    }
+    pg_end_array(args);
+  }
+}
+
 bool sweep_rows_send(struct sweeps *s, pg_done_fn *done, struct err *err) {
   AUTO_PG_BATCH struct pg_batch batch = PG_BATCH_INIT;
   bool creates = false, updates = false;
@@ -262,12 +349,17 @@ bool sweep_rows_send(struct sweeps *s, pg_done_fn *done, struct err *err) {
       continue;
     if (!write->sweep->stored)
       put_sweep_create(pg_batch_add(&batch, STMT_SWEEP_CREATE), write->sweep);
+    if (!write->sweep->stored && write->sweep->file->spec.register_model.given)
+      pg_put_uuid(pg_batch_add(&batch, STMT_SWEEP_REGISTER_WANT), write->sweep->id);
     put_sweep_update(pg_batch_add(&batch, STMT_SWEEP_UPDATE), write->sweep, &write->todo.sweep);
   }
   if (creates) {
     struct pg_args *args = pg_batch_add(&batch, STMT_TRIALS_CREATE);
     put_columns(args, s, identity_columns, ARRAY_LEN(identity_columns), true);
     put_columns(args, s, course_columns, ARRAY_LEN(course_columns), true);
+    for (size_t i = 0; i < s->write_count; i++)
+      if (s->writes[i].trial && s->writes[i].todo.creation && s->writes[i].sweep->about.command)
+        put_about(pg_batch_add(&batch, STMT_SINGLE_DESCRIBE), s->writes[i].sweep);
   }
   if (updates) {
     struct pg_args *args = pg_batch_add(&batch, STMT_TRIALS_UPDATE);
@@ -275,6 +367,7 @@ bool sweep_rows_send(struct sweeps *s, pg_done_fn *done, struct err *err) {
     put_columns(args, s, course_columns, ARRAY_LEN(course_columns), false);
     put_columns(args, s, later_columns, ARRAY_LEN(later_columns), false);
   }
+  put_pasts(&batch, s);
   if (s->reports_flying)
     put_reports(pg_batch_add(&batch, STMT_REPORTS_ADD), s);
   return pg_run_batch(s->conf.pg, &batch, 0, done, s, err);

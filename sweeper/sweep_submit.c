@@ -2,6 +2,8 @@
 #include "base/mem.h"
 #include "sweeper/command.h"
 #include "sweeper/live.h"
+#include "sweeper/prior.h"
+#include "tracker/names.h"
 
 enum { NORMAL_MAX = 4 * 1024 * 1024 };
 
@@ -20,16 +22,56 @@ static void warn_of_the_unheeded(struct sweep_file *file) {
     bool given;
     const char *path, *text;
   } rows[] = {
-      {spec->on_nan != 0, "on_nan", "not heeded yet: a trial whose value is NaN counts as the worst"},
-      {spec->metric.impute != 0, "metric.impute", "not heeded yet: a failed trial counts as the worst"},
       {spec->metric.impute_while_running != 0, "metric.impute_while_running",
        "not heeded yet: the sampler has its own way with running trials"},
-      {spec->sampler.has_staleness, "sampler.staleness", "not heeded yet: suggestions are made when they are asked for"},
-      {spec->log_max != GIB, "log_max", "not heeded yet: all output is kept"},
   };
   for (size_t i = 0; i < ARRAY_LEN(rows); i++)
     if (rows[i].given)
       warn(file, rows[i].path, rows[i].text);
+}
+
+static bool check_register(const struct sweep_spec *spec, struct err *err) {
+  struct str path;
+  if (!spec->register_model.given)
+    return true;
+  if (!logged_model_name_check(spec->register_model.model, err) || !artifact_path_check(spec->register_model.path, &path, err))
+    return err_prefix(err, "register");
+  return true;
+}
+
+/* Is a directory of this machine to be copied? Then `out` is it. */
+static bool is_to_copy(const struct sweep_spec *spec, struct str directory, struct buf *out) {
+  char ignored[DIGEST_HEX + 1];
+  return spec->has_command && spec->workdir_mode == WORKDIR_COPY && !code_digest_read(spec->workdir, ignored) &&
+         jobs_origin(spec, directory, out);
+}
+
+static bool check_workdir(struct sweeps *s, const struct sweep_spec *spec, struct str directory, struct err *err) {
+  AUTO_BUF struct buf origin = BUF_INIT(8192);
+  char sha256[DIGEST_HEX + 1];
+  bool is_code = code_digest_read(spec->workdir, sha256);
+  if (is_code && spec->workdir_mode == WORKDIR_INPLACE)
+    return err_set(err, ERR_INVALID, "\"workdir\" is a snapshot, in which nothing runs in place");
+  if (is_code && !code_has(s->conf.code, sha256)) {
+    err_set(err, ERR_NOT_FOUND, "there is no snapshot sha256:%s", sha256);
+    return err_hint(err, "PUT /api/v1/code/%s first; winnow sweep create does", sha256);
+  }
+  bool known = jobs_origin(spec, directory, &origin);
+  if (!known && !is_code && spec->workdir.n && !str_is(spec->workdir, ".")) {
+    err_set(err, ERR_INVALID, "\"workdir\" is not absolute, and it is not known where it begins");
+    return err_hint(err, "give an absolute path, or submit with winnow sweep create");
+  }
+  if (!known && spec->workdir_mode == WORKDIR_INPLACE) {
+    err_set(err, ERR_INVALID, "\"workdir_mode\" is inplace, and no directory is known");
+    return err_hint(err, "give an absolute \"workdir\", or submit with winnow sweep create");
+  }
+  if (!known && spec->links.count)
+    return err_set(err, ERR_INVALID, "\"links\" lead to a directory, and none is known");
+  for (size_t i = 0; i < spec->links.count; i++)
+    if (!snapshot_link_ok(spec->links.items[i]))
+      return err_set(err, ERR_INVALID, "\"links\" are paths within the directory, not \"%.*s\"",
+                     STR_ARG(str_slice(spec->links.items[i], 0, 100)));
+  return true;
 }
 
 bool sweeps_check(struct sweeps *s, struct sweep_file *file, struct str directory, struct err *err) {
@@ -37,29 +79,15 @@ bool sweeps_check(struct sweeps *s, struct sweep_file *file, struct str director
   warn_of_the_unheeded(file);
   if (spec->executor != EXECUTOR_LOCAL)
     return refuse("executor", "jobs run on this machine only", err);
-  if (spec->register_model.given)
-    return refuse("register", "register the best model by hand when the sweep is over", err);
-  if (spec->artifacts.count)
-    return refuse("artifacts", "let the command store them, with the MLflow client or over HTTP", err);
-  if (spec->prior && spec->prior->kind != YN_NULL && spec->prior->count)
-    return refuse("prior", "a sweep begins without earlier results", err);
-  if (spec->metrics_from.count)
-    return refuse("metrics_from", "metrics are read by the built-in patterns from both streams", err);
-  if (spec->tty)
-    return refuse("tty", "commands write into files", err);
+  if (!check_register(spec, err) || !prior_check(spec, err))
+    return false;
+  if (spec->prior && spec->prior->kind != YN_NULL && !prior_is_used(spec))
+    warn(file, "prior", "not used: this sampler does not learn from results");
   if (!spec->has_command)
     return true;
   if ((uint32_t)spec->resources.slots > s->conf.slots)
     return err_set(err, ERR_INVALID, "a trial wants %lld slots, and there are %u", (long long)spec->resources.slots, s->conf.slots);
-  if (spec->workdir.n && spec->workdir.p[0] != '/' && !directory.n && !str_is(spec->workdir, ".")) {
-    err_set(err, ERR_INVALID, "\"workdir\" is not absolute, and it is not known where it begins");
-    return err_hint(err, "give an absolute path, or submit with winnow sweep create");
-  }
-  if (spec->workdir_mode == 0 && (directory.n || (spec->workdir.n && spec->workdir.p[0] == '/')))
-    warn(file, "workdir_mode", "trials run in the directory itself, not in a copy: do not edit it while the sweep runs");
-  if (spec->links.count)
-    warn(file, "links", "not needed while trials run in the directory itself");
-  return true;
+  return check_workdir(s, spec, directory, err);
 }
 
 static bool put_points(const struct live_sweep *live, struct json_writer *w, json_t **ret_first, struct err *err) {
@@ -112,7 +140,9 @@ static struct sweep_file *read_again(const struct sweep_file *file, struct err *
   AUTO_ARENA struct arena arena = ARENA_INIT(16 * MIB);
   struct spec_problems errors;
   struct sweep_file *copy;
-  return sweep_file_normal_form(file, &text, err) && sweep_file_read(buf_str(&text), "", &arena, &copy, &errors, err) ? copy : NULL;
+  bool ok = sweep_file_normal_form(file, &text, err) && (file->is_job ? sweep_file_read_job(buf_str(&text), &arena, &copy, &errors, err)
+                                                                      : sweep_file_read(buf_str(&text), "", &arena, &copy, &errors, err));
+  return ok ? copy : NULL;
 }
 
 static int64_t seed_of(struct sweeps *s, const struct sweep_file *file) {
@@ -149,20 +179,56 @@ bool sweeps_preview(struct sweeps *s, const struct sweep_file *file, struct json
 struct making {
   struct sweeps *all;
   struct live_sweep *live;
+  struct sweep_file *file; /* until there is a sweep */
+  char *source, *directory;
+  bool single;
+  struct id run;
+  int64_t experiment_id;
+  struct live_about about;
   sweeps_made_fn *done;
   void *ctx;
 };
 
+static void making_free(struct making *making) {
+  sweep_file_free(making->file);
+  mem_free(making->source);
+  mem_free(making->directory);
+  live_about_release(&making->about);
+  mem_free(making);
+}
+
 static void made(void *ctx, const struct err *err) {
   struct making *making = ctx;
   making->done(making->ctx, err ? NULL : making->live, err);
-  mem_free(making);
+  making_free(making);
+}
+
+/* The sweep of a single run is durable, so its one trial can be made; the caller hears of it when that is durable too. */
+static void begin_single(void *ctx, const struct err *failed) {
+  struct making *making = ctx;
+  struct live_trial *trial = NULL;
+  struct err err;
+  AUTO_JSON json_t *point = json_pack("{si}", JOB_PARAMETER, 0);
+  bool ok = !failed;
+  if (failed)
+    err = *failed;
+  ok = ok && (point ? live_enqueue(making->live, point, &trial, &err) : err_no_memory(&err)) &&
+       sweeps_wait(making->live, trial, made, making, &err);
+  if (!ok)
+    made(making, &err);
 }
 
 static void not_made(struct making *making, const struct err *err) {
   making->done(making->ctx, NULL, err);
   live_free(making->live);
-  mem_free(making);
+  making_free(making);
+}
+
+static bool is_launched(const struct sweeps *s, struct id run) {
+  LIST_EACH(&s->sweeps, node)
+  if (id_eq(LIST_ENTRY(node, struct live_sweep, node)->id, run))
+    return true;
+  return false;
 }
 
 static void on_experiment(void *ctx, const struct pg_reply *reply) {
@@ -175,19 +241,21 @@ static void on_experiment(void *ctx, const struct pg_reply *reply) {
     return;
   }
   if (!pg_rows(reply) || pg_bool(reply, 0, 1)) {
-    err_set(&err, ERR_WRONG_STATE, "the experiment of that name is deleted");
-    err_hint(&err, "restore it, or name another one");
+    err_set(&err, pg_rows(reply) ? ERR_WRONG_STATE : ERR_NOT_FOUND,
+            pg_rows(reply) ? "the experiment is deleted" : "there is no such experiment");
+    err_hint(&err, pg_rows(reply) ? "restore it, or name another one" : "winnow experiment ls lists them");
     not_made(making, &err);
     return;
   }
   live->experiment_id = pg_int(reply, 0, 0);
-  if (!sweeps_list(s, live, &err)) {
+  bool ok = !making->single || !is_launched(s, live->id) || err_set(&err, ERR_EXISTS, "this run was launched already");
+  if (!ok || !sweeps_list(s, live, &err)) {
     not_made(making, &err);
     return;
   }
-  if (!sweeps_wait(live, NULL, made, making, &err)) { /* it is there all the same, and will be stored */
+  if (!sweeps_wait(live, NULL, making->single ? begin_single : made, making, &err)) { /* it is there all the same, and will be stored */
     making->done(making->ctx, NULL, &err);
-    mem_free(making);
+    making_free(making);
   }
   sweeps_kick(s);
 }
@@ -195,29 +263,33 @@ static void on_experiment(void *ctx, const struct pg_reply *reply) {
 static bool ask_experiment(struct making *making, struct err *err) {
   const struct live_sweep *live = making->live;
   const struct sweep_spec *spec = &live->file->spec;
+  bool by_id = making->single && making->experiment_id >= 0;
   AUTO_PG_ARGS struct pg_args args;
-  pg_args_init(&args, STMT_SWEEP_EXPERIMENT);
-  pg_put_text(&args, spec->experiment.n ? spec->experiment : str_of(live->name));
-  pg_put_text(&args, str_of(making->all->conf.artifact_root));
-  pg_put_int(&args, live->created);
+  pg_args_init(&args, by_id ? STMT_SWEEP_EXPERIMENT_BY_ID : STMT_SWEEP_EXPERIMENT);
+  if (by_id) {
+    pg_put_int(&args, making->experiment_id);
+  } else {
+    pg_put_text(&args, spec->experiment.n ? spec->experiment : str_of(live->name));
+    pg_put_text(&args, str_of(making->all->conf.artifact_root));
+    pg_put_int(&args, live->created);
+  }
   return pg_run(making->all->conf.pg, &args, 0, on_experiment, making, err);
 }
 
-bool sweeps_create(struct sweeps *s, struct sweep_file *file, struct str source, struct str directory, sweeps_made_fn *done, void *ctx,
-                   struct err *err) {
-  AUTO_BUF struct buf normal = BUF_INIT(NORMAL_MAX);
-  struct sweep_file *copy = NULL;
-  struct live_sweep *live;
-  struct making *making = mem_zalloc(sizeof *making);
-  if (!making)
-    return err_no_memory(err);
-  bool ok = sweep_file_normal_form(file, &normal, err) && (copy = read_again(file, err)) != NULL &&
-            live_new(s, copy, id_new(s->conf.clock, &s->conf.rng), seed_of(s, file), NULL, &live, err);
-  if (!ok) {
-    mem_free(making);
-    return false;
-  }
-  /* The warnings are those of the file as it was sent. */
+static void on_prior(void *ctx, const struct err *failed) {
+  struct making *making = ctx;
+  struct err err;
+  if (failed || !ask_experiment(making, &err))
+    not_made(making, failed ? failed : &err);
+}
+
+/* What it starts from is gathered before it is there. */
+static bool begin(struct making *making, struct err *err) {
+  return prior_is_used(&making->live->file->spec) ? prior_gather(making->live, on_prior, making, err) : ask_experiment(making, err);
+}
+
+/* The warnings are those of the file as it was sent. */
+static bool take_warnings(struct live_sweep *live, const struct sweep_file *file, struct err *err) {
   for (size_t i = 0; i < live->warning_count; i++)
     mem_free(live->warnings[i]);
   live->warning_count = 0;
@@ -226,18 +298,88 @@ bool sweeps_create(struct sweeps *s, struct sweep_file *file, struct str source,
   for (size_t i = 0; live->warnings && i < MIN_OF(file->warnings.count, (size_t)SPEC_PROBLEMS_MAX); i++)
     if ((live->warnings[live->warning_count] = mem_strdup(file->warnings.items[i].message)))
       live->warning_count++;
+  return live->warnings || err_no_memory(err);
+}
+
+/* The sweep, as it will be read again after a restart. Leaves `making` whole when it fails. */
+static bool make_live(struct making *making, struct err *err) {
+  struct sweeps *s = making->all;
+  AUTO_BUF struct buf normal = BUF_INIT(NORMAL_MAX);
+  struct sweep_file *copy = NULL;
+  struct live_sweep *live;
+  if (!sweep_file_normal_form(making->file, &normal, err) || !(copy = read_again(making->file, err)) ||
+      !live_new(s, copy, making->single ? making->run : id_new(s->conf.clock, &s->conf.rng), seed_of(s, making->file), NULL, &live, err))
+    return false;
+  making->live = live;
+  live->single = making->single;
+  live->about = making->about;
+  making->about = (struct live_about){0};
   live->created = live_wall(s);
-  live->source = mem_strndup(source.p, source.n);
-  live->directory = mem_strndup(directory.n ? directory.p : "", directory.n);
+  live->source = mem_strdup(making->source);
+  live->directory = mem_strdup(making->directory);
   live->normal = mem_strdup(buf_text(&normal));
-  *making = (struct making){s, live, done, ctx};
-  if (!live->source || !live->directory || !live->normal || !live->warnings ? !err_no_memory(err) : ask_experiment(making, err)) {
-    if (live->source && live->directory && live->normal && live->warnings) {
-      sweep_file_free(file);
-      return true;
-    }
-  }
+  bool ok = live->source && live->directory && live->normal ? take_warnings(live, making->file, err) : err_no_memory(err);
+  if (ok && begin(making, err))
+    return true;
   live_free(live);
-  mem_free(making);
+  making->live = NULL;
+  return false;
+}
+
+/* The directory is copied; from here on it is where links lead to, and nothing more. */
+static void on_taken(void *ctx, const char *sha256, const struct err *failed) {
+  struct making *making = ctx;
+  AUTO_BUF struct buf origin = BUF_INIT(8192);
+  struct err err;
+  if (failed) {
+    not_made(making, failed);
+    return;
+  }
+  jobs_origin(&making->file->spec, str_of(making->directory), &origin);
+  mem_free(making->directory);
+  making->directory = mem_strdup(buf_text(&origin));
+  bool ok = making->directory || err_no_memory(&err);
+  if (!ok || !sweeps_ready(making->all, &err) || !sweep_file_set_code(making->file, sha256, &err) || !make_live(making, &err))
+    not_made(making, &err);
+}
+
+static bool begin_making(struct making *making, struct err *err) {
+  const struct sweep_spec *spec = &making->file->spec;
+  AUTO_BUF struct buf origin = BUF_INIT(8192);
+  if (!is_to_copy(spec, str_of(making->directory), &origin))
+    return make_live(making, err);
+  struct snapshot_source source = {
+      .directory = buf_text(&origin), .links = spec->links.items, .link_count = spec->links.count, .max = spec->workdir_max};
+  return buf_ok(&origin, err) && code_take(making->all->conf.code, &source, on_taken, making, err);
+}
+
+static char *copy_text(struct str text) {
+  return mem_strndup(text.n ? text.p : "", text.n);
+}
+
+static bool copy_about(struct live_about *about, const struct sweeps_new *what) {
+  *about = (struct live_about){copy_text(what->command), copy_text(what->params), copy_text(what->tags)};
+  return about->command && about->params && about->tags;
+}
+
+bool sweeps_create(struct sweeps *s, struct sweep_file *file, const struct sweeps_new *what, sweeps_made_fn *done, void *ctx,
+                   struct err *err) {
+  struct making *making = mem_zalloc(sizeof *making);
+  if (!making)
+    return err_no_memory(err);
+  *making = (struct making){.all = s,
+                            .file = file,
+                            .source = copy_text(what->source),
+                            .directory = copy_text(what->directory),
+                            .single = what->single,
+                            .run = what->run,
+                            .experiment_id = what->experiment_id,
+                            .done = done,
+                            .ctx = ctx};
+  bool ok = making->source && making->directory && (!what->single || copy_about(&making->about, what));
+  if (ok ? begin_making(making, err) : err_no_memory(err))
+    return true;
+  making->file = NULL; /* the caller's again */
+  making_free(making);
   return false;
 }

@@ -65,13 +65,16 @@ static void push_write(struct sweeps *s, const struct live_write *write) {
     engine_trial_written(write->sweep->engine, write->todo.trial.number, write->todo.trial.version, false);
 }
 
-/* What the row's new state means besides being stored. */
+/* What the row's new state means besides being stored. An attempt that is over gives its slots back here and not when that is durable: who
+ * gets them is written in the same transaction, or a later one, so the store never shows two attempts on a slot. */
 static void follow_row(struct live_trial *trial, const struct engine_trial *row) {
   int64_t wall = live_wall(trial->sweep->all);
   if (row->state == RUN_RUNNING && !trial->started)
     trial->started = wall;
   if (live_row_is_over(row) && !trial->ended)
     trial->ended = wall;
+  if (row->dead && row->attempt)
+    jobs_release(trial);
   live_note_end(trial, row);
 }
 
@@ -129,6 +132,13 @@ static void collect(struct sweeps *s) {
     }
   } while (jobs_place(s));
 }
+bool sweeps_is_busy(const struct live_sweep *live) {
+  bool busy = !live->over_told || live->thinking || live->asks.count || live->reports_durable < live->reports;
+  for (struct list_node *w = live->all->waiters.first; w && !busy; w = w->next)
+    busy = LIST_ENTRY(w, struct live_waiter, node)->sweep == live;
+  return busy;
+}
+
 static void forget_old(struct sweeps *s) {
   size_t over = 0;
   LIST_EACH(&s->sweeps, node)
@@ -137,23 +147,61 @@ static void forget_old(struct sweeps *s) {
     struct live_sweep *live = LIST_ENTRY(node, struct live_sweep, node);
     if (over <= LIVE_OVER_KEPT)
       return;
-    bool busy = !live->over_told || live->thinking || live->asks.count || live->reports_durable < live->reports;
-    for (struct list_node *w = s->waiters.first; w && !busy; w = w->next)
-      busy = LIST_ENTRY(w, struct live_waiter, node)->sweep == live;
-    if (busy)
+    if (sweeps_is_busy(live))
       continue;
     over--;
     sweeps_unlist(live);
   }
 }
 
+void sweeps_tell(const struct sweeps *s, const struct sweeps_change *change) {
+  if (s->conf.on_change && !s->stopping)
+    s->conf.on_change(s->conf.change_ctx, change);
+}
+
+static void tell_trial(struct live_trial *trial, const struct engine_trial *row) {
+  if (trial->shown == row->state)
+    return;
+  struct sweeps_change change = {.kind = SWEEPS_TRIAL,
+                                 .sweep = trial->sweep->id,
+                                 .run = trial->run,
+                                 .trial = trial,
+                                 .from = trial->shown < RUN_STATE_COUNT ? run_state_name(trial->shown) : NULL,
+                                 .to = run_state_name(row->state),
+                                 .reason = live_reason(trial, row)};
+  trial->shown = row->state;
+  sweeps_tell(trial->sweep->all, &change);
+}
+
+static void tell_sweep(struct live_sweep *live, const struct engine_sweep *row) {
+  if (live->shown == row->state)
+    return;
+  struct sweeps_change change = {.kind = SWEEPS_SWEEP,
+                                 .sweep = live->id,
+                                 .from = live->shown < 0 ? NULL : sweep_state_text(live->shown),
+                                 .to = sweep_state_text(row->state),
+                                 .reason = row->why ? engine_why_text((enum engine_why)row->why) : NULL};
+  live->shown = row->state;
+  sweeps_tell(live->all, &change);
+}
+
 static void note_written(const struct live_write *write, bool ok) {
   struct live_sweep *live = write->sweep;
   if (write->trial) {
     engine_trial_written(live->engine, write->trial->number, write->todo.trial.version, ok);
+    live_past_written(write->trial, ok);
+    if (ok)
+      tell_trial(write->trial, &write->todo.trial);
+    if (ok && write->todo.creation)
+      live_about_release(&live->about);
+    if (ok && live->best == write->trial && write->todo.trial.state == RUN_FINISHED &&
+        live->file->spec.register_model.when == REGISTER_EACH_BEST)
+      register_consider(live->all, live->id);
     return;
   }
   engine_sweep_written(live->engine, write->todo.sweep.version, ok);
+  if (ok)
+    tell_sweep(live, &write->todo.sweep);
   if (!ok)
     return;
   live->written = MAX_OF(live->written, write->todo.sweep.version);
@@ -167,7 +215,10 @@ static void note_written(const struct live_write *write, bool ok) {
     if (live->has_group)
       schedule_group_remove(live->all->schedule, live->group);
     live->has_group = false;
-    log_info("sweep", NULL, "%s: %s", live->name, sweep_state_text(write->todo.sweep.state));
+    if (!live->single)
+      log_info("sweep", NULL, "%s: %s", live->name, sweep_state_text(write->todo.sweep.state));
+    if (live->file->spec.register_model.given)
+      register_consider(live->all, live->id);
   }
 }
 
@@ -220,14 +271,78 @@ void sweeps_kick(struct sweeps *s) {
   loop_defer(s->conf.loop, &s->pump, pump, s);
 }
 
+/* ---- snapshots ---- */
+
+static bool is_code_named(void *ctx, const char *sha256) {
+  const struct sweeps *s = ctx;
+  char named[DIGEST_HEX + 1];
+  LIST_EACH(&s->sweeps, node) {
+    const struct live_sweep *live = LIST_ENTRY(node, struct live_sweep, node);
+    if (!live->over_told && code_digest_read(live->file->spec.workdir, named) && strcmp(named, sha256) == 0)
+      return true;
+  }
+  return false;
+}
+
+size_t sweeps_collect_code(struct sweeps *s, int64_t unused_ms) {
+  return s->conf.code && s->ready ? code_store_collect(s->conf.code, is_code_named, s, MAX_OF(unused_ms, (int64_t)CODE_GRACE_MS)) : 0;
+}
+
+static void collect_now_and_then(struct sweeps *s) {
+  int64_t now = live_now(s);
+  if (s->collected && now - s->collected < LIVE_COLLECT_MS)
+    return;
+  s->collected = MAX_OF(now, (int64_t)1);
+  size_t count = sweeps_collect_code(s, CODE_KEPT_MS);
+  if (count)
+    log_info("sweep", NULL, "%zu snapshots that nothing uses any more were removed", count);
+}
+
+/* ---- ending jobs with the service ---- */
+
+static void tell_jobs_ended(struct sweeps *s) {
+  void (*done)(void *) = s->jobs_ended;
+  s->jobs_ended = NULL;
+  if (done)
+    done(s->jobs_ended_ctx);
+}
+
+/* Their ends are stored by the same transactions that free their slots. */
+static void look_for_ended(struct sweeps *s) {
+  if (!s->jobs_ended)
+    return;
+  bool late = live_now(s) >= s->end_until;
+  if (late)
+    log_warn("sweep", NULL, "some jobs have not ended in their time; they are left to the next start");
+  if (late || jobs_are_over(s))
+    tell_jobs_ended(s);
+}
+
+void sweeps_end_jobs(struct sweeps *s, void (*done)(void *ctx), void *ctx) {
+  s->jobs_ended = done;
+  s->jobs_ended_ctx = ctx;
+  s->end_until = live_now(s);
+  if (!s->ready || s->stopping)
+    s->end_until = INT64_MIN;
+  else
+    s->end_until += jobs_stop_all(s) + LIVE_END_ROOM_MS;
+  loop_timer_start(s->tick, 0);
+}
+
 static void on_tick(void *ctx) {
   struct sweeps *s = ctx;
-  loop_timer_start(s->tick, LIVE_TICK_MS);
+  loop_timer_start(s->tick, s->jobs_ended ? LIVE_TICK_MS / 10 : LIVE_TICK_MS);
+  look_for_ended(s);
   if (!s->ready || s->stopping)
     return;
-  LIST_EACH(&s->sweeps, node)
-  engine_tick(LIST_ENTRY(node, struct live_sweep, node)->engine, live_now(s));
+  LIST_EACH(&s->sweeps, node) {
+    struct live_sweep *live = LIST_ENTRY(node, struct live_sweep, node);
+    engine_tick(live->engine, live_now(s));
+    live->refresh = true;
+  }
   jobs_tick(s);
+  register_tick(s);
+  collect_now_and_then(s);
   sweeps_kick(s);
 }
 
@@ -294,6 +409,8 @@ void sweeps_free(struct sweeps *s) {
   for (struct list_node *node; (node = list_pop_front(&s->sweeps));)
     live_free(LIST_ENTRY(node, struct live_sweep, node));
   jobs_free(s);
+  importance_cache_free(s->importance);
+  register_release(&s->registrar);
   reports_release(s);
   mem_free(s->writes);
   map_release(&s->by_id);
@@ -308,8 +425,8 @@ struct sweeps_load_figures sweeps_figures(const struct sweeps *s) {
 }
 
 bool sweeps_list(struct sweeps *s, struct live_sweep *live, struct err *err) {
-  if (!map_put(&s->by_id, id_key(&live->id), live, NULL))
-    return err_set(err, ERR_LIMIT, "there are too many sweeps at once");
+  if (s->sweeps.count >= LIVE_SWEEPS_MAX || (!live->single && !map_put(&s->by_id, id_key(&live->id), live, NULL)))
+    return err_set(err, ERR_LIMIT, "there are too many sweeps and launched runs at once");
   if (!live->conf.asks) {
     if (!schedule_group_add(s->schedule, &live->group, err)) {
       map_remove(&s->by_id, id_key(&live->id));
@@ -323,7 +440,8 @@ bool sweeps_list(struct sweeps *s, struct live_sweep *live, struct err *err) {
 }
 void sweeps_unlist(struct live_sweep *live) {
   list_remove(&live->node);
-  map_remove(&live->all->by_id, id_key(&live->id));
+  if (!live->single)
+    map_remove(&live->all->by_id, id_key(&live->id));
   if (live->has_group)
     schedule_group_remove(live->all->schedule, live->group);
   live_free(live);

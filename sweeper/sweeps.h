@@ -17,9 +17,21 @@
 struct pg_pool;
 struct metric_store;
 struct log_store;
+struct artifact_store;
+struct code_store;
+struct gpus;
 struct sweeps;
 struct live_sweep;
 struct live_trial;
+
+/* What became durable, or happened, for whoever shows it. */
+struct sweeps_change {
+  enum { SWEEPS_TRIAL, SWEEPS_SWEEP, SWEEPS_POINTS /* of `run`, read from its output */, SWEEPS_QUEUE } kind;
+  struct id sweep, run;
+  const struct live_trial *trial; /* SWEEPS_TRIAL */
+  const char *from, *to, *reason; /* states; NULL: none. Valid during the call */
+};
+typedef void sweeps_change_fn(void *ctx, const struct sweeps_change *change);
 
 struct sweeps_conf {
   struct loop *loop;
@@ -27,16 +39,21 @@ struct sweeps_conf {
   struct pg_pool *pg;
   struct metric_store *metrics;
   struct log_store *logs;
+  struct artifact_store *artifacts; /* NULL: none */
+  struct code_store *code;
   const struct clock *clock;
   struct rng rng;
   const char *data_dir;
   const char *companion;     /* path of winnow-exec */
   const char *url;           /* for jobs; NULL: none */
   const char *artifact_root; /* of experiments that are made here */
+  const struct gpus *gpus;   /* slot i is GPU i; NULL or none: slots are shares of the CPUs */
   unsigned slots;
   /* The token a job writes its run with. */
   void (*make_token)(void *ctx, struct id run, int32_t attempt, char out[128]);
   void *token_ctx;
+  sweeps_change_fn *on_change; /* NULL: nobody wants to know */
+  void *change_ctx;
 };
 
 /* Texts are borrowed. */
@@ -46,6 +63,9 @@ typedef void sweeps_done_fn(void *ctx, const struct err *err);
 void sweeps_load(struct sweeps *sweeps, int64_t epoch, sweeps_done_fn *done, void *ctx);
 /* Answers everything that waits; jobs go on. To be called when the service begins to stop. */
 void sweeps_stop(struct sweeps *sweeps);
+/* Before that, when jobs are to end too: nothing is started any more, what runs is stopped, and `done` is called once, later, when all of
+ * it is over and stored, or has had its time. Sweeps go on with other trials at the next start. */
+void sweeps_end_jobs(struct sweeps *sweeps, void (*done)(void *ctx), void *ctx);
 /* After the pool is gone. Accepts NULL. */
 void sweeps_free(struct sweeps *sweeps);
 
@@ -55,10 +75,31 @@ void sweeps_free(struct sweeps *sweeps);
 MUST_CHECK bool sweeps_check(struct sweeps *sweeps, struct sweep_file *file, struct str directory, struct err *err);
 /* What a submission would be: the normal form, the number of cells, the first points, the first command. */
 MUST_CHECK bool sweeps_preview(struct sweeps *sweeps, const struct sweep_file *file, struct json_writer *w, struct err *err);
-/* Takes the file on success. `done` gets the sweep, or an error. */
+struct sweeps_new {
+  struct str source;    /* the file as it was sent */
+  struct str directory; /* what relative paths in it are beneath; may be empty */
+  /* Of a single run, see below. */
+  bool single;
+  struct id run;
+  int64_t experiment_id;            /* below 0: the file's experiment, by its name */
+  struct str command, params, tags; /* JSON */
+};
+
+/* Takes the file on success; copies the rest. `done` gets the sweep, or an error. A directory of this machine that is to be copied is
+ * copied now, on a thread. */
 typedef void sweeps_made_fn(void *ctx, struct live_sweep *sweep, const struct err *err);
-MUST_CHECK bool sweeps_create(struct sweeps *sweeps, struct sweep_file *file, struct str source, struct str directory, sweeps_made_fn *done,
+MUST_CHECK bool sweeps_create(struct sweeps *sweeps, struct sweep_file *file, const struct sweeps_new *what, sweeps_made_fn *done,
                               void *ctx, struct err *err);
+
+/* ---- single runs ----
+ * A command that is launched by itself is, inside, a sweep of one trial without parameters: the same rows, engine and queue. It has the
+ * run's id, sweeps_find() does not find it, and its run belongs to no sweep. */
+
+/* The keys of a sweep file that speak of a job, and no others. */
+MUST_CHECK bool sweeps_single_check(const json_t *body, struct err *err);
+bool live_is_single(const struct live_sweep *sweep);
+/* Another attempt of a single run that is over. ERR_NOT_FOUND: it is none. `done` when that is durable. */
+MUST_CHECK bool sweeps_single_retry(struct sweeps *sweeps, struct id run, sweeps_done_fn *done, void *ctx, struct err *err);
 
 /* ---- finding ---- */
 
@@ -76,8 +117,16 @@ bool live_is_over(const struct live_sweep *sweep);
 /* As api.md shows them. */
 void live_put_sweep(const struct live_sweep *sweep, struct json_writer *w);
 void live_put_trial(const struct live_trial *trial, struct json_writer *w);
+/* "made": the method that made a point (null: a person), the results and the pending trials that it knew; how many results there were when
+ * the trial was added, and when its own came. In this order; negative: none. */
+enum { LIVE_MADE_COUNT = 5 };
+void live_put_made(struct json_writer *w, const int64_t made[LIVE_MADE_COUNT]);
 /* What the stop rules know. */
 void live_put_rungs(const struct live_sweep *sweep, struct json_writer *w);
+/* Which parameters matter, as JSON text: of a sweep in memory or not. Computed beside the loop, once for each number of results; of many
+ * trials every second, third ... counts. */
+typedef void sweeps_text_fn(void *ctx, struct str json, const struct err *err);
+MUST_CHECK bool sweeps_importance(struct sweeps *sweeps, struct id sweep, sweeps_text_fn *done, void *ctx, struct err *err);
 /* Name and number of a state. */
 const char *sweep_state_text(int state);
 int sweep_state_of(struct str name);
@@ -98,6 +147,29 @@ MUST_CHECK bool live_enqueue(struct live_sweep *sweep, const json_t *params, str
 MUST_CHECK bool live_kill(struct live_trial *trial, struct err *err);
 MUST_CHECK bool live_retry(struct live_trial *trial, struct err *err);
 
+/* ---- the queue, and the node ---- */
+
+/* An array of what waits from `from` on, at most `count`; the position after, 0 at the end. */
+size_t sweeps_put_queue(const struct sweeps *sweeps, size_t from, size_t count, struct json_writer *w);
+bool queue_is_waiting(const struct live_trial *trial);
+/* Of one that waits. */
+void queue_put_entry(const struct live_trial *trial, struct json_writer *w);
+
+struct queue_change {
+  int64_t priority, position; /* position from 1 on */
+  bool hold, has_hold, has_priority, has_position;
+};
+/* Takes effect at once; `done` when it is stored. ERR_WRONG_STATE when it does not wait. */
+MUST_CHECK bool sweeps_queue_change(struct live_trial *trial, const struct queue_change *change, struct str actor, sweeps_done_fn *done,
+                                    void *ctx, struct err *err);
+
+/* This machine. */
+void sweeps_put_node(const struct sweeps *sweeps, struct json_writer *w);
+const char *sweeps_node_name(const struct sweeps *sweeps);
+/* No more jobs for it, or jobs again; as above. `reason` may be empty. */
+MUST_CHECK bool sweeps_drain_node(struct sweeps *sweeps, bool drained, struct str reason, struct str actor, sweeps_done_fn *done, void *ctx,
+                                  struct err *err);
+
 /* ---- ask and tell ---- */
 
 struct live_answer {
@@ -115,7 +187,11 @@ struct live_tell {
   enum run_state state; /* RUN_FINISHED, RUN_FAILED, RUN_STOPPED */
   bool has_value;
   double value;
+  int64_t attempt; /* whose result it is; 0: the present one's */
 };
+/* Would these be taken now? They change nothing. */
+MUST_CHECK bool live_tell_check(const struct live_trial *trial, const struct live_tell *tell, struct err *err);
+MUST_CHECK bool live_add_check(const struct live_sweep *sweep, const json_t *params, const struct live_tell *tell, struct err *err);
 /* The same again changes nothing; another one is ERR_CONFLICT; after its lease went to another worker ERR_FENCED. */
 MUST_CHECK bool live_tell(struct live_trial *trial, const struct live_tell *tell, struct err *err);
 /* A trial that was run without us. */
@@ -127,8 +203,15 @@ struct live_report {
   double value, epoch; /* epoch NaN: none */
   int64_t step;
 };
+/* Is it the goal metric, or does a rule look at it? Others are passed over. */
+bool live_watches(const struct live_sweep *sweep, struct str key);
 /* Intermediate values of a trial; attempt 0 is the present one. Without any: a sign of life. ERR_FENCED when the attempt is over. */
 MUST_CHECK bool live_hear(struct live_trial *trial, int32_t attempt, const struct live_report *reports, size_t count, struct err *err);
+/* Something was written to this run: if a worker asked for it, it lives. */
+void sweeps_stir(struct sweeps *sweeps, struct id run);
+/* The same of what its job logged through a client; what its output or a file has said already is passed over. */
+MUST_CHECK bool live_hear_logged(struct live_trial *trial, int32_t attempt, const struct live_report *reports, size_t count,
+                                 struct err *err);
 int32_t live_attempt(const struct live_trial *trial);
 /* {"verdict": "continue"} or {"verdict": "stop", "rule", "reason"}; durable verdicts only. */
 void live_put_verdict(const struct live_trial *trial, struct json_writer *w);
@@ -142,12 +225,27 @@ enum companion_says companion_alive(struct live_trial *trial, int32_t attempt);
 typedef void companion_output_fn(void *ctx, int64_t next, const struct err *err);
 MUST_CHECK bool companion_output(struct live_trial *trial, int32_t attempt, struct str stream, int64_t offset, int64_t skipped,
                                  struct str bytes, companion_output_fn *done, void *ctx, struct err *err);
+/* A piece of a file that metrics_from names; see tracker/file_reader.h. */
+struct companion_file {
+  size_t source;
+  struct str path;
+  uint64_t generation;
+  int64_t offset;
+  bool is_snapshot, is_last;
+  struct str bytes;
+};
+MUST_CHECK bool companion_file(struct live_trial *trial, int32_t attempt, const struct companion_file *file, companion_output_fn *done,
+                               void *ctx, struct err *err);
 /* Answers as soon as there is a verdict, or after wait_ms. One at a time: an earlier one is answered COMPANION_LATER. */
 void companion_poll(struct live_trial *trial, int32_t attempt, int64_t wait_ms, companion_fn *done, void *ctx);
 /* Forgets the poll: its caller is gone. */
 void companion_poll_drop(struct live_trial *trial, const void *ctx);
 /* The attempt is over; `text` are lines of `name value`. Answers when that is durable. */
 void companion_exited(struct live_trial *trial, int32_t attempt, struct str text, companion_fn *done, void *ctx);
+
+/* Removes the snapshots that no unfinished sweep names and nobody has asked for in `unused_ms` (at least CODE_GRACE_MS); how many. Done now
+ * and then with CODE_KEPT_MS. */
+size_t sweeps_collect_code(struct sweeps *sweeps, int64_t unused_ms);
 
 struct sweeps_load_figures {
   size_t sweeps, trials, waiting, running;

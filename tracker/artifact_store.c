@@ -53,6 +53,10 @@ const char *artifact_store_directory(const struct artifact_store *store) {
   return store->directory;
 }
 
+int artifact_store_root(const struct artifact_store *store) {
+  return store->root;
+}
+
 bool artifact_path_of_uri(const struct artifact_store *store UNUSED, struct str uri, struct buf *out) {
   if (!str_starts(uri, STR("mlflow-artifacts:")))
     return false;

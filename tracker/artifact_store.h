@@ -22,6 +22,8 @@ MUST_CHECK struct artifact_store *artifact_store_new(const char *directory, stru
 /* Uploads and other work must have ended. Accepts NULL. */
 void artifact_store_free(struct artifact_store *store);
 const char *artifact_store_directory(const struct artifact_store *store);
+/* Its directory's descriptor, for those who care for the store. */
+int artifact_store_root(const struct artifact_store *store);
 
 /* The path that a URI of ours names: "mlflow-artifacts:/1/abc" and "mlflow-artifacts://host/1/abc" are "1/abc". False: it is not ours to
  * serve. */

@@ -4,6 +4,7 @@
 #include <zstd.h>
 
 #include "base/arena.h"
+#include "base/map.h"
 #include "base/mem.h"
 #include "storage/metric_store.h"
 #include "storage/pg.h"
@@ -13,19 +14,13 @@ enum {
   STATE_EVERY = 64 * 1024, /* bytes of a stream between two notes of the reader's state */
   PACK_FROM = 200,         /* shorter pieces are not worth compressing */
   PACK_LEVEL = 3,
+  KEYS_MAX = 8192, /* of a stream */
   PIECES_MAX = 64 * 1024 * 1024,
 };
 
 struct log_store {
   struct log_store_conf conf;
-};
-
-/* Points read from a piece, with the texts of their keys. */
-struct found {
-  struct arena keys;
-  struct log_store_point *points;
-  size_t count, cap;
-  bool failed;
+  struct list watches;
 };
 
 enum stream_state {
@@ -39,6 +34,7 @@ struct stream {
   enum log_stream_name name;
   enum stream_state state;
   struct log_metrics *reader;
+  struct map keys;  /* of the points that were read; the values mean nothing */
   int64_t next;     /* stored up to here */
   int64_t state_at; /* the reader's state is stored as of here */
 
@@ -47,10 +43,13 @@ struct stream {
   char *bytes; /* owned */
   size_t n;
   int64_t start, skipped, time;
-  bool is_end; /* the last line is read too */
+  int64_t before; /* bytes of both streams before this piece */
+  bool is_end;    /* the last line is read too */
+  bool is_kept;   /* the piece is stored; else it is only read */
   struct buf packed, reader_state;
   bool is_packed, has_state;
-  struct found found;
+  struct found_points found;
+  bool failed; /* the reader ran out of memory */
   struct metric_rows rows;
   struct metric_write *metric_write;
   size_t metric_at; /* the place of its statement in the batch */
@@ -66,6 +65,8 @@ struct log_writer {
   struct log_store *store;
   struct id run;
   int32_t attempt;
+  struct metric_sources *sources;
+  int64_t log_max; /* 0: none */
   log_points_fn *on_points;
   void *ctx;
   struct stream streams[LOG_STREAMS];
@@ -104,41 +105,34 @@ void log_store_free(struct log_store *store) {
   mem_free(store);
 }
 
-/* ---- reading lines: on a thread of the pool, or on the loop ---- */
-
-static void found_release(struct found *found) {
-  arena_release(&found->keys);
-  mem_free(found->points);
-  *found = (struct found){.keys = ARENA_INIT(64 * MIB)};
+const struct log_store_conf *log_store_parts(const struct log_store *store) {
+  return &store->conf;
 }
 
-/* A log_metrics_sink. */
-static bool take_points(void *ctx, const struct log_point *points, size_t count, struct err *err) {
-  struct stream *stream = ctx;
-  struct found *found = &stream->found;
-  for (size_t i = 0; i < count; i++) {
-    if (found->count == found->cap) {
-      size_t cap = found->cap ? found->cap * 2 : 64;
-      struct log_store_point *grown = mem_resize(found->points, cap, sizeof *grown);
-      if (!grown)
-        return err_no_memory(err);
-      found->points = grown;
-      found->cap = cap;
-    }
-    char *key = arena_strdup(&found->keys, points[i].key);
-    if (!key)
-      return err_no_memory(err);
-    found->points[found->count++] = (struct log_store_point){
-        .key = str_n(key, points[i].key.n), .value = points[i].value, .epoch = points[i].epoch, .step = points[i].at, .time = stream->time};
+void log_store_watch(struct log_store *store, struct log_watch *watch) {
+  list_push_back(&store->watches, &watch->node);
+}
+
+void log_store_unwatch(struct log_watch *watch) {
+  list_remove(&watch->node);
+}
+
+static void tell_watches(const struct log_writer *writer) {
+  LIST_EACH(&writer->store->watches, node) {
+    const struct log_watch *watch = LIST_ENTRY(node, struct log_watch, node);
+    if (id_eq(watch->run, writer->run))
+      watch->fn(watch->ctx);
   }
-  return true;
 }
+
+/* ---- reading lines: on a thread of the pool, or on the loop ---- */
 
 static void read_bytes(struct stream *stream, struct str bytes, bool is_end) {
   struct err err;
-  if (!log_metrics_feed(stream->reader, bytes, take_points, stream, &err) ||
-      (is_end && !log_metrics_end(stream->reader, take_points, stream, &err)))
-    stream->found.failed = true;
+  stream->found.time = stream->time;
+  if (!log_metrics_feed(stream->reader, bytes, found_points_take, &stream->found, &err) ||
+      (is_end && !log_metrics_end(stream->reader, found_points_take, &stream->found, &err)))
+    stream->failed = true;
 }
 
 static void pack(struct stream *stream) {
@@ -156,12 +150,31 @@ static void pack(struct stream *stream) {
   stream->is_packed = true;
 }
 
+/* Beyond log_max nothing is kept. The piece that goes beyond ends with a mark, which takes the place of as many bytes. */
+static void cut(struct stream *stream) {
+  const struct log_writer *writer = stream->writer;
+  int64_t before = stream->before, over = before + (int64_t)stream->n - writer->log_max;
+  stream->is_kept = true;
+  if (!writer->log_max || over <= 0)
+    return;
+  stream->is_kept = before < writer->log_max;
+  if (!stream->is_kept)
+    return;
+  char mark[120];
+  size_t n =
+      (size_t)snprintf(mark, sizeof mark, "\n[winnow: output beyond log_max, %lld bytes, is not kept]\n", (long long)writer->log_max);
+  n = MIN_OF(n, stream->n);
+  memcpy(stream->bytes + stream->n - n, mark, n);
+}
+
 static void run_piece(struct work *work) {
   struct stream *stream = CONTAINER_OF(work, struct stream, work);
-  pack(stream);
   read_bytes(stream, str_n(stream->bytes, stream->n), stream->is_end);
+  cut(stream);
+  if (stream->is_kept)
+    pack(stream);
   int64_t end = stream->start + (int64_t)stream->n;
-  if (stream->is_end || end - stream->state_at >= STATE_EVERY) {
+  if (stream->is_end || !stream->is_kept || end - stream->state_at >= STATE_EVERY) {
     log_metrics_save(stream->reader, &stream->reader_state);
     stream->has_state = stream->reader_state.fail == ERR_NONE;
   }
@@ -180,15 +193,18 @@ static void free_piece(struct stream *stream) {
   stream->has_state = stream->is_packed = false;
   metric_rows_release(&stream->rows);
   metric_rows_init(&stream->rows);
-  found_release(&stream->found);
+  found_points_release(&stream->found);
+  stream->failed = false;
 }
 
 static void release_writer(void *ctx) {
   struct log_writer *writer = ctx;
   for (size_t i = 0; i < LOG_STREAMS; i++) {
     free_piece(&writer->streams[i]);
+    map_release(&writer->streams[i].keys);
     log_metrics_free(writer->streams[i].reader);
   }
+  metric_sources_unref(writer->sources);
   mem_free(writer);
 }
 
@@ -204,8 +220,9 @@ static void end_write(struct stream *stream, const struct err *err) {
     stream->next = stream->start + (int64_t)stream->n;
     if (stream->has_state)
       stream->state_at = stream->next;
+    tell_watches(writer);
     if (writer->on_points && stream->found.count)
-      writer->on_points(writer->ctx, stream->found.points, stream->found.count);
+      writer->on_points(writer->ctx, stream->name, stream->found.items, stream->found.count);
   }
   stream->state = err ? STREAM_BROKEN : STREAM_READY;
   free_piece(stream);
@@ -230,9 +247,22 @@ static void on_stored(void *ctx, const struct pg_reply *reply) {
   end_write(stream, ok ? NULL : &err);
 }
 
+/* Keys that are new to the stream, as log_stream.keys has them. */
+static void put_new_keys(struct stream *stream, struct pg_args *args) {
+  pg_begin_array(args);
+  for (size_t i = 0; i < stream->found.count; i++) {
+    const struct found_point *p = &stream->found.items[i];
+    char text[SERIES_KEY_MAX + 2];
+    struct str key = str_n(text, (size_t)snprintf(text, sizeof text, "%c%.*s", p->time == stream->time ? '=' : '@', STR_ARG(p->key)));
+    if (!map_get(&stream->keys, key) && map_put(&stream->keys, key, stream, NULL))
+      pg_put_text(args, key);
+  }
+  pg_end_array(args);
+}
+
 static void put_piece(struct stream *stream, struct pg_batch *batch) {
   struct log_writer *writer = stream->writer;
-  if (stream->n || stream->skipped) {
+  if (stream->is_kept && (stream->n || stream->skipped)) {
     struct pg_args *args = pg_batch_add(batch, STMT_LOG_PIECE_ADD);
     pg_put_uuid(args, writer->run);
     pg_put_int(args, writer->attempt);
@@ -253,20 +283,17 @@ static void put_piece(struct stream *stream, struct pg_batch *batch) {
   pg_put_bytea(args, stream->has_state ? buf_str(&stream->reader_state) : STR_NONE);
   pg_put_text(args, str_of(stream->summary));
   pg_put_int(args, (int64_t)log_metrics_series(stream->reader));
+  put_new_keys(stream, args);
 }
 
 static bool put_points(struct stream *stream, struct pg_batch *batch, struct err *err) {
   struct log_writer *writer = stream->writer;
-  if (stream->found.failed)
+  if (stream->failed)
     return err_no_memory(err);
   if (!stream->found.count)
     return true;
-  for (size_t i = 0; i < stream->found.count; i++) {
-    const struct log_store_point *p = &stream->found.points[i];
-    struct point point = {.step = p->step, .time = p->time, .value = p->value, .epoch = p->epoch};
-    if (!metric_rows_add(&stream->rows, p->key, point))
-      return err_no_memory(err);
-  }
+  if (!found_points_rows(&stream->found, &stream->rows, err))
+    return false;
   stream->metric_write = metric_write_new(writer->store->conf.metrics, writer->run, writer->attempt, &stream->rows, err);
   if (!stream->metric_write)
     return false;
@@ -307,6 +334,7 @@ static bool begin_piece(struct stream *stream, struct err *err) {
     offset += (int64_t)known;
   }
   stream->start = end < stream->next ? stream->next : offset;
+  stream->before = stream->start + stream->writer->streams[!stream->name].next;
   stream->time = clock_wall_ms(loop_clock(stream->writer->store->conf.loop));
   stream->work = (struct work){.run = run_piece, .done = on_piece};
   stream->state = STREAM_BUSY;
@@ -328,9 +356,11 @@ static void fail_piece(struct stream *stream, const struct err *err) {
 /* ---- where the streams stand ---- */
 
 static bool fresh_reader(struct stream *stream, struct err *err) {
-  const struct log_metrics_options builtin = {.no_builtin = false};
+  struct log_pattern_spec specs[METRIC_SOURCES_MAX];
+  struct log_metrics_options options;
+  metric_sources_of_stream(stream->writer->sources, stream->name, specs, &options);
   log_metrics_free(stream->reader);
-  stream->reader = log_metrics_new(&builtin, err);
+  stream->reader = log_metrics_new(&options, err);
   return stream->reader;
 }
 
@@ -374,7 +404,8 @@ static void on_replay(void *ctx, const struct pg_reply *reply) {
     }
     read_bytes(stream, packed ? str_n(plain, n) : data, false);
   }
-  found_release(&stream->found);
+  found_points_release(&stream->found);
+  stream->failed = false;
   writer->replaying++;
   replay_next(writer);
   one_less(writer);
@@ -409,11 +440,16 @@ static void on_streams(void *ctx, const struct pg_reply *reply) {
   for (size_t i = 0; ok && i < LOG_STREAMS; i++) {
     ok = fresh_reader(&writer->streams[i], &err);
     writer->streams[i].next = writer->streams[i].state_at = 0;
+    map_release(&writer->streams[i].keys);
+    map_init(&writer->streams[i].keys, KEYS_MAX);
   }
   for (size_t row = 0; ok && row < pg_rows(reply); row++) {
     struct stream *stream = &writer->streams[pg_int(reply, row, 0) ? LOG_STDERR : LOG_STDOUT];
     stream->next = pg_int(reply, row, 1);
     stream->state_at = pg_int(reply, row, 2);
+    struct pg_array keys = pg_array(reply, row, 4);
+    while (ok && pg_array_next(&keys))
+      ok = map_put(&stream->keys, pg_item_text(&keys), stream, NULL) || err_no_memory(&err);
     if (!pg_is_null(reply, row, 3))
       ok = log_metrics_restore(stream->reader, pg_bytea(reply, row, 3), &err);
   }
@@ -437,17 +473,20 @@ static bool ask_place(struct log_writer *writer, struct err *err) {
   return true;
 }
 
-struct log_writer *log_writer_new(struct log_store *store, struct id run, int32_t attempt, log_points_fn *on_points, void *ctx,
-                                  struct err *err) {
+struct log_writer *log_writer_new(struct log_store *store, struct id run, int32_t attempt, const struct log_writer_options *options,
+                                  log_points_fn *on_points, void *ctx, struct err *err) {
   struct log_writer *writer = mem_zalloc(sizeof *writer);
   if (!writer) {
     err_no_memory(err);
     return NULL;
   }
   *writer = (struct log_writer){.store = store, .run = run, .attempt = attempt, .on_points = on_points, .ctx = ctx};
+  writer->sources = metric_sources_ref(options->sources);
+  writer->log_max = options->log_max;
   for (size_t i = 0; i < LOG_STREAMS; i++) {
     writer->streams[i].writer = writer;
     writer->streams[i].name = (enum log_stream_name)i;
+    map_init(&writer->streams[i].keys, KEYS_MAX);
     free_piece(&writer->streams[i]);
   }
   if (!ask_place(writer, err)) {

@@ -4,7 +4,14 @@
 #include "base/mem.h"
 #include "storage/pg.h"
 
-enum { ROUND_MS = 1000, INDEX_BATCH = 500, CLEAN_EVERY = 5 /* rounds */ };
+enum {
+  ROUND_MS = 1000,
+  INDEX_BATCH = 500,
+  CLEAN_EVERY = 5 /* rounds */,
+  FORGET_EVERY = 60,
+  ANSWER_LIFE_MS = 24 * 60 * 60 * 1000,
+  ANSWERS_MAX = 200000
+};
 
 struct tracking_care {
   struct loop *loop;
@@ -27,11 +34,22 @@ static bool step(struct tracking_care *care, enum stmt stmt, pg_done_fn *done) {
   pg_args_init(&args, stmt);
   if (stmt == STMT_RUN_INDEX_METRICS)
     pg_put_int(&args, INDEX_BATCH);
+  if (stmt == STMT_IDEMPOTENCY_CLEAN) {
+    pg_put_int(&args, clock_wall_ms(loop_clock(care->loop)) - ANSWER_LIFE_MS);
+    pg_put_int(&args, ANSWERS_MAX);
+  }
   return pg_run(care->pg, &args, 0, done, care, &err);
 }
 
-static void on_cleaned(void *ctx, const struct pg_reply *reply UNUSED) {
+static void on_rested(void *ctx, const struct pg_reply *reply UNUSED) {
   rest(ctx);
+}
+
+/* Now and then also the answers kept for those who ask again. */
+static void on_cleaned(void *ctx, const struct pg_reply *reply UNUSED) {
+  struct tracking_care *care = ctx;
+  if (care->stopped || care->round % FORGET_EVERY != 1 || !step(care, STMT_IDEMPOTENCY_CLEAN, on_rested))
+    rest(care);
 }
 
 static void on_indexed(void *ctx, const struct pg_reply *reply) {

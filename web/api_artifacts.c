@@ -8,7 +8,7 @@
 
 #define UPLOAD_MAX ((uint64_t)1 << 42)
 
-enum file_use { USE_LIST, USE_GET, USE_DELETE };
+enum file_use { USE_LIST, USE_GET, USE_DELETE, USE_ZIP };
 
 struct file_op {
   struct http_req *req;
@@ -166,9 +166,18 @@ static void on_may_delete(void *ctx, const struct err *err) {
     fail(op, &why);
 }
 
+static void get_one(struct file_op *op) {
+  struct str directory, name;
+  if (api_zip_asked(op->req, op->full, op->path, &directory, &name))
+    api_reply_zip(op->req, directory, name);
+  else
+    files_reply(op->req, op->full);
+}
+
 static void on_run(void *ctx, const struct pg_reply *reply) {
   struct file_op *op = ctx;
   struct run_row row;
+  char hex[ID_HEX_LEN + 1];
   struct err err;
   if (!pg_ok(reply, &err) || (pg_rows(reply) == 0 && !api_no_run(&err, op->run))) {
     fail(op, &err);
@@ -185,7 +194,11 @@ static void on_run(void *ctx, const struct pg_reply *reply) {
       fail(op, &err);
     break;
   case USE_GET:
-    files_reply(op->req, op->full);
+    get_one(op);
+    break;
+  case USE_ZIP:
+    id_format(op->run, hex);
+    api_reply_zip(op->req, op->full, str_of(hex));
     break;
   case USE_DELETE:
     files_guard(op->req, op->full, on_may_delete, op);
@@ -218,6 +231,10 @@ static void list_artifacts(struct http_req *req) {
 
 static void get_artifact(struct http_req *req) {
   use_file(req, http_req_value(req, "path"), USE_GET);
+}
+
+static void get_zip(struct http_req *req) {
+  use_file(req, STR(""), USE_ZIP);
 }
 
 static void delete_artifact(struct http_req *req) {
@@ -293,7 +310,13 @@ const struct route api_artifact_routes[] = {
      .path = "/runs/{id}/artifacts/{path...}",
      .policy = POLICY_READ,
      .handler = get_artifact,
-     .summary = "A file of a run"},
+     .summary = "A file of a run",
+     .doc = "DIRECTORY.zip gives all files below a directory as an archive, when no file has that name."},
+    {.method = HTTP_GET,
+     .path = "/runs/{id}/artifacts.zip",
+     .policy = POLICY_READ,
+     .handler = get_zip,
+     .summary = "All artifacts of a run as a zip archive"},
     {.method = HTTP_PUT,
      .path = "/runs/{id}/artifacts/{path...}",
      .policy = POLICY_TRACK,

@@ -378,6 +378,7 @@ const struct route api_experiment_routes[] = {
      .body = BODY_BUFFER,
      .max_body = API_BODY_MAX,
      .handler = create_experiment,
+     .creates = CREATES,
      .summary = "Make an experiment"},
     {.method = HTTP_GET, .path = "/experiments/{id}", .policy = POLICY_READ, .handler = get_experiment, .summary = "One experiment"},
     {.method = HTTP_PATCH,

@@ -9,4 +9,12 @@ MUST_CHECK bool api_place(struct http_req *req, struct str uri, struct str below
 /* Answers with the items of a directory: path (with `prefix` before it), is_dir, size, sha256, created. */
 MUST_CHECK bool api_list_files(struct http_req *req, struct str directory, struct str prefix, struct err *err);
 
+/* Answers with all files below a directory as a zip archive called `name`.zip; `directory` lives as long as the request. */
+void api_reply_zip(struct http_req *req, struct str directory, struct str name);
+/* Does `path` (`full` in the store) ask for a directory's archive: does it end in ".zip", and is no file? */
+MUST_CHECK bool api_zip_asked(struct http_req *req, struct str full, struct str path, struct str *ret_directory, struct str *ret_name);
+
+/* Answers with everything as a tar archive: see web/api_backup.c. */
+void api_reply_backup(struct http_req *req);
+
 #endif

@@ -77,6 +77,7 @@ static bool check_keys(const struct metric_rows *rows, struct err *err) {
 struct write_op {
   struct http_req *req;
   int64_t points;
+  struct tracking_reports reports;
 };
 
 static void on_stored(void *ctx, const struct err *err) {
@@ -85,6 +86,7 @@ static void on_stored(void *ctx, const struct err *err) {
     http_reply_error(op->req, err);
     return;
   }
+  tracking_reports_hear(op->req, &op->reports);
   struct buf body = BUF_INIT(128);
   buf_printf(&body, "{\"points\":%lld}", (long long)op->points);
   http_reply_json(op->req, 200, &body);
@@ -104,8 +106,9 @@ static bool store_rows(struct http_req *req, const struct metric_rows *rows, str
   struct write_op *op = ARENA_NEW(http_req_arena(req), struct write_op);
   if (!op)
     return err_no_memory(err);
-  *op = (struct write_op){req, (int64_t)rows->points.n};
-  return metric_append(store, run, attempt_of(req, run), rows, on_stored, op, err);
+  *op = (struct write_op){.req = req, .points = (int64_t)rows->points.n};
+  int32_t attempt = attempt_of(req, run);
+  return tracking_reports_keep(req, run, attempt, rows, &op->reports, err) && metric_append(store, run, attempt, rows, on_stored, op, err);
 }
 
 static void post_points(struct http_req *req) {
@@ -225,8 +228,9 @@ struct series_op {
   struct str *keys;
   const char *x_name, *scale_name;
   /* raw: series after series, page after page */
-  bool as_json, begun, is_gone;
-  size_t at; /* run * keys + key */
+  bool as_json, begun;
+  bool reading; /* a page is on its way */
+  size_t at;    /* run * keys + key */
   struct metric_page_ask page;
   struct buf out;
 };
@@ -446,11 +450,19 @@ static void raw_drained(void *ctx) {
 }
 
 static void raw_ended(struct series_op *op, bool complete) {
+  http_req_on_gone(op->req, NULL, NULL);
   buf_release(&op->out);
   if (complete)
     http_stream_end(op->req);
   else
     http_stream_abort(op->req);
+}
+
+/* Who left while a slow reader was waited for; else the next page tells. */
+static void raw_gone(void *ctx) {
+  struct series_op *op = ctx;
+  if (!op->reading)
+    raw_ended(op, false);
 }
 
 /* Where the next page begins: after the last point, or with the next series. */
@@ -464,12 +476,14 @@ static void step_on(struct series_op *op, const struct points *points, bool more
 
 static void on_page(void *ctx, const struct points *points, bool more, const struct err *err) {
   struct series_op *op = ctx;
+  op->reading = false;
   if (err && !op->begun) {
     buf_release(&op->out);
     http_reply_error(op->req, err);
     return;
   }
   if (!op->begun) {
+    http_req_on_gone(op->req, raw_gone, op);
     http_stream_begin(op->req, 200, op->as_json ? "application/x-ndjson" : "text/csv; charset=utf-8", raw_drained, op);
     op->begun = true;
     if (!op->as_json)
@@ -500,7 +514,8 @@ static void next_page(struct series_op *op) {
   }
   op->page.run = op->runs[op->at / op->ask.key_count];
   op->page.key = op->keys[op->at % op->ask.key_count];
-  if (metric_page(op->store, &op->page, on_page, op, &err))
+  op->reading = metric_page(op->store, &op->page, on_page, op, &err);
+  if (op->reading)
     return;
   if (op->begun) {
     raw_ended(op, false);

@@ -16,12 +16,14 @@
 enum { MODEL_NAME_MAX = 250 };
 
 /* One request under way; texts live as long as the request. */
+enum file_use { FILES_LIST, FILES_READ, FILES_ZIP, FILES_VERIFY };
+
 struct model_op {
   struct http_req *req;
   struct str name, alias, path;
   int64_t version;
   int status;
-  bool reads_files;
+  enum file_use use;
   size_t read_at; /* in a batch: where the object is read */
   struct version_request make;
 };
@@ -741,7 +743,7 @@ static struct str last_part(struct str path) {
 /* Such a version looks like a directory that holds the file under the name it had. */
 static void reply_one_file(struct model_op *op, struct str place, struct str name, const struct stat *st) {
   struct err err;
-  if (op->reads_files) {
+  if (op->use != FILES_LIST) {
     if (str_eq(op->path, name)) {
       files_reply(op->req, place);
     } else {
@@ -784,17 +786,27 @@ static bool start_verifying(struct model_op *op, const struct version_row *row, 
 
 static bool use_place(struct model_op *op, const struct version_row *row, struct str place, struct err *err) {
   struct stat st;
-  if (op->status == 202) /* verify */
+  if (op->use == FILES_VERIFY)
     return start_verifying(op, row, place, err);
+  struct str directory, name;
   if (is_one_file(op, place, &st)) {
     struct str path = path_of_version(row);
     reply_one_file(op, place, last_part(path.n ? path : row->storage_location), &st);
     return true;
   }
+  if (op->use == FILES_ZIP) {
+    name = str_of(arena_printf(http_req_arena(op->req), "%.*s-%lld", STR_ARG(row->name), (long long)row->version));
+    api_reply_zip(op->req, place, name.p ? name : STR("files"));
+    return true;
+  }
   place = files_join(op->req, place, op->path);
   if (!place.p)
     return err_no_memory(err);
-  if (!op->reads_files)
+  if (op->use == FILES_READ && api_zip_asked(op->req, place, op->path, &directory, &name)) {
+    api_reply_zip(op->req, directory, name);
+    return true;
+  }
+  if (op->use == FILES_LIST)
     return api_list_files(op->req, place, op->path, err);
   files_reply(op->req, place);
   return true;
@@ -817,13 +829,12 @@ static void on_place(void *ctx, const struct pg_reply *reply) {
   fail(op, &err);
 }
 
-static void use_files(struct http_req *req, struct str path, bool reads, int status) {
+static void use_files(struct http_req *req, struct str path, enum file_use use) {
   struct model_op *op = new_op(req);
   struct err err;
   if (!op)
     return;
-  op->reads_files = reads;
-  op->status = status;
+  op->use = use;
   if (!read_version(op, &err) || !artifact_path_check(path.p ? path : STR(""), &op->path, &err)) {
     fail(op, &err);
     return;
@@ -836,15 +847,19 @@ static void use_files(struct http_req *req, struct str path, bool reads, int sta
 }
 
 static void list_files(struct http_req *req) {
-  use_files(req, http_req_param(req, "path"), false, 200);
+  use_files(req, http_req_param(req, "path"), FILES_LIST);
 }
 
 static void get_file(struct http_req *req) {
-  use_files(req, http_req_value(req, "path"), true, 200);
+  use_files(req, http_req_value(req, "path"), FILES_READ);
+}
+
+static void get_zip(struct http_req *req) {
+  use_files(req, STR(""), FILES_ZIP);
 }
 
 static void verify(struct http_req *req) {
-  use_files(req, STR(""), false, 202);
+  use_files(req, STR(""), FILES_VERIFY);
 }
 
 #define ROW(method_word, path_text, policy_word, handler_fn, text)                                                                         \
@@ -857,13 +872,27 @@ static void verify(struct http_req *req) {
 
 const struct route api_model_routes[] = {
     GET_ROW("/models", list_models, "List registered models", "filter:string,limit:integer,cursor:string"),
-    ROW(HTTP_POST, "/models", POLICY_TRACK, create_model, "Make a registered model"),
+    {.method = HTTP_POST,
+     .path = "/models",
+     .policy = POLICY_TRACK,
+     .body = BODY_BUFFER,
+     .max_body = API_BODY_MAX,
+     .handler = create_model,
+     .creates = CREATES,
+     .summary = "Make a registered model"},
     GET_ROW("/models/{name}", get_model, "One registered model", NULL),
     ROW(HTTP_PATCH, "/models/{name}", POLICY_CURATE, patch_model, "Change name, description or tags"),
     ROW(HTTP_DELETE, "/models/{name}", POLICY_CURATE, delete_model, "Remove a registered model and its versions"),
     GET_ROW("/models/{name}/versions", list_versions, "List the versions of a model, newest first",
             "filter:string,limit:integer,cursor:string"),
-    ROW(HTTP_POST, "/models/{name}/versions", POLICY_TRACK, create_version, "Register a version"),
+    {.method = HTTP_POST,
+     .path = "/models/{name}/versions",
+     .policy = POLICY_TRACK,
+     .body = BODY_BUFFER,
+     .max_body = API_BODY_MAX,
+     .handler = create_version,
+     .creates = CREATES,
+     .summary = "Register a version"},
     GET_ROW("/models/{name}/versions/{version}", get_version, "One version", NULL),
     ROW(HTTP_PATCH, "/models/{name}/versions/{version}", POLICY_CURATE, patch_version, "Change stage, description or tags"),
     ROW(HTTP_DELETE, "/models/{name}/versions/{version}", POLICY_CURATE, delete_version, "Remove a version; its number stays taken"),
@@ -871,7 +900,8 @@ const struct route api_model_routes[] = {
     ROW(HTTP_DELETE, "/models/{name}/aliases/{alias}", POLICY_CURATE, delete_alias, "Remove an alias"),
     GET_ROW("/models/{name}/versions/{version}/files", list_files, "List the files of a version",
             "path:string,limit:integer,cursor:string"),
-    GET_ROW("/models/{name}/versions/{version}/files/{path...}", get_file, "A file of a version", NULL),
+    GET_ROW("/models/{name}/versions/{version}/files/{path...}", get_file, "A file of a version; DIRECTORY.zip is an archive", NULL),
+    GET_ROW("/models/{name}/versions/{version}/files.zip", get_zip, "All files of a version as a zip archive", NULL),
     ROW(HTTP_POST, "/models/{name}/versions/{version}/verify", POLICY_TRACK, verify, "Compare the files of a version with its digest"),
 };
 const size_t api_model_route_count = ARRAY_LEN(api_model_routes);

@@ -2,11 +2,12 @@
 #include "web/api_runs.h"
 
 #include <math.h>
-#include <openssl/sha.h>
 
 #include "storage/metric_store.h"
+#include "tracker/log_store.h"
 #include "tracker/names.h"
 #include "tracker/packed.h"
+#include "web/idempotency.h"
 #include "web/tables.h"
 #include "web/tracking.h"
 
@@ -160,10 +161,41 @@ static void reply_run(struct run_op *op, const struct pg_reply *reply) {
   http_reply_json(op->req, op->status, &body);
 }
 
+/* What was recognised in the newest output: {"stdout": "Train Epoch style, 3 metrics"}. */
+static void put_recognised(struct json_writer *w, const struct pg_reply *streams) {
+  jw_key(w, "recognised");
+  jw_object(w);
+  for (size_t i = 0; i < pg_rows(streams) && pg_int(streams, i, 0) == pg_int(streams, 0, 0); i++) {
+    AUTO_BUF struct buf summary = BUF_INIT(4 * KIB);
+    buf_add_str(&summary, pg_text(streams, i, 3));
+    if (pg_int(streams, i, 4) > 0)
+      jw_put_text(w, pg_int(streams, i, 1) == LOG_STDERR ? "stderr" : "stdout", buf_text(&summary));
+  }
+  jw_object_end(w);
+}
+
 static void on_got(void *ctx, const struct pg_reply *reply) {
   struct run_op *op = ctx;
-  if (!refused(op, reply))
-    reply_run(op, reply);
+  struct run_row row;
+  struct err err;
+  if (refused(op, reply))
+    return;
+  if (pg_rows(pg_nth(reply, 0)) == 0) {
+    api_no_run(&err, op->id);
+    fail(op, &err);
+    return;
+  }
+  run_row_read(pg_nth(reply, 0), 0, &row);
+  if (pg_rows(pg_nth(reply, 2)) && !pg_is_null(pg_nth(reply, 2), 0, 0))
+    row.attempts = pg_jsonb(pg_nth(reply, 2), 0, 0);
+  struct buf body = BUF_INIT(MLFLOW_REPLY_MAX);
+  struct json_writer w;
+  jw_init(&w, &body);
+  jw_object(&w);
+  api_put_run_keys(&w, &row, NULL);
+  put_recognised(&w, pg_nth(reply, 1));
+  jw_object_end(&w);
+  http_reply_json(op->req, op->status, &body);
 }
 
 static void on_settled(void *ctx, const struct err *err) {
@@ -173,10 +205,13 @@ static void on_settled(void *ctx, const struct err *err) {
     fail(op, err);
     return;
   }
-  AUTO_PG_ARGS struct pg_args args;
-  pg_args_init(&args, STMT_RUN_GET);
-  pg_put_uuid(&args, op->id);
-  if (!pg_run(pool(op), &args, 0, on_got, op, &why))
+  AUTO_PG_BATCH struct pg_batch batch = PG_BATCH_INIT;
+  pg_put_uuid(pg_batch_add(&batch, STMT_RUN_GET), op->id);
+  struct pg_args *args = pg_batch_add(&batch, STMT_LOG_STREAM_INFO);
+  pg_put_uuid(args, op->id);
+  pg_put_int(args, 0);
+  pg_put_uuid(pg_batch_add(&batch, STMT_RUN_ATTEMPTS), op->id);
+  if (!pg_run_batch(pool(op), &batch, 0, on_got, op, &why))
     fail(op, &why);
 }
 
@@ -192,7 +227,7 @@ static void get_run(struct http_req *req) {
 struct create_body {
   struct str experiment, experiment_id, name;
   int64_t started;
-  const json_t *params, *tags, *command;
+  const json_t *params, *tags;
 };
 
 static void on_created(void *ctx, const struct pg_reply *reply) {
@@ -249,7 +284,7 @@ static bool find_experiment(struct run_op *op, struct err *err) {
   return pg_run(pool(op), &args, 0, on_experiment, op, err);
 }
 
-static bool pack_params(struct run_op *op, const json_t *params, struct err *err) {
+bool api_pack_params(struct http_req *req, const json_t *params, struct str *ret, struct err *err) {
   AUTO_BUF struct buf packed = BUF_INIT(16 * MIB);
   struct packed_writer w;
   const char *key;
@@ -271,21 +306,9 @@ static bool pack_params(struct run_op *op, const json_t *params, struct err *err
     packed_put(&w, str_of(key), buf_str(&text));
   }
   packed_end(&w);
-  const char *copy = buf_ok(&packed, err) ? arena_strdup(http_req_arena(op->req), buf_str(&packed)) : NULL;
-  op->params = str_n(copy, packed.n);
+  const char *copy = buf_ok(&packed, err) ? arena_strdup(http_req_arena(req), buf_str(&packed)) : NULL;
+  *ret = str_n(copy, packed.n);
   return copy || err_no_memory(err);
-}
-
-/* The same Idempotency-Key makes the same run. */
-static struct id new_id(struct http_req *req) {
-  struct str key = http_req_header(req, "Idempotency-Key");
-  struct id id = id_new(web_app(req)->clock, &web_app(req)->rng);
-  if (key.n) {
-    unsigned char hash[SHA256_DIGEST_LENGTH];
-    SHA256((const unsigned char *)key.p, key.n, hash);
-    memcpy(id.bytes, hash, sizeof id.bytes);
-  }
-  return id;
 }
 
 static bool create(struct run_op *op, const struct create_body *in, struct err *err) {
@@ -293,10 +316,8 @@ static bool create(struct run_op *op, const struct create_body *in, struct err *
   const struct str *removed;
   size_t removed_count;
   char made[48];
-  if (in->command)
-    return err_set(err, ERR_UNSUPPORTED, "this service starts no commands");
-  if (!api_tags(op->req, in->tags, RUN_TAG_VALUE_MAX, &tags, &removed, &removed_count, err) || !pack_params(op, in->params, err) ||
-      !text_fits(in->name, RUN_TAG_VALUE_MAX, "name", err))
+  if (!api_tags(op->req, in->tags, RUN_TAG_VALUE_MAX, &tags, &removed, &removed_count, err) ||
+      !api_pack_params(op->req, in->params, &op->params, err) || !text_fits(in->name, RUN_TAG_VALUE_MAX, "name", err))
     return false;
   random_name(&web_app(op->req)->rng, made);
   struct arena *arena = http_req_arena(op->req);
@@ -306,7 +327,7 @@ static bool create(struct run_op *op, const struct create_body *in, struct err *
   op->experiment_name = str_of(arena_strdup(arena, in->experiment));
   if (!op->name.p || !op->tags.p || !op->experiment_name.p)
     return err_no_memory(err);
-  op->id = new_id(op->req);
+  op->id = idempotency_id(op->req);
   op->status = 201;
   op->started = in->started ? in->started : tracking_now(op->req);
   if (in->experiment_id.n) {
@@ -327,13 +348,18 @@ static void create_run(struct http_req *req) {
       {"started", JSON_F_I64, offsetof(struct create_body, started), .nullable = true},
       {"params", JSON_F_OBJECT, offsetof(struct create_body, params), .nullable = true},
       {"tags", JSON_F_OBJECT, offsetof(struct create_body, tags), .nullable = true},
-      {"command", JSON_F_ANY, offsetof(struct create_body, command), .nullable = true},
   };
   struct create_body in = {0};
   struct err err;
   AUTO_JSON json_t *tree = NULL;
   struct run_op *op = new_op(req);
-  if (op && !(api_body(req, &tree, &err) && json_decode(tree, fields, ARRAY_LEN(fields), "", &in, &err) && create(op, &in, &err)))
+  if (!op)
+    return;
+  bool ok = api_body(req, &tree, &err);
+  const json_t *command = ok ? json_object_get(tree, "command") : NULL;
+  if (command && !json_is_null(command))
+    api_launch(req, json_incref(tree));
+  else if (!(ok && json_decode(tree, fields, ARRAY_LEN(fields), "", &in, &err) && create(op, &in, &err)))
     fail(op, &err);
 }
 
@@ -583,9 +609,14 @@ struct compare_op {
   size_t count, base;
 };
 
-/* Row of the reply of each run asked for. */
+/* What the sweep of a run wants of a metric. */
+enum goal { GOAL_NONE, GOAL_MINIMIZE, GOAL_MAXIMIZE };
+
+/* Row of the reply of each run asked for, and its sweep's goal. */
 struct side {
   struct run_row rows[COMPARE_MAX];
+  struct str goal_metric[COMPARE_MAX]; /* p NULL: none */
+  enum goal goals[COMPARE_MAX];
 };
 
 static struct str data_of(const struct run_row *row, bool metrics) {
@@ -600,17 +631,58 @@ static struct str value_of(struct str packed, struct str quoted_key) {
   return STR_NONE;
 }
 
-static bool last_of(struct str packed, double *ret) {
-  struct str item;
+enum packed_metric { METRIC_LAST, METRIC_MIN = 3, METRIC_MAX = 4 };
+
+/* The n-th of [last, step, time, min, max, count]. */
+static bool number_of(struct str packed, enum packed_metric n, double *ret) {
+  struct str item = STR_NONE;
   size_t cursor = 0;
-  if (!packed.p || !packed_item(packed, &cursor, &item))
-    return false;
+  for (int i = 0; i <= (int)n; i++)
+    if (!packed.p || !packed_item(packed, &cursor, &item))
+      return false;
   AUTO_BUF struct buf text = BUF_INIT(KIB);
   packed_unquote(item, &text);
   return str_to_f64(buf_str(&text), ret);
 }
 
-static void put_metric_side(struct json_writer *w, struct str packed, struct str base) {
+static bool last_of(struct str packed, double *ret) {
+  return number_of(packed, METRIC_LAST, ret);
+}
+
+static enum goal goal_of(const struct side *side, size_t run, const struct buf *key) {
+  return str_eq(side->goal_metric[run], buf_str(key)) ? side->goals[run] : GOAL_NONE;
+}
+
+/* The run with the least or greatest value of all, and what its sweep says is better. */
+static void put_best(struct json_writer *w, const struct compare_op *op, const struct side *side, struct str quoted_key,
+                     const struct buf *key) {
+  size_t best[] = {SIZE_MAX, SIZE_MAX};
+  double values[2] = {INFINITY, -INFINITY}, value;
+  enum goal goal = GOAL_NONE;
+  for (size_t i = 0; i < op->count; i++) {
+    struct str packed = value_of(side->rows[i].metrics, quoted_key);
+    goal = goal == GOAL_NONE ? goal_of(side, i, key) : goal;
+    if (number_of(packed, METRIC_MIN, &value) && !isnan(value) && (value < values[0] || best[0] == SIZE_MAX)) {
+      values[0] = value;
+      best[0] = i;
+    }
+    if (number_of(packed, METRIC_MAX, &value) && !isnan(value) && (value > values[1] || best[1] == SIZE_MAX)) {
+      values[1] = value;
+      best[1] = i;
+    }
+  }
+  const char *const names[] = {"min", "max"};
+  jw_key(w, "best");
+  jw_object(w);
+  jw_put_text(w, "goal", goal == GOAL_NONE ? NULL : goal == GOAL_MINIMIZE ? "minimize" : "maximize");
+  size_t wanted = goal == GOAL_NONE ? SIZE_MAX : best[goal == GOAL_MAXIMIZE];
+  api_put_id(w, "run", wanted == SIZE_MAX ? (struct id){{0}} : op->runs[wanted], wanted != SIZE_MAX);
+  for (size_t i = 0; i < 2; i++)
+    api_put_id(w, names[i], best[i] == SIZE_MAX ? (struct id){{0}} : op->runs[best[i]], best[i] != SIZE_MAX);
+  jw_object_end(w);
+}
+
+static void put_metric_side(struct json_writer *w, struct str packed, struct str base, enum goal goal) {
   static const char *const names[] = {"last", "step", "time", "min", "max", "count"};
   double value, reference;
   struct str item;
@@ -623,6 +695,11 @@ static void put_metric_side(struct json_writer *w, struct str packed, struct str
     else
       jw_null(w);
   }
+  jw_key(w, "best");
+  if (goal != GOAL_NONE && number_of(packed, goal == GOAL_MAXIMIZE ? METRIC_MAX : METRIC_MIN, &value))
+    jw_f64(w, value);
+  else
+    jw_null(w);
   jw_key(w, "delta");
   if (last_of(packed, &value) && last_of(base, &reference))
     jw_f64(w, value - reference);
@@ -658,11 +735,13 @@ static void put_compared(struct json_writer *w, const struct compare_op *op, con
     if (!value.p)
       jw_null(w);
     else if (metrics)
-      put_metric_side(w, value, base);
+      put_metric_side(w, value, base, goal_of(side, i, &name));
     else
       jw_raw(w, value);
   }
   jw_object_end(w);
+  if (metrics)
+    put_best(w, op, side, key, &name);
   jw_put_bool(w, "differs", differs);
   jw_object_end(w);
 }
@@ -682,14 +761,25 @@ static void put_all_compared(struct json_writer *w, const struct compare_op *op,
   jw_array_end(w);
 }
 
-static void on_compared(void *ctx, const struct pg_reply *reply) {
+static void read_goals(struct side *side, const struct compare_op *op, const struct pg_reply *goals) {
+  for (size_t i = 0; i < op->count; i++)
+    for (size_t row = 0; row < pg_rows(goals); row++)
+      if (id_eq(pg_uuid(goals, row, 0), op->runs[i])) {
+        side->goal_metric[i] = pg_text(goals, row, 1);
+        side->goals[i] = str_is(pg_text(goals, row, 2), "maximize") ? GOAL_MAXIMIZE : GOAL_MINIMIZE;
+      }
+}
+
+static void on_compared(void *ctx, const struct pg_reply *both) {
   struct compare_op *op = ctx;
   struct err err;
   struct side *side = ARENA_NEW(http_req_arena(op->req), struct side);
-  if (!pg_ok(reply, &err) || (!side && !err_no_memory(&err))) {
+  if (!pg_ok(both, &err) || (!side && !err_no_memory(&err))) {
     http_reply_error(op->req, &err);
     return;
   }
+  const struct pg_reply *reply = pg_nth(both, 0);
+  read_goals(side, op, pg_nth(both, 1));
   for (size_t i = 0; i < op->count; i++) {
     size_t row = 0;
     while (row < pg_rows(reply) && !id_eq(pg_uuid(reply, row, 0), op->runs[i]))
@@ -726,13 +816,16 @@ static void on_compare_settled(void *ctx, const struct err *err) {
     http_reply_error(op->req, err);
     return;
   }
-  AUTO_PG_ARGS struct pg_args args;
-  pg_args_init(&args, STMT_RUN_GET_MANY);
-  pg_begin_array(&args);
-  for (size_t i = 0; i < op->count; i++)
-    pg_put_uuid(&args, op->runs[i]);
-  pg_end_array(&args);
-  if (!pg_run(web_app(op->req)->pg, &args, 0, on_compared, op, &why))
+  AUTO_PG_BATCH struct pg_batch batch = PG_BATCH_INIT;
+  const enum stmt stmts[] = {STMT_RUN_GET_MANY, STMT_RUN_GOALS};
+  for (size_t s = 0; s < ARRAY_LEN(stmts); s++) {
+    struct pg_args *args = pg_batch_add(&batch, stmts[s]);
+    pg_begin_array(args);
+    for (size_t i = 0; i < op->count; i++)
+      pg_put_uuid(args, op->runs[i]);
+    pg_end_array(args);
+  }
+  if (!pg_run_batch(web_app(op->req)->pg, &batch, 0, on_compared, op, &why))
     http_reply_error(op->req, &why);
 }
 
@@ -889,7 +982,20 @@ static void get_events(struct http_req *req) {
   }
 
 const struct route api_run_routes[] = {
-    ROW(HTTP_POST, "/runs", POLICY_TRACK, create_run, "Make a run that somebody else executes"),
+    {.method = HTTP_POST,
+     .path = "/runs",
+     .policy = POLICY_TRACK,
+     .body = BODY_BUFFER,
+     .max_body = API_BODY_MAX,
+     .handler = create_run,
+     .creates = CREATES_BY_KEY,
+     .summary = "Make a run that somebody else executes, or launch one",
+     .doc =
+         "Without `command` the run is only tracked: `experiment` or `experiment_id`, `name`, `started`, `params`, `tags`. With `command` "
+         "(a list, one item an argument; needs the scope `submit`) it waits in the queue and runs as a trial would: also `resources`, "
+         "`env`, `workdir`, `workdir_mode`, `workdir_max`, `links`, `retries`, `priority`, `stop_grace`, `artifacts`, `metrics_from`, "
+         "`inherit_env`, `tty`, `log_max`, `log_spool_max`, `log_policy` as in a sweep file, and what the command line adds: "
+         "`directory`, `code`, `environment`."},
     ROW(HTTP_POST, "/runs/search", POLICY_READ, search_runs, "Search runs"),
     ROW(HTTP_POST, "/runs/compare", POLICY_READ, compare_runs, "Params and metrics of some runs side by side"),
     {.method = HTTP_GET, .path = "/runs/{id}", .policy = POLICY_READ, .handler = get_run, .summary = "One run"},

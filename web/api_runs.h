@@ -22,6 +22,11 @@ void api_put_next(const struct mlflow_search *op, struct json_writer *w, const s
 MUST_CHECK bool api_tags(struct http_req *req, const json_t *tags, size_t value_max, struct buf *set, const struct str **ret_removed,
                          size_t *ret_count, struct err *err);
 
+/* {"key": value} as a packed object of texts, in the request's arena. */
+MUST_CHECK bool api_pack_params(struct http_req *req, const json_t *params, struct str *ret, struct err *err);
+/* Makes a run that is launched, and answers. Takes the body. */
+void api_launch(struct http_req *req, json_t *body);
+
 /* Numbers JSON can say, else text; null where there is none. */
 void api_put_time(struct json_writer *w, const char *key, int64_t ms);
 void api_put_id(struct json_writer *w, const char *key, struct id id, bool is_set);
@@ -34,5 +39,7 @@ struct api_columns {
 };
 MUST_CHECK bool api_read_columns(struct http_req *req, const json_t *array, struct api_columns **ret, struct err *err);
 void api_put_run(struct json_writer *w, const struct run_row *run, const struct api_columns *columns);
+/* Its keys, into an object that has begun. */
+void api_put_run_keys(struct json_writer *w, const struct run_row *run, const struct api_columns *columns);
 
 #endif

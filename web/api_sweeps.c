@@ -2,12 +2,15 @@
 #include "web/api_sweeps.h"
 #include "base/json.h"
 #include "storage/pg.h"
+#include "sweeper/code_store.h"
 #include "web/http_reply.h"
+#include "web/problem.h"
 #include "web/sweep_op.h"
 #include "web/tables.h"
 #include "web/tracking.h"
 
-enum { FILE_MAX = SWEEP_FILE_BYTES_MAX };
+#define SUBMISSION_TYPE "application/vnd.winnow.submission+json"
+enum { FILE_MAX = SWEEP_FILE_BYTES_MAX, SUBMISSION_MAX = 4 * SWEEP_FILE_BYTES_MAX };
 
 static void reply_sweep(struct sweep_op *op, int status, const struct live_sweep *sweep) {
   struct buf body = BUF_INIT(SWEEP_REPLY_MAX);
@@ -46,24 +49,60 @@ static bool preview(struct sweep_op *op, const struct sweep_file *file, struct e
   return true;
 }
 
-static bool submit(struct sweep_op *op, struct str text, struct str name, struct str directory, struct err *err) {
+/* What is submitted: the file, and what its sender knows about where it comes from. */
+struct submission {
+  struct str text, name, directory, code;
+  const json_t *environment;
+};
+
+/* The sender's own format: the file as it is, and beside it what is no part of it. */
+static bool read_submission(struct sweep_op *op, struct submission *ret, struct err *err) {
+  static const struct json_field fields[] = {
+      {"file", JSON_F_STR, offsetof(struct submission, text), .required = true},
+      {"name", JSON_F_STR, offsetof(struct submission, name), .nullable = true},
+      {"directory", JSON_F_STR, offsetof(struct submission, directory), .nullable = true},
+      {"code", JSON_F_STR, offsetof(struct submission, code), .nullable = true},
+      {"environment", JSON_F_OBJECT, offsetof(struct submission, environment), .nullable = true},
+  };
+  struct str type = http_req_header(op->req, "Content-Type");
+  if (str_starts(type, STR(SUBMISSION_TYPE)))
+    return sweep_op_read_body(op, err) && json_decode(op->json, fields, ARRAY_LEN(fields), "", ret, err);
+  *ret = (struct submission){
+      .text = http_req_body(op->req), .name = http_req_param(op->req, "file"), .directory = http_req_param(op->req, "directory")};
+  return true;
+}
+
+bool api_add_submission(struct sweep_file *file, struct str code, const json_t *environment, struct err *err) {
+  char sha256[DIGEST_HEX + 1];
+  if (code.n && !code_digest_read(code, sha256))
+    return err_set(err, ERR_INVALID, "\"code\" must be sha256: and 64 small hexadecimal digits");
+  return (!code.n || sweep_file_set_code(file, sha256, err)) && (!environment || sweep_file_record_env(file, environment, err));
+}
+
+static bool submit(struct sweep_op *op, const struct submission *in, struct err *err) {
   struct sweeps *sweeps = web_app(op->req)->sweeps;
+  struct str directory = in->directory;
   AUTO_ARENA struct arena arena = ARENA_INIT(16 * MIB);
   struct spec_problems errors;
   struct sweep_file *file;
+  struct sweeps_new what = {.source = in->text, .directory = directory};
   bool dry_run = false;
   struct str dry = http_req_param(op->req, "dry_run");
   if (dry.p && !str_to_bool(dry, &dry_run))
     return err_set(err, ERR_INVALID, "\"dry_run\" must be true or false");
   if (directory.n && (directory.p[0] != '/' || directory.n > 4000))
     return err_set(err, ERR_INVALID, "\"directory\" must be an absolute path");
-  const char *file_name = arena_strdup(&arena, str_slice(name, 0, SWEEP_NAME_MAX));
+  const char *file_name = arena_strdup(&arena, str_slice(in->name, 0, SWEEP_NAME_MAX));
   if (!file_name)
     return err_no_memory(err);
-  if (!sweep_file_read(text, file_name, &arena, &file, &errors, err))
+  if (!sweep_file_read(in->text, file_name, &arena, &file, &errors, err)) {
+    for (size_t i = 0; i < MIN_OF(errors.count, (size_t)SPEC_PROBLEMS_MAX); i++)
+      problem_add(op->req, errors.items[i].path, errors.items[i].line, errors.items[i].column, errors.items[i].message);
     return false;
-  bool ok = sweep_op_may_steer(op->req, file->spec.has_command, err) && sweeps_check(sweeps, file, directory, err) &&
-            (dry_run ? preview(op, file, err) : sweeps_create(sweeps, file, text, directory, on_made, op, err));
+  }
+  bool ok = api_add_submission(file, in->code, in->environment, err) && sweep_op_may_steer(op->req, file->spec.has_command, err) &&
+            sweeps_check(sweeps, file, directory, err) &&
+            (dry_run ? preview(op, file, err) : sweeps_create(sweeps, file, &what, on_made, op, err));
   if (!ok || dry_run)
     sweep_file_free(file);
   return ok;
@@ -72,10 +111,10 @@ static bool submit(struct sweep_op *op, struct str text, struct str name, struct
 static void post_sweep(struct http_req *req) {
   struct err err;
   struct sweep_op *op = sweep_op_new(req);
+  struct submission in = {.text = STR("")};
   if (!op)
     return;
-  if (!sweeps_ready(web_app(req)->sweeps, &err) ||
-      !submit(op, http_req_body(req), http_req_param(req, "file"), http_req_param(req, "directory"), &err))
+  if (!sweeps_ready(web_app(req)->sweeps, &err) || !read_submission(op, &in, &err) || !submit(op, &in, &err))
     sweep_op_fail(op, &err);
 }
 
@@ -112,9 +151,12 @@ static bool clone_text(struct sweep_op *op, struct str source, struct str name, 
 static void on_source(void *ctx, const struct pg_reply *row) {
   struct sweep_op *op = ctx;
   struct err err;
+  struct submission in = {.name = STR("")};
   bool ok = pg_ok(row, &err) && (pg_rows(row) || sweep_op_none(op->id, &err)) &&
-            clone_text(op, pg_text(row, 0, 2), pg_text(row, 0, 0), &err) && sweeps_ready(web_app(op->req)->sweeps, &err) &&
-            submit(op, str_of(http_req_state(op->req)), STR(""), pg_text(row, 0, 1), &err);
+            clone_text(op, pg_text(row, 0, 2), pg_text(row, 0, 0), &err) && sweeps_ready(web_app(op->req)->sweeps, &err);
+  in.text = str_of(http_req_state(op->req));
+  in.directory = ok ? pg_text(row, 0, 1) : STR_NONE;
+  ok = ok && submit(op, &in, &err);
   if (!ok)
     sweep_op_fail(op, &err);
 }
@@ -225,6 +267,17 @@ static bool list_sweeps(struct sweep_op *op, struct err *err) {
   return pg_run(web_app(op->req)->pg, &args, 0, on_sweep_list, op, err);
 }
 
+static void get_schema(struct http_req *req) {
+  struct buf body = BUF_INIT(2 * MIB);
+  struct err err;
+  if (sweep_file_schema(&body, &err)) {
+    http_reply_json(req, 200, &body);
+    return;
+  }
+  buf_release(&body);
+  http_reply_error(req, &err);
+}
+
 static void get_sweeps(struct http_req *req) {
   struct err err;
   struct sweep_op *op = sweep_op_new(req);
@@ -298,14 +351,15 @@ static void delete_sweep(struct http_req *req) {
     sweep_op_fail(op, &err);
 }
 
-#define ROUTE_POST(path_, handler_, policy_, max_, summary_) \
-  { .method = HTTP_POST, .path = path_, .policy = policy_, .body = BODY_BUFFER, .max_body = max_, .handler = handler_, .summary = summary_ }
-#define ROUTE_GET(path_, handler_, summary_, query_) \
-  { .method = HTTP_GET, .path = path_, .policy = POLICY_READ, .handler = handler_, .summary = summary_, .query = query_ }
+#define ROUTE_GET(path_, handler_, response_, summary_, query_)                                                          \
+  {                                                                                                                      \
+    .method = HTTP_GET, .path = path_, .policy = POLICY_READ, .handler = handler_, .summary = summary_, .query = query_, \
+    .response_schema = response_                                                                                         \
+  }
 #define ROUTE_ACT(path_, arg_, summary_)                                                                                       \
   {                                                                                                                            \
     .method = HTTP_POST, .path = path_, .policy = POLICY_TRACK, .body = BODY_BUFFER, .max_body = 4096, .handler = post_action, \
-    .arg = arg_, .summary = summary_                                                                                           \
+    .arg = arg_, .summary = summary_, .response_schema = "sweep"                                                               \
   }
 
 const struct route sweep_routes[] = {
@@ -313,21 +367,31 @@ const struct route sweep_routes[] = {
      .path = "/sweeps",
      .policy = POLICY_TRACK,
      .body = BODY_BUFFER,
-     .max_body = FILE_MAX,
+     .max_body = SUBMISSION_MAX,
      .handler = post_sweep,
      .summary = "Submit a sweep",
-     .doc = "The body is a sweep file, YAML or JSON. With a command it needs the scope `submit`; without one it is for those who ask and "
-            "tell. `file` is its name for messages, `directory` what relative paths in it are beneath.",
-     .query = "dry_run:boolean,file:string,directory:string"},
-    ROUTE_GET("/sweeps", get_sweeps, "List sweeps, newest first", "state:string,limit:integer,cursor:string"),
-    ROUTE_GET("/sweeps/{id}", get_sweep, "One sweep: state, progress, best", NULL),
+     .doc =
+         "The body is a sweep file, YAML or JSON; its JSON Schema is at `/api/v1/schemas/sweep`. With a command it needs the scope `submit`; without one it is for those who ask and "
+         "tell. `file` is its name for messages, `directory` what relative paths in it are beneath. A directory of this machine is copied "
+         "as it is now, unless `workdir_mode` is inplace or `workdir` names a snapshot (see `/code`). With the Content-Type "
+         "`" SUBMISSION_TYPE "` the body is `{\"file\": text, \"name\", \"directory\", \"code\": \"sha256:…\", "
+         "\"environment\": {…}}`: what the command line sends.",
+     .creates = CREATES,
+     .query = "dry_run:boolean,file:string,directory:string",
+     .request_schema = "sweep_file",
+     .response_schema = "sweep_made"},
+    ROUTE_GET("/sweeps", get_sweeps, "sweep_list", "List sweeps, newest first", "state:string,limit:integer,cursor:string"),
+    ROUTE_GET("/schemas/sweep", get_schema, NULL, "The sweep file as a JSON Schema, for editors", NULL),
+    ROUTE_GET("/sweeps/{id}", get_sweep, "sweep", "One sweep: state, progress, best", NULL),
     {.method = HTTP_PATCH,
      .path = "/sweeps/{id}",
      .policy = POLICY_TRACK,
      .body = BODY_BUFFER,
      .max_body = 256 * 1024,
      .handler = patch_sweep,
-     .summary = "Change run_cap, max_parallel, priority, max_time, notes while it runs"},
+     .summary = "Change run_cap, max_parallel, priority, max_time, notes while it runs",
+     .request_schema = "sweep_edit",
+     .response_schema = "sweep"},
     {.method = HTTP_DELETE,
      .path = "/sweeps/{id}",
      .policy = POLICY_WRITE,
@@ -337,6 +401,15 @@ const struct route sweep_routes[] = {
     ROUTE_ACT("/sweeps/{id}/resume", &act_resume, "Go on"),
     ROUTE_ACT("/sweeps/{id}/stop", &act_stop, "End it, and its running trials"),
     ROUTE_ACT("/sweeps/{id}/drain", &act_drain, "End it when the running trials have ended"),
-    ROUTE_POST("/sweeps/{id}/clone", post_clone, POLICY_TRACK, 64 * 1024, "Submit it again"),
+    {.method = HTTP_POST,
+     .path = "/sweeps/{id}/clone",
+     .policy = POLICY_TRACK,
+     .body = BODY_BUFFER,
+     .max_body = 64 * 1024,
+     .handler = post_clone,
+     .creates = CREATES,
+     .summary = "Submit it again",
+     .request_schema = "sweep_clone",
+     .response_schema = "sweep"},
 };
 const size_t sweep_route_count = ARRAY_LEN(sweep_routes);

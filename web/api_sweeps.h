@@ -1,12 +1,11 @@
-/* What the handlers of runs need to know of trials. */
+/* What the handlers of sweeps and of launched runs share. */
 #ifndef WINNOW_WEB_API_SWEEPS_H
 #define WINNOW_WEB_API_SWEEPS_H
 
-#include "base/base.h"
+#include "base/json.h"
+#include "sweeper/sweep_file.h"
 
-struct http_req;
-
-/* Stops or retries the run of the path if it is a trial that lives, and answers the request; false: it is none, and nothing was done. */
-bool api_trial_steer(struct http_req *req, bool retry);
+/* What the sender knows and the file does not say: its snapshot ("sha256:…"; p NULL: none) and environment (NULL: none). */
+MUST_CHECK bool api_add_submission(struct sweep_file *file, struct str code, const json_t *environment, struct err *err);
 
 #endif

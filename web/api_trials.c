@@ -4,7 +4,6 @@
 #include "base/json.h"
 #include "storage/pg.h"
 #include "tracker/names.h"
-#include "web/api_sweeps.h"
 #include "web/http_reply.h"
 #include "web/sweep_op.h"
 #include "web/tables.h"
@@ -42,6 +41,10 @@ static void put_trial_row(struct json_writer *w, const struct pg_reply *rows, si
   pg_is_null(rows, i, 9) ? jw_null(w) : jw_raw(w, pg_jsonb(rows, i, 9));
   jw_put_str(w, "node", pg_text(rows, i, 10));
   jw_put_null(w, "slots"); /* which ones: only while it runs on a machine with numbered devices */
+  int64_t made[LIVE_MADE_COUNT];
+  for (size_t k = 0; k < LIVE_MADE_COUNT; k++)
+    made[k] = pg_is_null(rows, i, 15 + k) ? -1 : pg_int(rows, i, 15 + k);
+  live_put_made(w, made);
   jw_put_i64(w, "created", pg_int(rows, i, 12));
   jw_key(w, "started");
   started > 0 ? jw_i64(w, started) : jw_null(w);
@@ -225,6 +228,30 @@ static void get_rungs(struct http_req *req) {
   live_put_rungs(op->sweep, &w);
   sweep_op_reply(op, 200, &body);
 }
+
+static void on_importance(void *ctx, struct str json, const struct err *err) {
+  struct sweep_op *op = ctx;
+  struct err none;
+  if (err && err->code == ERR_NOT_FOUND) {
+    sweep_op_none(op->id, &none);
+    err = &none;
+  }
+  if (err) {
+    sweep_op_fail(op, err);
+    return;
+  }
+  struct buf body = BUF_INIT(SWEEP_REPLY_MAX);
+  buf_add_str(&body, json);
+  sweep_op_reply(op, 200, &body);
+}
+
+static void get_importance(struct http_req *req) {
+  struct err err;
+  struct sweep_op *op = sweep_op_new(req);
+  if (op && (!sweep_op_read_id(op, "sweep", &err) || !sweeps_importance(web_app(req)->sweeps, op->id, on_importance, op, &err)))
+    sweep_op_fail(op, &err);
+}
+
 static void post_trial(struct http_req *req) {
   struct err err;
   struct sweep_op *op = sweep_op_live(req);
@@ -235,56 +262,36 @@ static void post_trial(struct http_req *req) {
     sweep_op_fail(op, &err);
 }
 
-/* ---- trials as runs ---- */
-
-bool api_trial_steer(struct http_req *req, bool retry) {
-  struct err err;
-  struct id run;
-  if (!id_parse(http_req_value(req, "id"), &run) || !sweeps_ready(web_app(req)->sweeps, &err))
-    return false;
-  struct live_trial *trial = sweeps_trial(web_app(req)->sweeps, run);
-  if (!trial)
-    return false;
-  struct sweep_op *op = sweep_op_new(req);
-  if (!op)
-    return true;
-  op->trial = trial;
-  op->sweep = live_trial_sweep(trial);
-  bool ok = sweep_op_may_steer(req, live_has_command(op->sweep), &err) && (retry ? live_retry(trial, &err) : live_kill(trial, &err)) &&
-            sweeps_wait(op->sweep, trial, sweep_op_trial_made, op, &err);
-  if (!ok)
-    sweep_op_fail(op, &err);
-  return true;
-}
-
-static void steer_run(struct http_req *req, bool retry) {
-  struct err err;
-  if (api_trial_steer(req, retry))
-    return;
-  err_set(&err, ERR_WRONG_STATE, "the run is no trial of a sweep that goes on");
-  http_reply_error(req, &err);
-}
-
-static void post_stop_run(struct http_req *req) {
-  steer_run(req, false);
-}
-
-static void post_retry_run(struct http_req *req) {
-  steer_run(req, true);
-}
-
-#define ROUTE_POST(path_, handler_, policy_, max_, summary_) \
-  { .method = HTTP_POST, .path = path_, .policy = policy_, .body = BODY_BUFFER, .max_body = max_, .handler = handler_, .summary = summary_ }
-#define ROUTE_GET(path_, handler_, summary_, query_) \
-  { .method = HTTP_GET, .path = path_, .policy = POLICY_READ, .handler = handler_, .summary = summary_, .query = query_ }
+#define ROUTE_GET(path_, handler_, response_, summary_, query_)                                                          \
+  {                                                                                                                      \
+    .method = HTTP_GET, .path = path_, .policy = POLICY_READ, .handler = handler_, .summary = summary_, .query = query_, \
+    .response_schema = response_                                                                                         \
+  }
 
 const struct route trial_routes[] = {
-    ROUTE_GET("/sweeps/{id}/trials", get_trials, "Its trials", "state:string,sort:string,limit:integer,cursor:string"),
-    ROUTE_POST("/sweeps/{id}/trials", post_trial, POLICY_TRACK, SWEEP_BODY_MAX, "Enqueue a hand-picked point"),
-    ROUTE_GET("/sweeps/{id}/best", get_best, "The best finished trials", "k:integer"),
-    ROUTE_GET("/sweeps/{id}/progress", get_progress, "The best value so far, trial by trial", NULL),
-    ROUTE_GET("/sweeps/{id}/rungs", get_rungs, "What the rules of early termination know", NULL),
-    ROUTE_POST("/runs/{id}/stop", post_stop_run, POLICY_TRACK, 4096, "Stop a trial"),
-    ROUTE_POST("/runs/{id}/retry", post_retry_run, POLICY_TRACK, 4096, "Give a trial another attempt"),
+    ROUTE_GET("/sweeps/{id}/trials", get_trials, "trial_list", "Its trials", "state:string,sort:string,limit:integer,cursor:string"),
+    {.method = HTTP_POST,
+     .path = "/sweeps/{id}/trials",
+     .policy = POLICY_TRACK,
+     .body = BODY_BUFFER,
+     .max_body = SWEEP_BODY_MAX,
+     .handler = post_trial,
+     .creates = CREATES,
+     .summary = "Enqueue a hand-picked point",
+     .request_schema = "trial_new",
+     .response_schema = "trial"},
+    ROUTE_GET("/sweeps/{id}/best", get_best, "trial_list", "The best finished trials", "k:integer"),
+    ROUTE_GET("/sweeps/{id}/progress", get_progress, "sweep_progress", "The best value so far, trial by trial", NULL),
+    ROUTE_GET("/sweeps/{id}/rungs", get_rungs, "rung_list", "What the rules of early termination know", NULL),
+    {.method = HTTP_GET,
+     .path = "/sweeps/{id}/importance",
+     .policy = POLICY_READ,
+     .handler = get_importance,
+     .summary = "Which parameters matter",
+     .doc =
+         "PED-ANOVA: how far the best tenth of the finished trials is distributed otherwise than all of them, parameter by parameter, as "
+         "shares of one with a 95 % interval; and pairs that matter together beyond each alone. `low_confidence` says when there are too "
+         "few trials to trust it, `reason` why.",
+     .response_schema = "importance"},
 };
 const size_t trial_route_count = ARRAY_LEN(trial_routes);

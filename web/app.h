@@ -16,8 +16,10 @@ struct metric_store;
 struct run_creator;
 struct artifact_store;
 struct log_store;
+struct code_store;
 struct sweeps;
 struct login_links;
+struct event_hub;
 
 /* How the service stands, for /health, /api/v1/status and the page. */
 struct web_status {
@@ -44,13 +46,18 @@ struct web_app {
   struct run_creator *creator;
   struct artifact_store *artifacts;
   struct log_store *logs;
+  struct code_store *code;
   struct sweeps *sweeps;
+  struct event_hub *events;
 
   struct access_rules access;
   struct token_table tokens;
   struct login_links *links;
 
   struct web_status status;
+  struct work_pool *admin_work;     /* for care, so that it takes no thread from those who store */
+  const char *conninfo;             /* of the database, with its secret; NULL before it is there */
+  bool admin_busy;                  /* a check, a cleaning or a purge is under way */
   const struct route_mount *mounts; /* the whole API, for its description */
   size_t mount_count;
   const char *artifact_root; /* URI handed to clients */

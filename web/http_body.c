@@ -140,6 +140,8 @@ static void complete(struct http_conn *conn) {
   if (req->route->body == BODY_STREAM) {
     req->sink_open = false;
     req->route->stream->end(req);
+  } else if (conn->server->config.handle) {
+    conn->server->config.handle(conn->server->config.handle_ctx, req);
   } else {
     req->route->handler(req);
   }

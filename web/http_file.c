@@ -43,7 +43,7 @@ static bool range_is_current(const struct http_req *req, const struct file_facts
 }
 
 /* A name for all clients: plain ASCII for the old ones, percent-encoded UTF-8 for the others. */
-static void add_disposition(struct http_req *req, const char *name) {
+void http_reply_download_name(struct http_req *req, const char *name) {
   AUTO_BUF struct buf value = BUF_INIT(DISPOSITION_MAX);
   bool is_plain = true;
   buf_puts(&value, "attachment; filename=\"");
@@ -71,7 +71,7 @@ static void add_headers(struct http_req *req, const struct file_facts *facts, in
     return;
   http_reply_header(req, "Accept-Ranges", STR("bytes"));
   if (file->download_name)
-    add_disposition(req, file->download_name);
+    http_reply_download_name(req, file->download_name);
 }
 
 static void add_content_range(struct http_req *req, const struct http_range *part, uint64_t size) {

@@ -224,7 +224,25 @@ static bool compress(struct http_req *req, struct str body, struct buf *packed) 
   return server->gzip && http_gzip_pack(server->gzip, body, packed);
 }
 
+void http_reply_tap(struct http_req *req, http_tap_fn *fn, void *ctx) {
+  req->tap = fn;
+  req->tap_ctx = ctx;
+}
+
+/* True: it went elsewhere. */
+static bool tapped(struct http_req *req, int status, const char *content_type, struct buf *body, const struct err *err) {
+  http_tap_fn *tap = req->tap;
+  req->tap = NULL;
+  if (tap)
+    tap(req->tap_ctx, status, content_type, body, err);
+  return tap;
+}
+
 void http_reply_body(struct http_req *req, int status, const char *content_type, struct buf *body) {
+  if (tapped(req, status, content_type, body, NULL)) {
+    buf_release(body); /* what is left of it */
+    return;
+  }
   struct err err;
   bool ok = buf_ok(body, &err);
   AUTO_BUF struct buf plain = *body;
@@ -267,7 +285,7 @@ void http_reply_text(struct http_req *req, int status, const char *text) {
 }
 
 void http_reply_empty(struct http_req *req, int status) {
-  if (!reply_begin(req))
+  if (tapped(req, status, NULL, NULL, NULL) || !reply_begin(req))
     return;
   struct reply reply = {.status = status};
   reply_send(req, &reply, STR(""), NULL);
@@ -289,7 +307,7 @@ void reply_send_error(struct http_req *req, const struct err *err) {
 }
 
 void http_reply_error(struct http_req *req, const struct err *err) {
-  if (!reply_begin(req))
+  if (tapped(req, 0, NULL, NULL, err) || !reply_begin(req))
     return;
   reply_send_error(req, err);
   done(req);
@@ -308,7 +326,8 @@ void http_reply_redirect(struct http_req *req, int status, struct str location) 
 }
 
 void http_reply_drop(struct http_req *req) {
-  if (!reply_begin(req))
+  struct err gone = {.code = ERR_CANCELLED};
+  if (tapped(req, 0, NULL, NULL, &gone) || !reply_begin(req))
     return;
   struct http_conn *conn = req->conn;
   req_finish(req);

@@ -12,6 +12,14 @@
  * no room: never let a value of the user's decide a header. */
 bool http_reply_header(struct http_req *req, const char *name, struct str value);
 
+/* Before the answer: it is to be saved under this name, any UTF-8. */
+void http_reply_download_name(struct http_req *req, const char *name);
+
+/* Before the answer: the answer goes to `fn` instead of the client, once; who has it answers in its stead, now or later. An error comes as
+ * `err`; else `body` (NULL: none) may be taken. Not for streams and files. */
+typedef void http_tap_fn(void *ctx, int status, const char *content_type, struct buf *body, const struct err *err);
+void http_reply_tap(struct http_req *req, http_tap_fn *fn, void *ctx);
+
 /* Takes the bytes of `body` (leaving it empty). A body whose building failed becomes a 500. */
 void http_reply_json(struct http_req *req, int status, struct buf *body);
 /* The same with any Content-Type. Text and JSON of more than 1 KiB are compressed when the client understands gzip. */

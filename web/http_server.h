@@ -41,12 +41,17 @@ struct http_observation {
 };
 typedef void http_observe_fn(void *ctx, const struct http_observation *observation);
 
+/* Calls the handler of a request whose body is all there, now or later. */
+typedef void http_handle_fn(void *ctx, struct http_req *req);
+
 struct http_server_config {
   const struct route_mount *mounts; /* borrowed, like all they point to */
   size_t mount_count;
   void *service;      /* what http_req_service() returns */
   http_gate_fn *gate; /* NULL: everybody may do everything, for tests */
   void *gate_ctx;
+  http_handle_fn *handle; /* NULL: the row's handler is called at once */
+  void *handle_ctx;
   http_observe_fn *observe; /* may be NULL */
   void *observe_ctx;
   bool access_log; /* one line a request, gathered; log_flush() belongs into an end-of-turn hook (http_server_flush_log_hook()) */

@@ -20,6 +20,7 @@ struct log_op {
   bool single;       /* one param: the text of an error differs */
   struct metric_write *metrics;
   size_t metrics_at; /* in the batch */
+  struct tracking_reports reports;
 };
 
 static struct log_op *new_op(struct http_req *req) {
@@ -302,10 +303,12 @@ static enum tracking_refusal refusal_of(const struct err *err) {
 
 static void on_appended(void *ctx, const struct err *err) {
   struct log_op *op = ctx;
-  if (err)
+  if (err) {
     tell_refusal(op, refusal_of(err), err);
-  else
-    mlflow_reply_done(op->req);
+    return;
+  }
+  tracking_reports_hear(op->req, &op->reports);
+  mlflow_reply_done(op->req);
 }
 
 /* The metrics' statement comes last in its batch, so a refusal of an earlier one is that of the reply as a whole. */
@@ -321,6 +324,8 @@ static void on_batch(void *ctx, const struct pg_reply *reply) {
     return;
   }
   bool stored = !op->metrics || metric_write_done(op->metrics, done ? pg_nth(reply, op->metrics_at) : reply, &err);
+  if (done && stored)
+    tracking_reports_hear(op->req, &op->reports);
   if (done && !stored)
     tell_refusal(op, refusal_of(&err), &err);
   else
@@ -334,6 +339,8 @@ static bool write_batch(struct log_op *op, struct str params, struct str tags, c
   int pass = tracking_pass(op->req, op->run);
   bool has_words = params.n > 2 || tags.n > 2, has_models = batch->count > 0;
   int32_t attempt = pass < 0 ? METRIC_CURRENT : pass == 0 ? METRIC_UNOWNED : pass;
+  if (!tracking_reports_keep(op->req, op->run, attempt, rows, &op->reports, err))
+    return false;
   if (!has_words && !has_models && rows->points.n)
     return metric_append(store, op->run, attempt, rows, on_appended, op, err);
   put_write(op, pg_batch_add(batch, STMT_RUN_WRITE), params, tags);

@@ -25,25 +25,14 @@ static int write_root_error(const struct http_req *req, const char *request_id, 
 static const struct route_family root_family = {"root", write_root_error, true};
 
 const struct route_mount *web_mounts(size_t *ret_count) {
-  static struct route_mount mounts[16 + MLFLOW_MOUNTS_MAX];
-  size_t n = 0;
-  mounts[n++] = (struct route_mount){"", root_routes, root_route_count, &root_family};
-  mounts[n++] = (struct route_mount){"/api/v1", service_routes, service_route_count, &api_family};
+#define ROUTE_TABLE_ROW(name) {name##_routes, name##_route_count},
   const struct {
     const struct route *routes;
     size_t count;
-  } api[] = {
-      {metric_routes, metric_route_count},
-      {api_run_routes, api_run_route_count},
-      {api_experiment_routes, api_experiment_route_count},
-      {api_artifact_routes, api_artifact_route_count},
-      {api_model_routes, api_model_route_count},
-      {sweep_routes, sweep_route_count},
-      {trial_routes, trial_route_count},
-      {ask_routes, ask_route_count},
-      {companion_routes, companion_route_count},
-      {log_routes, log_route_count},
-  };
+  } api[] = {API_ROUTE_TABLES(ROUTE_TABLE_ROW)};
+  static struct route_mount mounts[1 + ARRAY_LEN(api) + MLFLOW_MOUNTS_MAX];
+  size_t n = 0;
+  mounts[n++] = (struct route_mount){"", root_routes, root_route_count, &root_family};
   for (size_t i = 0; i < ARRAY_LEN(api); i++)
     mounts[n++] = (struct route_mount){"/api/v1", api[i].routes, api[i].count, &api_family};
   n += mlflow_mounts(mounts + n);

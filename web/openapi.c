@@ -83,6 +83,10 @@ static void put_operation(struct json_writer *w, const struct route *route) {
   AUTO_BUF struct buf description = BUF_INIT(64 * KIB);
   if (route->doc)
     buf_printf(&description, "%s\n\n", route->doc);
+  if (route->creates)
+    buf_puts(
+        &description,
+        "With the header `Idempotency-Key` it is done once, however often it is sent within a day; the first answer is given again.\n\n");
   buf_printf(&description, "Access: %s", policy_docs[route->policy]);
   jw_put_str(w, "description", buf_str(&description));
   put_parameters(w, route);

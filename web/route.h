@@ -46,6 +46,14 @@ struct route_stream {
   void (*abort)(struct http_req *req, const struct err *err);
 };
 
+/* Whether a POST makes something new: then an Idempotency-Key is heeded (web/idempotency.h). */
+enum route_creates {
+  CREATES_NOTHING,
+  CREATES,        /* under an id or number that is made then */
+  CREATES_BY_KEY, /* under an id made from the key: doing it again after a crash makes the same thing */
+  CREATES_SECRET, /* its answer is shown once, and not kept */
+};
+
 struct route {
   enum http_method method; /* GET, POST, PUT, PATCH, DELETE; HEAD and OPTIONS derive */
   /* Begins with "/" and is relative to the mount. "{name}" stands for one segment that is not empty, a final "{name...}" for one or more
@@ -62,6 +70,7 @@ struct route {
   const char *doc;                   /* more about it, Markdown; may be NULL */
   const char *request_schema;        /* names of OpenAPI components; may be NULL */
   const char *response_schema;
+  enum route_creates creates;
   const char *query; /* query parameters as "name:type,name:type", may be NULL */
 };
 

@@ -1,5 +1,10 @@
 #include "web/tracking.h"
 
+#include "base/log.h"
+#include "storage/metric_store.h"
+#include "sweeper/sweeps.h"
+#include "web/api_events.h"
+
 struct str tracking_actor(const struct http_req *req) {
   const struct access_principal *who = web_principal(req);
   return who ? str_of(who->name) : STR("anonymous");
@@ -7,6 +12,7 @@ struct str tracking_actor(const struct http_req *req) {
 
 int tracking_pass(const struct http_req *req, struct id run) {
   const struct access_principal *who = web_principal(req);
+  sweeps_stir(web_app(req)->sweeps, run);
   if (!who || access_has(who, SCOPE_WRITE))
     return -1;
   return who->kind == ACCESS_RUN && id_eq(who->run_id, run) ? who->run_attempt : 0;
@@ -26,4 +32,47 @@ enum tracking_refusal tracking_refusal(const struct pg_reply *reply) {
     if (strcmp(pg_sqlstate(reply), refusals[i].state) == 0)
       return refusals[i].refusal;
   return TRACKING_ERROR;
+}
+
+bool tracking_reports_keep(struct http_req *req, struct id run, int32_t attempt, const struct metric_rows *rows,
+                           struct tracking_reports *ret, struct err *err) {
+  struct sweeps *sweeps = web_app(req)->sweeps;
+  struct err ignored; /* before the sweeps are loaded nothing is decided; what is stored is read then */
+  *ret = (struct tracking_reports){.run = run, .attempt = attempt};
+  const struct live_trial *trial = sweeps && sweeps_ready(sweeps, &ignored) ? sweeps_trial(sweeps, run) : NULL;
+  if (!trial)
+    return true;
+  size_t count = 0;
+  bool *watched = ARENA_NEW_ARRAY(http_req_arena(req), bool, rows->key_count + 1);
+  if (!watched)
+    return err_no_memory(err);
+  for (size_t i = 0; i < rows->key_count; i++)
+    watched[i] = live_watches(live_trial_sweep(trial), rows->keys[i]);
+  for (size_t i = 0; i < rows->points.n; i++)
+    count += watched[rows->series[i]];
+  ret->items = ARENA_NEW_ARRAY(http_req_arena(req), struct live_report, count + 1);
+  if (!ret->items)
+    return err_no_memory(err);
+  for (size_t i = 0; i < rows->points.n; i++) {
+    struct point point = points_at(&rows->points, i);
+    struct str key = rows->keys[rows->series[i]];
+    char *copy = watched[rows->series[i]] ? arena_strdup(http_req_arena(req), key) : NULL;
+    if (!watched[rows->series[i]])
+      continue;
+    if (!copy)
+      return err_no_memory(err);
+    ret->items[ret->count++] =
+        (struct live_report){.key = str_n(copy, key.n), .value = point.value, .epoch = point.epoch, .step = point.step};
+  }
+  return true;
+}
+
+void tracking_reports_hear(const struct http_req *req, const struct tracking_reports *reports) {
+  struct err err;
+  struct sweeps *sweeps = web_app(req)->sweeps;
+  events_tell_points(web_app(req), reports->run);
+  events_tell_points(web_app(req), reports->run);
+  struct live_trial *trial = reports->count && sweeps_ready(sweeps, &err) ? sweeps_trial(sweeps, reports->run) : NULL;
+  if (trial && !live_hear_logged(trial, MAX_OF(reports->attempt, 0), reports->items, reports->count, &err) && err.code != ERR_FENCED)
+    log_warn("web", NULL, "reports of a trial were not taken in: %s", err.text);
 }

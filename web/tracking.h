@@ -2,12 +2,14 @@
 #ifndef WINNOW_WEB_TRACKING_H
 #define WINNOW_WEB_TRACKING_H
 
+#include "storage/metric_rows.h"
 #include "storage/pg.h"
 #include "web/app.h"
 
 /* Who asks, for events. */
 struct str tracking_actor(const struct http_req *req);
-/* What run_write() takes: -1 may write every run, 0 those without an executor, else those and this attempt of the run. */
+/* Asked by every write to a run, so it is also a sign of life: it renews the lease of a trial that a worker asked for.
+ * What run_write() takes: -1 may write every run, 0 those without an executor, else those and this attempt of the run. */
 int tracking_pass(const struct http_req *req, struct id run);
 
 enum tracking_refusal {
@@ -20,6 +22,21 @@ enum tracking_refusal {
   TRACKING_ERROR, /* something else: pg_err() */
 };
 enum tracking_refusal tracking_refusal(const struct pg_reply *reply);
+
+/* Of the points of a write, those that the run's sweep decides by: kept while they are on their way into the store, then heard. So a trial
+ * that logs through a client is stopped as one that prints. */
+struct metric_rows;
+struct live_report;
+struct tracking_reports {
+  struct id run;
+  int32_t attempt;
+  struct live_report *items; /* in the request's arena */
+  size_t count;
+};
+/* `attempt` is what metric_append() takes. */
+MUST_CHECK bool tracking_reports_keep(struct http_req *req, struct id run, int32_t attempt, const struct metric_rows *rows,
+                                      struct tracking_reports *ret, struct err *err);
+void tracking_reports_hear(const struct http_req *req, const struct tracking_reports *reports);
 
 static inline int64_t tracking_now(const struct http_req *req) {
   return clock_wall_ms(web_app(req)->clock);

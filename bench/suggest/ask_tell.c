@@ -72,7 +72,8 @@ static int dial(const struct bench *b) {
 
 static void send_post(const struct bench *b, struct worker *w, const char *what, struct str body) {
   AUTO_BUF struct buf out = BUF_INIT(64 * MIB);
-  buf_printf(&out, "POST /api/v1/sweeps/%s/%s HTTP/1.1\r\nHost: 127.0.0.1:%d\r\nContent-Type: application/json\r\nContent-Length: %zu\r\n\r\n",
+  buf_printf(&out,
+             "POST /api/v1/sweeps/%s/%s HTTP/1.1\r\nHost: 127.0.0.1:%d\r\nContent-Type: application/json\r\nContent-Length: %zu\r\n\r\n",
              b->sweep, what, ntohs(b->address.sin_port), body.n);
   buf_add_str(&out, body);
   if (out.fail)
@@ -260,8 +261,8 @@ static void print_times(const char *name, struct times *times) {
   if (!times->n)
     return;
   qsort(times->us, times->n, sizeof *times->us, by_number);
-  printf(", \"%s_p50\": %.1f, \"%s_p99\": %.1f, \"%s_max\": %.1f", name, times->us[times->n / 2], name, times->us[times->n * 99 / 100], name,
-         times->us[times->n - 1]);
+  printf(", \"%s_p50\": %.1f, \"%s_p99\": %.1f, \"%s_max\": %.1f", name, times->us[times->n / 2], name, times->us[times->n * 99 / 100],
+         name, times->us[times->n - 1]);
 }
 
 int main(int argc, char **argv) {

@@ -4,15 +4,24 @@
 -- Run, attempt, stream, start, size, time, lost, packed, data.
 insert into log_piece (run, attempt, stream, start, size, time, lost, packed, data) values ($1, $2, $3, $4, $5, $6, $7, $8, $9);
 
--- name: log_stream_move (uuid, int4, int2, int8, int8, bytea, text, int4) -> ()
--- Run, attempt, stream, next, state_at, state (null: as it was), summary, series.
-insert into log_stream as s (run, attempt, stream, next, state_at, state, summary, series) values ($1, $2, $3, $4, $5, $6, $7, $8)
+-- name: log_stream_move (uuid, int4, int2, int8, int8, bytea, text, int4, text[]) -> ()
+-- Run, attempt, stream, next, state_at, state (null: as it was), summary, series, keys to add.
+insert into log_stream as s (run, attempt, stream, next, state_at, state, summary, series, keys)
+values ($1, $2, $3, $4, $5, $6, $7, $8, $9)
 on conflict (run, attempt, stream) do update set next = $4, state_at = case when $6 is null then s.state_at else $5 end,
-  state = coalesce($6, s.state), summary = $7, series = $8;
+  state = coalesce($6, s.state), summary = $7, series = $8, keys = case when $9 = '{}' then s.keys else s.keys || $9 end;
 
--- name: log_streams (uuid, int4) -> (int2, int8, int8, bytea) repeatable
--- Stream, next, state_at, state of an attempt.
-select stream, next, state_at, state from log_stream where run = $1 and attempt = $2;
+-- name: log_streams (uuid, int4) -> (int2, int8, int8, bytea, text[]) repeatable
+-- Stream, next, state_at, state of an attempt, keys of its points.
+select stream, next, state_at, state, keys from log_stream where run = $1 and attempt = $2;
+
+-- name: log_streams_all (uuid) -> (int4, int2, int8, text[]) repeatable
+-- Attempt, stream, next, keys of its points.
+select attempt, stream, next, keys from log_stream where run = $1 order by attempt, stream;
+
+-- name: log_stream_reread (uuid, int4, int2, text, int4, text[]) -> () repeatable
+-- Run, attempt, stream, summary, series, keys: it was read anew.
+update log_stream set summary = $4, series = $5, keys = $6 where run = $1 and attempt = $2 and stream = $3;
 
 -- name: log_stream_info (uuid, int4) -> (int4, int2, int8, text, int4) repeatable
 -- Attempt, stream, next, summary, series of all attempts of a run, or of one ($2; 0: all), newest first.
@@ -28,3 +37,15 @@ order by start;
 -- All output of a run, or of the attempts up to $2.
 with pieces as (delete from log_piece where run = $1 and attempt <= $2)
 delete from log_stream where run = $1 and attempt <= $2;
+
+-- name: log_file_state (uuid, int4, int2, text) -> (bytea) repeatable
+-- Run, attempt, source, path.
+select state from log_file where run = $1 and attempt = $2 and source = $3 and path = $4;
+
+-- name: log_file_move (uuid, int4, int2, text, int8, bytea) -> ()
+-- Run, attempt, source, path, next, state.
+insert into log_file (run, attempt, source, path, next, state) values ($1, $2, $3, $4, $5, $6)
+on conflict (run, attempt, source, path) do update set next = $5, state = $6;
+
+-- name: run_state (uuid) -> (int2) repeatable
+select state from run where id = $1 and deleted_at is null;

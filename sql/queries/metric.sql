@@ -24,6 +24,16 @@ select from metric_tail_take($1, $2);
 -- Attempt, points, batch: what is too short for chunks, put together.
 insert into metric_tail (run, id, attempt, points, fresh, data) values ($1, nextval('metric_tail_id'), $2, $3, false, $4);
 
+-- name: metric_tail_put (uuid, int4[], int4[], bytea[]) -> ()
+-- Attempts, points, batches: to be sealed.
+insert into metric_tail (run, id, attempt, points, fresh, data)
+select $1, nextval('metric_tail_id'), t.attempt, t.points, true, t.data from unnest($2, $3, $4) t (attempt, points, data);
+
+-- name: metric_run_reset (uuid) -> () repeatable
+-- Its last metrics are no longer what is stored.
+with r as (update run set metrics = '{}' where id = $1 returning id)
+insert into run_unindexed (run) select id from r on conflict do nothing;
+
 -- name: metric_fresh () -> (uuid, int8, int8) repeatable
 -- Runs with points that are not sealed: rows, points.
 select run, count(*), sum(points)::int8 from metric_tail where fresh group by run;

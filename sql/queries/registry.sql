@@ -6,6 +6,10 @@
 -- Name, now, description, tags. No row: the name is taken.
 insert into registered_model (name, created, updated, description, tags) values ($1, $2, $2, $3, $4) on conflict (name) do nothing returning id;
 
+-- name: model_make (text, int8) -> () repeatable
+-- Name, now: makes it when it is not there.
+insert into registered_model (name, created, updated) values ($1, $2, $2) on conflict (name) do nothing;
+
 -- name: model_get (text) -> (text, int8, int8, text, jsonb, jsonb, int4) repeatable
 select m.name, m.created, m.updated, m.description, m.tags,
   (select jsonb_object_agg(a.alias, a.version) from model_alias a where a.model = m.id),

@@ -8,62 +8,108 @@ made as (
   on conflict (name) do nothing returning id)
 select id, false from made union all select id, deleted_at is not null from experiment where name = $1;
 
+-- name: sweep_experiment_by_id (int8) -> (int8, bool) repeatable
+select id, deleted_at is not null from experiment where id = $1;
+
 -- name: engine_epoch (int8) -> (bool) repeatable
 -- Refuses (by a division) to go on under an epoch that is over.
 select 1 / (case when $1 = (select max(epoch) from service_epoch) then 1 else 0 end) = 1;
 
--- name: sweep_create (uuid, int8, int8, int8, text, text, text, text, jsonb) -> () repeatable
--- Id, experiment, now, seed, name, directory, source, spec, warnings. And its parent run.
+-- name: sweep_create (uuid, int8, int8, int8, text, text, text, text, jsonb, bool, bytea) -> () repeatable
+-- Id, experiment, now, seed, name, directory, source, spec, warnings, whether it is a single run's, results it starts from. And its parent
+-- run, if it is not a single run's.
 with made as (
-  insert into sweep (id, experiment_id, created, version, seed, name, directory, source, spec, warnings)
-  values ($1, $2, $3, 0, $4, $5, $6, $7, $8, $9) on conflict (id) do nothing returning 1)
+  insert into sweep (id, experiment_id, created, version, seed, name, directory, source, spec, warnings, single, prior)
+  values ($1, $2, $3, 0, $4, $5, $6, $7, $8, $9, $10, $11) on conflict (id) do nothing returning 1)
 insert into run (id, experiment_id, start_time, created, state, kind, name)
-select $1, $2, $3, $3, 2, 1, $5 from made on conflict (id) do nothing;
+select $1, $2, $3, $3, 2, 1, $5 from made where not $10 on conflict (id) do nothing;
+
+-- name: single_describe (uuid, jsonb, jsonb, jsonb) -> () repeatable
+-- What a launched run is said to be, with its row: command, params, tags.
+update run set command = $2, params = $3, tags = $4 where id = $1;
+
+-- name: single_reopen (uuid) -> (bool) repeatable
+-- For another attempt of a launched run that is over. No row: there is none.
+update sweep set state = 0, why = 0, ended = null, version = version + case when state >= 3 then 1 else 0 end
+where id = $1 and single and deleted_at is null returning true;
 
 -- name: sweep_update (uuid, int8, int2, int2, bool, int8, int8, int8, jsonb) -> () repeatable
 -- Id, version, state, why, exhausted, elapsed, slot time, end, summary (null before the end).
 with done as (
   update sweep set version = $2, state = $3, why = $4, exhausted = $5, elapsed_ms = $6, slot_ms = $7, ended = $8, summary = $9
   where id = $1 and version < $2 returning 1)
-update run set end_time = $8, state = case $3 when 3 then 4 when 4 then 6 when 5 then 5 else 2 end from done where id = $1;
+update run set end_time = $8, state = case $3 when 3 then 4 when 4 then 6 when 5 then 5 else 2 end from done where id = $1 and kind = 1;
 
 -- name: sweep_edit (uuid, jsonb) -> (bool) repeatable
 -- Adds to the edits; a finished sweep's summary shows them too. No row: there is no such sweep.
 update sweep set edits = edits || $2, summary = case when summary is null then null else summary || ($2 - 'max_time') end
-where id = $1 and deleted_at is null returning true;
+where id = $1 and deleted_at is null and not single returning true;
+
+-- name: sweep_warn (uuid, jsonb) -> () repeatable
+-- The warnings of a sweep.
+update sweep set warnings = $2 where id = $1;
 
 -- name: sweep_delete (uuid, int8) -> (bool) repeatable
 -- With its runs, into the trash. No row: there is no sweep that is over and not deleted.
-with s as (update sweep set deleted_at = $2 where id = $1 and deleted_at is null and state >= 3 returning id),
+with s as (update sweep set deleted_at = $2 where id = $1 and deleted_at is null and state >= 3 and not single returning id),
 runs as (update run set deleted_at = $2 from s where (run.sweep_id = s.id or run.id = s.id) and run.deleted_at is null returning 1)
 select true from s;
 
--- name: sweep_live () -> (uuid, int8, int8, int8, int8, int8, int8, int2, int2, bool, text, text, text, jsonb, jsonb) repeatable
--- Those that are not over, oldest first.
-select id, experiment_id, created, version, elapsed_ms, slot_ms, seed, state, why, exhausted, name, directory, spec, edits, warnings
-from sweep where state < 3 and deleted_at is null order by created, id;
+-- name: sweep_live (uuid) -> (uuid, int8, int8, int8, int8, int8, int8, int2, int2, bool, text, text, text, jsonb, jsonb, bool, bytea)
+--   repeatable
+-- Those that are not over, oldest first; or this one.
+select id, experiment_id, created, version, elapsed_ms, slot_ms, seed, state, why, exhausted, name, directory, spec, edits, warnings, single,
+  prior
+from sweep where state < 3 and deleted_at is null and ($1::uuid is null or id = $1) order by created, id;
 
 -- name: sweep_get (uuid) -> (int2, jsonb) repeatable
-select state, summary from sweep where id = $1 and deleted_at is null;
+select state, summary from sweep where id = $1 and deleted_at is null and not single;
 
 -- name: sweep_list (int2, int8, uuid, int8) -> (uuid, int8, int2, jsonb) repeatable
 -- State or null; created and id after which it goes on, or null; how many. Newest first.
 select id, created, state, summary from sweep
-where deleted_at is null and ($1::int2 is null or state = $1) and ($2::int8 is null or (created, id) < ($2, $3::uuid))
+where deleted_at is null and not single and ($1::int2 is null or state = $1) and ($2::int8 is null or (created, id) < ($2, $3::uuid))
 order by created desc, id desc limit $4;
 
 -- name: sweep_source (uuid) -> (text, text, text) repeatable
--- Name, directory, the file as it was sent.
-select name, directory, source from sweep where id = $1 and deleted_at is null;
+-- Name, directory, the normal form: with the snapshot and the environment of the first time.
+select name, directory, spec from sweep where id = $1 and deleted_at is null and not single;
+
+-- name: sweep_spec (uuid) -> (text, int8) repeatable
+-- Its normal form, and the seed.
+select spec, seed from sweep where id = $1 and deleted_at is null;
+
+-- name: prior_metric (uuid) -> (text) repeatable
+-- The metric of a sweep.
+select spec::jsonb #>> '{metric,name}' from sweep where id = $1 and deleted_at is null;
+
+-- name: prior_trials (uuid) -> (jsonb, float8) repeatable
+-- Point and value of those that ended well.
+select point, value from run where sweep_id = $1 and state = 4 and deleted_at is null order by trial;
+
+-- name: trials_finished (uuid) -> (bytea, float8) repeatable
+-- Point and value of the finished ones, in order; of more than fifty thousand every second, third ...
+select coords, value from run
+where sweep_id = $1 and state = 4 and value is not null and coords is not null
+  and trial % (select coalesce(max(trial), 0) / 50000 + 1 from run where sweep_id = $1) = 0
+order by trial;
 
 -- name: trials_load (uuid)
---   -> (uuid, int4, int8, int2, int4, int2, int4, bool, float8, int8, float8, int8, int8, int8, int4, jsonb, jsonb, jsonb, text, int8)
---   repeatable
--- Id, number, version, state, attempt, cause, retries, dead, value, its step, best, created, start, end, told, point, asked, stop, reason,
--- lease.
-select id, trial, version, state, attempt, cause, retries, dead, value, value_step, best_value, created, start_time, end_time, told, point,
-  asked, stop, state_reason, lease_ms
+--   -> (uuid, int4, int8, int2, int4, int2, int4, bool, float8, int8, float8, int8, int8, int8, int4, bytea, jsonb, text, int8, int2, int4,
+--   int4, int4, bool, int8, int8) repeatable
+-- Id, number, version, state, attempt, cause, retries, dead, value, its step, best, created, start, end, told, coordinates, stop, reason,
+-- lease; what it was made from: by, tells, pending, tells when it was added; held, its priority and time in the queue where they are its own.
+select id, trial, version, state, attempt, cause, retries, dead, value, value_step, best_value, created, start_time, end_time, told, coords,
+  stop, state_reason, lease_ms, made_by, made_tells, made_pending, at_tells, held, queue_priority, queue_since
 from run where sweep_id = $1 order by trial;
+
+-- name: single_load (uuid)
+--   -> (uuid, int4, int8, int2, int4, int2, int4, bool, float8, int8, float8, int8, int8, int8, int4, bytea, jsonb, text, int8, int2, int4,
+--   int4, int4, bool, int8, int8) repeatable
+-- The same of a launched run.
+select id, 0, version, state, attempt, cause, retries, dead, value, value_step, best_value, created, start_time, end_time, told, coords,
+  stop, state_reason, lease_ms, made_by, made_tells, made_pending, at_tells, held, queue_priority, queue_since
+from run where id = $1 and sweep_id is null and kind = 0;
 
 -- name: reports_load (uuid) -> (int8, int4, int4, text, float8, int8, float8) repeatable
 select n, trial, attempt, key, value, step, epoch from report where sweep = $1 order by n;
@@ -73,13 +119,17 @@ select n, trial, attempt, key, value, step, epoch from report where sweep = $1 o
 insert into report (sweep, n, trial, attempt, key, value, step, epoch)
 select * from unnest($1, $2, $3, $4, $5, $6, $7, $8) on conflict (sweep, n) do nothing;
 
--- name: trials_create (uuid[], int8[], uuid[], int4[], int8[], text[], text[], jsonb[], jsonb[], jsonb[], int8[], int2[], int4[], int2[],
---   bool[], float8[], int8[], float8[], int8[], int8[], int4[], text[], jsonb[], text[], int8[]) -> () repeatable
--- Id, experiment, sweep, number, created, name, executor, params, point, asked; version, state, attempt, cause, dead, value, its step, best,
--- start, end, told, reason, stop, worker, lease. A row that is there is older, or this very one: the write before did not say how it ended.
-insert into run (id, experiment_id, sweep_id, trial, created, name, executor, params, point, asked, version, state, attempt, cause, dead,
-  value, value_step, best_value, start_time, end_time, told, state_reason, stop, worker, lease_ms)
-select * from unnest($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23, $24, $25)
+-- name: trials_create (uuid[], int8[], uuid[], int4[], int8[], text[], text[], jsonb[], jsonb[], bytea[], int2[], int4[], int4[], int4[],
+--   int8[], int2[], int4[], int2[], bool[], float8[], int8[], float8[], int8[], int8[], int4[], text[], jsonb[], text[], int8[])
+--   -> () repeatable
+-- Id, experiment, sweep, number, created, name, executor, params, point, coordinates, made by, from tells, pending, added at tells; version,
+-- state, attempt, cause, dead, value, its step, best, start, end, told, reason, stop, worker, lease. A row that is there is older, or this
+-- very one: the write before did not say how it ended.
+insert into run (id, experiment_id, sweep_id, trial, created, name, executor, params, point, coords, made_by, made_tells, made_pending,
+  at_tells, version, state, attempt, cause, dead, value, value_step, best_value, start_time, end_time, told, state_reason, stop, worker,
+  lease_ms)
+select * from unnest($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23, $24, $25,
+  $26, $27, $28, $29)
 on conflict (id) do update set version = excluded.version, state = excluded.state, attempt = excluded.attempt, cause = excluded.cause,
   dead = excluded.dead, value = excluded.value, value_step = excluded.value_step, best_value = excluded.best_value,
   start_time = excluded.start_time, end_time = excluded.end_time, told = excluded.told, state_reason = excluded.state_reason,
@@ -97,22 +147,32 @@ from unnest($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $1
   cause, dead, value, value_step, best, start_time, end_time, told, reason, stop, worker, lease, retries, slots, exit_code, signal)
 where run.id = u.id and run.version < u.version;
 
+-- name: attempts_put (uuid[], int4[], int2[], text[], int4[], int4[], int8[], int8[]) -> () repeatable
+-- Run, attempt, state, reason, exit code, signal, start, end: of attempts that are over, when the next one begins, and of that one.
+insert into run_attempt as a (run, attempt, state, reason, exit_code, signal, node, started, ended)
+select u.run, u.attempt, u.state, u.reason, u.exit_code, u.signal, coalesce(r.node, r.executor), u.started, u.ended
+from unnest($1, $2, $3, $4, $5, $6, $7, $8) u (run, attempt, state, reason, exit_code, signal, started, ended) join run r on r.id = u.run
+on conflict (run, attempt) do update set state = excluded.state, reason = excluded.reason, exit_code = excluded.exit_code,
+  signal = excluded.signal, started = coalesce(excluded.started, a.started), ended = excluded.ended;
+
 -- name: trials_list (uuid, int2, text, int8, int8)
---   -> (uuid, int4, int2, text, int4, jsonb, float8, int8, float8, jsonb, text, int2, int8, int8, int8) repeatable
+--   -> (uuid, int4, int2, text, int4, jsonb, float8, int8, float8, jsonb, text, int2, int8, int8, int8, int2, int4, int4, int4,
+--   int4) repeatable
 -- Sweep, state or null, order, offset, limit. Id, number, state, reason, attempt, point, value, step, best, stop, node, slots, created,
--- start, end.
+-- start, end, what it was made by and from.
 select id, trial, state, state_reason, attempt, point, value, value_step, best_value, stop, coalesce(node, executor), slots, created,
-  start_time, end_time
+  start_time, end_time, made_by, made_tells, made_pending, at_tells, told
 from run where sweep_id = $1 and ($2::int2 is null or state = $2)
 order by case when $3 = 'value' then value when $3 = '-value' then -value when $3 = 'started' then start_time
   when $3 = '-started' then -start_time when $3 = '-number' then -trial end nulls last, trial
 offset $4 limit $5;
 
 -- name: trials_best (uuid, bool, int8)
---   -> (uuid, int4, int2, text, int4, jsonb, float8, int8, float8, jsonb, text, int2, int8, int8, int8) repeatable
+--   -> (uuid, int4, int2, text, int4, jsonb, float8, int8, float8, jsonb, text, int2, int8, int8, int8, int2, int4, int4, int4,
+--   int4) repeatable
 -- Sweep, whether more is better, how many.
 select id, trial, state, state_reason, attempt, point, value, value_step, best_value, stop, coalesce(node, executor), slots, created,
-  start_time, end_time
+  start_time, end_time, made_by, made_tells, made_pending, at_tells, told
 from run where sweep_id = $1 and state = 4 and value is not null and value <> 'NaN'
 order by case when $2 then -value else value end, trial limit $3;
 
@@ -126,3 +186,54 @@ select sweep_id, state, value from run where id = $1 and sweep_id is not null an
 
 -- name: run_attempt (uuid) -> (int4) repeatable
 select attempt from run where id = $1 and deleted_at is null;
+
+-- name: sweep_register_want (uuid) -> () repeatable
+insert into sweep_register (sweep) values ($1) on conflict do nothing;
+
+-- name: sweep_register_due () -> (uuid) repeatable
+-- Sweeps that are over and whose best trial is not registered.
+select r.sweep from sweep_register r join sweep s on s.id = r.sweep where not r.done and s.state >= 3 and s.deleted_at is null;
+
+-- name: sweep_register_info (uuid) -> (text, text, bool) repeatable
+-- Name, spec, whether it is over.
+select name, spec, state >= 3 from sweep where id = $1 and deleted_at is null;
+
+-- name: sweep_version_get (uuid, uuid) -> (int4, bool) repeatable
+-- Sweep, run. Version, whether its files are linked.
+select version, kept from sweep_version where sweep = $1 and run = $2;
+
+-- name: sweep_version_make (uuid, uuid, text, int8, text, text, jsonb) -> (int4, int8) repeatable
+-- Sweep, run, model, now, source, description, tags. The version and the model's key; the same again when it is made already.
+with known as (
+  select v.version, m.id from sweep_version v join registered_model m on m.name = v.model where v.sweep = $1 and v.run = $2),
+m as (
+  update registered_model set last_version = last_version + 1, updated = $4 where name = $3 and not exists (select from known)
+  returning id, last_version),
+made as (
+  insert into model_version (model, version, created, updated, source, storage_location, run_id, description, tags, user_id, metrics)
+  select m.id, m.last_version, $4, $4, $5, $5, replace($2::text, '-', ''), $6, $7, 'sweep',
+    coalesce((select r.metrics from run r where r.id = $2), '{}')
+  from m returning 1),
+noted as (insert into sweep_version (sweep, run, model, version) select $1, $2, $3, m.last_version from m, made)
+select version, id from known union all select last_version, id from m;
+
+-- name: sweep_version_kept (uuid, uuid) -> () repeatable
+update sweep_version set kept = true where sweep = $1 and run = $2;
+
+-- name: sweep_register_note (uuid, bool) -> (jsonb) repeatable
+-- Sweep, whether there is nothing left to make. What was registered, which a finished sweep's summary shows too.
+with list as (
+  select coalesce(jsonb_agg(jsonb_build_object('model', model, 'version', version, 'run_id', replace(run::text, '-', '')) order by version),
+    '[]') as made
+  from sweep_version where sweep = $1 and kept),
+done as (update sweep_register set done = true where sweep = $1 and $2 and not done)
+update sweep set summary = case when summary is null then null else summary || jsonb_build_object('registered', list.made) end
+from list where id = $1 returning list.made;
+
+-- name: trials_over (uuid) -> (uuid) repeatable
+-- Trials of a sweep that have ended.
+select id from run where sweep_id = $1 and state >= 4 and deleted_at is null order by trial;
+
+-- name: trial_value (uuid, float8, int8, float8) -> () repeatable
+-- Run, value, its step, best: read from its output after the sweep was over.
+update run set value = $2, value_step = $3, best_value = $4 where id = $1 and state >= 4;

@@ -3,24 +3,30 @@
  * not been sent.
  *
  * What it asks of the service, below /api/v1/companion/<run>/<attempt>, bodies and answers plain text:
- *   POST /started          pid                               -> ok
  *   POST /output?stream=S&offset=N&skipped=K   bytes         -> the offset from which to go on
- *   POST /heartbeat        `name value` lines of usage       -> continue, or stop
+ *   POST /file?source=I&path=P&generation=G&offset=N&snapshot=0|1&last=0|1   bytes of a metric file -> the offset from which to go on
+ *   POST /heartbeat        `sample ...` lines of usage       -> continue, or stop
  *   GET  /verdict?wait=25                                    -> continue, or stop (as soon as it is known)
+ *   PUT  /api/v1/runs/<run>/artifacts/<path>    files that are kept
  *   POST /exited           `name value` lines                -> ok
+ * The first verdict is asked for a moment after the start and tells the service that the command runs; a job that is over by then is told
+ * as one message, its end.
  * 409 means that the attempt has been superseded: the job is ended and nothing more is said. */
 #include <event2/event.h>
 #include <fcntl.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <sys/file.h>
-#include <sys/inotify.h>
 #include <sys/wait.h>
 
 #include "base/clock.h"
 #include "base/file.h"
+#include "sweeper/companion/artifacts.h"
+#include "sweeper/companion/metric_files.h"
 #include "sweeper/companion/process.h"
+#include "sweeper/companion/samples.h"
 #include "sweeper/companion/spool.h"
+#include "sweeper/companion/tty.h"
 #include "sweeper/companion/uplink.h"
 
 enum {
@@ -30,14 +36,23 @@ enum {
   LEFTOVER_GRACE_MS = 2000,
   REQUEST_TIMEOUT_S = 30,
   VERDICT_WAIT_S = 25,
+  FIRST_VERDICT_MS = 20,
+  GROWTH_POLL_MS = 50, /* where the kernel does not tell of writes */
+  EXIT_SYNC_MS = 10,   /* the service has this long to store the end before we do */
+  VERDICT_RETRY_MAX_MS = 2000,
+  FILES_EVERY_MS = 500,            /* how often metric files are looked at */
+  ALIVE_EVERY_MS = 5000,           /* after the end of the command */
+  ARTIFACT_TRIES = 20,             /* when the service answers, and cannot store it */
+  UPLOAD_BYTES_PER_S = 256 * 1024, /* slower is dead */
 };
 
 /* Of the job, not of the run: what to do next follows from it. */
 enum phase {
   PHASE_RUNNING,
-  PHASE_TERM,  /* TERM was sent, the grace runs */
-  PHASE_KILL,  /* KILL was sent, again and again until nothing is left */
-  PHASE_DRAIN, /* nothing is left alive; output is sent */
+  PHASE_TERM,    /* TERM was sent, the grace runs */
+  PHASE_KILL,    /* KILL was sent, again and again until nothing is left */
+  PHASE_DRAIN,   /* nothing is left alive; output is sent */
+  PHASE_COLLECT, /* what it left behind is sent */
   PHASE_REPORT,
   PHASE_DONE,
 };
@@ -48,20 +63,26 @@ struct companion {
   struct job_file job;
   struct process process;
   struct spool streams[2];
+  struct tty tty;
+  struct event *on_tty;       /* NULL: the command writes into the spool by itself */
+  struct metric_files *files; /* NULL: none to watch */
+  struct artifacts *artifacts;
+  unsigned artifact_tries; /* of the present one */
+  bool files_due, file_was_last;
   struct uplink_config uplink_config;
   struct uplink *uplink;  /* output, heartbeats, exit: one after the other */
   struct uplink *verdict; /* the long poll */
-  struct event *on_child, *on_term, *on_grow, *tick, *retry, *retry_verdict, *ladder;
-  int inotify_fd;
+  struct event *on_child, *on_term, *on_grow, *poll_growth, *tick, *retry, *retry_verdict, *ladder, *sync_exit, *files_tick;
+  int dir_fd;
   enum phase phase;
-  bool fenced, started_told, heartbeat_due, frozen;
+  bool fenced, heartbeat_due, frozen, exit_written;
   bool command_ended;
   int wait_status;        /* of the command */
   const char *end_reason; /* why we ended it: "stop", "time_limit", "memory_limit", "fenced", "signal"; NULL: it ended by itself */
   char start_error[700];  /* the command could not be started */
-  int64_t begun_ms, ended_ms, last_heartbeat_ms, retry_ms;
+  int64_t begun_ms, begun_mono_ms, ended_ms, last_heartbeat_ms, retry_ms, verdict_retry_ms;
   struct process_usage peak;
-  char piece[SPOOL_PIECE_MAX];
+  struct samples samples;
   char path[256];
 };
 
@@ -94,7 +115,7 @@ static void advance(struct companion *c);
 /* ---- ending the job ---- */
 
 static void enter_phase(struct companion *c, enum phase phase) {
-  static const char *const names[] = {"running", "term", "kill", "drain", "report", "done"};
+  static const char *const names[] = {"running", "term", "kill", "drain", "collect", "report", "done"};
   if (c->phase == phase)
     return;
   say("%s -> %s", names[c->phase], names[phase]);
@@ -144,7 +165,7 @@ static void reap(struct companion *c) {
       continue;
     c->command_ended = true;
     c->wait_status = status;
-    c->ended_ms = clock_wall_ms(&clock_system);
+    c->ended_ms = c->begun_ms + (now_ms() - c->begun_mono_ms); /* the clock on the wall may have jumped */
     say("the command ended: %s %d", WIFEXITED(status) ? "exit code" : "signal", WIFEXITED(status) ? WEXITSTATUS(status) : WTERMSIG(status));
   }
 }
@@ -195,20 +216,14 @@ static void obey(struct companion *c, struct str verdict) {
     end_job(c, "stop", c->job.stop_grace_ms);
 }
 
-static void on_started_told(void *ctx, int status, struct str body) {
-  struct companion *c = ctx;
-  if (answered(c, status)) {
-    c->started_told = true;
-    obey(c, body);
-  }
-  advance(c);
-}
-
 static void on_heartbeat_told(void *ctx, int status, struct str body) {
   struct companion *c = ctx;
   if (answered(c, status)) {
-    c->heartbeat_due = false;
+    samples_taken(&c->samples);
+    c->heartbeat_due = c->samples.count >= SAMPLES_AT_ONCE; /* after a time without a service */
     obey(c, body);
+  } else if (status == 400 || status == 413) {
+    samples_taken(&c->samples); /* not understood, and never will be */
   }
   advance(c);
 }
@@ -234,54 +249,192 @@ static void on_exit_told(void *ctx, int status, struct str body UNUSED) {
   advance(c);
 }
 
-static void tell_exit(struct companion *c) {
-  AUTO_BUF struct buf text = BUF_INIT(4096);
-  if (c->start_error[0]) {
-    buf_printf(&text, "start_error %s\n", c->start_error);
-  } else if (WIFEXITED(c->wait_status)) {
-    buf_printf(&text, "exit_code %d\n", WEXITSTATUS(c->wait_status));
-  } else {
-    buf_printf(&text, "signal %d\n", WTERMSIG(c->wait_status));
+/* The exit file: what a service that was away, or finds us dead, learns the end from. It is complete before anybody is told. Nobody acts on
+ * the end before it is stored somewhere, so it is synced only when the service has not stored it at once. */
+static bool write_exit(const struct companion *c, struct str text, struct err *err) {
+  char path[4200], beside[4210];
+  snprintf(path, sizeof path, "%s/exit", c->job.dir);
+  snprintf(beside, sizeof beside, "%s.new", path);
+  AUTO_FD int fd = open(beside, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
+  if (fd < 0 || !fd_write_all(fd, text.p, text.n, err) || rename(beside, path) != 0)
+    return err_errno(err, errno, "cannot write %s", path);
+  return true;
+}
+
+static void sync_exit(evutil_socket_t fd UNUSED, short what UNUSED, void *ctx) {
+  const struct companion *c = ctx;
+  char path[4200];
+  snprintf(path, sizeof path, "%s/exit", c->job.dir);
+  for (int i = 0; i < 2; i++) {
+    AUTO_FD int file = open(i ? c->job.dir : path, O_RDONLY | O_CLOEXEC);
+    if (file < 0 || fsync(file) != 0)
+      say("cannot sync %s", i ? c->job.dir : path);
   }
-  if (c->end_reason)
-    buf_printf(&text, "ended_by %s\n", c->end_reason);
-  buf_printf(&text, "begun_ms %lld\nended_ms %lld\ncpu_ms %lld\nrss_peak %lld\nstdout %lld\nstderr %lld\n", (long long)c->begun_ms,
+}
+
+/* Why it was ended by somebody else than itself: by us, or by the kernel. */
+static void put_why(const struct companion *c, struct buf *text) {
+  bool well = WIFEXITED(c->wait_status) && WEXITSTATUS(c->wait_status) == 0;
+  bool killed = WIFSIGNALED(c->wait_status) ? WTERMSIG(c->wait_status) == SIGKILL : WEXITSTATUS(c->wait_status) == 128 + SIGKILL;
+  if (c->end_reason) {
+    buf_printf(text, "ended_by %s\n", c->end_reason);
+    return;
+  }
+  enum process_oom oom = c->start_error[0] || well ? OOM_NONE : process_oom(&c->process);
+  if (oom == OOM_JOB)
+    buf_puts(text, c->job.memory_limit ? "ended_by memory_limit\n" : "oom job\n");
+  else if (oom == OOM_MACHINE && killed)
+    buf_puts(text, "oom machine\n");
+}
+
+static void put_exit(const struct companion *c, struct buf *text) {
+  if (c->start_error[0])
+    buf_printf(text, "start_error %s\n", c->start_error);
+  else if (WIFEXITED(c->wait_status))
+    buf_printf(text, "exit_code %d\n", WEXITSTATUS(c->wait_status));
+  else
+    buf_printf(text, "signal %d\n", WTERMSIG(c->wait_status));
+  put_why(c, text);
+  if (c->artifacts)
+    artifacts_report(c->artifacts, text);
+  buf_printf(text, "begun_ms %lld\nended_ms %lld\ncpu_ms %lld\nrss_peak %lld\nstdout %lld\nstderr %lld\n", (long long)c->begun_ms,
              (long long)c->ended_ms, (long long)c->peak.cpu_ms, (long long)c->peak.rss_bytes, (long long)spool_size(&c->streams[0]),
              (long long)spool_size(&c->streams[1]));
-  /* Written and synced before it is told: if we die now, the service reads it. */
-  char path[4200];
+}
+
+static void tell_exit(struct companion *c) {
+  AUTO_BUF struct buf text = BUF_INIT(8192);
   struct err err;
-  snprintf(path, sizeof path, "%s/exit", c->job.dir);
-  if (!file_replace(path, buf_str(&text), 0600, &err))
+  put_exit(c, &text);
+  if (!c->exit_written && !write_exit(c, buf_str(&text), &err)) {
     say("%s", err.text);
+    if (access(c->job.dir, F_OK) != 0) { /* the whole attempt was removed: nobody will ever want to know */
+      enter_phase(c, PHASE_DONE);
+      event_base_loopbreak(c->base);
+      return;
+    }
+  }
+  if (!c->exit_written)
+    arm(c->sync_exit, EXIT_SYNC_MS);
+  c->exit_written = true;
   uplink_send(c->uplink, "POST", "/exited", buf_str(&text), REQUEST_TIMEOUT_S, on_exit_told, c);
 }
 
 static void tell_heartbeat(struct companion *c) {
-  char text[400];
-  struct process_usage usage;
-  process_usage(&c->process, &usage);
-  int n =
-      snprintf(text, sizeof text, "cpu_ms %lld\nrss_bytes %lld\nread_bytes %lld\nwritten_bytes %lld\nprocesses %zu\nunsent_bytes %lld\n",
-               (long long)usage.cpu_ms, (long long)usage.rss_bytes, (long long)usage.read_bytes, (long long)usage.written_bytes,
-               usage.count, (long long)(spool_waiting(&c->streams[0]) + spool_waiting(&c->streams[1])));
+  AUTO_BUF struct buf text = BUF_INIT(16 * KIB);
+  buf_printf(&text, "unsent_bytes %lld\n", (long long)(spool_waiting(&c->streams[0]) + spool_waiting(&c->streams[1])));
+  samples_put(&c->samples, &text);
   c->last_heartbeat_ms = now_ms();
-  uplink_send(c->uplink, "POST", "/heartbeat", str_n(text, (size_t)n), REQUEST_TIMEOUT_S, on_heartbeat_told, c);
+  uplink_send(c->uplink, "POST", "/heartbeat", buf_str(&text), REQUEST_TIMEOUT_S, on_heartbeat_told, c);
 }
 
 /* Sends one piece of the stream that has one; false when both are empty. */
 static bool send_output(struct companion *c) {
   for (size_t i = 0; i < ARRAY_LEN(c->streams); i++) {
     struct spool *spool = &c->streams[i];
-    size_t n = spool_peek(spool, c->piece);
+    size_t n = spool_piece(spool);
     if (!n && !spool->skipped)
       continue;
     snprintf(c->path, sizeof c->path, "/output?stream=%s&offset=%lld&skipped=%lld", spool->name, (long long)spool->sent,
              (long long)spool->skipped);
-    uplink_send(c->uplink, "POST", c->path, str_n(c->piece, n), REQUEST_TIMEOUT_S, on_output_taken, c);
+    struct uplink_file piece = {.method = "POST",
+                                .path = c->path,
+                                .fd = spool->read_fd,
+                                .keep_fd = true,
+                                .offset = spool->sent,
+                                .length = (int64_t)n,
+                                .timeout_s = REQUEST_TIMEOUT_S};
+    uplink_send_file(c->uplink, &piece, on_output_taken, c);
     return true;
   }
   return false;
+}
+
+static void on_file_taken(void *ctx, int status, struct str body) {
+  struct companion *c = ctx;
+  int64_t next;
+  if (answered(c, status) && str_to_i64(str_trim(body), &next))
+    metric_files_answered(c->files, next);
+  advance(c);
+}
+
+/* A piece of a metric file; false when there is none. */
+static bool send_file(struct companion *c) {
+  struct metric_files_piece piece;
+  if (!c->files || !metric_files_next(c->files, c->phase >= PHASE_DRAIN, &piece))
+    return false;
+  struct uplink_file file = {
+      .method = "POST", .path = piece.path, .fd = piece.fd, .offset = piece.offset, .length = piece.length, .timeout_s = REQUEST_TIMEOUT_S};
+  uplink_send_file(c->uplink, &file, on_file_taken, c);
+  return true;
+}
+
+/* Output and files take turns. */
+static bool send_something(struct companion *c) {
+  bool due = c->files_due || c->phase >= PHASE_DRAIN;
+  if (!c->file_was_last && due && send_file(c))
+    return c->file_was_last = true;
+  c->file_was_last = false;
+  if (send_output(c))
+    return true;
+  c->files_due = due && send_file(c);
+  return c->files_due;
+}
+
+/* ---- what it leaves behind ---- */
+
+static void on_artifact_taken(void *ctx, int status, struct str body) {
+  struct companion *c = ctx;
+  char why[200];
+  bool is_over = (status >= 400 && status < 500 && status != 409 && status != 408 && status != 429) ||
+                 (status >= 500 && status != 503 && ++c->artifact_tries >= ARTIFACT_TRIES);
+  if (is_over) {
+    snprintf(why, sizeof why, "the service answers %d %.*s", status, STR_ARG(str_slice(body, 0, 160)));
+    say("%s", why);
+    artifacts_done(c->artifacts, why);
+    c->artifact_tries = 0;
+  } else if (answered(c, status)) {
+    artifacts_done(c->artifacts, NULL);
+    c->artifact_tries = 0;
+  }
+  advance(c);
+}
+
+static void begin_collecting(struct companion *c) {
+  enter_phase(c, PHASE_COLLECT);
+  if (!c->job.artifact_count || c->start_error[0])
+    return;
+  AUTO_BUF struct buf text = BUF_INIT(8192);
+  struct err err;
+  c->artifacts = artifacts_new(&c->job);
+  put_exit(c, &text); /* should we die on the way */
+  if (!write_exit(c, buf_str(&text), &err))
+    say("%s", err.text);
+  arm(c->sync_exit, EXIT_SYNC_MS);
+}
+
+static bool send_artifact(struct companion *c) {
+  struct artifact_piece piece;
+  char prefix[100], id[ID_HEX_LEN + 1];
+  if (!c->artifacts || !artifacts_next(c->artifacts, &piece))
+    return false;
+  id_format(c->job.run_id, id);
+  snprintf(prefix, sizeof prefix, "/api/v1/runs/%s/artifacts/", id);
+  struct uplink_file file = {.method = "PUT",
+                             .prefix = prefix,
+                             .path = piece.path,
+                             .fd = piece.fd,
+                             .length = piece.length,
+                             .timeout_s = (int)MIN_OF(REQUEST_TIMEOUT_S + piece.length / UPLOAD_BYTES_PER_S, (int64_t)86400)};
+  uplink_send_file(c->uplink, &file, on_artifact_taken, c);
+  return true;
+}
+
+static void on_files_tick(evutil_socket_t fd UNUSED, short what UNUSED, void *ctx) {
+  struct companion *c = ctx;
+  c->files_due = true;
+  arm(c->files_tick, FILES_EVERY_MS);
+  advance(c);
 }
 
 static void on_verdict(void *ctx, int status, struct str body) {
@@ -290,8 +443,9 @@ static void on_verdict(void *ctx, int status, struct str body) {
     be_fenced(c);
   else if (status == 200)
     obey(c, body);
-  if (c->phase < PHASE_DRAIN && !c->fenced)
-    arm(c->retry_verdict, status == 200 ? 0 : c->retry_ms);
+  c->verdict_retry_ms = status == 200 ? 0 : MIN_OF(MAX_OF(c->verdict_retry_ms * 2, (int64_t)RETRY_MIN_MS), (int64_t)VERDICT_RETRY_MAX_MS);
+  if (c->phase < PHASE_REPORT && !c->fenced)
+    arm(c->retry_verdict, c->phase >= PHASE_DRAIN ? ALIVE_EVERY_MS : c->verdict_retry_ms);
   advance(c);
 }
 
@@ -299,8 +453,31 @@ static void ask_verdict(evutil_socket_t fd UNUSED, short what UNUSED, void *ctx)
   struct companion *c = ctx;
   char path[64];
   snprintf(path, sizeof path, "/verdict?wait=%d", VERDICT_WAIT_S);
-  if (!uplink_is_busy(c->verdict) && c->phase < PHASE_DRAIN)
+  if (!uplink_is_busy(c->verdict) && (c->phase < PHASE_DRAIN || c->phase == PHASE_COLLECT)) /* then it says that we live */
     uplink_send(c->verdict, "GET", path, STR(""), VERDICT_WAIT_S + 10, on_verdict, c);
+}
+
+/* ---- the terminal, for a command that wants one ---- */
+
+static void leave_tty(struct companion *c) {
+  if (c->on_tty)
+    event_free(c->on_tty);
+  c->on_tty = NULL;
+  tty_close(&c->tty);
+}
+
+/* The command has ended: what the terminal still holds belongs to its output. */
+static void drain_tty(struct companion *c) {
+  while (c->on_tty && tty_move(&c->tty, c->streams[0].write_fd) == TTY_MORE)
+    ;
+  leave_tty(c);
+}
+
+static void on_tty(evutil_socket_t fd UNUSED, short what UNUSED, void *ctx) {
+  struct companion *c = ctx;
+  if (tty_move(&c->tty, c->streams[0].write_fd) == TTY_END)
+    leave_tty(c);
+  advance(c);
 }
 
 /* ---- deciding what comes next ---- */
@@ -314,6 +491,7 @@ static bool job_is_over(const struct companion *c) {
 static void advance(struct companion *c) {
   if (c->phase < PHASE_DRAIN && job_is_over(c)) {
     event_del(c->ladder);
+    drain_tty(c);
     enter_phase(c, c->fenced ? PHASE_DONE : PHASE_DRAIN);
   }
   if (c->phase == PHASE_DONE) {
@@ -329,13 +507,14 @@ static void advance(struct companion *c) {
     }
     return;
   }
-  if (!c->started_told && !c->start_error[0]) {
-    char pid[32];
-    int n = snprintf(pid, sizeof pid, "%d\n", (int)c->process.pid);
-    uplink_send(c->uplink, "POST", "/started", str_n(pid, (size_t)n), REQUEST_TIMEOUT_S, on_started_told, c);
-  } else if (c->heartbeat_due && c->phase < PHASE_DRAIN) {
+  bool over = c->phase >= PHASE_DRAIN;
+  if (over ? c->samples.count > 0 : c->heartbeat_due) {
     tell_heartbeat(c);
-  } else if (!send_output(c) && c->phase >= PHASE_DRAIN) {
+  } else if (!send_something(c) && c->phase >= PHASE_DRAIN) {
+    if (c->phase == PHASE_DRAIN)
+      begin_collecting(c);
+    if (send_artifact(c))
+      return;
     enter_phase(c, PHASE_REPORT);
     tell_exit(c);
   }
@@ -345,12 +524,22 @@ static void on_retry(evutil_socket_t fd UNUSED, short what UNUSED, void *ctx) {
   advance(ctx);
 }
 
-static void on_grow(evutil_socket_t fd, short what UNUSED, void *ctx) {
+static void on_grow(evutil_socket_t fd UNUSED, short what UNUSED, void *ctx) {
+  advance(ctx);
+}
+
+static void on_poll_growth(evutil_socket_t fd UNUSED, short what UNUSED, void *ctx) {
   struct companion *c = ctx;
-  char events[4096];
-  while (read(fd, events, sizeof events) > 0)
-    ;
+  arm(c->poll_growth, GROWTH_POLL_MS);
   advance(c);
+}
+
+/* By a signal for each write into our directory. Not inotify: a user has 128 instances of it, and there may be a thousand of us. */
+static void watch_growth(struct companion *c) {
+  c->dir_fd = open(c->job.dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  event_add(c->on_grow, NULL);
+  if (c->dir_fd < 0 || fcntl(c->dir_fd, F_NOTIFY, DN_MODIFY | DN_MULTISHOT) != 0)
+    arm(c->poll_growth, GROWTH_POLL_MS);
 }
 
 static void keep_spool_bounded(struct companion *c) {
@@ -375,7 +564,9 @@ static void keep_limits(struct companion *c) {
   process_usage(&c->process, &usage);
   c->peak.cpu_ms = MAX_OF(c->peak.cpu_ms, usage.cpu_ms);
   c->peak.rss_bytes = MAX_OF(c->peak.rss_bytes, usage.rss_bytes);
-  if (c->job.time_limit_ms && clock_wall_ms(&clock_system) - c->begun_ms > c->job.time_limit_ms)
+  if (!c->command_ended && (!c->samples.next_n || now_ms() - c->samples.last_mono_ms >= c->job.heartbeat_ms))
+    samples_add(&c->samples, &usage, clock_wall_ms(&clock_system), now_ms());
+  if (c->job.time_limit_ms && now_ms() - c->begun_mono_ms > c->job.time_limit_ms)
     end_job(c, "time_limit", c->job.stop_grace_ms);
   if (c->job.memory_limit && usage.rss_bytes > c->job.memory_limit)
     end_job(c, "memory_limit", 0);
@@ -400,8 +591,23 @@ static bool read_job(struct companion *c, const char *path, struct err *err) {
   return file_read(path, &text, err) && job_file_read(buf_str(&text), &c->arena, &c->job, err);
 }
 
-/* A session of our own, our own log, and the lock that says we live. The lock's descriptor stays open for ever. */
-static bool settle(const struct companion *c, struct err *err) {
+/* The lock that says we live: the service's, which it handed to us, or one of our own. Its descriptor stays open for ever. */
+static bool hold_lock(const struct companion *c, int lock_fd, struct err *err) {
+  char path[4200];
+  snprintf(path, sizeof path, "%s/companion.lock", c->job.dir);
+  if (lock_fd < 0)
+    lock_fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+  if (lock_fd < 0 || flock(lock_fd, LOCK_EX | LOCK_NB) != 0 || fcntl(lock_fd, F_SETFD, FD_CLOEXEC) != 0)
+    return err_errno(err, errno, "another companion has this attempt: cannot lock %s", path);
+  char pid[32];
+  int n = snprintf(pid, sizeof pid, "%d\n", (int)getpid());
+  if (ftruncate(lock_fd, 0) != 0 || pwrite(lock_fd, pid, (size_t)n, 0) != n)
+    return err_errno(err, errno, "cannot write %s", path);
+  return true;
+}
+
+/* A session of our own, our own log, and the lock. */
+static bool settle(const struct companion *c, int lock_fd, struct err *err) {
   char path[4200];
   setsid();
   snprintf(path, sizeof path, "%s/companion.log", c->job.dir);
@@ -409,14 +615,8 @@ static bool settle(const struct companion *c, struct err *err) {
   int null_fd = open("/dev/null", O_RDWR | O_CLOEXEC);
   if (log_fd < 0 || null_fd < 0)
     return err_errno(err, errno, "cannot open %s", path);
-  snprintf(path, sizeof path, "%s/companion.lock", c->job.dir);
-  int lock_fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
-  if (lock_fd < 0 || flock(lock_fd, LOCK_EX | LOCK_NB) != 0)
-    return err_errno(err, errno, "another companion has this attempt: cannot lock %s", path);
-  char pid[32];
-  int n = snprintf(pid, sizeof pid, "%d\n", (int)getpid());
-  if (ftruncate(lock_fd, 0) != 0 || write(lock_fd, pid, (size_t)n) != n)
-    return err_errno(err, errno, "cannot write %s", path);
+  if (!hold_lock(c, lock_fd, err))
+    return false;
   dup2(null_fd, 0);
   dup2(null_fd, 1);
   dup2(log_fd, 2);
@@ -436,35 +636,56 @@ static bool make_parts(struct companion *c, struct err *err) {
     return err_no_memory(err);
   c->uplink = uplink_new(c->base, &c->uplink_config);
   c->verdict = uplink_new(c->base, &c->uplink_config);
-  c->inotify_fd = inotify_init1(IN_NONBLOCK | IN_CLOEXEC);
   c->on_child = evsignal_new(c->base, SIGCHLD, on_child, c);
   c->on_term = evsignal_new(c->base, SIGTERM, on_term, c);
-  c->on_grow = event_new(c->base, c->inotify_fd, EV_READ | EV_PERSIST, on_grow, c);
+  c->on_grow = evsignal_new(c->base, SIGIO, on_grow, c);
+  c->poll_growth = evtimer_new(c->base, on_poll_growth, c);
   c->tick = evtimer_new(c->base, on_tick, c);
   c->retry = evtimer_new(c->base, on_retry, c);
   c->retry_verdict = evtimer_new(c->base, ask_verdict, c);
   c->ladder = evtimer_new(c->base, on_ladder, c);
-  if (!c->uplink || !c->verdict || c->inotify_fd < 0 || !c->on_child || !c->on_term || !c->on_grow || !c->tick || !c->retry ||
-      !c->retry_verdict || !c->ladder)
+  c->sync_exit = evtimer_new(c->base, sync_exit, c);
+  c->files_tick = evtimer_new(c->base, on_files_tick, c);
+  if (!c->uplink || !c->verdict || !c->on_child || !c->on_term || !c->on_grow || !c->poll_growth || !c->tick || !c->retry ||
+      !c->retry_verdict || !c->ladder || !c->sync_exit || !c->files_tick)
     return err_no_memory(err);
   for (size_t i = 0; i < ARRAY_LEN(c->streams); i++) {
-    char path[4200];
     const char *name = i ? "stderr" : "stdout";
     if (!spool_open(&c->streams[i], c->job.dir, name, err))
       return false;
-    snprintf(path, sizeof path, "%s/%s", c->job.dir, name);
-    inotify_add_watch(c->inotify_fd, path, IN_MODIFY);
   }
   event_add(c->on_child, NULL);
   event_add(c->on_term, NULL);
-  event_add(c->on_grow, NULL);
+  watch_growth(c);
+  return true;
+}
+
+/* The command's two descriptors. */
+static bool open_output(struct companion *c, int *ret_out, int *ret_err, struct err *err) {
+  *ret_out = c->streams[0].write_fd;
+  *ret_err = c->streams[1].write_fd;
+  if (!c->job.tty)
+    return true;
+  if (!tty_open(&c->tty, &c->job, err))
+    return false;
+  c->on_tty = event_new(c->base, c->tty.master, EV_READ | EV_PERSIST, on_tty, c);
+  if (!c->on_tty)
+    return err_no_memory(err);
+  event_add(c->on_tty, NULL);
+  *ret_out = *ret_err = c->tty.slave;
   return true;
 }
 
 static void start_command(struct companion *c) {
   struct err err;
+  int out, error;
   c->begun_ms = clock_wall_ms(&clock_system);
-  if (process_start(&c->process, &c->job, c->streams[0].write_fd, c->streams[1].write_fd, &err)) {
+  c->begun_mono_ms = now_ms();
+  samples_begin(&c->samples, c->begun_mono_ms);
+  process_note_oom(&c->process);
+  bool started = open_output(c, &out, &error, &err) && process_start(&c->process, &c->job, out, error, &err);
+  tty_started(&c->tty);
+  if (started) {
     say("started process %d", (int)c->process.pid);
     return;
   }
@@ -479,14 +700,15 @@ static void start_command(struct companion *c) {
 int main(int argc, char **argv) {
   struct companion *c = &self;
   struct err err;
-  if (argc != 2) {
-    fprintf(stderr, "usage: winnow-exec JOB-FILE (started by `winnow serve`, for one attempt of a run)\n");
+  int64_t lock_fd = -1;
+  if (argc < 2 || argc > 3 || (argc == 3 && (!str_to_i64(str_of(argv[2]), &lock_fd) || lock_fd < 3 || lock_fd > 1000))) {
+    fprintf(stderr, "usage: winnow-exec JOB-FILE [LOCK-DESCRIPTOR] (started by `winnow serve`, for one attempt of a run)\n");
     return 2;
   }
   signal(SIGPIPE, SIG_IGN);
   signal(SIGHUP, SIG_IGN);
   signal(SIGINT, SIG_IGN);
-  if (!read_job(c, argv[1], &err) || !settle(c, &err) || !make_parts(c, &err)) {
+  if (!read_job(c, argv[1], &err) || !settle(c, (int)lock_fd, &err) || !make_parts(c, &err)) {
     say("%s", err.text);
     return 1;
   }
@@ -495,11 +717,16 @@ int main(int argc, char **argv) {
   process_become_subreaper();
   start_command(c);
   arm(c->tick, SAMPLE_LIMIT_MS);
-  arm(c->retry_verdict, 0);
+  arm(c->retry_verdict, FIRST_VERDICT_MS);
+  c->files = c->job.file_count && !c->start_error[0] ? metric_files_new(&c->job, c->begun_ms) : NULL;
+  if (c->files)
+    arm(c->files_tick, FILES_EVERY_MS);
   advance(c);
   if (c->phase != PHASE_DONE)
     event_base_dispatch(c->base);
   process_release(&c->process);
+  metric_files_free(c->files);
+  artifacts_free(c->artifacts);
   for (size_t i = 0; i < ARRAY_LEN(c->streams); i++)
     spool_close(&c->streams[i]);
   say("done");

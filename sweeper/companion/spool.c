@@ -37,12 +37,8 @@ int64_t spool_waiting(const struct spool *spool) {
   return MAX_OF(spool_size(spool) - spool->sent, (int64_t)0);
 }
 
-size_t spool_peek(const struct spool *spool, char *out) {
-  ssize_t n;
-  do
-    n = pread(spool->read_fd, out, SPOOL_PIECE_MAX, spool->sent);
-  while (n < 0 && errno == EINTR);
-  return n > 0 ? (size_t)n : 0;
+size_t spool_piece(const struct spool *spool) {
+  return (size_t)MIN_OF(spool_waiting(spool), (int64_t)SPOOL_PIECE_MAX);
 }
 
 /* Punching small holes for every piece would cost more than it frees. */

@@ -6,7 +6,7 @@
 #include "base/err.h"
 #include "base/str.h"
 
-enum { SPOOL_PIECE_MAX = 256 * 1024 };
+enum { SPOOL_PIECE_MAX = 1024 * 1024 };
 
 struct spool {
   const char *name; /* "stdout" or "stderr" */
@@ -21,8 +21,8 @@ void spool_close(struct spool *spool);
 int64_t spool_size(const struct spool *spool);
 /* Bytes not sent yet. */
 int64_t spool_waiting(const struct spool *spool);
-/* The next piece into `out` (SPOOL_PIECE_MAX bytes); returns its length, 0 when there is none. */
-size_t spool_peek(const struct spool *spool, char *out);
+/* The length of the next piece, which begins at `sent` in `read_fd`; 0 when there is none. */
+size_t spool_piece(const struct spool *spool);
 /* The service has everything before `offset`. */
 void spool_taken(struct spool *spool, int64_t offset);
 /* Gives up the oldest bytes until at most `keep` wait. */

@@ -91,7 +91,7 @@ static void on_read(struct bufferevent *bev, void *ctx) {
   memcpy(body, bytes.p + head, length);
   body[length] = 0;
   evbuffer_drain(in, (size_t)head + length);
-  if (close)
+  if (close || evbuffer_get_length(bufferevent_get_output(bev))) /* answered before all of the body was sent */
     disconnect(uplink);
   finish(uplink, status, str_n(body, length));
 }
@@ -182,21 +182,53 @@ static bool connect_somewhere(struct uplink *uplink) {
   return false;
 }
 
-void uplink_send(struct uplink *uplink, const char *method, const char *path, struct str body, int timeout_s, uplink_done_fn *done,
-                 void *ctx) {
+/* The head of a request; NULL when there is nobody to send it to, which is told later. */
+static struct evbuffer *begin(struct uplink *uplink, const char *method, const char *prefix, const char *path, int64_t length,
+                              int timeout_s, uplink_done_fn *done, void *ctx) {
   struct timeval deadline = {timeout_s, 0}, at_once = {0, 0};
   uplink->busy = true;
   uplink->done = done;
   uplink->ctx = ctx;
   if (!uplink->bev && !connect_somewhere(uplink)) {
     evtimer_add(uplink->timer, &at_once);
-    return;
+    return NULL;
   }
   struct evbuffer *out = bufferevent_get_output(uplink->bev);
   evbuffer_add_printf(
       out,
-      "%s %s%s HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer %s\r\nContent-Type: application/octet-stream\r\nContent-Length: %zu\r\n\r\n",
-      method, uplink->config->prefix, path, uplink->config->token, body.n);
-  evbuffer_add(out, body.p, body.n);
+      "%s %s%s HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer %s\r\nContent-Type: application/octet-stream\r\nContent-Length: %lld\r\n\r\n",
+      method, prefix ? prefix : uplink->config->prefix, path, uplink->config->token, (long long)length);
   evtimer_add(uplink->timer, &deadline);
+  return out;
+}
+
+void uplink_send(struct uplink *uplink, const char *method, const char *path, struct str body, int timeout_s, uplink_done_fn *done,
+                 void *ctx) {
+  struct evbuffer *out = begin(uplink, method, NULL, path, (int64_t)body.n, timeout_s, done, ctx);
+  if (out)
+    evbuffer_add(out, body.p, body.n);
+}
+
+/* Half a request was put into the buffer: the connection is of no use any more. */
+static void give_up(struct uplink *uplink) {
+  struct timeval at_once = {0, 0};
+  disconnect(uplink);
+  evtimer_add(uplink->timer, &at_once);
+}
+
+void uplink_send_file(struct uplink *uplink, const struct uplink_file *file, uplink_done_fn *done, void *ctx) {
+  int fd = file->fd;
+  int64_t length = fd >= 0 ? file->length : 0;
+  struct evbuffer *out = begin(uplink, file->method, file->prefix, file->path, length, file->timeout_s, done, ctx);
+  struct evbuffer_file_segment *segment = NULL;
+  if (out && length > 0) {
+    /* Sent by the kernel: no copy of it is ever in our memory. */
+    segment = evbuffer_file_segment_new(fd, (ev_off_t)file->offset, (ev_off_t)length, file->keep_fd ? 0 : EVBUF_FS_CLOSE_ON_FREE);
+    if (!segment || evbuffer_add_file_segment(out, segment, 0, (ev_off_t)length) != 0)
+      give_up(uplink);
+  }
+  if (segment)
+    evbuffer_file_segment_free(segment); /* the buffer has its own reference */
+  else if (!file->keep_fd)
+    fd_close(&fd);
 }

@@ -28,6 +28,17 @@ bool uplink_is_busy(const struct uplink *uplink);
 void uplink_send(struct uplink *uplink, const char *method, const char *path, struct str body, int timeout_s, uplink_done_fn *done,
                  void *ctx);
 
+/* The same with what a file holds as its body: from `offset` on, which must be there, and stay. fd -1 is no body; it is closed when it was
+ * sent, unless `keep_fd`. `prefix` NULL is the configured one. */
+struct uplink_file {
+  const char *method, *prefix, *path;
+  int fd;
+  bool keep_fd;
+  int64_t offset, length;
+  int timeout_s;
+};
+void uplink_send_file(struct uplink *uplink, const struct uplink_file *file, uplink_done_fn *done, void *ctx);
+
 /* The answer's head, pure: 0 more is needed, -1 it is none, else its length; the body's length in *ret_length. */
 int uplink_parse_head(struct str bytes, int *ret_status, size_t *ret_length, bool *ret_close);
 

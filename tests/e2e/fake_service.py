@@ -70,6 +70,7 @@ class Service:
         self.faults = []  # dicts: method, path (regex), status, body, headers, times
         self.runs = {RUN_A: run_object(RUN_A, "first"), RUN_B: run_object(RUN_B, "second", state="FAILED", exit_code=3),
                      RUN_C: run_object(RUN_C, EVIL)}
+        self.code = {}
         self.sweeps = {SWEEP: sweep_object(SWEEP, "mnist"), SWEEP_2: sweep_object(SWEEP_2, "other")}
         self.files = {"config.json": b'{"a": 1}', "model/weights.npz": os.urandom(200000), "model/sub/deep.txt": b"deep\n"}
         self.listing = None  # replaces the listing of artifacts
@@ -272,6 +273,17 @@ def put_file(h, query, body, run_id, name):
     h.reply(201, {"path": name, "size": len(body), "sha256": "0" * 64 if h.service.damage else digest})
 
 
+def get_code(h, query, body, digest):
+    if digest in h.service.code:
+        return h.reply(200, {"sha256": digest})
+    h.problem(404, "not_found", "there is no snapshot")
+
+
+def put_code(h, query, body, digest):
+    h.service.code[digest] = body
+    h.reply(201, {"sha256": hashlib.sha256(body).hexdigest()})
+
+
 def logs(h, query, body, run_id, stream):
     service = h.service
     content = service.log if stream == "stdout" else b"to stderr\n"
@@ -369,7 +381,7 @@ ROUTES = [
     ("GET", "/runs/([^/]+)/metrics", lists(lambda h, q, i: METRICS)), ("GET", "/runs/([^/]+)/events", lists(lambda h, q, i: EVENTS)),
     ("GET", "/runs/([^/]+)/logs/([^/]+)", logs), ("GET", "/runs/([^/]+)/artifacts", lists(artifacts)),
     ("GET", "/runs/([^/]+)/artifacts/(.+)", get_file), ("PUT", "/runs/([^/]+)/artifacts/(.+)", put_file),
-    ("GET", "/series", series), ("GET", "/events", events),
+    ("GET", "/code/([^/]+)", get_code), ("PUT", "/code/([^/]+)", put_code), ("GET", "/series", series), ("GET", "/events", events),
     ("POST", "/sweeps", submit), ("GET", "/sweeps", lists(lambda h, q: list(h.service.sweeps.values()))),
     ("GET", "/sweeps/([^/]+)", one_sweep), ("PATCH", "/sweeps/([^/]+)", one_sweep), ("DELETE", "/sweeps/([^/]+)", lambda h, q, b, i: h.reply(204, b"")),
     ("POST", "/sweeps/([^/]+)/(?:pause|resume|stop|drain|clone)", one_sweep),

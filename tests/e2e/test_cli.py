@@ -138,7 +138,8 @@ class EveryVerb(Case):
         self.assertEqual(SERVICE.launched["command"], ["python3", "train.py", "--lr", "0.1", "-o", "x"])
         self.assertEqual(SERVICE.launched["resources"], {"slots": 2})
         self.assertEqual(SERVICE.launched["env"], {"A": "1"})
-        self.assertEqual(os.path.realpath(SERVICE.launched["workdir"]), os.path.realpath(self.dir))
+        self.assertEqual(os.path.realpath(SERVICE.launched["directory"]), os.path.realpath(self.dir))
+        self.assertIn(SERVICE.launched["code"].removeprefix("sha256:"), SERVICE.code)
         self.run_it("run", "launch", "echo", "--help")
         self.assertEqual(SERVICE.launched["command"], ["echo", "--help"])
         out, _ = self.run_it("run", "launch", "-f", "--", "false", code=3)  # the exit status is the command's
@@ -148,8 +149,10 @@ class EveryVerb(Case):
         path = self.file("mnist.yaml", "method: bayes\n")
         self.assertIn(SWEEP, self.run_it("sweep", "create", path)[0])
         method, url, headers, body = self.sent("POST", "/sweeps")[0]
-        self.assertEqual((body, headers["Content-Type"]), (b"method: bayes\n", "application/yaml"))
-        self.assertIn("file=mnist.yaml", url)
+        sent = json.loads(body)
+        self.assertEqual((sent["file"], sent["name"], headers["Content-Type"]),
+                         ("method: bayes\n", "mnist.yaml", "application/vnd.winnow.submission+json"))
+        self.assertEqual(sent["environment"]["PATH"], os.environ["PATH"])
         self.assertEqual(self.run_it("sweep", "create", path, "-o", "name")[0], SWEEP + "\n")
         self.assertIn("argv:", self.run_it("sweep", "create", path, "--dry-run")[0])
         self.run_it("sweep", "create", "-", input=b"method: grid\n")

@@ -13,7 +13,7 @@ class Service:
     def __init__(self, path):
         self.path, self.lock = path, threading.Condition()
         self.output = {"stdout": bytearray(), "stderr": bytearray()}
-        self.skipped, self.heartbeats, self.started, self.exited = 0, [], None, None
+        self.skipped, self.heartbeats, self.polled, self.exited = 0, [], False, None
         self.stop, self.fenced, self.tokens, self.requests = False, False, set(), 0
         self.server = None
         self.up()
@@ -82,9 +82,7 @@ class Service:
             self.tokens.add(headers.get("Authorization"))
             if self.fenced:
                 return 409, "superseded"
-            if what == "/started":
-                self.started = int(body)
-            elif what == "/output":
+            if what == "/output":
                 stream, offset = self.output[query["stream"]], int(query["offset"])
                 skipped = int(query["skipped"])
                 if skipped:
@@ -96,6 +94,8 @@ class Service:
             elif what == "/heartbeat":
                 self.heartbeats.append(body.decode())
             elif what == "/verdict":
+                self.polled = True
+                self.lock.notify_all()
                 self.lock.wait_for(lambda: self.stop or self.fenced, timeout=float(query["wait"]))
                 return (409, "superseded") if self.fenced else (200, "stop" if self.stop else "continue")
             elif what == "/exited":
@@ -134,7 +134,7 @@ class CompanionTest(unittest.TestCase):
 
     def start(self, argv, env=None, **fields):
         job = {"run": RUN, "attempt": 1, "endpoint": self.dir / "endpoint", "token": "wnr_test", "dir": self.dir / "attempt", "cwd": self.dir,
-               "stop_grace_ms": 10000, "time_limit_ms": 0, "memory_limit": 0, "spool_max": 1 << 30, "spool_policy": 0, "heartbeat_ms": 200}
+               "stop_grace_ms": 10000, "time_limit_ms": 0, "memory_limit": 0, "spool_max": 1 << 30, "spool_policy": 0, "heartbeat_ms": 200, "tty": 0}
         job.update(fields)
         (self.dir / "attempt").mkdir(exist_ok=True)
         escape = lambda value: str(value).replace("\\", "\\\\").replace("\n", "\\n").replace("\r", "\\r")
@@ -163,8 +163,7 @@ class CompanionTest(unittest.TestCase):
         self.assertEqual(self.service.exited["exit_code"], "3")
         self.assertNotIn("ended_by", self.service.exited)
         self.assertEqual(self.service.tokens, {"Bearer wnr_test"})
-        self.assertIn("exit_code 3", (self.dir / "attempt" / "exit").read_text())
-        self.assertTrue(self.service.started)
+        self.assertEqual(dict(line.split(" ", 1) for line in (self.dir / "attempt" / "exit").read_text().splitlines()), self.service.exited)
 
     def test_a_flood_arrives_byte_for_byte(self):
         script = "import sys,hashlib\nh=hashlib.sha256()\nfor i in range(60000):\n b=(b'%08d '%i)*60+b'\\n'\n h.update(b)\n sys.stdout.buffer.write(b)\nsys.stderr.write(h.hexdigest())"
@@ -172,10 +171,13 @@ class CompanionTest(unittest.TestCase):
         self.assertEqual(process.wait(120), 0)
         self.assertEqual(hashlib.sha256(self.service.output["stdout"]).hexdigest(), self.service.output["stderr"].decode())
         self.assertEqual(int(self.service.exited["stdout"]), len(self.service.output["stdout"]))
+        spool = (self.dir / "attempt" / "stdout").stat()
+        self.assertEqual(spool.st_size, len(self.service.output["stdout"]))
+        self.assertLess(spool.st_blocks * 512, 8 << 20)  # what was taken is not kept twice
 
     def test_stop_is_a_term(self):
         process = self.start(["python3", "-u", "-c", "import signal,sys,time\nsignal.signal(15,lambda *a:(print('bye'),sys.exit(0)))\nprint('ready')\ntime.sleep(600)"])
-        self.wait(lambda: b"ready" in self.service.output["stdout"], "output")
+        self.wait(lambda: b"ready\n" in self.service.output["stdout"], "output")
         self.service.say_stop()
         self.assertEqual(process.wait(60), 0)
         self.assertEqual(self.service.output["stdout"], b"ready\nbye\n")
@@ -269,9 +271,13 @@ time.sleep(600)
     def test_heartbeats_and_weight(self):
         process = self.start(["sleep", "600"])
         self.wait(lambda: len(self.service.heartbeats) >= 3, "heartbeats")
-        beat = dict(line.split(" ") for line in self.service.heartbeats[-1].splitlines())
-        self.assertEqual(beat["processes"], "1")
-        self.assertGreater(int(beat["rss_bytes"]), 100000)
+        samples = lambda: [line.split()[1:] for beat in self.service.heartbeats for line in beat.splitlines() if line.startswith("sample ")]
+        self.wait(lambda: len(samples()) >= 3, "samples")
+        self.assertEqual([sample[0] for sample in samples()[:3]], ["0", "1", "2"])
+        number, at, cpu, memory, read, written, processes = samples()[2]
+        self.assertEqual(processes, "1")
+        self.assertGreater(int(memory), 100000)
+        self.assertLess(float(cpu), 50)
         status = pathlib.Path(f"/proc/{process.pid}/status").read_text()
         resident = int(next(line.split()[1] for line in status.splitlines() if line.startswith("VmRSS")))
         print(f"companion: {resident} KiB resident", file=sys.stderr)
@@ -280,9 +286,64 @@ time.sleep(600)
         self.assertEqual(process.wait(60), 0)
         self.assertEqual(self.service.exited["ended_by"], "signal")
 
+    def test_a_companion_takes_none_of_the_users_inotify_instances(self):
+        """There are 128 for a user, and may be a thousand companions."""
+        process = self.start(["sleep", "600"])
+        self.wait(lambda: self.service.polled, "the start")
+        descriptors = [os.readlink(fd) for fd in pathlib.Path(f"/proc/{process.pid}/fd").iterdir()]
+        self.assertNotIn("anon_inode:inotify", descriptors)
+        process.send_signal(signal.SIGTERM)
+        self.assertEqual(process.wait(60), 0)
+
+    def test_an_attempt_that_was_removed_is_not_reported_for_ever(self):
+        self.service.down()
+        process = self.start(["sleep", "600"])
+        log = self.dir / "attempt" / "companion.log"
+        self.wait(lambda: log.exists() and "started process" in log.read_text(), "the start")
+        shutil.rmtree(self.dir / "attempt")
+        process.send_signal(signal.SIGTERM)
+        self.assertEqual(process.wait(60), 0)
+        self.service.up()
+
+    def test_samples_wait_for_the_service(self):
+        self.service.down()
+        process = self.start(["python3", "-c", "while True: pass"], time_limit_ms=4000)
+        time.sleep(5)
+        self.service.up()
+        self.assertEqual(process.wait(60), 0)
+        samples = [line.split()[1:] for beat in self.service.heartbeats for line in beat.splitlines() if line.startswith("sample ")]
+        numbers = [int(sample[0]) for sample in samples]
+        self.assertEqual(numbers, list(range(len(numbers))))
+        self.assertGreaterEqual(len(numbers), 1)
+        self.assertGreater(max(float(sample[2]) for sample in samples), 1)
+        self.assertEqual(self.service.exited["ended_by"], "time_limit")
+
+    def test_a_terminal(self):
+        """Both streams as one, in order and whole; sizes; a signal group; nothing to read; lines as they were printed."""
+        script = ("import os,sys,time\nassert sys.stdout.isatty() and sys.stderr.isatty()\nassert sys.stdin.read() == ''\n"
+                  "size = os.get_terminal_size()\nprint(size.columns, size.lines, os.environ['TERM'])\nassert os.ttyname(1)\n"
+                  "with open('/dev/tty', 'w') as tty: tty.write('to the terminal\\n')\n"
+                  "for i in range(5000):\n  print('out', i)\n  print('err', i, file=sys.stderr)\nsys.stdout.write('50%\\r100%')\nsys.exit(7)")
+        process = self.start(["python3", "-u", "-c", script], {"COLUMNS": "99"}, tty=1)
+        self.assertEqual(process.wait(120), 0)
+        self.assertEqual(self.service.exited["exit_code"], "7", self.service.output["stdout"][:2000])
+        lines = "".join(f"out {i}\nerr {i}\n" for i in range(5000))
+        self.assertEqual(self.service.output["stdout"].decode(), f"99 40 xterm-256color\nto the terminal\n{lines}50%\r100%")
+        self.assertEqual(self.service.output["stderr"], b"")
+
+    def test_a_terminals_command_is_ended_with_all_it_started(self):
+        script = "import os,signal,time\nsignal.signal(15, signal.SIG_IGN)\nsignal.signal(1, signal.SIG_IGN)\nif os.fork() == 0:\n  os.setsid()\nprint('ready', os.getpid(), flush=True)\ntime.sleep(600)"
+        process = self.start(["python3", "-c", script], tty=1, stop_grace_ms=200)
+        self.wait(lambda: self.service.output["stdout"].count(b"ready") == 2, "both")
+        pids = [int(word) for word in self.service.output["stdout"].split() if word.isdigit()]
+        self.service.say_stop()
+        self.assertEqual(process.wait(60), 0)
+        for pid in pids:
+            self.assertFalse(os.path.exists(f"/proc/{pid}"))
+
     def test_one_companion_for_an_attempt(self):
         first = self.start(["sleep", "600"])
-        self.wait(lambda: self.service.started, "the start")
+        self.wait(lambda: self.service.polled, "the start")
         second = self.start(["sleep", "600"])
         self.assertEqual(second.wait(60), 1)
         first.send_signal(signal.SIGTERM)

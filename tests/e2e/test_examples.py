@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 """The examples that need no network, from the sweep file to the best trial; and that every sweep file of examples/ is understood."""
-import os, pathlib, subprocess, sys, unittest
+import io, json, os, pathlib, subprocess, sys, unittest, zipfile
 
 WINNOW = pathlib.Path(sys.argv.pop(1)).resolve()
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "support"))
@@ -47,10 +47,13 @@ class Examples(unittest.TestCase):
     def test_every_sweep_file_is_understood(self):
         files = sorted(EXAMPLES.glob("*/sweep.yaml"))
         self.assertGreaterEqual(len(files), 2)
+        env = {**os.environ, "WINNOW_URL": f"unix:{self.s.data}/winnow.sock"}
         for file in files:
-            answer = self.s.post("/api/v1/sweeps?dry_run=true", file.read_bytes(), headers={"Content-Type": "application/yaml"})
-            self.assertEqual(answer.status, 200, (file, answer))
-            self.assertTrue(answer.json["command"], file)
+            done = subprocess.run([str(WINNOW), "sweep", "create", "--dry-run", "-o", "json", str(file)], env=env, capture_output=True, text=True)
+            self.assertEqual(done.returncode, 0, (file, done.stderr))
+            preview = json.loads(done.stdout)
+            self.assertEqual((preview["warnings"], preview["spec"]["name"]), ([], file.parent.name))
+            self.assertTrue(preview["command"], file)
 
     def test_the_gradients_of_the_convnet_are_those_of_its_loss(self):
         done = subprocess.run([DEBIAN_PYTHON, "-c", GRADIENTS, str(EXAMPLES / "digits-convnet")], capture_output=True, text=True,
@@ -77,6 +80,11 @@ class Examples(unittest.TestCase):
             self.assertEqual(e.sweep["best"]["value"], max(value for _, value in accuracy))
             self.assertGreater(e.sweep["best"]["value"], 0.9)  # it learns
             self.assertNotIn("momentum", good["params"])
+            version = e.version("digits-convnet")
+            self.assertEqual((version["version"], version["run_id"]), (1, good["run_id"]))
+            self.assertEqual(version["metrics"]["val_accuracy"], e.sweep["best"]["value"])
+            weights = self.s.get("/api/v1/models/digits-convnet/versions/1/files/weights.npz").body
+            self.assertEqual(zipfile.ZipFile(io.BytesIO(weights)).testzip(), None)
             self.assertIn(f"epoch 4 loss={e.points(good, 'loss')[-1][1]:.4f}", e.cli("logs", "@best"))
 
     def test_any_language(self):

@@ -5,52 +5,7 @@ import json, os, pathlib, subprocess, sys, textwrap, time, unittest
 WINNOW = pathlib.Path(sys.argv.pop(1)).resolve()
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "support"))
 from service import Service  # noqa: E402
-
-SPACE = {"x": {"min": -2.0, "max": 2.0}, "kind": {"values": ["a", "b"]}}
-
-
-def wait(condition, what, timeout=60):
-    end = time.time() + timeout
-    while True:
-        value = condition()
-        if value:
-            return value
-        if time.time() > end:
-            raise AssertionError(f"{what} did not come within {timeout} s")
-        time.sleep(0.05)
-
-
-def quadratic(params):
-    return (params["x"] - 0.5) ** 2 + (0.1 if params["kind"] == "b" else 0.0)
-
-
-class Base(unittest.TestCase):
-    def ok(self, answer, status=200):
-        self.assertEqual(answer.status, status, answer)
-        return answer.json
-
-    def submit(self, spec, status=201, **query):
-        path = "/api/v1/sweeps" + ("?" + "&".join(f"{k}={v}" for k, v in query.items()) if query else "")
-        return self.ok(self.s.post(path, spec), status)
-
-    def sweep(self, sweep):
-        return self.ok(self.s.get(f"/api/v1/sweeps/{sweep}"))
-
-    def trials(self, sweep):
-        items, cursor = [], None
-        while True:
-            page = self.ok(self.s.get(f"/api/v1/sweeps/{sweep}/trials?limit=50" + (f"&cursor={cursor}" if cursor else "")))
-            items += page["items"]
-            cursor = page["next"]
-            if not cursor:
-                return items
-
-    def ask(self, sweep, count=1, **more):
-        return self.ok(self.s.post(f"/api/v1/sweeps/{sweep}/ask", {"count": count, **more}, unix=False))
-
-    def tell(self, sweep, *trials):
-        return self.s.post(f"/api/v1/sweeps/{sweep}/tell", {"trials": list(trials)}, unix=False)
-
+from sweep_client import SPACE, Base, quadratic, wait  # noqa: E402
 
 class AskTell(Base):
     @classmethod
@@ -145,7 +100,7 @@ class AskTell(Base):
         clone = self.ok(self.s.post(f"/api/v1/sweeps/{made['id']}/clone", {"name": "again"}), 201)
         self.assertEqual((clone["name"], clone["sampler"]["seed"], clone["run_cap"]), ("again", 3, 50))
         self.assertEqual(self.ask(clone["id"])["trials"][0]["params"], first["params"])  # the same seed, the same points
-        for path in ("started", "output", "heartbeat", "exited"):
+        for path in ("output", "heartbeat", "exited"):
             self.assertIn(self.s.post(f"/api/v1/companion/{first['run_id']}/1/{path}", unix=False).status, (401, 403))
 
     def test_control_edits_and_refusals(self):
@@ -168,15 +123,15 @@ class AskTell(Base):
         self.assertEqual(self.s.get("/api/v1/sweeps/" + "0" * 32).status, 404)
         for spec, word in (({"parameters": SPACE, "metod": "grid"}, "metod"),
                            ({"command": ["true"], "parameters": SPACE, "method": "random", "executor": "slurm"}, "executor"),
-                           ({"command": ["true"], "parameters": SPACE, "method": "random", "artifacts": ["x"]}, "artifacts")):
+                           ({"command": ["true"], "parameters": SPACE, "metric": "m", "method": "random", "register": {"model": "a/b"}}, "register")):
             answer = self.s.post("/api/v1/sweeps", spec)
             self.assertIn(answer.status, (400, 501), answer)
             self.assertIn(word, answer.json["detail"])
         command = {"command": ["true"], "parameters": SPACE, "method": "random", "run_cap": 1}
         self.assertEqual(self.s.post("/api/v1/sweeps", command, unix=False).status, 401)
-        unheeded = {"log_max": "1MB", "on_nan": "fail", "sampler": {"staleness": 3}}
-        dry = self.submit({"method": "random", "parameters": {"a": {"min": 0.0, "max": 1.0}}, "metric": {"name": "m"}, **unheeded}, 200, dry_run="true")
-        for key in ("log_max", "on_nan", "sampler.staleness"):
+        unheeded = {"metric": {"name": "m", "impute_while_running": "worst"}}
+        dry = self.submit({"method": "random", "parameters": {"a": {"min": 0.0, "max": 1.0}}, **unheeded}, 200, dry_run="true")
+        for key in ("impute_while_running",):
             self.assertTrue(any(key in warning for warning in dry["warnings"]), dry["warnings"])
         dry = self.submit({"command": ["echo", "${args}"], "method": "grid", "parameters": {"a": {"values": [1, 2]}}}, 200, dry_run="true")
         self.assertEqual((dry["cells"], dry["points"], dry["command"]), (2, [{"a": 1}, {"a": 2}], ["echo", "--a=1"]))
@@ -275,6 +230,44 @@ class Local(Base):
             self.assertEqual((over["state"], good["state"], bad["state"]), ("FINISHED", "FINISHED", "STOPPED"))
             self.assertEqual(bad["stop"]["rule"], "threshold")
             self.assertIn("120", bad["stop"]["reason"])
+
+    def test_what_a_client_logs_is_heard_by_the_rules(self):
+        """A job that prints nothing and logs as MLflow's client does, or over /api/v1: each value counts, and a loser is stopped for it."""
+        job = """
+            import json, os, sys, time, urllib.request
+            family, factor = sys.argv[1], float(sys.argv[2])
+            url, run = os.environ["MLFLOW_TRACKING_URI"], os.environ["MLFLOW_RUN_ID"]
+            for i in range(1, 6 if factor == 0 else 2000):
+                point = {"key": "loss", "value": factor * i}
+                path, body = {
+                    "log-metric": ("/api/2.0/mlflow/runs/log-metric", {"run_id": run, "timestamp": 1, "step": i, **point}),
+                    "log-batch": ("/api/2.0/mlflow/runs/log-batch", {"run_id": run, "metrics": [{"timestamp": 1, "step": i, **point}],
+                                                                      "tags": [{"key": "at", "value": str(i)}]}),
+                    "points": (f"/api/v1/runs/{run}/metrics", {"points": [{"step": i, **point}]}),
+                }[family]
+                urllib.request.urlopen(urllib.request.Request(url + path, json.dumps(body).encode(), {
+                    "Content-Type": "application/json", "Authorization": "Bearer " + os.environ["MLFLOW_TRACKING_TOKEN"]})).read()
+                time.sleep(0.05)
+            """
+        with Service(WINNOW, arguments=["--slots", "2"]) as self.s:
+            sweep = self.submit({"name": "logged", "method": "grid", "metric": {"name": "loss"},
+                                 "command": [sys.executable, self.script(job), "{{how}}", "{{k}}"],
+                                 "early_terminate": {"type": "threshold", "max": 100},
+                                 "parameters": {"how": {"values": ["log-metric", "log-batch", "points"]}, "k": {"values": [0, 30]}}})["id"]
+            over = self.ended(sweep)
+            trials = self.trials(sweep)
+            self.assertEqual((over["state"], len(trials)), ("FINISHED", 6))
+            for trial in trials:
+                if trial["params"]["k"] == 0:
+                    self.assertEqual((trial["state"], trial["last"]["step"]), ("FINISHED", 5), trial)
+                else:
+                    self.assertEqual((trial["state"], trial["stop"]["rule"], trial["stop"]["step"]), ("STOPPED", "threshold", 4), trial)
+                    self.assertIn("120", trial["stop"]["reason"])
+            # Who may not write the run is not heard either: here somebody without a credential.
+            run = trials[0]["run_id"]
+            refused = self.s.post("/api/2.0/mlflow/runs/log-metric", {"run_id": run, "key": "loss", "value": 999, "timestamp": 1}, unix=False)
+            self.assertEqual(refused.status, 403, refused)
+            self.assertEqual(self.trials(sweep)[0]["value"], trials[0]["value"])
 
     def test_jobs_go_on_without_the_service(self):
         with Service(WINNOW, arguments=["--slots", "2"]) as self.s:

@@ -1,5 +1,5 @@
 """An example of examples/ as its user runs it: `winnow up sweep.yaml` in a copy of its directory, made shorter by edits of the sweep file."""
-import os, pathlib, shutil, subprocess, tempfile
+import os, pathlib, shutil, subprocess, tempfile, urllib.parse
 
 from service import wait
 
@@ -14,6 +14,7 @@ class Example:
         self.home = pathlib.Path(tempfile.mkdtemp(prefix="winnow-example-"))
         self.directory = self.home / name
         shutil.copytree(EXAMPLES / name, self.directory, ignore=shutil.ignore_patterns(".venv", "data", "__pycache__"))
+        shutil.copy(EXAMPLES / "setup.sh", self.home)
         file = self.directory / "sweep.yaml"
         text = file.read_text()
         for old, new in (edits or {}).items():
@@ -52,7 +53,7 @@ class Example:
 
     def points(self, trial, key):
         """[(step, value)] as an MLflow client reads them."""
-        path = f"/api/2.0/mlflow/metrics/get-history?run_id={trial['run_id']}&metric_key={key}"
+        path = f"/api/2.0/mlflow/metrics/get-history?run_id={trial['run_id']}&metric_key={urllib.parse.quote(key)}"
         return [(p["step"], p["value"]) for p in self.service.get(path).json["metrics"]]
 
     def keys(self, trial):

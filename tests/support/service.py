@@ -1,6 +1,8 @@
 """A real `winnow serve` for tests: started in a directory of its own, spoken to over its socket and over TCP, stopped and looked at."""
 import http.client, json, os, pathlib, shutil, signal, socket, subprocess, tempfile, time
 
+from cluster import programs
+
 
 def wait(condition, what, timeout=60):
     end = time.time() + timeout
@@ -147,6 +149,15 @@ class Service:
 
     def post(self, path, body=None, **kw):
         return self.request("POST", path, body, **kw)
+
+    def sql(self, text):
+        """What the private Postgres answers, asked past the service."""
+        env = {**self.env, "PGPASSWORD": (self.data / "pg.secret").read_text().strip(), "PGOPTIONS": "-c search_path=winnow"}
+        words = ["-XAtq", "-v", "ON_ERROR_STOP=1", "-h", (self.data / "pg.socket").read_text().strip(), "-U", "winnow", "-d", "postgres", "-c", text]
+        done = subprocess.run([programs() / "psql", *words], env=env, capture_output=True, text=True, timeout=60)
+        if done.returncode:
+            raise AssertionError(f"{text}: {done.stderr}")
+        return done.stdout.strip()
 
     def postgres(self):
         """Processes of the private Postgres: those whose command line names our directory."""

@@ -141,7 +141,7 @@ def parzen():
     n, floor_share, full = 7, 0.01, 4
     u = rng.random((n, 2)).round(4)
     cells, choices = rng.integers(0, 5, n), rng.integers(0, 3, n)
-    floor_width = max(floor_share, 1 / min(100, n + 2))
+    floor_width = max(floor_share, 1 / (n + 2) ** 2)
 
     def widths(v):
         order, out = np.argsort(v, kind="stable"), np.zeros(n)
@@ -157,6 +157,8 @@ def parzen():
         left = [middle(c) - middle(k) for k in held if k < c]
         right = [middle(k) - middle(c) for k in held if k > c]
         wide = max([min(left)] if left else [0], [min(right)] if right else [0])[0] if left or right else max(middle(c), 1 - middle(c))
+        if np.sum(cells == c) > 1:
+            wide = 0
         return min(max(wide, floor_width, 0.1), 1)
 
     older = n - full

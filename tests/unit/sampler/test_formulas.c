@@ -221,7 +221,7 @@ enum { KERNELS = ARRAY_LEN(ref_parzen_u) / 4 };
 static struct parzen *make_parzen(void) {
   struct parzen *parzen;
   struct err err;
-  struct parzen_settings settings = {.min_width = 0.01, .width_counts = 100, .full_weight = 4};
+  struct parzen_settings settings = {.min_width = 0.01, .full_weight = 4};
   assert_true(parzen_new(axes, 4, &settings, &parzen, &err));
   assert_true(parzen_reserve(parzen, KERNELS + 3, &err));
   return parzen;
@@ -308,7 +308,7 @@ static void test_parzen_far_away(void **state) {
   (void)state;
   struct parzen *parzen;
   struct err err;
-  struct parzen_settings settings = {.min_width = 1e-4, .width_counts = 100000, .full_weight = 25};
+  struct parzen_settings settings = {.min_width = 1e-4, .full_weight = 25};
   assert_true(parzen_new(axes, 2, &settings, &parzen, &err));
   assert_true(parzen_reserve(parzen, 2000, &err));
   for (size_t k = 0; k < 2000; k++) {

@@ -352,7 +352,7 @@ static void the_cap_is_exact(void **state) {
   engine_edit(e, &conf, 0);
   create(e);
   assert_false(engine_create(e, &number, &err));
-  assert_true(engine_add(e, RUN_FINISHED, &number, &err)); /* a trial somebody else ran */
+  assert_true(engine_add(e, RUN_FINISHED, true, &number, &err)); /* a trial somebody else ran */
   assert_int_equal(number, 4);
   engine_free(e);
 }
@@ -405,6 +405,72 @@ static void asking_and_telling(void **state) {
   assert_int_equal(state_of(e, 1), RUN_STOPPED);
   assert_int_equal(engine_sweep(e).state, SWEEP_FINISHED);
   assert_false(engine_ask(e, 1000, 6000, &n));
+  engine_free(e);
+}
+
+static void an_asked_trial_is_written_once(void **state) {
+  (void)state;
+  struct engine *e = fresh((struct engine_conf){.asks = true, .lease_ms = 60000});
+  uint32_t n;
+  create(e);
+  assert_true(engine_ask(e, 1000, 0, &n)); /* before its first row is stored */
+  struct engine_todo write = engine_next(e);
+  assert_true(write.kind == TODO_WRITE_TRIAL && write.creation);
+  assert_int_equal(write.trial.state, RUN_RUNNING);
+  assert_int_equal(write.trial.attempt, 1);
+  assert_int_equal(write.trial.lease_ms, 1000);
+  assert_false(engine_trial_durable(e, 0));
+  assert_int_equal(engine_next(e).kind, TODO_NONE);
+  engine_trial_written(e, 0, write.trial.version, true);
+  assert_string_equal(run(e), "");
+  /* A sign of life renews the lease that was asked for, not the sweep's. */
+  assert_int_equal(engine_heard(e, 0, 1, NULL, 500), ANSWER_GO_ON);
+  engine_tick(e, 1400);
+  assert_int_equal(state_of(e, 0), RUN_RUNNING);
+  engine_tick(e, 1500);
+  assert_int_equal(state_of(e, 0), RUN_LOST);
+  engine_free(e);
+}
+
+static void what_no_worker_heard_of_goes_to_the_next(void **state) {
+  (void)state;
+  struct engine *e = fresh((struct engine_conf){.asks = true});
+  uint32_t n;
+  create(e);
+  assert_true(engine_ask(e, 60000, 0, &n));
+  struct engine_todo write = engine_next(e);
+  engine_trial_written(e, 0, write.trial.version, false);
+  engine_unask(e, 0, 1);
+  assert_int_equal(engine_next(e).kind, TODO_NONE);
+  engine_tick(e, 0);
+  run(e);
+  assert_int_equal(state_of(e, 0), RUN_LOST);
+  assert_true(engine_ask(e, 60000, 1, &n));
+  assert_int_equal(engine_trial(e, 0)->attempt, 2);
+  engine_unask(e, 0, 1); /* not this attempt */
+  engine_tick(e, 2);
+  assert_int_equal(state_of(e, 0), RUN_RUNNING);
+  engine_free(e);
+}
+
+static void a_lost_one_waits_for_an_ask_after_a_start(void **state) {
+  (void)state;
+  struct engine_conf conf = {.asks = true, .lease_ms = 86400000};
+  struct engine_sweep sweep = {.version = 1, .state = SWEEP_RUNNING};
+  struct engine_trial lost = {.number = 0, .attempt = 1, .version = 3, .state = RUN_LOST, .lease_ms = 1000};
+  struct engine_trial runs = {.number = 1, .attempt = 1, .version = 2, .state = RUN_RUNNING, .lease_ms = 1000};
+  struct engine *e;
+  struct err err;
+  uint32_t n;
+  assert_true(engine_new(&conf, &sweep, 0, &e, &err) && engine_load(e, &lost, &err) && engine_load(e, &runs, &err));
+  assert_true(engine_loaded(e, 0, &err));
+  run(e);
+  assert_true(engine_ask(e, 1000, 1, &n));
+  assert_int_equal(n, 0);
+  assert_false(engine_ask(e, 1000, 1, &n));
+  engine_tick(e, 1000); /* the other one has had its lease again */
+  assert_true(engine_ask(e, 1000, 1001, &n));
+  assert_int_equal(n, 1);
   engine_free(e);
 }
 
@@ -473,6 +539,9 @@ int main(void) {
       cmocka_unit_test(the_cap_is_exact),
       cmocka_unit_test(a_person_tries_again),
       cmocka_unit_test(asking_and_telling),
+      cmocka_unit_test(an_asked_trial_is_written_once),
+      cmocka_unit_test(what_no_worker_heard_of_goes_to_the_next),
+      cmocka_unit_test(a_lost_one_waits_for_an_ask_after_a_start),
       cmocka_unit_test(loading_after_a_crash),
       cmocka_unit_test(memory_failures_are_reported),
   };

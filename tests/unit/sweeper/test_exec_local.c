@@ -66,7 +66,7 @@ static bool start(struct scene *scene, const char *script, struct err *err) {
                          .argc = 3,
                          .env = env,
                          .env_count = 3};
-  return exec_local_start(scene->executor, &job, err);
+  return exec_local_make(scene->executor, scene->run, 1, NULL, err) && exec_local_start(scene->executor, &job, err);
 }
 
 /* The whole content of a file below the attempt's directory once it has some; 0 when it has none. */
@@ -121,7 +121,16 @@ static void a_killed_companion_leaves_nothing_running(void **state UNUSED) {
   assert_false(scene.had_exit_text);
   wait_dead(job);
   assert_int_equal(exec_local_count(scene.executor), 0);
+  AUTO_BUF struct buf kept = BUF_INIT(4096);
+  exec_local_path(scene.executor, scene.run, 1, "checkpoint", &kept);
+  buf_puts(&kept, "/model");
+  assert_true(file_replace(buf_text(&kept), STR("1"), 0600, &err));
   assert_true(exec_local_tidy(scene.executor, scene.run, 1, &err));
+  assert_int_equal(access(buf_text(&kept), F_OK), 0); /* for the next attempt */
+  assert_int_equal(unlink(buf_text(&kept)), 0);
+  assert_true(exec_local_tidy(scene.executor, scene.run, 1, &err));
+  buf_cut(&kept, kept.n - strlen("/checkpoint/model"));
+  assert_int_not_equal(access(buf_text(&kept), F_OK), 0); /* nothing is left of the run */
   close_scene(&scene);
 }
 
@@ -165,6 +174,93 @@ static void an_attempt_without_companion_is_gone_at_once(void **state UNUSED) {
   close_scene(&scene);
 }
 
+static void write_script(const struct scene *scene, char path[200], const char *body) {
+  AUTO_BUF struct buf text = BUF_INIT(4096);
+  struct err err;
+  snprintf(path, 200, "%s/slow-exec", scene->dir.path);
+  buf_printf(&text, "#!/bin/sh\n%s\n", body);
+  assert_true(file_replace(path, buf_str(&text), 0755, &err));
+}
+
+/* The service dies between starting a companion and its first word: the lock is held, but by nobody known. */
+static void a_companion_that_is_coming_up_is_waited_for(void **state UNUSED) {
+  struct scene scene;
+  struct err err;
+  char script[200];
+  open_scene(&scene, NULL);
+  write_script(&scene, script, "sleep 1; exec " WINNOW_EXEC " \"$@\"");
+  exec_local_free(scene.executor);
+  struct exec_local_conf conf = {.data_dir = scene.dir.path, .companion = script};
+  scene.executor = exec_local_new(scene.loop, &conf, on_gone, &scene, &err);
+  assert_false(exec_local_was_started(scene.executor, scene.run, 1));
+  assert_true(start(&scene, "echo $$; exec sleep 600", &err));
+  reopen(&scene);
+  assert_int_equal(number_in(&scene, "companion.lock"), 0);
+  assert_true(exec_local_was_started(scene.executor, scene.run, 1)); /* so nobody starts it again */
+  assert_true(exec_local_adopt(scene.executor, scene.run, 1, &err));
+  int64_t companion = 0, job = 0;
+  for (int i = 0; i < 3000 && !job; i++, sleep_a_little()) {
+    loop_turn(scene.loop, false);
+    companion = number_in(&scene, "companion.lock");
+    job = companion ? number_in(&scene, "stdout") : 0;
+  }
+  assert_true(job > 0);
+  assert_int_equal(scene.gone, 0);
+  kill((pid_t)companion, SIGKILL);
+  wait_gone(&scene);
+  wait_dead(job);
+  close_scene(&scene);
+}
+
+/* It died before it said who it was, so it has started nothing: the attempt may begin anew. */
+static void a_companion_that_never_spoke_has_started_nothing(void **state UNUSED) {
+  struct scene scene;
+  struct err err;
+  char script[200];
+  open_scene(&scene, NULL);
+  write_script(&scene, script, "exit 1");
+  exec_local_free(scene.executor);
+  struct exec_local_conf conf = {.data_dir = scene.dir.path, .companion = script};
+  scene.executor = exec_local_new(scene.loop, &conf, on_gone, &scene, &err);
+  assert_true(start(&scene, "true", &err));
+  wait_gone(&scene);
+  assert_false(exec_local_was_started(scene.executor, scene.run, 1));
+  close_scene(&scene);
+}
+
+static void the_directory_begins_with_the_code_and_its_links(void **state UNUSED) {
+  struct scene scene;
+  struct err err;
+  char code[200], origin[200];
+  AUTO_BUF struct buf path = BUF_INIT(4096), text = BUF_INIT(4096);
+  open_scene(&scene, WINNOW_EXEC);
+  snprintf(code, sizeof code, "%s/tree/sub", scene.dir.path);
+  snprintf(origin, sizeof origin, "%s/origin/deep/data", scene.dir.path);
+  assert_true(dir_make(code, 0755, &err) && dir_make(origin, 0755, &err));
+  snprintf(code, sizeof code, "%s/tree/sub/a", scene.dir.path);
+  assert_true(file_replace(code, STR("a"), 0750, &err));
+  snprintf(origin, sizeof origin, "%s/origin/deep/data/b", scene.dir.path);
+  assert_true(file_replace(origin, STR("b"), 0644, &err));
+  snprintf(code, sizeof code, "%s/tree", scene.dir.path);
+  snprintf(origin, sizeof origin, "%s/origin", scene.dir.path);
+  struct str links[] = {STR("deep/data"), STR("nowhere")};
+  struct exec_tree tree = {.code = code, .origin = origin, .links = links, .link_count = 1};
+  for (int i = 0; i < 2; i++) /* what is left over from a start that came to nothing is replaced */
+    assert_true(exec_local_make(scene.executor, scene.run, 1, &tree, &err));
+  exec_local_path(scene.executor, scene.run, 1, "work/sub/a", &path);
+  struct stat st;
+  assert_true(stat(buf_text(&path), &st) == 0 && (st.st_mode & 0777) == 0750);
+  buf_reset(&path);
+  exec_local_path(scene.executor, scene.run, 1, "work/deep/data/b", &path);
+  assert_true(file_read(buf_text(&path), &text, &err));
+  assert_true(exec_local_tidy(scene.executor, scene.run, 1, &err));
+  assert_int_equal(stat(origin, &st), 0); /* what a link leads to stays */
+  tree.link_count = 2;
+  assert_false(exec_local_make(scene.executor, scene.run, 1, &tree, &err));
+  assert_non_null(strstr(err.text, "nowhere"));
+  close_scene(&scene);
+}
+
 static void a_companion_that_is_not_there_is_an_error(void **state UNUSED) {
   struct scene scene;
   struct err err;
@@ -180,6 +276,9 @@ int main(void) {
       cmocka_unit_test(a_killed_companion_leaves_nothing_running),
       cmocka_unit_test(companions_are_found_again),
       cmocka_unit_test(an_attempt_without_companion_is_gone_at_once),
+      cmocka_unit_test(a_companion_that_is_coming_up_is_waited_for),
+      cmocka_unit_test(a_companion_that_never_spoke_has_started_nothing),
+      cmocka_unit_test(the_directory_begins_with_the_code_and_its_links),
       cmocka_unit_test(a_companion_that_is_not_there_is_an_error),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);

@@ -261,7 +261,7 @@ static void the_normal_form_shows_everything(void **state) {
       "\"parameters\":{\"x\":{\"min\":0,\"max\":1.0}},\"method\":\"bayes\",\"sampler\":{\"type\":\"auto\"},"
       "\"early_terminate\":[{\"type\":\"wandb_hyperband\",\"step_metric\":\"report\",\"min_iter\":2.0,\"eta\":3.0,\"s\":0,\"strict\":true}],"
       "\"run_cap\":3,\"give_up_after\":5,\"on_nan\":\"worst\",\"resources\":{\"slots\":1},\"retries\":{\"max\":0,\"on\":[\"lost\"]},"
-      "\"stop_grace\":\"10s\",\"workdir\":\".\",\"workdir_mode\":\"copy\",\"tty\":false,\"log_max\":\"1GiB\",\"log_spool_max\":\"1GiB\","
+      "\"stop_grace\":\"10s\",\"workdir\":\".\",\"workdir_mode\":\"copy\",\"workdir_max\":\"256MB\",\"tty\":false,\"log_max\":\"1GiB\",\"log_spool_max\":\"1GiB\","
       "\"log_policy\":\"cut\",\"executor\":\"local\",\"priority\":0}");
   sweep_file_free(file);
 }
@@ -306,7 +306,13 @@ static void mistakes_name_place_and_meaning(void **state) {
       {HEAD "project: a\nexperiment: b\n", "sweep.yaml:3:1: \"project\" and \"experiment\" are the same key", ""},
       {HEAD "env: {\"a b\": 1}\n", "sweep.yaml:3:6: \"a b\" cannot be the name of a variable", ""},
       {HEAD "retries: {on: [lots]}\n", "sweep.yaml:3:16: retries.on[0] cannot be \"lots\"", "did you mean \"lost\"?"},
-      {HEAD "metrics_from: [{file: a}]\n", "sweep.yaml:3:16: a source needs a pattern or a format", ""},
+      {HEAD "metrics_from: [{stream: stdout}]\n", "sweep.yaml:3:16: metrics_from[0]: a stream needs a pattern",
+       "the built-in patterns read both streams anyway"},
+      {HEAD "metrics_from: [{file: ../a, format: csv}]\n", "sweep.yaml:3:16: metrics_from[0]: ../a is not below the attempt's directory",
+       "write a path or glob relative to the directory the command runs in"},
+      {HEAD "metrics_from: [{pattern: 'a(b'}]\n", "sweep.yaml:3:26: pattern a(b: missing closing parenthesis at character 4", ""},
+      {HEAD "metrics_from: [{pattern: '(?P<a>b)', builtin: false}]\n", "sweep.yaml:3:16: metrics_from[0]: builtin stands alone",
+       "write it as an item of its own: - builtin: false"},
       {HEAD "conditions: {a: b}\n", "sweep.yaml:3:13: conditions must be a list", ""},
       {"parameters: {}\n", "sweep.yaml:1:13: parameters is empty", ""},
       {"parameters: [x]\n", "sweep.yaml:1:13: parameters must be a map of names, not a list", ""},
@@ -407,7 +413,10 @@ static void the_schema_is_json(void **state) {
     fail_msg("%s", err.text);
   const json_t *properties = json_object_get(schema, "properties");
   assert_non_null(json_object_get(properties, "early_terminate"));
-  assert_non_null(json_object_get(properties, "project"));
+  assert_string_equal(json_string_value(json_object_get(json_object_get(properties, "project"), "title")), "another name of experiment");
+  assert_true(json_is_true(json_object_get(json_object_get(properties, "entity"), "deprecated")));
+  assert_string_equal(json_string_value(json_object_get(json_object_get(properties, "stop_grace"), "default")), "10s");
+  assert_null(json_object_get(json_object_get(properties, "name"), "default"));
   assert_string_equal(json_string_value(json_array_get(json_object_get(schema, "required"), 0)), "parameters");
 }
 

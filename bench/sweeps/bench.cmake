@@ -1,0 +1,2 @@
+add_executable(bench_schedule EXCLUDE_FROM_ALL bench/sweeps/schedule.c)
+target_link_libraries(bench_schedule PRIVATE winnow_sweeper)

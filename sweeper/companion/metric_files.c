@@ -1,0 +1,196 @@
+#include "sweeper/companion/metric_files.h"
+
+#include <fcntl.h>
+
+#include "base/clock.h"
+#include "base/file.h"
+#include "base/mem.h"
+#include "sweeper/companion/find.h"
+
+enum { WATCHED_MAX = 256, PIECE_MAX = 256 * 1024, SNAPSHOT_MAX = 8 * 1024 * 1024, SEARCH_EVERY_MS = 2000, MTIME_SLACK_MS = 2000 };
+
+enum format { FORMAT_JSON, FORMAT_CSV, FORMAT_TFEVENTS, FORMAT_TEXT };
+
+struct watch { /* a source */
+  size_t source;
+  enum format format;
+  bool at_end;
+  const char *glob;
+};
+
+struct watched { /* a file */
+  const struct watch *watch;
+  char *path;
+  ino_t inode;
+  struct timespec changed; /* of the snapshot that was sent */
+  int64_t sent, size;
+  uint64_t generation;
+  bool is_list, is_over; /* is_over: all of it, and its end, were told; or nobody wants more */
+};
+
+struct metric_files {
+  const struct job_file *job;
+  int root;
+  int64_t begun_ms, searched_ms;
+  bool was_final;
+  struct watch *watches;
+  const char **globs;
+  size_t watch_count;
+  struct watched files[WATCHED_MAX];
+  size_t count, turn;
+  struct watched *asked; /* what the piece on its way belongs to */
+  bool asked_last;
+};
+
+static bool read_watch(const char *line, struct watch *ret) {
+  static const char *const formats[] = {"json", "csv", "tfevents", "text"};
+  struct str rest = str_of(line), source, format, when;
+  uint64_t number;
+  if (!str_split(&rest, ' ', &source) || !str_split(&rest, ' ', &format) || !str_split(&rest, ' ', &when) || !rest.n ||
+      !str_to_u64(source, &number))
+    return false;
+  *ret = (struct watch){.source = (size_t)number, .at_end = str_is(when, "end"), .glob = rest.p};
+  for (unsigned i = 0; i < ARRAY_LEN(formats); i++)
+    if (str_is(format, formats[i]))
+      return ret->format = (enum format)i, true;
+  return false;
+}
+
+struct metric_files *metric_files_new(const struct job_file *job, int64_t begun_ms) {
+  struct metric_files *m = mem_zalloc(sizeof *m);
+  if (!m)
+    return NULL;
+  *m = (struct metric_files){.job = job, .begun_ms = begun_ms, .root = -1, .searched_ms = -SEARCH_EVERY_MS};
+  m->watches = mem_array(job->file_count + 1, sizeof *m->watches);
+  m->globs = mem_array(job->file_count + 1, sizeof *m->globs);
+  if (!m->watches || !m->globs) {
+    metric_files_free(m);
+    return NULL;
+  }
+  for (size_t i = 0; i < job->file_count; i++)
+    if (read_watch(job->files[i], &m->watches[m->watch_count])) {
+      m->globs[m->watch_count] = m->watches[m->watch_count].glob;
+      m->watch_count++;
+    }
+  m->root = open(job->cwd, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  return m;
+}
+
+void metric_files_free(struct metric_files *m) {
+  if (!m)
+    return;
+  for (size_t i = 0; i < m->count; i++)
+    mem_free(m->files[i].path);
+  fd_close(&m->root);
+  mem_free(m->watches);
+  mem_free(m->globs);
+  mem_free(m);
+}
+
+static int64_t ms_of(struct timespec time) {
+  return (int64_t)time.tv_sec * 1000 + time.tv_nsec / 1000000;
+}
+
+static bool on_found(void *ctx, size_t glob, const char *path, const struct stat *st) {
+  struct metric_files *m = ctx;
+  for (size_t i = 0; i < m->count; i++)
+    if (strcmp(m->files[i].path, path) == 0)
+      return true;
+  if (ms_of(st->st_mtim) < m->begun_ms - MTIME_SLACK_MS)
+    return true;
+  char *copy = m->count < WATCHED_MAX ? mem_strdup(path) : NULL;
+  if (copy)
+    m->files[m->count++] = (struct watched){.watch = &m->watches[glob], .path = copy, .inode = st->st_ino};
+  return copy != NULL;
+}
+
+static void search(struct metric_files *m, bool is_final) {
+  int64_t now = clock_mono_ms(&clock_system);
+  if (now - m->searched_ms < SEARCH_EVERY_MS && (!is_final || m->was_final))
+    return;
+  m->searched_ms = now;
+  m->was_final = is_final;
+  find_files(m->root, m->globs, m->watch_count, false, on_found, m);
+}
+
+static void put_path(const struct watched *f, bool is_last, char *out, size_t room) {
+  int n = snprintf(out, room, "/file?source=%zu&generation=%llu&offset=%lld&snapshot=%d&last=%d&path=", f->watch->source,
+                   (unsigned long long)f->generation, (long long)(f->is_list ? 0 : f->sent), f->is_list, is_last);
+  for (const char *p = f->path; *p; p++) {
+    bool plain = isalnum((unsigned char)*p) || strchr("-._~/", *p);
+    n += snprintf(out + n, room - (size_t)n, plain ? "%c" : "%%%02X", (unsigned char)*p);
+  }
+}
+
+/* A list begins with a bracket. False while there is nothing to tell it by. */
+static bool tell_list(int fd, bool *ret) {
+  char text[64];
+  ssize_t n = pread(fd, text, sizeof text, 0);
+  for (ssize_t i = 0; i < n; i++)
+    if (!isspace((unsigned char)text[i]))
+      return *ret = text[i] == '[', true;
+  return false;
+}
+
+/* What is to be sent of the open file; false: nothing. */
+static bool choose(struct watched *f, int fd, const struct stat *st, bool is_final, struct metric_files_piece *ret, bool *ret_last) {
+  *ret_last = false;
+  if (f->watch->format == FORMAT_JSON && !tell_list(fd, &f->is_list))
+    return false;
+  if (f->is_list) {
+    bool same = f->inode == st->st_ino && f->size == (int64_t)st->st_size && memcmp(&f->changed, &st->st_mtim, sizeof f->changed) == 0;
+    f->inode = st->st_ino;
+    f->size = (int64_t)st->st_size;
+    f->changed = st->st_mtim;
+    ret->offset = 0;
+    ret->length = f->size;
+    return !same && f->size <= SNAPSHOT_MAX;
+  }
+  if (f->inode != st->st_ino || (int64_t)st->st_size < f->sent) {
+    f->generation++;
+    f->sent = 0;
+    f->inode = st->st_ino;
+  }
+  ret->offset = f->sent;
+  ret->length = MIN_OF((int64_t)st->st_size - f->sent, (int64_t)PIECE_MAX);
+  *ret_last = is_final && ret->length == 0;
+  return ret->length > 0 || *ret_last;
+}
+
+bool metric_files_next(struct metric_files *m, bool is_final, struct metric_files_piece *ret) {
+  struct stat st;
+  if (m->root < 0)
+    return false;
+  search(m, is_final);
+  for (size_t i = 0; i < m->count; i++) {
+    struct watched *f = &m->files[m->turn++ % m->count];
+    bool is_last;
+    if (f->is_over || (f->watch->at_end && !is_final))
+      continue;
+    int fd = find_open(m->root, f->path, &st);
+    if (fd < 0 || !choose(f, fd, &st, is_final, ret, &is_last)) {
+      fd_close(&fd);
+      continue;
+    }
+    if (!ret->length)
+      fd_close(&fd);
+    ret->fd = fd;
+    m->asked = f;
+    m->asked_last = is_last;
+    put_path(f, is_last, ret->path, sizeof ret->path);
+    return true;
+  }
+  return false;
+}
+
+void metric_files_answered(struct metric_files *m, int64_t next) {
+  struct watched *f = m->asked;
+  m->asked = NULL;
+  if (!f)
+    return;
+  bool all = next == f->sent;
+  if (next < 0 || (m->asked_last && all))
+    f->is_over = true;
+  else
+    f->sent = next;
+}

@@ -1,0 +1,182 @@
+#include "sweeper/sweep_reparse.h"
+
+#include "base/mem.h"
+#include "storage/metric_store.h"
+#include "sweeper/live.h"
+#include "tracker/reparse.h"
+
+struct walk {
+  struct sweeps *all;
+  struct metric_sources *sources;
+  struct sweep_file *file;
+  bool sets_values; /* the sweep is over: nobody else writes them */
+  struct id *runs;
+  char who[100];
+  sweep_reparse_fn *done;
+  void *ctx;
+};
+
+static void next_run(struct walk *walk);
+
+static void walk_free(struct walk *walk) {
+  sweep_file_free(walk->file);
+  metric_sources_unref(walk->sources);
+  mem_free(walk->runs);
+  mem_free(walk);
+}
+
+static void end(struct walk *walk) {
+  struct sweep_reparse *state = &walk->all->reparse;
+  state->running = false;
+  state->ended = live_wall(walk->all);
+  walk_free(walk);
+}
+
+static void one_done(struct walk *walk, const struct err *err) {
+  struct sweep_reparse *state = &walk->all->reparse;
+  if (err && !state->failed++)
+    snprintf(state->error, sizeof state->error, "%s", err->text);
+  state->done++;
+  next_run(walk);
+}
+
+/* ---- what the trial's value is now ---- */
+
+static void on_value_stored(void *ctx, const struct pg_reply *reply) {
+  struct err err;
+  one_done(ctx, pg_ok(reply, &err) ? NULL : &err);
+}
+
+static bool is_goal(const struct sweep_metric *metric, struct str key) {
+  bool is = str_eq(key, metric->name);
+  for (size_t i = 0; i < metric->aliases.count && !is; i++)
+    is = str_eq(key, metric->aliases.items[i]);
+  return is;
+}
+
+static void on_summaries(void *ctx, const struct metric_summary *summaries, size_t count, const struct err *err) {
+  struct walk *walk = ctx;
+  const struct sweep_metric *metric = &walk->file->spec.metric;
+  const struct metric_summary *goal = NULL;
+  struct err why;
+  for (size_t i = 0; i < count && !err; i++)
+    if (is_goal(metric, summaries[i].key) && (!goal || summaries[i].fold.last.step > goal->fold.last.step))
+      goal = &summaries[i];
+  if (err || !goal) {
+    one_done(walk, err);
+    return;
+  }
+  bool more = metric->goal == GOAL_MAXIMIZE;
+  double best = more ? goal->fold.max : goal->fold.min;
+  bool takes_best = metric->use == USE_BEST;
+  AUTO_PG_ARGS struct pg_args args;
+  pg_args_init(&args, STMT_TRIAL_VALUE);
+  pg_put_uuid(&args, walk->runs[walk->all->reparse.done]);
+  pg_put_float8(&args, takes_best ? best : goal->fold.last.value);
+  pg_put_int(&args, !takes_best ? goal->fold.last.step : more ? goal->fold.max_step : goal->fold.min_step);
+  pg_put_float8(&args, best);
+  if (!pg_run(walk->all->conf.pg, &args, 0, on_value_stored, walk, &why))
+    one_done(walk, &why);
+}
+
+static void on_reparsed(void *ctx, const struct reparse_result *result, const struct err *err) {
+  struct walk *walk = ctx;
+  struct sweep_reparse *state = &walk->all->reparse;
+  struct err why;
+  if (!err) {
+    state->bytes += result->bytes;
+    state->points += result->points;
+  }
+  bool sets = !err && walk->sets_values && walk->file->spec.has_metric && walk->file->spec.metric.use != USE_MEAN_LAST_K;
+  if (!sets)
+    one_done(walk, err);
+  else if (!metric_summaries(walk->all->conf.metrics, &walk->runs[state->done], 1, on_summaries, walk, &why))
+    one_done(walk, &why);
+}
+
+static void next_run(struct walk *walk) {
+  struct sweeps *s = walk->all;
+  struct err err;
+  while (s->reparse.done < s->reparse.runs && !s->stopping) {
+    if (reparse_run(s->conf.logs, walk->runs[s->reparse.done], walk->sources, str_of(walk->who), on_reparsed, walk, &err))
+      return;
+    if (!s->reparse.failed++)
+      snprintf(s->reparse.error, sizeof s->reparse.error, "%s", err.text);
+    s->reparse.done++;
+  }
+  end(walk);
+}
+
+static bool read_rows(struct walk *walk, const struct pg_reply *reply, struct err *err) {
+  AUTO_ARENA struct arena arena = ARENA_INIT(16 * MIB);
+  struct spec_problems errors;
+  const struct pg_reply *info = pg_nth(reply, 0), *runs = pg_nth(reply, 1);
+  if (!pg_rows(info))
+    return err_set(err, ERR_NOT_FOUND, "there is no such sweep");
+  walk->sets_values = pg_bool(info, 0, 2);
+  walk->runs = mem_array(MAX_OF(pg_rows(runs), (size_t)1), sizeof *walk->runs);
+  if (!walk->runs)
+    return err_no_memory(err);
+  for (size_t i = 0; i < pg_rows(runs); i++)
+    walk->runs[i] = pg_uuid(runs, i, 0);
+  walk->all->reparse.runs = pg_rows(runs);
+  return sweep_file_read(pg_text(info, 0, 1), "", &arena, &walk->file, &errors, err);
+}
+
+static void on_rows(void *ctx, const struct pg_reply *reply) {
+  struct walk *walk = ctx;
+  struct err err;
+  if (!pg_ok(reply, &err) || !read_rows(walk, reply, &err)) {
+    walk->all->reparse = (struct sweep_reparse){.begun = false};
+    walk->done(walk->ctx, &err);
+    walk_free(walk);
+    return;
+  }
+  walk->done(walk->ctx, NULL);
+  next_run(walk);
+}
+
+bool sweep_reparse_start(struct sweeps *s, struct id sweep, struct metric_sources *sources, struct str who, sweep_reparse_fn *done,
+                         void *ctx, struct err *err) {
+  AUTO_PG_BATCH struct pg_batch batch = PG_BATCH_INIT;
+  if (s->reparse.running)
+    return err_set(err, ERR_CONFLICT, "the output of a sweep is being read anew already") ||
+           err_hint(err, "GET /api/v1/sweeps/{id}/reparse says how far it is");
+  struct walk *walk = mem_zalloc(sizeof *walk);
+  if (!walk)
+    return err_no_memory(err);
+  *walk = (struct walk){.all = s, .sources = metric_sources_ref(sources), .done = done, .ctx = ctx};
+  snprintf(walk->who, sizeof walk->who, "%.*s", STR_ARG(who));
+  pg_put_uuid(pg_batch_add(&batch, STMT_SWEEP_REGISTER_INFO), sweep);
+  pg_put_uuid(pg_batch_add(&batch, STMT_TRIALS_OVER), sweep);
+  if (!pg_run_batch(s->conf.pg, &batch, 0, on_rows, walk, err)) {
+    walk_free(walk);
+    return false;
+  }
+  s->reparse = (struct sweep_reparse){.sweep = sweep, .begun = true, .running = true, .started = live_wall(s)};
+  return true;
+}
+
+const struct sweep_reparse *sweep_reparse_last(const struct sweeps *s, struct id sweep) {
+  return s->reparse.begun && id_eq(s->reparse.sweep, sweep) ? &s->reparse : NULL;
+}
+
+void sweep_reparse_put(const struct sweep_reparse *r, struct json_writer *w) {
+  char sweep[ID_HEX_LEN + 1];
+  id_format(r->sweep, sweep);
+  jw_object(w);
+  jw_put_text(w, "sweep_id", sweep);
+  jw_put_text(w, "state", r->running ? "RUNNING" : "FINISHED");
+  jw_put_i64(w, "runs", (int64_t)r->runs);
+  jw_put_i64(w, "done", (int64_t)r->done);
+  jw_put_i64(w, "failed", (int64_t)r->failed);
+  jw_put_i64(w, "bytes", r->bytes);
+  jw_put_i64(w, "points", r->points);
+  jw_put_text(w, "error", r->failed ? r->error : NULL);
+  jw_put_i64(w, "started", r->started);
+  if (r->ended)
+    jw_put_i64(w, "ended", r->ended);
+  else
+    jw_put_null(w, "ended");
+  jw_object_end(w);
+}

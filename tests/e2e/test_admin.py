@@ -1,0 +1,276 @@
+#!/usr/bin/env python3
+"""Care from outside: figures, fsck, gc, purge, what the trash keeps and for how long."""
+import json, os, pathlib, subprocess, sys, unittest, unittest.mock
+
+WINNOW = pathlib.Path(sys.argv.pop(1)).resolve()
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "support"))
+from service import Service, UnixConnection, wait  # noqa: E402
+
+
+def lines(answer):
+    return [json.loads(line) for line in answer.body.splitlines()]
+
+
+class Case(unittest.TestCase):
+    def setUp(self):
+        self.s = Service(WINNOW)
+        self.addCleanup(self.s.close)
+
+    def cli(self, *words, code=0):
+        env = dict(os.environ, WINNOW_URL=f"unix:{self.s.data}/winnow.sock", HOME=str(self.s.home))
+        done = subprocess.run([WINNOW, *map(str, words)], env=env, capture_output=True, text=True, timeout=120)
+        self.assertEqual(done.returncode, code, f"{words}\n{done.stdout}\n{done.stderr}")
+        return done
+
+    def sql(self, text):
+        return self.s.sql(text)
+
+    def work(self, path, body=None, status=200):
+        answer = self.s.post("/api/v1/admin/" + path, body)
+        self.assertEqual(answer.status, status, answer)
+        found = lines(answer)
+        self.assertIn("summary", found[-1], found)
+        return [line["item"] for line in found if "item" in line], found[-1]["summary"]
+
+    def make_run(self, points=50, files=("model/weights.bin", "notes.txt"), experiment="care"):
+        run = self.s.post("/api/v1/runs", {"experiment": experiment, "params": {"lr": "1"}}).json["id"]
+        if points:
+            body = {"points": [{"key": "loss", "value": 1 / (k + 1), "step": k} for k in range(points)]}
+            self.assertEqual(self.s.post(f"/api/v1/runs/{run}/metrics", body).status, 200)
+        for name in files:
+            self.assertEqual(self.s.request("PUT", f"/api/v1/runs/{run}/artifacts/{name}", name.encode() * 100).status, 201)
+        return run
+
+    def directory(self, run):
+        uri = self.s.get("/api/v1/runs/" + run).json["artifact_uri"]
+        return self.s.data / "artifacts" / uri.split(":/", 1)[1]
+
+    def register(self, run, name="kept", path="model"):
+        self.s.post("/api/v1/models", {"name": name})
+        made = self.s.post(f"/api/v1/models/{name}/versions", {"run_id": run, "path": path})
+        self.assertEqual(made.status, 201, made)
+        return made.json
+
+    def trash(self, run):
+        self.assertLess(self.s.request("DELETE", "/api/v1/runs/" + run).status, 300)
+
+    def rows_of(self, run):
+        tables = ("metric_tail where run", "metric_chunk where run", "run_metric where run", "event where run", "log_piece where run", "run where id")
+        return sum(int(self.sql(f"select count(*) from winnow.{table} = '{run}'")) for table in tables)
+
+
+class Purge(Case):
+    def test_a_run_goes_with_everything_but_what_versions_keep(self):
+        kept, gone = self.make_run(), self.make_run()
+        self.register(gone)
+        before = self.s.get("/api/v1/models/kept/versions/1/files/weights.bin").body
+        # What is not in the trash does not go, whoever asks.
+        self.assertEqual(self.work("purge", {"runs": [gone]})[1]["runs"], 0)
+        self.trash(gone)
+        self.assertEqual(self.work("purge", {"older_than": 3600_000})[1]["runs"], 0)
+        items, summary = self.work("purge", {"older_than": 0, "dry_run": True})
+        self.assertEqual(([item["kind"] for item in items], summary["runs"]), (["run"], 1))
+        self.assertTrue(self.directory(gone).exists())
+        items, summary = self.work("purge", {"runs": [gone]})
+        self.assertIn(gone, items[0]["subject"])
+        self.assertEqual((summary["runs"], summary["directories"]), (1, 1))
+        self.assertEqual(self.s.get("/api/v1/runs/" + gone).status, 404)
+        self.assertEqual(self.rows_of(gone), 0)
+        self.assertEqual(self.sql(f"select count(*) from winnow.artifact where path like '%{gone}%'"), "0")
+        self.assertEqual(list((self.s.data / "artifacts").glob(f"*/{gone}*")), [])
+        # The version is whole, and can prove it.
+        self.assertEqual(self.s.get("/api/v1/models/kept/versions/1/files/weights.bin").body, before)
+        self.assertTrue(self.s.post("/api/v1/models/kept/versions/1/verify").json["ok"])
+        self.assertEqual(self.s.get(f"/api/v1/runs/{kept}/artifacts/notes.txt").status, 200)
+        self.assertEqual(self.work("fsck?deep=true")[1]["damaged"], 0)
+
+    def test_sealed_points_go_too(self):
+        run = self.make_run(points=5000, files=())
+        wait(lambda: int(self.sql(f"select count(*) from winnow.metric_chunk where run = '{run}'")) or None, "a chunk")
+        self.trash(run)
+        self.assertEqual(self.work("purge", {"older_than": 0})[1]["runs"], 1)
+        self.assertEqual(self.rows_of(run), 0)
+
+    def test_experiments_go_when_they_are_empty(self):
+        self.make_run(experiment="gone")
+        id = next(e["id"] for e in self.s.get("/api/v1/experiments").json["items"] if e["name"] == "gone")
+        self.assertLess(self.s.request("DELETE", "/api/v1/experiments/" + str(id)).status, 300)
+        items, summary = self.work("purge", {"older_than": 0})
+        self.assertEqual((summary["runs"], summary["experiments"]), (1, 1))
+        self.assertEqual(self.sql("select count(*) from winnow.experiment where name = 'gone'"), "0")
+        self.make_run(experiment="gone")  # the name is free again
+
+    def test_a_purge_that_was_cut_short_is_finished_by_the_next_start(self):
+        run = self.make_run()
+        directory = self.directory(run).parent
+        self.trash(run)
+        # As a crash between the rows and the files leaves it.
+        self.sql(f"select winnow.run_purge('{run}', 9000000000000, '{directory.relative_to(self.s.data / 'artifacts')}')")
+        self.assertTrue(directory.exists())
+        self.assertEqual([item["kind"] for item in self.work("gc?dry_run=true&older_than=0s")[0]], ["leftover"])
+        self.s.stop()
+        self.s.start()
+        wait(lambda: not directory.exists(), "the end of the files")
+        wait(lambda: self.sql("select count(*) from winnow.doomed") == "0", "the end of the note")
+        self.assertEqual(self.sql(f"select count(*) from winnow.artifact where path like '%{run}%'"), "0")
+
+    def test_retention(self):
+        old, young = self.make_run(), self.make_run()
+        self.trash(old)
+        self.trash(young)
+        self.sql(f"update winnow.run set deleted_at = deleted_at - 31 * 86400000::bigint where id = '{old}'")
+        self.s.stop()
+        self.s.start()
+        wait(lambda: self.s.get("/api/v1/runs/" + old).status == 404, "the end of its time")
+        self.assertEqual(self.s.get("/api/v1/runs/" + young).status, 200)
+        self.assertLess(self.s.post(f"/api/v1/runs/{young}/restore").status, 300)
+
+    def test_words(self):
+        run = self.make_run()
+        self.cli("admin", "purge", code=2)
+        self.cli("admin", "purge", "--older-than", "1h", code=2)  # nobody can be asked
+        self.cli("admin", "purge", "abc", "-y", code=3)
+        self.assertIn("not all", self.cli("admin", "purge", run, "-y", code=3).stderr)
+        self.trash(run)
+        self.assertIn("1 runs", self.cli("admin", "purge", run, "-y").stderr)
+        self.assertEqual(self.s.post("/api/v1/admin/purge", {}).status, 400)
+        self.assertEqual(self.s.post("/api/v1/admin/purge", {"runs": ["x"]}).status, 404)
+
+
+class Fsck(Case):
+    def test_each_damage_is_named(self):
+        run = self.make_run(points=5000, files=("a.bin", "b.bin", "c.bin", "d/e.bin"))
+        self.register(run, path="d")
+        wait(lambda: int(self.sql(f"select count(*) from winnow.metric_chunk where run = '{run}'")) or None, "a chunk")
+        items, summary = self.work("fsck?deep=true")
+        self.assertEqual((items, summary["damaged"], summary["artifacts"], summary["versions"], summary["points"]), ([], 0, 4, 1, 5000))
+        self.assertEqual(summary["bytes_read"], 4 * 100 * 5 + 200)
+        self.assertIn("0 damaged", self.cli("admin", "fsck", "--deep").stderr)
+        at = self.directory(run)
+        (at / "a.bin").unlink()
+        with open(at / "b.bin", "ab") as f:
+            f.write(b"more")
+        self.flip(at / "c.bin")
+        self.sql(f"update winnow.metric_chunk set data = overlay(data placing '\\xff' from 40) where run = '{run}' and first_step = 0")
+        items, summary = self.work("fsck")
+        self.assertEqual([(item["kind"], item["subject"].rsplit("/", 1)[-1]) for item in items[1:]], [("artifact", "a.bin"), ("artifact", "b.bin")])
+        self.assertEqual(items[0]["kind"], "chunk")
+        self.assertIn(run, items[0]["subject"])
+        self.flip(self.s.data / "artifacts" / self.sql("select kept_path from winnow.model_version") / "e.bin")
+        items, summary = self.work("fsck?deep=true")
+        self.assertEqual(sorted(item["kind"] for item in items), ["artifact"] * 4 + ["chunk", "version"])  # the link is the same file
+        self.assertIn("the digest differs", items[-1]["text"])
+        done = self.cli("admin", "fsck", "--deep", code=1)
+        self.assertIn("c.bin  its content is not what was stored", done.stdout)
+        self.assertIn("6 damaged", done.stderr)
+        self.assertEqual(len(json.loads(self.cli("admin", "fsck", "-o", "json", code=1).stdout)["items"]), 3)
+
+    @staticmethod
+    def flip(path):
+        content = bytearray(path.read_bytes())
+        content[7] ^= 1
+        with open(path, "r+b") as f:
+            f.write(content)
+
+    def test_writing_goes_on_and_is_no_damage(self):
+        runs = [self.make_run(points=3000) for _ in range(6)]
+        writer = subprocess.Popen([sys.executable, "-c", WRITER, str(pathlib.Path(__file__).resolve().parents[1] / "support"), str(self.s.data), *runs])
+        try:
+            for _ in range(8):
+                self.assertEqual(self.work("fsck?deep=true"), ([], unittest.mock.ANY))
+            self.assertIsNone(writer.poll(), "the writer has ended")
+        finally:
+            writer.kill()
+            writer.wait()
+
+    def test_who_may_and_one_at_a_time(self):
+        for path in ("fsck", "gc", "purge"):
+            self.assertEqual(self.s.post("/api/v1/admin/" + path, unix=False).status, 401)
+        token = self.s.post("/api/v1/tokens", {"name": "t", "scopes": ["submit"]}).json["token"]
+        self.assertEqual(self.s.post("/api/v1/admin/gc", unix=False, headers={"Authorization": "Bearer " + token}).status, 403)
+        self.assertEqual(self.s.get("/api/v1/admin/stats", unix=False).status, 401)
+
+
+WRITER = """
+import sys, json, os
+sys.path.insert(0, sys.argv[1])
+from service import UnixConnection
+c = UnixConnection(sys.argv[2] + "/winnow.sock")
+def send(method, path, body):
+    c.request(method, "/api/v1" + path, body if isinstance(body, bytes) else json.dumps(body))
+    c.getresponse().read()
+n = 3000
+while True:
+    for run in sys.argv[3:]:
+        send("POST", f"/runs/{run}/metrics", {"points": [{"key": "loss", "value": k, "step": (n + k * 7) % 9000} for k in range(700)]})
+        send("PUT", f"/runs/{run}/artifacts/notes.txt", os.urandom(n % 5000))
+        send("DELETE", f"/runs/{run}/artifacts/model", b"")
+        send("PUT", f"/runs/{run}/artifacts/model/weights.bin", os.urandom(100))
+    n += 700
+"""
+
+
+class Gc(Case):
+    def test_what_nothing_names(self):
+        run = self.make_run()
+        self.register(run)
+        at = self.directory(run)
+        (at / "foreign.txt").write_bytes(b"x" * 1000)
+        (at / ".winnow-0123").write_bytes(b"y" * 10)
+        (at / "notes.txt").unlink()
+        self.assertEqual(self.work("gc?dry_run=true")[0], [])  # all of it is young
+        items, summary = self.work("gc?dry_run=true&older_than=0s")
+        found = sorted((item["kind"], pathlib.Path(item["subject"]).name, item["size"]) for item in items)
+        self.assertEqual(found, [("orphan", "foreign.txt", 1000), ("row", "notes.txt", 900), ("temporary", ".winnow-0123", 10)])
+        self.assertEqual(summary["bytes"], 1010)
+        self.assertTrue((at / "foreign.txt").exists())
+        self.assertIn("foreign.txt", self.cli("admin", "gc", "--dry-run", "--older-than", "0s").stdout)
+        self.cli("admin", "gc", "--older-than", "0s", code=2)  # nobody can be asked
+        self.assertIn("removed 2 files", self.cli("admin", "gc", "--older-than", "0s", "-y").stderr)
+        self.assertEqual(sorted(p.name for p in at.rglob("*") if p.is_file()), ["weights.bin"])
+        self.assertEqual(self.work("gc?dry_run=true&older_than=0s")[0], [])
+        self.assertEqual(self.work("fsck?deep=true")[1]["damaged"], 0)  # the version's files are named, too
+
+    def test_names_that_are_no_text_and_links(self):
+        run = self.make_run()
+        at = self.directory(run)
+        outside = self.s.home / "outside"
+        outside.mkdir()
+        (outside / "precious").write_bytes(b"!")
+        (at / "link").symlink_to(outside)
+        odd = os.fsencode(at) + b"/\xff\xfe"
+        with open(odd, "wb") as f:
+            f.write(b"z")
+        self.assertEqual(self.work("gc?older_than=0s")[1]["orphans"], 1)
+        self.assertFalse(os.path.exists(odd))
+        self.assertTrue((outside / "precious").exists())
+
+    def test_an_upload_under_way_is_not_touched(self):
+        run = self.make_run(files=())
+        connection = UnixConnection(str(self.s.data / "winnow.sock"))
+        connection.putrequest("PUT", f"/api/v1/runs/{run}/artifacts/slow.bin")
+        connection.putheader("Content-Length", "200000")
+        connection.endheaders()
+        connection.send(b"a" * 100000)
+        wait(lambda: list(self.directory(run).glob(".winnow-*")), "the file on its way")
+        self.assertEqual(self.work("gc")[1]["temporary"], 0)
+        connection.send(b"b" * 100000)
+        self.assertEqual(connection.getresponse().status, 201)
+        connection.close()
+        self.assertEqual(len(self.s.get(f"/api/v1/runs/{run}/artifacts/slow.bin").body), 200000)
+
+
+class Stats(Case):
+    def test_figures(self):
+        run = self.make_run()
+        self.trash(run)
+        stats = self.s.get("/api/v1/admin/stats").json
+        self.assertEqual((stats["trash"]["runs"], stats["artifacts"]["files"], stats["ingest"]["points"]), (1, 2, 50))
+        self.assertEqual(stats["artifacts"]["bytes"], 2600)
+        self.assertGreater(stats["database"]["bytes"], 10**6)
+        self.assertIn("run", [table["name"] for table in stats["database"]["tables"]])
+        self.assertRegex(self.cli("admin", "stats").stdout, r"Runs in the trash +1\n")
+
+
+if __name__ == "__main__":
+    unittest.main(verbosity=1)

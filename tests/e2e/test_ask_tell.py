@@ -1,0 +1,385 @@
+#!/usr/bin/env python3
+"""Ask and tell as workers see it: what was asked is made again from what is recorded; leases; batches that happen or do not."""
+import http.client, pathlib, random, subprocess, sys, threading, time, unittest
+
+WINNOW = pathlib.Path(sys.argv.pop(1)).resolve()
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "support"))
+from service import Service  # noqa: E402
+from sweep_client import SPACE, Base, quadratic, wait  # noqa: E402
+
+NUMBERS = {"x": {"min": -2.0, "max": 2.0}, "lr": {"min": 1e-5, "max": 1.0, "distribution": "log_uniform_values"}, "n": {"min": 1, "max": 64}}
+GONE = (ConnectionError, http.client.HTTPException, OSError)
+
+
+def bowl(params):
+    return (params["x"] - 0.5) ** 2 + abs(params["lr"] - 0.01) + (params["n"] - 20) ** 2 / 1000
+
+
+class Replay(Base):
+    def spec(self, kind, **more):
+        method = kind if kind in ("random", "grid") else "bayes"
+        sampler = {"seed": 11, "type": kind, **more}
+        return {"name": f"replay-{kind}", "method": method, "metric": {"name": "loss"}, "parameters": NUMBERS, "sampler": sampler}
+
+    def work(self, sweep, until, seed, seconds):
+        """A worker that goes on when the service is away."""
+        rng = random.Random(seed)
+        while not until():
+            try:
+                answer = self.s.post(f"/api/v1/sweeps/{sweep}/ask", {"lease": 1}, unix=False)
+                if answer.status != 200:
+                    time.sleep(0.05)
+                    continue
+                for trial in answer.json["trials"]:
+                    time.sleep(rng.random() * seconds)
+                    self.tell(sweep, {"run_id": trial["run_id"], "value": bowl(trial["params"])})
+            except GONE:
+                time.sleep(0.05)
+
+    def finished(self, sweep):
+        return sorted((t for t in self.trials(sweep) if t["state"] == "FINISHED"), key=lambda t: t["made"]["told_at"])
+
+    def check_replay(self, sweep, kind):
+        """The same sweep again: each trial is asked when as many results are in as it knew."""
+        trials, told = self.trials(sweep), self.finished(sweep)
+        self.assertEqual([t["number"] for t in trials], list(range(len(trials))))
+        self.assertEqual([t["made"]["told_at"] for t in told], list(range(len(told))))
+        again = self.submit(self.spec(kind, staleness=0))["id"]
+        runs, results = {}, 0
+        for trial in trials:
+            for one in told[results:trial["made"]["results"]]:
+                self.ok(self.tell(again, {"run_id": runs[one["number"]], "value": one["value"]}))
+                results += 1
+            got = self.ask(again)["trials"][0]
+            runs[got["number"]] = got["run_id"]
+            self.assertEqual((got["number"], got["params"], got["made"]["by"]), (trial["number"], trial["params"], trial["made"]["by"]),
+                             f"{kind}: {trial['made']}, again {got['made']}")
+            self.assertEqual((got["made"]["results"], got["made"]["pending"]), (trial["made"]["results"], trial["made"]["pending"]))
+        for one in (self.sweep(sweep), self.sweep(again)):
+            self.assertEqual(one["sampler"]["space_version"], self.sweep(sweep)["sampler"]["space_version"])
+        return trials
+
+    def test_one_worker_gets_the_same_from_the_same(self):
+        with Service(WINNOW) as self.s:
+            for kind in ("auto", "tpe", "cmaes", "random"):
+                first, second = (self.submit(self.spec(kind))["id"] for _ in range(2))
+                for step in range(44):
+                    a, b = self.ask(first)["trials"][0], self.ask(second)["trials"][0]
+                    self.assertEqual(a["params"], b["params"], (kind, step))
+                    self.assertEqual((a["made"]["results"], a["made"]["pending"]), (step, 0))
+                    for sweep, trial in ((first, a), (second, b)):
+                        self.ok(self.tell(sweep, {"run_id": trial["run_id"], "value": bowl(trial["params"])}))
+                    if step == 36:
+                        self.s.kill()
+                        self.s.start()
+
+    def test_many_workers_replay(self):
+        with Service(WINNOW) as self.s:
+            for kind in ("auto", "gp", "tpe", "cmaes"):
+                sweep, stop = self.submit(self.spec(kind))["id"], threading.Event()
+                workers = [threading.Thread(target=self.work, args=(sweep, stop.is_set, n, 0.05)) for n in range(6)]
+                [w.start() for w in workers]
+                wait(lambda: self.sweep(sweep)["progress"]["finished"] >= 70, "seventy results")
+                stop.set()
+                [w.join() for w in workers]
+                self.s.stop()  # what is thought ahead now ends cleanly; and one thread must give what two gave
+                self.s.arguments = ["--threads", "1"] if kind == "gp" else []
+                self.s.start()
+                trials = self.check_replay(sweep, kind)
+                if kind == "gp":
+                    ahead = [t for t in trials if t["made"]["results"] < t["made"]["added_at"]]
+                    self.assertTrue(ahead, "no point was thought of ahead")
+                    self.assertLessEqual(max(t["made"]["added_at"] - t["made"]["results"] for t in trials), 6)
+
+    def test_replay_after_kills(self):
+        with Service(WINNOW) as self.s:
+            sweep, stop, luck = self.submit(self.spec("gp"))["id"], threading.Event(), random.Random(5)
+            workers = [threading.Thread(target=self.work, args=(sweep, stop.is_set, n, 0.1)) for n in range(5)]
+            [w.start() for w in workers]
+            for _ in range(5):
+                time.sleep(0.3 + luck.random())
+                self.s.kill()
+                self.s.start()
+            wait(lambda: self.sweep(sweep)["progress"]["finished"] >= 60, "sixty results")
+            stop.set()
+            [w.join() for w in workers]
+            self.check_replay(sweep, "gp")
+
+    def test_staleness_is_heeded(self):
+        with Service(WINNOW) as self.s:
+            sweep, stop = self.submit(self.spec("gp", staleness=0))["id"], threading.Event()
+            workers = [threading.Thread(target=self.work, args=(sweep, stop.is_set, n, 0.05)) for n in range(4)]
+            [w.start() for w in workers]
+            wait(lambda: self.sweep(sweep)["progress"]["finished"] >= 50, "fifty results")
+            stop.set()
+            [w.join() for w in workers]
+            self.assertEqual({t["made"]["added_at"] - t["made"]["results"] for t in self.trials(sweep)}, {0})
+
+
+class Manners(Base):
+    @classmethod
+    def setUpClass(cls):
+        cls.s = Service(WINNOW)
+
+    @classmethod
+    def tearDownClass(cls):
+        cls.s.close()
+
+    def spec(self, name, **more):
+        return {"name": name, "method": "random", "metric": {"name": "loss"}, "parameters": SPACE, **more}
+
+    def state(self, sweep, number):
+        return self.trials(sweep)[number]["state"]
+
+    def test_a_lease_ends(self):
+        sweep = self.submit(self.spec("lease"))["id"]
+        first = self.ask(sweep, lease=1, worker="one")["trials"][0]
+        wait(lambda: self.state(sweep, 0) == "LOST", "the end of the lease")
+        self.ok(self.tell(sweep, {"run_id": first["run_id"], "value": 1}))  # late, and nobody has asked since
+        self.assertEqual(self.state(sweep, 0), "FINISHED")
+        second = self.ask(sweep, lease=1)["trials"][0]
+        wait(lambda: self.state(sweep, 1) == "LOST", "the end of the lease")
+        again = self.ask(sweep, lease=60)["trials"][0]
+        self.assertEqual((again["run_id"], again["number"], again["attempt"], again["params"]), (second["run_id"], 1, 2, second["params"]))
+        late = self.tell(sweep, {"run_id": second["run_id"], "value": 5, "attempt": 1})
+        self.assertEqual((late.status, late.json["code"]), (409, "fenced"))
+        self.ok(self.tell(sweep, {"run_id": second["run_id"], "value": 6, "attempt": 2}))
+        self.assertEqual(self.tell(sweep, {"run_id": second["run_id"], "value": 5, "attempt": 1}).status, 409)
+        self.ok(self.tell(sweep, {"run_id": second["run_id"], "value": 6}))  # the same again
+
+    def test_any_write_renews_the_lease(self):
+        sweep = self.submit(self.spec("renewed"))["id"]
+        post = lambda path, body=None: self.s.post(path, body, unix=False)
+        signs = {
+            "report": lambda run: post(f"/api/v1/runs/{run}/report", {"step": 1, "metrics": {"other": 1}}),
+            "heartbeat": lambda run: post(f"/api/v1/runs/{run}/heartbeat"),
+            "points": lambda run: post(f"/api/v1/runs/{run}/metrics", {"points": [{"key": "k", "value": 1, "step": 1}]}),
+            "mlflow": lambda run: post("/api/2.0/mlflow/runs/log-metric", {"run_id": run, "key": "m", "value": 1, "timestamp": 1}),
+            "tag": lambda run: post("/api/2.0/mlflow/runs/set-tag", {"run_id": run, "key": "t", "value": "v"}),
+        }
+        runs = {name: self.ask(sweep, lease=3)["trials"][0] for name in [*signs, "silent"]}
+        until = time.time() + 6
+        while time.time() < until:
+            for name, sign in signs.items():
+                self.assertEqual(sign(runs[name]["run_id"]).status, 200, name)
+            time.sleep(0.2)
+        states = {t["run_id"]: t["state"] for t in self.trials(sweep)}
+        self.assertEqual({name: states[t["run_id"]] for name, t in runs.items()}, {**{name: "RUNNING" for name in signs}, "silent": "LOST"})
+
+    def test_a_batch_is_told_or_not(self):
+        sweep = self.submit(self.spec("batch"))["id"]
+        a, b, c = self.ask(sweep, 3)["trials"]
+        good = {"run_id": a["run_id"], "value": 1}
+        for bad, status, word in (({"run_id": "0" * 32, "value": 1}, 404, "no such trial"), ({"run_id": "zz" * 16, "value": 1}, 400, "hex"),
+                                  ({"run_id": b["run_id"], "value": "high"}, 400, "value"), ({"run_id": b["run_id"], "state": "GONE"}, 400, "state"),
+                                  ({"value": 1}, 400, "needs either"), ({"params": {"x": 9.0, "kind": "a"}, "value": 1}, 400, "x"),
+                                  ({"params": {"x": 1.0}, "value": 1}, 400, "kind"), ({"params": {"x": 1.0, "kind": "a"}}, 400, "value"),
+                                  ({"run_id": a["run_id"], "value": 2}, 400, "twice"), ({"run_id": b["run_id"], "value": 1, "attempt": 7}, 409, "attempt")):
+            answer = self.tell(sweep, good, bad, {"params": {"x": 0.0, "kind": "b"}, "value": 3})
+            self.assertEqual(answer.status, status, (bad, answer))
+            self.assertEqual([e["path"] for e in answer.json["errors"]], ["trials[1]"])
+            self.assertIn(word, answer.json["errors"][0]["message"])
+            self.assertIn("trials[1]", answer.json["detail"])
+            self.assertIn("nothing was changed", answer.json["hint"])
+        several = self.tell(sweep, {"run_id": "0" * 32, "value": 1}, good, {"value": 1}).json
+        self.assertEqual([e["path"] for e in several["errors"]], ["trials[0]", "trials[2]"])
+        self.assertEqual({t["state"] for t in self.trials(sweep)}, {"RUNNING"})
+        self.assertEqual(len(self.trials(sweep)), 3)
+        done = self.ok(self.tell(sweep, good, {"run_id": b["run_id"], "state": "STOPPED", "value": 4}, {"run_id": c["run_id"], "state": "FAILED"},
+                                 {"params": {"x": 0.0, "kind": "b"}, "value": 3}, {"params": {"x": 0.1, "kind": "b"}, "state": "FAILED"}))["trials"]
+        self.assertEqual([(t["number"], t["state"], t["value"]) for t in done],
+                         [(0, "FINISHED", 1), (1, "STOPPED", 4), (2, "FAILED", None), (3, "FINISHED", 3), (4, "FAILED", None)])
+        self.assertEqual([(t["state"], t["value"]) for t in self.trials(sweep)], [(t["state"], t["value"]) for t in done])
+
+    def test_fewer_than_asked(self):
+        sweep = self.submit(self.spec("cap", run_cap=5))["id"]
+        got = self.ask(sweep, 3)
+        self.assertEqual((len(got["trials"]), got["finished"]), (3, False))
+        rest = self.ask(sweep, 10)
+        self.assertEqual((len(rest["trials"]), rest["finished"]), (2, False))  # one of the five may yet be lost
+        self.ok(self.tell(sweep, *({"run_id": t["run_id"], "value": 1} for t in got["trials"] + rest["trials"])))
+        self.assertEqual(self.ask(sweep, 1), {"trials": [], "finished": True})
+        wide = self.submit(self.spec("parallel", max_parallel=2))["id"]
+        self.assertEqual(len(self.ask(wide, 5)["trials"]), 2)
+        self.assertEqual(self.ask(wide, 5), {"trials": [], "finished": False})
+
+    def test_no_point_twice_on_a_finite_space(self):
+        points = {"a": {"values": list(range(8))}, "b": {"values": list("xyz")}, "c": {"min": 1, "max": 4}}
+        for method, sampler in (("random", None), ("grid", None), ("bayes", "tpe"), ("bayes", "auto")):
+            spec = self.spec(f"finite-{method}-{sampler}", method=method, parameters=points)
+            if method == "grid":
+                spec["parameters"] = {**points, "c": {"values": [1, 2, 3, 4]}}
+            if sampler:
+                spec["sampler"] = {"type": sampler, "seed": 3}
+            sweep, seen, lock = self.submit(spec)["id"], [], threading.Lock()
+
+            def work():
+                while (answer := self.ask(sweep, 2))["trials"]:
+                    for t in answer["trials"]:
+                        self.ok(self.tell(sweep, {"run_id": t["run_id"], "value": t["params"]["a"] + t["params"]["c"]}))
+                    with lock:
+                        seen.extend((t["params"]["a"], t["params"]["b"], t["params"]["c"]) for t in answer["trials"])
+
+            workers = [threading.Thread(target=work) for _ in range(6)]
+            [w.start() for w in workers]
+            [w.join() for w in workers]
+            self.assertEqual((len(seen), len(set(seen))), (96, 96), spec["name"])
+            self.assertTrue(self.ask(sweep)["finished"])
+
+    def test_paused_drained_and_not_there(self):
+        sweep = self.submit(self.spec("paused"))["id"]
+        held, other = self.ask(sweep, 2)["trials"]
+        self.ok(self.s.post(f"/api/v1/sweeps/{sweep}/pause"))
+        self.assertEqual(self.ask(sweep), {"trials": [], "finished": False})
+        self.ok(self.tell(sweep, {"run_id": held["run_id"], "value": 1}))
+        self.ok(self.s.post(f"/api/v1/sweeps/{sweep}/resume"))
+        self.assertEqual(self.ask(sweep)["trials"][0]["number"], 2)
+        self.ok(self.s.post(f"/api/v1/sweeps/{sweep}/drain"))
+        self.assertEqual(self.ask(sweep), {"trials": [], "finished": False})
+        last = self.trials(sweep)[2]
+        self.ok(self.tell(sweep, {"run_id": other["run_id"], "value": 1}, {"run_id": last["run_id"], "value": 2}))
+        wait(lambda: self.sweep(sweep)["state"] == "FINISHED", "the end")
+        self.assertEqual(self.ask(sweep), {"trials": [], "finished": True})
+        self.assertEqual(self.tell(sweep, {"params": {"x": 1.0, "kind": "a"}, "value": 1}).status, 409)
+        self.assertEqual(self.s.post("/api/v1/sweeps/" + "0" * 32 + "/ask", {}, unix=False).status, 404)
+        for body in ({"count": 0}, {"count": 1001}, {"lease": 0}, {"count": "many"}, {"worker": "w" * 201}):
+            self.assertEqual(self.s.post(f"/api/v1/sweeps/{self.submit(self.spec('limits'))['id']}/ask", body, unix=False).status, 400, body)
+
+    def test_a_file_with_mistakes_lists_them(self):
+        answer = self.s.post("/api/v1/sweeps", "name: bad\nparameters:\n  x: {min: a, max: 1}\nmetod: grid\n")
+        self.assertEqual(answer.status, 400)
+        self.assertIn(("metod", 4), [(e["path"], e["line"]) for e in answer.json["errors"]])
+        self.assertTrue(all(e["message"] and e["column"] for e in answer.json["errors"]), answer)
+
+
+class Importance(Base):
+    def winnow(self, *words):
+        env = {**self.s.env, "WINNOW_URL": "unix:" + str(self.s.data / "winnow.sock")}
+        return subprocess.run([WINNOW, *words], capture_output=True, text=True, timeout=60, env=env)
+
+    def fill(self, sweep, count, seed=1):
+        rng = random.Random(seed)
+        rows = [{"x": rng.uniform(-2, 2), "kind": rng.choice("ab")} for _ in range(count)]
+        for i in range(0, count, 500):
+            self.ok(self.tell(sweep, *({"params": p, "value": (p["x"] - 0.5) ** 2} for p in rows[i:i + 500])))
+
+    def test_over_rest_and_the_command_line(self):
+        with Service(WINNOW) as self.s:
+            spec = {"name": "matters", "method": "random", "metric": {"name": "loss"}, "parameters": SPACE, "sampler": {"seed": 1}}
+            sweep = self.submit(spec)["id"]
+            get = lambda: self.ok(self.s.get(f"/api/v1/sweeps/{sweep}/importance"))
+            self.fill(sweep, 12)
+            few = get()
+            self.assertEqual((few["trials"], few["low_confidence"]), (12, True))
+            self.assertIn("fewer than 30", few["reason"])
+            self.assertIn("low confidence", self.winnow("sweep", "importance", "matters").stderr)
+            self.fill(sweep, 1000, seed=2)
+            many = get()
+            self.assertEqual((many["trials"], many["low_confidence"], many["reason"]), (1012, False, None))
+            x, kind = many["items"]
+            self.assertEqual((x["name"], kind["name"], x["trials"]), ("x", "kind", 1012))
+            self.assertGreater(x["importance"], 0.9)
+            self.assertLessEqual(x["low"], x["importance"])
+            self.assertLessEqual(x["importance"], x["high"])
+            self.assertAlmostEqual(x["importance"] + kind["importance"], 1)
+            self.assertEqual(get(), many)  # the same from the cache
+            shown = self.winnow("sweep", "importance", "matters")
+            self.assertRegex(shown.stdout, r"x\s+(1|0\.9\d*)")
+            self.assertNotIn("low confidence", shown.stderr)
+            self.assertEqual(self.winnow("sweep", "importance", "matters", "--pairs").returncode, 0)
+            self.ok(self.s.post(f"/api/v1/sweeps/{sweep}/stop"))
+            wait(lambda: self.sweep(sweep)["state"] == "STOPPED", "the stop")
+            self.s.stop()
+            self.s.start()
+            self.assertEqual(get(), many)  # of a sweep that is over, and not in memory
+            self.assertEqual(self.s.get("/api/v1/sweeps/" + "0" * 32 + "/importance").status, 404)
+            nameless = self.submit({"name": "no-metric", "method": "random", "parameters": SPACE})["id"]
+            self.assertEqual(self.s.get(f"/api/v1/sweeps/{nameless}/importance").status, 409)
+
+
+class Prior(Base):
+    BOX = {"x": {"min": -2.0, "max": 2.0}, "kind": {"values": ["a", "b"]}, "n": {"min": 1, "max": 8}}
+
+    def spec(self, name, **more):
+        return {"name": name, "method": "bayes", "metric": {"name": "loss"}, "parameters": self.BOX, "sampler": {"type": "tpe", "seed": 4}, **more}
+
+    def drive(self, sweep, count):
+        params = []
+        for _ in range(count):
+            trial = self.ask(sweep)["trials"][0]
+            params.append(trial["params"])
+            self.ok(self.tell(sweep, {"run_id": trial["run_id"], "value": abs(trial["params"]["x"]) + trial["params"]["n"]}))
+        return params
+
+    def warning(self, sweep):
+        return next(w for w in sweep["warnings"] if w.startswith("prior"))
+
+    def test_other_sweeps(self):
+        with Service(WINNOW) as self.s:
+            first = self.submit(self.spec("first"))["id"]
+            self.drive(first, 30)
+            self.ok(self.tell(first, {"run_id": self.ask(first)["trials"][0]["run_id"], "state": "FAILED"}))
+            held = [p for p in (t["params"] for t in self.trials(first)[:30]) if 0.0 <= p["x"] <= 1.5]
+            narrow = {**self.BOX, "x": {"min": 0.0, "max": 1.5}}
+            warm = self.spec("warm", prior=[first], parameters=narrow)
+            made = [self.submit(warm) for _ in range(2)]
+            for sweep in made:
+                self.assertEqual(sweep["sampler"]["prior_results"], len(held))
+                self.assertIn(f"{len(held)} results are taken over; left out: {30 - len(held)} outside of the space", self.warning(sweep))
+            a = self.drive(made[0]["id"], 3)
+            self.s.kill()
+            self.s.start()
+            a += self.drive(made[0]["id"], 9)
+            self.assertEqual(a, self.drive(made[1]["id"], 12))  # what it started from is stored with it
+            trials = self.trials(made[0]["id"])
+            self.assertEqual((trials[0]["number"], trials[0]["made"]["results"]), (0, len(held)))
+            self.assertEqual({t["made"]["by"] for t in trials} - {"tpe"} if len(held) >= 10 else set(), set())
+            self.assertEqual(self.sweep(made[0]["id"])["progress"]["trials"], 12)
+            more = self.submit(self.spec("more", prior=first, parameters={**self.BOX, "y": {"min": 0, "max": 9}}))
+            self.assertIn("30 without a value for every parameter", self.warning(more))
+            wrong = self.spec("wrong", prior=[first], metric={"name": "accuracy"})
+            self.assertIn('measures "loss"', self.submit(wrong, 400)["detail"])
+            self.assertIn("no sweep 0000", self.submit(self.spec("none", prior=["0" * 32]), 400)["detail"])
+            self.assertIn("prior", self.submit(self.spec("none", prior="params.x ~ 3"), 400)["detail"])
+            self.assertIn("prior", self.submit(self.spec("none", prior=[{"a": 1}]), 400)["detail"])
+            deaf = self.submit({**self.spec("deaf", prior=[first]), "method": "random", "sampler": {"seed": 1}})
+            self.assertIn("not used", self.warning(deaf))
+            self.assertEqual(deaf["sampler"]["prior_results"], 0)
+
+    def test_runs_by_a_filter(self):
+        with Service(WINNOW) as self.s:
+            post = lambda path, body, status=200: self.ok(self.s.post("/api/2.0/mlflow/" + path, body), status)
+            for i, params in enumerate(({"x": "0.5", "kind": "a", "n": "3"}, {"x": "1", "kind": "b", "n": "4", "other": "z"}, {"x": "-0.25", "kind": "a", "n": "8"},
+                                        {"x": "0.5", "kind": "c", "n": "3"}, {"x": "0.5", "kind": "a"}, {"x": "0.7", "kind": "a", "n": "2"})):
+                run = post("runs/create", {"experiment_id": "0", "start_time": 1})["run"]["info"]["run_id"]
+                post("runs/log-batch", {"run_id": run, "params": [{"key": k, "value": v} for k, v in {**params, "family": "old"}.items()],
+                                        "metrics": [{"key": "loss", "value": i, "timestamp": 1, "step": 0}] if i != 5 else []})
+                post("runs/update", {"run_id": run, "status": "FINISHED", "end_time": 2})
+            made = self.submit(self.spec("runs", prior="params.family = 'old'"))
+            self.assertIn("3 results are taken over; left out: 1 without a value for every parameter, 1 outside of the space, or of another type, "
+                          "1 without the metric", self.warning(made))
+            self.assertEqual(made["sampler"]["prior_results"], 3)
+            self.assertEqual(self.ask(made["id"])["trials"][0]["made"]["results"], 3)
+
+    def test_a_failure_counts_as_the_file_says(self):
+        with Service(WINNOW) as self.s:
+            for impute, value in (("best", 0.25), ("latest", 7.0)):
+                sampler = {"type": "tpe", "seed": 4, "n_startup": 5}
+                says = self.submit(self.spec(f"impute-{impute}", metric={"name": "loss", "impute": impute}, sampler=sampler))["id"]
+                plain = self.submit(self.spec(f"plain-{impute}", sampler=sampler))["id"]
+                for step in range(24):
+                    a, b = self.ask(says)["trials"][0], self.ask(plain)["trials"][0]
+                    self.assertEqual(a["params"], b["params"], (impute, step))
+                    if step % 6 == 5:
+                        self.ok(self.tell(says, {"run_id": a["run_id"], "state": "FAILED"}))
+                        self.ok(self.tell(plain, {"run_id": b["run_id"], "value": value}))
+                    else:
+                        for sweep, trial in ((says, a), (plain, b)):
+                            self.ok(self.tell(sweep, {"run_id": trial["run_id"], "value": {1: 0.25, 4: 7.0, 10: 7.0, 16: 7.0, 22: 7.0}.get(step, 1.0 + step)}))
+                    if step == 14:
+                        self.s.kill()
+                        self.s.start()
+
+
+if __name__ == "__main__":
+    unittest.main()

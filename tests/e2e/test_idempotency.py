@@ -1,0 +1,129 @@
+#!/usr/bin/env python3
+"""Idempotency-Key: what creates is done once, however often it is sent."""
+import json, pathlib, sys, threading, time, unittest, uuid
+
+WINNOW = pathlib.Path(sys.argv.pop(1)).resolve()
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "support"))
+from service import Service, wait  # noqa: E402
+
+SWEEP = {"name": "asked", "metric": {"name": "loss", "goal": "minimize"}, "parameters": {"lr": {"min": 0.1, "max": 1.0}}, "method": "random", "run_cap": 20}
+
+
+class Idempotency(unittest.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        cls.s = Service(WINNOW)
+
+    @classmethod
+    def tearDownClass(cls):
+        try:
+            cls.s.stop()
+        finally:
+            cls.s.close()
+
+    def post(self, path, body, key, **more):
+        headers = {**more.pop("headers", {}), **({"Idempotency-Key": key} if key else {})}
+        return self.s.post("/api/v1" + path, body, headers=headers, **more)
+
+    def count(self, table):
+        return int(self.s.sql("select count(*) from winnow." + table))
+
+    def test_every_path_that_creates(self):
+        run = self.s.post("/api/v1/runs", {}).json["id"]
+        self.s.post("/api/v1/models", {"name": "m"})
+        sweep = self.s.post("/api/v1/sweeps", SWEEP).json["id"]
+        cases = [("/experiments", {"name": "made once"}, "experiment"), ("/runs", {"name": "r", "params": {"a": "1"}}, "run"),
+                 ("/models", {"name": "model once"}, "registered_model"),
+                 ("/models/m/versions", {"run_id": run, "source": f"mlflow-artifacts:/0/{run}/artifacts"}, "model_version"),
+                 ("/sweeps", {**SWEEP, "name": "once"}, "sweep"), (f"/sweeps/{sweep}/clone", {}, "sweep"),
+                 (f"/sweeps/{sweep}/trials", {"params": {"lr": 0.25}}, "run"), (f"/sweeps/{sweep}/ask", {"count": 2}, "run")]
+        for path, body, table in cases:
+            with self.subTest(path):
+                key, before = uuid.uuid4().hex, self.count(table)
+                first = self.post(path, body, key)
+                self.assertIn(first.status, (200, 201), first)
+                self.assertIsNone(first.headers["Idempotent-Replayed"])
+                made = self.count(table) - before
+                self.assertGreaterEqual(made, 1)
+                for _ in range(2):
+                    again = self.post(path, body, key)
+                    self.assertEqual((again.status, again.body, again.headers["Idempotent-Replayed"]), (first.status, first.body, "true"))
+                    self.assertEqual(again.headers["Content-Type"], first.headers["Content-Type"])
+                self.assertEqual(self.count(table) - before, made)
+                other = self.post(path, {**body, "notes": "other"}, key)
+                self.assertEqual((other.status, other.json["code"]), (409, "conflict"))
+                self.assertIn("another request", other.json["detail"])
+
+    def test_a_key_is_the_callers_and_the_paths_own(self):
+        key = uuid.uuid4().hex
+        ids = {self.post("/runs", {}, key).json["id"]}
+        for name in ("a", "b"):
+            token = self.s.post("/api/v1/tokens", {"name": name, "scopes": ["write"]}).json["token"]
+            ids.add(self.post("/runs", {}, key, headers={"Authorization": "Bearer " + token}, unix=False).json["id"])
+        ids.add(self.post("/runs", {}, key, unix=False).json["id"])
+        self.assertEqual(len(ids), 4)
+        self.assertEqual(self.post("/models", {"name": "key of a path"}, key).status, 201)
+
+    def test_after_an_error_the_key_is_free(self):
+        key = uuid.uuid4().hex
+        self.assertEqual(self.post("/experiments", {"nam": "x"}, key).status, 400)
+        self.assertEqual(self.post("/experiments", {"name": "free again"}, key).status, 201)
+        self.assertEqual(self.post("/experiments", {"name": "free again"}, uuid.uuid4().hex).status, 409)
+        self.assertEqual(self.post("/experiments", {"name": "x"}, "k" * 300).status, 400)
+        self.assertEqual(self.post("/runs/search", {}, key).status, 200)  # what does not create heeds none
+
+    def test_secrets_are_not_kept(self):
+        key = uuid.uuid4().hex
+        made = self.post("/tokens", {"name": "secret"}, key)
+        self.assertEqual(made.status, 201)
+        again = self.post("/tokens", {"name": "secret"}, key)
+        self.assertEqual((again.status, again.json["code"]), (409, "already_exists"))
+        self.assertNotIn(made.json["token"], self.s.sql("select encode(answer, 'escape') from winnow.idempotency where answer is not null"))
+
+    def test_many_at_once(self):
+        run = self.s.post("/api/v1/runs", {}).json["id"]
+        self.s.post("/api/v1/models", {"name": "crowd"})
+        body, key, answers = {"run_id": run, "source": f"mlflow-artifacts:/0/{run}/artifacts"}, uuid.uuid4().hex, []
+        threads = [threading.Thread(target=lambda: answers.append(self.post("/models/crowd/versions", body, key))) for _ in range(20)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        self.assertTrue(set(a.status for a in answers) <= {201, 409}, answers)
+        self.assertEqual(len({a.body for a in answers if a.status == 201}), 1)
+        self.assertTrue(all("under way" in a.json["detail"] for a in answers if a.status == 409))
+        self.assertEqual(self.s.get("/api/v1/models/crowd").json["latest_version"], 1)
+
+
+class Restart(unittest.TestCase):
+    def test_what_survives(self):
+        with Service(WINNOW) as s:
+            def post(path, body, key):
+                return s.post("/api/v1" + path, body, headers={"Idempotency-Key": key})
+
+            first = post("/experiments", {"name": "kept"}, "k1")
+            run = post("/runs", {"name": "r"}, "k2").json["id"]
+            post("/models", {"name": "m"}, "k3")
+            s.kill()
+            s.start()
+            again = post("/experiments", {"name": "kept"}, "k1")
+            self.assertEqual((again.status, again.body), (first.status, first.body))
+            # As a crash in the middle leaves it: begun, and nothing more known.
+            s.sql("update winnow.idempotency set status = null, content_type = null, answer = null, created = created - 100000")
+            again = post("/runs", {"name": "r"}, "k2")
+            self.assertEqual((again.status, again.json["id"]), (201, run))  # the key makes the id: doing it again is safe
+            unknown = post("/models", {"name": "m"}, "k3")
+            self.assertEqual((unknown.status, unknown.json["code"]), (503, "unknown_outcome"))
+            self.assertIn("another", unknown.json["hint"])
+            # Under way in this life.
+            s.sql(f"update winnow.idempotency set created = {int(time.time() * 1000)} where status is null")
+            self.assertEqual(post("/models", {"name": "m"}, "k3").status, 409)
+            # After a day it is forgotten.
+            s.sql("update winnow.idempotency set created = created - 2 * 86400000")
+            s.stop()
+            s.start()
+            wait(lambda: s.sql("select count(*) from winnow.idempotency") == "0", "the end of old answers")
+
+
+if __name__ == "__main__":
+    unittest.main(verbosity=1)

@@ -1,0 +1,423 @@
+#!/usr/bin/env python3
+"""What is read from jobs and what they leave, from outside: patterns and metric files, artifacts, registered models, logs."""
+import json, os, pathlib, subprocess, sys, textwrap, time, unittest
+
+WINNOW = pathlib.Path(sys.argv[1]).resolve()
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "support"))
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
+from service import Service  # noqa: E402
+from test_sweeps import Base, wait  # noqa: E402
+
+
+class Listening(Base):
+    @classmethod
+    def setUpClass(cls):
+        cls.s = Service(WINNOW, arguments=["--slots", "2"])
+
+    @classmethod
+    def tearDownClass(cls):
+        if os.environ.get("WINNOW_TEST_LOG"):
+            print(cls.s.log()[-6000:], flush=True)
+        cls.s.close()
+
+    def run_sweep(self, script, interpreter="python3", state="FINISHED", **spec):
+        """Submits, waits for the end; gives the sweep and its trials."""
+        work = self.s.home / f"work{time.time_ns()}"
+        work.mkdir()
+        (work / "job").write_text(textwrap.dedent(script))
+        made = self.submit({"name": work.name, "method": "grid", "metric": {"name": "loss"}, "command": [interpreter, "job", "{{a}}"],
+                            "workdir": str(work), "workdir_mode": "inplace", "parameters": {"a": {"values": [1]}}, **spec})
+        over = wait(lambda: (s := self.sweep(made["id"]))["state"] not in ("RUNNING", "DRAINING") and s, "the end", 120)
+        trials = self.trials(made["id"])
+        self.assertEqual({t["state"] for t in trials}, {state}, trials)
+        return over, trials
+
+    def points(self, run, key):
+        answer = self.s.get(f"/api/v1/series?run={run}&key={key}&raw=true&format=csv")
+        self.assertEqual(answer.status, 200, answer)
+        lines = answer.body.decode().split()
+        at = lines[0].split(",")
+        return [(int(row[at.index("step")]), float(row[at.index("value")])) for row in (line.split(",") for line in lines[1:])]
+
+    def keys(self, run):
+        return {item["key"] for item in self.ok(self.s.get(f"/api/v1/runs/{run}/metrics"))["items"]}
+
+
+class MetricsFrom(Listening):
+    def test_patterns_add_to_the_built_in_ones_or_replace_them(self):
+        script = """
+            import sys
+            for i in range(1, 4):
+                print(f"<<{i}>> quality is {i / 10}; accuracy={i / 2}")
+                print(f"<<{i}>> other {i}", file=sys.stderr)
+            """
+        source = {"stream": "stdout", "pattern": r"<<(?P<step>\d+)>> quality is (?P<loss>[\d.]+)"}
+        _, trials = self.run_sweep(script, metrics_from=[source])
+        self.assertEqual(self.points(trials[0]["run_id"], "loss"), [(1, 0.1), (2, 0.2), (3, 0.3)])
+        self.assertIn("accuracy", self.keys(trials[0]["run_id"]))
+        self.assertEqual(trials[0]["value"], 0.3)
+        _, trials = self.run_sweep(script, metrics_from=[source, {"builtin": False}, {"stream": "stderr", "pattern": r"other (\d+)", "key": "n", "prefix": "err/"}])
+        self.assertEqual(self.keys(trials[0]["run_id"]), {"loss", "err/n"})
+
+    def test_mistakes_are_told_with_their_place(self):
+        file = 'method: grid\nmetric: loss\ncommand: ["true"]\nparameters: {a: {values: [1]}}\nmetrics_from:\n  - {stream: stdout, pattern: \'loss=([0-9\', key: loss}\n'
+        answer = self.s.request("POST", "/api/v1/sweeps", file.encode(), headers={"Content-Type": "application/yaml"})
+        self.assertEqual(answer.status, 400, answer)
+        self.assertRegex(answer.json["detail"], r"6:31: pattern loss=.*character 11")
+        spec = {"method": "grid", "metric": "loss", "command": ["true"], "parameters": {"a": {"values": [1]}}}
+        for source, word in (({"file": "/etc/passwd", "format": "text"}, "below"), ({"file": "../x.csv"}, "below"),
+                             ({"stream": "stdout"}, "pattern"), ({"stream": "stdout", "file": "x"}, "not both"),
+                             ({"pattern": "loss"}, "value"), ({"file": "x.csv", "pattern": "(?P<a>.)", "format": "csv"}, "csv"),
+                             ({"pattern": "(?P<a>.)", "when": "end"}, "end")):
+            answer = self.s.post("/api/v1/sweeps", {**spec, "metrics_from": [source]})
+            self.assertEqual(answer.status, 400, (source, answer))
+            self.assertIn(word, answer.json["detail"], source)
+
+    def test_files_that_grow_and_files_that_are_written_anew(self):
+        script = """
+            import json, os, time
+            os.makedirs("out", exist_ok=True)
+            rows, csv = [], open("out/progress.csv", "w")
+            print("epoch,val/acc", file=csv, flush=True)
+            for i in range(1, 6):
+                with open("out/metrics.jsonl", "a") as f:
+                    f.write(json.dumps({"step": i, "loss": i / 4}) + "\\n")
+                print(f"{i},{i / 8}", file=csv, flush=True)
+                rows.append({"epoch": i, "main/loss": i / 16})
+                with open("out/log.tmp", "w") as f:
+                    json.dump(rows, f)
+                os.rename("out/log.tmp", "out/log")
+                print(f"text: thing {i}", file=open("out/notes.txt", "a"))
+                time.sleep(0.4)
+            """
+        sources = [{"file": "out/*.jsonl"}, {"file": "out/log", "format": "json", "prefix": "ch/"}, {"file": "out/progress.csv"},
+                   {"file": "**/notes.txt", "pattern": r"thing (?P<value>\d+)", "key": "thing", "when": "end"}]
+        _, trials = self.run_sweep(script, metrics_from=sources)
+        run = trials[0]["run_id"]
+        self.assertEqual(trials[0]["value"], 1.25)
+        self.assertEqual(self.points(run, "loss"), [(i, i / 4) for i in range(1, 6)])
+        self.assertEqual(self.points(run, "val/acc"), [(i, i / 8) for i in range(1, 6)])
+        self.assertEqual(self.points(run, "ch/main/loss"), [(i, i / 16) for i in range(1, 6)])
+        self.assertEqual([v for _, v in self.points(run, "thing")], [1, 2, 3, 4, 5])
+
+    def test_one_report_from_two_sources(self):
+        script = """
+            import json, time
+            for i in range(1, 8):
+                print(f"step={i} loss={i / 4}", flush=True)
+                with open("m.jsonl", "a") as f:
+                    f.write(json.dumps({"step": i, "loss": i / 4}) + "\\n")
+            time.sleep(1)
+            """
+        over, trials = self.run_sweep(script, metrics_from=[{"file": "m.jsonl"}], metric={"name": "loss", "use": "mean_last_k", "last_k": 100})
+        self.assertEqual(trials[0]["value"], sum(i / 4 for i in range(1, 8)) / 7)
+        self.assertEqual(self.points(trials[0]["run_id"], "loss"), [(i, i / 4) for i in range(1, 8) for _ in range(2)])
+
+    def test_files_through_kills_of_the_service(self):
+        with Service(WINNOW, arguments=["--slots", "2"]) as service:
+            mine, self.s = self.s, service
+            try:
+                (service.home / "job").write_text(textwrap.dedent("""
+                    import json, time
+                    for i in range(400):
+                        with open("m.jsonl", "a") as f:
+                            f.write(json.dumps({"step": i, "loss": i / 4}) + "\\n")
+                        time.sleep(0.012)
+                    """))
+                sweep = self.submit({"name": "kills", "method": "grid", "metric": {"name": "loss"}, "command": ["python3", "job"],
+                                     "workdir": str(service.home), "workdir_mode": "inplace", "parameters": {"a": {"values": [1]}},
+                                     "metrics_from": [{"file": "m.jsonl"}]})["id"]
+                for _ in range(3):
+                    time.sleep(1.1)
+                    service.kill()
+                    service.start()
+                wait(lambda: self.sweep(sweep)["state"] == "FINISHED", "the end")
+                trial = self.trials(sweep)[0]
+                self.assertEqual(self.points(trial["run_id"], "loss"), [(i, i / 4) for i in range(400)])
+                self.assertEqual(trial["value"], 399 / 4)
+            finally:
+                self.s = mine
+
+    def test_a_log_that_came_with_the_directory_is_not_of_the_attempt(self):
+        """It lay about when the sweep was submitted, and is copied like everything else."""
+        work = self.s.home / "with-a-log"
+        work.mkdir()
+        (work / "old.json").write_text('[{"epoch": 7, "loss": 99}]')
+        (work / "job").write_text("import time\ntime.sleep(1)\nopen('new.json', 'w').write('[{\"epoch\": 1, \"loss\": 3}]')\n")
+        made = self.submit({"name": "with-a-log", "method": "grid", "metric": {"name": "loss"}, "command": ["python3", "job"], "workdir": str(work),
+                            "parameters": {"a": {"values": [1]}}, "metrics_from": [{"file": "*.json"}]})
+        wait(lambda: self.sweep(made["id"])["state"] == "FINISHED", "the end", 120)
+        trial = self.trials(made["id"])[0]
+        self.assertEqual((trial["state"], trial["value"], self.points(trial["run_id"], "loss")), ("FINISHED", 3.0, [(1, 3.0)]))
+
+
+class Artifacts(Listening):
+    SCRIPT = """
+        import os, sys
+        value = float(sys.argv[1])
+        work = f"t{value}"
+        os.makedirs("model/deep", exist_ok=True)
+        open("model/weights.bin", "wb").write(os.urandom(3_000_000))
+        open("model/deep/päth %41.txt", "w").write(str(value))
+        open("skipped.txt", "w").write("no")
+        for name, to in (("model/out", "/etc/passwd"), ("model/up", "../../.."), ("model/latest", "weights.bin")):
+            os.path.islink(name) or os.symlink(to, name)
+        print(f"loss={value}")
+        sys.exit(3 if value > 100 else 0)
+        """
+
+    def files(self, run, path=""):
+        items = self.ok(self.s.get(f"/api/v1/runs/{run}/artifacts?path={path}"))["items"]
+        return sorted(item["path"] for item in items)
+
+    def test_what_is_left_behind_is_stored_also_of_failed_trials(self):
+        for value, state in ((1.5, "FINISHED"), (101, "FAILED")):
+            _, trials = self.run_sweep(self.SCRIPT, state=state, artifacts=["model/**", "*.none"], parameters={"a": {"values": [value]}})
+            run = trials[0]["run_id"]
+            self.assertEqual(self.files(run), ["model"])
+            self.assertEqual(self.files(run, "model"), ["model/deep", "model/latest", "model/weights.bin"])
+            stored = self.s.get(f"/api/v1/runs/{run}/artifacts/model/deep/p%C3%A4th%20%2541.txt")
+            self.assertEqual((stored.status, stored.body.decode()), (200, str(float(value))))
+            self.assertEqual(len(self.s.get(f"/api/v1/runs/{run}/artifacts/model/latest").body), 3_000_000)
+
+    def test_a_directory_by_its_name(self):
+        _, trials = self.run_sweep(self.SCRIPT, artifacts=["model"])
+        self.assertEqual(self.files(trials[0]["run_id"], "model"), ["model/deep", "model/latest", "model/weights.bin"])
+
+    def test_through_a_kill_of_the_service(self):
+        with Service(WINNOW, arguments=["--slots", "2"]) as service:
+            mine, self.s = self.s, service
+            try:
+                (service.home / "job").write_text("import os\nos.makedirs('m', exist_ok=True)\nfor i in range(60):\n open(f'm/{i}', 'wb').write(os.urandom(2_000_000))\nprint('loss=1')\n")
+                sweep = self.submit({"name": "kill", "method": "grid", "metric": "loss", "command": ["python3", "job"], "artifacts": ["m/*"],
+                                     "workdir": str(service.home), "workdir_mode": "inplace", "parameters": {"a": {"values": [1]}},
+                                     "register": {"model": "kept", "path": "m"}})["id"]
+                run = wait(lambda: (t := self.trials(sweep)) and t[0]["run_id"], "the trial")
+                wait(lambda: len(self.files(run, "m")) > 3, "the first files")
+                service.kill()
+                time.sleep(0.5)
+                service.start()
+                wait(lambda: self.sweep(sweep)["state"] == "FINISHED", "the end")
+                self.assertEqual(len(self.files(run, "m")), 60)
+                made = wait(lambda: self.sweep(sweep)["registered"], "the version")
+                service.kill()
+                service.start()
+                time.sleep(1)
+                self.assertEqual(self.sweep(sweep)["registered"], made)
+                self.assertEqual(len(self.ok(service.get("/api/v1/models/kept/versions"))["items"]), 1)
+                self.assertEqual(self.ok(service.post("/api/v1/models/kept/versions/1/verify"))["ok"], True)
+            finally:
+                self.s = mine
+
+    def test_the_best_becomes_a_model_version(self):
+        spec = {"artifacts": ["model/**"], "parameters": {"a": {"values": [3, 1, 2, 4]}}, "max_parallel": 1}
+        over, trials = self.run_sweep(self.SCRIPT, register={"model": "digits", "path": "model"}, **spec)
+        made = wait(lambda: self.sweep(over["id"])["registered"], "the version")
+        best = next(t for t in trials if t["value"] == 1)
+        self.assertEqual(made, [{"model": "digits", "version": 1, "run_id": best["run_id"]}])
+        version = self.ok(self.s.get("/api/v1/models/digits/versions/1"))
+        self.assertEqual((version["run_id"], version["metrics"]["loss"]), (best["run_id"], 1.0))
+        text = self.s.get("/api/v1/models/digits/versions/1/files/deep/p%C3%A4th%20%2541.txt")
+        self.assertEqual(text.body, b"1.0")
+        events = self.ok(self.s.get(f"/api/v1/runs/{over['id']}/events"))["items"]
+        self.assertTrue(any(e["kind"] == "sweep.registered" for e in events), events)
+        over, _ = self.run_sweep(self.SCRIPT, register={"model": "each", "path": "model", "when": "each_best"}, **spec)
+        wait(lambda: [m["version"] for m in self.sweep(over["id"])["registered"]] == [1, 2], "both versions")
+        over, _ = self.run_sweep(self.SCRIPT, register={"model": "never", "path": "model", "metric_at_most": 0.5}, **spec)
+        told = lambda: [e["reason"] for e in self.ok(self.s.get(f"/api/v1/runs/{over['id']}/events"))["items"] if e["kind"] == "sweep.not_registered"]
+        self.assertIn("above metric_at_most", wait(told, "the reason")[0])
+        self.assertEqual(self.sweep(over["id"])["registered"], [])
+        over, _ = self.run_sweep(self.SCRIPT, register={"model": "never", "path": "nothing"}, **spec)
+        self.assertIn('no artifact "nothing"', wait(told, "the reason")[0])
+        self.assertEqual(self.s.get("/api/v1/models/never").status, 404)
+
+
+class Logs(Listening):
+    SCRIPT = """
+        import sys, time
+        for i in range(1, 301):
+            sys.stdout.write(f"\\x1b[32mline {i}\\x1b[0m start\\r\\x1b[Kline {i} is {'odd' if i % 2 else 'even'}\\n")
+        sys.stdout.flush()
+        for i in range(8):
+            print(f"late {i}", flush=True)
+            time.sleep(0.25)
+        sys.stdout.write("loss=1 no end")
+        """
+
+    def log(self, run, query="", stream="stdout", **kw):
+        return self.s.get(f"/api/v1/runs/{run}/logs/{stream}{query}", **kw)
+
+    def test_ranges_tails_lines_and_patterns(self):
+        _, trials = self.run_sweep(self.SCRIPT)
+        run = trials[0]["run_id"]
+        whole = self.log(run)
+        size = len(whole.body)
+        self.assertEqual([int(whole.headers[f"Winnow-Log-{k}"]) for k in ("Offset", "Next", "Size")], [0, size, size])
+        part = self.log(run, "?from=100&limit=50")
+        self.assertEqual((part.body, int(part.headers["Winnow-Log-Next"])), (whole.body[100:150], 150))
+        self.assertEqual(self.log(run, f"?from={size + 10}").body, b"")
+        for n in (1, 3, 200, 100000):
+            tail = self.log(run, f"?tail={n}")
+            lines = whole.body.split(b"\n")
+            self.assertEqual(tail.body, b"\n".join(lines[-n:]) if n < len(lines) else whole.body)
+            self.assertEqual(int(tail.headers["Winnow-Log-Offset"]), size - len(tail.body))
+        self.assertEqual(self.log(run, "?tail=0").body, b"")
+        plain = self.log(run, "?plain=true").body.decode().split("\n")
+        self.assertEqual((plain[0], plain[299], plain[308], plain[309]), ("line 1 is odd", "line 300 is even", "loss=1 no end", ""))
+        self.assertEqual(len(self.log(run, "?grep=even%24").body.split(b"\n")), 151)
+        self.assertEqual(self.log(run, "?grep=%5Eline%20(7%7C9)%20").body, b"line 7 is odd\nline 9 is odd\n")
+        self.assertEqual(self.log(run, "?grep=odd&tail=2").body, b"line 297 is odd\nline 299 is odd\n")
+        self.assertEqual(self.log(run, "?grep=no%20end&tail=5").body, b"loss=1 no end\n")
+        self.assertEqual(self.log(run, "?grep=start").body, b"")
+        self.assertEqual(self.log(run, "?grep=x", "stderr").body, b"")
+        self.assertIn("parenthesis", self.log(run, "?grep=(a").json["detail"])
+        begun = time.time()
+        self.assertEqual(self.log(run, "?grep=(%5Ba-z%200-9%5D%2B)%2B%2B%2BX").status, 400)
+        self.assertEqual(self.log(run, "?grep=(%5Ba-z%200-9%5D%2B)%2BX").body, b"")  # ([a-z 0-9]+)+X
+        self.assertLess(time.time() - begun, 20)
+        self.assertEqual(self.log(run, "?follow=maybe").status, 400)
+        self.assertEqual(self.log("0" * 32).status, 404)
+
+    def test_a_follower_sees_lines_as_they_come_and_ends_with_the_run(self):
+        work = self.s.home / "follow"
+        work.mkdir()
+        (work / "job").write_text(textwrap.dedent(self.SCRIPT))
+        sweep = self.submit({"name": "follow", "method": "grid", "metric": "loss", "command": ["python3", "job"], "workdir": str(work),
+                             "workdir_mode": "inplace", "parameters": {"a": {"values": [1]}}})["id"]
+        run = wait(lambda: (t := self.trials(sweep)) and t[0]["run_id"], "the trial")
+        env = {**os.environ, "WINNOW_URL": f"unix:{self.s.data}/winnow.sock"}
+        grep = subprocess.Popen([WINNOW, "logs", run, "-f", "--grep", "late|no end"], stdout=subprocess.PIPE, text=True, env=env)
+        tail = subprocess.Popen([WINNOW, "logs", run, "-f"], stdout=subprocess.PIPE, env=env)
+        first = grep.stdout.readline()
+        self.assertEqual(first, "late 0\n")
+        self.assertEqual(self.sweep(sweep)["state"], "RUNNING")  # it came before the end
+        self.assertEqual(grep.communicate(timeout=60)[0].split("\n"), [f"late {i}" for i in range(1, 8)] + ["loss=1 no end", ""])
+        out = tail.communicate(timeout=60)[0]
+        self.assertEqual((grep.returncode, tail.returncode), (0, 0))
+        self.assertEqual(out, self.log(run).body)
+        self.assertEqual(self.sweep(sweep)["state"], "FINISHED")
+
+
+class Limits(Listening):
+    def test_output_beyond_log_max_is_cut_with_a_mark_and_still_read(self):
+        script = """
+            import time
+            for i in range(40):
+                print("x" * 1000, flush=True)
+                time.sleep(0.01)
+            print("loss=4", flush=True)
+            """
+        _, trials = self.run_sweep(script, log_max="20KB")
+        log = self.s.get(f"/api/v1/runs/{trials[0]['run_id']}/logs/stdout").body
+        self.assertTrue(b"[winnow: output beyond log_max, 20000 bytes, is not kept]" in log)
+        self.assertLess(len(log), 40000)
+        self.assertEqual(trials[0]["value"], 4)
+
+    def test_what_nan_counts_as(self):
+        script = "print('step=1 loss=2')\nprint('step=2 loss=nan')\n"
+        _, trials = self.run_sweep(script, on_nan="fail", state="FAILED")
+        self.assertIn("NaN", trials[0]["state_reason"])
+        _, trials = self.run_sweep(script, on_nan="ignore")
+        self.assertEqual((trials[0]["value"], trials[0]["last"]["step"]), (2, 1))
+        _, trials = self.run_sweep(script)
+        self.assertEqual(trials[0]["value"], "NaN")
+        for policy, state in (("fail", "FAILED"), ("worst", "FINISHED")):
+            sweep = self.submit({"name": policy, "method": "random", "metric": "loss", "parameters": {"x": {"min": 0, "max": 1}}, "run_cap": 1, "on_nan": policy})["id"]
+            trial = self.ask(sweep)["trials"][0]
+            self.ok(self.tell(sweep, {"run_id": trial["run_id"], "value": "NaN"}))
+            self.assertEqual(self.trials(sweep)[0]["state"], state)
+
+
+class Reparse(Listening):
+    SCRIPT = """
+        import sys, json, os, urllib.request
+        run, url, token = os.environ["WINNOW_RUN_ID"], os.environ["WINNOW_URL"], os.environ["WINNOW_TOKEN"]
+        def log(points):
+            request = urllib.request.Request(f"{url}/api/v1/runs/{run}/metrics", json.dumps({"points": points}).encode(),
+                                             {"Authorization": f"Bearer {token}", "Content-Type": "application/json"})
+            urllib.request.urlopen(request).read()
+        for i in range(1, 60):
+            print(f"step={i} loss={1 / i} score<<{i * float(sys.argv[1])}>>", flush=True)
+        log([{"key": "loss", "value": 7.5, "step": 1000}, {"key": "own", "value": 1, "step": 1}])
+        """
+    PATTERN = r"step=(?P<step>\d+) .*score<<(?P<score>[\d.]+)>>"
+
+    def test_what_came_from_output_is_replaced_and_nothing_else(self):
+        over, trials = self.run_sweep(self.SCRIPT, state="FAILED", metric={"name": "score", "goal": "maximize"},
+                                      parameters={"a": {"values": [2, 3]}}, give_up_after=0)
+        run = trials[0]["run_id"]
+        before = self.points(run, "loss")
+        self.assertEqual((len(before), before[-1]), (60, (1000, 7.5)))
+        answer = self.ok(self.s.post(f"/api/v1/runs/{run}/reparse", {"metrics_from": [{"builtin": False}, {"pattern": self.PATTERN}]}))
+        self.assertEqual((answer["points"], answer["series"]), (59, 1))
+        self.assertEqual(self.points(run, "score"), [(i, i * 2.0) for i in range(1, 60)])
+        self.assertEqual(self.points(run, "loss"), [(1000, 7.5)])
+        self.assertEqual(self.points(run, "own"), [(1, 1.0)])
+        self.assertEqual(self.ok(self.s.get(f"/api/v1/runs/{run}"))["metrics"]["score"]["last"], 118.0)
+        self.assertNotIn("recognised", str(self.ok(self.s.get(f"/api/v1/runs/{run}"))["metrics"]))
+        for _ in range(2):  # again, and back: as it was, bit for bit
+            self.ok(self.s.post(f"/api/v1/runs/{run}/reparse"))
+            self.assertEqual(self.points(run, "loss"), before)
+            self.assertEqual(self.keys(run), {"loss", "own"})
+        env = {**os.environ, "WINNOW_URL": f"unix:{self.s.data}/winnow.sock"}
+        done = subprocess.run([WINNOW, "sweep", "reparse", over["id"], "--pattern", self.PATTERN], capture_output=True, text=True, timeout=60, env=env)
+        self.assertEqual((done.returncode, "output of 2 runs" in done.stderr), (0, True), done)
+        self.assertEqual([t["value"] for t in self.trials(over["id"])], [118.0, 177.0])
+        self.assertEqual(self.keys(run), {"loss", "own", "score"})
+        self.assertEqual(self.points(run, "loss"), before)
+        events = self.ok(self.s.get(f"/api/v1/runs/{run}/events"))["items"]
+        self.assertTrue(any(e["kind"] == "run.reparsed" for e in events), events)
+
+    def test_refusals(self):
+        _, trials = self.run_sweep("print('loss=1')")
+        run = trials[0]["run_id"]
+        for body, word in (({"metrics_from": [{"file": "x.csv"}]}, "files are not kept"), ({"metrics_from": [{"pattern": "a(b"}]}, "parenthesis"),
+                           ({"metric_from": []}, "metric_from")):
+            answer = self.s.post(f"/api/v1/runs/{run}/reparse", body)
+            self.assertEqual(answer.status, 400, answer)
+            self.assertIn(word, answer.json["detail"])
+        self.assertEqual(self.s.post(f"/api/v1/runs/{'0' * 32}/reparse").status, 404)
+        self.assertEqual(self.s.post(f"/api/v1/sweeps/{'0' * 32}/reparse").status, 404)
+        self.assertEqual(self.s.post(f"/api/v1/runs/{run}/reparse", unix=False).status, 401)
+        made = self.ok(self.s.post("/api/v1/runs", {"experiment": "x"}), 201)
+        self.assertEqual(self.s.post(f"/api/v1/runs/{made['id']}/reparse").status, 409)
+
+
+class Goal(Listening):
+    SCRIPT = """
+        import sys, time
+        for epoch in range(1, 5):
+            print(f"Epoch {epoch}/4 - loss: {1 / epoch} - val_accuracy: {epoch / 5}", flush=True)
+            if epoch == 3:
+                print("best_score=3", flush=True) if "late" in sys.argv else None
+            time.sleep(0.4)
+        """
+
+    def test_a_goal_that_does_not_come_is_told_with_the_nearest_name(self):
+        work = self.s.home / "goal"
+        work.mkdir()
+        (work / "job").write_text(textwrap.dedent(self.SCRIPT))
+        (work / "goal.yaml").write_text("method: grid\nmetric: val_acc\ncommand: [python3, job]\nworkdir_mode: inplace\nparameters: {a: {values: [1]}}\n")
+        env = {**os.environ, "WINNOW_URL": f"unix:{self.s.data}/winnow.sock"}
+        done = subprocess.run([WINNOW, "sweep", "create", str(work / "goal.yaml"), "-f"], capture_output=True, text=True, timeout=120, env=env)
+        self.assertIn('warning: the goal metric "val_acc" has not been seen in trial 0 after its first epoch; the nearest name seen is "val_accuracy"', done.stderr)
+        sweep = next(s for s in self.ok(self.s.get("/api/v1/sweeps"))["items"] if s["name"] == "goal")
+        self.assertTrue(any('"val_accuracy"' in w for w in sweep["warnings"]), sweep)
+        events = self.ok(self.s.get(f"/api/v1/runs/{sweep['id']}/events"))["items"]
+        self.assertTrue(any(e["kind"] == "sweep.warning" and "val_accuracy" in e["reason"] for e in events), events)
+        trial = self.trials(sweep["id"])[0]
+        self.assertEqual(trial["state"], "FAILED")
+        self.assertRegex(trial["state_reason"], 'no_metric.*"val_acc" was never seen; the nearest name seen is "val_accuracy"')
+        run = self.ok(self.s.get(f"/api/v1/runs/{trial['run_id']}"))
+        self.assertRegex(run["recognised"]["stdout"], "2 metrics")
+        shown = subprocess.run([WINNOW, "run", "show", trial["run_id"]], capture_output=True, text=True, timeout=60, env=env)
+        self.assertRegex(shown.stdout, "Metrics from.*2 metrics")
+
+    def test_a_goal_that_comes_late_withdraws_the_warning(self):
+        over, trials = self.run_sweep(self.SCRIPT, command=["python3", "job", "late"], metric={"name": "best_score", "goal": "maximize"})
+        self.assertEqual(trials[0]["value"], 3)
+        self.assertFalse(any("goal metric" in w for w in over["warnings"]), over["warnings"])
+
+
+if __name__ == "__main__":
+    unittest.main()

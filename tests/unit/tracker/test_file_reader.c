@@ -1,0 +1,145 @@
+#include <math.h>
+
+#include "tests/support/test.h"
+#include "tracker/file_reader.h"
+#include "tracker/found_points.h"
+
+static bool collect(void *ctx, const struct log_point *points, size_t n, struct err *err) {
+  (void)err;
+  for (size_t i = 0; i < n; i++)
+    buf_printf(ctx, "%.*s=%.9g@%lld ", STR_ARG(points[i].key), points[i].value, (long long)points[i].at);
+  return true;
+}
+
+static struct metric_sources *source(enum source_format format, const char *pattern, const char *prefix) {
+  struct err err;
+  const struct metric_source item = {.file = "f", .format = format, .pattern = pattern, .prefix = prefix};
+  struct metric_sources *sources = metric_sources_new(&item, 1, false, &err);
+  assert_non_null(sources);
+  return sources;
+}
+
+/* One piece through a reader that is restored and saved around it, as the service does. */
+static int64_t feed(const struct metric_sources *sources, struct buf *state, const struct file_piece *piece, struct buf *out) {
+  struct err err;
+  int64_t next = -2;
+  struct file_reader *reader = file_reader_new(sources, 0, &err);
+  assert_non_null(reader);
+  if (state->n)
+    assert_true(file_reader_restore(reader, buf_str(state), &err));
+  if (!file_reader_feed(reader, piece, collect, out, &next, &err)) {
+    assert_int_equal(err.code, ERR_RANGE);
+    next = file_reader_next(reader);
+  }
+  buf_reset(state);
+  file_reader_save(reader, state);
+  assert_true(buf_ok(state, &err));
+  file_reader_free(reader);
+  return next;
+}
+
+struct row {
+  struct file_piece piece;
+  int64_t next;
+  const char *points;
+};
+
+static void expect(struct metric_sources *sources, const struct row *rows, size_t count) {
+  AUTO_BUF struct buf state = BUF_INIT(FILE_READER_STATE_MAX);
+  for (size_t i = 0; i < count; i++) {
+    AUTO_BUF struct buf out = BUF_INIT(64 * KIB);
+    int64_t next = feed(sources, &state, &rows[i].piece, &out);
+    if (next != rows[i].next || strcmp(buf_text(&out), rows[i].points) != 0)
+      fail_msg("piece %zu: next %lld, points %s", i, (long long)next, buf_text(&out));
+  }
+  metric_sources_unref(sources);
+}
+#define EXPECT(sources, ...)                         \
+  do {                                               \
+    static const struct row rows_[] = {__VA_ARGS__}; \
+    expect((sources), rows_, ARRAY_LEN(rows_));      \
+  } while (0)
+#define BYTES(literal) \
+  { "" literal, sizeof(literal) - 1 }
+
+static void test_a_growing_file(void **state) {
+  (void)state;
+  EXPECT(source(SOURCE_JSON, NULL, "p/"), {{.bytes = BYTES("{\"step\": 1, \"a\": 0.5}\n{\"st")}, 26, "p/a=0.5@1 "},
+         {{.offset = 99, .bytes = BYTES("x")}, 26, ""},                                     /* a gap */
+         {{.offset = 22, .bytes = BYTES("{\"step\": 2, \"a\": 0.6}\n")}, 44, "p/a=0.6@2 "}, /* a piece said again in part */
+         {{.offset = 44, .bytes = BYTES("{\"step\": 3, \"a\": 7}")}, 63, ""}, {{.offset = 63, .is_last = true}, 63, "p/a=7@3 "},
+         {{.offset = 63, .is_last = true}, 63, ""});
+}
+
+static void test_a_file_that_is_written_anew(void **state) {
+  (void)state;
+  EXPECT(source(SOURCE_CSV, NULL, NULL), {{.bytes = BYTES("step,a\n1,2\n")}, 11, "a=2@1 "},
+         /* the same, with more: nothing is given twice */
+         {{.generation = 1, .bytes = BYTES("step,")}, 5, ""},
+         {{.generation = 1, .offset = 5, .bytes = BYTES("a\n1,2\n2,3\n")}, 15, "a=3@2 "},
+         /* another: from its beginning */
+         {{.generation = 2, .bytes = BYTES("step,b\n1,5\n2,6\n3,7\n")}, 0, ""},
+         {{.generation = 2, .bytes = BYTES("step,b\n1,5\n2,6\n3,7\n")}, 19, "b=5@1 b=6@2 b=7@3 "},
+         /* shorter, and that is the end */
+         {{.generation = 3, .bytes = BYTES("step,b\n1,5\n")}, 11, ""}, {{.generation = 3, .offset = 11, .is_last = true}, 0, ""},
+         {{.generation = 3, .bytes = BYTES("step,b\n1,5\n")}, 11, "b=5@1 "}, {{.generation = 3, .offset = 11, .is_last = true}, 11, ""},
+         {{.generation = 2, .bytes = BYTES("late")}, 11, ""});
+}
+
+static void test_a_list(void **state) {
+  (void)state;
+  EXPECT(source(SOURCE_JSON, NULL, NULL), {{.is_snapshot = true, .bytes = BYTES("[{\"epoch\": 1, \"a\": 1}]")}, 22, "a=1@1 "},
+         {{.is_snapshot = true, .bytes = BYTES("[{\"epoch\": 1, \"a\": 1}, {\"epoch\": 2, \"a\": 2}]")}, 44, "a=2@2 "},
+         {{.is_snapshot = true, .bytes = BYTES("[{\"epoch\": 1, \"a\": 1}, {\"epoch\": 2, \"a\": 2}]")}, 44, ""});
+}
+
+static void test_text(void **state) {
+  (void)state;
+  EXPECT(source(SOURCE_TEXT, NULL, "f/"), {{.bytes = BYTES("step 3 loss=0.25\n")}, 17, "f/loss=0.25@3 "});
+  EXPECT(source(SOURCE_TEXT, "at (?P<step>\\d+) it is (?P<x>\\d+)", "f/"), {{.bytes = BYTES("loss=1\nat 3 it is 4\n")}, 20, "f/x=4@3 "});
+}
+
+static void test_what_cannot_be_read_is_not_wanted(void **state) {
+  (void)state;
+  EXPECT(source(SOURCE_TFEVENTS, NULL, NULL), {{.bytes = BYTES("this is no event file at all, is it?")}, FILE_READER_ENOUGH, ""},
+         {{.offset = 36, .bytes = BYTES("more")}, FILE_READER_ENOUGH, ""});
+}
+
+static void test_states_that_cannot_be(void **state) {
+  (void)state;
+  struct err err;
+  struct metric_sources *sources = source(SOURCE_JSON, NULL, NULL);
+  struct file_reader *reader = file_reader_new(sources, 0, &err);
+  AUTO_BUF struct buf good = BUF_INIT(FILE_READER_STATE_MAX);
+  file_reader_save(reader, &good);
+  for (size_t n = 0; n < good.n; n++)
+    assert_false(file_reader_restore(reader, str_n(good.p, n), &err));
+  assert_true(file_reader_restore(reader, buf_str(&good), &err));
+  file_reader_free(reader);
+  metric_sources_unref(sources);
+}
+
+static void test_points_keep_their_own_time(void **state) {
+  (void)state;
+  struct err err;
+  struct found_points found = FOUND_POINTS_INIT;
+  const struct log_point points[] = {{.key = BYTES("a"), .value = 1, .at = 1}, {.key = BYTES("b"), .value = 2, .at = 1, .time_ms = 77}};
+  found.time = 5;
+  assert_true(found_points_take(&found, points, 2, &err));
+  assert_int_equal(found.items[0].time, 5);
+  assert_int_equal(found.items[1].time, 77);
+  found_points_release(&found);
+}
+
+int main(void) {
+  const struct CMUnitTest tests[] = {
+      cmocka_unit_test(test_a_growing_file),
+      cmocka_unit_test(test_a_file_that_is_written_anew),
+      cmocka_unit_test(test_a_list),
+      cmocka_unit_test(test_text),
+      cmocka_unit_test(test_what_cannot_be_read_is_not_wanted),
+      cmocka_unit_test(test_states_that_cannot_be),
+      cmocka_unit_test(test_points_keep_their_own_time),
+  };
+  return cmocka_run_group_tests(tests, NULL, NULL);
+}
