@@ -217,6 +217,11 @@ class Artifacts(Listening):
         self.assertEqual(made, [{"model": "digits", "version": 1, "run_id": best["run_id"]}])
         version = self.ok(self.s.get("/api/v1/models/digits/versions/1"))
         self.assertEqual((version["run_id"], version["metrics"]["loss"]), (best["run_id"], 1.0))
+        # What the job took of its machine is not shown as the model's.
+        points = [{"key": key, "value": 2, "step": 1} for key in ("system/memory_bytes", "acc")]
+        self.ok(self.s.post(f"/api/v1/runs/{best['run_id']}/metrics", {"points": points}))
+        by_hand = self.ok(self.s.post("/api/v1/models/by-hand/versions", {"run_id": best["run_id"], "path": "model"}), 201)
+        self.assertEqual(by_hand["metrics"], {"acc": 2, "loss": 1})
         text = self.s.get("/api/v1/models/digits/versions/1/files/deep/p%C3%A4th%20%2541.txt")
         self.assertEqual(text.body, b"1.0")
         events = self.ok(self.s.get(f"/api/v1/runs/{over['id']}/events"))["items"]
