@@ -305,6 +305,15 @@ class Logs(Listening):
 
 
 class Limits(Listening):
+    def test_output_is_deleted_by_run_and_the_metrics_stay(self):
+        _, trials = self.run_sweep("print('loss=4')")
+        run = trials[0]["run_id"]
+        self.assertEqual(self.s.request("DELETE", f"/api/v1/runs/{run}/logs", unix=False).status, 401)
+        self.assertEqual(self.s.request("DELETE", f"/api/v1/runs/{run}/logs").status, 204)
+        self.assertEqual(self.s.get(f"/api/v1/runs/{run}/logs/stdout").body, b"")
+        self.assertEqual(self.points(run, "loss"), [(0, 4.0)])
+        self.assertEqual(self.s.request("DELETE", f"/api/v1/runs/{'0' * 32}/logs").status, 404)
+
     def test_output_beyond_log_max_is_cut_with_a_mark_and_still_read(self):
         script = """
             import time
