@@ -21,7 +21,7 @@ enum sampler_type {
 struct sampler_settings {
   enum sampler_type type;
   uint64_t seed;
-  unsigned startup;    /* results before a model is used; 0: 10 */
+  unsigned startup;    /* results before a model is used, of which half may be pending; 0: 10 */
   unsigned candidates; /* TPE; 0: by the number of parameters */
   bool shuffle;        /* grid: not in order */
 };
@@ -71,6 +71,9 @@ void sampler_job_leave(struct sampler *sampler, struct sampler_job *job);
 /* Frees a job that nobody wants any more; not while it runs. */
 void sampler_job_drop(struct sampler_job *job);
 
+/* Takes in what the history has learned since, so that the next suggestion need not: after many results at once that takes long. It changes
+ * no suggestion; what fails for want of memory is done by the next one. */
+void sampler_follow(struct sampler *sampler);
 /* Do its jobs take long now, as a rule? */
 bool sampler_is_slow(const struct sampler *sampler);
 

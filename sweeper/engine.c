@@ -553,13 +553,13 @@ bool engine_create(struct engine *e, uint32_t *ret_number, struct err *err) {
   return true;
 }
 
-bool engine_add(struct engine *e, enum run_state state, uint32_t *ret_number, struct err *err) {
+bool engine_add(struct engine *e, enum run_state state, bool has_value, uint32_t *ret_number, struct err *err) {
   if (sweep_over(e))
     return err_set(err, ERR_WRONG_STATE, "the sweep is %s", sweep_fsm.states[e->sweep.state]);
   if (!reserve(e, e->count + 1, err))
     return false;
   struct engine_trial row = {
-      .number = next_number(e), .version = 1, .attempt = 1, .state = (uint8_t)state, .dead = true, .has_value = true};
+      .number = next_number(e), .version = 1, .attempt = 1, .state = (uint8_t)state, .dead = true, .has_value = has_value};
   struct slot *t = add_slot(e, &row);
   t->durable_state = RUN_STATE_COUNT; /* not there */
   e->unwritten++;

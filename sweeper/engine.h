@@ -136,7 +136,7 @@ bool engine_has_room(const struct engine *e);
  */
 MUST_CHECK bool engine_create(struct engine *e, uint32_t *ret_number, struct err *err);
 /* A trial that somebody ran without us, already over: RUN_FINISHED, RUN_FAILED or RUN_STOPPED. It counts, but the cap does not stop it. */
-MUST_CHECK bool engine_add(struct engine *e, enum run_state state, uint32_t *ret_number, struct err *err);
+MUST_CHECK bool engine_add(struct engine *e, enum run_state state, bool has_value, uint32_t *ret_number, struct err *err);
 /* The space is used up. */
 void engine_exhausted(struct engine *e);
 

@@ -7,8 +7,6 @@
 #include "sweeper/command.h"
 #include "sweeper/sweep_sources.h"
 
-enum { RECENT_MAX = 1000 };
-
 /* ---- making ---- */
 
 static uint32_t checksum_of(const json_t *json) {
@@ -74,7 +72,7 @@ bool live_new(struct sweeps *s, struct sweep_file *file, struct id id, int64_t s
     sweep_file_free(file);
     return err_no_memory(err);
   }
-  *live = (struct live_sweep){.all = s, .id = id, .seed = seed, .file = file, .best_value = NAN};
+  *live = (struct live_sweep){.all = s, .id = id, .seed = seed, .file = file, .best_value = NAN, .shown = -1};
   if (!make_parts(live, row, err)) {
     live_free(live);
     return false;
@@ -102,7 +100,11 @@ static void trial_free(struct live_trial *trial) {
   mem_free(trial->worker);
   mem_free(trial->reason);
   mem_free(trial->stop);
-  mem_free(trial->recent);
+  live_forget_said(trial);
+  for (struct live_past *past = trial->past, *next; past; past = next) {
+    next = past->next;
+    mem_free(past);
+  }
   mem_free(trial);
 }
 
@@ -163,8 +165,14 @@ struct live_trial *live_trial_new(struct live_sweep *live, uint32_t number, stru
     err_no_memory(err);
     return NULL;
   }
-  *trial = (struct live_trial){
-      .sweep = live, .run = run, .number = number, .value = NAN, .best = NAN, .told = -1, .created = live_wall(live->all)};
+  *trial = (struct live_trial){.sweep = live,
+                               .run = run,
+                               .number = number,
+                               .value = NAN,
+                               .best = NAN,
+                               .told = -1,
+                               .created = live_wall(live->all),
+                               .shown = RUN_STATE_COUNT};
   live->trials[number] = trial;
   live->trial_count = MAX_OF(live->trial_count, (size_t)number + 1);
   return trial;
@@ -175,110 +183,6 @@ json_t *live_params(const struct live_trial *trial) {
     return json_object();
   size_t at = history_find(trial->sweep->history, trial->number);
   return at == SIZE_MAX ? json_object() : space_point_to_json(trial->sweep->space, history_point(trial->sweep->history, at));
-}
-
-/* ---- values ---- */
-
-bool live_is_goal(const struct live_sweep *live, struct str key) {
-  const struct sweep_metric *metric = &live->file->spec.metric;
-  if (!live->file->spec.has_metric)
-    return false;
-  if (str_eq(key, metric->name))
-    return true;
-  for (size_t i = 0; i < metric->aliases.count; i++)
-    if (str_eq(key, metric->aliases.items[i]))
-      return true;
-  return false;
-}
-
-bool live_watches(const struct live_sweep *live, struct str key) {
-  const struct spec_objects *rules = &live->file->spec.early_terminate;
-  if (live_is_goal(live, key))
-    return true;
-  for (size_t i = 0; i < rules->count; i++) {
-    const struct stop_conf *conf = &((const struct stop_conf *)rules->items)[i];
-    if ((conf->metric.p && str_eq(key, conf->metric)) || (conf->step_metric.p && str_eq(key, conf->step_metric)))
-      return true;
-  }
-  return false;
-}
-
-static bool is_better(const struct live_sweep *live, double a, double b) {
-  if (isnan(a) || isnan(b))
-    return isnan(b) && !isnan(a);
-  return live->file->spec.metric.goal == GOAL_MAXIMIZE ? a > b : a < b;
-}
-
-/* The mean of the last k, which are kept for trials that go on. */
-static double mean_of_last(struct live_trial *trial, double value) {
-  int64_t k = MIN_OF(MAX_OF(trial->sweep->file->spec.metric.last_k, (int64_t)1), (int64_t)RECENT_MAX);
-  double sum = 0;
-  uint32_t n;
-  if (!trial->recent)
-    trial->recent = mem_array((size_t)k, sizeof *trial->recent);
-  if (!trial->recent)
-    return value;
-  trial->recent[trial->recent_count++ % (uint32_t)k] = value;
-  n = MIN_OF(trial->recent_count, (uint32_t)k);
-  for (uint32_t i = 0; i < n; i++)
-    sum += trial->recent[i];
-  return sum / n;
-}
-
-void live_set_value(struct live_trial *trial, double value, int64_t step) {
-  int use = trial->sweep->file->spec.metric.use;
-  bool better = is_better(trial->sweep, value, trial->best);
-  if (better)
-    trial->best = value;
-  if (use == USE_MEAN_LAST_K)
-    value = mean_of_last(trial, value);
-  if (use == USE_BEST && !better)
-    return;
-  trial->value = value;
-  trial->value_step = step;
-}
-
-void live_keep_best(struct live_trial *trial, const struct engine_trial *row) {
-  struct live_sweep *live = trial->sweep;
-  if (row->state != RUN_FINISHED || !row->has_value || isnan(trial->value))
-    return;
-  if (!live->best || is_better(live, trial->value, live->best_value)) {
-    live->best = trial;
-    live->best_value = trial->value;
-  }
-}
-
-static bool reaches_target(const struct live_sweep *live, double value) {
-  const struct sweep_metric *metric = &live->file->spec.metric;
-  return metric->has_target && (metric->goal == GOAL_MAXIMIZE ? value >= metric->target : value <= metric->target);
-}
-
-bool live_fails_of_nan(const struct live_trial *trial) {
-  const struct sweep_spec *spec = &trial->sweep->file->spec;
-  return spec->on_nan == NAN_FAIL && spec->has_metric && engine_trial(trial->sweep->engine, trial->number)->has_value &&
-         isnan(trial->value);
-}
-
-void live_take_report(struct live_trial *trial, uint32_t attempt, const struct live_report *report, struct stop_verdict *ret_verdict,
-                      bool *ret_target, bool *ret_goal) {
-  struct live_sweep *live = trial->sweep;
-  struct err err;
-  bool ignored = isnan(report->value) && live->file->spec.on_nan == NAN_IGNORE;
-  *ret_goal = !ignored && live_is_goal(live, report->key);
-  *ret_target = *ret_goal && reaches_target(live, report->value);
-  *ret_verdict = (struct stop_verdict){.stop = false};
-  if (trial->heard_attempt && attempt > trial->heard_attempt && live->rules)
-    stop_forget(live->rules, trial->number);
-  trial->heard_attempt = MAX_OF(trial->heard_attempt, attempt);
-  if (*ret_goal)
-    live_set_value(trial, report->value, report->step);
-  struct stop_point point = {
-      .trial = trial->number, .key = report->key, .value = report->value, .step = report->step, .epoch = report->epoch};
-  if (live->rules && !stop_feed(live->rules, &point, ret_verdict, &err)) {
-    log_error("sweep", NULL, "%s: early termination is off until the next start: %s", live->name, err.text);
-    stop_set_free(live->rules);
-    live->rules = NULL;
-  }
 }
 
 /* ---- ends ---- */
@@ -296,12 +200,24 @@ static void impute(const struct live_sweep *live, struct outcome *outcome) {
   *outcome = (struct outcome){.state = TRIAL_FINISHED, .value = history_goal(history) == GOAL_MAXIMIZE ? 0.0 - value : value};
 }
 
+static void note_time(const struct live_trial *trial, const struct engine_trial *row) {
+  struct live_sweep *live = trial->sweep;
+  if (!trial->started || trial->ended < trial->started)
+    return;
+  if (row->state == RUN_FINISHED) {
+    live->finished.ms += trial->ended - trial->started;
+    live->finished.count++;
+  } else if (row->state == RUN_STOPPED) {
+    live->stopped.ms += trial->ended - trial->started;
+    live->stopped.count++;
+  }
+}
+
 void live_note_end(struct live_trial *trial, const struct engine_trial *row) {
   struct live_sweep *live = trial->sweep;
   struct err err;
   struct outcome outcome = {.state = TRIAL_GONE, .value = trial->value, .step = (double)trial->value_step};
-  bool over = fsm_is_final(&run_fsm, row->state) && (row->state != RUN_LOST || row->dead);
-  if (!over || trial->told >= 0)
+  if (!live_row_is_over(row))
     return;
   if (row->state == RUN_FINISHED)
     outcome.state = TRIAL_FINISHED;
@@ -309,16 +225,19 @@ void live_note_end(struct live_trial *trial, const struct engine_trial *row) {
     outcome.state = TRIAL_STOPPED;
   else if (row->state == RUN_FAILED)
     outcome.state = TRIAL_FAILED;
-  impute(live, &outcome);
-  trial->told = (int32_t)history_tells(live->history);
-  if (!history_tell(live->history, trial->number, &outcome, &err))
-    log_warn("sweep", NULL, "%s: the sampler does not know how trial %u ended: %s", live->name, trial->number, err.text);
+  if (trial->told < 0) { /* the sampler learns of the first end; a person's retry changes what it knows no more */
+    impute(live, &outcome);
+    trial->told = (int32_t)history_tells(live->history);
+    if (!history_tell(live->history, trial->number, &outcome, &err))
+      log_warn("sweep", NULL, "%s: the sampler does not know how trial %u ended: %s", live->name, trial->number, err.text);
+  }
   if (live->rules && !stop_ended(live->rules, trial->number, row->state == RUN_FINISHED, &err))
     log_warn("sweep", NULL, "%s: %s", live->name, err.text);
   live_keep_best(trial, row);
-  mem_free(trial->recent);
-  trial->recent = NULL;
+  note_time(trial, row);
   heard_release(&trial->heard);
+  if (row->state == RUN_FINISHED && live->all->ready)
+    live_forget_said(trial); /* there will be no other attempt */
 }
 
 const char *live_reason(const struct live_trial *trial, const struct engine_trial *row) {
@@ -453,6 +372,7 @@ bool live_ask(struct live_sweep *live, size_t count, struct str worker, int64_t 
 }
 
 void live_advance(struct live_sweep *live) {
+  sampler_follow(live->sampler);
   if (live_is_over(live))
     close_asks(live);
   else if (live->conf.asks)
@@ -476,29 +396,61 @@ static bool same_value(double a, double b) {
   return (isnan(a) && isnan(b)) || !(a < b || a > b || isnan(a) != isnan(b));
 }
 
-bool live_tell(struct live_trial *trial, const struct live_tell *tell, struct err *err) {
-  struct live_sweep *live = trial->sweep;
+void sweeps_stir(struct sweeps *s, struct id run) {
+  struct live_trial *trial = s && s->ready && !s->stopping ? sweeps_trial(s, run) : NULL;
+  if (!trial || !trial->sweep->conf.asks)
+    return;
+  engine_heard(trial->sweep->engine, trial->number, (uint32_t)live_attempt(trial), NULL, live_now(s));
+  sweeps_kick(s);
+}
+
+static bool is_told(const struct engine_trial *row) {
+  return fsm_is_final(&run_fsm, row->state) && row->dead && row->state != RUN_LOST;
+}
+
+/* What a tell makes of the trial, but for the value it may lack. */
+static enum run_state told_state(const struct live_trial *trial, const struct engine_trial *row, const struct live_tell *tell) {
+  bool has = row->has_value || tell->has_value;
+  double value = tell->has_value ? tell->value : trial->value;
+  bool nan_fails = has && isnan(value) && trial->sweep->file->spec.on_nan == NAN_FAIL;
+  return nan_fails && tell->state == RUN_FINISHED ? RUN_FAILED : tell->state;
+}
+
+/* Is it what the trial has ended with? */
+static bool is_same(const struct live_trial *trial, const struct engine_trial *row, const struct live_tell *tell) {
+  bool has = row->has_value || tell->has_value, needs = trial->sweep->conf.needs_value;
+  double value = tell->has_value ? tell->value : trial->value;
+  enum run_state told = told_state(trial, row, tell);
+  enum run_state state = told == RUN_FINISHED && needs && !has ? RUN_FAILED : told;
+  return (row->state == state || row->state == RUN_STOPPED || row->state == RUN_KILLED) && same_value(value, trial->value);
+}
+
+bool live_tell_check(const struct live_trial *trial, const struct live_tell *tell, struct err *err) {
+  const struct live_sweep *live = trial->sweep;
   const struct engine_trial *row = engine_trial(live->engine, trial->number);
   if (!live->conf.asks)
     return err_set(err, ERR_WRONG_STATE, "the trial is run by the service, which sees its end by itself");
-  bool over = fsm_is_final(&run_fsm, row->state) && row->dead;
-  bool has = row->has_value || tell->has_value;
-  double value = tell->has_value ? tell->value : trial->value;
-  bool nan_fails = has && isnan(value) && live->file->spec.on_nan == NAN_FAIL;
-  enum run_state told = nan_fails && tell->state == RUN_FINISHED ? RUN_FAILED : tell->state;
-  enum run_state state = told == RUN_FINISHED && live->conf.needs_value && !has ? RUN_FAILED : told;
-  if (over && row->state != RUN_LOST) {
-    bool same = (row->state == state || row->state == RUN_STOPPED || row->state == RUN_KILLED) && same_value(value, trial->value);
-    return same || err_set(err, ERR_CONFLICT, "trial %u has ended already, with another result", trial->number);
-  }
-  if (row->state == RUN_QUEUED)
+  if (is_told(row))
+    return is_same(trial, row, tell) || err_set(err, ERR_CONFLICT, "trial %u has ended already, with another result", trial->number);
+  if (row->dead || row->state == RUN_QUEUED || (tell->attempt && tell->attempt != row->attempt))
     return fenced(err);
+  return true;
+}
+
+bool live_tell(struct live_trial *trial, const struct live_tell *tell, struct err *err) {
+  struct live_sweep *live = trial->sweep;
+  const struct engine_trial *row = engine_trial(live->engine, trial->number);
+  if (!live_tell_check(trial, tell, err))
+    return false;
+  if (is_told(row))
+    return true;
+  enum run_state told = told_state(trial, row, tell);
   if (tell->has_value) {
     live_set_value(trial, tell->value, trial->value_step);
     trial->value = tell->value;
   }
   if (tell->has_value && tell->state == RUN_FINISHED) {
-    struct engine_report heard = {.has_value = true, .target = reaches_target(live, tell->value)};
+    struct engine_report heard = {.has_value = true, .target = live_reaches_target(live, tell->value)};
     engine_heard(live->engine, trial->number, row->attempt, &heard, live_now(live->all));
   }
   if (engine_tell(live->engine, trial->number, 0, told, tell->has_value, live_now(live->all)) == TOLD_FENCED)
@@ -507,15 +459,23 @@ bool live_tell(struct live_trial *trial, const struct live_tell *tell, struct er
   return true;
 }
 
+bool live_add_check(const struct live_sweep *live, const json_t *params, const struct live_tell *tell, struct err *err) {
+  double point[SPACE_PARAMS_MAX];
+  if (!live->conf.asks)
+    return err_set(err, ERR_WRONG_STATE, "the sweep has a command: its trials are run by the service");
+  if (live_is_over(live))
+    return err_set(err, ERR_WRONG_STATE, "the sweep is %s", sweep_state_text(engine_sweep(live->engine).state));
+  if (tell->state == RUN_FINISHED && !tell->has_value && live->conf.needs_value)
+    return err_set(err, ERR_INVALID, "a finished trial needs a \"value\"");
+  return space_point_from_json(live->space, params, false, point, err);
+}
+
 bool live_add(struct live_sweep *live, const json_t *params, const struct live_tell *tell, struct live_trial **ret, struct err *err) {
   double point[SPACE_PARAMS_MAX];
   uint32_t number;
   struct sweeps *s = live->all;
-  if (!live->conf.asks)
-    return err_set(err, ERR_WRONG_STATE, "the sweep has a command: its trials are run by the service");
-  if (tell->state == RUN_FINISHED && !tell->has_value)
-    return err_set(err, ERR_INVALID, "a finished trial needs a \"value\"");
-  if (!space_point_from_json(live->space, params, false, point, err) || !engine_add(live->engine, tell->state, &number, err))
+  if (!live_add_check(live, params, tell, err) || !space_point_from_json(live->space, params, false, point, err) ||
+      !engine_add(live->engine, tell->state, tell->has_value, &number, err))
     return false;
   struct live_made made = live_made_by_hand(live);
   struct live_trial *trial = live_trial_new(live, number, id_new(s->conf.clock, &s->conf.rng), err);
@@ -659,6 +619,7 @@ bool live_kill(struct live_trial *trial, struct err *err) {
 }
 
 bool live_retry(struct live_trial *trial, struct err *err) {
+  live_keep_attempt(trial);
   if (!engine_retry(trial->sweep->engine, trial->number, err))
     return false;
   mem_free(trial->stop);
@@ -716,8 +677,10 @@ void live_apply_edits(struct live_sweep *live, const json_t *edits) {
     live->max_parallel = json_integer_value(value);
     live->conf.max_parallel = (uint32_t)live->max_parallel;
   }
-  if ((value = json_object_get(edits, "priority")))
+  if ((value = json_object_get(edits, "priority"))) {
     live->priority = json_integer_value(value);
+    jobs_reprioritize(live);
+  }
   if ((value = json_object_get(edits, "max_time"))) {
     if (json_is_integer(value))
       ms = json_integer_value(value) * 1000;

@@ -4,6 +4,8 @@
 #include "sweeper/live.h"
 #include "sweeper/prior.h"
 
+enum { LIVING_MAX = 64 };
+
 struct sweeps_loading {
   struct list_node node; /* among those that load one sweep */
   struct sweeps *all;
@@ -84,6 +86,8 @@ static bool read_trial(struct sweeps_loading *loading, const struct pg_reply *ro
                                .lease_ms = pg_is_null(row, 0, 18) ? 0 : pg_int(row, 0, 18)};
   struct str coords = pg_bytea(row, 0, 15), stop = pg_jsonb(row, 0, 16), reason = pg_text(row, 0, 17);
   struct live_trial *trial = live_trial_new(live, state.number, pg_uuid(row, 0, 0), err);
+  if (trial)
+    trial->shown = state.state;
   if (!trial || !engine_load(live->engine, &state, err))
     return false;
   if (coords.n != space_count(live->space) * sizeof(double))
@@ -167,6 +171,7 @@ static bool rebuild_history(struct sweeps_loading *loading, struct err *err) {
       live_note_end(live->trials[i], engine_trial(live->engine, (uint32_t)i));
     }
   }
+  sampler_follow(live->sampler);
   return ok;
 }
 
@@ -196,10 +201,18 @@ static void on_report_row(void *ctx, const struct pg_reply *row) {
 
 static void load_next(struct sweeps_loading *loading);
 
+/* Of those that have another attempt no more. */
+static void forget_said(const struct live_sweep *live) {
+  for (size_t i = 0; i < live->trial_count; i++)
+    if (live->trials[i] && engine_trial(live->engine, (uint32_t)i)->state == RUN_FINISHED)
+      live_forget_said(live->trials[i]);
+}
+
 static void on_reports(void *ctx, const struct pg_reply *reply) {
   struct sweeps_loading *loading = ctx;
   struct live_sweep *live = loading_sweep(loading);
   struct err err;
+  forget_said(live);
   if (!pg_ok(reply, &err) || !rebuild_history(loading, &err) || !engine_loaded(live->engine, live_now(loading->all), &err)) {
     end_reading(loading, &err);
     return;
@@ -284,6 +297,7 @@ static bool read_sweep(struct sweeps *s, const struct pg_reply *reply, size_t ro
   live->directory = mem_strndup(directory.p, directory.n);
   live->normal = mem_strndup(spec.p, spec.n);
   live->stored = true;
+  live->shown = state.state;
   live->written = state.version;
   bool ok = ((live->directory && live->normal) || err_no_memory(err)) && json_read(pg_jsonb(reply, row, 13), &edits, err) &&
             read_warnings(live, pg_jsonb(reply, row, 14), err) && prior_take(live, pg_bytea(reply, row, 16), err);
@@ -320,21 +334,74 @@ static void on_sweeps(void *ctx, const struct pg_reply *reply) {
   load_next(loading);
 }
 
+static void load_sweeps(struct sweeps_loading *loading) {
+  struct err err;
+  AUTO_PG_ARGS struct pg_args args;
+  pg_args_init(&args, STMT_SWEEP_LIVE);
+  pg_put_null(&args);
+  if (!pg_run(loading->all->conf.pg, &args, 0, on_sweeps, loading, &err))
+    end_loading(loading, &err);
+}
+
+/* A run is stored before its companion is started. So a database that knows none of the runs that live here is not theirs, and every one of
+ * them would be told that it is superseded, and end its job. */
+static void on_known(void *ctx, const struct pg_reply *reply) {
+  struct sweeps_loading *loading = ctx;
+  struct err err;
+  if (!pg_ok(reply, &err)) {
+    end_loading(loading, &err);
+  } else if (!pg_int(reply, 0, 0)) {
+    err_set(&err, ERR_WRONG_STATE, "jobs run in %s/jobs and this database knows none of them: start with the database that they belong to",
+            loading->all->conf.data_dir);
+    end_loading(loading, &err);
+  } else {
+    load_sweeps(loading);
+  }
+}
+
+static void look_for_strangers(struct sweeps_loading *loading) {
+  static struct id living[LIVING_MAX];
+  struct err err;
+  size_t count = exec_local_living(loading->all->executor, living, LIVING_MAX);
+  AUTO_PG_ARGS struct pg_args args;
+  pg_args_init(&args, STMT_RUNS_KNOWN);
+  pg_begin_array(&args);
+  for (size_t i = 0; i < count; i++)
+    pg_put_uuid(&args, living[i]);
+  pg_end_array(&args);
+  if (!count)
+    load_sweeps(loading);
+  else if (!pg_run(loading->all->conf.pg, &args, 0, on_known, loading, &err))
+    end_loading(loading, &err);
+}
+
+static void on_node(void *ctx, const struct pg_reply *reply) {
+  struct sweeps_loading *loading = ctx;
+  struct err err;
+  if (!pg_ok(reply, &err)) {
+    end_loading(loading, &err);
+    return;
+  }
+  if (pg_rows(reply))
+    queue_set_node(loading->all, pg_bool(reply, 0, 0), pg_text(reply, 0, 1));
+  look_for_strangers(loading);
+}
+
 void sweeps_load(struct sweeps *s, int64_t epoch, sweeps_done_fn *done, void *ctx) {
   struct sweeps_loading *loading = mem_zalloc(sizeof *loading);
   AUTO_PG_ARGS struct pg_args args;
   struct err err;
+  pg_args_init(&args, STMT_NODE_GET);
   s->epoch = epoch;
   s->loading = loading;
-  pg_args_init(&args, STMT_SWEEP_LIVE);
-  pg_put_null(&args);
   if (!loading) {
     err_no_memory(&err);
     done(ctx, &err);
     return;
   }
   *loading = (struct sweeps_loading){.all = s, .done = done, .ctx = ctx};
-  if (!pg_run(s->conf.pg, &args, 0, on_sweeps, loading, &err))
+  pg_put_text(&args, str_of(s->node_name));
+  if (!pg_run(s->conf.pg, &args, 0, on_node, loading, &err))
     end_loading(loading, &err);
 }
 
@@ -364,10 +431,10 @@ bool sweep_load_one(struct sweeps *s, struct id sweep, sweeps_done_fn *done, voi
     return err_set(err, ERR_UNAVAILABLE, "it is being taken up already");
   struct sweeps_loading *loading = mem_zalloc(sizeof *loading);
   AUTO_PG_ARGS struct pg_args args;
+  pg_args_init(&args, STMT_SWEEP_LIVE);
   if (!loading)
     return err_no_memory(err);
   *loading = (struct sweeps_loading){.all = s, .done = done, .ctx = ctx, .id = sweep};
-  pg_args_init(&args, STMT_SWEEP_LIVE);
   pg_put_uuid(&args, sweep);
   if (!pg_run(s->conf.pg, &args, 0, on_one, loading, err)) {
     mem_free(loading);

@@ -83,8 +83,6 @@ bool sweeps_check(struct sweeps *s, struct sweep_file *file, struct str director
     return false;
   if (spec->prior && spec->prior->kind != YN_NULL && !prior_is_used(spec))
     warn(file, "prior", "not used: this sampler does not learn from results");
-  if (spec->tty)
-    return refuse("tty", "commands write into files", err);
   if (!spec->has_command)
     return true;
   if ((uint32_t)spec->resources.slots > s->conf.slots)

@@ -6,6 +6,7 @@
 #include "storage/pg.h"
 #include "tracker/names.h"
 #include "web/http_reply.h"
+#include "web/problem.h"
 #include "web/sweep_op.h"
 #include "web/tables.h"
 #include "web/tracking.h"
@@ -81,36 +82,109 @@ struct tell_body {
   const json_t *params;
   double value;
   bool has_value;
+  int64_t attempt;
 };
 
-static bool tell_one(struct sweep_op *op, const json_t *item, size_t index, struct err *err) {
+/* One trial of a tell, understood. */
+struct tell_item {
+  struct live_trial *trial; /* NULL: a new one with these params */
+  const json_t *params;
+  struct live_tell tell;
+  size_t index;
+};
+
+static bool find_told(const struct sweep_op *op, struct str run_id, const char *path, struct live_trial **ret, struct err *err) {
+  struct id run;
+  if (!id_parse(run_id, &run))
+    return err_set(err, ERR_INVALID, "\"%s.run_id\" must have 32 hex digits", path);
+  *ret = sweeps_trial(web_app(op->req)->sweeps, run);
+  return (*ret && live_trial_sweep(*ret) == op->sweep) || err_set(err, ERR_NOT_FOUND, "there is no such trial in this sweep");
+}
+
+/* Nothing is changed. */
+static bool read_tell(const struct sweep_op *op, const json_t *item, const char *path, struct tell_item *ret, struct err *err) {
   struct tell_body body = {.state = STR("FINISHED")};
   static const struct json_field fields[] = {
       {"run_id", JSON_F_STR, offsetof(struct tell_body, run_id), .nullable = true, .min = 32, .max = 36},
       {"state", JSON_F_STR, offsetof(struct tell_body, state), .nullable = true, .min = 1, .max = 20},
       {"params", JSON_F_OBJECT, offsetof(struct tell_body, params), .nullable = true},
       {"value", JSON_F_F64, offsetof(struct tell_body, value), .nullable = true, .present_at = offsetof(struct tell_body, has_value)},
+      {"attempt", JSON_F_I64, offsetof(struct tell_body, attempt), .nullable = true, .min = 1, .max = INT32_MAX},
   };
-  char path[32];
-  struct id run;
-  struct live_tell tell = {.state = RUN_FINISHED};
-  snprintf(path, sizeof path, "trials[%zu]", index);
   if (!json_decode(item, fields, ARRAY_LEN(fields), path, &body, err))
     return false;
-  if (!run_state_parse(body.state, &tell.state) || (tell.state != RUN_FINISHED && tell.state != RUN_FAILED && tell.state != RUN_STOPPED))
+  struct live_tell *tell = &ret->tell;
+  if (!run_state_parse(body.state, &tell->state) ||
+      (tell->state != RUN_FINISHED && tell->state != RUN_FAILED && tell->state != RUN_STOPPED))
     return err_set(err, ERR_INVALID, "\"%s.state\" must be FINISHED, FAILED or STOPPED", path);
-  tell.has_value = body.has_value && !json_is_null(json_object_get(item, "value"));
-  tell.value = body.value;
+  tell->has_value = body.has_value && !json_is_null(json_object_get(item, "value"));
+  tell->value = body.value;
+  tell->attempt = body.attempt;
+  ret->params = body.params;
   if (!body.run_id.p == !body.params)
     return err_set(err, ERR_INVALID, "\"%s\" needs either a \"run_id\" or \"params\"", path);
   if (body.params)
-    return live_add(op->sweep, body.params, &tell, &op->trials[index], err);
-  if (!id_parse(body.run_id, &run))
-    return err_set(err, ERR_INVALID, "\"%s.run_id\" must have 32 hex digits", path);
-  op->trials[index] = sweeps_trial(web_app(op->req)->sweeps, run);
-  if (!op->trials[index] || live_trial_sweep(op->trials[index]) != op->sweep)
-    return err_set(err, ERR_NOT_FOUND, "\"%s\": there is no such trial in this sweep", path);
-  return live_tell(op->trials[index], &tell, err);
+    return live_add_check(op->sweep, body.params, tell, err);
+  return find_told(op, body.run_id, path, &ret->trial, err) && live_tell_check(ret->trial, tell, err);
+}
+
+static int by_trial(const void *a, const void *b) {
+  const struct tell_item *x = *(const struct tell_item *const *)a, *y = *(const struct tell_item *const *)b;
+  if (x->trial != y->trial)
+    return x->trial < y->trial ? -1 : 1;
+  return x->index < y->index ? -1 : 1;
+}
+
+/* Every mistake is listed; the first one is the answer's. */
+static void note_problem(const struct sweep_op *op, size_t index, const struct err *problem, size_t *count, struct err *first) {
+  char path[32];
+  snprintf(path, sizeof path, "trials[%zu]", index);
+  problem_add(op->req, path, 0, 0, problem->text);
+  if ((*count)++)
+    return;
+  *first = *problem;
+  if (!strstr(first->text, path))
+    err_prefix(first, "\"%s\"", path);
+}
+
+static void find_twice(const struct sweep_op *op, struct tell_item *items, size_t *problems, struct err *first) {
+  struct err err;
+  struct tell_item **sorted = ARENA_NEW_ARRAY(http_req_arena(op->req), struct tell_item *, op->count);
+  if (!sorted) {
+    err_no_memory(&err);
+    note_problem(op, 0, &err, problems, first);
+    return;
+  }
+  for (size_t i = 0; i < op->count; i++)
+    sorted[i] = &items[i];
+  qsort(sorted, op->count, sizeof(struct tell_item *), by_trial);
+  for (size_t i = 1; i < op->count; i++) {
+    if (!sorted[i]->trial || sorted[i]->trial != sorted[i - 1]->trial)
+      continue;
+    err_set(&err, ERR_INVALID, "the trial of \"trials[%zu]\" is told twice in one request", sorted[i - 1]->index);
+    note_problem(op, sorted[i]->index, &err, problems, first);
+  }
+}
+
+static struct tell_item *read_tells(const struct sweep_op *op, const json_t *trials, struct err *err) {
+  struct tell_item *items = ARENA_NEW_ARRAY(http_req_arena(op->req), struct tell_item, op->count);
+  size_t problems = 0;
+  if (!items) {
+    err_no_memory(err);
+    return NULL;
+  }
+  for (size_t i = 0; i < op->count; i++) {
+    char path[32];
+    struct err problem;
+    snprintf(path, sizeof path, "trials[%zu]", i);
+    items[i].index = i;
+    if (!read_tell(op, json_array_get(trials, i), path, &items[i], &problem))
+      note_problem(op, i, &problem, &problems, err);
+  }
+  find_twice(op, items, &problems, err);
+  if (problems && op->count > 1 && !err->hint[0])
+    err_hint(err, "nothing was changed: %zu of the %zu trials cannot be told", problems, op->count);
+  return problems ? NULL : items;
 }
 
 static void wait_for_next(struct sweep_op *op);
@@ -136,6 +210,7 @@ static void wait_for_next(struct sweep_op *op) {
   on_asked(op, &answer, NULL);
 }
 
+/* All, or none of them. */
 static bool tell_all(struct sweep_op *op, struct err *err) {
   const json_t *trials = NULL;
   static const struct json_field fields[] = {{"trials", JSON_F_ARRAY, 0, .required = true, .min = 1, .max = TELL_MAX}};
@@ -143,11 +218,15 @@ static bool tell_all(struct sweep_op *op, struct err *err) {
     return false;
   op->count = json_array_size(trials);
   op->trials = ARENA_NEW_ARRAY(http_req_arena(op->req), struct live_trial *, op->count);
-  if (!op->trials)
-    return err_no_memory(err);
-  for (size_t i = 0; i < op->count; i++)
-    if (!tell_one(op, json_array_get(trials, i), i, err))
-      return false;
+  struct tell_item *items = op->trials ? read_tells(op, trials, err) : NULL;
+  if (!items)
+    return op->trials ? false : err_no_memory(err);
+  for (size_t i = 0; i < op->count; i++) {
+    op->trials[i] = items[i].trial;
+    if (items[i].trial ? !live_tell(items[i].trial, &items[i].tell, err)
+                       : !live_add(op->sweep, items[i].params, &items[i].tell, &op->trials[i], err))
+      return false; /* out of memory, or at a ceiling: what came before stands, and telling it again changes nothing */
+  }
   return true;
 }
 
@@ -305,8 +384,11 @@ static void post_heartbeat(struct http_req *req) {
     sweep_op_fail(op, &err);
 }
 
-#define ROUTE_POST(path_, handler_, policy_, max_, summary_) \
-  { .method = HTTP_POST, .path = path_, .policy = policy_, .body = BODY_BUFFER, .max_body = max_, .handler = handler_, .summary = summary_ }
+#define ROUTE_POST(path_, handler_, max_, request_, response_, summary_)                                                    \
+  {                                                                                                                         \
+    .method = HTTP_POST, .path = path_, .policy = POLICY_TRACK, .body = BODY_BUFFER, .max_body = max_, .handler = handler_, \
+    .summary = summary_, .request_schema = request_, .response_schema = response_                                           \
+  }
 
 const struct route ask_routes[] = {
     {.method = HTTP_POST,
@@ -316,9 +398,12 @@ const struct route ask_routes[] = {
      .max_body = 64 * 1024,
      .handler = post_ask,
      .creates = CREATES,
-     .summary = "Take trials to run them yourself"},
-    ROUTE_POST("/sweeps/{id}/tell", post_tell, POLICY_TRACK, SWEEP_BODY_MAX, "Say how trials ended, or add finished ones"),
-    ROUTE_POST("/runs/{id}/report", post_report, POLICY_TRACK, SWEEP_BODY_MAX, "Report intermediate values, and learn the verdict"),
-    ROUTE_POST("/runs/{id}/heartbeat", post_heartbeat, POLICY_TRACK, 64 * 1024, "Say that it goes on, and learn the verdict"),
+     .summary = "Take trials to run them yourself",
+     .request_schema = "ask",
+     .response_schema = "ask_answer"},
+    ROUTE_POST("/sweeps/{id}/tell", post_tell, SWEEP_BODY_MAX, "tell", "ask_answer",
+               "Say how trials ended, or add finished ones: all or none"),
+    ROUTE_POST("/runs/{id}/report", post_report, SWEEP_BODY_MAX, "report", "verdict", "Report intermediate values, and learn the verdict"),
+    ROUTE_POST("/runs/{id}/heartbeat", post_heartbeat, 64 * 1024, NULL, "verdict", "Say that it goes on, and learn the verdict"),
 };
 const size_t ask_route_count = ARRAY_LEN(ask_routes);

@@ -4,6 +4,7 @@
 #include "storage/pg.h"
 #include "sweeper/code_store.h"
 #include "web/http_reply.h"
+#include "web/problem.h"
 #include "web/sweep_op.h"
 #include "web/tables.h"
 #include "web/tracking.h"
@@ -94,8 +95,11 @@ static bool submit(struct sweep_op *op, const struct submission *in, struct err 
   const char *file_name = arena_strdup(&arena, str_slice(in->name, 0, SWEEP_NAME_MAX));
   if (!file_name)
     return err_no_memory(err);
-  if (!sweep_file_read(in->text, file_name, &arena, &file, &errors, err))
+  if (!sweep_file_read(in->text, file_name, &arena, &file, &errors, err)) {
+    for (size_t i = 0; i < MIN_OF(errors.count, (size_t)SPEC_PROBLEMS_MAX); i++)
+      problem_add(op->req, errors.items[i].path, errors.items[i].line, errors.items[i].column, errors.items[i].message);
     return false;
+  }
   bool ok = api_add_submission(file, in->code, in->environment, err) && sweep_op_may_steer(op->req, file->spec.has_command, err) &&
             sweeps_check(sweeps, file, directory, err) &&
             (dry_run ? preview(op, file, err) : sweeps_create(sweeps, file, &what, on_made, op, err));
@@ -347,12 +351,15 @@ static void delete_sweep(struct http_req *req) {
     sweep_op_fail(op, &err);
 }
 
-#define ROUTE_GET(path_, handler_, summary_, query_) \
-  { .method = HTTP_GET, .path = path_, .policy = POLICY_READ, .handler = handler_, .summary = summary_, .query = query_ }
+#define ROUTE_GET(path_, handler_, response_, summary_, query_)                                                          \
+  {                                                                                                                      \
+    .method = HTTP_GET, .path = path_, .policy = POLICY_READ, .handler = handler_, .summary = summary_, .query = query_, \
+    .response_schema = response_                                                                                         \
+  }
 #define ROUTE_ACT(path_, arg_, summary_)                                                                                       \
   {                                                                                                                            \
     .method = HTTP_POST, .path = path_, .policy = POLICY_TRACK, .body = BODY_BUFFER, .max_body = 4096, .handler = post_action, \
-    .arg = arg_, .summary = summary_                                                                                           \
+    .arg = arg_, .summary = summary_, .response_schema = "sweep"                                                               \
   }
 
 const struct route sweep_routes[] = {
@@ -364,23 +371,27 @@ const struct route sweep_routes[] = {
      .handler = post_sweep,
      .summary = "Submit a sweep",
      .doc =
-         "The body is a sweep file, YAML or JSON. With a command it needs the scope `submit`; without one it is for those who ask and "
+         "The body is a sweep file, YAML or JSON; its JSON Schema is at `/api/v1/schemas/sweep`. With a command it needs the scope `submit`; without one it is for those who ask and "
          "tell. `file` is its name for messages, `directory` what relative paths in it are beneath. A directory of this machine is copied "
          "as it is now, unless `workdir_mode` is inplace or `workdir` names a snapshot (see `/code`). With the Content-Type "
          "`" SUBMISSION_TYPE "` the body is `{\"file\": text, \"name\", \"directory\", \"code\": \"sha256:…\", "
          "\"environment\": {…}}`: what the command line sends.",
      .creates = CREATES,
-     .query = "dry_run:boolean,file:string,directory:string"},
-    ROUTE_GET("/sweeps", get_sweeps, "List sweeps, newest first", "state:string,limit:integer,cursor:string"),
-    ROUTE_GET("/schemas/sweep", get_schema, "The sweep file as a JSON Schema, for editors", NULL),
-    ROUTE_GET("/sweeps/{id}", get_sweep, "One sweep: state, progress, best", NULL),
+     .query = "dry_run:boolean,file:string,directory:string",
+     .request_schema = "sweep_file",
+     .response_schema = "sweep_made"},
+    ROUTE_GET("/sweeps", get_sweeps, "sweep_list", "List sweeps, newest first", "state:string,limit:integer,cursor:string"),
+    ROUTE_GET("/schemas/sweep", get_schema, NULL, "The sweep file as a JSON Schema, for editors", NULL),
+    ROUTE_GET("/sweeps/{id}", get_sweep, "sweep", "One sweep: state, progress, best", NULL),
     {.method = HTTP_PATCH,
      .path = "/sweeps/{id}",
      .policy = POLICY_TRACK,
      .body = BODY_BUFFER,
      .max_body = 256 * 1024,
      .handler = patch_sweep,
-     .summary = "Change run_cap, max_parallel, priority, max_time, notes while it runs"},
+     .summary = "Change run_cap, max_parallel, priority, max_time, notes while it runs",
+     .request_schema = "sweep_edit",
+     .response_schema = "sweep"},
     {.method = HTTP_DELETE,
      .path = "/sweeps/{id}",
      .policy = POLICY_WRITE,
@@ -397,6 +408,8 @@ const struct route sweep_routes[] = {
      .max_body = 64 * 1024,
      .handler = post_clone,
      .creates = CREATES,
-     .summary = "Submit it again"},
+     .summary = "Submit it again",
+     .request_schema = "sweep_clone",
+     .response_schema = "sweep"},
 };
 const size_t sweep_route_count = ARRAY_LEN(sweep_routes);

@@ -342,6 +342,14 @@ void http_req_resume_body(struct http_req *req) {
   }
 }
 
+void *http_req_problems(const struct http_req *req) {
+  return req->problems;
+}
+
+void http_req_set_problems(struct http_req *req, void *problems) {
+  req->problems = problems;
+}
+
 void *http_req_principal(const struct http_req *req) {
   return req->principal;
 }

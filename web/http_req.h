@@ -78,6 +78,9 @@ void http_req_pause_body(struct http_req *req);
 void http_req_resume_body(struct http_req *req);
 
 /* Slots: who calls (set by the gate) and what the handler keeps. Not owned. */
+/* What an error's answer lists, kept for who writes it (web/problem.h). */
+void *http_req_problems(const struct http_req *req);
+void http_req_set_problems(struct http_req *req, void *problems);
 void *http_req_principal(const struct http_req *req);
 void http_req_set_principal(struct http_req *req, void *principal);
 void *http_req_state(const struct http_req *req);

@@ -8,7 +8,8 @@
 
 /* Who asks, for events. */
 struct str tracking_actor(const struct http_req *req);
-/* What run_write() takes: -1 may write every run, 0 those without an executor, else those and this attempt of the run. */
+/* Asked by every write to a run, so it is also a sign of life: it renews the lease of a trial that a worker asked for.
+ * What run_write() takes: -1 may write every run, 0 those without an executor, else those and this attempt of the run. */
 int tracking_pass(const struct http_req *req, struct id run);
 
 enum tracking_refusal {

@@ -31,7 +31,7 @@ update run set command = $2, params = $3, tags = $4 where id = $1;
 -- name: single_reopen (uuid) -> (bool) repeatable
 -- For another attempt of a launched run that is over. No row: there is none.
 update sweep set state = 0, why = 0, ended = null, version = version + case when state >= 3 then 1 else 0 end
-where id = $1 and single and deleted_at is null returning true;
+where id = $1 and single and deleted_at is null and exists (select from run where run.id = $1 and run.deleted_at is null) returning true;
 
 -- name: sweep_update (uuid, int8, int2, int2, bool, int8, int8, int8, jsonb) -> () repeatable
 -- Id, version, state, why, exhausted, elapsed, slot time, end, summary (null before the end).
@@ -146,6 +146,14 @@ update run set version = u.version, state = u.state, attempt = u.attempt, cause 
 from unnest($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20) as u (id, version, state, attempt,
   cause, dead, value, value_step, best, start_time, end_time, told, reason, stop, worker, lease, retries, slots, exit_code, signal)
 where run.id = u.id and run.version < u.version;
+
+-- name: attempts_put (uuid[], int4[], int2[], text[], int4[], int4[], int8[], int8[]) -> () repeatable
+-- Run, attempt, state, reason, exit code, signal, start, end: of attempts that are over, when the next one begins, and of that one.
+insert into run_attempt as a (run, attempt, state, reason, exit_code, signal, node, started, ended)
+select u.run, u.attempt, u.state, u.reason, u.exit_code, u.signal, coalesce(r.node, r.executor), u.started, u.ended
+from unnest($1, $2, $3, $4, $5, $6, $7, $8) u (run, attempt, state, reason, exit_code, signal, started, ended) join run r on r.id = u.run
+on conflict (run, attempt) do update set state = excluded.state, reason = excluded.reason, exit_code = excluded.exit_code,
+  signal = excluded.signal, started = coalesce(excluded.started, a.started), ended = excluded.ended;
 
 -- name: trials_list (uuid, int2, text, int8, int8)
 --   -> (uuid, int4, int2, text, int4, jsonb, float8, int8, float8, jsonb, text, int2, int8, int8, int8, int2, int4, int4, int4,

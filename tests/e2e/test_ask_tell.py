@@ -116,6 +116,188 @@ class Replay(Base):
             self.assertEqual({t["made"]["added_at"] - t["made"]["results"] for t in self.trials(sweep)}, {0})
 
 
+class Manners(Base):
+    @classmethod
+    def setUpClass(cls):
+        cls.s = Service(WINNOW)
+
+    @classmethod
+    def tearDownClass(cls):
+        cls.s.close()
+
+    def spec(self, name, **more):
+        return {"name": name, "method": "random", "metric": {"name": "loss"}, "parameters": SPACE, **more}
+
+    def state(self, sweep, number):
+        return self.trials(sweep)[number]["state"]
+
+    def test_a_lease_ends(self):
+        sweep = self.submit(self.spec("lease"))["id"]
+        first = self.ask(sweep, lease=1, worker="one")["trials"][0]
+        wait(lambda: self.state(sweep, 0) == "LOST", "the end of the lease")
+        self.ok(self.tell(sweep, {"run_id": first["run_id"], "value": 1}))  # late, and nobody has asked since
+        self.assertEqual(self.state(sweep, 0), "FINISHED")
+        second = self.ask(sweep, lease=1)["trials"][0]
+        wait(lambda: self.state(sweep, 1) == "LOST", "the end of the lease")
+        again = self.ask(sweep, lease=60)["trials"][0]
+        self.assertEqual((again["run_id"], again["number"], again["attempt"], again["params"]), (second["run_id"], 1, 2, second["params"]))
+        late = self.tell(sweep, {"run_id": second["run_id"], "value": 5, "attempt": 1})
+        self.assertEqual((late.status, late.json["code"]), (409, "fenced"))
+        self.ok(self.tell(sweep, {"run_id": second["run_id"], "value": 6, "attempt": 2}))
+        self.assertEqual(self.tell(sweep, {"run_id": second["run_id"], "value": 5, "attempt": 1}).status, 409)
+        self.ok(self.tell(sweep, {"run_id": second["run_id"], "value": 6}))  # the same again
+
+    def test_any_write_renews_the_lease(self):
+        sweep = self.submit(self.spec("renewed"))["id"]
+        post = lambda path, body=None: self.s.post(path, body, unix=False)
+        signs = {
+            "report": lambda run: post(f"/api/v1/runs/{run}/report", {"step": 1, "metrics": {"other": 1}}),
+            "heartbeat": lambda run: post(f"/api/v1/runs/{run}/heartbeat"),
+            "points": lambda run: post(f"/api/v1/runs/{run}/metrics", {"points": [{"key": "k", "value": 1, "step": 1}]}),
+            "mlflow": lambda run: post("/api/2.0/mlflow/runs/log-metric", {"run_id": run, "key": "m", "value": 1, "timestamp": 1}),
+            "tag": lambda run: post("/api/2.0/mlflow/runs/set-tag", {"run_id": run, "key": "t", "value": "v"}),
+        }
+        runs = {name: self.ask(sweep, lease=3)["trials"][0] for name in [*signs, "silent"]}
+        until = time.time() + 6
+        while time.time() < until:
+            for name, sign in signs.items():
+                self.assertEqual(sign(runs[name]["run_id"]).status, 200, name)
+            time.sleep(0.2)
+        states = {t["run_id"]: t["state"] for t in self.trials(sweep)}
+        self.assertEqual({name: states[t["run_id"]] for name, t in runs.items()}, {**{name: "RUNNING" for name in signs}, "silent": "LOST"})
+
+    def test_a_batch_is_told_or_not(self):
+        sweep = self.submit(self.spec("batch"))["id"]
+        a, b, c = self.ask(sweep, 3)["trials"]
+        good = {"run_id": a["run_id"], "value": 1}
+        for bad, status, word in (({"run_id": "0" * 32, "value": 1}, 404, "no such trial"), ({"run_id": "zz" * 16, "value": 1}, 400, "hex"),
+                                  ({"run_id": b["run_id"], "value": "high"}, 400, "value"), ({"run_id": b["run_id"], "state": "GONE"}, 400, "state"),
+                                  ({"value": 1}, 400, "needs either"), ({"params": {"x": 9.0, "kind": "a"}, "value": 1}, 400, "x"),
+                                  ({"params": {"x": 1.0}, "value": 1}, 400, "kind"), ({"params": {"x": 1.0, "kind": "a"}}, 400, "value"),
+                                  ({"run_id": a["run_id"], "value": 2}, 400, "twice"), ({"run_id": b["run_id"], "value": 1, "attempt": 7}, 409, "attempt")):
+            answer = self.tell(sweep, good, bad, {"params": {"x": 0.0, "kind": "b"}, "value": 3})
+            self.assertEqual(answer.status, status, (bad, answer))
+            self.assertEqual([e["path"] for e in answer.json["errors"]], ["trials[1]"])
+            self.assertIn(word, answer.json["errors"][0]["message"])
+            self.assertIn("trials[1]", answer.json["detail"])
+            self.assertIn("nothing was changed", answer.json["hint"])
+        several = self.tell(sweep, {"run_id": "0" * 32, "value": 1}, good, {"value": 1}).json
+        self.assertEqual([e["path"] for e in several["errors"]], ["trials[0]", "trials[2]"])
+        self.assertEqual({t["state"] for t in self.trials(sweep)}, {"RUNNING"})
+        self.assertEqual(len(self.trials(sweep)), 3)
+        done = self.ok(self.tell(sweep, good, {"run_id": b["run_id"], "state": "STOPPED", "value": 4}, {"run_id": c["run_id"], "state": "FAILED"},
+                                 {"params": {"x": 0.0, "kind": "b"}, "value": 3}, {"params": {"x": 0.1, "kind": "b"}, "state": "FAILED"}))["trials"]
+        self.assertEqual([(t["number"], t["state"], t["value"]) for t in done],
+                         [(0, "FINISHED", 1), (1, "STOPPED", 4), (2, "FAILED", None), (3, "FINISHED", 3), (4, "FAILED", None)])
+        self.assertEqual([(t["state"], t["value"]) for t in self.trials(sweep)], [(t["state"], t["value"]) for t in done])
+
+    def test_fewer_than_asked(self):
+        sweep = self.submit(self.spec("cap", run_cap=5))["id"]
+        got = self.ask(sweep, 3)
+        self.assertEqual((len(got["trials"]), got["finished"]), (3, False))
+        rest = self.ask(sweep, 10)
+        self.assertEqual((len(rest["trials"]), rest["finished"]), (2, False))  # one of the five may yet be lost
+        self.ok(self.tell(sweep, *({"run_id": t["run_id"], "value": 1} for t in got["trials"] + rest["trials"])))
+        self.assertEqual(self.ask(sweep, 1), {"trials": [], "finished": True})
+        wide = self.submit(self.spec("parallel", max_parallel=2))["id"]
+        self.assertEqual(len(self.ask(wide, 5)["trials"]), 2)
+        self.assertEqual(self.ask(wide, 5), {"trials": [], "finished": False})
+
+    def test_no_point_twice_on_a_finite_space(self):
+        points = {"a": {"values": list(range(8))}, "b": {"values": list("xyz")}, "c": {"min": 1, "max": 4}}
+        for method, sampler in (("random", None), ("grid", None), ("bayes", "tpe"), ("bayes", "auto")):
+            spec = self.spec(f"finite-{method}-{sampler}", method=method, parameters=points)
+            if method == "grid":
+                spec["parameters"] = {**points, "c": {"values": [1, 2, 3, 4]}}
+            if sampler:
+                spec["sampler"] = {"type": sampler, "seed": 3}
+            sweep, seen, lock = self.submit(spec)["id"], [], threading.Lock()
+
+            def work():
+                while (answer := self.ask(sweep, 2))["trials"]:
+                    for t in answer["trials"]:
+                        self.ok(self.tell(sweep, {"run_id": t["run_id"], "value": t["params"]["a"] + t["params"]["c"]}))
+                    with lock:
+                        seen.extend((t["params"]["a"], t["params"]["b"], t["params"]["c"]) for t in answer["trials"])
+
+            workers = [threading.Thread(target=work) for _ in range(6)]
+            [w.start() for w in workers]
+            [w.join() for w in workers]
+            self.assertEqual((len(seen), len(set(seen))), (96, 96), spec["name"])
+            self.assertTrue(self.ask(sweep)["finished"])
+
+    def test_paused_drained_and_not_there(self):
+        sweep = self.submit(self.spec("paused"))["id"]
+        held, other = self.ask(sweep, 2)["trials"]
+        self.ok(self.s.post(f"/api/v1/sweeps/{sweep}/pause"))
+        self.assertEqual(self.ask(sweep), {"trials": [], "finished": False})
+        self.ok(self.tell(sweep, {"run_id": held["run_id"], "value": 1}))
+        self.ok(self.s.post(f"/api/v1/sweeps/{sweep}/resume"))
+        self.assertEqual(self.ask(sweep)["trials"][0]["number"], 2)
+        self.ok(self.s.post(f"/api/v1/sweeps/{sweep}/drain"))
+        self.assertEqual(self.ask(sweep), {"trials": [], "finished": False})
+        last = self.trials(sweep)[2]
+        self.ok(self.tell(sweep, {"run_id": other["run_id"], "value": 1}, {"run_id": last["run_id"], "value": 2}))
+        wait(lambda: self.sweep(sweep)["state"] == "FINISHED", "the end")
+        self.assertEqual(self.ask(sweep), {"trials": [], "finished": True})
+        self.assertEqual(self.tell(sweep, {"params": {"x": 1.0, "kind": "a"}, "value": 1}).status, 409)
+        self.assertEqual(self.s.post("/api/v1/sweeps/" + "0" * 32 + "/ask", {}, unix=False).status, 404)
+        for body in ({"count": 0}, {"count": 1001}, {"lease": 0}, {"count": "many"}, {"worker": "w" * 201}):
+            self.assertEqual(self.s.post(f"/api/v1/sweeps/{self.submit(self.spec('limits'))['id']}/ask", body, unix=False).status, 400, body)
+
+    def test_a_file_with_mistakes_lists_them(self):
+        answer = self.s.post("/api/v1/sweeps", "name: bad\nparameters:\n  x: {min: a, max: 1}\nmetod: grid\n")
+        self.assertEqual(answer.status, 400)
+        self.assertIn(("metod", 4), [(e["path"], e["line"]) for e in answer.json["errors"]])
+        self.assertTrue(all(e["message"] and e["column"] for e in answer.json["errors"]), answer)
+
+
+class Attempts(Base):
+    def say(self, run, *points):
+        for step, loss in points:
+            self.ok(self.s.post(f"/api/v1/runs/{run}/report", {"step": step, "metrics": {"loss": loss}}, unix=False))
+
+    def view(self, sweep):
+        best = [t["best_value"] for t in self.trials(sweep)]
+        rungs = self.ok(self.s.get(f"/api/v1/sweeps/{sweep}/rungs"))["items"]
+        return best, [(r["at"], r["trials"], r["best"]) for r in rungs[0]["brackets"][0] if r["trials"]]
+
+    def test_a_resume_keeps_the_head_and_a_restart_nothing(self):
+        with Service(WINNOW) as self.s:
+            sweep = self.submit({"name": "attempts", "method": "random", "metric": {"name": "loss", "use": "best"}, "parameters": SPACE,
+                                 "early_terminate": {"type": "asha", "min_iter": 1, "eta": 2, "step_metric": "step"}})["id"]
+            first, second = (self.ask(sweep, lease=2)["trials"][0]["run_id"] for _ in range(2))
+            for run in (first, second):
+                self.say(run, (1, 5.0), (2, 1.0), (4, 4.0))
+            self.assertEqual(self.view(sweep), ([1.0, 1.0], [(1, 2, 5.0), (2, 2, 1.0), (4, 2, 4.0)]))
+            wait(lambda: {t["state"] for t in self.trials(sweep)} == {"LOST"}, "the end of the leases")
+            again = {t["run_id"]: t["attempt"] for t in self.ask(sweep, 2, lease=600)["trials"]}
+            self.assertEqual(again, {first: 2, second: 2})
+            self.say(first, (3, 3.0))   # resumes: what came before step 3 stands, step 4 does not
+            self.say(second, (1, 5.0))  # begins anew
+            expected = ([1.0, 5.0], [(1, 2, 5.0), (2, 1, 1.0)])
+            self.assertEqual(self.view(sweep), expected)
+            self.s.kill()
+            self.s.start()
+            self.assertEqual(self.view(sweep), expected)
+            self.say(first, (4, 2.5))
+            self.say(second, (2, 0.5))
+            self.assertEqual(self.view(sweep), ([1.0, 0.5], [(1, 2, 5.0), (2, 2, 0.5), (4, 1, 2.5)]))
+            told = self.ok(self.tell(sweep, {"run_id": first}, {"run_id": second}))["trials"]
+            self.assertEqual([(t["value"], t["last"]["step"]) for t in told], [(1.0, 2), (0.5, 2)])
+            self.assertEqual(self.sweep(sweep)["best"]["run_id"], second)
+
+    def test_a_retried_trial_may_be_the_best(self):
+        with Service(WINNOW) as self.s:
+            sweep = self.submit({"name": "retried", "method": "random", "metric": {"name": "loss"}, "parameters": SPACE})["id"]
+            good, failed = self.ask(sweep, 2)["trials"]
+            self.ok(self.tell(sweep, {"run_id": good["run_id"], "value": 3}, {"run_id": failed["run_id"], "state": "FAILED"}))
+            self.ok(self.s.post(f"/api/v1/runs/{failed['run_id']}/retry"))
+            self.assertEqual(self.ask(sweep)["trials"][0]["run_id"], failed["run_id"])
+            self.ok(self.tell(sweep, {"run_id": failed["run_id"], "value": 1}))
+            self.assertEqual((self.sweep(sweep)["best"]["run_id"], self.sweep(sweep)["best"]["value"]), (failed["run_id"], 1))
+
+
 class Importance(Base):
     def winnow(self, *words):
         env = {**self.s.env, "WINNOW_URL": "unix:" + str(self.s.data / "winnow.sock")}

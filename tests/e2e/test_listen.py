@@ -138,6 +138,18 @@ class MetricsFrom(Listening):
             finally:
                 self.s = mine
 
+    def test_a_log_that_came_with_the_directory_is_not_of_the_attempt(self):
+        """It lay about when the sweep was submitted, and is copied like everything else."""
+        work = self.s.home / "with-a-log"
+        work.mkdir()
+        (work / "old.json").write_text('[{"epoch": 7, "loss": 99}]')
+        (work / "job").write_text("import time\ntime.sleep(1)\nopen('new.json', 'w').write('[{\"epoch\": 1, \"loss\": 3}]')\n")
+        made = self.submit({"name": "with-a-log", "method": "grid", "metric": {"name": "loss"}, "command": ["python3", "job"], "workdir": str(work),
+                            "parameters": {"a": {"values": [1]}}, "metrics_from": [{"file": "*.json"}]})
+        wait(lambda: self.sweep(made["id"])["state"] == "FINISHED", "the end", 120)
+        trial = self.trials(made["id"])[0]
+        self.assertEqual((trial["state"], trial["value"], self.points(trial["run_id"], "loss")), ("FINISHED", 3.0, [(1, 3.0)]))
+
 
 class Artifacts(Listening):
     SCRIPT = """
@@ -205,6 +217,11 @@ class Artifacts(Listening):
         self.assertEqual(made, [{"model": "digits", "version": 1, "run_id": best["run_id"]}])
         version = self.ok(self.s.get("/api/v1/models/digits/versions/1"))
         self.assertEqual((version["run_id"], version["metrics"]["loss"]), (best["run_id"], 1.0))
+        # What the job took of its machine is not shown as the model's.
+        points = [{"key": key, "value": 2, "step": 1} for key in ("system/memory_bytes", "acc")]
+        self.ok(self.s.post(f"/api/v1/runs/{best['run_id']}/metrics", {"points": points}))
+        by_hand = self.ok(self.s.post("/api/v1/models/by-hand/versions", {"run_id": best["run_id"], "path": "model"}), 201)
+        self.assertEqual(by_hand["metrics"], {"acc": 2, "loss": 1})
         text = self.s.get("/api/v1/models/digits/versions/1/files/deep/p%C3%A4th%20%2541.txt")
         self.assertEqual(text.body, b"1.0")
         events = self.ok(self.s.get(f"/api/v1/runs/{over['id']}/events"))["items"]

@@ -352,7 +352,7 @@ static void the_cap_is_exact(void **state) {
   engine_edit(e, &conf, 0);
   create(e);
   assert_false(engine_create(e, &number, &err));
-  assert_true(engine_add(e, RUN_FINISHED, &number, &err)); /* a trial somebody else ran */
+  assert_true(engine_add(e, RUN_FINISHED, true, &number, &err)); /* a trial somebody else ran */
   assert_int_equal(number, 4);
   engine_free(e);
 }

@@ -1,0 +1,174 @@
+"""Stop rules on learning curves: eight workers, a virtual clock, epochs that cost what they cost, until the time of twenty full trainings is over.
+
+    python3 stops.py run --methods none,asha,median,hyperband --seeds 3 --out stops.jsonl     ours, through a running service
+    python3 stops.py run --methods optuna-none,optuna-median,optuna-asha --out stops.jsonl    peers
+    python3 stops.py score stops.jsonl [--write DIRECTORY]
+
+Regret is the error after the last epoch of the best trial that was trained to the end, less the least of the table. The time of a rule is when its median
+regret over the seeds is as low as the final one without a rule, as a share of the time it took there: with the same sampler, and with random search.
+"""
+
+import argparse
+import heapq
+import json
+import os
+
+for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
+    os.environ.setdefault(name, "1")
+
+import numpy as np
+
+import methods
+import run
+import suite
+
+WORKERS = 8
+TRAININGS = 20
+CELLS = 400  # of the time axis
+
+RULES = {
+    "none": None,
+    "asha": {"type": "asha", "min_iter": 1, "eta": 3},
+    "hyperband": {"type": "hyperband", "min_iter": 1, "eta": 3, "brackets": 3},
+    "median": {"type": "median"},
+    "percentile": {"type": "percentile", "min_iter": 3, "percentile": 25, "min_trials": 8},
+}
+
+
+def make(name, args):
+    if name.startswith("optuna-"):
+        pruner = name[7:]
+        return methods.Optuna("tpe", None if pruner == "none" else pruner)
+    return methods.Http(args.sampler, args.winnow, RULES[name])
+
+
+def run_study(method, problem, seed):
+    """[[time, regret], ..] as shares of the whole time, and what was done."""
+    curves = problem.curves
+    end = TRAININGS * float(np.mean(curves.seconds[:, -1]))
+    method.begin(problem, seed, trials=5000)
+    best, steps, queue, begun, finished, used, wasted, order = float("inf"), [], [], 0, 0, 0.0, 0.0, 0
+
+    def start(now):
+        nonlocal begun, order
+        handle, params = method.ask()
+        if params is None:
+            return
+        accuracy, seconds = curves.of(params)
+        begun, order = begun + 1, order + 1
+        heapq.heappush(queue, (now + seconds[0], order, handle, accuracy, seconds, 0, now))
+
+    for _ in range(WORKERS):
+        start(0.0)
+    while queue:
+        now, _, handle, accuracy, seconds, epoch, since = heapq.heappop(queue)
+        if now > end:
+            break
+        going = method.report(handle, epoch + 1, float(1 - accuracy[epoch]))
+        if epoch + 1 == curves.epochs:
+            error = float(1 - accuracy[-1])
+            method.tell(handle, error)
+            finished += 1
+            used += now - since
+            if error < best:
+                best = error
+                steps.append([round(now / end, 5), float("%.6g" % (best - problem.best))])
+            start(now)
+        elif not going:
+            method.tell(handle, None, state="STOPPED")
+            used += now - since
+            wasted += now - since
+            start(now)
+        else:
+            order += 1
+            heapq.heappush(queue, (since + seconds[epoch + 1], order, handle, accuracy, seconds, epoch + 1, since))
+    method.end()
+    return steps, {"trials": begun, "finished": finished, "stopped_share": round(wasted / used, 4) if used else 0}
+
+
+def go(args):
+    done = run.done_in(args.out)
+    problems = [p for p in suite.problems() if p.line == "curves" and (not args.problems or p.name in args.problems.split(","))]
+    with open(args.out, "a") as out:
+        for seed in run.seeds_of(args.seeds):
+            for problem in problems:
+                for name in args.methods.split(","):
+                    label = "optuna+" + name[7:] if name.startswith("optuna-") else args.sampler + "+" + name
+                    if (problem.name, label, seed) in done:
+                        continue
+                    steps, counts = run_study(make(name, args), problem, seed)
+                    out.write(json.dumps({"problem": problem.name, "method": label, "seed": seed, **counts, "best": steps}) + "\n")
+                    out.flush()
+    methods.Server.close()
+
+
+def regret(steps):
+    found, times = np.full(CELLS + 1, np.inf), np.linspace(0, 1, CELLS + 1)
+    for at, value in steps:
+        found[times >= at] = value
+    return found
+
+
+def first(curve, level):
+    reached = np.nonzero(curve <= level * (1 + 1e-9))[0]
+    return reached[0] / CELLS if len(reached) else np.nan
+
+
+def share_of(curve, without):
+    """The time to where `without` ends, as a share of the time that took."""
+    return first(curve, without[-1]) / first(without, without[-1])
+
+
+def score(args):
+    runs = {}
+    for path in args.files:
+        with open(path) as f:
+            for line in f:
+                r = json.loads(line)
+                runs.setdefault(r["problem"], {}).setdefault(r["method"], {})[r["seed"]] = r
+    shown = lambda v: "-" if v is None else "not reached" if np.isnan(v) else "%.2f" % v
+    rows = ["| problem | sampler + rule | seeds | trials begun | trained to the end | time in stopped trials | final regret | time, of the same without a rule | of random search without |",
+            "| --- | --- | --- | --- | --- | --- | --- | --- | --- |"]
+    shares = {}
+    for name, by in sorted(runs.items()):
+        for m in sorted(by):
+            pair = []
+            for base in (m.split("+")[0] + "+none", "random+none"):
+                seeds = sorted(set(by[m]) & set(by.get(base, {})))
+                median = lambda k: np.median(np.stack([regret(by[k][s]["best"]) for s in seeds]), axis=0)
+                pair.append(share_of(median(m), median(base)) if seeds else None)
+            shares.setdefault(m, []).append(pair)
+            mean = lambda key: np.mean([r[key] for r in by[m].values()])
+            final = np.median([regret(r["best"])[-1] for r in by[m].values()])
+            rows.append("| %s | %s | %d | %.0f | %.0f | %.0f %% | %.4f | %s | %s |" % (name, m, len(by[m]), mean("trials"), mean("finished"), 100 * mean("stopped_share"), final,
+                                                                              shown(pair[0]), shown(pair[1])))
+    for m, pairs in sorted(shares.items()):
+        middle = [None if any(p[k] is None for p in pairs) else np.median([np.inf if np.isnan(p[k]) else p[k] for p in pairs]) for k in (0, 1)]
+        rows.append("| **median** | **%s** | | | | | | %s | %s |" % (m, *[shown(np.nan if v == np.inf else v) for v in middle]))
+    words = "\n".join(rows) + "\n"
+    print(words)
+    if args.write:
+        os.makedirs(args.write, exist_ok=True)
+        with open(os.path.join(args.write, "stops.md"), "w") as f:
+            f.write(words)
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    verbs = parser.add_subparsers(dest="verb", required=True)
+    r = verbs.add_parser("run")
+    r.add_argument("--winnow", default=os.path.join(run.ROOT, "build", "plain", "bin", "winnow"))
+    r.add_argument("--methods", default="none,asha,median")
+    r.add_argument("--sampler", default="auto")
+    r.add_argument("--problems", default="")
+    r.add_argument("--seeds", default="3")
+    r.add_argument("--out", required=True)
+    s = verbs.add_parser("score")
+    s.add_argument("files", nargs="+")
+    s.add_argument("--write", default="")
+    args = parser.parse_args()
+    go(args) if args.verb == "run" else score(args)
+
+
+if __name__ == "__main__":
+    main()
