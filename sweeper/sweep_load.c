@@ -171,6 +171,7 @@ static bool rebuild_history(struct sweeps_loading *loading, struct err *err) {
       live_note_end(live->trials[i], engine_trial(live->engine, (uint32_t)i));
     }
   }
+  sampler_follow(live->sampler);
   return ok;
 }
 
@@ -200,10 +201,18 @@ static void on_report_row(void *ctx, const struct pg_reply *row) {
 
 static void load_next(struct sweeps_loading *loading);
 
+/* Of those that have another attempt no more. */
+static void forget_said(const struct live_sweep *live) {
+  for (size_t i = 0; i < live->trial_count; i++)
+    if (live->trials[i] && engine_trial(live->engine, (uint32_t)i)->state == RUN_FINISHED)
+      live_forget_said(live->trials[i]);
+}
+
 static void on_reports(void *ctx, const struct pg_reply *reply) {
   struct sweeps_loading *loading = ctx;
   struct live_sweep *live = loading_sweep(loading);
   struct err err;
+  forget_said(live);
   if (!pg_ok(reply, &err) || !rebuild_history(loading, &err) || !engine_loaded(live->engine, live_now(loading->all), &err)) {
     end_reading(loading, &err);
     return;
