@@ -25,6 +25,7 @@ static const struct noun nouns[] = {
 #ifdef WINNOW_WITH_SERVE
     {"up", NULL, "start a service if none answers, submit a sweep and follow it"},
     {"serve", NULL, "run the service"},
+    {"exec", NULL, "run one attempt of a job (internal)"},
     {"down", NULL, "stop the background service"},
     {"open", NULL, "open the page in a browser, logged in"},
 #endif
@@ -55,7 +56,7 @@ static const struct noun nouns[] = {
 
 static const struct verb_set *const sets[] = {
 #ifdef WINNOW_WITH_SERVE
-    &serve_verbs,
+    &serve_verbs, &exec_verbs,
 #endif
     &sweep_verbs, &trial_verbs,      &run_verbs,     &run_data_verbs, &logs_verbs,   &artifact_verbs,
     &model_verbs, &experiment_verbs, &cluster_verbs, &export_verbs,   &status_verbs, &access_verbs,

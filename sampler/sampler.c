@@ -382,6 +382,12 @@ bool sampler_start(struct sampler *s, uint32_t number, struct sampler_job **ret,
   return true;
 }
 
+void sampler_follow(struct sampler *s) {
+  struct err ignored;
+  if (s->tpe && !tpe_follow(s->tpe, &ignored))
+    return;
+}
+
 bool sampler_is_slow(const struct sampler *s) {
   return choose(s).type == SAMPLER_GP && history_learnable(s->history) > GP_SLOW_ROWS;
 }

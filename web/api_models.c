@@ -3,6 +3,7 @@
 #include <unistd.h>
 
 #include "base/file.h"
+#include "sweeper/system_series.h"
 #include "tracker/artifact_store.h"
 #include "tracker/names.h"
 #include "tracker/packed.h"
@@ -100,7 +101,7 @@ static struct str path_of_version(const struct version_row *row) {
   return path.p ? path : path_of_source(row->storage_location);
 }
 
-/* {"acc": [last, ...]} as {"acc": last} */
+/* {"acc": [last, ...]} as {"acc": last}. How much memory its job took is nothing about a model. */
 static void put_metrics(struct json_writer *w, struct str packed) {
   struct str key, value, last;
   jw_key(w, "metrics");
@@ -111,6 +112,8 @@ static void put_metrics(struct json_writer *w, struct str packed) {
     if (!packed_item(value, &at, &last))
       continue;
     packed_unquote(key, &text);
+    if (str_starts(buf_str(&text), STR(SYSTEM_SERIES_PREFIX)))
+      continue;
     jw_key_str(w, buf_str(&text));
     jw_raw(w, last);
   }
