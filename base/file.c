@@ -189,19 +189,10 @@ static bool copy_through(int in, int out, const char *from, struct err *err) {
   }
 }
 
-static bool copy_file(int from_dir, int to_dir, const char *from, const char *to, struct err *err) {
-  AUTO_FD int in = openat(from_dir, from, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
-  struct stat st;
-  if (in < 0 || fstat(in, &st) != 0)
-    return err_errno(err, errno, "cannot read %s", from);
-  AUTO_FD int out = openat(to_dir, to, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
-  if (out < 0)
-    return err_errno(err, errno, "cannot write %s", to);
-  if (fchmod(out, st.st_mode & 07777) != 0)
-    return err_errno(err, errno, "cannot write %s", to);
+static bool copy_content(int in, int out, const char *from, off_t size, struct err *err) {
   if (ioctl(out, FICLONE, in) == 0)
     return true;
-  for (off_t left = st.st_size; left > 0;) {
+  for (off_t left = size; left > 0;) {
     ssize_t n = copy_file_range(in, NULL, out, NULL, (size_t)left, 0);
     if (n < 0 && errno == EINTR)
       continue;
@@ -214,6 +205,20 @@ static bool copy_file(int from_dir, int to_dir, const char *from, const char *to
     left -= n;
   }
   return true;
+}
+
+static bool copy_file(int from_dir, int to_dir, const char *from, const char *to, struct err *err) {
+  AUTO_FD int in = openat(from_dir, from, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
+  struct stat st;
+  if (in < 0 || fstat(in, &st) != 0)
+    return err_errno(err, errno, "cannot read %s", from);
+  AUTO_FD int out = openat(to_dir, to, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+  if (out < 0)
+    return err_errno(err, errno, "cannot write %s", to);
+  if (fchmod(out, st.st_mode & 07777) != 0)
+    return err_errno(err, errno, "cannot write %s", to);
+  return copy_content(in, out, from, st.st_size, err) &&
+         (futimens(out, (struct timespec[]){st.st_atim, st.st_mtim}) == 0 || err_errno(err, errno, "cannot write %s", to));
 }
 
 static bool copy_link(int from_dir, int to_dir, const char *from, const char *to, struct err *err) {

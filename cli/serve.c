@@ -9,7 +9,7 @@
 #include "cli/service.h"
 #include "cli/verbs.h"
 
-enum { START_TIMEOUT_MS = 120 * 1000, STOP_TIMEOUT_MS = 60 * 1000, POLL_MS = 50, SETTINGS_MAX = 64 };
+enum { START_TIMEOUT_MS = 120 * 1000, STOP_TIMEOUT_MS = 60 * 1000, STOP_JOBS_TIMEOUT_MS = 3600 * 1000, POLL_MS = 50, SETTINGS_MAX = 64 };
 
 /* ---- serve ---- */
 
@@ -162,15 +162,17 @@ int up_run(struct cli *cli) {
 
 int down_run(struct cli *cli) {
   struct err err;
-  if (!cli_send(cli, "POST", NULL, NULL, &err, "/shutdown?now={}", args_bool(&cli->args, "now") ? "true" : "false"))
+  bool now = args_bool(&cli->args, "now");
+  if (!cli_send(cli, "POST", NULL, NULL, &err, "/shutdown?now={}", now ? "true" : "false"))
     return cli_fail(cli, &err);
-  int64_t deadline = clock_mono_ms(cli->clock) + STOP_TIMEOUT_MS;
+  /* Jobs have their own grace, and the service its limit for it. */
+  int64_t patience = now ? STOP_JOBS_TIMEOUT_MS : STOP_TIMEOUT_MS, deadline = clock_mono_ms(cli->clock) + patience;
   cli_progress(cli, "stopping");
   while (answers(cli, &err) || err.code != ERR_UNAVAILABLE || strstr(err.text, "not ready")) {
     if (client_interrupted(cli->client))
       return EXIT_INTERRUPTED;
     if (clock_mono_ms(cli->clock) > deadline) {
-      err_set(&err, ERR_DEADLINE, "the service has not ended after %d s", STOP_TIMEOUT_MS / 1000);
+      err_set(&err, ERR_DEADLINE, "the service has not ended after %lld s", (long long)patience / 1000);
       return cli_fail(cli, &err);
     }
     struct timespec pause = {0, POLL_MS * 1000000L};

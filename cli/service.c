@@ -16,13 +16,16 @@
 #include "storage/metric_store.h"
 #include "storage/pg.h"
 #include "sweeper/code_store.h"
+#include "sweeper/gpus.h"
 #include "sweeper/sweeps.h"
 #include "tracker/artifact_store.h"
 #include "tracker/log_store.h"
 #include "tracker/retention.h"
 #include "tracker/run_creator.h"
 #include "tracker/tracking_care.h"
+#include "web/api_events.h"
 #include "web/app.h"
+#include "web/event_hub.h"
 #include "web/gate.h"
 #include "web/http_server.h"
 #include "web/idempotency.h"
@@ -56,6 +59,7 @@ struct service {
   struct loop *loop;
   struct work_pool *work, *care_work;
   struct database *database;
+  struct gpus *gpus;
   struct tracking_care *care;
   struct retention *retention;
   struct tls *tls;
@@ -66,6 +70,7 @@ struct service {
   size_t listen_count;
   char url[300];
   struct loop_signal *on_term, *on_int, *on_hup;
+  bool heeds_int;
   struct loop_timer *load_again, *room_timer;
   struct loop_timer *token_timer, *patience; /* patience: with what is still being stored at the stop */
   bool stores_stopped;
@@ -119,6 +124,7 @@ static void begin_stop(void *ctx) {
   notify_systemd("STOPPING=1");
   enter(service, SERVICE_DRAINING);
   sweeps_stop(service->app.sweeps);
+  event_hub_stop(service->app.events);
   http_server_drain(service->app.server, service->settings.drain_timeout, on_drained, service);
 }
 
@@ -128,9 +134,18 @@ static void stop_soon(struct service *service, int exit_code) {
   loop_defer(service->loop, &service->stop, begin_stop, service);
 }
 
-static void shut_down(void *ctx, bool now UNUSED) {
-  log_info("service", NULL, "asked to shut down");
+static void on_jobs_ended(void *ctx) {
   stop_soon(ctx, 0);
+}
+
+static void shut_down(void *ctx, bool now) {
+  struct service *service = ctx;
+  bool jobs_too = now && service->state == SERVICE_RUNNING && service->app.sweeps;
+  log_info("service", NULL, jobs_too ? "asked to stop the jobs and shut down" : "asked to shut down");
+  if (jobs_too)
+    sweeps_end_jobs(service->app.sweeps, on_jobs_ended, service); /* a signal does not wait for them */
+  else
+    stop_soon(service, 0);
 }
 
 static void on_stop_signal(void *ctx, int number) {
@@ -182,6 +197,7 @@ static void on_token_row(void *ctx, const struct pg_reply *row) {
   }
   if (!pg_is_null(row, 0, 4))
     entry.expires_ms = pg_time(row, 0, 4);
+  entry.parent = pg_uuid(row, 0, 5); /* null is zero */
   if (hash.n == TOKEN_HASH_BYTES && !token_table_add(&service->app.tokens, (const uint8_t *)hash.p, &entry, &err))
     log_error("service", NULL, "a token was not loaded: %s", err.text);
 }
@@ -425,8 +441,21 @@ static bool make_http(struct service *service, struct err *err) {
   return app->server && listen_everywhere(service, err);
 }
 
-static int64_t default_slots(void) {
-  return MAX_OF(sysconf(_SC_NPROCESSORS_ONLN) / 2, 1L);
+/* A slot is a GPU, and where there are none a share of the CPUs. */
+static bool find_slots(struct service *service, struct err *err) {
+  int64_t asked = service->settings.slots;
+  struct gpus_conf conf = {.nvml = service->settings.nvml, .visible = getenv("CUDA_VISIBLE_DEVICES")};
+  struct err trouble;
+  service->gpus = gpus_new(&conf, &trouble);
+  if (!service->gpus)
+    return err_no_memory(err);
+  if (trouble.code != ERR_NONE)
+    log_warn("service", NULL, "GPUs: %s", trouble.text);
+  int64_t gpus = (int64_t)gpus_count(service->gpus);
+  if (gpus && asked > gpus)
+    log_warn("service", NULL, "%lld slots are asked for, and there are %lld GPUs: a slot is a GPU", (long long)asked, (long long)gpus);
+  service->app.status.slots = gpus ? MIN_OF(asked ? asked : gpus, gpus) : asked ? asked : MAX_OF(sysconf(_SC_NPROCESSORS_ONLN) / 2, 1L);
+  return true;
 }
 
 static bool make_tracking(struct service *service, struct err *err) {
@@ -485,9 +514,12 @@ static bool make_sweeps(struct service *service, struct err *err) {
                              .companion = companion,
                              .url = service->url[0] ? service->url : NULL,
                              .artifact_root = service->settings.artifact_root,
+                             .gpus = service->gpus,
                              .slots = (unsigned)app->status.slots,
                              .make_token = make_run_token,
-                             .token_ctx = service};
+                             .token_ctx = service,
+                             .on_change = events_on_sweeps,
+                             .change_ctx = app};
   if (!companion)
     return err_no_memory(err);
   app->code = code_store_new(service->settings.data, service->work, &clock_system, err);
@@ -495,7 +527,13 @@ static bool make_sweeps(struct service *service, struct err *err) {
   conf.logs = app->logs;
   conf.code = app->code;
   app->sweeps = app->logs ? sweeps_new(&conf, err) : NULL;
-  return app->sweeps;
+  app->events = app->sweeps ? event_hub_new(service->loop, err) : NULL;
+  return app->events;
+}
+
+static bool is_ignored(int number) {
+  struct sigaction action;
+  return sigaction(number, NULL, &action) == 0 && action.sa_handler == SIG_IGN;
 }
 
 static bool make_parts(struct service *service, struct err *err) {
@@ -508,14 +546,16 @@ static bool make_parts(struct service *service, struct err *err) {
   service->work = work_pool_new(service->loop, (unsigned)settings->threads, 1024, err);
   service->care_work = service->work ? work_pool_new(service->loop, CARE_THREADS, 64, err) : NULL;
   service->on_term = loop_signal_new(service->loop, SIGTERM, on_stop_signal, service);
-  service->on_int = loop_signal_new(service->loop, SIGINT, on_stop_signal, service);
+  service->heeds_int = !is_ignored(SIGINT); /* who started us in the background of a script wants no Ctrl-C to reach us */
+  if (service->heeds_int)
+    service->on_int = loop_signal_new(service->loop, SIGINT, on_stop_signal, service);
   service->on_hup = loop_signal_new(service->loop, SIGHUP, on_reload, service);
   service->token_timer = loop_timer_new(service->loop, on_token_timer, service);
   service->room_timer = loop_timer_new(service->loop, on_room_timer, service);
   service->load_again = loop_timer_new(service->loop, load_tokens, service);
   service->patience = loop_timer_new(service->loop, on_metrics_stopped, service);
-  if (!service->care_work || !service->on_term || !service->on_int || !service->on_hup || !service->token_timer || !service->load_again ||
-      !service->room_timer || !service->patience)
+  if (!service->care_work || !service->on_term || (service->heeds_int && !service->on_int) || !service->on_hup || !service->token_timer ||
+      !service->load_again || !service->room_timer || !service->patience)
     return service->care_work ? err_no_memory(err) : false;
   loop_timer_start(service->token_timer, TOKEN_SWEEP_MS);
   app->loop = service->loop;
@@ -528,7 +568,8 @@ static bool make_parts(struct service *service, struct err *err) {
   app->shut_down_ctx = service;
   app->status.started_ms = clock_wall_ms(&clock_system);
   app->status.data_dir = settings->data;
-  app->status.slots = settings->slots ? settings->slots : default_slots();
+  if (!find_slots(service, err))
+    return false;
   if (!prepare_access(service, err) || !make_http(service, err))
     return false;
   struct database_config config = {.data_dir = settings->data,
@@ -558,6 +599,7 @@ static void free_parts(struct service *service) {
   sweeps_free(service->app.sweeps);
   log_store_free(service->app.logs);
   code_store_free(service->app.code);
+  gpus_free(service->gpus);
   artifact_store_free(service->app.artifacts);
   loop_timer_free(service->patience);
   loop_timer_free(service->token_timer);
@@ -567,6 +609,7 @@ static void free_parts(struct service *service) {
   loop_signal_free(service->on_int);
   loop_signal_free(service->on_term);
   login_links_free(service->app.links);
+  event_hub_free(service->app.events);
   token_table_release(&service->app.tokens);
   loop_free(service->loop);
   prom_free(service->app.prom);

@@ -16,6 +16,7 @@ struct service_settings {
   const char *config;
   int64_t slots;
   const char *companion; /* NULL: where it is installed */
+  const char *nvml;      /* NULL: by its name */
 
   int auth; /* enum auth_mode */
   const char *host_names;

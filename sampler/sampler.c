@@ -252,6 +252,14 @@ struct choice {
   const char *why;
 };
 
+/* Enough results for a model. With many workers half of them do, once the others are on their way: more of what is spread evenly would
+ * teach less than what a model asks for. */
+static bool is_started(const struct sampler *s) {
+  size_t results = history_learnable(s->history), startup = s->settings.startup;
+  bool takes_few = s->settings.type != SAMPLER_CMAES; /* which begins from the best of a whole start-up */
+  return results >= startup || (takes_few && 2 * results >= startup && results + history_pending(s->history) >= startup);
+}
+
 static struct choice choose_auto(const struct sampler *s) {
   size_t results = history_learnable(s->history), searched = 0, unordered = 0;
   for (size_t i = 0; i < space_count(s->space); i++) {
@@ -261,7 +269,7 @@ static struct choice choose_auto(const struct sampler *s) {
   }
   if (searched == 0)
     return (struct choice){SAMPLER_RANDOM, "there is nothing to choose"};
-  if (results < s->settings.startup)
+  if (!is_started(s))
     return (struct choice){SAMPLER_SOBOL, "spread evenly until there are enough results for a model"};
   if (space_is_conditional(s->space))
     return (struct choice){SAMPLER_TPE, "some parameters are in use only together with others"};
@@ -280,7 +288,7 @@ static struct choice choose(const struct sampler *s) {
   if (type == SAMPLER_AUTO)
     return choose_auto(s);
   bool model = type == SAMPLER_TPE || type == SAMPLER_GP || type == SAMPLER_CMAES;
-  if (model && history_learnable(s->history) < s->settings.startup)
+  if (model && !is_started(s))
     return (struct choice){SAMPLER_SOBOL, "start-up: spread evenly until a model has enough results"};
   return (struct choice){type, "as asked for"};
 }

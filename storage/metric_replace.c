@@ -245,16 +245,23 @@ static bool begin(struct replace *r, struct err *err) {
   return metric_load_run(r->load, on_loaded, r, err);
 }
 
+/* First run.metrics catches up, so that nothing older is on its way there when it is reset. */
+static void on_settled(void *ctx, const struct err *failed) {
+  struct replace *r = ctx;
+  struct err err;
+  if (failed || !begin(r, &err))
+    end(r, failed ? failed : &err);
+}
+
 bool metric_replace(struct metric_store *store, const struct metric_replacement *what, metric_done_fn *done, void *ctx, struct err *err) {
   struct replace *r = mem_zalloc(sizeof *r);
   if (!r)
     return err_no_memory(err);
   *r = (struct replace){.store = store, .what = *what, .bytes = BUF_INIT(TAIL_BYTES_MAX), .done = done, .ctx = ctx};
-  if (begin(r, err)) {
+  if (metric_settle(store, &what->run, on_settled, r, err)) {
     metric_op_begin(store);
     return true;
   }
-  metric_load_free(r->load);
   mem_free(r);
   return false;
 }

@@ -1,13 +1,22 @@
 #include "storage/pg_template.h"
 
+#include <dirent.h>
 #include <fcntl.h>
+#include <sys/file.h>
 #include <sys/stat.h>
+#include <time.h>
 
 #include "base/file.h"
 #include "base/id.h"
 #include "base/rng.h"
 
-enum { INITDB_MS = 300000, SECRET_BYTES = 32, FORM = 1 /* of the template; raise it when initdb's options change */ };
+enum {
+  INITDB_MS = 300000,
+  SECRET_BYTES = 32,
+  NEW_NAME_BYTES = 10 /* new-XXXXXX */,
+  YOUNG_S = 60,
+  FORM = 1 /* of the template; raise it when initdb's options change */
+};
 
 static bool cache_root(const struct pg_place_conf *conf, struct buf *out, struct err *err) {
   const char *xdg = getenv("XDG_CACHE_HOME"), *home = getenv("HOME");
@@ -100,6 +109,25 @@ static bool is_usable(const char *base, const struct run_as *who) {
   return lstat(base, &st) == 0 && S_ISDIR(st.st_mode) && (st.st_uid == who->uid || st.st_uid == geteuid()) && !(st.st_mode & 077);
 }
 
+/* What first starts that were killed left behind. One that is still at it keeps its directory locked. */
+static void sweep_leftovers(const char *root) {
+  DIR *dir = opendir(root);
+  struct err ignored;
+  for (const struct dirent *entry; dir && (entry = readdir(dir));) {
+    struct stat st;
+    if (strlen(entry->d_name) != NEW_NAME_BYTES || strncmp(entry->d_name, "new-", 4) != 0)
+      continue;
+    AUTO_FD int fd = openat(dirfd(dir), entry->d_name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    if (fd < 0 || fstat(fd, &st) != 0 || st.st_mtime > time(NULL) - YOUNG_S || flock(fd, LOCK_EX | LOCK_NB) != 0)
+      continue;
+    AUTO_BUF struct buf path = BUF_INIT(8 * KIB);
+    buf_printf(&path, "%s/%s", root, entry->d_name);
+    (void)!tree_remove(buf_text(&path), &ignored);
+  }
+  if (dir)
+    closedir(dir);
+}
+
 static bool build(const struct pg_programs *programs, const struct run_as *who, const char *root, const char *base, struct err *err) {
   AUTO_BUF struct buf fresh = BUF_INIT(8 * KIB);
   if (!dir_make(root, 0755, err))
@@ -107,8 +135,11 @@ static bool build(const struct pg_programs *programs, const struct run_as *who, 
   buf_printf(&fresh, "%s/new-XXXXXX", root);
   if (!buf_ok(&fresh, err))
     return false;
+  sweep_leftovers(root);
   if (!mkdtemp(fresh.p))
     return err_errno(err, errno, "cannot make a directory in %s", root);
+  AUTO_FD int lock = open(fresh.p, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  (void)!flock(lock, LOCK_EX | LOCK_NB); /* nobody has it yet */
   struct err ignored;
   if (!make_at(programs, who, fresh.p, false, err)) {
     (void)!tree_remove(fresh.p, &ignored);

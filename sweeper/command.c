@@ -598,8 +598,7 @@ bool command_inherits(struct str name, const struct spec_texts *also) {
 }
 
 static bool only_ours(struct str name) {
-  return str_starts(name, STR("WINNOW_")) || str_starts(name, STR("PARAM_")) || str_is(name, "CUDA_VISIBLE_DEVICES") ||
-         str_is(name, "ROCR_VISIBLE_DEVICES");
+  return str_starts(name, STR("WINNOW_")) || str_starts(name, STR("PARAM_"));
 }
 
 enum { ENV_MAX = 8192 };
@@ -699,14 +698,10 @@ static bool set_user(struct env *e, const struct command_job *job, const struct 
 }
 
 static bool set_devices(struct env *e, const struct command_job *job) {
-  if (!job->devices)
-    return true;
-  AUTO_BUF struct buf list = BUF_INIT(64 * KIB);
-  for (size_t i = 0; i < job->devices->count; i++)
-    buf_printf(&list, "%s%.*s", i ? "," : "", STR_ARG(job->devices->items[i]));
-  if (!buf_ok(&list, e->err))
-    return false;
-  return set(e, job->rocm ? STR("ROCR_VISIBLE_DEVICES") : STR("CUDA_VISIBLE_DEVICES"), str_n(buf_text(&list), list.n));
+  for (size_t i = 0; job->devices && i < job->devices->count; i++)
+    if (!set(e, job->devices->items[i].name, job->devices->items[i].value))
+      return false;
+  return true;
 }
 
 bool command_environment(const struct command_job *job, const struct command_point *point, struct arena *arena, struct spec_pairs *ret,

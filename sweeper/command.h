@@ -50,16 +50,15 @@ struct command_job {
   int64_t trial, attempt;
   struct str experiment_id, experiment_name;
   struct str checkpoint_dir, wandb_file;
-  const struct spec_texts *devices; /* GPU ids; NULL: the node has none, and nothing is said about them */
-  bool rocm;
+  const struct spec_pairs *devices;   /* the variables that show it its GPUs; NULL or none: nothing is said about them */
   const struct spec_pairs *inherited; /* the executor's own environment: only names of the allow-list are taken */
   const struct spec_texts *inherit_also;
   const struct spec_pairs *recorded; /* PATH, VIRTUAL_ENV, ... as they were at submit */
   const struct spec_pairs *user;     /* the sweep file's env; {{name}} and PARAM_ are filled in */
 };
 
-/* The whole environment of the job, each name once. Later wins: inherited, recorded, ours, the user's; but WINNOW_*, PARAM_* and the device
- * variables are always ours. */
+/* The whole environment of the job, each name once. Later wins: inherited, recorded, ours, the user's; but WINNOW_*, PARAM_* and the
+ * devices are always ours. */
 MUST_CHECK bool command_environment(const struct command_job *job, const struct command_point *point, struct arena *arena,
                                     struct spec_pairs *ret, struct err *err);
 /* Whether a variable is taken over from the executor's environment. */

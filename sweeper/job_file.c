@@ -21,6 +21,7 @@ static const struct field fields[] = {
     {"spool_max", F_I64, offsetof(struct job_file, spool_max)},
     {"spool_policy", F_I64, offsetof(struct job_file, spool_policy)},
     {"heartbeat_ms", F_I64, offsetof(struct job_file, heartbeat_ms)},
+    {"tty", F_I64, offsetof(struct job_file, tty)},
 };
 
 static void put(struct buf *out, const char *key, struct str value) {

@@ -23,6 +23,7 @@ struct job_file {
   int64_t spool_max;         /* bytes of output not taken yet by the service */
   int64_t spool_policy;      /* enum spool_policy */
   int64_t heartbeat_ms;
+  int64_t tty; /* 1: both streams go to a pseudo-terminal, and into stdout */
   char **argv; /* NULL-ended */
   size_t argc;
   char **env; /* NULL-ended, the whole environment */

@@ -7,6 +7,8 @@
 /* ---- the goal metric that does not come ---- */
 
 enum { GOAL_PATIENCE_MS = 60000, WARNING_MAX = 1024 };
+/* Beside the numbers of what `metrics_from` names. */
+#define SOURCE_CLIENT UINT32_MAX
 
 static void ignore_reply(void *ctx UNUSED, const struct pg_reply *reply UNUSED) {}
 
@@ -157,6 +159,7 @@ void jobs_explain_no_metric(struct live_trial *trial) {
 void jobs_on_points(void *ctx, uint32_t source, const struct found_point *points, size_t count) {
   struct live_trial *trial = ctx;
   struct err err;
+  sweeps_tell(trial->sweep->all, &(struct sweeps_change){.kind = SWEEPS_POINTS, .run = trial->run});
   watch_for_goal(trial, points, count);
   for (size_t i = 0; i < count; i++) {
     struct live_report report = {.key = points[i].key, .value = points[i].value, .epoch = points[i].epoch, .step = points[i].step};
@@ -165,6 +168,14 @@ void jobs_on_points(void *ctx, uint32_t source, const struct found_point *points
     if (!live_hear(trial, (int32_t)trial->log_attempt, &report, 1, &err) && err.code != ERR_FENCED)
       log_warn("sweep", NULL, "%s: a report of trial %u was not taken in: %s", trial->sweep->name, trial->number, err.text);
   }
+}
+
+bool live_hear_logged(struct live_trial *trial, int32_t attempt, const struct live_report *reports, size_t count, struct err *err) {
+  for (size_t i = 0; i < count; i++)
+    if (!heard_before(&trial->heard, SOURCE_CLIENT, reports[i].key, reports[i].step, reports[i].value) &&
+        !live_hear(trial, attempt, &reports[i], 1, err))
+      return false;
+  return true;
 }
 
 bool jobs_metric_files(const struct live_sweep *live, struct arena *arena, struct job_file *job, struct err *err) {

@@ -15,15 +15,24 @@ extern char **environ;
 
 /* ---- the queue ---- */
 
+static struct schedule_want want_of(const struct live_trial *trial) {
+  const struct live_sweep *live = trial->sweep;
+  return (struct schedule_want){.group = live->group,
+                                .slots = MAX_OF(live->conf.slots, 1u),
+                                .priority = queue_priority_of(trial),
+                                .since = trial->queue_since ? trial->queue_since : trial->created * 1000 + trial->number % 1000,
+                                .held = trial->held};
+}
+
 void jobs_enqueue(struct live_trial *trial) {
   struct live_sweep *live = trial->sweep;
   struct sweeps *s = live->all;
   struct err err;
-  struct schedule_want want = {
-      .group = live->group, .slots = MAX_OF(live->conf.slots, 1u), .priority = live->priority, .since = trial->created};
+  struct schedule_want want = want_of(trial);
   if (trial->in_schedule)
     return;
   trial->in_schedule = schedule_job_add(s->schedule, &want, trial, &trial->job, &err);
+  sweeps_tell(s, &(struct sweeps_change){.kind = SWEEPS_QUEUE});
   if (!trial->in_schedule)
     log_error("sweep", NULL, "%s: trial %u cannot wait for a slot: %s", live->name, trial->number, err.text);
 }
@@ -31,7 +40,15 @@ void jobs_enqueue(struct live_trial *trial) {
 void jobs_release(struct live_trial *trial) {
   if (trial->in_schedule)
     schedule_job_remove(trial->sweep->all->schedule, trial->job);
+  if (trial->in_schedule)
+    sweeps_tell(trial->sweep->all, &(struct sweeps_change){.kind = SWEEPS_QUEUE});
   trial->in_schedule = false;
+}
+
+void jobs_reprioritize(struct live_sweep *live) {
+  for (size_t i = 0; i < live->trial_count; i++)
+    if (live->trials[i] && live->trials[i]->in_schedule && !live->trials[i]->has_priority)
+      schedule_job_set(live->all->schedule, live->trials[i]->job, live->priority, live->trials[i]->held);
 }
 
 bool jobs_place(struct sweeps *s) {
@@ -40,7 +57,10 @@ bool jobs_place(struct sweeps *s) {
   while (schedule_next(s->schedule, &placement)) {
     struct live_trial *trial = placement.owner;
     placed = true;
-    if (!engine_placed(trial->sweep->engine, trial->number, live_now(s)))
+    live_keep_attempt(trial);
+    if (engine_placed(trial->sweep->engine, trial->number, live_now(s)))
+      live_begin_attempt(trial);
+    else
       jobs_release(trial);
   }
   return placed;
@@ -130,7 +150,11 @@ static bool build_environment(struct start *start, const json_t *params, struct 
     return false;
   struct command_point point = {
       .params = params, .program = spec->program, .interpreter = interpreter(spec), .variables = &inherited, .style = spec->args_style};
+  struct spec_pairs devices;
+  if (!job_gpus_variables(start->trial, start->arena, &devices, err))
+    return false;
   struct command_job job = {.url = str_of(live->all->conf.url),
+                            .devices = &devices,
                             .token = str_of(start->token),
                             .run_id = str_of(start->run_id),
                             .sweep_id = live->single ? STR_NONE : str_of(start->sweep_id),
@@ -197,6 +221,7 @@ static bool start_job(struct start *start, struct err *err) {
                          .spool_max = (int64_t)spec->log_spool_max,
                          .spool_policy = spec->log_policy,
                          .heartbeat_ms = HEARTBEAT_MS,
+                         .tty = spec->tty,
                          .argv = strings(start->arena, &start->argv),
                          .argc = start->argv.count,
                          .env = pairs(start),
@@ -205,7 +230,8 @@ static bool start_job(struct start *start, struct err *err) {
   job.artifact_count = spec->artifacts.count;
   if (!job.argv || !job.env || !job.cwd || !job.artifacts)
     return err_no_memory(err);
-  return jobs_metric_files(live, start->arena, &job, err) && exec_local_start(s->executor, &job, err);
+  return jobs_metric_files(live, start->arena, &job, err) && job_gpus_note(trial, (int32_t)start->attempt, err) &&
+         exec_local_start(s->executor, &job, err);
 }
 
 static void set_reason(struct live_trial *trial, const char *text) {
@@ -297,6 +323,30 @@ void jobs_tick(struct sweeps *s) {
   }
 }
 
+/* ---- with the service ---- */
+
+int64_t jobs_stop_all(struct sweeps *s) {
+  int64_t grace = 0;
+  schedule_node_set(s->schedule, s->node, NODE_DOWN);
+  LIST_EACH(&s->sweeps, node) {
+    struct live_sweep *live = LIST_ENTRY(node, struct live_sweep, node);
+    for (size_t i = 0; i < live->trial_count && !live->conf.asks; i++) {
+      struct live_trial *trial = live->trials[i];
+      struct err err;
+      if (!trial || !trial->in_schedule || schedule_is_waiting(s->schedule, trial->job))
+        continue;
+      grace = MAX_OF(grace, live->file->spec.stop_grace);
+      if (!live_kill(trial, &err))
+        log_warn("sweep", NULL, "%s: trial %u was not stopped: %s", live->name, trial->number, err.text);
+    }
+  }
+  return grace;
+}
+
+bool jobs_are_over(const struct sweeps *s) {
+  return schedule_node_info(s->schedule, s->node).used == 0 && exec_local_count(s->executor) == 0;
+}
+
 /* ---- output ---- */
 
 bool jobs_open_log(struct live_trial *trial, uint32_t attempt, struct err *err) {
@@ -305,8 +355,8 @@ bool jobs_open_log(struct live_trial *trial, uint32_t attempt, struct err *err) 
   log_writer_close(trial->log);
   if (trial->log_attempt != attempt)
     heard_release(&trial->heard);
-  trial->log =
-      log_writer_new(trial->sweep->all->conf.logs, trial->run, (int32_t)attempt, trial->sweep->sources, jobs_on_points, trial, err);
+  const struct log_writer_options options = {.sources = trial->sweep->sources, .log_max = (int64_t)trial->sweep->file->spec.log_max};
+  trial->log = log_writer_new(trial->sweep->all->conf.logs, trial->run, (int32_t)attempt, &options, jobs_on_points, trial, err);
   trial->log_attempt = attempt;
   return trial->log != NULL;
 }
@@ -344,6 +394,10 @@ static void over(struct ending *ending) {
   struct err err;
   if (ending->ok && live->conf.needs_value && !engine_trial(live->engine, trial->number)->has_value)
     jobs_explain_no_metric(trial);
+  else if (ending->ok && live_fails_of_nan(trial)) {
+    set_reason(trial, "the goal metric ended as NaN, and on_nan is fail");
+    ending->ok = false;
+  }
   engine_exited(live->engine, trial->number, ending->attempt, ending->ok, live_now(live->all));
   sweeps_kick(live->all);
   if (!sweeps_wait(live, trial, end_told, ending, &err))
@@ -422,6 +476,10 @@ static struct exit_text read_exit(struct live_trial *trial, struct str text) {
     } else if (str_is(name, "ended_by") && !str_is(value, "stop") && !str_is(value, "fenced")) {
       snprintf(reason, sizeof reason, "ended for its %.*s", STR_ARG(str_slice(value, 0, 40)));
       ret.ok = false;
+    } else if (str_is(name, "oom")) {
+      size_t n = strlen(reason);
+      snprintf(reason + n, sizeof reason - n,
+               str_is(value, "job") ? ": the kernel ended it for want of memory" : ", while the kernel ended processes for want of memory");
     } else if (str_is(name, "begun_ms") && str_to_i64(value, &number)) {
       note_start(trial, number);
     } else if (str_is(name, "stdout") || str_is(name, "stderr")) {
@@ -445,6 +503,7 @@ static void end_attempt(struct live_trial *trial, uint32_t attempt, struct str t
   }
   *ending = (struct ending){.trial = trial, .attempt = attempt, .done = done, .ctx = ctx};
   struct exit_text said = read_exit(trial, text);
+  trial->attempt_ended = live_wall(trial->sweep->all);
   ending->ok = said.ok;
   /* A first attempt without output has no streams to complete; a later one's empty streams hide those of the one before. */
   if (said.silent && attempt == 1 && !trial->log)
@@ -510,9 +569,8 @@ void jobs_adopt(struct live_trial *trial, const struct engine_trial *row) {
   bool holds = !live->conf.asks && !row->dead && row->state != RUN_QUEUED;
   if (!holds)
     return;
-  struct schedule_want want = {
-      .group = live->group, .slots = MAX_OF(live->conf.slots, 1u), .priority = live->priority, .since = trial->created};
-  if (find_slots(s, want.slots, slots))
+  struct schedule_want want = want_of(trial);
+  if (job_gpus_noted(trial, (int32_t)row->attempt, slots) == want.slots || find_slots(s, want.slots, slots))
     trial->in_schedule = schedule_job_adopt(s->schedule, &want, trial, s->node, slots, &trial->job, &err);
   if (row->state == RUN_STARTING && !exec_local_was_started(s->executor, trial->run, (int32_t)row->attempt))
     return; /* the engine starts it */
@@ -531,14 +589,17 @@ void jobs_forget(struct live_trial *trial) {
 }
 
 bool jobs_new(struct sweeps *s, struct err *err) {
+  s->conf.slots = MIN_OF(MAX_OF(s->conf.slots, 1u), (unsigned)SCHEDULE_SLOTS_MAX);
+  if (gethostname(s->node_name, sizeof s->node_name - 1) != 0 || !s->node_name[0])
+    snprintf(s->node_name, sizeof s->node_name, "local");
   struct exec_local_conf conf = {.data_dir = s->conf.data_dir, .companion = s->conf.companion, .work = s->conf.work};
   s->executor = exec_local_new(s->conf.loop, &conf, on_gone, s, err);
-  return s->executor && schedule_new(&s->schedule, err) &&
-         schedule_node_add(s->schedule, MIN_OF(MAX_OF(s->conf.slots, 1u), (unsigned)SCHEDULE_SLOTS_MAX), &s->node, err);
+  return s->executor && schedule_new(&s->schedule, err) && schedule_node_add(s->schedule, s->conf.slots, &s->node, err);
 }
 
 void jobs_free(struct sweeps *s) {
   exec_local_free(s->executor);
   if (s->schedule)
     schedule_free(s->schedule);
+  mem_free(s->node_reason);
 }

@@ -72,7 +72,7 @@ bool live_new(struct sweeps *s, struct sweep_file *file, struct id id, int64_t s
     sweep_file_free(file);
     return err_no_memory(err);
   }
-  *live = (struct live_sweep){.all = s, .id = id, .seed = seed, .file = file, .best_value = NAN};
+  *live = (struct live_sweep){.all = s, .id = id, .seed = seed, .file = file, .best_value = NAN, .shown = -1};
   if (!make_parts(live, row, err)) {
     live_free(live);
     return false;
@@ -101,6 +101,10 @@ static void trial_free(struct live_trial *trial) {
   mem_free(trial->reason);
   mem_free(trial->stop);
   live_forget_said(trial);
+  for (struct live_past *past = trial->past, *next; past; past = next) {
+    next = past->next;
+    mem_free(past);
+  }
   mem_free(trial);
 }
 
@@ -161,8 +165,14 @@ struct live_trial *live_trial_new(struct live_sweep *live, uint32_t number, stru
     err_no_memory(err);
     return NULL;
   }
-  *trial = (struct live_trial){
-      .sweep = live, .run = run, .number = number, .value = NAN, .best = NAN, .told = -1, .created = live_wall(live->all)};
+  *trial = (struct live_trial){.sweep = live,
+                               .run = run,
+                               .number = number,
+                               .value = NAN,
+                               .best = NAN,
+                               .told = -1,
+                               .created = live_wall(live->all),
+                               .shown = RUN_STATE_COUNT};
   live->trials[number] = trial;
   live->trial_count = MAX_OF(live->trial_count, (size_t)number + 1);
   return trial;
@@ -384,11 +394,20 @@ static bool is_told(const struct engine_trial *row) {
   return fsm_is_final(&run_fsm, row->state) && row->dead && row->state != RUN_LOST;
 }
 
+/* What a tell makes of the trial, but for the value it may lack. */
+static enum run_state told_state(const struct live_trial *trial, const struct engine_trial *row, const struct live_tell *tell) {
+  bool has = row->has_value || tell->has_value;
+  double value = tell->has_value ? tell->value : trial->value;
+  bool nan_fails = has && isnan(value) && trial->sweep->file->spec.on_nan == NAN_FAIL;
+  return nan_fails && tell->state == RUN_FINISHED ? RUN_FAILED : tell->state;
+}
+
 /* Is it what the trial has ended with? */
 static bool is_same(const struct live_trial *trial, const struct engine_trial *row, const struct live_tell *tell) {
   bool has = row->has_value || tell->has_value, needs = trial->sweep->conf.needs_value;
   double value = tell->has_value ? tell->value : trial->value;
-  enum run_state state = tell->state == RUN_FINISHED && needs && !has ? RUN_FAILED : tell->state;
+  enum run_state told = told_state(trial, row, tell);
+  enum run_state state = told == RUN_FINISHED && needs && !has ? RUN_FAILED : told;
   return (row->state == state || row->state == RUN_STOPPED || row->state == RUN_KILLED) && same_value(value, trial->value);
 }
 
@@ -411,6 +430,7 @@ bool live_tell(struct live_trial *trial, const struct live_tell *tell, struct er
     return false;
   if (is_told(row))
     return true;
+  enum run_state told = told_state(trial, row, tell);
   if (tell->has_value) {
     live_set_value(trial, tell->value, trial->value_step);
     trial->value = tell->value;
@@ -419,7 +439,7 @@ bool live_tell(struct live_trial *trial, const struct live_tell *tell, struct er
     struct engine_report heard = {.has_value = true, .target = live_reaches_target(live, tell->value)};
     engine_heard(live->engine, trial->number, row->attempt, &heard, live_now(live->all));
   }
-  if (engine_tell(live->engine, trial->number, 0, tell->state, tell->has_value, live_now(live->all)) == TOLD_FENCED)
+  if (engine_tell(live->engine, trial->number, 0, told, tell->has_value, live_now(live->all)) == TOLD_FENCED)
     return fenced(err);
   sweeps_kick(live->all);
   return true;
@@ -585,6 +605,7 @@ bool live_kill(struct live_trial *trial, struct err *err) {
 }
 
 bool live_retry(struct live_trial *trial, struct err *err) {
+  live_keep_attempt(trial);
   if (!engine_retry(trial->sweep->engine, trial->number, err))
     return false;
   mem_free(trial->stop);
@@ -642,8 +663,10 @@ void live_apply_edits(struct live_sweep *live, const json_t *edits) {
     live->max_parallel = json_integer_value(value);
     live->conf.max_parallel = (uint32_t)live->max_parallel;
   }
-  if ((value = json_object_get(edits, "priority")))
+  if ((value = json_object_get(edits, "priority"))) {
     live->priority = json_integer_value(value);
+    jobs_reprioritize(live);
+  }
   if ((value = json_object_get(edits, "max_time"))) {
     if (json_is_integer(value))
       ms = json_integer_value(value) * 1000;

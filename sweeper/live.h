@@ -12,6 +12,7 @@
 #include "sweeper/engine.h"
 #include "sweeper/exec_local.h"
 #include "sweeper/goal_watch.h"
+#include "sweeper/gpus.h"
 #include "sweeper/heard.h"
 #include "sweeper/register.h"
 #include "sweeper/schedule.h"
@@ -27,6 +28,7 @@ enum {
   LIVE_ASK_LEASE_MS = 86400 * 1000,
   LIVE_PREVIEW_POINTS = 5,
   LIVE_COLLECT_MS = 600 * 1000,
+  LIVE_END_ROOM_MS = 15 * 1000, /* beyond the grace of the jobs, until a service that stops with its jobs gives up waiting */
 };
 
 /* What a point was made from. */
@@ -44,6 +46,17 @@ struct live_point {
   double point[SPACE_PARAMS_MAX];
 };
 
+/* An attempt of a trial that had several, until it is stored. */
+struct live_past {
+  struct live_past *next;
+  uint32_t attempt;
+  uint8_t state;
+  bool has_exit, by_signal, flying;
+  int32_t exit;
+  int64_t began, ended; /* wall clock; 0: not known, not yet */
+  char reason[200];
+};
+
 /* A trial in memory: what the engine and the sampler do not keep. */
 struct live_trial {
   struct live_sweep *sweep;
@@ -59,14 +72,18 @@ struct live_trial {
   struct live_said *said; /* what still holds of them; live_values.c */
   uint32_t said_count, said_cap;
   char *worker, *reason, *stop; /* stop: {"rule", "step", "reason"} */
-  bool has_exit, by_signal;
+  uint8_t shown;                /* the state that was told last; RUN_STATE_COUNT: none */
+  bool has_exit, by_signal;     /* of the current attempt */
   int32_t exit;
-  double *recent; /* the last values, when the goal is their mean */
+  int64_t attempt_began, attempt_ended; /* wall clock; 0: not known, not yet */
+  struct live_past *past;               /* to be stored */
+  uint32_t kept_attempt;                /* the newest of which it is known what it came to */
+  double *recent;                       /* the last values, when the goal is their mean */
   uint32_t recent_count;
   /* the job, when there is one */
   bool in_schedule, adopted;
   bool held, has_priority;
-  int64_t queue_priority, queue_since; /* queue_since 0: when it was created */
+  int64_t queue_priority, queue_since; /* queue_since: microseconds; 0: when it was created */
   uint32_t job;
   struct log_writer *log;
   uint32_t log_attempt;
@@ -111,6 +128,7 @@ struct live_sweep {
   bool stored;      /* its row exists */
   bool over_told;   /* its end is durable */
   uint64_t written; /* version of the row that is durable */
+  int shown;        /* the state that was told last; -1: none */
   int64_t reports, reports_durable;
   double best_value;
   struct live_trial *best;
@@ -183,6 +201,9 @@ struct sweeps {
   struct map by_id, by_run;
   struct schedule *schedule;
   uint32_t node;
+  char node_name[256];
+  bool node_drained;
+  char *node_reason; /* NULL: none */
   struct exec_local *executor;
   struct loop_defer pump;
   struct loop_timer *tick;
@@ -197,6 +218,10 @@ struct sweeps {
   struct sweep_reparse reparse;
   struct sweeps_loading *loading;
   struct list loading_one;
+  /* jobs are ended, the service with them */
+  void (*jobs_ended)(void *ctx);
+  void *jobs_ended_ctx;
+  int64_t end_until;
   int64_t collected;                   /* when snapshots were last collected */
   struct importance_cache *importance; /* NULL: none yet */
 };
@@ -204,6 +229,12 @@ struct sweeps {
 static inline int64_t live_now(const struct sweeps *s) {
   return clock_mono_ms(s->conf.clock);
 }
+/* Keeps what the current attempt came to, before another one begins. */
+void live_keep_attempt(struct live_trial *trial);
+/* Another one begins. */
+void live_begin_attempt(struct live_trial *trial);
+/* What was sent has been stored, or not. */
+void live_past_written(struct live_trial *trial, bool ok);
 static inline int64_t live_wall(const struct sweeps *s) {
   return clock_wall_ms(s->conf.clock);
 }
@@ -213,6 +244,7 @@ static inline bool live_row_is_over(const struct engine_trial *row) {
 }
 
 /* sweeps.c */
+void sweeps_tell(const struct sweeps *s, const struct sweeps_change *change);
 /* At the end of the turn everything that changed is written. */
 void sweeps_kick(struct sweeps *s);
 MUST_CHECK bool sweeps_list(struct sweeps *s, struct live_sweep *live, struct err *err);
@@ -244,6 +276,8 @@ void live_take_report(struct live_trial *trial, uint32_t attempt, const struct l
 bool live_reaches_target(const struct live_sweep *live, double value);
 /* There will be no other attempt. */
 void live_forget_said(struct live_trial *trial);
+/* Has it ended with NaN, and does the file say that this is a failure? */
+bool live_fails_of_nan(const struct live_trial *trial);
 bool live_is_goal(const struct live_sweep *live, struct str key);
 /* The row is final: the sampler and the rules learn of it. */
 void live_note_end(struct live_trial *trial, const struct engine_trial *row);
@@ -272,6 +306,8 @@ MUST_CHECK bool jobs_new(struct sweeps *s, struct err *err);
 void jobs_free(struct sweeps *s);
 void jobs_enqueue(struct live_trial *trial);
 void jobs_release(struct live_trial *trial);
+/* The sweep's priority is another one. */
+void jobs_reprioritize(struct live_sweep *live);
 void jobs_start(struct live_trial *trial, uint32_t attempt);
 void jobs_end(struct live_trial *trial);
 /* True when something was placed. */
@@ -279,9 +315,24 @@ bool jobs_place(struct sweeps *s);
 /* After a start: the slots of what runs, and its companion. */
 void jobs_adopt(struct live_trial *trial, const struct engine_trial *row);
 void jobs_tick(struct sweeps *s);
+/* Stops everything that runs; the longest grace of them. */
+int64_t jobs_stop_all(struct sweeps *s);
+/* Does nothing run, and is nothing about to? */
+bool jobs_are_over(const struct sweeps *s);
 void jobs_forget(struct live_trial *trial);
 /* The directory is there, or could not be made. */
 void jobs_made(struct live_trial *trial, uint32_t attempt, const struct err *failed);
+
+/* queue.c */
+int64_t queue_priority_of(const struct live_trial *trial);
+void queue_set_node(struct sweeps *s, bool drained, struct str reason);
+
+/* job_gpus.c */
+/* The variables that show the job its GPUs and no others; none where there are no GPUs. */
+MUST_CHECK bool job_gpus_variables(const struct live_trial *trial, struct arena *arena, struct spec_pairs *ret, struct err *err);
+MUST_CHECK bool job_gpus_note(const struct live_trial *trial, int32_t attempt, struct err *err);
+/* The slots of the GPUs that were noted, as far as they are here and free; how many. */
+unsigned job_gpus_noted(const struct live_trial *trial, int32_t attempt, uint16_t slots[SCHEDULE_SLOTS_MAX]);
 
 /* job_make.c */
 /* Do its attempts run in copies of a snapshot? */

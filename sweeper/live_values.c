@@ -107,6 +107,17 @@ bool live_reaches_target(const struct live_sweep *live, double value) {
   return metric->has_target && (metric->goal == GOAL_MAXIMIZE ? value >= metric->target : value <= metric->target);
 }
 
+bool live_fails_of_nan(const struct live_trial *trial) {
+  const struct sweep_spec *spec = &trial->sweep->file->spec;
+  return spec->on_nan == NAN_FAIL && spec->has_metric && engine_trial(trial->sweep->engine, trial->number)->has_value &&
+         isnan(trial->value);
+}
+
+/* A value of the goal that counts. */
+static bool is_value(const struct live_sweep *live, struct str key, double value) {
+  return live_is_goal(live, key) && !(isnan(value) && live->file->spec.on_nan == NAN_IGNORE);
+}
+
 /* ---- what was said ---- */
 
 void live_forget_said(struct live_trial *trial) {
@@ -137,7 +148,7 @@ static void feed(struct live_trial *trial, struct str key, const struct live_sai
   struct live_sweep *live = trial->sweep;
   struct err err;
   struct stop_point point = {.trial = trial->number, .key = key, .value = said->value, .step = said->step, .epoch = said->epoch};
-  if (live_is_goal(live, key))
+  if (is_value(live, key, said->value))
     live_set_value(trial, said->value, said->step);
   if (!live->rules || stop_feed(live->rules, &point, ret, &err))
     return;
@@ -181,7 +192,7 @@ void live_take_report(struct live_trial *trial, uint32_t attempt, const struct l
   struct live_sweep *live = trial->sweep;
   struct str key = watched_key(live, report->key);
   struct live_said said = {.step = report->step, .value = report->value, .epoch = report->epoch};
-  *ret_goal = live_is_goal(live, report->key);
+  *ret_goal = is_value(live, report->key, report->value);
   *ret_target = *ret_goal && live_reaches_target(live, report->value);
   *ret_verdict = (struct stop_verdict){.stop = false};
   bool newer = trial->heard_attempt && attempt > trial->heard_attempt;

@@ -160,12 +160,12 @@ uint32_t ranks_before(const struct ranks *r, double value, uint32_t id) {
   return count;
 }
 
-double ranks_at(const struct ranks *r, uint32_t index) {
+static const struct ranks_node *node_at(const struct ranks *r, uint32_t index) {
   uint32_t at = r->root;
   for (;;) {
     uint32_t left = r->nodes[r->nodes[at].child[0]].size;
     if (index == left)
-      return r->nodes[at].value;
+      return &r->nodes[at];
     if (index < left) {
       at = r->nodes[at].child[0];
     } else {
@@ -173,4 +173,12 @@ double ranks_at(const struct ranks *r, uint32_t index) {
       at = r->nodes[at].child[1];
     }
   }
+}
+
+double ranks_at(const struct ranks *r, uint32_t index) {
+  return node_at(r, index)->value;
+}
+
+uint32_t ranks_id_at(const struct ranks *r, uint32_t index) {
+  return node_at(r, index)->id;
 }

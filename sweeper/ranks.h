@@ -34,6 +34,7 @@ uint32_t ranks_up_to(const struct ranks *ranks, double value);
 uint32_t ranks_before(const struct ranks *ranks, double value, uint32_t id);
 /* The entry at position `index` from the smallest; index < count. */
 double ranks_at(const struct ranks *ranks, uint32_t index);
+uint32_t ranks_id_at(const struct ranks *ranks, uint32_t index);
 
 /* -1, 0, 1 with NaN last. */
 int ranks_compare(double a, double b);

@@ -433,7 +433,7 @@ static uint32_t line_for(struct schedule *s, uint32_t g, unsigned slots) {
 
 static int64_t key_of(int64_t since, int64_t priority) {
   int64_t head_start, key;
-  if (__builtin_mul_overflow(priority, SCHEDULE_AGE_MS, &head_start) || __builtin_sub_overflow(since, head_start, &key))
+  if (__builtin_mul_overflow(priority, SCHEDULE_AGE_US, &head_start) || __builtin_sub_overflow(since, head_start, &key))
     return priority > 0 ? INT64_MIN : INT64_MAX;
   return key;
 }
@@ -538,19 +538,57 @@ bool schedule_job_adopt(struct schedule *s, const struct schedule_want *want, vo
   return true;
 }
 
-void schedule_job_set(struct schedule *s, uint32_t j, int64_t priority, bool held) {
+bool schedule_is_waiting(const struct schedule *s, uint32_t j) {
+  return s->jobs[j].state == JOB_WAITING || s->jobs[j].state == JOB_HELD;
+}
+
+static void job_rekey(struct schedule *s, uint32_t j, int64_t key, bool held) {
   struct job *job = &s->jobs[j];
-  if (job->state != JOB_WAITING && job->state != JOB_HELD)
-    return;
   if (job->state == JOB_WAITING)
     leave_line(s, j);
   ranks_remove(&s->order, (double)job->key, j);
-  job->key = key_of(job->since, priority);
+  job->key = key;
   if (!ranks_add(&s->order, (double)job->key, j))
     job->key = INT64_MAX; /* cannot be: the entry just removed is used again */
   job->state = JOB_HELD;
   if (!held)
     enter_line(s, j);
+}
+
+void schedule_job_set(struct schedule *s, uint32_t j, int64_t priority, bool held) {
+  if (schedule_is_waiting(s, j))
+    job_rekey(s, j, key_of(s->jobs[j].since, priority), held);
+}
+
+void schedule_job_move(struct schedule *s, uint32_t j, int64_t since, int64_t priority, bool held) {
+  if (!schedule_is_waiting(s, j))
+    return;
+  s->jobs[j].since = since;
+  s->jobs[j].serial = s->serial++;
+  job_rekey(s, j, key_of(since, priority), held);
+}
+
+static int64_t key_at(const struct schedule *s, size_t position) {
+  return s->jobs[ranks_id_at(&s->order, (uint32_t)position)].key;
+}
+
+int64_t schedule_since_at(const struct schedule *s, uint32_t j, int64_t priority, size_t position) {
+  size_t own = schedule_position(s, j), others = schedule_waiting(s) - 1;
+  int64_t head_start, key, since;
+  position = MIN_OF(position, others);
+  if (position == own || !others)
+    return s->jobs[j].since;
+  size_t after = position < own ? position : position + 1; /* whom it would stand before, itself not counted */
+  enum { ROOM_US = 500 };                                  /* for others that are to stand between */
+  if (position == 0) {
+    key = key_at(s, after) - ROOM_US;
+  } else {
+    int64_t low = key_at(s, position - 1 < own ? position - 1 : position);
+    key = position == others ? low + ROOM_US : low + (key_at(s, after) - low) / 2;
+  }
+  if (__builtin_mul_overflow(priority, SCHEDULE_AGE_US, &head_start) || __builtin_add_overflow(key, head_start, &since))
+    return s->jobs[j].since;
+  return since;
 }
 
 void schedule_job_remove(struct schedule *s, uint32_t j) {
@@ -683,6 +721,25 @@ size_t schedule_waiting(const struct schedule *s) {
 
 size_t schedule_position(const struct schedule *s, uint32_t j) {
   return ranks_before(&s->order, (double)s->jobs[j].key, j);
+}
+
+void *schedule_owner(const struct schedule *s, uint32_t j) {
+  return s->jobs[j].owner;
+}
+
+void *schedule_owner_at(const struct schedule *s, size_t position) {
+  return s->jobs[ranks_id_at(&s->order, (uint32_t)position)].owner;
+}
+
+unsigned schedule_job_slots(const struct schedule *s, uint32_t j, uint16_t slots[SCHEDULE_SLOTS_MAX]) {
+  unsigned count = 0;
+  if (s->jobs[j].state != JOB_PLACED)
+    return 0;
+  const struct node *node = &s->nodes[s->jobs[j].node];
+  for (unsigned i = 0; i < node->total; i++)
+    if (node->jobs[i] == j)
+      slots[count++] = (uint16_t)i;
+  return count;
 }
 
 void schedule_reason(const struct schedule *s, uint32_t j, struct buf *out) {

@@ -1,6 +1,6 @@
 /* The scheduler: nodes with slots, a queue of jobs, and decisions. Pure: no clock, no I/O; the same calls give the same placements.
  *
- * Order: a higher priority goes first, but one point of priority is worth SCHEDULE_AGE_MS of waiting, so nothing starves. A job that wants
+ * Order: a higher priority goes first, but one point of priority is worth SCHEDULE_AGE_US of waiting, so nothing starves. A job that wants
  * several slots gets them on one node. When the first job of the queue fits nowhere, the node nearest to fitting is kept free for it, and
  * smaller jobs go on filling the others. A decision costs O(log n) of the queue, whatever waits in it. */
 #ifndef WINNOW_SWEEPER_SCHEDULE_H
@@ -10,7 +10,7 @@
 #include "base/err.h"
 
 enum { SCHEDULE_SLOTS_MAX = 1024, SCHEDULE_NODES_MAX = 100000, SCHEDULE_JOBS_MAX = 20000000, SCHEDULE_GROUPS_MAX = 1000000 };
-#define SCHEDULE_AGE_MS ((int64_t)3600 * 1000)
+#define SCHEDULE_AGE_US ((int64_t)3600 * 1000 * 1000)
 #define SCHEDULE_ALONE UINT32_C(0) /* the group of jobs that belong to no sweep */
 
 enum schedule_node_state { NODE_UP, NODE_DRAINING, NODE_DOWN };
@@ -49,7 +49,7 @@ struct schedule_want {
   uint32_t group;
   unsigned slots; /* 1 to SCHEDULE_SLOTS_MAX */
   int64_t priority;
-  int64_t since; /* ms, of its place in the queue */
+  int64_t since; /* microseconds, of its place in the queue */
   bool held;
 };
 
@@ -60,6 +60,11 @@ MUST_CHECK bool schedule_job_adopt(struct schedule *s, const struct schedule_wan
                                    uint32_t *ret_job, struct err *err);
 /* Of a waiting job. */
 void schedule_job_set(struct schedule *s, uint32_t job, int64_t priority, bool held);
+/* The same with another time as its place in the queue; schedule_since_at() tells which. */
+void schedule_job_move(struct schedule *s, uint32_t job, int64_t since, int64_t priority, bool held);
+/* The time with which a waiting job of that priority would have `position` others before it; as near as there is room between the times of
+ * its neighbours. */
+int64_t schedule_since_at(const struct schedule *s, uint32_t job, int64_t priority, size_t position);
 /* Leaves the queue, or frees its slots. */
 void schedule_job_remove(struct schedule *s, uint32_t job);
 
@@ -79,6 +84,12 @@ bool schedule_next(struct schedule *s, struct schedule_placement *ret);
 size_t schedule_waiting(const struct schedule *s);
 /* How many waiting jobs stand before it. */
 size_t schedule_position(const struct schedule *s, uint32_t job);
+/* Who waits at a position below schedule_waiting(). */
+void *schedule_owner_at(const struct schedule *s, size_t position);
+void *schedule_owner(const struct schedule *s, uint32_t job);
+bool schedule_is_waiting(const struct schedule *s, uint32_t job);
+/* The slots of a job that has its place; their number. */
+unsigned schedule_job_slots(const struct schedule *s, uint32_t job, uint16_t slots[SCHEDULE_SLOTS_MAX]);
 /* Why it waits, in one sentence. */
 void schedule_reason(const struct schedule *s, uint32_t job, struct buf *out);
 

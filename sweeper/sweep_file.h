@@ -19,6 +19,7 @@ enum sweep_impute { IMPUTE_WORST, IMPUTE_BEST, IMPUTE_LATEST };
 enum sweep_use { USE_LAST, USE_BEST, USE_MEAN_LAST_K };
 enum sweep_method { METHOD_GRID, METHOD_RANDOM, METHOD_BAYES };
 enum sweep_retry_on { RETRY_LOST = 1, RETRY_FAILED = 2 };
+enum sweep_on_nan { NAN_WORST, NAN_FAIL, NAN_IGNORE };
 enum sweep_register { REGISTER_BEST, REGISTER_EACH_BEST };
 enum sweep_executor { EXECUTOR_LOCAL, EXECUTOR_SLURM };
 enum sweep_workdir_mode { WORKDIR_COPY, WORKDIR_INPLACE };
@@ -77,7 +78,7 @@ struct sweep_spec {
   bool has_run_cap, has_max_parallel, has_max_failures;
   int64_t max_time, max_slot_time;
   bool has_max_time, has_max_slot_time;
-  int on_nan;
+  int on_nan; /* enum sweep_on_nan */
   struct {
     int64_t slots;
     uint64_t memory;

@@ -84,6 +84,8 @@ static bool read_trial(struct sweeps_loading *loading, const struct pg_reply *ro
                                .lease_ms = pg_is_null(row, 0, 18) ? 0 : pg_int(row, 0, 18)};
   struct str coords = pg_bytea(row, 0, 15), stop = pg_jsonb(row, 0, 16), reason = pg_text(row, 0, 17);
   struct live_trial *trial = live_trial_new(live, state.number, pg_uuid(row, 0, 0), err);
+  if (trial)
+    trial->shown = state.state;
   if (!trial || !engine_load(live->engine, &state, err))
     return false;
   if (coords.n != space_count(live->space) * sizeof(double))
@@ -293,6 +295,7 @@ static bool read_sweep(struct sweeps *s, const struct pg_reply *reply, size_t ro
   live->directory = mem_strndup(directory.p, directory.n);
   live->normal = mem_strndup(spec.p, spec.n);
   live->stored = true;
+  live->shown = state.state;
   live->written = state.version;
   bool ok = ((live->directory && live->normal) || err_no_memory(err)) && json_read(pg_jsonb(reply, row, 13), &edits, err) &&
             read_warnings(live, pg_jsonb(reply, row, 14), err) && prior_take(live, pg_bytea(reply, row, 16), err);
@@ -329,21 +332,33 @@ static void on_sweeps(void *ctx, const struct pg_reply *reply) {
   load_next(loading);
 }
 
+static void on_node(void *ctx, const struct pg_reply *reply) {
+  struct sweeps_loading *loading = ctx;
+  struct err err;
+  if (pg_ok(reply, &err) && pg_rows(reply))
+    queue_set_node(loading->all, pg_bool(reply, 0, 0), pg_text(reply, 0, 1));
+  AUTO_PG_ARGS struct pg_args args;
+  pg_args_init(&args, STMT_SWEEP_LIVE);
+  pg_put_null(&args);
+  if (pg_outcome(reply) != PG_DONE || !pg_run(loading->all->conf.pg, &args, 0, on_sweeps, loading, &err))
+    end_loading(loading, &err);
+}
+
 void sweeps_load(struct sweeps *s, int64_t epoch, sweeps_done_fn *done, void *ctx) {
   struct sweeps_loading *loading = mem_zalloc(sizeof *loading);
   AUTO_PG_ARGS struct pg_args args;
   struct err err;
+  pg_args_init(&args, STMT_NODE_GET);
   s->epoch = epoch;
   s->loading = loading;
-  pg_args_init(&args, STMT_SWEEP_LIVE);
-  pg_put_null(&args);
   if (!loading) {
     err_no_memory(&err);
     done(ctx, &err);
     return;
   }
   *loading = (struct sweeps_loading){.all = s, .done = done, .ctx = ctx};
-  if (!pg_run(s->conf.pg, &args, 0, on_sweeps, loading, &err))
+  pg_put_text(&args, str_of(s->node_name));
+  if (!pg_run(s->conf.pg, &args, 0, on_node, loading, &err))
     end_loading(loading, &err);
 }
 
@@ -373,10 +388,10 @@ bool sweep_load_one(struct sweeps *s, struct id sweep, sweeps_done_fn *done, voi
     return err_set(err, ERR_UNAVAILABLE, "it is being taken up already");
   struct sweeps_loading *loading = mem_zalloc(sizeof *loading);
   AUTO_PG_ARGS struct pg_args args;
+  pg_args_init(&args, STMT_SWEEP_LIVE);
   if (!loading)
     return err_no_memory(err);
   *loading = (struct sweeps_loading){.all = s, .done = done, .ctx = ctx, .id = sweep};
-  pg_args_init(&args, STMT_SWEEP_LIVE);
   pg_put_uuid(&args, sweep);
   if (!pg_run(s->conf.pg, &args, 0, on_one, loading, err)) {
     mem_free(loading);

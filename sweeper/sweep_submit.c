@@ -22,10 +22,8 @@ static void warn_of_the_unheeded(struct sweep_file *file) {
     bool given;
     const char *path, *text;
   } rows[] = {
-      {spec->on_nan != 0, "on_nan", "not heeded yet: a trial whose value is NaN counts as the worst"},
       {spec->metric.impute_while_running != 0, "metric.impute_while_running",
        "not heeded yet: the sampler has its own way with running trials"},
-      {spec->log_max != GIB, "log_max", "not heeded yet: all output is kept"},
   };
   for (size_t i = 0; i < ARRAY_LEN(rows); i++)
     if (rows[i].given)
@@ -85,8 +83,6 @@ bool sweeps_check(struct sweeps *s, struct sweep_file *file, struct str director
     return false;
   if (spec->prior && spec->prior->kind != YN_NULL && !prior_is_used(spec))
     warn(file, "prior", "not used: this sampler does not learn from results");
-  if (spec->tty)
-    return refuse("tty", "commands write into files", err);
   if (!spec->has_command)
     return true;
   if ((uint32_t)spec->resources.slots > s->conf.slots)

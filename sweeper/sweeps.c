@@ -154,10 +154,44 @@ static void forget_old(struct sweeps *s) {
   }
 }
 
+void sweeps_tell(const struct sweeps *s, const struct sweeps_change *change) {
+  if (s->conf.on_change && !s->stopping)
+    s->conf.on_change(s->conf.change_ctx, change);
+}
+
+static void tell_trial(struct live_trial *trial, const struct engine_trial *row) {
+  if (trial->shown == row->state)
+    return;
+  struct sweeps_change change = {.kind = SWEEPS_TRIAL,
+                                 .sweep = trial->sweep->id,
+                                 .run = trial->run,
+                                 .trial = trial,
+                                 .from = trial->shown < RUN_STATE_COUNT ? run_state_name(trial->shown) : NULL,
+                                 .to = run_state_name(row->state),
+                                 .reason = live_reason(trial, row)};
+  trial->shown = row->state;
+  sweeps_tell(trial->sweep->all, &change);
+}
+
+static void tell_sweep(struct live_sweep *live, const struct engine_sweep *row) {
+  if (live->shown == row->state)
+    return;
+  struct sweeps_change change = {.kind = SWEEPS_SWEEP,
+                                 .sweep = live->id,
+                                 .from = live->shown < 0 ? NULL : sweep_state_text(live->shown),
+                                 .to = sweep_state_text(row->state),
+                                 .reason = row->why ? engine_why_text((enum engine_why)row->why) : NULL};
+  live->shown = row->state;
+  sweeps_tell(live->all, &change);
+}
+
 static void note_written(const struct live_write *write, bool ok) {
   struct live_sweep *live = write->sweep;
   if (write->trial) {
     engine_trial_written(live->engine, write->trial->number, write->todo.trial.version, ok);
+    live_past_written(write->trial, ok);
+    if (ok)
+      tell_trial(write->trial, &write->todo.trial);
     if (ok && write->todo.creation)
       live_about_release(&live->about);
     if (ok && live->best == write->trial && write->todo.trial.state == RUN_FINISHED &&
@@ -166,6 +200,8 @@ static void note_written(const struct live_write *write, bool ok) {
     return;
   }
   engine_sweep_written(live->engine, write->todo.sweep.version, ok);
+  if (ok)
+    tell_sweep(live, &write->todo.sweep);
   if (!ok)
     return;
   live->written = MAX_OF(live->written, write->todo.sweep.version);
@@ -262,9 +298,41 @@ static void collect_now_and_then(struct sweeps *s) {
     log_info("sweep", NULL, "%zu snapshots that nothing uses any more were removed", count);
 }
 
+/* ---- ending jobs with the service ---- */
+
+static void tell_jobs_ended(struct sweeps *s) {
+  void (*done)(void *) = s->jobs_ended;
+  s->jobs_ended = NULL;
+  if (done)
+    done(s->jobs_ended_ctx);
+}
+
+/* Their ends are stored by the same transactions that free their slots. */
+static void look_for_ended(struct sweeps *s) {
+  if (!s->jobs_ended)
+    return;
+  bool late = live_now(s) >= s->end_until;
+  if (late)
+    log_warn("sweep", NULL, "some jobs have not ended in their time; they are left to the next start");
+  if (late || jobs_are_over(s))
+    tell_jobs_ended(s);
+}
+
+void sweeps_end_jobs(struct sweeps *s, void (*done)(void *ctx), void *ctx) {
+  s->jobs_ended = done;
+  s->jobs_ended_ctx = ctx;
+  s->end_until = live_now(s);
+  if (!s->ready || s->stopping)
+    s->end_until = INT64_MIN;
+  else
+    s->end_until += jobs_stop_all(s) + LIVE_END_ROOM_MS;
+  loop_timer_start(s->tick, 0);
+}
+
 static void on_tick(void *ctx) {
   struct sweeps *s = ctx;
-  loop_timer_start(s->tick, LIVE_TICK_MS);
+  loop_timer_start(s->tick, s->jobs_ended ? LIVE_TICK_MS / 10 : LIVE_TICK_MS);
+  look_for_ended(s);
   if (!s->ready || s->stopping)
     return;
   LIST_EACH(&s->sweeps, node) {

@@ -19,9 +19,19 @@ struct metric_store;
 struct log_store;
 struct artifact_store;
 struct code_store;
+struct gpus;
 struct sweeps;
 struct live_sweep;
 struct live_trial;
+
+/* What became durable, or happened, for whoever shows it. */
+struct sweeps_change {
+  enum { SWEEPS_TRIAL, SWEEPS_SWEEP, SWEEPS_POINTS /* of `run`, read from its output */, SWEEPS_QUEUE } kind;
+  struct id sweep, run;
+  const struct live_trial *trial; /* SWEEPS_TRIAL */
+  const char *from, *to, *reason; /* states; NULL: none. Valid during the call */
+};
+typedef void sweeps_change_fn(void *ctx, const struct sweeps_change *change);
 
 struct sweeps_conf {
   struct loop *loop;
@@ -37,10 +47,13 @@ struct sweeps_conf {
   const char *companion;     /* path of winnow-exec */
   const char *url;           /* for jobs; NULL: none */
   const char *artifact_root; /* of experiments that are made here */
+  const struct gpus *gpus;   /* slot i is GPU i; NULL or none: slots are shares of the CPUs */
   unsigned slots;
   /* The token a job writes its run with. */
   void (*make_token)(void *ctx, struct id run, int32_t attempt, char out[128]);
   void *token_ctx;
+  sweeps_change_fn *on_change; /* NULL: nobody wants to know */
+  void *change_ctx;
 };
 
 /* Texts are borrowed. */
@@ -50,6 +63,9 @@ typedef void sweeps_done_fn(void *ctx, const struct err *err);
 void sweeps_load(struct sweeps *sweeps, int64_t epoch, sweeps_done_fn *done, void *ctx);
 /* Answers everything that waits; jobs go on. To be called when the service begins to stop. */
 void sweeps_stop(struct sweeps *sweeps);
+/* Before that, when jobs are to end too: nothing is started any more, what runs is stopped, and `done` is called once, later, when all of
+ * it is over and stored, or has had its time. Sweeps go on with other trials at the next start. */
+void sweeps_end_jobs(struct sweeps *sweeps, void (*done)(void *ctx), void *ctx);
 /* After the pool is gone. Accepts NULL. */
 void sweeps_free(struct sweeps *sweeps);
 
@@ -131,6 +147,29 @@ MUST_CHECK bool live_enqueue(struct live_sweep *sweep, const json_t *params, str
 MUST_CHECK bool live_kill(struct live_trial *trial, struct err *err);
 MUST_CHECK bool live_retry(struct live_trial *trial, struct err *err);
 
+/* ---- the queue, and the node ---- */
+
+/* An array of what waits from `from` on, at most `count`; the position after, 0 at the end. */
+size_t sweeps_put_queue(const struct sweeps *sweeps, size_t from, size_t count, struct json_writer *w);
+bool queue_is_waiting(const struct live_trial *trial);
+/* Of one that waits. */
+void queue_put_entry(const struct live_trial *trial, struct json_writer *w);
+
+struct queue_change {
+  int64_t priority, position; /* position from 1 on */
+  bool hold, has_hold, has_priority, has_position;
+};
+/* Takes effect at once; `done` when it is stored. ERR_WRONG_STATE when it does not wait. */
+MUST_CHECK bool sweeps_queue_change(struct live_trial *trial, const struct queue_change *change, struct str actor, sweeps_done_fn *done,
+                                    void *ctx, struct err *err);
+
+/* This machine. */
+void sweeps_put_node(const struct sweeps *sweeps, struct json_writer *w);
+const char *sweeps_node_name(const struct sweeps *sweeps);
+/* No more jobs for it, or jobs again; as above. `reason` may be empty. */
+MUST_CHECK bool sweeps_drain_node(struct sweeps *sweeps, bool drained, struct str reason, struct str actor, sweeps_done_fn *done, void *ctx,
+                                  struct err *err);
+
 /* ---- ask and tell ---- */
 
 struct live_answer {
@@ -170,6 +209,9 @@ bool live_watches(const struct live_sweep *sweep, struct str key);
 MUST_CHECK bool live_hear(struct live_trial *trial, int32_t attempt, const struct live_report *reports, size_t count, struct err *err);
 /* Something was written to this run: if a worker asked for it, it lives. */
 void sweeps_stir(struct sweeps *sweeps, struct id run);
+/* The same of what its job logged through a client; what its output or a file has said already is passed over. */
+MUST_CHECK bool live_hear_logged(struct live_trial *trial, int32_t attempt, const struct live_report *reports, size_t count,
+                                 struct err *err);
 /* As reported so far; NaN: none. */
 void live_value(const struct live_trial *trial, double *ret_value, double *ret_best, int64_t *ret_step);
 int32_t live_attempt(const struct live_trial *trial);

@@ -92,14 +92,14 @@ static const struct field_row logged_model_fields[] = {
 };
 
 static const struct field_row registered_model_fields[] = {
-    {"name", FIELD_NAME, false, TEXT_OPS, true},
+    {"name", FIELD_NAME, false, TEXT_OPS | LISTS, true},
     {"timestamp", FIELD_UPDATED, true, 0, true},
     {"last_updated_timestamp", FIELD_UPDATED, true, 0, true},
     {"creation_timestamp", FIELD_CREATED, true, 0, true},
 };
 
 static const struct field_row model_version_fields[] = {
-    {"name", FIELD_NAME, false, TEXT_OPS, true},           {"run_id", FIELD_RUN_ID, false, TEXT_OPS | LISTS, false},
+    {"name", FIELD_NAME, false, TEXT_OPS | LISTS, true},   {"run_id", FIELD_RUN_ID, false, TEXT_OPS | LISTS, false},
     {"source_path", FIELD_SOURCE, false, TEXT_OPS, false}, {"version_number", FIELD_VERSION, true, NUMBER_OPS, true},
     {"creation_timestamp", FIELD_CREATED, true, 0, true},  {"last_updated_timestamp", FIELD_UPDATED, true, 0, true},
 };

@@ -1,23 +1,17 @@
-#define PCRE2_CODE_UNIT_WIDTH 8
-
 #include "tracker/log_pattern.h"
 
 #include <math.h>
-#include <pcre2.h>
 
 #include "base/buf.h"
 #include "base/mem.h"
 #include "tracker/log_token.h"
+#include "tracker/regex.h"
 
 enum {
-  PATTERN_MAX = 4096,
-  GROUPS_MAX = 32,
+  GROUPS_MAX = REGEX_GROUPS_MAX,
   LITERAL_MAX = 64,
   KEY_MAX = 250,
   TEXT_MAX = 16 * 1024,
-  MATCH_LIMIT = 100000, /* steps of the matcher on one line */
-  HEAP_LIMIT_KIB = 1024,
-  JIT_STACK_MAX = 256 * 1024,
 };
 
 enum group_role { ROLE_NONE, ROLE_NAME, ROLE_VALUE, ROLE_STEP, ROLE_EPOCH, ROLE_TIME, ROLE_KEY };
@@ -28,16 +22,12 @@ struct group {
 };
 
 struct log_pattern {
-  pcre2_code *code, *when;
-  pcre2_match_data *match;
-  pcre2_match_context *limits;
-  pcre2_jit_stack *stack;
+  struct regex *code, *when;
   struct group groups[GROUPS_MAX + 1]; /* by number */
   unsigned group_count;
   char *key, *prefix;
   char literal[LITERAL_MAX];
   size_t literal_n;
-  uint64_t given_up;
   struct log_pattern_hit hits[LOG_PATTERN_HITS_MAX];
   size_t hits_n;
   char text[TEXT_MAX]; /* of the hits' keys */
@@ -47,11 +37,8 @@ struct log_pattern {
 void log_pattern_free(struct log_pattern *p) {
   if (!p)
     return;
-  pcre2_code_free(p->code);
-  pcre2_code_free(p->when);
-  pcre2_match_data_free(p->match);
-  pcre2_match_context_free(p->limits);
-  pcre2_jit_stack_free(p->stack);
+  regex_free(p->code);
+  regex_free(p->when);
   for (unsigned i = 0; i <= GROUPS_MAX; i++)
     mem_free(p->groups[i].name);
   mem_free(p->key);
@@ -64,7 +51,7 @@ struct str log_pattern_literal(const struct log_pattern *p) {
 }
 
 uint64_t log_pattern_given_up(const struct log_pattern *p) {
-  return p->given_up;
+  return regex_given_up(p->code) + (p->when ? regex_given_up(p->when) : 0);
 }
 
 /* ---- the literal ---- */
@@ -177,47 +164,19 @@ static void find_literal(struct str s, struct literal *best) {
 
 /* ---- compiling ---- */
 
-static pcre2_code *compile(const char *pattern, struct err *err) {
-  int code;
-  PCRE2_SIZE at;
-  size_t n = strlen(pattern);
-  if (n > PATTERN_MAX) {
-    err_set(err, ERR_TOO_LARGE, "the pattern has %zu bytes; at most %d are allowed", n, PATTERN_MAX);
-    return NULL;
-  }
-  uint32_t options = PCRE2_NEVER_BACKSLASH_C;
-  for (size_t i = 0; i < n; i++)
-    if ((unsigned char)pattern[i] >= 0x80)
-      options |= PCRE2_UTF | PCRE2_MATCH_INVALID_UTF;
-  pcre2_code *compiled = pcre2_compile((PCRE2_SPTR)pattern, n, options, &code, &at, NULL);
-  if (!compiled) {
-    char text[160] = "";
-    pcre2_get_error_message(code, (PCRE2_UCHAR *)text, sizeof text);
-    err_set(err, ERR_INVALID, "pattern %s: %s at character %zu", pattern, text, (size_t)at + 1);
-    return NULL;
-  }
-  (void)pcre2_jit_compile(compiled, PCRE2_JIT_COMPLETE); /* without it the interpreter serves */
-  return compiled;
-}
-
 static bool name_groups(struct log_pattern *p, const struct log_pattern_spec *spec, struct err *err) {
   static const struct {
     const char *name;
     enum group_role role;
   } reserved[] = {{"name", ROLE_NAME}, {"value", ROLE_VALUE}, {"step", ROLE_STEP}, {"epoch", ROLE_EPOCH}, {"time", ROLE_TIME}};
-  uint32_t groups = 0, names = 0, entry_size = 0;
-  PCRE2_SPTR table = NULL;
-  pcre2_pattern_info(p->code, PCRE2_INFO_CAPTURECOUNT, &groups);
-  pcre2_pattern_info(p->code, PCRE2_INFO_NAMECOUNT, &names);
-  pcre2_pattern_info(p->code, PCRE2_INFO_NAMEENTRYSIZE, &entry_size);
-  pcre2_pattern_info(p->code, PCRE2_INFO_NAMETABLE, &table);
+  unsigned groups = regex_groups(p->code), names = 0, number;
+  const char *name;
   if (groups > GROUPS_MAX)
-    return err_set(err, ERR_INVALID, "the pattern has %u groups; at most %d are allowed", (unsigned)groups, GROUPS_MAX);
+    return err_set(err, ERR_INVALID, "the pattern has %u groups; at most %d are allowed", groups, GROUPS_MAX);
   p->group_count = groups;
   bool has_value = false, has_key = false, has_name = false;
-  for (uint32_t i = 0; i < names; i++, table += entry_size) {
-    struct group *group = &p->groups[(unsigned)table[0] << 8 | table[1]];
-    const char *name = (const char *)table + 2;
+  for (; (name = regex_name(p->code, names, &number)); names++) {
+    struct group *group = &p->groups[number];
     group->role = ROLE_KEY;
     for (size_t k = 0; k < ARRAY_LEN(reserved); k++)
       if (strcmp(name, reserved[k].name) == 0)
@@ -257,16 +216,8 @@ static bool set_up(struct log_pattern *p, const struct log_pattern_spec *spec, s
   p->prefix = copy_or_null(spec->prefix, &failed);
   if (failed)
     return err_no_memory(err);
-  if (!(p->code = compile(spec->pattern, err)) || (spec->when && !(p->when = compile(spec->when, err))))
+  if (!(p->code = regex_new(spec->pattern, err)) || (spec->when && !(p->when = regex_new(spec->when, err))))
     return false;
-  p->match = pcre2_match_data_create(GROUPS_MAX + 1, NULL);
-  p->limits = pcre2_match_context_create(NULL);
-  p->stack = pcre2_jit_stack_create(32 * 1024, JIT_STACK_MAX, NULL);
-  if (!p->match || !p->limits || !p->stack)
-    return err_no_memory(err);
-  pcre2_set_match_limit(p->limits, MATCH_LIMIT);
-  pcre2_set_heap_limit(p->limits, HEAP_LIMIT_KIB);
-  pcre2_jit_stack_assign(p->limits, NULL, p->stack);
   struct literal literal;
   find_literal(str_of(spec->pattern), &literal);
   memcpy(p->literal, literal.text, literal.n);
@@ -288,14 +239,6 @@ struct log_pattern *log_pattern_new(const struct log_pattern_spec *spec, struct 
 }
 
 /* ---- matching ---- */
-
-static bool run(struct log_pattern *p, const pcre2_code *code, struct str line, size_t from, int *ret_groups) {
-  int n = pcre2_match(code, (PCRE2_SPTR)line.p, line.n, from, 0, p->match, p->limits);
-  if (n < 0 && n != PCRE2_ERROR_NOMATCH)
-    p->given_up++;
-  *ret_groups = n;
-  return n > 0;
-}
 
 /* "0.5", "91%", "1e-3", also with letters behind as in "12ms". */
 static bool group_number(struct str text, double *ret) {
@@ -366,12 +309,11 @@ static void add_hit(struct log_pattern *p, struct str name, struct str value, co
   hit->value = number;
 }
 
-static void take_match(struct log_pattern *p, struct str line, int groups) {
-  const PCRE2_SIZE *at = pcre2_get_ovector_pointer(p->match);
+static void take_match(struct log_pattern *p, struct str line, int groups, const size_t *at) {
   struct str texts[GROUPS_MAX + 1], name = str_of(p->key);
   struct log_pattern_hit place = {.step = NAN, .epoch = NAN};
   for (unsigned i = 1; i <= p->group_count; i++) {
-    bool set = (int)i < groups && at[2 * i] != PCRE2_UNSET && at[2 * i] <= at[2 * i + 1];
+    bool set = (int)i < groups && at[2 * i] != REGEX_UNSET && at[2 * i] <= at[2 * i + 1];
     texts[i] = set ? str_n(line.p + at[2 * i], at[2 * i + 1] - at[2 * i]) : STR("");
     if (!set)
       continue;
@@ -400,11 +342,11 @@ size_t log_pattern_match(struct log_pattern *p, struct str line, const struct lo
   if (p->literal_n && !memmem(line.p, line.n, p->literal, p->literal_n))
     return 0;
   int groups;
-  if (p->when && !run(p, p->when, line, 0, &groups))
+  const size_t *at;
+  if (p->when && !regex_find(p->when, line, 0, &at))
     return 0;
-  for (size_t from = 0; from <= line.n && p->hits_n < LOG_PATTERN_HITS_MAX && run(p, p->code, line, from, &groups);) {
-    take_match(p, line, groups);
-    const PCRE2_SIZE *at = pcre2_get_ovector_pointer(p->match);
+  for (size_t from = 0; from <= line.n && p->hits_n < LOG_PATTERN_HITS_MAX && (groups = regex_find(p->code, line, from, &at));) {
+    take_match(p, line, groups, at);
     size_t end = MAX_OF(at[0], at[1]);
     from = end > from ? end : from + 1;
   }

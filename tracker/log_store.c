@@ -20,6 +20,7 @@ enum {
 
 struct log_store {
   struct log_store_conf conf;
+  struct list watches;
 };
 
 enum stream_state {
@@ -42,7 +43,9 @@ struct stream {
   char *bytes; /* owned */
   size_t n;
   int64_t start, skipped, time;
-  bool is_end; /* the last line is read too */
+  int64_t before; /* bytes of both streams before this piece */
+  bool is_end;    /* the last line is read too */
+  bool is_kept;   /* the piece is stored; else it is only read */
   struct buf packed, reader_state;
   bool is_packed, has_state;
   struct found_points found;
@@ -63,6 +66,7 @@ struct log_writer {
   struct id run;
   int32_t attempt;
   struct metric_sources *sources;
+  int64_t log_max; /* 0: none */
   log_points_fn *on_points;
   void *ctx;
   struct stream streams[LOG_STREAMS];
@@ -105,6 +109,22 @@ const struct log_store_conf *log_store_parts(const struct log_store *store) {
   return &store->conf;
 }
 
+void log_store_watch(struct log_store *store, struct log_watch *watch) {
+  list_push_back(&store->watches, &watch->node);
+}
+
+void log_store_unwatch(struct log_watch *watch) {
+  list_remove(&watch->node);
+}
+
+static void tell_watches(const struct log_writer *writer) {
+  LIST_EACH(&writer->store->watches, node) {
+    const struct log_watch *watch = LIST_ENTRY(node, struct log_watch, node);
+    if (id_eq(watch->run, writer->run))
+      watch->fn(watch->ctx);
+  }
+}
+
 /* ---- reading lines: on a thread of the pool, or on the loop ---- */
 
 static void read_bytes(struct stream *stream, struct str bytes, bool is_end) {
@@ -130,12 +150,31 @@ static void pack(struct stream *stream) {
   stream->is_packed = true;
 }
 
+/* Beyond log_max nothing is kept. The piece that goes beyond ends with a mark, which takes the place of as many bytes. */
+static void cut(struct stream *stream) {
+  const struct log_writer *writer = stream->writer;
+  int64_t before = stream->before, over = before + (int64_t)stream->n - writer->log_max;
+  stream->is_kept = true;
+  if (!writer->log_max || over <= 0)
+    return;
+  stream->is_kept = before < writer->log_max;
+  if (!stream->is_kept)
+    return;
+  char mark[120];
+  size_t n =
+      (size_t)snprintf(mark, sizeof mark, "\n[winnow: output beyond log_max, %lld bytes, is not kept]\n", (long long)writer->log_max);
+  n = MIN_OF(n, stream->n);
+  memcpy(stream->bytes + stream->n - n, mark, n);
+}
+
 static void run_piece(struct work *work) {
   struct stream *stream = CONTAINER_OF(work, struct stream, work);
-  pack(stream);
   read_bytes(stream, str_n(stream->bytes, stream->n), stream->is_end);
+  cut(stream);
+  if (stream->is_kept)
+    pack(stream);
   int64_t end = stream->start + (int64_t)stream->n;
-  if (stream->is_end || end - stream->state_at >= STATE_EVERY) {
+  if (stream->is_end || !stream->is_kept || end - stream->state_at >= STATE_EVERY) {
     log_metrics_save(stream->reader, &stream->reader_state);
     stream->has_state = stream->reader_state.fail == ERR_NONE;
   }
@@ -181,6 +220,7 @@ static void end_write(struct stream *stream, const struct err *err) {
     stream->next = stream->start + (int64_t)stream->n;
     if (stream->has_state)
       stream->state_at = stream->next;
+    tell_watches(writer);
     if (writer->on_points && stream->found.count)
       writer->on_points(writer->ctx, stream->name, stream->found.items, stream->found.count);
   }
@@ -222,7 +262,7 @@ static void put_new_keys(struct stream *stream, struct pg_args *args) {
 
 static void put_piece(struct stream *stream, struct pg_batch *batch) {
   struct log_writer *writer = stream->writer;
-  if (stream->n || stream->skipped) {
+  if (stream->is_kept && (stream->n || stream->skipped)) {
     struct pg_args *args = pg_batch_add(batch, STMT_LOG_PIECE_ADD);
     pg_put_uuid(args, writer->run);
     pg_put_int(args, writer->attempt);
@@ -294,6 +334,7 @@ static bool begin_piece(struct stream *stream, struct err *err) {
     offset += (int64_t)known;
   }
   stream->start = end < stream->next ? stream->next : offset;
+  stream->before = stream->start + stream->writer->streams[!stream->name].next;
   stream->time = clock_wall_ms(loop_clock(stream->writer->store->conf.loop));
   stream->work = (struct work){.run = run_piece, .done = on_piece};
   stream->state = STREAM_BUSY;
@@ -432,7 +473,7 @@ static bool ask_place(struct log_writer *writer, struct err *err) {
   return true;
 }
 
-struct log_writer *log_writer_new(struct log_store *store, struct id run, int32_t attempt, struct metric_sources *sources,
+struct log_writer *log_writer_new(struct log_store *store, struct id run, int32_t attempt, const struct log_writer_options *options,
                                   log_points_fn *on_points, void *ctx, struct err *err) {
   struct log_writer *writer = mem_zalloc(sizeof *writer);
   if (!writer) {
@@ -440,7 +481,8 @@ struct log_writer *log_writer_new(struct log_store *store, struct id run, int32_
     return NULL;
   }
   *writer = (struct log_writer){.store = store, .run = run, .attempt = attempt, .on_points = on_points, .ctx = ctx};
-  writer->sources = metric_sources_ref(sources);
+  writer->sources = metric_sources_ref(options->sources);
+  writer->log_max = options->log_max;
   for (size_t i = 0; i < LOG_STREAMS; i++) {
     writer->streams[i].writer = writer;
     writer->streams[i].name = (enum log_stream_name)i;

@@ -7,6 +7,7 @@
 #define WINNOW_TRACKER_LOG_STORE_H
 
 #include "base/id.h"
+#include "base/list.h"
 #include "base/work.h"
 #include "tracker/found_points.h"
 #include "tracker/metric_sources.h"
@@ -32,15 +33,31 @@ void log_store_free(struct log_store *store); /* writers are gone by then; accep
 
 const struct log_store_conf *log_store_parts(const struct log_store *store);
 
+/* Told whenever output of the run has been stored. Embedded in whoever watches; nothing is allocated. From `fn` nothing of the store may be
+ * called, nor may it end the watch. */
+struct log_watch {
+  struct list_node node;
+  struct id run;
+  void (*fn)(void *ctx);
+  void *ctx;
+};
+void log_store_watch(struct log_store *store, struct log_watch *watch);
+void log_store_unwatch(struct log_watch *watch);
+
 /* Points that were read and are stored; valid during the call, which comes before the write that brought them is answered. `source` tells
  * the streams and files of a run apart; the streams are enum log_stream_name. */
 typedef void log_points_fn(void *ctx, uint32_t source, const struct found_point *points, size_t count);
 /* `next`: where the stream goes on; err NULL: everything before it is durable. */
 typedef void log_write_fn(void *ctx, int64_t next, const struct err *err);
 
-/* Finds out where the streams of the attempt stand. Writes may begin at once: they wait. `on_points` may be NULL. `sources` is shared. */
-MUST_CHECK struct log_writer *log_writer_new(struct log_store *store, struct id run, int32_t attempt, struct metric_sources *sources,
-                                             log_points_fn *on_points, void *ctx, struct err *err);
+struct log_writer_options {
+  struct metric_sources *sources; /* shared */
+  int64_t log_max;                /* bytes kept of the attempt; then it is cut with a mark, and read on for metrics. 0: no limit */
+};
+/* Finds out where the streams of the attempt stand. Writes may begin at once: they wait. `on_points` may be NULL. */
+MUST_CHECK struct log_writer *log_writer_new(struct log_store *store, struct id run, int32_t attempt,
+                                             const struct log_writer_options *options, log_points_fn *on_points, void *ctx,
+                                             struct err *err);
 /* What is in flight is answered first. Accepts NULL. */
 void log_writer_close(struct log_writer *writer);
 

@@ -98,8 +98,9 @@ static bool remove_one(struct token_table *table, bool (*matches)(const struct t
   return false;
 }
 
-static bool has_id(const struct token_entry *entry, const void *id) {
-  return id_eq(entry->id, *(const struct id *)id);
+static bool ends_with(const struct token_entry *entry, const void *id) {
+  const struct id *gone = id;
+  return id_eq(entry->id, *gone) || (!id_is_zero(entry->parent) && id_eq(entry->parent, *gone));
 }
 
 static bool is_over(const struct token_entry *entry, const void *now_ms) {
@@ -107,7 +108,10 @@ static bool is_over(const struct token_entry *entry, const void *now_ms) {
 }
 
 bool token_table_remove(struct token_table *table, struct id id) {
-  return remove_one(table, has_id, &id);
+  bool any = false;
+  while (remove_one(table, ends_with, &id))
+    any = true;
+  return any;
 }
 
 size_t token_table_expire(struct token_table *table, int64_t now_ms) {
@@ -250,6 +254,7 @@ static void be_token(struct access_principal *who, const struct token_entry *ent
   who->kind = entry->session ? ACCESS_SESSION : ACCESS_TOKEN;
   who->scope = entry->scope;
   who->token_id = entry->id;
+  who->root = id_is_zero(entry->parent) ? entry->id : entry->parent;
   who->expires_ms = entry->expires_ms;
   snprintf(who->name, sizeof who->name, "%s %.50s", entry->session ? "session" : "token", entry->name);
 }

@@ -29,6 +29,7 @@ struct access_principal {
   enum access_kind kind;
   enum access_scope scope; /* of the credential; SCOPE_NONE for nobody */
   struct id token_id;      /* of a token or session */
+  struct id root;          /* the token that it ends with: its own, or the one that opened the session; zero: none */
   int64_t expires_ms;      /* 0: never */
   struct id run_id;        /* ACCESS_RUN: the run a job's token may write */
   int32_t run_attempt;
@@ -46,6 +47,7 @@ void token_hash(struct str token, uint8_t out[TOKEN_HASH_BYTES]);
 
 struct token_entry {
   struct id id;
+  struct id parent; /* of a session: the token that opened it; zero: none */
   enum access_scope scope;
   bool session;       /* made for the page, accepted only as its cookie */
   int64_t expires_ms; /* wall clock; 0: never */
@@ -63,7 +65,7 @@ void token_table_release(struct token_table *table);
 /* Copies the entry. */
 MUST_CHECK bool token_table_add(struct token_table *table, const uint8_t hash[TOKEN_HASH_BYTES], const struct token_entry *entry,
                                 struct err *err);
-/* By id: revoked. False when it is not there. */
+/* By id: revoked, with the sessions that it opened. False when none of them is there. */
 bool token_table_remove(struct token_table *table, struct id id);
 /* Drops what has expired; returns how many. */
 size_t token_table_expire(struct token_table *table, int64_t now_ms);

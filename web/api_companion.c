@@ -1,7 +1,10 @@
 /* /api/v1/companion: what winnow-exec says of the attempt it runs, and learns; see sweeper/companion/main.c. Bodies and answers are plain
  * text. 409 ends the job, so nothing but a superseded attempt is answered with it. */
+#include "storage/metric_store.h"
 #include "sweeper/sweeps.h"
+#include "sweeper/system_series.h"
 #include "tracker/file_store.h"
+#include "web/api_events.h"
 #include "web/app.h"
 #include "web/http_reply.h"
 #include "web/tables.h"
@@ -12,6 +15,7 @@ struct companion_op {
   struct http_req *req;
   struct live_trial *trial;
   int32_t attempt;
+  enum companion_says says;
 };
 
 static void reply_code(struct http_req *req, enum err_code code, const char *text) {
@@ -34,7 +38,7 @@ static struct companion_op *open_op(struct http_req *req) {
   if (ok && !access_may_write_run(web_principal(req), run, (int32_t)attempt))
     ok = err_set(&err, ERR_FORBIDDEN, "this is not the token of the attempt");
   if (ok) {
-    *op = (struct companion_op){req, sweeps_trial(sweeps, run), (int32_t)attempt};
+    *op = (struct companion_op){.req = req, .trial = sweeps_trial(sweeps, run), .attempt = (int32_t)attempt};
     ok = op->trial || err_set(&err, ERR_FENCED, "nothing waits for this attempt any more");
   }
   if (ok)
@@ -60,10 +64,34 @@ static void reply_says(struct http_req *req, enum companion_says says) {
   }
 }
 
-static void post_alive(struct http_req *req) {
-  const struct companion_op *op = open_op(req);
-  if (op)
-    reply_says(req, companion_alive(op->trial, op->attempt));
+static void on_samples_stored(void *ctx, const struct err *err) {
+  const struct companion_op *op = ctx;
+  if (err && err->code != ERR_FENCED && err->code != ERR_NOT_FOUND && err->code != ERR_WRONG_STATE)
+    reply_code(op->req, ERR_UNAVAILABLE, err->text);
+  else
+    reply_says(op->req, op->says); /* a run that is being deleted keeps no samples */
+}
+
+/* A sign of life, and what the job has used since the last one. The sign counts whatever becomes of the rest. */
+static void post_heartbeat(struct http_req *req) {
+  struct companion_op *op = open_op(req);
+  struct metric_store *store = web_app(req)->metrics;
+  AUTO_METRIC_ROWS struct metric_rows rows;
+  struct id run;
+  struct err err;
+  metric_rows_init(&rows);
+  if (!op)
+    return;
+  op->says = companion_alive(op->trial, op->attempt);
+  bool ok = system_series_read(http_req_body(req), &rows, &err);
+  if (ok && (!rows.points.n || op->says == COMPANION_FENCED || !store)) {
+    reply_says(req, op->says);
+    return;
+  }
+  ok = ok && (id_parse(http_req_value(req, "run"), &run) || err_set(&err, ERR_NOT_FOUND, "there is no such run")) &&
+       metric_append(store, run, op->attempt, &rows, on_samples_stored, op, &err);
+  if (!ok)
+    http_reply_error(req, &err);
 }
 
 static void on_output(void *ctx, int64_t next, const struct err *err) {
@@ -74,6 +102,9 @@ static void on_output(void *ctx, int64_t next, const struct err *err) {
     return;
   }
   snprintf(text, sizeof text, "%lld\n", (long long)next);
+  struct id run;
+  if (!err && id_parse(http_req_value(op->req, "run"), &run))
+    events_tell_output(web_app(op->req), run, op->attempt, http_req_param(op->req, "stream"), next);
   http_reply_text(op->req, 200, text);
 }
 
@@ -164,7 +195,7 @@ static void post_exited(struct http_req *req) {
   }
 
 const struct route companion_routes[] = {
-    COMPANION_POST("heartbeat", SMALL_BODY, post_alive, "It goes on; the verdict"),
+    COMPANION_POST("heartbeat", SMALL_BODY, post_heartbeat, "It goes on, and what it has used; the verdict"),
     COMPANION_POST("exited", SMALL_BODY, post_exited, "It is over"),
     {.method = HTTP_POST,
      .path = "/companion/{run}/{attempt}/output",

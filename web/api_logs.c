@@ -1,19 +1,11 @@
-/* /api/v1/runs/{id}/logs/{stream}: what a run printed. */
-#include "storage/pg.h"
-#include "tracker/log_store.h"
+/* /api/v1/runs/{id}/logs/{stream}: what a run printed. Bytes of a range or the last lines are one answer; what is filtered or followed is a
+ * stream (web/log_reader.c). */
 #include "web/app.h"
 #include "web/http_reply.h"
+#include "web/log_reader.h"
 #include "web/tables.h"
 
-enum { LOG_REPLY_MAX = 8 * 1024 * 1024, TAIL_LINES_MAX = 100000 };
-
-struct log_op {
-  struct http_req *req;
-  struct id run;
-  enum log_stream_name stream;
-  int32_t attempt;
-  int64_t from, limit, tail, end; /* tail -1: none */
-};
+enum { TAIL_LINES_MAX = 100000, TAIL_FIRST = 64 * 1024, TAIL_GROWS = 16 };
 
 static bool read_number(const struct http_req *req, const char *name, int64_t fallback, int64_t max, int64_t *ret, struct err *err) {
   struct str text = http_req_param(req, name);
@@ -22,108 +14,144 @@ static bool read_number(const struct http_req *req, const char *name, int64_t fa
          err_set(err, ERR_INVALID, "\"%s\" must be a whole number up to %lld", name, (long long)max);
 }
 
-/* Where the last `lines` lines begin. */
+static bool read_flag(const struct http_req *req, const char *name, bool *ret, struct err *err) {
+  struct str text = http_req_param(req, name);
+  *ret = false;
+  return !text.p || str_to_bool(text, ret) || err_set(err, ERR_INVALID, "\"%s\" must be true or false", name);
+}
+
+/* Where the bytes begin, and where to go on. */
+static void put_place(struct log_ask *ask, int64_t offset, int64_t next) {
+  char first[24], after[24], size[24];
+  snprintf(first, sizeof first, "%lld", (long long)offset);
+  snprintf(after, sizeof after, "%lld", (long long)next);
+  snprintf(size, sizeof size, "%lld", (long long)ask->end);
+  http_reply_header(ask->req, "Winnow-Log-Offset", str_of(first));
+  if (next >= 0)
+    http_reply_header(ask->req, "Winnow-Log-Next", str_of(after));
+  http_reply_header(ask->req, "Winnow-Log-Size", str_of(size));
+}
+
+static void on_bytes(void *ctx, const struct log_bytes *bytes, const struct err *err) {
+  struct log_ask *ask = ctx;
+  if (err) {
+    http_reply_error(ask->req, err);
+    return;
+  }
+  struct buf body = BUF_INIT(LOG_REPLY_MAX + KIB);
+  buf_add_str(&body, bytes->bytes);
+  put_place(ask, bytes->from, bytes->next);
+  http_reply_body(ask->req, 200, "text/plain; charset=utf-8", &body);
+}
+
+/* From where it is known to begin. */
+static bool answer(struct log_ask *ask, struct err *err) {
+  if (ask->follow || ask->plain || ask->grep) {
+    put_place(ask, ask->from, -1);
+    return log_reader_start(ask, err);
+  }
+  if (ask->from >= ask->end || !ask->attempt) {
+    const struct log_bytes none = {.from = ask->from, .next = ask->from, .bytes = STR("")};
+    on_bytes(ask, &none, NULL);
+    return true;
+  }
+  return log_store_read(web_app(ask->req)->logs, ask->run, ask->attempt, ask->stream, ask->from, ask->end, (size_t)ask->limit, on_bytes,
+                        ask, err);
+}
+
+/* ---- the last lines: from the end backwards, more each time until there are enough ---- */
+
+static bool read_tail(struct log_ask *ask, struct err *err);
+
+/* Where the last `lines` lines begin; SIZE_MAX when there are fewer. */
 static size_t tail_at(struct str bytes, int64_t lines) {
   size_t at = bytes.n;
   if (at && bytes.p[at - 1] == '\n')
     at--;
-  while (at > 0 && !(bytes.p[at - 1] == '\n' && --lines <= 0))
-    at--;
-  return lines > 0 && at == 0 ? 0 : at;
+  for (; at > 0; at--)
+    if (bytes.p[at - 1] == '\n' && --lines <= 0)
+      return at;
+  return SIZE_MAX;
 }
 
-static void on_bytes(void *ctx, const struct log_bytes *bytes, const struct err *err) {
-  struct log_op *op = ctx;
-  char offset[24], next[24];
-  if (err) {
-    http_reply_error(op->req, err);
+static void on_tail(void *ctx, const struct log_bytes *bytes, const struct err *failed) {
+  struct log_ask *ask = ctx;
+  struct err err;
+  if (failed) {
+    http_reply_error(ask->req, failed);
     return;
   }
-  size_t skip = op->tail > 0 ? tail_at(bytes->bytes, op->tail) : op->tail == 0 ? bytes->bytes.n : 0;
-  struct buf body = BUF_INIT(LOG_REPLY_MAX + KIB);
-  buf_add_str(&body, str_slice(bytes->bytes, skip, bytes->bytes.n));
-  snprintf(offset, sizeof offset, "%lld", (long long)(bytes->from + (int64_t)skip));
-  snprintf(next, sizeof next, "%lld", (long long)bytes->next);
-  http_reply_header(op->req, "Winnow-Log-Offset", str_of(offset));
-  http_reply_header(op->req, "Winnow-Log-Next", str_of(next));
-  http_reply_body(op->req, 200, "text/plain; charset=utf-8", &body);
-}
-
-static void reply_nothing(struct log_op *op) {
-  struct log_bytes none = {.from = op->from, .next = op->from, .bytes = STR("")};
-  on_bytes(op, &none, NULL);
-}
-
-static bool read_stream(struct log_op *op, const struct pg_reply *rows, struct err *err) {
-  bool found = false;
-  for (size_t i = 0; i < pg_rows(rows) && !found; i++) {
-    found = pg_int(rows, i, 1) == (int64_t)op->stream;
-    if (found) {
-      op->attempt = (int32_t)pg_int(rows, i, 0);
-      op->end = pg_int(rows, i, 2);
-    }
+  size_t at = tail_at(bytes->bytes, ask->tail);
+  bool all = bytes->from <= ask->first || ask->tail_window >= LOG_REPLY_MAX;
+  if (at == SIZE_MAX && !all) {
+    ask->tail_window = MIN_OF(ask->tail_window * TAIL_GROWS, (int64_t)LOG_REPLY_MAX);
+    if (!read_tail(ask, &err))
+      http_reply_error(ask->req, &err);
+    return;
   }
-  if (!found) {
-    reply_nothing(op);
-    return true;
-  }
-  if (op->tail >= 0)
-    op->from = MAX_OF(op->end - op->limit, (int64_t)0);
-  return log_store_read(web_app(op->req)->logs, op->run, op->attempt, op->stream, op->from, op->end, (size_t)op->limit, on_bytes, op, err);
+  ask->from = bytes->from + (at == SIZE_MAX ? 0 : (int64_t)at);
+  if (!answer(ask, &err))
+    http_reply_error(ask->req, &err);
 }
 
-static void on_streams(void *ctx, const struct pg_reply *rows) {
-  struct log_op *op = ctx;
+static bool read_tail(struct log_ask *ask, struct err *err) {
+  int64_t from = MAX_OF(ask->end - ask->tail_window, ask->first);
+  return log_store_read(web_app(ask->req)->logs, ask->run, ask->attempt, ask->stream, from, ask->end, (size_t)ask->tail_window, on_tail,
+                        ask, err);
+}
+
+/* ---- what there is ---- */
+
+static bool take_streams(struct log_ask *ask, const struct pg_reply *run, const struct pg_reply *streams, struct err *err) {
+  if (!pg_rows(run))
+    return err_set(err, ERR_NOT_FOUND, "there is no such run");
+  log_ask_take(ask, streams);
+  ask->first = ask->from;
+  if (ask->tail < 0 || ask->grep || !ask->attempt)
+    return answer(ask, err);
+  if (ask->tail == 0 || ask->first >= ask->end) {
+    ask->from = MAX_OF(ask->end, ask->first);
+    return answer(ask, err);
+  }
+  ask->tail_window = MIN_OF((int64_t)TAIL_FIRST, ask->limit);
+  return read_tail(ask, err);
+}
+
+static void on_streams(void *ctx, const struct pg_reply *reply) {
+  struct log_ask *ask = ctx;
   struct err err;
-  if (!pg_ok(rows, &err) || !read_stream(op, rows, &err))
-    http_reply_error(op->req, &err);
+  if (!pg_ok(reply, &err) || !take_streams(ask, pg_nth(reply, 0), pg_nth(reply, 1), &err))
+    http_reply_error(ask->req, &err);
 }
 
-static void on_attempt(void *ctx, const struct pg_reply *rows) {
-  struct log_op *op = ctx;
-  struct err err;
-  AUTO_PG_ARGS struct pg_args args;
-  pg_args_init(&args, STMT_LOG_STREAM_INFO);
-  bool ok = pg_ok(rows, &err) && (pg_rows(rows) || err_set(&err, ERR_NOT_FOUND, "there is no such run"));
-  if (ok) {
-    pg_put_uuid(&args, op->run);
-    pg_put_int(&args, op->attempt);
-    ok = pg_run(web_app(op->req)->pg, &args, 0, on_streams, op, &err);
-  }
-  if (!ok)
-    http_reply_error(op->req, &err);
-}
-
-static bool start(struct log_op *op, struct err *err) {
-  struct http_req *req = op->req;
+static bool read_ask(struct log_ask *ask, struct err *err) {
+  struct http_req *req = ask->req;
   int64_t attempt;
-  struct str follow = http_req_param(req, "follow");
-  bool follows = false;
-  if (!id_parse(http_req_value(req, "id"), &op->run) || !log_stream_parse(http_req_value(req, "stream"), &op->stream))
+  struct str grep = http_req_param(req, "grep");
+  if (!id_parse(http_req_value(req, "id"), &ask->run) || !log_stream_parse(http_req_value(req, "stream"), &ask->stream))
     return err_set(err, ERR_NOT_FOUND, "there is no such run, or no such stream: they are stdout and stderr");
   if (!web_app(req)->logs)
     return err_set(err, ERR_UNAVAILABLE, "logs cannot be read now");
-  if (http_req_param(req, "grep").p)
-    return err_set(err, ERR_UNSUPPORTED, "\"grep\" is not there yet") || err_hint(err, "pipe the log into grep");
-  if (follow.p && !str_to_bool(follow, &follows))
-    return err_set(err, ERR_INVALID, "\"follow\" must be true or false");
-  if (!read_number(req, "from", 0, INT64_MAX, &op->from, err) ||
-      !read_number(req, "limit", LOG_REPLY_MAX, LOG_REPLY_MAX, &op->limit, err) ||
-      !read_number(req, "attempt", 0, INT32_MAX, &attempt, err) || !read_number(req, "tail", -1, TAIL_LINES_MAX, &op->tail, err))
+  if (!read_flag(req, "follow", &ask->follow, err) || !read_flag(req, "plain", &ask->plain, err) ||
+      !read_number(req, "from", 0, INT64_MAX / 2, &ask->from, err) ||
+      !read_number(req, "limit", LOG_REPLY_MAX, LOG_REPLY_MAX, &ask->limit, err) ||
+      !read_number(req, "attempt", 0, INT32_MAX, &attempt, err) || !read_number(req, "tail", -1, TAIL_LINES_MAX, &ask->tail, err))
     return false;
-  op->attempt = (int32_t)attempt;
-  AUTO_PG_ARGS struct pg_args args;
-  pg_args_init(&args, STMT_RUN_ATTEMPT);
-  pg_put_uuid(&args, op->run);
-  return pg_run(web_app(req)->pg, &args, 0, on_attempt, op, err);
+  ask->wanted_attempt = (int32_t)attempt;
+  if (!grep.n)
+    return true;
+  if (memchr(grep.p, 0, grep.n))
+    return err_set(err, ERR_INVALID, "\"grep\" cannot hold the character 0");
+  ask->grep = arena_strdup(http_req_arena(req), grep);
+  return ask->grep || err_no_memory(err);
 }
 
 static void get_log(struct http_req *req) {
   struct err err;
-  struct log_op *op = ARENA_NEW(http_req_arena(req), struct log_op);
-  if (op)
-    op->req = req;
-  if (op ? !start(op, &err) : !err_no_memory(&err))
+  struct log_ask *ask = ARENA_NEW(http_req_arena(req), struct log_ask);
+  if (ask)
+    ask->req = req;
+  if (ask ? !(read_ask(ask, &err) && log_ask_streams(ask, on_streams, ask, &err)) : !err_no_memory(&err))
     http_reply_error(req, &err);
 }
 
@@ -133,8 +161,11 @@ const struct route log_routes[] = {
      .policy = POLICY_READ,
      .handler = get_log,
      .summary = "What a run printed",
-     .doc = "Bytes from an offset, or the last lines. `Winnow-Log-Offset` says where they begin, `Winnow-Log-Next` where to go on. With "
-            "`follow` the answer holds what is there now: ask again from `Winnow-Log-Next`.",
-     .query = "from:integer,limit:integer,tail:integer,attempt:integer,follow:boolean"},
+     .doc =
+         "Bytes from an offset, at most `limit`, or the last lines (`tail`), as they were printed. `Winnow-Log-Offset` says where they "
+         "begin, `Winnow-Log-Next` where to go on, `Winnow-Log-Size` how much there is. `plain` gives lines as a terminal would show them "
+         "in the end; `grep`, a regular expression, only those of them that match (with `tail`, the last of these). `follow` goes on as "
+         "it is printed and ends with the run.",
+     .query = "from:integer,limit:integer,tail:integer,attempt:integer,follow:boolean,plain:boolean,grep:string"},
 };
 const size_t log_route_count = ARRAY_LEN(log_routes);

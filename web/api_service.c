@@ -176,6 +176,10 @@ static void create_token(struct token_create *op) {
     pg_put_time(&args, op->entry.expires_ms);
   else
     pg_put_null(&args);
+  if (id_is_zero(op->entry.parent))
+    pg_put_null(&args);
+  else
+    pg_put_uuid(&args, op->entry.parent);
   if (!pg_run(app->pg, &args, 0, on_token_stored, op, &err))
     http_reply_error(op->req, &err);
 }
@@ -318,8 +322,10 @@ static void on_revoked(void *ctx, const struct pg_reply *reply) {
     http_reply_error(req, &err);
     return;
   }
-  if (id_parse(http_req_value(req, "id"), &id))
+  if (id_parse(http_req_value(req, "id"), &id)) {
     token_table_remove(&web_app(req)->tokens, id);
+    login_links_forget(web_app(req)->links, id);
+  }
   if (pg_rows(reply) == 0) {
     err_set(&err, ERR_NOT_FOUND, "there is no token with this id");
     err_hint(&err, "`winnow token ls` lists them");
@@ -386,7 +392,7 @@ void web_get_login(struct http_req *req) {
   op->req = req;
   struct str code = http_req_param(req, "code");
   int64_t now = clock_wall_ms(app->clock), until = 0;
-  if (!code.n || code.n > 64 || !login_links_use(app->links, code, now, &op->entry.scope, &until)) {
+  if (!code.n || code.n > 64 || !login_links_use(app->links, code, now, &op->entry.scope, &until, &op->entry.parent)) {
     err_set(&err, ERR_NOT_FOUND, "this link was used already, or is over");
     err_hint(&err, "`winnow open` makes a new one");
     http_reply_error(req, &err);

@@ -19,6 +19,7 @@ struct log_store;
 struct code_store;
 struct sweeps;
 struct login_links;
+struct event_hub;
 
 /* How the service stands, for /health, /api/v1/status and the page. */
 struct web_status {
@@ -47,6 +48,7 @@ struct web_app {
   struct log_store *logs;
   struct code_store *code;
   struct sweeps *sweeps;
+  struct event_hub *events;
 
   struct access_rules access;
   struct token_table tokens;

@@ -216,6 +216,8 @@ struct http_server {
   int64_t tick_ms;
   int spare_fd;
   bool accept_paused, draining;
+  uint64_t pauses, pauses_shed; /* of the trouble with accepting that goes on; who was told off before it */
+  int64_t pauses_from_ms, pauses_last_ms;
   loop_fn *drained;
   void *drained_ctx;
   struct loop_defer drained_defer;

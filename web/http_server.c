@@ -16,7 +16,15 @@
 #include "base/rng.h"
 #include "web/http_intern.h"
 
-enum { ACCEPTS_A_TURN = 64, BACKLOG = 1024, ACCEPT_RETRY_MS = 250, EVICTED_AT_ONCE = 16, TICK_MAX_MS = 1000, TICK_MIN_MS = 5 };
+enum {
+  ACCEPTS_A_TURN = 64,
+  BACKLOG = 1024,
+  ACCEPT_RETRY_MS = 250,
+  PAUSES_APART_MS = 2000,
+  EVICTED_AT_ONCE = 16,
+  TICK_MAX_MS = 1000,
+  TICK_MIN_MS = 5
+};
 
 struct listener {
   struct list_node node;
@@ -138,11 +146,31 @@ static void shed_one(struct listener *listener) {
   server->spare_fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
 }
 
+/* Said once, however often it is tried again, and once more when it is over. */
+static void note_pause(struct http_server *server, int error_number) {
+  server->pauses_last_ms = loop_now_ms(server->loop);
+  if (server->pauses++ > 0)
+    return;
+  server->pauses_from_ms = server->pauses_last_ms;
+  server->pauses_shed = server->shed;
+  log_warn("web", NULL, "accepting pauses: %s", strerror(error_number));
+}
+
+static void note_end_of_pauses(struct http_server *server) {
+  int64_t now = loop_now_ms(server->loop);
+  if (!server->pauses || now - server->pauses_last_ms < PAUSES_APART_MS)
+    return;
+  log_info("web", NULL, "accepting goes on after %lld s: it paused %llu times, %llu clients were told to come again",
+           (long long)((now - server->pauses_from_ms) / 1000), (unsigned long long)server->pauses,
+           (unsigned long long)(server->shed - server->pauses_shed));
+  server->pauses = 0;
+}
+
 static void on_accept_failed(struct listener *listener, int error_number) {
   struct http_server *server = listener->server;
   if (error_number == EAGAIN || error_number == EINTR || error_number == ECONNABORTED)
     return;
-  log_warn("web", NULL, "accepting pauses: %s", strerror(error_number));
+  note_pause(server, error_number);
   if (!server->idle.count && (error_number == EMFILE || error_number == ENFILE))
     shed_one(listener);
   pause_accepting(server);
@@ -198,6 +226,7 @@ static void on_accepted(struct listener *listener, int fd, const struct sockaddr
     return;
   }
   server->accepted++;
+  note_end_of_pauses(server);
   if (!loop_timer_is_on(server->tick))
     loop_timer_start(server->tick, server->tick_ms);
 }

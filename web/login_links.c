@@ -11,6 +11,7 @@ struct login_links {
     enum access_scope scope; /* SCOPE_NONE: free */
     int64_t until_ms;
     int64_t session_until_ms;
+    struct id root;
   } links[LOGIN_LINKS_MAX];
 };
 
@@ -32,10 +33,18 @@ void login_links_add(struct login_links *links, const struct access_principal *w
   token_hash(str_of(out), links->links[i].hash);
   links->links[i].scope = who->scope;
   links->links[i].session_until_ms = who->expires_ms;
+  links->links[i].root = who->root;
   links->links[i].until_ms = now_ms + LOGIN_LINK_LIFE_MS;
 }
 
-bool login_links_use(struct login_links *links, struct str code, int64_t now_ms, enum access_scope *ret_scope, int64_t *ret_until_ms) {
+void login_links_forget(struct login_links *links, struct id root) {
+  for (size_t i = 0; i < LOGIN_LINKS_MAX && !id_is_zero(root); i++)
+    if (id_eq(links->links[i].root, root))
+      links->links[i].scope = SCOPE_NONE;
+}
+
+bool login_links_use(struct login_links *links, struct str code, int64_t now_ms, enum access_scope *ret_scope, int64_t *ret_until_ms,
+                     struct id *ret_root) {
   uint8_t hash[TOKEN_HASH_BYTES];
   token_hash(code, hash);
   for (size_t i = 0; i < LOGIN_LINKS_MAX; i++) {
@@ -47,6 +56,7 @@ bool login_links_use(struct login_links *links, struct str code, int64_t now_ms,
       return false;
     *ret_scope = scope;
     *ret_until_ms = links->links[i].session_until_ms;
+    *ret_root = links->links[i].root;
     return true;
   }
   return false;

@@ -15,8 +15,10 @@ void login_links_free(struct login_links *links); /* accepts NULL */
 /* The oldest gives way when there are too many. `out` has room for 64: the code of the link. */
 void login_links_add(struct login_links *links, const struct access_principal *who, int64_t now_ms, char out[64]);
 /* True once for each code, while it lives. The session may do what its maker may, and ends no later than the maker's credential
- * (*ret_until_ms; 0: that has no end). */
+ * (*ret_until_ms; 0: that has no end); it hangs on the token *ret_root, if that is not zero. */
 MUST_CHECK bool login_links_use(struct login_links *links, struct str code, int64_t now_ms, enum access_scope *ret_scope,
-                                int64_t *ret_until_ms);
+                                int64_t *ret_until_ms, struct id *ret_root);
+/* A token was revoked: its links open nothing any more. */
+void login_links_forget(struct login_links *links, struct id root);
 
 #endif

@@ -107,7 +107,7 @@ void registry_put_model(struct json_writer *w, const struct model_row *row, cons
   jw_put_str(w, "name", row->name);
   jw_put_i64(w, "creation_timestamp", row->created);
   jw_put_i64(w, "last_updated_timestamp", row->updated);
-  if (row->description.p)
+  if (row->description.n)
     jw_put_str(w, "description", row->description);
   bool any = false;
   for (size_t i = 0; latest && i < pg_rows(latest); i++) {

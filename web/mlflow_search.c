@@ -40,12 +40,13 @@ bool mlflow_search_parse(struct mlflow_search *op, const struct mlflow_search_ar
   struct arena *arena = http_req_arena(op->req);
   const struct str *order = NULL;
   size_t order_count = op->search.order_count;
-  if (!filter_parse(op->search.domain, args->filter, arena, &op->search.filter, NULL, err))
-    return false;
+  size_t at = 0;
+  if (!filter_parse(op->search.domain, args->filter, arena, &op->search.filter, &at, err))
+    return err->code == ERR_INVALID ? err_at_byte(err, "filter", args->filter, at) : false;
   if (!op->search.order) {
     if (!mlflow_strings(op->req, args->order_by, "order_by", &order, &order_count, err) ||
         !filter_parse_order(op->search.domain, order, order_count, arena, &op->search.order, err))
-      return false;
+      return err_at(err, "order_by", 0, 0);
     op->search.order_count = order_count;
   }
   if (!make_question(op, args, order, order ? order_count : 0, err))

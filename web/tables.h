@@ -16,10 +16,12 @@
   X(trial)                  \
   X(ask)                    \
   X(job)                    \
+  X(queue)                  \
   X(code)                   \
   X(companion)              \
   X(log)                    \
   X(reparse)                \
+  X(event)                  \
   X(admin)
 
 #define ROUTE_TABLE_DECLARE(name)            \

@@ -3,6 +3,7 @@
 #include "base/log.h"
 #include "storage/metric_store.h"
 #include "sweeper/sweeps.h"
+#include "web/api_events.h"
 
 struct str tracking_actor(const struct http_req *req) {
   const struct access_principal *who = web_principal(req);
@@ -69,7 +70,9 @@ bool tracking_reports_keep(struct http_req *req, struct id run, int32_t attempt,
 void tracking_reports_hear(const struct http_req *req, const struct tracking_reports *reports) {
   struct err err;
   struct sweeps *sweeps = web_app(req)->sweeps;
+  events_tell_points(web_app(req), reports->run);
+  events_tell_points(web_app(req), reports->run);
   struct live_trial *trial = reports->count && sweeps_ready(sweeps, &err) ? sweeps_trial(sweeps, reports->run) : NULL;
-  if (trial && !live_hear(trial, MAX_OF(reports->attempt, 0), reports->items, reports->count, &err) && err.code != ERR_FENCED)
+  if (trial && !live_hear_logged(trial, MAX_OF(reports->attempt, 0), reports->items, reports->count, &err) && err.code != ERR_FENCED)
     log_warn("web", NULL, "reports of a trial were not taken in: %s", err.text);
 }

@@ -1,3 +1,4 @@
+#!/usr/bin/env python3
 """Makes the peers' raw results, which are kept in peers/: one command, which goes on where it was ended.
 
     nice python3 peers.py [--minutes 60] [--pid-file FILE]

@@ -4,10 +4,10 @@
  *
  *   bench_schedule [jobs]… */
 #define WINNOW_ALLOW_NUMBERS /* arguments */
+#include "sweeper/schedule.h"
 #include "base/clock.h"
 #include "base/mem.h"
 #include "base/rng.h"
-#include "sweeper/schedule.h"
 
 enum { NODES = 1250, SLOTS = 8, GROUPS = 1000, ROUNDS = 20000, DRAWS_MAX = NODES * SLOTS };
 

@@ -1,9 +1,9 @@
 -- Credentials. The text of a token is never stored, only its SHA-256.
 
--- name: token_create (uuid, text, bytea, text[], timestamptz) -> (timestamptz) repeatable
--- Under an id we made, so that the same call twice makes one token.
-insert into token (id, name, hash, scopes, expires)
-values ($1, $2, $3, $4, $5)
+-- name: token_create (uuid, text, bytea, text[], timestamptz, uuid) -> (timestamptz) repeatable
+-- Under an id we made, so that the same call twice makes one token. The last: of a session, the token that opened it.
+insert into token (id, name, hash, scopes, expires, parent)
+values ($1, $2, $3, $4, $5, $6)
 on conflict (id) do update set name = token.name
 returning created;
 
@@ -22,14 +22,14 @@ order by id
 limit $2;
 
 -- name: token_revoke (uuid) -> (timestamptz) repeatable
--- No row when there is no such token. Revoking again keeps the first time.
-update token set revoked = coalesce(revoked, now()) where id = $1 returning revoked;
+-- With the sessions that it opened. No row when there is no such token. Revoking again keeps the first time.
+update token set revoked = coalesce(revoked, now()) where id = $1 or parent = $1 returning revoked;
 
 -- name: token_touch (uuid[]) -> () repeatable
 -- Last use, to the minute: a busy token costs one write a minute.
 update token set last_used = now()
 where id = any ($1) and (last_used is null or last_used < now() - interval '1 minute');
 
--- name: token_load () -> (uuid, text, bytea, text[], timestamptz) repeatable
--- id, name, hash, scopes, expires of every token that is valid: the service keeps them in memory.
-select id, name, hash, scopes, expires from token where revoked is null and (expires is null or expires > now());
+-- name: token_load () -> (uuid, text, bytea, text[], timestamptz, uuid) repeatable
+-- id, name, hash, scopes, expires, parent of every token that is valid: the service keeps them in memory.
+select id, name, hash, scopes, expires, parent from token where revoked is null and (expires is null or expires > now());

@@ -5,7 +5,7 @@
  * What it asks of the service, below /api/v1/companion/<run>/<attempt>, bodies and answers plain text:
  *   POST /output?stream=S&offset=N&skipped=K   bytes         -> the offset from which to go on
  *   POST /file?source=I&path=P&generation=G&offset=N&snapshot=0|1&last=0|1   bytes of a metric file -> the offset from which to go on
- *   POST /heartbeat        `name value` lines of usage       -> continue, or stop
+ *   POST /heartbeat        `sample ...` lines of usage       -> continue, or stop
  *   GET  /verdict?wait=25                                    -> continue, or stop (as soon as it is known)
  *   PUT  /api/v1/runs/<run>/artifacts/<path>    files that are kept
  *   POST /exited           `name value` lines                -> ok
@@ -24,7 +24,9 @@
 #include "sweeper/companion/artifacts.h"
 #include "sweeper/companion/metric_files.h"
 #include "sweeper/companion/process.h"
+#include "sweeper/companion/samples.h"
 #include "sweeper/companion/spool.h"
+#include "sweeper/companion/tty.h"
 #include "sweeper/companion/uplink.h"
 
 enum {
@@ -61,6 +63,8 @@ struct companion {
   struct job_file job;
   struct process process;
   struct spool streams[2];
+  struct tty tty;
+  struct event *on_tty;       /* NULL: the command writes into the spool by itself */
   struct metric_files *files; /* NULL: none to watch */
   struct artifacts *artifacts;
   unsigned artifact_tries; /* of the present one */
@@ -76,8 +80,9 @@ struct companion {
   int wait_status;        /* of the command */
   const char *end_reason; /* why we ended it: "stop", "time_limit", "memory_limit", "fenced", "signal"; NULL: it ended by itself */
   char start_error[700];  /* the command could not be started */
-  int64_t begun_ms, ended_ms, last_heartbeat_ms, retry_ms, verdict_retry_ms;
+  int64_t begun_ms, begun_mono_ms, ended_ms, last_heartbeat_ms, retry_ms, verdict_retry_ms;
   struct process_usage peak;
+  struct samples samples;
   char path[256];
 };
 
@@ -160,7 +165,7 @@ static void reap(struct companion *c) {
       continue;
     c->command_ended = true;
     c->wait_status = status;
-    c->ended_ms = clock_wall_ms(&clock_system);
+    c->ended_ms = c->begun_ms + (now_ms() - c->begun_mono_ms); /* the clock on the wall may have jumped */
     say("the command ended: %s %d", WIFEXITED(status) ? "exit code" : "signal", WIFEXITED(status) ? WEXITSTATUS(status) : WTERMSIG(status));
   }
 }
@@ -214,8 +219,11 @@ static void obey(struct companion *c, struct str verdict) {
 static void on_heartbeat_told(void *ctx, int status, struct str body) {
   struct companion *c = ctx;
   if (answered(c, status)) {
-    c->heartbeat_due = false;
+    samples_taken(&c->samples);
+    c->heartbeat_due = c->samples.count >= SAMPLES_AT_ONCE; /* after a time without a service */
     obey(c, body);
+  } else if (status == 400 || status == 413) {
+    samples_taken(&c->samples); /* not understood, and never will be */
   }
   advance(c);
 }
@@ -264,6 +272,21 @@ static void sync_exit(evutil_socket_t fd UNUSED, short what UNUSED, void *ctx) {
   }
 }
 
+/* Why it was ended by somebody else than itself: by us, or by the kernel. */
+static void put_why(const struct companion *c, struct buf *text) {
+  bool well = WIFEXITED(c->wait_status) && WEXITSTATUS(c->wait_status) == 0;
+  bool killed = WIFSIGNALED(c->wait_status) ? WTERMSIG(c->wait_status) == SIGKILL : WEXITSTATUS(c->wait_status) == 128 + SIGKILL;
+  if (c->end_reason) {
+    buf_printf(text, "ended_by %s\n", c->end_reason);
+    return;
+  }
+  enum process_oom oom = c->start_error[0] || well ? OOM_NONE : process_oom(&c->process);
+  if (oom == OOM_JOB)
+    buf_puts(text, c->job.memory_limit ? "ended_by memory_limit\n" : "oom job\n");
+  else if (oom == OOM_MACHINE && killed)
+    buf_puts(text, "oom machine\n");
+}
+
 static void put_exit(const struct companion *c, struct buf *text) {
   if (c->start_error[0])
     buf_printf(text, "start_error %s\n", c->start_error);
@@ -271,8 +294,7 @@ static void put_exit(const struct companion *c, struct buf *text) {
     buf_printf(text, "exit_code %d\n", WEXITSTATUS(c->wait_status));
   else
     buf_printf(text, "signal %d\n", WTERMSIG(c->wait_status));
-  if (c->end_reason)
-    buf_printf(text, "ended_by %s\n", c->end_reason);
+  put_why(c, text);
   if (c->artifacts)
     artifacts_report(c->artifacts, text);
   buf_printf(text, "begun_ms %lld\nended_ms %lld\ncpu_ms %lld\nrss_peak %lld\nstdout %lld\nstderr %lld\n", (long long)c->begun_ms,
@@ -299,15 +321,11 @@ static void tell_exit(struct companion *c) {
 }
 
 static void tell_heartbeat(struct companion *c) {
-  char text[400];
-  struct process_usage usage;
-  process_usage(&c->process, &usage);
-  int n =
-      snprintf(text, sizeof text, "cpu_ms %lld\nrss_bytes %lld\nread_bytes %lld\nwritten_bytes %lld\nprocesses %zu\nunsent_bytes %lld\n",
-               (long long)usage.cpu_ms, (long long)usage.rss_bytes, (long long)usage.read_bytes, (long long)usage.written_bytes,
-               usage.count, (long long)(spool_waiting(&c->streams[0]) + spool_waiting(&c->streams[1])));
+  AUTO_BUF struct buf text = BUF_INIT(16 * KIB);
+  buf_printf(&text, "unsent_bytes %lld\n", (long long)(spool_waiting(&c->streams[0]) + spool_waiting(&c->streams[1])));
+  samples_put(&c->samples, &text);
   c->last_heartbeat_ms = now_ms();
-  uplink_send(c->uplink, "POST", "/heartbeat", str_n(text, (size_t)n), REQUEST_TIMEOUT_S, on_heartbeat_told, c);
+  uplink_send(c->uplink, "POST", "/heartbeat", buf_str(&text), REQUEST_TIMEOUT_S, on_heartbeat_told, c);
 }
 
 /* Sends one piece of the stream that has one; false when both are empty. */
@@ -439,6 +457,29 @@ static void ask_verdict(evutil_socket_t fd UNUSED, short what UNUSED, void *ctx)
     uplink_send(c->verdict, "GET", path, STR(""), VERDICT_WAIT_S + 10, on_verdict, c);
 }
 
+/* ---- the terminal, for a command that wants one ---- */
+
+static void leave_tty(struct companion *c) {
+  if (c->on_tty)
+    event_free(c->on_tty);
+  c->on_tty = NULL;
+  tty_close(&c->tty);
+}
+
+/* The command has ended: what the terminal still holds belongs to its output. */
+static void drain_tty(struct companion *c) {
+  while (c->on_tty && tty_move(&c->tty, c->streams[0].write_fd) == TTY_MORE)
+    ;
+  leave_tty(c);
+}
+
+static void on_tty(evutil_socket_t fd UNUSED, short what UNUSED, void *ctx) {
+  struct companion *c = ctx;
+  if (tty_move(&c->tty, c->streams[0].write_fd) == TTY_END)
+    leave_tty(c);
+  advance(c);
+}
+
 /* ---- deciding what comes next ---- */
 
 static bool job_is_over(const struct companion *c) {
@@ -450,6 +491,7 @@ static bool job_is_over(const struct companion *c) {
 static void advance(struct companion *c) {
   if (c->phase < PHASE_DRAIN && job_is_over(c)) {
     event_del(c->ladder);
+    drain_tty(c);
     enter_phase(c, c->fenced ? PHASE_DONE : PHASE_DRAIN);
   }
   if (c->phase == PHASE_DONE) {
@@ -465,7 +507,8 @@ static void advance(struct companion *c) {
     }
     return;
   }
-  if (c->heartbeat_due && c->phase < PHASE_DRAIN) {
+  bool over = c->phase >= PHASE_DRAIN;
+  if (over ? c->samples.count > 0 : c->heartbeat_due) {
     tell_heartbeat(c);
   } else if (!send_something(c) && c->phase >= PHASE_DRAIN) {
     if (c->phase == PHASE_DRAIN)
@@ -521,7 +564,9 @@ static void keep_limits(struct companion *c) {
   process_usage(&c->process, &usage);
   c->peak.cpu_ms = MAX_OF(c->peak.cpu_ms, usage.cpu_ms);
   c->peak.rss_bytes = MAX_OF(c->peak.rss_bytes, usage.rss_bytes);
-  if (c->job.time_limit_ms && clock_wall_ms(&clock_system) - c->begun_ms > c->job.time_limit_ms)
+  if (!c->command_ended && (!c->samples.next_n || now_ms() - c->samples.last_mono_ms >= c->job.heartbeat_ms))
+    samples_add(&c->samples, &usage, clock_wall_ms(&clock_system), now_ms());
+  if (c->job.time_limit_ms && now_ms() - c->begun_mono_ms > c->job.time_limit_ms)
     end_job(c, "time_limit", c->job.stop_grace_ms);
   if (c->job.memory_limit && usage.rss_bytes > c->job.memory_limit)
     end_job(c, "memory_limit", 0);
@@ -615,10 +660,32 @@ static bool make_parts(struct companion *c, struct err *err) {
   return true;
 }
 
+/* The command's two descriptors. */
+static bool open_output(struct companion *c, int *ret_out, int *ret_err, struct err *err) {
+  *ret_out = c->streams[0].write_fd;
+  *ret_err = c->streams[1].write_fd;
+  if (!c->job.tty)
+    return true;
+  if (!tty_open(&c->tty, &c->job, err))
+    return false;
+  c->on_tty = event_new(c->base, c->tty.master, EV_READ | EV_PERSIST, on_tty, c);
+  if (!c->on_tty)
+    return err_no_memory(err);
+  event_add(c->on_tty, NULL);
+  *ret_out = *ret_err = c->tty.slave;
+  return true;
+}
+
 static void start_command(struct companion *c) {
   struct err err;
+  int out, error;
   c->begun_ms = clock_wall_ms(&clock_system);
-  if (process_start(&c->process, &c->job, c->streams[0].write_fd, c->streams[1].write_fd, &err)) {
+  c->begun_mono_ms = now_ms();
+  samples_begin(&c->samples, c->begun_mono_ms);
+  process_note_oom(&c->process);
+  bool started = open_output(c, &out, &error, &err) && process_start(&c->process, &c->job, out, error, &err);
+  tty_started(&c->tty);
+  if (started) {
     say("started process %d", (int)c->process.pid);
     return;
   }

@@ -2,57 +2,18 @@
 
 #include <dirent.h>
 #include <fcntl.h>
-#include <linux/magic.h>
 #include <signal.h>
 #include <sys/prctl.h>
 #include <sys/stat.h>
-#include <sys/vfs.h>
 #include <sys/wait.h>
 
 #include "base/file.h"
+#include "sweeper/companion/tty.h"
 
 enum { FAMILY_MAX = 4096, DEPTH_MAX = 64 };
 
 void process_become_subreaper(void) {
   prctl(PR_SET_CHILD_SUBREAPER, 1);
-}
-
-/* ---- the control group, where we may have one ---- */
-
-/* Where only version 1 is mounted, the same path is a directory of plain files. */
-static bool is_cgroup2(const char *path) {
-  struct statfs fs;
-  return statfs(path, &fs) == 0 && fs.f_type == CGROUP2_SUPER_MAGIC;
-}
-
-static void make_cgroup(struct process *process, const struct job_file *job) {
-  AUTO_BUF struct buf text = BUF_INIT(4096);
-  struct err err;
-  process->cgroup[0] = 0;
-  if (!is_cgroup2("/sys/fs/cgroup"))
-    return;
-  if (!file_read("/proc/self/cgroup", &text, &err))
-    return;
-  struct str rest = buf_str(&text), line;
-  char id[ID_HEX_LEN + 1];
-  id_format(job->run_id, id);
-  while (str_split(&rest, '\n', &line)) {
-    if (!str_starts(line, STR("0::/")))
-      continue;
-    struct str own = str_slice(line, 3, line.n);
-    int n = snprintf(process->cgroup, sizeof process->cgroup, "/sys/fs/cgroup%.*s/winnow-%s-%lld",
-                     STR_ARG(str_is(own, "/") ? STR("") : own), id, (long long)job->attempt);
-    if (n < 0 || (size_t)n >= sizeof process->cgroup || (mkdir(process->cgroup, 0755) != 0 && errno != EEXIST))
-      process->cgroup[0] = 0;
-    return;
-  }
-}
-
-static bool cgroup_write(const struct process *process, const char *file, const char *text) {
-  char path[600];
-  snprintf(path, sizeof path, "%s/%s", process->cgroup, file);
-  AUTO_FD int fd = open(path, O_WRONLY | O_CLOEXEC);
-  return fd >= 0 && write(fd, text, strlen(text)) == (ssize_t)strlen(text);
 }
 
 /* ---- the start ---- */
@@ -69,6 +30,8 @@ static void reset_signals(void) {
 static NORETURN void become_command(const struct job_file *job, int stdout_fd, int stderr_fd, int tell_fd) {
   int told[2] = {0, 0};
   setsid();
+  if (job->tty)
+    tty_become(stdout_fd);
   reset_signals();
   int null_fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
   if (dup2(null_fd, 0) == 0 && dup2(stdout_fd, 1) == 1 && dup2(stderr_fd, 2) == 2) {
@@ -76,6 +39,8 @@ static NORETURN void become_command(const struct job_file *job, int stdout_fd, i
       told[0] = 1;
     } else {
       environ = job->env;
+      if (job->tty && !getenv("TERM"))
+        setenv("TERM", "xterm-256color", 1);
       execvp(job->argv[0], job->argv);
     }
   }
@@ -89,11 +54,10 @@ bool process_start(struct process *process, const struct job_file *job, int stdo
   if (pipe2(pipe_fds, O_CLOEXEC) != 0)
     return err_errno(err, errno, "cannot make a pipe");
   AUTO_FD int told_fd = pipe_fds[0];
-  make_cgroup(process, job);
+  cgroup_make(&process->group, job);
   pid_t pid = fork();
   if (pid == 0) {
-    if (process->cgroup[0] && !cgroup_write(process, "cgroup.procs", "0"))
-      process->cgroup[0] = 0;
+    cgroup_join(&process->group);
     become_command(job, stdout_fd, stderr_fd, pipe_fds[1]);
   }
   close(pipe_fds[1]);
@@ -167,8 +131,8 @@ static void find_family(struct family *family) {
 
 size_t process_signal(const struct process *process, int signal_number) {
   static struct family family;
-  if (signal_number == SIGKILL && process->cgroup[0])
-    cgroup_write(process, "cgroup.kill", "1");
+  if (signal_number == SIGKILL)
+    cgroup_kill(&process->group);
   if (process->pid > 0)
     kill(-process->pid, signal_number);
   find_family(&family);
@@ -185,9 +149,7 @@ bool process_any_alive(const struct process *process UNUSED) {
 }
 
 void process_release(struct process *process) {
-  if (process->cgroup[0])
-    rmdir(process->cgroup);
-  process->cgroup[0] = 0;
+  cgroup_remove(&process->group);
 }
 
 /* ---- what it uses ---- */
@@ -232,7 +194,7 @@ static void add_usage(pid_t pid, struct process_usage *usage, int64_t tick_ms, i
   }
 }
 
-void process_usage(const struct process *process UNUSED, struct process_usage *ret) {
+void process_usage(const struct process *process, struct process_usage *ret) {
   static struct family family;
   struct rusage ended;
   *ret = (struct process_usage){0};
@@ -242,4 +204,33 @@ void process_usage(const struct process *process UNUSED, struct process_usage *r
     add_usage(family.pids[i], ret, tick_ms, page);
   getrusage(RUSAGE_CHILDREN, &ended);
   ret->cpu_ms += (int64_t)(ended.ru_utime.tv_sec + ended.ru_stime.tv_sec) * 1000 + (ended.ru_utime.tv_usec + ended.ru_stime.tv_usec) / 1000;
+  struct cgroup_usage group;
+  cgroup_usage(&process->group, &group); /* knows better, where it knows */
+  if (group.cpu_ms > 0)
+    ret->cpu_ms = group.cpu_ms;
+  if (group.anon_bytes > 0)
+    ret->rss_bytes = group.anon_bytes;
+  if (group.read_bytes >= 0)
+    ret->read_bytes = group.read_bytes;
+  if (group.written_bytes >= 0)
+    ret->written_bytes = group.written_bytes;
+}
+
+/* Of the whole machine, since it was started; -1: the kernel does not tell. */
+static int64_t machine_oom_kills(void) {
+  AUTO_BUF struct buf text = BUF_INIT(64 * KIB);
+  struct err err;
+  return file_read("/proc/vmstat", &text, &err) ? cgroup_value(buf_str(&text), "oom_kill") : -1;
+}
+
+void process_note_oom(struct process *process) {
+  process->oom_before = machine_oom_kills();
+}
+
+enum process_oom process_oom(const struct process *process) {
+  struct cgroup_usage group;
+  cgroup_usage(&process->group, &group);
+  if (group.oom_kills >= 0)
+    return group.oom_kills > 0 ? OOM_JOB : OOM_NONE;
+  return process->oom_before >= 0 && machine_oom_kills() > process->oom_before ? OOM_MACHINE : OOM_NONE;
 }

@@ -422,6 +422,9 @@ class HostileClients(unittest.TestCase):
         wait(lambda: self.s.get("/api/v1/status").json["state"] == "ok" and self.s.get("/api/v1/tokens").status == 200, "the database")
         resource.prlimit(self.s.process.pid, resource.RLIMIT_NOFILE, (soft, hard))
         wait(lambda: len(os.listdir(f"/proc/{self.s.process.pid}/fd")) <= used + 10, "the end of all connections")
+        # It was tried again four times a second; the log says when it began and when it was over.
+        wait(lambda: self.s.get("/health", unix=False).status == 200 and "accepting goes on" in self.s.log(), "the end of the pauses", 10)
+        self.assertLessEqual(self.s.log().count("accepting pauses"), 2, self.s.log()[-3000:])
 
 
 def small_disk(test, size):

@@ -132,9 +132,9 @@ class CompanionTest(unittest.TestCase):
             pass
         shutil.rmtree(self.dir)
 
-    def start(self, argv, env=None, within=(), **fields):
+    def start(self, argv, env=None, **fields):
         job = {"run": RUN, "attempt": 1, "endpoint": self.dir / "endpoint", "token": "wnr_test", "dir": self.dir / "attempt", "cwd": self.dir,
-               "stop_grace_ms": 10000, "time_limit_ms": 0, "memory_limit": 0, "spool_max": 1 << 30, "spool_policy": 0, "heartbeat_ms": 200}
+               "stop_grace_ms": 10000, "time_limit_ms": 0, "memory_limit": 0, "spool_max": 1 << 30, "spool_policy": 0, "heartbeat_ms": 200, "tty": 0}
         job.update(fields)
         (self.dir / "attempt").mkdir(exist_ok=True)
         escape = lambda value: str(value).replace("\\", "\\\\").replace("\n", "\\n").replace("\r", "\\r")
@@ -143,7 +143,7 @@ class CompanionTest(unittest.TestCase):
         env = {"PATH": os.environ["PATH"], **(env or {})}
         lines += [f"env {escape(key + '=' + value)}" for key, value in env.items()]
         (self.dir / "attempt" / "job").write_text("\n".join(lines) + "\n")
-        process = subprocess.Popen([*within, EXEC, self.dir / "attempt" / "job"])
+        process = subprocess.Popen([EXEC, self.dir / "attempt" / "job"])
         self.processes.append(process)
         return process
 
@@ -171,6 +171,9 @@ class CompanionTest(unittest.TestCase):
         self.assertEqual(process.wait(120), 0)
         self.assertEqual(hashlib.sha256(self.service.output["stdout"]).hexdigest(), self.service.output["stderr"].decode())
         self.assertEqual(int(self.service.exited["stdout"]), len(self.service.output["stdout"]))
+        spool = (self.dir / "attempt" / "stdout").stat()
+        self.assertEqual(spool.st_size, len(self.service.output["stdout"]))
+        self.assertLess(spool.st_blocks * 512, 8 << 20)  # what was taken is not kept twice
 
     def test_stop_is_a_term(self):
         process = self.start(["python3", "-u", "-c", "import signal,sys,time\nsignal.signal(15,lambda *a:(print('bye'),sys.exit(0)))\nprint('ready')\ntime.sleep(600)"])
@@ -207,22 +210,6 @@ time.sleep(600)
         self.assertEqual(process.wait(60), 0)
         self.assertFalse(os.path.exists(f"/proc/{int(self.service.output['stdout'])}"))
         self.assertEqual(self.service.exited["exit_code"], "0")
-
-    def test_output_comes_without_inotify_too(self):
-        """Of which a user has 128 by default, and there may be a thousand companions."""
-        within = ["unshare", "--user", "--map-root-user", "sh", "-c", 'echo 0 >/proc/sys/user/max_inotify_instances && exec "$@"', "sh"]
-        if subprocess.run([*within, "true"], stderr=subprocess.DEVNULL).returncode:
-            self.skipTest("user namespaces are not allowed here")
-        self.start(["sh", "-c", "echo one; read line <$0; echo two", self.fifo()], within=within)
-        self.wait(lambda: bytes(self.service.output["stdout"]) == b"one\n", "the first line, while the job runs")
-        (self.dir / "fifo").write_text("go on\n")
-        self.wait(lambda: self.service.exited is not None, "the end")
-        self.assertEqual(bytes(self.service.output["stdout"]), b"one\ntwo\n")
-        self.assertIn("no inotify left", (self.dir / "attempt/companion.log").read_text())
-
-    def fifo(self):
-        os.mkfifo(self.dir / "fifo")
-        return str(self.dir / "fifo")
 
     def test_the_service_goes_away_and_comes_back(self):
         process = self.start(["python3", "-u", "-c", "import time\nfor i in range(60):\n print(i)\n time.sleep(0.05)"])
@@ -284,9 +271,13 @@ time.sleep(600)
     def test_heartbeats_and_weight(self):
         process = self.start(["sleep", "600"])
         self.wait(lambda: len(self.service.heartbeats) >= 3, "heartbeats")
-        beat = dict(line.split(" ") for line in self.service.heartbeats[-1].splitlines())
-        self.assertEqual(beat["processes"], "1")
-        self.assertGreater(int(beat["rss_bytes"]), 100000)
+        samples = lambda: [line.split()[1:] for beat in self.service.heartbeats for line in beat.splitlines() if line.startswith("sample ")]
+        self.wait(lambda: len(samples()) >= 3, "samples")
+        self.assertEqual([sample[0] for sample in samples()[:3]], ["0", "1", "2"])
+        number, at, cpu, memory, read, written, processes = samples()[2]
+        self.assertEqual(processes, "1")
+        self.assertGreater(int(memory), 100000)
+        self.assertLess(float(cpu), 50)
         status = pathlib.Path(f"/proc/{process.pid}/status").read_text()
         resident = int(next(line.split()[1] for line in status.splitlines() if line.startswith("VmRSS")))
         print(f"companion: {resident} KiB resident", file=sys.stderr)
@@ -313,6 +304,42 @@ time.sleep(600)
         process.send_signal(signal.SIGTERM)
         self.assertEqual(process.wait(60), 0)
         self.service.up()
+
+    def test_samples_wait_for_the_service(self):
+        self.service.down()
+        process = self.start(["python3", "-c", "while True: pass"], time_limit_ms=4000)
+        time.sleep(5)
+        self.service.up()
+        self.assertEqual(process.wait(60), 0)
+        samples = [line.split()[1:] for beat in self.service.heartbeats for line in beat.splitlines() if line.startswith("sample ")]
+        numbers = [int(sample[0]) for sample in samples]
+        self.assertEqual(numbers, list(range(len(numbers))))
+        self.assertGreaterEqual(len(numbers), 1)
+        self.assertGreater(max(float(sample[2]) for sample in samples), 1)
+        self.assertEqual(self.service.exited["ended_by"], "time_limit")
+
+    def test_a_terminal(self):
+        """Both streams as one, in order and whole; sizes; a signal group; nothing to read; lines as they were printed."""
+        script = ("import os,sys,time\nassert sys.stdout.isatty() and sys.stderr.isatty()\nassert sys.stdin.read() == ''\n"
+                  "size = os.get_terminal_size()\nprint(size.columns, size.lines, os.environ['TERM'])\nassert os.ttyname(1)\n"
+                  "with open('/dev/tty', 'w') as tty: tty.write('to the terminal\\n')\n"
+                  "for i in range(5000):\n  print('out', i)\n  print('err', i, file=sys.stderr)\nsys.stdout.write('50%\\r100%')\nsys.exit(7)")
+        process = self.start(["python3", "-u", "-c", script], {"COLUMNS": "99"}, tty=1)
+        self.assertEqual(process.wait(120), 0)
+        self.assertEqual(self.service.exited["exit_code"], "7", self.service.output["stdout"][:2000])
+        lines = "".join(f"out {i}\nerr {i}\n" for i in range(5000))
+        self.assertEqual(self.service.output["stdout"].decode(), f"99 40 xterm-256color\nto the terminal\n{lines}50%\r100%")
+        self.assertEqual(self.service.output["stderr"], b"")
+
+    def test_a_terminals_command_is_ended_with_all_it_started(self):
+        script = "import os,signal,time\nsignal.signal(15, signal.SIG_IGN)\nsignal.signal(1, signal.SIG_IGN)\nif os.fork() == 0:\n  os.setsid()\nprint('ready', os.getpid(), flush=True)\ntime.sleep(600)"
+        process = self.start(["python3", "-c", script], tty=1, stop_grace_ms=200)
+        self.wait(lambda: self.service.output["stdout"].count(b"ready") == 2, "both")
+        pids = [int(word) for word in self.service.output["stdout"].split() if word.isdigit()]
+        self.service.say_stop()
+        self.assertEqual(process.wait(60), 0)
+        for pid in pids:
+            self.assertFalse(os.path.exists(f"/proc/{pid}"))
 
     def test_one_companion_for_an_attempt(self):
         first = self.start(["sleep", "600"])

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 """The examples that need no network, from the sweep file to the best trial; and that every sweep file of examples/ is understood."""
-import json, os, pathlib, subprocess, sys, unittest
+import io, json, os, pathlib, subprocess, sys, unittest, zipfile
 
 WINNOW = pathlib.Path(sys.argv.pop(1)).resolve()
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "support"))
@@ -80,6 +80,11 @@ class Examples(unittest.TestCase):
             self.assertEqual(e.sweep["best"]["value"], max(value for _, value in accuracy))
             self.assertGreater(e.sweep["best"]["value"], 0.9)  # it learns
             self.assertNotIn("momentum", good["params"])
+            version = e.version("digits-convnet")
+            self.assertEqual((version["version"], version["run_id"]), (1, good["run_id"]))
+            self.assertEqual(version["metrics"]["val_accuracy"], e.sweep["best"]["value"])
+            weights = self.s.get("/api/v1/models/digits-convnet/versions/1/files/weights.npz").body
+            self.assertEqual(zipfile.ZipFile(io.BytesIO(weights)).testzip(), None)
             self.assertIn(f"epoch 4 loss={e.points(good, 'loss')[-1][1]:.4f}", e.cli("logs", "@best"))
 
     def test_any_language(self):

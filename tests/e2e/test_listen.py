@@ -138,6 +138,18 @@ class MetricsFrom(Listening):
             finally:
                 self.s = mine
 
+    def test_a_log_that_came_with_the_directory_is_not_of_the_attempt(self):
+        """It lay about when the sweep was submitted, and is copied like everything else."""
+        work = self.s.home / "with-a-log"
+        work.mkdir()
+        (work / "old.json").write_text('[{"epoch": 7, "loss": 99}]')
+        (work / "job").write_text("import time\ntime.sleep(1)\nopen('new.json', 'w').write('[{\"epoch\": 1, \"loss\": 3}]')\n")
+        made = self.submit({"name": "with-a-log", "method": "grid", "metric": {"name": "loss"}, "command": ["python3", "job"], "workdir": str(work),
+                            "parameters": {"a": {"values": [1]}}, "metrics_from": [{"file": "*.json"}]})
+        wait(lambda: self.sweep(made["id"])["state"] == "FINISHED", "the end", 120)
+        trial = self.trials(made["id"])[0]
+        self.assertEqual((trial["state"], trial["value"], self.points(trial["run_id"], "loss")), ("FINISHED", 3.0, [(1, 3.0)]))
+
 
 class Artifacts(Listening):
     SCRIPT = """
@@ -218,6 +230,102 @@ class Artifacts(Listening):
         over, _ = self.run_sweep(self.SCRIPT, register={"model": "never", "path": "nothing"}, **spec)
         self.assertIn('no artifact "nothing"', wait(told, "the reason")[0])
         self.assertEqual(self.s.get("/api/v1/models/never").status, 404)
+
+
+class Logs(Listening):
+    SCRIPT = """
+        import sys, time
+        for i in range(1, 301):
+            sys.stdout.write(f"\\x1b[32mline {i}\\x1b[0m start\\r\\x1b[Kline {i} is {'odd' if i % 2 else 'even'}\\n")
+        sys.stdout.flush()
+        for i in range(8):
+            print(f"late {i}", flush=True)
+            time.sleep(0.25)
+        sys.stdout.write("loss=1 no end")
+        """
+
+    def log(self, run, query="", stream="stdout", **kw):
+        return self.s.get(f"/api/v1/runs/{run}/logs/{stream}{query}", **kw)
+
+    def test_ranges_tails_lines_and_patterns(self):
+        _, trials = self.run_sweep(self.SCRIPT)
+        run = trials[0]["run_id"]
+        whole = self.log(run)
+        size = len(whole.body)
+        self.assertEqual([int(whole.headers[f"Winnow-Log-{k}"]) for k in ("Offset", "Next", "Size")], [0, size, size])
+        part = self.log(run, "?from=100&limit=50")
+        self.assertEqual((part.body, int(part.headers["Winnow-Log-Next"])), (whole.body[100:150], 150))
+        self.assertEqual(self.log(run, f"?from={size + 10}").body, b"")
+        for n in (1, 3, 200, 100000):
+            tail = self.log(run, f"?tail={n}")
+            lines = whole.body.split(b"\n")
+            self.assertEqual(tail.body, b"\n".join(lines[-n:]) if n < len(lines) else whole.body)
+            self.assertEqual(int(tail.headers["Winnow-Log-Offset"]), size - len(tail.body))
+        self.assertEqual(self.log(run, "?tail=0").body, b"")
+        plain = self.log(run, "?plain=true").body.decode().split("\n")
+        self.assertEqual((plain[0], plain[299], plain[308], plain[309]), ("line 1 is odd", "line 300 is even", "loss=1 no end", ""))
+        self.assertEqual(len(self.log(run, "?grep=even%24").body.split(b"\n")), 151)
+        self.assertEqual(self.log(run, "?grep=%5Eline%20(7%7C9)%20").body, b"line 7 is odd\nline 9 is odd\n")
+        self.assertEqual(self.log(run, "?grep=odd&tail=2").body, b"line 297 is odd\nline 299 is odd\n")
+        self.assertEqual(self.log(run, "?grep=no%20end&tail=5").body, b"loss=1 no end\n")
+        self.assertEqual(self.log(run, "?grep=start").body, b"")
+        self.assertEqual(self.log(run, "?grep=x", "stderr").body, b"")
+        self.assertIn("parenthesis", self.log(run, "?grep=(a").json["detail"])
+        begun = time.time()
+        self.assertEqual(self.log(run, "?grep=(%5Ba-z%200-9%5D%2B)%2B%2B%2BX").status, 400)
+        self.assertEqual(self.log(run, "?grep=(%5Ba-z%200-9%5D%2B)%2BX").body, b"")  # ([a-z 0-9]+)+X
+        self.assertLess(time.time() - begun, 20)
+        self.assertEqual(self.log(run, "?follow=maybe").status, 400)
+        self.assertEqual(self.log("0" * 32).status, 404)
+
+    def test_a_follower_sees_lines_as_they_come_and_ends_with_the_run(self):
+        work = self.s.home / "follow"
+        work.mkdir()
+        (work / "job").write_text(textwrap.dedent(self.SCRIPT))
+        sweep = self.submit({"name": "follow", "method": "grid", "metric": "loss", "command": ["python3", "job"], "workdir": str(work),
+                             "workdir_mode": "inplace", "parameters": {"a": {"values": [1]}}})["id"]
+        run = wait(lambda: (t := self.trials(sweep)) and t[0]["run_id"], "the trial")
+        env = {**os.environ, "WINNOW_URL": f"unix:{self.s.data}/winnow.sock"}
+        grep = subprocess.Popen([WINNOW, "logs", run, "-f", "--grep", "late|no end"], stdout=subprocess.PIPE, text=True, env=env)
+        tail = subprocess.Popen([WINNOW, "logs", run, "-f"], stdout=subprocess.PIPE, env=env)
+        first = grep.stdout.readline()
+        self.assertEqual(first, "late 0\n")
+        self.assertEqual(self.sweep(sweep)["state"], "RUNNING")  # it came before the end
+        self.assertEqual(grep.communicate(timeout=60)[0].split("\n"), [f"late {i}" for i in range(1, 8)] + ["loss=1 no end", ""])
+        out = tail.communicate(timeout=60)[0]
+        self.assertEqual((grep.returncode, tail.returncode), (0, 0))
+        self.assertEqual(out, self.log(run).body)
+        self.assertEqual(self.sweep(sweep)["state"], "FINISHED")
+
+
+class Limits(Listening):
+    def test_output_beyond_log_max_is_cut_with_a_mark_and_still_read(self):
+        script = """
+            import time
+            for i in range(40):
+                print("x" * 1000, flush=True)
+                time.sleep(0.01)
+            print("loss=4", flush=True)
+            """
+        _, trials = self.run_sweep(script, log_max="20KB")
+        log = self.s.get(f"/api/v1/runs/{trials[0]['run_id']}/logs/stdout").body
+        self.assertTrue(b"[winnow: output beyond log_max, 20000 bytes, is not kept]" in log)
+        self.assertLess(len(log), 40000)
+        self.assertEqual(trials[0]["value"], 4)
+
+    def test_what_nan_counts_as(self):
+        script = "print('step=1 loss=2')\nprint('step=2 loss=nan')\n"
+        _, trials = self.run_sweep(script, on_nan="fail", state="FAILED")
+        self.assertIn("NaN", trials[0]["state_reason"])
+        _, trials = self.run_sweep(script, on_nan="ignore")
+        self.assertEqual((trials[0]["value"], trials[0]["last"]["step"]), (2, 1))
+        _, trials = self.run_sweep(script)
+        self.assertEqual(trials[0]["value"], "NaN")
+        for policy, state in (("fail", "FAILED"), ("worst", "FINISHED")):
+            sweep = self.submit({"name": policy, "method": "random", "metric": "loss", "parameters": {"x": {"min": 0, "max": 1}}, "run_cap": 1, "on_nan": policy})["id"]
+            trial = self.ask(sweep)["trials"][0]
+            self.ok(self.tell(sweep, {"run_id": trial["run_id"], "value": "NaN"}))
+            self.assertEqual(self.trials(sweep)[0]["state"], state)
 
 
 class Reparse(Listening):

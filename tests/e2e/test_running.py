@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 """What is seen of trials while they run, and what reaches them: verdicts, events, series of the system, terminals."""
-import os, pathlib, sys, textwrap, unittest
+import json, os, pathlib, socket, sys, textwrap, unittest
 
 WINNOW = pathlib.Path(sys.argv.pop(1)).resolve()
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "support"))
@@ -48,7 +48,12 @@ class Verdicts(Base):
                 urllib.request.urlopen(urllib.request.Request(os.environ["WINNOW_URL"] + path, json.dumps(body).encode(),
                     {"Content-Type": "application/json", "Authorization": "Bearer " + os.environ["WINNOW_TOKEN"]})).read()
             run = os.environ["WINNOW_RUN_ID"]
-            if sys.argv[1] == "metric":
+            if sys.argv[1] == "both":  # one report for the rules, from two sources
+                for step in (1, 2, 3):
+                    print(f"step={step} loss=50", flush=True)
+                    post("/api/2.0/mlflow/runs/log-metric", {"run_id": run, "key": "loss", "value": 50, "timestamp": 1, "step": step})
+                sys.exit(0)
+            elif sys.argv[1] == "metric":
                 post("/api/2.0/mlflow/runs/log-metric", {"run_id": run, "key": "loss", "value": 50, "timestamp": 1, "step": 3})
             elif sys.argv[1] == "batch":
                 post("/api/2.0/mlflow/runs/log-batch", {"run_id": run, "params": [{"key": "p", "value": "1"}],
@@ -57,6 +62,10 @@ class Verdicts(Base):
                 post(f"/api/v1/runs/{run}/metrics", {"points": [{"key": "loss", "value": 50, "step": 3}]})
             time.sleep(600)
             """)
+        sweep = self.submit({"name": "both", "command": ["python3", job, "both"], "metric": {"name": "loss"},
+                             "early_terminate": {"type": "patience", "patience": 4, "step_metric": "report"}})
+        self.ended(sweep)
+        self.assertEqual(self.trials(sweep)[0]["state"], "FINISHED", self.trials(sweep)[0])
         for how in ("metric", "batch", "points"):
             with self.subTest(how):
                 sweep = self.submit({"name": how, "command": ["python3", job, how], "metric": {"name": "loss"},
@@ -64,6 +73,160 @@ class Verdicts(Base):
                 self.assertEqual(self.ended(sweep)["state"], "FINISHED")
                 trial = self.trials(sweep)[0]
                 self.assertEqual((trial["state"], trial["stop"]["rule"], trial["stop"]["step"], trial["value"]), ("STOPPED", "threshold", 3, 50.0))
+
+
+class Events(Base):
+    """A stream of /api/v1/events, read as a browser reads it."""
+
+    class Stream:
+        def __init__(self, service, query, last_id=None):
+            self.socket = socket.socket(socket.AF_UNIX)
+            self.socket.settimeout(60)
+            self.socket.connect(str(service.data / "winnow.sock"))
+            last = f"Last-Event-ID: {last_id}\r\n" if last_id else ""
+            self.socket.sendall(f"GET /api/v1/events?{query} HTTP/1.0\r\nHost: localhost\r\n{last}\r\n".encode())
+            self.file = self.socket.makefile("r", newline="\n")
+            self.status = int(self.file.readline().split()[1])
+            while self.file.readline().strip():
+                pass
+            self.id = last_id
+
+        def next(self):
+            """(type, data), or None at the end."""
+            kind, data = "message", None
+            for line in self.file:
+                name, _, value = line.rstrip("\n").partition(": ")
+                if name == "id":
+                    self.id = value
+                elif name == "event":
+                    kind = value
+                elif name == "data":
+                    data = json.loads(value)
+                elif not name and data is not None:
+                    return kind, data
+            return None
+
+        def close(self):
+            self.file.close()
+            self.socket.close()
+
+    def spec(self, name, count=4):
+        return {"name": name, "run_cap": count, "metric": {"name": "loss"}, "command": ["sh", "-c", "echo loss=1"]}
+
+    def test_a_sweep_is_followed_and_taken_up_again(self):
+        sweep = self.submit({**self.spec("followed"), "max_parallel": 1, "command": ["sh", "-c", f"until [ -e {self.s.home}/go ]; do sleep 0.05; done; echo loss=1"]})
+        stream = self.Stream(self.s, f"topic=sweep:{sweep}")
+        self.assertEqual(stream.status, 200)
+        (self.s.home / "go").touch()
+        chains, resumed, over = {}, 0, None
+        while not over:
+            event = stream.next()
+            self.assertIsNotNone(event)
+            kind, data = event
+            self.assertNotEqual(kind, "reset")
+            if kind == "sweep.state":
+                over = data["to"] == "FINISHED" and data
+                continue
+            self.assertEqual((kind, data["trial"]["run_id"]), ("run.state", data["subject"]))
+            chain = chains.setdefault(data["subject"], [])
+            if chain:
+                self.assertEqual(data["from"], chain[-1])
+            chain.append(data["to"])
+            if resumed < 3:  # cut off, and gone on from the last id: nothing twice, nothing missing
+                resumed += 1
+                stream.close()
+                stream = self.Stream(self.s, f"topic=sweep:{sweep}", stream.id)
+        stream.close()
+        self.assertEqual(resumed, 3)
+        self.assertEqual(len(chains), 4)
+        self.assertEqual({chain[-1] for chain in chains.values()}, {"FINISHED"})
+        self.assertIn("run_cap", over["reason"])
+
+    def test_output_points_and_the_queue_are_announced(self):
+        sweep = self.submit({**self.spec("announced", 1), "command": ["sh", "-c", f"until [ -e {self.s.home}/on ]; do sleep 0.05; done; echo step=1 loss=1; sleep 600"]})
+        trial = wait(lambda: self.trials(sweep), "the trial")[0]["run_id"]
+        stream = self.Stream(self.s, f"topic=log:{trial}:stdout,run:{trial}&topic=queue")
+        (self.s.home / "on").touch()
+        seen = {}
+        while not {"log.grown", "run.metrics"} <= seen.keys():
+            kind, data = stream.next()
+            seen[kind] = data
+        self.assertEqual((seen["log.grown"]["subject"], seen["log.grown"]["next"], seen["log.grown"]["stream"]), (trial, 14, "stdout"))
+        self.ok(self.s.post(f"/api/v1/runs/{trial}/stop"))
+        while "queue.changed" not in seen:
+            kind, data = stream.next()
+            seen[kind] = data
+        stream.close()
+
+    def test_a_restarted_service_says_so(self):
+        with Service(WINNOW) as s:
+            stream = self.Stream(s, "topic=queue")
+            s.post("/api/v1/sweeps", {**ONE, "command": ["true"]})
+            self.assertEqual(stream.next()[0], "queue.changed")
+            last = stream.id
+            s.stop()
+            self.assertIsNone(stream.next())  # ended in order
+            stream.close()
+            s.start()
+            stream = self.Stream(s, "topic=queue", last)
+            self.assertEqual(stream.next()[0], "reset")
+            stream.close()
+
+    def test_many_listen(self):
+        sweep = self.submit({**self.spec("many", 2), "command": ["sh", "-c", f"until [ -e {self.s.home}/many ]; do sleep 0.05; done; echo loss=1"]})
+        streams = [self.Stream(self.s, f"topic=sweep:{sweep}") for _ in range(200)]
+        (self.s.home / "many").touch()
+        for stream in streams:
+            while True:
+                kind, data = stream.next()
+                if kind == "sweep.state" and data["to"] == "FINISHED":
+                    break
+            stream.close()
+
+    def test_who_asks_wrongly_is_told(self):
+        for query, word in (("", "topic"), ("topic=sweep:12", "no topic"), ("topic=" + ",".join(["queue"] * 33), "32")):
+            answer = self.s.get(f"/api/v1/events?{query}")
+            self.assertIn(answer.status, (400, 429))
+            self.assertIn(word, answer.json["detail"])
+
+
+class Terminal(Base):
+    def test_a_command_with_a_terminal(self):
+        script = ("import sys\nassert sys.stdout.isatty()\nfor i in range(1, 4):\n  print(f'\\rstep={i} loss={1 / i}', end='')\n"
+                  "print()\nprint('trouble', file=sys.stderr)")
+        sweep = self.submit({"name": "tty", "tty": True, "metric": {"name": "loss"}, "command": ["python3", "-c", script]})
+        self.ended(sweep)
+        trial = self.trials(sweep)[0]
+        self.assertEqual((trial["state"], trial["value"]), ("FINISHED", 1 / 3), trial)
+        log = self.s.get(f"/api/v1/runs/{trial['run_id']}/logs/stdout?from=0").body
+        self.assertTrue(log.endswith(b"\ntrouble\n"), log)
+
+    def test_limits_are_named(self):
+        sweep = self.submit({"name": "memory", "command": ["python3", "-c", "import time\nx = b'1' * 400_000_000\ntime.sleep(600)"],
+                             "resources": {"memory": "100MB"}})
+        self.ended(sweep)
+        self.assertIn("memory_limit", self.trials(sweep)[0]["state_reason"])
+        sweep = self.submit({"name": "time", "command": ["sleep", "600"], "resources": {"time": "1s"}})
+        self.ended(sweep)
+        self.assertIn("time_limit", self.trials(sweep)[0]["state_reason"])
+
+
+class System(Base):
+    def test_what_a_job_uses_is_a_series_and_no_metric(self):
+        sweep = self.submit({"name": "system", "metric": {"name": "loss"}, "early_terminate": {"type": "threshold", "max": 10},
+                             "command": ["python3", "-c", "print('loss=1', flush=True)\nwhile True: pass"]})
+        run = wait(lambda: self.trials(sweep), "the trial")[0]["run_id"]
+        keys = lambda: {item["key"]: item for item in self.ok(self.s.get(f"/api/v1/runs/{run}/metrics"))["items"]}
+        names = {"system/" + name for name in ("cpu_percent", "memory_bytes", "read_bytes", "written_bytes", "processes")}
+        wait(lambda: names <= keys().keys() and keys()["system/cpu_percent"]["count"] >= 2, "samples")
+        self.assertGreater(keys()["system/memory_bytes"]["last"]["value"], 1e6)
+        self.assertEqual(keys()["system/processes"]["last"]["value"], 1)
+        self.assertEqual(keys()["system/cpu_percent"]["first"]["step"], 0)
+        trial = self.trials(sweep)[0]  # no rule has looked at them
+        self.assertEqual((trial["state"], trial["value"]), ("RUNNING", 1.0))
+        self.ok(self.s.post(f"/api/v1/runs/{run}/stop"))
+        self.ended(sweep)
+        self.assertFalse([w for w in self.ok(self.s.get(f"/api/v1/sweeps/{sweep}"))["warnings"] if "system/" in w])
 
 
 if __name__ == "__main__":

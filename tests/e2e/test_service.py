@@ -103,6 +103,29 @@ class Running(unittest.TestCase):
         self.assertEqual((who["via"], who["scopes"]), ("session", ["read"]))
         wait(lambda: self.s.get("/api/v1/whoami", unix=False, headers=session).json["via"] == "nothing", "the session's end")
 
+    def test_a_revoked_token_ends_the_sessions_it_opened(self):
+        made = self.s.post("/api/v1/tokens", {"name": "revoked", "scopes": ["write"]}).json
+        bearer = {"Authorization": f"Bearer {made['token']}"}
+
+        def link(headers):
+            return self.s.post("/api/v1/login-links", unix=False, headers=headers).json["path"]
+
+        def session(path):
+            return {"Cookie": self.s.get(path, unix=False).headers["Set-Cookie"].split(";")[0]}
+
+        first = session(link(bearer))
+        second = session(link(first))  # opened from within the first
+        other = session(self.s.post("/api/v1/login-links").json["path"])
+        unused = link(bearer)
+        ways = lambda: [self.s.get("/api/v1/whoami", unix=False, headers=h).json["via"] for h in (first, second, other)]  # noqa: E731
+        self.assertEqual(ways(), ["session"] * 3)
+        self.assertEqual(self.s.request("DELETE", f"/api/v1/tokens/{made['id']}").status, 204)
+        self.assertEqual(ways(), ["nothing", "nothing", "session"])
+        self.assertEqual(self.s.get(unused, unix=False).status, 404)
+        self.s.stop()
+        self.s.start()
+        self.assertEqual(ways(), ["nothing", "nothing", "session"])
+
     def test_every_route_by_every_credential(self):
         """The expectation is computed from the policy that the description tells, the answer comes from the socket."""
         tokens = {scope: self.s.post("/api/v1/tokens", {"name": scope, "scopes": [scope]}).json["token"] for scope in ("read", "write", "submit", "admin")}

@@ -47,11 +47,13 @@ class Pypi(unittest.TestCase):
         good, bad = example.trials
         self.assertEqual((bad["stop"]["rule"], example.sweep["best"]["number"]), (rule, 0))
         self.assertGreater(good["value"], bad["value"])
+        version = example.version(example.directory.name)
+        self.assertEqual((version["run_id"], version["metrics"][example.sweep["metric"]["name"]]), (good["run_id"], good["value"]))
         return good
 
-    def steps(self, example, trial, key, step=1):
+    def steps(self, example, trial, key):
         points = example.points(trial, key)
-        self.assertEqual([at for at, _ in points], list(range(step, len(points) * step + 1, step)), points)
+        self.assertEqual([at for at, _ in points], list(range(1, len(points) + 1)), points)
         return [value for _, value in points]
 
     def test_chainer_mnist(self):
@@ -63,6 +65,16 @@ class Pypi(unittest.TestCase):
             accuracy = self.steps(e, good, "validation/main/accuracy")
             self.assertEqual((len(accuracy), max(accuracy)), (3, good["value"]))
             self.assertGreater(good["value"], 0.8)
+        # The same from LogReport's file, which has more digits, and more than the table shows.
+        with Example(WINNOW, self.s, "chainer-mnist", {"# metrics_from": "metrics_from", "epoch: {value: 12}": "epoch: {value: 2}", "run_cap: 16": "run_cap: 1",
+                                                       "unit: {values: [25, 50, 100, 200, 400]}": "unit: {value: 50}",
+                                                       "batchsize: {values: [20, 50, 100, 200]}": "batchsize: {value: 100}"}) as e:
+            environment(e)
+            e.up()
+            self.assertEqual(e.trials[0]["state"], "FINISHED")
+            self.assertLessEqual({"main/loss", "validation/main/loss", "main/accuracy", "validation/main/accuracy"}, e.keys(e.trials[0]))
+            points = e.points(e.trials[0], "validation/main/accuracy")
+            self.assertEqual([step for step, _ in points], [40, 80])  # its iterations, of which the table says nothing
 
     def test_sklearn_digits(self):
         with self.short("sklearn-digits", "epochs: {value: 40}", "run_cap: 12",

@@ -3,6 +3,7 @@
 #include <signal.h>
 
 #include "base/mem.h"
+#include "storage/metric_replace.h"
 #include "storage/metric_store.h"
 #include "tests/support/pg_cluster.h"
 #include "tests/support/test.h"
@@ -810,8 +811,90 @@ static void server_dies(void **state UNUSED) {
   assert_true(got.report.chunks > 0);
 }
 
+/* ---- replacing ---- */
+
+static bool is_first_key(const void *ctx UNUSED, struct str key) {
+  return str_is(key, key_names[0]);
+}
+
+static bool is_odd(const void *ctx UNUSED, struct str key UNUSED, struct point point) {
+  return point.step & 1;
+}
+
+static void drop_even(struct points *points) {
+  struct points kept = {0};
+  for (size_t i = 0; i < points->n; i++)
+    if (points->step[i] & 1)
+      assert_true(points_add(&kept, points_at(points, i)));
+  points_release(points);
+  *points = kept;
+}
+
+/* Series in the tail and in chunks, of several attempts, with a seal between the reading and the writing now and then. */
+static void replaced(void **state UNUSED) {
+  for (int round = 0; round < 25; round++) {
+    size_t r = (size_t)rng_below(&rng, RUNS);
+    for (int i = 0; i < 12; i++) {
+      struct answer answer;
+      struct metric_rows rows;
+      draw_rows(r, &rows);
+      append(r, 0, &rows, &answer);
+      wait_for(&answer);
+      note(r, &rows);
+      metric_rows_release(&rows);
+      if (i == 6)
+        seal_all();
+    }
+    struct metric_rows rows;
+    draw_rows(r, &rows);
+    const struct metric_rows *in[] = {&rows};
+    struct metric_replacement what = {
+        .run = run_ids[r], .touches = is_first_key, .stays = is_odd, .rows = in, .attempts = &attempts[r], .row_count = 1};
+    struct answer answer = {.done = false}, sealed = {.done = true};
+    struct err err;
+    if (round % 3 == 0) {
+      sealed.done = false;
+      assert_true(metric_seal_all(store, on_answer, &sealed, &err));
+    }
+    assert_true(metric_replace(store, &what, on_answer, &answer, &err));
+    assert_false(answer.done);
+    wait_for(&answer);
+    if (!answer.ok)
+      fail_msg("%s", answer.err.text);
+    for (size_t a = 0; a < ATTEMPTS; a++)
+      drop_even(&model[r][0][a]);
+    note(r, &rows);
+    metric_rows_release(&rows);
+    wait_for(&sealed);
+    if (round % 7 == 6)
+      next_attempt(r);
+    for (size_t k = 0; k < KEYS; k++) {
+      check_pages(r, k, 0);
+      check_chart(r, k);
+    }
+    check_summaries(r);
+    check_run_row(r);
+  }
+  seal_all();
+  for (size_t r = 0; r < RUNS; r++)
+    check_pages(r, 0, 0);
+  assert_int_equal(fsck().damages, 0);
+}
+
+static void replaced_by_nothing(void **state UNUSED) {
+  struct answer answer = {.done = false};
+  struct err err;
+  struct metric_replacement what = {.run = run_ids[0], .touches = is_first_key, .stays = is_odd};
+  assert_true(metric_replace(store, &what, on_answer, &answer, &err));
+  wait_for(&answer);
+  assert_true(answer.ok);
+  check_run_row(0);
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
+      cmocka_unit_test_setup_teardown(replaced, set_up, tear_down),
+      cmocka_unit_test_setup_teardown(replaced_by_nothing, set_up, tear_down),
       cmocka_unit_test_setup_teardown(refusals, set_up, tear_down),
       cmocka_unit_test_setup_teardown(in_a_transaction_of_the_callers, set_up, tear_down),
       cmocka_unit_test_setup_teardown(many_writers, set_up, tear_down),

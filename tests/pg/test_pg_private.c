@@ -6,9 +6,12 @@
 
 #include <cmocka.h>
 
+#include <fcntl.h>
 #include <signal.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
+#include <time.h>
 
 #include "base/file.h"
 #include "base/log.h"
@@ -335,6 +338,32 @@ static void test_without_a_template(void **state) {
   temp_dir_remove(&dir);
 }
 
+/* What a first start that was killed left in the cache goes with the next template; one that is still being made stays. */
+static void test_leftovers_of_templates(void **state) {
+  (void)state;
+  struct temp_dir dir;
+  struct err err;
+  char path[4][600];
+  const char *const names[] = {"new-killed", "new-lockes", "new-youngx", "new-is-not-one-of-ours"};
+  open_dir(&dir, 0755);
+  for (size_t i = 0; i < ARRAY_LEN(names); i++) {
+    snprintf(path[i], sizeof path[i], "%s/%s", dir.path, names[i]);
+    assert_int_equal(mkdir(path[i], 0700), 0);
+    if (i != 2) {
+      struct timespec old[2] = {{.tv_sec = time(NULL) - 3600}, {.tv_sec = time(NULL) - 3600}};
+      assert_int_equal(utimensat(AT_FDCWD, path[i], old, 0), 0);
+    }
+  }
+  AUTO_FD int lock = open(path[1], O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  assert_int_equal(flock(lock, LOCK_EX | LOCK_NB), 0);
+  struct pg_place_conf conf = {.dir = dir.path, .cache_dir = dir.path};
+  assert_true(pg_template_make(&conf, &err));
+  assert_false(is_there(path[0]));
+  for (size_t i = 1; i < ARRAY_LEN(names); i++)
+    assert_true(is_there(path[i]));
+  temp_dir_remove(&dir);
+}
+
 static void test_version_texts(void **state) {
   (void)state;
   int major;
@@ -364,6 +393,7 @@ int main(void) {
       cmocka_unit_test(test_no_programs),
       cmocka_unit_test(test_settings_that_do_not_work),
       cmocka_unit_test(test_without_a_template),
+      cmocka_unit_test(test_leftovers_of_templates),
   };
   cmocka_set_test_filter(getenv("WINNOW_TEST_ONLY"));
   return cmocka_run_group_tests(tests, NULL, NULL);

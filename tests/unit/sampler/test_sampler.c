@@ -179,6 +179,31 @@ static void test_startup(void **state) {
   end(&s);
 }
 
+/* With many workers a model begins at half as many results, once all of the start-up is handed out; one worker waits for all of them. */
+static void test_startup_with_workers(void **state) {
+  (void)state;
+  for (size_t i = 0; i < ARRAY_LEN(learners); i++) {
+    struct study s = begin(floats, learners[i], 12, GOAL_MINIMIZE);
+    double point[3];
+    uint32_t n = 0;
+    for (; n < 12; n++) /* none has ended */
+      assert_int_equal(ask(&s, n, point).by, SAMPLER_SOBOL);
+    for (uint32_t told = 0; told < 5; told++, n++) {
+      tell(&s, told, TRIAL_FINISHED, bowl(s.space, history_point(s.history, told)));
+      enum sampler_type by = ask(&s, n, point).by;
+      assert_int_equal(by == SAMPLER_SOBOL, told < 4 || learners[i] == SAMPLER_CMAES);
+      assert_int_not_equal(by, SAMPLER_RANDOM);
+    }
+    end(&s);
+    s = begin(floats, learners[i], 12, GOAL_MINIMIZE);
+    for (n = 0; n < 11; n++) {
+      assert_int_equal(ask(&s, n, point).by == SAMPLER_SOBOL, n < 10);
+      tell(&s, n, TRIAL_FINISHED, bowl(s.space, point));
+    }
+    end(&s);
+  }
+}
+
 /* Trap 5: one value of 1e30 does not flatten the rest. */
 static void test_outlier(void **state) {
   (void)state;
@@ -450,6 +475,7 @@ int main(void) {
       cmocka_unit_test(test_replay),
       cmocka_unit_test(test_bad_results),
       cmocka_unit_test(test_startup),
+      cmocka_unit_test(test_startup_with_workers),
       cmocka_unit_test(test_outlier),
       cmocka_unit_test(test_pending_points_differ),
       cmocka_unit_test(test_fixed_first),

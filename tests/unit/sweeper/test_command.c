@@ -159,14 +159,14 @@ static void environment(void **state) {
                             {STR("WINNOW_ADMIN"), STR("secret")}, {STR("LC_ALL"), STR("C")},      {STR("EXTRA"), STR("e")},
                             {STR("AWS_SECRET"), STR("secret")}};
   struct spec_pair at_submit[] = {{STR("PATH"), STR("/venv/bin:/usr/bin")}, {STR("VIRTUAL_ENV"), STR("/venv")}};
-  struct spec_pair users[] = {{STR("OMP_NUM_THREADS"), STR("1")},
-                              {STR("WINNOW_TOKEN"), STR("forged")},
-                              {STR("RATE"), STR("{{lr}}")},
-                              {STR("MLFLOW_TRACKING_URI"), STR("u")},
-                              {STR("MOM"), STR("{{momentum}}")}};
-  struct str also[] = {STR("EXTRA")}, gpus[] = {STR("GPU-1"), STR("GPU-2")};
+  struct spec_pair users[] = {
+      {STR("OMP_NUM_THREADS"), STR("1")},     {STR("WINNOW_TOKEN"), STR("forged")},          {STR("RATE"), STR("{{lr}}")},
+      {STR("MLFLOW_TRACKING_URI"), STR("u")}, {STR("CUDA_VISIBLE_DEVICES"), STR("0,1,2,3")}, {STR("MOM"), STR("{{momentum}}")}};
+  struct str also[] = {STR("EXTRA")};
+  struct spec_pair shown[] = {{STR("CUDA_VISIBLE_DEVICES"), STR("GPU-1,GPU-2")}, {STR("ROCR_VISIBLE_DEVICES"), STR("")}};
   struct spec_pairs inherited = {own, ARRAY_LEN(own)}, recorded = {at_submit, 2}, user = {users, ARRAY_LEN(users)}, env;
-  struct spec_texts inherit_also = {also, 1}, devices = {gpus, 2};
+  struct spec_texts inherit_also = {also, 1};
+  struct spec_pairs devices = {shown, ARRAY_LEN(shown)};
   struct command_point point = {.params = params, .style = ARGS_JSON};
   struct command_job job = {.url = STR("http://127.0.0.1:7070"),
                             .token = STR("t"),
@@ -212,6 +212,7 @@ static void environment(void **state) {
       {"WANDB_SWEEP_ID", "s1"},
       {"WANDB_RUN_ID", "r1"},
       {"CUDA_VISIBLE_DEVICES", "GPU-1,GPU-2"},
+      {"ROCR_VISIBLE_DEVICES", ""},
       {"PYTHONUNBUFFERED", "1"},
       {"WANDB_SWEEP_PARAM_PATH", "/w.yaml"},
       {"MLFLOW_EXPERIMENT_NAME", "mnist"},

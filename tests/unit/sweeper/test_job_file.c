@@ -15,6 +15,7 @@ static void what_is_written_is_read(void **state UNUSED) {
                          .spool_max = 1 << 30,
                          .spool_policy = SPOOL_SLOW,
                          .heartbeat_ms = 5000,
+                         .tty = 1,
                          .argv = argv,
                          .argc = 3,
                          .env = env,
@@ -30,6 +31,7 @@ static void what_is_written_is_read(void **state UNUSED) {
   assert_int_equal(back.attempt, 3);
   assert_string_equal(back.dir, "/d/x y");
   assert_int_equal(back.spool_policy, SPOOL_SLOW);
+  assert_int_equal(back.tty, 1);
   assert_int_equal(back.argc, 3);
   for (size_t i = 0; i < 3; i++)
     assert_string_equal(back.argv[i], argv[i]);

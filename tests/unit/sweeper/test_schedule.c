@@ -84,10 +84,59 @@ static void order_and_reasons(void **state) {
   schedule_free(s);
 }
 
+static void expect_order(struct schedule *s, const uint32_t *jobs, size_t count) {
+  for (size_t i = 0; i < count; i++)
+    if (schedule_position(s, jobs[i]) != i)
+      fail_msg("job %u stands at %zu, not at %zu", jobs[i], schedule_position(s, jobs[i]), i);
+}
+
+static void move(struct schedule *s, uint32_t job, size_t position) {
+  schedule_job_move(s, job, schedule_since_at(s, job, 0, position), 0, false);
+}
+
+static void jobs_are_moved(void **state) {
+  (void)state;
+  struct schedule *s = fresh((unsigned[]){1}, 1);
+  uint32_t a = add(s, 0, 1, 0, 10000), b = add(s, 0, 1, 0, 20000), c = add(s, 0, 1, 0, 30000), d = add(s, 0, 1, 0, 40000);
+  move(s, d, 0);
+  expect_order(s, (uint32_t[]){d, a, b, c}, 4);
+  move(s, d, 2);
+  expect_order(s, (uint32_t[]){a, b, d, c}, 4);
+  move(s, a, 99);
+  expect_order(s, (uint32_t[]){b, d, c, a}, 4);
+  move(s, a, 1);
+  expect_order(s, (uint32_t[]){b, a, d, c}, 4);
+  move(s, a, 1); /* where it is */
+  expect_order(s, (uint32_t[]){b, a, d, c}, 4);
+  for (int i = 0; i < 8; i++) { /* there is room between neighbours for a while */
+    move(s, i % 2 ? a : d, 1);
+    expect_order(s, (uint32_t[]){b, i % 2 ? a : d, i % 2 ? d : a, c}, 4);
+  }
+  schedule_job_move(s, c, schedule_since_at(s, c, 5, 0), 5, false); /* with another priority it stands where it was told all the same */
+  expect_order(s, (uint32_t[]){c, b}, 2);
+  schedule_job_move(s, c, 30000, 0, true);
+  assert_int_equal(schedule_position(s, c), 3);
+  placed(s, b);
+  assert_false(schedule_is_waiting(s, b));
+  uint16_t slots[SCHEDULE_SLOTS_MAX];
+  assert_int_equal(schedule_job_slots(s, b, slots), 1);
+  assert_int_equal(slots[0], 0);
+  schedule_job_move(s, b, 0, 9, false); /* what runs is not moved */
+  expect_order(s, (uint32_t[]){a, d}, 2);
+  assert_int_equal(schedule_job_slots(s, a, slots), 0);
+  schedule_job_remove(s, b);
+  placed(s, a);
+  schedule_job_remove(s, a);
+  placed(s, d);
+  schedule_job_remove(s, d);
+  nothing(s); /* c is held */
+  schedule_free(s);
+}
+
 static void waiting_outweighs_priority(void **state) {
   (void)state;
   struct schedule *s = fresh((unsigned[]){1}, 1);
-  uint32_t old = add(s, 0, 1, 0, 0), later = add(s, 0, 1, 2, 2 * SCHEDULE_AGE_MS + 1), sooner = add(s, 0, 1, 2, SCHEDULE_AGE_MS);
+  uint32_t old = add(s, 0, 1, 0, 0), later = add(s, 0, 1, 2, 2 * SCHEDULE_AGE_US + 1), sooner = add(s, 0, 1, 2, SCHEDULE_AGE_US);
   placed(s, sooner);
   schedule_job_remove(s, sooner);
   placed(s, old); /* has waited longer than two points are worth */
@@ -421,6 +470,7 @@ static void memory_failures_are_reported(void **state) {
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(order_and_reasons),
+      cmocka_unit_test(jobs_are_moved),
       cmocka_unit_test(waiting_outweighs_priority),
       cmocka_unit_test(sweeps_have_limits),
       cmocka_unit_test(several_slots_on_one_node),

@@ -143,7 +143,7 @@ static const struct row rows[] = {
 
     {FILTER_REGISTERED_MODELS, "name LIKE 'a%' and tags.x != 'b'", "attribute:name LIKE a%; tag:x != b"},
     {FILTER_REGISTERED_MODELS, "run_id='a'", "!Invalid attribute key 'run_id' specified. Valid keys are '{'name'}'"},
-    {FILTER_REGISTERED_MODELS, "name in ('a')", "!Only the 'run_id' attribute supports comparison with a list of quoted string values."},
+    {FILTER_REGISTERED_MODELS, "name in ('a')", "attribute:name IN a"},
     {FILTER_REGISTERED_MODELS, "name=3", "!Expected a quoted string value or a list of quoted string values for attributes. Got value 3"},
     {FILTER_REGISTERED_MODELS, "last_updated_timestamp > 3",
      "!Invalid attribute key 'last_updated_timestamp' specified. Valid keys are '{'name'}'"},

@@ -1,0 +1,169 @@
+"""Stop rules on learning curves: eight workers, a virtual clock, epochs that cost what they cost, until the time of twenty full trainings is over.
+
+    python3 stops.py run --methods none,asha,median,hyperband --seeds 3 --out stops.jsonl     ours, through a running service
+    python3 stops.py run --methods optuna-none,optuna-median,optuna-asha --out stops.jsonl    peers
+    python3 stops.py score stops.jsonl [--write DIRECTORY]
+
+Regret is the error after the last epoch of the best trial that was trained to the end, less the least of the table. The time of a rule is when
+its median regret over the seeds is as low as the final one without a rule, as a share of the time that needed without one.
+"""
+
+import argparse
+import heapq
+import json
+import os
+
+for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
+    os.environ.setdefault(name, "1")
+
+import numpy as np
+
+import methods
+import run
+import suite
+
+WORKERS = 8
+TRAININGS = 20
+CELLS = 400  # of the time axis
+
+RULES = {
+    "none": None,
+    "asha": {"type": "asha", "min_iter": 1, "eta": 3},
+    "hyperband": {"type": "hyperband", "min_iter": 1, "eta": 3, "brackets": 3},
+    "median": {"type": "median"},
+    "percentile": {"type": "percentile", "min_iter": 3, "percentile": 25, "min_trials": 8},
+}
+
+
+def make(name, args):
+    if name.startswith("optuna-"):
+        pruner = name[7:]
+        return methods.Optuna("tpe", None if pruner == "none" else pruner)
+    return methods.Http(args.sampler, args.winnow, RULES[name])
+
+
+def run_study(method, problem, seed):
+    """[[time, regret], ..] as shares of the whole time, and what was done."""
+    curves = problem.curves
+    end = TRAININGS * float(np.mean(curves.seconds[:, -1]))
+    method.begin(problem, seed, trials=5000)
+    best, steps, queue, begun, finished, used, wasted, order = float("inf"), [], [], 0, 0, 0.0, 0.0, 0
+
+    def start(now):
+        nonlocal begun, order
+        handle, params = method.ask()
+        if params is None:
+            return
+        accuracy, seconds = curves.of(params)
+        begun, order = begun + 1, order + 1
+        heapq.heappush(queue, (now + seconds[0], order, handle, accuracy, seconds, 0, now))
+
+    for _ in range(WORKERS):
+        start(0.0)
+    while queue:
+        now, _, handle, accuracy, seconds, epoch, since = heapq.heappop(queue)
+        if now > end:
+            break
+        going = method.report(handle, epoch + 1, float(1 - accuracy[epoch]))
+        if epoch + 1 == curves.epochs:
+            error = float(1 - accuracy[-1])
+            method.tell(handle, error)
+            finished += 1
+            used += now - since
+            if error < best:
+                best = error
+                steps.append([round(now / end, 5), float("%.6g" % (best - problem.best))])
+            start(now)
+        elif not going:
+            method.tell(handle, None, state="STOPPED")
+            used += now - since
+            wasted += now - since
+            start(now)
+        else:
+            order += 1
+            heapq.heappush(queue, (since + seconds[epoch + 1], order, handle, accuracy, seconds, epoch + 1, since))
+    method.end()
+    return steps, {"trials": begun, "finished": finished, "stopped_share": round(wasted / used, 4) if used else 0}
+
+
+def go(args):
+    done = run.done_in(args.out)
+    problems = [p for p in suite.problems() if p.line == "curves" and (not args.problems or p.name in args.problems.split(","))]
+    with open(args.out, "a") as out:
+        for seed in run.seeds_of(args.seeds):
+            for problem in problems:
+                for name in args.methods.split(","):
+                    label = name if name.startswith("optuna-") or args.sampler == "auto" else args.sampler + "+" + name
+                    if (problem.name, label, seed) in done:
+                        continue
+                    steps, counts = run_study(make(name, args), problem, seed)
+                    out.write(json.dumps({"problem": problem.name, "method": label, "seed": seed, **counts, "best": steps}) + "\n")
+                    out.flush()
+    methods.Server.close()
+
+
+def regret(steps):
+    found, times = np.full(CELLS + 1, np.inf), np.linspace(0, 1, CELLS + 1)
+    for at, value in steps:
+        found[times >= at] = value
+    return found
+
+
+def first(curve, level):
+    reached = np.nonzero(curve <= level * (1 + 1e-9))[0]
+    return reached[0] / CELLS if len(reached) else np.nan
+
+
+def score(args):
+    runs = {}
+    for path in args.files:
+        for line in open(path):
+            r = json.loads(line)
+            runs.setdefault(r["problem"], {}).setdefault(r["method"], {})[r["seed"]] = r
+    rows = ["| problem | rule | seeds | trials begun | trained to the end | time in stopped trials | final regret | time to the final regret without a rule |",
+            "| --- | --- | --- | --- | --- | --- | --- | --- |"]
+    shares = {}
+    for name, by in runs.items():
+        for base, family in (("none", [m for m in by if not m.startswith("optuna-")]), ("optuna-none", [m for m in by if m.startswith("optuna-")])):
+            if base not in by:
+                continue
+            for m in family:
+                seeds = sorted(set(by[m]) & set(by[base]))
+                median = lambda k: np.median(np.stack([regret(by[k][s]["best"]) for s in seeds]), axis=0)
+                without, curve = median(base), median(m)
+                share = first(curve, without[-1]) / first(without, without[-1])
+                shares.setdefault(m, []).append(share)
+                mean = lambda key: np.mean([by[m][s][key] for s in seeds])
+                rows.append("| %s | %s | %d | %.0f | %.0f | %.0f %% | %.4f | %s |" % (name, m, len(seeds), mean("trials"), mean("finished"), 100 * mean("stopped_share"),
+                                                                            curve[-1], "not reached" if np.isnan(share) else "%.2f" % share))
+    for m, values in shares.items():
+        reached = [v for v in values if not np.isnan(v)]
+        rows.append("| **all %d** | %s | | | | | | mean %s, median %s |" % (len(values), m, "%.2f" % np.mean(values) if len(reached) == len(values) else "-",
+                                                                        "%.2f" % np.median(np.where(np.isnan(values), np.inf, values))))
+    words = "\n".join(rows) + "\n"
+    print(words)
+    if args.write:
+        os.makedirs(args.write, exist_ok=True)
+        with open(os.path.join(args.write, "stops.md"), "w") as f:
+            f.write(words)
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    verbs = parser.add_subparsers(dest="verb", required=True)
+    r = verbs.add_parser("run")
+    r.add_argument("--winnow", default=os.path.join(run.ROOT, "build", "plain", "bin", "winnow"))
+    r.add_argument("--methods", default="none,asha,median")
+    r.add_argument("--sampler", default="auto")
+    r.add_argument("--problems", default="")
+    r.add_argument("--seeds", default="3")
+    r.add_argument("--out", required=True)
+    s = verbs.add_parser("score")
+    s.add_argument("files", nargs="+")
+    s.add_argument("--write", default="")
+    args = parser.parse_args()
+    go(args) if args.verb == "run" else score(args)
+
+
+if __name__ == "__main__":
+    main()

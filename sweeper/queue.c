@@ -1,0 +1,233 @@
+/* What waits for a slot and why, as people see and change it; and the node it waits for. */
+#include <sys/sysinfo.h>
+
+#include "base/mem.h"
+#include "sweeper/live.h"
+
+/* ---- looking ---- */
+
+static const struct sweep_spec *spec_of(const struct live_trial *trial) {
+  return &trial->sweep->file->spec;
+}
+
+int64_t queue_priority_of(const struct live_trial *trial) {
+  return trial->has_priority ? trial->queue_priority : trial->sweep->priority;
+}
+
+static void put_reason(const struct live_trial *trial, struct json_writer *w) {
+  const struct sweeps *s = trial->sweep->all;
+  AUTO_BUF struct buf reason = BUF_INIT(8 * KIB);
+  schedule_reason(s->schedule, trial->job, &reason);
+  if (s->node_drained && schedule_node_info(s->schedule, s->node).state != NODE_UP && !trial->held)
+    buf_printf(&reason, ": %s is drained%s%s", s->node_name, s->node_reason ? ": " : "", s->node_reason ? s->node_reason : "");
+  jw_put_text(w, "reason", buf_text(&reason));
+}
+
+void queue_put_entry(const struct live_trial *trial, struct json_writer *w) {
+  const struct live_sweep *live = trial->sweep;
+  const struct sweep_spec *spec = spec_of(trial);
+  char run[ID_HEX_LEN + 1], sweep[ID_HEX_LEN + 1];
+  id_format(trial->run, run);
+  id_format(live->id, sweep);
+  jw_object(w);
+  jw_put_text(w, "run_id", run);
+  jw_put_i64(w, "position", (int64_t)schedule_position(live->all->schedule, trial->job) + 1);
+  jw_put_i64(w, "priority", queue_priority_of(trial));
+  put_reason(trial, w);
+  jw_put_i64(w, "since", trial->created);
+  jw_key(w, "wants");
+  jw_object(w);
+  jw_put_i64(w, "slots", MAX_OF(live->conf.slots, 1u));
+  if (spec->resources.has_memory)
+    jw_put_i64(w, "memory", (int64_t)spec->resources.memory);
+  else
+    jw_put_null(w, "memory");
+  jw_object_end(w);
+  jw_put_text(w, "name", live->name);
+  jw_put_text(w, "sweep_id", live->single ? NULL : sweep);
+  if (live->single)
+    jw_put_null(w, "number");
+  else
+    jw_put_i64(w, "number", trial->number);
+  jw_put_bool(w, "held", trial->held);
+  jw_object_end(w);
+}
+
+size_t sweeps_put_queue(const struct sweeps *s, size_t from, size_t count, struct json_writer *w) {
+  size_t waiting = schedule_waiting(s->schedule), end = from < waiting ? from + MIN_OF(count, waiting - from) : from;
+  jw_array(w);
+  for (size_t i = from; i < end; i++)
+    queue_put_entry(schedule_owner_at(s->schedule, i), w);
+  jw_array_end(w);
+  return end < waiting ? end : 0;
+}
+
+/* ---- changing ---- */
+
+struct changing {
+  sweeps_done_fn *done;
+  void *ctx;
+};
+
+static void on_changed(void *ctx, const struct pg_reply *reply) {
+  struct changing *changing = ctx;
+  struct err err;
+  bool ok = pg_ok(reply, &err);
+  changing->done(changing->ctx, ok ? NULL : &err);
+  mem_free(changing);
+}
+
+static bool send_change(struct sweeps *s, struct pg_args *args, sweeps_done_fn *done, void *ctx, struct err *err) {
+  struct changing *changing = mem_zalloc(sizeof *changing);
+  if (!changing)
+    return err_no_memory(err);
+  *changing = (struct changing){done, ctx};
+  if (pg_run(s->conf.pg, args, 0, on_changed, changing, err))
+    return true;
+  mem_free(changing);
+  return false;
+}
+
+bool queue_is_waiting(const struct live_trial *trial) {
+  return trial->in_schedule && schedule_is_waiting(trial->sweep->all->schedule, trial->job);
+}
+
+static bool check_waiting(const struct live_trial *trial, struct err *err) {
+  if (queue_is_waiting(trial))
+    return true;
+  const struct engine_trial *row = engine_trial(trial->sweep->engine, trial->number);
+  if (trial->sweep->conf.asks)
+    return err_set(err, ERR_WRONG_STATE, "the trial waits for a worker who asks, not for a slot");
+  return err_set(err, ERR_WRONG_STATE, "the run is %s: only what waits in the queue can be held or moved", run_state_name(row->state));
+}
+
+/* Takes effect at once, so that nothing starts while it is being stored. */
+static void apply(struct live_trial *trial, const struct queue_change *change) {
+  struct schedule *schedule = trial->sweep->all->schedule;
+  if (change->has_hold)
+    trial->held = change->hold;
+  if (change->has_priority) {
+    trial->has_priority = true;
+    trial->queue_priority = change->priority;
+  }
+  int64_t priority = queue_priority_of(trial);
+  schedule_job_set(schedule, trial->job, priority, trial->held);
+  if (change->has_position) {
+    trial->queue_since = schedule_since_at(schedule, trial->job, priority, (size_t)change->position - 1);
+    schedule_job_move(schedule, trial->job, trial->queue_since, priority, trial->held);
+  }
+}
+
+bool sweeps_queue_change(struct live_trial *trial, const struct queue_change *change, struct str actor, sweeps_done_fn *done, void *ctx,
+                         struct err *err) {
+  struct sweeps *s = trial->sweep->all;
+  AUTO_PG_ARGS struct pg_args args;
+  char from[64], to[64];
+  pg_args_init(&args, STMT_QUEUE_SET);
+  if (!check_waiting(trial, err))
+    return false;
+  size_t before = schedule_position(s->schedule, trial->job) + 1;
+  snprintf(from, sizeof from, "%zu", before);
+  apply(trial, change);
+  snprintf(to, sizeof to, "%zu", schedule_position(s->schedule, trial->job) + 1);
+  bool moved = change->has_position || change->has_priority;
+  pg_put_uuid(&args, trial->run);
+  pg_put_bool(&args, trial->held);
+  if (trial->has_priority)
+    pg_put_int(&args, trial->queue_priority);
+  else
+    pg_put_null(&args);
+  if (trial->queue_since)
+    pg_put_int(&args, trial->queue_since);
+  else
+    pg_put_null(&args);
+  pg_put_int(&args, live_wall(s));
+  pg_put_text(&args, actor);
+  pg_put_text(&args, str_of(moved ? "queue.moved" : trial->held ? "queue.held" : "queue.released"));
+  pg_put_text(&args, str_of(moved ? from : ""));
+  pg_put_text(&args, str_of(moved ? to : ""));
+  sweeps_kick(s);
+  return send_change(s, &args, done, ctx, err);
+}
+
+/* ---- the node ---- */
+
+static void put_gpus(const struct sweeps *s, struct json_writer *w) {
+  char run[ID_HEX_LEN + 1];
+  jw_key(w, "gpus");
+  jw_array(w);
+  for (size_t i = 0; s->conf.gpus && i < gpus_count(s->conf.gpus); i++) {
+    const struct gpu *gpu = gpus_at(s->conf.gpus, i);
+    uint32_t job;
+    jw_object(w);
+    jw_put_text(w, "uuid", gpu->uuid);
+    jw_put_text(w, "name", gpu->name);
+    jw_put_i64(w, "memory", gpu->memory);
+    if (i < s->conf.slots && schedule_slot_job(s->schedule, s->node, (unsigned)i, &job)) {
+      const struct live_trial *trial = schedule_owner(s->schedule, job);
+      id_format(trial->run, run);
+      jw_put_text(w, "used_by", run);
+    } else {
+      jw_put_null(w, "used_by");
+    }
+    jw_object_end(w);
+  }
+  jw_array_end(w);
+}
+
+void sweeps_put_node(const struct sweeps *s, struct json_writer *w) {
+  struct schedule_node_info info = schedule_node_info(s->schedule, s->node);
+  struct sysinfo machine;
+  double load[1];
+  bool knows = sysinfo(&machine) == 0;
+  jw_object(w);
+  jw_put_text(w, "name", s->node_name);
+  jw_put_text(w, "state", info.state == NODE_UP ? "UP" : info.used ? "DRAINING" : "DRAINED");
+  jw_put_text(w, "reason", s->node_drained ? s->node_reason : NULL);
+  jw_key(w, "slots");
+  jw_object(w);
+  jw_put_i64(w, "total", info.total);
+  jw_put_i64(w, "used", info.used);
+  jw_put_i64(w, "held", info.kept ? info.total - info.used : 0);
+  jw_object_end(w);
+  put_gpus(s, w);
+  jw_put_i64(w, "cpus", sysconf(_SC_NPROCESSORS_ONLN));
+  if (knows)
+    jw_put_i64(w, "memory", (int64_t)machine.totalram * machine.mem_unit);
+  else
+    jw_put_null(w, "memory");
+  if (getloadavg(load, 1) == 1)
+    jw_put_f64(w, "load", load[0]);
+  else
+    jw_put_null(w, "load");
+  jw_put_i64(w, "heartbeat", live_wall(s));
+  jw_object_end(w);
+}
+
+const char *sweeps_node_name(const struct sweeps *s) {
+  return s->node_name;
+}
+
+void queue_set_node(struct sweeps *s, bool drained, struct str reason) {
+  s->node_drained = drained;
+  mem_free(s->node_reason);
+  s->node_reason = drained && reason.n ? mem_strndup(reason.p, reason.n) : NULL;
+  schedule_node_set(s->schedule, s->node, drained ? NODE_DRAINING : NODE_UP);
+}
+
+bool sweeps_drain_node(struct sweeps *s, bool drained, struct str reason, struct str actor, sweeps_done_fn *done, void *ctx,
+                       struct err *err) {
+  AUTO_PG_ARGS struct pg_args args;
+  queue_set_node(s, drained, reason);
+  pg_args_init(&args, STMT_NODE_SET);
+  pg_put_text(&args, str_of(s->node_name));
+  pg_put_bool(&args, drained);
+  if (s->node_reason)
+    pg_put_text(&args, str_of(s->node_reason));
+  else
+    pg_put_null(&args);
+  pg_put_int(&args, live_wall(s));
+  pg_put_text(&args, actor);
+  sweeps_kick(s);
+  return send_change(s, &args, done, ctx, err);
+}

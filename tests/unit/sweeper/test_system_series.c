@@ -1,0 +1,103 @@
+/* What companions say of a job's use of the machine: their buffer, the lines, the kernel's files. */
+#include "sweeper/companion/cgroup.h"
+#include "sweeper/companion/samples.h"
+#include "sweeper/system_series.h"
+#include "tests/support/test.h"
+
+static void what_is_sampled_becomes_points(void **state UNUSED) {
+  static struct samples samples;
+  AUTO_BUF struct buf text = BUF_INIT(MIB);
+  AUTO_METRIC_ROWS struct metric_rows rows;
+  struct err err;
+  metric_rows_init(&rows);
+  samples_begin(&samples, 1000);
+  samples_add(&samples, &(struct process_usage){.cpu_ms = 500, .rss_bytes = 4096, .read_bytes = 1, .written_bytes = 2, .count = 3}, 90000,
+              2000);
+  samples_add(&samples, &(struct process_usage){.cpu_ms = 2500, .rss_bytes = 8192, .read_bytes = 1, .written_bytes = 9, .count = 1}, 80000,
+              3000);
+  samples_add(&samples, &(struct process_usage){.cpu_ms = 2400}, 80500,
+              4000); /* an ended child is not yet counted: no time ran backwards */
+  samples_put(&samples, &text);
+  buf_puts(&text, "unsent_bytes 7\n");
+  assert_true(system_series_read(buf_str(&text), &rows, &err));
+  assert_int_equal(rows.points.n, 3 * SYSTEM_SERIES_COUNT);
+  assert_int_equal(rows.key_count, SYSTEM_SERIES_COUNT);
+  struct point cpu = points_at(&rows.points, 0), memory = points_at(&rows.points, 1), second = points_at(&rows.points, 5);
+  assert_true(str_is(rows.keys[rows.series[0]], "system/cpu_percent") && str_is(rows.keys[rows.series[1]], "system/memory_bytes"));
+  assert_float_equal(cpu.value, 50.0, 1e-9);
+  assert_float_equal(memory.value, 4096, 0);
+  assert_float_equal(second.value, 200.0, 1e-9);
+  assert_float_equal(points_at(&rows.points, 10).value, 0, 0);
+  assert_true(cpu.step == 0 && second.step == 1 && cpu.time == 90000 &&
+              second.time == 80000); /* the wall clock jumped; the steps did not */
+}
+
+static void a_long_absence_is_covered_thinly(void **state UNUSED) {
+  static struct samples samples;
+  AUTO_BUF struct buf text = BUF_INIT(MIB);
+  samples_begin(&samples, 0);
+  for (int64_t i = 1; i <= 100000; i++)
+    samples_add(&samples, &(struct process_usage){.cpu_ms = i}, i, i * 5000);
+  assert_true(samples.count <= SAMPLES_MAX && samples.count > SAMPLES_MAX / 3);
+  assert_int_equal(samples.items[0].n, 0);
+  for (size_t i = 1; i < samples.count; i++)
+    assert_true(samples.items[i].n > samples.items[i - 1].n);
+  samples_put(&samples, &text);
+  assert_int_equal(samples.sent, SAMPLES_AT_ONCE);
+  int64_t next = samples.items[SAMPLES_AT_ONCE].n;
+  while (samples.count < SAMPLES_MAX)
+    samples_add(&samples, &(struct process_usage){.cpu_ms = 1}, 1, samples.last_mono_ms + 5000);
+  samples_add(&samples, &(struct process_usage){.cpu_ms = 1}, 1, samples.last_mono_ms + 5000); /* thins, but not what is on its way */
+  samples_taken(&samples);
+  assert_int_equal(samples.items[0].n, next);
+}
+
+static void nonsense_is_refused(void **state UNUSED) {
+  static const char *const bad[] = {"sample",
+                                    "sample ",
+                                    "sample 1 2 3 4 5 6\n",
+                                    "sample 1 2 3 4 5 6 7 8\n",
+                                    "sample -1 2 3 4 5 6 7\n",
+                                    "sample 1 2 nan 4 5 6 7\n",
+                                    "sample 1 2 3 4 -5 6 7\n",
+                                    "sample 1 -2 3 4 5 6 7\n",
+                                    "sample x 2 3 4 5 6 7\n"};
+  struct err err;
+  for (size_t i = 1; i < ARRAY_LEN(bad); i++) {
+    AUTO_METRIC_ROWS struct metric_rows rows;
+    metric_rows_init(&rows);
+    assert_false(system_series_read(str_of(bad[i]), &rows, &err));
+  }
+  AUTO_METRIC_ROWS struct metric_rows rows;
+  metric_rows_init(&rows);
+  assert_true(system_series_read(STR("cpu_ms 12\nsamples\n"), &rows, &err));
+  assert_int_equal(rows.points.n, 0);
+  AUTO_BUF struct buf many = BUF_INIT(MIB);
+  for (int i = 0; i <= SYSTEM_SAMPLES_MAX; i++)
+    buf_puts(&many, "sample 1 2 3 4 5 6 7\n");
+  assert_false(system_series_read(buf_str(&many), &rows, &err));
+  assert_int_equal(err.code, ERR_TOO_LARGE);
+}
+
+static void the_kernels_files_are_read(void **state UNUSED) {
+  struct str stat = STR("anon 4096\nfile 12\nanon_thp 0\n"), events = STR("low 0\nhigh 0\nmax 3\noom 1\noom_kill 2\noom_group_kill 0\n");
+  struct str io = STR("8:0 rbytes=100 wbytes=5 rios=1 wios=2 dbytes=0 dios=0\n259:1 rbytes=11 wbytes=7 rios=1\n");
+  assert_int_equal(cgroup_value(stat, "anon"), 4096);
+  assert_int_equal(cgroup_value(stat, "ano"), -1);
+  assert_int_equal(cgroup_value(events, "oom_kill"), 2);
+  assert_int_equal(cgroup_value(STR(""), "x"), -1);
+  assert_int_equal(cgroup_io(io, "rbytes"), 111);
+  assert_int_equal(cgroup_io(io, "wbytes"), 12);
+  assert_int_equal(cgroup_io(io, "bytes"), -1);
+  assert_int_equal(cgroup_io(STR("8:0 rbytes="), "rbytes"), -1);
+}
+
+int main(void) {
+  const struct CMUnitTest tests[] = {
+      cmocka_unit_test(what_is_sampled_becomes_points),
+      cmocka_unit_test(a_long_absence_is_covered_thinly),
+      cmocka_unit_test(nonsense_is_refused),
+      cmocka_unit_test(the_kernels_files_are_read),
+  };
+  return cmocka_run_group_tests(tests, NULL, NULL);
+}
