@@ -444,7 +444,7 @@ static void on_log_complete(void *ctx, int64_t next UNUSED, const struct err *er
 /* The companion's clock may have jumped meanwhile. */
 static void note_start(struct live_trial *trial, int64_t begun) {
   if (!trial->started)
-    trial->started = MIN_OF(MAX_OF(begun, trial->created), live_wall(trial->sweep->all));
+    trial->started = MAX_OF(MIN_OF(begun, live_wall(trial->sweep->all)), trial->created);
 }
 
 struct exit_text {

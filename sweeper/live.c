@@ -200,6 +200,19 @@ static void impute(const struct live_sweep *live, struct outcome *outcome) {
   *outcome = (struct outcome){.state = TRIAL_FINISHED, .value = history_goal(history) == GOAL_MAXIMIZE ? 0.0 - value : value};
 }
 
+static void note_time(const struct live_trial *trial, const struct engine_trial *row) {
+  struct live_sweep *live = trial->sweep;
+  if (!trial->started || trial->ended < trial->started)
+    return;
+  if (row->state == RUN_FINISHED) {
+    live->finished.ms += trial->ended - trial->started;
+    live->finished.count++;
+  } else if (row->state == RUN_STOPPED) {
+    live->stopped.ms += trial->ended - trial->started;
+    live->stopped.count++;
+  }
+}
+
 void live_note_end(struct live_trial *trial, const struct engine_trial *row) {
   struct live_sweep *live = trial->sweep;
   struct err err;
@@ -221,6 +234,7 @@ void live_note_end(struct live_trial *trial, const struct engine_trial *row) {
   if (live->rules && !stop_ended(live->rules, trial->number, row->state == RUN_FINISHED, &err))
     log_warn("sweep", NULL, "%s: %s", live->name, err.text);
   live_keep_best(trial, row);
+  note_time(trial, row);
   heard_release(&trial->heard);
   if (row->state == RUN_FINISHED && live->all->ready)
     live_forget_said(trial); /* there will be no other attempt */

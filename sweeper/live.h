@@ -130,6 +130,10 @@ struct live_sweep {
   uint64_t written; /* version of the row that is durable */
   int shown;        /* the state that was told last; -1: none */
   int64_t reports, reports_durable;
+  struct {
+    int64_t ms;
+    uint32_t count;
+  } finished, stopped; /* how long trials took that ended so */
   double best_value;
   struct live_trial *best;
   char **warnings;
@@ -273,11 +277,11 @@ struct live_trial *live_trial_new(struct live_sweep *live, uint32_t number, stru
 /* A report of the past goes through the same fold. */
 void live_take_report(struct live_trial *trial, uint32_t attempt, const struct live_report *report, struct stop_verdict *ret_verdict,
                       bool *ret_target, bool *ret_goal);
+/* Has it ended with NaN, and does the file say that this is a failure? */
+bool live_fails_of_nan(const struct live_trial *trial);
 bool live_reaches_target(const struct live_sweep *live, double value);
 /* There will be no other attempt. */
 void live_forget_said(struct live_trial *trial);
-/* Has it ended with NaN, and does the file say that this is a failure? */
-bool live_fails_of_nan(const struct live_trial *trial);
 bool live_is_goal(const struct live_sweep *live, struct str key);
 /* The row is final: the sampler and the rules learn of it. */
 void live_note_end(struct live_trial *trial, const struct engine_trial *row);

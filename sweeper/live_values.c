@@ -113,7 +113,7 @@ bool live_fails_of_nan(const struct live_trial *trial) {
          isnan(trial->value);
 }
 
-/* A value of the goal that counts. */
+/* A value of the goal metric, unless the file says that NaN is none. */
 static bool is_value(const struct live_sweep *live, struct str key, double value) {
   return live_is_goal(live, key) && !(isnan(value) && live->file->spec.on_nan == NAN_IGNORE);
 }

@@ -245,9 +245,9 @@ void companion_poll_drop(struct live_trial *trial, const void *ctx);
 /* The attempt is over; `text` are lines of `name value`. Answers when that is durable. */
 void companion_exited(struct live_trial *trial, int32_t attempt, struct str text, companion_fn *done, void *ctx);
 
-/* Removes the snapshots that no unfinished sweep names and nobody has asked for in `unused_ms` (at least CODE_GRACE_MS); how many. Done now
- * and then with CODE_KEPT_MS. */
-size_t sweeps_collect_code(struct sweeps *sweeps, int64_t unused_ms);
+/* Removes the snapshots that no unfinished sweep names and nobody has asked for in `unused_ms` (at least CODE_GRACE_MS), or with `dry_run`
+ * only says which; how many. Done now and then with CODE_KEPT_MS. `found` may be NULL. */
+size_t sweeps_collect_code(struct sweeps *sweeps, int64_t unused_ms, bool dry_run, void (*found)(void *ctx, const char *sha256), void *ctx);
 
 struct sweeps_load_figures {
   size_t sweeps, trials, waiting, running;

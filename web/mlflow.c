@@ -268,7 +268,8 @@ bool mlflow_decode(struct http_req *req, const json_t *tree, const struct mlflow
     const json_t *value = json_object_get(tree, field->name);
     if (is_query && value && field->type != MLFLOW_ARRAY)
       value = json_array_get(value, 0);
-    bool empty = !value || json_is_null(value) || (json_is_string(value) && json_string_length(value) == 0);
+    bool no_text = json_is_string(value) && json_string_length(value) == 0 && field->type != MLFLOW_ARRAY;
+    bool empty = !value || json_is_null(value) || no_text;
     if (empty && field->required)
       return mlflow_missing(err, field->name);
     if (!value || json_is_null(value) || (empty && field->type != MLFLOW_STR && field->type != MLFLOW_ID && field->type != MLFLOW_ANY))

@@ -86,7 +86,7 @@ struct companion {
   char path[256];
 };
 
-static struct companion self;
+static struct companion self = {.tty = {-1, -1}};
 
 static void say(const char *format, ...) PRINTF_LIKE(1, 2);
 
