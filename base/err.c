@@ -44,7 +44,8 @@ bool err_set(struct err *err, enum err_code code, const char *format, ...) {
   format_into(text, sizeof text, format, args);
   va_end(args);
   err->code = code;
-  err->hint[0] = 0;
+  err->hint[0] = err->path[0] = 0;
+  err->line = err->column = 0;
   memcpy(err->text, text, sizeof text);
   return false;
 }
@@ -57,6 +58,27 @@ bool err_hint(struct err *err, const char *format, ...) {
   format_into(err->hint, sizeof err->hint, format, args);
   va_end(args);
   return false;
+}
+
+bool err_at(struct err *err, const char *path, unsigned line, unsigned column) {
+  if (!err)
+    return false;
+  snprintf(err->path, sizeof err->path, "%s", path);
+  mend_end(err->path, sizeof err->path);
+  err->line = line;
+  err->column = column;
+  return false;
+}
+
+/* Columns are characters, not bytes. */
+bool err_at_byte(struct err *err, const char *path, struct str text, size_t at) {
+  unsigned line = 1, column = 1;
+  for (size_t i = 0; i < MIN_OF(at, text.n); i++) {
+    bool ends_line = text.p[i] == '\n';
+    line += ends_line;
+    column = ends_line ? 1 : column + (((unsigned char)text.p[i] & 0xC0) != 0x80);
+  }
+  return err_at(err, path, line, column);
 }
 
 bool err_prefix(struct err *err, const char *format, ...) {

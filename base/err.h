@@ -3,7 +3,7 @@
 #ifndef WINNOW_BASE_ERR_H
 #define WINNOW_BASE_ERR_H
 
-#include "base/base.h"
+#include "base/str.h"
 
 /* The closed list of error codes of the public API: code, name in JSON, HTTP status, title.
  * `retryable` says whether the same request may succeed later without a change. */
@@ -53,6 +53,9 @@ struct err {
   enum err_code code;
   char text[512];
   char hint[256]; /* what to do about it; empty when there is nothing to say */
+  /* Where, in what was sent: */
+  char path[96];         /* of a key or parameter, "parameters.lr.min"; "" with a line: the whole text */
+  unsigned line, column; /* from 1; 0: not known */
 };
 
 struct err_info {
@@ -65,10 +68,14 @@ struct err_info {
 const struct err_info *err_info(enum err_code code);
 
 /* Fills *err and returns false, so that `return err_set(err, ...)` reads well. A NULL err is accepted.
- * Too long a text is cut at a character boundary. The hint is cleared. */
+ * Too long a text is cut at a character boundary. Hint and place are cleared. */
 bool err_set(struct err *err, enum err_code code, const char *format, ...) PRINTF_LIKE(3, 4);
 /* Adds the remedy to an error already set; returns false. */
 bool err_hint(struct err *err, const char *format, ...) PRINTF_LIKE(2, 3);
+/* Adds the place to an error already set; returns false. */
+bool err_at(struct err *err, const char *path, unsigned line, unsigned column);
+/* The place of a byte of `text`, which came under the name `path`. */
+bool err_at_byte(struct err *err, const char *path, struct str text, size_t at);
 /* Puts a sentence before the text: "what: text". Returns false. */
 bool err_prefix(struct err *err, const char *format, ...) PRINTF_LIKE(2, 3);
 /* From errno: ENOSPC and EDQUOT become ERR_NO_SPACE, ENOMEM ERR_NO_MEMORY, ENOENT ERR_NOT_FOUND, others ERR_IO. Returns false. */

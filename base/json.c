@@ -306,7 +306,8 @@ bool json_read(struct str text, json_t **ret, struct err *err) {
   if (!json) {
     if (json_error_code(&error) == json_error_out_of_memory)
       return err_no_memory(err);
-    return err_set(err, ERR_INVALID, "not valid JSON: %s at line %d, column %d", error.text, error.line, error.column);
+    err_set(err, ERR_INVALID, "not valid JSON: %s at line %d, column %d", error.text, error.line, error.column);
+    return err_at(err, "", (unsigned)MAX_OF(error.line, 0), (unsigned)MAX_OF(error.column, 0));
   }
   *ret = json;
   return true;
@@ -403,6 +404,13 @@ static bool store(const struct json_field *field, const json_t *value, char *bas
   return false;
 }
 
+/* "path.key", in an error already set. */
+static bool at_key(struct err *err, const char *path, const char *key) {
+  char place[sizeof err->path];
+  snprintf(place, sizeof place, "%s%s%s", path, path[0] && key[0] ? "." : "", key);
+  return err_at(err, place, 0, 0);
+}
+
 bool json_decode(const json_t *object, const struct json_field *fields, size_t count, const char *path, void *ret_struct, struct err *err) {
   const char *dot = path[0] ? "." : "";
   if (!json_is_object(object))
@@ -417,25 +425,32 @@ bool json_decode(const json_t *object, const struct json_field *fields, size_t c
         field = &fields[i];
     if (!field) {
       err_set(err, ERR_INVALID, "unknown key \"%s%s%.100s\"", path, dot, key);
+      at_key(err, path, key);
       const char *near = str_nearest(str_of(key), count, field_name, fields);
       return near ? err_hint(err, "did you mean \"%s\"?", near) : false;
     }
     if (json_is_null(value) && field->nullable)
       continue;
     double measure;
-    if (!store(field, value, ret_struct, &measure))
-      return err_set(err, ERR_INVALID, "\"%s%s%s\" must be %s", path, dot, key, type_words[field->type]);
-    if (!within(field, measure))
-      return err_set(err, ERR_INVALID, "\"%s%s%s\" must be %s %lld to %lld", path, dot, key,
-                     field->type == JSON_F_STR     ? "a text of bytes from"
-                     : field->type == JSON_F_ARRAY ? "an array of items from"
-                                                   : "from",
-                     (long long)field->min, (long long)field->max);
+    if (!store(field, value, ret_struct, &measure)) {
+      err_set(err, ERR_INVALID, "\"%s%s%s\" must be %s", path, dot, key, type_words[field->type]);
+      return at_key(err, path, key);
+    }
+    if (!within(field, measure)) {
+      err_set(err, ERR_INVALID, "\"%s%s%s\" must be %s %lld to %lld", path, dot, key,
+              field->type == JSON_F_STR     ? "a text of bytes from"
+              : field->type == JSON_F_ARRAY ? "an array of items from"
+                                            : "from",
+              (long long)field->min, (long long)field->max);
+      return at_key(err, path, key);
+    }
     if (field->present_at)
       *(bool *)((char *)ret_struct + field->present_at) = true;
   }
   for (size_t i = 0; i < count; i++)
-    if (fields[i].required && !json_object_get(object, fields[i].name))
-      return err_set(err, ERR_INVALID, "\"%s%s%s\" is missing", path, dot, fields[i].name);
+    if (fields[i].required && !json_object_get(object, fields[i].name)) {
+      err_set(err, ERR_INVALID, "\"%s%s%s\" is missing", path, dot, fields[i].name);
+      return at_key(err, path, fields[i].name);
+    }
   return true;
 }

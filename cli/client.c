@@ -107,11 +107,25 @@ static enum err_code code_of_name(struct str name, long status) {
   return code_of_status(status);
 }
 
-static void add_field_errors(const json_t *errors, struct buf *text) {
+/* What the sentence says already needs its place only, and that only when it lies in a parameter. */
+static void add_place(struct str path, const json_t *line, const json_t *column, struct buf *text) {
+  if (!path.n || !json_is_integer(column))
+    return;
+  buf_printf(text, " (%.*s, ", STR_ARG(path));
+  if (json_integer_value(line) > 1)
+    buf_printf(text, "line %lld, ", (long long)json_integer_value(line));
+  buf_printf(text, "column %lld)", (long long)json_integer_value(column));
+}
+
+static void add_field_errors(const json_t *errors, struct str said, struct buf *text) {
   for (size_t i = 0; i < json_array_size(errors) && i < 8; i++) {
     const json_t *item = json_array_get(errors, i);
     const json_t *line = json_object_get(item, "line"), *column = json_object_get(item, "column");
     struct str path = json_str(json_object_get(item, "path")), message = json_str(json_object_get(item, "message"));
+    if (str_eq(message, said)) {
+      add_place(path, line, column, text);
+      continue;
+    }
     buf_puts(text, i ? "; " : ": ");
     if (json_is_integer(line))
       buf_printf(text, "line %lld", (long long)json_integer_value(line));
@@ -148,7 +162,7 @@ void problem_to_err(long status, struct str body, struct err *ret) {
       said = json_str(json_object_get(problem, "title"));
     AUTO_BUF struct buf text = BUF_INIT(64 * KIB);
     buf_add_str(&text, said.n ? said : str_of(err_info(code)->title));
-    add_field_errors(json_object_get(problem, "errors"), &text);
+    add_field_errors(json_object_get(problem, "errors"), said, &text);
     err_set(ret, code, "%s", buf_text(&text));
     struct str hint = json_str(json_object_get(problem, "hint"));
     if (hint.n)

@@ -251,7 +251,8 @@ static void on_tokens_loaded(void *ctx, const struct pg_reply *reply) {
   service->app.access.tokens_missing = false;
   if (service->state >= SERVICE_DRAINING)
     return;
-  service->care = tracking_care_new(service->loop, service->app.pg, service->settings.artifact_root, on_tracking_ready, service, &err);
+  service->care = tracking_care_new(service->loop, service->app.pg, service->settings.artifact_root, service->settings.log_retention,
+                                    on_tracking_ready, service, &err);
   if (!service->care)
     on_load_failed(service, "the experiment Default could not be made", &err);
 }

@@ -38,7 +38,7 @@ static const struct noun nouns[] = {
     {"experiment", "experiments exp", "the folders of runs"},
     {"queue", NULL, "what waits for a slot, and why"},
     {"nodes", "node", "machines and their slots"},
-    {"export", NULL, "runs as CSV or JSON lines"},
+    {"export", NULL, "runs, points and models as CSV or JSON lines"},
     {"parse", NULL, "the metrics Winnow reads in a log, without a service"},
     {"status", NULL, "how the service is"},
     {"doctor", NULL, "look for what is wrong, as a report to paste"},

@@ -57,7 +57,10 @@ bool jobs_place(struct sweeps *s) {
   while (schedule_next(s->schedule, &placement)) {
     struct live_trial *trial = placement.owner;
     placed = true;
-    if (!engine_placed(trial->sweep->engine, trial->number, live_now(s)))
+    live_keep_attempt(trial);
+    if (engine_placed(trial->sweep->engine, trial->number, live_now(s)))
+      live_begin_attempt(trial);
+    else
       jobs_release(trial);
   }
   return placed;
@@ -441,7 +444,7 @@ static void on_log_complete(void *ctx, int64_t next UNUSED, const struct err *er
 /* The companion's clock may have jumped meanwhile. */
 static void note_start(struct live_trial *trial, int64_t begun) {
   if (!trial->started)
-    trial->started = MIN_OF(MAX_OF(begun, trial->created), live_wall(trial->sweep->all));
+    trial->started = MAX_OF(MIN_OF(begun, live_wall(trial->sweep->all)), trial->created);
 }
 
 struct exit_text {
@@ -500,6 +503,7 @@ static void end_attempt(struct live_trial *trial, uint32_t attempt, struct str t
   }
   *ending = (struct ending){.trial = trial, .attempt = attempt, .done = done, .ctx = ctx};
   struct exit_text said = read_exit(trial, text);
+  trial->attempt_ended = live_wall(trial->sweep->all);
   ending->ok = said.ok;
   /* A first attempt without output has no streams to complete; a later one's empty streams hide those of the one before. */
   if (said.silent && attempt == 1 && !trial->log)
@@ -590,10 +594,12 @@ bool jobs_new(struct sweeps *s, struct err *err) {
     snprintf(s->node_name, sizeof s->node_name, "local");
   struct exec_local_conf conf = {.data_dir = s->conf.data_dir, .companion = s->conf.companion, .work = s->conf.work};
   s->executor = exec_local_new(s->conf.loop, &conf, on_gone, s, err);
-  return s->executor && schedule_new(&s->schedule, err) && schedule_node_add(s->schedule, s->conf.slots, &s->node, err);
+  return s->executor && schedule_new(&s->schedule, err) && schedule_node_add(s->schedule, s->conf.slots, &s->node, err) &&
+         gpu_series_new(s, err);
 }
 
 void jobs_free(struct sweeps *s) {
+  gpu_series_free(s->gpu_series);
   exec_local_free(s->executor);
   if (s->schedule)
     schedule_free(s->schedule);

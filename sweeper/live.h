@@ -46,6 +46,17 @@ struct live_point {
   double point[SPACE_PARAMS_MAX];
 };
 
+/* An attempt of a trial that had several, until it is stored. */
+struct live_past {
+  struct live_past *next;
+  uint32_t attempt;
+  uint8_t state;
+  bool has_exit, by_signal, flying;
+  int32_t exit;
+  int64_t began, ended; /* wall clock; 0: not known, not yet */
+  char reason[200];
+};
+
 /* A trial in memory: what the engine and the sampler do not keep. */
 struct live_trial {
   struct live_sweep *sweep;
@@ -56,13 +67,18 @@ struct live_trial {
   int64_t value_step;
   int32_t told; /* -1: the sampler does not know the result */
   struct live_made made;
-  uint32_t at_tells;            /* results there were when it joined the history */
-  uint32_t heard_attempt;       /* whose reports the rules know */
+  uint32_t at_tells;      /* results there were when it joined the history */
+  uint32_t heard_attempt; /* whose reports the rules know */
+  struct live_said *said; /* what still holds of them; live_values.c */
+  uint32_t said_count, said_cap;
   char *worker, *reason, *stop; /* stop: {"rule", "step", "reason"} */
   uint8_t shown;                /* the state that was told last; RUN_STATE_COUNT: none */
-  bool has_exit, by_signal;
+  bool has_exit, by_signal;     /* of the current attempt */
   int32_t exit;
-  double *recent; /* the last values, when the goal is their mean */
+  int64_t attempt_began, attempt_ended; /* wall clock; 0: not known, not yet */
+  struct live_past *past;               /* to be stored */
+  uint32_t kept_attempt;                /* the newest of which it is known what it came to */
+  double *recent;                       /* the last values, when the goal is their mean */
   uint32_t recent_count;
   /* the job, when there is one */
   bool in_schedule, adopted;
@@ -195,6 +211,7 @@ struct sweeps {
   struct exec_local *executor;
   struct loop_defer pump;
   struct loop_timer *tick;
+  struct gpu_series *gpu_series; /* NULL: no GPUs */
   /* the transaction on its way */
   bool in_flight;
   struct live_write *writes;
@@ -217,6 +234,12 @@ struct sweeps {
 static inline int64_t live_now(const struct sweeps *s) {
   return clock_mono_ms(s->conf.clock);
 }
+/* Keeps what the current attempt came to, before another one begins. */
+void live_keep_attempt(struct live_trial *trial);
+/* Another one begins. */
+void live_begin_attempt(struct live_trial *trial);
+/* What was sent has been stored, or not. */
+void live_past_written(struct live_trial *trial, bool ok);
 static inline int64_t live_wall(const struct sweeps *s) {
   return clock_wall_ms(s->conf.clock);
 }
@@ -257,6 +280,9 @@ void live_take_report(struct live_trial *trial, uint32_t attempt, const struct l
                       bool *ret_target, bool *ret_goal);
 /* Has it ended with NaN, and does the file say that this is a failure? */
 bool live_fails_of_nan(const struct live_trial *trial);
+bool live_reaches_target(const struct live_sweep *live, double value);
+/* There will be no other attempt. */
+void live_forget_said(struct live_trial *trial);
 bool live_is_goal(const struct live_sweep *live, struct str key);
 /* The row is final: the sampler and the rules learn of it. */
 void live_note_end(struct live_trial *trial, const struct engine_trial *row);
@@ -305,6 +331,11 @@ void jobs_made(struct live_trial *trial, uint32_t attempt, const struct err *fai
 /* queue.c */
 int64_t queue_priority_of(const struct live_trial *trial);
 void queue_set_node(struct sweeps *s, bool drained, struct str reason);
+
+/* gpu_series.c */
+struct gpu_series;
+MUST_CHECK bool gpu_series_new(struct sweeps *s, struct err *err);
+void gpu_series_free(struct gpu_series *series); /* after the work pool */
 
 /* job_gpus.c */
 /* The variables that show the job its GPUs and no others; none where there are no GPUs. */

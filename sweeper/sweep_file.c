@@ -550,6 +550,7 @@ bool sweep_file_fail(const char *name, const struct spec_problem *problem, struc
     err_set(err, ERR_INVALID, "%s%s%u:%u: %s", name, name[0] ? ":" : "line ", problem->line, problem->column, problem->message);
   else
     err_set(err, ERR_INVALID, "%s%s%s", name, name[0] ? ": " : "", problem->message);
+  err_at(err, "", problem->line, problem->column);
   return problem->hint[0] ? err_hint(err, "%s", problem->hint) : false;
 }
 

@@ -284,6 +284,59 @@ static void put_sweep_update(struct pg_args *args, const struct live_sweep *live
   live_put_sweep(live, &w);
   pg_put_jsonb(args, buf_str(&text));
 }
+/* ---- attempts ---- */
+
+typedef void put_past_fn(struct pg_args *args, const struct live_trial *trial, const struct live_past *past);
+
+static void put_past_run(struct pg_args *args, const struct live_trial *trial, const struct live_past *past UNUSED) {
+  pg_put_uuid(args, trial->run);
+}
+static void put_past_attempt(struct pg_args *args, const struct live_trial *trial UNUSED, const struct live_past *past) {
+  pg_put_int(args, past->attempt);
+}
+static void put_past_state(struct pg_args *args, const struct live_trial *trial UNUSED, const struct live_past *past) {
+  pg_put_int(args, past->state);
+}
+static void put_past_reason(struct pg_args *args, const struct live_trial *trial UNUSED, const struct live_past *past) {
+  put_opt_text(args, past->reason[0] ? past->reason : NULL);
+}
+static void put_past_code(struct pg_args *args, const struct live_trial *trial UNUSED, const struct live_past *past) {
+  put_opt_int(args, past->has_exit && !past->by_signal, past->exit);
+}
+static void put_past_signal(struct pg_args *args, const struct live_trial *trial UNUSED, const struct live_past *past) {
+  put_opt_int(args, past->has_exit && past->by_signal, past->exit);
+}
+static void put_past_began(struct pg_args *args, const struct live_trial *trial UNUSED, const struct live_past *past) {
+  put_opt_int(args, past->began > 0, past->began);
+}
+static void put_past_ended(struct pg_args *args, const struct live_trial *trial UNUSED, const struct live_past *past) {
+  put_opt_int(args, past->ended > 0, past->ended);
+}
+
+/* Of the trials that are updated; a row that does not exist yet has no second attempt. */
+static void put_pasts(struct pg_batch *batch, const struct sweeps *s) {
+  static put_past_fn *const columns[] = {put_past_run,  put_past_attempt, put_past_state, put_past_reason,
+                                         put_past_code, put_past_signal,  put_past_began, put_past_ended};
+  bool any = false;
+  for (size_t i = 0; i < s->write_count && !any; i++)
+    any = s->writes[i].trial && !s->writes[i].todo.creation && s->writes[i].trial->past;
+  if (!any)
+    return;
+  struct pg_args *args = pg_batch_add(batch, STMT_ATTEMPTS_PUT);
+  for (size_t c = 0; c < ARRAY_LEN(columns); c++) {
+    pg_begin_array(args);
+    for (size_t i = 0; i < s->write_count; i++) {
+      if (!s->writes[i].trial || s->writes[i].todo.creation)
+        continue;
+      for (struct live_past *past = s->writes[i].trial->past; past; past = past->next) {
+        columns[c](args, s->writes[i].trial, past);
+        past->flying = true;
+      }
+    }
+    pg_end_array(args);
+  }
+}
+
 bool sweep_rows_send(struct sweeps *s, pg_done_fn *done, struct err *err) {
   AUTO_PG_BATCH struct pg_batch batch = PG_BATCH_INIT;
   bool creates = false, updates = false;
@@ -314,6 +367,7 @@ bool sweep_rows_send(struct sweeps *s, pg_done_fn *done, struct err *err) {
     put_columns(args, s, course_columns, ARRAY_LEN(course_columns), false);
     put_columns(args, s, later_columns, ARRAY_LEN(later_columns), false);
   }
+  put_pasts(&batch, s);
   if (s->reports_flying)
     put_reports(pg_batch_add(&batch, STMT_REPORTS_ADD), s);
   return pg_run_batch(s->conf.pg, &batch, 0, done, s, err);

@@ -72,7 +72,7 @@ static void follow_row(struct live_trial *trial, const struct engine_trial *row)
   if (row->state == RUN_RUNNING && !trial->started)
     trial->started = wall;
   if (live_row_is_over(row) && !trial->ended)
-    trial->ended = wall;
+    trial->ended = MAX_OF(wall, MAX_OF(trial->started, trial->created)); /* the clock may have been set back */
   if (row->dead && row->attempt)
     jobs_release(trial);
   live_note_end(trial, row);
@@ -189,6 +189,7 @@ static void note_written(const struct live_write *write, bool ok) {
   struct live_sweep *live = write->sweep;
   if (write->trial) {
     engine_trial_written(live->engine, write->trial->number, write->todo.trial.version, ok);
+    live_past_written(write->trial, ok);
     if (ok)
       tell_trial(write->trial, &write->todo.trial);
     if (ok && write->todo.creation)

@@ -212,6 +212,8 @@ void sweeps_stir(struct sweeps *sweeps, struct id run);
 /* The same of what its job logged through a client; what its output or a file has said already is passed over. */
 MUST_CHECK bool live_hear_logged(struct live_trial *trial, int32_t attempt, const struct live_report *reports, size_t count,
                                  struct err *err);
+/* As reported so far; NaN: none. */
+void live_value(const struct live_trial *trial, double *ret_value, double *ret_best, int64_t *ret_step);
 int32_t live_attempt(const struct live_trial *trial);
 /* {"verdict": "continue"} or {"verdict": "stop", "rule", "reason"}; durable verdicts only. */
 void live_put_verdict(const struct live_trial *trial, struct json_writer *w);

@@ -234,14 +234,18 @@ bool logged_model_name_check(struct str name, struct err *err) {
   return text_fits(name, 500, "name", err);
 }
 
-bool alias_check(struct str alias, struct err *err) {
+bool alias_form_check(struct str alias, struct err *err) {
   if (alias.n == 0)
     return err_set(err, ERR_INVALID, "Registered model alias name cannot be empty.");
   for (size_t i = 0; i < alias.n; i++)
     if (!is_ascii_word(alias.p[i]) && alias.p[i] != '-' && !((unsigned char)alias.p[i] >= 0x80 && wide_matches(alias)))
       return err_set(err, ERR_INVALID, "Invalid alias name: '%.*s'. Names may only contain alphanumerics, underscores (_), and dashes (-).",
                      STR_ARG(str_slice(alias, 0, 200)));
-  if (!text_fits(alias, ALIAS_MAX, "Registered model alias name", err))
+  return text_fits(alias, ALIAS_MAX, "Registered model alias name", err);
+}
+
+bool alias_check(struct str alias, struct err *err) {
+  if (!alias_form_check(alias, err))
     return false;
   int64_t number;
   if (str_eq_nocase(alias, STR("latest")))

@@ -52,6 +52,8 @@ MUST_CHECK bool artifact_location_check(struct str uri, struct err *err);
 MUST_CHECK bool logged_model_name_check(struct str name, struct err *err);
 /* Letters, digits, _ and -; not "latest", not a version. */
 MUST_CHECK bool alias_check(struct str alias, struct err *err);
+/* The same for one that is only named, so that it may be a reserved one. */
+MUST_CHECK bool alias_form_check(struct str alias, struct err *err);
 
 /* A path below a directory of artifacts, percent-decoded once. Refused is what leads, or after any further decoding would lead, out of
  * it, and what is no plain name. "" is the directory itself. On success *ret is the path without a slash at its end. */

@@ -17,6 +17,7 @@ struct run_row {
   struct str name, user_id, artifact_uri;
   struct str executor, node, state_reason;   /* p NULL: none */
   struct str command, params, tags, metrics; /* JSON; command p NULL: none */
+  struct str attempts;                       /* JSON array of all, when there are several and they were asked for; p NULL: not */
   struct str dataset_inputs, model_inputs, model_outputs; /* JSON arrays in MLflow's form; p NULL: none */
 };
 

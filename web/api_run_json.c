@@ -28,19 +28,20 @@ static void put_raw(struct json_writer *w, const char *key, struct str json) {
     jw_null(w);
 }
 
+void api_put_metric_items(struct json_writer *w, struct str packed) {
+  static const char *const names[] = {"last", "step", "time", "min", "max", "count"};
+  struct str items[METRIC_ITEMS];
+  bool is_there = packed_metric(packed, items);
+  for (size_t i = 0; i < METRIC_ITEMS; i++) {
+    jw_key(w, names[i]);
+    jw_raw(w, is_there ? items[i] : STR("null"));
+  }
+}
+
 /* "loss": [last, step, time, min, max, count] as an object. */
 static void put_metric(struct json_writer *w, struct str packed) {
-  static const char *const names[] = {"last", "step", "time", "min", "max", "count"};
-  struct str item;
-  size_t cursor = 0;
   jw_object(w);
-  for (size_t i = 0; i < ARRAY_LEN(names); i++) {
-    jw_key(w, names[i]);
-    if (packed_item(packed, &cursor, &item))
-      jw_raw(w, item);
-    else
-      jw_null(w);
-  }
+  api_put_metric_items(w, packed);
   jw_object_end(w);
 }
 
@@ -79,6 +80,35 @@ static void put_data(struct json_writer *w, const char *name, struct str packed,
   jw_object_end(w);
 }
 
+static int64_t started_of(const struct run_row *run) {
+  if (run->start_time)
+    return run->start_time;
+  return run->state >= RUN_RUNNING ? run->created : INT64_MIN;
+}
+
+/* The one there is, when an executor or a sweep runs it; of several those that were asked for. */
+static void put_attempts(struct json_writer *w, const struct run_row *run) {
+  jw_key(w, "attempts");
+  if (run->attempts.p) {
+    jw_raw(w, run->attempts);
+    return;
+  }
+  jw_array(w);
+  if (run->attempt > 0 && (run->executor.p || run->is_trial)) {
+    jw_object(w);
+    jw_put_i64(w, "attempt", run->attempt);
+    jw_put_text(w, "state", run_state_name(run->state));
+    jw_put_str(w, "reason", run->state_reason);
+    put_count(w, "exit_code", run->exit_code, run->has_exit_code);
+    put_count(w, "signal", run->signal, run->has_signal);
+    jw_put_str(w, "node", run->node.p ? run->node : run->executor);
+    api_put_time(w, "started", run->attempt == 1 ? started_of(run) : INT64_MIN);
+    api_put_time(w, "ended", run->end_time);
+    jw_object_end(w);
+  }
+  jw_array_end(w);
+}
+
 /* Each key of a run, in order. */
 #define RUN_KEYS(X)                                                                   \
   X("id", mlflow_put_id(w, "id", run->id))                                            \
@@ -91,7 +121,7 @@ static void put_data(struct json_writer *w, const char *name, struct str packed,
   X("exit_code", put_count(w, "exit_code", run->exit_code, run->has_exit_code))       \
   X("signal", put_count(w, "signal", run->signal, run->has_signal))                   \
   X("attempt", jw_put_i64(w, "attempt", run->attempt))                                \
-  X("attempts", put_raw(w, "attempts", STR("[]")))                                    \
+  X("attempts", put_attempts(w, run))                                                 \
   X("command", put_raw(w, "command", run->command))                                   \
   X("params", put_data(w, "params", run->params, FILTER_PARAM, NULL))                 \
   X("tags", put_data(w, "tags", run->tags, FILTER_TAG, NULL))                         \
@@ -117,12 +147,6 @@ static void put_number_text(struct json_writer *w, const char *key, int64_t valu
   char text[24];
   snprintf(text, sizeof text, "%lld", (long long)value);
   jw_put_text(w, key, text);
-}
-
-static int64_t started_of(const struct run_row *run) {
-  if (run->start_time)
-    return run->start_time;
-  return run->state >= RUN_RUNNING ? run->created : INT64_MIN;
 }
 
 static bool has_data(const struct api_columns *columns, enum filter_entity entity) {

@@ -186,6 +186,8 @@ static void on_got(void *ctx, const struct pg_reply *reply) {
     return;
   }
   run_row_read(pg_nth(reply, 0), 0, &row);
+  if (pg_rows(pg_nth(reply, 2)) && !pg_is_null(pg_nth(reply, 2), 0, 0))
+    row.attempts = pg_jsonb(pg_nth(reply, 2), 0, 0);
   struct buf body = BUF_INIT(MLFLOW_REPLY_MAX);
   struct json_writer w;
   jw_init(&w, &body);
@@ -208,6 +210,7 @@ static void on_settled(void *ctx, const struct err *err) {
   struct pg_args *args = pg_batch_add(&batch, STMT_LOG_STREAM_INFO);
   pg_put_uuid(args, op->id);
   pg_put_int(args, 0);
+  pg_put_uuid(pg_batch_add(&batch, STMT_RUN_ATTEMPTS), op->id);
   if (!pg_run_batch(pool(op), &batch, 0, on_got, op, &why))
     fail(op, &why);
 }
@@ -514,6 +517,12 @@ static void put_page(struct mlflow_search *op, const struct pg_reply *reply) {
   http_reply_json(op->req, 200, &body);
 }
 
+static void put_streamed(struct mlflow_search *op, struct json_writer *w, const struct pg_reply *reply) {
+  struct run_row row;
+  run_row_read(reply, 0, &row);
+  api_put_run(w, &row, op->extra);
+}
+
 static void on_found(void *ctx, const struct pg_reply *reply) {
   struct mlflow_search *op = ctx;
   struct err err;
@@ -569,6 +578,9 @@ static bool search(struct mlflow_search *op, const struct search_body *in, struc
   if (!read_scope(op, in, err) || !api_read_columns(op->req, in->columns, &columns, err) || !mlflow_search_parse(op, &common, err))
     return false;
   op->extra = columns;
+  op->is_api = true;
+  if (op->max_results >= SEARCH_STREAM_FROM)
+    return mlflow_search_stream(op, STMT_RUN_SEARCH, "items", "next", RUN_ROW_COLUMNS, put_streamed, err);
   op->search.numbers_only = search_orders_by_metric(&op->search) && (op->search.page.count == 0 || str_is(op->search.page.values[0], "0"));
   return mlflow_search_run(op, STMT_RUN_SEARCH, on_found, err);
 }
@@ -606,9 +618,14 @@ struct compare_op {
   size_t count, base;
 };
 
-/* Row of the reply of each run asked for. */
+/* What the sweep of a run wants of a metric. */
+enum goal { GOAL_NONE, GOAL_MINIMIZE, GOAL_MAXIMIZE };
+
+/* Row of the reply of each run asked for, and its sweep's goal. */
 struct side {
   struct run_row rows[COMPARE_MAX];
+  struct str goal_metric[COMPARE_MAX]; /* p NULL: none */
+  enum goal goals[COMPARE_MAX];
 };
 
 static struct str data_of(const struct run_row *row, bool metrics) {
@@ -623,29 +640,61 @@ static struct str value_of(struct str packed, struct str quoted_key) {
   return STR_NONE;
 }
 
-static bool last_of(struct str packed, double *ret) {
-  struct str item;
-  size_t cursor = 0;
-  if (!packed.p || !packed_item(packed, &cursor, &item))
+static bool number_of(struct str packed, enum packed_metric n, double *ret) {
+  struct str items[METRIC_ITEMS];
+  if (!packed_metric(packed, items))
     return false;
   AUTO_BUF struct buf text = BUF_INIT(KIB);
-  packed_unquote(item, &text);
+  packed_unquote(items[n], &text);
   return str_to_f64(buf_str(&text), ret);
 }
 
-static void put_metric_side(struct json_writer *w, struct str packed, struct str base) {
-  static const char *const names[] = {"last", "step", "time", "min", "max", "count"};
-  double value, reference;
-  struct str item;
-  size_t cursor = 0;
-  jw_object(w);
-  for (size_t i = 0; i < ARRAY_LEN(names); i++) {
-    jw_key(w, names[i]);
-    if (packed_item(packed, &cursor, &item))
-      jw_raw(w, item);
-    else
-      jw_null(w);
+static bool last_of(struct str packed, double *ret) {
+  return number_of(packed, METRIC_LAST, ret);
+}
+
+static enum goal goal_of(const struct side *side, size_t run, const struct buf *key) {
+  return str_eq(side->goal_metric[run], buf_str(key)) ? side->goals[run] : GOAL_NONE;
+}
+
+/* The run with the least or greatest value of all, and what its sweep says is better. */
+static void put_best(struct json_writer *w, const struct compare_op *op, const struct side *side, struct str quoted_key,
+                     const struct buf *key) {
+  size_t best[] = {SIZE_MAX, SIZE_MAX};
+  double values[2] = {INFINITY, -INFINITY}, value;
+  enum goal goal = GOAL_NONE;
+  for (size_t i = 0; i < op->count; i++) {
+    struct str packed = value_of(side->rows[i].metrics, quoted_key);
+    goal = goal == GOAL_NONE ? goal_of(side, i, key) : goal;
+    if (number_of(packed, METRIC_MIN, &value) && !isnan(value) && (value < values[0] || best[0] == SIZE_MAX)) {
+      values[0] = value;
+      best[0] = i;
+    }
+    if (number_of(packed, METRIC_MAX, &value) && !isnan(value) && (value > values[1] || best[1] == SIZE_MAX)) {
+      values[1] = value;
+      best[1] = i;
+    }
   }
+  const char *const names[] = {"min", "max"};
+  jw_key(w, "best");
+  jw_object(w);
+  jw_put_text(w, "goal", goal == GOAL_NONE ? NULL : goal == GOAL_MINIMIZE ? "minimize" : "maximize");
+  size_t wanted = goal == GOAL_NONE ? SIZE_MAX : best[goal == GOAL_MAXIMIZE];
+  api_put_id(w, "run", wanted == SIZE_MAX ? (struct id){{0}} : op->runs[wanted], wanted != SIZE_MAX);
+  for (size_t i = 0; i < 2; i++)
+    api_put_id(w, names[i], best[i] == SIZE_MAX ? (struct id){{0}} : op->runs[best[i]], best[i] != SIZE_MAX);
+  jw_object_end(w);
+}
+
+static void put_metric_side(struct json_writer *w, struct str packed, struct str base, enum goal goal) {
+  double value, reference;
+  jw_object(w);
+  api_put_metric_items(w, packed);
+  jw_key(w, "best");
+  if (goal != GOAL_NONE && number_of(packed, goal == GOAL_MAXIMIZE ? METRIC_MAX : METRIC_MIN, &value))
+    jw_f64(w, value);
+  else
+    jw_null(w);
   jw_key(w, "delta");
   if (last_of(packed, &value) && last_of(base, &reference))
     jw_f64(w, value - reference);
@@ -681,11 +730,13 @@ static void put_compared(struct json_writer *w, const struct compare_op *op, con
     if (!value.p)
       jw_null(w);
     else if (metrics)
-      put_metric_side(w, value, base);
+      put_metric_side(w, value, base, goal_of(side, i, &name));
     else
       jw_raw(w, value);
   }
   jw_object_end(w);
+  if (metrics)
+    put_best(w, op, side, key, &name);
   jw_put_bool(w, "differs", differs);
   jw_object_end(w);
 }
@@ -705,14 +756,25 @@ static void put_all_compared(struct json_writer *w, const struct compare_op *op,
   jw_array_end(w);
 }
 
-static void on_compared(void *ctx, const struct pg_reply *reply) {
+static void read_goals(struct side *side, const struct compare_op *op, const struct pg_reply *goals) {
+  for (size_t i = 0; i < op->count; i++)
+    for (size_t row = 0; row < pg_rows(goals); row++)
+      if (id_eq(pg_uuid(goals, row, 0), op->runs[i])) {
+        side->goal_metric[i] = pg_text(goals, row, 1);
+        side->goals[i] = str_is(pg_text(goals, row, 2), "maximize") ? GOAL_MAXIMIZE : GOAL_MINIMIZE;
+      }
+}
+
+static void on_compared(void *ctx, const struct pg_reply *both) {
   struct compare_op *op = ctx;
   struct err err;
   struct side *side = ARENA_NEW(http_req_arena(op->req), struct side);
-  if (!pg_ok(reply, &err) || (!side && !err_no_memory(&err))) {
+  if (!pg_ok(both, &err) || (!side && !err_no_memory(&err))) {
     http_reply_error(op->req, &err);
     return;
   }
+  const struct pg_reply *reply = pg_nth(both, 0);
+  read_goals(side, op, pg_nth(both, 1));
   for (size_t i = 0; i < op->count; i++) {
     size_t row = 0;
     while (row < pg_rows(reply) && !id_eq(pg_uuid(reply, row, 0), op->runs[i]))
@@ -749,13 +811,16 @@ static void on_compare_settled(void *ctx, const struct err *err) {
     http_reply_error(op->req, err);
     return;
   }
-  AUTO_PG_ARGS struct pg_args args;
-  pg_args_init(&args, STMT_RUN_GET_MANY);
-  pg_begin_array(&args);
-  for (size_t i = 0; i < op->count; i++)
-    pg_put_uuid(&args, op->runs[i]);
-  pg_end_array(&args);
-  if (!pg_run(web_app(op->req)->pg, &args, 0, on_compared, op, &why))
+  AUTO_PG_BATCH struct pg_batch batch = PG_BATCH_INIT;
+  const enum stmt stmts[] = {STMT_RUN_GET_MANY, STMT_RUN_GOALS};
+  for (size_t s = 0; s < ARRAY_LEN(stmts); s++) {
+    struct pg_args *args = pg_batch_add(&batch, stmts[s]);
+    pg_begin_array(args);
+    for (size_t i = 0; i < op->count; i++)
+      pg_put_uuid(args, op->runs[i]);
+    pg_end_array(args);
+  }
+  if (!pg_run_batch(web_app(op->req)->pg, &batch, 0, on_compared, op, &why))
     http_reply_error(op->req, &why);
 }
 

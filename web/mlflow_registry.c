@@ -345,10 +345,15 @@ static void set_model_tag(struct http_req *req) {
 static void delete_model_tag(struct http_req *req) {
   static const struct mlflow_field fields[] = {REGISTRY_FIELD("name", MLFLOW_STR, true, name),
                                                REGISTRY_FIELD("key", MLFLOW_STR, true, key)};
+  struct err err;
   AUTO_JSON json_t *tree = NULL;
   struct registry_op *op = registry_op_new(req);
   if (!op || !registry_read_fields(op, fields, ARRAY_LEN(fields), &tree))
     return;
+  if (!key_check(op->key, "key", &err)) {
+    registry_fail(op, &err);
+    return;
+  }
   AUTO_PG_ARGS struct pg_args args;
   pg_args_init(&args, STMT_MODEL_DELETE_TAG);
   pg_put_text(&args, op->name);
@@ -375,17 +380,21 @@ static void on_latest(void *ctx, const struct pg_reply *reply) {
   struct json_writer w;
   jw_init(&w, &body);
   jw_object(&w);
-  if (pg_rows(latest)) {
-    jw_key(&w, "model_versions");
-    jw_array(&w);
-    for (size_t i = 0; i < pg_rows(latest); i++) {
-      struct version_row row;
-      version_row_read(latest, i, &row);
-      if (stage_wanted(op, row.stage))
-        registry_put_version(&w, &row);
+  bool any = false;
+  for (size_t i = 0; i < pg_rows(latest); i++) {
+    struct version_row row;
+    version_row_read(latest, i, &row);
+    if (!stage_wanted(op, row.stage))
+      continue;
+    if (!any) {
+      jw_key(&w, "model_versions");
+      jw_array(&w);
     }
-    jw_array_end(&w);
+    any = true;
+    registry_put_version(&w, &row);
   }
+  if (any)
+    jw_array_end(&w);
   jw_object_end(&w);
   http_reply_json(op->req, 200, &body);
 }

@@ -40,12 +40,13 @@ bool mlflow_search_parse(struct mlflow_search *op, const struct mlflow_search_ar
   struct arena *arena = http_req_arena(op->req);
   const struct str *order = NULL;
   size_t order_count = op->search.order_count;
-  if (!filter_parse(op->search.domain, args->filter, arena, &op->search.filter, NULL, err))
-    return false;
+  size_t at = 0;
+  if (!filter_parse(op->search.domain, args->filter, arena, &op->search.filter, &at, err))
+    return err->code == ERR_INVALID ? err_at_byte(err, "filter", args->filter, at) : false;
   if (!op->search.order) {
     if (!mlflow_strings(op->req, args->order_by, "order_by", &order, &order_count, err) ||
         !filter_parse_order(op->search.domain, order, order_count, arena, &op->search.order, err))
-      return false;
+      return err_at(err, "order_by", 0, 0);
     op->search.order_count = order_count;
   }
   if (!make_question(op, args, order, order ? order_count : 0, err))
@@ -199,11 +200,20 @@ static void on_stream_done(void *ctx, const struct pg_reply *reply) {
     http_reply_error(req, pg_err(reply));
     return;
   }
+  if (!s->begun && !s->op->is_api) {
+    struct buf empty = BUF_INIT(KIB);
+    buf_release(&s->token);
+    buf_puts(&empty, "{}");
+    http_reply_json(req, 200, &empty);
+    return;
+  }
   if (!s->begun)
     begin_answer(s, &text);
   buf_putc(&text, ']');
   if (s->count > s->op->max_results)
     buf_printf(&text, ",\"%s\":\"%s\"", s->token_name, buf_text(&s->token));
+  else if (s->op->is_api)
+    buf_printf(&text, ",\"%s\":null", s->token_name);
   buf_putc(&text, '}');
   buf_release(&s->token);
   if (http_stream_write(req, buf_str(&text)) == STREAM_GONE)
@@ -238,7 +248,10 @@ bool mlflow_search_stream(struct mlflow_search *op, enum stmt stmt, const char *
   *s = (struct streamed){
       .op = op, .name = name, .token_name = token_name, .key_column = key_column, .put_row = put_row, .token = BUF_INIT(MIB)};
   op->stmt = stmt;
-  return metric_settle(web_app(op->req)->metrics, NULL, on_settled_for_stream, s, err);
+  if (op->search.domain == FILTER_RUNS)
+    return metric_settle(web_app(op->req)->metrics, NULL, on_settled_for_stream, s, err);
+  on_settled_for_stream(s, NULL);
+  return true;
 }
 
 size_t mlflow_search_rows(const struct mlflow_search *op, const struct pg_reply *reply) {

@@ -260,8 +260,7 @@ static void delete_version_tag(struct http_req *req) {
   struct registry_op *op = version_op(req);
   if (!op)
     return;
-  if (!op->key.n) {
-    mlflow_missing(&err, "key");
+  if (!op->key.n ? !mlflow_missing(&err, "key") : !key_check(op->key, "key", &err)) {
     registry_fail(op, &err);
     return;
   }
@@ -303,8 +302,13 @@ static void set_alias(struct http_req *req) {
 static void delete_alias(struct http_req *req) {
   AUTO_JSON json_t *tree = NULL;
   struct registry_op *op = registry_op_new(req);
+  struct err err;
   if (!op || !registry_read_fields(op, alias_fields, 2, &tree))
     return;
+  if (!alias_form_check(op->alias, &err)) {
+    registry_fail(op, &err);
+    return;
+  }
   AUTO_PG_ARGS struct pg_args args;
   pg_args_init(&args, STMT_ALIAS_DELETE);
   pg_put_text(&args, op->name);
@@ -321,6 +325,8 @@ static void on_alias(void *ctx, const struct pg_reply *reply) {
   const struct pg_reply *model = pg_nth(reply, 0), *version = pg_nth(reply, 1);
   if (pg_rows(model) == 0)
     registry_no_model(op);
+  else if (pg_rows(version) == 0 && str_eq_nocase(op->alias, STR("latest")))
+    mlflow_reply_error(op->req, 404, "RESOURCE_DOES_NOT_EXIST", "Latest version not found for model %.*s.", STR_ARG(op->name));
   else if (pg_rows(version) == 0)
     mlflow_reply_error(op->req, 400, "INVALID_PARAMETER_VALUE", "Registered model alias %.*s not found.", STR_ARG(op->alias));
   else
@@ -334,6 +340,10 @@ static void get_alias(struct http_req *req) {
   struct registry_op *op = registry_op_new(req);
   if (!op || !registry_read_fields(op, alias_fields, 2, &tree))
     return;
+  if (!alias_form_check(op->alias, &err)) {
+    registry_fail(op, &err);
+    return;
+  }
   pg_put_text(pg_batch_add(&batch, STMT_MODEL_GET), op->name);
   if (str_eq_nocase(op->alias, STR("latest"))) {
     pg_put_text(pg_batch_add(&batch, STMT_VERSION_NEWEST), op->name);

@@ -24,25 +24,30 @@ void problem_add(struct http_req *req, const char *path, unsigned line, unsigned
     list_push_back(list, &problem->node);
 }
 
-static void put_place(struct json_writer *w, const char *key, unsigned place) {
-  if (place)
-    jw_put_i64(w, key, place);
+static void put_number(struct json_writer *w, const char *key, unsigned number) {
+  if (number)
+    jw_put_i64(w, key, number);
   else
     jw_put_null(w, key);
 }
 
-static void put_problems(const struct list *list, struct json_writer *w) {
+static void put_problem(struct json_writer *w, const struct problem *problem) {
+  jw_object(w);
+  jw_put_text(w, "path", problem->path[0] ? problem->path : NULL);
+  put_number(w, "line", problem->line);
+  put_number(w, "column", problem->column);
+  jw_put_text(w, "message", problem->message);
+  jw_object_end(w);
+}
+
+/* What was found wrong in the body, or the place that the error itself has. */
+static void put_problems(const struct list *list, const struct err *err, struct json_writer *w) {
   jw_key(w, "errors");
   jw_array(w);
-  for (struct list_node *node = list ? list->first : NULL; node; node = node->next) {
-    const struct problem *problem = LIST_ENTRY(node, struct problem, node);
-    jw_object(w);
-    jw_put_text(w, "path", problem->path);
-    put_place(w, "line", problem->line);
-    put_place(w, "column", problem->column);
-    jw_put_text(w, "message", problem->message);
-    jw_object_end(w);
-  }
+  for (struct list_node *node = list ? list->first : NULL; node; node = node->next)
+    put_problem(w, LIST_ENTRY(node, struct problem, node));
+  if (!(list && list->first) && (err->path[0] || err->line))
+    put_problem(w, &(struct problem){.path = err->path, .message = err->text, .line = err->line, .column = err->column});
   jw_array_end(w);
 }
 
@@ -59,7 +64,7 @@ static int write_problem(const struct http_req *req, const char *request_id, con
   jw_put_text(&w, "title", info->title);
   jw_put_text(&w, "detail", inside ? "the log of the service says more, under this request id" : err->text);
   jw_put_text(&w, "hint", err->hint[0] && !inside ? err->hint : NULL);
-  put_problems(req ? http_req_problems(req) : NULL, &w);
+  put_problems(req && !inside ? http_req_problems(req) : NULL, inside ? &(struct err){0} : err, &w);
   jw_put_text(&w, "request_id", request_id);
   jw_object_end(&w);
   *ret_content_type = "application/problem+json";

@@ -247,6 +247,8 @@ static void on_other_version(void *ctx, const struct pg_reply *reply) {
   }
   version_row_read(reply, 0, &row);
   op->location = keep(op, row.storage_location);
+  if (!op->in.run_id.n)
+    op->in.run_id = keep(op, row.run_id);
   insert_or_end(op);
 }
 

@@ -34,6 +34,24 @@ select * from run_view where id = $1;
 --       jsonb, jsonb, jsonb, jsonb, jsonb, jsonb, jsonb) repeatable
 select * from run_view where id = any($1);
 
+-- name: run_attempts (uuid) -> (jsonb) repeatable
+-- All attempts of a run that has several; null else. Of the current one the run itself says how it stands.
+select case when r.attempt > 1 then (
+  select jsonb_agg(jsonb_build_object('attempt', a.attempt,
+    'state', run_state_name(case when a.attempt = r.attempt then r.state else a.state end),
+    'reason', case when a.attempt = r.attempt then r.state_reason else a.reason end,
+    'exit_code', case when a.attempt = r.attempt then r.exit_code else a.exit_code end,
+    'signal', case when a.attempt = r.attempt then r.signal else a.signal end,
+    'node', coalesce(a.node, r.node, r.executor), 'started', a.started,
+    'ended', case when a.attempt = r.attempt then r.end_time else a.ended end) order by a.attempt)
+  from run_attempt a where a.run = r.id and a.attempt <= r.attempt) end
+from run r where r.id = $1;
+
+-- name: run_goals (uuid[]) -> (uuid, text, text) repeatable
+-- Of runs that are trials: the metric of their sweep, and whether it is to be minimized or maximized.
+select r.id, s.spec::jsonb #>> '{metric,name}', s.spec::jsonb #>> '{metric,goal}'
+from run r join sweep s on s.id = r.sweep_id where r.id = any($1) and s.spec::jsonb #>> '{metric,name}' is not null;
+
 -- name: run_search (text, text[], int8[], float8[], uuid[])
 --   -> (uuid, int8, int8, int8, int8, int8, int8, int4, int2, int2, bool, int2, int4, int4, int4, uuid, text, text, text, text, text, text,
 --       jsonb, jsonb, jsonb, jsonb, jsonb, jsonb, jsonb, text[]) repeatable
@@ -150,6 +168,10 @@ select gin_clean_pending_list('run_words'::regclass);
 -- name: event_add (int8, text, text, text, uuid, text, text, text) -> ()
 -- Time, kind, actor, subject, run, from, to, reason.
 insert into event (time, kind, actor, subject, run, from_state, to_state, reason) values ($1, $2, $3, $4, $5, $6, $7, $8);
+
+-- name: runs_known (uuid[]) -> (int8) repeatable
+-- How many of these there are, deleted ones too.
+select count(*) from run where id = any($1);
 
 -- name: run_events (uuid, int8, int8) -> (int8, int8, text, text, text, text, text, text) repeatable
 -- After an id, at most so many.

@@ -147,6 +147,14 @@ from unnest($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $1
   cause, dead, value, value_step, best, start_time, end_time, told, reason, stop, worker, lease, retries, slots, exit_code, signal)
 where run.id = u.id and run.version < u.version;
 
+-- name: attempts_put (uuid[], int4[], int2[], text[], int4[], int4[], int8[], int8[]) -> () repeatable
+-- Run, attempt, state, reason, exit code, signal, start, end: of attempts that are over, when the next one begins, and of that one.
+insert into run_attempt as a (run, attempt, state, reason, exit_code, signal, node, started, ended)
+select u.run, u.attempt, u.state, u.reason, u.exit_code, u.signal, coalesce(r.node, r.executor), u.started, u.ended
+from unnest($1, $2, $3, $4, $5, $6, $7, $8) u (run, attempt, state, reason, exit_code, signal, started, ended) join run r on r.id = u.run
+on conflict (run, attempt) do update set state = excluded.state, reason = excluded.reason, exit_code = excluded.exit_code,
+  signal = excluded.signal, started = coalesce(excluded.started, a.started), ended = excluded.ended;
+
 -- name: trials_list (uuid, int2, text, int8, int8)
 --   -> (uuid, int4, int2, text, int4, jsonb, float8, int8, float8, jsonb, text, int2, int8, int8, int8, int2, int4, int4, int4,
 --   int4) repeatable

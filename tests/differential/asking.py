@@ -21,7 +21,7 @@ FILTERS = [
     "tags.a='b' OR tags.c='d'", "params.x > '3'", "tags.a == 'b'", "   ", "run_id IN ()", "status IN ('a')", "start_time > '1'", "metrics.acc LIKE 'x'", "a = 'b' ; c = 'd'",
     "params.lr = '0.1' and", "and params.lr = '0.1'", "experiment_id = '1'", "lifecycle_stage = 'active'",
 ]
-ORDERS = ["metrics.acc DESC", "metrics.acc", "params.lr ASC", "tags.team", "start_time DESC", "attributes.start_time ASC", "run_id", "attributes.status", "run_name DESC",
+ORDERS = ["metrics.acc DESC", "metrics.acc", "params.lr ASC", "tags.team", "start_time DESC", "attributes.start_time ASC", "attributes.status", "run_name DESC",
           "metrics.`a b`", "foo.x", "acc", "metrics.acc  DESC", "metrics.acc down", "datasets.name"]
 EXPERIMENT_FILTERS = ["name = 'experiment 1'", "name LIKE 'exp%'", "name ILIKE 'EXP%'", "tags.team = 'vision'", "creation_time > 0", "attribute.name != 'Default'", "", "x = 'y'",
                       "name > 'a'", "creation_time > 'a'", "tags.team IS NULL", "metrics.a > 1"]
@@ -62,9 +62,9 @@ class Requests:
     def text(self):
         return self.one(["0.1", "0.01", "vision", "", "x", "ü", "a'b", "z" * 6100])
 
-    def pairs(self, most=3):
+    def pairs(self, most=3, longest=10000):
         keys = dict.fromkeys(self.key() for _ in range(self.r.randrange(most + 1)))  # the same twice is an error of the database there
-        return [{"key": key, "value": self.text()} for key in keys]
+        return [{"key": key, "value": self.text()[:longest]} for key in keys]
 
     def metric(self):
         return {"key": self.key(), "value": self.one([0.25, 0.5, 0.75, 1, -3.5, 0, "0.125", "NaN", 1e-300]), "timestamp": self.one([0, 1, 1000, "5", 1795287390000]),
@@ -98,7 +98,7 @@ class Requests:
         symbol = self.symbol("e")
         body = {"name": name}
         if self.r.random() < 0.3:
-            body["tags"] = self.pairs()
+            body["tags"] = self.pairs(3, 5000)
         if self.r.random() < 0.1:
             body["artifact_location"] = self.one(["s3://bucket/path", "mlflow-artifacts:/elsewhere", "s3://b/p#fragment"])
         return self.post("experiments/create", "experiments/create", body, {symbol: ("experiment_id",)})
@@ -119,7 +119,7 @@ class Requests:
         if what.endswith("tag"):
             body["key"] = self.key()
         if what.startswith("set"):
-            body["value"] = self.text()
+            body["value"] = self.text()[:5000]
         return self.post(f"experiments/{what}", f"experiments/{what}", body)
 
     def experiment_search(self):
@@ -130,7 +130,7 @@ class Requests:
 
     def run_create(self):
         symbol = self.symbol("r")
-        body = {"experiment_id": self.experiment(), "start_time": self.one([1, 100, 200, 300, "400"]), "run_name": f"run {self.made}", "user_id": self.one(["ada", "", "bob"])}
+        body = {"experiment_id": self.experiment() or "99999", "start_time": self.one([self.made * 10, str(self.made * 10)]), "run_name": f"run {self.made}", "user_id": self.one(["ada", "", "bob"])}
         if self.r.random() < 0.4:
             body["tags"] = self.pairs()
         return self.post("runs/create", "runs/create", body, {symbol: ("run", "info", "run_id")})
@@ -169,7 +169,7 @@ class Requests:
     def log_inputs(self):
         dataset = {"name": self.one(["iris", "mnist", LONG * 2]), "digest": self.one(["1", "2", "3" * 40]), "source_type": "local", "source": "file"}
         tags = [{"key": "mlflow.data.context", "value": self.one(["train", "eval"])}]
-        return self.post("runs/log-inputs", "runs/log-inputs", {"run_id": self.run(), "datasets": [{"dataset": self.twist(dataset, False), "tags": tags}]})
+        return self.post("runs/log-inputs", "runs/log-inputs", {"run_id": self.run(), "datasets": [{"dataset": dataset, "tags": tags}]})
 
     def run_search(self):
         body = {"experiment_ids": [self.one(self.experiments) for _ in range(self.r.randrange(1, 4))], "filter": self.one(FILTERS), "max_results": self.one([1, 5, 100, 100, 0, 60000, "3"]),
@@ -229,7 +229,7 @@ class Requests:
 
     def version_create(self):
         body = {"name": self.model(), "source": self.one(["s3://bucket/model", "s3://bucket/other", "/etc/passwd", "s3://bucket/../secret", "models:/model-1/1"])}
-        if self.r.random() < 0.3:
+        if self.r.random() < 0.3 and not body["source"].startswith("models:"):
             body["run_id"] = self.one(self.runs)
         if self.r.random() < 0.4:
             body.update(description="a version", tags=self.pairs(2))

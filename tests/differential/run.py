@@ -16,7 +16,7 @@ from service import Service  # noqa: E402
 # What is not the same on two servers: only its type is looked at.
 OWN = {"creation_time", "last_update_time", "creation_timestamp", "last_updated_timestamp", "next_page_token", "message", "stack_trace"}
 # Lists without an order of their own.
-BY_KEY = {"tags": "key", "params": "key", "metrics": "key", "aliases": "alias"}
+BY_KEY = {"tags": "key", "params": "key", "metrics": "key", "aliases": "alias", "latest_versions": "version"}
 
 
 class Side:
@@ -54,12 +54,12 @@ class Side:
             answer = answer[step]
         self.names[symbol] = answer
 
-    def back(self, text):
+    def back(self, text, key):
         """With symbols in place of what is called otherwise elsewhere."""
         for symbol, actual in self.names.items():
             if symbol[0] == "r":
                 text = text.replace(actual, "{" + symbol + "}")
-            elif text == actual:
+            elif text == actual and key == "experiment_id":
                 return "{" + symbol + "}"
             else:
                 text = re.sub(rf"(?<=:/){re.escape(actual)}(?=/|$)", "{" + symbol + "}", text)
@@ -78,7 +78,7 @@ class Side:
             return value
         if isinstance(value, (int, float)):
             return float(value)
-        return self.back(value)
+        return self.back(value, key)
 
 
 def first_difference(theirs, ours, at=""):

@@ -67,12 +67,14 @@ class Pypi(unittest.TestCase):
             self.assertGreater(good["value"], 0.8)
         # The same from LogReport's file, which has more digits, and more than the table shows.
         with Example(WINNOW, self.s, "chainer-mnist", {"# metrics_from": "metrics_from", "epoch: {value: 12}": "epoch: {value: 2}", "run_cap: 16": "run_cap: 1",
-                                                       "unit: {values: [25, 50, 100, 200, 400]}": "unit: {value: 50}"}) as e:
+                                                       "unit: {values: [25, 50, 100, 200, 400]}": "unit: {value: 50}",
+                                                       "batchsize: {values: [20, 50, 100, 200]}": "batchsize: {value: 100}"}) as e:
             environment(e)
             e.up()
             self.assertEqual(e.trials[0]["state"], "FINISHED")
             self.assertLessEqual({"main/loss", "validation/main/loss", "main/accuracy", "validation/main/accuracy"}, e.keys(e.trials[0]))
-            self.assertEqual(len(self.steps(e, e.trials[0], "validation/main/accuracy")), 2)
+            points = e.points(e.trials[0], "validation/main/accuracy")
+            self.assertEqual([step for step, _ in points], [40, 80])  # its iterations, of which the table says nothing
 
     def test_sklearn_digits(self):
         with self.short("sklearn-digits", "epochs: {value: 40}", "run_cap: 12",

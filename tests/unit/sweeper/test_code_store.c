@@ -104,6 +104,7 @@ static void the_same_files_are_the_same_snapshot(void **state UNUSED) {
   assert_true(take(&scene, NULL, MIB));
   memcpy(first, scene.sha256, sizeof first);
   assert_true(is_there(&scene, "train.py", &st) && (st.st_mode & 0777) == 0755 && st.st_size == 9);
+  assert_int_equal(st.st_mtim.tv_sec, 315532800); /* older than any attempt */
   assert_true(is_there(&scene, "lib/deep/x.py", &st) && (st.st_mode & 0777) == 0644);
   assert_true(is_there(&scene, "empty", &st) && S_ISDIR(st.st_mode));
   assert_true(is_there(&scene, "lib/up", &st) && S_ISLNK(st.st_mode));

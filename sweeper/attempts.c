@@ -1,0 +1,80 @@
+/* Attempts of trials that have several: what the earlier ones came to. */
+#include "base/mem.h"
+#include "sweeper/live.h"
+
+static struct live_past *find(struct live_trial *trial, uint32_t attempt) {
+  struct live_past *past = trial->past;
+  while (past && past->attempt != attempt)
+    past = past->next;
+  return past;
+}
+
+/* Without memory it is left out: it only tells. */
+static struct live_past *add(struct live_trial *trial, uint32_t attempt) {
+  struct live_past *past = mem_zalloc(sizeof *past);
+  if (!past)
+    return NULL;
+  past->attempt = attempt;
+  past->next = trial->past;
+  trial->past = past;
+  return past;
+}
+
+static bool is_final(unsigned state) {
+  return state == RUN_FINISHED || state == RUN_FAILED || state == RUN_STOPPED || state == RUN_KILLED;
+}
+
+void live_keep_attempt(struct live_trial *trial) {
+  const struct engine_trial *row = engine_trial(trial->sweep->engine, trial->number);
+  uint32_t attempt = row->attempt;
+  if (!attempt || attempt == trial->kept_attempt)
+    return;
+  trial->kept_attempt = attempt;
+  struct live_past *past = find(trial, attempt);
+  if (!past)
+    past = add(trial, attempt);
+  if (!past)
+    return;
+  /* A retry has made it wait again: then how it ended tells what it was. */
+  past->state = is_final(row->state) ? row->state : trial->has_exit ? RUN_FAILED : RUN_LOST;
+  past->has_exit = trial->has_exit;
+  past->by_signal = trial->by_signal;
+  past->exit = trial->exit;
+  past->began = trial->attempt_began ? trial->attempt_began : attempt == 1 ? trial->started : 0;
+  past->ended = trial->attempt_ended ? trial->attempt_ended : live_wall(trial->sweep->all);
+  past->flying = false;
+  if (trial->reason)
+    snprintf(past->reason, sizeof past->reason, "%s", trial->reason);
+  else if (trial->has_exit)
+    snprintf(past->reason, sizeof past->reason, trial->by_signal ? "ended by signal %d" : "exit code %d", (int)trial->exit);
+}
+
+void live_begin_attempt(struct live_trial *trial) {
+  const struct engine_trial *row = engine_trial(trial->sweep->engine, trial->number);
+  trial->has_exit = false;
+  trial->attempt_began = live_wall(trial->sweep->all);
+  trial->attempt_ended = 0;
+  if (row->attempt < 2)
+    return;
+  struct live_past *past = find(trial, row->attempt);
+  if (!past)
+    past = add(trial, row->attempt);
+  if (!past)
+    return;
+  past->state = row->state;
+  past->began = trial->attempt_began;
+  past->flying = false;
+}
+
+void live_past_written(struct live_trial *trial, bool ok) {
+  for (struct live_past **at = &trial->past; *at;) {
+    struct live_past *past = *at;
+    if (!past->flying || !ok) {
+      past->flying = false;
+      at = &past->next;
+      continue;
+    }
+    *at = past->next;
+    mem_free(past);
+  }
+}

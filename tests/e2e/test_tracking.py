@@ -1,0 +1,180 @@
+#!/usr/bin/env python3
+"""What /api/v1 says of runs: where an error lies, which run is best, what each attempt came to."""
+import os, pathlib, subprocess, sys, unittest
+
+WINNOW = pathlib.Path(sys.argv.pop(1)).resolve()
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "support"))
+from service import Service, wait  # noqa: E402
+
+
+class Tracking(unittest.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        cls.s = Service(WINNOW, arguments=("--slots", "1"))
+
+    @classmethod
+    def tearDownClass(cls):
+        try:
+            cls.s.stop()
+        finally:
+            cls.s.close()
+
+    def log(self, run, values, key="loss"):
+        body = {"points": [{"key": key, "value": value, "step": step} for step, value in enumerate(values)]}
+        self.assertEqual(self.s.post(f"/api/v1/runs/{run}/metrics", body).status, 200)
+
+    def place(self, path, body):
+        answer = self.s.post("/api/v1" + path, body)
+        self.assertEqual(answer.status, 400, answer)
+        (error,) = answer.json["errors"]
+        self.assertEqual(error["message"], answer.json["detail"])
+        return error["path"], error["line"], error["column"]
+
+    def test_places_of_errors(self):
+        self.assertEqual(self.place("/runs/search", {"filter": "metrics.x > 1 and\n params.größe >> 'a'"}), ("filter", 2, 16))
+        self.assertEqual(self.place("/runs/search", {"filter": "nonsense.x = 'a'"})[:2], ("filter", 1))
+        self.assertEqual(self.place("/runs/search", {"filtr": "x"}), ("filtr", None, None))
+        self.assertEqual(self.place("/runs/search", {"limit": "x"}), ("limit", None, None))
+        self.assertEqual(self.place("/runs/search", {"limit": 0}), ("limit", None, None))
+        self.assertEqual(self.place("/runs/search", {"order_by": ["a b c"]}), ("order_by", None, None))
+        self.assertEqual(self.place("/runs/search", b'{"filter": }'), (None, 1, 12))
+        self.assertEqual(self.place("/runs/compare", {}), ("runs", None, None))
+        sweep = self.s.post("/api/v1/sweeps", b"name: x\nmetric: {nam: y}\n").json["errors"][0]
+        self.assertEqual((sweep["path"], sweep["line"], sweep["column"]), ("metric.nam", 2, 10))
+        self.assertEqual(self.s.get("/api/v1/runs/" + "0" * 32).json["errors"], [])
+        env = dict(os.environ, WINNOW_URL=f"unix:{self.s.data}/winnow.sock", HOME=str(self.s.home))
+        said = subprocess.run([WINNOW, "run", "ls", "--filter", "metrics.x >> 1"], env=env, capture_output=True, text=True).stderr
+        self.assertRegex(said, r"^error: Invalid clause\(s\) in filter string: [^:]* \(filter, column 12\)\n")
+
+    def test_the_best_of_those_compared(self):
+        runs = [self.s.post("/api/v1/runs", {}).json["id"] for _ in range(3)]
+        for run, values in zip(runs, ([3, 1, 2], [2, "NaN"], [5, 4])):
+            self.log(run, values)
+        (row,) = self.s.post("/api/v1/runs/compare", {"runs": runs}).json["metrics"]
+        self.assertEqual(row["best"], {"goal": None, "run": None, "min": runs[0], "max": runs[2]})
+        self.assertEqual([row["values"][run]["best"] for run in runs], [None] * 3)
+
+    def test_the_best_by_the_goal_of_the_sweep(self):
+        for goal, wanted, best in (("maximize", 1, [3, 7]), ("minimize", 0, [1, 2])):
+            sweep = {"name": goal, "metric": {"name": "loss", "goal": goal}, "parameters": {"lr": {"min": 0.1, "max": 1.0}}, "method": "random", "run_cap": 2}
+            id = self.s.post("/api/v1/sweeps", sweep).json["id"]
+            runs = [trial["run_id"] for trial in self.s.post(f"/api/v1/sweeps/{id}/ask", {"count": 2}).json["trials"]]
+            for run, values in zip(runs, ([3, 1, 2], [2, 7, 4])):
+                self.log(run, values)
+                self.log(run, [1], "other")
+            rows = {row["key"]: row for row in self.s.post("/api/v1/runs/compare", {"runs": runs}).json["metrics"]}
+            self.assertEqual(rows["loss"]["best"], {"goal": goal, "run": runs[wanted], "min": runs[0], "max": runs[1]})
+            self.assertEqual([rows["loss"]["values"][run]["best"] for run in runs], best)
+            self.assertIsNone(rows["other"]["best"]["goal"])
+            self.s.post(f"/api/v1/sweeps/{id}/stop")
+
+    def finished(self, run):
+        return wait(lambda: (lambda r: r if r["state"] in ("FINISHED", "FAILED", "KILLED", "STOPPED") else None)(self.s.get("/api/v1/runs/" + run).json), "its end")
+
+    def test_attempts_of_a_trial_that_is_tried_again(self):
+        work = self.s.home / "work"
+        work.mkdir(exist_ok=True)
+        script = "n=$(cat %s/n 2>/dev/null || echo 0); echo $((n + 1)) >%s/n; echo loss=$n; case $n in 0) exit 3;; 1) kill -9 $$;; esac" % (work, work)
+        sweep = {"name": "again", "workdir_mode": "inplace", "metric": {"name": "loss", "goal": "minimize"}, "parameters": {"lr": {"values": [1]}}, "method": "grid",
+                 "command": ["/bin/sh", "-c", script], "retries": {"max": 2, "on": ["lost", "failed"]}}
+        made = self.s.post("/api/v1/sweeps?directory=" + str(work), sweep)
+        self.assertEqual(made.status, 201, made)
+        run = wait(lambda: self.s.get(f"/api/v1/sweeps/{made.json['id']}/trials").json["items"], "the trial")[0]["run_id"]
+        end = self.finished(run)
+        self.assertEqual((end["state"], end["attempt"]), ("FINISHED", 3), end)
+        self.assertEqual([(a["attempt"], a["state"], a["exit_code"], a["signal"]) for a in end["attempts"]],
+                         [(1, "FAILED", 3, None), (2, "FAILED", None, 9), (3, "FINISHED", 0, None)])
+        self.assertEqual(end["attempts"][0]["reason"], "exit code 3")
+        for attempt in end["attempts"]:
+            self.assertEqual(attempt["node"], "local")
+            self.assertLessEqual(end["created"], attempt["started"])
+            self.assertLessEqual(attempt["started"], attempt["ended"])
+        self.assertLessEqual(end["attempts"][0]["ended"], end["attempts"][1]["started"])
+        self.s.stop()
+        self.s.start()
+        self.assertEqual(self.s.get("/api/v1/runs/" + run).json["attempts"], end["attempts"])
+
+    def test_attempts_of_a_trial_that_a_person_tries_again(self):
+        work = self.s.home / "by hand"
+        work.mkdir(exist_ok=True)
+        script = "test ${PARAM_LR:-1} = 2 && exec sleep 60; test -e done && exit 0; touch done; echo loss=1; exit 4"
+        sweep = {"name": "by hand", "workdir_mode": "inplace", "metric": {"name": "loss", "goal": "minimize"}, "parameters": {"lr": {"values": [1, 2]}},
+                 "method": "grid", "command": ["/bin/sh", "-c", script]}
+        id = self.s.post("/api/v1/sweeps?directory=" + str(work).replace(" ", "%20"), sweep).json["id"]
+        first = lambda: next((t["run_id"] for t in self.s.get(f"/api/v1/sweeps/{id}/trials").json["items"] if t["params"]["lr"] == 1), None)  # noqa: E731
+        run = wait(first, "the trial")
+        self.assertEqual(self.finished(run)["state"], "FAILED")
+        self.assertLess(self.s.post(f"/api/v1/runs/{run}/retry").status, 300)
+        other = wait(lambda: self.s.get(f"/api/v1/sweeps/{id}/trials?state=RUNNING").json["items"], "the other one")[0]["run_id"]
+        self.s.post(f"/api/v1/runs/{other}/stop")  # it has the slot
+        wait(lambda: self.s.get("/api/v1/runs/" + run).json["attempt"] == 2, "the second")
+        end = self.finished(run)
+        self.assertEqual([(a["state"], a["exit_code"]) for a in end["attempts"]], [("FAILED", 4), ("FINISHED", 0)])
+        self.s.post(f"/api/v1/sweeps/{id}/stop")
+
+    def test_the_interval_call_of_series_that_are_very_long(self):
+        runs = [self.s.post("/api/v1/runs", {}).json["id"] for _ in range(2)]
+        for r, run in enumerate(runs):
+            for start in range(0, 300000, 10000):  # every third step, shifted: 600,000 together
+                points = [{"key": "long", "value": k, "step": k * 3 + r} for k in range(start, start + 10000)]
+                self.assertEqual(self.s.post(f"/api/v1/runs/{run}/metrics", {"points": points}).status, 200)
+
+        def ask(more=""):
+            path = f"/ajax-api/2.0/mlflow/metrics/get-history-bulk-interval?run_ids={runs[0]}&run_ids={runs[1]}&metric_key=long&max_results=100{more}"
+            answer = self.s.get(path)
+            self.assertEqual(answer.status, 200, answer)
+            return sorted((m["step"], m["run_id"]) for m in answer.json["metrics"])
+
+        steps = [step for step, _ in ask()]
+        self.assertTrue(100 <= len(steps) <= 104, len(steps))
+        self.assertEqual((steps[0], steps[-1]), (0, 299999 * 3 + 1))  # the ends of both
+        self.assertIn(1, steps)
+        gaps = [b - a for a, b in zip(steps[2:], steps[3:])]
+        self.assertLess(max(gaps), 3 * 900000 / 100)
+        # Within a range it is as before: every so many of the steps.
+        steps = [step for step, _ in ask("&start_step=30000&end_step=60000")]
+        self.assertEqual((len(steps), steps[0]), (100, 30000))
+        self.assertLessEqual(max(steps), 60000)
+
+    def test_large_lists_are_what_small_ones_are(self):
+        """From 2,000 on they are streamed: the same items, the same ends."""
+        experiment = self.s.post("/api/v1/experiments", {"name": "large"}).json["id"]
+        self.s.sql(f"insert into run (id, experiment_id, start_time, created, state, name) select gen_random_uuid(), {experiment}, g, g, 4, 'r' || g from generate_series(1, 4500) g")
+        ask = {"experiments": [experiment], "order_by": ["start_time ASC"]}
+        small, cursor = [], None
+        while True:
+            page = self.s.post("/api/v1/runs/search", {**ask, "limit": 1000, **({"cursor": cursor} if cursor else {})}).json
+            small += page["items"]
+            cursor = page["next"]
+            if not cursor:
+                break
+        whole = self.s.post("/api/v1/runs/search", {**ask, "limit": 4500}).json
+        self.assertEqual((whole["items"], whole["next"]), (small, None))
+        first = self.s.post("/api/v1/runs/search", {**ask, "limit": 3000}).json
+        rest = self.s.post("/api/v1/runs/search", {**ask, "limit": 3000, "cursor": first["next"]}).json
+        self.assertEqual((first["items"] + rest["items"], rest["next"]), (small, None))
+        self.assertEqual(self.s.post("/api/v1/runs/search", {**ask, "filter": "params.none = 'x'", "limit": 3000}).json, {"items": [], "next": None})
+        # Versions of models, of both families; experiments.
+        self.s.post("/api/v1/models", {"name": "large"})
+        self.s.sql("insert into model_version (model, version, created, updated, source, storage_location) select m.id, g, g, g, 's', 's' from registered_model m, generate_series(1, 2500) g where m.name = 'large'")
+        small = self.s.get("/api/v1/models/large/versions?limit=1000").json
+        whole = self.s.get("/api/v1/models/large/versions?limit=5000").json
+        self.assertEqual((len(whole["items"]), whole["items"][:1000], whole["next"]), (2500, small["items"], None))
+        self.assertEqual(self.s.get("/api/v1/models/large/versions?limit=2000").json["next"] is None, False)
+        base = "/api/2.0/mlflow/model-versions/search?filter=name%3D%27large%27&max_results="
+        small, whole = self.s.get(base + "1000").json, self.s.get(base + "10000").json
+        self.assertEqual((len(whole["model_versions"]), whole["model_versions"][:1000], whole.get("next_page_token")), (2500, small["model_versions"], None))
+        self.assertEqual(self.s.get("/api/2.0/mlflow/model-versions/search?filter=name%3D%27none%27&max_results=10000").json, {})
+        self.s.sql("insert into experiment (id, name, artifact_location, created, updated) select nextval('experiment_id'), 'many ' || g, 'x', g, g from generate_series(1, 2200) g")
+        base = "/api/2.0/mlflow/experiments/search?max_results="
+        small, whole = self.s.get(base + "1000").json, self.s.get(base + "50000").json
+        self.assertEqual(whole["experiments"][:1000], small["experiments"])
+        self.assertGreater(len(whole["experiments"]), 2200)
+        self.assertEqual(self.s.get(base + "2000").json["experiments"], whole["experiments"][:2000])
+
+    def test_attempts_of_others(self):
+        self.assertEqual(self.s.post("/api/v1/runs", {}).json["attempts"], [])
+
+
+if __name__ == "__main__":
+    unittest.main(verbosity=1)
