@@ -10,8 +10,15 @@ class JobTest(unittest.TestCase):
     def setUp(self):
         self.s = Service(self.winnow, arguments=["--slots", "2"])
         self.addCleanup(self.s.close)
+        self.addCleanup(self.end_jobs)
         self.work = self.s.home / "work"
         self.work.mkdir()
+
+    def end_jobs(self):
+        """Jobs outlive their service, so a test ends them itself."""
+        if self.s.process and self.s.process.poll() is None:
+            self.s.post("/api/v1/shutdown?now=true")
+            self.s.process.wait(60)
 
     def ok(self, answer, status=200):
         self.assertEqual(answer.status, status, answer)
