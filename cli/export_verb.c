@@ -1,4 +1,4 @@
-/* Runs as a file: page by page, so that a million of them take no memory. */
+/* Everything as files: page by page, so that a million runs, or points, take no memory. */
 #include <fcntl.h>
 
 #include "base/file.h"
@@ -6,7 +6,7 @@
 #include "base/mem.h"
 #include "cli/verbs.h"
 
-enum { MAX_COLUMNS = 20000, FLUSH_AT = 256 * 1024 };
+enum { MAX_COLUMNS = 20000, FLUSH_AT = 256 * 1024, KEYS_AT_ONCE = 50, PATH_FULL = 6 * 1024 };
 
 static const char *const fixed[] = {"id",        "name",    "experiment_id", "sweep_id", "trial",   "state", "state_reason",
                                     "exit_code", "attempt", "node",          "created",  "started", "ended"};
@@ -14,13 +14,22 @@ static const char *const groups[] = {"params", "metrics", "tags"};
 
 struct export {
   struct cli *cli;
+  const struct export_kind *kind;
+  bool csv;
   int fd; /* -1: standard output */
   struct buf out;
   struct map seen;    /* "params.lr" -> itself */
   const char **names; /* in the order they were met */
   size_t name_count;
   struct arena arena;
-  int64_t runs;
+  int64_t rows;
+  bool in_title; /* of a stream of points: its first line is passed over */
+};
+
+struct export_kind {
+  const char *name, *said; /* "runs", and of one: "run" */
+  bool (*write)(struct export *e, struct err *err);
+  bool of_runs; /* --experiment, --filter and --limit choose the runs */
 };
 
 static bool write_out(struct export *e, struct err *err) {
@@ -36,7 +45,7 @@ static bool export_lines(void *ctx, const json_t *items, struct err *err) {
   for (size_t i = 0; i < json_array_size(items); i++) {
     encode_json(&e->out, json_array_get(items, i), 0);
     buf_putc(&e->out, '\n');
-    e->runs++;
+    e->rows++;
     if (e->out.n >= FLUSH_AT && !write_out(e, err))
       return false;
   }
@@ -94,7 +103,7 @@ static bool export_rows(void *ctx, const json_t *items, struct err *err) {
       encode_csv_value(&e->out, value_of(run, e->names[c]));
     }
     buf_puts(&e->out, "\n");
-    e->runs++;
+    e->rows++;
     if (e->out.n >= FLUSH_AT && !write_out(e, err))
       return false;
   }
@@ -111,7 +120,7 @@ static void csv_titles(struct export *e) {
   buf_puts(&e->out, "\n");
 }
 
-/* ---- the verb ---- */
+/* ---- all kinds ---- */
 
 static json_t *search_body(struct cli *cli, struct err *err) {
   const char *experiment = args_text(&cli->args, "experiment");
@@ -131,9 +140,8 @@ static bool pages(struct export *e, cli_page_fn *fn, struct err *err) {
   return body && cli_pages(e->cli, "/runs/search", body, args_i64(&e->cli->args, "limit", 0), fn, e, NULL, err);
 }
 
-static bool run_export(struct export *e, struct err *err) {
-  bool csv = strcmp(args_text(&e->cli->args, "format"), "csv") == 0;
-  if (!csv)
+static bool write_runs(struct export *e, struct err *err) {
+  if (!e->csv)
     return pages(e, export_lines, err);
   e->names = mem_array(MAX_COLUMNS, sizeof *e->names);
   if (!e->names)
@@ -143,6 +151,186 @@ static bool run_export(struct export *e, struct err *err) {
   csv_titles(e);
   return write_out(e, err) && pages(e, export_rows, err);
 }
+
+/* A row of these paths of an object, which is also a line with these keys. */
+static bool put_row(struct export *e, const char *const *paths, const json_t *object, struct err *err) {
+  if (e->csv) {
+    for (size_t i = 0; paths[i]; i++) {
+      buf_puts(&e->out, i ? "," : "");
+      encode_csv_value(&e->out, json_at_path(object, paths[i]));
+    }
+  } else {
+    encode_json(&e->out, object, 0);
+  }
+  buf_putc(&e->out, '\n');
+  e->rows++;
+  return e->out.n < FLUSH_AT || write_out(e, err);
+}
+
+static void put_titles(struct export *e, const char *const *paths) {
+  for (size_t i = 0; e->csv && paths[i]; i++)
+    buf_printf(&e->out, "%s%s", i ? "," : "", paths[i]);
+  if (e->csv)
+    buf_putc(&e->out, '\n');
+}
+
+/* ---- one row for each param, tag, metric of each run ---- */
+
+static const char *const value_paths[] = {"run", "key", "value", NULL};
+static const char *const metric_paths[] = {"run", "key", "last", "step", "time", "min", "max", "count", NULL};
+
+static bool put_entry(struct export *e, const char *run, const char *key, json_t *value, struct err *err) {
+  bool is_metric = json_is_object(value);
+  AUTO_JSON json_t *row = json_pack("{ssss}", "run", run, "key", key);
+  if (!row || (is_metric ? json_object_update(row, value) : json_object_set(row, "value", value)) != 0)
+    return err_no_memory(err);
+  return put_row(e, is_metric ? metric_paths : value_paths, row, err);
+}
+
+static bool export_entries(void *ctx, const json_t *items, struct err *err) {
+  struct export *e = ctx;
+  for (size_t i = 0; i < json_array_size(items); i++) {
+    const json_t *run = json_array_get(items, i);
+    const char *id = json_string_value(json_object_get(run, "id")), *key;
+    json_t *value;
+    json_object_foreach(json_object_get(run, e->kind->name), key, value) {
+      if (id && !put_entry(e, id, key, value, err))
+        return false;
+    }
+  }
+  return write_out(e, err);
+}
+
+static bool write_entries(struct export *e, struct err *err) {
+  put_titles(e, strcmp(e->kind->name, "metrics") == 0 ? metric_paths : value_paths);
+  return write_out(e, err) && pages(e, export_entries, err);
+}
+
+/* ---- every point ---- */
+
+static bool on_points(void *ctx, struct str bytes, struct err *err) {
+  struct export *e = ctx;
+  size_t end = e->in_title ? str_find(bytes, '\n') : SIZE_MAX;
+  if (e->in_title && end == SIZE_MAX)
+    return true;
+  if (e->in_title)
+    bytes = str_slice(bytes, end + 1, bytes.n);
+  e->in_title = false;
+  for (const char *at = bytes.p; (at = memchr(at, '\n', (size_t)(bytes.p + bytes.n - at))); at++)
+    e->rows++;
+  buf_add_str(&e->out, bytes);
+  return e->out.n < FLUSH_AT || write_out(e, err);
+}
+
+static bool fetch_points(struct export *e, const char *path, struct err *err) {
+  AUTO_REPLY struct client_reply reply;
+  client_reply_init(&reply);
+  struct client *client = cli_client(e->cli, err);
+  struct client_request request = {
+      .method = "GET", .path = path, .body_fd = -1, .accept = "*/*", .sink = on_points, .ctx = e, .stream = true};
+  e->in_title = e->csv;
+  return client && client_call(client, &request, &reply, err);
+}
+
+static void begin_path(struct export *e, const char *run, struct buf *path) {
+  buf_reset(path);
+  buf_puts(path, "/api/v1/series");
+  path_query(path, "run", run);
+  path_query(path, "raw", "true");
+  path_query(path, "format", e->csv ? "csv" : "jsonl");
+}
+
+/* The series of a run in a few requests. */
+static bool export_series_of(struct export *e, const char *run, json_t *metrics, struct err *err) {
+  AUTO_BUF struct buf path = BUF_INIT(64 * KIB);
+  const char *key;
+  json_t *value;
+  size_t keys = 0;
+  begin_path(e, run, &path);
+  json_object_foreach(metrics, key, value) {
+    path_query(&path, "key", key);
+    if (++keys < KEYS_AT_ONCE && path.n < PATH_FULL)
+      continue;
+    if (!buf_ok(&path, err) || !fetch_points(e, buf_text(&path), err))
+      return false;
+    begin_path(e, run, &path);
+    keys = 0;
+  }
+  return !keys || (buf_ok(&path, err) && fetch_points(e, buf_text(&path), err));
+}
+
+static bool export_series(void *ctx, const json_t *items, struct err *err) {
+  struct export *e = ctx;
+  for (size_t i = 0; i < json_array_size(items); i++) {
+    const json_t *run = json_array_get(items, i);
+    const char *id = json_string_value(json_object_get(run, "id"));
+    if (id && !export_series_of(e, id, json_object_get(run, "metrics"), err))
+      return false;
+  }
+  return write_out(e, err);
+}
+
+static bool write_series(struct export *e, struct err *err) {
+  if (e->csv)
+    buf_puts(&e->out, "run,key,step,epoch,time,value\n");
+  return write_out(e, err) && pages(e, export_series, err);
+}
+
+/* ---- models and experiments ---- */
+
+static const char *const version_paths[] = {"name", "version",     "stage", "aliases", "run_id",  "sweep_id", "source",  "digest",
+                                            "size", "description", "state", "created", "updated", "tags",     "metrics", NULL};
+static const char *const experiment_paths[] = {"id",   "name", "artifact_location", "created", "updated", "deleted", "run_count",
+                                               "tags", NULL};
+
+static bool export_versions(void *ctx, const json_t *items, struct err *err) {
+  struct export *e = ctx;
+  for (size_t i = 0; i < json_array_size(items); i++)
+    if (!put_row(e, version_paths, json_array_get(items, i), err))
+      return false;
+  return true;
+}
+
+static bool export_models(void *ctx, const json_t *items, struct err *err) {
+  struct export *e = ctx;
+  for (size_t i = 0; i < json_array_size(items); i++) {
+    AUTO_BUF struct buf path = BUF_INIT(16 * KIB);
+    path_format(&path, "/models/{}/versions", json_string_value(json_object_get(json_array_get(items, i), "name")));
+    if (!buf_ok(&path, err) || !cli_pages(e->cli, buf_text(&path), NULL, 0, export_versions, e, NULL, err))
+      return false;
+  }
+  return write_out(e, err);
+}
+
+static bool write_models(struct export *e, struct err *err) {
+  put_titles(e, version_paths);
+  return write_out(e, err) && cli_pages(e->cli, "/models", NULL, 0, export_models, e, NULL, err);
+}
+
+static bool export_experiments(void *ctx, const json_t *items, struct err *err) {
+  struct export *e = ctx;
+  for (size_t i = 0; i < json_array_size(items); i++)
+    if (!put_row(e, experiment_paths, json_array_get(items, i), err))
+      return false;
+  return write_out(e, err);
+}
+
+static bool write_experiments(struct export *e, struct err *err) {
+  put_titles(e, experiment_paths);
+  return write_out(e, err) && cli_pages(e->cli, "/experiments", NULL, 0, export_experiments, e, NULL, err);
+}
+
+static const struct export_kind kinds[] = {
+    {"runs", "run", write_runs, true},
+    {"params", "param", write_entries, true},
+    {"tags", "tag", write_entries, true},
+    {"metrics", "metric", write_entries, true},
+    {"series", "point", write_series, true},
+    {"models", "model version", write_models, false},
+    {"experiments", "experiment", write_experiments, false},
+};
+
+/* ---- the verb ---- */
 
 /* A file appears whole or not at all. */
 static bool export_to_file(struct export *e, const char *file, struct err *err) {
@@ -154,7 +342,7 @@ static bool export_to_file(struct export *e, const char *file, struct err *err) 
   if (fd < 0)
     return err_errno(err, errno, "cannot write beside %s", file);
   e->fd = fd;
-  bool ok = run_export(e, err) && fd_sync(fd, err);
+  bool ok = e->kind->write(e, err) && write_out(e, err) && fd_sync(fd, err);
   if (ok && rename(buf_text(&beside), file) != 0)
     ok = err_errno(err, errno, "cannot name %s", file);
   if (!ok)
@@ -162,26 +350,57 @@ static bool export_to_file(struct export *e, const char *file, struct err *err) 
   return ok;
 }
 
-static int export_run(struct cli *cli) {
-  struct err err;
-  const char *file = args_word(&cli->args, 0);
-  struct export e = {.cli = cli, .fd = -1};
+/* One kind, to a file or (NULL) to standard output. */
+static bool export_one(struct cli *cli, const struct export_kind *kind, const char *file, struct err *err) {
+  struct export e = {.cli = cli, .kind = kind, .fd = -1, .csv = strcmp(args_text(&cli->args, "format"), "csv") == 0};
   buf_init(&e.out, 64 * MIB);
   arena_init(&e.arena, 64 * MIB);
   map_init(&e.seen, MAX_COLUMNS);
-  bool ok = file && strcmp(file, "-") != 0 ? export_to_file(&e, file, &err) : run_export(&e, &err);
+  bool ok = file ? export_to_file(&e, file, err) : kind->write(&e, err) && write_out(&e, err);
   if (ok)
-    output_say(&cli->output, "%lld %s", (long long)e.runs, e.runs == 1 ? "run" : "runs");
+    output_say(&cli->output, "%lld %s%s", (long long)e.rows, kind->said, e.rows == 1 ? "" : "s");
   map_release(&e.seen);
   arena_release(&e.arena);
   buf_release(&e.out);
   mem_free(e.names);
-  return cli_done(cli, ok, &err);
+  return ok;
+}
+
+static bool export_all(struct cli *cli, const char *directory, struct err *err) {
+  if (!dir_make(directory, 0777, err))
+    return false;
+  for (size_t i = 0; i < ARRAY_LEN(kinds); i++) {
+    AUTO_BUF struct buf file = BUF_INIT(8 * KIB);
+    buf_printf(&file, "%s/%s.%s", directory, kinds[i].name, args_text(&cli->args, "format"));
+    if (!buf_ok(&file, err) || !export_one(cli, &kinds[i], buf_text(&file), err))
+      return false;
+  }
+  return true;
+}
+
+static int export_run(struct cli *cli) {
+  struct err err;
+  const char *file = args_word(&cli->args, 0), *what = args_text(&cli->args, "what");
+  const struct export_kind *kind = kinds;
+  bool all = strcmp(what, "all") == 0, to_file = file && strcmp(file, "-") != 0;
+  while (!all && strcmp(kind->name, what) != 0)
+    kind++;
+  if (all && !to_file)
+    return cli_usage(cli, "winnow export --what all DIR", "several files need a directory");
+  if (!all && !kind->of_runs && (args_text(&cli->args, "filter") || args_text(&cli->args, "experiment")))
+    return cli_usage(cli, "leave them out", "--experiment and --filter choose runs, not %s", kind->name);
+  return cli_done(cli, all ? export_all(cli, file, &err) : export_one(cli, kind, to_file ? file : NULL, &err), &err);
 }
 
 static const char *const formats[] = {"csv", "jsonl", NULL};
+static const char *const whats[] = {"runs", "params", "tags", "metrics", "series", "models", "experiments", "all", NULL};
 static const struct flag_row flags[] = {
     ROW_FLAG_EXPERIMENT,
+    {.name = "what",
+     .type = FLAG_CHOICE,
+     .choices = whats,
+     .default_text = "runs",
+     .help = "what is written; all: a file of each, in a directory"},
     {.name = "filter", .type = FLAG_TEXT, .value_name = "EXPRESSION", .help = "MLflow's search grammar"},
     {.name = "format", .type = FLAG_CHOICE, .choices = formats, .default_text = "csv", .help = "a table, or whole objects"},
     ROW_FLAG_LIMIT("0"),
@@ -190,12 +409,16 @@ static const struct flag_row flags[] = {
 static const struct verb rows[] = {
     {
         .noun = "export",
-        .summary = "runs as CSV or JSON lines",
+        .summary = "runs, points and models as CSV or JSON lines",
         .help =
-            "CSV has a column for every param, metric (its last value) and tag that any of the runs has; cells that a spreadsheet would run as a "
-            "formula are guarded. JSON lines are the runs as the REST interface gives them. Any number of runs is written in little memory.",
+            "Runs as CSV have a column for every param, metric (its last value) and tag that any of the runs has; cells that a spreadsheet would run as a "
+            "formula are guarded. params, tags and metrics have a row for each of them and run, series one for every point, models one for every "
+            "version. JSON lines are the objects as the REST interface gives them. Any number is written in little memory; a file appears "
+            "whole or not at all.",
         .examples = {{"winnow export -e mnist mnist.csv", "an experiment"},
-                     {"winnow export --filter \"metrics.val_accuracy > 0.9\" --format jsonl | jq .params", "into a program"}},
+                     {"winnow export --filter \"metrics.val_accuracy > 0.9\" --format jsonl | jq .params", "into a program"},
+                     {"winnow export --what series -e mnist points.csv", "every point"},
+                     {"winnow export --what all DIR", "everything"}},
         FLAGS(flags),
         .words = {{"FILE", WORD_FILE, .optional = true}},
         .run = export_run,

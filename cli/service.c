@@ -8,6 +8,7 @@
 #include "base/file.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "cli/companion.h"
 #include "cli/database.h"
 #include "cli/listen.h"
 #include "cli/notify.h"
@@ -250,7 +251,8 @@ static void on_tokens_loaded(void *ctx, const struct pg_reply *reply) {
   service->app.access.tokens_missing = false;
   if (service->state >= SERVICE_DRAINING)
     return;
-  service->care = tracking_care_new(service->loop, service->app.pg, service->settings.artifact_root, on_tracking_ready, service, &err);
+  service->care = tracking_care_new(service->loop, service->app.pg, service->settings.artifact_root, service->settings.log_retention,
+                                    on_tracking_ready, service, &err);
   if (!service->care)
     on_load_failed(service, "the experiment Default could not be made", &err);
 }
@@ -484,19 +486,12 @@ static void make_run_token(void *ctx, struct id run, int32_t attempt, char out[T
   run_token_make(service->run_key, run, attempt, out);
 }
 
-/* Beside the program, or where it is installed. */
 static const char *find_companion(struct service *service) {
-  char self[4096];
-  ssize_t n = readlink("/proc/self/exe", self, sizeof self - 1);
-  if (service->settings.companion || n <= 0)
+  AUTO_BUF struct buf path = BUF_INIT(8192);
+  if (service->settings.companion)
     return service->settings.companion;
-  self[n] = 0;
-  char *slash = strrchr(self, '/');
-  *slash = 0;
-  const char *beside = arena_printf(&service->arena, "%s/winnow-exec", self);
-  if (beside && access(beside, X_OK) == 0)
-    return beside;
-  return arena_printf(&service->arena, "%s/../libexec/winnow-exec", self);
+  companion_find(&path);
+  return arena_strdup(&service->arena, buf_str(&path));
 }
 
 static bool make_sweeps(struct service *service, struct err *err) {

@@ -50,6 +50,8 @@ const struct conf_row service_rows[] = {
      .help = "directory of the artifacts that are kept here; default: artifacts in the data directory"},
     {"trash-retention", CONF_DURATION, AT(trash_retention), .default_text = "30d", .min = 0, .max = INT64_MAX / 2,
      .help = "how long deleted runs, sweeps and experiments can be restored; then they are deleted for good; 0: for ever"},
+    {"log-retention", CONF_DURATION, AT(log_retention), .default_text = "0s", .min = 0, .max = INT64_MAX / 2,
+     .help = "how long after a run's end its output is kept; its metrics stay; 0: as long as the run"},
     {"pg-user", CONF_TEXT, AT(pg_user),
      .help = "started by root: the user the private Postgres runs as; default: winnow, else postgres, else nobody"},
 };

@@ -31,8 +31,8 @@ struct service_settings {
   int64_t idle_timeout, drain_timeout;
 
   const char *artifact_root;
-  const char *artifacts_destination; /* NULL: DIR/artifacts */
-  int64_t trash_retention;           /* ms; 0: for ever */
+  const char *artifacts_destination;      /* NULL: DIR/artifacts */
+  int64_t trash_retention, log_retention; /* ms; 0: for ever */
   const char *pg_user;
 };
 

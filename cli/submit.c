@@ -4,6 +4,7 @@
 #include <sys/stat.h>
 
 #include "base/file.h"
+#include "base/mem.h"
 #include "cli/encode.h"
 #include "cli/transfer.h"
 #include "cli/verbs.h"
@@ -86,4 +87,77 @@ bool submit_code(struct cli *cli, const char *directory, const json_t *links, ui
     return false;
   snprintf(ret_code, SUBMIT_CODE_SIZE, "sha256:%s", snapshot.sha256);
   return true;
+}
+
+/* ---- a sweep ---- */
+
+static bool post_sweep(struct cli *cli, const json_t *body, bool dry_run, json_t **ret, struct err *err) {
+  AUTO_BUF struct buf text = BUF_INIT(16 * MIB), path = BUF_INIT(KIB);
+  AUTO_REPLY struct client_reply reply;
+  struct json_writer w;
+  client_reply_init(&reply);
+  jw_init(&w, &text);
+  jw_json(&w, body);
+  buf_puts(&path, "/api/v1/sweeps");
+  path_query(&path, "dry_run", dry_run ? "true" : NULL);
+  struct client *client = buf_ok(&text, err) ? cli_client(cli, err) : NULL;
+  struct client_request request = {.method = "POST",
+                                   .path = buf_text(&path),
+                                   .body = buf_str(&text),
+                                   .content_type = "application/vnd.winnow.submission+json",
+                                   .body_fd = -1,
+                                   .creates = true};
+  if (!client || !client_call(client, &request, &reply, err))
+    return false;
+  return json_read(buf_str(&reply.body), ret, err) || err_prefix(err, "the service's answer is no JSON");
+}
+
+/* The file's name is the sweep's when the file says none; the directory is what relative paths in it are beneath. */
+static json_t *submission(const char *file, struct err *err) {
+  AUTO_BUF struct buf text = BUF_INIT(4 * MIB), directory = BUF_INIT(ENDPOINT_PATH_MAX);
+  bool is_input = strcmp(file, "-") == 0;
+  const char *slash = is_input ? NULL : strrchr(file, '/');
+  if (!cli_read_input(file, &text, err))
+    return NULL;
+  buf_add_str(&directory, slash ? str_n(file, (size_t)(slash - file) + 1) : STR("."));
+  AUTO_FREE char *whole = realpath(buf_text(&directory), NULL);
+  if (!whole)
+    return err_errno(err, errno, "cannot find %s", buf_text(&directory)), NULL;
+  json_t *body = json_pack("{ss#ss?ssso*}", "file", buf_text(&text), text.n, "name",
+                           is_input ? NULL
+                           : slash  ? slash + 1
+                                    : file,
+                           "directory", whole, "environment", submit_environment());
+  if (!body)
+    err_set(err, ERR_INVALID, "%s, or its place, is no UTF-8", is_input ? "the input" : file);
+  return body;
+}
+
+/* Adds a snapshot of the working directory, when the jobs are to run in copies of it. `spec` is the normal form. */
+static bool add_code(struct cli *cli, const json_t *spec, json_t *body, struct err *err) {
+  const char *workdir = json_string_value(json_object_get(spec, "workdir")),
+             *mode = json_string_value(json_object_get(spec, "workdir_mode"));
+  const char *directory = json_string_value(json_object_get(body, "directory"));
+  struct str max_text = json_str(json_object_get(spec, "workdir_max"));
+  uint64_t max = UINT64_MAX;
+  char code[SUBMIT_CODE_SIZE];
+  bool has_command = json_array_size(json_object_get(spec, "command")) > 0 || json_object_get(spec, "program");
+  if (!has_command || !workdir || !mode || strcmp(mode, "copy") != 0 || strncmp(workdir, "sha256:", 7) == 0)
+    return true;
+  const char *path = workdir[0] == '/' ? workdir : arena_printf(&cli->arena, "%s/%s", directory, workdir);
+  AUTO_FREE char *whole = path ? realpath(path, NULL) : NULL;
+  if (!whole)
+    return path ? err_errno(err, errno, "workdir: cannot find %s", path) : err_no_memory(err);
+  if (max_text.p && !str_to_size(max_text, &max))
+    return err_set(err, ERR_INTERNAL, "the service says a size that is none");
+  return submit_code(cli, whole, json_object_get(spec, "links"), max, code, err) &&
+         ((json_object_set_new(body, "code", json_string(code)) == 0 && json_object_set_new(body, "directory", json_string(whole)) == 0) ||
+          err_set(err, ERR_INVALID, "the path %s is no UTF-8", whole));
+}
+
+bool sweep_submit(struct cli *cli, const char *file, bool dry_run, json_t **ret_sweep, struct err *err) {
+  AUTO_JSON json_t *body = submission(file, err), *preview = NULL;
+  if (!body || !post_sweep(cli, body, true, dry_run ? ret_sweep : &preview, err))
+    return false;
+  return dry_run || (add_code(cli, json_object_get(preview, "spec"), body, err) && post_sweep(cli, body, false, ret_sweep, err));
 }

@@ -25,6 +25,7 @@ static const struct noun nouns[] = {
 #ifdef WINNOW_WITH_SERVE
     {"up", NULL, "start a service if none answers, submit a sweep and follow it"},
     {"serve", NULL, "run the service"},
+    {"exec", NULL, "run one attempt of a job (internal)"},
     {"down", NULL, "stop the background service"},
     {"open", NULL, "open the page in a browser, logged in"},
 #endif
@@ -37,7 +38,7 @@ static const struct noun nouns[] = {
     {"experiment", "experiments exp", "the folders of runs"},
     {"queue", NULL, "what waits for a slot, and why"},
     {"nodes", "node", "machines and their slots"},
-    {"export", NULL, "runs as CSV or JSON lines"},
+    {"export", NULL, "runs, points and models as CSV or JSON lines"},
     {"parse", NULL, "the metrics Winnow reads in a log, without a service"},
     {"status", NULL, "how the service is"},
     {"doctor", NULL, "look for what is wrong, as a report to paste"},
@@ -55,7 +56,7 @@ static const struct noun nouns[] = {
 
 static const struct verb_set *const sets[] = {
 #ifdef WINNOW_WITH_SERVE
-    &serve_verbs,
+    &serve_verbs, &exec_verbs,
 #endif
     &sweep_verbs, &trial_verbs,      &run_verbs,     &run_data_verbs, &logs_verbs,   &artifact_verbs,
     &model_verbs, &experiment_verbs, &cluster_verbs, &export_verbs,   &status_verbs, &access_verbs,

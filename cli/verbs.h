@@ -9,7 +9,7 @@ extern const struct verb_set meta_verbs, access_verbs, status_verbs, experiment_
     artifact_verbs, model_verbs, sweep_verbs, trial_verbs, cluster_verbs, export_verbs, parse_verbs, admin_verbs, reparse_verbs,
     backup_verbs;
 #ifdef WINNOW_WITH_SERVE
-extern const struct verb_set serve_verbs;
+extern const struct verb_set serve_verbs, exec_verbs;
 #endif
 
 #define ROW_FLAG_LIMIT(text) \

@@ -71,6 +71,9 @@ void sampler_job_leave(struct sampler *sampler, struct sampler_job *job);
 /* Frees a job that nobody wants any more; not while it runs. */
 void sampler_job_drop(struct sampler_job *job);
 
+/* Takes in what the history has learned since, so that the next suggestion need not: after many results at once that takes long. It changes
+ * no suggestion; what fails for want of memory is done by the next one. */
+void sampler_follow(struct sampler *sampler);
 /* Do its jobs take long now, as a rule? */
 bool sampler_is_slow(const struct sampler *sampler);
 

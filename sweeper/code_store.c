@@ -149,8 +149,10 @@ static int open_directory(int root, struct str path, struct err *err) {
     close(fd);
     fd = next;
   }
-  if (fd < 0)
-    err_errno(err, errno == ELOOP || errno == ENOTDIR ? EINVAL : errno, "a directory of the archive cannot be made");
+  if (fd < 0 && (errno == ELOOP || errno == ENOTDIR))
+    err_set(err, ERR_INVALID, "a path in the archive leads through what is no directory");
+  else if (fd < 0)
+    err_errno(err, errno, "a directory of the archive cannot be made");
   return fd;
 }
 
@@ -210,6 +212,29 @@ static bool unpack_bytes(int root, struct str archive, struct err *err) {
       return false;
   }
   return err->code == ERR_NONE;
+}
+
+/* Everything below, and the directory itself. Not syncfs(): what others write to the disk is not waited for. */
+static bool sync_tree(int parent, const char *name, struct err *err) {
+  int fd = openat(parent, name, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
+  struct stat st;
+  if (fd < 0 && errno == ELOOP)
+    return true; /* a symbolic link is part of its directory */
+  if (fd < 0 || fstat(fd, &st) != 0 || fsync(fd) != 0) {
+    err_errno(err, errno, "cannot sync %s", name);
+    fd_close(&fd);
+    return false;
+  }
+  DIR *dir = S_ISDIR(st.st_mode) ? fdopendir(fd) : NULL;
+  bool ok = dir || !S_ISDIR(st.st_mode) || err_no_memory(err);
+  for (struct dirent *entry; ok && dir && (entry = readdir(dir));)
+    if (strcmp(entry->d_name, ".") != 0 && strcmp(entry->d_name, "..") != 0)
+      ok = sync_tree(dirfd(dir), entry->d_name, err);
+  if (dir)
+    closedir(dir);
+  else
+    close(fd);
+  return ok;
 }
 
 static bool unpack(int root, int archive, struct err *err) {
@@ -309,8 +334,8 @@ static bool check_digest(struct code_upload *upload, struct err *err) {
 static bool place(const struct code_upload *upload, struct err *err) {
   int root = upload->store->root;
   struct stat st;
-  if (syncfs(root) != 0)
-    return err_errno(err, errno, "cannot sync %s", upload->store->directory);
+  if (!sync_tree(root, upload->tree, err))
+    return false;
   if (renameat(root, upload->tree, root, upload->sha256) != 0 && fstatat(root, upload->sha256, &st, AT_SYMLINK_NOFOLLOW) != 0)
     return err_errno(err, errno, "cannot put the snapshot in its place");
   return fd_sync(root, err);
@@ -393,30 +418,33 @@ bool code_take(struct code_store *store, const struct snapshot_source *source, c
 /* ---- taking it away ---- */
 
 struct collecting {
-  code_named_fn *named;
-  void *ctx;
+  const struct code_collect *how;
   int64_t before_ms;
   size_t count;
 };
 
 static void collect_one(struct code_store *store, const char *name, void *ctx) {
   struct collecting *collecting = ctx;
+  const struct code_collect *how = collecting->how;
   char sha256[DIGEST_HEX + 1], hidden[HIDDEN_NAME];
   struct stat st;
   if (!code_digest_read(str_of(name), sha256) || fstatat(store->root, name, &st, AT_SYMLINK_NOFOLLOW) != 0)
     return;
   int64_t used_ms = (int64_t)st.st_mtim.tv_sec * 1000 + st.st_mtim.tv_nsec / 1000000;
-  if (used_ms > collecting->before_ms || collecting->named(collecting->ctx, sha256))
+  if (used_ms > collecting->before_ms || how->named(how->named_ctx, sha256))
     return;
   make_hidden(store, hidden);
-  if (renameat(store->root, name, store->root, hidden) != 0)
+  if (!how->dry_run && renameat(store->root, name, store->root, hidden) != 0)
     return;
   collecting->count++;
-  remove_later(store, hidden);
+  if (how->found)
+    how->found(how->found_ctx, sha256);
+  if (!how->dry_run)
+    remove_later(store, hidden);
 }
 
-size_t code_store_collect(struct code_store *store, code_named_fn *named, void *ctx, int64_t unused_ms) {
-  struct collecting collecting = {.named = named, .ctx = ctx, .before_ms = clock_wall_ms(store->clock) - unused_ms};
+size_t code_store_collect(struct code_store *store, const struct code_collect *collect) {
+  struct collecting collecting = {.how = collect, .before_ms = clock_wall_ms(store->clock) - collect->unused_ms};
   each_name(store, collect_one, &collecting);
   return collecting.count;
 }

@@ -43,8 +43,14 @@ MUST_CHECK bool code_take(struct code_store *store, const struct snapshot_source
 /* ---- taking it away ---- */
 
 enum { CODE_GRACE_MS = 3600 * 1000, CODE_KEPT_MS = 24 * 3600 * 1000 };
+struct code_collect {
+  bool (*named)(void *ctx, const char *sha256);
+  void (*found)(void *ctx, const char *sha256); /* is, or would be, removed; NULL: nobody asks */
+  void *named_ctx, *found_ctx;
+  int64_t unused_ms;
+  bool dry_run;
+};
 /* Removes what `named` does not know and nobody has asked for in the last `unused_ms`, in the background. How many. */
-typedef bool code_named_fn(void *ctx, const char *sha256);
-size_t code_store_collect(struct code_store *store, code_named_fn *named, void *ctx, int64_t unused_ms);
+size_t code_store_collect(struct code_store *store, const struct code_collect *collect);
 
 #endif

@@ -237,6 +237,38 @@ static void attempt_drop(struct attempt *attempt) {
   attempt_free(attempt);
 }
 
+static bool lives(const struct exec_local *executor, const char *jobs, struct id run) {
+  char path[PATH_SIZE], id[ID_HEX_LEN + 1];
+  int64_t number;
+  pid_t pid;
+  bool found = false;
+  id_format(run, id);
+  snprintf(path, sizeof path, "%s/%s", jobs, id);
+  DIR *dir = opendir(path);
+  if (!dir)
+    return false;
+  for (struct dirent *entry; !found && (entry = readdir(dir));)
+    found = str_to_i64(str_of(entry->d_name), &number) && number > 0 && number <= INT32_MAX &&
+            look_at_lock(executor, run, (int32_t)number, &pid) == HOLDER_LIVES;
+  closedir(dir);
+  return found;
+}
+
+size_t exec_local_living(const struct exec_local *executor, struct id *out, size_t max) {
+  char jobs[PATH_SIZE];
+  struct id run;
+  size_t count = 0;
+  snprintf(jobs, sizeof jobs, "%s/jobs", executor->conf.data_dir);
+  DIR *dir = opendir(jobs);
+  if (!dir)
+    return 0;
+  for (struct dirent *entry; count < max && (entry = readdir(dir));)
+    if (id_parse(str_of(entry->d_name), &run) && lives(executor, jobs, run))
+      out[count++] = run;
+  closedir(dir);
+  return count;
+}
+
 bool exec_local_adopt(struct exec_local *executor, struct id run, int32_t number, struct err *err) {
   struct attempt *attempt;
   if (!attempt_add(executor, run, number, &attempt, err))

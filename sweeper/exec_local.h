@@ -54,7 +54,9 @@ MUST_CHECK bool exec_local_start(struct exec_local *executor, struct job_file *j
 bool exec_local_was_started(const struct exec_local *executor, struct id run, int32_t attempt);
 /* An attempt that an earlier service started: watched again, or told gone, later, when it is. */
 MUST_CHECK bool exec_local_adopt(struct exec_local *executor, struct id run, int32_t attempt, struct err *err);
-/* Companions that live. */
+/* Runs of this directory that have a companion that lives, whoever started it: at most `max` of them. */
+size_t exec_local_living(const struct exec_local *executor, struct id *out, size_t max);
+/* Companions that are watched. */
 size_t exec_local_count(const struct exec_local *executor);
 /* Asks the companion to end its job, with TERM, grace and KILL: for a companion that does not listen to the service. */
 void exec_local_signal(struct exec_local *executor, struct id run, int32_t attempt, int signal_number);

@@ -21,6 +21,7 @@ struct asking {
   struct sweeps *all;
   struct id id;
   uint64_t results; /* how many there were when it was asked */
+  bool settled;     /* and all of them were stored */
   uint64_t seed;
   struct sweep_file *file;
   struct space *space;
@@ -130,7 +131,7 @@ static void on_computed(struct work *work, bool cancelled) {
   struct asking *asking = CONTAINER_OF(work, struct asking, work);
   if (cancelled)
     err_set(&asking->err, ERR_UNAVAILABLE, "the service is stopping");
-  else if (asking->err.code == ERR_NONE)
+  else if (asking->err.code == ERR_NONE && asking->settled)
     keep(asking);
   end(asking, asking->err.code == ERR_NONE ? NULL : &asking->err);
 }
@@ -196,6 +197,7 @@ static void on_spec(void *ctx, const struct pg_reply *row) {
     return;
   }
   asking->results = results_of(asking->all, asking->id);
+  asking->settled = !asking->all->in_flight;
   const char *known = find_known(asking);
   if (known) {
     buf_puts(&asking->json, known);

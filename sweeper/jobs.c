@@ -444,7 +444,7 @@ static void on_log_complete(void *ctx, int64_t next UNUSED, const struct err *er
 /* The companion's clock may have jumped meanwhile. */
 static void note_start(struct live_trial *trial, int64_t begun) {
   if (!trial->started)
-    trial->started = MIN_OF(MAX_OF(begun, trial->created), live_wall(trial->sweep->all));
+    trial->started = MAX_OF(MIN_OF(begun, live_wall(trial->sweep->all)), trial->created);
 }
 
 struct exit_text {
@@ -594,10 +594,12 @@ bool jobs_new(struct sweeps *s, struct err *err) {
     snprintf(s->node_name, sizeof s->node_name, "local");
   struct exec_local_conf conf = {.data_dir = s->conf.data_dir, .companion = s->conf.companion, .work = s->conf.work};
   s->executor = exec_local_new(s->conf.loop, &conf, on_gone, s, err);
-  return s->executor && schedule_new(&s->schedule, err) && schedule_node_add(s->schedule, s->conf.slots, &s->node, err);
+  return s->executor && schedule_new(&s->schedule, err) && schedule_node_add(s->schedule, s->conf.slots, &s->node, err) &&
+         gpu_series_new(s, err);
 }
 
 void jobs_free(struct sweeps *s) {
+  gpu_series_free(s->gpu_series);
   exec_local_free(s->executor);
   if (s->schedule)
     schedule_free(s->schedule);

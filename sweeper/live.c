@@ -7,8 +7,6 @@
 #include "sweeper/command.h"
 #include "sweeper/sweep_sources.h"
 
-enum { RECENT_MAX = 1000 };
-
 /* ---- making ---- */
 
 static uint32_t checksum_of(const json_t *json) {
@@ -102,7 +100,7 @@ static void trial_free(struct live_trial *trial) {
   mem_free(trial->worker);
   mem_free(trial->reason);
   mem_free(trial->stop);
-  mem_free(trial->recent);
+  live_forget_said(trial);
   for (struct live_past *past = trial->past, *next; past; past = next) {
     next = past->next;
     mem_free(past);
@@ -187,110 +185,6 @@ json_t *live_params(const struct live_trial *trial) {
   return at == SIZE_MAX ? json_object() : space_point_to_json(trial->sweep->space, history_point(trial->sweep->history, at));
 }
 
-/* ---- values ---- */
-
-bool live_is_goal(const struct live_sweep *live, struct str key) {
-  const struct sweep_metric *metric = &live->file->spec.metric;
-  if (!live->file->spec.has_metric)
-    return false;
-  if (str_eq(key, metric->name))
-    return true;
-  for (size_t i = 0; i < metric->aliases.count; i++)
-    if (str_eq(key, metric->aliases.items[i]))
-      return true;
-  return false;
-}
-
-bool live_watches(const struct live_sweep *live, struct str key) {
-  const struct spec_objects *rules = &live->file->spec.early_terminate;
-  if (live_is_goal(live, key))
-    return true;
-  for (size_t i = 0; i < rules->count; i++) {
-    const struct stop_conf *conf = &((const struct stop_conf *)rules->items)[i];
-    if ((conf->metric.p && str_eq(key, conf->metric)) || (conf->step_metric.p && str_eq(key, conf->step_metric)))
-      return true;
-  }
-  return false;
-}
-
-static bool is_better(const struct live_sweep *live, double a, double b) {
-  if (isnan(a) || isnan(b))
-    return isnan(b) && !isnan(a);
-  return live->file->spec.metric.goal == GOAL_MAXIMIZE ? a > b : a < b;
-}
-
-/* The mean of the last k, which are kept for trials that go on. */
-static double mean_of_last(struct live_trial *trial, double value) {
-  int64_t k = MIN_OF(MAX_OF(trial->sweep->file->spec.metric.last_k, (int64_t)1), (int64_t)RECENT_MAX);
-  double sum = 0;
-  uint32_t n;
-  if (!trial->recent)
-    trial->recent = mem_array((size_t)k, sizeof *trial->recent);
-  if (!trial->recent)
-    return value;
-  trial->recent[trial->recent_count++ % (uint32_t)k] = value;
-  n = MIN_OF(trial->recent_count, (uint32_t)k);
-  for (uint32_t i = 0; i < n; i++)
-    sum += trial->recent[i];
-  return sum / n;
-}
-
-void live_set_value(struct live_trial *trial, double value, int64_t step) {
-  int use = trial->sweep->file->spec.metric.use;
-  bool better = is_better(trial->sweep, value, trial->best);
-  if (better)
-    trial->best = value;
-  if (use == USE_MEAN_LAST_K)
-    value = mean_of_last(trial, value);
-  if (use == USE_BEST && !better)
-    return;
-  trial->value = value;
-  trial->value_step = step;
-}
-
-void live_keep_best(struct live_trial *trial, const struct engine_trial *row) {
-  struct live_sweep *live = trial->sweep;
-  if (row->state != RUN_FINISHED || !row->has_value || isnan(trial->value))
-    return;
-  if (!live->best || is_better(live, trial->value, live->best_value)) {
-    live->best = trial;
-    live->best_value = trial->value;
-  }
-}
-
-static bool reaches_target(const struct live_sweep *live, double value) {
-  const struct sweep_metric *metric = &live->file->spec.metric;
-  return metric->has_target && (metric->goal == GOAL_MAXIMIZE ? value >= metric->target : value <= metric->target);
-}
-
-bool live_fails_of_nan(const struct live_trial *trial) {
-  const struct sweep_spec *spec = &trial->sweep->file->spec;
-  return spec->on_nan == NAN_FAIL && spec->has_metric && engine_trial(trial->sweep->engine, trial->number)->has_value &&
-         isnan(trial->value);
-}
-
-void live_take_report(struct live_trial *trial, uint32_t attempt, const struct live_report *report, struct stop_verdict *ret_verdict,
-                      bool *ret_target, bool *ret_goal) {
-  struct live_sweep *live = trial->sweep;
-  struct err err;
-  bool ignored = isnan(report->value) && live->file->spec.on_nan == NAN_IGNORE;
-  *ret_goal = !ignored && live_is_goal(live, report->key);
-  *ret_target = *ret_goal && reaches_target(live, report->value);
-  *ret_verdict = (struct stop_verdict){.stop = false};
-  if (trial->heard_attempt && attempt > trial->heard_attempt && live->rules)
-    stop_forget(live->rules, trial->number);
-  trial->heard_attempt = MAX_OF(trial->heard_attempt, attempt);
-  if (*ret_goal)
-    live_set_value(trial, report->value, report->step);
-  struct stop_point point = {
-      .trial = trial->number, .key = report->key, .value = report->value, .step = report->step, .epoch = report->epoch};
-  if (live->rules && !stop_feed(live->rules, &point, ret_verdict, &err)) {
-    log_error("sweep", NULL, "%s: early termination is off until the next start: %s", live->name, err.text);
-    stop_set_free(live->rules);
-    live->rules = NULL;
-  }
-}
-
 /* ---- ends ---- */
 
 /* What a trial that came to nothing counts as in the sampler's eyes, where the file says so; as a rule the sampler knows what to make of
@@ -306,12 +200,24 @@ static void impute(const struct live_sweep *live, struct outcome *outcome) {
   *outcome = (struct outcome){.state = TRIAL_FINISHED, .value = history_goal(history) == GOAL_MAXIMIZE ? 0.0 - value : value};
 }
 
+static void note_time(const struct live_trial *trial, const struct engine_trial *row) {
+  struct live_sweep *live = trial->sweep;
+  if (!trial->started || trial->ended < trial->started)
+    return;
+  if (row->state == RUN_FINISHED) {
+    live->finished.ms += trial->ended - trial->started;
+    live->finished.count++;
+  } else if (row->state == RUN_STOPPED) {
+    live->stopped.ms += trial->ended - trial->started;
+    live->stopped.count++;
+  }
+}
+
 void live_note_end(struct live_trial *trial, const struct engine_trial *row) {
   struct live_sweep *live = trial->sweep;
   struct err err;
   struct outcome outcome = {.state = TRIAL_GONE, .value = trial->value, .step = (double)trial->value_step};
-  bool over = fsm_is_final(&run_fsm, row->state) && (row->state != RUN_LOST || row->dead);
-  if (!over || trial->told >= 0)
+  if (!live_row_is_over(row))
     return;
   if (row->state == RUN_FINISHED)
     outcome.state = TRIAL_FINISHED;
@@ -319,16 +225,19 @@ void live_note_end(struct live_trial *trial, const struct engine_trial *row) {
     outcome.state = TRIAL_STOPPED;
   else if (row->state == RUN_FAILED)
     outcome.state = TRIAL_FAILED;
-  impute(live, &outcome);
-  trial->told = (int32_t)history_tells(live->history);
-  if (!history_tell(live->history, trial->number, &outcome, &err))
-    log_warn("sweep", NULL, "%s: the sampler does not know how trial %u ended: %s", live->name, trial->number, err.text);
+  if (trial->told < 0) { /* the sampler learns of the first end; a person's retry changes what it knows no more */
+    impute(live, &outcome);
+    trial->told = (int32_t)history_tells(live->history);
+    if (!history_tell(live->history, trial->number, &outcome, &err))
+      log_warn("sweep", NULL, "%s: the sampler does not know how trial %u ended: %s", live->name, trial->number, err.text);
+  }
   if (live->rules && !stop_ended(live->rules, trial->number, row->state == RUN_FINISHED, &err))
     log_warn("sweep", NULL, "%s: %s", live->name, err.text);
   live_keep_best(trial, row);
-  mem_free(trial->recent);
-  trial->recent = NULL;
+  note_time(trial, row);
   heard_release(&trial->heard);
+  if (row->state == RUN_FINISHED && live->all->ready)
+    live_forget_said(trial); /* there will be no other attempt */
 }
 
 const char *live_reason(const struct live_trial *trial, const struct engine_trial *row) {
@@ -463,6 +372,7 @@ bool live_ask(struct live_sweep *live, size_t count, struct str worker, int64_t 
 }
 
 void live_advance(struct live_sweep *live) {
+  sampler_follow(live->sampler);
   if (live_is_over(live))
     close_asks(live);
   else if (live->conf.asks)
@@ -540,7 +450,7 @@ bool live_tell(struct live_trial *trial, const struct live_tell *tell, struct er
     trial->value = tell->value;
   }
   if (tell->has_value && tell->state == RUN_FINISHED) {
-    struct engine_report heard = {.has_value = true, .target = reaches_target(live, tell->value)};
+    struct engine_report heard = {.has_value = true, .target = live_reaches_target(live, tell->value)};
     engine_heard(live->engine, trial->number, row->attempt, &heard, live_now(live->all));
   }
   if (engine_tell(live->engine, trial->number, 0, told, tell->has_value, live_now(live->all)) == TOLD_FENCED)

@@ -67,8 +67,10 @@ struct live_trial {
   int64_t value_step;
   int32_t told; /* -1: the sampler does not know the result */
   struct live_made made;
-  uint32_t at_tells;            /* results there were when it joined the history */
-  uint32_t heard_attempt;       /* whose reports the rules know */
+  uint32_t at_tells;      /* results there were when it joined the history */
+  uint32_t heard_attempt; /* whose reports the rules know */
+  struct live_said *said; /* what still holds of them; live_values.c */
+  uint32_t said_count, said_cap;
   char *worker, *reason, *stop; /* stop: {"rule", "step", "reason"} */
   uint8_t shown;                /* the state that was told last; RUN_STATE_COUNT: none */
   bool has_exit, by_signal;     /* of the current attempt */
@@ -128,6 +130,10 @@ struct live_sweep {
   uint64_t written; /* version of the row that is durable */
   int shown;        /* the state that was told last; -1: none */
   int64_t reports, reports_durable;
+  struct {
+    int64_t ms;
+    uint32_t count;
+  } finished, stopped; /* how long trials took that ended so */
   double best_value;
   struct live_trial *best;
   char **warnings;
@@ -205,6 +211,7 @@ struct sweeps {
   struct exec_local *executor;
   struct loop_defer pump;
   struct loop_timer *tick;
+  struct gpu_series *gpu_series; /* NULL: no GPUs */
   /* the transaction on its way */
   bool in_flight;
   struct live_write *writes;
@@ -273,6 +280,9 @@ void live_take_report(struct live_trial *trial, uint32_t attempt, const struct l
                       bool *ret_target, bool *ret_goal);
 /* Has it ended with NaN, and does the file say that this is a failure? */
 bool live_fails_of_nan(const struct live_trial *trial);
+bool live_reaches_target(const struct live_sweep *live, double value);
+/* There will be no other attempt. */
+void live_forget_said(struct live_trial *trial);
 bool live_is_goal(const struct live_sweep *live, struct str key);
 /* The row is final: the sampler and the rules learn of it. */
 void live_note_end(struct live_trial *trial, const struct engine_trial *row);
@@ -321,6 +331,11 @@ void jobs_made(struct live_trial *trial, uint32_t attempt, const struct err *fai
 /* queue.c */
 int64_t queue_priority_of(const struct live_trial *trial);
 void queue_set_node(struct sweeps *s, bool drained, struct str reason);
+
+/* gpu_series.c */
+struct gpu_series;
+MUST_CHECK bool gpu_series_new(struct sweeps *s, struct err *err);
+void gpu_series_free(struct gpu_series *series); /* after the work pool */
 
 /* job_gpus.c */
 /* The variables that show the job its GPUs and no others; none where there are no GPUs. */

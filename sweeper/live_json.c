@@ -102,11 +102,19 @@ static int64_t eta_of(const struct live_sweep *live, const struct engine_sweep *
   return live_wall(live->all) + (int64_t)((double)row->elapsed_ms * (double)(live->run_cap - ended) / ended);
 }
 
+/* Had they gone on, the stopped ones would have taken as long as those that finished, on average. */
+static double saved_s(const struct live_sweep *live) {
+  if (!live->finished.count)
+    return 0;
+  double mean = (double)live->finished.ms / live->finished.count, saved = mean * live->stopped.count - (double)live->stopped.ms;
+  return saved > 0 ? saved * MAX_OF(live->conf.slots, 1u) / 1000 : 0;
+}
+
 static void put_times(const struct live_sweep *live, const struct engine_sweep *row, struct json_writer *w) {
   jw_key(w, "slot_seconds");
   jw_object(w);
   jw_put_f64(w, "used", (double)row->slot_ms / 1000);
-  jw_put_null(w, "saved"); /* what a stopped trial would have taken is not known */
+  put_number(w, "saved", live->finished.count > 0, saved_s(live));
   jw_object_end(w);
   put_time(w, "created", live->created);
   put_time(w, "started", live->created);

@@ -33,10 +33,11 @@ struct walk {
 
 bool snapshot_path_ok(struct str path) {
   struct str rest = path, part;
+  int depth = 0;
   if (!path.n || path.n >= PATH_SIZE || memchr(path.p, 0, path.n))
     return false;
   while (str_split(&rest, '/', &part))
-    if (!part.n || part.n > 255 || str_is(part, ".") || str_is(part, ".."))
+    if (++depth > SNAPSHOT_DEPTH_MAX || !part.n || part.n > 255 || str_is(part, ".") || str_is(part, ".."))
       return false;
   return true;
 }
@@ -202,7 +203,7 @@ static bool visit(struct walk *w, int dir, const char *name, struct str base, co
   if (!known || strcmp(name, ".git") == 0 || is_link(w, path) || is_left_out(level, path, is_directory))
     return true;
   if (!snapshot_path_ok(path))
-    return err_set(w->err, ERR_INVALID, "the path %.200s is too long", text);
+    return err_set(w->err, ERR_INVALID, "the path %.200s is too long, or too deep", text);
   struct tar_entry *item = add_item(w);
   if (!item)
     return false;

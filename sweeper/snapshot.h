@@ -28,7 +28,7 @@ struct snapshot {
 /* Writes to `fd`, from where it stands. ERR_TOO_LARGE lists the largest entries; ERR_INVALID names a link that leads outward; ERR_CONFLICT
  * a file that changed meanwhile. */
 MUST_CHECK bool snapshot_write(const struct snapshot_source *source, int fd, struct snapshot *ret, struct err *err);
-/* Relative, no ".." and no empty part in it. */
+/* Relative, no ".." and no empty part in it, at most SNAPSHOT_DEPTH_MAX deep. */
 bool snapshot_path_ok(struct str path);
 /* May it stand under `links`? As snapshot_path_ok(), but for dots and slashes around it. */
 bool snapshot_link_ok(struct str path);

@@ -247,6 +247,7 @@ void stop_forget(struct stop_set *set, uint32_t trial) {
       continue;
     if (rule->ops->forget)
       rule->ops->forget(rule, trial);
+    rule->stopped -= rule->trials[trial].stopped; /* it counts again if it is stopped again */
     rule->trials[trial] = (struct stop_trial){0};
   }
 }

@@ -4,6 +4,8 @@
 #include "sweeper/live.h"
 #include "sweeper/prior.h"
 
+enum { LIVING_MAX = 64 };
+
 struct sweeps_loading {
   struct list_node node; /* among those that load one sweep */
   struct sweeps *all;
@@ -169,6 +171,7 @@ static bool rebuild_history(struct sweeps_loading *loading, struct err *err) {
       live_note_end(live->trials[i], engine_trial(live->engine, (uint32_t)i));
     }
   }
+  sampler_follow(live->sampler);
   return ok;
 }
 
@@ -198,10 +201,18 @@ static void on_report_row(void *ctx, const struct pg_reply *row) {
 
 static void load_next(struct sweeps_loading *loading);
 
+/* Of those that have another attempt no more. */
+static void forget_said(const struct live_sweep *live) {
+  for (size_t i = 0; i < live->trial_count; i++)
+    if (live->trials[i] && engine_trial(live->engine, (uint32_t)i)->state == RUN_FINISHED)
+      live_forget_said(live->trials[i]);
+}
+
 static void on_reports(void *ctx, const struct pg_reply *reply) {
   struct sweeps_loading *loading = ctx;
   struct live_sweep *live = loading_sweep(loading);
   struct err err;
+  forget_said(live);
   if (!pg_ok(reply, &err) || !rebuild_history(loading, &err) || !engine_loaded(live->engine, live_now(loading->all), &err)) {
     end_reading(loading, &err);
     return;
@@ -323,16 +334,57 @@ static void on_sweeps(void *ctx, const struct pg_reply *reply) {
   load_next(loading);
 }
 
-static void on_node(void *ctx, const struct pg_reply *reply) {
-  struct sweeps_loading *loading = ctx;
+static void load_sweeps(struct sweeps_loading *loading) {
   struct err err;
-  if (pg_ok(reply, &err) && pg_rows(reply))
-    queue_set_node(loading->all, pg_bool(reply, 0, 0), pg_text(reply, 0, 1));
   AUTO_PG_ARGS struct pg_args args;
   pg_args_init(&args, STMT_SWEEP_LIVE);
   pg_put_null(&args);
-  if (pg_outcome(reply) != PG_DONE || !pg_run(loading->all->conf.pg, &args, 0, on_sweeps, loading, &err))
+  if (!pg_run(loading->all->conf.pg, &args, 0, on_sweeps, loading, &err))
     end_loading(loading, &err);
+}
+
+/* A run is stored before its companion is started. So a database that knows none of the runs that live here is not theirs, and every one of
+ * them would be told that it is superseded, and end its job. */
+static void on_known(void *ctx, const struct pg_reply *reply) {
+  struct sweeps_loading *loading = ctx;
+  struct err err;
+  if (!pg_ok(reply, &err)) {
+    end_loading(loading, &err);
+  } else if (!pg_int(reply, 0, 0)) {
+    err_set(&err, ERR_WRONG_STATE, "jobs run in %s/jobs and this database knows none of them: start with the database that they belong to",
+            loading->all->conf.data_dir);
+    end_loading(loading, &err);
+  } else {
+    load_sweeps(loading);
+  }
+}
+
+static void look_for_strangers(struct sweeps_loading *loading) {
+  static struct id living[LIVING_MAX];
+  struct err err;
+  size_t count = exec_local_living(loading->all->executor, living, LIVING_MAX);
+  AUTO_PG_ARGS struct pg_args args;
+  pg_args_init(&args, STMT_RUNS_KNOWN);
+  pg_begin_array(&args);
+  for (size_t i = 0; i < count; i++)
+    pg_put_uuid(&args, living[i]);
+  pg_end_array(&args);
+  if (!count)
+    load_sweeps(loading);
+  else if (!pg_run(loading->all->conf.pg, &args, 0, on_known, loading, &err))
+    end_loading(loading, &err);
+}
+
+static void on_node(void *ctx, const struct pg_reply *reply) {
+  struct sweeps_loading *loading = ctx;
+  struct err err;
+  if (!pg_ok(reply, &err)) {
+    end_loading(loading, &err);
+    return;
+  }
+  if (pg_rows(reply))
+    queue_set_node(loading->all, pg_bool(reply, 0, 0), pg_text(reply, 0, 1));
+  look_for_strangers(loading);
 }
 
 void sweeps_load(struct sweeps *s, int64_t epoch, sweeps_done_fn *done, void *ctx) {

@@ -72,7 +72,7 @@ static void follow_row(struct live_trial *trial, const struct engine_trial *row)
   if (row->state == RUN_RUNNING && !trial->started)
     trial->started = wall;
   if (live_row_is_over(row) && !trial->ended)
-    trial->ended = wall;
+    trial->ended = MAX_OF(wall, MAX_OF(trial->started, trial->created)); /* the clock may have been set back */
   if (row->dead && row->attempt)
     jobs_release(trial);
   live_note_end(trial, row);
@@ -284,8 +284,14 @@ static bool is_code_named(void *ctx, const char *sha256) {
   return false;
 }
 
-size_t sweeps_collect_code(struct sweeps *s, int64_t unused_ms) {
-  return s->conf.code && s->ready ? code_store_collect(s->conf.code, is_code_named, s, MAX_OF(unused_ms, (int64_t)CODE_GRACE_MS)) : 0;
+size_t sweeps_collect_code(struct sweeps *s, int64_t unused_ms, bool dry_run, void (*found)(void *ctx, const char *sha256), void *ctx) {
+  struct code_collect how = {.named = is_code_named,
+                             .named_ctx = s,
+                             .found = found,
+                             .found_ctx = ctx,
+                             .unused_ms = MAX_OF(unused_ms, (int64_t)CODE_GRACE_MS),
+                             .dry_run = dry_run};
+  return s->conf.code && s->ready ? code_store_collect(s->conf.code, &how) : 0;
 }
 
 static void collect_now_and_then(struct sweeps *s) {
@@ -293,7 +299,7 @@ static void collect_now_and_then(struct sweeps *s) {
   if (s->collected && now - s->collected < LIVE_COLLECT_MS)
     return;
   s->collected = MAX_OF(now, (int64_t)1);
-  size_t count = sweeps_collect_code(s, CODE_KEPT_MS);
+  size_t count = sweeps_collect_code(s, CODE_KEPT_MS, false, NULL, NULL);
   if (count)
     log_info("sweep", NULL, "%zu snapshots that nothing uses any more were removed", count);
 }

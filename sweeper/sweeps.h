@@ -212,6 +212,8 @@ void sweeps_stir(struct sweeps *sweeps, struct id run);
 /* The same of what its job logged through a client; what its output or a file has said already is passed over. */
 MUST_CHECK bool live_hear_logged(struct live_trial *trial, int32_t attempt, const struct live_report *reports, size_t count,
                                  struct err *err);
+/* As reported so far; NaN: none. */
+void live_value(const struct live_trial *trial, double *ret_value, double *ret_best, int64_t *ret_step);
 int32_t live_attempt(const struct live_trial *trial);
 /* {"verdict": "continue"} or {"verdict": "stop", "rule", "reason"}; durable verdicts only. */
 void live_put_verdict(const struct live_trial *trial, struct json_writer *w);
@@ -243,9 +245,9 @@ void companion_poll_drop(struct live_trial *trial, const void *ctx);
 /* The attempt is over; `text` are lines of `name value`. Answers when that is durable. */
 void companion_exited(struct live_trial *trial, int32_t attempt, struct str text, companion_fn *done, void *ctx);
 
-/* Removes the snapshots that no unfinished sweep names and nobody has asked for in `unused_ms` (at least CODE_GRACE_MS); how many. Done now
- * and then with CODE_KEPT_MS. */
-size_t sweeps_collect_code(struct sweeps *sweeps, int64_t unused_ms);
+/* Removes the snapshots that no unfinished sweep names and nobody has asked for in `unused_ms` (at least CODE_GRACE_MS), or with `dry_run`
+ * only says which; how many. Done now and then with CODE_KEPT_MS. `found` may be NULL. */
+size_t sweeps_collect_code(struct sweeps *sweeps, int64_t unused_ms, bool dry_run, void (*found)(void *ctx, const char *sha256), void *ctx);
 
 struct sweeps_load_figures {
   size_t sweeps, trials, waiting, running;

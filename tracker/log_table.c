@@ -25,15 +25,25 @@ static size_t scan_pipe(struct str s) {
   return (second == 0x94 && (third == 0x82 || third == 0x83)) || (second == 0x95 && third == 0x91) ? 3 : 0;
 }
 
+static inline bool is_trailer(char c) {
+  return c == ':' || c == ',' || c == ';' || c == '*';
+}
+
+/* nan and inf begin with letters too. */
+static inline bool may_be_number(char c) {
+  char small = (char)(c | 0x20);
+  return (c >= '0' && c <= '9') || c == '.' || c == '-' || c == '+' || small == 'n' || small == 'i';
+}
+
 /* Numbers, fractions ("1/3" is 1), times and marks, or text. */
 static void weigh(struct cell *cell) {
   struct str s = cell->text;
-  while (s.n && strchr(":,;*", s.p[s.n - 1]))
+  while (s.n && is_trailer(s.p[s.n - 1]))
     s.n--;
   while (s.n && s.p[0] == '*')
     s.p++, s.n--;
   struct log_number number, of;
-  size_t n = s.n ? log_scan_number(s, &number) : 0;
+  size_t n = s.n && may_be_number(s.p[0]) ? log_scan_number(s, &number) : 0;
   cell->kind = CELL_TEXT;
   cell->percent = false;
   if (!s.n || (!isalnum((unsigned char)s.p[0]) && s.n <= 4 && !n)) {
@@ -49,7 +59,7 @@ static void weigh(struct cell *cell) {
     cell->integer = true;
   } else if (n && isdigit((unsigned char)s.p[0]) && s.n <= 24) {
     cell->kind = CELL_OPAQUE; /* 0:12, 3.4s, 2.25G */
-  } else if (str_is(s, "None") || str_is(s, "n/a") || str_is(s, "N/A") || str_is(s, "null")) {
+  } else if ((s.p[0] | 0x20) == 'n' && (str_is(s, "None") || str_is(s, "n/a") || str_is(s, "N/A") || str_is(s, "null"))) {
     cell->kind = CELL_OPAQUE;
   }
 }

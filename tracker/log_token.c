@@ -20,9 +20,25 @@ static inline struct str after(struct str s, size_t i) {
   return (struct str){s.p + i, s.n - i};
 }
 
-static bool word_at(struct str s, const char *word) {
-  size_t n = strlen(word);
-  return s.n >= n && strncasecmp(s.p, word, n) == 0 && (s.n == n || !is(s.p[n], DIGIT | LETTER));
+/* `word` in small letters. */
+static inline bool word_at(struct str s, const char *word, size_t n) {
+  if (s.n < n || (s.n > n && is(s.p[n], DIGIT | LETTER)))
+    return false;
+  for (size_t i = 0; i < n; i++)
+    if ((s.p[i] | 0x20) != word[i])
+      return false;
+  return true;
+}
+
+/* nan, inf or infinity, in any case; 0: none. */
+static size_t scan_nonfinite(struct str s, bool *ret_nan) {
+  char first = s.n ? (char)(s.p[0] | 0x20) : 0;
+  *ret_nan = first == 'n';
+  if (first == 'n')
+    return word_at(s, "nan", 3) ? 3 : 0;
+  if (first != 'i')
+    return 0;
+  return word_at(s, "inf", 3) ? 3 : word_at(s, "infinity", 8) ? 8 : 0;
 }
 
 /* Also Fortran's d and Julia's f. */
@@ -52,11 +68,11 @@ size_t log_scan_number(struct str s, struct log_number *ret) {
   if (i < s.n && (s.p[i] == '-' || s.p[i] == '+'))
     minus = s.p[i++] == '-';
   size_t start = i;
-  struct str tail = after(s, i);
-  if (tail.n && is(tail.p[0], LETTER) && (word_at(tail, "nan") || word_at(tail, "inf") || word_at(tail, "infinity"))) {
-    bool nan = tail.p[0] == 'n' || tail.p[0] == 'N';
+  bool nan;
+  size_t word = scan_nonfinite(after(s, i), &nan);
+  if (word) {
     *ret = (struct log_number){nan ? (double)NAN : minus ? -(double)INFINITY : (double)INFINITY, false};
-    return i + (word_at(tail, "infinity") ? 8 : 3);
+    return i + word;
   }
   uint64_t digits = 0;
   int exponent = 0, significant = 0;

@@ -10,7 +10,8 @@ enum {
   CLEAN_EVERY = 5 /* rounds */,
   FORGET_EVERY = 60,
   ANSWER_LIFE_MS = 24 * 60 * 60 * 1000,
-  ANSWERS_MAX = 200000
+  ANSWERS_MAX = 200000,
+  EXPIRE_RUNS = 200,
 };
 
 struct tracking_care {
@@ -19,6 +20,7 @@ struct tracking_care {
   struct loop_timer *timer;
   tracking_ready_fn *ready;
   void *ctx;
+  int64_t log_retention_ms; /* 0: for ever */
   unsigned round;
   bool stopped;
 };
@@ -38,6 +40,10 @@ static bool step(struct tracking_care *care, enum stmt stmt, pg_done_fn *done) {
     pg_put_int(&args, clock_wall_ms(loop_clock(care->loop)) - ANSWER_LIFE_MS);
     pg_put_int(&args, ANSWERS_MAX);
   }
+  if (stmt == STMT_LOG_EXPIRE) {
+    pg_put_int(&args, clock_wall_ms(loop_clock(care->loop)) - care->log_retention_ms);
+    pg_put_int(&args, EXPIRE_RUNS);
+  }
   return pg_run(care->pg, &args, 0, done, care, &err);
 }
 
@@ -45,10 +51,17 @@ static void on_rested(void *ctx, const struct pg_reply *reply UNUSED) {
   rest(ctx);
 }
 
+/* And output that is older than it is to be kept. */
+static void on_forgotten(void *ctx, const struct pg_reply *reply UNUSED) {
+  struct tracking_care *care = ctx;
+  if (care->stopped || !care->log_retention_ms || !step(care, STMT_LOG_EXPIRE, on_rested))
+    rest(care);
+}
+
 /* Now and then also the answers kept for those who ask again. */
 static void on_cleaned(void *ctx, const struct pg_reply *reply UNUSED) {
   struct tracking_care *care = ctx;
-  if (care->stopped || care->round % FORGET_EVERY != 1 || !step(care, STMT_IDEMPOTENCY_CLEAN, on_rested))
+  if (care->stopped || care->round % FORGET_EVERY != 1 || !step(care, STMT_IDEMPOTENCY_CLEAN, on_forgotten))
     rest(care);
 }
 
@@ -79,14 +92,14 @@ static void on_default(void *ctx, const struct pg_reply *reply) {
   care->ready(care->ctx, ok ? NULL : pg_err(reply));
 }
 
-struct tracking_care *tracking_care_new(struct loop *loop, struct pg_pool *pg, const char *artifact_root, tracking_ready_fn *ready,
-                                        void *ctx, struct err *err) {
+struct tracking_care *tracking_care_new(struct loop *loop, struct pg_pool *pg, const char *artifact_root, int64_t log_retention_ms,
+                                        tracking_ready_fn *ready, void *ctx, struct err *err) {
   struct tracking_care *care = mem_zalloc(sizeof *care);
   if (!care) {
     err_no_memory(err);
     return NULL;
   }
-  *care = (struct tracking_care){.loop = loop, .pg = pg, .ready = ready, .ctx = ctx};
+  *care = (struct tracking_care){.loop = loop, .pg = pg, .log_retention_ms = log_retention_ms, .ready = ready, .ctx = ctx};
   care->timer = loop_timer_new(loop, begin_round, care);
   struct str root = str_of(artifact_root);
   while (root.n && root.p[root.n - 1] == '/')

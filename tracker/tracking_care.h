@@ -11,9 +11,10 @@ struct pg_pool;
 /* NULL: the experiment is there. */
 typedef void tracking_ready_fn(void *ctx, const struct err *err);
 
-/* Makes the experiment Default below `artifact_root`, calls `ready` once, later, and goes on with its rounds. */
+/* Makes the experiment Default below `artifact_root`, calls `ready` once, later, and goes on with its rounds. Output of runs that ended
+ * longer than `log_retention_ms` ago is deleted; 0: never. */
 MUST_CHECK struct tracking_care *tracking_care_new(struct loop *loop, struct pg_pool *pg, const char *artifact_root,
-                                                   tracking_ready_fn *ready, void *ctx, struct err *err);
+                                                   int64_t log_retention_ms, tracking_ready_fn *ready, void *ctx, struct err *err);
 /* Begins no further round. */
 void tracking_care_stop(struct tracking_care *care);
 /* After the pool has been freed. Accepts NULL. */

@@ -111,7 +111,17 @@ bool token_table_remove(struct token_table *table, struct id id) {
   bool any = false;
   while (remove_one(table, ends_with, &id))
     any = true;
+  table->removals += any;
   return any;
+}
+
+bool token_table_has(const struct token_table *table, struct id id) {
+  struct str key;
+  void *value;
+  for (size_t cursor = 0; map_next(&table->by_hash, &cursor, &key, &value);)
+    if (id_eq(((const struct token_entry *)value)->id, id))
+      return true;
+  return false;
 }
 
 size_t token_table_expire(struct token_table *table, int64_t now_ms) {

@@ -57,6 +57,7 @@ struct token_entry {
 /* Every valid token of the service, by its hash: a look-up needs no database. At most TOKEN_COUNT_MAX. */
 struct token_table {
   struct map by_hash;
+  uint64_t removals; /* how often something was revoked */
 };
 #define TOKEN_COUNT_MAX 20000
 
@@ -67,6 +68,8 @@ MUST_CHECK bool token_table_add(struct token_table *table, const uint8_t hash[TO
                                 struct err *err);
 /* By id: revoked, with the sessions that it opened. False when none of them is there. */
 bool token_table_remove(struct token_table *table, struct id id);
+/* Is there a token or session of that id? Looks through all of them. */
+bool token_table_has(const struct token_table *table, struct id id);
 /* Drops what has expired; returns how many. */
 size_t token_table_expire(struct token_table *table, int64_t now_ms);
 

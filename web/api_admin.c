@@ -3,6 +3,7 @@
  * {"progress"} about once a second, {"summary"} at the end, or {"error"}. It goes on only while somebody listens. */
 #include "storage/metric_store.h"
 #include "storage/pg.h"
+#include "sweeper/sweeps.h"
 #include "tracker/artifact_store.h"
 #include "tracker/care.h"
 #include "web/api_files.h"
@@ -186,6 +187,10 @@ static bool read_age(struct http_req *req, const char *name, int64_t *ret, struc
   return !text.p || str_to_duration_ms(text, ret) || err_set(err, ERR_INVALID, "\"%s\" must be a duration such as 90s, 30m, 2h, 1d", name);
 }
 
+static void put_code(void *ctx, const char *sha256) {
+  put_finding(ctx, &(struct care_finding){.kind = "code", .subject = sha256, .text = "a snapshot that nothing uses", .size = -1});
+}
+
 static void post_gc(struct http_req *req) {
   struct err err;
   struct care_conf conf = conf_of(req);
@@ -195,6 +200,8 @@ static void post_gc(struct http_req *req) {
       read_flag(req, "dry_run", &dry_run, &err) && read_age(req, "older_than", &grace, &err) ? job_new(req, &err) : NULL;
   if (job)
     job->care = care_gc(&conf, dry_run, grace, put_finding, job, &err);
+  if (job && job->care && !web_app(req)->admin_busy && web_app(req)->sweeps)
+    sweeps_collect_code(web_app(req)->sweeps, grace, dry_run, put_code, job);
   job_start(req, job, &err);
 }
 

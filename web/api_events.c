@@ -17,7 +17,8 @@ enum {
 struct events_op {
   struct http_req *req;
   struct event_listener *listener;
-  int64_t until; /* 0: as long as the client wants */
+  int64_t until;     /* 0: as long as the client wants */
+  uint64_t removals; /* of tokens, when it was last looked whether ours is still there */
 };
 
 /* ---- listening ---- */
@@ -34,9 +35,19 @@ static void end_stream(struct events_op *op) {
   http_stream_end(op->req);
 }
 
+/* Nothing is told any more to whom a revoked token let in. */
+static bool is_revoked(struct events_op *op) {
+  const struct access_principal *who = web_principal(op->req);
+  const struct token_table *tokens = &web_app(op->req)->tokens;
+  if (op->removals == tokens->removals)
+    return false;
+  op->removals = tokens->removals;
+  return who && !id_is_zero(who->token_id) && !token_table_has(tokens, who->token_id);
+}
+
 static bool take(void *ctx, struct str bytes) {
   struct events_op *op = ctx;
-  if (!bytes.p || (op->until && loop_now_ms(web_app(op->req)->loop) >= op->until)) {
+  if (!bytes.p || is_revoked(op) || (op->until && loop_now_ms(web_app(op->req)->loop) >= op->until)) {
     end_stream(op);
     return false;
   }
@@ -92,7 +103,7 @@ static void get_events(struct http_req *req) {
   struct events_op *op = ARENA_NEW(http_req_arena(req), struct events_op);
   bool ok = op || err_no_memory(&err);
   if (ok) {
-    *op = (struct events_op){.req = req};
+    *op = (struct events_op){.req = req, .removals = web_app(req)->tokens.removals};
     ok = listen_to(op, &err);
   }
   if (!ok) {

@@ -155,7 +155,43 @@ static void get_log(struct http_req *req) {
     http_reply_error(req, &err);
 }
 
+/* ---- deletion ---- */
+
+static void on_deleted(void *ctx, const struct pg_reply *reply) {
+  struct log_ask *ask = ctx;
+  struct err err;
+  bool ok = pg_ok(reply, &err) && (pg_rows(reply) || err_set(&err, ERR_NOT_FOUND, "there is no such run"));
+  ok = ok && (pg_bool(reply, 0, 0) || err_set(&err, ERR_WRONG_STATE, "the run goes on"));
+  if (ok)
+    http_reply_empty(ask->req, 204);
+  else
+    http_reply_error(ask->req, &err);
+}
+
+static void delete_log(struct http_req *req) {
+  struct err err;
+  struct log_ask *ask = ARENA_NEW(http_req_arena(req), struct log_ask);
+  bool ok = ask || err_no_memory(&err);
+  if (ok) {
+    ask->req = req;
+    ok = id_parse(http_req_value(req, "id"), &ask->run) || err_set(&err, ERR_NOT_FOUND, "there is no such run");
+  }
+  if (ok) {
+    AUTO_PG_ARGS struct pg_args args;
+    pg_args_init(&args, STMT_LOG_DELETE);
+    pg_put_uuid(&args, ask->run);
+    ok = pg_run(web_app(req)->pg, &args, 0, on_deleted, ask, &err);
+  }
+  if (!ok)
+    http_reply_error(req, &err);
+}
+
 const struct route log_routes[] = {
+    {.method = HTTP_DELETE,
+     .path = "/runs/{id}/logs",
+     .policy = POLICY_WRITE,
+     .handler = delete_log,
+     .summary = "Delete what a run printed, for good; its metrics stay"},
     {.method = HTTP_GET,
      .path = "/runs/{id}/logs/{stream}",
      .policy = POLICY_READ,

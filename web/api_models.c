@@ -3,6 +3,7 @@
 #include <unistd.h>
 
 #include "base/file.h"
+#include "sweeper/system_series.h"
 #include "tracker/artifact_store.h"
 #include "tracker/names.h"
 #include "tracker/packed.h"
@@ -100,7 +101,7 @@ static struct str path_of_version(const struct version_row *row) {
   return path.p ? path : path_of_source(row->storage_location);
 }
 
-/* {"acc": [last, ...]} as {"acc": last} */
+/* {"acc": [last, ...]} as {"acc": last}. How much memory its job took is nothing about a model. */
 static void put_metrics(struct json_writer *w, struct str packed) {
   struct str key, value, last;
   jw_key(w, "metrics");
@@ -111,6 +112,8 @@ static void put_metrics(struct json_writer *w, struct str packed) {
     if (!packed_item(value, &at, &last))
       continue;
     packed_unquote(key, &text);
+    if (str_starts(buf_str(&text), STR(SYSTEM_SERIES_PREFIX)))
+      continue;
     jw_key_str(w, buf_str(&text));
     jw_raw(w, last);
   }
@@ -374,6 +377,12 @@ static void on_versions_found(void *ctx, const struct pg_reply *reply) {
   http_reply_json(op->req, 200, &body);
 }
 
+static void put_streamed(struct mlflow_search *op UNUSED, struct json_writer *w, const struct pg_reply *reply) {
+  struct version_row row;
+  version_row_read(reply, 0, &row);
+  put_version(w, &row, STR_NONE);
+}
+
 /* The versions of a model are found by its name, whatever it contains. */
 static bool only_of(struct mlflow_search *op, struct str name, struct err *err) {
   struct filter_clause *clauses = ARENA_NEW_ARRAY(http_req_arena(op->req), struct filter_clause, op->search.filter.count + 1);
@@ -401,8 +410,12 @@ static bool list(struct mlflow_search *op, enum filter_domain domain, struct err
     op->search.order = &newest;
     op->search.order_count = 1;
   }
-  return mlflow_search_parse(op, &common, err) && (!versions || only_of(op, http_req_value(op->req, "name"), err)) &&
-         mlflow_search_run(op, versions ? STMT_VERSION_SEARCH : STMT_MODEL_SEARCH, versions ? on_versions_found : on_models_found, err);
+  op->is_api = true;
+  if (!mlflow_search_parse(op, &common, err) || (versions && !only_of(op, http_req_value(op->req, "name"), err)))
+    return false;
+  if (versions && op->max_results >= SEARCH_STREAM_FROM)
+    return mlflow_search_stream(op, STMT_VERSION_SEARCH, "items", "next", VERSION_COLUMNS, put_streamed, err);
+  return mlflow_search_run(op, versions ? STMT_VERSION_SEARCH : STMT_MODEL_SEARCH, versions ? on_versions_found : on_models_found, err);
 }
 
 static void begin_list(struct http_req *req, enum filter_domain domain) {

@@ -517,6 +517,12 @@ static void put_page(struct mlflow_search *op, const struct pg_reply *reply) {
   http_reply_json(op->req, 200, &body);
 }
 
+static void put_streamed(struct mlflow_search *op, struct json_writer *w, const struct pg_reply *reply) {
+  struct run_row row;
+  run_row_read(reply, 0, &row);
+  api_put_run(w, &row, op->extra);
+}
+
 static void on_found(void *ctx, const struct pg_reply *reply) {
   struct mlflow_search *op = ctx;
   struct err err;
@@ -572,6 +578,9 @@ static bool search(struct mlflow_search *op, const struct search_body *in, struc
   if (!read_scope(op, in, err) || !api_read_columns(op->req, in->columns, &columns, err) || !mlflow_search_parse(op, &common, err))
     return false;
   op->extra = columns;
+  op->is_api = true;
+  if (op->max_results >= SEARCH_STREAM_FROM)
+    return mlflow_search_stream(op, STMT_RUN_SEARCH, "items", "next", RUN_ROW_COLUMNS, put_streamed, err);
   op->search.numbers_only = search_orders_by_metric(&op->search) && (op->search.page.count == 0 || str_is(op->search.page.values[0], "0"));
   return mlflow_search_run(op, STMT_RUN_SEARCH, on_found, err);
 }

@@ -9,34 +9,58 @@
 #include "web/tables.h"
 #include "web/tracking.h"
 
-static void put_trial_row(struct json_writer *w, const struct pg_reply *rows, size_t i, struct id sweep) {
+struct shown_value {
+  bool has, has_best;
+  double value, best;
+  int64_t step;
+};
+
+/* Of a trial that runs the row has the value of the last change of its state: what was reported since is in memory. */
+static struct shown_value value_of_row(const struct sweeps *sweeps, const struct pg_reply *rows, size_t i) {
+  struct shown_value shown = {.has = !pg_is_null(rows, i, 6),
+                              .has_best = !pg_is_null(rows, i, 8),
+                              .value = pg_float8(rows, i, 6),
+                              .best = pg_float8(rows, i, 8),
+                              .step = pg_is_null(rows, i, 7) ? 0 : pg_int(rows, i, 7)};
+  const struct live_trial *trial = shown.has && pg_is_null(rows, i, 14) ? sweeps_trial(sweeps, pg_uuid(rows, i, 0)) : NULL;
+  if (trial)
+    live_value(trial, &shown.value, &shown.best, &shown.step);
+  shown.has_best = trial ? !isnan(shown.best) : shown.has_best;
+  return shown;
+}
+
+static void put_value(struct json_writer *w, const struct shown_value *shown) {
+  jw_key(w, "value");
+  shown->has ? jw_f64(w, shown->value) : jw_null(w);
+  jw_key(w, "best_value");
+  shown->has_best ? jw_f64(w, shown->best) : jw_null(w);
+  jw_key(w, "last");
+  if (!shown->has) {
+    jw_null(w);
+    return;
+  }
+  jw_object(w);
+  jw_put_i64(w, "step", shown->step);
+  jw_put_f64(w, "value", shown->value);
+  jw_object_end(w);
+}
+
+static void put_trial_row(const struct sweep_op *op, struct json_writer *w, const struct pg_reply *rows, size_t i) {
   char hex[ID_HEX_LEN + 1];
   int64_t started = pg_int(rows, i, 13);
+  struct shown_value shown = value_of_row(web_app(op->req)->sweeps, rows, i);
   jw_object(w);
   id_format(pg_uuid(rows, i, 0), hex);
   jw_put_text(w, "run_id", hex);
   jw_put_i64(w, "number", pg_int(rows, i, 1));
-  id_format(sweep, hex);
+  id_format(op->id, hex);
   jw_put_text(w, "sweep_id", hex);
   jw_put_text(w, "state", run_state_name(pg_int(rows, i, 2)));
   jw_put_str(w, "state_reason", pg_text(rows, i, 3));
   jw_put_i64(w, "attempt", pg_int(rows, i, 4));
   jw_key(w, "params");
   jw_raw(w, pg_is_null(rows, i, 5) ? STR("{}") : pg_jsonb(rows, i, 5));
-  bool has = !pg_is_null(rows, i, 6);
-  jw_key(w, "value");
-  has ? jw_f64(w, pg_float8(rows, i, 6)) : jw_null(w);
-  jw_key(w, "best_value");
-  pg_is_null(rows, i, 8) ? jw_null(w) : jw_f64(w, pg_float8(rows, i, 8));
-  jw_key(w, "last");
-  if (has) {
-    jw_object(w);
-    jw_put_i64(w, "step", pg_int(rows, i, 7));
-    jw_put_f64(w, "value", pg_float8(rows, i, 6));
-    jw_object_end(w);
-  } else {
-    jw_null(w);
-  }
+  put_value(w, &shown);
   jw_key(w, "stop");
   pg_is_null(rows, i, 9) ? jw_null(w) : jw_raw(w, pg_jsonb(rows, i, 9));
   jw_put_str(w, "node", pg_text(rows, i, 10));
@@ -68,7 +92,7 @@ static void on_trials(void *ctx, const struct pg_reply *rows) {
   jw_key(&w, "items");
   jw_array(&w);
   for (size_t i = 0; i < count; i++)
-    put_trial_row(&w, rows, i, op->id);
+    put_trial_row(op, &w, rows, i);
   jw_array_end(&w);
   if (pg_rows(rows) > count) {
     char next[24];

@@ -8,7 +8,7 @@
 #include "web/mlflow_tables.h"
 #include "web/page_token.h"
 
-enum { HISTORY_MAX = 25000, BULK_RUNS_MAX = 100, INTERVAL_MAX = 2500, INTERVAL_STEPS_MAX = 4000000 };
+enum { HISTORY_MAX = 25000, BULK_RUNS_MAX = 100, INTERVAL_MAX = 2500, INTERVAL_STEPS_MAX = 1 << 18 /* sorted on the loop */ };
 
 static void put_point(struct json_writer *w, struct str key, struct point point, const struct id *run) {
   jw_object(w);
@@ -177,6 +177,7 @@ struct bulk_op {
   size_t max_results;
   int64_t *steps; /* mem_*: all, then those of the sample */
   size_t step_count, step_cap;
+  unsigned thin; /* of the steps one in 2^thin is kept */
   int64_t *ends; /* least and greatest step of each run */
   size_t end_count;
   size_t kept; /* rows of this run so far */
@@ -240,7 +241,7 @@ static void sort_steps(struct bulk_op *op) {
 static bool choose_sample(struct bulk_op *op) {
   sort_steps(op);
   int64_t from = op->has_range ? op->start : 0;
-  int64_t to = op->has_range ? op->end : op->step_count ? op->steps[op->step_count - 1] : 0;
+  int64_t to = op->has_range ? op->end : INT64_MAX;
   size_t first = 0, past = 0;
   while (first < op->step_count && op->steps[first] < from)
     first++;
@@ -264,14 +265,33 @@ static bool in_sample(const struct bulk_op *op, int64_t step) {
   return op->step_count && bsearch(&step, op->steps, op->step_count, sizeof *op->steps, by_value) != NULL;
 }
 
+/* By the step itself, so that all runs keep the same ones, spread as evenly as they are. */
+static bool is_kept(const struct bulk_op *op, int64_t step) {
+  bool in_range = op->has_range ? step >= op->start && step <= op->end : step >= 0;
+  return in_range && (rng_mix((uint64_t)step) & ((UINT64_C(1) << op->thin) - 1)) == 0;
+}
+
+/* A sample of a few thousand needs not all of millions: half of them is as good. */
+static void thin_out(struct bulk_op *op) {
+  sort_steps(op);
+  while (op->step_count > INTERVAL_STEPS_MAX / 2) {
+    size_t n = 0;
+    op->thin++;
+    for (size_t i = 0; i < op->step_count; i++)
+      if (is_kept(op, op->steps[i]))
+        op->steps[n++] = op->steps[i];
+    op->step_count = n;
+  }
+}
+
 static bool collect_steps(struct bulk_op *op, const struct points *points, struct err *err) {
   for (size_t i = 0; i < points->n; i++) {
     int64_t step = points->step[i];
-    if (op->step_count && op->steps[op->step_count - 1] == step)
+    if (!is_kept(op, step) || (op->step_count && op->steps[op->step_count - 1] == step))
       continue;
     if (op->step_count >= INTERVAL_STEPS_MAX)
-      return err_set(err, ERR_INVALID, "these runs have more than %d steps: ask for fewer runs or a range", INTERVAL_STEPS_MAX);
-    if (!keep_step(op, step))
+      thin_out(op);
+    if (is_kept(op, step) && !keep_step(op, step))
       return err_no_memory(err);
   }
   return true;

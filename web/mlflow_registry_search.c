@@ -107,6 +107,10 @@ static void on_versions_found(void *ctx, const struct pg_reply *reply) {
     mlflow_search_reply(op, reply, "model_versions", VERSION_COLUMNS, put_found_version);
 }
 
+static void put_streamed(struct mlflow_search *op UNUSED, struct json_writer *w, const struct pg_reply *reply) {
+  put_found_version(w, reply, 0);
+}
+
 static bool search(struct mlflow_search *op, const struct search_args *in, enum filter_domain domain, struct err *err) {
   bool models = domain == FILTER_REGISTERED_MODELS;
   long long wanted = in->common.max_results, most = models ? MODELS_MAX : VERSIONS_MAX;
@@ -115,8 +119,11 @@ static bool search(struct mlflow_search *op, const struct search_args *in, enum 
                    "Invalid value \"%lld\" for parameter 'max_results' supplied. It must be a positive integer, at most %lld", wanted,
                    most);
   op->search.domain = domain;
-  return mlflow_search_parse(op, &in->common, err) &&
-         mlflow_search_run(op, models ? STMT_MODEL_SEARCH : STMT_VERSION_SEARCH, models ? on_models_found : on_versions_found, err);
+  if (!mlflow_search_parse(op, &in->common, err))
+    return false;
+  if (!models && op->max_results >= SEARCH_STREAM_FROM)
+    return mlflow_search_stream(op, STMT_VERSION_SEARCH, "model_versions", "next_page_token", VERSION_COLUMNS, put_streamed, err);
+  return mlflow_search_run(op, models ? STMT_MODEL_SEARCH : STMT_VERSION_SEARCH, models ? on_models_found : on_versions_found, err);
 }
 
 static void begin_search(struct http_req *req, enum filter_domain domain, int64_t default_max) {

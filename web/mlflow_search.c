@@ -200,11 +200,20 @@ static void on_stream_done(void *ctx, const struct pg_reply *reply) {
     http_reply_error(req, pg_err(reply));
     return;
   }
+  if (!s->begun && !s->op->is_api) {
+    struct buf empty = BUF_INIT(KIB);
+    buf_release(&s->token);
+    buf_puts(&empty, "{}");
+    http_reply_json(req, 200, &empty);
+    return;
+  }
   if (!s->begun)
     begin_answer(s, &text);
   buf_putc(&text, ']');
   if (s->count > s->op->max_results)
     buf_printf(&text, ",\"%s\":\"%s\"", s->token_name, buf_text(&s->token));
+  else if (s->op->is_api)
+    buf_printf(&text, ",\"%s\":null", s->token_name);
   buf_putc(&text, '}');
   buf_release(&s->token);
   if (http_stream_write(req, buf_str(&text)) == STREAM_GONE)
@@ -239,7 +248,10 @@ bool mlflow_search_stream(struct mlflow_search *op, enum stmt stmt, const char *
   *s = (struct streamed){
       .op = op, .name = name, .token_name = token_name, .key_column = key_column, .put_row = put_row, .token = BUF_INIT(MIB)};
   op->stmt = stmt;
-  return metric_settle(web_app(op->req)->metrics, NULL, on_settled_for_stream, s, err);
+  if (op->search.domain == FILTER_RUNS)
+    return metric_settle(web_app(op->req)->metrics, NULL, on_settled_for_stream, s, err);
+  on_settled_for_stream(s, NULL);
+  return true;
 }
 
 size_t mlflow_search_rows(const struct mlflow_search *op, const struct pg_reply *reply) {

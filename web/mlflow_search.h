@@ -23,6 +23,7 @@ struct mlflow_search {
   void *extra;      /* the handler's */
   enum stmt stmt;   /* private */
   pg_done_fn *done; /* private */
+  bool is_api;      /* {"items": [...], "next": cursor or null} */
 };
 
 /* Parses filter, order and token into op->search. `question` adds what else the token depends on. */
@@ -31,7 +32,7 @@ MUST_CHECK bool mlflow_search_parse(struct mlflow_search *op, const struct mlflo
 /* A failure on the way later is answered here. */
 MUST_CHECK bool mlflow_search_run(struct mlflow_search *op, enum stmt stmt, pg_done_fn *done, struct err *err);
 /* The same for answers that may be large: rows are written as they come, slowed down by the client. `put_row` writes one; `name` is the
- * array's. Answers in any case. */
+ * array's. Answers in any case. Without rows the answer is {}, as MLflow's; of ours (op->is_api) it has an empty array and a null token. */
 typedef void mlflow_row_fn(struct mlflow_search *op, struct json_writer *w, const struct pg_reply *row);
 MUST_CHECK bool mlflow_search_stream(struct mlflow_search *op, enum stmt stmt, const char *name, const char *token_name, size_t key_column,
                                      mlflow_row_fn *put_row, struct err *err);

@@ -4,8 +4,8 @@
     python3 stops.py run --methods optuna-none,optuna-median,optuna-asha --out stops.jsonl    peers
     python3 stops.py score stops.jsonl [--write DIRECTORY]
 
-Regret is the error after the last epoch of the best trial that was trained to the end, less the least of the table. The time of a rule is when
-its median regret over the seeds is as low as the final one without a rule, as a share of the time that needed without one.
+Regret is the error after the last epoch of the best trial that was trained to the end, less the least of the table. The time of a rule is when its median
+regret over the seeds is as low as the final one without a rule, as a share of the time it took there: with the same sampler, and with random search.
 """
 
 import argparse
@@ -93,13 +93,12 @@ def go(args):
         for seed in run.seeds_of(args.seeds):
             for problem in problems:
                 for name in args.methods.split(","):
-                    label = name if name.startswith("optuna-") or args.sampler == "auto" else args.sampler + "+" + name
+                    label = "optuna+" + name[7:] if name.startswith("optuna-") else args.sampler + "+" + name
                     if (problem.name, label, seed) in done:
                         continue
                     steps, counts = run_study(make(name, args), problem, seed)
                     out.write(json.dumps({"problem": problem.name, "method": label, "seed": seed, **counts, "best": steps}) + "\n")
                     out.flush()
-    methods.Server.close()
 
 
 def regret(steps):
@@ -114,32 +113,37 @@ def first(curve, level):
     return reached[0] / CELLS if len(reached) else np.nan
 
 
+def share_of(curve, without):
+    """The time to where `without` ends, as a share of the time that took."""
+    return first(curve, without[-1]) / first(without, without[-1])
+
+
 def score(args):
     runs = {}
     for path in args.files:
-        for line in open(path):
-            r = json.loads(line)
-            runs.setdefault(r["problem"], {}).setdefault(r["method"], {})[r["seed"]] = r
-    rows = ["| problem | rule | seeds | trials begun | trained to the end | time in stopped trials | final regret | time to the final regret without a rule |",
-            "| --- | --- | --- | --- | --- | --- | --- | --- |"]
+        with open(path) as f:
+            for line in f:
+                r = json.loads(line)
+                runs.setdefault(r["problem"], {}).setdefault(r["method"], {})[r["seed"]] = r
+    shown = lambda v: "-" if v is None else "not reached" if np.isnan(v) else "%.2f" % v
+    rows = ["| problem | sampler + rule | seeds | trials begun | trained to the end | time in stopped trials | final regret | time, of the same without a rule | of random search without |",
+            "| --- | --- | --- | --- | --- | --- | --- | --- | --- |"]
     shares = {}
-    for name, by in runs.items():
-        for base, family in (("none", [m for m in by if not m.startswith("optuna-")]), ("optuna-none", [m for m in by if m.startswith("optuna-")])):
-            if base not in by:
-                continue
-            for m in family:
-                seeds = sorted(set(by[m]) & set(by[base]))
+    for name, by in sorted(runs.items()):
+        for m in sorted(by):
+            pair = []
+            for base in (m.split("+")[0] + "+none", "random+none"):
+                seeds = sorted(set(by[m]) & set(by.get(base, {})))
                 median = lambda k: np.median(np.stack([regret(by[k][s]["best"]) for s in seeds]), axis=0)
-                without, curve = median(base), median(m)
-                share = first(curve, without[-1]) / first(without, without[-1])
-                shares.setdefault(m, []).append(share)
-                mean = lambda key: np.mean([by[m][s][key] for s in seeds])
-                rows.append("| %s | %s | %d | %.0f | %.0f | %.0f %% | %.4f | %s |" % (name, m, len(seeds), mean("trials"), mean("finished"), 100 * mean("stopped_share"),
-                                                                            curve[-1], "not reached" if np.isnan(share) else "%.2f" % share))
-    for m, values in shares.items():
-        reached = [v for v in values if not np.isnan(v)]
-        rows.append("| **all %d** | %s | | | | | | mean %s, median %s |" % (len(values), m, "%.2f" % np.mean(values) if len(reached) == len(values) else "-",
-                                                                        "%.2f" % np.median(np.where(np.isnan(values), np.inf, values))))
+                pair.append(share_of(median(m), median(base)) if seeds else None)
+            shares.setdefault(m, []).append(pair)
+            mean = lambda key: np.mean([r[key] for r in by[m].values()])
+            final = np.median([regret(r["best"])[-1] for r in by[m].values()])
+            rows.append("| %s | %s | %d | %.0f | %.0f | %.0f %% | %.4f | %s | %s |" % (name, m, len(by[m]), mean("trials"), mean("finished"), 100 * mean("stopped_share"), final,
+                                                                              shown(pair[0]), shown(pair[1])))
+    for m, pairs in sorted(shares.items()):
+        middle = [None if any(p[k] is None for p in pairs) else np.median([np.inf if np.isnan(p[k]) else p[k] for p in pairs]) for k in (0, 1)]
+        rows.append("| **median** | **%s** | | | | | | %s | %s |" % (m, *[shown(np.nan if v == np.inf else v) for v in middle]))
     words = "\n".join(rows) + "\n"
     print(words)
     if args.write:

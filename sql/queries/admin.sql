@@ -28,11 +28,11 @@ order by v.model, v.version limit $3;
 
 -- name: run_trash (int8, uuid[], int8, uuid, int8) -> (uuid, text, text, int8) repeatable
 -- Deleted up to then; only these (null: all); after (deleted, id); how many. Id, name, artifact URI, when it was deleted. A trial goes with
--- its sweep only.
+-- its sweep only; what an executor still runs comes another time.
 select r.id, r.name, coalesce(r.artifact_uri, e.artifact_location || '/' || replace(r.id::text, '-', '') || '/artifacts'), r.deleted_at
 from run r join experiment e on e.id = r.experiment_id
 where r.deleted_at is not null and r.deleted_at <= $1 and ($2::uuid[] is null or r.id = any($2)) and (r.deleted_at, r.id) > ($3, $4)
-  and not exists (select from sweep s where s.id = r.sweep_id and s.deleted_at is null)
+  and not exists (select from sweep s where s.id = r.sweep_id and s.deleted_at is null) and (r.executor is null or r.state >= 4)
 order by r.deleted_at, r.id limit $5;
 
 -- name: sweep_trash (int8, uuid, int8) -> (uuid, text, int8) repeatable
@@ -53,13 +53,17 @@ where m.deleted_at <= $1 and m.id > $2 order by m.id limit $3;
 select e.id, e.name, e.deleted_at from experiment e
 where e.deleted_at <= $1 and e.id > $2
   and not exists (select from run r where r.experiment_id = e.id and (r.deleted_at is null or r.deleted_at > $1))
-  and not exists (select from sweep s where s.experiment_id = e.id and (s.deleted_at is null or s.deleted_at > $1))
+  and not exists (select from sweep s where s.experiment_id = e.id and not s.single and (s.deleted_at is null or s.deleted_at > $1))
   and not exists (select from logged_model m where m.experiment_id = e.id and (m.deleted_at is null or m.deleted_at > $1))
 order by e.id limit $3;
 
 -- name: run_purge (uuid, int8, text) -> (bool) repeatable
--- Run, deleted up to then, directory of its files or null. Whether it was deleted for good: not when it has been restored meanwhile.
-select run_purge($1, $2, $3);
+-- Run, deleted up to then, directory of its files or null. Whether it was deleted for good: not when it has been restored meanwhile. What a
+-- launched run has as its sweep goes with it.
+with gone as materialized (select run_purge($1, $2, $3) as done),
+single as (delete from sweep s using gone where gone.done and s.id = $1 and s.single returning 1),
+reports as (delete from report p using gone where gone.done and p.sweep = $1 and exists (select from sweep s where s.id = $1 and s.single) returning 1)
+select done from gone;
 
 -- name: sweep_purge (uuid, int8) -> (bool) repeatable
 select sweep_purge($1, $2);

@@ -49,3 +49,19 @@ on conflict (run, attempt, source, path) do update set next = $5, state = $6;
 
 -- name: run_state (uuid) -> (int2) repeatable
 select state from run where id = $1 and deleted_at is null;
+
+-- name: log_delete (uuid) -> (bool)
+-- All output of a run that is over; its metrics stay. No row: there is no such run; false: it goes on.
+with r as (select id, state >= 4 as over from run where id = $1 and deleted_at is null),
+pieces as (delete from log_piece p using r where p.run = r.id and r.over),
+streams as (delete from log_stream s using r where s.run = r.id and r.over)
+select over from r;
+
+-- name: log_expire (int8, int4) -> (int8)
+-- Output of runs that ended before $1, of at most so many runs. Of how many.
+with old as materialized (
+  select r.id from run r where r.state >= 4 and r.end_time < $1 and exists (select from log_stream s where s.run = r.id) limit $2),
+pieces as (delete from log_piece p using old where p.run = old.id),
+streams as (delete from log_stream s using old where s.run = old.id),
+files as (delete from log_file f using old where f.run = old.id)
+select count(*) from old;

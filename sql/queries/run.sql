@@ -169,6 +169,10 @@ select gin_clean_pending_list('run_words'::regclass);
 -- Time, kind, actor, subject, run, from, to, reason.
 insert into event (time, kind, actor, subject, run, from_state, to_state, reason) values ($1, $2, $3, $4, $5, $6, $7, $8);
 
+-- name: runs_known (uuid[]) -> (int8) repeatable
+-- How many of these there are, deleted ones too.
+select count(*) from run where id = any($1);
+
 -- name: run_events (uuid, int8, int8) -> (int8, int8, text, text, text, text, text, text) repeatable
 -- After an id, at most so many.
 select id, time, kind, subject, actor, from_state, to_state, reason from event where run = $1 and id > $2 order by id limit $3;

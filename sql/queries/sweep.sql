@@ -31,7 +31,7 @@ update run set command = $2, params = $3, tags = $4 where id = $1;
 -- name: single_reopen (uuid) -> (bool) repeatable
 -- For another attempt of a launched run that is over. No row: there is none.
 update sweep set state = 0, why = 0, ended = null, version = version + case when state >= 3 then 1 else 0 end
-where id = $1 and single and deleted_at is null returning true;
+where id = $1 and single and deleted_at is null and exists (select from run where run.id = $1 and run.deleted_at is null) returning true;
 
 -- name: sweep_update (uuid, int8, int2, int2, bool, int8, int8, int8, jsonb) -> () repeatable
 -- Id, version, state, why, exhausted, elapsed, slot time, end, summary (null before the end).

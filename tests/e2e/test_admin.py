@@ -84,6 +84,29 @@ class Purge(Case):
         self.assertEqual(self.s.get(f"/api/v1/runs/{kept}/artifacts/notes.txt").status, 200)
         self.assertEqual(self.work("fsck?deep=true")[1]["damaged"], 0)
 
+    def test_launched_runs_go_when_they_are_over(self):
+        launched = []
+        for words in (["true"], ["sleep", "600"]):
+            made = self.s.post("/api/v1/runs", {"command": words, "experiment": "launched", "workdir_mode": "inplace", "workdir": "/tmp"})
+            self.assertEqual(made.status, 201, made)
+            launched.append(made.json["id"])
+        quick, long = launched
+        state = lambda run: self.s.get("/api/v1/runs/" + run).json["state"]  # noqa: E731
+        wait(lambda: state(quick) == "FINISHED", "the quick one")
+        for run in launched:
+            self.trash(run)
+        self.assertEqual(self.work("purge", {"older_than": 0})[1]["runs"], 1)
+        self.assertFalse((self.s.data / "jobs" / quick).exists())
+        self.assertEqual(self.s.get("/api/v1/runs/" + quick).status, 404)
+        self.assertEqual(self.sql(f"select count(*) from winnow.sweep where id = '{quick}'"), "0")
+        self.assertIn(state(long), ("QUEUED", "STARTING", "RUNNING"))
+        self.s.post(f"/api/v1/runs/{long}/restore")
+        self.s.post(f"/api/v1/runs/{long}/stop")
+        wait(lambda: state(long) == "KILLED", "the end of the long one")
+        self.trash(long)
+        self.assertEqual(self.work("purge", {"older_than": 0})[1]["runs"], 1)
+        self.assertEqual(self.sql("select count(*) from winnow.sweep"), "0")
+
     def test_sealed_points_go_too(self):
         run = self.make_run(points=5000, files=())
         wait(lambda: int(self.sql(f"select count(*) from winnow.metric_chunk where run = '{run}'")) or None, "a chunk")

@@ -252,6 +252,52 @@ class Manners(Base):
         self.assertTrue(all(e["message"] and e["column"] for e in answer.json["errors"]), answer)
 
 
+class Attempts(Base):
+    def say(self, run, *points):
+        for step, loss in points:
+            self.ok(self.s.post(f"/api/v1/runs/{run}/report", {"step": step, "metrics": {"loss": loss}}, unix=False))
+
+    def view(self, sweep):
+        best = [t["best_value"] for t in self.trials(sweep)]
+        rungs = self.ok(self.s.get(f"/api/v1/sweeps/{sweep}/rungs"))["items"]
+        return best, [(r["at"], r["trials"], r["best"]) for r in rungs[0]["brackets"][0] if r["trials"]]
+
+    def test_a_resume_keeps_the_head_and_a_restart_nothing(self):
+        with Service(WINNOW) as self.s:
+            sweep = self.submit({"name": "attempts", "method": "random", "metric": {"name": "loss", "use": "best"}, "parameters": SPACE,
+                                 "early_terminate": {"type": "asha", "min_iter": 1, "eta": 2, "step_metric": "step"}})["id"]
+            first, second = (self.ask(sweep, lease=2)["trials"][0]["run_id"] for _ in range(2))
+            for run in (first, second):
+                self.say(run, (1, 5.0), (2, 1.0), (4, 4.0))
+            self.assertEqual(self.view(sweep), ([1.0, 1.0], [(1, 2, 5.0), (2, 2, 1.0), (4, 2, 4.0)]))
+            wait(lambda: {t["state"] for t in self.trials(sweep)} == {"LOST"}, "the end of the leases")
+            again = {t["run_id"]: t["attempt"] for t in self.ask(sweep, 2, lease=600)["trials"]}
+            self.assertEqual(again, {first: 2, second: 2})
+            self.say(first, (3, 3.0))   # resumes: what came before step 3 stands, step 4 does not
+            self.say(second, (1, 5.0))  # begins anew
+            expected = ([1.0, 5.0], [(1, 2, 5.0), (2, 1, 1.0)])
+            self.assertEqual(self.view(sweep), expected)
+            self.s.kill()
+            self.s.start()
+            self.assertEqual(self.view(sweep), expected)
+            self.say(first, (4, 2.5))
+            self.say(second, (2, 0.5))
+            self.assertEqual(self.view(sweep), ([1.0, 0.5], [(1, 2, 5.0), (2, 2, 0.5), (4, 1, 2.5)]))
+            told = self.ok(self.tell(sweep, {"run_id": first}, {"run_id": second}))["trials"]
+            self.assertEqual([(t["value"], t["last"]["step"]) for t in told], [(1.0, 2), (0.5, 2)])
+            self.assertEqual(self.sweep(sweep)["best"]["run_id"], second)
+
+    def test_a_retried_trial_may_be_the_best(self):
+        with Service(WINNOW) as self.s:
+            sweep = self.submit({"name": "retried", "method": "random", "metric": {"name": "loss"}, "parameters": SPACE})["id"]
+            good, failed = self.ask(sweep, 2)["trials"]
+            self.ok(self.tell(sweep, {"run_id": good["run_id"], "value": 3}, {"run_id": failed["run_id"], "state": "FAILED"}))
+            self.ok(self.s.post(f"/api/v1/runs/{failed['run_id']}/retry"))
+            self.assertEqual(self.ask(sweep)["trials"][0]["run_id"], failed["run_id"])
+            self.ok(self.tell(sweep, {"run_id": failed["run_id"], "value": 1}))
+            self.assertEqual((self.sweep(sweep)["best"]["run_id"], self.sweep(sweep)["best"]["value"]), (failed["run_id"], 1))
+
+
 class Importance(Base):
     def winnow(self, *words):
         env = {**self.s.env, "WINNOW_URL": "unix:" + str(self.s.data / "winnow.sock")}

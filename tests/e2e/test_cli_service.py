@@ -227,6 +227,38 @@ class Runs(Case):
         self.assertEqual(json.loads((self.dir / "out.jsonl").read_text())["id"], self.a)
         self.fails(3, "there is no experiment", "export", "-e", "nope")
 
+    def exported(self, *words):
+        return list(csv.DictReader(io.StringIO(self.out("export", *words))))
+
+    def test_export_of_everything(self):
+        self.post(f"/runs/{self.a}/metrics", {"points": [{"key": f"many/{k}", "value": "Infinity", "step": -k} for k in range(130)]})
+        self.post(f"/runs/{self.a}/metrics", {"points": [{"key": 'odd key: /x', "value": 0.1 + 0.2, "step": 2**62, "epoch": 1.5}]})
+        params = self.exported("--what", "params", "-e", self.id())
+        self.assertIn({"run": self.a, "key": "lr", "value": "0.01"}, params)
+        self.assertEqual(len(params), 4)
+        self.assertEqual(self.exported("--what", "tags", "-e", self.id()), [{"run": self.a, "key": "team", "value": "vision"}])
+        metrics = {(row["run"], row["key"]): row for row in self.exported("--what", "metrics", "-e", self.id())}
+        self.assertEqual((metrics[self.a, "loss"]["last"], metrics[self.a, "loss"]["max"], metrics[self.a, "loss"]["count"]), ("0.05", "1.0", "20"))
+        points = self.exported("--what", "series", "-e", self.id())
+        self.assertEqual(len(points), 31 + 131 + 31)  # in several requests, with one line of titles
+        self.assertIn({"run": self.a, "key": 'odd key: /x', "value": "0.30000000000000004", "step": str(2**62), "epoch": "1.5", "time": points[-1]["time"]},
+                      [{**p, "time": points[-1]["time"]} for p in points])
+        self.assertEqual(len(self.exported("--what", "series", "-e", self.id(), "-n", "1")), 31)  # the newest run
+        lines = [json.loads(line) for line in self.out("export", "--what", "series", "--format", "jsonl", "-e", self.id()).splitlines()]
+        self.assertEqual(len(lines), len(points))
+        self.assertIn("Infinity", [line["value"] for line in lines])
+        self.post("/models", {"name": "exported " + self.id()})
+        self.post(f"/models/exported%20{self.id()}/versions", {"run_id": self.a, "source": f"mlflow-artifacts:/0/{self.a}/artifacts"})
+        (version,) = [row for row in self.exported("--what", "models") if row["name"] == "exported " + self.id()]
+        self.assertEqual((version["version"], version["run_id"]), ("1", self.a))
+        self.assertIn(self.id(), [row["name"] for row in self.exported("--what", "experiments")])
+        done = self.run_it("export", "--what", "all", "-e", self.id(), "everything")
+        names = ("experiments", "metrics", "models", "params", "runs", "series", "tags")
+        self.assertEqual(sorted(p.name for p in (self.dir / "everything").iterdir()), [name + ".csv" for name in names])
+        self.assertIn("193 points\n", done.stderr)
+        self.fails(2, "choose runs", "export", "--what", "models", "-e", self.id())
+        self.fails(2, "need a directory", "export", "--what", "all")
+
 
 class Artifacts(Case):
     def test_there_and_back(self):

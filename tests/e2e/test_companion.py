@@ -292,6 +292,7 @@ time.sleep(600)
         self.wait(lambda: self.service.polled, "the start")
         descriptors = [os.readlink(fd) for fd in pathlib.Path(f"/proc/{process.pid}/fd").iterdir()]
         self.assertNotIn("anon_inode:inotify", descriptors)
+        self.assertEqual(os.readlink(f"/proc/{process.pid}/fd/0"), "/dev/null")  # nothing else has come into its place
         process.send_signal(signal.SIGTERM)
         self.assertEqual(process.wait(60), 0)
 

@@ -150,8 +150,11 @@ class Docs(unittest.TestCase):
 
     def test_links_lead_somewhere(self):
         for page in PAGES:
-            for target in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", page.read_text()):
-                self.assertTrue((page.parent / target).exists(), (page.name, target))
+            for target, anchor in re.findall(r"\]\(([^)#:]*)#?([^)]*)\)", page.read_text()):
+                file = page.parent / target if target else page
+                self.assertTrue(file.exists(), (page.name, target))
+                headings = [re.sub(r"[^\w -]", "", h.lower()).replace(" ", "-") for h in re.findall(r"^#+ (.*)$", file.read_text(), re.M)] if anchor else []
+                self.assertTrue(not anchor or anchor in headings, (page.name, anchor))
 
 
 if __name__ == "__main__":

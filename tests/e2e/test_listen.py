@@ -217,6 +217,12 @@ class Artifacts(Listening):
         self.assertEqual(made, [{"model": "digits", "version": 1, "run_id": best["run_id"]}])
         version = self.ok(self.s.get("/api/v1/models/digits/versions/1"))
         self.assertEqual((version["run_id"], version["metrics"]["loss"]), (best["run_id"], 1.0))
+        # What the job took of its machine is not shown as the model's.
+        points = [{"key": key, "value": 2, "step": 1} for key in ("system/memory_bytes", "acc")]
+        self.ok(self.s.post(f"/api/v1/runs/{best['run_id']}/metrics", {"points": points}))
+        self.ok(self.s.post("/api/v1/models", {"name": "by-hand"}), 201)
+        by_hand = self.ok(self.s.post("/api/v1/models/by-hand/versions", {"run_id": best["run_id"], "path": "model"}), 201)
+        self.assertEqual(by_hand["metrics"], {"acc": 2, "loss": 1})
         text = self.s.get("/api/v1/models/digits/versions/1/files/deep/p%C3%A4th%20%2541.txt")
         self.assertEqual(text.body, b"1.0")
         events = self.ok(self.s.get(f"/api/v1/runs/{over['id']}/events"))["items"]
@@ -299,6 +305,15 @@ class Logs(Listening):
 
 
 class Limits(Listening):
+    def test_output_is_deleted_by_run_and_the_metrics_stay(self):
+        _, trials = self.run_sweep("print('loss=4')")
+        run = trials[0]["run_id"]
+        self.assertEqual(self.s.request("DELETE", f"/api/v1/runs/{run}/logs", unix=False).status, 401)
+        self.assertEqual(self.s.request("DELETE", f"/api/v1/runs/{run}/logs").status, 204)
+        self.assertEqual(self.s.get(f"/api/v1/runs/{run}/logs/stdout").body, b"")
+        self.assertEqual(self.points(run, "loss"), [(0, 4.0)])
+        self.assertEqual(self.s.request("DELETE", f"/api/v1/runs/{'0' * 32}/logs").status, 404)
+
     def test_output_beyond_log_max_is_cut_with_a_mark_and_still_read(self):
         script = """
             import time

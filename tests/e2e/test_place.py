@@ -95,6 +95,24 @@ class Snapshots(Base):
         self.assertEqual(self.ended(clone["id"])["best"]["value"], 1)
         wait(lambda: not [p for p in (self.s.data / "jobs").glob("*/[0-9]*")], "the attempts' directories to be removed")
 
+    def test_what_nothing_uses_goes(self):
+        self.put("train.sh", "sleep 600\n")
+        spec = {"method": "grid", "command": ["sh", "train.sh"], "stop_grace": 0, "workdir": str(self.work), "parameters": {"a": {"values": [1]}}}
+        sweep = self.ok(self.s.post("/api/v1/sweeps", spec), 201)
+        code = self.s.data / "code" / sweep["spec"]["workdir"].removeprefix("sha256:")
+        os.utime(code, (1, 1))
+        collect = lambda: [json.loads(line)["item"]["subject"] for line in self.s.post("/api/v1/admin/gc?older_than=1h").body.splitlines()
+                           if b'"code"' in line]
+        self.assertEqual(collect(), [])  # an unfinished sweep names it
+        self.ok(self.s.post(f"/api/v1/sweeps/{sweep['id']}/stop"))
+        self.ended(sweep["id"])
+        os.utime(code, (1, 1))
+        self.assertEqual(collect(), [code.name])
+        wait(lambda: not list(code.parent.iterdir()), "the snapshot to be removed")
+        again = self.s.post(f"/api/v1/sweeps/{sweep['id']}/clone", {})
+        self.assertEqual(again.status, 404)
+        self.assertIn("no snapshot", again.json["detail"])
+
     def test_in_place_and_through_rest(self):
         self.put("train.sh", 'echo "loss=1"; pwd; touch been-here\n')
         spec = {"name": "r", "method": "grid", "metric": {"name": "loss"}, "command": ["sh", "train.sh"], "workdir": str(self.work),
@@ -295,6 +313,40 @@ class Launched(Base):
         self.assertEqual([self.over(r)["state"] for r in waiting], ["FINISHED"] * 3)
         self.assertEqual(len(count.read_text().split()), 4)
         self.assertEqual(self.s.post(f"/api/v1/runs/{self.ok(self.s.post('/api/v1/runs', {}), 201)['id']}/retry").status, 409)
+
+
+class Telling(Base):
+    def test_a_sweep_that_gives_up_shows_what_was_said(self):
+        self.put("sweep.yaml", "method: grid\ncommand: [sh, train.sh]\nparameters: {a: {values: [1, 2, 3, 4, 5, 6]}}\ngive_up_after: 2\nmax_parallel: 1\n")
+        self.put("train.sh", "echo loading; echo 'no module named \033[31mtorch' >&2; exit 4\n")
+        done = self.cli("sweep", "create", self.work / "sweep.yaml", "-f", code=7)
+        self.assertIn("exit code 4", done.stderr)
+        self.assertIn("stdout: loading", done.stderr)
+        self.assertRegex(done.stderr, "stderr: no module named .*torch")
+        self.assertNotIn("\033", done.stderr)
+        sweep = self.ok(self.s.get("/api/v1/sweeps"))["items"][0]
+        self.assertEqual((sweep["state"], sweep["state_reason"]), ("FAILED", "its first trials have all failed"))
+        self.assertLess(sweep["progress"]["trials"], 6)
+
+    def test_slot_time_used_and_saved(self):
+        job = self.put("job.sh", 'i=0; while [ $i -lt 20 ]; do i=$((i + 1)); echo "step=$i loss=$(($1 * i))"; sleep 0.1; done\n')
+        spec = {"method": "grid", "metric": {"name": "loss"}, "command": ["sh", str(job), "{{k}}"], "early_terminate": {"type": "threshold", "max": 100},
+                "parameters": {"k": {"values": [0, 1, 1000, 1001]}}}
+        sweep = self.ok(self.s.post("/api/v1/sweeps", spec), 201)
+        self.assertIsNone(sweep["slot_seconds"]["saved"])
+        over = self.ended(sweep["id"])
+        trials = self.trials(sweep["id"])
+        self.assertEqual([t["state"] for t in trials], ["FINISHED", "FINISHED", "STOPPED", "STOPPED"])
+        took = [(t["ended"] - t["started"]) / 1000 for t in trials]
+        saved = (took[0] + took[1]) / 2 * 2 - took[2] - took[3]
+        self.assertAlmostEqual(over["slot_seconds"]["saved"], saved, 2)
+        self.assertGreater(saved, 1)
+        self.assertGreaterEqual(over["slot_seconds"]["used"], sum(took) - 0.5)
+
+    def test_exec_hands_over(self):
+        done = self.cli("exec", code=2)
+        self.assertIn("winnow-exec JOB-FILE", done.stderr)
+        self.cli("exec", self.work / "no-such-job", code=1)
 
 
 class Down(Base):

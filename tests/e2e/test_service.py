@@ -119,9 +119,15 @@ class Running(unittest.TestCase):
         unused = link(bearer)
         ways = lambda: [self.s.get("/api/v1/whoami", unix=False, headers=h).json["via"] for h in (first, second, other)]  # noqa: E731
         self.assertEqual(ways(), ["session"] * 3)
+        listening = http.client.HTTPConnection("127.0.0.1", self.s.port, timeout=30)
+        listening.request("GET", "/api/v1/events?topic=queue", headers=first)
+        stream = listening.getresponse()
+        self.assertIn(b"retry", stream.readline() + stream.readline())
         self.assertEqual(self.s.request("DELETE", f"/api/v1/tokens/{made['id']}").status, 204)
         self.assertEqual(ways(), ["nothing", "nothing", "session"])
         self.assertEqual(self.s.get(unused, unix=False).status, 404)
+        stream.read()  # what it listened to ends, at the latest with the next sign of life
+        listening.close()
         self.s.stop()
         self.s.start()
         self.assertEqual(ways(), ["nothing", "nothing", "session"])

@@ -39,7 +39,8 @@ class Tracking(unittest.TestCase):
         self.assertEqual(self.place("/runs/search", {"order_by": ["a b c"]}), ("order_by", None, None))
         self.assertEqual(self.place("/runs/search", b'{"filter": }'), (None, 1, 12))
         self.assertEqual(self.place("/runs/compare", {}), ("runs", None, None))
-        self.assertEqual(self.place("/sweeps", b"name: x\nmetric: {nam: y}\n"), (None, 2, 10))
+        sweep = self.s.post("/api/v1/sweeps", b"name: x\nmetric: {nam: y}\n").json["errors"][0]
+        self.assertEqual((sweep["path"], sweep["line"], sweep["column"]), ("metric.nam", 2, 10))
         self.assertEqual(self.s.get("/api/v1/runs/" + "0" * 32).json["errors"], [])
         env = dict(os.environ, WINNOW_URL=f"unix:{self.s.data}/winnow.sock", HOME=str(self.s.home))
         said = subprocess.run([WINNOW, "run", "ls", "--filter", "metrics.x >> 1"], env=env, capture_output=True, text=True).stderr
@@ -110,6 +111,66 @@ class Tracking(unittest.TestCase):
         end = self.finished(run)
         self.assertEqual([(a["state"], a["exit_code"]) for a in end["attempts"]], [("FAILED", 4), ("FINISHED", 0)])
         self.s.post(f"/api/v1/sweeps/{id}/stop")
+
+    def test_the_interval_call_of_series_that_are_very_long(self):
+        runs = [self.s.post("/api/v1/runs", {}).json["id"] for _ in range(2)]
+        for r, run in enumerate(runs):
+            for start in range(0, 300000, 10000):  # every third step, shifted: 600,000 together
+                points = [{"key": "long", "value": k, "step": k * 3 + r} for k in range(start, start + 10000)]
+                self.assertEqual(self.s.post(f"/api/v1/runs/{run}/metrics", {"points": points}).status, 200)
+
+        def ask(more=""):
+            path = f"/ajax-api/2.0/mlflow/metrics/get-history-bulk-interval?run_ids={runs[0]}&run_ids={runs[1]}&metric_key=long&max_results=100{more}"
+            answer = self.s.get(path)
+            self.assertEqual(answer.status, 200, answer)
+            return sorted((m["step"], m["run_id"]) for m in answer.json["metrics"])
+
+        steps = [step for step, _ in ask()]
+        self.assertTrue(100 <= len(steps) <= 104, len(steps))
+        self.assertEqual((steps[0], steps[-1]), (0, 299999 * 3 + 1))  # the ends of both
+        self.assertIn(1, steps)
+        gaps = [b - a for a, b in zip(steps[2:], steps[3:])]
+        self.assertLess(max(gaps), 3 * 900000 / 100)
+        # Within a range it is as before: every so many of the steps.
+        steps = [step for step, _ in ask("&start_step=30000&end_step=60000")]
+        self.assertEqual((len(steps), steps[0]), (100, 30000))
+        self.assertLessEqual(max(steps), 60000)
+
+    def test_large_lists_are_what_small_ones_are(self):
+        """From 2,000 on they are streamed: the same items, the same ends."""
+        experiment = self.s.post("/api/v1/experiments", {"name": "large"}).json["id"]
+        self.s.sql(f"insert into run (id, experiment_id, start_time, created, state, name) select gen_random_uuid(), {experiment}, g, g, 4, 'r' || g from generate_series(1, 4500) g")
+        ask = {"experiments": [experiment], "order_by": ["start_time ASC"]}
+        small, cursor = [], None
+        while True:
+            page = self.s.post("/api/v1/runs/search", {**ask, "limit": 1000, **({"cursor": cursor} if cursor else {})}).json
+            small += page["items"]
+            cursor = page["next"]
+            if not cursor:
+                break
+        whole = self.s.post("/api/v1/runs/search", {**ask, "limit": 4500}).json
+        self.assertEqual((whole["items"], whole["next"]), (small, None))
+        first = self.s.post("/api/v1/runs/search", {**ask, "limit": 3000}).json
+        rest = self.s.post("/api/v1/runs/search", {**ask, "limit": 3000, "cursor": first["next"]}).json
+        self.assertEqual((first["items"] + rest["items"], rest["next"]), (small, None))
+        self.assertEqual(self.s.post("/api/v1/runs/search", {**ask, "filter": "params.none = 'x'", "limit": 3000}).json, {"items": [], "next": None})
+        # Versions of models, of both families; experiments.
+        self.s.post("/api/v1/models", {"name": "large"})
+        self.s.sql("insert into model_version (model, version, created, updated, source, storage_location) select m.id, g, g, g, 's', 's' from registered_model m, generate_series(1, 2500) g where m.name = 'large'")
+        small = self.s.get("/api/v1/models/large/versions?limit=1000").json
+        whole = self.s.get("/api/v1/models/large/versions?limit=5000").json
+        self.assertEqual((len(whole["items"]), whole["items"][:1000], whole["next"]), (2500, small["items"], None))
+        self.assertEqual(self.s.get("/api/v1/models/large/versions?limit=2000").json["next"] is None, False)
+        base = "/api/2.0/mlflow/model-versions/search?filter=name%3D%27large%27&max_results="
+        small, whole = self.s.get(base + "1000").json, self.s.get(base + "10000").json
+        self.assertEqual((len(whole["model_versions"]), whole["model_versions"][:1000], whole.get("next_page_token")), (2500, small["model_versions"], None))
+        self.assertEqual(self.s.get("/api/2.0/mlflow/model-versions/search?filter=name%3D%27none%27&max_results=10000").json, {})
+        self.s.sql("insert into experiment (id, name, artifact_location, created, updated) select nextval('experiment_id'), 'many ' || g, 'x', g, g from generate_series(1, 2200) g")
+        base = "/api/2.0/mlflow/experiments/search?max_results="
+        small, whole = self.s.get(base + "1000").json, self.s.get(base + "50000").json
+        self.assertEqual(whole["experiments"][:1000], small["experiments"])
+        self.assertGreater(len(whole["experiments"]), 2200)
+        self.assertEqual(self.s.get(base + "2000").json["experiments"], whole["experiments"][:2000])
 
     def test_attempts_of_others(self):
         self.assertEqual(self.s.post("/api/v1/runs", {}).json["attempts"], [])

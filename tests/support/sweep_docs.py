@@ -88,11 +88,13 @@ def tables(schema):
                 continue
             shown = f"`{key}`" + "".join(f" or `{other}`" for other in others.get(key, []))
             default = "required" if key in owner.get("required", []) else text_of(s.get("default"))
-            why = s["description"]
+            why, kind = s["description"], type_of(s)
+            if key in found and name == "sweep":
+                kind = kind.replace("object", f"[object](#{key})")
             rules = rules_of(owner, key)
             if rules:
                 why += "; for " + " ".join(f"`{rule}`" for rule in rules)
-            rows[key] = (shown, type_of(s), default, why.replace("|", "\\|"))
+            rows[key] = (shown, kind, default, why.replace("|", "\\|"))
         made[name] = rows
     return made
 

@@ -208,11 +208,14 @@ static void files(void **state UNUSED) {
   assert_int_equal(err.code, ERR_NOT_FOUND);
 
   snprintf(copy, sizeof copy, "%s/copy", dir.path);
+  assert_int_equal(futimens(inside, (struct timespec[]){{.tv_sec = 1000000}, {.tv_sec = 2000000}}), 0);
   assert_true(tree_copy(path, copy, &err));
   snprintf(copy, sizeof copy, "%s/copy/b/c/file", dir.path);
   buf_reset(&content);
   assert_true(file_read(copy, &content, &err));
   assert_string_equal(buf_text(&content), "two");
+  assert_int_equal(stat(copy, &st), 0);
+  assert_int_equal(st.st_mtim.tv_sec, 2000000);
   assert_true(tree_remove(path, &err));
   assert_true(tree_remove(path, &err)); /* gone is fine */
   assert_int_equal(access("/etc/passwd", F_OK), 0);

@@ -104,6 +104,7 @@ static void the_same_files_are_the_same_snapshot(void **state UNUSED) {
   assert_true(take(&scene, NULL, MIB));
   memcpy(first, scene.sha256, sizeof first);
   assert_true(is_there(&scene, "train.py", &st) && (st.st_mode & 0777) == 0755 && st.st_size == 9);
+  assert_int_equal(st.st_mtim.tv_sec, 315532800); /* older than any attempt */
   assert_true(is_there(&scene, "lib/deep/x.py", &st) && (st.st_mode & 0777) == 0644);
   assert_true(is_there(&scene, "empty", &st) && S_ISDIR(st.st_mode));
   assert_true(is_there(&scene, "lib/up", &st) && S_ISLNK(st.st_mode));
@@ -242,8 +243,28 @@ static void what_leads_outward_is_not_unpacked(void **state UNUSED) {
     buf_add(&archive, zeros, sizeof zeros);
     if (send_archive(&scene, &archive, NULL))
       fail_msg("%s -> %s was unpacked", rows[i].path, rows[i].link ? rows[i].link : "");
+    assert_int_equal(scene.err.code, ERR_INVALID);
     close_scene(&scene);
   }
+}
+
+static void too_deep_a_path_is_refused(void **state UNUSED) {
+  struct scene scene;
+  static const char zeros[TAR_END_BYTES];
+  AUTO_BUF struct buf archive = BUF_INIT(MIB), path = BUF_INIT(4096);
+  open_scene(&scene);
+  for (int i = 0; i < SNAPSHOT_DEPTH_MAX; i++)
+    buf_puts(&path, "d/");
+  buf_puts(&path, "f");
+  add(&archive, TAR_FILE, buf_text(&path), NULL, "x");
+  buf_add(&archive, zeros, sizeof zeros);
+  assert_false(send_archive(&scene, &archive, NULL));
+  assert_int_equal(scene.err.code, ERR_INVALID);
+  archive.n = 0;
+  add(&archive, TAR_FILE, buf_text(&path) + 2, NULL, "x");
+  buf_add(&archive, zeros, sizeof zeros);
+  assert_true(send_archive(&scene, &archive, NULL));
+  close_scene(&scene);
 }
 
 static void an_archive_is_unpacked_once(void **state UNUSED) {
@@ -276,6 +297,11 @@ static bool is_named(void *ctx, const char *sha256) {
   return strcmp(ctx, sha256) == 0;
 }
 
+static size_t collect(struct scene *scene, char *named, int64_t unused_ms, bool dry_run) {
+  struct code_collect how = {.named = is_named, .named_ctx = named, .unused_ms = unused_ms, .dry_run = dry_run};
+  return code_store_collect(scene->store, &how);
+}
+
 static void what_nobody_names_is_collected(void **state UNUSED) {
   struct scene scene;
   struct err err;
@@ -286,8 +312,10 @@ static void what_nobody_names_is_collected(void **state UNUSED) {
   memcpy(first, scene.sha256, sizeof first);
   put(&scene, "a", "2");
   assert_true(take(&scene, NULL, MIB));
-  assert_int_equal(code_store_collect(scene.store, is_named, nobody, CODE_GRACE_MS), 0); /* both are young */
-  assert_int_equal(code_store_collect(scene.store, is_named, first, -1000), 1);
+  assert_int_equal(collect(&scene, nobody, CODE_GRACE_MS, false), 0); /* both are young */
+  assert_int_equal(collect(&scene, first, -1000, true), 1);
+  assert_true(code_has(scene.store, scene.sha256));
+  assert_int_equal(collect(&scene, first, -1000, false), 1);
   assert_true(code_has(scene.store, first));
   assert_false(code_has(scene.store, scene.sha256));
   AUTO_BUF struct buf path = BUF_INIT(4096);
@@ -326,6 +354,7 @@ int main(void) {
       cmocka_unit_test(too_much_lists_the_largest),
       cmocka_unit_test(links_that_lead_outward_are_refused),
       cmocka_unit_test(what_leads_outward_is_not_unpacked),
+      cmocka_unit_test(too_deep_a_path_is_refused),
       cmocka_unit_test(an_archive_is_unpacked_once),
       cmocka_unit_test(what_nobody_names_is_collected),
       cmocka_unit_test(digests_are_read),

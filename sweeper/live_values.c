@@ -1,0 +1,205 @@
+/* What a trial reports: its value, and the stop rules' fold over the stitched view of its attempts.
+ *
+ * An attempt supersedes the earlier ones from its own first step on, key by key: who resumes keeps the head, who begins anew replaces all.
+ * The rules only go forward, so at an attempt's first report they forget the trial and hear again what still holds; so does its value. */
+#include "base/log.h"
+#include "base/mem.h"
+#include "sweeper/live.h"
+
+enum { RECENT_MAX = 1000, SAID_MAX = 100000 };
+
+/* A report of a trial that may yet have another attempt. */
+struct live_said {
+  struct str key; /* as the file spells it */
+  uint32_t attempt;
+  int64_t step;
+  double value, epoch;
+};
+
+bool live_is_goal(const struct live_sweep *live, struct str key) {
+  const struct sweep_metric *metric = &live->file->spec.metric;
+  if (!live->file->spec.has_metric)
+    return false;
+  if (str_eq(key, metric->name))
+    return true;
+  for (size_t i = 0; i < metric->aliases.count; i++)
+    if (str_eq(key, metric->aliases.items[i]))
+      return true;
+  return false;
+}
+
+/* The key as the file spells it, which lives as long as the sweep; STR_NONE when nobody looks at it. */
+static struct str watched_key(const struct live_sweep *live, struct str key) {
+  const struct sweep_metric *metric = &live->file->spec.metric;
+  const struct spec_objects *rules = &live->file->spec.early_terminate;
+  if (live->file->spec.has_metric && str_eq(key, metric->name))
+    return metric->name;
+  for (size_t i = 0; live->file->spec.has_metric && i < metric->aliases.count; i++)
+    if (str_eq(key, metric->aliases.items[i]))
+      return metric->aliases.items[i];
+  for (size_t i = 0; i < rules->count; i++) {
+    const struct stop_conf *conf = &((const struct stop_conf *)rules->items)[i];
+    if (conf->metric.p && str_eq(key, conf->metric))
+      return conf->metric;
+    if (conf->step_metric.p && str_eq(key, conf->step_metric))
+      return conf->step_metric;
+  }
+  return STR_NONE;
+}
+
+bool live_watches(const struct live_sweep *live, struct str key) {
+  return watched_key(live, key).p != NULL;
+}
+
+static bool is_better(const struct live_sweep *live, double a, double b) {
+  if (isnan(a) || isnan(b))
+    return isnan(b) && !isnan(a);
+  return live->file->spec.metric.goal == GOAL_MAXIMIZE ? a > b : a < b;
+}
+
+/* The mean of the last k, which are kept for trials that go on. */
+static double mean_of_last(struct live_trial *trial, double value) {
+  int64_t k = MIN_OF(MAX_OF(trial->sweep->file->spec.metric.last_k, (int64_t)1), (int64_t)RECENT_MAX);
+  double sum = 0;
+  uint32_t n;
+  if (!trial->recent)
+    trial->recent = mem_array((size_t)k, sizeof *trial->recent);
+  if (!trial->recent)
+    return value;
+  trial->recent[trial->recent_count++ % (uint32_t)k] = value;
+  n = MIN_OF(trial->recent_count, (uint32_t)k);
+  for (uint32_t i = 0; i < n; i++)
+    sum += trial->recent[i];
+  return sum / n;
+}
+
+void live_set_value(struct live_trial *trial, double value, int64_t step) {
+  int use = trial->sweep->file->spec.metric.use;
+  bool better = is_better(trial->sweep, value, trial->best);
+  if (better)
+    trial->best = value;
+  if (use == USE_MEAN_LAST_K)
+    value = mean_of_last(trial, value);
+  if (use == USE_BEST && !better)
+    return;
+  trial->value = value;
+  trial->value_step = step;
+}
+
+void live_value(const struct live_trial *trial, double *ret_value, double *ret_best, int64_t *ret_step) {
+  *ret_value = trial->value;
+  *ret_best = trial->best;
+  *ret_step = trial->value_step;
+}
+
+void live_keep_best(struct live_trial *trial, const struct engine_trial *row) {
+  struct live_sweep *live = trial->sweep;
+  if (row->state != RUN_FINISHED || !row->has_value || isnan(trial->value))
+    return;
+  if (!live->best || is_better(live, trial->value, live->best_value)) {
+    live->best = trial;
+    live->best_value = trial->value;
+  }
+}
+
+bool live_reaches_target(const struct live_sweep *live, double value) {
+  const struct sweep_metric *metric = &live->file->spec.metric;
+  return metric->has_target && (metric->goal == GOAL_MAXIMIZE ? value >= metric->target : value <= metric->target);
+}
+
+bool live_fails_of_nan(const struct live_trial *trial) {
+  const struct sweep_spec *spec = &trial->sweep->file->spec;
+  return spec->on_nan == NAN_FAIL && spec->has_metric && engine_trial(trial->sweep->engine, trial->number)->has_value &&
+         isnan(trial->value);
+}
+
+/* A value of the goal metric, unless the file says that NaN is none. */
+static bool is_value(const struct live_sweep *live, struct str key, double value) {
+  return live_is_goal(live, key) && !(isnan(value) && live->file->spec.on_nan == NAN_IGNORE);
+}
+
+/* ---- what was said ---- */
+
+void live_forget_said(struct live_trial *trial) {
+  mem_free(trial->said);
+  mem_free(trial->recent);
+  trial->said = NULL;
+  trial->recent = NULL;
+  trial->said_count = trial->said_cap = trial->recent_count = 0;
+}
+
+/* Beyond the ceiling, and without memory, a later attempt that resumes loses what was not kept. */
+static void remember(struct live_trial *trial, struct str key, uint32_t attempt, const struct live_report *report) {
+  if (trial->said_count == SAID_MAX)
+    return;
+  if (trial->said_count == trial->said_cap) {
+    uint32_t cap = MAX_OF(trial->said_cap * 2, 8u);
+    struct live_said *bigger = mem_resize(trial->said, cap, sizeof *bigger);
+    if (!bigger)
+      return;
+    trial->said = bigger;
+    trial->said_cap = cap;
+  }
+  trial->said[trial->said_count++] =
+      (struct live_said){.key = key, .attempt = attempt, .step = report->step, .value = report->value, .epoch = report->epoch};
+}
+
+static void feed(struct live_trial *trial, struct str key, const struct live_said *said, struct stop_verdict *ret) {
+  struct live_sweep *live = trial->sweep;
+  struct err err;
+  struct stop_point point = {.trial = trial->number, .key = key, .value = said->value, .step = said->step, .epoch = said->epoch};
+  if (is_value(live, key, said->value))
+    live_set_value(trial, said->value, said->step);
+  if (!live->rules || stop_feed(live->rules, &point, ret, &err))
+    return;
+  log_error("sweep", NULL, "%s: early termination is off until the next start: %s", live->name, err.text);
+  stop_set_free(live->rules);
+  live->rules = NULL;
+}
+
+/* The attempt whose report of this key was the last; 0: none. */
+static uint32_t last_attempt(const struct live_trial *trial, struct str key) {
+  for (uint32_t i = trial->said_count; i > 0; i--)
+    if (str_eq(trial->said[i - 1].key, key))
+      return trial->said[i - 1].attempt;
+  return 0;
+}
+
+/* Takes out what the attempt supersedes with its first report of this key; true when that was anything. */
+static bool supersede(struct live_trial *trial, struct str key, int64_t step) {
+  uint32_t kept = 0;
+  for (uint32_t i = 0; i < trial->said_count; i++)
+    if (!str_eq(trial->said[i].key, key) || trial->said[i].step < step)
+      trial->said[kept++] = trial->said[i];
+  bool any = kept < trial->said_count;
+  trial->said_count = kept;
+  return any;
+}
+
+static void hear_again(struct live_trial *trial) {
+  struct stop_verdict ignored; /* it was judged by them when they came */
+  if (trial->sweep->rules)
+    stop_forget(trial->sweep->rules, trial->number);
+  trial->value = trial->best = NAN;
+  trial->value_step = 0;
+  trial->recent_count = 0;
+  for (uint32_t i = 0; i < trial->said_count; i++)
+    feed(trial, trial->said[i].key, &trial->said[i], &ignored);
+}
+
+void live_take_report(struct live_trial *trial, uint32_t attempt, const struct live_report *report, struct stop_verdict *ret_verdict,
+                      bool *ret_target, bool *ret_goal) {
+  struct live_sweep *live = trial->sweep;
+  struct str key = watched_key(live, report->key);
+  struct live_said said = {.step = report->step, .value = report->value, .epoch = report->epoch};
+  *ret_goal = is_value(live, report->key, report->value);
+  *ret_target = *ret_goal && live_reaches_target(live, report->value);
+  *ret_verdict = (struct stop_verdict){.stop = false};
+  bool newer = trial->heard_attempt && attempt > trial->heard_attempt;
+  bool other = trial->said_count && key.p && last_attempt(trial, key) < attempt && last_attempt(trial, key) != 0;
+  if ((other && supersede(trial, key, report->step)) || newer)
+    hear_again(trial);
+  trial->heard_attempt = MAX_OF(trial->heard_attempt, attempt);
+  remember(trial, key, attempt, report);
+  feed(trial, report->key, &said, ret_verdict);
+}

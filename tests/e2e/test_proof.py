@@ -1,0 +1,298 @@
+#!/usr/bin/env python3
+"""Sweeps on a bad day: companions and the service are killed, the way between them is cut. Full counts with WINNOW_TEST_LONG=1."""
+import collections, os, pathlib, random, shutil, signal, socket, sys, textwrap, threading, time, unittest
+
+WINNOW = pathlib.Path(sys.argv.pop(1)).resolve()
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "support"))
+from service import Service, wait  # noqa: E402
+
+LONG = os.environ.get("WINNOW_TEST_LONG") == "1"
+
+
+def companions(service):
+    """Process ids by job file, of the companions that hold their lock: not the fork that is about to become the command."""
+    found, jobs = {}, f"{service.data}/jobs/"
+    for entry in os.listdir("/proc"):
+        try:
+            words = pathlib.Path(f"/proc/{entry}/cmdline").read_bytes().decode().split("\0") if entry.isdigit() else []
+            if len(words) > 1 and words[0] == "winnow-exec" and words[1].startswith(jobs):
+                lock = pathlib.Path(words[1]).parent / "companion.lock"
+                if lock.read_text() == f"{entry}\n":
+                    found[words[1]] = int(entry)
+        except (OSError, UnicodeDecodeError):
+            pass
+    return found
+
+
+def is_gone(pid):
+    try:
+        return " Z " in pathlib.Path(f"/proc/{pid}/stat").read_text()
+    except OSError:
+        return True
+
+
+class Proof(unittest.TestCase):
+    def setUp(self):
+        self.random = random.Random(os.environ.get("WINNOW_TEST_SEED", "7"))
+
+    def ok(self, answer, status=200):
+        self.assertEqual(answer.status, status, answer)
+        return answer.json
+
+    def submit(self, spec):
+        return self.ok(self.s.post("/api/v1/sweeps", spec), 201)["id"]
+
+    def sweep(self, sweep):
+        return self.ok(self.s.get(f"/api/v1/sweeps/{sweep}"))
+
+    def trials(self, sweep):
+        items, cursor = [], None
+        while True:
+            page = self.ok(self.s.get(f"/api/v1/sweeps/{sweep}/trials?limit=500" + (f"&cursor={cursor}" if cursor else "")))
+            items += page["items"]
+            cursor = page["next"]
+            if not cursor:
+                return items
+
+    def script(self, text):
+        path = self.s.home / "job.sh"
+        path.write_text(textwrap.dedent(text))
+        return str(path)
+
+    def restart(self):
+        self.s.kill()
+        time.sleep(self.random.random() * 0.3)
+        self.s.start()
+
+    def is_over(self, sweep):
+        return self.sweep(sweep)["state"] not in ("RUNNING", "DRAINING")
+
+    def test_15_20_a_grid_exactly_once(self):
+        """Each cell is run to its end once; no two attempts of one are alive at once, and never more processes than slots."""
+        side, slots = (124, 4) if LONG else (12, 4)
+        columns = 105 if LONG else 10
+        with Service(WINNOW, arguments=["--slots", str(slots)]) as self.s:
+            marks = self.s.home / "marks"
+            marks.mkdir()
+            # Locks end with their process, however it ends: descriptor 8 is the trial's, descriptor 9 a slot's.
+            job = self.script("""
+                exec 8>$1/trial.$WINNOW_TRIAL
+                flock -n 8 || echo "trial $WINNOW_TRIAL twice at once" >> $1/bad
+                i=0 taken=
+                while [ $i -lt $4 ]; do
+                  exec 9>$1/slot.$i
+                  if flock -n 9; then taken=yes; break; fi
+                  i=$((i + 1))
+                done
+                [ "$taken" ] || echo "more processes than slots at trial $WINNOW_TRIAL" >> $1/bad
+                sleep 0.0$(($2 % 5))
+                echo "$2 $3 $WINNOW_ATTEMPT" >> $1/ran
+                """)
+            sweep = self.submit({"name": "grid", "method": "grid", "command": ["sh", job, str(marks), "{{a}}", "{{b}}", str(slots)],
+                                 "retries": {"max": 50, "on": ["lost"]},
+                                 "parameters": {"a": {"values": list(range(side))}, "b": {"values": list(range(columns))}}})
+            killed = crashes = 0
+            while not self.is_over(sweep):
+                for _ in range(5):
+                    time.sleep(0.1)
+                    victims = list(companions(self.s).values())
+                    if victims and self.random.random() < 0.4:
+                        try:
+                            os.kill(self.random.choice(victims), signal.SIGKILL)
+                            killed += 1
+                        except ProcessLookupError:
+                            pass
+                if self.random.random() < (0.05 if LONG else 0.4):
+                    self.restart()
+                    crashes += 1
+            self.assertFalse((marks / "bad").exists(), (marks / "bad").read_text() if (marks / "bad").exists() else "")
+            self.assertGreater(killed, 0)
+            self.assertGreater(crashes, 0)
+            trials = self.trials(sweep)
+            self.assertEqual([t["number"] for t in trials], list(range(side * columns)))
+            self.assertEqual(len({(t["params"]["a"], t["params"]["b"]) for t in trials}), side * columns)
+            self.assertEqual(collections.Counter(t["state"] for t in trials), {"FINISHED": side * columns})
+            # Of each trial the attempt that was accepted is the newest and ran to its end; what came before it was lost.
+            ran = collections.defaultdict(set)
+            for line in (marks / "ran").read_text().splitlines():
+                a, b, attempt = map(int, line.split())
+                self.assertNotIn(attempt, ran[a, b], "an attempt ran twice")
+                ran[a, b].add(attempt)
+            for t in trials:
+                self.assertIn(t["attempt"], ran[t["params"]["a"], t["params"]["b"]])
+                self.assertEqual(max(ran[t["params"]["a"], t["params"]["b"]]), t["attempt"])
+            print(f"{len(trials)} trials, {killed} companions killed, {crashes} crashes of the service", file=sys.stderr)
+
+    def test_19_kills_of_the_service_under_load(self):
+        """Verdicts survive: whoever deserves it is stopped once, with its reason, and nobody else; no attempt is lost or repeated."""
+        cycles, count = (200, 4000) if LONG else (8, 60)
+        with Service(WINNOW, arguments=["--slots", "4"]) as self.s:
+            job = self.script("""
+                echo $WINNOW_TRIAL >> $2
+                for i in 1 2 3 4 5 6 7 8; do
+                  if [ $i -gt 3 ]; then echo "step=$i loss=$(($1 * 100))"; else echo "step=$i loss=1"; fi
+                  sleep 0.1
+                done
+                [ $1 = 0 ] || sleep 600
+                """)
+            sweep = self.submit({"name": "verdicts", "method": "random", "run_cap": count, "metric": {"name": "loss"},
+                                 "command": ["sh", job, "{{bad}}", str(self.s.home / "ran")], "parameters": {"bad": {"values": [0, 1]}, "x": {"min": 0.0, "max": 1.0}},
+                                 "early_terminate": {"type": "threshold", "max": 50}})
+            done = 0
+            while not self.is_over(sweep):
+                if done < cycles:
+                    time.sleep(self.random.random())
+                    self.restart()
+                    done += 1
+                else:
+                    time.sleep(0.2)
+            trials = self.trials(sweep)
+            self.assertEqual(len(trials), count)
+            for t in trials:
+                self.assertEqual(t["attempt"], 1, t)
+                self.assertEqual(t["state"], "STOPPED" if t["params"]["bad"] else "FINISHED", t)
+                if t["params"]["bad"]:
+                    self.assertEqual((t["stop"]["rule"], t["stop"]["step"]), ("threshold", 4), t)
+                    self.assertIn("100", t["stop"]["reason"])
+            self.assertEqual(sorted(map(int, (self.s.home / "ran").read_text().split())), list(range(count)))
+            self.assertGreaterEqual(done, 1)
+            used = self.sweep(sweep)["slot_seconds"]["used"]
+            self.assertGreater(used, 0)
+
+    def test_16_a_companion_that_dies(self):
+        """LOST when nothing may be tried again; else another attempt, and nothing of the first is left alive."""
+        with Service(WINNOW, arguments=["--slots", "1"]) as self.s:
+            for retries, state, attempt in ((0, "LOST", 1), (1, "FINISHED", 2)):
+                pids = self.s.home / f"pids{retries}"
+                sweep = self.submit({"name": "dies", "method": "random", "run_cap": 1, "parameters": {"x": {"min": 0.0, "max": 1.0}},
+                                     "retries": {"max": retries, "on": ["lost"]},
+                                     "command": ["sh", "-c", f"echo $$ >> {pids}; [ $WINNOW_ATTEMPT = 2 ] || sleep 600"]})
+                pid = int(wait(lambda: pids.exists() and pids.read_text(), "the job"))
+                os.kill(wait(lambda: list(companions(self.s).values()), "the companion")[0], signal.SIGKILL)
+                wait(lambda: self.is_over(sweep), "the end")
+                trial = self.trials(sweep)[0]
+                self.assertEqual((trial["state"], trial["attempt"]), (state, attempt), trial)
+                wait(lambda: is_gone(pid), "the end of the first attempt's job")
+
+    def test_18_a_restart_disturbs_nobody(self):
+        count = 1000 if LONG else 40
+        with Service(WINNOW, arguments=["--slots", str(count)]) as self.s:
+            sweep = self.submit({"name": "many", "method": "random", "run_cap": count, "parameters": {"x": {"min": 0.0, "max": 1.0}},
+                                 "command": ["sleep", "3600"]})
+            wait(lambda: len(companions(self.s)) == count, "all of them", 300)
+            before = companions(self.s)
+            self.restart()
+            self.assertEqual(companions(self.s), before)
+            self.assertEqual(self.sweep(sweep)["progress"]["running"], count)
+            self.ok(self.s.post(f"/api/v1/sweeps/{sweep}/stop"))
+            wait(lambda: not companions(self.s), "the end of all", 300)
+            wait(lambda: self.is_over(sweep), "the end")
+            self.assertEqual({t["state"] for t in self.trials(sweep)}, {"KILLED"})
+
+    def test_18_another_database_is_refused(self):
+        """A service that would know nothing of the jobs of its directory does not start, and ends none of them."""
+        with Service(WINNOW, arguments=["--slots", "1"]) as self.s:
+            sweep = self.submit({"name": "strange", "method": "random", "run_cap": 1, "parameters": {"x": {"min": 0.0, "max": 1.0}},
+                                 "command": ["sleep", "3600"]})
+            wait(lambda: self.sweep(sweep)["progress"]["running"] and companions(self.s), "the job")
+            before = companions(self.s)
+            self.s.stop()
+            pg = self.s.data / "pg"
+            pg.rename(self.s.data / "pg.away")
+            with self.assertRaises(RuntimeError) as refused:
+                self.s.start()
+            self.s.process = None
+            self.assertIn("knows none of them", str(refused.exception))
+            shutil.rmtree(pg)
+            (self.s.data / "pg.away").rename(pg)
+            self.s.start()
+            self.assertEqual(companions(self.s), before)
+            self.ok(self.s.post(f"/api/v1/sweeps/{sweep}/stop"))
+            wait(lambda: self.is_over(sweep), "the end")
+
+    def test_17_a_partition_longer_than_every_lease(self):
+        """The way between companions and the service hangs for longer than the lease: LOST, and RUNNING again; every point is there, once."""
+        with Service(WINNOW, arguments=["--slots", "2"]) as self.s:
+            proxy = Proxy(self.s)
+            (self.s.data / "endpoint").write_text(f"unix:{proxy.path}\n")
+            job = self.script("""
+                echo run >> $1
+                i=0
+                until [ -e $2 ]; do i=$((i + 1)); echo "step=$i loss=$i"; sleep 0.2; done
+                echo $i > $1.last
+                """)
+            ran, go = self.s.home / "ran", self.s.home / "end"
+            sweep = self.submit({"name": "partition", "method": "random", "run_cap": 1, "metric": {"name": "loss"},
+                                 "parameters": {"x": {"min": 0.0, "max": 1.0}}, "command": ["sh", job, str(ran), str(go)]})
+            state = lambda: (self.trials(sweep) or [{"state": None}])[0]["state"]
+            wait(lambda: state() == "RUNNING" and self.trials(sweep)[0]["value"], "the first points")
+            proxy.pause()
+            wait(lambda: state() == "LOST", "the end of the lease", 120)
+            time.sleep(2)
+            self.assertEqual(state(), "LOST")
+            proxy.resume()
+            wait(lambda: state() == "RUNNING", "its return", 120)
+            go.touch()
+            wait(lambda: self.is_over(sweep), "the end", 120)
+            trial = self.trials(sweep)[0]
+            last = int(pathlib.Path(f"{ran}.last").read_text())
+            self.assertEqual((trial["state"], trial["attempt"], trial["value"]), ("FINISHED", 1, float(last)), trial)
+            self.assertEqual(ran.read_text(), "run\n")
+            series = self.ok(self.s.get(f"/api/v1/runs/{trial['run_id']}/metrics"))["items"]
+            loss = next(item for item in series if item["key"] == "loss")
+            self.assertEqual((loss["count"], loss["first"]["value"], loss["last"]["value"]), (last, 1, last))
+            proxy.close()
+
+
+class Proxy:
+    """Between companions and the service; paused, it takes what comes and passes nothing on, in either direction."""
+
+    def __init__(self, service):
+        self.path, self.target = str(service.home / "proxy.sock"), str(service.data / "winnow.sock")
+        self.open, self.sockets = threading.Event(), []
+        self.open.set()
+        self.server = socket.socket(socket.AF_UNIX)
+        self.server.bind(self.path)
+        self.server.listen(64)
+        threading.Thread(target=self.accept, daemon=True).start()
+
+    def accept(self):
+        while True:
+            try:
+                near, _ = self.server.accept()
+                far = socket.socket(socket.AF_UNIX)
+                far.connect(self.target)
+            except OSError:
+                return
+            self.sockets += [near, far]
+            for a, b in ((near, far), (far, near)):
+                threading.Thread(target=self.carry, args=(a, b), daemon=True).start()
+
+    def carry(self, a, b):
+        try:
+            while data := a.recv(65536):
+                self.open.wait()
+                b.sendall(data)
+        except OSError:
+            pass
+        self.open.wait()
+        for end in (a, b):
+            try:
+                end.shutdown(socket.SHUT_RDWR)
+            except OSError:
+                pass
+
+    def pause(self):
+        self.open.clear()
+
+    def resume(self):
+        self.open.set()
+
+    def close(self):
+        self.open.set()
+        for end in (self.server, *self.sockets):
+            end.close()
+
+
+if __name__ == "__main__":
+    unittest.main()
