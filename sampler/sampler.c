@@ -261,23 +261,15 @@ static bool is_started(const struct sampler *s) {
 }
 
 static struct choice choose_auto(const struct sampler *s) {
-  size_t results = history_learnable(s->history), searched = 0, unordered = 0;
-  for (size_t i = 0; i < space_count(s->space); i++) {
-    const struct param *param = space_param(s->space, i);
-    searched += param->kind != PARAM_CONSTANT;
-    unordered += param->kind == PARAM_CHOICE && !param->ordered;
-  }
+  size_t results = history_learnable(s->history), searched = 0;
+  for (size_t i = 0; i < space_count(s->space); i++)
+    searched += space_param(s->space, i)->kind != PARAM_CONSTANT;
   if (searched == 0)
     return (struct choice){SAMPLER_RANDOM, "there is nothing to choose"};
   if (!is_started(s))
     return (struct choice){SAMPLER_SOBOL, "spread evenly until there are enough results for a model"};
-  if (space_is_conditional(s->space))
-    return (struct choice){SAMPLER_TPE, "some parameters are in use only together with others"};
-  if (unordered == searched)
-    return (struct choice){SAMPLER_TPE, "all parameters are choices without order"};
   if (results <= GP_RESULTS_MAX && searched <= GP_FEATURES_AUTO)
-    return (struct choice){SAMPLER_GP,
-                           "few results, mostly numbers: a Gaussian process makes the most of them; every fifth point is TPE's"};
+    return (struct choice){SAMPLER_GP, "few results: a Gaussian process makes the most of them; every fifth point is TPE's"};
   if (s->cmaes)
     return (struct choice){SAMPLER_CMAES, "many results and only numbers: CMA-ES goes on from the best of them"};
   return (struct choice){SAMPLER_TPE, "many results or parameters"};

@@ -885,7 +885,7 @@ CREATE INDEX model_version_by_run ON winnow.model_version USING btree (run_id) W
 
 CREATE INDEX run_by_deleted ON winnow.run USING btree (deleted_at, id) WHERE (deleted_at IS NOT NULL);
 
-CREATE INDEX run_by_start ON winnow.run USING btree (experiment_id, start_time DESC, id);
+CREATE INDEX run_by_start ON winnow.run USING btree (experiment_id, start_time, id DESC);
 
 CREATE UNIQUE INDEX run_by_trial ON winnow.run USING btree (sweep_id, trial) WHERE (sweep_id IS NOT NULL);
 

@@ -216,9 +216,11 @@ static void put_last(struct json_writer *w, struct str key, const struct fold *f
   jw_f64(w, fold->last.value);
   jw_i64(w, fold->last.step);
   jw_i64(w, fold->last.time);
-  jw_f64(w, fold->min);
-  jw_f64(w, fold->max);
-  jw_i64(w, fold->count);
+  if (fold->count > 1 || fold->nans) { /* else they say what the last value says */
+    jw_f64(w, fold->min);
+    jw_f64(w, fold->max);
+    jw_i64(w, fold->count);
+  }
   jw_array_end(w);
 }
 

@@ -8,7 +8,7 @@
  * are merged into the chunks that they fall into.
  *
  * Last values. A search needs the last value of each metric, exactly, in SQL: run.metrics, {"key": [last value, step, time, min, max,
- * count]}. Keeping it with every write would make one row the meeting point of all writers of a run, and would cost an update of a row of
+ * count]}, of a single point only the first three. Keeping it with every write would make one row the meeting point of all writers of a run, and would cost an update of a row of
  * some hundred bytes for each call of log-metric. So it follows the writes, by a fraction of a second: the store knows which runs it is
  * behind on, keeps what was added to them in memory, and writes one statement for all of them. Whoever is about to read run.metrics calls
  * metric_settle() first, which answers when every point acknowledged before is in there, at once when nothing is missing. What is added

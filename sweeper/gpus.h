@@ -1,5 +1,6 @@
 /* The GPUs of this machine: NVIDIA's through NVML, loaded when it is there, AMD's through sysfs. Nothing is linked, and a machine without
- * either has none. Calls of one `struct gpus` must not overlap; none touches the loop, so gpus_sample() may run on the thread pool. */
+ * either has none. gpus_sample() may take a while and touches nothing but the drivers: it may run on the thread pool, one call at a time,
+ * beside the others, which only read what was found. */
 #ifndef WINNOW_SWEEPER_GPUS_H
 #define WINNOW_SWEEPER_GPUS_H
 

@@ -594,10 +594,12 @@ bool jobs_new(struct sweeps *s, struct err *err) {
     snprintf(s->node_name, sizeof s->node_name, "local");
   struct exec_local_conf conf = {.data_dir = s->conf.data_dir, .companion = s->conf.companion, .work = s->conf.work};
   s->executor = exec_local_new(s->conf.loop, &conf, on_gone, s, err);
-  return s->executor && schedule_new(&s->schedule, err) && schedule_node_add(s->schedule, s->conf.slots, &s->node, err);
+  return s->executor && schedule_new(&s->schedule, err) && schedule_node_add(s->schedule, s->conf.slots, &s->node, err) &&
+         gpu_series_new(s, err);
 }
 
 void jobs_free(struct sweeps *s) {
+  gpu_series_free(s->gpu_series);
   exec_local_free(s->executor);
   if (s->schedule)
     schedule_free(s->schedule);

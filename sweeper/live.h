@@ -211,6 +211,7 @@ struct sweeps {
   struct exec_local *executor;
   struct loop_defer pump;
   struct loop_timer *tick;
+  struct gpu_series *gpu_series; /* NULL: no GPUs */
   /* the transaction on its way */
   bool in_flight;
   struct live_write *writes;
@@ -330,6 +331,11 @@ void jobs_made(struct live_trial *trial, uint32_t attempt, const struct err *fai
 /* queue.c */
 int64_t queue_priority_of(const struct live_trial *trial);
 void queue_set_node(struct sweeps *s, bool drained, struct str reason);
+
+/* gpu_series.c */
+struct gpu_series;
+MUST_CHECK bool gpu_series_new(struct sweeps *s, struct err *err);
+void gpu_series_free(struct gpu_series *series); /* after the work pool */
 
 /* job_gpus.c */
 /* The variables that show the job its GPUs and no others; none where there are no GPUs. */

@@ -84,6 +84,26 @@ static size_t shorten(const struct log_parse *p, size_t from, size_t to) {
   return to;
 }
 
+/* "loss for minibatches 0-99": which of them is no part of the name. "mAP 50-95" is. */
+static struct str without_range(struct str name) {
+  static const char *const counted[] = {"minibatches", "batches", "iterations", "iters", "steps", "epochs", "frames", "samples"};
+  size_t n = name.n;
+  while (n && isdigit((unsigned char)name.p[n - 1]))
+    n--;
+  if (n == name.n || !n || name.p[n - 1] != '-')
+    return name;
+  size_t first = --n;
+  while (n && isdigit((unsigned char)name.p[n - 1]))
+    n--;
+  if (n == first || !n || name.p[n - 1] != ' ')
+    return name;
+  struct str words = str_slice(name, 0, n - 1);
+  for (size_t i = 0; i < ARRAY_LEN(counted); i++)
+    if (str_ends(words, str_of(counted[i])))
+      return words;
+  return name;
+}
+
 /* The words of tokens [from, to) as one name with single blanks. Empty when there is none. */
 static struct str make_name(struct log_parse *p, size_t from, size_t to) {
   while (from < to && !starts_name(p, from))
@@ -100,16 +120,19 @@ static struct str make_name(struct log_parse *p, size_t from, size_t to) {
     return STR("");
   char *name = log_scratch(p, room);
   size_t n = 0;
+  bool blank = false; /* also before a quote that is left out */
   for (size_t i = from; name && i < to; i++) {
+    const struct log_token *t = &p->tokens[i];
+    blank |= (t->flags & LOG_T_SPACE) != 0;
     if (!is_part_of_name(p, i))
       continue;
-    const struct log_token *t = &p->tokens[i];
-    if (n && (t->flags & LOG_T_SPACE))
+    if (n && blank)
       name[n++] = ' ';
+    blank = false;
     memcpy(name + n, p->text.p + t->at, t->unit_end - t->at);
     n += t->unit_end - t->at;
   }
-  return n <= LOG_NAME_MAX ? str_n(name, n) : STR("");
+  return n <= LOG_NAME_MAX ? without_range(str_n(name, n)) : STR("");
 }
 
 static bool segment_has(const struct scan *s, unsigned flags) {
@@ -117,6 +140,19 @@ static bool segment_has(const struct scan *s, unsigned flags) {
     if (s->p->tokens[i].type == LOG_T_WORD && token_word(s->p, i) & flags)
       return true;
   return false;
+}
+
+/* "package.module.callbacks:157 >> ": where in the code a logger stands, before the message. */
+static bool is_code_place(const struct scan *s, struct str name) {
+  const struct log_parse *p = s->p;
+  size_t number = s->at + 1, next = s->at + 2;
+  if (str_find(name, '.') == SIZE_MAX || next >= p->tokens_n || !token_is(p, s->at, ':') || p->tokens[s->at].flags & LOG_T_SPACE ||
+      !token_is_int(p, number) || p->tokens[number].flags & LOG_T_SPACE)
+    return false;
+  for (size_t i = 0; i < name.n; i++)
+    if (!islower((unsigned char)name.p[i]) && !isdigit((unsigned char)name.p[i]) && name.p[i] != '_' && name.p[i] != '.')
+      return false;
+  return token_is(p, next, '>') || token_is(p, next, '-') || token_is(p, next, '|') || token_is(p, next, ']');
 }
 
 /* A name of several words that starts with the section passes it on: "train mean loss: 2.1, accuracy: 0.3". */
@@ -130,7 +166,7 @@ static void inherit_section(struct log_parse *p, struct str name, enum log_key_k
 }
 
 static struct raw *add_pair(struct scan *s, struct str name, double value, bool percent, const char *suffix) {
-  if (log_is_source_file(name)) /* train.py:42 */
+  if (log_is_source_file(name) || is_code_place(s, name)) /* train.py:42 */
     return NULL;
   struct raw *raw = log_add_raw(s->p, name, value);
   if (!raw)

@@ -340,6 +340,26 @@ static void note_style(struct log_parse *p) {
   }
 }
 
+/* "num steps: 1000, reward: 5": how far it is, in the words of a setting. Beside a metric it is a place. */
+static bool counts_steps(struct str name) {
+  static const char *const names[] = {"steps",       "iters",       "iterations", "num steps", "num_steps", "timesteps",
+                                      "total steps", "total_steps", "env steps",  "env_steps", "updates",   "num updates"};
+  for (size_t i = 0; i < ARRAY_LEN(names); i++)
+    if (str_eq_nocase(name, str_of(names[i])))
+      return true;
+  return false;
+}
+
+static size_t place_by_settings(struct log_parse *p) {
+  size_t taken = 0;
+  for (size_t i = 0; i < p->raw_n && isnan(p->own.step) && isnan(p->own.batch); i++)
+    if (p->raw[i].kind == LOG_KEY_SETTING && p->raw[i].integer && p->raw[i].value >= 0 && counts_steps(p->raw[i].name)) {
+      p->own.step = p->raw[i].value;
+      taken++;
+    }
+  return taken;
+}
+
 void log_settle(struct log_parse *p, enum style style) {
   bool metrics = false;
   size_t settings = 0, before = p->points_n;
@@ -349,6 +369,8 @@ void log_settle(struct log_parse *p, enum style style) {
     metrics |= measures(&p->raw[i]);
     settings += p->raw[i].kind == LOG_KEY_SETTING;
   }
+  if (metrics && style == STYLE_PAIRS && !p->record)
+    settings -= place_by_settings(p);
   bool placed = !place_is_none(&p->own) && settings < 2;
   struct place old = p->kept.carried;
   carry_place(p, metrics);

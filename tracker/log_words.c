@@ -130,6 +130,7 @@ static const struct row words[] = {
     {"decay", SETTING},
     {"decreased", TALK},
     {"delta", SETTING},
+    {"depth", SETTING},
     {"dev", VALID},
     {"deviance", METRIC},
     {"device", SETTING},

@@ -95,6 +95,19 @@ bool packed_item(struct str array, size_t *cursor, struct str *ret_item) {
   return true;
 }
 
+bool packed_metric(struct str array, struct str ret_items[METRIC_ITEMS]) {
+  size_t cursor = 0, n = 0;
+  while (n < METRIC_ITEMS && array.p && packed_item(array, &cursor, &ret_items[n]))
+    n++;
+  if (n <= METRIC_TIME)
+    return false;
+  if (n < METRIC_ITEMS) {
+    ret_items[METRIC_MIN] = ret_items[METRIC_MAX] = ret_items[METRIC_LAST];
+    ret_items[METRIC_COUNT] = STR("1");
+  }
+  return true;
+}
+
 struct str packed_get(struct str object, const char *key) {
   struct str name, value;
   size_t n = strlen(key);

@@ -28,19 +28,20 @@ static void put_raw(struct json_writer *w, const char *key, struct str json) {
     jw_null(w);
 }
 
+void api_put_metric_items(struct json_writer *w, struct str packed) {
+  static const char *const names[] = {"last", "step", "time", "min", "max", "count"};
+  struct str items[METRIC_ITEMS];
+  bool is_there = packed_metric(packed, items);
+  for (size_t i = 0; i < METRIC_ITEMS; i++) {
+    jw_key(w, names[i]);
+    jw_raw(w, is_there ? items[i] : STR("null"));
+  }
+}
+
 /* "loss": [last, step, time, min, max, count] as an object. */
 static void put_metric(struct json_writer *w, struct str packed) {
-  static const char *const names[] = {"last", "step", "time", "min", "max", "count"};
-  struct str item;
-  size_t cursor = 0;
   jw_object(w);
-  for (size_t i = 0; i < ARRAY_LEN(names); i++) {
-    jw_key(w, names[i]);
-    if (packed_item(packed, &cursor, &item))
-      jw_raw(w, item);
-    else
-      jw_null(w);
-  }
+  api_put_metric_items(w, packed);
   jw_object_end(w);
 }
 

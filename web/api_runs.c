@@ -640,17 +640,12 @@ static struct str value_of(struct str packed, struct str quoted_key) {
   return STR_NONE;
 }
 
-enum packed_metric { METRIC_LAST, METRIC_MIN = 3, METRIC_MAX = 4 };
-
-/* The n-th of [last, step, time, min, max, count]. */
 static bool number_of(struct str packed, enum packed_metric n, double *ret) {
-  struct str item = STR_NONE;
-  size_t cursor = 0;
-  for (int i = 0; i <= (int)n; i++)
-    if (!packed.p || !packed_item(packed, &cursor, &item))
-      return false;
+  struct str items[METRIC_ITEMS];
+  if (!packed_metric(packed, items))
+    return false;
   AUTO_BUF struct buf text = BUF_INIT(KIB);
-  packed_unquote(item, &text);
+  packed_unquote(items[n], &text);
   return str_to_f64(buf_str(&text), ret);
 }
 
@@ -692,18 +687,9 @@ static void put_best(struct json_writer *w, const struct compare_op *op, const s
 }
 
 static void put_metric_side(struct json_writer *w, struct str packed, struct str base, enum goal goal) {
-  static const char *const names[] = {"last", "step", "time", "min", "max", "count"};
   double value, reference;
-  struct str item;
-  size_t cursor = 0;
   jw_object(w);
-  for (size_t i = 0; i < ARRAY_LEN(names); i++) {
-    jw_key(w, names[i]);
-    if (packed_item(packed, &cursor, &item))
-      jw_raw(w, item);
-    else
-      jw_null(w);
-  }
+  api_put_metric_items(w, packed);
   jw_key(w, "best");
   if (goal != GOAL_NONE && number_of(packed, goal == GOAL_MAXIMIZE ? METRIC_MAX : METRIC_MIN, &value))
     jw_f64(w, value);

@@ -29,6 +29,8 @@ void api_launch(struct http_req *req, json_t *body);
 
 /* Numbers JSON can say, else text; null where there is none. */
 void api_put_time(struct json_writer *w, const char *key, int64_t ms);
+/* The keys last, step, time, min, max, count of a metric of run.metrics; null when there is none. */
+void api_put_metric_items(struct json_writer *w, struct str packed);
 void api_put_id(struct json_writer *w, const char *key, struct id id, bool is_set);
 
 /* Which keys of a run are wanted. NULL: all. */

@@ -459,19 +459,18 @@ void mlflow_put_run_info(struct json_writer *w, const struct run_row *run) {
 
 /* "loss": [value, step, time, ...] */
 static void put_metric(struct json_writer *w, const struct run_row *run, struct str key, struct str packed) {
-  struct str items[3] = {STR("0"), STR("0"), STR("0")};
-  size_t cursor = 0, n = 0;
-  while (n < ARRAY_LEN(items) && packed_item(packed, &cursor, &items[n]))
-    n++;
+  struct str items[METRIC_ITEMS];
+  if (!packed_metric(packed, items))
+    return;
   jw_object(w);
   jw_key(w, "key");
   jw_raw(w, key);
   jw_key(w, "value");
-  jw_raw(w, items[0]);
+  jw_raw(w, items[METRIC_LAST]);
   jw_key(w, "timestamp");
-  jw_raw(w, items[2]);
+  jw_raw(w, items[METRIC_TIME]);
   jw_key(w, "step");
-  jw_raw(w, items[1]);
+  jw_raw(w, items[METRIC_STEP]);
   mlflow_put_id(w, "run_id", run->id);
   jw_object_end(w);
 }

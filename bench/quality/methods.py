@@ -2,6 +2,7 @@
 
 An ask answers (handle, params); params is None where no point is left."""
 
+import atexit
 import http.client
 import json
 import os
@@ -81,14 +82,10 @@ class Server:
 
     @classmethod
     def get(cls, winnow):
-        cls.shared = cls.shared or cls(winnow)
+        if not cls.shared:
+            cls.shared = cls(winnow)
+            atexit.register(cls.shared.service.close)
         return cls.shared
-
-    @classmethod
-    def close(cls):
-        if cls.shared:
-            cls.shared.service.close()
-        cls.shared = None
 
     def call(self, method, path, body=None):
         self.connection.request(method, "/api/v1" + path, json.dumps(body) if body is not None else None, {"Content-Type": "application/json"})

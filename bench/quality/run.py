@@ -107,7 +107,6 @@ def main():
                         continue
                     out.write(json.dumps({"problem": problem.name, "method": label, "seed": seed, "ms": round(ms, 3), "best": steps}) + "\n")
                     out.flush()
-    methods.Server.close()
 
 
 if __name__ == "__main__":

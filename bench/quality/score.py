@@ -17,6 +17,7 @@ import numpy as np
 import suite
 
 TRIALS = 100
+SEEDS_LEAST = 3
 RANDOM = "optuna-random"
 NAMES = {"auto": "Winnow", "tpe": "Winnow TPE", "gp": "Winnow GP", "cmaes": "Winnow CMA-ES", "random": "Winnow random", "auto@8": "Winnow, 8 workers",
          "tpe@8": "Winnow TPE, 8 workers", "optuna-tpe": "Optuna TPE", "optuna-gp": "Optuna GP", "optuna-cmaes": "Optuna CMA-ES", "optuna-random": "random",
@@ -32,6 +33,8 @@ class Results:
         for path in paths:
             with open(path) as f:
                 for line in f:
+                    if not line.endswith("\n"):
+                        break  # being written
                     r = json.loads(line)
                     if r["problem"] in self.problems:
                         runs.setdefault(r["method"], {}).setdefault(r["problem"], {})[r["seed"]] = r
@@ -64,6 +67,10 @@ class Results:
                 these = set(self.best[m][name])
                 found = these if found is None else found & these
         return sorted(found or [])
+
+    def is_whole(self, method):
+        """Does it have every problem, with seeds enough for a table of medians?"""
+        return len(self.best.get(method, {})) == len(self.problems) and len(self.seeds([method])) >= SEEDS_LEAST
 
     def common(self, methods):
         return [n for n in self.problems if all(n in self.best.get(m, {}) for m in methods)]
@@ -242,7 +249,7 @@ def main():
     args = parser.parse_args()
     problems = suite.problems(args.suite)
     results = Results(args.files, problems)
-    methods = args.methods.split(",") if args.methods else [m for m in ORDER if len(results.best.get(m, {})) == len(problems)]
+    methods = args.methods.split(",") if args.methods else [m for m in ORDER if results.is_whole(m)]
     words = report(results, methods, [args.against.split(",")] if args.against else AGAINST)
     print(words)
     if args.write:

@@ -99,7 +99,6 @@ def go(args):
                     steps, counts = run_study(make(name, args), problem, seed)
                     out.write(json.dumps({"problem": problem.name, "method": label, "seed": seed, **counts, "best": steps}) + "\n")
                     out.flush()
-    methods.Server.close()
 
 
 def regret(steps):

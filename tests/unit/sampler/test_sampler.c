@@ -299,9 +299,11 @@ static void test_auto_says_why(void **state) {
       {"{\"parameters\": {\"x\": {\"min\": 0.0, \"max\": 1.0}, \"y\": {\"min\": 0.0, \"max\": 1.0}}}", 300, SAMPLER_CMAES},
       {"{\"parameters\": {\"x\": {\"min\": 0.0, \"max\": 1.0}, \"y\": {\"values\": [\"a\", \"b\"]}}}", 300, SAMPLER_TPE},
       {"{\"parameters\": {\"m\": {\"values\": [\"a\", \"b\"]}, \"x\": {\"min\": 0.0, \"max\": 1.0}}, \"conditions\": [{\"if\": {\"m\": \"a\"}, \"then\": [\"x\"]}]}",
-       50, SAMPLER_TPE},
+       50, SAMPLER_GP},
+      {"{\"parameters\": {\"m\": {\"values\": [\"a\", \"b\"]}, \"x\": {\"min\": 0.0, \"max\": 1.0}}, \"conditions\": [{\"if\": {\"m\": \"a\"}, \"then\": [\"x\"]}]}",
+       300, SAMPLER_TPE},
       {"{\"parameters\": {\"m\": {\"values\": [\"a\", \"b\"]}, \"n\": {\"values\": [\"u\", \"v\", \"w\"]}, \"k\": {\"values\": [\"u\", \"v\", \"w\"]}}}",
-       12, SAMPLER_TPE},
+       12, SAMPLER_GP},
   };
   for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
     struct study s = begin(rows[i].space, SAMPLER_AUTO, 1, GOAL_MINIMIZE);
