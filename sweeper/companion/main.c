@@ -22,6 +22,7 @@
 #include "base/clock.h"
 #include "base/file.h"
 #include "sweeper/companion/artifacts.h"
+#include "sweeper/companion/exit_file.h"
 #include "sweeper/companion/metric_files.h"
 #include "sweeper/companion/process.h"
 #include "sweeper/companion/samples.h"
@@ -258,64 +259,34 @@ static void on_exit_told(void *ctx, int status, struct str body UNUSED) {
   advance(c);
 }
 
-/* The exit file: what a service that was away, or finds us dead, learns the end from. It is complete before anybody is told. Nobody acts on
- * the end before it is stored somewhere, so it is synced only when the service has not stored it at once. */
-static bool write_exit(const struct companion *c, struct str text, struct err *err) {
-  char path[4200], beside[4210];
-  snprintf(path, sizeof path, "%s/exit", c->job.dir);
-  snprintf(beside, sizeof beside, "%s.new", path);
-  AUTO_FD int fd = open(beside, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
-  if (fd < 0 || !fd_write_all(fd, text.p, text.n, err) || rename(beside, path) != 0)
-    return err_errno(err, errno, "cannot write %s", path);
-  return true;
-}
-
 static void sync_exit(evutil_socket_t fd UNUSED, short what UNUSED, void *ctx) {
   const struct companion *c = ctx;
-  char path[4200];
-  snprintf(path, sizeof path, "%s/exit", c->job.dir);
-  for (int i = 0; i < 2; i++) {
-    AUTO_FD int file = open(i ? c->job.dir : path, O_RDONLY | O_CLOEXEC);
-    if (file < 0 || fsync(file) != 0)
-      say("cannot sync %s", i ? c->job.dir : path);
-  }
-}
-
-/* Why it was ended by somebody else than itself: by us, or by the kernel. */
-static void put_why(const struct companion *c, struct buf *text) {
-  bool well = WIFEXITED(c->wait_status) && WEXITSTATUS(c->wait_status) == 0;
-  bool killed = WIFSIGNALED(c->wait_status) ? WTERMSIG(c->wait_status) == SIGKILL : WEXITSTATUS(c->wait_status) == 128 + SIGKILL;
-  if (c->end_reason) {
-    buf_printf(text, "ended_by %s\n", c->end_reason);
-    return;
-  }
-  enum process_oom oom = c->start_error[0] || well ? OOM_NONE : process_oom(&c->process);
-  if (oom == OOM_JOB)
-    buf_puts(text, c->job.memory_limit ? "ended_by memory_limit\n" : "oom job\n");
-  else if (oom == OOM_MACHINE && killed)
-    buf_puts(text, "oom machine\n");
+  struct err err;
+  if (!exit_file_sync(c->job.dir, &err))
+    say("%s", err.text);
 }
 
 static void put_exit(const struct companion *c, struct buf *text) {
-  if (c->start_error[0])
-    buf_printf(text, "start_error %s\n", c->start_error);
-  else if (WIFEXITED(c->wait_status))
-    buf_printf(text, "exit_code %d\n", WEXITSTATUS(c->wait_status));
-  else
-    buf_printf(text, "signal %d\n", WTERMSIG(c->wait_status));
-  put_why(c, text);
+  struct exit_story story = {.start_error = c->start_error,
+                             .wait_status = c->wait_status,
+                             .ended_by = c->end_reason,
+                             .oom = c->wait_status ? process_oom(&c->process) : OOM_NONE,
+                             .has_memory_limit = c->job.memory_limit > 0,
+                             .begun_ms = c->begun_ms,
+                             .ended_ms = c->ended_ms,
+                             .cpu_ms = c->peak.cpu_ms,
+                             .rss_peak = c->peak.rss_bytes,
+                             .printed = {spool_size(&c->streams[0]), spool_size(&c->streams[1])}};
+  exit_story_put(&story, text);
   if (c->artifacts)
     artifacts_report(c->artifacts, text);
-  buf_printf(text, "begun_ms %lld\nended_ms %lld\ncpu_ms %lld\nrss_peak %lld\nstdout %lld\nstderr %lld\n", (long long)c->begun_ms,
-             (long long)c->ended_ms, (long long)c->peak.cpu_ms, (long long)c->peak.rss_bytes, (long long)spool_size(&c->streams[0]),
-             (long long)spool_size(&c->streams[1]));
 }
 
 static void tell_exit(struct companion *c) {
   AUTO_BUF struct buf text = BUF_INIT(8192);
   struct err err;
   put_exit(c, &text);
-  if (!c->exit_written && !write_exit(c, buf_str(&text), &err)) {
+  if (!c->exit_written && !exit_file_write(c->job.dir, buf_str(&text), &err)) {
     say("%s", err.text);
     if (access(c->job.dir, F_OK) != 0) { /* the whole attempt was removed: nobody will ever want to know */
       enter_phase(c, PHASE_DONE);
@@ -418,7 +389,7 @@ static void begin_collecting(struct companion *c) {
   struct err err;
   c->artifacts = artifacts_new(&c->job);
   put_exit(c, &text); /* should we die on the way */
-  if (!write_exit(c, buf_str(&text), &err))
+  if (!exit_file_write(c->job.dir, buf_str(&text), &err))
     say("%s", err.text);
   arm(c->sync_exit, EXIT_SYNC_MS);
 }

@@ -174,7 +174,7 @@ class Events(Base):
 
     def test_many_listen(self):
         sweep = self.submit({**self.spec("many", 2), "command": ["sh", "-c", f"until [ -e {self.s.home}/many ]; do sleep 0.05; done; echo loss=1"]})
-        streams = [self.Stream(self.s, f"topic=sweep:{sweep}") for _ in range(200)]
+        streams = [self.Stream(self.s, f"topic=sweep:{sweep}") for _ in range(1000 if os.environ.get("WINNOW_TEST_LONG") == "1" else 200)]
         (self.s.home / "many").touch()
         for stream in streams:
             while True:

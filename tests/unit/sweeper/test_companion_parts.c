@@ -1,5 +1,6 @@
-/* What companions say of a job's use of the machine: their buffer, the lines, the kernel's files. */
+/* Parts of the companion that need no process: samples and the lines they become, the kernel's files, how an end is told. */
 #include "sweeper/companion/cgroup.h"
+#include "sweeper/companion/exit_file.h"
 #include "sweeper/companion/samples.h"
 #include "sweeper/system_series.h"
 #include "tests/support/test.h"
@@ -92,12 +93,34 @@ static void the_kernels_files_are_read(void **state UNUSED) {
   assert_int_equal(cgroup_io(STR("8:0 rbytes="), "rbytes"), -1);
 }
 
+static void check_end(struct exit_story story, const char *expected) {
+  AUTO_BUF struct buf text = BUF_INIT(4096);
+  story.start_error = story.start_error ? story.start_error : "";
+  exit_story_put(&story, &text);
+  struct str all = buf_str(&text);
+  assert_true(str_starts(all, str_of(expected)));
+  assert_true(str_starts(str_slice(all, strlen(expected), all.n), STR("begun_ms ")));
+}
+
+static void ends_are_told_with_their_cause(void **state UNUSED) {
+  enum { EXIT_137 = 137 << 8, EXIT_3 = 3 << 8, KILLED = 9 };
+  check_end((struct exit_story){.oom = OOM_MACHINE}, "exit_code 0\n"); /* somebody else's misfortune */
+  check_end((struct exit_story){.wait_status = EXIT_3, .oom = OOM_MACHINE}, "exit_code 3\n");
+  check_end((struct exit_story){.wait_status = EXIT_137, .oom = OOM_MACHINE}, "exit_code 137\noom machine\n");
+  check_end((struct exit_story){.wait_status = KILLED, .oom = OOM_MACHINE}, "signal 9\noom machine\n");
+  check_end((struct exit_story){.wait_status = EXIT_3, .oom = OOM_JOB}, "exit_code 3\noom job\n");
+  check_end((struct exit_story){.wait_status = KILLED, .oom = OOM_JOB, .has_memory_limit = true}, "signal 9\nended_by memory_limit\n");
+  check_end((struct exit_story){.wait_status = KILLED, .oom = OOM_JOB, .ended_by = "stop"}, "signal 9\nended_by stop\n");
+  check_end((struct exit_story){.start_error = "cannot run x", .oom = OOM_JOB}, "start_error cannot run x\n");
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(what_is_sampled_becomes_points),
       cmocka_unit_test(a_long_absence_is_covered_thinly),
       cmocka_unit_test(nonsense_is_refused),
       cmocka_unit_test(the_kernels_files_are_read),
+      cmocka_unit_test(ends_are_told_with_their_cause),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

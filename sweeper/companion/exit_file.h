@@ -1,0 +1,24 @@
+/* How an attempt ended, as lines of `name value`: told to the service, and left in the attempt's directory for a service that was away or
+ * finds us dead. The file is complete before anybody is told. Nobody acts on the end before it is stored somewhere, so it is synced only
+ * when the service has not stored it at once. */
+#ifndef WINNOW_COMPANION_EXIT_FILE_H
+#define WINNOW_COMPANION_EXIT_FILE_H
+
+#include "base/buf.h"
+#include "sweeper/companion/process.h"
+
+struct exit_story {
+  const char *start_error; /* "": the command ran */
+  int wait_status;
+  const char *ended_by; /* why we ended it; NULL: we did not */
+  enum process_oom oom;
+  bool has_memory_limit;
+  int64_t begun_ms, ended_ms, cpu_ms, rss_peak, printed[2];
+};
+
+/* Pure. */
+void exit_story_put(const struct exit_story *story, struct buf *out);
+MUST_CHECK bool exit_file_write(const char *dir, struct str text, struct err *err);
+MUST_CHECK bool exit_file_sync(const char *dir, struct err *err);
+
+#endif

@@ -1,0 +1,2 @@
+set(companion ${CMAKE_SOURCE_DIR}/sweeper/companion)
+target_sources(${name} PRIVATE ${companion}/samples.c ${companion}/cgroup.c ${companion}/exit_file.c)
