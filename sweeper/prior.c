@@ -200,17 +200,7 @@ static bool put_search(struct gathering *g, struct pg_args *args, struct err *er
   if (!filter_parse(FILTER_RUNS, item_at(g->live->file->spec.prior, g->at), &g->arena, &search.filter, NULL, err) ||
       !search_compile(&search, &sql, err))
     return false;
-  pg_put_text(args, buf_str(&sql.text));
-  pg_begin_array(args);
-  for (size_t i = 0; i < sql.text_count; i++)
-    pg_put_text(args, sql.texts[i].p ? sql.texts[i] : STR(""));
-  pg_end_array(args);
-  pg_put_int8s(args, sql.ints, sql.int_count);
-  pg_put_float8s(args, sql.numbers, sql.number_count);
-  pg_begin_array(args);
-  for (size_t i = 0; i < sql.id_count; i++)
-    pg_put_uuid(args, sql.ids[i]);
-  pg_end_array(args);
+  search_sql_put(&sql, args);
   return true;
 }
 

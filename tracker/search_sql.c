@@ -2,6 +2,7 @@
 
 #include "base/json.h"
 #include "base/mem.h"
+#include "storage/pg.h"
 #include "tracker/run_state.h"
 
 /* ---- parameters ---- */
@@ -829,4 +830,18 @@ bool search_compile(const struct search *search, struct search_sql *ret, struct 
   if (!ok)
     return err_set(err, ERR_INVALID, "Invalid page token");
   return buf_ok(&ret->text, err);
+}
+
+void search_sql_put(const struct search_sql *sql, struct pg_args *args) {
+  pg_put_text(args, buf_str(&sql->text));
+  pg_begin_array(args);
+  for (size_t i = 0; i < sql->text_count; i++)
+    pg_put_text(args, sql->texts[i].p ? sql->texts[i] : STR(""));
+  pg_end_array(args);
+  pg_put_int8s(args, sql->ints, sql->int_count);
+  pg_put_float8s(args, sql->numbers, sql->number_count);
+  pg_begin_array(args);
+  for (size_t i = 0; i < sql->id_count; i++)
+    pg_put_uuid(args, sql->ids[i]);
+  pg_end_array(args);
 }

@@ -66,5 +66,8 @@ struct search {
 bool search_orders_by_metric(const struct search *search);
 /* ERR_INVALID when the page's values do not fit the order. */
 MUST_CHECK bool search_compile(const struct search *search, struct search_sql *ret, struct err *err);
+/* The five arguments of find_rows(). */
+struct pg_args;
+void search_sql_put(const struct search_sql *sql, struct pg_args *args);
 
 #endif

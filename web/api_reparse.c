@@ -121,6 +121,8 @@ const struct route reparse_routes[] = {
      .max_body = BODY_MAX,
      .handler = post_run,
      .summary = "Read the stored output of a run that is over with other patterns",
+     .request_schema = "reparse",
+     .response_schema = "reparse_done",
      .doc = "The body is {\"metrics_from\": […]} as in a sweep file, without files; none means the built-in patterns. The points that came "
             "from output are replaced, in one transaction; what was logged otherwise stays."},
     {.method = HTTP_POST,
@@ -130,11 +132,14 @@ const struct route reparse_routes[] = {
      .max_body = BODY_MAX,
      .handler = post_sweep,
      .summary = "The same for all trials of a sweep that have ended, one after the other",
+     .request_schema = "reparse",
+     .response_schema = "sweep_reparse",
      .doc = "Answers when it has begun. Once the sweep is over the values of its trials are set from what was read."},
     {.method = HTTP_GET,
      .path = "/sweeps/{id}/reparse",
      .policy = POLICY_READ,
      .handler = get_sweep,
-     .summary = "How far the last such reading is"},
+     .summary = "How far the last such reading is",
+     .response_schema = "sweep_reparse"},
 };
 const size_t reparse_route_count = ARRAY_LEN(reparse_routes);

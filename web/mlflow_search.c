@@ -58,31 +58,13 @@ bool mlflow_search_parse(struct mlflow_search *op, const struct mlflow_search_ar
   return true;
 }
 
-static void put_texts(struct pg_args *args, const struct search_sql *sql) {
-  pg_begin_array(args);
-  for (size_t i = 0; i < sql->text_count; i++)
-    pg_put_text(args, sql->texts[i].p ? sql->texts[i] : STR(""));
-  pg_end_array(args);
-}
-
-static void put_ids(struct pg_args *args, const struct search_sql *sql) {
-  pg_begin_array(args);
-  for (size_t i = 0; i < sql->id_count; i++)
-    pg_put_uuid(args, sql->ids[i]);
-  pg_end_array(args);
-}
-
 static bool put_search(struct mlflow_search *op, struct pg_args *args, struct err *err) {
   AUTO_SEARCH_SQL struct search_sql sql;
   search_sql_init(&sql, http_req_arena(op->req));
   if (!search_compile(&op->search, &sql, err))
     return false;
   op->key_count = sql.key_count;
-  pg_put_text(args, buf_str(&sql.text));
-  put_texts(args, &sql);
-  pg_put_int8s(args, sql.ints, sql.int_count);
-  pg_put_float8s(args, sql.numbers, sql.number_count);
-  put_ids(args, &sql);
+  search_sql_put(&sql, args);
   return true;
 }
 

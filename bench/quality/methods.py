@@ -6,6 +6,7 @@ import atexit
 import http.client
 import json
 import os
+import signal
 import subprocess
 import sys
 import tempfile
@@ -85,6 +86,7 @@ class Server:
         if not cls.shared:
             cls.shared = cls(winnow)
             atexit.register(cls.shared.service.close)
+            signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that the service ends with us
         return cls.shared
 
     def call(self, method, path, body=None):

@@ -66,7 +66,8 @@ class Postgres:
         shutil.rmtree(self.home, ignore_errors=True)
 
 
-# The statement of runs/create (sql/queries/run.sql), with the values that the request below leads to.
+# The statement of one run (run_create in sql/queries/run.sql), with the values that the request below leads to; the service puts the runs of many
+# clients into one (run_create_many).
 INSERT = """with e as (select id, artifact_location, deleted_at is not null as deleted from experiment where id = 0),
 made as (insert into run (id, experiment_id, start_time, created, state, name, user_id, tags, params)
   select gen_random_uuid(), e.id, 1, 1795287390000, 2, 'open-lynx-333', '', '{}', '{}' from e where not e.deleted on conflict (id) do nothing returning 1)

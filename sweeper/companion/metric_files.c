@@ -7,7 +7,14 @@
 #include "base/mem.h"
 #include "sweeper/companion/find.h"
 
-enum { WATCHED_MAX = 256, PIECE_MAX = 256 * 1024, SNAPSHOT_MAX = 8 * 1024 * 1024, SEARCH_EVERY_MS = 2000, MTIME_SLACK_MS = 2000 };
+enum {
+  WATCHED_MAX = 256,
+  PIECE_MAX = 256 * 1024,
+  SNAPSHOT_MAX = 8 * 1024 * 1024,
+  SEARCH_EVERY_MS = 2000,
+  SEARCH_SHARE = 50,
+  MTIME_SLACK_MS = 2000
+};
 
 enum format { FORMAT_JSON, FORMAT_CSV, FORMAT_TFEVENTS, FORMAT_TEXT };
 
@@ -31,7 +38,7 @@ struct watched { /* a file */
 struct metric_files {
   const struct job_file *job;
   int root;
-  int64_t begun_ms, searched_ms;
+  int64_t begun_ms, search_again_ms;
   bool was_final;
   struct watch *watches;
   const char **globs;
@@ -60,7 +67,7 @@ struct metric_files *metric_files_new(const struct job_file *job, int64_t begun_
   struct metric_files *m = mem_zalloc(sizeof *m);
   if (!m)
     return NULL;
-  *m = (struct metric_files){.job = job, .begun_ms = begun_ms, .root = -1, .searched_ms = -SEARCH_EVERY_MS};
+  *m = (struct metric_files){.job = job, .begun_ms = begun_ms, .root = -1};
   m->watches = mem_array(job->file_count + 1, sizeof *m->watches);
   m->globs = mem_array(job->file_count + 1, sizeof *m->globs);
   if (!m->watches || !m->globs) {
@@ -104,13 +111,15 @@ static bool on_found(void *ctx, size_t glob, const char *path, const struct stat
   return copy != NULL;
 }
 
+/* A tree that takes long to look through is looked through less often. */
 static void search(struct metric_files *m, bool is_final) {
   int64_t now = clock_mono_ms(&clock_system);
-  if (now - m->searched_ms < SEARCH_EVERY_MS && (!is_final || m->was_final))
+  if (now < m->search_again_ms && (!is_final || m->was_final))
     return;
-  m->searched_ms = now;
   m->was_final = is_final;
   find_files(m->root, m->globs, m->watch_count, false, on_found, m);
+  int64_t took = clock_mono_ms(&clock_system) - now;
+  m->search_again_ms = now + MAX_OF((int64_t)SEARCH_EVERY_MS, took * SEARCH_SHARE);
 }
 
 static void put_path(const struct watched *f, bool is_last, char *out, size_t room) {

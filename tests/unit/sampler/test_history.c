@@ -165,11 +165,30 @@ static void test_allocation_failures(void **state) {
   space_free(space);
 }
 
+static void test_latest(void **state) {
+  (void)state;
+  struct space *space = make_space(line);
+  struct history *history = make_history(space, GOAL_MINIMIZE);
+  struct err err;
+  for (uint32_t n = 0; n < 5; n++)
+    assert_true(history_add(history, n, &(double){n / 8.0}, NULL, &err));
+  assert_int_equal(history_latest(history), SIZE_MAX);
+  tell(history, 3, TRIAL_FINISHED, 1, 0);
+  tell(history, 1, TRIAL_FINISHED, 9, 0);
+  assert_int_equal(history_latest(history), 1); /* not the best, not the highest number */
+  tell(history, 0, TRIAL_FINISHED, NAN, 0);
+  tell(history, 2, TRIAL_FAILED, 0, 0);
+  tell(history, 4, TRIAL_STOPPED, 5, 3);
+  assert_int_equal(history_latest(history), 1);
+  history_free(history), space_free(space);
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(test_life_of_a_trial),
       cmocka_unit_test(test_bad_values_are_never_best),
       cmocka_unit_test(test_order),
+      cmocka_unit_test(test_latest),
       cmocka_unit_test(test_gone_trials_give_their_point_back),
       cmocka_unit_test(test_many),
       cmocka_unit_test(test_allocation_failures),

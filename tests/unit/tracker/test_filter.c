@@ -154,7 +154,7 @@ static const struct row rows[] = {
     {FILTER_MODEL_VERSIONS, "version_number = 1.5", "!Invalid value for numeric attribute 'version_number': 1.5"},
     {FILTER_MODEL_VERSIONS, "version_number in ('1')",
      "!Only the 'run_id' attribute supports comparison with a list of quoted string values."},
-    {FILTER_MODEL_VERSIONS, "name in ('1')", "!Only the 'run_id' attribute supports comparison with a list of quoted string values."},
+    {FILTER_MODEL_VERSIONS, "name in ('1')", "attribute:name IN 1"},
 
     {FILTER_LOGGED_MODELS, "metrics.x > 1 and params.p = 'a' and tags.t like 'b' and attributes.name='c' and status = 'READY'",
      "metric:x > 1; param:p = a; tag:t LIKE b; attribute:name = c; attribute:status = READY"},
