@@ -96,13 +96,13 @@ class Proof(unittest.TestCase):
                 for _ in range(5):
                     time.sleep(0.1)
                     victims = list(companions(self.s).values())
-                    if victims and self.random.random() < 0.4:
+                    if victims and (not killed or self.random.random() < 0.4):
                         try:
                             os.kill(self.random.choice(victims), signal.SIGKILL)
                             killed += 1
                         except ProcessLookupError:
                             pass
-                if self.random.random() < (0.05 if LONG else 0.4):
+                if not crashes or self.random.random() < (0.05 if LONG else 0.4):
                     self.restart()
                     crashes += 1
             self.assertFalse((marks / "bad").exists(), (marks / "bad").read_text() if (marks / "bad").exists() else "")
