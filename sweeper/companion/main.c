@@ -501,8 +501,16 @@ static void advance(struct companion *c) {
   }
 }
 
+/* The job is over and its whole attempt was removed: nobody will ever want to know. */
+static bool is_forgotten(const struct companion *c) {
+  return c->phase >= PHASE_DRAIN && access(c->job.dir, F_OK) != 0 && errno == ENOENT;
+}
+
 static void on_retry(evutil_socket_t fd UNUSED, short what UNUSED, void *ctx) {
-  advance(ctx);
+  struct companion *c = ctx;
+  if (is_forgotten(c))
+    enter_phase(c, PHASE_DONE);
+  advance(c);
 }
 
 static void on_grow(evutil_socket_t fd UNUSED, short what UNUSED, void *ctx) {

@@ -211,6 +211,10 @@ time.sleep(600)
         self.assertFalse(os.path.exists(f"/proc/{int(self.service.output['stdout'])}"))
         self.assertEqual(self.service.exited["exit_code"], "0")
 
+    def fifo(self):
+        os.mkfifo(self.dir / "fifo")
+        return str(self.dir / "fifo")
+
     def test_the_service_goes_away_and_comes_back(self):
         process = self.start(["python3", "-u", "-c", "import time\nfor i in range(60):\n print(i)\n time.sleep(0.05)"])
         self.wait(lambda: b"5\n" in self.service.output["stdout"], "output")
@@ -220,6 +224,18 @@ time.sleep(600)
         self.assertEqual(process.wait(120), 0)
         self.assertEqual(self.service.output["stdout"], "".join(f"{i}\n" for i in range(60)).encode())
         self.assertEqual(self.service.exited["exit_code"], "0")
+
+    def test_an_attempt_that_was_removed_ends_its_companion(self):
+        """With its data directory, say, of a service that will never come back."""
+        process = self.start(["sh", "-c", "echo one; read line <$0; echo two", self.fifo()])
+        self.wait(lambda: self.service.output["stdout"] == b"one\n", "output")
+        self.service.down()
+        fifo = (self.dir / "fifo").open("w")
+        shutil.rmtree(self.dir / "attempt")
+        fifo.write("go on\n")
+        fifo.close()
+        process.wait(60)
+        self.assertIsNone(self.service.exited)
 
     def test_a_superseded_attempt_kills_its_job(self):
         process = self.start(["sh", "-c", "trap '' TERM; echo $$; sleep 600; sleep 600"])
