@@ -445,11 +445,10 @@ class OwnDatabase(unittest.TestCase):
     """With the private Postgres."""
 
     def fill(self, disk, left):
-        with open(disk / "ballast", "wb") as ballast:
+        with open(disk / "ballast", "wb", buffering=0) as ballast:
             try:
                 while left < (room := os.statvfs(disk)).f_bavail * room.f_frsize or not left:
                     ballast.write(bytes(1 << 16))
-                    ballast.flush()
             except OSError:
                 pass
 
