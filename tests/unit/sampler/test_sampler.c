@@ -471,6 +471,60 @@ static void test_allocation_failures(void **state) {
     }
 }
 
+/* A history as it is read after a restart: trials by number, each result before the first trial that was added when it was known. */
+struct past {
+  double points[120][SPACE_PARAMS_MAX];
+  uint32_t known[120], told[120]; /* results there were when it was added; trials in the order of their results */
+  uint32_t added, tells;
+};
+
+static void replay(const struct past *past, struct study *s) {
+  uint32_t told = 0;
+  struct err err;
+  for (uint32_t n = 0; n < past->added; n++) {
+    for (; told < past->known[n]; told++)
+      tell(s, past->told[told], TRIAL_FINISHED, bowl(s->space, past->points[past->told[told]]));
+    assert_true(history_add(s->history, n, past->points[n], NULL, &err));
+  }
+  for (; told < past->tells; told++)
+    tell(s, past->told[told], TRIAL_FINISHED, bowl(s->space, past->points[past->told[told]]));
+}
+
+/* With points thought of at one time and added at a later one, and memory that lies elsewhere. */
+static void test_a_restart_changes_no_point(void **state) {
+  (void)state;
+  static struct past past;
+  struct rng rng = rng_seeded(11);
+  struct err err;
+  struct suggestion suggestion;
+  struct study s = begin(mixed, SAMPLER_GP, 5, GOAL_MINIMIZE);
+  uint32_t pending[8], count = 0;
+  for (uint32_t n = 0; n < 100; n++) {
+    double other[SPACE_PARAMS_MAX];
+    void *elsewhere = mem_alloc(1 + rng_below(&rng, 5000));
+    assert_true(sampler_suggest(s.sampler, n, past.points[n], &suggestion, &err));
+    struct study again = begin(mixed, SAMPLER_GP, 5, GOAL_MINIMIZE);
+    replay(&past, &again);
+    assert_true(sampler_suggest(again.sampler, n, other, &suggestion, &err));
+    for (size_t i = 0; i < space_count(s.space); i++)
+      if (memcmp(&past.points[n][i], &other[i], sizeof other[i]) != 0 && !(isnan(past.points[n][i]) && isnan(other[i])))
+        fail_msg("point %u, parameter %zu: %.17g, after a restart %.17g", n, i, past.points[n][i], other[i]);
+    end(&again);
+    mem_free(elsewhere);
+    for (uint32_t k = count > 4 ? 2 : 0; k > 0 && count; k -= rng_below(&rng, 2) ? 1 : 0) { /* results while it was thought of */
+      uint32_t at = (uint32_t)rng_below(&rng, count), which = pending[at];
+      memmove(pending + at, pending + at + 1, (--count - at) * sizeof *pending);
+      past.told[past.tells++] = which;
+      tell(&s, which, TRIAL_FINISHED, bowl(s.space, past.points[which]));
+    }
+    past.known[n] = past.tells;
+    past.added = n + 1;
+    assert_true(history_add(s.history, n, past.points[n], NULL, &err));
+    pending[count++] = n;
+  }
+  end(&s);
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(test_learners_learn),
@@ -489,6 +543,7 @@ int main(void) {
       cmocka_unit_test(test_many_dimensions),
       cmocka_unit_test(test_cmaes_converges_and_restarts),
       cmocka_unit_test(test_allocation_failures),
+      cmocka_unit_test(test_a_restart_changes_no_point),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
