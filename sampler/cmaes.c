@@ -4,6 +4,7 @@
 
 #include "base/mem.h"
 #include "base/rng.h"
+#include "sampler/blas.h"
 #include "sampler/normal.h"
 
 void dsyev_(const char *jobz, const char *uplo, const int *n, double *a, const int *lda, double *w, double *work, const int *lwork,
@@ -136,7 +137,9 @@ static void coordinates(const struct cmaes *c, size_t trial, double *ret_u) {
 static bool decompose(struct cmaes *c) {
   int n = (int)c->d, info;
   memcpy(c->axes, c->covariance, c->d * c->d * sizeof *c->axes);
+  blas_enter();
   dsyev_("V", "L", &n, c->axes, &n, c->lengths, c->eigen_work, &c->eigen_size, &info);
+  blas_leave();
   if (info != 0)
     return false;
   double longest = c->lengths[c->d - 1], shortest = c->lengths[0];

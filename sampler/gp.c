@@ -4,6 +4,7 @@
 #include <math.h>
 
 #include "base/mem.h"
+#include "sampler/blas.h"
 #include "sampler/gp_kernel.h"
 #include "sampler/minimize.h"
 
@@ -114,7 +115,9 @@ static bool factorise(struct gp *gp, const struct gp_params *params, size_t n, d
     fill_covariance(gp, params, n, matrix, slope);
     for (size_t i = 0; i < n && extra > 0; i++)
       matrix[i * n + i] += extra;
+    blas_enter();
     dpotrf_("L", &size, matrix, &size, &info);
+    blas_leave();
     if (info == 0)
       return true;
     extra = extra > 0 ? extra * 10 : 1e-8 * (params->signal + params->noise);
@@ -213,15 +216,21 @@ double gp_objective(struct gp *gp, enum gp_prior prior, const double *log_params
   params_of(log_params, gp->features, params);
   double *factor = gp->factor;
   fill_covariance(gp, params, n, factor, gp->slope);
+  blas_enter();
   dpotrf_("L", &size, factor, &size, &info);
+  blas_leave();
   if (info != 0)
     return NAN;
   double half_determinant = 0.5 * log_determinant(factor, n);
   memcpy(gp->alpha, gp->y, n * sizeof *gp->y);
+  blas_enter();
   cblas_dtrsv(CblasColMajor, CblasLower, CblasNoTrans, CblasNonUnit, size, factor, size, gp->alpha, 1);
+  blas_leave();
   double fit = 0.5 * cblas_ddot(size, gp->alpha, 1, gp->alpha, 1);
+  blas_enter();
   cblas_dtrsv(CblasColMajor, CblasLower, CblasTrans, CblasNonUnit, size, factor, size, gp->alpha, 1);
   dpotri_("L", &size, factor, &size, &info);
+  blas_leave();
   if (info != 0)
     return NAN;
   likelihood_gradient(gp, params, factor, gp->slope, ret_gradient);
@@ -274,7 +283,9 @@ static bool invert_all(struct gp *gp, struct err *err) {
   if (!factorise(gp, &gp->params, n, gp->factor, NULL))
     return err_set(err, ERR_INVALID, "the covariance has no factor");
   memcpy(gp->inverse, gp->factor, n * n * sizeof *gp->factor);
+  blas_enter();
   dpotri_("L", &size, gp->inverse, &size, &info);
+  blas_leave();
   return info == 0 || err_set(err, ERR_INVALID, "the covariance has no inverse");
 }
 
@@ -285,8 +296,10 @@ bool gp_use(struct gp *gp, const struct gp_params *params, struct err *err) {
   if (!invert_all(gp, err))
     return false;
   memcpy(gp->alpha, gp->y, gp->rows * sizeof *gp->y);
+  blas_enter();
   cblas_dtrsv(CblasColMajor, CblasLower, CblasNoTrans, CblasNonUnit, size, gp->factor, size, gp->alpha, 1);
   cblas_dtrsv(CblasColMajor, CblasLower, CblasTrans, CblasNonUnit, size, gp->factor, size, gp->alpha, 1);
+  blas_leave();
   return true;
 }
 
@@ -329,7 +342,9 @@ bool gp_predict(struct gp *gp, size_t rows, const double *x, double *ret_mean, d
       covariance_to(gp, x + (from + i) * gp->features, cross + i * n, gp->line);
       ret_mean[from + i] = cblas_ddot((int)gp->rows, cross + i * n, 1, gp->alpha, 1);
     }
+    blas_enter();
     cblas_dtrsm(CblasColMajor, CblasLeft, CblasLower, CblasNoTrans, CblasNonUnit, size, (int)batch, 1, gp->factor, size, cross, size);
+    blas_leave();
     for (size_t i = 0; i < batch; i++)
       ret_variance[from + i] = fmax(gp->params.signal - cblas_ddot(size, cross + i * n, 1, cross + i * n, 1), 1e-12 * gp->params.signal);
   }
@@ -344,7 +359,9 @@ void gp_predict_slope(struct gp *gp, const double *x, double *ret_mean, double *
   double *covariance = gp->line, *slope = covariance + n, *solved = slope + n, *scaled = solved + n;
   covariance_to(gp, x, covariance, slope);
   *ret_mean = cblas_ddot((int)gp->rows, covariance, 1, gp->alpha, 1);
+  blas_enter();
   cblas_dsymv(CblasColMajor, CblasLower, size, 1, gp->inverse, size, covariance, 1, 0, solved, 1);
+  blas_leave();
   double variance = gp->params.signal - cblas_ddot(size, covariance, 1, solved, 1);
   bool flat = !(variance > 1e-12 * gp->params.signal);
   *ret_variance = flat ? 1e-12 * gp->params.signal : variance;

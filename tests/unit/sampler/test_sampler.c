@@ -1,5 +1,6 @@
 /* The samplers as a sweep uses them: determinism, learning, bad results, traps of the trade. */
 #include <math.h>
+#include <pthread.h>
 
 #include "tests/support/test.h"
 
@@ -525,6 +526,31 @@ static void test_a_restart_changes_no_point(void **state) {
   end(&s);
 }
 
+static void *think_alone(void *ret) {
+  double(*points)[SPACE_PARAMS_MAX] = ret;
+  struct study s = begin(mixed, SAMPLER_GP, 5, GOAL_MINIMIZE);
+  for (uint32_t n = 0; n < 60; n++) {
+    ask(&s, n, points[n]);
+    tell(&s, n, TRIAL_FINISHED, bowl(s.space, points[n]));
+  }
+  end(&s);
+  return NULL;
+}
+
+/* Sweeps think on several threads at once: none may see another's numbers. */
+static void test_threads_do_not_meet(void **state) {
+  (void)state;
+  enum { THREADS = 4 };
+  static double points[THREADS][60][SPACE_PARAMS_MAX];
+  pthread_t threads[THREADS];
+  for (size_t t = 0; t < THREADS; t++)
+    assert_int_equal(pthread_create(&threads[t], NULL, think_alone, points[t]), 0);
+  for (size_t t = 0; t < THREADS; t++)
+    assert_int_equal(pthread_join(threads[t], NULL), 0);
+  for (size_t t = 1; t < THREADS; t++)
+    assert_memory_equal(points[t], points[0], sizeof points[0]);
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(test_learners_learn),
@@ -544,6 +570,7 @@ int main(void) {
       cmocka_unit_test(test_cmaes_converges_and_restarts),
       cmocka_unit_test(test_allocation_failures),
       cmocka_unit_test(test_a_restart_changes_no_point),
+      cmocka_unit_test(test_threads_do_not_meet),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
