@@ -20,7 +20,7 @@ struct nvml_busy {
 };
 
 struct nvml {
-  void *library;
+  void *loaded;
   int (*init)(void);
   int (*shutdown)(void);
   int (*count)(unsigned *);
@@ -74,19 +74,19 @@ struct gpus {
 static void nvml_close(struct gpus *gpus) {
   if (gpus->nvml_ready)
     gpus->nvml.shutdown();
-  if (gpus->nvml.library)
-    dlclose(gpus->nvml.library);
+  if (gpus->nvml.loaded)
+    dlclose(gpus->nvml.loaded);
   gpus->nvml_ready = false;
-  gpus->nvml.library = NULL;
+  gpus->nvml.loaded = NULL;
 }
 
 static bool nvml_open(struct gpus *gpus, const char *path, struct err *err) {
   struct nvml *nvml = &gpus->nvml;
-  nvml->library = dlopen(path, RTLD_NOW | RTLD_LOCAL);
-  if (!nvml->library)
+  nvml->loaded = dlopen(path, RTLD_NOW | RTLD_LOCAL);
+  if (!nvml->loaded)
     return true; /* no driver, no GPUs */
   for (size_t i = 0; i < ARRAY_LEN(symbols); i++) {
-    void *found = dlsym(nvml->library, symbols[i].name);
+    void *found = dlsym(nvml->loaded, symbols[i].name);
     if (!found && !symbols[i].optional)
       return err_set(err, ERR_UNSUPPORTED, "%s has no %s", path, symbols[i].name);
     memcpy((char *)nvml + symbols[i].offset, &found, sizeof found);

@@ -15,18 +15,12 @@ enum { JOB_MAX = 4 * 1024 * 1024 };
 
 static void on_run(void *ctx, const struct pg_reply *reply) {
   struct sweep_op *op = ctx;
-  struct run_row row;
-  struct err err;
-  if (!pg_ok(reply, &err) || (!pg_rows(reply) && !api_no_run(&err, op->id))) {
-    sweep_op_fail(op, &err);
-    return;
-  }
-  run_row_read(reply, 0, &row);
   struct buf body = BUF_INIT(MLFLOW_REPLY_MAX);
-  struct json_writer w;
-  jw_init(&w, &body);
-  api_put_run(&w, &row, NULL);
-  sweep_op_reply(op, op->status, &body);
+  struct err err;
+  if (api_write_run(reply, op->id, &body, &err))
+    sweep_op_reply(op, op->status, &body);
+  else
+    sweep_op_fail(op, &err);
 }
 
 static void on_done(void *ctx, const struct err *failed) {

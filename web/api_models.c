@@ -1,13 +1,9 @@
 /* /api/v1: the model registry. */
-#include <sys/stat.h>
-#include <unistd.h>
-
-#include "base/file.h"
+#include "web/api_models.h"
 #include "sweeper/system_series.h"
 #include "tracker/artifact_store.h"
 #include "tracker/names.h"
 #include "tracker/packed.h"
-#include "web/api_files.h"
 #include "web/api_runs.h"
 #include "web/mlflow_files.h"
 #include "web/registry.h"
@@ -17,14 +13,11 @@
 enum { MODEL_NAME_MAX = 250 };
 
 /* One request under way; texts live as long as the request. */
-enum file_use { FILES_LIST, FILES_READ, FILES_ZIP, FILES_VERIFY };
-
 struct model_op {
   struct http_req *req;
   struct str name, alias, path;
   int64_t version;
   int status;
-  enum file_use use;
   size_t read_at; /* in a batch: where the object is read */
   struct version_request make;
 };
@@ -53,14 +46,14 @@ static bool no_model(const struct model_op *op, struct err *err) {
   return err_set(err, ERR_NOT_FOUND, "there is no model \"%.*s\"", STR_ARG(str_slice(op->name, 0, 200)));
 }
 
-static bool no_version(const struct model_op *op, struct err *err) {
-  return err_set(err, ERR_NOT_FOUND, "there is no version %lld of the model \"%.*s\"", (long long)op->version,
-                 STR_ARG(str_slice(op->name, 0, 200)));
+bool api_no_version(struct str model, int64_t version, struct err *err) {
+  return err_set(err, ERR_NOT_FOUND, "there is no version %lld of the model \"%.*s\"", (long long)version,
+                 STR_ARG(str_slice(model, 0, 200)));
 }
 
-static bool read_version(struct model_op *op, struct err *err) {
-  struct str text = http_req_value(op->req, "version");
-  if (str_to_i64(text, &op->version) && op->version >= 1 && op->version <= INT32_MAX)
+bool api_read_version(const struct http_req *req, int64_t *ret, struct err *err) {
+  struct str text = http_req_value(req, "version");
+  if (str_to_i64(text, ret) && *ret >= 1 && *ret <= INT32_MAX)
     return true;
   return err_set(err, ERR_NOT_FOUND, "there is no version \"%.*s\" of this model", STR_ARG(str_slice(text, 0, 64)));
 }
@@ -96,7 +89,7 @@ static struct str path_of_source(struct str location) {
   return at == SIZE_MAX ? STR_NONE : str_slice(location, at + mark.n, location.n);
 }
 
-static struct str path_of_version(const struct version_row *row) {
+struct str api_version_path(const struct version_row *row) {
   struct str path = path_of_source(row->source);
   return path.p ? path : path_of_source(row->storage_location);
 }
@@ -138,7 +131,7 @@ static void put_version(struct json_writer *w, const struct version_row *row, st
   jw_put_str(w, "sweep_id", sweep);
   jw_put_str(w, "model_id", row->model_id.n ? row->model_id : STR_NONE);
   jw_put_str(w, "source", row->source);
-  jw_put_str(w, "path", path_of_version(row));
+  jw_put_str(w, "path", api_version_path(row));
   if (row->digest.n == 32)
     hex_encode(row->digest.p, 32, digest);
   jw_put_text(w, "digest", row->digest.n == 32 ? digest : NULL);
@@ -219,8 +212,8 @@ struct model_body {
   const json_t *tags;
 };
 
-static bool keep(struct model_op *op, struct str text, struct str *ret, struct err *err) {
-  const char *copy = arena_strdup(http_req_arena(op->req), text);
+bool api_keep(struct http_req *req, struct str text, struct str *ret, struct err *err) {
+  const char *copy = arena_strdup(http_req_arena(req), text);
   *ret = str_n(copy, text.n);
   return copy || err_no_memory(err);
 }
@@ -233,7 +226,8 @@ static bool create(struct model_op *op, const struct model_body *in, struct err 
   if (!in->name.n)
     return err_set(err, ERR_INVALID, "\"name\" must not be empty");
   if (!text_fits(in->name, MODEL_NAME_MAX, "name", err) ||
-      !api_tags(op->req, in->tags, REGISTRY_TAG_VALUE_MAX, &tags, &removed, &removed_count, err) || !keep(op, in->name, &op->name, err))
+      !api_tags(op->req, in->tags, REGISTRY_TAG_VALUE_MAX, &tags, &removed, &removed_count, err) ||
+      !api_keep(op->req, in->name, &op->name, err))
     return false;
   op->status = 201;
   struct pg_args *args = pg_batch_add(&batch, STMT_MODEL_CREATE);
@@ -291,7 +285,7 @@ static bool patch(struct model_op *op, const struct model_body *in, struct err *
     pg_put_text(args, op->name);
     pg_put_text(args, in->name);
     pg_put_int(args, tracking_now(op->req));
-    if (!keep(op, in->name, &op->name, err))
+    if (!api_keep(op->req, in->name, &op->name, err))
       return false;
   }
   return run_model_batch(op, &batch, err);
@@ -449,7 +443,7 @@ static void on_lineage(void *ctx, const struct pg_reply *reply) {
   }
   const struct pg_reply *version = pg_nth(reply, op->read_at), *lineage = pg_nth(reply, op->read_at + 1);
   if (pg_rows(version) == 0) {
-    no_version(op, &err);
+    api_no_version(op->name, op->version, &err);
     fail(op, &err);
     return;
   }
@@ -479,7 +473,7 @@ static void get_version(struct http_req *req) {
   AUTO_PG_BATCH struct pg_batch batch = PG_BATCH_INIT;
   struct model_op *op = new_op(req);
   struct err err;
-  if (op && !(read_version(op, &err) && read_object(op, &batch, &err)))
+  if (op && !(api_read_version(op->req, &op->version, &err) && read_object(op, &batch, &err)))
     fail(op, &err);
 }
 
@@ -542,14 +536,15 @@ static bool create_version_now(struct model_op *op, const struct version_body *i
   if (!in->source.n && !in->run_id.n)
     return err_set(err, ERR_INVALID, "\"run_id\" (with \"path\") or \"source\" is missing");
   op->make.name = op->name;
-  if (!keep(op, buf_str(&tags), &op->make.tags, err) || !keep(op, in->description, &op->make.description, err) ||
-      !keep(op, in->source, &op->make.source, err) || !keep(op, in->model_id, &op->make.model_id, err) || !keep(op, path, &op->path, err))
+  if (!api_keep(op->req, buf_str(&tags), &op->make.tags, err) || !api_keep(op->req, in->description, &op->make.description, err) ||
+      !api_keep(op->req, in->source, &op->make.source, err) || !api_keep(op->req, in->model_id, &op->make.model_id, err) ||
+      !api_keep(op->req, path, &op->path, err))
     return false;
   if (in->run_id.n) {
     if (!id_parse(in->run_id, &run))
       return err_set(err, ERR_NOT_FOUND, "there is no run \"%.*s\"", STR_ARG(str_slice(in->run_id, 0, 64)));
     id_format(run, hex);
-    if (!keep(op, str_of(hex), &op->make.run_id, err))
+    if (!api_keep(op->req, str_of(hex), &op->make.run_id, err))
       return false;
   }
   if (in->source.n)
@@ -629,7 +624,7 @@ static void patch_version(struct http_req *req) {
   struct err err;
   AUTO_JSON json_t *tree = NULL;
   struct model_op *op = new_op(req);
-  if (op && !(read_version(op, &err) && api_body(req, &tree, &err) &&
+  if (op && !(api_read_version(op->req, &op->version, &err) && api_body(req, &tree, &err) &&
               json_decode(tree, version_patch_fields, ARRAY_LEN(version_patch_fields), "", &in, &err) && patch_version_now(op, &in, &err)))
     fail(op, &err);
 }
@@ -642,7 +637,7 @@ static void on_copy_gone(void *ctx, const struct err *err UNUSED) {
 static void on_version_deleted(void *ctx, const struct pg_reply *reply) {
   struct model_op *op = ctx;
   struct err err;
-  if (!pg_ok(reply, &err) || (pg_rows(reply) == 0 && !no_version(op, &err))) {
+  if (!pg_ok(reply, &err) || (pg_rows(reply) == 0 && !api_no_version(op->name, op->version, &err))) {
     fail(op, &err);
     return;
   }
@@ -656,7 +651,7 @@ static void delete_version(struct http_req *req) {
   struct err err;
   if (!op)
     return;
-  if (!read_version(op, &err)) {
+  if (!api_read_version(op->req, &op->version, &err)) {
     fail(op, &err);
     return;
   }
@@ -718,163 +713,6 @@ static void delete_alias(struct http_req *req) {
     fail(op, &err);
 }
 
-/* ---- files ---- */
-
-static void on_verified(void *ctx, const struct artifact_tree *tree, const struct err *err) {
-  struct model_op *op = ctx;
-  char digest[65] = "", wanted[65] = "";
-  struct buf body = BUF_INIT(4 * KIB);
-  struct json_writer w;
-  if (tree)
-    hex_encode(tree->digest, sizeof tree->digest, digest);
-  hex_encode(op->alias.p, op->alias.n, wanted); /* the digest that was noted */
-  bool ok = tree && strcmp(digest, wanted) == 0;
-  jw_init(&w, &body);
-  jw_object(&w);
-  jw_put_bool(&w, "ok", ok);
-  jw_put_text(&w, "digest", wanted);
-  jw_put_text(&w, "found", digest[0] ? digest : NULL);
-  jw_put_text(&w, "reason", ok ? NULL : err ? err->text : "the files are not those that were registered");
-  jw_object_end(&w);
-  http_reply_json(op->req, 200, &body);
-}
-
-/* The file that a version is, if it is one and no directory. */
-static bool is_one_file(struct model_op *op, struct str place, struct stat *ret) {
-  struct err ignored;
-  AUTO_FD int fd = artifact_open(web_app(op->req)->artifacts, place, ret, &ignored);
-  return fd >= 0;
-}
-
-static struct str last_part(struct str path) {
-  struct str part, name = path;
-  for (struct str rest = path; str_split(&rest, '/', &part);)
-    name = part;
-  return name;
-}
-
-/* Such a version looks like a directory that holds the file under the name it had. */
-static void reply_one_file(struct model_op *op, struct str place, struct str name, const struct stat *st) {
-  struct err err;
-  if (op->use != FILES_LIST) {
-    if (str_eq(op->path, name)) {
-      files_reply(op->req, place);
-    } else {
-      err_set(&err, ERR_NOT_FOUND, "this version is one file, \"%.*s\"", STR_ARG(str_slice(name, 0, 200)));
-      fail(op, &err);
-    }
-    return;
-  }
-  struct buf body = BUF_INIT(64 * KIB);
-  struct json_writer w;
-  jw_init(&w, &body);
-  jw_object(&w);
-  jw_key(&w, "items");
-  jw_array(&w);
-  if (!op->path.n) {
-    jw_object(&w);
-    jw_put_str(&w, "path", name);
-    jw_put_bool(&w, "is_dir", false);
-    jw_put_i64(&w, "size", st->st_size);
-    jw_put_null(&w, "sha256");
-    jw_put_null(&w, "created");
-    jw_object_end(&w);
-  }
-  jw_array_end(&w);
-  jw_put_null(&w, "next");
-  jw_object_end(&w);
-  http_reply_json(op->req, 200, &body);
-}
-
-/* Files are those that were kept; of a version without a copy, those of its source. */
-static bool place_of(struct model_op *op, const struct version_row *row, struct str *ret, struct err *err) {
-  return row->kept_path.p ? keep(op, row->kept_path, ret, err) : api_place(op->req, row->storage_location, STR(""), ret, err);
-}
-
-static bool start_verifying(struct model_op *op, const struct version_row *row, struct str place, struct err *err) {
-  if (row->digest.n != 32)
-    return err_set(err, ERR_WRONG_STATE, "this version was registered without a digest: its files are not in this service");
-  return keep(op, row->digest, &op->alias, err) && artifact_digest(web_app(op->req)->artifacts, place, on_verified, op, err);
-}
-
-static bool use_place(struct model_op *op, const struct version_row *row, struct str place, struct err *err) {
-  struct stat st;
-  if (op->use == FILES_VERIFY)
-    return start_verifying(op, row, place, err);
-  struct str directory, name;
-  if (is_one_file(op, place, &st)) {
-    struct str path = path_of_version(row);
-    reply_one_file(op, place, last_part(path.n ? path : row->storage_location), &st);
-    return true;
-  }
-  if (op->use == FILES_ZIP) {
-    name = str_of(arena_printf(http_req_arena(op->req), "%.*s-%lld", STR_ARG(row->name), (long long)row->version));
-    api_reply_zip(op->req, place, name.p ? name : STR("files"));
-    return true;
-  }
-  place = files_join(op->req, place, op->path);
-  if (!place.p)
-    return err_no_memory(err);
-  if (op->use == FILES_READ && api_zip_asked(op->req, place, op->path, &directory, &name)) {
-    api_reply_zip(op->req, directory, name);
-    return true;
-  }
-  if (op->use == FILES_LIST)
-    return api_list_files(op->req, place, op->path, err);
-  files_reply(op->req, place);
-  return true;
-}
-
-static void on_place(void *ctx, const struct pg_reply *reply) {
-  struct model_op *op = ctx;
-  struct version_row row;
-  struct str place;
-  struct err err;
-  if (!pg_ok(reply, &err) || (pg_rows(reply) == 0 && !no_version(op, &err))) {
-    fail(op, &err);
-    return;
-  }
-  version_row_read(reply, 0, &row);
-  if (!web_app(op->req)->artifacts)
-    err_set(&err, ERR_UNAVAILABLE, "artifacts are not served here");
-  else if (place_of(op, &row, &place, &err) && use_place(op, &row, place, &err))
-    return;
-  fail(op, &err);
-}
-
-static void use_files(struct http_req *req, struct str path, enum file_use use) {
-  struct model_op *op = new_op(req);
-  struct err err;
-  if (!op)
-    return;
-  op->use = use;
-  if (!read_version(op, &err) || !artifact_path_check(path.p ? path : STR(""), &op->path, &err)) {
-    fail(op, &err);
-    return;
-  }
-  AUTO_PG_ARGS struct pg_args args;
-  pg_args_init(&args, STMT_VERSION_GET);
-  put_key(&args, op);
-  if (!pg_run(pool(op), &args, 0, on_place, op, &err))
-    fail(op, &err);
-}
-
-static void list_files(struct http_req *req) {
-  use_files(req, http_req_param(req, "path"), FILES_LIST);
-}
-
-static void get_file(struct http_req *req) {
-  use_files(req, http_req_value(req, "path"), FILES_READ);
-}
-
-static void get_zip(struct http_req *req) {
-  use_files(req, STR(""), FILES_ZIP);
-}
-
-static void verify(struct http_req *req) {
-  use_files(req, STR(""), FILES_VERIFY);
-}
-
 #define ROW(method_word, path_text, policy_word, handler_fn, text)                                                                         \
   {                                                                                                                                        \
     .method = method_word, .path = path_text, .policy = policy_word, .body = BODY_BUFFER, .max_body = API_BODY_MAX, .handler = handler_fn, \
@@ -911,10 +749,5 @@ const struct route api_model_routes[] = {
     ROW(HTTP_DELETE, "/models/{name}/versions/{version}", POLICY_CURATE, delete_version, "Remove a version; its number stays taken"),
     ROW(HTTP_PUT, "/models/{name}/aliases/{alias}", POLICY_CURATE, put_alias, "Let an alias name a version"),
     ROW(HTTP_DELETE, "/models/{name}/aliases/{alias}", POLICY_CURATE, delete_alias, "Remove an alias"),
-    GET_ROW("/models/{name}/versions/{version}/files", list_files, "List the files of a version",
-            "path:string,limit:integer,cursor:string"),
-    GET_ROW("/models/{name}/versions/{version}/files/{path...}", get_file, "A file of a version; DIRECTORY.zip is an archive", NULL),
-    GET_ROW("/models/{name}/versions/{version}/files.zip", get_zip, "All files of a version as a zip archive", NULL),
-    ROW(HTTP_POST, "/models/{name}/versions/{version}/verify", POLICY_TRACK, verify, "Compare the files of a version with its digest"),
 };
 const size_t api_model_route_count = ARRAY_LEN(api_model_routes);

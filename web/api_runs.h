@@ -24,6 +24,8 @@ MUST_CHECK bool api_tags(struct http_req *req, const json_t *tags, size_t value_
 
 /* {"key": value} as a packed object of texts, in the request's arena. */
 MUST_CHECK bool api_pack_params(struct http_req *req, const json_t *params, struct str *ret, struct err *err);
+/* The run of the reply's first row as the body of an answer; ERR_NOT_FOUND when it has none. */
+MUST_CHECK bool api_write_run(const struct pg_reply *reply, struct id id, struct buf *body, struct err *err);
 /* Makes a run that is launched, and answers. Takes the body. */
 void api_launch(struct http_req *req, json_t *body);
 

@@ -9,9 +9,13 @@
   X(service)                \
   X(metric)                 \
   X(api_run)                \
+  X(api_run_search)         \
+  X(api_compare)            \
+  X(api_run_event)          \
   X(api_experiment)         \
   X(api_artifact)           \
   X(api_model)              \
+  X(api_model_file)         \
   X(sweep)                  \
   X(trial)                  \
   X(ask)                    \
