@@ -9,8 +9,8 @@
 #include "base/json.h"
 #include "base/mem.h"
 #include "base/tar_stream.h"
-#include "tracker/artifact_tree.h"
-#include "tracker/names.h"
+#include "tracker/artifacts/artifact_tree.h"
+#include "tracker/logs/names.h"
 
 enum { FORM = 1, SMALL_MAX = 8 * 1024 * 1024, FRESH_MAX = 1024, READ_PIECE = 256 * 1024 };
 

@@ -1,4 +1,5 @@
-/* A backup on its way in: read as it comes, checked against its own lists and digests, and unpacked if wanted. Its form: web/api_backup.c.
+/* A backup on its way in: read as it comes, checked against its own lists and digests, and unpacked if wanted. Its form:
+ * web/api/api_backup.c.
  */
 #ifndef WINNOW_CLI_BACKUP_FILE_H
 #define WINNOW_CLI_BACKUP_FILE_H

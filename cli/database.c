@@ -6,9 +6,9 @@
 #include "base/mem.h"
 #include "storage/active.h"
 #include "storage/migrate.h"
-#include "storage/pg.h"
-#include "storage/pg_ahead.h"
-#include "storage/pg_private.h"
+#include "storage/pg/pg.h"
+#include "storage/pg/pg_ahead.h"
+#include "storage/pg/pg_private.h"
 
 enum { MIGRATE_RETRY_MS = 1000, HOLDER_WAIT_MS = 15000, DRAIN_MS = 10000 };
 

@@ -1,6 +1,6 @@
 /* What Winnow reads in a log, without a service. */
 #include "cli/verbs.h"
-#include "tracker/parse_file.h"
+#include "tracker/logs/parse_file.h"
 
 enum { PATTERNS_MAX = 64 };
 

@@ -8,9 +8,9 @@
 #include "base/mem.h"
 #include "base/rng.h"
 #include "storage/migrate.h"
-#include "storage/pg.h"
-#include "storage/pg_archive.h"
-#include "storage/pg_private.h"
+#include "storage/pg/pg.h"
+#include "storage/pg/pg_archive.h"
+#include "storage/pg/pg_private.h"
 
 enum { READ_PIECE = 256 * 1024, STATEMENT_MS = 10 * 60 * 1000 };
 

@@ -8,7 +8,7 @@
 #include "cli/encode.h"
 #include "cli/transfer.h"
 #include "cli/verbs.h"
-#include "sweeper/snapshot.h"
+#include "sweeper/jobs/snapshot.h"
 
 /* ---- the environment ---- */
 

@@ -1,13 +1,14 @@
 # winnow_layer(NAME BELOW <layers> LINK <libraries>)
-# The folder NAME is the static library winnow_NAME of all its .c files (cli's main.c is left to the program).
+# The folder NAME and its rooms are the static library winnow_NAME of all their .c files (cli's main.c is left to the program, and the
+# companion is one of its own).
 # tests/check/layers.cmake fails on an #include that goes up; the table it reads is written here.
 set(WINNOW_LAYERS "" CACHE INTERNAL "")
 file(WRITE ${CMAKE_BINARY_DIR}/layers.txt "")
 
 function(winnow_layer name)
   cmake_parse_arguments(LAYER "" "" "BELOW;LINK" ${ARGN})
-  file(GLOB sources CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/${name}/*.c)
-  list(FILTER sources EXCLUDE REGEX "/main\\.c$")
+  file(GLOB_RECURSE sources CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/${name}/*.c)
+  list(FILTER sources EXCLUDE REGEX "/main\\.c$|/companion/")
   if(NOT sources)
     file(WRITE ${CMAKE_BINARY_DIR}/generated/empty_${name}.c "typedef int winnow_${name}_has_no_files_yet;\n")
     set(sources ${CMAKE_BINARY_DIR}/generated/empty_${name}.c)

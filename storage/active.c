@@ -1,10 +1,10 @@
-#include "storage/pq.h"
+#include "storage/pg/pq.h"
 
 #include "storage/active.h"
 
 #include "base/log.h"
 #include "base/mem.h"
-#include "storage/pg_link.h"
+#include "storage/pg/pg_link.h"
 
 enum { ASK_AGAIN_MS = 250, BACKOFF_MAX_MS = 2000, QUESTION_MS = 10000 };
 

@@ -1,12 +1,12 @@
 #define WINNOW_ALLOW_BLOCKING_PQ /* runs at start, before the loop, or on a thread */
-#include "storage/pq.h"
+#include "storage/pg/pq.h"
 
 #include "storage/migrate.h"
 
 #include <sys/socket.h>
 
 #include "base/buf.h"
-#include "storage/pg_target.h"
+#include "storage/pg/pg_target.h"
 
 enum { OLDEST_SERVER = 130000 };
 

@@ -6,7 +6,7 @@
  *     insert into run (id, experiment_id, params) values ($1, $2, $3) returning created;
  *
  * which makes STMT_RUN_CREATE. `-> ()` gives no rows. A long header goes on over the next lines that begin with `--`.
- * The types are those of storage/pg_type.h, `[]` makes an array. After the shape may stand:
+ * The types are those of storage/pg/pg_type.h, `[]` makes an array. After the shape may stand:
  *
  *     repeatable   done twice it is as if done once, with the same answer: reads, and writes under ids we made. The pool sends it
  *                  again by itself when a connection died and nobody knows whether it happened.
@@ -16,7 +16,7 @@
 #ifndef WINNOW_STORAGE_STMT_INFO_H
 #define WINNOW_STORAGE_STMT_INFO_H
 
-#include "storage/pg_type.h"
+#include "storage/pg/pg_type.h"
 #include "storage/stmt.h" /* enum stmt, STMT_COUNT: generated */
 
 enum { STMT_PARAMS_MAX = 48 };

@@ -13,8 +13,8 @@
 #define WINNOW_SWEEPER_ENGINE_H
 
 #include "base/err.h"
+#include "sweeper/file/sweep_file.h"
 #include "sweeper/fsm.h"
-#include "sweeper/sweep_file.h"
 
 enum { ENGINE_TRIALS_MAX = STOP_TRIALS_MAX, ENGINE_REFUSALS_MAX = 5 };
 

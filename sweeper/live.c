@@ -4,8 +4,8 @@
 #include "base/crc32c.h"
 #include "base/log.h"
 #include "base/mem.h"
-#include "sweeper/command.h"
-#include "sweeper/sweep_sources.h"
+#include "sweeper/file/command.h"
+#include "sweeper/file/sweep_sources.h"
 
 /* ---- making ---- */
 

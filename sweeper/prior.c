@@ -1,11 +1,11 @@
 #include "sweeper/prior.h"
 
 #include "base/mem.h"
-#include "storage/metric_store.h"
+#include "storage/metrics/metric_store.h"
 #include "sweeper/live.h"
 #include "tracker/packed.h"
 #include "tracker/run_row.h"
-#include "tracker/search_sql.h"
+#include "tracker/search/search_sql.h"
 
 enum { TIMEOUT_MS = 60000 };
 

@@ -2,10 +2,10 @@
 
 #include "base/log.h"
 #include "base/mem.h"
-#include "storage/metric_store.h"
+#include "storage/metrics/metric_store.h"
 #include "sweeper/live.h"
-#include "tracker/artifact_store.h"
-#include "tracker/names.h"
+#include "tracker/artifacts/artifact_store.h"
+#include "tracker/logs/names.h"
 #include "tracker/run_row.h"
 
 enum { RETRY_MS = 5000, PATH_SIZE = 64 * 1024 };

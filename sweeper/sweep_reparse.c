@@ -1,9 +1,9 @@
 #include "sweeper/sweep_reparse.h"
 
 #include "base/mem.h"
-#include "storage/metric_store.h"
+#include "storage/metrics/metric_store.h"
 #include "sweeper/live.h"
-#include "tracker/reparse.h"
+#include "tracker/logs/reparse.h"
 
 struct walk {
   struct sweeps *all;

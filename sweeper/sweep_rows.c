@@ -1,6 +1,6 @@
 /* The rows of a transaction of all sweeps: what a trial, a sweep, a report is as columns. */
 #include "base/mem.h"
-#include "sweeper/command.h"
+#include "sweeper/file/command.h"
 #include "sweeper/live.h"
 
 enum { SUMMARY_MAX = 8 * 1024 * 1024 };

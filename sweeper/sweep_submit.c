@@ -1,9 +1,9 @@
 /* From a sweep file to a sweep that lives: what is refused, what a dry run shows, how it is made. */
 #include "base/mem.h"
-#include "sweeper/command.h"
+#include "sweeper/file/command.h"
 #include "sweeper/live.h"
 #include "sweeper/prior.h"
-#include "tracker/names.h"
+#include "tracker/logs/names.h"
 
 enum { NORMAL_MAX = 4 * 1024 * 1024 };
 

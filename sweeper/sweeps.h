@@ -11,7 +11,7 @@
 #include "base/id.h"
 #include "base/json.h"
 #include "base/work.h"
-#include "sweeper/sweep_file.h"
+#include "sweeper/file/sweep_file.h"
 #include "tracker/run_state.h"
 
 struct pg_pool;
@@ -223,11 +223,11 @@ void live_put_verdict(const struct live_trial *trial, struct json_writer *w);
 enum companion_says { COMPANION_GO_ON, COMPANION_STOP, COMPANION_FENCED, COMPANION_LATER };
 typedef void companion_fn(void *ctx, enum companion_says says);
 enum companion_says companion_alive(struct live_trial *trial, int32_t attempt);
-/* Bytes of a stream; `done` gets where it goes on (see tracker/log_store.h). */
+/* Bytes of a stream; `done` gets where it goes on (see tracker/logs/log_store.h). */
 typedef void companion_output_fn(void *ctx, int64_t next, const struct err *err);
 MUST_CHECK bool companion_output(struct live_trial *trial, int32_t attempt, struct str stream, int64_t offset, int64_t skipped,
                                  struct str bytes, companion_output_fn *done, void *ctx, struct err *err);
-/* A piece of a file that metrics_from names; see tracker/file_reader.h. */
+/* A piece of a file that metrics_from names; see tracker/logs/file_reader.h. */
 struct companion_file {
   size_t source;
   struct str path;

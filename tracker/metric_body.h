@@ -7,7 +7,7 @@
 #define WINNOW_TRACKER_METRIC_BODY_H
 
 #include "base/json_pull.h"
-#include "storage/metric_rows.h"
+#include "storage/metrics/metric_rows.h"
 
 struct text_pair {
   struct str key, value;

@@ -2,7 +2,7 @@
 #ifndef WINNOW_TRACKER_MODEL_ROW_H
 #define WINNOW_TRACKER_MODEL_ROW_H
 
-#include "storage/pg.h"
+#include "storage/pg/pg.h"
 
 enum { LOGGED_MODEL_COLUMNS = 14, MODEL_COLUMNS = 7, VERSION_COLUMNS = 21 };
 

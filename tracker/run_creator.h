@@ -2,7 +2,7 @@
 #ifndef WINNOW_TRACKER_RUN_CREATOR_H
 #define WINNOW_TRACKER_RUN_CREATOR_H
 
-#include "storage/pg_gather.h"
+#include "storage/pg/pg_gather.h"
 
 struct run_creator;
 

@@ -2,7 +2,7 @@
 #ifndef WINNOW_TRACKER_RUN_ROW_H
 #define WINNOW_TRACKER_RUN_ROW_H
 
-#include "storage/pg.h"
+#include "storage/pg/pg.h"
 #include "tracker/run_state.h"
 
 /* Times are ms; INT64_MIN where there is none. */

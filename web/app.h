@@ -7,7 +7,7 @@
 #include "base/rng.h"
 #include "base/work.h"
 #include "web/access.h"
-#include "web/http_req.h"
+#include "web/http/http_req.h"
 
 struct pg_pool;
 struct http_server;

@@ -1,7 +1,7 @@
 #include "web/gate.h"
 
 #include "web/app.h"
-#include "web/http_reply.h"
+#include "web/http/http_reply.h"
 
 /* What the request is addressed to: the target's own host, when it is in absolute form, not the header beside it. As in Host. */
 static struct str address_of(const struct http_req *req, char *out, size_t room) {

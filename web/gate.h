@@ -2,7 +2,7 @@
 #ifndef WINNOW_WEB_GATE_H
 #define WINNOW_WEB_GATE_H
 
-#include "web/http_server.h"
+#include "web/http/http_server.h"
 
 /* An http_gate_fn; ctx is the struct web_app. */
 bool web_gate(void *ctx, struct http_req *req, const struct route *route, struct err *err);

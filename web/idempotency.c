@@ -2,9 +2,9 @@
 
 #include <openssl/sha.h>
 
-#include "storage/pg.h"
+#include "storage/pg/pg.h"
 #include "web/app.h"
-#include "web/http_reply.h"
+#include "web/http/http_reply.h"
 
 enum { KEY_MAX = 255, ANSWER_MAX = 256 * 1024 };
 

@@ -5,7 +5,7 @@
 #define WINNOW_WEB_IDEMPOTENCY_H
 
 #include "base/id.h"
-#include "web/http_req.h"
+#include "web/http/http_req.h"
 
 /* An http_handle_fn: calls the row's handler, or gives the answer there is. */
 void idempotency_handle(void *ctx, struct http_req *req);

@@ -1,6 +1,6 @@
-#include "web/http_req.h"
-#include "web/mlflow.h"
-#include "web/mlflow_tables.h"
+#include "web/http/http_req.h"
+#include "web/mlflow/mlflow.h"
+#include "web/mlflow/mlflow_tables.h"
 #include "web/problem.h"
 #include "web/tables.h"
 

@@ -2,7 +2,7 @@
 
 #include "base/json.h"
 #include "base/list.h"
-#include "web/http_req.h"
+#include "web/http/http_req.h"
 
 struct problem {
   struct list_node node;

@@ -2,7 +2,7 @@
 
 #include "base/map.h"
 #include "base/mem.h"
-#include "storage/pg.h"
+#include "storage/pg/pg.h"
 #include "web/app.h"
 
 enum { SERIES_MAX = 4096, BUCKETS = 12 };

@@ -3,7 +3,7 @@
 #define WINNOW_WEB_PROM_H
 
 #include "base/buf.h"
-#include "web/http_server.h"
+#include "web/http/http_server.h"
 
 struct prom;
 struct web_app;

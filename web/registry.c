@@ -1,9 +1,9 @@
 #include "web/registry.h"
 
-#include "storage/metric_store.h"
-#include "tracker/artifact_store.h"
-#include "tracker/names.h"
-#include "web/http_req.h"
+#include "storage/metrics/metric_store.h"
+#include "tracker/artifacts/artifact_store.h"
+#include "tracker/logs/names.h"
+#include "web/http/http_req.h"
 #include "web/tracking.h"
 
 /* One registration. In order: resolve (a logged model, another version, or the run whose files a local path names), insert, note it on the

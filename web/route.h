@@ -4,7 +4,7 @@
 #define WINNOW_WEB_ROUTE_H
 
 #include "base/err.h"
-#include "web/http_method.h"
+#include "web/http/http_method.h"
 
 struct http_req;
 struct buf;

@@ -2,7 +2,7 @@
 
 #include "base/buf.h"
 #include "base/mem.h"
-#include "web/http_url.h"
+#include "web/http/http_url.h"
 
 enum { ROUTES_ARENA = 4 << 20, PATTERN_MAX = 512 };
 

@@ -1,9 +1,9 @@
 #include "web/tracking.h"
 
 #include "base/log.h"
-#include "storage/metric_store.h"
+#include "storage/metrics/metric_store.h"
 #include "sweeper/sweeps.h"
-#include "web/api_events.h"
+#include "web/api/api_events.h"
 
 struct str tracking_actor(const struct http_req *req) {
   const struct access_principal *who = web_principal(req);

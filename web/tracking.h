@@ -2,8 +2,8 @@
 #ifndef WINNOW_WEB_TRACKING_H
 #define WINNOW_WEB_TRACKING_H
 
-#include "storage/metric_rows.h"
-#include "storage/pg.h"
+#include "storage/metrics/metric_rows.h"
+#include "storage/pg/pg.h"
 #include "web/app.h"
 
 /* Who asks, for events. */

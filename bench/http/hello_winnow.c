@@ -3,9 +3,9 @@
 #include <fcntl.h>
 
 #include "base/log.h"
-#include "web/http_reply.h"
-#include "web/http_server.h"
-#include "web/tls.h"
+#include "web/http/http_reply.h"
+#include "web/http/http_server.h"
+#include "web/http/tls.h"
 
 static const char *file_name;
 

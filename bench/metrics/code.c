@@ -2,7 +2,7 @@
 #include "base/clock.h"
 #include "base/json.h"
 #include "base/rng.h"
-#include "storage/chunk_buckets.h"
+#include "storage/metrics/chunk_buckets.h"
 #include "tracker/metric_body.h"
 
 enum { CHUNKS = 64, BODY_POINTS = 1000, BODY_KEYS = 10 };

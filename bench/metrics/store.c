@@ -4,7 +4,7 @@
  *
  *     bench_metric_store [seconds a load] [long runs] */
 #include "base/mem.h"
-#include "storage/metric_store.h"
+#include "storage/metrics/metric_store.h"
 #include "tests/support/pg_cluster.h"
 
 #include <libpq-fe.h>

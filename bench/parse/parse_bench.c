@@ -1,7 +1,7 @@
 /* parse_bench FILE...: how fast logs are read, on one core. Each file is fed again and again, in pieces of 64 KiB, for half a second. */
 #include "base/buf.h"
 #include "base/file.h"
-#include "tracker/log_metrics.h"
+#include "tracker/logs/log_metrics.h"
 
 enum { PIECE = 64 * 1024, MIN_US = 500000 };
 

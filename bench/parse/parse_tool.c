@@ -1,5 +1,5 @@
 /* parse_tool [-o table|jsonl] [--pattern RE]... [FILE...] */
-#include "tracker/parse_file.h"
+#include "tracker/logs/parse_file.h"
 
 enum { LIST_MAX = 256 };
 

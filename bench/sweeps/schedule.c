@@ -4,7 +4,7 @@
  *
  *   bench_schedule [jobs]… */
 #define WINNOW_ALLOW_NUMBERS /* arguments */
-#include "sweeper/schedule.h"
+#include "sweeper/jobs/schedule.h"
 #include "base/clock.h"
 #include "base/mem.h"
 #include "base/rng.h"

@@ -12,7 +12,7 @@
 #include "base/clock.h"
 #include "base/mem.h"
 #include "base/rng.h"
-#include "web/http_chunk.h"
+#include "web/http/http_chunk.h"
 
 #include <arpa/inet.h>
 #include <fcntl.h>

@@ -333,7 +333,7 @@ begin
 end
 $$;
 
--- Runs a search that tracker/search_sql.c compiled: identifiers come from fixed tables, values are items of the arrays. Planned with the
+-- Runs a search that tracker/search/search_sql.c compiled: identifiers come from fixed tables, values are items of the arrays. Planned with the
 -- values known, which is what lets the planner choose between run_words, run_metric and the index of the order.
 -- Neither parallel workers nor compiled expressions: what they save on such short statements is less than what it takes to begin with them.
 -- A row is known by `id` (runs, logged models), by `n` (experiments, registered models) or by `n` and `v` (versions).

@@ -1,5 +1,5 @@
 -- Metric points, in chunks. A row for each point costs 100 to 300 bytes and limits ingest to some 0.4 million points a second; chunks cost
--- about 8 bytes and 9 million and more (the forms of their bytes: storage/chunk_code.h, storage/chunk_buckets.h).
+-- about 8 bytes and 9 million and more (the forms of their bytes: storage/metrics/chunk_code.h, storage/metrics/chunk_buckets.h).
 --
 --   metric_tail   what was written and is not sealed: one row for each write, with the points of all its series. Append only: writers never
 --                 wait for each other, however many meet on one run.
@@ -7,7 +7,7 @@
 --                 of a series and attempt never overlap in (step, time, value).
 --
 -- Sealing moves the points of a run from the first into the second, in one transaction: readers see each point in one place or in both,
--- never in none, and see it once (storage/series_view.h). Series too short for chunks of their own are put together into one row of
+-- never in none, and see it once (storage/metrics/series_view.h). Series too short for chunks of their own are put together into one row of
 -- metric_tail that is not `fresh`, so a finished run with five short metrics is one row of some hundred bytes.
 --
 -- There is no foreign key to run: checking it would lock the run's row for every write. Who removes a run for good removes these rows in

@@ -1,4 +1,4 @@
--- Checks, cleaning, deletion for good: tracker/fsck.c, tracker/gc.c, tracker/purge.c; figures for `winnow admin stats`.
+-- Checks, cleaning, deletion for good: tracker/care/fsck.c, tracker/care/gc.c, tracker/care/purge.c; figures for `winnow admin stats`.
 
 -- name: artifact_page (text, int8) -> (text, int8, bytea, int8) repeatable
 -- The $2 files after a path: path, size, SHA-256, when.

@@ -1,4 +1,4 @@
--- Output of runs: see sql/migrations/0004_logs.sql and tracker/log_store.h.
+-- Output of runs: see sql/migrations/0004_logs.sql and tracker/logs/log_store.h.
 
 -- name: log_piece_add (uuid, int4, int2, int8, int4, int8, int8, bool, bytea) -> ()
 -- Run, attempt, stream, start, size, time, lost, packed, data.

@@ -1,4 +1,4 @@
--- Metric points: see sql/migrations/0003_metrics.sql and storage/metric_store.h.
+-- Metric points: see sql/migrations/0003_metrics.sql and storage/metrics/metric_store.h.
 
 -- name: metric_tail_add (uuid[], int4[], int4[], bytea[]) -> (int8, int4, int2)
 -- Run, attempt (0: the current one, -1: the current one of a run without executor), points, batch. For each in its order: its id, its

@@ -3,7 +3,7 @@
 #ifndef WINNOW_COMPANION_CGROUP_H
 #define WINNOW_COMPANION_CGROUP_H
 
-#include "sweeper/job_file.h"
+#include "sweeper/jobs/job_file.h"
 
 struct cgroup {
   char path[512]; /* "": none */

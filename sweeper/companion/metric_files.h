@@ -1,9 +1,9 @@
 /* Files that the job writes its metrics into: found by their globs, looked at now and then, sent home piece by piece. Which bytes are to be
- * sent is decided here, from what the service has said it has; see tracker/file_reader.h for the generations. */
+ * sent is decided here, from what the service has said it has; see tracker/logs/file_reader.h for the generations. */
 #ifndef WINNOW_COMPANION_METRIC_FILES_H
 #define WINNOW_COMPANION_METRIC_FILES_H
 
-#include "sweeper/job_file.h"
+#include "sweeper/jobs/job_file.h"
 
 struct metric_files;
 

@@ -7,7 +7,7 @@
 
 #include "base/err.h"
 #include "sweeper/companion/cgroup.h"
-#include "sweeper/job_file.h"
+#include "sweeper/jobs/job_file.h"
 
 struct process {
   pid_t pid; /* also its session and process group; 0: none */

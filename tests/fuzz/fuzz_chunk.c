@@ -1,8 +1,8 @@
 /* Chunks, batches and summaries out of hostile bytes: never a crash; and what is read can be put again. The checksum is made to fit, or
  * nothing would get past it. */
 #include "base/crc32c.h"
-#include "storage/chunk_buckets.h"
-#include "storage/chunk_code.h"
+#include "storage/metrics/chunk_buckets.h"
+#include "storage/metrics/chunk_code.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 

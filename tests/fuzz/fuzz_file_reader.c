@@ -1,6 +1,6 @@
 /* Pieces of a metric file, some said again or under a new generation, through a state that is stored and read between them; and a state of
  * any bytes. The first byte says the format and the cut. */
-#include "tracker/file_reader.h"
+#include "tracker/logs/file_reader.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 

@@ -1,7 +1,7 @@
 /* The search language: any text gives a tree or an error; a tree compiles to a statement in which nothing of the text stands. The first
  * byte chooses the domain, a line break divides filter and order. */
 #include "base/mem.h"
-#include "tracker/search_sql.h"
+#include "tracker/search/search_sql.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 

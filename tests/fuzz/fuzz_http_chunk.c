@@ -1,6 +1,6 @@
 /* Chunked bodies: fed whole and in pieces they give the same body, the same end or the same refusal. */
 #include "base/buf.h"
-#include "web/http_chunk.h"
+#include "web/http/http_chunk.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 

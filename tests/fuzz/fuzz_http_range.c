@@ -1,5 +1,5 @@
 /* Range, entity tags, dates, Accept-Encoding. The first byte chooses a size for the ranges. */
-#include "web/http_range.h"
+#include "web/http/http_range.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 

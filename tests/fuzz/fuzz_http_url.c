@@ -1,6 +1,6 @@
 /* Escapes, queries, Host, Origin, and paths through a router. */
 #include "base/mem.h"
-#include "web/http_url.h"
+#include "web/http/http_url.h"
 #include "web/router.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);

@@ -1,5 +1,5 @@
 /* The same lines come out however the bytes are cut, and across saving and restoring. The first byte says how to cut. */
-#include "tracker/line.h"
+#include "tracker/logs/line.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 

@@ -1,5 +1,5 @@
 /* The same points come out however the bytes are cut, and across saving and restoring at every cut. The first byte says how to cut. */
-#include "tracker/log_metrics.h"
+#include "tracker/logs/log_metrics.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 

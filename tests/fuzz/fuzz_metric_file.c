@@ -1,6 +1,6 @@
 /* Metric files of every format: the same points however the bytes are cut and across saving and restoring. The first byte says the
  * format and the cut. */
-#include "tracker/metric_file.h"
+#include "tracker/logs/metric_file.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 

@@ -1,8 +1,8 @@
 /* Reading what a server sends: arrays and single values of any bytes, and the version line of its program. */
-#include "storage/pq.h"
+#include "storage/pg/pq.h"
 
-#include "storage/pg_find.h"
-#include "storage/pg_op.h"
+#include "storage/pg/pg_find.h"
+#include "storage/pg/pg_op.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 

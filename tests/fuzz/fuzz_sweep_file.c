@@ -1,5 +1,5 @@
 /* Whatever the bytes are: a sweep whose normal form reads as the same normal form, or mistakes that all have a text. */
-#include "sweeper/sweep_file.h"
+#include "sweeper/file/sweep_file.h"
 
 #include "base/json.h"
 

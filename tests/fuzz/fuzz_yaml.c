@@ -1,5 +1,5 @@
 /* Whatever the bytes are: a tree within its limits that becomes JSON, or an error with a text. */
-#include "sweeper/yaml.h"
+#include "sweeper/spec/yaml.h"
 
 #include "base/json.h"
 

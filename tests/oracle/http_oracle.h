@@ -2,7 +2,7 @@
 #ifndef WINNOW_TESTS_HTTP_ORACLE_H
 #define WINNOW_TESTS_HTTP_ORACLE_H
 
-#include "web/http_head.h"
+#include "web/http/http_head.h"
 
 /* NULL when both agree about a head that ours accepts, else what differs. */
 const char *http_oracle_check(struct str bytes, const struct http_head *head);

@@ -5,7 +5,7 @@
 #include <sys/stat.h>
 
 #include "base/file.h"
-#include "storage/pg_ahead.h"
+#include "storage/pg/pg_ahead.h"
 #include "tests/support/pg_cluster.h"
 #include "tests/support/test.h"
 

@@ -1,11 +1,11 @@
 /* /api/v1: points, summaries and charts, over HTTP and on a real Postgres. */
 #include "base/json.h"
-#include "storage/metric_store.h"
+#include "storage/metrics/metric_store.h"
 #include "tests/support/http_client.h"
 #include "tests/support/pg_cluster.h"
 #include "tests/support/test.h"
 #include "web/app.h"
-#include "web/http_server.h"
+#include "web/http/http_server.h"
 #include "web/problem.h"
 #include "web/tables.h"
 

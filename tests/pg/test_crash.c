@@ -9,7 +9,7 @@
 #include <signal.h>
 
 #include "storage/active.h"
-#include "storage/pg_listen.h"
+#include "storage/pg/pg_listen.h"
 #include "tests/support/pg_cluster.h"
 #include "tests/support/test_stmts.h"
 

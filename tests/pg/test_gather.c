@@ -1,6 +1,6 @@
 /* Items that share statements: all are answered once, in groups; one that the database refuses takes no other with it. */
 #include "base/mem.h"
-#include "storage/pg_gather.h"
+#include "storage/pg/pg_gather.h"
 #include "tests/support/pg_cluster.h"
 #include "tests/support/test.h"
 #include "tests/support/test_stmts.h"

@@ -3,8 +3,8 @@
 #include <signal.h>
 
 #include "base/mem.h"
-#include "storage/metric_replace.h"
-#include "storage/metric_store.h"
+#include "storage/metrics/metric_replace.h"
+#include "storage/metrics/metric_store.h"
 #include "tests/support/pg_cluster.h"
 #include "tests/support/test.h"
 

@@ -17,7 +17,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "storage/data_lock.h"
-#include "storage/pg_find.h"
+#include "storage/pg/pg_find.h"
 #include "tests/support/pg_cluster.h"
 
 /* A server in a directory of the test's choice. */

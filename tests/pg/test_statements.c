@@ -1,6 +1,6 @@
 /* Every statement of sql/queries is prepared against the real schema, and the server's types are compared with the declared ones. */
 #define WINNOW_ALLOW_BLOCKING_PQ /* asks the server what it makes of a statement */
-#include "storage/pq.h"
+#include "storage/pg/pq.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -9,7 +9,7 @@
 
 #include <cmocka.h>
 
-#include "storage/pg_target.h"
+#include "storage/pg/pg_target.h"
 #include "tests/support/pg_cluster.h"
 
 static struct pg_cluster cluster;

@@ -11,8 +11,8 @@
 
 #include <cmocka.h>
 
-#include "web/http_chunk.h"
-#include "web/http_head.h"
+#include "web/http/http_chunk.h"
+#include "web/http/http_head.h"
 
 enum { PATIENCE_MS = 120000, IN_MAX = 256 << 20 };
 

@@ -1,11 +1,11 @@
-/* A server with a handler for everything the tests of web/http_* want to see, on a loop of its own. */
+/* A server with a handler for everything the tests of web/http/http_* want to see, on a loop of its own. */
 #ifndef WINNOW_TESTS_HTTP_FIXTURE_H
 #define WINNOW_TESTS_HTTP_FIXTURE_H
 
 #include "tests/support/http_client.h"
 #include "tests/support/temp_dir.h"
-#include "web/http_reply.h"
-#include "web/http_server.h"
+#include "web/http/http_reply.h"
+#include "web/http/http_server.h"
 
 enum { FIXTURE_BUFFER_MAX = 1000, FIXTURE_STREAM_MAX = 100 << 20, FIXTURE_LATER_MAX = 16 };
 

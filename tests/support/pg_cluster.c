@@ -1,5 +1,5 @@
 #define WINNOW_ALLOW_BLOCKING_PQ /* a test prepares its ground */
-#include "storage/pq.h"
+#include "storage/pg/pq.h"
 
 #include "tests/support/pg_cluster.h"
 

@@ -4,8 +4,8 @@
 
 #include "base/loop.h"
 #include "base/work.h"
-#include "storage/pg.h"
-#include "storage/pg_private.h"
+#include "storage/pg/pg.h"
+#include "storage/pg/pg_private.h"
 #include "tests/support/temp_dir.h"
 
 struct pg_cluster {

@@ -1,5 +1,5 @@
 #define WINNOW_ALLOW_MALLOC /* the server is not the one whose memory fails */
-#include "storage/pq.h"
+#include "storage/pg/pq.h"
 
 #include "tests/support/pq_script.h"
 

@@ -1,9 +1,9 @@
 /* A server that does what a script says, in place of libpq: connections, pipelines with transactions between syncs, and all the ways to
- * fail. One script at a time. Needs storage/pq.h before it. */
+ * fail. One script at a time. Needs storage/pg/pq.h before it. */
 #ifndef WINNOW_TESTS_PQ_SCRIPT_H
 #define WINNOW_TESTS_PQ_SCRIPT_H
 
-#include "storage/pq_api.h"
+#include "storage/pg/pq_api.h"
 
 extern const struct pq_api pq_scripted;
 

@@ -1,9 +1,9 @@
 /* Buckets put together from cells and points are the same as going over all points, for any series, range, axis and scale. */
 #include "base/mem.h"
 #include "base/rng.h"
-#include "storage/chunk_buckets.h"
-#include "storage/chunk_code.h"
-#include "storage/chunk_fold.h"
+#include "storage/metrics/chunk_buckets.h"
+#include "storage/metrics/chunk_code.h"
+#include "storage/metrics/chunk_fold.h"
 #include "tests/support/test.h"
 
 static struct column_coder *coder;

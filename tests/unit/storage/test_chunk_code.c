@@ -3,7 +3,7 @@
 
 #include "base/mem.h"
 #include "base/rng.h"
-#include "storage/chunk_code.h"
+#include "storage/metrics/chunk_code.h"
 #include "tests/support/test.h"
 
 static struct column_coder *coder;

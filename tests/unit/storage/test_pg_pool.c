@@ -1,5 +1,5 @@
 /* The pool against a scripted server: every way to fail, at will. */
-#include "storage/pq.h"
+#include "storage/pg/pq.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

@@ -1,7 +1,7 @@
 /* Chunks and unsealed points of several attempts, read in every way, against the plain definition over all points. */
 #include "base/mem.h"
 #include "base/rng.h"
-#include "storage/series_view.h"
+#include "storage/metrics/series_view.h"
 #include "tests/support/test.h"
 
 enum { ATTEMPTS = 3, CHUNKS_MAX = 64 };

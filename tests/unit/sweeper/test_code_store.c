@@ -1,5 +1,5 @@
 /* Snapshots: what is in them, that they are the same bytes for the same files, and what may not be unpacked. */
-#include "sweeper/code_store.h"
+#include "sweeper/jobs/code_store.h"
 
 #include <fcntl.h>
 #include <sys/stat.h>
@@ -348,16 +348,11 @@ static void digests_are_read(void **state UNUSED) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(the_same_files_are_the_same_snapshot),
-      cmocka_unit_test(what_is_ignored_is_not_in_it),
-      cmocka_unit_test(the_repository_above_is_heard),
-      cmocka_unit_test(too_much_lists_the_largest),
-      cmocka_unit_test(links_that_lead_outward_are_refused),
-      cmocka_unit_test(what_leads_outward_is_not_unpacked),
-      cmocka_unit_test(too_deep_a_path_is_refused),
-      cmocka_unit_test(an_archive_is_unpacked_once),
-      cmocka_unit_test(what_nobody_names_is_collected),
-      cmocka_unit_test(digests_are_read),
+      cmocka_unit_test(the_same_files_are_the_same_snapshot), cmocka_unit_test(what_is_ignored_is_not_in_it),
+      cmocka_unit_test(the_repository_above_is_heard),        cmocka_unit_test(too_much_lists_the_largest),
+      cmocka_unit_test(links_that_lead_outward_are_refused),  cmocka_unit_test(what_leads_outward_is_not_unpacked),
+      cmocka_unit_test(too_deep_a_path_is_refused),           cmocka_unit_test(an_archive_is_unpacked_once),
+      cmocka_unit_test(what_nobody_names_is_collected),       cmocka_unit_test(digests_are_read),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

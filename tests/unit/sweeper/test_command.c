@@ -6,7 +6,7 @@
 #include <cmocka.h>
 
 #include "base/mem.h"
-#include "sweeper/command.h"
+#include "sweeper/file/command.h"
 
 static struct arena arena;
 

@@ -2,7 +2,7 @@
 #include "sweeper/companion/cgroup.h"
 #include "sweeper/companion/exit_file.h"
 #include "sweeper/companion/samples.h"
-#include "sweeper/system_series.h"
+#include "sweeper/jobs/system_series.h"
 #include "tests/support/test.h"
 
 static void what_is_sampled_becomes_points(void **state UNUSED) {

@@ -16,7 +16,7 @@
 #include "base/mem.h"
 #include "base/rng.h"
 #include "sweeper/engine.h"
-#include "sweeper/schedule.h"
+#include "sweeper/jobs/schedule.h"
 
 enum { TRIALS = 80, ATTEMPTS = 2000, NODES = 4, SLOTS = 4, WRITES = 400 };
 

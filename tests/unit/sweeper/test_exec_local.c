@@ -1,5 +1,5 @@
 /* The local executor with real companions: starting, what a killed one leaves behind, finding them again. */
-#include "sweeper/exec_local.h"
+#include "sweeper/jobs/exec_local.h"
 
 #include <fcntl.h>
 #include <signal.h>

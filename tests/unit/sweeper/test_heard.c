@@ -1,7 +1,7 @@
 #include <math.h>
 
 #include "base/mem.h"
-#include "sweeper/heard.h"
+#include "sweeper/rules/heard.h"
 #include "tests/support/test.h"
 
 static void test_a_second_source(void **state) {

@@ -8,8 +8,8 @@
 
 #include "base/mem.h"
 #include "base/rng.h"
-#include "sweeper/ranks.h"
-#include "sweeper/stop.h"
+#include "sweeper/rules/ranks.h"
+#include "sweeper/rules/stop.h"
 
 static struct arena arena;
 

@@ -8,7 +8,7 @@
 #include "base/file.h"
 #include "base/mem.h"
 #include "sweeper/engine.h"
-#include "sweeper/sweep_file.h"
+#include "sweeper/file/sweep_file.h"
 
 static struct arena arena;
 

@@ -8,7 +8,7 @@
 
 #include "base/json.h"
 #include "base/mem.h"
-#include "sweeper/yaml.h"
+#include "sweeper/spec/yaml.h"
 
 static struct arena arena;
 

@@ -1,8 +1,8 @@
 #include <math.h>
 
 #include "tests/support/test.h"
-#include "tracker/file_reader.h"
-#include "tracker/found_points.h"
+#include "tracker/logs/file_reader.h"
+#include "tracker/logs/found_points.h"
 
 static bool collect(void *ctx, const struct log_point *points, size_t n, struct err *err) {
   (void)err;

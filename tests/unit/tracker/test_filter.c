@@ -2,7 +2,7 @@
 #include "tests/support/test.h"
 
 #include "base/buf.h"
-#include "tracker/filter.h"
+#include "tracker/search/filter.h"
 
 static const char *const entities[] = {"attribute", "metric", "param", "tag", "dataset"};
 static const char *const fields[FIELD_COUNT] = {

@@ -1,5 +1,5 @@
 #include "tests/support/test.h"
-#include "tracker/line.h"
+#include "tracker/logs/line.h"
 
 /* All lines of `bytes`, given in pieces of `piece` bytes, each followed by '$'; with `again`, the state is saved and restored at each. */
 static void read_all(struct str bytes, size_t piece, bool again, size_t max, struct buf *out) {

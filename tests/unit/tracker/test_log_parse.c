@@ -2,7 +2,7 @@
  * times and speeds. */
 #include "base/json.h"
 #include "tests/support/test.h"
-#include "tracker/log_metrics.h"
+#include "tracker/logs/log_metrics.h"
 
 #include <math.h>
 

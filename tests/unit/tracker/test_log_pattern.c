@@ -1,7 +1,7 @@
 #include <math.h>
 
 #include "tests/support/test.h"
-#include "tracker/log_metrics.h"
+#include "tracker/logs/log_metrics.h"
 
 static struct log_pattern *make(const char *pattern, const char *key, const char *when) {
   struct err err = {0};

@@ -1,5 +1,5 @@
 #include "tests/support/test.h"
-#include "tracker/log_words.h"
+#include "tracker/logs/log_words.h"
 
 static void test_order(void **state) {
   (void)state;

@@ -1,8 +1,8 @@
 #include <math.h>
 
 #include "tests/support/test.h"
-#include "tracker/metric_file.h"
-#include "tracker/tfevents.h"
+#include "tracker/logs/metric_file.h"
+#include "tracker/logs/tfevents.h"
 
 static bool collect(void *ctx, const struct log_point *points, size_t n, struct err *err) {
   (void)err;

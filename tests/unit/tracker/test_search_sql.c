@@ -1,7 +1,7 @@
 /* Searches as SQL: identifiers from tables, values as parameters, pages as keysets. */
 #include "tests/support/test.h"
 
-#include "tracker/search_sql.h"
+#include "tracker/search/search_sql.h"
 
 struct compiled {
   struct arena arena;

@@ -6,7 +6,7 @@
 #include <cmocka.h>
 
 #include "base/buf.h"
-#include "web/http_chunk.h"
+#include "web/http/http_chunk.h"
 
 /* status 0: complete, with `left` bytes after its end; -1: needs more */
 static const struct {

@@ -21,7 +21,7 @@
 #include "base/file.h"
 #include "base/mem.h"
 #include "tests/support/http_fixture.h"
-#include "web/tls.h"
+#include "web/http/tls.h"
 
 #define H "Host: x\r\n"
 #define GET(path) "GET " path " HTTP/1.1\r\n" H "\r\n"

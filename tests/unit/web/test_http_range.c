@@ -5,7 +5,7 @@
 
 #include <cmocka.h>
 
-#include "web/http_range.h"
+#include "web/http/http_range.h"
 
 static void test_ranges(void **unused UNUSED) {
   static const struct {

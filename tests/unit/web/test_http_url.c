@@ -5,7 +5,7 @@
 
 #include <cmocka.h>
 
-#include "web/http_url.h"
+#include "web/http/http_url.h"
 
 static void test_decode(void **unused UNUSED) {
   static const struct {

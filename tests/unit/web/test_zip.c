@@ -4,7 +4,7 @@
 #include "base/mem.h"
 #include "base/rng.h"
 #include "tests/support/test.h"
-#include "web/zip.h"
+#include "web/api/zip.h"
 
 static uint64_t get(struct str s, size_t at, unsigned bytes) {
   uint64_t value = 0;

@@ -1,0 +1,225 @@
+/* The parts of the metric store, for storage/metrics/metric_*.c only:
+ *   metric_store.c  its life, and writes: packing, groups
+ *   metric_live.c   last values: what run.metrics is behind on, and settling it
+ *   metric_load.c   reading what is stored: chunks, tails, pieces
+ *   metric_read.c   summaries, charts, pages
+ *   metric_seal.c   from the tail into chunks
+ *   metric_fsck.c */
+#ifndef WINNOW_STORAGE_METRIC_INSIDE_H
+#define WINNOW_STORAGE_METRIC_INSIDE_H
+
+#include "base/arena.h"
+#include "base/list.h"
+#include "base/map.h"
+#include "base/mem.h"
+#include "storage/metrics/metric_store.h"
+#include "storage/metrics/series_view.h"
+#include "storage/pg/pg.h"
+#include "storage/pg/pg_gather.h"
+
+enum { CODERS_MAX = 8 };
+
+struct metric_store {
+  struct loop *loop;
+  struct pg_pool *pg; /* NULL once the store has been given up */
+  struct work_pool *work;
+  struct metric_store_conf conf;
+  struct metric_store_stats stats;
+  struct column_coder *coders[CODERS_MAX]; /* at rest */
+  size_t coder_count;
+
+  struct pg_gather gather; /* of metric_write */
+  struct loop_defer flush, seal_now;
+
+  struct map runs;              /* id bytes -> live_run */
+  struct list by_use;           /* of live_run, least recently used first */
+  struct list waiters;          /* for the next flush */
+  struct list flushing;         /* waiters of the one that runs */
+  bool is_starting, asks_fresh; /* it is not known yet what an earlier process left behind */
+  bool is_flushing;
+  uint64_t cycle; /* of flushing */
+  size_t dirty_runs;
+  struct loop_timer *flush_timer, *seal_timer;
+
+  unsigned seals; /* running */
+  struct list seal_waiters;
+
+  size_t operations; /* begun and not answered */
+  bool stopping;
+  loop_fn *stopped;
+  void *stopped_ctx;
+  struct loop_defer stop_check;
+};
+
+/* Every operation is counted from its start to its answer; the store stops when none is left. */
+void metric_op_begin(struct metric_store *store);
+void metric_op_end(struct metric_store *store);
+/* As pg_run() and pg_run_batch(). */
+MUST_CHECK bool metric_run(struct metric_store *store, struct pg_args *args, int64_t timeout_ms, pg_done_fn *done, void *ctx,
+                           struct err *err);
+MUST_CHECK bool metric_run_batch(struct metric_store *store, struct pg_batch *batch, int64_t timeout_ms, pg_done_fn *done, void *ctx,
+                                 struct err *err);
+/* NULL without memory. Given back by the loop's thread. */
+struct column_coder *metric_coder_take(struct metric_store *store);
+void metric_coder_give(struct metric_store *store, struct column_coder *coder);
+/* Runs on the pool, or at the end of the turn when there is none (or it is full). `work` as in work_submit(); its `done` ends with
+ * metric_op_end(). */
+void metric_compute(struct metric_store *store, struct work *work, struct loop_defer *instead);
+
+/* ---- one write ---- */
+
+struct metric_delta {
+  struct str key;
+  struct fold fold;
+  bool in_order; /* each point greater than the one before */
+};
+
+struct metric_part {
+  size_t at, n; /* bytes */
+  int32_t points;
+  int64_t id; /* once stored */
+};
+
+struct metric_write {
+  struct pg_gather_item item; /* its node also serves lists of those that are stored */
+  struct metric_store *store;
+  struct id run;
+  int32_t attempt;
+  struct metric_part *parts;
+  size_t part_count;
+  struct buf bytes;
+  struct metric_delta *deltas;
+  size_t delta_count;
+  char *key_text;
+  int64_t points;
+  metric_done_fn *done;
+  void *ctx;
+};
+void metric_write_free(struct metric_write *write);
+
+/* ---- last values ---- */
+
+struct live_series {
+  struct fold fold;
+  int32_t attempt;
+  bool changed; /* since it was written to run.metrics */
+};
+
+struct live_run {
+  struct list_node node;
+  struct id id;
+  struct map series; /* key -> live_series */
+  bool is_known;     /* `series` holds what is stored, all of it */
+  bool is_dirty;     /* run.metrics does not hold what is stored */
+  bool is_writing;   /* run.metrics is being written */
+  bool is_loading;   /* being derived */
+  bool is_derived;   /* in this cycle: `series` holds what was stored when the cycle began, at least */
+  uint64_t cycle;    /* in which it was last looked at */
+  bool is_sealing;
+  struct list arrived; /* while loading: metric_write */
+  size_t fresh_rows, fresh_points;
+  int64_t first_fresh_ms, last_write_ms, retry_ms;
+};
+
+/* NULL without memory. */
+struct live_run *live_run_get(struct metric_store *store, struct id id);
+/* Takes the write, which is durable. */
+void metric_live_stored(struct metric_store *store, struct metric_write *write);
+/* Something may have been written. */
+void metric_live_unknown(struct metric_store *store, struct id run);
+void metric_live_flush(struct metric_store *store);
+void metric_live_fail_waiters(struct metric_store *store, const struct err *err);
+void metric_live_release(struct metric_store *store);
+
+/* ---- sealing ---- */
+
+void metric_seal_tick(struct metric_store *store);
+/* Begins to seal the run if it is time to. */
+void metric_seal_consider(struct metric_store *store, struct live_run *run);
+/* Begins what is due, and answers who waits for the end of all of it. */
+void metric_seal_progress(struct metric_store *store, const struct err *err);
+
+/* ---- reading what is stored ---- */
+
+/* One series as it is stored; the view is made by the loader. */
+struct stored_series {
+  struct id run;
+  struct str key;
+  int32_t key_id; /* of its chunks */
+  struct chunk_info *chunks;
+  size_t chunk_count, chunk_cap;
+  struct tail_points *tails;
+  size_t tail_count;
+  struct series_view view;
+};
+
+/* A row of the tail that was seen. */
+struct stored_row {
+  struct id run;
+  int64_t id;
+  int32_t attempt, points;
+  bool fresh;
+};
+
+/* Pieces of chunks: the points, or cells. */
+enum piece_kind { PIECE_POINTS, PIECE_STEP_COARSE, PIECE_TIME_COARSE, PIECE_STEP_FINE, PIECE_TIME_FINE };
+struct piece {
+  const struct stored_series *series;
+  int64_t chunk;
+  enum piece_kind kind;
+  char *bytes; /* NULL until fetched, and when it is gone */
+  size_t n;
+};
+
+struct metric_load;
+typedef void metric_loaded_fn(void *ctx, struct metric_load *load, const struct err *err);
+struct metric_load {
+  struct metric_store *store;
+  struct id *runs;
+  size_t run_count;
+  struct str *keys; /* NULL: all */
+  size_t key_count;
+  int32_t attempt;   /* as for series_view_make() */
+  bool is_strict;    /* a damaged row of the tail is an error; else it is left out, and fsck tells */
+  size_t points_max; /* of the tail; 0: no limit. Whole rows, the oldest first */
+
+  bool is_cut;                  /* there was more than points_max */
+  struct stored_series *series; /* by run and key */
+  size_t series_count, series_cap;
+  struct stored_row *rows;
+  size_t row_count, row_cap;
+  struct piece *pieces; /* those that were fetched, by chunk and kind; then those wanted next */
+  size_t piece_count, piece_cap, pieces_fetched;
+
+  /* private */
+  struct map index;
+  struct column_coder *coder;
+  struct arena arena;
+  size_t tail_points;
+  struct loop_defer nothing;
+  metric_loaded_fn *done;
+  void *ctx;
+};
+/* Texts and ids are copied. NULL without memory. */
+struct metric_load *metric_load_new(struct metric_store *store, const struct id *runs, size_t run_count, const struct str *keys,
+                                    size_t key_count, int32_t attempt);
+void metric_load_free(struct metric_load *load);
+/* Pieces that were fetched are kept until they are dropped, or run again. */
+void metric_load_drop_pieces(struct metric_load *load);
+/* Reads rows and chunks and makes the views. */
+MUST_CHECK bool metric_load_run(struct metric_load *load, metric_loaded_fn *done, void *ctx, struct err *err);
+/* The same for one run and what is unsealed of it: only series with unsealed points, and of their chunks only those that the points may
+ * fall into or come before, and the one that they may follow. */
+MUST_CHECK bool metric_load_tail(struct metric_load *load, metric_loaded_fn *done, void *ctx, struct err *err);
+MUST_CHECK bool metric_load_want(struct metric_load *load, const struct stored_series *series, const struct chunk_info *chunk,
+                                 enum piece_kind kind);
+/* Fetches what is wanted and not there yet; `done` is called also when nothing is. A chunk that has been replaced meanwhile is
+ * ERR_CONFLICT: begin again. */
+MUST_CHECK bool metric_load_fetch(struct metric_load *load, metric_loaded_fn *done, void *ctx, struct err *err);
+/* STR_NONE when it was not wanted, or is null. */
+struct str metric_load_piece(const struct metric_load *load, const struct chunk_info *chunk, enum piece_kind kind);
+
+/* Reads the columns of metric_chunks and its sisters into *ret. */
+void metric_chunk_row(const struct pg_reply *reply, size_t row, struct chunk_info *ret);
+
+#endif

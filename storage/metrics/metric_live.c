@@ -1,0 +1,505 @@
+#include "base/json.h"
+#include "storage/metrics/metric_inside.h"
+
+enum { FLUSH_RUNS = 512, DERIVE_RUNS = 128, TIMEOUT_MS = 30000 };
+
+/* ---- runs ---- */
+
+static void set_dirty(struct metric_store *store, struct live_run *run, bool is_dirty) {
+  store->dirty_runs += (size_t)is_dirty - (size_t)run->is_dirty;
+  run->is_dirty = is_dirty;
+}
+
+static void drop_series(struct metric_store *store, struct live_run *run) {
+  size_t i = 0;
+  struct str key;
+  void *series;
+  store->stats.live_series -= run->series.count;
+  while (map_next(&run->series, &i, &key, &series))
+    mem_free(series);
+  map_release(&run->series);
+  map_init(&run->series, SIZE_MAX / 2);
+  run->is_known = false;
+}
+
+static void drop_arrived(struct live_run *run) {
+  for (struct list_node *node; (node = list_pop_front(&run->arrived));)
+    metric_write_free(LIST_ENTRY(node, struct metric_write, item.node));
+}
+
+static struct str name_of(const struct id *id) {
+  return str_n((const char *)id, sizeof *id);
+}
+
+static void drop_run(struct metric_store *store, struct live_run *run) {
+  drop_series(store, run);
+  map_release(&run->series);
+  drop_arrived(run);
+  set_dirty(store, run, false);
+  store->stats.unsealed_points -= run->fresh_points;
+  list_remove(&run->node);
+  map_remove(&store->runs, name_of(&run->id));
+  mem_free(run);
+}
+
+static bool at_rest(const struct live_run *run) {
+  return !run->is_dirty && !run->is_writing && !run->is_loading && !run->is_sealing && run->fresh_rows == 0;
+}
+
+/* Forgets what was not used for longest, as far as it may be forgotten. What is unsealed is sealed in time, and then may. */
+static void make_room(struct metric_store *store) {
+  LIST_EACH(&store->by_use, node) {
+    if (store->stats.live_series <= store->conf.live_series_max && store->runs.count <= store->conf.live_series_max)
+      return;
+    struct live_run *run = LIST_ENTRY(node, struct live_run, node);
+    if (at_rest(run))
+      drop_run(store, run);
+  }
+}
+
+struct live_run *live_run_get(struct metric_store *store, struct id id) {
+  struct live_run *run = map_get(&store->runs, name_of(&id));
+  if (run) {
+    list_remove(&run->node);
+    list_push_back(&store->by_use, &run->node);
+    return run;
+  }
+  run = mem_zalloc(sizeof *run);
+  if (!run || !map_put(&store->runs, name_of(&id), run, NULL)) {
+    mem_free(run);
+    return NULL;
+  }
+  run->id = id;
+  map_init(&run->series, SIZE_MAX / 2);
+  list_push_back(&store->by_use, &run->node);
+  return run;
+}
+
+void metric_live_release(struct metric_store *store) {
+  for (struct list_node *node; (node = store->by_use.first);)
+    drop_run(store, LIST_ENTRY(node, struct live_run, node));
+}
+
+static struct live_series *series_of(struct metric_store *store, struct live_run *run, struct str key) {
+  struct live_series *series = map_get(&run->series, key);
+  if (series)
+    return series;
+  series = mem_zalloc(sizeof *series);
+  if (!series || !map_put(&run->series, key, series, NULL)) {
+    mem_free(series);
+    return NULL;
+  }
+  store->stats.live_series++;
+  return series;
+}
+
+/* ---- what was written ---- */
+
+/* Adds up a write that follows what is known, in order and of the same attempt; else what is known is not enough. */
+static void add_up(struct metric_store *store, struct live_run *run, const struct metric_write *write) {
+  for (size_t i = 0; i < write->delta_count && run->is_known; i++) {
+    const struct metric_delta *delta = &write->deltas[i];
+    struct live_series *series = series_of(store, run, delta->key);
+    bool follows = series && delta->in_order &&
+                   (!series->fold.count || (series->attempt == write->attempt && point_cmp(delta->fold.first, series->fold.last) > 0));
+    if (!follows) {
+      run->is_known = false;
+      return;
+    }
+    fold_merge(&series->fold, &delta->fold);
+    series->attempt = write->attempt;
+    series->changed = true;
+  }
+}
+
+void metric_live_stored(struct metric_store *store, struct metric_write *write) {
+  struct live_run *run = live_run_get(store, write->run);
+  if (!run) { /* no memory: nothing is known of the run; the rows in the tail tell the next process */
+    metric_write_free(write);
+    return;
+  }
+  int64_t now = loop_now_ms(store->loop);
+  if (run->fresh_rows == 0)
+    run->first_fresh_ms = now;
+  run->last_write_ms = now;
+  run->fresh_rows += write->part_count;
+  run->fresh_points += (size_t)write->points;
+  store->stats.unsealed_points += (size_t)write->points;
+  set_dirty(store, run, true);
+  if (run->is_loading) {
+    list_push_back(&run->arrived, &write->item.node);
+  } else {
+    if (run->is_known)
+      add_up(store, run, write);
+    metric_write_free(write);
+  }
+  metric_seal_consider(store, run);
+}
+
+void metric_live_unknown(struct metric_store *store, struct id id) {
+  struct live_run *run = live_run_get(store, id);
+  if (!run)
+    return;
+  run->is_known = false;
+  set_dirty(store, run, true);
+  if (run->fresh_rows == 0)
+    run->first_fresh_ms = loop_now_ms(store->loop);
+}
+
+/* ---- flushing: deriving what is not known, then writing what has changed ---- */
+
+struct waiter {
+  struct list_node node;
+  struct metric_store *store;
+  metric_done_fn *done;
+  void *ctx;
+  struct loop_defer now;
+};
+
+struct flush {
+  struct metric_store *store;
+  struct id runs[FLUSH_RUNS];
+  size_t count;
+};
+
+static void flush_more(struct metric_store *store);
+
+static void answer_all(struct metric_store *store, struct list *waiters, const struct err *err) {
+  struct list now = {0}; /* who asks again from its callback waits for the next time */
+  for (struct list_node *node; (node = list_pop_front(waiters));)
+    list_push_back(&now, node);
+  for (struct list_node *node; (node = list_pop_front(&now));) {
+    struct waiter *waiter = LIST_ENTRY(node, struct waiter, node);
+    waiter->done(waiter->ctx, err);
+    mem_free(waiter);
+    metric_op_end(store);
+  }
+}
+
+void metric_live_fail_waiters(struct metric_store *store, const struct err *err) {
+  answer_all(store, &store->waiters, err);
+}
+
+static void flush_ended(struct metric_store *store, const struct err *err) {
+  store->is_flushing = false;
+  metric_op_end(store);
+  answer_all(store, &store->flushing, err);
+  make_room(store);
+  if (store->waiters.first)
+    metric_live_flush(store);
+}
+
+static void on_written(void *ctx, const struct pg_reply *reply) {
+  struct flush *flush = ctx;
+  struct metric_store *store = flush->store;
+  struct err err;
+  bool ok = pg_ok(reply, &err);
+  for (size_t i = 0; i < flush->count; i++) {
+    struct live_run *run = map_get(&store->runs, name_of(&flush->runs[i]));
+    if (run)
+      run->is_writing = false;
+    if (!ok) /* it is not known what is there now */
+      metric_live_unknown(store, flush->runs[i]);
+  }
+  store->stats.flushes++;
+  mem_free(flush);
+  if (ok)
+    flush_more(store);
+  else
+    flush_ended(store, &err);
+  metric_op_end(store);
+}
+
+static void put_last(struct json_writer *w, struct str key, const struct fold *fold) {
+  jw_key_str(w, key);
+  jw_array(w);
+  jw_f64(w, fold->last.value);
+  jw_i64(w, fold->last.step);
+  jw_i64(w, fold->last.time);
+  if (fold->count > 1 || fold->nans) { /* else they say what the last value says */
+    jw_f64(w, fold->min);
+    jw_f64(w, fold->max);
+    jw_i64(w, fold->count);
+  }
+  jw_array_end(w);
+}
+
+/* What has changed of a run since it was written. */
+static void put_changed(const struct live_run *run, struct buf *out) {
+  struct json_writer w;
+  jw_init(&w, out);
+  jw_object(&w);
+  size_t i = 0;
+  struct str key;
+  void *value;
+  while (map_next(&run->series, &i, &key, &value)) {
+    struct live_series *series = value;
+    if (series->changed && series->fold.count)
+      put_last(&w, key, &series->fold);
+    series->changed = false;
+  }
+  jw_object_end(&w);
+}
+
+static void write_runs(struct flush *flush) {
+  struct metric_store *store = flush->store;
+  AUTO_BUF struct buf json = BUF_INIT(64 * MIB);
+  size_t ends[FLUSH_RUNS], count = 0;
+  struct id ids[FLUSH_RUNS];
+  for (size_t i = 0; i < flush->count; i++) {
+    struct live_run *run = map_get(&store->runs, name_of(&flush->runs[i]));
+    if (!run || !(run->is_known || run->is_derived))
+      continue;
+    if (json.n > 16 * MIB) {
+      run->cycle = 0; /* again in this cycle */
+      continue;
+    }
+    put_changed(run, &json);
+    set_dirty(store, run, !run->is_known);
+    run->is_writing = true;
+    run->is_derived = false;
+    ids[count] = run->id;
+    ends[count++] = json.n;
+  }
+  struct err err;
+  AUTO_PG_ARGS struct pg_args args;
+  pg_args_init(&args, STMT_METRIC_RUN_WRITE);
+  pg_begin_array(&args);
+  for (size_t i = 0; i < count; i++)
+    pg_put_uuid(&args, ids[i]);
+  pg_end_array(&args);
+  pg_begin_array(&args);
+  for (size_t i = 0; i < count; i++) {
+    size_t from = i ? ends[i - 1] : 0;
+    pg_put_jsonb(&args, str_n(json.p + from, ends[i] - from));
+  }
+  pg_end_array(&args);
+  memcpy(flush->runs, ids, count * sizeof *ids);
+  flush->count = count;
+  if (!buf_ok(&json, &err) || !metric_run(store, &args, TIMEOUT_MS, on_written, flush, &err)) {
+    for (size_t i = 0; i < count; i++) {
+      struct live_run *run = map_get(&store->runs, name_of(&ids[i]));
+      run->is_writing = false;
+      metric_live_unknown(store, ids[i]);
+    }
+    mem_free(flush);
+    flush_ended(store, &err);
+    return;
+  }
+  metric_op_begin(store);
+}
+
+/* ---- deriving ---- */
+
+struct derive {
+  struct flush *flush;
+  struct metric_load *load;
+};
+
+static bool was_seen(const struct metric_load *load, const struct metric_write *write) {
+  for (size_t i = 0; i < load->row_count; i++)
+    if (load->rows[i].id == write->parts[0].id)
+      return true;
+  return false;
+}
+
+/* What came while the run was being derived is in what was read, or follows it. */
+static void catch_up(struct metric_store *store, struct live_run *run, const struct metric_load *load) {
+  for (struct list_node *node; (node = list_pop_front(&run->arrived));) {
+    struct metric_write *write = LIST_ENTRY(node, struct metric_write, item.node);
+    if (run->is_known && !was_seen(load, write))
+      add_up(store, run, write);
+    metric_write_free(write);
+  }
+}
+
+static bool derive_series(struct metric_store *store, const struct metric_load *load, const struct stored_series *stored, struct err *err) {
+  struct live_run *run = map_get(&store->runs, name_of(&stored->run));
+  if (!run || !run->is_loading || stored->view.count == 0)
+    return true;
+  struct live_series *series = series_of(store, run, stored->key);
+  if (!series)
+    return err_no_memory(err);
+  *series = (struct live_series){.attempt = stored->view.parts[stored->view.count - 1].attempt, .changed = true};
+  for (size_t i = 0; i < stored->view.count; i++) {
+    const struct series_part *part = &stored->view.parts[i];
+    if (!part_is_mixed(part)) {
+      if (!part_fold(part, &series->fold, err))
+        return false;
+      continue;
+    }
+    AUTO_POINTS struct points points = {0};
+    if (part_points(part, load->coder, metric_load_piece(load, part->chunk, PIECE_POINTS), &points, err)) {
+      fold_add_points(&series->fold, &points, 0, points.n);
+    } else if (err->code == ERR_IO) { /* damaged: its summary is what is left */
+      fold_merge(&series->fold, &part->chunk->fold);
+      fold_add_points(&series->fold, part->tail, part->from, part->to);
+    } else {
+      return false;
+    }
+  }
+  return true;
+}
+
+static void derive_ended(struct derive *derive, const struct err *failed) {
+  struct flush *flush = derive->flush;
+  struct metric_store *store = flush->store;
+  struct err err;
+  if (failed)
+    err = *failed;
+  bool ok = !failed;
+  for (size_t i = 0; ok && i < derive->load->series_count; i++)
+    ok = derive_series(store, derive->load, &derive->load->series[i], &err);
+  for (size_t i = 0; i < derive->load->run_count; i++) {
+    struct live_run *run = map_get(&store->runs, name_of(&derive->load->runs[i]));
+    if (!run || !run->is_loading)
+      continue;
+    run->is_loading = false;
+    run->is_known = run->is_derived = ok;
+    store->stats.derived += ok;
+    catch_up(store, run, derive->load);
+  }
+  metric_load_free(derive->load);
+  mem_free(derive);
+  if (ok) {
+    write_runs(flush);
+  } else {
+    mem_free(flush);
+    flush_ended(store, &err);
+  }
+}
+
+static void on_loaded(void *ctx, struct metric_load *load, const struct err *err);
+
+/* A chunk that was replaced meanwhile: begin again. Sealing comes to an end, so this does. */
+static void on_pieces(void *ctx, struct metric_load *load, const struct err *err) {
+  struct err again;
+  if (!err || err->code != ERR_CONFLICT)
+    derive_ended(ctx, err);
+  else if (!metric_load_run(load, on_loaded, ctx, &again))
+    derive_ended(ctx, &again);
+}
+
+static void on_loaded(void *ctx, struct metric_load *load, const struct err *failed) {
+  struct derive *derive = ctx;
+  struct err err;
+  if (failed) {
+    derive_ended(derive, failed);
+    return;
+  }
+  bool ok = true;
+  for (size_t i = 0; ok && i < load->series_count; i++)
+    for (size_t p = 0; ok && p < load->series[i].view.count; p++) {
+      const struct series_part *part = &load->series[i].view.parts[p];
+      if (part_is_mixed(part))
+        ok = metric_load_want(load, &load->series[i], part->chunk, PIECE_POINTS);
+    }
+  if (!ok)
+    err_no_memory(&err);
+  if (!ok || !metric_load_fetch(load, on_pieces, derive, &err))
+    derive_ended(derive, &err);
+}
+
+static bool start_derive(struct flush *flush, const struct id *runs, size_t count, struct err *err) {
+  struct metric_store *store = flush->store;
+  struct derive *derive = mem_zalloc(sizeof *derive);
+  struct metric_load *load = metric_load_new(store, runs, count, NULL, 0, 0);
+  if (!derive || !load) {
+    mem_free(derive);
+    metric_load_free(load);
+    return err_no_memory(err);
+  }
+  *derive = (struct derive){flush, load};
+  if (!metric_load_run(load, on_loaded, derive, err)) {
+    mem_free(derive);
+    metric_load_free(load);
+    return false;
+  }
+  for (size_t i = 0; i < count; i++) {
+    struct live_run *run = map_get(&store->runs, name_of(&runs[i]));
+    drop_series(store, run);
+    run->is_loading = true;
+  }
+  return true;
+}
+
+/* ---- the cycle ---- */
+
+/* A cycle looks at each run that was dirty when it began, some at a time. Runs that become dirty meanwhile are for the next one, so it
+ * ends. */
+static void flush_more(struct metric_store *store) {
+  struct flush *flush = mem_zalloc(sizeof *flush);
+  struct err err;
+  if (!flush) {
+    err_no_memory(&err);
+    flush_ended(store, &err);
+    return;
+  }
+  flush->store = store;
+  struct id unknown[DERIVE_RUNS];
+  size_t unknown_count = 0;
+  LIST_EACH(&store->by_use, node) {
+    struct live_run *run = LIST_ENTRY(node, struct live_run, node);
+    if (!run->is_dirty || run->cycle == store->cycle || flush->count == FLUSH_RUNS || (!run->is_known && unknown_count == DERIVE_RUNS))
+      continue;
+    run->cycle = store->cycle;
+    flush->runs[flush->count++] = run->id;
+    if (!run->is_known)
+      unknown[unknown_count++] = run->id;
+  }
+  if (flush->count == 0) {
+    mem_free(flush);
+    flush_ended(store, NULL);
+  } else if (unknown_count == 0) {
+    write_runs(flush);
+  } else if (!start_derive(flush, unknown, unknown_count, &err)) {
+    mem_free(flush);
+    flush_ended(store, &err);
+  }
+}
+
+static void begin_cycle(void *ctx) {
+  struct metric_store *store = ctx;
+  flush_more(store);
+}
+
+void metric_live_flush(struct metric_store *store) {
+  if (store->is_starting || store->is_flushing || (!store->dirty_runs && !store->waiters.first))
+    return;
+  store->is_flushing = true;
+  store->cycle++;
+  for (struct list_node *node; (node = list_pop_front(&store->waiters));)
+    list_push_back(&store->flushing, node);
+  metric_op_begin(store);
+  loop_defer(store->loop, &store->flush, begin_cycle, store);
+}
+
+static void answer_now(void *ctx) {
+  struct waiter *waiter = ctx;
+  struct metric_store *store = waiter->store;
+  waiter->done(waiter->ctx, NULL);
+  mem_free(waiter);
+  metric_op_end(store);
+}
+
+bool metric_settle(struct metric_store *store, const struct id *id, metric_done_fn *done, void *ctx, struct err *err) {
+  if (!store->pg)
+    return err_set(err, ERR_CANCELLED, "the service is stopping");
+  struct waiter *waiter = mem_zalloc(sizeof *waiter);
+  if (!waiter)
+    return err_no_memory(err);
+  *waiter = (struct waiter){.store = store, .done = done, .ctx = ctx};
+  metric_op_begin(store);
+  struct live_run *run = id ? map_get(&store->runs, name_of(id)) : NULL;
+  bool is_dirty = id ? run && run->is_dirty : store->dirty_runs > 0;
+  bool is_writing = id ? run && (run->is_writing || run->is_loading) : store->is_flushing;
+  if (is_dirty || store->is_starting) {
+    list_push_back(&store->waiters, &waiter->node);
+    metric_live_flush(store);
+  } else if (is_writing) {
+    list_push_back(&store->flushing, &waiter->node);
+  } else {
+    loop_defer(store->loop, &waiter->now, answer_now, waiter);
+  }
+  return true;
+}

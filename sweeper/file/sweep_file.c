@@ -1,0 +1,679 @@
+#include "sweeper/file/sweep_file.h"
+
+#include <math.h>
+
+#include "base/mem.h"
+#include "sweeper/file/command.h"
+#include "sweeper/file/sweep_import.h"
+#include "sweeper/file/sweep_sources.h"
+
+/* ---- the tables ---- */
+
+#define AT(type, field) .offset = offsetof(struct type, field)
+#define GIVEN(type, field) .given_at = offsetof(struct type, field)
+
+static const char *const goals[] = {"minimize", "maximize", NULL};
+static const char *const uses[] = {"last", "best", "mean_last_k", NULL};
+static const char *const imputes[] = {"worst", "best", "latest", NULL};
+static const char *const imputes_running[] = {"false", "worst", "best", "latest", NULL};
+
+static const struct spec_row metric_rows[] = {
+    {"name", SPEC_TEXT, .flags = SPEC_REQUIRED | SPEC_BARE, AT(sweep_metric, name), .max = 500,
+     .help = "the metric to optimise, as it is reported"},
+    {"goal", SPEC_CHOICE, AT(sweep_metric, goal), .default_text = "minimize", .choices = goals, .help = "minimize or maximize"},
+    {"target", SPEC_NUMBER, AT(sweep_metric, target), GIVEN(sweep_metric, has_target), .help = "no new trials once one has reported this"},
+    {"use", SPEC_CHOICE, AT(sweep_metric, use), .default_text = "last", .choices = uses, .help = "which of a trial's reports is its value"},
+    {"last_k", SPEC_INT, AT(sweep_metric, last_k), .min = 1, .max = 1e6, .default_text = "5", .help = "how many reports mean_last_k takes"},
+    {"aliases", SPEC_TEXTS, AT(sweep_metric, aliases), .min = 0, .max = 20, .help = "other names of the same metric"},
+    {"impute", SPEC_CHOICE, AT(sweep_metric, impute), .default_text = "worst", .choices = imputes,
+     .help = "the value of a failed trial in the sampler's eyes"},
+    {"impute_while_running", SPEC_CHOICE, AT(sweep_metric, impute_while_running), .default_text = "'false'", .choices = imputes_running,
+     .help = "the value of a running trial in the sampler's eyes"},
+};
+static const struct spec_table metric_table = {"metric", metric_rows, ARRAY_LEN(metric_rows), sizeof(struct sweep_metric)};
+
+static const char *const samplers[] = {"auto", "tpe", "gp", "cmaes", "sobol", "halton", "random", "grid", NULL};
+
+static const struct spec_row sampler_rows[] = {
+    {"type", SPEC_CHOICE, .flags = SPEC_BARE, AT(sweep_sampler_spec, type), .default_text = "auto", .choices = samplers,
+     .help = "how points are chosen; auto picks by space and number of trials"},
+    {"seed", SPEC_INT, AT(sweep_sampler_spec, seed), GIVEN(sweep_sampler_spec, has_seed),
+     .help = "the same seed and results give the same trials; default: drawn at submit and shown"},
+    {"n_startup", SPEC_INT, AT(sweep_sampler_spec, n_startup), GIVEN(sweep_sampler_spec, has_n_startup), .min = 0, .max = 100000,
+     .help = "trials before the model is used"},
+    {"n_candidates", SPEC_INT, AT(sweep_sampler_spec, n_candidates), GIVEN(sweep_sampler_spec, has_n_candidates), .min = 1, .max = 100000,
+     .help = "points the model compares for one suggestion"},
+    {"staleness", SPEC_INT, AT(sweep_sampler_spec, staleness), GIVEN(sweep_sampler_spec, has_staleness), .min = 0, .max = 100000,
+     .help = "results a suggestion prepared ahead may lack; default: the number of workers"},
+};
+static const struct spec_table sampler_table = {"sampler", sampler_rows, ARRAY_LEN(sampler_rows), sizeof(struct sweep_sampler_spec)};
+
+#define RESOURCES(field) .offset = offsetof(struct sweep_spec, field) - offsetof(struct sweep_spec, resources)
+static const struct spec_row resource_rows[] = {
+    {"slots", SPEC_INT, .flags = SPEC_BARE, RESOURCES(resources.slots), .min = 1, .max = 1024, .default_text = "1", .alias = "gpus",
+     .help = "GPUs, or shares of the CPUs, that one trial gets"},
+    {"memory", SPEC_SIZE, RESOURCES(resources.memory),
+     .given_at = offsetof(struct sweep_spec, resources.has_memory) - offsetof(struct sweep_spec, resources), .min = 1,
+     .help = "a trial above this is ended"},
+    {"time", SPEC_DURATION, RESOURCES(resources.time),
+     .given_at = offsetof(struct sweep_spec, resources.has_time) - offsetof(struct sweep_spec, resources), .min = 1000,
+     .help = "an attempt that takes longer is ended"},
+};
+static const struct spec_table resources_table = {"resources", resource_rows, ARRAY_LEN(resource_rows),
+                                                  sizeof(((struct sweep_spec *)0)->resources)};
+
+static const char *const retry_reasons[] = {"lost", "failed", NULL};
+#define RETRIES(field) .offset = offsetof(struct sweep_spec, field) - offsetof(struct sweep_spec, retries)
+static const struct spec_row retry_rows[] = {
+    {"max", SPEC_INT, .flags = SPEC_BARE, RETRIES(retries.max), .min = 0, .max = 1000, .default_text = "0",
+     .help = "further attempts of one trial"},
+    {"on", SPEC_FLAGS, RETRIES(retries.on), .default_text = "[lost]", .choices = retry_reasons, .help = "what is tried again"},
+};
+static const struct spec_table retries_table = {"retries", retry_rows, ARRAY_LEN(retry_rows), sizeof(((struct sweep_spec *)0)->retries)};
+
+static const char *const register_whens[] = {"best", "each_best", NULL};
+#define REGISTER(field) offsetof(struct sweep_spec, register_model.field) - offsetof(struct sweep_spec, register_model)
+static const struct spec_row register_rows[] = {
+    {"model", SPEC_TEXT, .flags = SPEC_REQUIRED | SPEC_BARE, .offset = REGISTER(model), .max = 256, .help = "name of the registered model"},
+    {"path", SPEC_TEXT, .offset = REGISTER(path), .default_text = "model", .max = 1000, .help = "the artifact that becomes the version"},
+    {"when", SPEC_CHOICE, .offset = REGISTER(when), .default_text = "best", .choices = register_whens,
+     .help = "the best trial once, at the end, or each new best"},
+    {"metric_at_least", SPEC_NUMBER, .offset = REGISTER(at_least), .given_at = REGISTER(has_at_least),
+     .help = "register only from this value up"},
+    {"metric_at_most", SPEC_NUMBER, .offset = REGISTER(at_most), .given_at = REGISTER(has_at_most),
+     .help = "register only from this value down"},
+};
+static const struct spec_table register_table = {"register", register_rows, ARRAY_LEN(register_rows),
+                                                 sizeof(((struct sweep_spec *)0)->register_model)};
+
+static const char *const methods[] = {"grid", "random", "bayes", NULL};
+static const char *const styles[] = {"json", "python", NULL};
+static const char *const nan_policies[] = {"worst", "fail", "ignore", NULL};
+static const char *const workdir_modes[] = {"copy", "inplace", NULL};
+static const char *const log_policies[] = {"cut", "slow", NULL};
+static const char *const executors[] = {"local", "slurm", NULL};
+
+#define SPEC(field) .offset = offsetof(struct sweep_spec, field)
+#define HAS(field) .given_at = offsetof(struct sweep_spec, field)
+#define IGNORED(name, why) \
+  { name, SPEC_TREE, .flags = SPEC_IGNORED | SPEC_WANDB, .help = why }
+
+static const struct spec_row sweep_rows[] = {
+    {"name", SPEC_TEXT, .flags = SPEC_WANDB, SPEC(name), .max = SWEEP_NAME_MAX, .help = "default: the file's name"},
+    {"description", SPEC_TEXT, .flags = SPEC_WANDB, SPEC(description), .max = 10000, .help = "free text"},
+    {"experiment", SPEC_TEXT, .flags = SPEC_WANDB, SPEC(experiment), .max = SWEEP_NAME_MAX, .alias = "project",
+     .help = "the folder its runs go to; default: the sweep's name"},
+    {"notes", SPEC_TEXT, SPEC(notes), .max = 100000, .help = "free text, also to be changed later"},
+    {"program", SPEC_TEXT, .flags = SPEC_WANDB, SPEC(program), .max = 4000, .help = "the script; without `command` it is run as W&B would"},
+    {"command", SPEC_ARGV, .flags = SPEC_WANDB, SPEC(command), HAS(has_command), .min = 1, .max = 1000,
+     .help = "the arguments, one an item; ${macros} and {{parameter}} are filled in; never a shell"},
+    {"args_style", SPEC_CHOICE, SPEC(args_style), HAS(has_args_style), .choices = styles,
+     .help = "how true, false and null are written: json (true) or python (True, as W&B does)"},
+    {"metric", SPEC_OBJECT, .flags = SPEC_WANDB, SPEC(metric), HAS(has_metric), .sub = &metric_table, .help = "what is optimised"},
+    {"parameters", SPEC_TREE, .flags = SPEC_WANDB | SPEC_REQUIRED, SPEC(parameters), .help = "the search space"},
+    {"conditions", SPEC_TREE, SPEC(conditions), .help = "parameters that exist only when another has some value"},
+    {"constraints", SPEC_TREE, SPEC(constraints), .help = "expressions that every point satisfies"},
+    {"method", SPEC_CHOICE, .flags = SPEC_WANDB, SPEC(method), HAS(has_method), .choices = methods, .help = "grid, random or bayes"},
+    {"sampler", SPEC_OBJECT, SPEC(sampler), .sub = &sampler_table, .help = "the method in detail"},
+    {"fixed_first", SPEC_TREE, SPEC(fixed_first), .help = "points that are tried first; what they leave out is sampled"},
+    {"prior", SPEC_TREE, SPEC(prior), .help = "sweeps, or a filter of runs, whose results the sampler starts from"},
+    {"early_terminate", SPEC_OBJECTS, .flags = SPEC_WANDB, SPEC(early_terminate), .min = 0, .max = STOP_RULES_MAX, .sub = &stop_conf_table,
+     .help = "rules that stop a trial; any that fires is enough"},
+    {"metrics_from", SPEC_OBJECTS, SPEC(metrics_from), .min = 0, .max = 50, .sub = &sweep_source_table,
+     .help = "where metrics are read; default: both streams with the built-in patterns"},
+    {"run_cap", SPEC_INT, .flags = SPEC_WANDB, SPEC(run_cap), HAS(has_run_cap), .min = 1, .max = STOP_TRIALS_MAX,
+     .help = "trials of the whole sweep, retries not counted"},
+    {"max_time", SPEC_DURATION, SPEC(max_time), HAS(has_max_time), .min = 1000, .help = "no new trials after this time"},
+    {"max_slot_time", SPEC_DURATION, SPEC(max_slot_time), HAS(has_max_slot_time), .min = 1000,
+     .help = "no new trials after so much time on all slots together"},
+    {"max_parallel", SPEC_INT, SPEC(max_parallel), HAS(has_max_parallel), .min = 1, .max = 100000,
+     .help = "trials at once; default: as many as fit"},
+    {"max_failures", SPEC_INT, SPEC(max_failures), HAS(has_max_failures), .min = 1, .max = STOP_TRIALS_MAX,
+     .help = "the sweep fails after so many failed trials"},
+    {"give_up_after", SPEC_INT, SPEC(give_up_after), .min = 0, .max = 100000, .default_text = "5",
+     .help = "the sweep fails when its first so many trials all fail; 0: never"},
+    {"on_nan", SPEC_CHOICE, SPEC(on_nan), .default_text = "worst", .choices = nan_policies,
+     .help = "what a trial whose value is NaN counts as"},
+    {"resources", SPEC_OBJECT, SPEC(resources), .sub = &resources_table, .help = "what one trial gets"},
+    {"retries", SPEC_OBJECT, SPEC(retries), .sub = &retries_table, .help = "when a trial is tried again"},
+    {"stop_grace", SPEC_DURATION, SPEC(stop_grace), .min = 0, .max = 86400000, .default_text = "10s", .help = "time between TERM and KILL"},
+    {"workdir", SPEC_TEXT, SPEC(workdir), .default_text = "'.'", .max = 4000, .help = "copied at submit; every attempt gets its own copy"},
+    {"workdir_mode", SPEC_CHOICE, SPEC(workdir_mode), .default_text = "copy", .choices = workdir_modes,
+     .help = "inplace runs in the directory itself"},
+    {"workdir_max", SPEC_SIZE, SPEC(workdir_max), .default_text = "256MB", .min = 1, .help = "a larger directory is not copied"},
+    {"links", SPEC_TEXTS, SPEC(links), .min = 0, .max = 1000, .help = "not copied: symbolic links to the original"},
+    {"env", SPEC_PAIRS, SPEC(env), .help = "variables of the job's environment"},
+    {"recorded_env", SPEC_PAIRS, SPEC(recorded_env),
+     .help = "PATH, VIRTUAL_ENV and the like as they were where it was submitted; `env` goes before"},
+    {"inherit_env", SPEC_TEXTS, SPEC(inherit_env), .min = 0, .max = 1000, .help = "further variables taken over from the one who submits"},
+    {"tty", SPEC_BOOL, SPEC(tty), .default_text = "false", .help = "give the command a pseudo-terminal"},
+    {"log_max", SPEC_SIZE, SPEC(log_max), .default_text = "1GiB", .help = "log kept of a run; then it is cut with a mark"},
+    {"log_spool_max", SPEC_SIZE, SPEC(log_spool_max), .default_text = "1GiB", .help = "unsent log on the node before log_policy applies"},
+    {"log_policy", SPEC_CHOICE, SPEC(log_policy), .default_text = "cut", .choices = log_policies,
+     .help = "too much unsent log: cut (skip, with a mark) or slow (freeze the job)"},
+    {"artifacts", SPEC_TEXTS, SPEC(artifacts), .min = 0, .max = 1000, .help = "globs of files stored when the attempt ends"},
+    {"register", SPEC_OBJECT, SPEC(register_model), .given_at = offsetof(struct sweep_spec, register_model.given), .sub = &register_table,
+     .help = "make the best trial's artifact a model version"},
+    {"executor", SPEC_CHOICE, SPEC(executor), .default_text = "local", .choices = executors, .help = "where jobs run"},
+    {"priority", SPEC_INT, SPEC(priority), .min = -1000000, .max = 1000000, .default_text = "0", .help = "higher goes first in the queue"},
+    IGNORED("entity", "there is one service, and experiments are its folders"),
+    IGNORED("controller", "the service is the controller"),
+    IGNORED("job", "W&B Launch is not used here"),
+    IGNORED("image_uri", "jobs run on the machine, not in images"),
+    IGNORED("kind", "the file is a sweep anyway"),
+    IGNORED("apiVersion", "there is one grammar"),
+};
+static const struct spec_table sweep_table = {"sweep", sweep_rows, ARRAY_LEN(sweep_rows), sizeof(struct sweep_spec)};
+
+/* ---- what the table cannot say ---- */
+
+struct check {
+  struct sweep_file *file;
+  struct spec_problems *errors;
+  struct spec_problems *warnings;
+};
+
+static const struct ynode *at_key(const struct check *c, const char *path) {
+  return ynode_at(c->file->root, str_of(path));
+}
+
+#define CHECK_ERROR(c, path, hint, ...) spec_problem_add((c)->errors, at_key((c), (path)), (path), (hint), __VA_ARGS__)
+#define CHECK_WARN(c, path, hint, ...) spec_problem_add((c)->warnings, at_key((c), (path)), (path), (hint), __VA_ARGS__)
+
+/* W&B's grammar and our brackets share the name: min_iter and max_iter together, or brackets, are ours. */
+static bool is_wandb_hyperband(const struct ynode *rule) {
+  const struct ynode *type = ynode_peek(rule, STR("type"));
+  if (!type || !ynode_is_scalar(type) || !str_is(type->text, "hyperband") || ynode_peek(rule, STR("brackets")))
+    return false;
+  return !(ynode_peek(rule, STR("min_iter")) && ynode_peek(rule, STR("max_iter")));
+}
+
+static bool name_wandb_hyperband(struct arena *arena, const struct ynode *root) {
+  struct ynode *rules = ynode_peek(root, STR("early_terminate"));
+  if (!rules)
+    return true;
+  bool list = rules->kind == YN_LIST;
+  for (size_t i = 0; i < (list ? rules->count : 1); i++) {
+    struct ynode *rule = list ? rules->items[i] : rules;
+    if (!is_wandb_hyperband(rule))
+      continue;
+    struct ynode *type = ynode_peek(rule, STR("type"));
+    type->text = STR("wandb_hyperband");
+    if (!ynode_peek(rule, STR("step_metric")) && !ynode_put(arena, rule, "step_metric", ynode_new_text(arena, type, STR("report"))))
+      return false;
+  }
+  return true;
+}
+
+enum { SPACE_DEPTH_MAX = 16, RECORDED_MAX = 100 };
+
+static bool deeper_than(const struct ynode *node, unsigned levels) {
+  if (ynode_is_scalar(node))
+    return false;
+  if (levels == 0)
+    return true;
+  for (size_t i = 0; i < node->count; i++)
+    if (deeper_than(node->kind == YN_LIST ? node->items[i] : node->pairs[i].value, levels - 1))
+      return true;
+  return false;
+}
+
+/* yes and no are booleans to older YAML readers, W&B's among them, and text here. */
+static void warn_of_words(struct check *c, const struct ynode *node) {
+  static const char *const words[] = {"yes", "Yes", "YES", "no", "No", "NO", "on", "On", "ON", "off", "Off", "OFF"};
+  for (size_t i = 0; i < node->count && c->warnings->count < SPEC_PROBLEMS_MAX; i++)
+    warn_of_words(c, node->kind == YN_LIST ? node->items[i] : node->pairs[i].value);
+  for (size_t i = 0; i < ARRAY_LEN(words) && node->kind == YN_TEXT && !node->quoted; i++)
+    if (str_is(node->text, words[i]))
+      spec_problem_add(c->warnings, node, "parameters", "write true or false for a boolean, or put it in quotes", "%s is read as text",
+                       words[i]);
+}
+
+/* `conditions` and friends have a grammar of their own; here only what would otherwise be a puzzling message later. */
+static void check_trees(struct check *c) {
+  const struct sweep_spec *s = &c->file->spec;
+  static const struct {
+    const char *key;
+    size_t offset;
+    const char *example;
+  } lists[] = {
+      {"conditions", offsetof(struct sweep_spec, conditions), "[{if: {optimizer: sgd}, then: [momentum]}]"},
+      {"constraints", offsetof(struct sweep_spec, constraints), "[\"batchsize * epochs <= 4096\"]"},
+      {"fixed_first", offsetof(struct sweep_spec, fixed_first), "[{lr: 0.01}]"},
+      {"prior", offsetof(struct sweep_spec, prior), NULL},
+      {"parameters", offsetof(struct sweep_spec, parameters), NULL},
+  };
+  for (size_t i = 0; i < ARRAY_LEN(lists); i++) {
+    const struct ynode *node = *(const struct ynode *const *)(const void *)((const char *)s + lists[i].offset);
+    if (node && deeper_than(node, SPACE_DEPTH_MAX))
+      CHECK_ERROR(c, lists[i].key, NULL, "%s is nested deeper than %d levels", lists[i].key, SPACE_DEPTH_MAX);
+    if (node && lists[i].example && node->kind != YN_LIST && node->kind != YN_NULL)
+      CHECK_ERROR(c, lists[i].key, NULL, "%s must be a list, as in %s", lists[i].key, lists[i].example);
+  }
+  if (s->parameters && s->parameters->kind != YN_MAP)
+    CHECK_ERROR(c, "parameters", NULL, "parameters must be a map of names, not %s", ynode_kind_word(s->parameters));
+  else if (s->parameters && s->parameters->count == 0)
+    CHECK_ERROR(c, "parameters", NULL, "parameters is empty: there is nothing to search");
+  else if (s->parameters && s->parameters->count > SWEEP_PARAMETERS_MAX)
+    CHECK_ERROR(c, "parameters", NULL, "there are %zu parameters; at most %d are allowed", s->parameters->count, SWEEP_PARAMETERS_MAX);
+  if (s->parameters)
+    warn_of_words(c, s->parameters);
+}
+
+static const char *param_at(const void *ctx, size_t i) {
+  return ((const struct ynode *)ctx)->pairs[i].key->text.p;
+}
+
+static void check_fixed_first(struct check *c) {
+  const struct sweep_spec *s = &c->file->spec;
+  if (!s->fixed_first || s->fixed_first->kind != YN_LIST || !s->parameters || s->parameters->kind != YN_MAP)
+    return;
+  for (size_t i = 0; i < s->fixed_first->count; i++) {
+    const struct ynode *point = s->fixed_first->items[i];
+    if (point->kind != YN_MAP) {
+      spec_problem_add(c->errors, point, "fixed_first", NULL, "a point is a map of parameters, not %s", ynode_kind_word(point));
+      continue;
+    }
+    for (size_t j = 0; j < point->count; j++) {
+      const struct ynode *key = point->pairs[j].key;
+      if (ynode_peek(s->parameters, key->text))
+        continue;
+      const char *near = str_nearest(key->text, s->parameters->count, param_at, s->parameters);
+      char hint[120] = "";
+      if (near)
+        snprintf(hint, sizeof hint, "did you mean \"%.80s\"?", near);
+      spec_problem_add(c->errors, key, "fixed_first", hint, "\"%.*s\" is no parameter", STR_ARG(key->text));
+    }
+  }
+}
+
+static void check_metric(struct check *c) {
+  const struct sweep_spec *s = &c->file->spec;
+  bool rules = false;
+  for (size_t i = 0; i < s->early_terminate.count; i++) {
+    const struct stop_conf *conf = &((const struct stop_conf *)s->early_terminate.items)[i];
+    char path[64];
+    const struct ynode *node = at_key(c, "early_terminate");
+    bool list = node && node->kind == YN_LIST;
+    snprintf(path, sizeof path, list ? "early_terminate[%zu]" : "early_terminate", i);
+    stop_conf_check(conf, at_key(c, path), path, c->errors);
+    rules |= conf->type != STOP_NONE && !conf->metric.p;
+  }
+  if (s->has_metric)
+    return;
+  if (s->method == METHOD_BAYES)
+    CHECK_ERROR(c, "method", "add metric: {name: …, goal: minimize}", "bayes needs a metric to learn from");
+  if (rules)
+    CHECK_ERROR(c, "early_terminate", "add metric: {name: …, goal: minimize}, or a metric to the rule",
+                "early termination needs a metric to compare");
+  if (s->register_model.given)
+    CHECK_ERROR(c, "register", NULL, "register needs a metric to know the best trial");
+}
+
+static void check_sources(struct check *c) {
+  const struct sweep_spec *s = &c->file->spec;
+  const struct ynode *node = at_key(c, "metrics_from");
+  for (size_t i = 0; i < s->metrics_from.count; i++) {
+    char path[64];
+    snprintf(path, sizeof path, node && node->kind == YN_LIST ? "metrics_from[%zu]" : "metrics_from", i);
+    sweep_source_check(&((struct sweep_metrics_source *)s->metrics_from.items)[i], at_key(c, path), path, c->errors);
+  }
+}
+
+static int method_of(int sampler) {
+  switch (sampler) {
+  case SAMPLER_GRID:
+    return METHOD_GRID;
+  case SAMPLER_RANDOM:
+  case SAMPLER_SOBOL:
+  case SAMPLER_HALTON:
+    return METHOD_RANDOM;
+  default:
+    return METHOD_BAYES;
+  }
+}
+
+static void check_method(struct check *c) {
+  struct sweep_spec *s = &c->file->spec;
+  if (!s->has_method) {
+    s->method = method_of(s->sampler.type);
+    if (s->sampler.type == SAMPLER_AUTO && !s->has_metric)
+      s->method = METHOD_RANDOM;
+    s->has_method = true;
+  }
+  if (s->sampler.type == SAMPLER_AUTO) {
+    s->sampler.type = s->method == METHOD_GRID ? SAMPLER_GRID : s->method == METHOD_RANDOM ? SAMPLER_RANDOM : SAMPLER_AUTO;
+  } else if (s->method != method_of(s->sampler.type)) {
+    CHECK_ERROR(c, "sampler", NULL, "method %s and sampler %s do not go together", methods[s->method], samplers[s->sampler.type]);
+  }
+  if (!c->file->is_job && s->method != METHOD_GRID && !s->has_run_cap && !s->has_max_time && !s->has_max_slot_time)
+    CHECK_WARN(c, "method", "add run_cap or max_time", "there is no run_cap: the sweep goes on until it is stopped");
+}
+
+static void check_command(struct check *c) {
+  struct sweep_spec *s = &c->file->spec;
+  static struct str wandb_default[] = {{"${env}", 6}, {"${interpreter}", 14}, {"${program}", 10}, {"${args}", 7}};
+  if (!s->has_command && s->program.p) {
+    s->command = (struct spec_texts){wandb_default, ARRAY_LEN(wandb_default)};
+    s->has_command = true;
+  }
+  for (size_t i = 0; i < s->command.count; i++)
+    if (str_find_str(s->command.items[i], STR("${program}")) != SIZE_MAX && !s->program.p)
+      CHECK_ERROR(c, "command", "add program: train.py", "the command uses ${program}, but there is no program");
+  if (s->register_model.has_at_least && s->register_model.has_at_most && s->register_model.at_least > s->register_model.at_most)
+    CHECK_ERROR(c, "register", NULL, "metric_at_least is above metric_at_most: nothing would be registered");
+}
+
+/* Macros and {{names}}, where they stand. */
+static bool check_macros(struct check *c) {
+  const struct sweep_spec *s = &c->file->spec;
+  AUTO_JSON json_t *parameters = NULL;
+  struct err err = {0};
+  if (c->errors->count)
+    return true;
+  if (!ynode_to_json(s->parameters, &parameters, &err))
+    return false;
+  for (size_t i = 0; i < s->command.count; i++) {
+    char path[40];
+    snprintf(path, sizeof path, "command[%zu]", i);
+    if (!command_check_item(s->command.items[i], parameters, &err))
+      CHECK_ERROR(c, path, err.hint, "%s", err.text);
+  }
+  for (size_t i = 0; i < s->env.count; i++)
+    if (!command_check_item(s->env.items[i].value, parameters, &err))
+      CHECK_ERROR(c, "env", err.hint, "%.*s: %s", STR_ARG(s->env.items[i].name), err.text);
+  return true;
+}
+
+/* The first thing in quotes of the sampler's complaint is the path of what is wrong. */
+static void space_problem(struct check *c, const struct err *error) {
+  char path[sizeof error->text] = "parameters";
+  const char *open = strchr(error->text, '"');
+  const char *close = open ? strchr(open + 1, '"') : NULL;
+  if (close && close > open + 1)
+    snprintf(path, sizeof path, "%.*s", (int)(close - open - 1), open + 1);
+  CHECK_ERROR(c, path, error->hint, "%s", error->text);
+}
+
+static bool check_space(struct check *c) {
+  AUTO_JSON json_t *json = NULL;
+  struct err err = {0};
+  if (c->errors->count)
+    return true;
+  if (!sweep_file_space(c->file, &json, &err))
+    return false;
+  if (space_new(json_object_get(json, "parameters"), json_object_get(json, "conditions"), json_object_get(json, "constraints"),
+                &c->file->space, &err))
+    return true;
+  if (err.code == ERR_NO_MEMORY)
+    return false;
+  space_problem(c, &err);
+  return true;
+}
+
+static bool env_name_ok(struct str name) {
+  if (!name.n || isdigit((unsigned char)name.p[0]))
+    return false;
+  for (size_t i = 0; i < name.n; i++)
+    if (!isalnum((unsigned char)name.p[i]) && name.p[i] != '_')
+      return false;
+  return true;
+}
+
+static void check_env(struct check *c) {
+  const struct sweep_spec *s = &c->file->spec;
+  for (size_t i = 0; i < s->env.count; i++)
+    if (!env_name_ok(s->env.items[i].name))
+      CHECK_ERROR(c, "env", NULL, "\"%.*s\" cannot be the name of a variable", STR_ARG(str_slice(s->env.items[i].name, 0, 60)));
+  for (size_t i = 0; i < s->inherit_env.count; i++)
+    if (!env_name_ok(s->inherit_env.items[i]))
+      CHECK_ERROR(c, "inherit_env", NULL, "\"%.*s\" cannot be the name of a variable", STR_ARG(str_slice(s->inherit_env.items[i], 0, 60)));
+}
+
+/* "dir/mnist.yaml" names the sweep "mnist". */
+static struct str stem(const char *name) {
+  const char *slash = strrchr(name, '/');
+  struct str base = str_of(slash ? slash + 1 : name);
+  size_t dot = base.n;
+  while (dot > 1 && base.p[dot - 1] != '.')
+    dot--;
+  if (dot > 1)
+    base = str_slice(base, 0, dot - 1);
+  return str_slice(base, 0, SWEEP_NAME_MAX);
+}
+
+static bool fill_names(struct sweep_file *file, const char *name) {
+  struct sweep_spec *s = &file->spec;
+  if (!s->name.p) {
+    struct str base = name[0] ? stem(name) : s->experiment.p ? s->experiment : STR("sweep");
+    char *copy = arena_strdup(&file->arena, base.n ? base : STR("sweep"));
+    if (!copy)
+      return false;
+    s->name = str_of(copy);
+  }
+  if (!s->experiment.p)
+    s->experiment = s->name;
+  return true;
+}
+
+/* ---- reading ---- */
+
+static bool no_custom_method(const struct ynode *root, struct spec_problems *errors) {
+  const struct ynode *method = ynode_peek(root, STR("method"));
+  const struct ynode *scheduler = ynode_peek(root, STR("scheduler"));
+  bool custom = method && ynode_is_scalar(method) && str_is(method->text, "custom");
+  if (custom || scheduler || ynode_peek(root, STR("metrics")))
+    spec_problem_add(errors,
+                     custom      ? method
+                     : scheduler ? scheduler
+                                 : root,
+                     custom      ? "method"
+                     : scheduler ? "scheduler"
+                                 : "metrics",
+                     "use method: bayes with sampler: tpe, gp or cmaes",
+                     custom || scheduler ? "a custom scheduler is Python code that would run inside the service; this is not done here"
+                                         : "there is one metric to optimise; several objectives are not supported");
+  return errors->count == 0;
+}
+
+static bool read_spec(struct sweep_file *file, const char *name, struct spec_problems *errors) {
+  struct spec_reader reader = {&file->arena, errors, &file->warnings};
+  if (!no_custom_method(file->root, errors))
+    return true;
+  if (!name_wandb_hyperband(&file->arena, file->root))
+    return false;
+  spec_read(&reader, &sweep_table, file->root, "", &file->spec);
+  if (errors->count || errors->no_memory)
+    return !errors->no_memory;
+  struct sweep_spec *s = &file->spec;
+  if (!s->has_args_style)
+    s->args_style = file->format == FORMAT_WANDB ? ARGS_PYTHON : ARGS_JSON;
+  s->has_args_style = true;
+  struct check c = {file, errors, &file->warnings};
+  check_method(&c);
+  check_trees(&c);
+  check_fixed_first(&c);
+  check_metric(&c);
+  check_sources(&c);
+  check_command(&c);
+  check_env(&c);
+  if (!check_macros(&c) || !check_space(&c))
+    return false;
+  return fill_names(file, name) && !errors->no_memory && !file->warnings.no_memory;
+}
+
+/* A job is a sweep of one trial with nothing to search: a space wants a parameter, and nobody is shown this one. */
+static bool complete_job(struct sweep_file *file, struct ynode *root) {
+  struct arena *arena = &file->arena;
+  struct ynode *space = ynode_new_map(arena, root), *hidden = ynode_new_map(arena, root);
+  struct ynode *zero = ynode_new_int(arena, root, 0), *one = ynode_new_int(arena, root, 1);
+  return space && hidden && zero && one && ynode_put(arena, hidden, "value", zero) && ynode_put(arena, space, JOB_PARAMETER, hidden) &&
+         (ynode_peek(root, STR("parameters")) || ynode_put(arena, root, "parameters", space)) &&
+         (ynode_peek(root, STR("run_cap")) || ynode_put(arena, root, "run_cap", one));
+}
+
+static bool read_into(struct sweep_file *file, struct str text, const char *name, struct spec_problems *errors, struct err *err) {
+  struct ynode *root;
+  struct yaml_place place;
+  if (text.n > SWEEP_FILE_BYTES_MAX)
+    return err_set(err, ERR_TOO_LARGE, "a sweep file has at most %d bytes", SWEEP_FILE_BYTES_MAX);
+  if (!yaml_read(text, &file->arena, &root, &place, err)) {
+    if (err->code != ERR_INVALID)
+      return false;
+    struct ynode at = {.line = place.line, .column = place.column};
+    spec_problem_add(errors, &at, "", NULL, "%s", err->text);
+    return false;
+  }
+  if (root->kind != YN_MAP) {
+    spec_problem_add(errors, root, "", NULL, root->kind == YN_NULL ? "the file is empty" : "a sweep file is a map of keys");
+    return false;
+  }
+  if (file->is_job && !complete_job(file, root))
+    return err_no_memory(err);
+  file->format = file->is_job ? FORMAT_WINNOW : sweep_import_format(root);
+  if (file->format != FORMAT_WINNOW) {
+    if (!sweep_import(file->format, &file->arena, root, &root, errors, &file->warnings))
+      return errors->count ? false : err_no_memory(err);
+  } else if (!file->is_job && !spec_beyond_wandb(&sweep_table, root)) {
+    file->format = FORMAT_WANDB;
+  }
+  file->root = root;
+  if (errors->count)
+    return false;
+  if (!read_spec(file, name, errors))
+    return err_no_memory(err);
+  return errors->count == 0;
+}
+
+bool sweep_file_fail(const char *name, const struct spec_problem *problem, struct err *err) {
+  if (problem->line)
+    err_set(err, ERR_INVALID, "%s%s%u:%u: %s", name, name[0] ? ":" : "line ", problem->line, problem->column, problem->message);
+  else
+    err_set(err, ERR_INVALID, "%s%s%s", name, name[0] ? ": " : "", problem->message);
+  err_at(err, "", problem->line, problem->column);
+  return problem->hint[0] ? err_hint(err, "%s", problem->hint) : false;
+}
+
+static bool read_file(struct str text, const char *name, bool is_job, struct arena *arena, struct sweep_file **ret,
+                      struct spec_problems *errors, struct err *err) {
+  struct err local;
+  err = err ? err : &local;
+  memset(errors, 0, sizeof *errors);
+  errors->arena = arena;
+  struct sweep_file *file = mem_zalloc(sizeof *file);
+  if (!file)
+    return err_no_memory(err);
+  arena_init(&file->arena, 256 * MIB);
+  file->warnings.arena = &file->arena;
+  file->is_job = is_job;
+  bool ok = read_into(file, text, name, errors, err);
+  if (!ok && errors->no_memory)
+    err_no_memory(err);
+  else if (!ok && errors->count)
+    sweep_file_fail(name, &errors->items[0], err);
+  if (!ok) {
+    sweep_file_free(file);
+    return false;
+  }
+  *ret = file;
+  return true;
+}
+
+bool sweep_file_read(struct str text, const char *name, struct arena *arena, struct sweep_file **ret, struct spec_problems *errors,
+                     struct err *err) {
+  return read_file(text, name, false, arena, ret, errors, err);
+}
+
+bool sweep_file_read_job(struct str text, struct arena *arena, struct sweep_file **ret, struct spec_problems *errors, struct err *err) {
+  return read_file(text, "", true, arena, ret, errors, err);
+}
+
+void sweep_file_free(struct sweep_file *file) {
+  if (!file)
+    return;
+  space_free(file->space);
+  arena_release(&file->arena);
+  mem_free(file);
+}
+
+/* ---- what the submission adds ---- */
+
+bool sweep_file_set_code(struct sweep_file *file, const char *sha256, struct err *err) {
+  const char *text = arena_printf(&file->arena, "sha256:%s", sha256);
+  if (!text)
+    return err_no_memory(err);
+  file->spec.workdir = str_of(text);
+  return true;
+}
+
+static bool record_one(struct sweep_file *file, const char *key, const json_t *value, struct spec_pair *ret, struct err *err) {
+  struct str text = json_str(value);
+  if (!env_name_ok(str_of(key)) || !text.p || text.n > COMMAND_ITEM_MAX)
+    return err_set(err, ERR_INVALID, "\"%.60s\" of the recorded environment is no variable", key);
+  const char *name = arena_strdup(&file->arena, str_of(key)), *copy = arena_strdup(&file->arena, text);
+  *ret = (struct spec_pair){str_of(name), str_n(copy, text.n)};
+  return (name && copy) || err_no_memory(err);
+}
+
+bool sweep_file_record_env(struct sweep_file *file, const json_t *env, struct err *err) {
+  const char *key;
+  json_t *value, *walk = (json_t *)(uintptr_t)env; /* jansson's iterators want a mutable object, but change nothing */
+  size_t count = 0, size = json_object_size(env);
+  struct spec_pair *items = ARENA_NEW_ARRAY(&file->arena, struct spec_pair, size + 1);
+  if (!items)
+    return err_no_memory(err);
+  if (size > RECORDED_MAX)
+    return err_set(err, ERR_INVALID, "more than %d variables are recorded", RECORDED_MAX);
+  json_object_foreach(walk, key, value) {
+    if (!record_one(file, key, value, &items[count++], err))
+      return false;
+  }
+  file->spec.recorded_env = (struct spec_pairs){items, count};
+  return true;
+}
+
+/* ---- giving it back ---- */
+
+bool sweep_file_normal_form(const struct sweep_file *file, struct buf *out, struct err *err) {
+  struct json_writer w;
+  jw_init(&w, out);
+  spec_write(&sweep_table, &file->spec, &w);
+  return buf_ok(out, err);
+}
+
+bool sweep_file_space(const struct sweep_file *file, json_t **ret, struct err *err) {
+  const struct sweep_spec *s = &file->spec;
+  const struct {
+    const char *key;
+    const struct ynode *node;
+  } parts[] = {{"parameters", s->parameters}, {"conditions", s->conditions}, {"constraints", s->constraints}};
+  AUTO_JSON json_t *space = json_object();
+  for (size_t i = 0; space && i < ARRAY_LEN(parts); i++) {
+    json_t *part;
+    if (!parts[i].node || parts[i].node->kind == YN_NULL)
+      continue;
+    if (!ynode_to_json(parts[i].node, &part, err) || json_object_set_new(space, parts[i].key, part) != 0)
+      return err_no_memory(err);
+  }
+  if (!space)
+    return err_no_memory(err);
+  *ret = json_incref(space);
+  return true;
+}
+
+struct stop_goal sweep_file_goal(const struct sweep_file *file) {
+  const struct sweep_metric *metric = &file->spec.metric;
+  return (struct stop_goal){.metric = metric->name, .aliases = metric->aliases, .maximize = metric->goal == GOAL_MAXIMIZE};
+}
+
+bool sweep_file_schema(struct buf *out, struct err *err) {
+  AUTO_BUF struct buf body = BUF_INIT(MIB);
+  struct json_writer w;
+  jw_init(&w, &body);
+  spec_schema(&sweep_table, &w);
+  if (!buf_ok(&body, err))
+    return false;
+  buf_puts(out, "{\"$schema\":\"https://json-schema.org/draft/2020-12/schema\",\"title\":\"Winnow sweep\",");
+  buf_add_str(out, str_slice(buf_str(&body), 1, body.n));
+  return buf_ok(out, err);
+}

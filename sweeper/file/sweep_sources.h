@@ -1,0 +1,22 @@
+/* metrics_from of a sweep file: its items judged, and handed to the readers. */
+#ifndef WINNOW_SWEEPER_SWEEP_SOURCES_H
+#define WINNOW_SWEEPER_SWEEP_SOURCES_H
+
+#include "sweeper/file/sweep_file.h"
+#include "tracker/logs/metric_sources.h"
+
+extern const struct spec_table sweep_source_table; /* of struct sweep_metrics_source */
+
+/* Says what is wrong with the item, where it stands; fills in the format of a file that says none. `node` may be NULL. */
+void sweep_source_check(struct sweep_metrics_source *source, const struct ynode *node, const char *path, struct spec_problems *errors);
+
+/* NULL in *ret when there are none: the default. The caller owns one share. */
+MUST_CHECK bool sweep_sources_make(const struct spec_objects *sources, struct metric_sources **ret, struct err *err);
+
+/* A list as it stands in a sweep file, in YAML or JSON, by itself. Mistakes are told with their line and column. */
+MUST_CHECK bool sweep_sources_read(struct str text, struct metric_sources **ret, struct err *err);
+
+/* True when something but the two streams is read. */
+bool sweep_sources_have_files(const struct spec_objects *sources);
+
+#endif

@@ -1,0 +1,460 @@
+#include "sweeper/jobs/exec_local.h"
+
+#include <dirent.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <spawn.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+
+#include "base/file.h"
+#include "base/list.h"
+#include "base/log.h"
+#include "base/map.h"
+#include "base/mem.h"
+
+enum { ATTEMPTS_MAX = 100000, EXIT_FILE_MAX = 64 * 1024, KEY_BYTES = 20, COMING_MS = 20, LOCK_FD = 3, PATH_SIZE = 4096 };
+
+struct exec_local {
+  struct loop *loop;
+  struct exec_local_conf conf;
+  exec_gone_fn *on_gone;
+  void *ctx;
+  struct map attempts; /* by run and attempt */
+};
+
+struct attempt {
+  struct exec_local *executor;
+  struct id run;
+  int32_t number;
+  pid_t pid;
+  bool is_child; /* ours to reap; else an earlier service's */
+  int pid_fd;
+  struct loop_io *io;
+  struct loop_timer *coming; /* it holds the lock, and has not said its process id yet */
+  struct loop_defer gone;
+};
+
+static struct str attempt_key(struct id run, int32_t number, char out[KEY_BYTES]) {
+  memcpy(out, run.bytes, sizeof run.bytes);
+  memcpy(out + sizeof run.bytes, &number, sizeof number);
+  return str_n(out, KEY_BYTES);
+}
+
+void exec_local_path(const struct exec_local *executor, struct id run, int32_t attempt, const char *what, struct buf *out) {
+  char id[ID_HEX_LEN + 1];
+  id_format(run, id);
+  if (strcmp(what, "checkpoint") == 0)
+    buf_printf(out, "%s/jobs/%s/checkpoint", executor->conf.data_dir, id);
+  else
+    buf_printf(out, "%s/jobs/%s/%d%s%s", executor->conf.data_dir, id, (int)attempt, what[0] ? "/" : "", what);
+}
+
+struct exec_local *exec_local_new(struct loop *loop, const struct exec_local_conf *conf, exec_gone_fn *on_gone, void *ctx,
+                                  struct err *err) {
+  struct exec_local *executor = mem_zalloc(sizeof *executor);
+  AUTO_BUF struct buf jobs = BUF_INIT(4096);
+  if (!executor) {
+    err_no_memory(err);
+    return NULL;
+  }
+  *executor = (struct exec_local){.loop = loop, .conf = *conf, .on_gone = on_gone, .ctx = ctx};
+  map_init(&executor->attempts, ATTEMPTS_MAX);
+  buf_printf(&jobs, "%s/jobs", conf->data_dir);
+  if (!buf_ok(&jobs, err) || !dir_make(buf_text(&jobs), 0700, err)) {
+    exec_local_free(executor);
+    return NULL;
+  }
+  return executor;
+}
+
+static void attempt_free(struct attempt *attempt) {
+  loop_defer_cancel(&attempt->gone);
+  loop_io_free(attempt->io);
+  loop_timer_free(attempt->coming);
+  fd_close(&attempt->pid_fd);
+  mem_free(attempt);
+}
+
+void exec_local_free(struct exec_local *executor) {
+  if (!executor)
+    return;
+  struct str key;
+  void *value;
+  for (size_t cursor = 0; map_next(&executor->attempts, &cursor, &key, &value);)
+    attempt_free(value);
+  map_release(&executor->attempts);
+  mem_free(executor);
+}
+
+size_t exec_local_count(const struct exec_local *executor) {
+  return executor->attempts.count;
+}
+
+/* ---- what a dead companion leaves ---- */
+
+/* Every process of the job carries the run's id and the attempt in its environment. */
+static bool belongs(const char *pid, const char *mark_run, const char *mark_attempt) {
+  char path[300];
+  AUTO_BUF struct buf environment = BUF_INIT(4 * MIB);
+  struct err err;
+  snprintf(path, sizeof path, "/proc/%s/environ", pid);
+  if (!file_read(path, &environment, &err))
+    return false;
+  struct str rest = buf_str(&environment), variable;
+  bool run = false, attempt = false;
+  while (str_split(&rest, 0, &variable)) {
+    run = run || str_is(variable, mark_run);
+    attempt = attempt || str_is(variable, mark_attempt);
+  }
+  return run && attempt;
+}
+
+/* A companion that ended in disorder may have left its job behind: nobody watches it any more. */
+static void kill_leftovers(struct id run, int32_t number) {
+  char id[ID_HEX_LEN + 1], mark_run[80], mark_attempt[64];
+  id_format(run, id);
+  snprintf(mark_run, sizeof mark_run, "WINNOW_RUN_ID=%s", id);
+  snprintf(mark_attempt, sizeof mark_attempt, "WINNOW_ATTEMPT=%d", (int)number);
+  DIR *proc = opendir("/proc");
+  if (!proc)
+    return;
+  for (struct dirent *entry; (entry = readdir(proc));) {
+    int64_t pid;
+    if (str_to_i64(str_of(entry->d_name), &pid) && pid > 1 && pid != getpid() && belongs(entry->d_name, mark_run, mark_attempt))
+      kill((pid_t)pid, SIGKILL);
+  }
+  closedir(proc);
+}
+
+static void tell_gone(void *ctx) {
+  struct attempt *attempt = ctx;
+  struct exec_local *executor = attempt->executor;
+  struct id run = attempt->run;
+  int32_t number = attempt->number;
+  char key[KEY_BYTES];
+  AUTO_BUF struct buf path = BUF_INIT(4096), text = BUF_INIT(EXIT_FILE_MAX);
+  struct err err;
+  if (attempt->is_child)
+    waitpid(attempt->pid, NULL, WNOHANG);
+  exec_local_path(executor, run, number, "exit", &path);
+  bool known = buf_ok(&path, &err) && file_read(buf_text(&path), &text, &err);
+  if (!known)
+    kill_leftovers(run, number);
+  map_remove(&executor->attempts, attempt_key(run, number, key));
+  attempt_free(attempt);
+  executor->on_gone(executor->ctx, run, number, known ? buf_str(&text) : STR_NONE);
+}
+
+static void on_pid_ready(void *ctx, int fd UNUSED, unsigned ready UNUSED) {
+  struct attempt *attempt = ctx;
+  loop_io_set(attempt->io, 0);
+  loop_defer(attempt->executor->loop, &attempt->gone, tell_gone, attempt);
+}
+
+/* ---- watching ---- */
+
+/* What the lock of an attempt says. */
+enum holder { HOLDER_NEVER, HOLDER_COMING, HOLDER_LIVES, HOLDER_DEAD };
+
+static enum holder look_at_lock(const struct exec_local *executor, struct id run, int32_t number, pid_t *ret_pid) {
+  AUTO_BUF struct buf path = BUF_INIT(PATH_SIZE), text = BUF_INIT(64);
+  struct err err;
+  int64_t pid;
+  *ret_pid = 0;
+  exec_local_path(executor, run, number, "companion.lock", &path);
+  AUTO_FD int fd = open(buf_text(&path), O_RDWR | O_CLOEXEC | O_NOFOLLOW);
+  if (fd < 0)
+    return HOLDER_NEVER;
+  bool free = flock(fd, LOCK_EX | LOCK_NB) == 0; /* before its id is read: one that is dead cannot write it any more */
+  bool said = file_read(buf_text(&path), &text, &err) && str_to_i64(str_trim(buf_str(&text)), &pid) && pid > 1;
+  if (said)
+    *ret_pid = (pid_t)pid;
+  return free ? said ? HOLDER_DEAD : HOLDER_NEVER : said ? HOLDER_LIVES : HOLDER_COMING;
+}
+
+bool exec_local_was_started(const struct exec_local *executor, struct id run, int32_t attempt) {
+  pid_t pid;
+  return look_at_lock(executor, run, attempt, &pid) != HOLDER_NEVER;
+}
+
+static bool watch_pid(struct attempt *attempt, pid_t pid, struct err *err) {
+  attempt->pid = pid;
+  attempt->pid_fd = (int)syscall(SYS_pidfd_open, pid, 0);
+  if (attempt->pid_fd < 0) {
+    loop_defer(attempt->executor->loop, &attempt->gone, tell_gone, attempt);
+    return true;
+  }
+  fcntl(attempt->pid_fd, F_SETFD, FD_CLOEXEC);
+  attempt->io = loop_io_new(attempt->executor->loop, attempt->pid_fd, LOOP_READ, on_pid_ready, attempt);
+  return attempt->io || err_no_memory(err);
+}
+
+/* Watches the holder of the lock, whoever that is by now. */
+static bool watch_holder(struct attempt *attempt, struct err *err) {
+  pid_t pid;
+  switch (look_at_lock(attempt->executor, attempt->run, attempt->number, &pid)) {
+  case HOLDER_LIVES:
+    return watch_pid(attempt, pid, err);
+  case HOLDER_COMING:
+    loop_timer_start(attempt->coming, COMING_MS);
+    return true;
+  case HOLDER_DEAD:
+  case HOLDER_NEVER:
+    break;
+  }
+  loop_defer(attempt->executor->loop, &attempt->gone, tell_gone, attempt);
+  return true;
+}
+
+static void on_coming(void *ctx) {
+  struct attempt *attempt = ctx;
+  struct err err;
+  if (!watch_holder(attempt, &err))
+    loop_timer_start(attempt->coming, COMING_MS);
+}
+
+static bool attempt_add(struct exec_local *executor, struct id run, int32_t number, struct attempt **ret, struct err *err) {
+  struct attempt *attempt = mem_zalloc(sizeof *attempt);
+  char key[KEY_BYTES];
+  if (!attempt)
+    return err_no_memory(err);
+  *attempt = (struct attempt){.executor = executor, .run = run, .number = number, .pid_fd = -1};
+  attempt->coming = loop_timer_new(executor->loop, on_coming, attempt);
+  if (attempt->coming && map_put(&executor->attempts, attempt_key(run, number, key), attempt, NULL)) {
+    *ret = attempt;
+    return true;
+  }
+  attempt_free(attempt);
+  return err_set(err, ERR_LIMIT, "no room to watch another attempt");
+}
+
+static void attempt_drop(struct attempt *attempt) {
+  char key[KEY_BYTES];
+  map_remove(&attempt->executor->attempts, attempt_key(attempt->run, attempt->number, key));
+  attempt_free(attempt);
+}
+
+static bool lives(const struct exec_local *executor, const char *jobs, struct id run) {
+  char path[PATH_SIZE], id[ID_HEX_LEN + 1];
+  int64_t number;
+  pid_t pid;
+  bool found = false;
+  id_format(run, id);
+  snprintf(path, sizeof path, "%s/%s", jobs, id);
+  DIR *dir = opendir(path);
+  if (!dir)
+    return false;
+  for (struct dirent *entry; !found && (entry = readdir(dir));)
+    found = str_to_i64(str_of(entry->d_name), &number) && number > 0 && number <= INT32_MAX &&
+            look_at_lock(executor, run, (int32_t)number, &pid) == HOLDER_LIVES;
+  closedir(dir);
+  return found;
+}
+
+size_t exec_local_living(const struct exec_local *executor, struct id *out, size_t max) {
+  char jobs[PATH_SIZE];
+  struct id run;
+  size_t count = 0;
+  snprintf(jobs, sizeof jobs, "%s/jobs", executor->conf.data_dir);
+  DIR *dir = opendir(jobs);
+  if (!dir)
+    return 0;
+  for (struct dirent *entry; count < max && (entry = readdir(dir));)
+    if (id_parse(str_of(entry->d_name), &run) && lives(executor, jobs, run))
+      out[count++] = run;
+  closedir(dir);
+  return count;
+}
+
+bool exec_local_adopt(struct exec_local *executor, struct id run, int32_t number, struct err *err) {
+  struct attempt *attempt;
+  if (!attempt_add(executor, run, number, &attempt, err))
+    return false;
+  if (watch_holder(attempt, err))
+    return true;
+  attempt_drop(attempt);
+  return false;
+}
+
+void exec_local_signal(struct exec_local *executor, struct id run, int32_t number, int signal_number) {
+  char key[KEY_BYTES];
+  const struct attempt *attempt = map_get(&executor->attempts, attempt_key(run, number, key));
+  if (attempt && attempt->pid_fd >= 0)
+    syscall(SYS_pidfd_send_signal, attempt->pid_fd, signal_number, NULL, 0);
+}
+
+/* ---- the directory ---- */
+
+static bool make_link(const char *work, const struct exec_tree *tree, struct str link, struct err *err) {
+  char from[PATH_SIZE], to[PATH_SIZE];
+  struct stat st;
+  int n = snprintf(from, sizeof from, "%s/%.*s", work, STR_ARG(link)), m = snprintf(to, sizeof to, "%s/%.*s", tree->origin, STR_ARG(link));
+  if (n >= (int)sizeof from || m >= (int)sizeof to)
+    return err_set(err, ERR_INVALID, "the path of the link %.*s is too long", STR_ARG(str_slice(link, 0, 100)));
+  if (stat(to, &st) != 0) {
+    err_errno(err, errno, "links: cannot find %s", to);
+    return err_hint(err, "jobs get a symbolic link to it, so it must be on the machine where they run");
+  }
+  char *slash = strrchr(from, '/');
+  *slash = 0;
+  if (!dir_make(from, 0755, err))
+    return false;
+  *slash = '/';
+  return symlink(to, from) == 0 || err_errno(err, errno, "cannot make the link %s", from);
+}
+
+static bool make_work(const char *work, const struct exec_tree *tree, struct err *err) {
+  if (!tree || !tree->code)
+    return dir_make(work, 0700, err);
+  if (!tree_copy(tree->code, work, err))
+    return false;
+  for (size_t i = 0; i < tree->link_count; i++)
+    if (!make_link(work, tree, tree->links[i], err))
+      return false;
+  return true;
+}
+
+/* Tidying after an earlier attempt may take the run's directory away in between. */
+static bool make_attempt(const char *dir, struct err *err) {
+  for (int i = 0; i < 3; i++)
+    if (dir_make(dir, 0700, err))
+      return true;
+  return false;
+}
+
+bool exec_local_make(const struct exec_local *executor, struct id run, int32_t attempt, const struct exec_tree *tree, struct err *err) {
+  AUTO_BUF struct buf dir = BUF_INIT(PATH_SIZE), checkpoint = BUF_INIT(PATH_SIZE), work = BUF_INIT(PATH_SIZE);
+  exec_local_path(executor, run, attempt, "", &dir);
+  exec_local_path(executor, run, attempt, "work", &work);
+  exec_local_path(executor, run, attempt, "checkpoint", &checkpoint);
+  return buf_ok(&dir, err) && buf_ok(&work, err) && buf_ok(&checkpoint, err) && tree_remove(buf_text(&dir), err) &&
+         make_attempt(buf_text(&dir), err) && make_work(buf_text(&work), tree, err) && dir_make(buf_text(&checkpoint), 0700, err);
+}
+
+/* And the run's directory, when this was the last thing in it. */
+static bool remove_attempt(const char *path, struct err *err) {
+  char run[PATH_SIZE];
+  if (!tree_remove(path, err))
+    return false;
+  snprintf(run, sizeof run, "%.*s", (int)(strrchr(path, '/') - path), path);
+  rmdir(run);
+  return true;
+}
+
+struct tidying {
+  struct work work;
+  char *path;
+};
+
+static void run_tidying(struct work *work) {
+  struct err err;
+  const struct tidying *tidying = CONTAINER_OF(work, struct tidying, work);
+  if (!remove_attempt(tidying->path, &err))
+    log_warn("exec", NULL, "%s was not removed: %s", tidying->path, err.text);
+}
+
+static void tidied(struct work *work, bool cancelled UNUSED) {
+  struct tidying *tidying = CONTAINER_OF(work, struct tidying, work);
+  mem_free(tidying->path);
+  mem_free(tidying);
+}
+
+bool exec_local_tidy(struct exec_local *executor, struct id run, int32_t attempt, struct err *err) {
+  AUTO_BUF struct buf dir = BUF_INIT(PATH_SIZE), checkpoint = BUF_INIT(PATH_SIZE);
+  struct err ignored; /* then it is done here */
+  exec_local_path(executor, run, attempt, "", &dir);
+  exec_local_path(executor, run, attempt, "checkpoint", &checkpoint);
+  if (!buf_ok(&dir, err) || !buf_ok(&checkpoint, err))
+    return false;
+  rmdir(buf_text(&checkpoint)); /* one that was never used; what holds something stays */
+  struct tidying *tidying = executor->conf.work ? mem_zalloc(sizeof *tidying) : NULL;
+  if (tidying) {
+    *tidying = (struct tidying){.work = {.run = run_tidying, .done = tidied}, .path = mem_strdup(buf_text(&dir))};
+    if (tidying->path && work_submit(executor->conf.work, &tidying->work, &ignored))
+      return true;
+    tidied(&tidying->work, true);
+  }
+  return remove_attempt(buf_text(&dir), err);
+}
+
+/* ---- starting ---- */
+
+/* Not synced: with the machine goes the job that it describes. */
+static bool write_job(struct job_file *job, const char *path, struct err *err) {
+  AUTO_BUF struct buf text = BUF_INIT(JOB_FILE_MAX);
+  job_file_write(job, &text);
+  AUTO_FD int fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
+  bool ok = buf_ok(&text, err) && (fd >= 0 || err_errno(err, errno, "cannot write %s", path)) && fd_write_all(fd, text.p, text.n, err);
+  mem_wipe(text.p, text.n);
+  return ok;
+}
+
+/* The companion has the lock from its first moment on, under the same open file as we. */
+static int take_lock(const char *dir, struct err *err) {
+  char path[PATH_SIZE + 32];
+  snprintf(path, sizeof path, "%s/companion.lock", dir);
+  int fd = open(path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
+  if (fd >= 0 && flock(fd, LOCK_EX | LOCK_NB) == 0)
+    return fd;
+  err_errno(err, errno, "cannot lock %s", path);
+  fd_close(&fd);
+  return -1;
+}
+
+static bool spawn(const struct exec_local *executor, const char *job_path, int lock, pid_t *ret_pid, struct err *err) {
+  posix_spawnattr_t attributes;
+  posix_spawn_file_actions_t actions;
+  sigset_t none, all;
+  sigemptyset(&none);
+  sigfillset(&all);
+  posix_spawnattr_init(&attributes);
+  posix_spawnattr_setsigmask(&attributes, &none);
+  posix_spawnattr_setsigdefault(&attributes, &all);
+  posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF | POSIX_SPAWN_SETSID);
+  posix_spawn_file_actions_init(&actions);
+  posix_spawn_file_actions_adddup2(&actions, lock, LOCK_FD);
+  char name[] = "winnow-exec", lock_text[] = "3";
+  char *argv[] = {name, (char *)(uintptr_t)job_path, lock_text, NULL};
+  char *environment[] = {NULL}; /* what the job gets stands in its file */
+  int failed = posix_spawn(ret_pid, executor->conf.companion, &actions, &attributes, argv, environment);
+  posix_spawn_file_actions_destroy(&actions);
+  posix_spawnattr_destroy(&attributes);
+  return !failed || err_errno(err, failed, "cannot start %s", executor->conf.companion);
+}
+
+static bool launch(struct attempt *attempt, struct job_file *job, struct err *err) {
+  const struct exec_local *executor = attempt->executor;
+  AUTO_BUF struct buf dir = BUF_INIT(PATH_SIZE), job_path = BUF_INIT(PATH_SIZE), endpoint = BUF_INIT(PATH_SIZE);
+  pid_t pid;
+  exec_local_path(executor, job->run_id, attempt->number, "", &dir);
+  buf_printf(&job_path, "%s/job", buf_text(&dir));
+  buf_printf(&endpoint, "%s/endpoint", executor->conf.data_dir);
+  if (!buf_ok(&dir, err) || !buf_ok(&job_path, err) || !buf_ok(&endpoint, err))
+    return false;
+  job->dir = buf_text(&dir);
+  job->endpoint_file = buf_text(&endpoint);
+  bool ok = write_job(job, buf_text(&job_path), err);
+  AUTO_FD int lock = ok ? take_lock(buf_text(&dir), err) : -1;
+  ok = lock >= 0 && spawn(executor, buf_text(&job_path), lock, &pid, err);
+  job->dir = job->endpoint_file = NULL;
+  if (!ok)
+    return false;
+  attempt->is_child = true;
+  struct err ignored; /* it runs: it is found by its lock, which it holds */
+  if (!watch_pid(attempt, pid, &ignored))
+    loop_timer_start(attempt->coming, COMING_MS);
+  return true;
+}
+
+bool exec_local_start(struct exec_local *executor, struct job_file *job, struct err *err) {
+  struct attempt *attempt;
+  if (!attempt_add(executor, job->run_id, (int32_t)job->attempt, &attempt, err))
+    return false;
+  if (launch(attempt, job, err))
+    return true;
+  attempt_drop(attempt);
+  return false;
+}

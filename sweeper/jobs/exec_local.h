@@ -1,0 +1,66 @@
+/* The local executor: starts companions on this machine, notices when one is gone, and finds those of an earlier service again. It decides
+ * nothing.
+ *
+ * An attempt has a directory of its own, DIR/jobs/<run id>/<attempt>: job (what to run), stdout and stderr (the spool), exit (how it
+ * ended), companion.lock, companion.log, work (where the command runs). DIR/jobs/<run id>/checkpoint is kept across attempts.
+ *
+ * companion.lock is locked by us before there is a companion, which inherits the lock and writes its process id before it starts the
+ * command. So whoever looks later knows: locked is alive, free with an id is dead, free without one has never run anything, and may be
+ * started without fear of a second one. */
+#ifndef WINNOW_SWEEPER_EXEC_LOCAL_H
+#define WINNOW_SWEEPER_EXEC_LOCAL_H
+
+#include "base/loop.h"
+#include "base/work.h"
+#include "sweeper/jobs/job_file.h"
+
+struct exec_local;
+
+/* The companion of an attempt is gone. `exit_text` is its exit file (`name value` lines), STR_NONE when it left none: then whatever it left
+ * running has been killed, and how the command ended is not known. */
+typedef void exec_gone_fn(void *ctx, struct id run, int32_t attempt, struct str exit_text);
+
+struct exec_local_conf {
+  const char *data_dir;
+  const char *companion;  /* path of winnow-exec */
+  struct work_pool *work; /* for removing what attempts leave */
+};
+
+/* Texts are borrowed. */
+MUST_CHECK struct exec_local *exec_local_new(struct loop *loop, const struct exec_local_conf *conf, exec_gone_fn *on_gone, void *ctx,
+                                             struct err *err);
+/* Companions go on; nobody is told any more. Accepts NULL. */
+void exec_local_free(struct exec_local *executor);
+
+/* Paths of an attempt, for its environment; not made by this. `what` is "", "checkpoint" (of the run) or "work". Failure is the buffer's.
+ */
+void exec_local_path(const struct exec_local *executor, struct id run, int32_t attempt, const char *what, struct buf *out);
+
+/* What the attempt's working directory begins with. */
+struct exec_tree {
+  const char *code;        /* a tree to copy; NULL: empty */
+  const char *origin;      /* of the links */
+  const struct str *links; /* paths: symbolic links to the same below origin */
+  size_t link_count;
+};
+/* Makes the directories, emptying what is left over from a start that never came to be. `tree` may be NULL. Blocking; may be called on a
+ * thread. */
+MUST_CHECK bool exec_local_make(const struct exec_local *executor, struct id run, int32_t attempt, const struct exec_tree *tree,
+                                struct err *err);
+/* Writes the job file into the directory that was made, and starts the companion. `job->dir` and `job->endpoint_file` are filled in here.
+ * After success `on_gone` comes exactly once, later. */
+MUST_CHECK bool exec_local_start(struct exec_local *executor, struct job_file *job, struct err *err);
+/* Was a companion ever started for the attempt, or may one just be starting? If not it can be started (again). */
+bool exec_local_was_started(const struct exec_local *executor, struct id run, int32_t attempt);
+/* An attempt that an earlier service started: watched again, or told gone, later, when it is. */
+MUST_CHECK bool exec_local_adopt(struct exec_local *executor, struct id run, int32_t attempt, struct err *err);
+/* Runs of this directory that have a companion that lives, whoever started it: at most `max` of them. */
+size_t exec_local_living(const struct exec_local *executor, struct id *out, size_t max);
+/* Companions that are watched. */
+size_t exec_local_count(const struct exec_local *executor);
+/* Asks the companion to end its job, with TERM, grace and KILL: for a companion that does not listen to the service. */
+void exec_local_signal(struct exec_local *executor, struct id run, int32_t attempt, int signal_number);
+/* After the attempt is closed: its files, but not a checkpoint; in the background. */
+MUST_CHECK bool exec_local_tidy(struct exec_local *executor, struct id run, int32_t attempt, struct err *err);
+
+#endif

@@ -1,0 +1,242 @@
+/* What jobs print and write, as reports: the files a companion watches, points on their way to the rules. */
+#include "base/log.h"
+#include "base/mem.h"
+#include "sweeper/live.h"
+#include "tracker/logs/file_store.h"
+
+/* ---- the goal metric that does not come ---- */
+
+enum { GOAL_PATIENCE_MS = 60000, WARNING_MAX = 1024 };
+/* Beside the numbers of what `metrics_from` names. */
+#define SOURCE_CLIENT UINT32_MAX
+
+static void ignore_reply(void *ctx UNUSED, const struct pg_reply *reply UNUSED) {}
+
+static void put_event(struct pg_batch *batch, const struct live_sweep *live, const char *kind, struct id run, struct str text) {
+  struct pg_args *args = pg_batch_add(batch, STMT_EVENT_ADD);
+  pg_put_int(args, live_wall(live->all));
+  pg_put_text(args, str_of(kind));
+  pg_put_text(args, STR("service"));
+  pg_put_text(args, str_of(live->name));
+  pg_put_uuid(args, run);
+  pg_put_null(args);
+  pg_put_null(args);
+  pg_put_text(args, text);
+}
+
+void jobs_tell_artifacts(const struct live_trial *trial, struct str why) {
+  struct live_sweep *live = trial->sweep;
+  AUTO_PG_BATCH struct pg_batch batch = PG_BATCH_INIT;
+  struct err err;
+  why = str_slice(why, 0, 500);
+  put_event(&batch, live, "run.artifacts", trial->run, str_is_utf8(why) ? why : STR("some files were not stored"));
+  log_warn("sweep", NULL, "%s: artifacts of trial %u: %.*s", live->name, trial->number, STR_ARG(why));
+  if (!pg_run_batch(live->all->conf.pg, &batch, 0, ignore_reply, NULL, &err))
+    log_warn("sweep", NULL, "%s: that is not noted: %s", live->name, err.text);
+}
+
+/* Warnings are changed beside the rows of the engine: a write that is lost is made good by the next. */
+static void store_warnings(struct live_sweep *live, struct str news) {
+  struct sweeps *s = live->all;
+  AUTO_PG_BATCH struct pg_batch batch = PG_BATCH_INIT;
+  struct err err;
+  pg_put_int(pg_batch_add(&batch, STMT_ENGINE_EPOCH), s->epoch);
+  struct pg_args *args = pg_batch_add(&batch, STMT_SWEEP_WARN);
+  pg_put_uuid(args, live->id);
+  sweep_rows_put_warnings(args, live);
+  if (news.n)
+    put_event(&batch, live, "sweep.warning", live->id, news);
+  if (!pg_run_batch(s->conf.pg, &batch, 0, ignore_reply, NULL, &err))
+    log_warn("sweep", NULL, "%s: a warning is not stored: %s", live->name, err.text);
+}
+
+static void add_warning(struct live_sweep *live, const char *text) {
+  char **more = mem_resize(live->warnings, live->warning_count + 1, sizeof *more);
+  if (more)
+    live->warnings = more;
+  char *copy = more ? mem_strdup(text) : NULL;
+  if (!copy)
+    return;
+  live->warnings[live->warning_count++] = copy;
+  log_warn("sweep", NULL, "%s: %s", live->name, text);
+  store_warnings(live, str_of(text));
+}
+
+/* It came after all. */
+static void withdraw_warning(struct live_sweep *live) {
+  size_t kept = 0;
+  for (size_t i = 0; i < live->warning_count; i++)
+    if (strcmp(live->warnings[i], live->goal_watch.warning) == 0)
+      mem_free(live->warnings[i]);
+    else
+      live->warnings[kept++] = live->warnings[i];
+  live->warning_count = kept;
+  store_warnings(live, STR(""));
+}
+
+static void warn_of_goal(const struct live_trial *trial, const char *when) {
+  struct live_sweep *live = trial->sweep;
+  struct str goal = live->file->spec.metric.name;
+  AUTO_BUF struct buf text = BUF_INIT(WARNING_MAX);
+  if (live->goal_watch.seen || live->goal_watch.warning)
+    return;
+  buf_printf(&text, "the goal metric \"%.*s\" has not been seen in trial %u after %s", STR_ARG(str_slice(goal, 0, 200)), trial->number,
+             when);
+  goal_watch_explain(&live->goal_watch, goal, &text);
+  buf_puts(&text, "; name it in metric.name or metric.aliases, or read it with metrics_from");
+  live->goal_watch.warning = mem_strdup(buf_text(&text));
+  if (live->goal_watch.warning)
+    add_warning(live, live->goal_watch.warning);
+}
+
+static void note_goal_seen(struct live_sweep *live) {
+  if (live->goal_watch.seen)
+    return;
+  if (live->goal_watch.warning)
+    withdraw_warning(live);
+  goal_watch_release(&live->goal_watch);
+  live->goal_watch.seen = true;
+}
+
+/* True when this point shows that the trial's first epoch is over. */
+static bool begins_another_epoch(struct live_trial *trial, double epoch) {
+  if (isnan(epoch))
+    return false;
+  if (!trial->has_epochs) {
+    trial->has_epochs = true;
+    trial->first_epoch = floor(epoch);
+  }
+  return floor(epoch) > trial->first_epoch;
+}
+
+static void watch_for_goal(struct live_trial *trial, const struct found_point *points, size_t count) {
+  struct live_sweep *live = trial->sweep;
+  bool epoch_over = false;
+  if (!live->file->spec.has_metric || live->goal_watch.seen)
+    return;
+  for (size_t i = 0; i < count; i++) {
+    if (live_is_goal(live, points[i].key)) {
+      note_goal_seen(live);
+      return;
+    }
+    goal_watch_name(&live->goal_watch, points[i].key);
+    epoch_over |= begins_another_epoch(trial, points[i].epoch);
+  }
+  if (epoch_over)
+    warn_of_goal(trial, "its first epoch");
+}
+
+void jobs_miss_goal(struct live_sweep *live) {
+  bool waits = live->file->spec.has_metric && !live->conf.asks && !live->goal_watch.seen && !live->goal_watch.warning;
+  for (size_t i = 0; waits && i < live->trial_count; i++) {
+    const struct live_trial *trial = live->trials[i];
+    const struct engine_trial *row = trial ? engine_trial(live->engine, trial->number) : NULL;
+    if (row && row->state == RUN_RUNNING && trial->started && live_wall(live->all) - trial->started > GOAL_PATIENCE_MS) {
+      if (row->has_value)
+        note_goal_seen(live);
+      else
+        warn_of_goal(trial, "a minute");
+      return;
+    }
+  }
+}
+
+void jobs_explain_no_metric(struct live_trial *trial) {
+  struct live_sweep *live = trial->sweep;
+  struct str goal = live->file->spec.metric.name;
+  AUTO_BUF struct buf text = BUF_INIT(WARNING_MAX);
+  buf_printf(&text, "no_metric: it ended well, but the goal metric \"%.*s\" was never seen", STR_ARG(str_slice(goal, 0, 200)));
+  goal_watch_explain(&live->goal_watch, goal, &text);
+  char *reason = mem_strdup(buf_text(&text));
+  if (!reason)
+    return;
+  mem_free(trial->reason);
+  trial->reason = reason;
+}
+
+/* ---- points and files ---- */
+
+void jobs_on_points(void *ctx, uint32_t source, const struct found_point *points, size_t count) {
+  struct live_trial *trial = ctx;
+  struct err err;
+  sweeps_tell(trial->sweep->all, &(struct sweeps_change){.kind = SWEEPS_POINTS, .run = trial->run});
+  watch_for_goal(trial, points, count);
+  for (size_t i = 0; i < count; i++) {
+    struct live_report report = {.key = points[i].key, .value = points[i].value, .epoch = points[i].epoch, .step = points[i].step};
+    if (!live_watches(trial->sweep, report.key) || heard_before(&trial->heard, source, report.key, report.step, report.value))
+      continue;
+    if (!live_hear(trial, (int32_t)trial->log_attempt, &report, 1, &err) && err.code != ERR_FENCED)
+      log_warn("sweep", NULL, "%s: a report of trial %u was not taken in: %s", trial->sweep->name, trial->number, err.text);
+  }
+}
+
+bool live_hear_logged(struct live_trial *trial, int32_t attempt, const struct live_report *reports, size_t count, struct err *err) {
+  for (size_t i = 0; i < count; i++)
+    if (!heard_before(&trial->heard, SOURCE_CLIENT, reports[i].key, reports[i].step, reports[i].value) &&
+        !live_hear(trial, attempt, &reports[i], 1, err))
+      return false;
+  return true;
+}
+
+bool jobs_metric_files(const struct live_sweep *live, struct arena *arena, struct job_file *job, struct err *err) {
+  size_t count = metric_sources_count(live->sources);
+  job->files = ARENA_NEW_ARRAY(arena, char *, count + 1);
+  if (!job->files)
+    return err_no_memory(err);
+  for (size_t i = 0; i < count; i++) {
+    const struct metric_source *source = metric_sources_at(live->sources, i);
+    if (!source->file)
+      continue;
+    job->files[job->file_count] =
+        arena_printf(arena, "%zu %s %s %s", i, source_format_name(source->format), source->at_end ? "end" : "always", source->file);
+    if (!job->files[job->file_count++])
+      return err_no_memory(err);
+  }
+  return true;
+}
+
+/* A piece on its way; its trial may be gone when it is stored. */
+struct filing {
+  struct sweeps *all;
+  struct id run;
+  companion_output_fn *done;
+  void *ctx;
+};
+
+static void on_file_points(void *ctx, uint32_t source, const struct found_point *points, size_t count) {
+  const struct filing *filing = ctx;
+  struct live_trial *trial = sweeps_trial(filing->all, filing->run);
+  if (trial)
+    jobs_on_points(trial, source, points, count);
+}
+
+static void on_filed(void *ctx, int64_t next, const struct err *err) {
+  struct filing *filing = ctx;
+  filing->done(filing->ctx, next, err);
+  mem_free(filing);
+}
+
+bool companion_file(struct live_trial *trial, int32_t attempt, const struct companion_file *file, companion_output_fn *done, void *ctx,
+                    struct err *err) {
+  struct sweeps *s = trial->sweep->all;
+  if (companion_alive(trial, attempt) == COMPANION_FENCED)
+    return err_set(err, ERR_FENCED, "the attempt is over");
+  struct filing *filing = jobs_open_log(trial, (uint32_t)attempt, err) ? mem_zalloc(sizeof *filing) : NULL;
+  if (!filing)
+    return trial->log ? err_no_memory(err) : false;
+  *filing = (struct filing){s, trial->run, done, ctx};
+  struct file_store_piece piece = {.run = trial->run,
+                                   .attempt = attempt,
+                                   .sources = trial->sweep->sources,
+                                   .source = file->source,
+                                   .path = file->path,
+                                   .piece = {.generation = file->generation,
+                                             .offset = file->offset,
+                                             .is_snapshot = file->is_snapshot,
+                                             .is_last = file->is_last,
+                                             .bytes = file->bytes}};
+  if (file_store_piece(s->conf.logs, &piece, on_file_points, filing, on_filed, filing, err))
+    return true;
+  mem_free(filing);
+  return false;
+}

@@ -1,0 +1,607 @@
+/* Trials as jobs on this machine: the queue and its slots, companions, what they say. */
+#include "sweeper/live.h"
+
+#include <fcntl.h>
+#include <signal.h>
+
+#include "base/log.h"
+#include "base/mem.h"
+#include "storage/metrics/metric_store.h"
+#include "sweeper/file/command.h"
+
+enum { HEARTBEAT_MS = 5000, PATH_SIZE = 4096, EXIT_LINES_MAX = 64 };
+
+extern char **environ;
+
+/* ---- the queue ---- */
+
+static struct schedule_want want_of(const struct live_trial *trial) {
+  const struct live_sweep *live = trial->sweep;
+  return (struct schedule_want){.group = live->group,
+                                .slots = MAX_OF(live->conf.slots, 1u),
+                                .priority = queue_priority_of(trial),
+                                .since = trial->queue_since ? trial->queue_since : trial->created * 1000 + trial->number % 1000,
+                                .held = trial->held};
+}
+
+void jobs_enqueue(struct live_trial *trial) {
+  struct live_sweep *live = trial->sweep;
+  struct sweeps *s = live->all;
+  struct err err;
+  struct schedule_want want = want_of(trial);
+  if (trial->in_schedule)
+    return;
+  trial->in_schedule = schedule_job_add(s->schedule, &want, trial, &trial->job, &err);
+  sweeps_tell(s, &(struct sweeps_change){.kind = SWEEPS_QUEUE});
+  if (!trial->in_schedule)
+    log_error("sweep", NULL, "%s: trial %u cannot wait for a slot: %s", live->name, trial->number, err.text);
+}
+
+void jobs_release(struct live_trial *trial) {
+  if (trial->in_schedule)
+    schedule_job_remove(trial->sweep->all->schedule, trial->job);
+  if (trial->in_schedule)
+    sweeps_tell(trial->sweep->all, &(struct sweeps_change){.kind = SWEEPS_QUEUE});
+  trial->in_schedule = false;
+}
+
+void jobs_reprioritize(struct live_sweep *live) {
+  for (size_t i = 0; i < live->trial_count; i++)
+    if (live->trials[i] && live->trials[i]->in_schedule && !live->trials[i]->has_priority)
+      schedule_job_set(live->all->schedule, live->trials[i]->job, live->priority, live->trials[i]->held);
+}
+
+bool jobs_place(struct sweeps *s) {
+  struct schedule_placement placement;
+  bool placed = false;
+  while (schedule_next(s->schedule, &placement)) {
+    struct live_trial *trial = placement.owner;
+    placed = true;
+    live_keep_attempt(trial);
+    if (engine_placed(trial->sweep->engine, trial->number, live_now(s)))
+      live_begin_attempt(trial);
+    else
+      jobs_release(trial);
+  }
+  return placed;
+}
+
+/* ---- the command ---- */
+
+static struct str pair_value(const struct spec_pairs *pairs, const char *name) {
+  for (size_t i = 0; i < pairs->count; i++)
+    if (str_is(pairs->items[i].name, name))
+      return pairs->items[i].value;
+  return STR_NONE;
+}
+
+/* The PATH the job will have. */
+static struct str path_of(const struct sweep_spec *spec) {
+  struct str path = pair_value(&spec->env, "PATH");
+  if (!path.p)
+    path = pair_value(&spec->recorded_env, "PATH");
+  return path.p ? path : str_of(getenv("PATH"));
+}
+
+static bool is_found(struct str path, const char *program) {
+  struct str part;
+  char file[PATH_SIZE];
+  while (path.p && str_split(&path, ':', &part)) {
+    int n = snprintf(file, sizeof file, "%.*s/%s", STR_ARG(part), program);
+    if (part.n && n < (int)sizeof file && access(file, X_OK) == 0)
+      return true;
+  }
+  return false;
+}
+
+/* "python" means python3 where only that exists. */
+static struct str interpreter(const struct sweep_spec *spec) {
+  struct str path = path_of(spec);
+  return !is_found(path, "python") && is_found(path, "python3") ? STR("python3") : STR("python");
+}
+
+static bool build_command(const struct sweep_spec *spec, const struct command_point *point, struct arena *arena, struct spec_texts *ret,
+                          struct err *err) {
+  if (!command_build(&spec->command, point, arena, ret, err))
+    return false;
+  if (ret->count && str_is(ret->items[0], "python"))
+    ret->items[0] = point->interpreter;
+  return true;
+}
+
+bool jobs_command(const struct sweep_file *file, const json_t *params, struct arena *arena, struct spec_texts *ret, struct err *err) {
+  const struct sweep_spec *spec = &file->spec;
+  struct command_point point = {.params = params, .program = spec->program, .interpreter = interpreter(spec), .style = spec->args_style};
+  return build_command(spec, &point, arena, ret, err);
+}
+
+static bool own_environment(struct arena *arena, struct spec_pairs *ret, struct err *err) {
+  size_t count = 0;
+  while (environ[count])
+    count++;
+  ret->items = ARENA_NEW_ARRAY(arena, struct spec_pair, count + 1);
+  ret->count = 0;
+  if (!ret->items)
+    return err_no_memory(err);
+  for (size_t i = 0; i < count; i++) {
+    struct str whole = str_of(environ[i]);
+    size_t at = str_find(whole, '=');
+    if (at != SIZE_MAX && at > 0)
+      ret->items[ret->count++] = (struct spec_pair){str_slice(whole, 0, at), str_slice(whole, at + 1, whole.n)};
+  }
+  return true;
+}
+
+struct start {
+  struct live_trial *trial;
+  struct arena *arena;
+  uint32_t attempt;
+  char token[128], run_id[ID_HEX_LEN + 1], sweep_id[ID_HEX_LEN + 1], experiment[24];
+  struct buf checkpoint, work;
+  struct spec_texts argv;
+  struct spec_pairs env;
+};
+
+static bool build_environment(struct start *start, const json_t *params, struct err *err) {
+  struct live_sweep *live = start->trial->sweep;
+  const struct sweep_spec *spec = &live->file->spec;
+  struct spec_pairs inherited;
+  if (!own_environment(start->arena, &inherited, err))
+    return false;
+  struct command_point point = {
+      .params = params, .program = spec->program, .interpreter = interpreter(spec), .variables = &inherited, .style = spec->args_style};
+  struct spec_pairs devices;
+  if (!job_gpus_variables(start->trial, start->arena, &devices, err))
+    return false;
+  struct command_job job = {.url = str_of(live->all->conf.url),
+                            .devices = &devices,
+                            .token = str_of(start->token),
+                            .run_id = str_of(start->run_id),
+                            .sweep_id = live->single ? STR_NONE : str_of(start->sweep_id),
+                            .trial = start->trial->number,
+                            .attempt = start->attempt,
+                            .experiment_id = str_of(start->experiment),
+                            .experiment_name = spec->experiment.n ? spec->experiment : str_of(live->name),
+                            .checkpoint_dir = buf_str(&start->checkpoint),
+                            .inherited = &inherited,
+                            .inherit_also = &spec->inherit_env,
+                            .recorded = &spec->recorded_env,
+                            .user = &spec->env};
+  return build_command(spec, &point, start->arena, &start->argv, err) && command_environment(&job, &point, start->arena, &start->env, err);
+}
+
+/* Where the command runs: in the attempt's own directory, or in the one that is used in place. */
+static const char *directory_of(const struct start *start) {
+  const struct live_sweep *live = start->trial->sweep;
+  AUTO_BUF struct buf path = BUF_INIT(PATH_SIZE);
+  if (jobs_has_copy(live) || !jobs_origin(&live->file->spec, str_of(live->directory), &path))
+    return buf_text(&start->work);
+  return path.fail ? NULL : arena_strdup(start->arena, buf_str(&path));
+}
+
+static char **strings(struct arena *arena, const struct spec_texts *texts) {
+  char **items = ARENA_NEW_ARRAY(arena, char *, texts->count + 1);
+  for (size_t i = 0; items && i < texts->count; i++)
+    if (!(items[i] = arena_strdup(arena, texts->items[i])))
+      return NULL;
+  return items;
+}
+
+static char **pairs(struct start *start) {
+  char **env = ARENA_NEW_ARRAY(start->arena, char *, start->env.count + 1);
+  for (size_t i = 0; env && i < start->env.count; i++)
+    if (!(env[i] = arena_printf(start->arena, "%.*s=%.*s", STR_ARG(start->env.items[i].name), STR_ARG(start->env.items[i].value))))
+      return NULL;
+  return env;
+}
+
+static bool start_job(struct start *start, struct err *err) {
+  struct live_trial *trial = start->trial;
+  struct live_sweep *live = trial->sweep;
+  const struct sweep_spec *spec = &live->file->spec;
+  struct sweeps *s = live->all;
+  AUTO_JSON json_t *params = live_params(trial);
+  id_format(trial->run, start->run_id);
+  id_format(live->id, start->sweep_id);
+  snprintf(start->experiment, sizeof start->experiment, "%lld", (long long)live->experiment_id);
+  s->conf.make_token(s->conf.token_ctx, trial->run, (int32_t)start->attempt, start->token);
+  exec_local_path(s->executor, trial->run, (int32_t)start->attempt, "checkpoint", &start->checkpoint);
+  exec_local_path(s->executor, trial->run, (int32_t)start->attempt, "work", &start->work);
+  if (!params || !buf_ok(&start->checkpoint, err) || !buf_ok(&start->work, err))
+    return params ? false : err_no_memory(err);
+  if (!build_environment(start, params, err))
+    return false;
+  struct job_file job = {.run_id = trial->run,
+                         .attempt = start->attempt,
+                         .token = start->token,
+                         .cwd = directory_of(start),
+                         .stop_grace_ms = spec->stop_grace,
+                         .time_limit_ms = spec->resources.has_time ? spec->resources.time : 0,
+                         .memory_limit = spec->resources.has_memory ? (int64_t)spec->resources.memory : 0,
+                         .spool_max = (int64_t)spec->log_spool_max,
+                         .spool_policy = spec->log_policy,
+                         .heartbeat_ms = HEARTBEAT_MS,
+                         .tty = spec->tty,
+                         .argv = strings(start->arena, &start->argv),
+                         .argc = start->argv.count,
+                         .env = pairs(start),
+                         .env_count = start->env.count};
+  job.artifacts = strings(start->arena, &spec->artifacts);
+  job.artifact_count = spec->artifacts.count;
+  if (!job.argv || !job.env || !job.cwd || !job.artifacts)
+    return err_no_memory(err);
+  return jobs_metric_files(live, start->arena, &job, err) && job_gpus_note(trial, (int32_t)start->attempt, err) &&
+         exec_local_start(s->executor, &job, err);
+}
+
+static void set_reason(struct live_trial *trial, const char *text) {
+  mem_free(trial->reason);
+  trial->reason = mem_strdup(text);
+}
+
+static void refused(struct live_trial *trial, uint32_t attempt, const struct err *err) {
+  log_warn("sweep", NULL, "%s: trial %u was not started: %s", trial->sweep->name, trial->number, err->text);
+  set_reason(trial, err->text);
+  engine_refused(trial->sweep->engine, trial->number, attempt, live_now(trial->sweep->all));
+  sweeps_kick(trial->sweep->all);
+}
+
+void jobs_made(struct live_trial *trial, uint32_t attempt, const struct err *failed) {
+  AUTO_ARENA struct arena arena = ARENA_INIT(16 * MIB);
+  struct start start = {
+      .trial = trial, .arena = &arena, .attempt = attempt, .checkpoint = BUF_INIT(PATH_SIZE), .work = BUF_INIT(PATH_SIZE)};
+  const struct engine_trial *row = engine_trial(trial->sweep->engine, trial->number);
+  struct err err;
+  bool ok = !failed;
+  if (failed)
+    err = *failed;
+  if (ok && (row->attempt != attempt || row->state != RUN_STARTING)) /* it was stopped meanwhile: nothing is to be started */
+    ok = err_set(&err, ERR_CANCELLED, "it was stopped before it started");
+  if (!ok || !start_job(&start, &err))
+    refused(trial, attempt, &err);
+  mem_wipe(start.token, sizeof start.token);
+  buf_release(&start.checkpoint);
+  buf_release(&start.work);
+}
+
+void jobs_start(struct live_trial *trial, uint32_t attempt) {
+  struct err err;
+  if (trial->adopted) /* its companion lives since before our start */
+    return;
+  if (!jobs_make(trial, attempt, &err))
+    refused(trial, attempt, &err);
+}
+
+/* ---- verdicts ---- */
+
+static void answer_poll(struct live_trial *trial, enum companion_says says) {
+  companion_fn *done = trial->poll_done;
+  trial->poll_done = NULL;
+  if (done)
+    done(trial->poll_ctx, says);
+}
+
+void jobs_end(struct live_trial *trial) {
+  answer_poll(trial, COMPANION_STOP);
+}
+
+static enum companion_says says_of(enum engine_answer answer) {
+  return answer == ANSWER_GO_ON ? COMPANION_GO_ON : answer == ANSWER_STOP ? COMPANION_STOP : COMPANION_FENCED;
+}
+
+enum companion_says companion_alive(struct live_trial *trial, int32_t attempt) {
+  struct live_sweep *live = trial->sweep;
+  enum engine_answer answer = engine_heard(live->engine, trial->number, (uint32_t)attempt, NULL, live_now(live->all));
+  sweeps_kick(live->all);
+  return says_of(answer);
+}
+
+void companion_poll(struct live_trial *trial, int32_t attempt, int64_t wait_ms, companion_fn *done, void *ctx) {
+  enum companion_says says = companion_alive(trial, attempt);
+  answer_poll(trial, COMPANION_LATER);
+  if (says != COMPANION_GO_ON || trial->sweep->all->stopping || wait_ms <= 0) {
+    done(ctx, says);
+    return;
+  }
+  trial->poll_done = done;
+  trial->poll_ctx = ctx;
+  trial->poll_until = live_now(trial->sweep->all) + wait_ms;
+}
+
+void companion_poll_drop(struct live_trial *trial, const void *ctx) {
+  if (trial->poll_done && trial->poll_ctx == ctx)
+    trial->poll_done = NULL;
+}
+
+void jobs_tick(struct sweeps *s) {
+  LIST_EACH(&s->sweeps, node) {
+    struct live_sweep *live = LIST_ENTRY(node, struct live_sweep, node);
+    jobs_miss_goal(live);
+    for (size_t i = 0; i < live->trial_count && !live->conf.asks; i++)
+      if (live->trials[i] && live->trials[i]->poll_done && (s->stopping || live->trials[i]->poll_until <= live_now(s)))
+        answer_poll(live->trials[i], COMPANION_GO_ON);
+  }
+}
+
+/* ---- with the service ---- */
+
+int64_t jobs_stop_all(struct sweeps *s) {
+  int64_t grace = 0;
+  schedule_node_set(s->schedule, s->node, NODE_DOWN);
+  LIST_EACH(&s->sweeps, node) {
+    struct live_sweep *live = LIST_ENTRY(node, struct live_sweep, node);
+    for (size_t i = 0; i < live->trial_count && !live->conf.asks; i++) {
+      struct live_trial *trial = live->trials[i];
+      struct err err;
+      if (!trial || !trial->in_schedule || schedule_is_waiting(s->schedule, trial->job))
+        continue;
+      grace = MAX_OF(grace, live->file->spec.stop_grace);
+      if (!live_kill(trial, &err))
+        log_warn("sweep", NULL, "%s: trial %u was not stopped: %s", live->name, trial->number, err.text);
+    }
+  }
+  return grace;
+}
+
+bool jobs_are_over(const struct sweeps *s) {
+  return schedule_node_info(s->schedule, s->node).used == 0 && exec_local_count(s->executor) == 0;
+}
+
+/* ---- output ---- */
+
+bool jobs_open_log(struct live_trial *trial, uint32_t attempt, struct err *err) {
+  if (trial->log && trial->log_attempt == attempt)
+    return true;
+  log_writer_close(trial->log);
+  if (trial->log_attempt != attempt)
+    heard_release(&trial->heard);
+  const struct log_writer_options options = {.sources = trial->sweep->sources, .log_max = (int64_t)trial->sweep->file->spec.log_max};
+  trial->log = log_writer_new(trial->sweep->all->conf.logs, trial->run, (int32_t)attempt, &options, jobs_on_points, trial, err);
+  trial->log_attempt = attempt;
+  return trial->log != NULL;
+}
+
+bool companion_output(struct live_trial *trial, int32_t attempt, struct str stream, int64_t offset, int64_t skipped, struct str bytes,
+                      companion_output_fn *done, void *ctx, struct err *err) {
+  enum log_stream_name name;
+  if (!log_stream_parse(stream, &name))
+    return err_set(err, ERR_INVALID, "\"stream\" must be stdout or stderr");
+  if (companion_alive(trial, attempt) == COMPANION_FENCED)
+    return err_set(err, ERR_FENCED, "the attempt is over");
+  return jobs_open_log(trial, (uint32_t)attempt, err) && log_writer_write(trial->log, name, offset, skipped, bytes, done, ctx, err);
+}
+
+/* ---- the end ---- */
+
+struct ending {
+  struct live_trial *trial;
+  uint32_t attempt;
+  bool ok;
+  companion_fn *done; /* NULL: nobody waits */
+  void *ctx;
+};
+
+static void end_told(void *ctx, const struct err *err) {
+  struct ending *ending = ctx;
+  if (ending->done)
+    ending->done(ending->ctx, err ? COMPANION_LATER : COMPANION_GO_ON);
+  mem_free(ending);
+}
+
+static void over(struct ending *ending) {
+  struct live_trial *trial = ending->trial;
+  struct live_sweep *live = trial->sweep;
+  struct err err;
+  if (ending->ok && live->conf.needs_value && !engine_trial(live->engine, trial->number)->has_value)
+    jobs_explain_no_metric(trial);
+  else if (ending->ok && live_fails_of_nan(trial)) {
+    set_reason(trial, "the goal metric ended as NaN, and on_nan is fail");
+    ending->ok = false;
+  }
+  engine_exited(live->engine, trial->number, ending->attempt, ending->ok, live_now(live->all));
+  sweeps_kick(live->all);
+  if (!sweeps_wait(live, trial, end_told, ending, &err))
+    end_told(ending, &err);
+}
+
+/* The last value of the goal that is stored: a service that died between storing a point and taking it in has left it there. */
+static void on_stored_values(void *ctx, const struct metric_summary *summaries, size_t count, const struct err *err) {
+  struct ending *ending = ctx;
+  struct live_trial *trial = ending->trial;
+  const struct engine_trial *row = engine_trial(trial->sweep->engine, trial->number);
+  struct err ignored; /* the attempt may be over by now: then its value stands */
+  for (size_t i = 0; i < count && !err; i++) {
+    const struct point *last = &summaries[i].fold.last;
+    struct live_report report = {.key = summaries[i].key, .value = last->value, .epoch = last->epoch, .step = last->step};
+    bool news = !row->has_value || last->step > trial->value_step;
+    goal_watch_name(&trial->sweep->goal_watch, report.key);
+    if (news && live_is_goal(trial->sweep, report.key) && !live_hear(trial, (int32_t)ending->attempt, &report, 1, &ignored))
+      log_debug("sweep", NULL, "%s", ignored.text);
+  }
+  over(ending);
+}
+
+static bool may_have_missed(const struct live_trial *trial) {
+  return trial->sweep->file->spec.has_metric && (trial->adopted || !engine_trial(trial->sweep->engine, trial->number)->has_value);
+}
+
+static void on_log_complete(void *ctx, int64_t next UNUSED, const struct err *err) {
+  struct ending *ending = ctx;
+  struct live_trial *trial = ending->trial;
+  if (err && ending->done) { /* the companion says it again */
+    end_told(ending, err);
+    return;
+  }
+  if (trial->log && trial->log_attempt == ending->attempt) {
+    log_writer_close(trial->log);
+    trial->log = NULL;
+  }
+  struct err failed;
+  if (!may_have_missed(trial) || !metric_summaries(trial->sweep->all->conf.metrics, &trial->run, 1, on_stored_values, ending, &failed))
+    over(ending);
+}
+
+/* The companion's clock may have jumped meanwhile. */
+static void note_start(struct live_trial *trial, int64_t begun) {
+  if (!trial->started)
+    trial->started = MAX_OF(MIN_OF(begun, live_wall(trial->sweep->all)), trial->created);
+}
+
+struct exit_text {
+  bool ok;     /* exit code 0 */
+  bool silent; /* nothing was printed */
+};
+
+/* `name value` lines. */
+static struct exit_text read_exit(struct live_trial *trial, struct str text) {
+  struct exit_text ret = {false, false};
+  struct str line;
+  int64_t number, printed[LOG_STREAMS] = {-1, -1};
+  char reason[400] = "";
+  for (int i = 0; i < EXIT_LINES_MAX && text.p && str_split(&text, '\n', &line); i++) {
+    size_t space = str_find(line, ' ');
+    struct str name = str_slice(line, 0, space), value = space == SIZE_MAX ? STR("") : str_slice(line, space + 1, line.n);
+    bool is_code = str_is(name, "exit_code"), is_signal = str_is(name, "signal");
+    if ((is_code || is_signal) && str_to_i64(value, &number) && number >= 0 && number < 1024) {
+      trial->has_exit = true;
+      trial->by_signal = is_signal;
+      trial->exit = (int32_t)number;
+      ret.ok = is_code && number == 0;
+      if (!ret.ok)
+        snprintf(reason, sizeof reason, is_code ? "exit code %d" : "ended by signal %d", (int)number);
+    } else if (str_is(name, "start_error")) {
+      snprintf(reason, sizeof reason, "%.*s", STR_ARG(str_slice(value, 0, 380)));
+    } else if (str_is(name, "artifacts_failed")) {
+      jobs_tell_artifacts(trial, value);
+    } else if (str_is(name, "ended_by") && !str_is(value, "stop") && !str_is(value, "fenced")) {
+      snprintf(reason, sizeof reason, "ended for its %.*s", STR_ARG(str_slice(value, 0, 40)));
+      ret.ok = false;
+    } else if (str_is(name, "oom")) {
+      size_t n = strlen(reason);
+      snprintf(reason + n, sizeof reason - n,
+               str_is(value, "job") ? ": the kernel ended it for want of memory" : ", while the kernel ended processes for want of memory");
+    } else if (str_is(name, "begun_ms") && str_to_i64(value, &number)) {
+      note_start(trial, number);
+    } else if (str_is(name, "stdout") || str_is(name, "stderr")) {
+      if (!str_to_i64(value, &printed[str_is(name, "stderr")]))
+        return ret;
+    }
+  }
+  if (reason[0] && !trial->stop)
+    set_reason(trial, reason);
+  ret.silent = printed[LOG_STDOUT] == 0 && printed[LOG_STDERR] == 0;
+  return ret;
+}
+
+static void end_attempt(struct live_trial *trial, uint32_t attempt, struct str text, companion_fn *done, void *ctx) {
+  struct err err;
+  struct ending *ending = mem_zalloc(sizeof *ending);
+  if (!ending) {
+    if (done)
+      done(ctx, COMPANION_LATER);
+    return;
+  }
+  *ending = (struct ending){.trial = trial, .attempt = attempt, .done = done, .ctx = ctx};
+  struct exit_text said = read_exit(trial, text);
+  trial->attempt_ended = live_wall(trial->sweep->all);
+  ending->ok = said.ok;
+  /* A first attempt without output has no streams to complete; a later one's empty streams hide those of the one before. */
+  if (said.silent && attempt == 1 && !trial->log)
+    on_log_complete(ending, 0, NULL);
+  else if (!jobs_open_log(trial, attempt, &err) || !log_writer_finish(trial->log, on_log_complete, ending, &err)) {
+    if (done)
+      end_told(ending, &err);
+    else
+      over(ending);
+  }
+}
+
+void companion_exited(struct live_trial *trial, int32_t attempt, struct str text, companion_fn *done, void *ctx) {
+  const struct engine_trial *row = engine_trial(trial->sweep->engine, trial->number);
+  if ((uint32_t)attempt == row->attempt && row->dead && engine_trial_durable(trial->sweep->engine, trial->number)) {
+    done(ctx, COMPANION_GO_ON); /* said again: its answer was lost */
+    return;
+  }
+  if (companion_alive(trial, attempt) == COMPANION_FENCED) {
+    done(ctx, row->dead && (uint32_t)attempt == row->attempt ? COMPANION_LATER : COMPANION_FENCED);
+    return;
+  }
+  end_attempt(trial, (uint32_t)attempt, text, done, ctx);
+}
+
+static void on_gone(void *ctx, struct id run, int32_t attempt, struct str exit_text) {
+  struct sweeps *s = ctx;
+  struct live_trial *trial = sweeps_trial(s, run);
+  struct err err;
+  bool current = false;
+  if (trial && !s->stopping) {
+    const struct engine_trial *row = engine_trial(trial->sweep->engine, trial->number);
+    current = row->attempt == (uint32_t)attempt && !row->dead;
+    trial->adopted = trial->adopted && row->attempt != (uint32_t)attempt;
+  }
+  if (current && exit_text.p) {
+    end_attempt(trial, (uint32_t)attempt, exit_text, NULL, NULL);
+  } else if (current) {
+    set_reason(trial, "its companion died, and nobody knows how the command ended");
+    engine_dead(trial->sweep->engine, trial->number, (uint32_t)attempt, live_now(s));
+    sweeps_kick(s);
+  } else if (trial && !exec_local_tidy(s->executor, run, attempt, &err)) {
+    log_warn("sweep", NULL, "%s", err.text);
+  }
+}
+
+/* ---- after a start ---- */
+
+static bool find_slots(const struct sweeps *s, unsigned wanted, uint16_t *slots) {
+  unsigned found = 0;
+  uint32_t job;
+  for (unsigned i = 0; i < s->conf.slots && found < wanted; i++)
+    if (!schedule_slot_job(s->schedule, s->node, i, &job))
+      slots[found++] = (uint16_t)i;
+  return found == wanted;
+}
+
+void jobs_adopt(struct live_trial *trial, const struct engine_trial *row) {
+  struct live_sweep *live = trial->sweep;
+  struct sweeps *s = live->all;
+  uint16_t slots[SCHEDULE_SLOTS_MAX];
+  struct err err;
+  bool holds = !live->conf.asks && !row->dead && row->state != RUN_QUEUED;
+  if (!holds)
+    return;
+  struct schedule_want want = want_of(trial);
+  if (job_gpus_noted(trial, (int32_t)row->attempt, slots) == want.slots || find_slots(s, want.slots, slots))
+    trial->in_schedule = schedule_job_adopt(s->schedule, &want, trial, s->node, slots, &trial->job, &err);
+  if (row->state == RUN_STARTING && !exec_local_was_started(s->executor, trial->run, (int32_t)row->attempt))
+    return; /* the engine starts it */
+  trial->adopted = exec_local_adopt(s->executor, trial->run, (int32_t)row->attempt, &err);
+  if (!trial->adopted)
+    log_error("sweep", NULL, "%s: trial %u cannot be watched: %s", live->name, trial->number, err.text);
+}
+
+void jobs_forget(struct live_trial *trial) {
+  if (trial->in_schedule)
+    jobs_release(trial);
+  trial->poll_done = NULL;
+  jobs_forget_making(trial);
+  log_writer_close(trial->log);
+  trial->log = NULL;
+}
+
+bool jobs_new(struct sweeps *s, struct err *err) {
+  s->conf.slots = MIN_OF(MAX_OF(s->conf.slots, 1u), (unsigned)SCHEDULE_SLOTS_MAX);
+  if (gethostname(s->node_name, sizeof s->node_name - 1) != 0 || !s->node_name[0])
+    snprintf(s->node_name, sizeof s->node_name, "local");
+  struct exec_local_conf conf = {.data_dir = s->conf.data_dir, .companion = s->conf.companion, .work = s->conf.work};
+  s->executor = exec_local_new(s->conf.loop, &conf, on_gone, s, err);
+  return s->executor && schedule_new(&s->schedule, err) && schedule_node_add(s->schedule, s->conf.slots, &s->node, err) &&
+         gpu_series_new(s, err);
+}
+
+void jobs_free(struct sweeps *s) {
+  gpu_series_free(s->gpu_series);
+  exec_local_free(s->executor);
+  if (s->schedule)
+    schedule_free(s->schedule);
+  mem_free(s->node_reason);
+}

@@ -1,0 +1,35 @@
+/* What the artifact store does on the disk, blocking: below a directory's descriptor, never out of it. */
+#ifndef WINNOW_TRACKER_ARTIFACT_TREE_H
+#define WINNOW_TRACKER_ARTIFACT_TREE_H
+
+#include <sys/stat.h>
+
+#include "base/err.h"
+#include "base/str.h"
+#include "tracker/artifacts/artifact_store.h"
+
+/* Names that begin so are files on their way: never listed, never served. */
+#define ARTIFACT_HIDDEN ".winnow-"
+
+/* Opens the directory that holds `path` (made when `make`), and gives the last part of the name. "" has no parent. -1 on failure;
+ * ERR_NOT_FOUND when it is not there, or is no directory. */
+MUST_CHECK int tree_open_parent(int root, struct str path, bool make, struct str *ret_name, struct err *err);
+/* O_RDONLY of a directory or file; -1 as above. */
+MUST_CHECK int tree_open(int root, struct str path, int flags, struct err *err);
+MUST_CHECK bool tree_delete(int root, struct str path, struct err *err);
+
+struct tree_list {
+  struct artifact_entry *entries;
+  size_t count, cap;
+};
+void tree_list_release(struct tree_list *list);
+#define AUTO_TREE_LIST CLEANUP(tree_list_release)
+/* By name. ERR_NOT_FOUND when it is no directory. */
+MUST_CHECK bool tree_list(int root, struct str path, bool deep, struct tree_list *ret, struct err *err);
+MUST_CHECK bool tree_digest(int root, struct str path, struct artifact_tree *ret, struct err *err);
+/* Hard links, else copies; synced. */
+MUST_CHECK bool tree_link(int root, struct str from, struct str to, struct err *err);
+/* Syncs the directory that holds `path`, and those above it: some may be new. */
+MUST_CHECK bool tree_sync_parents(int root, struct str path, struct err *err);
+
+#endif

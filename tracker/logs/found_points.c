@@ -1,0 +1,42 @@
+#include "tracker/logs/found_points.h"
+
+#include "base/mem.h"
+
+void found_points_release(struct found_points *found) {
+  arena_release(&found->keys);
+  mem_free(found->items);
+  *found = FOUND_POINTS_INIT;
+}
+
+bool found_points_take(void *ctx, const struct log_point *points, size_t count, struct err *err) {
+  struct found_points *found = ctx;
+  for (size_t i = 0; i < count; i++) {
+    if (found->count == found->cap) {
+      size_t cap = found->cap ? found->cap * 2 : 64;
+      struct found_point *grown = mem_resize(found->items, cap, sizeof *grown);
+      if (!grown)
+        return err_no_memory(err);
+      found->items = grown;
+      found->cap = cap;
+    }
+    char *key = arena_strdup(&found->keys, points[i].key);
+    if (!key)
+      return err_no_memory(err);
+    found->items[found->count++] = (struct found_point){.key = str_n(key, points[i].key.n),
+                                                        .value = points[i].value,
+                                                        .epoch = points[i].epoch,
+                                                        .step = points[i].at,
+                                                        .time = points[i].time_ms ? points[i].time_ms : found->time};
+  }
+  return true;
+}
+
+bool found_points_rows(const struct found_points *found, struct metric_rows *rows, struct err *err) {
+  for (size_t i = 0; i < found->count; i++) {
+    const struct found_point *p = &found->items[i];
+    struct point point = {.step = p->step, .time = p->time, .value = p->value, .epoch = p->epoch};
+    if (!metric_rows_add(rows, p->key, point))
+      return err_no_memory(err);
+  }
+  return true;
+}

@@ -1,0 +1,31 @@
+/* Points that a reader found in a piece of output or of a file, with the texts of their keys, until they are stored. */
+#ifndef WINNOW_TRACKER_FOUND_POINTS_H
+#define WINNOW_TRACKER_FOUND_POINTS_H
+
+#include "base/arena.h"
+#include "storage/metrics/metric_rows.h"
+#include "tracker/logs/log_metrics.h"
+
+struct found_point {
+  struct str key;
+  double value, epoch; /* epoch NAN: not said */
+  int64_t step, time;
+};
+
+struct found_points {
+  struct arena keys;
+  struct found_point *items;
+  size_t count, cap;
+  int64_t time; /* of points that say none */
+};
+
+enum { FOUND_KEYS_MAX = 64 * 1024 * 1024 };
+#define FOUND_POINTS_INIT ((struct found_points){.keys = ARENA_INIT(FOUND_KEYS_MAX)})
+/* Empty again. */
+void found_points_release(struct found_points *found);
+
+/* A log_metrics_sink. */
+bool found_points_take(void *found, const struct log_point *points, size_t count, struct err *err);
+MUST_CHECK bool found_points_rows(const struct found_points *found, struct metric_rows *rows, struct err *err);
+
+#endif

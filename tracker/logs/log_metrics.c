@@ -1,0 +1,145 @@
+#include "tracker/logs/log_metrics.h"
+
+#include <math.h>
+
+#include "base/mem.h"
+#include "tracker/logs/line.h"
+#include "tracker/pack.h"
+
+enum { STATE_VERSION = 1 };
+
+struct log_metrics {
+  struct line_reader *reader;
+  struct log_parse *parse;
+  bool no_builtin;
+  struct log_pattern *patterns[LOG_METRICS_PATTERNS_MAX];
+  size_t pattern_count;
+  struct log_point points[LOG_PATTERN_HITS_MAX];
+};
+
+struct log_metrics *log_metrics_new(const struct log_metrics_options *options, struct err *err) {
+  struct log_metrics *m = mem_zalloc(sizeof *m);
+  if (!m) {
+    err_no_memory(err);
+    return NULL;
+  }
+  m->no_builtin = options->no_builtin;
+  bool ok = (m->reader = line_reader_new(LINE_CELLS_MAX, err)) && (m->parse = log_parse_new(&options->parse, err));
+  if (ok && options->pattern_count > LOG_METRICS_PATTERNS_MAX)
+    ok = err_set(err, ERR_INVALID, "there are %zu patterns; at most %d are allowed", options->pattern_count, LOG_METRICS_PATTERNS_MAX);
+  for (size_t i = 0; ok && i < options->pattern_count; i++) {
+    m->patterns[i] = log_pattern_new(&options->patterns[i], err);
+    ok = m->patterns[i] != NULL;
+    m->pattern_count += ok;
+  }
+  if (ok)
+    return m;
+  log_metrics_free(m);
+  return NULL;
+}
+
+void log_metrics_free(struct log_metrics *m) {
+  if (!m)
+    return;
+  line_reader_free(m->reader);
+  log_parse_free(m->parse);
+  for (size_t i = 0; i < m->pattern_count; i++)
+    log_pattern_free(m->patterns[i]);
+  mem_free(m);
+}
+
+static bool same_value(double a, double b) {
+  return a == b || (isnan(a) && isnan(b));
+}
+
+/* What the built-in recognisers gave already under the same key is not given twice. */
+static bool is_known(const struct log_point *points, size_t n, const struct log_pattern_hit *hit) {
+  for (size_t i = 0; i < n; i++)
+    if (str_eq(points[i].key, hit->key) && same_value(points[i].value, hit->value))
+      return true;
+  return false;
+}
+
+static bool match_patterns(struct log_metrics *m, const struct line *line, const struct log_point *known, size_t known_n,
+                           log_metrics_sink *sink, void *ctx, struct err *err) {
+  for (size_t i = 0; i < m->pattern_count; i++) {
+    const struct log_pattern_hit *hits;
+    size_t hits_n = log_pattern_match(m->patterns[i], line->text, &hits), n = 0;
+    for (size_t k = 0; k < hits_n; k++)
+      if (!is_known(known, known_n, &hits[k])) {
+        struct log_point point = {.key = hits[k].key,
+                                  .name = hits[k].key,
+                                  .value = hits[k].value,
+                                  .step = hits[k].step,
+                                  .epoch = hits[k].epoch,
+                                  .line = line->number,
+                                  .time_ms = hits[k].time_ms};
+        if (log_parse_count(m->parse, &point))
+          m->points[n++] = point;
+      }
+    if (n && !sink(ctx, m->points, n, err))
+      return false;
+  }
+  return true;
+}
+
+static bool take_line(struct log_metrics *m, const struct line *line, log_metrics_sink *sink, void *ctx, struct err *err) {
+  const struct log_point *points = NULL;
+  size_t n = m->no_builtin ? 0 : log_parse_line(m->parse, line->text, line->number, &points);
+  if (n && !sink(ctx, points, n, err))
+    return false;
+  return match_patterns(m, line, points, n, sink, ctx, err);
+}
+
+bool log_metrics_feed(struct log_metrics *m, struct str bytes, log_metrics_sink *sink, void *ctx, struct err *err) {
+  struct line line;
+  enum line_answer answer;
+  while ((answer = line_next(m->reader, &bytes, &line)) == LINE_READY)
+    if (!take_line(m, &line, sink, ctx, err))
+      return false;
+  return answer == LINE_MORE || err_no_memory(err);
+}
+
+bool log_metrics_end(struct log_metrics *m, log_metrics_sink *sink, void *ctx, struct err *err) {
+  struct line line;
+  const struct log_point *points;
+  if (line_last(m->reader, &line) && !take_line(m, &line, sink, ctx, err))
+    return false;
+  size_t n = log_parse_end(m->parse, &points);
+  return n == 0 || sink(ctx, points, n, err);
+}
+
+void log_metrics_summary(const struct log_metrics *m, char *out, size_t room) {
+  log_parse_summary(m->parse, out, room);
+}
+
+size_t log_metrics_series(const struct log_metrics *m) {
+  return log_parse_series(m->parse);
+}
+
+uint64_t log_metrics_lost(const struct log_metrics *m) {
+  return line_lost(m->reader);
+}
+
+void log_metrics_save(const struct log_metrics *m, struct buf *out) {
+  AUTO_BUF struct buf part = BUF_INIT(LOG_METRICS_STATE_MAX);
+  pack_u64(out, STATE_VERSION);
+  line_save(m->reader, &part);
+  pack_str(out, buf_str(&part));
+  if (part.fail != ERR_NONE)
+    out->fail = part.fail;
+  buf_reset(&part);
+  log_parse_save(m->parse, &part);
+  pack_str(out, buf_str(&part));
+  if (part.fail != ERR_NONE)
+    out->fail = part.fail;
+}
+
+bool log_metrics_restore(struct log_metrics *m, struct str state, struct err *err) {
+  bool bad = unpack_u64(&state, &(bool){false}) != STATE_VERSION;
+  struct str reader = unpack_str(&state, LOG_METRICS_STATE_MAX, &bad);
+  struct str parse = unpack_str(&state, LOG_METRICS_STATE_MAX, &bad);
+  if (bad || state.n)
+    return err_set(err, ERR_INVALID, "the stored state of the metrics reader is not valid");
+  return line_restore(m->reader, reader, err) && log_parse_restore(m->parse, parse, err);
+}

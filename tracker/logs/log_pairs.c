@@ -1,0 +1,735 @@
+/* Names with numbers in a line of any shape: "loss: 0.5", "acc=91.2%", "Loss 2.30 (2.31)", "0.53 cost", "val: tensor(0.3)".
+ *
+ * The line is read from left to right. A segment is the run of words that may become a name; separators end it. A number behind a colon
+ * or an equals sign is a value; a number right behind a word is one when the word is a metric's. Words that become no name may tell the
+ * section. */
+#include "tracker/logs/log_state.h"
+
+enum { NAME_WORDS_MAX = 10, GROUP_MAX = 24 };
+
+struct scan {
+  struct log_parse *p;
+  size_t at;      /* the token being looked at */
+  size_t segment; /* where the words of the possible name start */
+  bool summary;   /* the line starts with '*' */
+};
+
+/* ---- sections ---- */
+
+bool log_is_section(struct str word) {
+  if (log_word(word) & LOG_WORD_SECTION)
+    return true;
+  if (word.n < 4 || str_find(word, '.') != SIZE_MAX || str_find(word, '/') != SIZE_MAX || str_find(word, '_') == SIZE_MAX)
+    return false;
+  struct str rest = word, part; /* train_inner, valid_0 */
+  if (!log_subword(&rest, &part) || !(log_word(part) & LOG_WORD_SECTION))
+    return false;
+  while (log_subword(&rest, &part))
+    if (log_word(part) & (LOG_WORD_METRIC | LOG_WORD_SETTING | LOG_WORD_CLOCK | LOG_WORD_EPOCH | LOG_WORD_STEP | LOG_WORD_BATCH))
+      return false;
+  return true;
+}
+
+/* "Saving dict for global step 200: accuracy = ..." is what an evaluation says. */
+static bool says_evaluation(const struct log_parse *p, size_t from, size_t to) {
+  return to - from >= 2 && str_eq_nocase(token_text(p, from), STR("saving")) && str_eq_nocase(token_text(p, from + 1), STR("dict"));
+}
+
+/* The words of tokens [from, to) became no name: do they tell the section? */
+static void leave_words(struct log_parse *p, size_t from, size_t to) {
+  size_t words = 0;
+  for (size_t i = from; i < to; i++) {
+    if (p->tokens[i].type != LOG_T_WORD || p->tokens[i].flags & LOG_T_USED)
+      continue;
+    words++;
+    if (token_is_section(p, i))
+      p->line_section = token_text(p, i);
+  }
+  if (words >= 2 && says_evaluation(p, from, to))
+    p->line_section = STR("eval");
+}
+
+static void next_segment(struct scan *s, size_t segment) {
+  if (s->segment < s->at)
+    leave_words(s->p, s->segment, s->at);
+  s->segment = segment;
+}
+
+/* ---- names ---- */
+
+static bool is_part_of_name(const struct log_parse *p, size_t i) {
+  const struct log_token *t = &p->tokens[i];
+  return !(t->flags & LOG_T_USED) && !(t->type == LOG_T_MARK && strchr("\"'`", t->mark));
+}
+
+static bool starts_name(const struct log_parse *p, size_t i) {
+  const struct log_token *t = &p->tokens[i];
+  if (t->flags & LOG_T_USED)
+    return false;
+  if (t->type == LOG_T_MARK)
+    return t->mark == '|' && i + 1 < p->tokens_n && !(p->tokens[i + 1].flags & LOG_T_SPACE);
+  return t->type == LOG_T_WORD && !(token_word(p, i) & LOG_WORD_FILLER);
+}
+
+/* Too long a run of words is a sentence: its name starts at the first word that means something. */
+static size_t shorten(const struct log_parse *p, size_t from, size_t to) {
+  size_t words = 0;
+  for (size_t i = from; i < to; i++)
+    words += p->tokens[i].type == LOG_T_WORD;
+  if (words <= NAME_WORDS_MAX)
+    return from;
+  for (size_t i = from; i < to; i++)
+    if (p->tokens[i].type == LOG_T_WORD && (token_word(p, i) & (LOG_WORD_METRIC | LOG_WORD_SECTION)))
+      return i;
+  return to;
+}
+
+/* "loss for minibatches 0-99": which of them is no part of the name. "mAP 50-95" is. */
+static struct str without_range(struct str name) {
+  static const char *const counted[] = {"minibatches", "batches", "iterations", "iters", "steps", "epochs", "frames", "samples"};
+  size_t n = name.n;
+  while (n && isdigit((unsigned char)name.p[n - 1]))
+    n--;
+  if (n == name.n || !n || name.p[n - 1] != '-')
+    return name;
+  size_t first = --n;
+  while (n && isdigit((unsigned char)name.p[n - 1]))
+    n--;
+  if (n == first || !n || name.p[n - 1] != ' ')
+    return name;
+  struct str words = str_slice(name, 0, n - 1);
+  for (size_t i = 0; i < ARRAY_LEN(counted); i++)
+    if (str_ends(words, str_of(counted[i])))
+      return words;
+  return name;
+}
+
+/* The words of tokens [from, to) as one name with single blanks. Empty when there is none. */
+static struct str make_name(struct log_parse *p, size_t from, size_t to) {
+  while (from < to && !starts_name(p, from))
+    from++;
+  from = shorten(p, from, to);
+  while (to > from && (!is_part_of_name(p, to - 1) || (p->tokens[to - 1].type == LOG_T_MARK && strchr(".-*>#", p->tokens[to - 1].mark)) ||
+                       (p->tokens[to - 1].type == LOG_T_WORD && token_word(p, to - 1) & LOG_WORD_FILLER)))
+    to--;
+  bool path = from > p->first && token_is(p, from - 1, '/') && !(p->tokens[from].flags & LOG_T_SPACE);
+  if (from == to || path)
+    return STR("");
+  size_t room = p->tokens[to - 1].unit_end - p->tokens[from].at + 1;
+  if (room > 4 * LOG_NAME_MAX)
+    return STR("");
+  char *name = log_scratch(p, room);
+  size_t n = 0;
+  bool blank = false; /* also before a quote that is left out */
+  for (size_t i = from; name && i < to; i++) {
+    const struct log_token *t = &p->tokens[i];
+    blank |= (t->flags & LOG_T_SPACE) != 0;
+    if (!is_part_of_name(p, i))
+      continue;
+    if (n && blank)
+      name[n++] = ' ';
+    blank = false;
+    memcpy(name + n, p->text.p + t->at, t->unit_end - t->at);
+    n += t->unit_end - t->at;
+  }
+  return n <= LOG_NAME_MAX ? without_range(str_n(name, n)) : STR("");
+}
+
+static bool segment_has(const struct scan *s, unsigned flags) {
+  for (size_t i = s->segment; i < s->at; i++)
+    if (s->p->tokens[i].type == LOG_T_WORD && token_word(s->p, i) & flags)
+      return true;
+  return false;
+}
+
+/* "package.module.callbacks:157 >> ": where in the code a logger stands, before the message. */
+static bool is_code_place(const struct scan *s, struct str name) {
+  const struct log_parse *p = s->p;
+  size_t number = s->at + 1, next = s->at + 2;
+  if (str_find(name, '.') == SIZE_MAX || next >= p->tokens_n || !token_is(p, s->at, ':') || p->tokens[s->at].flags & LOG_T_SPACE ||
+      !token_is_int(p, number) || p->tokens[number].flags & LOG_T_SPACE)
+    return false;
+  for (size_t i = 0; i < name.n; i++)
+    if (!islower((unsigned char)name.p[i]) && !isdigit((unsigned char)name.p[i]) && name.p[i] != '_' && name.p[i] != '.')
+      return false;
+  return token_is(p, next, '>') || token_is(p, next, '-') || token_is(p, next, '|') || token_is(p, next, ']');
+}
+
+/* A name of several words that starts with the section passes it on: "train mean loss: 2.1, accuracy: 0.3". */
+static void inherit_section(struct log_parse *p, struct str name, enum log_key_kind kind) {
+  size_t blank = str_find(name, ' ');
+  if (kind != LOG_KEY_METRIC || blank == SIZE_MAX)
+    return;
+  struct str word = str_slice(name, 0, blank);
+  if (log_word(word) & LOG_WORD_SECTION)
+    p->line_section = word;
+}
+
+static struct raw *add_pair(struct scan *s, struct str name, double value, bool percent, const char *suffix) {
+  if (log_is_source_file(name) || is_code_place(s, name)) /* train.py:42 */
+    return NULL;
+  struct raw *raw = log_add_raw(s->p, name, value);
+  if (!raw)
+    return NULL;
+  raw->percent = percent;
+  raw->suffix = suffix;
+  if (s->summary && !s->p->line_section.n)
+    raw->section = STR("*");
+  return raw;
+}
+
+/* ---- values ---- */
+
+struct reading {
+  double values[2];
+  unsigned count;
+  const char *second; /* suffix of the second value */
+  bool percent, second_percent;
+  bool measure; /* has a unit: a time, a speed, a size */
+  bool integer;
+  size_t end;
+};
+
+static bool is_wrapper(struct str word) {
+  static const char *const wrappers[] = {"tensor", "array", "Array", "DeviceArray", "Tensor", "NDArray", "Variable", "Decimal", "scalar"};
+  for (size_t i = 0; i < ARRAY_LEN(wrappers); i++)
+    if (str_ends(word, str_of(wrappers[i])))
+      return true;
+  return str_find_str(word, STR("float")) != SIZE_MAX || str_find_str(word, STR("Float")) != SIZE_MAX;
+}
+
+static size_t find_close(const struct log_parse *p, size_t open, size_t limit) {
+  unsigned depth = 0;
+  for (size_t i = open; i < p->tokens_n && i < open + limit; i++) {
+    const struct log_token *t = &p->tokens[i];
+    if (t->type != LOG_T_MARK)
+      continue;
+    depth += t->mark == '(' || t->mark == '[' || t->mark == '{';
+    depth -= t->mark == ')' || t->mark == ']' || t->mark == '}';
+    if (!depth)
+      return i;
+  }
+  return SIZE_MAX;
+}
+
+/* A unit word behind the number at i: "3.5 seconds", "50.9 K". */
+static bool has_unit_word(const struct log_parse *p, size_t i) {
+  if (!token_is_word(p, i) || p->tokens[i].flags & LOG_T_USED || !(token_word(p, i) & LOG_WORD_UNIT))
+    return false;
+  if (token_text(p, i).n == 1 && strchr("bkmg", token_text(p, i).p[0])) /* K, M, G, B only */
+    return false;
+  return !token_is(p, i + 1, ':') && !token_is(p, i + 1, '=') && !token_is_number(p, i + 1);
+}
+
+/* "2.29 (2.31)", "86.6% (234/270)", "0.05 (5%)", "0.683 (10)" */
+static void read_parentheses(const struct log_parse *p, struct reading *r, struct str name) {
+  if (!token_is(p, r->end, '(') || p->tokens[r->end].flags & LOG_T_USED || !token_is_number(p, r->end + 1))
+    return;
+  const struct log_token *t = &p->tokens[r->end + 1];
+  if (token_is(p, r->end + 2, '/') && token_is_number(p, r->end + 3) && token_is(p, r->end + 4, ')')) {
+    r->end += 5;
+    return;
+  }
+  if (!token_is(p, r->end + 2, ')'))
+    return;
+  bool count = (t->flags & LOG_T_INT && !r->integer) || str_find_str(name, STR("best")) != SIZE_MAX;
+  if (t->flags & LOG_T_PERCENT && !r->percent) {
+    r->values[1] = t->value;
+    r->second = " %";
+    r->second_percent = true;
+    r->count = 2;
+  } else if (!(t->flags & LOG_T_UNIT) && !count) {
+    r->values[1] = t->value;
+    r->second = " avg";
+    r->second_percent = r->percent;
+    r->count = 2;
+  }
+  r->end += 3;
+}
+
+/* "0.85 +/- 0.03", "0.4+0.01" */
+static bool read_deviation(const struct log_parse *p, struct reading *r) {
+  size_t i = r->end;
+  if (!token_is(p, i, '+'))
+    return false;
+  i++;
+  if (token_is(p, i, '/') && token_is(p, i + 1, '-'))
+    i += 2;
+  else if (token_is(p, i, '-'))
+    i++;
+  else if (token_is(p, i, '/') && token_is_number(p, i + 1))
+    i++;
+  if (!token_is_number(p, i) || p->tokens[i].flags & LOG_T_UNIT)
+    return false;
+  r->values[1] = fabs(p->tokens[i].value);
+  r->second = " std";
+  r->count = 2;
+  r->end = i + 1;
+  return true;
+}
+
+/* The value that starts with the number at i, and what belongs to it. */
+static void read_number(const struct log_parse *p, size_t i, enum log_key_kind kind, struct str name, struct reading *r) {
+  const struct log_token *t = &p->tokens[i];
+  *r = (struct reading){.values = {t->value, 0}, .count = 1, .second = "", .end = i + 1};
+  r->integer = t->flags & LOG_T_INT;
+  r->percent = t->flags & LOG_T_PERCENT;
+  r->measure = t->flags & LOG_T_UNIT;
+  if (token_is(p, r->end, '%')) {
+    r->percent = true;
+    r->end++;
+  }
+  if (r->measure)
+    return;
+  if (has_unit_word(p, r->end)) {
+    r->measure = true;
+    r->end++;
+    return;
+  }
+  if (token_is(p, r->end, '/') && token_is_number(p, r->end + 1) && !(p->tokens[r->end].flags & LOG_T_USED)) {
+    const struct log_token *second = &p->tokens[r->end + 1];
+    r->end += 2;
+    if (!(r->integer && second->flags & LOG_T_INT)) { /* D(G(z)): 0.1 / 0.05 */
+      r->values[1] = second->value;
+      r->second = " 2";
+      r->count = 2;
+      return;
+    }
+    if (kind != LOG_KEY_METRIC && kind != LOG_KEY_SECTION) { /* a counter */
+      r->measure = true;
+      return;
+    }
+    if (second->value != 0 && r->values[0] <= second->value) /* 9836/10000 (98%) */
+      r->values[0] /= second->value;
+    r->integer = false;
+    read_parentheses(p, r, name);
+    return;
+  }
+  if (!read_deviation(p, r))
+    read_parentheses(p, r, name);
+}
+
+/* The value behind a separator: a number, quoted, in brackets, or wrapped. False when there is none. */
+static bool read_value(const struct log_parse *p, size_t i, enum log_key_kind kind, struct str name, struct reading *r) {
+  size_t open[4], opened = 0;
+  for (unsigned steps = 0; steps < 10 && i < p->tokens_n; steps++) {
+    const struct log_token *t = &p->tokens[i];
+    if (t->flags & LOG_T_USED)
+      return false;
+    if (t->type == LOG_T_NUMBER) {
+      bool list = opened && token_is(p, open[opened - 1], '[') && (token_is(p, i + 1, ',') || token_is_number(p, i + 1));
+      if (list)
+        return false;
+      read_number(p, i, kind, name, r);
+      if (opened) {
+        size_t close = find_close(p, open[0], 64);
+        r->end = close == SIZE_MAX ? r->end : close + 1;
+      }
+      while (r->end < p->tokens_n && p->tokens[r->end].type == LOG_T_MARK && strchr("\"'", p->tokens[r->end].mark) &&
+             !(p->tokens[r->end].flags & LOG_T_SPACE))
+        r->end++;
+      return true;
+    }
+    if (t->type == LOG_T_MARK && (t->mark == '[' || t->mark == '(') && opened < ARRAY_LEN(open)) {
+      open[opened++] = i++;
+    } else if (t->type == LOG_T_MARK && strchr("=:>~$\"'", t->mark)) {
+      i++;
+    } else if (t->type == LOG_T_WORD && token_is(p, i + 1, '(') && is_wrapper(token_text(p, i))) {
+      i++;
+    } else if (t->type == LOG_T_MARK && t->mark == '<' && token_is_word(p, i + 1)) { /* <tf.Tensor: shape=(), numpy=0.5> */
+      size_t k = i + 1;
+      while (k < p->tokens_n && k < i + 20 && !(token_is_word(p, k) && str_is(token_text(p, k), "numpy")))
+        k++;
+      if (!token_is(p, k + 1, '='))
+        return false;
+      i = k + 2;
+    } else {
+      return false;
+    }
+  }
+  return false;
+}
+
+/* Adds what was read under the name. */
+static void take_reading(struct scan *s, struct str name, const struct reading *r, bool bare) {
+  struct raw *raw = add_pair(s, name, r->values[0], r->percent, "");
+  if (!raw)
+    return;
+  raw->integer = r->integer && !r->percent;
+  raw->bare = bare;
+  if (r->measure)
+    raw->kind = LOG_KEY_CLOCK;
+  if (raw->integer && (r->values[0] == 16 || r->values[0] == 32 || r->values[0] == 64) && str_ends(name, STR("precision")))
+    raw->kind = LOG_KEY_SETTING;
+  enum log_key_kind kind = raw->kind;
+  inherit_section(s->p, name, kind);
+  if (r->count < 2)
+    return;
+  raw = add_pair(s, name, r->values[1], r->second_percent, r->second);
+  if (raw)
+    raw->kind = kind, raw->bare = bare;
+}
+
+/* ---- groups ---- */
+
+/* Does (...) or [...] hold names with numbers? */
+static bool holds_pairs(const struct log_parse *p, size_t open, size_t close) {
+  bool round = token_is(p, open, '(');
+  for (size_t i = open + 1; i < close; i++)
+    if (token_is_number(p, i) && i > open + 1 && (!round || token_is(p, i - 1, '=') || token_is(p, i - 1, ':')))
+      return true;
+  return false;
+}
+
+static bool holds_settings(struct log_parse *p, size_t open, size_t close) {
+  for (size_t i = open + 1; i + 1 < close; i++)
+    if (token_is_word(p, i) && token_is(p, i + 1, '=')) {
+      enum log_key_kind kind = token_key(p, i).kind;
+      if (kind == LOG_KEY_SETTING || kind == LOG_KEY_SCHEDULE)
+        return true;
+    }
+  return false;
+}
+
+/* At an opening parenthesis or bracket: enters it, skips it, or lets it be part of the name. */
+static void group(struct scan *s) {
+  struct log_parse *p = s->p;
+  size_t close = find_close(p, s->at, GROUP_MAX);
+  bool round = token_is(p, s->at, '(');
+  bool tight = s->at > p->first && !(p->tokens[s->at].flags & LOG_T_SPACE) && token_is_word(p, s->at - 1);
+  if (close == SIZE_MAX) {
+    size_t wide = tight && round ? find_close(p, s->at, TOKENS_MAX) : SIZE_MAX;
+    if (wide != SIZE_MAX && holds_settings(p, s->at, wide)) { /* Namespace(lr=0.1, ...) */
+      next_segment(s, wide + 1);
+      s->at = wide;
+    } else {
+      next_segment(s, s->at + 1);
+    }
+    return;
+  }
+  if ((tight && round && holds_settings(p, s->at, close)) || token_is(p, s->at + 1, '*')) { /* "(* 1 = 0.09 loss)" repeats */
+    next_segment(s, close + 1);
+    s->at = close;
+  } else if (holds_pairs(p, s->at, close)) {
+    next_segment(s, s->at + 1);
+  } else if (round && s->segment < s->at) {
+    bool places = false;
+    for (size_t i = s->at + 1; i < close; i++) {
+      places |= (p->tokens[i].flags & LOG_T_USED) != 0;
+      if (token_is_section(p, i))
+        p->line_section = token_text(p, i);
+    }
+    if (places)
+      next_segment(s, close + 1);
+    s->at = close;
+  } else if (!round && (token_is(p, close + 1, '=')) && token_is_number(p, close + 2) && s->segment < s->at) {
+    s->at = close; /* "Average Precision (AP) @[ IoU=0.50:0.95 | area=all ] = 0.362" */
+  } else if (token_is_number(p, s->at + 1) || round) {
+    next_segment(s, s->at + 1);
+  } else {
+    next_segment(s, s->at + 1);
+    leave_words(p, s->at + 1, close);
+    s->at = close;
+    s->segment = close + 1;
+  }
+}
+
+/* "@[ IoU=0.50:0.95 | area=   all ] = 0.362": a bracket full of separators that is the end of a name. Returns its closing bracket. */
+static size_t bracket_in_name(const struct log_parse *p, size_t at) {
+  if (!token_is(p, at, '[') || at == p->first || !token_is(p, at - 1, '@'))
+    return SIZE_MAX;
+  size_t close = find_close(p, at, 40);
+  return close != SIZE_MAX && token_is(p, close + 1, '=') && token_is_number(p, close + 2) ? close : SIZE_MAX;
+}
+
+/* ---- the scan ---- */
+
+static bool is_setting_name(struct log_parse *p, size_t from, size_t to) {
+  struct str name = make_name(p, from, to);
+  return name.n && log_classify(p, name).kind == LOG_KEY_SETTING;
+}
+
+/* "train: 100%|####", "640: 100% ━━━": how full a bar is. */
+static bool is_bar(const struct log_parse *p, size_t i) {
+  if (!token_is_number(p, i) || !(p->tokens[i].flags & LOG_T_PERCENT) || i + 1 >= p->tokens_n)
+    return false;
+  const struct log_token *t = &p->tokens[i + 1];
+  if (t->type == LOG_T_BREAK && t->end - t->at == 3)
+    return (unsigned char)p->text.p[t->at + 1] >= 0x94 && (unsigned char)p->text.p[t->at + 1] <= 0x97;
+  return token_is(p, i + 1, '|') && !(t->flags & LOG_T_SPACE);
+}
+
+/* At ':' or '='. */
+static void separator(struct scan *s) {
+  struct log_parse *p = s->p;
+  size_t i = s->at;
+  bool equals = token_is(p, i, '=');
+  size_t next = i + 1;
+  while (next < p->tokens_n && (token_is(p, next, '=') || (token_is(p, next, '>') && !equals)))
+    next++;
+  if (token_is(p, next, '{')) {
+    bool skip = is_setting_name(p, s->segment, i);
+    size_t end = log_find_dict(p, p->text, p->tokens[next].at, skip);
+    leave_words(p, s->segment, i);
+    if (end) {
+      while (next < p->tokens_n && p->tokens[next].at < end)
+        next++;
+      s->at = next - 1;
+      s->segment = next;
+      return;
+    }
+  }
+  bool tight = equals && s->segment + 1 < i && !(p->tokens[i].flags & LOG_T_SPACE) && next < p->tokens_n &&
+               !(p->tokens[next].flags & LOG_T_SPACE) && token_is_word(p, i - 1);
+  size_t from = tight ? i - 1 : s->segment;
+  struct str name = make_name(p, from, i);
+  struct log_key key = log_classify(p, name);
+  struct reading r;
+  if (name.n && !is_bar(p, next) && read_value(p, next, key.kind, name, &r)) {
+    if (tight) {
+      if (segment_has(s, LOG_WORD_CLOCK)) /* "Time cost=3.2" */
+        r.measure = true;
+      leave_words(p, s->segment, i - 1);
+    }
+    take_reading(s, name, &r, false);
+    s->at = r.end - 1;
+    s->segment = r.end;
+    return;
+  }
+  if (next >= p->tokens_n && key.kind == LOG_KEY_METRIC) { /* the number comes on the next line */
+    memcpy(p->kept.pending, name.p, name.n);
+    p->kept.pending_n = (uint8_t)name.n;
+    p->pending_new = true;
+  }
+  if (key.kind == LOG_KEY_METRIC && token_is_word(p, next) && token_is_word(p, next + 1) && str_is(token_text(p, next + 1), "is") &&
+      token_is_number(p, next + 2)) { /* "Accuracy for class: plane is 60.5 %" */
+    s->at = next + 1;
+    return;
+  }
+  if (equals && token_is_word(p, next) && !token_is(p, next + 1, '(')) { /* optimizer=adam */
+    next_segment(s, next + 1);
+    s->at = next;
+  } else {
+    next_segment(s, i + 1);
+  }
+}
+
+static bool ends_value(const struct log_parse *p, size_t i) {
+  if (i >= p->tokens_n || p->tokens[i].type == LOG_T_BREAK || p->tokens[i].flags & (LOG_T_GAP | LOG_T_USED))
+    return true;
+  if (token_is(p, i, '.'))
+    return i + 1 == p->tokens_n || p->tokens[i + 1].flags & LOG_T_SPACE;
+  return p->tokens[i].type == LOG_T_MARK && strchr(",;|()[]", p->tokens[i].mark);
+}
+
+/* A number with no separator before it: "Loss 2.3", "ppl  2051.00", "valid loss 5.4". */
+static bool bare_value(struct scan *s) {
+  struct log_parse *p = s->p;
+  size_t i = s->at;
+  if (!token_is_word(p, i - 1) && !token_is(p, i - 1, ')') && !token_is(p, i - 1, '|'))
+    return false;
+  struct str last = token_is_word(p, i - 1) ? token_text(p, i - 1) : STR("");
+  bool says = str_is(last, "is") || str_is(last, "reached"); /* Score at iteration 0 is 2.3; 'val_loss' reached 1.06 */
+  if (token_word(p, i - 1) & (LOG_WORD_LIMIT | LOG_WORD_FILLER) && !says && !str_is(last, "of"))
+    return false;
+  for (size_t k = s->segment; k < i; k++)
+    if (token_is_word(p, k) && str_eq_nocase(token_text(p, k), STR("from")))
+      return false;
+  struct str name = make_name(p, s->segment, i);
+  if (!name.n)
+    return false;
+  struct log_key key = log_classify(p, name);
+  struct reading r;
+  read_number(p, i, key.kind, name, &r);
+  bool ends = ends_value(p, r.end);
+  bool starts = s->segment == p->first || p->tokens[s->segment].flags & LOG_T_GAP ||
+                (p->tokens[s->segment - 1].type == LOG_T_MARK && strchr("|,;-:", p->tokens[s->segment - 1].mark)) ||
+                p->tokens[s->segment - 1].flags & LOG_T_USED;
+  /* "iter 1 act 1.2 pre 1.1 f 1.9": one word, one number, and so on */
+  size_t words = 0;
+  for (size_t k = s->segment; k < i; k++)
+    words += p->tokens[k].type == LOG_T_WORD;
+  bool in_row = words == 1 && !place_is_none(&p->own) && (starts || token_is_number(p, s->segment - 1));
+  if (in_row && token_is_word(p, r.end) && !(token_word(p, r.end) & (LOG_WORD_FILLER | LOG_WORD_LIMIT)))
+    starts = ends = true;
+  else if (in_row && token_is(p, r.end, '|'))
+    starts = ends = true;
+  if (key.kind == LOG_KEY_METRIC) {
+    bool last_is_metric = log_classify(p, last).kind == LOG_KEY_METRIC || says || !last.n;
+    if (r.integer && !ends && !r.percent)
+      return false;
+    if (!last_is_metric && !(starts && ends))
+      return false;
+  } else if (key.kind == LOG_KEY_SECTION) {
+    if ((r.integer && !r.percent) || place_is_none(&p->own))
+      return false;
+  } else if (!starts || !ends) {
+    return false;
+  } else if (key.kind == LOG_KEY_UNKNOWN || key.kind == LOG_KEY_SCHEDULE) {
+    bool divided = s->segment > p->first && token_is(p, s->segment - 1, '|') && (r.end >= p->tokens_n || token_is(p, r.end, '|'));
+    if (words > 2 || (r.integer && !divided) || s->segment == p->first)
+      return false;
+  }
+  take_reading(s, name, &r, true);
+  s->at = r.end - 1;
+  s->segment = r.end;
+  return true;
+}
+
+/* "0.53 cost," "736.29 avg loss," : the name behind its number. */
+static bool reversed_value(struct scan *s) {
+  struct log_parse *p = s->p;
+  size_t i = s->at, end = i + 1;
+  if (p->tokens[i].flags & (LOG_T_INT | LOG_T_UNIT))
+    return false;
+  while (end < p->tokens_n && end <= i + 3 && p->tokens[end].type == LOG_T_WORD && !(p->tokens[end].flags & (LOG_T_USED | LOG_T_GAP)))
+    end++;
+  if (end == i + 1)
+    return false;
+  if (!ends_value(p, end)) {
+    if (token_key(p, i + 1).kind != LOG_KEY_METRIC || token_is_number(p, end) || token_is(p, end, ':') || token_is(p, end, '='))
+      return false;
+    end = i + 2;
+  }
+  struct str name = make_name(p, i + 1, end);
+  if (!name.n || log_classify(p, name).kind != LOG_KEY_METRIC)
+    return false;
+  struct raw *raw = add_pair(s, name, p->tokens[i].value, p->tokens[i].flags & LOG_T_PERCENT, "");
+  if (raw)
+    raw->bare = true;
+  if (raw && i >= p->first + 3 && name.n > 4 && strncasecmp(name.p, "avg ", 4) == 0 && token_is(p, i - 1, ',') &&
+      token_is_number(p, i - 2) &&
+      p->tokens[i - 3].flags & LOG_T_USED) /* "1: 736.2, 730.1 avg loss": the current one has no name of its own */
+    add_pair(s, str_slice(name, 4, name.n), p->tokens[i - 2].value, false, "");
+  s->at = end - 1;
+  s->segment = end;
+  return true;
+}
+
+static void number(struct scan *s) {
+  struct log_parse *p = s->p;
+  if (s->segment == s->at) {
+    if (!reversed_value(s))
+      s->segment = s->at + 1;
+    return;
+  }
+  if (bare_value(s))
+    return;
+  const struct log_token *t = &p->tokens[s->at];
+  if (t->flags & LOG_T_UNIT || ends_value(p, s->at + 1))
+    next_segment(s, s->at + 1);
+}
+
+/* A run of tokens that tell the place. The name may go on behind it: "Training loss at step 0: 2.3". */
+static void used_run(struct scan *s) {
+  struct log_parse *p = s->p;
+  size_t end = s->at;
+  while (end < p->tokens_n && p->tokens[end].flags & LOG_T_USED)
+    end++;
+  bool goes_on = s->segment < s->at &&
+                 (token_is(p, end, ':') || token_is(p, end, '=') || (token_is_word(p, end) && str_is(token_text(p, end), "is"))) &&
+                 segment_has(s, LOG_WORD_METRIC);
+  if (!goes_on)
+    next_segment(s, end);
+  s->at = end - 1;
+}
+
+/* At a bracket of a dict: its numbers are taken. False when it is none. */
+static bool dict(struct scan *s) {
+  struct log_parse *p = s->p;
+  size_t i = s->at, end = log_find_dict(p, p->text, p->tokens[i].at, false);
+  if (!end)
+    return false;
+  next_segment(s, i + 1);
+  while (s->at + 1 < p->tokens_n && p->tokens[s->at + 1].at < end)
+    s->at++;
+  s->segment = s->at + 1;
+  return true;
+}
+
+/* "|proj g|= 4.3e-02": the bars belong to the name. */
+static bool bars_in_name(struct scan *s) {
+  const struct log_parse *p = s->p;
+  size_t i = s->at, close = i + 1;
+  while (close < p->tokens_n && close < i + 4 && token_is_word(p, close))
+    close++;
+  if (close == i + 1 || !token_is(p, close, '|') || p->tokens[close].flags & LOG_T_SPACE || p->tokens[i + 1].flags & LOG_T_SPACE ||
+      !(token_is(p, close + 1, '=') || token_is_number(p, close + 1)))
+    return false;
+  next_segment(s, i);
+  s->at = close;
+  return true;
+}
+
+/* The end of a sentence, and not of "Avg." */
+static bool ends_sentence(const struct scan *s) {
+  const struct log_parse *p = s->p;
+  size_t i = s->at;
+  bool short_word = i > s->segment && token_is_word(p, i - 1) && token_text(p, i - 1).n <= 4;
+  return (i + 1 >= p->tokens_n || p->tokens[i + 1].flags & LOG_T_SPACE) && !short_word;
+}
+
+static void mark(struct scan *s) {
+  struct log_parse *p = s->p;
+  size_t i = s->at, close;
+  char c = p->tokens[i].mark;
+  if (c && strchr("\"'`#%/@$+&^\\", c)) /* may stand inside of names and values */
+    return;
+  if (c == ':' || c == '=')
+    separator(s);
+  else if (c == '[' && (close = bracket_in_name(p, i)) != SIZE_MAX)
+    s->at = close;
+  else if (c == '[' || c == '(')
+    group(s);
+  else if ((c == '{' && dict(s)) || (c == '|' && bars_in_name(s)) || (c == '.' && !ends_sentence(s)))
+    return;
+  else if (c != '-' || p->tokens[i].flags & LOG_T_SPACE || i == p->first)
+    next_segment(s, i + 1);
+}
+
+/* "ValueError: loss is 12"; but "MeanSquaredError: 0.12" is a value. */
+static bool is_complaint(const struct log_parse *p, size_t i) {
+  struct str word = token_text(p, i);
+  return token_is(p, i + 1, ':') && !token_is_number(p, i + 2) &&
+         (str_ends(word, STR("Error")) || str_ends(word, STR("Exception")) || str_ends(word, STR("Warning")));
+}
+
+void log_find_pairs(struct log_parse *p) {
+  struct scan s = {.p = p, .at = p->first, .segment = p->first};
+  s.summary = token_is(p, p->first, '*') && token_is_word(p, p->first + 1);
+  size_t waited = p->first + token_is(p, p->first, '[');
+  if (p->kept.pending_n && token_is_number(p, waited)) { /* the number for the name that ended the line before */
+    struct reading r;
+    read_number(p, waited, LOG_KEY_METRIC, STR(""), &r);
+    char *name = log_scratch(p, p->kept.pending_n);
+    if (name) {
+      memcpy(name, p->kept.pending, p->kept.pending_n);
+      take_reading(&s, str_n(name, p->kept.pending_n), &r, false);
+      s.at = s.segment = r.end;
+    }
+  }
+  for (; s.at < p->tokens_n; s.at++) {
+    const struct log_token *t = &p->tokens[s.at];
+    if (t->flags & LOG_T_USED) {
+      used_run(&s);
+      continue;
+    }
+    switch (t->type) {
+    case LOG_T_WORD:
+      if (t->flags & LOG_T_GAP && s.segment < s.at)
+        next_segment(&s, s.at);
+      p->refused |= (token_word(p, s.at) & LOG_WORD_TALK) != 0 || is_complaint(p, s.at);
+      break;
+    case LOG_T_NUMBER:
+      number(&s);
+      break;
+    case LOG_T_MARK:
+      mark(&s);
+      break;
+    default: /* drawings, times */
+      next_segment(&s, s.at + 1);
+    }
+  }
+  s.at = p->tokens_n;
+  next_segment(&s, p->tokens_n);
+}

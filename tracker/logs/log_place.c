@@ -1,0 +1,448 @@
+/* Where a line stands: the logger's prefix is skipped, then "Epoch 3/10", "[0][10/500]", "step 100", "391/391 [" are found. */
+#include "tracker/logs/log_state.h"
+
+/* ---- the logger's prefix ---- */
+
+/* "error" and "success" in small letters are names. */
+static bool is_level(const struct log_parse *p, size_t i) {
+  if (!token_is_word(p, i))
+    return false;
+  struct str word = token_text(p, i);
+  return log_word(word) & LOG_WORD_LEVEL && (!(log_word(word) & LOG_WORD_METRIC) || (word.p[1] >= 'A' && word.p[1] <= 'Z'));
+}
+
+/* "I0615" of glog */
+static bool is_glog(struct str word) {
+  if (word.n != 5 || !strchr("IWEF", word.p[0]))
+    return false;
+  for (size_t i = 1; i < 5; i++)
+    if (word.p[i] < '0' || word.p[i] > '9')
+      return false;
+  return true;
+}
+
+static size_t find_mark(const struct log_parse *p, size_t i, size_t limit, char mark) {
+  for (size_t end = MIN_OF(p->tokens_n, i + limit); i < end; i++)
+    if (token_is(p, i, mark))
+      return i;
+  return SIZE_MAX;
+}
+
+bool log_is_source_file(struct str word) {
+  static const char *const endings[] = {".py", ".cc", ".cpp", ".c", ".cu", ".lua", ".jl", ".java"};
+  size_t tail = MIN_OF(word.n, (size_t)5);
+  if (!memchr(word.p + word.n - tail, '.', tail))
+    return false;
+  for (size_t i = 0; i < ARRAY_LEN(endings); i++)
+    if (str_ends(word, str_of(endings[i])))
+      return true;
+  return false;
+}
+
+static enum log_key_kind word_kind(struct log_parse *p, size_t i) {
+  return token_key(p, i).kind;
+}
+
+static bool is_place_kind(enum log_key_kind kind) {
+  return kind == LOG_KEY_EPOCH || kind == LOG_KEY_STEP || kind == LOG_KEY_BATCH;
+}
+
+/* A bracketed group that a logger writes: a time, a level, a file, one word that means nothing here. */
+static bool is_logger_group(struct log_parse *p, size_t from, size_t to) {
+  bool words_only = to > from;
+  for (size_t i = from; i < to; i++) {
+    const struct log_token *t = &p->tokens[i];
+    if (t->type == LOG_T_OPAQUE || is_level(p, i))
+      return true;
+    if (t->type == LOG_T_WORD) {
+      struct str word = token_text(p, i);
+      if (log_is_source_file(word) || str_eq_nocase(word, STR("rank")) || str_eq_nocase(word, STR("pid")))
+        return true;
+      if (log_is_section(word) || is_place_kind(word_kind(p, i)) || log_classify(p, word).kind == LOG_KEY_METRIC)
+        return false;
+    } else if (i == from) {
+      words_only = false;
+    } else if (!(t->type == LOG_T_MARK && strchr("-.@:/", t->mark)) && !(t->type == LOG_T_NUMBER && !(t->flags & LOG_T_SPACE))) {
+      words_only = false;
+    }
+  }
+  return words_only && to - from <= 5;
+}
+
+/* "(pid=123)", "(RayTrainWorker pid=1234, ip=10.0.0.1)" */
+static bool holds_pid(const struct log_parse *p, size_t from, size_t to) {
+  for (size_t i = from; i < to; i++)
+    if (token_is_word(p, i) && str_is(token_text(p, i), "pid"))
+      return true;
+  return false;
+}
+
+/* "__main__:train:42 -", "root -", "module.name:" between the level and the message. Returns where it ends, or i. */
+static size_t skip_logger_name(struct log_parse *p, size_t i) {
+  size_t j = i, words = 0;
+  while (j < p->tokens_n && j < i + 10) {
+    const struct log_token *t = &p->tokens[j];
+    bool dash = t->type == LOG_T_MARK && t->mark == '-' && t->flags & LOG_T_SPACE;
+    bool bar = t->type == LOG_T_MARK && t->mark == '|';
+    if ((dash || bar) && words) {
+      if (words == 1 && token_is_section(p, j - 1))
+        p->line_section = token_text(p, j - 1);
+      return j + 1;
+    }
+    if (t->type == LOG_T_WORD && !(words && t->flags & LOG_T_SPACE)) {
+      if (is_place_kind(word_kind(p, j)))
+        return i;
+      words++;
+    } else if (!(t->type == LOG_T_MARK && strchr(":.<>", t->mark)) && !(t->type == LOG_T_NUMBER && words && !(t->flags & LOG_T_SPACE))) {
+      return i;
+    }
+    j++;
+  }
+  return i;
+}
+
+static size_t skip_glog(const struct log_parse *p, size_t i) {
+  if (!token_is_word(p, i) || !is_glog(token_text(p, i)))
+    return i;
+  size_t close = find_mark(p, i, 10, ']');
+  return close == SIZE_MAX ? i : close + 1;
+}
+
+void log_skip_prefix(struct log_parse *p) {
+  size_t i = skip_glog(p, 0);
+  bool stamped = i > 0, named = false;
+  for (unsigned parts = 0; parts < 10 && i < p->tokens_n; parts++) {
+    const struct log_token *t = &p->tokens[i];
+    size_t close;
+    if (t->type == LOG_T_OPAQUE) { /* a time; milliseconds may follow */
+      i++;
+      if (token_is(p, i, ',') && token_is_int(p, i + 1))
+        i += 2;
+      if (token_is(p, i, ':') && i + 1 < p->tokens_n)
+        i++;
+      stamped = true;
+    } else if (token_is_int(p, i) && token_is(p, i + 1, '/') && token_is_int(p, i + 2) && i + 3 < p->tokens_n &&
+               p->tokens[i + 3].type == LOG_T_OPAQUE) { /* 11/21 16:00:00 */
+      i += 3;
+    } else if (token_is_number(p, i) && t->value > 1e9 && token_is(p, i + 1, ':')) { /* seconds since 1970 */
+      i += 2;
+    } else if (is_level(p, i) && (stamped || i > 0 || token_is(p, i + 1, ':') || token_is(p, i + 1, '-') || token_is(p, i + 1, '|'))) {
+      i++;
+      if (token_is(p, i, ':')) {
+        i++;
+        if (token_is_word(p, i) && token_is(p, i + 1, ':') && !(p->tokens[i].flags & LOG_T_SPACE) && !is_place_kind(word_kind(p, i)))
+          i += 2; /* INFO:root: */
+      }
+      stamped = true;
+    } else if (token_is(p, i, '[') && (close = find_mark(p, i, 16, ']')) != SIZE_MAX && close + 1 < p->tokens_n &&
+               is_logger_group(p, i + 1, close)) {
+      i = close + 1 + (token_is(p, close + 1, ':') && close + 2 < p->tokens_n);
+      stamped = true;
+    } else if (token_is(p, i, '(') && token_is_word(p, i + 1) && (close = find_mark(p, i, 12, ')')) != SIZE_MAX &&
+               (stamped || holds_pid(p, i + 1, close))) { /* (pid=123), (trainer:284) */
+      i = close + 1;
+    } else if (token_is(p, i, '[') && token_is_int(p, i + 1) && token_is(p, i + 2, ',') && token_is_int(p, i + 3) &&
+               token_is(p, i + 4, ']') && token_is(p, i + 5, '<') && token_is(p, i + 7, '>')) { /* [1,0]<stdout>: of mpirun */
+      i += 8 + token_is(p, i + 8, ':');
+    } else if (token_is(p, i, '[') && token_is_int(p, i + 1) && token_is(p, i + 2, ']') && token_is(p, i + 3, '<') &&
+               token_is(p, i + 5, '>')) { /* [0]<stdout>: of horovodrun */
+      i += 6 + token_is(p, i + 6, ':');
+    } else if (i == 0 && token_is_word(p, 0) && token_is(p, 1, ':') && str_is(token_text(p, 0), "wandb")) {
+      i = 2;
+    } else if (stamped && (token_is(p, i, '-') || token_is(p, i, '|')) && i + 1 < p->tokens_n && i > 0) {
+      i++;
+    } else if (stamped && !named && skip_logger_name(p, i) > i) {
+      i = skip_logger_name(p, i);
+      named = true;
+    } else {
+      break;
+    }
+  }
+  p->first = MIN_OF(i, p->tokens_n);
+}
+
+/* ---- places ---- */
+
+static void use(struct log_parse *p, size_t from, size_t to) {
+  for (size_t i = from; i < to; i++)
+    p->tokens[i].flags |= LOG_T_USED;
+}
+
+static void set_batch(struct log_parse *p, double batch, double total) {
+  if (isnan(p->own.batch)) {
+    p->own.batch = batch;
+    p->own.batch_total = total;
+  }
+}
+
+static bool is_whole(double value) {
+  return value >= 0 && value < 1e15 && value == floor(value);
+}
+
+/* INT '/' INT, INT "of" INT */
+static bool is_fraction(const struct log_parse *p, size_t i) {
+  if (!token_is_int(p, i) || !token_is_int(p, i + 2))
+    return false;
+  if (p->tokens[i].value > p->tokens[i + 2].value && p->tokens[i + 2].value > 0)
+    return false;
+  return token_is(p, i + 1, '/') || (token_is_word(p, i + 1) && str_eq_nocase(token_text(p, i + 1), STR("of")));
+}
+
+/* "[10/500]", "[640/30000 (2%)]", "100 / 500" behind an epoch. Returns where it ends, or i. */
+static size_t batch_behind_epoch(struct log_parse *p, size_t i) {
+  bool bracket = token_is(p, i, '[');
+  size_t at = i + bracket;
+  if (!is_fraction(p, at) || (!bracket && !token_is(p, at + 1, '/')))
+    return i;
+  size_t end = at + 3;
+  if (token_is(p, end, '(') && token_is_number(p, end + 1) && token_is(p, end + 2, ')'))
+    end += 3;
+  if (bracket && !token_is(p, end, ']'))
+    return i;
+  if (!bracket && end < p->tokens_n && p->tokens[end].type == LOG_T_OPAQUE)
+    return i;
+  set_batch(p, p->tokens[at].value, p->tokens[at + 2].value);
+  return end + bracket;
+}
+
+/* Does what stands before the place word at i speak against it? "max epoch: 10", "accuracy per epoch: 0.9" */
+static bool is_denied(struct log_parse *p, size_t i, bool with_sign, double value) {
+  if (i == p->first)
+    return false;
+  size_t before = i - 1;
+  if (token_is(p, before, '#') && before == p->first) /* "# epoch: 6", a setting; "#epoch" otherwise */
+    return p->tokens[i].flags & LOG_T_SPACE;
+  if (!token_is_word(p, before))
+    return false;
+  if (token_word(p, before) & (LOG_WORD_LIMIT | LOG_WORD_SETTING))
+    return true;
+  if (!with_sign || is_whole(value))
+    return with_sign && token_key(p, before).kind == LOG_KEY_METRIC;
+  for (size_t k = i; k-- > p->first && token_is_word(p, k);)
+    if (token_key(p, k).kind == LOG_KEY_METRIC)
+      return true;
+  return false;
+}
+
+static size_t skip_number_words(const struct log_parse *p, size_t i) {
+  static const char *const fillers[] = {"number", "no", "nr", "id", "num", "index"};
+  for (size_t k = 0; k < ARRAY_LEN(fillers); k++)
+    if (token_is_word(p, i) && str_eq_nocase(token_text(p, i), str_of(fillers[k])))
+      return i + 1;
+  return i;
+}
+
+/* A place word at i with its number. Returns where the place ends, or 0. */
+static size_t worded_place(struct log_parse *p, size_t i) {
+  struct str word = token_text(p, i);
+  enum log_key_kind kind = word_kind(p, i);
+  bool plural = word.n == 6 && str_eq_nocase(word, STR("epochs"));
+  if ((!plural && !is_place_kind(kind)) || word.n == 1 || str_eq_nocase(word, STR("it")))
+    return 0;
+  if (plural)
+    kind = LOG_KEY_EPOCH;
+  size_t j = skip_number_words(p, i + 1);
+  bool sign = false;
+  if (token_is(p, j, '(') && token_is_word(p, j + 1) && token_is(p, j + 2, ')')) { /* Epoch(train) */
+    if (token_is_section(p, j + 1))
+      p->line_section = token_text(p, j + 1);
+    j += 3;
+  }
+  while (token_is(p, j, ':') || token_is(p, j, '=') || token_is(p, j, '#') || (token_is(p, j, '-') && p->tokens[j].flags & LOG_T_SPACE)) {
+    sign |= !token_is(p, j, '#');
+    j++;
+  }
+  bool bracket = token_is(p, j, '[') || token_is(p, j, '(');
+  size_t number = j + bracket;
+  if (!token_is_number(p, number))
+    return 0;
+  const struct log_token *t = &p->tokens[number];
+  if (t->flags & (LOG_T_PERCENT | LOG_T_UNIT) || !(t->value >= 0) || (kind != LOG_KEY_EPOCH && !is_whole(t->value)))
+    return 0;
+  bool fraction = is_fraction(p, number);
+  if ((plural && !fraction) || is_denied(p, i, sign, t->value))
+    return 0;
+  double value = t->value, total = fraction ? p->tokens[number + 2].value : NAN;
+  size_t end = number + (fraction ? 3 : 1);
+  if (bracket && !fraction && token_is(p, end, '-') && token_is_int(p, end + 1)) { /* Batch [0-100] */
+    value = p->tokens[end + 1].value;
+    end += 2;
+  }
+  if (bracket && (token_is(p, end, ']') || token_is(p, end, ')')))
+    end++;
+  if (kind == LOG_KEY_EPOCH) {
+    if (isnan(p->own.epoch))
+      p->own.epoch = value;
+    size_t next = token_is(p, end, ':') || token_is(p, end, ',') ? end + 1 : end;
+    size_t batch_end = batch_behind_epoch(p, next);
+    if (batch_end > next)
+      end = batch_end;
+  } else if (kind == LOG_KEY_BATCH) {
+    set_batch(p, value, total);
+  } else if (fraction) { /* a step of so many: within the epoch when there are epochs, decided later */
+    if (isnan(p->own.step)) {
+      p->own.step = value;
+      p->own.batch_total = isnan(p->own.batch) ? total : p->own.batch_total;
+    }
+  } else if (isnan(p->own.step)) {
+    p->own.step = value;
+  }
+  use(p, i, end);
+  return end;
+}
+
+/* What stands at the start of a line without a word: "[10]", "[0/5][10/782]", "[1,  2000]", "0:", "0 --". */
+static size_t leading_place(struct log_parse *p, size_t i) {
+  if (token_is(p, i, '[') && token_is_int(p, i + 1)) {
+    if (token_is(p, i + 2, ']') && i + 3 < p->tokens_n) {
+      p->own.step = p->tokens[i + 1].value;
+      use(p, i, i + 3);
+      return i + 3;
+    }
+    if (token_is(p, i + 2, ',') && token_is_int(p, i + 3) && token_is(p, i + 4, ']')) {
+      p->own.epoch = p->tokens[i + 1].value;
+      set_batch(p, p->tokens[i + 3].value, NAN);
+      use(p, i, i + 5);
+      return i + 5;
+    }
+    if (!is_fraction(p, i + 1) || !token_is(p, i + 4, ']'))
+      return i;
+    if (token_is(p, i + 5, '[') && is_fraction(p, i + 6) && token_is(p, i + 9, ']')) {
+      p->own.epoch = p->tokens[i + 1].value;
+      set_batch(p, p->tokens[i + 6].value, p->tokens[i + 8].value);
+      use(p, i, i + 10);
+      return i + 10;
+    }
+    p->own.step = p->tokens[i + 1].value;
+    p->own.batch_total = p->tokens[i + 3].value;
+    use(p, i, i + 5);
+    return i + 5;
+  }
+  if (!token_is_int(p, i) || i + 2 >= p->tokens_n)
+    return i;
+  bool colon = token_is(p, i + 1, ':') && (p->tokens[i + 2].flags & LOG_T_SPACE);
+  bool dashes = token_is(p, i + 1, '-') && token_is(p, i + 2, '-');
+  bool bare = token_is_word(p, i + 1) && p->tokens[i + 1].flags & LOG_T_GAP && token_is(p, i + 2, ':');
+  bool bracket = token_is(p, i + 1, '[') && token_is_word(p, i + 2); /* "0 [D loss: 0.69]" */
+  if (!colon && !dashes && !bare && !bracket)
+    return i;
+  if (colon && token_is_word(p, i + 2) && is_place_kind(token_key(p, i + 2).kind)) { /* "0: epoch 3", a rank */
+    use(p, i, i + 2);
+    return i + 2;
+  }
+  p->own.step = p->tokens[i].value;
+  size_t end = i + (colon ? 2 : dashes ? 3 : 1);
+  use(p, i, end);
+  return end;
+}
+
+/* "train (1/3)", "Train: 0 [   0/1251 (  0%)]", "0/10(t)", "16epoch:train:1-100batch": the section and the epoch together. */
+static size_t sectioned_place(struct log_parse *p, size_t i) {
+  if (token_is_number(p, i) && p->tokens[i].flags & LOG_T_UNIT) {
+    struct str unit = str_n(p->text.p + p->tokens[i].end, p->tokens[i].unit_end - p->tokens[i].end);
+    if (!str_eq_nocase(unit, STR("epoch")) && !str_eq_nocase(unit, STR("ep")))
+      return i;
+    p->own.epoch = p->tokens[i].value;
+    use(p, i, i + 1);
+    for (size_t j = i + 1; j < p->tokens_n && j < i + 8; j++) { /* 1epoch:train:101-200batch */
+      struct str last = str_n(p->text.p + p->tokens[j].end, p->tokens[j].unit_end - p->tokens[j].end);
+      if (p->tokens[j].flags & LOG_T_UNIT && str_is(last, "batch"))
+        set_batch(p, p->tokens[j].value, NAN);
+    }
+    return i + 1;
+  }
+  if (is_fraction(p, i) && token_is(p, i + 3, '(') && token_is_word(p, i + 4) && token_is(p, i + 5, ')')) {
+    struct str letter = token_text(p, i + 4);
+    if (!str_is(letter, "t") && !str_is(letter, "v") && !str_is(letter, "e") && !log_is_section(letter))
+      return i;
+    p->own.epoch = p->tokens[i].value;
+    p->line_section = letter;
+    use(p, i, i + 6);
+    return i + 6;
+  }
+  if (is_fraction(p, i) && token_is(p, i + 3, '*')) { /* "1/3 * Epoch (train): ..." */
+    p->own.epoch = p->tokens[i].value;
+    use(p, i, i + 4);
+    return i + 4;
+  }
+  if (!token_is_word(p, i) || !token_is_section(p, i))
+    return i;
+  size_t j = i + 1;
+  if (token_is(p, j, '(') && is_fraction(p, j + 1) && token_is(p, j + 4, ')')) {
+    p->own.epoch = p->tokens[j + 1].value;
+    p->line_section = token_text(p, i);
+    use(p, i, j + 5);
+    return j + 5;
+  }
+  j += token_is(p, j, ':');
+  if (token_is_int(p, j) && token_is(p, j + 1, '[') && batch_behind_epoch(p, j + 1) > j + 1) {
+    size_t end = batch_behind_epoch(p, j + 1);
+    p->own.epoch = p->tokens[j].value;
+    p->line_section = token_text(p, i);
+    use(p, i, end);
+    return end;
+  }
+  return i;
+}
+
+/* N/M of a progress bar or counter, anywhere in the line: "391/391 [01:30<", "63/63 ━━━", "200/ 2983 batches", "[1/63]". */
+static size_t counter(struct log_parse *p, size_t i) {
+  if (!is_fraction(p, i) || !token_is(p, i + 1, '/'))
+    return 0;
+  size_t end = i + 3;
+  if (token_is(p, end, '(') && token_is_number(p, end + 1) && token_is(p, end + 2, ')'))
+    end += 3;
+  bool line_start = i == p->first;
+  bool bracketed = i > 0 && token_is(p, i - 1, '[') && token_is(p, end, ']');
+  bool drawn = false; /* a progress bar follows */
+  bool counts = line_start && (end == p->tokens_n || token_is(p, end, '-'));
+  if (end < p->tokens_n) {
+    const struct log_token *t = &p->tokens[end];
+    drawn = token_is(p, end, '[') || token_is(p, end, '=') || t->type == LOG_T_BREAK || t->type == LOG_T_OPAQUE ||
+            (t->type == LOG_T_NUMBER && t->flags & LOG_T_UNIT);
+    counts |= drawn || (bracketed && (!isnan(p->own.epoch) || i - 1 == p->first || !isnan(p->kept.carried.epoch)));
+    counts |= t->type == LOG_T_WORD && (token_word(p, end) & LOG_WORD_BATCH || str_eq_nocase(token_text(p, end), STR("batches")) ||
+                                        str_eq_nocase(token_text(p, end), STR("steps")) || str_eq_nocase(token_text(p, end), STR("iters")));
+  }
+  if (!counts)
+    return 0;
+  set_batch(p, p->tokens[i].value, p->tokens[i + 2].value);
+  bool here = p->own.batch == p->tokens[i].value && p->own.batch_total == p->tokens[i + 2].value;
+  p->complete_bar = !bracketed && here && p->own.batch == p->own.batch_total;
+  p->running_bar = drawn && !bracketed && here && !p->complete_bar;
+  bool word = end < p->tokens_n && p->tokens[end].type == LOG_T_WORD;
+  use(p, bracketed ? i - 1 : i, end + (bracketed || word));
+  return end;
+}
+
+/* The mean of "step of N" depends on whether there are epochs. */
+static void settle_step_of(struct log_parse *p) {
+  if (isnan(p->own.step) || isnan(p->own.batch_total) || !isnan(p->own.batch))
+    return;
+  if (isnan(p->own.epoch) && isnan(p->kept.carried.epoch))
+    return;
+  p->own.batch = p->own.step;
+  p->own.step = NAN;
+}
+
+void log_find_place(struct log_parse *p) {
+  size_t i = p->first;
+  bool comment = token_is(p, i, '#') && i + 1 < p->tokens_n && p->tokens[i + 1].flags & LOG_T_SPACE;
+  if (comment || i >= p->tokens_n)
+    return;
+  size_t lead = leading_place(p, i);
+  if (lead == i)
+    lead = sectioned_place(p, i);
+  for (i = lead; i < p->tokens_n; i++) {
+    if (p->tokens[i].flags & LOG_T_USED)
+      continue;
+    size_t end = 0;
+    if (p->tokens[i].type == LOG_T_WORD)
+      end = worded_place(p, i);
+    else if (p->tokens[i].flags & LOG_T_INT && p->tokens[i].type == LOG_T_NUMBER)
+      end = counter(p, i);
+    if (end > i)
+      i = end - 1;
+  }
+  settle_step_of(p);
+}

@@ -1,0 +1,77 @@
+/* Stored output, read back. */
+#include <zstd.h>
+
+#include "base/mem.h"
+#include "storage/pg/pg.h"
+#include "tracker/logs/log_store.h"
+
+enum { PIECES_MAX = 64 * 1024 * 1024 };
+
+struct log_reading {
+  int64_t from, to;
+  size_t limit;
+  log_read_fn *done;
+  void *ctx;
+};
+
+/* Adds the part of the row's bytes that was asked for; false at the limit or when the row cannot be read. */
+static bool add_row(const struct pg_reply *reply, size_t row, const struct log_reading *reading, struct buf *out, struct log_bytes *bytes,
+                    struct err *err) {
+  int64_t start = pg_int(reply, row, 0);
+  size_t size = (size_t)pg_int(reply, row, 1);
+  struct str data = pg_bytea(reply, row, 5);
+  AUTO_FREE char *plain = NULL;
+  if (pg_bool(reply, row, 4)) {
+    plain = mem_alloc(size);
+    size_t n = plain ? ZSTD_decompress(plain, size, data.p, data.n) : 0;
+    if (!plain)
+      return err_no_memory(err);
+    if (ZSTD_isError(n) || n != size)
+      return err_set(err, ERR_INTERNAL, "a stored piece of output cannot be read");
+    data = str_n(plain, n);
+  }
+  size_t skip = start < reading->from ? (size_t)(reading->from - start) : 0;
+  size_t until = start + (int64_t)size > reading->to ? (size_t)(reading->to - start) : size;
+  struct str wanted = str_slice(data, skip, until);
+  if (out->n == 0)
+    bytes->from = start + (int64_t)skip;
+  wanted = str_slice(wanted, 0, reading->limit - out->n);
+  buf_add_str(out, wanted);
+  bytes->next = start + (int64_t)(skip + wanted.n);
+  return buf_ok(out, err);
+}
+
+static void on_pieces(void *ctx, const struct pg_reply *reply) {
+  struct log_reading *reading = ctx;
+  AUTO_BUF struct buf out = BUF_INIT(PIECES_MAX);
+  struct log_bytes bytes = {.from = reading->from, .next = reading->from};
+  struct err err;
+  bool ok = pg_ok(reply, &err);
+  for (size_t row = 0; ok && row < pg_rows(reply) && out.n < reading->limit; row++)
+    ok = add_row(reply, row, reading, &out, &bytes, &err);
+  bytes.bytes = buf_str(&out);
+  reading->done(reading->ctx, ok ? &bytes : NULL, ok ? NULL : &err);
+  mem_free(reading);
+}
+
+bool log_store_read(struct log_store *store, struct id run, int32_t attempt, enum log_stream_name stream, int64_t from, int64_t to,
+                    size_t limit, log_read_fn *done, void *ctx, struct err *err) {
+  struct log_reading *reading = mem_alloc(sizeof *reading);
+  if (!reading)
+    return err_no_memory(err);
+  limit = MIN_OF(limit, (size_t)PIECES_MAX / 2);
+  /* Pieces are small where a run prints little: the span bounds what one answer of the database may hold. */
+  *reading = (struct log_reading){.from = MAX_OF(from, (int64_t)0), .limit = limit, .done = done, .ctx = ctx};
+  reading->to = MIN_OF(to, reading->from + (int64_t)limit);
+  AUTO_PG_ARGS struct pg_args args;
+  pg_args_init(&args, STMT_LOG_PIECES);
+  pg_put_uuid(&args, run);
+  pg_put_int(&args, attempt);
+  pg_put_int(&args, stream);
+  pg_put_int(&args, reading->from);
+  pg_put_int(&args, reading->to);
+  if (pg_run(log_store_parts(store)->pg, &args, 0, on_pieces, reading, err))
+    return true;
+  mem_free(reading);
+  return false;
+}

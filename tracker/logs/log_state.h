@@ -1,0 +1,233 @@
+/* Inside of the log parser: shared by log_parse.c, log_place.c, log_pairs.c, log_dict.c, log_table.c. Nobody else includes it. */
+#ifndef WINNOW_TRACKER_LOG_STATE_H
+#define WINNOW_TRACKER_LOG_STATE_H
+
+#include <math.h>
+
+#include "tracker/logs/log_parse.h"
+#include "tracker/logs/log_token.h"
+#include "tracker/logs/log_words.h"
+
+enum {
+  TOKENS_MAX = 2048,
+  RAW_MAX = LOG_POINTS_MAX,
+  SCRATCH_MAX = 64 * 1024,
+  SERIES_MAX = 1024, /* a power of two */
+  COLUMNS_MAX = 48,
+  COLUMN_TEXT_MAX = 1024,
+  SECTION_MAX = 40,
+  BLOCK_MAX = 16 * 1024,
+  BLOCK_LINES_MAX = 400,
+  CACHE_MAX = 2048, /* a power of two */
+  STYLE_MAX = 48,
+};
+
+/* Where in the training a line stands; NAN where it does not say. */
+struct place {
+  double epoch;
+  double step;               /* global, as far as one can tell */
+  double batch, batch_total; /* within the epoch; or samples */
+};
+#define PLACE_NONE ((struct place){NAN, NAN, NAN, NAN})
+
+static inline bool place_is_none(const struct place *p) {
+  return isnan(p->epoch) && isnan(p->step) && isnan(p->batch);
+}
+
+/* A name and a number found on a line, before it is decided whether it is a point. */
+struct raw {
+  struct str name;
+  struct str section; /* empty: none */
+  const char *suffix; /* "", " avg", " %", " std", " 2" */
+  double value;
+  uint64_t line;
+  enum log_key_kind kind;
+  unsigned sections; /* that the name says itself */
+  bool percent, integer, bare;
+  bool in_dict;
+};
+
+struct column {
+  uint32_t at, end; /* of the header's text, in bytes */
+  uint16_t name_at, name_n;
+  uint8_t kind; /* enum log_key_kind */
+};
+
+/* What a word means, looked up once. */
+struct word_info {
+  uint16_t flags; /* enum log_word */
+  bool section;   /* log_is_section() */
+  struct log_key key;
+};
+
+enum table_by { BY_NONE, BY_BLANKS, BY_PIPES, BY_COMMAS };
+
+struct table {
+  uint8_t by; /* enum table_by */
+  uint8_t count;
+  bool seen_row;
+  bool label_first; /* the first column's header names the rows */
+  uint16_t text_n;
+  struct column columns[COLUMNS_MAX];
+  char text[COLUMN_TEXT_MAX];
+};
+
+enum block_kind { BLOCK_NONE, BLOCK_DICT, BLOCK_BOX };
+
+struct block {
+  uint8_t kind; /* enum block_kind */
+  uint64_t first_line;
+  uint32_t lines;
+  uint32_t n;
+  char text[BLOCK_MAX];
+};
+
+/* The level of a line: the same name on lines of different level is not the same series. */
+enum level { LEVEL_NONE, LEVEL_EPOCH, LEVEL_STEP, LEVEL_BATCH, LEVEL_COUNT };
+
+struct series {
+  uint64_t hash; /* of the key; 0: free */
+  uint64_t count;
+  int64_t last, offset;
+  uint8_t level;  /* of the first point */
+  bool in_dict;   /* it stood in a dict */
+  uint64_t line;  /* of the last point */
+  double printed; /* the global step of the last point; NAN */
+};
+
+enum style { STYLE_PAIRS, STYLE_TABLE, STYLE_DICT, STYLE_BOX, STYLE_COUNT };
+
+/* What is carried from line to line; all of it is saved. */
+struct kept {
+  struct place carried;
+  double epoch_first; /* NAN: none yet */
+  char section[SECTION_MAX];
+  uint8_t section_n;
+  bool best_next;      /* the next line repeats the best one */
+  bool section_strong; /* a headline of its own: stays while lines are indented */
+  bool header_open;    /* an epoch's headline, and nothing measured under it yet */
+  bool header_seen;
+  double bar_total;           /* of the training bar under that headline */
+  char pending[LOG_NAME_MAX]; /* a name whose number is to come on the next line */
+  uint8_t pending_n;
+  struct table table;     /* has had rows */
+  struct table candidate; /* may be a header */
+  char above[256];        /* the line before, when it was only words: a header may have two rows */
+  uint16_t above_n;
+  struct block block;
+  struct series series[SERIES_MAX];
+  size_t series_n;
+  uint64_t points_by_style[STYLE_COUNT];
+  char style[STYLE_MAX];
+  uint8_t style_n;
+  uint64_t dropped;
+};
+
+struct log_parse {
+  struct log_parse_options options;
+  struct kept kept;
+
+  /* of the line at hand */
+  struct str text;
+  uint64_t number;
+  struct log_token tokens[TOKENS_MAX];
+  struct word_info words[TOKENS_MAX]; /* of the tokens that are words */
+  size_t tokens_n;
+  size_t first; /* the first token behind the logger's prefix */
+  struct place own;
+  struct str line_section;
+  struct place here;  /* where the line's points stand */
+  bool complete_bar;  /* batch == its total */
+  bool running_bar;   /* a bar that is not full */
+  bool record;        /* of a metric file: everything is a point */
+  bool best;          /* this line repeats the best one */
+  bool pending_new;   /* this line ended with a name */
+  struct str message; /* the text that a JSON logger wraps */
+  bool wrapped;       /* this line is such a text */
+  bool refused;       /* the line talks about metrics but reports none */
+  struct raw raw[RAW_MAX];
+  size_t raw_n;
+  char scratch[SCRATCH_MAX];
+  size_t scratch_n;
+  struct log_point points[LOG_POINTS_MAX];
+  size_t points_n;
+  struct {
+    uint64_t hash;
+    struct word_info info;
+  } cache[CACHE_MAX];
+};
+
+/* log_parse.c */
+uint64_t log_hash(struct str s);
+struct log_key log_classify(struct log_parse *p, struct str name);
+/* Cuts the text into tokens and looks up its words. */
+void log_read_tokens(struct log_parse *p, struct str text);
+/* `at` bytes of scratch, or NULL when it is used up. */
+char *log_scratch(struct log_parse *p, size_t n);
+/* Puts a raw pair in the list; the name lies in the text or in scratch. */
+struct raw *log_add_raw(struct log_parse *p, struct str name, double value);
+void log_set_section(struct log_parse *p, struct str section, bool strong);
+/* Decides on the raw pairs and makes the points. */
+void log_settle(struct log_parse *p, enum style style);
+
+static inline struct str token_text(const struct log_parse *p, size_t i) {
+  return str_n(p->text.p + p->tokens[i].at, p->tokens[i].end - p->tokens[i].at);
+}
+
+static inline bool token_is(const struct log_parse *p, size_t i, char mark) {
+  return i < p->tokens_n && p->tokens[i].type == LOG_T_MARK && p->tokens[i].mark == mark;
+}
+
+static inline bool token_is_int(const struct log_parse *p, size_t i) {
+  return i < p->tokens_n && p->tokens[i].type == LOG_T_NUMBER && p->tokens[i].flags & LOG_T_INT;
+}
+
+static inline bool token_is_word(const struct log_parse *p, size_t i) {
+  return i < p->tokens_n && p->tokens[i].type == LOG_T_WORD;
+}
+
+static inline unsigned token_word(const struct log_parse *p, size_t i) {
+  return p->words[i].flags;
+}
+
+static inline bool token_is_section(const struct log_parse *p, size_t i) {
+  return p->words[i].section;
+}
+
+static inline struct log_key token_key(const struct log_parse *p, size_t i) {
+  return p->words[i].key;
+}
+
+static inline bool token_is_number(const struct log_parse *p, size_t i) {
+  return i < p->tokens_n && p->tokens[i].type == LOG_T_NUMBER;
+}
+
+/* log_place.c */
+bool log_is_source_file(struct str word);
+/* Sets p->first behind time stamps, levels and logger names. */
+void log_skip_prefix(struct log_parse *p);
+/* Finds epoch, step and batch, sets p->own and marks their tokens used. */
+void log_find_place(struct log_parse *p);
+
+/* log_pairs.c */
+void log_find_pairs(struct log_parse *p);
+/* Is it a section word ("Validation", "train_inner")? */
+bool log_is_section(struct str word);
+
+/* log_dict.c */
+/* The dict or JSON object at text[at]: its numbers are added as raw pairs, places set. Returns the offset behind it; 0 when it is not
+ * complete or none. */
+size_t log_find_dict(struct log_parse *p, struct str text, size_t at, bool skip);
+/* +1 for each bracket open at the end, strings left out. */
+int log_dict_depth(struct str text);
+
+/* log_table.c */
+/* A header, rule or row? True when the line is used up. */
+bool log_find_table(struct log_parse *p);
+/* A row "| name | number |" of a boxed table. */
+bool log_box_row(struct str line, struct str *ret_name, struct str *ret_value);
+bool log_is_rule(struct str line);
+/* Gives the collected box its points. */
+void log_settle_box(struct log_parse *p);
+
+#endif

@@ -1,0 +1,574 @@
+#include "tracker/logs/log_store.h"
+
+#include <math.h>
+#include <zstd.h>
+
+#include "base/arena.h"
+#include "base/map.h"
+#include "base/mem.h"
+#include "storage/metrics/metric_store.h"
+#include "storage/pg/pg.h"
+#include "tracker/logs/log_metrics.h"
+
+enum {
+  STATE_EVERY = 64 * 1024, /* bytes of a stream between two notes of the reader's state */
+  PACK_FROM = 200,         /* shorter pieces are not worth compressing */
+  PACK_LEVEL = 3,
+  KEYS_MAX = 8192, /* of a stream */
+};
+
+struct log_store {
+  struct log_store_conf conf;
+  struct list watches;
+};
+
+enum stream_state {
+  STREAM_BROKEN, /* its reader could not follow, or has not begun: its state is read before the next write */
+  STREAM_READY,
+  STREAM_BUSY, /* a piece is on the thread pool or on its way into the database */
+};
+
+struct stream {
+  struct log_writer *writer;
+  enum log_stream_name name;
+  enum stream_state state;
+  struct log_metrics *reader;
+  struct map keys;  /* of the points that were read; the values mean nothing */
+  int64_t next;     /* stored up to here */
+  int64_t state_at; /* the reader's state is stored as of here */
+
+  /* The write in flight. */
+  struct work work;
+  char *bytes; /* owned */
+  size_t n;
+  int64_t start, skipped, time;
+  int64_t before; /* bytes of both streams before this piece */
+  bool is_end;    /* the last line is read too */
+  bool is_kept;   /* the piece is stored; else it is only read */
+  struct buf packed, reader_state;
+  bool is_packed, has_state;
+  struct found_points found;
+  bool failed; /* the reader ran out of memory */
+  struct metric_rows rows;
+  struct metric_write *metric_write;
+  size_t metric_at; /* the place of its statement in the batch */
+  char summary[200];
+  log_write_fn *done;
+  void *done_ctx;
+  /* A write that came before the stream's place was known. */
+  bool waiting;
+  int64_t asked_offset;
+};
+
+struct log_writer {
+  struct log_store *store;
+  struct id run;
+  int32_t attempt;
+  struct metric_sources *sources;
+  int64_t log_max; /* 0: none */
+  log_points_fn *on_points;
+  void *ctx;
+  struct stream streams[LOG_STREAMS];
+  bool closed;
+  bool asking;        /* where the streams stand; until that is known no write begins */
+  unsigned in_flight; /* callbacks that will still come to this writer */
+  struct loop_defer release;
+  log_write_fn *finished;
+  void *finished_ctx;
+  unsigned finishing; /* streams whose end is not read yet */
+  struct err finish_err;
+  size_t replaying; /* which stream's pieces are being read */
+};
+
+bool log_stream_parse(struct str text, enum log_stream_name *ret) {
+  if (str_is(text, "stdout"))
+    *ret = LOG_STDOUT;
+  else if (str_is(text, "stderr"))
+    *ret = LOG_STDERR;
+  else
+    return false;
+  return true;
+}
+
+struct log_store *log_store_new(const struct log_store_conf *conf, struct err *err) {
+  struct log_store *store = mem_zalloc(sizeof *store);
+  if (!store) {
+    err_no_memory(err);
+    return NULL;
+  }
+  store->conf = *conf;
+  return store;
+}
+
+void log_store_free(struct log_store *store) {
+  mem_free(store);
+}
+
+const struct log_store_conf *log_store_parts(const struct log_store *store) {
+  return &store->conf;
+}
+
+void log_store_watch(struct log_store *store, struct log_watch *watch) {
+  list_push_back(&store->watches, &watch->node);
+}
+
+void log_store_unwatch(struct log_watch *watch) {
+  list_remove(&watch->node);
+}
+
+static void tell_watches(const struct log_writer *writer) {
+  LIST_EACH(&writer->store->watches, node) {
+    const struct log_watch *watch = LIST_ENTRY(node, struct log_watch, node);
+    if (id_eq(watch->run, writer->run))
+      watch->fn(watch->ctx);
+  }
+}
+
+/* ---- reading lines: on a thread of the pool, or on the loop ---- */
+
+static void read_bytes(struct stream *stream, struct str bytes, bool is_end) {
+  struct err err;
+  stream->found.time = stream->time;
+  if (!log_metrics_feed(stream->reader, bytes, found_points_take, &stream->found, &err) ||
+      (is_end && !log_metrics_end(stream->reader, found_points_take, &stream->found, &err)))
+    stream->failed = true;
+}
+
+static void pack(struct stream *stream) {
+  stream->is_packed = false;
+  if (stream->n < PACK_FROM)
+    return;
+  size_t room = ZSTD_compressBound(stream->n);
+  char *out = buf_room(&stream->packed, room);
+  size_t n = out ? ZSTD_compress(out, room, stream->bytes, stream->n, PACK_LEVEL) : 0;
+  if (!out || ZSTD_isError(n) || n >= stream->n) {
+    stream->packed.fail = ERR_NONE;
+    return; /* stored as it is */
+  }
+  buf_grew(&stream->packed, n);
+  stream->is_packed = true;
+}
+
+/* Beyond log_max nothing is kept. The piece that goes beyond ends with a mark, which takes the place of as many bytes. */
+static void cut(struct stream *stream) {
+  const struct log_writer *writer = stream->writer;
+  int64_t before = stream->before, over = before + (int64_t)stream->n - writer->log_max;
+  stream->is_kept = true;
+  if (!writer->log_max || over <= 0)
+    return;
+  stream->is_kept = before < writer->log_max;
+  if (!stream->is_kept)
+    return;
+  char mark[120];
+  size_t n =
+      (size_t)snprintf(mark, sizeof mark, "\n[winnow: output beyond log_max, %lld bytes, is not kept]\n", (long long)writer->log_max);
+  n = MIN_OF(n, stream->n);
+  memcpy(stream->bytes + stream->n - n, mark, n);
+}
+
+static void run_piece(struct work *work) {
+  struct stream *stream = CONTAINER_OF(work, struct stream, work);
+  read_bytes(stream, str_n(stream->bytes, stream->n), stream->is_end);
+  cut(stream);
+  if (stream->is_kept)
+    pack(stream);
+  int64_t end = stream->start + (int64_t)stream->n;
+  if (stream->is_end || !stream->is_kept || end - stream->state_at >= STATE_EVERY) {
+    log_metrics_save(stream->reader, &stream->reader_state);
+    stream->has_state = stream->reader_state.fail == ERR_NONE;
+  }
+  log_metrics_summary(stream->reader, stream->summary, sizeof stream->summary);
+}
+
+/* ---- a write, from start to answer ---- */
+
+static void free_piece(struct stream *stream) {
+  mem_free(stream->bytes);
+  stream->bytes = NULL;
+  buf_release(&stream->packed);
+  buf_release(&stream->reader_state);
+  stream->packed = BUF_INIT(2 * LOG_PIECE_MAX);
+  stream->reader_state = BUF_INIT(2 * LOG_METRICS_STATE_MAX + KIB);
+  stream->has_state = stream->is_packed = false;
+  metric_rows_release(&stream->rows);
+  metric_rows_init(&stream->rows);
+  found_points_release(&stream->found);
+  stream->failed = false;
+}
+
+static void release_writer(void *ctx) {
+  struct log_writer *writer = ctx;
+  for (size_t i = 0; i < LOG_STREAMS; i++) {
+    free_piece(&writer->streams[i]);
+    map_release(&writer->streams[i].keys);
+    log_metrics_free(writer->streams[i].reader);
+  }
+  metric_sources_unref(writer->sources);
+  mem_free(writer);
+}
+
+static void one_less(struct log_writer *writer) {
+  if (--writer->in_flight == 0 && writer->closed)
+    loop_defer(writer->store->conf.loop, &writer->release, release_writer, writer);
+}
+
+static void end_write(struct stream *stream, const struct err *err) {
+  struct log_writer *writer = stream->writer;
+  log_write_fn *done = stream->done;
+  if (!err) {
+    stream->next = stream->start + (int64_t)stream->n;
+    if (stream->has_state)
+      stream->state_at = stream->next;
+    tell_watches(writer);
+    if (writer->on_points && stream->found.count)
+      writer->on_points(writer->ctx, stream->name, stream->found.items, stream->found.count);
+  }
+  stream->state = err ? STREAM_BROKEN : STREAM_READY;
+  free_piece(stream);
+  stream->done = NULL;
+  done(stream->done_ctx, stream->next, err);
+  one_less(writer);
+}
+
+static void on_stored(void *ctx, const struct pg_reply *reply) {
+  struct stream *stream = ctx;
+  struct err err;
+  bool ok = pg_ok(reply, &err);
+  if (stream->metric_write) {
+    struct err metric_err;
+    const struct pg_reply *own = ok ? pg_nth(reply, stream->metric_at) : reply;
+    if (!metric_write_done(stream->metric_write, own, &metric_err) && ok) {
+      err = metric_err;
+      ok = false;
+    }
+    stream->metric_write = NULL;
+  }
+  end_write(stream, ok ? NULL : &err);
+}
+
+/* Keys that are new to the stream, as log_stream.keys has them. */
+static void put_new_keys(struct stream *stream, struct pg_args *args) {
+  pg_begin_array(args);
+  for (size_t i = 0; i < stream->found.count; i++) {
+    const struct found_point *p = &stream->found.items[i];
+    char text[SERIES_KEY_MAX + 2];
+    struct str key = str_n(text, (size_t)snprintf(text, sizeof text, "%c%.*s", p->time == stream->time ? '=' : '@', STR_ARG(p->key)));
+    if (!map_get(&stream->keys, key) && map_put(&stream->keys, key, stream, NULL))
+      pg_put_text(args, key);
+  }
+  pg_end_array(args);
+}
+
+static void put_piece(struct stream *stream, struct pg_batch *batch) {
+  struct log_writer *writer = stream->writer;
+  if (stream->is_kept && (stream->n || stream->skipped)) {
+    struct pg_args *args = pg_batch_add(batch, STMT_LOG_PIECE_ADD);
+    pg_put_uuid(args, writer->run);
+    pg_put_int(args, writer->attempt);
+    pg_put_int(args, stream->name);
+    pg_put_int(args, stream->start);
+    pg_put_int(args, (int64_t)stream->n);
+    pg_put_int(args, stream->time);
+    pg_put_int(args, stream->skipped);
+    pg_put_bool(args, stream->is_packed);
+    pg_put_bytea(args, stream->is_packed ? buf_str(&stream->packed) : str_n(stream->bytes, stream->n));
+  }
+  struct pg_args *args = pg_batch_add(batch, STMT_LOG_STREAM_MOVE);
+  pg_put_uuid(args, writer->run);
+  pg_put_int(args, writer->attempt);
+  pg_put_int(args, stream->name);
+  pg_put_int(args, stream->start + (int64_t)stream->n);
+  pg_put_int(args, stream->start + (int64_t)stream->n);
+  pg_put_bytea(args, stream->has_state ? buf_str(&stream->reader_state) : STR_NONE);
+  pg_put_text(args, str_of(stream->summary));
+  pg_put_int(args, (int64_t)log_metrics_series(stream->reader));
+  put_new_keys(stream, args);
+}
+
+static bool put_points(struct stream *stream, struct pg_batch *batch, struct err *err) {
+  struct log_writer *writer = stream->writer;
+  if (stream->failed)
+    return err_no_memory(err);
+  if (!stream->found.count)
+    return true;
+  if (!found_points_rows(&stream->found, &stream->rows, err))
+    return false;
+  stream->metric_write = metric_write_new(writer->store->conf.metrics, writer->run, writer->attempt, &stream->rows, err);
+  if (!stream->metric_write)
+    return false;
+  stream->metric_at = batch->count;
+  metric_write_put(stream->metric_write, batch);
+  return true;
+}
+
+static void on_piece(struct work *work, bool cancelled) {
+  struct stream *stream = CONTAINER_OF(work, struct stream, work);
+  AUTO_PG_BATCH struct pg_batch batch = PG_BATCH_INIT;
+  struct err err;
+  bool ok = !cancelled || err_set(&err, ERR_CANCELLED, "the service is stopping");
+  if (ok)
+    put_piece(stream, &batch);
+  ok = ok && put_points(stream, &batch, &err) && pg_run_batch(stream->writer->store->conf.pg, &batch, 0, on_stored, stream, &err);
+  if (ok)
+    return;
+  if (stream->metric_write) {
+    struct err ignored;
+    bool stored UNUSED = metric_write_done(stream->metric_write, NULL, &ignored);
+    stream->metric_write = NULL;
+  }
+  end_write(stream, &err);
+}
+
+/* The place of the stream is known, and the write's too: drops what is stored already, and goes. */
+static bool begin_piece(struct stream *stream, struct err *err) {
+  int64_t offset = stream->asked_offset, end = offset + (int64_t)stream->n;
+  stream->waiting = false;
+  if (offset > stream->next && stream->skipped < offset - stream->next)
+    return err_set(err, ERR_RANGE, "bytes from %lld on are missing", (long long)stream->next);
+  if (offset <= stream->next) {
+    stream->skipped = 0;
+    size_t known = (size_t)MIN_OF(stream->next - offset, (int64_t)stream->n);
+    memmove(stream->bytes, stream->bytes + known, stream->n - known);
+    stream->n -= known;
+    offset += (int64_t)known;
+  }
+  stream->start = end < stream->next ? stream->next : offset;
+  stream->before = stream->start + stream->writer->streams[!stream->name].next;
+  stream->time = clock_wall_ms(loop_clock(stream->writer->store->conf.loop));
+  stream->work = (struct work){.run = run_piece, .done = on_piece};
+  stream->state = STREAM_BUSY;
+  return work_submit(stream->writer->store->conf.work, &stream->work, err);
+}
+
+static void fail_piece(struct stream *stream, const struct err *err) {
+  enum stream_state state = stream->state == STREAM_BUSY ? STREAM_READY : stream->state;
+  struct log_writer *writer = stream->writer;
+  log_write_fn *done = stream->done;
+  stream->waiting = false;
+  free_piece(stream);
+  stream->done = NULL;
+  stream->state = state;
+  done(stream->done_ctx, stream->next, err);
+  one_less(writer);
+}
+
+/* ---- where the streams stand ---- */
+
+static bool fresh_reader(struct stream *stream, struct err *err) {
+  struct log_pattern_spec specs[METRIC_SOURCES_MAX];
+  struct log_metrics_options options;
+  metric_sources_of_stream(stream->writer->sources, stream->name, specs, &options);
+  log_metrics_free(stream->reader);
+  stream->reader = log_metrics_new(&options, err);
+  return stream->reader;
+}
+
+static void place_known(struct log_writer *writer, const struct err *err) {
+  writer->asking = false;
+  for (size_t i = 0; i < LOG_STREAMS; i++)
+    writer->streams[i].state = err ? STREAM_BROKEN : STREAM_READY;
+  for (size_t i = 0; i < LOG_STREAMS; i++) {
+    struct stream *stream = &writer->streams[i];
+    struct err piece_err;
+    if (stream->waiting && err)
+      fail_piece(stream, err);
+    else if (stream->waiting && !begin_piece(stream, &piece_err))
+      fail_piece(stream, &piece_err);
+  }
+}
+
+static void replay_next(struct log_writer *writer);
+
+/* Pieces after the noted state: read again, their points are stored. */
+static void on_replay(void *ctx, const struct pg_reply *reply) {
+  struct log_writer *writer = ctx;
+  struct stream *stream = &writer->streams[writer->replaying];
+  struct err err;
+  if (!pg_ok(reply, &err)) {
+    place_known(writer, &err);
+    one_less(writer);
+    return;
+  }
+  for (size_t row = 0; row < pg_rows(reply); row++) {
+    struct str data = pg_bytea(reply, row, 5);
+    size_t size = (size_t)pg_int(reply, row, 1);
+    AUTO_FREE char *plain = mem_alloc(size);
+    bool packed = pg_bool(reply, row, 4);
+    size_t n = !plain ? 0 : packed ? ZSTD_decompress(plain, size, data.p, data.n) : data.n;
+    if (!plain || ZSTD_isError(n) || n != size) {
+      err_set(&err, ERR_INTERNAL, "a stored piece of output cannot be read");
+      place_known(writer, &err);
+      one_less(writer);
+      return;
+    }
+    read_bytes(stream, packed ? str_n(plain, n) : data, false);
+  }
+  found_points_release(&stream->found);
+  stream->failed = false;
+  writer->replaying++;
+  replay_next(writer);
+  one_less(writer);
+}
+
+static void replay_next(struct log_writer *writer) {
+  struct err err;
+  for (; writer->replaying < LOG_STREAMS; writer->replaying++) {
+    struct stream *stream = &writer->streams[writer->replaying];
+    if (stream->state_at == stream->next)
+      continue;
+    AUTO_PG_ARGS struct pg_args args;
+    pg_args_init(&args, STMT_LOG_PIECES);
+    pg_put_uuid(&args, writer->run);
+    pg_put_int(&args, writer->attempt);
+    pg_put_int(&args, stream->name);
+    pg_put_int(&args, stream->state_at);
+    pg_put_int(&args, stream->next);
+    if (!pg_run(writer->store->conf.pg, &args, 0, on_replay, writer, &err))
+      place_known(writer, &err);
+    else
+      writer->in_flight++;
+    return;
+  }
+  place_known(writer, NULL);
+}
+
+static void on_streams(void *ctx, const struct pg_reply *reply) {
+  struct log_writer *writer = ctx;
+  struct err err;
+  bool ok = pg_ok(reply, &err);
+  for (size_t i = 0; ok && i < LOG_STREAMS; i++) {
+    ok = fresh_reader(&writer->streams[i], &err);
+    writer->streams[i].next = writer->streams[i].state_at = 0;
+    map_release(&writer->streams[i].keys);
+    map_init(&writer->streams[i].keys, KEYS_MAX);
+  }
+  for (size_t row = 0; ok && row < pg_rows(reply); row++) {
+    struct stream *stream = &writer->streams[pg_int(reply, row, 0) ? LOG_STDERR : LOG_STDOUT];
+    stream->next = pg_int(reply, row, 1);
+    stream->state_at = pg_int(reply, row, 2);
+    struct pg_array keys = pg_array(reply, row, 4);
+    while (ok && pg_array_next(&keys))
+      ok = map_put(&stream->keys, pg_item_text(&keys), stream, NULL) || err_no_memory(&err);
+    if (!pg_is_null(reply, row, 3))
+      ok = log_metrics_restore(stream->reader, pg_bytea(reply, row, 3), &err);
+  }
+  writer->replaying = 0;
+  if (ok)
+    replay_next(writer);
+  else
+    place_known(writer, &err);
+  one_less(writer);
+}
+
+static bool ask_place(struct log_writer *writer, struct err *err) {
+  AUTO_PG_ARGS struct pg_args args;
+  pg_args_init(&args, STMT_LOG_STREAMS);
+  pg_put_uuid(&args, writer->run);
+  pg_put_int(&args, writer->attempt);
+  if (!pg_run(writer->store->conf.pg, &args, 0, on_streams, writer, err))
+    return false;
+  writer->asking = true;
+  writer->in_flight++;
+  return true;
+}
+
+struct log_writer *log_writer_new(struct log_store *store, struct id run, int32_t attempt, const struct log_writer_options *options,
+                                  log_points_fn *on_points, void *ctx, struct err *err) {
+  struct log_writer *writer = mem_zalloc(sizeof *writer);
+  if (!writer) {
+    err_no_memory(err);
+    return NULL;
+  }
+  *writer = (struct log_writer){.store = store, .run = run, .attempt = attempt, .on_points = on_points, .ctx = ctx};
+  writer->sources = metric_sources_ref(options->sources);
+  writer->log_max = options->log_max;
+  for (size_t i = 0; i < LOG_STREAMS; i++) {
+    writer->streams[i].writer = writer;
+    writer->streams[i].name = (enum log_stream_name)i;
+    map_init(&writer->streams[i].keys, KEYS_MAX);
+    free_piece(&writer->streams[i]);
+  }
+  if (!ask_place(writer, err)) {
+    release_writer(writer);
+    return NULL;
+  }
+  return writer;
+}
+
+void log_writer_close(struct log_writer *writer) {
+  if (!writer)
+    return;
+  writer->closed = true;
+  writer->on_points = NULL;
+  if (writer->in_flight == 0)
+    loop_defer(writer->store->conf.loop, &writer->release, release_writer, writer);
+}
+
+static bool start_write(struct stream *stream, int64_t offset, int64_t skipped, struct str bytes, bool is_end, log_write_fn *done,
+                        void *ctx, struct err *err) {
+  struct log_writer *writer = stream->writer;
+  if (stream->done)
+    return err_set(err, ERR_CONFLICT, "a write of this stream is under way");
+  if (bytes.n > LOG_PIECE_MAX || offset < 0 || skipped < 0 || skipped > offset)
+    return err_set(err, ERR_INVALID, "at most %d bytes at once, and no negative offset", LOG_PIECE_MAX);
+  /* A reader that could not follow begins again from what is stored, and the other one with it. */
+  if (stream->state == STREAM_BROKEN && !writer->asking) {
+    if (writer->streams[!stream->name].state == STREAM_BUSY)
+      return err_set(err, ERR_CONFLICT, "the other stream is still being stored");
+    if (!ask_place(writer, err))
+      return false;
+  }
+  stream->bytes = mem_alloc(bytes.n);
+  if (!stream->bytes)
+    return err_no_memory(err);
+  if (bytes.n)
+    memcpy(stream->bytes, bytes.p, bytes.n);
+  stream->n = bytes.n;
+  stream->asked_offset = offset;
+  stream->skipped = skipped;
+  stream->is_end = is_end;
+  stream->done = done;
+  stream->done_ctx = ctx;
+  stream->waiting = true;
+  if (!writer->asking && !begin_piece(stream, err)) {
+    stream->done = NULL;
+    stream->state = STREAM_READY;
+    free_piece(stream);
+    return false;
+  }
+  writer->in_flight++;
+  return true;
+}
+
+bool log_writer_write(struct log_writer *writer, enum log_stream_name stream, int64_t offset, int64_t skipped, struct str bytes,
+                      log_write_fn *done, void *ctx, struct err *err) {
+  return start_write(&writer->streams[stream], offset, skipped, bytes, false, done, ctx, err);
+}
+
+static void on_stream_end(void *ctx, int64_t next UNUSED, const struct err *err) {
+  struct log_writer *writer = ctx;
+  if (err && writer->finish_err.code == ERR_NONE)
+    writer->finish_err = *err;
+  if (--writer->finishing)
+    return;
+  const struct err *failed = writer->finish_err.code == ERR_NONE ? NULL : &writer->finish_err;
+  writer->finished(writer->finished_ctx, 0, failed);
+}
+
+bool log_writer_finish(struct log_writer *writer, log_write_fn *done, void *ctx, struct err *err) {
+  writer->finish_err = (struct err){.code = ERR_NONE};
+  writer->finished = done;
+  writer->finished_ctx = ctx;
+  writer->finishing = 0;
+  for (size_t i = 0; i < LOG_STREAMS; i++) {
+    /* From wherever it stands: an offset before that is passed over, and here nothing follows it. */
+    if (!start_write(&writer->streams[i], 0, 0, STR(""), true, on_stream_end, writer, err)) {
+      if (!writer->finishing)
+        return false;
+      writer->finish_err = *err; /* the other one is on its way and will tell */
+      return true;
+    }
+    writer->finishing++;
+  }
+  return true;
+}

@@ -1,0 +1,291 @@
+#include "tracker/logs/log_token.h"
+
+#include <math.h>
+
+enum { DIGIT = 1, LETTER = 2, BLANK = 4, JOINT = 8, QUOTE = 16 };
+
+static const uint8_t class[256] = {
+    ['0' ... '9'] = DIGIT, ['a' ... 'z'] = LETTER, ['A' ... 'Z'] = LETTER, ['_'] = LETTER, [0x80 ... 0xff] = LETTER,
+    [' '] = BLANK,         ['\t'] = BLANK,         ['\r'] = BLANK,         [0] = BLANK,    ['-'] = JOINT,
+    ['.'] = JOINT,         ['/'] = JOINT,          ['\''] = JOINT | QUOTE, ['@'] = JOINT,  ['^'] = JOINT,
+    ['&'] = JOINT,         ['#'] = JOINT,          ['"'] = QUOTE,          ['`'] = QUOTE,
+};
+
+static bool is(char c, unsigned what) {
+  return class[(unsigned char)c] & what;
+}
+
+/* The rest from the byte at i on, which is not behind the end. */
+static inline struct str after(struct str s, size_t i) {
+  return (struct str){s.p + i, s.n - i};
+}
+
+/* `word` in small letters. */
+static inline bool word_at(struct str s, const char *word, size_t n) {
+  if (s.n < n || (s.n > n && is(s.p[n], DIGIT | LETTER)))
+    return false;
+  for (size_t i = 0; i < n; i++)
+    if ((s.p[i] | 0x20) != word[i])
+      return false;
+  return true;
+}
+
+/* nan, inf or infinity, in any case; 0: none. */
+static size_t scan_nonfinite(struct str s, bool *ret_nan) {
+  char first = s.n ? (char)(s.p[0] | 0x20) : 0;
+  *ret_nan = first == 'n';
+  if (first == 'n')
+    return word_at(s, "nan", 3) ? 3 : 0;
+  if (first != 'i')
+    return 0;
+  return word_at(s, "inf", 3) ? 3 : word_at(s, "infinity", 8) ? 8 : 0;
+}
+
+/* Also Fortran's d and Julia's f. */
+static bool is_exponent(char c) {
+  return (c | 0x20) == 'e' || (c | 0x20) == 'd' || (c | 0x20) == 'f';
+}
+
+static double scale(uint64_t digits, int exponent, struct str text) {
+  static const double powers[] = {1e0,  1e1,  1e2,  1e3,  1e4,  1e5,  1e6,  1e7,  1e8,  1e9,  1e10, 1e11,
+                                  1e12, 1e13, 1e14, 1e15, 1e16, 1e17, 1e18, 1e19, 1e20, 1e21, 1e22};
+  /* Both operands are exact, so one rounding gives the nearest double. */
+  if (digits < (uint64_t)1 << 53 && exponent >= -22 && exponent <= 22)
+    return exponent < 0 ? (double)digits / powers[-exponent] : (double)digits * powers[exponent];
+  char copy[400];
+  size_t n = MIN_OF(text.n, sizeof copy);
+  for (size_t i = 0; i < n; i++)
+    copy[i] = is_exponent(text.p[i]) ? 'e' : text.p[i];
+  double value = 0;
+  if (!str_to_f64(str_n(copy, n), &value))
+    return NAN;
+  return value;
+}
+
+size_t log_scan_number(struct str s, struct log_number *ret) {
+  size_t i = 0;
+  bool minus = false;
+  if (i < s.n && (s.p[i] == '-' || s.p[i] == '+'))
+    minus = s.p[i++] == '-';
+  size_t start = i;
+  bool nan;
+  size_t word = scan_nonfinite(after(s, i), &nan);
+  if (word) {
+    *ret = (struct log_number){nan ? (double)NAN : minus ? -(double)INFINITY : (double)INFINITY, false};
+    return i + word;
+  }
+  uint64_t digits = 0;
+  int exponent = 0, significant = 0;
+  size_t digits_seen = 0;
+  bool point = false;
+  for (; i < s.n; i++) {
+    char c = s.p[i];
+    if (c == '.' && !point) {
+      point = true;
+    } else if (is(c, DIGIT)) {
+      digits_seen++;
+      exponent -= point;
+      if (digits || c != '0')
+        significant++;
+      if (significant <= 19)
+        digits = digits * 10 + (uint64_t)(c - '0');
+    } else {
+      break;
+    }
+  }
+  if (!digits_seen)
+    return 0;
+  bool integer = !point;
+  if (i < s.n && is_exponent(s.p[i])) {
+    size_t j = i + 1;
+    bool down = false;
+    if (j < s.n && (s.p[j] == '-' || s.p[j] == '+'))
+      down = s.p[j++] == '-';
+    if (j < s.n && is(s.p[j], DIGIT)) {
+      int e = 0;
+      for (; j < s.n && is(s.p[j], DIGIT); j++)
+        e = MIN_OF(e * 10 + (s.p[j] - '0'), 100000);
+      exponent += down ? -e : e;
+      integer = false;
+      i = j;
+    }
+  }
+  double value = significant > 19 ? scale(UINT64_MAX, 0x10000, str_slice(s, start, i)) : scale(digits, exponent, str_slice(s, start, i));
+  *ret = (struct log_number){minus ? -value : value, integer};
+  return i;
+}
+
+bool log_number_whole(struct str s, struct log_number *ret) {
+  s = str_trim(s);
+  size_t n = log_scan_number(s, ret);
+  return n && (n == s.n || (n + 1 == s.n && s.p[n] == '%'));
+}
+
+size_t log_scan_drawing(struct str s) {
+  if (s.n < 3 || (unsigned char)s.p[0] != 0xe2)
+    return 0;
+  unsigned second = (unsigned char)s.p[1], third = (unsigned char)s.p[2];
+  bool drawing = (second >= 0x94 && second <= 0x97) ||                                                   /* box drawing, blocks, shapes */
+                 (second >= 0xa0 && second <= 0xa3) ||                                                   /* braille, used by spinners */
+                 second == 0x86 || second == 0x87 ||                                                     /* arrows */
+                 (second == 0x80 && (third == 0x93 || third == 0x94 || third == 0xa2 || third == 0xa6)); /* dashes, bullet, dots */
+  return drawing ? 3 : 0;
+}
+
+/* "12:30", "0:04:52.75", "2026-11-21T16:00:00Z", "1.2.3", "1,234.5": what starts as a number and is none. 0 when it is not so. */
+static size_t scan_opaque(struct str s, size_t number_n, char before) {
+  size_t i = number_n;
+  if (i >= s.n)
+    return 0;
+  char c = s.p[i];
+  bool two = i + 2 < s.n && is(s.p[i + 1], DIGIT) && is(s.p[i + 2], DIGIT);
+  bool time = c == ':' && two && number_n <= 4 && !memchr(s.p, '.', number_n);
+  bool date = (c == '-' || c == '/') && two && number_n == 4 && i + 3 < s.n && s.p[i + 3] == c;
+  bool us_date = c == '/' && number_n <= 2 && i + 1 < s.n && is(s.p[i + 1], DIGIT);
+  if (us_date) { /* 11/21/2021 */
+    size_t j = i + 1;
+    while (j < s.n && j < i + 3 && is(s.p[j], DIGIT))
+      j++;
+    us_date = j + 1 < s.n && s.p[j] == '/' && is(s.p[j + 1], DIGIT);
+  }
+  bool version = c == '.' && i + 1 < s.n && is(s.p[i + 1], DIGIT);
+  bool thousands = c == ',' && before != '[' && before != ',' && number_n <= 3 && two && i + 3 < s.n && is(s.p[i + 3], DIGIT) &&
+                   (i + 4 >= s.n || (!is(s.p[i + 4], DIGIT) && s.p[i + 4] != ' ')) && !memchr(s.p, '.', number_n);
+  if (!time && !date && !us_date && !version && !thousands)
+    return 0;
+  while (i < s.n && (is(s.p[i], DIGIT) || (strchr(":.,-/TZ+", s.p[i]) && i + 1 < s.n && is(s.p[i + 1], DIGIT)) || s.p[i] == 'Z'))
+    i++;
+  return i;
+}
+
+static size_t scan_unit(struct str s, size_t i) {
+  while (i < s.n && (is(s.p[i], LETTER | DIGIT) || (s.p[i] == '/' && i + 1 < s.n && is(s.p[i + 1], LETTER))) &&
+         !log_scan_drawing(after(s, i)))
+    i++;
+  return i;
+}
+
+static size_t scan_word(struct str s) {
+  size_t i = 0;
+  bool at_sign = false;
+  while (i < s.n) {
+    char c = s.p[i], next = i + 1 < s.n ? s.p[i + 1] : 0;
+    if (is(c, LETTER | DIGIT)) {
+      if ((unsigned char)c == 0xe2 && log_scan_drawing(after(s, i)))
+        break;
+      if ((unsigned char)c == 0xc2 && ((unsigned char)next == 0xb1 || (unsigned char)next == 0xa0 || (unsigned char)next == 0xb7))
+        break;
+      i++;
+    } else if (is(c, JOINT) && is(next, LETTER | DIGIT) && i > 0 && !log_scan_drawing(after(s, i + 1))) {
+      at_sign |= c == '@';
+      i++;
+    } else if (c == '@' && next == '.' && i + 2 < s.n && is(s.p[i + 2], DIGIT)) { /* mAP@.5 */
+      at_sign = true;
+      i += 2;
+    } else if (c == ':' && at_sign && memchr(s.p, '.', i) && (is(next, DIGIT) || next == '.')) { /* mAP@0.5:0.95 */
+      i += 1 + (next == '.');
+    } else {
+      break;
+    }
+  }
+  return i;
+}
+
+/* May a sign belong to a number here? Not in "1-100" or "a-5". */
+static bool sign_starts_number(struct str line, size_t i) {
+  return i == 0 || !(is(line.p[i - 1], LETTER | DIGIT) || line.p[i - 1] == ')' || line.p[i - 1] == ']' || line.p[i - 1] == '%');
+}
+
+static void number_token(struct str line, size_t i, size_t n, const struct log_number *number, struct log_token *t) {
+  char before = i ? line.p[i - 1] : 0;
+  struct str rest = after(line, i);
+  t->end = t->unit_end = (uint32_t)(i + n);
+  size_t opaque = scan_opaque(rest, n, before);
+  if (opaque) {
+    t->type = LOG_T_OPAQUE;
+    t->end = t->unit_end = (uint32_t)(i + opaque);
+    return;
+  }
+  t->type = LOG_T_NUMBER;
+  t->value = number->value;
+  if (n < rest.n && rest.p[n] == '%') {
+    t->flags |= LOG_T_PERCENT;
+    t->unit_end++;
+    return;
+  }
+  size_t unit_end = scan_unit(rest, n);
+  if (unit_end == n) {
+    t->flags |= number->integer ? LOG_T_INT : 0;
+    return;
+  }
+  bool letters_only = true;
+  for (size_t k = n; k < unit_end; k++)
+    letters_only &= !is(rest.p[k], DIGIT) && rest.p[k] != '_';
+  if (letters_only) {
+    t->flags |= LOG_T_UNIT;
+  } else {
+    t->type = LOG_T_WORD; /* "3x3", "7b1f3c", "10_000" */
+    t->end = (uint32_t)(i + unit_end);
+  }
+  t->unit_end = (uint32_t)(i + unit_end);
+}
+
+static void mark_token(struct str line, size_t i, struct log_token *t) {
+  struct str rest = after(line, i);
+  size_t drawing = log_scan_drawing(rest);
+  t->end = t->unit_end = (uint32_t)(i + (drawing ? drawing : 1));
+  t->type = LOG_T_BREAK;
+  t->mark = line.p[i];
+  if (drawing)
+    return;
+  if (rest.n >= 2 && (unsigned char)rest.p[0] == 0xc2 && ((unsigned char)rest.p[1] == 0xb1 || (unsigned char)rest.p[1] == 0xb7)) {
+    t->end = t->unit_end = (uint32_t)(i + 2);
+    t->type = (unsigned char)rest.p[1] == 0xb1 ? LOG_T_MARK : LOG_T_BREAK;
+    t->mark = '+';
+    return;
+  }
+  t->type = LOG_T_MARK;
+}
+
+size_t log_tokenize(struct str line, struct log_token *tokens, size_t max) {
+  size_t n = 0, i = 0;
+  while (n < max) {
+    size_t blanks = 0;
+    bool tab = false;
+    for (;;) {
+      if (i < line.n && is(line.p[i], BLANK)) {
+        tab |= line.p[i] == '\t';
+        blanks++;
+        i++;
+      } else if (i + 1 < line.n && (unsigned char)line.p[i] == 0xc2 && (unsigned char)line.p[i + 1] == 0xa0) {
+        blanks++;
+        i += 2;
+      } else {
+        break;
+      }
+    }
+    if (i == line.n)
+      return n;
+    struct log_token *t = &tokens[n++];
+    t->at = (uint32_t)i;
+    t->flags = (uint8_t)((blanks ? LOG_T_SPACE : 0) | (blanks > 1 || tab ? LOG_T_GAP : 0));
+    t->mark = 0;
+    t->value = 0;
+    char c = line.p[i];
+    struct log_number number;
+    struct str rest = after(line, i);
+    size_t length = 0;
+    if (is(c, DIGIT) || c == '.' || ((c == '-' || c == '+') && sign_starts_number(line, i)) || c == 'n' || c == 'N' || c == 'i' || c == 'I')
+      length = log_scan_number(rest, &number);
+    if (length) {
+      number_token(line, i, length, &number, t);
+    } else if (is(c, LETTER) && (length = scan_word(rest)) > 0) {
+      t->type = LOG_T_WORD;
+      t->end = t->unit_end = (uint32_t)(i + length);
+    } else {
+      mark_token(line, i, t);
+    }
+    i = t->unit_end;
+  }
+  return n;
+}

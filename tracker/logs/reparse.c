@@ -1,0 +1,350 @@
+#include "tracker/logs/reparse.h"
+
+#include <zstd.h>
+
+#include "base/map.h"
+#include "base/mem.h"
+#include "storage/metrics/metric_replace.h"
+#include "storage/pg/pg.h"
+#include "tracker/run_state.h"
+
+enum { PAGE_BYTES = 8 * 1024 * 1024, STREAMS_MAX = 64, KEYS_MAX = 16384, TIMES_MAX = 16 << 20 };
+
+/* A stored stream of one attempt. */
+struct old_stream {
+  int32_t attempt;
+  enum log_stream_name name;
+  int64_t next;
+  struct found_points found;
+  struct metric_rows rows;
+  size_t series;
+  char summary[200];
+};
+
+/* A piece as it is stored. */
+struct old_piece {
+  int64_t time;
+  size_t at, n, size; /* in the page's bytes; unpacked */
+  bool packed;
+};
+
+struct reparse {
+  struct work work;
+  struct log_store *store;
+  struct id run;
+  struct metric_sources *sources;
+  char who[100];
+  struct old_stream streams[STREAMS_MAX];
+  size_t stream_count, at; /* at: the one being read */
+  struct map keys;         /* of points that came from output before: "=key" or "@key" */
+  int64_t *times;          /* of all pieces, sorted at the end */
+  size_t time_count, time_cap;
+  /* the page */
+  struct log_metrics *reader;
+  struct buf bytes;
+  struct old_piece *pieces;
+  size_t piece_count;
+  int64_t from;
+  struct err err;
+  const struct metric_rows *rows[STREAMS_MAX];
+  int32_t attempts[STREAMS_MAX];
+  struct reparse_result result;
+  reparse_fn *done;
+  void *ctx;
+};
+
+static void end(struct reparse *r, const struct err *err) {
+  r->done(r->ctx, err ? NULL : &r->result, err);
+  for (size_t i = 0; i < r->stream_count; i++) {
+    metric_rows_release(&r->streams[i].rows);
+    found_points_release(&r->streams[i].found);
+  }
+  metric_sources_unref(r->sources);
+  map_release(&r->keys);
+  log_metrics_free(r->reader);
+  buf_release(&r->bytes);
+  mem_free(r->pieces);
+  mem_free(r->times);
+  mem_free(r);
+}
+
+static const struct log_store_conf *parts(const struct reparse *r) {
+  return log_store_parts(r->store);
+}
+
+/* ---- replacing ---- */
+
+static int by_time(const void *a, const void *b) {
+  int64_t x = *(const int64_t *)a, y = *(const int64_t *)b;
+  return (x > y) - (x < y);
+}
+
+static bool has_key(const struct reparse *r, char kind, struct str key) {
+  char text[SERIES_KEY_MAX + 2];
+  int n = snprintf(text, sizeof text, "%c%.*s", kind, STR_ARG(key));
+  return map_get(&r->keys, str_n(text, (size_t)n)) != NULL;
+}
+
+static bool touches(const void *ctx, struct str key) {
+  return has_key(ctx, '=', key) || has_key(ctx, '@', key);
+}
+
+static bool stays(const void *ctx, struct str key, struct point point) {
+  const struct reparse *r = ctx;
+  if (has_key(r, '@', key))
+    return false;
+  return !bsearch(&point.time, r->times, r->time_count, sizeof *r->times, by_time);
+}
+
+/* What the streams now are known by. */
+static void put_stream(const struct reparse *r, const struct old_stream *stream, struct pg_batch *batch) {
+  struct map told;
+  struct pg_args *args = pg_batch_add(batch, STMT_LOG_STREAM_REREAD);
+  map_init(&told, KEYS_MAX);
+  pg_put_uuid(args, r->run);
+  pg_put_int(args, stream->attempt);
+  pg_put_int(args, stream->name);
+  pg_put_text(args, str_of(stream->summary));
+  pg_put_int(args, (int64_t)stream->series);
+  pg_begin_array(args);
+  for (size_t i = 0; i < stream->found.count; i++) {
+    const struct found_point *p = &stream->found.items[i];
+    char text[SERIES_KEY_MAX + 2];
+    bool own_time = !bsearch(&p->time, r->times, r->time_count, sizeof *r->times, by_time);
+    int n = snprintf(text, sizeof text, "%c%.*s", own_time ? '@' : '=', STR_ARG(p->key));
+    if (!map_get(&told, str_n(text, (size_t)n)) && map_put(&told, str_n(text, (size_t)n), batch, NULL))
+      pg_put_text(args, str_n(text, (size_t)n));
+  }
+  pg_end_array(args);
+  map_release(&told);
+}
+
+static void also(const void *ctx, struct pg_batch *batch) {
+  const struct reparse *r = ctx;
+  char text[120];
+  for (size_t i = 0; i < r->stream_count; i++)
+    put_stream(r, &r->streams[i], batch);
+  snprintf(text, sizeof text, "%lld points from %lld bytes of output", (long long)r->result.points, (long long)r->result.bytes);
+  struct pg_args *args = pg_batch_add(batch, STMT_EVENT_ADD);
+  pg_put_int(args, clock_wall_ms(loop_clock(parts(r)->loop)));
+  pg_put_text(args, STR("run.reparsed"));
+  pg_put_text(args, str_of(r->who));
+  pg_put_text(args, STR(""));
+  pg_put_uuid(args, r->run);
+  pg_put_null(args);
+  pg_put_null(args);
+  pg_put_text(args, str_of(text));
+}
+
+static void on_replaced(void *ctx, const struct err *err) {
+  end(ctx, err);
+}
+
+static void replace(struct reparse *r) {
+  struct err err;
+  bool ok = true;
+  if (r->time_count)
+    qsort(r->times, r->time_count, sizeof *r->times, by_time);
+  for (size_t i = 0; ok && i < r->stream_count; i++) {
+    struct old_stream *stream = &r->streams[i];
+    r->rows[i] = &stream->rows;
+    r->attempts[i] = stream->attempt;
+    r->result.points += (int64_t)stream->found.count;
+    r->result.series += stream->series;
+    ok = stream->found.count <= METRIC_ROWS_MAX || err_set(&err, ERR_TOO_LARGE, "a stream of output holds too many points for this");
+    ok = ok && found_points_rows(&stream->found, &stream->rows, &err);
+  }
+  struct metric_replacement what = {.run = r->run,
+                                    .touches = touches,
+                                    .stays = stays,
+                                    .also = also,
+                                    .ctx = r,
+                                    .rows = r->rows,
+                                    .attempts = r->attempts,
+                                    .row_count = r->stream_count};
+  if (!ok || !metric_replace(parts(r)->metrics, &what, on_replaced, r, &err))
+    end(r, &err);
+}
+
+/* ---- reading, stream after stream, page after page ---- */
+
+static void read_next(struct reparse *r);
+
+/* On a thread of the pool. */
+static bool read_piece(struct reparse *r, const struct old_piece *piece, struct err *err) {
+  struct old_stream *stream = &r->streams[r->at];
+  struct str data = str_n(r->bytes.p + piece->at, piece->n);
+  AUTO_FREE char *plain = NULL;
+  if (piece->packed) {
+    plain = mem_alloc(piece->size);
+    size_t n = plain ? ZSTD_decompress(plain, piece->size, data.p, data.n) : 0;
+    if (!plain)
+      return err_no_memory(err);
+    if (ZSTD_isError(n) || n != piece->size)
+      return err_set(err, ERR_INTERNAL, "a stored piece of output cannot be read");
+    data = str_n(plain, n);
+  }
+  stream->found.time = piece->time;
+  r->result.bytes += (int64_t)data.n;
+  return log_metrics_feed(r->reader, data, found_points_take, &stream->found, err);
+}
+
+static void run_page(struct work *work) {
+  struct reparse *r = CONTAINER_OF(work, struct reparse, work);
+  struct old_stream *stream = &r->streams[r->at];
+  bool ok = true;
+  for (size_t i = 0; ok && i < r->piece_count; i++)
+    ok = read_piece(r, &r->pieces[i], &r->err);
+  if (ok && r->from >= stream->next) {
+    ok = log_metrics_end(r->reader, found_points_take, &stream->found, &r->err);
+    log_metrics_summary(r->reader, stream->summary, sizeof stream->summary);
+    stream->series = log_metrics_series(r->reader);
+  }
+  if (ok)
+    r->err.code = ERR_NONE;
+}
+
+static void on_page_read(struct work *work, bool cancelled) {
+  struct reparse *r = CONTAINER_OF(work, struct reparse, work);
+  if (cancelled)
+    err_set(&r->err, ERR_CANCELLED, "the service is stopping");
+  if (r->err.code) {
+    end(r, &r->err);
+    return;
+  }
+  if (r->from >= r->streams[r->at].next) {
+    log_metrics_free(r->reader);
+    r->reader = NULL;
+    r->at++;
+  }
+  read_next(r);
+}
+
+static bool add_time(struct reparse *r, int64_t time) {
+  if (r->time_count == r->time_cap) {
+    size_t cap = r->time_cap ? r->time_cap * 2 : 256;
+    int64_t *times = cap <= TIMES_MAX ? mem_resize(r->times, cap, sizeof *times) : NULL;
+    if (!times)
+      return false;
+    r->times = times;
+    r->time_cap = cap;
+  }
+  r->times[r->time_count++] = time;
+  return true;
+}
+
+/* Pieces are copied: the reply is gone when the callback returns. */
+static bool take_page(struct reparse *r, const struct pg_reply *reply, struct err *err) {
+  r->piece_count = 0;
+  buf_reset(&r->bytes);
+  mem_free(r->pieces);
+  r->pieces = mem_array(MAX_OF(pg_rows(reply), (size_t)1), sizeof *r->pieces);
+  if (!r->pieces)
+    return err_no_memory(err);
+  for (size_t i = 0; i < pg_rows(reply); i++) {
+    struct str data = pg_bytea(reply, i, 5);
+    if (pg_int(reply, i, 0) < r->from - PAGE_BYTES) /* it begins in the page before, and was read there */
+      continue;
+    r->pieces[r->piece_count++] = (struct old_piece){
+        .time = pg_int(reply, i, 2), .at = r->bytes.n, .n = data.n, .size = (size_t)pg_int(reply, i, 1), .packed = pg_bool(reply, i, 4)};
+    buf_add_str(&r->bytes, data);
+    if (!add_time(r, pg_int(reply, i, 2)))
+      return err_no_memory(err);
+  }
+  return buf_ok(&r->bytes, err);
+}
+
+static void on_page(void *ctx, const struct pg_reply *reply) {
+  struct reparse *r = ctx;
+  struct err err;
+  r->from += PAGE_BYTES;
+  r->work = (struct work){.run = run_page, .done = on_page_read};
+  if (!pg_ok(reply, &err) || !take_page(r, reply, &err) || !work_submit(parts(r)->work, &r->work, &err))
+    end(r, &err);
+}
+
+static bool ask_page(struct reparse *r, struct err *err) {
+  const struct old_stream *stream = &r->streams[r->at];
+  AUTO_PG_ARGS struct pg_args args;
+  pg_args_init(&args, STMT_LOG_PIECES);
+  pg_put_uuid(&args, r->run);
+  pg_put_int(&args, stream->attempt);
+  pg_put_int(&args, stream->name);
+  pg_put_int(&args, r->from);
+  pg_put_int(&args, r->from + PAGE_BYTES);
+  return pg_run(parts(r)->pg, &args, 0, on_page, r, err);
+}
+
+static void read_next(struct reparse *r) {
+  struct log_pattern_spec specs[METRIC_SOURCES_MAX];
+  struct log_metrics_options options;
+  struct err err;
+  if (r->at == r->stream_count) {
+    replace(r);
+    return;
+  }
+  bool ok = true;
+  if (!r->reader) {
+    metric_sources_of_stream(r->sources, r->streams[r->at].name, specs, &options);
+    r->reader = log_metrics_new(&options, &err);
+    r->from = 0;
+    ok = r->reader != NULL;
+  }
+  if (!ok || !ask_page(r, &err))
+    end(r, &err);
+}
+
+/* ---- what there is ---- */
+
+static bool take_streams(struct reparse *r, const struct pg_reply *reply, struct err *err) {
+  if (pg_rows(reply) > STREAMS_MAX)
+    return err_set(err, ERR_TOO_LARGE, "the run has too many attempts for this");
+  for (size_t i = 0; i < pg_rows(reply); i++) {
+    struct old_stream *stream = &r->streams[r->stream_count++];
+    *stream = (struct old_stream){.attempt = (int32_t)pg_int(reply, i, 0),
+                                  .name = pg_int(reply, i, 1) ? LOG_STDERR : LOG_STDOUT,
+                                  .next = pg_int(reply, i, 2),
+                                  .found = FOUND_POINTS_INIT};
+    metric_rows_init(&stream->rows);
+    struct pg_array keys = pg_array(reply, i, 3);
+    while (pg_array_next(&keys))
+      if (!map_put(&r->keys, pg_item_text(&keys), r, NULL))
+        return err_no_memory(err);
+  }
+  return true;
+}
+
+static void on_streams(void *ctx, const struct pg_reply *reply) {
+  struct reparse *r = ctx;
+  struct err err;
+  bool ok = pg_ok(reply, &err);
+  const struct pg_reply *run = ok ? pg_nth(reply, 0) : NULL;
+  if (ok && !pg_rows(run))
+    ok = err_set(&err, ERR_NOT_FOUND, "there is no such run");
+  if (ok && !run_state_is_final(pg_int(run, 0, 0)))
+    ok = err_set(&err, ERR_WRONG_STATE, "the run goes on: its output is read as it comes");
+  if (!ok || !take_streams(r, pg_nth(reply, 1), &err))
+    end(r, &err);
+  else
+    read_next(r);
+}
+
+bool reparse_run(struct log_store *store, struct id run, struct metric_sources *sources, struct str who, reparse_fn *done, void *ctx,
+                 struct err *err) {
+  AUTO_PG_BATCH struct pg_batch batch = PG_BATCH_INIT;
+  struct reparse *r = mem_zalloc(sizeof *r);
+  if (!r)
+    return err_no_memory(err);
+  *r = (struct reparse){.store = store, .run = run, .bytes = BUF_INIT(4 * PAGE_BYTES), .done = done, .ctx = ctx};
+  r->sources = metric_sources_ref(sources);
+  snprintf(r->who, sizeof r->who, "%.*s", STR_ARG(who));
+  map_init(&r->keys, KEYS_MAX);
+  pg_put_uuid(pg_batch_add(&batch, STMT_RUN_STATE), run);
+  pg_put_uuid(pg_batch_add(&batch, STMT_LOG_STREAMS_ALL), run);
+  if (pg_run_batch(parts(r)->pg, &batch, 0, on_streams, r, err))
+    return true;
+  metric_sources_unref(r->sources);
+  map_release(&r->keys);
+  mem_free(r);
+  return false;
+}

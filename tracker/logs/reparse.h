@@ -1,0 +1,18 @@
+/* The stored output of a run that is over, read anew with other patterns: its points that came from output are replaced, all else stays.
+ * One transaction a run. */
+#ifndef WINNOW_TRACKER_REPARSE_H
+#define WINNOW_TRACKER_REPARSE_H
+
+#include "tracker/logs/log_store.h"
+
+struct reparse_result {
+  int64_t bytes, points; /* read */
+  size_t series;
+};
+typedef void reparse_fn(void *ctx, const struct reparse_result *result, const struct err *err);
+/* ERR_WRONG_STATE while the run goes on, ERR_NOT_FOUND when it is not there, ERR_TOO_LARGE when it has more points than can be replaced at
+ * once. `sources` is shared. `who` asked is noted with the event. `done` on the loop, once, never before this has returned. */
+MUST_CHECK bool reparse_run(struct log_store *store, struct id run, struct metric_sources *sources, struct str who, reparse_fn *done,
+                            void *ctx, struct err *err);
+
+#endif

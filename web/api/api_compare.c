@@ -1,0 +1,281 @@
+/* /api/v1: runs side by side. */
+#include "web/api/api_runs.h"
+
+#include <math.h>
+
+#include "storage/metrics/metric_store.h"
+#include "tracker/packed.h"
+#include "web/tables.h"
+#include "web/tracking.h"
+
+enum { COMPARE_MAX = 100 };
+
+/* Runs side by side; ids as asked for. */
+struct compare_op {
+  struct http_req *req;
+  struct id runs[COMPARE_MAX];
+  size_t count, base;
+};
+
+/* What the sweep of a run wants of a metric. */
+enum goal { GOAL_NONE, GOAL_MINIMIZE, GOAL_MAXIMIZE };
+
+/* Row of the reply of each run asked for, and its sweep's goal. */
+struct side {
+  struct run_row rows[COMPARE_MAX];
+  struct str goal_metric[COMPARE_MAX]; /* p NULL: none */
+  enum goal goals[COMPARE_MAX];
+};
+
+static struct str data_of(const struct run_row *row, bool metrics) {
+  return metrics ? row->metrics : row->params;
+}
+
+static struct str value_of(struct str packed, struct str quoted_key) {
+  struct str key, value;
+  for (size_t cursor = 0; packed_next(packed, &cursor, &key, &value);)
+    if (str_eq(key, quoted_key))
+      return value;
+  return STR_NONE;
+}
+
+static bool number_of(struct str packed, enum packed_metric n, double *ret) {
+  struct str items[METRIC_ITEMS];
+  if (!packed_metric(packed, items))
+    return false;
+  AUTO_BUF struct buf text = BUF_INIT(KIB);
+  packed_unquote(items[n], &text);
+  return str_to_f64(buf_str(&text), ret);
+}
+
+static bool last_of(struct str packed, double *ret) {
+  return number_of(packed, METRIC_LAST, ret);
+}
+
+static enum goal goal_of(const struct side *side, size_t run, const struct buf *key) {
+  return str_eq(side->goal_metric[run], buf_str(key)) ? side->goals[run] : GOAL_NONE;
+}
+
+/* The run with the least or greatest value of all, and what its sweep says is better. */
+static void put_best(struct json_writer *w, const struct compare_op *op, const struct side *side, struct str quoted_key,
+                     const struct buf *key) {
+  size_t best[] = {SIZE_MAX, SIZE_MAX};
+  double values[2] = {INFINITY, -INFINITY}, value;
+  enum goal goal = GOAL_NONE;
+  for (size_t i = 0; i < op->count; i++) {
+    struct str packed = value_of(side->rows[i].metrics, quoted_key);
+    goal = goal == GOAL_NONE ? goal_of(side, i, key) : goal;
+    if (number_of(packed, METRIC_MIN, &value) && !isnan(value) && (value < values[0] || best[0] == SIZE_MAX)) {
+      values[0] = value;
+      best[0] = i;
+    }
+    if (number_of(packed, METRIC_MAX, &value) && !isnan(value) && (value > values[1] || best[1] == SIZE_MAX)) {
+      values[1] = value;
+      best[1] = i;
+    }
+  }
+  const char *const names[] = {"min", "max"};
+  jw_key(w, "best");
+  jw_object(w);
+  jw_put_text(w, "goal", goal == GOAL_NONE ? NULL : goal == GOAL_MINIMIZE ? "minimize" : "maximize");
+  size_t wanted = goal == GOAL_NONE ? SIZE_MAX : best[goal == GOAL_MAXIMIZE];
+  api_put_id(w, "run", wanted == SIZE_MAX ? (struct id){{0}} : op->runs[wanted], wanted != SIZE_MAX);
+  for (size_t i = 0; i < 2; i++)
+    api_put_id(w, names[i], best[i] == SIZE_MAX ? (struct id){{0}} : op->runs[best[i]], best[i] != SIZE_MAX);
+  jw_object_end(w);
+}
+
+static void put_metric_side(struct json_writer *w, struct str packed, struct str base, enum goal goal) {
+  double value, reference;
+  jw_object(w);
+  api_put_metric_items(w, packed);
+  jw_key(w, "best");
+  if (goal != GOAL_NONE && number_of(packed, goal == GOAL_MAXIMIZE ? METRIC_MAX : METRIC_MIN, &value))
+    jw_f64(w, value);
+  else
+    jw_null(w);
+  jw_key(w, "delta");
+  if (last_of(packed, &value) && last_of(base, &reference))
+    jw_f64(w, value - reference);
+  else
+    jw_null(w);
+  jw_object_end(w);
+}
+
+static bool differ(struct str a, struct str b, bool metrics) {
+  double x, y;
+  if (!a.p || !b.p)
+    return a.p != b.p;
+  if (metrics && last_of(a, &x) && last_of(b, &y))
+    return x != y && !(isnan(x) && isnan(y));
+  return !str_eq(a, b);
+}
+
+static void put_compared(struct json_writer *w, const struct compare_op *op, const struct side *side, struct str key, bool metrics) {
+  AUTO_BUF struct buf name = BUF_INIT(64 * KIB);
+  struct str base = value_of(data_of(&side->rows[op->base], metrics), key);
+  bool differs = false;
+  packed_unquote(key, &name);
+  jw_object(w);
+  jw_put_str(w, "key", buf_str(&name));
+  jw_key(w, "values");
+  jw_object(w);
+  for (size_t i = 0; i < op->count; i++) {
+    char hex[ID_HEX_LEN + 1];
+    struct str value = value_of(data_of(&side->rows[i], metrics), key);
+    id_format(op->runs[i], hex);
+    differs |= differ(value, base, metrics);
+    jw_key(w, hex);
+    if (!value.p)
+      jw_null(w);
+    else if (metrics)
+      put_metric_side(w, value, base, goal_of(side, i, &name));
+    else
+      jw_raw(w, value);
+  }
+  jw_object_end(w);
+  if (metrics)
+    put_best(w, op, side, key, &name);
+  jw_put_bool(w, "differs", differs);
+  jw_object_end(w);
+}
+
+/* Every key of any of the runs, once, in the order in which they are met. */
+static void put_all_compared(struct json_writer *w, const struct compare_op *op, const struct side *side, bool metrics) {
+  struct str key, value;
+  jw_array(w);
+  for (size_t i = 0; i < op->count; i++)
+    for (size_t cursor = 0; packed_next(data_of(&side->rows[i], metrics), &cursor, &key, &value);) {
+      bool seen = false;
+      for (size_t j = 0; j < i && !seen; j++)
+        seen = value_of(data_of(&side->rows[j], metrics), key).p != NULL;
+      if (!seen)
+        put_compared(w, op, side, key, metrics);
+    }
+  jw_array_end(w);
+}
+
+static void read_goals(struct side *side, const struct compare_op *op, const struct pg_reply *goals) {
+  for (size_t i = 0; i < op->count; i++)
+    for (size_t row = 0; row < pg_rows(goals); row++)
+      if (id_eq(pg_uuid(goals, row, 0), op->runs[i])) {
+        side->goal_metric[i] = pg_text(goals, row, 1);
+        side->goals[i] = str_is(pg_text(goals, row, 2), "maximize") ? GOAL_MAXIMIZE : GOAL_MINIMIZE;
+      }
+}
+
+static void on_compared(void *ctx, const struct pg_reply *both) {
+  struct compare_op *op = ctx;
+  struct err err;
+  struct side *side = ARENA_NEW(http_req_arena(op->req), struct side);
+  if (!pg_ok(both, &err) || (!side && !err_no_memory(&err))) {
+    http_reply_error(op->req, &err);
+    return;
+  }
+  const struct pg_reply *reply = pg_nth(both, 0);
+  read_goals(side, op, pg_nth(both, 1));
+  for (size_t i = 0; i < op->count; i++) {
+    size_t row = 0;
+    while (row < pg_rows(reply) && !id_eq(pg_uuid(reply, row, 0), op->runs[i]))
+      row++;
+    if (row == pg_rows(reply)) {
+      api_no_run(&err, op->runs[i]);
+      http_reply_error(op->req, &err);
+      return;
+    }
+    run_row_read(reply, row, &side->rows[i]);
+  }
+  struct buf body = BUF_INIT(MLFLOW_REPLY_MAX);
+  struct json_writer w;
+  jw_init(&w, &body);
+  jw_object(&w);
+  jw_key(&w, "runs");
+  jw_array(&w);
+  for (size_t i = 0; i < op->count; i++)
+    api_put_run(&w, &side->rows[i], NULL);
+  jw_array_end(&w);
+  mlflow_put_id(&w, "base", op->runs[op->base]);
+  jw_key(&w, "params");
+  put_all_compared(&w, op, side, false);
+  jw_key(&w, "metrics");
+  put_all_compared(&w, op, side, true);
+  jw_object_end(&w);
+  http_reply_json(op->req, 200, &body);
+}
+
+static void on_compare_settled(void *ctx, const struct err *err) {
+  struct compare_op *op = ctx;
+  struct err why;
+  if (err) {
+    http_reply_error(op->req, err);
+    return;
+  }
+  AUTO_PG_BATCH struct pg_batch batch = PG_BATCH_INIT;
+  const enum stmt stmts[] = {STMT_RUN_GET_MANY, STMT_RUN_GOALS};
+  for (size_t s = 0; s < ARRAY_LEN(stmts); s++) {
+    struct pg_args *args = pg_batch_add(&batch, stmts[s]);
+    pg_begin_array(args);
+    for (size_t i = 0; i < op->count; i++)
+      pg_put_uuid(args, op->runs[i]);
+    pg_end_array(args);
+  }
+  if (!pg_run_batch(web_app(op->req)->pg, &batch, 0, on_compared, op, &why))
+    http_reply_error(op->req, &why);
+}
+
+struct compare_body {
+  const json_t *runs;
+  struct str base;
+};
+
+static bool compare(struct compare_op *op, const struct compare_body *in, struct err *err) {
+  struct id base;
+  bool found = !in->base.n;
+  for (size_t i = 0; i < json_array_size(in->runs); i++) {
+    struct str text = json_str(json_array_get(in->runs, i));
+    size_t same = 0;
+    if (!id_parse(text, &op->runs[op->count]))
+      return err_set(err, ERR_NOT_FOUND, "there is no run \"%.*s\"", STR_ARG(str_slice(text, 0, 64)));
+    while (!id_eq(op->runs[same], op->runs[op->count]))
+      same++;
+    op->count += same == op->count; /* each once */
+  }
+  if (in->base.n && !id_parse(in->base, &base))
+    return err_set(err, ERR_NOT_FOUND, "there is no run \"%.*s\"", STR_ARG(str_slice(in->base, 0, 64)));
+  for (size_t i = 0; in->base.n && i < op->count; i++)
+    if (id_eq(op->runs[i], base)) {
+      op->base = i;
+      found = true;
+    }
+  if (!found)
+    return err_set(err, ERR_INVALID, "\"base\" must be one of \"runs\"");
+  return metric_settle(web_app(op->req)->metrics, NULL, on_compare_settled, op, err);
+}
+
+static void compare_runs(struct http_req *req) {
+  static const struct json_field fields[] = {
+      {"runs", JSON_F_ARRAY, offsetof(struct compare_body, runs), .required = true, .min = 1, .max = COMPARE_MAX},
+      {"base", JSON_F_STR, offsetof(struct compare_body, base), .nullable = true},
+  };
+  struct compare_body in = {0};
+  struct err err;
+  AUTO_JSON json_t *tree = NULL;
+  struct compare_op *op = ARENA_NEW(http_req_arena(req), struct compare_op);
+  if (op)
+    op->req = req;
+  else
+    err_no_memory(&err);
+  if (!op || !api_body(req, &tree, &err) || !json_decode(tree, fields, ARRAY_LEN(fields), "", &in, &err) || !compare(op, &in, &err))
+    http_reply_error(req, &err);
+}
+
+const struct route api_compare_routes[] = {
+    {.method = HTTP_POST,
+     .path = "/runs/compare",
+     .policy = POLICY_READ,
+     .body = BODY_BUFFER,
+     .max_body = API_BODY_MAX,
+     .handler = compare_runs,
+     .summary = "Params and metrics of some runs side by side"},
+};
+const size_t api_compare_route_count = ARRAY_LEN(api_compare_routes);

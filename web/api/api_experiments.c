@@ -1,0 +1,397 @@
+/* /api/v1: experiments. */
+#include "tracker/logs/names.h"
+#include "tracker/packed.h"
+#include "web/api/api_runs.h"
+#include "web/tables.h"
+#include "web/tracking.h"
+
+struct experiment_op {
+  struct http_req *req;
+  int64_t id;
+  int status;
+  struct str name;
+  /* of a list: what was found, while runs are counted */
+  struct mlflow_search search;
+  struct experiment_row *rows;
+  size_t count;
+  struct str next;
+};
+
+static struct experiment_op *new_op(struct http_req *req) {
+  struct experiment_op *op = ARENA_NEW(http_req_arena(req), struct experiment_op);
+  struct err err;
+  if (op) {
+    op->req = req;
+    op->status = 200;
+  } else {
+    err_no_memory(&err);
+    http_reply_error(req, &err);
+  }
+  return op;
+}
+
+static struct pg_pool *pool(const struct experiment_op *op) {
+  return web_app(op->req)->pg;
+}
+
+static void fail(struct experiment_op *op, const struct err *err) {
+  http_reply_error(op->req, err);
+}
+
+static bool no_experiment(struct err *err, int64_t id) {
+  return err_set(err, ERR_NOT_FOUND, "there is no experiment %lld", (long long)id);
+}
+
+static bool read_id(struct experiment_op *op, struct err *err) {
+  struct str text = http_req_value(op->req, "id");
+  return str_to_i64(text, &op->id) || err_set(err, ERR_NOT_FOUND, "there is no experiment \"%.*s\"", STR_ARG(str_slice(text, 0, 64)));
+}
+
+/* `counts`: (experiment, runs), may be NULL. */
+static void put_experiment(struct json_writer *w, const struct experiment_row *row, const struct pg_reply *counts) {
+  char id[24];
+  snprintf(id, sizeof id, "%lld", (long long)row->id);
+  jw_object(w);
+  jw_put_text(w, "id", id);
+  jw_put_str(w, "name", row->name);
+  jw_put_str(w, "artifact_location", row->artifact_location);
+  jw_put_i64(w, "created", row->created);
+  jw_put_i64(w, "updated", row->updated);
+  api_put_time(w, "deleted", row->deleted_at);
+  jw_key(w, "tags");
+  jw_raw(w, row->tags);
+  int64_t runs = INT64_MIN;
+  for (size_t i = 0; counts && i < pg_rows(counts); i++)
+    if (pg_int(counts, i, 0) == row->id)
+      runs = pg_int(counts, i, 1);
+  api_put_time(w, "run_count", runs);
+  jw_object_end(w);
+}
+
+/* ---- one ---- */
+
+static void put_reading(struct pg_batch *batch, int64_t id) {
+  pg_put_int(pg_batch_add(batch, STMT_EXPERIMENT_GET), id);
+  pg_put_int8s(pg_batch_add(batch, STMT_EXPERIMENT_RUN_COUNT), &id, 1);
+}
+
+static void reply_one(struct experiment_op *op, const struct pg_reply *get, const struct pg_reply *counts) {
+  struct experiment_row row;
+  struct err err;
+  if (pg_rows(get) == 0) {
+    no_experiment(&err, op->id);
+    fail(op, &err);
+    return;
+  }
+  experiment_row_read(get, 0, &row);
+  struct buf body = BUF_INIT(MLFLOW_REPLY_MAX);
+  struct json_writer w;
+  jw_init(&w, &body);
+  put_experiment(&w, &row, counts);
+  http_reply_json(op->req, op->status, &body);
+}
+
+static void on_read(void *ctx, const struct pg_reply *reply) {
+  struct experiment_op *op = ctx;
+  struct err err;
+  if (pg_ok(reply, &err))
+    reply_one(op, pg_nth(reply, 0), pg_nth(reply, 1));
+  else
+    fail(op, &err);
+}
+
+static bool read_one(struct experiment_op *op, struct err *err) {
+  AUTO_PG_BATCH struct pg_batch batch = PG_BATCH_INIT;
+  put_reading(&batch, op->id);
+  return pg_run_batch(pool(op), &batch, 0, on_read, op, err);
+}
+
+static void get_experiment(struct http_req *req) {
+  struct experiment_op *op = new_op(req);
+  struct err err;
+  if (op && !(read_id(op, &err) && read_one(op, &err)))
+    fail(op, &err);
+}
+
+/* ---- create ---- */
+
+struct create_body {
+  struct str name, location;
+  const json_t *tags;
+};
+
+static void on_created(void *ctx, const struct pg_reply *reply) {
+  struct experiment_op *op = ctx;
+  struct err err;
+  bool ok = pg_ok(reply, &err);
+  if (ok && pg_rows(reply) == 0)
+    ok = err_set(&err, ERR_EXISTS, "there is an experiment \"%.*s\" already", STR_ARG(str_slice(op->name, 0, 200)));
+  if (ok) {
+    op->id = pg_int(reply, 0, 0);
+    op->status = 201;
+    ok = read_one(op, &err);
+  }
+  if (!ok)
+    fail(op, &err);
+}
+
+static bool create(struct experiment_op *op, const struct create_body *in, struct err *err) {
+  AUTO_BUF struct buf tags = BUF_INIT(16 * MIB);
+  const struct str *removed;
+  size_t removed_count;
+  struct str root = str_of(web_app(op->req)->artifact_root);
+  while (root.n && root.p[root.n - 1] == '/')
+    root.n--;
+  if (!experiment_name_check(in->name, err) || !artifact_location_check(in->location, err) ||
+      !api_tags(op->req, in->tags, EXPERIMENT_TAG_VALUE_MAX, &tags, &removed, &removed_count, err))
+    return false;
+  op->name = str_of(arena_strdup(http_req_arena(op->req), in->name));
+  AUTO_PG_ARGS struct pg_args args;
+  pg_args_init(&args, STMT_EXPERIMENT_CREATE);
+  pg_put_text(&args, in->name);
+  pg_put_text(&args, in->location.n ? in->location : STR_NONE);
+  pg_put_text(&args, root);
+  pg_put_jsonb(&args, buf_str(&tags));
+  pg_put_int(&args, tracking_now(op->req));
+  return pg_run(pool(op), &args, 0, on_created, op, err);
+}
+
+static void create_experiment(struct http_req *req) {
+  static const struct json_field fields[] = {
+      {"name", JSON_F_STR, offsetof(struct create_body, name), .required = true},
+      {"artifact_location", JSON_F_STR, offsetof(struct create_body, location), .nullable = true},
+      {"tags", JSON_F_OBJECT, offsetof(struct create_body, tags), .nullable = true},
+  };
+  struct create_body in = {0};
+  struct err err;
+  AUTO_JSON json_t *tree = NULL;
+  struct experiment_op *op = new_op(req);
+  if (op && !(api_body(req, &tree, &err) && json_decode(tree, fields, ARRAY_LEN(fields), "", &in, &err) && create(op, &in, &err)))
+    fail(op, &err);
+}
+
+/* ---- change ---- */
+
+struct patch_body {
+  struct str name;
+  const json_t *tags;
+  bool deleted, has_deleted;
+};
+
+/* [move], patch, get, count */
+static void on_patched(void *ctx, const struct pg_reply *reply) {
+  struct experiment_op *op = ctx;
+  struct err err;
+  if (strcmp(pg_sqlstate(reply), "23505") == 0) {
+    err_set(&err, ERR_EXISTS, "there is an experiment of that name already");
+    fail(op, &err);
+    return;
+  }
+  if (!pg_ok(reply, &err)) {
+    fail(op, &err);
+    return;
+  }
+  size_t at = (size_t)op->count; /* of the patch in the batch */
+  const struct pg_reply *patched = pg_nth(reply, at);
+  if (pg_rows(patched) == 0)
+    no_experiment(&err, op->id);
+  else if (!pg_bool(patched, 0, 0) && at == 0)
+    err_set(&err, ERR_WRONG_STATE, "the experiment is in the trash");
+  else {
+    reply_one(op, pg_nth(reply, at + 1), pg_nth(reply, at + 2));
+    return;
+  }
+  fail(op, &err);
+}
+
+static bool patch(struct experiment_op *op, const struct patch_body *in, struct err *err) {
+  AUTO_BUF struct buf tags = BUF_INIT(16 * MIB);
+  AUTO_PG_BATCH struct pg_batch batch = PG_BATCH_INIT;
+  const struct str *removed;
+  size_t removed_count;
+  if ((in->name.p && !experiment_name_check(in->name, err)) ||
+      !api_tags(op->req, in->tags, EXPERIMENT_TAG_VALUE_MAX, &tags, &removed, &removed_count, err))
+    return false;
+  struct pg_args *args;
+  if (in->has_deleted) {
+    args = pg_batch_add(&batch, in->deleted ? STMT_EXPERIMENT_DELETE : STMT_EXPERIMENT_RESTORE);
+    pg_put_int(args, op->id);
+    pg_put_int(args, tracking_now(op->req));
+    op->count = 1;
+  }
+  args = pg_batch_add(&batch, STMT_EXPERIMENT_PATCH);
+  pg_put_int(args, op->id);
+  pg_put_text(args, in->name.n ? in->name : STR_NONE);
+  pg_put_jsonb(args, buf_str(&tags));
+  pg_begin_array(args);
+  for (size_t i = 0; i < removed_count; i++)
+    pg_put_text(args, removed[i]);
+  pg_end_array(args);
+  pg_put_int(args, tracking_now(op->req));
+  put_reading(&batch, op->id);
+  return pg_run_batch(pool(op), &batch, 0, on_patched, op, err);
+}
+
+static void patch_experiment(struct http_req *req) {
+  static const struct json_field fields[] = {
+      {"name", JSON_F_STR, offsetof(struct patch_body, name), .nullable = true},
+      {"tags", JSON_F_OBJECT, offsetof(struct patch_body, tags), .nullable = true},
+      {"deleted", JSON_F_BOOL, offsetof(struct patch_body, deleted), .nullable = true,
+       .present_at = offsetof(struct patch_body, has_deleted)},
+  };
+  struct patch_body in = {0};
+  struct err err;
+  AUTO_JSON json_t *tree = NULL;
+  struct experiment_op *op = new_op(req);
+  if (op && !(read_id(op, &err) && api_body(req, &tree, &err) && json_decode(tree, fields, ARRAY_LEN(fields), "", &in, &err) &&
+              patch(op, &in, &err)))
+    fail(op, &err);
+}
+
+static void on_deleted(void *ctx, const struct pg_reply *reply) {
+  struct experiment_op *op = ctx;
+  struct err err;
+  if (!pg_ok(reply, &err) || (pg_rows(pg_nth(reply, 1)) == 0 && !no_experiment(&err, op->id)))
+    fail(op, &err);
+  else
+    http_reply_empty(op->req, 204);
+}
+
+/* Deleting what is deleted changes nothing. */
+static void delete_experiment(struct http_req *req) {
+  AUTO_PG_BATCH struct pg_batch batch = PG_BATCH_INIT;
+  struct experiment_op *op = new_op(req);
+  struct err err;
+  if (!op)
+    return;
+  if (!read_id(op, &err)) {
+    fail(op, &err);
+    return;
+  }
+  struct pg_args *args = pg_batch_add(&batch, STMT_EXPERIMENT_DELETE);
+  pg_put_int(args, op->id);
+  pg_put_int(args, tracking_now(req));
+  pg_put_int(pg_batch_add(&batch, STMT_EXPERIMENT_GET), op->id);
+  if (!pg_run_batch(pool(op), &batch, 0, on_deleted, op, &err))
+    fail(op, &err);
+}
+
+/* ---- list ---- */
+
+static void on_counted(void *ctx, const struct pg_reply *reply) {
+  struct experiment_op *op = ctx;
+  struct err err;
+  if (!pg_ok(reply, &err)) {
+    fail(op, &err);
+    return;
+  }
+  struct buf body = BUF_INIT(MLFLOW_REPLY_MAX);
+  struct json_writer w;
+  jw_init(&w, &body);
+  jw_object(&w);
+  jw_key(&w, "items");
+  jw_array(&w);
+  for (size_t i = 0; i < op->count; i++)
+    put_experiment(&w, &op->rows[i], reply);
+  jw_array_end(&w);
+  jw_put_str(&w, "next", op->next);
+  jw_object_end(&w);
+  http_reply_json(op->req, 200, &body);
+}
+
+static bool keep_text(struct arena *arena, struct str *text) {
+  text->p = arena_strdup(arena, *text);
+  return text->p != NULL;
+}
+
+static bool keep_rows(struct experiment_op *op, const struct pg_reply *reply, int64_t *ids, struct err *err) {
+  struct arena *arena = http_req_arena(op->req);
+  for (size_t i = 0; i < op->count; i++) {
+    struct experiment_row *row = &op->rows[i];
+    experiment_row_read(reply, i, row);
+    ids[i] = row->id;
+    if (!keep_text(arena, &row->name) || !keep_text(arena, &row->artifact_location) || !keep_text(arena, &row->tags))
+      return err_no_memory(err);
+  }
+  AUTO_BUF struct buf token = BUF_INIT(MIB);
+  if (mlflow_search_token(&op->search, reply, 7, &token)) {
+    op->next = buf_str(&token);
+    return keep_text(arena, &op->next) || err_no_memory(err);
+  }
+  return true;
+}
+
+static void on_found(void *ctx, const struct pg_reply *reply) {
+  struct experiment_op *op = CONTAINER_OF((struct mlflow_search *)ctx, struct experiment_op, search);
+  struct err err;
+  if (!pg_ok(reply, &err)) {
+    fail(op, &err);
+    return;
+  }
+  op->count = mlflow_search_rows(&op->search, reply);
+  op->rows = ARENA_NEW_ARRAY(http_req_arena(op->req), struct experiment_row, op->count ? op->count : 1);
+  int64_t *ids = ARENA_NEW_ARRAY(http_req_arena(op->req), int64_t, op->count ? op->count : 1);
+  if (!op->rows || !ids ? !err_no_memory(&err) : !keep_rows(op, reply, ids, &err)) {
+    fail(op, &err);
+    return;
+  }
+  AUTO_PG_ARGS struct pg_args args;
+  pg_args_init(&args, STMT_EXPERIMENT_RUN_COUNT);
+  pg_put_int8s(&args, ids, op->count);
+  if (!pg_run(pool(op), &args, 0, on_counted, op, &err))
+    fail(op, &err);
+}
+
+static bool list(struct experiment_op *op, struct err *err) {
+  struct mlflow_search_args common = {.filter = http_req_param(op->req, "filter")};
+  struct str deleted = http_req_param(op->req, "deleted");
+  bool in_trash = false;
+  if (deleted.p && !str_to_bool(deleted, &in_trash))
+    return err_set(err, ERR_INVALID, "\"deleted\" must be true or false");
+  if (!api_page(op->req, &common.max_results, &common.page_token, err))
+    return false;
+  if (!common.filter.p)
+    common.filter = STR("");
+  op->search.req = op->req;
+  op->search.search.domain = FILTER_EXPERIMENTS;
+  op->search.search.view = in_trash ? VIEW_DELETED : VIEW_ACTIVE;
+  return mlflow_search_parse(&op->search, &common, err) && mlflow_search_run(&op->search, STMT_EXPERIMENT_SEARCH, on_found, err);
+}
+
+static void list_experiments(struct http_req *req) {
+  struct experiment_op *op = new_op(req);
+  struct err err;
+  if (op && !list(op, &err))
+    fail(op, &err);
+}
+
+const struct route api_experiment_routes[] = {
+    {.method = HTTP_GET,
+     .path = "/experiments",
+     .policy = POLICY_READ,
+     .handler = list_experiments,
+     .summary = "List experiments",
+     .query = "filter:string,deleted:boolean,limit:integer,cursor:string"},
+    {.method = HTTP_POST,
+     .path = "/experiments",
+     .policy = POLICY_TRACK,
+     .body = BODY_BUFFER,
+     .max_body = API_BODY_MAX,
+     .handler = create_experiment,
+     .creates = CREATES,
+     .summary = "Make an experiment"},
+    {.method = HTTP_GET, .path = "/experiments/{id}", .policy = POLICY_READ, .handler = get_experiment, .summary = "One experiment"},
+    {.method = HTTP_PATCH,
+     .path = "/experiments/{id}",
+     .policy = POLICY_TRACK,
+     .body = BODY_BUFFER,
+     .max_body = API_BODY_MAX,
+     .handler = patch_experiment,
+     .summary = "Change name or tags, or take it out of the trash"},
+    {.method = HTTP_DELETE,
+     .path = "/experiments/{id}",
+     .policy = POLICY_TRACK,
+     .handler = delete_experiment,
+     .summary = "Put an experiment and its runs into the trash"},
+};
+const size_t api_experiment_route_count = ARRAY_LEN(api_experiment_routes);

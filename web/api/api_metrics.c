@@ -1,0 +1,584 @@
+/* /api/v1: the points of runs. */
+#include "base/json.h"
+#include "base/mem.h"
+#include "storage/metrics/metric_store.h"
+#include "storage/pg/pg.h"
+#include "tracker/logs/names.h"
+#include "tracker/metric_body.h"
+#include "web/http/http_reply.h"
+#include "web/tables.h"
+#include "web/tracking.h"
+
+enum {
+  BODY_MAX = 32 * 1024 * 1024,
+  SERIES_RUNS_MAX = 500,
+  SERIES_KEYS_MAX = 100,
+  SERIES_BUCKETS_MAX = 4000000, /* of all series together */
+  BUCKETS_DEFAULT = 1000,
+  RAW_PAGE = 2048, /* what is kept for a slow reader */
+};
+static const size_t reply_max = 512 * MIB;
+
+static bool read_run(struct http_req *req, struct id *ret, struct err *err) {
+  struct str text = http_req_value(req, "id");
+  return id_parse(text, ret) || err_set(err, ERR_NOT_FOUND, "there is no run \"%.*s\"", STR_ARG(str_slice(text, 0, 64)));
+}
+
+static bool store_of(const struct http_req *req, struct metric_store **ret, struct err *err) {
+  *ret = web_app(req)->metrics;
+  return *ret || err_set(err, ERR_UNAVAILABLE, "metrics cannot be read or written now");
+}
+
+/* ---- writing ---- */
+
+struct point_json {
+  struct str key;
+  double value, epoch;
+  int64_t step, time;
+};
+
+static const struct json_field point_fields[] = {
+    {"key", JSON_F_STR, offsetof(struct point_json, key), .required = true},
+    {"value", JSON_F_F64, offsetof(struct point_json, value), .required = true},
+    {"step", JSON_F_I64, offsetof(struct point_json, step), .required = true},
+    {"time", JSON_F_I64, offsetof(struct point_json, time), .nullable = true},
+    {"epoch", JSON_F_F64, offsetof(struct point_json, epoch), .nullable = true},
+};
+
+/* What the quick reader gave up on: read as a tree, which says what is wrong. Keys are borrowed from the tree. */
+static bool read_tree(const json_t *tree, int64_t now, struct metric_rows *rows, struct err *err) {
+  const json_t *points = NULL;
+  static const struct json_field fields[] = {{"points", JSON_F_ARRAY, 0, .required = true}};
+  if (!json_decode(tree, fields, ARRAY_LEN(fields), "", &points, err))
+    return false;
+  for (size_t i = 0; i < json_array_size(points); i++) {
+    struct point_json point = {.time = now, .epoch = NAN};
+    char path[32];
+    snprintf(path, sizeof path, "points[%zu]", i);
+    if (!json_decode(json_array_get(points, i), point_fields, ARRAY_LEN(point_fields), path, &point, err))
+      return false;
+    if (rows->points.n == METRIC_ROWS_MAX)
+      return err_set(err, ERR_TOO_LARGE, "a write has at most %d points", METRIC_ROWS_MAX);
+    if (point.key.n > SERIES_KEY_MAX)
+      return err_set(err, ERR_INVALID, "\"%s.key\" is too long", path);
+    if (!metric_rows_add(rows, point.key, (struct point){point.step, point.time, point.value, point.epoch}))
+      return err_no_memory(err);
+  }
+  return true;
+}
+
+static bool check_keys(const struct metric_rows *rows, struct err *err) {
+  for (size_t i = 0; i < rows->key_count; i++)
+    if (!key_check(rows->keys[i], "key", err) || !text_fits(rows->keys[i], KEY_MAX, "key", err))
+      return false;
+  return rows->points.n > 0 || err_set(err, ERR_INVALID, "\"points\" is empty");
+}
+
+struct write_op {
+  struct http_req *req;
+  int64_t points;
+  struct tracking_reports reports;
+};
+
+static void on_stored(void *ctx, const struct err *err) {
+  struct write_op *op = ctx;
+  if (err) {
+    http_reply_error(op->req, err);
+    return;
+  }
+  tracking_reports_hear(op->req, &op->reports);
+  struct buf body = BUF_INIT(128);
+  buf_printf(&body, "{\"points\":%lld}", (long long)op->points);
+  http_reply_json(op->req, 200, &body);
+}
+
+/* Who may write which attempt: see tracking_pass(). */
+static int32_t attempt_of(const struct http_req *req, struct id run) {
+  int pass = tracking_pass(req, run);
+  return pass < 0 ? METRIC_CURRENT : pass == 0 ? METRIC_UNOWNED : pass;
+}
+
+static bool store_rows(struct http_req *req, const struct metric_rows *rows, struct err *err) {
+  struct id run;
+  struct metric_store *store;
+  if (!read_run(req, &run, err) || !store_of(req, &store, err) || !check_keys(rows, err))
+    return false;
+  struct write_op *op = ARENA_NEW(http_req_arena(req), struct write_op);
+  if (!op)
+    return err_no_memory(err);
+  *op = (struct write_op){.req = req, .points = (int64_t)rows->points.n};
+  int32_t attempt = attempt_of(req, run);
+  return tracking_reports_keep(req, run, attempt, rows, &op->reports, err) && metric_append(store, run, attempt, rows, on_stored, op, err);
+}
+
+static void post_points(struct http_req *req) {
+  struct str body = http_req_body(req);
+  int64_t now = tracking_now(req);
+  struct err err;
+  AUTO_JSON json_t *tree = NULL;
+  AUTO_METRIC_ROWS struct metric_rows rows;
+  bool ok = points_body_read(body, http_req_arena(req), now, &rows);
+  if (!ok) {
+    metric_rows_release(&rows);
+    metric_rows_init(&rows);
+    ok = json_read(body, &tree, &err) && read_tree(tree, now, &rows, &err);
+  }
+  if (!ok || !store_rows(req, &rows, &err))
+    http_reply_error(req, &err);
+}
+
+/* ---- what is known of each key ---- */
+
+struct summary_op {
+  struct http_req *req;
+  struct id run;
+};
+
+static void put_place(struct json_writer *w, const char *name, const struct point *point) {
+  jw_key(w, name);
+  jw_object(w);
+  jw_put_f64(w, "value", point->value);
+  jw_put_i64(w, "step", point->step);
+  jw_put_i64(w, "time", point->time);
+  jw_object_end(w);
+}
+
+static void put_extreme(struct json_writer *w, const char *name, double value, int64_t step) {
+  jw_key(w, name);
+  if (isnan(value)) { /* no value was a number */
+    jw_null(w);
+    return;
+  }
+  jw_object(w);
+  jw_put_f64(w, "value", value);
+  jw_put_i64(w, "step", step);
+  jw_object_end(w);
+}
+
+static void put_summary(struct json_writer *w, const struct metric_summary *summary) {
+  const struct fold *fold = &summary->fold;
+  jw_object(w);
+  jw_put_str(w, "key", summary->key);
+  jw_put_i64(w, "count", fold->count);
+  jw_put_i64(w, "nans", fold->nans);
+  put_place(w, "first", &fold->first);
+  put_place(w, "last", &fold->last);
+  put_extreme(w, "min", fold->min, fold->min_step);
+  put_extreme(w, "max", fold->max, fold->max_step);
+  jw_put_i64(w, "attempt", summary->attempt);
+  jw_object_end(w);
+}
+
+static void on_summaries(void *ctx, const struct metric_summary *summaries, size_t count, const struct err *err) {
+  struct summary_op *op = ctx;
+  if (err) {
+    http_reply_error(op->req, err);
+    return;
+  }
+  struct buf body = BUF_INIT(reply_max);
+  struct json_writer w;
+  jw_init(&w, &body);
+  jw_object(&w);
+  jw_key(&w, "items");
+  jw_array(&w);
+  for (size_t i = 0; i < count; i++)
+    put_summary(&w, &summaries[i]);
+  jw_array_end(&w);
+  jw_put_null(&w, "next");
+  jw_object_end(&w);
+  http_reply_json(op->req, 200, &body);
+}
+
+static void on_run(void *ctx, const struct pg_reply *reply) {
+  struct summary_op *op = ctx;
+  struct metric_store *store;
+  struct err err;
+  char hex[ID_HEX_LEN + 1];
+  id_format(op->run, hex);
+  bool ok = pg_ok(reply, &err) && (pg_rows(reply) || err_set(&err, ERR_NOT_FOUND, "there is no run %s", hex));
+  if (!ok || !store_of(op->req, &store, &err) || !metric_summaries(store, &op->run, 1, on_summaries, op, &err))
+    http_reply_error(op->req, &err);
+}
+
+static bool start_summaries(struct summary_op *op, struct err *err) {
+  if (!read_run(op->req, &op->run, err))
+    return false;
+  AUTO_PG_ARGS struct pg_args args;
+  pg_args_init(&args, STMT_RUN_IS_ACTIVE);
+  pg_put_uuid(&args, op->run);
+  return pg_run(web_app(op->req)->pg, &args, 0, on_run, op, err);
+}
+
+static void get_summaries(struct http_req *req) {
+  struct err err;
+  struct summary_op *op = ARENA_NEW(http_req_arena(req), struct summary_op);
+  if (op)
+    op->req = req;
+  if (op ? !start_summaries(op, &err) : !err_no_memory(&err))
+    http_reply_error(req, &err);
+}
+
+/* ---- charts and raw series ---- */
+
+struct series_op {
+  struct http_req *req;
+  struct metric_store *store;
+  struct metric_series_ask ask;
+  struct id *runs;
+  struct str *keys;
+  const char *x_name, *scale_name;
+  /* raw: series after series, page after page */
+  bool as_json, begun;
+  bool reading; /* a page is on its way */
+  size_t at;    /* run * keys + key */
+  struct metric_page_ask page;
+  struct buf out;
+};
+
+static bool read_word(struct http_req *req, const char *name, const char *const *words, size_t count, size_t *ret, struct err *err) {
+  struct str text = http_req_param(req, name);
+  *ret = 0;
+  if (!text.p)
+    return true;
+  for (size_t i = 0; i < count; i++)
+    if (str_is(text, words[i]))
+      return *ret = i, true;
+  err_set(err, ERR_INVALID, "\"%s\" is \"%.*s\"", name, STR_ARG(str_slice(text, 0, 64)));
+  const char *near = str_nearest_of(text, words, count);
+  return near ? err_hint(err, "did you mean \"%s\"?", near) : false;
+}
+
+static bool read_whole(struct http_req *req, const char *name, int64_t *ret, bool *ret_given, struct err *err) {
+  struct str text = http_req_param(req, name);
+  *ret_given = text.p != NULL;
+  return !text.p || str_to_i64(text, ret) || err_set(err, ERR_INVALID, "\"%s\" must be a whole number", name);
+}
+
+static size_t count_params(struct http_req *req, const char *name) {
+  struct str value;
+  size_t n = 0;
+  for (size_t i = 0; http_req_param_next(req, name, &i, &value);)
+    n++;
+  return n;
+}
+
+static bool read_names(struct series_op *op, struct err *err) {
+  struct http_req *req = op->req;
+  size_t runs = count_params(req, "run"), keys = count_params(req, "key"), n = 0;
+  if (!runs || !keys)
+    return err_set(err, ERR_INVALID, "\"%s\" is missing", runs ? "key" : "run");
+  if (runs > SERIES_RUNS_MAX || keys > SERIES_KEYS_MAX)
+    return err_set(err, ERR_INVALID, "at most %d runs and %d keys can be asked for at once", SERIES_RUNS_MAX, SERIES_KEYS_MAX);
+  op->runs = ARENA_NEW_ARRAY(http_req_arena(req), struct id, runs);
+  op->keys = ARENA_NEW_ARRAY(http_req_arena(req), struct str, keys);
+  if (!op->runs || !op->keys)
+    return err_no_memory(err);
+  struct str value;
+  for (size_t i = 0; http_req_param_next(req, "run", &i, &value);)
+    if (!id_parse(value, &op->runs[n++]))
+      return err_set(err, ERR_INVALID, "\"%.*s\" is no run", STR_ARG(str_slice(value, 0, 64)));
+  n = 0;
+  for (size_t i = 0; http_req_param_next(req, "key", &i, &value);)
+    op->keys[n++] = value;
+  op->ask.runs = op->runs;
+  op->ask.run_count = runs;
+  op->ask.keys = op->keys;
+  op->ask.key_count = keys;
+  return true;
+}
+
+static bool read_series(struct series_op *op, bool *ret_raw, struct err *err) {
+  static const char *const xs[] = {"step", "time", "relative"}, *const scales[] = {"linear", "log"}, *const formats[] = {"csv", "jsonl"};
+  struct http_req *req = op->req;
+  size_t x, scale, format;
+  int64_t buckets = BUCKETS_DEFAULT, attempt = 0;
+  bool given;
+  struct str raw = http_req_param(req, "raw");
+  *ret_raw = false;
+  if (!read_names(op, err) || !read_word(req, "x", xs, ARRAY_LEN(xs), &x, err) ||
+      !read_word(req, "scale", scales, ARRAY_LEN(scales), &scale, err) ||
+      !read_word(req, "format", formats, ARRAY_LEN(formats), &format, err) ||
+      !read_whole(req, "from", &op->ask.from, &op->ask.has_from, err) || !read_whole(req, "to", &op->ask.to, &op->ask.has_to, err) ||
+      !read_whole(req, "buckets", &buckets, &given, err) || !read_whole(req, "attempt", &attempt, &given, err))
+    return false;
+  if (raw.p && !str_to_bool(raw, ret_raw))
+    return err_set(err, ERR_INVALID, "\"raw\" must be true or false");
+  if (buckets < 1 || buckets > GRID_MAX)
+    return err_set(err, ERR_INVALID, "\"buckets\" must be from 1 to %d", GRID_MAX);
+  if (attempt < 0 || attempt > INT32_MAX)
+    return err_set(err, ERR_INVALID, "\"attempt\" must be 1 or more");
+  if ((uint64_t)buckets * op->ask.run_count * op->ask.key_count > SERIES_BUCKETS_MAX) {
+    err_set(err, ERR_INVALID, "that would be more than %d buckets", SERIES_BUCKETS_MAX);
+    return err_hint(err, "ask for fewer buckets, runs or keys");
+  }
+  if (*ret_raw && x != METRIC_X_STEP && (op->ask.has_from || op->ask.has_to))
+    return err_set(err, ERR_INVALID, "with \"raw\" a range is one of steps");
+  op->ask.x = (enum metric_x)x;
+  op->ask.scale = (enum scale)scale;
+  op->ask.buckets = (size_t)buckets;
+  op->ask.attempt = (int32_t)attempt;
+  op->x_name = xs[x];
+  op->scale_name = scales[scale];
+  op->as_json = format == 1;
+  return true;
+}
+
+/* One column of the buckets. */
+static void put_xs(struct json_writer *w, const char *name, const struct metric_series *series, bool last) {
+  jw_key(w, name);
+  jw_array(w);
+  for (size_t i = 0; i < series->bucket_count; i++)
+    jw_i64(w, (int64_t)((uint64_t)(last ? series->buckets[i].last_x : series->buckets[i].first_x) - (uint64_t)series->origin));
+  jw_array_end(w);
+}
+
+static void put_values(struct json_writer *w, const char *name, const struct metric_series *series, size_t offset) {
+  jw_key(w, name);
+  jw_array(w);
+  for (size_t i = 0; i < series->bucket_count; i++) {
+    double value;
+    memcpy(&value, (const char *)&series->buckets[i] + offset, sizeof value);
+    jw_f64(w, value);
+  }
+  jw_array_end(w);
+}
+
+static void put_series(struct json_writer *w, const struct metric_series *series) {
+  char hex[ID_HEX_LEN + 1];
+  id_format(series->run, hex);
+  jw_object(w);
+  jw_put_text(w, "run", hex);
+  jw_put_str(w, "key", series->key);
+  jw_put_i64(w, "points", series->points);
+  jw_put_i64(w, "origin", series->origin);
+  put_xs(w, "x", series, false);
+  put_xs(w, "x_last", series, true);
+  jw_key(w, "n");
+  jw_array(w);
+  for (size_t i = 0; i < series->bucket_count; i++)
+    jw_i64(w, series->buckets[i].count);
+  jw_array_end(w);
+  put_values(w, "min", series, offsetof(struct bucket, min));
+  put_values(w, "max", series, offsetof(struct bucket, max));
+  put_values(w, "first", series, offsetof(struct bucket, first));
+  put_values(w, "last", series, offsetof(struct bucket, last));
+  jw_key(w, "damaged");
+  if (series->damaged) {
+    jw_object(w);
+    jw_put_i64(w, "chunks", (int64_t)series->damaged);
+    jw_put_i64(w, "from_step", series->damaged_from);
+    jw_put_i64(w, "to_step", series->damaged_to);
+    jw_object_end(w);
+  } else {
+    jw_null(w);
+  }
+  jw_object_end(w);
+}
+
+static void on_series(void *ctx, const struct metric_series *series, size_t count, const struct err *err) {
+  struct series_op *op = ctx;
+  if (err) {
+    http_reply_error(op->req, err);
+    return;
+  }
+  struct buf body = BUF_INIT(reply_max);
+  struct json_writer w;
+  jw_init(&w, &body);
+  jw_object(&w);
+  jw_put_text(&w, "x", op->x_name);
+  jw_put_text(&w, "scale", op->scale_name);
+  jw_key(&w, "series");
+  jw_array(&w);
+  for (size_t i = 0; i < count; i++)
+    put_series(&w, &series[i]);
+  jw_array_end(&w);
+  jw_object_end(&w);
+  http_reply_json(op->req, 200, &body);
+}
+
+/* ---- raw ---- */
+
+static void next_page(struct series_op *op);
+
+static void put_csv_text(struct buf *out, struct str text) {
+  buf_putc(out, '"');
+  for (size_t i = 0; i < text.n; i++) {
+    if (text.p[i] == '"')
+      buf_putc(out, '"');
+    buf_putc(out, text.p[i]);
+  }
+  buf_putc(out, '"');
+}
+
+static void put_csv(struct buf *out, const char *run, struct str key, struct point point) {
+  char value[32], epoch[32] = "";
+  size_t value_n = str_from_f64(point.value, value), epoch_n = isnan(point.epoch) ? 0 : str_from_f64(point.epoch, epoch);
+  buf_add(out, run, ID_HEX_LEN);
+  buf_putc(out, ',');
+  put_csv_text(out, key);
+  buf_putc(out, ',');
+  buf_add_i64(out, point.step);
+  buf_putc(out, ',');
+  buf_add(out, epoch, epoch_n);
+  buf_putc(out, ',');
+  buf_add_i64(out, point.time);
+  buf_putc(out, ',');
+  buf_add(out, value, value_n);
+  buf_putc(out, '\n');
+}
+
+static void put_jsonl(struct buf *out, const char *run, struct str key, struct point point) {
+  struct json_writer w;
+  jw_init(&w, out);
+  jw_object(&w);
+  jw_put_text(&w, "run", run);
+  jw_put_str(&w, "key", key);
+  jw_put_f64(&w, "value", point.value);
+  jw_put_i64(&w, "step", point.step);
+  jw_key(&w, "epoch");
+  if (isnan(point.epoch))
+    jw_null(&w);
+  else
+    jw_f64(&w, point.epoch);
+  jw_put_i64(&w, "time", point.time);
+  jw_object_end(&w);
+  buf_putc(out, '\n');
+}
+
+static void raw_drained(void *ctx) {
+  next_page(ctx);
+}
+
+static void raw_ended(struct series_op *op, bool complete) {
+  http_req_on_gone(op->req, NULL, NULL);
+  buf_release(&op->out);
+  if (complete)
+    http_stream_end(op->req);
+  else
+    http_stream_abort(op->req);
+}
+
+/* Who left while a slow reader was waited for; else the next page tells. */
+static void raw_gone(void *ctx) {
+  struct series_op *op = ctx;
+  if (!op->reading)
+    raw_ended(op, false);
+}
+
+/* Where the next page begins: after the last point, or with the next series. */
+static void step_on(struct series_op *op, const struct points *points, bool more) {
+  op->page.has_after = more;
+  if (more)
+    op->page.after = points_at(points, points->n - 1);
+  else
+    op->at++;
+}
+
+static void on_page(void *ctx, const struct points *points, bool more, const struct err *err) {
+  struct series_op *op = ctx;
+  op->reading = false;
+  if (err && !op->begun) {
+    buf_release(&op->out);
+    http_reply_error(op->req, err);
+    return;
+  }
+  if (!op->begun) {
+    http_req_on_gone(op->req, raw_gone, op);
+    http_stream_begin(op->req, 200, op->as_json ? "application/x-ndjson" : "text/csv; charset=utf-8", raw_drained, op);
+    op->begun = true;
+    if (!op->as_json)
+      buf_puts(&op->out, "run,key,step,epoch,time,value\n");
+  }
+  if (err) {
+    raw_ended(op, false);
+    return;
+  }
+  char run[ID_HEX_LEN + 1];
+  id_format(op->page.run, run);
+  for (size_t i = 0; i < points->n; i++)
+    (op->as_json ? put_jsonl : put_csv)(&op->out, run, op->page.key, points_at(points, i));
+  step_on(op, points, more);
+  enum http_stream_state state = op->out.fail ? STREAM_GONE : http_stream_write(op->req, buf_str(&op->out));
+  buf_reset(&op->out);
+  if (state == STREAM_GONE)
+    raw_ended(op, false);
+  else if (state == STREAM_GO)
+    next_page(op);
+}
+
+static void next_page(struct series_op *op) {
+  struct err err;
+  if (op->at == op->ask.run_count * op->ask.key_count && op->begun) {
+    raw_ended(op, true);
+    return;
+  }
+  op->page.run = op->runs[op->at / op->ask.key_count];
+  op->page.key = op->keys[op->at % op->ask.key_count];
+  op->reading = metric_page(op->store, &op->page, on_page, op, &err);
+  if (op->reading)
+    return;
+  if (op->begun) {
+    raw_ended(op, false);
+  } else {
+    buf_release(&op->out);
+    http_reply_error(op->req, &err);
+  }
+}
+
+static bool start_series(struct series_op *op, struct err *err) {
+  bool raw;
+  if (!read_series(op, &raw, err) || !store_of(op->req, &op->store, err))
+    return false;
+  if (!raw)
+    return metric_series_read(op->store, &op->ask, on_series, op, err);
+  op->out = BUF_INIT(16 * MIB);
+  op->page = (struct metric_page_ask){.order = METRIC_BY_STEP,
+                                      .attempt = op->ask.attempt,
+                                      .from = op->ask.has_from ? op->ask.from : INT64_MIN,
+                                      .to = op->ask.has_to ? op->ask.to : INT64_MAX,
+                                      .limit = RAW_PAGE};
+  next_page(op);
+  return true;
+}
+
+static void get_series(struct http_req *req) {
+  struct err err;
+  struct series_op *op = ARENA_NEW(http_req_arena(req), struct series_op);
+  if (op)
+    op->req = req;
+  if (op ? !start_series(op, &err) : !err_no_memory(&err))
+    http_reply_error(req, &err);
+}
+
+const struct route metric_routes[] = {
+    {.method = HTTP_POST,
+     .path = "/runs/{id}/metrics",
+     .policy = POLICY_TRACK,
+     .body = BODY_BUFFER,
+     .max_body = BODY_MAX,
+     .handler = post_points,
+     .summary = "Store points of a run's metrics",
+     .doc = "Answers once they are durable. The same delivery repeated is stored once. `time` is now when it is absent; `value` may be "
+            "\"NaN\", \"Infinity\" or \"-Infinity\".",
+     .request_schema = "points_new",
+     .response_schema = "points_stored"},
+    {.method = HTTP_GET,
+     .path = "/runs/{id}/metrics",
+     .policy = POLICY_READ,
+     .handler = get_summaries,
+     .summary = "What is known of each metric of a run: count, first, last, least, greatest",
+     .response_schema = "metric_list"},
+    {.method = HTTP_GET,
+     .path = "/series",
+     .policy = POLICY_READ,
+     .handler = get_series,
+     .summary = "A whole chart: the series of many runs and metrics in buckets, or all their points",
+     .doc = "The x axis is cut into at most `buckets` buckets, whose edges lie at round binary numbers. For each bucket with points: "
+            "where its first and last point lie (`x`, `x_last`), how many there are, the least, greatest, first and last value; nothing "
+            "is sampled, so no spike is lost. `relative` counts milliseconds from the run's first point among the keys asked for. On a "
+            "logarithmic axis points at 0 and below are left out. `raw=true` streams every point, as `format` csv or jsonl.",
+     .query = "run:string,key:string,x:string,from:integer,to:integer,scale:string,buckets:integer,attempt:integer,raw:boolean,"
+              "format:string",
+     .response_schema = "series"},
+};
+const size_t metric_route_count = ARRAY_LEN(metric_routes);

@@ -1,0 +1,753 @@
+/* /api/v1: the model registry. */
+#include "web/api/api_models.h"
+#include "sweeper/jobs/system_series.h"
+#include "tracker/artifacts/artifact_store.h"
+#include "tracker/logs/names.h"
+#include "tracker/packed.h"
+#include "web/api/api_runs.h"
+#include "web/mlflow/mlflow_files.h"
+#include "web/registry.h"
+#include "web/tables.h"
+#include "web/tracking.h"
+
+enum { MODEL_NAME_MAX = 250 };
+
+/* One request under way; texts live as long as the request. */
+struct model_op {
+  struct http_req *req;
+  struct str name, alias, path;
+  int64_t version;
+  int status;
+  size_t read_at; /* in a batch: where the object is read */
+  struct version_request make;
+};
+
+static struct model_op *new_op(struct http_req *req) {
+  struct model_op *op = ARENA_NEW(http_req_arena(req), struct model_op);
+  struct err err;
+  if (op) {
+    *op = (struct model_op){.req = req, .status = 200, .name = http_req_value(req, "name")};
+  } else {
+    err_no_memory(&err);
+    http_reply_error(req, &err);
+  }
+  return op;
+}
+
+static struct pg_pool *pool(const struct model_op *op) {
+  return web_app(op->req)->pg;
+}
+
+static void fail(struct model_op *op, const struct err *err) {
+  http_reply_error(op->req, err);
+}
+
+static bool no_model(const struct model_op *op, struct err *err) {
+  return err_set(err, ERR_NOT_FOUND, "there is no model \"%.*s\"", STR_ARG(str_slice(op->name, 0, 200)));
+}
+
+bool api_no_version(struct str model, int64_t version, struct err *err) {
+  return err_set(err, ERR_NOT_FOUND, "there is no version %lld of the model \"%.*s\"", (long long)version,
+                 STR_ARG(str_slice(model, 0, 200)));
+}
+
+bool api_read_version(const struct http_req *req, int64_t *ret, struct err *err) {
+  struct str text = http_req_value(req, "version");
+  if (str_to_i64(text, ret) && *ret >= 1 && *ret <= INT32_MAX)
+    return true;
+  return err_set(err, ERR_NOT_FOUND, "there is no version \"%.*s\" of this model", STR_ARG(str_slice(text, 0, 64)));
+}
+
+/* ---- how they look ---- */
+
+static void put_model(struct json_writer *w, const struct model_row *row) {
+  struct str alias, version;
+  jw_object(w);
+  jw_put_str(w, "name", row->name);
+  jw_put_str(w, "description", row->description);
+  jw_put_i64(w, "created", row->created);
+  jw_put_i64(w, "updated", row->updated);
+  jw_key(w, "tags");
+  jw_raw(w, row->tags);
+  api_put_time(w, "latest_version", row->latest_version ? row->latest_version : INT64_MIN);
+  jw_key(w, "aliases");
+  jw_object(w);
+  for (size_t cursor = 0; row->aliases.p && packed_next(row->aliases, &cursor, &alias, &version);) {
+    AUTO_BUF struct buf text = BUF_INIT(4 * KIB);
+    packed_unquote(alias, &text);
+    jw_key_str(w, buf_str(&text));
+    jw_raw(w, version);
+  }
+  jw_object_end(w);
+  jw_object_end(w);
+}
+
+/* Where a source lies below its run's artifacts: what follows "/artifacts/". */
+static struct str path_of_source(struct str location) {
+  struct str mark = STR("/artifacts/");
+  size_t at = str_find_str(location, mark);
+  return at == SIZE_MAX ? STR_NONE : str_slice(location, at + mark.n, location.n);
+}
+
+struct str api_version_path(const struct version_row *row) {
+  struct str path = path_of_source(row->source);
+  return path.p ? path : path_of_source(row->storage_location);
+}
+
+/* {"acc": [last, ...]} as {"acc": last}. How much memory its job took is nothing about a model. */
+static void put_metrics(struct json_writer *w, struct str packed) {
+  struct str key, value, last;
+  jw_key(w, "metrics");
+  jw_object(w);
+  for (size_t cursor = 0; packed_next(packed, &cursor, &key, &value);) {
+    AUTO_BUF struct buf text = BUF_INIT(64 * KIB);
+    size_t at = 0;
+    if (!packed_item(value, &at, &last))
+      continue;
+    packed_unquote(key, &text);
+    if (str_starts(buf_str(&text), STR(SYSTEM_SERIES_PREFIX)))
+      continue;
+    jw_key_str(w, buf_str(&text));
+    jw_raw(w, last);
+  }
+  jw_object_end(w);
+}
+
+static void put_version(struct json_writer *w, const struct version_row *row, struct str sweep) {
+  struct pg_array aliases = row->aliases;
+  char digest[65];
+  jw_object(w);
+  jw_put_str(w, "name", row->name);
+  jw_put_i64(w, "version", row->version);
+  jw_put_text(w, "stage", model_stage_name(row->stage));
+  jw_key(w, "aliases");
+  jw_array(w);
+  while (pg_array_next(&aliases))
+    jw_str(w, pg_item_text(&aliases));
+  jw_array_end(w);
+  jw_key(w, "tags");
+  jw_raw(w, row->tags);
+  jw_put_str(w, "run_id", row->run_id.n ? row->run_id : STR_NONE);
+  jw_put_str(w, "sweep_id", sweep);
+  jw_put_str(w, "model_id", row->model_id.n ? row->model_id : STR_NONE);
+  jw_put_str(w, "source", row->source);
+  jw_put_str(w, "path", api_version_path(row));
+  if (row->digest.n == 32)
+    hex_encode(row->digest.p, 32, digest);
+  jw_put_text(w, "digest", row->digest.n == 32 ? digest : NULL);
+  api_put_time(w, "size", row->size < 0 ? INT64_MIN : row->size);
+  put_metrics(w, row->metrics);
+  jw_put_str(w, "description", row->description);
+  jw_put_text(w, "state", model_status_name(row->status));
+  jw_put_i64(w, "created", row->created);
+  jw_put_i64(w, "updated", row->updated);
+  jw_object_end(w);
+}
+
+/* ---- models ---- */
+
+static void reply_model(struct model_op *op, const struct pg_reply *reply) {
+  struct model_row row;
+  struct err err;
+  if (pg_rows(reply) == 0) {
+    no_model(op, &err);
+    fail(op, &err);
+    return;
+  }
+  model_row_read(reply, 0, &row);
+  struct buf body = BUF_INIT(MLFLOW_REPLY_MAX);
+  struct json_writer w;
+  jw_init(&w, &body);
+  put_model(&w, &row);
+  http_reply_json(op->req, op->status, &body);
+}
+
+static void on_model(void *ctx, const struct pg_reply *reply) {
+  struct model_op *op = ctx;
+  struct err err;
+  if (pg_ok(reply, &err))
+    reply_model(op, reply);
+  else
+    fail(op, &err);
+}
+
+static void get_model(struct http_req *req) {
+  struct model_op *op = new_op(req);
+  struct err err;
+  if (!op)
+    return;
+  AUTO_PG_ARGS struct pg_args args;
+  pg_args_init(&args, STMT_MODEL_GET);
+  pg_put_text(&args, op->name);
+  if (!pg_run(pool(op), &args, 0, on_model, op, &err))
+    fail(op, &err);
+}
+
+/* A batch whose last statement reads the model; the first says whether it is there. */
+static void on_model_changed(void *ctx, const struct pg_reply *reply) {
+  struct model_op *op = ctx;
+  struct err err;
+  if (strcmp(pg_sqlstate(reply), "23505") == 0)
+    err_set(&err, ERR_EXISTS, "there is a model of that name already");
+  else if (pg_ok(reply, &err)) {
+    if (op->status == 201 && pg_rows(pg_nth(reply, 0)) == 0)
+      err_set(&err, ERR_EXISTS, "there is a model \"%.*s\" already", STR_ARG(str_slice(op->name, 0, 200)));
+    else {
+      reply_model(op, pg_nth(reply, op->read_at));
+      return;
+    }
+  }
+  fail(op, &err);
+}
+
+static bool run_model_batch(struct model_op *op, struct pg_batch *batch, struct err *err) {
+  op->read_at = batch->count;
+  pg_put_text(pg_batch_add(batch, STMT_MODEL_GET), op->name);
+  return pg_run_batch(pool(op), batch, 0, on_model_changed, op, err);
+}
+
+struct model_body {
+  struct str name, description;
+  bool has_description;
+  const json_t *tags;
+};
+
+bool api_keep(struct http_req *req, struct str text, struct str *ret, struct err *err) {
+  const char *copy = arena_strdup(http_req_arena(req), text);
+  *ret = str_n(copy, text.n);
+  return copy || err_no_memory(err);
+}
+
+static bool create(struct model_op *op, const struct model_body *in, struct err *err) {
+  AUTO_BUF struct buf tags = BUF_INIT(64 * MIB);
+  AUTO_PG_BATCH struct pg_batch batch = PG_BATCH_INIT;
+  const struct str *removed;
+  size_t removed_count;
+  if (!in->name.n)
+    return err_set(err, ERR_INVALID, "\"name\" must not be empty");
+  if (!text_fits(in->name, MODEL_NAME_MAX, "name", err) ||
+      !api_tags(op->req, in->tags, REGISTRY_TAG_VALUE_MAX, &tags, &removed, &removed_count, err) ||
+      !api_keep(op->req, in->name, &op->name, err))
+    return false;
+  op->status = 201;
+  struct pg_args *args = pg_batch_add(&batch, STMT_MODEL_CREATE);
+  pg_put_text(args, op->name);
+  pg_put_int(args, tracking_now(op->req));
+  pg_put_text(args, in->description);
+  pg_put_jsonb(args, buf_str(&tags));
+  return run_model_batch(op, &batch, err);
+}
+
+static const struct json_field model_fields[] = {
+    {"name", JSON_F_STR, offsetof(struct model_body, name), .nullable = true},
+    {"description", JSON_F_STR, offsetof(struct model_body, description), .nullable = true,
+     .present_at = offsetof(struct model_body, has_description)},
+    {"tags", JSON_F_OBJECT, offsetof(struct model_body, tags), .nullable = true},
+};
+
+static bool read_model_body(struct http_req *req, struct model_body *ret, json_t **tree, struct err *err) {
+  return api_body(req, tree, err) && json_decode(*tree, model_fields, ARRAY_LEN(model_fields), "", ret, err);
+}
+
+static void create_model(struct http_req *req) {
+  struct model_body in = {0};
+  struct err err;
+  AUTO_JSON json_t *tree = NULL;
+  struct model_op *op = new_op(req);
+  if (op && !(read_model_body(req, &in, &tree, &err) && create(op, &in, &err)))
+    fail(op, &err);
+}
+
+static bool patch(struct model_op *op, const struct model_body *in, struct err *err) {
+  AUTO_BUF struct buf tags = BUF_INIT(64 * MIB);
+  AUTO_PG_BATCH struct pg_batch batch = PG_BATCH_INIT;
+  const struct str *removed;
+  size_t removed_count;
+  if (!api_tags(op->req, in->tags, REGISTRY_TAG_VALUE_MAX, &tags, &removed, &removed_count, err) ||
+      !text_fits(in->name, MODEL_NAME_MAX, "name", err))
+    return false;
+  struct pg_args *args = pg_batch_add(&batch, STMT_MODEL_SET_TAGS);
+  pg_put_text(args, op->name);
+  pg_put_jsonb(args, buf_str(&tags));
+  for (size_t i = 0; i < removed_count; i++) {
+    args = pg_batch_add(&batch, STMT_MODEL_DELETE_TAG);
+    pg_put_text(args, op->name);
+    pg_put_text(args, removed[i]);
+  }
+  if (in->has_description) {
+    args = pg_batch_add(&batch, STMT_MODEL_DESCRIBE);
+    pg_put_text(args, op->name);
+    pg_put_text(args, in->description);
+    pg_put_int(args, tracking_now(op->req));
+  }
+  if (in->name.n && !str_eq(in->name, op->name)) {
+    args = pg_batch_add(&batch, STMT_MODEL_RENAME);
+    pg_put_text(args, op->name);
+    pg_put_text(args, in->name);
+    pg_put_int(args, tracking_now(op->req));
+    if (!api_keep(op->req, in->name, &op->name, err))
+      return false;
+  }
+  return run_model_batch(op, &batch, err);
+}
+
+static void patch_model(struct http_req *req) {
+  struct model_body in = {0};
+  struct err err;
+  AUTO_JSON json_t *tree = NULL;
+  struct model_op *op = new_op(req);
+  if (op && !(read_model_body(req, &in, &tree, &err) && patch(op, &in, &err)))
+    fail(op, &err);
+}
+
+static void on_model_deleted(void *ctx, const struct pg_reply *reply) {
+  struct model_op *op = ctx;
+  struct err err;
+  if (!pg_ok(reply, &err) || (pg_rows(reply) == 0 && !no_model(op, &err)))
+    fail(op, &err);
+  else
+    http_reply_empty(op->req, 204);
+}
+
+static void delete_model(struct http_req *req) {
+  struct model_op *op = new_op(req);
+  struct err err;
+  if (!op)
+    return;
+  AUTO_PG_ARGS struct pg_args args;
+  pg_args_init(&args, STMT_MODEL_DELETE);
+  pg_put_text(&args, op->name);
+  if (!pg_run(pool(op), &args, 0, on_model_deleted, op, &err))
+    fail(op, &err);
+}
+
+/* ---- lists ---- */
+
+static void on_models_found(void *ctx, const struct pg_reply *reply) {
+  struct mlflow_search *op = ctx;
+  struct err err;
+  if (!pg_ok(reply, &err)) {
+    http_reply_error(op->req, &err);
+    return;
+  }
+  struct buf body = BUF_INIT(MLFLOW_REPLY_MAX);
+  struct json_writer w;
+  jw_init(&w, &body);
+  jw_object(&w);
+  jw_key(&w, "items");
+  jw_array(&w);
+  for (size_t i = 0; i < mlflow_search_rows(op, reply); i++) {
+    struct model_row row;
+    model_row_read(reply, i, &row);
+    put_model(&w, &row);
+  }
+  jw_array_end(&w);
+  api_put_next(op, &w, reply, MODEL_COLUMNS);
+  jw_object_end(&w);
+  http_reply_json(op->req, 200, &body);
+}
+
+static void on_versions_found(void *ctx, const struct pg_reply *reply) {
+  struct mlflow_search *op = ctx;
+  struct err err;
+  if (!pg_ok(reply, &err)) {
+    http_reply_error(op->req, &err);
+    return;
+  }
+  struct buf body = BUF_INIT(MLFLOW_REPLY_MAX);
+  struct json_writer w;
+  jw_init(&w, &body);
+  jw_object(&w);
+  jw_key(&w, "items");
+  jw_array(&w);
+  for (size_t i = 0; i < mlflow_search_rows(op, reply); i++) {
+    struct version_row row;
+    version_row_read(reply, i, &row);
+    put_version(&w, &row, STR_NONE);
+  }
+  jw_array_end(&w);
+  api_put_next(op, &w, reply, VERSION_COLUMNS);
+  jw_object_end(&w);
+  http_reply_json(op->req, 200, &body);
+}
+
+static void put_streamed(struct mlflow_search *op UNUSED, struct json_writer *w, const struct pg_reply *reply) {
+  struct version_row row;
+  version_row_read(reply, 0, &row);
+  put_version(w, &row, STR_NONE);
+}
+
+/* The versions of a model are found by its name, whatever it contains. */
+static bool only_of(struct mlflow_search *op, struct str name, struct err *err) {
+  struct filter_clause *clauses = ARENA_NEW_ARRAY(http_req_arena(op->req), struct filter_clause, op->search.filter.count + 1);
+  if (!clauses)
+    return err_no_memory(err);
+  if (op->search.filter.count)
+    memcpy(clauses, op->search.filter.clauses, op->search.filter.count * sizeof *clauses);
+  clauses[op->search.filter.count] =
+      (struct filter_clause){.key = {.entity = FILTER_ATTRIBUTE, .field = FIELD_NAME}, .op = FILTER_EQ, .text = name};
+  op->search.filter.clauses = clauses;
+  op->search.filter.count++;
+  return true;
+}
+
+static bool list(struct mlflow_search *op, enum filter_domain domain, struct err *err) {
+  static const struct filter_order newest = {.key = {.entity = FILTER_ATTRIBUTE, .field = FIELD_VERSION}, .descending = true};
+  struct mlflow_search_args common = {.filter = http_req_param(op->req, "filter"), .more = http_req_value(op->req, "name")};
+  bool versions = domain == FILTER_MODEL_VERSIONS;
+  if (!api_page(op->req, &common.max_results, &common.page_token, err))
+    return false;
+  if (!common.filter.p)
+    common.filter = STR("");
+  op->search.domain = domain;
+  if (versions) {
+    op->search.order = &newest;
+    op->search.order_count = 1;
+  }
+  op->is_api = true;
+  if (!mlflow_search_parse(op, &common, err) || (versions && !only_of(op, http_req_value(op->req, "name"), err)))
+    return false;
+  if (versions && op->max_results >= SEARCH_STREAM_FROM)
+    return mlflow_search_stream(op, STMT_VERSION_SEARCH, "items", "next", VERSION_COLUMNS, put_streamed, err);
+  return mlflow_search_run(op, versions ? STMT_VERSION_SEARCH : STMT_MODEL_SEARCH, versions ? on_versions_found : on_models_found, err);
+}
+
+static void begin_list(struct http_req *req, enum filter_domain domain) {
+  struct err err;
+  struct mlflow_search *op = ARENA_NEW(http_req_arena(req), struct mlflow_search);
+  if (op)
+    op->req = req;
+  if (op ? !list(op, domain, &err) : !err_no_memory(&err))
+    http_reply_error(req, &err);
+}
+
+static void list_models(struct http_req *req) {
+  begin_list(req, FILTER_REGISTERED_MODELS);
+}
+
+static void list_versions(struct http_req *req) {
+  begin_list(req, FILTER_MODEL_VERSIONS);
+}
+
+/* ---- versions ---- */
+
+/* A version with the sweep its run belongs to. */
+static void on_lineage(void *ctx, const struct pg_reply *reply) {
+  struct model_op *op = ctx;
+  struct err err;
+  struct version_row row;
+  char sweep[ID_HEX_LEN + 1] = "";
+  if (!pg_ok(reply, &err)) {
+    fail(op, &err);
+    return;
+  }
+  const struct pg_reply *version = pg_nth(reply, op->read_at), *lineage = pg_nth(reply, op->read_at + 1);
+  if (pg_rows(version) == 0) {
+    api_no_version(op->name, op->version, &err);
+    fail(op, &err);
+    return;
+  }
+  version_row_read(version, 0, &row);
+  if (pg_rows(lineage) && !pg_is_null(lineage, 0, 0))
+    id_format(pg_uuid(lineage, 0, 0), sweep);
+  struct buf body = BUF_INIT(MLFLOW_REPLY_MAX);
+  struct json_writer w;
+  jw_init(&w, &body);
+  put_version(&w, &row, sweep[0] ? str_of(sweep) : STR_NONE);
+  http_reply_json(op->req, op->status, &body);
+}
+
+static void put_key(struct pg_args *args, const struct model_op *op) {
+  pg_put_text(args, op->name);
+  pg_put_int(args, op->version);
+}
+
+static bool read_object(struct model_op *op, struct pg_batch *batch, struct err *err) {
+  op->read_at = batch->count;
+  put_key(pg_batch_add(batch, STMT_VERSION_GET), op);
+  put_key(pg_batch_add(batch, STMT_VERSION_SWEEP), op);
+  return pg_run_batch(pool(op), batch, 0, on_lineage, op, err);
+}
+
+static void get_version(struct http_req *req) {
+  AUTO_PG_BATCH struct pg_batch batch = PG_BATCH_INIT;
+  struct model_op *op = new_op(req);
+  struct err err;
+  if (op && !(api_read_version(op->req, &op->version, &err) && read_object(op, &batch, &err)))
+    fail(op, &err);
+}
+
+struct version_body {
+  struct str run_id, path, source, model_id, description, stage;
+  bool has_description, archive;
+  const json_t *tags;
+};
+
+static void on_registered(struct http_req *req, const struct pg_reply *reply, const struct err *err) {
+  struct model_op *op = http_req_state(req);
+  AUTO_PG_BATCH struct pg_batch batch = PG_BATCH_INIT;
+  struct err why;
+  if (err) {
+    fail(op, err);
+    return;
+  }
+  op->version = pg_int(reply, 0, 1);
+  op->status = 201;
+  if (!read_object(op, &batch, &why))
+    fail(op, &why);
+}
+
+static bool register_now(struct model_op *op, struct err *err) {
+  http_req_set_state(op->req, op);
+  return version_register(op->req, &op->make, on_registered, err);
+}
+
+/* From a run and a path of its artifacts. */
+static void on_run(void *ctx, const struct pg_reply *reply) {
+  struct model_op *op = ctx;
+  struct run_row row;
+  struct err err;
+  if (!pg_ok(reply, &err)) {
+    fail(op, &err);
+    return;
+  }
+  if (pg_rows(reply) == 0) {
+    err_set(&err, ERR_NOT_FOUND, "there is no run %.*s", STR_ARG(op->make.run_id));
+    fail(op, &err);
+    return;
+  }
+  run_row_read(reply, 0, &row);
+  op->make.source =
+      str_of(arena_printf(http_req_arena(op->req), "%.*s%s%.*s", STR_ARG(row.artifact_uri), op->path.n ? "/" : "", STR_ARG(op->path)));
+  if (!op->make.source.p ? !err_no_memory(&err) : !register_now(op, &err))
+    fail(op, &err);
+}
+
+static bool create_version_now(struct model_op *op, const struct version_body *in, struct err *err) {
+  AUTO_BUF struct buf tags = BUF_INIT(64 * MIB);
+  const struct str *removed;
+  size_t removed_count;
+  struct id run;
+  char hex[ID_HEX_LEN + 1];
+  struct str path = STR_NONE;
+  if (!api_tags(op->req, in->tags, REGISTRY_TAG_VALUE_MAX, &tags, &removed, &removed_count, err) ||
+      !artifact_path_check(in->path.p ? in->path : STR(""), &path, err))
+    return false;
+  if (!in->source.n && !in->run_id.n)
+    return err_set(err, ERR_INVALID, "\"run_id\" (with \"path\") or \"source\" is missing");
+  op->make.name = op->name;
+  if (!api_keep(op->req, buf_str(&tags), &op->make.tags, err) || !api_keep(op->req, in->description, &op->make.description, err) ||
+      !api_keep(op->req, in->source, &op->make.source, err) || !api_keep(op->req, in->model_id, &op->make.model_id, err) ||
+      !api_keep(op->req, path, &op->path, err))
+    return false;
+  if (in->run_id.n) {
+    if (!id_parse(in->run_id, &run))
+      return err_set(err, ERR_NOT_FOUND, "there is no run \"%.*s\"", STR_ARG(str_slice(in->run_id, 0, 64)));
+    id_format(run, hex);
+    if (!api_keep(op->req, str_of(hex), &op->make.run_id, err))
+      return false;
+  }
+  if (in->source.n)
+    return register_now(op, err);
+  AUTO_PG_ARGS struct pg_args args;
+  pg_args_init(&args, STMT_RUN_GET);
+  pg_put_uuid(&args, run);
+  return pg_run(pool(op), &args, 0, on_run, op, err);
+}
+
+static const struct json_field version_fields[] = {
+    {"run_id", JSON_F_STR, offsetof(struct version_body, run_id), .nullable = true},
+    {"path", JSON_F_STR, offsetof(struct version_body, path), .nullable = true},
+    {"source", JSON_F_STR, offsetof(struct version_body, source), .nullable = true},
+    {"model_id", JSON_F_STR, offsetof(struct version_body, model_id), .nullable = true},
+    {"description", JSON_F_STR, offsetof(struct version_body, description), .nullable = true,
+     .present_at = offsetof(struct version_body, has_description)},
+    {"tags", JSON_F_OBJECT, offsetof(struct version_body, tags), .nullable = true},
+};
+
+static void create_version(struct http_req *req) {
+  struct version_body in = {0};
+  struct err err;
+  AUTO_JSON json_t *tree = NULL;
+  struct model_op *op = new_op(req);
+  if (op && !(api_body(req, &tree, &err) && json_decode(tree, version_fields, ARRAY_LEN(version_fields), "", &in, &err) &&
+              create_version_now(op, &in, &err)))
+    fail(op, &err);
+}
+
+static const struct json_field version_patch_fields[] = {
+    {"stage", JSON_F_STR, offsetof(struct version_body, stage), .nullable = true},
+    {"archive_existing", JSON_F_BOOL, offsetof(struct version_body, archive), .nullable = true},
+    {"description", JSON_F_STR, offsetof(struct version_body, description), .nullable = true,
+     .present_at = offsetof(struct version_body, has_description)},
+    {"tags", JSON_F_OBJECT, offsetof(struct version_body, tags), .nullable = true},
+};
+
+static bool patch_version_now(struct model_op *op, const struct version_body *in, struct err *err) {
+  AUTO_BUF struct buf tags = BUF_INIT(64 * MIB);
+  AUTO_PG_BATCH struct pg_batch batch = PG_BATCH_INIT;
+  const struct str *removed;
+  size_t removed_count;
+  int64_t stage;
+  if (!api_tags(op->req, in->tags, REGISTRY_TAG_VALUE_MAX, &tags, &removed, &removed_count, err))
+    return false;
+  struct pg_args *args = pg_batch_add(&batch, STMT_VERSION_SET_TAGS);
+  put_key(args, op);
+  pg_put_jsonb(args, buf_str(&tags));
+  for (size_t i = 0; i < removed_count; i++) {
+    args = pg_batch_add(&batch, STMT_VERSION_DELETE_TAG);
+    put_key(args, op);
+    pg_put_text(args, removed[i]);
+  }
+  if (in->has_description) {
+    args = pg_batch_add(&batch, STMT_VERSION_DESCRIBE);
+    put_key(args, op);
+    pg_put_text(args, in->description);
+    pg_put_int(args, tracking_now(op->req));
+  }
+  if (in->stage.n) {
+    if (!model_stage_parse(in->stage, &stage))
+      return err_set(err, ERR_INVALID, "\"stage\" must be None, Staging, Production or Archived, not \"%.*s\"",
+                     STR_ARG(str_slice(in->stage, 0, 64)));
+    args = pg_batch_add(&batch, STMT_VERSION_STAGE);
+    put_key(args, op);
+    pg_put_int(args, stage);
+    pg_put_bool(args, in->archive);
+    pg_put_int(args, tracking_now(op->req));
+    pg_put_text(args, tracking_actor(op->req));
+  }
+  return read_object(op, &batch, err);
+}
+
+static void patch_version(struct http_req *req) {
+  struct version_body in = {0};
+  struct err err;
+  AUTO_JSON json_t *tree = NULL;
+  struct model_op *op = new_op(req);
+  if (op && !(api_read_version(op->req, &op->version, &err) && api_body(req, &tree, &err) &&
+              json_decode(tree, version_patch_fields, ARRAY_LEN(version_patch_fields), "", &in, &err) && patch_version_now(op, &in, &err)))
+    fail(op, &err);
+}
+
+static void on_copy_gone(void *ctx, const struct err *err UNUSED) {
+  struct model_op *op = ctx;
+  http_reply_empty(op->req, 204); /* the version is deleted; a copy left behind is found by gc */
+}
+
+static void on_version_deleted(void *ctx, const struct pg_reply *reply) {
+  struct model_op *op = ctx;
+  struct err err;
+  if (!pg_ok(reply, &err) || (pg_rows(reply) == 0 && !api_no_version(op->name, op->version, &err))) {
+    fail(op, &err);
+    return;
+  }
+  struct artifact_store *store = web_app(op->req)->artifacts;
+  if (pg_is_null(reply, 0, 1) || !store || !artifact_delete(store, pg_text(reply, 0, 1), on_copy_gone, op, &err))
+    http_reply_empty(op->req, 204);
+}
+
+static void delete_version(struct http_req *req) {
+  struct model_op *op = new_op(req);
+  struct err err;
+  if (!op)
+    return;
+  if (!api_read_version(op->req, &op->version, &err)) {
+    fail(op, &err);
+    return;
+  }
+  AUTO_PG_ARGS struct pg_args args;
+  pg_args_init(&args, STMT_VERSION_DELETE);
+  put_key(&args, op);
+  pg_put_int(&args, tracking_now(req));
+  pg_put_text(&args, tracking_actor(req));
+  if (!pg_run(pool(op), &args, 0, on_version_deleted, op, &err))
+    fail(op, &err);
+}
+
+/* ---- aliases ---- */
+
+static bool set_alias_now(struct model_op *op, const json_t *version, struct err *err) {
+  AUTO_PG_BATCH struct pg_batch batch = PG_BATCH_INIT;
+  op->alias = http_req_value(op->req, "alias");
+  bool ok = json_is_integer(version) || json_is_string(version);
+  if (json_is_integer(version))
+    op->version = json_integer_value(version);
+  else if (ok)
+    ok = str_to_i64(json_str(version), &op->version);
+  if (!ok || op->version < 1 || op->version > INT32_MAX)
+    return err_set(err, ERR_INVALID, "\"version\" must be the number of a version");
+  if (!alias_check(op->alias, err))
+    return false;
+  struct pg_args *args = pg_batch_add(&batch, STMT_ALIAS_SET);
+  pg_put_text(args, op->name);
+  pg_put_text(args, op->alias);
+  pg_put_int(args, op->version);
+  pg_put_int(args, tracking_now(op->req));
+  pg_put_text(args, tracking_actor(op->req));
+  return read_object(op, &batch, err);
+}
+
+static void put_alias(struct http_req *req) {
+  const json_t *version = NULL;
+  static const struct json_field fields[] = {{"version", JSON_F_ANY, 0, .required = true}};
+  struct err err;
+  AUTO_JSON json_t *tree = NULL;
+  struct model_op *op = new_op(req);
+  if (op &&
+      !(api_body(req, &tree, &err) && json_decode(tree, fields, ARRAY_LEN(fields), "", &version, &err) && set_alias_now(op, version, &err)))
+    fail(op, &err);
+}
+
+static void delete_alias(struct http_req *req) {
+  struct model_op *op = new_op(req);
+  struct err err;
+  if (!op)
+    return;
+  AUTO_PG_ARGS struct pg_args args;
+  pg_args_init(&args, STMT_ALIAS_DELETE);
+  pg_put_text(&args, op->name);
+  pg_put_text(&args, http_req_value(req, "alias"));
+  pg_put_int(&args, tracking_now(req));
+  pg_put_text(&args, tracking_actor(req));
+  if (!pg_run(pool(op), &args, 0, on_model_deleted, op, &err))
+    fail(op, &err);
+}
+
+#define ROW(method_word, path_text, policy_word, handler_fn, text)                                                                         \
+  {                                                                                                                                        \
+    .method = method_word, .path = path_text, .policy = policy_word, .body = BODY_BUFFER, .max_body = API_BODY_MAX, .handler = handler_fn, \
+    .summary = text                                                                                                                        \
+  }
+#define GET_ROW(path_text, handler_fn, text, query_text) \
+  { .method = HTTP_GET, .path = path_text, .policy = POLICY_READ, .handler = handler_fn, .summary = text, .query = query_text }
+
+const struct route api_model_routes[] = {
+    GET_ROW("/models", list_models, "List registered models", "filter:string,limit:integer,cursor:string"),
+    {.method = HTTP_POST,
+     .path = "/models",
+     .policy = POLICY_TRACK,
+     .body = BODY_BUFFER,
+     .max_body = API_BODY_MAX,
+     .handler = create_model,
+     .creates = CREATES,
+     .summary = "Make a registered model"},
+    GET_ROW("/models/{name}", get_model, "One registered model", NULL),
+    ROW(HTTP_PATCH, "/models/{name}", POLICY_CURATE, patch_model, "Change name, description or tags"),
+    ROW(HTTP_DELETE, "/models/{name}", POLICY_CURATE, delete_model, "Remove a registered model and its versions"),
+    GET_ROW("/models/{name}/versions", list_versions, "List the versions of a model, newest first",
+            "filter:string,limit:integer,cursor:string"),
+    {.method = HTTP_POST,
+     .path = "/models/{name}/versions",
+     .policy = POLICY_TRACK,
+     .body = BODY_BUFFER,
+     .max_body = API_BODY_MAX,
+     .handler = create_version,
+     .creates = CREATES,
+     .summary = "Register a version"},
+    GET_ROW("/models/{name}/versions/{version}", get_version, "One version", NULL),
+    ROW(HTTP_PATCH, "/models/{name}/versions/{version}", POLICY_CURATE, patch_version, "Change stage, description or tags"),
+    ROW(HTTP_DELETE, "/models/{name}/versions/{version}", POLICY_CURATE, delete_version, "Remove a version; its number stays taken"),
+    ROW(HTTP_PUT, "/models/{name}/aliases/{alias}", POLICY_CURATE, put_alias, "Let an alias name a version"),
+    ROW(HTTP_DELETE, "/models/{name}/aliases/{alias}", POLICY_CURATE, delete_alias, "Remove an alias"),
+};
+const size_t api_model_route_count = ARRAY_LEN(api_model_routes);

@@ -1,0 +1,145 @@
+/* /api/v1/runs/{id}/reparse, /api/v1/sweeps/{id}/reparse: stored output read anew with other patterns. */
+#include "sweeper/file/sweep_sources.h"
+#include "sweeper/sweep_reparse.h"
+#include "sweeper/sweeps.h"
+#include "tracker/logs/reparse.h"
+#include "web/app.h"
+#include "web/http/http_reply.h"
+#include "web/tables.h"
+
+enum { BODY_MAX = 256 * 1024, REPLY_MAX = 64 * 1024 };
+
+struct reparse_op {
+  struct http_req *req;
+  struct id id;
+};
+
+/* The id of the path, and what the body asks for. NULL: the request is answered. */
+static struct reparse_op *begin(struct http_req *req, const char *what, struct metric_sources **ret) {
+  struct err err;
+  struct reparse_op *op = ARENA_NEW(http_req_arena(req), struct reparse_op);
+  struct str text = http_req_value(req, "id"), body = http_req_body(req);
+  bool ok = op ? sweeps_ready(web_app(req)->sweeps, &err) : err_no_memory(&err);
+  if (ok)
+    *op = (struct reparse_op){.req = req};
+  ok = ok && (id_parse(text, &op->id) || err_set(&err, ERR_NOT_FOUND, "there is no %s \"%.*s\"", what, STR_ARG(str_slice(text, 0, 64))));
+  if (ok && sweep_sources_read(body.n ? body : STR("{}"), ret, &err))
+    return op;
+  http_reply_error(req, &err);
+  return NULL;
+}
+
+static struct str asker(struct http_req *req) {
+  const struct access_principal *who = web_principal(req);
+  return who && who->kind != ACCESS_NOBODY ? str_of(who->name) : STR("");
+}
+
+static void on_run(void *ctx, const struct reparse_result *result, const struct err *err) {
+  struct reparse_op *op = ctx;
+  char hex[ID_HEX_LEN + 1];
+  if (err) {
+    http_reply_error(op->req, err);
+    return;
+  }
+  struct buf body = BUF_INIT(REPLY_MAX);
+  struct json_writer w;
+  id_format(op->id, hex);
+  jw_init(&w, &body);
+  jw_object(&w);
+  jw_put_text(&w, "run_id", hex);
+  jw_put_i64(&w, "bytes", result->bytes);
+  jw_put_i64(&w, "points", result->points);
+  jw_put_i64(&w, "series", (int64_t)result->series);
+  jw_object_end(&w);
+  http_reply_json(op->req, 200, &body);
+}
+
+static void post_run(struct http_req *req) {
+  struct err err;
+  struct metric_sources *sources;
+  struct reparse_op *op = begin(req, "run", &sources);
+  if (!op)
+    return;
+  if (!reparse_run(web_app(req)->logs, op->id, sources, asker(req), on_run, op, &err))
+    http_reply_error(req, &err);
+  metric_sources_unref(sources);
+}
+
+static void reply_progress(struct reparse_op *op, int status) {
+  struct err err;
+  const struct sweep_reparse *last = sweep_reparse_last(web_app(op->req)->sweeps, op->id);
+  if (!last) {
+    err_set(&err, ERR_NOT_FOUND, "the output of this sweep has not been read anew lately");
+    http_reply_error(op->req, &err);
+    return;
+  }
+  struct buf body = BUF_INIT(REPLY_MAX);
+  struct json_writer w;
+  jw_init(&w, &body);
+  sweep_reparse_put(last, &w);
+  http_reply_json(op->req, status, &body);
+}
+
+static void on_sweep(void *ctx, const struct err *err) {
+  struct reparse_op *op = ctx;
+  if (err)
+    http_reply_error(op->req, err);
+  else
+    reply_progress(op, 202);
+}
+
+static void post_sweep(struct http_req *req) {
+  struct err err;
+  struct metric_sources *sources;
+  struct reparse_op *op = begin(req, "sweep", &sources);
+  if (!op)
+    return;
+  if (!sweep_reparse_start(web_app(req)->sweeps, op->id, sources, asker(req), on_sweep, op, &err))
+    http_reply_error(req, &err);
+  metric_sources_unref(sources);
+}
+
+static void get_sweep(struct http_req *req) {
+  struct err err;
+  struct reparse_op *op = ARENA_NEW(http_req_arena(req), struct reparse_op);
+  bool ok = op ? sweeps_ready(web_app(req)->sweeps, &err) : err_no_memory(&err);
+  if (ok) {
+    op->req = req;
+    ok = id_parse(http_req_value(req, "id"), &op->id) || err_set(&err, ERR_NOT_FOUND, "there is no such sweep");
+  }
+  if (ok)
+    reply_progress(op, 200);
+  else
+    http_reply_error(req, &err);
+}
+
+const struct route reparse_routes[] = {
+    {.method = HTTP_POST,
+     .path = "/runs/{id}/reparse",
+     .policy = POLICY_WRITE,
+     .body = BODY_BUFFER,
+     .max_body = BODY_MAX,
+     .handler = post_run,
+     .summary = "Read the stored output of a run that is over with other patterns",
+     .request_schema = "reparse",
+     .response_schema = "reparse_done",
+     .doc = "The body is {\"metrics_from\": […]} as in a sweep file, without files; none means the built-in patterns. The points that came "
+            "from output are replaced, in one transaction; what was logged otherwise stays."},
+    {.method = HTTP_POST,
+     .path = "/sweeps/{id}/reparse",
+     .policy = POLICY_WRITE,
+     .body = BODY_BUFFER,
+     .max_body = BODY_MAX,
+     .handler = post_sweep,
+     .summary = "The same for all trials of a sweep that have ended, one after the other",
+     .request_schema = "reparse",
+     .response_schema = "sweep_reparse",
+     .doc = "Answers when it has begun. Once the sweep is over the values of its trials are set from what was read."},
+    {.method = HTTP_GET,
+     .path = "/sweeps/{id}/reparse",
+     .policy = POLICY_READ,
+     .handler = get_sweep,
+     .summary = "How far the last such reading is",
+     .response_schema = "sweep_reparse"},
+};
+const size_t reparse_route_count = ARRAY_LEN(reparse_routes);

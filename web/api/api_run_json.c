@@ -1,0 +1,243 @@
+/* A run as /api/v1 shows it, whole or some of its keys. */
+#include "tracker/packed.h"
+#include "web/api/api_runs.h"
+
+void api_put_time(struct json_writer *w, const char *key, int64_t ms) {
+  if (ms == INT64_MIN)
+    jw_put_null(w, key);
+  else
+    jw_put_i64(w, key, ms);
+}
+
+void api_put_id(struct json_writer *w, const char *key, struct id id, bool is_set) {
+  if (is_set)
+    mlflow_put_id(w, key, id);
+  else
+    jw_put_null(w, key);
+}
+
+static void put_count(struct json_writer *w, const char *key, int64_t value, bool is_set) {
+  api_put_time(w, key, is_set ? value : INT64_MIN);
+}
+
+static void put_raw(struct json_writer *w, const char *key, struct str json) {
+  jw_key(w, key);
+  if (json.p)
+    jw_raw(w, json);
+  else
+    jw_null(w);
+}
+
+void api_put_metric_items(struct json_writer *w, struct str packed) {
+  static const char *const names[] = {"last", "step", "time", "min", "max", "count"};
+  struct str items[METRIC_ITEMS];
+  bool is_there = packed_metric(packed, items);
+  for (size_t i = 0; i < METRIC_ITEMS; i++) {
+    jw_key(w, names[i]);
+    jw_raw(w, is_there ? items[i] : STR("null"));
+  }
+}
+
+/* "loss": [last, step, time, min, max, count] as an object. */
+static void put_metric(struct json_writer *w, struct str packed) {
+  jw_object(w);
+  api_put_metric_items(w, packed);
+  jw_object_end(w);
+}
+
+static bool key_is(struct str quoted, struct str key, struct buf *scratch) {
+  buf_reset(scratch);
+  packed_unquote(quoted, scratch);
+  return str_eq(buf_str(scratch), key);
+}
+
+static bool is_wanted(const struct api_columns *columns, enum filter_entity entity, struct str quoted, struct buf *scratch) {
+  for (size_t i = 0; columns && i < columns->data_count; i++)
+    if (columns->data[i].entity == entity && key_is(quoted, columns->data[i].key, scratch))
+      return true;
+  return false;
+}
+
+/* A packed column; `columns` NULL: all of it. */
+static void put_data(struct json_writer *w, const char *name, struct str packed, enum filter_entity entity,
+                     const struct api_columns *columns) {
+  AUTO_BUF struct buf scratch = BUF_INIT(MIB);
+  struct str key, value;
+  jw_key(w, name);
+  jw_object(w);
+  for (size_t cursor = 0; packed_next(packed, &cursor, &key, &value);) {
+    if (columns && !is_wanted(columns, entity, key, &scratch))
+      continue;
+    /* the key is JSON already */
+    buf_reset(&scratch);
+    packed_unquote(key, &scratch);
+    jw_key_str(w, buf_str(&scratch));
+    if (entity == FILTER_METRIC)
+      put_metric(w, value);
+    else
+      jw_raw(w, value);
+  }
+  jw_object_end(w);
+}
+
+static int64_t started_of(const struct run_row *run) {
+  if (run->start_time)
+    return run->start_time;
+  return run->state >= RUN_RUNNING ? run->created : INT64_MIN;
+}
+
+/* The one there is, when an executor or a sweep runs it; of several those that were asked for. */
+static void put_attempts(struct json_writer *w, const struct run_row *run) {
+  jw_key(w, "attempts");
+  if (run->attempts.p) {
+    jw_raw(w, run->attempts);
+    return;
+  }
+  jw_array(w);
+  if (run->attempt > 0 && (run->executor.p || run->is_trial)) {
+    jw_object(w);
+    jw_put_i64(w, "attempt", run->attempt);
+    jw_put_text(w, "state", run_state_name(run->state));
+    jw_put_str(w, "reason", run->state_reason);
+    put_count(w, "exit_code", run->exit_code, run->has_exit_code);
+    put_count(w, "signal", run->signal, run->has_signal);
+    jw_put_str(w, "node", run->node.p ? run->node : run->executor);
+    api_put_time(w, "started", run->attempt == 1 ? started_of(run) : INT64_MIN);
+    api_put_time(w, "ended", run->end_time);
+    jw_object_end(w);
+  }
+  jw_array_end(w);
+}
+
+/* Each key of a run, in order. */
+#define RUN_KEYS(X)                                                                   \
+  X("id", mlflow_put_id(w, "id", run->id))                                            \
+  X("name", jw_put_str(w, "name", run->name))                                         \
+  X("experiment_id", put_number_text(w, "experiment_id", run->experiment_id))         \
+  X("sweep_id", api_put_id(w, "sweep_id", run->sweep_id, !id_is_zero(run->sweep_id))) \
+  X("trial", put_count(w, "trial", run->trial, run->is_trial))                        \
+  X("state", jw_put_text(w, "state", run_state_name(run->state)))                     \
+  X("state_reason", jw_put_str(w, "state_reason", run->state_reason))                 \
+  X("exit_code", put_count(w, "exit_code", run->exit_code, run->has_exit_code))       \
+  X("signal", put_count(w, "signal", run->signal, run->has_signal))                   \
+  X("attempt", jw_put_i64(w, "attempt", run->attempt))                                \
+  X("attempts", put_attempts(w, run))                                                 \
+  X("command", put_raw(w, "command", run->command))                                   \
+  X("params", put_data(w, "params", run->params, FILTER_PARAM, NULL))                 \
+  X("tags", put_data(w, "tags", run->tags, FILTER_TAG, NULL))                         \
+  X("metrics", put_data(w, "metrics", run->metrics, FILTER_METRIC, NULL))             \
+  X("artifact_uri", jw_put_str(w, "artifact_uri", run->artifact_uri))                 \
+  X("node", jw_put_str(w, "node", run->node))                                         \
+  X("slots", put_count(w, "slots", run->slots, run->has_slots))                       \
+  X("user", jw_put_str(w, "user", run->user_id))                                      \
+  X("created", jw_put_i64(w, "created", run->created))                                \
+  X("started", api_put_time(w, "started", started_of(run)))                           \
+  X("ended", api_put_time(w, "ended", run->end_time))                                 \
+  X("heartbeat", api_put_time(w, "heartbeat", run->heartbeat))                        \
+  X("deleted", api_put_time(w, "deleted", run->deleted_at))
+
+static const char *const run_keys[] = {
+#define X(name, put) name,
+    RUN_KEYS(X)
+#undef X
+};
+_Static_assert(ARRAY_LEN(run_keys) <= 32, "struct api_columns keeps a bit for each");
+
+static void put_number_text(struct json_writer *w, const char *key, int64_t value) {
+  char text[24];
+  snprintf(text, sizeof text, "%lld", (long long)value);
+  jw_put_text(w, key, text);
+}
+
+static bool has_data(const struct api_columns *columns, enum filter_entity entity) {
+  for (size_t i = 0; i < columns->data_count; i++)
+    if (columns->data[i].entity == entity)
+      return true;
+  return false;
+}
+
+void api_put_run_keys(struct json_writer *w, const struct run_row *run, const struct api_columns *columns) {
+  uint32_t bit = 1;
+#define X(name, put)                       \
+  if (!columns || (columns->fields & bit)) \
+    put;                                   \
+  bit <<= 1;
+  RUN_KEYS(X)
+#undef X
+  if (columns && has_data(columns, FILTER_PARAM))
+    put_data(w, "params", run->params, FILTER_PARAM, columns);
+  if (columns && has_data(columns, FILTER_TAG))
+    put_data(w, "tags", run->tags, FILTER_TAG, columns);
+  if (columns && has_data(columns, FILTER_METRIC))
+    put_data(w, "metrics", run->metrics, FILTER_METRIC, columns);
+}
+
+void api_put_run(struct json_writer *w, const struct run_row *run, const struct api_columns *columns) {
+  jw_object(w);
+  api_put_run_keys(w, run, columns);
+  jw_object_end(w);
+}
+
+static bool find_run_key(struct str name, uint32_t *ret_bit) {
+  for (size_t i = 0; i < ARRAY_LEN(run_keys); i++)
+    if (str_is(name, run_keys[i])) {
+      *ret_bit = (uint32_t)1 << i;
+      return true;
+    }
+  return false;
+}
+
+static bool read_column(struct api_columns *columns, struct str name, struct err *err) {
+  uint32_t bit;
+  struct filter_key *key = &columns->data[columns->data_count];
+  if (find_run_key(name, &bit)) {
+    columns->fields |= bit;
+    return true;
+  }
+  bool is_data = filter_parse_key(FILTER_RUNS, name, key, err) && key->entity != FILTER_ATTRIBUTE && key->entity != FILTER_DATASET;
+  if (!is_data) {
+    err_set(err, ERR_INVALID, "\"%.*s\" is not a column", STR_ARG(str_slice(name, 0, 100)));
+    const char *near = str_nearest_of(name, run_keys, ARRAY_LEN(run_keys));
+    return near ? err_hint(err, "did you mean \"%s\"?", near)
+                : err_hint(err, "a column is a key of a run, params.KEY, metrics.KEY or tags.KEY");
+  }
+  columns->data_count++;
+  return true;
+}
+
+bool api_read_columns(struct http_req *req, const json_t *array, struct api_columns **ret, struct err *err) {
+  const struct str *names;
+  size_t count;
+  *ret = NULL;
+  if (!array)
+    return true;
+  if (json_array_size(array) > FILTER_COLUMNS_MAX)
+    return err_set(err, ERR_INVALID, "\"columns\" may name at most %d columns", FILTER_COLUMNS_MAX);
+  if (!mlflow_strings(req, array, "columns", &names, &count, err))
+    return false;
+  struct api_columns *columns = ARENA_NEW(http_req_arena(req), struct api_columns);
+  struct filter_key *data = ARENA_NEW_ARRAY(http_req_arena(req), struct filter_key, count ? count : 1);
+  if (!columns || !data)
+    return err_no_memory(err);
+  columns->data = data;
+  for (size_t i = 0; i < count; i++)
+    if (!read_column(columns, names[i], err))
+      return false;
+  /* a whole column includes its parts */
+  static const struct {
+    const char *name;
+    enum filter_entity entity;
+  } wholes[] = {{"params", FILTER_PARAM}, {"tags", FILTER_TAG}, {"metrics", FILTER_METRIC}};
+  for (size_t k = 0; k < ARRAY_LEN(wholes); k++) {
+    uint32_t bit = 0;
+    if (find_run_key(str_of(wholes[k].name), &bit) && has_data(columns, wholes[k].entity) && (columns->fields & bit)) {
+      size_t n = 0;
+      for (size_t i = 0; i < columns->data_count; i++)
+        if (columns->data[i].entity != wholes[k].entity)
+          columns->data[n++] = columns->data[i];
+      columns->data_count = n;
+    }
+  }
+  *ret = columns;
+  return true;
+}

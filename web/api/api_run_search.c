@@ -1,0 +1,135 @@
+/* /api/v1: searching runs. */
+#include "web/api/api_runs.h"
+
+#include "storage/metrics/metric_store.h"
+#include "tracker/logs/names.h"
+#include "web/tables.h"
+#include "web/tracking.h"
+
+struct search_body {
+  const json_t *experiments, *order_by, *columns;
+  struct str filter, cursor, sweep, state;
+  int64_t limit;
+  bool deleted;
+};
+
+static void put_page(struct mlflow_search *op, const struct pg_reply *reply) {
+  struct buf body = BUF_INIT(MLFLOW_REPLY_MAX);
+  struct json_writer w;
+  jw_init(&w, &body);
+  jw_object(&w);
+  jw_key(&w, "items");
+  jw_array(&w);
+  for (size_t i = 0; i < mlflow_search_rows(op, reply); i++) {
+    struct run_row row;
+    run_row_read(reply, i, &row);
+    api_put_run(&w, &row, op->extra);
+  }
+  jw_array_end(&w);
+  api_put_next(op, &w, reply, RUN_ROW_COLUMNS);
+  jw_object_end(&w);
+  http_reply_json(op->req, 200, &body);
+}
+
+static void put_streamed(struct mlflow_search *op, struct json_writer *w, const struct pg_reply *reply) {
+  struct run_row row;
+  run_row_read(reply, 0, &row);
+  api_put_run(w, &row, op->extra);
+}
+
+static void on_found(void *ctx, const struct pg_reply *reply) {
+  struct mlflow_search *op = ctx;
+  struct err err;
+  if (!pg_ok(reply, &err)) {
+    http_reply_error(op->req, &err);
+    return;
+  }
+  if (!op->search.numbers_only || pg_rows(reply) > (size_t)op->max_results) {
+    put_page(op, reply);
+    return;
+  }
+  op->search.numbers_only = false; /* not enough of them: those with NaN and without follow */
+  if (!mlflow_search_run(op, STMT_RUN_SEARCH, on_found, &err))
+    http_reply_error(op->req, &err);
+}
+
+static bool read_scope(struct mlflow_search *op, const struct search_body *in, struct err *err) {
+  const struct str *texts;
+  size_t count, known = 0;
+  enum run_state state;
+  op->search.domain = FILTER_RUNS;
+  op->search.hide_parents = true;
+  op->search.view = in->deleted ? VIEW_DELETED : VIEW_ACTIVE;
+  op->search.everywhere = !in->experiments;
+  if (!mlflow_strings(op->req, in->experiments, "experiments", &texts, &count, err))
+    return false;
+  int64_t *ids = ARENA_NEW_ARRAY(http_req_arena(op->req), int64_t, count ? count : 1);
+  if (!ids)
+    return err_no_memory(err);
+  for (size_t i = 0; i < count; i++)
+    known += str_to_i64(texts[i], &ids[known]);
+  op->search.experiments = ids;
+  op->search.experiment_count = known;
+  op->search.of_sweep = in->sweep.n > 0;
+  if (in->sweep.n && !id_parse(in->sweep, &op->search.sweep))
+    return err_set(err, ERR_NOT_FOUND, "there is no sweep \"%.*s\"", STR_ARG(str_slice(in->sweep, 0, 64)));
+  op->search.of_state = in->state.n > 0;
+  if (in->state.n && !run_state_parse(in->state, &state))
+    return err_set(err, ERR_INVALID, "\"state\" must be a state of runs, not \"%.*s\"", STR_ARG(str_slice(in->state, 0, 64)));
+  op->search.state = in->state.n ? (int64_t)state : 0;
+  return true;
+}
+
+static bool search(struct mlflow_search *op, const struct search_body *in, struct err *err) {
+  struct api_columns *columns;
+  /* the tree is gone when the answer is made */
+  struct arena *arena = http_req_arena(op->req);
+  struct mlflow_search_args common = {.order_by = in->order_by, .max_results = in->limit};
+  common.filter = str_of(arena_strdup(arena, in->filter));
+  common.page_token = in->cursor;
+  if (!common.filter.p)
+    return err_no_memory(err);
+  if (!read_scope(op, in, err) || !api_read_columns(op->req, in->columns, &columns, err) || !mlflow_search_parse(op, &common, err))
+    return false;
+  op->extra = columns;
+  op->is_api = true;
+  if (op->max_results >= SEARCH_STREAM_FROM)
+    return mlflow_search_stream(op, STMT_RUN_SEARCH, "items", "next", RUN_ROW_COLUMNS, put_streamed, err);
+  op->search.numbers_only = search_orders_by_metric(&op->search) && (op->search.page.count == 0 || str_is(op->search.page.values[0], "0"));
+  return mlflow_search_run(op, STMT_RUN_SEARCH, on_found, err);
+}
+
+static void search_runs(struct http_req *req) {
+  static const struct json_field fields[] = {
+      {"experiments", JSON_F_ARRAY, offsetof(struct search_body, experiments), .nullable = true, .min = 0, .max = 10000},
+      {"filter", JSON_F_STR, offsetof(struct search_body, filter), .nullable = true},
+      {"order_by", JSON_F_ARRAY, offsetof(struct search_body, order_by), .nullable = true},
+      {"columns", JSON_F_ARRAY, offsetof(struct search_body, columns), .nullable = true},
+      {"limit", JSON_F_I64, offsetof(struct search_body, limit), .nullable = true, .min = 1, .max = API_LIMIT_MAX},
+      {"cursor", JSON_F_STR, offsetof(struct search_body, cursor), .nullable = true},
+      {"sweep", JSON_F_STR, offsetof(struct search_body, sweep), .nullable = true},
+      {"state", JSON_F_STR, offsetof(struct search_body, state), .nullable = true},
+      {"deleted", JSON_F_BOOL, offsetof(struct search_body, deleted), .nullable = true},
+  };
+  struct search_body in = {.limit = API_LIMIT_DEFAULT};
+  struct err err;
+  AUTO_JSON json_t *tree = NULL;
+  struct mlflow_search *op = ARENA_NEW(http_req_arena(req), struct mlflow_search);
+  if (op)
+    op->req = req;
+  else
+    err_no_memory(&err);
+  if (!op || !api_body(req, &tree, &err) || !json_decode(tree, fields, ARRAY_LEN(fields), "", &in, &err) || !search(op, &in, &err))
+    http_reply_error(req, &err);
+}
+
+const struct route api_run_search_routes[] = {
+    {.method = HTTP_POST,
+     .path = "/runs/search",
+     .policy = POLICY_READ,
+     .body = BODY_BUFFER,
+     .max_body = API_BODY_MAX,
+     .handler = search_runs,
+     .summary = "Search runs"},
+};
+const size_t api_run_search_route_count = ARRAY_LEN(api_run_search_routes);

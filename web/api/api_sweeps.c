@@ -1,0 +1,415 @@
+/* /api/v1: sweeps. */
+#include "web/api/api_sweeps.h"
+#include "base/json.h"
+#include "storage/pg/pg.h"
+#include "sweeper/jobs/code_store.h"
+#include "web/api/sweep_op.h"
+#include "web/http/http_reply.h"
+#include "web/problem.h"
+#include "web/tables.h"
+#include "web/tracking.h"
+
+#define SUBMISSION_TYPE "application/vnd.winnow.submission+json"
+enum { FILE_MAX = SWEEP_FILE_BYTES_MAX, SUBMISSION_MAX = 4 * SWEEP_FILE_BYTES_MAX };
+
+static void reply_sweep(struct sweep_op *op, int status, const struct live_sweep *sweep) {
+  struct buf body = BUF_INIT(SWEEP_REPLY_MAX);
+  struct json_writer w;
+  jw_init(&w, &body);
+  live_put_sweep(sweep, &w);
+  sweep_op_reply(op, status, &body);
+}
+
+static void on_changed(void *ctx, const struct err *err) {
+  struct sweep_op *op = ctx;
+  if (err)
+    sweep_op_fail(op, err);
+  else
+    reply_sweep(op, 200, op->sweep);
+}
+/* ---- submit ---- */
+
+static void on_made(void *ctx, struct live_sweep *sweep, const struct err *err) {
+  struct sweep_op *op = ctx;
+  if (err)
+    sweep_op_fail(op, err);
+  else
+    reply_sweep(op, 201, sweep);
+}
+
+static bool preview(struct sweep_op *op, const struct sweep_file *file, struct err *err) {
+  struct buf body = BUF_INIT(SWEEP_REPLY_MAX);
+  struct json_writer w;
+  jw_init(&w, &body);
+  if (!sweeps_preview(web_app(op->req)->sweeps, file, &w, err)) {
+    buf_release(&body);
+    return false;
+  }
+  sweep_op_reply(op, 200, &body);
+  return true;
+}
+
+/* What is submitted: the file, and what its sender knows about where it comes from. */
+struct submission {
+  struct str text, name, directory, code;
+  const json_t *environment;
+};
+
+/* The sender's own format: the file as it is, and beside it what is no part of it. */
+static bool read_submission(struct sweep_op *op, struct submission *ret, struct err *err) {
+  static const struct json_field fields[] = {
+      {"file", JSON_F_STR, offsetof(struct submission, text), .required = true},
+      {"name", JSON_F_STR, offsetof(struct submission, name), .nullable = true},
+      {"directory", JSON_F_STR, offsetof(struct submission, directory), .nullable = true},
+      {"code", JSON_F_STR, offsetof(struct submission, code), .nullable = true},
+      {"environment", JSON_F_OBJECT, offsetof(struct submission, environment), .nullable = true},
+  };
+  struct str type = http_req_header(op->req, "Content-Type");
+  if (str_starts(type, STR(SUBMISSION_TYPE)))
+    return sweep_op_read_body(op, err) && json_decode(op->json, fields, ARRAY_LEN(fields), "", ret, err);
+  *ret = (struct submission){
+      .text = http_req_body(op->req), .name = http_req_param(op->req, "file"), .directory = http_req_param(op->req, "directory")};
+  return true;
+}
+
+bool api_add_submission(struct sweep_file *file, struct str code, const json_t *environment, struct err *err) {
+  char sha256[DIGEST_HEX + 1];
+  if (code.n && !code_digest_read(code, sha256))
+    return err_set(err, ERR_INVALID, "\"code\" must be sha256: and 64 small hexadecimal digits");
+  return (!code.n || sweep_file_set_code(file, sha256, err)) && (!environment || sweep_file_record_env(file, environment, err));
+}
+
+static bool submit(struct sweep_op *op, const struct submission *in, struct err *err) {
+  struct sweeps *sweeps = web_app(op->req)->sweeps;
+  struct str directory = in->directory;
+  AUTO_ARENA struct arena arena = ARENA_INIT(16 * MIB);
+  struct spec_problems errors;
+  struct sweep_file *file;
+  struct sweeps_new what = {.source = in->text, .directory = directory};
+  bool dry_run = false;
+  struct str dry = http_req_param(op->req, "dry_run");
+  if (dry.p && !str_to_bool(dry, &dry_run))
+    return err_set(err, ERR_INVALID, "\"dry_run\" must be true or false");
+  if (directory.n && (directory.p[0] != '/' || directory.n > 4000))
+    return err_set(err, ERR_INVALID, "\"directory\" must be an absolute path");
+  const char *file_name = arena_strdup(&arena, str_slice(in->name, 0, SWEEP_NAME_MAX));
+  if (!file_name)
+    return err_no_memory(err);
+  if (!sweep_file_read(in->text, file_name, &arena, &file, &errors, err)) {
+    for (size_t i = 0; i < MIN_OF(errors.count, (size_t)SPEC_PROBLEMS_MAX); i++)
+      problem_add(op->req, errors.items[i].path, errors.items[i].line, errors.items[i].column, errors.items[i].message);
+    return false;
+  }
+  bool ok = api_add_submission(file, in->code, in->environment, err) && sweep_op_may_steer(op->req, file->spec.has_command, err) &&
+            sweeps_check(sweeps, file, directory, err) &&
+            (dry_run ? preview(op, file, err) : sweeps_create(sweeps, file, &what, on_made, op, err));
+  if (!ok || dry_run)
+    sweep_file_free(file);
+  return ok;
+}
+
+static void post_sweep(struct http_req *req) {
+  struct err err;
+  struct sweep_op *op = sweep_op_new(req);
+  struct submission in = {.text = STR("")};
+  if (!op)
+    return;
+  if (!sweeps_ready(web_app(req)->sweeps, &err) || !read_submission(op, &in, &err) || !submit(op, &in, &err))
+    sweep_op_fail(op, &err);
+}
+
+/* ---- clone ---- */
+
+static bool clone_text(struct sweep_op *op, struct str source, struct str name, struct err *err) {
+  const json_t *new_name = json_object_get(op->json, "name"), *seed = json_object_get(op->json, "seed");
+  AUTO_ARENA struct arena arena = ARENA_INIT(16 * MIB);
+  struct spec_problems errors;
+  struct sweep_file *file;
+  AUTO_BUF struct buf normal = BUF_INIT(FILE_MAX), text = BUF_INIT(FILE_MAX);
+  AUTO_JSON json_t *spec = NULL;
+  if (!sweep_file_read(source, "", &arena, &file, &errors, err))
+    return false;
+  bool ok = sweep_file_normal_form(file, &normal, err) && json_read(buf_str(&normal), &spec, err);
+  sweep_file_free(file);
+  if (!ok)
+    return false;
+  json_object_set_new(spec, "name", json_is_string(new_name) ? json_copy((json_t *)(uintptr_t)new_name) : json_stringn(name.p, name.n));
+  if (json_is_integer(seed)) {
+    json_t *sampler = json_object_get(spec, "sampler");
+    if (!sampler)
+      json_object_set_new(spec, "sampler", sampler = json_object());
+    json_object_set_new(sampler, "seed", json_integer(json_integer_value(seed)));
+  }
+  struct json_writer w;
+  jw_init(&w, &text);
+  jw_json(&w, spec);
+  const char *kept = buf_ok(&text, err) ? arena_strdup(http_req_arena(op->req), buf_str(&text)) : NULL;
+  http_req_set_state(op->req, (void *)(uintptr_t)kept);
+  return kept || err_no_memory(err);
+}
+
+static void on_source(void *ctx, const struct pg_reply *row) {
+  struct sweep_op *op = ctx;
+  struct err err;
+  struct submission in = {.name = STR("")};
+  bool ok = pg_ok(row, &err) && (pg_rows(row) || sweep_op_none(op->id, &err)) &&
+            clone_text(op, pg_text(row, 0, 2), pg_text(row, 0, 0), &err) && sweeps_ready(web_app(op->req)->sweeps, &err);
+  in.text = str_of(http_req_state(op->req));
+  in.directory = ok ? pg_text(row, 0, 1) : STR_NONE;
+  ok = ok && submit(op, &in, &err);
+  if (!ok)
+    sweep_op_fail(op, &err);
+}
+
+static void post_clone(struct http_req *req) {
+  struct err err;
+  struct sweep_op *op = sweep_op_new(req);
+  if (!op)
+    return;
+  bool ok = sweep_op_read_id(op, "sweep", &err) && (!http_req_body(req).n || sweep_op_read_body(op, &err)) &&
+            sweep_op_query(op, STMT_SWEEP_SOURCE, on_source, &err);
+  if (!ok)
+    sweep_op_fail(op, &err);
+}
+
+/* ---- look ---- */
+
+static void on_sweep(void *ctx, const struct pg_reply *row) {
+  struct sweep_op *op = ctx;
+  struct err err;
+  if (!pg_ok(row, &err) || (!pg_rows(row) && !sweep_op_none(op->id, &err))) {
+    sweep_op_fail(op, &err);
+    return;
+  }
+  struct str summary = pg_jsonb(row, 0, 1);
+  if (!summary.p) {
+    err_set(&err, ERR_UNAVAILABLE, "the sweep is %s, but could not be taken up when the service started",
+            sweep_state_text((int)pg_int(row, 0, 0)));
+    err_hint(&err, "the service's log says why");
+    sweep_op_fail(op, &err);
+    return;
+  }
+  struct buf body = BUF_INIT(SWEEP_REPLY_MAX);
+  buf_add_str(&body, summary);
+  sweep_op_reply(op, 200, &body);
+}
+
+static void get_sweep(struct http_req *req) {
+  struct err err;
+  struct sweep_op *op = sweep_op_new(req);
+  if (!op)
+    return;
+  bool ok = sweep_op_read_id(op, "sweep", &err);
+  op->sweep = ok ? sweeps_find(web_app(req)->sweeps, op->id) : NULL;
+  if (op->sweep)
+    reply_sweep(op, 200, op->sweep);
+  else if (!ok || !sweep_op_query(op, STMT_SWEEP_GET, on_sweep, &err))
+    sweep_op_fail(op, &err);
+}
+static void on_sweep_list(void *ctx, const struct pg_reply *rows) {
+  struct sweep_op *op = ctx;
+  struct err err;
+  char hex[ID_HEX_LEN + 1], next[80];
+  if (!pg_ok(rows, &err)) {
+    sweep_op_fail(op, &err);
+    return;
+  }
+  struct buf body = BUF_INIT(SWEEP_REPLY_MAX);
+  struct json_writer w;
+  size_t count = MIN_OF(pg_rows(rows), (size_t)op->limit);
+  jw_init(&w, &body);
+  jw_object(&w);
+  jw_key(&w, "items");
+  jw_array(&w);
+  for (size_t i = 0; i < count; i++) {
+    const struct live_sweep *live = sweeps_find(web_app(op->req)->sweeps, pg_uuid(rows, i, 0));
+    if (live)
+      live_put_sweep(live, &w);
+    else if (!pg_is_null(rows, i, 3))
+      jw_raw(&w, pg_jsonb(rows, i, 3));
+  }
+  jw_array_end(&w);
+  if (pg_rows(rows) > count) {
+    id_format(pg_uuid(rows, count - 1, 0), hex);
+    snprintf(next, sizeof next, "%lld_%s", (long long)pg_int(rows, count - 1, 1), hex);
+    jw_put_text(&w, "next", next);
+  } else {
+    jw_put_null(&w, "next");
+  }
+  jw_object_end(&w);
+  sweep_op_reply(op, 200, &body);
+}
+
+static bool list_sweeps(struct sweep_op *op, struct err *err) {
+  AUTO_PG_ARGS struct pg_args args;
+  struct str state = http_req_param(op->req, "state"), cursor = http_req_param(op->req, "cursor"), time = STR_NONE;
+  struct id after = {{0}};
+  int64_t created = 0;
+  pg_args_init(&args, STMT_SWEEP_LIST);
+  if (!sweeps_ready(web_app(op->req)->sweeps, err) || !sweep_op_read_limit(op, err))
+    return false;
+  if (state.p && sweep_state_of(state) < 0)
+    return err_set(err, ERR_INVALID, "\"state\" is RUNNING, PAUSED, DRAINING, FINISHED, STOPPED or FAILED");
+  if (cursor.p && !(str_split(&cursor, '_', &time) && str_to_i64(time, &created) && id_parse(cursor, &after)))
+    return err_set(err, ERR_INVALID, "\"cursor\" is none that was given out here");
+  if (state.p)
+    pg_put_int(&args, sweep_state_of(state));
+  else
+    pg_put_null(&args);
+  if (time.p) {
+    pg_put_int(&args, created);
+    pg_put_uuid(&args, after);
+  } else {
+    pg_put_null(&args);
+    pg_put_null(&args);
+  }
+  pg_put_int(&args, op->limit + 1);
+  return pg_run(web_app(op->req)->pg, &args, 0, on_sweep_list, op, err);
+}
+
+static void get_schema(struct http_req *req) {
+  struct buf body = BUF_INIT(2 * MIB);
+  struct err err;
+  if (sweep_file_schema(&body, &err)) {
+    http_reply_json(req, 200, &body);
+    return;
+  }
+  buf_release(&body);
+  http_reply_error(req, &err);
+}
+
+static void get_sweeps(struct http_req *req) {
+  struct err err;
+  struct sweep_op *op = sweep_op_new(req);
+  if (op && !list_sweeps(op, &err))
+    sweep_op_fail(op, &err);
+}
+/* ---- steer ---- */
+
+static const enum live_action act_pause = LIVE_PAUSE, act_resume = LIVE_RESUME, act_stop = LIVE_STOP, act_drain = LIVE_DRAIN;
+
+static void post_action(struct http_req *req) {
+  struct err err;
+  const enum live_action *action = http_req_route(req)->arg;
+  struct sweep_op *op = sweep_op_live(req);
+  if (op && (!live_act(op->sweep, *action, &err) || !sweeps_wait(op->sweep, NULL, on_changed, op, &err)))
+    sweep_op_fail(op, &err);
+}
+
+static void patch_sweep(struct http_req *req) {
+  struct err err;
+  struct sweep_op *op = sweep_op_live(req);
+  if (op && (!sweep_op_read_body(op, &err) || !sweeps_edits_check(op->json, &err) || !live_edit(op->sweep, op->json, on_changed, op, &err)))
+    sweep_op_fail(op, &err);
+}
+
+static void on_deleted(void *ctx, const struct pg_reply *rows) {
+  struct sweep_op *op = ctx;
+  struct err err;
+  if (pg_ok(rows, &err) && (pg_rows(rows) || sweep_op_none(op->id, &err))) {
+    sweeps_hide(web_app(op->req)->sweeps, op->id);
+    http_reply_empty(op->req, 204);
+    return;
+  }
+  sweep_op_fail(op, &err);
+}
+
+static bool delete_row(struct sweep_op *op, struct err *err) {
+  AUTO_PG_ARGS struct pg_args args;
+  pg_args_init(&args, STMT_SWEEP_DELETE);
+  pg_put_uuid(&args, op->id);
+  pg_put_int(&args, tracking_now(op->req));
+  return pg_run(web_app(op->req)->pg, &args, 0, on_deleted, op, err);
+}
+
+/* Its end is durable. */
+static void on_over(void *ctx, const struct err *err) {
+  struct sweep_op *op = ctx;
+  struct err failed;
+  if (err)
+    sweep_op_fail(op, err);
+  else if (!delete_row(op, &failed))
+    sweep_op_fail(op, &failed);
+}
+
+static bool delete_one(struct sweep_op *op, struct err *err) {
+  if (!sweep_op_read_id(op, "sweep", err))
+    return false;
+  op->sweep = sweeps_find(web_app(op->req)->sweeps, op->id);
+  if (!op->sweep)
+    return delete_row(op, err);
+  if (live_is_over(op->sweep))
+    return sweeps_wait(op->sweep, NULL, on_over, op, err);
+  err_set(err, ERR_WRONG_STATE, "the sweep is not over");
+  return err_hint(err, "stop it first: winnow sweep stop");
+}
+
+static void delete_sweep(struct http_req *req) {
+  struct err err;
+  struct sweep_op *op = sweep_op_new(req);
+  if (op && !delete_one(op, &err))
+    sweep_op_fail(op, &err);
+}
+
+#define ROUTE_GET(path_, handler_, response_, summary_, query_)                                                          \
+  {                                                                                                                      \
+    .method = HTTP_GET, .path = path_, .policy = POLICY_READ, .handler = handler_, .summary = summary_, .query = query_, \
+    .response_schema = response_                                                                                         \
+  }
+#define ROUTE_ACT(path_, arg_, summary_)                                                                                       \
+  {                                                                                                                            \
+    .method = HTTP_POST, .path = path_, .policy = POLICY_TRACK, .body = BODY_BUFFER, .max_body = 4096, .handler = post_action, \
+    .arg = arg_, .summary = summary_, .response_schema = "sweep"                                                               \
+  }
+
+const struct route sweep_routes[] = {
+    {.method = HTTP_POST,
+     .path = "/sweeps",
+     .policy = POLICY_TRACK,
+     .body = BODY_BUFFER,
+     .max_body = SUBMISSION_MAX,
+     .handler = post_sweep,
+     .summary = "Submit a sweep",
+     .doc =
+         "The body is a sweep file, YAML or JSON; its JSON Schema is at `/api/v1/schemas/sweep`. With a command it needs the scope `submit`; without one it is for those who ask and "
+         "tell. `file` is its name for messages, `directory` what relative paths in it are beneath. A directory of this machine is copied "
+         "as it is now, unless `workdir_mode` is inplace or `workdir` names a snapshot (see `/code`). With the Content-Type "
+         "`" SUBMISSION_TYPE "` the body is `{\"file\": text, \"name\", \"directory\", \"code\": \"sha256:…\", "
+         "\"environment\": {…}}`: what the command line sends.",
+     .creates = CREATES,
+     .query = "dry_run:boolean,file:string,directory:string",
+     .request_schema = "sweep_file",
+     .response_schema = "sweep_made"},
+    ROUTE_GET("/sweeps", get_sweeps, "sweep_list", "List sweeps, newest first", "state:string,limit:integer,cursor:string"),
+    ROUTE_GET("/schemas/sweep", get_schema, NULL, "The sweep file as a JSON Schema, for editors", NULL),
+    ROUTE_GET("/sweeps/{id}", get_sweep, "sweep", "One sweep: state, progress, best", NULL),
+    {.method = HTTP_PATCH,
+     .path = "/sweeps/{id}",
+     .policy = POLICY_TRACK,
+     .body = BODY_BUFFER,
+     .max_body = 256 * 1024,
+     .handler = patch_sweep,
+     .summary = "Change run_cap, max_parallel, priority, max_time, notes while it runs",
+     .request_schema = "sweep_edit",
+     .response_schema = "sweep"},
+    {.method = HTTP_DELETE,
+     .path = "/sweeps/{id}",
+     .policy = POLICY_WRITE,
+     .handler = delete_sweep,
+     .summary = "Delete a sweep that is over, with its runs"},
+    ROUTE_ACT("/sweeps/{id}/pause", &act_pause, "Start no new trials"),
+    ROUTE_ACT("/sweeps/{id}/resume", &act_resume, "Go on"),
+    ROUTE_ACT("/sweeps/{id}/stop", &act_stop, "End it, and its running trials"),
+    ROUTE_ACT("/sweeps/{id}/drain", &act_drain, "End it when the running trials have ended"),
+    {.method = HTTP_POST,
+     .path = "/sweeps/{id}/clone",
+     .policy = POLICY_TRACK,
+     .body = BODY_BUFFER,
+     .max_body = 64 * 1024,
+     .handler = post_clone,
+     .creates = CREATES,
+     .summary = "Submit it again",
+     .request_schema = "sweep_clone",
+     .response_schema = "sweep"},
+};
+const size_t sweep_route_count = ARRAY_LEN(sweep_routes);

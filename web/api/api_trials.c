@@ -1,0 +1,321 @@
+/* /api/v1: trials: lists, the best, the course, rungs; trials as runs. */
+#include <math.h>
+
+#include "base/json.h"
+#include "storage/pg/pg.h"
+#include "tracker/logs/names.h"
+#include "web/api/sweep_op.h"
+#include "web/http/http_reply.h"
+#include "web/tables.h"
+#include "web/tracking.h"
+
+struct shown_value {
+  bool has, has_best;
+  double value, best;
+  int64_t step;
+};
+
+/* Of a trial that runs the row has the value of the last change of its state: what was reported since is in memory. */
+static struct shown_value value_of_row(const struct sweeps *sweeps, const struct pg_reply *rows, size_t i) {
+  struct shown_value shown = {.has = !pg_is_null(rows, i, 6),
+                              .has_best = !pg_is_null(rows, i, 8),
+                              .value = pg_float8(rows, i, 6),
+                              .best = pg_float8(rows, i, 8),
+                              .step = pg_is_null(rows, i, 7) ? 0 : pg_int(rows, i, 7)};
+  const struct live_trial *trial = shown.has && pg_is_null(rows, i, 14) ? sweeps_trial(sweeps, pg_uuid(rows, i, 0)) : NULL;
+  if (trial)
+    live_value(trial, &shown.value, &shown.best, &shown.step);
+  shown.has_best = trial ? !isnan(shown.best) : shown.has_best;
+  return shown;
+}
+
+static void put_value(struct json_writer *w, const struct shown_value *shown) {
+  jw_key(w, "value");
+  shown->has ? jw_f64(w, shown->value) : jw_null(w);
+  jw_key(w, "best_value");
+  shown->has_best ? jw_f64(w, shown->best) : jw_null(w);
+  jw_key(w, "last");
+  if (!shown->has) {
+    jw_null(w);
+    return;
+  }
+  jw_object(w);
+  jw_put_i64(w, "step", shown->step);
+  jw_put_f64(w, "value", shown->value);
+  jw_object_end(w);
+}
+
+static void put_trial_row(const struct sweep_op *op, struct json_writer *w, const struct pg_reply *rows, size_t i) {
+  char hex[ID_HEX_LEN + 1];
+  int64_t started = pg_int(rows, i, 13);
+  struct shown_value shown = value_of_row(web_app(op->req)->sweeps, rows, i);
+  jw_object(w);
+  id_format(pg_uuid(rows, i, 0), hex);
+  jw_put_text(w, "run_id", hex);
+  jw_put_i64(w, "number", pg_int(rows, i, 1));
+  id_format(op->id, hex);
+  jw_put_text(w, "sweep_id", hex);
+  jw_put_text(w, "state", run_state_name(pg_int(rows, i, 2)));
+  jw_put_str(w, "state_reason", pg_text(rows, i, 3));
+  jw_put_i64(w, "attempt", pg_int(rows, i, 4));
+  jw_key(w, "params");
+  jw_raw(w, pg_is_null(rows, i, 5) ? STR("{}") : pg_jsonb(rows, i, 5));
+  put_value(w, &shown);
+  jw_key(w, "stop");
+  pg_is_null(rows, i, 9) ? jw_null(w) : jw_raw(w, pg_jsonb(rows, i, 9));
+  jw_put_str(w, "node", pg_text(rows, i, 10));
+  jw_put_null(w, "slots"); /* which ones: only while it runs on a machine with numbered devices */
+  int64_t made[LIVE_MADE_COUNT];
+  for (size_t k = 0; k < LIVE_MADE_COUNT; k++)
+    made[k] = pg_is_null(rows, i, 15 + k) ? -1 : pg_int(rows, i, 15 + k);
+  live_put_made(w, made);
+  jw_put_i64(w, "created", pg_int(rows, i, 12));
+  jw_key(w, "started");
+  started > 0 ? jw_i64(w, started) : jw_null(w);
+  jw_key(w, "ended");
+  pg_is_null(rows, i, 14) ? jw_null(w) : jw_i64(w, pg_int(rows, i, 14));
+  jw_object_end(w);
+}
+
+static void on_trials(void *ctx, const struct pg_reply *rows) {
+  struct sweep_op *op = ctx;
+  struct err err;
+  if (!pg_ok(rows, &err)) {
+    sweep_op_fail(op, &err);
+    return;
+  }
+  struct buf body = BUF_INIT(SWEEP_REPLY_MAX);
+  struct json_writer w;
+  size_t count = MIN_OF(pg_rows(rows), (size_t)op->limit);
+  jw_init(&w, &body);
+  jw_object(&w);
+  jw_key(&w, "items");
+  jw_array(&w);
+  for (size_t i = 0; i < count; i++)
+    put_trial_row(op, &w, rows, i);
+  jw_array_end(&w);
+  if (pg_rows(rows) > count) {
+    char next[24];
+    snprintf(next, sizeof next, "%lld", (long long)(op->offset + op->limit));
+    jw_put_text(&w, "next", next);
+  } else {
+    jw_put_null(&w, "next");
+  }
+  jw_object_end(&w);
+  sweep_op_reply(op, 200, &body);
+}
+
+static bool list_trials(struct sweep_op *op, struct err *err) {
+  static const char *const sorts[] = {"number", "-number", "value", "-value", "started", "-started"};
+  AUTO_PG_ARGS struct pg_args args;
+  struct str state = http_req_param(op->req, "state"), sort = http_req_param(op->req, "sort"), cursor = http_req_param(op->req, "cursor");
+  enum run_state wanted = RUN_QUEUED;
+  bool known = !sort.p;
+  pg_args_init(&args, STMT_TRIALS_LIST);
+  if (!sweep_op_read_id(op, "sweep", err) || !sweep_op_read_limit(op, err))
+    return false;
+  for (size_t i = 0; i < ARRAY_LEN(sorts); i++)
+    known |= str_is(sort, sorts[i]);
+  if (!known)
+    return err_set(err, ERR_INVALID, "\"sort\" is number, value or started, with - before it for the other way round");
+  if (state.p && !run_state_parse(state, &wanted))
+    return err_set(err, ERR_INVALID, "there is no state \"%.*s\"", STR_ARG(str_slice(state, 0, 40)));
+  if (cursor.p && (!str_to_i64(cursor, &op->offset) || op->offset < 0))
+    return err_set(err, ERR_INVALID, "\"cursor\" is none that was given out here");
+  pg_put_uuid(&args, op->id);
+  if (state.p)
+    pg_put_int(&args, wanted);
+  else
+    pg_put_null(&args);
+  pg_put_text(&args, sort.p ? sort : STR("number"));
+  pg_put_int(&args, op->offset);
+  pg_put_int(&args, op->limit + 1);
+  return pg_run(web_app(op->req)->pg, &args, 0, on_trials, op, err);
+}
+
+static void get_trials(struct http_req *req) {
+  struct err err;
+  struct sweep_op *op = sweep_op_new(req);
+  if (op && !list_trials(op, &err))
+    sweep_op_fail(op, &err);
+}
+
+/* Whether more is better stands in the sweep itself, in memory or in its summary. */
+static bool read_goal(struct sweep_op *op, const struct pg_reply *row, bool *ret_maximize, struct err *err) {
+  AUTO_BUF struct buf text = BUF_INIT(SWEEP_REPLY_MAX);
+  AUTO_JSON json_t *sweep = NULL;
+  const struct live_sweep *live = sweeps_find(web_app(op->req)->sweeps, op->id);
+  struct json_writer w;
+  if (!pg_ok(row, err) || (!pg_rows(row) && !sweep_op_none(op->id, err)))
+    return false;
+  jw_init(&w, &text);
+  if (live)
+    live_put_sweep(live, &w);
+  else
+    buf_add_str(&text, pg_is_null(row, 0, 1) ? STR("{}") : pg_jsonb(row, 0, 1));
+  if (!buf_ok(&text, err) || !json_read(buf_str(&text), &sweep, err))
+    return false;
+  *ret_maximize = str_is(json_str(json_object_get(json_object_get(sweep, "metric"), "goal")), "maximize");
+  return true;
+}
+
+static void on_best_goal(void *ctx, const struct pg_reply *row) {
+  struct sweep_op *op = ctx;
+  struct err err;
+  bool maximize;
+  AUTO_PG_ARGS struct pg_args args;
+  pg_args_init(&args, STMT_TRIALS_BEST);
+  pg_put_uuid(&args, op->id);
+  bool ok = read_goal(op, row, &maximize, &err);
+  if (ok) {
+    pg_put_bool(&args, maximize);
+    pg_put_int(&args, op->limit);
+    ok = pg_run(web_app(op->req)->pg, &args, 0, on_trials, op, &err);
+  }
+  if (!ok)
+    sweep_op_fail(op, &err);
+}
+
+static void get_best(struct http_req *req) {
+  struct err err;
+  struct sweep_op *op = sweep_op_new(req);
+  if (!op)
+    return;
+  struct str k = http_req_param(req, "k");
+  op->limit = 5;
+  bool ok = sweep_op_read_id(op, "sweep", &err) && (!k.p || (str_to_i64(k, &op->limit) && op->limit >= 1 && op->limit <= SWEEP_LIST_MAX) ||
+                                                    err_set(&err, ERR_INVALID, "\"k\" must be from 1 to %d", SWEEP_LIST_MAX));
+  if (!ok || !sweep_op_query(op, STMT_SWEEP_GET, on_best_goal, &err))
+    sweep_op_fail(op, &err);
+}
+
+static void on_progress(void *ctx, const struct pg_reply *rows) {
+  struct sweep_op *op = ctx;
+  struct err err;
+  double best = NAN;
+  if (!pg_ok(rows, &err)) {
+    sweep_op_fail(op, &err);
+    return;
+  }
+  struct buf body = BUF_INIT(SWEEP_REPLY_MAX);
+  struct json_writer w;
+  jw_init(&w, &body);
+  jw_object(&w);
+  jw_key(&w, "items");
+  jw_array(&w);
+  for (size_t i = 0; i < pg_rows(rows); i++) {
+    double value = pg_float8(rows, i, 2);
+    bool better = isnan(best) || (op->maximize ? value > best : value < best);
+    best = better ? value : best;
+    jw_object(&w);
+    jw_put_i64(&w, "number", pg_int(rows, i, 0));
+    jw_put_i64(&w, "time", pg_int(rows, i, 1));
+    jw_put_f64(&w, "value", value);
+    jw_put_f64(&w, "best", best);
+    jw_object_end(&w);
+  }
+  jw_array_end(&w);
+  jw_put_null(&w, "next");
+  jw_object_end(&w);
+  sweep_op_reply(op, 200, &body);
+}
+
+static void on_progress_goal(void *ctx, const struct pg_reply *row) {
+  struct sweep_op *op = ctx;
+  struct err err;
+  if (!read_goal(op, row, &op->maximize, &err) || !sweep_op_query(op, STMT_TRIALS_PROGRESS, on_progress, &err))
+    sweep_op_fail(op, &err);
+}
+
+static void get_progress(struct http_req *req) {
+  struct err err;
+  struct sweep_op *op = sweep_op_new(req);
+  if (op && (!sweep_op_read_id(op, "sweep", &err) || !sweep_op_query(op, STMT_SWEEP_GET, on_progress_goal, &err)))
+    sweep_op_fail(op, &err);
+}
+
+static void get_rungs(struct http_req *req) {
+  struct err err;
+  struct sweep_op *op = sweep_op_new(req);
+  if (!op)
+    return;
+  bool ok = sweep_op_read_id(op, "sweep", &err);
+  op->sweep = ok ? sweeps_find(web_app(req)->sweeps, op->id) : NULL;
+  if (!op->sweep) {
+    if (!ok || !sweep_op_query(op, STMT_SWEEP_GET, sweep_op_not_live, &err))
+      sweep_op_fail(op, &err);
+    return;
+  }
+  struct buf body = BUF_INIT(SWEEP_REPLY_MAX);
+  struct json_writer w;
+  jw_init(&w, &body);
+  live_put_rungs(op->sweep, &w);
+  sweep_op_reply(op, 200, &body);
+}
+
+static void on_importance(void *ctx, struct str json, const struct err *err) {
+  struct sweep_op *op = ctx;
+  struct err none;
+  if (err && err->code == ERR_NOT_FOUND) {
+    sweep_op_none(op->id, &none);
+    err = &none;
+  }
+  if (err) {
+    sweep_op_fail(op, err);
+    return;
+  }
+  struct buf body = BUF_INIT(SWEEP_REPLY_MAX);
+  buf_add_str(&body, json);
+  sweep_op_reply(op, 200, &body);
+}
+
+static void get_importance(struct http_req *req) {
+  struct err err;
+  struct sweep_op *op = sweep_op_new(req);
+  if (op && (!sweep_op_read_id(op, "sweep", &err) || !sweeps_importance(web_app(req)->sweeps, op->id, on_importance, op, &err)))
+    sweep_op_fail(op, &err);
+}
+
+static void post_trial(struct http_req *req) {
+  struct err err;
+  struct sweep_op *op = sweep_op_live(req);
+  const json_t *params = NULL;
+  static const struct json_field fields[] = {{"params", JSON_F_OBJECT, 0, .required = true}};
+  if (op && (!sweep_op_read_body(op, &err) || !json_decode(op->json, fields, ARRAY_LEN(fields), "", &params, &err) ||
+             !live_enqueue(op->sweep, params, &op->trial, &err) || !sweeps_wait(op->sweep, op->trial, sweep_op_trial_made, op, &err)))
+    sweep_op_fail(op, &err);
+}
+
+#define ROUTE_GET(path_, handler_, response_, summary_, query_)                                                          \
+  {                                                                                                                      \
+    .method = HTTP_GET, .path = path_, .policy = POLICY_READ, .handler = handler_, .summary = summary_, .query = query_, \
+    .response_schema = response_                                                                                         \
+  }
+
+const struct route trial_routes[] = {
+    ROUTE_GET("/sweeps/{id}/trials", get_trials, "trial_list", "Its trials", "state:string,sort:string,limit:integer,cursor:string"),
+    {.method = HTTP_POST,
+     .path = "/sweeps/{id}/trials",
+     .policy = POLICY_TRACK,
+     .body = BODY_BUFFER,
+     .max_body = SWEEP_BODY_MAX,
+     .handler = post_trial,
+     .creates = CREATES,
+     .summary = "Enqueue a hand-picked point",
+     .request_schema = "trial_new",
+     .response_schema = "trial"},
+    ROUTE_GET("/sweeps/{id}/best", get_best, "trial_list", "The best finished trials", "k:integer"),
+    ROUTE_GET("/sweeps/{id}/progress", get_progress, "sweep_progress", "The best value so far, trial by trial", NULL),
+    ROUTE_GET("/sweeps/{id}/rungs", get_rungs, "rung_list", "What the rules of early termination know", NULL),
+    {.method = HTTP_GET,
+     .path = "/sweeps/{id}/importance",
+     .policy = POLICY_READ,
+     .handler = get_importance,
+     .summary = "Which parameters matter",
+     .doc =
+         "PED-ANOVA: how far the best tenth of the finished trials is distributed otherwise than all of them, parameter by parameter, as "
+         "shares of one with a 95 % interval; and pairs that matter together beyond each alone. `low_confidence` says when there are too "
+         "few trials to trust it, `reason` why.",
+     .response_schema = "importance"},
+};
+const size_t trial_route_count = ARRAY_LEN(trial_routes);

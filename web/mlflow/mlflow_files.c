@@ -1,0 +1,233 @@
+#include "web/mlflow/mlflow_files.h"
+
+#include "tracker/logs/names.h"
+#include "web/tracking.h"
+
+static struct artifact_store *store_of(struct http_req *req) {
+  return web_app(req)->artifacts;
+}
+
+struct str files_join(struct http_req *req, struct str base, struct str below) {
+  if (!below.n)
+    return base;
+  const char *text = arena_printf(http_req_arena(req), "%.*s%s%.*s", STR_ARG(base), base.n ? "/" : "", STR_ARG(below));
+  return str_of(text);
+}
+
+/* ---- reading ---- */
+
+void files_reply(struct http_req *req, struct str path) {
+  struct stat st;
+  struct err err;
+  int fd = artifact_open(store_of(req), path, &st, &err);
+  if (fd < 0) {
+    http_reply_error(req, &err);
+    return;
+  }
+  struct str name = path, part;
+  for (struct str rest = path; str_split(&rest, '/', &part);)
+    name = part;
+  char *download = arena_strdup(http_req_arena(req), name);
+  char etag[64]; /* a file is never changed in place, so that its inode and time say which one it is */
+  snprintf(etag, sizeof etag, "\"%llx-%llx-%llx\"", (unsigned long long)st.st_ino, (unsigned long long)st.st_size,
+           (unsigned long long)(st.st_mtim.tv_sec * 1000000000LL + st.st_mtim.tv_nsec));
+  struct http_file file = {
+      .fd = fd, .content_type = artifact_content_type(name), .etag = etag, .download_name = download ? download : "artifact"};
+  http_reply_file(req, &file);
+}
+
+struct list_op {
+  struct http_req *req;
+  struct str prefix, root_uri;
+};
+
+static void on_listed(void *ctx, const struct artifact_entry *entries, size_t count, const struct err *err) {
+  struct list_op *op = ctx;
+  if (err) {
+    http_reply_error(op->req, err);
+    return;
+  }
+  struct buf body = BUF_INIT(MLFLOW_REPLY_MAX);
+  struct json_writer w;
+  jw_init(&w, &body);
+  jw_object(&w);
+  if (op->root_uri.p)
+    jw_put_str(&w, "root_uri", op->root_uri);
+  if (count) {
+    jw_key(&w, "files");
+    jw_array(&w);
+    for (size_t i = 0; i < count; i++) {
+      AUTO_BUF struct buf path = BUF_INIT(64 * KIB);
+      buf_printf(&path, "%.*s%s%s", STR_ARG(op->prefix), op->prefix.n ? "/" : "", entries[i].name);
+      jw_object(&w);
+      jw_put_str(&w, "path", buf_str(&path));
+      jw_put_bool(&w, "is_dir", entries[i].is_dir);
+      if (entries[i].size)
+        jw_put_i64(&w, "file_size", entries[i].size);
+      jw_object_end(&w);
+    }
+    jw_array_end(&w);
+  }
+  jw_object_end(&w);
+  http_reply_json(op->req, 200, &body);
+}
+
+void files_reply_list(struct http_req *req, struct str path, struct str prefix, struct str root_uri) {
+  struct list_op *op = ARENA_NEW(http_req_arena(req), struct list_op);
+  struct err err;
+  if (!op) {
+    err_no_memory(&err);
+    http_reply_error(req, &err);
+    return;
+  }
+  *op = (struct list_op){req, prefix, root_uri};
+  if (!artifact_list(store_of(req), path, false, on_listed, op, &err))
+    http_reply_error(req, &err);
+}
+
+/* ---- who may write ---- */
+
+struct guard {
+  struct http_req *req;
+  struct id run;
+  files_guard_fn *then;
+  void *ctx;
+};
+
+static void on_owner(void *ctx, const struct pg_reply *reply) {
+  struct guard *guard = ctx;
+  struct err err;
+  if (!pg_ok(reply, &err)) {
+    guard->then(guard->ctx, &err);
+    return;
+  }
+  int pass = tracking_pass(guard->req, guard->run);
+  bool ours = pg_rows(reply) && pg_bool(reply, 0, 0);
+  if (ours && pass == 0)
+    err_set(&err, ERR_FORBIDDEN, "the run belongs to its executor: its token, or one with the scope `write`, is needed");
+  else if (ours && pass > 0 && pass != pg_int(reply, 0, 1))
+    err_set(&err, ERR_FENCED, "another attempt of this run has taken over");
+  else {
+    guard->then(guard->ctx, NULL);
+    return;
+  }
+  guard->then(guard->ctx, &err);
+}
+
+/* "<experiment>/<run id>/artifacts/...": the run, if it is one. */
+static bool run_of_path(struct str path, struct id *ret) {
+  struct str rest = path, part;
+  return str_split(&rest, '/', &part) && str_split(&rest, '/', &part) && part.n == ID_HEX_LEN && id_parse(part, ret);
+}
+
+void files_guard(struct http_req *req, struct str path, files_guard_fn *then, void *ctx) {
+  struct id run;
+  struct err err;
+  const struct access_principal *who = web_principal(req);
+  if (!who || access_has(who, SCOPE_WRITE) || !run_of_path(path, &run)) {
+    then(ctx, NULL);
+    return;
+  }
+  struct guard *guard = ARENA_NEW(http_req_arena(req), struct guard);
+  if (!guard) {
+    err_no_memory(&err);
+    then(ctx, &err);
+    return;
+  }
+  *guard = (struct guard){req, run, then, ctx};
+  AUTO_PG_ARGS struct pg_args args;
+  pg_args_init(&args, STMT_RUN_OWNER);
+  pg_put_uuid(&args, run);
+  if (!pg_run(web_app(req)->pg, &args, 0, on_owner, guard, &err))
+    then(ctx, &err);
+}
+
+/* ---- uploads ---- */
+
+struct put_op {
+  struct http_req *req;
+  struct artifact_upload *upload;
+  files_stored_fn *stored;
+  bool waiting; /* where it goes, or whether the caller may, is not known yet: the body waits, and an answer is still to come */
+  bool gone;
+};
+
+bool files_put_prepare(struct http_req *req, files_stored_fn *stored, struct err *err) {
+  struct put_op *op = ARENA_NEW(http_req_arena(req), struct put_op);
+  if (!op)
+    return err_no_memory(err);
+  if (!store_of(req))
+    return err_set(err, ERR_UNAVAILABLE, "artifacts are not served here");
+  *op = (struct put_op){.req = req, .stored = stored, .waiting = true};
+  http_req_set_state(req, op);
+  http_req_pause_body(req);
+  return true;
+}
+
+void files_put_fail(struct http_req *req, const struct err *err) {
+  struct put_op *op = http_req_state(req);
+  artifact_upload_abort(op->upload);
+  op->upload = NULL;
+  op->waiting = false;
+  if (op->gone)
+    http_reply_drop(req);
+  else
+    http_reply_error(req, err);
+}
+
+static void on_guarded(void *ctx, const struct err *err) {
+  struct put_op *op = ctx;
+  if (err || op->gone) {
+    files_put_fail(op->req, err);
+    return;
+  }
+  op->waiting = false;
+  http_req_resume_body(op->req);
+}
+
+void files_put_go(struct http_req *req, struct str path, bool guarded) {
+  struct put_op *op = http_req_state(req);
+  struct err err = {.code = ERR_CANCELLED};
+  if (op->gone || !artifact_upload_new(store_of(req), path, &op->upload, &err))
+    files_put_fail(req, &err);
+  else if (guarded)
+    files_guard(req, path, on_guarded, op);
+  else
+    on_guarded(op, NULL);
+}
+
+bool files_put_data(struct http_req *req, struct str bytes, struct err *err) {
+  struct put_op *op = http_req_state(req);
+  if (artifact_upload_write(op->upload, bytes, err))
+    return true;
+  artifact_upload_abort(op->upload);
+  op->upload = NULL;
+  return false;
+}
+
+static void on_stored(void *ctx, const struct artifact_file *file, const struct err *err) {
+  struct put_op *op = ctx;
+  if (err)
+    http_reply_error(op->req, err);
+  else
+    op->stored(op->req, file);
+}
+
+void files_put_end(struct http_req *req) {
+  struct put_op *op = http_req_state(req);
+  struct err err;
+  struct artifact_upload *upload = op->upload;
+  op->upload = NULL;
+  if (!artifact_upload_finish(upload, on_stored, op, &err))
+    http_reply_error(req, &err);
+}
+
+void files_put_abort(struct http_req *req, const struct err *err UNUSED) {
+  struct put_op *op = http_req_state(req);
+  op->gone = true;
+  if (op->waiting)
+    return;
+  artifact_upload_abort(op->upload);
+  op->upload = NULL;
+  http_reply_drop(req);
+}
