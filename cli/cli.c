@@ -4,6 +4,7 @@
 #include <poll.h>
 #include <signal.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 
 #include "base/file.h"
 #include "base/mem.h"
@@ -68,6 +69,49 @@ int cli_usage(struct cli *cli, const char *hint, const char *format, ...) {
 
 /* ---- the service ---- */
 
+static bool ask(struct cli *cli, const struct endpoint *endpoint, const char *path, json_t **ret, struct err *err) {
+  struct client_config config = {
+      .endpoint = endpoint, .clock = cli->clock, .rng = cli->rng, .interrupt_fd = cli->interrupt_fd, .timeout_ms = 5000, .tries = 1};
+  struct client *client = client_new(&config, err);
+  bool ok = client && client_json(client, "GET", path, NULL, false, ret, err);
+  client_free(client);
+  return ok;
+}
+
+static bool is_our_directory(const char *path) {
+  struct stat st;
+  return path && path[0] == '/' && stat(path, &st) == 0 && S_ISDIR(st.st_mode) && st.st_uid == geteuid();
+}
+
+/* A service of this user's with a directory that no setting names: at its socket it asks for no credential. */
+static void prefer_socket(struct cli *cli, struct endpoint *endpoint) {
+  AUTO_JSON json_t *me = NULL;
+  struct err ignored; /* whoever asks next is told that nothing answers */
+  if (!ask(cli, endpoint, "/api/v1/whoami", &me, &ignored))
+    return;
+  const char *directory = json_string_value(json_object_get(me, "data_dir"));
+  if (is_our_directory(directory) && endpoint_use_socket(endpoint, directory))
+    endpoint->source = ENDPOINT_TOLD;
+}
+
+bool cli_service_answers(struct cli *cli, struct err *err) {
+  AUTO_JSON json_t *status = NULL;
+  const struct endpoint *endpoint = cli_endpoint(cli, err);
+  return endpoint && ask(cli, endpoint, "/api/v1/status", &status, err) &&
+         (str_is(json_str(json_object_get(status, "state")), "ok") || err_set(err, ERR_UNAVAILABLE, "the service is not ready yet"));
+}
+
+bool cli_use_directory(struct cli *cli, const char *directory, struct err *err) {
+  struct endpoint *endpoint = cli->endpoint;
+  if (endpoint->source == ENDPOINT_SOCKET)
+    return true;
+  if (!endpoint_use_socket(endpoint, directory))
+    return err_set(err, ERR_UNAVAILABLE, "there is no service in %s yet", directory);
+  endpoint->source = ENDPOINT_SOCKET;
+  endpoint_wipe(endpoint); /* a token for another address */
+  return true;
+}
+
 const struct endpoint *cli_endpoint(struct cli *cli, struct err *err) {
   if (cli->endpoint)
     return cli->endpoint;
@@ -91,6 +135,8 @@ const struct endpoint *cli_endpoint(struct cli *cli, struct err *err) {
   }
   if (!endpoint_find(&inputs, endpoint, err))
     return NULL;
+  if (endpoint->source == ENDPOINT_DEFAULT && !endpoint->token[0])
+    prefer_socket(cli, endpoint);
   cli->endpoint = endpoint;
   return endpoint;
 }

@@ -31,6 +31,10 @@ enum exit_code exit_code_of(enum err_code code);
 
 /* Found on the first call; owned by the cli. NULL on failure. */
 const struct endpoint *cli_endpoint(struct cli *cli, struct err *err);
+/* After cli_endpoint(), before the first request: from now on the service that has begun in `directory`. */
+MUST_CHECK bool cli_use_directory(struct cli *cli, const char *directory, struct err *err);
+/* Its status is "ok". */
+MUST_CHECK bool cli_service_answers(struct cli *cli, struct err *err);
 struct client *cli_client(struct cli *cli, struct err *err);
 
 /* `format` as path_format(), below /api/v1. The caller owns *ret_json, which may become NULL (204); `ret_json` itself may be NULL. */

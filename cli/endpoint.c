@@ -80,7 +80,12 @@ void endpoint_name(const struct endpoint *endpoint, struct buf *out) {
 }
 
 const char *endpoint_source_name(enum endpoint_source source) {
-  static const char *const names[] = {"--url", "WINNOW_URL", ".winnow", "the socket of the default directory", "the default address"};
+  static const char *const names[] = {"--url",
+                                      "WINNOW_URL",
+                                      ".winnow",
+                                      "the socket of the default directory",
+                                      "the default address",
+                                      "what the service at the default address told its user"};
   return names[source];
 }
 
@@ -268,11 +273,12 @@ static bool socket_answers(const char *directory, const char *name) {
   return connect(fd, (const struct sockaddr *)&address, sizeof address) == 0 || errno == EAGAIN;
 }
 
-static bool use_socket_of(const char *directory, struct endpoint *ret) {
-  if (!directory || !socket_answers(directory, SOCKET_NAME))
+bool endpoint_use_socket(struct endpoint *endpoint, const char *directory) {
+  if (!directory || strlen(directory) + sizeof "/" SOCKET_NAME > sizeof endpoint->socket || !socket_answers(directory, SOCKET_NAME))
     return false;
-  snprintf(ret->url, sizeof ret->url, "http://localhost");
-  return (size_t)snprintf(ret->socket, sizeof ret->socket, "%s/" SOCKET_NAME, directory) < sizeof ret->socket;
+  snprintf(endpoint->url, sizeof endpoint->url, "http://localhost");
+  snprintf(endpoint->socket, sizeof endpoint->socket, "%s/" SOCKET_NAME, directory);
+  return true;
 }
 
 /* ---- the search ---- */
@@ -289,7 +295,7 @@ static bool find_address(const struct endpoint_inputs *in, struct endpoint *ret,
   AUTO_BUF struct buf project = BUF_INIT(ENDPOINT_PATH_MAX - 1);
   struct stat st;
   if (in->directory && find_project(in->directory, &project, &st)) {
-    bool found = S_ISDIR(st.st_mode) ? use_socket_of(buf_text(&project), ret) : read_project(buf_text(&project), ret, err);
+    bool found = S_ISDIR(st.st_mode) ? endpoint_use_socket(ret, buf_text(&project)) : read_project(buf_text(&project), ret, err);
     if (!found && !S_ISDIR(st.st_mode))
       return false;
     if (found) {
@@ -299,7 +305,7 @@ static bool find_address(const struct endpoint_inputs *in, struct endpoint *ret,
     }
   }
   ret->source = ENDPOINT_SOCKET;
-  if (use_socket_of(in->data_dir, ret))
+  if (endpoint_use_socket(ret, in->data_dir))
     return true;
   ret->source = ENDPOINT_DEFAULT;
   return endpoint_parse(STR(DEFAULT_URL), ret, err);

@@ -13,6 +13,7 @@ enum endpoint_source {
   ENDPOINT_PROJECT, /* .winnow here or above */
   ENDPOINT_SOCKET,  /* the socket of the default directory */
   ENDPOINT_DEFAULT, /* 127.0.0.1:7070 */
+  ENDPOINT_TOLD,    /* the socket that the service at 127.0.0.1:7070 told its own user of */
 };
 
 /* What the search looks at; NULL where there is nothing. */
@@ -36,6 +37,8 @@ struct endpoint {
 
 /* Reads the environment and the file system. Fails on an address that is none, and on a token file that others can read. */
 MUST_CHECK bool endpoint_find(const struct endpoint_inputs *inputs, struct endpoint *ret, struct err *err);
+/* Turns to the socket in a service's directory, when one answers there; else nothing changes. */
+MUST_CHECK bool endpoint_use_socket(struct endpoint *endpoint, const char *directory);
 /* Also holds a secret. */
 void endpoint_wipe(struct endpoint *endpoint);
 

@@ -2,11 +2,15 @@
 #include "cli/serve.h"
 
 #include <fcntl.h>
+#include <netinet/in.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 
 #include "base/file.h"
+#include "cli/listen.h"
 #include "cli/service.h"
+#include "cli/service_settings.h"
 #include "cli/verbs.h"
 
 enum { START_TIMEOUT_MS = 120 * 1000, STOP_TIMEOUT_MS = 60 * 1000, STOP_JOBS_TIMEOUT_MS = 3600 * 1000, POLL_MS = 50, SETTINGS_MAX = 64 };
@@ -59,25 +63,9 @@ void serve_print_settings(struct buf *out) {
 
 /* ---- a service in the background ---- */
 
-static bool answers(struct cli *cli, struct err *err) {
-  AUTO_JSON json_t *status = NULL;
-  struct client_config config = {.endpoint = cli_endpoint(cli, err),
-                                 .clock = cli->clock,
-                                 .rng = cli->rng,
-                                 .interrupt_fd = cli->interrupt_fd,
-                                 .timeout_ms = 5000,
-                                 .tries = 1};
-  struct client *client = config.endpoint ? client_new(&config, err) : NULL;
-  bool ok = client && client_json(client, "GET", "/api/v1/status", NULL, false, &status, err);
-  if (ok && !str_is(json_str(json_object_get(status, "state")), "ok"))
-    ok = err_set(err, ERR_UNAVAILABLE, "the service is not ready yet");
-  client_free(client);
-  return ok;
-}
-
 /* The child of a child, in a session of its own, so that neither this terminal nor this program keeps it. *ret_pipe is readable as long as
  * it lives. */
-static bool spawn_service(const char *data_dir, const char *log_path, int *ret_pipe, struct err *err) {
+static bool spawn_service(const char *data_dir, const char *log_path, const char *listen, int *ret_pipe, struct err *err) {
   int pipe_fds[2];
   if (pipe2(pipe_fds, 0) != 0)
     return err_errno(err, errno, "cannot make a pipe");
@@ -89,7 +77,7 @@ static bool spawn_service(const char *data_dir, const char *log_path, int *ret_p
     int log_fd = open(log_path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600), null_fd = open("/dev/null", O_RDWR | O_CLOEXEC);
     close(pipe_fds[0]);
     if (log_fd >= 0 && null_fd >= 0 && dup2(null_fd, 0) == 0 && dup2(log_fd, 1) == 1 && dup2(log_fd, 2) == 2)
-      execl("/proc/self/exe", "winnow", "serve", "--data", data_dir, (char *)NULL);
+      execl("/proc/self/exe", "winnow", "serve", "--data", data_dir, listen ? "--listen" : (char *)NULL, listen, (char *)NULL);
     _exit(127);
   }
   close(pipe_fds[1]);
@@ -115,6 +103,27 @@ static void tell_log_end(struct err *err, const char *log_path) {
   err_hint(err, "all it said stands in %s", log_path);
 }
 
+static bool is_taken(const struct listen_address *address) {
+  AUTO_FD int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+  struct sockaddr_in in = {.sin_family = AF_INET, .sin_port = htons(address->port), .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+  int one = 1;
+  return fd >= 0 && setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof one) == 0 &&
+         bind(fd, (const struct sockaddr *)&in, sizeof in) != 0 && errno == EADDRINUSE;
+}
+
+/* Where to serve, when the settings leave it open and somebody else has the usual port: then the kernel chooses one. Else NULL. */
+static const char *other_port(struct cli *cli, const char *data_dir) {
+  const struct setting_argument data = {STR("data"), str_of(data_dir)};
+  const char *usual = conf_find(service_rows, service_row_count, STR("listen"))->default_text;
+  struct service_settings settings;
+  struct listen_address addresses[LISTEN_MAX];
+  size_t count;
+  struct err ignored; /* the service says what is wrong with its settings */
+  bool open = service_settings_load(&settings, &cli->arena, &data, 1, environ, &ignored) && strcmp(settings.listen, usual) == 0 &&
+              listen_parse(str_of(usual), addresses, &count, &ignored);
+  return open && is_taken(&addresses[0]) ? "127.0.0.1:0" : NULL;
+}
+
 static bool start_in_background(struct cli *cli, struct err *err) {
   AUTO_BUF struct buf data_dir_text = BUF_INIT(ENDPOINT_PATH_MAX);
   endpoint_data_dir(&data_dir_text);
@@ -122,12 +131,12 @@ static bool start_in_background(struct cli *cli, struct err *err) {
   AUTO_FD int alive = -1;
   if (!log_path || !buf_ok(&data_dir_text, err))
     return err_no_memory(err);
-  if (!dir_make(data_dir, geteuid() == 0 ? 0711 : 0700, err) || !spawn_service(data_dir, log_path, &alive, err))
+  if (!dir_make(data_dir, geteuid() == 0 ? 0711 : 0700, err) || !spawn_service(data_dir, log_path, other_port(cli, data_dir), &alive, err))
     return false;
   cli_progress(cli, "starting a service in the background");
   int64_t deadline = clock_mono_ms(cli->clock) + START_TIMEOUT_MS;
   bool ok;
-  while (!(ok = answers(cli, err)) && err->code != ERR_CANCELLED) {
+  while (!(ok = cli_use_directory(cli, data_dir, err) && cli_service_answers(cli, err)) && err->code != ERR_CANCELLED) {
     char byte;
     if (read(alive, &byte, 1) == 0) { /* the other end is closed: it has gone */
       tell_log_end(err, log_path);
@@ -147,9 +156,11 @@ int up_run(struct cli *cli) {
   const struct endpoint *endpoint = cli_endpoint(cli, &err);
   if (!endpoint)
     return cli_fail(cli, &err);
-  /* An address that somebody named is not ours to start. */
-  bool ours = endpoint->source == ENDPOINT_SOCKET || endpoint->source == ENDPOINT_DEFAULT;
-  if (!answers(cli, &err) && (!ours || err.code != ERR_UNAVAILABLE || !start_in_background(cli, &err)))
+  /* What answers at the usual address, and lets us in neither by its socket nor by a token, is somebody else's. An address that somebody
+   * named is not ours to start. */
+  bool named = endpoint->source < ENDPOINT_SOCKET, stranger = endpoint->source == ENDPOINT_DEFAULT && !endpoint->token[0];
+  bool there = !stranger && cli_service_answers(cli, &err);
+  if (!there && (named || (!stranger && err.code != ERR_UNAVAILABLE) || !start_in_background(cli, &err)))
     return cli_fail(cli, &err);
   AUTO_JSON json_t *sweep = NULL;
   if (!sweep_submit(cli, args_word(&cli->args, 0), false, &sweep, &err))
@@ -168,7 +179,7 @@ int down_run(struct cli *cli) {
   /* Jobs have their own grace, and the service its limit for it. */
   int64_t patience = now ? STOP_JOBS_TIMEOUT_MS : STOP_TIMEOUT_MS, deadline = clock_mono_ms(cli->clock) + patience;
   cli_progress(cli, "stopping");
-  while (answers(cli, &err) || err.code != ERR_UNAVAILABLE || strstr(err.text, "not ready")) {
+  while (cli_service_answers(cli, &err) || err.code != ERR_UNAVAILABLE || strstr(err.text, "not ready")) {
     if (client_interrupted(cli->client))
       return EXIT_INTERRUPTED;
     if (clock_mono_ms(cli->clock) > deadline) {

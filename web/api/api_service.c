@@ -80,10 +80,12 @@ static void get_whoami(struct http_req *req) {
                                      [ACCESS_TOKEN] = "token",
                                      [ACCESS_SESSION] = "session",
                                      [ACCESS_RUN] = "run token"};
+  const struct web_app *app = web_app(req);
   const struct access_principal *who = web_principal(req);
-  struct buf body = BUF_INIT(4 * KIB);
+  struct buf body = BUF_INIT(16 * KIB);
   struct json_writer w;
   char id[ID_HEX_LEN + 1];
+  uid_t owner;
   id_format(who->token_id, id);
   jw_init(&w, &body);
   jw_object(&w);
@@ -93,6 +95,8 @@ static void get_whoami(struct http_req *req) {
   put_scopes(&w, who->scope == SCOPE_NONE ? STR("") : str_of(access_scope_name(who->scope)));
   jw_put_text(&w, "token_id", id_is_zero(who->token_id) ? NULL : id);
   put_time(&w, "expires", who->expires_ms);
+  /* Its own user finds the place where no credential is asked for; nobody else is told of places. */
+  jw_put_text(&w, "data_dir", http_req_tcp_owner(req, &owner) && owner == app->access.owner ? app->status.data_dir : NULL);
   jw_object_end(&w);
   http_reply_json(req, 200, &body);
 }
