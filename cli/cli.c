@@ -45,7 +45,7 @@ enum exit_code exit_code_of(enum err_code code) {
 int cli_fail(struct cli *cli, const struct err *err) {
   cli_progress_end(cli);
   if (err->code != ERR_CANCELLED)
-    output_error(&cli->output, err, cli->client ? client_request_id(cli->client) : NULL);
+    output_error(&cli->output, err, cli->client ? client_problems(cli->client) : NULL, cli->client ? client_request_id(cli->client) : NULL);
   return exit_code_of(err->code);
 }
 
@@ -63,7 +63,7 @@ int cli_usage(struct cli *cli, const char *hint, const char *format, ...) {
   err_set(&err, ERR_INVALID, "%s", buf_text(&text));
   if (hint)
     err_hint(&err, "%s", hint);
-  output_error(&cli->output, &err, NULL);
+  output_error(&cli->output, &err, NULL, NULL);
   return EXIT_USAGE;
 }
 
@@ -531,7 +531,7 @@ static int run_program(struct cli *cli, int argc, char **argv) {
   const char *const *words = (const char *const *)(uintptr_t)argv;
   if (!args_parse(&verb_table, argc, words, &cli->arena, &cli->args, &err)) {
     set_up_output(cli);
-    output_error(&cli->output, &err, NULL);
+    output_error(&cli->output, &err, NULL, NULL);
     return EXIT_USAGE;
   }
   set_up_output(cli);

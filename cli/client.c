@@ -27,6 +27,7 @@ struct client {
   int socket_dir;         /* of the Unix socket, so that its path may be long */
   char socket_path[64];
   char request_id[96];
+  json_t *problems; /* of the last answer that was an error */
 };
 
 /* One request on its way. */
@@ -108,7 +109,9 @@ static enum err_code code_of_name(struct str name, long status) {
 }
 
 /* What the sentence says already needs its place only, and that only when it lies in a parameter. */
-static void add_place(struct str path, const json_t *line, const json_t *column, struct buf *text) {
+static void add_place(const json_t *item, struct buf *text) {
+  const json_t *line = json_object_get(item, "line"), *column = json_object_get(item, "column");
+  struct str path = json_str(json_object_get(item, "path"));
   if (!path.n || !json_is_integer(column))
     return;
   buf_printf(text, " (%.*s, ", STR_ARG(path));
@@ -117,22 +120,55 @@ static void add_place(struct str path, const json_t *line, const json_t *column,
   buf_printf(text, "column %lld)", (long long)json_integer_value(column));
 }
 
-static void add_field_errors(const json_t *errors, struct str said, struct buf *text) {
-  for (size_t i = 0; i < json_array_size(errors) && i < 8; i++) {
-    const json_t *item = json_array_get(errors, i);
-    const json_t *line = json_object_get(item, "line"), *column = json_object_get(item, "column");
-    struct str path = json_str(json_object_get(item, "path")), message = json_str(json_object_get(item, "message"));
-    if (str_eq(message, said)) {
-      add_place(path, line, column, text);
-      continue;
-    }
-    buf_puts(text, i ? "; " : ": ");
-    if (json_is_integer(line))
-      buf_printf(text, "line %lld", (long long)json_integer_value(line));
-    if (json_is_integer(line) && json_is_integer(column))
-      buf_printf(text, ", column %lld", (long long)json_integer_value(column));
-    buf_printf(text, "%s%.*s%s%.*s", json_is_integer(line) ? ": " : "", STR_ARG(path), path.n ? ": " : "", STR_ARG(message));
+/* "sweep.yaml" of the sentence "sweep.yaml:3:31: message"; empty when it is no such sentence. */
+static struct str file_of(struct str said, struct str message) {
+  struct str place = str_slice(said, 0, said.n - MIN_OF(said.n, message.n));
+  if (!str_ends(said, message) || !str_ends(place, STR(": ")))
+    return STR_NONE;
+  place.n -= 2;
+  for (int i = 0; i < 2; i++) {
+    const char *colon = place.n ? memrchr(place.p, ':', place.n) : NULL;
+    if (!colon)
+      return STR_NONE;
+    place.n = (size_t)(colon - place.p);
   }
+  return place;
+}
+
+static void add_problem(json_t *rest, struct str file, const json_t *item) {
+  const json_t *line = json_object_get(item, "line"), *column = json_object_get(item, "column");
+  struct str path = json_str(json_object_get(item, "path")), message = json_str(json_object_get(item, "message"));
+  AUTO_BUF struct buf text = BUF_INIT(64 * KIB);
+  if (file.n && json_is_integer(line) && json_is_integer(column)) {
+    buf_printf(&text, "%.*s:%lld:%lld: ", STR_ARG(file), (long long)json_integer_value(line), (long long)json_integer_value(column));
+  } else {
+    if (json_is_integer(line))
+      buf_printf(&text, "line %lld", (long long)json_integer_value(line));
+    if (json_is_integer(line) && json_is_integer(column))
+      buf_printf(&text, ", column %lld", (long long)json_integer_value(column));
+    buf_printf(&text, "%s%.*s%s", json_is_integer(line) ? ": " : "", STR_ARG(path), path.n ? ": " : "");
+  }
+  buf_add_str(&text, message);
+  json_t *problem = json_pack("{ss#sO?}", "text", buf_text(&text), text.n, "hint", json_object_get(item, "hint"));
+  if (problem)
+    json_array_append_new(rest, problem);
+}
+
+/* Returns what the sentence does not say, as client_problems() promises. */
+static json_t *read_problems(const json_t *errors, struct str said, struct buf *text) {
+  json_t *rest = json_array();
+  struct str file = STR_NONE;
+  for (size_t i = 0; rest && i < json_array_size(errors); i++) {
+    const json_t *item = json_array_get(errors, i);
+    struct str message = json_str(json_object_get(item, "message"));
+    if (str_eq(message, said))
+      add_place(item, text);
+    else if (i == 0 && (file = file_of(said, message)).n)
+      continue;
+    else
+      add_problem(rest, file, item);
+  }
+  return rest;
 }
 
 static const char *hint_of_code(enum err_code code) {
@@ -149,9 +185,10 @@ static const char *hint_of_code(enum err_code code) {
   }
 }
 
-void problem_to_err(long status, struct str body, struct err *ret) {
+void problem_to_err(long status, struct str body, struct err *ret, json_t **ret_rest) {
   AUTO_JSON json_t *problem = NULL;
   struct err ignored;
+  *ret_rest = NULL;
   if (!json_read(body, &problem, &ignored) || !json_is_object(problem)) {
     enum err_code code = code_of_status(status);
     err_set(ret, code, "the service answered %ld: %s", status, err_info(code)->title);
@@ -162,7 +199,7 @@ void problem_to_err(long status, struct str body, struct err *ret) {
       said = json_str(json_object_get(problem, "title"));
     AUTO_BUF struct buf text = BUF_INIT(64 * KIB);
     buf_add_str(&text, said.n ? said : str_of(err_info(code)->title));
-    add_field_errors(json_object_get(problem, "errors"), said, &text);
+    *ret_rest = read_problems(json_object_get(problem, "errors"), said, &text);
     err_set(ret, code, "%s", buf_text(&text));
     struct str hint = json_str(json_object_get(problem, "hint"));
     if (hint.n)
@@ -201,15 +238,25 @@ struct client *client_new(const struct client_config *config, struct err *err) {
   return client;
 }
 
+static void forget_problems(struct client *client) {
+  json_decref(client->problems);
+  client->problems = NULL;
+}
+
 void client_free(struct client *client) {
   if (!client)
     return;
+  forget_problems(client);
   if (client->calls)
     curl_multi_cleanup(client->calls);
   if (client->streams)
     curl_multi_cleanup(client->streams);
   fd_close(&client->socket_dir);
   mem_free(client);
+}
+
+const json_t *client_problems(const struct client *client) {
+  return client->problems;
 }
 
 const char *client_request_id(const struct client *client) {
@@ -543,7 +590,8 @@ static bool try_once(struct client *client, const struct client_request *request
   *ret_retry_after = t.retry_after;
   bool ok = code == CURLE_OK && reply->status >= 200 && reply->status < 300;
   if (code == CURLE_OK && !ok) {
-    problem_to_err(reply->status, buf_str(&reply->body), err);
+    forget_problems(client);
+    problem_to_err(reply->status, buf_str(&reply->body), err, &client->problems);
     *ret_again = reply->status == 429 || (reply->status >= 502 && reply->status <= 504);
   } else if (code != CURLE_OK && !t.failed) {
     curl_to_err(&t, code, err);
@@ -588,6 +636,7 @@ bool client_call(struct client *client, const struct client_request *request, st
   if (request->creates)
     id_format(id_new(client->config.clock, &client->config.rng), key);
   client->request_id[0] = '\0';
+  forget_problems(client);
   for (unsigned attempt = 0;; attempt++) {
     int64_t retry_after = -1;
     bool again;

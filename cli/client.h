@@ -80,6 +80,8 @@ MUST_CHECK bool client_events(struct client *client, const char *path, sse_fn *f
 
 /* The id of the last request that failed; "" when none did. */
 const char *client_request_id(const struct client *client);
+/* What else was wrong with it, beside what its error says: [{"text", "hint"}, ...]; NULL when there is nothing. */
+const json_t *client_problems(const struct client *client);
 /* Sleeps, but not through Ctrl-C (false). */
 MUST_CHECK bool client_sleep(struct client *client, int64_t ms, struct err *err);
 bool client_interrupted(const struct client *client);
@@ -92,8 +94,9 @@ void path_escape(struct buf *out, struct str text, bool keep_slashes);
 /* Adds `name=value` with '?' or '&'. A NULL value adds nothing. */
 void path_query(struct buf *path, const char *name, const char *value);
 
-/* The error that an answer tells: from problem+json, else from the status. Pure. */
-void problem_to_err(long status, struct str body, struct err *ret);
+/* The error that an answer tells: from problem+json, else from the status. *ret_rest is as client_problems() promises, and the caller's.
+ * Pure. */
+void problem_to_err(long status, struct str body, struct err *ret, json_t **ret_rest);
 /* Seconds (or an HTTP date) as milliseconds from `now_ms`; -1 when it is neither. Pure. */
 int64_t retry_after_ms(struct str value, int64_t now_ms);
 

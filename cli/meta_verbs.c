@@ -47,7 +47,7 @@ static int help_run(struct cli *cli) {
   words[count - 1] = "--help";
   struct args asked;
   if (!args_parse(&verb_table, (int)count, words, &cli->arena, &asked, &err)) {
-    output_error(&cli->output, &err, NULL);
+    output_error(&cli->output, &err, NULL, NULL);
     return EXIT_USAGE;
   }
   AUTO_BUF struct buf text = BUF_INIT(MIB);

@@ -441,10 +441,16 @@ void output_say(const struct output *output, const char *format, ...) {
   say_line(output, NULL, STYLE_NONE, buf_text(&text));
 }
 
-void output_error(const struct output *output, const struct err *err, const char *request_id) {
+void output_error(const struct output *output, const struct err *err, const json_t *more, const char *request_id) {
   say_line(output, "error", STYLE_BAD, err->text);
   if (err->hint[0])
     say_line(output, "help", STYLE_BUSY, err->hint);
+  for (size_t i = 0; i < json_array_size(more); i++) {
+    const char *hint = json_string_value(json_object_get(json_array_get(more, i), "hint"));
+    say_line(output, "error", STYLE_BAD, json_string_value(json_object_get(json_array_get(more, i), "text")));
+    if (hint)
+      say_line(output, "help", STYLE_BUSY, hint);
+  }
   if (request_id && request_id[0])
     say_line(output, "request", STYLE_DIM, request_id);
 }

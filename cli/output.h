@@ -79,7 +79,7 @@ bool output_for_people(const struct output *output);
 
 /* A line on standard error, unless quiet. Arguments are escaped. */
 void output_say(const struct output *output, const char *format, ...) PRINTF_LIKE(2, 3);
-/* "error: what", "help: what to type next", "request: id"; never silenced. */
-void output_error(const struct output *output, const struct err *err, const char *request_id);
+/* "error: what", "help: what to type next", "request: id"; `more` is as client_problems() promises. Never silenced. */
+void output_error(const struct output *output, const struct err *err, const json_t *more, const char *request_id);
 
 #endif

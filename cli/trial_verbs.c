@@ -8,8 +8,7 @@ static const struct column columns[] = {
     {"STEP", "last.step", COLUMN_COUNT, false, NULL},  {"TOOK", "started", COLUMN_SPAN, false, "ended"},
     {"NODE", "node", COLUMN_TEXT, true, NULL},         {"SLOTS", "slots", COLUMN_LIST, true, NULL},
     {"ATTEMPT", "attempt", COLUMN_COUNT, true, NULL},  {"PARAMS", "params", COLUMN_LIST, false, NULL},
-    {"WHY", "stop.reason", COLUMN_TEXT, false, NULL},  {"REASON", "state_reason", COLUMN_TEXT, true, NULL},
-    {"RULE", "stop.rule", COLUMN_TEXT, true, NULL},
+    {"WHY", "state_reason", COLUMN_TEXT, false, NULL}, {"RULE", "stop.rule", COLUMN_TEXT, true, NULL},
 };
 const struct view trial_view = VIEW(columns, "run_id", "no trials yet");
 

@@ -90,6 +90,7 @@ static const char *const why_texts[] = {
     [WHY_FAILURES] = "max_failures trials have failed",
     [WHY_ALL_MADE] = "run_cap trials were made",
     [WHY_EXHAUSTED] = "every point of the space was tried",
+    [WHY_ALL_FAILED] = "all its trials have failed",
 };
 
 const char *engine_why_text(enum engine_why why) {
@@ -111,7 +112,7 @@ static bool sweep_over(const struct engine *e) {
 }
 
 static bool gave_up(const struct engine *e) {
-  return e->sweep.why == WHY_GAVE_UP || e->sweep.why == WHY_FAILURES;
+  return e->sweep.why == WHY_GAVE_UP || e->sweep.why == WHY_FAILURES || e->sweep.why == WHY_ALL_FAILED;
 }
 
 /* ---- trials ---- */
@@ -362,8 +363,12 @@ static void check_done(struct engine *e) {
                : gave_up(e)                ? SWEEP_EV_DONE_FAILED
                                            : SWEEP_EV_DONE,
                (enum engine_why)e->sweep.why);
-  else if (e->sweep.state == SWEEP_RUNNING && all_made(e) != WHY_NONE && !e->missing)
-    sweep_step(e, SWEEP_EV_DONE, all_made(e));
+  else if (e->sweep.state == SWEEP_RUNNING && all_made(e) != WHY_NONE && !e->missing) {
+    if (e->failed && !e->succeeded)
+      sweep_step(e, SWEEP_EV_GIVE_UP, WHY_ALL_FAILED);
+    else
+      sweep_step(e, SWEEP_EV_DONE, all_made(e));
+  }
 }
 
 static struct engine_todo todo(enum engine_todo_kind kind, const struct slot *t) {

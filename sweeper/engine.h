@@ -72,7 +72,8 @@ enum engine_why {
   WHY_GAVE_UP,
   WHY_FAILURES,
   WHY_ALL_MADE,
-  WHY_EXHAUSTED
+  WHY_EXHAUSTED,
+  WHY_ALL_FAILED
 };
 /* A sentence for people. */
 const char *engine_why_text(enum engine_why why);

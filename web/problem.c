@@ -6,11 +6,11 @@
 
 struct problem {
   struct list_node node;
-  const char *path, *message;
+  const char *path, *message, *hint;
   unsigned line, column;
 };
 
-void problem_add(struct http_req *req, const char *path, unsigned line, unsigned column, const char *message) {
+void problem_add(struct http_req *req, const char *path, unsigned line, unsigned column, const char *message, const char *hint) {
   struct arena *arena = http_req_arena(req);
   struct list *list = http_req_problems(req);
   if (!list && (list = ARENA_NEW(arena, struct list)))
@@ -18,9 +18,12 @@ void problem_add(struct http_req *req, const char *path, unsigned line, unsigned
   struct problem *problem = list && list->count < PROBLEMS_MAX ? ARENA_NEW(arena, struct problem) : NULL;
   if (!problem)
     return;
-  *problem = (struct problem){
-      .path = arena_strdup(arena, str_of(path)), .message = arena_strdup(arena, str_of(message)), .line = line, .column = column};
-  if (problem->path && problem->message)
+  *problem = (struct problem){.path = arena_strdup(arena, str_of(path)),
+                              .message = arena_strdup(arena, str_of(message)),
+                              .hint = arena_strdup(arena, str_of(hint)),
+                              .line = line,
+                              .column = column};
+  if (problem->path && problem->message && problem->hint)
     list_push_back(list, &problem->node);
 }
 
@@ -37,6 +40,7 @@ static void put_problem(struct json_writer *w, const struct problem *problem) {
   put_number(w, "line", problem->line);
   put_number(w, "column", problem->column);
   jw_put_text(w, "message", problem->message);
+  jw_put_text(w, "hint", problem->hint[0] ? problem->hint : NULL);
   jw_object_end(w);
 }
 
@@ -47,7 +51,7 @@ static void put_problems(const struct list *list, const struct err *err, struct 
   for (struct list_node *node = list ? list->first : NULL; node; node = node->next)
     put_problem(w, LIST_ENTRY(node, struct problem, node));
   if (!(list && list->first) && (err->path[0] || err->line))
-    put_problem(w, &(struct problem){.path = err->path, .message = err->text, .line = err->line, .column = err->column});
+    put_problem(w, &(struct problem){.path = err->path, .message = err->text, .hint = err->hint, .line = err->line, .column = err->column});
   jw_array_end(w);
 }
 

@@ -308,6 +308,21 @@ class Local(Base):
             sweep = json.loads(listed.stdout)["items"][0]
             self.assertEqual((sweep["name"], sweep["state"], sweep["best"]["value"]), ("sweep", "FINISHED", 1.0))
 
+            # One that cannot work fails, and its trials say why.
+            (self.s.home / "wrong.yaml").write_text("command: [sh, -c, 'echo train_loss=0.5']\nmetric: {name: loss}\nparameters: {a: {values: [1, 2]}}\nmethod: grid\n")
+            done = subprocess.run([WINNOW, "up", str(self.s.home / "wrong.yaml")], capture_output=True, text=True, timeout=120, env=env)
+            self.assertEqual(done.returncode, 7, done)
+            self.assertIn("all its trials have failed", done.stdout)
+            listed = subprocess.run([WINNOW, "trial", "ls", "@latest"], capture_output=True, text=True, timeout=60, env=env)
+            self.assertEqual(listed.stdout.count('no_metric: it ended well, but the goal metric "loss" was never seen; the nearest name seen is "train_loss"'), 2, listed)
+
+            # Every mistake of a file is told, each with its place and its remedy.
+            (self.s.home / "bad.yaml").write_text("command: [a]\nmetric: {name: x, goal: maximise}\nparameters: {a: {min: 1, max: 2}}\nrun_capp: 3\n")
+            done = subprocess.run([WINNOW, "up", str(self.s.home / "bad.yaml")], capture_output=True, text=True, timeout=60, env=env)
+            self.assertEqual(done.returncode, 1, done)
+            self.assertRegex(done.stderr, 'error: bad.yaml:2:25: .*maximise.*\nhelp: did you mean "maximize"\\?\n'
+                                          'error: bad.yaml:4:1: unknown key "run_capp"\nhelp: did you mean "run_cap"\\?\n')
+
 
 if __name__ == "__main__":
     unittest.main()

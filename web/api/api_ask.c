@@ -139,7 +139,7 @@ static int by_trial(const void *a, const void *b) {
 static void note_problem(const struct sweep_op *op, size_t index, const struct err *problem, size_t *count, struct err *first) {
   char path[32];
   snprintf(path, sizeof path, "trials[%zu]", index);
-  problem_add(op->req, path, 0, 0, problem->text);
+  problem_add(op->req, path, 0, 0, problem->text, problem->hint);
   if ((*count)++)
     return;
   *first = *problem;

@@ -97,7 +97,8 @@ static bool submit(struct sweep_op *op, const struct submission *in, struct err 
     return err_no_memory(err);
   if (!sweep_file_read(in->text, file_name, &arena, &file, &errors, err)) {
     for (size_t i = 0; i < MIN_OF(errors.count, (size_t)SPEC_PROBLEMS_MAX); i++)
-      problem_add(op->req, errors.items[i].path, errors.items[i].line, errors.items[i].column, errors.items[i].message);
+      problem_add(op->req, errors.items[i].path, errors.items[i].line, errors.items[i].column, errors.items[i].message,
+                  errors.items[i].hint);
     return false;
   }
   bool ok = api_add_submission(file, in->code, in->environment, err) && sweep_op_may_steer(op->req, file->spec.has_command, err) &&

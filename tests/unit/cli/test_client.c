@@ -142,22 +142,45 @@ static void paths(void **state UNUSED) {
   assert_non_null(strstr(buf_text(&path), "?k=a%26b%3D%C3%BC&n=1"));
 }
 
-static void problems(void **state UNUSED) {
+static struct err err_of(long status, const char *body, json_t **ret_rest) {
   struct err err;
-  problem_to_err(409, STR("{\"code\":\"wrong_state\",\"detail\":\"it ended\",\"hint\":\"start another\"}"), &err);
+  problem_to_err(status, str_of(body), &err, ret_rest);
+  return err;
+}
+
+static const char *text_of(const json_t *rest, size_t i, const char *key) {
+  return json_string_value(json_object_get(json_array_get(rest, i), key));
+}
+
+static void problems(void **state UNUSED) {
+  AUTO_JSON json_t *none = NULL, *all = NULL, *others = NULL, *html = NULL, *list = NULL, *odd = NULL;
+  struct err err = err_of(409, "{\"code\":\"wrong_state\",\"detail\":\"it ended\",\"hint\":\"start another\"}", &none);
   assert_int_equal(err.code, ERR_WRONG_STATE);
   assert_string_equal(err.text, "it ended");
   assert_string_equal(err.hint, "start another");
-  problem_to_err(
-      400, STR("{\"title\":\"bad\",\"errors\":[{\"path\":\"a.b\",\"line\":3,\"column\":7,\"message\":\"m\"},{\"message\":\"n\"}]}"), &err);
-  assert_string_equal(err.text, "bad: line 3, column 7: a.b: m; n");
-  problem_to_err(503, STR("<html>"), &err);
-  assert_int_equal(err.code, ERR_UNAVAILABLE);
-  problem_to_err(401, STR("[]"), &err);
+  assert_int_equal(json_array_size(none), 0);
+
+  err = err_of(400, "{\"title\":\"bad\",\"errors\":[{\"path\":\"a.b\",\"line\":3,\"column\":7,\"message\":\"m\"},{\"message\":\"n\"}]}",
+               &all);
+  assert_string_equal(err.text, "bad");
+  assert_int_equal(json_array_size(all), 2);
+  assert_string_equal(text_of(all, 0, "text"), "line 3, column 7: a.b: m");
+  assert_string_equal(text_of(all, 1, "text"), "n");
+
+  err = err_of(400,
+               "{\"detail\":\"s.yaml:3:7: m\",\"errors\":[{\"path\":\"a\",\"line\":3,\"column\":7,\"message\":\"m\"},"
+               "{\"path\":\"b\",\"line\":9,\"column\":1,\"message\":\"n\",\"hint\":\"h\"}]}",
+               &others);
+  assert_string_equal(err.text, "s.yaml:3:7: m");
+  assert_int_equal(json_array_size(others), 1);
+  assert_string_equal(text_of(others, 0, "text"), "s.yaml:9:1: n");
+  assert_string_equal(text_of(others, 0, "hint"), "h");
+
+  assert_int_equal(err_of(503, "<html>", &html).code, ERR_UNAVAILABLE);
+  err = err_of(401, "[]", &list);
   assert_int_equal(err.code, ERR_UNAUTHENTICATED);
   assert_non_null(strstr(err.hint, "winnow login"));
-  problem_to_err(404, STR("{\"code\":\"made up\",\"detail\":5,\"errors\":{}}"), &err);
-  assert_int_equal(err.code, ERR_NOT_FOUND);
+  assert_int_equal(err_of(404, "{\"code\":\"made up\",\"detail\":5,\"errors\":{}}", &odd).code, ERR_NOT_FOUND);
 }
 
 static void retry_after(void **state UNUSED) {

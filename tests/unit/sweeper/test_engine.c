@@ -224,6 +224,20 @@ static void failures_and_retries(void **state) {
   engine_free(e);
 }
 
+static void a_sweep_whose_trials_all_failed_has_failed(void **state) {
+  (void)state;
+  struct engine *e = fresh((struct engine_conf){.run_cap = 2});
+  uint32_t first = running(e), second = running(e);
+  engine_exited(e, first, 1, false, 0);
+  run(e);
+  assert_int_equal(engine_sweep(e).state, SWEEP_RUNNING);
+  engine_exited(e, second, 1, false, 0);
+  run(e);
+  assert_int_equal(engine_sweep(e).state, SWEEP_FAILED);
+  assert_int_equal(engine_sweep(e).why, WHY_ALL_FAILED);
+  engine_free(e);
+}
+
 static void one_success_and_it_does_not_give_up(void **state) {
   (void)state;
   struct engine *e = fresh((struct engine_conf){.give_up_after = 2, .max_failures = 4});
@@ -530,6 +544,7 @@ int main(void) {
       cmocka_unit_test(a_slow_store_is_not_a_dead_companion),
       cmocka_unit_test(silence_counts_as_death_where_it_must),
       cmocka_unit_test(failures_and_retries),
+      cmocka_unit_test(a_sweep_whose_trials_all_failed_has_failed),
       cmocka_unit_test(one_success_and_it_does_not_give_up),
       cmocka_unit_test(refused_by_nodes),
       cmocka_unit_test(target_drains),
