@@ -530,7 +530,8 @@ CREATE TABLE winnow.report (
     step bigint NOT NULL,
     value double precision NOT NULL,
     epoch double precision,
-    key text NOT NULL
+    key text NOT NULL,
+    source bigint
 );
 
 CREATE TABLE winnow.run (

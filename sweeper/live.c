@@ -491,7 +491,7 @@ bool live_add(struct live_sweep *live, const json_t *params, const struct live_t
   return true;
 }
 
-static bool keep_report(struct live_trial *trial, uint32_t attempt, const struct live_report *report, struct err *err) {
+static bool keep_report(struct live_trial *trial, uint32_t attempt, uint32_t source, const struct live_report *report, struct err *err) {
   struct live_sweep *live = trial->sweep;
   struct sweeps *s = live->all;
   if (s->report_count == s->report_cap) {
@@ -509,6 +509,7 @@ static bool keep_report(struct live_trial *trial, uint32_t attempt, const struct
                                                           .n = live->reports++,
                                                           .trial = trial->number,
                                                           .attempt = attempt,
+                                                          .source = source,
                                                           .key = key,
                                                           .value = report->value,
                                                           .epoch = report->epoch,
@@ -532,12 +533,20 @@ static void keep_verdict(struct live_trial *trial, const struct stop_verdict *ve
   trial->reason = mem_strdup(verdict->reason);
 }
 
+bool live_heard(struct live_trial *trial, uint32_t attempt, uint32_t source, const struct live_report *report) {
+  if (trial->heard_of != attempt)
+    heard_release(&trial->heard);
+  trial->heard_of = attempt;
+  return heard_before(&trial->heard, source, report->key, report->step, report->value);
+}
+
 /* One value through the fold, the rules, the engine. */
-static enum engine_answer hear_one(struct live_trial *trial, uint32_t attempt, const struct live_report *report, struct err *err) {
+static enum engine_answer hear_one(struct live_trial *trial, uint32_t attempt, uint32_t source, const struct live_report *report,
+                                   struct err *err) {
   struct live_sweep *live = trial->sweep;
   struct stop_verdict verdict;
   struct engine_report heard = {.has_value = false};
-  if (!keep_report(trial, attempt, report, err))
+  if (!keep_report(trial, attempt, source, report, err))
     return ANSWER_FENCED;
   live_take_report(trial, attempt, report, &verdict, &heard.target, &heard.has_value);
   const struct engine_trial *row = engine_trial(live->engine, trial->number);
@@ -547,7 +556,8 @@ static enum engine_answer hear_one(struct live_trial *trial, uint32_t attempt, c
   return engine_heard(live->engine, trial->number, attempt, &heard, live_now(live->all));
 }
 
-bool live_hear(struct live_trial *trial, int32_t attempt, const struct live_report *reports, size_t count, struct err *err) {
+bool live_hear(struct live_trial *trial, int32_t attempt, uint32_t source, const struct live_report *reports, size_t count,
+               struct err *err) {
   struct live_sweep *live = trial->sweep;
   int64_t now = live_now(live->all);
   uint32_t own = (uint32_t)(attempt > 0 ? attempt : live_attempt(trial));
@@ -555,7 +565,8 @@ bool live_hear(struct live_trial *trial, int32_t attempt, const struct live_repo
     return fenced(err);
   err->code = ERR_NONE;
   for (size_t i = 0; i < count; i++)
-    if (live_watches(live, reports[i].key) && hear_one(trial, own, &reports[i], err) == ANSWER_FENCED)
+    if (live_watches(live, reports[i].key) && !live_heard(trial, own, source, &reports[i]) &&
+        hear_one(trial, own, source, &reports[i], err) == ANSWER_FENCED)
       return err->code != ERR_NONE ? false : fenced(err);
   sweeps_kick(live->all);
   return true;

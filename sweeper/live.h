@@ -88,6 +88,8 @@ struct live_trial {
   struct log_writer *log;
   uint32_t log_attempt;
   struct heard heard; /* reports taken in, by source */
+  uint32_t heard_of;  /* of this attempt */
+  unsigned missed;    /* how often points may have been stored that nobody heard; see catch_up.c */
   bool has_epochs;    /* its points carry epochs, the first of them: */
   double first_epoch;
   companion_fn *poll_done;
@@ -162,7 +164,7 @@ struct live_sweep {
 struct pending_report {
   struct live_sweep *sweep;
   int64_t n;
-  uint32_t trial, attempt;
+  uint32_t trial, attempt, source;
   char *key;
   double value, epoch;
   int64_t step;
@@ -275,6 +277,8 @@ MUST_CHECK bool live_new(struct sweeps *s, struct sweep_file *file, struct id id
 void live_free(struct live_sweep *live);
 MUST_CHECK bool live_warn(struct live_sweep *live, const char *text, struct err *err);
 struct live_trial *live_trial_new(struct live_sweep *live, uint32_t number, struct id run, struct err *err);
+/* Has another source of the attempt said this? Else it is noted. */
+bool live_heard(struct live_trial *trial, uint32_t attempt, uint32_t source, const struct live_report *report);
 /* A report of the past goes through the same fold. */
 void live_take_report(struct live_trial *trial, uint32_t attempt, const struct live_report *report, struct stop_verdict *ret_verdict,
                       bool *ret_target, bool *ret_goal);
@@ -284,6 +288,13 @@ bool live_reaches_target(const struct live_sweep *live, double value);
 /* There will be no other attempt. */
 void live_forget_said(struct live_trial *trial);
 bool live_is_goal(const struct live_sweep *live, struct str key);
+/* Points of it may have been stored without being heard. */
+void live_note_missed(struct live_trial *trial);
+/* The keys that are looked at, what only counts iterations first; the texts are the sweep's. */
+MUST_CHECK bool live_watched(const struct live_sweep *live, struct arena *arena, struct spec_texts *ret, struct err *err);
+/* The reports of the attempt that were taken in and still hold, each as its heard_hash(), sorted; to be freed. False: without memory, or
+ * there were so many that not all are known. */
+MUST_CHECK bool live_said(const struct live_trial *trial, uint32_t attempt, uint64_t **ret, size_t *ret_count);
 /* The row is final: the sampler and the rules learn of it. */
 void live_note_end(struct live_trial *trial, const struct engine_trial *row);
 void live_set_value(struct live_trial *trial, double value, int64_t step);
@@ -302,6 +313,14 @@ bool live_make_trials(struct live_sweep *live, uint32_t wanted);
 /* Begins to think of the next point, where that takes long. */
 void live_think_ahead(struct live_sweep *live);
 const char *live_reason(const struct live_trial *trial, const struct engine_trial *row);
+
+/* catch_up.c
+ * Points are stored before they are heard, so a service that dies in between leaves some that no rule has seen; and a write whose outcome
+ * is not known may have left some. Such a trial has `missed`: nothing more is taken in of it until what is stored has been heard. */
+/* Hears what is stored of the present attempt and was not heard, in its order. `done` comes later; the trial may be gone by then. */
+MUST_CHECK bool live_catch_up(struct live_trial *trial, sweeps_done_fn *done, void *ctx, struct err *err);
+/* The same of all trials that missed something, until none has. */
+MUST_CHECK bool sweeps_catch_up(struct sweeps *s, sweeps_done_fn *done, void *ctx, struct err *err);
 
 /* importance_job.c */
 void importance_cache_free(struct importance_cache *cache); /* accepts NULL */

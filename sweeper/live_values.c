@@ -47,6 +47,40 @@ static struct str watched_key(const struct live_sweep *live, struct str key) {
   return STR_NONE;
 }
 
+static void add_key(struct spec_texts *keys, struct str key) {
+  bool known = !key.p;
+  for (size_t i = 0; i < keys->count && !known; i++)
+    known = str_eq(keys->items[i], key);
+  if (!known)
+    keys->items[keys->count++] = key;
+}
+
+bool live_watched(const struct live_sweep *live, struct arena *arena, struct spec_texts *ret, struct err *err) {
+  const struct sweep_metric *metric = &live->file->spec.metric;
+  const struct spec_objects *rules = &live->file->spec.early_terminate;
+  const struct stop_conf *confs = rules->items;
+  *ret = (struct spec_texts){.items = ARENA_NEW_ARRAY(arena, struct str, 2 * rules->count + metric->aliases.count + 1)};
+  if (!ret->items)
+    return err_no_memory(err);
+  for (size_t i = 0; i < rules->count; i++)
+    add_key(ret, confs[i].step_metric);
+  for (size_t i = 0; i < rules->count; i++)
+    add_key(ret, confs[i].metric);
+  for (size_t i = 0; i < metric->aliases.count && live->file->spec.has_metric; i++)
+    add_key(ret, metric->aliases.items[i]);
+  add_key(ret, live->file->spec.has_metric ? metric->name : STR_NONE);
+  return true;
+}
+
+void live_note_missed(struct live_trial *trial) {
+  const struct sweep_spec *spec = &trial->sweep->file->spec;
+  const struct stop_conf *rules = spec->early_terminate.items;
+  bool any = spec->has_metric;
+  for (size_t i = 0; i < spec->early_terminate.count && !any; i++)
+    any = rules[i].metric.p != NULL;
+  trial->missed += any;
+}
+
 bool live_watches(const struct live_sweep *live, struct str key) {
   return watched_key(live, key).p != NULL;
 }
@@ -142,6 +176,25 @@ static void remember(struct live_trial *trial, struct str key, uint32_t attempt,
   }
   trial->said[trial->said_count++] =
       (struct live_said){.key = key, .attempt = attempt, .step = report->step, .value = report->value, .epoch = report->epoch};
+}
+
+static int cmp_hash(const void *a, const void *b) {
+  uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
+  return (x > y) - (x < y);
+}
+
+bool live_said(const struct live_trial *trial, uint32_t attempt, uint64_t **ret, size_t *ret_count) {
+  uint64_t *hashes = trial->said_count < SAID_MAX ? mem_array(trial->said_count + 1, sizeof *hashes) : NULL;
+  size_t n = 0;
+  if (!hashes)
+    return false;
+  for (uint32_t i = 0; i < trial->said_count; i++)
+    if (trial->said[i].attempt == attempt)
+      hashes[n++] = heard_hash(trial->said[i].key, trial->said[i].step, trial->said[i].value);
+  qsort(hashes, n, sizeof *hashes, cmp_hash);
+  *ret = hashes;
+  *ret_count = n;
+  return true;
 }
 
 static void feed(struct live_trial *trial, struct str key, const struct live_said *said, struct stop_verdict *ret) {

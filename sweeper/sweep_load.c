@@ -46,6 +46,10 @@ static void end_loading(struct sweeps_loading *loading, const struct err *err) {
   mem_free(loading);
 }
 
+static void on_caught_up(void *ctx, const struct err *err) {
+  end_loading(ctx, err);
+}
+
 /* Only now may anything come of it: while it was read it was in no list. */
 static void end_one(struct sweeps_loading *loading, const struct err *failed) {
   struct sweeps *s = loading->all;
@@ -88,6 +92,8 @@ static bool read_trial(struct sweeps_loading *loading, const struct pg_reply *ro
   struct live_trial *trial = live_trial_new(live, state.number, pg_uuid(row, 0, 0), err);
   if (trial)
     trial->shown = state.state;
+  if (trial && state.attempt && !state.dead && !live_row_is_over(&state))
+    live_note_missed(trial);
   if (!trial || !engine_load(live->engine, &state, err))
     return false;
   if (coords.n != space_count(live->space) * sizeof(double))
@@ -191,8 +197,13 @@ static void on_report_row(void *ctx, const struct pg_reply *row) {
                                .value = pg_float8(row, 0, 4),
                                .step = pg_int(row, 0, 5),
                                .epoch = pg_is_null(row, 0, 6) ? NAN : pg_float8(row, 0, 6)};
-  live_take_report(trial, (uint32_t)pg_int(row, 0, 2), &report, &verdict, &target, &goal);
-  if (live_row_is_over(engine_trial(live->engine, number))) {
+  const struct engine_trial *state = engine_trial(live->engine, number);
+  uint32_t attempt = (uint32_t)pg_int(row, 0, 2), source = pg_is_null(row, 0, 7) ? LIVE_FROM_STORE : (uint32_t)pg_int(row, 0, 7);
+  live_take_report(trial, attempt, &report, &verdict, &target, &goal);
+  if (!live_row_is_over(state)) {
+    if (attempt == state->attempt)
+      live_heard(trial, attempt, source, &report);
+  } else {
     trial->value = value;
     trial->best = best;
     trial->value_step = step;
@@ -249,10 +260,12 @@ static bool read_trials(struct sweeps_loading *loading, struct err *err) {
 
 static void load_next(struct sweeps_loading *loading) {
   struct err err;
-  if (!loading->at)
-    end_loading(loading, NULL);
-  else if (!read_trials(loading, &err))
+  if (!loading->at) {
+    if (!sweeps_catch_up(loading->all, on_caught_up, loading, &err))
+      end_loading(loading, &err);
+  } else if (!read_trials(loading, &err)) {
     end_loading(loading, &err);
+  }
 }
 
 static bool read_warnings(struct live_sweep *live, struct str text, struct err *err) {

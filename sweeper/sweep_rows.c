@@ -198,7 +198,7 @@ static void put_columns(struct pg_args *args, const struct sweeps *s, put_fn *co
 }
 
 static void put_reports(struct pg_args *args, const struct sweeps *s) {
-  for (unsigned column = 0; column < 8; column++) {
+  for (unsigned column = 0; column < 9; column++) {
     pg_begin_array(args);
     for (size_t i = 0; i < s->reports_flying; i++) {
       const struct pending_report *r = &s->reports[i];
@@ -224,8 +224,11 @@ static void put_reports(struct pg_args *args, const struct sweeps *s) {
       case 6:
         pg_put_int(args, r->step);
         break;
-      default:
+      case 7:
         put_opt_float(args, !isnan(r->epoch), r->epoch);
+        break;
+      default:
+        pg_put_int(args, r->source);
         break;
       }
     }

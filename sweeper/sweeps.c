@@ -366,6 +366,12 @@ void sweeps_hide(struct sweeps *s, struct id sweep) {
   map_remove(&s->by_id, id_key(&sweep));
 }
 
+void sweeps_missed(struct sweeps *s, struct id run) {
+  struct live_trial *trial = sweeps_trial(s, run);
+  if (trial)
+    live_note_missed(trial);
+}
+
 struct live_trial *sweeps_trial(const struct sweeps *s, struct id run) {
   return map_get(&s->by_run, id_key(&run));
 }

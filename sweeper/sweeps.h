@@ -205,13 +205,18 @@ struct live_report {
 };
 /* Is it the goal metric, or does a rule look at it? Others are passed over. */
 bool live_watches(const struct live_sweep *sweep, struct str key);
-/* Intermediate values of a trial; attempt 0 is the present one. Without any: a sign of life. ERR_FENCED when the attempt is over. */
-MUST_CHECK bool live_hear(struct live_trial *trial, int32_t attempt, const struct live_report *reports, size_t count, struct err *err);
+/* Who says it, when it is not a stream of the job's output or one of its files (log_points_fn). */
+#define LIVE_FROM_CLIENT UINT32_MAX
+#define LIVE_FROM_REPORT (UINT32_MAX - 1)
+#define LIVE_FROM_STORE (UINT32_MAX - 2) /* whoever it was */
+/* Intermediate values of a trial; attempt 0 is the present one. Without any: a sign of life. What another source of the attempt has said
+ * already is passed over. ERR_FENCED when the attempt is over. */
+MUST_CHECK bool live_hear(struct live_trial *trial, int32_t attempt, uint32_t source, const struct live_report *reports, size_t count,
+                          struct err *err);
+/* Points of this run were stored while nothing could be heard, since the sweeps were being loaded. */
+void sweeps_missed(struct sweeps *sweeps, struct id run);
 /* Something was written to this run: if a worker asked for it, it lives. */
 void sweeps_stir(struct sweeps *sweeps, struct id run);
-/* The same of what its job logged through a client; what its output or a file has said already is passed over. */
-MUST_CHECK bool live_hear_logged(struct live_trial *trial, int32_t attempt, const struct live_report *reports, size_t count,
-                                 struct err *err);
 /* As reported so far; NaN: none. */
 void live_value(const struct live_trial *trial, double *ret_value, double *ret_best, int64_t *ret_step);
 int32_t live_attempt(const struct live_trial *trial);

@@ -37,17 +37,18 @@ enum tracking_refusal tracking_refusal(const struct pg_reply *reply) {
 bool tracking_reports_keep(struct http_req *req, struct id run, int32_t attempt, const struct metric_rows *rows,
                            struct tracking_reports *ret, struct err *err) {
   struct sweeps *sweeps = web_app(req)->sweeps;
-  struct err ignored; /* before the sweeps are loaded nothing is decided; what is stored is read then */
+  struct err ignored;
+  bool loading = sweeps && !sweeps_ready(sweeps, &ignored); /* then it is not known yet who looks at it */
   *ret = (struct tracking_reports){.run = run, .attempt = attempt};
-  const struct live_trial *trial = sweeps && sweeps_ready(sweeps, &ignored) ? sweeps_trial(sweeps, run) : NULL;
-  if (!trial)
+  const struct live_trial *trial = sweeps && !loading ? sweeps_trial(sweeps, run) : NULL;
+  if (!trial && !loading)
     return true;
   size_t count = 0;
   bool *watched = ARENA_NEW_ARRAY(http_req_arena(req), bool, rows->key_count + 1);
   if (!watched)
     return err_no_memory(err);
   for (size_t i = 0; i < rows->key_count; i++)
-    watched[i] = live_watches(live_trial_sweep(trial), rows->keys[i]);
+    watched[i] = loading || live_watches(live_trial_sweep(trial), rows->keys[i]);
   for (size_t i = 0; i < rows->points.n; i++)
     count += watched[rows->series[i]];
   ret->items = ARENA_NEW_ARRAY(http_req_arena(req), struct live_report, count + 1);
@@ -71,8 +72,13 @@ void tracking_reports_hear(const struct http_req *req, const struct tracking_rep
   struct err err;
   struct sweeps *sweeps = web_app(req)->sweeps;
   events_tell_points(web_app(req), reports->run);
-  events_tell_points(web_app(req), reports->run);
-  struct live_trial *trial = reports->count && sweeps_ready(sweeps, &err) ? sweeps_trial(sweeps, reports->run) : NULL;
-  if (trial && !live_hear_logged(trial, MAX_OF(reports->attempt, 0), reports->items, reports->count, &err) && err.code != ERR_FENCED)
+  if (!reports->count)
+    return;
+  bool ready = sweeps_ready(sweeps, &err);
+  struct live_trial *trial = ready ? sweeps_trial(sweeps, reports->run) : NULL;
+  if (!ready)
+    sweeps_missed(sweeps, reports->run);
+  else if (trial && !live_hear(trial, MAX_OF(reports->attempt, 0), LIVE_FROM_CLIENT, reports->items, reports->count, &err) &&
+           err.code != ERR_FENCED)
     log_warn("web", NULL, "reports of a trial were not taken in: %s", err.text);
 }

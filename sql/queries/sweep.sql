@@ -111,13 +111,13 @@ select id, 0, version, state, attempt, cause, retries, dead, value, value_step, 
   stop, state_reason, lease_ms, made_by, made_tells, made_pending, at_tells, held, queue_priority, queue_since
 from run where id = $1 and sweep_id is null and kind = 0;
 
--- name: reports_load (uuid) -> (int8, int4, int4, text, float8, int8, float8) repeatable
-select n, trial, attempt, key, value, step, epoch from report where sweep = $1 order by n;
+-- name: reports_load (uuid) -> (int8, int4, int4, text, float8, int8, float8, int8) repeatable
+select n, trial, attempt, key, value, step, epoch, source from report where sweep = $1 order by n;
 
--- name: reports_add (uuid[], int8[], int4[], int4[], text[], float8[], int8[], float8[]) -> () repeatable
--- Sweep, n, trial, attempt, key, value, step, epoch.
-insert into report (sweep, n, trial, attempt, key, value, step, epoch)
-select * from unnest($1, $2, $3, $4, $5, $6, $7, $8) on conflict (sweep, n) do nothing;
+-- name: reports_add (uuid[], int8[], int4[], int4[], text[], float8[], int8[], float8[], int8[]) -> () repeatable
+-- Sweep, n, trial, attempt, key, value, step, epoch, source.
+insert into report (sweep, n, trial, attempt, key, value, step, epoch, source)
+select * from unnest($1, $2, $3, $4, $5, $6, $7, $8, $9) on conflict (sweep, n) do nothing;
 
 -- name: trials_create (uuid[], int8[], uuid[], int4[], int8[], text[], text[], jsonb[], jsonb[], bytea[], int2[], int4[], int4[], int4[],
 --   int8[], int2[], int4[], int2[], bool[], float8[], int8[], float8[], int8[], int8[], int4[], text[], jsonb[], text[], int8[])

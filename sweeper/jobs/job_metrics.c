@@ -7,8 +7,6 @@
 /* ---- the goal metric that does not come ---- */
 
 enum { GOAL_PATIENCE_MS = 60000, WARNING_MAX = 1024 };
-/* Beside the numbers of what `metrics_from` names. */
-#define SOURCE_CLIENT UINT32_MAX
 
 static void ignore_reply(void *ctx UNUSED, const struct pg_reply *reply UNUSED) {}
 
@@ -163,19 +161,9 @@ void jobs_on_points(void *ctx, uint32_t source, const struct found_point *points
   watch_for_goal(trial, points, count);
   for (size_t i = 0; i < count; i++) {
     struct live_report report = {.key = points[i].key, .value = points[i].value, .epoch = points[i].epoch, .step = points[i].step};
-    if (!live_watches(trial->sweep, report.key) || heard_before(&trial->heard, source, report.key, report.step, report.value))
-      continue;
-    if (!live_hear(trial, (int32_t)trial->log_attempt, &report, 1, &err) && err.code != ERR_FENCED)
+    if (!live_hear(trial, (int32_t)trial->log_attempt, source, &report, 1, &err) && err.code != ERR_FENCED)
       log_warn("sweep", NULL, "%s: a report of trial %u was not taken in: %s", trial->sweep->name, trial->number, err.text);
   }
-}
-
-bool live_hear_logged(struct live_trial *trial, int32_t attempt, const struct live_report *reports, size_t count, struct err *err) {
-  for (size_t i = 0; i < count; i++)
-    if (!heard_before(&trial->heard, SOURCE_CLIENT, reports[i].key, reports[i].step, reports[i].value) &&
-        !live_hear(trial, attempt, &reports[i], 1, err))
-      return false;
-  return true;
 }
 
 bool jobs_metric_files(const struct live_sweep *live, struct arena *arena, struct job_file *job, struct err *err) {
@@ -195,8 +183,10 @@ bool jobs_metric_files(const struct live_sweep *live, struct arena *arena, struc
   return true;
 }
 
+/* ---- pieces ---- */
+
 /* A piece on its way; its trial may be gone when it is stored. */
-struct filing {
+struct taking {
   struct sweeps *all;
   struct id run;
   companion_output_fn *done;
@@ -204,27 +194,62 @@ struct filing {
 };
 
 static void on_file_points(void *ctx, uint32_t source, const struct found_point *points, size_t count) {
-  const struct filing *filing = ctx;
-  struct live_trial *trial = sweeps_trial(filing->all, filing->run);
+  const struct taking *taking = ctx;
+  struct live_trial *trial = sweeps_trial(taking->all, taking->run);
   if (trial)
     jobs_on_points(trial, source, points, count);
 }
 
-static void on_filed(void *ctx, int64_t next, const struct err *err) {
-  struct filing *filing = ctx;
-  filing->done(filing->ctx, next, err);
-  mem_free(filing);
+/* An error may be that of a write that was done all the same. */
+static void on_taken(void *ctx, int64_t next, const struct err *err) {
+  struct taking *taking = ctx;
+  struct live_trial *trial = err && err->code != ERR_RANGE ? sweeps_trial(taking->all, taking->run) : NULL;
+  if (trial)
+    live_note_missed(trial);
+  taking->done(taking->ctx, next, err);
+  mem_free(taking);
+}
+
+static void on_caught_up(void *ctx UNUSED, const struct err *err) {
+  if (err)
+    log_warn("sweep", NULL, "what is stored of a trial was not read: %s", err->text);
+}
+
+/* Ready for a piece of the attempt? Then *ret is to be given to the store, or freed. */
+static bool take(struct live_trial *trial, int32_t attempt, companion_output_fn *done, void *ctx, struct taking **ret, struct err *err) {
+  if (companion_alive(trial, attempt) == COMPANION_FENCED)
+    return err_set(err, ERR_FENCED, "the attempt is over");
+  if (trial->missed)
+    return live_catch_up(trial, on_caught_up, NULL, err) && err_set(err, ERR_UNAVAILABLE, "what is stored of it is being read");
+  if (!jobs_open_log(trial, (uint32_t)attempt, err))
+    return false;
+  *ret = mem_zalloc(sizeof **ret);
+  if (!*ret)
+    return err_no_memory(err);
+  **ret = (struct taking){trial->sweep->all, trial->run, done, ctx};
+  return true;
+}
+
+bool companion_output(struct live_trial *trial, int32_t attempt, struct str stream, int64_t offset, int64_t skipped, struct str bytes,
+                      companion_output_fn *done, void *ctx, struct err *err) {
+  enum log_stream_name name;
+  struct taking *taking;
+  if (!log_stream_parse(stream, &name))
+    return err_set(err, ERR_INVALID, "\"stream\" must be stdout or stderr");
+  if (!take(trial, attempt, done, ctx, &taking, err))
+    return false;
+  if (log_writer_write(trial->log, name, offset, skipped, bytes, on_taken, taking, err))
+    return true;
+  mem_free(taking);
+  return false;
 }
 
 bool companion_file(struct live_trial *trial, int32_t attempt, const struct companion_file *file, companion_output_fn *done, void *ctx,
                     struct err *err) {
   struct sweeps *s = trial->sweep->all;
-  if (companion_alive(trial, attempt) == COMPANION_FENCED)
-    return err_set(err, ERR_FENCED, "the attempt is over");
-  struct filing *filing = jobs_open_log(trial, (uint32_t)attempt, err) ? mem_zalloc(sizeof *filing) : NULL;
-  if (!filing)
-    return trial->log ? err_no_memory(err) : false;
-  *filing = (struct filing){s, trial->run, done, ctx};
+  struct taking *taking;
+  if (!take(trial, attempt, done, ctx, &taking, err))
+    return false;
   struct file_store_piece piece = {.run = trial->run,
                                    .attempt = attempt,
                                    .sources = trial->sweep->sources,
@@ -235,8 +260,8 @@ bool companion_file(struct live_trial *trial, int32_t attempt, const struct comp
                                              .is_snapshot = file->is_snapshot,
                                              .is_last = file->is_last,
                                              .bytes = file->bytes}};
-  if (file_store_piece(s->conf.logs, &piece, on_file_points, filing, on_filed, filing, err))
+  if (file_store_piece(s->conf.logs, &piece, on_file_points, taking, on_taken, taking, err))
     return true;
-  mem_free(filing);
+  mem_free(taking);
   return false;
 }

@@ -353,22 +353,10 @@ bool jobs_open_log(struct live_trial *trial, uint32_t attempt, struct err *err) 
   if (trial->log && trial->log_attempt == attempt)
     return true;
   log_writer_close(trial->log);
-  if (trial->log_attempt != attempt)
-    heard_release(&trial->heard);
   const struct log_writer_options options = {.sources = trial->sweep->sources, .log_max = (int64_t)trial->sweep->file->spec.log_max};
   trial->log = log_writer_new(trial->sweep->all->conf.logs, trial->run, (int32_t)attempt, &options, jobs_on_points, trial, err);
   trial->log_attempt = attempt;
   return trial->log != NULL;
-}
-
-bool companion_output(struct live_trial *trial, int32_t attempt, struct str stream, int64_t offset, int64_t skipped, struct str bytes,
-                      companion_output_fn *done, void *ctx, struct err *err) {
-  enum log_stream_name name;
-  if (!log_stream_parse(stream, &name))
-    return err_set(err, ERR_INVALID, "\"stream\" must be stdout or stderr");
-  if (companion_alive(trial, attempt) == COMPANION_FENCED)
-    return err_set(err, ERR_FENCED, "the attempt is over");
-  return jobs_open_log(trial, (uint32_t)attempt, err) && log_writer_write(trial->log, name, offset, skipped, bytes, done, ctx, err);
 }
 
 /* ---- the end ---- */
@@ -404,30 +392,33 @@ static void over(struct ending *ending) {
     end_told(ending, &err);
 }
 
-/* The last value of the goal that is stored: a service that died between storing a point and taking it in has left it there. */
-static void on_stored_values(void *ctx, const struct metric_summary *summaries, size_t count, const struct err *err) {
+/* Metrics that came in place of the goal, for the explanation: after a start it is not known which. */
+static void on_stored_names(void *ctx, const struct metric_summary *summaries, size_t count, const struct err *err) {
   struct ending *ending = ctx;
-  struct live_trial *trial = ending->trial;
-  const struct engine_trial *row = engine_trial(trial->sweep->engine, trial->number);
-  struct err ignored; /* the attempt may be over by now: then its value stands */
-  for (size_t i = 0; i < count && !err; i++) {
-    const struct point *last = &summaries[i].fold.last;
-    struct live_report report = {.key = summaries[i].key, .value = last->value, .epoch = last->epoch, .step = last->step};
-    bool news = !row->has_value || last->step > trial->value_step;
-    goal_watch_name(&trial->sweep->goal_watch, report.key);
-    if (news && live_is_goal(trial->sweep, report.key) && !live_hear(trial, (int32_t)ending->attempt, &report, 1, &ignored))
-      log_debug("sweep", NULL, "%s", ignored.text);
-  }
+  for (size_t i = 0; i < count && !err; i++)
+    goal_watch_name(&ending->trial->sweep->goal_watch, summaries[i].key);
   over(ending);
 }
 
-static bool may_have_missed(const struct live_trial *trial) {
-  return trial->sweep->file->spec.has_metric && (trial->adopted || !engine_trial(trial->sweep->engine, trial->number)->has_value);
+static void on_all_heard(void *ctx, const struct err *err) {
+  struct ending *ending = ctx;
+  struct live_trial *trial = ending->trial;
+  struct err failed;
+  if (err && ending->done) {
+    end_told(ending, err);
+    return;
+  }
+  bool explains = ending->ok && trial->sweep->conf.needs_value && !engine_trial(trial->sweep->engine, trial->number)->has_value;
+  if (!explains || !metric_summaries(trial->sweep->all->conf.metrics, &trial->run, 1, on_stored_names, ending, &failed))
+    over(ending);
 }
 
 static void on_log_complete(void *ctx, int64_t next UNUSED, const struct err *err) {
   struct ending *ending = ctx;
   struct live_trial *trial = ending->trial;
+  struct err failed;
+  if (err)
+    live_note_missed(trial);
   if (err && ending->done) { /* the companion says it again */
     end_told(ending, err);
     return;
@@ -436,9 +427,8 @@ static void on_log_complete(void *ctx, int64_t next UNUSED, const struct err *er
     log_writer_close(trial->log);
     trial->log = NULL;
   }
-  struct err failed;
-  if (!may_have_missed(trial) || !metric_summaries(trial->sweep->all->conf.metrics, &trial->run, 1, on_stored_values, ending, &failed))
-    over(ending);
+  if (!trial->missed || !live_catch_up(trial, on_all_heard, ending, &failed))
+    on_all_heard(ending, trial->missed ? &failed : NULL);
 }
 
 /* The companion's clock may have jumped meanwhile. */

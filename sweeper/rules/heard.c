@@ -1,5 +1,7 @@
 #include "sweeper/rules/heard.h"
 
+#include <math.h>
+
 #include "base/mem.h"
 
 struct heard_item {
@@ -18,8 +20,9 @@ static uint64_t mix(uint64_t hash, const void *bytes, size_t n) {
   return hash;
 }
 
-static uint64_t hash_of(struct str key, int64_t step, double value) {
+uint64_t heard_hash(struct str key, int64_t step, double value) {
   uint64_t hash = mix(14695981039346656037u, key.p, key.n);
+  value = isnan(value) ? (double)NAN : value;
   hash = mix(hash, &step, sizeof step);
   hash = mix(hash, &value, sizeof value);
   hash ^= hash >> 32;
@@ -57,7 +60,7 @@ static bool make_room(struct heard *heard) {
 }
 
 bool heard_before(struct heard *heard, uint32_t source, struct str key, int64_t step, double value) {
-  uint64_t hash = hash_of(key, step, value);
+  uint64_t hash = heard_hash(key, step, value);
   if (!make_room(heard))
     return false;
   struct heard_item *item = place(heard, hash);

@@ -345,7 +345,7 @@ class Limits(Listening):
 
 class Reparse(Listening):
     SCRIPT = """
-        import sys, json, os, urllib.request
+        import sys, json, os, time, urllib.request
         run, url, token = os.environ["WINNOW_RUN_ID"], os.environ["WINNOW_URL"], os.environ["WINNOW_TOKEN"]
         def log(points):
             request = urllib.request.Request(f"{url}/api/v1/runs/{run}/metrics", json.dumps({"points": points}).encode(),
@@ -353,7 +353,8 @@ class Reparse(Listening):
             urllib.request.urlopen(request).read()
         for i in range(1, 60):
             print(f"step={i} loss={1 / i} score<<{i * float(sys.argv[1])}>>", flush=True)
-        log([{"key": "loss", "value": 7.5, "step": 1000}, {"key": "own", "value": 1, "step": 1}])
+        now = int(time.time() * 1000) - 60000  # what came from output is told by the time of its arrival
+        log([{"key": "loss", "value": 7.5, "step": 1000, "time": now}, {"key": "own", "value": 1, "step": 1, "time": now}])
         """
     PATTERN = r"step=(?P<step>\d+) .*score<<(?P<score>[\d.]+)>>"
 

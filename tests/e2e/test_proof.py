@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 """Sweeps on a bad day: companions and the service are killed, the way between them is cut. Full counts with WINNOW_TEST_LONG=1."""
-import collections, os, pathlib, random, shutil, signal, socket, sys, textwrap, threading, time, unittest
+import collections, os, pathlib, random, shutil, signal, socket, subprocess, sys, textwrap, threading, time, unittest
 
 WINNOW = pathlib.Path(sys.argv.pop(1)).resolve()
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "support"))
@@ -158,6 +158,109 @@ class Proof(unittest.TestCase):
             self.assertGreaterEqual(done, cycles if LONG else 1)
             used = self.sweep(sweep)["slot_seconds"]["used"]
             self.assertGreater(used, 0)
+
+    def sayers(self, early_terminate):
+        """One trial for each way to report. Each says step 1 by itself; tell(2) makes all say step 2 with a bad value, and so on."""
+        job = self.script("""
+            say() {
+              case $1 in
+              print) echo "step=$2 loss=$3" ;;
+              file) echo "{\\"step\\":$2,\\"loss\\":$3}" >> m.jsonl ;;
+              esac
+            }
+            say $1 1 1
+            for i in 2 3; do
+              while [ ! -e $2/say$i ]; do sleep 0.05; done
+              say $1 $i $((100 * i))
+            done
+            sleep 600
+            """)
+        sweep = self.submit({"name": "sayers", "method": "grid", "metric": {"name": "loss"}, "command": ["sh", job, "{{how}}", str(self.s.home)],
+                             "parameters": {"how": {"values": ["print", "file", "client"]}}, "metrics_from": [{"file": "m.jsonl"}],
+                             "early_terminate": early_terminate})
+        wait(lambda: self.sweep(sweep)["progress"]["running"] == 3, "the jobs")
+        self.client = next(t["run_id"] for t in self.trials(sweep) if t["params"]["how"] == "client")
+        self.log_client(1, 1)
+        wait(lambda: [t["value"] for t in self.trials(sweep)] == [1, 1, 1], "the first reports")
+        return sweep
+
+    def log_client(self, step, value):
+        self.ok(self.s.post(f"/api/v1/runs/{self.client}/metrics", {"points": [{"key": "loss", "value": value, "step": step}]}))
+
+    def tell(self, step):
+        (self.s.home / f"say{step}").touch()
+        self.log_client(step, 100 * step)
+
+    def is_stored(self, sweep, step):
+        answers = [self.s.get(f"/api/v1/series?run={t['run_id']}&key=loss&raw=true") for t in self.trials(sweep)]
+        return all(any(p["step"] == step for p in self.raw(a)) for a in answers)
+
+    def raw(self, answer):
+        lines = [line.split(",") for line in answer.body.decode().split()]
+        return [{"step": int(row[lines[0].index("step")])} for row in lines[1:]]
+
+    def stopped_at(self, sweep, step):
+        wait(lambda: self.is_over(sweep), "the end")
+        for t in self.trials(sweep):
+            self.assertEqual((t["state"], t["stop"]["step"]), ("STOPPED", step), t)
+            self.assertIn(str(100 * step), t["stop"]["reason"])
+        counts = self.s.sql(f"select distinct count(*) from report where sweep = '{sweep}' and step <= {step} group by trial, step")
+        self.assertEqual(counts, "1")
+
+    def test_19_points_that_nobody_heard(self):
+        """A kill between the commit of points and that of the reports that they are: at the next start they are heard, before any later one."""
+        with Service(WINNOW, arguments=["--slots", "3"]) as self.s:
+            sweep = self.sayers({"type": "threshold", "max": 50})
+            lock = subprocess.Popen([*self.s.psql(), "-c", "begin; lock table report in share mode; select pg_sleep(600)"], env=self.s.psql_env(),
+                                    stderr=subprocess.DEVNULL)
+            wait(lambda: self.s.sql("select 1 from pg_locks where relation = 'report'::regclass and mode = 'ShareLock' and granted"), "the lock")
+            self.tell(2)
+            wait(lambda: self.is_stored(sweep, 2), "the points")
+            self.s.kill()
+            lock.wait(60)
+            (self.s.home / "say3").touch() # said while nobody listens
+            time.sleep(0.5)
+            self.s.start()
+            self.stopped_at(sweep, 2)
+
+    def test_19_a_commit_whose_answer_is_lost(self):
+        """The service lives on and does not know whether points were stored: they were, and are heard once."""
+        with Service(WINNOW, arguments=["--slots", "3"]) as self.s:
+            sweep = self.sayers({"type": "threshold", "max": 50})
+            self.s.sql("alter system set synchronous_standby_names = 'nobody'") # every commit is done, and waits for ever to say so
+            self.s.sql("select pg_reload_conf()")
+            waiting = "from pg_stat_activity where wait_event = 'SyncRep'"
+            (self.s.home / "say2").touch()
+            wait(lambda: int(self.s.sql(f"select count(*) {waiting}")) >= 2, "commits")
+            time.sleep(1)
+            self.s.sql("alter system reset synchronous_standby_names")
+            self.s.sql(f"select pg_terminate_backend(pid) {waiting}")
+            self.s.sql("select pg_reload_conf()")
+            (self.s.home / "say3").touch()
+            self.log_client(2, 200)
+            self.stopped_at(sweep, 2)
+
+    def test_10_the_same_report_after_a_restart(self):
+        """What the output has said before a kill is said by a file and a client after it: one report."""
+        with Service(WINNOW, arguments=["--slots", "1"]) as self.s:
+            job = self.script("""
+                for i in 1 2 3; do echo "step=$i loss=$i"; done
+                while [ ! -e $1/go ]; do sleep 0.05; done
+                for i in 1 2 3 4; do echo "{\\"step\\":$i,\\"loss\\":$i}" >> m.jsonl; done
+                while [ ! -e $1/end ]; do sleep 0.05; done
+                """)
+            sweep = self.submit({"name": "twice", "method": "grid", "metric": {"name": "loss", "use": "mean_last_k", "last_k": 100},
+                                 "command": ["sh", job, str(self.s.home)], "parameters": {"a": {"values": [1]}}, "metrics_from": [{"file": "m.jsonl"}]})
+            wait(lambda: self.sweep(sweep)["progress"]["running"] and self.trials(sweep)[0]["value"] == 2, "the reports")
+            self.restart()
+            self.client = self.trials(sweep)[0]["run_id"]
+            self.log_client(2, 2)
+            (self.s.home / "go").touch()
+            wait(lambda: self.trials(sweep)[0]["last"]["step"] == 4, "the file")
+            (self.s.home / "end").touch()
+            wait(lambda: self.is_over(sweep), "the end")
+            self.assertEqual(self.trials(sweep)[0]["value"], 2.5)
+            self.assertEqual(self.s.sql(f"select count(*) from report where sweep = '{sweep}'"), "4")
 
     def test_16_a_companion_that_dies(self):
         """LOST when nothing may be tried again; else another attempt, and nothing of the first is left alive."""

@@ -150,11 +150,16 @@ class Service:
     def post(self, path, body=None, **kw):
         return self.request("POST", path, body, **kw)
 
+    def psql_env(self):
+        return {**self.env, "PGPASSWORD": (self.data / "pg.secret").read_text().strip(), "PGOPTIONS": "-c search_path=winnow"}
+
+    def psql(self):
+        """The private Postgres's client, past the service; with psql_env()."""
+        return [str(programs() / "psql"), "-XAtq", "-v", "ON_ERROR_STOP=1", "-h", (self.data / "pg.socket").read_text().strip(), "-U", "winnow", "-d", "postgres"]
+
     def sql(self, text):
-        """What the private Postgres answers, asked past the service."""
-        env = {**self.env, "PGPASSWORD": (self.data / "pg.secret").read_text().strip(), "PGOPTIONS": "-c search_path=winnow"}
-        words = ["-XAtq", "-v", "ON_ERROR_STOP=1", "-h", (self.data / "pg.socket").read_text().strip(), "-U", "winnow", "-d", "postgres", "-c", text]
-        done = subprocess.run([programs() / "psql", *words], env=env, capture_output=True, text=True, timeout=60)
+        """What the private Postgres answers."""
+        done = subprocess.run([*self.psql(), "-c", text], env=self.psql_env(), capture_output=True, text=True, timeout=60)
         if done.returncode:
             raise AssertionError(f"{text}: {done.stderr}")
         return done.stdout.strip()

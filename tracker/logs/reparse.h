@@ -1,5 +1,6 @@
 /* The stored output of a run that is over, read anew with other patterns: its points that came from output are replaced, all else stays.
- * One transaction a run. */
+ * One transaction a run. Which did is told by their key and by their time, which is that of a piece of output: a point of the same key that
+ * a client logged in the very millisecond in which a piece came cannot be told from them, and goes too. */
 #ifndef WINNOW_TRACKER_REPARSE_H
 #define WINNOW_TRACKER_REPARSE_H
 

@@ -335,11 +335,13 @@ static bool report(struct sweep_op *op, struct err *err) {
   if (!read_report(op, &body, &rows, reports, &count, err))
     return false;
   int32_t attempt = attempt_of(op);
+  if (!sweeps_ready(web_app(op->req)->sweeps, err))
+    return false;
   op->trial = sweeps_trial(web_app(op->req)->sweeps, op->id);
   op->sweep = op->trial ? live_trial_sweep(op->trial) : NULL;
   if (op->sweep && live_has_command(op->sweep) && attempt == METRIC_UNOWNED)
     return err_set(err, ERR_FORBIDDEN, "the run belongs to its executor");
-  if (op->trial && !live_hear(op->trial, MAX_OF(attempt, 0), reports, count, err))
+  if (op->trial && !live_hear(op->trial, MAX_OF(attempt, 0), LIVE_FROM_REPORT, reports, count, err))
     return false;
   return metric_append(store, op->id, attempt, &rows, on_points_stored, op, err);
 }
@@ -368,13 +370,13 @@ static void post_heartbeat(struct http_req *req) {
   struct sweep_op *op = sweep_op_new(req);
   if (!op)
     return;
-  bool ok = sweep_op_read_id(op, "run", &err);
+  bool ok = sweeps_ready(web_app(req)->sweeps, &err) && sweep_op_read_id(op, "run", &err);
   op->trial = ok ? sweeps_trial(web_app(req)->sweeps, op->id) : NULL;
   if (ok && op->trial) {
     if (live_has_command(live_trial_sweep(op->trial)) && attempt_of(op) == METRIC_UNOWNED)
       ok = err_set(&err, ERR_FORBIDDEN, "the run belongs to its executor");
     else
-      ok = live_hear(op->trial, MAX_OF(attempt_of(op), 0), NULL, 0, &err);
+      ok = live_hear(op->trial, MAX_OF(attempt_of(op), 0), LIVE_FROM_REPORT, NULL, 0, &err);
     if (ok)
       reply_verdict(op);
   } else if (ok) {
