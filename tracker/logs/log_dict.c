@@ -147,7 +147,16 @@ static bool is_skipped_name(struct log_parse *p, struct str key) {
   if (p->record)
     return false;
   enum log_key_kind kind = log_classify(p, key).kind;
-  return kind == LOG_KEY_SETTING || kind == LOG_KEY_CLOCK;
+  return (kind == LOG_KEY_SETTING || kind == LOG_KEY_CLOCK) && !log_is_container(key);
+}
+
+/* Words that say nothing of what is in the dict behind them. */
+bool log_is_container(struct str name) {
+  static const char *const names[] = {"data", "output", "outputs", "result", "results", "logs", "record"};
+  for (size_t i = 0; i < ARRAY_LEN(names); i++)
+    if (str_eq_nocase(name, str_of(names[i])))
+      return true;
+  return false;
 }
 
 static bool object(struct reader *r, struct str path, bool skip, unsigned depth);

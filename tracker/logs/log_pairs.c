@@ -5,7 +5,7 @@
  * section. */
 #include "tracker/logs/log_state.h"
 
-enum { NAME_WORDS_MAX = 10, GROUP_MAX = 24 };
+enum { NAME_WORDS_MAX = 10, GROUP_MAX = 24, TUPLE_MAX = 32 };
 
 struct scan {
   struct log_parse *p;
@@ -391,12 +391,68 @@ static bool holds_settings(struct log_parse *p, size_t open, size_t close) {
   return false;
 }
 
+/* "loss tensor(0.5, grad_fn=...)" */
+static bool wrapped_value(struct scan *s, size_t close) {
+  struct log_parse *p = s->p;
+  size_t word = s->at - 1;
+  if (word <= s->segment || close == SIZE_MAX || !token_is_number(p, s->at + 1) || !is_wrapper(token_text(p, word)))
+    return false;
+  struct str name = make_name(p, s->segment, word);
+  if (!name.n || log_classify(p, name).kind != LOG_KEY_METRIC)
+    return false;
+  struct reading r;
+  read_number(p, s->at + 1, LOG_KEY_METRIC, name, &r);
+  take_reading(s, name, &r, true);
+  s->at = close;
+  s->segment = close + 1;
+  return true;
+}
+
+/* ('epoch', 1, 'loss', 0.5), (:loss, 0.5): names and numbers in turn. */
+static bool tuple(struct scan *s) {
+  struct log_parse *p = s->p;
+  size_t i = s->at + 1, names[TUPLE_MAX], n = 0;
+  for (;;) {
+    bool quoted = token_is(p, i, '\'') || token_is(p, i, '"');
+    i += quoted || token_is(p, i, ':');
+    if (n == TUPLE_MAX || !token_is_word(p, i))
+      return false;
+    names[n++] = i++;
+    i += quoted;
+    if (!token_is(p, i, ',') || !token_is_number(p, i + 1) || p->tokens[i + 1].flags & LOG_T_UNIT)
+      return false;
+    i += 2;
+    if (token_is(p, i, ')'))
+      break;
+    if (!token_is(p, i++, ','))
+      return false;
+  }
+  for (size_t k = 0; k < n; k++) {
+    size_t value = k + 1 < n ? names[k + 1] - 2 : i - 1;
+    while (!token_is_number(p, value))
+      value--;
+    double *place = token_key(p, names[k]).kind == LOG_KEY_EPOCH  ? &p->own.epoch
+                    : token_key(p, names[k]).kind == LOG_KEY_STEP ? &p->own.step
+                                                                  : NULL;
+    if (place && isnan(*place))
+      *place = p->tokens[value].value;
+    struct raw *raw = place ? NULL : add_pair(s, token_text(p, names[k]), p->tokens[value].value, false, "");
+    if (raw)
+      raw->integer = p->tokens[value].flags & LOG_T_INT;
+  }
+  next_segment(s, i + 1);
+  s->at = i;
+  return true;
+}
+
 /* At an opening parenthesis or bracket: enters it, skips it, or lets it be part of the name. */
 static void group(struct scan *s) {
   struct log_parse *p = s->p;
   size_t close = find_close(p, s->at, GROUP_MAX);
   bool round = token_is(p, s->at, '(');
   bool tight = s->at > p->first && !(p->tokens[s->at].flags & LOG_T_SPACE) && token_is_word(p, s->at - 1);
+  if (round && (tight ? wrapped_value(s, close) : tuple(s)))
+    return;
   if (close == SIZE_MAX) {
     size_t wide = tight && round ? find_close(p, s->at, TOKENS_MAX) : SIZE_MAX;
     if (wide != SIZE_MAX && holds_settings(p, s->at, wide)) { /* Namespace(lr=0.1, ...) */
@@ -446,7 +502,7 @@ static size_t bracket_in_name(const struct log_parse *p, size_t at) {
 
 static bool is_setting_name(struct log_parse *p, size_t from, size_t to) {
   struct str name = make_name(p, from, to);
-  return name.n && log_classify(p, name).kind == LOG_KEY_SETTING;
+  return name.n && log_classify(p, name).kind == LOG_KEY_SETTING && !log_is_container(name);
 }
 
 /* "train: 100%|####", "640: 100% ━━━": how full a bar is. */
@@ -457,6 +513,16 @@ static bool is_bar(const struct log_parse *p, size_t i) {
   if (t->type == LOG_T_BREAK && t->end - t->at == 3)
     return (unsigned char)p->text.p[t->at + 1] >= 0x94 && (unsigned char)p->text.p[t->at + 1] <= 0x97;
   return token_is(p, i + 1, '|') && !(t->flags & LOG_T_SPACE);
+}
+
+/* "   LOC: precision: 0.9; recall: 0.8": one of several lines with the same names. */
+static bool is_label(const struct scan *s, struct str name, enum log_key_kind kind) {
+  const struct log_parse *p = s->p;
+  bool apart = p->first == 0 && (p->text.p[0] == ' ' || p->text.p[0] == '\t');
+  if (s->at + 1 < p->tokens_n)
+    apart |= (p->tokens[s->at + 1].flags & LOG_T_GAP) != 0;
+  return apart && s->at == p->first + 1 && token_is_word(p, p->first) && token_is(p, s->at, ':') && token_is_word(p, s->at + 1) &&
+         kind == LOG_KEY_UNKNOWN && name.n && !p->line_section.n && !log_is_container(name);
 }
 
 /* At ':' or '='. */
@@ -506,6 +572,8 @@ static void separator(struct scan *s) {
     s->at = next + 1;
     return;
   }
+  if (is_label(s, name, key.kind) && next < p->tokens_n)
+    p->line_section = name;
   if (equals && token_is_word(p, next) && !token_is(p, next + 1, '(')) { /* optimizer=adam */
     next_segment(s, next + 1);
     s->at = next;
@@ -516,6 +584,8 @@ static void separator(struct scan *s) {
 
 static bool ends_value(const struct log_parse *p, size_t i) {
   if (i >= p->tokens_n || p->tokens[i].type == LOG_T_BREAK || p->tokens[i].flags & (LOG_T_GAP | LOG_T_USED))
+    return true;
+  if (p->tokens[i].type == LOG_T_NUMBER && p->tokens[i].flags & LOG_T_UNIT) /* "Grad Norm 1.2 2.1s/it" */
     return true;
   if (token_is(p, i, '.'))
     return i + 1 == p->tokens_n || p->tokens[i + 1].flags & LOG_T_SPACE;
@@ -552,13 +622,13 @@ static bool bare_value(struct scan *s) {
   bool in_row = words == 1 && !place_is_none(&p->own) && (starts || token_is_number(p, s->segment - 1));
   if (in_row && token_is_word(p, r.end) && !(token_word(p, r.end) & (LOG_WORD_FILLER | LOG_WORD_LIMIT)))
     starts = ends = true;
-  else if (in_row && token_is(p, r.end, '|'))
+  else if (in_row && (token_is(p, r.end, '|') || (r.end == p->tokens_n && s->segment > p->first)))
     starts = ends = true;
   if (key.kind == LOG_KEY_METRIC) {
     bool last_is_metric = log_classify(p, last).kind == LOG_KEY_METRIC || says || !last.n;
     if (r.integer && !ends && !r.percent)
       return false;
-    if (!last_is_metric && !(starts && ends))
+    if (!last_is_metric && !((starts || token_is_number(p, s->segment - 1)) && ends))
       return false;
   } else if (key.kind == LOG_KEY_SECTION) {
     if ((r.integer && !r.percent) || place_is_none(&p->own))
@@ -592,28 +662,67 @@ static bool reversed_value(struct scan *s) {
     end = i + 2;
   }
   struct str name = make_name(p, i + 1, end);
+  bool after_current = i >= p->first + 3 && token_is(p, i - 1, ',') && token_is_number(p, i - 2) && p->tokens[i - 3].flags & LOG_T_USED;
+  if (after_current && str_is(name, "avg")) /* "20: 208.1, 591.0 avg, 0.001 rate" */
+    name = STR("avg loss");
   if (!name.n || log_classify(p, name).kind != LOG_KEY_METRIC)
     return false;
   struct raw *raw = add_pair(s, name, p->tokens[i].value, p->tokens[i].flags & LOG_T_PERCENT, "");
   if (raw)
     raw->bare = true;
-  if (raw && i >= p->first + 3 && name.n > 4 && strncasecmp(name.p, "avg ", 4) == 0 && token_is(p, i - 1, ',') &&
-      token_is_number(p, i - 2) &&
-      p->tokens[i - 3].flags & LOG_T_USED) /* "1: 736.2, 730.1 avg loss": the current one has no name of its own */
+  if (raw && after_current && name.n > 4 && strncasecmp(name.p, "avg ", 4) == 0)
+    /* "1: 736.2, 730.1 avg loss": the current one has no name of its own */
     add_pair(s, str_slice(name, 4, name.n), p->tokens[i - 2].value, false, "");
   s->at = end - 1;
   s->segment = end;
   return true;
 }
 
+/* "0.8512 = Validation score (accuracy)", the whole line. */
+static bool equals_name(struct scan *s) {
+  struct log_parse *p = s->p;
+  size_t i = s->at;
+  if (i != p->first || !token_is(p, i + 1, '=') || !token_is_word(p, i + 2) || p->tokens[i].flags & LOG_T_UNIT)
+    return false;
+  for (size_t k = i + 3; k < p->tokens_n; k++)
+    if (p->tokens[k].type != LOG_T_WORD && !token_is(p, k, '(') && !token_is(p, k, ')'))
+      return false;
+  struct str name = make_name(p, i + 2, p->tokens_n);
+  struct raw *raw = name.n ? add_pair(s, name, p->tokens[i].value, p->tokens[i].flags & LOG_T_PERCENT, "") : NULL;
+  if (!raw)
+    return false;
+  s->at = p->tokens_n - 1;
+  s->segment = p->tokens_n;
+  return true;
+}
+
+/* "Train loss 120 0.532": the step stands between the name and its value. */
+static bool step_then_value(struct scan *s) {
+  struct log_parse *p = s->p;
+  size_t i = s->at;
+  if (!token_is_int(p, i) || !token_is_number(p, i + 1) || p->tokens[i + 1].flags & (LOG_T_INT | LOG_T_UNIT) || !token_is_word(p, i - 1) ||
+      !(p->tokens[i].value >= 0) || !isnan(p->own.step) || !isnan(p->own.batch))
+    return false;
+  struct str name = make_name(p, s->segment, i);
+  if (!name.n || s->segment != p->first || log_classify(p, name).kind != LOG_KEY_METRIC)
+    return false;
+  struct reading r;
+  read_number(p, i + 1, LOG_KEY_METRIC, name, &r);
+  p->own.step = p->tokens[i].value;
+  take_reading(s, name, &r, true);
+  s->at = r.end - 1;
+  s->segment = r.end;
+  return true;
+}
+
 static void number(struct scan *s) {
   struct log_parse *p = s->p;
   if (s->segment == s->at) {
-    if (!reversed_value(s))
+    if (!equals_name(s) && !reversed_value(s))
       s->segment = s->at + 1;
     return;
   }
-  if (bare_value(s))
+  if (step_then_value(s) || bare_value(s))
     return;
   const struct log_token *t = &p->tokens[s->at];
   if (t->flags & LOG_T_UNIT || ends_value(p, s->at + 1))
@@ -626,8 +735,12 @@ static void used_run(struct scan *s) {
   size_t end = s->at;
   while (end < p->tokens_n && p->tokens[end].flags & LOG_T_USED)
     end++;
+  size_t next = end; /* "after 250 iterations with early exaggeration: 61.2" */
+  while (next < end + 4 && token_is_word(p, next) && !(p->tokens[next].flags & (LOG_T_USED | LOG_T_GAP)) &&
+         !(token_word(p, next) & (LOG_WORD_METRIC | LOG_WORD_SECTION | LOG_WORD_CLOCK)) && !str_is(token_text(p, next), "is"))
+    next++;
   bool goes_on = s->segment < s->at &&
-                 (token_is(p, end, ':') || token_is(p, end, '=') || (token_is_word(p, end) && str_is(token_text(p, end), "is"))) &&
+                 (token_is(p, next, ':') || token_is(p, next, '=') || (token_is_word(p, end) && str_is(token_text(p, end), "is"))) &&
                  segment_has(s, LOG_WORD_METRIC);
   if (!goes_on)
     next_segment(s, end);
@@ -669,19 +782,40 @@ static bool ends_sentence(const struct scan *s) {
   return (i + 1 >= p->tokens_n || p->tokens[i + 1].flags & LOG_T_SPACE) && !short_word;
 }
 
+/* "dice_loss - 0.41, iou - 0.62": a dash where others write a colon. */
+static bool dash_separates(struct scan *s) {
+  struct log_parse *p = s->p;
+  size_t i = s->at;
+  if (i == s->segment || !(p->tokens[i].flags & LOG_T_SPACE) || !token_is_word(p, i - 1) || !token_is_number(p, i + 1) ||
+      !(p->tokens[i + 1].flags & LOG_T_SPACE) || p->tokens[i + 1].flags & (LOG_T_INT | LOG_T_UNIT) || !ends_value(p, i + 2))
+    return false;
+  struct str name = make_name(p, s->segment, i);
+  return name.n && log_classify(p, name).kind == LOG_KEY_METRIC;
+}
+
+/* "<loss>=0.31": the word is the name. */
+static bool angled_name(struct scan *s) {
+  const struct log_parse *p = s->p;
+  if (!token_is_word(p, s->at + 1) || !token_is(p, s->at + 2, '>') || !token_is(p, s->at + 3, '='))
+    return false;
+  next_segment(s, s->at + 1);
+  s->at += 2;
+  return true;
+}
+
 static void mark(struct scan *s) {
   struct log_parse *p = s->p;
   size_t i = s->at, close;
   char c = p->tokens[i].mark;
   if (c && strchr("\"'`#%/@$+&^\\", c)) /* may stand inside of names and values */
     return;
-  if (c == ':' || c == '=')
+  if (c == ':' || c == '=' || (c == '-' && dash_separates(s)))
     separator(s);
   else if (c == '[' && (close = bracket_in_name(p, i)) != SIZE_MAX)
     s->at = close;
   else if (c == '[' || c == '(')
     group(s);
-  else if ((c == '{' && dict(s)) || (c == '|' && bars_in_name(s)) || (c == '.' && !ends_sentence(s)))
+  else if ((c == '{' && dict(s)) || (c == '|' && bars_in_name(s)) || (c == '<' && angled_name(s)) || (c == '.' && !ends_sentence(s)))
     return;
   else if (c != '-' || p->tokens[i].flags & LOG_T_SPACE || i == p->first)
     next_segment(s, i + 1);

@@ -177,6 +177,11 @@ static int64_t stored_step(const struct log_parse *p, struct series *s, const st
   return MIN_OF(step, STEP_MAX);
 }
 
+/* The step that the line prints, told apart from the same step of another epoch. */
+static double printed_place(const struct log_parse *p) {
+  return isnan(p->here.epoch) ? p->own.step : p->own.step + p->here.epoch * M_SQRT2;
+}
+
 static const char *const level_names[LEVEL_COUNT] = {" (end)", " (epoch)", " (step)", " (batch)"};
 
 /* The series of a raw pair: its name with what keeps it apart. NULL when there are too many. */
@@ -215,8 +220,9 @@ static struct series *name_series(struct log_parse *p, const struct raw *raw, en
     key = concat(p, key, str_of(level_names[level]), STR(""));
     s = key.n ? find_series(p, key) : NULL;
   }
-  /* A dict beside lines that give the same, or the same step again: it repeats. */
-  if (s && s->hash && (s->in_dict != raw->in_dict || (level == LEVEL_STEP && s->printed == p->own.step && s->line != raw->line))) {
+  /* A dict beside lines that give the same, or the same step of the same epoch again: it repeats. */
+  bool again = level == LEVEL_STEP && s && s->printed == printed_place(p) && s->line != raw->line;
+  if (s && s->hash && (s->in_dict != raw->in_dict || again)) {
     key = concat(p, key, STR(" (repeat)"), STR(""));
     s = key.n ? find_series(p, key) : NULL;
   }
@@ -238,7 +244,7 @@ static void add_point(struct log_parse *p, const struct raw *raw, const struct p
   }
   int64_t at = stored_step(p, s, place, place_is_none(&p->own));
   s->last = at;
-  s->printed = p->own.step;
+  s->printed = printed_place(p);
   s->line = raw->line;
   s->offset = MIN_OF(s->offset, STEP_MAX);
   s->count++;
@@ -350,6 +356,15 @@ static bool counts_steps(struct str name) {
   return false;
 }
 
+/* "Epochs seen: 1", "total env steps: 2000": places whose names are several words. */
+static void place_by_names(struct log_parse *p) {
+  for (size_t i = 0; i < p->raw_n; i++) {
+    double *place = p->raw[i].kind == LOG_KEY_EPOCH ? &p->own.epoch : p->raw[i].kind == LOG_KEY_STEP ? &p->own.step : NULL;
+    if (place && isnan(*place) && p->raw[i].integer && p->raw[i].value >= 0)
+      *place = p->raw[i].value;
+  }
+}
+
 static size_t place_by_settings(struct log_parse *p) {
   size_t taken = 0;
   for (size_t i = 0; i < p->raw_n && isnan(p->own.step) && isnan(p->own.batch); i++)
@@ -369,7 +384,9 @@ void log_settle(struct log_parse *p, enum style style) {
     metrics |= measures(&p->raw[i]);
     settings += p->raw[i].kind == LOG_KEY_SETTING;
   }
-  if (metrics && style == STYLE_PAIRS && !p->record)
+  if (style == STYLE_PAIRS && !p->record)
+    place_by_names(p);
+  if ((metrics || !isnan(p->own.epoch)) && style == STYLE_PAIRS && !p->record)
     settings -= place_by_settings(p);
   bool placed = !place_is_none(&p->own) && settings < 2;
   struct place old = p->kept.carried;
@@ -755,7 +772,7 @@ static void restore_place(struct str *rest, struct place *place, bool *bad) {
 }
 
 static void restore_table(struct str *rest, struct table *t, bool *bad) {
-  *t = (struct table){.by = (uint8_t)unpack_below(rest, BY_COMMAS, bad)};
+  *t = (struct table){.by = (uint8_t)unpack_below(rest, BY_SEMICOLONS, bad)};
   if (*bad || t->by == BY_NONE)
     return;
   uint64_t flags = unpack_below(rest, 3, bad);

@@ -139,8 +139,8 @@ void log_skip_prefix(struct log_parse *p) {
       i = close + 1 + (token_is(p, close + 1, ':') && close + 2 < p->tokens_n);
       stamped = true;
     } else if (token_is(p, i, '(') && token_is_word(p, i + 1) && (close = find_mark(p, i, 12, ')')) != SIZE_MAX &&
-               (stamped || holds_pid(p, i + 1, close))) { /* (pid=123), (trainer:284) */
-      i = close + 1;
+               (stamped || holds_pid(p, i + 1, close))) { /* (pid=123), (trainer:284), (main.py 212): */
+      i = close + 1 + (token_is(p, close + 1, ':') && is_level(p, close + 2));
     } else if (token_is(p, i, '[') && token_is_int(p, i + 1) && token_is(p, i + 2, ',') && token_is_int(p, i + 3) &&
                token_is(p, i + 4, ']') && token_is(p, i + 5, '<') && token_is(p, i + 7, '>')) { /* [1,0]<stdout>: of mpirun */
       i += 8 + token_is(p, i + 8, ':');
@@ -242,6 +242,8 @@ static size_t worded_place(struct log_parse *p, size_t i) {
   if (plural)
     kind = LOG_KEY_EPOCH;
   size_t j = skip_number_words(p, i + 1);
+  if (word.n <= 4 && token_is(p, j, '.') && !(p->tokens[j].flags & LOG_T_SPACE)) /* Ep. 1 */
+    j++;
   bool sign = false;
   if (token_is(p, j, '(') && token_is_word(p, j + 1) && token_is(p, j + 2, ')')) { /* Epoch(train) */
     if (token_is_section(p, j + 1))
@@ -258,6 +260,8 @@ static size_t worded_place(struct log_parse *p, size_t i) {
     return 0;
   const struct log_token *t = &p->tokens[number];
   if (t->flags & (LOG_T_PERCENT | LOG_T_UNIT) || !(t->value >= 0) || (kind != LOG_KEY_EPOCH && !is_whole(t->value)))
+    return 0;
+  if (!(t->flags & LOG_T_INT) && token_is_word(p, number + 1) && token_word(p, number + 1) & LOG_WORD_UNIT) /* this epoch: 12.1 seconds */
     return 0;
   bool fraction = is_fraction(p, number);
   if ((plural && !fraction) || is_denied(p, i, sign, t->value))
@@ -320,6 +324,13 @@ static size_t leading_place(struct log_parse *p, size_t i) {
   }
   if (!token_is_int(p, i) || i + 2 >= p->tokens_n)
     return i;
+  if (token_is(p, i + 1, '|') && token_is_int(p, i + 2) && token_is(p, i + 3, '|') && token_is_word(p, i + 4) &&
+      !(p->tokens[i + 1].flags & LOG_T_SPACE)) { /* "1|20|Loss: 0.5" */
+    p->own.epoch = p->tokens[i].value;
+    p->own.step = p->tokens[i + 2].value;
+    use(p, i, i + 4);
+    return i + 4;
+  }
   bool colon = token_is(p, i + 1, ':') && (p->tokens[i + 2].flags & LOG_T_SPACE);
   bool dashes = token_is(p, i + 1, '-') && token_is(p, i + 2, '-');
   bool bare = token_is_word(p, i + 1) && p->tokens[i + 1].flags & LOG_T_GAP && token_is(p, i + 2, ':');
@@ -375,6 +386,13 @@ static size_t sectioned_place(struct log_parse *p, size_t i) {
     return j + 5;
   }
   j += token_is(p, j, ':');
+  if (token_is(p, j, '[') && is_fraction(p, j + 1) && token_is(p, j + 4, ']') && batch_behind_epoch(p, j + 5) > j + 5) { /* [0/90][1/500] */
+    size_t end = batch_behind_epoch(p, j + 5);
+    p->own.epoch = p->tokens[j + 1].value;
+    p->line_section = token_text(p, i);
+    use(p, i, end);
+    return end;
+  }
   if (token_is_int(p, j) && token_is(p, j + 1, '[') && batch_behind_epoch(p, j + 1) > j + 1) {
     size_t end = batch_behind_epoch(p, j + 1);
     p->own.epoch = p->tokens[j].value;
@@ -383,6 +401,12 @@ static size_t sectioned_place(struct log_parse *p, size_t i) {
     return end;
   }
   return i;
+}
+
+/* "[=====>....]  Loss: 1.4 | Acc: 48% 391/391" */
+static bool starts_with_bar(const struct log_parse *p) {
+  size_t i = p->first + 1;
+  return token_is(p, p->first, '[') && (token_is(p, i, '=') || token_is(p, i, '>') || token_is(p, i, '#') || token_is(p, i, '.'));
 }
 
 /* N/M of a progress bar or counter, anywhere in the line: "391/391 [01:30<", "63/63 ━━━", "200/ 2983 batches", "[1/63]". */
@@ -394,8 +418,10 @@ static size_t counter(struct log_parse *p, size_t i) {
     end += 3;
   bool line_start = i == p->first;
   bool bracketed = i > 0 && token_is(p, i - 1, '[') && token_is(p, end, ']');
-  bool drawn = false; /* a progress bar follows */
-  bool counts = line_start && (end == p->tokens_n || token_is(p, end, '-'));
+  bool drawn = end == p->tokens_n && starts_with_bar(p); /* or a progress bar follows */
+  bool counts = line_start && (end == p->tokens_n || token_is(p, end, '-') || token_is(p, end, ',') || token_is(p, end, ':') ||
+                               (token_is(p, end, '(') && token_is_word(p, end + 1)));
+  counts |= drawn;
   if (end < p->tokens_n) {
     const struct log_token *t = &p->tokens[end];
     drawn = token_is(p, end, '[') || token_is(p, end, '=') || t->type == LOG_T_BREAK || t->type == LOG_T_OPAQUE ||
@@ -415,6 +441,48 @@ static size_t counter(struct log_parse *p, size_t i) {
   return end;
 }
 
+/* "Up. 1000": updates, as Marian writes them. */
+static size_t abbreviated_place(struct log_parse *p, size_t i) {
+  if (!str_is(token_text(p, i), "Up") || !token_is(p, i + 1, '.') || !token_is_int(p, i + 2) || !isnan(p->own.step))
+    return 0;
+  p->own.step = p->tokens[i + 2].value;
+  use(p, i, i + 3);
+  return i + 3;
+}
+
+/* "after 250 iterations": returns where it ends, or 0. */
+static size_t place_after(struct log_parse *p, size_t i) {
+  static const char *const steps[] = {"iterations", "iteration", "steps", "step", "rounds", "updates", "iters"};
+  if (!str_eq_nocase(token_text(p, i), STR("after")) || !token_is_int(p, i + 1) || !token_is_word(p, i + 2))
+    return 0;
+  struct str word = token_text(p, i + 2);
+  bool step = false;
+  for (size_t k = 0; k < ARRAY_LEN(steps); k++)
+    step |= str_eq_nocase(word, str_of(steps[k]));
+  double *place = step ? &p->own.step : str_eq_nocase(word, STR("epochs")) ? &p->own.epoch : NULL;
+  if (!place || !isnan(*place))
+    return 0;
+  *place = p->tokens[i + 1].value;
+  use(p, i, i + 3);
+  return i + 3;
+}
+
+/* "epoch/iter: 0/199" */
+static size_t place_pair(struct log_parse *p, size_t i) {
+  struct str word = token_text(p, i);
+  size_t slash = str_find(word, '/');
+  if (slash == SIZE_MAX || !token_is(p, i + 1, ':') || !token_is_int(p, i + 2) || !token_is(p, i + 3, '/') || !token_is_int(p, i + 4))
+    return 0;
+  enum log_key_kind first = log_classify(p, str_slice(word, 0, slash)).kind;
+  enum log_key_kind second = log_classify(p, str_slice(word, slash + 1, word.n)).kind;
+  if (first != LOG_KEY_EPOCH || !is_place_kind(second))
+    return 0;
+  p->own.epoch = p->tokens[i + 2].value;
+  p->own.step = p->tokens[i + 4].value;
+  use(p, i, i + 5);
+  return i + 5;
+}
+
 /* The mean of "step of N" depends on whether there are epochs. */
 static void settle_step_of(struct log_parse *p) {
   if (isnan(p->own.step) || isnan(p->own.batch_total) || !isnan(p->own.batch))
@@ -423,6 +491,15 @@ static void settle_step_of(struct log_parse *p) {
     return;
   p->own.batch = p->own.step;
   p->own.step = NAN;
+}
+
+static size_t place_at_word(struct log_parse *p, size_t i) {
+  size_t end = worded_place(p, i);
+  if (!end)
+    end = place_after(p, i);
+  if (!end)
+    end = abbreviated_place(p, i);
+  return end ? end : place_pair(p, i);
 }
 
 void log_find_place(struct log_parse *p) {
@@ -438,7 +515,7 @@ void log_find_place(struct log_parse *p) {
       continue;
     size_t end = 0;
     if (p->tokens[i].type == LOG_T_WORD)
-      end = worded_place(p, i);
+      end = place_at_word(p, i);
     else if (p->tokens[i].flags & LOG_T_INT && p->tokens[i].type == LOG_T_NUMBER)
       end = counter(p, i);
     if (end > i)

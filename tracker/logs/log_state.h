@@ -60,7 +60,7 @@ struct word_info {
   struct log_key key;
 };
 
-enum table_by { BY_NONE, BY_BLANKS, BY_PIPES, BY_COMMAS };
+enum table_by { BY_NONE, BY_BLANKS, BY_PIPES, BY_COMMAS, BY_SEMICOLONS };
 
 struct table {
   uint8_t by; /* enum table_by */
@@ -218,6 +218,8 @@ bool log_is_section(struct str word);
 /* The dict or JSON object at text[at]: its numbers are added as raw pairs, places set. Returns the offset behind it; 0 when it is not
  * complete or none. */
 size_t log_find_dict(struct log_parse *p, struct str text, size_t at, bool skip);
+/* "data", "output": a dict's name that tells nothing of what is in it. */
+bool log_is_container(struct str name);
 /* +1 for each bracket open at the end, strings left out. */
 int log_dict_depth(struct str text);
 

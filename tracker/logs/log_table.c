@@ -99,10 +99,10 @@ static size_t split_pipes(struct str line, size_t from, struct cell *cells) {
   return any ? n : 0;
 }
 
-static size_t split_commas(struct str line, size_t from, struct cell *cells) {
+static size_t split_at(struct str line, size_t from, char divider, struct cell *cells) {
   size_t n = 0, start = from;
   for (size_t i = from; i <= line.n; i++)
-    if (i == line.n || line.p[i] == ',') {
+    if (i == line.n || line.p[i] == divider) {
       if (n == CELLS_MAX)
         return 0;
       set_cell(line, start, i, &cells[n++]);
@@ -209,10 +209,17 @@ static bool is_header_cell(const struct cell *cell) {
   for (size_t i = 0; i < s.n; i++) {
     letter |= isalpha((unsigned char)s.p[i]) || (unsigned char)s.p[i] >= 0x80;
     blanks += s.p[i] == ' ';
-    if (strchr("=!?{}[]\"", s.p[i]) || (s.p[i] == ':' && s.p[0] != '('))
+    if (strchr("=!?{}[]\"", s.p[i]) || (s.p[i] == ':' && s.p[0] != '(' && str_find(s, '@') > i)) /* mAP@.5:.95 */
       return false;
   }
   return letter && blanks < 4 && cell->kind == CELL_TEXT && s.p[s.n - 1] != '.';
+}
+
+/* "average loss   since last   examples": how far it is, when nothing else says it. */
+static void take_count_as_place(struct table *t) {
+  for (size_t i = 1; i < t->count; i++)
+    if (str_eq_nocase(column_name(t, i), STR("examples")) || str_eq_nocase(column_name(t, i), STR("samples")))
+      t->columns[i].kind = LOG_KEY_STEP;
 }
 
 /* Makes a header of cells that are all names, when they look like a table of metrics. */
@@ -235,6 +242,10 @@ static bool make_header(struct log_parse *p, enum table_by by, const struct cell
     return false;
   if (places == 0 && metrics == 1 && n > 4 && known < 2) /* a sentence with one such word */
     return false;
+  if (!places)
+    take_count_as_place(&t);
+  if (!metrics && n >= 3 && is_place_kind(t.columns[0].kind) && t.columns[1].kind == LOG_KEY_SETTING) /* "iter | target | x | y" */
+    t.columns[1].kind = LOG_KEY_METRIC;
   t.label_first = !is_place_kind(t.columns[0].kind) && t.columns[0].kind != LOG_KEY_METRIC;
   p->kept.candidate = t;
   return true;
@@ -242,16 +253,31 @@ static bool make_header(struct log_parse *p, enum table_by by, const struct cell
 
 /* A header whose names may be a single blank apart: all words, the first a place or two of them metrics. */
 static bool word_header(struct log_parse *p, struct str line, size_t from) {
-  struct cell cells[CELLS_MAX], above[CELLS_MAX];
+  struct cell cells[CELLS_MAX];
   size_t n = split_blanks(line, from, 1, cells);
-  if (n < 2)
+  bool comment = n > 2 && str_is(cells[0].text, "#") && is_place_kind(log_classify(p, cells[1].text).kind); /* "# epoch loss" */
+  if (n < 2 || n > 12 || !is_place_kind(log_classify(p, cells[comment].text).kind))
     return false;
-  size_t above_n = p->kept.above_n ? split_blanks(str_n(p->kept.above, p->kept.above_n), 0, 1, above) : 0;
-  if (above_n == n && n >= 4)
+  return make_header(p, BY_BLANKS, cells + comment, n - comment, NULL, 0);
+}
+
+/* Names of two words, one over the other; the lower one may be missing. */
+static bool two_row_header(struct log_parse *p, struct str line, size_t from) {
+  struct cell cells[CELLS_MAX], above[CELLS_MAX], below[CELLS_MAX];
+  size_t n = split_blanks(line, from, 1, cells);
+  size_t above_n = n >= 3 && p->kept.above_n ? split_blanks(str_n(p->kept.above, p->kept.above_n), 0, 1, above) : 0;
+  if (above_n < 4 || str_ends(above[above_n - 1].text, STR(":")))
+    return false;
+  if (above_n == n)
     return make_header(p, BY_BLANKS, cells, n, above, above_n);
-  if (n > 12 || !is_place_kind(log_classify(p, cells[0].text).kind))
+  if (n > above_n)
     return false;
-  return make_header(p, BY_BLANKS, cells, n, NULL, 0);
+  size_t next = 0;
+  for (size_t i = 0; i < above_n; i++) {
+    bool under = next < n && cells[next].at < above[i].end && above[i].at < cells[next].end;
+    below[i] = under ? cells[next++] : (struct cell){.text = STR(""), .at = above[i].at, .end = above[i].end};
+  }
+  return next == n && make_header(p, BY_BLANKS, below, above_n, above, above_n);
 }
 
 static bool find_header(struct log_parse *p, struct str line, size_t from, bool pipes) {
@@ -266,10 +292,12 @@ static bool find_header(struct log_parse *p, struct str line, size_t from, bool 
       return true;
   }
   if (str_find(line, ',') != SIZE_MAX)
-    return (n = split_commas(line, from, cells)) >= 2 && make_header(p, BY_COMMAS, cells, n, NULL, 0);
-  n = split_blanks(line, from, 2, cells);
-  if (p->kept.above_n && split_blanks(line, from, 1, words) > n && word_header(p, line, from))
+    return (n = split_at(line, from, ',', cells)) >= 2 && make_header(p, BY_COMMAS, cells, n, NULL, 0);
+  if (str_find(line, ';') != SIZE_MAX && (n = split_at(line, from, ';', cells)) >= 2 && make_header(p, BY_SEMICOLONS, cells, n, NULL, 0))
     return true;
+  if (two_row_header(p, line, from))
+    return true;
+  n = split_blanks(line, from, 2, cells);
   if (n >= 2 && make_header(p, BY_BLANKS, cells, n, NULL, 0))
     return true;
   return word_header(p, line, from);
@@ -331,6 +359,8 @@ static void add_cell(struct log_parse *p, const struct table *t, size_t column, 
     raw = log_add_raw(p, str_n(copy, name.n), cell->value);
   }
   if (raw) {
+    if (kind == LOG_KEY_METRIC)
+      raw->kind = LOG_KEY_METRIC;
     raw->percent = cell->percent;
     raw->integer = false; /* a column of numbers measures, whole ones too */
   }
@@ -368,6 +398,24 @@ static bool row_by_offset(struct log_parse *p, const struct table *t, const stru
   return true;
 }
 
+/* "epoch,metric,value" with rows "1,train_loss,0.5": the name is a cell. */
+static bool named_row(struct log_parse *p, const struct table *t, const struct cell *cells, size_t n) {
+  static const char *const names[] = {"metric", "name", "key", "tag", "variable", "measure"};
+  size_t name = SIZE_MAX, value = SIZE_MAX;
+  for (size_t i = 0; i < t->count; i++) {
+    for (size_t k = 0; k < ARRAY_LEN(names); k++)
+      name = str_eq_nocase(column_name(t, i), str_of(names[k])) ? i : name;
+    value = str_eq_nocase(column_name(t, i), STR("value")) ? i : value;
+  }
+  if (n != t->count || n < 3 || name == SIZE_MAX || value == SIZE_MAX || cells[name].kind != CELL_TEXT || cells[value].kind != CELL_NUMBER)
+    return false;
+  for (size_t i = 0; i < n; i++)
+    if (is_place_kind(t->columns[i].kind))
+      add_cell(p, t, i, &cells[i], STR(""), false);
+  add_cell(p, t, value, &cells[value], cells[name].text, true);
+  return true;
+}
+
 static bool numeric_row(struct log_parse *p, const struct table *t, const struct cell *cells, size_t n) {
   size_t numbers = 0, texts = 0;
   for (size_t i = 0; i < n; i++) {
@@ -393,13 +441,33 @@ static bool numeric_row(struct log_parse *p, const struct table *t, const struct
   return n < t->count && row_by_offset(p, t, cells, n, STR(""));
 }
 
+/* A report of classes has a column of counts; the numbers before the rows of a data frame are no names. */
+static bool counts_support(const struct table *t) {
+  for (size_t i = 0; i < t->count; i++)
+    if (t->columns[i].kind == LOG_KEY_SETTING)
+      return true;
+  return false;
+}
+
+/* "| trial_1 | RUNNING | host:80 | 12 | 0.5 |": its name, how it is, then numbers. */
+static bool status_row(struct log_parse *p, const struct table *t, const struct cell *cells, size_t words, size_t n) {
+  bool any = false;
+  for (size_t i = words; i < n; i++) {
+    any |= cells[i].kind == CELL_NUMBER;
+    add_cell(p, t, i, &cells[i], cells[0].text, false);
+  }
+  return any && cells[0].text.n <= LABEL_MAX;
+}
+
 /* "macro avg   0.97   0.97": a name, then numbers. */
 static bool labelled_row(struct log_parse *p, const struct table *t, struct str line, const struct cell *cells, size_t n) {
   size_t words = 0;
   while (words < n && cells[words].kind == CELL_TEXT)
     words++;
-  bool index = words == 0 && t->by == BY_BLANKS && n == (size_t)t->count + 1 && cells[0].integer && !has_place_column(t);
+  bool index = words == 0 && t->by == BY_BLANKS && n == (size_t)t->count + 1 && cells[0].integer && counts_support(t);
   words += index; /* the classes of a report are numbers too */
+  if (t->by == BY_PIPES && words && n == t->count && has_place_column(t) && !is_place_kind(t->columns[0].kind))
+    return status_row(p, t, cells, words, n);
   size_t values = n - words;
   if (!words || !values || words > 3 || (t->by != BY_BLANKS && words != 1) || is_place_kind(t->columns[0].kind))
     return false;
@@ -435,8 +503,8 @@ static bool wide_row(struct log_parse *p, const struct table *t, struct str line
 
 /* A quick look before the line is cut into cells. */
 static bool may_be_row(const struct table *t, struct str line, size_t from) {
-  if (t->by == BY_COMMAS)
-    return str_find(line, ',') != SIZE_MAX;
+  if (t->by == BY_COMMAS || t->by == BY_SEMICOLONS)
+    return str_find(line, t->by == BY_COMMAS ? ',' : ';') != SIZE_MAX;
   if (t->by != BY_BLANKS || !has_place_column(t))
     return true;
   while (from < line.n && is_blank(line.p[from]))
@@ -452,7 +520,9 @@ static bool try_row(struct log_parse *p, struct table *t, struct str line, size_
   if (t->by == BY_PIPES)
     n = split_pipes(line, from, cells);
   else if (t->by == BY_COMMAS)
-    n = split_commas(line, from, cells);
+    n = split_at(line, from, ',', cells);
+  else if (t->by == BY_SEMICOLONS)
+    n = split_at(line, from, ';', cells);
   else if (t->by == BY_BLANKS)
     n = split_blanks(line, from, 1, cells);
   if (n < 2)
@@ -460,6 +530,8 @@ static bool try_row(struct log_parse *p, struct table *t, struct str line, size_
   for (size_t i = 0; i < n; i++)
     if (str_is(cells[i].text, "=") || str_is(cells[i].text, ":"))
       return false;
+  if (named_row(p, t, cells, n))
+    return true;
   bool index_like = t->by == BY_BLANKS && n == (size_t)t->count + 1 && value_columns(t, 0) && !has_place_column(t);
   if (!index_like && numeric_row(p, t, cells, n))
     return true;

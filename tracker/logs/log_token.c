@@ -158,6 +158,26 @@ static size_t scan_opaque(struct str s, size_t number_n, char before) {
   return i;
 }
 
+/* "0,5123", as in German and French: how long it is; 0 when the comma divides. Three digits behind it may be thousands. */
+static size_t scan_decimal_comma(struct str s, size_t number_n, char before, double *ret) {
+  size_t i = number_n + 1, end = i;
+  if (number_n > 4 || i >= s.n || s.p[number_n] != ',' || !before || !(is(before, BLANK) || before == '=' || before == ':'))
+    return 0;
+  double value = 0, unit = 1;
+  for (; end < s.n && is(s.p[end], DIGIT) && end < i + 17; end++) {
+    value = value * 10 + (s.p[end] - '0');
+    unit *= 10;
+  }
+  bool zero = s.p[number_n - 1] == '0' && (number_n == 1 || !is(s.p[number_n - 2], DIGIT));
+  if (end == i || (end == i + 3 && !zero))
+    return 0;
+  char next = end < s.n ? s.p[end] : ' ', second = end + 1 < s.n ? s.p[end + 1] : ' ';
+  if (!is(next, BLANK) && next != ';' && next != '%' && !(next == ',' && is(second, BLANK)))
+    return 0;
+  *ret = value / unit;
+  return end;
+}
+
 static size_t scan_unit(struct str s, size_t i) {
   while (i < s.n && (is(s.p[i], LETTER | DIGIT) || (s.p[i] == '/' && i + 1 < s.n && is(s.p[i + 1], LETTER))) &&
          !log_scan_drawing(after(s, i)))
@@ -208,6 +228,13 @@ static void number_token(struct str line, size_t i, size_t n, const struct log_n
   }
   t->type = LOG_T_NUMBER;
   t->value = number->value;
+  double fraction;
+  size_t comma = number->integer ? scan_decimal_comma(rest, n, before, &fraction) : 0;
+  if (comma) {
+    t->value += rest.p[0] == '-' ? -fraction : fraction;
+    n = comma;
+    t->end = t->unit_end = (uint32_t)(i + n);
+  }
   if (n < rest.n && rest.p[n] == '%') {
     t->flags |= LOG_T_PERCENT;
     t->unit_end++;
@@ -215,7 +242,7 @@ static void number_token(struct str line, size_t i, size_t n, const struct log_n
   }
   size_t unit_end = scan_unit(rest, n);
   if (unit_end == n) {
-    t->flags |= number->integer ? LOG_T_INT : 0;
+    t->flags |= number->integer && !comma ? LOG_T_INT : 0;
     return;
   }
   bool letters_only = true;

@@ -121,7 +121,7 @@ static const struct row words[] = {
     {"crossentropy", METRIC},
     {"current", FILLER},
     {"currently", FILLER},
-    {"cv", SETTING},
+    {"cv", VALID},
     {"datatime", CLOCK},
     {"date", CLOCK},
     {"day", CLOCK | UNIT},
@@ -301,6 +301,7 @@ static const struct row words[] = {
     {"iterations", SETTING | UNIT},
     {"iters", SETTING},
     {"iters/sec", UNIT},
+    {"itn", STEP},
     {"itr", STEP},
     {"its", CLOCK},
     {"jaccard", METRIC},
@@ -383,6 +384,8 @@ static const struct row words[] = {
     {"minute", UNIT},
     {"minutes", CLOCK | UNIT},
     {"miou", METRIC},
+    {"misclass", METRIC},
+    {"misclassification", METRIC},
     {"mlogloss", METRIC},
     {"modularity", METRIC},
     {"mom", SCHEDULE},
@@ -422,6 +425,7 @@ static const struct row words[] = {
     {"number", SETTING | LIMIT},
     {"numexamples", SETTING},
     {"nums", SETTING},
+    {"nupdates", STEP},
     {"obj", METRIC},
     {"objective", METRIC},
     {"of", FILLER},
@@ -684,6 +688,7 @@ static const struct {
     {"batch_cost", LOG_KEY_CLOCK},
     {"best_value", LOG_KEY_METRIC},
     {"current_function_value", LOG_KEY_METRIC},
+    {"current_minimum", LOG_KEY_METRIC},
     {"data", LOG_KEY_CLOCK},
     {"data_cost", LOG_KEY_CLOCK},
     {"e", LOG_KEY_EPOCH},
@@ -691,12 +696,18 @@ static const struct {
     {"ep_len_mean", LOG_KEY_METRIC},
     {"episode_len_mean", LOG_KEY_METRIC},
     {"episode_length", LOG_KEY_METRIC},
+    {"epochs_done", LOG_KEY_EPOCH},
+    {"epochs_seen", LOG_KEY_EPOCH},
     {"eval_steps", LOG_KEY_SETTING},
     {"example_counter", LOG_KEY_STEP},
     {"function_value", LOG_KEY_METRIC},
+    {"function_value_obtained", LOG_KEY_METRIC},
     {"global_steps", LOG_KEY_STEP},
+    {"grad_norm", LOG_KEY_METRIC},
+    {"gradient_norm", LOG_KEY_METRIC},
     {"it", LOG_KEY_STEP},
     {"iterations", LOG_KEY_STEP},
+    {"iterations_done", LOG_KEY_STEP},
     {"learning_curve", LOG_KEY_UNKNOWN},
     {"loss_scale", LOG_KEY_SETTING},
     {"lower_bound", LOG_KEY_METRIC},
@@ -838,6 +849,7 @@ struct log_key log_key_classify(struct str name) {
   struct log_key key = {LOG_KEY_UNKNOWN, 0};
   unsigned all = 0, words_n = 0, sections = 0, places = 0, qualifiers = 0;
   struct str rest = name, word;
+  unsigned last = 0, first = 0;
   bool head = true; /* up to "of", "after", "on": "accuracy of the network on the 10000 test images" */
   while (log_subword(&rest, &word)) {
     unsigned flags = log_word(word);
@@ -848,6 +860,8 @@ struct log_key log_key_classify(struct str name) {
       continue;
     }
     all |= flags;
+    first = words_n == 1 ? flags : first;
+    last = is_digit((unsigned char)word.p[0]) ? last : flags;
     sections += (flags & LOG_WORD_SECTION) || compare(word, "best") == 0;
     places += (flags & (EPOCH | STEP | BATCH)) != 0;
     qualifiers += qualifies_place(word) || (flags & TRAIN);
@@ -867,7 +881,7 @@ struct log_key log_key_classify(struct str name) {
     key.kind = LOG_KEY_SECTION;
   else if (all & CLOCK)
     key.kind = LOG_KEY_CLOCK;
-  else if (all & SETTING)
+  else if (all & SETTING && !(first & METRIC && last & METRIC)) /* not "Loss/regularization_loss" */
     key.kind = LOG_KEY_SETTING;
   else if (all & SCHEDULE)
     key.kind = LOG_KEY_SCHEDULE;
