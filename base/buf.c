@@ -89,18 +89,18 @@ void buf_printf(struct buf *buf, const char *format, ...) {
 
 void buf_add_u64(struct buf *buf, uint64_t value) {
   char digits[20];
-  size_t at = sizeof digits;
-  do {
-    digits[--at] = (char)('0' + value % 10);
-    value /= 10;
-  } while (value);
-  buf_add(buf, digits + at, sizeof digits - at);
+  buf_add(buf, digits, str_from_u64(value, digits));
 }
 
 void buf_add_i64(struct buf *buf, int64_t value) {
   if (value < 0)
     buf_putc(buf, '-');
   buf_add_u64(buf, value < 0 ? 0 - (uint64_t)value : (uint64_t)value);
+}
+
+void buf_add_f64(struct buf *buf, double value) {
+  char text[32];
+  buf_add(buf, text, str_from_f64(value, text));
 }
 
 char *buf_room(struct buf *buf, size_t n) {
