@@ -60,7 +60,10 @@ void buf_puts(struct buf *buf, const char *text) {
 }
 
 void buf_putc(struct buf *buf, char c) {
-  buf_add(buf, &c, 1);
+  if (!grow(buf, 1))
+    return;
+  buf->p[buf->n++] = c;
+  buf->p[buf->n] = 0;
 }
 
 void buf_vprintf(struct buf *buf, const char *format, va_list args) {
