@@ -60,7 +60,10 @@ void buf_puts(struct buf *buf, const char *text) {
 }
 
 void buf_putc(struct buf *buf, char c) {
-  buf_add(buf, &c, 1);
+  if (!grow(buf, 1))
+    return;
+  buf->p[buf->n++] = c;
+  buf->p[buf->n] = 0;
 }
 
 void buf_vprintf(struct buf *buf, const char *format, va_list args) {
@@ -89,18 +92,18 @@ void buf_printf(struct buf *buf, const char *format, ...) {
 
 void buf_add_u64(struct buf *buf, uint64_t value) {
   char digits[20];
-  size_t at = sizeof digits;
-  do {
-    digits[--at] = (char)('0' + value % 10);
-    value /= 10;
-  } while (value);
-  buf_add(buf, digits + at, sizeof digits - at);
+  buf_add(buf, digits, str_from_u64(value, digits));
 }
 
 void buf_add_i64(struct buf *buf, int64_t value) {
   if (value < 0)
     buf_putc(buf, '-');
   buf_add_u64(buf, value < 0 ? 0 - (uint64_t)value : (uint64_t)value);
+}
+
+void buf_add_f64(struct buf *buf, double value) {
+  char text[32];
+  buf_add(buf, text, str_from_f64(value, text));
 }
 
 char *buf_room(struct buf *buf, size_t n) {

@@ -33,6 +33,7 @@ void buf_printf(struct buf *buf, const char *format, ...) PRINTF_LIKE(2, 3);
 void buf_vprintf(struct buf *buf, const char *format, va_list args) PRINTF_LIKE(2, 0);
 void buf_add_i64(struct buf *buf, int64_t value);
 void buf_add_u64(struct buf *buf, uint64_t value);
+void buf_add_f64(struct buf *buf, double value); /* as str_from_f64() writes it */
 /* Room for `n` more bytes at the end, to be written by the caller and then counted with buf_grew(). NULL on failure. */
 MUST_CHECK char *buf_room(struct buf *buf, size_t n);
 void buf_grew(struct buf *buf, size_t n);

@@ -85,14 +85,13 @@ void jw_u64(struct json_writer *w, uint64_t value) {
 }
 
 void jw_f64(struct json_writer *w, double value) {
-  char text[32];
-  size_t n = str_from_f64(value, text);
-  if (!isfinite(value)) {
-    jw_str(w, str_n(text, n));
-    return;
-  }
+  bool quoted = !isfinite(value);
   before_value(w);
-  buf_add(w->out, text, n);
+  if (quoted)
+    buf_putc(w->out, '"');
+  buf_add_f64(w->out, value);
+  if (quoted)
+    buf_putc(w->out, '"');
 }
 
 void jw_bool(struct json_writer *w, bool value) {

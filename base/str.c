@@ -238,10 +238,10 @@ bool str_is_utf8(struct str s) {
   return true;
 }
 
-/* ---- doubles, quickly ----
+/* ---- text to doubles, quickly ----
  *
- * A long double of 64 bits holds any whole number below 2^64 and any power of ten up to 10^27 exactly, so a product or quotient of the two is
- * rounded once, with 11 bits to spare over a double. What the spare bits leave open is left to the C library. */
+ * A long double of 64 bits holds any whole number below 2^64 and any power of ten up to 10^27 exactly, so a product or quotient of the two
+ * is rounded once, with 11 bits to spare over a double. What the spare bits leave open is left to the C library. */
 
 #if LDBL_MANT_DIG == 64
 enum { EXACT_TENS = 27 };
@@ -261,121 +261,11 @@ bool str_scale_ten(uint64_t digits, int exponent, double *ret) {
   return true;
 }
 
-/* The shortest decimal digits of value > 0 and the exponent of the first. False when it cannot be told here. */
-static bool quick_digits(double value, char digits[20], int *ret_count, int *ret_exponent) {
-  int binary;
-  frexp(value, &binary);
-  int e = (int)floor((binary - 1) * 0.30102999566398120);
-  if (e < -9 || e > 25)
-    return false;
-  if (e >= -1 && (long double)value >= tens[e + 1])
-    e++;
-  else if (e < -1 && (long double)value * tens[-e - 1] >= 1)
-    e++;
-  for (int n = 15; n <= 17; n++) {
-    int shift = n - 1 - e;
-    long double scaled = shift >= 0 ? (long double)value * tens[shift] : (long double)value / tens[-shift];
-    uint64_t whole = (uint64_t)scaled;
-    long double rest = scaled - (long double)whole;
-    if (rest > 0.49L && rest < 0.51L) { /* which neighbour is nearer? With 15 digits neither reads back. */
-      if (n == 15)
-        continue;
-      return false;
-    }
-    whole += rest > 0.5L;
-    double back;
-    if (!str_scale_ten(whole, -shift, &back))
-      return false;
-    if (back != value)
-      continue;
-    *ret_count = snprintf(digits, 20, "%llu", (unsigned long long)whole);
-    *ret_exponent = *ret_count - 1 - shift;
-    return true;
-  }
-  return false;
-}
 #else
 bool str_scale_ten(uint64_t digits UNUSED, int exponent UNUSED, double *ret UNUSED) {
   return false;
 }
-
-static bool quick_digits(double value UNUSED, char digits[20] UNUSED, int *ret_count UNUSED, int *ret_exponent UNUSED) {
-  return false;
-}
 #endif
-
-/* Fewest significant digits that read back the same; most measured values need few or all of them. */
-static void sure_digits(double value, char digits[20], int *ret_count, int *ret_exponent) {
-  char text[32];
-  for (int n = 1; n <= 17; n++) {
-    if (n > 6 && n < 15)
-      n = 15;
-    snprintf(text, sizeof text, "%.*e", n - 1, value);
-    if (strtod(text, NULL) == value) {
-      while (n == 15 || (n > 7 && n < 15)) { /* 15 was tried before 7 to 14 */
-        char shorter[32];
-        snprintf(shorter, sizeof shorter, "%.*e", n - 2, value);
-        if (strtod(shorter, NULL) != value)
-          break;
-        memcpy(text, shorter, sizeof text);
-        n--;
-      }
-      break;
-    }
-  }
-  const char *e = strchr(text, 'e');
-  *ret_exponent = (int)strtol(e + 1, NULL, 10);
-  *ret_count = 0;
-  for (const char *c = text; c < e; c++)
-    if (*c != '.')
-      digits[(*ret_count)++] = *c;
-}
-
-size_t str_from_f64(double value, char out[32]) {
-  if (isnan(value))
-    return (size_t)snprintf(out, 32, "NaN");
-  if (isinf(value))
-    return (size_t)snprintf(out, 32, value < 0 ? "-Infinity" : "Infinity");
-  bool negative = signbit(value);
-  char digits[20];
-  int count, exponent;
-  if (value == 0 || !quick_digits(fabs(value), digits, &count, &exponent))
-    sure_digits(fabs(value), digits, &count, &exponent);
-  while (count > 1 && digits[count - 1] == '0')
-    count--;
-  /* plain between 1e-4 and 1e16, as Python's repr does */
-  char *o = out;
-  if (negative)
-    *o++ = '-';
-  if (exponent < -4 || exponent >= 16) {
-    *o++ = digits[0];
-    if (count > 1) {
-      *o++ = '.';
-      memcpy(o, digits + 1, (size_t)count - 1);
-      o += count - 1;
-    }
-    o += snprintf(o, 8, "e%c%02d", exponent < 0 ? '-' : '+', abs(exponent));
-  } else if (exponent < 0) {
-    *o++ = '0';
-    *o++ = '.';
-    for (int i = -1; i > exponent; i--)
-      *o++ = '0';
-    memcpy(o, digits, (size_t)count);
-    o += count;
-  } else {
-    for (int i = 0; i <= exponent; i++)
-      *o++ = i < count ? digits[i] : '0';
-    *o++ = '.';
-    if (count > exponent + 1) {
-      memcpy(o, digits + exponent + 1, (size_t)(count - exponent - 1));
-      o += count - exponent - 1;
-    } else {
-      *o++ = '0';
-    }
-  }
-  *o = 0;
-  return (size_t)(o - out);
-}
 
 /* Optimal string alignment distance over at most NEAREST_MAX bytes. */
 enum { NEAREST_MAX = 64 };

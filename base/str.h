@@ -52,6 +52,8 @@ bool str_is_utf8(struct str s);
 /* The shortest decimal text that reads back as the same double, as JSON and Python's repr would show it ("1.0", "0.1", "1e-05" style is
  * "1e-05"). `out` has room for 32 bytes. NaN, inf and -inf are "NaN", "Infinity", "-Infinity". Returns the length. */
 size_t str_from_f64(double value, char out[32]);
+/* Decimal digits, without a NUL. */
+size_t str_from_u64(uint64_t value, char out[20]);
 
 /* Did-you-mean: the candidate nearest to `word` (Damerau-Levenshtein, ASCII case ignored), or NULL when none is near enough (a third of the
  * length, at least 1). `at(ctx, i)` gives the i-th of `count` candidates; NULL entries are skipped. */

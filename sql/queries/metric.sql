@@ -53,12 +53,13 @@ select c.run, k.name, c.key, c.id, c.attempt, c.points, c.nans, c.first_step, c.
 from metric_chunk c join metric_key k on k.id = c.key
 where c.run = any($1);
 
--- name: metric_chunks_of (uuid[], text[])
+-- name: metric_chunks_of (uuid[], text[], int2)
 --   -> (uuid, text, int4, int8, int4, int4, int4, int8, int8, int8, int8, int8, int8, int8, int8, float8, float8, float8,
---       float8) repeatable
--- The same, of some keys.
+--       float8, bytea) repeatable
+-- The same, of some keys, and with the coarse cells: 1 by step, 2 by time, 0 none.
 select c.run, k.name, c.key, c.id, c.attempt, c.points, c.nans, c.first_step, c.first_time, c.last_step, c.last_time, c.low_time,
-  c.high_time, c.min_step, c.max_step, c.first, c.last, c.min, c.max
+  c.high_time, c.min_step, c.max_step, c.first, c.last, c.min, c.max,
+  case $3 when 1 then c.step_coarse when 2 then c.time_coarse end
 from metric_key k join metric_chunk c on c.key = k.id and c.run = any($1)
 where k.name = any($2);
 

@@ -242,6 +242,7 @@ bool metric_fsck_step(struct metric_fsck *op, metric_fsck_fn *done, void *ctx, s
     pg_begin_array(&args);
     pg_put_text(&args, buf_str(&doubt->key));
     pg_end_array(&args);
+    pg_put_int(&args, 0);
   } else if (op->in_tail) {
     then = on_rows;
     pg_args_init(&args, STMT_METRIC_FSCK_TAIL);

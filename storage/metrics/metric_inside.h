@@ -179,9 +179,10 @@ struct metric_load {
   size_t run_count;
   struct str *keys; /* NULL: all */
   size_t key_count;
-  int32_t attempt;   /* as for series_view_make() */
-  bool is_strict;    /* a damaged row of the tail is an error; else it is left out, and fsck tells */
-  size_t points_max; /* of the tail; 0: no limit. Whole rows, the oldest first */
+  int32_t attempt;      /* as for series_view_make() */
+  bool is_strict;       /* a damaged row of the tail is an error; else it is left out, and fsck tells */
+  size_t points_max;    /* of the tail; 0: no limit. Whole rows, the oldest first */
+  enum piece_kind with; /* coarse cells that come with the chunks of `keys`, in chunk_info; PIECE_POINTS: none */
 
   bool is_cut;                  /* there was more than points_max */
   struct stored_series *series; /* by run and key */

@@ -1,6 +1,6 @@
 #include "storage/metrics/metric_inside.h"
 
-enum { TIMEOUT_MS = 60000 };
+enum { TIMEOUT_MS = 60000, CHUNK_CELLS = 19 /* the column of metric_chunks_of */ };
 
 struct metric_load *metric_load_new(struct metric_store *store, const struct id *runs, size_t run_count, const struct str *keys,
                                     size_t key_count, int32_t attempt) {
@@ -187,13 +187,25 @@ void metric_chunk_row(const struct pg_reply *reply, size_t row, struct chunk_inf
   ret->high_time = pg_int(reply, row, 12);
 }
 
+/* The cells that came with a chunk. They live as long as the load. */
+static bool take_cells(struct metric_load *load, struct str cells, struct chunk_info *ret) {
+  if (!cells.n)
+    return true;
+  char *copy = arena_strdup(&load->arena, cells);
+  *(load->with == PIECE_STEP_COARSE ? &ret->by_step : &ret->by_time) = str_n(copy, cells.n);
+  return copy != NULL;
+}
+
 static bool take_chunks(struct metric_load *load, const struct pg_reply *reply, struct err *err) {
   for (size_t i = 0; i < pg_rows(reply); i++) {
     struct stored_series *series = series_of(load, pg_uuid(reply, i, 0), pg_text(reply, i, 1));
     if (!series || !grow(&series->chunks, &series->chunk_cap, series->chunk_count, sizeof *series->chunks))
       return err_no_memory(err);
     series->key_id = (int32_t)pg_int(reply, i, 2);
-    metric_chunk_row(reply, i, &series->chunks[series->chunk_count++]);
+    struct chunk_info *chunk = &series->chunks[series->chunk_count++];
+    metric_chunk_row(reply, i, chunk);
+    if (load->with && !take_cells(load, pg_bytea(reply, i, CHUNK_CELLS), chunk))
+      return err_no_memory(err);
   }
   return true;
 }
@@ -305,6 +317,7 @@ bool metric_load_run(struct metric_load *load, metric_loaded_fn *done, void *ctx
     for (size_t i = 0; i < load->key_count; i++)
       pg_put_text(args, load->keys[i]);
     pg_end_array(args);
+    pg_put_int(args, load->with);
   }
   if (!metric_run_batch(load->store, &batch, TIMEOUT_MS, on_stored, load, err))
     return false;

@@ -240,6 +240,11 @@ static enum piece_kind piece_for(const struct grid *grid, const struct chunk_inf
   return PIECE_POINTS;
 }
 
+/* Did they come with the chunk? */
+static bool has_cells(const struct chunk_info *chunk, enum piece_kind kind) {
+  return (kind == PIECE_STEP_COARSE && chunk->by_step.n) || (kind == PIECE_TIME_COARSE && chunk->by_time.n);
+}
+
 /* Asks for the cells, or at once for the points, of the chunks that their whole summary does not answer for. */
 static bool want_pieces(struct chart *chart, struct err *err) {
   for (size_t i = 0; i < chart->count; i++) {
@@ -257,7 +262,7 @@ static bool want_pieces(struct chart *chart, struct err *err) {
       if (!mixed && chart_axis(chart) == AXIS_STEP && !crosses_edge(&series->grid, low, high))
         continue;
       enum piece_kind kind = mixed ? PIECE_POINTS : piece_for(&series->grid, part->chunk, low, high);
-      if (!metric_load_want(chart->load, series->stored, part->chunk, kind))
+      if (!has_cells(part->chunk, kind) && !metric_load_want(chart->load, series->stored, part->chunk, kind))
         return err_no_memory(err);
     }
   }
@@ -406,6 +411,8 @@ bool metric_series_read(struct metric_store *store, const struct metric_series_a
     return err_no_memory(err);
   }
   *chart = (struct chart){.store = store, .load = load, .ask = *ask, .done = done, .ctx = ctx};
+  if (!ask->has_from && !ask->has_to) /* all of a long series needs no more than these, so a second question is spared */
+    load->with = ask->x == METRIC_X_STEP ? PIECE_STEP_COARSE : PIECE_TIME_COARSE;
   if (metric_load_run(load, chart_loaded, chart, err))
     return true;
   mem_free(chart);
