@@ -120,6 +120,9 @@ static void on_active(void *ctx, enum active_state state, const struct err *reas
   case ACTIVE_LOST:
     tell(db, DATABASE_OVER, reason);
     break;
+  case ACTIVE_SILENT:
+    pg_pool_hang_up(db->pool, reason);
+    break;
   case ACTIVE_SEEKING:
   case ACTIVE_UNSURE:
     break;

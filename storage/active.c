@@ -6,13 +6,13 @@
 #include "base/mem.h"
 #include "storage/pg/pg_link.h"
 
-enum { ASK_AGAIN_MS = 250, BACKOFF_MAX_MS = 2000, QUESTION_MS = 10000 };
+enum { ASK_AGAIN_MS = 250, BACKOFF_MAX_MS = 2000, QUESTION_MS = 10000, PULSE_MS = 1000 };
 
 struct active {
   struct loop *loop;
   struct pg_target target;
   struct pg_link link;
-  struct loop_timer *timer; /* connect or ask again; while a question is out: its end */
+  struct loop_timer *timer; /* connect or ask again, the next beat of the pulse; while a question is out: its end */
   struct rng rng;
   char *data_dir;
   enum active_state state;
@@ -26,7 +26,7 @@ struct active {
 
 const char *active_state_name(enum active_state state) {
   static const char *const names[] = {
-      [ACTIVE_SEEKING] = "seeking", [ACTIVE_HELD] = "held", [ACTIVE_UNSURE] = "unsure", [ACTIVE_LOST] = "lost"};
+      [ACTIVE_SEEKING] = "seeking", [ACTIVE_HELD] = "held", [ACTIVE_UNSURE] = "unsure", [ACTIVE_SILENT] = "silent", [ACTIVE_LOST] = "lost"};
   return names[state];
 }
 
@@ -58,7 +58,7 @@ static void ask(struct active *active, struct pg_args *args) {
     pg_link_fail(&active->link, ERR_UNAVAILABLE, "a statement could not be sent to the database");
     return;
   }
-  loop_timer_start(active->timer, QUESTION_MS);
+  loop_timer_start(active->timer, active->state == ACTIVE_HELD ? ACTIVE_ANSWER_MS : QUESTION_MS);
   pg_link_flush(&active->link);
 }
 
@@ -96,6 +96,11 @@ static void lose(struct active *active, const struct pg_reply *newest) {
   enter(active, ACTIVE_LOST, &err);
 }
 
+static void hold(struct active *active) {
+  loop_timer_start(active->timer, PULSE_MS);
+  enter(active, ACTIVE_HELD, NULL);
+}
+
 static void begin_epoch(struct active *active) {
   char host[256] = "";
   gethostname(host, sizeof host - 1);
@@ -114,7 +119,7 @@ static void on_newest(struct active *active, const struct pg_reply *reply) {
   else if (active->met || (active->epoch && newest != active->epoch))
     lose(active, reply);
   else if (active->epoch)
-    enter(active, ACTIVE_HELD, NULL);
+    hold(active);
   else
     begin_epoch(active);
 }
@@ -122,7 +127,7 @@ static void on_newest(struct active *active, const struct pg_reply *reply) {
 static void on_begin(struct active *active, const struct pg_reply *reply) {
   if (pg_rows(reply) == 1) {
     active->epoch = pg_int(reply, 0, 0);
-    enter(active, ACTIVE_HELD, NULL);
+    hold(active);
   }
 }
 
@@ -165,13 +170,22 @@ static void on_down(void *ctx, struct pg_link *link, const struct err *reason) {
 
 static const struct link_events events = {.on_up = on_up, .on_down = on_down, .on_op = on_op};
 
+/* A question has had no answer. */
+static void on_silence(struct active *active) {
+  struct err err;
+  err_set(&err, ERR_UNAVAILABLE, "the database does not answer");
+  if (active->state == ACTIVE_HELD)
+    enter(active, ACTIVE_SILENT, &err);
+  pg_link_fail(&active->link, err.code, err.text);
+}
+
 static void on_timer(void *ctx) {
   struct active *active = ctx;
   struct err err;
   if (active->link.flight.count)
-    pg_link_fail(&active->link, ERR_UNAVAILABLE, "the database does not answer");
+    on_silence(active);
   else if (active->link.state == LINK_UP)
-    ask_simple(active, STMT_ACTIVE_LOCK);
+    ask_simple(active, active->state == ACTIVE_HELD ? STMT_ACTIVE_NEWEST : STMT_ACTIVE_LOCK);
   else if (active->link.state == LINK_DOWN && !pg_link_connect(&active->link, &active->target, 0, &err))
     on_down(active, &active->link, &err);
 }

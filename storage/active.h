@@ -1,5 +1,8 @@
 /* One active service a database. An advisory lock held on a connection of its own says who it is; each service has an epoch, larger than
- * all before it, which every write of the engine may check (`$n = (select max(epoch) from service_epoch)`). */
+ * all before it, which every write of the engine may check (`$n = (select max(epoch) from service_epoch)`).
+ *
+ * The same connection is the pulse of the server: who holds the lock asks a small question every second, and an answer that does not come
+ * within ACTIVE_ANSWER_MS tells of a server that is stopped, or cut off, long before the deadlines of statements do. */
 #ifndef WINNOW_STORAGE_ACTIVE_H
 #define WINNOW_STORAGE_ACTIVE_H
 
@@ -10,10 +13,13 @@
 struct active;
 struct pq_api;
 
+enum { ACTIVE_ANSWER_MS = 4000 };
+
 enum active_state {
   ACTIVE_SEEKING, /* not yet: the database is away, or an earlier holder is just going */
   ACTIVE_HELD,    /* this service is the one; also after a reconnect that found nobody had come in between */
   ACTIVE_UNSURE,  /* the connection is gone; trying to get the lock back under the same epoch */
+  ACTIVE_SILENT,  /* the same, and gone because the server gave no answer: what else waits for it waits in vain */
   ACTIVE_LOST,    /* final: another service has the database; the reason names its host, process, directory and start */
 };
 const char *active_state_name(enum active_state state);

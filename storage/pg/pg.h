@@ -13,7 +13,7 @@
  *   - Every callback is called exactly once, on the loop, never before its starter has returned, also at shutdown.
  *     When a starter fails it is never called.
  *   - A result, and all text in it, is valid only during the callback.
- *   - Statements may be issued before the database is up: they wait in the queue until their deadline.
+ *   - Statements may be issued while the database is away: they wait in the queue, but not for long (`away_ms`).
  *   - Everything has a ceiling; at the ceiling a starter fails with ERR_OVERLOADED.
  *   - A serialization failure or a deadlock is tried again a few times before it is told (PG_RETRYABLE), but not in a pg_tx.
  *   - Statements issued separately run in any order, on any connection. Order them by waiting, or by a batch. */
@@ -203,6 +203,7 @@ struct pg_pool_conf {
   size_t queue_max;        /* operations that wait, for a connection or a session */
   size_t queue_bytes_max;  /* and their arguments together */
   int64_t timeout_ms;      /* default of a statement */
+  int64_t away_ms;         /* no statement waits longer for a database that is away */
   struct rng rng;          /* for the jitter of reconnects */
   const struct pq_api *pq; /* NULL: libpq itself */
 };
@@ -225,6 +226,8 @@ void pg_pool_on_state(struct pg_pool *pool, pg_state_fn *fn, void *ctx);
  * here, once, blocking (as libpq would on every connect); give an address or `hostaddr` to avoid it. */
 MUST_CHECK bool pg_pool_start(struct pg_pool *pool, const char *conninfo, struct err *err);
 bool pg_pool_is_up(const struct pg_pool *pool);
+/* The server is known not to answer: gives up all connections and begins anew. What was sent and cannot be sent again is PG_UNKNOWN. */
+void pg_pool_hang_up(struct pg_pool *pool, const struct err *reason);
 struct pg_pool_stats pg_pool_stats(const struct pg_pool *pool);
 /* Takes nothing new (ERR_UNAVAILABLE) but statements issued from callbacks of earlier ones; calls `fn` once everything has been answered.
  * Follow with pg_pool_free(). */

@@ -22,7 +22,7 @@ struct pg_job {
   const struct pg_job_kind *kind;
   struct pg_pool *pool;
   struct pg_session *session; /* NULL while it waits */
-  int64_t deadline_ms;
+  int64_t since_ms, deadline_ms;
   size_t bytes;
 };
 
@@ -52,6 +52,7 @@ struct pg_pool {
   bool told, told_up;
   int64_t grow_after_ms; /* no further connection before */
   struct err away;       /* why the database was last lost */
+  int64_t away_since_ms; /* while no connection is up */
   struct list queue, finished;
   struct loop_defer deal, deliver, drained, pump;
   struct loop_timer *tick;
@@ -66,6 +67,8 @@ struct pg_pool {
 /* Is there room for one more? Fills *err when not. */
 MUST_CHECK bool pg_pool_admits(struct pg_pool *pool, size_t bytes, struct err *err);
 int64_t pg_pool_deadline(const struct pg_pool *pool, int64_t timeout_ms);
+/* Has what waits since then and until then waited long enough? */
+bool pg_pool_is_late(const struct pg_pool *pool, int64_t since_ms, int64_t deadline_ms);
 /* Makes sure that deadlines are looked at. */
 void pg_pool_tick_on(struct pg_pool *pool);
 /* Calls back later in this turn. */
@@ -92,7 +95,8 @@ void pg_job_forget(struct pg_job *job);
 void pg_sessions_pump(struct pg_pool *pool);
 /* At the end of this turn: also sends what jobs have put into their connections. */
 void pg_sessions_pump_later(struct pg_pool *pool);
-void pg_sessions_tick(struct pg_pool *pool, int64_t now_ms);
+void pg_sessions_tick(struct pg_pool *pool);
+void pg_sessions_hang_up(struct pg_pool *pool, const struct err *reason);
 void pg_sessions_stop(struct pg_pool *pool);
 
 #endif

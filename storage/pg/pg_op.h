@@ -32,7 +32,7 @@ struct pg_op {
   struct pg_reply one_part;
   struct pg_reply timeout_part; /* of the set_timeout that goes before it, when its time differs from the connection's */
   bool sets_timeout;
-  int64_t timeout_ms;  /* as asked, waiting included */
+  int64_t since_ms;
   int64_t deadline_ms; /* on the loop's clock */
   int64_t sent_ms;
   unsigned tries;

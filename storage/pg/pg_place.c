@@ -292,6 +292,48 @@ static pid_t running_server(const char *data) {
   return same ? (pid_t)pid : 0;
 }
 
+/* A server process by its place and name. */
+static bool is_process_of(const char *data, const char *pid) {
+  char path[64], name[16] = "";
+  struct stat theirs, ours;
+  snprintf(path, sizeof path, "/proc/%.20s/comm", pid);
+  AUTO_FD int fd = open(path, O_RDONLY | O_CLOEXEC);
+  if (fd < 0 || read(fd, name, sizeof name - 1) <= 0 || !str_starts(str_of(name), STR("postgres")))
+    return false;
+  snprintf(path, sizeof path, "/proc/%.20s/cwd", pid);
+  return stat(path, &theirs) == 0 && stat(data, &ours) == 0 && theirs.st_dev == ours.st_dev && theirs.st_ino == ours.st_ino;
+}
+
+size_t pg_place_signal(const char *data, int signal_number) {
+  DIR *list = opendir("/proc");
+  size_t count = 0;
+  for (struct dirent *entry; list && (entry = readdir(list));) {
+    int64_t pid;
+    if (!str_to_i64(str_of(entry->d_name), &pid) || pid <= 1 || !is_process_of(data, entry->d_name))
+      continue;
+    kill((pid_t)pid, signal_number);
+    kill((pid_t)pid, SIGCONT);
+    count++;
+  }
+  if (list)
+    closedir(list);
+  return count;
+}
+
+/* A server that was killed may leave processes that are busy, or stopped, and keep the memory that the next one needs; and the file with
+ * its number, which may be another's by now, or nobody has asked how it ended: then it is in the way of the next, too. */
+static bool clear_remains(const char *data, struct err *err) {
+  enum { STEP_MS = 50, GENTLE = 40, ROUNDS = 100 };
+  char path[PATH_BYTES];
+  size_t left = 1;
+  for (int i = 0; i < ROUNDS && (left = pg_place_signal(data, i < GENTLE ? SIGQUIT : SIGKILL)) > 0; i++)
+    usleep(STEP_MS * 1000);
+  if (left)
+    return err_set(err, ERR_UNAVAILABLE, "processes of the database's old server do not end");
+  return join(path, sizeof path, data, "postmaster.pid", err) &&
+         (unlink(path) == 0 || errno == ENOENT || err_errno(err, errno, "cannot remove %s", path));
+}
+
 /* ---- all together ---- */
 
 static bool begin(const struct pg_place_conf *conf, struct pg_place *place, struct err *err) {
@@ -316,7 +358,7 @@ bool pg_place_ready(const struct pg_place_conf *conf, struct pg_place *ret, pid_
     return true;
   }
   int major = major_of(place.data);
-  if (!pg_programs_find(conf->bin_dir, major, &place.programs, err) || !load_secrets(&place, err))
+  if (!clear_remains(place.data, err) || !pg_programs_find(conf->bin_dir, major, &place.programs, err) || !load_secrets(&place, err))
     return false;
   if (!major && !make_cluster(conf, &place, err))
     return err_prefix(err, "cannot make the private database");

@@ -40,6 +40,8 @@ struct pg_place {
 MUST_CHECK bool pg_place_ready(const struct pg_place_conf *conf, struct pg_place *ret, pid_t *ret_old_pid, struct err *err);
 /* The template's password has been replaced. */
 MUST_CHECK bool pg_place_forget_first(const struct pg_place *place, struct err *err);
+/* Sends the signal to every process of the cluster, and SIGCONT, for who is stopped hears of nothing else. Returns how many there are. */
+size_t pg_place_signal(const char *data, int signal_number);
 /* After the server has gone: the socket's directory. */
 void pg_place_tidy(const struct pg_place *place);
 /* Makes the template ahead of its first use. */

@@ -24,6 +24,7 @@ struct pg_pool_conf pg_pool_conf_default(void) {
       .queue_max = 20000,
       .queue_bytes_max = 256 * MIB,
       .timeout_ms = 30000,
+      .away_ms = 5000, /* a private Postgres that died is back sooner */
       .rng = rng_seeded(1),
   };
 }
@@ -112,6 +113,11 @@ int64_t pg_pool_deadline(const struct pg_pool *pool, int64_t timeout_ms) {
   return __builtin_add_overflow(loop_now_ms(pool->loop), timeout_ms, &deadline) ? INT64_MAX : deadline;
 }
 
+bool pg_pool_is_late(const struct pg_pool *pool, int64_t since_ms, int64_t deadline_ms) {
+  int64_t now = loop_now_ms(pool->loop);
+  return deadline_ms <= now || (!pool->stats.connections_up && now - MAX_OF(since_ms, pool->away_since_ms) >= pool->conf.away_ms);
+}
+
 static void deal(void *ctx);
 
 static void enqueue(struct pg_pool *pool, struct pg_op *op, bool first) {
@@ -136,7 +142,7 @@ static bool submit(struct pg_pool *pool, struct pg_op *op, int64_t timeout_ms, s
     pg_op_free(op);
     return false;
   }
-  op->timeout_ms = timeout_ms > 0 ? timeout_ms : pool->conf.timeout_ms;
+  op->since_ms = loop_now_ms(pool->loop);
   op->deadline_ms = pg_pool_deadline(pool, timeout_ms);
   enqueue(pool, op, false);
   return true;
@@ -327,6 +333,8 @@ static void on_slot_down(void *ctx, struct pg_link *link, const struct err *reas
   if (!was_up)
     pool->grow_after_ms = loop_now_ms(pool->loop) + BACKOFF_MAX_MS; /* too many connections, perhaps */
   pool->away = *reason;
+  if (was_up && up == 0)
+    pool->away_since_ms = loop_now_ms(pool->loop);
   settle_flight(pool, link);
   if (up == 0)
     tell_state(pool, false);
@@ -370,13 +378,13 @@ static void on_tick(void *ctx) {
   int64_t now = loop_now_ms(pool->loop);
   LIST_EACH(&pool->queue, node) {
     struct pg_op *op = LIST_ENTRY(node, struct pg_op, node);
-    if (op->deadline_ms <= now)
+    if (pg_pool_is_late(pool, op->since_ms, op->deadline_ms))
       expire(pool, op);
   }
   for (unsigned i = 0; i < pool->conf.connections; i++)
     if (pg_link_is_stuck(&pool->slots[i].link, now))
       pg_link_fail(&pool->slots[i].link, ERR_UNAVAILABLE, "the database does not answer");
-  pg_sessions_tick(pool, now);
+  pg_sessions_tick(pool);
   if (!is_idle(pool))
     pg_pool_tick_on(pool);
 }
@@ -415,6 +423,7 @@ struct pg_pool *pg_pool_new(struct loop *loop, const struct pg_pool_conf *conf, 
   }
   pool->loop = loop;
   pool->conf = *conf;
+  pool->away_since_ms = loop_now_ms(loop);
   pool->slots = mem_array(conf->connections, sizeof *pool->slots);
   pool->tick = loop_timer_new(loop, on_tick, pool);
   bool ok = (pool->slots && pool->tick) || err_no_memory(err);
@@ -443,6 +452,16 @@ bool pg_pool_start(struct pg_pool *pool, const char *conninfo, struct err *err) 
 
 bool pg_pool_is_up(const struct pg_pool *pool) {
   return pool->stats.connections_up > 0;
+}
+
+void pg_pool_hang_up(struct pg_pool *pool, const struct err *reason) {
+  bool was_up = pg_pool_is_up(pool);
+  for (unsigned i = 0; i < pool->conf.connections && !pool->stopped; i++)
+    if (pool->slots[i].link.state == LINK_UP)
+      pg_link_fail(&pool->slots[i].link, reason->code, reason->text);
+  pg_sessions_hang_up(pool, reason);
+  if (was_up) /* what waits has waited for that */
+    pool->away_since_ms = loop_now_ms(pool->loop) - pool->conf.away_ms;
 }
 
 struct pg_pool_stats pg_pool_stats(const struct pg_pool *pool) {

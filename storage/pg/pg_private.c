@@ -22,7 +22,7 @@ enum {
   STEADY_MS = 60000, /* up for this long: earlier deaths are forgotten */
   STARTS_MAX = 3,    /* without ever having been up */
   STOP_MS = 20000,
-  FORCE_MS = 5000,
+  FORCE_MS = 8000, /* told to end at once, a server gives its own processes 5 s */
   PASSWORD_MS = 30000,
 };
 #define LOG_BYTES_MAX ((off_t)(8 * MIB))
@@ -257,6 +257,7 @@ static void enter_preparing(struct pg_private *server) {
 
 static void enter_waiting(struct pg_private *server) {
   log_info("storage", NULL, "waiting for the database's old server, process %ld, to go", (long)server->old_pid);
+  pg_place_signal(server->place.data, SIGCONT);
   server->old_since_ms = loop_now_ms(server->loop);
   loop_timer_start(server->timer, POLL_MS);
 }
@@ -297,6 +298,7 @@ static bool says_ready(const struct pg_private *server) {
 /* That it cannot be started may pass, as descriptors or processes that have run out do. */
 static void enter_starting(struct pg_private *server) {
   server->first_tried = false;
+  pg_place_signal(server->place.data, SIGQUIT); /* what a killed server left would be in its way */
   if (spawn(server, &server->reason))
     loop_timer_start(server->timer, POLL_MS);
   else
@@ -419,6 +421,7 @@ static void enter_down(struct pg_private *server) {
 static void enter_stopping(struct pg_private *server) {
   server->stop_step = 0;
   kill(server->pid, SIGINT);
+  pg_place_signal(server->place.data, SIGCONT);
   loop_timer_start(server->timer, server->conf.stop_ms > 0 ? server->conf.stop_ms : STOP_MS);
 }
 
@@ -553,6 +556,7 @@ void pg_private_free(struct pg_private *server) {
   if (server->pid) {
     int status;
     kill(server->pid, SIGQUIT);
+    kill(server->pid, SIGCONT);
     for (int i = 0; i < FORCE_MS / 10 && !reap(server, &status, false); i++)
       usleep(10000);
     if (server->pid) {

@@ -93,6 +93,7 @@ bool pg_job_submit(struct pg_job *job, struct err *err) {
   if (!pg_pool_admits(pool, job->bytes, err))
     return false;
   pool->stats.waiting_bytes += job->bytes;
+  job->since_ms = loop_now_ms(pool->loop);
   list_push_back(&pool->jobs_waiting, &job->node);
   pg_sessions_pump_later(pool);
   pg_pool_tick_on(pool);
@@ -197,25 +198,39 @@ static void expire_waiting(struct pg_job *job) {
   pg_job_fail(job, PG_CANCELLED, &err);
 }
 
+static bool has_waited_enough(const struct pg_job *job) {
+  return pg_pool_is_late(job->pool, job->since_ms, job->deadline_ms);
+}
+
+static bool has_run_out(const struct pg_job *job) {
+  return job->deadline_ms <= loop_now_ms(job->pool->loop) - JOB_GRACE_MS;
+}
+
 /* A callback may end any other job: after each one the search begins anew. */
-static struct pg_job *next_late(const struct list *jobs, int64_t before_ms) {
+static struct pg_job *next_late(const struct list *jobs, bool (*is_late)(const struct pg_job *job)) {
   LIST_EACH(jobs, node) {
     struct pg_job *job = LIST_ENTRY(node, struct pg_job, node);
-    if (job->deadline_ms <= before_ms)
+    if (is_late(job))
       return job;
   }
   return NULL;
 }
 
-void pg_sessions_tick(struct pg_pool *pool, int64_t now_ms) {
+void pg_sessions_tick(struct pg_pool *pool) {
   struct err err;
   err_set(&err, ERR_DEADLINE, "it was not finished in time");
-  for (struct pg_job *job; (job = next_late(&pool->jobs_waiting, now_ms));)
+  for (struct pg_job *job; (job = next_late(&pool->jobs_waiting, has_waited_enough));)
     expire_waiting(job);
-  for (struct pg_job *job; (job = next_late(&pool->jobs_running, now_ms - JOB_GRACE_MS));)
+  for (struct pg_job *job; (job = next_late(&pool->jobs_running, has_run_out));)
     pg_job_fail(job, PG_UNKNOWN, &err);
   if (pool->jobs_waiting.first)
     pg_sessions_pump(pool);
+}
+
+/* Each call drops the session from the list. */
+void pg_sessions_hang_up(struct pg_pool *pool, const struct err *reason) {
+  while (pool->sessions.first)
+    pg_link_fail(&LIST_ENTRY(pool->sessions.first, struct pg_session, node)->link, reason->code, reason->text);
 }
 
 void pg_sessions_stop(struct pg_pool *pool) {

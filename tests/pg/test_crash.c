@@ -276,7 +276,7 @@ static void test_notify(void **state) {
 
 struct hold {
   enum active_state state;
-  bool held, unsure, lost;
+  bool held, unsure, silent, lost;
   struct err reason;
 };
 
@@ -285,6 +285,7 @@ static void on_active(void *ctx, enum active_state state, const struct err *reas
   hold->state = state;
   hold->held = state == ACTIVE_HELD;
   hold->unsure = hold->unsure || state == ACTIVE_UNSURE;
+  hold->silent = hold->silent || state == ACTIVE_SILENT;
   hold->lost = state == ACTIVE_LOST;
   hold->reason = *reason;
 }
@@ -326,6 +327,26 @@ static void test_one_active_service(void **state) {
   active_free(b);
 }
 
+/* Its process is stopped: the silence is noticed, and told once; when it goes on, the same epoch does. */
+static void test_silence_is_noticed(void **state) {
+  (void)state;
+  struct hold hold;
+  struct active *active = seek("/data/a", 5000, &hold);
+  loop_until(cluster.loop, &hold.held, 5000);
+  int64_t epoch = active_epoch(active);
+  pid_t holder = (pid_t)pg_cluster_int(&cluster, "select pid from pg_locks where locktype = 'advisory' and granted");
+  loop_for(cluster.loop, 2500); /* beats that are answered change nothing */
+  assert_true(hold.held);
+  kill(holder, SIGSTOP);
+  loop_until(cluster.loop, &hold.silent, ACTIVE_ANSWER_MS + 3000);
+  kill(holder, SIGCONT);
+  assert_int_equal(hold.reason.code, ERR_UNAVAILABLE);
+  assert_false(hold.unsure);
+  loop_until(cluster.loop, &hold.held, 5000);
+  assert_int_equal(active_epoch(active), epoch);
+  active_free(active);
+}
+
 /* A third comes in while the connection is away: the first has lost. */
 static void test_epoch_is_fenced(void **state) {
   (void)state;
@@ -343,6 +364,7 @@ int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(test_notify),
       cmocka_unit_test(test_one_active_service),
+      cmocka_unit_test(test_silence_is_noticed),
       cmocka_unit_test(test_epoch_is_fenced),
       cmocka_unit_test(test_backend_is_terminated),
       cmocka_unit_test(test_backends_are_killed),

@@ -254,6 +254,64 @@ static void test_database_is_away(void **state) {
   assert_int_equal(script_done("t_insert"), 1);
 }
 
+/* Whatever its own time, a statement does not wait for long; and the wait counts from when the database went. */
+static void test_database_stays_away(void **state) {
+  (void)state;
+  struct seen early, late;
+  start(1);
+  issue(T_INSERT, 0, &early);
+  wait_for(&early);
+  assert_int_equal(early.outcome, PG_DONE);
+  fake_clock_advance_ms(&clock_now, 60000);
+  script_refuse(1000);
+  script_rule("t_insert", SCRIPT_DIE_BEFORE, NULL, 1);
+  issue(T_INSERT, 0, &early); /* meets the end of the connection */
+  wait_for(&early);
+  issue(T_INSERT, 60000, &early);
+  for (int i = 0; i < 4; i++) {
+    fake_clock_advance_ms(&clock_now, 1000);
+    loop_for(loop, 150);
+  }
+  assert_false(early.done);
+  issue(T_INSERT, 60000, &late);
+  fake_clock_advance_ms(&clock_now, 1500);
+  wait_for(&early);
+  assert_int_equal(early.outcome, PG_CANCELLED);
+  assert_int_equal(early.err.code, ERR_UNAVAILABLE);
+  loop_for(loop, 150);
+  assert_false(late.done);
+  fake_clock_advance_ms(&clock_now, 4000);
+  wait_for(&late);
+  assert_int_equal(late.outcome, PG_CANCELLED);
+}
+
+/* A server that is known not to answer: what was sent is given up, and what may be repeated has waited long enough. */
+static void test_hang_up(void **state) {
+  (void)state;
+  struct seen sent, waits, next;
+  struct err silent;
+  err_set(&silent, ERR_UNAVAILABLE, "the database does not answer");
+  script_rule("t_insert", SCRIPT_SILENT, NULL, 1);
+  start(1);
+  issue(T_INSERT, 0, &sent);
+  issue(T_COUNT, 0, &waits);
+  for (int i = 0; i < 20; i++)
+    loop_for(loop, 1);
+  assert_false(sent.done || waits.done);
+  fake_clock_advance_ms(&clock_now, 5000);
+  loop_for(loop, 1);
+  script_refuse(3);
+  pg_pool_hang_up(pool, &silent);
+  assert_false(pg_pool_is_up(pool));
+  wait_for(&sent);
+  wait_for(&waits);
+  assert_int_equal(sent.outcome, PG_UNKNOWN);
+  assert_true(waits.outcome == PG_UNKNOWN || waits.outcome == PG_CANCELLED);
+  issue(T_COUNT, 0, &next);
+  wait_for(&next);
+  assert_int_equal(next.outcome, PG_DONE);
+}
+
 struct states {
   int ups, downs;
   bool down;
@@ -420,6 +478,8 @@ int main(void) {
       CASE(test_serialization_failures),
       CASE(test_silence),
       CASE(test_database_is_away),
+      CASE(test_database_stays_away),
+      CASE(test_hang_up),
       CASE(test_state_is_told),
       CASE(test_shutdown),
       CASE(test_drain_lets_stories_end),
