@@ -12,6 +12,7 @@
 #include "cli/service.h"
 #include "cli/service_settings.h"
 #include "cli/verbs.h"
+#include "storage/data_lock.h"
 
 enum { START_TIMEOUT_MS = 120 * 1000, STOP_TIMEOUT_MS = 60 * 1000, STOP_JOBS_TIMEOUT_MS = 3600 * 1000, POLL_MS = 50, SETTINGS_MAX = 64 };
 
@@ -90,17 +91,24 @@ static bool spawn_service(const char *data_dir, const char *log_path, const char
   return fcntl(*ret_pipe, F_SETFL, O_NONBLOCK) == 0 || err_errno(err, errno, "cannot watch the service");
 }
 
-/* The end of the log, where the service said why. */
-static void tell_log_end(struct err *err, const char *log_path) {
+/* What the service said of its end, and of the remedy, since the log had `from` bytes. */
+static void tell_log_end(struct err *err, const char *log_path, int64_t from) {
   AUTO_BUF struct buf text = BUF_INIT(64 * MIB);
   struct err ignored;
+  err_set(err, ERR_INTERNAL, "the service ended at its start");
   if (!file_read(log_path, &text, &ignored))
     return;
-  struct str all = str_trim(buf_str(&text));
-  const char *line = all.n ? memrchr(all.p, '\n', all.n) : NULL;
-  struct str last = line ? str_slice(all, (size_t)(line - all.p) + 1, all.n) : all;
-  err_set(err, ERR_INTERNAL, "the service ended at its start: %.*s", STR_ARG(str_slice(last, 0, 300)));
-  err_hint(err, "all it said stands in %s", log_path);
+  struct str rest = str_slice(buf_str(&text), (size_t)from, text.n), line, error = STR_NONE, help = STR_NONE;
+  while (str_split(&rest, '\n', &line))
+    if (str_starts(line, STR("error: "))) {
+      error = str_slice(line, 7, line.n);
+      help = STR_NONE;
+    } else if (str_starts(line, STR("help: "))) {
+      help = str_slice(line, 6, line.n);
+    }
+  if (error.n)
+    err_set(err, ERR_INTERNAL, "the service ended at its start: %.*s", STR_ARG(str_slice(error, 0, 400)));
+  err_hint(err, "%.*s%sall it said stands in %s", STR_ARG(str_slice(help, 0, 100)), help.n ? "; " : "", log_path);
 }
 
 static bool is_taken(const struct listen_address *address) {
@@ -124,29 +132,42 @@ static const char *other_port(struct cli *cli, const char *data_dir) {
   return open && is_taken(&addresses[0]) ? "127.0.0.1:0" : NULL;
 }
 
-static bool start_in_background(struct cli *cli, struct err *err) {
-  AUTO_BUF struct buf data_dir_text = BUF_INIT(ENDPOINT_PATH_MAX);
-  endpoint_data_dir(&data_dir_text);
-  const char *data_dir = buf_text(&data_dir_text), *log_path = arena_printf(&cli->arena, "%s/winnow.log", data_dir);
-  AUTO_FD int alive = -1;
-  if (!log_path || !buf_ok(&data_dir_text, err))
-    return err_no_memory(err);
-  if (!dir_make(data_dir, geteuid() == 0 ? 0711 : 0700, err) || !spawn_service(data_dir, log_path, other_port(cli, data_dir), &alive, err))
-    return false;
-  cli_progress(cli, "starting a service in the background");
+/* Until the service of `data_dir` answers. One that is about to end still has the directory: then another is started after it; and one that
+ * somebody else has just started does as well. */
+static bool wait_for_service(struct cli *cli, const char *data_dir, const char *log_path, struct err *err) {
   int64_t deadline = clock_mono_ms(cli->clock) + START_TIMEOUT_MS;
-  bool ok;
-  while (!(ok = cli_use_directory(cli, data_dir, err) && cli_service_answers(cli, err)) && err->code != ERR_CANCELLED) {
+  struct stat log;
+  int64_t said = stat(log_path, &log) == 0 ? log.st_size : 0;
+  AUTO_FD int alive = -1;
+  if (!spawn_service(data_dir, log_path, other_port(cli, data_dir), &alive, err))
+    return false;
+  while (!(cli_use_directory(cli, data_dir, err) && cli_service_answers(cli, err))) {
     char byte;
-    if (read(alive, &byte, 1) == 0) { /* the other end is closed: it has gone */
-      tell_log_end(err, log_path);
-      break;
+    if (err->code == ERR_CANCELLED || clock_mono_ms(cli->clock) > deadline)
+      return false;
+    if (alive >= 0 && read(alive, &byte, 1) == 0) /* the other end is closed: it has gone */
+      fd_close(&alive);
+    if (alive < 0 && !data_lock_holder_lives(data_dir)) {
+      tell_log_end(err, log_path, said);
+      if (!strstr(err->text, "another winnow") || !spawn_service(data_dir, log_path, other_port(cli, data_dir), &alive, err))
+        return false;
     }
-    if (clock_mono_ms(cli->clock) > deadline)
-      break;
     struct timespec pause = {0, POLL_MS * 1000000L};
     nanosleep(&pause, NULL);
   }
+  return true;
+}
+
+static bool start_in_background(struct cli *cli, struct err *err) {
+  AUTO_BUF struct buf data_dir = BUF_INIT(ENDPOINT_PATH_MAX);
+  endpoint_data_dir(&data_dir);
+  const char *log_path = arena_printf(&cli->arena, "%s/winnow.log", buf_text(&data_dir));
+  if (!log_path || !buf_ok(&data_dir, err))
+    return err_no_memory(err);
+  if (!dir_make(buf_text(&data_dir), geteuid() == 0 ? 0711 : 0700, err))
+    return false;
+  cli_progress(cli, "starting a service in the background");
+  bool ok = wait_for_service(cli, buf_text(&data_dir), log_path, err);
   cli_progress_end(cli);
   return ok;
 }
@@ -171,15 +192,23 @@ int up_run(struct cli *cli) {
   return sweep_follow(cli, id, 0);
 }
 
+/* It answers, or has the directory still: its database is about to end. */
+static bool is_there(struct cli *cli, const char *data_dir, struct err *err) {
+  return cli_service_answers(cli, err) || err->code != ERR_UNAVAILABLE || strstr(err->text, "not ready") ||
+         (data_dir && data_lock_holder_lives(data_dir));
+}
+
 int down_run(struct cli *cli) {
   struct err err;
+  AUTO_JSON json_t *status = NULL;
   bool now = args_bool(&cli->args, "now");
-  if (!cli_send(cli, "POST", NULL, NULL, &err, "/shutdown?now={}", now ? "true" : "false"))
+  if (!cli_get(cli, &status, &err, "/status") || !cli_send(cli, "POST", NULL, NULL, &err, "/shutdown?now={}", now ? "true" : "false"))
     return cli_fail(cli, &err);
+  const char *data_dir = endpoint_is_local(cli->endpoint) ? json_string_value(json_object_get(status, "data_dir")) : NULL;
   /* Jobs have their own grace, and the service its limit for it. */
   int64_t patience = now ? STOP_JOBS_TIMEOUT_MS : STOP_TIMEOUT_MS, deadline = clock_mono_ms(cli->clock) + patience;
   cli_progress(cli, "stopping");
-  while (cli_service_answers(cli, &err) || err.code != ERR_UNAVAILABLE || strstr(err.text, "not ready")) {
+  while (is_there(cli, data_dir, &err)) {
     if (client_interrupted(cli->client))
       return EXIT_INTERRUPTED;
     if (clock_mono_ms(cli->clock) > deadline) {

@@ -1,6 +1,7 @@
 #include "storage/data_lock.h"
 
 #include <fcntl.h>
+#include <signal.h>
 #include <sys/file.h>
 
 #include "base/buf.h"
@@ -29,4 +30,13 @@ bool data_lock_take(const char *dir, int *ret_fd, struct err *err) {
   *ret_fd = fd;
   fd = -1;
   return true;
+}
+
+bool data_lock_holder_lives(const char *dir) {
+  AUTO_BUF struct buf path = BUF_INIT(8 * KIB), text = BUF_INIT(64);
+  struct err ignored; /* nobody has ever locked it */
+  int64_t pid;
+  buf_printf(&path, "%s/lock", dir);
+  return buf_ok(&path, &ignored) && file_read(path.p, &text, &ignored) && str_to_i64(str_trim(buf_str(&text)), &pid) && pid > 1 &&
+         pid <= INT32_MAX && (kill((pid_t)pid, 0) == 0 || errno == EPERM);
 }

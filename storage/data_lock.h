@@ -7,5 +7,7 @@
 /* Locks `dir`/lock for as long as the descriptor is open (it is close-on-exec) and writes our process id into it. ERR_CONFLICT names the
  * process that has it. */
 MUST_CHECK bool data_lock_take(const char *dir, int *ret_fd, struct err *err);
+/* Whether the process that locked `dir` last still lives: it serves, begins or is about to end. */
+bool data_lock_holder_lives(const char *dir);
 
 #endif

@@ -32,12 +32,35 @@ class Up(unittest.TestCase):
             self.assertEqual((sweep["state"], sweep["best"]["value"]), ("FINISHED", 1.0))
             self.assertEqual(json.loads(self.run_it("status", "-o", "json", **data))["data_dir"], data["WINNOW_DATA"])
             self.run_it("up", "sweep.yaml", **data)  # the same service
-            self.assertEqual(len(json.loads(self.run_it("sweep", "ls", "-o", "json", **data))["items"]), 2)
+            self.run_it("down", **data)
+            self.run_it("up", "sweep.yaml", **data)  # one that begins where another has just ended
+            self.assertEqual(len(json.loads(self.run_it("sweep", "ls", "-o", "json", **data))["items"]), 3)
         finally:
             self.run_it("down", "--now", **data)
 
     def test_no_service_yet(self):
         self.begins_a_service()
+
+    def test_two_at_once_share_a_service(self):
+        data = {"WINNOW_DATA": str(self.home / "data")}
+        try:
+            both = [subprocess.Popen([WINNOW, "up", "sweep.yaml"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=self.home, env={**self.env, **data})
+                    for _ in range(2)]
+            for one in both:
+                self.assertEqual((one.communicate(timeout=120), one.returncode)[1], 0)
+            self.assertEqual(len(json.loads(self.run_it("sweep", "ls", "-o", "json", **data))["items"]), 2)
+        finally:
+            self.run_it("down", "--now", **data)
+
+    def test_a_service_that_cannot_begin_says_why(self):
+        (self.home / "data").mkdir()
+        (self.home / "data/winnow.conf").write_text("lisen = 127.0.0.1:0\n")
+        done = subprocess.run([WINNOW, "up", "sweep.yaml"], capture_output=True, text=True, timeout=120, cwd=self.home,
+                              env={**self.env, "WINNOW_DATA": str(self.home / "data")})
+        self.assertEqual(done.returncode, 1, done)
+        self.assertIn("the service ended at its start", done.stderr)
+        self.assertIn("lisen", done.stderr)
+        self.assertIn("listen", done.stderr)
 
     def test_the_usual_port_is_somebody_elses(self):
         with socket.socket() as other:
