@@ -128,7 +128,26 @@ static const char *text_or_null(struct arena *arena, struct str text, bool *fail
   return copy;
 }
 
-bool sweep_sources_make(const struct spec_objects *sources, struct metric_sources **ret, struct err *err) {
+/* "NAME = 0.5", "NAME 0.5", "NAME value was 0.5": not as a part of another name. */
+static const char *pattern_of_name(struct arena *arena, struct str name) {
+  AUTO_BUF struct buf text = BUF_INIT(4 * KIB);
+  buf_puts(&text, "(?<![\\w./-])");
+  for (size_t i = 0; i < name.n; i++)
+    buf_printf(&text, isalnum((unsigned char)name.p[i]) || (name.p[i] & 0x80) ? "%c" : "\\%c", name.p[i]);
+  buf_puts(&text, "(?![\\w./-])[\"'`]?(?:\\s+(?:value|score|mean|avg|is|was|of|now))*(?:\\s*[:=]+\\s*|\\s+)"
+                  "(?<value>[-+]?(?:(?:\\d+\\.?\\d*|\\.\\d+)(?:[eE][-+]?\\d+)?|(?i:nan|inf(?:inity)?)))(?![\\w/:-]|\\.\\w)");
+  return buf_ok(&text, &(struct err){0}) ? arena_strdup(arena, buf_str(&text)) : NULL;
+}
+
+static struct metric_source wanted_source(struct arena *arena, struct str name, bool *failed) {
+  struct metric_source source = {
+      .streams = {true, true}, .pattern = pattern_of_name(arena, name), .key = arena_strdup(arena, name), .wanted = true};
+  *failed |= !source.pattern || !source.key;
+  return source;
+}
+
+bool sweep_sources_make(const struct spec_objects *sources, const struct sweep_metric *metric, struct metric_sources **ret,
+                        struct err *err) {
   AUTO_ARENA struct arena arena = ARENA_INIT(MIB);
   struct metric_source items[METRIC_SOURCES_MAX];
   size_t count = 0;
@@ -149,6 +168,10 @@ bool sweep_sources_make(const struct spec_objects *sources, struct metric_source
                                             .key = text_or_null(&arena, source->key, &failed),
                                             .prefix = text_or_null(&arena, source->prefix, &failed)};
   }
+  if (metric && !no_builtin && count < METRIC_SOURCES_MAX)
+    items[count++] = wanted_source(&arena, metric->name, &failed);
+  for (size_t i = 0; metric && !no_builtin && i < metric->aliases.count && count < METRIC_SOURCES_MAX; i++)
+    items[count++] = wanted_source(&arena, metric->aliases.items[i], &failed);
   if (failed)
     return err_no_memory(err);
   if (!count && !no_builtin)
@@ -180,7 +203,7 @@ bool sweep_sources_read(struct str text, struct metric_sources **ret, struct err
   }
   if (errors->no_memory)
     return err_no_memory(err);
-  return errors->count ? sweep_file_fail("metrics_from", &errors->items[0], err) : sweep_sources_make(&list.sources, ret, err);
+  return errors->count ? sweep_file_fail("metrics_from", &errors->items[0], err) : sweep_sources_make(&list.sources, NULL, ret, err);
 }
 
 bool sweep_sources_have_files(const struct spec_objects *sources) {

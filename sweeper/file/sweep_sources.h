@@ -10,8 +10,10 @@ extern const struct spec_table sweep_source_table; /* of struct sweep_metrics_so
 /* Says what is wrong with the item, where it stands; fills in the format of a file that says none. `node` may be NULL. */
 void sweep_source_check(struct sweep_metrics_source *source, const struct ynode *node, const char *path, struct spec_problems *errors);
 
-/* NULL in *ret when there are none: the default. The caller owns one share. */
-MUST_CHECK bool sweep_sources_make(const struct spec_objects *sources, struct metric_sources **ret, struct err *err);
+/* `metric` (NULL: none) is listened for by its names also where the built-in recognisers take no notice. NULL in *ret when there is nothing
+ * but the default. The caller owns one share. */
+MUST_CHECK bool sweep_sources_make(const struct spec_objects *sources, const struct sweep_metric *metric, struct metric_sources **ret,
+                                   struct err *err);
 
 /* A list as it stands in a sweep file, in YAML or JSON, by itself. Mistakes are told with their line and column. */
 MUST_CHECK bool sweep_sources_read(struct str text, struct metric_sources **ret, struct err *err);

@@ -1,4 +1,5 @@
 /* Trials as jobs on this machine: the queue and its slots, companions, what they say. */
+#include "sweeper/jobs/system_series.h"
 #include "sweeper/live.h"
 
 #include <fcntl.h>
@@ -396,7 +397,8 @@ static void over(struct ending *ending) {
 static void on_stored_names(void *ctx, const struct metric_summary *summaries, size_t count, const struct err *err) {
   struct ending *ending = ctx;
   for (size_t i = 0; i < count && !err; i++)
-    goal_watch_name(&ending->trial->sweep->goal_watch, summaries[i].key);
+    if (!str_starts(summaries[i].key, STR(SYSTEM_SERIES_PREFIX))) /* nobody means ours */
+      goal_watch_name(&ending->trial->sweep->goal_watch, summaries[i].key);
   over(ending);
 }
 

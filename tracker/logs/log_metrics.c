@@ -13,6 +13,7 @@ struct log_metrics {
   struct log_parse *parse;
   bool no_builtin;
   struct log_pattern *patterns[LOG_METRICS_PATTERNS_MAX];
+  char *wanted[LOG_METRICS_PATTERNS_MAX]; /* of a pattern that looks for one metric: its name */
   size_t pattern_count;
   struct log_point points[LOG_PATTERN_HITS_MAX];
 };
@@ -28,9 +29,13 @@ struct log_metrics *log_metrics_new(const struct log_metrics_options *options, s
   if (ok && options->pattern_count > LOG_METRICS_PATTERNS_MAX)
     ok = err_set(err, ERR_INVALID, "there are %zu patterns; at most %d are allowed", options->pattern_count, LOG_METRICS_PATTERNS_MAX);
   for (size_t i = 0; ok && i < options->pattern_count; i++) {
-    m->patterns[i] = log_pattern_new(&options->patterns[i], err);
+    const struct log_pattern_spec *spec = &options->patterns[i];
+    bool wanted = i >= options->pattern_count - options->wanted_count;
+    m->patterns[i] = log_pattern_new(spec, err);
     ok = m->patterns[i] != NULL;
     m->pattern_count += ok;
+    if (ok && wanted && !(m->wanted[i] = mem_strdup(spec->key)))
+      ok = err_no_memory(err);
   }
   if (ok)
     return m;
@@ -43,8 +48,10 @@ void log_metrics_free(struct log_metrics *m) {
     return;
   line_reader_free(m->reader);
   log_parse_free(m->parse);
-  for (size_t i = 0; i < m->pattern_count; i++)
+  for (size_t i = 0; i < m->pattern_count; i++) {
     log_pattern_free(m->patterns[i]);
+    mem_free(m->wanted[i]);
+  }
   mem_free(m);
 }
 
@@ -60,10 +67,20 @@ static bool is_known(const struct log_point *points, size_t n, const struct log_
   return false;
 }
 
+/* Something of that name, or of a longer one ("best accuracy", "Test loss"), was recognised. */
+static bool has_name(const struct log_point *points, size_t n, struct str name) {
+  for (size_t i = 0; i < n; i++)
+    if (str_find_str(points[i].key, name) != SIZE_MAX)
+      return true;
+  return false;
+}
+
 static bool match_patterns(struct log_metrics *m, const struct line *line, const struct log_point *known, size_t known_n,
                            log_metrics_sink *sink, void *ctx, struct err *err) {
   for (size_t i = 0; i < m->pattern_count; i++) {
     const struct log_pattern_hit *hits;
+    if (m->wanted[i] && has_name(known, known_n, str_of(m->wanted[i])))
+      continue;
     size_t hits_n = log_pattern_match(m->patterns[i], line->text, &hits), n = 0;
     for (size_t k = 0; k < hits_n; k++)
       if (!is_known(known, known_n, &hits[k])) {

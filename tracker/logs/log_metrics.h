@@ -13,6 +13,8 @@ struct log_metrics_options {
   struct log_parse_options parse;
   const struct log_pattern_spec *patterns; /* compiled, not kept */
   size_t pattern_count;
+  size_t
+      wanted_count; /* so many of the last patterns look for one metric each, `key`, on lines where the recognisers gave none of its name */
 };
 
 struct log_metrics;

@@ -85,8 +85,10 @@ void metric_sources_of_stream(const struct metric_sources *sources, size_t strea
   *ret = (struct log_metrics_options){.no_builtin = sources && sources->no_builtin, .patterns = specs};
   for (size_t i = 0; i < metric_sources_count(sources); i++) {
     const struct metric_source *item = &sources->items[i];
-    if (!item->file && item->pattern && item->streams[stream])
+    if (!item->file && item->pattern && item->streams[stream]) {
       specs[ret->pattern_count++] = spec_of(item);
+      ret->wanted_count += item->wanted;
+    }
   }
 }
 

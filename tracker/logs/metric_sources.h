@@ -16,6 +16,7 @@ struct metric_source {
   bool streams[2];     /* of a pattern: which it reads */
   const char *pattern; /* NULL: none */
   const char *key, *prefix;
+  bool wanted; /* a pattern for one metric, `key`: only where the recognisers gave none of its name; such ones come last */
 };
 
 struct metric_sources;
