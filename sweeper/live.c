@@ -638,6 +638,8 @@ bool live_retry(struct live_trial *trial, struct err *err) {
   trial->stop = trial->reason = NULL;
   trial->ended = 0;
   trial->has_exit = false;
+  if (trial->sweep->best == trial)
+    live_find_best(trial->sweep);
   sweeps_kick(trial->sweep->all);
   return true;
 }

@@ -298,7 +298,14 @@ MUST_CHECK bool live_said(const struct live_trial *trial, uint32_t attempt, uint
 /* The row is final: the sampler and the rules learn of it. */
 void live_note_end(struct live_trial *trial, const struct engine_trial *row);
 void live_set_value(struct live_trial *trial, double value, int64_t step);
+/* Does the value of a trial that ended so count for the best? One that was stopped early has a value as well as one that went to its end;
+ * what failed, was killed or lost does not say what it would have come to. */
+static inline bool live_counts(unsigned state) {
+  return state == RUN_FINISHED || state == RUN_STOPPED;
+}
 void live_keep_best(struct live_trial *trial, const struct engine_trial *row);
+/* Values are other ones now. */
+void live_find_best(struct live_sweep *live);
 json_t *live_params(const struct live_trial *trial);
 /* What is to be done before the next transaction: asks, new trials. */
 void live_advance(struct live_sweep *live);

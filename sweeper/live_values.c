@@ -128,12 +128,21 @@ void live_value(const struct live_trial *trial, double *ret_value, double *ret_b
 
 void live_keep_best(struct live_trial *trial, const struct engine_trial *row) {
   struct live_sweep *live = trial->sweep;
-  if (row->state != RUN_FINISHED || !row->has_value || isnan(trial->value))
+  if (!live_counts(row->state) || !row->has_value || isnan(trial->value))
     return;
-  if (!live->best || is_better(live, trial->value, live->best_value)) {
+  bool worse = live->best && is_better(live, live->best_value, trial->value);
+  if (!live->best || is_better(live, trial->value, live->best_value) || (!worse && trial->number < live->best->number)) {
     live->best = trial;
     live->best_value = trial->value;
   }
+}
+
+void live_find_best(struct live_sweep *live) {
+  live->best = NULL;
+  live->best_value = NAN;
+  for (size_t i = 0; i < live->trial_count; i++)
+    if (live->trials[i])
+      live_keep_best(live->trials[i], engine_trial(live->engine, (uint32_t)i));
 }
 
 bool live_reaches_target(const struct live_sweep *live, double value) {

@@ -22,6 +22,8 @@ struct registering {
   struct sweep_file *file;
   bool is_over;
   uint32_t number;
+  int64_t passed; /* better trials that have nothing to register, since they were stopped early */
+  bool was_stopped;
   double value;
   int64_t version, model;              /* model: its key */
   size_t note_at;                      /* the note's place in the batch */
@@ -212,6 +214,8 @@ static void on_settled(void *ctx, const struct err *err) {
 
 /* ---- what is to be registered ---- */
 
+static void look_for_best(struct registering *r);
+
 static void on_digest(void *ctx, const struct artifact_tree *tree, const struct err *err) {
   struct registering *r = ctx;
   struct err why;
@@ -222,6 +226,9 @@ static void on_digest(void *ctx, const struct artifact_tree *tree, const struct 
   }
   if (err && err->code != ERR_NOT_FOUND) {
     give_back(r, err);
+  } else if ((err || !tree->files) && r->was_stopped) {
+    r->passed++;
+    look_for_best(r);
   } else if (err || !tree->files) {
     snprintf(text, sizeof text, "trial %u has no artifact \"%.100s\"; artifacts: names what is stored", r->number,
              arena_strdup(&r->file->arena, r->file->spec.register_model.path));
@@ -293,13 +300,17 @@ static void on_best(void *ctx, const struct pg_reply *reply) {
     give_back(r, &err);
     return;
   }
-  if (!pg_rows(reply)) {
-    make_nothing(r, "no trial has finished with a value");
+  if (pg_rows(reply) <= (size_t)r->passed) {
+    make_nothing(r, r->passed ? "no trial with a value has the artifact" : "no trial has ended with a value");
     return;
   }
-  r->run = pg_uuid(reply, 0, 0);
-  r->number = (uint32_t)pg_int(reply, 0, 1);
-  r->value = pg_float8(reply, 0, 6);
+  buf_reset(&r->source); /* of the one before */
+  buf_reset(&r->path);
+  size_t row = (size_t)r->passed;
+  r->run = pg_uuid(reply, row, 0);
+  r->number = (uint32_t)pg_int(reply, row, 1);
+  r->was_stopped = pg_int(reply, row, 2) == RUN_STOPPED;
+  r->value = pg_float8(reply, row, 6);
   if (!is_good_enough(r, why)) {
     make_nothing(r, why);
     return;
@@ -307,6 +318,17 @@ static void on_best(void *ctx, const struct pg_reply *reply) {
   pg_put_uuid(&args, r->sweep);
   pg_put_uuid(&args, r->run);
   if (!pg_run(r->all->conf.pg, &args, 0, on_known, r, &err))
+    give_back(r, &err);
+}
+
+static void look_for_best(struct registering *r) {
+  AUTO_PG_ARGS struct pg_args args;
+  struct err err;
+  pg_args_init(&args, STMT_TRIALS_BEST);
+  pg_put_uuid(&args, r->sweep);
+  pg_put_bool(&args, r->file->spec.metric.goal == GOAL_MAXIMIZE);
+  pg_put_int(&args, r->passed + 1);
+  if (!pg_run(r->all->conf.pg, &args, 0, on_best, r, &err))
     give_back(r, &err);
 }
 
@@ -320,9 +342,7 @@ static bool read_info(struct registering *r, const struct pg_reply *reply, struc
 
 static void on_info(void *ctx, const struct pg_reply *reply) {
   struct registering *r = ctx;
-  AUTO_PG_ARGS struct pg_args args;
   struct err err;
-  pg_args_init(&args, STMT_TRIALS_BEST);
   if (!pg_ok(reply, &err)) {
     give_back(r, &err);
     return;
@@ -332,11 +352,7 @@ static void on_info(void *ctx, const struct pg_reply *reply) {
     finish(r); /* deleted, of a version that this one cannot read, or it is not time yet */
     return;
   }
-  pg_put_uuid(&args, r->sweep);
-  pg_put_bool(&args, r->file->spec.metric.goal == GOAL_MAXIMIZE);
-  pg_put_int(&args, 1);
-  if (!pg_run(r->all->conf.pg, &args, 0, on_best, r, &err))
-    give_back(r, &err);
+  look_for_best(r);
 }
 
 /* ---- one after the other ---- */

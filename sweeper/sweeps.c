@@ -194,7 +194,7 @@ static void note_written(const struct live_write *write, bool ok) {
       tell_trial(write->trial, &write->todo.trial);
     if (ok && write->todo.creation)
       live_about_release(&live->about);
-    if (ok && live->best == write->trial && write->todo.trial.state == RUN_FINISHED &&
+    if (ok && live->best == write->trial && live_counts(write->todo.trial.state) &&
         live->file->spec.register_model.when == REGISTER_EACH_BEST)
       register_consider(live->all, live->id);
     return;

@@ -170,15 +170,15 @@ offset $4 limit $5;
 -- name: trials_best (uuid, bool, int8)
 --   -> (uuid, int4, int2, text, int4, jsonb, float8, int8, float8, jsonb, text, int2, int8, int8, int8, int2, int4, int4, int4,
 --   int4) repeatable
--- Sweep, whether more is better, how many.
+-- Sweep, whether more is better, how many. Of those that finished or were stopped early.
 select id, trial, state, state_reason, attempt, point, value, value_step, best_value, stop, coalesce(node, executor), slots, created,
   start_time, end_time, made_by, made_tells, made_pending, at_tells, told
-from run where sweep_id = $1 and state = 4 and value is not null and value <> 'NaN'
+from run where sweep_id = $1 and state in (4, 6) and value is not null and value <> 'NaN'
 order by case when $2 then -value else value end, trial limit $3;
 
 -- name: trials_progress (uuid) -> (int4, int8, float8) repeatable
--- Number, end, value of the finished ones, in the order they ended.
-select trial, end_time, value from run where sweep_id = $1 and state = 4 and value is not null and value <> 'NaN' order by end_time, trial;
+-- Number, end, value of those that finished or were stopped early, in the order they ended.
+select trial, end_time, value from run where sweep_id = $1 and state in (4, 6) and value is not null and value <> 'NaN' order by end_time, trial;
 
 -- name: trial_outcome (uuid) -> (uuid, int2, float8) repeatable
 -- Sweep, state, value of a run that is a trial.

@@ -297,6 +297,43 @@ class Attempts(Base):
             self.ok(self.tell(sweep, {"run_id": failed["run_id"], "value": 1}))
             self.assertEqual((self.sweep(sweep)["best"]["run_id"], self.sweep(sweep)["best"]["value"]), (failed["run_id"], 1))
 
+    def test_a_trial_that_was_stopped_may_be_the_best(self):
+        """Until it is tried again: then its value counts no more. A killed and a failed one never count."""
+        with Service(WINNOW) as self.s:
+            sweep = self.submit({"name": "stopped", "method": "random", "metric": {"name": "loss"}, "parameters": SPACE, "run_cap": 4})["id"]
+            stopped, good, failed, killed = (t["run_id"] for t in self.ask(sweep, 4)["trials"])
+            for run, value in ((stopped, 1), (failed, 0), (killed, 0.5)):
+                self.ok(self.s.post(f"/api/v1/runs/{run}/report", {"step": 7, "metrics": {"loss": value}}))
+            self.ok(self.s.post(f"/api/v1/runs/{killed}/stop"))
+            self.ok(self.tell(sweep, {"run_id": stopped, "state": "STOPPED"}, {"run_id": failed, "state": "FAILED"}))
+            best = lambda: (b := self.sweep(sweep)["best"]) and (b["run_id"], b["value"], b["step"])
+            self.assertEqual(best(), (stopped, 1, 7))
+            self.ok(self.tell(sweep, {"run_id": good, "value": 3}))
+            for restart in (False, True):
+                if restart:
+                    self.s.stop()
+                    self.s.start()
+                self.assertEqual(best(), (stopped, 1, 7))
+                self.assertEqual([t["run_id"] for t in self.ok(self.s.get(f"/api/v1/sweeps/{sweep}/best?k=9"))["items"]], [stopped, good])
+                curve = self.ok(self.s.get(f"/api/v1/sweeps/{sweep}/progress"))["items"]
+                self.assertEqual([(p["value"], p["best"]) for p in curve], [(1, 1), (3, 1)])
+            told = subprocess.run([WINNOW, "sweep", "best", sweep, "-o", "json"], capture_output=True, text=True, timeout=60,
+                                  env={**self.s.env, "WINNOW_URL": "unix:" + str(self.s.data / "winnow.sock")})
+            self.assertEqual([t["value"] for t in json.loads(told.stdout)["items"]], [1, 3], told)
+
+    def test_the_best_is_tried_again(self):
+        with Service(WINNOW) as self.s:
+            sweep = self.submit({"name": "again", "method": "random", "metric": {"name": "loss"}, "parameters": SPACE})["id"]
+            stopped, good = (t["run_id"] for t in self.ask(sweep, 2)["trials"])
+            self.ok(self.tell(sweep, {"run_id": stopped, "state": "STOPPED", "value": 1}, {"run_id": good, "value": 3}))
+            best = lambda: (self.sweep(sweep)["best"]["run_id"], self.sweep(sweep)["best"]["value"])
+            self.assertEqual(best(), (stopped, 1))
+            self.ok(self.s.post(f"/api/v1/runs/{stopped}/retry"))
+            self.assertEqual(best(), (good, 3))
+            self.assertEqual(self.ask(sweep)["trials"][0]["run_id"], stopped)
+            self.ok(self.tell(sweep, {"run_id": stopped, "value": 4}))
+            self.assertEqual(best(), (good, 3))
+
 
 class Importance(Base):
     def winnow(self, *words):

@@ -22,15 +22,21 @@ class Listening(Base):
 
     def run_sweep(self, script, interpreter="python3", state="FINISHED", **spec):
         """Submits, waits for the end; gives the sweep and its trials."""
+        over, trials = self.ended(self.submit_script(script, interpreter, **spec))
+        self.assertEqual({t["state"] for t in trials}, {state}, trials)
+        return over, trials
+
+    def submit_script(self, script, interpreter="python3", **spec):
         work = self.s.home / f"work{time.time_ns()}"
         work.mkdir()
         (work / "job").write_text(textwrap.dedent(script))
         made = self.submit({"name": work.name, "method": "grid", "metric": {"name": "loss"}, "command": [interpreter, "job", "{{a}}"],
                             "workdir": str(work), "workdir_mode": "inplace", "parameters": {"a": {"values": [1]}}, **spec})
-        over = wait(lambda: (s := self.sweep(made["id"]))["state"] not in ("RUNNING", "DRAINING") and s, "the end", 120)
-        trials = self.trials(made["id"])
-        self.assertEqual({t["state"] for t in trials}, {state}, trials)
-        return over, trials
+        return made["id"]
+
+    def ended(self, sweep):
+        over = wait(lambda: (s := self.sweep(sweep))["state"] not in ("RUNNING", "DRAINING") and s, "the end", 120)
+        return over, self.trials(sweep)
 
     def points(self, run, key):
         answer = self.s.get(f"/api/v1/series?run={run}&key={key}&raw=true&format=csv")
@@ -236,6 +242,31 @@ class Artifacts(Listening):
         over, _ = self.run_sweep(self.SCRIPT, register={"model": "never", "path": "nothing"}, **spec)
         self.assertIn('no artifact "nothing"', wait(told, "the reason")[0])
         self.assertEqual(self.s.get("/api/v1/models/never").status, 404)
+
+    def test_a_best_trial_that_was_stopped(self):
+        """What it stored before it was stopped becomes the version; if it stored nothing, the next best is taken."""
+        script = """
+            import os, pathlib, sys, time
+            a = int(sys.argv[1])
+            if a != STORES_NOTHING:
+                pathlib.Path("model").mkdir(exist_ok=True)
+                pathlib.Path("model/it").write_text(str(a))
+            for i in range(1, 4):
+                print(f"step={i} loss={a}", flush=True)
+            if a == 1:
+                time.sleep(600)
+            """
+        for nothing, expected in ((9, 1), (1, 2)):
+            model = f"stopped{nothing}"
+            sweep = self.submit_script(script.replace("STORES_NOTHING", str(nothing)), artifacts=["model/**"], workdir_mode="copy", max_parallel=1,
+                                       parameters={"a": {"values": [2, 1, 3]}}, register={"model": model, "path": "model"},
+                                       early_terminate={"type": "threshold", "min": 1.5})
+            over, trials = self.ended(sweep)
+            self.assertEqual({t["params"]["a"]: t["state"] for t in trials}, {1: "STOPPED", 2: "FINISHED", 3: "FINISHED"})
+            self.assertEqual((over["best"]["value"], over["best"]["params"]["a"]), (1, 1))
+            made = wait(lambda: self.sweep(sweep)["registered"], "the version")
+            self.assertEqual([m["run_id"] for m in made], [t["run_id"] for t in trials if t["params"]["a"] == expected])
+            self.assertEqual(self.s.get(f"/api/v1/models/{model}/versions/1/files/it").body.decode(), str(expected))
 
 
 class Logs(Listening):
