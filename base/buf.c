@@ -96,9 +96,8 @@ void buf_add_u64(struct buf *buf, uint64_t value) {
 }
 
 void buf_add_i64(struct buf *buf, int64_t value) {
-  if (value < 0)
-    buf_putc(buf, '-');
-  buf_add_u64(buf, value < 0 ? 0 - (uint64_t)value : (uint64_t)value);
+  char digits[21];
+  buf_add(buf, digits, str_from_i64(value, digits));
 }
 
 void buf_add_f64(struct buf *buf, double value) {

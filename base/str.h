@@ -54,6 +54,7 @@ bool str_is_utf8(struct str s);
 size_t str_from_f64(double value, char out[32]);
 /* Decimal digits, without a NUL. */
 size_t str_from_u64(uint64_t value, char out[20]);
+size_t str_from_i64(int64_t value, char out[21]);
 
 /* Did-you-mean: the candidate nearest to `word` (Damerau-Levenshtein, ASCII case ignored), or NULL when none is near enough (a third of the
  * length, at least 1). `at(ctx, i)` gives the i-th of `count` candidates; NULL entries are skipped. */

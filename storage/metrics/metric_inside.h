@@ -2,7 +2,8 @@
  *   metric_store.c  its life, and writes: packing, groups
  *   metric_live.c   last values: what run.metrics is behind on, and settling it
  *   metric_load.c   reading what is stored: chunks, tails, pieces
- *   metric_read.c   summaries, charts, pages
+ *   metric_read.c   summaries, charts
+ *   metric_page.c   all points of a series, page after page
  *   metric_seal.c   from the tail into chunks
  *   metric_fsck.c */
 #ifndef WINNOW_STORAGE_METRIC_INSIDE_H

@@ -144,6 +144,19 @@ typedef void metric_page_fn(void *ctx, const struct points *points, bool more, c
 MUST_CHECK bool metric_page(struct metric_store *store, const struct metric_page_ask *ask, metric_page_fn *done, void *ctx,
                             struct err *err);
 
+/* The same, page after page, as text: what was read for one page serves the next. `render` runs on a thread: it touches nothing but its
+ * arguments. */
+struct metric_walk;
+typedef void metric_render_fn(const void *ctx, const struct points *points, struct buf *out);
+typedef void metric_walk_fn(void *ctx, struct str text, bool more, const struct err *err);
+/* The run and key of `ask` are copied. */
+MUST_CHECK struct metric_walk *metric_walk_new(struct metric_store *store, const struct metric_page_ask *ask, metric_render_fn *render,
+                                               const void *render_ctx, struct err *err);
+/* `text` is valid during the call of `done`, which may free the walk. After an error there is no next page. */
+MUST_CHECK bool metric_walk_next(struct metric_walk *walk, metric_walk_fn *done, void *ctx, struct err *err);
+/* Between pages, also when the store is gone. Accepts NULL. */
+void metric_walk_free(struct metric_walk *walk);
+
 /* ---- care ---- */
 
 /* Seals what can be sealed of the runs written to, now. For tests, backups and shutdown at leisure. */

@@ -15,7 +15,7 @@ enum {
   SERIES_KEYS_MAX = 100,
   SERIES_BUCKETS_MAX = 4000000, /* of all series together */
   BUCKETS_DEFAULT = 1000,
-  RAW_PAGE = 2048, /* what is kept for a slow reader */
+  RAW_PAGE = 4096, /* what is kept for a slow reader */
 };
 static const size_t reply_max = 512 * MIB;
 
@@ -232,7 +232,8 @@ struct series_op {
   bool reading; /* a page is on its way */
   size_t at;    /* run * keys + key */
   struct metric_page_ask page;
-  struct buf out;
+  struct metric_walk *walk;
+  struct buf prefix; /* what each of its lines begins with */
 };
 
 static bool read_word(struct http_req *req, const char *name, const char *const *words, size_t count, size_t *ret, struct err *err) {
@@ -410,52 +411,91 @@ static void put_csv_text(struct buf *out, struct str text) {
   buf_putc(out, '"');
 }
 
-static void put_csv(struct buf *out, const char *run, struct str key, struct point point) {
-  char value[32], epoch[32] = "";
-  size_t value_n = str_from_f64(point.value, value), epoch_n = isnan(point.epoch) ? 0 : str_from_f64(point.epoch, epoch);
-  buf_add(out, run, ID_HEX_LEN);
-  buf_putc(out, ',');
-  put_csv_text(out, key);
-  buf_putc(out, ',');
-  buf_add_i64(out, point.step);
-  buf_putc(out, ',');
-  buf_add(out, epoch, epoch_n);
-  buf_putc(out, ',');
-  buf_add_i64(out, point.time);
-  buf_putc(out, ',');
-  buf_add(out, value, value_n);
-  buf_putc(out, '\n');
+/* A line is written where it lies: a long series has many. */
+static void put_csv(const void *ctx, const struct points *points, struct buf *out) {
+  enum { NUMBERS = 2 * 21 + 2 * 32 + 4 };
+  const struct series_op *op = ctx;
+  for (size_t i = 0; i < points->n; i++) {
+    char *line = buf_room(out, op->prefix.n + NUMBERS), *at = line;
+    if (!line)
+      return;
+    memcpy(at, op->prefix.p, op->prefix.n);
+    at += op->prefix.n;
+    at += str_from_i64(points->step[i], at);
+    *at++ = ',';
+    if (!isnan(points->epoch[i]))
+      at += str_from_f64(points->epoch[i], at);
+    *at++ = ',';
+    at += str_from_i64(points->time[i], at);
+    *at++ = ',';
+    at += str_from_f64(points->value[i], at);
+    *at++ = '\n';
+    buf_grew(out, (size_t)(at - line));
+  }
 }
 
-static void put_jsonl(struct buf *out, const char *run, struct str key, struct point point) {
+static void put_jsonl(const void *ctx, const struct points *points, struct buf *out) {
+  const struct series_op *op = ctx;
   struct json_writer w;
-  jw_init(&w, out);
-  jw_object(&w);
-  jw_put_text(&w, "run", run);
-  jw_put_str(&w, "key", key);
-  jw_put_f64(&w, "value", point.value);
-  jw_put_i64(&w, "step", point.step);
-  jw_key(&w, "epoch");
-  if (isnan(point.epoch))
-    jw_null(&w);
-  else
-    jw_f64(&w, point.epoch);
-  jw_put_i64(&w, "time", point.time);
-  jw_object_end(&w);
-  buf_putc(out, '\n');
+  for (size_t i = 0; i < points->n; i++) {
+    buf_add_str(out, buf_str(&op->prefix));
+    jw_init(&w, out);
+    jw_f64(&w, points->value[i]);
+    buf_puts(out, ",\"step\":");
+    buf_add_i64(out, points->step[i]);
+    buf_puts(out, ",\"epoch\":");
+    jw_init(&w, out);
+    if (isnan(points->epoch[i]))
+      jw_null(&w);
+    else
+      jw_f64(&w, points->epoch[i]);
+    buf_puts(out, ",\"time\":");
+    buf_add_i64(out, points->time[i]);
+    buf_puts(out, "}\n");
+  }
+}
+
+static void put_prefix(struct series_op *op) {
+  char run[ID_HEX_LEN + 1];
+  id_format(op->page.run, run);
+  buf_reset(&op->prefix);
+  if (op->as_json) {
+    buf_printf(&op->prefix, "{\"run\":\"%s\",\"key\":", run);
+    json_quote(&op->prefix, op->page.key);
+    buf_puts(&op->prefix, ",\"value\":");
+  } else {
+    buf_printf(&op->prefix, "%s,", run);
+    put_csv_text(&op->prefix, op->page.key);
+    buf_putc(&op->prefix, ',');
+  }
 }
 
 static void raw_drained(void *ctx) {
   next_page(ctx);
 }
 
+static void raw_release(struct series_op *op) {
+  metric_walk_free(op->walk);
+  op->walk = NULL;
+  buf_release(&op->prefix);
+}
+
 static void raw_ended(struct series_op *op, bool complete) {
   http_req_on_gone(op->req, NULL, NULL);
-  buf_release(&op->out);
+  raw_release(op);
   if (complete)
     http_stream_end(op->req);
   else
     http_stream_abort(op->req);
+}
+
+static void raw_failed(struct series_op *op, const struct err *err) {
+  if (op->begun) {
+    raw_ended(op, false);
+    return;
+  }
+  raw_release(op);
+  http_reply_error(op->req, err);
 }
 
 /* Who left while a slow reader was waited for; else the next page tells. */
@@ -465,63 +505,53 @@ static void raw_gone(void *ctx) {
     raw_ended(op, false);
 }
 
-/* Where the next page begins: after the last point, or with the next series. */
-static void step_on(struct series_op *op, const struct points *points, bool more) {
-  op->page.has_after = more;
-  if (more)
-    op->page.after = points_at(points, points->n - 1);
-  else
-    op->at++;
+static void begin_raw(struct series_op *op) {
+  op->begun = true;
+  http_req_on_gone(op->req, raw_gone, op);
+  http_stream_begin(op->req, 200, op->as_json ? "application/x-ndjson" : "text/csv; charset=utf-8", raw_drained, op);
+  if (!op->as_json)
+    http_stream_write(op->req, STR("run,key,step,epoch,time,value\n"));
 }
 
-static void on_page(void *ctx, const struct points *points, bool more, const struct err *err) {
+static void on_page(void *ctx, struct str text, bool more, const struct err *err) {
   struct series_op *op = ctx;
   op->reading = false;
-  if (err && !op->begun) {
-    buf_release(&op->out);
-    http_reply_error(op->req, err);
-    return;
-  }
-  if (!op->begun) {
-    http_req_on_gone(op->req, raw_gone, op);
-    http_stream_begin(op->req, 200, op->as_json ? "application/x-ndjson" : "text/csv; charset=utf-8", raw_drained, op);
-    op->begun = true;
-    if (!op->as_json)
-      buf_puts(&op->out, "run,key,step,epoch,time,value\n");
-  }
   if (err) {
-    raw_ended(op, false);
+    raw_failed(op, err);
     return;
   }
-  char run[ID_HEX_LEN + 1];
-  id_format(op->page.run, run);
-  for (size_t i = 0; i < points->n; i++)
-    (op->as_json ? put_jsonl : put_csv)(&op->out, run, op->page.key, points_at(points, i));
-  step_on(op, points, more);
-  enum http_stream_state state = op->out.fail ? STREAM_GONE : http_stream_write(op->req, buf_str(&op->out));
-  buf_reset(&op->out);
+  if (!op->begun)
+    begin_raw(op);
+  enum http_stream_state state = http_stream_write(op->req, text);
+  if (!more) {
+    metric_walk_free(op->walk);
+    op->walk = NULL;
+    op->at++;
+  }
   if (state == STREAM_GONE)
     raw_ended(op, false);
   else if (state == STREAM_GO)
     next_page(op);
 }
 
+static bool next_series(struct series_op *op, struct err *err) {
+  op->page.run = op->runs[op->at / op->ask.key_count];
+  op->page.key = op->keys[op->at % op->ask.key_count];
+  put_prefix(op);
+  op->walk = buf_ok(&op->prefix, err) ? metric_walk_new(op->store, &op->page, op->as_json ? put_jsonl : put_csv, op, err) : NULL;
+  return op->walk != NULL;
+}
+
 static void next_page(struct series_op *op) {
   struct err err;
-  if (op->at == op->ask.run_count * op->ask.key_count && op->begun) {
+  if (op->at == op->ask.run_count * op->ask.key_count) {
     raw_ended(op, true);
     return;
   }
-  op->page.run = op->runs[op->at / op->ask.key_count];
-  op->page.key = op->keys[op->at % op->ask.key_count];
-  op->reading = metric_page(op->store, &op->page, on_page, op, &err);
-  if (op->reading)
-    return;
-  if (op->begun) {
-    raw_ended(op, false);
-  } else {
-    buf_release(&op->out);
-    http_reply_error(op->req, &err);
+  op->reading = true;
+  if ((!op->walk && !next_series(op, &err)) || !metric_walk_next(op->walk, on_page, op, &err)) {
+    op->reading = false;
+    raw_failed(op, &err);
   }
 }
 
@@ -531,7 +561,7 @@ static bool start_series(struct series_op *op, struct err *err) {
     return false;
   if (!raw)
     return metric_series_read(op->store, &op->ask, on_series, op, err);
-  op->out = BUF_INIT(16 * MIB);
+  op->prefix = BUF_INIT(16 * KIB);
   op->page = (struct metric_page_ask){.order = METRIC_BY_STEP,
                                       .attempt = op->ask.attempt,
                                       .from = op->ask.has_from ? op->ask.from : INT64_MIN,

@@ -91,10 +91,27 @@ static void scaling_is_exact(void **state UNUSED) {
 #endif
 }
 
+static void whole_numbers(void **state UNUSED) {
+  char text[21], expected[24];
+  uint64_t power = 1;
+  for (int digits = 1; digits <= 20; digits++, power *= 10)
+    for (uint64_t value = power - 2; value != power + 3; value++) { /* from -1 on, too */
+      size_t n = str_from_u64(value, text);
+      assert_int_equal(n, snprintf(expected, sizeof expected, "%llu", (unsigned long long)value));
+      assert_memory_equal(text, expected, n);
+      n = str_from_i64((int64_t)value, text);
+      assert_int_equal(n, snprintf(expected, sizeof expected, "%lld", (long long)value));
+      assert_memory_equal(text, expected, n);
+    }
+  assert_int_equal(str_from_i64(INT64_MIN, text), 20);
+  assert_memory_equal(text, "-9223372036854775808", 20);
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(digits_are_the_fewest),
       cmocka_unit_test(scaling_is_exact),
+      cmocka_unit_test(whole_numbers),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,4 +1,4 @@
-/* Doubles to text.
+/* Numbers to text.
  *
  * A double is c * 2^q, and reads back from any decimal between the middles to its neighbours. Of the decimals in there with the fewest
  * digits the nearest is wanted. With k = floor(log10(2^q)) the multiples of 10^k lie closer together than the middles, those of 10^(k+1) at
@@ -26,24 +26,43 @@ struct decimal {
   int exponent; /* digits * 10^exponent */
 };
 
+/* ---- whole numbers ---- */
+
+/* clang-format off */
+static const uint64_t tens[] = { /* the first: so that 0 has a digit, too */
+  0u, 10u, 100u, 1000u, 10000u, 100000u, 1000000u, 10000000u, 100000000u, 1000000000u,
+  10000000000u, 100000000000u, 1000000000000u, 10000000000000u, 100000000000000u,
+  1000000000000000u, 10000000000000000u, 100000000000000000u, 1000000000000000000u, 10000000000000000000u,
+};
+/* clang-format on */
+
+static size_t digits_of(uint64_t value) {
+  unsigned bits = 64 - (unsigned)__builtin_clzll(value | 1);
+  size_t n = bits * 1233 >> 12; /* log10(2) times 2^12: at most one too few */
+  return n + (value >= tens[n]);
+}
+
 size_t str_from_u64(uint64_t value, char out[20]) {
   static const char pairs[201] = "00010203040506070809101112131415161718192021222324252627282930313233343536373839404142434445464748495051"
                                  "525354555657585960616263646566676869707172737475767778798081828384858687888990919293949596979899";
-  char digits[20];
-  size_t at = sizeof digits;
+  size_t n = digits_of(value), at = n;
   while (value >= 100) {
     at -= 2;
-    memcpy(digits + at, pairs + value % 100 * 2, 2);
+    memcpy(out + at, pairs + value % 100 * 2, 2);
     value /= 100;
   }
-  if (value >= 10) {
-    at -= 2;
-    memcpy(digits + at, pairs + value * 2, 2);
-  } else {
-    digits[--at] = (char)('0' + value);
-  }
-  memcpy(out, digits + at, sizeof digits - at);
-  return sizeof digits - at;
+  if (at == 2)
+    memcpy(out, pairs + value * 2, 2);
+  else
+    out[0] = (char)('0' + value);
+  return n;
+}
+
+size_t str_from_i64(int64_t value, char out[21]) {
+  if (value >= 0)
+    return str_from_u64((uint64_t)value, out);
+  out[0] = '-';
+  return 1 + str_from_u64(0 - (uint64_t)value, out + 1);
 }
 
 /* ---- the fewest digits ---- */
