@@ -147,7 +147,7 @@ static bool start_flow(struct database *db, struct err *err) {
 static void run_migration(struct work *work) {
   struct database *db = CONTAINER_OF(work, struct database, migration);
   db->migrate_err = (struct err){0};
-  db->migrated = migrate_with_brake(db->conninfo, &db->brake, &db->report, &db->migrate_err);
+  db->migrated = migrate_with_brake(db->conninfo, &db->brake, db->config.seed, &db->report, &db->migrate_err);
 }
 
 static void on_migration(struct work *work, bool cancelled) {

@@ -7,6 +7,7 @@
 #include "base/work.h"
 
 struct database;
+struct migrate_seed;
 struct pg_pool;
 
 enum database_event {
@@ -23,6 +24,7 @@ struct database_config {
   const char *url;     /* NULL: the private Postgres in data_dir */
   const char *pg_user; /* NULL: chosen */
   unsigned connections;
+  const struct migrate_seed *seed; /* what it begins with; outlives the database */
   struct rng rng;
 };
 

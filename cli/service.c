@@ -15,6 +15,7 @@
 #include "cli/secrets.h"
 #include "storage/data_lock.h"
 #include "storage/metrics/metric_store.h"
+#include "storage/migrate.h"
 #include "storage/pg/pg.h"
 #include "sweeper/jobs/code_store.h"
 #include "sweeper/jobs/gpus.h"
@@ -61,6 +62,7 @@ struct service {
   struct work_pool *work, *care_work;
   struct database *database;
   struct gpus *gpus;
+  struct migrate_seed seed;
   struct tracking_care *care;
   struct retention *retention;
   struct tls *tls;
@@ -232,15 +234,6 @@ static void on_sweeps_loaded(void *ctx, const struct err *err) {
   }
 }
 
-static void on_tracking_ready(void *ctx, const struct err *err) {
-  struct service *service = ctx;
-  if (err) {
-    on_load_failed(service, "the experiment Default could not be made", err);
-    return;
-  }
-  sweeps_load(service->app.sweeps, database_epoch(service->database), on_sweeps_loaded, service);
-}
-
 static void on_tokens_loaded(void *ctx, const struct pg_reply *reply) {
   struct service *service = ctx;
   struct err err;
@@ -251,10 +244,11 @@ static void on_tokens_loaded(void *ctx, const struct pg_reply *reply) {
   service->app.access.tokens_missing = false;
   if (service->state >= SERVICE_DRAINING)
     return;
-  service->care = tracking_care_new(service->loop, service->app.pg, service->settings.artifact_root, service->settings.log_retention,
-                                    on_tracking_ready, service, &err);
-  if (!service->care)
-    on_load_failed(service, "the experiment Default could not be made", &err);
+  service->care = tracking_care_new(service->loop, service->app.pg, service->settings.log_retention, &err);
+  if (service->care)
+    sweeps_load(service->app.sweeps, database_epoch(service->database), on_sweeps_loaded, service);
+  else
+    on_load_failed(service, "the care of searches could not be begun", &err);
 }
 
 /* Also again, after a failure. */
@@ -460,15 +454,31 @@ static bool find_slots(struct service *service, struct err *err) {
   return true;
 }
 
+/* The artifact root may be a URI of this very service (http://host/api/2.0/mlflow-artifacts/artifacts), or a directory of this machine, in
+ * which clients write themselves and which then is the destination as well. */
+static bool place_artifacts(struct service *service, struct artifact_store_conf *ret) {
+  const char *root = service->app.artifact_root, *destination = service->settings.artifacts_destination;
+  const char *proxied = strstr(root, "/mlflow-artifacts/artifacts"), *local = strncmp(root, "file:///", 8) == 0 ? root + 7 : root;
+  *ret = (struct artifact_store_conf){.directory = destination};
+  if (proxied && (strncmp(root, "http://", 7) == 0 || strncmp(root, "https://", 8) == 0)) {
+    size_t n = (size_t)(proxied - root) + strlen("/mlflow-artifacts/artifacts");
+    ret->uri = arena_strdup(&service->arena, str_n(root, n));
+  } else if (local[0] == '/' && (!destination || strcmp(destination, local) == 0)) {
+    *ret = (struct artifact_store_conf){.directory = local, .uri = root, .shared = true};
+  }
+  if (!ret->directory)
+    ret->directory = arena_printf(&service->arena, "%s/artifacts", service->settings.data);
+  return ret->directory;
+}
+
 static bool make_tracking(struct service *service, struct err *err) {
   struct web_app *app = &service->app;
   const struct service_settings *settings = &service->settings;
-  const char *directory =
-      settings->artifacts_destination ? settings->artifacts_destination : arena_printf(&service->arena, "%s/artifacts", settings->data);
   struct metric_store_conf conf = metric_store_conf_default();
-  if (!directory)
+  struct artifact_store_conf place;
+  if (!place_artifacts(service, &place))
     return err_no_memory(err);
-  app->artifacts = artifact_store_new(directory, service->work, app->pg, &clock_system, err);
+  app->artifacts = artifact_store_new(&place, service->work, app->pg, &clock_system, err);
   app->metrics = app->artifacts ? metric_store_new(service->loop, app->pg, service->work, &conf, err) : NULL;
   struct care_conf care = {.loop = service->loop,
                            .pg = app->pg,
@@ -508,7 +518,7 @@ static bool make_sweeps(struct service *service, struct err *err) {
                              .data_dir = service->settings.data,
                              .companion = companion,
                              .url = service->url[0] ? service->url : NULL,
-                             .artifact_root = service->settings.artifact_root,
+                             .artifact_root = app->artifact_root,
                              .gpus = service->gpus,
                              .slots = (unsigned)app->status.slots,
                              .make_token = make_run_token,
@@ -529,6 +539,19 @@ static bool make_sweeps(struct service *service, struct err *err) {
 static bool is_ignored(int number) {
   struct sigaction action;
   return sigaction(number, NULL, &action) == 0 && action.sa_handler == SIG_IGN;
+}
+
+/* What a fresh database begins with: experiment 0 below the artifact root, before anybody can ask for it. */
+static bool plan_seed(struct service *service, struct err *err) {
+  struct str root = str_of(service->settings.artifact_root);
+  while (root.n && root.p[root.n - 1] == '/')
+    root.n--;
+  service->app.artifact_root = arena_strdup(&service->arena, root);
+  service->seed =
+      (struct migrate_seed){STMT_EXPERIMENT_DEFAULT,
+                            2,
+                            {service->app.artifact_root, arena_printf(&service->arena, "%lld", (long long)clock_wall_ms(&clock_system))}};
+  return (service->seed.values[0] && service->seed.values[1]) || err_no_memory(err);
 }
 
 static bool make_parts(struct service *service, struct err *err) {
@@ -558,12 +581,11 @@ static bool make_parts(struct service *service, struct err *err) {
   app->rng = rng_from_system();
   app->work = service->work;
   app->admin_work = service->care_work;
-  app->artifact_root = settings->artifact_root;
   app->shut_down = shut_down;
   app->shut_down_ctx = service;
   app->status.started_ms = clock_wall_ms(&clock_system);
   app->status.data_dir = settings->data;
-  if (!find_slots(service, err))
+  if (!find_slots(service, err) || !plan_seed(service, err))
     return false;
   if (!prepare_access(service, err) || !make_http(service, err))
     return false;
@@ -571,6 +593,7 @@ static bool make_parts(struct service *service, struct err *err) {
                                    .url = settings->db,
                                    .pg_user = settings->pg_user,
                                    .connections = (unsigned)settings->db_connections,
+                                   .seed = &service->seed,
                                    .rng = rng_from_system()};
   service->database = database_new(service->loop, service->work, &config, on_database, service, err);
   if (!service->database)

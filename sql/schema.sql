@@ -312,7 +312,7 @@ CREATE TABLE winnow.logged_model (
     updated bigint NOT NULL,
     deleted_at bigint,
     status smallint DEFAULT 1 NOT NULL,
-    source_run uuid,
+    source_run text,
     name text NOT NULL,
     model_type text DEFAULT ''::text NOT NULL,
     status_message text,

@@ -145,6 +145,14 @@ static bool migrate_on(PGconn *pg, const struct migration *list, size_t count, s
   return true;
 }
 
+static bool sow(PGconn *pg, const struct migrate_seed *seed, struct err *err) {
+  if (!seed)
+    return true;
+  AUTO_RESULT PGresult *result = PQexecParams(pg, stmt_info(seed->stmt)->sql, (int)seed->count, NULL, seed->values, NULL, NULL, 0);
+  ExecStatusType status = PQresultStatus(result);
+  return status == PGRES_COMMAND_OK || status == PGRES_TUPLES_OK || tell(pg, result, "cannot write what a database begins with", err);
+}
+
 /* ---- the brake ---- */
 
 /* False when it has been pulled. */
@@ -168,7 +176,7 @@ void migrate_brake_pull(struct migrate_brake *brake) {
 /* ---- all together ---- */
 
 static bool run_list(const char *conninfo, struct migrate_brake *brake, const struct migration *list, size_t count,
-                     struct migrate_report *ret, struct err *err) {
+                     const struct migrate_seed *seed, struct migrate_report *ret, struct err *err) {
   struct pg_target target;
   if (!pg_target_init(&target, conninfo, 0, err))
     return false;
@@ -178,19 +186,20 @@ static bool run_list(const char *conninfo, struct migrate_brake *brake, const st
     return err_no_memory(err);
   if (PQstatus(pg) != CONNECTION_OK)
     return tell(pg, NULL, "cannot connect to the database", err);
-  bool ok =
-      brake_watch(brake, PQsocket(pg)) ? migrate_on(pg, list, count, ret, err) : err_set(err, ERR_CANCELLED, "the migration was stopped");
+  bool ok = brake_watch(brake, PQsocket(pg)) ? migrate_on(pg, list, count, ret, err) && sow(pg, seed, err)
+                                             : err_set(err, ERR_CANCELLED, "the migration was stopped");
   (void)!brake_watch(brake, -1);
   return ok;
 }
 
 bool migrate_with(const char *conninfo, const struct migration *list, size_t count, struct migrate_report *ret, struct err *err) {
   struct migrate_brake none = MIGRATE_BRAKE_INIT;
-  return run_list(conninfo, &none, list, count, ret, err);
+  return run_list(conninfo, &none, list, count, NULL, ret, err);
 }
 
-bool migrate_with_brake(const char *conninfo, struct migrate_brake *brake, struct migrate_report *ret, struct err *err) {
-  return run_list(conninfo, brake, migrations, migration_count, ret, err);
+bool migrate_with_brake(const char *conninfo, struct migrate_brake *brake, const struct migrate_seed *seed, struct migrate_report *ret,
+                        struct err *err) {
+  return run_list(conninfo, brake, migrations, migration_count, seed, ret, err);
 }
 
 bool migrate(const char *conninfo, struct migrate_report *ret, struct err *err) {

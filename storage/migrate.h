@@ -25,7 +25,14 @@ struct migrate_brake {
 };
 #define MIGRATE_BRAKE_INIT ((struct migrate_brake){.lock = PTHREAD_MUTEX_INITIALIZER, .fd = -1})
 void migrate_brake_pull(struct migrate_brake *brake);
-MUST_CHECK bool migrate_with_brake(const char *conninfo, struct migrate_brake *brake, struct migrate_report *ret, struct err *err);
+/* A statement that is run each time once the schema is there, before anybody else sees it: what a fresh database is to hold. */
+struct migrate_seed {
+  enum stmt stmt;
+  size_t count;
+  const char *values[4]; /* its arguments, as text */
+};
+MUST_CHECK bool migrate_with_brake(const char *conninfo, struct migrate_brake *brake, const struct migrate_seed *seed,
+                                   struct migrate_report *ret, struct err *err);
 /* The same with another list. */
 MUST_CHECK bool migrate_with(const char *conninfo, const struct migration *list, size_t count, struct migrate_report *ret, struct err *err);
 

@@ -7,10 +7,9 @@
 enum { LOGGED_MODEL_COLUMNS = 14, MODEL_COLUMNS = 7, VERSION_COLUMNS = 21 };
 
 struct logged_model_row {
-  struct id id, source_run;
-  bool has_source_run;
+  struct id id;
   int64_t experiment_id, created, updated, status;
-  struct str name, model_type, status_message, artifact_uri, params, tags;
+  struct str source_run /* p NULL: none */, name, model_type, status_message, artifact_uri, params, tags;
   struct str metrics, registrations; /* JSON arrays in MLflow's form; p NULL: none */
 };
 void logged_model_row_read(const struct pg_reply *reply, size_t row, struct logged_model_row *ret);

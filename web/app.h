@@ -60,7 +60,7 @@ struct web_app {
   bool admin_busy;                  /* a check, a cleaning or a purge is under way */
   const struct route_mount *mounts; /* the whole API, for its description */
   size_t mount_count;
-  const char *artifact_root; /* URI handed to clients */
+  const char *artifact_root; /* URI handed to clients, without a slash at its end */
 
   /* Asks the composition root to end the service, in order; jobs too when `now`. */
   void (*shut_down)(void *ctx, bool now);

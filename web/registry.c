@@ -209,18 +209,15 @@ static void on_logged_model(void *ctx, const struct pg_reply *reply) {
     return;
   }
   logged_model_row_read(reply, 0, &row);
-  if (op->location.n && !is_below(op->in.source, row.artifact_uri)) { /* a local path of that model */
+  if (op->location.n && !is_below(op->location, row.artifact_uri)) { /* a local path of that model */
     local_error(op, "model_id", &err);
     end(op, NULL, &err);
     return;
   }
   if (!op->location.n)
     op->location = keep(op, row.artifact_uri);
-  if (!op->in.run_id.n && row.has_source_run) {
-    char hex[ID_HEX_LEN + 1];
-    id_format(row.source_run, hex);
-    op->in.run_id = keep(op, str_of(hex));
-  }
+  if (!op->in.run_id.n && row.source_run.n)
+    op->in.run_id = keep(op, row.source_run);
   insert_or_end(op);
 }
 
@@ -282,7 +279,7 @@ static void on_run_of_path(void *ctx, const struct pg_reply *reply) {
     end(op, NULL, &err);
     return;
   }
-  if (pg_rows(reply) == 0 || !is_below(op->in.source, pg_text(reply, 0, 18))) { /* artifact_uri of run_view */
+  if (pg_rows(reply) == 0 || !is_below(op->location, pg_text(reply, 0, 18))) { /* artifact_uri of run_view */
     local_error(op, "run_id", &err);
     end(op, NULL, &err);
     return;
@@ -303,9 +300,26 @@ static bool is_local(struct str source) {
   return true;
 }
 
+/* Where a local path leads, "." and ".." done; what is left of them is hidden in another coding. */
+static bool normalise_local(struct registration *op, struct err *err) {
+  AUTO_BUF struct buf place = BUF_INIT(64 * KIB);
+  bool is_uri = str_starts(op->in.source, STR("file:"));
+  if (is_uri)
+    buf_puts(&place, "file://");
+  size_t scheme = place.n;
+  AUTO_BUF struct buf path = BUF_INIT(64 * KIB);
+  path_normal(without_scheme(op->in.source), &path);
+  buf_add_str(&place, buf_str(&path));
+  if (!buf_ok(&path, err) || !buf_ok(&place, err))
+    return false;
+  op->location = keep(op, buf_str(&place));
+  return place.n > scheme ? source_uri_check(op->location, err) : true;
+}
+
 static bool resolve_local(struct registration *op, struct err *err) {
   struct id run;
-  op->location = op->in.source;
+  if (!normalise_local(op, err))
+    return false;
   if (op->in.model_id.n) {
     if (!id_parse(str_slice(op->in.model_id, 2, op->in.model_id.n), &op->model))
       return local_error(op, "model_id", err);
@@ -329,6 +343,8 @@ bool version_register(struct http_req *req, const struct version_request *reques
     op->location = source;
     return insert(op, err);
   }
+  if (is_local(source))
+    return resolve_local(op, err);
   if (!source_uri_check(source, err))
     return false;
   if (str_starts(source, STR("models:/"))) {
@@ -339,8 +355,6 @@ bool version_register(struct http_req *req, const struct version_request *reques
       return read_logged_model(op, err);
     return read_other_version(op, rest, err);
   }
-  if (is_local(source))
-    return resolve_local(op, err);
   op->location = source;
   return insert(op, err);
 }

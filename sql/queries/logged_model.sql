@@ -1,7 +1,7 @@
 -- Logged models. One as it is read has the columns of logged_model_view, in its order:
 -- id, experiment, created, updated, status, source run, name, type, status message, artifact URI, params, tags, metrics, registrations.
 
--- name: logged_model_create (uuid, int8, int8, text, text, uuid, jsonb, jsonb) -> (text, bool) repeatable
+-- name: logged_model_create (uuid, int8, int8, text, text, text, jsonb, jsonb) -> (text, bool) repeatable
 -- Id, experiment, now, name, type, source run or null, params, tags. The experiment's location and whether it is deleted; no row: there is none.
 with e as (select id, artifact_location, deleted_at is not null as deleted from experiment where id = $2),
 made as (
@@ -11,11 +11,11 @@ made as (
 select artifact_location, deleted from e;
 
 -- name: logged_model_get (uuid)
---   -> (uuid, int8, int8, int8, int2, uuid, text, text, text, text, jsonb, jsonb, jsonb, jsonb) repeatable
+--   -> (uuid, int8, int8, int8, int2, text, text, text, text, text, jsonb, jsonb, jsonb, jsonb) repeatable
 select * from logged_model_view where id = $1;
 
 -- name: logged_model_search (text, text[], int8[], float8[], uuid[])
---   -> (uuid, int8, int8, int8, int2, uuid, text, text, text, text, jsonb, jsonb, jsonb, jsonb, text[]) repeatable
+--   -> (uuid, int8, int8, int8, int2, text, text, text, text, text, jsonb, jsonb, jsonb, jsonb, text[]) repeatable
 select m.*, f.page_key
 from find_rows($1, $2, $3, $4, $5) with ordinality f (id, n, v, page_key, place)
 cross join lateral (select * from logged_model_view x where x.id = f.id offset 0) m

@@ -78,8 +78,10 @@ def taken_name(kind, body, answers, found):
 
 @known("which-fault-first")
 def which_fault_first(kind, body, answers, found):
-    both = {("artifacts/list", 400, 404), ("registered-models/get-latest-versions", 404, 400), ("registered-models/alias DELETE", 404, 400)}
-    return (kind, *status(answers)) in both
+    both = {("artifacts/list", 400, 404), ("registered-models/get-latest-versions", 404, 400), ("registered-models/alias DELETE", 404, 400),
+            ("model-versions/create", 404, 400)}
+    writes = {"runs/set-tag", "runs/log-parameter", "runs/log-metric", "runs/log-batch"}
+    return (kind, *status(answers)) in both or (kind in writes and status(answers) == (400, 404))
 
 
 @known("order-of-stages")
@@ -98,3 +100,18 @@ def empty_is_absent(kind, body, answers, found):
 @known("no-number-id")
 def no_number_id(kind, body, answers, found):
     return status(answers) == (400, 200) and body.get("experiment_ids") == ["x"]
+
+
+@known("max-results")
+def max_results(kind, body, answers, found):
+    return kind == "experiments/search" and status(answers) == (400, 200) and "max_results" not in body
+
+
+@known("version-aliases")
+def version_aliases(kind, body, answers, found):
+    return re.search(r"(model_versions|latest_versions)\[\d+\]\.aliases$", found[0]) is not None and found[1] == "absent"
+
+
+@known("tag-without-key")
+def tag_without_key(kind, body, answers, found):
+    return kind == "runs/create" and status(answers) == (200, 400) and any(tag["key"] == "" for tag in body.get("tags") or [])

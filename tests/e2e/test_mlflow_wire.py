@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 """MLflow's protocol over the wire: the cases of tests/conformance against a real service, and what single requests cannot show."""
-import concurrent.futures, http.client, json, os, pathlib, sys, time, unittest
+import concurrent.futures, http.client, json, os, pathlib, sys, tempfile, time, unittest
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT / "support"), str(ROOT / "conformance")]
@@ -133,6 +133,76 @@ class Wire(unittest.TestCase):
         run = json.loads(self.call("GET", f"/api/2.0/mlflow/runs/get?run_id={rid}")[1])["run"]["data"]
         self.assertEqual(run["params"], [{"key": "p", "value": "x"}])
         self.assertEqual([m["value"] for m in run["metrics"]], [7.0])
+
+    def test_a_thousand_run_ids_fit_into_an_address(self):
+        ids = "&".join(f"run_id=id_{i}" for i in range(1000))
+        status, data = self.call("GET", f"/ajax-api/2.0/mlflow/metrics/get-history-bulk?{ids}&metric_key=m")
+        self.assertEqual(status, 400)
+        self.assertIn("cannot specify more than 100 run_ids", json.loads(data)["message"])
+
+
+class Beginning(unittest.TestCase):
+    """What MLflow's own tests need of a server that they start on an empty directory."""
+
+    def ask(self, service, method, path, body=None):
+        answer = service.request(method, path, json.dumps(body) if body is not None else None, {"Content-Type": "application/json"} if body is not None else {}, unix=False)
+        return answer.status, answer.body
+
+    def run_in(self, service, experiment="0"):
+        status, body = self.ask(service, "POST", "/api/2.0/mlflow/runs/create", {"experiment_id": experiment})
+        self.assertEqual(status, 200, body)
+        return json.loads(body)["run"]["info"]
+
+    def test_whoever_gets_an_answer_finds_experiment_0(self):
+        service = Service(PROGRAM, arguments=["--artifact-root", "s3://bucket/root/"], start=False)
+        try:
+            service.spawn()
+            endpoint, found, end = service.data / "endpoint", None, time.time() + 60
+            while found is None and time.time() < end:
+                try:
+                    service.url = next(line for line in endpoint.read_text().splitlines() if line.startswith("http"))
+                    status, body = self.ask(service, "GET", "/api/2.0/mlflow/experiments/get?experiment_id=0")
+                    found = (status, body) if status != 503 else None
+                except (OSError, StopIteration, http.client.HTTPException):
+                    pass
+            self.assertEqual(found[0], 200, found)
+            self.assertEqual(json.loads(found[1])["experiment"]["artifact_location"], "s3://bucket/root/0")
+        finally:
+            service.close()
+
+    def test_an_artifact_root_of_this_service_s_own_address(self):
+        with Service(PROGRAM, arguments=["--artifact-root", "http://winnow.example/api/2.0/mlflow-artifacts/artifacts"]) as s:
+            info = self.run_in(s)
+            self.assertEqual(info["artifact_uri"], f"http://winnow.example/api/2.0/mlflow-artifacts/artifacts/0/{info['run_id']}/artifacts")
+            self.assertEqual(self.ask(s, "PUT", f"/api/2.0/mlflow-artifacts/artifacts/0/{info['run_id']}/artifacts/dir/a.txt", "x")[0], 200)
+            files = json.loads(self.ask(s, "GET", f"/api/2.0/mlflow/artifacts/list?run_id={info['run_id']}&path=dir")[1])["files"]
+            self.assertEqual([f["path"] for f in files], ["dir/a.txt"])
+
+    def test_an_artifact_root_that_is_a_directory_clients_write_to(self):
+        with tempfile.TemporaryDirectory(prefix="winnow-e2e-root-") as root:
+            with Service(PROGRAM, arguments=["--artifact-root", f"file://{root}"]) as s:
+                info = self.run_in(s)
+                place = pathlib.Path(info["artifact_uri"].removeprefix("file://"))
+                self.assertEqual(place, pathlib.Path(root) / "0" / info["run_id"] / "artifacts")
+                place.mkdir(parents=True)
+                (place / "theirs.txt").write_text("theirs")
+                os.utime(place / "theirs.txt", (1, 1))
+                self.assertEqual(self.ask(s, "GET", f"/get-artifact?run_id={info['run_id']}&path=theirs.txt"), (200, b"theirs"))
+                self.assertEqual(s.post(f"/ajax-api/2.0/mlflow/upload-artifact?run_uuid={info['run_id']}&path=ours.txt", b"ours", unix=False).status, 200)
+                self.assertEqual((place / "ours.txt").read_text(), "ours")
+                listed = json.loads(self.ask(s, "GET", f"/api/2.0/mlflow/artifacts/list?run_id={info['run_id']}")[1])["files"]
+                self.assertEqual([f["path"] for f in listed], ["ours.txt", "theirs.txt"])
+                # Places elsewhere stay closed, however their URI looks.
+                for location in ("file:///etc", f"file://{root}-other", f"file://{root}/../../etc"):
+                    status, body = self.ask(s, "POST", "/api/2.0/mlflow/experiments/create", {"name": location, "artifact_location": location})
+                    if status != 200:
+                        continue
+                    other = self.run_in(s, json.loads(body)["experiment_id"])
+                    self.assertNotEqual(self.ask(s, "GET", f"/get-artifact?run_id={other['run_id']}&path=passwd")[0], 200)
+                # What clients put there is not rubbish, even if it is old and nobody noted it.
+                found = s.post("/api/v1/admin/gc?older_than=0s")
+                self.assertEqual(found.status, 200, found)
+                self.assertTrue((place / "theirs.txt").exists(), found)
 
 
 if __name__ == "__main__":

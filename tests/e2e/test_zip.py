@@ -43,11 +43,11 @@ class Zip(unittest.TestCase):
         run = self.make_run(self.FILES)
         answer, files = self.open(f"/api/v1/runs/{run}/artifacts.zip")
         self.assertEqual(files, self.FILES)
-        self.assertIn(f'filename="{run}.zip"', answer.headers["Content-Disposition"])
+        self.assertIn(f'filename={run}.zip', answer.headers["Content-Disposition"])
         self.assertLess(len(answer.body), 730000)  # text is compressed
         answer, files = self.open(f"/api/v1/runs/{run}/artifacts/model.zip")
         self.assertEqual(files, {name[6:]: content for name, content in self.FILES.items() if name.startswith("model/")})
-        self.assertIn('filename="model.zip"', answer.headers["Content-Disposition"])
+        self.assertIn('filename=model.zip', answer.headers["Content-Disposition"])
         self.assertEqual(set(self.open(f"/api/v1/runs/{run}/artifacts/model/data.zip")[1]), {"größe 100%.bin"})
         head = self.s.request("HEAD", f"/api/v1/runs/{run}/artifacts.zip")
         self.assertEqual((head.status, head.body), (200, b""))

@@ -11,14 +11,17 @@
 
 struct artifact_store {
   char *directory;
+  struct str uri; /* empty: none */
+  bool shared;
   int root;
   struct work_pool *work;
   struct pg_pool *pg;
   const struct clock *clock;
 };
 
-struct artifact_store *artifact_store_new(const char *directory, struct work_pool *work, struct pg_pool *pg, const struct clock *clock,
-                                          struct err *err) {
+struct artifact_store *artifact_store_new(const struct artifact_store_conf *conf, struct work_pool *work, struct pg_pool *pg,
+                                          const struct clock *clock, struct err *err) {
+  const char *directory = conf->directory;
   if (!dir_make(directory, 0755, err))
     return NULL;
   struct artifact_store *store = mem_zalloc(sizeof *store);
@@ -29,6 +32,8 @@ struct artifact_store *artifact_store_new(const char *directory, struct work_poo
   store->work = work;
   store->pg = pg;
   store->clock = clock;
+  store->uri = conf->uri ? str_of(conf->uri) : STR("");
+  store->shared = conf->shared;
   store->directory = mem_strdup(directory);
   store->root = open(directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
   if (store->root >= 0 && store->directory)
@@ -57,13 +62,27 @@ int artifact_store_root(const struct artifact_store *store) {
   return store->root;
 }
 
-bool artifact_path_of_uri(const struct artifact_store *store UNUSED, struct str uri, struct buf *out) {
-  if (!str_starts(uri, STR("mlflow-artifacts:")))
+bool artifact_store_is_shared(const struct artifact_store *store) {
+  return store->shared;
+}
+
+static bool after_own_uri(const struct artifact_store *store, struct str uri, struct str *ret_rest) {
+  if (!store->uri.n || !str_starts(uri, store->uri) || (uri.n > store->uri.n && uri.p[store->uri.n] != '/'))
     return false;
-  struct str rest = str_slice(uri, strlen("mlflow-artifacts:"), uri.n);
-  if (str_starts(rest, STR("//"))) { /* an authority: only the path counts */
-    size_t slash = str_find(str_slice(rest, 2, rest.n), '/');
-    rest = slash == SIZE_MAX ? STR("") : str_slice(rest, 2 + slash, rest.n);
+  *ret_rest = str_slice(uri, store->uri.n, uri.n);
+  return true;
+}
+
+bool artifact_path_of_uri(const struct artifact_store *store, struct str uri, struct buf *out) {
+  struct str rest;
+  if (!after_own_uri(store, uri, &rest)) {
+    if (!str_starts(uri, STR("mlflow-artifacts:")))
+      return false;
+    rest = str_slice(uri, strlen("mlflow-artifacts:"), uri.n);
+    if (str_starts(rest, STR("//"))) { /* an authority: only the path counts */
+      size_t slash = str_find(str_slice(rest, 2, rest.n), '/');
+      rest = slash == SIZE_MAX ? STR("") : str_slice(rest, 2 + slash, rest.n);
+    }
   }
   while (rest.n && rest.p[0] == '/')
     rest = str_slice(rest, 1, rest.n);
@@ -452,7 +471,7 @@ const char *artifact_content_type(struct str path) {
   struct str name = path, part;
   for (struct str rest = path; str_split(&rest, '/', &part);)
     name = part;
-  if (str_is(name, "MLmodel") || str_is(name, "MLproject"))
+  if (str_eq_nocase(name, STR("MLmodel")) || str_eq_nocase(name, STR("MLproject")))
     return "text/plain";
   struct str ending = STR_NONE;
   size_t dot = str_find(name, '.');

@@ -16,17 +16,23 @@
 struct artifact_store;
 struct pg_pool;
 
-/* `directory` is made if it is not there. All arguments outlive the store. */
-MUST_CHECK struct artifact_store *artifact_store_new(const char *directory, struct work_pool *work, struct pg_pool *pg,
+/* `directory` is made if it is not there. `uri`: what names it beside mlflow-artifacts:, NULL: nothing does. `shared`: clients put files
+ * there past us, so what we do not know is theirs. All arguments outlive the store. */
+struct artifact_store_conf {
+  const char *directory, *uri;
+  bool shared;
+};
+MUST_CHECK struct artifact_store *artifact_store_new(const struct artifact_store_conf *conf, struct work_pool *work, struct pg_pool *pg,
                                                      const struct clock *clock, struct err *err);
 /* Uploads and other work must have ended. Accepts NULL. */
 void artifact_store_free(struct artifact_store *store);
 const char *artifact_store_directory(const struct artifact_store *store);
 /* Its directory's descriptor, for those who care for the store. */
 int artifact_store_root(const struct artifact_store *store);
+bool artifact_store_is_shared(const struct artifact_store *store);
 
-/* The path that a URI of ours names: "mlflow-artifacts:/1/abc" and "mlflow-artifacts://host/1/abc" are "1/abc". False: it is not ours to
- * serve. */
+/* The path that a URI of ours names: "mlflow-artifacts:/1/abc", "mlflow-artifacts://host/1/abc" and the store's URI with "/1/abc" behind it
+ * are "1/abc". False: it is not ours to serve. */
 MUST_CHECK bool artifact_path_of_uri(const struct artifact_store *store, struct str uri, struct buf *out);
 
 /* ---- writing ---- */

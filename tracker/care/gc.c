@@ -97,7 +97,7 @@ static void removed(struct work *work, bool cancelled) {
     tell_files(op);
 }
 
-/* Those that are not among the known ones, which come in no order. */
+/* Those that are not among the known ones, which come in no order. Where clients write themselves, what we do not know is theirs. */
 static void on_known(void *ctx, const struct pg_reply *reply) {
   struct gc *op = ctx;
   struct err err;
@@ -109,7 +109,7 @@ static void on_known(void *ctx, const struct pg_reply *reply) {
     bool known = false;
     for (size_t row = 0; row < pg_rows(reply) && !known; row++)
       known = str_is(pg_text(reply, row, 0), op->files[i].path);
-    op->doomed_file[i] = !known || is_temporary(op->files[i].path);
+    op->doomed_file[i] = is_temporary(op->files[i].path) || (!known && !artifact_store_is_shared(op->care.conf.artifacts));
   }
   if (op->dry_run)
     tell_files(op);

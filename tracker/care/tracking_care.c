@@ -18,8 +18,6 @@ struct tracking_care {
   struct loop *loop;
   struct pg_pool *pg;
   struct loop_timer *timer;
-  tracking_ready_fn *ready;
-  void *ctx;
   int64_t log_retention_ms; /* 0: for ever */
   unsigned round;
   bool stopped;
@@ -84,36 +82,17 @@ static void begin_round(void *ctx) {
     rest(care);
 }
 
-static void on_default(void *ctx, const struct pg_reply *reply) {
-  struct tracking_care *care = ctx;
-  bool ok = pg_outcome(reply) == PG_DONE;
-  if (ok)
-    rest(care);
-  care->ready(care->ctx, ok ? NULL : pg_err(reply));
-}
-
-struct tracking_care *tracking_care_new(struct loop *loop, struct pg_pool *pg, const char *artifact_root, int64_t log_retention_ms,
-                                        tracking_ready_fn *ready, void *ctx, struct err *err) {
+struct tracking_care *tracking_care_new(struct loop *loop, struct pg_pool *pg, int64_t log_retention_ms, struct err *err) {
   struct tracking_care *care = mem_zalloc(sizeof *care);
-  if (!care) {
+  struct loop_timer *timer = care ? loop_timer_new(loop, begin_round, care) : NULL;
+  if (!timer) {
+    mem_free(care);
     err_no_memory(err);
     return NULL;
   }
-  *care = (struct tracking_care){.loop = loop, .pg = pg, .log_retention_ms = log_retention_ms, .ready = ready, .ctx = ctx};
-  care->timer = loop_timer_new(loop, begin_round, care);
-  struct str root = str_of(artifact_root);
-  while (root.n && root.p[root.n - 1] == '/')
-    root.n--;
-  AUTO_PG_ARGS struct pg_args args;
-  pg_args_init(&args, STMT_EXPERIMENT_DEFAULT);
-  pg_put_text(&args, root);
-  pg_put_int(&args, clock_wall_ms(loop_clock(loop)));
-  if (!care->timer)
-    err_no_memory(err);
-  else if (pg_run(pg, &args, 0, on_default, care, err))
-    return care;
-  tracking_care_free(care);
-  return NULL;
+  *care = (struct tracking_care){.loop = loop, .pg = pg, .timer = timer, .log_retention_ms = log_retention_ms};
+  rest(care);
+  return care;
 }
 
 void tracking_care_stop(struct tracking_care *care) {

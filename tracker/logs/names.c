@@ -122,8 +122,7 @@ static bool key_chars_ok(struct str key) {
   return true;
 }
 
-/* As posixpath.normpath(). Keys are short; the buffer's ceiling bounds it. */
-static void normal_path(struct str path, struct buf *out) {
+void path_normal(struct str path, struct buf *out) {
   size_t slashes = 0;
   while (slashes < path.n && path.p[slashes] == '/')
     slashes++;
@@ -168,7 +167,7 @@ bool key_check(struct str key, const char *path, struct err *err) {
   if (plain)
     return true;
   AUTO_BUF struct buf normal = BUF_INIT(64 * KIB);
-  normal_path(key, &normal);
+  path_normal(key, &normal);
   struct str norm = buf_str(&normal);
   if (str_eq(norm, key) && !str_is(norm, ".") && !str_starts(norm, STR("..")) && !str_starts(norm, STR("/")))
     return true;
@@ -285,10 +284,17 @@ static bool leads_out(struct str path) {
     return false;
   if (path.p[0] == '/' || (path.n >= 2 && isalpha((unsigned char)path.p[0]) && path.p[1] == ':') || str_starts(path, STR("file:")))
     return true;
-  struct str rest = path, part;
-  while (str_split(&rest, '/', &part))
-    if (str_is(part, ".."))
-      return true;
+  for (size_t from = 0, i = 0; i <= path.n; i++)
+    if (i == path.n || path.p[i] == '/' || path.p[i] == '\\') {
+      if (str_is(str_slice(path, from, i), ".."))
+        return true;
+      from = i + 1;
+    }
+  return false;
+}
+
+/* Of the path as it is meant alone: "%23" in a name is a per cent sign and two digits, and log_image() makes such names. */
+static bool has_odd_bytes(struct str path) {
   for (size_t i = 0; i < path.n; i++)
     if ((unsigned char)path.p[i] < 0x20 || path.p[i] == 0x7F || path.p[i] == '\\' || path.p[i] == '#')
       return true;
@@ -317,7 +323,7 @@ static bool bad_in_any_form(struct str text, bool (*bad)(struct str)) {
 bool artifact_path_check(struct str path, struct str *ret, struct err *err) {
   while (path.n && path.p[path.n - 1] == '/')
     path.n--;
-  bool ok = path.n <= ARTIFACT_PATH_MAX && str_is_utf8(path) && !bad_in_any_form(path, leads_out);
+  bool ok = path.n <= ARTIFACT_PATH_MAX && str_is_utf8(path) && !has_odd_bytes(path) && !bad_in_any_form(path, leads_out);
   struct str rest = path, part;
   while (ok && path.n && str_split(&rest, '/', &part))
     ok = part.n > 0 && part.n <= 255 && !str_is(part, ".") && !str_starts(part, STR(".winnow-"));

@@ -43,6 +43,9 @@ void json_quote_ascii(struct buf *out, struct str text);
 /* The text as Python's repr() shows it. */
 void python_repr(struct buf *out, struct str text);
 
+/* As posixpath.normpath(). The buffer's ceiling bounds it. */
+void path_normal(struct str path, struct buf *out);
+
 /* The key of a metric, param or tag: letters, digits and _-. :/ and its own normal path. */
 MUST_CHECK bool key_check(struct str key, const char *path, struct err *err);
 /* ^[a-zA-Z0-9][\w\-]{0,255}$ */

@@ -148,7 +148,7 @@ static const struct column logged_model_columns[] = {
     {FIELD_MODEL_ID, VALUE_TEXT, false, "('m-' || " HEX("r.id") ")"},
     {FIELD_MODEL_TYPE, VALUE_TEXT, false, "r.model_type"},
     {FIELD_STATUS, VALUE_TEXT, false, "(array['PENDING', 'READY', 'UPLOAD_FAILED'])[r.status]"},
-    {FIELD_SOURCE_RUN_ID, VALUE_TEXT, true, HEX("r.source_run")},
+    {FIELD_SOURCE_RUN_ID, VALUE_TEXT, true, "r.source_run"},
     {FIELD_CREATED, VALUE_INT, false, "r.created"},
     {FIELD_UPDATED, VALUE_INT, false, "r.updated"},
 };
@@ -746,6 +746,11 @@ static void add_filter(struct search_sql *sql, const struct search *search, stru
     }
   }
   add_prompt_rule(sql, search);
+  if (search->domain == FILTER_LOGGED_MODELS && search->dataset_count) {
+    add(sql, " and exists (select from logged_model_metric x where x.model = r.id");
+    add_measured_on(sql, search);
+    add(sql, ")");
+  }
 }
 
 /* select ... from ... where ...; `driver`: the name of the leading metric's value, NULL when rows are read plainly. */

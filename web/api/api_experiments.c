@@ -139,9 +139,6 @@ static bool create(struct experiment_op *op, const struct create_body *in, struc
   AUTO_BUF struct buf tags = BUF_INIT(16 * MIB);
   const struct str *removed;
   size_t removed_count;
-  struct str root = str_of(web_app(op->req)->artifact_root);
-  while (root.n && root.p[root.n - 1] == '/')
-    root.n--;
   if (!experiment_name_check(in->name, err) || !artifact_location_check(in->location, err) ||
       !api_tags(op->req, in->tags, EXPERIMENT_TAG_VALUE_MAX, &tags, &removed, &removed_count, err))
     return false;
@@ -150,7 +147,7 @@ static bool create(struct experiment_op *op, const struct create_body *in, struc
   pg_args_init(&args, STMT_EXPERIMENT_CREATE);
   pg_put_text(&args, in->name);
   pg_put_text(&args, in->location.n ? in->location : STR_NONE);
-  pg_put_text(&args, root);
+  pg_put_text(&args, str_of(web_app(op->req)->artifact_root));
   pg_put_jsonb(&args, buf_str(&tags));
   pg_put_int(&args, tracking_now(op->req));
   return pg_run(pool(op), &args, 0, on_created, op, err);

@@ -273,13 +273,10 @@ static void on_experiment(void *ctx, const struct pg_reply *reply) {
 }
 
 static bool find_experiment(struct run_op *op, struct err *err) {
-  struct str root = str_of(web_app(op->req)->artifact_root);
-  while (root.n && root.p[root.n - 1] == '/')
-    root.n--;
   AUTO_PG_ARGS struct pg_args args;
   pg_args_init(&args, STMT_EXPERIMENT_ENSURE);
   pg_put_text(&args, op->experiment_name);
-  pg_put_text(&args, root);
+  pg_put_text(&args, str_of(web_app(op->req)->artifact_root));
   pg_put_int(&args, tracking_now(op->req));
   return pg_run(pool(op), &args, 0, on_experiment, op, err);
 }

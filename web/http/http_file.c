@@ -42,17 +42,19 @@ static bool range_is_current(const struct http_req *req, const struct file_facts
   return facts->file->etag && !str_is(if_range, "*") && http_etag_in(if_range, str_of(facts->file->etag), false);
 }
 
-/* A name for all clients: plain ASCII for the old ones, percent-encoded UTF-8 for the others. */
+/* A name for all clients: plain ASCII for the old ones, percent-encoded UTF-8 for the others. Quotes only where they are needed, as
+ * MLflow's server does. */
 void http_reply_download_name(struct http_req *req, const char *name) {
   AUTO_BUF struct buf value = BUF_INIT(DISPOSITION_MAX);
-  bool is_plain = true;
-  buf_puts(&value, "attachment; filename=\"");
+  bool is_plain = true, is_token = http_is_token(str_of(name));
+  buf_puts(&value, is_token ? "attachment; filename=" : "attachment; filename=\"");
   for (const char *c = name; *c; c++) {
     bool safe = *c >= ' ' && *c < 0x7f && *c != '"' && *c != '\\' && *c != '%' && *c != '/';
     is_plain &= safe;
-    buf_putc(&value, safe ? *c : '_');
+    buf_putc(&value, safe || is_token ? *c : '_');
   }
-  buf_putc(&value, '"');
+  if (!is_token)
+    buf_putc(&value, '"');
   if (!is_plain && str_is_utf8(str_of(name))) {
     buf_puts(&value, "; filename*=UTF-8''");
     http_url_encode(&value, str_of(name), false);

@@ -7,7 +7,7 @@
 #include "web/http/http_method.h"
 #include "web/http/http_url.h"
 
-enum { HTTP_HEAD_MAX = 16 * 1024, HTTP_TARGET_MAX = 8 * 1024, HTTP_FIELDS_MAX = 64 };
+enum { HTTP_HEAD_MAX = 48 * 1024, HTTP_TARGET_MAX = 32 * 1024, HTTP_FIELDS_MAX = 64 };
 
 struct http_field {
   struct str name;  /* a token, as sent */

@@ -442,6 +442,12 @@ static void get_artifact(struct http_req *req) {
     fail(req, &err);
 }
 
+static bool small_body_ok(const struct http_req *req, struct err *err) {
+  if (http_req_body_length(req) > SMALL_UPLOAD_MAX && http_req_body(req).n > SMALL_UPLOAD_MAX)
+    return err_set(err, ERR_INVALID, "Artifact size is too large. Max size is 10MB.");
+  return http_req_body(req).n || err_set(err, ERR_INVALID, "Request must specify data.");
+}
+
 static void upload_artifact(struct http_req *req) {
   struct id run;
   struct str path = http_req_param(req, "path"), id = http_req_param(req, "run_uuid");
@@ -450,11 +456,7 @@ static void upload_artifact(struct http_req *req) {
     err_set(&err, ERR_INVALID, "Request must specify run_uuid.");
   else if (!path.n)
     err_set(&err, ERR_INVALID, "Request must specify path.");
-  else if (http_req_body_length(req) > SMALL_UPLOAD_MAX && http_req_body(req).n > SMALL_UPLOAD_MAX)
-    err_set(&err, ERR_INVALID, "Artifact size is too large. Max size is 10MB.");
-  else if (!http_req_body(req).n)
-    err_set(&err, ERR_INVALID, "Request must specify data.");
-  else if (mlflow_run_id(id, STR_NONE, &run, &err) && artifact_path_check(path, &path, &err)) {
+  else if (artifact_path_check(path, &path, &err) && small_body_ok(req, &err) && mlflow_run_id(id, STR_NONE, &run, &err)) {
     begin_use(req, USE_PUT, run, path);
     return;
   }

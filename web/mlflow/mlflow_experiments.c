@@ -87,15 +87,12 @@ static bool create(struct experiment_op *op, const struct create_args *in, struc
     return false;
   if (in->location.n && !resolve_location(in->location, &location, err))
     return false;
-  struct str root = str_of(web_app(op->req)->artifact_root);
-  while (root.n && root.p[root.n - 1] == '/')
-    root.n--;
   op->name = in->name;
   AUTO_PG_ARGS struct pg_args args;
   pg_args_init(&args, STMT_EXPERIMENT_CREATE);
   pg_put_text(&args, in->name);
   pg_put_text(&args, in->location.n ? buf_str(&location) : STR_NONE);
-  pg_put_text(&args, root);
+  pg_put_text(&args, str_of(web_app(op->req)->artifact_root));
   pg_put_jsonb(&args, buf_str(&tags));
   pg_put_int(&args, now_ms(op->req));
   return pg_run(pool(op->req), &args, 0, on_created, op, err);

@@ -172,7 +172,7 @@ struct bulk_op {
   struct buf body;
   struct json_writer w;
   /* of the interval call: first the steps of all runs, then the points at a sample of them */
-  bool interval, sampling, has_range;
+  bool interval, sampling;
   int64_t start, end;
   size_t max_results;
   int64_t *steps; /* mem_*: all, then those of the sample */
@@ -240,12 +240,10 @@ static void sort_steps(struct bulk_op *op) {
 /* Every so many of the distinct steps of all runs in the range, and each run's first and last. */
 static bool choose_sample(struct bulk_op *op) {
   sort_steps(op);
-  int64_t from = op->has_range ? op->start : 0;
-  int64_t to = op->has_range ? op->end : INT64_MAX;
   size_t first = 0, past = 0;
-  while (first < op->step_count && op->steps[first] < from)
+  while (first < op->step_count && op->steps[first] < op->start)
     first++;
-  for (past = first; past < op->step_count && op->steps[past] <= to; past++)
+  for (past = first; past < op->step_count && op->steps[past] <= op->end; past++)
     continue;
   size_t n = past - first, m = op->max_results;
   if (n > m)
@@ -255,7 +253,7 @@ static bool choose_sample(struct bulk_op *op) {
     memmove(op->steps, op->steps + first, n * sizeof *op->steps);
   op->step_count = MIN_OF(n, m);
   for (size_t i = 0; i < op->end_count; i++)
-    if (op->ends[i] >= from && op->ends[i] <= to && !keep_step(op, op->ends[i]))
+    if (op->ends[i] >= op->start && op->ends[i] <= op->end && !keep_step(op, op->ends[i]))
       return false;
   sort_steps(op);
   return true;
@@ -267,8 +265,7 @@ static bool in_sample(const struct bulk_op *op, int64_t step) {
 
 /* By the step itself, so that all runs keep the same ones, spread as evenly as they are. */
 static bool is_kept(const struct bulk_op *op, int64_t step) {
-  bool in_range = op->has_range ? step >= op->start && step <= op->end : step >= 0;
-  return in_range && (rng_mix((uint64_t)step) & ((UINT64_C(1) << op->thin) - 1)) == 0;
+  return step >= op->start && step <= op->end && (rng_mix((uint64_t)step) & ((UINT64_C(1) << op->thin) - 1)) == 0;
 }
 
 /* A sample of a few thousand needs not all of millions: half of them is as good. */
@@ -443,9 +440,8 @@ static bool interval(struct bulk_op *op, const struct bulk_args *in, struct err 
                    (long long)in->start, (long long)in->end);
   op->key = in->key;
   op->interval = true;
-  op->has_range = in->has_start;
-  op->start = in->start;
-  op->end = in->end;
+  op->start = in->has_start ? in->start : INT64_MIN;
+  op->end = in->has_end ? in->end : INT64_MAX;
   op->max_results = in->has_max ? (size_t)in->max_results : INTERVAL_MAX;
   if (!read_runs(op, texts, count, err))
     return false;

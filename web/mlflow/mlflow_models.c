@@ -61,10 +61,7 @@ static void put_info(struct json_writer *w, const struct logged_model_row *row) 
   jw_put_str(w, "artifact_uri", row->artifact_uri);
   jw_put_text(w, "status", logged_model_status_name(row->status));
   jw_put_str(w, "model_type", row->model_type);
-  if (row->has_source_run)
-    mlflow_put_id(w, "source_run_id", row->source_run);
-  else
-    jw_put_text(w, "source_run_id", "");
+  jw_put_str(w, "source_run_id", row->source_run);
   if (row->status_message.p)
     jw_put_str(w, "status_message", row->status_message);
   mlflow_put_pairs(w, "tags", row->tags);
@@ -153,15 +150,12 @@ static void on_created(void *ctx, const struct pg_reply *reply) {
 static bool create(struct model_op *op, const struct create_args *in, struct err *err) {
   AUTO_BUF struct buf params = BUF_INIT(16 * MIB), tags = BUF_INIT(16 * MIB);
   AUTO_PG_BATCH struct pg_batch batch = PG_BATCH_INIT;
-  struct id source_run = {{0}};
   char made[48];
   op->experiment_text = in->experiment_id;
   if (!mlflow_experiment_id(in->experiment_id, &op->experiment_id, err) || (in->name.p && !logged_model_name_check(in->name, err)) ||
-      !mlflow_pack(in->params, "params", check_pair, NULL, &params, err) || !mlflow_pack(in->tags, "tags", check_pair, NULL, &tags, err))
+      !mlflow_pack(in->params, "params", check_pair, NULL, &params, err) || !mlflow_pack(in->tags, "tags", check_pair, NULL, &tags, err) ||
+      !text_fits(in->source_run_id, 255, "source_run_id", err))
     return false;
-  bool has_run = in->source_run_id.n > 0;
-  if (has_run && !id_parse(in->source_run_id, &source_run))
-    return err_set(err, ERR_NOT_FOUND, "Run with id=%.*s not found", STR_ARG(str_slice(in->source_run_id, 0, 100)));
   random_name(&web_app(op->req)->rng, made);
   op->id = id_new(web_app(op->req)->clock, &web_app(op->req)->rng);
   struct pg_args *args = pg_batch_add(&batch, STMT_LOGGED_MODEL_CREATE);
@@ -170,10 +164,7 @@ static bool create(struct model_op *op, const struct create_args *in, struct err
   pg_put_int(args, tracking_now(op->req));
   pg_put_text(args, in->name.p ? in->name : str_of(made));
   pg_put_text(args, in->model_type.p ? in->model_type : STR(""));
-  if (has_run)
-    pg_put_uuid(args, source_run);
-  else
-    pg_put_null(args);
+  pg_put_text(args, in->source_run_id.n ? in->source_run_id : STR_NONE);
   pg_put_jsonb(args, buf_str(&params));
   pg_put_jsonb(args, buf_str(&tags));
   pg_put_uuid(pg_batch_add(&batch, STMT_LOGGED_MODEL_GET), op->id);

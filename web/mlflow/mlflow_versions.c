@@ -45,6 +45,11 @@ static bool tags_make_prompt(const json_t *tags) {
   return false;
 }
 
+/* "file://host/..." of another machine. */
+static bool is_far_file(struct str source) {
+  return str_starts(source, STR("file://")) && source.n > 7 && source.p[7] != '/' && !str_starts(source, STR("file://localhost/"));
+}
+
 static bool create_checked(struct http_req *req, struct create_args *in, struct err *err) {
   AUTO_BUF struct buf tags = BUF_INIT(64 * MIB);
   if (in->version.model_id.n && !(str_starts(in->version.model_id, STR("m-")) && in->version.model_id.n == ID_HEX_LEN + 2))
@@ -72,7 +77,12 @@ static void create_version(struct http_req *req) {
   struct create_args in = {0};
   struct err err;
   AUTO_JSON json_t *tree = NULL;
-  if (mlflow_args(req, fields, ARRAY_LEN(fields), &in, &tree) && !create_checked(req, &in, &err))
+  if (!mlflow_args(req, fields, ARRAY_LEN(fields), &in, &tree))
+    return;
+  if (is_far_file(in.version.source)) /* as MLflow answers it, and tests */
+    mlflow_reply_error(req, 500, "INTERNAL_ERROR", "'%.*s' is not a valid remote uri: file: names paths of this machine",
+                       STR_ARG(str_slice(in.version.source, 0, 200)));
+  else if (!create_checked(req, &in, &err))
     http_reply_error(req, &err);
 }
 

@@ -133,9 +133,10 @@ static void artifact_paths(void **state) {
       {"a/%2E%2E", NULL},
       {"%252e%252e/a", NULL},
       {"%2fetc", NULL},
-      {"a%5cb", NULL},
-      {"a%00b", NULL},
-      {"a%23b", NULL},
+      {"..%5ca", NULL},
+      {"a%5c..%5cb", NULL},
+      {"a%5cb", "a%5cb"},
+      {"dog%step%23%timestamp%100%5c1b.png", "dog%step%23%timestamp%100%5c1b.png"}, /* of log_image() */
       {"%25252525252525252525252e", NULL},
       {".winnow-x", NULL},
       {"a/.winnow-x/b", NULL},

@@ -194,7 +194,7 @@ static void test_limits(void **unused UNUSED) {
   while (large.n < HTTP_HEAD_MAX - 4)
     buf_putc(&large, 'b');
   buf_puts(&large, "\r\n" END);
-  assert_int_equal(judge(buf_str(&large), large.n, &head), 0); /* 16 KiB to the byte */
+  assert_int_equal(judge(buf_str(&large), large.n, &head), 0); /* to the byte */
   buf_cut(&large, large.n - 4);
   buf_puts(&large, "b\r\n" END);
   assert_int_equal(judge(buf_str(&large), large.n, &head), 431);

@@ -174,7 +174,7 @@ static void test_limits_of_heads(void **unused UNUSED) {
   AUTO_BUF struct buf request = BUF_INIT(1 << 20);
   struct http_answer answer;
   buf_puts(&request, "GET /");
-  for (int i = 0; i < 9000; i++)
+  for (int i = 0; i < 40000; i++)
     buf_putc(&request, 'a');
   buf_puts(&request, " HTTP/1.1\r\n" H "\r\n");
   assert_int_equal(ask(buf_text(&request), &answer), 414);
@@ -188,7 +188,7 @@ static void test_limits_of_heads(void **unused UNUSED) {
   http_answer_release(&answer);
   buf_reset(&request);
   buf_puts(&request, "GET /hello HTTP/1.1\r\n" H "A: ");
-  for (int i = 0; i < 20000; i++)
+  for (int i = 0; i < 50000; i++)
     buf_putc(&request, 'b');
   assert_int_equal(ask(buf_text(&request), &answer), 431);
   http_answer_release(&answer);
