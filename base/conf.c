@@ -195,6 +195,24 @@ bool conf_read_env(const struct conf_row *rows, size_t count, void *settings, st
   return true;
 }
 
+bool conf_is_same(const struct conf_row *row, const void *settings, const void *others) {
+  const void *a = (const char *)settings + row->offset, *b = (const char *)others + row->offset;
+  switch (row->type) {
+  case CONF_BOOL:
+    return *(const bool *)a == *(const bool *)b;
+  case CONF_CHOICE:
+    return *(const int *)a == *(const int *)b;
+  case CONF_INT:
+  case CONF_DURATION:
+  case CONF_SIZE:
+    return *(const int64_t *)a == *(const int64_t *)b;
+  case CONF_TEXT:
+    break;
+  }
+  struct str one = str_of(*(const char *const *)a), other = str_of(*(const char *const *)b);
+  return !one.p == !other.p && str_eq(one, other);
+}
+
 void conf_print_value(const struct conf_row *row, const void *settings, struct buf *out) {
   const void *field = (const char *)settings + row->offset;
   if (row->secret) {

@@ -47,6 +47,8 @@ MUST_CHECK bool conf_read_env(const struct conf_row *rows, size_t count, void *s
                               struct err *err);
 /* NULL when there is none. */
 const struct conf_row *conf_find(const struct conf_row *rows, size_t count, struct str name);
+/* Has the field the same value in both? */
+bool conf_is_same(const struct conf_row *row, const void *settings, const void *others);
 /* The value as text, into `out`; secrets are "***". */
 struct buf;
 void conf_print_value(const struct conf_row *row, const void *settings, struct buf *out);

@@ -18,7 +18,7 @@ enum { START_TIMEOUT_MS = 120 * 1000, STOP_TIMEOUT_MS = 60 * 1000, STOP_JOBS_TIM
 
 /* ---- serve ---- */
 
-/* "--name value", "--name=value"; a bare "--name" of a boolean is true. */
+/* "--name value", "--name=value"; a bare "--name" of a boolean is true. False: the command line is wrong. */
 static bool read_settings(struct cli *cli, struct setting_argument *settings, size_t *ret_count, struct err *err) {
   const struct args *args = &cli->args;
   size_t count = 0;
@@ -45,7 +45,8 @@ static bool read_settings(struct cli *cli, struct setting_argument *settings, si
     }
   }
   *ret_count = count;
-  return true;
+  struct service_settings ignored;
+  return service_settings_arguments(&ignored, &cli->arena, settings, count, err);
 }
 
 int serve_run(struct cli *cli) {
@@ -53,7 +54,7 @@ int serve_run(struct cli *cli) {
   struct service_source source = {.arguments = settings};
   struct err err;
   if (!read_settings(cli, settings, &source.argument_count, &err))
-    return cli_fail(cli, &err);
+    return cli_usage(cli, err.hint[0] ? err.hint : NULL, "%s", err.text);
   int code = service_run(&source, &err);
   return err.code == ERR_NONE ? code : cli_fail(cli, &err);
 }

@@ -55,6 +55,7 @@ enum service_state {
 struct service {
   struct service_source source;
   struct arena arena; /* of the settings and what is made from them */
+  struct arena names; /* of app.access: whom it knows */
   struct service_settings settings;
   enum service_state state;
   int exit_code;
@@ -157,28 +158,122 @@ static void on_stop_signal(void *ctx, int number) {
   stop_soon(service, 0);
 }
 
+/* ---- who is known by name ---- */
+
+/* "a, b" -> NULL-ended array in the arena. */
+static const char **split_names(struct arena *arena, const char *text, struct err *err) {
+  const char **names = ARENA_NEW_ARRAY(arena, const char *, NAMES_MAX + 1);
+  struct str rest = str_of(text), item;
+  size_t count = 0;
+  if (!names) {
+    err_no_memory(err);
+    return NULL;
+  }
+  while (rest.p && str_split(&rest, ',', &item)) {
+    item = str_trim(item);
+    if (!item.n)
+      continue;
+    if (count == NAMES_MAX) {
+      err_set(err, ERR_INVALID, "more than %d names in \"%s\"", NAMES_MAX, text);
+      return NULL;
+    }
+    names[count] = arena_strdup(arena, item);
+    if (!names[count++]) {
+      err_no_memory(err);
+      return NULL;
+    }
+  }
+  return names;
+}
+
+static bool find_users(struct arena *arena, const char *text, struct access_rules *rules, struct err *err) {
+  const char **names = split_names(arena, text, err);
+  uid_t *uids = names ? ARENA_NEW_ARRAY(arena, uid_t, NAMES_MAX) : NULL;
+  size_t count = 0;
+  if (!uids)
+    return names ? err_no_memory(err) : false;
+  for (; names[count]; count++) {
+    const struct passwd *user = getpwnam(names[count]);
+    if (!user)
+      return err_set(err, ERR_INVALID, "allow-users: there is no user \"%s\"", names[count]);
+    uids[count] = user->pw_uid;
+  }
+  rules->allow_uids = uids;
+  rules->allow_uid_count = count;
+  return true;
+}
+
+static bool find_groups(struct arena *arena, const char *text, struct access_rules *rules, struct err *err) {
+  const char **names = split_names(arena, text, err);
+  gid_t *gids = names ? ARENA_NEW_ARRAY(arena, gid_t, NAMES_MAX) : NULL;
+  size_t count = 0;
+  if (!gids)
+    return names ? err_no_memory(err) : false;
+  for (; names[count]; count++) {
+    const struct group *group = getgrnam(names[count]);
+    if (!group)
+      return err_set(err, ERR_INVALID, "allow-groups: there is no group \"%s\"", names[count]);
+    gids[count] = group->gr_gid;
+  }
+  rules->allow_gids = gids;
+  rules->allow_gid_count = count;
+  return true;
+}
+
+/* On failure nothing has changed. */
+static bool know_names(struct service *service, const struct service_settings *settings, struct err *err) {
+  struct access_rules rules = service->app.access;
+  struct arena names = ARENA_INIT(MIB);
+  rules.host_names = split_names(&names, settings->host_names, err);
+  if (!rules.host_names || !find_users(&names, settings->allow_users, &rules, err) ||
+      !find_groups(&names, settings->allow_groups, &rules, err)) {
+    arena_release(&names);
+    return false;
+  }
+  service->app.access = rules;
+  arena_release(&service->names);
+  service->names = names;
+  return true;
+}
+
 /* ---- settings that may change while it runs ---- */
 
 static void apply_log_settings(const struct service_settings *settings) {
   log_setup((enum log_level)settings->log_level, (enum log_format)settings->log_format, STDERR_FILENO);
 }
 
-static void on_reload(void *ctx, int number UNUSED) {
-  struct service *service = ctx;
+/* Compared with what it was started with: whoever changes one back is not told. */
+static void tell_what_waits(const struct service_settings *settings, const struct service_settings *fresh) {
+  for (size_t i = 0; i < service_row_count; i++) {
+    const struct conf_row *row = &service_rows[i];
+    AUTO_BUF struct buf value = BUF_INIT(KIB);
+    if (row->reload || conf_is_same(row, settings, fresh))
+      continue;
+    conf_print_value(row, fresh, &value);
+    log_warn("service", NULL, "SIGHUP: %s = %s takes effect at the next start", row->name, buf_text(&value));
+  }
+}
+
+static void reload(struct service *service) {
   AUTO_ARENA struct arena arena = ARENA_INIT(MIB);
   struct service_settings fresh;
   struct err err;
-  notify_systemd("RELOADING=1");
-  if (!service_settings_load(&fresh, &arena, service->source.arguments, service->source.argument_count, environ, &err)) {
+  if (!service_settings_load(&fresh, &arena, service->source.arguments, service->source.argument_count, environ, &err) ||
+      !know_names(service, &fresh, &err)) {
     log_error("service", NULL, "SIGHUP: settings are kept as they were: %s", err.text);
-  } else {
-    service->settings.log_level = fresh.log_level;
-    log_set_level((enum log_level)fresh.log_level);
-    if (service->tls && !tls_reload(service->tls, &err))
-      log_error("service", NULL, "SIGHUP: the certificate is kept as it was: %s", err.text);
-    else
-      log_info("service", NULL, "SIGHUP: settings%s read again", service->tls ? " and certificate" : "");
+    return;
   }
+  apply_log_settings(&fresh);
+  tell_what_waits(&service->settings, &fresh);
+  if (service->tls && !tls_reload(service->tls, &err))
+    log_error("service", NULL, "SIGHUP: the certificate is kept as it was: %s", err.text);
+  else
+    log_info("service", NULL, "SIGHUP: settings%s read again", service->tls ? " and certificate" : "");
+}
+
+static void on_reload(void *ctx, int number UNUSED) {
+  notify_systemd("RELOADING=1");
+  reload(ctx);
   notify_systemd("READY=1");
 }
 
@@ -288,9 +383,10 @@ static void on_database(void *ctx, enum database_event event, const struct err *
     break;
   case DATABASE_DOWN:
     status->database_up = false;
-    snprintf(status->database_reason, sizeof status->database_reason, "%s", reason->text);
-    if (service->state == SERVICE_STARTING)
+    bool is_known = status->database_reason[0] && str_starts(str_of(reason->text), str_of(status->database_reason));
+    if (service->state == SERVICE_STARTING && !is_known) /* it is tried every second */
       log_warn("service", NULL, "the database is not there yet: %s", reason->text);
+    snprintf(status->database_reason, sizeof status->database_reason, "%s", reason->text);
     break;
   case DATABASE_OVER:
     log_error("service", NULL, "%s%s%s", reason->text, reason->hint[0] ? "; " : "", reason->hint);
@@ -310,73 +406,21 @@ static void on_room_timer(void *ctx) {
 
 /* ---- the beginning ---- */
 
-/* "a, b" -> NULL-ended array in the arena. */
-static const char **split_names(struct service *service, const char *text, struct err *err) {
-  const char **names = ARENA_NEW_ARRAY(&service->arena, const char *, NAMES_MAX + 1);
-  struct str rest = str_of(text), item;
-  size_t count = 0;
-  if (!names) {
-    err_no_memory(err);
-    return NULL;
-  }
-  while (rest.p && str_split(&rest, ',', &item)) {
-    item = str_trim(item);
-    if (!item.n)
-      continue;
-    if (count == NAMES_MAX) {
-      err_set(err, ERR_INVALID, "more than %d names in \"%s\"", NAMES_MAX, text);
-      return NULL;
-    }
-    names[count] = arena_strdup(&service->arena, item);
-    if (!names[count++]) {
-      err_no_memory(err);
-      return NULL;
-    }
-  }
-  return names;
-}
-
-static bool find_trusted_users(struct service *service, struct err *err) {
-  const char **users = split_names(service, service->settings.allow_users, err);
-  const char **groups = users ? split_names(service, service->settings.allow_groups, err) : NULL;
-  uid_t *uids = ARENA_NEW_ARRAY(&service->arena, uid_t, NAMES_MAX);
-  gid_t *gids = ARENA_NEW_ARRAY(&service->arena, gid_t, NAMES_MAX);
-  if (!groups || !uids || !gids)
-    return users && groups ? err_no_memory(err) : false;
-  struct access_rules *rules = &service->app.access;
-  for (size_t i = 0; users[i]; i++) {
-    const struct passwd *user = getpwnam(users[i]);
-    if (!user)
-      return err_set(err, ERR_INVALID, "allow-users: there is no user \"%s\"", users[i]);
-    uids[rules->allow_uid_count++] = user->pw_uid;
-  }
-  for (size_t i = 0; groups[i]; i++) {
-    const struct group *group = getgrnam(groups[i]);
-    if (!group)
-      return err_set(err, ERR_INVALID, "allow-groups: there is no group \"%s\"", groups[i]);
-    gids[rules->allow_gid_count++] = group->gr_gid;
-  }
-  rules->allow_uids = uids;
-  rules->allow_gids = gids;
-  return true;
-}
-
 static bool prepare_access(struct service *service, struct err *err) {
   struct access_rules *rules = &service->app.access;
   uint8_t admin_hash[TOKEN_HASH_BYTES];
   struct token_entry admin = {.scope = SCOPE_ADMIN, .name = "admin.token"};
   token_table_init(&service->app.tokens);
   if (!secrets_admin_token(service->settings.data, admin_hash, err) || !secrets_run_key(service->settings.data, service->run_key, err) ||
-      !token_table_add(&service->app.tokens, admin_hash, &admin, err) || !find_trusted_users(service, err))
+      !token_table_add(&service->app.tokens, admin_hash, &admin, err) || !know_names(service, &service->settings, err))
     return false;
   rules->auth_required = service->settings.auth == AUTH_REQUIRED;
   rules->tokens = &service->app.tokens;
   rules->tokens_missing = true;
   rules->run_key = service->run_key;
   rules->owner = geteuid();
-  rules->host_names = split_names(service, service->settings.host_names, err);
   service->app.links = login_links_new(err);
-  return rules->host_names && service->app.links;
+  return service->app.links;
 }
 
 /* Root's Postgres runs as another user, who has to pass through. */
@@ -633,6 +677,7 @@ static void free_parts(struct service *service) {
   prom_free(service->app.prom);
   fd_close(&service->lock_fd);
   mem_wipe(service->run_key, sizeof service->run_key);
+  arena_release(&service->names);
   arena_release(&service->arena);
 }
 

@@ -23,16 +23,18 @@ const struct conf_row service_rows[] = {
     {"companion", CONF_TEXT, AT(companion), .help = "the program winnow-exec, which runs jobs; default: beside winnow, or in ../libexec"},
     {"auth", CONF_CHOICE, AT(auth), .default_text = "open", .choices = auth_modes,
      .help = "open: on loopback reading and tracking need no token; required: everything does"},
-    {"host-names", CONF_TEXT, AT(host_names), .help = "names, with commas, the service may be called by, besides localhost and addresses"},
-    {"allow-users", CONF_TEXT, AT(allow_users),
+    {"host-names", CONF_TEXT, AT(host_names), .reload = true,
+     .help = "names, with commas, the service may be called by, besides localhost and addresses"},
+    {"allow-users", CONF_TEXT, AT(allow_users), .reload = true,
      .help = "users, with commas, who may do everything over the Unix socket, besides root and the service's own"},
-    {"allow-groups", CONF_TEXT, AT(allow_groups), .help = "the same for groups"},
+    {"allow-groups", CONF_TEXT, AT(allow_groups), .reload = true, .help = "the same for groups"},
     {"tls-cert", CONF_TEXT, AT(tls_cert), .help = "certificate chain (PEM); read again on SIGHUP"},
     {"tls-key", CONF_TEXT, AT(tls_key), .help = "its private key (PEM); read again on SIGHUP"},
     {"insecure-http", CONF_BOOL, AT(insecure_http), .default_text = "false",
      .help = "serve an address that is not loopback without TLS: tokens and data cross the network in the clear"},
     {"log-level", CONF_CHOICE, AT(log_level), .default_text = "info", .choices = log_levels, .reload = true, .help = "how much is logged"},
-    {"log-format", CONF_CHOICE, AT(log_format), .default_text = "text", .choices = log_formats, .help = "form of the log lines"},
+    {"log-format", CONF_CHOICE, AT(log_format), .default_text = "text", .choices = log_formats, .reload = true,
+     .help = "form of the log lines"},
     {"access-log", CONF_BOOL, AT(access_log), .default_text = "true", .help = "one log line a request"},
     {"connections", CONF_INT, AT(connections), .default_text = "20000", .min = 16, .max = 1000000,
      .help = "open client connections at most"},
@@ -86,6 +88,17 @@ static bool read_file(struct service_settings *settings, struct arena *arena, st
   return conf_read_file(service_rows, service_row_count, settings, arena, path, err);
 }
 
+bool service_settings_arguments(struct service_settings *settings, struct arena *arena, const struct setting_argument *arguments,
+                                size_t count, struct err *err) {
+  for (size_t i = 0; i < count; i++) {
+    char where[64];
+    snprintf(where, sizeof where, "--%.*s", STR_ARG(str_slice(arguments[i].name, 0, 50)));
+    if (!conf_set(service_rows, service_row_count, settings, arena, where, arguments[i].name, arguments[i].value, err))
+      return false;
+  }
+  return true;
+}
+
 bool service_settings_load(struct service_settings *settings, struct arena *arena, const struct setting_argument *arguments,
                            size_t argument_count, char *const *environment, struct err *err) {
   *settings = (struct service_settings){0};
@@ -98,14 +111,10 @@ bool service_settings_load(struct service_settings *settings, struct arena *aren
     err_set(err, ERR_INVALID, "no data directory: HOME is not set");
     return err_hint(err, "name one with --data DIR");
   }
-  if (!read_file(settings, arena, config, data, err) || !conf_read_env(service_rows, service_row_count, settings, arena, environment, err))
+  if (!read_file(settings, arena, config, data, err) ||
+      !conf_read_env(service_rows, service_row_count, settings, arena, environment, err) ||
+      !service_settings_arguments(settings, arena, arguments, argument_count, err))
     return false;
-  for (size_t i = 0; i < argument_count; i++) {
-    char where[64];
-    snprintf(where, sizeof where, "--%.*s", STR_ARG(str_slice(arguments[i].name, 0, 50)));
-    if (!conf_set(service_rows, service_row_count, settings, arena, where, arguments[i].name, arguments[i].value, err))
-      return false;
-  }
   if (!settings->data[0])
     return err_set(err, ERR_INVALID, "the data directory is empty text");
   if (!settings->tls_cert != !settings->tls_key)

@@ -47,6 +47,10 @@ struct setting_argument {
 MUST_CHECK bool service_settings_load(struct service_settings *settings, struct arena *arena, const struct setting_argument *arguments,
                                       size_t argument_count, char *const *environment, struct err *err);
 
+/* Only the arguments. */
+MUST_CHECK bool service_settings_arguments(struct service_settings *settings, struct arena *arena, const struct setting_argument *arguments,
+                                           size_t count, struct err *err);
+
 /* The directory when none is named: /var/lib/winnow for root, else $XDG_DATA_HOME/winnow or ~/.local/share/winnow. NULL without memory or
  * home. */
 const char *service_default_data_dir(struct arena *arena);

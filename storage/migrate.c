@@ -23,7 +23,9 @@ static void result_cleanup(PGresult **result) {
 static bool tell(PGconn *pg, const PGresult *result, const char *what, struct err *err) {
   const char *message = result ? PQresultErrorField(result, PG_DIAG_MESSAGE_PRIMARY) : NULL;
   const char *sqlstate = result ? PQresultErrorField(result, PG_DIAG_SQLSTATE) : NULL;
-  struct str why = str_trim(str_of(message ? message : PQerrorMessage(pg)));
+  struct str why, rest = str_trim(str_of(message ? message : PQerrorMessage(pg)));
+  if (!str_split(&rest, '\n', &why))
+    why = STR("no reason was given");
   enum err_code code = ERR_INTERNAL;
   if (!sqlstate || PQstatus(pg) == CONNECTION_BAD)
     code = ERR_UNAVAILABLE;

@@ -160,7 +160,11 @@ void openapi_write(const struct route_mount *mounts, size_t count, const char *o
   jw_object(&w);
   jw_put_text(&w, "title", "Winnow");
   jw_put_text(&w, "version", WINNOW_VERSION);
-  jw_put_text(&w, "license", NULL);
+  jw_key(&w, "license");
+  jw_object(&w);
+  jw_put_text(&w, "name", "GNU General Public License, version 3 or later");
+  jw_put_text(&w, "identifier", "GPL-3.0-or-later");
+  jw_object_end(&w);
   jw_object_end(&w);
   jw_key(&w, "paths");
   jw_object(&w);

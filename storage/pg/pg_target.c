@@ -39,8 +39,10 @@ static bool take_over(struct pg_target *target, const char *conninfo, struct err
   char *message = NULL;
   CLEANUP(options_cleanup) PQconninfoOption *options = PQconninfoParse(conninfo, &message);
   if (!options) {
-    struct str why = str_trim(str_of(message ? message : "out of memory"));
-    err_set(err, ERR_INVALID, "the connection string is not understood: %.*s", STR_ARG(why));
+    struct str why, rest = str_of(message ? message : "out of memory");
+    if (!str_split(&rest, '"', &why)) /* what libpq quotes may be a password */
+      why = STR_NONE;
+    err_set(err, ERR_INVALID, "the connection string is not understood: %.*s...", STR_ARG(str_trim(why)));
     err_hint(err, "it looks like postgresql://user:password@host:5432/database");
     PQfreemem(message);
     return false;

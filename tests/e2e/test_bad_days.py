@@ -39,6 +39,8 @@ class GivenDatabase(unittest.TestCase):
         self.cluster.stop()
         try:
             s.start(state="degraded")
+            time.sleep(2.5)
+            self.assertEqual(s.log().count("the database is not there yet"), 1, "said once, though it is tried every second")
             self.assertEqual(s.get("/health", unix=False).body, b"OK")
             self.assertEqual(s.get("/api/v1/status", unix=False).json["state"], "degraded")
             # A token that cannot be looked up yet is no wrong token: a client must not give up.

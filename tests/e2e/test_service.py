@@ -31,7 +31,7 @@ class Running(unittest.TestCase):
         self.assertIsNone(status["data_dir"])
         self.assertEqual(self.s.get("/api/v1/status").json["data_dir"], str(self.s.data))
         api = self.s.get("/api/v1/openapi.json").json
-        self.assertEqual(api["openapi"], "3.1.0")
+        self.assertEqual((api["openapi"], api["info"]["license"]["identifier"]), ("3.1.0", "GPL-3.0-or-later"))
         self.assertIn("/api/v1/status", api["paths"])
         self.assertIn(b"winnow_http_requests_total", self.s.get("/metrics").body)
         for page in ("/", "/docs"):
@@ -283,6 +283,15 @@ class Life(unittest.TestCase):
                 told = run("serve", "--data", data, *arguments)
                 self.assertNotEqual(told.returncode, 0, arguments)
                 self.assertIn(word, told.stderr)
+            for arguments, word in ((["--lisen", "x"], "did you mean listen?"), (["--listen"], "needs a value"), (["--slots=many"], "--slots"),
+                                    (["data"], "no setting")):
+                told = run("serve", *arguments)
+                self.assertEqual(told.returncode, 2, told.stderr)
+                self.assertIn(word, told.stderr)
+            told = run("serve", "--data", data, "--listen", "127.0.0.1:0", "--db", "postgre://me:unspeakable@host/db")
+            self.assertNotEqual(told.returncode, 0)
+            self.assertIn("connection string is not understood", told.stderr)
+            self.assertNotIn("unspeakable", told.stderr)
 
     def test_reload_changes_the_log_level(self):
         with Service(WINNOW) as s:
@@ -293,6 +302,19 @@ class Life(unittest.TestCase):
             s.process.send_signal(signal.SIGHUP)
             wait(lambda: "settings are kept as they were" in s.log(), "the refusal")
             self.assertEqual(s.get("/health").status, 200)
+
+    def test_reload_changes_who_is_known_and_names_what_waits(self):
+        with Service(WINNOW) as s:
+            named = {"Host": "winnow.example"}
+            self.assertEqual(s.get("/api/v1/status", unix=False, headers=named).status, 421)
+            for text, status in (("host-names = other, winnow.example\nslots = 7\n", 200), ("allow-users = nobody-at-all-here\n", 200), ("", 421)):
+                (s.data / "winnow.conf").write_text(text)
+                before = s.log().count("SIGHUP: ")
+                s.process.send_signal(signal.SIGHUP)
+                wait(lambda: s.log().count("SIGHUP: ") > before, "the reload")
+                wait(lambda: s.get("/api/v1/status", unix=False, headers=named).status == status, text)
+            self.assertIn("SIGHUP: slots = 7 takes effect at the next start", s.log())
+            self.assertIn('settings are kept as they were: allow-users: there is no user "nobody-at-all-here"', s.log())
 
     def quiet(self, s):
         size = len(s.log())
@@ -310,8 +332,9 @@ class Life(unittest.TestCase):
     def test_tls_and_systemd_words(self):
         import ssl, urllib.request
         with tempfile.TemporaryDirectory(prefix="winnow-e2e-") as home:
-            subprocess.run(["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=localhost", "-addext",
-                            "subjectAltName=IP:127.0.0.1", "-keyout", f"{home}/key", "-out", f"{home}/cert"], check=True, capture_output=True)
+            for name in ("", "next."):
+                subprocess.run(["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=localhost", "-addext",
+                                "subjectAltName=IP:127.0.0.1", "-keyout", f"{home}/{name}key", "-out", f"{home}/{name}cert"], check=True, capture_output=True)
             words = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
             words.bind(f"{home}/notify")
             words.settimeout(60)
@@ -319,12 +342,23 @@ class Life(unittest.TestCase):
                 self.assertEqual(words.recv(100), b"READY=1")
                 trust = ssl.create_default_context(cafile=f"{home}/cert")
                 self.assertEqual(urllib.request.urlopen(f"{s.url}/health", context=trust, timeout=30).read(), b"OK")
-                s.process.send_signal(signal.SIGHUP)
-                self.assertEqual(words.recv(100), b"RELOADING=1")
-                self.assertEqual(words.recv(100), b"READY=1")
+                # Half of a new pair is refused and changes nothing; the whole of it serves those who come after it.
+                first = self.certificate(home)
+                for half, expected in (("cert", first), ("key", None)):
+                    os.replace(f"{home}/next.{half}", f"{home}/{half}")
+                    s.process.send_signal(signal.SIGHUP)
+                    self.assertEqual(words.recv(100), b"RELOADING=1")
+                    self.assertEqual(words.recv(100), b"READY=1")
+                    served = ssl.get_server_certificate(("127.0.0.1", s.port))
+                    self.assertEqual(served, expected or self.certificate(home))
+                self.assertNotEqual(served, first)
+                self.assertEqual(s.log().count("the certificate is kept as it was"), 1)
                 s.stop()
                 self.assertEqual(words.recv(100), b"STOPPING=1")
             words.close()
+
+    def certificate(self, home):
+        return pathlib.Path(f"{home}/cert").read_text()
 
     def test_another_user_gets_nothing_that_acts(self):
         """A foreign user on this machine: reads over TCP, but neither socket nor token, and nothing that starts or stops a process."""
