@@ -1,4 +1,4 @@
-#include "storage/metric_inside.h"
+#include "storage/metrics/metric_inside.h"
 
 /* A chunk that is replaced while it is being read: begin again, so often. */
 enum { TRIES = 8 };
