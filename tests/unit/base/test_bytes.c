@@ -4,9 +4,11 @@
 #include "base/clock.h"
 #include "base/err.h"
 #include "base/id.h"
+#include "base/id_map.h"
 #include "base/map.h"
 #include "base/mem.h"
 #include "base/rng.h"
+#include "base/shelf.h"
 #include "base/str.h"
 #include "tests/support/test.h"
 
@@ -249,6 +251,58 @@ static void maps_against_a_plain_array(void **state UNUSED) {
   map_release(&map);
 }
 
+static void id_maps_against_a_plain_array(void **state UNUSED) {
+  enum { KEYS = 500 };
+  static struct id ids[KEYS];
+  bool present[KEYS] = {false};
+  size_t count = 0;
+  struct id_map map;
+  id_map_init(&map, KEYS - 10);
+  struct rng rng = rng_seeded(3);
+  for (size_t k = 0; k < KEYS; k++)
+    memcpy(ids[k].bytes + 8, &k, sizeof k);
+  for (int i = 0; i < 50000; i++) {
+    size_t k = (size_t)rng_below(&rng, KEYS);
+    struct id equal = ids[k];
+    assert_ptr_equal(id_map_get(&map, equal), present[k] ? &ids[k] : NULL);
+    if (rng_below(&rng, 2)) {
+      bool ok = id_map_put(&map, &ids[k]);
+      assert_int_equal(ok, present[k] || count < KEYS - 10);
+      count += ok && !present[k];
+      present[k] |= ok;
+    } else {
+      id_map_remove(&map, equal);
+      count -= present[k];
+      present[k] = false;
+    }
+    assert_int_equal(map.count, count);
+  }
+  for (size_t k = 0; k < KEYS; k++)
+    assert_ptr_equal(id_map_get(&map, ids[k]), present[k] ? &ids[k] : NULL);
+  id_map_release(&map);
+}
+
+static void a_shelf_grows_and_moves_nothing(void **state UNUSED) {
+  enum { COUNT = 5000 };
+  static uint64_t *places[COUNT];
+  struct shelf shelf = SHELF_INIT(uint64_t);
+  for (size_t i = 0; i < COUNT; i++) {
+    assert_true(shelf_reserve(&shelf, i + 1));
+    places[i] = shelf_at(&shelf, i);
+    assert_int_equal(*places[i], 0);
+    *places[i] = i;
+  }
+  for (size_t i = 0; i < COUNT; i++) {
+    assert_ptr_equal(shelf_at(&shelf, i), places[i]);
+    assert_int_equal(*places[i], i);
+  }
+  mem_fail_at(1, false);
+  assert_false(shelf_reserve(&shelf, shelf.cap + 1));
+  mem_fail_at(0, false);
+  assert_true(shelf_reserve(&shelf, shelf.cap + 1));
+  shelf_release(&shelf);
+}
+
 static void errors_keep_whole_characters(void **state UNUSED) {
   struct err err;
   char longer[600];
@@ -336,6 +390,8 @@ int main(void) {
       cmocka_unit_test(buffers_survive_no_memory),
       cmocka_unit_test(arenas),
       cmocka_unit_test(maps_against_a_plain_array),
+      cmocka_unit_test(id_maps_against_a_plain_array),
+      cmocka_unit_test(a_shelf_grows_and_moves_nothing),
       cmocka_unit_test(errors_keep_whole_characters),
       cmocka_unit_test(ids_sort_by_age_and_round_trip),
       cmocka_unit_test(chance_is_even_and_repeatable),
