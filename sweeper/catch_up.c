@@ -72,14 +72,14 @@ static void conclude(struct catching *c) {
   AUTO_FREE uint64_t *said = NULL;
   size_t said_count;
   struct err err;
-  bool ok = true, current = trial && engine_trial(trial->sweep->engine, trial->number)->attempt == c->attempt;
+  bool ok = true, current = trial && trial->course && engine_trial(trial->sweep->engine, trial->number)->attempt == c->attempt;
   qsort(c->points, c->count, sizeof *c->points, cmp_stored);
   if (current && live_said(trial, c->attempt, &said, &said_count))
     ok = hear(trial, c, said, said_count, &err);
   else if (current)
     log_warn("sweep", NULL, "%s: trial %u has reported so much that it is not known what was missed", trial->sweep->name, trial->number);
-  if (trial && ok && trial->missed == c->missed)
-    trial->missed = 0;
+  if (trial && ok && live_course(trial)->missed == c->missed && trial->course)
+    trial->course->missed = 0;
   end(c, ok ? NULL : &err);
 }
 
@@ -150,7 +150,7 @@ bool live_catch_up(struct live_trial *trial, sweeps_done_fn *done, void *ctx, st
   *c = (struct catching){.all = live->all,
                          .run = trial->run,
                          .attempt = (uint32_t)live_attempt(trial),
-                         .missed = trial->missed,
+                         .missed = live_course(trial)->missed,
                          .arena = ARENA_INIT(KEYS_BYTES_MAX),
                          .done = done,
                          .ctx = ctx};
@@ -193,9 +193,11 @@ static bool look(struct catching_all *a) {
     return err_no_memory(&a->err);
   LIST_EACH(&a->all->sweeps, node) {
     const struct live_sweep *live = LIST_ENTRY(node, struct live_sweep, node);
-    for (size_t i = 0; i < live->trial_count; i++)
-      if (live->trials[i] && live->trials[i]->missed && a->count < cap)
-        a->runs[a->count++] = live->trials[i]->run;
+    for (size_t i = 0; i < live->trial_count; i++) {
+      const struct live_trial *trial = live_trial_at(live, i);
+      if (trial && live_course(trial)->missed && a->count < cap)
+        a->runs[a->count++] = trial->run;
+    }
   }
   return a->count > 0;
 }

@@ -1,18 +1,19 @@
 #include "sweeper/engine.h"
 
 #include "base/mem.h"
+#include "base/shelf.h"
 
 #define NONE UINT32_MAX
 
-struct slot {
-  struct engine_trial row;
+/* What a trial needs while something may yet happen to it. */
+struct course {
   int64_t lease_until; /* also the begin of silence once it is past */
-  uint64_t durable;    /* version */
-  uint64_t writing;    /* version on its way, or 0 */
+  uint32_t durable;    /* version */
+  uint32_t writing;    /* version on its way, or 0 */
   uint32_t durable_attempt, writing_attempt;
   uint32_t prev, next; /* among the live ones */
   uint8_t durable_state, writing_state;
-  bool exists, live;
+  bool live;
   bool ready;          /* in the ready ring */
   bool retry;          /* its last write failed */
   bool enqueued;       /* given to the scheduler, or waiting for an ask */
@@ -23,7 +24,12 @@ struct slot {
   bool durable_dead, writing_dead;
 };
 
-/* Numbers in order of arrival. Room for every trial is made when the trial is. */
+struct slot {
+  struct engine_trial row; /* version 0: there is no such trial */
+  struct course *course;   /* NULL: it is over, its row is stored, and nothing is to be done */
+};
+
+/* Numbers in order of arrival. Room for every trial that has a course is made with the course. */
 struct ring {
   uint32_t *items;
   uint32_t first, count, cap;
@@ -34,9 +40,10 @@ struct engine {
   struct engine_sweep sweep;
   uint64_t sweep_durable, sweep_writing;
   bool sweep_retry, swept;
-  struct slot *slots;
-  uint32_t count, cap;        /* highest number + 1 */
-  uint32_t existing, missing; /* missing: numbers below count without a trial */
+  struct shelf slots;
+  uint32_t count; /* highest number + 1 */
+  uint32_t courses;
+  uint32_t existing;
   uint32_t first_missing;
   uint32_t live, unwritten, holding;
   uint32_t write_again; /* trials whose last write failed */
@@ -117,37 +124,42 @@ static bool gave_up(const struct engine *e) {
 
 /* ---- trials ---- */
 
+static struct slot *at(const struct engine *e, uint32_t number) {
+  return shelf_at(&e->slots, number);
+}
+
 static struct slot *find(const struct engine *e, uint32_t number) {
-  return number < e->count && e->slots[number].exists ? &e->slots[number] : NULL;
+  struct slot *t = number < e->count ? at(e, number) : NULL;
+  return t && t->row.version ? t : NULL;
 }
 
 static void make_ready(struct engine *e, struct slot *t) {
-  if (t->ready)
+  if (t->course->ready)
     return;
-  t->ready = true;
+  t->course->ready = true;
   ring_add(&e->ready, t->row.number);
 }
 
 static void set_live(struct engine *e, struct slot *t, bool live) {
   uint32_t number = t->row.number;
-  if (t->live == live)
+  if (t->course->live == live)
     return;
-  t->live = live;
+  t->course->live = live;
   if (live) {
-    t->prev = NONE;
-    t->next = e->first_live;
-    if (t->next != NONE)
-      e->slots[t->next].prev = number;
+    t->course->prev = NONE;
+    t->course->next = e->first_live;
+    if (t->course->next != NONE)
+      at(e, t->course->next)->course->prev = number;
     e->first_live = number;
     e->live++;
     return;
   }
-  if (t->prev != NONE)
-    e->slots[t->prev].next = t->next;
+  if (t->course->prev != NONE)
+    at(e, t->course->prev)->course->next = t->course->next;
   else
-    e->first_live = t->next;
-  if (t->next != NONE)
-    e->slots[t->next].prev = t->prev;
+    e->first_live = t->course->next;
+  if (t->course->next != NONE)
+    at(e, t->course->next)->course->prev = t->course->prev;
   e->live--;
 }
 
@@ -170,7 +182,33 @@ static void count_row(struct engine *e, const struct engine_trial *row, uint32_t
 }
 
 static bool is_written(const struct slot *t) {
-  return t->durable == t->row.version;
+  return !t->course || t->course->durable == t->row.version;
+}
+
+/* Of a row that is stored as it is. */
+static bool open_course(struct engine *e, struct slot *t) {
+  if (t->course)
+    return true;
+  if (!ring_reserve(&e->ready, e->courses + 1) || !ring_reserve(&e->waiting, e->courses + 1) ||
+      !(t->course = mem_zalloc(sizeof *t->course)))
+    return false;
+  t->course->prev = t->course->next = NONE;
+  t->course->durable = t->row.version;
+  t->course->durable_state = t->row.state;
+  t->course->durable_attempt = t->row.attempt;
+  t->course->durable_dead = t->row.dead;
+  e->courses++;
+  return true;
+}
+
+/* Most trials of a large sweep are over: they need no more than their row. */
+static void close_course(struct engine *e, struct slot *t) {
+  const struct course *c = t->course;
+  if (c->live || !is_written(t) || c->writing || c->ready || c->retry || c->in_ring || c->dequeue || c->holds)
+    return;
+  mem_free(t->course);
+  t->course = NULL;
+  e->courses--;
 }
 
 /* Every change of a row passes here. */
@@ -194,12 +232,12 @@ static bool step(struct engine *e, struct slot *t, int event, enum engine_cause 
   row.cause = (uint8_t)cause;
   if (edge->to == RUN_QUEUED) {
     row.dead = true;
-    t->enqueued = false;
+    t->course->enqueued = false;
   }
   if (event == RUN_EV_PLACED || event == RUN_EV_ASKED) {
     row.attempt++;
     row.dead = false;
-    t->started = t->ended = false;
+    t->course->started = t->course->ended = false;
   }
   change(e, t, row);
   return true;
@@ -227,9 +265,9 @@ static void pass_time(struct engine *e, int64_t now) {
 }
 
 static void hold(struct engine *e, struct slot *t, bool holds) {
-  if (t->holds == holds)
+  if (t->course->holds == holds)
     return;
-  t->holds = holds;
+  t->course->holds = holds;
   e->holding += holds ? 1 : UINT32_MAX;
 }
 
@@ -260,6 +298,7 @@ bool engine_new(const struct engine_conf *conf, const struct engine_sweep *row, 
   e->conf = *conf;
   e->now = now;
   e->first_live = NONE;
+  e->slots = (struct shelf)SHELF_INIT(struct slot);
   if (row) {
     e->sweep = *row;
     e->sweep_durable = row->version;
@@ -273,79 +312,79 @@ bool engine_new(const struct engine_conf *conf, const struct engine_sweep *row, 
 void engine_free(struct engine *e) {
   if (!e)
     return;
-  mem_free(e->slots);
+  for (uint32_t i = 0; i < e->count; i++)
+    mem_free(at(e, i)->course);
+  shelf_release(&e->slots);
   mem_free(e->ready.items);
   mem_free(e->waiting.items);
   mem_free(e);
-}
-
-static bool reserve(struct engine *e, uint32_t count, struct err *err) {
-  if (count > ENGINE_TRIALS_MAX)
-    return err_set(err, ERR_LIMIT, "a sweep has at most %d trials", ENGINE_TRIALS_MAX);
-  if (count > e->cap) {
-    uint32_t cap = MAX_OF(e->cap * 2, MAX_OF(count, 16u));
-    struct slot *bigger = mem_resize(e->slots, cap, sizeof *bigger);
-    if (!bigger)
-      return err_no_memory(err);
-    memset(bigger + e->cap, 0, (cap - e->cap) * sizeof *bigger);
-    e->slots = bigger;
-    e->cap = cap;
-  }
-  return ring_reserve(&e->ready, e->cap) && ring_reserve(&e->waiting, e->cap) ? true : err_no_memory(err);
 }
 
 static int64_t lease_of(const struct engine *e, const struct slot *t) {
   return t->row.lease_ms ? t->row.lease_ms : e->conf.lease_ms;
 }
 
-static struct slot *add_slot(struct engine *e, const struct engine_trial *row) {
-  struct slot *t = &e->slots[row->number];
-  *t = (struct slot){.row = *row, .exists = true, .prev = NONE, .next = NONE};
+/* A row that is stored already, or a new one. NULL: nothing is changed. */
+static struct slot *add_slot(struct engine *e, const struct engine_trial *row, bool stored, struct err *err) {
+  if (row->number >= ENGINE_TRIALS_MAX) {
+    err_set(err, ERR_LIMIT, "a sweep has at most %d trials", ENGINE_TRIALS_MAX);
+    return NULL;
+  }
+  struct slot *t = shelf_reserve(&e->slots, (size_t)row->number + 1) ? at(e, row->number) : NULL;
+  if (t)
+    t->row = *row;
+  if (!t || ((!stored || !is_over(row)) && !open_course(e, t))) {
+    if (t)
+      t->row = (struct engine_trial){0};
+    err_no_memory(err);
+    return NULL;
+  }
   e->count = MAX_OF(e->count, row->number + 1);
   e->existing++;
   count_row(e, row, 1);
-  set_live(e, t, !is_over(row));
+  if (!is_over(row))
+    set_live(e, t, true);
+  if (stored)
+    return t;
+  t->course->durable = 0;
+  t->course->durable_state = RUN_STATE_COUNT; /* not there */
+  e->unwritten++;
+  make_ready(e, t);
   return t;
 }
 
 bool engine_load(struct engine *e, const struct engine_trial *row, struct err *err) {
-  if (row->number >= ENGINE_TRIALS_MAX || row->state >= RUN_STATE_COUNT || find(e, row->number))
+  if (!row->version || row->state >= RUN_STATE_COUNT || find(e, row->number))
     return err_set(err, ERR_INVALID, "the row of trial %u is wrong or stands there twice", row->number);
-  if (!reserve(e, row->number + 1, err))
-    return false;
-  struct slot *t = add_slot(e, row);
-  t->durable = row->version;
-  t->durable_state = row->state;
-  t->durable_attempt = row->attempt;
-  t->durable_dead = row->dead;
-  return true;
+  return add_slot(e, row, true, err) != NULL;
 }
 
 static void wait_for_ask(struct engine *e, struct slot *t) {
-  if (!t->in_ring)
+  if (!t->course->in_ring)
     ring_add(&e->waiting, t->row.number);
-  t->in_ring = true;
+  t->course->in_ring = true;
 }
 
-bool engine_loaded(struct engine *e, int64_t now, struct err *err) {
-  if (!reserve(e, e->count, err))
-    return false;
+void engine_loaded(struct engine *e, int64_t now) {
   e->now = now;
-  e->missing = e->count - e->existing;
   for (uint32_t i = 0; i < e->count; i++) {
-    struct slot *t = &e->slots[i];
-    if (!t->exists || !t->live)
+    struct slot *t = at(e, i);
+    if (!t->course || !t->course->live)
       continue;
-    t->lease_until = now + lease_of(e, t);
+    t->course->lease_until = now + lease_of(e, t);
     hold(e, t, !e->conf.asks && !t->row.dead && t->row.state != RUN_QUEUED);
     make_ready(e, t);
     if (e->conf.asks && t->row.state == RUN_LOST) /* its lease had ended before */
       wait_for_ask(e, t);
   }
-  return true;
 }
 
 /* ---- what is to be done ---- */
+
+/* Numbers below the highest without a trial: after a crash there may be gaps. */
+static uint32_t missing(const struct engine *e) {
+  return e->count - e->existing;
+}
 
 /* Whether nothing more will come, and why. */
 static enum engine_why all_made(const struct engine *e) {
@@ -363,7 +402,7 @@ static void check_done(struct engine *e) {
                : gave_up(e)                ? SWEEP_EV_DONE_FAILED
                                            : SWEEP_EV_DONE,
                (enum engine_why)e->sweep.why);
-  else if (e->sweep.state == SWEEP_RUNNING && all_made(e) != WHY_NONE && !e->missing) {
+  else if (e->sweep.state == SWEEP_RUNNING && all_made(e) != WHY_NONE && !missing(e)) {
     if (e->failed && !e->succeeded)
       sweep_step(e, SWEEP_EV_GIVE_UP, WHY_ALL_FAILED);
     else
@@ -381,7 +420,7 @@ static void follow_sweep(struct engine *e, struct slot *t) {
   bool runs = t->row.state == RUN_STARTING || t->row.state == RUN_RUNNING || (t->row.state == RUN_LOST && !t->row.dead);
   if (!e->swept || !(waits || (runs && e->sweep.why == WHY_STOPPED)))
     return;
-  t->dequeue |= waits && t->enqueued && !e->conf.asks;
+  t->course->dequeue |= waits && t->course->enqueued && !e->conf.asks;
   step(e, t, RUN_EV_KILL, CAUSE_SWEEP);
 }
 
@@ -392,11 +431,11 @@ static bool may_create(const struct engine *e) {
 
 static struct engine_todo write_todo(struct engine *e, struct slot *t) {
   struct engine_todo next = todo(TODO_WRITE_TRIAL, t);
-  t->writing = t->row.version;
-  t->writing_state = t->row.state;
-  t->writing_attempt = t->row.attempt;
-  t->writing_dead = t->row.dead;
-  if (!t->durable) {
+  t->course->writing = t->row.version;
+  t->course->writing_state = t->row.state;
+  t->course->writing_attempt = t->row.attempt;
+  t->course->writing_dead = t->row.dead;
+  if (!t->course->durable) {
     next.creation = e->batch_open = true;
     e->creating++;
   }
@@ -405,39 +444,44 @@ static struct engine_todo write_todo(struct engine *e, struct slot *t) {
 
 /* The batch is stored, or goes again: the new rows that had to wait are next. */
 static void next_batch(struct engine *e) {
-  for (uint32_t n = e->count; n > 0 && !e->slots[n - 1].durable; n--)
-    if (e->slots[n - 1].exists)
-      make_ready(e, &e->slots[n - 1]);
+  for (uint32_t n = e->count; n > 0; n--) {
+    struct slot *t = find(e, n - 1);
+    if (t && (!t->course || t->course->durable))
+      return;
+    if (t)
+      make_ready(e, t);
+  }
 }
 
 /* The next thing this trial asks for. */
 static struct engine_todo trial_todo(struct engine *e, struct slot *t) {
   follow_sweep(e, t);
-  if (t->holds && t->row.dead && t->durable_dead) { /* not before: after a crash the row must not claim slots that another has */
+  if (t->course->holds && t->row.dead &&
+      t->course->durable_dead) { /* not before: after a crash the row must not claim slots that another has */
     hold(e, t, false);
     return todo(TODO_RELEASE, t);
   }
-  if (t->dequeue) {
-    t->dequeue = false;
+  if (t->course->dequeue) {
+    t->course->dequeue = false;
     return todo(TODO_DEQUEUE, t);
   }
-  if (!is_written(t) && !t->writing && !t->retry && (t->durable || may_create(e)))
+  if (!is_written(t) && !t->course->writing && !t->course->retry && (t->course->durable || may_create(e)))
     return write_todo(e, t);
-  if (t->durable_state != t->row.state || t->durable_attempt != t->row.attempt)
+  if (t->course->durable_state != t->row.state || t->course->durable_attempt != t->row.attempt)
     return (struct engine_todo){TODO_NONE};
-  if (t->row.state == RUN_QUEUED && !t->enqueued) {
-    t->enqueued = true;
+  if (t->row.state == RUN_QUEUED && !t->course->enqueued) {
+    t->course->enqueued = true;
     if (!e->conf.asks)
       return todo(TODO_ENQUEUE, t);
     wait_for_ask(e, t);
   }
-  if (t->row.state == RUN_STARTING && !t->started && !t->row.dead) {
-    t->started = true;
-    t->lease_until = e->now + e->conf.lease_ms; /* the store may have taken long */
+  if (t->row.state == RUN_STARTING && !t->course->started && !t->row.dead) {
+    t->course->started = true;
+    t->course->lease_until = e->now + e->conf.lease_ms; /* the store may have taken long */
     return todo(TODO_START, t);
   }
-  if (t->row.state == RUN_STOPPING && !t->ended && !e->conf.asks) {
-    t->ended = true;
+  if (t->row.state == RUN_STOPPING && !t->course->ended && !e->conf.asks) {
+    t->course->ended = true;
     return todo(TODO_END, t);
   }
   return (struct engine_todo){TODO_NONE};
@@ -453,19 +497,20 @@ struct engine_todo engine_next(struct engine *e) {
     /* What a sweep's end means for its trials follows when it is durable. */
     if (e->sweep.state == SWEEP_DRAINING && e->sweep_durable == e->sweep.version && !e->swept) {
       e->swept = true;
-      for (uint32_t n = e->first_live; n != NONE; n = e->slots[n].next)
-        make_ready(e, &e->slots[n]);
+      for (uint32_t n = e->first_live; n != NONE; n = at(e, n)->course->next)
+        make_ready(e, at(e, n));
     }
     if (!e->ready.count) {
       e->batch_open = false;
       return (struct engine_todo){TODO_NONE};
     }
-    struct slot *t = &e->slots[e->ready.items[e->ready.first]];
+    struct slot *t = at(e, e->ready.items[e->ready.first]);
     struct engine_todo next = trial_todo(e, t);
     if (next.kind != TODO_NONE)
       return next;
     ring_take(&e->ready);
-    t->ready = false;
+    t->course->ready = false;
+    close_course(e, t);
   }
 }
 
@@ -478,25 +523,25 @@ void engine_sweep_written(struct engine *e, uint64_t version, bool ok) {
     e->sweep_retry = true;
 }
 
-void engine_trial_written(struct engine *e, uint32_t number, uint64_t version, bool ok) {
+void engine_trial_written(struct engine *e, uint32_t number, uint32_t version, bool ok) {
   struct slot *t = find(e, number);
-  if (!t || t->writing != version)
+  if (!t || !t->course || t->course->writing != version)
     return;
-  t->writing = 0;
-  bool creation = !t->durable;
+  t->course->writing = 0;
+  bool creation = !t->course->durable;
   if (creation) {
     e->creating--;
     e->batch_failed |= !ok;
   }
   if (!ok) {
-    t->retry = true;
+    t->course->retry = true;
     e->write_again++;
     return;
   }
-  t->durable = version;
-  t->durable_state = t->writing_state;
-  t->durable_attempt = t->writing_attempt;
-  t->durable_dead = t->writing_dead;
+  t->course->durable = version;
+  t->course->durable_state = t->course->writing_state;
+  t->course->durable_attempt = t->course->writing_attempt;
+  t->course->durable_dead = t->course->writing_dead;
   if (is_written(t))
     e->unwritten--;
   make_ready(e, t);
@@ -528,13 +573,12 @@ bool engine_has_room(const struct engine *e) {
   return makes_trials(e) && room(e) > 0;
 }
 
-/* The lowest number without a trial: after a crash there may be gaps. */
+/* The lowest number without a trial. */
 static uint32_t next_number(struct engine *e) {
-  if (!e->missing)
+  if (!missing(e))
     return e->count;
-  while (e->slots[e->first_missing].exists)
+  while (find(e, e->first_missing))
     e->first_missing++;
-  e->missing--;
   return e->first_missing;
 }
 
@@ -543,15 +587,12 @@ bool engine_create(struct engine *e, uint32_t *ret_number, struct err *err) {
     return err_set(err, ERR_WRONG_STATE, "the sweep makes no new trials now");
   if (!room(e))
     return err_set(err, ERR_LIMIT, "run_cap is reached: %u trials were made", e->existing);
-  if (!reserve(e, e->count + 1, err))
-    return false;
   struct engine_trial row = {.number = next_number(e), .version = 1, .state = RUN_QUEUED, .dead = true};
-  struct slot *t = add_slot(e, &row);
-  t->durable_state = RUN_STATE_COUNT; /* not there */
-  e->unwritten++;
-  make_ready(e, t);
+  struct slot *t = add_slot(e, &row, false, err);
+  if (!t)
+    return false;
   if (e->conf.asks) { /* its worker need not wait until it is stored: the first row says whose it is */
-    t->enqueued = true;
+    t->course->enqueued = true;
     wait_for_ask(e, t);
   }
   *ret_number = row.number;
@@ -561,14 +602,10 @@ bool engine_create(struct engine *e, uint32_t *ret_number, struct err *err) {
 bool engine_add(struct engine *e, enum run_state state, bool has_value, uint32_t *ret_number, struct err *err) {
   if (sweep_over(e))
     return err_set(err, ERR_WRONG_STATE, "the sweep is %s", sweep_fsm.states[e->sweep.state]);
-  if (!reserve(e, e->count + 1, err))
-    return false;
   struct engine_trial row = {
       .number = next_number(e), .version = 1, .attempt = 1, .state = (uint8_t)state, .dead = true, .has_value = has_value};
-  struct slot *t = add_slot(e, &row);
-  t->durable_state = RUN_STATE_COUNT; /* not there */
-  e->unwritten++;
-  make_ready(e, t);
+  if (!add_slot(e, &row, false, err))
+    return false;
   *ret_number = row.number;
   return true;
 }
@@ -638,29 +675,30 @@ static void end_unknown(struct engine *e, struct slot *t) {
 /* ---- what executors and companions say ---- */
 
 static bool is_current(const struct slot *t, uint32_t attempt) {
-  return t && t->row.attempt == attempt && !t->row.dead;
+  return t && t->course && t->row.attempt == attempt && !t->row.dead;
 }
 
 bool engine_placed(struct engine *e, uint32_t number, int64_t now) {
   struct slot *t = find(e, number);
   pass_time(e, now);
-  if (!t || t->row.state != RUN_QUEUED || !t->enqueued || e->sweep.state == SWEEP_DRAINING)
+  if (!t || t->row.state != RUN_QUEUED || !t->course->enqueued || e->sweep.state == SWEEP_DRAINING)
     return false;
-  t->enqueued = false;
+  t->course->enqueued = false;
   step(e, t, RUN_EV_PLACED, CAUSE_NONE);
   hold(e, t, true);
-  t->lease_until = now + e->conf.lease_ms;
+  t->course->lease_until = now + e->conf.lease_ms;
   return true;
 }
 
 static enum engine_answer answer(const struct slot *t) {
-  return t->row.state == RUN_STOPPING && t->durable_state == RUN_STOPPING && t->durable_attempt == t->row.attempt ? ANSWER_STOP
-                                                                                                                  : ANSWER_GO_ON;
+  return t->row.state == RUN_STOPPING && t->course->durable_state == RUN_STOPPING && t->course->durable_attempt == t->row.attempt
+             ? ANSWER_STOP
+             : ANSWER_GO_ON;
 }
 
 /* A sign of life. */
 static void alive(struct engine *e, struct slot *t, int64_t now) {
-  t->lease_until = now + lease_of(e, t);
+  t->course->lease_until = now + lease_of(e, t);
   if (t->row.state == RUN_STARTING)
     step(e, t, RUN_EV_STARTED, CAUSE_NONE);
   else if (t->row.state == RUN_LOST)
@@ -732,8 +770,8 @@ void engine_dead(struct engine *e, uint32_t number, uint32_t attempt, int64_t no
 /* ---- time ---- */
 
 static void lease_over(struct engine *e, struct slot *t, int64_t now) {
-  bool runs = (t->row.state == RUN_STARTING && t->started) || t->row.state == RUN_RUNNING;
-  if (now < t->lease_until || !(runs || t->row.state == RUN_LOST || t->row.state == RUN_STOPPING))
+  bool runs = (t->row.state == RUN_STARTING && t->course->started) || t->row.state == RUN_RUNNING;
+  if (now < t->course->lease_until || !(runs || t->row.state == RUN_LOST || t->row.state == RUN_STOPPING))
     return;
   if (runs)
     step(e, t, RUN_EV_LEASE_OUT, CAUSE_LOST);
@@ -741,7 +779,7 @@ static void lease_over(struct engine *e, struct slot *t, int64_t now) {
     end_stopping(e, t);
   else if (e->conf.asks && t->row.state == RUN_LOST)
     wait_for_ask(e, t);
-  else if (!e->conf.asks && e->conf.lost_after_ms && now - t->lease_until >= e->conf.lost_after_ms)
+  else if (!e->conf.asks && e->conf.lost_after_ms && now - t->course->lease_until >= e->conf.lost_after_ms)
     end_unknown(e, t);
 }
 
@@ -757,14 +795,14 @@ void engine_tick(struct engine *e, int64_t now) {
   pass_time(e, now);
   e->sweep_retry = false;
   for (uint32_t n = e->first_live, next; n != NONE; n = next) {
-    next = e->slots[n].next;
-    lease_over(e, &e->slots[n], now);
+    next = at(e, n)->course->next;
+    lease_over(e, at(e, n), now);
   }
   for (uint32_t n = 0; e->write_again && n < e->count; n++) {
-    struct slot *t = &e->slots[n];
-    if (!t->retry)
+    struct slot *t = at(e, n);
+    if (!t->course || !t->course->retry)
       continue;
-    t->retry = false;
+    t->course->retry = false;
     e->write_again--;
     make_ready(e, t);
   }
@@ -780,18 +818,20 @@ void engine_tick(struct engine *e, int64_t now) {
 bool engine_ask(struct engine *e, int64_t lease_ms, int64_t now, uint32_t *ret_number) {
   pass_time(e, now);
   while (e->conf.asks && e->sweep.state == SWEEP_RUNNING && e->waiting.count) {
-    struct slot *t = find(e, ring_take(&e->waiting));
-    t->in_ring = false;
+    struct slot *t = at(e, ring_take(&e->waiting));
+    t->course->in_ring = false;
     if (t->row.state == RUN_LOST && !t->row.dead) { /* the lease of the one before has ended */
       mark_dead(e, t);
       step(e, t, RUN_EV_RETRY, CAUSE_NONE);
     }
-    if (t->row.state != RUN_QUEUED)
+    if (t->row.state != RUN_QUEUED) {
+      close_course(e, t);
       continue;
-    t->row.lease_ms = lease_ms;
+    }
+    t->row.lease_ms = (uint32_t)lease_ms;
     step(e, t, RUN_EV_ASKED, CAUSE_NONE);
-    t->enqueued = false;
-    t->lease_until = now + lease_ms;
+    t->course->enqueued = false;
+    t->course->lease_until = now + lease_ms;
     *ret_number = t->row.number;
     return true;
   }
@@ -801,7 +841,7 @@ bool engine_ask(struct engine *e, int64_t lease_ms, int64_t now, uint32_t *ret_n
 void engine_unask(struct engine *e, uint32_t number, uint32_t attempt) {
   struct slot *t = find(e, number);
   if (e->conf.asks && is_current(t, attempt) && t->row.state == RUN_RUNNING)
-    t->lease_until = e->now;
+    t->course->lease_until = e->now;
 }
 
 enum engine_told engine_tell(struct engine *e, uint32_t number, uint32_t attempt, enum run_state state, bool has_value, int64_t now) {
@@ -809,7 +849,7 @@ enum engine_told engine_tell(struct engine *e, uint32_t number, uint32_t attempt
   pass_time(e, now);
   if (!t || (attempt && attempt != t->row.attempt))
     return TOLD_FENCED;
-  if (t->row.dead)
+  if (t->row.dead || !t->course)
     return is_over(&t->row) ? TOLD_AGAIN : TOLD_FENCED;
   if (has_value && !t->row.has_value) {
     struct engine_trial row = t->row;
@@ -868,9 +908,9 @@ bool engine_kill(struct engine *e, uint32_t number, int64_t now, struct err *err
   pass_time(e, now);
   if (!t)
     return err_set(err, ERR_NOT_FOUND, "there is no trial %u", number);
-  if (!t->live || t->row.state == RUN_STOPPING)
+  if (!t->course || !t->course->live || t->row.state == RUN_STOPPING)
     return true; /* over, or being ended */
-  t->dequeue |= t->row.state == RUN_QUEUED && t->enqueued && !e->conf.asks;
+  t->course->dequeue |= t->row.state == RUN_QUEUED && t->course->enqueued && !e->conf.asks;
   step(e, t, RUN_EV_KILL, CAUSE_KILLED);
   return true;
 }
@@ -881,9 +921,12 @@ bool engine_retry(struct engine *e, uint32_t number, struct err *err) {
     return err_set(err, ERR_NOT_FOUND, "there is no trial %u", number);
   if (e->sweep.state == SWEEP_DRAINING || sweep_over(e))
     return err_set(err, ERR_WRONG_STATE, "the sweep is %s", sweep_fsm.states[e->sweep.state]);
-  if (t->live || !step(e, t, RUN_EV_RETRY, CAUSE_NONE))
-    return err_set(err, ERR_WRONG_STATE, "a trial that is %s cannot be tried again", run_fsm.states[t->row.state]);
-  return true;
+  if (!open_course(e, t))
+    return err_no_memory(err);
+  if (!t->course->live && step(e, t, RUN_EV_RETRY, CAUSE_NONE))
+    return true;
+  close_course(e, t);
+  return err_set(err, ERR_WRONG_STATE, "a trial that is %s cannot be tried again", run_fsm.states[t->row.state]);
 }
 
 /* Is the limit that made the sweep drain still reached? */

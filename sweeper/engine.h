@@ -52,14 +52,14 @@ enum engine_cause {
 struct engine_trial {
   uint32_t number;
   uint32_t attempt; /* 0 before the first */
-  uint32_t retries; /* attempts that were given out because one before came to nothing */
-  uint32_t refusals;
-  uint64_t version;
+  uint32_t version;
+  uint32_t lease_ms; /* ask and tell: what the worker asked for, 49 days at most; 0: the sweep's */
+  uint16_t retries;  /* attempts that were given out because one before came to nothing */
+  uint8_t refusals;
   uint8_t state; /* enum run_state */
   uint8_t cause; /* enum engine_cause */
   bool dead;     /* the attempt is known to be over, or there is none */
   bool has_value;
-  int64_t lease_ms; /* ask and tell: what the worker asked for; 0: the sweep's */
 };
 
 enum engine_why {
@@ -97,7 +97,7 @@ MUST_CHECK bool engine_new(const struct engine_conf *conf, const struct engine_s
 void engine_free(struct engine *e);
 MUST_CHECK bool engine_load(struct engine *e, const struct engine_trial *row, struct err *err);
 /* Every lease begins anew. Should numbers be missing below the highest, the next trials that are made get them. */
-MUST_CHECK bool engine_loaded(struct engine *e, int64_t now, struct err *err);
+void engine_loaded(struct engine *e, int64_t now);
 
 /* ---- what is to be done ---- */
 
@@ -125,7 +125,7 @@ struct engine_todo {
 struct engine_todo engine_next(struct engine *e);
 /* The outcome of a write. `ok` false: not done, or not known; it is given out again at the next tick. */
 void engine_sweep_written(struct engine *e, uint64_t version, bool ok);
-void engine_trial_written(struct engine *e, uint32_t number, uint64_t version, bool ok);
+void engine_trial_written(struct engine *e, uint32_t number, uint32_t version, bool ok);
 
 /* ---- new trials ---- */
 

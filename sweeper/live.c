@@ -72,7 +72,8 @@ bool live_new(struct sweeps *s, struct sweep_file *file, struct id id, int64_t s
     sweep_file_free(file);
     return err_no_memory(err);
   }
-  *live = (struct live_sweep){.all = s, .id = id, .seed = seed, .file = file, .best_value = NAN, .shown = -1};
+  *live = (struct live_sweep){
+      .all = s, .id = id, .seed = seed, .file = file, .best_value = NAN, .shown = -1, .trials = SHELF_INIT(struct live_trial)};
   if (!make_parts(live, row, err)) {
     live_free(live);
     return false;
@@ -92,20 +93,42 @@ bool live_warn(struct live_sweep *live, const char *text, struct err *err) {
   return true;
 }
 
-static void trial_free(struct live_trial *trial) {
-  if (!trial)
+static void course_free(struct live_trial *trial) {
+  if (!trial->course)
     return;
   jobs_forget(trial);
-  heard_release(&trial->heard);
-  mem_free(trial->worker);
-  mem_free(trial->reason);
-  mem_free(trial->stop);
   live_forget_said(trial);
-  for (struct live_past *past = trial->past, *next; past; past = next) {
+  heard_release(&trial->course->heard);
+  mem_free(trial->course->worker);
+  mem_free(trial->course->reason);
+  mem_free(trial->course->stop);
+  for (struct live_past *past = trial->course->past, *next; past; past = next) {
     next = past->next;
     mem_free(past);
   }
-  mem_free(trial);
+  mem_free(trial->course);
+  trial->course = NULL;
+}
+
+const struct live_course *live_course(const struct live_trial *trial) {
+  static const struct live_course none;
+  return trial->course ? trial->course : &none;
+}
+
+bool live_course_open(struct live_trial *trial, struct err *err) {
+  if (!trial->course)
+    trial->course = mem_zalloc(sizeof *trial->course);
+  return trial->course || err_no_memory(err);
+}
+
+void live_course_close(struct live_trial *trial) {
+  const struct live_course *c = trial->course;
+  const struct engine_trial *row = engine_trial(trial->sweep->engine, trial->number);
+  if (!c || !row || !live_row_is_over(row) || !engine_trial_durable(trial->sweep->engine, trial->number))
+    return;
+  bool told = !c->reason && !c->stop && !c->past, idle = !c->in_schedule && !c->log && !c->poll_done && !c->making;
+  if (told && idle && (row->state == RUN_FINISHED || !c->said))
+    course_free(trial);
 }
 
 void live_about_release(struct live_about *about) {
@@ -121,11 +144,13 @@ void live_free(struct live_sweep *live) {
   if (live->thought)
     sampler_job_drop(live->thought);
   for (size_t i = 0; i < live->trial_count; i++) {
-    if (live->trials[i])
-      map_remove(&live->all->by_run, str_n((const char *)live->trials[i]->run.bytes, sizeof live->trials[i]->run.bytes));
-    trial_free(live->trials[i]);
+    struct live_trial *trial = live_trial_at(live, i);
+    if (!trial)
+      continue;
+    id_map_remove(&live->all->by_run, trial->run);
+    course_free(trial);
   }
-  mem_free(live->trials);
+  shelf_release(&live->trials);
   sampler_free(live->sampler);
   history_free(live->history);
   space_free(live->space);
@@ -150,32 +175,28 @@ void live_free(struct live_sweep *live) {
 }
 
 struct live_trial *live_trial_new(struct live_sweep *live, uint32_t number, struct id run, struct err *err) {
-  struct live_trial *trial = mem_zalloc(sizeof *trial);
-  if (number >= live->trial_cap) {
-    size_t cap = MAX_OF(live->trial_cap * 2, (size_t)number + 64);
-    struct live_trial **bigger = mem_resize(live->trials, cap, sizeof *bigger);
-    if (bigger) {
-      memset(bigger + live->trial_cap, 0, (cap - live->trial_cap) * sizeof(struct live_trial *));
-      live->trials = bigger;
-      live->trial_cap = cap;
-    }
-  }
-  if (!trial || number >= live->trial_cap || !map_put(&live->all->by_run, str_n((const char *)run.bytes, sizeof run.bytes), trial, NULL)) {
-    mem_free(trial);
+  if (!shelf_reserve(&live->trials, (size_t)number + 1)) {
     err_no_memory(err);
     return NULL;
   }
-  *trial = (struct live_trial){.sweep = live,
-                               .run = run,
-                               .number = number,
-                               .value = NAN,
-                               .best = NAN,
-                               .told = -1,
-                               .created = live_wall(live->all),
-                               .shown = RUN_STATE_COUNT};
-  live->trials[number] = trial;
+  struct live_trial *trial = shelf_at(&live->trials, number);
+  *trial = (struct live_trial){
+      .run = run, .number = number, .value = NAN, .best = NAN, .told = -1, .created = live_wall(live->all), .shown = RUN_STATE_COUNT};
+  if (!live_course_open(trial, err))
+    return NULL;
+  if (!id_map_put(&live->all->by_run, &trial->run)) {
+    mem_free(trial->course);
+    err_no_memory(err);
+    return NULL;
+  }
+  trial->sweep = live;
   live->trial_count = MAX_OF(live->trial_count, (size_t)number + 1);
   return trial;
+}
+
+struct live_trial *live_trial_at(const struct live_sweep *live, size_t number) {
+  struct live_trial *trial = number < live->trial_count ? shelf_at(&live->trials, number) : NULL;
+  return trial && trial->sweep ? trial : NULL;
 }
 
 json_t *live_params(const struct live_trial *trial) {
@@ -235,7 +256,8 @@ void live_note_end(struct live_trial *trial, const struct engine_trial *row) {
     log_warn("sweep", NULL, "%s: %s", live->name, err.text);
   live_keep_best(trial, row);
   note_time(trial, row);
-  heard_release(&trial->heard);
+  if (trial->course)
+    heard_release(&trial->course->heard);
   if (row->state == RUN_FINISHED && live->all->ready)
     live_forget_said(trial); /* there will be no other attempt */
 }
@@ -252,9 +274,10 @@ const char *live_reason(const struct live_trial *trial, const struct engine_tria
   };
   if (row->cause == CAUSE_NONE)
     return NULL;
-  bool own = row->cause == CAUSE_NO_METRIC ? str_starts(str_of(trial->reason), STR("no_metric"))
+  const char *reason = live_course(trial)->reason;
+  bool own = row->cause == CAUSE_NO_METRIC ? str_starts(str_of(reason), STR("no_metric"))
                                            : row->cause != CAUSE_KILLED && row->cause != CAUSE_SWEEP;
-  return trial->reason && own ? trial->reason : texts[row->cause];
+  return reason && own ? reason : texts[row->cause];
 }
 
 /* ---- new trials ---- */
@@ -286,9 +309,9 @@ static void hand_out(struct live_sweep *live) {
   LIST_EACH(&live->asks, node) {
     struct live_ask *ask = LIST_ENTRY(node, struct live_ask, node);
     while (!ask->closed && ask->got < ask->count && engine_ask(live->engine, ask->lease_ms, live_now(live->all), &number)) {
-      struct live_trial *trial = live->trials[number];
-      mem_free(trial->worker);
-      trial->worker = ask->worker ? mem_strdup(ask->worker) : NULL;
+      struct live_trial *trial = live_trial_at(live, number);
+      mem_free(trial->course->worker);
+      trial->course->worker = ask->worker ? mem_strdup(ask->worker) : NULL;
       if (!trial->started)
         trial->started = live_wall(live->all);
       ask->attempts[ask->got] = engine_trial(live->engine, number)->attempt;
@@ -527,17 +550,17 @@ static void keep_verdict(struct live_trial *trial, const struct stop_verdict *ve
   jw_put_text(&w, "comparison", verdict->comparison);
   jw_put_text(&w, "reason", verdict->reason);
   jw_object_end(&w);
-  mem_free(trial->stop);
-  mem_free(trial->reason);
-  trial->stop = text.fail ? NULL : mem_strdup(buf_text(&text));
-  trial->reason = mem_strdup(verdict->reason);
+  mem_free(trial->course->stop);
+  mem_free(trial->course->reason);
+  trial->course->stop = text.fail ? NULL : mem_strdup(buf_text(&text));
+  trial->course->reason = mem_strdup(verdict->reason);
 }
 
 bool live_heard(struct live_trial *trial, uint32_t attempt, uint32_t source, const struct live_report *report) {
-  if (trial->heard_of != attempt)
-    heard_release(&trial->heard);
-  trial->heard_of = attempt;
-  return heard_before(&trial->heard, source, report->key, report->step, report->value);
+  if (trial->course->heard_of != attempt)
+    heard_release(&trial->course->heard);
+  trial->course->heard_of = attempt;
+  return heard_before(&trial->course->heard, source, report->key, report->step, report->value);
 }
 
 /* One value through the fold, the rules, the engine. */
@@ -580,7 +603,8 @@ void live_put_verdict(const struct live_trial *trial, struct json_writer *w) {
   jw_object(w);
   jw_put_text(w, "verdict", stop ? "stop" : "continue");
   if (stop) {
-    if (trial->stop && row->cause == CAUSE_VERDICT && !json_read(str_of(trial->stop), &said, &ignored))
+    const char *text = live_course(trial)->stop;
+    if (text && row->cause == CAUSE_VERDICT && !json_read(str_of(text), &said, &ignored))
       said = NULL;
     jw_put_text(w, "rule", said ? json_string_value(json_object_get(said, "rule")) : NULL);
     jw_put_text(w, "reason", live_reason(trial, row));
@@ -630,14 +654,18 @@ bool live_kill(struct live_trial *trial, struct err *err) {
 }
 
 bool live_retry(struct live_trial *trial, struct err *err) {
-  live_keep_attempt(trial);
-  if (!engine_retry(trial->sweep->engine, trial->number, err))
+  if (!live_course_open(trial, err))
     return false;
-  mem_free(trial->stop);
-  mem_free(trial->reason);
-  trial->stop = trial->reason = NULL;
+  live_keep_attempt(trial);
+  if (!engine_retry(trial->sweep->engine, trial->number, err)) {
+    live_course_close(trial);
+    return false;
+  }
+  mem_free(trial->course->stop);
+  mem_free(trial->course->reason);
+  trial->course->stop = trial->course->reason = NULL;
   trial->ended = 0;
-  trial->has_exit = false;
+  trial->course->has_exit = false;
   if (trial->sweep->best == trial)
     live_find_best(trial->sweep);
   sweeps_kick(trial->sweep->all);

@@ -4,8 +4,10 @@
 
 #include <math.h>
 
+#include "base/id_map.h"
 #include "base/list.h"
 #include "base/map.h"
+#include "base/shelf.h"
 #include "sampler/sampler.h"
 #include "storage/pg/pg.h"
 #include "sweeper/engine.h"
@@ -57,22 +59,12 @@ struct live_past {
   char reason[200];
 };
 
-/* A trial in memory: what the engine and the sampler do not keep. */
-struct live_trial {
-  struct live_sweep *sweep;
-  struct id run;
-  uint32_t number;
-  int64_t created, started, ended; /* wall clock; 0: not yet */
-  double value, best;              /* NaN: none */
-  int64_t value_step;
-  int32_t told; /* -1: the sampler does not know the result */
-  struct live_made made;
-  uint32_t at_tells;      /* results there were when it joined the history */
+/* What a trial needs while it runs or may yet run. */
+struct live_course {
   uint32_t heard_attempt; /* whose reports the rules know */
   struct live_said *said; /* what still holds of them; live_values.c */
   uint32_t said_count, said_cap;
   char *worker, *reason, *stop; /* stop: {"rule", "step", "reason"} */
-  uint8_t shown;                /* the state that was told last; RUN_STATE_COUNT: none */
   bool has_exit, by_signal;     /* of the current attempt */
   int32_t exit;
   int64_t attempt_began, attempt_ended; /* wall clock; 0: not known, not yet */
@@ -98,6 +90,21 @@ struct live_trial {
   struct job_making *making; /* its directory, on a thread; NULL: none */
 };
 
+/* A trial in memory: what the engine and the sampler do not keep. There may be millions. */
+struct live_trial {
+  struct live_sweep *sweep; /* NULL: there is no such trial */
+  struct id run;
+  int64_t created, started, ended; /* wall clock; 0: not yet */
+  double value, best;              /* NaN: none */
+  int64_t value_step;
+  struct live_course *course; /* NULL: it is over, and nothing more is to be said of its end */
+  uint32_t number;
+  int32_t told; /* -1: the sampler does not know the result */
+  struct live_made made;
+  uint32_t at_tells; /* results there were when it joined the history */
+  uint8_t shown;     /* the state that was told last; RUN_STATE_COUNT: none */
+};
+
 /* What a launched run is said to be, as JSON, until its row is made. */
 struct live_about {
   char *command, *params, *tags;
@@ -121,8 +128,8 @@ struct live_sweep {
   struct history *history;
   struct sampler *sampler;
   struct stop_set *rules;
-  struct live_trial **trials;
-  size_t trial_count, trial_cap;
+  struct shelf trials; /* of struct live_trial, by number; see live_trial_at() */
+  size_t trial_count;
   uint32_t group; /* of the schedule */
   bool has_group;
   bool single; /* no sweep, but one launched run, which has its id */
@@ -204,7 +211,8 @@ struct sweeps {
   int64_t epoch;
   bool ready, stopping;
   struct list sweeps; /* oldest first */
-  struct map by_id, by_run;
+  struct map by_id;
+  struct id_map by_run;
   struct schedule *schedule;
   uint32_t node;
   char node_name[256];
@@ -276,9 +284,18 @@ MUST_CHECK bool live_new(struct sweeps *s, struct sweep_file *file, struct id id
                          struct live_sweep **ret, struct err *err); /* takes the file in any case */
 void live_free(struct live_sweep *live);
 MUST_CHECK bool live_warn(struct live_sweep *live, const char *text, struct err *err);
+/* It has a course, which the trials that are over lose once that is stored. */
 struct live_trial *live_trial_new(struct live_sweep *live, uint32_t number, struct id run, struct err *err);
 /* Has another source of the attempt said this? Else it is noted. */
 bool live_heard(struct live_trial *trial, uint32_t attempt, uint32_t source, const struct live_report *report);
+/* NULL when there is none. */
+struct live_trial *live_trial_at(const struct live_sweep *live, size_t number);
+/* The course of a trial that may be over; not NULL, and without anything where it has none. */
+const struct live_course *live_course(const struct live_trial *trial);
+/* It runs again, or is read again. */
+MUST_CHECK bool live_course_open(struct live_trial *trial, struct err *err);
+/* Frees what is not needed any more, if that is so. */
+void live_course_close(struct live_trial *trial);
 /* A report of the past goes through the same fold. */
 void live_take_report(struct live_trial *trial, uint32_t attempt, const struct live_report *report, struct stop_verdict *ret_verdict,
                       bool *ret_target, bool *ret_goal);

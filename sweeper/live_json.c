@@ -216,8 +216,9 @@ void live_put_trial(const struct live_trial *trial, struct json_writer *w) {
   put_number(w, "best_value", !isnan(trial->best), trial->best);
   put_last(trial, row, w);
   jw_key(w, "stop");
-  if (trial->stop && row->cause == CAUSE_VERDICT)
-    jw_raw(w, str_of(trial->stop));
+  const char *stop = live_course(trial)->stop;
+  if (stop && row->cause == CAUSE_VERDICT)
+    jw_raw(w, str_of(stop));
   else
     jw_null(w);
   jw_put_text(w, "node", live->conf.asks ? NULL : "local");

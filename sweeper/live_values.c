@@ -78,7 +78,8 @@ void live_note_missed(struct live_trial *trial) {
   bool any = spec->has_metric;
   for (size_t i = 0; i < spec->early_terminate.count && !any; i++)
     any = rules[i].metric.p != NULL;
-  trial->missed += any;
+  if (trial->course)
+    trial->course->missed += any;
 }
 
 bool live_watches(const struct live_sweep *live, struct str key) {
@@ -96,14 +97,14 @@ static double mean_of_last(struct live_trial *trial, double value) {
   int64_t k = MIN_OF(MAX_OF(trial->sweep->file->spec.metric.last_k, (int64_t)1), (int64_t)RECENT_MAX);
   double sum = 0;
   uint32_t n;
-  if (!trial->recent)
-    trial->recent = mem_array((size_t)k, sizeof *trial->recent);
-  if (!trial->recent)
+  if (!trial->course->recent)
+    trial->course->recent = mem_array((size_t)k, sizeof *trial->course->recent);
+  if (!trial->course->recent)
     return value;
-  trial->recent[trial->recent_count++ % (uint32_t)k] = value;
-  n = MIN_OF(trial->recent_count, (uint32_t)k);
+  trial->course->recent[trial->course->recent_count++ % (uint32_t)k] = value;
+  n = MIN_OF(trial->course->recent_count, (uint32_t)k);
   for (uint32_t i = 0; i < n; i++)
-    sum += trial->recent[i];
+    sum += trial->course->recent[i];
   return sum / n;
 }
 
@@ -141,8 +142,8 @@ void live_find_best(struct live_sweep *live) {
   live->best = NULL;
   live->best_value = NAN;
   for (size_t i = 0; i < live->trial_count; i++)
-    if (live->trials[i])
-      live_keep_best(live->trials[i], engine_trial(live->engine, (uint32_t)i));
+    if (live_trial_at(live, i))
+      live_keep_best(live_trial_at(live, i), engine_trial(live->engine, (uint32_t)i));
 }
 
 bool live_reaches_target(const struct live_sweep *live, double value) {
@@ -164,26 +165,28 @@ static bool is_value(const struct live_sweep *live, struct str key, double value
 /* ---- what was said ---- */
 
 void live_forget_said(struct live_trial *trial) {
-  mem_free(trial->said);
-  mem_free(trial->recent);
-  trial->said = NULL;
-  trial->recent = NULL;
-  trial->said_count = trial->said_cap = trial->recent_count = 0;
+  if (!trial->course)
+    return;
+  mem_free(trial->course->said);
+  mem_free(trial->course->recent);
+  trial->course->said = NULL;
+  trial->course->recent = NULL;
+  trial->course->said_count = trial->course->said_cap = trial->course->recent_count = 0;
 }
 
 /* Beyond the ceiling, and without memory, a later attempt that resumes loses what was not kept. */
 static void remember(struct live_trial *trial, struct str key, uint32_t attempt, const struct live_report *report) {
-  if (trial->said_count == SAID_MAX)
+  if (trial->course->said_count == SAID_MAX)
     return;
-  if (trial->said_count == trial->said_cap) {
-    uint32_t cap = MAX_OF(trial->said_cap * 2, 8u);
-    struct live_said *bigger = mem_resize(trial->said, cap, sizeof *bigger);
+  if (trial->course->said_count == trial->course->said_cap) {
+    uint32_t cap = MAX_OF(trial->course->said_cap * 2, 8u);
+    struct live_said *bigger = mem_resize(trial->course->said, cap, sizeof *bigger);
     if (!bigger)
       return;
-    trial->said = bigger;
-    trial->said_cap = cap;
+    trial->course->said = bigger;
+    trial->course->said_cap = cap;
   }
-  trial->said[trial->said_count++] =
+  trial->course->said[trial->course->said_count++] =
       (struct live_said){.key = key, .attempt = attempt, .step = report->step, .value = report->value, .epoch = report->epoch};
 }
 
@@ -193,13 +196,13 @@ static int cmp_hash(const void *a, const void *b) {
 }
 
 bool live_said(const struct live_trial *trial, uint32_t attempt, uint64_t **ret, size_t *ret_count) {
-  uint64_t *hashes = trial->said_count < SAID_MAX ? mem_array(trial->said_count + 1, sizeof *hashes) : NULL;
+  uint64_t *hashes = trial->course->said_count < SAID_MAX ? mem_array(trial->course->said_count + 1, sizeof *hashes) : NULL;
   size_t n = 0;
   if (!hashes)
     return false;
-  for (uint32_t i = 0; i < trial->said_count; i++)
-    if (trial->said[i].attempt == attempt)
-      hashes[n++] = heard_hash(trial->said[i].key, trial->said[i].step, trial->said[i].value);
+  for (uint32_t i = 0; i < trial->course->said_count; i++)
+    if (trial->course->said[i].attempt == attempt)
+      hashes[n++] = heard_hash(trial->course->said[i].key, trial->course->said[i].step, trial->course->said[i].value);
   qsort(hashes, n, sizeof *hashes, cmp_hash);
   *ret = hashes;
   *ret_count = n;
@@ -221,20 +224,20 @@ static void feed(struct live_trial *trial, struct str key, const struct live_sai
 
 /* The attempt whose report of this key was the last; 0: none. */
 static uint32_t last_attempt(const struct live_trial *trial, struct str key) {
-  for (uint32_t i = trial->said_count; i > 0; i--)
-    if (str_eq(trial->said[i - 1].key, key))
-      return trial->said[i - 1].attempt;
+  for (uint32_t i = trial->course->said_count; i > 0; i--)
+    if (str_eq(trial->course->said[i - 1].key, key))
+      return trial->course->said[i - 1].attempt;
   return 0;
 }
 
 /* Takes out what the attempt supersedes with its first report of this key; true when that was anything. */
 static bool supersede(struct live_trial *trial, struct str key, int64_t step) {
   uint32_t kept = 0;
-  for (uint32_t i = 0; i < trial->said_count; i++)
-    if (!str_eq(trial->said[i].key, key) || trial->said[i].step < step)
-      trial->said[kept++] = trial->said[i];
-  bool any = kept < trial->said_count;
-  trial->said_count = kept;
+  for (uint32_t i = 0; i < trial->course->said_count; i++)
+    if (!str_eq(trial->course->said[i].key, key) || trial->course->said[i].step < step)
+      trial->course->said[kept++] = trial->course->said[i];
+  bool any = kept < trial->course->said_count;
+  trial->course->said_count = kept;
   return any;
 }
 
@@ -244,9 +247,9 @@ static void hear_again(struct live_trial *trial) {
     stop_forget(trial->sweep->rules, trial->number);
   trial->value = trial->best = NAN;
   trial->value_step = 0;
-  trial->recent_count = 0;
-  for (uint32_t i = 0; i < trial->said_count; i++)
-    feed(trial, trial->said[i].key, &trial->said[i], &ignored);
+  trial->course->recent_count = 0;
+  for (uint32_t i = 0; i < trial->course->said_count; i++)
+    feed(trial, trial->course->said[i].key, &trial->course->said[i], &ignored);
 }
 
 void live_take_report(struct live_trial *trial, uint32_t attempt, const struct live_report *report, struct stop_verdict *ret_verdict,
@@ -257,11 +260,11 @@ void live_take_report(struct live_trial *trial, uint32_t attempt, const struct l
   *ret_goal = is_value(live, report->key, report->value);
   *ret_target = *ret_goal && live_reaches_target(live, report->value);
   *ret_verdict = (struct stop_verdict){.stop = false};
-  bool newer = trial->heard_attempt && attempt > trial->heard_attempt;
-  bool other = trial->said_count && key.p && last_attempt(trial, key) < attempt && last_attempt(trial, key) != 0;
+  bool newer = trial->course->heard_attempt && attempt > trial->course->heard_attempt;
+  bool other = trial->course->said_count && key.p && last_attempt(trial, key) < attempt && last_attempt(trial, key) != 0;
   if ((other && supersede(trial, key, report->step)) || newer)
     hear_again(trial);
-  trial->heard_attempt = MAX_OF(trial->heard_attempt, attempt);
+  trial->course->heard_attempt = MAX_OF(trial->course->heard_attempt, attempt);
   remember(trial, key, attempt, report);
   feed(trial, report->key, &said, ret_verdict);
 }

@@ -24,8 +24,8 @@ static struct live_sweep *loading_sweep(const struct sweeps_loading *loading) {
 
 static void adopt_jobs(struct live_sweep *live) {
   for (size_t i = 0; i < live->trial_count; i++)
-    if (live->trials[i])
-      jobs_adopt(live->trials[i], engine_trial(live->engine, (uint32_t)i));
+    if (live_trial_at(live, i))
+      jobs_adopt(live_trial_at(live, i), engine_trial(live->engine, (uint32_t)i));
 }
 
 static void end_loading(struct sweeps_loading *loading, const struct err *err) {
@@ -80,14 +80,14 @@ static bool read_trial(struct sweeps_loading *loading, const struct pg_reply *ro
   struct live_sweep *live = loading_sweep(loading);
   size_t width = MAX_OF(space_count(live->space), (size_t)1);
   struct engine_trial state = {.number = (uint32_t)pg_int(row, 0, 1),
-                               .version = (uint64_t)pg_int(row, 0, 2),
+                               .version = (uint32_t)pg_int(row, 0, 2),
                                .state = (uint8_t)pg_int(row, 0, 3),
                                .attempt = (uint32_t)pg_int(row, 0, 4),
                                .cause = (uint8_t)pg_int(row, 0, 5),
-                               .retries = (uint32_t)pg_int(row, 0, 6),
+                               .retries = (uint16_t)pg_int(row, 0, 6),
                                .dead = pg_bool(row, 0, 7),
                                .has_value = !pg_is_null(row, 0, 8),
-                               .lease_ms = pg_is_null(row, 0, 18) ? 0 : pg_int(row, 0, 18)};
+                               .lease_ms = pg_is_null(row, 0, 18) ? 0 : (uint32_t)pg_int(row, 0, 18)};
   struct str coords = pg_bytea(row, 0, 15), stop = pg_jsonb(row, 0, 16), reason = pg_text(row, 0, 17);
   struct live_trial *trial = live_trial_new(live, state.number, pg_uuid(row, 0, 0), err);
   if (trial)
@@ -105,15 +105,15 @@ static bool read_trial(struct sweeps_loading *loading, const struct pg_reply *ro
   trial->started = pg_int(row, 0, 12);
   trial->ended = pg_is_null(row, 0, 13) ? 0 : pg_int(row, 0, 13);
   trial->told = pg_is_null(row, 0, 14) ? -1 : (int32_t)pg_int(row, 0, 14);
-  trial->held = pg_bool(row, 0, 23);
-  trial->has_priority = !pg_is_null(row, 0, 24);
-  trial->queue_priority = trial->has_priority ? pg_int(row, 0, 24) : 0;
-  trial->queue_since = pg_is_null(row, 0, 25) ? 0 : pg_int(row, 0, 25);
+  trial->course->held = pg_bool(row, 0, 23);
+  trial->course->has_priority = !pg_is_null(row, 0, 24);
+  trial->course->queue_priority = trial->course->has_priority ? pg_int(row, 0, 24) : 0;
+  trial->course->queue_since = pg_is_null(row, 0, 25) ? 0 : pg_int(row, 0, 25);
   trial->made =
       (struct live_made){.by = (int8_t)pg_int(row, 0, 19), .tells = (uint32_t)pg_int(row, 0, 20), .pending = (uint32_t)pg_int(row, 0, 21)};
   trial->at_tells = (uint32_t)pg_int(row, 0, 22);
-  trial->stop = stop.p ? mem_strndup(stop.p, stop.n) : NULL;
-  trial->reason = reason.p ? mem_strndup(reason.p, reason.n) : NULL;
+  trial->course->stop = stop.p ? mem_strndup(stop.p, stop.n) : NULL;
+  trial->course->reason = reason.p ? mem_strndup(reason.p, reason.n) : NULL;
   if (state.number >= loading->point_rows) {
     size_t rows = MAX_OF(loading->point_rows * 2, (size_t)state.number + 64);
     double *bigger = mem_resize(loading->points, rows * width, sizeof *bigger);
@@ -124,6 +124,7 @@ static bool read_trial(struct sweeps_loading *loading, const struct pg_reply *ro
   }
   if (coords.n)
     memcpy(loading->points + state.number * width, coords.p, coords.n);
+  live_course_close(trial);
   return true;
 }
 
@@ -150,14 +151,17 @@ static bool rebuild_history(struct sweeps_loading *loading, struct err *err) {
   struct live_trial **order = mem_array(live->trial_count + 1, sizeof(struct live_trial *));
   if (!order)
     return err_no_memory(err);
-  for (size_t i = 0; i < live->trial_count; i++)
-    if (live->trials[i] && live->trials[i]->told >= 0 && (size_t)live->trials[i]->told - base < live->trial_count)
-      order[(size_t)live->trials[i]->told - base] = live->trials[i];
+  for (size_t i = 0; i < live->trial_count; i++) {
+    struct live_trial *trial = live_trial_at(live, i);
+    if (trial && trial->told >= 0 && (size_t)trial->told - base < live->trial_count)
+      order[(size_t)trial->told - base] = trial;
+  }
   bool ok = true;
   for (size_t i = 0; i < live->trial_count && ok; i++) {
-    if (!live->trials[i])
+    const struct live_trial *trial = live_trial_at(live, i);
+    if (!trial)
       continue;
-    size_t known = live->trials[i]->at_tells > base ? live->trials[i]->at_tells - base : 0;
+    size_t known = trial->at_tells > base ? trial->at_tells - base : 0;
     for (; told < MIN_OF(live->trial_count, known); told++)
       if (order[told] && order[told]->number < i)
         tell_again(order[told]);
@@ -169,12 +173,11 @@ static bool rebuild_history(struct sweeps_loading *loading, struct err *err) {
       tell_again(order[told]);
   mem_free(order);
   for (size_t i = 0; i < live->trial_count && ok; i++) {
-    if (!live->trials[i])
-      continue;
-    size_t at = history_find(live->history, (uint32_t)i);
+    struct live_trial *trial = live_trial_at(live, i);
+    size_t at = trial ? history_find(live->history, (uint32_t)i) : SIZE_MAX;
     if (at != SIZE_MAX && history_state(live->history, at) == TRIAL_PENDING) {
-      live->trials[i]->told = -1;
-      live_note_end(live->trials[i], engine_trial(live->engine, (uint32_t)i));
+      trial->told = -1;
+      live_note_end(trial, engine_trial(live->engine, (uint32_t)i));
     }
   }
   sampler_follow(live->sampler);
@@ -186,9 +189,14 @@ static void on_report_row(void *ctx, const struct pg_reply *row) {
   struct live_sweep *live = loading_sweep(loading);
   uint32_t number = (uint32_t)pg_int(row, 0, 1);
   live->reports = live->reports_durable = pg_int(row, 0, 0) + 1;
-  struct live_trial *trial = number < live->trial_count ? live->trials[number] : NULL;
+  struct live_trial *trial = live_trial_at(live, number);
+  struct err err;
   if (!trial)
     return;
+  if (!live_course_open(trial, &err)) {
+    log_error("sweep", NULL, "%s: a report of trial %u could not be read: %s", live->name, number, err.text);
+    return;
+  }
   double value = trial->value, best = trial->best;
   int64_t step = trial->value_step;
   bool target, goal;
@@ -212,22 +220,23 @@ static void on_report_row(void *ctx, const struct pg_reply *row) {
 
 static void load_next(struct sweeps_loading *loading);
 
-/* Of those that have another attempt no more. */
-static void forget_said(const struct live_sweep *live) {
+/* What is only needed while a trial may have another attempt. */
+static void forget_courses(const struct live_sweep *live) {
   for (size_t i = 0; i < live->trial_count; i++)
-    if (live->trials[i] && engine_trial(live->engine, (uint32_t)i)->state == RUN_FINISHED)
-      live_forget_said(live->trials[i]);
+    if (live_trial_at(live, i))
+      live_course_close(live_trial_at(live, i));
 }
 
 static void on_reports(void *ctx, const struct pg_reply *reply) {
   struct sweeps_loading *loading = ctx;
   struct live_sweep *live = loading_sweep(loading);
   struct err err;
-  forget_said(live);
-  if (!pg_ok(reply, &err) || !rebuild_history(loading, &err) || !engine_loaded(live->engine, live_now(loading->all), &err)) {
+  forget_courses(live);
+  if (!pg_ok(reply, &err) || !rebuild_history(loading, &err)) {
     end_reading(loading, &err);
     return;
   }
+  engine_loaded(live->engine, live_now(loading->all));
   if (loading->one) {
     end_one(loading, NULL);
     return;

@@ -162,16 +162,16 @@ static void put_reason(struct pg_args *args, const struct live_write *write) {
   put_opt_text(args, live_reason(write->trial, &write->todo.trial));
 }
 static void put_stop(struct pg_args *args, const struct live_write *write) {
-  pg_put_jsonb(args, write->todo.trial.cause == CAUSE_VERDICT ? str_of(write->trial->stop) : STR_NONE);
+  pg_put_jsonb(args, write->todo.trial.cause == CAUSE_VERDICT ? str_of(live_course(write->trial)->stop) : STR_NONE);
 }
 static void put_exit_code(struct pg_args *args, const struct live_write *write) {
-  put_opt_int(args, write->trial->has_exit && !write->trial->by_signal, write->trial->exit);
+  put_opt_int(args, live_course(write->trial)->has_exit && !live_course(write->trial)->by_signal, live_course(write->trial)->exit);
 }
 static void put_signal(struct pg_args *args, const struct live_write *write) {
-  put_opt_int(args, write->trial->has_exit && write->trial->by_signal, write->trial->exit);
+  put_opt_int(args, live_course(write->trial)->has_exit && live_course(write->trial)->by_signal, live_course(write->trial)->exit);
 }
 static void put_worker(struct pg_args *args, const struct live_write *write) {
-  put_opt_text(args, write->trial->worker);
+  put_opt_text(args, live_course(write->trial)->worker);
 }
 
 static void put_lease(struct pg_args *args, const struct live_write *write) {
@@ -322,7 +322,7 @@ static void put_pasts(struct pg_batch *batch, const struct sweeps *s) {
                                          put_past_code, put_past_signal,  put_past_began, put_past_ended};
   bool any = false;
   for (size_t i = 0; i < s->write_count && !any; i++)
-    any = s->writes[i].trial && !s->writes[i].todo.creation && s->writes[i].trial->past;
+    any = s->writes[i].trial && !s->writes[i].todo.creation && live_course(s->writes[i].trial)->past;
   if (!any)
     return;
   struct pg_args *args = pg_batch_add(batch, STMT_ATTEMPTS_PUT);
@@ -331,7 +331,7 @@ static void put_pasts(struct pg_batch *batch, const struct sweeps *s) {
     for (size_t i = 0; i < s->write_count; i++) {
       if (!s->writes[i].trial || s->writes[i].todo.creation)
         continue;
-      for (struct live_past *past = s->writes[i].trial->past; past; past = past->next) {
+      for (struct live_past *past = live_course(s->writes[i].trial)->past; past; past = past->next) {
         columns[c](args, s->writes[i].trial, past);
         past->flying = true;
       }

@@ -79,9 +79,7 @@ static void follow_row(struct live_trial *trial, const struct engine_trial *row)
 }
 
 static void take_todo(struct live_sweep *live, const struct engine_todo *todo) {
-  struct live_trial *trial = todo->kind == TODO_WRITE_SWEEP         ? NULL
-                             : todo->trial.number < live->trial_cap ? live->trials[todo->trial.number]
-                                                                    : NULL;
+  struct live_trial *trial = todo->kind == TODO_WRITE_SWEEP ? NULL : live_trial_at(live, todo->trial.number);
   struct live_write write = {.sweep = live, .trial = trial, .todo = *todo};
   switch (todo->kind) {
   case TODO_WRITE_SWEEP:
@@ -197,6 +195,7 @@ static void note_written(const struct live_write *write, bool ok) {
     if (ok && live->best == write->trial && live_counts(write->todo.trial.state) &&
         live->file->spec.register_model.when == REGISTER_EACH_BEST)
       register_consider(live->all, live->id);
+    live_course_close(write->trial);
     return;
   }
   engine_sweep_written(live->engine, write->todo.sweep.version, ok);
@@ -373,7 +372,8 @@ void sweeps_missed(struct sweeps *s, struct id run) {
 }
 
 struct live_trial *sweeps_trial(const struct sweeps *s, struct id run) {
-  return map_get(&s->by_run, id_key(&run));
+  struct id *id = id_map_get(&s->by_run, run);
+  return id ? CONTAINER_OF(id, struct live_trial, run) : NULL;
 }
 
 struct sweeps *sweeps_new(const struct sweeps_conf *conf, struct err *err) {
@@ -384,7 +384,7 @@ struct sweeps *sweeps_new(const struct sweeps_conf *conf, struct err *err) {
   }
   s->conf = *conf;
   map_init(&s->by_id, LIVE_SWEEPS_MAX);
-  map_init(&s->by_run, ENGINE_TRIALS_MAX);
+  id_map_init(&s->by_run, ENGINE_TRIALS_MAX);
   s->tick = loop_timer_new(conf->loop, on_tick, s);
   if (!s->tick)
     err_no_memory(err);
@@ -426,7 +426,7 @@ void sweeps_free(struct sweeps *s) {
   reports_release(s);
   mem_free(s->writes);
   map_release(&s->by_id);
-  map_release(&s->by_run);
+  id_map_release(&s->by_run);
   mem_free(s);
 }
 

@@ -3,7 +3,7 @@
 #include "sweeper/live.h"
 
 static struct live_past *find(struct live_trial *trial, uint32_t attempt) {
-  struct live_past *past = trial->past;
+  struct live_past *past = trial->course->past;
   while (past && past->attempt != attempt)
     past = past->next;
   return past;
@@ -15,8 +15,8 @@ static struct live_past *add(struct live_trial *trial, uint32_t attempt) {
   if (!past)
     return NULL;
   past->attempt = attempt;
-  past->next = trial->past;
-  trial->past = past;
+  past->next = trial->course->past;
+  trial->course->past = past;
   return past;
 }
 
@@ -27,33 +27,33 @@ static bool is_final(unsigned state) {
 void live_keep_attempt(struct live_trial *trial) {
   const struct engine_trial *row = engine_trial(trial->sweep->engine, trial->number);
   uint32_t attempt = row->attempt;
-  if (!attempt || attempt == trial->kept_attempt)
+  if (!attempt || attempt == trial->course->kept_attempt)
     return;
-  trial->kept_attempt = attempt;
+  trial->course->kept_attempt = attempt;
   struct live_past *past = find(trial, attempt);
   if (!past)
     past = add(trial, attempt);
   if (!past)
     return;
   /* A retry has made it wait again: then how it ended tells what it was. */
-  past->state = is_final(row->state) ? row->state : trial->has_exit ? RUN_FAILED : RUN_LOST;
-  past->has_exit = trial->has_exit;
-  past->by_signal = trial->by_signal;
-  past->exit = trial->exit;
-  past->began = trial->attempt_began ? trial->attempt_began : attempt == 1 ? trial->started : 0;
-  past->ended = trial->attempt_ended ? trial->attempt_ended : live_wall(trial->sweep->all);
+  past->state = is_final(row->state) ? row->state : trial->course->has_exit ? RUN_FAILED : RUN_LOST;
+  past->has_exit = trial->course->has_exit;
+  past->by_signal = trial->course->by_signal;
+  past->exit = trial->course->exit;
+  past->began = trial->course->attempt_began ? trial->course->attempt_began : attempt == 1 ? trial->started : 0;
+  past->ended = trial->course->attempt_ended ? trial->course->attempt_ended : trial->ended ? trial->ended : live_wall(trial->sweep->all);
   past->flying = false;
-  if (trial->reason)
-    snprintf(past->reason, sizeof past->reason, "%s", trial->reason);
-  else if (trial->has_exit)
-    snprintf(past->reason, sizeof past->reason, trial->by_signal ? "ended by signal %d" : "exit code %d", (int)trial->exit);
+  if (trial->course->reason)
+    snprintf(past->reason, sizeof past->reason, "%s", trial->course->reason);
+  else if (trial->course->has_exit)
+    snprintf(past->reason, sizeof past->reason, trial->course->by_signal ? "ended by signal %d" : "exit code %d", (int)trial->course->exit);
 }
 
 void live_begin_attempt(struct live_trial *trial) {
   const struct engine_trial *row = engine_trial(trial->sweep->engine, trial->number);
-  trial->has_exit = false;
-  trial->attempt_began = live_wall(trial->sweep->all);
-  trial->attempt_ended = 0;
+  trial->course->has_exit = false;
+  trial->course->attempt_began = live_wall(trial->sweep->all);
+  trial->course->attempt_ended = 0;
   if (row->attempt < 2)
     return;
   struct live_past *past = find(trial, row->attempt);
@@ -62,12 +62,14 @@ void live_begin_attempt(struct live_trial *trial) {
   if (!past)
     return;
   past->state = row->state;
-  past->began = trial->attempt_began;
+  past->began = trial->course->attempt_began;
   past->flying = false;
 }
 
 void live_past_written(struct live_trial *trial, bool ok) {
-  for (struct live_past **at = &trial->past; *at;) {
+  if (!trial->course)
+    return;
+  for (struct live_past **at = &trial->course->past; *at;) {
     struct live_past *past = *at;
     if (!past->flying || !ok) {
       past->flying = false;

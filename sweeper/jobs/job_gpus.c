@@ -13,7 +13,7 @@ static bool has_gpus(const struct sweeps *s) {
 static size_t gpus_of(const struct live_trial *trial, size_t which[SCHEDULE_SLOTS_MAX]) {
   const struct sweeps *s = trial->sweep->all;
   uint16_t slots[SCHEDULE_SLOTS_MAX];
-  unsigned count = trial->in_schedule ? schedule_job_slots(s->schedule, trial->job, slots) : 0;
+  unsigned count = trial->course->in_schedule ? schedule_job_slots(s->schedule, trial->course->job, slots) : 0;
   for (unsigned i = 0; i < count; i++)
     which[i] = slots[i];
   return count;

@@ -49,7 +49,7 @@ static void made(struct work *work, bool cancelled) {
   struct job_making *making = CONTAINER_OF(work, struct job_making, work);
   struct live_trial *trial = making->trial;
   if (trial)
-    trial->making = NULL;
+    trial->course->making = NULL;
   /* When the service is stopping nothing is started any more: the next one makes it anew. */
   if (trial && !cancelled && !trial->sweep->all->stopping)
     jobs_made(trial, making->attempt, making->ok ? NULL : &making->err);
@@ -96,7 +96,7 @@ bool jobs_make(struct live_trial *trial, uint32_t attempt, struct err *err) {
                                 .arena = ARENA_INIT(MIB)};
   if (fill_tree(making, live, err) && work_submit(s->conf.work, &making->work, err)) {
     jobs_forget_making(trial);
-    trial->making = making;
+    trial->course->making = making;
     return true;
   }
   making_free(making);
@@ -104,7 +104,7 @@ bool jobs_make(struct live_trial *trial, uint32_t attempt, struct err *err) {
 }
 
 void jobs_forget_making(struct live_trial *trial) {
-  if (trial->making)
-    trial->making->trial = NULL;
-  trial->making = NULL;
+  if (trial->course->making)
+    trial->course->making->trial = NULL;
+  trial->course->making = NULL;
 }

@@ -100,11 +100,11 @@ static void note_goal_seen(struct live_sweep *live) {
 static bool begins_another_epoch(struct live_trial *trial, double epoch) {
   if (isnan(epoch))
     return false;
-  if (!trial->has_epochs) {
-    trial->has_epochs = true;
-    trial->first_epoch = floor(epoch);
+  if (!trial->course->has_epochs) {
+    trial->course->has_epochs = true;
+    trial->course->first_epoch = floor(epoch);
   }
-  return floor(epoch) > trial->first_epoch;
+  return floor(epoch) > trial->course->first_epoch;
 }
 
 static void watch_for_goal(struct live_trial *trial, const struct found_point *points, size_t count) {
@@ -127,7 +127,7 @@ static void watch_for_goal(struct live_trial *trial, const struct found_point *p
 void jobs_miss_goal(struct live_sweep *live) {
   bool waits = live->file->spec.has_metric && !live->conf.asks && !live->goal_watch.seen && !live->goal_watch.warning;
   for (size_t i = 0; waits && i < live->trial_count; i++) {
-    const struct live_trial *trial = live->trials[i];
+    const struct live_trial *trial = live_trial_at(live, i);
     const struct engine_trial *row = trial ? engine_trial(live->engine, trial->number) : NULL;
     if (row && row->state == RUN_RUNNING && trial->started && live_wall(live->all) - trial->started > GOAL_PATIENCE_MS) {
       if (row->has_value)
@@ -145,11 +145,11 @@ void jobs_explain_no_metric(struct live_trial *trial) {
   AUTO_BUF struct buf text = BUF_INIT(WARNING_MAX);
   buf_printf(&text, "no_metric: it ended well, but the goal metric \"%.*s\" was never seen", STR_ARG(str_slice(goal, 0, 200)));
   goal_watch_explain(&live->goal_watch, goal, &text);
-  char *reason = mem_strdup(buf_text(&text));
+  char *reason = trial->course ? mem_strdup(buf_text(&text)) : NULL;
   if (!reason)
     return;
-  mem_free(trial->reason);
-  trial->reason = reason;
+  mem_free(trial->course->reason);
+  trial->course->reason = reason;
 }
 
 /* ---- points and files ---- */
@@ -158,10 +158,12 @@ void jobs_on_points(void *ctx, uint32_t source, const struct found_point *points
   struct live_trial *trial = ctx;
   struct err err;
   sweeps_tell(trial->sweep->all, &(struct sweeps_change){.kind = SWEEPS_POINTS, .run = trial->run});
+  if (!trial->course)
+    return; /* it is over */
   watch_for_goal(trial, points, count);
   for (size_t i = 0; i < count; i++) {
     struct live_report report = {.key = points[i].key, .value = points[i].value, .epoch = points[i].epoch, .step = points[i].step};
-    if (!live_hear(trial, (int32_t)trial->log_attempt, source, &report, 1, &err) && err.code != ERR_FENCED)
+    if (!live_hear(trial, (int32_t)trial->course->log_attempt, source, &report, 1, &err) && err.code != ERR_FENCED)
       log_warn("sweep", NULL, "%s: a report of trial %u was not taken in: %s", trial->sweep->name, trial->number, err.text);
   }
 }
@@ -219,7 +221,7 @@ static void on_caught_up(void *ctx UNUSED, const struct err *err) {
 static bool take(struct live_trial *trial, int32_t attempt, companion_output_fn *done, void *ctx, struct taking **ret, struct err *err) {
   if (companion_alive(trial, attempt) == COMPANION_FENCED)
     return err_set(err, ERR_FENCED, "the attempt is over");
-  if (trial->missed)
+  if (trial->course->missed)
     return live_catch_up(trial, on_caught_up, NULL, err) && err_set(err, ERR_UNAVAILABLE, "what is stored of it is being read");
   if (!jobs_open_log(trial, (uint32_t)attempt, err))
     return false;
@@ -238,7 +240,7 @@ bool companion_output(struct live_trial *trial, int32_t attempt, struct str stre
     return err_set(err, ERR_INVALID, "\"stream\" must be stdout or stderr");
   if (!take(trial, attempt, done, ctx, &taking, err))
     return false;
-  if (log_writer_write(trial->log, name, offset, skipped, bytes, on_taken, taking, err))
+  if (log_writer_write(trial->course->log, name, offset, skipped, bytes, on_taken, taking, err))
     return true;
   mem_free(taking);
   return false;

@@ -21,8 +21,9 @@ static struct schedule_want want_of(const struct live_trial *trial) {
   return (struct schedule_want){.group = live->group,
                                 .slots = MAX_OF(live->conf.slots, 1u),
                                 .priority = queue_priority_of(trial),
-                                .since = trial->queue_since ? trial->queue_since : trial->created * 1000 + trial->number % 1000,
-                                .held = trial->held};
+                                .since =
+                                    trial->course->queue_since ? trial->course->queue_since : trial->created * 1000 + trial->number % 1000,
+                                .held = trial->course->held};
 }
 
 void jobs_enqueue(struct live_trial *trial) {
@@ -30,26 +31,29 @@ void jobs_enqueue(struct live_trial *trial) {
   struct sweeps *s = live->all;
   struct err err;
   struct schedule_want want = want_of(trial);
-  if (trial->in_schedule)
+  if (trial->course->in_schedule)
     return;
-  trial->in_schedule = schedule_job_add(s->schedule, &want, trial, &trial->job, &err);
+  trial->course->in_schedule = schedule_job_add(s->schedule, &want, trial, &trial->course->job, &err);
   sweeps_tell(s, &(struct sweeps_change){.kind = SWEEPS_QUEUE});
-  if (!trial->in_schedule)
+  if (!trial->course->in_schedule)
     log_error("sweep", NULL, "%s: trial %u cannot wait for a slot: %s", live->name, trial->number, err.text);
 }
 
 void jobs_release(struct live_trial *trial) {
-  if (trial->in_schedule)
-    schedule_job_remove(trial->sweep->all->schedule, trial->job);
-  if (trial->in_schedule)
-    sweeps_tell(trial->sweep->all, &(struct sweeps_change){.kind = SWEEPS_QUEUE});
-  trial->in_schedule = false;
+  if (!live_course(trial)->in_schedule)
+    return;
+  schedule_job_remove(trial->sweep->all->schedule, trial->course->job);
+  sweeps_tell(trial->sweep->all, &(struct sweeps_change){.kind = SWEEPS_QUEUE});
+  trial->course->in_schedule = false;
 }
 
 void jobs_reprioritize(struct live_sweep *live) {
-  for (size_t i = 0; i < live->trial_count; i++)
-    if (live->trials[i] && live->trials[i]->in_schedule && !live->trials[i]->has_priority)
-      schedule_job_set(live->all->schedule, live->trials[i]->job, live->priority, live->trials[i]->held);
+  for (size_t i = 0; i < live->trial_count; i++) {
+    const struct live_trial *trial = live_trial_at(live, i);
+    const struct live_course *course = trial ? live_course(trial) : NULL;
+    if (course && course->in_schedule && !course->has_priority)
+      schedule_job_set(live->all->schedule, course->job, live->priority, course->held);
+  }
 }
 
 bool jobs_place(struct sweeps *s) {
@@ -236,8 +240,10 @@ static bool start_job(struct start *start, struct err *err) {
 }
 
 static void set_reason(struct live_trial *trial, const char *text) {
-  mem_free(trial->reason);
-  trial->reason = mem_strdup(text);
+  if (!trial->course)
+    return;
+  mem_free(trial->course->reason);
+  trial->course->reason = mem_strdup(text);
 }
 
 static void refused(struct live_trial *trial, uint32_t attempt, const struct err *err) {
@@ -267,7 +273,7 @@ void jobs_made(struct live_trial *trial, uint32_t attempt, const struct err *fai
 
 void jobs_start(struct live_trial *trial, uint32_t attempt) {
   struct err err;
-  if (trial->adopted) /* its companion lives since before our start */
+  if (trial->course->adopted) /* its companion lives since before our start */
     return;
   if (!jobs_make(trial, attempt, &err))
     refused(trial, attempt, &err);
@@ -276,10 +282,11 @@ void jobs_start(struct live_trial *trial, uint32_t attempt) {
 /* ---- verdicts ---- */
 
 static void answer_poll(struct live_trial *trial, enum companion_says says) {
-  companion_fn *done = trial->poll_done;
-  trial->poll_done = NULL;
-  if (done)
-    done(trial->poll_ctx, says);
+  companion_fn *done = live_course(trial)->poll_done;
+  if (!done)
+    return;
+  trial->course->poll_done = NULL;
+  done(trial->course->poll_ctx, says);
 }
 
 void jobs_end(struct live_trial *trial) {
@@ -304,23 +311,25 @@ void companion_poll(struct live_trial *trial, int32_t attempt, int64_t wait_ms, 
     done(ctx, says);
     return;
   }
-  trial->poll_done = done;
-  trial->poll_ctx = ctx;
-  trial->poll_until = live_now(trial->sweep->all) + wait_ms;
+  trial->course->poll_done = done;
+  trial->course->poll_ctx = ctx;
+  trial->course->poll_until = live_now(trial->sweep->all) + wait_ms;
 }
 
 void companion_poll_drop(struct live_trial *trial, const void *ctx) {
-  if (trial->poll_done && trial->poll_ctx == ctx)
-    trial->poll_done = NULL;
+  if (trial->course && trial->course->poll_ctx == ctx)
+    trial->course->poll_done = NULL;
 }
 
 void jobs_tick(struct sweeps *s) {
   LIST_EACH(&s->sweeps, node) {
     struct live_sweep *live = LIST_ENTRY(node, struct live_sweep, node);
     jobs_miss_goal(live);
-    for (size_t i = 0; i < live->trial_count && !live->conf.asks; i++)
-      if (live->trials[i] && live->trials[i]->poll_done && (s->stopping || live->trials[i]->poll_until <= live_now(s)))
-        answer_poll(live->trials[i], COMPANION_GO_ON);
+    for (size_t i = 0; i < live->trial_count && !live->conf.asks; i++) {
+      struct live_trial *trial = live_trial_at(live, i);
+      if (trial && live_course(trial)->poll_done && (s->stopping || trial->course->poll_until <= live_now(s)))
+        answer_poll(trial, COMPANION_GO_ON);
+    }
   }
 }
 
@@ -332,9 +341,9 @@ int64_t jobs_stop_all(struct sweeps *s) {
   LIST_EACH(&s->sweeps, node) {
     struct live_sweep *live = LIST_ENTRY(node, struct live_sweep, node);
     for (size_t i = 0; i < live->trial_count && !live->conf.asks; i++) {
-      struct live_trial *trial = live->trials[i];
+      struct live_trial *trial = live_trial_at(live, i);
       struct err err;
-      if (!trial || !trial->in_schedule || schedule_is_waiting(s->schedule, trial->job))
+      if (!trial || !live_course(trial)->in_schedule || schedule_is_waiting(s->schedule, trial->course->job))
         continue;
       grace = MAX_OF(grace, live->file->spec.stop_grace);
       if (!live_kill(trial, &err))
@@ -351,13 +360,13 @@ bool jobs_are_over(const struct sweeps *s) {
 /* ---- output ---- */
 
 bool jobs_open_log(struct live_trial *trial, uint32_t attempt, struct err *err) {
-  if (trial->log && trial->log_attempt == attempt)
+  if (trial->course->log && trial->course->log_attempt == attempt)
     return true;
-  log_writer_close(trial->log);
+  log_writer_close(trial->course->log);
   const struct log_writer_options options = {.sources = trial->sweep->sources, .log_max = (int64_t)trial->sweep->file->spec.log_max};
-  trial->log = log_writer_new(trial->sweep->all->conf.logs, trial->run, (int32_t)attempt, &options, jobs_on_points, trial, err);
-  trial->log_attempt = attempt;
-  return trial->log != NULL;
+  trial->course->log = log_writer_new(trial->sweep->all->conf.logs, trial->run, (int32_t)attempt, &options, jobs_on_points, trial, err);
+  trial->course->log_attempt = attempt;
+  return trial->course->log != NULL;
 }
 
 /* ---- the end ---- */
@@ -425,12 +434,13 @@ static void on_log_complete(void *ctx, int64_t next UNUSED, const struct err *er
     end_told(ending, err);
     return;
   }
-  if (trial->log && trial->log_attempt == ending->attempt) {
-    log_writer_close(trial->log);
-    trial->log = NULL;
+  if (live_course(trial)->log && trial->course->log_attempt == ending->attempt) {
+    log_writer_close(trial->course->log);
+    trial->course->log = NULL;
   }
-  if (!trial->missed || !live_catch_up(trial, on_all_heard, ending, &failed))
-    on_all_heard(ending, trial->missed ? &failed : NULL);
+  bool missed = live_course(trial)->missed > 0;
+  if (!missed || !live_catch_up(trial, on_all_heard, ending, &failed))
+    on_all_heard(ending, missed ? &failed : NULL);
 }
 
 /* The companion's clock may have jumped meanwhile. */
@@ -455,9 +465,9 @@ static struct exit_text read_exit(struct live_trial *trial, struct str text) {
     struct str name = str_slice(line, 0, space), value = space == SIZE_MAX ? STR("") : str_slice(line, space + 1, line.n);
     bool is_code = str_is(name, "exit_code"), is_signal = str_is(name, "signal");
     if ((is_code || is_signal) && str_to_i64(value, &number) && number >= 0 && number < 1024) {
-      trial->has_exit = true;
-      trial->by_signal = is_signal;
-      trial->exit = (int32_t)number;
+      trial->course->has_exit = true;
+      trial->course->by_signal = is_signal;
+      trial->course->exit = (int32_t)number;
       ret.ok = is_code && number == 0;
       if (!ret.ok)
         snprintf(reason, sizeof reason, is_code ? "exit code %d" : "ended by signal %d", (int)number);
@@ -479,7 +489,7 @@ static struct exit_text read_exit(struct live_trial *trial, struct str text) {
         return ret;
     }
   }
-  if (reason[0] && !trial->stop)
+  if (reason[0] && !trial->course->stop)
     set_reason(trial, reason);
   ret.silent = printed[LOG_STDOUT] == 0 && printed[LOG_STDERR] == 0;
   return ret;
@@ -495,12 +505,12 @@ static void end_attempt(struct live_trial *trial, uint32_t attempt, struct str t
   }
   *ending = (struct ending){.trial = trial, .attempt = attempt, .done = done, .ctx = ctx};
   struct exit_text said = read_exit(trial, text);
-  trial->attempt_ended = live_wall(trial->sweep->all);
+  trial->course->attempt_ended = live_wall(trial->sweep->all);
   ending->ok = said.ok;
   /* A first attempt without output has no streams to complete; a later one's empty streams hide those of the one before. */
-  if (said.silent && attempt == 1 && !trial->log)
+  if (said.silent && attempt == 1 && !trial->course->log)
     on_log_complete(ending, 0, NULL);
-  else if (!jobs_open_log(trial, attempt, &err) || !log_writer_finish(trial->log, on_log_complete, ending, &err)) {
+  else if (!jobs_open_log(trial, attempt, &err) || !log_writer_finish(trial->course->log, on_log_complete, ending, &err)) {
     if (done)
       end_told(ending, &err);
     else
@@ -529,7 +539,8 @@ static void on_gone(void *ctx, struct id run, int32_t attempt, struct str exit_t
   if (trial && !s->stopping) {
     const struct engine_trial *row = engine_trial(trial->sweep->engine, trial->number);
     current = row->attempt == (uint32_t)attempt && !row->dead;
-    trial->adopted = trial->adopted && row->attempt != (uint32_t)attempt;
+    if (trial->course && row->attempt == (uint32_t)attempt)
+      trial->course->adopted = false;
   }
   if (current && exit_text.p) {
     end_attempt(trial, (uint32_t)attempt, exit_text, NULL, NULL);
@@ -563,21 +574,21 @@ void jobs_adopt(struct live_trial *trial, const struct engine_trial *row) {
     return;
   struct schedule_want want = want_of(trial);
   if (job_gpus_noted(trial, (int32_t)row->attempt, slots) == want.slots || find_slots(s, want.slots, slots))
-    trial->in_schedule = schedule_job_adopt(s->schedule, &want, trial, s->node, slots, &trial->job, &err);
+    trial->course->in_schedule = schedule_job_adopt(s->schedule, &want, trial, s->node, slots, &trial->course->job, &err);
   if (row->state == RUN_STARTING && !exec_local_was_started(s->executor, trial->run, (int32_t)row->attempt))
     return; /* the engine starts it */
-  trial->adopted = exec_local_adopt(s->executor, trial->run, (int32_t)row->attempt, &err);
-  if (!trial->adopted)
+  trial->course->adopted = exec_local_adopt(s->executor, trial->run, (int32_t)row->attempt, &err);
+  if (!trial->course->adopted)
     log_error("sweep", NULL, "%s: trial %u cannot be watched: %s", live->name, trial->number, err.text);
 }
 
 void jobs_forget(struct live_trial *trial) {
-  if (trial->in_schedule)
+  if (trial->course->in_schedule)
     jobs_release(trial);
-  trial->poll_done = NULL;
+  trial->course->poll_done = NULL;
   jobs_forget_making(trial);
-  log_writer_close(trial->log);
-  trial->log = NULL;
+  log_writer_close(trial->course->log);
+  trial->course->log = NULL;
 }
 
 bool jobs_new(struct sweeps *s, struct err *err) {

@@ -11,14 +11,14 @@ static const struct sweep_spec *spec_of(const struct live_trial *trial) {
 }
 
 int64_t queue_priority_of(const struct live_trial *trial) {
-  return trial->has_priority ? trial->queue_priority : trial->sweep->priority;
+  return trial->course->has_priority ? trial->course->queue_priority : trial->sweep->priority;
 }
 
 static void put_reason(const struct live_trial *trial, struct json_writer *w) {
   const struct sweeps *s = trial->sweep->all;
   AUTO_BUF struct buf reason = BUF_INIT(8 * KIB);
-  schedule_reason(s->schedule, trial->job, &reason);
-  if (s->node_drained && schedule_node_info(s->schedule, s->node).state != NODE_UP && !trial->held)
+  schedule_reason(s->schedule, trial->course->job, &reason);
+  if (s->node_drained && schedule_node_info(s->schedule, s->node).state != NODE_UP && !trial->course->held)
     buf_printf(&reason, ": %s is drained%s%s", s->node_name, s->node_reason ? ": " : "", s->node_reason ? s->node_reason : "");
   jw_put_text(w, "reason", buf_text(&reason));
 }
@@ -31,7 +31,7 @@ void queue_put_entry(const struct live_trial *trial, struct json_writer *w) {
   id_format(live->id, sweep);
   jw_object(w);
   jw_put_text(w, "run_id", run);
-  jw_put_i64(w, "position", (int64_t)schedule_position(live->all->schedule, trial->job) + 1);
+  jw_put_i64(w, "position", (int64_t)schedule_position(live->all->schedule, trial->course->job) + 1);
   jw_put_i64(w, "priority", queue_priority_of(trial));
   put_reason(trial, w);
   jw_put_i64(w, "since", trial->created);
@@ -49,7 +49,7 @@ void queue_put_entry(const struct live_trial *trial, struct json_writer *w) {
     jw_put_null(w, "number");
   else
     jw_put_i64(w, "number", trial->number);
-  jw_put_bool(w, "held", trial->held);
+  jw_put_bool(w, "held", trial->course->held);
   jw_object_end(w);
 }
 
@@ -89,7 +89,7 @@ static bool send_change(struct sweeps *s, struct pg_args *args, sweeps_done_fn *
 }
 
 bool queue_is_waiting(const struct live_trial *trial) {
-  return trial->in_schedule && schedule_is_waiting(trial->sweep->all->schedule, trial->job);
+  return live_course(trial)->in_schedule && schedule_is_waiting(trial->sweep->all->schedule, trial->course->job);
 }
 
 static bool check_waiting(const struct live_trial *trial, struct err *err) {
@@ -105,16 +105,16 @@ static bool check_waiting(const struct live_trial *trial, struct err *err) {
 static void apply(struct live_trial *trial, const struct queue_change *change) {
   struct schedule *schedule = trial->sweep->all->schedule;
   if (change->has_hold)
-    trial->held = change->hold;
+    trial->course->held = change->hold;
   if (change->has_priority) {
-    trial->has_priority = true;
-    trial->queue_priority = change->priority;
+    trial->course->has_priority = true;
+    trial->course->queue_priority = change->priority;
   }
   int64_t priority = queue_priority_of(trial);
-  schedule_job_set(schedule, trial->job, priority, trial->held);
+  schedule_job_set(schedule, trial->course->job, priority, trial->course->held);
   if (change->has_position) {
-    trial->queue_since = schedule_since_at(schedule, trial->job, priority, (size_t)change->position - 1);
-    schedule_job_move(schedule, trial->job, trial->queue_since, priority, trial->held);
+    trial->course->queue_since = schedule_since_at(schedule, trial->course->job, priority, (size_t)change->position - 1);
+    schedule_job_move(schedule, trial->course->job, trial->course->queue_since, priority, trial->course->held);
   }
 }
 
@@ -126,24 +126,24 @@ bool sweeps_queue_change(struct live_trial *trial, const struct queue_change *ch
   pg_args_init(&args, STMT_QUEUE_SET);
   if (!check_waiting(trial, err))
     return false;
-  size_t before = schedule_position(s->schedule, trial->job) + 1;
+  size_t before = schedule_position(s->schedule, trial->course->job) + 1;
   snprintf(from, sizeof from, "%zu", before);
   apply(trial, change);
-  snprintf(to, sizeof to, "%zu", schedule_position(s->schedule, trial->job) + 1);
+  snprintf(to, sizeof to, "%zu", schedule_position(s->schedule, trial->course->job) + 1);
   bool moved = change->has_position || change->has_priority;
   pg_put_uuid(&args, trial->run);
-  pg_put_bool(&args, trial->held);
-  if (trial->has_priority)
-    pg_put_int(&args, trial->queue_priority);
+  pg_put_bool(&args, trial->course->held);
+  if (trial->course->has_priority)
+    pg_put_int(&args, trial->course->queue_priority);
   else
     pg_put_null(&args);
-  if (trial->queue_since)
-    pg_put_int(&args, trial->queue_since);
+  if (trial->course->queue_since)
+    pg_put_int(&args, trial->course->queue_since);
   else
     pg_put_null(&args);
   pg_put_int(&args, live_wall(s));
   pg_put_text(&args, actor);
-  pg_put_text(&args, str_of(moved ? "queue.moved" : trial->held ? "queue.held" : "queue.released"));
+  pg_put_text(&args, str_of(moved ? "queue.moved" : trial->course->held ? "queue.held" : "queue.released"));
   pg_put_text(&args, str_of(moved ? from : ""));
   pg_put_text(&args, str_of(moved ? to : ""));
   sweeps_kick(s);
