@@ -3,29 +3,25 @@
 #include <math.h>
 
 #include "base/mem.h"
+#include "base/shelf.h"
 
-enum { CHUNK = 1024 }; /* points in a block, so that growing copies none */
-
-struct trial {
+struct result {
   double value; /* turned so that less is better; NaN: none */
   double step;
-  uint8_t state;
 };
 
 struct history {
   const struct space *space;
   enum goal goal;
   size_t width; /* doubles in a point */
-  double **chunks;
-  size_t chunk_cap;
-  struct trial *trials;
-  size_t count, cap;
-  uint32_t *events; /* place * 2 + 1 when it is a result */
-  size_t event_count, event_cap;
+  /* by place */
+  struct shelf points, results, states;
+  size_t count;
+  struct shelf events; /* place * 2 + 1 when it is a result */
+  size_t event_count;
   size_t told_count;
-  uint32_t *by_number; /* place + 1 */
-  size_t number_cap;
-  uint32_t *pending; /* places, ascending */
+  struct shelf by_number; /* place + 1 */
+  uint32_t *pending;      /* places, ascending */
   size_t pending_count, pending_cap;
   uint32_t *table; /* open addressing by the point's hash: place + 1 */
   size_t table_size;
@@ -39,6 +35,10 @@ bool history_new(const struct space *space, enum goal goal, struct history **ret
   history->space = space;
   history->goal = goal;
   history->width = space_count(space);
+  history->points.size = MAX_OF(history->width, (size_t)1) * sizeof(double);
+  history->results.size = sizeof(struct result);
+  history->states.size = sizeof(uint8_t);
+  history->events.size = history->by_number.size = sizeof(uint32_t);
   history->best = history->latest = SIZE_MAX;
   *ret = history;
   return true;
@@ -47,35 +47,27 @@ bool history_new(const struct space *space, enum goal goal, struct history **ret
 void history_free(struct history *history) {
   if (!history)
     return;
-  for (size_t i = 0; i * CHUNK < history->count; i++)
-    mem_free(history->chunks[i]);
-  mem_free(history->chunks);
-  mem_free(history->trials);
-  mem_free(history->events);
-  mem_free(history->by_number);
+  shelf_release(&history->points), shelf_release(&history->results), shelf_release(&history->states);
+  shelf_release(&history->events), shelf_release(&history->by_number);
   mem_free(history->pending);
   mem_free(history->table);
   mem_free(history);
 }
 
-/* Makes room for one more element; zeroes what is new. */
-static bool grow(void *pointer_to_array, size_t *cap, size_t needed, size_t size) {
-  if (needed <= *cap)
-    return true;
-  size_t more = MAX_OF(needed, *cap + *cap / 2 + 64);
-  void *old;
-  memcpy(&old, pointer_to_array, sizeof old);
-  char *grown = mem_resize(old, more, size);
-  if (!grown)
-    return false;
-  memset(grown + *cap * size, 0, (more - *cap) * size);
-  memcpy(pointer_to_array, &grown, sizeof grown);
-  *cap = more;
-  return true;
+static double *point_at(const struct history *history, size_t index) {
+  return shelf_at(&history->points, index);
 }
 
-static double *point_at(const struct history *history, size_t index) {
-  return history->chunks[index / CHUNK] + (index % CHUNK) * history->width;
+static struct result *result_at(const struct history *history, size_t index) {
+  return shelf_at(&history->results, index);
+}
+
+static uint8_t *state_at(const struct history *history, size_t index) {
+  return shelf_at(&history->states, index);
+}
+
+static void add_event(struct history *history, size_t index, bool told) {
+  *(uint32_t *)shelf_at(&history->events, history->event_count++) = (uint32_t)index * 2 + told;
 }
 
 /* ---- the table of points ---- */
@@ -95,7 +87,7 @@ static bool table_reserve(struct history *history) {
   if (!table)
     return false;
   for (size_t i = 0; i < history->count; i++)
-    if (history->trials[i].state != TRIAL_GONE)
+    if (*state_at(history, i) != TRIAL_GONE)
       table_put(history, table, size, i);
   mem_free(history->table);
   history->table = table;
@@ -109,7 +101,7 @@ bool history_has(const struct history *history, const double *point) {
   for (size_t at = space_hash(history->space, point) & (history->table_size - 1); history->table[at];
        at = (at + 1) & (history->table_size - 1)) {
     size_t index = history->table[at] - 1;
-    if (history->trials[index].state != TRIAL_GONE && space_same(history->space, point_at(history, index), point))
+    if (*state_at(history, index) != TRIAL_GONE && space_same(history->space, point_at(history, index), point))
       return true;
   }
   return false;
@@ -119,20 +111,17 @@ bool history_has(const struct history *history, const double *point) {
 
 /* Everything that can fail, so that a failure changes nothing. */
 static bool reserve(struct history *history, uint32_t number) {
-  size_t chunk = history->count / CHUNK;
-  if (!grow(&history->trials, &history->cap, history->count + 1, sizeof *history->trials) ||
-      !grow(&history->events, &history->event_cap, 2 * history->count + 2, sizeof *history->events) ||
-      !grow(&history->pending, &history->pending_cap, history->pending_count + 1, sizeof *history->pending) ||
-      !grow(&history->chunks, &history->chunk_cap, chunk + 1, sizeof *history->chunks) || !table_reserve(history))
-    return false;
-  if (number != HISTORY_NO_NUMBER && !grow(&history->by_number, &history->number_cap, (size_t)number + 1, sizeof *history->by_number))
-    return false;
-  if (history->count % CHUNK == 0) {
-    history->chunks[chunk] = mem_array(CHUNK * history->width, sizeof(double));
-    if (!history->chunks[chunk])
+  if (history->pending_count == history->pending_cap) {
+    size_t cap = history->pending_cap * 2 + 64;
+    uint32_t *pending = mem_resize(history->pending, cap, sizeof *pending);
+    if (!pending)
       return false;
+    history->pending = pending;
+    history->pending_cap = cap;
   }
-  return true;
+  return shelf_reserve(&history->points, history->count + 1) && shelf_reserve(&history->results, history->count + 1) &&
+         shelf_reserve(&history->states, history->count + 1) && shelf_reserve(&history->events, 2 * history->count + 2) &&
+         table_reserve(history) && (number == HISTORY_NO_NUMBER || shelf_reserve(&history->by_number, (size_t)number + 1));
 }
 
 static bool add(struct history *history, uint32_t number, const double *point, size_t *ret_index, struct err *err) {
@@ -146,33 +135,34 @@ static bool add(struct history *history, uint32_t number, const double *point, s
     return err_no_memory(err);
   size_t index = history->count++;
   memcpy(point_at(history, index), point, history->width * sizeof *point);
-  history->trials[index] = (struct trial){.value = NAN, .step = -INFINITY, .state = TRIAL_PENDING};
+  *result_at(history, index) = (struct result){.value = NAN, .step = -INFINITY};
+  *state_at(history, index) = TRIAL_PENDING;
   table_put(history, history->table, history->table_size, index);
   if (number != HISTORY_NO_NUMBER)
-    history->by_number[number] = (uint32_t)index + 1;
+    *(uint32_t *)shelf_at(&history->by_number, number) = (uint32_t)index + 1;
   history->pending[history->pending_count++] = (uint32_t)index;
-  history->events[history->event_count++] = (uint32_t)index * 2;
+  add_event(history, index, false);
   *ret_index = index;
   return true;
 }
 
 static void settle(struct history *history, size_t index, const struct outcome *outcome) {
-  struct trial *trial = &history->trials[index];
-  trial->state = (uint8_t)outcome->state;
+  struct result *trial = result_at(history, index);
+  *state_at(history, index) = (uint8_t)outcome->state;
   if (outcome->state == TRIAL_FINISHED || outcome->state == TRIAL_STOPPED) {
     if (isfinite(outcome->value))
       trial->value = history->goal == GOAL_MAXIMIZE ? 0.0 - outcome->value : outcome->value + 0.0; /* no -0 */
     if (outcome->state == TRIAL_STOPPED && !isnan(outcome->value) && !isnan(outcome->step))
       trial->step = outcome->step;
   }
-  history->events[history->event_count++] = (uint32_t)index * 2 + 1;
+  add_event(history, index, true);
   history->told_count++;
   history->gone += outcome->state == TRIAL_GONE;
   history->learnable += outcome->state == TRIAL_STOPPED || (outcome->state == TRIAL_FINISHED && !isnan(trial->value));
   if (outcome->state == TRIAL_FINISHED && !isnan(trial->value))
     history->latest = index;
   if (outcome->state == TRIAL_FINISHED && !isnan(trial->value) &&
-      (history->best == SIZE_MAX || trial->value < history->trials[history->best].value))
+      (history->best == SIZE_MAX || trial->value < result_at(history, history->best)->value))
     history->best = index;
   size_t at = history->pending_count;
   while (at > 0 && history->pending[at - 1] != index)
@@ -202,7 +192,7 @@ bool history_tell(struct history *history, uint32_t number, const struct outcome
     return false;
   if (index == SIZE_MAX)
     return err_set(err, ERR_NOT_FOUND, "there is no trial %u", (unsigned)number);
-  if (history->trials[index].state != TRIAL_PENDING)
+  if (*state_at(history, index) != TRIAL_PENDING)
     return err_set(err, ERR_WRONG_STATE, "trial %u has its result already", (unsigned)number);
   settle(history, index, outcome);
   return true;
@@ -231,16 +221,17 @@ const double *history_point(const struct history *history, size_t index) {
   return point_at(history, index);
 }
 enum trial_state history_state(const struct history *history, size_t index) {
-  return (enum trial_state)history->trials[index].state;
+  return (enum trial_state) * state_at(history, index);
 }
 double history_value(const struct history *history, size_t index) {
-  return history->trials[index].value;
+  return result_at(history, index)->value;
 }
 double history_step(const struct history *history, size_t index) {
-  return history->trials[index].step;
+  return result_at(history, index)->step;
 }
 size_t history_find(const struct history *history, uint32_t number) {
-  return number < history->number_cap && history->by_number[number] ? history->by_number[number] - 1 : SIZE_MAX;
+  uint32_t place = number < history->by_number.cap ? *(const uint32_t *)shelf_at(&history->by_number, number) : 0;
+  return place ? place - 1 : SIZE_MAX;
 }
 size_t history_tells(const struct history *history) {
   return history->told_count;
@@ -249,8 +240,9 @@ size_t history_events(const struct history *history) {
   return history->event_count;
 }
 size_t history_event(const struct history *history, size_t k, bool *ret_told) {
-  *ret_told = history->events[k] & 1;
-  return history->events[k] >> 1;
+  uint32_t event = *(const uint32_t *)shelf_at(&history->events, k);
+  *ret_told = event & 1;
+  return event >> 1;
 }
 size_t history_learnable(const struct history *history) {
   return history->learnable;
@@ -272,17 +264,18 @@ size_t history_latest(const struct history *history) {
   return history->latest;
 }
 
-static int class_of(const struct trial *trial) {
-  if (trial->state == TRIAL_FINISHED)
+static int class_of(const struct history *history, size_t index) {
+  const struct result *trial = result_at(history, index);
+  if (*state_at(history, index) == TRIAL_FINISHED)
     return isnan(trial->value) ? 3 : 0;
-  if (trial->state == TRIAL_STOPPED)
+  if (*state_at(history, index) == TRIAL_STOPPED)
     return trial->step == -INFINITY ? 2 : 1;
   return 3;
 }
 
 bool history_before(const struct history *history, size_t a, size_t b) {
-  const struct trial *x = &history->trials[a], *y = &history->trials[b];
-  int cx = class_of(x), cy = class_of(y);
+  const struct result *x = result_at(history, a), *y = result_at(history, b);
+  int cx = class_of(history, a), cy = class_of(history, b);
   if (cx != cy)
     return cx < cy;
   if (cx == 1 && x->step != y->step)
