@@ -32,6 +32,7 @@ struct parzen {
   struct axis *axes;
   size_t count, cap, on_count;
   double floor; /* the narrowest width for this many kernels */
+  bool loose;   /* orders, widths and bases are not kept */
   uint8_t *on;
   float *base; /* sum of log_norm, or far below anything when off */
   float *weight;
@@ -206,8 +207,8 @@ static void set_width(struct parzen *parzen, struct axis *axis, size_t at) {
   float inverse = (float)(SQRT_HALF / width);
   if (axis->inverse_width[kernel] == inverse && axis->log_norm[kernel] != 0)
     return;
-  axis->inverse_width[kernel] = inverse;
-  axis->log_norm[kernel] = (float)log_norm(axis->mu[kernel], width);
+  axis->inverse_width[kernel] = inverse; /* and of this alone comes the norm, so that no way to the same width gives another */
+  axis->log_norm[kernel] = (float)log_norm(axis->mu[kernel], SQRT_HALF / (double)inverse);
   set_base(parzen, kernel);
 }
 
@@ -251,6 +252,8 @@ void parzen_switch(struct parzen *parzen, size_t kernel, bool on) {
       axis->occupied[axis->cell[kernel]] += on ? 1 : (uint32_t)-1;
       continue;
     }
+    if (parzen->loose)
+      continue;
     size_t at;
     if (on)
       order_insert(axis, before, kernel, &at);
@@ -265,28 +268,82 @@ void parzen_switch(struct parzen *parzen, size_t kernel, bool on) {
   set_base(parzen, kernel);
 }
 
-void parzen_switch_all_on(struct parzen *parzen) {
-  size_t n = parzen->count;
+void parzen_loosen(struct parzen *parzen) {
+  parzen->loose = true;
+}
+
+static int by_mu(const void *a, const void *b, void *ctx) {
+  const struct axis *axis = ctx;
+  uint32_t x = *(const uint32_t *)a, y = *(const uint32_t *)b;
+  float mu = axis->mu[x], other = axis->mu[y];
+  return mu != other ? (mu > other) - (mu < other) : (x > y) - (x < y);
+}
+
+static void set_all_widths(struct parzen *parzen) {
+  for (size_t i = 0; i < parzen->axis_count; i++)
+    for (size_t k = 0; k < parzen->on_count && !parzen->axes[i].form.cells; k++)
+      set_width(parzen, &parzen->axes[i], k);
+  for (size_t k = 0; k < parzen->count; k++)
+    set_base(parzen, k);
+}
+
+void parzen_tighten(struct parzen *parzen) {
+  if (!parzen->loose)
+    return;
+  parzen->loose = false;
   for (size_t i = 0; i < parzen->axis_count; i++) {
     struct axis *axis = &parzen->axes[i];
-    size_t at, on = parzen->on_count;
-    for (size_t k = 0; k < n; k++) {
+    size_t n = 0;
+    for (size_t k = 0; k < parzen->count && !axis->form.cells; k++)
       if (parzen->on[k])
-        continue;
-      if (axis->form.cells)
-        axis->occupied[axis->cell[k]]++;
-      else
-        order_insert(axis, on++, k, &at);
-    }
+        axis->order[n++] = (uint32_t)k;
+    if (n)
+      qsort_r(axis->order, n, sizeof *axis->order, by_mu, axis);
   }
-  memset(parzen->on, 1, n);
-  parzen->on_count = n;
-  parzen->floor = narrowest(parzen);
+  set_all_widths(parzen);
+}
+
+/* Numbers kernels anew, without those that `place` has no place for. */
+static void move_axis(struct axis *axis, const uint32_t *place, size_t count, size_t on_count) {
+  for (size_t k = 0; k < count; k++) {
+    size_t to = place[k];
+    if (to == UINT32_MAX)
+      continue;
+    if (axis->form.cells) {
+      axis->cell[to] = axis->cell[k];
+      continue;
+    }
+    axis->mu[to] = axis->mu[k];
+    axis->inverse_width[to] = axis->inverse_width[k];
+    axis->log_norm[to] = axis->log_norm[k];
+  }
+  for (size_t k = 0, n = 0; k < on_count && !axis->form.cells; k++)
+    if (place[axis->order[k]] != UINT32_MAX)
+      axis->order[n++] = place[axis->order[k]];
+}
+
+bool parzen_keep(struct parzen *parzen, const bool *wanted, struct err *err) {
+  uint32_t *place = mem_array(parzen->count, sizeof *place);
+  size_t kept = 0, was_on = parzen->on_count;
+  if (!place)
+    return err_no_memory(err);
+  for (size_t k = 0; k < parzen->count; k++) {
+    place[k] = wanted[k] ? (uint32_t)kept++ : UINT32_MAX;
+    for (size_t i = 0; i < parzen->axis_count && !wanted[k] && parzen->on[k]; i++)
+      if (parzen->axes[i].form.cells)
+        parzen->axes[i].occupied[parzen->axes[i].cell[k]]--;
+    parzen->on_count -= !wanted[k] && parzen->on[k];
+    if (wanted[k])
+      parzen->on[kept - 1] = parzen->on[k];
+  }
   for (size_t i = 0; i < parzen->axis_count; i++)
-    for (size_t k = 0; k < n && !parzen->axes[i].form.cells; k++)
-      set_width(parzen, &parzen->axes[i], k);
-  for (size_t k = 0; k < n; k++)
-    set_base(parzen, k);
+    move_axis(&parzen->axes[i], place, parzen->count, parzen->loose ? 0 : was_on);
+  parzen->count = kept;
+  parzen->floor = narrowest(parzen);
+  if (!parzen->loose)
+    set_all_widths(parzen);
+  mem_free(place);
+  return true;
 }
 
 /* ---- cells ---- */

@@ -39,8 +39,12 @@ void parzen_add(struct parzen *parzen, const double *u);
 size_t parzen_count(const struct parzen *parzen);
 /* Kernels that are off take no part. */
 void parzen_switch(struct parzen *parzen, size_t kernel, bool on);
-/* The same as one by one, but cheaper. */
-void parzen_switch_all_on(struct parzen *parzen);
+/* Between these two, switching costs next to nothing, and the estimator is not to be asked for a density or a point. What comes of it is
+ * the same as without them. */
+void parzen_loosen(struct parzen *parzen);
+void parzen_tighten(struct parzen *parzen);
+/* Takes out the kernels that are not wanted; those that stay keep their order, and get new places. On failure nothing is changed. */
+MUST_CHECK bool parzen_keep(struct parzen *parzen, const bool *wanted, struct err *err);
 size_t parzen_on(const struct parzen *parzen);
 /* The coordinate of a kernel; with cells: the cell. */
 double parzen_at(const struct parzen *parzen, size_t kernel, size_t axis);

@@ -9,7 +9,16 @@
 const struct tpe_settings tpe_defaults = {.good_share = 0.1, .good_max = 25, .min_width = 0.03, .full_weight = 25};
 
 /* Beyond so many kernels only the newest and the best are kept; so old ones weigh nearly nothing. */
-enum { KERNELS_MAX = 10000, KEEP_NEWEST = 2000, KEEP_BEST = 500, BEST_MAX = 512, CANDIDATES = 24, CANDIDATES_MAX = 256, TRIES = 10 };
+enum {
+  KERNELS_MAX = 10000,
+  KEEP_NEWEST = 2000,
+  KEEP_BEST = 500,
+  BEST_MAX = 512,
+  CANDIDATES = 24,
+  CANDIDATES_MAX = 256,
+  TRIES = 10,
+  MANY_EVENTS = 100
+};
 #define PURPOSE_TPE 0x7e5u
 
 /* The parameters that are always in use together, and the trials that use them. Every such trial has a kernel in `bad`, which is switched
@@ -231,64 +240,62 @@ static void place_result(struct tpe *tpe, struct group *group, size_t trial) {
     set_bad(group, group->best[k], true);
 }
 
+static bool is_among_best(const struct tpe *tpe, const struct group *group, size_t trial) {
+  if (!is_learnable(tpe->history, trial))
+    return false;
+  size_t at = best_place(tpe, group, trial);
+  return at < MIN_OF(group->best_count, (size_t)KEEP_BEST) && group->best[at] == trial;
+}
+
 /* Keeps the newest and the best kernels only, and those of pending trials. */
 static bool compact(struct tpe *tpe, struct group *group, struct err *err) {
-  size_t n = parzen_count(group->bad), keep_from = n - KEEP_NEWEST;
-  struct parzen_settings settings = kernel_settings(tpe);
-  struct group fresh = *group;
-  fresh.trials = NULL;
-  fresh.trial_cap = 0;
-  if (!parzen_new(group->axes, group->param_count, &settings, &fresh.bad, err))
-    return false;
-  bool ok = true;
-  for (size_t k = 0; ok && k < n; k++) {
-    size_t trial = group->trials[k];
-    bool wanted = k >= keep_from || history_state(tpe->history, trial) == TRIAL_PENDING;
-    if (!wanted && is_learnable(tpe->history, trial)) {
-      size_t at = best_place(tpe, group, trial);
-      wanted = at < MIN_OF(group->best_count, (size_t)KEEP_BEST) && group->best[at] == trial;
-    }
-    if (!wanted || history_state(tpe->history, trial) == TRIAL_GONE)
-      continue;
-    ok = push_kernel(tpe, &fresh, trial, err);
-    size_t at = ok && is_learnable(tpe->history, trial) ? best_place(tpe, group, trial) : SIZE_MAX;
-    bool good = at < group->good_count && group->best[at] == trial;
-    if (ok && !good)
-      parzen_switch(fresh.bad, parzen_count(fresh.bad) - 1, true);
+  size_t n = parzen_count(group->bad), keep_from = n - KEEP_NEWEST, kept = 0;
+  bool *wanted = mem_array(n, sizeof *wanted);
+  if (!wanted)
+    return err_no_memory(err);
+  for (size_t k = 0; k < n; k++) {
+    enum trial_state state = history_state(tpe->history, group->trials[k]);
+    wanted[k] = state != TRIAL_GONE && (k >= keep_from || state == TRIAL_PENDING || is_among_best(tpe, group, group->trials[k]));
   }
-  if (!ok) {
-    parzen_free(fresh.bad);
-    mem_free(fresh.trials);
-    return false;
+  bool ok = parzen_keep(group->bad, wanted, err);
+  for (size_t k = 0; ok && k < n; k++)
+    if (wanted[k])
+      group->trials[kept++] = group->trials[k];
+  mem_free(wanted);
+  return ok;
+}
+
+static bool follow_event(struct tpe *tpe, struct group *group, size_t trial, bool told, struct err *err) {
+  if (told) {
+    place_result(tpe, group, trial);
+    return true;
   }
-  parzen_free(group->bad);
-  mem_free(group->trials);
-  *group = fresh;
+  if (kernel_of(group, trial) != SIZE_MAX)
+    return true; /* a failure in a later group makes this event come again */
+  if (parzen_count(group->bad) >= KERNELS_MAX && !compact(tpe, group, err))
+    return false;
+  if (!push_kernel(tpe, group, trial, err))
+    return false;
+  parzen_switch(group->bad, parzen_count(group->bad) - 1, true);
   return true;
 }
 
 bool tpe_follow(struct tpe *tpe, struct err *err) {
-  for (; tpe->seen < history_events(tpe->history); tpe->seen++) {
+  size_t events = history_events(tpe->history);
+  bool ok = true, many = events - tpe->seen > MANY_EVENTS;
+  for (size_t g = 0; g < tpe->group_count && many; g++)
+    parzen_loosen(tpe->groups[g].bad);
+  while (ok && tpe->seen < events) {
     bool told;
     size_t trial = history_event(tpe->history, tpe->seen, &told);
-    for (size_t g = 0; g < tpe->group_count; g++) {
-      struct group *group = &tpe->groups[g];
-      if (!uses_group(group, history_point(tpe->history, trial)))
-        continue;
-      if (told) {
-        place_result(tpe, group, trial);
-        continue;
-      }
-      if (kernel_of(group, trial) != SIZE_MAX)
-        continue; /* a failure in a later group makes this event come again */
-      if (parzen_count(group->bad) >= KERNELS_MAX && !compact(tpe, group, err))
-        return false;
-      if (!push_kernel(tpe, group, trial, err))
-        return false;
-      parzen_switch(group->bad, parzen_count(group->bad) - 1, true);
-    }
+    for (size_t g = 0; ok && g < tpe->group_count; g++)
+      if (uses_group(&tpe->groups[g], history_point(tpe->history, trial)))
+        ok = follow_event(tpe, &tpe->groups[g], trial, told, err);
+    tpe->seen += ok;
   }
-  return true;
+  for (size_t g = 0; g < tpe->group_count; g++)
+    parzen_tighten(tpe->groups[g].bad);
+  return ok;
 }
 
 /* ---- suggesting ---- */
@@ -311,12 +318,14 @@ static bool make_good(struct tpe *tpe, const struct group *group, struct parzen 
     parzen_free(good);
     return false;
   }
+  parzen_loosen(good);
   for (size_t k = 0; k < n; k++) {
     double u[SPACE_PARAMS_MAX];
     group_coordinates(tpe, group, trials[k], u);
     parzen_add(good, u);
+    parzen_switch(good, k, true);
   }
-  parzen_switch_all_on(good);
+  parzen_tighten(good);
   *ret = good;
   return true;
 }

@@ -1,5 +1,7 @@
 /* Thinking ahead changes nothing: a job that is left, a fit that is kept, results taken in early lead to the points that would come
  * without. */
+#include <math.h>
+
 #include "base/mem.h"
 #include "base/rng.h"
 #include "sampler/sampler.h"
@@ -95,7 +97,27 @@ static void results_taken_in_early(void **state) {
   }
 }
 
+/* After a start all results come at once, and many of them were dropped from the model before. */
+static void results_one_by_one_or_at_once(void **state) {
+  (void)state;
+  struct space *space = make_space(plane);
+  struct side one_by_one = make_side(space, SAMPLER_TPE), at_once = make_side(space, SAMPLER_TPE);
+  struct rng rng = rng_seeded(3);
+  uint32_t n = 0;
+  for (; n < 18000; n++) {
+    double point[WIDTH] = {rng_f64(&rng), floor(rng_f64(&rng) * 100) / 100};
+    add(&one_by_one, n, point, n % 7 > 0);
+    add(&at_once, n, point, n % 7 > 0);
+    sampler_follow(one_by_one.sampler);
+  }
+  for (; n < 18020; n++)
+    next_is_the_same(&one_by_one, &at_once, n, true);
+  free_side(&one_by_one), free_side(&at_once);
+  space_free(space);
+}
+
 int main(void) {
-  const struct CMUnitTest tests[] = {cmocka_unit_test(a_job_that_is_left), cmocka_unit_test(results_taken_in_early)};
+  const struct CMUnitTest tests[] = {cmocka_unit_test(a_job_that_is_left), cmocka_unit_test(results_taken_in_early),
+                                     cmocka_unit_test(results_one_by_one_or_at_once)};
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

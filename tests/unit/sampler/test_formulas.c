@@ -248,10 +248,12 @@ static void test_parzen_density(void **state) {
   check_density(parzen);
   parzen_free(parzen);
   parzen = make_parzen();
-  for (size_t k = 0; k < KERNELS; k++)
+  parzen_loosen(parzen);
+  for (size_t k = 0; k < KERNELS; k++) {
     parzen_add(parzen, ref_parzen_u + 4 * k);
-  parzen_switch(parzen, 2, true);
-  parzen_switch_all_on(parzen);
+    parzen_switch(parzen, k, true);
+  }
+  parzen_tighten(parzen);
   check_density(parzen);
   parzen_free(parzen);
 }
@@ -276,6 +278,45 @@ static void test_parzen_is_incremental(void **state) {
   parzen_switch(parzen, 5, false);
   check_density(parzen);
   parzen_free(parzen);
+}
+
+/* Whether orders and widths are kept all the time or made at the end, and kernels taken out in between: the same bit for bit. */
+static void test_parzen_loose_is_the_same(void **state) {
+  (void)state;
+  enum { COUNT = 600, ASKED = 20 };
+  struct parzen *both[2];
+  struct err err;
+  double u[4 * ASKED], got[2][ASKED];
+  static double work[64 * ASKED];
+  struct parzen_settings settings = {.min_width = 1e-4, .full_weight = 25};
+  for (int loose = 0; loose < 2; loose++) {
+    struct rng rng = rng_seeded(5);
+    assert_true(parzen_new(axes, 4, &settings, &both[loose], &err) && parzen_reserve(both[loose], COUNT, &err));
+    if (loose)
+      parzen_loosen(both[loose]);
+    for (size_t k = 0; k < COUNT; k++) {
+      double at[4];
+      for (int i = 0; i < 4; i++)
+        at[i] = floor(rng_f64(&rng) * 1000) / 1000; /* some are the same */
+      parzen_add(both[loose], at);
+      parzen_switch(both[loose], parzen_count(both[loose]) - 1, true);
+      parzen_switch(both[loose], (size_t)rng_below(&rng, parzen_count(both[loose])), rng_below(&rng, 3) > 0);
+      bool wanted[COUNT];
+      for (size_t i = 0; i < parzen_count(both[loose]); i++)
+        wanted[i] = k % 200 != 150 || rng_below(&rng, 2);
+      if (k % 200 == 150)
+        assert_true(parzen_keep(both[loose], wanted, &err));
+    }
+    parzen_tighten(both[loose]);
+    for (int i = 0; i < ASKED; i++)
+      parzen_draw(both[loose], &rng, u + (ptrdiff_t)4 * i);
+    assert_true(parzen_work(both[loose], ASKED) <= sizeof work);
+    parzen_log_density(both[loose], u, ASKED, got[loose], work);
+  }
+  assert_int_equal(parzen_count(both[0]), parzen_count(both[1]));
+  assert_int_equal(parzen_on(both[0]), parzen_on(both[1]));
+  assert_memory_equal(got[0], got[1], sizeof got[0]);
+  parzen_free(both[0]), parzen_free(both[1]);
 }
 
 /* Draws follow the density: the mean of 1/density over draws is the volume they can fall into. */
@@ -387,6 +428,7 @@ int main(void) {
       cmocka_unit_test(test_warp),
       cmocka_unit_test(test_parzen_density),
       cmocka_unit_test(test_parzen_is_incremental),
+      cmocka_unit_test(test_parzen_loose_is_the_same),
       cmocka_unit_test(test_parzen_draws_follow_density),
       cmocka_unit_test(test_parzen_far_away),
       cmocka_unit_test(test_fast_exponential),
