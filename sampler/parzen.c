@@ -7,7 +7,7 @@
 #include "sampler/normal.h"
 #include "sampler/parzen_kernel.h"
 
-enum { BLOCK = 256 };
+enum { BLOCK = 256, FEW = 64 };
 
 /* One coordinate of all kernels. */
 struct axis {
@@ -293,11 +293,14 @@ void parzen_tighten(struct parzen *parzen) {
   parzen->loose = false;
   for (size_t i = 0; i < parzen->axis_count; i++) {
     struct axis *axis = &parzen->axes[i];
-    size_t n = 0;
+    bool few = parzen->on_count <= FEW;
+    size_t n = 0, at;
     for (size_t k = 0; k < parzen->count && !axis->form.cells; k++)
-      if (parzen->on[k])
+      if (parzen->on[k] && few)
+        order_insert(axis, n++, k, &at);
+      else if (parzen->on[k])
         axis->order[n++] = (uint32_t)k;
-    if (n)
+    if (n && !few)
       qsort_r(axis->order, n, sizeof *axis->order, by_mu, axis);
   }
   set_all_widths(parzen);
@@ -477,7 +480,8 @@ static void add_block(const struct parzen *parzen, const struct block *block, fl
       sum[c] *= top[c] > -FLT_MAX ? expf(top[c] - block_top) : 0;
       top[c] = block_top;
     }
-    sum[c] += kernel_sum_exp(acc, parzen->weight + block->from, top[c], block->n);
+    if (block_top - top[c] >= KERNEL_EXP_MIN)
+      sum[c] += kernel_sum_exp(acc, parzen->weight + block->from, top[c], block->n);
   }
 }
 

@@ -14,7 +14,8 @@ void kernel_exponents(float *acc, size_t stride, const float *base, const float 
 void kernel_add_table(float *acc, const uint8_t *cell, const float *row, size_t n);
 /* n > 0 */
 float kernel_max(const float *acc, size_t n);
-/* The sum of weight * exp(acc - top); acc <= top. */
+/* The sum of weight * exp(acc - top); acc <= top, and what is below top by more than this counts as nothing. */
+#define KERNEL_EXP_MIN (-87.0f)
 float kernel_sum_exp(const float *acc, const float *weight, float top, size_t n);
 
 #endif

@@ -32,6 +32,7 @@ struct group {
   size_t trial_cap;
   uint32_t best[BEST_MAX]; /* trials in order; the first `good_count` are the good ones */
   size_t best_count, good_count;
+  struct parzen *good; /* of the good ones; NULL: to be made */
   size_t learnable;
 };
 
@@ -128,7 +129,7 @@ void tpe_free(struct tpe *tpe) {
   if (!tpe)
     return;
   for (size_t g = 0; tpe->groups && g < space_groups(tpe->space); g++) {
-    parzen_free(tpe->groups[g].bad);
+    parzen_free(tpe->groups[g].bad), parzen_free(tpe->groups[g].good);
     mem_free(tpe->groups[g].params), mem_free(tpe->groups[g].axes), mem_free(tpe->groups[g].trials);
   }
   for (size_t i = 0; tpe->edges && i < space_count(tpe->space); i++)
@@ -231,6 +232,10 @@ static void place_result(struct tpe *tpe, struct group *group, size_t trial) {
   insert_best(tpe, group, trial);
   group->learnable++;
   group->good_count = good_wanted(tpe, group);
+  if (at < group->good_count || group->good_count != good_before) {
+    parzen_free(group->good);
+    group->good = NULL;
+  }
   size_t unchanged = at < good_before ? good_before + 1 : good_before; /* where the old good ones end now */
   if (at < group->good_count)
     set_bad(group, trial, false);
@@ -300,8 +305,8 @@ bool tpe_follow(struct tpe *tpe, struct err *err) {
 
 /* ---- suggesting ---- */
 
-/* The good trials' estimator is small and made afresh, its kernels in order of age. */
-static bool make_good(struct tpe *tpe, const struct group *group, struct parzen **ret, struct err *err) {
+/* The good trials' estimator is small, and made afresh when others are the good ones, its kernels in order of age. */
+static bool make_good(struct tpe *tpe, struct group *group, struct err *err) {
   struct parzen_settings settings = kernel_settings(tpe);
   struct parzen *good;
   uint32_t trials[BEST_MAX];
@@ -326,7 +331,7 @@ static bool make_good(struct tpe *tpe, const struct group *group, struct parzen 
     parzen_switch(good, k, true);
   }
   parzen_tighten(good);
-  *ret = good;
+  group->good = good;
   return true;
 }
 
@@ -353,19 +358,16 @@ static void put_values(const struct tpe *tpe, const struct group *group, const d
  * that are not allowed or already taken are passed over; *ret_found says whether one was left. */
 static bool choose_for_group(struct tpe *tpe, struct group *group, struct rng *rng, bool whole, double *point, bool *ret_found,
                              struct err *err) {
-  struct parzen *good;
-  if (!make_good(tpe, group, &good, err))
+  if (!group->good && !make_good(tpe, group, err))
     return false;
+  struct parzen *good = group->good;
   size_t count = tpe->settings.candidates, width = group->param_count;
-  if (!reserve_work(tpe, MAX_OF(parzen_work(good, count), parzen_work(group->bad, count)), err)) {
-    parzen_free(good);
+  if (!reserve_work(tpe, MAX_OF(parzen_work(good, count), parzen_work(group->bad, count)), err))
     return false;
-  }
   for (size_t c = 0; c < count; c++)
     parzen_draw(good, rng, tpe->drawn + c * width);
   parzen_log_density(good, tpe->drawn, count, tpe->good_log, tpe->work);
   parzen_log_density(group->bad, tpe->drawn, count, tpe->bad_log, tpe->work);
-  parzen_free(good);
   size_t best = SIZE_MAX;
   *ret_found = false;
   for (size_t c = 0; c < count; c++) {
