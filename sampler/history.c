@@ -158,7 +158,7 @@ static void settle(struct history *history, size_t index, const struct outcome *
   add_event(history, index, true);
   history->told_count++;
   history->gone += outcome->state == TRIAL_GONE;
-  history->learnable += outcome->state == TRIAL_STOPPED || (outcome->state == TRIAL_FINISHED && !isnan(trial->value));
+  history->learnable += history_is_learnable(history, index);
   if (outcome->state == TRIAL_FINISHED && !isnan(trial->value))
     history->latest = index;
   if (outcome->state == TRIAL_FINISHED && !isnan(trial->value) &&
@@ -243,6 +243,10 @@ size_t history_event(const struct history *history, size_t k, bool *ret_told) {
   uint32_t event = *(const uint32_t *)shelf_at(&history->events, k);
   *ret_told = event & 1;
   return event >> 1;
+}
+bool history_is_learnable(const struct history *history, size_t index) {
+  uint8_t state = *state_at(history, index);
+  return state == TRIAL_STOPPED || (state == TRIAL_FINISHED && !isnan(result_at(history, index)->value));
 }
 size_t history_learnable(const struct history *history) {
   return history->learnable;

@@ -58,7 +58,9 @@ size_t history_tells(const struct history *history);
  * is the same whenever it follows them. */
 size_t history_events(const struct history *history);
 size_t history_event(const struct history *history, size_t k, bool *ret_told);
-/* How many have a finite value or were stopped: what a model can learn from. */
+/* Can a model learn from it? It has a finite value, or was stopped. */
+bool history_is_learnable(const struct history *history, size_t index);
+/* How many can be learned from. */
 size_t history_learnable(const struct history *history);
 /* Places of the trials without a result, oldest first. */
 size_t history_pending(const struct history *history);

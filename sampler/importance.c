@@ -118,7 +118,7 @@ static bool take_trials(struct work *w, struct err *err) {
   if (!w->order)
     return err_no_memory(err);
   for (size_t i = 0; i < total; i += stride)
-    if (history_state(w->history, i) == TRIAL_FINISHED && !isnan(history_value(w->history, i)))
+    if (history_is_learnable(w->history, i))
       w->order[w->n++] = (uint32_t)i;
   qsort_r(w->order, w->n, sizeof *w->order, by_quality, (void *)(uintptr_t)w->history);
   size_t tenth = (size_t)ceil(BEST_SHARE * (double)w->n);
@@ -297,7 +297,7 @@ static void judge(struct importance_report *report, double total) {
   const struct importance *first = report->count ? &report->params[0] : &none;
   report->reason = "";
   if (report->trials < TRIALS_FEW)
-    report->reason = "fewer than 30 finished trials";
+    report->reason = "fewer than 30 trials with a result";
   else if (report->best < BEST_FEW)
     report->reason = "too few trials among the best";
   else if (!(total > 0))

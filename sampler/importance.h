@@ -1,5 +1,6 @@
 /* Which parameters matter: PED-ANOVA (Watanabe 2023, arXiv 2304.10255). A parameter matters as far as its distribution among the best
- * trials differs from its distribution among all (Pearson's divergence), less what chance alone would make of so few. */
+ * trials differs from its distribution among all (Pearson's divergence), less what chance alone would make of so few. Stopped trials count:
+ * they come after the finished ones, those that went further first (history_before()). */
 #ifndef WINNOW_SAMPLER_IMPORTANCE_H
 #define WINNOW_SAMPLER_IMPORTANCE_H
 
@@ -18,7 +19,7 @@ struct importance_pair {
 };
 
 struct importance_report {
-  size_t trials, best; /* how many finished, how many of them count as the best */
+  size_t trials, best; /* how many finished or were stopped, how many of them count as the best */
   bool low_confidence;
   const char *reason; /* for low confidence; "" else */
   size_t count;

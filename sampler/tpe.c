@@ -215,18 +215,13 @@ static size_t good_wanted(const struct tpe *tpe, const struct group *group) {
   return MIN_OF(MIN_OF((size_t)share, (size_t)tpe->settings.good_max), group->best_count);
 }
 
-static bool is_learnable(const struct history *history, size_t trial) {
-  enum trial_state state = history_state(history, trial);
-  return state == TRIAL_STOPPED || (state == TRIAL_FINISHED && !isnan(history_value(history, trial)));
-}
-
 /* A result came in: it may be among the good, and push another out or draw one in. */
 static void place_result(struct tpe *tpe, struct group *group, size_t trial) {
   if (history_state(tpe->history, trial) == TRIAL_GONE) {
     set_bad(group, trial, false);
     return;
   }
-  if (!is_learnable(tpe->history, trial))
+  if (!history_is_learnable(tpe->history, trial))
     return; /* it stays where pending trials are: among the bad */
   size_t at = best_place(tpe, group, trial), good_before = group->good_count;
   insert_best(tpe, group, trial);
@@ -246,7 +241,7 @@ static void place_result(struct tpe *tpe, struct group *group, size_t trial) {
 }
 
 static bool is_among_best(const struct tpe *tpe, const struct group *group, size_t trial) {
-  if (!is_learnable(tpe->history, trial))
+  if (!history_is_learnable(tpe->history, trial))
     return false;
   size_t at = best_place(tpe, group, trial);
   return at < MIN_OF(group->best_count, (size_t)KEEP_BEST) && group->best[at] == trial;

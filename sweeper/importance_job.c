@@ -142,7 +142,9 @@ static void on_row(void *ctx, const struct pg_reply *row) {
   struct asking *asking = ctx;
   struct str coords = pg_bytea(row, 0, 0);
   double point[SPACE_PARAMS_MAX];
-  struct outcome outcome = {.state = TRIAL_FINISHED, .value = pg_float8(row, 0, 1)};
+  struct outcome outcome = {.state = pg_bool(row, 0, 1) ? TRIAL_STOPPED : TRIAL_FINISHED,
+                            .value = pg_is_null(row, 0, 2) ? NAN : pg_float8(row, 0, 2),
+                            .step = pg_is_null(row, 0, 3) ? 0 : (double)pg_int(row, 0, 3)};
   if (asking->err.code != ERR_NONE || coords.n != space_count(asking->space) * sizeof *point)
     return;
   memcpy(point, coords.p, coords.n);
@@ -179,7 +181,7 @@ static bool make_history(struct asking *asking, const struct pg_reply *row, stru
 
 static bool read_trials(struct asking *asking, struct err *err) {
   AUTO_PG_ARGS struct pg_args args;
-  pg_args_init(&args, STMT_TRIALS_FINISHED);
+  pg_args_init(&args, STMT_TRIALS_LEARNABLE);
   pg_put_uuid(&args, asking->id);
   return pg_stream_open(asking->all->conf.pg, &args, 60000, on_row, on_rows, asking, err) != NULL;
 }

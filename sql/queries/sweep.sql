@@ -87,10 +87,11 @@ select spec::jsonb #>> '{metric,name}' from sweep where id = $1 and deleted_at i
 -- Point and value of those that ended well.
 select point, value from run where sweep_id = $1 and state = 4 and deleted_at is null order by trial;
 
--- name: trials_finished (uuid) -> (bytea, float8) repeatable
--- Point and value of the finished ones, in order; of more than fifty thousand every second, third ...
-select coords, value from run
-where sweep_id = $1 and state = 4 and value is not null and coords is not null
+-- name: trials_learnable (uuid) -> (bytea, bool, float8, int8) repeatable
+-- Point, whether it was stopped, value and its step, of the trials that finished with a value and of those that were stopped, in order; of
+-- more than fifty thousand every second, third ...
+select coords, state = 6, value, value_step from run
+where sweep_id = $1 and ((state = 4 and value is not null) or state = 6) and coords is not null
   and trial % (select coalesce(max(trial), 0) / 50000 + 1 from run where sweep_id = $1) = 0
 order by trial;
 

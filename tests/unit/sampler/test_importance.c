@@ -68,6 +68,30 @@ static void test_ranks_what_matters(void **state) {
   }
 }
 
+/* Nine of ten were stopped, for the parameter that matters: among the few that finished it can matter no more. */
+static void test_stopped_ones_count(void **state) {
+  (void)state;
+  struct space *space = make_space("{\"parameters\": {\"x\": {\"min\": 0.0, \"max\": 1.0}, \"y\": {\"min\": 0.0, \"max\": 1.0}}}");
+  struct history *history;
+  struct importance_report report;
+  struct err err;
+  struct rng rng = rng_seeded(1);
+  assert_true(history_new(space, GOAL_MINIMIZE, &history, &err));
+  for (uint32_t n = 0; n < 1000; n++) {
+    double point[2] = {rng_f64(&rng), rng_f64(&rng)};
+    bool stopped = point[0] > 0.1;
+    struct outcome outcome = {stopped ? TRIAL_STOPPED : TRIAL_FINISHED, rng_f64(&rng), stopped ? floor(20 * (1 - point[0])) : 0};
+    assert_true(history_add_told(history, n, point, &outcome, &err));
+  }
+  assert_true(importance_compute(history, 1, &report, &err));
+  assert_int_equal(report.trials, 1000);
+  assert_int_equal(report.params[0].param, 0);
+  assert_true(report.params[0].share > 0.9);
+  assert_false(report.low_confidence);
+  importance_release(&report);
+  history_free(history), space_free(space);
+}
+
 static void test_admits_that_it_does_not_know(void **state) {
   (void)state;
   struct importance_report report = compute(20, additive, GOAL_MINIMIZE);
@@ -116,9 +140,8 @@ static void test_allocation_failures(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(test_ranks_what_matters),
-      cmocka_unit_test(test_admits_that_it_does_not_know),
-      cmocka_unit_test(test_pairs),
+      cmocka_unit_test(test_ranks_what_matters),           cmocka_unit_test(test_stopped_ones_count),
+      cmocka_unit_test(test_admits_that_it_does_not_know), cmocka_unit_test(test_pairs),
       cmocka_unit_test(test_allocation_failures),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
