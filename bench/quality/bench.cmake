@@ -1,2 +1,2 @@
 add_executable(bench_quality EXCLUDE_FROM_ALL bench/quality/quality.c)
-target_link_libraries(bench_quality PRIVATE winnow_sampler)
+target_link_libraries(bench_quality PRIVATE winnow_sweeper)

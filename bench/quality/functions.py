@@ -312,3 +312,79 @@ def held_out():
         0,
         conditions=[{"if": {"kind": "smooth"}, "then": ["a", "b"]}, {"if": {"kind": "rough"}, "then": ["c", "d", "e", "mode"]}],
     )
+
+
+# ---- problems on which nothing was chosen: a check, not a place to tune ----
+
+SHEKEL_AT = np.array([[4, 4, 4, 4], [1, 1, 1, 1], [8, 8, 8, 8], [6, 6, 6, 6], [3, 7, 3, 7], [2, 9, 2, 9], [5, 5, 3, 3], [8, 1, 8, 1], [6, 2, 6, 2], [7, 3.6, 7, 3.6]])
+SHEKEL_WIDTH = 0.1 * np.array([1, 2, 2, 4, 4, 6, 3, 7, 5, 5])
+
+
+def shekel(x):
+    return -float(np.sum(1 / (np.sum((x - SHEKEL_AT) ** 2, axis=1) + SHEKEL_WIDTH)))
+
+
+def goldstein_price(x):
+    a, b = x
+    first = 1 + (a + b + 1) ** 2 * (19 - 14 * a + 3 * a * a - 14 * b + 6 * a * b + 3 * b * b)
+    second = 30 + (2 * a - 3 * b) ** 2 * (18 - 32 * a + 12 * a * a + 48 * b - 36 * a * b + 27 * b * b)
+    return math.log(first * second)
+
+
+def salomon(x):
+    r = math.sqrt(np.sum(x * x))
+    return 1 - math.cos(2 * math.pi * r) + 0.1 * r
+
+
+def zakharov(x):
+    slope = np.sum(0.5 * np.arange(1, len(x) + 1) * x)
+    return float(np.sum(x * x) + slope**2 + slope**4)
+
+
+def cosine_mixture(x):
+    return float(np.sum(x * x) - 0.1 * np.sum(np.cos(5 * math.pi * x)))
+
+
+def pipeline_loss(p, rng):
+    """A made loss of a linear model behind a choice of scaling and features; noisy."""
+    scaler = {"none": (0.06, 1.5), "standard": (0.0, 0.0), "minmax": (0.01, -0.7), "rank": (0.02, 0.4)}[p["scaler"]]
+    alpha = math.log10(p["alpha"]) + 2.2 - scaler[1] - 0.4 * (p["degree"] - 3)
+    bend = 0.04 * alpha**2 if alpha < 0 else 0.02 * alpha
+    true = 0.15 + scaler[0] + bend + 0.015 * (p["degree"] - 3) ** 2 + 0.05 * (p["l1"] - 0.35) ** 2 + (0.01 if not p["whiten"] else 0)
+    return true + (rng.gauss(0, 0.002) if rng else 0)
+
+
+def optimiser_loss(p, rng):
+    """A choice of optimiser with parameters of its own, and of a schedule that one of them needs."""
+    if p["opt"] == "sgd":
+        loss = 0.2 + 0.05 * (math.log10(p["sgd_lr"]) + 0.8 + 1.5 * (p["momentum"] - 0.9)) ** 2 + 0.1 * (p["momentum"] - 0.9) ** 2
+        warm = 0.3
+    else:
+        loss = 0.21 + 0.04 * (math.log10(p["adam_lr"]) + 3.1) ** 2 + 0.02 * (math.log10(1 - p["beta2"]) + 2.5) ** 2
+        warm = 0.1
+    schedule = {"flat": 0.05, "cosine": 0.0, "steps": 0.015}[p["schedule"]]
+    return loss + schedule + (0.03 * (p["warmup"] - warm) ** 2 if p["schedule"] == "cosine" else 0)
+
+
+def fresh():
+    place = np.random.default_rng(4711)
+    yield Problem("shekel4", box(4, 0, 10), of_vector(shekel), -10.536409816692)
+    yield Problem("goldstein", box(2, -2, 2), of_vector(goldstein_price), math.log(3), trials=50)
+    for name, f, n, low, high, best in (("salomon5", salomon, 5, -20, 20, 0), ("zakharov7", zakharov, 7, -5, 8, 0), ("cosine6", cosine_mixture, 6, -1, 1, -0.6)):
+        at = place.uniform(0.6 * low, 0.6 * high, n)
+        yield Problem(name, box(n, low, high), of_vector(lambda x, f=f, at=at: f(x - at)), best)
+    yield choices_only(6, 9, 5)
+    yield Problem(
+        "pipeline",
+        {"scaler": {"values": ["none", "standard", "minmax", "rank"]}, "degree": {"min": 1, "max": 6}, "alpha": log(1e-6, 1e2), "l1": {"min": 0.0, "max": 1.0},
+         "whiten": {"values": [True, False]}},
+        pipeline_loss, 0.15, true=lambda p: pipeline_loss(p, None),
+    )
+    yield Problem(
+        "optimiser",
+        {"opt": {"values": ["sgd", "adam"]}, "sgd_lr": log(1e-4, 10.0), "momentum": {"min": 0.0, "max": 0.99}, "adam_lr": log(1e-6, 1.0),
+         "beta2": {"min": 0.9, "max": 0.9999}, "schedule": {"values": ["flat", "cosine", "steps"]}, "warmup": {"min": 0.0, "max": 1.0}},
+        optimiser_loss, 0.2,
+        conditions=[{"if": {"opt": "sgd"}, "then": ["sgd_lr", "momentum"]}, {"if": {"opt": "adam"}, "then": ["adam_lr", "beta2"]},
+                    {"if": {"schedule": "cosine"}, "then": ["warmup"]}],
+    )

@@ -36,8 +36,8 @@ class Unsuited(Exception):
 class Direct:
     """The sampler without a service around it: the program bench_quality."""
 
-    def __init__(self, sampler, program):
-        self.sampler, self.process = sampler, subprocess.Popen([program], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    def __init__(self, sampler, program, early_terminate=None):
+        self.sampler, self.early, self.process = sampler, early_terminate, subprocess.Popen([program], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
 
     def call(self, message):
         self.process.stdin.write(json.dumps(message) + "\n")
@@ -47,9 +47,12 @@ class Direct:
             raise RuntimeError(answer["error"])
         return answer
 
-    def begin(self, problem, seed):
+    def begin(self, problem, seed, trials=None):
+        study = {"parameters": problem.parameters, "conditions": problem.conditions, "sampler": self.sampler, "seed": seed}
+        if self.early:
+            study["early_terminate"] = self.early
         try:
-            self.call({"parameters": problem.parameters, "conditions": problem.conditions, "sampler": self.sampler, "seed": seed})
+            self.call(study)
         except RuntimeError as why:
             self.end()
             raise Unsuited(str(why)) from None
@@ -60,8 +63,12 @@ class Direct:
         self.asked += 1
         return answer.get("number"), answer.get("params")
 
-    def tell(self, handle, value):
-        self.call({"tell": handle, "value": value})
+    def report(self, handle, step, value):
+        """True: go on."""
+        return not self.call({"report": handle, "epoch": step, "value": value})["stop"]
+
+    def tell(self, handle, value, stopped_at=None):
+        self.call({"tell": handle, "value": value, **({"state": "stopped", "step": stopped_at} if stopped_at else {})})
 
     def end(self):
         self.process.stdin.close()
@@ -122,9 +129,9 @@ class Http:
         body = {"step": step, "epoch": step, "metrics": {"value": value}}
         return self.server.call("POST", "/runs/%s/report" % handle, body)["verdict"] == "continue"
 
-    def tell(self, handle, value, state="FINISHED"):
-        trial = {"run_id": handle, "state": state}
-        if state == "FINISHED":
+    def tell(self, handle, value, stopped_at=None):
+        trial = {"run_id": handle, "state": "STOPPED" if stopped_at else "FINISHED"}
+        if not stopped_at:
             trial["value"] = value
         self.server.call("POST", "/sweeps/%s/tell" % self.id, {"trials": [trial]})
 
@@ -174,11 +181,11 @@ class Optuna:
         trial.report(value, step)
         return not trial.should_prune()
 
-    def tell(self, trial, value, state="FINISHED"):
-        if state == "FINISHED":
-            self.study.tell(trial, value)
-        else:
+    def tell(self, trial, value, stopped_at=None):
+        if stopped_at:
             self.study.tell(trial, state=self.optuna.trial.TrialState.PRUNED)
+        else:
+            self.study.tell(trial, value)
 
     def end(self):
         pass

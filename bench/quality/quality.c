@@ -5,32 +5,75 @@
  *   {"ask": 0}                                                                -> {"number": 0, "params": {..}, "by": "gp"} or {"finished":
  * true}
  *   {"tell": 0, "value": 0.5}    or "state": "failed", "stopped" with "step"  -> {"ok": true}
+ *
+ * With "early_terminate" in the first message, as a sweep file has it, the rules hear what a trial reports:
+ *
+ *   {"report": 0, "epoch": 3, "value": 0.5}                                   -> {"stop": false}
  */
 #include <math.h>
 
 #include "base/json.h"
 #include "base/mem.h"
 #include "sampler/sampler.h"
+#include "sweeper/file/sweep_file.h"
 
 static struct space *space;
 static struct history *history;
 static struct sampler *sampler;
+static struct stop_set *rules;
 
 static void end_study(void) {
-  sampler_free(sampler), history_free(history), space_free(space);
-  sampler = NULL, history = NULL, space = NULL;
+  sampler_free(sampler), history_free(history), space_free(space), stop_set_free(rules);
+  sampler = NULL, history = NULL, space = NULL, rules = NULL;
+}
+
+/* The rules of a sweep file that has nothing else to say. */
+static bool begin_rules(const json_t *early_terminate, const char *goal, struct err *err) {
+  AUTO_JSON json_t *sweep = json_pack("{s:{s:s,s:s},s:{s:{s:i,s:i}},s:i,s:O}", "metric", "name", "value", "goal", goal, "parameters", "x",
+                                      "min", 0, "max", 1, "run_cap", 1, "early_terminate", early_terminate);
+  AUTO_BUF struct buf text = BUF_INIT(MIB);
+  struct json_writer w;
+  jw_init(&w, &text);
+  jw_json(&w, sweep);
+  struct arena arena;
+  struct spec_problems problems;
+  struct sweep_file *file;
+  arena_init(&arena, MIB);
+  bool ok = buf_ok(&text, err) && sweep_file_read(buf_str(&text), "rules", &arena, &file, &problems, err);
+  if (ok) {
+    struct stop_goal by = sweep_file_goal(file);
+    ok = stop_set_new(file->spec.early_terminate.items, file->spec.early_terminate.count, &by, &rules, err);
+    sweep_file_free(file);
+  }
+  arena_release(&arena);
+  return ok;
 }
 
 static bool begin_study(const json_t *message, struct err *err) {
   struct sampler_settings settings = {.seed = (uint64_t)json_integer_value(json_object_get(message, "seed"))};
   const char *goal = json_string_value(json_object_get(message, "goal"));
+  const json_t *rule_list = json_object_get(message, "early_terminate");
   end_study();
   if (!sampler_type_of(json_str(json_object_get(message, "sampler")), &settings.type))
     return err_set(err, ERR_INVALID, "unknown sampler");
   return space_new(json_object_get(message, "parameters"), json_object_get(message, "conditions"), json_object_get(message, "constraints"),
                    &space, err) &&
          history_new(space, goal && strcmp(goal, "maximize") == 0 ? GOAL_MAXIMIZE : GOAL_MINIMIZE, &history, err) &&
-         sampler_new(history, &settings, &sampler, err);
+         sampler_new(history, &settings, &sampler, err) && (!rule_list || begin_rules(rule_list, goal ? goal : "minimize", err));
+}
+
+static bool report(const json_t *message, struct err *err) {
+  struct stop_verdict verdict = {.stop = false};
+  double epoch = json_number_value(json_object_get(message, "epoch"));
+  struct stop_point point = {.trial = (uint32_t)json_integer_value(json_object_get(message, "report")),
+                             .key = STR("value"),
+                             .value = json_number_value(json_object_get(message, "value")),
+                             .step = (int64_t)epoch,
+                             .epoch = epoch};
+  if (rules && !stop_feed(rules, &point, &verdict, err))
+    return false;
+  puts(verdict.stop ? "{\"stop\": true}" : "{\"stop\": false}");
+  return true;
 }
 
 static bool ask(uint32_t number, struct err *err) {
@@ -71,7 +114,8 @@ static bool tell(const json_t *message, struct err *err) {
   if (state && strcmp(state, "stopped") == 0)
     outcome.state = TRIAL_STOPPED;
   outcome.step = json_number_value(json_object_get(message, "step"));
-  if (!history_tell(history, (uint32_t)json_integer_value(json_object_get(message, "tell")), &outcome, err))
+  uint32_t number = (uint32_t)json_integer_value(json_object_get(message, "tell"));
+  if (!history_tell(history, number, &outcome, err) || (rules && !stop_ended(rules, number, outcome.state == TRIAL_FINISHED, err)))
     return false;
   puts("{\"ok\": true}");
   return true;
@@ -88,6 +132,8 @@ static bool handle(const json_t *message, struct err *err) {
     return err_set(err, ERR_WRONG_STATE, "no study was begun");
   if (json_object_get(message, "ask"))
     return ask((uint32_t)json_integer_value(json_object_get(message, "ask")), err);
+  if (json_object_get(message, "report"))
+    return report(message, err);
   return tell(message, err);
 }
 

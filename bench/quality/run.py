@@ -80,7 +80,7 @@ def main():
     parser.add_argument("--program", default=os.path.join(ROOT, "build", "plain", "bin", "bench_quality"))
     parser.add_argument("--winnow", default=os.path.join(ROOT, "build", "plain", "bin", "winnow"))
     parser.add_argument("--methods", default="auto,tpe,gp,cmaes,random")
-    parser.add_argument("--suite", default="q20", choices=("q20", "short", "held-out"))
+    parser.add_argument("--suite", default="q20", choices=("q20", "short", "held-out", "fresh"))
     parser.add_argument("--problems", default="", help="only these, by name")
     parser.add_argument("--seeds", default="5", help="how many, or from-to")
     parser.add_argument("--workers", type=int, default=1)

@@ -242,7 +242,7 @@ ORDER = ("auto", "gp", "tpe", "cmaes", "optuna-gp", "optuna-auto", "optuna-tpe",
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("files", nargs="+")
-    parser.add_argument("--suite", default="q20", choices=("q20", "short", "held-out"))
+    parser.add_argument("--suite", default="q20", choices=("q20", "short", "held-out", "fresh"))
     parser.add_argument("--methods", default="", help="the columns; else those that have results for every problem")
     parser.add_argument("--against", default="", help="a pair: ours,theirs")
     parser.add_argument("--write", default="", help="a directory for the table and the pictures")

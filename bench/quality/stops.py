@@ -1,7 +1,8 @@
 """Stop rules on learning curves: eight workers, a virtual clock, epochs that cost what they cost, until the time of twenty full trainings is over.
 
-    python3 stops.py run --methods none,asha,median,hyperband --seeds 3 --out stops.jsonl     ours, through a running service
-    python3 stops.py run --methods optuna-none,optuna-median,optuna-asha --out stops.jsonl    peers
+    python3 stops.py run --samplers random,auto --methods none,asha --seeds 10 --out stops.jsonl     ours, by build/plain/bin/bench_quality
+    python3 stops.py run --http --methods none,asha --out stops.jsonl                               the same through a running service
+    python3 stops.py run --methods optuna-none,optuna-median,optuna-asha --out stops.jsonl           peers
     python3 stops.py score stops.jsonl [--write DIRECTORY]
 
 Regret is the error after the last epoch of the best trial that was trained to the end, less the least of the table. The time of a rule is when its median
@@ -27,19 +28,20 @@ TRAININGS = 20
 CELLS = 400  # of the time axis
 
 RULES = {
-    "none": None,
-    "asha": {"type": "asha", "min_iter": 1, "eta": 3},
-    "hyperband": {"type": "hyperband", "min_iter": 1, "eta": 3, "brackets": 3},
-    "median": {"type": "median"},
-    "percentile": {"type": "percentile", "min_iter": 3, "percentile": 25, "min_trials": 8},
+    "none": lambda epochs: None,
+    "asha": lambda epochs: {"type": "asha", "min_iter": round(epochs / 15), "eta": 3},
+    "asha-late": lambda epochs: {"type": "asha", "min_iter": round(epochs / 5), "eta": 3},
+    "hyperband": lambda epochs: {"type": "hyperband", "min_iter": round(epochs / 15), "eta": 3, "brackets": 3},
+    "median": lambda epochs: {"type": "median"},
 }
 
 
-def make(name, args):
+def make(name, sampler, problem, args):
     if name.startswith("optuna-"):
         pruner = name[7:]
         return methods.Optuna("tpe", None if pruner == "none" else pruner)
-    return methods.Http(args.sampler, args.winnow, RULES[name])
+    rule = RULES[name](problem.curves.epochs)
+    return methods.Http(sampler, args.winnow, rule) if args.http else methods.Direct(sampler, args.program, rule)
 
 
 def run_study(method, problem, seed):
@@ -75,7 +77,7 @@ def run_study(method, problem, seed):
                 steps.append([round(now / end, 5), float("%.6g" % (best - problem.best))])
             start(now)
         elif not going:
-            method.tell(handle, None, state="STOPPED")
+            method.tell(handle, float(1 - accuracy[epoch]), stopped_at=epoch + 1)
             used += now - since
             wasted += now - since
             start(now)
@@ -89,14 +91,15 @@ def run_study(method, problem, seed):
 def go(args):
     done = run.done_in(args.out)
     problems = [p for p in suite.problems() if p.line == "curves" and (not args.problems or p.name in args.problems.split(","))]
+    chosen = [(s, m) for s in args.samplers.split(",") for m in args.methods.split(",")]
     with open(args.out, "a") as out:
         for seed in run.seeds_of(args.seeds):
             for problem in problems:
-                for name in args.methods.split(","):
-                    label = "optuna+" + name[7:] if name.startswith("optuna-") else args.sampler + "+" + name
+                for sampler, name in chosen:
+                    label = "optuna+" + name[7:] if name.startswith("optuna-") else sampler + "+" + name
                     if (problem.name, label, seed) in done:
                         continue
-                    steps, counts = run_study(make(name, args), problem, seed)
+                    steps, counts = run_study(make(name, sampler, problem, args), problem, seed)
                     out.write(json.dumps({"problem": problem.name, "method": label, "seed": seed, **counts, "best": steps}) + "\n")
                     out.flush()
 
@@ -157,8 +160,10 @@ def main():
     verbs = parser.add_subparsers(dest="verb", required=True)
     r = verbs.add_parser("run")
     r.add_argument("--winnow", default=os.path.join(run.ROOT, "build", "plain", "bin", "winnow"))
-    r.add_argument("--methods", default="none,asha,median")
-    r.add_argument("--sampler", default="auto")
+    r.add_argument("--program", default=os.path.join(run.ROOT, "build", "plain", "bin", "bench_quality"))
+    r.add_argument("--http", action="store_true")
+    r.add_argument("--methods", default="none,asha,asha-late,median")
+    r.add_argument("--samplers", default="auto")
     r.add_argument("--problems", default="")
     r.add_argument("--seeds", default="3")
     r.add_argument("--out", required=True)

@@ -20,6 +20,7 @@ CACHE = os.path.join(os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.
 SUITE = (("HPOBench", "vehicle"), ("HPOBench", "segment"), ("HPOBench", "australian"), ("HPOLib", "protein_structure"), ("NASBench201", "cifar100"))
 HELD_OUT = (("HPOLib", "naval_propulsion"), ("HPOLib", "slice_localization"), ("HPOBench", "car"), ("HPOBench", "kc1"), ("HPOBench", "credit_g"),
             ("NASBench201", "cifar10"))
+FRESH = (("HPOLib", "parkinsons_telemonitoring"), ("HPOBench", "phoneme"), ("HPOBench", "blood_transfusion"), ("NASBench201", "imagenet"))
 
 
 def convert(kind, name, path):
@@ -143,4 +144,9 @@ def suite():
 
 def held_out():
     for kind, name in HELD_OUT:
+        yield package_problem(kind, name)
+
+
+def fresh():
+    for kind, name in FRESH:
         yield package_problem(kind, name)
