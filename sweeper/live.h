@@ -74,6 +74,7 @@ struct live_course {
   uint32_t recent_count;
   /* the job, when there is one */
   bool in_schedule, adopted;
+  uint8_t finishers; /* companions of the attempt that were to bring home what one that died had left */
   bool held, has_priority;
   int64_t queue_priority, queue_since; /* queue_since: microseconds; 0: when it was created */
   uint32_t job;

@@ -11,7 +11,10 @@
  *   POST /exited           `name value` lines                -> ok
  * The first verdict is asked for a moment after the start and tells the service that the command runs; a job that is over by then is told
  * as one message, its end.
- * 409 means that the attempt has been superseded: the job is ended and nothing more is said. */
+ * 409 means that the attempt has been superseded: the job is ended and nothing more is said.
+ *
+ * Once the job is over how it ended is noted before anything else is done. One that is started and finds such a note is there because the
+ * one before died on its way: it starts nothing, and brings home what is left. */
 #include <event2/event.h>
 #include <fcntl.h>
 #include <signal.h>
@@ -76,18 +79,19 @@ struct companion {
   struct event *on_child, *on_term, *on_grow, *poll_growth, *tick, *retry, *retry_verdict, *ladder, *sync_exit, *files_tick;
   int dir_fd;
   enum phase phase;
-  bool fenced, heartbeat_due, frozen, exit_written;
+  bool fenced, heartbeat_due, frozen;
   bool command_ended;
-  int wait_status;        /* of the command */
-  const char *end_reason; /* why we ended it: "stop", "time_limit", "memory_limit", "fenced", "signal"; NULL: it ended by itself */
-  char start_error[700];  /* the command could not be started */
+  struct buf ended_before; /* the note of an earlier companion; empty: there was none */
+  int wait_status;         /* of the command */
+  const char *end_reason;  /* why we ended it: "stop", "time_limit", "memory_limit", "fenced", "signal"; NULL: it ended by itself */
+  char start_error[700];   /* the command could not be started */
   int64_t begun_ms, begun_mono_ms, ended_ms, last_heartbeat_ms, retry_ms, verdict_retry_ms;
   struct process_usage peak;
   struct samples samples;
   char path[256];
 };
 
-static struct companion self = {.tty = {-1, -1}};
+static struct companion self = {.tty = {-1, -1}, .ended_before = {.max = 64 * KIB}};
 
 static void say(const char *format, ...) PRINTF_LIKE(1, 2);
 
@@ -267,6 +271,10 @@ static void sync_exit(evutil_socket_t fd UNUSED, short what UNUSED, void *ctx) {
 }
 
 static void put_exit(const struct companion *c, struct buf *text) {
+  if (c->ended_before.n) {
+    buf_add_str(text, buf_str(&c->ended_before));
+    return;
+  }
   struct exit_story story = {.start_error = c->start_error,
                              .wait_status = c->wait_status,
                              .ended_by = c->end_reason,
@@ -278,25 +286,29 @@ static void put_exit(const struct companion *c, struct buf *text) {
                              .rss_peak = c->peak.rss_bytes,
                              .printed = {spool_size(&c->streams[0]), spool_size(&c->streams[1])}};
   exit_story_put(&story, text);
-  if (c->artifacts)
-    artifacts_report(c->artifacts, text);
+}
+
+static bool has_artifacts(const struct companion *c) {
+  return c->job.artifact_count && !c->start_error[0];
+}
+
+/* Whoever dies on the way is not the only one who knows. */
+static void note_exit(struct companion *c) {
+  AUTO_BUF struct buf text = BUF_INIT(8192);
+  struct err err;
+  put_exit(c, &text);
+  if (has_artifacts(c))
+    buf_puts(&text, "artifacts_failed the companion died before all of the files were stored\n");
+  if (!exit_file_write(c->job.dir, buf_str(&text), &err))
+    say("%s", err.text);
 }
 
 static void tell_exit(struct companion *c) {
   AUTO_BUF struct buf text = BUF_INIT(8192);
-  struct err err;
   put_exit(c, &text);
-  if (!c->exit_written && !exit_file_write(c->job.dir, buf_str(&text), &err)) {
-    say("%s", err.text);
-    if (access(c->job.dir, F_OK) != 0) { /* the whole attempt was removed: nobody will ever want to know */
-      enter_phase(c, PHASE_DONE);
-      event_base_loopbreak(c->base);
-      return;
-    }
-  }
-  if (!c->exit_written)
-    arm(c->sync_exit, EXIT_SYNC_MS);
-  c->exit_written = true;
+  if (c->artifacts)
+    artifacts_report(c->artifacts, &text);
+  arm(c->sync_exit, EXIT_SYNC_MS);
   uplink_send(c->uplink, "POST", "/exited", buf_str(&text), REQUEST_TIMEOUT_S, on_exit_told, c);
 }
 
@@ -383,15 +395,10 @@ static void on_artifact_taken(void *ctx, int status, struct str body) {
 
 static void begin_collecting(struct companion *c) {
   enter_phase(c, PHASE_COLLECT);
-  if (!c->job.artifact_count || c->start_error[0])
+  if (!has_artifacts(c))
     return;
-  AUTO_BUF struct buf text = BUF_INIT(8192);
-  struct err err;
-  c->artifacts = artifacts_new(&c->job);
-  put_exit(c, &text); /* should we die on the way */
-  if (!exit_file_write(c->job.dir, buf_str(&text), &err))
-    say("%s", err.text);
   arm(c->sync_exit, EXIT_SYNC_MS);
+  c->artifacts = artifacts_new(&c->job);
 }
 
 static bool send_artifact(struct companion *c) {
@@ -474,6 +481,8 @@ static void advance(struct companion *c) {
     event_del(c->ladder);
     drain_tty(c);
     enter_phase(c, c->fenced ? PHASE_DONE : PHASE_DRAIN);
+    if (c->phase == PHASE_DRAIN && !c->ended_before.n)
+      note_exit(c);
   }
   if (c->phase == PHASE_DONE) {
     event_base_loopbreak(c->base);
@@ -550,6 +559,8 @@ static void keep_spool_bounded(struct companion *c) {
 
 static void keep_limits(struct companion *c) {
   struct process_usage usage;
+  if (c->ended_before.n)
+    return;
   process_usage(&c->process, &usage);
   c->peak.cpu_ms = MAX_OF(c->peak.cpu_ms, usage.cpu_ms);
   c->peak.rss_bytes = MAX_OF(c->peak.rss_bytes, usage.rss_bytes);
@@ -686,6 +697,14 @@ static void start_command(struct companion *c) {
   say("%s", c->start_error);
 }
 
+/* The job is over: an earlier companion has seen its end, and died before all was told. */
+static void take_over(struct companion *c) {
+  say("what an earlier companion left is brought home");
+  c->command_ended = true;
+  for (size_t i = 0; i < ARRAY_LEN(c->streams); i++)
+    spool_resume(&c->streams[i]);
+}
+
 int main(int argc, char **argv) {
   struct companion *c = &self;
   struct err err;
@@ -704,10 +723,16 @@ int main(int argc, char **argv) {
   c->retry_ms = RETRY_MIN_MS;
   c->last_heartbeat_ms = now_ms();
   process_become_subreaper();
-  start_command(c);
+  uint64_t generation = 0; /* of metric files: one that comes later has to be greater */
+  if (exit_file_read(c->job.dir, &c->ended_before, &c->begun_ms)) {
+    take_over(c);
+    generation = (uint64_t)clock_wall_ms(&clock_system);
+  } else {
+    start_command(c);
+  }
   arm(c->tick, SAMPLE_LIMIT_MS);
   arm(c->retry_verdict, FIRST_VERDICT_MS);
-  c->files = c->job.file_count && !c->start_error[0] ? metric_files_new(&c->job, c->begun_ms) : NULL;
+  c->files = c->job.file_count && !c->start_error[0] ? metric_files_new(&c->job, c->begun_ms, generation) : NULL;
   if (c->files)
     arm(c->files_tick, FILES_EVERY_MS);
   advance(c);

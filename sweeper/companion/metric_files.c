@@ -39,6 +39,7 @@ struct metric_files {
   const struct job_file *job;
   int root;
   int64_t begun_ms, search_again_ms;
+  uint64_t generation;
   bool was_final;
   struct watch *watches;
   const char **globs;
@@ -63,11 +64,11 @@ static bool read_watch(const char *line, struct watch *ret) {
   return false;
 }
 
-struct metric_files *metric_files_new(const struct job_file *job, int64_t begun_ms) {
+struct metric_files *metric_files_new(const struct job_file *job, int64_t begun_ms, uint64_t generation) {
   struct metric_files *m = mem_zalloc(sizeof *m);
   if (!m)
     return NULL;
-  *m = (struct metric_files){.job = job, .begun_ms = begun_ms, .root = -1};
+  *m = (struct metric_files){.job = job, .begun_ms = begun_ms, .generation = generation, .root = -1};
   m->watches = mem_array(job->file_count + 1, sizeof *m->watches);
   m->globs = mem_array(job->file_count + 1, sizeof *m->globs);
   if (!m->watches || !m->globs) {
@@ -107,7 +108,7 @@ static bool on_found(void *ctx, size_t glob, const char *path, const struct stat
     return true;
   char *copy = m->count < WATCHED_MAX ? mem_strdup(path) : NULL;
   if (copy)
-    m->files[m->count++] = (struct watched){.watch = &m->watches[glob], .path = copy, .inode = st->st_ino};
+    m->files[m->count++] = (struct watched){.watch = &m->watches[glob], .path = copy, .inode = st->st_ino, .generation = m->generation};
   return copy != NULL;
 }
 

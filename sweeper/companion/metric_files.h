@@ -7,8 +7,9 @@
 
 struct metric_files;
 
-/* `job` is borrowed. Files that are older than `begun_ms` (wall clock) are not this attempt's. NULL without memory. */
-MUST_CHECK struct metric_files *metric_files_new(const struct job_file *job, int64_t begun_ms);
+/* `job` is borrowed. Files that are older than `begun_ms` (wall clock) are not this attempt's. `generation` is that of all of them, more
+ * than any that an earlier companion of the attempt can have told. NULL without memory. */
+MUST_CHECK struct metric_files *metric_files_new(const struct job_file *job, int64_t begun_ms, uint64_t generation);
 void metric_files_free(struct metric_files *files); /* accepts NULL */
 
 struct metric_files_piece {

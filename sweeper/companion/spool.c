@@ -47,6 +47,12 @@ static void punch(const struct spool *spool, int64_t before, int64_t after) {
     fallocate(spool->read_fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 0, after / BLOCK * BLOCK);
 }
 
+void spool_resume(struct spool *spool) {
+  off_t data = lseek(spool->read_fd, 0, SEEK_DATA);
+  if (data > 0)
+    spool->sent = spool->skipped = data;
+}
+
 void spool_taken(struct spool *spool, int64_t offset) {
   if (offset <= spool->sent || offset > spool_size(spool))
     return;

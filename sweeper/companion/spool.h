@@ -18,6 +18,8 @@ struct spool {
 
 MUST_CHECK bool spool_open(struct spool *spool, const char *dir, const char *name, struct err *err);
 void spool_close(struct spool *spool);
+/* Goes on from where an earlier companion stood, as far as the file tells: what was punched out was taken or given up. */
+void spool_resume(struct spool *spool);
 int64_t spool_size(const struct spool *spool);
 /* Bytes not sent yet. */
 int64_t spool_waiting(const struct spool *spool);

@@ -52,6 +52,7 @@ void live_keep_attempt(struct live_trial *trial) {
 void live_begin_attempt(struct live_trial *trial) {
   const struct engine_trial *row = engine_trial(trial->sweep->engine, trial->number);
   trial->course->has_exit = false;
+  trial->course->finishers = 0;
   trial->course->attempt_began = live_wall(trial->sweep->all);
   trial->course->attempt_ended = 0;
   if (row->attempt < 2)

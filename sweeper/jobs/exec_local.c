@@ -159,6 +159,12 @@ static void on_pid_ready(void *ctx, int fd UNUSED, unsigned ready UNUSED) {
 /* What the lock of an attempt says. */
 enum holder { HOLDER_NEVER, HOLDER_COMING, HOLDER_LIVES, HOLDER_DEAD };
 
+static bool has_exit_file(const struct exec_local *executor, struct id run, int32_t number) {
+  AUTO_BUF struct buf path = BUF_INIT(PATH_SIZE);
+  exec_local_path(executor, run, number, "exit", &path);
+  return !path.fail && access(buf_text(&path), F_OK) == 0;
+}
+
 static enum holder look_at_lock(const struct exec_local *executor, struct id run, int32_t number, pid_t *ret_pid) {
   AUTO_BUF struct buf path = BUF_INIT(PATH_SIZE), text = BUF_INIT(64);
   struct err err;
@@ -172,6 +178,8 @@ static enum holder look_at_lock(const struct exec_local *executor, struct id run
   bool said = file_read(buf_text(&path), &text, &err) && str_to_i64(str_trim(buf_str(&text)), &pid) && pid > 1;
   if (said)
     *ret_pid = (pid_t)pid;
+  if (free && !said && has_exit_file(executor, run, number)) /* of one that was to bring home what was left */
+    return HOLDER_DEAD;
   return free ? said ? HOLDER_DEAD : HOLDER_NEVER : said ? HOLDER_LIVES : HOLDER_COMING;
 }
 
@@ -392,12 +400,21 @@ static bool write_job(struct job_file *job, const char *path, struct err *err) {
   return ok;
 }
 
-/* The companion has the lock from its first moment on, under the same open file as we. */
-static int take_lock(const char *dir, struct err *err) {
+static bool write_job_there(struct job_file *job, struct buf *dir, struct buf *endpoint, const char *path, struct err *err) {
+  job->dir = buf_text(dir);
+  job->endpoint_file = buf_text(endpoint);
+  bool ok = write_job(job, path, err);
+  job->dir = job->endpoint_file = NULL;
+  return ok;
+}
+
+/* The companion has the lock from its first moment on, under the same open file as we. `how`: O_EXCL for the first one of the attempt; a
+ * later one takes the place of one that is dead, whose id goes. */
+static int take_lock(const char *dir, int how, struct err *err) {
   char path[PATH_SIZE + 32];
   snprintf(path, sizeof path, "%s/companion.lock", dir);
-  int fd = open(path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
-  if (fd >= 0 && flock(fd, LOCK_EX | LOCK_NB) == 0)
+  int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW | how, 0600);
+  if (fd >= 0 && flock(fd, LOCK_EX | LOCK_NB) == 0 && ftruncate(fd, 0) == 0)
     return fd;
   err_errno(err, errno, "cannot lock %s", path);
   fd_close(&fd);
@@ -425,21 +442,19 @@ static bool spawn(const struct exec_local *executor, const char *job_path, int l
   return !failed || err_errno(err, failed, "cannot start %s", executor->conf.companion);
 }
 
+/* `job` is written; NULL: it is there. */
 static bool launch(struct attempt *attempt, struct job_file *job, struct err *err) {
   const struct exec_local *executor = attempt->executor;
   AUTO_BUF struct buf dir = BUF_INIT(PATH_SIZE), job_path = BUF_INIT(PATH_SIZE), endpoint = BUF_INIT(PATH_SIZE);
   pid_t pid;
-  exec_local_path(executor, job->run_id, attempt->number, "", &dir);
+  exec_local_path(executor, attempt->run, attempt->number, "", &dir);
   buf_printf(&job_path, "%s/job", buf_text(&dir));
   buf_printf(&endpoint, "%s/endpoint", executor->conf.data_dir);
   if (!buf_ok(&dir, err) || !buf_ok(&job_path, err) || !buf_ok(&endpoint, err))
     return false;
-  job->dir = buf_text(&dir);
-  job->endpoint_file = buf_text(&endpoint);
-  bool ok = write_job(job, buf_text(&job_path), err);
-  AUTO_FD int lock = ok ? take_lock(buf_text(&dir), err) : -1;
+  bool ok = !job || write_job_there(job, &dir, &endpoint, buf_text(&job_path), err);
+  AUTO_FD int lock = ok ? take_lock(buf_text(&dir), job ? O_EXCL : 0, err) : -1;
   ok = lock >= 0 && spawn(executor, buf_text(&job_path), lock, &pid, err);
-  job->dir = job->endpoint_file = NULL;
   if (!ok)
     return false;
   attempt->is_child = true;
@@ -449,12 +464,20 @@ static bool launch(struct attempt *attempt, struct job_file *job, struct err *er
   return true;
 }
 
-bool exec_local_start(struct exec_local *executor, struct job_file *job, struct err *err) {
+static bool start(struct exec_local *executor, struct id run, int32_t number, struct job_file *job, struct err *err) {
   struct attempt *attempt;
-  if (!attempt_add(executor, job->run_id, (int32_t)job->attempt, &attempt, err))
+  if (!attempt_add(executor, run, number, &attempt, err))
     return false;
   if (launch(attempt, job, err))
     return true;
   attempt_drop(attempt);
   return false;
+}
+
+bool exec_local_start(struct exec_local *executor, struct job_file *job, struct err *err) {
+  return start(executor, job->run_id, (int32_t)job->attempt, job, err);
+}
+
+bool exec_local_finish(struct exec_local *executor, struct id run, int32_t attempt, struct err *err) {
+  return start(executor, run, attempt, NULL, err);
 }

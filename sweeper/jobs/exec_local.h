@@ -50,6 +50,9 @@ MUST_CHECK bool exec_local_make(const struct exec_local *executor, struct id run
 /* Writes the job file into the directory that was made, and starts the companion. `job->dir` and `job->endpoint_file` are filled in here.
  * After success `on_gone` comes exactly once, later. */
 MUST_CHECK bool exec_local_start(struct exec_local *executor, struct job_file *job, struct err *err);
+/* The companion of the attempt is gone, and has left its exit file: another one brings home what is left of output and artifacts, and then
+ * tells the end. `on_gone` comes again. */
+MUST_CHECK bool exec_local_finish(struct exec_local *executor, struct id run, int32_t attempt, struct err *err);
 /* Was a companion ever started for the attempt, or may one just be starting? If not it can be started (again). */
 bool exec_local_was_started(const struct exec_local *executor, struct id run, int32_t attempt);
 /* An attempt that an earlier service started: watched again, or told gone, later, when it is. */

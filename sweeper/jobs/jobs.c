@@ -10,7 +10,7 @@
 #include "storage/metrics/metric_store.h"
 #include "sweeper/file/command.h"
 
-enum { HEARTBEAT_MS = 5000, PATH_SIZE = 4096, EXIT_LINES_MAX = 64 };
+enum { HEARTBEAT_MS = 5000, PATH_SIZE = 4096, EXIT_LINES_MAX = 64, FINISHERS_MAX = 3 };
 
 extern char **environ;
 
@@ -542,7 +542,11 @@ static void on_gone(void *ctx, struct id run, int32_t attempt, struct str exit_t
     if (trial->course && row->attempt == (uint32_t)attempt)
       trial->course->adopted = false;
   }
-  if (current && exit_text.p) {
+  if (current && exit_text.p && trial->course->finishers < FINISHERS_MAX && exec_local_finish(s->executor, run, attempt, &err)) {
+    trial->course->finishers++;
+    log_warn("sweep", NULL, "%s: the companion of trial %u died when its job was over; another one brings home what is left",
+             trial->sweep->name, trial->number);
+  } else if (current && exit_text.p) {
     end_attempt(trial, (uint32_t)attempt, exit_text, NULL, NULL);
   } else if (current) {
     set_reason(trial, "its companion died, and nobody knows how the command ended");

@@ -277,6 +277,57 @@ class Proof(unittest.TestCase):
                 self.assertEqual((trial["state"], trial["attempt"]), (state, attempt), trial)
                 wait(lambda: is_gone(pid), "the end of the first attempt's job")
 
+    def test_16_a_companion_that_dies_after_the_end(self):
+        """The job ended well while the service was away, and its companion is killed too: another one brings home output, files and artifacts."""
+        with Service(WINNOW, arguments=["--slots", "1"]) as self.s:
+            job = self.script("""
+                echo "step=1 loss=1"; echo '{"step":1,"acc":1}' >> m.jsonl
+                while [ ! -e $1/away ]; do sleep 0.05; done
+                mkdir model; for i in 1 2 3 4 5; do echo $i > model/$i; done
+                echo '{"step":2,"acc":2}' >> m.jsonl
+                seq 1 50000; echo "step=2 loss=2"
+                """)
+            sweep = self.submit({"name": "orphan", "method": "grid", "metric": {"name": "loss"}, "command": ["sh", job, str(self.s.home)],
+                                 "parameters": {"a": {"values": [1]}}, "artifacts": ["model/**"], "metrics_from": [{"file": "m.jsonl"}]})
+            wait(lambda: self.trials(sweep) and self.trials(sweep)[0]["value"] == 1, "the first report")
+            run = self.trials(sweep)[0]["run_id"]
+            wait(lambda: "acc" in self.ok(self.s.get(f"/api/v1/runs/{run}"))["metrics"], "the file")
+            self.s.kill()
+            (self.s.home / "away").touch()
+            job, companion = list(companions(self.s).items())[0]
+            wait((pathlib.Path(job).parent / "exit").exists, "the note of the end")
+            os.kill(companion, signal.SIGKILL)
+            self.s.start()
+            self.is_whole(sweep, 5, 50000)
+            metrics = self.ok(self.s.get(f"/api/v1/runs/{run}"))["metrics"]
+            self.assertEqual((metrics["acc"]["last"], metrics["acc"]["count"]), (2, 2))
+
+    def is_whole(self, sweep, files, lines):
+        wait(lambda: self.is_over(sweep), "the end")
+        trial = self.trials(sweep)[0]
+        self.assertEqual((trial["state"], trial["attempt"], trial["value"]), ("FINISHED", 1, 2), trial)
+        self.assertEqual(len(self.ok(self.s.get(f"/api/v1/runs/{trial['run_id']}/artifacts?path=model&limit=1000"))["items"]), files)
+        log = self.s.get(f"/api/v1/runs/{trial['run_id']}/logs/stdout?from=0").body.decode().split("\n")
+        self.assertEqual([line for line in log if line.isdigit()], [str(i) for i in range(1, lines + 1)])
+        events = self.ok(self.s.get(f"/api/v1/runs/{trial['run_id']}/events"))["items"]
+        self.assertFalse([e for e in events if e["kind"] == "run.artifacts"], events)
+
+    def test_16_companions_that_die_while_they_collect(self):
+        with Service(WINNOW, arguments=["--slots", "1"]) as self.s:
+            job = self.script("""
+                mkdir model; for i in $(seq 1 300); do head -c 100000 /dev/zero > model/$i; done
+                seq 1 5; echo "step=2 loss=2"
+                """)
+            sweep = self.submit({"name": "collects", "method": "grid", "metric": {"name": "loss"}, "command": ["sh", job],
+                                 "parameters": {"a": {"values": [1]}}, "artifacts": ["model/**"]})
+            run = wait(lambda: self.trials(sweep), "the trial")[0]["run_id"]
+            stored = lambda: len(self.ok(self.s.get(f"/api/v1/runs/{run}/artifacts?path=model&limit=1000"))["items"])
+            for seen in (1, 30):
+                wait(lambda: stored() >= seen, "files")
+                os.kill(wait(lambda: list(companions(self.s).values()), "the companion")[0], signal.SIGKILL)
+                time.sleep(0.2)
+            self.is_whole(sweep, 300, 5)
+
     def test_18_a_restart_disturbs_nobody(self):
         count = 1000 if LONG else 40
         with Service(WINNOW, arguments=["--slots", str(count)]) as self.s:

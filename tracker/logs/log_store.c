@@ -325,8 +325,8 @@ static bool begin_piece(struct stream *stream, struct err *err) {
   stream->waiting = false;
   if (offset > stream->next && stream->skipped < offset - stream->next)
     return err_set(err, ERR_RANGE, "bytes from %lld on are missing", (long long)stream->next);
+  stream->skipped = MIN_OF(stream->skipped, MAX_OF(offset - stream->next, (int64_t)0));
   if (offset <= stream->next) {
-    stream->skipped = 0;
     size_t known = (size_t)MIN_OF(stream->next - offset, (int64_t)stream->n);
     memmove(stream->bytes, stream->bytes + known, stream->n - known);
     stream->n -= known;
