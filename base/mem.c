@@ -5,16 +5,25 @@
 
 static _Atomic unsigned long fail_at; /* 0: never */
 static _Atomic bool fail_sticky;
+static _Atomic bool has_failed;
 static _Atomic unsigned long allocations;
 
 static bool must_fail(void) {
   unsigned long n = atomic_fetch_add_explicit(&allocations, 1, memory_order_relaxed) + 1;
   unsigned long at = atomic_load_explicit(&fail_at, memory_order_relaxed);
-  return at && (n == at || (n > at && atomic_load_explicit(&fail_sticky, memory_order_relaxed)));
+  bool fails = at && (n == at || (n > at && atomic_load_explicit(&fail_sticky, memory_order_relaxed)));
+  if (fails)
+    atomic_store_explicit(&has_failed, true, memory_order_relaxed);
+  return fails;
+}
+
+bool mem_has_failed(void) {
+  return atomic_load(&has_failed);
 }
 
 unsigned long mem_fail_at(unsigned long n, bool sticky) {
   unsigned long count = atomic_exchange(&allocations, 0);
+  atomic_store(&has_failed, false);
   atomic_store(&fail_sticky, sticky);
   atomic_store(&fail_at, n);
   return count;

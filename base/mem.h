@@ -25,5 +25,7 @@ void mem_cleanup(void *pointer_to_pointer);
 /* Test seam. The n-th allocation from now on fails (1 is the next one), and, when `sticky`, all after it.
  * 0 switches failing off. Returns how many allocations were made since the last call. */
 unsigned long mem_fail_at(unsigned long n, bool sticky);
+/* Has one failed since? */
+bool mem_has_failed(void);
 
 #endif

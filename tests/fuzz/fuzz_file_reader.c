@@ -1,8 +1,7 @@
 /* Pieces of a metric file, some said again or under a new generation, through a state that is stored and read between them; and a state of
  * any bytes. The first byte says the format and the cut. */
+#include "tests/support/fuzz.h"
 #include "tracker/logs/file_reader.h"
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 static bool count(void *ctx, const struct log_point *points, size_t n, struct err *err) {
   (void)points;
@@ -14,8 +13,7 @@ static bool count(void *ctx, const struct log_point *points, size_t n, struct er
 static struct file_reader *make(const struct metric_sources *sources) {
   struct err err;
   struct file_reader *reader = file_reader_new(sources, 0, &err);
-  if (!reader)
-    abort();
+  claim(reader != NULL);
   return reader;
 }
 
@@ -25,16 +23,16 @@ static size_t read_all(const struct metric_sources *sources, struct file_reader 
   struct err err;
   size_t points = 0;
   int64_t at = 0, next;
-  for (int rounds = 0; at < (int64_t)bytes.n && rounds < 4000; rounds++) {
+  for (int rounds = 0; *reader && at < (int64_t)bytes.n && rounds < 4000; rounds++) {
     struct file_piece piece = {.generation = generation, .offset = at, .bytes = str_slice(bytes, (size_t)at, (size_t)at + cut)};
-    if (!file_reader_feed(*reader, &piece, count, &points, &next, &err))
-      abort();
+    if (!claim(file_reader_feed(*reader, &piece, count, &points, &next, &err)))
+      break;
     AUTO_BUF struct buf state = BUF_INIT(FILE_READER_STATE_MAX);
     file_reader_save(*reader, &state);
     file_reader_free(*reader);
     *reader = make(sources);
-    if (!file_reader_restore(*reader, buf_str(&state), &err))
-      abort();
+    if (!*reader || !claim(file_reader_restore(*reader, buf_str(&state), &err)))
+      break;
     if (next == FILE_READER_ENOUGH)
       break;
     at = next;
@@ -49,14 +47,13 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
   const struct metric_source item = {.file = "f", .format = (enum source_format)(data[0] % SOURCE_FORMAT_COUNT), .prefix = "p/"};
   struct metric_sources *sources = metric_sources_new(&item, 1, false, &err);
   struct str bytes = str_n((const char *)data + 1, size - 1);
-  if (!sources)
-    abort();
+  if (!claim(sources != NULL))
+    return 0;
   struct file_reader *reader = make(sources);
   size_t cut = 16 + (size_t)data[0] * 8;
   read_all(sources, &reader, 0, bytes, cut);
-  if (read_all(sources, &reader, 1, bytes, cut + 5)) /* the same again gives nothing */
-    abort();
-  (void)!file_reader_restore(reader, bytes, &err);
+  claim(read_all(sources, &reader, 1, bytes, cut + 5) == 0); /* the same again gives nothing */
+  (void)!(reader && file_reader_restore(reader, bytes, &err));
   file_reader_free(reader);
   metric_sources_unref(sources);
   return 0;

@@ -1,8 +1,7 @@
 /* Chunked bodies: fed whole and in pieces they give the same body, the same end or the same refusal. */
 #include "base/buf.h"
+#include "tests/support/fuzz.h"
 #include "web/http/http_chunk.h"
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 /* Returns the last result; *ret_used counts the bytes of the coding. */
 static enum http_chunk_result decode(struct str bytes, size_t piece, struct buf *body, size_t *ret_used) {
@@ -29,8 +28,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
   AUTO_BUF struct buf whole = BUF_INIT(1 << 20), slow = BUF_INIT(1 << 20);
   size_t whole_used, slow_used;
   enum http_chunk_result a = decode(bytes, size, &whole, &whole_used), b = decode(bytes, 1, &slow, &slow_used);
-  if (a != b || whole_used != slow_used || !str_eq(buf_str(&whole), buf_str(&slow)))
-    abort();
+  claim(a == b && whole_used == slow_used && str_eq(buf_str(&whole), buf_str(&slow)));
   /* Encoded again it decodes to itself. */
   if (a == HTTP_CHUNK_DONE && whole.n) {
     AUTO_BUF struct buf coded = BUF_INIT(1 << 20), again = BUF_INIT(1 << 20);
@@ -39,8 +37,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     buf_add_str(&coded, buf_str(&whole));
     buf_puts(&coded, "\r\n0\r\n\r\n");
     size_t used;
-    if (decode(buf_str(&coded), coded.n, &again, &used) != HTTP_CHUNK_DONE || !str_eq(buf_str(&again), buf_str(&whole)))
-      abort();
+    claim(decode(buf_str(&coded), coded.n, &again, &used) == HTTP_CHUNK_DONE && str_eq(buf_str(&again), buf_str(&whole)));
   }
   return 0;
 }

@@ -1,7 +1,6 @@
 /* The same lines come out however the bytes are cut, and across saving and restoring. The first byte says how to cut. */
+#include "tests/support/fuzz.h"
 #include "tracker/logs/line.h"
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 enum { CELLS = 64 };
 
@@ -18,10 +17,10 @@ static void read_all(struct str bytes, size_t piece, bool again, struct buf *out
     AUTO_BUF struct buf state = BUF_INIT(MIB);
     line_save(reader, &state);
     struct line_reader *next = line_reader_new(CELLS, &err);
-    if (!next || !line_restore(next, buf_str(&state), &err))
-      abort();
     line_reader_free(reader);
     reader = next;
+    if (!claim(next && line_restore(next, buf_str(&state), &err)))
+      break;
   }
   if (reader && line_last(reader, &line))
     buf_printf(out, "%llu %llu %.*s\n", (unsigned long long)line.number, (unsigned long long)line.lost, STR_ARG(line.text));
@@ -35,8 +34,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
   AUTO_BUF struct buf whole = BUF_INIT(4 * MIB), cut = BUF_INIT(4 * MIB);
   read_all(bytes, bytes.n, false, &whole);
   read_all(bytes, 1 + data[0] % 32, true, &cut);
-  if (!str_eq(buf_str(&whole), buf_str(&cut)))
-    abort();
+  claim(str_eq(buf_str(&whole), buf_str(&cut)));
   struct err err;
   struct line_reader *reader = line_reader_new(CELLS, &err);
   if (reader && line_restore(reader, bytes, &err)) { /* a state from nowhere is usable, or refused */

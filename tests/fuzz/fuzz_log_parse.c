@@ -1,7 +1,6 @@
 /* The same points come out however the bytes are cut, and across saving and restoring at every cut. The first byte says how to cut. */
+#include "tests/support/fuzz.h"
 #include "tracker/logs/log_metrics.h"
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 static bool collect(void *ctx, const struct log_point *points, size_t n, struct err *err) {
   (void)err;
@@ -22,10 +21,9 @@ static struct log_metrics *make(void) {
   return metrics;
 }
 
-static void restore(struct log_metrics *metrics, const struct buf *state) {
+static bool restore(struct log_metrics *metrics, const struct buf *state) {
   struct err err;
-  if (!log_metrics_restore(metrics, buf_str(state), &err))
-    abort();
+  return claim(log_metrics_restore(metrics, buf_str(state), &err));
 }
 
 /* Two readers take turns at each cut, and serve one input after the other: nothing may be left in them but the state. */
@@ -39,21 +37,20 @@ static void read_all(struct str bytes, size_t piece, bool again, struct buf *out
     log_metrics_save(readers[0], &fresh);
   }
   struct log_metrics *now = readers[0], *next = readers[1];
-  restore(now, &fresh);
-  for (size_t at = 0; at < bytes.n; at += piece) {
-    if (!log_metrics_feed(now, str_slice(bytes, at, at + piece), collect, out, &err))
-      abort();
-    if (!again)
+  bool ok = restore(now, &fresh);
+  for (size_t at = 0; ok && at < bytes.n; at += piece) {
+    ok = claim(log_metrics_feed(now, str_slice(bytes, at, at + piece), collect, out, &err));
+    if (!ok || !again)
       continue;
     AUTO_BUF struct buf state = BUF_INIT(LOG_METRICS_STATE_MAX);
     log_metrics_save(now, &state);
-    restore(next, &state);
+    ok = restore(next, &state);
     struct log_metrics *swap = now;
     now = next;
     next = swap;
   }
-  if (!log_metrics_end(now, collect, out, &err))
-    abort();
+  if (ok)
+    claim(log_metrics_end(now, collect, out, &err));
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
@@ -63,17 +60,15 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
   AUTO_BUF struct buf whole = BUF_INIT(16 * MIB), cut = BUF_INIT(16 * MIB);
   read_all(bytes, bytes.n, false, &whole);
   read_all(bytes, 16 + (size_t)data[0] * 8, true, &cut);
-  if (!str_eq(buf_str(&whole), buf_str(&cut)))
-    abort();
+  claim(str_eq(buf_str(&whole), buf_str(&cut)));
   static struct log_metrics *metrics;
   struct err err;
   if (!metrics)
     metrics = make();
   if (log_metrics_restore(metrics, bytes, &err)) { /* a state from nowhere is usable, or refused */
     AUTO_BUF struct buf out = BUF_INIT(MIB);
-    if (!log_metrics_feed(metrics, STR("Epoch 1 loss: 0.5\n1 0.5 0.6\n{'a': 1}\n"), collect, &out, &err) ||
-        !log_metrics_end(metrics, collect, &out, &err))
-      abort();
+    claim(log_metrics_feed(metrics, STR("Epoch 1 loss: 0.5\n1 0.5 0.6\n{'a': 1}\n"), collect, &out, &err) &&
+          log_metrics_end(metrics, collect, &out, &err));
   }
   return 0;
 }

@@ -1,8 +1,7 @@
 /* Metric files of every format: the same points however the bytes are cut and across saving and restoring. The first byte says the
  * format and the cut. */
+#include "tests/support/fuzz.h"
 #include "tracker/logs/metric_file.h"
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 static bool collect(void *ctx, const struct log_point *points, size_t n, struct err *err) {
   (void)err;
@@ -17,8 +16,7 @@ static bool collect(void *ctx, const struct log_point *points, size_t n, struct 
 static struct metric_file *make(enum metric_format format) {
   struct err err;
   struct metric_file *file = metric_file_new(format, "p/", &err);
-  if (!file)
-    abort();
+  claim(file != NULL);
   return file;
 }
 
@@ -26,8 +24,8 @@ static struct metric_file *make(enum metric_format format) {
 static bool read_all(enum metric_format format, struct str bytes, size_t piece, bool again, struct buf *out) {
   struct err err;
   struct metric_file *file = make(format);
-  bool ok = true;
-  if (format == METRIC_JSON)
+  bool ok = file != NULL;
+  if (ok && format == METRIC_JSON)
     ok = metric_file_snapshot(file, str_slice(bytes, 0, bytes.n / 2), collect, out, &err) &&
          metric_file_snapshot(file, bytes, collect, out, &err);
   for (size_t at = 0; format != METRIC_JSON && ok && at < bytes.n; at += piece) {
@@ -38,11 +36,10 @@ static bool read_all(enum metric_format format, struct str bytes, size_t piece, 
     metric_file_save(file, &state);
     metric_file_free(file);
     file = make(format);
-    if (!metric_file_restore(file, buf_str(&state), &err))
-      abort();
+    ok = claim(file && metric_file_restore(file, buf_str(&state), &err));
   }
-  if (ok && !metric_file_end(file, collect, out, &err))
-    abort();
+  if (ok)
+    claim(metric_file_end(file, collect, out, &err));
   metric_file_free(file);
   return ok;
 }
@@ -54,12 +51,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
   struct str bytes = str_n((const char *)data + 1, size - 1);
   AUTO_BUF struct buf whole = BUF_INIT(16 * MIB), cut = BUF_INIT(16 * MIB);
   bool ok = read_all(format, bytes, bytes.n, false, &whole);
-  if (ok != read_all(format, bytes, 1 + (size_t)data[0] * 4, true, &cut) || !str_eq(buf_str(&whole), buf_str(&cut)))
-    abort();
+  claim(ok == read_all(format, bytes, 1 + (size_t)data[0] * 4, true, &cut) && str_eq(buf_str(&whole), buf_str(&cut)));
   struct err err;
   struct metric_file *file = make(format);
   AUTO_BUF struct buf out = BUF_INIT(MIB);
-  if (metric_file_restore(file, bytes, &err) && format != METRIC_JSON)
+  if (file && metric_file_restore(file, bytes, &err) && format != METRIC_JSON)
     (void)!metric_file_feed(file, STR("1,2,3\n{\"a\": 1}\n"), collect, &out, &err);
   metric_file_free(file);
   return 0;

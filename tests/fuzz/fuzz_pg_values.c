@@ -3,8 +3,7 @@
 
 #include "storage/pg/pg_find.h"
 #include "storage/pg/pg_op.h"
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+#include "tests/support/fuzz.h"
 
 static void read_array(const struct pg_reply *reply, size_t column) {
   struct pg_array array = pg_array(reply, 0, column);
@@ -33,6 +32,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
   char name[] = "c";
   AUTO_BUF struct buf bytes = BUF_INIT(8192);
   buf_add(&bytes, data, size);
+  if (bytes.n != size) {
+    PQclear(rows);
+    return 0;
+  }
   char *value = bytes.p ? bytes.p : name;
   for (size_t i = 0; i < sizeof shape; i++)
     columns[i] = (PGresAttDesc){.name = name, .format = 1, .typid = pg_type_oid(shape[i])};

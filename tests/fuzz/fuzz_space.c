@@ -3,8 +3,7 @@
 
 #include "base/json.h"
 #include "sampler/draw.h"
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+#include "tests/support/fuzz.h"
 
 static void try_points(const struct space *space) {
   double point[SPACE_PARAMS_MAX], again[SPACE_PARAMS_MAX];
@@ -13,8 +12,7 @@ static void try_points(const struct space *space) {
     space_allows(space, point);
     AUTO_JSON json_t *json = space_point_to_json(space, point);
     struct err err;
-    if (!json || !space_point_from_json(space, json, false, again, &err))
-      abort();
+    claim(json && space_point_from_json(space, json, false, again, &err));
     for (size_t i = 0; i < space_count(space); i++) {
       double u = space_u(space, i, point[i]);
       if (!isnan(u) && !(u >= 0 && u <= 1))
@@ -31,8 +29,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
   struct space *space;
   if (!space_new(json_object_get(json, "parameters"), json_object_get(json, "conditions"), json_object_get(json, "constraints"), &space,
                  &err)) {
-    if (!err.text[0])
-      abort();
+    claim(err.text[0]);
     return 0;
   }
   try_points(space);

@@ -2,13 +2,7 @@
 #include "sweeper/file/sweep_file.h"
 
 #include "base/json.h"
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
-static void must(bool condition) {
-  if (!condition)
-    abort();
-}
+#include "tests/support/fuzz.h"
 
 static void check_again(const struct sweep_file *file) {
   AUTO_BUF struct buf first = BUF_INIT(64 * MIB);
@@ -17,19 +11,12 @@ static void check_again(const struct sweep_file *file) {
   struct spec_problems errors;
   struct err err = {0};
   struct sweep_file *again;
-  must(sweep_file_normal_form(file, &first, &err));
-  if (!sweep_file_read(buf_str(&first), "", &arena, &again, &errors, &err)) {
-    fprintf(stderr, "%s\n%s\n", err.text, buf_text(&first));
-    abort();
-  }
-  must(sweep_file_normal_form(again, &second, &err));
-  if (!str_eq(buf_str(&first), buf_str(&second))) {
-    fprintf(stderr, "%s\n%s\n", buf_text(&first), buf_text(&second));
-    abort();
-  }
+  if (!claim(sweep_file_normal_form(file, &first, &err)) || !claim(sweep_file_read(buf_str(&first), "", &arena, &again, &errors, &err)))
+    return;
+  claim(sweep_file_normal_form(again, &second, &err) && str_eq(buf_str(&first), buf_str(&second)));
   sweep_file_free(again);
   AUTO_JSON json_t *space = NULL;
-  must(sweep_file_space(file, &space, &err));
+  claim(sweep_file_space(file, &space, &err));
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
@@ -44,8 +31,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     sweep_file_free(file);
     return 0;
   }
-  must(err.text[0]);
+  claim(err.text[0]);
   for (size_t i = 0; i < MIN_OF(errors.count, (size_t)SPEC_PROBLEMS_MAX); i++)
-    must(errors.items[i].message[0]);
+    claim(errors.items[i].message[0]);
   return 0;
 }

@@ -1,15 +1,15 @@
-/* Runs a fuzz target without libFuzzer: every file of the corpus, then some thousand mutations of them from a fixed seed. So a plain or
- * sanitizer build replays what was found before and looks a little around it. */
+/* Runs a fuzz target without libFuzzer: every file of the corpus, also with each of its allocations failing, then some thousand mutations
+ * of them from a fixed seed. So a plain or sanitizer build replays what was found before and looks a little around it. What a target claims
+ * of its parser it may claim only while there is memory. With WINNOW_TEST_LONG=1 every allocation fails once, else the first few. */
 #include <dirent.h>
+#include <limits.h>
 #include <sys/stat.h>
 
 #include "base/file.h"
-#include "base/mem.h"
 #include "base/rng.h"
+#include "tests/support/fuzz.h"
 
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
-enum { MAX_SEEDS = 4096, INPUT_MAX_BYTES = 1 << 20, MUTATIONS = 4000 };
+enum { MAX_SEEDS = 4096, INPUT_MAX_BYTES = 1 << 20, MUTATIONS = 4000, FAILURES = 40 };
 
 static struct {
   uint8_t *p;
@@ -52,6 +52,19 @@ static void add_directory(const char *path) {
   }
   if (n >= 0)
     free(entries);
+}
+
+/* One allocation fails, or all from there on; until the input is done before it comes to that. */
+static unsigned long run_without_memory(const uint8_t *p, size_t n, unsigned long most) {
+  unsigned long failures = 0;
+  for (int sticky = 0; sticky < 2; sticky++)
+    for (unsigned long at = 1; at <= most; at++, failures++) {
+      mem_fail_at(at, sticky);
+      LLVMFuzzerTestOneInput(p, n);
+      if (mem_fail_at(0, false) < at)
+        break;
+    }
+  return failures;
 }
 
 static void run_mutation(struct rng *rng) {
@@ -118,12 +131,15 @@ int main(int argc, char **argv) {
     fprintf(stderr, "no seeds: give the corpus directory\n");
     return 1;
   }
-  for (size_t i = 0; i < seed_count; i++)
+  unsigned long failures = 0, most = getenv("WINNOW_TEST_LONG") ? ULONG_MAX : (unsigned long)FAILURES;
+  for (size_t i = 0; i < seed_count; i++) {
     LLVMFuzzerTestOneInput(seeds[i].p, seeds[i].n);
+    failures += run_without_memory(seeds[i].p, seeds[i].n, most);
+  }
   struct rng rng = rng_seeded(20260101);
   for (int i = 0; i < MUTATIONS; i++)
     run_mutation(&rng);
-  printf("%zu seeds and %d mutations\n", seed_count, (int)MUTATIONS);
+  printf("%zu seeds, %lu failed allocations and %d mutations\n", seed_count, failures, (int)MUTATIONS);
   for (size_t i = 0; i < seed_count; i++)
     mem_free(seeds[i].p);
   return 0;

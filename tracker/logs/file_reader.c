@@ -37,22 +37,26 @@ static enum metric_format format_of(const struct file_reader *reader) {
   }
 }
 
-/* Forgets everything that was in the file. */
+/* Forgets everything that was in the file. On failure nothing has changed. */
 static bool begin(struct file_reader *reader, struct err *err) {
   const struct metric_source *source = metric_sources_at(reader->sources, reader->source);
   struct log_pattern_spec spec;
   struct log_metrics_options options;
-  metric_file_free(reader->file);
-  log_metrics_free(reader->text);
-  reader->file = NULL;
-  reader->text = NULL;
+  struct log_metrics *text = NULL;
+  struct metric_file *file = NULL;
   if (source->format == SOURCE_TEXT) {
     metric_sources_of_file(reader->sources, reader->source, &spec, &options);
-    reader->text = log_metrics_new(&options, err);
-    return reader->text != NULL;
+    text = log_metrics_new(&options, err);
+  } else {
+    file = metric_file_new(format_of(reader), source->prefix, err);
   }
-  reader->file = metric_file_new(format_of(reader), source->prefix, err);
-  return reader->file != NULL;
+  if (!text && !file)
+    return false;
+  metric_file_free(reader->file);
+  log_metrics_free(reader->text);
+  reader->file = file;
+  reader->text = text;
+  return true;
 }
 
 struct file_reader *file_reader_new(const struct metric_sources *sources, size_t source, struct err *err) {
@@ -123,8 +127,21 @@ static bool feed(struct file_reader *reader, struct str bytes, bool is_end, log_
 
 /* It is another file: everything in it is new. */
 static bool read_anew(struct file_reader *reader, uint64_t generation, struct err *err) {
+  if (!begin(reader, err))
+    return false;
   reader->at = (struct progress){.generation = generation, .hash = hash_start};
-  return begin(reader, err);
+  return true;
+}
+
+/* A list is read whole, lines piece by piece. */
+static bool turn_into(struct file_reader *reader, bool list, uint64_t generation, struct err *err) {
+  if (reader->is_list == list)
+    return true;
+  reader->is_list = list;
+  if (read_anew(reader, generation, err))
+    return true;
+  reader->is_list = !list;
+  return false;
 }
 
 /* The bytes that were read before: only looked at. False in *ret_same when they are others. */
@@ -139,11 +156,8 @@ static void check_again(struct file_reader *reader, struct str *bytes, bool *ret
 
 static bool take_snapshot(struct file_reader *reader, const struct file_piece *piece, log_metrics_sink *sink, void *ctx, int64_t *ret_next,
                           struct err *err) {
-  if (!reader->is_list) {
-    reader->is_list = true;
-    if (!read_anew(reader, piece->generation, err))
-      return false;
-  }
+  if (!turn_into(reader, true, piece->generation, err))
+    return false;
   reader->at.next = *ret_next = (int64_t)piece->bytes.n;
   return metric_file_snapshot(reader->file, piece->bytes, sink, ctx, err);
 }
@@ -169,11 +183,8 @@ bool file_reader_feed(struct file_reader *reader, const struct file_piece *piece
   bool same = true;
   if (piece->is_snapshot && metric_sources_at(reader->sources, reader->source)->format == SOURCE_JSON)
     return take_snapshot(reader, piece, sink, ctx, ret_next, err);
-  if (reader->is_list) { /* it was a list, and is lines now */
-    reader->is_list = false;
-    if (!read_anew(reader, piece->generation, err))
-      return false;
-  }
+  if (!turn_into(reader, false, piece->generation, err))
+    return false;
   if (piece->generation > at->generation)
     *at = (struct progress){.generation = piece->generation,
                             .hash = hash_start,
