@@ -84,11 +84,9 @@ cross join lateral (select * from model_version_view x where x.model_key = f.n a
 order by f.place;
 
 -- name: version_describe (text, int4, text, int8) -> (int4)
-with v as (
-  update model_version x set description = $3, updated = $4 from registered_model m
-  where x.model = m.id and m.name = $1 and x.version = $2 and x.deleted_at is null returning x.model, x.version),
-touched as (update registered_model m set updated = $4 from v where m.id = v.model returning 1)
-select version from v;
+-- The model itself stays as old as it is.
+update model_version x set description = $3, updated = $4 from registered_model m
+where x.model = m.id and m.name = $1 and x.version = $2 and x.deleted_at is null returning x.version;
 
 -- name: version_stage (text, int4, int2, bool, int8, text) -> (int4)
 -- Model, version, stage, whether the others of that stage are archived, now, who.

@@ -114,6 +114,7 @@ struct live_run {
   bool is_dirty;     /* run.metrics does not hold what is stored */
   bool is_writing;   /* run.metrics is being written */
   bool is_loading;   /* being derived */
+  bool is_spoiled;   /* while loading: what is stored has changed in a way that is not known */
   bool is_derived;   /* in this cycle: `series` holds what was stored when the cycle began, at least */
   uint64_t cycle;    /* in which it was last looked at */
   bool is_sealing;

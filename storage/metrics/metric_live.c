@@ -141,6 +141,7 @@ void metric_live_unknown(struct metric_store *store, struct id id) {
   if (!run)
     return;
   run->is_known = false;
+  run->is_spoiled |= run->is_loading; /* what is being read may be from before */
   set_dirty(store, run, true);
   if (run->fresh_rows == 0)
     run->first_fresh_ms = loop_now_ms(store->loop);
@@ -355,7 +356,10 @@ static void derive_ended(struct derive *derive, const struct err *failed) {
     if (!run || !run->is_loading)
       continue;
     run->is_loading = false;
-    run->is_known = run->is_derived = ok;
+    run->is_known = run->is_derived = ok && !run->is_spoiled;
+    if (run->is_spoiled)
+      run->cycle = 0; /* again in this cycle */
+    run->is_spoiled = false;
     store->stats.derived += ok;
     catch_up(store, run, derive->load);
   }

@@ -73,7 +73,10 @@ static void on_stored(void *ctx, const struct pg_reply *reply) {
   struct replace *r = ctx;
   struct err err;
   if (!pg_ok(reply, &err)) {
-    metric_live_unknown(r->store, r->what.run);
+    /* What did not happen has changed nothing. To derive the run anew now would be to read what the next try removes, and to write it
+     * after that. */
+    if (pg_outcome(reply) == PG_UNKNOWN)
+      metric_live_unknown(r->store, r->what.run);
     if (strcmp(pg_sqlstate(reply), "WN420") == 0)
       err.code = ERR_CONFLICT; /* sealed meanwhile */
     fail_or_retry(r, &err);
@@ -82,6 +85,7 @@ static void on_stored(void *ctx, const struct pg_reply *reply) {
   struct live_run *run = live_run_get(r->store, r->what.run);
   if (run) {
     run->fresh_rows = r->row_count;
+    r->store->stats.unsealed_points -= MIN_OF(run->fresh_points, r->store->stats.unsealed_points);
     run->fresh_points = 0;
     run->last_write_ms = loop_now_ms(r->store->loop);
     for (size_t i = 0; i < r->row_count; i++)

@@ -362,8 +362,11 @@ static void check_run_row(size_t r) {
     fold_add_points(&fold, &right, 0, right.n);
     char value[32];
     str_from_f64(fold.last.value, value);
-    if (!fold.count)
+    if (!fold.count) { /* nothing is left of it, here neither */
+      snprintf(sql, sizeof sql, "select (metrics ? '%s')::int::bigint from winnow.run where id = '%s'", key_names[k], hex);
+      assert_int_equal(pg_cluster_int(&cluster, sql), 0);
       continue;
+    }
     snprintf(
         sql, sizeof sql,
         "select case when coalesce((metrics->'%s'->>5)::bigint, 1) = %lld and (metrics->'%s'->>1)::bigint = %lld and (metrics->'%s'->>2)::bigint = %lld "
@@ -882,6 +885,67 @@ static void replaced(void **state UNUSED) {
   assert_int_equal(fsck().damages, 0);
 }
 
+/* Who reads all the time, so that run.metrics is brought up to date at any moment. */
+struct watcher {
+  struct loop_timer *again;
+  struct id run;
+  bool stop, stopped;
+};
+
+static void on_watched(void *ctx, const struct err *err UNUSED) {
+  struct watcher *watcher = ctx;
+  watcher->stopped = watcher->stop;
+  if (!watcher->stop)
+    loop_timer_start(watcher->again, 0);
+}
+
+static void watch_on(void *ctx) {
+  struct watcher *watcher = ctx;
+  struct err err;
+  assert_true(metric_settle(store, &watcher->run, on_watched, watcher, &err));
+}
+
+static bool is_none(const void *ctx UNUSED, struct str key UNUSED, struct point point UNUSED) {
+  return false;
+}
+
+static void replaced_while_watched(void **state UNUSED) {
+  struct watcher watcher = {.run = run_ids[0]};
+  watcher.again = loop_timer_new(cluster.loop, watch_on, &watcher);
+  watch_on(&watcher);
+  for (int round = 0; round < 40; round++) {
+    for (int i = 0; i < 8; i++) {
+      struct answer answer;
+      struct metric_rows rows;
+      draw_rows(0, &rows);
+      append(0, 0, &rows, &answer);
+      wait_for(&answer);
+      note(0, &rows);
+      metric_rows_release(&rows);
+    }
+    struct metric_replacement what = {.run = run_ids[0], .touches = is_first_key, .stays = round % 2 ? is_none : is_odd};
+    struct answer answer = {.done = false}, sealed = {.done = false};
+    struct err err;
+    assert_true(metric_replace(store, &what, on_answer, &answer, &err));
+    loop_for(cluster.loop, (int)rng_below(&rng, 12));
+    assert_true(metric_seal_all(store, on_answer, &sealed, &err)); /* may come between its reading and its writing */
+    wait_for(&answer);
+    if (!answer.ok)
+      fail_msg("%s", answer.err.text);
+    for (size_t a = 0; a < ATTEMPTS; a++)
+      if (round % 2)
+        model[0][0][a].n = 0;
+      else
+        drop_even(&model[0][0][a]);
+    wait_for(&sealed);
+    check_run_row(0);
+    check_pages(0, 0, 0);
+  }
+  watcher.stop = true;
+  loop_until(cluster.loop, &watcher.stopped, 30000);
+  loop_timer_free(watcher.again);
+}
+
 static void replaced_by_nothing(void **state UNUSED) {
   struct answer answer = {.done = false};
   struct err err;
@@ -895,6 +959,7 @@ static void replaced_by_nothing(void **state UNUSED) {
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test_setup_teardown(replaced, set_up, tear_down),
+      cmocka_unit_test_setup_teardown(replaced_while_watched, set_up, tear_down),
       cmocka_unit_test_setup_teardown(replaced_by_nothing, set_up, tear_down),
       cmocka_unit_test_setup_teardown(refusals, set_up, tear_down),
       cmocka_unit_test_setup_teardown(in_a_transaction_of_the_callers, set_up, tear_down),

@@ -1,0 +1,207 @@
+#!/usr/bin/env python3
+"""Tracking on a bad day, from outside; full counts with WINNOW_TEST_LONG=1. Where each promise about it is tested:
+
+| promise | test |
+| --- | --- |
+| kill -9 of the service under writers: nothing acknowledged is lost, nothing is there twice | e2e/test_service.py (kill_leaves...), e2e/test_tracking_model.py |
+| kill -9 and stop of Postgres: as above, and writers go on by themselves | pg/test_crash.c, pg/test_metrics.c (server_dies), e2e/test_service.py (postgres_killed...) |
+| the same during a seal | pg/test_metrics.c (server_dies, after_a_crash), fsck at the end |
+| the connection that commits for many is lost in mid commit | here |
+| a full disk | e2e/test_bad_days.py (a_full_disk) |
+| batches delivered again and out of order | pg/test_metrics.c (against_the_model, many_writers) |
+| late and odd steps, NaN, infinities, -0.0: bit for bit | pg/test_metrics.c (against_the_model), unit/storage/test_chunk_code.c |
+| thousands of connections that idle, descriptors that run out | e2e/test_bad_days.py (descriptors_run_out), bench/http |
+| readers that hardly read: they do not hold up writers, cost little and are dropped | here |
+| charts against all points | pg/test_metrics.c (check_chart), unit/storage/test_chunk_buckets.c |
+| a flipped bit | pg/test_metrics.c (a_flipped_bit) |
+| HTTP that is ambiguous or broken | e2e/test_bad_days.py, fuzz_http_*, unit/web/test_http_head.c |
+| JSON that is a weapon | e2e/test_bad_days.py (json_that_is_a_weapon), fuzz_json, fuzz_json_pull |
+| filters, cursors, packed forms | fuzz_filter, fuzz_packed, fuzz_chunk |
+| random operations against a model, with kills | e2e/test_tracking_model.py |
+| the same requests to MLflow's own server | differential/run.py |
+
+Not tested: a power cut that loses what was written and not synced."""
+import concurrent.futures, http.client, json, os, pathlib, random, re, selectors, signal, socket, statistics, sys, threading, time, unittest
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "support"))
+from service import Service, wait  # noqa: E402
+
+PROGRAM = sys.argv.pop(1)
+LONG = os.environ.get("WINNOW_TEST_LONG") == "1"
+API = "/api/2.0/mlflow/"
+
+
+class Client:
+    """A connection that asks again until it is told what happened."""
+
+    def __init__(self, service):
+        self.service, self.connection, self.repeats = service, None, 0
+
+    def close(self):
+        if self.connection:
+            self.connection.close()
+        self.connection = None
+
+    def post(self, path, body):
+        data, end = json.dumps(body), time.time() + 120
+        while True:
+            try:
+                if self.connection is None:
+                    self.connection = http.client.HTTPConnection("127.0.0.1", self.service.port, timeout=60)
+                self.connection.request("POST", API + path, data, {"Content-Type": "application/json"})
+                answer = self.connection.getresponse()
+                text = answer.read()
+                if answer.status == 200:
+                    return json.loads(text)
+                if answer.status not in (429, 503):
+                    raise AssertionError(f"{path}: {answer.status} {text[:300]}")
+            except (OSError, http.client.HTTPException):
+                self.close()
+            if time.time() > end:
+                raise AssertionError(f"{path} did not come through")
+            self.repeats += 1
+            time.sleep(0.05)
+
+
+class Tracking(unittest.TestCase):
+    def setUp(self):
+        self.random = random.Random(os.environ.get("WINNOW_TEST_SEED", "7"))
+        self.s = Service(PROGRAM, arguments=["--log-level", "warn"])
+        self.addCleanup(self.s.close)
+
+    def client(self):
+        client = Client(self.s)
+        self.addCleanup(client.close)
+        return client
+
+    def new_run(self):
+        return self.client().post("runs/create", {})["run"]["info"]["run_id"]
+
+    def history(self, run, key):
+        answer = self.s.get(f"{API}metrics/get-history?run_id={run}&metric_key={key}", timeout=120)
+        return [(m["step"], m["value"]) for m in answer.json["metrics"]]
+
+    # ---- the connection that commits for many ----
+
+    def write(self, writer, runs, stop, results):
+        client, step = self.client(), 0
+        while not stop.is_set():
+            batch = range(step, step + 20)
+            step += 20
+            for run in (runs[writer], runs[-1]):  # one of its own, one that all share
+                client.post("runs/log-batch", {"run_id": run, "metrics": [{"key": f"w{writer}", "value": i, "timestamp": i, "step": i} for i in batch]})
+        results[writer] = (step, client.repeats)
+
+    def committing(self):
+        """A backend of Postgres that is storing points."""
+        found = self.s.sql("select pid from pg_stat_activity where backend_type = 'client backend' and state = 'active' and pid <> pg_backend_pid() "
+                           "and query ilike '%metric_tail%' order by (wait_event in ('WALSync', 'WALWrite')) desc nulls last limit 1")
+        return int(found) if found else None
+
+    def test_the_connection_that_commits_for_many_is_lost(self):
+        writers, losses = 8, 40 if LONG else 4
+        runs = [self.new_run() for _ in range(writers + 1)]
+        stop, results, lost = threading.Event(), {}, 0
+        with concurrent.futures.ThreadPoolExecutor(writers) as pool:
+            tasks = [pool.submit(self.write, writer, runs, stop, results) for writer in range(writers)]
+            try:
+                end = time.time() + (1200 if LONG else 120)
+                while lost < losses and time.time() < end:
+                    try:
+                        victim = self.committing()
+                        if victim and lost % 2:
+                            self.s.sql(f"select pg_terminate_backend({victim})")  # that one alone
+                        elif victim:
+                            os.kill(victim, signal.SIGKILL)  # Postgres ends all others, too, and recovers
+                        lost += victim is not None
+                    except (AssertionError, ProcessLookupError):  # it recovers, or was done already
+                        pass
+                    time.sleep(self.random.uniform(0.05, 0.4))
+            finally:
+                stop.set()
+            for task in tasks:
+                task.result()
+        self.assertEqual(lost, losses)
+        self.assertGreater(sum(repeats for _, repeats in results.values()), 0, "nobody noticed")
+        wait(lambda: self.s.get("/api/v1/status").json["state"] == "ok", "recovery")
+        for writer, (steps, _) in results.items():
+            for run in (runs[writer], runs[-1]):
+                self.assertEqual(self.history(run, f"w{writer}"), [(i, float(i)) for i in range(steps)], f"writer {writer}")
+        summary = [json.loads(line) for line in self.s.post("/api/v1/admin/fsck", timeout=120).body.splitlines()][-1]
+        self.assertEqual(summary.get("damages", summary.get("problems", 0)), 0, summary)
+
+    # ---- readers that hardly read ----
+
+    def resident(self):
+        status = pathlib.Path(f"/proc/{self.s.process.pid}/status").read_text()
+        return int(status.split("VmRSS:")[1].split()[0]) * 1024
+
+    def connections(self):
+        return int(float(re.search(r"^winnow_http_connections (\S+)", self.s.get("/metrics").body.decode(), re.M).group(1)))
+
+    def latencies(self, client, run, count):
+        times = []
+        for i in range(count):
+            at = time.monotonic()
+            client.post("runs/log-metric", {"run_id": run, "key": "ping", "value": i, "timestamp": i, "step": i})
+            times.append(time.monotonic() - at)
+        return statistics.median(times), sorted(times)[int(len(times) * 0.99)]
+
+    def hardly_reads(self, run):
+        reader = socket.socket()
+        reader.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        reader.connect(("127.0.0.1", self.s.port))
+        reader.sendall(f"GET /api/v1/series?run={run}&key=large&raw=true HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
+        reader.setblocking(False)
+        self.addCleanup(reader.close)
+        return reader
+
+    def test_readers_that_hardly_read(self):
+        readers, pings = (500, 2000) if LONG else (100, 200)
+        large, small, client = self.new_run(), self.new_run(), self.client()
+        for first in range(0, 300000, 1000):
+            client.post("runs/log-batch", {"run_id": large, "metrics": [{"key": "large", "value": i / 7, "timestamp": i, "step": i} for i in range(first, first + 1000)]})
+        wait(lambda: self.s.sql(f"select count(*) from metric_tail where fresh and run = '{large}'") == "0", "the seal")
+        self.latencies(client, small, pings // 4)
+        quiet = self.latencies(client, small, pings)
+        memory, connections = self.resident(), self.connections()
+        sockets = [self.hardly_reads(large) for _ in range(readers)]
+        first_bytes = selectors.DefaultSelector()
+        for reader in sockets:
+            first_bytes.register(reader, selectors.EVENT_READ)
+        begun, end = set(), time.time() + 60
+        while len(begun) < readers and time.time() < end:
+            for key, _ in first_bytes.select(1):
+                if key.fileobj.recv(12) == b"HTTP/1.1 200":
+                    begun.add(key.fileobj)
+                first_bytes.unregister(key.fileobj)
+        self.assertEqual(len(begun), readers)
+        stop = threading.Event()
+
+        def a_byte_a_second():
+            while not stop.wait(1):
+                for reader in sockets:
+                    try:
+                        reader.recv(1)
+                    except OSError:
+                        pass
+
+        trickle = threading.Thread(target=a_byte_a_second)
+        trickle.start()
+        try:
+            busy = self.latencies(client, small, pings)
+            grown = self.resident() - memory
+        finally:
+            stop.set()
+            trickle.join()
+        print(f"{readers} slow readers: {grown // readers} bytes each; log-metric median {quiet[0] * 1e3:.1f} -> {busy[0] * 1e3:.1f} ms, "
+              f"p99 {quiet[1] * 1e3:.1f} -> {busy[1] * 1e3:.1f} ms", file=sys.stderr)
+        self.assertLess(grown, readers * 512 * 1024)  # some 200 KiB wait to be sent; the rest is how memory is given out
+        self.assertLess(busy[0], quiet[0] * (1.2 if LONG else 3) + 0.005)  # the machine has others to serve, too
+        self.assertGreaterEqual(self.connections(), readers)
+        wait(lambda: self.connections() <= connections, "the end of those who do not read", 60)
+        self.assertEqual(len(self.history(small, "ping")), max(pings, pings // 4))
+
+
+if __name__ == "__main__":
+    unittest.main(verbosity=2)
