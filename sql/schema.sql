@@ -65,7 +65,7 @@ $_$;
 CREATE FUNCTION winnow.metric_last(metrics jsonb, key text) RETURNS double precision
     LANGUAGE sql IMMUTABLE PARALLEL SAFE
     AS $$
-  select (metrics -> key ->> 0)::double precision
+  select btrim(split_part(metrics ->> key, ' ', 1), '[,"')::double precision
 $$;
 
 CREATE FUNCTION winnow.metric_tail_take(of_run uuid, ids bigint[]) RETURNS void
@@ -80,6 +80,12 @@ begin
     raise exception 'unsealed points are not there any more' using errcode = 'WN420';
   end if;
 end
+$$;
+
+CREATE FUNCTION winnow.metric_value(packed text) RETURNS double precision
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    AS $$
+  select btrim(split_part(packed, ' ', 1), '[,"')::double precision
 $$;
 
 CREATE FUNCTION winnow.param_same(stored text, given text) RETURNS boolean
@@ -127,8 +133,8 @@ begin
     order by m.key on conflict do nothing;
   delete from run_metric where run = any(moved);
   insert into run_metric (value, run, experiment_id, key)
-    select (m.value ->> 0)::double precision, r.id, r.experiment_id::int, k.id
-    from run r cross join lateral jsonb_each(r.metrics) m join metric_key k on k.name = m.key
+    select metric_value(m.value), r.id, r.experiment_id::int, k.id
+    from run r cross join lateral jsonb_each_text(r.metrics) m join metric_key k on k.name = m.key
     where r.id = any(moved);
   delete from run_unindexed where run = any(moved);
   return cardinality(moved);

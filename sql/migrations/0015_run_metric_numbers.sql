@@ -14,6 +14,16 @@ create index run_metric_by_value on run_metric (experiment_id, key, value);
 create index run_metric_by_run on run_metric (run);
 insert into run_unindexed (run) select id from run where metrics <> '{}' on conflict do nothing;
 
+-- The last values of a run are kept as text, {"loss": "0.25 10 1795287390000"}: last value, step, time, and where there are more points least,
+-- greatest, count. As numbers of jsonb they took twice the room, and 1e300 came back with 301 digits. Arrays, [0.25, 10, 1795287390000], were
+-- written before and are read as well.
+create function metric_value(packed text) returns double precision language sql immutable parallel safe as $$
+  select btrim(split_part(packed, ' ', 1), '[,"')::double precision
+$$;
+create or replace function metric_last(metrics jsonb, key text) returns double precision language sql immutable parallel safe as $$
+  select btrim(split_part(metrics ->> key, ' ', 1), '[,"')::double precision
+$$;
+
 -- Null: no run that is indexed has such a metric.
 create function metric_key_id(name text) returns int language sql stable parallel safe as $$
   select k.id from metric_key k where k.name = $1
@@ -36,8 +46,8 @@ begin
     order by m.key on conflict do nothing;
   delete from run_metric where run = any(moved);
   insert into run_metric (value, run, experiment_id, key)
-    select (m.value ->> 0)::double precision, r.id, r.experiment_id::int, k.id
-    from run r cross join lateral jsonb_each(r.metrics) m join metric_key k on k.name = m.key
+    select metric_value(m.value), r.id, r.experiment_id::int, k.id
+    from run r cross join lateral jsonb_each_text(r.metrics) m join metric_key k on k.name = m.key
     where r.id = any(moved);
   delete from run_unindexed where run = any(moved);
   return cardinality(moved);

@@ -230,17 +230,24 @@ static void on_written(void *ctx, const struct pg_reply *reply) {
 }
 
 static void put_last(struct json_writer *w, struct str key, const struct fold *fold) {
-  jw_key_str(w, key);
-  jw_array(w);
-  jw_f64(w, fold->last.value);
-  jw_i64(w, fold->last.step);
-  jw_i64(w, fold->last.time);
+  AUTO_BUF struct buf text = BUF_INIT(KIB);
+  buf_add_f64(&text, fold->last.value);
+  buf_putc(&text, ' ');
+  buf_add_i64(&text, fold->last.step);
+  buf_putc(&text, ' ');
+  buf_add_i64(&text, fold->last.time);
   if (fold->count > 1 || fold->nans) { /* else they say what the last value says */
-    jw_f64(w, fold->min);
-    jw_f64(w, fold->max);
-    jw_i64(w, fold->count);
+    buf_putc(&text, ' ');
+    buf_add_f64(&text, fold->min);
+    buf_putc(&text, ' ');
+    buf_add_f64(&text, fold->max);
+    buf_putc(&text, ' ');
+    buf_add_i64(&text, fold->count);
   }
-  jw_array_end(w);
+  jw_key_str(w, key);
+  jw_str(w, buf_str(&text));
+  if (text.fail)
+    w->out->fail = text.fail;
 }
 
 /* What has changed of a run since it was written. */
