@@ -56,10 +56,16 @@ begin
 end
 $$;
 
+CREATE FUNCTION winnow.metric_key_id(name text) RETURNS integer
+    LANGUAGE sql STABLE PARALLEL SAFE
+    AS $_$
+  select k.id from metric_key k where k.name = $1
+$_$;
+
 CREATE FUNCTION winnow.metric_last(metrics jsonb, key text) RETURNS double precision
     LANGUAGE sql IMMUTABLE PARALLEL SAFE
     AS $$
-  select (metrics -> key ->> 0)::double precision
+  select btrim(split_part(metrics ->> key, ' ', 1), '[,"')::double precision
 $$;
 
 CREATE FUNCTION winnow.metric_tail_take(of_run uuid, ids bigint[]) RETURNS void
@@ -74,6 +80,12 @@ begin
     raise exception 'unsealed points are not there any more' using errcode = 'WN420';
   end if;
 end
+$$;
+
+CREATE FUNCTION winnow.metric_value(packed text) RETURNS double precision
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    AS $$
+  select btrim(split_part(packed, ' ', 1), '[,"')::double precision
 $$;
 
 CREATE FUNCTION winnow.param_same(stored text, given text) RETURNS boolean
@@ -104,6 +116,31 @@ begin
 end
 $$;
 
+CREATE FUNCTION winnow.run_index_metrics(most integer) RETURNS bigint
+    LANGUAGE plpgsql
+    AS $$
+declare
+  moved uuid[];
+begin
+  select array_agg(x.id) into moved
+    from (select r.id from run_unindexed u join run r on r.id = u.run limit most for no key update of r skip locked) x;
+  if moved is null then
+    return 0;
+  end if;
+  insert into metric_key (name)
+    select distinct m.key from run r cross join lateral jsonb_object_keys(r.metrics) m (key)
+    where r.id = any(moved) and not exists (select from metric_key k where k.name = m.key)
+    order by m.key on conflict do nothing;
+  delete from run_metric where run = any(moved);
+  insert into run_metric (value, run, experiment_id, key)
+    select metric_value(m.value), r.id, r.experiment_id::int, k.id
+    from run r cross join lateral jsonb_each_text(r.metrics) m join metric_key k on k.name = m.key
+    where r.id = any(moved);
+  delete from run_unindexed where run = any(moved);
+  return cardinality(moved);
+end
+$$;
+
 CREATE FUNCTION winnow.run_purge(gone uuid, before bigint, files text) RETURNS boolean
     LANGUAGE plpgsql
     AS $$
@@ -116,6 +153,7 @@ begin
   delete from metric_tail where run = gone;
   delete from metric_chunk where run = gone;
   delete from metric_tail where run = gone; -- and what it put together
+  delete from run_metric where run = gone;
   delete from log_piece where run = gone;
   delete from log_stream where run = gone;
   insert into doomed (path, job) values (files, gone);
@@ -582,7 +620,7 @@ CREATE TABLE winnow.run (
     queue_priority bigint,
     queue_since bigint
 )
-WITH (fillfactor='85');
+WITH (fillfactor='85', autovacuum_vacuum_scale_factor='0.05');
 
 CREATE TABLE winnow.run_attempt (
     run uuid NOT NULL,
@@ -616,7 +654,7 @@ CREATE TABLE winnow.run_metric (
     value double precision NOT NULL,
     run uuid NOT NULL,
     experiment_id integer NOT NULL,
-    key text NOT NULL COLLATE pg_catalog."C"
+    key integer NOT NULL
 );
 
 CREATE TABLE winnow.run_model (
@@ -894,7 +932,7 @@ CREATE INDEX run_dataset_by_dataset ON winnow.run_dataset USING btree (dataset);
 
 CREATE INDEX run_metric_by_run ON winnow.run_metric USING btree (run);
 
-CREATE INDEX run_metric_by_value ON winnow.run_metric USING btree (experiment_id, key, value, run);
+CREATE INDEX run_metric_by_value ON winnow.run_metric USING btree (experiment_id, key, value);
 
 CREATE INDEX run_words ON winnow.run USING gin (params jsonb_path_ops, tags jsonb_path_ops) WITH (fastupdate='on', gin_pending_list_limit='65536');
 
@@ -933,9 +971,6 @@ ALTER TABLE ONLY winnow.run_dataset
 
 ALTER TABLE ONLY winnow.run_dataset
     ADD CONSTRAINT run_dataset_run_fkey FOREIGN KEY (run) REFERENCES winnow.run(id) ON DELETE CASCADE;
-
-ALTER TABLE ONLY winnow.run_metric
-    ADD CONSTRAINT run_metric_run_fkey FOREIGN KEY (run) REFERENCES winnow.run(id) ON DELETE CASCADE;
 
 ALTER TABLE ONLY winnow.run_model
     ADD CONSTRAINT run_model_run_fkey FOREIGN KEY (run) REFERENCES winnow.run(id) ON DELETE CASCADE;

@@ -95,10 +95,34 @@ bool packed_item(struct str array, size_t *cursor, struct str *ret_item) {
   return true;
 }
 
-bool packed_metric(struct str array, struct str ret_items[METRIC_ITEMS]) {
+/* A number as JSON has it. */
+static struct str json_number(struct str text) {
+  static const struct str others[][2] = {
+      {{"NaN", 3}, {"\"NaN\"", 5}}, {{"Infinity", 8}, {"\"Infinity\"", 10}}, {{"-Infinity", 9}, {"\"-Infinity\"", 11}}};
+  for (size_t i = 0; i < ARRAY_LEN(others); i++)
+    if (str_eq(text, others[i][0]))
+      return others[i][1];
+  return text;
+}
+
+static size_t text_items(struct str quoted, struct str ret_items[METRIC_ITEMS]) {
+  struct str rest = str_slice(quoted, 1, quoted.n - 1), item;
+  size_t n = 0;
+  while (n < METRIC_ITEMS && str_split(&rest, ' ', &item))
+    ret_items[n++] = json_number(item);
+  return n;
+}
+
+static size_t array_items(struct str array, struct str ret_items[METRIC_ITEMS]) {
   size_t cursor = 0, n = 0;
-  while (n < METRIC_ITEMS && array.p && packed_item(array, &cursor, &ret_items[n]))
+  while (n < METRIC_ITEMS && packed_item(array, &cursor, &ret_items[n]))
     n++;
+  return n;
+}
+
+bool packed_metric(struct str packed, struct str ret_items[METRIC_ITEMS]) {
+  bool is_text = packed.n >= 2 && packed.p[0] == '"';
+  size_t n = is_text ? text_items(packed, ret_items) : array_items(packed, ret_items);
   if (n <= METRIC_TIME)
     return false;
   if (n < METRIC_ITEMS) {

@@ -11,10 +11,10 @@
 bool packed_next(struct str object, size_t *cursor, struct str *ret_key, struct str *ret_value);
 /* The items of an array value, one after the other; the same way. */
 bool packed_item(struct str array, size_t *cursor, struct str *ret_item);
-/* A metric as run.metrics has it, [last, step, time, min, max, count], as six texts of JSON. Of a single point the last three are not
- * stored: they are what the first say. False when it has no value at all. */
+/* A metric as run.metrics has it, "last step time min max count" (or, written by an earlier version, an array of them), as six texts of
+ * JSON. Of a single point the last three are not stored: they are what the first say. False when it has no value at all. */
 enum packed_metric { METRIC_LAST, METRIC_STEP, METRIC_TIME, METRIC_MIN, METRIC_MAX, METRIC_COUNT, METRIC_ITEMS };
-bool packed_metric(struct str array, struct str ret_items[METRIC_ITEMS]);
+bool packed_metric(struct str packed, struct str ret_items[METRIC_ITEMS]);
 /* The value of a key that needs no escapes; STR_NONE when it is not there. */
 struct str packed_get(struct str object, const char *key);
 /* Adds a quoted text without its quotes and escapes. */

@@ -20,6 +20,13 @@ select run, id, attempt, points, fresh, data from metric_tail where run = any($1
 -- name: metric_tail_take (uuid, int8[]) -> ()
 select from metric_tail_take($1, $2);
 
+-- name: metric_tail_leave (uuid[]) -> (uuid) repeatable
+-- Their only rows are not fresh any more, and stay as they are: those of runs that have one row and no chunk.
+update metric_tail t set fresh = false
+where t.run = any($1) and t.fresh and not exists (select from metric_tail x where x.run = t.run and x.id <> t.id)
+  and not exists (select from metric_chunk c where c.run = t.run)
+returning t.run;
+
 -- name: metric_tail_settle (uuid, int4, int4, bytea) -> ()
 -- Attempt, points, batch: what is too short for chunks, put together.
 insert into metric_tail (run, id, attempt, points, fresh, data) values ($1, nextval('metric_tail_id'), $2, $3, false, $4);

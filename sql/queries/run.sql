@@ -149,17 +149,8 @@ marked as (update run x set has_links = true from r where x.id = r.id and not x.
 select experiment_id from r;
 
 -- name: run_index_metrics (int4) -> (int8)
--- Moves the last metrics of some runs that are not yet in run_metric there. How many runs it were. A run being written is left for later; who
--- writes run.metrics adds to run_unindexed afterwards, so that what is read here under the run's lock is all there is.
-with batch as (
-  select r.id, r.experiment_id, r.metrics from run_unindexed u join run r on r.id = u.run
-  limit $1 for no key update of r skip locked),
-gone as (delete from run_metric m using batch b where m.run = b.id),
-fresh as (
-  insert into run_metric (experiment_id, run, value, key)
-  select b.experiment_id::int, b.id, (m.value ->> 0)::double precision, m.key from batch b cross join lateral jsonb_each(b.metrics) m),
-done as (delete from run_unindexed u using batch b where u.run = b.id)
-select count(*) from batch;
+-- Moves the last metrics of at most so many runs into run_metric. How many runs it were.
+select run_index_metrics($1);
 
 -- name: run_clean_words () -> (int8)
 -- Moves what is new in run_words from its pending list into the index.

@@ -34,12 +34,14 @@ struct metric_store {
 
   struct map runs;              /* id bytes -> live_run */
   struct list by_use;           /* of live_run, least recently used first */
+  struct list bare;             /* of live_run: only known because they have unsealed points */
+  struct list dirty;            /* of live_run */
+  struct list unsealed;         /* of live_run, those that have waited longest first */
   struct list waiters;          /* for the next flush */
   struct list flushing;         /* waiters of the one that runs */
   bool is_starting, asks_fresh; /* it is not known yet what an earlier process left behind */
   bool is_flushing;
   uint64_t cycle; /* of flushing */
-  size_t dirty_runs;
   struct loop_timer *flush_timer, *seal_timer;
 
   unsigned seals; /* running */
@@ -107,7 +109,8 @@ struct live_series {
 };
 
 struct live_run {
-  struct list_node node;
+  struct list_node node; /* by_use or bare */
+  struct list_node dirty_node, unsealed_node;
   struct id id;
   struct map series; /* key -> live_series */
   bool is_known;     /* `series` holds what is stored, all of it */
@@ -118,9 +121,10 @@ struct live_run {
   bool is_derived;   /* in this cycle: `series` holds what was stored when the cycle began, at least */
   uint64_t cycle;    /* in which it was last looked at */
   bool is_sealing;
+  bool is_mixed;       /* besides what is unsealed there is more, so it has to be sealed with that */
   struct list arrived; /* while loading: metric_write */
   size_t fresh_rows, fresh_points;
-  int64_t first_fresh_ms, last_write_ms, retry_ms;
+  int64_t first_fresh_ms, last_write_ms, retry_ms, queued_ms;
 };
 
 /* NULL without memory. */
@@ -132,10 +136,14 @@ void metric_live_unknown(struct metric_store *store, struct id run);
 void metric_live_flush(struct metric_store *store);
 void metric_live_fail_waiters(struct metric_store *store, const struct err *err);
 void metric_live_release(struct metric_store *store);
+/* Of a run that is of no further use: forgets it. */
+void metric_live_rested(struct metric_store *store, struct live_run *run);
 
 /* ---- sealing ---- */
 
 void metric_seal_tick(struct metric_store *store);
+/* The run has unsealed points, and has just been written. */
+void metric_seal_queue(struct metric_store *store, struct live_run *run);
 /* Begins to seal the run if it is time to. */
 void metric_seal_consider(struct metric_store *store, struct live_run *run);
 /* Begins what is due, and answers who waits for the end of all of it. */

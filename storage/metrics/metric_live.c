@@ -6,7 +6,10 @@ enum { FLUSH_RUNS = 512, DERIVE_RUNS = 128, TIMEOUT_MS = 30000 };
 /* ---- runs ---- */
 
 static void set_dirty(struct metric_store *store, struct live_run *run, bool is_dirty) {
-  store->dirty_runs += (size_t)is_dirty - (size_t)run->is_dirty;
+  if (is_dirty && !run->is_dirty)
+    list_push_back(&store->dirty, &run->dirty_node);
+  else if (!is_dirty)
+    list_remove(&run->dirty_node);
   run->is_dirty = is_dirty;
 }
 
@@ -38,23 +41,38 @@ static void drop_run(struct metric_store *store, struct live_run *run) {
   set_dirty(store, run, false);
   store->stats.unsealed_points -= run->fresh_points;
   list_remove(&run->node);
+  list_remove(&run->unsealed_node);
   map_remove(&store->runs, name_of(&run->id));
   mem_free(run);
 }
 
-static bool at_rest(const struct live_run *run) {
-  return !run->is_dirty && !run->is_writing && !run->is_loading && !run->is_sealing && run->fresh_rows == 0;
+static bool is_written(const struct live_run *run) {
+  return !run->is_dirty && !run->is_writing && !run->is_loading;
 }
 
-/* Forgets what was not used for longest, as far as it may be forgotten. What is unsealed is sealed in time, and then may. */
+static bool at_rest(const struct live_run *run) {
+  return is_written(run) && !run->is_sealing && run->fresh_rows == 0;
+}
+
+/* Forgets what was not used for longest, as far as it may be forgotten: of a run with unsealed points only its values. */
 static void make_room(struct metric_store *store) {
   LIST_EACH(&store->by_use, node) {
     if (store->stats.live_series <= store->conf.live_series_max && store->runs.count <= store->conf.live_series_max)
       return;
     struct live_run *run = LIST_ENTRY(node, struct live_run, node);
-    if (at_rest(run))
+    if (at_rest(run)) {
       drop_run(store, run);
+    } else if (is_written(run)) {
+      drop_series(store, run);
+      list_remove(&run->node);
+      list_push_back(&store->bare, &run->node);
+    }
   }
+}
+
+void metric_live_rested(struct metric_store *store, struct live_run *run) {
+  if (run->node.list == &store->bare && at_rest(run))
+    drop_run(store, run);
 }
 
 struct live_run *live_run_get(struct metric_store *store, struct id id) {
@@ -76,7 +94,7 @@ struct live_run *live_run_get(struct metric_store *store, struct id id) {
 }
 
 void metric_live_release(struct metric_store *store) {
-  for (struct list_node *node; (node = store->by_use.first);)
+  for (struct list_node *node; (node = store->by_use.first ? store->by_use.first : store->bare.first);)
     drop_run(store, LIST_ENTRY(node, struct live_run, node));
 }
 
@@ -133,6 +151,7 @@ void metric_live_stored(struct metric_store *store, struct metric_write *write) 
       add_up(store, run, write);
     metric_write_free(write);
   }
+  metric_seal_queue(store, run);
   metric_seal_consider(store, run);
 }
 
@@ -212,17 +231,24 @@ static void on_written(void *ctx, const struct pg_reply *reply) {
 }
 
 static void put_last(struct json_writer *w, struct str key, const struct fold *fold) {
-  jw_key_str(w, key);
-  jw_array(w);
-  jw_f64(w, fold->last.value);
-  jw_i64(w, fold->last.step);
-  jw_i64(w, fold->last.time);
+  AUTO_BUF struct buf text = BUF_INIT(KIB);
+  buf_add_f64(&text, fold->last.value);
+  buf_putc(&text, ' ');
+  buf_add_i64(&text, fold->last.step);
+  buf_putc(&text, ' ');
+  buf_add_i64(&text, fold->last.time);
   if (fold->count > 1 || fold->nans) { /* else they say what the last value says */
-    jw_f64(w, fold->min);
-    jw_f64(w, fold->max);
-    jw_i64(w, fold->count);
+    buf_putc(&text, ' ');
+    buf_add_f64(&text, fold->min);
+    buf_putc(&text, ' ');
+    buf_add_f64(&text, fold->max);
+    buf_putc(&text, ' ');
+    buf_add_i64(&text, fold->count);
   }
-  jw_array_end(w);
+  jw_key_str(w, key);
+  jw_str(w, buf_str(&text));
+  if (text.fail)
+    w->out->fail = text.fail;
 }
 
 /* What has changed of a run since it was written. */
@@ -442,9 +468,11 @@ static void flush_more(struct metric_store *store) {
   flush->store = store;
   struct id unknown[DERIVE_RUNS];
   size_t unknown_count = 0;
-  LIST_EACH(&store->by_use, node) {
-    struct live_run *run = LIST_ENTRY(node, struct live_run, node);
-    if (!run->is_dirty || run->cycle == store->cycle || flush->count == FLUSH_RUNS || (!run->is_known && unknown_count == DERIVE_RUNS))
+  LIST_EACH(&store->dirty, node) {
+    struct live_run *run = LIST_ENTRY(node, struct live_run, dirty_node);
+    if (flush->count == FLUSH_RUNS)
+      break;
+    if (run->cycle == store->cycle || (!run->is_known && unknown_count == DERIVE_RUNS))
       continue;
     run->cycle = store->cycle;
     flush->runs[flush->count++] = run->id;
@@ -468,7 +496,7 @@ static void begin_cycle(void *ctx) {
 }
 
 void metric_live_flush(struct metric_store *store) {
-  if (store->is_starting || store->is_flushing || (!store->dirty_runs && !store->waiters.first))
+  if (store->is_starting || store->is_flushing || (!store->dirty.first && !store->waiters.first))
     return;
   store->is_flushing = true;
   store->cycle++;
@@ -495,7 +523,7 @@ bool metric_settle(struct metric_store *store, const struct id *id, metric_done_
   *waiter = (struct waiter){.store = store, .done = done, .ctx = ctx};
   metric_op_begin(store);
   struct live_run *run = id ? map_get(&store->runs, name_of(id)) : NULL;
-  bool is_dirty = id ? run && run->is_dirty : store->dirty_runs > 0;
+  bool is_dirty = id ? run && run->is_dirty : store->dirty.first != NULL;
   bool is_writing = id ? run && (run->is_writing || run->is_loading) : store->is_flushing;
   if (is_dirty || store->is_starting) {
     list_push_back(&store->waiters, &waiter->node);

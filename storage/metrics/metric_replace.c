@@ -91,6 +91,7 @@ static void on_stored(void *ctx, const struct pg_reply *reply) {
     for (size_t i = 0; i < r->row_count; i++)
       run->fresh_points += (size_t)r->rows[i].points;
     r->store->stats.unsealed_points += run->fresh_points;
+    metric_seal_queue(r->store, run);
   }
   metric_live_unknown(r->store, r->what.run);
   end(r, NULL);

@@ -3,6 +3,7 @@
 
 enum {
   SEALS_MAX = 2,
+  LEAVE_MAX = 256,      /* runs whose only batch is left as it is, at a time */
   SEAL_POINTS = 262144, /* at a time */
   SERIES_MIN = 256,     /* fewer points make no chunk of their own, */
   REST_MAX = 65536,     /* as long as no more than this stay out of chunks */
@@ -85,6 +86,11 @@ static void seal_ended(struct seal *seal, const struct err *failed) {
       subtract_sealed(seal, run);
     run->first_fresh_ms = loop_now_ms(store->loop);
     run->retry_ms = err ? run->first_fresh_ms + RETRY_MS : 0;
+    if (run->fresh_rows) {
+      metric_seal_queue(store, run);
+      metric_seal_consider(store, run);
+    }
+    metric_live_rested(store, run);
   }
   if (err) {
     char id[ID_HEX_LEN + 1];
@@ -490,6 +496,7 @@ static bool start_seal(struct metric_store *store, struct live_run *run, struct 
     return false;
   }
   run->is_sealing = true;
+  list_remove(&run->unsealed_node);
   seal->fresh_rows = run->fresh_rows;
   seal->fresh_points = run->fresh_points;
   store->seals++;
@@ -507,6 +514,103 @@ static bool is_due(const struct metric_store *store, const struct live_run *run,
          now - run->last_write_ms >= conf->seal_idle_ms || now - run->first_fresh_ms >= conf->seal_age_ms;
 }
 
+/* ---- runs of one batch ---- */
+
+/* Most runs of a sweep report a few values, in one or two writes. One batch alone is as good as what sealing would make of it, so it is
+ * only marked, those of many runs in one statement. */
+struct leaving {
+  struct metric_store *store;
+  struct {
+    struct id id;
+    size_t points;
+  } runs[LEAVE_MAX];
+  size_t count;
+};
+
+static bool may_leave(const struct metric_store *store, const struct live_run *run, int64_t now) {
+  return run->fresh_rows == 1 && run->fresh_points < SERIES_MIN && !run->is_mixed && !run->is_dirty && !run->is_writing &&
+         !run->is_loading && is_due(store, run, now);
+}
+
+static bool is_left(const struct pg_reply *reply, struct id run) {
+  for (size_t i = 0; i < pg_rows(reply); i++)
+    if (id_eq(pg_uuid(reply, i, 0), run))
+      return true;
+  return false;
+}
+
+static void run_left(struct metric_store *store, struct live_run *run, size_t points) {
+  points = MIN_OF(points, run->fresh_points);
+  run->fresh_rows -= run->fresh_rows > 0;
+  run->fresh_points -= points;
+  store->stats.unsealed_points -= MIN_OF(points, store->stats.unsealed_points);
+}
+
+static void on_left(void *ctx, const struct pg_reply *reply) {
+  struct leaving *leaving = ctx;
+  struct metric_store *store = leaving->store;
+  struct err err;
+  bool ok = pg_ok(reply, &err);
+  store->seals--;
+  for (size_t i = 0; i < leaving->count; i++) {
+    struct live_run *run = map_get(&store->runs, str_n((const char *)&leaving->runs[i].id, sizeof leaving->runs[i].id));
+    if (!run)
+      continue;
+    run->is_sealing = false;
+    run->is_mixed = !ok || !is_left(reply, run->id);
+    if (!run->is_mixed)
+      run_left(store, run, leaving->runs[i].points);
+    if (run->fresh_rows)
+      list_push_front(&store->unsealed, &run->unsealed_node);
+    metric_live_rested(store, run);
+  }
+  mem_free(leaving);
+  metric_seal_progress(store, ok ? NULL : &err);
+  metric_op_end(store);
+}
+
+static bool start_leaving(struct metric_store *store, struct leaving *leaving, struct err *err) {
+  AUTO_PG_ARGS struct pg_args args;
+  pg_args_init(&args, STMT_METRIC_TAIL_LEAVE);
+  pg_begin_array(&args);
+  for (size_t i = 0; i < leaving->count; i++)
+    pg_put_uuid(&args, leaving->runs[i].id);
+  pg_end_array(&args);
+  return metric_run(store, &args, TIMEOUT_MS, on_left, leaving, err);
+}
+
+/* Among the runs that have waited longest. */
+static void leave_alone(struct metric_store *store, int64_t now) {
+  struct leaving *leaving = store->stopping || store->seals >= SEALS_MAX ? NULL : mem_zalloc(sizeof *leaving);
+  struct live_run *left[LEAVE_MAX];
+  struct err err;
+  size_t seen = 0;
+  if (!leaving)
+    return;
+  leaving->store = store;
+  LIST_EACH(&store->unsealed, node) {
+    struct live_run *run = LIST_ENTRY(node, struct live_run, unsealed_node);
+    if (leaving->count == LEAVE_MAX || seen++ == 2 * LEAVE_MAX)
+      break;
+    if (!may_leave(store, run, now))
+      continue;
+    left[leaving->count] = run;
+    leaving->runs[leaving->count].id = run->id;
+    leaving->runs[leaving->count++].points = run->fresh_points;
+  }
+  size_t count = leaving->count;
+  if (!count || !start_leaving(store, leaving, &err)) { /* then they are sealed */
+    mem_free(leaving);
+    return;
+  }
+  for (size_t i = 0; i < count; i++) {
+    left[i]->is_sealing = true;
+    list_remove(&left[i]->unsealed_node);
+  }
+  store->seals++;
+  metric_op_begin(store);
+}
+
 void metric_seal_consider(struct metric_store *store, struct live_run *run) {
   struct err err;
   if (store->stopping || store->seals >= SEALS_MAX || !is_due(store, run, loop_now_ms(store->loop)))
@@ -515,11 +619,22 @@ void metric_seal_consider(struct metric_store *store, struct live_run *run) {
     run->retry_ms = loop_now_ms(store->loop) + RETRY_MS;
 }
 
+void metric_seal_queue(struct metric_store *store, struct live_run *run) {
+  run->queued_ms = loop_now_ms(store->loop);
+  list_remove(&run->unsealed_node);
+  if (!run->is_sealing)
+    list_push_back(&store->unsealed, &run->unsealed_node);
+}
+
+/* Those that were written less than the idle time ago are taken care of with their next write, or later. */
 void metric_seal_tick(struct metric_store *store) {
-  LIST_EACH(&store->by_use, node) {
-    if (store->seals >= SEALS_MAX)
+  int64_t now = loop_now_ms(store->loop), idle_since = now - store->conf.seal_idle_ms;
+  leave_alone(store, now);
+  LIST_EACH(&store->unsealed, node) {
+    struct live_run *run = LIST_ENTRY(node, struct live_run, unsealed_node);
+    if (store->seals >= SEALS_MAX || (run->queued_ms > idle_since && !store->seal_waiters.first))
       return;
-    metric_seal_consider(store, LIST_ENTRY(node, struct live_run, node));
+    metric_seal_consider(store, run);
   }
 }
 
@@ -529,20 +644,11 @@ struct waiter {
   void *ctx;
 };
 
-static bool any_fresh(const struct metric_store *store) {
-  LIST_EACH(&store->by_use, node) {
-    const struct live_run *run = LIST_ENTRY(node, struct live_run, node);
-    if (run->fresh_rows || run->is_sealing)
-      return true;
-  }
-  return false;
-}
-
 /* A seal has ended, or somebody waits. */
 void metric_seal_progress(struct metric_store *store, const struct err *err) {
   if (!err)
     metric_seal_tick(store);
-  if (!err && any_fresh(store) && !store->stopping)
+  if (!err && (store->unsealed.first || store->seals) && !store->stopping)
     return;
   for (struct list_node *node; (node = list_pop_front(&store->seal_waiters));) {
     struct waiter *waiter = LIST_ENTRY(node, struct waiter, node);

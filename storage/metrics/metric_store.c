@@ -35,6 +35,7 @@ static void on_fresh(void *ctx, const struct pg_reply *reply) {
       run->fresh_rows += (size_t)pg_int(reply, i, 1);
       run->fresh_points += (size_t)pg_int(reply, i, 2); /* counts twice what was written since the start: sealing puts that right */
       store->stats.unsealed_points += (size_t)pg_int(reply, i, 2);
+      metric_seal_queue(store, run);
     }
   }
   metric_live_flush(store);
@@ -111,7 +112,7 @@ static void check_stop(void *ctx) {
   struct metric_store *store = ctx;
   if (!store->stopped || store->operations)
     return;
-  if (store->dirty_runs && loop_timer_is_on(store->flush_timer)) {
+  if (store->dirty.first && loop_timer_is_on(store->flush_timer)) {
     loop_timer_stop(store->flush_timer);
     metric_live_flush(store);
     if (store->operations)

@@ -8,8 +8,8 @@
  * A delivery repeated is stored once: repeats lie in the tail until the run is sealed, readers drop them. Late and out-of-order points
  * are merged into the chunks that they fall into.
  *
- * Last values. A search needs the last value of each metric, exactly, in SQL: run.metrics, {"key": [last value, step, time, min, max,
- * count]}, of a single point only the first three. Keeping it with every write would make one row the meeting point of all writers of a
+ * Last values. A search needs the last value of each metric, exactly, in SQL: run.metrics, {"key": "last value, step, time, min, max,
+ * count"} with blanks between, of a single point only the first three. Keeping it with every write would make one row the meeting point of all writers of a
  * run, and would cost an update of a row of some hundred bytes for each call of log-metric. So it follows the writes, by a fraction of a
  * second: the store knows which runs it is behind on, keeps what was added to them in memory, and writes one statement for all of them.
  * Whoever is about to read run.metrics calls metric_settle() first, which answers when every point acknowledged before is in there, at once

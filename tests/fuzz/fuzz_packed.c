@@ -19,6 +19,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     packed_unquote(key, &out);
     for (size_t at = 0; packed_item(value, &at, &item);)
       within(value, item);
+    struct str items[METRIC_ITEMS];
+    if (packed_metric(value, items) && !items[METRIC_COUNT].n && !items[METRIC_STEP].p)
+      __builtin_trap();
   }
   struct err err;
   struct str path;

@@ -367,12 +367,11 @@ static void check_run_row(size_t r) {
       assert_int_equal(pg_cluster_int(&cluster, sql), 0);
       continue;
     }
-    snprintf(
-        sql, sizeof sql,
-        "select case when coalesce((metrics->'%s'->>5)::bigint, 1) = %lld and (metrics->'%s'->>1)::bigint = %lld and (metrics->'%s'->>2)::bigint = %lld "
-        "and (metrics->'%s'->>0)::float8 = '%s'::float8 then 1 else 0 end::bigint from winnow.run where id = '%s'",
-        key_names[k], (long long)fold.count, key_names[k], (long long)fold.last.step, key_names[k], (long long)fold.last.time, key_names[k],
-        value, hex);
+    snprintf(sql, sizeof sql,
+             "select case when coalesce(nullif(split_part(m, ' ', 6), '')::bigint, 1) = %lld and split_part(m, ' ', 2)::bigint = %lld "
+             "and split_part(m, ' ', 3)::bigint = %lld and winnow.metric_last(metrics, '%s') = '%s'::float8 then 1 else 0 end::bigint "
+             "from winnow.run cross join lateral (select metrics ->> '%s') x (m) where id = '%s'",
+             (long long)fold.count, (long long)fold.last.step, (long long)fold.last.time, key_names[k], value, key_names[k], hex);
     assert_int_equal(pg_cluster_int(&cluster, sql), 1);
   }
 }

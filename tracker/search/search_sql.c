@@ -776,10 +776,6 @@ static bool add_select(struct search_sql *sql, const struct search *search, cons
   buf_printf(&sql->text, " from %s where ", from);
   add_scope(sql, search, experiment);
   add(sql, where);
-  if (driver) {
-    add(sql, " and m.key = ");
-    add_text(sql, driver_key);
-  }
   if (leads)
     buf_printf(&sql->text, " and %s < 'NaN'", driver);
   add_filter(sql, search, driver_key, driver);
@@ -801,16 +797,17 @@ static bool add_led_select(struct search_sql *sql, const struct search *search, 
   struct order order;
   struct search plain = *search;
   add(sql, "select k.id, k.n, k.v, k.page_key from ((");
-  if (!add_select(sql, search, "run_metric m join run r on r.id = m.run",
-                  " and not exists (select from run_unindexed u where u.run = m.run)", "m.experiment_id", key, "m.value", &order, true))
+  size_t n = put_text(sql, key);
+  const char *indexed =
+      scratch(sql, " and not exists (select from run_unindexed u where u.run = m.run) and m.key = metric_key_id($1[%zu])", n);
+  if (!add_select(sql, search, "run_metric m join run r on r.id = m.run", indexed, "m.experiment_id", key, "m.value", &order, true))
     return false;
   add(sql, ") union all (");
   /* the last value stands in for the index's row */
-  size_t n = put_text(sql, key);
   const char *value = scratch(sql,
                               "run_unindexed u join run r on r.id = u.run "
-                              "cross join lateral (select metric_last(r.metrics, $1[%zu]) as value, $1[%zu] as key) m",
-                              n, n);
+                              "cross join lateral (select metric_last(r.metrics, $1[%zu]) as value) m",
+                              n);
   if (!add_select(sql, &plain, value, " and m.value is not null", "r.experiment_id", key, "m.value", &order, true))
     return false;
   add(sql, ")) k(id, n, v, page_key");

@@ -94,21 +94,20 @@ struct str api_version_path(const struct version_row *row) {
   return path.p ? path : path_of_source(row->storage_location);
 }
 
-/* {"acc": [last, ...]} as {"acc": last}. How much memory its job took is nothing about a model. */
+/* {"acc": "last ..."} as {"acc": last}. How much memory its job took is nothing about a model. */
 static void put_metrics(struct json_writer *w, struct str packed) {
-  struct str key, value, last;
+  struct str key, value, items[METRIC_ITEMS];
   jw_key(w, "metrics");
   jw_object(w);
   for (size_t cursor = 0; packed_next(packed, &cursor, &key, &value);) {
     AUTO_BUF struct buf text = BUF_INIT(64 * KIB);
-    size_t at = 0;
-    if (!packed_item(value, &at, &last))
+    if (!packed_metric(value, items))
       continue;
     packed_unquote(key, &text);
     if (str_starts(buf_str(&text), STR(SYSTEM_SERIES_PREFIX)))
       continue;
     jw_key_str(w, buf_str(&text));
-    jw_raw(w, last);
+    jw_raw(w, items[METRIC_LAST]);
   }
   jw_object_end(w);
 }

@@ -38,7 +38,7 @@ void api_put_metric_items(struct json_writer *w, struct str packed) {
   }
 }
 
-/* "loss": [last, step, time, min, max, count] as an object. */
+/* "loss": "last step time min max count" as an object. */
 static void put_metric(struct json_writer *w, struct str packed) {
   jw_object(w);
   api_put_metric_items(w, packed);

@@ -457,7 +457,7 @@ void mlflow_put_run_info(struct json_writer *w, const struct run_row *run) {
   jw_object_end(w);
 }
 
-/* "loss": [value, step, time, ...] */
+/* "loss": "value step time ..." */
 static void put_metric(struct json_writer *w, const struct run_row *run, struct str key, struct str packed) {
   struct str items[METRIC_ITEMS];
   if (!packed_metric(packed, items))

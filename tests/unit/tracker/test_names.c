@@ -222,6 +222,14 @@ static void pairs_of_a_packed_object(void **state) {
   for (size_t cursor = 0; packed_item(packed_get(object, "m"), &cursor, &item); n++)
     assert_true(str_is(item, items[n]));
   assert_int_equal(n, ARRAY_LEN(items));
+  struct str metric[METRIC_ITEMS];
+  assert_true(packed_metric(STR("\"NaN 7 1795287390000 -Infinity 1e+300 12\""), metric));
+  static const char *const parts[] = {"\"NaN\"", "7", "1795287390000", "\"-Infinity\"", "1e+300", "12"};
+  for (size_t i = 0; i < METRIC_ITEMS; i++)
+    assert_true(str_is(metric[i], parts[i]));
+  assert_true(packed_metric(STR("\"0.5 -1 3\""), metric) && str_is(metric[METRIC_MAX], "0.5") && str_is(metric[METRIC_COUNT], "1"));
+  assert_true(packed_metric(STR("[0.5, -1, 3]"), metric) && str_is(metric[METRIC_STEP], "-1")); /* as it was written before */
+  assert_false(packed_metric(STR("\"0.5 1\""), metric) || packed_metric(STR("\""), metric) || packed_metric(STR_NONE, metric));
   assert_null(packed_get(object, "none").p);
   assert_true(packed_is_empty(STR("{}")) && packed_is_empty(STR(" { } ")) && packed_is_empty(STR("")) && packed_is_empty(STR("[1]")));
   assert_false(packed_is_empty(object));

@@ -73,7 +73,7 @@ static void clauses(void **state) {
       {FILTER_RUNS, "dataset.name in ('a', 'b')", "where x.run = r.id and d.name = any($1[1:2])) order"},
       {FILTER_RUNS, "metrics.a != 1", " and (metric_last(r.metrics, $1[1]) <> $3[1]) order"},
       {FILTER_RUNS, "metrics.a > 1", "from run_metric m join run r on r.id = m.run where"},
-      {FILTER_RUNS, "metrics.a > 1", "and m.key = $1[1] and (m.value > $3[1] and m.value < 'NaN')"},
+      {FILTER_RUNS, "metrics.a > 1", "and m.key = metric_key_id($1[1]) and (m.value > $3[1] and m.value < 'NaN')"},
       {FILTER_RUNS, "metrics.a > 1", "union all (select"},
       {FILTER_EXPERIMENTS, "name = 'x' and experiment_id = '3'",
        "where true and r.deleted_at is null and r.name = $1[1] and r.id::text = $1[2] order"},
