@@ -398,6 +398,8 @@ static bool row_by_offset(struct log_parse *p, const struct table *t, const stru
 static bool named_row(struct log_parse *p, const struct table *t, const struct cell *cells, size_t n) {
   static const char *const names[] = {"metric", "name", "key", "tag", "variable", "measure"};
   size_t name = SIZE_MAX, value = SIZE_MAX, texts = 0;
+  if (n != t->count || n < 3)
+    return false;
   for (size_t i = 0; i < n; i++)
     texts += cells[i].kind == CELL_TEXT;
   for (size_t i = 0; texts && i < t->count; i++) {
@@ -405,7 +407,7 @@ static bool named_row(struct log_parse *p, const struct table *t, const struct c
       name = str_eq_nocase(column_name(t, i), str_of(names[k])) ? i : name;
     value = str_eq_nocase(column_name(t, i), STR("value")) ? i : value;
   }
-  if (n != t->count || n < 3 || name == SIZE_MAX || value == SIZE_MAX || cells[name].kind != CELL_TEXT || cells[value].kind != CELL_NUMBER)
+  if (name == SIZE_MAX || value == SIZE_MAX || cells[name].kind != CELL_TEXT || cells[value].kind != CELL_NUMBER)
     return false;
   for (size_t i = 0; i < n; i++)
     if (is_place_kind(t->columns[i].kind))
@@ -558,7 +560,7 @@ static bool find_row_from(struct log_parse *p, struct str line, size_t from) {
 
 /* What looks like a logger's prefix may be the first column. */
 static bool find_row(struct log_parse *p, struct str line, size_t from) {
-  return find_row_from(p, line, from) || (from && find_row_from(p, line, 0));
+  return find_row_from(p, line, from) || (p->first && find_row_from(p, line, 0));
 }
 
 /* ---- boxes ---- */

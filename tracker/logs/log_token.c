@@ -226,6 +226,17 @@ static bool sign_starts_number(struct str line, size_t i) {
   return i == 0 || !(is(line.p[i - 1], LETTER | DIGIT) || line.p[i - 1] == ')' || line.p[i - 1] == ']' || line.p[i - 1] == '%');
 }
 
+static inline bool may_start_number(struct str line, size_t i) {
+  char c = line.p[i];
+  if (is(c, DIGIT))
+    return true;
+  if (is(c, LETTER))
+    return (c | 0x20) == 'n' || (c | 0x20) == 'i';
+  if (c == '.')
+    return i + 1 < line.n && is(line.p[i + 1], DIGIT);
+  return (c == '-' || c == '+') && sign_starts_number(line, i);
+}
+
 static void number_token(struct str line, size_t i, size_t n, const struct log_number *number, struct log_token *t) {
   char before = i ? line.p[i - 1] : 0;
   struct str rest = after(line, i);
@@ -275,6 +286,12 @@ static void number_token(struct str line, size_t i, size_t n, const struct log_n
 
 static void mark_token(struct str line, size_t i, struct log_token *t) {
   struct str rest = after(line, i);
+  if ((unsigned char)line.p[i] < 0x80) {
+    t->end = t->unit_end = (uint32_t)(i + 1);
+    t->type = LOG_T_MARK;
+    t->mark = line.p[i];
+    return;
+  }
   size_t drawing = log_scan_drawing(rest);
   t->end = t->unit_end = (uint32_t)(i + (drawing ? drawing : 1));
   t->type = LOG_T_BREAK;
@@ -318,7 +335,7 @@ size_t log_tokenize(struct str line, struct log_token *tokens, size_t max) {
     struct log_number number;
     struct str rest = after(line, i);
     size_t length = 0;
-    if (is(c, DIGIT) || c == '.' || ((c == '-' || c == '+') && sign_starts_number(line, i)) || c == 'n' || c == 'N' || c == 'i' || c == 'I')
+    if (may_start_number(line, i))
       length = log_scan_number(rest, &number);
     if (length) {
       number_token(line, i, length, &number, t);
