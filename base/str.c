@@ -4,22 +4,6 @@
 #include <float.h>
 #include <math.h>
 
-struct str str_of(const char *text) {
-  return (struct str){text, text ? strlen(text) : 0};
-}
-
-struct str str_n(const char *text, size_t n) {
-  return (struct str){text, n};
-}
-
-bool str_eq(struct str a, struct str b) {
-  return a.n == b.n && (a.n == 0 || memcmp(a.p, b.p, a.n) == 0);
-}
-
-bool str_is(struct str a, const char *text) {
-  return str_eq(a, str_of(text));
-}
-
 static char lower(char c) {
   return c >= 'A' && c <= 'Z' ? (char)(c + ('a' - 'A')) : c;
 }
@@ -33,23 +17,10 @@ bool str_eq_nocase(struct str a, struct str b) {
   return true;
 }
 
-bool str_starts(struct str s, struct str prefix) {
-  return s.n >= prefix.n && str_eq(str_n(s.p, prefix.n), prefix);
-}
-
-bool str_ends(struct str s, struct str suffix) {
-  return s.n >= suffix.n && str_eq(str_n(s.p + (s.n - suffix.n), suffix.n), suffix);
-}
-
 int str_cmp(struct str a, struct str b) {
   size_t n = MIN_OF(a.n, b.n);
   int order = n ? memcmp(a.p, b.p, n) : 0;
   return order ? order : (a.n > b.n) - (a.n < b.n);
-}
-
-size_t str_find(struct str s, char c) {
-  const char *at = s.n ? memchr(s.p, c, s.n) : NULL;
-  return at ? (size_t)(at - s.p) : SIZE_MAX;
 }
 
 size_t str_find_str(struct str s, struct str needle) {
@@ -57,12 +28,6 @@ size_t str_find_str(struct str s, struct str needle) {
     return 0;
   const char *at = s.n >= needle.n ? memmem(s.p, s.n, needle.p, needle.n) : NULL;
   return at ? (size_t)(at - s.p) : SIZE_MAX;
-}
-
-struct str str_slice(struct str s, size_t from, size_t to) {
-  to = MIN_OF(to, s.n);
-  from = MIN_OF(from, to);
-  return s.p ? str_n(s.p + from, to - from) : s;
 }
 
 static bool is_space(char c) {

@@ -15,19 +15,50 @@ struct str {
 /* For printf: "%.*s", STR_ARG(s) */
 #define STR_ARG(s) (int)MIN_OF((s).n, (size_t)INT32_MAX), ((s).p ? (s).p : "")
 
-struct str str_of(const char *text); /* NULL gives STR_NONE */
-struct str str_n(const char *text, size_t n);
-bool str_eq(struct str a, struct str b);
-bool str_is(struct str a, const char *text);
-bool str_eq_nocase(struct str a, struct str b); /* ASCII */
-bool str_starts(struct str s, struct str prefix);
-bool str_ends(struct str s, struct str suffix);
-int str_cmp(struct str a, struct str b); /* by bytes */
+/* The smallest of them are here, so that a literal's length is known when they are compiled. */
+
+/* NULL gives STR_NONE */
+static inline struct str str_of(const char *text) {
+  return (struct str){text, text ? strlen(text) : 0};
+}
+
+static inline struct str str_n(const char *text, size_t n) {
+  return (struct str){text, n};
+}
+
+static inline bool str_eq(struct str a, struct str b) {
+  return a.n == b.n && (a.n == 0 || memcmp(a.p, b.p, a.n) == 0);
+}
+
+static inline bool str_is(struct str a, const char *text) {
+  return str_eq(a, str_of(text));
+}
+
+static inline bool str_starts(struct str s, struct str prefix) {
+  return s.n >= prefix.n && str_eq(str_n(s.p, prefix.n), prefix);
+}
+
+static inline bool str_ends(struct str s, struct str suffix) {
+  return s.n >= suffix.n && str_eq(str_n(s.p + (s.n - suffix.n), suffix.n), suffix);
+}
+
+/* Clamped to what there is. */
+static inline struct str str_slice(struct str s, size_t from, size_t to) {
+  to = MIN_OF(to, s.n);
+  from = MIN_OF(from, to);
+  return s.p ? str_n(s.p + from, to - from) : s;
+}
+
 /* The position, or SIZE_MAX. */
-size_t str_find(struct str s, char c);
+static inline size_t str_find(struct str s, char c) {
+  const char *at = s.n ? (const char *)memchr(s.p, c, s.n) : NULL;
+  return at ? (size_t)(at - s.p) : SIZE_MAX;
+}
+
+bool str_eq_nocase(struct str a, struct str b); /* ASCII */
+int str_cmp(struct str a, struct str b);        /* by bytes */
 size_t str_find_str(struct str s, struct str needle);
-struct str str_slice(struct str s, size_t from, size_t to); /* clamped */
-struct str str_trim(struct str s);                          /* ASCII space, tab, CR, LF at both ends */
+struct str str_trim(struct str s); /* ASCII space, tab, CR, LF at both ends */
 /* Takes the part before `sep` off the front of *rest. False when *rest is at its end (p == NULL). The last part is returned when
  * no separator is left, and the call after it returns false. */
 bool str_split(struct str *rest, char sep, struct str *ret_part);

@@ -17,7 +17,7 @@ struct reader {
 };
 
 static void blanks(struct reader *r) {
-  while (r->at < r->text.n && strchr(" \t\r\n", r->text.p[r->at]) && r->text.p[r->at])
+  while (r->at < r->text.n && (r->text.p[r->at] == ' ' || r->text.p[r->at] == '\n' || r->text.p[r->at] == '\t' || r->text.p[r->at] == '\r'))
     r->at++;
 }
 
@@ -259,9 +259,13 @@ size_t log_find_dict(struct log_parse *p, struct str text, size_t at, bool skip)
 }
 
 int log_dict_depth(struct str text) {
+  static const bool telling[256] = {
+      ['"'] = true, ['\''] = true, ['{'] = true, ['['] = true, ['('] = true, ['}'] = true, [']'] = true, [')'] = true};
   int depth = 0;
   for (size_t i = 0; i < text.n; i++) {
     char c = text.p[i];
+    if (!telling[(unsigned char)c])
+      continue;
     if (c == '"' || c == '\'') {
       size_t j = i + 1;
       while (j < text.n && text.p[j] != c && text.p[j] != '\n')

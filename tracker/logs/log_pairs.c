@@ -14,6 +14,35 @@ struct scan {
   bool summary;   /* the line starts with '*' */
 };
 
+const uint8_t log_marks[128] = {
+    ['"'] = MARK_INSIDE | MARK_QUOTE | MARK_LEADS,
+    ['\''] = MARK_INSIDE | MARK_QUOTE | MARK_LEADS,
+    ['`'] = MARK_INSIDE | MARK_QUOTE,
+    ['#'] = MARK_INSIDE | MARK_TRAILING,
+    ['%'] = MARK_INSIDE,
+    ['/'] = MARK_INSIDE,
+    ['@'] = MARK_INSIDE,
+    ['$'] = MARK_INSIDE | MARK_LEADS,
+    ['+'] = MARK_INSIDE,
+    ['&'] = MARK_INSIDE,
+    ['^'] = MARK_INSIDE,
+    ['\\'] = MARK_INSIDE,
+    ['.'] = MARK_TRAILING,
+    ['-'] = MARK_TRAILING | MARK_STARTS,
+    ['*'] = MARK_TRAILING,
+    ['>'] = MARK_TRAILING | MARK_LEADS,
+    ['='] = MARK_LEADS,
+    [':'] = MARK_LEADS | MARK_STARTS,
+    ['~'] = MARK_LEADS,
+    [','] = MARK_ENDS | MARK_STARTS,
+    [';'] = MARK_ENDS | MARK_STARTS,
+    ['|'] = MARK_ENDS | MARK_STARTS,
+    ['('] = MARK_ENDS,
+    [')'] = MARK_ENDS,
+    ['['] = MARK_ENDS,
+    [']'] = MARK_ENDS,
+};
+
 /* ---- sections ---- */
 
 bool log_is_section(struct str word) {
@@ -59,7 +88,7 @@ static void next_segment(struct scan *s, size_t segment) {
 
 static bool is_part_of_name(const struct log_parse *p, size_t i) {
   const struct log_token *t = &p->tokens[i];
-  return !(t->flags & LOG_T_USED) && !(t->type == LOG_T_MARK && strchr("\"'`", t->mark));
+  return !(t->flags & LOG_T_USED) && !(t->type == LOG_T_MARK && mark_is(t->mark, MARK_QUOTE));
 }
 
 static bool starts_name(const struct log_parse *p, size_t i) {
@@ -109,12 +138,22 @@ static struct str make_name(struct log_parse *p, size_t from, size_t to) {
   while (from < to && !starts_name(p, from))
     from++;
   from = shorten(p, from, to);
-  while (to > from && (!is_part_of_name(p, to - 1) || (p->tokens[to - 1].type == LOG_T_MARK && strchr(".-*>#", p->tokens[to - 1].mark)) ||
-                       (p->tokens[to - 1].type == LOG_T_WORD && token_word(p, to - 1) & LOG_WORD_FILLER)))
+  while (to > from &&
+         (!is_part_of_name(p, to - 1) || (p->tokens[to - 1].type == LOG_T_MARK && mark_is(p->tokens[to - 1].mark, MARK_TRAILING)) ||
+          (p->tokens[to - 1].type == LOG_T_WORD && token_word(p, to - 1) & LOG_WORD_FILLER)))
     to--;
   bool path = from > p->first && token_is(p, from - 1, '/') && !(p->tokens[from].flags & LOG_T_SPACE);
   if (from == to || path)
     return STR("");
+  bool as_it_stands = is_part_of_name(p, from);
+  for (size_t i = from + 1; as_it_stands && i < to; i++) {
+    size_t gap = p->tokens[i].at - p->tokens[i - 1].unit_end;
+    as_it_stands = is_part_of_name(p, i) && (gap == 0 || (gap == 1 && p->text.p[p->tokens[i].at - 1] == ' '));
+  }
+  if (as_it_stands) {
+    struct str name = str_n(p->text.p + p->tokens[from].at, p->tokens[to - 1].unit_end - p->tokens[from].at);
+    return name.n <= LOG_NAME_MAX ? without_range(name) : STR("");
+  }
   size_t room = p->tokens[to - 1].unit_end - p->tokens[from].at + 1;
   if (room > 4 * LOG_NAME_MAX)
     return STR("");
@@ -161,7 +200,7 @@ static void inherit_section(struct log_parse *p, struct str name, enum log_key_k
   if (kind != LOG_KEY_METRIC || blank == SIZE_MAX)
     return;
   struct str word = str_slice(name, 0, blank);
-  if (log_word(word) & LOG_WORD_SECTION)
+  if (log_flags(p, word) & LOG_WORD_SECTION)
     p->line_section = word;
 }
 
@@ -332,7 +371,7 @@ static bool read_value(const struct log_parse *p, size_t i, enum log_key_kind ki
     }
     if (t->type == LOG_T_MARK && (t->mark == '[' || t->mark == '(') && opened < ARRAY_LEN(open)) {
       open[opened++] = i++;
-    } else if (t->type == LOG_T_MARK && strchr("=:>~$\"'", t->mark)) {
+    } else if (t->type == LOG_T_MARK && mark_is(t->mark, MARK_LEADS)) {
       i++;
     } else if (t->type == LOG_T_WORD && token_is(p, i + 1, '(') && is_wrapper(token_text(p, i))) {
       i++;
@@ -589,7 +628,7 @@ static bool ends_value(const struct log_parse *p, size_t i) {
     return true;
   if (token_is(p, i, '.'))
     return i + 1 == p->tokens_n || p->tokens[i + 1].flags & LOG_T_SPACE;
-  return p->tokens[i].type == LOG_T_MARK && strchr(",;|()[]", p->tokens[i].mark);
+  return p->tokens[i].type == LOG_T_MARK && mark_is(p->tokens[i].mark, MARK_ENDS);
 }
 
 /* A number with no separator before it: "Loss 2.3", "ppl  2051.00", "valid loss 5.4". */
@@ -613,7 +652,7 @@ static bool bare_value(struct scan *s) {
   read_number(p, i, key.kind, name, &r);
   bool ends = ends_value(p, r.end);
   bool starts = s->segment == p->first || p->tokens[s->segment].flags & LOG_T_GAP ||
-                (p->tokens[s->segment - 1].type == LOG_T_MARK && strchr("|,;-:", p->tokens[s->segment - 1].mark)) ||
+                (p->tokens[s->segment - 1].type == LOG_T_MARK && mark_is(p->tokens[s->segment - 1].mark, MARK_STARTS)) ||
                 p->tokens[s->segment - 1].flags & LOG_T_USED;
   /* "iter 1 act 1.2 pre 1.1 f 1.9": one word, one number, and so on */
   size_t words = 0;
@@ -807,7 +846,7 @@ static void mark(struct scan *s) {
   struct log_parse *p = s->p;
   size_t i = s->at, close;
   char c = p->tokens[i].mark;
-  if (c && strchr("\"'`#%/@$+&^\\", c)) /* may stand inside of names and values */
+  if (mark_is(c, MARK_INSIDE))
     return;
   if (c == ':' || c == '=' || (c == '-' && dash_separates(s)))
     separator(s);

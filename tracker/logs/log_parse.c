@@ -35,21 +35,64 @@ uint64_t log_parse_dropped(const struct log_parse *p) {
 
 /* ---- services for the parts ---- */
 
-uint64_t log_hash(struct str s) {
+/* Stands in stored states: it stays as it is. */
+static uint64_t stored_hash(struct str s) {
   uint64_t hash = 14695981039346656037u;
   for (size_t i = 0; i < s.n; i++)
     hash = (hash ^ (unsigned char)s.p[i]) * 1099511628211u;
   return hash ? hash : 1;
 }
 
+static uint64_t load(const char *p, size_t n) {
+  uint64_t word = 0;
+  memcpy(&word, p, n);
+  return word;
+}
+
+/* Eight bytes at a time, for what is kept only while the program runs. */
+static uint64_t quick_hash(struct str s) {
+  uint64_t hash = s.n * 0x9e3779b97f4a7c15u;
+  size_t i = 0;
+  for (; i + 8 <= s.n; i += 8) {
+    hash = (hash ^ load(s.p + i, 8)) * 0xff51afd7ed558ccdu;
+    hash ^= hash >> 32;
+  }
+  if (s.n - i >= 4) {
+    hash = (hash ^ load(s.p + i, 4) ^ load(s.p + s.n - 4, 4) << 32) * 0xff51afd7ed558ccdu;
+  } else if (s.n > i) {
+    size_t rest = s.n - i;
+    uint64_t last = (uint64_t)(unsigned char)s.p[i] << 16 | (uint64_t)(unsigned char)s.p[i + rest / 2] << 8 | (unsigned char)s.p[s.n - 1];
+    hash = (hash ^ last) * 0xff51afd7ed558ccdu;
+  }
+  hash ^= hash >> 29;
+  hash *= 0xc4ceb9fe1a85ec53u;
+  hash ^= hash >> 32;
+  return hash ? hash : 1;
+}
+
+/* stored_hash(), looked up. */
+static uint64_t key_hash(struct log_parse *p, struct str key) {
+  uint64_t quick = quick_hash(key);
+  size_t at = quick & (CACHE_MAX - 1);
+  if (p->hashes[at].quick != quick) {
+    p->hashes[at].quick = quick;
+    p->hashes[at].stored = stored_hash(key);
+  }
+  return p->hashes[at].stored;
+}
+
 static const struct word_info *look_up(struct log_parse *p, struct str name) {
-  uint64_t hash = log_hash(name);
-  size_t at = (hash ^ hash >> 32) & (CACHE_MAX - 1);
+  uint64_t hash = quick_hash(name);
+  size_t at = hash & (CACHE_MAX - 1);
   if (p->cache[at].hash != hash) {
     p->cache[at].hash = hash;
-    p->cache[at].info = (struct word_info){(uint16_t)log_word(name), log_is_section(name), log_key_classify(name)};
+    p->cache[at].info = (struct word_info){(uint16_t)log_word(name), log_is_section(name), log_may_be_place(name), log_key_classify(name)};
   }
   return &p->cache[at].info;
+}
+
+unsigned log_flags(struct log_parse *p, struct str word) {
+  return look_up(p, word)->flags;
 }
 
 struct log_key log_classify(struct log_parse *p, struct str name) {
@@ -98,7 +141,7 @@ void log_set_section(struct log_parse *p, struct str section, bool strong) {
 /* ---- from raw pairs to points ---- */
 
 static struct series *find_series(struct log_parse *p, struct str key) {
-  uint64_t hash = log_hash(key);
+  uint64_t hash = key_hash(p, key);
   for (size_t i = hash & (SERIES_MAX - 1);; i = (i + 1) & (SERIES_MAX - 1)) {
     struct series *s = &p->kept.series[i];
     if (s->hash == hash || !s->hash) {
@@ -109,8 +152,15 @@ static struct series *find_series(struct log_parse *p, struct str key) {
   }
 }
 
+/* What is being collected may be written over before the points are read. */
+static bool in_block(const struct log_parse *p, struct str s) {
+  return s.p >= p->kept.block.text && s.p < p->kept.block.text + BLOCK_MAX;
+}
+
 static struct str concat(struct log_parse *p, struct str a, struct str b, struct str c) {
   size_t n = a.n + b.n + c.n;
+  if (n == a.n && !in_block(p, a))
+    return a;
   char *text = log_scratch(p, n);
   if (!text)
     return STR("");
@@ -190,7 +240,7 @@ static struct series *name_series(struct log_parse *p, const struct raw *raw, en
   if (p->record) {
     struct series *s = find_series(p, raw->name);
     if (s && !s->hash) {
-      *s = (struct series){.hash = log_hash(raw->name), .level = (uint8_t)level, .printed = NAN};
+      *s = (struct series){.hash = key_hash(p, raw->name), .level = (uint8_t)level, .printed = NAN};
       p->kept.series_n++;
     }
     *ret_key = raw->name;
@@ -227,7 +277,7 @@ static struct series *name_series(struct log_parse *p, const struct raw *raw, en
     s = key.n ? find_series(p, key) : NULL;
   }
   if (s && !s->hash) {
-    *s = (struct series){.hash = log_hash(key), .level = (uint8_t)level, .in_dict = raw->in_dict, .printed = NAN};
+    *s = (struct series){.hash = key_hash(p, key), .level = (uint8_t)level, .in_dict = raw->in_dict, .printed = NAN};
     p->kept.series_n++;
   }
   *ret_key = key;
@@ -466,7 +516,7 @@ static bool announces_best(struct log_parse *p) {
 
 static void one_line(struct log_parse *p, struct str text, uint64_t number);
 
-static void plain_line(struct log_parse *p) {
+static void begin_line(struct log_parse *p) {
   p->line_section = STR("");
   p->complete_bar = p->running_bar = p->refused = false;
   p->own = PLACE_NONE;
@@ -477,6 +527,9 @@ static void plain_line(struct log_parse *p) {
   bool indented = p->text.n && (p->text.p[0] == ' ' || p->text.p[0] == '\t');
   if (p->kept.section_strong && !indented && !log_is_rule(p->text))
     demote_section(p);
+}
+
+static void plain_line(struct log_parse *p) {
   log_skip_prefix(p);
   if (p->first >= p->tokens_n)
     return;
@@ -503,11 +556,22 @@ static void plain_line(struct log_parse *p) {
 }
 
 static void one_line(struct log_parse *p, struct str text, uint64_t number) {
+  size_t from;
   p->number = number;
-  log_read_tokens(p, text);
+  p->text = text;
   p->here = p->kept.carried;
-  if (p->tokens_n)
-    plain_line(p);
+  bool row = log_may_be_row(p, &from);
+  if (row) {
+    begin_line(p);
+    if (log_find_row(p, from))
+      return;
+  }
+  log_read_tokens(p, text);
+  if (!p->tokens_n)
+    return;
+  if (!row)
+    begin_line(p);
+  plain_line(p);
 }
 
 /* ---- what goes over several lines ---- */
@@ -668,7 +732,7 @@ bool log_parse_count(struct log_parse *p, struct log_point *point) {
     return false;
   }
   if (!s->hash) {
-    *s = (struct series){.hash = log_hash(point->key), .level = isnan(point->step) ? LEVEL_EPOCH : LEVEL_STEP, .printed = NAN};
+    *s = (struct series){.hash = key_hash(p, point->key), .level = isnan(point->step) ? LEVEL_EPOCH : LEVEL_STEP, .printed = NAN};
     p->kept.series_n++;
   }
   bool carried = isnan(point->step) && isnan(point->epoch);

@@ -7,8 +7,9 @@
 static bool is_level(const struct log_parse *p, size_t i) {
   if (!token_is_word(p, i))
     return false;
-  struct str word = token_text(p, i);
-  return log_word(word) & LOG_WORD_LEVEL && (!(log_word(word) & LOG_WORD_METRIC) || (word.p[1] >= 'A' && word.p[1] <= 'Z'));
+  unsigned flags = token_word(p, i);
+  char second = p->text.p[p->tokens[i].at + 1];
+  return flags & LOG_WORD_LEVEL && (!(flags & LOG_WORD_METRIC) || (second >= 'A' && second <= 'Z'));
 }
 
 /* "I0615" of glog */
@@ -58,7 +59,7 @@ static bool is_logger_group(struct log_parse *p, size_t from, size_t to) {
       struct str word = token_text(p, i);
       if (log_is_source_file(word) || str_eq_nocase(word, STR("rank")) || str_eq_nocase(word, STR("pid")))
         return true;
-      if (log_is_section(word) || is_place_kind(word_kind(p, i)) || log_classify(p, word).kind == LOG_KEY_METRIC)
+      if (token_is_section(p, i) || is_place_kind(word_kind(p, i)) || word_kind(p, i) == LOG_KEY_METRIC)
         return false;
     } else if (i == from) {
       words_only = false;
@@ -493,8 +494,14 @@ static void settle_step_of(struct log_parse *p) {
   p->own.step = NAN;
 }
 
+bool log_may_be_place(struct str word) {
+  return str_eq_nocase(word, STR("after")) || str_is(word, "Up") || str_find(word, '/') != SIZE_MAX;
+}
+
 static size_t place_at_word(struct log_parse *p, size_t i) {
   size_t end = worded_place(p, i);
+  if (!p->words[i].placing)
+    return end;
   if (!end)
     end = place_after(p, i);
   if (!end)

@@ -57,6 +57,7 @@ struct column {
 struct word_info {
   uint16_t flags; /* enum log_word */
   bool section;   /* log_is_section() */
+  bool placing;   /* log_may_be_place() */
   struct log_key key;
 };
 
@@ -155,11 +156,15 @@ struct log_parse {
     uint64_t hash;
     struct word_info info;
   } cache[CACHE_MAX];
+  struct {
+    uint64_t quick, stored;
+  } hashes[CACHE_MAX]; /* of keys */
 };
 
 /* log_parse.c */
-uint64_t log_hash(struct str s);
 struct log_key log_classify(struct log_parse *p, struct str name);
+/* log_word(), looked up. */
+unsigned log_flags(struct log_parse *p, struct str word);
 /* Cuts the text into tokens and looks up its words. */
 void log_read_tokens(struct log_parse *p, struct str text);
 /* `at` bytes of scratch, or NULL when it is used up. */
@@ -169,6 +174,21 @@ struct raw *log_add_raw(struct log_parse *p, struct str name, double value);
 void log_set_section(struct log_parse *p, struct str section, bool strong);
 /* Decides on the raw pairs and makes the points. */
 void log_settle(struct log_parse *p, enum style style);
+
+/* What a punctuation mark may be. */
+enum {
+  MARK_INSIDE = 1,   /* stands inside of names and values */
+  MARK_QUOTE = 2,    /* " ' ` */
+  MARK_TRAILING = 4, /* at the end of a name, without belonging to it */
+  MARK_ENDS = 8,     /* ends a value */
+  MARK_LEADS = 16,   /* may stand between a separator and its number */
+  MARK_STARTS = 32,  /* a name may start behind it */
+};
+extern const uint8_t log_marks[128];
+
+static inline bool mark_is(char mark, unsigned what) {
+  return (unsigned char)mark < 128 && log_marks[(unsigned char)mark] & what;
+}
 
 static inline struct str token_text(const struct log_parse *p, size_t i) {
   return str_n(p->text.p + p->tokens[i].at, p->tokens[i].end - p->tokens[i].at);
@@ -204,6 +224,8 @@ static inline bool token_is_number(const struct log_parse *p, size_t i) {
 
 /* log_place.c */
 bool log_is_source_file(struct str word);
+/* May a place begin with the word, though it is no place's name? "after 10 iterations", "epoch/iter: 0/199" */
+bool log_may_be_place(struct str word);
 /* Sets p->first behind time stamps, levels and logger names. */
 void log_skip_prefix(struct log_parse *p);
 /* Finds epoch, step and batch, sets p->own and marks their tokens used. */
@@ -226,6 +248,9 @@ int log_dict_depth(struct str text);
 /* log_table.c */
 /* A header, rule or row? True when the line is used up. */
 bool log_find_table(struct log_parse *p);
+/* Can the text be a row for log_find_row() to look at, which needs no tokens? What log_find_table() would make of it then is the same. */
+bool log_may_be_row(const struct log_parse *p, size_t *ret_from);
+bool log_find_row(struct log_parse *p, size_t from);
 /* A row "| name | number |" of a boxed table. */
 bool log_box_row(struct str line, struct str *ret_name, struct str *ret_value);
 bool log_is_rule(struct str line);

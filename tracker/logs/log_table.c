@@ -82,7 +82,7 @@ static size_t split_pipes(struct str line, size_t from, struct cell *cells) {
   size_t n = 0, start = from;
   bool any = false;
   for (size_t i = from; i <= line.n;) {
-    size_t pipe = i < line.n ? scan_pipe(str_slice(line, i, line.n)) : 1;
+    size_t pipe = i == line.n || line.p[i] == '|' ? 1 : (unsigned char)line.p[i] == 0xe2 ? scan_pipe(str_slice(line, i, line.n)) : 0;
     if (!pipe) {
       i++;
       continue;
@@ -137,20 +137,16 @@ static size_t split_blanks(struct str line, size_t from, size_t gap, struct cell
 /* ---- rules ---- */
 
 bool log_is_rule(struct str line) {
+  static const bool drawn[128] = {
+      ['-'] = true, ['='] = true, ['+'] = true, ['_'] = true, ['*'] = true, ['~'] = true, ['#'] = true, ['|'] = true, [':'] = true};
   size_t marks = 0;
   for (size_t i = 0; i < line.n;) {
-    size_t drawing = log_scan_drawing(str_slice(line, i, line.n));
-    if (drawing) {
-      marks++;
-      i += drawing;
-    } else if (strchr("-=+_*~#|:", line.p[i]) && line.p[i]) {
-      marks++;
-      i++;
-    } else if (line.p[i] == ' ' || line.p[i] == '\t' || line.p[i] == '\r') {
-      i++;
-    } else {
+    unsigned char c = (unsigned char)line.p[i];
+    size_t drawing = c < 0x80 ? drawn[c] : log_scan_drawing(str_slice(line, i, line.n));
+    if (!drawing && !is_blank(line.p[i]))
       return false;
-    }
+    marks += drawing > 0;
+    i += drawing ? drawing : 1;
   }
   return marks >= 3;
 }
@@ -401,13 +397,17 @@ static bool row_by_offset(struct log_parse *p, const struct table *t, const stru
 /* "epoch,metric,value" with rows "1,train_loss,0.5": the name is a cell. */
 static bool named_row(struct log_parse *p, const struct table *t, const struct cell *cells, size_t n) {
   static const char *const names[] = {"metric", "name", "key", "tag", "variable", "measure"};
-  size_t name = SIZE_MAX, value = SIZE_MAX;
-  for (size_t i = 0; i < t->count; i++) {
+  size_t name = SIZE_MAX, value = SIZE_MAX, texts = 0;
+  if (n != t->count || n < 3)
+    return false;
+  for (size_t i = 0; i < n; i++)
+    texts += cells[i].kind == CELL_TEXT;
+  for (size_t i = 0; texts && i < t->count; i++) {
     for (size_t k = 0; k < ARRAY_LEN(names); k++)
       name = str_eq_nocase(column_name(t, i), str_of(names[k])) ? i : name;
     value = str_eq_nocase(column_name(t, i), STR("value")) ? i : value;
   }
-  if (n != t->count || n < 3 || name == SIZE_MAX || value == SIZE_MAX || cells[name].kind != CELL_TEXT || cells[value].kind != CELL_NUMBER)
+  if (name == SIZE_MAX || value == SIZE_MAX || cells[name].kind != CELL_TEXT || cells[value].kind != CELL_NUMBER)
     return false;
   for (size_t i = 0; i < n; i++)
     if (is_place_kind(t->columns[i].kind))
@@ -451,12 +451,12 @@ static bool counts_support(const struct table *t) {
 
 /* "| trial_1 | RUNNING | host:80 | 12 | 0.5 |": its name, how it is, then numbers. */
 static bool status_row(struct log_parse *p, const struct table *t, const struct cell *cells, size_t words, size_t n) {
-  bool any = false;
-  for (size_t i = words; i < n; i++) {
-    any |= cells[i].kind == CELL_NUMBER;
+  size_t numbers = 0;
+  for (size_t i = words; i < n; i++)
+    numbers += cells[i].kind == CELL_NUMBER;
+  for (size_t i = words; i < n && numbers && cells[0].text.n <= LABEL_MAX; i++)
     add_cell(p, t, i, &cells[i], cells[0].text, false);
-  }
-  return any && cells[0].text.n <= LABEL_MAX;
+  return numbers && cells[0].text.n <= LABEL_MAX;
 }
 
 /* "macro avg   0.97   0.97": a name, then numbers. */
@@ -560,7 +560,7 @@ static bool find_row_from(struct log_parse *p, struct str line, size_t from) {
 
 /* What looks like a logger's prefix may be the first column. */
 static bool find_row(struct log_parse *p, struct str line, size_t from) {
-  return find_row_from(p, line, from) || (from && find_row_from(p, line, 0));
+  return find_row_from(p, line, from) || (p->first && find_row_from(p, line, 0));
 }
 
 /* ---- boxes ---- */
@@ -655,6 +655,36 @@ static void last_column(struct log_parse *p, const struct table *t) {
     return;
   struct cell cell = {.kind = CELL_NUMBER, .value = p->tokens[last].value};
   add_cell(p, t, t->count - 1u, &cell, STR(""), false);
+}
+
+bool log_may_be_row(const struct log_parse *p, size_t *ret_from) {
+  struct str line = p->text;
+  struct log_number number;
+  size_t from = 0;
+  if (!p->kept.candidate.by && !p->kept.table.by)
+    return false;
+  while (from < line.n && is_blank(line.p[from]))
+    from++;
+  *ret_from = from;
+  if (from == line.n || memchr(line.p, ':', line.n) || memchr(line.p, '/', line.n)) /* a logger's prefix, a bar */
+    return false;
+  if (!isdigit((unsigned char)line.p[from]))
+    return scan_pipe(str_slice(line, from, line.n)) > 0;
+  size_t end = from + log_scan_number(str_slice(line, from, line.n), &number);
+  return end == line.n || is_blank(line.p[end]) || line.p[end] == '|';
+}
+
+bool log_find_row(struct log_parse *p, size_t from) {
+  size_t scratch = p->scratch_n;
+  p->tokens_n = p->first = 0;
+  if (!find_row(p, p->text, from)) {
+    p->scratch_n = scratch;
+    return false;
+  }
+  p->kept.above_n = 0;
+  p->kept.pending_n = 0;
+  log_settle(p, STYLE_TABLE);
+  return true;
 }
 
 bool log_find_table(struct log_parse *p) {

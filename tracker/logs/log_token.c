@@ -52,6 +52,9 @@ static double scale(uint64_t digits, int exponent, struct str text) {
   /* Both operands are exact, so one rounding gives the nearest double. */
   if (digits < (uint64_t)1 << 53 && exponent >= -22 && exponent <= 22)
     return exponent < 0 ? (double)digits / powers[-exponent] : (double)digits * powers[exponent];
+  double quick;
+  if (exponent > -300 && exponent < 300 && str_scale_ten(digits, exponent, &quick))
+    return quick;
   char copy[400];
   size_t n = MIN_OF(text.n, sizeof copy);
   for (size_t i = 0; i < n; i++)
@@ -60,6 +63,19 @@ static double scale(uint64_t digits, int exponent, struct str text) {
   if (!str_to_f64(str_n(copy, n), &value))
     return NAN;
   return value;
+}
+
+/* Adds digits to the number, as many as it has room for; returns where they end. */
+static inline size_t scan_digits(struct str s, size_t i, uint64_t *digits, int *significant) {
+  for (; i < s.n; i++) {
+    unsigned digit = (unsigned)(unsigned char)s.p[i] - '0';
+    if (digit > 9)
+      break;
+    *significant += *digits || digit;
+    if (*significant <= 19)
+      *digits = *digits * 10 + digit;
+  }
+  return i;
 }
 
 size_t log_scan_number(struct str s, struct log_number *ret) {
@@ -75,24 +91,14 @@ size_t log_scan_number(struct str s, struct log_number *ret) {
     return i + word;
   }
   uint64_t digits = 0;
-  int exponent = 0, significant = 0;
-  size_t digits_seen = 0;
-  bool point = false;
-  for (; i < s.n; i++) {
-    char c = s.p[i];
-    if (c == '.' && !point) {
-      point = true;
-    } else if (is(c, DIGIT)) {
-      digits_seen++;
-      exponent -= point;
-      if (digits || c != '0')
-        significant++;
-      if (significant <= 19)
-        digits = digits * 10 + (uint64_t)(c - '0');
-    } else {
-      break;
-    }
-  }
+  int significant = 0;
+  i = scan_digits(s, i, &digits, &significant);
+  size_t digits_seen = i - start;
+  bool point = i < s.n && s.p[i] == '.';
+  size_t behind = i + point;
+  i = point ? scan_digits(s, behind, &digits, &significant) : i;
+  digits_seen += i - behind;
+  int exponent = -(int)(i - behind);
   if (!digits_seen)
     return 0;
   bool integer = !point;
@@ -189,6 +195,10 @@ static size_t scan_word(struct str s) {
   size_t i = 0;
   bool at_sign = false;
   while (i < s.n) {
+    while (i < s.n && (unsigned char)s.p[i] < 0x80 && is(s.p[i], LETTER | DIGIT))
+      i++;
+    if (i == s.n)
+      break;
     char c = s.p[i], next = i + 1 < s.n ? s.p[i + 1] : 0;
     if (is(c, LETTER | DIGIT)) {
       if ((unsigned char)c == 0xe2 && log_scan_drawing(after(s, i)))
@@ -216,10 +226,27 @@ static bool sign_starts_number(struct str line, size_t i) {
   return i == 0 || !(is(line.p[i - 1], LETTER | DIGIT) || line.p[i - 1] == ')' || line.p[i - 1] == ']' || line.p[i - 1] == '%');
 }
 
+static inline bool may_start_number(struct str line, size_t i) {
+  char c = line.p[i];
+  if (is(c, DIGIT))
+    return true;
+  if (is(c, LETTER))
+    return (c | 0x20) == 'n' || (c | 0x20) == 'i';
+  if (c == '.')
+    return i + 1 < line.n && is(line.p[i + 1], DIGIT);
+  return (c == '-' || c == '+') && sign_starts_number(line, i);
+}
+
 static void number_token(struct str line, size_t i, size_t n, const struct log_number *number, struct log_token *t) {
   char before = i ? line.p[i - 1] : 0;
   struct str rest = after(line, i);
   t->end = t->unit_end = (uint32_t)(i + n);
+  if (n == rest.n || rest.p[n] == ' ') {
+    t->type = LOG_T_NUMBER;
+    t->value = number->value;
+    t->flags |= number->integer ? LOG_T_INT : 0;
+    return;
+  }
   size_t opaque = scan_opaque(rest, n, before);
   if (opaque) {
     t->type = LOG_T_OPAQUE;
@@ -259,6 +286,12 @@ static void number_token(struct str line, size_t i, size_t n, const struct log_n
 
 static void mark_token(struct str line, size_t i, struct log_token *t) {
   struct str rest = after(line, i);
+  if ((unsigned char)line.p[i] < 0x80) {
+    t->end = t->unit_end = (uint32_t)(i + 1);
+    t->type = LOG_T_MARK;
+    t->mark = line.p[i];
+    return;
+  }
   size_t drawing = log_scan_drawing(rest);
   t->end = t->unit_end = (uint32_t)(i + (drawing ? drawing : 1));
   t->type = LOG_T_BREAK;
@@ -302,7 +335,7 @@ size_t log_tokenize(struct str line, struct log_token *tokens, size_t max) {
     struct log_number number;
     struct str rest = after(line, i);
     size_t length = 0;
-    if (is(c, DIGIT) || c == '.' || ((c == '-' || c == '+') && sign_starts_number(line, i)) || c == 'n' || c == 'N' || c == 'i' || c == 'I')
+    if (may_start_number(line, i))
       length = log_scan_number(rest, &number);
     if (length) {
       number_token(line, i, length, &number, t);
