@@ -278,6 +278,13 @@ struct metric_walk *metric_walk_new(struct metric_store *store, const struct met
   return walk;
 }
 
+void metric_walk_rest(struct metric_walk *walk) {
+  points_release(&walk->points);
+  buf_release(&walk->text);
+  metric_load_drop_pieces(walk->load);
+  walk->is_loaded = false;
+}
+
 void metric_walk_free(struct metric_walk *walk) {
   if (!walk)
     return;

@@ -155,6 +155,8 @@ MUST_CHECK struct metric_walk *metric_walk_new(struct metric_store *store, const
 /* `text` is valid during the call of `done`, which may free the walk. After an error there is no next page. */
 MUST_CHECK bool metric_walk_next(struct metric_walk *walk, metric_walk_fn *done, void *ctx, struct err *err);
 /* Between pages, also when the store is gone. Accepts NULL. */
+/* Nothing is asked for, for a while: what it keeps at hand is given back, and is read again at the next page. */
+void metric_walk_rest(struct metric_walk *walk);
 void metric_walk_free(struct metric_walk *walk);
 
 /* ---- care ---- */
