@@ -33,7 +33,7 @@ struct group {
   uint32_t best[BEST_MAX]; /* trials in order; the first `good_count` are the good ones */
   size_t best_count, good_count;
   struct parzen *good; /* of the good ones; NULL: to be made */
-  size_t learnable;
+  size_t finished;     /* with a value */
 };
 
 struct tpe {
@@ -211,7 +211,7 @@ static void set_bad(struct group *group, size_t trial, bool bad) {
 }
 
 static size_t good_wanted(const struct tpe *tpe, const struct group *group) {
-  double share = ceil(tpe->settings.good_share * (double)group->learnable);
+  double share = fmax(ceil(tpe->settings.good_share * (double)group->finished), 1); /* those stopped early are no measure of what is good */
   return MIN_OF(MIN_OF((size_t)share, (size_t)tpe->settings.good_max), group->best_count);
 }
 
@@ -225,7 +225,7 @@ static void place_result(struct tpe *tpe, struct group *group, size_t trial) {
     return; /* it stays where pending trials are: among the bad */
   size_t at = best_place(tpe, group, trial), good_before = group->good_count;
   insert_best(tpe, group, trial);
-  group->learnable++;
+  group->finished += history_state(tpe->history, trial) == TRIAL_FINISHED;
   group->good_count = good_wanted(tpe, group);
   if (at < group->good_count || group->good_count != good_before) {
     parzen_free(group->good);

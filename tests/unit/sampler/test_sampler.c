@@ -160,6 +160,29 @@ static void test_bad_results(void **state) {
     }
 }
 
+/* Of those that were trained to the end the best tenth is good, however many were stopped: else all that is left of many would be. */
+static void test_stopped_dilute_nothing(void **state) {
+  (void)state;
+  struct study s =
+      begin("{\"parameters\": {\"x\": {\"min\": 0.0, \"max\": 1.0}, \"y\": {\"min\": 0.0, \"max\": 1.0}}}", SAMPLER_TPE, 8, GOAL_MINIMIZE);
+  struct err err;
+  uint32_t n = 0, near_best = 0;
+  for (; n < 400; n++) {
+    bool finished = n % 10 == 0, good = n % 100 == 0;
+    double u = (double)(n * 7 % 400) / 400, v = (double)(n * 11 % 400) / 400;
+    double point[] = {good ? 0.2 + 0.02 * u : 0.4 + 0.6 * u, good ? 0.8 + 0.02 * v : 0.7 * v};
+    struct outcome outcome = {finished ? TRIAL_FINISHED : TRIAL_STOPPED, finished ? (good ? 0.1 : 0.2 + 0.1 * u) : 0.9, 3};
+    assert_true(history_add_told(s.history, n, point, &outcome, &err));
+  }
+  for (; n < 440; n++) {
+    double point[2];
+    ask(&s, n, point);
+    near_best += point[0] < 0.35 && point[1] > 0.65;
+  }
+  assert_true(near_best >= 20); /* of 40; chance would have 5 */
+  end(&s);
+}
+
 /* Trap 25: the middle first, then points spread over every half and quarter; no coordinate at an end. */
 static void test_startup(void **state) {
   (void)state;
@@ -556,6 +579,7 @@ int main(void) {
       cmocka_unit_test(test_learners_learn),
       cmocka_unit_test(test_replay),
       cmocka_unit_test(test_bad_results),
+      cmocka_unit_test(test_stopped_dilute_nothing),
       cmocka_unit_test(test_startup),
       cmocka_unit_test(test_startup_with_workers),
       cmocka_unit_test(test_outlier),
