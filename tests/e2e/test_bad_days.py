@@ -281,6 +281,11 @@ class HostileClients(unittest.TestCase):
         answer = self.talk(GET.replace(b"/health", b"/%zz") + b"\r\n" + GET + b"Connection: close\r\n\r\n")
         self.assertEqual(re.findall(rb"HTTP/1\.1 (\d\d\d) ", answer), [b"400", b"200"])
 
+    def worked(self):
+        """Seconds that the service has computed."""
+        words = pathlib.Path(f"/proc/{self.s.process.pid}/stat").read_text().rsplit(")", 1)[1].split()
+        return (int(words[11]) + int(words[12])) / os.sysconf("SC_CLK_TCK")
+
     def test_json_that_is_a_weapon(self):
         deep = 100000
         bombs = {
@@ -307,14 +312,14 @@ class HostileClients(unittest.TestCase):
         for route in ("/api/v1/tokens", "/api/2.0/mlflow/experiments/create", "/api/2.0/mlflow/runs/log-batch", "/api/2.0/mlflow/runs/search"):
             for name, body in bombs.items():
                 with self.subTest(f"{name} to {route}"):
-                    before = time.time()
+                    before = self.worked()
                     try:
-                        answer = self.s.post(route, body, headers={"Content-Type": "application/json"}, timeout=30)
+                        answer = self.s.post(route, body, headers={"Content-Type": "application/json"}, timeout=60)
                     except (BrokenPipeError, ConnectionResetError):
                         self.assertGreater(len(body), 1000000)  # refused by its length, while we were still sending
                         continue
                     finally:
-                        self.assertLess(time.time() - before, 10)
+                        self.assertLess(self.worked() - before, 2)
                     # The MLflow API passes over what it does not know.
                     lawful = route.endswith(("search", "log-batch")) and name in ("nothing", "many keys", "a text of 30 MB")
                     self.assertTrue(400 <= answer.status < 500 or (lawful and answer.status == 200), answer)
