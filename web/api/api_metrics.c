@@ -532,8 +532,6 @@ static void on_page(void *ctx, struct str text, bool more, const struct err *err
     raw_ended(op, false);
   else if (state == STREAM_GO)
     next_page(op);
-  else
-    buf_release(&op->out); /* who reads slowly costs what is on its way, not twice that */
 }
 
 static bool next_series(struct series_op *op, struct err *err) {
