@@ -310,17 +310,46 @@ static bool is_plain(const char *p, size_t n) {
   return !(high & tops) || str_is_utf8(str_n(p, n));
 }
 
+/* Where the printable ASCII from i on ends. */
+static size_t printable_run(const char *p, size_t i, size_t n) {
+  const uint64_t ones = 0x0101010101010101u, tops = 0x8080808080808080u;
+  uint64_t word;
+  for (; i + 8 <= n; i += 8) {
+    memcpy(&word, p + i, 8);
+    uint64_t deletes = word ^ (ones * 0x7f);
+    if ((((word - ones * 0x20) & ~word) | ((deletes - ones) & ~deletes) | word) & tops)
+      break;
+  }
+  while (i < n && p[i] >= 0x20 && p[i] < 0x7f)
+    i++;
+  return i;
+}
+
+/* A whole character of the blocks that bars are drawn with (E2 xx xx), as a cell; 0 when it is none. */
+static uint32_t drawn_character(const char *p, size_t n) {
+  if (n < 3 || (unsigned char)p[0] != 0xe2 || ((unsigned char)p[1] & 0xc0) != 0x80 || ((unsigned char)p[2] & 0xc0) != 0x80)
+    return 0;
+  return (uint32_t)(unsigned char)p[2] << 16 | (uint32_t)(unsigned char)p[1] << 8 | 0xe2;
+}
+
 static bool take_bytes(struct line_reader *r, const char *p, size_t n, size_t *ret_taken) {
   size_t i = 0;
   while (i < n) {
-    size_t run = i;
-    if (r->escape == ESC_NONE && !r->utf8_n)
-      while (run < n && p[run] >= 0x20 && p[run] < 0x7f)
-        run++;
+    bool between = r->escape == ESC_NONE && !r->utf8_n;
+    size_t run = between ? printable_run(p, i, n) : i;
+    uint32_t cell;
     *ret_taken = i;
-    if (run > i ? !put_run(r, p + i, run - i) : !any_byte(r, (unsigned char)p[i]))
+    if (run > i) {
+      if (!put_run(r, p + i, run - i))
+        return false;
+      i = run;
+    } else if (between && (cell = drawn_character(p + i, n - i))) {
+      if (!put(r, cell))
+        return false;
+      i += 3;
+    } else if (!any_byte(r, (unsigned char)p[i++])) {
       return false;
-    i = MAX_OF(run, i + 1);
+    }
   }
   return true;
 }
@@ -361,6 +390,35 @@ enum line_answer line_next(struct line_reader *r, struct str *bytes, struct line
   bytes->n -= n + 1;
   begin_line(r);
   return LINE_READY;
+}
+
+/* Could moves of the cursor bring characters beyond the ceiling? */
+static bool may_lose(const struct line_reader *r, const char *p, size_t n) {
+  size_t reach = n;
+  for (const char *end = p + n; (p = memchr(p, 0x1b, (size_t)(end - p)));) {
+    size_t digits = 0, longest = 0;
+    if (++p == end || *p != '[')
+      continue;
+    for (p++; p < end && (unsigned char)*p >= 0x20 && (unsigned char)*p < 0x40; p++) {
+      digits = *p >= '0' && *p <= '9' ? digits + 1 : 0;
+      longest = MAX_OF(longest, digits);
+    }
+    if (p < end && (*p == 'C' || *p == 'G' || *p == 'H' || *p == 'f')) /* to the right, or to a column: 999 at most in three digits */
+      reach += longest > 3 ? r->max : 999;
+  }
+  return reach > r->max;
+}
+
+void line_skip(struct line_reader *r, struct str *bytes, size_t n) {
+  const char *p = bytes->p, *stop = p + MIN_OF(n, bytes->n), *end;
+  if (r->begun)
+    return;
+  bool moves = p < stop && memchr(p, 0x1b, (size_t)(stop - p));
+  for (; p < stop && (end = memchr(p, '\n', (size_t)(stop - p))); p = end + 1, r->number++)
+    if ((size_t)(end - p) > r->max || (moves && may_lose(r, p, (size_t)(end - p))))
+      break;
+  bytes->n -= (size_t)(p - bytes->p);
+  bytes->p = p;
 }
 
 bool line_last(struct line_reader *r, struct line *ret) {

@@ -25,6 +25,9 @@ enum line_answer { LINE_MORE, LINE_READY, LINE_NO_MEMORY };
 
 /* Takes bytes off the front of *bytes, up to the end of the line. LINE_MORE: all were taken and the line goes on. */
 enum line_answer line_next(struct line_reader *reader, struct str *bytes, struct line *ret);
+/* Passes over whole lines at the front of *bytes, at most the first n of them, without showing them: only their number is counted. Takes
+ * none where a line is begun, and stops before one that might lose characters. */
+void line_skip(struct line_reader *reader, struct str *bytes, size_t n);
 /* At the end of the stream: the last line when it has no end. False when there is none. */
 bool line_last(struct line_reader *reader, struct line *ret);
 

@@ -16,6 +16,9 @@ struct log_metrics {
   char *wanted[LOG_METRICS_PATTERNS_MAX]; /* of a pattern that looks for one metric: its name */
   size_t pattern_count;
   struct log_point points[LOG_PATTERN_HITS_MAX];
+  bool may_skip;                              /* lines without any of `telling` give nothing */
+  char telling[LOG_METRICS_PATTERNS_MAX];     /* of each pattern */
+  const char *next[LOG_METRICS_PATTERNS_MAX]; /* where each comes next in the bytes at hand; NULL: not looked for */
 };
 
 struct log_metrics *log_metrics_new(const struct log_metrics_options *options, struct err *err) {
@@ -37,6 +40,9 @@ struct log_metrics *log_metrics_new(const struct log_metrics_options *options, s
     if (ok && wanted && !(m->wanted[i] = mem_strdup(spec->key)))
       ok = err_no_memory(err);
   }
+  m->may_skip = options->no_builtin;
+  for (size_t i = 0; ok && i < m->pattern_count; i++)
+    m->may_skip &= (m->telling[i] = log_pattern_telling(m->patterns[i])) != 0;
   if (ok)
     return m;
   log_metrics_free(m);
@@ -108,12 +114,38 @@ static bool take_line(struct log_metrics *m, const struct line *line, log_metric
   return match_patterns(m, line, points, n, sink, ctx, err);
 }
 
+/* Where the next character stands that a match of some pattern needs; the end when there is none. */
+static const char *next_telling(struct log_metrics *m, const char *p, const char *end) {
+  const char *nearest = end;
+  for (size_t i = 0; i < m->pattern_count; i++) {
+    if (!m->next[i] || m->next[i] < p) {
+      const char *at = memchr(p, m->telling[i], (size_t)(end - p));
+      m->next[i] = at ? at : end;
+    }
+    nearest = MIN_OF(nearest, m->next[i]);
+  }
+  return nearest;
+}
+
+/* Where only patterns are looked for: lines that have not one character of them need not be made. */
+static void skip_lines(struct log_metrics *m, struct str *bytes) {
+  const char *end = bytes->p + bytes->n, *telling = bytes->n ? next_telling(m, bytes->p, end) : end;
+  const char *line = telling > bytes->p ? memrchr(bytes->p, '\n', (size_t)(telling - bytes->p)) : NULL;
+  if (line)
+    line_skip(m->reader, bytes, (size_t)(line + 1 - bytes->p));
+}
+
 bool log_metrics_feed(struct log_metrics *m, struct str bytes, log_metrics_sink *sink, void *ctx, struct err *err) {
   struct line line;
   enum line_answer answer;
-  while ((answer = line_next(m->reader, &bytes, &line)) == LINE_READY)
-    if (!take_line(m, &line, sink, ctx, err))
+  memset(m->next, 0, sizeof m->next);
+  do {
+    if (m->may_skip)
+      skip_lines(m, &bytes);
+    answer = line_next(m->reader, &bytes, &line);
+    if (answer == LINE_READY && !take_line(m, &line, sink, ctx, err))
       return false;
+  } while (answer == LINE_READY);
   return answer == LINE_MORE || err_no_memory(err);
 }
 

@@ -109,10 +109,41 @@ static void test_bad_state(void **state) {
   line_reader_free(reader);
 }
 
+static void expect_skipped(const char *bytes, size_t n, const char *rest, unsigned long long number) {
+  struct err err;
+  struct line_reader *reader = line_reader_new(100, &err);
+  assert_non_null(reader);
+  struct str left = str_of(bytes);
+  struct line line;
+  line_skip(reader, &left, n);
+  assert_string_equal(left.p, rest);
+  if (line_next(reader, &left, &line) == LINE_READY)
+    assert_int_equal(line.number, number);
+  line_reader_free(reader);
+}
+
+static void test_skipping(void **state) {
+  (void)state;
+  expect_skipped("a\nbc\nd\n", 5, "d\n", 3);
+  expect_skipped("a\nbc\nd\n", 4, "bc\nd\n", 2); /* whole lines only */
+  expect_skipped("a\nbc\nd", 100, "d", 0);
+  expect_skipped("a\rb\x1b[1;32mc\x1b[0m\x1b[3A\xff\nd\n", 21, "d\n", 2);
+  expect_skipped("a\n\x1b[90Cb\nd\n", 100, "\x1b[90Cb\nd\n", 2); /* might lose characters: the reader must see it */
+  expect_skipped("a\n\x1b[12345Gb\nd\n", 100, "\x1b[12345Gb\nd\n", 2);
+  struct err err;
+  struct line_reader *reader = line_reader_new(100, &err);
+  struct str begun = STR("x"), more = STR("y\nz\n");
+  struct line line;
+  assert_int_equal(line_next(reader, &begun, &line), LINE_MORE);
+  line_skip(reader, &more, more.n);
+  assert_int_equal(more.n, 4); /* the line is begun */
+  line_reader_free(reader);
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(test_lines),   cmocka_unit_test(test_overwriting), cmocka_unit_test(test_escapes),   cmocka_unit_test(test_bad_utf8),
-      cmocka_unit_test(test_ceiling), cmocka_unit_test(test_numbers),     cmocka_unit_test(test_bad_state),
+      cmocka_unit_test(test_skipping), cmocka_unit_test(test_lines),   cmocka_unit_test(test_overwriting), cmocka_unit_test(test_escapes),
+      cmocka_unit_test(test_bad_utf8), cmocka_unit_test(test_ceiling), cmocka_unit_test(test_numbers),     cmocka_unit_test(test_bad_state),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -126,11 +126,40 @@ static void test_beside_builtin(void **state) {
   }
 }
 
+static void read_pieces(const struct log_metrics_options *options, struct str bytes, size_t piece, struct buf *out) {
+  struct err err = {0};
+  struct log_metrics *m = log_metrics_new(options, &err);
+  assert_non_null(m);
+  for (size_t at = 0; at < bytes.n; at += piece)
+    assert_true(log_metrics_feed(m, str_slice(bytes, at, at + piece), collect, out, &err));
+  log_metrics_save(m, out);
+  assert_true(log_metrics_end(m, collect, out, &err));
+  log_metrics_free(m);
+}
+
+/* Lines that cannot match are passed over, unless some pattern has no literal: nothing else may tell the two apart. */
+static void test_passed_over(void **state) {
+  (void)state;
+  const struct log_pattern_spec specs[] = {
+      {.pattern = "METRIC (?P<name>\\w+)=(?P<value>\\S+)"}, {.pattern = "quality (?P<q>\\S+)"}, {.pattern = "[\\x01](?P<never>\\d)"}};
+  const struct log_metrics_options passing = {.no_builtin = true, .patterns = specs, .pattern_count = 2};
+  const struct log_metrics_options reading = {.no_builtin = true, .patterns = specs, .pattern_count = 3};
+  struct str bytes = STR("plain\nMETRIC a=1\nnothing here\r\n\nqua\x1b[1mlity\x1b[0m 7\n\x1b[3Abar 1\rbar 22\rMET\nxxxxxx b=2\rMETRIC\n"
+                         "\x1b[70000CMETRIC c=3\n\xffquality 8\nMMM\nM\nTRI\bC\nquality \n\nMETRIC d=4");
+  for (size_t piece = 1; piece <= bytes.n; piece++) {
+    AUTO_BUF struct buf one = BUF_INIT(MIB), two = BUF_INIT(MIB);
+    read_pieces(&passing, bytes, piece, &one);
+    read_pieces(&reading, bytes, piece, &two);
+    assert_true(str_eq(buf_str(&one), buf_str(&two)));
+    assert_non_null(memmem(one.p, one.n, "d=4", 3));
+  }
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(test_groups),         cmocka_unit_test(test_key_prefix_when), cmocka_unit_test(test_mistakes),
       cmocka_unit_test(test_literal),        cmocka_unit_test(test_runaway),         cmocka_unit_test(test_empty_matches_end),
-      cmocka_unit_test(test_beside_builtin),
+      cmocka_unit_test(test_beside_builtin), cmocka_unit_test(test_passed_over),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
