@@ -151,16 +151,16 @@ static bool short_flags(struct parser *p, const char *arg) {
   return true;
 }
 
-static bool unknown_noun(struct parser *p, const char *word) {
-  err_set(p->err, ERR_INVALID, "there is no command '%.60s'", word);
-  const char *near = noun_nearest(p->args->table, str_of(word));
+static bool unknown_noun(struct parser *p, struct str word) {
+  err_set(p->err, ERR_INVALID, "there is no command '%.*s'", STR_ARG(str_slice(word, 0, 60)));
+  const char *near = noun_nearest(p->args->table, word);
   return near ? err_hint(p->err, "did you mean winnow %s?", near) : err_hint(p->err, "winnow --help lists them");
 }
 
-static bool unknown_verb(struct parser *p, const char *word) {
+static bool unknown_verb(struct parser *p, struct str word) {
   const struct noun *noun = p->args->noun;
-  err_set(p->err, ERR_INVALID, "winnow %s has no verb '%.60s'", noun->name, word);
-  const char *near = verb_nearest(p->args->table, noun, str_of(word));
+  err_set(p->err, ERR_INVALID, "winnow %s has no verb '%.*s'", noun->name, STR_ARG(str_slice(word, 0, 60)));
+  const char *near = verb_nearest(p->args->table, noun, word);
   return near ? err_hint(p->err, "did you mean winnow %s %s?", noun->name, near)
               : err_hint(p->err, "winnow %s --help lists them", noun->name);
 }
@@ -170,7 +170,7 @@ static bool take_word(struct parser *p, const char *word) {
   if (!args->noun) {
     args->noun = noun_find(args->table, str_of(word));
     if (!args->noun)
-      return unknown_noun(p, word);
+      return unknown_noun(p, str_of(word));
     const struct verb *alone = verb_find(args->table, args->noun, STR_NONE);
     size_t at = 0, verbs = 0;
     while (verb_next(args->table, args->noun, &at))
@@ -185,7 +185,7 @@ static bool take_word(struct parser *p, const char *word) {
       return true;
     const struct verb *alone = verb_find(args->table, args->noun, STR_NONE);
     if (!alone || !verb_word_count(alone))
-      return unknown_verb(p, word);
+      return unknown_verb(p, str_of(word));
     args->verb = alone;
   }
   args->words[args->word_count++] = word;

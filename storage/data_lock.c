@@ -32,11 +32,23 @@ bool data_lock_take(const char *dir, int *ret_fd, struct err *err) {
   return true;
 }
 
+/* Ended, and not yet fetched by its parent: it holds nothing any more. */
+static bool is_zombie(pid_t pid) {
+  AUTO_BUF struct buf text = BUF_INIT(8 * KIB);
+  char path[64];
+  struct err ignored;
+  snprintf(path, sizeof path, "/proc/%d/stat", (int)pid);
+  const char *name_end = file_read(path, &text, &ignored) && text.n ? memrchr(text.p, ')', text.n) : NULL;
+  return name_end && str_starts(str_of(name_end), STR(") Z"));
+}
+
 bool data_lock_holder_lives(const char *dir) {
   AUTO_BUF struct buf path = BUF_INIT(8 * KIB), text = BUF_INIT(64);
   struct err ignored; /* nobody has ever locked it */
   int64_t pid;
   buf_printf(&path, "%s/lock", dir);
-  return buf_ok(&path, &ignored) && file_read(path.p, &text, &ignored) && str_to_i64(str_trim(buf_str(&text)), &pid) && pid > 1 &&
-         pid <= INT32_MAX && (kill((pid_t)pid, 0) == 0 || errno == EPERM);
+  if (!buf_ok(&path, &ignored) || !file_read(path.p, &text, &ignored) || !str_to_i64(str_trim(buf_str(&text)), &pid) || pid <= 1 ||
+      pid > INT32_MAX)
+    return false;
+  return (kill((pid_t)pid, 0) == 0 || errno == EPERM) && !is_zombie((pid_t)pid);
 }

@@ -346,7 +346,8 @@ static bool put_file(struct sink *sink, int root, const struct tar_entry *entry,
   AUTO_FD int fd = file_open_beneath(root, path, O_RDONLY | O_NONBLOCK, 0, sink->err);
   if (fd < 0)
     return err_hint(sink->err, "put it into .winnowignore if jobs do not need it");
-  if (fstat(fd, &st) != 0 || !S_ISREG(st.st_mode) || (uint64_t)st.st_size != entry->size)
+  /* One that has grown, as logs do, is copied as it was. */
+  if (fstat(fd, &st) != 0 || !S_ISREG(st.st_mode) || (uint64_t)st.st_size < entry->size)
     return changed(sink, entry->path);
   for (uint64_t left = entry->size; left;) {
     ssize_t n = read(fd, piece, (size_t)MIN_OF(left, (uint64_t)PIECE));
