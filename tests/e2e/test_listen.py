@@ -415,6 +415,40 @@ class Reparse(Listening):
         events = self.ok(self.s.get(f"/api/v1/runs/{run}/events"))["items"]
         self.assertTrue(any(e["kind"] == "run.reparsed" for e in events), events)
 
+    def test_values_and_the_best_follow(self):
+        """As if the sweep had been read so from the beginning: last, best, mean, NaN that does not count; after a restart as well."""
+        script = """
+            import sys
+            a = int(sys.argv[1])
+            for i, v in enumerate((4, 2 + a, 5, 6 - a), 1):
+                print(f"step={i} loss={v} other<<{(10 - v) * a}>>")
+            if a == 2:
+                print("step=5 loss=1 other<<nan>>")
+            """
+        pattern = {"metrics_from": [{"builtin": False}, {"pattern": r"step=(?P<step>\d+) .*other<<(?P<loss>[\w.]+)>>"}]}
+        for metric, before, after in (({"name": "loss", "on_nan": "ignore"}, [5, 1, 3], [5, 12, 21]),
+                                      ({"name": "loss", "use": "best", "on_nan": "ignore"}, [3, 1, 3], [5, 10, 15]),
+                                      ({"name": "loss", "use": "mean_last_k", "last_k": 2, "on_nan": "ignore"}, [5, 2.5, 4], [5, 11, 18])):
+            spec = {"on_nan": metric.pop("on_nan")}
+            over, trials = self.run_sweep(script, metric=metric, parameters={"a": {"values": [1, 2, 3]}}, **spec)
+            self.assertEqual([t["value"] for t in trials], before)
+            self.assertEqual(over["best"]["number"], 1)
+            shown = self.importance(over["id"])
+            self.ok(self.s.post(f"/api/v1/sweeps/{over['id']}/reparse", pattern), 202)
+            wait(lambda: self.ok(self.s.get(f"/api/v1/sweeps/{over['id']}/reparse"))["state"] == "FINISHED", "the reading")
+            trials = self.trials(over["id"])
+            self.assertEqual([t["value"] for t in trials], after)
+            best = {"run_id": trials[0]["run_id"], "number": 0, "value": after[0], "step": trials[0]["last"]["step"], "params": {"a": 1}}
+            self.assertEqual(self.sweep(over["id"])["best"], best)
+            self.assertEqual(self.ok(self.s.get(f"/api/v1/sweeps/{over['id']}/best?k=1"))["items"][0]["number"], 0)
+            self.assertNotEqual(self.importance(over["id"]), shown)
+            self.ok(self.s.post(f"/api/v1/sweeps/{over['id']}/reparse"), 202)
+            wait(lambda: self.ok(self.s.get(f"/api/v1/sweeps/{over['id']}/reparse"))["state"] == "FINISHED", "the reading")
+            self.assertEqual(([t["value"] for t in self.trials(over["id"])], self.sweep(over["id"])["best"]), (before, over["best"]))
+
+    def importance(self, sweep):
+        return self.ok(self.s.get(f"/api/v1/sweeps/{sweep}/importance"))
+
     def test_refusals(self):
         _, trials = self.run_sweep("print('loss=1')")
         run = trials[0]["run_id"]
