@@ -221,6 +221,9 @@ class Artifacts(Listening):
         made = wait(lambda: self.sweep(over["id"])["registered"], "the version")
         best = next(t for t in trials if t["value"] == 1)
         self.assertEqual(made, [{"model": "digits", "version": 1, "run_id": best["run_id"]}])
+        shown = subprocess.run([WINNOW, "sweep", "show", over["id"]], capture_output=True, text=True, timeout=60,
+                               env={**os.environ, "WINNOW_URL": f"unix:{self.s.data}/winnow.sock"})
+        self.assertRegex(shown.stdout, r"Registered +digits/1\n")
         version = self.ok(self.s.get("/api/v1/models/digits/versions/1"))
         self.assertEqual((version["run_id"], version["metrics"]["loss"]), (best["run_id"], 1.0))
         # What the job took of its machine is not shown as the model's.
