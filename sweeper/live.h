@@ -86,6 +86,7 @@ struct live_course {
   unsigned missed;    /* how often points may have been stored that nobody heard; see catch_up.c */
   bool has_epochs;    /* its points carry epochs, the first of them: */
   double first_epoch;
+  int64_t running_since; /* as far as this service saw, by the clock that does not jump; 0: it does not run yet */
   companion_fn *poll_done;
   void *poll_ctx;
   int64_t poll_until;
