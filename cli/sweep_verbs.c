@@ -50,12 +50,29 @@ static const struct column detail_columns[] = {
     {"Created", "created", COLUMN_AGE, false, NULL},
     {"Took", "started", COLUMN_SPAN, false, "ended"},
     {"Done", "eta", COLUMN_AGE, false, NULL},
+    {"Registered", "registered", COLUMN_LIST, false, NULL},
     {"Warnings", "warnings", COLUMN_LIST, false, NULL},
 };
 static const struct view detail_view = VIEW(detail_columns, "id", "");
 
+/* "mnist/3" of each version that was made. */
+static json_t *with_versions(const json_t *sweep) {
+  json_t *shown = json_copy((json_t *)(uintptr_t)sweep), *texts = json_array();
+  const json_t *list = json_object_get(sweep, "registered");
+  for (size_t i = 0; i < json_array_size(list); i++) {
+    const json_t *item = json_array_get(list, i);
+    json_array_append_new(texts, json_sprintf("%s/%lld", json_string_value(json_object_get(item, "model")),
+                                              (long long)json_integer_value(json_object_get(item, "version"))));
+  }
+  json_object_set_new(shown, "registered", texts);
+  return shown;
+}
+
 static bool show_one(struct cli *cli, const json_t *sweep, struct err *err) {
-  return output_object(&cli->output, output_for_people(&cli->output) ? &detail_view : &sweep_view, sweep, err);
+  if (!output_for_people(&cli->output))
+    return output_object(&cli->output, &sweep_view, sweep, err);
+  AUTO_JSON json_t *shown = with_versions(sweep);
+  return output_object(&cli->output, &detail_view, shown ? shown : sweep, err);
 }
 
 /* ---- the end ---- */

@@ -41,6 +41,14 @@ void importance_cache_free(struct importance_cache *cache) {
   mem_free(cache);
 }
 
+void importance_forget(struct sweeps *s, struct id sweep) {
+  for (size_t i = 0; s->importance && i < KNOWN_MAX; i++)
+    if (id_eq(s->importance->items[i].sweep, sweep)) {
+      mem_free(s->importance->items[i].json);
+      s->importance->items[i].json = NULL;
+    }
+}
+
 static uint64_t results_of(const struct sweeps *s, struct id id) {
   const struct live_sweep *live = sweeps_find(s, id);
   return live ? history_tells(live->history) : UINT64_MAX; /* over: there will be no more */

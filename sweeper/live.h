@@ -18,6 +18,7 @@
 #include "sweeper/jobs/schedule.h"
 #include "sweeper/register.h"
 #include "sweeper/rules/heard.h"
+#include "sweeper/stored.h"
 #include "sweeper/sweep_reparse.h"
 #include "sweeper/sweeps.h"
 #include "tracker/logs/log_store.h"
@@ -85,6 +86,7 @@ struct live_course {
   unsigned missed;    /* how often points may have been stored that nobody heard; see catch_up.c */
   bool has_epochs;    /* its points carry epochs, the first of them: */
   double first_epoch;
+  int64_t running_since; /* as far as this service saw, by the clock that does not jump; 0: it does not run yet */
   companion_fn *poll_done;
   void *poll_ctx;
   int64_t poll_until;
@@ -321,6 +323,9 @@ void live_set_value(struct live_trial *trial, double value, int64_t step);
 static inline bool live_counts(unsigned state) {
   return state == RUN_FINISHED || state == RUN_STOPPED;
 }
+/* What the reports of a trial amount to, as they stand in the store; false: it has no value. */
+bool live_value_of(const struct sweep_file *file, const struct stored_point *points, size_t count, double *ret_value, double *ret_best,
+                   int64_t *ret_step);
 void live_keep_best(struct live_trial *trial, const struct engine_trial *row);
 /* Values are other ones now. */
 void live_find_best(struct live_sweep *live);
@@ -349,6 +354,8 @@ MUST_CHECK bool sweeps_catch_up(struct sweeps *s, sweeps_done_fn *done, void *ct
 
 /* importance_job.c */
 void importance_cache_free(struct importance_cache *cache); /* accepts NULL */
+/* The values of its trials are other ones now. */
+void importance_forget(struct sweeps *s, struct id sweep);
 
 /* jobs.c */
 MUST_CHECK bool jobs_new(struct sweeps *s, struct err *err);

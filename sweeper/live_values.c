@@ -146,6 +146,34 @@ void live_find_best(struct live_sweep *live) {
       live_keep_best(live_trial_at(live, i), engine_trial(live->engine, (uint32_t)i));
 }
 
+/* A value of the goal metric, unless the file says that NaN is none. */
+static bool is_value(const struct live_sweep *live, struct str key, double value) {
+  return live_is_goal(live, key) && !(isnan(value) && live->file->spec.on_nan == NAN_IGNORE);
+}
+
+/* The same report from two sources is stored twice, and is one. */
+bool live_value_of(const struct sweep_file *file, const struct stored_point *points, size_t count, double *ret_value, double *ret_best,
+                   int64_t *ret_step) {
+  struct sweep_file read_only = *file;
+  struct live_sweep live = {.file = &read_only};
+  struct live_course course = {.heard_attempt = 0};
+  struct live_trial trial = {.sweep = &live, .course = &course, .value = NAN, .best = NAN};
+  struct heard heard = {.items = NULL};
+  bool any = false;
+  for (size_t i = 0; i < count; i++) {
+    const struct point *point = &points[i].point;
+    bool again = heard_before(&heard, (uint32_t)i, points[i].key, point->step, point->value);
+    if (again || !is_value(&live, points[i].key, point->value))
+      continue;
+    live_set_value(&trial, point->value, point->step);
+    any = true;
+  }
+  heard_release(&heard);
+  mem_free(course.recent);
+  live_value(&trial, ret_value, ret_best, ret_step);
+  return any;
+}
+
 bool live_reaches_target(const struct live_sweep *live, double value) {
   const struct sweep_metric *metric = &live->file->spec.metric;
   return metric->has_target && (metric->goal == GOAL_MAXIMIZE ? value >= metric->target : value <= metric->target);
@@ -155,11 +183,6 @@ bool live_fails_of_nan(const struct live_trial *trial) {
   const struct sweep_spec *spec = &trial->sweep->file->spec;
   return spec->on_nan == NAN_FAIL && spec->has_metric && engine_trial(trial->sweep->engine, trial->number)->has_value &&
          isnan(trial->value);
-}
-
-/* A value of the goal metric, unless the file says that NaN is none. */
-static bool is_value(const struct live_sweep *live, struct str key, double value) {
-  return live_is_goal(live, key) && !(isnan(value) && live->file->spec.on_nan == NAN_IGNORE);
 }
 
 /* ---- what was said ---- */

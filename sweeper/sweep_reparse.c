@@ -1,7 +1,6 @@
 #include "sweeper/sweep_reparse.h"
 
 #include "base/mem.h"
-#include "storage/metrics/metric_store.h"
 #include "sweeper/live.h"
 #include "tracker/logs/reparse.h"
 
@@ -9,7 +8,7 @@ struct walk {
   struct sweeps *all;
   struct metric_sources *sources;
   struct sweep_file *file;
-  bool sets_values; /* the sweep is over: nobody else writes them */
+  bool sets_values; /* the sweep is over and has a metric: nobody else writes them */
   struct id *runs;
   char who[100];
   sweep_reparse_fn *done;
@@ -32,6 +31,31 @@ static void end(struct walk *walk) {
   walk_free(walk);
 }
 
+/* What is over and still in memory is read from the database from now on. */
+static void on_best_stored(void *ctx, const struct pg_reply *reply) {
+  struct walk *walk = ctx;
+  struct sweep_reparse *state = &walk->all->reparse;
+  struct live_sweep *live = sweeps_find(walk->all, state->sweep);
+  struct err err;
+  if (!pg_ok(reply, &err) && !state->failed++)
+    snprintf(state->error, sizeof state->error, "%s", err.text);
+  importance_forget(walk->all, state->sweep);
+  if (live && !sweeps_is_busy(live))
+    sweeps_unlist(live);
+  end(walk);
+}
+
+/* The values of its trials are other ones: so may be the best of them. */
+static void find_best(struct walk *walk) {
+  AUTO_PG_ARGS struct pg_args args;
+  struct err err;
+  pg_args_init(&args, STMT_SWEEP_BEST_AGAIN);
+  pg_put_uuid(&args, walk->all->reparse.sweep);
+  pg_put_bool(&args, walk->file->spec.metric.goal == GOAL_MAXIMIZE);
+  if (!pg_run(walk->all->conf.pg, &args, 0, on_best_stored, walk, &err))
+    end(walk);
+}
+
 static void one_done(struct walk *walk, const struct err *err) {
   struct sweep_reparse *state = &walk->all->reparse;
   if (err && !state->failed++)
@@ -47,38 +71,44 @@ static void on_value_stored(void *ctx, const struct pg_reply *reply) {
   one_done(ctx, pg_ok(reply, &err) ? NULL : &err);
 }
 
-static bool is_goal(const struct sweep_metric *metric, struct str key) {
-  bool is = str_eq(key, metric->name);
-  for (size_t i = 0; i < metric->aliases.count && !is; i++)
-    is = str_eq(key, metric->aliases.items[i]);
-  return is;
-}
-
-static void on_summaries(void *ctx, const struct metric_summary *summaries, size_t count, const struct err *err) {
+static void on_stored(void *ctx, const struct stored_point *points, size_t count, const struct err *failed) {
   struct walk *walk = ctx;
-  const struct sweep_metric *metric = &walk->file->spec.metric;
-  const struct metric_summary *goal = NULL;
-  struct err why;
-  for (size_t i = 0; i < count && !err; i++)
-    if (is_goal(metric, summaries[i].key) && (!goal || summaries[i].fold.last.step > goal->fold.last.step))
-      goal = &summaries[i];
-  if (err || !goal) {
-    one_done(walk, err);
-    return;
-  }
-  bool more = metric->goal == GOAL_MAXIMIZE;
-  double best = more ? goal->fold.max : goal->fold.min;
-  bool takes_best = metric->use == USE_BEST;
+  double value, best;
+  int64_t step;
+  struct err err;
   AUTO_PG_ARGS struct pg_args args;
   pg_args_init(&args, STMT_TRIAL_VALUE);
   pg_put_uuid(&args, walk->runs[walk->all->reparse.done]);
-  pg_put_float8(&args, takes_best ? best : goal->fold.last.value);
-  pg_put_int(&args, !takes_best ? goal->fold.last.step : more ? goal->fold.max_step : goal->fold.min_step);
-  pg_put_float8(&args, best);
-  if (!pg_run(walk->all->conf.pg, &args, 0, on_value_stored, walk, &why))
-    one_done(walk, &why);
+  if (!failed && live_value_of(walk->file, points, count, &value, &best, &step)) {
+    pg_put_float8(&args, value);
+    pg_put_int(&args, step);
+    if (isnan(best))
+      pg_put_null(&args);
+    else
+      pg_put_float8(&args, best);
+  } else {
+    for (int i = 0; i < 3; i++)
+      pg_put_null(&args);
+  }
+  if (failed)
+    one_done(walk, failed);
+  else if (!pg_run(walk->all->conf.pg, &args, 0, on_value_stored, walk, &err))
+    one_done(walk, &err);
 }
 
+static bool read_value(struct walk *walk, struct err *err) {
+  const struct sweep_metric *metric = &walk->file->spec.metric;
+  AUTO_ARENA struct arena arena = ARENA_INIT(MIB);
+  struct spec_texts keys = {.items = ARENA_NEW_ARRAY(&arena, struct str, metric->aliases.count + 1)};
+  if (!keys.items)
+    return err_no_memory(err);
+  for (size_t i = 0; i < metric->aliases.count; i++)
+    keys.items[keys.count++] = metric->aliases.items[i];
+  keys.items[keys.count++] = metric->name;
+  return stored_read(walk->all->conf.metrics, walk->runs[walk->all->reparse.done], 0, &keys, on_stored, walk, err);
+}
+
+/* A trial without output (a worker's, say) keeps what it was told to have come to. */
 static void on_reparsed(void *ctx, const struct reparse_result *result, const struct err *err) {
   struct walk *walk = ctx;
   struct sweep_reparse *state = &walk->all->reparse;
@@ -87,10 +117,9 @@ static void on_reparsed(void *ctx, const struct reparse_result *result, const st
     state->bytes += result->bytes;
     state->points += result->points;
   }
-  bool sets = !err && walk->sets_values && walk->file->spec.has_metric && walk->file->spec.metric.use != USE_MEAN_LAST_K;
-  if (!sets)
+  if (err || !result->bytes || !walk->sets_values)
     one_done(walk, err);
-  else if (!metric_summaries(walk->all->conf.metrics, &walk->runs[state->done], 1, on_summaries, walk, &why))
+  else if (!read_value(walk, &why))
     one_done(walk, &why);
 }
 
@@ -104,7 +133,10 @@ static void next_run(struct walk *walk) {
       snprintf(s->reparse.error, sizeof s->reparse.error, "%s", err.text);
     s->reparse.done++;
   }
-  end(walk);
+  if (walk->sets_values && !s->stopping)
+    find_best(walk);
+  else
+    end(walk);
 }
 
 static bool read_rows(struct walk *walk, const struct pg_reply *reply, struct err *err) {
@@ -113,14 +145,15 @@ static bool read_rows(struct walk *walk, const struct pg_reply *reply, struct er
   const struct pg_reply *info = pg_nth(reply, 0), *runs = pg_nth(reply, 1);
   if (!pg_rows(info))
     return err_set(err, ERR_NOT_FOUND, "there is no such sweep");
-  walk->sets_values = pg_bool(info, 0, 2);
   walk->runs = mem_array(MAX_OF(pg_rows(runs), (size_t)1), sizeof *walk->runs);
   if (!walk->runs)
     return err_no_memory(err);
   for (size_t i = 0; i < pg_rows(runs); i++)
     walk->runs[i] = pg_uuid(runs, i, 0);
   walk->all->reparse.runs = pg_rows(runs);
-  return sweep_file_read(pg_text(info, 0, 1), "", &arena, &walk->file, &errors, err);
+  bool ok = sweep_file_read(pg_text(info, 0, 1), "", &arena, &walk->file, &errors, err);
+  walk->sets_values = ok && pg_bool(info, 0, 2) && walk->file->spec.has_metric;
+  return ok;
 }
 
 static void on_rows(void *ctx, const struct pg_reply *reply) {

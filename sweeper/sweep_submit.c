@@ -5,7 +5,7 @@
 #include "sweeper/prior.h"
 #include "tracker/logs/names.h"
 
-enum { NORMAL_MAX = 4 * 1024 * 1024 };
+enum { NORMAL_MAX = 4 * 1024 * 1024, PREVIEW_MAX = 3 * NORMAL_MAX };
 
 static bool refuse(const char *key, const char *why, struct err *err) {
   return err_set(err, ERR_UNSUPPORTED, "\"%s\" is not supported yet: %s", key, why);
@@ -92,6 +92,7 @@ bool sweeps_check(struct sweeps *s, struct sweep_file *file, struct str director
 
 static bool put_points(const struct live_sweep *live, struct json_writer *w, json_t **ret_first, struct err *err) {
   double point[SPACE_PARAMS_MAX];
+  sampler_follow(live->sampler); /* what it starts from */
   for (uint32_t n = 0; n < LIVE_PREVIEW_POINTS; n++) {
     struct suggestion suggestion;
     if (!sampler_suggest(live->sampler, n, point, &suggestion, err))
@@ -147,33 +148,6 @@ static struct sweep_file *read_again(const struct sweep_file *file, struct err *
 
 static int64_t seed_of(struct sweeps *s, const struct sweep_file *file) {
   return file->spec.sampler.has_seed ? file->spec.sampler.seed : (int64_t)(rng_u64(&s->conf.rng) >> 33);
-}
-
-bool sweeps_preview(struct sweeps *s, const struct sweep_file *file, struct json_writer *w, struct err *err) {
-  AUTO_BUF struct buf normal = BUF_INIT(NORMAL_MAX);
-  AUTO_JSON json_t *first = NULL;
-  struct live_sweep *live;
-  struct sweep_file *copy = sweep_file_normal_form(file, &normal, err) ? read_again(file, err) : NULL;
-  if (!copy || !live_new(s, copy, (struct id){{0}}, seed_of(s, file), NULL, &live, err))
-    return false;
-  jw_object(w);
-  jw_key(w, "spec");
-  jw_raw(w, buf_str(&normal));
-  jw_put_i64(w, "cells", (int64_t)sampler_cells(live->sampler));
-  put_ladder(file, w);
-  jw_key(w, "points");
-  jw_array(w);
-  bool ok = put_points(live, w, &first, err);
-  jw_array_end(w);
-  put_command(file, first, w);
-  jw_key(w, "warnings");
-  jw_array(w);
-  for (size_t i = 0; i < MIN_OF(file->warnings.count, (size_t)SPEC_PROBLEMS_MAX); i++)
-    jw_text(w, file->warnings.items[i].message);
-  jw_array_end(w);
-  jw_object_end(w);
-  live_free(live);
-  return ok;
 }
 
 struct making {
@@ -299,6 +273,93 @@ static bool take_warnings(struct live_sweep *live, const struct sweep_file *file
     if ((live->warnings[live->warning_count] = mem_strdup(file->warnings.items[i].message)))
       live->warning_count++;
   return live->warnings || err_no_memory(err);
+}
+
+/* ---- a dry run: all of it but the making ---- */
+
+struct previewing {
+  struct work work;
+  struct sweeps *all;
+  struct live_sweep *live; /* in no list, so a thread may think of its points */
+  struct buf json;
+  struct err err;
+  sweeps_text_fn *done;
+  void *ctx;
+};
+
+static void end_preview(struct previewing *p, const struct err *err) {
+  p->done(p->ctx, err ? STR_NONE : buf_str(&p->json), err);
+  buf_release(&p->json);
+  live_free(p->live);
+  mem_free(p);
+}
+
+static void put_preview(struct previewing *p) {
+  const struct live_sweep *live = p->live;
+  AUTO_BUF struct buf normal = BUF_INIT(NORMAL_MAX);
+  AUTO_JSON json_t *first = NULL;
+  struct json_writer w;
+  bool ok = sweep_file_normal_form(live->file, &normal, &p->err);
+  jw_init(&w, &p->json);
+  jw_object(&w);
+  jw_key(&w, "spec");
+  jw_raw(&w, buf_str(&normal));
+  jw_put_i64(&w, "cells", (int64_t)sampler_cells(live->sampler));
+  put_ladder(live->file, &w);
+  jw_key(&w, "points");
+  jw_array(&w);
+  ok = ok && put_points(live, &w, &first, &p->err);
+  jw_array_end(&w);
+  put_command(live->file, first, &w);
+  jw_key(&w, "warnings");
+  jw_array(&w);
+  for (size_t i = 0; i < live->warning_count; i++)
+    jw_text(&w, live->warnings[i]);
+  jw_array_end(&w);
+  jw_object_end(&w);
+  if (ok && buf_ok(&p->json, &p->err))
+    p->err.code = ERR_NONE;
+}
+
+static void run_preview(struct work *work) {
+  put_preview(CONTAINER_OF(work, struct previewing, work));
+}
+
+static void on_previewed(struct work *work, bool cancelled) {
+  struct previewing *p = CONTAINER_OF(work, struct previewing, work);
+  if (cancelled)
+    err_set(&p->err, ERR_UNAVAILABLE, "the service is stopping");
+  end_preview(p, p->err.code == ERR_NONE ? NULL : &p->err);
+}
+
+static void on_preview_prior(void *ctx, const struct err *failed) {
+  struct previewing *p = ctx;
+  struct err err;
+  p->work = (struct work){.run = run_preview, .done = on_previewed};
+  if (failed || !work_submit(p->all->conf.work, &p->work, &err))
+    end_preview(p, failed ? failed : &err);
+}
+
+static bool begin_preview(struct previewing *p, struct err *err) {
+  if (prior_is_used(&p->live->file->spec))
+    return prior_gather(p->live, on_preview_prior, p, err);
+  p->work = (struct work){.run = run_preview, .done = on_previewed};
+  return work_submit(p->all->conf.work, &p->work, err);
+}
+
+bool sweeps_preview(struct sweeps *s, const struct sweep_file *file, sweeps_text_fn *done, void *ctx, struct err *err) {
+  struct previewing *p = mem_zalloc(sizeof *p);
+  if (!p)
+    return err_no_memory(err);
+  *p = (struct previewing){.all = s, .json = BUF_INIT(PREVIEW_MAX), .err = {.code = ERR_INTERNAL}, .done = done, .ctx = ctx};
+  struct sweep_file *copy = read_again(file, err);
+  bool ok = copy && live_new(s, copy, (struct id){{0}}, seed_of(s, file), NULL, &p->live, err) && take_warnings(p->live, file, err) &&
+            begin_preview(p, err);
+  if (ok)
+    return true;
+  live_free(p->live);
+  mem_free(p);
+  return false;
 }
 
 /* The sweep, as it will be read again after a restart. Leaves `making` whole when it fails. */

@@ -84,7 +84,7 @@ static void take_todo(struct live_sweep *live, const struct engine_todo *todo) {
   switch (todo->kind) {
   case TODO_WRITE_SWEEP:
     if (fsm_is_final(&sweep_fsm, todo->sweep.state) && !live->ended)
-      live->ended = live_wall(live->all);
+      live->ended = MAX_OF(live_wall(live->all), live->created);
     push_write(live->all, &write);
     break;
   case TODO_WRITE_TRIAL:

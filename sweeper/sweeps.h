@@ -73,8 +73,10 @@ void sweeps_free(struct sweeps *sweeps);
 
 /* What this service cannot do yet with the file is refused; what it does differently is added to the file's warnings. */
 MUST_CHECK bool sweeps_check(struct sweeps *sweeps, struct sweep_file *file, struct str directory, struct err *err);
-/* What a submission would be: the normal form, the number of cells, the first points, the first command. */
-MUST_CHECK bool sweeps_preview(struct sweeps *sweeps, const struct sweep_file *file, struct json_writer *w, struct err *err);
+/* What a submission would be, as JSON text: the normal form, the number of cells, the first points, the first command. The file is read
+ * before this returns. */
+typedef void sweeps_text_fn(void *ctx, struct str json, const struct err *err);
+MUST_CHECK bool sweeps_preview(struct sweeps *sweeps, const struct sweep_file *file, sweeps_text_fn *done, void *ctx, struct err *err);
 struct sweeps_new {
   struct str source;    /* the file as it was sent */
   struct str directory; /* what relative paths in it are beneath; may be empty */
@@ -125,7 +127,6 @@ void live_put_made(struct json_writer *w, const int64_t made[LIVE_MADE_COUNT]);
 void live_put_rungs(const struct live_sweep *sweep, struct json_writer *w);
 /* Which parameters matter, as JSON text: of a sweep in memory or not. Computed beside the loop, once for each number of results; of many
  * trials every second, third ... counts. */
-typedef void sweeps_text_fn(void *ctx, struct str json, const struct err *err);
 MUST_CHECK bool sweeps_importance(struct sweeps *sweeps, struct id sweep, sweeps_text_fn *done, void *ctx, struct err *err);
 /* Name and number of a state. */
 const char *sweep_state_text(int state);

@@ -238,3 +238,11 @@ select id from run where sweep_id = $1 and state >= 4 and deleted_at is null ord
 -- name: trial_value (uuid, float8, int8, float8) -> () repeatable
 -- Run, value, its step, best: read from its output after the sweep was over.
 update run set value = $2, value_step = $3, best_value = $4 where id = $1 and state >= 4;
+
+-- name: sweep_best_again (uuid, bool) -> () repeatable
+-- Sweep that is over, whether more is better: the best that its summary shows, as trials_best finds it.
+update sweep set summary = summary || jsonb_build_object('best', (
+  select jsonb_build_object('run_id', replace(id::text, '-', ''), 'number', trial, 'value', value, 'step', value_step, 'params', point)
+  from run where sweep_id = $1 and state in (4, 6) and value is not null and value <> 'NaN'
+  order by case when $2 then -value else value end, trial limit 1))
+where id = $1 and summary is not null and not single;

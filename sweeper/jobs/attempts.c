@@ -42,6 +42,7 @@ void live_keep_attempt(struct live_trial *trial) {
   past->exit = trial->course->exit;
   past->began = trial->course->attempt_began ? trial->course->attempt_began : attempt == 1 ? trial->started : 0;
   past->ended = trial->course->attempt_ended ? trial->course->attempt_ended : trial->ended ? trial->ended : live_wall(trial->sweep->all);
+  past->ended = MAX_OF(past->ended, past->began); /* the clock may have been set back */
   past->flying = false;
   if (trial->course->reason)
     snprintf(past->reason, sizeof past->reason, "%s", trial->course->reason);

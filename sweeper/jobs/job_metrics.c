@@ -128,8 +128,10 @@ void jobs_miss_goal(struct live_sweep *live) {
   bool waits = live->file->spec.has_metric && !live->conf.asks && !live->goal_watch.seen && !live->goal_watch.warning;
   for (size_t i = 0; waits && i < live->trial_count; i++) {
     const struct live_trial *trial = live_trial_at(live, i);
-    const struct engine_trial *row = trial ? engine_trial(live->engine, trial->number) : NULL;
-    if (row && row->state == RUN_RUNNING && trial->started && live_wall(live->all) - trial->started > GOAL_PATIENCE_MS) {
+    const struct engine_trial *row = trial && trial->course ? engine_trial(live->engine, trial->number) : NULL;
+    if (row && row->state == RUN_RUNNING && !trial->course->running_since)
+      trial->course->running_since = live_now(live->all);
+    if (row && row->state == RUN_RUNNING && live_now(live->all) - trial->course->running_since > GOAL_PATIENCE_MS) {
       if (row->has_value)
         note_goal_seen(live);
       else

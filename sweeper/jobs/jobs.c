@@ -505,7 +505,7 @@ static void end_attempt(struct live_trial *trial, uint32_t attempt, struct str t
   }
   *ending = (struct ending){.trial = trial, .attempt = attempt, .done = done, .ctx = ctx};
   struct exit_text said = read_exit(trial, text);
-  trial->course->attempt_ended = live_wall(trial->sweep->all);
+  trial->course->attempt_ended = MAX_OF(live_wall(trial->sweep->all), trial->course->attempt_began); /* the clock may have been set back */
   ending->ok = said.ok;
   /* A first attempt without output has no streams to complete; a later one's empty streams hide those of the one before. */
   if (said.silent && attempt == 1 && !trial->course->log)

@@ -411,7 +411,10 @@ class Prior(Base):
             for sweep in made:
                 self.assertEqual(sweep["sampler"]["prior_results"], len(held))
                 self.assertIn(f"{len(held)} results are taken over; left out: {30 - len(held)} outside of the space", self.warning(sweep))
+            dry = self.ok(self.s.post("/api/v1/sweeps?dry_run=true", warm))
+            self.assertIn(f"{len(held)} results are taken over", self.warning(dry))
             a = self.drive(made[0]["id"], 3)
+            self.assertEqual((dry["points"][0], len(dry["points"])), (a[0], 5))
             self.s.kill()
             self.s.start()
             a += self.drive(made[0]["id"], 9)
@@ -424,6 +427,7 @@ class Prior(Base):
             self.assertIn("30 without a value for every parameter", self.warning(more))
             wrong = self.spec("wrong", prior=[first], metric={"name": "accuracy"})
             self.assertIn('measures "loss"', self.submit(wrong, 400)["detail"])
+            self.assertIn('measures "loss"', self.ok(self.s.post("/api/v1/sweeps?dry_run=true", wrong), 400)["detail"])
             self.assertIn("no sweep 0000", self.submit(self.spec("none", prior=["0" * 32]), 400)["detail"])
             self.assertIn("prior", self.submit(self.spec("none", prior="params.x ~ 3"), 400)["detail"])
             self.assertIn("prior", self.submit(self.spec("none", prior=[{"a": 1}]), 400)["detail"])

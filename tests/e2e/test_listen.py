@@ -221,6 +221,9 @@ class Artifacts(Listening):
         made = wait(lambda: self.sweep(over["id"])["registered"], "the version")
         best = next(t for t in trials if t["value"] == 1)
         self.assertEqual(made, [{"model": "digits", "version": 1, "run_id": best["run_id"]}])
+        shown = subprocess.run([WINNOW, "sweep", "show", over["id"]], capture_output=True, text=True, timeout=60,
+                               env={**os.environ, "WINNOW_URL": f"unix:{self.s.data}/winnow.sock"})
+        self.assertRegex(shown.stdout, r"Registered +digits/1\n")
         version = self.ok(self.s.get("/api/v1/models/digits/versions/1"))
         self.assertEqual((version["run_id"], version["metrics"]["loss"]), (best["run_id"], 1.0))
         # What the job took of its machine is not shown as the model's.
@@ -414,6 +417,40 @@ class Reparse(Listening):
         self.assertEqual(self.points(run, "loss"), before)
         events = self.ok(self.s.get(f"/api/v1/runs/{run}/events"))["items"]
         self.assertTrue(any(e["kind"] == "run.reparsed" for e in events), events)
+
+    def test_values_and_the_best_follow(self):
+        """As if the sweep had been read so from the beginning: last, best, mean, NaN that does not count; after a restart as well."""
+        script = """
+            import sys
+            a = int(sys.argv[1])
+            for i, v in enumerate((4, 2 + a, 5, 6 - a), 1):
+                print(f"step={i} loss={v} other<<{(10 - v) * a}>>")
+            if a == 2:
+                print("step=5 loss=1 other<<nan>>")
+            """
+        pattern = {"metrics_from": [{"builtin": False}, {"pattern": r"step=(?P<step>\d+) .*other<<(?P<loss>[\w.]+)>>"}]}
+        for metric, before, after in (({"name": "loss", "on_nan": "ignore"}, [5, 1, 3], [5, 12, 21]),
+                                      ({"name": "loss", "use": "best", "on_nan": "ignore"}, [3, 1, 3], [5, 10, 15]),
+                                      ({"name": "loss", "use": "mean_last_k", "last_k": 2, "on_nan": "ignore"}, [5, 2.5, 4], [5, 11, 18])):
+            spec = {"on_nan": metric.pop("on_nan")}
+            over, trials = self.run_sweep(script, metric=metric, parameters={"a": {"values": [1, 2, 3]}}, **spec)
+            self.assertEqual([t["value"] for t in trials], before)
+            self.assertEqual(over["best"]["number"], 1)
+            shown = self.importance(over["id"])
+            self.ok(self.s.post(f"/api/v1/sweeps/{over['id']}/reparse", pattern), 202)
+            wait(lambda: self.ok(self.s.get(f"/api/v1/sweeps/{over['id']}/reparse"))["state"] == "FINISHED", "the reading")
+            trials = self.trials(over["id"])
+            self.assertEqual([t["value"] for t in trials], after)
+            best = {"run_id": trials[0]["run_id"], "number": 0, "value": after[0], "step": trials[0]["last"]["step"], "params": {"a": 1}}
+            self.assertEqual(self.sweep(over["id"])["best"], best)
+            self.assertEqual(self.ok(self.s.get(f"/api/v1/sweeps/{over['id']}/best?k=1"))["items"][0]["number"], 0)
+            self.assertNotEqual(self.importance(over["id"]), shown)
+            self.ok(self.s.post(f"/api/v1/sweeps/{over['id']}/reparse"), 202)
+            wait(lambda: self.ok(self.s.get(f"/api/v1/sweeps/{over['id']}/reparse"))["state"] == "FINISHED", "the reading")
+            self.assertEqual(([t["value"] for t in self.trials(over["id"])], self.sweep(over["id"])["best"]), (before, over["best"]))
+
+    def importance(self, sweep):
+        return self.ok(self.s.get(f"/api/v1/sweeps/{sweep}/importance"))
 
     def test_refusals(self):
         _, trials = self.run_sweep("print('loss=1')")

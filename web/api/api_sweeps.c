@@ -37,16 +37,15 @@ static void on_made(void *ctx, struct live_sweep *sweep, const struct err *err) 
     reply_sweep(op, 201, sweep);
 }
 
-static bool preview(struct sweep_op *op, const struct sweep_file *file, struct err *err) {
+static void on_preview(void *ctx, struct str json, const struct err *err) {
+  struct sweep_op *op = ctx;
   struct buf body = BUF_INIT(SWEEP_REPLY_MAX);
-  struct json_writer w;
-  jw_init(&w, &body);
-  if (!sweeps_preview(web_app(op->req)->sweeps, file, &w, err)) {
-    buf_release(&body);
-    return false;
+  if (err) {
+    sweep_op_fail(op, err);
+    return;
   }
+  buf_add_str(&body, json);
   sweep_op_reply(op, 200, &body);
-  return true;
 }
 
 /* What is submitted: the file, and what its sender knows about where it comes from. */
@@ -103,7 +102,7 @@ static bool submit(struct sweep_op *op, const struct submission *in, struct err 
   }
   bool ok = api_add_submission(file, in->code, in->environment, err) && sweep_op_may_steer(op->req, file->spec.has_command, err) &&
             sweeps_check(sweeps, file, directory, err) &&
-            (dry_run ? preview(op, file, err) : sweeps_create(sweeps, file, &what, on_made, op, err));
+            (dry_run ? sweeps_preview(sweeps, file, on_preview, op, err) : sweeps_create(sweeps, file, &what, on_made, op, err));
   if (!ok || dry_run)
     sweep_file_free(file);
   return ok;
