@@ -110,8 +110,3 @@ def max_results(kind, body, answers, found):
 @known("version-aliases")
 def version_aliases(kind, body, answers, found):
     return re.search(r"(model_versions|latest_versions)\[\d+\]\.aliases$", found[0]) is not None and found[1] == "absent"
-
-
-@known("tag-without-key")
-def tag_without_key(kind, body, answers, found):
-    return kind == "runs/create" and status(answers) == (200, 400) and any(tag["key"] == "" for tag in body.get("tags") or [])
