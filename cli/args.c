@@ -152,7 +152,7 @@ static bool short_flags(struct parser *p, const char *arg) {
 }
 
 static bool unknown_noun(struct parser *p, const char *word) {
-  err_set(p->err, ERR_INVALID, "there is no command '%.60s'", word);
+  err_set(p->err, ERR_INVALID, "there is no command '%.*s'", STR_ARG(str_slice(str_of(word), 0, 60)));
   const char *near = noun_nearest(p->args->table, str_of(word));
   return near ? err_hint(p->err, "did you mean winnow %s?", near) : err_hint(p->err, "winnow --help lists them");
 }
