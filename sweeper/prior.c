@@ -174,18 +174,26 @@ static void on_metric(void *ctx, const struct pg_reply *row) {
     end(g, &err);
 }
 
+/* The last value of a metric, as run.metrics has it; NaN when there is none. */
+static double last_of(struct str metrics, struct str name) {
+  AUTO_BUF struct buf text = BUF_INIT(4 * KIB);
+  struct str key, packed;
+  double value;
+  for (size_t cursor = 0; packed_next(metrics, &cursor, &key, &packed);) {
+    buf_reset(&text);
+    packed_unquote(key, &text);
+    if (str_eq(buf_str(&text), name))
+      return packed_number(packed, METRIC_LAST, &value) ? value : NAN;
+  }
+  return NAN;
+}
+
 static void on_run(void *ctx, const struct pg_reply *reply) {
   struct gathering *g = ctx;
   struct run_row run;
-  AUTO_JSON json_t *metrics = NULL;
-  struct err ignored;
-  AUTO_BUF struct buf name = BUF_INIT(4 * KIB);
   run_row_read(reply, 0, &run);
-  buf_add_str(&name, metric_name(g->live));
-  const json_t *last = NULL;
-  if (run.metrics.p && json_read(run.metrics, &metrics, &ignored))
-    last = json_array_get(json_object_get(metrics, buf_text(&name)), 0);
-  add_result(g, run.params, json_is_number(last), json_is_number(last) ? json_number_value(last) : NAN);
+  double last = last_of(run.metrics, metric_name(g->live));
+  add_result(g, run.params, isfinite(last), isfinite(last) ? last : NAN);
 }
 
 static bool put_search(struct gathering *g, struct pg_args *args, struct err *err) {

@@ -132,6 +132,15 @@ bool packed_metric(struct str packed, struct str ret_items[METRIC_ITEMS]) {
   return true;
 }
 
+bool packed_number(struct str packed, enum packed_metric item, double *ret) {
+  struct str items[METRIC_ITEMS];
+  AUTO_BUF struct buf text = BUF_INIT(KIB);
+  if (!packed_metric(packed, items))
+    return false;
+  packed_unquote(items[item], &text);
+  return str_to_f64(buf_str(&text), ret);
+}
+
 struct str packed_get(struct str object, const char *key) {
   struct str name, value;
   size_t n = strlen(key);

@@ -15,6 +15,8 @@ bool packed_item(struct str array, size_t *cursor, struct str *ret_item);
  * JSON. Of a single point the last three are not stored: they are what the first say. False when it has no value at all. */
 enum packed_metric { METRIC_LAST, METRIC_STEP, METRIC_TIME, METRIC_MIN, METRIC_MAX, METRIC_COUNT, METRIC_ITEMS };
 bool packed_metric(struct str packed, struct str ret_items[METRIC_ITEMS]);
+/* One of them as a number. */
+bool packed_number(struct str packed, enum packed_metric item, double *ret);
 /* The value of a key that needs no escapes; STR_NONE when it is not there. */
 struct str packed_get(struct str object, const char *key);
 /* Adds a quoted text without its quotes and escapes. */

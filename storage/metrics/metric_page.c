@@ -10,7 +10,8 @@ struct metric_walk {
   struct work work;
   struct loop_defer instead;
   struct metric_store *store;
-  struct metric_load *load;
+  struct metric_load *load; /* NULL while it rests */
+  char *key;
   struct metric_page_ask ask; /* `after` moves on, so that a walk can begin again when chunks are replaced */
   unsigned tries;
   bool is_loaded;
@@ -266,39 +267,43 @@ struct metric_walk *metric_walk_new(struct metric_store *store, const struct met
     return NULL;
   }
   struct metric_walk *walk = mem_zalloc(sizeof *walk);
-  struct metric_load *load = metric_load_new(store, &ask->run, 1, &ask->key, 1, ask->attempt);
-  if (!walk || !load) {
+  char *key = mem_strndup(ask->key.p, ask->key.n);
+  if (!walk || !key) {
     mem_free(walk);
-    metric_load_free(load);
+    mem_free(key);
     err_no_memory(err);
     return NULL;
   }
   *walk = (struct metric_walk){
-      .store = store, .load = load, .ask = *ask, .render = render, .render_ctx = render_ctx, .text = BUF_INIT(256 * MIB)};
+      .store = store, .key = key, .ask = *ask, .render = render, .render_ctx = render_ctx, .text = BUF_INIT(256 * MIB)};
+  walk->ask.key.p = key;
   return walk;
 }
 
 void metric_walk_rest(struct metric_walk *walk) {
   points_release(&walk->points);
   buf_release(&walk->text);
-  metric_load_drop_pieces(walk->load);
+  mem_free(walk->parts);
+  metric_load_free(walk->load);
+  walk->parts = NULL;
+  walk->load = NULL;
   walk->is_loaded = false;
 }
 
 void metric_walk_free(struct metric_walk *walk) {
   if (!walk)
     return;
-  points_release(&walk->points);
-  buf_release(&walk->text);
-  mem_free(walk->parts);
-  metric_load_free(walk->load);
+  metric_walk_rest(walk);
+  mem_free(walk->key);
   mem_free(walk);
 }
 
 bool metric_walk_next(struct metric_walk *walk, metric_walk_fn *done, void *ctx, struct err *err) {
-  if (!walk->load->coder)
+  if (!walk->load)
+    walk->load = metric_load_new(walk->store, &walk->ask.run, 1, &walk->ask.key, 1, walk->ask.attempt);
+  if (walk->load && !walk->load->coder)
     walk->load->coder = metric_coder_take(walk->store);
-  if (!walk->load->coder)
+  if (!walk->load || !walk->load->coder)
     return err_no_memory(err);
   walk->done = done;
   walk->ctx = ctx;

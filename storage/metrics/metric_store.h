@@ -9,13 +9,13 @@
  * are merged into the chunks that they fall into.
  *
  * Last values. A search needs the last value of each metric, exactly, in SQL: run.metrics, {"key": "last value, step, time, min, max,
- * count"} with blanks between, of a single point only the first three. Keeping it with every write would make one row the meeting point of all writers of a
- * run, and would cost an update of a row of some hundred bytes for each call of log-metric. So it follows the writes, by a fraction of a
- * second: the store knows which runs it is behind on, keeps what was added to them in memory, and writes one statement for all of them.
- * Whoever is about to read run.metrics calls metric_settle() first, which answers when every point acknowledged before is in there, at once
- * when nothing is missing. What is added in order is added up; anything else (late points, repeats, a new attempt, a run this process has
- * not seen, a write whose outcome is not known) makes the store derive the run's values again from what is stored. So the values are exact,
- * repeats or not, and after a crash the unsealed rows say which runs may be behind.
+ * count"} with blanks between, of a single point only the first three. Keeping it with every write would make one row the meeting point of
+ * all writers of a run, and would cost an update of a row of some hundred bytes for each call of log-metric. So it follows the writes, by a
+ * fraction of a second: the store knows which runs it is behind on, keeps what was added to them in memory, and writes one statement for
+ * all of them. Whoever is about to read run.metrics calls metric_settle() first, which answers when every point acknowledged before is in
+ * there, at once when nothing is missing. What is added in order is added up; anything else (late points, repeats, a new attempt, a run
+ * this process has not seen, a write whose outcome is not known) makes the store derive the run's values again from what is stored. So the
+ * values are exact, repeats or not, and after a crash the unsealed rows say which runs may be behind.
  *
  * All on the loop. Callbacks are called once, never before the starter has returned; their arguments live during the call. */
 #ifndef WINNOW_STORAGE_METRIC_STORE_H
@@ -154,9 +154,9 @@ MUST_CHECK struct metric_walk *metric_walk_new(struct metric_store *store, const
                                                const void *render_ctx, struct err *err);
 /* `text` is valid during the call of `done`, which may free the walk. After an error there is no next page. */
 MUST_CHECK bool metric_walk_next(struct metric_walk *walk, metric_walk_fn *done, void *ctx, struct err *err);
-/* Between pages, also when the store is gone. Accepts NULL. */
-/* Nothing is asked for, for a while: what it keeps at hand is given back, and is read again at the next page. */
+/* Between pages. Nothing is asked for, for a while: what it keeps at hand is given back, and is read again at the next page. */
 void metric_walk_rest(struct metric_walk *walk);
+/* Between pages, also when the store is gone. Accepts NULL. */
 void metric_walk_free(struct metric_walk *walk);
 
 /* ---- care ---- */

@@ -39,17 +39,8 @@ static struct str value_of(struct str packed, struct str quoted_key) {
   return STR_NONE;
 }
 
-static bool number_of(struct str packed, enum packed_metric n, double *ret) {
-  struct str items[METRIC_ITEMS];
-  if (!packed_metric(packed, items))
-    return false;
-  AUTO_BUF struct buf text = BUF_INIT(KIB);
-  packed_unquote(items[n], &text);
-  return str_to_f64(buf_str(&text), ret);
-}
-
 static bool last_of(struct str packed, double *ret) {
-  return number_of(packed, METRIC_LAST, ret);
+  return packed_number(packed, METRIC_LAST, ret);
 }
 
 static enum goal goal_of(const struct side *side, size_t run, const struct buf *key) {
@@ -65,11 +56,11 @@ static void put_best(struct json_writer *w, const struct compare_op *op, const s
   for (size_t i = 0; i < op->count; i++) {
     struct str packed = value_of(side->rows[i].metrics, quoted_key);
     goal = goal == GOAL_NONE ? goal_of(side, i, key) : goal;
-    if (number_of(packed, METRIC_MIN, &value) && !isnan(value) && (value < values[0] || best[0] == SIZE_MAX)) {
+    if (packed_number(packed, METRIC_MIN, &value) && !isnan(value) && (value < values[0] || best[0] == SIZE_MAX)) {
       values[0] = value;
       best[0] = i;
     }
-    if (number_of(packed, METRIC_MAX, &value) && !isnan(value) && (value > values[1] || best[1] == SIZE_MAX)) {
+    if (packed_number(packed, METRIC_MAX, &value) && !isnan(value) && (value > values[1] || best[1] == SIZE_MAX)) {
       values[1] = value;
       best[1] = i;
     }
@@ -90,7 +81,7 @@ static void put_metric_side(struct json_writer *w, struct str packed, struct str
   jw_object(w);
   api_put_metric_items(w, packed);
   jw_key(w, "best");
-  if (goal != GOAL_NONE && number_of(packed, goal == GOAL_MAXIMIZE ? METRIC_MAX : METRIC_MIN, &value))
+  if (goal != GOAL_NONE && packed_number(packed, goal == GOAL_MAXIMIZE ? METRIC_MAX : METRIC_MIN, &value))
     jw_f64(w, value);
   else
     jw_null(w);

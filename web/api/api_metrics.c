@@ -15,7 +15,7 @@ enum {
   SERIES_KEYS_MAX = 100,
   SERIES_BUCKETS_MAX = 4000000, /* of all series together */
   BUCKETS_DEFAULT = 1000,
-  RAW_PAGE = 4096, /* what is kept for a slow reader */
+  RAW_PAGE = 2048, /* what is kept for a slow reader */
 };
 static const size_t reply_max = 512 * MIB;
 
