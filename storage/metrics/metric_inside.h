@@ -142,7 +142,7 @@ void metric_live_rested(struct metric_store *store, struct live_run *run);
 /* ---- sealing ---- */
 
 void metric_seal_tick(struct metric_store *store);
-/* The run has unsealed points, and has just been written. */
+/* The run has just been written; if it has points that are not sealed, it waits for its turn. */
 void metric_seal_queue(struct metric_store *store, struct live_run *run);
 /* Begins to seal the run if it is time to. */
 void metric_seal_consider(struct metric_store *store, struct live_run *run);

@@ -508,7 +508,7 @@ static bool start_seal(struct metric_store *store, struct live_run *run, struct 
 
 static bool is_due(const struct metric_store *store, const struct live_run *run, int64_t now) {
   const struct metric_store_conf *conf = &store->conf;
-  if (run->fresh_rows == 0 || run->is_sealing || now < run->retry_ms)
+  if (run->fresh_rows == 0 || run->is_sealing || (now < run->retry_ms && !store->seal_waiters.first))
     return false;
   return store->seal_waiters.first || run->fresh_points >= conf->seal_points || run->fresh_rows >= conf->seal_rows ||
          now - run->last_write_ms >= conf->seal_idle_ms || now - run->first_fresh_ms >= conf->seal_age_ms;
@@ -622,7 +622,7 @@ void metric_seal_consider(struct metric_store *store, struct live_run *run) {
 void metric_seal_queue(struct metric_store *store, struct live_run *run) {
   run->queued_ms = loop_now_ms(store->loop);
   list_remove(&run->unsealed_node);
-  if (!run->is_sealing)
+  if (run->fresh_rows && !run->is_sealing)
     list_push_back(&store->unsealed, &run->unsealed_node);
 }
 
