@@ -10,7 +10,7 @@
 #include "base/mem.h"
 #include "base/tar_stream.h"
 #include "tracker/artifacts/artifact_tree.h"
-#include "tracker/logs/names.h"
+#include "tracker/names.h"
 
 enum { FORM = 1, SMALL_MAX = 8 * 1024 * 1024, FRESH_MAX = 1024, READ_PIECE = 256 * 1024 };
 

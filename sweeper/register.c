@@ -5,7 +5,7 @@
 #include "storage/metrics/metric_store.h"
 #include "sweeper/live.h"
 #include "tracker/artifacts/artifact_store.h"
-#include "tracker/logs/names.h"
+#include "tracker/names.h"
 #include "tracker/run_row.h"
 
 enum { RETRY_MS = 5000, PATH_SIZE = 64 * 1024 };

@@ -3,7 +3,7 @@
 #include "sweeper/file/command.h"
 #include "sweeper/live.h"
 #include "sweeper/prior.h"
-#include "tracker/logs/names.h"
+#include "tracker/names.h"
 
 enum { NORMAL_MAX = 4 * 1024 * 1024, PREVIEW_MAX = 3 * NORMAL_MAX };
 

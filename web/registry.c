@@ -2,7 +2,7 @@
 
 #include "storage/metrics/metric_store.h"
 #include "tracker/artifacts/artifact_store.h"
-#include "tracker/logs/names.h"
+#include "tracker/names.h"
 #include "web/http/http_req.h"
 #include "web/tracking.h"
 

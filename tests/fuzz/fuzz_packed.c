@@ -1,5 +1,5 @@
 /* Packed columns: any text is walked to an end, every piece lies within it. The same bytes as paths, keys and page tokens. */
-#include "tracker/logs/names.h"
+#include "tracker/names.h"
 #include "tracker/packed.h"
 #include "web/page_token.h"
 

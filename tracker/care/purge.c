@@ -1,7 +1,7 @@
 /* Deletion for good. Each thing in a transaction of its own, which also notes the files that go (table doomed); those are removed at the
  * end, and, when that was cut short, by the next purge or gc. */
 #include "tracker/care/care_inside.h"
-#include "tracker/logs/names.h"
+#include "tracker/names.h"
 
 enum { PAGE = 50 };
 

@@ -1,5 +1,5 @@
 /* /api/v1: artifacts of runs. */
-#include "tracker/logs/names.h"
+#include "tracker/names.h"
 #include "web/api/api_files.h"
 #include "web/api/api_runs.h"
 #include "web/mlflow/mlflow_files.h"

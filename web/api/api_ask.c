@@ -4,7 +4,7 @@
 #include "base/json.h"
 #include "storage/metrics/metric_store.h"
 #include "storage/pg/pg.h"
-#include "tracker/logs/names.h"
+#include "tracker/names.h"
 #include "web/api/sweep_op.h"
 #include "web/http/http_reply.h"
 #include "web/problem.h"

@@ -1,5 +1,5 @@
 /* /api/v1: experiments. */
-#include "tracker/logs/names.h"
+#include "tracker/names.h"
 #include "tracker/packed.h"
 #include "web/api/api_runs.h"
 #include "web/tables.h"

@@ -6,7 +6,7 @@
 
 #include "base/file.h"
 #include "tracker/artifacts/artifact_store.h"
-#include "tracker/logs/names.h"
+#include "tracker/names.h"
 #include "web/api/api_files.h"
 #include "web/api/api_runs.h"
 #include "web/mlflow/mlflow_files.h"

@@ -2,7 +2,7 @@
 #include "web/api/api_models.h"
 #include "sweeper/jobs/system_series.h"
 #include "tracker/artifacts/artifact_store.h"
-#include "tracker/logs/names.h"
+#include "tracker/names.h"
 #include "tracker/packed.h"
 #include "web/api/api_runs.h"
 #include "web/mlflow/mlflow_files.h"

@@ -2,7 +2,7 @@
 #include "web/api/api_runs.h"
 
 #include "storage/metrics/metric_store.h"
-#include "tracker/logs/names.h"
+#include "tracker/names.h"
 #include "web/tables.h"
 #include "web/tracking.h"
 

@@ -3,7 +3,7 @@
 
 #include "storage/metrics/metric_store.h"
 #include "tracker/logs/log_store.h"
-#include "tracker/logs/names.h"
+#include "tracker/names.h"
 #include "tracker/packed.h"
 #include "web/idempotency.h"
 #include "web/tables.h"

@@ -4,7 +4,7 @@
 #include "base/file.h"
 #include "base/mem.h"
 #include "tracker/artifacts/artifact_store.h"
-#include "tracker/logs/names.h"
+#include "tracker/names.h"
 #include "web/api/api_files.h"
 #include "web/api/zip.h"
 #include "web/app.h"

@@ -2,7 +2,7 @@
 
 #include <math.h>
 
-#include "tracker/logs/names.h"
+#include "tracker/names.h"
 #include "tracker/packed.h"
 
 /* ---- errors ---- */

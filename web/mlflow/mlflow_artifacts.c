@@ -1,5 +1,5 @@
 /* MLflow's protocol: the proxied store of artifacts, its multipart uploads, and what names a run's or a model's files. */
-#include "tracker/logs/names.h"
+#include "tracker/names.h"
 #include "web/mlflow/mlflow_files.h"
 #include "web/mlflow/mlflow_tables.h"
 #include "web/tracking.h"

@@ -1,5 +1,5 @@
 /* MLflow's protocol: experiments. */
-#include "tracker/logs/names.h"
+#include "tracker/names.h"
 #include "web/mlflow/mlflow_search.h"
 #include "web/mlflow/mlflow_tables.h"
 

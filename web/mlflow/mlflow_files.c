@@ -1,6 +1,6 @@
 #include "web/mlflow/mlflow_files.h"
 
-#include "tracker/logs/names.h"
+#include "tracker/names.h"
 #include "web/tracking.h"
 
 static struct artifact_store *store_of(struct http_req *req) {

@@ -2,8 +2,8 @@
 #include <math.h>
 
 #include "storage/metrics/metric_store.h"
-#include "tracker/logs/names.h"
 #include "tracker/metric_body.h"
+#include "tracker/names.h"
 #include "tracker/packed.h"
 #include "web/mlflow/mlflow.h"
 #include "web/mlflow/mlflow_tables.h"

@@ -3,7 +3,7 @@
 
 #include "base/mem.h"
 #include "storage/metrics/metric_store.h"
-#include "tracker/logs/names.h"
+#include "tracker/names.h"
 #include "web/mlflow/mlflow_search.h"
 #include "web/mlflow/mlflow_tables.h"
 #include "web/page_token.h"

@@ -1,6 +1,6 @@
 /* MLflow's protocol: logged models. */
-#include "tracker/logs/names.h"
 #include "tracker/model_row.h"
+#include "tracker/names.h"
 #include "tracker/packed.h"
 #include "web/mlflow/mlflow_files.h"
 #include "web/mlflow/mlflow_search.h"

@@ -1,5 +1,5 @@
 /* MLflow's protocol: registered models, and what all of the registry shares. */
-#include "tracker/logs/names.h"
+#include "tracker/names.h"
 #include "tracker/packed.h"
 #include "web/mlflow/mlflow_registry_inside.h"
 #include "web/mlflow/mlflow_tables.h"

@@ -1,6 +1,6 @@
 /* MLflow's protocol: runs, from creation to the trash, and the search for them. */
 #include "storage/metrics/metric_store.h"
-#include "tracker/logs/names.h"
+#include "tracker/names.h"
 #include "tracker/packed.h"
 #include "tracker/run_creator.h"
 #include "web/mlflow/mlflow_search.h"

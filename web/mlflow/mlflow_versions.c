@@ -1,5 +1,5 @@
 /* MLflow's protocol: versions of models, their aliases and files. */
-#include "tracker/logs/names.h"
+#include "tracker/names.h"
 #include "tracker/packed.h"
 #include "web/mlflow/mlflow_files.h"
 #include "web/mlflow/mlflow_registry_inside.h"

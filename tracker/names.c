@@ -1,4 +1,4 @@
-#include "tracker/logs/names.h"
+#include "tracker/names.h"
 
 #define PCRE2_CODE_UNIT_WIDTH 8
 #include <pcre2.h>
