@@ -47,7 +47,8 @@ class Up(unittest.TestCase):
             both = [subprocess.Popen([WINNOW, "up", "sweep.yaml"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=self.home, env={**self.env, **data})
                     for _ in range(2)]
             for one in both:
-                self.assertEqual((one.communicate(timeout=120), one.returncode)[1], 0)
+                told = one.communicate(timeout=120)
+                self.assertEqual(one.returncode, 0, told)
             self.assertEqual(len(json.loads(self.run_it("sweep", "ls", "-o", "json", **data))["items"]), 2)
         finally:
             self.run_it("down", "--now", **data)
