@@ -239,7 +239,7 @@ static bool ask_experiment(struct making *making, struct err *err) {
   const struct sweep_spec *spec = &live->file->spec;
   bool by_id = making->single && making->experiment_id >= 0;
   AUTO_PG_ARGS struct pg_args args;
-  pg_args_init(&args, by_id ? STMT_SWEEP_EXPERIMENT_BY_ID : STMT_SWEEP_EXPERIMENT);
+  pg_args_init(&args, by_id ? STMT_SWEEP_EXPERIMENT_BY_ID : STMT_EXPERIMENT_ENSURE);
   if (by_id) {
     pg_put_int(&args, making->experiment_id);
   } else {

@@ -54,12 +54,13 @@ from find_rows($1, $2, $3, $4, $5) with ordinality f (id, n, v, page_key, place)
 cross join lateral (select * from experiment x where x.id = f.n offset 0) e
 order by f.place;
 
--- name: experiment_ensure (text, text, int8) -> (int8, bool)
--- Name, artifact root, now. The experiment of that name, made if there is none, and whether it is deleted.
+-- name: experiment_ensure (text, text, int8) -> (int8, bool) repeatable
+-- Name, artifact root, now. The experiment of that name, made if there is none, and whether it is deleted. One that another makes at the same
+-- moment is not among the old ones, so the insert answers with it.
 with old as (select id, deleted_at is not null as deleted from experiment where name = $1),
 n as (select nextval('experiment_id') as id where not exists (select from old)),
 made as (
-  insert into experiment (id, name, artifact_location, created, updated) select n.id, $1, $2 || '/' || n.id, $3, $3 from n
+  insert into experiment (id, name, artifact_location, created, updated) select n.id, $1, rtrim($2, '/') || '/' || n.id, $3, $3 from n
   on conflict (name) do update set name = excluded.name returning id, deleted_at is not null as deleted)
 select * from old union all select * from made;
 

@@ -1,14 +1,5 @@
 -- Sweeps and their trials: see sql/migrations/0005_sweeps.sql and sweeper/sweeps.h.
 
--- name: sweep_experiment (text, text, int8) -> (int8, bool) repeatable
--- Name, artifact root, now. The experiment of that name, made when there is none; whether it is deleted. One that another makes at the same
--- moment is not seen by the last line, so the insert answers with it.
-with n as materialized (select nextval('experiment_id') as id where not exists (select from experiment where name = $1)),
-made as (
-  insert into experiment (id, name, artifact_location, created, updated) select n.id, $1, rtrim($2, '/') || '/' || n.id, $3, $3 from n
-  on conflict (name) do update set name = excluded.name returning id, deleted_at is not null as deleted)
-select id, deleted from made union all select id, deleted_at is not null from experiment where name = $1;
-
 -- name: sweep_experiment_by_id (int8) -> (int8, bool) repeatable
 select id, deleted_at is not null from experiment where id = $1;
 

@@ -413,10 +413,8 @@ static bool list(struct mlflow_search *op, enum filter_domain domain, struct err
 
 static void begin_list(struct http_req *req, enum filter_domain domain) {
   struct err err;
-  struct mlflow_search *op = ARENA_NEW(http_req_arena(req), struct mlflow_search);
-  if (op)
-    op->req = req;
-  if (op ? !list(op, domain, &err) : !err_no_memory(&err))
+  struct mlflow_search *op = mlflow_search_new(req);
+  if (op && !list(op, domain, &err))
     http_reply_error(req, &err);
 }
 

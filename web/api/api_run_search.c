@@ -114,12 +114,8 @@ static void search_runs(struct http_req *req) {
   struct search_body in = {.limit = API_LIMIT_DEFAULT};
   struct err err;
   AUTO_JSON json_t *tree = NULL;
-  struct mlflow_search *op = ARENA_NEW(http_req_arena(req), struct mlflow_search);
-  if (op)
-    op->req = req;
-  else
-    err_no_memory(&err);
-  if (!op || !api_body(req, &tree, &err) || !json_decode(tree, fields, ARRAY_LEN(fields), "", &in, &err) || !search(op, &in, &err))
+  struct mlflow_search *op = mlflow_search_new(req);
+  if (op && (!api_body(req, &tree, &err) || !json_decode(tree, fields, ARRAY_LEN(fields), "", &in, &err) || !search(op, &in, &err)))
     http_reply_error(req, &err);
 }
 

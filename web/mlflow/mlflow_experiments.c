@@ -206,17 +206,23 @@ static void on_moved(void *ctx, const struct pg_reply *reply) {
     mlflow_reply_done(op->req);
 }
 
-/* `arg` of the row is the statement. */
-static void move_experiment(struct http_req *req) {
-  const enum stmt *stmt = http_req_route(req)->arg;
+static void move_experiment(struct http_req *req, enum stmt stmt) {
   struct experiment_op *op = new_op(req);
   if (!op || !id_args(op))
     return;
   AUTO_PG_ARGS struct pg_args args;
-  pg_args_init(&args, *stmt);
+  pg_args_init(&args, stmt);
   pg_put_int(&args, op->id);
   pg_put_int(&args, now_ms(req));
   run_or_fail(op, &args, on_moved);
+}
+
+static void delete_experiment(struct http_req *req) {
+  move_experiment(req, STMT_EXPERIMENT_DELETE);
+}
+
+static void restore_experiment(struct http_req *req) {
+  move_experiment(req, STMT_EXPERIMENT_RESTORE);
 }
 
 static void on_renamed(void *ctx, const struct pg_reply *reply) {
@@ -401,10 +407,8 @@ static void search_experiments(struct http_req *req) {
   AUTO_JSON json_t *tree = NULL;
   if (!mlflow_args(req, fields, ARRAY_LEN(fields), &in, &tree))
     return;
-  struct mlflow_search *op = ARENA_NEW(http_req_arena(req), struct mlflow_search);
-  if (op)
-    op->req = req;
-  if (op ? !search(op, &in, &err) : !err_no_memory(&err))
+  struct mlflow_search *op = mlflow_search_new(req);
+  if (op && !search(op, &in, &err))
     http_reply_error(req, &err);
 }
 
@@ -472,30 +476,14 @@ static void search_datasets(struct http_req *req) {
 
 /* ---- routes ---- */
 
-static const enum stmt delete_stmt = STMT_EXPERIMENT_DELETE, restore_stmt = STMT_EXPERIMENT_RESTORE;
-
 const struct route mlflow_experiment_routes[] = {
     MLFLOW_WRITE("/experiments/create", create_experiment, "Make an experiment"),
     MLFLOW_ASK("/experiments/search", search_experiments, "Search experiments"),
     MLFLOW_GET("/experiments/search", search_experiments, "Search experiments"),
     MLFLOW_GET("/experiments/get", get_experiment, "One experiment by id"),
     MLFLOW_GET("/experiments/get-by-name", get_by_name, "One experiment by name"),
-    {.method = HTTP_POST,
-     .path = "/experiments/delete",
-     .policy = POLICY_TRACK,
-     .body = BODY_BUFFER,
-     .max_body = MLFLOW_BODY_MAX,
-     .handler = move_experiment,
-     .arg = &delete_stmt,
-     .summary = "Put an experiment and its runs into the trash"},
-    {.method = HTTP_POST,
-     .path = "/experiments/restore",
-     .policy = POLICY_TRACK,
-     .body = BODY_BUFFER,
-     .max_body = MLFLOW_BODY_MAX,
-     .handler = move_experiment,
-     .arg = &restore_stmt,
-     .summary = "Take an experiment and its runs out of the trash"},
+    MLFLOW_WRITE("/experiments/delete", delete_experiment, "Put an experiment and its runs into the trash"),
+    MLFLOW_WRITE("/experiments/restore", restore_experiment, "Take an experiment and its runs out of the trash"),
     MLFLOW_WRITE("/experiments/update", update_experiment, "Rename an experiment"),
     MLFLOW_WRITE("/experiments/set-experiment-tag", set_experiment_tag, "Set a tag"),
     MLFLOW_WRITE("/experiments/delete-experiment-tag", delete_experiment_tag, "Remove a tag"),

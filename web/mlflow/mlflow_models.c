@@ -520,10 +520,8 @@ static void search_models(struct http_req *req) {
   AUTO_JSON json_t *tree = NULL;
   if (!mlflow_args(req, fields, ARRAY_LEN(fields), &in, &tree))
     return;
-  struct mlflow_search *op = ARENA_NEW(http_req_arena(req), struct mlflow_search);
-  if (op)
-    op->req = req;
-  if (op ? !search(op, &in, &err) : !err_no_memory(&err))
+  struct mlflow_search *op = mlflow_search_new(req);
+  if (op && !search(op, &in, &err))
     http_reply_error(req, &err);
 }
 

@@ -132,10 +132,8 @@ static void begin_search(struct http_req *req, enum filter_domain domain, int64_
   AUTO_JSON json_t *tree = NULL;
   if (!mlflow_args(req, search_fields, ARRAY_LEN(search_fields), &in, &tree))
     return;
-  struct mlflow_search *op = ARENA_NEW(http_req_arena(req), struct mlflow_search);
-  if (op)
-    op->req = req;
-  if (op ? !search(op, &in, domain, &err) : !err_no_memory(&err))
+  struct mlflow_search *op = mlflow_search_new(req);
+  if (op && !search(op, &in, domain, &err))
     http_reply_error(req, &err);
 }
 

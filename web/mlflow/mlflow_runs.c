@@ -347,21 +347,27 @@ static void on_moved(void *ctx, const struct pg_reply *reply) {
     mlflow_reply_done(op->req);
 }
 
-/* `arg` of the row is the statement. */
-static void move_run(struct http_req *req) {
-  const enum stmt *stmt = http_req_route(req)->arg;
+static void move_run(struct http_req *req, enum stmt stmt) {
   struct run_op *op = new_op(req);
   struct err err;
   if (!op || !read_id(op))
     return;
   AUTO_PG_ARGS struct pg_args args;
-  pg_args_init(&args, *stmt);
+  pg_args_init(&args, stmt);
   pg_put_uuid(&args, op->id);
   pg_put_int(&args, tracking_now(req));
   pg_put_text(&args, tracking_actor(req));
   pg_put_int(&args, tracking_pass(req, op->id));
   if (!pg_run(web_app(req)->pg, &args, 0, on_moved, op, &err))
     fail(op, &err);
+}
+
+static void delete_run(struct http_req *req) {
+  move_run(req, STMT_RUN_DELETE);
+}
+
+static void restore_run(struct http_req *req) {
+  move_run(req, STMT_RUN_RESTORE);
 }
 
 /* ---- search ---- */
@@ -450,37 +456,19 @@ static void search_runs(struct http_req *req) {
   AUTO_JSON json_t *tree = NULL;
   if (!mlflow_args(req, fields, ARRAY_LEN(fields), &in, &tree))
     return;
-  struct mlflow_search *op = ARENA_NEW(http_req_arena(req), struct mlflow_search);
-  if (op)
-    op->req = req;
-  if (op ? !search(op, &in, &err) : !err_no_memory(&err))
+  struct mlflow_search *op = mlflow_search_new(req);
+  if (op && !search(op, &in, &err))
     http_reply_error(req, &err);
 }
 
 /* ---- routes ---- */
-
-static const enum stmt delete_stmt = STMT_RUN_DELETE, restore_stmt = STMT_RUN_RESTORE;
 
 const struct route mlflow_run_routes[] = {
     MLFLOW_WRITE("/runs/create", create_run, "Make a run"),
     MLFLOW_WRITE("/runs/update", update_run, "Change status, end time or name"),
     MLFLOW_GET("/runs/get", get_run, "One run with its params, tags and last metrics"),
     MLFLOW_ASK("/runs/search", search_runs, "Search runs"),
-    {.method = HTTP_POST,
-     .path = "/runs/delete",
-     .policy = POLICY_TRACK,
-     .body = BODY_BUFFER,
-     .max_body = MLFLOW_BODY_MAX,
-     .handler = move_run,
-     .arg = &delete_stmt,
-     .summary = "Put a run into the trash"},
-    {.method = HTTP_POST,
-     .path = "/runs/restore",
-     .policy = POLICY_TRACK,
-     .body = BODY_BUFFER,
-     .max_body = MLFLOW_BODY_MAX,
-     .handler = move_run,
-     .arg = &restore_stmt,
-     .summary = "Take a run out of the trash"},
+    MLFLOW_WRITE("/runs/delete", delete_run, "Put a run into the trash"),
+    MLFLOW_WRITE("/runs/restore", restore_run, "Take a run out of the trash"),
 };
 const size_t mlflow_run_route_count = ARRAY_LEN(mlflow_run_routes);

@@ -36,6 +36,18 @@ static bool make_question(struct mlflow_search *op, const struct mlflow_search_a
   return true;
 }
 
+struct mlflow_search *mlflow_search_new(struct http_req *req) {
+  struct mlflow_search *op = ARENA_NEW(http_req_arena(req), struct mlflow_search);
+  struct err err;
+  if (op) {
+    op->req = req;
+    return op;
+  }
+  err_no_memory(&err);
+  http_reply_error(req, &err);
+  return NULL;
+}
+
 bool mlflow_search_parse(struct mlflow_search *op, const struct mlflow_search_args *args, struct err *err) {
   struct arena *arena = http_req_arena(op->req);
   const struct str *order = NULL;

@@ -26,6 +26,8 @@ struct mlflow_search {
   bool is_api;      /* {"items": [...], "next": cursor or null} */
 };
 
+/* NULL: without memory, and the request is answered. */
+struct mlflow_search *mlflow_search_new(struct http_req *req);
 /* Parses filter, order and token into op->search. `question` adds what else the token depends on. */
 MUST_CHECK bool mlflow_search_parse(struct mlflow_search *op, const struct mlflow_search_args *args, struct err *err);
 /* Compiles, and runs `stmt`, which takes find_rows()' five parameters. Of runs it waits until their last metrics are in the database. */
