@@ -77,7 +77,8 @@ class Snapshots(Base):
         self.ok(self.s.post(f"/api/v1/sweeps/{sweep['id']}/stop"))
         self.ended(sweep["id"])
         os.utime(code, (1, 1))
-        self.assertEqual(collect(), [code.name])
+        # The end can be read where it is stored a moment before the service hears that it is.
+        self.assertEqual(wait(collect, "the snapshot to be collected"), [code.name])
         wait(lambda: not list(code.parent.iterdir()), "the snapshot to be removed")
         again = self.s.post(f"/api/v1/sweeps/{sweep['id']}/clone", {})
         self.assertEqual(again.status, 404)
