@@ -47,6 +47,9 @@ struct metric_store {
   unsigned seals; /* running */
   struct list seal_waiters;
 
+  unsigned walks; /* whose turn it is */
+  struct list walks_waiting;
+
   size_t operations; /* begun and not answered */
   bool stopping;
   loop_fn *stopped;

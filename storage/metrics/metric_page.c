@@ -1,16 +1,22 @@
 #include "storage/metrics/metric_inside.h"
 
-/* A chunk that is replaced while it is being read: begin again, so often. */
-enum { TRIES = 8 };
+enum {
+  TRIES = 8,       /* a chunk that is replaced while it is being read: begin again, so often */
+  WALKS_MAX = 16,  /* that keep points at hand; a page alone is not counted */
+  TURN_PAGES = 64, /* of one walk, when others wait for their turn */
+};
 
 /* Parts are taken in the order of their lowest place, a window at a time, until the page is full and no part to come can have a point
  * before its end. Series whose times do not go back are read once; others as far as their parts overlap. What was read beyond the page's
  * end is where a walk goes on. */
 struct metric_walk {
   struct work work;
-  struct loop_defer instead;
+  struct loop_defer instead, begin;
+  struct list_node waiting; /* for its turn */
   struct metric_store *store;
   struct metric_load *load; /* NULL while it rests */
+  bool has_turn;
+  unsigned pages; /* of this turn */
   char *key;
   struct metric_page_ask ask; /* `after` moves on, so that a walk can begin again when chunks are replaced */
   unsigned tries;
@@ -280,6 +286,53 @@ struct metric_walk *metric_walk_new(struct metric_store *store, const struct met
   return walk;
 }
 
+static bool start_page(struct metric_walk *walk, struct err *err) {
+  if (!walk->load)
+    walk->load = metric_load_new(walk->store, &walk->ask.run, 1, &walk->ask.key, 1, walk->ask.attempt);
+  if (walk->load && !walk->load->coder)
+    walk->load->coder = metric_coder_take(walk->store);
+  if (!walk->load || !walk->load->coder)
+    return err_no_memory(err);
+  buf_reset(&walk->text);
+  if (!walk->is_loaded)
+    return metric_load_run(walk->load, page_loaded, walk, err);
+  if (!is_complete(walk))
+    return next_window(walk, err);
+  compute(walk);
+  return true;
+}
+
+/* ---- turns ---- */
+
+static void begin_turn(void *ctx) {
+  struct metric_walk *walk = ctx;
+  struct metric_store *store = walk->store;
+  struct err err;
+  if (!start_page(walk, &err))
+    walk->done(walk->ctx, STR_NONE, false, &err);
+  metric_op_end(store);
+}
+
+static void take_turn(struct metric_walk *walk) {
+  walk->has_turn = true;
+  walk->pages = 0;
+  walk->store->walks++;
+}
+
+static void end_turn(struct metric_walk *walk) {
+  if (!walk->has_turn)
+    return;
+  struct metric_store *store = walk->store;
+  walk->has_turn = false;
+  store->walks--;
+  struct list_node *node = list_pop_front(&store->walks_waiting);
+  if (!node)
+    return;
+  struct metric_walk *next = LIST_ENTRY(node, struct metric_walk, waiting);
+  take_turn(next);
+  loop_defer(store->loop, &next->begin, begin_turn, next);
+}
+
 void metric_walk_rest(struct metric_walk *walk) {
   points_release(&walk->points);
   buf_release(&walk->text);
@@ -288,6 +341,7 @@ void metric_walk_rest(struct metric_walk *walk) {
   walk->parts = NULL;
   walk->load = NULL;
   walk->is_loaded = false;
+  end_turn(walk);
 }
 
 void metric_walk_free(struct metric_walk *walk) {
@@ -299,21 +353,19 @@ void metric_walk_free(struct metric_walk *walk) {
 }
 
 bool metric_walk_next(struct metric_walk *walk, metric_walk_fn *done, void *ctx, struct err *err) {
-  if (!walk->load)
-    walk->load = metric_load_new(walk->store, &walk->ask.run, 1, &walk->ask.key, 1, walk->ask.attempt);
-  if (walk->load && !walk->load->coder)
-    walk->load->coder = metric_coder_take(walk->store);
-  if (!walk->load || !walk->load->coder)
-    return err_no_memory(err);
+  struct metric_store *store = walk->store;
   walk->done = done;
   walk->ctx = ctx;
-  buf_reset(&walk->text);
-  if (!walk->is_loaded)
-    return metric_load_run(walk->load, page_loaded, walk, err);
-  if (!is_complete(walk))
-    return next_window(walk, err);
-  compute(walk);
-  return true;
+  if (walk->has_turn && walk->pages++ >= TURN_PAGES && store->walks_waiting.count)
+    metric_walk_rest(walk);
+  if (!walk->has_turn && store->walks >= WALKS_MAX) {
+    metric_op_begin(store);
+    list_push_back(&store->walks_waiting, &walk->waiting);
+    return true;
+  }
+  if (!walk->has_turn)
+    take_turn(walk);
+  return start_page(walk, err);
 }
 
 bool metric_page(struct metric_store *store, const struct metric_page_ask *ask, metric_page_fn *done, void *ctx, struct err *err) {
@@ -321,7 +373,8 @@ bool metric_page(struct metric_store *store, const struct metric_page_ask *ask, 
   if (!walk)
     return false;
   walk->page = done;
-  if (metric_walk_next(walk, NULL, ctx, err))
+  walk->ctx = ctx;
+  if (start_page(walk, err))
     return true;
   metric_walk_free(walk);
   return false;

@@ -152,7 +152,8 @@ typedef void metric_walk_fn(void *ctx, struct str text, bool more, const struct 
 /* The run and key of `ask` are copied. */
 MUST_CHECK struct metric_walk *metric_walk_new(struct metric_store *store, const struct metric_page_ask *ask, metric_render_fn *render,
                                                const void *render_ctx, struct err *err);
-/* `text` is valid during the call of `done`, which may free the walk. After an error there is no next page. */
+/* `text` is valid during the call of `done`, which asks for the next page, rests, or frees the walk: what walks keep at hand is bounded by
+ * how many have their turn at once. After an error there is no next page. */
 MUST_CHECK bool metric_walk_next(struct metric_walk *walk, metric_walk_fn *done, void *ctx, struct err *err);
 /* Between pages. Nothing is asked for, for a while: what it keeps at hand is given back, and is read again at the next page. */
 void metric_walk_rest(struct metric_walk *walk);
