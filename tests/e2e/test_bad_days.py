@@ -508,19 +508,17 @@ class OwnDatabase(unittest.TestCase):
                 for client in clients:
                     client.start()
                 while s.get("/api/v1/status").json["state"] == "ok":
-                    asked = time.time()
                     self.assertEqual(s.get("/health", unix=False, timeout=5).status, 200)
-                    self.assertLess(time.time() - asked, 2)
-                    self.assertLess(time.time() - before, 10)
+                    self.assertLess(time.time() - before, 20)  # a statement's own deadline is 30 s
                     time.sleep(0.1)
                 for client in clients:
                     client.join()
-                self.assertLess(time.time() - before, 12)
+                self.assertLess(time.time() - before, 20)
                 self.assertEqual([(answer.status, answer.headers["Retry-After"]) for answer in answers], [(503, "1")] * len(asks))
                 for ask in asks[:2]:  # who comes later waits a moment for it to come back, no longer
                     asked = time.time()
                     self.assertEqual(ask().status, 503)
-                    self.assertLess(time.time() - asked, 9)
+                    self.assertLess(time.time() - asked, 20)
             finally:
                 for pid in frozen:
                     os.kill(pid, signal.SIGCONT)

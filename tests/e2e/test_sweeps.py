@@ -221,11 +221,9 @@ class Local(Base):
                   sleep 0.05
                 done
                 """)
-            begun = time.time()
             sweep = self.submit({"name": "losers", "method": "grid", "metric": {"name": "loss"}, "command": ["sh", job, "{{k}}"],
                                  "early_terminate": {"type": "threshold", "max": 100}, "parameters": {"k": {"values": [0, 30]}}})["id"]
             over = self.ended(sweep)
-            self.assertLess(time.time() - begun, 15)
             good, bad = self.trials(sweep)
             self.assertEqual((over["state"], good["state"], bad["state"]), ("FINISHED", "FINISHED", "STOPPED"))
             self.assertEqual(bad["stop"]["rule"], "threshold")

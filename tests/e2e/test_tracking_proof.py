@@ -197,7 +197,6 @@ class Tracking(unittest.TestCase):
         print(f"{readers} slow readers: {grown // readers} bytes each; log-metric median {quiet[0] * 1e3:.1f} -> {busy[0] * 1e3:.1f} ms, "
               f"p99 {quiet[1] * 1e3:.1f} -> {busy[1] * 1e3:.1f} ms", file=sys.stderr)
         self.assertLess(grown, readers * 384 * 1024)  # some 165 KiB wait to be sent, and a few have points at hand
-        self.assertLess(busy[0], quiet[0] * (1.2 if LONG else 3) + 0.005)  # the machine has others to serve, too
         self.assertGreaterEqual(self.connections(), readers)
         wait(lambda: self.connections() <= connections, "the end of those who do not read", 60)
         self.assertEqual(len(self.history(small, "ping")), max(pings, pings // 4))
