@@ -129,18 +129,20 @@ struct work_pool *work_pool_new(struct loop *loop, unsigned threads, size_t queu
 
 bool work_submit(struct work_pool *pool, struct work *work, struct err *err) {
   pthread_mutex_lock(&pool->lock);
-  bool fits = pool->waiting.count < pool->queue_max;
+  bool stopping = pool->stopping, fits = !stopping && pool->waiting.count < pool->queue_max;
   if (fits) {
     work->cancelled = false;
     put(&pool->waiting, work);
     pthread_cond_signal(&pool->more);
   }
   pthread_mutex_unlock(&pool->lock);
+  if (stopping)
+    return err_set(err, ERR_UNAVAILABLE, "the service is stopping");
   return fits || err_set(err, ERR_OVERLOADED, "%zu pieces of work are waiting already", pool->queue_max);
 }
 
-void work_pool_free(struct work_pool *pool) {
-  if (!pool)
+void work_pool_stop(struct work_pool *pool) {
+  if (!pool || pool->stopping)
     return;
   pthread_mutex_lock(&pool->lock);
   pool->stopping = true;
@@ -156,6 +158,12 @@ void work_pool_free(struct work_pool *pool) {
   deliver(pool);
   for (struct work *work; (work = take(&rest));)
     work->done(work, true);
+}
+
+void work_pool_free(struct work_pool *pool) {
+  if (!pool)
+    return;
+  work_pool_stop(pool);
   loop_io_free(pool->wake);
   fd_close(&pool->wake_fd);
   pthread_cond_destroy(&pool->more);

@@ -647,8 +647,11 @@ static bool make_parts(struct service *service, struct err *err) {
   return make_tracking(service, err) && make_sweeps(service, err);
 }
 
-/* In the reverse order. Requests not answered yet are told off by the database's end before the server goes. */
+/* In the reverse order, once no thread works any more: what it has done is told to parts that are all there. Requests not answered yet are
+ * told off by the database's end before the server goes. */
 static void free_parts(struct service *service) {
+  work_pool_stop(service->care_work);
+  work_pool_stop(service->work);
   database_free(service->database);
   tracking_care_free(service->care);
   metric_store_free(service->app.metrics);

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """What the service costs, beside the physical limit measured in the same run. Prints a Markdown table.
 
-    bench/service/run.py build/plain/bin/winnow [requests] [inserts] [batch] [start] [rest] [bytes] [idle]
+    bench/service/run.py build/plain/bin/winnow [requests] [inserts] [batch] [start] [rest] [bytes] [uploads] [idle]
 
 requests requests/s of /api/v1/status, with the access log on, beside a hello-world evhttp server (`ninja hello_evhttp`)
 inserts  durable one-row inserts through HTTP at 1, 16, 64 connections, beside pgbench with the same statement on the same server
@@ -9,17 +9,18 @@ batch    points/s through log-batch, 1,000 metrics a call over 10 keys, 8 client
 start    start to the first 200: from the template, without it, and of a directory that is there; beside initdb + start of Postgres alone
 rest     resident memory at rest, without Postgres
 bytes    1 GiB up and down: rate, and how much memory grew
+uploads  20 clients that ask 50 times a second, alone and while four others upload without end: their times, and the rate of the uploads
 idle     10,000 connections that do nothing: memory of each, and whether others notice
 Needs wrk and the pgbench of the installed Postgres.
 """
-import glob, http.client, os, pathlib, re, resource, shutil, socket, statistics, subprocess, sys, tempfile, time
+import glob, http.client, os, pathlib, re, resource, shutil, socket, statistics, subprocess, sys, tempfile, threading, time
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "tests" / "support"))
 from service import Service  # noqa: E402
 
 WINNOW = pathlib.Path(sys.argv[1]).resolve()
-WHAT = sys.argv[2:] or ["requests", "start", "rest", "inserts", "batch", "bytes", "idle"]
+WHAT = sys.argv[2:] or ["requests", "start", "rest", "inserts", "batch", "bytes", "uploads", "idle"]
 PG = sorted(glob.glob("/usr/lib/postgresql/*/bin"), key=lambda p: int(p.split("/")[4]))[-1]
 rows = []
 
@@ -256,6 +257,57 @@ def bytes_():
         row("memory growth over both (resident; high-water mark)", f"{(max(peak, peak_up) - before) / 1024:.1f} MiB; {(high - before) / 1024:.1f} MiB", "<= 8 MiB", "")
 
 
+def ask_for(s, seconds):
+    """Milliseconds of each request of 20 clients, in order of length."""
+    times, end = [], time.time() + seconds
+
+    def ask():
+        with socket.create_connection(("127.0.0.1", s.port)) as sock:
+            while time.time() < end:
+                begun = time.perf_counter()
+                sock.sendall(b"GET /api/v1/status HTTP/1.1\r\nHost: localhost\r\n\r\n")
+                if not sock.recv(65536).startswith(b"HTTP/1.1 200"):
+                    raise SystemExit("a request failed")
+                times.append((time.perf_counter() - begun) * 1000)
+                time.sleep(0.02)
+
+    clients = [threading.Thread(target=ask) for _ in range(20)]
+    for client in clients:
+        client.start()
+    for client in clients:
+        client.join()
+    return sorted(times)
+
+
+def uploads():
+    size, going = 256 << 20, True
+    with tempfile.NamedTemporaryFile() as file, Service(WINNOW, arguments=["--log-level", "warn"]) as s:
+        file.truncate(size)
+        run = s.post("/api/2.0/mlflow/runs/create", {"experiment_id": "0", "start_time": 1}).json["run"]["info"]["run_id"]
+        stored = []
+
+        def upload(name):
+            while going:
+                subprocess.run(["curl", "-sSf", "-T", file.name, f"{s.url}/api/2.0/mlflow-artifacts/artifacts/0/{run}/artifacts/{name}"], check=True, stdout=subprocess.DEVNULL)
+                stored.append(size)
+
+        alone = ask_for(s, 5)
+        begun = time.time()
+        others = [threading.Thread(target=upload, args=[f"big-{i}"]) for i in range(4)]
+        for other in others:
+            other.start()
+        time.sleep(5)  # until the disk is what they wait for
+        times = ask_for(s, 20)
+        going = False
+        for other in others:
+            other.join()
+        rate = sum(stored) / (time.time() - begun) / 1e6
+        for what, share in (("p50", 0.5), ("p99", 0.99), ("the longest", 1)):
+            a, b = (values[min(int(len(values) * share), len(values) - 1)] for values in (times, alone))
+            row(f"a request while four others upload, {what}", f"{a:.1f} ms", f"without them {b:.1f} ms", "")
+        row("the four uploads meanwhile", f"{rate:,.0f} MB/s", "", "")
+
+
 def idle():
     count = 10000
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
@@ -286,4 +338,4 @@ def idle():
 
 print("| what | ours | beside | ratio |\n| --- | --- | --- | --- |")
 for name in WHAT:
-    {"requests": requests, "inserts": inserts, "batch": batch, "start": start, "rest": rest, "bytes": bytes_, "idle": idle}[name]()
+    {"requests": requests, "inserts": inserts, "batch": batch, "start": start, "rest": rest, "bytes": bytes_, "uploads": uploads, "idle": idle}[name]()

@@ -257,8 +257,9 @@ struct code_upload {
   struct work work;
   struct code_store *store;
   char sha256[DIGEST_HEX + 1], archive[HIDDEN_NAME], tree[HIDDEN_NAME];
-  int fd;
+  int fd; /* of the archive; -1: not open yet, or not any more */
   struct digest *digest;
+  struct str last;
   char *directory; /* to take; NULL: the archive was sent */
   struct snapshot_source source;
   struct str *links;
@@ -267,13 +268,16 @@ struct code_upload {
   void *ctx;
 };
 
-static void upload_free(struct code_upload *upload) {
-  char ignored[DIGEST_HEX + 1];
-  if (!upload)
-    return;
+/* To free the blocks of a long one takes time. */
+static void remove_archive(struct code_upload *upload) {
   if (upload->fd >= 0)
     unlinkat(upload->store->root, upload->archive, 0);
   fd_close(&upload->fd);
+}
+
+static void upload_free(struct code_upload *upload) {
+  char ignored[DIGEST_HEX + 1];
+  remove_archive(upload);
   if (upload->digest)
     digest_end(upload->digest, ignored);
   for (size_t i = 0; upload->links && i < upload->source.link_count; i++)
@@ -290,15 +294,9 @@ static bool upload_make(struct code_store *store, struct code_upload **ret, stru
   *upload = (struct code_upload){.store = store, .fd = -1, .digest = digest_new()};
   make_hidden(store, upload->archive);
   make_hidden(store, upload->tree);
-  if (upload->digest)
-    upload->fd = openat(store->root, upload->archive, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
-  if (upload->fd < 0) {
-    if (upload->digest)
-      err_errno(err, errno, "cannot write below %s", store->directory);
-    else
-      err_no_memory(err);
+  if (!upload->digest) {
     upload_free(upload);
-    return false;
+    return err_no_memory(err);
   }
   *ret = upload;
   return true;
@@ -311,15 +309,34 @@ bool code_upload_new(struct code_store *store, const char sha256[DIGEST_HEX + 1]
   return true;
 }
 
+static bool open_archive(struct code_upload *upload, struct err *err) {
+  const struct code_store *store = upload->store;
+  upload->fd = openat(store->root, upload->archive, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
+  return upload->fd >= 0 || err_errno(err, errno, "cannot write below %s", store->directory);
+}
+
 bool code_upload_write(struct code_upload *upload, struct str bytes, struct err *err) {
-  if (!fd_write_all(upload->fd, bytes.p, bytes.n, err))
+  if ((upload->fd < 0 && !open_archive(upload, err)) || !fd_write_all(upload->fd, bytes.p, bytes.n, err))
     return false;
   digest_add(upload->digest, bytes);
   return true;
 }
 
+static void run_abort(struct work *work) {
+  remove_archive(CONTAINER_OF(work, struct code_upload, work));
+}
+
+static void aborted(struct work *work, bool cancelled UNUSED) {
+  upload_free(CONTAINER_OF(work, struct code_upload, work));
+}
+
 void code_upload_abort(struct code_upload *upload) {
-  upload_free(upload);
+  struct err ignored;
+  if (!upload)
+    return;
+  upload->work = (struct work){.run = run_abort, .done = aborted};
+  if (upload->fd < 0 || !work_submit(upload->store->work, &upload->work, &ignored))
+    upload_free(upload);
 }
 
 static bool check_digest(struct code_upload *upload, struct err *err) {
@@ -344,6 +361,8 @@ static bool place(const struct code_upload *upload, struct err *err) {
 static bool store_upload(struct code_upload *upload, struct err *err) {
   struct snapshot snapshot;
   struct stat st;
+  if (!code_upload_write(upload, upload->last, err) /* opens it, too */)
+    return false;
   if (upload->directory && !snapshot_write(&upload->source, upload->fd, &snapshot, err))
     return false;
   if (upload->directory)
@@ -369,6 +388,7 @@ static void run_upload(struct work *work) {
   snprintf(path, sizeof path, "%s/%s", upload->store->directory, upload->tree);
   if (!tree_remove(path, &ignored)) /* what did not take its name */
     log_warn("code", NULL, "%s", ignored.text);
+  remove_archive(upload);
 }
 
 static void uploaded(struct work *work, bool cancelled) {
@@ -380,7 +400,8 @@ static void uploaded(struct work *work, bool cancelled) {
   upload_free(upload);
 }
 
-bool code_upload_finish(struct code_upload *upload, code_stored_fn *done, void *ctx, struct err *err) {
+bool code_upload_finish(struct code_upload *upload, struct str last, code_stored_fn *done, void *ctx, struct err *err) {
+  upload->last = last;
   upload->done = done;
   upload->ctx = ctx;
   upload->work = (struct work){.run = run_upload, .done = uploaded};
@@ -410,7 +431,7 @@ bool code_take(struct code_store *store, const struct snapshot_source *source, c
   if (!upload_make(store, &upload, err))
     return false;
   if (copy_source(upload, source, err))
-    return code_upload_finish(upload, done, ctx, err);
+    return code_upload_finish(upload, STR(""), done, ctx, err);
   upload_free(upload);
   return false;
 }

@@ -30,11 +30,14 @@ void code_path(const struct code_store *store, const char sha256[DIGEST_HEX + 1]
 typedef void code_stored_fn(void *ctx, const char *sha256, const struct err *err);
 
 struct code_upload;
+/* Touches no disk yet. */
 MUST_CHECK bool code_upload_new(struct code_store *store, const char sha256[DIGEST_HEX + 1], struct code_upload **ret, struct err *err);
+/* On a thread of the pool, one at a time. */
 MUST_CHECK bool code_upload_write(struct code_upload *upload, struct str bytes, struct err *err);
-/* Ends it, also on failure. ERR_INVALID: the bytes are not those of the digest, or no archive that may be unpacked. */
-MUST_CHECK bool code_upload_finish(struct code_upload *upload, code_stored_fn *done, void *ctx, struct err *err);
-/* Ends it without a trace. Accepts NULL. */
+/* Writes the `last` bytes, which live until `done`, and ends it, also on failure. ERR_INVALID: the bytes are not those of the digest, or no
+ * archive that may be unpacked. No write may be going on. */
+MUST_CHECK bool code_upload_finish(struct code_upload *upload, struct str last, code_stored_fn *done, void *ctx, struct err *err);
+/* Ends it without a trace, in the background. No write may be going on. Accepts NULL. */
 void code_upload_abort(struct code_upload *upload);
 
 /* A directory of this machine, as snapshot_write() takes it. Copies what it is given. */

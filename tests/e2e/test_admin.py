@@ -272,15 +272,15 @@ class Gc(Case):
         run = self.make_run(files=())
         connection = UnixConnection(str(self.s.data / "winnow.sock"))
         connection.putrequest("PUT", f"/api/v1/runs/{run}/artifacts/slow.bin")
-        connection.putheader("Content-Length", "200000")
+        connection.putheader("Content-Length", "2000000")
         connection.endheaders()
-        connection.send(b"a" * 100000)
+        connection.send(b"a" * 1000000)
         wait(lambda: list(self.directory(run).glob(".winnow-*")), "the file on its way")
         self.assertEqual(self.work("gc")[1]["temporary"], 0)
-        connection.send(b"b" * 100000)
+        connection.send(b"b" * 1000000)
         self.assertEqual(connection.getresponse().status, 201)
         connection.close()
-        self.assertEqual(len(self.s.get(f"/api/v1/runs/{run}/artifacts/slow.bin").body), 200000)
+        self.assertEqual(len(self.s.get(f"/api/v1/runs/{run}/artifacts/slow.bin").body), 2000000)
 
 
 class Stats(Case):

@@ -487,6 +487,22 @@ class OwnDatabase(unittest.TestCase):
                 return answer
         raise AssertionError("the disk did not become full")
 
+    def test_a_disk_that_becomes_full_in_the_middle_of_an_upload(self):
+        """The client is told, nothing is left, and what fits is stored as before."""
+        disk = small_disk(self, 24 << 20)
+        with Service(WINNOW, arguments=["--artifacts-destination", str(disk)]) as s:
+            run = s.post("/api/2.0/mlflow/runs/create", {}).json["run"]["info"]["run_id"]
+            part = s.post(f"/api/2.0/mlflow-artifacts/mpu/create/0/{run}/x", {"num_parts": 1}).json["credentials"][0]["url"]
+            for path in (f"/api/v1/runs/{run}/artifacts/big", f"/api/2.0/mlflow-artifacts/artifacts/0/{run}/artifacts/big", part[part.index("/api"):]):
+                refused = s.request("PUT", path, os.urandom(1 << 20) * 30, unix=False)
+                self.assertEqual(refused.status, 507, refused)
+                wait(lambda: not [p for p in disk.rglob("*") if p.is_file()], "removal", 10)
+                self.assertLess(s.request("PUT", path, os.urandom(1 << 20) * 5, unix=False).status, 300)
+                self.assertEqual(sum(p.stat().st_size for p in disk.rglob("*") if p.is_file()), 5 << 20)
+                for p in disk.iterdir():
+                    shutil.rmtree(p)
+            s.stop()
+
     def freeze(self, s):
         """SIGSTOP for all of its Postgres; returns the processes, the server first."""
         frozen = [pid for server in s.postgres() for pid in [server, *children(server)]]

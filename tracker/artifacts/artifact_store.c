@@ -96,11 +96,11 @@ struct artifact_upload {
   struct work work;
   struct artifact_store *store;
   char *path;
-  int directory, fd; /* where it will lie; the file on its way */
+  int directory, fd; /* where it will lie; the file on its way; -1: not open yet, or not any more */
   char name[256], hidden[64];
   EVP_MD_CTX *hash;
   struct artifact_file file;
-  bool placed; /* renamed: nothing to take back */
+  struct str last;
   struct err err;
   artifact_stored_fn *done;
   void *ctx;
@@ -108,11 +108,17 @@ struct artifact_upload {
   size_t part_count;
 };
 
-static void upload_free(struct artifact_upload *upload) {
-  if (upload->directory >= 0 && !upload->placed && upload->hidden[0])
+/* Lets go of the file; what has not got its name is removed. To free the blocks of a long one takes time. */
+static void close_file(struct artifact_upload *upload) {
+  if (upload->hidden[0])
     unlinkat(upload->directory, upload->hidden, 0);
+  upload->hidden[0] = 0;
   fd_close(&upload->fd);
   fd_close(&upload->directory);
+}
+
+static void upload_free(struct artifact_upload *upload) {
+  close_file(upload);
   EVP_MD_CTX_free(upload->hash);
   for (size_t i = 0; i < upload->part_count; i++)
     mem_free(upload->parts[i]);
@@ -121,8 +127,20 @@ static void upload_free(struct artifact_upload *upload) {
   mem_free(upload);
 }
 
+static void run_abort(struct work *work) {
+  close_file(CONTAINER_OF(work, struct artifact_upload, work));
+}
+
+static void aborted(struct work *work, bool cancelled UNUSED) {
+  upload_free(CONTAINER_OF(work, struct artifact_upload, work));
+}
+
 void artifact_upload_abort(struct artifact_upload *upload) {
-  if (upload)
+  struct err ignored;
+  if (!upload)
+    return;
+  upload->work = (struct work){.run = run_abort, .done = aborted};
+  if (upload->fd < 0 || !work_submit(upload->store->work, &upload->work, &ignored))
     upload_free(upload);
 }
 
@@ -143,9 +161,19 @@ static bool open_hidden(struct artifact_upload *upload, struct err *err) {
   return false;
 }
 
+static bool open_file(struct artifact_upload *upload, struct err *err) {
+  struct str name = STR_NONE;
+  upload->directory = tree_open_parent(upload->store->root, str_of(upload->path), true, &name, err);
+  if (upload->directory < 0)
+    return false;
+  if (name.n == 0 || name.n >= sizeof upload->name)
+    return err_set(err, ERR_INVALID, "Invalid path");
+  snprintf(upload->name, sizeof upload->name, "%.*s", STR_ARG(name));
+  return open_hidden(upload, err);
+}
+
 bool artifact_upload_new(struct artifact_store *store, struct str path, struct artifact_upload **ret, struct err *err) {
   struct artifact_upload *upload = mem_zalloc(sizeof *upload);
-  struct str name = STR_NONE;
   if (!upload)
     return err_no_memory(err);
   *upload = (struct artifact_upload){.store = store, .directory = -1, .fd = -1};
@@ -155,21 +183,12 @@ bool artifact_upload_new(struct artifact_store *store, struct str path, struct a
     upload_free(upload);
     return err_no_memory(err);
   }
-  upload->directory = tree_open_parent(store->root, path, true, &name, err);
-  bool ok = upload->directory >= 0;
-  if (ok && (name.n == 0 || name.n >= sizeof upload->name))
-    ok = err_set(err, ERR_INVALID, "Invalid path");
-  snprintf(upload->name, sizeof upload->name, "%.*s", STR_ARG(name));
-  if (!ok || !open_hidden(upload, err)) {
-    upload_free(upload);
-    return false;
-  }
   *ret = upload;
   return true;
 }
 
 bool artifact_upload_write(struct artifact_upload *upload, struct str bytes, struct err *err) {
-  if (!fd_write_all(upload->fd, bytes.p, bytes.n, err))
+  if ((upload->fd < 0 && !open_file(upload, err)) || !fd_write_all(upload->fd, bytes.p, bytes.n, err))
     return false;
   if (EVP_DigestUpdate(upload->hash, bytes.p, bytes.n) != 1)
     return err_set(err, ERR_INTERNAL, "hashing failed");
@@ -199,7 +218,7 @@ static void note_upload(struct artifact_upload *upload) {
     upload_end(upload, &err);
 }
 
-/* On a thread. */
+/* On a thread, as all from here to run_place(). */
 static bool add_part(struct artifact_upload *upload, const char *part, struct err *err) {
   AUTO_FREE char *bytes = mem_alloc(1 << 16);
   AUTO_FD int fd = tree_open(upload->store->root, str_of(part), O_RDONLY, err);
@@ -220,6 +239,8 @@ static bool add_part(struct artifact_upload *upload, const char *part, struct er
 
 static bool place(struct artifact_upload *upload, struct err *err) {
   unsigned n = sizeof upload->file.sha256;
+  if (!artifact_upload_write(upload, upload->last, err))
+    return false;
   for (size_t i = 0; i < upload->part_count; i++)
     if (!add_part(upload, upload->parts[i], err))
       return false;
@@ -229,7 +250,7 @@ static bool place(struct artifact_upload *upload, struct err *err) {
     return false;
   if (renameat(upload->directory, upload->hidden, upload->directory, upload->name) != 0)
     return err_errno(err, errno, "cannot put \"%.200s\" in its place", upload->path);
-  upload->placed = true;
+  upload->hidden[0] = 0;
   struct err ignored;
   for (size_t i = 0; i < upload->part_count; i++)
     if (!tree_delete(upload->store->root, str_of(upload->parts[i]), &ignored))
@@ -242,6 +263,7 @@ static void run_place(struct work *work) {
   upload->err.code = ERR_NONE;
   if (!place(upload, &upload->err) && upload->err.code == ERR_NONE)
     err_set(&upload->err, ERR_INTERNAL, "storing failed");
+  close_file(upload);
 }
 
 static void placed(struct work *work, bool cancelled) {
@@ -254,16 +276,12 @@ static void placed(struct work *work, bool cancelled) {
     note_upload(upload);
 }
 
-static bool submit_upload(struct artifact_upload *upload, artifact_stored_fn *done, void *ctx, struct err *err) {
+bool artifact_upload_finish(struct artifact_upload *upload, struct str last, artifact_stored_fn *done, void *ctx, struct err *err) {
+  upload->last = last;
   upload->done = done;
   upload->ctx = ctx;
-  upload->work.run = run_place;
-  upload->work.done = placed;
-  return work_submit(upload->store->work, &upload->work, err);
-}
-
-bool artifact_upload_finish(struct artifact_upload *upload, artifact_stored_fn *done, void *ctx, struct err *err) {
-  if (submit_upload(upload, done, ctx, err))
+  upload->work = (struct work){.run = run_place, .done = placed};
+  if (work_submit(upload->store->work, &upload->work, err))
     return true;
   upload_free(upload);
   return false;
@@ -281,12 +299,10 @@ bool artifact_join(struct artifact_store *store, const struct str *parts, size_t
     upload->part_count = i + 1;
     ok = upload->parts[i] != NULL;
   }
-  if (!ok)
-    err_no_memory(err);
-  if (ok && submit_upload(upload, done, ctx, err))
-    return true;
+  if (ok)
+    return artifact_upload_finish(upload, STR(""), done, ctx, err);
   upload_free(upload);
-  return false;
+  return err_no_memory(err);
 }
 
 /* ---- other work on the pool ---- */

@@ -44,12 +44,15 @@ struct artifact_file {
 
 struct artifact_upload;
 typedef void artifact_stored_fn(void *ctx, const struct artifact_file *file, const struct err *err);
-/* Makes the directories on the way. */
+/* Touches no disk yet. */
 MUST_CHECK bool artifact_upload_new(struct artifact_store *store, struct str path, struct artifact_upload **ret, struct err *err);
+/* On a thread of the pool, one at a time. The first makes the directories on the way. */
 MUST_CHECK bool artifact_upload_write(struct artifact_upload *upload, struct str bytes, struct err *err);
-/* Ends it, also when it fails: the file is in its place, durable and known to the database when `done` is called without an error. */
-MUST_CHECK bool artifact_upload_finish(struct artifact_upload *upload, artifact_stored_fn *done, void *ctx, struct err *err);
-/* Ends it without a trace. Accepts NULL. */
+/* Writes the `last` bytes, which live until `done`, and ends it, also when it fails: the file is in its place, durable and known to the
+ * database when `done` is called without an error. No write may be going on. */
+MUST_CHECK bool artifact_upload_finish(struct artifact_upload *upload, struct str last, artifact_stored_fn *done, void *ctx,
+                                       struct err *err);
+/* Ends it without a trace, in the background. No write may be going on. Accepts NULL. */
 void artifact_upload_abort(struct artifact_upload *upload);
 
 typedef void artifact_done_fn(void *ctx, const struct err *err);

@@ -2,7 +2,7 @@
 #include "base/json.h"
 #include "sweeper/jobs/code_store.h"
 #include "web/app.h"
-#include "web/http/http_reply.h"
+#include "web/http/body_sink.h"
 #include "web/tables.h"
 
 #define ARCHIVE_MAX ((uint64_t)16 << 30)
@@ -10,6 +10,7 @@
 struct put_op {
   struct http_req *req;
   struct code_upload *upload;
+  struct body_sink sink;
 };
 
 static bool read_digest(struct http_req *req, char ret[DIGEST_HEX + 1], struct err *err) {
@@ -45,49 +46,56 @@ static void get_code(struct http_req *req) {
 
 /* ---- upload ---- */
 
-static bool put_begin(struct http_req *req, struct err *err) {
-  struct put_op *op = ARENA_NEW(http_req_arena(req), struct put_op);
-  char sha256[DIGEST_HEX + 1];
-  if (!op)
-    return err_no_memory(err);
-  op->req = req;
-  http_req_set_state(req, op);
-  return read_digest(req, sha256, err) && code_upload_new(web_app(req)->code, sha256, &op->upload, err);
-}
-
-static void drop_upload(struct put_op *op) {
-  code_upload_abort(op->upload);
-  op->upload = NULL;
-}
-
-static bool put_data(struct http_req *req, struct str bytes, struct err *err) {
-  struct put_op *op = http_req_state(req);
-  if (code_upload_write(op->upload, bytes, err))
-    return true;
-  drop_upload(op);
-  return false;
-}
-
 static void on_stored(void *ctx, const char *sha256, const struct err *err) {
-  const struct put_op *op = ctx;
+  struct put_op *op = ctx;
+  sink_release(&op->sink);
   if (err)
     http_reply_error(op->req, err);
   else
     reply_code(op->req, 201, sha256);
 }
 
-static void put_end(struct http_req *req) {
-  struct put_op *op = http_req_state(req);
-  struct code_upload *upload = op->upload;
-  struct err err;
-  op->upload = NULL;
-  if (!code_upload_finish(upload, on_stored, op, &err))
-    http_reply_error(req, &err);
+/* On a thread. */
+static bool write_piece(void *ctx, struct str bytes, struct err *err) {
+  const struct put_op *op = ctx;
+  return code_upload_write(op->upload, bytes, err);
 }
 
-static void put_abort(struct http_req *req, const struct err *err UNUSED) {
-  drop_upload(http_req_state(req));
-  http_reply_drop(req);
+static void on_written(void *ctx, struct str rest, const struct err *err) {
+  struct put_op *op = ctx;
+  struct err why;
+  if (err)
+    code_upload_abort(op->upload);
+  else if (code_upload_finish(op->upload, rest, on_stored, op, &why))
+    return;
+  on_stored(op, NULL, err ? err : &why);
+}
+
+static bool put_begin(struct http_req *req, struct err *err) {
+  struct put_op *op = ARENA_NEW(http_req_arena(req), struct put_op);
+  char sha256[DIGEST_HEX + 1];
+  if (!op)
+    return err_no_memory(err);
+  op->req = req;
+  sink_begin(&op->sink, req, web_app(req)->work, write_piece, on_written, op);
+  http_req_set_state(req, op);
+  return read_digest(req, sha256, err) && code_upload_new(web_app(req)->code, sha256, &op->upload, err);
+}
+
+static bool put_data(struct http_req *req, struct str bytes, struct err *err UNUSED) {
+  struct put_op *op = http_req_state(req);
+  sink_take(&op->sink, bytes);
+  return true;
+}
+
+static void put_end(struct http_req *req) {
+  struct put_op *op = http_req_state(req);
+  sink_end(&op->sink);
+}
+
+static void put_abort(struct http_req *req, const struct err *err) {
+  struct put_op *op = http_req_state(req);
+  sink_abort(&op->sink, err);
 }
 
 static const struct route_stream put_stream = {put_begin, put_data, put_end, put_abort};

@@ -338,16 +338,9 @@ static void on_uploaded(void *ctx, const struct artifact_file *file UNUSED, cons
 static void store_body(struct file_op *op, struct str path) {
   struct artifact_upload *upload;
   struct err err;
-  if (!artifact_upload_new(web_app(op->req)->artifacts, path, &upload, &err)) {
+  if (!artifact_upload_new(web_app(op->req)->artifacts, path, &upload, &err) ||
+      !artifact_upload_finish(upload, http_req_body(op->req), on_uploaded, op, &err))
     fail(op->req, &err);
-    return;
-  }
-  if (!artifact_upload_write(upload, http_req_body(op->req), &err)) {
-    artifact_upload_abort(upload);
-    fail(op->req, &err);
-  } else if (!artifact_upload_finish(upload, on_uploaded, op, &err)) {
-    fail(op->req, &err);
-  }
 }
 
 /* What the run's place is known to be; `uri` lives during the call. */

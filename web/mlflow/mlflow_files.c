@@ -1,6 +1,7 @@
 #include "web/mlflow/mlflow_files.h"
 
 #include "tracker/names.h"
+#include "web/http/body_sink.h"
 #include "web/tracking.h"
 
 static struct artifact_store *store_of(struct http_req *req) {
@@ -147,10 +148,36 @@ void files_guard(struct http_req *req, struct str path, files_guard_fn *then, vo
 struct put_op {
   struct http_req *req;
   struct artifact_upload *upload;
+  struct body_sink sink;
   files_stored_fn *stored;
   bool waiting; /* where it goes, or whether the caller may, is not known yet: the body waits, and an answer is still to come */
   bool gone;
 };
+
+static void on_stored(void *ctx, const struct artifact_file *file, const struct err *err) {
+  struct put_op *op = ctx;
+  sink_release(&op->sink);
+  if (err)
+    http_reply_error(op->req, err);
+  else
+    op->stored(op->req, file);
+}
+
+/* On a thread. */
+static bool write_piece(void *ctx, struct str bytes, struct err *err) {
+  const struct put_op *op = ctx;
+  return artifact_upload_write(op->upload, bytes, err);
+}
+
+static void on_written(void *ctx, struct str rest, const struct err *err) {
+  struct put_op *op = ctx;
+  struct err why;
+  if (err)
+    artifact_upload_abort(op->upload);
+  else if (artifact_upload_finish(op->upload, rest, on_stored, op, &why))
+    return;
+  on_stored(op, NULL, err ? err : &why);
+}
 
 bool files_put_prepare(struct http_req *req, files_stored_fn *stored, struct err *err) {
   struct put_op *op = ARENA_NEW(http_req_arena(req), struct put_op);
@@ -159,6 +186,7 @@ bool files_put_prepare(struct http_req *req, files_stored_fn *stored, struct err
   if (!store_of(req))
     return err_set(err, ERR_UNAVAILABLE, "artifacts are not served here");
   *op = (struct put_op){.req = req, .stored = stored, .waiting = true};
+  sink_begin(&op->sink, req, web_app(req)->work, write_piece, on_written, op);
   http_req_set_state(req, op);
   http_req_pause_body(req);
   return true;
@@ -167,8 +195,6 @@ bool files_put_prepare(struct http_req *req, files_stored_fn *stored, struct err
 void files_put_fail(struct http_req *req, const struct err *err) {
   struct put_op *op = http_req_state(req);
   artifact_upload_abort(op->upload);
-  op->upload = NULL;
-  op->waiting = false;
   if (op->gone)
     http_reply_drop(req);
   else
@@ -196,38 +222,20 @@ void files_put_go(struct http_req *req, struct str path, bool guarded) {
     on_guarded(op, NULL);
 }
 
-bool files_put_data(struct http_req *req, struct str bytes, struct err *err) {
+bool files_put_data(struct http_req *req, struct str bytes, struct err *err UNUSED) {
   struct put_op *op = http_req_state(req);
-  if (artifact_upload_write(op->upload, bytes, err))
-    return true;
-  artifact_upload_abort(op->upload);
-  op->upload = NULL;
-  return false;
-}
-
-static void on_stored(void *ctx, const struct artifact_file *file, const struct err *err) {
-  struct put_op *op = ctx;
-  if (err)
-    http_reply_error(op->req, err);
-  else
-    op->stored(op->req, file);
+  sink_take(&op->sink, bytes);
+  return true;
 }
 
 void files_put_end(struct http_req *req) {
   struct put_op *op = http_req_state(req);
-  struct err err;
-  struct artifact_upload *upload = op->upload;
-  op->upload = NULL;
-  if (!artifact_upload_finish(upload, on_stored, op, &err))
-    http_reply_error(req, &err);
+  sink_end(&op->sink);
 }
 
-void files_put_abort(struct http_req *req, const struct err *err UNUSED) {
+void files_put_abort(struct http_req *req, const struct err *err) {
   struct put_op *op = http_req_state(req);
   op->gone = true;
-  if (op->waiting)
-    return;
-  artifact_upload_abort(op->upload);
-  op->upload = NULL;
-  http_reply_drop(req);
+  if (!op->waiting)
+    sink_abort(&op->sink, err);
 }

@@ -165,9 +165,14 @@ static void work_is_done_on_the_loop_exactly_once(void **state UNUSED) {
     assert_true(work_submit(pool, &rest[i].work, &err));
   }
   pthread_mutex_unlock(&gate);
-  work_pool_free(pool);
+  work_pool_stop(pool);
   for (size_t i = 0; i < 4; i++)
     assert_true(rest[i].done && rest[i].ran != rest[i].cancelled);
+  struct job late = {.work = {.run = job_run, .done = job_done}};
+  assert_false(work_submit(pool, &late.work, &err));
+  assert_int_equal(err.code, ERR_UNAVAILABLE);
+  work_pool_free(pool);
+  assert_false(late.done);
   loop_free(loop);
 }
 

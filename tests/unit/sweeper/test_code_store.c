@@ -1,6 +1,7 @@
 /* Snapshots: what is in them, that they are the same bytes for the same files, and what may not be unpacked. */
 #include "sweeper/jobs/code_store.h"
 
+#include <dirent.h>
 #include <fcntl.h>
 #include <sys/stat.h>
 
@@ -215,8 +216,9 @@ static bool send_archive(struct scene *scene, const struct buf *archive, const c
   scene->ended = false;
   scene->err = (struct err){0};
   assert_true(code_upload_new(scene->store, sha256 ? sha256 : digest, &upload, &scene->err));
-  assert_true(code_upload_write(upload, buf_str(archive), &scene->err));
-  assert_true(code_upload_finish(upload, on_stored, scene, &scene->err));
+  size_t half = archive->n / 2;
+  assert_true(!half || code_upload_write(upload, str_slice(buf_str(archive), 0, half), &scene->err));
+  assert_true(code_upload_finish(upload, str_slice(buf_str(archive), half, archive->n), on_stored, scene, &scene->err));
   wait_end(scene);
   assert_int_equal(code_has(scene->store, digest), scene->sha256[0] != 0);
   return scene->sha256[0] != 0;
@@ -291,6 +293,48 @@ static void an_archive_is_unpacked_once(void **state UNUSED) {
   close_scene(&scene);
 }
 
+static size_t count_names(const struct scene *scene) {
+  AUTO_BUF struct buf path = BUF_INIT(4096);
+  size_t count = 0;
+  buf_printf(&path, "%s/code", scene->dir.path);
+  DIR *dir = opendir(buf_text(&path));
+  assert_non_null(dir);
+  while (readdir(dir))
+    count++;
+  closedir(dir);
+  return count - 2; /* . and .. */
+}
+
+static void what_is_broken_off_leaves_nothing(void **state UNUSED) {
+  struct scene scene;
+  struct err err;
+  struct code_upload *upload, *written;
+  char digest[DIGEST_HEX + 1];
+  memset(digest, 'a', DIGEST_HEX);
+  digest[DIGEST_HEX] = 0;
+  open_scene(&scene);
+  assert_true(code_upload_new(scene.store, digest, &upload, &err));
+  assert_true(code_upload_new(scene.store, digest, &written, &err));
+  assert_int_equal(count_names(&scene), 0);
+  assert_true(code_upload_write(written, STR("some"), &err));
+  assert_int_equal(count_names(&scene), 1);
+  code_upload_abort(upload);
+  code_upload_abort(written);
+  code_upload_abort(NULL);
+  work_pool_stop(scene.work);
+  assert_int_equal(count_names(&scene), 0);
+  /* nor does what comes when the service is stopping */
+  assert_true(code_upload_new(scene.store, digest, &upload, &err));
+  assert_true(code_upload_new(scene.store, digest, &written, &err));
+  assert_true(code_upload_write(upload, STR("some"), &err) && code_upload_write(written, STR("some"), &err));
+  code_upload_abort(upload);
+  assert_false(code_upload_finish(written, STR("more"), on_stored, &scene, &err));
+  assert_int_equal(err.code, ERR_UNAVAILABLE);
+  assert_false(scene.ended);
+  assert_int_equal(count_names(&scene), 0);
+  close_scene(&scene);
+}
+
 /* ---- collecting ---- */
 
 static bool is_named(void *ctx, const char *sha256) {
@@ -348,11 +392,17 @@ static void digests_are_read(void **state UNUSED) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(the_same_files_are_the_same_snapshot), cmocka_unit_test(what_is_ignored_is_not_in_it),
-      cmocka_unit_test(the_repository_above_is_heard),        cmocka_unit_test(too_much_lists_the_largest),
-      cmocka_unit_test(links_that_lead_outward_are_refused),  cmocka_unit_test(what_leads_outward_is_not_unpacked),
-      cmocka_unit_test(too_deep_a_path_is_refused),           cmocka_unit_test(an_archive_is_unpacked_once),
-      cmocka_unit_test(what_nobody_names_is_collected),       cmocka_unit_test(digests_are_read),
+      cmocka_unit_test(the_same_files_are_the_same_snapshot),
+      cmocka_unit_test(what_is_ignored_is_not_in_it),
+      cmocka_unit_test(the_repository_above_is_heard),
+      cmocka_unit_test(too_much_lists_the_largest),
+      cmocka_unit_test(links_that_lead_outward_are_refused),
+      cmocka_unit_test(what_leads_outward_is_not_unpacked),
+      cmocka_unit_test(too_deep_a_path_is_refused),
+      cmocka_unit_test(an_archive_is_unpacked_once),
+      cmocka_unit_test(what_is_broken_off_leaves_nothing),
+      cmocka_unit_test(what_nobody_names_is_collected),
+      cmocka_unit_test(digests_are_read),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

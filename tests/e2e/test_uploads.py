@@ -1,0 +1,145 @@
+#!/usr/bin/env python3
+"""Large bodies that become files: beside other clients, broken off, killed, and ended by the service; and what small ones had before."""
+import hashlib, http.client, io, os, pathlib, signal, sys, tarfile, threading, unittest
+
+WINNOW = pathlib.Path(sys.argv.pop(1)).resolve()
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "support"))
+from service import Service, wait  # noqa: E402
+
+MIB = 1 << 20
+
+
+class Case(unittest.TestCase):
+    def serve(self, *arguments):
+        self.s = Service(WINNOW, arguments=arguments)
+        self.addCleanup(self.s.close)
+        self.run_id = self.s.post("/api/2.0/mlflow/runs/create", {}).json["run"]["info"]["run_id"]
+
+    def files(self):
+        """All there are, hidden ones too."""
+        return [p for top in ("artifacts", "code") for p in (self.s.data / top).rglob("*") if p.is_file()]
+
+    def places(self):
+        """Wherever a body becomes a file: path, headers."""
+        part = self.s.post(f"/api/2.0/mlflow-artifacts/mpu/create/0/{self.run_id}/x", {"num_parts": 1}).json["credentials"][0]["url"]
+        yield f"/api/v1/runs/{self.run_id}/artifacts/model/big.bin", {}
+        yield f"/api/2.0/mlflow-artifacts/artifacts/0/{self.run_id}/artifacts/model/big.bin", {}
+        yield part[part.index("/api"):], {}
+        yield "/api/v1/code/" + "a" * 64, {"Authorization": f"Bearer {self.s.token}"}
+
+    def begin(self, path, headers, length):
+        connection = http.client.HTTPConnection("127.0.0.1", self.s.port, timeout=60)
+        connection.putrequest("PUT", path)
+        for name, value in {**headers, "Content-Length": str(length)}.items():
+            connection.putheader(name, value)
+        connection.endheaders()
+        return connection
+
+    def begin_all(self):
+        """Uploads to all places, in the middle: some of each has been written."""
+        connections = []
+        for path, headers in self.places():
+            before = len(self.files())
+            connections.append(self.begin(path, headers, 8 * MIB))
+            connections[-1].send(os.urandom(MIB) * 4)
+            wait(lambda: len(self.files()) > before, "the file on its way")
+        return connections
+
+    def nothing_is_visible(self):
+        listed = self.s.get(f"/api/v1/runs/{self.run_id}/artifacts").json["items"]
+        self.assertEqual([item for item in listed if not item["is_dir"]], [])
+        self.assertEqual(self.s.get(f"/api/v1/runs/{self.run_id}/artifacts?path=model").json["items"], [])
+        self.assertEqual(self.s.get(f"/api/v1/runs/{self.run_id}/artifacts/model/big.bin").status, 404)
+        self.assertEqual(self.s.get("/api/v1/code/" + "a" * 64).status, 404)
+
+
+class Uploads(Case):
+    def test_others_are_answered_meanwhile(self):
+        """An upload that goes on for as long as 20 other clients want their answers; then all of it is there."""
+        self.serve()
+        block, digest, sent = os.urandom(MIB), hashlib.sha256(), 0
+        connection = http.client.HTTPConnection("127.0.0.1", self.s.port, timeout=60)
+        connection.putrequest("PUT", f"/api/v1/runs/{self.run_id}/artifacts/endless.bin")
+        connection.putheader("Transfer-Encoding", "chunked")
+        connection.endheaders()
+        failed = []
+
+        def ask():
+            other = http.client.HTTPConnection("127.0.0.1", self.s.port, timeout=60)
+            for path in ["/api/v1/status", f"/api/v1/runs/{self.run_id}", f"/api/v1/runs/{self.run_id}/artifacts"] * 30:
+                other.request("GET", path)
+                answer = other.getresponse()
+                answer.read()
+                if answer.status != 200:
+                    failed.append(answer.status)
+            other.close()
+
+        others = [threading.Thread(target=ask) for _ in range(20)]
+        for other in others:
+            other.start()
+        while any(other.is_alive() for other in others) and sent < 4096 * MIB:
+            connection.send(b"%x\r\n%s\r\n" % (len(block), block))
+            digest.update(block)
+            sent += len(block)
+        for other in others:
+            other.join()
+        connection.send(b"0\r\n\r\n")
+        answer = connection.getresponse()
+        self.assertEqual((answer.status, failed), (201, []))
+        self.assertIn(digest.hexdigest().encode(), answer.read())
+        connection.close()
+        self.assertGreater(sent, 8 * MIB)
+        self.assertEqual((self.s.data / "artifacts/0" / self.run_id / "artifacts/endless.bin").stat().st_size, sent)
+
+    def test_clients_that_leave_leave_nothing(self):
+        self.serve()
+        for connection in self.begin_all():
+            connection.close()
+        wait(lambda: not self.files(), "the end of the files on their way")
+        self.nothing_is_visible()
+
+    def test_what_is_wrong_is_told_however_long_the_body(self):
+        self.serve()
+        api = f"/api/v1/runs/{self.run_id}/artifacts"
+        self.assertEqual(self.s.request("PUT", f"{api}/dir/file", b"x", unix=False).status, 201)
+        admin = {"Authorization": f"Bearer {self.s.token}"}
+        archive = io.BytesIO()
+        with tarfile.open(fileobj=archive, mode="w", format=tarfile.USTAR_FORMAT) as tar:
+            info = tarfile.TarInfo("data.bin")
+            info.size = 5 * MIB
+            tar.addfile(info, io.BytesIO(os.urandom(info.size)))
+        archive = archive.getvalue()
+        right = hashlib.sha256(archive).hexdigest()
+        for body in (b"small", os.urandom(MIB) * 5):
+            self.assertEqual(self.s.request("PUT", f"{api}/dir", body, unix=False).status, 400)  # a directory
+            self.assertEqual(self.s.request("PUT", f"{api}/dir/file/below", body, unix=False).status, 400)  # a file on the way
+            for digest in (right, hashlib.sha256(body).hexdigest()):  # not its digest; its digest, but no archive
+                self.assertEqual(self.s.request("PUT", f"/api/v1/code/{digest}", body, admin, unix=False).status, 400)
+        self.assertEqual([p.name for p in self.files()], ["file"])
+        self.assertEqual(self.s.request("PUT", f"/api/v1/code/{right}", archive, admin, unix=False).status, 201)
+        self.assertEqual((self.s.data / "code" / right / "data.bin").stat().st_size, 5 * MIB)
+
+    def test_a_killed_service_shows_nothing_of_what_was_on_its_way(self):
+        self.serve()
+        connections = self.begin_all()
+        self.s.kill()
+        self.assertEqual(len(self.files()), len(connections))
+        self.s.start()
+        self.nothing_is_visible()
+        self.assertEqual(self.s.post("/api/v1/admin/gc?older_than=0s").status, 200)
+        wait(lambda: not self.files(), "the end of what was left")
+        for connection in connections:
+            connection.close()
+
+    def test_a_service_that_ends_takes_them_away(self):
+        self.serve("--drain-timeout", "200ms")
+        connections = self.begin_all()
+        self.s.process.send_signal(signal.SIGTERM)
+        self.assertEqual(self.s.process.wait(60), 0, self.s.log())
+        self.assertEqual(self.files(), [])
+        for connection in connections:
+            connection.close()
+
+
+if __name__ == "__main__":
+    unittest.main(verbosity=1)
