@@ -14,8 +14,19 @@
 #include "base/log.h"
 #include "base/map.h"
 #include "base/mem.h"
+#include "sweeper/jobs/leftovers.h"
 
-enum { ATTEMPTS_MAX = 100000, EXIT_FILE_MAX = 64 * 1024, KEY_BYTES = 20, COMING_MS = 20, LOCK_FD = 3, PATH_SIZE = 4096 };
+enum {
+  ATTEMPTS_MAX = 100000,
+  EXIT_FILE_MAX = 64 * 1024,
+  KEY_BYTES = 20,
+  COMING_MS = 20,
+  LOOK_MIN_MS = 5,
+  LOOK_MAX_MS = 500,
+  LOOKS_MAX = 60,
+  LOCK_FD = 3,
+  PATH_SIZE = 4096
+};
 
 struct exec_local {
   struct loop *loop;
@@ -34,6 +45,8 @@ struct attempt {
   int pid_fd;
   struct loop_io *io;
   struct loop_timer *coming; /* it holds the lock, and has not said its process id yet */
+  struct loop_timer *again;  /* it is gone, and what it left may not be: its files and locks are held until then */
+  unsigned looks;
   struct loop_defer gone;
 };
 
@@ -74,6 +87,7 @@ static void attempt_free(struct attempt *attempt) {
   loop_defer_cancel(&attempt->gone);
   loop_io_free(attempt->io);
   loop_timer_free(attempt->coming);
+  loop_timer_free(attempt->again);
   fd_close(&attempt->pid_fd);
   mem_free(attempt);
 }
@@ -95,38 +109,16 @@ size_t exec_local_count(const struct exec_local *executor) {
 
 /* ---- what a dead companion leaves ---- */
 
-/* Every process of the job carries the run's id and the attempt in its environment. */
-static bool belongs(const char *pid, const char *mark_run, const char *mark_attempt) {
-  char path[300];
-  AUTO_BUF struct buf environment = BUF_INIT(4 * MIB);
-  struct err err;
-  snprintf(path, sizeof path, "/proc/%s/environ", pid);
-  if (!file_read(path, &environment, &err))
-    return false;
-  struct str rest = buf_str(&environment), variable;
-  bool run = false, attempt = false;
-  while (str_split(&rest, 0, &variable)) {
-    run = run || str_is(variable, mark_run);
-    attempt = attempt || str_is(variable, mark_attempt);
-  }
-  return run && attempt;
-}
-
-/* A companion that ended in disorder may have left its job behind: nobody watches it any more. */
-static void kill_leftovers(struct id run, int32_t number) {
-  char id[ID_HEX_LEN + 1], mark_run[80], mark_attempt[64];
-  id_format(run, id);
-  snprintf(mark_run, sizeof mark_run, "WINNOW_RUN_ID=%s", id);
-  snprintf(mark_attempt, sizeof mark_attempt, "WINNOW_ATTEMPT=%d", (int)number);
-  DIR *proc = opendir("/proc");
-  if (!proc)
-    return;
-  for (struct dirent *entry; (entry = readdir(proc));) {
-    int64_t pid;
-    if (str_to_i64(str_of(entry->d_name), &pid) && pid > 1 && pid != getpid() && belongs(entry->d_name, mark_run, mark_attempt))
-      kill((pid_t)pid, SIGKILL);
-  }
-  closedir(proc);
+/* A companion that ended in disorder may have left its job behind: nobody watches it any more. True when none of it is left. */
+static bool end_leftovers(struct attempt *attempt) {
+  struct leftover_marks marks;
+  leftover_marks_make(&marks, attempt->run, attempt->number);
+  enum leftovers found = leftovers_kill(&marks);
+  if (found == LEFTOVERS_NONE || (found == LEFTOVERS_UNSURE && attempt->looks >= LOOKS_MAX))
+    return true;
+  loop_timer_start(attempt->again, MIN_OF(LOOK_MIN_MS << MIN_OF(attempt->looks, 10U), LOOK_MAX_MS));
+  attempt->looks++;
+  return false;
 }
 
 static void tell_gone(void *ctx) {
@@ -141,8 +133,8 @@ static void tell_gone(void *ctx) {
     waitpid(attempt->pid, NULL, WNOHANG);
   exec_local_path(executor, run, number, "exit", &path);
   bool known = buf_ok(&path, &err) && file_read(buf_text(&path), &text, &err);
-  if (!known)
-    kill_leftovers(run, number);
+  if (!known && !end_leftovers(attempt))
+    return;
   map_remove(&executor->attempts, attempt_key(run, number, key));
   attempt_free(attempt);
   executor->on_gone(executor->ctx, run, number, known ? buf_str(&text) : STR_NONE);
@@ -231,7 +223,8 @@ static bool attempt_add(struct exec_local *executor, struct id run, int32_t numb
     return err_no_memory(err);
   *attempt = (struct attempt){.executor = executor, .run = run, .number = number, .pid_fd = -1};
   attempt->coming = loop_timer_new(executor->loop, on_coming, attempt);
-  if (attempt->coming && map_put(&executor->attempts, attempt_key(run, number, key), attempt, NULL)) {
+  attempt->again = loop_timer_new(executor->loop, tell_gone, attempt);
+  if (attempt->coming && attempt->again && map_put(&executor->attempts, attempt_key(run, number, key), attempt, NULL)) {
     *ret = attempt;
     return true;
   }
@@ -421,7 +414,10 @@ static int take_lock(const char *dir, int how, struct err *err) {
   return -1;
 }
 
-static bool spawn(const struct exec_local *executor, const char *job_path, int lock, pid_t *ret_pid, struct err *err) {
+static bool spawn(const struct attempt *attempt, const char *job_path, int lock, pid_t *ret_pid, struct err *err) {
+  struct leftover_marks marks;
+  leftover_marks_make(&marks, attempt->run, attempt->number);
+  const char *companion = attempt->executor->conf.companion;
   posix_spawnattr_t attributes;
   posix_spawn_file_actions_t actions;
   sigset_t none, all;
@@ -435,11 +431,11 @@ static bool spawn(const struct exec_local *executor, const char *job_path, int l
   posix_spawn_file_actions_adddup2(&actions, lock, LOCK_FD);
   char name[] = "winnow-exec", lock_text[] = "3";
   char *argv[] = {name, (char *)(uintptr_t)job_path, lock_text, NULL};
-  char *environment[] = {NULL}; /* what the job gets stands in its file */
-  int failed = posix_spawn(ret_pid, executor->conf.companion, &actions, &attributes, argv, environment);
+  char *environment[] = {marks.run, marks.attempt, NULL}; /* what the job gets stands in its file */
+  int failed = posix_spawn(ret_pid, companion, &actions, &attributes, argv, environment);
   posix_spawn_file_actions_destroy(&actions);
   posix_spawnattr_destroy(&attributes);
-  return !failed || err_errno(err, failed, "cannot start %s", executor->conf.companion);
+  return !failed || err_errno(err, failed, "cannot start %s", companion);
 }
 
 /* `job` is written; NULL: it is there. */
@@ -454,7 +450,7 @@ static bool launch(struct attempt *attempt, struct job_file *job, struct err *er
     return false;
   bool ok = !job || write_job_there(job, &dir, &endpoint, buf_text(&job_path), err);
   AUTO_FD int lock = ok ? take_lock(buf_text(&dir), job ? O_EXCL : 0, err) : -1;
-  ok = lock >= 0 && spawn(executor, buf_text(&job_path), lock, &pid, err);
+  ok = lock >= 0 && spawn(attempt, buf_text(&job_path), lock, &pid, err);
   if (!ok)
     return false;
   attempt->is_child = true;

@@ -3,6 +3,7 @@
 
 #include <fcntl.h>
 #include <signal.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 
 #include "base/file.h"
@@ -15,6 +16,8 @@ struct scene {
   struct exec_local *executor;
   int gone;
   bool had_exit_text;
+  int lock; /* of the job; -1: none */
+  bool got_lock;
   struct id run;
 };
 
@@ -24,11 +27,12 @@ static void on_gone(void *ctx, struct id run, int32_t attempt, struct str exit_t
   assert_int_equal(attempt, 1);
   scene->gone++;
   scene->had_exit_text = exit_text.p != NULL;
+  scene->got_lock = scene->lock >= 0 && flock(scene->lock, LOCK_EX | LOCK_NB) == 0;
 }
 
 static void open_scene(struct scene *scene, const char *companion) {
   struct err err;
-  *scene = (struct scene){.run = {{0xab, 0xcd}}};
+  *scene = (struct scene){.run = {{0xab, 0xcd}}, .lock = -1};
   temp_dir_make(&scene->dir);
   scene->loop = loop_new(&clock_system, &err);
   struct exec_local_conf conf = {.data_dir = scene->dir.path, .companion = companion};
@@ -131,6 +135,24 @@ static void a_killed_companion_leaves_nothing_running(void **state UNUSED) {
   assert_true(exec_local_tidy(scene.executor, scene.run, 1, &err));
   buf_cut(&kept, kept.n - strlen("/checkpoint/model"));
   assert_int_not_equal(access(buf_text(&kept), F_OK), 0); /* nothing is left of the run */
+  close_scene(&scene);
+}
+
+/* Told gone is dead: the next attempt may take what this one held, a lock as well as a GPU. */
+static void what_a_dead_companion_left_holds_nothing_any_more(void **state UNUSED) {
+  struct scene scene;
+  struct err err;
+  char lock[200];
+  open_scene(&scene, WINNOW_EXEC);
+  if (!start(&scene, "exec 8>lock; flock 8; for i in $(seq 40); do sleep 600 & done; echo $$; wait", &err))
+    fail_msg("%s", err.text);
+  wait_number(&scene, "stdout");
+  snprintf(lock, sizeof lock, "%s/lock", scene.dir.path);
+  AUTO_FD int fd = scene.lock = open(lock, O_RDWR | O_CLOEXEC);
+  assert_int_not_equal(flock(fd, LOCK_EX | LOCK_NB), 0);
+  kill((pid_t)wait_number(&scene, "companion.lock"), SIGKILL);
+  wait_gone(&scene);
+  assert_true(scene.got_lock);
   close_scene(&scene);
 }
 
@@ -274,6 +296,7 @@ static void a_companion_that_is_not_there_is_an_error(void **state UNUSED) {
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(a_killed_companion_leaves_nothing_running),
+      cmocka_unit_test(what_a_dead_companion_left_holds_nothing_any_more),
       cmocka_unit_test(companions_are_found_again),
       cmocka_unit_test(an_attempt_without_companion_is_gone_at_once),
       cmocka_unit_test(a_companion_that_is_coming_up_is_waited_for),
