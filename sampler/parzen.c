@@ -7,7 +7,13 @@
 #include "sampler/normal.h"
 #include "sampler/parzen_kernel.h"
 
-enum { BLOCK = 256, FEW = 64 };
+enum {
+  BLOCK = 256,
+  FEW = 64,
+  STRETCH = 256, /* after so many kernels a point is looked at again, then after twice as many ... */
+};
+/* What rounding may hide of a density, as a logarithm. */
+#define RATIO_SLACK 1e-4
 
 /* One coordinate of all kernels. */
 struct axis {
@@ -404,26 +410,23 @@ static void choice_row(const struct parzen *parzen, const struct axis *axis, siz
 
 /* ---- density ---- */
 
-size_t parzen_work(const struct parzen *parzen, size_t count) {
-  return count * (2 + parzen->rooms) * sizeof(float);
-}
-
 /* Weights by age over the kernels that are on; the prior's is 1. Returns the sum with the prior. */
 static double set_weights(struct parzen *parzen) {
   size_t n = parzen->on_count, full = parzen->settings.full_weight, older = n > full ? n - full : 0;
-  double sum = 1, first = n ? 1 / (double)n : 1, step = older > 1 ? (1 - first) / (double)(older - 1) : 0;
+  double first = n ? 1 / (double)n : 1, step = older > 1 ? (1 - first) / (double)(older - 1) : 0;
   size_t age = 0;
-  for (size_t k = 0; k < parzen->count; k++) {
-    if (!parzen->on[k]) {
-      parzen->weight[k] = 0;
-      continue;
-    }
-    double weight = age < older ? first + step * (double)age : 1;
-    parzen->weight[k] = (float)weight;
-    sum += weight;
-    age++;
+  for (size_t k = 0; k < parzen->count;) {
+    const uint8_t *off = memchr(parzen->on + k, 0, parzen->count - k);
+    size_t end = off ? (size_t)(off - parzen->on) : parzen->count;
+    for (; k < end && age < older; k++)
+      parzen->weight[k] = (float)(first + step * (double)age++);
+    age += end - k;
+    for (; k < end; k++)
+      parzen->weight[k] = 1;
+    if (k < parzen->count)
+      parzen->weight[k++] = 0;
   }
-  return sum;
+  return 1 + (double)(n - older) + (double)older * (first + step * ((double)older - 1) / 2);
 }
 
 static double log_prior(const struct parzen *parzen, const double *u) {
@@ -436,15 +439,53 @@ static double log_prior(const struct parzen *parzen, const double *u) {
   return sum;
 }
 
-/* One block of kernels against up to KERNEL_POINTS points from `first` on. Beyond the last point, the last one is repeated and its result
- * unused. */
+/* Points, and what the kernels that have been gone through come to at each: sum * exp(top), the largest exponent taken out so that neither
+ * end of the range is left. */
+struct sums {
+  const double *u;
+  double log_weights, *log_prior;
+  float *top, *sum, *rooms;
+};
+
+size_t parzen_work(const struct parzen *parzen, size_t count) {
+  return count * (sizeof(double) + (2 + parzen->rooms) * sizeof(float));
+}
+
+static struct sums begin_sums(struct parzen *parzen, const double *u, size_t count, void *work) {
+  struct sums s = {.u = u, .log_weights = log(set_weights(parzen)), .log_prior = work};
+  size_t axes = parzen->axis_count;
+  s.top = (float *)(s.log_prior + count);
+  s.sum = s.top + count;
+  s.rooms = s.sum + count;
+  for (size_t i = 0; i < axes; i++) {
+    struct axis *axis = &parzen->axes[i];
+    if (axis->form.cells && axis->form.ordered)
+      refresh_table(parzen, axis);
+    for (size_t c = 0; axis->form.cells && !axis->form.ordered && c < count; c++)
+      choice_row(parzen, axis, (size_t)u[c * axes + i], s.rooms + c * parzen->rooms + axis->room);
+  }
+  for (size_t c = 0; c < count; c++) {
+    s.log_prior[c] = log_prior(parzen, u + c * axes);
+    s.top[c] = -FLT_MAX, s.sum[c] = 0;
+  }
+  return s;
+}
+
+/* Grows with every kernel gone through. */
+static double log_sum(const struct sums *s, size_t point) {
+  double kernels = s->sum[point] > 0 ? log((double)s->sum[point]) + (double)s->top[point] : -INFINITY, prior = s->log_prior[point];
+  double high = fmax(kernels, prior), low = fmin(kernels, prior);
+  return high + log1p(exp(low - high)) - s->log_weights;
+}
+
+/* One block of kernels against a few points. Beyond the last point, the last one is repeated and its result unused. */
 struct block {
   size_t from, n; /* kernels */
-  size_t first, points;
+  size_t points[KERNEL_POINTS], count;
   float acc[KERNEL_POINTS * BLOCK];
 };
 
-static void block_exponents(const struct parzen *parzen, const double *u, const float *rooms, struct block *block) {
+static void block_exponents(const struct parzen *parzen, const struct sums *s, struct block *block) {
   const float *mu[PARZEN_AXES_MAX], *inverse_width[PARZEN_AXES_MAX];
   float at[KERNEL_POINTS * PARZEN_AXES_MAX];
   size_t axes = parzen->axis_count, continuous = 0;
@@ -455,63 +496,126 @@ static void block_exponents(const struct parzen *parzen, const double *u, const 
     mu[continuous] = axis->mu + block->from;
     inverse_width[continuous] = axis->inverse_width + block->from;
     for (size_t p = 0; p < KERNEL_POINTS; p++)
-      at[KERNEL_POINTS * continuous + p] = (float)u[(block->first + MIN_OF(p, block->points - 1)) * axes + i];
+      at[KERNEL_POINTS * continuous + p] = (float)s->u[block->points[MIN_OF(p, block->count - 1)] * axes + i];
     continuous++;
   }
   kernel_exponents(block->acc, BLOCK, parzen->base + block->from, mu, inverse_width, at, continuous, block->n);
   for (size_t i = 0; i < axes; i++) {
     const struct axis *axis = &parzen->axes[i];
-    for (size_t p = 0; axis->form.cells && p < block->points; p++) {
-      size_t c = block->first + p;
+    for (size_t p = 0; axis->form.cells && p < block->count; p++) {
+      size_t c = block->points[p];
       const float *row =
-          axis->form.ordered ? axis->table + (size_t)u[c * axes + i] * axis->form.cells : rooms + c * parzen->rooms + axis->room;
+          axis->form.ordered ? axis->table + (size_t)s->u[c * axes + i] * axis->form.cells : s->rooms + c * parzen->rooms + axis->room;
       kernel_add_table(block->acc + p * BLOCK, axis->cell + block->from, row, block->n);
     }
   }
 }
 
-/* Adds a block to the points' sums. The largest exponent so far is taken out, so that neither end of the range is left. */
-static void add_block(const struct parzen *parzen, const struct block *block, float *top, float *sum) {
-  for (size_t p = 0; p < block->points; p++) {
+static void add_block(const struct parzen *parzen, const struct block *block, struct sums *s) {
+  for (size_t p = 0; p < block->count; p++) {
     const float *acc = block->acc + p * BLOCK;
-    size_t c = block->first + p;
+    size_t c = block->points[p];
     float block_top = kernel_max(acc, block->n);
-    if (block_top > top[c]) {
-      sum[c] *= top[c] > -FLT_MAX ? expf(top[c] - block_top) : 0;
-      top[c] = block_top;
+    if (block_top > s->top[c]) {
+      s->sum[c] *= s->top[c] > -FLT_MAX ? expf(s->top[c] - block_top) : 0;
+      s->top[c] = block_top;
     }
-    if (block_top - top[c] >= KERNEL_EXP_MIN)
-      sum[c] += kernel_sum_exp(acc, parzen->weight + block->from, top[c], block->n);
+    if (block_top - s->top[c] >= KERNEL_EXP_MIN)
+      s->sum[c] += kernel_sum_exp(acc, parzen->weight + block->from, s->top[c], block->n);
+  }
+}
+
+/* Goes through the kernels before `to` down to `from`, the newest first, for these points. */
+static void add_kernels(const struct parzen *parzen, size_t from, size_t to, const size_t *points, size_t count, struct sums *s) {
+  struct block block;
+  for (; to > from; to = block.from) {
+    block.from = to - from > BLOCK ? to - BLOCK : from;
+    block.n = to - block.from;
+    for (size_t first = 0; first < count; first += KERNEL_POINTS) {
+      block.count = MIN_OF((size_t)KERNEL_POINTS, count - first);
+      memcpy(block.points, points + first, block.count * sizeof *points);
+      block_exponents(parzen, s, &block);
+      add_block(parzen, &block, s);
+    }
   }
 }
 
 void parzen_log_density(struct parzen *parzen, const double *u, size_t count, double *ret_log, void *work) {
-  size_t axes = parzen->axis_count;
-  double weights = set_weights(parzen);
-  float *top = work, *sum = top + count, *rooms = sum + count;
-  for (size_t i = 0; i < axes; i++) {
-    struct axis *axis = &parzen->axes[i];
-    if (axis->form.cells && axis->form.ordered)
-      refresh_table(parzen, axis);
-    for (size_t c = 0; axis->form.cells && !axis->form.ordered && c < count; c++)
-      choice_row(parzen, axis, (size_t)u[c * axes + i], rooms + c * parzen->rooms + axis->room);
+  struct sums s = begin_sums(parzen, u, count, work);
+  for (size_t first = 0; first < count; first += KERNEL_POINTS) {
+    size_t points[KERNEL_POINTS], n = MIN_OF((size_t)KERNEL_POINTS, count - first);
+    for (size_t p = 0; p < n; p++)
+      points[p] = first + p;
+    add_kernels(parzen, 0, parzen->count, points, n, &s);
   }
   for (size_t c = 0; c < count; c++)
-    top[c] = -FLT_MAX, sum[c] = 0;
-  struct block block;
-  for (block.from = 0; block.from < parzen->count; block.from += BLOCK) {
-    block.n = MIN_OF((size_t)BLOCK, parzen->count - block.from);
-    for (block.first = 0; block.first < count; block.first += KERNEL_POINTS) {
-      block.points = MIN_OF((size_t)KERNEL_POINTS, count - block.first);
-      block_exponents(parzen, u, rooms, &block);
-      add_block(parzen, &block, top, sum);
+    ret_log[c] = log_sum(&s, c);
+}
+
+/* ---- choosing ---- */
+
+size_t parzen_choose_work(const struct parzen *good, const struct parzen *bad, size_t count) {
+  return count * (2 * sizeof(double) + sizeof(size_t)) + MAX_OF(parzen_work(good, count), parzen_work(bad, count));
+}
+
+/* A point's ratio is at most `bound`, which the kernels that are left (the oldest) can only bring down; NaN: it is out. */
+struct race {
+  size_t count, *left;
+  double *good, *bound, best_ratio;
+  size_t best;
+};
+
+/* The points that may come to most among those that have gone as far as the first of them, best first. None: nothing is left that could
+ * pass the best. */
+static size_t front_runners(const struct race *race, size_t *ret_points) {
+  size_t top = SIZE_MAX, n = 0;
+  for (size_t c = 0; c < race->count; c++)
+    if (race->bound[c] >= race->best_ratio - RATIO_SLACK && (top == SIZE_MAX || race->bound[c] > race->bound[top]))
+      top = c;
+  for (size_t c = 0; c < race->count && top != SIZE_MAX; c++) {
+    if (!(race->bound[c] >= race->best_ratio - RATIO_SLACK) || race->left[c] != race->left[top])
+      continue;
+    size_t at = n;
+    for (; at > 0 && race->bound[ret_points[at - 1]] < race->bound[c]; at--)
+      if (at < KERNEL_POINTS)
+        ret_points[at] = ret_points[at - 1];
+    if (at < KERNEL_POINTS)
+      ret_points[at] = c;
+    n = MIN_OF(n + 1, (size_t)KERNEL_POINTS);
+  }
+  return n;
+}
+
+size_t parzen_choose(struct parzen *good, struct parzen *bad, const double *u, size_t count, parzen_fits_fn *fits, void *ctx, void *work) {
+  struct race race = {.count = count, .good = work, .best_ratio = -INFINITY, .best = SIZE_MAX};
+  size_t points[KERNEL_POINTS], n;
+  race.bound = race.good + count;
+  race.left = (size_t *)(race.bound + count);
+  void *rest = race.left + count;
+  parzen_log_density(good, u, count, race.good, rest);
+  struct sums s = begin_sums(bad, u, count, rest);
+  for (size_t c = 0; c < count; c++) {
+    race.bound[c] = race.good[c] - log_sum(&s, c);
+    race.left[c] = bad->count;
+  }
+  while ((n = front_runners(&race, points))) {
+    size_t to = race.left[points[0]], stretch = MAX_OF(bad->count - to, (size_t)STRETCH), from = to > stretch ? to - stretch : 0;
+    add_kernels(bad, from, to, points, n, &s);
+    for (size_t p = 0; p < n; p++) {
+      size_t c = points[p];
+      race.bound[c] = race.good[c] - log_sum(&s, c);
+      race.left[c] = from;
+      if (from)
+        continue;
+      bool ahead = race.bound[c] > race.best_ratio || (race.bound[c] == race.best_ratio && c < race.best);
+      if (ahead && fits(ctx, c)) {
+        race.best_ratio = race.bound[c];
+        race.best = c;
+      }
+      race.bound[c] = NAN;
     }
   }
-  for (size_t c = 0; c < count; c++) {
-    double kernels = sum[c] > 0 ? log((double)sum[c]) + (double)top[c] : -INFINITY, prior = log_prior(parzen, u + c * axes);
-    double high = fmax(kernels, prior), low = fmin(kernels, prior);
-    ret_log[c] = high + log1p(exp(low - high)) - log(weights);
-  }
+  return race.best;
 }
 
 /* ---- drawing ---- */

@@ -53,6 +53,12 @@ double parzen_at(const struct parzen *parzen, size_t kernel, size_t axis);
  * memory of parzen_work(...) bytes. */
 size_t parzen_work(const struct parzen *parzen, size_t count);
 void parzen_log_density(struct parzen *parzen, const double *u, size_t count, double *ret_log, void *work);
+/* Of `count` points the one where `good` is largest beside `bad`, among those that `fits` lets pass; the first of equals. SIZE_MAX when
+ * there is none. Points that cannot win any more are left behind: what the newest kernels of `bad` alone come to is too much for them.
+ * `fits` is asked about few. `work` is parzen_choose_work(...) bytes. */
+typedef bool parzen_fits_fn(void *ctx, size_t point);
+size_t parzen_choose_work(const struct parzen *good, const struct parzen *bad, size_t count);
+size_t parzen_choose(struct parzen *good, struct parzen *bad, const double *u, size_t count, parzen_fits_fn *fits, void *ctx, void *work);
 /* Draws a point, in the form that parzen_log_density() takes. */
 void parzen_draw(struct parzen *parzen, struct rng *rng, double *ret_u);
 

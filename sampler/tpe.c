@@ -45,7 +45,7 @@ struct tpe {
   double **edges; /* by parameter; NULL for continuous axes */
   size_t seen;    /* events */
   /* scratch */
-  double *drawn, *good_log, *bad_log;
+  double *drawn;
   void *work;
   size_t work_size;
 };
@@ -110,9 +110,7 @@ bool tpe_new(const struct history *history, const struct tpe_settings *settings,
   tpe->edges = mem_array(params, sizeof *tpe->edges);
   tpe->groups = mem_array(groups, sizeof *tpe->groups);
   tpe->drawn = mem_array((size_t)CANDIDATES_MAX * params, sizeof *tpe->drawn);
-  tpe->good_log = mem_array(CANDIDATES_MAX, sizeof *tpe->good_log);
-  tpe->bad_log = mem_array(CANDIDATES_MAX, sizeof *tpe->bad_log);
-  bool ok = tpe->edges && tpe->groups && tpe->drawn && tpe->good_log && tpe->bad_log;
+  bool ok = tpe->edges && tpe->groups && tpe->drawn;
   if (!ok)
     err_no_memory(err);
   for (; ok && tpe->group_count < groups; tpe->group_count++)
@@ -134,7 +132,7 @@ void tpe_free(struct tpe *tpe) {
   }
   for (size_t i = 0; tpe->edges && i < space_count(tpe->space); i++)
     mem_free(tpe->edges[i]);
-  mem_free(tpe->edges), mem_free(tpe->groups), mem_free(tpe->drawn), mem_free(tpe->good_log), mem_free(tpe->bad_log), mem_free(tpe->work);
+  mem_free(tpe->edges), mem_free(tpe->groups), mem_free(tpe->drawn), mem_free(tpe->work);
   mem_free(tpe);
 }
 
@@ -349,37 +347,38 @@ static void put_values(const struct tpe *tpe, const struct group *group, const d
   }
 }
 
+/* Candidates for a group's values of a point. */
+struct candidates {
+  const struct tpe *tpe;
+  const struct group *group;
+  bool whole; /* with them the point is complete */
+  double *point;
+};
+
+static bool fits(void *ctx, size_t candidate) {
+  const struct candidates *c = ctx;
+  if (!c->whole)
+    return true;
+  put_values(c->tpe, c->group, c->tpe->drawn + candidate * c->group->param_count, c->point);
+  return space_allows(c->tpe->space, c->point) && !history_has(c->tpe->history, c->point);
+}
+
 /* Fills the group's values of `point` with the candidate of the largest l(x)/g(x). With `whole`, the point is complete then, and candidates
  * that are not allowed or already taken are passed over; *ret_found says whether one was left. */
 static bool choose_for_group(struct tpe *tpe, struct group *group, struct rng *rng, bool whole, double *point, bool *ret_found,
                              struct err *err) {
   if (!group->good && !make_good(tpe, group, err))
     return false;
-  struct parzen *good = group->good;
   size_t count = tpe->settings.candidates, width = group->param_count;
-  if (!reserve_work(tpe, MAX_OF(parzen_work(good, count), parzen_work(group->bad, count)), err))
+  if (!reserve_work(tpe, parzen_choose_work(group->good, group->bad, count), err))
     return false;
   for (size_t c = 0; c < count; c++)
-    parzen_draw(good, rng, tpe->drawn + c * width);
-  parzen_log_density(good, tpe->drawn, count, tpe->good_log, tpe->work);
-  parzen_log_density(group->bad, tpe->drawn, count, tpe->bad_log, tpe->work);
-  size_t best = SIZE_MAX;
-  *ret_found = false;
-  for (size_t c = 0; c < count; c++) {
-    double gain = tpe->good_log[c] - tpe->bad_log[c];
-    if (isnan(gain) || (best != SIZE_MAX && !(gain > tpe->good_log[best] - tpe->bad_log[best])))
-      continue;
-    if (whole) {
-      put_values(tpe, group, tpe->drawn + c * width, point);
-      if (!space_allows(tpe->space, point) || history_has(tpe->history, point))
-        continue;
-    }
-    best = c;
-  }
-  if (best == SIZE_MAX)
-    return true;
-  *ret_found = true;
-  put_values(tpe, group, tpe->drawn + best * width, point);
+    parzen_draw(group->good, rng, tpe->drawn + c * width);
+  struct candidates candidates = {tpe, group, whole, point};
+  size_t best = parzen_choose(group->good, group->bad, tpe->drawn, count, fits, &candidates, tpe->work);
+  *ret_found = best != SIZE_MAX;
+  if (*ret_found)
+    put_values(tpe, group, tpe->drawn + best * width, point);
   return true;
 }
 

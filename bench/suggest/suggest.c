@@ -1,9 +1,11 @@
 /* How much processor time asking and telling take, without any service around them.
  *
  *   bench_suggest [quick]
+ *   bench_suggest METHOD FINISHED ASKS
  *
  * For each method and size: a history of that many finished trials of ten floats, then some hundred asks and tells, one after the other;
  * the median and the 99th of a hundred. GP is timed in whole, thinking included, and split into start + finish and thinking. */
+#define WINNOW_ALLOW_NUMBERS /* arguments of a person who measures */
 #include <malloc.h>
 #include <math.h>
 
@@ -12,7 +14,7 @@
 #include "base/rng.h"
 #include "sampler/sampler.h"
 
-enum { PARAMS = 10, ASKS_MAX = 400 };
+enum { PARAMS = 10, ASKS_MAX = 10000 };
 
 struct times {
   double us[ASKS_MAX];
@@ -129,6 +131,11 @@ static void measure(enum sampler_type type, size_t trials, size_t asks) {
 }
 
 int main(int argc, char **argv) {
+  enum sampler_type one;
+  if (argc == 4 && sampler_type_of(str_of(argv[1]), &one)) {
+    measure(one, strtoul(argv[2], NULL, 10), strtoul(argv[3], NULL, 10));
+    return 0;
+  }
   bool quick = argc > 1 && strcmp(argv[1], "quick") == 0;
   static const size_t sizes[] = {100, 1000, 10000};
   for (size_t i = 0; i < ARRAY_LEN(sizes); i++)

@@ -319,6 +319,49 @@ static void test_parzen_loose_is_the_same(void **state) {
   parzen_free(both[0]), parzen_free(both[1]);
 }
 
+static bool is_no_multiple(void *ctx, size_t point) {
+  return point % *(size_t *)ctx != 0;
+}
+
+/* The race of the points ends as if each density had been summed up to the end. */
+static void test_parzen_choice_is_exact(void **state) {
+  (void)state;
+  enum { GOOD = 25, BAD = 3000, ASKED = 48 };
+  static double work[256 * ASKED];
+  struct parzen_settings settings = {.min_width = 0.03, .full_weight = 25};
+  struct rng rng = rng_seeded(7);
+  for (size_t trial = 0; trial < 60; trial++) {
+    struct parzen *models[2];
+    struct err err;
+    size_t counts[2] = {1 + (size_t)rng_below(&rng, GOOD), (size_t)rng_below(&rng, trial % 2 ? BAD : 600)};
+    for (size_t m = 0; m < 2; m++) {
+      assert_true(parzen_new(axes, 4, &settings, &models[m], &err) && parzen_reserve(models[m], BAD, &err));
+      parzen_loosen(models[m]);
+      for (size_t k = 0; k < counts[m]; k++) {
+        double at[4];
+        for (int i = 0; i < 4; i++)
+          at[i] = m == 0 ? 0.3 + 0.3 * rng_f64(&rng) : rng_f64(&rng);
+        parzen_add(models[m], at);
+        parzen_switch(models[m], k, rng_below(&rng, 20) > 0);
+      }
+      parzen_tighten(models[m]);
+    }
+    double u[4 * ASKED], good[ASKED], bad[ASKED];
+    for (size_t i = 0; i < ASKED; i++)
+      parzen_draw(models[0], &rng, u + 4 * i);
+    memcpy(u + 4 * 11, u + 4 * 10, 4 * sizeof *u); /* equal ones: the first is chosen */
+    parzen_log_density(models[0], u, ASKED, good, work);
+    parzen_log_density(models[1], u, ASKED, bad, work);
+    size_t passed_over = 1 + trial % 4, best = SIZE_MAX;
+    for (size_t i = 0; i < ASKED; i++)
+      if (i % passed_over && (best == SIZE_MAX || good[i] - bad[i] > good[best] - bad[best]))
+        best = i;
+    assert_true(parzen_choose_work(models[0], models[1], ASKED) <= sizeof work);
+    assert_int_equal(parzen_choose(models[0], models[1], u, ASKED, is_no_multiple, &passed_over, work), best);
+    parzen_free(models[0]), parzen_free(models[1]);
+  }
+}
+
 /* Draws follow the density: the mean of 1/density over draws is the volume they can fall into. */
 static void test_parzen_draws_follow_density(void **state) {
   (void)state;
@@ -429,6 +472,7 @@ int main(void) {
       cmocka_unit_test(test_parzen_density),
       cmocka_unit_test(test_parzen_is_incremental),
       cmocka_unit_test(test_parzen_loose_is_the_same),
+      cmocka_unit_test(test_parzen_choice_is_exact),
       cmocka_unit_test(test_parzen_draws_follow_density),
       cmocka_unit_test(test_parzen_far_away),
       cmocka_unit_test(test_fast_exponential),
