@@ -43,6 +43,9 @@ function(winnow_tests)
     endif()
   endforeach()
 
+  add_library(slow_disk MODULE ${CMAKE_SOURCE_DIR}/tests/support/preload/slow_disk.c) # Postgres gets it too: no sanitizer in it
+  target_compile_options(slow_disk PRIVATE -fno-sanitize=all)
+  target_link_options(slow_disk PRIVATE -fno-sanitize=all)
   file(GLOB scripts CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/tests/e2e/test_*.py)
   foreach(script IN LISTS scripts)
     if(NOT TARGET winnow)

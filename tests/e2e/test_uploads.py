@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 """Large bodies that become files: beside other clients, broken off, killed, and ended by the service; and what small ones had before."""
-import hashlib, http.client, io, os, pathlib, signal, sys, tarfile, threading, unittest
+import hashlib, http.client, io, os, pathlib, re, shutil, signal, sys, tarfile, tempfile, threading, time, unittest
 
 WINNOW = pathlib.Path(sys.argv.pop(1)).resolve()
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "support"))
@@ -10,8 +10,8 @@ MIB = 1 << 20
 
 
 class Case(unittest.TestCase):
-    def serve(self, *arguments):
-        self.s = Service(WINNOW, arguments=arguments)
+    def serve(self, *arguments, env=None):
+        self.s = Service(WINNOW, arguments=arguments, env=env)
         self.addCleanup(self.s.close)
         self.run_id = self.s.post("/api/2.0/mlflow/runs/create", {}).json["run"]["info"]["run_id"]
 
@@ -51,6 +51,59 @@ class Case(unittest.TestCase):
         self.assertEqual(self.s.get(f"/api/v1/runs/{self.run_id}/artifacts?path=model").json["items"], [])
         self.assertEqual(self.s.get(f"/api/v1/runs/{self.run_id}/artifacts/model/big.bin").status, 404)
         self.assertEqual(self.s.get("/api/v1/code/" + "a" * 64).status, 404)
+
+
+class HangingDisk(Case):
+    """What is written to the disk waits for as long as `gate` is there."""
+
+    def serve_on_hanging_disk(self, *arguments):
+        library = WINNOW.parent.parent / "libslow_disk.so"
+        if not library.exists():
+            self.skipTest(f"{library} is not built")
+        home = tempfile.mkdtemp(prefix="winnow-e2e-gate-")
+        self.addCleanup(shutil.rmtree, home)
+        os.chmod(home, 0o755)
+        self.gate = pathlib.Path(home) / "gate"
+        self.addCleanup(lambda: self.gate.unlink(missing_ok=True))
+        self.gate.touch()
+        sanitizer = os.environ.get("ASAN_OPTIONS", "") + ":verify_asan_link_order=0"
+        self.serve(*arguments, env={"ASAN_OPTIONS": sanitizer, "LD_PRELOAD": str(library), "SLOW_DISK": str(self.gate)})
+
+    def test_others_do_not_wait_for_the_disk(self):
+        self.serve_on_hanging_disk()
+        resident = lambda: int(re.search(r"VmRSS:\s+(\d+)", pathlib.Path(f"/proc/{self.s.process.pid}/status").read_text()).group(1)) >> 10
+        before, connections = resident(), []
+        for path, headers in self.places():  # one after the other is written to
+            connections.append(self.begin(path, headers, 64 * MIB))
+            connections[-1].sock.setblocking(False)
+            try:
+                while connections[-1].sock.send(bytes(MIB)):
+                    time.sleep(0.02)
+            except BlockingIOError:
+                pass  # nobody takes more
+        for _ in range(50):
+            self.assertEqual(self.s.get("/api/v1/status", timeout=10).status, 200)
+            self.assertEqual(self.s.get(f"/api/v1/runs/{self.run_id}", timeout=10).status, 200)
+        if not any(kind in str(WINNOW) for kind in ("asan", "tsan")):
+            self.assertLess(resident() - before, 8)
+        self.gate.unlink()
+        for connection in connections:
+            connection.close()
+        wait(lambda: not self.files(), "the end of the files on their way")
+
+    def test_a_service_that_ends_waits_for_what_is_being_synced(self):
+        """What a thread has done is told to parts that are still there: the file is whole or not there."""
+        self.serve_on_hanging_disk("--drain-timeout", "0s")
+        connection = self.begin(f"/api/v1/runs/{self.run_id}/artifacts/late.bin", {}, 1000)
+        connection.send(bytes(1000))
+        wait(self.files, "the file on its way")
+        self.s.process.send_signal(signal.SIGTERM)
+        wait(lambda: not self.s.postgres(), "the end of all else")
+        self.assertIsNone(self.s.process.poll())
+        self.gate.unlink()
+        self.assertEqual(self.s.process.wait(60), 0, self.s.log())
+        self.assertEqual([(p.name, p.stat().st_size) for p in self.files()], [("late.bin", 1000)])
+        connection.close()
 
 
 class Uploads(Case):
