@@ -141,6 +141,17 @@ begin
 end
 $$;
 
+CREATE FUNCTION winnow.run_is_there(written boolean) RETURNS boolean
+    LANGUAGE plpgsql
+    AS $$
+begin
+  if not written then
+    raise exception 'no such run' using errcode = 'WN404';
+  end if;
+  return true;
+end
+$$;
+
 CREATE FUNCTION winnow.run_purge(gone uuid, before bigint, files text) RETURNS boolean
     LANGUAGE plpgsql
     AS $$
@@ -154,6 +165,7 @@ begin
   delete from metric_chunk where run = gone;
   delete from metric_tail where run = gone; -- and what it put together
   delete from run_metric where run = gone;
+  delete from run_unindexed where run = gone;
   delete from log_piece where run = gone;
   delete from log_stream where run = gone;
   insert into doomed (path, job) values (files, gone);
@@ -174,29 +186,19 @@ CREATE FUNCTION winnow.run_status(state smallint) RETURNS text
   select (array['SCHEDULED', 'SCHEDULED', 'RUNNING', 'RUNNING', 'FINISHED', 'FAILED', 'KILLED', 'KILLED', 'FAILED'])[state + 1]
 $$;
 
-CREATE FUNCTION winnow.run_write(run_id uuid, new_params jsonb, new_tags jsonb, pass integer) RETURNS void
+CREATE FUNCTION winnow.run_takes(deleted_at bigint, executor text, attempt integer, pass integer, old jsonb, given jsonb) RETURNS boolean
     LANGUAGE plpgsql
     AS $$
-declare
-  old run%rowtype;
 begin
-  select * into old from run where id = run_id for update;
-  if not found then
-    raise exception 'no such run' using errcode = 'WN404';
-  end if;
-  if old.deleted_at is not null then
+  if deleted_at is not null then
     raise exception 'the run is deleted' using errcode = 'WN410';
   end if;
-  perform run_allow(old.executor, old.attempt, pass);
-  if new_params <> '{}' and exists (
-       select from jsonb_each_text(new_params) p where old.params ? p.key and not param_same(old.params ->> p.key, p.value)) then
+  perform run_allow(executor, attempt, pass);
+  if given <> '{}' and old <> '{}' and exists (
+       select from jsonb_each_text(given) p where old ? p.key and not param_same(old ->> p.key, p.value)) then
     raise exception 'a param has another value' using errcode = 'WN409';
   end if;
-  update run set
-    params = case when new_params = '{}' then params else new_params || params end,
-    name = coalesce(nullif(new_tags ->> 'mlflow.runName', ''), name),
-    tags = case when new_tags = '{}' then tags else tags || (new_tags - 'mlflow.runName') end
-  where id = run_id;
+  return true;
 end
 $$;
 
@@ -974,9 +976,6 @@ ALTER TABLE ONLY winnow.run_dataset
 
 ALTER TABLE ONLY winnow.run_model
     ADD CONSTRAINT run_model_run_fkey FOREIGN KEY (run) REFERENCES winnow.run(id) ON DELETE CASCADE;
-
-ALTER TABLE ONLY winnow.run_unindexed
-    ADD CONSTRAINT run_unindexed_run_fkey FOREIGN KEY (run) REFERENCES winnow.run(id) ON DELETE CASCADE;
 
 ALTER TABLE ONLY winnow.sweep_register
     ADD CONSTRAINT sweep_register_sweep_fkey FOREIGN KEY (sweep) REFERENCES winnow.sweep(id) ON DELETE CASCADE;

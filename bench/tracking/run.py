@@ -253,9 +253,12 @@ FRESH = 5000  # of each size so many are made through the service
 
 
 def fill(server, there, size):
-    """Up to `size` runs; runs a second at that size."""
-    if isinstance(server, Winnow) and there and size - there > 2 * FRESH:
-        server.sql(COPY.format(first=there + 1, last=size - FRESH))
+    """Up to `size` runs; runs a second at that size, with nothing left to do of what came before."""
+    if isinstance(server, Winnow) and size - there > FRESH:
+        if there and size - there > 2 * FRESH:
+            server.sql(COPY.format(first=there + 1, last=size - FRESH))
+        else:
+            load(server, 16, 3600, "fill", str(size - FRESH - there))
         settle_winnow(server)
         there = size - FRESH
     begun = time.time()

@@ -126,7 +126,7 @@ where x.model = m.id and m.name = $1 and x.version = $2 and x.deleted_at is null
 update model_version set kept_path = $3, size = $4, digest = $5 where model = $1 and version = $2 and deleted_at is null returning version;
 
 -- name: alias_set (text, text, int4, int8, text) -> (int4)
--- Model, alias, version, now, who. No row: there is no such version.
+-- Model, alias, version, now, who. No row: there is no such version. An alias is no change of the model's: `updated` stays, as MLflow has it.
 with v as (
   select x.model, x.version, m.name from model_version x join registered_model m on m.id = x.model
   where m.name = $1 and x.version = $3 and x.deleted_at is null),
@@ -136,8 +136,7 @@ done as (
   on conflict (model, alias) do update set version = excluded.version returning 1),
 told as (
   insert into event (time, kind, actor, subject, from_state, to_state, reason)
-  select $4, 'model.alias', $5, v.name || '/' || v.version, (select version::text from old), v.version::text, $2 from v),
-touched as (update registered_model m set updated = $4 from v where m.id = v.model returning 1)
+  select $4, 'model.alias', $5, v.name || '/' || v.version, (select version::text from old), v.version::text, $2 from v)
 select version from v;
 
 -- name: alias_delete (text, text, int8, text) -> (int8)
@@ -146,8 +145,7 @@ with m as (select id, name from registered_model where name = $1),
 gone as (delete from model_alias a using m where a.model = m.id and a.alias = $2 returning a.version),
 told as (
   insert into event (time, kind, actor, subject, from_state, reason)
-  select $3, 'model.alias', $4, m.name || '/' || g.version, g.version::text, $2 from m, gone g),
-touched as (update registered_model x set updated = $3 from m, gone where x.id = m.id returning 1)
+  select $3, 'model.alias', $4, m.name || '/' || g.version, g.version::text, $2 from m, gone g)
 select id from m;
 
 -- name: model_events (text, int8, int8) -> (int8, int8, text, text, text, text, text, text) repeatable

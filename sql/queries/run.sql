@@ -61,8 +61,17 @@ cross join lateral (select * from run_view x where x.id = f.id offset 0) r
 order by f.place;
 
 -- name: run_write (uuid, jsonb, jsonb, int4) -> ()
--- Params and tags, all or nothing; what the caller may write. Refusals are SQLSTATEs: see the function.
-select from run_write($1, $2, $3, $4);
+-- Params and tags, all or nothing; what the caller may write. Writers of one run take turns. What forbids it is raised, so that whatever else
+-- is in the transaction does not happen either: WN404 there is no such run, WN410 it is deleted, WN409 a param has another value; and as
+-- run_allow().
+with written as (
+  update run r set
+    params = case when $2 = '{}' then r.params else $2 || r.params end,
+    name = coalesce(nullif($3 ->> 'mlflow.runName', ''), r.name),
+    tags = case when $3 = '{}' then r.tags else r.tags || ($3 - 'mlflow.runName') end
+  where r.id = $1 and run_takes(r.deleted_at, r.executor, r.attempt, $4, r.params, $2)
+  returning 1)
+select from run_is_there((select count(*) > 0 from written));
 
 -- name: run_conflicts (uuid, jsonb) -> (text, text, text) repeatable
 -- The params that cannot be logged: key, stored value, given value.

@@ -72,7 +72,7 @@ static void make_run(struct id id) {
 }
 
 static int set_up(void **state UNUSED) {
-  pg_cluster_sql(&cluster, "truncate winnow.run, winnow.metric_tail, winnow.metric_chunk, winnow.metric_key cascade");
+  pg_cluster_sql(&cluster, "truncate winnow.run, winnow.run_unindexed, winnow.metric_tail, winnow.metric_chunk, winnow.metric_key cascade");
   rng = rng_seeded(4711);
   for (size_t r = 0; r < RUNS; r++) {
     run_ids[r] = id_new(&clock_system, &rng);

@@ -7,7 +7,7 @@
 enum {
   ROUND_MS = 1000,
   INDEX_BATCH = 500,
-  CLEAN_EVERY = 5 /* rounds */,
+  CLEAN_AFTER = 4 /* batches */,
   FORGET_EVERY = 60,
   ANSWER_LIFE_MS = 24 * 60 * 60 * 1000,
   ANSWERS_MAX = 200000,
@@ -19,7 +19,8 @@ struct tracking_care {
   struct pg_pool *pg;
   struct loop_timer *timer;
   int64_t log_retention_ms; /* 0: for ever */
-  unsigned round;
+  unsigned round, batches;  /* `batches` of last metrics indexed since words were cleaned */
+  bool is_behind;           /* there are more to index */
   bool stopped;
 };
 
@@ -56,30 +57,39 @@ static void on_forgotten(void *ctx, const struct pg_reply *reply UNUSED) {
     rest(care);
 }
 
+static void index_some(struct tracking_care *care);
+
 /* Now and then also the answers kept for those who ask again. */
 static void on_cleaned(void *ctx, const struct pg_reply *reply UNUSED) {
   struct tracking_care *care = ctx;
-  if (care->stopped || care->round % FORGET_EVERY != 1 || !step(care, STMT_IDEMPOTENCY_CLEAN, on_forgotten))
+  care->batches = 0;
+  if (!care->stopped && care->is_behind)
+    index_some(care);
+  else if (care->stopped || care->round++ % FORGET_EVERY != 1 || !step(care, STMT_IDEMPOTENCY_CLEAN, on_forgotten))
     rest(care);
 }
 
+/* Words wait in a list that searches read in full, and whose pages stay: it is emptied before it is long. */
 static void on_indexed(void *ctx, const struct pg_reply *reply) {
   struct tracking_care *care = ctx;
-  bool more = pg_outcome(reply) == PG_DONE && pg_int(reply, 0, 0) == INDEX_BATCH;
+  care->is_behind = pg_outcome(reply) == PG_DONE && pg_int(reply, 0, 0) == INDEX_BATCH;
   if (pg_outcome(reply) == PG_REJECTED)
     log_warn("tracker", NULL, "last metrics could not be indexed: %s", pg_err(reply)->text);
   if (care->stopped)
     return;
-  if (more ? step(care, STMT_RUN_INDEX_METRICS, on_indexed)
-           : care->round++ % CLEAN_EVERY == 0 && step(care, STMT_RUN_CLEAN_WORDS, on_cleaned))
-    return;
-  rest(care);
+  if (care->is_behind && ++care->batches < CLEAN_AFTER)
+    index_some(care);
+  else if (!step(care, STMT_RUN_CLEAN_WORDS, on_cleaned))
+    rest(care);
+}
+
+static void index_some(struct tracking_care *care) {
+  if (!step(care, STMT_RUN_INDEX_METRICS, on_indexed))
+    rest(care);
 }
 
 static void begin_round(void *ctx) {
-  struct tracking_care *care = ctx;
-  if (!step(care, STMT_RUN_INDEX_METRICS, on_indexed))
-    rest(care);
+  index_some(ctx);
 }
 
 struct tracking_care *tracking_care_new(struct loop *loop, struct pg_pool *pg, int64_t log_retention_ms, struct err *err) {
