@@ -342,6 +342,9 @@ struct live_made live_made_by_hand(const struct live_sweep *live);
 bool live_make_trials(struct live_sweep *live, uint32_t wanted);
 /* Begins to think of the next point, where that takes long. */
 void live_think_ahead(struct live_sweep *live);
+/* Thinks of the next point where that takes little, while the result of a single worker is on its way to the disk: who has told asks next,
+ * and nothing else can happen before. */
+void live_think_meanwhile(struct live_sweep *live);
 const char *live_reason(const struct live_trial *trial, const struct engine_trial *row);
 
 /* catch_up.c

@@ -95,6 +95,12 @@ static bool finish_job(struct live_sweep *live, struct sampler_job *job, const s
   return ret->suggestion.by == SAMPLER_GP || made->tells == history_tells(live->history);
 }
 
+static bool reserve_ahead(struct live_sweep *live) {
+  if (!live->ahead.found)
+    live->ahead.found = mem_zalloc(sizeof *live->ahead.found);
+  return live->ahead.found;
+}
+
 static void run_thought(struct work *work) {
   struct live_sweep *live = CONTAINER_OF(work, struct live_sweep, work);
   sampler_job_run(live->thought);
@@ -126,7 +132,7 @@ static bool think(struct live_sweep *live, struct live_point *ret_now) {
   }
   if (!sampler_job_is_slow(job))
     return finish_job(live, job, &made, ret_now);
-  if (!live->ahead.found && !(live->ahead.found = mem_zalloc(sizeof *live->ahead.found)))
+  if (!reserve_ahead(live))
     return finish_job(live, job, &made, ret_now);
   live->work = (struct work){.run = run_thought, .done = on_thought};
   live->thought = job;
@@ -157,20 +163,34 @@ bool live_make_trials(struct live_sweep *live, uint32_t wanted) {
   return true;
 }
 
+static bool has_ahead(const struct live_sweep *live) {
+  return live->ahead.there && is_usable(live, &live->ahead.found->made, live->ahead.number);
+}
+
+/* Thinks of the next point, and keeps it when that took no time, so that it is not made again at every turn. */
+static void think_of_next(struct live_sweep *live) {
+  struct live_point found;
+  if (!think(live, &found) || !reserve_ahead(live))
+    return;
+  *live->ahead.found = found;
+  live->ahead.number = next_number(live);
+  live->ahead.there = true;
+}
+
 void live_think_ahead(struct live_sweep *live) {
   if (live->thinking || live->all->stopping || !sampler_is_slow(live->sampler) || !engine_has_room(live->engine))
     return;
   bool refresh = live->refresh;
   live->refresh = false;
-  if (live->ahead.there && is_usable(live, &live->ahead.found->made, live->ahead.number) &&
-      (!refresh || live->ahead.found->made.tells == history_tells(live->history)))
+  if (has_ahead(live) && (!refresh || live->ahead.found->made.tells == history_tells(live->history)))
     return; /* who has told asks next, as a rule: a better point would be for a number that is taken by then */
   if (history_pending(live->history) && !staleness(live))
     return; /* the result that is to come would make it useless */
-  struct live_point found;
-  if (!think(live, &found) || !live->ahead.found)
-    return;
-  *live->ahead.found = found; /* it took no time, and is not to be made again at every turn */
-  live->ahead.number = next_number(live);
-  live->ahead.there = true;
+  think_of_next(live);
+}
+
+void live_think_meanwhile(struct live_sweep *live) {
+  bool asked_for = live->conf.asks && !live->asks.count && !history_pending(live->history) && history_tells(live->history);
+  if (asked_for && !sampler_is_slow(live->sampler) && !live->thinking && engine_has_room(live->engine) && !has_ahead(live))
+    think_of_next(live);
 }

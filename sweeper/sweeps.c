@@ -250,11 +250,26 @@ static void on_written(void *ctx, const struct pg_reply *reply) {
     sweeps_kick(s);
 }
 
+/* While a transaction is on its way, the points of the next one are made. */
+static void use_the_wait(struct sweeps *s) {
+  LIST_EACH(&s->sweeps, node) {
+    struct live_sweep *live = LIST_ENTRY(node, struct live_sweep, node);
+    if (live->asks.count)
+      live_advance(live);
+  }
+  for (size_t i = 0; i < s->write_count; i++)
+    live_think_meanwhile(s->writes[i].sweep);
+}
+
 static void pump(void *ctx) {
   struct sweeps *s = ctx;
   struct err err;
-  if (s->in_flight || !s->ready || s->stopping)
+  if (!s->ready || s->stopping)
     return;
+  if (s->in_flight) {
+    use_the_wait(s);
+    return;
+  }
   collect(s);
   s->reports_flying = MIN_OF(s->report_count, (size_t)BATCH_ROWS_MAX);
   if (!s->write_count && !s->reports_flying) {
@@ -264,6 +279,8 @@ static void pump(void *ctx) {
   s->in_flight = true;
   if (!sweep_rows_send(s, on_written, &err))
     finish_batch(s, &err);
+  else
+    sweeps_kick(s);
 }
 
 void sweeps_kick(struct sweeps *s) {
