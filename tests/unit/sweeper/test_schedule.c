@@ -406,7 +406,7 @@ static int64_t cpu_us(void) {
   return (int64_t)t.tv_sec * 1000000 + t.tv_nsec / 1000;
 }
 
-/* Ten thousand slots; with WINNOW_LONG_TESTS a million jobs. */
+/* Ten thousand slots; with WINNOW_TEST_LONG a million jobs. */
 static void a_decision_is_quick(void **state) {
   (void)state;
   unsigned nodes[1250];
@@ -416,7 +416,7 @@ static void a_decision_is_quick(void **state) {
   for (int big = 0; big < 2; big++) {
     struct schedule *s = fresh(nodes, ARRAY_LEN(nodes));
     struct rng rng = rng_seeded(1);
-    size_t count = !big ? 20000 : getenv("WINNOW_LONG_TESTS") ? 1000000 : 100000;
+    size_t count = !big ? 20000 : getenv("WINNOW_TEST_LONG") ? 1000000 : 100000;
     uint32_t groups[100];
     for (size_t i = 0; i < ARRAY_LEN(groups); i++)
       groups[i] = group(s, 200);

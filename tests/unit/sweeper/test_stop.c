@@ -482,10 +482,10 @@ static int64_t cpu_us(void) {
   return (int64_t)t.tv_sec * 1000000 + t.tv_nsec / 1000;
 }
 
-/* WINNOW_LONG_TESTS: a hundred thousand trials of ten reports each, per rule. */
+/* WINNOW_TEST_LONG: a hundred thousand trials of ten reports each, per rule. */
 static void a_report_is_quick(void **state) {
   (void)state;
-  uint32_t trials = getenv("WINNOW_LONG_TESTS") ? 100000 : 2000;
+  uint32_t trials = getenv("WINNOW_TEST_LONG") ? 100000 : 2000;
   for (size_t r = 0; r < ARRAY_LEN(every_rule); r++) {
     struct stop_set *set = rules(every_rule[r], "y", false);
     int64_t start = cpu_us();
