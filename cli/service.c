@@ -42,7 +42,8 @@ enum {
   LOAD_AGAIN_MS = 1000,
   ROOM_EVERY_MS = 250,
   STORES_STOP_MS = 10 * 1000,
-  CARE_THREADS = 2
+  CARE_THREADS = 2,
+  DISK_THREADS = 2
 };
 
 enum service_state {
@@ -60,7 +61,7 @@ struct service {
   enum service_state state;
   int exit_code;
   struct loop *loop;
-  struct work_pool *work, *care_work;
+  struct work_pool *work, *care_work, *disk_work;
   struct database *database;
   struct gpus *gpus;
   struct migrate_seed seed;
@@ -522,7 +523,7 @@ static bool make_tracking(struct service *service, struct err *err) {
   struct artifact_store_conf place;
   if (!place_artifacts(service, &place))
     return err_no_memory(err);
-  app->artifacts = artifact_store_new(&place, service->work, app->pg, &clock_system, err);
+  app->artifacts = artifact_store_new(&place, service->work, service->disk_work, app->pg, &clock_system, err);
   app->metrics = app->artifacts ? metric_store_new(service->loop, app->pg, service->work, &conf, err) : NULL;
   struct care_conf care = {.loop = service->loop,
                            .pg = app->pg,
@@ -571,7 +572,7 @@ static bool make_sweeps(struct service *service, struct err *err) {
                              .change_ctx = app};
   if (!companion)
     return err_no_memory(err);
-  app->code = code_store_new(service->settings.data, service->work, &clock_system, err);
+  app->code = code_store_new(service->settings.data, service->disk_work, &clock_system, err);
   app->logs = app->code ? log_store_new(&logs, err) : NULL;
   conf.logs = app->logs;
   conf.code = app->code;
@@ -606,7 +607,8 @@ static bool make_parts(struct service *service, struct err *err) {
     return false;
   loop_add_hook(service->loop, http_server_flush_log_hook, NULL);
   service->work = work_pool_new(service->loop, (unsigned)settings->threads, 1024, err);
-  service->care_work = service->work ? work_pool_new(service->loop, CARE_THREADS, 64, err) : NULL;
+  service->disk_work = service->work ? work_pool_new(service->loop, DISK_THREADS, 1024, err) : NULL;
+  service->care_work = service->disk_work ? work_pool_new(service->loop, CARE_THREADS, 64, err) : NULL;
   service->on_term = loop_signal_new(service->loop, SIGTERM, on_stop_signal, service);
   service->heeds_int = !is_ignored(SIGINT); /* who started us in the background of a script wants no Ctrl-C to reach us */
   if (service->heeds_int)
@@ -625,6 +627,7 @@ static bool make_parts(struct service *service, struct err *err) {
   app->rng = rng_from_system();
   app->work = service->work;
   app->admin_work = service->care_work;
+  app->disk_work = service->disk_work;
   app->shut_down = shut_down;
   app->shut_down_ctx = service;
   app->status.started_ms = clock_wall_ms(&clock_system);
@@ -651,6 +654,7 @@ static bool make_parts(struct service *service, struct err *err) {
  * told off by the database's end before the server goes. */
 static void free_parts(struct service *service) {
   work_pool_stop(service->care_work);
+  work_pool_stop(service->disk_work);
   work_pool_stop(service->work);
   database_free(service->database);
   tracking_care_free(service->care);
@@ -659,6 +663,7 @@ static void free_parts(struct service *service) {
   http_server_free(service->app.server);
   tls_free(service->tls);
   work_pool_free(service->care_work);
+  work_pool_free(service->disk_work);
   work_pool_free(service->work);
   retention_free(service->retention);
   sweeps_free(service->app.sweeps);

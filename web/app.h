@@ -56,6 +56,7 @@ struct web_app {
 
   struct web_status status;
   struct work_pool *admin_work;     /* for care, so that it takes no thread from those who store */
+  struct work_pool *disk_work;      /* for bytes of files, so that who waits for the disk takes no thread from others */
   const char *conninfo;             /* of the database, with its secret; NULL before it is there */
   bool admin_busy;                  /* a check, a cleaning or a purge is under way */
   const struct route_mount *mounts; /* the whole API, for its description */

@@ -32,7 +32,7 @@ typedef void code_stored_fn(void *ctx, const char *sha256, const struct err *err
 struct code_upload;
 /* Touches no disk yet. */
 MUST_CHECK bool code_upload_new(struct code_store *store, const char sha256[DIGEST_HEX + 1], struct code_upload **ret, struct err *err);
-/* On a thread of the pool, one at a time. */
+/* On a thread, one at a time. */
 MUST_CHECK bool code_upload_write(struct code_upload *upload, struct str bytes, struct err *err);
 /* Writes the `last` bytes, which live until `done`, and ends it, also on failure. ERR_INVALID: the bytes are not those of the digest, or no
  * archive that may be unpacked. No write may be going on. */

@@ -14,13 +14,13 @@ struct artifact_store {
   struct str uri; /* empty: none */
   bool shared;
   int root;
-  struct work_pool *work;
+  struct work_pool *work, *disk;
   struct pg_pool *pg;
   const struct clock *clock;
 };
 
-struct artifact_store *artifact_store_new(const struct artifact_store_conf *conf, struct work_pool *work, struct pg_pool *pg,
-                                          const struct clock *clock, struct err *err) {
+struct artifact_store *artifact_store_new(const struct artifact_store_conf *conf, struct work_pool *work, struct work_pool *disk,
+                                          struct pg_pool *pg, const struct clock *clock, struct err *err) {
   const char *directory = conf->directory;
   if (!dir_make(directory, 0755, err))
     return NULL;
@@ -30,6 +30,7 @@ struct artifact_store *artifact_store_new(const struct artifact_store_conf *conf
     return NULL;
   }
   store->work = work;
+  store->disk = disk;
   store->pg = pg;
   store->clock = clock;
   store->uri = conf->uri ? str_of(conf->uri) : STR("");
@@ -140,7 +141,7 @@ void artifact_upload_abort(struct artifact_upload *upload) {
   if (!upload)
     return;
   upload->work = (struct work){.run = run_abort, .done = aborted};
-  if (upload->fd < 0 || !work_submit(upload->store->work, &upload->work, &ignored))
+  if (upload->fd < 0 || !work_submit(upload->store->disk, &upload->work, &ignored))
     upload_free(upload);
 }
 
@@ -281,7 +282,7 @@ bool artifact_upload_finish(struct artifact_upload *upload, struct str last, art
   upload->done = done;
   upload->ctx = ctx;
   upload->work = (struct work){.run = run_place, .done = placed};
-  if (work_submit(upload->store->work, &upload->work, err))
+  if (work_submit(upload->store->disk, &upload->work, err))
     return true;
   upload_free(upload);
   return false;
@@ -413,7 +414,7 @@ static struct task *task_new(struct artifact_store *store, enum task_kind kind, 
 }
 
 static bool task_submit(struct task *task, struct err *err) {
-  if (work_submit(task->store->work, &task->work, err))
+  if (work_submit(task->kind == TASK_LIST ? task->store->work : task->store->disk, &task->work, err))
     return true;
   task_free(task);
   return false;

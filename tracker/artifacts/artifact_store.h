@@ -1,6 +1,7 @@
 /* Artifacts: a plain tree of files below one directory, that people may browse, and in Postgres the size and SHA-256 of each. A file is
  * written beside its name while it is hashed, synced, renamed, and never changed in place. Paths are relative to the directory and have
- * passed artifact_path_check(); nothing is followed out of it, symbolic links not at all. What may block runs on the work pool.
+ * passed artifact_path_check(); nothing is followed out of it, symbolic links not at all. What may block runs on threads: lists on `work`,
+ * what moves bytes on `disk`, so that those who wait for the disk keep no thread from others.
  *
  * Callbacks are called once, on the loop, never before the starter has returned; what they are given lives during the call. */
 #ifndef WINNOW_TRACKER_ARTIFACT_STORE_H
@@ -22,8 +23,8 @@ struct artifact_store_conf {
   const char *directory, *uri;
   bool shared;
 };
-MUST_CHECK struct artifact_store *artifact_store_new(const struct artifact_store_conf *conf, struct work_pool *work, struct pg_pool *pg,
-                                                     const struct clock *clock, struct err *err);
+MUST_CHECK struct artifact_store *artifact_store_new(const struct artifact_store_conf *conf, struct work_pool *work, struct work_pool *disk,
+                                                     struct pg_pool *pg, const struct clock *clock, struct err *err);
 /* Uploads and other work must have ended. Accepts NULL. */
 void artifact_store_free(struct artifact_store *store);
 const char *artifact_store_directory(const struct artifact_store *store);
@@ -46,7 +47,7 @@ struct artifact_upload;
 typedef void artifact_stored_fn(void *ctx, const struct artifact_file *file, const struct err *err);
 /* Touches no disk yet. */
 MUST_CHECK bool artifact_upload_new(struct artifact_store *store, struct str path, struct artifact_upload **ret, struct err *err);
-/* On a thread of the pool, one at a time. The first makes the directories on the way. */
+/* On a thread, one at a time. The first makes the directories on the way. */
 MUST_CHECK bool artifact_upload_write(struct artifact_upload *upload, struct str bytes, struct err *err);
 /* Writes the `last` bytes, which live until `done`, and ends it, also when it fails: the file is in its place, durable and known to the
  * database when `done` is called without an error. No write may be going on. */

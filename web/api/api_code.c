@@ -77,7 +77,7 @@ static bool put_begin(struct http_req *req, struct err *err) {
   if (!op)
     return err_no_memory(err);
   op->req = req;
-  sink_begin(&op->sink, req, web_app(req)->work, write_piece, on_written, op);
+  sink_begin(&op->sink, req, web_app(req)->disk_work, write_piece, on_written, op);
   http_req_set_state(req, op);
   return read_digest(req, sha256, err) && code_upload_new(web_app(req)->code, sha256, &op->upload, err);
 }

@@ -186,7 +186,7 @@ bool files_put_prepare(struct http_req *req, files_stored_fn *stored, struct err
   if (!store_of(req))
     return err_set(err, ERR_UNAVAILABLE, "artifacts are not served here");
   *op = (struct put_op){.req = req, .stored = stored, .waiting = true};
-  sink_begin(&op->sink, req, web_app(req)->work, write_piece, on_written, op);
+  sink_begin(&op->sink, req, web_app(req)->disk_work, write_piece, on_written, op);
   http_req_set_state(req, op);
   http_req_pause_body(req);
   return true;
