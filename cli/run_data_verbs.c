@@ -97,14 +97,14 @@ static int metric_summary(struct cli *cli, const char *id) {
   return cli_done(cli, output_list(&cli->output, &metric_view, items, next, &err), &err);
 }
 
-/* The keys named, or those of all metrics of the run. */
-static bool keys_of(struct cli *cli, const char *id, json_t *keys, struct err *err) {
+/* The keys that the flag names, or those of all metrics of the run. */
+static bool keys_of(struct cli *cli, const char *id, const char *flag, json_t *keys, struct err *err) {
   AUTO_JSON json_t *items = NULL;
   const char *key;
-  if (args_given(&cli->args, "key")) {
-    for (size_t at = 0; (key = args_each(&cli->args, "key", &at));)
+  if (args_given(&cli->args, flag)) {
+    for (size_t at = 0; (key = args_each(&cli->args, flag, &at));)
       if (json_array_append_new(keys, json_string(key)) != 0)
-        return err_set(err, ERR_INVALID, "--key is no UTF-8");
+        return err_set(err, ERR_INVALID, "--%s is no UTF-8", flag);
     return true;
   }
   if (!metrics_of(cli, id, args_i64(&cli->args, "limit", METRICS_DEFAULT), &items, NULL, err))
@@ -117,11 +117,52 @@ static bool keys_of(struct cli *cli, const char *id, json_t *keys, struct err *e
 
 struct points_sink {
   struct cli *cli;
-  bool in_title; /* which was written before */
+  bool in_title;   /* of CSV, which was written before */
+  bool for_people; /* lines of JSON become lines of a table, as they come */
+  bool many;       /* metrics, so each line says which */
+  struct buf line; /* not whole yet */
+  uint64_t lines;
 };
+
+static void table_line(struct points_sink *sink, const json_t *point, struct buf *out) {
+  char time[32];
+  json_int_t step = json_integer_value(json_object_get(point, "step"));
+  const json_t *epoch = json_object_get(point, "epoch");
+  struct column value = {.path = "value", .kind = COLUMN_NUMBER};
+  clock_format_iso(json_integer_value(json_object_get(point, "time")), time);
+  if (!sink->lines)
+    buf_printf(out, "%12s  %-24s  %12s%s\n", "STEP", "TIME", "VALUE", sink->many ? "  METRIC" : "");
+  AUTO_BUF struct buf number = BUF_INIT(KIB);
+  column_text(&value, point, 0, &number);
+  buf_printf(out, "%12lld  %-24s  %12s", (long long)step, time, buf_text(&number));
+  if (sink->many) {
+    buf_puts(out, "  ");
+    text_escape(out, json_str(json_object_get(point, "key")));
+  }
+  if (json_is_number(epoch))
+    buf_printf(out, "  (epoch %g)", json_number_value(epoch));
+  buf_putc(out, '\n');
+}
+
+static bool pass_table(struct points_sink *sink, struct str bytes, struct err *err) {
+  AUTO_BUF struct buf out = BUF_INIT(16 * MIB);
+  for (size_t end; (end = str_find(bytes, '\n')) != SIZE_MAX; bytes = str_slice(bytes, end + 1, bytes.n)) {
+    buf_add_str(&sink->line, str_slice(bytes, 0, end));
+    AUTO_JSON json_t *point = NULL;
+    if (!buf_ok(&sink->line, err) || !json_read(buf_str(&sink->line), &point, err))
+      return false;
+    table_line(sink, point, &out);
+    sink->lines++;
+    buf_reset(&sink->line);
+  }
+  buf_add_str(&sink->line, bytes);
+  return buf_ok(&out, err) && output_bytes(&sink->cli->output, buf_str(&out), err);
+}
 
 static bool pass_bytes(void *ctx, struct str bytes, struct err *err) {
   struct points_sink *sink = ctx;
+  if (sink->for_people)
+    return pass_table(sink, bytes, err);
   if (sink->in_title) {
     size_t end = str_find(bytes, '\n');
     if (end == SIZE_MAX)
@@ -129,6 +170,7 @@ static bool pass_bytes(void *ctx, struct str bytes, struct err *err) {
     sink->in_title = false;
     bytes = str_slice(bytes, end + 1, bytes.n);
   }
+  sink->lines += bytes.n > 0;
   return output_bytes(&sink->cli->output, bytes, err);
 }
 
@@ -143,25 +185,30 @@ static bool raw_part(struct points_sink *sink, const char *id, const json_t *key
   path_query(&path, "format", csv ? "csv" : "jsonl");
   for (size_t i = from; i < MIN_OF(json_array_size(keys), from + KEYS_AT_ONCE); i++)
     path_query(&path, "key", json_string_value(json_array_get(keys, i)));
-  struct client_request request = {.method = "GET", .path = buf_text(&path), .body_fd = -1, .sink = pass_bytes, .ctx = sink};
+  struct client_request request = {
+      .method = "GET", .path = buf_text(&path), .body_fd = -1, .accept = "*/*", .sink = pass_bytes, .ctx = sink, .stream = true};
   sink->in_title = csv && from > 0;
   return client && buf_ok(&path, err) && client_call(client, &request, &reply, err);
 }
 
 /* Every point, streamed as the service writes it. */
-static int raw_points(struct cli *cli, const char *id) {
+static int raw_points(struct cli *cli, const char *id, const char *flag) {
   struct err err;
   AUTO_JSON json_t *keys = json_array();
-  struct points_sink sink = {.cli = cli};
-  bool csv = cli->output.format == OUTPUT_CSV || output_for_people(&cli->output);
-  if (keys ? !keys_of(cli, id, keys, &err) : !err_no_memory(&err))
+  bool csv = cli->output.format == OUTPUT_CSV, for_people = output_for_people(&cli->output);
+  bool as_table = for_people && !args_bool(&cli->args, "raw");
+  if (keys ? !keys_of(cli, id, flag, keys, &err) : !err_no_memory(&err))
     return cli_fail(cli, &err);
-  for (size_t from = 0; from < json_array_size(keys); from += KEYS_AT_ONCE)
-    if (!raw_part(&sink, id, keys, from, csv, &err))
-      return cli_fail(cli, &err);
-  if (!json_array_size(keys))
+  struct points_sink sink = {.cli = cli, .for_people = as_table, .many = json_array_size(keys) > 1, .line = BUF_INIT(64 * KIB)};
+  bool ok = true;
+  for (size_t from = 0; ok && from < json_array_size(keys); from += KEYS_AT_ONCE)
+    ok = raw_part(&sink, id, keys, from, csv || (for_people && !as_table), &err);
+  buf_release(&sink.line);
+  if (ok && !json_array_size(keys))
     output_say(&cli->output, "%s", metric_view.none);
-  return EXIT_OK;
+  else if (ok && as_table && !sink.lines)
+    output_say(&cli->output, "no points; winnow run metrics %s lists the metrics of the run", id);
+  return cli_done(cli, ok, &err);
 }
 
 static const struct column bucket_columns[] = {
@@ -225,8 +272,10 @@ static int metrics_run(struct cli *cli) {
   char id[RESOLVED_MAX];
   if (!resolve_run(cli, args_word(&cli->args, 0), id, &err))
     return cli_fail(cli, &err);
+  if (args_given(&cli->args, "history"))
+    return raw_points(cli, id, "history");
   if (args_bool(&cli->args, "raw"))
-    return raw_points(cli, id);
+    return raw_points(cli, id, "key");
   return args_given(&cli->args, "key") ? metric_history(cli, id) : metric_summary(cli, id);
 }
 
@@ -407,6 +456,11 @@ static const struct flag_row metrics_flags[] = {
      .value_name = "KEY",
      .repeatable = true,
      .help = "the history of this metric, in buckets"},
+    {.name = "history",
+     .type = FLAG_TEXT,
+     .value_name = "KEY",
+     .repeatable = true,
+     .help = "every point of this metric, line by line; -o csv and -o jsonl for a program"},
     {.name = "buckets", .type = FLAG_INT, .value_name = "N", .default_text = "40", .help = "how many buckets a history has"},
     {.name = "raw", .type = FLAG_BOOL, .help = "every point, as CSV (or JSON with -o json)"},
     ROW_FLAG_LIMIT("200"),
@@ -442,10 +496,11 @@ static const struct verb rows[] = {
         .summary = "the metrics of a run, their histories, every point",
         .help =
             "Without --key one line a metric, with its curve. With --key the history in buckets that hide no spike: each has minimum, maximum, first "
-            "and last. --raw streams all points.",
+            "and last. --history streams every point of a metric, --raw those of all metrics (or of each --key), as CSV.",
         .examples = {{"winnow run metrics @best", "an overview"},
                      {"winnow run metrics @best -k val_accuracy", "one history"},
-                     {"winnow run metrics @best -k loss --raw > loss.csv", "every point"}},
+                     {"winnow run metrics @best --history loss", "every point"},
+                     {"winnow run metrics @best --raw > points.csv", "every point of all metrics"}},
         FLAGS(metrics_flags),
         .words = {{"RUN", WORD_RUN}},
         .run = metrics_run,

@@ -135,7 +135,7 @@ begin
   insert into run_metric (value, run, experiment_id, key)
     select metric_value(m.value), r.id, r.experiment_id::int, k.id
     from run r cross join lateral jsonb_each_text(r.metrics) m join metric_key k on k.name = m.key
-    where r.id = any(moved);
+    where r.id = any(moved) order by r.id;
   delete from run_unindexed where run = any(moved);
   return cardinality(moved);
 end
@@ -484,6 +484,10 @@ ALTER TABLE winnow.metric_key ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
     NO MINVALUE
     NO MAXVALUE
     CACHE 1
+);
+
+CREATE TABLE winnow.metric_mark (
+    id bigint NOT NULL
 );
 
 CREATE TABLE winnow.metric_tail (
@@ -916,7 +920,7 @@ CREATE INDEX logged_model_by_run ON winnow.logged_model USING btree (source_run)
 
 CREATE INDEX metric_chunk_by_step ON winnow.metric_chunk USING btree (run, key, last_step);
 
-CREATE INDEX metric_tail_fresh ON winnow.metric_tail USING btree (run) WHERE fresh;
+CREATE INDEX metric_tail_by_id ON winnow.metric_tail USING brin (id) WITH (pages_per_range='16');
 
 CREATE INDEX model_version_by_kept ON winnow.model_version USING btree (kept_path) WHERE (kept_path IS NOT NULL);
 

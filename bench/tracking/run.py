@@ -222,7 +222,7 @@ def do_create(server, options):
 def settle_winnow(server):
     """What is done in the background is done, then vacuum, as the figures on disk ask for."""
     end = time.time() + 600
-    while time.time() < end and server.sql("select (select count(*) from metric_tail where fresh) + (select count(*) from run_unindexed)") != "0":
+    while time.time() < end and server.sql("select (select count(*) from metric_tail where fresh and id > (select id from metric_mark)) + (select count(*) from run_unindexed)") != "0":
         time.sleep(1)
     server.sql("vacuum (analyze)")
 
@@ -247,7 +247,7 @@ runs as (
   from new),
 points as (
   insert into metric_tail (run, id, attempt, points, fresh, data)
-  select id, nextval('metric_tail_id'), 1, 5, false, (select data from metric_tail where not fresh limit 1) from new)
+  select id, nextval('metric_tail_id'), 1, 5, false, (select data from metric_tail limit 1) from new)
 insert into run_unindexed (run) select id from new"""
 FRESH = 5000  # of each size so many are made through the service
 

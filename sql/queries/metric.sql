@@ -14,18 +14,17 @@ added as (
 select id, coalesce(attempt, 0), status::int2 from given order by place;
 
 -- name: metric_tail_read (uuid[]) -> (uuid, int8, int4, int4, bool, bytea) repeatable
--- Run, id, attempt, points, fresh, batch.
+-- Run, id, attempt, points, whether it is a write, batch.
 select run, id, attempt, points, fresh, data from metric_tail where run = any($1) order by run, id;
 
 -- name: metric_tail_take (uuid, int8[]) -> ()
 select from metric_tail_take($1, $2);
 
--- name: metric_tail_leave (uuid[]) -> (uuid) repeatable
--- Their only rows are not fresh any more, and stay as they are: those of runs that have one row and no chunk.
-update metric_tail t set fresh = false
-where t.run = any($1) and t.fresh and not exists (select from metric_tail x where x.run = t.run and x.id <> t.id)
-  and not exists (select from metric_chunk c where c.run = t.run)
-returning t.run;
+-- name: metric_tail_alone (uuid[]) -> (uuid) repeatable
+-- Those that have one row and no chunk: as good as sealed.
+select t.run from unnest($1) t (run)
+where (select count(*) from (select from metric_tail x where x.run = t.run limit 2) x) = 1
+  and not exists (select from metric_chunk c where c.run = t.run);
 
 -- name: metric_tail_settle (uuid, int4, int4, bytea) -> ()
 -- Attempt, points, batch: what is too short for chunks, put together.
@@ -42,8 +41,12 @@ with r as (update run set metrics = '{}' where id = $1 returning id)
 insert into run_unindexed (run) select id from r on conflict do nothing;
 
 -- name: metric_fresh () -> (uuid, int8, int8) repeatable
--- Runs with points that are not sealed: rows, points.
-select run, count(*), sum(points)::int8 from metric_tail where fresh group by run;
+-- Runs with writes that may not be sealed, nor in run.metrics: rows, points.
+select run, count(*), sum(points)::int8 from metric_tail where id > (select id from metric_mark) and fresh group by run;
+
+-- name: metric_mark_move (int8) -> () repeatable
+-- All rows of the tail up to this id are at rest.
+update metric_mark set id = $1 where id < $1;
 
 -- name: metric_key_intern (text[]) -> (text, int4)
 -- Distinct keys, sorted.

@@ -5,6 +5,7 @@
  *   metric_read.c   summaries, charts
  *   metric_page.c   all points of a series, page after page
  *   metric_seal.c   from the tail into chunks
+ *   metric_mark.c   up to where the tail is at rest
  *   metric_fsck.c */
 #ifndef WINNOW_STORAGE_METRIC_INSIDE_H
 #define WINNOW_STORAGE_METRIC_INSIDE_H
@@ -19,6 +20,19 @@
 #include "storage/pg/pg_gather.h"
 
 enum { CODERS_MAX = 8 };
+
+/* Up to which id the rows of the tail are at rest: sealed or as good as sealed, and in run.metrics. The next process looks at those after
+ * it. */
+struct metric_mark {
+  int64_t at;          /* as far as this process knows */
+  int64_t seen;        /* the greatest id that was stored */
+  int64_t next;        /* what it is to become, once what came until `since_ms` is at rest; 0: nothing yet */
+  int64_t since_ms;    /* when `next` was seen */
+  int64_t held_ms;     /* until then it does not move */
+  unsigned turn;       /* 0 or 1; writes that began before `next` was seen are of the other one */
+  size_t under_way[2]; /* writes of each turn */
+  bool is_moving;
+};
 
 struct metric_store {
   struct loop *loop;
@@ -46,6 +60,7 @@ struct metric_store {
 
   unsigned seals; /* running */
   struct list seal_waiters;
+  struct metric_mark mark;
 
   unsigned walks; /* whose turn it is */
   struct list walks_waiting;
@@ -87,6 +102,7 @@ struct metric_part {
 };
 
 struct metric_write {
+  unsigned turn;              /* of the mark */
   struct pg_gather_item item; /* its node also serves lists of those that are stored */
   struct metric_store *store;
   struct id run;
@@ -128,6 +144,7 @@ struct live_run {
   struct list arrived; /* while loading: metric_write */
   size_t fresh_rows, fresh_points;
   int64_t first_fresh_ms, last_write_ms, retry_ms, queued_ms;
+  int64_t dirty_ms, written_ms; /* since when run.metrics is behind, and will be once it has been written */
 };
 
 /* NULL without memory. */
@@ -151,6 +168,16 @@ void metric_seal_queue(struct metric_store *store, struct live_run *run);
 void metric_seal_consider(struct metric_store *store, struct live_run *run);
 /* Begins what is due, and answers who waits for the end of all of it. */
 void metric_seal_progress(struct metric_store *store, const struct err *err);
+
+/* ---- the mark ---- */
+
+/* Around whatever adds writes to the tail, until its runs are known to be behind. */
+unsigned metric_mark_begin(struct metric_store *store);
+void metric_mark_end(struct metric_store *store, unsigned turn);
+void metric_mark_saw(struct metric_store *store, int64_t id);
+/* Something may have been written, or may yet be, that is not known of. */
+void metric_mark_hold(struct metric_store *store);
+void metric_mark_tick(struct metric_store *store);
 
 /* ---- reading what is stored ---- */
 

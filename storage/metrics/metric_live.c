@@ -6,10 +6,13 @@ enum { FLUSH_RUNS = 512, DERIVE_RUNS = 128, TIMEOUT_MS = 30000 };
 /* ---- runs ---- */
 
 static void set_dirty(struct metric_store *store, struct live_run *run, bool is_dirty) {
-  if (is_dirty && !run->is_dirty)
+  if (is_dirty && !run->is_dirty) {
     list_push_back(&store->dirty, &run->dirty_node);
-  else if (!is_dirty)
+    if (!run->is_writing)
+      run->dirty_ms = loop_now_ms(store->loop);
+  } else if (!is_dirty) {
     list_remove(&run->dirty_node);
+  }
   run->is_dirty = is_dirty;
 }
 
@@ -133,6 +136,8 @@ static void add_up(struct metric_store *store, struct live_run *run, const struc
 void metric_live_stored(struct metric_store *store, struct metric_write *write) {
   struct live_run *run = live_run_get(store, write->run);
   if (!run) { /* no memory: nothing is known of the run; the rows in the tail tell the next process */
+    metric_mark_hold(store);
+    store->mark.held_ms = INT64_MAX; /* as far as the mark lets them */
     metric_write_free(write);
     return;
   }
@@ -157,6 +162,7 @@ void metric_live_stored(struct metric_store *store, struct metric_write *write) 
 
 void metric_live_unknown(struct metric_store *store, struct id id) {
   struct live_run *run = live_run_get(store, id);
+  metric_mark_hold(store);
   if (!run)
     return;
   run->is_known = false;
@@ -216,8 +222,10 @@ static void on_written(void *ctx, const struct pg_reply *reply) {
   bool ok = pg_ok(reply, &err);
   for (size_t i = 0; i < flush->count; i++) {
     struct live_run *run = map_get(&store->runs, name_of(&flush->runs[i]));
-    if (run)
+    if (run) {
       run->is_writing = false;
+      run->dirty_ms = run->written_ms;
+    }
     if (!ok) /* it is not known what is there now */
       metric_live_unknown(store, flush->runs[i]);
   }
@@ -282,6 +290,7 @@ static void write_runs(struct flush *flush) {
       continue;
     }
     put_changed(run, &json);
+    run->written_ms = run->is_known ? loop_now_ms(store->loop) : run->dirty_ms;
     set_dirty(store, run, !run->is_known);
     run->is_writing = true;
     run->is_derived = false;

@@ -16,7 +16,7 @@ struct replace {
   struct metric_store *store;
   struct metric_replacement what;
   struct metric_load *load;
-  unsigned tries;
+  unsigned tries, turn; /* `turn` of the mark */
   struct buf bytes;
   struct new_row *rows;
   size_t row_count, row_cap;
@@ -29,6 +29,7 @@ static bool begin(struct replace *r, struct err *err);
 
 static void end(struct replace *r, const struct err *err) {
   struct metric_store *store = r->store;
+  metric_mark_end(store, r->turn);
   metric_load_free(r->load);
   buf_release(&r->bytes);
   mem_free(r->rows);
@@ -264,6 +265,7 @@ bool metric_replace(struct metric_store *store, const struct metric_replacement 
     return err_no_memory(err);
   *r = (struct replace){.store = store, .what = *what, .bytes = BUF_INIT(TAIL_BYTES_MAX), .done = done, .ctx = ctx};
   if (metric_settle(store, &what->run, on_settled, r, err)) {
+    r->turn = metric_mark_begin(store);
     metric_op_begin(store);
     return true;
   }

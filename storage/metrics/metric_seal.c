@@ -36,6 +36,7 @@ struct seal {
   struct id run;
   struct metric_load *load;
   size_t fresh_rows, fresh_points; /* that were known of when it began */
+  int64_t begun_ms;
   struct unit *units;
   size_t unit_count;
   struct series_part const **rest; /* parts that stay in the tail */
@@ -84,8 +85,9 @@ static void seal_ended(struct seal *seal, const struct err *failed) {
     run->is_sealing = false;
     if (!err)
       subtract_sealed(seal, run);
-    run->first_fresh_ms = loop_now_ms(store->loop);
-    run->retry_ms = err ? run->first_fresh_ms + RETRY_MS : 0;
+    if (!err)
+      run->first_fresh_ms = seal->begun_ms;
+    run->retry_ms = err ? loop_now_ms(store->loop) + RETRY_MS : 0;
     if (run->fresh_rows) {
       metric_seal_queue(store, run);
       metric_seal_consider(store, run);
@@ -499,6 +501,7 @@ static bool start_seal(struct metric_store *store, struct live_run *run, struct 
   list_remove(&run->unsealed_node);
   seal->fresh_rows = run->fresh_rows;
   seal->fresh_points = run->fresh_points;
+  seal->begun_ms = loop_now_ms(store->loop);
   store->seals++;
   metric_op_begin(store);
   return true;
@@ -516,8 +519,8 @@ static bool is_due(const struct metric_store *store, const struct live_run *run,
 
 /* ---- runs of one batch ---- */
 
-/* Most runs of a sweep report a few values, in one or two writes. One batch alone is as good as what sealing would make of it, so it is
- * only marked, those of many runs in one statement. */
+/* Most runs of a sweep report a few values, in one or two writes. One batch alone is as good as what sealing would make of it, so it stays
+ * as it is; whether it is alone is asked for many runs in one statement. */
 struct leaving {
   struct metric_store *store;
   struct {
@@ -571,7 +574,7 @@ static void on_left(void *ctx, const struct pg_reply *reply) {
 
 static bool start_leaving(struct metric_store *store, struct leaving *leaving, struct err *err) {
   AUTO_PG_ARGS struct pg_args args;
-  pg_args_init(&args, STMT_METRIC_TAIL_LEAVE);
+  pg_args_init(&args, STMT_METRIC_TAIL_ALONE);
   pg_begin_array(&args);
   for (size_t i = 0; i < leaving->count; i++)
     pg_put_uuid(&args, leaving->runs[i].id);

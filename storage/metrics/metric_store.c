@@ -38,6 +38,7 @@ static void on_fresh(void *ctx, const struct pg_reply *reply) {
       metric_seal_queue(store, run);
     }
   }
+  store->mark.held_ms = 0; /* these are known of */
   metric_live_flush(store);
   metric_op_end(store);
 }
@@ -65,6 +66,7 @@ static void on_flush_timer(void *ctx) {
 static void on_seal_timer(void *ctx) {
   struct metric_store *store = ctx;
   metric_seal_tick(store);
+  metric_mark_tick(store);
   loop_timer_start(store->seal_timer, 1000);
 }
 
@@ -234,6 +236,7 @@ void metric_compute(struct metric_store *store, struct work *work, struct loop_d
 void metric_write_free(struct metric_write *write) {
   if (!write)
     return;
+  metric_mark_end(write->store, write->turn);
   buf_release(&write->bytes);
   mem_free(write->parts);
   mem_free(write->deltas);
@@ -296,6 +299,7 @@ struct metric_write *metric_write_new(struct metric_store *store, struct id run,
     return NULL;
   }
   write->store = store;
+  write->turn = metric_mark_begin(store);
   write->run = run;
   write->attempt = attempt;
   write->points = (int64_t)rows->points.n;
@@ -373,6 +377,7 @@ static bool conclude(struct metric_write *write, const struct pg_reply *reply, s
       metric_write_free(write);
       return false;
     }
+    metric_mark_saw(store, write->parts[i].id);
   }
   store->stats.writes++;
   store->stats.points += (uint64_t)write->points;

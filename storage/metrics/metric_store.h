@@ -15,7 +15,8 @@
  * all of them. Whoever is about to read run.metrics calls metric_settle() first, which answers when every point acknowledged before is in
  * there, at once when nothing is missing. What is added in order is added up; anything else (late points, repeats, a new attempt, a run
  * this process has not seen, a write whose outcome is not known) makes the store derive the run's values again from what is stored. So the
- * values are exact, repeats or not, and after a crash the unsealed rows say which runs may be behind.
+ * values are exact, repeats or not. After a crash the rows past a mark say which runs may be behind; it moves on when what came before is
+ * in run.metrics and sealed (storage/metrics/metric_mark.c).
  *
  * All on the loop. Callbacks are called once, never before the starter has returned; their arguments live during the call. */
 #ifndef WINNOW_STORAGE_METRIC_STORE_H

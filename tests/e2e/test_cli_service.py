@@ -173,7 +173,21 @@ class Runs(Case):
         self.assertEqual((len(points), len({point["key"] for point in points}), {point["run"] for point in points}), (161, 133, {self.b}))
         lines = self.out("run", "metrics", self.a, "--raw", "-k", "loss", "-o", "json").splitlines()
         self.assertEqual([json.loads(line)["step"] for line in lines], list(range(20)))
+        history = self.out("run", "metrics", self.a, "--history", "loss").splitlines()
+        self.assertEqual(history[0].split(), ["STEP", "TIME", "VALUE"])
+        self.assertEqual((len(history), history[1].split()[::2], history[-1].split()[::2]), (21, ["0", "1"], ["19", "0.05"]))
+        self.assertTrue(all(len(line) <= 80 for line in history))
+        self.assertRegex(self.out("run", "metrics", self.a, "--history", "loss", "--history", "odd"), r"(?m)^ +3 +\S+ +NaN  odd$")
+        points = list(csv.DictReader(io.StringIO(self.out("run", "metrics", self.a, "--history", "loss", "-o", "csv"))))
+        self.assertEqual([point["step"] for point in points], [str(step) for step in range(20)])
+        lines = self.out("run", "metrics", self.a, "--history", "loss", "-o", "jsonl").splitlines()
+        self.assertEqual([json.loads(line)["step"] for line in lines], list(range(20)))
+        self.assertIn("no points", self.run_it("run", "metrics", self.a, "--history", "nothing").stderr)
         self.fails(3, "there is no run", "run", "metrics", NO_SUCH_RUN)
+
+    def test_a_run_that_only_logs(self):
+        self.fails(5, "stopped and started where it runs", "run", "stop", self.a)
+        self.fails(2, "say --yes to do it without a question", "run", "rm", self.a)
 
     def test_events(self):
         titles, lines = self.table("run", "events", self.a)

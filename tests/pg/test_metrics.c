@@ -656,6 +656,43 @@ static void sealed_forms(void **state UNUSED) {
   check_summaries(1);
 }
 
+static int64_t mark(void) {
+  return pg_cluster_int(&cluster, "select id from winnow.metric_mark");
+}
+
+static int64_t last_row(void) {
+  return pg_cluster_int(&cluster, "select max(id) from winnow.metric_tail");
+}
+
+static void append_some(size_t r) {
+  struct metric_rows rows;
+  struct answer answer;
+  metric_rows_init(&rows);
+  assert_true(metric_rows_add(&rows, STR("loss"), (struct point){1, 1, 0.5, NAN}));
+  append(r, 0, &rows, &answer);
+  wait_for(&answer);
+  assert_true(answer.ok);
+  metric_rows_release(&rows);
+}
+
+/* A write that stays as it is is written once, and no process looks at it again; one that is not in run.metrics yet is looked at. */
+static void the_mark_follows(void **state UNUSED) {
+  append_some(0);
+  for (int i = 0; i < 200 && mark() < last_row(); i++)
+    loop_for(cluster.loop, 100);
+  assert_int_equal(mark(), last_row());
+  assert_int_equal(pg_cluster_int(&cluster, "select count(*) from winnow.metric_tail where fresh and ctid = '(0,1)'"), 1);
+  assert_int_equal(pg_cluster_int(&cluster, "select count(*) from winnow.run where metrics ? 'loss'"), 1);
+  close_store();
+  struct metric_store_conf conf = eager();
+  conf.flush_ms = 3600 * 1000;
+  conf.seal_idle_ms = 3600 * 1000;
+  open_store(&conf);
+  append_some(1);
+  loop_for(cluster.loop, 3000);
+  assert_true(mark() < last_row());
+}
+
 /* A process that ended without a word: what it had acknowledged is in run.metrics once the next one has settled, asked at once. */
 static void after_a_crash(void **state UNUSED) {
   close_store();
@@ -965,6 +1002,7 @@ int main(void) {
       cmocka_unit_test_setup_teardown(many_writers, set_up, tear_down),
       cmocka_unit_test_setup_teardown(sealed_forms, set_up, tear_down),
       cmocka_unit_test_setup_teardown(a_flipped_bit, set_up, tear_down),
+      cmocka_unit_test_setup_teardown(the_mark_follows, set_up, tear_down),
       cmocka_unit_test_setup_teardown(after_a_crash, set_up, tear_down),
       cmocka_unit_test_setup_teardown(given_up, set_up, tear_down),
       cmocka_unit_test_setup_teardown(server_dies, set_up, tear_down),

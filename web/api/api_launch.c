@@ -174,7 +174,8 @@ void api_launch(struct http_req *req, json_t *body) {
 /* ---- stop and retry, of trials too ---- */
 
 static bool no_job(struct err *err) {
-  return err_set(err, ERR_WRONG_STATE, "the run is neither launched by itself nor a trial of a sweep that goes on");
+  err_set(err, ERR_WRONG_STATE, "the run is neither launched by itself nor a trial of a sweep that goes on");
+  return err_hint(err, "what only logs here is stopped and started where it runs; MLflow's client ends a run with set_terminated()");
 }
 
 static void on_retried(void *ctx, const struct err *failed) {
