@@ -169,7 +169,7 @@ void live_free(struct live_sweep *live) {
   mem_free(live->normal);
   mem_free(live->notes);
   live_about_release(&live->about);
-  mem_free(live->ahead.found);
+  mem_free(live->ahead.points);
   mem_free(live->prior);
   mem_free(live);
 }

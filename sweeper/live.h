@@ -48,6 +48,7 @@ struct live_point {
   struct live_made made;
   double point[SPACE_PARAMS_MAX];
 };
+enum { LIVE_AHEAD_MAX = 2 };
 
 /* An attempt of a trial that had several, until it is stored. */
 struct live_past {
@@ -161,12 +162,15 @@ struct live_sweep {
   struct sampler_job *thought;
   uint32_t thought_number;
   struct live_made thought_made;
-  bool refresh; /* a point ahead may be thought of again, with the results that came since */
+  bool thought_behind; /* it supposes that the points ahead are taken first */
+  bool refresh;        /* the points ahead may be thought of again, with the results that came since */
   struct {
-    bool there;
-    uint32_t number;
-    struct live_point *found;
-  } ahead; /* thought of, and not asked for yet */
+    uint32_t first; /* the trial that gets the first of them */
+    unsigned count;
+    struct suggestion suggestions[LIVE_AHEAD_MAX];
+    struct live_made made[LIVE_AHEAD_MAX];
+    double *points; /* one after the other; NULL: no room yet */
+  } ahead;          /* thought of, and not asked for yet */
   struct work work;
   char trouble[300]; /* why no point could be made; "" when all is well */
 };
