@@ -349,7 +349,9 @@ void live_think_ahead(struct live_sweep *live);
 /* Thinks of the next point where that takes little, while the result of a single worker is on its way to the disk: who has told asks next,
  * and nothing else can happen before. */
 void live_think_meanwhile(struct live_sweep *live);
+/* Why it ended so, in its own words or those of the cause; NULL: there is nothing to say. */
 const char *live_reason(const struct live_trial *trial, const struct engine_trial *row);
+const char *live_cause_text(unsigned cause);
 
 /* catch_up.c
  * Points are stored before they are heard, so a service that dies in between leaves some that no rule has seen; and a write whose outcome
