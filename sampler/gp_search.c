@@ -92,14 +92,36 @@ static int by_age(const void *a, const void *b) {
   return (*x > *y) - (*x < *y);
 }
 
-/* The trials with results; of too many the best, the newest and some of every rank. In order of age. `trials` has room for WINDOW + 1. */
-static size_t pick_trials(const struct history *history, uint32_t *trials) {
+static int by_value(const void *a, const void *b) {
+  const double *x = a, *y = b;
+  return (*x > *y) - (*x < *y);
+}
+
+/* The trials whose results are not among the first so many, in order of age; NULL: no memory. */
+static uint32_t *late_trials(const struct history *history, size_t results, size_t *ret_count) {
+  size_t count = history_tells(history) - MIN_OF(results, history_tells(history)), n = 0;
+  uint32_t *late = mem_array(MAX_OF(count, (size_t)1), sizeof *late);
+  for (size_t k = history_events(history); late && n < count && k > 0; k--) {
+    bool told;
+    size_t trial = history_event(history, k - 1, &told);
+    if (told)
+      late[n++] = (uint32_t)trial;
+  }
+  if (late)
+    qsort(late, n, sizeof *late, by_age);
+  *ret_count = n;
+  return late;
+}
+
+/* The trials with results but for the late ones; of too many the best, the newest and some of every rank. In order of age. `trials` has
+ * room for WINDOW + 1. */
+static size_t pick_trials(const struct history *history, const uint32_t *late, size_t late_count, uint32_t *trials) {
   size_t n = 0, total = history_count(history), first = total > WINDOW ? total - WINDOW : 0, best = history_best(history);
-  if (best < first)
-    trials[n++] = (uint32_t)best;
-  for (size_t i = first; i < total; i++)
-    if (is_wanted(history, i))
-      trials[n++] = (uint32_t)i;
+  for (size_t i = best < first ? best : first; i < total; i = i < first ? first : i + 1) {
+    uint32_t trial = (uint32_t)i;
+    if (is_wanted(history, i) && !(late_count && bsearch(&trial, late, late_count, sizeof *late, by_age)))
+      trials[n++] = trial;
+  }
   if (n <= GP_ROWS_MAX)
     return n;
   uint32_t newest_from = trials[n - KEEP_NEWEST];
@@ -116,12 +138,9 @@ static size_t pick_trials(const struct history *history, uint32_t *trials) {
 static void lift_stopped(const struct history *history, const uint32_t *trials, size_t n, double *values, double *sorted) {
   size_t finished = 0;
   for (size_t i = 0; i < n; i++)
-    if (history_state(history, trials[i]) == TRIAL_FINISHED && !isnan(values[i])) {
-      size_t at = finished++;
-      for (; at > 0 && sorted[at - 1] > values[i]; at--)
-        sorted[at] = sorted[at - 1];
-      sorted[at] = values[i];
-    }
+    if (history_state(history, trials[i]) == TRIAL_FINISHED && !isnan(values[i]))
+      sorted[finished++] = values[i];
+  qsort(sorted, finished, sizeof *sorted, by_value);
   for (size_t i = 0; finished && i < n; i++)
     if (history_state(history, trials[i]) == TRIAL_STOPPED)
       values[i] = isnan(values[i]) ? sorted[finished - 1] : fmax(values[i], sorted[finished / 2]);
@@ -155,15 +174,17 @@ static double trust_share(const struct history *history, size_t features) {
   return share;
 }
 
-static bool copy_history(struct gp_search *s, const struct history *history) {
+static bool copy_history(struct gp_search *s, const struct history *history, size_t results) {
+  size_t late_count;
   uint32_t *trials = mem_array(MIN_OF(history_count(history), (size_t)WINDOW) + 1, sizeof *trials);
-  if (trials)
-    s->rows = pick_trials(history, trials);
+  uint32_t *late = late_trials(history, results, &late_count);
+  if (trials && late)
+    s->rows = pick_trials(history, late, late_count, trials);
   s->pending = MIN_OF(history_pending(history), (size_t)GP_ROWS_MAX);
   s->points = mem_array((s->rows + s->pending) * s->width, sizeof *s->points);
   s->values = mem_array(s->rows, sizeof *s->values);
   double *sorted = mem_array(s->rows, sizeof *sorted);
-  bool ok = trials && s->points && s->values && sorted;
+  bool ok = trials && late && s->points && s->values && sorted;
   for (size_t i = 0; ok && i < s->rows; i++) {
     memcpy(s->points + i * s->width, history_point(history, trials[i]), s->width * sizeof *s->points);
     s->values[i] = history_value(history, trials[i]);
@@ -174,11 +195,11 @@ static bool copy_history(struct gp_search *s, const struct history *history) {
            s->width * sizeof *s->points);
   if (ok)
     lift_stopped(history, trials, s->rows, s->values, sorted);
-  mem_free(trials), mem_free(sorted);
+  mem_free(trials), mem_free(late), mem_free(sorted);
   return ok;
 }
 
-bool gp_search_new(const struct history *history, const struct gp_search_settings *settings, uint64_t seed, uint64_t n,
+bool gp_search_new(const struct history *history, size_t results, const struct gp_search_settings *settings, uint64_t seed, uint64_t n,
                    struct gp_search **ret, struct err *err) {
   struct gp_search *s = mem_zalloc(sizeof *s);
   if (!s)
@@ -190,7 +211,7 @@ bool gp_search_new(const struct history *history, const struct gp_search_setting
   s->width = space_count(s->space);
   s->params = mem_alloc(sizeof *s->params);
   s->found = mem_array((size_t)FOUND_MAX * s->width, sizeof *s->found);
-  bool ok = s->params && s->found && init_features(s) && copy_history(s, history);
+  bool ok = s->params && s->found && init_features(s) && copy_history(s, history, results);
   if (!ok) {
     bool empty = s->features && s->feature_count == 0;
     gp_search_free(s);
@@ -228,6 +249,15 @@ const double *gp_search_point(const struct gp_search *s, size_t k) {
 }
 const struct gp_params *gp_search_params(const struct gp_search *s) {
   return s->params;
+}
+bool gp_search_add_pending(struct gp_search *s, const double *points, size_t count, struct err *err) {
+  double *more = mem_resize(s->points, (s->rows + s->pending + count) * s->width, sizeof *more);
+  if (!more)
+    return err_no_memory(err);
+  memcpy(more + (s->rows + s->pending) * s->width, points, count * s->width * sizeof *points);
+  s->points = more;
+  s->pending += count;
+  return true;
 }
 void gp_search_reuse(struct gp_search *s, const struct gp_params *params) {
   *s->params = *params;
@@ -562,12 +592,13 @@ static size_t merge_rows(struct gp_search *s, double *repeats) {
   return kept;
 }
 
-static bool build_model(struct gp_search *s, struct err *err) {
+/* A model of the results, without hyperparameters yet. */
+static bool make_model(struct gp_search *s, struct err *err) {
   size_t rows = s->rows, width = s->feature_count;
   s->x = mem_array((rows + s->pending) * width, sizeof *s->x);
-  double *repeats = mem_array(rows, sizeof *repeats), *mean = mem_array((rows + s->pending) * 2, sizeof *mean);
+  double *repeats = mem_array(rows, sizeof *repeats);
   bool *is_choice = mem_array(width, sizeof *is_choice);
-  bool ok = s->x && repeats && mean && is_choice;
+  bool ok = s->x && repeats && is_choice;
   if (!ok)
     err_no_memory(err);
   ok = ok && warp_values(s->values, rows, err);
@@ -583,22 +614,32 @@ static bool build_model(struct gp_search *s, struct err *err) {
       is_choice[f] = s->features[f].is_choice;
   }
   ok = ok && gp_new(width, is_choice, rows, s->x, s->values, repeats, &s->gp, err);
-  if (ok && s->has_params)
-    ok = gp_use(s->gp, s->params, err);
-  else if (ok)
-    ok = gp_fit(s->gp, s->settings.prior, rows <= 150 ? 2 : 1, rows <= 300 ? 40 : 25, err);
-  /* A pending trial is believed to bring what is expected there, so that going to the same place again gains nothing. */
-  size_t all = rows + s->pending;
-  ok = ok && gp_predict(s->gp, all, s->x, mean, mean + all, err);
-  if (ok) {
-    *s->params = *gp_params(s->gp);
-    s->best = INFINITY;
-    for (size_t i = 0; i < all; i++)
-      s->best = fmin(s->best, mean[i]);
-    ok = gp_condition(s->gp, s->pending, s->x + rows * width, err);
-  }
-  mem_free(repeats), mem_free(mean), mem_free(is_choice);
+  mem_free(repeats), mem_free(is_choice);
   return ok;
+}
+
+bool gp_search_fit(struct gp_search *s, struct err *err) {
+  if (!make_model(s, err) || !gp_fit(s->gp, s->settings.prior, s->rows <= 150 ? 2 : 1, s->rows <= 300 ? 40 : 25, err))
+    return false;
+  *s->params = *gp_params(s->gp);
+  return true;
+}
+
+/* A pending trial is believed to bring what is expected there, so that going to the same place again gains nothing. */
+static bool believe_pending(struct gp_search *s, struct err *err) {
+  size_t all = s->rows + s->pending;
+  double *mean = mem_array(all * 2, sizeof *mean);
+  bool ok = mean ? gp_predict(s->gp, all, s->x, mean, mean + all, err) : err_no_memory(err);
+  s->best = INFINITY;
+  for (size_t i = 0; ok && i < all; i++)
+    s->best = fmin(s->best, mean[i]);
+  mem_free(mean);
+  return ok && gp_condition(s->gp, s->pending, s->x + s->rows * s->feature_count, err);
+}
+
+static bool build_model(struct gp_search *s, struct err *err) {
+  bool ok = s->has_params ? make_model(s, err) && gp_use(s->gp, s->params, err) : gp_search_fit(s, err);
+  return ok && believe_pending(s, err);
 }
 
 bool gp_search_run(struct gp_search *s, struct err *err) {

@@ -18,14 +18,17 @@ struct gp_search_settings {
 };
 extern const struct gp_search_settings gp_search_defaults;
 
-/* Needs at least two results with values (ERR_NOT_FOUND). Borrows the space, not the history. */
-MUST_CHECK bool gp_search_new(const struct history *history, const struct gp_search_settings *settings, uint64_t seed, uint64_t n,
-                              struct gp_search **ret, struct err *err);
+/* Looks at the first `results` results only. Needs at least two with values (ERR_NOT_FOUND). Borrows the space, not the history. */
+MUST_CHECK bool gp_search_new(const struct history *history, size_t results, const struct gp_search_settings *settings, uint64_t seed,
+                              uint64_t n, struct gp_search **ret, struct err *err);
 void gp_search_free(struct gp_search *search);
 size_t gp_search_rows(const struct gp_search *search);
-/* Hyperparameters of an earlier search with the same results: they need not be fitted again. */
+/* Further pending trials, which the history does not have yet. */
+MUST_CHECK bool gp_search_add_pending(struct gp_search *search, const double *points, size_t count, struct err *err);
+/* Hyperparameters of an earlier search: they need not be fitted. */
 void gp_search_reuse(struct gp_search *search, const struct gp_params *params);
-/* ERR_INVALID when no factorisation was possible. */
+/* Finds the hyperparameters, and no points. ERR_INVALID when no factorisation was possible; so says the next one. One of the two, once. */
+MUST_CHECK bool gp_search_fit(struct gp_search *search, struct err *err);
 MUST_CHECK bool gp_search_run(struct gp_search *search, struct err *err);
 /* The points found, best first; settled, allowed, and none of them among the trials that were copied. */
 size_t gp_search_found(const struct gp_search *search);

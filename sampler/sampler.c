@@ -20,6 +20,7 @@ enum {
   GP_RESULTS_MAX = 250,   /* auto: a Gaussian process up to so many results ... */
   GP_FEATURES_AUTO = 100, /* ... and parameters */
   GP_SLOW_ROWS = 30,      /* a fit to fewer takes less than handing it to a thread is worth */
+  FIT_STEPS = 128,        /* results until a fit is not made anew with each */
   TPE_EVERY = 5,          /* auto: every so many suggestions come from TPE while the Gaussian process is at work */
 };
 /* Cells looked at in one call before giving up: constraints may leave next to nothing. */
@@ -47,7 +48,9 @@ struct sampler_job {
   double *point;
   struct suggestion suggestion;
   struct gp_search *search; /* what is left to think about */
-  size_t tells;
+  struct gp_search *fit;    /* before that; NULL: the search fits its own, or need not */
+  size_t fit_tells;         /* what the fit is made from */
+  bool is_fitted;           /* it was made, from that and nothing else */
   bool ran, failed;
 };
 
@@ -285,6 +288,13 @@ static struct choice choose(const struct sampler *s) {
   return (struct choice){type, "as asked for"};
 }
 
+static struct choice choose_for(const struct sampler *s, uint32_t number) {
+  struct choice choice = choose(s);
+  if (choice.type == SAMPLER_GP && s->settings.type == SAMPLER_AUTO && number % TPE_EVERY == TPE_EVERY - 1)
+    return (struct choice){SAMPLER_TPE, "every fifth point is TPE's, which sees what a Gaussian process overlooks"};
+  return choice;
+}
+
 enum sampler_type sampler_chosen(const struct sampler *s, struct buf *ret_why) {
   struct choice choice = choose(s);
   buf_puts(ret_why, choice.why);
@@ -322,9 +332,34 @@ static bool suggest_by(struct sampler *s, struct choice choice, uint32_t number,
   }
 }
 
+/* Hyperparameters hardly change with a few results more, and a fit takes longer than all the rest. So up to so many results come after it
+ * is made again: 2 from 128 results on, 4 from 256 on ... */
+static size_t fit_point(size_t tells) {
+  size_t step = 1;
+  while (tells >= step * FIT_STEPS)
+    step *= 2;
+  return tells - tells % step;
+}
+
+/* A search for the Gaussian process, with the hyperparameters that are known or with a search for them. */
+static bool start_search(struct sampler *s, struct sampler_job *job, struct err *err) {
+  size_t tells = history_tells(s->history);
+  if (!gp_search_new(s->history, tells, &gp_search_defaults, s->settings.seed, job->number, &job->search, err))
+    return false;
+  job->fit_tells = fit_point(tells);
+  struct err too_few;
+  if (s->fitted && s->fitted_tells == job->fit_tells)
+    gp_search_reuse(job->search, s->fitted);
+  else if (job->fit_tells == tells)
+    job->is_fitted = true;
+  else if (!gp_search_new(s->history, job->fit_tells, &gp_search_defaults, s->settings.seed, job->number, &job->fit, &too_few))
+    return too_few.code != ERR_NO_MEMORY || err_no_memory(err);
+  return true;
+}
+
 /* Fills the job, or leaves a search in it. */
 static bool start_job(struct sampler *s, struct sampler_job *job, struct err *err) {
-  struct choice choice = choose(s);
+  struct choice choice = choose_for(s, job->number);
   job->settled = true;
   if (use_fixed(s, job->number, job->point)) {
     job->suggestion = made(s->settings.type, "fixed by the user");
@@ -335,11 +370,9 @@ static bool start_job(struct sampler *s, struct sampler_job *job, struct err *er
     job->suggestion = (struct suggestion){.kind = SUGGESTION_NONE_LEFT, .by = choice.type, .why = "every point has been tried"};
     return true;
   }
-  if (choice.type == SAMPLER_GP && s->settings.type == SAMPLER_AUTO && job->number % TPE_EVERY == TPE_EVERY - 1)
-    choice = (struct choice){SAMPLER_TPE, "every fifth point is TPE's, which sees what a Gaussian process overlooks"};
   if (choice.type != SAMPLER_GP)
     return suggest_by(s, choice, job->number, job->point, &job->suggestion, err);
-  if (!gp_search_new(s->history, &gp_search_defaults, s->settings.seed, job->number, &job->search, err)) {
+  if (!start_search(s, job, err)) {
     if (err->code == ERR_NO_MEMORY)
       return false;
     return suggest_by(s, (struct choice){SAMPLER_TPE, "a Gaussian process has nothing to go by"}, job->number, job->point, &job->suggestion,
@@ -347,13 +380,15 @@ static bool start_job(struct sampler *s, struct sampler_job *job, struct err *er
   }
   job->settled = false;
   job->suggestion = made(SAMPLER_GP, choice.why);
-  job->tells = history_tells(s->history);
-  if (s->fitted && s->fitted_tells == job->tells)
-    gp_search_reuse(job->search, s->fitted);
   return true;
 }
 
-bool sampler_start(struct sampler *s, uint32_t number, struct sampler_job **ret, struct err *err) {
+bool sampler_sees_beyond(const struct sampler *s, uint32_t number) {
+  return !s->has_walk && number >= s->fixed_count && choose_for(s, number).type == SAMPLER_GP;
+}
+
+bool sampler_start_beyond(struct sampler *s, uint32_t number, const double *points, size_t count, struct sampler_job **ret,
+                          struct err *err) {
   struct sampler_job *job = mem_zalloc(sizeof *job);
   if (!job)
     return err_no_memory(err);
@@ -361,7 +396,7 @@ bool sampler_start(struct sampler *s, uint32_t number, struct sampler_job **ret,
   job->point = mem_array(space_count(s->space), sizeof *job->point);
   bool ok = job->point != NULL || err_no_memory(err);
   struct err why = {0};
-  if (ok && !start_job(s, job, &why)) {
+  if (ok && (!start_job(s, job, &why) || (job->search && count && !gp_search_add_pending(job->search, points, count, &why)))) {
     if (err)
       *err = why;
     ok = false;
@@ -372,6 +407,10 @@ bool sampler_start(struct sampler *s, uint32_t number, struct sampler_job **ret,
   }
   *ret = job;
   return true;
+}
+
+bool sampler_start(struct sampler *s, uint32_t number, struct sampler_job **ret, struct err *err) {
+  return sampler_start_beyond(s, number, NULL, 0, ret, err);
 }
 
 void sampler_follow(struct sampler *s) {
@@ -392,6 +431,10 @@ void sampler_job_run(struct sampler_job *job) {
   if (job->settled || job->ran)
     return;
   struct err err;
+  if (job->fit && gp_search_fit(job->fit, &err)) {
+    gp_search_reuse(job->search, gp_search_params(job->fit));
+    job->is_fitted = true;
+  }
   job->failed = !gp_search_run(job->search, &err);
   job->ran = true;
 }
@@ -399,19 +442,21 @@ void sampler_job_run(struct sampler_job *job) {
 void sampler_job_drop(struct sampler_job *job) {
   if (!job)
     return;
-  gp_search_free(job->search);
+  gp_search_free(job->search), gp_search_free(job->fit);
   mem_free(job->point);
   mem_free(job);
 }
 
-/* Keeps the fit, since it holds until the next result. Without memory it is only made again. */
+/* Keeps the fit for those that come from the same. Without memory it is only made again. */
 static void keep_fit(struct sampler *s, const struct sampler_job *job) {
+  if (!job->is_fitted || (s->fitted && s->fitted_tells > job->fit_tells))
+    return;
   if (!s->fitted)
     s->fitted = mem_alloc(sizeof *s->fitted);
   if (!s->fitted)
     return;
   *s->fitted = *gp_search_params(job->search);
-  s->fitted_tells = job->tells;
+  s->fitted_tells = job->fit_tells;
 }
 
 void sampler_job_leave(struct sampler *s, struct sampler_job *job) {

@@ -60,6 +60,11 @@ MUST_CHECK bool sampler_suggest(struct sampler *sampler, uint32_t number, double
 /* The same in three steps, for methods whose thinking takes long: start and finish touch the history and take microseconds; the step
  * between them may run on any thread while results go on arriving. Jobs of one sampler may overlap. */
 MUST_CHECK bool sampler_start(struct sampler *sampler, uint32_t number, struct sampler_job **ret, struct err *err);
+/* The same for a trial that comes after `count` others which are not in the history yet, at these points: it gets the point that it would
+ * get if they were pending. Only where sampler_sees_beyond() says so, for the number. */
+bool sampler_sees_beyond(const struct sampler *sampler, uint32_t number);
+MUST_CHECK bool sampler_start_beyond(struct sampler *sampler, uint32_t number, const double *points, size_t count, struct sampler_job **ret,
+                                     struct err *err);
 /* Would this job's thinking take long now? If not, it is not worth a thread. */
 bool sampler_job_is_slow(const struct sampler_job *job);
 void sampler_job_run(struct sampler_job *job);

@@ -169,7 +169,7 @@ void live_free(struct live_sweep *live) {
   mem_free(live->normal);
   mem_free(live->notes);
   live_about_release(&live->about);
-  mem_free(live->ahead.found);
+  mem_free(live->ahead.points);
   mem_free(live->prior);
   mem_free(live);
 }
@@ -262,8 +262,9 @@ void live_note_end(struct live_trial *trial, const struct engine_trial *row) {
     live_forget_said(trial); /* there will be no other attempt */
 }
 
-const char *live_reason(const struct live_trial *trial, const struct engine_trial *row) {
+const char *live_cause_text(unsigned cause) {
   static const char *const texts[] = {
+      [CAUSE_NONE] = NULL,
       [CAUSE_VERDICT] = "stopped early",
       [CAUSE_KILLED] = "killed by a person",
       [CAUSE_SWEEP] = "ended with its sweep",
@@ -272,12 +273,16 @@ const char *live_reason(const struct live_trial *trial, const struct engine_tria
       [CAUSE_START] = "it could not be started",
       [CAUSE_LOST] = "nobody has heard of it any more",
   };
+  return cause < ARRAY_LEN(texts) ? texts[cause] : NULL;
+}
+
+const char *live_reason(const struct live_trial *trial, const struct engine_trial *row) {
   if (row->cause == CAUSE_NONE)
     return NULL;
   const char *reason = live_course(trial)->reason;
   bool own = row->cause == CAUSE_NO_METRIC ? str_starts(str_of(reason), STR("no_metric"))
                                            : row->cause != CAUSE_KILLED && row->cause != CAUSE_SWEEP;
-  return reason && own ? reason : texts[row->cause];
+  return reason && own ? reason : live_cause_text(row->cause);
 }
 
 /* ---- new trials ---- */

@@ -48,6 +48,7 @@ struct live_point {
   struct live_made made;
   double point[SPACE_PARAMS_MAX];
 };
+enum { LIVE_AHEAD_MAX = 2 };
 
 /* An attempt of a trial that had several, until it is stored. */
 struct live_past {
@@ -161,12 +162,15 @@ struct live_sweep {
   struct sampler_job *thought;
   uint32_t thought_number;
   struct live_made thought_made;
-  bool refresh; /* a point ahead may be thought of again, with the results that came since */
+  bool thought_behind; /* it supposes that the points ahead are taken first */
+  bool refresh;        /* the points ahead may be thought of again, with the results that came since */
   struct {
-    bool there;
-    uint32_t number;
-    struct live_point *found;
-  } ahead; /* thought of, and not asked for yet */
+    uint32_t first; /* the trial that gets the first of them */
+    unsigned count;
+    struct suggestion suggestions[LIVE_AHEAD_MAX];
+    struct live_made made[LIVE_AHEAD_MAX];
+    double *points; /* one after the other; NULL: no room yet */
+  } ahead;          /* thought of, and not asked for yet */
   struct work work;
   char trouble[300]; /* why no point could be made; "" when all is well */
 };
@@ -345,7 +349,9 @@ void live_think_ahead(struct live_sweep *live);
 /* Thinks of the next point where that takes little, while the result of a single worker is on its way to the disk: who has told asks next,
  * and nothing else can happen before. */
 void live_think_meanwhile(struct live_sweep *live);
+/* Why it ended so, in its own words or those of the cause; NULL: there is nothing to say. */
 const char *live_reason(const struct live_trial *trial, const struct engine_trial *row);
+const char *live_cause_text(unsigned cause);
 
 /* catch_up.c
  * Points are stored before they are heard, so a service that dies in between leaves some that no rule has seen; and a write whose outcome

@@ -56,7 +56,7 @@ static bool take_suggestion(struct live_sweep *live, const struct live_point *fo
   return false;
 }
 
-/* ---- thinking ---- */
+/* ---- points ahead ---- */
 
 static uint32_t next_number(const struct live_sweep *live) {
   return engine_counts(live->engine).made;
@@ -71,19 +71,59 @@ static uint32_t staleness(const struct live_sweep *live) {
   return live->width > 1 ? live->width : 0;
 }
 
+/* Results that free a point are never passed over: another point might be the better one. */
+static bool is_fresh(const struct live_sweep *live, const struct live_made *made) {
+  return made->gone == history_gone(live->history) && history_tells(live->history) - made->tells <= staleness(live);
+}
+
+static void drop_ahead(struct live_sweep *live) {
+  live->ahead.count = 0;
+  if (live->thought_behind)
+    live->thought_made.gone = UINT32_MAX; /* what it supposed does not come to pass: never fresh again */
+}
+
+/* Are there points for the next trials? What cannot be used any more goes, with all that comes after it. */
+static bool has_ahead(struct live_sweep *live) {
+  if (live->ahead.count && (live->ahead.first != next_number(live) || !is_fresh(live, &live->ahead.made[0])))
+    drop_ahead(live);
+  return live->ahead.count;
+}
+
+static bool reserve_ahead(struct live_sweep *live) {
+  if (!live->ahead.points)
+    live->ahead.points = mem_array(LIVE_AHEAD_MAX * space_count(live->space), sizeof *live->ahead.points);
+  return live->ahead.points;
+}
+
+static void push_ahead(struct live_sweep *live, const struct live_point *found) {
+  size_t width = space_count(live->space);
+  if (!live->ahead.count)
+    live->ahead.first = next_number(live);
+  memcpy(live->ahead.points + live->ahead.count * width, found->point, width * sizeof *found->point);
+  live->ahead.suggestions[live->ahead.count] = found->suggestion;
+  live->ahead.made[live->ahead.count++] = found->made;
+}
+
+static void shift_ahead(struct live_sweep *live, struct live_point *ret) {
+  size_t width = space_count(live->space), left = --live->ahead.count;
+  *ret = (struct live_point){.suggestion = live->ahead.suggestions[0], .made = live->ahead.made[0]};
+  memcpy(ret->point, live->ahead.points, width * sizeof *ret->point);
+  memmove(live->ahead.points, live->ahead.points + width, left * width * sizeof *ret->point);
+  memmove(live->ahead.suggestions, live->ahead.suggestions + 1, left * sizeof *live->ahead.suggestions);
+  memmove(live->ahead.made, live->ahead.made + 1, left * sizeof *live->ahead.made);
+  live->ahead.first++;
+}
+
+/* ---- thinking ---- */
+
 static struct live_made made_now(const struct live_sweep *live) {
   return (struct live_made){.tells = (uint32_t)history_tells(live->history),
                             .pending = (uint32_t)history_pending(live->history),
                             .gone = (uint32_t)history_gone(live->history)};
 }
 
-/* Would it be the next trial's? Results that free a point are never passed over: another point might be the better one. */
-static bool is_usable(const struct live_sweep *live, const struct live_made *made, uint32_t number) {
-  return number == next_number(live) && made->gone == history_gone(live->history) &&
-         history_tells(live->history) - made->tells <= staleness(live);
-}
-
-static bool finish_job(struct live_sweep *live, struct sampler_job *job, const struct live_made *made, struct live_point *ret) {
+static bool finish_job(struct live_sweep *live, struct sampler_job *job, const struct live_made *made, bool behind,
+                       struct live_point *ret) {
   struct err err;
   if (!sampler_finish(live->sampler, job, ret->point, &ret->suggestion, &err)) {
     be_in_trouble(live, &err);
@@ -91,14 +131,8 @@ static bool finish_job(struct live_sweep *live, struct sampler_job *job, const s
   }
   ret->made = *made;
   ret->made.by = (int8_t)ret->suggestion.by;
-  /* What another method made in its place was made from all that is known now. */
-  return ret->suggestion.by == SAMPLER_GP || made->tells == history_tells(live->history);
-}
-
-static bool reserve_ahead(struct live_sweep *live) {
-  if (!live->ahead.found)
-    live->ahead.found = mem_zalloc(sizeof *live->ahead.found);
-  return live->ahead.found;
+  /* What another method made in its place was made from all that is known now, and from nothing that is yet to come. */
+  return ret->suggestion.by == SAMPLER_GP || (!behind && made->tells == history_tells(live->history));
 }
 
 static void run_thought(struct work *work) {
@@ -106,54 +140,66 @@ static void run_thought(struct work *work) {
   sampler_job_run(live->thought);
 }
 
+/* A point that took its time is for the next trial, then it replaces what was there for it and after it; or for the one after those. */
+static bool is_wanted(struct live_sweep *live) {
+  uint32_t next = next_number(live), ahead = has_ahead(live) ? live->ahead.count : 0;
+  return is_fresh(live, &live->thought_made) && (live->thought_number == next || live->thought_number == next + ahead);
+}
+
 static void on_thought(struct work *work, bool cancelled) {
   struct live_sweep *live = CONTAINER_OF(work, struct live_sweep, work);
   struct sampler_job *job = live->thought;
+  struct live_point found;
   live->thinking = false;
   live->thought = NULL;
-  if (cancelled || live->all->stopping || !is_usable(live, &live->thought_made, live->thought_number)) {
+  if (cancelled || live->all->stopping || !is_wanted(live)) {
     sampler_job_leave(live->sampler, job);
-  } else {
-    live->ahead.there = finish_job(live, job, &live->thought_made, live->ahead.found);
-    live->ahead.number = live->thought_number;
+  } else if (finish_job(live, job, &live->thought_made, live->thought_behind, &found)) {
+    if (live->thought_number == next_number(live))
+      drop_ahead(live);
+    push_ahead(live, &found);
   }
   sweeps_kick(live->all);
 }
 
-/* Starts to think of the next point; *ret_now gets it when that takes no time. False: it was not started, or takes a while. */
-static bool think(struct live_sweep *live, struct live_point *ret_now) {
+/* Starts to think of the point after `ahead` others; *ret_now gets it when that takes no time. False: it was not started, or takes a while.
+ */
+static bool think(struct live_sweep *live, uint32_t ahead, struct live_point *ret_now) {
   struct sampler_job *job;
   struct err err;
   struct live_made made = made_now(live);
-  uint32_t number = next_number(live);
-  if (!sampler_start(live->sampler, number, &job, &err)) {
+  uint32_t number = next_number(live) + ahead;
+  made.pending += ahead;
+  if (!sampler_start_beyond(live->sampler, number, live->ahead.points, ahead, &job, &err)) {
     be_in_trouble(live, &err);
     return false;
   }
-  if (!sampler_job_is_slow(job))
-    return finish_job(live, job, &made, ret_now);
-  if (!reserve_ahead(live))
-    return finish_job(live, job, &made, ret_now);
+  if (!sampler_job_is_slow(job) || !reserve_ahead(live))
+    return finish_job(live, job, &made, ahead, ret_now);
   live->work = (struct work){.run = run_thought, .done = on_thought};
   live->thought = job;
   live->thought_number = number;
   live->thought_made = made;
+  live->thought_behind = ahead;
   live->thinking = work_submit(live->all->conf.work, &live->work, &err);
   if (live->thinking)
     return false;
   live->thought = NULL; /* the threads have too much to do: here and now, then */
-  return finish_job(live, job, &made, ret_now);
+  return finish_job(live, job, &made, ahead, ret_now);
 }
 
 /* One more; false when there is none, or it takes a while. */
 static bool make_one(struct live_sweep *live) {
   struct live_point found;
-  if (live->ahead.there) {
-    live->ahead.there = false;
-    if (is_usable(live, &live->ahead.found->made, live->ahead.number))
-      return take_suggestion(live, live->ahead.found);
+  if (has_ahead(live)) {
+    shift_ahead(live, &found);
+    live->refresh = true;
+    if (take_suggestion(live, &found))
+      return true;
+    drop_ahead(live);
+    return false;
   }
-  return !live->thinking && think(live, &found) && take_suggestion(live, &found);
+  return !live->thinking && think(live, 0, &found) && take_suggestion(live, &found);
 }
 
 bool live_make_trials(struct live_sweep *live, uint32_t wanted) {
@@ -163,34 +209,34 @@ bool live_make_trials(struct live_sweep *live, uint32_t wanted) {
   return true;
 }
 
-static bool has_ahead(const struct live_sweep *live) {
-  return live->ahead.there && is_usable(live, &live->ahead.found->made, live->ahead.number);
-}
-
-/* Thinks of the next point, and keeps it when that took no time, so that it is not made again at every turn. */
-static void think_of_next(struct live_sweep *live) {
+/* Thinks of the point after `ahead` others, and keeps it when that took no time, so that it is not made again at every turn. */
+static void think_of(struct live_sweep *live, uint32_t ahead) {
   struct live_point found;
-  if (!think(live, &found) || !reserve_ahead(live))
+  if (!think(live, ahead, &found) || !reserve_ahead(live))
     return;
-  *live->ahead.found = found;
-  live->ahead.number = next_number(live);
-  live->ahead.there = true;
+  if (!ahead)
+    drop_ahead(live);
+  push_ahead(live, &found);
 }
 
 void live_think_ahead(struct live_sweep *live) {
   if (live->thinking || live->all->stopping || !sampler_is_slow(live->sampler) || !engine_has_room(live->engine))
     return;
-  bool refresh = live->refresh;
-  live->refresh = false;
-  if (has_ahead(live) && (!refresh || live->ahead.found->made.tells == history_tells(live->history)))
-    return; /* who has told asks next, as a rule: a better point would be for a number that is taken by then */
-  if (history_pending(live->history) && !staleness(live))
-    return; /* the result that is to come would make it useless */
-  think_of_next(live);
+  uint32_t ahead = has_ahead(live) ? live->ahead.count : 0, next = next_number(live);
+  if (!ahead) {
+    if (!history_pending(live->history) || staleness(live)) /* else the result that is to come would make it useless */
+      think_of(live, 0);
+  } else if (ahead < MIN_OF(staleness(live), (uint32_t)LIVE_AHEAD_MAX) && sampler_sees_beyond(live->sampler, next + ahead)) {
+    think_of(live, ahead);
+  } else if (live->refresh) { /* once for each that is taken: who has told asks next, as a rule, and would not wait for it */
+    live->refresh = false;
+    if (live->ahead.made[0].tells != history_tells(live->history))
+      think_of(live, 0);
+  }
 }
 
 void live_think_meanwhile(struct live_sweep *live) {
   bool asked_for = live->conf.asks && !live->asks.count && !history_pending(live->history) && history_tells(live->history);
   if (asked_for && !sampler_is_slow(live->sampler) && !live->thinking && engine_has_room(live->engine) && !has_ahead(live))
-    think_of_next(live);
+    think_of(live, 0);
 }

@@ -113,7 +113,8 @@ static bool read_trial(struct sweeps_loading *loading, const struct pg_reply *ro
       (struct live_made){.by = (int8_t)pg_int(row, 0, 19), .tells = (uint32_t)pg_int(row, 0, 20), .pending = (uint32_t)pg_int(row, 0, 21)};
   trial->at_tells = (uint32_t)pg_int(row, 0, 22);
   trial->course->stop = stop.p ? mem_strndup(stop.p, stop.n) : NULL;
-  trial->course->reason = reason.p ? mem_strndup(reason.p, reason.n) : NULL;
+  const char *known = live_cause_text(state.cause); /* which needs no copy, and so perhaps no course */
+  trial->course->reason = reason.p && !(known && str_is(reason, known)) ? mem_strndup(reason.p, reason.n) : NULL;
   if (state.number >= loading->point_rows) {
     size_t rows = MAX_OF(loading->point_rows * 2, (size_t)state.number + 64);
     double *bigger = mem_resize(loading->points, rows * width, sizeof *bigger);

@@ -80,6 +80,51 @@ static void a_job_that_is_left(void **state) {
   space_free(space);
 }
 
+/* A point behind others that are not trials yet is the one that is made when they are. */
+static void behind_others(void **state) {
+  (void)state;
+  struct space *space = make_space(plane);
+  struct side a = make_side(space, SAMPLER_GP), b = make_side(space, SAMPLER_GP);
+  fill(&a, &b, 70);
+  for (uint32_t n = 70; n < 78; n += 4) {
+    double ahead[3 * WIDTH], point[WIDTH];
+    struct suggestion suggestion;
+    struct sampler_job *job;
+    struct err err;
+    for (uint32_t k = 0; k < 3; k++) {
+      assert_true(sampler_sees_beyond(a.sampler, n + k));
+      assert_true(sampler_start_beyond(a.sampler, n + k, ahead, k, &job, &err));
+      assert_true(sampler_finish(a.sampler, job, ahead + (size_t)k * WIDTH, &suggestion, &err));
+    }
+    for (uint32_t k = 0; k < 3; k++) {
+      assert_true(sampler_suggest(b.sampler, n + k, point, &suggestion, &err));
+      assert_memory_equal(point, ahead + (size_t)k * WIDTH, sizeof point);
+      add(&a, n + k, point, false);
+      add(&b, n + k, point, false);
+    }
+    next_is_the_same(&a, &b, n + 3, true);
+  }
+  free_side(&a), free_side(&b);
+  space_free(space);
+}
+
+/* A fit serves the results that follow; who comes later makes the same fit from the same. */
+static void fits_that_are_kept(void **state) {
+  (void)state;
+  struct space *space = make_space(plane);
+  struct side a = make_side(space, SAMPLER_GP), b = make_side(space, SAMPLER_GP);
+  fill(&a, &b, 124);
+  for (uint32_t n = 124; n < 136; n++) {
+    struct sampler_settings settings = {.type = SAMPLER_GP, .seed = 5};
+    struct err err;
+    sampler_free(b.sampler);
+    assert_true(sampler_new(b.history, &settings, &b.sampler, &err));
+    next_is_the_same(&a, &b, n, n % 4);
+  }
+  free_side(&a), free_side(&b);
+  space_free(space);
+}
+
 static void results_taken_in_early(void **state) {
   (void)state;
   static const enum sampler_type types[] = {SAMPLER_TPE, SAMPLER_AUTO, SAMPLER_CMAES, SAMPLER_RANDOM};
@@ -117,7 +162,8 @@ static void results_one_by_one_or_at_once(void **state) {
 }
 
 int main(void) {
-  const struct CMUnitTest tests[] = {cmocka_unit_test(a_job_that_is_left), cmocka_unit_test(results_taken_in_early),
+  const struct CMUnitTest tests[] = {cmocka_unit_test(a_job_that_is_left), cmocka_unit_test(behind_others),
+                                     cmocka_unit_test(fits_that_are_kept), cmocka_unit_test(results_taken_in_early),
                                      cmocka_unit_test(results_one_by_one_or_at_once)};
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

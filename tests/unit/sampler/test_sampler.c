@@ -415,7 +415,7 @@ static void test_gp_with_many_results(void **state) {
   }
   struct gp_search *search;
   struct gp_search_settings settings = gp_search_defaults;
-  assert_true(gp_search_new(s.history, &settings, 1, 1200, &search, &err));
+  assert_true(gp_search_new(s.history, SIZE_MAX, &settings, 1, 1200, &search, &err));
   assert_true(gp_search_rows(search) <= GP_ROWS_MAX && gp_search_rows(search) > 700);
   gp_search_free(search);
   end(&s);
