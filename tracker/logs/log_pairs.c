@@ -271,7 +271,8 @@ static void read_parentheses(const struct log_parse *p, struct reading *r, struc
   }
   if (!token_is(p, r->end + 2, ')'))
     return;
-  bool count = (t->flags & LOG_T_INT && !r->integer) || str_find_str(name, STR("best")) != SIZE_MAX;
+  bool best = memchr(name.p, 'b', name.n) && str_find_str(name, STR("best")) != SIZE_MAX;
+  bool count = (t->flags & LOG_T_INT && !r->integer) || best;
   if (t->flags & LOG_T_PERCENT && !r->percent) {
     r->values[1] = t->value;
     r->second = " %";

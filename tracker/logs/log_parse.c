@@ -95,8 +95,17 @@ unsigned log_flags(struct log_parse *p, struct str word) {
   return look_up(p, word)->flags;
 }
 
+/* A name is asked for several times in turn. */
 struct log_key log_classify(struct log_parse *p, struct str name) {
-  return look_up(p, name)->key;
+  if (name.n && name.n == p->asked.n && memcmp(name.p, p->asked.name, name.n) == 0)
+    return p->asked.key;
+  struct log_key key = look_up(p, name)->key;
+  if (name.n <= sizeof p->asked.name && name.n) {
+    memcpy(p->asked.name, name.p, name.n);
+    p->asked.n = (uint8_t)name.n;
+    p->asked.key = key;
+  }
+  return key;
 }
 
 void log_read_tokens(struct log_parse *p, struct str text) {
@@ -926,5 +935,6 @@ bool log_parse_restore(struct log_parse *p, struct str state, struct err *err) {
   next->dropped = unpack_u64(&state, &bad);
   if (!bad && !state.n)
     p->kept = *next;
+  p->above_is_prose = false;
   return (!bad && !state.n) || err_set(err, ERR_INVALID, "the stored state of the log parser is not valid");
 }

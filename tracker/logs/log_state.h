@@ -137,21 +137,27 @@ struct log_parse {
   size_t first; /* the first token behind the logger's prefix */
   struct place own;
   struct str line_section;
-  struct place here;  /* where the line's points stand */
-  bool complete_bar;  /* batch == its total */
-  bool running_bar;   /* a bar that is not full */
-  bool record;        /* of a metric file: everything is a point */
-  bool best;          /* this line repeats the best one */
-  bool pending_new;   /* this line ended with a name */
-  struct str message; /* the text that a JSON logger wraps */
-  bool wrapped;       /* this line is such a text */
-  bool refused;       /* the line talks about metrics but reports none */
+  struct place here;   /* where the line's points stand */
+  bool complete_bar;   /* batch == its total */
+  bool running_bar;    /* a bar that is not full */
+  bool record;         /* of a metric file: everything is a point */
+  bool best;           /* this line repeats the best one */
+  bool pending_new;    /* this line ended with a name */
+  struct str message;  /* the text that a JSON logger wraps */
+  bool wrapped;        /* this line is such a text */
+  bool above_is_prose; /* the line before had no word of a header */
+  bool refused;        /* the line talks about metrics but reports none */
   struct raw raw[RAW_MAX];
   size_t raw_n;
   char scratch[SCRATCH_MAX];
   size_t scratch_n;
   struct log_point points[LOG_POINTS_MAX];
   size_t points_n;
+  struct {
+    struct log_key key;
+    uint8_t n; /* 0: none yet */
+    char name[32];
+  } asked; /* last */
   struct {
     uint64_t hash;
     struct word_info info;

@@ -145,8 +145,9 @@ bool log_is_rule(struct str line) {
     size_t drawing = c < 0x80 ? drawn[c] : log_scan_drawing(str_slice(line, i, line.n));
     if (!drawing && !is_blank(line.p[i]))
       return false;
-    marks += drawing > 0;
-    i += drawing ? drawing : 1;
+    size_t end = drawing > 1 ? i + drawing : log_run_end(line, i);
+    marks += drawing > 1 ? 1 : drawing ? end - i : 0;
+    i = end;
   }
   return marks >= 3;
 }
@@ -682,6 +683,7 @@ bool log_find_row(struct log_parse *p, size_t from) {
     return false;
   }
   p->kept.above_n = 0;
+  p->above_is_prose = true;
   p->kept.pending_n = 0;
   log_settle(p, STYLE_TABLE);
   return true;
@@ -695,15 +697,18 @@ bool log_find_table(struct log_parse *p) {
   }
   struct str line = str_slice(p->text, 0, before_bar(p));
   size_t from = p->tokens[p->first].at;
-  bool numbers = false, pipes = false, words = false;
+  bool numbers = false, pipes = false, words = false, heads = false;
   for (size_t i = p->first; i < p->tokens_n && p->tokens[i].at < line.n; i++) {
     const struct log_token *t = &p->tokens[i];
     numbers |= t->type == LOG_T_NUMBER;
     words |= t->type == LOG_T_WORD;
+    heads |= t->type == LOG_T_WORD ? token_key(p, i).heads : t->type == LOG_T_MARK && (t->mark == '#' || t->mark == '@');
     pipes |= (t->type == LOG_T_MARK && t->mark == '|') || (t->type == LOG_T_BREAK && scan_pipe(str_slice(line, t->at, line.n)));
   }
-  if (numbers)
+  if (numbers) {
     p->kept.above_n = 0;
+    p->above_is_prose = true;
+  }
   bool table = p->kept.candidate.by || p->kept.table.by;
   if (numbers && table && find_row(p, line, from)) {
     log_settle(p, STYLE_TABLE);
@@ -713,7 +718,8 @@ bool log_find_table(struct log_parse *p) {
     last_column(p, p->kept.candidate.by ? &p->kept.candidate : &p->kept.table);
   if (numbers || !words)
     return false;
-  bool header = find_header(p, line, from, pipes);
+  bool header = (heads || !p->above_is_prose) && find_header(p, line, from, pipes);
   remember_words(p, line);
+  p->above_is_prose = !heads;
   return header;
 }

@@ -2,13 +2,35 @@
 
 #include <math.h>
 
-enum { DIGIT = 1, LETTER = 2, BLANK = 4, JOINT = 8, QUOTE = 16 };
+enum { DRAWN_MAX = 7 }; /* marks of one kind after the first */
+
+enum { DIGIT = 1, LETTER = 2, BLANK = 4, JOINT = 8, QUOTE = 16, AFTER = 32 }; /* AFTER: ends a number, whatever comes next */
 
 static const uint8_t class[256] = {
-    ['0' ... '9'] = DIGIT, ['a' ... 'z'] = LETTER, ['A' ... 'Z'] = LETTER, ['_'] = LETTER, [0x80 ... 0xff] = LETTER,
-    [' '] = BLANK,         ['\t'] = BLANK,         ['\r'] = BLANK,         [0] = BLANK,    ['-'] = JOINT,
-    ['.'] = JOINT,         ['/'] = JOINT,          ['\''] = JOINT | QUOTE, ['@'] = JOINT,  ['^'] = JOINT,
-    ['&'] = JOINT,         ['#'] = JOINT,          ['"'] = QUOTE,          ['`'] = QUOTE,
+    ['0' ... '9'] = DIGIT,
+    ['a' ... 'z'] = LETTER,
+    ['A' ... 'Z'] = LETTER,
+    ['_'] = LETTER,
+    [0x80 ... 0xff] = LETTER,
+    [' '] = BLANK | AFTER,
+    ['\t'] = BLANK | AFTER,
+    ['\r'] = BLANK | AFTER,
+    [0] = BLANK | AFTER,
+    ['-'] = JOINT,
+    ['.'] = JOINT,
+    ['/'] = JOINT,
+    ['\''] = JOINT | QUOTE | AFTER,
+    ['@'] = JOINT,
+    ['^'] = JOINT,
+    ['&'] = JOINT,
+    ['#'] = JOINT,
+    ['"'] = QUOTE | AFTER,
+    ['`'] = QUOTE,
+    [')'] = AFTER,
+    [']'] = AFTER,
+    ['}'] = AFTER,
+    ['|'] = AFTER,
+    [';'] = AFTER,
 };
 
 static bool is(char c, unsigned what) {
@@ -241,7 +263,7 @@ static void number_token(struct str line, size_t i, size_t n, const struct log_n
   char before = i ? line.p[i - 1] : 0;
   struct str rest = after(line, i);
   t->end = t->unit_end = (uint32_t)(i + n);
-  if (n == rest.n || rest.p[n] == ' ') {
+  if (n == rest.n || is(rest.p[n], AFTER)) {
     t->type = LOG_T_NUMBER;
     t->value = number->value;
     t->flags |= number->integer ? LOG_T_INT : 0;
@@ -307,8 +329,20 @@ static void mark_token(struct str line, size_t i, struct log_token *t) {
   t->type = LOG_T_MARK;
 }
 
+/* Where the drawing ends whose first characters are tokens already: before its last one, which may be a number's sign. */
+static size_t drawn_until(struct str line, const struct log_token *t) {
+  size_t width = t->end - t->at, i = t->end;
+  if (width == 1)
+    return MAX_OF(log_run_end(line, t->at) - 1, i);
+  while (i + 2 * width <= line.n && memcmp(line.p + i, line.p + t->at, width) == 0 &&
+         memcmp(line.p + i + width, line.p + t->at, width) == 0)
+    i += width;
+  return i;
+}
+
 size_t log_tokenize(struct str line, struct log_token *tokens, size_t max) {
-  size_t n = 0, i = 0;
+  size_t n = 0, i = 0, drawn = 0;
+  char mark = 0; /* the one before */
   while (n < max) {
     size_t blanks = 0;
     bool tab = false;
@@ -335,6 +369,7 @@ size_t log_tokenize(struct str line, struct log_token *tokens, size_t max) {
     struct log_number number;
     struct str rest = after(line, i);
     size_t length = 0;
+    bool is_mark = false;
     if (may_start_number(line, i))
       length = log_scan_number(rest, &number);
     if (length) {
@@ -344,7 +379,12 @@ size_t log_tokenize(struct str line, struct log_token *tokens, size_t max) {
       t->end = t->unit_end = (uint32_t)(i + length);
     } else {
       mark_token(line, i, t);
+      drawn = c == mark && !blanks ? drawn + 1 : 0;
+      if (drawn == DRAWN_MAX)
+        t->unit_end = t->end = (uint32_t)drawn_until(line, t);
+      is_mark = true;
     }
+    mark = is_mark ? c : 0;
     i = t->unit_end;
   }
   return n;

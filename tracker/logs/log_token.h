@@ -30,7 +30,8 @@ struct log_token {
   char mark; /* '+' also for the plus-minus sign */
 };
 
-/* At most `max` tokens; what comes after is left out. Returns the count. */
+/* At most `max` tokens; what comes after is left out. Of a mark that is drawn again and again, as in a bar, the first few are tokens of
+ * their own, and the last. Returns the count. */
 size_t log_tokenize(struct str line, struct log_token *tokens, size_t max);
 
 struct log_number {
@@ -44,6 +45,21 @@ size_t log_scan_number(struct str s, struct log_number *ret);
 
 /* All of `s` is one number, a % may follow it. */
 bool log_number_whole(struct str s, struct log_number *ret);
+
+/* Where the bytes end that are the same as the one at i. */
+static inline size_t log_run_end(struct str s, size_t i) {
+  const uint64_t same = (unsigned char)s.p[i] * 0x0101010101010101u;
+  uint64_t word;
+  size_t end = i + 1;
+  for (; end + 8 <= s.n; end += 8) {
+    memcpy(&word, s.p + end, 8);
+    if (word != same)
+      break;
+  }
+  while (end < s.n && s.p[end] == s.p[i])
+    end++;
+  return end;
+}
 
 /* What a character of a drawing, a progress bar or a bullet takes, in bytes; 0 when s.p does not start with one. */
 size_t log_scan_drawing(struct str s);

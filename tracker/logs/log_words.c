@@ -15,6 +15,7 @@
 #define UNIT LOG_WORD_UNIT
 #define LEVEL LOG_WORD_LEVEL
 #define TALK LOG_WORD_TALK
+#define HEAD LOG_WORD_HEAD
 
 struct row {
   const char *word;
@@ -74,6 +75,7 @@ static const struct row words[] = {
     {"bit", SETTING},
     {"bleu", METRIC},
     {"bleurt", METRIC},
+    {"bound", HEAD},
     {"bpb", METRIC},
     {"bpc", METRIC},
     {"bpd", METRIC},
@@ -113,6 +115,7 @@ static const struct row words[] = {
     {"correct", METRIC},
     {"cost", METRIC},
     {"count", SETTING},
+    {"counter", HEAD},
     {"counts", SETTING},
     {"cpu", CLOCK},
     {"cpus", UNIT},
@@ -149,6 +152,7 @@ static const struct row words[] = {
     {"dropout", SETTING},
     {"dur", CLOCK},
     {"duration", CLOCK},
+    {"e", HEAD},
     {"early", SETTING | LIMIT},
     {"ece", METRIC},
     {"edges", SETTING},
@@ -165,7 +169,7 @@ static const struct row words[] = {
     {"episode", STEP},
     {"epoc", EPOCH},
     {"epoch", EPOCH | UNIT},
-    {"epochs", SETTING | UNIT},
+    {"epochs", SETTING | UNIT | HEAD},
     {"epret", METRIC},
     {"eps", SETTING},
     {"epsilon", SETTING},
@@ -291,6 +295,7 @@ static const struct row words[] = {
     {"iou", METRIC},
     {"ips", CLOCK},
     {"is", FILLER},
+    {"it", HEAD},
     {"it/s", UNIT},
     {"items", UNIT},
     {"iter", STEP},
@@ -298,7 +303,7 @@ static const struct row words[] = {
     {"iter/sec", UNIT},
     {"iterate", STEP},
     {"iteration", STEP},
-    {"iterations", SETTING | UNIT},
+    {"iterations", SETTING | UNIT | HEAD},
     {"iters", SETTING},
     {"iters/sec", UNIT},
     {"itn", STEP},
@@ -379,7 +384,7 @@ static const struct row words[] = {
     {"mindcf", METRIC},
     {"minibatch", BATCH},
     {"minibatchsize", SETTING},
-    {"minimum", LIMIT},
+    {"minimum", LIMIT | HEAD},
     {"mins", CLOCK | UNIT},
     {"minute", UNIT},
     {"minutes", CLOCK | UNIT},
@@ -413,6 +418,7 @@ static const struct row words[] = {
     {"nnz", SETTING},
     {"nnzs", SETTING},
     {"nodes", SETTING | UNIT},
+    {"norm", HEAD},
     {"notice", LEVEL},
     {"now", FILLER},
     {"nproc", SETTING},
@@ -558,7 +564,7 @@ static const struct row words[] = {
     {"status", SETTING},
     {"step", STEP},
     {"step/s", UNIT},
-    {"steps", SETTING},
+    {"steps", SETTING | HEAD},
     {"steps/s", UNIT},
     {"steps/sec", UNIT},
     {"stoi", METRIC},
@@ -615,7 +621,7 @@ static const struct row words[] = {
     {"trainable", SETTING},
     {"training", TRAIN},
     {"tree", STEP},
-    {"trees", UNIT},
+    {"trees", UNIT | HEAD},
     {"trial", STEP},
     {"trn", TRAIN},
     {"ts", CLOCK},
@@ -627,6 +633,7 @@ static const struct row words[] = {
     {"until", LIMIT},
     {"up", LIMIT},
     {"update", STEP},
+    {"updates", HEAD},
     {"ups", CLOCK},
     {"us", UNIT},
     {"us/step", UNIT},
@@ -640,6 +647,7 @@ static const struct row words[] = {
     {"validate", VALID},
     {"validating", VALID},
     {"validation", VALID},
+    {"value", HEAD},
     {"version", SETTING},
     {"violation", METRIC},
     {"vl", VALID},
@@ -759,6 +767,12 @@ bool log_words_in_order(void) {
   for (size_t i = 1; i < ARRAY_LEN(words); i++)
     if (strcmp(words[i - 1].word, words[i].word) >= 0)
       return false;
+  for (size_t i = 0; i < ARRAY_LEN(names); i++) {
+    enum log_key_kind kind = names[i].kind;
+    bool leads = kind == LOG_KEY_METRIC || kind == LOG_KEY_EPOCH || kind == LOG_KEY_STEP || kind == LOG_KEY_BATCH;
+    if (leads && names[i].name[0] != '#' && !log_key_classify(str_of(names[i].name)).heads)
+      return false;
+  }
   return true;
 }
 
@@ -846,14 +860,15 @@ static bool is_at_rank(struct str name) {
 }
 
 struct log_key log_key_classify(struct str name) {
-  struct log_key key = {LOG_KEY_UNKNOWN, 0};
-  unsigned all = 0, words_n = 0, sections = 0, places = 0, qualifiers = 0;
+  struct log_key key = {LOG_KEY_UNKNOWN, 0, false};
+  unsigned any = 0, all = 0, words_n = 0, sections = 0, places = 0, qualifiers = 0;
   struct str rest = name, word;
   unsigned last = 0, first = 0;
   bool head = true; /* up to "of", "after", "on": "accuracy of the network on the 10000 test images" */
   while (log_subword(&rest, &word)) {
     unsigned flags = log_word(word);
     words_n++;
+    any |= flags;
     head = head && !(flags & FILLER && all & METRIC);
     if (!head) {
       all |= flags & LOG_WORD_SECTION;
@@ -867,6 +882,7 @@ struct log_key log_key_classify(struct str name) {
     qualifiers += qualifies_place(word) || (flags & TRAIN);
   }
   key.sections = all & LOG_WORD_SECTION;
+  key.heads = any & (METRIC | EPOCH | STEP | BATCH | LOG_WORD_SECTION | HEAD) || is_at_rank(name);
   if (named(name, &key.kind))
     return key;
   if (words_n == 0)

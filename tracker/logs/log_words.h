@@ -22,6 +22,7 @@ enum log_word {
   LOG_WORD_UNIT = 4096,   /* a word that makes the number before it a measure of time, size or speed */
   LOG_WORD_LEVEL = 8192,  /* INFO, WARNING */
   LOG_WORD_TALK = 16384,  /* "improved", "patience": the line talks about metrics and reports none */
+  LOG_WORD_HEAD = 32768,  /* of the name of several words that is a metric or a place only as a whole: "lower bound" */
 };
 
 /* The flags of one word, any case. 0 when it means nothing special. */
@@ -42,6 +43,7 @@ enum log_key_kind {
 struct log_key {
   enum log_key_kind kind;
   unsigned sections; /* the section words it contains */
+  bool heads;        /* it may stand in the header of a table, which has one such word at least */
 };
 
 /* A whole name, of one or several words joined by blanks, '_', '-', '/', '.' or capitals. */
@@ -51,7 +53,7 @@ struct log_key log_key_classify(struct str name);
  * number at the end. False at the end. */
 bool log_subword(struct str *rest, struct str *ret);
 
-/* For the tests: are the words in the order that the search needs? */
+/* For the tests: are the words in the order that the search needs, and does each name that stands for itself have a word that heads? */
 bool log_words_in_order(void);
 
 #endif
