@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Makes the peers' raw results, which are kept in peers/: one command, which goes on where it was ended.
 
-    nice python3 peers.py [--minutes 60] [--pid-file FILE]
+    nice python3 peers.py [--minutes 60] [--suite short] [--only smac-rf] [--seeds 5] [--pid-file FILE]
 
 Each peer has an environment of its own below ~/.cache/winnow/quality, made once from PyPI. One process with one thread works at a time. All peers
 get five seeds first, then ten, then twenty; the quick ones before the slow ones. Optuna's AutoSampler and OptunaHub's others are downloaded from
@@ -62,27 +62,28 @@ def main():
     parser.add_argument("--pid-file", default="", help="holds the number of the process at work")
     parser.add_argument("--only", default="", help="these methods")
     parser.add_argument("--seeds", type=int, default=max(STAGES))
+    parser.add_argument("--suite", default="q20", choices=("q20", "short"))
     args = parser.parse_args()
     until, missing = time.time() + 60 * args.minutes, set()
     environment("tools")  # which converts the tables
     subprocess.check_call([environment("tools"), "-c", "import suite; suite.problems(); suite.problems('held-out')"], cwd=HERE)
-    for stage in STAGES:
+    for stage in sorted({min(stage, args.seeds) for stage in STAGES}):
         for method, env, name, most in PEERS:
-            left = (until - time.time()) / 60
+            left, seeds = (until - time.time()) / 60, min(stage, most)
             if args.minutes and left <= 0:
                 return
-            if stage > args.seeds or env in missing or (args.only and method not in args.only.split(",")):
+            if env in missing or (args.only and method not in args.only.split(",")):
                 continue
             python = environment(env)
             if not python:
                 missing.add(env)
                 continue
-            command = [python, os.path.join(HERE, "run.py"), "--methods", method, "--seeds", str(min(stage, most)), "--out", os.path.join(HERE, "peers", name)]
+            command = [python, os.path.join(HERE, "run.py"), "--methods", method, "--suite", args.suite, "--seeds", str(seeds), "--out", os.path.join(HERE, "peers", name)]
             worker = subprocess.Popen(command + (["--minutes", "%.3f" % left] if args.minutes else []))
             if args.pid_file:
                 with open(args.pid_file, "w") as f:
                     f.write("%d\n" % worker.pid)
-            print("%s: %s, up to seed %d: exit status %d" % (time.strftime("%H:%M"), method, min(stage, most) - 1, worker.wait()), flush=True)
+            print("%s: %s, up to seed %d: exit status %d" % (time.strftime("%H:%M"), method, seeds - 1, worker.wait()), flush=True)
 
 
 if __name__ == "__main__":

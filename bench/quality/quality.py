@@ -5,9 +5,10 @@
     bench/quality/quality.py --short      six problems, five seeds: a minute or two
     bench/quality/quality.py --held-out   problems outside the suite, five seeds, without peers but Optuna's TPE (made here too)
     bench/quality/quality.py --fresh      the same, with problems on which nothing was chosen
+    bench/quality/quality.py --stops      stop rules on learning curves (stops.py): about half an hour of one core
 
 Needs `ninja -C build/plain bench_quality`, Python with venv, and PyPI once. Results of ours lie in build/quality, by the sampler's checksum: an ended run
-goes on, a changed sampler begins anew. The whole suite's table and pictures are written to results/.
+goes on, a changed sampler begins anew. The whole suite's table and pictures, and the table of stop rules, are written to results/.
 """
 
 import argparse
@@ -20,27 +21,24 @@ import peers
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 ROOT = os.path.abspath(os.path.join(HERE, "..", ".."))
+HOME = os.path.join(ROOT, "build", "quality")
 
 
-def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--short", action="store_true")
-    parser.add_argument("--held-out", action="store_true")
-    parser.add_argument("--fresh", action="store_true")
-    parser.add_argument("--seeds", type=int, default=0)
-    parser.add_argument("--program", default=os.path.join(ROOT, "build", "plain", "bin", "bench_quality"))
-    parser.add_argument("--http", action="store_true", help="through a running `winnow serve` (slower; the results are the same)")
-    args = parser.parse_args()
-    python = peers.environment("tools")
-    if not python:
-        sys.exit(1)
-    which = "short" if args.short else "held-out" if args.held_out else "fresh" if args.fresh else "q20"
+RESULTS = os.path.join(HERE, "results")
+# samplers, rules, seeds
+STOPS = (("random", "none,asha,asha-late,hyperband,median", 20), ("tpe", "none,asha,asha-late", 20), ("auto", "none,asha,asha-late", 5))
+
+
+def stop_rules(python, args, ours):
+    stops = [python, os.path.join(HERE, "stops.py")]
+    for samplers, rules, seeds in STOPS:
+        subprocess.check_call([*stops, "run", "--program", args.program, *(["--http"] if args.http else []), "--samplers", samplers, "--methods", rules,
+                               "--seeds", str(args.seeds or seeds), "--out", ours])
+    subprocess.check_call([*stops, "score", ours, "--write", RESULTS])
+
+
+def suggestions(python, args, which, ours):
     seeds = str(args.seeds or (20 if which == "q20" else 5))
-    with open(args.program, "rb") as f:
-        sum_of = hashlib.sha256(f.read()).hexdigest()[:12]
-    home = os.path.join(ROOT, "build", "quality")
-    os.makedirs(home, exist_ok=True)
-    ours = os.path.join(home, "ours-%s%s.jsonl" % (sum_of, "-http" if args.http else ""))
     run = [python, os.path.join(HERE, "run.py"), "--program", args.program, "--suite", which, "--seeds", seeds, "--out", ours]
     if args.http:
         subprocess.check_call(run + ["--methods", "http-auto,http-tpe,http-gp", "--as-direct"])
@@ -49,11 +47,33 @@ def main():
         subprocess.check_call(run + ["--methods", "auto,tpe", "--workers", "8"])
     files = [ours] + sorted(os.path.join(HERE, "peers", n) for n in os.listdir(os.path.join(HERE, "peers")))
     if which in ("held-out", "fresh"):
-        files = [ours, os.path.join(home, which + "-peers.jsonl")]
+        files = [ours, os.path.join(HOME, which + "-peers.jsonl")]
         other = [peers.environment("optuna"), *run[1:-1], files[1], "--methods", "optuna-random,optuna-tpe"]
         subprocess.check_call(other)
     score = [python, os.path.join(HERE, "score.py"), *files, "--suite", which]
-    subprocess.check_call(score + (["--write", os.path.join(HERE, "results")] if which == "q20" else []))
+    subprocess.check_call(score + (["--write", RESULTS] if which == "q20" else []))
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    what = parser.add_mutually_exclusive_group()
+    for name in ("short", "held-out", "fresh", "stops"):
+        what.add_argument("--" + name, dest="which", action="store_const", const=name, default="q20", help="see above")
+    parser.add_argument("--seeds", type=int, default=0, help="instead of those above")
+    parser.add_argument("--program", default=os.path.join(ROOT, "build", "plain", "bin", "bench_quality"))
+    parser.add_argument("--http", action="store_true", help="through a running `winnow serve` (slower; the results are the same)")
+    args = parser.parse_args()
+    python = peers.environment("tools")
+    if not python:
+        sys.exit(1)
+    with open(args.program, "rb") as f:
+        sum_of = hashlib.sha256(f.read()).hexdigest()[:12]
+    os.makedirs(HOME, exist_ok=True)
+    ours = os.path.join(HOME, "%s-%s%s.jsonl" % ("stops" if args.which == "stops" else "ours", sum_of, "-http" if args.http else ""))
+    if args.which == "stops":
+        stop_rules(python, args, ours)
+    else:
+        suggestions(python, args, args.which, ours)
 
 
 if __name__ == "__main__":

@@ -17,6 +17,7 @@ import numpy as np
 import suite
 
 TRIALS = 100
+WORKERS = 8  # of those that work side by side: a suggestion lacks what the other seven will bring
 SEEDS_LEAST = 3
 RANDOM = "optuna-random"
 NAMES = {"auto": "Winnow", "tpe": "Winnow TPE", "gp": "Winnow GP", "cmaes": "Winnow CMA-ES", "random": "Winnow random", "auto@8": "Winnow, 8 workers",
@@ -79,31 +80,25 @@ class Results:
         return np.stack([self.best[method][name][s] for s in seeds])
 
 
-def line_scores(results, methods, seeds, drawn, trials):
-    """[line, method] for one choice of seeds (indices into `seeds`)."""
-    lines = {}
-    for name in results.common([*methods, RANDOM]):
+def scores(results, methods, trials=TRIALS):
+    """The methods' scores by line. Medians are over all the seeds that a method has, which need not be the same for all."""
+    all_of = (RANDOM, *methods)
+    seeds, lines = {m: results.seeds([m]) for m in all_of}, {}
+    for name in results.common(all_of):
         p = results.problems[name]
-        base = np.median(results.array(RANDOM, name, seeds)[drawn, trials])
-        if not base - p.best > 1e-9 * max(abs(p.best), 1e-9):
-            continue  # chance reaches the best there is: nothing to tell apart
-        row = [(np.median(results.array(m, name, seeds)[drawn, trials]) - p.best) / (base - p.best) for m in methods]
-        lines.setdefault(p.line, []).append(row)
+        base, *found = (np.median(results.array(m, name, seeds[m])[:, trials]) - p.best for m in all_of)
+        if base > 1e-9 * max(abs(p.best), 1e-9):  # else chance reaches the best there is: nothing to tell apart
+            lines.setdefault(p.line, []).append([v / base for v in found])
     return {line: np.mean(rows, axis=0) for line, rows in lines.items()}
 
 
-def scores(results, methods, trials=TRIALS, seeds=None):
-    seeds = results.seeds([*methods, RANDOM]) if seeds is None else seeds
-    return line_scores(results, methods, seeds, list(range(len(seeds))), trials), seeds
-
-
-def paired(results, a, b, trials=TRIALS, draws=1000, relative=False):
-    """Difference of the mean scores of a and b (relative: their ratio less 1), with a 95 % interval."""
+def paired(results, a, b, draws=1000, relative=False, earlier=0):
+    """Difference of the mean scores of a, so many trials earlier, and b (relative: their ratio less 1), with a 95 % interval."""
     seeds = results.seeds([a, b, RANDOM])
     names = results.common([a, b, RANDOM])
     if len(seeds) < 2:
         return None
-    data = {n: [results.array(m, n, seeds)[:, trials] for m in (a, b, RANDOM)] for n in names}
+    data = {n: [results.array(m, n, seeds)[:, t] for m, t in ((a, TRIALS - earlier), (b, TRIALS), (RANDOM, TRIALS))] for n in names}
     rng, found = np.random.default_rng(1), []
 
     def difference(drawn):
@@ -137,17 +132,18 @@ def name_of(method):
 
 def report(results, methods, against):
     out = []
-    table, seeds = scores(results, methods)
-    out.append("%d problems in %d lines, %d seeds; score 0: the optimum, 1: random search.\n" % (len(results.common([*methods, RANDOM])), len(table), len(seeds)))
+    table = scores(results, methods)
+    out.append("%d problems in %d lines; score 0: the optimum, 1: random search.\n" % (len(results.common([*methods, RANDOM])), len(table)))
     out.append("| after 100 trials | " + " | ".join(name_of(m) for m in methods) + " |")
     out.append("| --- |" + " --- |" * len(methods))
+    out.append("| seeds | " + " | ".join("%d" % len(results.seeds([m])) for m in methods) + " |")
     for line, row in table.items():
         low = row.min()
         out.append("| %s | " % line + " | ".join(("**%.3f**" if v == low else "%.3f") % v for v in row) + " |")
     values = np.array(list(table.values()))
     for label, f in (("mean", np.mean), ("median", np.median)):
         for t in (TRIALS, 50, 25):
-            v = values if t == TRIALS else np.array(list(scores(results, methods, t, seeds)[0].values()))
+            v = values if t == TRIALS else np.array(list(scores(results, methods, t).values()))
             out.append("| **%s at %d** | " % (label, t) + " | ".join("%.3f" % x for x in f(v, axis=0)) + " |")
     out.append("| **mean rank** | " + " | ".join("%.2f" % v for v in ranks(table)) + " |")
     out.append("| ms an ask (busy machine) | " + " | ".join("%.1f" % results.ms.get(m, math.nan) for m in methods) + " |")
@@ -157,8 +153,9 @@ def report(results, methods, against):
         if a in results.best and b in results.best and (d := paired(results, a, b)):
             out.append("| %s - %s | %+.3f | [%+.3f, %+.3f] | %d |" % (name_of(a), name_of(b), *d))
     for a in ("auto", "tpe"):
-        if a + "@8" in results.best and (d := paired(results, a + "@8", a, relative=True)):
-            out.append("| %s: 8 workers against one, relative | %+.1f %% | [%+.1f, %+.1f] %% | %d |" % (name_of(a), 100 * d[0], 100 * d[1], 100 * d[2], d[3]))
+        for what, first, earlier in (("8 workers", a + "@8", 0), ("one worker %d trials earlier" % (WORKERS - 1), a, WORKERS - 1)):
+            if a + "@8" in results.best and (d := paired(results, first, a, relative=True, earlier=earlier)):
+                out.append("| %s: %s against one, relative | %+.1f %% | [%+.1f, %+.1f] %% | %d |" % (name_of(a), what, 100 * d[0], 100 * d[1], 100 * d[2], d[3]))
     return "\n".join(out) + "\n"
 
 
@@ -178,7 +175,6 @@ def svg(width, height, parts):
 
 def draw_progress(results, methods):
     """Mean score over trials, each point against random search after 100 trials, so that lines fall."""
-    seeds = results.seeds([*methods, RANDOM])
     names = results.common([*methods, RANDOM])
     left, top, width, height = 60, 30, 560, 340
     parts = [text(left, 18, "Mean over the problems of the distance to the optimum (random search after 100 trials: 1)", size=13)]
@@ -196,8 +192,8 @@ def draw_progress(results, methods):
         lines = {}
         for n in names:
             low = results.problems[n].best
-            base = np.median(results.array(RANDOM, n, seeds)[:, TRIALS]) - low
-            lines.setdefault(results.problems[n].line, []).append((np.median(results.array(m, n, seeds), axis=0) - low) / base)
+            base = np.median(results.array(RANDOM, n, results.seeds([RANDOM]))[:, TRIALS]) - low
+            lines.setdefault(results.problems[n].line, []).append((np.median(results.array(m, n, results.seeds([m])), axis=0) - low) / base)
         mean = np.mean([np.mean(rows, axis=0) for rows in lines.values()], axis=0)
         colour = "#999" if m == RANDOM else COLOURS[k % len(COLOURS)]
         points = " ".join("%.1f,%.1f" % (x_of(t), y_of(mean[t])) for t in range(1, TRIALS + 1))
@@ -213,7 +209,7 @@ def draw_progress(results, methods):
 
 
 def draw_problems(results, methods):
-    table, _ = scores(results, methods)
+    table = scores(results, methods)
     left, top, row, width = 190, 60, 22, 560
     parts = [text(10, 18, "Score by problem after 100 trials (0: the optimum, 1: random search)", size=13)]
     for k, m in enumerate(methods):

@@ -5,8 +5,9 @@
     python3 stops.py run --methods optuna-none,optuna-median,optuna-asha --out stops.jsonl           peers
     python3 stops.py score stops.jsonl [--write DIRECTORY]
 
-Regret is the error after the last epoch of the best trial that was trained to the end, less the least of the table. The time of a rule is when its median
-regret over the seeds is as low as the final one without a rule, as a share of the time it took there: with the same sampler, and with random search.
+Regret is the error after the last epoch of the best trial that was trained to the end, less the least of the table; its median over the seeds is what
+counts. The time of a rule is when its regret is as low as the final one without a rule, as a share of the time that took: with the same sampler, and with
+random search. `area` is the mean regret over the time, as a share of that without a rule, from when both have one.
 """
 
 import argparse
@@ -116,9 +117,28 @@ def first(curve, level):
     return reached[0] / CELLS if len(reached) else np.nan
 
 
-def share_of(curve, without):
+def time_share(curve, without):
     """The time to where `without` ends, as a share of the time that took."""
     return first(curve, without[-1]) / first(without, without[-1])
+
+
+def area_share(curve, without):
+    both = np.isfinite(curve) & np.isfinite(without)
+    return curve[both].mean() / without[both].mean()
+
+
+def shares(by, method):
+    """Time and area beside the same sampler without a rule, time beside random search without one; None where there are no such runs."""
+    found = []
+    for base, share in ((method.split("+")[0] + "+none", time_share), (method.split("+")[0] + "+none", area_share), ("random+none", time_share)):
+        seeds = sorted(set(by[method]) & set(by.get(base, {})))
+        median = lambda m: np.median(np.stack([regret(by[m][s]["best"]) for s in seeds]), axis=0)
+        found.append(share(median(method), median(base)) if seeds else None)
+    return found
+
+
+def shown(share):
+    return "-" if share is None else "not reached" if not np.isfinite(share) else "%.2f" % share
 
 
 def score(args):
@@ -128,25 +148,21 @@ def score(args):
             for line in f:
                 r = json.loads(line)
                 runs.setdefault(r["problem"], {}).setdefault(r["method"], {})[r["seed"]] = r
-    shown = lambda v: "-" if v is None else "not reached" if np.isnan(v) else "%.2f" % v
-    rows = ["| problem | sampler + rule | seeds | trials begun | trained to the end | time in stopped trials | final regret | time, of the same without a rule | of random search without |",
-            "| --- | --- | --- | --- | --- | --- | --- | --- | --- |"]
-    shares = {}
+    rows = ["| problem | sampler + rule | seeds | trials begun | trained to the end | time in stopped trials | final regret | time, of the same without a rule | area, of the same | time, of random search without |",
+            "| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |"]
+    all_of = {}
     for name, by in sorted(runs.items()):
         for m in sorted(by):
-            pair = []
-            for base in (m.split("+")[0] + "+none", "random+none"):
-                seeds = sorted(set(by[m]) & set(by.get(base, {})))
-                median = lambda k: np.median(np.stack([regret(by[k][s]["best"]) for s in seeds]), axis=0)
-                pair.append(share_of(median(m), median(base)) if seeds else None)
-            shares.setdefault(m, []).append(pair)
+            found = shares(by, m)
+            all_of.setdefault(m, []).append(found)
             mean = lambda key: np.mean([r[key] for r in by[m].values()])
             final = np.median([regret(r["best"])[-1] for r in by[m].values()])
-            rows.append("| %s | %s | %d | %.0f | %.0f | %.0f %% | %.4f | %s | %s |" % (name, m, len(by[m]), mean("trials"), mean("finished"), 100 * mean("stopped_share"), final,
-                                                                              shown(pair[0]), shown(pair[1])))
-    for m, pairs in sorted(shares.items()):
-        middle = [None if any(p[k] is None for p in pairs) else np.median([np.inf if np.isnan(p[k]) else p[k] for p in pairs]) for k in (0, 1)]
-        rows.append("| **median** | **%s** | | | | | | %s | %s |" % (m, *[shown(np.nan if v == np.inf else v) for v in middle]))
+            rows.append("| %s | %s | %d | %.0f | %.0f | %.0f %% | %.4f | %s |" % (name, m, len(by[m]), mean("trials"), mean("finished"), 100 * mean("stopped_share"), final,
+                                                                              " | ".join(map(shown, found))))
+    for m, found in sorted(all_of.items()):
+        columns = [[np.inf if v is not None and np.isnan(v) else v for v in column] for column in zip(*found)]
+        middle = [None if None in column else np.median(column) for column in columns]
+        rows.append("| **median** | **%s** | | | | | | %s |" % (m, " | ".join(map(shown, middle))))
     words = "\n".join(rows) + "\n"
     print(words)
     if args.write:
