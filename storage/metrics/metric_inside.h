@@ -24,10 +24,11 @@ enum { CODERS_MAX = 8 };
 /* Up to which id the rows of the tail are at rest: sealed or as good as sealed, and in run.metrics. The next process looks at those after
  * it. */
 struct metric_mark {
-  int64_t at;          /* as far as this process knows */
-  int64_t seen;        /* the greatest id that was stored */
-  int64_t next;        /* what it is to become, once what came until `since_ms` is at rest; 0: nothing yet */
-  int64_t since_ms;    /* when `next` was seen */
+  int64_t at;     /* as far as this process knows */
+  int64_t seen;   /* the greatest id that was stored */
+  int64_t next;   /* what it is to become; 0: nothing yet */
+  bool all_known; /* every row up to `next` is known of, since `since_ms`: what came until then is to be at rest first */
+  int64_t since_ms;
   int64_t held_ms;     /* until then it does not move */
   unsigned turn;       /* 0 or 1; writes that began before `next` was seen are of the other one */
   size_t under_way[2]; /* writes of each turn */

@@ -18,7 +18,7 @@ void metric_mark_saw(struct metric_store *store, int64_t id) {
 /* A statement of which nothing was heard ends long before the time is over. */
 void metric_mark_hold(struct metric_store *store) {
   store->mark.next = 0;
-  store->mark.held_ms = loop_now_ms(store->loop) + HOLD_MS;
+  store->mark.held_ms = MAX_OF(store->mark.held_ms, loop_now_ms(store->loop) + HOLD_MS);
 }
 
 /* Does a write that was there when the next mark was seen still wait for its flush or seal? */
@@ -57,7 +57,8 @@ static void move(struct metric_store *store) {
   metric_op_begin(store);
 }
 
-/* Ids grow, so when all writes that had begun when an id was seen are known of, every row up to it is. */
+/* Ids grow, so when all writes that had begun when an id was seen are known of, every row up to it is. From then on the mark waits for what
+ * is known. */
 void metric_mark_tick(struct metric_store *store) {
   struct metric_mark *mark = &store->mark;
   unsigned other = 1 - mark->turn;
@@ -66,8 +67,11 @@ void metric_mark_tick(struct metric_store *store) {
     return;
   if (!mark->next && mark->seen > mark->at) {
     mark->next = mark->seen;
-    mark->since_ms = now;
     mark->turn = other;
+    mark->all_known = false;
+  } else if (mark->next && !mark->all_known) {
+    mark->since_ms = now;
+    mark->all_known = true;
   } else if (mark->next && !is_waited_for(store)) {
     move(store);
   }

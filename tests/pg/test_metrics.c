@@ -1,5 +1,6 @@
 /* The metric store on a real Postgres: ten thousand random operations against a reference in memory, and what must hold when things go
  * wrong. */
+#include <libpq-fe.h>
 #include <signal.h>
 
 #include "base/mem.h"
@@ -693,6 +694,62 @@ static void the_mark_follows(void **state UNUSED) {
   assert_true(mark() < last_row());
 }
 
+struct told {
+  bool done, ok;
+  struct metric_write *write;
+};
+
+static void tell_write(void *ctx, const struct pg_reply *reply) {
+  struct told *told = ctx;
+  struct err err;
+  told->done = true;
+  told->ok = metric_write_done(told->write, pg_ok(reply, &err) ? pg_nth(reply, 0) : reply, &err);
+}
+
+/* A write whose transaction takes long has a lower id than one that is at rest by then: the mark waits for it, and then until it is at
+ * rest, too. */
+static void the_mark_waits_for_who_began_before(void **state UNUSED) {
+  AUTO_METRIC_ROWS struct metric_rows rows;
+  AUTO_PG_BATCH struct pg_batch batch = PG_BATCH_INIT;
+  struct metric_store_conf conf = eager();
+  char hex[ID_HEX_LEN + 1], lock[120];
+  struct err err;
+  close_store();
+  conf.seal_idle_ms = conf.seal_age_ms = 2500;
+  open_store(&conf);
+  metric_rows_init(&rows);
+  assert_true(metric_rows_add(&rows, STR("loss"), (struct point){1, 1, 0.5, NAN}));
+  struct told told = {.write = metric_write_new(store, run_ids[1], 0, &rows, &err)};
+  assert_non_null(told.write);
+  metric_write_put(told.write, &batch);
+  struct pg_args *args = pg_batch_add(&batch, STMT_RUN_WRITE);
+  pg_put_uuid(args, run_ids[1]);
+  pg_put_jsonb(args, STR("{\"p\": \"1\"}"));
+  pg_put_jsonb(args, STR("{}"));
+  pg_put_int(args, -1);
+  PGconn *other = PQconnectdb(cluster.conninfo);
+  id_format(run_ids[1], hex);
+  snprintf(lock, sizeof lock, "begin; select from winnow.run where id = '%s' for update", hex);
+  PQclear(PQexec(other, lock));
+  assert_true(pg_run_batch(pool, &batch, 0, tell_write, &told, &err));
+  loop_for(cluster.loop, 200);
+  append_some(0);
+  loop_for(cluster.loop, 6000);
+  assert_false(told.done);
+  assert_true(mark() < last_row());
+  PQfinish(other);
+  loop_until(cluster.loop, &told.done, 10000);
+  assert_true(told.ok);
+  for (int i = 0; i < 15; i++) { /* before it is sealed */
+    loop_for(cluster.loop, 100);
+    assert_true(mark() < last_row());
+  }
+  for (int i = 0; i < 200 && mark() < last_row(); i++)
+    loop_for(cluster.loop, 100);
+  assert_int_equal(mark(), last_row());
+  assert_int_equal(pg_cluster_int(&cluster, "select count(*) from winnow.run where metrics ? 'loss'"), 2);
+}
+
 /* A process that ended without a word: what it had acknowledged is in run.metrics once the next one has settled, asked at once. */
 static void after_a_crash(void **state UNUSED) {
   close_store();
@@ -1003,6 +1060,7 @@ int main(void) {
       cmocka_unit_test_setup_teardown(sealed_forms, set_up, tear_down),
       cmocka_unit_test_setup_teardown(a_flipped_bit, set_up, tear_down),
       cmocka_unit_test_setup_teardown(the_mark_follows, set_up, tear_down),
+      cmocka_unit_test_setup_teardown(the_mark_waits_for_who_began_before, set_up, tear_down),
       cmocka_unit_test_setup_teardown(after_a_crash, set_up, tear_down),
       cmocka_unit_test_setup_teardown(given_up, set_up, tear_down),
       cmocka_unit_test_setup_teardown(server_dies, set_up, tear_down),
