@@ -1,0 +1,190 @@
+/* One attempt: what is looked after while the job runs, and what comes next. */
+#include <fcntl.h>
+#include <signal.h>
+
+#include "sweeper/companion/companion.h"
+
+enum {
+  SAMPLE_LIMIT_MS = 1000, /* how often limits are looked at when there are any */
+  GROWTH_POLL_MS = 50,    /* where the kernel does not tell of writes */
+};
+
+/* ---- the terminal, for a command that wants one ---- */
+
+static void leave_tty(struct companion *c) {
+  if (c->on_tty)
+    event_free(c->on_tty);
+  c->on_tty = NULL;
+  tty_close(&c->tty);
+}
+
+/* The command has ended: what the terminal still holds belongs to its output. */
+static void drain_tty(struct companion *c) {
+  while (c->on_tty && tty_move(&c->tty, c->streams[0].write_fd) == TTY_MORE)
+    ;
+  leave_tty(c);
+}
+
+static void on_tty(evutil_socket_t fd UNUSED, short what UNUSED, void *ctx) {
+  struct companion *c = ctx;
+  if (tty_move(&c->tty, c->streams[0].write_fd) == TTY_END)
+    leave_tty(c);
+  attempt_advance(c);
+}
+
+bool attempt_open_output(struct companion *c, int *ret_out, int *ret_err, struct err *err) {
+  *ret_out = c->streams[0].write_fd;
+  *ret_err = c->streams[1].write_fd;
+  if (!c->job.tty)
+    return true;
+  if (!tty_open(&c->tty, &c->job, err))
+    return false;
+  c->on_tty = event_new(c->base, c->tty.master, EV_READ | EV_PERSIST, on_tty, c);
+  if (!c->on_tty)
+    return err_no_memory(err);
+  event_add(c->on_tty, NULL);
+  *ret_out = *ret_err = c->tty.slave;
+  return true;
+}
+
+/* ---- deciding what comes next ---- */
+
+void attempt_enter(struct companion *c, enum phase phase) {
+  static const char *const names[] = {"running", "term", "kill", "drain", "collect", "report", "done"};
+  if (c->phase == phase)
+    return;
+  say("%s -> %s", names[c->phase], names[phase]);
+  c->phase = phase;
+}
+
+bool attempt_has_artifacts(const struct companion *c) {
+  return c->job.artifact_count && !c->start_error[0];
+}
+
+static void begin_collecting(struct companion *c) {
+  attempt_enter(c, PHASE_COLLECT);
+  if (!attempt_has_artifacts(c))
+    return;
+  ending_sync_later(c);
+  c->artifacts = artifacts_new(&c->job);
+}
+
+void attempt_advance(struct companion *c) {
+  if (c->phase < PHASE_DRAIN && ending_is_over(c)) {
+    event_del(c->ladder);
+    drain_tty(c);
+    attempt_enter(c, c->fenced ? PHASE_DONE : PHASE_DRAIN);
+    if (c->phase == PHASE_DRAIN && !c->ended_before.n)
+      ending_note(c);
+  }
+  if (c->phase == PHASE_DONE) {
+    event_base_loopbreak(c->base);
+    return;
+  }
+  if (!talk_is_free(c))
+    return;
+  if (c->fenced) {
+    if (c->phase >= PHASE_DRAIN) {
+      attempt_enter(c, PHASE_DONE);
+      event_base_loopbreak(c->base);
+    }
+    return;
+  }
+  bool over = c->phase >= PHASE_DRAIN;
+  if (over ? c->samples.count > 0 : c->heartbeat_due) {
+    talk_heartbeat(c);
+  } else if (!talk_output(c) && c->phase >= PHASE_DRAIN) {
+    if (c->phase == PHASE_DRAIN)
+      begin_collecting(c);
+    if (talk_artifact(c))
+      return;
+    attempt_enter(c, PHASE_REPORT);
+    talk_exit(c);
+  }
+}
+
+static void on_grow(evutil_socket_t fd UNUSED, short what UNUSED, void *ctx) {
+  attempt_advance(ctx);
+}
+
+static void on_poll_growth(evutil_socket_t fd UNUSED, short what UNUSED, void *ctx) {
+  struct companion *c = ctx;
+  arm(c->poll_growth, GROWTH_POLL_MS);
+  attempt_advance(c);
+}
+
+/* By a signal for each write into our directory. Not inotify: a user has 128 instances of it, and there may be a thousand of us. */
+static void watch_growth(struct companion *c) {
+  c->dir_fd = open(c->job.dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  event_add(c->on_grow, NULL);
+  if (c->dir_fd < 0 || fcntl(c->dir_fd, F_NOTIFY, DN_MODIFY | DN_MULTISHOT) != 0)
+    arm(c->poll_growth, GROWTH_POLL_MS);
+}
+
+static void thaw(struct companion *c) {
+  if (c->frozen)
+    process_signal(&c->process, SIGCONT);
+  c->frozen = false;
+}
+
+static void keep_spool_bounded(struct companion *c) {
+  int64_t waiting = spool_waiting(&c->streams[0]) + spool_waiting(&c->streams[1]);
+  if (c->job.spool_max <= 0)
+    return;
+  if (c->job.spool_policy == SPOOL_CUT) {
+    for (size_t i = 0; i < ARRAY_LEN(c->streams) && waiting > c->job.spool_max; i++)
+      if (!uplink_is_busy(c->uplink))
+        spool_cut(&c->streams[i], c->job.spool_max / 2);
+  } else if (!c->frozen && waiting > c->job.spool_max && c->phase == PHASE_RUNNING) {
+    say("output waits: the job is frozen");
+    c->frozen = true;
+    process_signal(&c->process, SIGSTOP);
+  } else if (c->frozen && waiting < c->job.spool_max / 2) {
+    thaw(c);
+  }
+}
+
+static void keep_limits(struct companion *c) {
+  struct process_usage usage;
+  if (c->ended_before.n)
+    return;
+  process_usage(&c->process, &usage);
+  c->peak.cpu_ms = MAX_OF(c->peak.cpu_ms, usage.cpu_ms);
+  c->peak.rss_bytes = MAX_OF(c->peak.rss_bytes, usage.rss_bytes);
+  if (!c->command_ended && (!c->samples.next_n || now_ms() - c->samples.last_mono_ms >= c->job.heartbeat_ms))
+    samples_add(&c->samples, &usage, clock_wall_ms(&clock_system), now_ms());
+  if (c->job.time_limit_ms && now_ms() - c->begun_mono_ms > c->job.time_limit_ms)
+    ending_start(c, "time_limit", c->job.stop_grace_ms);
+  if (c->job.memory_limit && usage.rss_bytes > c->job.memory_limit)
+    ending_start(c, "memory_limit", 0);
+}
+
+static void on_tick(evutil_socket_t fd UNUSED, short what UNUSED, void *ctx) {
+  struct companion *c = ctx;
+  bool limits = c->job.time_limit_ms || c->job.memory_limit;
+  keep_limits(c);
+  keep_spool_bounded(c);
+  if (now_ms() - c->last_heartbeat_ms >= c->job.heartbeat_ms)
+    c->heartbeat_due = true;
+  arm(c->tick, limits ? SAMPLE_LIMIT_MS : MIN_OF(c->job.heartbeat_ms, (int64_t)5000));
+  attempt_advance(c);
+}
+
+bool attempt_make(struct companion *c, struct err *err) {
+  c->on_grow = evsignal_new(c->base, SIGIO, on_grow, c);
+  c->poll_growth = evtimer_new(c->base, on_poll_growth, c);
+  c->tick = evtimer_new(c->base, on_tick, c);
+  if (!c->on_grow || !c->poll_growth || !c->tick)
+    return err_no_memory(err);
+  for (size_t i = 0; i < ARRAY_LEN(c->streams); i++) {
+    const char *name = i ? "stderr" : "stdout";
+    if (!spool_open(&c->streams[i], c->job.dir, name, err))
+      return false;
+  }
+  watch_growth(c);
+  return true;
+}
+
+void attempt_begin(struct companion *c) {
+  arm(c->tick, SAMPLE_LIMIT_MS);
+}
