@@ -4,16 +4,16 @@
 | promise | test |
 | --- | --- |
 | kill -9 of the service under writers: nothing acknowledged is lost, nothing is there twice | e2e/test_service.py (kill_leaves...), e2e/test_tracking_model.py |
-| kill -9 and stop of Postgres: as above, and writers go on by themselves | pg/test_crash.c, pg/test_metrics.c (server_dies), e2e/test_service.py (postgres_killed...) |
-| the same during a seal | pg/test_metrics.c (server_dies, after_a_crash), fsck at the end |
+| kill -9 and stop of Postgres: as above, and writers go on by themselves | pg/test_crash.c, pg/test_metric_faults.c (server_dies), e2e/test_service.py (postgres_killed...) |
+| the same during a seal | pg/test_metric_faults.c (server_dies, after_a_crash), fsck at the end |
 | the connection that commits for many is lost in mid commit | here |
 | a full disk | e2e/test_bad_days.py (a_full_disk) |
 | batches delivered again and out of order | pg/test_metrics.c (against_the_model, many_writers) |
 | late and odd steps, NaN, infinities, -0.0: bit for bit | pg/test_metrics.c (against_the_model), unit/storage/test_chunk_code.c |
 | thousands of connections that idle, descriptors that run out | e2e/test_bad_days.py (descriptors_run_out), bench/http |
 | readers that hardly read: they do not hold up writers, cost little and are dropped | here |
-| charts against all points | pg/test_metrics.c (check_chart), unit/storage/test_chunk_buckets.c |
-| a flipped bit | pg/test_metrics.c (a_flipped_bit) |
+| charts against all points | pg/test_metrics.c (against_the_model), unit/storage/test_chunk_buckets.c |
+| a flipped bit | pg/test_metric_faults.c (a_flipped_bit) |
 | HTTP that is ambiguous or broken | e2e/test_bad_days.py, fuzz_http_*, unit/web/test_http_head.c |
 | JSON that is a weapon | e2e/test_bad_days.py (json_that_is_a_weapon), fuzz_json, fuzz_json_pull |
 | filters, cursors, packed forms | fuzz_filter, fuzz_packed, fuzz_chunk |

@@ -1,0 +1,152 @@
+/* Points of a run replaced by others, with readers and writers about. */
+#include "storage/metrics/metric_replace.h"
+#include "tests/support/metric_scene.h"
+#include "tests/support/test.h"
+
+static bool is_first_key(const void *ctx UNUSED, struct str key) {
+  return str_is(key, scene_keys[0]);
+}
+
+static bool is_odd(const void *ctx UNUSED, struct str key UNUSED, struct point point) {
+  return point.step & 1;
+}
+
+static void drop_even(struct points *points) {
+  struct points kept = {0};
+  for (size_t i = 0; i < points->n; i++)
+    if (points->step[i] & 1)
+      assert_true(points_add(&kept, points_at(points, i)));
+  points_release(points);
+  *points = kept;
+}
+
+/* Series in the tail and in chunks, of several attempts, with a seal between the reading and the writing now and then. */
+static void replaced(void **state UNUSED) {
+  for (int round = 0; round < 25; round++) {
+    size_t r = (size_t)rng_below(&scene.rng, RUNS);
+    for (int i = 0; i < 12; i++) {
+      struct answer answer;
+      struct metric_rows rows;
+      scene_draw_rows(r, &rows);
+      scene_append(r, 0, &rows, &answer);
+      scene_wait(&answer);
+      scene_note(r, &rows);
+      metric_rows_release(&rows);
+      if (i == 6)
+        scene_seal_all();
+    }
+    struct metric_rows rows;
+    scene_draw_rows(r, &rows);
+    const struct metric_rows *in[] = {&rows};
+    struct metric_replacement what = {
+        .run = scene.run_ids[r], .touches = is_first_key, .stays = is_odd, .rows = in, .attempts = &scene.attempts[r], .row_count = 1};
+    struct answer answer = {.done = false}, sealed = {.done = true};
+    struct err err;
+    if (round % 3 == 0) {
+      sealed.done = false;
+      assert_true(metric_seal_all(scene.store, scene_on_answer, &sealed, &err));
+    }
+    assert_true(metric_replace(scene.store, &what, scene_on_answer, &answer, &err));
+    assert_false(answer.done);
+    scene_wait(&answer);
+    if (!answer.ok)
+      fail_msg("%s", answer.err.text);
+    for (size_t a = 0; a < ATTEMPTS; a++)
+      drop_even(&scene.model[r][0][a]);
+    scene_note(r, &rows);
+    metric_rows_release(&rows);
+    scene_wait(&sealed);
+    if (round % 7 == 6)
+      scene_next_attempt(r);
+    for (size_t k = 0; k < KEYS; k++) {
+      scene_check_pages(r, k, 0);
+      scene_check_chart(r, k);
+    }
+    scene_check_summaries(r);
+    scene_check_run_row(r);
+  }
+  scene_seal_all();
+  for (size_t r = 0; r < RUNS; r++)
+    scene_check_pages(r, 0, 0);
+  assert_int_equal(scene_fsck().damages, 0);
+}
+
+/* Who reads all the time, so that run.metrics is brought up to date at any moment. */
+struct watcher {
+  struct loop_timer *again;
+  struct id run;
+  bool stop, stopped;
+};
+
+static void on_watched(void *ctx, const struct err *err UNUSED) {
+  struct watcher *watcher = ctx;
+  watcher->stopped = watcher->stop;
+  if (!watcher->stop)
+    loop_timer_start(watcher->again, 0);
+}
+
+static void watch_on(void *ctx) {
+  struct watcher *watcher = ctx;
+  struct err err;
+  assert_true(metric_settle(scene.store, &watcher->run, on_watched, watcher, &err));
+}
+
+static bool is_none(const void *ctx UNUSED, struct str key UNUSED, struct point point UNUSED) {
+  return false;
+}
+
+static void replaced_while_watched(void **state UNUSED) {
+  struct watcher watcher = {.run = scene.run_ids[0]};
+  watcher.again = loop_timer_new(scene.cluster.loop, watch_on, &watcher);
+  watch_on(&watcher);
+  for (int round = 0; round < 40; round++) {
+    for (int i = 0; i < 8; i++) {
+      struct answer answer;
+      struct metric_rows rows;
+      scene_draw_rows(0, &rows);
+      scene_append(0, 0, &rows, &answer);
+      scene_wait(&answer);
+      scene_note(0, &rows);
+      metric_rows_release(&rows);
+    }
+    struct metric_replacement what = {.run = scene.run_ids[0], .touches = is_first_key, .stays = round % 2 ? is_none : is_odd};
+    struct answer answer = {.done = false}, sealed = {.done = false};
+    struct err err;
+    assert_true(metric_replace(scene.store, &what, scene_on_answer, &answer, &err));
+    loop_for(scene.cluster.loop, (int)rng_below(&scene.rng, 12));
+    assert_true(metric_seal_all(scene.store, scene_on_answer, &sealed, &err)); /* may come between its reading and its writing */
+    scene_wait(&answer);
+    if (!answer.ok)
+      fail_msg("%s", answer.err.text);
+    for (size_t a = 0; a < ATTEMPTS; a++)
+      if (round % 2)
+        scene.model[0][0][a].n = 0;
+      else
+        drop_even(&scene.model[0][0][a]);
+    scene_wait(&sealed);
+    scene_check_run_row(0);
+    scene_check_pages(0, 0, 0);
+  }
+  watcher.stop = true;
+  loop_until(scene.cluster.loop, &watcher.stopped, 30000);
+  loop_timer_free(watcher.again);
+}
+
+static void replaced_by_nothing(void **state UNUSED) {
+  struct answer answer = {.done = false};
+  struct err err;
+  struct metric_replacement what = {.run = scene.run_ids[0], .touches = is_first_key, .stays = is_odd};
+  assert_true(metric_replace(scene.store, &what, scene_on_answer, &answer, &err));
+  scene_wait(&answer);
+  assert_true(answer.ok);
+  scene_check_run_row(0);
+}
+
+int main(void) {
+  const struct CMUnitTest tests[] = {
+      cmocka_unit_test_setup_teardown(replaced, scene_set_up, scene_tear_down),
+      cmocka_unit_test_setup_teardown(replaced_while_watched, scene_set_up, scene_tear_down),
+      cmocka_unit_test_setup_teardown(replaced_by_nothing, scene_set_up, scene_tear_down),
+  };
+  return cmocka_run_group_tests(tests, scene_start, scene_stop);
+}
