@@ -676,12 +676,29 @@ static void append_some(size_t r) {
   metric_rows_release(&rows);
 }
 
-/* A write that stays as it is is written once, and no process looks at it again; one that is not in run.metrics yet is looked at. */
-static void the_mark_follows(void **state UNUSED) {
-  append_some(0);
+static void wait_for_mark(void) {
   for (int i = 0; i < 200 && mark() < last_row(); i++)
     loop_for(cluster.loop, 100);
   assert_int_equal(mark(), last_row());
+}
+
+/* What cannot be read keeps the mark back for nobody: it is told by fsck. */
+static void the_mark_passes_damage(void **state UNUSED) {
+  char hex[ID_HEX_LEN + 1], sql[300];
+  id_format(run_ids[0], hex);
+  snprintf(sql, sizeof sql,
+           "insert into winnow.metric_tail (run, id, attempt, points, data) values ('%s', nextval('winnow.metric_tail_id'), 1, 1, 'x')",
+           hex);
+  pg_cluster_sql(&cluster, sql);
+  append_some(0);
+  wait_for_mark();
+  assert_int_equal(pg_cluster_int(&cluster, "select count(*) from winnow.metric_tail where fresh"), 2);
+}
+
+/* A write that stays as it is is written once, and no process looks at it again; one that is not in run.metrics yet is looked at. */
+static void the_mark_follows(void **state UNUSED) {
+  append_some(0);
+  wait_for_mark();
   assert_int_equal(pg_cluster_int(&cluster, "select count(*) from winnow.metric_tail where fresh and ctid = '(0,1)'"), 1);
   assert_int_equal(pg_cluster_int(&cluster, "select count(*) from winnow.run where metrics ? 'loss'"), 1);
   close_store();
@@ -1060,6 +1077,7 @@ int main(void) {
       cmocka_unit_test_setup_teardown(sealed_forms, set_up, tear_down),
       cmocka_unit_test_setup_teardown(a_flipped_bit, set_up, tear_down),
       cmocka_unit_test_setup_teardown(the_mark_follows, set_up, tear_down),
+      cmocka_unit_test_setup_teardown(the_mark_passes_damage, set_up, tear_down),
       cmocka_unit_test_setup_teardown(the_mark_waits_for_who_began_before, set_up, tear_down),
       cmocka_unit_test_setup_teardown(after_a_crash, set_up, tear_down),
       cmocka_unit_test_setup_teardown(given_up, set_up, tear_down),
