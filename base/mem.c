@@ -1,7 +1,10 @@
 #define WINNOW_ALLOW_MALLOC /* this is the wrapper */
 #include "base/mem.h"
 
+#include <malloc.h>
 #include <stdatomic.h>
+
+enum { LARGE_BLOCK = 128 * 1024 }; /* glibc's own, before it adapts */
 
 static _Atomic unsigned long fail_at; /* 0: never */
 static _Atomic bool fail_sticky;
@@ -64,6 +67,10 @@ char *mem_strndup(const char *text, size_t n) {
 
 void mem_free(void *ptr) {
   free(ptr);
+}
+
+void mem_give_back(void) {
+  mallopt(M_MMAP_THRESHOLD, LARGE_BLOCK);
 }
 
 void mem_wipe(void *ptr, size_t size) {

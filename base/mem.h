@@ -15,6 +15,9 @@ MUST_CHECK char *mem_strdup(const char *text);
 MUST_CHECK char *mem_strndup(const char *text, size_t n);
 /* Accepts NULL. */
 void mem_free(void *ptr);
+/* For a program that runs for long: large blocks go back to the system when they are freed. Else the first one freed raises the size from
+ * which that is so, and what a burst of work took stays. */
+void mem_give_back(void);
 /* For memory that held a secret. */
 void mem_wipe(void *ptr, size_t size);
 

@@ -701,6 +701,7 @@ static void allow_many_descriptors(void) {
 int service_run(const struct service_source *source, struct err *err) {
   struct service service = {.source = *source, .arena = ARENA_INIT(MIB), .lock_fd = -1};
   signal(SIGPIPE, SIG_IGN);
+  mem_give_back();
   allow_many_descriptors();
   err->code = ERR_NONE;
   bool ok = service_settings_load(&service.settings, &service.arena, source->arguments, source->argument_count, environ, err);

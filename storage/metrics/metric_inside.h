@@ -142,6 +142,7 @@ struct live_run {
   uint64_t cycle;    /* in which it was last looked at */
   bool is_sealing;
   bool is_mixed;       /* besides what is unsealed there is more, so it has to be sealed with that */
+  bool is_damaged;     /* what is unsealed cannot be read, so nothing waits for its seal */
   struct list arrived; /* while loading: metric_write */
   size_t fresh_rows, fresh_points;
   int64_t first_fresh_ms, last_write_ms, retry_ms, queued_ms;

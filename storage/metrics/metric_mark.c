@@ -30,7 +30,7 @@ static bool is_waited_for(const struct metric_store *store) {
   while (map_next(&store->runs, &i, &id, &value)) {
     const struct live_run *run = value;
     bool is_behind = run->is_dirty || run->is_writing || run->is_loading;
-    if ((run->fresh_rows && run->first_fresh_ms <= since) || (is_behind && run->dirty_ms <= since))
+    if ((run->fresh_rows && !run->is_damaged && run->first_fresh_ms <= since) || (is_behind && run->dirty_ms <= since))
       return true;
   }
   return false;

@@ -83,6 +83,7 @@ static void seal_ended(struct seal *seal, const struct err *failed) {
   store->seals--;
   if (run) {
     run->is_sealing = false;
+    run->is_damaged = err && err->code == ERR_IO;
     if (!err)
       subtract_sealed(seal, run);
     if (!err)

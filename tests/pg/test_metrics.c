@@ -175,12 +175,29 @@ static void append_some(size_t r) {
   metric_rows_release(&rows);
 }
 
-/* A write that stays as it is is written once, and no process looks at it again; one that is not in run.metrics yet is looked at. */
-static void the_mark_follows(void **state UNUSED) {
-  append_some(0);
+static void wait_for_mark(void) {
   for (int i = 0; i < 200 && mark() < last_row(); i++)
     loop_for(scene.cluster.loop, 100);
   assert_int_equal(mark(), last_row());
+}
+
+/* What cannot be read keeps the mark back for nobody: it is told by fsck. */
+static void the_mark_passes_damage(void **state UNUSED) {
+  char hex[ID_HEX_LEN + 1], sql[300];
+  id_format(scene.run_ids[0], hex);
+  snprintf(sql, sizeof sql,
+           "insert into winnow.metric_tail (run, id, attempt, points, data) values ('%s', nextval('winnow.metric_tail_id'), 1, 1, 'x')",
+           hex);
+  pg_cluster_sql(&scene.cluster, sql);
+  append_some(0);
+  wait_for_mark();
+  assert_int_equal(pg_cluster_int(&scene.cluster, "select count(*) from winnow.metric_tail where fresh"), 2);
+}
+
+/* A write that stays as it is is written once, and no process looks at it again; one that is not in run.metrics yet is looked at. */
+static void the_mark_follows(void **state UNUSED) {
+  append_some(0);
+  wait_for_mark();
   assert_int_equal(pg_cluster_int(&scene.cluster, "select count(*) from winnow.metric_tail where fresh and ctid = '(0,1)'"), 1);
   assert_int_equal(pg_cluster_int(&scene.cluster, "select count(*) from winnow.run where metrics ? 'loss'"), 1);
   scene_close_store();
@@ -256,6 +273,7 @@ int main(void) {
       cmocka_unit_test_setup_teardown(many_writers, scene_set_up, scene_tear_down),
       cmocka_unit_test_setup_teardown(sealed_forms, scene_set_up, scene_tear_down),
       cmocka_unit_test_setup_teardown(the_mark_follows, scene_set_up, scene_tear_down),
+      cmocka_unit_test_setup_teardown(the_mark_passes_damage, scene_set_up, scene_tear_down),
       cmocka_unit_test_setup_teardown(the_mark_waits_for_who_began_before, scene_set_up, scene_tear_down),
       cmocka_unit_test_setup_teardown(against_the_model, scene_set_up, scene_tear_down),
   };
