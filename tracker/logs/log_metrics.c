@@ -4,6 +4,7 @@
 
 #include "base/mem.h"
 #include "tracker/logs/line.h"
+#include "tracker/logs/log_search.h"
 #include "tracker/pack.h"
 
 enum { STATE_VERSION = 1 };
@@ -16,9 +17,11 @@ struct log_metrics {
   char *wanted[LOG_METRICS_PATTERNS_MAX]; /* of a pattern that looks for one metric: its name */
   size_t pattern_count;
   struct log_point points[LOG_PATTERN_HITS_MAX];
-  bool may_skip;                              /* lines without any of `telling` give nothing */
-  char telling[LOG_METRICS_PATTERNS_MAX];     /* of each pattern */
-  const char *next[LOG_METRICS_PATTERNS_MAX]; /* where each comes next in the bytes at hand; NULL: not looked for */
+  bool may_skip; /* lines that lack what all patterns look for give nothing */
+  struct log_literal literals[LOG_METRICS_PATTERNS_MAX];
+  /* Where each comes next in the bytes at hand: the rarest character of the literal, the literal, a control character. NULL: not looked
+   * for. */
+  const char *next_rarest[LOG_METRICS_PATTERNS_MAX], *next_literal[LOG_METRICS_PATTERNS_MAX], *next_control[LOG_METRICS_PATTERNS_MAX];
 };
 
 struct log_metrics *log_metrics_new(const struct log_metrics_options *options, struct err *err) {
@@ -41,8 +44,10 @@ struct log_metrics *log_metrics_new(const struct log_metrics_options *options, s
       ok = err_no_memory(err);
   }
   m->may_skip = options->no_builtin;
-  for (size_t i = 0; ok && i < m->pattern_count; i++)
-    m->may_skip &= (m->telling[i] = log_pattern_telling(m->patterns[i])) != 0;
+  for (size_t i = 0; ok && i < m->pattern_count; i++) {
+    m->literals[i] = log_literal_of(log_pattern_literal(m->patterns[i]));
+    m->may_skip &= m->literals[i].text.n > 0;
+  }
   if (ok)
     return m;
   log_metrics_free(m);
@@ -114,31 +119,78 @@ static bool take_line(struct log_metrics *m, const struct line *line, log_metric
   return match_patterns(m, line, points, n, sink, ctx, err);
 }
 
-/* Where the next character stands that a match of some pattern needs; the end when there is none. */
-static const char *next_telling(struct log_metrics *m, const char *p, const char *end) {
-  const char *nearest = end;
-  for (size_t i = 0; i < m->pattern_count; i++) {
-    if (!m->next[i] || m->next[i] < p) {
-      const char *at = memchr(p, m->telling[i], (size_t)(end - p));
-      m->next[i] = at ? at : end;
-    }
-    nearest = MIN_OF(nearest, m->next[i]);
+static const char *next_rarest(struct log_metrics *m, size_t i, const char *p, const char *end) {
+  if (!m->next_rarest[i] || m->next_rarest[i] < p) {
+    const char *at = memchr(p, log_literal_rarest(&m->literals[i]), (size_t)(end - p));
+    m->next_rarest[i] = at ? at : end;
   }
-  return nearest;
+  return m->next_rarest[i];
 }
 
-/* Where only patterns are looked for: lines that have not one character of them need not be made. */
+static const char *next_literal(struct log_metrics *m, size_t i, const char *p, const char *end) {
+  if (!m->next_literal[i] || m->next_literal[i] < p)
+    m->next_literal[i] = log_find_literal(&m->literals[i], p, end);
+  return m->next_literal[i];
+}
+
+/* Each pattern has gone its own way, so each remembers its own. */
+static const char *next_control(struct log_metrics *m, size_t i, const char *p, const char *end) {
+  if (!m->next_control[i] || m->next_control[i] < p)
+    m->next_control[i] = log_find_control(p, end);
+  return m->next_control[i];
+}
+
+static const char *line_of(const char *from, const char *at) {
+  const char *before = at > from ? memrchr(from, '\n', (size_t)(at - from)) : NULL;
+  return before ? before + 1 : from;
+}
+
+/* Whatever control characters do with a line, it shows no character that it has not. */
+static bool has_all(struct str line, struct str text) {
+  for (size_t i = 0; i < text.n; i++)
+    if (text.p[i] != ' ' && !memchr(line.p, text.p[i], line.n))
+      return false;
+  return true;
+}
+
+/* The first line from p on, which begins one, that may match the pattern: it has the rarest character of the literal, and the whole literal
+ * too, or control characters between that do not show. The end when there is none. */
+static const char *next_line(struct log_metrics *m, size_t i, const char *p, const char *end) {
+  while (p < end) {
+    const char *rarest = next_rarest(m, i, p, end);
+    if (rarest == end)
+      return end;
+    const char *line = line_of(p, rarest), *literal = next_literal(m, i, line, end);
+    const char *needed = MIN_OF(literal, next_control(m, i, line, end));
+    if (needed == end)
+      return end;
+    p = line_of(line, needed);
+    if (p > line)
+      continue;
+    const char *close = memchr(needed, '\n', (size_t)(end - needed));
+    if (!close || literal < close || has_all(str_n(line, (size_t)(close - line)), m->literals[i].text))
+      return line;
+    p = close + 1;
+  }
+  return end;
+}
+
+/* Where only patterns are looked for: lines that none of them can match need not be made. */
 static void skip_lines(struct log_metrics *m, struct str *bytes) {
-  const char *end = bytes->p + bytes->n, *telling = bytes->n ? next_telling(m, bytes->p, end) : end;
-  const char *line = telling > bytes->p ? memrchr(bytes->p, '\n', (size_t)(telling - bytes->p)) : NULL;
-  if (line)
-    line_skip(m->reader, bytes, (size_t)(line + 1 - bytes->p));
+  const char *end = bytes->p + bytes->n, *nearest = end;
+  for (size_t i = 0; i < m->pattern_count; i++)
+    nearest = MIN_OF(nearest, next_line(m, i, bytes->p, end));
+  nearest = line_of(bytes->p, nearest);
+  if (nearest > bytes->p)
+    line_skip(m->reader, bytes, (size_t)(nearest - bytes->p));
 }
 
 bool log_metrics_feed(struct log_metrics *m, struct str bytes, log_metrics_sink *sink, void *ctx, struct err *err) {
   struct line line;
   enum line_answer answer;
-  memset(m->next, 0, sizeof m->next);
+  memset(m->next_rarest, 0, sizeof m->next_rarest);
+  memset(m->next_literal, 0, sizeof m->next_literal);
+  memset(m->next_control, 0, sizeof m->next_control);
   do {
     if (m->may_skip)
       skip_lines(m, &bytes);

@@ -50,22 +50,6 @@ struct str log_pattern_literal(const struct log_pattern *p) {
   return str_n(p->literal, p->literal_n);
 }
 
-char log_pattern_telling(const struct log_pattern *p) {
-  static const char common[] = "0123456789.eEtaoinsrldcuhpmf:,=-/_[]()|\"'"; /* what lines are full of, the most frequent first */
-  char best = 0;
-  size_t best_at = 0;
-  for (size_t i = 0; i < p->literal_n; i++) {
-    char c = p->literal[i];
-    const char *place = c > ' ' && c < 0x7f ? memchr(common, c, sizeof common - 1) : NULL;
-    size_t at = place ? (size_t)(place - common) : sizeof common;
-    if (c > ' ' && c < 0x7f && (!best || at > best_at)) {
-      best = c;
-      best_at = at;
-    }
-  }
-  return best;
-}
-
 uint64_t log_pattern_given_up(const struct log_pattern *p) {
   return regex_given_up(p->code) + (p->when ? regex_given_up(p->when) : 0);
 }

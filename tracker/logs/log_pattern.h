@@ -34,8 +34,6 @@ size_t log_pattern_match(struct log_pattern *pattern, struct str line, const str
 
 /* The text that every match contains, found in the pattern; empty when there is none. A block of lines without it need not be split. */
 struct str log_pattern_literal(const struct log_pattern *pattern);
-/* A character, printable ASCII and no blank, that every match contains: the rarest one of the literal. 0 when there is none. */
-char log_pattern_telling(const struct log_pattern *pattern);
 /* Lines on which the match was given up. */
 uint64_t log_pattern_given_up(const struct log_pattern *pattern);
 

@@ -1,5 +1,6 @@
 #include <math.h>
 
+#include "base/rng.h"
 #include "tests/support/test.h"
 #include "tracker/logs/log_metrics.h"
 
@@ -80,6 +81,50 @@ static void test_literal(void **state) {
   }
 }
 
+static bool collect(void *ctx, const struct log_point *points, size_t n, struct err *err) {
+  (void)err;
+  for (size_t i = 0; i < n; i++)
+    buf_printf(ctx, "%.*s=%g@%g/%g:%lld ", STR_ARG(points[i].key), points[i].value, points[i].step, points[i].epoch,
+               (long long)points[i].at);
+  return true;
+}
+
+/* Whole blocks are searched for what a line needs: with it or without, the same points come out. */
+static void test_searched_blocks(void **state) {
+  (void)state;
+  static const char *const lines[] = {"quality 0.25",
+                                      "no match here at all, only words",
+                                      "qualit\x1b[1my 1",
+                                      "quali\ry 2 quality 2\b3",
+                                      "a quality is what it is",
+                                      "loss: 3",
+                                      "carriage quality 4\r",
+                                      "\xff quality 5",
+                                      "",
+                                      "Quality 6",
+                                      "q\x7fuality 7",
+                                      "xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxquality 8"};
+  struct err err = {0};
+  const struct log_pattern_spec searched[] = {{.pattern = "quality (?P<q>\\S+)"}, {.pattern = "loss: (?P<loss>\\S+)"}};
+  const struct log_pattern_spec plain[] = {{.pattern = "(?:quality) (?P<q>\\S+)"}, {.pattern = "(?:loss): (?P<loss>\\S+)"}};
+  struct rng rng = rng_seeded(5);
+  for (int round = 0; round < 300; round++) {
+    AUTO_BUF struct buf text = BUF_INIT(MIB), one = BUF_INIT(MIB), other = BUF_INIT(MIB);
+    for (size_t i = 0, n = 1 + rng_below(&rng, 40); i < n; i++)
+      buf_printf(&text, "%s\n", lines[rng_below(&rng, ARRAY_LEN(lines))]);
+    size_t piece = 1 + rng_below(&rng, 300);
+    for (int how = 0; how < 2; how++) {
+      struct log_metrics_options options = {.no_builtin = true, .patterns = how ? plain : searched, .pattern_count = 1 + round % 2};
+      struct log_metrics *m = log_metrics_new(&options, &err);
+      assert_non_null(m);
+      for (size_t at = 0; at < text.n; at += piece)
+        assert_true(log_metrics_feed(m, str_slice(buf_str(&text), at, at + piece), collect, how ? &other : &one, &err));
+      log_metrics_free(m);
+    }
+    assert_string_equal(buf_text(&one), buf_text(&other));
+  }
+}
+
 static void test_runaway(void **state) {
   (void)state;
   struct log_pattern *p = make("(a+)+(\\d)$", "k", NULL);
@@ -99,14 +144,6 @@ static void test_empty_matches_end(void **state) {
   assert_int_equal(log_pattern_match(p, STR("ab 12 cd"), &hits), 1);
   assert_true(hits[0].value == 12);
   log_pattern_free(p);
-}
-
-static bool collect(void *ctx, const struct log_point *points, size_t n, struct err *err) {
-  (void)err;
-  for (size_t i = 0; i < n; i++)
-    buf_printf(ctx, "%.*s=%g@%g/%g:%lld ", STR_ARG(points[i].key), points[i].value, points[i].step, points[i].epoch,
-               (long long)points[i].at);
-  return true;
 }
 
 static void test_beside_builtin(void **state) {
@@ -157,9 +194,15 @@ static void test_passed_over(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(test_groups),         cmocka_unit_test(test_key_prefix_when), cmocka_unit_test(test_mistakes),
-      cmocka_unit_test(test_literal),        cmocka_unit_test(test_runaway),         cmocka_unit_test(test_empty_matches_end),
-      cmocka_unit_test(test_beside_builtin), cmocka_unit_test(test_passed_over),
+      cmocka_unit_test(test_groups),
+      cmocka_unit_test(test_key_prefix_when),
+      cmocka_unit_test(test_mistakes),
+      cmocka_unit_test(test_literal),
+      cmocka_unit_test(test_searched_blocks),
+      cmocka_unit_test(test_runaway),
+      cmocka_unit_test(test_empty_matches_end),
+      cmocka_unit_test(test_beside_builtin),
+      cmocka_unit_test(test_passed_over),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
