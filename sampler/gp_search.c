@@ -660,5 +660,7 @@ bool gp_search_run(struct gp_search *s, struct err *err) {
     ok = score_candidates(s, &c, err) && search_locally(s, &c, &rng, err);
   }
   candidates_free(&c);
+  gp_free(s->gp); /* here, and not by whoever takes the points: giving so much memory back takes its time */
+  s->gp = NULL;
   return ok;
 }

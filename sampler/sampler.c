@@ -435,6 +435,8 @@ void sampler_job_run(struct sampler_job *job) {
     gp_search_reuse(job->search, gp_search_params(job->fit));
     job->is_fitted = true;
   }
+  gp_search_free(job->fit);
+  job->fit = NULL;
   job->failed = !gp_search_run(job->search, &err);
   job->ran = true;
 }

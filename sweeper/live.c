@@ -416,6 +416,10 @@ int32_t live_attempt(const struct live_trial *trial) {
   return (int32_t)engine_trial(trial->sweep->engine, trial->number)->attempt;
 }
 
+bool live_is_durable(const struct live_trial *trial) {
+  return engine_trial_durable(trial->sweep->engine, trial->number);
+}
+
 static bool fenced(struct err *err) {
   return err_set(err, ERR_FENCED, "the attempt is over, or another one has taken its place");
 }

@@ -231,6 +231,7 @@ struct sweeps {
   struct gpu_series *gpu_series; /* NULL: no GPUs */
   /* the transaction on its way */
   bool in_flight;
+  bool wait_used; /* points that may be asked for next were thought of since it left */
   struct live_write *writes;
   size_t write_count, write_cap;
   struct pending_report *reports; /* those on their way first */

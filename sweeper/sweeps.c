@@ -257,8 +257,10 @@ static void use_the_wait(struct sweeps *s) {
     if (live->asks.count)
       live_advance(live);
   }
-  for (size_t i = 0; i < s->write_count; i++)
-    live_think_meanwhile(s->writes[i].sweep);
+  for (size_t i = 0; i < s->write_count && !s->wait_used; i++)
+    if (i == 0 || s->writes[i].sweep != s->writes[i - 1].sweep)
+      live_think_meanwhile(s->writes[i].sweep);
+  s->wait_used = true;
 }
 
 static void pump(void *ctx) {
@@ -277,6 +279,7 @@ static void pump(void *ctx) {
     return;
   }
   s->in_flight = true;
+  s->wait_used = false;
   if (!sweep_rows_send(s, on_written, &err))
     finish_batch(s, &err);
   else

@@ -137,6 +137,8 @@ int sweep_state_of(struct str name);
 /* Calls `done` when what was changed so far of the sweep, and of the trial if one is given, is durable; with an error when the write failed
  * (it is tried again, so the same request may be repeated). */
 MUST_CHECK bool sweeps_wait(struct live_sweep *sweep, struct live_trial *trial, sweeps_done_fn *done, void *ctx, struct err *err);
+/* Is what was changed so far of the trial durable? */
+bool live_is_durable(const struct live_trial *trial);
 
 enum live_action { LIVE_PAUSE, LIVE_RESUME, LIVE_DRAIN, LIVE_STOP };
 MUST_CHECK bool live_act(struct live_sweep *sweep, enum live_action action, struct err *err);

@@ -41,8 +41,7 @@ def driver(service, sweep, *arguments):
 
 
 def submit(service, name, sampler, **more):
-    answer = service.post("/api/v1/sweeps", {"name": name, "method": "random" if sampler == "random" else "bayes", "metric": {"name": "loss"}, "parameters": PARAMETERS,
-                                             "sampler": {"type": sampler, "seed": 1, **more}})
+    answer = service.post("/api/v1/sweeps", {"name": name, "metric": {"name": "loss"}, "parameters": PARAMETERS, "sampler": {"type": sampler, "seed": 1, **more}})
     if answer.status != 201:
         raise SystemExit(answer)
     return answer.json["id"]

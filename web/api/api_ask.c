@@ -197,9 +197,11 @@ static void on_told(void *ctx, const struct err *err) {
     wait_for_next(op);
 }
 
-/* Until each of them is durable: as a rule the first wait is the only one that waits. */
+/* Until each of them is durable: as a rule the first wait, which is for the sweep too, is the only one. */
 static void wait_for_next(struct sweep_op *op) {
   struct err err;
+  while (op->offset > 0 && op->offset < (int64_t)op->count && live_is_durable(op->trials[op->offset]))
+    op->offset++;
   if (op->offset < (int64_t)op->count) {
     struct live_trial *trial = op->trials[op->offset++];
     if (!sweeps_wait(op->sweep, trial, on_told, op, &err))
