@@ -5,7 +5,7 @@
     bench/quality/quality.py --short      six problems, five seeds: a minute or two
     bench/quality/quality.py --held-out   problems outside the suite, five seeds, without peers but Optuna's TPE (made here too)
     bench/quality/quality.py --fresh      the same, with problems on which nothing was chosen
-    bench/quality/quality.py --stops      stop rules on learning curves (stops.py): about half an hour of one core
+    bench/quality/quality.py --stops      stop rules on learning curves (stops.py): a quarter of an hour
 
 Needs `ninja -C build/plain bench_quality`, Python with venv, and PyPI once. Results of ours lie in build/quality, by the sampler's checksum: an ended run
 goes on, a changed sampler begins anew. The whole suite's table and pictures, and the table of stop rules, are written to results/.

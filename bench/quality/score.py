@@ -94,20 +94,20 @@ def scores(results, methods, trials=TRIALS):
 
 def paired(results, a, b, draws=1000, relative=False, earlier=0):
     """Difference of the mean scores of a, so many trials earlier, and b (relative: their ratio less 1), with a 95 % interval."""
-    seeds = results.seeds([a, b, RANDOM])
-    names = results.common([a, b, RANDOM])
+    seeds, names, scale = results.seeds([a, b]), results.common([a, b, RANDOM]), results.seeds([RANDOM])
     if len(seeds) < 2:
         return None
-    data = {n: [results.array(m, n, seeds)[:, t] for m, t in ((a, TRIALS - earlier), (b, TRIALS), (RANDOM, TRIALS))] for n in names}
-    rng, found = np.random.default_rng(1), []
+    rng, found, data = np.random.default_rng(1), [], {}
+    for n in names:
+        low = results.problems[n].best
+        width = np.median(results.array(RANDOM, n, scale)[:, TRIALS]) - low  # of all its seeds: a scale is no contestant
+        if width > 1e-9 * max(abs(low), 1e-9):
+            data[n] = [(results.array(m, n, seeds)[:, t] - low) / width for m, t in ((a, TRIALS - earlier), (b, TRIALS))]
 
     def difference(drawn):
         lines = {}
-        for n in names:
-            low = results.problems[n].best
-            x, y, r = (np.median(v[drawn]) - low for v in data[n])
-            if r > 1e-9 * max(abs(low), 1e-9):
-                lines.setdefault(results.problems[n].line, []).append((x / r, y / r))
+        for n, both in data.items():
+            lines.setdefault(results.problems[n].line, []).append([np.median(v[drawn]) for v in both])
         x, y = np.mean([np.mean(rows, axis=0) for rows in lines.values()], axis=0)
         return x / y - 1 if relative else x - y
 
