@@ -310,6 +310,11 @@ static size_t leading_place(struct log_parse *p, size_t i) {
       use(p, i, i + 5);
       return i + 5;
     }
+    if (token_is(p, i + 2, '|') && token_is_number(p, i + 3) && token_is(p, i + 4, ']') && token_is_word(p, i + 5)) { /* [10 | 23.45] */
+      p->own.step = p->tokens[i + 1].value;
+      use(p, i, i + 5);
+      return i + 5;
+    }
     if (!is_fraction(p, i + 1) || !token_is(p, i + 4, ']'))
       return i;
     if (token_is(p, i + 5, '[') && is_fraction(p, i + 6) && token_is(p, i + 9, ']')) {
@@ -322,6 +327,11 @@ static size_t leading_place(struct log_parse *p, size_t i) {
     p->own.batch_total = p->tokens[i + 3].value;
     use(p, i, i + 5);
     return i + 5;
+  }
+  if (token_is(p, i, '<') && token_is_int(p, i + 1) && token_is(p, i + 2, '>') && token_is_word(p, i + 3)) { /* "<10> LL/token: -9.1" */
+    p->own.step = p->tokens[i + 1].value;
+    use(p, i, i + 3);
+    return i + 3;
   }
   if (!token_is_int(p, i) || i + 2 >= p->tokens_n)
     return i;
@@ -336,6 +346,9 @@ static size_t leading_place(struct log_parse *p, size_t i) {
   bool dashes = token_is(p, i + 1, '-') && token_is(p, i + 2, '-');
   bool bare = token_is_word(p, i + 1) && p->tokens[i + 1].flags & LOG_T_GAP && token_is(p, i + 2, ':');
   bool bracket = token_is(p, i + 1, '[') && token_is_word(p, i + 2); /* "0 [D loss: 0.69]" */
+  if (token_is_word(p, i + 1) && token_is_section(p, i + 1) && token_is_word(p, i + 2) && word_kind(p, i + 2) == LOG_KEY_METRIC &&
+      token_is(p, i + 3, ':')) /* "   1 train loss: 0.5" */
+    bare = true;
   if (!colon && !dashes && !bare && !bracket)
     return i;
   if (colon && token_is_word(p, i + 2) && is_place_kind(token_key(p, i + 2).kind)) { /* "0: epoch 3", a rank */

@@ -294,6 +294,8 @@ static bool find_header(struct log_parse *p, struct str line, size_t from, bool 
     return true;
   if (two_row_header(p, line, from))
     return true;
+  if (line.p[from] == '#' && word_header(p, line, from)) /* "# Epoch batch    loss" */
+    return true;
   n = split_blanks(line, from, 2, cells);
   if (n >= 2 && make_header(p, BY_BLANKS, cells, n, NULL, 0))
     return true;
