@@ -134,6 +134,7 @@ static const struct row words[] = {
     {"decreased", TALK},
     {"delta", SETTING},
     {"depth", SETTING},
+    {"desired", SETTING},
     {"dev", VALID},
     {"deviance", METRIC},
     {"device", SETTING},
