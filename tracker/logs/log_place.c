@@ -436,13 +436,15 @@ static size_t counter(struct log_parse *p, size_t i) {
   bool counts = line_start && (end == p->tokens_n || token_is(p, end, '-') || token_is(p, end, ',') || token_is(p, end, ':') ||
                                (token_is(p, end, '(') && token_is_word(p, end + 1)));
   counts |= drawn;
+  bool names_value = token_is(p, end + 1, ':') || token_is(p, end + 1, '='); /* "rep: 2/2    steps: 951" */
   if (end < p->tokens_n) {
     const struct log_token *t = &p->tokens[end];
     drawn = token_is(p, end, '[') || token_is(p, end, '=') || t->type == LOG_T_BREAK || t->type == LOG_T_OPAQUE ||
             (t->type == LOG_T_NUMBER && t->flags & LOG_T_UNIT);
     counts |= drawn || (bracketed && (!isnan(p->own.epoch) || i - 1 == p->first || !isnan(p->kept.carried.epoch)));
-    counts |= t->type == LOG_T_WORD && (token_word(p, end) & LOG_WORD_BATCH || str_eq_nocase(token_text(p, end), STR("batches")) ||
-                                        str_eq_nocase(token_text(p, end), STR("steps")) || str_eq_nocase(token_text(p, end), STR("iters")));
+    counts |= t->type == LOG_T_WORD && !names_value &&
+              (token_word(p, end) & LOG_WORD_BATCH || str_eq_nocase(token_text(p, end), STR("batches")) ||
+               str_eq_nocase(token_text(p, end), STR("steps")) || str_eq_nocase(token_text(p, end), STR("iters")));
   }
   if (!counts)
     return 0;
@@ -450,7 +452,7 @@ static size_t counter(struct log_parse *p, size_t i) {
   bool here = p->own.batch == p->tokens[i].value && p->own.batch_total == p->tokens[i + 2].value;
   p->complete_bar = !bracketed && here && p->own.batch == p->own.batch_total;
   p->running_bar = drawn && !bracketed && here && !p->complete_bar;
-  bool word = end < p->tokens_n && p->tokens[end].type == LOG_T_WORD;
+  bool word = !names_value && token_is_word(p, end);
   use(p, bracketed ? i - 1 : i, end + (bracketed || word));
   return end;
 }
