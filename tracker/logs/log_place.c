@@ -423,6 +423,14 @@ static bool starts_with_bar(const struct log_parse *p) {
   return token_is(p, p->first, '[') && (token_is(p, i, '=') || token_is(p, i, '>') || token_is(p, i, '#') || token_is(p, i, '.'));
 }
 
+/* "50/100 [00:01<00:01, 9.5it/s]{'loss': 0.5}": something else is printed behind the bar that begins at the bracket at i. */
+static bool is_printed_over(const struct log_parse *p, size_t i) {
+  size_t close = find_mark(p, i, 40, ']');
+  if (!token_is(p, i, '[') || close == SIZE_MAX || close + 1 >= p->tokens_n || p->tokens[close + 1].flags & LOG_T_SPACE)
+    return false;
+  return token_is_word(p, close + 1) || token_is(p, close + 1, '{');
+}
+
 /* N/M of a progress bar or counter, anywhere in the line: "391/391 [01:30<", "63/63 ━━━", "200/ 2983 batches", "[1/63]". */
 static size_t counter(struct log_parse *p, size_t i) {
   if (!is_fraction(p, i) || !token_is(p, i + 1, '/'))
@@ -448,6 +456,10 @@ static size_t counter(struct log_parse *p, size_t i) {
   }
   if (!counts)
     return 0;
+  if (is_printed_over(p, end)) {
+    use(p, i, end);
+    return end;
+  }
   set_batch(p, p->tokens[i].value, p->tokens[i + 2].value);
   bool here = p->own.batch == p->tokens[i].value && p->own.batch_total == p->tokens[i + 2].value;
   p->complete_bar = !bracketed && here && p->own.batch == p->own.batch_total;
