@@ -622,10 +622,17 @@ static void separator(struct scan *s) {
   }
 }
 
+/* The mark with blanks on both sides. */
+static bool is_spaced(const struct log_parse *p, size_t i, char mark) {
+  return token_is(p, i, mark) && p->tokens[i].flags & LOG_T_SPACE && i + 1 < p->tokens_n && p->tokens[i + 1].flags & LOG_T_SPACE;
+}
+
 static bool ends_value(const struct log_parse *p, size_t i) {
   if (i >= p->tokens_n || p->tokens[i].type == LOG_T_BREAK || p->tokens[i].flags & (LOG_T_GAP | LOG_T_USED))
     return true;
   if (p->tokens[i].type == LOG_T_NUMBER && p->tokens[i].flags & LOG_T_UNIT) /* "Grad Norm 1.2 2.1s/it" */
+    return true;
+  if (is_spaced(p, i, '@') || is_spaced(p, i, '/')) /* "step 100 @ 3.1 it/s", "loss 0.5 / accuracy 0.9" */
     return true;
   if (token_is(p, i, '.'))
     return i + 1 == p->tokens_n || p->tokens[i + 1].flags & LOG_T_SPACE;
@@ -652,7 +659,7 @@ static bool bare_value(struct scan *s) {
   struct reading r;
   read_number(p, i, key.kind, name, &r);
   bool ends = ends_value(p, r.end);
-  bool starts = s->segment == p->first || p->tokens[s->segment].flags & LOG_T_GAP ||
+  bool starts = s->segment == p->first || p->tokens[s->segment].flags & LOG_T_GAP || is_spaced(p, s->segment - 1, '/') ||
                 (p->tokens[s->segment - 1].type == LOG_T_MARK && mark_is(p->tokens[s->segment - 1].mark, MARK_STARTS)) ||
                 p->tokens[s->segment - 1].flags & LOG_T_USED;
   /* "iter 1 act 1.2 pre 1.1 f 1.9": one word, one number, and so on */
@@ -814,11 +821,13 @@ static bool bars_in_name(struct scan *s) {
   return true;
 }
 
-/* The end of a sentence, and not of "Avg." */
+/* The end of a sentence, and not of "Avg."; "1024.1 SPS. Loss 12.3" are two. */
 static bool ends_sentence(const struct scan *s) {
   const struct log_parse *p = s->p;
   size_t i = s->at;
-  bool short_word = i > s->segment && token_is_word(p, i - 1) && token_text(p, i - 1).n <= 4;
+  unsigned flags = i > s->segment ? token_word(p, i - 1) : 0;
+  bool unit = flags & (LOG_WORD_CLOCK | LOG_WORD_UNIT) && !(flags & LOG_WORD_LIMIT);
+  bool short_word = i > s->segment && token_is_word(p, i - 1) && token_text(p, i - 1).n <= 4 && !unit;
   return (i + 1 >= p->tokens_n || p->tokens[i + 1].flags & LOG_T_SPACE) && !short_word;
 }
 
@@ -847,8 +856,11 @@ static void mark(struct scan *s) {
   struct log_parse *p = s->p;
   size_t i = s->at, close;
   char c = p->tokens[i].mark;
-  if (mark_is(c, MARK_INSIDE))
+  if (mark_is(c, MARK_INSIDE)) {
+    if (i > p->first && token_is_number(p, i - 1) && is_spaced(p, i, '/')) /* "score 1.5 / loss 0.3" */
+      next_segment(s, i + 1);
     return;
+  }
   if (c == ':' || c == '=' || (c == '-' && dash_separates(s)))
     separator(s);
   else if (c == '[' && (close = bracket_in_name(p, i)) != SIZE_MAX)
