@@ -485,13 +485,30 @@ static bool tuple(struct scan *s) {
   return true;
 }
 
+/* "avg. loss [951-1000]: 34.1": over which of them it is taken. */
+static bool ranged_value(struct scan *s, size_t close) {
+  struct log_parse *p = s->p;
+  size_t i = s->at;
+  if (s->segment == i || close != i + 4 || !token_is_int(p, i + 1) || !token_is(p, i + 2, '-') || !token_is_int(p, i + 3) ||
+      !(token_is(p, close + 1, ':') || token_is(p, close + 1, '=')))
+    return false;
+  struct str name = make_name(p, s->segment, i);
+  struct reading r;
+  if (!name.n || !read_value(p, close + 2, log_classify(p, name).kind, name, &r))
+    return false;
+  take_reading(s, name, &r, false);
+  s->at = r.end - 1;
+  s->segment = r.end;
+  return true;
+}
+
 /* At an opening parenthesis or bracket: enters it, skips it, or lets it be part of the name. */
 static void group(struct scan *s) {
   struct log_parse *p = s->p;
   size_t close = find_close(p, s->at, GROUP_MAX);
   bool round = token_is(p, s->at, '(');
   bool tight = s->at > p->first && !(p->tokens[s->at].flags & LOG_T_SPACE) && token_is_word(p, s->at - 1);
-  if (round && (tight ? wrapped_value(s, close) : tuple(s)))
+  if (round ? (tight ? wrapped_value(s, close) : tuple(s)) : ranged_value(s, close))
     return;
   if (close == SIZE_MAX) {
     size_t wide = tight && round ? find_close(p, s->at, TOKENS_MAX) : SIZE_MAX;
