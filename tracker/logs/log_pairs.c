@@ -390,6 +390,12 @@ static bool read_value(const struct log_parse *p, size_t i, enum log_key_kind ki
   return false;
 }
 
+/* "Rank-1: 30.1%", how often the right one is among the first so many; "rank 1: 4.2" is a process. */
+static bool is_rank(struct str name, bool percent) {
+  return name.n >= 5 && name.n <= 8 && strncasecmp(name.p, "rank", 4) == 0 && (percent || name.p[4] != ' ') &&
+         isdigit((unsigned char)name.p[name.n - 1]) && name.p[4] != '0' && name.p[5 - (name.n == 5)] != '0';
+}
+
 /* Adds what was read under the name. */
 static void take_reading(struct scan *s, struct str name, const struct reading *r, bool bare) {
   struct raw *raw = add_pair(s, name, r->values[0], r->percent, "");
@@ -399,6 +405,8 @@ static void take_reading(struct scan *s, struct str name, const struct reading *
   raw->bare = bare;
   if (r->measure)
     raw->kind = LOG_KEY_CLOCK;
+  if (is_rank(name, r->percent) && !raw->integer && raw->kind == LOG_KEY_SETTING)
+    raw->kind = LOG_KEY_METRIC;
   if (raw->integer && (r->values[0] == 16 || r->values[0] == 32 || r->values[0] == 64) && str_ends(name, STR("precision")))
     raw->kind = LOG_KEY_SETTING;
   enum log_key_kind kind = raw->kind;
