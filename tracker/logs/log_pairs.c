@@ -590,6 +590,23 @@ static bool is_label(const struct scan *s, struct str name, enum log_key_kind ki
          kind == LOG_KEY_UNKNOWN && name.n && !p->line_section.n && !log_is_container(name);
 }
 
+/* "Result: 0.93", "Final result = 91%", the whole line: the word otherwise only leads to names. The number is at `next`. */
+static bool only_result(struct scan *s, size_t next) {
+  struct log_parse *p = s->p;
+  size_t word = s->at - 1;
+  if (s->segment != p->first || s->at == p->first || !token_is_word(p, word) || !str_eq_nocase(token_text(p, word), STR("result")) ||
+      next + 1 != p->tokens_n || !token_is_number(p, next) || p->tokens[next].flags & (LOG_T_INT | LOG_T_UNIT))
+    return false;
+  struct str name = str_n(p->text.p + p->tokens[p->first].at, p->tokens[word].end - p->tokens[p->first].at);
+  struct raw *raw = add_pair(s, name, p->tokens[next].value, p->tokens[next].flags & LOG_T_PERCENT, "");
+  if (!raw)
+    return false;
+  raw->kind = LOG_KEY_METRIC;
+  s->at = next;
+  s->segment = next + 1;
+  return true;
+}
+
 /* At ':' or '='. */
 static void separator(struct scan *s) {
   struct log_parse *p = s->p;
@@ -616,6 +633,8 @@ static void separator(struct scan *s) {
   struct str name = make_name(p, from, i);
   struct log_key key = log_classify(p, name);
   struct reading r;
+  if (key.kind == LOG_KEY_UNKNOWN && only_result(s, next))
+    return;
   if (name.n && !is_bar(p, next) && read_value(p, next, key.kind, name, &r)) {
     if (tight) {
       if (segment_has(s, LOG_WORD_CLOCK)) /* "Time cost=3.2" */
