@@ -400,8 +400,9 @@ static size_t sectioned_place(struct log_parse *p, size_t i) {
     return j + 5;
   }
   j += token_is(p, j, ':');
-  if (token_is(p, j, '[') && is_fraction(p, j + 1) && token_is(p, j + 4, ']') && batch_behind_epoch(p, j + 5) > j + 5) { /* [0/90][1/500] */
-    size_t end = batch_behind_epoch(p, j + 5);
+  size_t close = j + (is_fraction(p, j + 1) ? 4 : 2);
+  if (token_is(p, j, '[') && token_is_int(p, j + 1) && token_is(p, close, ']') && batch_behind_epoch(p, close + 1) > close + 1) {
+    size_t end = batch_behind_epoch(p, close + 1); /* [0/90][1/500], [0][1/500] */
     p->own.epoch = p->tokens[j + 1].value;
     p->line_section = token_text(p, i);
     use(p, i, end);
@@ -549,7 +550,7 @@ void log_find_place(struct log_parse *p) {
       continue;
     size_t end = 0;
     if (p->tokens[i].type == LOG_T_WORD)
-      end = place_at_word(p, i);
+      end = p->words[i].section && isnan(p->own.epoch) && token_is(p, i + 1, ':') ? sectioned_place(p, i) : place_at_word(p, i);
     else if (p->tokens[i].flags & LOG_T_INT && p->tokens[i].type == LOG_T_NUMBER)
       end = counter(p, i);
     if (end > i)
