@@ -432,6 +432,14 @@ static bool is_printed_over(const struct log_parse *p, size_t i) {
   return token_is_word(p, close + 1) || token_is(p, close + 1, '{');
 }
 
+/* "(100/400) loss", "[Train](100/400)": the number at i is of a parenthesis that starts the line, or belongs to a section in brackets. */
+static bool is_behind_label(const struct log_parse *p, size_t i) {
+  if (i == p->first || !token_is(p, i - 1, '('))
+    return false;
+  return i - 1 == p->first ||
+         (i >= p->first + 4 && token_is(p, i - 2, ']') && token_is_word(p, i - 3) && token_is_section(p, i - 3) && token_is(p, i - 4, '['));
+}
+
 /* N/M of a progress bar or counter, anywhere in the line: "391/391 [01:30<", "63/63 ━━━", "200/ 2983 batches", "[1/63]". */
 static size_t counter(struct log_parse *p, size_t i) {
   if (!is_fraction(p, i) || !token_is(p, i + 1, '/'))
@@ -441,10 +449,11 @@ static size_t counter(struct log_parse *p, size_t i) {
     end += 3;
   bool line_start = i == p->first;
   bool bracketed = i > 0 && token_is(p, i - 1, '[') && token_is(p, end, ']');
+  bool labelled = is_behind_label(p, i) && token_is(p, end, ')');
   bool drawn = end == p->tokens_n && starts_with_bar(p); /* or a progress bar follows */
   bool counts = line_start && (end == p->tokens_n || token_is(p, end, '-') || token_is(p, end, ',') || token_is(p, end, ':') ||
                                (token_is(p, end, '(') && token_is_word(p, end + 1)));
-  counts |= drawn;
+  counts |= drawn || labelled;
   bool names_value = token_is(p, end + 1, ':') || token_is(p, end + 1, '='); /* "rep: 2/2    steps: 951" */
   if (end < p->tokens_n) {
     const struct log_token *t = &p->tokens[end];
@@ -463,6 +472,7 @@ static size_t counter(struct log_parse *p, size_t i) {
   }
   set_batch(p, p->tokens[i].value, p->tokens[i + 2].value);
   bool here = p->own.batch == p->tokens[i].value && p->own.batch_total == p->tokens[i + 2].value;
+  bracketed |= labelled;
   p->complete_bar = !bracketed && here && p->own.batch == p->own.batch_total;
   p->running_bar = drawn && !bracketed && here && !p->complete_bar;
   bool word = !names_value && token_is_word(p, end);

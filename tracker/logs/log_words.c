@@ -399,6 +399,7 @@ static const struct row words[] = {
     {"most", LIMIT},
     {"mpe", METRIC},
     {"mpjpe", METRIC},
+    {"mr", METRIC},
     {"mrr", METRIC},
     {"ms", CLOCK | UNIT},
     {"ms/batch", UNIT},
