@@ -349,6 +349,17 @@ static void read_number(const struct log_parse *p, size_t i, enum log_key_kind k
     read_parentheses(p, r, name);
 }
 
+/* "[(0, '12.3')]": a list of one number with its index, as of one policy. Returns the number's token; 0 when it is none. */
+static size_t value_of_pair(const struct log_parse *p, size_t open) {
+  size_t i = open + 4;
+  if (!token_is(p, open, '[') || !token_is(p, open + 1, '(') || !token_is_int(p, open + 2) || !token_is(p, open + 3, ','))
+    return 0;
+  bool quoted = token_is(p, i, '\'');
+  i += quoted;
+  size_t close = i + 1 + (quoted && token_is(p, i + 1, '\''));
+  return token_is_number(p, i) && token_is(p, close, ')') && token_is(p, close + 1, ']') ? i : 0;
+}
+
 /* The value behind a separator: a number, quoted, in brackets, or wrapped. False when there is none. */
 static bool read_value(const struct log_parse *p, size_t i, enum log_key_kind kind, struct str name, struct reading *r) {
   size_t open[4], opened = 0;
@@ -357,8 +368,15 @@ static bool read_value(const struct log_parse *p, size_t i, enum log_key_kind ki
     if (t->flags & LOG_T_USED)
       return false;
     if (t->type == LOG_T_NUMBER) {
+      size_t second = opened == 2 ? value_of_pair(p, open[0]) : 0;
+      if (second) {
+        read_number(p, second, kind, name, r);
+        r->end = find_close(p, open[0], 16) + 1;
+        return true;
+      }
       bool list = opened && token_is(p, open[opened - 1], '[') && (token_is(p, i + 1, ',') || token_is_number(p, i + 1));
-      if (list)
+      bool pairs = opened == 2 && token_is(p, open[0], '[') && t->flags & LOG_T_INT && token_is(p, i + 1, ',');
+      if (list || pairs)
         return false;
       read_number(p, i, kind, name, r);
       if (opened) {

@@ -137,8 +137,12 @@ void log_skip_prefix(struct log_parse *p) {
       stamped = true;
     } else if (token_is(p, i, '[') && (close = find_mark(p, i, 16, ']')) != SIZE_MAX && close + 1 < p->tokens_n &&
                is_logger_group(p, i + 1, close)) {
+      bool time = p->tokens[i + 1].type == LOG_T_OPAQUE;
       i = close + 1 + (token_is(p, close + 1, ':') && close + 2 < p->tokens_n);
       stamped = true;
+      if (time && token_is(p, i, '[') && !(p->tokens[i].flags & LOG_T_SPACE) && token_is_int(p, i + 1) && token_is(p, i + 2, ']') &&
+          i + 3 < p->tokens_n && p->tokens[i + 3].flags & LOG_T_SPACE) /* [2021-06-01 10:11:12][01234] Reward: the process */
+        i += 3;
     } else if (token_is(p, i, '(') && token_is_word(p, i + 1) && (close = find_mark(p, i, 12, ')')) != SIZE_MAX &&
                (stamped || holds_pid(p, i + 1, close))) { /* (pid=123), (trainer:284), (main.py 212): */
       i = close + 1 + (token_is(p, close + 1, ':') && is_level(p, close + 2));
