@@ -540,6 +540,16 @@ bool log_may_be_place(struct str word) {
   return str_eq_nocase(word, STR("after")) || str_is(word, "Up") || str_find(word, '/') != SIZE_MAX;
 }
 
+/* "[lfw][2000]Accuracy: 0.98": nothing but brackets around the number at i, and a name. Returns where the place ends, or 0. */
+static size_t step_between_brackets(struct log_parse *p, size_t i) {
+  if (i < p->first + 3 || !token_is(p, i - 1, '[') || !token_is(p, i - 2, ']') || !token_is(p, i + 1, ']') || !token_is_word(p, i + 2) ||
+      (p->tokens[i - 1].flags | p->tokens[i + 2].flags) & LOG_T_SPACE || !place_is_none(&p->own))
+    return 0;
+  p->own.step = p->tokens[i].value;
+  use(p, i - 1, i + 2);
+  return i + 2;
+}
+
 static size_t place_at_word(struct log_parse *p, size_t i) {
   size_t end = worded_place(p, i);
   if (!p->words[i].placing)
@@ -565,8 +575,8 @@ void log_find_place(struct log_parse *p) {
     size_t end = 0;
     if (p->tokens[i].type == LOG_T_WORD)
       end = p->words[i].section && isnan(p->own.epoch) && token_is(p, i + 1, ':') ? sectioned_place(p, i) : place_at_word(p, i);
-    else if (p->tokens[i].flags & LOG_T_INT && p->tokens[i].type == LOG_T_NUMBER)
-      end = counter(p, i);
+    else if (p->tokens[i].flags & LOG_T_INT && p->tokens[i].type == LOG_T_NUMBER && !(end = counter(p, i)))
+      end = step_between_brackets(p, i);
     if (end > i)
       i = end - 1;
   }
