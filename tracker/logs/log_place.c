@@ -70,6 +70,16 @@ static bool is_logger_group(struct log_parse *p, size_t from, size_t to) {
   return words_only && to - from <= 5;
 }
 
+/* "[------------]", "[   20%      ]": a drawn margin, or how far everything is. */
+static bool is_margin(const struct log_parse *p, size_t from, size_t to) {
+  if (to == from + 1 && token_is_number(p, from) && p->tokens[from].flags & LOG_T_PERCENT)
+    return true;
+  for (size_t i = from; i < to; i++)
+    if (!token_is(p, i, '-'))
+      return false;
+  return to > from;
+}
+
 /* "(pid=123)", "(RayTrainWorker pid=1234, ip=10.0.0.1)" */
 static bool holds_pid(const struct log_parse *p, size_t from, size_t to) {
   for (size_t i = from; i < to; i++)
@@ -136,7 +146,7 @@ void log_skip_prefix(struct log_parse *p) {
       }
       stamped = true;
     } else if (token_is(p, i, '[') && (close = find_mark(p, i, 16, ']')) != SIZE_MAX && close + 1 < p->tokens_n &&
-               is_logger_group(p, i + 1, close)) {
+               (is_logger_group(p, i + 1, close) || is_margin(p, i + 1, close))) {
       bool time = p->tokens[i + 1].type == LOG_T_OPAQUE;
       i = close + 1 + (token_is(p, close + 1, ':') && close + 2 < p->tokens_n);
       stamped = true;

@@ -697,6 +697,7 @@ static const struct {
     {"#", LOG_KEY_STEP},
     {"batch_cost", LOG_KEY_CLOCK},
     {"best_value", LOG_KEY_METRIC},
+    {"cumulative_steps", LOG_KEY_STEP},
     {"current_function_value", LOG_KEY_METRIC},
     {"current_minimum", LOG_KEY_METRIC},
     {"data", LOG_KEY_CLOCK},
