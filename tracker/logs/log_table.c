@@ -302,6 +302,32 @@ static bool find_header(struct log_parse *p, struct str line, size_t from, bool 
   return word_header(p, line, from);
 }
 
+/* The last token that is a word or a number: drawn lines may follow it. */
+static size_t last_in_cells(const struct log_parse *p) {
+  size_t last = p->tokens_n - 1;
+  while (last > p->first && (p->tokens[last].type == LOG_T_BREAK || token_is(p, last, '|')))
+    last--;
+  return last;
+}
+
+/* "Test metric    DataLoader 0    DataLoader 1": the last columns have one name and count up. */
+static bool numbered_header(struct log_parse *p, struct str line, size_t from, bool pipes) {
+  struct cell cells[CELLS_MAX];
+  size_t last = last_in_cells(p), before = last - 2;
+  before -= pipes; /* the line between them */
+  if (last < p->first + 4 || !token_is_int(p, last) || !token_is_int(p, before) || !token_is_word(p, last - 1) ||
+      !token_is_word(p, before - 1) || p->tokens[last].value != p->tokens[before].value + 1 ||
+      !str_eq(token_text(p, last - 1), token_text(p, before - 1)))
+    return false;
+  size_t n = pipes ? split_pipes(line, from, cells) : split_blanks(line, from, 2, cells);
+  if (n < 3 || cells[n - 2].at != p->tokens[before - 1].at || cells[n - 1].at != p->tokens[last - 1].at)
+    return false;
+  for (size_t i = p->first; p->tokens[i].at < cells[0].end; i++) /* the first one names the rows */
+    if (token_is_number(p, i))
+      return false;
+  return make_header(p, pipes ? BY_PIPES : BY_BLANKS, cells, n, NULL, 0);
+}
+
 /* ---- rows ---- */
 
 /* The column that lies over the cell, from `after` on; COLUMNS_MAX when there is none. */
@@ -718,6 +744,8 @@ bool log_find_table(struct log_parse *p) {
   }
   if (numbers && words)
     last_column(p, p->kept.candidate.by ? &p->kept.candidate : &p->kept.table);
+  if (numbers && words && heads && numbered_header(p, line, from, pipes))
+    return true;
   if (numbers || !words)
     return false;
   bool header = (heads || !p->above_is_prose) && find_header(p, line, from, pipes);
