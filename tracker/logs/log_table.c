@@ -277,6 +277,22 @@ static bool two_row_header(struct log_parse *p, struct str line, size_t from) {
   return next == n && make_header(p, BY_BLANKS, below, above_n, above, above_n);
 }
 
+/* "Time Epoch Iteration    Loss": one blank divides columns where an epoch and a step would share a name. */
+static bool holds_two_places(struct log_parse *p, const struct cell *cells, size_t n) {
+  for (size_t i = 0; i < n; i++) {
+    struct str rest = cells[i].text, word;
+    bool epoch = false, step = false;
+    while (str_split(&rest, ' ', &word)) {
+      enum log_key_kind kind = log_classify(p, word).kind;
+      epoch |= kind == LOG_KEY_EPOCH;
+      step |= kind == LOG_KEY_STEP || kind == LOG_KEY_BATCH;
+    }
+    if (epoch && step)
+      return true;
+  }
+  return false;
+}
+
 static bool find_header(struct log_parse *p, struct str line, size_t from, bool pipes) {
   struct cell cells[CELLS_MAX];
   size_t n;
@@ -297,6 +313,8 @@ static bool find_header(struct log_parse *p, struct str line, size_t from, bool 
   if (line.p[from] == '#' && word_header(p, line, from)) /* "# Epoch batch    loss" */
     return true;
   n = split_blanks(line, from, 2, cells);
+  if (holds_two_places(p, cells, n))
+    n = split_blanks(line, from, 1, cells);
   if (n >= 2 && make_header(p, BY_BLANKS, cells, n, NULL, 0))
     return true;
   return word_header(p, line, from);
