@@ -125,6 +125,8 @@ void log_skip_prefix(struct log_parse *p) {
   for (unsigned parts = 0; parts < 10 && i < p->tokens_n; parts++) {
     const struct log_token *t = &p->tokens[i];
     size_t close;
+    if (stamped && token_is(p, i, '|') && token_is(p, p->tokens_n - 1, '|') && i + 1 < p->tokens_n) /* a row of a table */
+      break;
     if (t->type == LOG_T_OPAQUE) { /* a time; milliseconds may follow */
       i++;
       if (token_is(p, i, ',') && token_is_int(p, i + 1))

@@ -346,6 +346,24 @@ static bool numbered_header(struct log_parse *p, struct str line, size_t from, b
   return make_header(p, pipes ? BY_PIPES : BY_BLANKS, cells, n, NULL, 0);
 }
 
+/* "| Arch | AP | AP .75 | AP (M) | AR |": most cells are names only, so the others are, too. */
+static bool drawn_header(struct log_parse *p, struct str line, size_t from) {
+  struct cell cells[CELLS_MAX];
+  size_t n = split_pipes(line, from, cells), plain = 0;
+  bool heads = false;
+  for (size_t i = 0; i < n; i++) {
+    struct str rest = cells[i].text, word;
+    struct log_number number;
+    bool measures = false;
+    while (str_split(&rest, ' ', &word))
+      measures |= word.n && log_scan_number(word, &number);
+    enum log_key_kind kind = measures ? LOG_KEY_UNKNOWN : log_classify(p, cells[i].text).kind;
+    plain += !measures && cells[i].kind == CELL_TEXT;
+    heads |= kind == LOG_KEY_METRIC || is_place_kind(kind);
+  }
+  return heads && plain >= 3 && plain > n / 2 && make_header(p, BY_PIPES, cells, n, NULL, 0);
+}
+
 /* ---- rows ---- */
 
 /* The column that lies over the cell, from `after` on; COLUMNS_MAX when there is none. */
@@ -736,7 +754,7 @@ bool log_find_row(struct log_parse *p, size_t from) {
 }
 
 bool log_find_table(struct log_parse *p) {
-  if (log_is_rule(p->text)) {
+  if (log_is_rule(p->first ? str_slice(p->text, p->tokens[p->first].at, p->text.n) : p->text)) {
     if (p->kept.candidate.by)
       take_widths(&p->kept.candidate, p->text);
     return true;
@@ -762,7 +780,7 @@ bool log_find_table(struct log_parse *p) {
   }
   if (numbers && words)
     last_column(p, p->kept.candidate.by ? &p->kept.candidate : &p->kept.table);
-  if (numbers && words && heads && numbered_header(p, line, from, pipes))
+  if (numbers && words && heads && (numbered_header(p, line, from, pipes) || (pipes && drawn_header(p, line, from))))
     return true;
   if (numbers || !words)
     return false;
