@@ -423,7 +423,7 @@ static void take_reading(struct scan *s, struct str name, const struct reading *
   raw->bare = bare;
   if (r->measure)
     raw->kind = LOG_KEY_CLOCK;
-  if (is_rank(name, r->percent) && !raw->integer && raw->kind == LOG_KEY_SETTING)
+  if (raw->kind == LOG_KEY_SETTING && !raw->integer && is_rank(name, r->percent))
     raw->kind = LOG_KEY_METRIC;
   if (raw->integer && (r->values[0] == 16 || r->values[0] == 32 || r->values[0] == 64) && str_ends(name, STR("precision")))
     raw->kind = LOG_KEY_SETTING;

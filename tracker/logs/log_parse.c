@@ -428,7 +428,8 @@ static size_t place_by_settings(struct log_parse *p) {
   size_t taken = 0;
   for (size_t i = 0; i < p->raw_n; i++) {
     const struct raw *raw = &p->raw[i];
-    double *place = raw->kind == LOG_KEY_SETTING && raw->integer && raw->value >= 0 ? counted_place(p, raw->name) : NULL;
+    bool counts = raw->kind == LOG_KEY_SETTING && raw->integer && raw->value >= 0 && raw->name.n <= 11;
+    double *place = counts ? counted_place(p, raw->name) : NULL;
     if (place && isnan(*place)) {
       *place = raw->value;
       taken++;
@@ -448,7 +449,7 @@ void log_settle(struct log_parse *p, enum style style) {
   }
   if (style == STYLE_PAIRS && !p->record)
     place_by_names(p);
-  if ((metrics || !isnan(p->own.epoch)) && style == STYLE_PAIRS && !p->record)
+  if (settings && (metrics || !isnan(p->own.epoch)) && style == STYLE_PAIRS && !p->record)
     settings -= place_by_settings(p);
   bool placed = !place_is_none(&p->own) && settings < 2;
   struct place old = p->kept.carried;

@@ -586,7 +586,7 @@ void log_find_place(struct log_parse *p) {
       continue;
     size_t end = 0;
     if (p->tokens[i].type == LOG_T_WORD)
-      end = p->words[i].section && isnan(p->own.epoch) && token_is(p, i + 1, ':') ? sectioned_place(p, i) : place_at_word(p, i);
+      end = p->words[i].section && token_is(p, i + 1, ':') && isnan(p->own.epoch) ? sectioned_place(p, i) : place_at_word(p, i);
     else if (p->tokens[i].flags & LOG_T_INT && p->tokens[i].type == LOG_T_NUMBER && !(end = counter(p, i)))
       end = step_between_brackets(p, i);
     if (end > i)

@@ -349,9 +349,13 @@ static bool numbered_header(struct log_parse *p, struct str line, size_t from, b
 /* "| Arch | AP | AP .75 | AP (M) | AR |": most cells are names only, so the others are, too. */
 static bool drawn_header(struct log_parse *p, struct str line, size_t from) {
   struct cell cells[CELLS_MAX];
+  size_t i = p->first + (p->tokens[p->first].type != LOG_T_WORD);
+  for (; i < p->tokens_n && p->tokens[i].type != LOG_T_BREAK && !token_is(p, i, '|'); i++)
+    if (token_is_number(p, i)) /* "| epoch 1 | loss 0.5 |", quickly */
+      return false;
   size_t n = split_pipes(line, from, cells), plain = 0;
   bool heads = false;
-  for (size_t i = 0; i < n; i++) {
+  for (i = 0; i < n; i++) {
     struct str rest = cells[i].text, word;
     struct log_number number;
     bool measures = false;
