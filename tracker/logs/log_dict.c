@@ -104,6 +104,19 @@ static bool number_of(struct str text, double *ret) {
   return false;
 }
 
+/* (0.8912, 0.01): a mean with its error, as of a metric. "(-1, 1)" is a range. False when it is none. */
+static bool mean_of(struct str text, double *ret) {
+  struct log_number mean, error;
+  text = str_trim(text);
+  size_t comma = str_find(text, ',');
+  if (text.n < 5 || text.p[0] != '(' || text.p[text.n - 1] != ')' || comma == SIZE_MAX ||
+      !log_number_whole(str_slice(text, 1, comma), &mean) || !log_number_whole(str_slice(text, comma + 1, text.n - 1), &error) ||
+      mean.integer || error.integer || error.value < 0)
+    return false;
+  *ret = mean.value;
+  return true;
+}
+
 static struct str join(struct reader *r, struct str path, struct str key) {
   if (!path.n)
     return key;
@@ -210,7 +223,7 @@ static bool plain_value(struct reader *r, struct str path, struct str key, bool 
       note_text(r, key, text);
   }
   double number;
-  if (!skip && number_of(text, &number))
+  if (!skip && (number_of(text, &number) || (log_classify(r->p, key).kind == LOG_KEY_METRIC && mean_of(text, &number))))
     number_found(r, path, key, depth == 0, number);
   if (r->p->raw_n > before)
     set_line(r, &r->p->raw[r->p->raw_n - 1], start);

@@ -349,6 +349,17 @@ static void read_number(const struct log_parse *p, size_t i, enum log_key_kind k
     read_parentheses(p, r, name);
 }
 
+/* "[(0, '12.3')]": a list of one number with its index, as of one policy. Returns the number's token; 0 when it is none. */
+static size_t value_of_pair(const struct log_parse *p, size_t open) {
+  size_t i = open + 4;
+  if (!token_is(p, open, '[') || !token_is(p, open + 1, '(') || !token_is_int(p, open + 2) || !token_is(p, open + 3, ','))
+    return 0;
+  bool quoted = token_is(p, i, '\'');
+  i += quoted;
+  size_t close = i + 1 + (quoted && token_is(p, i + 1, '\''));
+  return token_is_number(p, i) && token_is(p, close, ')') && token_is(p, close + 1, ']') ? i : 0;
+}
+
 /* The value behind a separator: a number, quoted, in brackets, or wrapped. False when there is none. */
 static bool read_value(const struct log_parse *p, size_t i, enum log_key_kind kind, struct str name, struct reading *r) {
   size_t open[4], opened = 0;
@@ -357,8 +368,15 @@ static bool read_value(const struct log_parse *p, size_t i, enum log_key_kind ki
     if (t->flags & LOG_T_USED)
       return false;
     if (t->type == LOG_T_NUMBER) {
+      size_t second = opened == 2 ? value_of_pair(p, open[0]) : 0;
+      if (second) {
+        read_number(p, second, kind, name, r);
+        r->end = find_close(p, open[0], 16) + 1;
+        return true;
+      }
       bool list = opened && token_is(p, open[opened - 1], '[') && (token_is(p, i + 1, ',') || token_is_number(p, i + 1));
-      if (list)
+      bool pairs = opened == 2 && token_is(p, open[0], '[') && t->flags & LOG_T_INT && token_is(p, i + 1, ',');
+      if (list || pairs)
         return false;
       read_number(p, i, kind, name, r);
       if (opened) {
@@ -390,6 +408,12 @@ static bool read_value(const struct log_parse *p, size_t i, enum log_key_kind ki
   return false;
 }
 
+/* "Rank-1: 30.1%", how often the right one is among the first so many; "rank 1: 4.2" is a process. */
+static bool is_rank(struct str name, bool percent) {
+  return name.n >= 5 && name.n <= 8 && strncasecmp(name.p, "rank", 4) == 0 && (percent || name.p[4] != ' ') &&
+         isdigit((unsigned char)name.p[name.n - 1]) && name.p[4] != '0' && name.p[5 - (name.n == 5)] != '0';
+}
+
 /* Adds what was read under the name. */
 static void take_reading(struct scan *s, struct str name, const struct reading *r, bool bare) {
   struct raw *raw = add_pair(s, name, r->values[0], r->percent, "");
@@ -399,6 +423,8 @@ static void take_reading(struct scan *s, struct str name, const struct reading *
   raw->bare = bare;
   if (r->measure)
     raw->kind = LOG_KEY_CLOCK;
+  if (raw->kind == LOG_KEY_SETTING && !raw->integer && is_rank(name, r->percent))
+    raw->kind = LOG_KEY_METRIC;
   if (raw->integer && (r->values[0] == 16 || r->values[0] == 32 || r->values[0] == 64) && str_ends(name, STR("precision")))
     raw->kind = LOG_KEY_SETTING;
   enum log_key_kind kind = raw->kind;
@@ -485,13 +511,30 @@ static bool tuple(struct scan *s) {
   return true;
 }
 
+/* "avg. loss [951-1000]: 34.1": over which of them it is taken. */
+static bool ranged_value(struct scan *s, size_t close) {
+  struct log_parse *p = s->p;
+  size_t i = s->at;
+  if (s->segment == i || close != i + 4 || !token_is_int(p, i + 1) || !token_is(p, i + 2, '-') || !token_is_int(p, i + 3) ||
+      !(token_is(p, close + 1, ':') || token_is(p, close + 1, '=')))
+    return false;
+  struct str name = make_name(p, s->segment, i);
+  struct reading r;
+  if (!name.n || !read_value(p, close + 2, log_classify(p, name).kind, name, &r))
+    return false;
+  take_reading(s, name, &r, false);
+  s->at = r.end - 1;
+  s->segment = r.end;
+  return true;
+}
+
 /* At an opening parenthesis or bracket: enters it, skips it, or lets it be part of the name. */
 static void group(struct scan *s) {
   struct log_parse *p = s->p;
   size_t close = find_close(p, s->at, GROUP_MAX);
   bool round = token_is(p, s->at, '(');
   bool tight = s->at > p->first && !(p->tokens[s->at].flags & LOG_T_SPACE) && token_is_word(p, s->at - 1);
-  if (round && (tight ? wrapped_value(s, close) : tuple(s)))
+  if (round ? (tight ? wrapped_value(s, close) : tuple(s)) : ranged_value(s, close))
     return;
   if (close == SIZE_MAX) {
     size_t wide = tight && round ? find_close(p, s->at, TOKENS_MAX) : SIZE_MAX;
@@ -565,6 +608,23 @@ static bool is_label(const struct scan *s, struct str name, enum log_key_kind ki
          kind == LOG_KEY_UNKNOWN && name.n && !p->line_section.n && !log_is_container(name);
 }
 
+/* "Result: 0.93", "Final result = 91%", the whole line: the word otherwise only leads to names. The number is at `next`. */
+static bool only_result(struct scan *s, size_t next) {
+  struct log_parse *p = s->p;
+  size_t word = s->at - 1;
+  if (s->segment != p->first || s->at == p->first || !token_is_word(p, word) || !str_eq_nocase(token_text(p, word), STR("result")) ||
+      next + 1 != p->tokens_n || !token_is_number(p, next) || p->tokens[next].flags & (LOG_T_INT | LOG_T_UNIT))
+    return false;
+  struct str name = str_n(p->text.p + p->tokens[p->first].at, p->tokens[word].end - p->tokens[p->first].at);
+  struct raw *raw = add_pair(s, name, p->tokens[next].value, p->tokens[next].flags & LOG_T_PERCENT, "");
+  if (!raw)
+    return false;
+  raw->kind = LOG_KEY_METRIC;
+  s->at = next;
+  s->segment = next + 1;
+  return true;
+}
+
 /* At ':' or '='. */
 static void separator(struct scan *s) {
   struct log_parse *p = s->p;
@@ -591,6 +651,8 @@ static void separator(struct scan *s) {
   struct str name = make_name(p, from, i);
   struct log_key key = log_classify(p, name);
   struct reading r;
+  if (key.kind == LOG_KEY_UNKNOWN && only_result(s, next))
+    return;
   if (name.n && !is_bar(p, next) && read_value(p, next, key.kind, name, &r)) {
     if (tight) {
       if (segment_has(s, LOG_WORD_CLOCK)) /* "Time cost=3.2" */
@@ -622,10 +684,17 @@ static void separator(struct scan *s) {
   }
 }
 
+/* The mark with blanks on both sides. */
+static bool is_spaced(const struct log_parse *p, size_t i, char mark) {
+  return token_is(p, i, mark) && p->tokens[i].flags & LOG_T_SPACE && i + 1 < p->tokens_n && p->tokens[i + 1].flags & LOG_T_SPACE;
+}
+
 static bool ends_value(const struct log_parse *p, size_t i) {
   if (i >= p->tokens_n || p->tokens[i].type == LOG_T_BREAK || p->tokens[i].flags & (LOG_T_GAP | LOG_T_USED))
     return true;
   if (p->tokens[i].type == LOG_T_NUMBER && p->tokens[i].flags & LOG_T_UNIT) /* "Grad Norm 1.2 2.1s/it" */
+    return true;
+  if (is_spaced(p, i, '@') || is_spaced(p, i, '/')) /* "step 100 @ 3.1 it/s", "loss 0.5 / accuracy 0.9" */
     return true;
   if (token_is(p, i, '.'))
     return i + 1 == p->tokens_n || p->tokens[i + 1].flags & LOG_T_SPACE;
@@ -652,7 +721,7 @@ static bool bare_value(struct scan *s) {
   struct reading r;
   read_number(p, i, key.kind, name, &r);
   bool ends = ends_value(p, r.end);
-  bool starts = s->segment == p->first || p->tokens[s->segment].flags & LOG_T_GAP ||
+  bool starts = s->segment == p->first || p->tokens[s->segment].flags & LOG_T_GAP || is_spaced(p, s->segment - 1, '/') ||
                 (p->tokens[s->segment - 1].type == LOG_T_MARK && mark_is(p->tokens[s->segment - 1].mark, MARK_STARTS)) ||
                 p->tokens[s->segment - 1].flags & LOG_T_USED;
   /* "iter 1 act 1.2 pre 1.1 f 1.9": one word, one number, and so on */
@@ -814,11 +883,13 @@ static bool bars_in_name(struct scan *s) {
   return true;
 }
 
-/* The end of a sentence, and not of "Avg." */
+/* The end of a sentence, and not of "Avg."; "1024.1 SPS. Loss 12.3" are two. */
 static bool ends_sentence(const struct scan *s) {
   const struct log_parse *p = s->p;
   size_t i = s->at;
-  bool short_word = i > s->segment && token_is_word(p, i - 1) && token_text(p, i - 1).n <= 4;
+  unsigned flags = i > s->segment ? token_word(p, i - 1) : 0;
+  bool unit = flags & (LOG_WORD_CLOCK | LOG_WORD_UNIT) && !(flags & LOG_WORD_LIMIT);
+  bool short_word = i > s->segment && token_is_word(p, i - 1) && token_text(p, i - 1).n <= 4 && !unit;
   return (i + 1 >= p->tokens_n || p->tokens[i + 1].flags & LOG_T_SPACE) && !short_word;
 }
 
@@ -847,8 +918,11 @@ static void mark(struct scan *s) {
   struct log_parse *p = s->p;
   size_t i = s->at, close;
   char c = p->tokens[i].mark;
-  if (mark_is(c, MARK_INSIDE))
+  if (mark_is(c, MARK_INSIDE)) {
+    if (i > p->first && token_is_number(p, i - 1) && is_spaced(p, i, '/')) /* "score 1.5 / loss 0.3" */
+      next_segment(s, i + 1);
     return;
+  }
   if (c == ':' || c == '=' || (c == '-' && dash_separates(s)))
     separator(s);
   else if (c == '[' && (close = bracket_in_name(p, i)) != SIZE_MAX)

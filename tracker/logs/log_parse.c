@@ -406,13 +406,13 @@ static void note_style(struct log_parse *p) {
 }
 
 /* "num steps: 1000, reward: 5": how far it is, in the words of a setting. Beside a metric it is a place. */
-static bool counts_steps(struct str name) {
+static double *counted_place(struct log_parse *p, struct str name) {
   static const char *const names[] = {"steps",       "iters",       "iterations", "num steps", "num_steps", "timesteps",
                                       "total steps", "total_steps", "env steps",  "env_steps", "updates",   "num updates"};
   for (size_t i = 0; i < ARRAY_LEN(names); i++)
     if (str_eq_nocase(name, str_of(names[i])))
-      return true;
-  return false;
+      return isnan(p->own.batch) ? &p->own.step : NULL;
+  return str_eq_nocase(name, STR("epochs")) ? &p->own.epoch : NULL;
 }
 
 /* "Epochs seen: 1", "total env steps: 2000": places whose names are several words. */
@@ -426,11 +426,15 @@ static void place_by_names(struct log_parse *p) {
 
 static size_t place_by_settings(struct log_parse *p) {
   size_t taken = 0;
-  for (size_t i = 0; i < p->raw_n && isnan(p->own.step) && isnan(p->own.batch); i++)
-    if (p->raw[i].kind == LOG_KEY_SETTING && p->raw[i].integer && p->raw[i].value >= 0 && counts_steps(p->raw[i].name)) {
-      p->own.step = p->raw[i].value;
+  for (size_t i = 0; i < p->raw_n; i++) {
+    const struct raw *raw = &p->raw[i];
+    bool counts = raw->kind == LOG_KEY_SETTING && raw->integer && raw->value >= 0 && raw->name.n <= 11;
+    double *place = counts ? counted_place(p, raw->name) : NULL;
+    if (place && isnan(*place)) {
+      *place = raw->value;
       taken++;
     }
+  }
   return taken;
 }
 
@@ -445,7 +449,7 @@ void log_settle(struct log_parse *p, enum style style) {
   }
   if (style == STYLE_PAIRS && !p->record)
     place_by_names(p);
-  if ((metrics || !isnan(p->own.epoch)) && style == STYLE_PAIRS && !p->record)
+  if (settings && (metrics || !isnan(p->own.epoch)) && style == STYLE_PAIRS && !p->record)
     settings -= place_by_settings(p);
   bool placed = !place_is_none(&p->own) && settings < 2;
   struct place old = p->kept.carried;

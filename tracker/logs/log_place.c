@@ -70,6 +70,16 @@ static bool is_logger_group(struct log_parse *p, size_t from, size_t to) {
   return words_only && to - from <= 5;
 }
 
+/* "[------------]", "[   20%      ]": a drawn margin, or how far everything is. */
+static bool is_margin(const struct log_parse *p, size_t from, size_t to) {
+  if (to == from + 1 && token_is_number(p, from) && p->tokens[from].flags & LOG_T_PERCENT)
+    return true;
+  for (size_t i = from; i < to; i++)
+    if (!token_is(p, i, '-'))
+      return false;
+  return to > from;
+}
+
 /* "(pid=123)", "(RayTrainWorker pid=1234, ip=10.0.0.1)" */
 static bool holds_pid(const struct log_parse *p, size_t from, size_t to) {
   for (size_t i = from; i < to; i++)
@@ -115,6 +125,8 @@ void log_skip_prefix(struct log_parse *p) {
   for (unsigned parts = 0; parts < 10 && i < p->tokens_n; parts++) {
     const struct log_token *t = &p->tokens[i];
     size_t close;
+    if (stamped && token_is(p, i, '|') && token_is(p, p->tokens_n - 1, '|') && i + 1 < p->tokens_n) /* a row of a table */
+      break;
     if (t->type == LOG_T_OPAQUE) { /* a time; milliseconds may follow */
       i++;
       if (token_is(p, i, ',') && token_is_int(p, i + 1))
@@ -136,9 +148,13 @@ void log_skip_prefix(struct log_parse *p) {
       }
       stamped = true;
     } else if (token_is(p, i, '[') && (close = find_mark(p, i, 16, ']')) != SIZE_MAX && close + 1 < p->tokens_n &&
-               is_logger_group(p, i + 1, close)) {
+               (is_logger_group(p, i + 1, close) || is_margin(p, i + 1, close))) {
+      bool time = p->tokens[i + 1].type == LOG_T_OPAQUE;
       i = close + 1 + (token_is(p, close + 1, ':') && close + 2 < p->tokens_n);
       stamped = true;
+      if (time && token_is(p, i, '[') && !(p->tokens[i].flags & LOG_T_SPACE) && token_is_int(p, i + 1) && token_is(p, i + 2, ']') &&
+          i + 3 < p->tokens_n && p->tokens[i + 3].flags & LOG_T_SPACE) /* [2021-06-01 10:11:12][01234] Reward: the process */
+        i += 3;
     } else if (token_is(p, i, '(') && token_is_word(p, i + 1) && (close = find_mark(p, i, 12, ')')) != SIZE_MAX &&
                (stamped || holds_pid(p, i + 1, close))) { /* (pid=123), (trainer:284), (main.py 212): */
       i = close + 1 + (token_is(p, close + 1, ':') && is_level(p, close + 2));
@@ -400,8 +416,9 @@ static size_t sectioned_place(struct log_parse *p, size_t i) {
     return j + 5;
   }
   j += token_is(p, j, ':');
-  if (token_is(p, j, '[') && is_fraction(p, j + 1) && token_is(p, j + 4, ']') && batch_behind_epoch(p, j + 5) > j + 5) { /* [0/90][1/500] */
-    size_t end = batch_behind_epoch(p, j + 5);
+  size_t close = j + (is_fraction(p, j + 1) ? 4 : 2);
+  if (token_is(p, j, '[') && token_is_int(p, j + 1) && token_is(p, close, ']') && batch_behind_epoch(p, close + 1) > close + 1) {
+    size_t end = batch_behind_epoch(p, close + 1); /* [0/90][1/500], [0][1/500] */
     p->own.epoch = p->tokens[j + 1].value;
     p->line_section = token_text(p, i);
     use(p, i, end);
@@ -423,6 +440,22 @@ static bool starts_with_bar(const struct log_parse *p) {
   return token_is(p, p->first, '[') && (token_is(p, i, '=') || token_is(p, i, '>') || token_is(p, i, '#') || token_is(p, i, '.'));
 }
 
+/* "50/100 [00:01<00:01, 9.5it/s]{'loss': 0.5}": something else is printed behind the bar that begins at the bracket at i. */
+static bool is_printed_over(const struct log_parse *p, size_t i) {
+  size_t close = find_mark(p, i, 40, ']');
+  if (!token_is(p, i, '[') || close == SIZE_MAX || close + 1 >= p->tokens_n || p->tokens[close + 1].flags & LOG_T_SPACE)
+    return false;
+  return token_is_word(p, close + 1) || token_is(p, close + 1, '{');
+}
+
+/* "(100/400) loss", "[Train](100/400)": the number at i is of a parenthesis that starts the line, or belongs to a section in brackets. */
+static bool is_behind_label(const struct log_parse *p, size_t i) {
+  if (i == p->first || !token_is(p, i - 1, '('))
+    return false;
+  return i - 1 == p->first ||
+         (i >= p->first + 4 && token_is(p, i - 2, ']') && token_is_word(p, i - 3) && token_is_section(p, i - 3) && token_is(p, i - 4, '['));
+}
+
 /* N/M of a progress bar or counter, anywhere in the line: "391/391 [01:30<", "63/63 ━━━", "200/ 2983 batches", "[1/63]". */
 static size_t counter(struct log_parse *p, size_t i) {
   if (!is_fraction(p, i) || !token_is(p, i + 1, '/'))
@@ -432,25 +465,33 @@ static size_t counter(struct log_parse *p, size_t i) {
     end += 3;
   bool line_start = i == p->first;
   bool bracketed = i > 0 && token_is(p, i - 1, '[') && token_is(p, end, ']');
+  bool labelled = is_behind_label(p, i) && token_is(p, end, ')');
   bool drawn = end == p->tokens_n && starts_with_bar(p); /* or a progress bar follows */
   bool counts = line_start && (end == p->tokens_n || token_is(p, end, '-') || token_is(p, end, ',') || token_is(p, end, ':') ||
                                (token_is(p, end, '(') && token_is_word(p, end + 1)));
-  counts |= drawn;
+  counts |= drawn || labelled;
+  bool names_value = token_is(p, end + 1, ':') || token_is(p, end + 1, '='); /* "rep: 2/2    steps: 951" */
   if (end < p->tokens_n) {
     const struct log_token *t = &p->tokens[end];
     drawn = token_is(p, end, '[') || token_is(p, end, '=') || t->type == LOG_T_BREAK || t->type == LOG_T_OPAQUE ||
             (t->type == LOG_T_NUMBER && t->flags & LOG_T_UNIT);
     counts |= drawn || (bracketed && (!isnan(p->own.epoch) || i - 1 == p->first || !isnan(p->kept.carried.epoch)));
-    counts |= t->type == LOG_T_WORD && (token_word(p, end) & LOG_WORD_BATCH || str_eq_nocase(token_text(p, end), STR("batches")) ||
-                                        str_eq_nocase(token_text(p, end), STR("steps")) || str_eq_nocase(token_text(p, end), STR("iters")));
+    counts |= t->type == LOG_T_WORD && !names_value &&
+              (token_word(p, end) & LOG_WORD_BATCH || str_eq_nocase(token_text(p, end), STR("batches")) ||
+               str_eq_nocase(token_text(p, end), STR("steps")) || str_eq_nocase(token_text(p, end), STR("iters")));
   }
   if (!counts)
     return 0;
+  if (is_printed_over(p, end)) {
+    use(p, i, end);
+    return end;
+  }
   set_batch(p, p->tokens[i].value, p->tokens[i + 2].value);
   bool here = p->own.batch == p->tokens[i].value && p->own.batch_total == p->tokens[i + 2].value;
+  bracketed |= labelled;
   p->complete_bar = !bracketed && here && p->own.batch == p->own.batch_total;
   p->running_bar = drawn && !bracketed && here && !p->complete_bar;
-  bool word = end < p->tokens_n && p->tokens[end].type == LOG_T_WORD;
+  bool word = !names_value && token_is_word(p, end);
   use(p, bracketed ? i - 1 : i, end + (bracketed || word));
   return end;
 }
@@ -511,6 +552,16 @@ bool log_may_be_place(struct str word) {
   return str_eq_nocase(word, STR("after")) || str_is(word, "Up") || str_find(word, '/') != SIZE_MAX;
 }
 
+/* "[lfw][2000]Accuracy: 0.98": nothing but brackets around the number at i, and a name. Returns where the place ends, or 0. */
+static size_t step_between_brackets(struct log_parse *p, size_t i) {
+  if (i < p->first + 3 || !token_is(p, i - 1, '[') || !token_is(p, i - 2, ']') || !token_is(p, i + 1, ']') || !token_is_word(p, i + 2) ||
+      (p->tokens[i - 1].flags | p->tokens[i + 2].flags) & LOG_T_SPACE || !place_is_none(&p->own))
+    return 0;
+  p->own.step = p->tokens[i].value;
+  use(p, i - 1, i + 2);
+  return i + 2;
+}
+
 static size_t place_at_word(struct log_parse *p, size_t i) {
   size_t end = worded_place(p, i);
   if (!p->words[i].placing)
@@ -535,9 +586,9 @@ void log_find_place(struct log_parse *p) {
       continue;
     size_t end = 0;
     if (p->tokens[i].type == LOG_T_WORD)
-      end = place_at_word(p, i);
-    else if (p->tokens[i].flags & LOG_T_INT && p->tokens[i].type == LOG_T_NUMBER)
-      end = counter(p, i);
+      end = p->words[i].section && token_is(p, i + 1, ':') && isnan(p->own.epoch) ? sectioned_place(p, i) : place_at_word(p, i);
+    else if (p->tokens[i].flags & LOG_T_INT && p->tokens[i].type == LOG_T_NUMBER && !(end = counter(p, i)))
+      end = step_between_brackets(p, i);
     if (end > i)
       i = end - 1;
   }

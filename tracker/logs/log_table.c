@@ -277,6 +277,22 @@ static bool two_row_header(struct log_parse *p, struct str line, size_t from) {
   return next == n && make_header(p, BY_BLANKS, below, above_n, above, above_n);
 }
 
+/* "Time Epoch Iteration    Loss": one blank divides columns where an epoch and a step would share a name. */
+static bool holds_two_places(struct log_parse *p, const struct cell *cells, size_t n) {
+  for (size_t i = 0; i < n; i++) {
+    struct str rest = cells[i].text, word;
+    bool epoch = false, step = false;
+    while (str_split(&rest, ' ', &word)) {
+      enum log_key_kind kind = log_classify(p, word).kind;
+      epoch |= kind == LOG_KEY_EPOCH;
+      step |= kind == LOG_KEY_STEP || kind == LOG_KEY_BATCH;
+    }
+    if (epoch && step)
+      return true;
+  }
+  return false;
+}
+
 static bool find_header(struct log_parse *p, struct str line, size_t from, bool pipes) {
   struct cell cells[CELLS_MAX];
   size_t n;
@@ -297,9 +313,59 @@ static bool find_header(struct log_parse *p, struct str line, size_t from, bool 
   if (line.p[from] == '#' && word_header(p, line, from)) /* "# Epoch batch    loss" */
     return true;
   n = split_blanks(line, from, 2, cells);
+  if (holds_two_places(p, cells, n))
+    n = split_blanks(line, from, 1, cells);
   if (n >= 2 && make_header(p, BY_BLANKS, cells, n, NULL, 0))
     return true;
   return word_header(p, line, from);
+}
+
+/* The last token that is a word or a number: drawn lines may follow it. */
+static size_t last_in_cells(const struct log_parse *p) {
+  size_t last = p->tokens_n - 1;
+  while (last > p->first && (p->tokens[last].type == LOG_T_BREAK || token_is(p, last, '|')))
+    last--;
+  return last;
+}
+
+/* "Test metric    DataLoader 0    DataLoader 1": the last columns have one name and count up. */
+static bool numbered_header(struct log_parse *p, struct str line, size_t from, bool pipes) {
+  struct cell cells[CELLS_MAX];
+  size_t last = last_in_cells(p), before = last - 2;
+  before -= pipes; /* the line between them */
+  if (last < p->first + 4 || !token_is_int(p, last) || !token_is_int(p, before) || !token_is_word(p, last - 1) ||
+      !token_is_word(p, before - 1) || p->tokens[last].value != p->tokens[before].value + 1 ||
+      !str_eq(token_text(p, last - 1), token_text(p, before - 1)))
+    return false;
+  size_t n = pipes ? split_pipes(line, from, cells) : split_blanks(line, from, 2, cells);
+  if (n < 3 || cells[n - 2].at != p->tokens[before - 1].at || cells[n - 1].at != p->tokens[last - 1].at)
+    return false;
+  for (size_t i = p->first; p->tokens[i].at < cells[0].end; i++) /* the first one names the rows */
+    if (token_is_number(p, i))
+      return false;
+  return make_header(p, pipes ? BY_PIPES : BY_BLANKS, cells, n, NULL, 0);
+}
+
+/* "| Arch | AP | AP .75 | AP (M) | AR |": most cells are names only, so the others are, too. */
+static bool drawn_header(struct log_parse *p, struct str line, size_t from) {
+  struct cell cells[CELLS_MAX];
+  size_t i = p->first + (p->tokens[p->first].type != LOG_T_WORD);
+  for (; i < p->tokens_n && p->tokens[i].type != LOG_T_BREAK && !token_is(p, i, '|'); i++)
+    if (token_is_number(p, i)) /* "| epoch 1 | loss 0.5 |", quickly */
+      return false;
+  size_t n = split_pipes(line, from, cells), plain = 0;
+  bool heads = false;
+  for (i = 0; i < n; i++) {
+    struct str rest = cells[i].text, word;
+    struct log_number number;
+    bool measures = false;
+    while (str_split(&rest, ' ', &word))
+      measures |= word.n && log_scan_number(word, &number);
+    enum log_key_kind kind = measures ? LOG_KEY_UNKNOWN : log_classify(p, cells[i].text).kind;
+    plain += !measures && cells[i].kind == CELL_TEXT;
+    heads |= kind == LOG_KEY_METRIC || is_place_kind(kind);
+  }
+  return heads && plain >= 3 && plain > n / 2 && make_header(p, BY_PIPES, cells, n, NULL, 0);
 }
 
 /* ---- rows ---- */
@@ -692,7 +758,7 @@ bool log_find_row(struct log_parse *p, size_t from) {
 }
 
 bool log_find_table(struct log_parse *p) {
-  if (log_is_rule(p->text)) {
+  if (log_is_rule(p->first ? str_slice(p->text, p->tokens[p->first].at, p->text.n) : p->text)) {
     if (p->kept.candidate.by)
       take_widths(&p->kept.candidate, p->text);
     return true;
@@ -718,6 +784,8 @@ bool log_find_table(struct log_parse *p) {
   }
   if (numbers && words)
     last_column(p, p->kept.candidate.by ? &p->kept.candidate : &p->kept.table);
+  if (numbers && words && heads && (numbered_header(p, line, from, pipes) || (pipes && drawn_header(p, line, from))))
+    return true;
   if (numbers || !words)
     return false;
   bool header = (heads || !p->above_is_prose) && find_header(p, line, from, pipes);

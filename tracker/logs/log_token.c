@@ -259,9 +259,21 @@ static inline bool may_start_number(struct str line, size_t i) {
   return (c == '-' || c == '+') && sign_starts_number(line, i);
 }
 
+/* "Step: 99. Epoch: 3": the point behind a whole number ends a sentence. "1. 0.5" is an array. */
+static bool ends_sentence(struct str s, size_t n) {
+  return s.p[n - 1] == '.' && n + 1 < s.n && s.p[n] == ' ' && s.p[n + 1] >= 'A' && s.p[n + 1] <= 'Z';
+}
+
 static void number_token(struct str line, size_t i, size_t n, const struct log_number *number, struct log_token *t) {
   char before = i ? line.p[i - 1] : 0;
   struct str rest = after(line, i);
+  if (ends_sentence(rest, n)) {
+    t->type = LOG_T_NUMBER;
+    t->value = number->value;
+    t->flags |= LOG_T_INT;
+    t->end = t->unit_end = (uint32_t)(i + n - 1);
+    return;
+  }
   t->end = t->unit_end = (uint32_t)(i + n);
   if (n == rest.n || is(rest.p[n], AFTER)) {
     t->type = LOG_T_NUMBER;
