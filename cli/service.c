@@ -340,7 +340,8 @@ static void on_tokens_loaded(void *ctx, const struct pg_reply *reply) {
   service->app.access.tokens_missing = false;
   if (service->state >= SERVICE_DRAINING)
     return;
-  service->care = tracking_care_new(service->loop, service->app.pg, service->settings.log_retention, &err);
+  if (!service->care) /* else it is at work: the tokens were loaded before */
+    service->care = tracking_care_new(service->loop, service->app.pg, service->settings.log_retention, &err);
   if (service->care)
     sweeps_load(service->app.sweeps, database_epoch(service->database), on_sweeps_loaded, service);
   else
@@ -354,8 +355,6 @@ static void load_tokens(void *ctx) {
   struct err err;
   if (service->state >= SERVICE_DRAINING)
     return;
-  tracking_care_free(service->care);
-  service->care = NULL;
   pg_args_init(&args, STMT_TOKEN_LOAD);
   if (!pg_stream_open(service->app.pg, &args, 0, on_token_row, on_tokens_loaded, service, &err))
     on_load_failed(service, "the tokens could not be loaded", &err);

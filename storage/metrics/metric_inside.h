@@ -29,7 +29,8 @@ struct metric_mark {
   int64_t next;   /* what it is to become; 0: nothing yet */
   bool all_known; /* every row up to `next` is known of, since `since_ms`: what came until then is to be at rest first */
   int64_t since_ms;
-  int64_t held_ms;     /* until then it does not move */
+  bool in_doubt; /* until `doubt_ms` there may come rows that nothing is known of: then they are asked for */
+  int64_t doubt_ms;
   unsigned turn;       /* 0 or 1; writes that began before `next` was seen are of the other one */
   size_t under_way[2]; /* writes of each turn */
   bool is_moving;
@@ -54,7 +55,7 @@ struct metric_store {
   struct list unsealed;         /* of live_run, those that have waited longest first */
   struct list waiters;          /* for the next flush */
   struct list flushing;         /* waiters of the one that runs */
-  bool is_starting, asks_fresh; /* it is not known yet what an earlier process left behind */
+  bool is_starting, asks_fresh; /* it is not known yet what an earlier process left behind, or what a doubt is about */
   bool is_flushing;
   uint64_t cycle; /* of flushing */
   struct loop_timer *flush_timer, *seal_timer;
@@ -73,6 +74,9 @@ struct metric_store {
   struct loop_defer stop_check;
 };
 
+/* What is unsealed, and maybe not in run.metrics, without this process knowing: until that is known nothing is settled. When it cannot be
+ * asked for now, the flush timer tries again. */
+MUST_CHECK bool metric_ask_fresh(struct metric_store *store, struct err *err);
 /* Every operation is counted from its start to its answer; the store stops when none is left. */
 void metric_op_begin(struct metric_store *store);
 void metric_op_end(struct metric_store *store);
@@ -153,7 +157,9 @@ struct live_run {
 struct live_run *live_run_get(struct metric_store *store, struct id id);
 /* Takes the write, which is durable. */
 void metric_live_stored(struct metric_store *store, struct metric_write *write);
-/* Something may have been written. */
+/* Something was written that is not known. */
+void metric_live_behind(struct metric_store *store, struct id run);
+/* Something may have been written, or may yet be. */
 void metric_live_unknown(struct metric_store *store, struct id run);
 void metric_live_flush(struct metric_store *store);
 void metric_live_fail_waiters(struct metric_store *store, const struct err *err);
@@ -178,7 +184,7 @@ unsigned metric_mark_begin(struct metric_store *store);
 void metric_mark_end(struct metric_store *store, unsigned turn);
 void metric_mark_saw(struct metric_store *store, int64_t id);
 /* Something may have been written, or may yet be, that is not known of. */
-void metric_mark_hold(struct metric_store *store);
+void metric_mark_doubt(struct metric_store *store);
 void metric_mark_tick(struct metric_store *store);
 
 /* ---- reading what is stored ---- */

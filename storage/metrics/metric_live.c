@@ -135,9 +135,8 @@ static void add_up(struct metric_store *store, struct live_run *run, const struc
 
 void metric_live_stored(struct metric_store *store, struct metric_write *write) {
   struct live_run *run = live_run_get(store, write->run);
-  if (!run) { /* no memory: nothing is known of the run; the rows in the tail tell the next process */
-    metric_mark_hold(store);
-    store->mark.held_ms = INT64_MAX; /* as far as the mark lets them */
+  if (!run) { /* no memory: nothing is known of the run until its rows are asked for */
+    metric_mark_doubt(store);
     metric_write_free(write);
     return;
   }
@@ -160,16 +159,22 @@ void metric_live_stored(struct metric_store *store, struct metric_write *write) 
   metric_seal_consider(store, run);
 }
 
-void metric_live_unknown(struct metric_store *store, struct id id) {
+void metric_live_behind(struct metric_store *store, struct id id) {
   struct live_run *run = live_run_get(store, id);
-  metric_mark_hold(store);
-  if (!run)
+  if (!run) {
+    metric_mark_doubt(store);
     return;
+  }
   run->is_known = false;
   run->is_spoiled |= run->is_loading; /* what is being read may be from before */
   set_dirty(store, run, true);
   if (run->fresh_rows == 0)
     run->first_fresh_ms = loop_now_ms(store->loop);
+}
+
+void metric_live_unknown(struct metric_store *store, struct id id) {
+  metric_mark_doubt(store);
+  metric_live_behind(store, id);
 }
 
 /* ---- flushing: deriving what is not known, then writing what has changed ---- */

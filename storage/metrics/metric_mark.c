@@ -1,6 +1,7 @@
+#include "base/log.h"
 #include "storage/metrics/metric_inside.h"
 
-enum { HOLD_MS = 600000, TIMEOUT_MS = 30000 };
+enum { TIMEOUT_MS = 30000 };
 
 unsigned metric_mark_begin(struct metric_store *store) {
   store->mark.under_way[store->mark.turn]++;
@@ -15,10 +16,10 @@ void metric_mark_saw(struct metric_store *store, int64_t id) {
   store->mark.seen = MAX_OF(store->mark.seen, id);
 }
 
-/* A statement of which nothing was heard ends long before the time is over. */
-void metric_mark_hold(struct metric_store *store) {
+void metric_mark_doubt(struct metric_store *store) {
   store->mark.next = 0;
-  store->mark.held_ms = MAX_OF(store->mark.held_ms, loop_now_ms(store->loop) + HOLD_MS);
+  store->mark.in_doubt = true;
+  store->mark.doubt_ms = loop_now_ms(store->loop) + store->conf.doubt_ms;
 }
 
 /* Does a write that was there when the next mark was seen still wait for its flush or seal? */
@@ -57,15 +58,25 @@ static void move(struct metric_store *store) {
   metric_op_begin(store);
 }
 
+/* The time of doubt is over. */
+static void ask_again(struct metric_store *store) {
+  struct err ignored;
+  store->mark.in_doubt = false;
+  if (!metric_ask_fresh(store, &ignored))
+    log_debug("storage", NULL, "unsealed points cannot be asked for yet: %s", ignored.text);
+}
+
 /* Ids grow, so when all writes that had begun when an id was seen are known of, every row up to it is. From then on the mark waits for what
  * is known. */
 void metric_mark_tick(struct metric_store *store) {
   struct metric_mark *mark = &store->mark;
   unsigned other = 1 - mark->turn;
   int64_t now = loop_now_ms(store->loop);
-  if (store->is_starting || store->stopping || mark->is_moving || mark->under_way[other] || now < mark->held_ms)
+  if (store->is_starting || store->stopping || mark->is_moving || mark->under_way[other] || (mark->in_doubt && now < mark->doubt_ms))
     return;
-  if (!mark->next && mark->seen > mark->at) {
+  if (mark->in_doubt) {
+    ask_again(store);
+  } else if (!mark->next && mark->seen > mark->at) {
     mark->next = mark->seen;
     mark->turn = other;
     mark->all_known = false;

@@ -85,16 +85,18 @@ static void on_stored(void *ctx, const struct pg_reply *reply) {
   }
   struct live_run *run = live_run_get(r->store, r->what.run);
   if (run) {
-    run->fresh_rows = r->row_count;
-    r->store->stats.unsealed_points -= MIN_OF(run->fresh_points, r->store->stats.unsealed_points);
-    run->fresh_points = 0;
-    run->last_write_ms = loop_now_ms(r->store->loop);
+    size_t points = 0;
     for (size_t i = 0; i < r->row_count; i++)
-      run->fresh_points += (size_t)r->rows[i].points;
-    r->store->stats.unsealed_points += run->fresh_points;
+      points += (size_t)r->rows[i].points;
+    run->last_write_ms = loop_now_ms(r->store->loop);
+    if (run->fresh_rows == 0)
+      run->first_fresh_ms = run->last_write_ms;
+    run->fresh_rows += r->row_count; /* besides what came meanwhile; what was taken is counted until the run is sealed */
+    run->fresh_points += points;
+    r->store->stats.unsealed_points += points;
     metric_seal_queue(r->store, run);
   }
-  metric_live_unknown(r->store, r->what.run);
+  metric_live_behind(r->store, r->what.run);
   end(r, NULL);
 }
 

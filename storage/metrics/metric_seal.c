@@ -65,6 +65,7 @@ static void subtract_sealed(const struct seal *seal, struct live_run *run) {
         rows++;
         points += (size_t)seal->load->rows[i].points;
       }
+    rows = MIN_OF(rows, run->fresh_rows - 1); /* there are more, whatever was counted */
   }
   points = MIN_OF(points, run->fresh_points);
   run->fresh_rows -= MIN_OF(rows, run->fresh_rows);
@@ -86,7 +87,7 @@ static void seal_ended(struct seal *seal, const struct err *failed) {
     run->is_damaged = err && err->code == ERR_IO;
     if (!err)
       subtract_sealed(seal, run);
-    if (!err)
+    if (!err && !seal->load->is_cut)
       run->first_fresh_ms = seal->begun_ms;
     run->retry_ms = err ? loop_now_ms(store->loop) + RETRY_MS : 0;
     if (run->fresh_rows) {

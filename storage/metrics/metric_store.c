@@ -12,10 +12,16 @@ struct metric_store_conf metric_store_conf_default(void) {
       .seal_points = 32768,
       .seal_rows = 1024,
       .live_series_max = 50000,
+      .doubt_ms = 180000,
   };
 }
 
 /* ---- life ---- */
+
+/* Some of what is there may be known of already, and some of what is known be sealed by now. */
+static size_t count_with(const struct live_run *run, size_t known, size_t there) {
+  return run->is_sealing ? known + there : MAX_OF(known, there);
+}
 
 static void on_fresh(void *ctx, const struct pg_reply *reply) {
   struct metric_store *store = ctx;
@@ -29,23 +35,23 @@ static void on_fresh(void *ctx, const struct pg_reply *reply) {
   store->is_starting = false;
   for (size_t i = 0; i < pg_rows(reply); i++) {
     struct id id = pg_uuid(reply, i, 0);
-    metric_live_unknown(store, id);
+    metric_live_behind(store, id);
     struct live_run *run = live_run_get(store, id);
     if (run) {
-      run->fresh_rows += (size_t)pg_int(reply, i, 1);
-      run->fresh_points += (size_t)pg_int(reply, i, 2); /* counts twice what was written since the start: sealing puts that right */
-      store->stats.unsealed_points += (size_t)pg_int(reply, i, 2);
+      size_t points = count_with(run, run->fresh_points, (size_t)pg_int(reply, i, 2));
+      store->stats.unsealed_points += points - run->fresh_points;
+      run->fresh_rows = count_with(run, run->fresh_rows, (size_t)pg_int(reply, i, 1));
+      run->fresh_points = points;
       metric_seal_queue(store, run);
     }
   }
-  store->mark.held_ms = 0; /* these are known of */
   metric_live_flush(store);
   metric_op_end(store);
 }
 
-/* What an earlier process left unsealed, and maybe not in run.metrics: until that is known nothing is settled. */
-static bool ask_fresh(struct metric_store *store, struct err *err) {
+bool metric_ask_fresh(struct metric_store *store, struct err *err) {
   AUTO_PG_ARGS struct pg_args args;
+  store->is_starting = true;
   pg_args_init(&args, STMT_METRIC_FRESH);
   if (!metric_run(store, &args, 3600 * 1000, on_fresh, store, err))
     return false;
@@ -57,7 +63,7 @@ static bool ask_fresh(struct metric_store *store, struct err *err) {
 static void on_flush_timer(void *ctx) {
   struct metric_store *store = ctx;
   struct err ignored;
-  if (store->is_starting && !store->asks_fresh && !store->stopping && !ask_fresh(store, &ignored))
+  if (store->is_starting && !store->asks_fresh && !store->stopping && !metric_ask_fresh(store, &ignored))
     log_debug("storage", NULL, "unsealed points cannot be asked for yet: %s", ignored.text);
   metric_live_flush(store);
   loop_timer_start(store->flush_timer, store->conf.flush_ms);
@@ -84,7 +90,7 @@ struct metric_store *metric_store_new(struct loop *loop, struct pg_pool *pg, str
   store->pg = pg;
   store->work = work;
   store->conf = *conf;
-  store->is_starting = true;
+  metric_mark_doubt(store); /* an earlier process may have a write under way */
   struct pg_gather_conf gather = {.stmt = STMT_METRIC_TAIL_ADD,
                                   .rows_max = GROUP_ROWS,
                                   .bytes_max = 4 * MIB,
@@ -96,7 +102,7 @@ struct metric_store *metric_store_new(struct loop *loop, struct pg_pool *pg, str
   store->flush_timer = loop_timer_new(loop, on_flush_timer, store);
   store->seal_timer = loop_timer_new(loop, on_seal_timer, store);
   bool ok = (store->flush_timer && store->seal_timer) || err_no_memory(err);
-  if (!ok || !pg_gather_init(&store->gather, loop, pg, &gather, err) || !ask_fresh(store, err)) {
+  if (!ok || !pg_gather_init(&store->gather, loop, pg, &gather, err) || !metric_ask_fresh(store, err)) {
     metric_store_free(store);
     return NULL;
   }

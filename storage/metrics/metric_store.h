@@ -41,6 +41,7 @@ struct metric_store_conf {
   size_t seal_points;     /* or at so many unsealed points */
   size_t seal_rows;       /* or writes */
   size_t live_series_max; /* series whose last values are kept in memory */
+  int64_t doubt_ms;       /* a write of which nothing was heard has happened after so long, or never will */
 };
 struct metric_store_conf metric_store_conf_default(void);
 

@@ -135,6 +135,37 @@ class GivenDatabase(unittest.TestCase):
         self.assertEqual(s.post("/api/v1/tokens", {"name": "x"}).status, 201)
         s.stop()
 
+    def test_loading_fails_while_the_care_of_searches_is_busy(self):
+        """It loads again, and what it does beside that goes on, once."""
+        database = self.database()
+        s = self.service(database).start()
+        s.stop()
+
+        def waiting(what):
+            return int(self.cluster.sql("select count(*) from pg_stat_activity where wait_event_type = 'Lock' and "
+                                        f"datname = '{database}' and query like '%{what}%'"))
+
+        blocker = subprocess.Popen(["psql", "-XAtq", "-d", self.cluster.url(database), "-c",
+                                    "begin; lock table winnow.sweep, winnow.run_unindexed; select pg_sleep(300)"],
+                                   stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        try:
+            wait(lambda: self.cluster.sql("select count(*) from pg_locks where mode = 'AccessExclusiveLock' and granted and relation = 'winnow.sweep'::regclass",
+                                          database) == "1", "the lock")
+            s.start(state="degraded")
+            wait(lambda: waiting("run_index_metrics"), "the care")
+            wait(lambda: waiting("from sweep"), "the loading")
+            self.cluster.sql("select pg_cancel_backend(pid) from pg_stat_activity where wait_event_type = 'Lock' and "
+                             f"datname = '{database}' and query like '%from sweep%'")
+            wait(lambda: "trying again" in s.log(), "the failure")
+            wait(lambda: waiting("from sweep"), "the loading again")
+            time.sleep(2.5)
+            self.assertEqual(waiting("run_index_metrics"), 1)
+        finally:
+            self.cluster.sql(f"select pg_terminate_backend(pid) from pg_stat_activity where datname = '{database}' and query like '%pg_sleep%' and pid <> pg_backend_pid()")
+            blocker.wait()
+        wait(lambda: s.get("/api/v1/status").json["state"] == "ok", "recovery")
+        s.stop()
+
     def test_ended_while_it_waits_for_another_migration(self):
         """SIGTERM is heard although a thread waits inside the database."""
         database = self.database()

@@ -1,4 +1,6 @@
 /* Points of a run replaced by others, with readers and writers about. */
+#include <libpq-fe.h>
+
 #include "storage/metrics/metric_replace.h"
 #include "tests/support/metric_scene.h"
 #include "tests/support/test.h"
@@ -142,11 +144,49 @@ static void replaced_by_nothing(void **state UNUSED) {
   scene_check_run_row(0);
 }
 
+/* Writes that come while the replacement is on its way are sealed all the same. */
+static void written_meanwhile(void **state UNUSED) {
+  struct metric_store_conf conf = scene_eager();
+  struct answer replaced = {.done = false};
+  char hex[ID_HEX_LEN + 1], lock[120];
+  struct err err;
+  scene_close_store();
+  conf.seal_idle_ms = conf.seal_age_ms = 3600 * 1000;
+  scene_open_store(&conf);
+  PGconn *other = PQconnectdb(scene.cluster.conninfo);
+  id_format(scene.run_ids[0], hex);
+  snprintf(lock, sizeof lock, "begin; select from winnow.run where id = '%s' for update", hex);
+  PQclear(PQexec(other, lock));
+  struct metric_replacement what = {.run = scene.run_ids[0], .touches = is_first_key, .stays = is_odd};
+  assert_true(metric_replace(scene.store, &what, scene_on_answer, &replaced, &err));
+  loop_for(scene.cluster.loop, 500);
+  assert_false(replaced.done);
+  for (int64_t i = 0; i < 2; i++) {
+    struct metric_rows rows;
+    struct answer answer;
+    metric_rows_init(&rows);
+    assert_true(metric_rows_add(&rows, STR("loss"), (struct point){i, i, 0.5, NAN}));
+    scene_append(0, 0, &rows, &answer);
+    scene_wait(&answer);
+    assert_true(answer.ok);
+    scene_note(0, &rows);
+    metric_rows_release(&rows);
+  }
+  PQfinish(other);
+  scene_wait(&replaced);
+  assert_true(replaced.ok);
+  scene_seal_all();
+  assert_int_equal(pg_cluster_int(&scene.cluster, "select count(*) from winnow.metric_tail where fresh"), 0);
+  scene_check_run_row(0);
+  scene_check_pages(0, 0, 0);
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test_setup_teardown(replaced, scene_set_up, scene_tear_down),
       cmocka_unit_test_setup_teardown(replaced_while_watched, scene_set_up, scene_tear_down),
       cmocka_unit_test_setup_teardown(replaced_by_nothing, scene_set_up, scene_tear_down),
+      cmocka_unit_test_setup_teardown(written_meanwhile, scene_set_up, scene_tear_down),
   };
   return cmocka_run_group_tests(tests, scene_start, scene_stop);
 }

@@ -15,6 +15,7 @@ struct metric_store_conf scene_eager(void) {
   conf.seal_age_ms = 200;
   conf.seal_points = 600;
   conf.seal_rows = 8;
+  conf.doubt_ms = 1000;
   return conf;
 }
 
