@@ -131,6 +131,17 @@ class Manners(Base):
     def state(self, sweep, number):
         return self.trials(sweep)[number]["state"]
 
+    def test_who_cannot_be_given_a_point_is_told(self):
+        """Also where the thinking is done on a thread, which finds that there is nothing to find."""
+        space = {name: {"min": 0.0, "max": 1.0} for name in ("x", "y")}
+        sweep = self.submit({"name": "nowhere", "method": "bayes", "metric": {"name": "loss"}, "parameters": space,
+                             "constraints": ["x + y > 2.5"], "sampler": {"type": "gp", "seed": 1}})["id"]
+        self.assertEqual(self.ask(sweep)["trials"], [])
+        told = [{"params": {"x": n / 40, "y": n * 7 % 40 / 40}, "value": n} for n in range(40)]  # by hand they may lie anywhere
+        self.ok(self.tell(sweep, *told))
+        answer = self.ask(sweep)
+        self.assertEqual((answer["trials"], answer["finished"]), ([], False))
+
     def test_a_lease_ends(self):
         sweep = self.submit(self.spec("lease"))["id"]
         first = self.ask(sweep, lease=1, worker="one")["trials"][0]
