@@ -14,6 +14,7 @@
 #include "base/log.h"
 #include "base/map.h"
 #include "base/mem.h"
+#include "sweeper/jobs/cgroup.h"
 #include "sweeper/jobs/leftovers.h"
 
 enum {
@@ -117,8 +118,13 @@ static void look_again(struct attempt *attempt) {
 /* A companion that ended in disorder may have left its job behind: nobody watches it any more. True when none of it is left. */
 static bool end_leftovers(const struct attempt *attempt) {
   struct leftover_marks marks;
+  struct cgroup group;
   leftover_marks_make(&marks, attempt->run, attempt->number);
+  cgroup_find(&group, attempt->run, attempt->number);
+  cgroup_kill(&group); /* also those that have changed their environment */
   enum leftovers found = leftovers_kill(&marks);
+  if (!cgroup_remove(&group))
+    return false;
   return found == LEFTOVERS_NONE || (found == LEFTOVERS_UNSURE && attempt->looks >= LOOKS_MAX);
 }
 

@@ -2,12 +2,17 @@
 #include "sweeper/jobs/exec_local.h"
 
 #include <fcntl.h>
+#include <linux/magic.h>
+#include <sched.h>
 #include <signal.h>
 #include <sys/file.h>
+#include <sys/mount.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
+#include <sys/vfs.h>
 
 #include "base/file.h"
+#include "sweeper/jobs/cgroup.h"
 #include "sweeper/jobs/leftovers.h"
 #include "tests/support/temp_dir.h"
 #include "tests/support/test.h"
@@ -348,6 +353,38 @@ static void a_companion_that_is_not_there_is_an_error(void **state UNUSED) {
   close_scene(&scene);
 }
 
+/* Where version 2 is mounted beside version 1, we and our children see it alone. */
+static bool see_groups(void) {
+  struct statfs fs;
+  if (statfs("/sys/fs/cgroup", &fs) == 0 && fs.f_type == CGROUP2_SUPER_MAGIC)
+    return true;
+  return unshare(CLONE_NEWNS) == 0 && mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) == 0 &&
+         mount("/sys/fs/cgroup/unified", "/sys/fs/cgroup", NULL, MS_BIND, NULL) == 0;
+}
+
+/* Nor does it leave whoever has thrown its environment away, or the group that they were all in. */
+static void a_killed_companion_leaves_no_group(void **state UNUSED) {
+  struct scene scene;
+  struct err err;
+  struct cgroup group;
+  if (!see_groups())
+    skip();
+  open_scene(&scene, WINNOW_EXEC);
+  assert_true(start(&scene, "env -i sleep 600 & echo $!; wait", &err));
+  int64_t job = wait_number(&scene, "stdout"), companion = wait_number(&scene, "companion.lock");
+  cgroup_find(&group, scene.run, 1);
+  bool has_group = group.path[0] && access(group.path, F_OK) == 0;
+  if (!has_group)
+    kill((pid_t)job, SIGKILL);
+  kill((pid_t)companion, SIGKILL);
+  wait_gone(&scene);
+  wait_dead(job);
+  close_scene(&scene);
+  if (!has_group) /* not ours to make */
+    skip();
+  assert_int_not_equal(access(group.path, F_OK), 0);
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(a_killed_companion_leaves_nothing_running),
@@ -360,6 +397,7 @@ int main(void) {
       cmocka_unit_test(a_companion_that_never_spoke_has_started_nothing),
       cmocka_unit_test(the_directory_begins_with_the_code_and_its_links),
       cmocka_unit_test(a_companion_that_is_not_there_is_an_error),
+      cmocka_unit_test(a_killed_companion_leaves_no_group),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
