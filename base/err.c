@@ -113,6 +113,10 @@ bool err_errno(struct err *err, int error_number, const char *format, ...) {
   case ENOMEM:
     code = ERR_NO_MEMORY;
     break;
+  case EMFILE:
+  case ENFILE:
+    code = ERR_OVERLOADED;
+    break;
   case ENOENT:
     code = ERR_NOT_FOUND;
     break;
@@ -121,6 +125,10 @@ bool err_errno(struct err *err, int error_number, const char *format, ...) {
   }
   char reason[128];
   return err_set(err, code, "%s: %s", text, strerror_r(error_number, reason, sizeof reason));
+}
+
+bool err_is_shortage(const struct err *err) {
+  return err->code == ERR_NO_MEMORY || err->code == ERR_OVERLOADED;
 }
 
 bool err_no_memory(struct err *err) {

@@ -326,10 +326,12 @@ static void hand_out(struct live_sweep *live) {
   }
 }
 
-/* There are no more now. */
+/* There are no more now. Who gets none at all is told so by the next transaction, which stores what that comes of. */
 static void close_asks(struct live_sweep *live) {
-  LIST_EACH(&live->asks, node)
-  LIST_ENTRY(node, struct live_ask, node)->closed = true;
+  LIST_EACH(&live->asks, node) {
+    struct live_ask *ask = LIST_ENTRY(node, struct live_ask, node);
+    ask->closed = ask->closed || ask->got || !live->all->in_flight;
+  }
 }
 
 static void serve_asks(struct live_sweep *live) {

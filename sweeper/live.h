@@ -171,6 +171,10 @@ struct live_sweep {
     struct live_made made[LIVE_AHEAD_MAX];
     double *points; /* one after the other; NULL: no room yet */
   } ahead;          /* thought of, and not asked for yet */
+  struct {
+    bool is;
+    uint32_t number, tells;
+  } in_vain; /* no point was found for this trial from so many results; tried again at the next tick */
   struct work work;
   char trouble[300]; /* why no point could be made; "" when all is well */
 };

@@ -122,17 +122,33 @@ static struct live_made made_now(const struct live_sweep *live) {
                             .gone = (uint32_t)history_gone(live->history)};
 }
 
-static bool finish_job(struct live_sweep *live, struct sampler_job *job, const struct live_made *made, bool behind,
+/* Nothing has come of it, and would not a second time: all is as it was. */
+static void note_in_vain(struct live_sweep *live, uint32_t number) {
+  live->in_vain.is = true;
+  live->in_vain.number = number;
+  live->in_vain.tells = (uint32_t)history_tells(live->history);
+}
+
+static bool is_in_vain(const struct live_sweep *live, uint32_t number) {
+  return live->in_vain.is && live->in_vain.number == number && live->in_vain.tells == history_tells(live->history);
+}
+
+static bool finish_job(struct live_sweep *live, struct sampler_job *job, const struct live_made *made, uint32_t number, bool behind,
                        struct live_point *ret) {
   struct err err;
   if (!sampler_finish(live->sampler, job, ret->point, &ret->suggestion, &err)) {
     be_in_trouble(live, &err);
+    note_in_vain(live, number);
     return false;
   }
   ret->made = *made;
   ret->made.by = (int8_t)ret->suggestion.by;
+  if (ret->suggestion.by == SAMPLER_GP)
+    return true;
   /* What another method made in its place was made from all that is known now, and from nothing that is yet to come. */
-  return ret->suggestion.by == SAMPLER_GP || (!behind && made->tells == history_tells(live->history));
+  if (behind)
+    note_in_vain(live, number);
+  return !behind && made->tells == history_tells(live->history);
 }
 
 static void run_thought(struct work *work) {
@@ -154,7 +170,7 @@ static void on_thought(struct work *work, bool cancelled) {
   live->thought = NULL;
   if (cancelled || live->all->stopping || !is_wanted(live)) {
     sampler_job_leave(live->sampler, job);
-  } else if (finish_job(live, job, &live->thought_made, live->thought_behind, &found)) {
+  } else if (finish_job(live, job, &live->thought_made, live->thought_number, live->thought_behind, &found)) {
     if (live->thought_number == next_number(live))
       drop_ahead(live);
     push_ahead(live, &found);
@@ -170,12 +186,14 @@ static bool think(struct live_sweep *live, uint32_t ahead, struct live_point *re
   struct live_made made = made_now(live);
   uint32_t number = next_number(live) + ahead;
   made.pending += ahead;
+  if (is_in_vain(live, number))
+    return false;
   if (!sampler_start_beyond(live->sampler, number, live->ahead.points, ahead, &job, &err)) {
     be_in_trouble(live, &err);
     return false;
   }
   if (!sampler_job_is_slow(job) || !reserve_ahead(live))
-    return finish_job(live, job, &made, ahead, ret_now);
+    return finish_job(live, job, &made, number, ahead, ret_now);
   live->work = (struct work){.run = run_thought, .done = on_thought};
   live->thought = job;
   live->thought_number = number;
@@ -185,7 +203,7 @@ static bool think(struct live_sweep *live, uint32_t ahead, struct live_point *re
   if (live->thinking)
     return false;
   live->thought = NULL; /* the threads have too much to do: here and now, then */
-  return finish_job(live, job, &made, ahead, ret_now);
+  return finish_job(live, job, &made, number, ahead, ret_now);
 }
 
 /* One more; false when there is none, or it takes a while. */
@@ -226,7 +244,8 @@ void live_think_ahead(struct live_sweep *live) {
   if (!ahead) {
     if (!history_pending(live->history) || staleness(live)) /* else the result that is to come would make it useless */
       think_of(live, 0);
-  } else if (ahead < MIN_OF(staleness(live), (uint32_t)LIVE_AHEAD_MAX) && sampler_sees_beyond(live->sampler, next + ahead)) {
+  } else if (ahead < MIN_OF(staleness(live), (uint32_t)LIVE_AHEAD_MAX) && sampler_sees_beyond(live->sampler, next + ahead) &&
+             !is_in_vain(live, next + ahead)) {
     think_of(live, ahead);
   } else if (live->refresh) { /* once for each that is taken: who has told asks next, as a rule, and would not wait for it */
     live->refresh = false;

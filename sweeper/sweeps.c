@@ -364,6 +364,7 @@ static void on_tick(void *ctx) {
     struct live_sweep *live = LIST_ENTRY(node, struct live_sweep, node);
     engine_tick(live->engine, live_now(s));
     live->refresh = true;
+    live->in_vain.is = false;
   }
   jobs_tick(s);
   register_tick(s);

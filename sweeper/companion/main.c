@@ -107,6 +107,7 @@ static void start_command(struct companion *c) {
 static void take_over(struct companion *c) {
   say("what an earlier companion left is brought home");
   c->command_ended = true;
+  process_take_over(&c->process, &c->job);
   for (size_t i = 0; i < ARRAY_LEN(c->streams); i++)
     spool_resume(&c->streams[i]);
 }

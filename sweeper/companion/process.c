@@ -148,6 +148,10 @@ bool process_any_alive(const struct process *process UNUSED) {
   return family.count > 0;
 }
 
+void process_take_over(struct process *process, const struct job_file *job) {
+  cgroup_find(&process->group, job->run_id, job->attempt);
+}
+
 void process_release(struct process *process) {
   cgroup_remove(&process->group);
 }

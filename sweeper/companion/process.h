@@ -6,7 +6,7 @@
 #include <sys/types.h>
 
 #include "base/err.h"
-#include "sweeper/companion/cgroup.h"
+#include "sweeper/jobs/cgroup.h"
 #include "sweeper/jobs/job_file.h"
 
 struct process {
@@ -23,6 +23,8 @@ MUST_CHECK bool process_start(struct process *process, const struct job_file *jo
 /* To every process of the job, double-forked ones too. Returns how many were found. */
 size_t process_signal(const struct process *process, int signal_number);
 bool process_any_alive(const struct process *process);
+/* Instead of a start: it was an earlier companion's, and has ended. */
+void process_take_over(struct process *process, const struct job_file *job);
 /* Removes the control group; after everything has ended. */
 void process_release(struct process *process);
 

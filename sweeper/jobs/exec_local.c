@@ -14,6 +14,7 @@
 #include "base/log.h"
 #include "base/map.h"
 #include "base/mem.h"
+#include "sweeper/jobs/cgroup.h"
 #include "sweeper/jobs/leftovers.h"
 
 enum {
@@ -109,16 +110,22 @@ size_t exec_local_count(const struct exec_local *executor) {
 
 /* ---- what a dead companion leaves ---- */
 
-/* A companion that ended in disorder may have left its job behind: nobody watches it any more. True when none of it is left. */
-static bool end_leftovers(struct attempt *attempt) {
-  struct leftover_marks marks;
-  leftover_marks_make(&marks, attempt->run, attempt->number);
-  enum leftovers found = leftovers_kill(&marks);
-  if (found == LEFTOVERS_NONE || (found == LEFTOVERS_UNSURE && attempt->looks >= LOOKS_MAX))
-    return true;
+static void look_again(struct attempt *attempt) {
   loop_timer_start(attempt->again, MIN_OF(LOOK_MIN_MS << MIN_OF(attempt->looks, 10U), LOOK_MAX_MS));
   attempt->looks++;
-  return false;
+}
+
+/* A companion that ended in disorder may have left its job behind: nobody watches it any more. True when none of it is left. */
+static bool end_leftovers(const struct attempt *attempt) {
+  struct leftover_marks marks;
+  struct cgroup group;
+  leftover_marks_make(&marks, attempt->run, attempt->number);
+  cgroup_find(&group, attempt->run, attempt->number);
+  cgroup_kill(&group); /* also those that have changed their environment */
+  enum leftovers found = leftovers_kill(&marks);
+  if (!cgroup_remove(&group))
+    return false;
+  return found == LEFTOVERS_NONE || (found == LEFTOVERS_UNSURE && attempt->looks >= LOOKS_MAX);
 }
 
 static void tell_gone(void *ctx) {
@@ -131,10 +138,13 @@ static void tell_gone(void *ctx) {
   struct err err;
   if (attempt->is_child)
     waitpid(attempt->pid, NULL, WNOHANG);
+  attempt->is_child = false;
   exec_local_path(executor, run, number, "exit", &path);
   bool known = buf_ok(&path, &err) && file_read(buf_text(&path), &text, &err);
-  if (!known && !end_leftovers(attempt))
+  if (!known && (err_is_shortage(&err) || !end_leftovers(attempt))) {
+    look_again(attempt);
     return;
+  }
   map_remove(&executor->attempts, attempt_key(run, number, key));
   attempt_free(attempt);
   executor->on_gone(executor->ctx, run, number, known ? buf_str(&text) : STR_NONE);
@@ -148,7 +158,7 @@ static void on_pid_ready(void *ctx, int fd UNUSED, unsigned ready UNUSED) {
 
 /* ---- watching ---- */
 
-/* What the lock of an attempt says. */
+/* What the lock of an attempt says. COMING: not now who holds it. */
 enum holder { HOLDER_NEVER, HOLDER_COMING, HOLDER_LIVES, HOLDER_DEAD };
 
 static bool has_exit_file(const struct exec_local *executor, struct id run, int32_t number) {
@@ -158,16 +168,17 @@ static bool has_exit_file(const struct exec_local *executor, struct id run, int3
 }
 
 static enum holder look_at_lock(const struct exec_local *executor, struct id run, int32_t number, pid_t *ret_pid) {
-  AUTO_BUF struct buf path = BUF_INIT(PATH_SIZE), text = BUF_INIT(64);
-  struct err err;
+  AUTO_BUF struct buf path = BUF_INIT(PATH_SIZE);
+  char text[32];
   int64_t pid;
   *ret_pid = 0;
   exec_local_path(executor, run, number, "companion.lock", &path);
   AUTO_FD int fd = open(buf_text(&path), O_RDWR | O_CLOEXEC | O_NOFOLLOW);
   if (fd < 0)
-    return HOLDER_NEVER;
+    return errno == EMFILE || errno == ENFILE || errno == ENOMEM ? HOLDER_COMING : HOLDER_NEVER;
   bool free = flock(fd, LOCK_EX | LOCK_NB) == 0; /* before its id is read: one that is dead cannot write it any more */
-  bool said = file_read(buf_text(&path), &text, &err) && str_to_i64(str_trim(buf_str(&text)), &pid) && pid > 1;
+  ssize_t n = pread(fd, text, sizeof text, 0);
+  bool said = n > 0 && str_to_i64(str_trim(str_n(text, (size_t)n)), &pid) && pid > 1;
   if (said)
     *ret_pid = (pid_t)pid;
   if (free && !said && has_exit_file(executor, run, number)) /* of one that was to bring home what was left */
@@ -182,7 +193,13 @@ bool exec_local_was_started(const struct exec_local *executor, struct id run, in
 
 static bool watch_pid(struct attempt *attempt, pid_t pid, struct err *err) {
   attempt->pid = pid;
+  fd_close(&attempt->pid_fd);
   attempt->pid_fd = (int)syscall(SYS_pidfd_open, pid, 0);
+  if (attempt->pid_fd < 0 && errno != ESRCH)
+    return err_errno(err, errno, "cannot watch process %d", (int)pid);
+  pid_t ignored;
+  if (!attempt->is_child && look_at_lock(attempt->executor, attempt->run, attempt->number, &ignored) == HOLDER_DEAD)
+    fd_close(&attempt->pid_fd); /* it died before it was opened: by now the id may be somebody else's */
   if (attempt->pid_fd < 0) {
     loop_defer(attempt->executor->loop, &attempt->gone, tell_gone, attempt);
     return true;
@@ -274,10 +291,8 @@ bool exec_local_adopt(struct exec_local *executor, struct id run, int32_t number
   struct attempt *attempt;
   if (!attempt_add(executor, run, number, &attempt, err))
     return false;
-  if (watch_holder(attempt, err))
-    return true;
-  attempt_drop(attempt);
-  return false;
+  on_coming(attempt);
+  return true;
 }
 
 void exec_local_signal(struct exec_local *executor, struct id run, int32_t number, int signal_number) {

@@ -23,17 +23,11 @@ static bool is_mine(const char *pid) {
   return stat(path, &st) == 0 && st.st_uid == geteuid();
 }
 
-/* A process gives up its memory, and with it its environment, before its files and locks; from then on only root may ask for it. A new
- * program gets its environment last. */
-static bool is_between(const char *pid, bool readable) {
-  char path[64];
-  AUTO_BUF struct buf text = BUF_INIT(8192);
-  struct err err;
-  snprintf(path, sizeof path, "/proc/%.20s/stat", pid);
-  const char *name_end = file_read(path, &text, &err) && text.n ? memrchr(text.p, ')', text.n) : NULL;
+bool leftovers_is_between(struct str stat, bool readable, bool is_mine) {
+  const char *name_end = stat.n ? memrchr(stat.p, ')', stat.n) : NULL;
   if (!name_end)
     return false;
-  struct str rest = str_slice(buf_str(&text), (size_t)(name_end - text.p) + 2, text.n), word;
+  struct str rest = str_slice(stat, (size_t)(name_end - stat.p) + 2, stat.n), word;
   int64_t value, flags = 0, threads = 0, env_end = 0;
   bool is_dead = false;
   for (int field = FIELD_STATE; field <= FIELD_ENV_END && str_split(&rest, ' ', &word); field++) {
@@ -48,8 +42,19 @@ static bool is_between(const char *pid, bool readable) {
     else if (field == FIELD_ENV_END)
       env_end = value;
   }
-  bool leaves = is_dead ? threads > 1 : flags & FLAG_EXITING;
-  return !(flags & FLAG_KERNEL) && (leaves ? readable || is_mine(pid) : readable && !env_end);
+  if (flags & FLAG_KERNEL || (is_dead && threads <= 1)) /* that holds nothing, and may stay for ever */
+    return false;
+  return is_dead || flags & FLAG_EXITING ? readable || is_mine : readable && !env_end;
+}
+
+static enum leftovers look_at_memory(const char *pid, bool readable) {
+  char path[64];
+  AUTO_BUF struct buf stat = BUF_INIT(8192);
+  struct err err;
+  snprintf(path, sizeof path, "/proc/%.20s/stat", pid);
+  if (!file_read(path, &stat, &err))
+    return err_is_shortage(&err) ? LEFTOVERS_UNSEEN : LEFTOVERS_NONE;
+  return leftovers_is_between(buf_str(&stat), readable, is_mine(pid)) ? LEFTOVERS_UNSURE : LEFTOVERS_NONE;
 }
 
 static enum leftovers look_at(const char *pid, const struct leftover_marks *marks) {
@@ -58,8 +63,10 @@ static enum leftovers look_at(const char *pid, const struct leftover_marks *mark
   struct err err;
   snprintf(path, sizeof path, "/proc/%.20s/environ", pid);
   bool readable = file_read(path, &environment, &err);
+  if (!readable && err_is_shortage(&err))
+    return LEFTOVERS_UNSEEN;
   if (!environment.n)
-    return is_between(pid, readable) ? LEFTOVERS_UNSURE : LEFTOVERS_NONE;
+    return look_at_memory(pid, readable);
   struct str rest = buf_str(&environment), variable;
   bool run = false, attempt = false;
   while (str_split(&rest, 0, &variable)) {
@@ -73,7 +80,7 @@ enum leftovers leftovers_kill(const struct leftover_marks *marks) {
   enum leftovers found = LEFTOVERS_NONE;
   DIR *proc = opendir("/proc");
   if (!proc)
-    return found;
+    return LEFTOVERS_UNSEEN;
   for (struct dirent *entry; (entry = readdir(proc));) {
     int64_t pid;
     if (!str_to_i64(str_of(entry->d_name), &pid) || pid <= 1 || pid == getpid())

@@ -131,6 +131,55 @@ class Manners(Base):
     def state(self, sweep, number):
         return self.trials(sweep)[number]["state"]
 
+    def test_who_cannot_be_given_a_point_is_told(self):
+        """Also where the thinking is done on a thread, which finds that there is nothing to find."""
+        space = {name: {"min": 0.0, "max": 1.0} for name in ("x", "y")}
+        sweep = self.submit({"name": "nowhere", "method": "bayes", "metric": {"name": "loss"}, "parameters": space,
+                             "constraints": ["x + y > 2.5"], "sampler": {"type": "gp", "seed": 1}})["id"]
+        self.assertEqual(self.ask(sweep)["trials"], [])
+        told = [{"params": {"x": n / 40, "y": n * 7 % 40 / 40}, "value": n} for n in range(40)]  # by hand they may lie anywhere
+        self.ok(self.tell(sweep, *told))
+        answer = self.ask(sweep)
+        self.assertEqual((answer["trials"], answer["finished"]), ([], False))
+
+    def hold(self, run):
+        """Nobody can write the run's row until what this returns is called."""
+        query = f"begin; select from run where id = '{run}' for update; select pg_sleep(600)"
+        holder = subprocess.Popen([*self.s.psql(), "-c", query], env=self.s.psql_env(), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        mine = f"from pg_stat_activity where query like '%{run}%pg_sleep%' and pid <> pg_backend_pid()"
+        wait(lambda: self.s.sql(f"select 1 {mine} and wait_event = 'PgSleep'"), "the lock")
+
+        def release():
+            self.s.sql(f"select pg_terminate_backend(pid) {mine}")
+            holder.wait(60)
+        return release
+
+    def test_the_end_is_told_when_it_is_stored(self):
+        """What a worker tells while a transaction is on its way is stored by the next one; until then nobody hears what follows from it."""
+        first, last = self.submit(self.spec("first"))["id"], self.submit(self.spec("last", run_cap=1))["id"]
+        run, last_run = (self.ask(sweep)["trials"][0]["run_id"] for sweep in (first, last))
+        go_on, go_on_too = self.hold(run), self.hold(last_run)
+        answers = {}
+        calls = {
+            "first": lambda: self.tell(first, {"run_id": run, "value": 1}),
+            "last": lambda: self.tell(last, {"run_id": last_run, "value": 1}),
+            "more": lambda: self.ask(last),
+        }
+        threads = {name: threading.Thread(target=lambda name=name, call=call: answers.update({name: call()})) for name, call in calls.items()}
+        threads["first"].start()
+        wait(lambda: self.s.sql("select 1 from pg_locks where not granted limit 1"), "a transaction that waits")
+        for name in ("last", "more"):
+            threads[name].start()
+            time.sleep(0.3)
+        go_on()
+        threads["first"].join()
+        time.sleep(0.3)
+        self.assertEqual(list(answers), ["first"])
+        go_on_too()
+        [t.join() for t in threads.values()]
+        self.ok(answers["last"])
+        self.assertEqual((answers["more"]["trials"], answers["more"]["finished"]), ([], True))
+
     def test_a_lease_ends(self):
         sweep = self.submit(self.spec("lease"))["id"]
         first = self.ask(sweep, lease=1, worker="one")["trials"][0]

@@ -119,11 +119,11 @@ static void find_literal(struct str s, struct literal *best) {
   for (size_t i = 0; i < s.n;) {
     char c = s.p[i];
     char next = i + 1 < s.n ? s.p[i + 1] : 0;
-    size_t taken = 1;
+    size_t taken = 1, escaped = 0;
     bool plain = !strchr("\\^$.[]|()?*+{}", c);
     if (c == '\\' && next && !isalnum((unsigned char)next)) {
-      c = next;
       taken = 2;
+      escaped = 1;
       plain = true;
     } else if (c == '\\') {
       /* \d, \Q, \x41, \p{..}: nothing behind a stranger one is trusted */
@@ -148,12 +148,15 @@ static void find_literal(struct str s, struct literal *best) {
       }
       continue;
     }
+    while (i + taken < s.n && ((unsigned char)s.p[i + taken] & 0xc0) == 0x80) /* of one character */
+      taken++;
     char after = i + taken < s.n ? s.p[i + taken] : 0;
     if (after && strchr("?*{", after)) { /* may be missing */
       keep_longer(best, &run);
     } else {
-      if (run.n < LITERAL_MAX)
-        run.text[run.n++] = c;
+      size_t n = MIN_OF(taken - escaped, LITERAL_MAX - run.n);
+      memcpy(run.text + run.n, s.p + i + escaped, n);
+      run.n += n;
       if (after == '+')
         keep_longer(best, &run);
     }

@@ -321,6 +321,9 @@ static void errors_keep_whole_characters(void **state UNUSED) {
   assert_string_equal(err.hint, "");
   err_errno(&err, ENOSPC, "write");
   assert_int_equal(err.code, ERR_NO_SPACE);
+  assert_false(err_is_shortage(&err));
+  err_errno(&err, EMFILE, "open");
+  assert_true(err_is_shortage(&err));
   for (int code = 0; code < ERR_CODE_COUNT; code++) {
     const struct err_info *info = err_info((enum err_code)code);
     assert_non_null(info->name);

@@ -1,7 +1,7 @@
 /* Parts of the companion that need no process: samples and the lines they become, the kernel's files, how an end is told. */
-#include "sweeper/companion/cgroup.h"
 #include "sweeper/companion/exit_file.h"
 #include "sweeper/companion/samples.h"
+#include "sweeper/jobs/cgroup.h"
 #include "sweeper/jobs/system_series.h"
 #include "tests/support/test.h"
 

@@ -2,11 +2,18 @@
 #include "sweeper/jobs/exec_local.h"
 
 #include <fcntl.h>
+#include <linux/magic.h>
+#include <sched.h>
 #include <signal.h>
 #include <sys/file.h>
+#include <sys/mount.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
+#include <sys/vfs.h>
 
 #include "base/file.h"
+#include "sweeper/jobs/cgroup.h"
+#include "sweeper/jobs/leftovers.h"
 #include "tests/support/temp_dir.h"
 #include "tests/support/test.h"
 
@@ -175,6 +182,59 @@ static void companions_are_found_again(void **state UNUSED) {
   close_scene(&scene);
 }
 
+/* Who cannot look does not know, and kills nobody. */
+static void without_descriptors_a_companion_is_not_lost(void **state UNUSED) {
+  struct scene scene;
+  struct err err;
+  struct rlimit old, none;
+  open_scene(&scene, WINNOW_EXEC);
+  assert_true(start(&scene, "echo $$; exec sleep 600", &err));
+  int64_t job = wait_number(&scene, "stdout"), companion = wait_number(&scene, "companion.lock");
+  reopen(&scene);
+  getrlimit(RLIMIT_NOFILE, &old);
+  none = (struct rlimit){.rlim_cur = 0, .rlim_max = old.rlim_max};
+  assert_int_equal(setrlimit(RLIMIT_NOFILE, &none), 0);
+  struct leftover_marks marks;
+  leftover_marks_make(&marks, scene.run, 2);
+  assert_int_equal(leftovers_kill(&marks), LEFTOVERS_UNSEEN);
+  assert_true(exec_local_was_started(scene.executor, scene.run, 1));
+  assert_true(exec_local_adopt(scene.executor, scene.run, 1, &err));
+  for (int i = 0; i < 10; i++, sleep_a_little())
+    loop_turn(scene.loop, false);
+  assert_int_equal(setrlimit(RLIMIT_NOFILE, &old), 0);
+  assert_int_equal(scene.gone, 0);
+  assert_int_equal(kill((pid_t)job, 0), 0);
+  for (int i = 0; i < 10; i++, sleep_a_little()) /* found by now */
+    loop_turn(scene.loop, false);
+  assert_int_equal(setrlimit(RLIMIT_NOFILE, &none), 0);
+  kill((pid_t)companion, SIGKILL);
+  for (int i = 0; i < 10; i++, sleep_a_little())
+    loop_turn(scene.loop, false);
+  assert_int_equal(setrlimit(RLIMIT_NOFILE, &old), 0);
+  assert_int_equal(scene.gone, 0); /* what it left may be alive */
+  wait_gone(&scene);
+  wait_dead(job);
+  close_scene(&scene);
+}
+
+#define STAT(state, flags, threads, env_end)                                  \
+  STR("7 (a) b) " state " 1 7 7 0 -1 " flags " 1 0 0 0 0 0 0 0 20 0 " threads \
+      " 0 9 0 0 18446744073709551615 0 0 0 0 0 0 0 0 2 1 0 0 17 0 "           \
+      "0 0 0 0 0 0 0 0 0 0 0 " env_end " 0\n")
+
+static void who_has_no_environment_may_be_on_its_way(void **state UNUSED) {
+  assert_true(leftovers_is_between(STAT("R", "4194304", "1", "0"), true, true)); /* into a new program */
+  assert_false(leftovers_is_between(STAT("R", "4194304", "1", "0"), false, true));
+  assert_false(leftovers_is_between(STAT("S", "4194304", "1", "140720"), true, true)); /* it has none */
+  assert_true(leftovers_is_between(STAT("R", "4194308", "1", "0"), false, true));      /* out */
+  assert_false(leftovers_is_between(STAT("R", "4194308", "1", "0"), false, false));
+  assert_true(leftovers_is_between(STAT("Z", "4194308", "2", "0"), false, true)); /* out, but for a thread */
+  assert_false(leftovers_is_between(STAT("Z", "4194308", "1", "0"), true, true)); /* a zombie stays as long as its parent likes */
+  assert_false(leftovers_is_between(STAT("S", "2097220", "1", "0"), true, true)); /* the kernel's own */
+  assert_false(leftovers_is_between(STR("7 (a"), true, true));
+  assert_false(leftovers_is_between(STR(""), true, true));
+}
+
 static void an_attempt_without_companion_is_gone_at_once(void **state UNUSED) {
   struct scene scene;
   struct err err;
@@ -293,16 +353,51 @@ static void a_companion_that_is_not_there_is_an_error(void **state UNUSED) {
   close_scene(&scene);
 }
 
+/* Where version 2 is mounted beside version 1, we and our children see it alone. */
+static bool see_groups(void) {
+  struct statfs fs;
+  if (statfs("/sys/fs/cgroup", &fs) == 0 && fs.f_type == CGROUP2_SUPER_MAGIC)
+    return true;
+  return unshare(CLONE_NEWNS) == 0 && mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) == 0 &&
+         mount("/sys/fs/cgroup/unified", "/sys/fs/cgroup", NULL, MS_BIND, NULL) == 0;
+}
+
+/* Nor does it leave whoever has thrown its environment away, or the group that they were all in. */
+static void a_killed_companion_leaves_no_group(void **state UNUSED) {
+  struct scene scene;
+  struct err err;
+  struct cgroup group;
+  if (!see_groups())
+    skip();
+  open_scene(&scene, WINNOW_EXEC);
+  assert_true(start(&scene, "env -i sleep 600 & echo $!; wait", &err));
+  int64_t job = wait_number(&scene, "stdout"), companion = wait_number(&scene, "companion.lock");
+  cgroup_find(&group, scene.run, 1);
+  bool has_group = group.path[0] && access(group.path, F_OK) == 0;
+  if (!has_group)
+    kill((pid_t)job, SIGKILL);
+  kill((pid_t)companion, SIGKILL);
+  wait_gone(&scene);
+  wait_dead(job);
+  close_scene(&scene);
+  if (!has_group) /* not ours to make */
+    skip();
+  assert_int_not_equal(access(group.path, F_OK), 0);
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(a_killed_companion_leaves_nothing_running),
       cmocka_unit_test(what_a_dead_companion_left_holds_nothing_any_more),
       cmocka_unit_test(companions_are_found_again),
+      cmocka_unit_test(without_descriptors_a_companion_is_not_lost),
+      cmocka_unit_test(who_has_no_environment_may_be_on_its_way),
       cmocka_unit_test(an_attempt_without_companion_is_gone_at_once),
       cmocka_unit_test(a_companion_that_is_coming_up_is_waited_for),
       cmocka_unit_test(a_companion_that_never_spoke_has_started_nothing),
       cmocka_unit_test(the_directory_begins_with_the_code_and_its_links),
       cmocka_unit_test(a_companion_that_is_not_there_is_an_error),
+      cmocka_unit_test(a_killed_companion_leaves_no_group),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -72,6 +72,8 @@ static void test_literal(void **state) {
       {"[abc]de(\\d)", "de"},
       {"a+b(\\d)", "a"},
       {"loss\\x41(\\d)", "loss"},
+      {"loss\xc2\xb2?: (\\d)", "loss"}, /* all bytes of a character may be missing, or none */
+      {"\xc2\xb5s=(\\d)", "\xc2\xb5s="},
   };
   for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
     struct log_pattern *p = make(rows[i].pattern, "k", NULL);

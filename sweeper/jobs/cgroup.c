@@ -1,4 +1,4 @@
-#include "sweeper/companion/cgroup.h"
+#include "sweeper/jobs/cgroup.h"
 
 #include <fcntl.h>
 #include <linux/magic.h>
@@ -58,7 +58,7 @@ static void limit_memory(const struct cgroup *group, int64_t bytes) {
     write_file(group, "memory.swap.max", "0");
 }
 
-void cgroup_make(struct cgroup *group, const struct job_file *job) {
+void cgroup_find(struct cgroup *group, struct id run, int64_t attempt) {
   AUTO_BUF struct buf text = BUF_INIT(4096);
   struct err err;
   char id[ID_HEX_LEN + 1];
@@ -66,17 +66,23 @@ void cgroup_make(struct cgroup *group, const struct job_file *job) {
   if (!is_cgroup2(ROOT) || !file_read("/proc/self/cgroup", &text, &err))
     return;
   struct str rest = buf_str(&text), line;
-  id_format(job->run_id, id);
+  id_format(run, id);
   while (str_split(&rest, '\n', &line)) {
     if (!str_starts(line, STR("0::/")))
       continue;
     struct str own = str_slice(line, 3, line.n);
     int n = snprintf(group->path, sizeof group->path, ROOT "%.*s/winnow-%s-%lld", STR_ARG(str_is(own, "/") ? STR("") : own), id,
-                     (long long)job->attempt);
-    if (n < 0 || (size_t)n >= sizeof group->path || (mkdir(group->path, 0755) != 0 && errno != EEXIST))
+                     (long long)attempt);
+    if (n < 0 || (size_t)n >= sizeof group->path)
       group->path[0] = 0;
     break;
   }
+}
+
+void cgroup_make(struct cgroup *group, const struct job_file *job) {
+  cgroup_find(group, job->run_id, job->attempt);
+  if (group->path[0] && mkdir(group->path, 0755) != 0 && errno != EEXIST)
+    group->path[0] = 0;
   if (group->path[0])
     limit_memory(group, job->memory_limit);
 }
@@ -90,18 +96,21 @@ bool cgroup_kill(const struct cgroup *group) {
   return group->path[0] && write_file(group, "cgroup.kill", "1");
 }
 
-void cgroup_remove(struct cgroup *group) {
-  if (group->path[0])
-    rmdir(group->path);
-  group->path[0] = 0;
-}
-
 static bool read_file(const struct cgroup *group, const char *file, struct buf *out) {
   char path[600];
   struct err err;
   buf_reset(out);
   snprintf(path, sizeof path, "%s/%s", group->path, file);
   return file_read(path, out, &err);
+}
+
+bool cgroup_remove(struct cgroup *group) {
+  AUTO_BUF struct buf text = BUF_INIT(4096);
+  if (group->path[0] && rmdir(group->path) != 0 && read_file(group, "cgroup.events", &text) &&
+      cgroup_value(buf_str(&text), "populated") == 1)
+    return false;
+  group->path[0] = 0;
+  return true;
 }
 
 void cgroup_usage(const struct cgroup *group, struct cgroup_usage *ret) {

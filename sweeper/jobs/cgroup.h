@@ -1,7 +1,7 @@
 /* A control group (version 2) of the job's own, where the kernel and whoever started the service let us have one. It holds every process of
  * the job, counts what they use, and ends them all at once. Where there is none, everything here says so and /proc has to do. */
-#ifndef WINNOW_COMPANION_CGROUP_H
-#define WINNOW_COMPANION_CGROUP_H
+#ifndef WINNOW_SWEEPER_CGROUP_H
+#define WINNOW_SWEEPER_CGROUP_H
 
 #include "sweeper/jobs/job_file.h"
 
@@ -9,14 +9,16 @@ struct cgroup {
   char path[512]; /* "": none */
 };
 
-/* Beside our own group. `memory_limit` of the job is the group's too, as far as that can be set. */
+/* The group that this attempt has, if it has one: beside our own, which is also the service's. */
+void cgroup_find(struct cgroup *group, struct id run, int64_t attempt);
+/* Makes it. `memory_limit` of the job is the group's too, as far as that can be set. */
 void cgroup_make(struct cgroup *group, const struct job_file *job);
 /* The calling process joins, if it may. */
 void cgroup_join(const struct cgroup *group);
 /* KILL to all of it; false: not by us. */
 bool cgroup_kill(const struct cgroup *group);
-/* After everything in it has ended. */
-void cgroup_remove(struct cgroup *group);
+/* False: not yet, something in it lives. Groups that the job has made in it stay. */
+bool cgroup_remove(struct cgroup *group);
 
 /* What cannot be told is -1. */
 struct cgroup_usage {
