@@ -613,7 +613,8 @@ static bool only_result(struct scan *s, size_t next) {
   struct log_parse *p = s->p;
   size_t word = s->at - 1;
   if (s->segment != p->first || s->at == p->first || !token_is_word(p, word) || !str_eq_nocase(token_text(p, word), STR("result")) ||
-      next + 1 != p->tokens_n || !token_is_number(p, next) || p->tokens[next].flags & (LOG_T_INT | LOG_T_UNIT))
+      (next + 1 != p->tokens_n && !token_is(p, next + 1, '(')) || !token_is_number(p, next) ||
+      p->tokens[next].flags & (LOG_T_INT | LOG_T_UNIT))
     return false;
   struct str name = str_n(p->text.p + p->tokens[p->first].at, p->tokens[word].end - p->tokens[p->first].at);
   struct raw *raw = add_pair(s, name, p->tokens[next].value, p->tokens[next].flags & LOG_T_PERCENT, "");
@@ -708,7 +709,8 @@ static bool bare_value(struct scan *s) {
   if (!token_is_word(p, i - 1) && !token_is(p, i - 1, ')') && !token_is(p, i - 1, '|'))
     return false;
   struct str last = token_is_word(p, i - 1) ? token_text(p, i - 1) : STR("");
-  bool says = str_is(last, "is") || str_is(last, "reached"); /* Score at iteration 0 is 2.3; 'val_loss' reached 1.06 */
+  bool says =
+      str_is(last, "is") || str_is(last, "was") || str_is(last, "reached"); /* Score at iteration 0 is 2.3; 'val_loss' reached 1.06 */
   if (token_word(p, i - 1) & (LOG_WORD_LIMIT | LOG_WORD_FILLER) && !says && !str_is(last, "of"))
     return false;
   for (size_t k = s->segment; k < i; k++)

@@ -407,8 +407,9 @@ static void note_style(struct log_parse *p) {
 
 /* "num steps: 1000, reward: 5": how far it is, in the words of a setting. Beside a metric it is a place. */
 static double *counted_place(struct log_parse *p, struct str name) {
-  static const char *const names[] = {"steps",       "iters",       "iterations", "num steps", "num_steps", "timesteps",
-                                      "total steps", "total_steps", "env steps",  "env_steps", "updates",   "num updates"};
+  static const char *const names[] = {"steps",     "iters",       "iterations",  "num steps", "num_steps",
+                                      "timesteps", "total steps", "total_steps", "env steps", "env_steps",
+                                      "updates",   "num updates", "num trees",   "num_trees", "num-trees"};
   for (size_t i = 0; i < ARRAY_LEN(names); i++)
     if (str_eq_nocase(name, str_of(names[i])))
       return isnan(p->own.batch) ? &p->own.step : NULL;

@@ -331,6 +331,11 @@ static size_t leading_place(struct log_parse *p, size_t i) {
       use(p, i, i + 5);
       return i + 5;
     }
+    if (token_is_word(p, i + 2) && str_eq_nocase(token_text(p, i + 2), STR("epochs")) && token_is(p, i + 3, ']')) { /* [10 epochs] */
+      p->own.epoch = p->tokens[i + 1].value;
+      use(p, i, i + 4);
+      return i + 4;
+    }
     if (!is_fraction(p, i + 1) || !token_is(p, i + 4, ']'))
       return i;
     if (token_is(p, i + 5, '[') && is_fraction(p, i + 6) && token_is(p, i + 9, ']')) {
@@ -409,6 +414,12 @@ static size_t sectioned_place(struct log_parse *p, size_t i) {
   if (!token_is_word(p, i) || !token_is_section(p, i))
     return i;
   size_t j = i + 1;
+  if (i > p->first && token_is(p, i - 1, '[') && token_is(p, j, '|') && is_fraction(p, j + 1) && token_is(p, j + 4, ']')) {
+    p->own.epoch = p->tokens[j + 1].value; /* [ Train | 001/080 ] */
+    p->line_section = token_text(p, i);
+    use(p, i - 1, j + 5);
+    return j + 5;
+  }
   if (token_is(p, j, '(') && is_fraction(p, j + 1) && token_is(p, j + 4, ')')) {
     p->own.epoch = p->tokens[j + 1].value;
     p->line_section = token_text(p, i);
@@ -580,7 +591,7 @@ void log_find_place(struct log_parse *p) {
     return;
   size_t lead = leading_place(p, i);
   if (lead == i)
-    lead = sectioned_place(p, i);
+    lead = sectioned_place(p, i + (token_is(p, i, '[') && token_is_word(p, i + 1)));
   for (i = lead; i < p->tokens_n; i++) {
     if (p->tokens[i].flags & LOG_T_USED)
       continue;

@@ -836,7 +836,8 @@ static bool named(struct str name, enum log_key_kind *ret) {
 
 /* Words that may stand beside a place word without changing what it is: "global step", "Train Epoch", "batch idx". */
 static bool qualifies_place(struct str word) {
-  static const char *const qualifiers[] = {"global", "current", "nb", "no", "idx", "id", "number", "index", "env", "boosting", "cur"};
+  static const char *const qualifiers[] = {"global", "current", "nb",  "no",       "idx", "id",
+                                           "number", "index",   "env", "boosting", "cur", "sub"};
   for (size_t i = 0; i < ARRAY_LEN(qualifiers); i++)
     if (compare(word, qualifiers[i]) == 0)
       return true;
@@ -867,6 +868,7 @@ struct log_key log_key_classify(struct str name) {
   unsigned any = 0, all = 0, words_n = 0, sections = 0, places = 0, qualifiers = 0;
   struct str rest = name, word;
   unsigned last = 0, first = 0;
+  bool ends_in_loss = false;
   bool head = true; /* up to "of", "after", "on": "accuracy of the network on the 10000 test images" */
   while (log_subword(&rest, &word)) {
     unsigned flags = log_word(word);
@@ -880,6 +882,7 @@ struct log_key log_key_classify(struct str name) {
     all |= flags;
     first = words_n == 1 ? flags : first;
     last = is_digit((unsigned char)word.p[0]) ? last : flags;
+    ends_in_loss = compare(word, "loss") == 0;
     sections += (flags & LOG_WORD_SECTION) || compare(word, "best") == 0;
     places += (flags & (EPOCH | STEP | BATCH)) != 0;
     qualifiers += qualifies_place(word) || (flags & TRAIN);
@@ -898,7 +901,7 @@ struct log_key log_key_classify(struct str name) {
     key.kind = LOG_KEY_SETTING;
   else if (sections == words_n && all & LOG_WORD_SECTION) /* Train, bestTest */
     key.kind = LOG_KEY_SECTION;
-  else if (all & CLOCK)
+  else if (all & CLOCK && !ends_in_loss) /* not "duration loss", of a model of durations */
     key.kind = LOG_KEY_CLOCK;
   else if (all & SETTING && !(first & METRIC && last & METRIC)) /* not "Loss/regularization_loss" */
     key.kind = LOG_KEY_SETTING;
