@@ -608,6 +608,11 @@ static bool is_label(const struct scan *s, struct str name, enum log_key_kind ki
          kind == LOG_KEY_UNKNOWN && name.n && !p->line_section.n && !log_is_container(name);
 }
 
+static bool ends_in_metric(struct str name) {
+  size_t n = name.n - (name.n && (name.p[name.n - 1] | 0x20) == 's');
+  return n >= 6 && strncasecmp(name.p + n - 6, "metric", 6) == 0;
+}
+
 /* "Result: 0.93", "Final result = 91%", the whole line: the word otherwise only leads to names. The number is at `next`. */
 static bool only_result(struct scan *s, size_t next) {
   struct log_parse *p = s->p;
@@ -675,6 +680,7 @@ static void separator(struct scan *s) {
     s->at = next + 1;
     return;
   }
+  p->measured |= key.kind == LOG_KEY_METRIC && token_is_word(p, next) && ends_in_metric(name); /* SpanMetric: f=0.5, pre=0.6 */
   if (is_label(s, name, key.kind) && next < p->tokens_n)
     p->line_section = name;
   if (equals && token_is_word(p, next) && !token_is(p, next + 1, '(')) { /* optimizer=adam */

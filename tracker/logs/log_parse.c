@@ -440,7 +440,7 @@ static size_t place_by_settings(struct log_parse *p) {
 }
 
 void log_settle(struct log_parse *p, enum style style) {
-  bool metrics = false;
+  bool metrics = style == STYLE_PAIRS && p->measured;
   size_t settings = 0, before = p->points_n;
   if (p->refused)
     p->raw_n = 0;
@@ -532,7 +532,7 @@ static void one_line(struct log_parse *p, struct str text, uint64_t number);
 
 static void begin_line(struct log_parse *p) {
   p->line_section = STR("");
-  p->complete_bar = p->running_bar = p->refused = false;
+  p->complete_bar = p->running_bar = p->refused = p->measured = false;
   p->own = PLACE_NONE;
   p->message = STR("");
   p->raw_n = 0;

@@ -146,6 +146,7 @@ struct log_parse {
   struct str message;  /* the text that a JSON logger wraps */
   bool wrapped;        /* this line is such a text */
   bool above_is_prose; /* the line before had no word of a header */
+  bool measured;       /* a label says that what follows are metrics */
   bool refused;        /* the line talks about metrics but reports none */
   struct raw raw[RAW_MAX];
   size_t raw_n;

@@ -219,6 +219,13 @@ static void take_count_as_place(struct table *t) {
       t->columns[i].kind = LOG_KEY_STEP;
 }
 
+/* "n_gen", "n_iter": what the first column of a table counts. */
+static bool counts_rounds(struct str name) {
+  if (name.n < 3 || (strncmp(name.p, "n_", 2) != 0 && strncmp(name.p, "n ", 2) != 0))
+    return false;
+  return is_place_kind(log_key_classify(str_slice(name, 2, name.n)).kind);
+}
+
 /* Makes a header of cells that are all names, when they look like a table of metrics. */
 static bool make_header(struct log_parse *p, enum table_by by, const struct cell *cells, size_t n, const struct cell *above,
                         size_t above_n) {
@@ -234,6 +241,10 @@ static bool make_header(struct log_parse *p, enum table_by by, const struct cell
     metrics += kind == LOG_KEY_METRIC;
     sections += kind == LOG_KEY_SECTION;
     known += kind != LOG_KEY_UNKNOWN;
+  }
+  if (!places && counts_rounds(column_name(&t, 0))) { /* a setting elsewhere */
+    t.columns[0].kind = LOG_KEY_STEP;
+    places++;
   }
   if (n < 2 || (!places && !metrics && !(by == BY_PIPES && sections >= 2)))
     return false;
