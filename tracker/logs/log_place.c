@@ -427,6 +427,13 @@ static size_t sectioned_place(struct log_parse *p, size_t i) {
     return j + 5;
   }
   j += token_is(p, j, ':');
+  if (token_is_int(p, j) && token_is(p, j + 1, ',') && is_fraction(p, j + 2) && token_is(p, j + 5, ']')) { /* [train: 1, 50 / 1000] */
+    p->own.epoch = p->tokens[j].value;
+    set_batch(p, p->tokens[j + 2].value, p->tokens[j + 4].value);
+    p->line_section = token_text(p, i);
+    use(p, i, j + 6);
+    return j + 6;
+  }
   size_t close = j + (is_fraction(p, j + 1) ? 4 : 2);
   if (token_is(p, j, '[') && token_is_int(p, j + 1) && token_is(p, close, ']') && batch_behind_epoch(p, close + 1) > close + 1) {
     size_t end = batch_behind_epoch(p, close + 1); /* [0/90][1/500], [0][1/500] */
