@@ -349,6 +349,14 @@ static void read_number(const struct log_parse *p, size_t i, enum log_key_kind k
     read_parentheses(p, r, name);
 }
 
+/* "progress: (1, 2.3, {'accuracy': 0.5})": what is named in it counts. */
+static bool holds_dict(const struct log_parse *p, size_t from, size_t close) {
+  for (size_t i = from; close != SIZE_MAX && i < close; i++)
+    if (token_is(p, i, '{'))
+      return true;
+  return false;
+}
+
 /* "[(0, '12.3')]": a list of one number with its index, as of one policy. Returns the number's token; 0 when it is none. */
 static size_t value_of_pair(const struct log_parse *p, size_t open) {
   size_t i = open + 4;
@@ -376,11 +384,11 @@ static bool read_value(const struct log_parse *p, size_t i, enum log_key_kind ki
       }
       bool list = opened && token_is(p, open[opened - 1], '[') && (token_is(p, i + 1, ',') || token_is_number(p, i + 1));
       bool pairs = opened == 2 && token_is(p, open[0], '[') && t->flags & LOG_T_INT && token_is(p, i + 1, ',');
-      if (list || pairs)
+      size_t close = opened ? find_close(p, open[0], 64) : SIZE_MAX;
+      if (list || pairs || holds_dict(p, i, close))
         return false;
       read_number(p, i, kind, name, r);
       if (opened) {
-        size_t close = find_close(p, open[0], 64);
         r->end = close == SIZE_MAX ? r->end : close + 1;
       }
       while (r->end < p->tokens_n && p->tokens[r->end].type == LOG_T_MARK && strchr("\"'", p->tokens[r->end].mark) &&
