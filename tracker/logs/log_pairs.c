@@ -524,7 +524,7 @@ static bool ranged_value(struct scan *s, size_t close) {
   struct log_parse *p = s->p;
   size_t i = s->at;
   if (s->segment == i || close != i + 4 || !token_is_int(p, i + 1) || !token_is(p, i + 2, '-') || !token_is_int(p, i + 3) ||
-      !(token_is(p, close + 1, ':') || token_is(p, close + 1, '=')))
+      !(token_is(p, close + 1, ':') || token_is(p, close + 1, '=')) || token_is_word(p, close + 2))
     return false;
   struct str name = make_name(p, s->segment, i);
   struct reading r;

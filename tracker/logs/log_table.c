@@ -289,15 +289,17 @@ static bool two_row_header(struct log_parse *p, struct str line, size_t from) {
 }
 
 /* "Time Epoch Iteration    Loss": one blank divides columns where an epoch and a step would share a name. */
-static bool holds_two_places(struct log_parse *p, const struct cell *cells, size_t n) {
-  for (size_t i = 0; i < n; i++) {
-    struct str rest = cells[i].text, word;
-    bool epoch = false, step = false;
-    while (str_split(&rest, ' ', &word)) {
-      enum log_key_kind kind = log_classify(p, word).kind;
-      epoch |= kind == LOG_KEY_EPOCH;
-      step |= kind == LOG_KEY_STEP || kind == LOG_KEY_BATCH;
+static bool holds_two_places(const struct log_parse *p, const struct cell *cells, size_t n) {
+  size_t cell = 0;
+  bool epoch = false, step = false;
+  for (size_t i = p->first; i < p->tokens_n; i++) {
+    while (cell < n && p->tokens[i].at >= cells[cell].end) {
+      cell++;
+      epoch = step = false;
     }
+    enum log_key_kind kind = token_is_word(p, i) ? token_key(p, i).kind : LOG_KEY_UNKNOWN;
+    epoch |= kind == LOG_KEY_EPOCH;
+    step |= kind == LOG_KEY_STEP || kind == LOG_KEY_BATCH;
     if (epoch && step)
       return true;
   }
