@@ -189,9 +189,11 @@ static void connect_one(struct pg_pool *pool) {
     }
 }
 
-/* Without its sync it cannot have happened. One that never can be sent must not take down one connection after the other. */
-static void send_failed(struct pg_pool *pool, struct pg_op *op) {
-  if (++op->tries < TRIES_MAX) {
+/* Without its sync it cannot have happened. Where the connection was dead already, that is the connection's fault; one that never can be
+ * sent must not take down one connection after the other. */
+static void send_failed(struct pg_pool *pool, const struct pg_link *link, struct pg_op *op) {
+  op->tries += link->pq->status(link->pg) != CONNECTION_BAD;
+  if (op->tries < TRIES_MAX) {
     enqueue(pool, op, true);
     return;
   }
@@ -216,7 +218,7 @@ static void deal(void *ctx) {
     if (pg_link_send(&slot->link, op)) {
       pool->stats.in_flight++;
     } else {
-      send_failed(pool, op);
+      send_failed(pool, &slot->link, op);
       pg_link_fail(&slot->link, ERR_UNAVAILABLE, "a statement could not be sent to the database");
     }
   }
