@@ -207,13 +207,10 @@ static void on_run(void *ctx, const struct pg_reply *reply) {
 }
 
 static void use_file(struct http_req *req, struct str path, enum file_use use) {
-  struct file_op *op = ARENA_NEW(http_req_arena(req), struct file_op);
+  struct file_op *op = HTTP_REQ_NEW(req, struct file_op);
   struct err err;
-  if (!op) {
-    err_no_memory(&err);
-    http_reply_error(req, &err);
+  if (!op)
     return;
-  }
   *op = (struct file_op){.req = req, .use = use};
   AUTO_PG_ARGS struct pg_args args;
   pg_args_init(&args, STMT_RUN_GET);

@@ -251,12 +251,11 @@ static void compare_runs(struct http_req *req) {
   struct compare_body in = {0};
   struct err err;
   AUTO_JSON json_t *tree = NULL;
-  struct compare_op *op = ARENA_NEW(http_req_arena(req), struct compare_op);
-  if (op)
-    op->req = req;
-  else
-    err_no_memory(&err);
-  if (!op || !api_body(req, &tree, &err) || !json_decode(tree, fields, ARRAY_LEN(fields), "", &in, &err) || !compare(op, &in, &err))
+  struct compare_op *op = HTTP_REQ_NEW(req, struct compare_op);
+  if (!op)
+    return;
+  op->req = req;
+  if (!api_body(req, &tree, &err) || !json_decode(tree, fields, ARRAY_LEN(fields), "", &in, &err) || !compare(op, &in, &err))
     http_reply_error(req, &err);
 }
 

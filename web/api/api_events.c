@@ -100,13 +100,11 @@ static bool listen_to(struct events_op *op, struct err *err) {
 static void get_events(struct http_req *req) {
   struct err err;
   char place[48], hello[96];
-  struct events_op *op = ARENA_NEW(http_req_arena(req), struct events_op);
-  bool ok = op || err_no_memory(&err);
-  if (ok) {
-    *op = (struct events_op){.req = req, .removals = web_app(req)->tokens.removals};
-    ok = listen_to(op, &err);
-  }
-  if (!ok) {
+  struct events_op *op = HTTP_REQ_NEW(req, struct events_op);
+  if (!op)
+    return;
+  *op = (struct events_op){.req = req, .removals = web_app(req)->tokens.removals};
+  if (!listen_to(op, &err)) {
     http_reply_error(req, &err);
     return;
   }

@@ -148,10 +148,11 @@ static bool read_ask(struct log_ask *ask, struct err *err) {
 
 static void get_log(struct http_req *req) {
   struct err err;
-  struct log_ask *ask = ARENA_NEW(http_req_arena(req), struct log_ask);
-  if (ask)
-    ask->req = req;
-  if (ask ? !(read_ask(ask, &err) && log_ask_streams(ask, on_streams, ask, &err)) : !err_no_memory(&err))
+  struct log_ask *ask = HTTP_REQ_NEW(req, struct log_ask);
+  if (!ask)
+    return;
+  ask->req = req;
+  if (!read_ask(ask, &err) || !log_ask_streams(ask, on_streams, ask, &err))
     http_reply_error(req, &err);
 }
 
@@ -170,12 +171,11 @@ static void on_deleted(void *ctx, const struct pg_reply *reply) {
 
 static void delete_log(struct http_req *req) {
   struct err err;
-  struct log_ask *ask = ARENA_NEW(http_req_arena(req), struct log_ask);
-  bool ok = ask || err_no_memory(&err);
-  if (ok) {
-    ask->req = req;
-    ok = id_parse(http_req_value(req, "id"), &ask->run) || err_set(&err, ERR_NOT_FOUND, "there is no such run");
-  }
+  struct log_ask *ask = HTTP_REQ_NEW(req, struct log_ask);
+  if (!ask)
+    return;
+  ask->req = req;
+  bool ok = id_parse(http_req_value(req, "id"), &ask->run) || err_set(&err, ERR_NOT_FOUND, "there is no such run");
   if (ok) {
     AUTO_PG_ARGS struct pg_args args;
     pg_args_init(&args, STMT_LOG_DELETE);

@@ -147,13 +147,10 @@ static void on_place(void *ctx, const struct pg_reply *reply) {
 }
 
 static void use_files(struct http_req *req, struct str path, enum file_use use) {
-  struct files_op *op = ARENA_NEW(http_req_arena(req), struct files_op);
+  struct files_op *op = HTTP_REQ_NEW(req, struct files_op);
   struct err err;
-  if (!op) {
-    err_no_memory(&err);
-    http_reply_error(req, &err);
+  if (!op)
     return;
-  }
   *op = (struct files_op){.req = req, .name = http_req_value(req, "name"), .use = use};
   if (!api_read_version(req, &op->version, &err) || !artifact_path_check(path.p ? path : STR(""), &op->path, &err)) {
     http_reply_error(op->req, &err);

@@ -97,10 +97,11 @@ static bool read_events(struct events_op *op, struct err *err) {
 
 static void get_events(struct http_req *req) {
   struct err err;
-  struct events_op *op = ARENA_NEW(http_req_arena(req), struct events_op);
-  if (op)
-    op->req = req;
-  if (op ? !read_events(op, &err) : !err_no_memory(&err))
+  struct events_op *op = HTTP_REQ_NEW(req, struct events_op);
+  if (!op)
+    return;
+  op->req = req;
+  if (!read_events(op, &err))
     http_reply_error(req, &err);
 }
 

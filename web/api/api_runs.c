@@ -90,14 +90,9 @@ struct run_op {
 };
 
 static struct run_op *new_op(struct http_req *req) {
-  struct run_op *op = ARENA_NEW(http_req_arena(req), struct run_op);
-  struct err err;
-  if (op) {
+  struct run_op *op = HTTP_REQ_NEW(req, struct run_op);
+  if (op)
     *op = (struct run_op){.req = req, .status = 200};
-  } else {
-    err_no_memory(&err);
-    http_reply_error(req, &err);
-  }
   return op;
 }
 

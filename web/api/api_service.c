@@ -230,12 +230,9 @@ static bool read_token_body(struct token_create *op, struct err *err) {
 
 static void post_token(struct http_req *req) {
   struct err err;
-  struct token_create *op = ARENA_NEW(http_req_arena(req), struct token_create);
-  if (!op) {
-    err_no_memory(&err);
-    http_reply_error(req, &err);
+  struct token_create *op = HTTP_REQ_NEW(req, struct token_create);
+  if (!op)
     return;
-  }
   op->req = req;
   if (read_token_body(op, &err))
     create_token(op);
@@ -387,12 +384,9 @@ void web_get_login(struct http_req *req) {
     http_reply_empty(req, 200);
     return;
   }
-  struct token_create *op = ARENA_NEW(http_req_arena(req), struct token_create);
-  if (!op) {
-    err_no_memory(&err);
-    http_reply_error(req, &err);
+  struct token_create *op = HTTP_REQ_NEW(req, struct token_create);
+  if (!op)
     return;
-  }
   op->req = req;
   struct str code = http_req_param(req, "code");
   int64_t now = clock_wall_ms(app->clock), until = 0;

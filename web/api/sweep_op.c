@@ -18,15 +18,10 @@ void sweep_op_fail(struct sweep_op *op, const struct err *err) {
 }
 
 struct sweep_op *sweep_op_new(struct http_req *req) {
-  struct sweep_op *op = ARENA_NEW(http_req_arena(req), struct sweep_op);
-  struct err err;
-  if (op) {
+  struct sweep_op *op = HTTP_REQ_NEW(req, struct sweep_op);
+  if (op)
     op->req = req;
-    return op;
-  }
-  err_no_memory(&err);
-  http_reply_error(req, &err);
-  return NULL;
+  return op;
 }
 
 void sweep_op_reply(struct sweep_op *op, int status, struct buf *body) {

@@ -313,6 +313,16 @@ void http_reply_error(struct http_req *req, const struct err *err) {
   done(req);
 }
 
+void *http_req_room(struct http_req *req, size_t size) {
+  void *room = arena_zalloc(http_req_arena(req), size);
+  struct err err;
+  if (!room) {
+    err_no_memory(&err);
+    http_reply_error(req, &err);
+  }
+  return room;
+}
+
 void http_reply_error_retry(struct http_req *req, const struct err *err, unsigned retry_after_s) {
   char seconds[16];
   snprintf(seconds, sizeof seconds, "%u", retry_after_s);

@@ -28,6 +28,9 @@ void http_reply_body(struct http_req *req, int status, const char *content_type,
 void http_reply_text(struct http_req *req, int status, const char *text);
 /* No body: 204, 304. */
 void http_reply_empty(struct http_req *req, int status);
+/* Room in the request's arena, zeroed. NULL: there is none, and that has been answered. */
+#define HTTP_REQ_NEW(req, type) ((type *)http_req_room((req), sizeof(type)))
+MUST_CHECK void *http_req_room(struct http_req *req, size_t size);
 /* In the form of the route's family. Retryable errors carry Retry-After, of 1 second when nothing else is said. */
 void http_reply_error(struct http_req *req, const struct err *err);
 void http_reply_error_retry(struct http_req *req, const struct err *err, unsigned retry_after_s);

@@ -13,14 +13,9 @@ struct experiment_op {
 };
 
 static struct experiment_op *new_op(struct http_req *req) {
-  struct experiment_op *op = ARENA_NEW(http_req_arena(req), struct experiment_op);
-  struct err err;
-  if (op) {
+  struct experiment_op *op = HTTP_REQ_NEW(req, struct experiment_op);
+  if (op)
     op->req = req;
-  } else {
-    err_no_memory(&err);
-    http_reply_error(req, &err);
-  }
   return op;
 }
 

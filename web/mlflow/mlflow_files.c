@@ -74,13 +74,10 @@ static void on_listed(void *ctx, const struct artifact_entry *entries, size_t co
 }
 
 void files_reply_list(struct http_req *req, struct str path, struct str prefix, struct str root_uri) {
-  struct list_op *op = ARENA_NEW(http_req_arena(req), struct list_op);
+  struct list_op *op = HTTP_REQ_NEW(req, struct list_op);
   struct err err;
-  if (!op) {
-    err_no_memory(&err);
-    http_reply_error(req, &err);
+  if (!op)
     return;
-  }
   *op = (struct list_op){req, prefix, root_uri};
   if (!artifact_list(store_of(req), path, false, on_listed, op, &err))
     http_reply_error(req, &err);

@@ -24,14 +24,10 @@ struct log_op {
 };
 
 static struct log_op *new_op(struct http_req *req) {
-  struct log_op *op = ARENA_NEW(http_req_arena(req), struct log_op);
-  struct err err;
+  struct log_op *op = HTTP_REQ_NEW(req, struct log_op);
   if (op) {
     op->req = req;
     op->params = STR("{}");
-  } else {
-    err_no_memory(&err);
-    http_reply_error(req, &err);
   }
   return op;
 }

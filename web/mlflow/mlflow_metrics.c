@@ -142,12 +142,9 @@ static void get_history(struct http_req *req) {
   struct history_args in = {0};
   struct err err;
   AUTO_JSON json_t *tree = NULL;
-  struct history_op *op = ARENA_NEW(http_req_arena(req), struct history_op);
-  if (!op) {
-    err_no_memory(&err);
-    http_reply_error(req, &err);
+  struct history_op *op = HTTP_REQ_NEW(req, struct history_op);
+  if (!op)
     return;
-  }
   op->req = req;
   if (!mlflow_args(req, fields, ARRAY_LEN(fields), &in, &tree))
     return;
@@ -463,10 +460,11 @@ static void begin_bulk(struct http_req *req, const char *runs_name,
   AUTO_JSON json_t *tree = NULL;
   if (!mlflow_args(req, fields, ARRAY_LEN(fields), &in, &tree))
     return;
-  struct bulk_op *op = ARENA_NEW(http_req_arena(req), struct bulk_op);
-  if (op)
-    op->req = req;
-  if (op ? !start(op, &in, &err) : !err_no_memory(&err))
+  struct bulk_op *op = HTTP_REQ_NEW(req, struct bulk_op);
+  if (!op)
+    return;
+  op->req = req;
+  if (!start(op, &in, &err))
     http_reply_error(req, &err);
 }
 

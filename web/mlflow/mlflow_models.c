@@ -18,14 +18,9 @@ struct model_op {
 };
 
 static struct model_op *new_op(struct http_req *req) {
-  struct model_op *op = ARENA_NEW(http_req_arena(req), struct model_op);
-  struct err err;
-  if (op) {
+  struct model_op *op = HTTP_REQ_NEW(req, struct model_op);
+  if (op)
     op->req = req;
-  } else {
-    err_no_memory(&err);
-    http_reply_error(req, &err);
-  }
   return op;
 }
 

@@ -6,14 +6,9 @@
 #include "web/tracking.h"
 
 struct registry_op *registry_op_new(struct http_req *req) {
-  struct registry_op *op = ARENA_NEW(http_req_arena(req), struct registry_op);
-  struct err err;
-  if (op) {
+  struct registry_op *op = HTTP_REQ_NEW(req, struct registry_op);
+  if (op)
     op->req = req;
-  } else {
-    err_no_memory(&err);
-    http_reply_error(req, &err);
-  }
   return op;
 }
 

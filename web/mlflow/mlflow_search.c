@@ -37,15 +37,10 @@ static bool make_question(struct mlflow_search *op, const struct mlflow_search_a
 }
 
 struct mlflow_search *mlflow_search_new(struct http_req *req) {
-  struct mlflow_search *op = ARENA_NEW(http_req_arena(req), struct mlflow_search);
-  struct err err;
-  if (op) {
+  struct mlflow_search *op = HTTP_REQ_NEW(req, struct mlflow_search);
+  if (op)
     op->req = req;
-    return op;
-  }
-  err_no_memory(&err);
-  http_reply_error(req, &err);
-  return NULL;
+  return op;
 }
 
 bool mlflow_search_parse(struct mlflow_search *op, const struct mlflow_search_args *args, struct err *err) {
