@@ -1,88 +1,7 @@
 #include "sweeper/engine.h"
 
 #include "base/mem.h"
-#include "base/shelf.h"
-
-#define NONE UINT32_MAX
-
-/* What a trial needs while something may yet happen to it. */
-struct course {
-  int64_t lease_until; /* also the begin of silence once it is past */
-  uint32_t durable;    /* version */
-  uint32_t writing;    /* version on its way, or 0 */
-  uint32_t durable_attempt, writing_attempt;
-  uint32_t prev, next; /* among the live ones */
-  uint8_t durable_state, writing_state;
-  bool live;
-  bool ready;          /* in the ready ring */
-  bool retry;          /* its last write failed */
-  bool enqueued;       /* given to the scheduler, or waiting for an ask */
-  bool in_ring;        /* of those that wait for an ask; perhaps in vain */
-  bool dequeue;        /* to be taken out of the scheduler */
-  bool started, ended; /* TODO_START, TODO_END were given out for this attempt */
-  bool holds;          /* slots */
-  bool durable_dead, writing_dead;
-};
-
-struct slot {
-  struct engine_trial row; /* version 0: there is no such trial */
-  struct course *course;   /* NULL: it is over, its row is stored, and nothing is to be done */
-};
-
-/* Numbers in order of arrival. Room for every trial that has a course is made with the course. */
-struct ring {
-  uint32_t *items;
-  uint32_t first, count, cap;
-};
-
-struct engine {
-  struct engine_conf conf;
-  struct engine_sweep sweep;
-  uint64_t sweep_durable, sweep_writing;
-  bool sweep_retry, swept;
-  struct shelf slots;
-  uint32_t count; /* highest number + 1 */
-  uint32_t courses;
-  uint32_t existing;
-  uint32_t first_missing;
-  uint32_t live, unwritten, holding;
-  uint32_t write_again; /* trials whose last write failed */
-  uint32_t creating;    /* new rows on their way */
-  bool batch_open;      /* more new rows may join them */
-  bool batch_failed;    /* they go again at the next tick, and others with them */
-  uint32_t first_live;
-  uint32_t by_state[RUN_STATE_COUNT];
-  uint32_t failed, succeeded;
-  struct ring ready, waiting; /* waiting: for the next ask */
-  int64_t now;
-};
-
-/* ---- rings ---- */
-
-static bool ring_reserve(struct ring *ring, uint32_t members) {
-  if (members <= ring->cap)
-    return true;
-  uint32_t cap = MAX_OF(ring->cap * 2, MAX_OF(members, 16u));
-  uint32_t *items = mem_array(cap, sizeof *items);
-  if (!items)
-    return false;
-  for (uint32_t i = 0; i < ring->count; i++)
-    items[i] = ring->items[(ring->first + i) % ring->cap];
-  mem_free(ring->items);
-  *ring = (struct ring){items, 0, ring->count, cap};
-  return true;
-}
-
-static void ring_add(struct ring *ring, uint32_t number) {
-  ring->items[(ring->first + ring->count++) % ring->cap] = number;
-}
-
-static uint32_t ring_take(struct ring *ring) {
-  uint32_t number = ring->items[ring->first];
-  ring->first = (ring->first + 1) % ring->cap;
-  ring->count--;
-  return number;
-}
+#include "sweeper/engine_rows.h"
 
 /* ---- the sweep's own state ---- */
 
@@ -122,135 +41,6 @@ static bool gave_up(const struct engine *e) {
   return e->sweep.why == WHY_GAVE_UP || e->sweep.why == WHY_FAILURES || e->sweep.why == WHY_ALL_FAILED;
 }
 
-/* ---- trials ---- */
-
-static struct slot *at(const struct engine *e, uint32_t number) {
-  return shelf_at(&e->slots, number);
-}
-
-static struct slot *find(const struct engine *e, uint32_t number) {
-  struct slot *t = number < e->count ? at(e, number) : NULL;
-  return t && t->row.version ? t : NULL;
-}
-
-static void make_ready(struct engine *e, struct slot *t) {
-  if (t->course->ready)
-    return;
-  t->course->ready = true;
-  ring_add(&e->ready, t->row.number);
-}
-
-static void set_live(struct engine *e, struct slot *t, bool live) {
-  uint32_t number = t->row.number;
-  if (t->course->live == live)
-    return;
-  t->course->live = live;
-  if (live) {
-    t->course->prev = NONE;
-    t->course->next = e->first_live;
-    if (t->course->next != NONE)
-      at(e, t->course->next)->course->prev = number;
-    e->first_live = number;
-    e->live++;
-    return;
-  }
-  if (t->course->prev != NONE)
-    at(e, t->course->prev)->course->next = t->course->next;
-  else
-    e->first_live = t->course->next;
-  if (t->course->next != NONE)
-    at(e, t->course->next)->course->prev = t->course->prev;
-  e->live--;
-}
-
-static bool is_over(const struct engine_trial *row) {
-  return fsm_is_final(&run_fsm, row->state) && (row->state != RUN_LOST || row->dead);
-}
-
-static bool counts_as_failed(const struct engine_trial *row) {
-  return row->state == RUN_FAILED || (row->state == RUN_LOST && row->dead);
-}
-
-static bool counts_as_succeeded(const struct engine_trial *row) {
-  return row->state == RUN_FINISHED || row->state == RUN_STOPPED;
-}
-
-static void count_row(struct engine *e, const struct engine_trial *row, uint32_t by) {
-  e->by_state[row->state] += by;
-  e->failed += counts_as_failed(row) ? by : 0;
-  e->succeeded += counts_as_succeeded(row) ? by : 0;
-}
-
-static bool is_written(const struct slot *t) {
-  return !t->course || t->course->durable == t->row.version;
-}
-
-/* Of a row that is stored as it is. */
-static bool open_course(struct engine *e, struct slot *t) {
-  if (t->course)
-    return true;
-  if (!ring_reserve(&e->ready, e->courses + 1) || !ring_reserve(&e->waiting, e->courses + 1) ||
-      !(t->course = mem_zalloc(sizeof *t->course)))
-    return false;
-  t->course->prev = t->course->next = NONE;
-  t->course->durable = t->row.version;
-  t->course->durable_state = t->row.state;
-  t->course->durable_attempt = t->row.attempt;
-  t->course->durable_dead = t->row.dead;
-  e->courses++;
-  return true;
-}
-
-/* Most trials of a large sweep are over: they need no more than their row. */
-static void close_course(struct engine *e, struct slot *t) {
-  const struct course *c = t->course;
-  if (c->live || !is_written(t) || c->writing || c->ready || c->retry || c->in_ring || c->dequeue || c->holds)
-    return;
-  mem_free(t->course);
-  t->course = NULL;
-  e->courses--;
-}
-
-/* Every change of a row passes here. */
-static void change(struct engine *e, struct slot *t, struct engine_trial row) {
-  if (is_written(t))
-    e->unwritten++;
-  count_row(e, &t->row, UINT32_MAX); /* minus one */
-  row.version = t->row.version + 1;
-  t->row = row;
-  count_row(e, &t->row, 1);
-  set_live(e, t, !is_over(&t->row));
-  make_ready(e, t);
-}
-
-static bool step(struct engine *e, struct slot *t, int event, enum engine_cause cause) {
-  const struct fsm_edge *edge = fsm_step(&run_fsm, t->row.state, event);
-  if (!edge)
-    return false;
-  struct engine_trial row = t->row;
-  row.state = (uint8_t)edge->to;
-  row.cause = (uint8_t)cause;
-  if (edge->to == RUN_QUEUED) {
-    row.dead = true;
-    t->course->enqueued = false;
-  }
-  if (event == RUN_EV_PLACED || event == RUN_EV_ASKED) {
-    row.attempt++;
-    row.dead = false;
-    t->course->started = t->course->ended = false;
-  }
-  change(e, t, row);
-  return true;
-}
-
-static void mark_dead(struct engine *e, struct slot *t) {
-  if (t->row.dead)
-    return;
-  struct engine_trial row = t->row;
-  row.dead = true;
-  change(e, t, row);
-}
-
 /* ---- slot time, elapsed time ---- */
 
 static void pass_time(struct engine *e, int64_t now) {
@@ -262,13 +52,6 @@ static void pass_time(struct engine *e, int64_t now) {
     return;
   e->sweep.elapsed_ms += passed;
   e->sweep.slot_ms += passed * e->holding * MAX_OF(e->conf.slots, 1u);
-}
-
-static void hold(struct engine *e, struct slot *t, bool holds) {
-  if (t->course->holds == holds)
-    return;
-  t->course->holds = holds;
-  e->holding += holds ? 1 : UINT32_MAX;
 }
 
 /* ---- making and loading ---- */
@@ -297,8 +80,8 @@ bool engine_new(const struct engine_conf *conf, const struct engine_sweep *row, 
     return err_no_memory(err);
   e->conf = *conf;
   e->now = now;
-  e->first_live = NONE;
-  e->slots = (struct shelf)SHELF_INIT(struct slot);
+  e->first_live = NO_TRIAL;
+  e->trials = (struct shelf)SHELF_INIT(struct trial);
   if (row) {
     e->sweep = *row;
     e->sweep_durable = row->version;
@@ -313,53 +96,24 @@ void engine_free(struct engine *e) {
   if (!e)
     return;
   for (uint32_t i = 0; i < e->count; i++)
-    mem_free(at(e, i)->course);
-  shelf_release(&e->slots);
+    mem_free(trial_at(e, i)->course);
+  shelf_release(&e->trials);
   mem_free(e->ready.items);
   mem_free(e->waiting.items);
   mem_free(e);
 }
 
-static int64_t lease_of(const struct engine *e, const struct slot *t) {
+static int64_t lease_of(const struct engine *e, const struct trial *t) {
   return t->row.lease_ms ? t->row.lease_ms : e->conf.lease_ms;
 }
 
-/* A row that is stored already, or a new one. NULL: nothing is changed. */
-static struct slot *add_slot(struct engine *e, const struct engine_trial *row, bool stored, struct err *err) {
-  if (row->number >= ENGINE_TRIALS_MAX) {
-    err_set(err, ERR_LIMIT, "a sweep has at most %d trials", ENGINE_TRIALS_MAX);
-    return NULL;
-  }
-  struct slot *t = shelf_reserve(&e->slots, (size_t)row->number + 1) ? at(e, row->number) : NULL;
-  if (t)
-    t->row = *row;
-  if (!t || ((!stored || !is_over(row)) && !open_course(e, t))) {
-    if (t)
-      t->row = (struct engine_trial){0};
-    err_no_memory(err);
-    return NULL;
-  }
-  e->count = MAX_OF(e->count, row->number + 1);
-  e->existing++;
-  count_row(e, row, 1);
-  if (!is_over(row))
-    set_live(e, t, true);
-  if (stored)
-    return t;
-  t->course->durable = 0;
-  t->course->durable_state = RUN_STATE_COUNT; /* not there */
-  e->unwritten++;
-  make_ready(e, t);
-  return t;
-}
-
 bool engine_load(struct engine *e, const struct engine_trial *row, struct err *err) {
-  if (!row->version || row->state >= RUN_STATE_COUNT || find(e, row->number))
+  if (!row->version || row->state >= RUN_STATE_COUNT || trial_find(e, row->number))
     return err_set(err, ERR_INVALID, "the row of trial %u is wrong or stands there twice", row->number);
-  return add_slot(e, row, true, err) != NULL;
+  return trial_add(e, row, true, err) != NULL;
 }
 
-static void wait_for_ask(struct engine *e, struct slot *t) {
+static void wait_for_ask(struct engine *e, struct trial *t) {
   if (!t->course->in_ring)
     ring_add(&e->waiting, t->row.number);
   t->course->in_ring = true;
@@ -368,12 +122,12 @@ static void wait_for_ask(struct engine *e, struct slot *t) {
 void engine_loaded(struct engine *e, int64_t now) {
   e->now = now;
   for (uint32_t i = 0; i < e->count; i++) {
-    struct slot *t = at(e, i);
+    struct trial *t = trial_at(e, i);
     if (!t->course || !t->course->live)
       continue;
     t->course->lease_until = now + lease_of(e, t);
-    hold(e, t, !e->conf.asks && !t->row.dead && t->row.state != RUN_QUEUED);
-    make_ready(e, t);
+    trial_hold(e, t, !e->conf.asks && !t->row.dead && t->row.state != RUN_QUEUED);
+    trial_make_ready(e, t);
     if (e->conf.asks && t->row.state == RUN_LOST) /* its lease had ended before */
       wait_for_ask(e, t);
   }
@@ -410,18 +164,18 @@ static void check_done(struct engine *e) {
   }
 }
 
-static struct engine_todo todo(enum engine_todo_kind kind, const struct slot *t) {
+static struct engine_todo todo(enum engine_todo_kind kind, const struct trial *t) {
   return (struct engine_todo){.kind = kind, .trial = t->row};
 }
 
 /* A sweep that makes no new trials starts no waiting ones; one that was stopped ends the running ones. */
-static void follow_sweep(struct engine *e, struct slot *t) {
+static void follow_sweep(struct engine *e, struct trial *t) {
   bool waits = t->row.state == RUN_QUEUED;
   bool runs = t->row.state == RUN_STARTING || t->row.state == RUN_RUNNING || (t->row.state == RUN_LOST && !t->row.dead);
   if (!e->swept || !(waits || (runs && e->sweep.why == WHY_STOPPED)))
     return;
   t->course->dequeue |= waits && t->course->enqueued && !e->conf.asks;
-  step(e, t, RUN_EV_KILL, CAUSE_SWEEP);
+  trial_step(e, t, RUN_EV_KILL, CAUSE_SWEEP);
 }
 
 /* New rows go in batches, one after the other: a later number is never stored without an earlier one. */
@@ -429,7 +183,7 @@ static bool may_create(const struct engine *e) {
   return e->batch_open || (!e->creating && !e->batch_failed);
 }
 
-static struct engine_todo write_todo(struct engine *e, struct slot *t) {
+static struct engine_todo write_todo(struct engine *e, struct trial *t) {
   struct engine_todo next = todo(TODO_WRITE_TRIAL, t);
   t->course->writing = t->row.version;
   t->course->writing_state = t->row.state;
@@ -445,27 +199,27 @@ static struct engine_todo write_todo(struct engine *e, struct slot *t) {
 /* The batch is stored, or goes again: the new rows that had to wait are next. */
 static void next_batch(struct engine *e) {
   for (uint32_t n = e->count; n > 0; n--) {
-    struct slot *t = find(e, n - 1);
+    struct trial *t = trial_find(e, n - 1);
     if (t && (!t->course || t->course->durable))
       return;
     if (t)
-      make_ready(e, t);
+      trial_make_ready(e, t);
   }
 }
 
 /* The next thing this trial asks for. */
-static struct engine_todo trial_todo(struct engine *e, struct slot *t) {
+static struct engine_todo trial_todo(struct engine *e, struct trial *t) {
   follow_sweep(e, t);
   if (t->course->holds && t->row.dead &&
       t->course->durable_dead) { /* not before: after a crash the row must not claim slots that another has */
-    hold(e, t, false);
+    trial_hold(e, t, false);
     return todo(TODO_RELEASE, t);
   }
   if (t->course->dequeue) {
     t->course->dequeue = false;
     return todo(TODO_DEQUEUE, t);
   }
-  if (!is_written(t) && !t->course->writing && !t->course->retry && (t->course->durable || may_create(e)))
+  if (!trial_is_written(t) && !t->course->writing && !t->course->retry && (t->course->durable || may_create(e)))
     return write_todo(e, t);
   if (t->course->durable_state != t->row.state || t->course->durable_attempt != t->row.attempt)
     return (struct engine_todo){TODO_NONE};
@@ -497,20 +251,20 @@ struct engine_todo engine_next(struct engine *e) {
     /* What a sweep's end means for its trials follows when it is durable. */
     if (e->sweep.state == SWEEP_DRAINING && e->sweep_durable == e->sweep.version && !e->swept) {
       e->swept = true;
-      for (uint32_t n = e->first_live; n != NONE; n = at(e, n)->course->next)
-        make_ready(e, at(e, n));
+      for (uint32_t n = e->first_live; n != NO_TRIAL; n = trial_at(e, n)->course->next)
+        trial_make_ready(e, trial_at(e, n));
     }
     if (!e->ready.count) {
       e->batch_open = false;
       return (struct engine_todo){TODO_NONE};
     }
-    struct slot *t = at(e, e->ready.items[e->ready.first]);
+    struct trial *t = trial_at(e, e->ready.items[e->ready.first]);
     struct engine_todo next = trial_todo(e, t);
     if (next.kind != TODO_NONE)
       return next;
     ring_take(&e->ready);
     t->course->ready = false;
-    close_course(e, t);
+    trial_close(e, t);
   }
 }
 
@@ -524,7 +278,7 @@ void engine_sweep_written(struct engine *e, uint64_t version, bool ok) {
 }
 
 void engine_trial_written(struct engine *e, uint32_t number, uint32_t version, bool ok) {
-  struct slot *t = find(e, number);
+  struct trial *t = trial_find(e, number);
   if (!t || !t->course || t->course->writing != version)
     return;
   t->course->writing = 0;
@@ -542,9 +296,9 @@ void engine_trial_written(struct engine *e, uint32_t number, uint32_t version, b
   t->course->durable_state = t->course->writing_state;
   t->course->durable_attempt = t->course->writing_attempt;
   t->course->durable_dead = t->course->writing_dead;
-  if (is_written(t))
+  if (trial_is_written(t))
     e->unwritten--;
-  make_ready(e, t);
+  trial_make_ready(e, t);
   if (creation && !e->creating)
     next_batch(e);
 }
@@ -577,7 +331,7 @@ bool engine_has_room(const struct engine *e) {
 static uint32_t next_number(struct engine *e) {
   if (!missing(e))
     return e->count;
-  while (find(e, e->first_missing))
+  while (trial_find(e, e->first_missing))
     e->first_missing++;
   return e->first_missing;
 }
@@ -588,7 +342,7 @@ bool engine_create(struct engine *e, uint32_t *ret_number, struct err *err) {
   if (!room(e))
     return err_set(err, ERR_LIMIT, "run_cap is reached: %u trials were made", e->existing);
   struct engine_trial row = {.number = next_number(e), .version = 1, .state = RUN_QUEUED, .dead = true};
-  struct slot *t = add_slot(e, &row, false, err);
+  struct trial *t = trial_add(e, &row, false, err);
   if (!t)
     return false;
   if (e->conf.asks) { /* its worker need not wait until it is stored: the first row says whose it is */
@@ -604,7 +358,7 @@ bool engine_add(struct engine *e, enum run_state state, bool has_value, uint32_t
     return err_set(err, ERR_WRONG_STATE, "the sweep is %s", sweep_fsm.states[e->sweep.state]);
   struct engine_trial row = {
       .number = next_number(e), .version = 1, .attempt = 1, .state = (uint8_t)state, .dead = true, .has_value = has_value};
-  if (!add_slot(e, &row, false, err))
+  if (!trial_add(e, &row, false, err))
     return false;
   *ret_number = row.number;
   return true;
@@ -630,79 +384,79 @@ static void check_failures(struct engine *e) {
 }
 
 /* A further attempt, if one is allowed. */
-static bool try_again(struct engine *e, struct slot *t, unsigned reason) {
+static bool try_again(struct engine *e, struct trial *t, unsigned reason) {
   if (!(e->conf.retries_on & reason) || t->row.retries >= (uint64_t)e->conf.retries_max || e->sweep.state == SWEEP_DRAINING)
     return false;
   t->row.retries++;
-  return step(e, t, RUN_EV_RETRY, CAUSE_NONE);
+  return trial_step(e, t, RUN_EV_RETRY, CAUSE_NONE);
 }
 
-static void end_failed(struct engine *e, struct slot *t, enum engine_cause cause) {
-  mark_dead(e, t);
+static void end_failed(struct engine *e, struct trial *t, enum engine_cause cause) {
+  trial_mark_dead(e, t);
   if (!try_again(e, t, RETRY_FAILED))
-    step(e, t, RUN_EV_FAILED, cause);
+    trial_step(e, t, RUN_EV_FAILED, cause);
   check_failures(e);
 }
 
-static void end_stopping(struct engine *e, struct slot *t) {
+static void end_stopping(struct engine *e, struct trial *t) {
   enum engine_cause cause = (enum engine_cause)t->row.cause;
-  mark_dead(e, t);
-  step(e, t, cause == CAUSE_VERDICT ? RUN_EV_ENDED_STOPPED : RUN_EV_ENDED_KILLED, cause);
+  trial_mark_dead(e, t);
+  trial_step(e, t, cause == CAUSE_VERDICT ? RUN_EV_ENDED_STOPPED : RUN_EV_ENDED_KILLED, cause);
 }
 
-static void end_well(struct engine *e, struct slot *t) {
+static void end_well(struct engine *e, struct trial *t) {
   if (e->conf.needs_value && !t->row.has_value) {
     end_failed(e, t, CAUSE_NO_METRIC);
     return;
   }
-  mark_dead(e, t);
-  step(e, t, RUN_EV_SUCCEEDED, CAUSE_NONE);
+  trial_mark_dead(e, t);
+  trial_step(e, t, RUN_EV_SUCCEEDED, CAUSE_NONE);
 }
 
-static void end_unknown(struct engine *e, struct slot *t) {
+static void end_unknown(struct engine *e, struct trial *t) {
   if (t->row.state == RUN_STOPPING) {
     end_stopping(e, t);
     return;
   }
-  mark_dead(e, t);
+  trial_mark_dead(e, t);
   if (try_again(e, t, RETRY_LOST))
     return;
   if (t->row.state != RUN_LOST)
-    step(e, t, RUN_EV_LEASE_OUT, CAUSE_LOST);
+    trial_step(e, t, RUN_EV_LEASE_OUT, CAUSE_LOST);
   check_failures(e); /* lost for good */
 }
 
 /* ---- what executors and companions say ---- */
 
-static bool is_current(const struct slot *t, uint32_t attempt) {
+static bool is_current(const struct trial *t, uint32_t attempt) {
   return t && t->course && t->row.attempt == attempt && !t->row.dead;
 }
 
 bool engine_placed(struct engine *e, uint32_t number, int64_t now) {
-  struct slot *t = find(e, number);
+  struct trial *t = trial_find(e, number);
   pass_time(e, now);
   if (!t || t->row.state != RUN_QUEUED || !t->course->enqueued || e->sweep.state == SWEEP_DRAINING)
     return false;
   t->course->enqueued = false;
-  step(e, t, RUN_EV_PLACED, CAUSE_NONE);
-  hold(e, t, true);
+  trial_step(e, t, RUN_EV_PLACED, CAUSE_NONE);
+  trial_hold(e, t, true);
   t->course->lease_until = now + e->conf.lease_ms;
   return true;
 }
 
-static enum engine_answer answer(const struct slot *t) {
+static enum engine_answer answer(const struct trial *t) {
   return t->row.state == RUN_STOPPING && t->course->durable_state == RUN_STOPPING && t->course->durable_attempt == t->row.attempt
              ? ANSWER_STOP
              : ANSWER_GO_ON;
 }
 
 /* A sign of life. */
-static void alive(struct engine *e, struct slot *t, int64_t now) {
+static void alive(struct engine *e, struct trial *t, int64_t now) {
   t->course->lease_until = now + lease_of(e, t);
   if (t->row.state == RUN_STARTING)
-    step(e, t, RUN_EV_STARTED, CAUSE_NONE);
+    trial_step(e, t, RUN_EV_STARTED, CAUSE_NONE);
   else if (t->row.state == RUN_LOST)
-    step(e, t, RUN_EV_RETURNED, CAUSE_NONE);
+    trial_step(e, t, RUN_EV_RETURNED, CAUSE_NONE);
 }
 
 enum engine_answer engine_started(struct engine *e, uint32_t number, uint32_t attempt, int64_t now) {
@@ -710,24 +464,24 @@ enum engine_answer engine_started(struct engine *e, uint32_t number, uint32_t at
 }
 
 void engine_refused(struct engine *e, uint32_t number, uint32_t attempt, int64_t now) {
-  struct slot *t = find(e, number);
+  struct trial *t = trial_find(e, number);
   pass_time(e, now);
   if (!is_current(t, attempt))
     return;
   if (t->row.state == RUN_STOPPING) {
     end_stopping(e, t);
   } else if (t->row.state == RUN_STARTING) {
-    mark_dead(e, t);
+    trial_mark_dead(e, t);
     if (++t->row.refusals >= ENGINE_REFUSALS_MAX)
-      step(e, t, RUN_EV_FAILED, CAUSE_START);
+      trial_step(e, t, RUN_EV_FAILED, CAUSE_START);
     else
-      step(e, t, RUN_EV_REFUSED, CAUSE_NONE);
+      trial_step(e, t, RUN_EV_REFUSED, CAUSE_NONE);
     check_failures(e);
   }
 }
 
 enum engine_answer engine_heard(struct engine *e, uint32_t number, uint32_t attempt, const struct engine_report *report, int64_t now) {
-  struct slot *t = find(e, number);
+  struct trial *t = trial_find(e, number);
   pass_time(e, now);
   if (!is_current(t, attempt))
     return ANSWER_FENCED;
@@ -737,17 +491,17 @@ enum engine_answer engine_heard(struct engine *e, uint32_t number, uint32_t atte
   if (report->has_value && !t->row.has_value) {
     struct engine_trial row = t->row;
     row.has_value = true;
-    change(e, t, row);
+    trial_change(e, t, row);
   }
   if (report->stop && t->row.state == RUN_RUNNING)
-    step(e, t, RUN_EV_STOP, CAUSE_VERDICT);
+    trial_step(e, t, RUN_EV_STOP, CAUSE_VERDICT);
   if (report->target && (e->sweep.state == SWEEP_RUNNING || e->sweep.state == SWEEP_PAUSED))
     sweep_step(e, SWEEP_EV_DRAIN, WHY_TARGET);
   return answer(t);
 }
 
 enum engine_answer engine_exited(struct engine *e, uint32_t number, uint32_t attempt, bool ok, int64_t now) {
-  struct slot *t = find(e, number);
+  struct trial *t = trial_find(e, number);
   pass_time(e, now);
   if (!is_current(t, attempt))
     return ANSWER_FENCED;
@@ -761,7 +515,7 @@ enum engine_answer engine_exited(struct engine *e, uint32_t number, uint32_t att
 }
 
 void engine_dead(struct engine *e, uint32_t number, uint32_t attempt, int64_t now) {
-  struct slot *t = find(e, number);
+  struct trial *t = trial_find(e, number);
   pass_time(e, now);
   if (is_current(t, attempt) && t->row.state != RUN_QUEUED)
     end_unknown(e, t);
@@ -769,12 +523,12 @@ void engine_dead(struct engine *e, uint32_t number, uint32_t attempt, int64_t no
 
 /* ---- time ---- */
 
-static void lease_over(struct engine *e, struct slot *t, int64_t now) {
+static void lease_over(struct engine *e, struct trial *t, int64_t now) {
   bool runs = (t->row.state == RUN_STARTING && t->course->started) || t->row.state == RUN_RUNNING;
   if (now < t->course->lease_until || !(runs || t->row.state == RUN_LOST || t->row.state == RUN_STOPPING))
     return;
   if (runs)
-    step(e, t, RUN_EV_LEASE_OUT, CAUSE_LOST);
+    trial_step(e, t, RUN_EV_LEASE_OUT, CAUSE_LOST);
   if (e->conf.asks && t->row.state == RUN_STOPPING)
     end_stopping(e, t);
   else if (e->conf.asks && t->row.state == RUN_LOST)
@@ -794,17 +548,17 @@ static void check_budgets(struct engine *e) {
 void engine_tick(struct engine *e, int64_t now) {
   pass_time(e, now);
   e->sweep_retry = false;
-  for (uint32_t n = e->first_live, next; n != NONE; n = next) {
-    next = at(e, n)->course->next;
-    lease_over(e, at(e, n), now);
+  for (uint32_t n = e->first_live, next; n != NO_TRIAL; n = next) {
+    next = trial_at(e, n)->course->next;
+    lease_over(e, trial_at(e, n), now);
   }
   for (uint32_t n = 0; e->write_again && n < e->count; n++) {
-    struct slot *t = at(e, n);
+    struct trial *t = trial_at(e, n);
     if (!t->course || !t->course->retry)
       continue;
     t->course->retry = false;
     e->write_again--;
-    make_ready(e, t);
+    trial_make_ready(e, t);
   }
   if (e->batch_failed && !e->creating) {
     e->batch_failed = false;
@@ -818,18 +572,18 @@ void engine_tick(struct engine *e, int64_t now) {
 bool engine_ask(struct engine *e, int64_t lease_ms, int64_t now, uint32_t *ret_number) {
   pass_time(e, now);
   while (e->conf.asks && e->sweep.state == SWEEP_RUNNING && e->waiting.count) {
-    struct slot *t = at(e, ring_take(&e->waiting));
+    struct trial *t = trial_at(e, ring_take(&e->waiting));
     t->course->in_ring = false;
     if (t->row.state == RUN_LOST && !t->row.dead) { /* the lease of the one before has ended */
-      mark_dead(e, t);
-      step(e, t, RUN_EV_RETRY, CAUSE_NONE);
+      trial_mark_dead(e, t);
+      trial_step(e, t, RUN_EV_RETRY, CAUSE_NONE);
     }
     if (t->row.state != RUN_QUEUED) {
-      close_course(e, t);
+      trial_close(e, t);
       continue;
     }
     t->row.lease_ms = (uint32_t)lease_ms;
-    step(e, t, RUN_EV_ASKED, CAUSE_NONE);
+    trial_step(e, t, RUN_EV_ASKED, CAUSE_NONE);
     t->course->enqueued = false;
     t->course->lease_until = now + lease_ms;
     *ret_number = t->row.number;
@@ -839,25 +593,25 @@ bool engine_ask(struct engine *e, int64_t lease_ms, int64_t now, uint32_t *ret_n
 }
 
 void engine_unask(struct engine *e, uint32_t number, uint32_t attempt) {
-  struct slot *t = find(e, number);
+  struct trial *t = trial_find(e, number);
   if (e->conf.asks && is_current(t, attempt) && t->row.state == RUN_RUNNING)
     t->course->lease_until = e->now;
 }
 
 enum engine_told engine_tell(struct engine *e, uint32_t number, uint32_t attempt, enum run_state state, bool has_value, int64_t now) {
-  struct slot *t = find(e, number);
+  struct trial *t = trial_find(e, number);
   pass_time(e, now);
   if (!t || (attempt && attempt != t->row.attempt))
     return TOLD_FENCED;
   if (t->row.dead || !t->course)
-    return is_over(&t->row) ? TOLD_AGAIN : TOLD_FENCED;
+    return trial_row_is_over(&t->row) ? TOLD_AGAIN : TOLD_FENCED;
   if (has_value && !t->row.has_value) {
     struct engine_trial row = t->row;
     row.has_value = true;
-    change(e, t, row);
+    trial_change(e, t, row);
   }
   if (t->row.state != RUN_STOPPING && state == RUN_STOPPED)
-    step(e, t, RUN_EV_STOP, CAUSE_VERDICT);
+    trial_step(e, t, RUN_EV_STOP, CAUSE_VERDICT);
   if (t->row.state == RUN_STOPPING)
     end_stopping(e, t);
   else if (state == RUN_FINISHED)
@@ -904,28 +658,28 @@ bool engine_stop(struct engine *e, struct err *err) {
 }
 
 bool engine_kill(struct engine *e, uint32_t number, int64_t now, struct err *err) {
-  struct slot *t = find(e, number);
+  struct trial *t = trial_find(e, number);
   pass_time(e, now);
   if (!t)
     return err_set(err, ERR_NOT_FOUND, "there is no trial %u", number);
   if (!t->course || !t->course->live || t->row.state == RUN_STOPPING)
     return true; /* over, or being ended */
   t->course->dequeue |= t->row.state == RUN_QUEUED && t->course->enqueued && !e->conf.asks;
-  step(e, t, RUN_EV_KILL, CAUSE_KILLED);
+  trial_step(e, t, RUN_EV_KILL, CAUSE_KILLED);
   return true;
 }
 
 bool engine_retry(struct engine *e, uint32_t number, struct err *err) {
-  struct slot *t = find(e, number);
+  struct trial *t = trial_find(e, number);
   if (!t)
     return err_set(err, ERR_NOT_FOUND, "there is no trial %u", number);
   if (e->sweep.state == SWEEP_DRAINING || sweep_over(e))
     return err_set(err, ERR_WRONG_STATE, "the sweep is %s", sweep_fsm.states[e->sweep.state]);
-  if (!open_course(e, t))
+  if (!trial_open(e, t))
     return err_no_memory(err);
-  if (!t->course->live && step(e, t, RUN_EV_RETRY, CAUSE_NONE))
+  if (!t->course->live && trial_step(e, t, RUN_EV_RETRY, CAUSE_NONE))
     return true;
-  close_course(e, t);
+  trial_close(e, t);
   return err_set(err, ERR_WRONG_STATE, "a trial that is %s cannot be tried again", run_fsm.states[t->row.state]);
 }
 
@@ -964,13 +718,13 @@ struct engine_counts engine_counts(const struct engine *e) {
 }
 
 const struct engine_trial *engine_trial(const struct engine *e, uint32_t number) {
-  const struct slot *t = find(e, number);
+  const struct trial *t = trial_find(e, number);
   return t ? &t->row : NULL;
 }
 
 bool engine_trial_durable(const struct engine *e, uint32_t number) {
-  const struct slot *t = find(e, number);
-  return t && is_written(t);
+  const struct trial *t = trial_find(e, number);
+  return t && trial_is_written(t);
 }
 
 struct engine_sweep engine_sweep(const struct engine *e) {
