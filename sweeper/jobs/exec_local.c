@@ -14,20 +14,9 @@
 #include "base/log.h"
 #include "base/map.h"
 #include "base/mem.h"
-#include "sweeper/jobs/cgroup.h"
 #include "sweeper/jobs/leftovers.h"
 
-enum {
-  ATTEMPTS_MAX = 100000,
-  EXIT_FILE_MAX = 64 * 1024,
-  KEY_BYTES = 20,
-  COMING_MS = 20,
-  LOOK_MIN_MS = 5,
-  LOOK_MAX_MS = 500,
-  LOOKS_MAX = 60,
-  LOCK_FD = 3,
-  PATH_SIZE = 4096
-};
+enum { ATTEMPTS_MAX = 100000, EXIT_FILE_MAX = 64 * 1024, KEY_BYTES = 20, COMING_MS = 20, AGAIN_MS = 100, LOCK_FD = 3, PATH_SIZE = 4096 };
 
 struct exec_local {
   struct loop *loop;
@@ -35,6 +24,7 @@ struct exec_local {
   exec_gone_fn *on_gone;
   void *ctx;
   struct map attempts; /* by run and attempt */
+  struct leftovers *leftovers;
 };
 
 struct attempt {
@@ -46,8 +36,7 @@ struct attempt {
   int pid_fd;
   struct loop_io *io;
   struct loop_timer *coming; /* it holds the lock, and has not said its process id yet */
-  struct loop_timer *again;  /* it is gone, and what it left may not be: its files and locks are held until then */
-  unsigned looks;
+  struct loop_timer *again;  /* it is gone, and for want of memory or descriptors nobody could look how */
   struct loop_defer gone;
 };
 
@@ -66,6 +55,8 @@ void exec_local_path(const struct exec_local *executor, struct id run, int32_t a
     buf_printf(out, "%s/jobs/%s/%d%s%s", executor->conf.data_dir, id, (int)attempt, what[0] ? "/" : "", what);
 }
 
+static void on_nothing_left(void *ctx, struct id run, int32_t attempt);
+
 struct exec_local *exec_local_new(struct loop *loop, const struct exec_local_conf *conf, exec_gone_fn *on_gone, void *ctx,
                                   struct err *err) {
   struct exec_local *executor = mem_zalloc(sizeof *executor);
@@ -77,7 +68,8 @@ struct exec_local *exec_local_new(struct loop *loop, const struct exec_local_con
   *executor = (struct exec_local){.loop = loop, .conf = *conf, .on_gone = on_gone, .ctx = ctx};
   map_init(&executor->attempts, ATTEMPTS_MAX);
   buf_printf(&jobs, "%s/jobs", conf->data_dir);
-  if (!buf_ok(&jobs, err) || !dir_make(buf_text(&jobs), 0700, err)) {
+  executor->leftovers = leftovers_new(loop, conf->work, on_nothing_left, executor, err);
+  if (!executor->leftovers || !buf_ok(&jobs, err) || !dir_make(buf_text(&jobs), 0700, err)) {
     exec_local_free(executor);
     return NULL;
   }
@@ -101,6 +93,7 @@ void exec_local_free(struct exec_local *executor) {
   for (size_t cursor = 0; map_next(&executor->attempts, &cursor, &key, &value);)
     attempt_free(value);
   map_release(&executor->attempts);
+  leftovers_free(executor->leftovers);
   mem_free(executor);
 }
 
@@ -108,52 +101,45 @@ size_t exec_local_count(const struct exec_local *executor) {
   return executor->attempts.count;
 }
 
-/* ---- what a dead companion leaves ---- */
+/* ---- its end ---- */
 
-static void look_again(struct attempt *attempt) {
-  loop_timer_start(attempt->again, MIN_OF(LOOK_MIN_MS << MIN_OF(attempt->looks, 10U), LOOK_MAX_MS));
-  attempt->looks++;
-}
-
-/* A companion that ended in disorder may have left its job behind: nobody watches it any more. True when none of it is left. */
-static bool end_leftovers(const struct attempt *attempt) {
-  struct leftover_marks marks;
-  struct cgroup group;
-  leftover_marks_make(&marks, attempt->run, attempt->number);
-  cgroup_find(&group, attempt->run, attempt->number);
-  cgroup_kill(&group); /* also those that have changed their environment */
-  enum leftovers found = leftovers_kill(&marks);
-  if (!cgroup_remove(&group))
-    return false;
-  return found == LEFTOVERS_NONE || (found == LEFTOVERS_UNSURE && attempt->looks >= LOOKS_MAX);
-}
-
-static void tell_gone(void *ctx) {
-  struct attempt *attempt = ctx;
+static void tell(struct attempt *attempt, struct str exit_text) {
   struct exec_local *executor = attempt->executor;
   struct id run = attempt->run;
   int32_t number = attempt->number;
   char key[KEY_BYTES];
+  map_remove(&executor->attempts, attempt_key(run, number, key));
+  attempt_free(attempt);
+  executor->on_gone(executor->ctx, run, number, exit_text);
+}
+
+static void on_nothing_left(void *ctx, struct id run, int32_t number) {
+  const struct exec_local *executor = ctx;
+  char key[KEY_BYTES];
+  struct attempt *attempt = map_get(&executor->attempts, attempt_key(run, number, key));
+  if (attempt)
+    tell(attempt, STR_NONE);
+}
+
+/* A companion that ended in disorder may have left its job behind: nobody watches it any more, and it holds its files and locks. */
+static void gone(void *ctx) {
+  struct attempt *attempt = ctx;
   AUTO_BUF struct buf path = BUF_INIT(4096), text = BUF_INIT(EXIT_FILE_MAX);
   struct err err;
   if (attempt->is_child)
     waitpid(attempt->pid, NULL, WNOHANG);
   attempt->is_child = false;
-  exec_local_path(executor, run, number, "exit", &path);
-  bool known = buf_ok(&path, &err) && file_read(buf_text(&path), &text, &err);
-  if (!known && (err_is_shortage(&err) || !end_leftovers(attempt))) {
-    look_again(attempt);
-    return;
-  }
-  map_remove(&executor->attempts, attempt_key(run, number, key));
-  attempt_free(attempt);
-  executor->on_gone(executor->ctx, run, number, known ? buf_str(&text) : STR_NONE);
+  exec_local_path(attempt->executor, attempt->run, attempt->number, "exit", &path);
+  if (buf_ok(&path, &err) && file_read(buf_text(&path), &text, &err))
+    tell(attempt, buf_str(&text));
+  else if (err_is_shortage(&err) || !leftovers_end(attempt->executor->leftovers, attempt->run, attempt->number, &err))
+    loop_timer_start(attempt->again, AGAIN_MS);
 }
 
 static void on_pid_ready(void *ctx, int fd UNUSED, unsigned ready UNUSED) {
   struct attempt *attempt = ctx;
   loop_io_set(attempt->io, 0);
-  loop_defer(attempt->executor->loop, &attempt->gone, tell_gone, attempt);
+  loop_defer(attempt->executor->loop, &attempt->gone, gone, attempt);
 }
 
 /* ---- watching ---- */
@@ -201,7 +187,7 @@ static bool watch_pid(struct attempt *attempt, pid_t pid, struct err *err) {
   if (!attempt->is_child && look_at_lock(attempt->executor, attempt->run, attempt->number, &ignored) == HOLDER_DEAD)
     fd_close(&attempt->pid_fd); /* it died before it was opened: by now the id may be somebody else's */
   if (attempt->pid_fd < 0) {
-    loop_defer(attempt->executor->loop, &attempt->gone, tell_gone, attempt);
+    loop_defer(attempt->executor->loop, &attempt->gone, gone, attempt);
     return true;
   }
   fcntl(attempt->pid_fd, F_SETFD, FD_CLOEXEC);
@@ -222,7 +208,7 @@ static bool watch_holder(struct attempt *attempt, struct err *err) {
   case HOLDER_NEVER:
     break;
   }
-  loop_defer(attempt->executor->loop, &attempt->gone, tell_gone, attempt);
+  loop_defer(attempt->executor->loop, &attempt->gone, gone, attempt);
   return true;
 }
 
@@ -240,7 +226,7 @@ static bool attempt_add(struct exec_local *executor, struct id run, int32_t numb
     return err_no_memory(err);
   *attempt = (struct attempt){.executor = executor, .run = run, .number = number, .pid_fd = -1};
   attempt->coming = loop_timer_new(executor->loop, on_coming, attempt);
-  attempt->again = loop_timer_new(executor->loop, tell_gone, attempt);
+  attempt->again = loop_timer_new(executor->loop, gone, attempt);
   if (attempt->coming && attempt->again && map_put(&executor->attempts, attempt_key(run, number, key), attempt, NULL)) {
     *ret = attempt;
     return true;

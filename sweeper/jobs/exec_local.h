@@ -23,7 +23,7 @@ typedef void exec_gone_fn(void *ctx, struct id run, int32_t attempt, struct str 
 struct exec_local_conf {
   const char *data_dir;
   const char *companion;  /* path of winnow-exec */
-  struct work_pool *work; /* for removing what attempts leave */
+  struct work_pool *work; /* for ending and removing what attempts leave */
 };
 
 /* Texts are borrowed. */

@@ -5,11 +5,13 @@
 #include <linux/magic.h>
 #include <sched.h>
 #include <signal.h>
+#include <spawn.h>
 #include <sys/file.h>
 #include <sys/mount.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/vfs.h>
+#include <sys/wait.h>
 
 #include "base/file.h"
 #include "sweeper/jobs/cgroup.h"
@@ -20,6 +22,7 @@
 struct scene {
   struct temp_dir dir;
   struct loop *loop;
+  struct work_pool *work;
   struct exec_local *executor;
   int gone;
   bool had_exit_text;
@@ -42,6 +45,8 @@ static void open_scene(struct scene *scene, const char *companion) {
   *scene = (struct scene){.run = {{0xab, 0xcd}}, .lock = -1};
   temp_dir_make(&scene->dir);
   scene->loop = loop_new(&clock_system, &err);
+  scene->work = work_pool_new(scene->loop, 1, 16, &err);
+  assert_non_null(scene->work);
   struct exec_local_conf conf = {.data_dir = scene->dir.path, .companion = companion};
   scene->executor = exec_local_new(scene->loop, &conf, on_gone, scene, &err);
   assert_non_null(scene->executor);
@@ -57,6 +62,7 @@ static void reopen(struct scene *scene) {
 
 static void close_scene(struct scene *scene) {
   exec_local_free(scene->executor);
+  work_pool_free(scene->work);
   loop_free(scene->loop);
   temp_dir_remove(&scene->dir);
 }
@@ -194,9 +200,9 @@ static void without_descriptors_a_companion_is_not_lost(void **state UNUSED) {
   getrlimit(RLIMIT_NOFILE, &old);
   none = (struct rlimit){.rlim_cur = 0, .rlim_max = old.rlim_max};
   assert_int_equal(setrlimit(RLIMIT_NOFILE, &none), 0);
-  struct leftover_marks marks;
-  leftover_marks_make(&marks, scene.run, 2);
-  assert_int_equal(leftovers_kill(&marks), LEFTOVERS_UNSEEN);
+  struct leftover another = {.run = scene.run, .attempt = 2};
+  leftovers_look(&another, 1);
+  assert_int_equal(another.found, LEFTOVER_UNSEEN);
   assert_true(exec_local_was_started(scene.executor, scene.run, 1));
   assert_true(exec_local_adopt(scene.executor, scene.run, 1, &err));
   for (int i = 0; i < 10; i++, sleep_a_little())
@@ -217,22 +223,87 @@ static void without_descriptors_a_companion_is_not_lost(void **state UNUSED) {
   close_scene(&scene);
 }
 
+/* ---- many at once ---- */
+
+enum { MANY = 300, ALIVE = 8 };
+
+struct told {
+  int count[MANY + 1];
+  int all;
+};
+
+static void on_nothing_left(void *ctx, struct id run UNUSED, int32_t attempt) {
+  struct told *told = ctx;
+  told->count[attempt]++;
+  told->all++;
+}
+
+static pid_t leave(struct id run, int32_t attempt) {
+  struct leftover_marks marks;
+  leftover_marks_make(&marks, run, attempt);
+  char sleep[] = "sleep", seconds[] = "600", *argv[] = {sleep, seconds, NULL}, *env[] = {marks.run, marks.attempt, NULL};
+  pid_t pid;
+  assert_int_equal(posix_spawnp(&pid, "sleep", NULL, NULL, argv, env), 0);
+  return pid;
+}
+
+static void wait_told(struct scene *scene, const struct told *told, int count) {
+  for (int i = 0; i < 3000 && told->all < count; i++, sleep_a_little())
+    loop_turn(scene->loop, false);
+  assert_int_equal(told->all, count);
+}
+
+static void what_many_left_is_ended_together(void **state UNUSED) {
+  struct scene scene;
+  struct err err;
+  struct told told = {.all = 0};
+  pid_t left[ALIVE];
+  int status;
+  open_scene(&scene, WINNOW_EXEC);
+  struct id stranger_run = {{0xef}};
+  pid_t stranger = leave(stranger_run, 1), later = leave(scene.run, MANY + 1);
+  for (int i = 0; i < ALIVE; i++)
+    left[i] = leave(scene.run, 1 + i * 30);
+  struct leftovers *leftovers = leftovers_new(scene.loop, scene.work, on_nothing_left, &told, &err);
+  assert_non_null(leftovers);
+  for (int32_t attempt = MANY; attempt > 1; attempt--)
+    assert_true(leftovers_end(leftovers, scene.run, attempt, &err));
+  assert_int_equal(told.all, 0);
+  loop_turn(scene.loop, false);                              /* a look is out */
+  assert_true(leftovers_end(leftovers, scene.run, 1, &err)); /* joins the next */
+  wait_told(&scene, &told, MANY);
+  for (int attempt = 1; attempt <= MANY; attempt++)
+    assert_int_equal(told.count[attempt], 1);
+  for (int i = 0; i < ALIVE; i++)
+    assert_int_equal(waitpid(left[i], &status, 0), left[i]);
+  assert_int_equal(waitpid(stranger, &status, WNOHANG), 0);
+  assert_int_equal(waitpid(later, &status, WNOHANG), 0);
+  assert_true(leftovers_end(leftovers, stranger_run, 1, &err));
+  loop_turn(scene.loop, false);
+  leftovers_free(leftovers); /* while a look is out */
+  assert_int_equal(waitpid(stranger, &status, 0), stranger);
+  kill(later, SIGKILL);
+  waitpid(later, &status, 0);
+  close_scene(&scene);
+  assert_int_equal(told.all, MANY);
+}
+
 #define STAT(state, flags, threads, env_end)                                  \
   STR("7 (a) b) " state " 1 7 7 0 -1 " flags " 1 0 0 0 0 0 0 0 20 0 " threads \
       " 0 9 0 0 18446744073709551615 0 0 0 0 0 0 0 0 2 1 0 0 17 0 "           \
       "0 0 0 0 0 0 0 0 0 0 0 " env_end " 0\n")
 
 static void who_has_no_environment_may_be_on_its_way(void **state UNUSED) {
-  assert_true(leftovers_is_between(STAT("R", "4194304", "1", "0"), true, true)); /* into a new program */
-  assert_false(leftovers_is_between(STAT("R", "4194304", "1", "0"), false, true));
-  assert_false(leftovers_is_between(STAT("S", "4194304", "1", "140720"), true, true)); /* it has none */
-  assert_true(leftovers_is_between(STAT("R", "4194308", "1", "0"), false, true));      /* out */
-  assert_false(leftovers_is_between(STAT("R", "4194308", "1", "0"), false, false));
-  assert_true(leftovers_is_between(STAT("Z", "4194308", "2", "0"), false, true)); /* out, but for a thread */
-  assert_false(leftovers_is_between(STAT("Z", "4194308", "1", "0"), true, true)); /* a zombie stays as long as its parent likes */
-  assert_false(leftovers_is_between(STAT("S", "2097220", "1", "0"), true, true)); /* the kernel's own */
-  assert_false(leftovers_is_between(STR("7 (a"), true, true));
-  assert_false(leftovers_is_between(STR(""), true, true));
+  assert_true(leftover_is_between(STAT("R", "4194304", "1", "0"), true, true)); /* into a new program */
+  assert_false(leftover_is_between(STAT("R", "4194304", "1", "0"), false, true));
+  assert_false(leftover_is_between(STAT("S", "4194304", "1", "140720"), true, true)); /* it has none */
+  assert_true(leftover_is_between(STAT("R", "4194308", "1", "0"), false, true));      /* out */
+  assert_false(leftover_is_between(STAT("R", "4194308", "1", "0"), false, false));
+  assert_true(leftover_is_between(STAT("Z", "4194308", "2", "0"), false, true)); /* out, but for a thread */
+  assert_false(leftover_is_between(STAT("Z", "4194308", "1", "0"), true, true)); /* a zombie stays as long as its parent likes */
+  assert_false(leftover_is_between(STAT("S", "2097220", "1", "0"), true, true)); /* the kernel's own */
+  assert_false(leftover_is_between(STR("7 (a"), true, true));
+  assert_false(leftover_is_between(STR(""), true, true));
 }
 
 static void an_attempt_without_companion_is_gone_at_once(void **state UNUSED) {
@@ -391,6 +462,7 @@ int main(void) {
       cmocka_unit_test(what_a_dead_companion_left_holds_nothing_any_more),
       cmocka_unit_test(companions_are_found_again),
       cmocka_unit_test(without_descriptors_a_companion_is_not_lost),
+      cmocka_unit_test(what_many_left_is_ended_together),
       cmocka_unit_test(who_has_no_environment_may_be_on_its_way),
       cmocka_unit_test(an_attempt_without_companion_is_gone_at_once),
       cmocka_unit_test(a_companion_that_is_coming_up_is_waited_for),
