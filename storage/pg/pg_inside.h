@@ -48,6 +48,7 @@ struct pg_pool {
   struct pg_target target, session_target;
   struct pg_slot *slots;
   bool started, draining, stopped;
+  bool rests;         /* nothing is dealt before the next turn */
   unsigned callbacks; /* depth: while in one, a draining pool takes what it issues */
   bool told, told_up;
   int64_t grow_after_ms; /* no further connection before */

@@ -189,11 +189,9 @@ static void connect_one(struct pg_pool *pool) {
     }
 }
 
-/* Without its sync it cannot have happened. Where the connection was dead already, that is the connection's fault; one that never can be
- * sent must not take down one connection after the other. */
-static void send_failed(struct pg_pool *pool, const struct pg_link *link, struct pg_op *op) {
-  op->tries += link->pq->status(link->pg) != CONNECTION_BAD;
-  if (op->tries < TRIES_MAX) {
+/* Without its sync it cannot have happened. One that never can be sent must not take down one connection after the other. */
+static void send_failed(struct pg_pool *pool, struct pg_op *op) {
+  if (++op->tries < TRIES_MAX) {
     enqueue(pool, op, true);
     return;
   }
@@ -203,9 +201,15 @@ static void send_failed(struct pg_pool *pool, const struct pg_link *link, struct
   pg_pool_finish_op(pool, op);
 }
 
+/* If other connections have died with this one, the next turn sees it: no statement is to find that out one by one. */
+static void rest_a_turn(struct pg_pool *pool) {
+  pool->rests = true;
+  loop_timer_start(pool->tick, 0);
+}
+
 static void deal(void *ctx) {
   struct pg_pool *pool = ctx;
-  if (pool->stopped)
+  if (pool->stopped || pool->rests)
     return;
   while (pool->queue.first) {
     struct pg_slot *slot = choose(pool);
@@ -218,8 +222,10 @@ static void deal(void *ctx) {
     if (pg_link_send(&slot->link, op)) {
       pool->stats.in_flight++;
     } else {
-      send_failed(pool, &slot->link, op);
+      send_failed(pool, op);
       pg_link_fail(&slot->link, ERR_UNAVAILABLE, "a statement could not be sent to the database");
+      rest_a_turn(pool);
+      break;
     }
   }
   for (unsigned i = 0; i < pool->conf.connections; i++)
@@ -378,6 +384,7 @@ static void expire(struct pg_pool *pool, struct pg_op *op) {
 static void on_tick(void *ctx) {
   struct pg_pool *pool = ctx;
   int64_t now = loop_now_ms(pool->loop);
+  pool->rests = false;
   LIST_EACH(&pool->queue, node) {
     struct pg_op *op = LIST_ENTRY(node, struct pg_op, node);
     if (pg_pool_is_late(pool, op->since_ms, op->deadline_ms))
@@ -387,6 +394,8 @@ static void on_tick(void *ctx) {
     if (pg_link_is_stuck(&pool->slots[i].link, now))
       pg_link_fail(&pool->slots[i].link, ERR_UNAVAILABLE, "the database does not answer");
   pg_sessions_tick(pool);
+  if (pool->queue.first)
+    loop_defer(pool->loop, &pool->deal, deal, pool);
   if (!is_idle(pool))
     pg_pool_tick_on(pool);
 }
