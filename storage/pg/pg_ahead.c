@@ -35,6 +35,7 @@ struct pg_ahead {
   struct run_as who;
   struct loop_timer *timer;
   struct work work;
+  struct subproc_stop stop;
   struct span span;
   bool asking, working, freed;
   uint64_t done_seen; /* statements answered when the position was told last */
@@ -109,7 +110,7 @@ static void release(struct pg_ahead *ahead) {
 static void run_make(struct work *work) {
   struct pg_ahead *ahead = CONTAINER_OF(work, struct pg_ahead, work);
   ahead->err = (struct err){0};
-  ahead->made = subproc_call(&ahead->who, make_span, &ahead->span, &ahead->err);
+  ahead->made = subproc_call(&ahead->who, make_span, &ahead->span, &ahead->stop, &ahead->err);
 }
 
 static void on_made(struct work *work, bool cancelled) {
@@ -195,7 +196,7 @@ int64_t pg_ahead_until(const struct pg_ahead *ahead) {
 void pg_ahead_free(struct pg_ahead *ahead) {
   if (!ahead)
     return;
-  ahead->freed = true;
+  ahead->freed = ahead->stop.asked = true;
   loop_timer_stop(ahead->timer);
   release(ahead);
 }

@@ -18,7 +18,7 @@ MUST_CHECK struct pg_ahead *pg_ahead_new(struct loop *loop, struct pg_pool *pool
                                          struct err *err);
 /* The files of all positions before this one are there; 0: not known yet. */
 int64_t pg_ahead_until(const struct pg_ahead *ahead);
-/* What is under way ends by itself. Accepts NULL. */
+/* What is under way is ended. Accepts NULL. */
 void pg_ahead_free(struct pg_ahead *ahead);
 
 #endif

@@ -54,7 +54,7 @@ static bool look_into(struct str dir, struct pg_programs *ret) {
   const char *argv[] = {postgres.p, "--version", NULL};
   struct run_as us = {.drop = false};
   struct str version;
-  if (!subproc_run(&us, argv, environment, 10000, &said, &ignored) || !pg_version_parse(buf_str(&said), &found.major, &version))
+  if (!subproc_run(&us, argv, environment, 10000, NULL, &said, &ignored) || !pg_version_parse(buf_str(&said), &found.major, &version))
     return false;
   note_dir(postgres.p, dir, found.dir);
   snprintf(found.version, sizeof found.version, "%.*s", STR_ARG(version));

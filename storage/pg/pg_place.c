@@ -67,7 +67,7 @@ static bool locate(const struct pg_place_conf *conf, struct pg_place *place, str
   if (!join(place->data, sizeof place->data, place->dir, "pg", err))
     return false;
   struct err ignored;
-  if (!place->who.drop || stat(place->data, &st) == 0 || subproc_call(&place->who, try_directory, place->dir, &ignored))
+  if (!place->who.drop || stat(place->data, &st) == 0 || subproc_call(&place->who, try_directory, place->dir, NULL, &ignored))
     return true;
   return far_place(conf, place->dir, place->data, sizeof place->data, err);
 }

@@ -15,13 +15,14 @@
 #include "storage/pg/pg_find.h"
 
 struct pg_place_conf {
-  const char *dir;       /* the service's directory; exists */
-  const char *bin_dir;   /* NULL: looked for */
-  const char *user;      /* when started by root; NULL: winnow, postgres or nobody */
-  const char *far_dir;   /* NULL: /var/lib/winnow/pg */
-  const char *cache_dir; /* NULL: /var/cache/winnow for root, else $XDG_CACHE_HOME/winnow */
-  const char *run_dir;   /* NULL: /run, $XDG_RUNTIME_DIR or /tmp */
-  const char *settings;  /* NULL, or further lines of postgresql.conf */
+  const char *dir;                 /* the service's directory; exists */
+  const char *bin_dir;             /* NULL: looked for */
+  const char *user;                /* when started by root; NULL: winnow, postgres or nobody */
+  const char *far_dir;             /* NULL: /var/lib/winnow/pg */
+  const char *cache_dir;           /* NULL: /var/cache/winnow for root, else $XDG_CACHE_HOME/winnow */
+  const char *run_dir;             /* NULL: /run, $XDG_RUNTIME_DIR or /tmp */
+  const char *settings;            /* NULL, or further lines of postgresql.conf */
+  const struct subproc_stop *stop; /* NULL, or how another thread ends the making of a cluster */
 };
 
 struct pg_place {

@@ -37,6 +37,7 @@ struct pg_private {
   enum pg_private_state state;
   struct loop_timer *timer; /* polling, backoff, patience: one at a time, by state */
   struct work work;
+  struct subproc_stop stop; /* of what the thread makes */
   bool work_out;
   bool work_ok;
   struct err work_err;
@@ -496,6 +497,7 @@ struct pg_private *pg_private_new(struct loop *loop, struct work_pool *work, con
   server->work_pool = work;
   server->arena = ARENA_INIT(64 * KIB);
   server->conf = *conf;
+  server->conf.place.stop = &server->stop;
   server->on_change = on_change;
   server->ctx = ctx;
   server->pid_fd = -1;
@@ -539,7 +541,7 @@ static void stop_now(void *ctx) {
 }
 
 void pg_private_stop(struct pg_private *server) {
-  server->stop_asked = true;
+  server->stop_asked = server->stop.asked = true;
   loop_defer(server->loop, &server->stopping, stop_now, server);
 }
 
@@ -547,7 +549,7 @@ void pg_private_free(struct pg_private *server) {
   if (!server)
     return;
   loop_defer_cancel(&server->stopping);
-  server->freed = true;
+  server->freed = server->stop.asked = true;
   if (server->work_out) {
     loop_timer_stop(server->timer);
     return; /* a thread is at its files: prepared() comes back here */

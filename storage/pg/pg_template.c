@@ -47,7 +47,7 @@ static bool template_path(const struct pg_place_conf *conf, const struct pg_prog
 
 /* Runs initdb, as `who`, into `data`, an empty directory of theirs. `pwfile` is readable by them. */
 static bool run_initdb(const struct pg_programs *programs, const struct run_as *who, const char *data, const char *pwfile, bool sync,
-                       struct err *err) {
+                       const struct subproc_stop *stop, struct err *err) {
   AUTO_BUF struct buf program = BUF_INIT(KIB), pw = BUF_INIT(8 * KIB), said = BUF_INIT(16 * KIB);
   buf_printf(&program, "%s/initdb", programs->dir);
   buf_printf(&pw, "--pwfile=%s", pwfile);
@@ -66,7 +66,7 @@ static bool run_initdb(const struct pg_programs *programs, const struct run_as *
                         sync ? NULL : "--no-sync",
                         NULL};
   static const char *const environment[] = {"PATH=/usr/bin:/bin", "LC_ALL=C", "TZ=UTC", NULL};
-  return subproc_run(who, argv, environment, INITDB_MS, &said, err);
+  return subproc_run(who, argv, environment, INITDB_MS, stop, &said, err);
 }
 
 static bool give(const char *path, const struct run_as *who, struct err *err) {
@@ -74,7 +74,8 @@ static bool give(const char *path, const struct run_as *who, struct err *err) {
 }
 
 /* A new cluster at base/data with its password in base/secret; base is an empty directory of ours. */
-static bool make_at(const struct pg_programs *programs, const struct run_as *who, const char *base, bool sync, struct err *err) {
+static bool make_at(const struct pg_programs *programs, const struct run_as *who, const char *base, bool sync,
+                    const struct subproc_stop *stop, struct err *err) {
   AUTO_BUF struct buf data = BUF_INIT(8 * KIB), secret = BUF_INIT(8 * KIB);
   buf_printf(&data, "%s/data", base);
   buf_printf(&secret, "%s/secret", base);
@@ -87,7 +88,7 @@ static bool make_at(const struct pg_programs *programs, const struct run_as *who
   if (mkdir(data.p, 0700) != 0)
     return err_errno(err, errno, "cannot make the directory %s", data.p);
   return give(base, who, err) && give(data.p, who, err) && file_replace(secret.p, str_of(text), 0600, err) && give(secret.p, who, err) &&
-         run_initdb(programs, who, data.p, secret.p, sync, err);
+         run_initdb(programs, who, data.p, secret.p, sync, stop, err);
 }
 
 static bool read_secret(const char *base, char *ret_secret, struct err *err) {
@@ -128,7 +129,8 @@ static void sweep_leftovers(const char *root) {
     closedir(dir);
 }
 
-static bool build(const struct pg_programs *programs, const struct run_as *who, const char *root, const char *base, struct err *err) {
+static bool build(const struct pg_programs *programs, const struct run_as *who, const char *root, const char *base,
+                  const struct subproc_stop *stop, struct err *err) {
   AUTO_BUF struct buf fresh = BUF_INIT(8 * KIB);
   if (!dir_make(root, 0755, err))
     return false;
@@ -141,7 +143,7 @@ static bool build(const struct pg_programs *programs, const struct run_as *who, 
   AUTO_FD int lock = open(fresh.p, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
   (void)!flock(lock, LOCK_EX | LOCK_NB); /* nobody has it yet */
   struct err ignored;
-  if (!make_at(programs, who, fresh.p, false, err)) {
+  if (!make_at(programs, who, fresh.p, false, stop, err)) {
     (void)!tree_remove(fresh.p, &ignored);
     return false;
   }
@@ -156,7 +158,7 @@ bool pg_template_ensure(const struct pg_place_conf *conf, const struct pg_progra
   AUTO_BUF struct buf root = BUF_INIT(4 * KIB), base = BUF_INIT(4 * KIB);
   if (!cache_root(conf, &root, err) || !template_path(conf, programs, who, &base, err))
     return false;
-  return is_usable(base.p, who) || build(programs, who, root.p, base.p, err);
+  return is_usable(base.p, who) || build(programs, who, root.p, base.p, conf->stop, err);
 }
 
 struct copy {
@@ -173,7 +175,7 @@ static bool copy_tree(void *arg, struct err *err) {
 }
 
 /* A directory that `who` may fill, in a parent of which we are the owner: it is made by us as `to`/, filled as `to`/data, and moved up. */
-static bool copy_from(const char *base, const struct run_as *who, const char *to, struct err *err) {
+static bool copy_from(const char *base, const struct run_as *who, const char *to, const struct subproc_stop *stop, struct err *err) {
   AUTO_BUF struct buf from = BUF_INIT(8 * KIB), inner = BUF_INIT(8 * KIB), outer = BUF_INIT(8 * KIB);
   buf_printf(&from, "%s/data", base);
   buf_printf(&outer, "%s.copy", to);
@@ -183,7 +185,7 @@ static bool copy_from(const char *base, const struct run_as *who, const char *to
   if (mkdir(outer.p, 0700) != 0)
     return err_errno(err, errno, "cannot make the directory %s", outer.p);
   struct copy copy = {from.p, inner.p};
-  bool ok = give(outer.p, who, err) && subproc_call(who, copy_tree, &copy, err);
+  bool ok = give(outer.p, who, err) && subproc_call(who, copy_tree, &copy, stop, err);
   if (ok && rename(inner.p, to) != 0)
     ok = err_errno(err, errno, "cannot make %s", to);
   struct err ignored;
@@ -191,7 +193,8 @@ static bool copy_from(const char *base, const struct run_as *who, const char *to
   return ok;
 }
 
-static bool make_in_place(const struct pg_programs *programs, const struct run_as *who, const char *to, char *ret_secret, struct err *err) {
+static bool make_in_place(const struct pg_programs *programs, const struct run_as *who, const char *to, char *ret_secret,
+                          const struct subproc_stop *stop, struct err *err) {
   AUTO_BUF struct buf base = BUF_INIT(8 * KIB), data = BUF_INIT(8 * KIB);
   buf_printf(&base, "%s.init", to);
   buf_printf(&data, "%s.init/data", to);
@@ -199,7 +202,7 @@ static bool make_in_place(const struct pg_programs *programs, const struct run_a
     return false;
   if (mkdir(base.p, 0700) != 0)
     return err_errno(err, errno, "cannot make the directory %s", base.p);
-  bool ok = make_at(programs, who, base.p, true, err) && read_secret(base.p, ret_secret, err);
+  bool ok = make_at(programs, who, base.p, true, stop, err) && read_secret(base.p, ret_secret, err);
   if (ok && rename(data.p, to) != 0)
     ok = err_errno(err, errno, "cannot make %s", to);
   struct err ignored;
@@ -213,6 +216,6 @@ bool pg_template_copy(const struct pg_place_conf *conf, const struct pg_programs
   struct err cache;
   if (!pg_template_ensure(conf, programs, who, &cache) || !template_path(conf, programs, who, &base, &cache) ||
       !read_secret(base.p, ret_secret, &cache))
-    return make_in_place(programs, who, to, ret_secret, err);
-  return copy_from(base.p, who, to, err);
+    return make_in_place(programs, who, to, ret_secret, conf->stop, err);
+  return copy_from(base.p, who, to, conf->stop, err);
 }

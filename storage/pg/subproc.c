@@ -12,6 +12,8 @@
 #include "base/clock.h"
 #include "base/file.h"
 
+enum { STOP_LOOK_MS = 50, STOP_GRACE_MS = 3000 };
+
 bool run_as_find(const char *name, struct run_as *ret, struct err *err) {
   struct run_as found = {.uid = geteuid(), .gid = getegid()};
   static const char *const usual[] = {"winnow", "postgres", "nobody"};
@@ -73,15 +75,19 @@ static bool reap(pid_t pid, int *ret_status) {
   return true;
 }
 
-/* Reads until the other end is closed. What does not fit is read and dropped. False when the time is up. */
-static bool gather(int fd, int64_t until_ms, struct buf *out) {
-  for (;;) {
-    int64_t left = MIN_OF(until_ms - clock_mono_ms(&clock_system), (int64_t)INT32_MAX);
+static bool is_asked(const struct subproc_stop *stop) {
+  return stop && stop->asked;
+}
+
+/* Reads until the other end is closed. What does not fit is read and dropped. False when the time is up, or it is to stop. */
+static bool gather(int fd, int64_t until_ms, const struct subproc_stop *stop, struct buf *out) {
+  while (!is_asked(stop)) {
+    int64_t left = until_ms - clock_mono_ms(&clock_system);
     struct pollfd wait = {.fd = fd, .events = POLLIN};
-    int ready = poll(&wait, 1, (int)MAX_OF(left, (int64_t)0));
-    if (ready == 0 || (ready < 0 && errno != EINTR))
+    int ready = poll(&wait, 1, (int)MAX_OF(MIN_OF(left, (int64_t)STOP_LOOK_MS), (int64_t)0));
+    if ((ready == 0 && left <= 0) || (ready < 0 && errno != EINTR))
       return false;
-    if (ready < 0)
+    if (ready <= 0)
       continue;
     char bytes[4096];
     ssize_t n = read(fd, bytes, sizeof bytes);
@@ -92,6 +98,19 @@ static bool gather(int fd, int64_t until_ms, struct buf *out) {
     if (n > 0)
       buf_add(out, bytes, MIN_OF((size_t)n, out->max - MIN_OF(out->n, out->max)));
   }
+  return false;
+}
+
+/* TERM and a while, so that it can tidy up; then, or without `grace`, KILL. */
+static void end_child(pid_t pid, bool grace) {
+  siginfo_t info = {.si_pid = 0};
+  int64_t until = clock_mono_ms(&clock_system) + STOP_GRACE_MS;
+  if (grace)
+    kill(pid, SIGTERM);
+  while (grace && clock_mono_ms(&clock_system) < until && waitid(P_PID, (id_t)pid, &info, WEXITED | WNOHANG | WNOWAIT) == 0 && !info.si_pid)
+    poll(NULL, 0, STOP_LOOK_MS / 10);
+  if (!info.si_pid)
+    kill(pid, SIGKILL);
 }
 
 /* The last lines of what it printed, on one. */
@@ -120,24 +139,28 @@ static void exec_child(const char *const *argv, const char *const *environment) 
   _exit(127);
 }
 
-bool subproc_run(const struct run_as *who, const char *const *argv, const char *const *environment, int64_t limit_ms, struct buf *out,
-                 struct err *err) {
+bool subproc_run(const struct run_as *who, const char *const *argv, const char *const *environment, int64_t limit_ms,
+                 const struct subproc_stop *stop, struct buf *out, struct err *err) {
   int ends[2];
+  if (is_asked(stop))
+    return err_set(err, ERR_UNAVAILABLE, "%s was not begun: it was told to stop", argv[0]);
   if (pipe2(ends, O_CLOEXEC) != 0)
     return err_errno(err, errno, "cannot run %s", argv[0]);
   pid_t pid = begin_child(who, -1, ends[1], ends[1]);
   if (pid == 0)
     exec_child(argv, environment);
   close(ends[1]);
-  bool in_time = pid > 0 && gather(ends[0], clock_mono_ms(&clock_system) + limit_ms, out);
+  bool in_time = pid > 0 && gather(ends[0], clock_mono_ms(&clock_system) + limit_ms, stop, out);
   close(ends[0]);
   if (pid < 0)
     return err_errno(err, errno, "cannot run %s", argv[0]);
   if (!in_time)
-    kill(pid, SIGKILL);
+    end_child(pid, is_asked(stop));
   int status = 0;
   if (!reap(pid, &status))
     return err_errno(err, errno, "cannot wait for %s", argv[0]);
+  if (!in_time && is_asked(stop))
+    return err_set(err, ERR_UNAVAILABLE, "%s was told to stop", argv[0]);
   if (!in_time)
     return err_set(err, ERR_TIMEOUT, "%s did not end within %lld s", argv[0], (long long)(limit_ms / 1000));
   return tell_end(status, argv[0], out, err);
@@ -162,7 +185,7 @@ bool subproc_pipe(const struct run_as *who, const char *const *argv, const char 
   io->pid = pid;
   bool ok = pid > 0 || err_errno(err, errno, "cannot run %s", argv[0]);
   if (ok)
-    (void)!gather(ends[0], INT64_MAX / 2, &said);
+    (void)!gather(ends[0], INT64_MAX / 2, NULL, &said);
   close(ends[0]);
   siginfo_t info;
   while (ok && waitid(P_PID, (id_t)pid, &info, WEXITED | WNOWAIT) != 0 && errno == EINTR)
@@ -174,7 +197,8 @@ bool subproc_pipe(const struct run_as *who, const char *const *argv, const char 
   return ok && tell_end(status, argv[0], &said, err);
 }
 
-bool subproc_call(const struct run_as *who, bool (*fn)(void *arg, struct err *err), void *arg, struct err *err) {
+bool subproc_call(const struct run_as *who, bool (*fn)(void *arg, struct err *err), void *arg, const struct subproc_stop *stop,
+                  struct err *err) {
   int ends[2];
   if (pipe2(ends, O_CLOEXEC) != 0)
     return err_errno(err, errno, "cannot start a child");
@@ -187,9 +211,13 @@ bool subproc_call(const struct run_as *who, bool (*fn)(void *arg, struct err *er
   }
   close(ends[1]);
   AUTO_BUF struct buf answer = BUF_INIT(sizeof(struct err));
-  bool read_all = pid > 0 && gather(ends[0], INT32_MAX + clock_mono_ms(&clock_system), &answer);
+  bool read_all = pid > 0 && gather(ends[0], INT64_MAX / 2, stop, &answer);
   close(ends[0]);
   int status = 0;
+  if (pid > 0 && !read_all)
+    end_child(pid, is_asked(stop));
+  if (is_asked(stop) && pid > 0 && reap(pid, &status))
+    return err_set(err, ERR_UNAVAILABLE, "a child was told to stop");
   if (pid < 0 || !reap(pid, &status) || !read_all)
     return err_errno(err, errno, "a child failed");
   if (WIFEXITED(status) && WEXITSTATUS(status) == 0)

@@ -20,12 +20,18 @@ MUST_CHECK bool run_as_find(const char *name, struct run_as *ret, struct err *er
 /* In a child, before exec: gives up root. False when it cannot (errno). */
 MUST_CHECK bool run_as_enter(const struct run_as *who);
 
-/* Runs argv[0] (a path) with `environment` and adds what it prints (both streams) to `out` until that is full. Kills it after `limit_ms`.
- * False when it could not be run, or did not exit with 0: then err has its last words. */
+/* Set by another thread: what runs is ended (TERM, then KILL), and its call fails with ERR_UNAVAILABLE. */
+struct subproc_stop {
+  _Atomic bool asked;
+};
+
+/* Runs argv[0] (a path) with `environment` and adds what it prints (both streams) to `out` until that is full. Kills it after `limit_ms`,
+ * or when `stop` (NULL: never) says so. False when it could not be run, or did not exit with 0: then err has its last words. */
 MUST_CHECK bool subproc_run(const struct run_as *who, const char *const *argv, const char *const *environment, int64_t limit_ms,
-                            struct buf *out, struct err *err);
+                            const struct subproc_stop *stop, struct buf *out, struct err *err);
 /* Calls fn in a child that runs as `who`; its answer and error come back. It shares nothing else. */
-MUST_CHECK bool subproc_call(const struct run_as *who, bool (*fn)(void *arg, struct err *err), void *arg, struct err *err);
+MUST_CHECK bool subproc_call(const struct run_as *who, bool (*fn)(void *arg, struct err *err), void *arg, const struct subproc_stop *stop,
+                             struct err *err);
 
 /* As subproc_run(), with two descriptors of the caller's: reads `in` (-1: nothing), writes to `out` (-1: as above into the error's text;
  * else only what it says on the other stream does). `pid` is 0 before and after. */

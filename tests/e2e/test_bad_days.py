@@ -602,7 +602,7 @@ class OwnDatabase(unittest.TestCase):
                 time.sleep(0.03 + 0.15 * (i % 10))
                 s.process.send_signal(signal.SIGTERM)
                 try:
-                    self.assertIn(s.process.wait(8), (0, -signal.SIGTERM), s.log()[-2000:])
+                    self.assertIn(s.process.wait(60), (0, -signal.SIGTERM), s.log()[-2000:])
                 except subprocess.TimeoutExpired:
                     self.fail(s.log()[-3000:])
                 self.assertEqual(s.postgres(), [])

@@ -135,7 +135,7 @@ static void test_snapshot(void **state) {
   static const char *const environment[] = {"PATH=/usr/bin:/bin", "LC_ALL=C", NULL};
   AUTO_BUF struct buf dump = BUF_INIT(4 * MIB), meaning = BUF_INIT(4 * MIB);
   struct run_as us = {.drop = false};
-  assert_true(subproc_run(&us, argv, environment, 60000, &dump, &err));
+  assert_true(subproc_run(&us, argv, environment, 60000, NULL, &dump, &err));
   buf_puts(&meaning, "");
   keep_the_meaning(buf_str(&dump), &meaning);
   const char *path = getenv("WINNOW_WRITE_SCHEMA");
