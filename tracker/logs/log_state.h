@@ -1,9 +1,10 @@
-/* Inside of the log parser: shared by log_parse.c, log_place.c, log_pairs.c, log_dict.c, log_table.c. Nobody else includes it. */
+/* Inside of the log parser: what its parts share, and what each does for the others. Nobody else includes it. */
 #ifndef WINNOW_TRACKER_LOG_STATE_H
 #define WINNOW_TRACKER_LOG_STATE_H
 
 #include <math.h>
 
+#include "tracker/logs/log_key.h"
 #include "tracker/logs/log_parse.h"
 #include "tracker/logs/log_token.h"
 #include "tracker/logs/log_words.h"
@@ -96,6 +97,8 @@ struct series {
   double printed; /* the global step of the last point; NAN */
 };
 
+#define LOG_STEP_MAX (INT64_MAX / 4)
+
 enum style { STYLE_PAIRS, STYLE_TABLE, STYLE_DICT, STYLE_BOX, STYLE_COUNT };
 
 /* What is carried from line to line; all of it is saved. */
@@ -168,17 +171,20 @@ struct log_parse {
   } hashes[CACHE_MAX]; /* of keys */
 };
 
-/* log_parse.c */
+/* log_lookup.c */
 struct log_key log_classify(struct log_parse *p, struct str name);
 /* log_word(), looked up. */
 unsigned log_flags(struct log_parse *p, struct str word);
 /* Cuts the text into tokens and looks up its words. */
 void log_read_tokens(struct log_parse *p, struct str text);
+/* Of a series' key; it stands in stored states. */
+uint64_t log_key_hash(struct log_parse *p, struct str key);
+
+/* log_points.c */
 /* `at` bytes of scratch, or NULL when it is used up. */
 char *log_scratch(struct log_parse *p, size_t n);
 /* Puts a raw pair in the list; the name lies in the text or in scratch. */
 struct raw *log_add_raw(struct log_parse *p, struct str name, double value);
-void log_set_section(struct log_parse *p, struct str section, bool strong);
 /* Decides on the raw pairs and makes the points. */
 void log_settle(struct log_parse *p, enum style style);
 
@@ -238,10 +244,34 @@ void log_skip_prefix(struct log_parse *p);
 /* Finds epoch, step and batch, sets p->own and marks their tokens used. */
 void log_find_place(struct log_parse *p);
 
+/* log_name.c */
+/* The words of tokens [from, to) as one name with single blanks. Empty when there is none. */
+struct str log_make_name(struct log_parse *p, size_t from, size_t to);
+/* The words of tokens [from, to) became no name: they may tell the section. */
+void log_leave_words(struct log_parse *p, size_t from, size_t to);
+
+/* log_value.c */
+struct log_reading {
+  double values[2];
+  unsigned count;
+  const char *second; /* suffix of the second value */
+  bool percent, second_percent;
+  bool measure; /* has a unit: a time, a speed, a size */
+  bool integer;
+  size_t end;
+};
+
+/* The value that starts with the number at i, and what belongs to it. */
+void log_read_number(const struct log_parse *p, size_t i, enum log_key_kind kind, struct str name, struct log_reading *r);
+/* The value behind a separator: a number, quoted, in brackets, or wrapped. False when there is none. */
+bool log_read_value(const struct log_parse *p, size_t i, enum log_key_kind kind, struct str name, struct log_reading *r);
+/* "tensor", "np.float64": what may stand around a number. */
+bool log_is_wrapper(struct str word);
+/* The bracket that closes the one at `open`, among the next `limit` tokens; SIZE_MAX: none. */
+size_t log_find_close(const struct log_parse *p, size_t open, size_t limit);
+
 /* log_pairs.c */
 void log_find_pairs(struct log_parse *p);
-/* Is it a section word ("Validation", "train_inner")? */
-bool log_is_section(struct str word);
 
 /* log_dict.c */
 /* The dict or JSON object at text[at]: its numbers are added as raw pairs, places set. Returns the offset behind it; 0 when it is not
