@@ -50,14 +50,13 @@ static void inherit_section(struct log_parse *p, struct str name, enum log_key_k
     p->line_section = word;
 }
 
-static struct raw *add_pair(struct scan *s, struct str name, double value, bool percent, const char *suffix) {
+static struct raw *add_pair(struct scan *s, struct str name, double value, bool percent) {
   if (log_is_source_file(name) || is_code_place(s, name)) /* train.py:42 */
     return NULL;
   struct raw *raw = log_add_raw(s->p, name, value);
   if (!raw)
     return NULL;
   raw->percent = percent;
-  raw->suffix = suffix;
   if (s->summary && !s->p->line_section.n)
     raw->section = STR("*");
   return raw;
@@ -70,25 +69,20 @@ static bool is_rank(struct str name, bool percent) {
 }
 
 /* Adds what was read under the name. */
-static void take_reading(struct scan *s, struct str name, const struct log_reading *r, bool bare) {
-  struct raw *raw = add_pair(s, name, r->values[0], r->percent, "");
+static void take_reading(struct scan *s, struct str name, const struct log_reading *r) {
+  struct raw *raw = add_pair(s, name, r->values[0], r->percent);
   if (!raw)
     return;
   raw->integer = r->integer && !r->percent;
-  raw->bare = bare;
   if (r->measure)
     raw->kind = LOG_KEY_CLOCK;
   if (raw->kind == LOG_KEY_SETTING && !raw->integer && is_rank(name, r->percent))
     raw->kind = LOG_KEY_METRIC;
   if (raw->integer && (r->values[0] == 16 || r->values[0] == 32 || r->values[0] == 64) && str_ends(name, STR("precision")))
     raw->kind = LOG_KEY_SETTING;
-  enum log_key_kind kind = raw->kind;
-  inherit_section(s->p, name, kind);
-  if (r->count < 2)
-    return;
-  raw = add_pair(s, name, r->values[1], r->second_percent, r->second);
-  if (raw)
-    raw->kind = kind, raw->bare = bare;
+  if (r->count == 2)
+    log_add_second(s->p, r->values[1], r->second_percent, r->second);
+  inherit_section(s->p, name, raw->kind);
 }
 
 /* ---- groups ---- */
@@ -123,7 +117,7 @@ static bool wrapped_value(struct scan *s, size_t close) {
     return false;
   struct log_reading r;
   log_read_number(p, s->at + 1, LOG_KEY_METRIC, name, &r);
-  take_reading(s, name, &r, true);
+  take_reading(s, name, &r);
   s->at = close;
   s->segment = close + 1;
   return true;
@@ -157,7 +151,7 @@ static bool tuple(struct scan *s) {
                                                                   : NULL;
     if (place && isnan(*place))
       *place = p->tokens[value].value;
-    struct raw *raw = place ? NULL : add_pair(s, token_text(p, names[k]), p->tokens[value].value, false, "");
+    struct raw *raw = place ? NULL : add_pair(s, token_text(p, names[k]), p->tokens[value].value, false);
     if (raw)
       raw->integer = p->tokens[value].flags & LOG_T_INT;
   }
@@ -177,7 +171,7 @@ static bool ranged_value(struct scan *s, size_t close) {
   struct log_reading r;
   if (!name.n || !log_read_value(p, close + 2, log_classify(p, name).kind, name, &r))
     return false;
-  take_reading(s, name, &r, false);
+  take_reading(s, name, &r);
   s->at = r.end - 1;
   s->segment = r.end;
   return true;
@@ -277,7 +271,7 @@ static bool only_result(struct scan *s, size_t next) {
       p->tokens[next].flags & (LOG_T_INT | LOG_T_UNIT))
     return false;
   struct str name = str_n(p->text.p + p->tokens[p->first].at, p->tokens[word].end - p->tokens[p->first].at);
-  struct raw *raw = add_pair(s, name, p->tokens[next].value, p->tokens[next].flags & LOG_T_PERCENT, "");
+  struct raw *raw = add_pair(s, name, p->tokens[next].value, p->tokens[next].flags & LOG_T_PERCENT);
   if (!raw)
     return false;
   raw->kind = LOG_KEY_METRIC;
@@ -320,7 +314,7 @@ static void separator(struct scan *s) {
         r.measure = true;
       log_leave_words(p, s->segment, i - 1);
     }
-    take_reading(s, name, &r, false);
+    take_reading(s, name, &r);
     s->at = r.end - 1;
     s->segment = r.end;
     return;
@@ -412,7 +406,7 @@ static bool bare_value(struct scan *s) {
     if (words > 2 || (r.integer && !divided) || s->segment == p->first)
       return false;
   }
-  take_reading(s, name, &r, true);
+  take_reading(s, name, &r);
   s->at = r.end - 1;
   s->segment = r.end;
   return true;
@@ -439,12 +433,10 @@ static bool reversed_value(struct scan *s) {
     name = STR("avg loss");
   if (!name.n || log_classify(p, name).kind != LOG_KEY_METRIC)
     return false;
-  struct raw *raw = add_pair(s, name, p->tokens[i].value, p->tokens[i].flags & LOG_T_PERCENT, "");
-  if (raw)
-    raw->bare = true;
+  struct raw *raw = add_pair(s, name, p->tokens[i].value, p->tokens[i].flags & LOG_T_PERCENT);
   if (raw && after_current && name.n > 4 && strncasecmp(name.p, "avg ", 4) == 0)
     /* "1: 736.2, 730.1 avg loss": the current one has no name of its own */
-    add_pair(s, str_slice(name, 4, name.n), p->tokens[i - 2].value, false, "");
+    add_pair(s, str_slice(name, 4, name.n), p->tokens[i - 2].value, false);
   s->at = end - 1;
   s->segment = end;
   return true;
@@ -460,7 +452,7 @@ static bool equals_name(struct scan *s) {
     if (p->tokens[k].type != LOG_T_WORD && !token_is(p, k, '(') && !token_is(p, k, ')'))
       return false;
   struct str name = log_make_name(p, i + 2, p->tokens_n);
-  struct raw *raw = name.n ? add_pair(s, name, p->tokens[i].value, p->tokens[i].flags & LOG_T_PERCENT, "") : NULL;
+  struct raw *raw = name.n ? add_pair(s, name, p->tokens[i].value, p->tokens[i].flags & LOG_T_PERCENT) : NULL;
   if (!raw)
     return false;
   s->at = p->tokens_n - 1;
@@ -481,7 +473,7 @@ static bool step_then_value(struct scan *s) {
   struct log_reading r;
   log_read_number(p, i + 1, LOG_KEY_METRIC, name, &r);
   p->own.step = p->tokens[i].value;
-  take_reading(s, name, &r, true);
+  take_reading(s, name, &r);
   s->at = r.end - 1;
   s->segment = r.end;
   return true;
@@ -615,7 +607,7 @@ void log_find_pairs(struct log_parse *p) {
     char *name = log_scratch(p, p->kept.pending_n);
     if (name) {
       memcpy(name, p->kept.pending, p->kept.pending_n);
-      take_reading(&s, str_n(name, p->kept.pending_n), &r, false);
+      take_reading(&s, str_n(name, p->kept.pending_n), &r);
       s.at = s.segment = r.end;
     }
   }

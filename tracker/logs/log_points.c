@@ -16,13 +16,22 @@ struct raw *log_add_raw(struct log_parse *p, struct str name, double value) {
   }
   struct log_key key = log_classify(p, name);
   struct raw *raw = &p->raw[p->raw_n++];
-  *raw = (struct raw){.name = name,
-                      .section = p->line_section,
-                      .suffix = "",
-                      .value = value,
-                      .line = p->number,
-                      .kind = key.kind,
-                      .sections = key.sections};
+  *raw =
+      (struct raw){.name = name, .section = p->line_section, .value = value, .line = p->number, .kind = key.kind, .sections = key.sections};
+  return raw;
+}
+
+struct raw *log_add_second(struct log_parse *p, double value, bool percent, struct str suffix) {
+  if (p->raw_n == RAW_MAX) {
+    p->kept.dropped++;
+    return NULL;
+  }
+  struct raw *raw = &p->raw[p->raw_n++];
+  *raw = raw[-1];
+  raw->value = value;
+  raw->percent = percent;
+  raw->integer = false;
+  raw->suffix = suffix;
   return raw;
 }
 
@@ -45,20 +54,13 @@ static bool in_block(const struct log_parse *p, struct str s) {
   return s.p >= p->kept.block.text && s.p < p->kept.block.text + BLOCK_MAX;
 }
 
-static struct str concat(struct log_parse *p, struct str a, struct str b, struct str c) {
-  size_t n = a.n + b.n + c.n;
-  if (n == a.n && !in_block(p, a))
-    return a;
-  char *text = log_scratch(p, n);
+static struct str concat(struct log_parse *p, struct str a, struct str b) {
+  char *text = log_scratch(p, a.n + b.n);
   if (!text)
     return STR("");
-  if (a.n)
-    memcpy(text, a.p, a.n);
-  if (b.n)
-    memcpy(text + a.n, b.p, b.n);
-  if (c.n)
-    memcpy(text + a.n + b.n, c.p, c.n);
-  return str_n(text, n);
+  memcpy(text, a.p, a.n);
+  memcpy(text + a.n, b.p, b.n);
+  return str_n(text, a.n + b.n);
 }
 
 static enum level line_level(const struct log_parse *p) {
@@ -99,99 +101,137 @@ static int64_t wanted_step(const struct log_parse *p, const struct place *place,
   return *said ? (int64_t)step : 0;
 }
 
-static int64_t stored_step(const struct log_parse *p, struct series *s, const struct place *place, bool carried) {
-  bool said;
-  int64_t wanted = wanted_step(p, place, &said);
-  if (!said)
+/* Where the points of a line stand, worked out once. */
+struct stand {
+  struct place place;
+  enum level level;
+  double printed; /* the step that the line prints, told apart from the same step of another epoch */
+  int64_t wanted; /* the step to store, */
+  bool said;      /* when the log says it */
+  bool carried;   /* the line itself says nothing */
+};
+
+static struct stand line_stand(struct log_parse *p) {
+  struct stand stand = {.place = line_place(p), .level = line_level(p), .carried = place_is_none(&p->own)};
+  stand.printed = isnan(stand.place.epoch) ? p->own.step : p->own.step + stand.place.epoch * M_SQRT2;
+  stand.wanted = wanted_step(p, &stand.place, &stand.said);
+  return stand;
+}
+
+static int64_t stored_step(struct series *s, const struct stand *stand) {
+  if (!stand->said)
     return s->count ? s->last + 1 : 0;
-  int64_t step = wanted + s->offset;
+  int64_t step = stand->wanted + s->offset;
   if (s->count && step < s->last) { /* it restarts: count on from the last */
-    s->offset = s->last + (wanted > 0 ? 0 : 1);
-    step = wanted + s->offset;
-  } else if (s->count && step == s->last && carried) { /* it stands still while reports go on */
+    s->offset = s->last + (stand->wanted > 0 ? 0 : 1);
+    step = stand->wanted + s->offset;
+  } else if (s->count && step == s->last && stand->carried) { /* it stands still while reports go on */
     s->offset++;
     step++;
   }
+  s->offset = MIN_OF(s->offset, LOG_STEP_MAX);
   return MIN_OF(step, LOG_STEP_MAX);
 }
 
-/* The step that the line prints, told apart from the same step of another epoch. */
-static double printed_place(const struct log_parse *p) {
-  return isnan(p->here.epoch) ? p->own.step : p->own.step + p->here.epoch * M_SQRT2;
+/* One more point of the series: the step to store. */
+static int64_t count_point(struct series *s, const struct stand *stand) {
+  s->last = stored_step(s, stand);
+  s->count++;
+  return s->last;
+}
+
+static bool begin_series(struct log_parse *p, struct series *s, struct str key, enum level level, bool in_dict) {
+  if (!s)
+    return false;
+  if (s->hash)
+    return true;
+  *s = (struct series){.hash = log_key_hash(p, key), .level = (uint8_t)level, .in_dict = in_dict, .printed = NAN};
+  p->kept.series_n++;
+  return true;
 }
 
 static const char *const level_names[LEVEL_COUNT] = {" (end)", " (epoch)", " (step)", " (batch)"};
 
-/* The series of a raw pair: its name with what keeps it apart. NULL when there are too many. */
-static struct series *name_series(struct log_parse *p, const struct raw *raw, enum level level, struct str *ret_key) {
-  struct str section = raw->section;
-  if (p->record) {
-    struct series *s = find_series(p, raw->name);
-    if (s && !s->hash) {
-      *s = (struct series){.hash = log_key_hash(p, raw->name), .level = (uint8_t)level, .printed = NAN};
-      p->kept.series_n++;
-    }
-    *ret_key = raw->name;
-    return s;
-  }
+/* What goes before the name, so that series of other parts of the log have other keys. */
+static struct str key_section(const struct log_parse *p, const struct raw *raw) {
+  struct str section = p->best ? STR("best iteration") : raw->section;
   bool strong = p->best;
-  if (strong)
-    section = STR("best iteration");
   if (!section.n && p->kept.section_n) {
     section = str_n(p->kept.section, p->kept.section_n);
     strong = p->kept.section_strong;
   }
   bool says_itself = raw->sections && !strong && !str_is(section, "*");
-  if (says_itself || raw->kind == LOG_KEY_SCHEDULE || raw->kind == LOG_KEY_SECTION)
-    section = STR("");
-  struct str name = section.n ? concat(p, section, STR(" "), raw->name) : raw->name;
-  /* What a bar shows on its way is kept apart from what it ends with. */
-  struct str key = concat(p, name, str_of(raw->suffix), p->running_bar ? STR(" (running)") : STR(""));
-  if (!key.n)
-    return NULL;
-  struct series *s = find_series(p, key);
+  return says_itself || raw->kind == LOG_KEY_SCHEDULE || raw->kind == LOG_KEY_SECTION ? STR("") : section;
+}
+
+/* The name with what stands around it; in it lies the name with its suffix. Empty when there is no room. */
+static struct str full_name(struct log_parse *p, const struct raw *raw, struct str *ret_name) {
+  struct str section = key_section(p, raw), end = p->running_bar ? STR(" (running)") : STR(""); /* apart from what a bar ends with */
+  size_t before = section.n ? section.n + 1 : 0, n = raw->name.n + raw->suffix.n;
+  if (before + n + end.n == raw->name.n && !in_block(p, raw->name))
+    return *ret_name = raw->name;
+  char *text = log_scratch(p, before + n + end.n);
+  if (!text)
+    return STR("");
+  *ret_name = str_n(text + before, n);
+  if (before) {
+    memcpy(text, section.p, section.n);
+    text[section.n] = ' ';
+  }
+  memcpy(text + before, raw->name.p, raw->name.n);
+  if (raw->suffix.n)
+    memcpy(text + before + raw->name.n, raw->suffix.p, raw->suffix.n);
+  if (end.n)
+    memcpy(text + before + n, end.p, end.n);
+  return str_n(text, before + n + end.n);
+}
+
+/* The series of a raw pair: its name with what keeps it apart. NULL when there are too many. */
+static struct series *name_series(struct log_parse *p, const struct raw *raw, const struct stand *stand, struct str *ret_key,
+                                  struct str *ret_name) {
+  struct str key = full_name(p, raw, ret_name);
+  struct series *s = key.n ? find_series(p, key) : NULL;
   if (s && s->hash && s->line == raw->line) { /* twice on one line */
-    key = concat(p, key, STR(" 2"), STR(""));
+    key = concat(p, key, STR(" 2"));
     s = key.n ? find_series(p, key) : NULL;
   }
-  if (s && s->hash && s->level != level && raw->kind != LOG_KEY_SCHEDULE) {
-    key = concat(p, key, str_of(level_names[level]), STR(""));
+  if (s && s->hash && s->level != stand->level && raw->kind != LOG_KEY_SCHEDULE) {
+    key = concat(p, key, str_of(level_names[stand->level]));
     s = key.n ? find_series(p, key) : NULL;
   }
   /* A dict beside lines that give the same, or the same step of the same epoch again: it repeats. */
-  bool again = level == LEVEL_STEP && s && s->printed == printed_place(p) && s->line != raw->line;
+  bool again = stand->level == LEVEL_STEP && s && s->printed == stand->printed && s->line != raw->line;
   if (s && s->hash && (s->in_dict != raw->in_dict || again)) {
-    key = concat(p, key, STR(" (repeat)"), STR(""));
+    key = concat(p, key, STR(" (repeat)"));
     s = key.n ? find_series(p, key) : NULL;
   }
-  if (s && !s->hash) {
-    *s = (struct series){.hash = log_key_hash(p, key), .level = (uint8_t)level, .in_dict = raw->in_dict, .printed = NAN};
-    p->kept.series_n++;
-  }
   *ret_key = key;
-  return s;
+  return begin_series(p, s, key, stand->level, raw->in_dict) ? s : NULL;
 }
 
-static void add_point(struct log_parse *p, const struct raw *raw, const struct place *place, enum level level, enum style style, bool aux) {
-  struct str key;
-  struct series *s = p->points_n < LOG_POINTS_MAX ? name_series(p, raw, level, &key) : NULL;
-  struct str name = s ? concat(p, raw->name, str_of(raw->suffix), STR("")) : STR("");
-  if (!s || !name.n) {
+/* Of a metric file: the name as it is. */
+static struct series *name_record(struct log_parse *p, const struct raw *raw, const struct stand *stand, struct str *ret_key,
+                                  struct str *ret_name) {
+  struct series *s = find_series(p, raw->name);
+  *ret_key = *ret_name = raw->name;
+  return begin_series(p, s, raw->name, stand->level, false) ? s : NULL;
+}
+
+static void add_point(struct log_parse *p, const struct raw *raw, const struct stand *stand, enum style style, bool aux) {
+  struct str key, name;
+  struct series *s = p->points_n == LOG_POINTS_MAX ? NULL : (p->record ? name_record : name_series)(p, raw, stand, &key, &name);
+  if (!s) {
     p->kept.dropped++;
     return;
   }
-  int64_t at = stored_step(p, s, place, place_is_none(&p->own));
-  s->last = at;
-  s->printed = printed_place(p);
+  s->printed = stand->printed;
   s->line = raw->line;
-  s->offset = MIN_OF(s->offset, LOG_STEP_MAX);
-  s->count++;
   p->points[p->points_n++] = (struct log_point){.key = key,
                                                 .name = name,
                                                 .value = raw->value,
-                                                .step = isnan(place->step) ? place->batch : place->step,
-                                                .epoch = place->epoch,
-                                                .at = at,
+                                                .step = isnan(stand->place.step) ? stand->place.batch : stand->place.step,
+                                                .epoch = stand->place.epoch,
+                                                .at = count_point(s, stand),
                                                 .line = raw->line,
                                                 .percent = raw->percent,
                                                 .aux = aux};
@@ -338,12 +378,12 @@ void log_settle(struct log_parse *p, enum style style) {
   carry_place(p, metrics);
   if (style == STYLE_PAIRS)
     find_evaluation(p, metrics);
-  struct place place = p->here = line_place(p);
-  enum level level = line_level(p);
+  struct stand stand = line_stand(p);
+  p->here = stand.place;
   for (size_t i = 0; i < p->raw_n; i++) {
     bool aux;
     if (wants(p, &p->raw[i], metrics, placed, &aux))
-      add_point(p, &p->raw[i], &place, level, style, aux);
+      add_point(p, &p->raw[i], &stand, style, aux);
   }
   if (p->points_n > before) {
     if (style == STYLE_PAIRS)
@@ -355,24 +395,18 @@ void log_settle(struct log_parse *p, enum style style) {
 
 bool log_parse_count(struct log_parse *p, struct log_point *point) {
   struct series *s = find_series(p, point->key);
-  if (!s) {
+  if (!begin_series(p, s, point->key, isnan(point->step) ? LEVEL_EPOCH : LEVEL_STEP, false)) {
     p->kept.dropped++;
     return false;
   }
-  if (!s->hash) {
-    *s = (struct series){.hash = log_key_hash(p, point->key), .level = isnan(point->step) ? LEVEL_EPOCH : LEVEL_STEP, .printed = NAN};
-    p->kept.series_n++;
-  }
-  bool carried = isnan(point->step) && isnan(point->epoch);
-  if (carried) { /* the pattern does not say: what the line, or one before it, says */
+  struct stand stand = {.carried = isnan(point->step) && isnan(point->epoch)};
+  if (stand.carried) { /* the pattern does not say: what the line, or one before it, says */
     point->step = isnan(p->here.step) ? p->here.batch : p->here.step;
     point->epoch = p->here.epoch;
   }
-  struct place place = {point->epoch, point->step, NAN, NAN};
-  point->at = stored_step(p, s, &place, carried);
-  s->last = point->at;
-  s->offset = MIN_OF(s->offset, LOG_STEP_MAX);
-  s->count++;
+  stand.place = (struct place){point->epoch, point->step, NAN, NAN};
+  stand.wanted = wanted_step(p, &stand.place, &stand.said);
+  point->at = count_point(s, &stand);
   p->kept.points_by_style[STYLE_PAIRS]++;
   return true;
 }

@@ -39,12 +39,12 @@ static inline bool place_is_none(const struct place *p) {
 struct raw {
   struct str name;
   struct str section; /* empty: none */
-  const char *suffix; /* "", " avg", " %", " std", " 2" */
+  struct str suffix;  /* "", " avg", " %", " std", " 2" */
   double value;
   uint64_t line;
   enum log_key_kind kind;
   unsigned sections; /* that the name says itself */
-  bool percent, integer, bare;
+  bool percent, integer;
   bool in_dict;
 };
 
@@ -185,6 +185,8 @@ uint64_t log_key_hash(struct log_parse *p, struct str key);
 char *log_scratch(struct log_parse *p, size_t n);
 /* Puts a raw pair in the list; the name lies in the text or in scratch. */
 struct raw *log_add_raw(struct log_parse *p, struct str name, double value);
+/* Another number under the name of the raw pair last added. */
+struct raw *log_add_second(struct log_parse *p, double value, bool percent, struct str suffix);
 /* Decides on the raw pairs and makes the points. */
 void log_settle(struct log_parse *p, enum style style);
 
@@ -254,7 +256,7 @@ void log_leave_words(struct log_parse *p, size_t from, size_t to);
 struct log_reading {
   double values[2];
   unsigned count;
-  const char *second; /* suffix of the second value */
+  struct str second; /* suffix of the second value */
   bool percent, second_percent;
   bool measure; /* has a unit: a time, a speed, a size */
   bool integer;

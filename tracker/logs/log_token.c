@@ -2,7 +2,10 @@
 
 #include <math.h>
 
-enum { DRAWN_MAX = 7 }; /* marks of one kind after the first */
+enum {
+  DRAWN_MAX = 7,   /* marks of one kind after the first */
+  DIGITS_FIT = 19, /* in a uint64_t, whichever they are */
+};
 
 enum { DIGIT = 1, LETTER = 2, BLANK = 4, JOINT = 8, QUOTE = 16, AFTER = 32 }; /* AFTER: ends a number, whatever comes next */
 
@@ -68,6 +71,15 @@ static bool is_exponent(char c) {
   return (c | 0x20) == 'e' || (c | 0x20) == 'd' || (c | 0x20) == 'f';
 }
 
+static double read_text(struct str text) {
+  char copy[400];
+  size_t n = MIN_OF(text.n, sizeof copy);
+  for (size_t i = 0; i < n; i++)
+    copy[i] = is_exponent(text.p[i]) ? 'e' : text.p[i];
+  double value = 0;
+  return str_to_f64(str_n(copy, n), &value) ? value : (double)NAN;
+}
+
 static double scale(uint64_t digits, int exponent, struct str text) {
   static const double powers[] = {1e0,  1e1,  1e2,  1e3,  1e4,  1e5,  1e6,  1e7,  1e8,  1e9,  1e10, 1e11,
                                   1e12, 1e13, 1e14, 1e15, 1e16, 1e17, 1e18, 1e19, 1e20, 1e21, 1e22};
@@ -77,26 +89,19 @@ static double scale(uint64_t digits, int exponent, struct str text) {
   double quick;
   if (exponent > -300 && exponent < 300 && str_scale_ten(digits, exponent, &quick))
     return quick;
-  char copy[400];
-  size_t n = MIN_OF(text.n, sizeof copy);
-  for (size_t i = 0; i < n; i++)
-    copy[i] = is_exponent(text.p[i]) ? 'e' : text.p[i];
-  double value = 0;
-  if (!str_to_f64(str_n(copy, n), &value))
-    return NAN;
-  return value;
+  return read_text(text);
 }
 
-/* Adds digits to the number, as many as it has room for; returns where they end. */
-static inline size_t scan_digits(struct str s, size_t i, uint64_t *digits, int *significant) {
+/* Adds digits to the number; returns where they end. */
+static inline size_t scan_digits(struct str s, size_t i, uint64_t *digits) {
+  uint64_t number = *digits;
   for (; i < s.n; i++) {
     unsigned digit = (unsigned)(unsigned char)s.p[i] - '0';
     if (digit > 9)
       break;
-    *significant += *digits || digit;
-    if (*significant <= 19)
-      *digits = *digits * 10 + digit;
+    number = number * 10 + digit;
   }
+  *digits = number;
   return i;
 }
 
@@ -113,12 +118,11 @@ size_t log_scan_number(struct str s, struct log_number *ret) {
     return i + word;
   }
   uint64_t digits = 0;
-  int significant = 0;
-  i = scan_digits(s, i, &digits, &significant);
+  i = scan_digits(s, i, &digits);
   size_t digits_seen = i - start;
   bool point = i < s.n && s.p[i] == '.';
   size_t behind = i + point;
-  i = point ? scan_digits(s, behind, &digits, &significant) : i;
+  i = point ? scan_digits(s, behind, &digits) : i;
   digits_seen += i - behind;
   int exponent = -(int)(i - behind);
   if (!digits_seen)
@@ -138,7 +142,8 @@ size_t log_scan_number(struct str s, struct log_number *ret) {
       i = j;
     }
   }
-  double value = significant > 19 ? scale(UINT64_MAX, 0x10000, str_slice(s, start, i)) : scale(digits, exponent, str_slice(s, start, i));
+  struct str text = str_n(s.p + start, i - start);
+  double value = digits_seen <= DIGITS_FIT ? scale(digits, exponent, text) : read_text(text);
   *ret = (struct log_number){minus ? -value : value, integer};
   return i;
 }

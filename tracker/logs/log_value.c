@@ -47,12 +47,12 @@ static void read_parentheses(const struct log_parse *p, struct log_reading *r, s
   bool count = (t->flags & LOG_T_INT && !r->integer) || best;
   if (t->flags & LOG_T_PERCENT && !r->percent) {
     r->values[1] = t->value;
-    r->second = " %";
+    r->second = STR(" %");
     r->second_percent = true;
     r->count = 2;
   } else if (!(t->flags & LOG_T_UNIT) && !count) {
     r->values[1] = t->value;
-    r->second = " avg";
+    r->second = STR(" avg");
     r->second_percent = r->percent;
     r->count = 2;
   }
@@ -74,7 +74,7 @@ static bool read_deviation(const struct log_parse *p, struct log_reading *r) {
   if (!token_is_number(p, i) || p->tokens[i].flags & LOG_T_UNIT)
     return false;
   r->values[1] = fabs(p->tokens[i].value);
-  r->second = " std";
+  r->second = STR(" std");
   r->count = 2;
   r->end = i + 1;
   return true;
@@ -82,7 +82,7 @@ static bool read_deviation(const struct log_parse *p, struct log_reading *r) {
 
 void log_read_number(const struct log_parse *p, size_t i, enum log_key_kind kind, struct str name, struct log_reading *r) {
   const struct log_token *t = &p->tokens[i];
-  *r = (struct log_reading){.values = {t->value, 0}, .count = 1, .second = "", .end = i + 1};
+  *r = (struct log_reading){.values = {t->value, 0}, .count = 1, .end = i + 1};
   r->integer = t->flags & LOG_T_INT;
   r->percent = t->flags & LOG_T_PERCENT;
   r->measure = t->flags & LOG_T_UNIT;
@@ -102,7 +102,7 @@ void log_read_number(const struct log_parse *p, size_t i, enum log_key_kind kind
     r->end += 2;
     if (!(r->integer && second->flags & LOG_T_INT)) { /* D(G(z)): 0.1 / 0.05 */
       r->values[1] = second->value;
-      r->second = " 2";
+      r->second = STR(" 2");
       r->count = 2;
       return;
     }
