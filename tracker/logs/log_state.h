@@ -127,6 +127,13 @@ struct kept {
   uint64_t dropped;
 };
 
+/* What is among the tokens of a line. */
+struct line_has {
+  size_t numbers; /* up to here */
+  bool percent;   /* a number with this sign */
+  bool lines;     /* drawn ones */
+};
+
 struct log_parse {
   struct log_parse_options options;
   struct kept kept;
@@ -137,6 +144,7 @@ struct log_parse {
   struct log_token tokens[TOKENS_MAX];
   struct word_info words[TOKENS_MAX]; /* of the tokens that are words */
   size_t tokens_n;
+  struct line_has has;
   size_t first; /* the first token behind the logger's prefix */
   struct place own;
   struct str line_section;

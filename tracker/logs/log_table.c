@@ -711,7 +711,7 @@ void log_settle_box(struct log_parse *p) {
 
 /* Where a progress bar begins that follows the cells: "640: 100%|####| 4/4". */
 static size_t before_bar(const struct log_parse *p) {
-  for (size_t i = p->first + 1; i + 1 < p->tokens_n; i++)
+  for (size_t i = p->first + 1; p->has.percent && i + 1 < p->tokens_n; i++)
     if (p->tokens[i].type == LOG_T_NUMBER && p->tokens[i].flags & LOG_T_PERCENT && token_is(p, i - 1, ':') &&
         (token_is(p, i + 1, '|') || p->tokens[i + 1].type == LOG_T_BREAK))
       return p->tokens[i - 1].at;
@@ -770,11 +770,27 @@ bool log_find_row(struct log_parse *p, size_t from) {
   return true;
 }
 
+/* The line before, for the next one: no row of a header. */
+static void see_numbers(struct log_parse *p) {
+  p->kept.above_n = 0;
+  p->above_is_prose = true;
+}
+
+/* Numbers, but no table so far, and nothing drawn between what might be names of columns. */
+static bool cannot_be_table(const struct log_parse *p) {
+  bool header = token_is_int(p, p->tokens_n - 1);
+  return p->has.numbers > p->first && !p->has.percent && !p->has.lines && !p->kept.candidate.by && !p->kept.table.by && !header;
+}
+
 bool log_find_table(struct log_parse *p) {
   if (log_is_rule(p->first ? str_slice(p->text, p->tokens[p->first].at, p->text.n) : p->text)) {
     if (p->kept.candidate.by)
       take_widths(&p->kept.candidate, p->text);
     return true;
+  }
+  if (cannot_be_table(p)) {
+    see_numbers(p);
+    return false;
   }
   struct str line = str_slice(p->text, 0, before_bar(p));
   size_t from = p->tokens[p->first].at;
@@ -786,10 +802,8 @@ bool log_find_table(struct log_parse *p) {
     heads |= t->type == LOG_T_WORD ? token_key(p, i).heads : t->type == LOG_T_MARK && (t->mark == '#' || t->mark == '@');
     pipes |= (t->type == LOG_T_MARK && t->mark == '|') || (t->type == LOG_T_BREAK && scan_pipe(str_slice(line, t->at, line.n)));
   }
-  if (numbers) {
-    p->kept.above_n = 0;
-    p->above_is_prose = true;
-  }
+  if (numbers)
+    see_numbers(p);
   bool table = p->kept.candidate.by || p->kept.table.by;
   if (numbers && table && find_row(p, line, from)) {
     log_settle(p, STYLE_TABLE);
