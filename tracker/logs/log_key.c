@@ -10,6 +10,8 @@ static const struct {
     {"#", LOG_KEY_STEP},
     {"batch_cost", LOG_KEY_CLOCK},
     {"best_value", LOG_KEY_METRIC},
+    {"clip_frac", LOG_KEY_METRIC},
+    {"clip_fraction", LOG_KEY_METRIC},
     {"cumulative_steps", LOG_KEY_STEP},
     {"current_function_value", LOG_KEY_METRIC},
     {"current_minimum", LOG_KEY_METRIC},
@@ -151,12 +153,35 @@ static bool is_at_rank(struct str name) {
   return at != SIZE_MAX && at > 0 && at + 1 < name.n && (is_digit((unsigned char)name.p[at + 1]) || name.p[at + 1] == '.');
 }
 
+/* What is counted: "instance accuracy", "token_loss", "line error". */
+static bool is_thing(struct str word) {
+  static const char *const things[] = {"class",  "classes",  "document", "edge",  "example", "feature", "frame",
+                                       "image",  "instance", "line",     "node",  "nodes",   "edges",   "row",
+                                       "sample", "samples",  "sentence", "token", "tokens",  "words"};
+  for (size_t i = 0; i < ARRAY_LEN(things); i++)
+    if (str_eq_nocase(word, str_of(things[i])))
+      return true;
+  return false;
+}
+
+/* Layers of a network, and what limits a norm. */
+static bool is_layer_norm(struct str name) {
+  static const char *const others[] = {"layer", "group", "instance", "clip", "use", "rms", "pre", "post"};
+  struct str word;
+  if (!log_subword(&name, &word))
+    return false;
+  for (size_t i = 0; i < ARRAY_LEN(others); i++)
+    if (str_eq_nocase(word, str_of(others[i])))
+      return true;
+  return false;
+}
+
 struct log_key log_key_classify(struct str name) {
   struct log_key key = {LOG_KEY_UNKNOWN, 0, false};
   unsigned any = 0, all = 0, words_n = 0, sections = 0, places = 0, qualifiers = 0;
   struct str rest = name, word;
   unsigned last = 0, first = 0;
-  bool ends_in_loss = false;
+  bool ends_in_loss = false, ends_in_norm = false, settings = false;
   bool head = true; /* up to "of", "after", "on": "accuracy of the network on the 10000 test images" */
   while (log_subword(&rest, &word)) {
     unsigned flags = log_word(word);
@@ -171,6 +196,8 @@ struct log_key log_key_classify(struct str name) {
     first = words_n == 1 ? flags : first;
     last = is_digit((unsigned char)word.p[0]) ? last : flags;
     ends_in_loss = str_eq_nocase(word, STR("loss"));
+    ends_in_norm = str_eq_nocase(word, STR("norm"));
+    settings |= flags & LOG_WORD_SETTING && !is_thing(word);
     sections += (flags & LOG_WORD_SECTION) || str_eq_nocase(word, STR("best"));
     places += (flags & (LOG_WORD_EPOCH | LOG_WORD_STEP | LOG_WORD_BATCH)) != 0;
     qualifiers += qualifies_place(word) || (flags & LOG_WORD_TRAIN);
@@ -192,7 +219,10 @@ struct log_key log_key_classify(struct str name) {
     key.kind = LOG_KEY_SECTION;
   else if (all & LOG_WORD_CLOCK && !ends_in_loss) /* not "duration loss", of a model of durations */
     key.kind = LOG_KEY_CLOCK;
-  else if (all & LOG_WORD_SETTING && !(first & LOG_WORD_METRIC && last & LOG_WORD_METRIC)) /* not "Loss/regularization_loss" */
+  else if (ends_in_norm && words_n > 1 && !(all & (LOG_WORD_LIMIT | LOG_WORD_BATCH)) && !is_layer_norm(name))
+    key.kind = LOG_KEY_METRIC; /* "feature norm" */
+  else if (all & LOG_WORD_SETTING && (settings ? !(first & LOG_WORD_METRIC && last & LOG_WORD_METRIC)
+                                               : !(last & LOG_WORD_METRIC))) /* not "Loss/regularization_loss" */
     key.kind = LOG_KEY_SETTING;
   else if (all & LOG_WORD_SCHEDULE)
     key.kind = LOG_KEY_SCHEDULE;

@@ -76,12 +76,14 @@ struct log_key log_classify(struct log_parse *p, struct str name) {
 void log_read_tokens(struct log_parse *p, struct str text) {
   p->text = text;
   p->tokens_n = log_tokenize(text, p->tokens, TOKENS_MAX);
-  p->has = (struct line_has){0};
+  p->has = (struct line_has){.only_names = true};
   for (size_t i = 0; i < p->tokens_n; i++) {
     const struct log_token *t = &p->tokens[i];
     p->words[i] = t->type == LOG_T_WORD ? *look_up(p, token_text(p, i)) : (struct word_info){0};
     p->has.numbers = t->type == LOG_T_NUMBER ? i + 1 : p->has.numbers;
     p->has.percent |= (t->flags & LOG_T_PERCENT) != 0;
-    p->has.lines |= t->type == LOG_T_BREAK || t->mark == '|';
+    bool line = t->type == LOG_T_BREAK || t->mark == '|';
+    p->has.lines |= line;
+    p->has.only_names &= line || t->type == LOG_T_WORD || t->flags & LOG_T_INT;
   }
 }

@@ -5,7 +5,7 @@
  * section. */
 #include "tracker/logs/log_state.h"
 
-enum { GROUP_MAX = 24, TUPLE_MAX = 32 };
+enum { GROUP_MAX = 24, TUPLE_MAX = 32, LIST_MAX = 8 };
 
 struct scan {
   struct log_parse *p;
@@ -149,6 +149,8 @@ static bool tuple(struct scan *s) {
     double *place = token_key(p, names[k]).kind == LOG_KEY_EPOCH  ? &p->own.epoch
                     : token_key(p, names[k]).kind == LOG_KEY_STEP ? &p->own.step
                                                                   : NULL;
+    if (place && !token_is_int(p, value))
+      place = NULL;
     if (place && isnan(*place))
       *place = p->tokens[value].value;
     struct raw *raw = place ? NULL : add_pair(s, token_text(p, names[k]), p->tokens[value].value, false);
@@ -262,11 +264,15 @@ static bool ends_in_metric(struct str name) {
   return n >= 6 && strncasecmp(name.p + n - 6, "metric", 6) == 0;
 }
 
+static bool says_result(struct str word) {
+  return str_eq_nocase(word, STR("result")) || str_eq_nocase(word, STR("value"));
+}
+
 /* "Result: 0.93", "Final result = 91%", the whole line: the word otherwise only leads to names. The number is at `next`. */
 static bool only_result(struct scan *s, size_t next) {
   struct log_parse *p = s->p;
   size_t word = s->at - 1;
-  if (s->segment != p->first || s->at == p->first || !token_is_word(p, word) || !str_eq_nocase(token_text(p, word), STR("result")) ||
+  if (s->segment != p->first || s->at == p->first || !token_is_word(p, word) || !says_result(token_text(p, word)) ||
       (next + 1 != p->tokens_n && !token_is(p, next + 1, '(')) || !token_is_number(p, next) ||
       p->tokens[next].flags & (LOG_T_INT | LOG_T_UNIT))
     return false;
@@ -277,6 +283,46 @@ static bool only_result(struct scan *s, size_t next) {
   raw->kind = LOG_KEY_METRIC;
   s->at = next;
   s->segment = next + 1;
+  return true;
+}
+
+/* Where the name before the comma at `end` begins: a few words that are a metric's. SIZE_MAX: it is no such name. */
+static size_t listed_name(struct log_parse *p, size_t end, size_t least) {
+  size_t from = end;
+  while (from > least && !token_is(p, from - 1, ',') && (token_is_word(p, from - 1) || token_is(p, from - 1, '-')))
+    from--;
+  struct str name = from < end && end - from <= 6 ? log_make_name(p, from, end) : STR("");
+  return name.n && log_classify(p, name).kind == LOG_KEY_METRIC ? from : SIZE_MAX;
+}
+
+/* "precision, recall, F1: (0.88, 0.85, 0.86)": as many numbers as names. The numbers begin at `next`. */
+static bool listed_values(struct scan *s, size_t next) {
+  struct log_parse *p = s->p;
+  bool bracket = token_is(p, next, '(') || token_is(p, next, '[');
+  size_t starts[LIST_MAX], n = 0, end = s->at, value = next + bracket;
+  if (s->segment == p->first || !token_is(p, s->segment - 1, ',') || !token_is_number(p, value) || !token_is(p, value + 1, ','))
+    return false;
+  for (;;) {
+    size_t from = listed_name(p, end, p->first);
+    if (from == SIZE_MAX || n == LIST_MAX)
+      return false;
+    starts[n++] = from;
+    if (from == p->first || !token_is(p, from - 1, ','))
+      break;
+    end = from - 1;
+  }
+  for (size_t i = 0; i < MAX_OF(n, (size_t)2); i++)
+    if (!token_is_number(p, value + 2 * i) || (i + 1 < n && !token_is(p, value + 2 * i + 1, ',')))
+      return false;
+  size_t after = value + 2 * n - 1;
+  if (bracket ? !token_is(p, after, ')') && !token_is(p, after, ']') : token_is(p, after, ',') && token_is_number(p, after + 1))
+    return false;
+  for (size_t i = 0; i < n; i++) {
+    size_t from = starts[n - 1 - i], to = i + 1 < n ? starts[n - 2 - i] - 1 : s->at, at = value + 2 * i;
+    add_pair(s, log_make_name(p, from, to), p->tokens[at].value, p->tokens[at].flags & LOG_T_PERCENT);
+  }
+  s->at = after - !bracket;
+  s->segment = s->at + 1;
   return true;
 }
 
@@ -300,6 +346,8 @@ static void separator(struct scan *s) {
       return;
     }
   }
+  if (listed_values(s, next))
+    return;
   bool tight = equals && s->segment + 1 < i && !(p->tokens[i].flags & LOG_T_SPACE) && next < p->tokens_n &&
                !(p->tokens[next].flags & LOG_T_SPACE) && token_is_word(p, i - 1);
   size_t from = tight ? i - 1 : s->segment;

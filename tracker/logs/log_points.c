@@ -186,6 +186,10 @@ static struct str full_name(struct log_parse *p, const struct raw *raw, struct s
   return str_n(text, before + n + end.n);
 }
 
+static uint8_t beside(const struct log_parse *p) {
+  return (uint8_t)MIN_OF(p->raw_n, (size_t)UINT8_MAX);
+}
+
 /* The series of a raw pair: its name with what keeps it apart. NULL when there are too many. */
 static struct series *name_series(struct log_parse *p, const struct raw *raw, const struct stand *stand, struct str *ret_key,
                                   struct str *ret_name) {
@@ -199,8 +203,8 @@ static struct series *name_series(struct log_parse *p, const struct raw *raw, co
     key = concat(p, key, str_of(level_names[stand->level]));
     s = key.n ? find_series(p, key) : NULL;
   }
-  /* A dict beside lines that give the same, or the same step of the same epoch again: it repeats. */
-  bool again = stand->level == LEVEL_STEP && s && s->printed == stand->printed && s->line != raw->line;
+  /* A dict beside lines that give the same, or the same step of the same epoch again on a line of another kind: it repeats. */
+  bool again = stand->level == LEVEL_STEP && s && s->printed == stand->printed && s->line != raw->line && s->beside != beside(p);
   if (s && s->hash && (s->in_dict != raw->in_dict || again)) {
     key = concat(p, key, STR(" (repeat)"));
     s = key.n ? find_series(p, key) : NULL;
@@ -226,6 +230,7 @@ static void add_point(struct log_parse *p, const struct raw *raw, const struct s
   }
   s->printed = stand->printed;
   s->line = raw->line;
+  s->beside = beside(p);
   p->points[p->points_n++] = (struct log_point){.key = key,
                                                 .name = name,
                                                 .value = raw->value,
@@ -360,11 +365,21 @@ static size_t place_by_settings(struct log_parse *p) {
   return taken;
 }
 
+/* "val_loss improved by 0.04. New best score: 0.31": the talk ends in a report. */
+static void keep_new_best(struct log_parse *p) {
+  static const char new_best[] = "new best ";
+  size_t kept = 0;
+  for (size_t i = 0; i < p->raw_n; i++)
+    if (p->raw[i].name.n > strlen(new_best) && strncasecmp(p->raw[i].name.p, new_best, strlen(new_best)) == 0)
+      p->raw[kept++] = p->raw[i];
+  p->raw_n = kept;
+}
+
 void log_settle(struct log_parse *p, enum style style) {
   bool metrics = style == STYLE_PAIRS && p->measured;
   size_t settings = 0, before = p->points_n;
   if (p->refused)
-    p->raw_n = 0;
+    keep_new_best(p);
   for (size_t i = 0; i < p->raw_n; i++) {
     metrics |= measures(&p->raw[i]);
     settings += p->raw[i].kind == LOG_KEY_SETTING;

@@ -93,6 +93,7 @@ struct series {
   int64_t last, offset;
   uint8_t level;  /* of the first point */
   bool in_dict;   /* it stood in a dict */
+  uint8_t beside; /* numbers on that line, at most 255; 0: not known */
   uint64_t line;  /* of the last point */
   double printed; /* the global step of the last point; NAN */
 };
@@ -129,9 +130,10 @@ struct kept {
 
 /* What is among the tokens of a line. */
 struct line_has {
-  size_t numbers; /* up to here */
-  bool percent;   /* a number with this sign */
-  bool lines;     /* drawn ones */
+  size_t numbers;  /* up to here */
+  bool percent;    /* a number with this sign */
+  bool lines;      /* drawn ones */
+  bool only_names; /* words and whole numbers, besides those */
 };
 
 struct log_parse {

@@ -23,11 +23,11 @@ size_t log_find_close(const struct log_parse *p, size_t open, size_t limit) {
   return SIZE_MAX;
 }
 
-/* A unit word behind the number at i: "3.5 seconds", "50.9 K". */
-static bool has_unit_word(const struct log_parse *p, size_t i) {
+/* A unit word behind the number at i: "3.5 seconds", "50.9 K". A letter alone makes no time of a metric: "average loss = 0.42 h". */
+static bool has_unit_word(const struct log_parse *p, size_t i, bool metric) {
   if (!token_is_word(p, i) || p->tokens[i].flags & LOG_T_USED || !(token_word(p, i) & LOG_WORD_UNIT))
     return false;
-  if (token_text(p, i).n == 1 && strchr("bkmg", token_text(p, i).p[0])) /* K, M, G, B only */
+  if (token_text(p, i).n == 1 && (metric || strchr("bkmg", token_text(p, i).p[0]))) /* K, M, G, B only */
     return false;
   return !token_is(p, i + 1, ':') && !token_is(p, i + 1, '=') && !token_is_number(p, i + 1);
 }
@@ -92,7 +92,7 @@ void log_read_number(const struct log_parse *p, size_t i, enum log_key_kind kind
   }
   if (r->measure)
     return;
-  if (has_unit_word(p, r->end)) {
+  if (has_unit_word(p, r->end, kind == LOG_KEY_METRIC)) {
     r->measure = true;
     r->end++;
     return;
