@@ -5,7 +5,7 @@
  * section. */
 #include "tracker/logs/log_state.h"
 
-enum { NAME_WORDS_MAX = 10, GROUP_MAX = 24, TUPLE_MAX = 32 };
+enum { GROUP_MAX = 24, TUPLE_MAX = 32, LIST_MAX = 8 };
 
 struct scan {
   struct log_parse *p;
@@ -14,164 +14,10 @@ struct scan {
   bool summary;   /* the line starts with '*' */
 };
 
-const uint8_t log_marks[128] = {
-    ['"'] = MARK_INSIDE | MARK_QUOTE | MARK_LEADS,
-    ['\''] = MARK_INSIDE | MARK_QUOTE | MARK_LEADS,
-    ['`'] = MARK_INSIDE | MARK_QUOTE,
-    ['#'] = MARK_INSIDE | MARK_TRAILING,
-    ['%'] = MARK_INSIDE,
-    ['/'] = MARK_INSIDE,
-    ['@'] = MARK_INSIDE,
-    ['$'] = MARK_INSIDE | MARK_LEADS,
-    ['+'] = MARK_INSIDE,
-    ['&'] = MARK_INSIDE,
-    ['^'] = MARK_INSIDE,
-    ['\\'] = MARK_INSIDE,
-    ['.'] = MARK_TRAILING,
-    ['-'] = MARK_TRAILING | MARK_STARTS,
-    ['*'] = MARK_TRAILING,
-    ['>'] = MARK_TRAILING | MARK_LEADS,
-    ['='] = MARK_LEADS,
-    [':'] = MARK_LEADS | MARK_STARTS,
-    ['~'] = MARK_LEADS,
-    [','] = MARK_ENDS | MARK_STARTS,
-    [';'] = MARK_ENDS | MARK_STARTS,
-    ['|'] = MARK_ENDS | MARK_STARTS,
-    ['('] = MARK_ENDS,
-    [')'] = MARK_ENDS,
-    ['['] = MARK_ENDS,
-    [']'] = MARK_ENDS,
-};
-
-/* ---- sections ---- */
-
-bool log_is_section(struct str word) {
-  if (log_word(word) & LOG_WORD_SECTION)
-    return true;
-  if (word.n < 4 || str_find(word, '.') != SIZE_MAX || str_find(word, '/') != SIZE_MAX || str_find(word, '_') == SIZE_MAX)
-    return false;
-  struct str rest = word, part; /* train_inner, valid_0 */
-  if (!log_subword(&rest, &part) || !(log_word(part) & LOG_WORD_SECTION))
-    return false;
-  while (log_subword(&rest, &part))
-    if (log_word(part) & (LOG_WORD_METRIC | LOG_WORD_SETTING | LOG_WORD_CLOCK | LOG_WORD_EPOCH | LOG_WORD_STEP | LOG_WORD_BATCH))
-      return false;
-  return true;
-}
-
-/* "Saving dict for global step 200: accuracy = ..." is what an evaluation says. */
-static bool says_evaluation(const struct log_parse *p, size_t from, size_t to) {
-  return to - from >= 2 && str_eq_nocase(token_text(p, from), STR("saving")) && str_eq_nocase(token_text(p, from + 1), STR("dict"));
-}
-
-/* The words of tokens [from, to) became no name: do they tell the section? */
-static void leave_words(struct log_parse *p, size_t from, size_t to) {
-  size_t words = 0;
-  for (size_t i = from; i < to; i++) {
-    if (p->tokens[i].type != LOG_T_WORD || p->tokens[i].flags & LOG_T_USED)
-      continue;
-    words++;
-    if (token_is_section(p, i))
-      p->line_section = token_text(p, i);
-  }
-  if (words >= 2 && says_evaluation(p, from, to))
-    p->line_section = STR("eval");
-}
-
 static void next_segment(struct scan *s, size_t segment) {
   if (s->segment < s->at)
-    leave_words(s->p, s->segment, s->at);
+    log_leave_words(s->p, s->segment, s->at);
   s->segment = segment;
-}
-
-/* ---- names ---- */
-
-static bool is_part_of_name(const struct log_parse *p, size_t i) {
-  const struct log_token *t = &p->tokens[i];
-  return !(t->flags & LOG_T_USED) && !(t->type == LOG_T_MARK && mark_is(t->mark, MARK_QUOTE));
-}
-
-static bool starts_name(const struct log_parse *p, size_t i) {
-  const struct log_token *t = &p->tokens[i];
-  if (t->flags & LOG_T_USED)
-    return false;
-  if (t->type == LOG_T_MARK)
-    return t->mark == '|' && i + 1 < p->tokens_n && !(p->tokens[i + 1].flags & LOG_T_SPACE);
-  return t->type == LOG_T_WORD && !(token_word(p, i) & LOG_WORD_FILLER);
-}
-
-/* Too long a run of words is a sentence: its name starts at the first word that means something. */
-static size_t shorten(const struct log_parse *p, size_t from, size_t to) {
-  size_t words = 0;
-  for (size_t i = from; i < to; i++)
-    words += p->tokens[i].type == LOG_T_WORD;
-  if (words <= NAME_WORDS_MAX)
-    return from;
-  for (size_t i = from; i < to; i++)
-    if (p->tokens[i].type == LOG_T_WORD && (token_word(p, i) & (LOG_WORD_METRIC | LOG_WORD_SECTION)))
-      return i;
-  return to;
-}
-
-/* "loss for minibatches 0-99": which of them is no part of the name. "mAP 50-95" is. */
-static struct str without_range(struct str name) {
-  static const char *const counted[] = {"minibatches", "batches", "iterations", "iters", "steps", "epochs", "frames", "samples"};
-  size_t n = name.n;
-  while (n && isdigit((unsigned char)name.p[n - 1]))
-    n--;
-  if (n == name.n || !n || name.p[n - 1] != '-')
-    return name;
-  size_t first = --n;
-  while (n && isdigit((unsigned char)name.p[n - 1]))
-    n--;
-  if (n == first || !n || name.p[n - 1] != ' ')
-    return name;
-  struct str words = str_slice(name, 0, n - 1);
-  for (size_t i = 0; i < ARRAY_LEN(counted); i++)
-    if (str_ends(words, str_of(counted[i])))
-      return words;
-  return name;
-}
-
-/* The words of tokens [from, to) as one name with single blanks. Empty when there is none. */
-static struct str make_name(struct log_parse *p, size_t from, size_t to) {
-  while (from < to && !starts_name(p, from))
-    from++;
-  from = shorten(p, from, to);
-  while (to > from &&
-         (!is_part_of_name(p, to - 1) || (p->tokens[to - 1].type == LOG_T_MARK && mark_is(p->tokens[to - 1].mark, MARK_TRAILING)) ||
-          (p->tokens[to - 1].type == LOG_T_WORD && token_word(p, to - 1) & LOG_WORD_FILLER)))
-    to--;
-  bool path = from > p->first && token_is(p, from - 1, '/') && !(p->tokens[from].flags & LOG_T_SPACE);
-  if (from == to || path)
-    return STR("");
-  bool as_it_stands = is_part_of_name(p, from);
-  for (size_t i = from + 1; as_it_stands && i < to; i++) {
-    size_t gap = p->tokens[i].at - p->tokens[i - 1].unit_end;
-    as_it_stands = is_part_of_name(p, i) && (gap == 0 || (gap == 1 && p->text.p[p->tokens[i].at - 1] == ' '));
-  }
-  if (as_it_stands) {
-    struct str name = str_n(p->text.p + p->tokens[from].at, p->tokens[to - 1].unit_end - p->tokens[from].at);
-    return name.n <= LOG_NAME_MAX ? without_range(name) : STR("");
-  }
-  size_t room = p->tokens[to - 1].unit_end - p->tokens[from].at + 1;
-  if (room > 4 * LOG_NAME_MAX)
-    return STR("");
-  char *name = log_scratch(p, room);
-  size_t n = 0;
-  bool blank = false; /* also before a quote that is left out */
-  for (size_t i = from; name && i < to; i++) {
-    const struct log_token *t = &p->tokens[i];
-    blank |= (t->flags & LOG_T_SPACE) != 0;
-    if (!is_part_of_name(p, i))
-      continue;
-    if (n && blank)
-      name[n++] = ' ';
-    blank = false;
-    memcpy(name + n, p->text.p + t->at, t->unit_end - t->at);
-    n += t->unit_end - t->at;
-  }
-  return n <= LOG_NAME_MAX ? without_range(str_n(name, n)) : STR("");
 }
 
 static bool segment_has(const struct scan *s, unsigned flags) {
@@ -204,216 +50,16 @@ static void inherit_section(struct log_parse *p, struct str name, enum log_key_k
     p->line_section = word;
 }
 
-static struct raw *add_pair(struct scan *s, struct str name, double value, bool percent, const char *suffix) {
+static struct raw *add_pair(struct scan *s, struct str name, double value, bool percent) {
   if (log_is_source_file(name) || is_code_place(s, name)) /* train.py:42 */
     return NULL;
   struct raw *raw = log_add_raw(s->p, name, value);
   if (!raw)
     return NULL;
   raw->percent = percent;
-  raw->suffix = suffix;
   if (s->summary && !s->p->line_section.n)
     raw->section = STR("*");
   return raw;
-}
-
-/* ---- values ---- */
-
-struct reading {
-  double values[2];
-  unsigned count;
-  const char *second; /* suffix of the second value */
-  bool percent, second_percent;
-  bool measure; /* has a unit: a time, a speed, a size */
-  bool integer;
-  size_t end;
-};
-
-static bool is_wrapper(struct str word) {
-  static const char *const wrappers[] = {"tensor", "array", "Array", "DeviceArray", "Tensor", "NDArray", "Variable", "Decimal", "scalar"};
-  for (size_t i = 0; i < ARRAY_LEN(wrappers); i++)
-    if (str_ends(word, str_of(wrappers[i])))
-      return true;
-  return str_find_str(word, STR("float")) != SIZE_MAX || str_find_str(word, STR("Float")) != SIZE_MAX;
-}
-
-static size_t find_close(const struct log_parse *p, size_t open, size_t limit) {
-  unsigned depth = 0;
-  for (size_t i = open; i < p->tokens_n && i < open + limit; i++) {
-    const struct log_token *t = &p->tokens[i];
-    if (t->type != LOG_T_MARK)
-      continue;
-    depth += t->mark == '(' || t->mark == '[' || t->mark == '{';
-    depth -= t->mark == ')' || t->mark == ']' || t->mark == '}';
-    if (!depth)
-      return i;
-  }
-  return SIZE_MAX;
-}
-
-/* A unit word behind the number at i: "3.5 seconds", "50.9 K". */
-static bool has_unit_word(const struct log_parse *p, size_t i) {
-  if (!token_is_word(p, i) || p->tokens[i].flags & LOG_T_USED || !(token_word(p, i) & LOG_WORD_UNIT))
-    return false;
-  if (token_text(p, i).n == 1 && strchr("bkmg", token_text(p, i).p[0])) /* K, M, G, B only */
-    return false;
-  return !token_is(p, i + 1, ':') && !token_is(p, i + 1, '=') && !token_is_number(p, i + 1);
-}
-
-/* "2.29 (2.31)", "86.6% (234/270)", "0.05 (5%)", "0.683 (10)" */
-static void read_parentheses(const struct log_parse *p, struct reading *r, struct str name) {
-  if (!token_is(p, r->end, '(') || p->tokens[r->end].flags & LOG_T_USED || !token_is_number(p, r->end + 1))
-    return;
-  const struct log_token *t = &p->tokens[r->end + 1];
-  if (token_is(p, r->end + 2, '/') && token_is_number(p, r->end + 3) && token_is(p, r->end + 4, ')')) {
-    r->end += 5;
-    return;
-  }
-  if (!token_is(p, r->end + 2, ')'))
-    return;
-  bool best = memchr(name.p, 'b', name.n) && str_find_str(name, STR("best")) != SIZE_MAX;
-  bool count = (t->flags & LOG_T_INT && !r->integer) || best;
-  if (t->flags & LOG_T_PERCENT && !r->percent) {
-    r->values[1] = t->value;
-    r->second = " %";
-    r->second_percent = true;
-    r->count = 2;
-  } else if (!(t->flags & LOG_T_UNIT) && !count) {
-    r->values[1] = t->value;
-    r->second = " avg";
-    r->second_percent = r->percent;
-    r->count = 2;
-  }
-  r->end += 3;
-}
-
-/* "0.85 +/- 0.03", "0.4+0.01" */
-static bool read_deviation(const struct log_parse *p, struct reading *r) {
-  size_t i = r->end;
-  if (!token_is(p, i, '+'))
-    return false;
-  i++;
-  if (token_is(p, i, '/') && token_is(p, i + 1, '-'))
-    i += 2;
-  else if (token_is(p, i, '-'))
-    i++;
-  else if (token_is(p, i, '/') && token_is_number(p, i + 1))
-    i++;
-  if (!token_is_number(p, i) || p->tokens[i].flags & LOG_T_UNIT)
-    return false;
-  r->values[1] = fabs(p->tokens[i].value);
-  r->second = " std";
-  r->count = 2;
-  r->end = i + 1;
-  return true;
-}
-
-/* The value that starts with the number at i, and what belongs to it. */
-static void read_number(const struct log_parse *p, size_t i, enum log_key_kind kind, struct str name, struct reading *r) {
-  const struct log_token *t = &p->tokens[i];
-  *r = (struct reading){.values = {t->value, 0}, .count = 1, .second = "", .end = i + 1};
-  r->integer = t->flags & LOG_T_INT;
-  r->percent = t->flags & LOG_T_PERCENT;
-  r->measure = t->flags & LOG_T_UNIT;
-  if (token_is(p, r->end, '%')) {
-    r->percent = true;
-    r->end++;
-  }
-  if (r->measure)
-    return;
-  if (has_unit_word(p, r->end)) {
-    r->measure = true;
-    r->end++;
-    return;
-  }
-  if (token_is(p, r->end, '/') && token_is_number(p, r->end + 1) && !(p->tokens[r->end].flags & LOG_T_USED)) {
-    const struct log_token *second = &p->tokens[r->end + 1];
-    r->end += 2;
-    if (!(r->integer && second->flags & LOG_T_INT)) { /* D(G(z)): 0.1 / 0.05 */
-      r->values[1] = second->value;
-      r->second = " 2";
-      r->count = 2;
-      return;
-    }
-    if (kind != LOG_KEY_METRIC && kind != LOG_KEY_SECTION) { /* a counter */
-      r->measure = true;
-      return;
-    }
-    if (second->value != 0 && r->values[0] <= second->value) /* 9836/10000 (98%) */
-      r->values[0] /= second->value;
-    r->integer = false;
-    read_parentheses(p, r, name);
-    return;
-  }
-  if (!read_deviation(p, r))
-    read_parentheses(p, r, name);
-}
-
-/* "progress: (1, 2.3, {'accuracy': 0.5})": what is named in it counts. */
-static bool holds_dict(const struct log_parse *p, size_t from, size_t close) {
-  for (size_t i = from; close != SIZE_MAX && i < close; i++)
-    if (token_is(p, i, '{'))
-      return true;
-  return false;
-}
-
-/* "[(0, '12.3')]": a list of one number with its index, as of one policy. Returns the number's token; 0 when it is none. */
-static size_t value_of_pair(const struct log_parse *p, size_t open) {
-  size_t i = open + 4;
-  if (!token_is(p, open, '[') || !token_is(p, open + 1, '(') || !token_is_int(p, open + 2) || !token_is(p, open + 3, ','))
-    return 0;
-  bool quoted = token_is(p, i, '\'');
-  i += quoted;
-  size_t close = i + 1 + (quoted && token_is(p, i + 1, '\''));
-  return token_is_number(p, i) && token_is(p, close, ')') && token_is(p, close + 1, ']') ? i : 0;
-}
-
-/* The value behind a separator: a number, quoted, in brackets, or wrapped. False when there is none. */
-static bool read_value(const struct log_parse *p, size_t i, enum log_key_kind kind, struct str name, struct reading *r) {
-  size_t open[4], opened = 0;
-  for (unsigned steps = 0; steps < 10 && i < p->tokens_n; steps++) {
-    const struct log_token *t = &p->tokens[i];
-    if (t->flags & LOG_T_USED)
-      return false;
-    if (t->type == LOG_T_NUMBER) {
-      size_t second = opened == 2 ? value_of_pair(p, open[0]) : 0;
-      if (second) {
-        read_number(p, second, kind, name, r);
-        r->end = find_close(p, open[0], 16) + 1;
-        return true;
-      }
-      bool list = opened && token_is(p, open[opened - 1], '[') && (token_is(p, i + 1, ',') || token_is_number(p, i + 1));
-      bool pairs = opened == 2 && token_is(p, open[0], '[') && t->flags & LOG_T_INT && token_is(p, i + 1, ',');
-      size_t close = opened ? find_close(p, open[0], 64) : SIZE_MAX;
-      if (list || pairs || holds_dict(p, i, close))
-        return false;
-      read_number(p, i, kind, name, r);
-      if (opened) {
-        r->end = close == SIZE_MAX ? r->end : close + 1;
-      }
-      while (r->end < p->tokens_n && p->tokens[r->end].type == LOG_T_MARK && strchr("\"'", p->tokens[r->end].mark) &&
-             !(p->tokens[r->end].flags & LOG_T_SPACE))
-        r->end++;
-      return true;
-    }
-    if (t->type == LOG_T_MARK && (t->mark == '[' || t->mark == '(') && opened < ARRAY_LEN(open)) {
-      open[opened++] = i++;
-    } else if (t->type == LOG_T_MARK && mark_is(t->mark, MARK_LEADS)) {
-      i++;
-    } else if (t->type == LOG_T_WORD && token_is(p, i + 1, '(') && is_wrapper(token_text(p, i))) {
-      i++;
-    } else if (t->type == LOG_T_MARK && t->mark == '<' && token_is_word(p, i + 1)) { /* <tf.Tensor: shape=(), numpy=0.5> */
-      size_t k = i + 1;
-      while (k < p->tokens_n && k < i + 20 && !(token_is_word(p, k) && str_is(token_text(p, k), "numpy")))
-        k++;
-      if (!token_is(p, k + 1, '='))
-        return false;
-      i = k + 2;
-    } else {
-      return false;
-    }
-  }
-  return false;
 }
 
 /* "Rank-1: 30.1%", how often the right one is among the first so many; "rank 1: 4.2" is a process. */
@@ -423,25 +69,20 @@ static bool is_rank(struct str name, bool percent) {
 }
 
 /* Adds what was read under the name. */
-static void take_reading(struct scan *s, struct str name, const struct reading *r, bool bare) {
-  struct raw *raw = add_pair(s, name, r->values[0], r->percent, "");
+static void take_reading(struct scan *s, struct str name, const struct log_reading *r) {
+  struct raw *raw = add_pair(s, name, r->values[0], r->percent);
   if (!raw)
     return;
   raw->integer = r->integer && !r->percent;
-  raw->bare = bare;
   if (r->measure)
     raw->kind = LOG_KEY_CLOCK;
   if (raw->kind == LOG_KEY_SETTING && !raw->integer && is_rank(name, r->percent))
     raw->kind = LOG_KEY_METRIC;
   if (raw->integer && (r->values[0] == 16 || r->values[0] == 32 || r->values[0] == 64) && str_ends(name, STR("precision")))
     raw->kind = LOG_KEY_SETTING;
-  enum log_key_kind kind = raw->kind;
-  inherit_section(s->p, name, kind);
-  if (r->count < 2)
-    return;
-  raw = add_pair(s, name, r->values[1], r->second_percent, r->second);
-  if (raw)
-    raw->kind = kind, raw->bare = bare;
+  if (r->count == 2)
+    log_add_second(s->p, r->values[1], r->second_percent, r->second);
+  inherit_section(s->p, name, raw->kind);
 }
 
 /* ---- groups ---- */
@@ -469,14 +110,14 @@ static bool holds_settings(struct log_parse *p, size_t open, size_t close) {
 static bool wrapped_value(struct scan *s, size_t close) {
   struct log_parse *p = s->p;
   size_t word = s->at - 1;
-  if (word <= s->segment || close == SIZE_MAX || !token_is_number(p, s->at + 1) || !is_wrapper(token_text(p, word)))
+  if (word <= s->segment || close == SIZE_MAX || !token_is_number(p, s->at + 1) || !log_is_wrapper(token_text(p, word)))
     return false;
-  struct str name = make_name(p, s->segment, word);
+  struct str name = log_make_name(p, s->segment, word);
   if (!name.n || log_classify(p, name).kind != LOG_KEY_METRIC)
     return false;
-  struct reading r;
-  read_number(p, s->at + 1, LOG_KEY_METRIC, name, &r);
-  take_reading(s, name, &r, true);
+  struct log_reading r;
+  log_read_number(p, s->at + 1, LOG_KEY_METRIC, name, &r);
+  take_reading(s, name, &r);
   s->at = close;
   s->segment = close + 1;
   return true;
@@ -508,9 +149,11 @@ static bool tuple(struct scan *s) {
     double *place = token_key(p, names[k]).kind == LOG_KEY_EPOCH  ? &p->own.epoch
                     : token_key(p, names[k]).kind == LOG_KEY_STEP ? &p->own.step
                                                                   : NULL;
+    if (place && !token_is_int(p, value))
+      place = NULL;
     if (place && isnan(*place))
       *place = p->tokens[value].value;
-    struct raw *raw = place ? NULL : add_pair(s, token_text(p, names[k]), p->tokens[value].value, false, "");
+    struct raw *raw = place ? NULL : add_pair(s, token_text(p, names[k]), p->tokens[value].value, false);
     if (raw)
       raw->integer = p->tokens[value].flags & LOG_T_INT;
   }
@@ -526,11 +169,11 @@ static bool ranged_value(struct scan *s, size_t close) {
   if (s->segment == i || close != i + 4 || !token_is_int(p, i + 1) || !token_is(p, i + 2, '-') || !token_is_int(p, i + 3) ||
       !(token_is(p, close + 1, ':') || token_is(p, close + 1, '=')) || token_is_word(p, close + 2))
     return false;
-  struct str name = make_name(p, s->segment, i);
-  struct reading r;
-  if (!name.n || !read_value(p, close + 2, log_classify(p, name).kind, name, &r))
+  struct str name = log_make_name(p, s->segment, i);
+  struct log_reading r;
+  if (!name.n || !log_read_value(p, close + 2, log_classify(p, name).kind, name, &r))
     return false;
-  take_reading(s, name, &r, false);
+  take_reading(s, name, &r);
   s->at = r.end - 1;
   s->segment = r.end;
   return true;
@@ -539,13 +182,13 @@ static bool ranged_value(struct scan *s, size_t close) {
 /* At an opening parenthesis or bracket: enters it, skips it, or lets it be part of the name. */
 static void group(struct scan *s) {
   struct log_parse *p = s->p;
-  size_t close = find_close(p, s->at, GROUP_MAX);
+  size_t close = log_find_close(p, s->at, GROUP_MAX);
   bool round = token_is(p, s->at, '(');
   bool tight = s->at > p->first && !(p->tokens[s->at].flags & LOG_T_SPACE) && token_is_word(p, s->at - 1);
   if (round ? (tight ? wrapped_value(s, close) : tuple(s)) : ranged_value(s, close))
     return;
   if (close == SIZE_MAX) {
-    size_t wide = tight && round ? find_close(p, s->at, TOKENS_MAX) : SIZE_MAX;
+    size_t wide = tight && round ? log_find_close(p, s->at, TOKENS_MAX) : SIZE_MAX;
     if (wide != SIZE_MAX && holds_settings(p, s->at, wide)) { /* Namespace(lr=0.1, ...) */
       next_segment(s, wide + 1);
       s->at = wide;
@@ -575,7 +218,7 @@ static void group(struct scan *s) {
     next_segment(s, s->at + 1);
   } else {
     next_segment(s, s->at + 1);
-    leave_words(p, s->at + 1, close);
+    log_leave_words(p, s->at + 1, close);
     s->at = close;
     s->segment = close + 1;
   }
@@ -585,14 +228,14 @@ static void group(struct scan *s) {
 static size_t bracket_in_name(const struct log_parse *p, size_t at) {
   if (!token_is(p, at, '[') || at == p->first || !token_is(p, at - 1, '@'))
     return SIZE_MAX;
-  size_t close = find_close(p, at, 40);
+  size_t close = log_find_close(p, at, 40);
   return close != SIZE_MAX && token_is(p, close + 1, '=') && token_is_number(p, close + 2) ? close : SIZE_MAX;
 }
 
 /* ---- the scan ---- */
 
 static bool is_setting_name(struct log_parse *p, size_t from, size_t to) {
-  struct str name = make_name(p, from, to);
+  struct str name = log_make_name(p, from, to);
   return name.n && log_classify(p, name).kind == LOG_KEY_SETTING && !log_is_container(name);
 }
 
@@ -621,21 +264,65 @@ static bool ends_in_metric(struct str name) {
   return n >= 6 && strncasecmp(name.p + n - 6, "metric", 6) == 0;
 }
 
+static bool says_result(struct str word) {
+  return str_eq_nocase(word, STR("result")) || str_eq_nocase(word, STR("value"));
+}
+
 /* "Result: 0.93", "Final result = 91%", the whole line: the word otherwise only leads to names. The number is at `next`. */
 static bool only_result(struct scan *s, size_t next) {
   struct log_parse *p = s->p;
   size_t word = s->at - 1;
-  if (s->segment != p->first || s->at == p->first || !token_is_word(p, word) || !str_eq_nocase(token_text(p, word), STR("result")) ||
+  if (s->segment != p->first || s->at == p->first || !token_is_word(p, word) || !says_result(token_text(p, word)) ||
       (next + 1 != p->tokens_n && !token_is(p, next + 1, '(')) || !token_is_number(p, next) ||
       p->tokens[next].flags & (LOG_T_INT | LOG_T_UNIT))
     return false;
   struct str name = str_n(p->text.p + p->tokens[p->first].at, p->tokens[word].end - p->tokens[p->first].at);
-  struct raw *raw = add_pair(s, name, p->tokens[next].value, p->tokens[next].flags & LOG_T_PERCENT, "");
+  struct raw *raw = add_pair(s, name, p->tokens[next].value, p->tokens[next].flags & LOG_T_PERCENT);
   if (!raw)
     return false;
   raw->kind = LOG_KEY_METRIC;
   s->at = next;
   s->segment = next + 1;
+  return true;
+}
+
+/* Where the name before the comma at `end` begins: a few words that are a metric's. SIZE_MAX: it is no such name. */
+static size_t listed_name(struct log_parse *p, size_t end, size_t least) {
+  size_t from = end;
+  while (from > least && !token_is(p, from - 1, ',') && (token_is_word(p, from - 1) || token_is(p, from - 1, '-')))
+    from--;
+  struct str name = from < end && end - from <= 6 ? log_make_name(p, from, end) : STR("");
+  return name.n && log_classify(p, name).kind == LOG_KEY_METRIC ? from : SIZE_MAX;
+}
+
+/* "precision, recall, F1: (0.88, 0.85, 0.86)": as many numbers as names. The numbers begin at `next`. */
+static bool listed_values(struct scan *s, size_t next) {
+  struct log_parse *p = s->p;
+  bool bracket = token_is(p, next, '(') || token_is(p, next, '[');
+  size_t starts[LIST_MAX], n = 0, end = s->at, value = next + bracket;
+  if (s->segment == p->first || !token_is(p, s->segment - 1, ',') || !token_is_number(p, value) || !token_is(p, value + 1, ','))
+    return false;
+  for (;;) {
+    size_t from = listed_name(p, end, p->first);
+    if (from == SIZE_MAX || n == LIST_MAX)
+      return false;
+    starts[n++] = from;
+    if (from == p->first || !token_is(p, from - 1, ','))
+      break;
+    end = from - 1;
+  }
+  for (size_t i = 0; i < MAX_OF(n, (size_t)2); i++)
+    if (!token_is_number(p, value + 2 * i) || (i + 1 < n && !token_is(p, value + 2 * i + 1, ',')))
+      return false;
+  size_t after = value + 2 * n - 1;
+  if (bracket ? !token_is(p, after, ')') && !token_is(p, after, ']') : token_is(p, after, ',') && token_is_number(p, after + 1))
+    return false;
+  for (size_t i = 0; i < n; i++) {
+    size_t from = starts[n - 1 - i], to = i + 1 < n ? starts[n - 2 - i] - 1 : s->at, at = value + 2 * i;
+    add_pair(s, log_make_name(p, from, to), p->tokens[at].value, p->tokens[at].flags & LOG_T_PERCENT);
+  }
+  s->at = after - !bracket;
+  s->segment = s->at + 1;
   return true;
 }
 
@@ -650,7 +337,7 @@ static void separator(struct scan *s) {
   if (token_is(p, next, '{')) {
     bool skip = is_setting_name(p, s->segment, i);
     size_t end = log_find_dict(p, p->text, p->tokens[next].at, skip);
-    leave_words(p, s->segment, i);
+    log_leave_words(p, s->segment, i);
     if (end) {
       while (next < p->tokens_n && p->tokens[next].at < end)
         next++;
@@ -659,21 +346,23 @@ static void separator(struct scan *s) {
       return;
     }
   }
+  if (listed_values(s, next))
+    return;
   bool tight = equals && s->segment + 1 < i && !(p->tokens[i].flags & LOG_T_SPACE) && next < p->tokens_n &&
                !(p->tokens[next].flags & LOG_T_SPACE) && token_is_word(p, i - 1);
   size_t from = tight ? i - 1 : s->segment;
-  struct str name = make_name(p, from, i);
+  struct str name = log_make_name(p, from, i);
   struct log_key key = log_classify(p, name);
-  struct reading r;
+  struct log_reading r;
   if (key.kind == LOG_KEY_UNKNOWN && only_result(s, next))
     return;
-  if (name.n && !is_bar(p, next) && read_value(p, next, key.kind, name, &r)) {
+  if (name.n && !is_bar(p, next) && log_read_value(p, next, key.kind, name, &r)) {
     if (tight) {
       if (segment_has(s, LOG_WORD_CLOCK)) /* "Time cost=3.2" */
         r.measure = true;
-      leave_words(p, s->segment, i - 1);
+      log_leave_words(p, s->segment, i - 1);
     }
-    take_reading(s, name, &r, false);
+    take_reading(s, name, &r);
     s->at = r.end - 1;
     s->segment = r.end;
     return;
@@ -730,12 +419,12 @@ static bool bare_value(struct scan *s) {
   for (size_t k = s->segment; k < i; k++)
     if (token_is_word(p, k) && str_eq_nocase(token_text(p, k), STR("from")))
       return false;
-  struct str name = make_name(p, s->segment, i);
+  struct str name = log_make_name(p, s->segment, i);
   if (!name.n)
     return false;
   struct log_key key = log_classify(p, name);
-  struct reading r;
-  read_number(p, i, key.kind, name, &r);
+  struct log_reading r;
+  log_read_number(p, i, key.kind, name, &r);
   bool ends = ends_value(p, r.end);
   bool starts = s->segment == p->first || p->tokens[s->segment].flags & LOG_T_GAP || is_spaced(p, s->segment - 1, '/') ||
                 (p->tokens[s->segment - 1].type == LOG_T_MARK && mark_is(p->tokens[s->segment - 1].mark, MARK_STARTS)) ||
@@ -765,7 +454,7 @@ static bool bare_value(struct scan *s) {
     if (words > 2 || (r.integer && !divided) || s->segment == p->first)
       return false;
   }
-  take_reading(s, name, &r, true);
+  take_reading(s, name, &r);
   s->at = r.end - 1;
   s->segment = r.end;
   return true;
@@ -786,18 +475,16 @@ static bool reversed_value(struct scan *s) {
       return false;
     end = i + 2;
   }
-  struct str name = make_name(p, i + 1, end);
+  struct str name = log_make_name(p, i + 1, end);
   bool after_current = i >= p->first + 3 && token_is(p, i - 1, ',') && token_is_number(p, i - 2) && p->tokens[i - 3].flags & LOG_T_USED;
   if (after_current && str_is(name, "avg")) /* "20: 208.1, 591.0 avg, 0.001 rate" */
     name = STR("avg loss");
   if (!name.n || log_classify(p, name).kind != LOG_KEY_METRIC)
     return false;
-  struct raw *raw = add_pair(s, name, p->tokens[i].value, p->tokens[i].flags & LOG_T_PERCENT, "");
-  if (raw)
-    raw->bare = true;
+  struct raw *raw = add_pair(s, name, p->tokens[i].value, p->tokens[i].flags & LOG_T_PERCENT);
   if (raw && after_current && name.n > 4 && strncasecmp(name.p, "avg ", 4) == 0)
     /* "1: 736.2, 730.1 avg loss": the current one has no name of its own */
-    add_pair(s, str_slice(name, 4, name.n), p->tokens[i - 2].value, false, "");
+    add_pair(s, str_slice(name, 4, name.n), p->tokens[i - 2].value, false);
   s->at = end - 1;
   s->segment = end;
   return true;
@@ -812,8 +499,8 @@ static bool equals_name(struct scan *s) {
   for (size_t k = i + 3; k < p->tokens_n; k++)
     if (p->tokens[k].type != LOG_T_WORD && !token_is(p, k, '(') && !token_is(p, k, ')'))
       return false;
-  struct str name = make_name(p, i + 2, p->tokens_n);
-  struct raw *raw = name.n ? add_pair(s, name, p->tokens[i].value, p->tokens[i].flags & LOG_T_PERCENT, "") : NULL;
+  struct str name = log_make_name(p, i + 2, p->tokens_n);
+  struct raw *raw = name.n ? add_pair(s, name, p->tokens[i].value, p->tokens[i].flags & LOG_T_PERCENT) : NULL;
   if (!raw)
     return false;
   s->at = p->tokens_n - 1;
@@ -828,13 +515,13 @@ static bool step_then_value(struct scan *s) {
   if (!token_is_int(p, i) || !token_is_number(p, i + 1) || p->tokens[i + 1].flags & (LOG_T_INT | LOG_T_UNIT) || !token_is_word(p, i - 1) ||
       !(p->tokens[i].value >= 0) || !isnan(p->own.step) || !isnan(p->own.batch))
     return false;
-  struct str name = make_name(p, s->segment, i);
+  struct str name = log_make_name(p, s->segment, i);
   if (!name.n || s->segment != p->first || log_classify(p, name).kind != LOG_KEY_METRIC)
     return false;
-  struct reading r;
-  read_number(p, i + 1, LOG_KEY_METRIC, name, &r);
+  struct log_reading r;
+  log_read_number(p, i + 1, LOG_KEY_METRIC, name, &r);
   p->own.step = p->tokens[i].value;
-  take_reading(s, name, &r, true);
+  take_reading(s, name, &r);
   s->at = r.end - 1;
   s->segment = r.end;
   return true;
@@ -916,7 +603,7 @@ static bool dash_separates(struct scan *s) {
   if (i == s->segment || !(p->tokens[i].flags & LOG_T_SPACE) || !token_is_word(p, i - 1) || !token_is_number(p, i + 1) ||
       !(p->tokens[i + 1].flags & LOG_T_SPACE) || p->tokens[i + 1].flags & (LOG_T_INT | LOG_T_UNIT) || !ends_value(p, i + 2))
     return false;
-  struct str name = make_name(p, s->segment, i);
+  struct str name = log_make_name(p, s->segment, i);
   return name.n && log_classify(p, name).kind == LOG_KEY_METRIC;
 }
 
@@ -963,12 +650,12 @@ void log_find_pairs(struct log_parse *p) {
   s.summary = token_is(p, p->first, '*') && token_is_word(p, p->first + 1);
   size_t waited = p->first + token_is(p, p->first, '[');
   if (p->kept.pending_n && token_is_number(p, waited)) { /* the number for the name that ended the line before */
-    struct reading r;
-    read_number(p, waited, LOG_KEY_METRIC, STR(""), &r);
+    struct log_reading r;
+    log_read_number(p, waited, LOG_KEY_METRIC, STR(""), &r);
     char *name = log_scratch(p, p->kept.pending_n);
     if (name) {
       memcpy(name, p->kept.pending, p->kept.pending_n);
-      take_reading(&s, str_n(name, p->kept.pending_n), &r, false);
+      take_reading(&s, str_n(name, p->kept.pending_n), &r);
       s.at = s.segment = r.end;
     }
   }

@@ -222,8 +222,17 @@ static size_t batch_behind_epoch(struct log_parse *p, size_t i) {
   return end + bracket;
 }
 
+/* "Line search step: 1.000", "seconds for this iteration: 0.000": with a point, and words before that belong to it. */
+static bool is_step_size(struct log_parse *p, size_t i, size_t number) {
+  if (word_kind(p, i) == LOG_KEY_EPOCH || p->tokens[number].flags & LOG_T_INT)
+    return false;
+  struct str name = str_n(p->text.p + p->tokens[i - 1].at, p->tokens[i].end - p->tokens[i - 1].at);
+  return !is_place_kind(log_classify(p, name).kind) && !token_is_section(p, i - 1);
+}
+
 /* Does what stands before the place word at i speak against it? "max epoch: 10", "accuracy per epoch: 0.9" */
-static bool is_denied(struct log_parse *p, size_t i, bool with_sign, double value) {
+static bool is_denied(struct log_parse *p, size_t i, bool with_sign, size_t number) {
+  double value = p->tokens[number].value;
   if (i == p->first)
     return false;
   size_t before = i - 1;
@@ -232,6 +241,8 @@ static bool is_denied(struct log_parse *p, size_t i, bool with_sign, double valu
   if (!token_is_word(p, before))
     return false;
   if (token_word(p, before) & (LOG_WORD_LIMIT | LOG_WORD_SETTING))
+    return true;
+  if (with_sign && is_step_size(p, i, number))
     return true;
   if (!with_sign || is_whole(value))
     return with_sign && token_key(p, before).kind == LOG_KEY_METRIC;
@@ -281,7 +292,7 @@ static size_t worded_place(struct log_parse *p, size_t i) {
   if (!(t->flags & LOG_T_INT) && token_is_word(p, number + 1) && token_word(p, number + 1) & LOG_WORD_UNIT) /* this epoch: 12.1 seconds */
     return 0;
   bool fraction = is_fraction(p, number);
-  if ((plural && !fraction) || is_denied(p, i, sign, t->value))
+  if ((plural && !fraction) || is_denied(p, i, sign, number))
     return 0;
   double value = t->value, total = fraction ? p->tokens[number + 2].value : NAN;
   size_t end = number + (fraction ? 3 : 1);
@@ -463,7 +474,8 @@ static bool is_printed_over(const struct log_parse *p, size_t i) {
   size_t close = find_mark(p, i, 40, ']');
   if (!token_is(p, i, '[') || close == SIZE_MAX || close + 1 >= p->tokens_n || p->tokens[close + 1].flags & LOG_T_SPACE)
     return false;
-  return token_is_word(p, close + 1) || token_is(p, close + 1, '{');
+  enum log_token_type type = (enum log_token_type)p->tokens[close + 1].type;
+  return type == LOG_T_WORD || type == LOG_T_OPAQUE || token_is(p, close + 1, '{') || token_is(p, close + 1, '[');
 }
 
 /* "(100/400) loss", "[Train](100/400)": the number at i is of a parenthesis that starts the line, or belongs to a section in brackets. */

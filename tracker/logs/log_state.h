@@ -1,9 +1,10 @@
-/* Inside of the log parser: shared by log_parse.c, log_place.c, log_pairs.c, log_dict.c, log_table.c. Nobody else includes it. */
+/* Inside of the log parser: what its parts share, and what each does for the others. Nobody else includes it. */
 #ifndef WINNOW_TRACKER_LOG_STATE_H
 #define WINNOW_TRACKER_LOG_STATE_H
 
 #include <math.h>
 
+#include "tracker/logs/log_key.h"
 #include "tracker/logs/log_parse.h"
 #include "tracker/logs/log_token.h"
 #include "tracker/logs/log_words.h"
@@ -38,12 +39,12 @@ static inline bool place_is_none(const struct place *p) {
 struct raw {
   struct str name;
   struct str section; /* empty: none */
-  const char *suffix; /* "", " avg", " %", " std", " 2" */
+  struct str suffix;  /* "", " avg", " %", " std", " 2" */
   double value;
   uint64_t line;
   enum log_key_kind kind;
   unsigned sections; /* that the name says itself */
-  bool percent, integer, bare;
+  bool percent, integer;
   bool in_dict;
 };
 
@@ -92,9 +93,12 @@ struct series {
   int64_t last, offset;
   uint8_t level;  /* of the first point */
   bool in_dict;   /* it stood in a dict */
+  uint8_t beside; /* numbers on that line, at most 255; 0: not known */
   uint64_t line;  /* of the last point */
   double printed; /* the global step of the last point; NAN */
 };
+
+#define LOG_STEP_MAX (INT64_MAX / 4)
 
 enum style { STYLE_PAIRS, STYLE_TABLE, STYLE_DICT, STYLE_BOX, STYLE_COUNT };
 
@@ -124,6 +128,14 @@ struct kept {
   uint64_t dropped;
 };
 
+/* What is among the tokens of a line. */
+struct line_has {
+  size_t numbers;  /* up to here */
+  bool percent;    /* a number with this sign */
+  bool lines;      /* drawn ones */
+  bool only_names; /* words and whole numbers, besides those */
+};
+
 struct log_parse {
   struct log_parse_options options;
   struct kept kept;
@@ -134,6 +146,7 @@ struct log_parse {
   struct log_token tokens[TOKENS_MAX];
   struct word_info words[TOKENS_MAX]; /* of the tokens that are words */
   size_t tokens_n;
+  struct line_has has;
   size_t first; /* the first token behind the logger's prefix */
   struct place own;
   struct str line_section;
@@ -168,17 +181,22 @@ struct log_parse {
   } hashes[CACHE_MAX]; /* of keys */
 };
 
-/* log_parse.c */
+/* log_lookup.c */
 struct log_key log_classify(struct log_parse *p, struct str name);
 /* log_word(), looked up. */
 unsigned log_flags(struct log_parse *p, struct str word);
 /* Cuts the text into tokens and looks up its words. */
 void log_read_tokens(struct log_parse *p, struct str text);
+/* Of a series' key; it stands in stored states. */
+uint64_t log_key_hash(struct log_parse *p, struct str key);
+
+/* log_points.c */
 /* `at` bytes of scratch, or NULL when it is used up. */
 char *log_scratch(struct log_parse *p, size_t n);
 /* Puts a raw pair in the list; the name lies in the text or in scratch. */
 struct raw *log_add_raw(struct log_parse *p, struct str name, double value);
-void log_set_section(struct log_parse *p, struct str section, bool strong);
+/* Another number under the name of the raw pair last added. */
+struct raw *log_add_second(struct log_parse *p, double value, bool percent, struct str suffix);
 /* Decides on the raw pairs and makes the points. */
 void log_settle(struct log_parse *p, enum style style);
 
@@ -238,10 +256,34 @@ void log_skip_prefix(struct log_parse *p);
 /* Finds epoch, step and batch, sets p->own and marks their tokens used. */
 void log_find_place(struct log_parse *p);
 
+/* log_name.c */
+/* The words of tokens [from, to) as one name with single blanks. Empty when there is none. */
+struct str log_make_name(struct log_parse *p, size_t from, size_t to);
+/* The words of tokens [from, to) became no name: they may tell the section. */
+void log_leave_words(struct log_parse *p, size_t from, size_t to);
+
+/* log_value.c */
+struct log_reading {
+  double values[2];
+  unsigned count;
+  struct str second; /* suffix of the second value */
+  bool percent, second_percent;
+  bool measure; /* has a unit: a time, a speed, a size */
+  bool integer;
+  size_t end;
+};
+
+/* The value that starts with the number at i, and what belongs to it. */
+void log_read_number(const struct log_parse *p, size_t i, enum log_key_kind kind, struct str name, struct log_reading *r);
+/* The value behind a separator: a number, quoted, in brackets, or wrapped. False when there is none. */
+bool log_read_value(const struct log_parse *p, size_t i, enum log_key_kind kind, struct str name, struct log_reading *r);
+/* "tensor", "np.float64": what may stand around a number. */
+bool log_is_wrapper(struct str word);
+/* The bracket that closes the one at `open`, among the next `limit` tokens; SIZE_MAX: none. */
+size_t log_find_close(const struct log_parse *p, size_t open, size_t limit);
+
 /* log_pairs.c */
 void log_find_pairs(struct log_parse *p);
-/* Is it a section word ("Validation", "train_inner")? */
-bool log_is_section(struct str word);
 
 /* log_dict.c */
 /* The dict or JSON object at text[at]: its numbers are added as raw pairs, places set. Returns the offset behind it; 0 when it is not

@@ -199,9 +199,11 @@ static bool add_column(struct log_parse *p, struct table *t, const struct cell *
 
 static bool is_header_cell(const struct cell *cell) {
   struct str s = cell->text;
+  if (str_is(s, "#") || str_is(s, "...")) /* columns that are left out */
+    return true;
   if (!s.n || s.n > 40)
     return s.n == 0;
-  bool letter = str_is(s, "#");
+  bool letter = false;
   size_t blanks = 0;
   for (size_t i = 0; i < s.n; i++) {
     letter |= isalpha((unsigned char)s.p[i]) || (unsigned char)s.p[i] >= 0x80;
@@ -226,16 +228,43 @@ static bool counts_rounds(struct str name) {
   return is_place_kind(log_key_classify(str_slice(name, 2, name.n)).kind);
 }
 
+/* "DataLoader 0": the word before the number. Empty when the cell is nothing of that kind. */
+static struct str counted_name(const struct cell *cell, double *ret_number) {
+  size_t blank = cell->text.n;
+  while (blank && cell->text.p[blank - 1] != ' ')
+    blank--;
+  struct log_number number;
+  struct str tail = str_slice(cell->text, blank, cell->text.n);
+  if (blank < 2 || log_scan_number(tail, &number) != tail.n || !number.integer)
+    return STR("");
+  *ret_number = number.value;
+  return str_slice(cell->text, 0, blank - 1);
+}
+
+/* Do names side by side count up: "Fold 1", "Fold 2"? */
+static bool count_up(const struct cell *cells, size_t n) {
+  double first, second;
+  for (size_t i = 0; i + 1 < n && n >= 3; i++) {
+    struct str name = counted_name(&cells[i], &first);
+    if (name.n && str_eq(name, counted_name(&cells[i + 1], &second)) && second == first + 1)
+      return true;
+  }
+  return false;
+}
+
 /* Makes a header of cells that are all names, when they look like a table of metrics. */
 static bool make_header(struct log_parse *p, enum table_by by, const struct cell *cells, size_t n, const struct cell *above,
                         size_t above_n) {
   struct table t = {.by = (uint8_t)by};
   unsigned places = 0, metrics = 0, sections = 0, known = 0;
+  bool counted = count_up(cells, n);
   for (size_t i = 0; i < n; i++) {
-    if (!is_header_cell(&cells[i]) && !str_is(cells[i].text, "#"))
+    if (!is_header_cell(&cells[i]))
       return false;
     if (!add_column(p, &t, &cells[i], above_n == n ? above[i].text : STR("")))
       return false;
+    if (counted && counted_name(&cells[i], &(double){0}).n)
+      t.columns[i].kind = LOG_KEY_UNKNOWN;
     unsigned kind = t.columns[i].kind;
     places += is_place_kind(kind);
     metrics += kind == LOG_KEY_METRIC;
@@ -246,7 +275,7 @@ static bool make_header(struct log_parse *p, enum table_by by, const struct cell
     t.columns[0].kind = LOG_KEY_STEP;
     places++;
   }
-  if (n < 2 || (!places && !metrics && !(by == BY_PIPES && sections >= 2)))
+  if (n < 2 || (!places && !metrics && !counted && !(by == BY_PIPES && sections >= 2)))
     return false;
   if (places == 0 && metrics == 1 && n > 4 && known < 2) /* a sentence with one such word */
     return false;
@@ -269,20 +298,30 @@ static bool word_header(struct log_parse *p, struct str line, size_t from) {
   return make_header(p, BY_BLANKS, cells + comment, n - comment, NULL, 0);
 }
 
+static bool lie_over(const struct cell *above, const struct cell *below, size_t n) {
+  for (size_t i = 0; i < n; i++)
+    if (above[i].at >= below[i].end || below[i].at >= above[i].end)
+      return false;
+  return true;
+}
+
 /* Names of two words, one over the other; the lower one may be missing. */
 static bool two_row_header(struct log_parse *p, struct str line, size_t from) {
   struct cell cells[CELLS_MAX], above[CELLS_MAX], below[CELLS_MAX];
   size_t n = split_blanks(line, from, 1, cells);
   size_t above_n = n >= 3 && p->kept.above_n ? split_blanks(str_n(p->kept.above, p->kept.above_n), 0, 1, above) : 0;
-  if (above_n < 4 || str_ends(above[above_n - 1].text, STR(":")))
+  if (above_n < 4)
     return false;
+  for (size_t i = 0; i < above_n; i++)
+    if (str_ends(above[i].text, STR(":")))
+      return false;
   if (above_n == n)
-    return make_header(p, BY_BLANKS, cells, n, above, above_n);
+    return lie_over(above, cells, n) && make_header(p, BY_BLANKS, cells, n, above, above_n);
   if (n > above_n)
     return false;
   size_t next = 0;
   for (size_t i = 0; i < above_n; i++) {
-    bool under = next < n && cells[next].at < above[i].end && above[i].at < cells[next].end;
+    bool under = next < n && lie_over(&above[i], &cells[next], 1);
     below[i] = under ? cells[next++] : (struct cell){.text = STR(""), .at = above[i].at, .end = above[i].end};
   }
   return next == n && make_header(p, BY_BLANKS, below, above_n, above, above_n);
@@ -333,30 +372,11 @@ static bool find_header(struct log_parse *p, struct str line, size_t from, bool 
   return word_header(p, line, from);
 }
 
-/* The last token that is a word or a number: drawn lines may follow it. */
-static size_t last_in_cells(const struct log_parse *p) {
-  size_t last = p->tokens_n - 1;
-  while (last > p->first && (p->tokens[last].type == LOG_T_BREAK || token_is(p, last, '|')))
-    last--;
-  return last;
-}
-
-/* "Test metric    DataLoader 0    DataLoader 1": the last columns have one name and count up. */
+/* "Test metric    DataLoader 0    DataLoader 1", "  Fold 1  Fold 2  Mean": names only, and some count up. */
 static bool numbered_header(struct log_parse *p, struct str line, size_t from, bool pipes) {
   struct cell cells[CELLS_MAX];
-  size_t last = last_in_cells(p), before = last - 2;
-  before -= pipes; /* the line between them */
-  if (last < p->first + 4 || !token_is_int(p, last) || !token_is_int(p, before) || !token_is_word(p, last - 1) ||
-      !token_is_word(p, before - 1) || p->tokens[last].value != p->tokens[before].value + 1 ||
-      !str_eq(token_text(p, last - 1), token_text(p, before - 1)))
-    return false;
   size_t n = pipes ? split_pipes(line, from, cells) : split_blanks(line, from, 2, cells);
-  if (n < 3 || cells[n - 2].at != p->tokens[before - 1].at || cells[n - 1].at != p->tokens[last - 1].at)
-    return false;
-  for (size_t i = p->first; p->tokens[i].at < cells[0].end; i++) /* the first one names the rows */
-    if (token_is_number(p, i))
-      return false;
-  return make_header(p, pipes ? BY_PIPES : BY_BLANKS, cells, n, NULL, 0);
+  return count_up(cells, n) && make_header(p, pipes ? BY_PIPES : BY_BLANKS, cells, n, NULL, 0);
 }
 
 /* "| Arch | AP | AP .75 | AP (M) | AR |": most cells are names only, so the others are, too. */
@@ -607,6 +627,8 @@ static bool try_row(struct log_parse *p, struct table *t, struct str line, size_
     n = split_at(line, from, ';', cells);
   else if (t->by == BY_BLANKS)
     n = split_blanks(line, from, 1, cells);
+  if (n == (size_t)t->count + 1 && t->by == BY_BLANKS && cells[n - 1].kind == CELL_TEXT && cells[n - 1].text.n == 1)
+    n--; /* "0.45  2048  9 h": a mark at the end of a row */
   if (n < 2)
     return false;
   for (size_t i = 0; i < n; i++)
@@ -711,7 +733,7 @@ void log_settle_box(struct log_parse *p) {
 
 /* Where a progress bar begins that follows the cells: "640: 100%|####| 4/4". */
 static size_t before_bar(const struct log_parse *p) {
-  for (size_t i = p->first + 1; i + 1 < p->tokens_n; i++)
+  for (size_t i = p->first + 1; p->has.percent && i + 1 < p->tokens_n; i++)
     if (p->tokens[i].type == LOG_T_NUMBER && p->tokens[i].flags & LOG_T_PERCENT && token_is(p, i - 1, ':') &&
         (token_is(p, i + 1, '|') || p->tokens[i + 1].type == LOG_T_BREAK))
       return p->tokens[i - 1].at;
@@ -770,11 +792,26 @@ bool log_find_row(struct log_parse *p, size_t from) {
   return true;
 }
 
+/* The line before, for the next one: no row of a header. */
+static void see_numbers(struct log_parse *p) {
+  p->kept.above_n = 0;
+  p->above_is_prose = true;
+}
+
+/* Numbers, but no table so far, and nothing drawn between what might be names of columns. */
+static bool cannot_be_table(const struct log_parse *p) {
+  return p->has.numbers > p->first && !p->has.percent && !p->has.lines && !p->has.only_names && !p->kept.candidate.by && !p->kept.table.by;
+}
+
 bool log_find_table(struct log_parse *p) {
   if (log_is_rule(p->first ? str_slice(p->text, p->tokens[p->first].at, p->text.n) : p->text)) {
     if (p->kept.candidate.by)
       take_widths(&p->kept.candidate, p->text);
     return true;
+  }
+  if (cannot_be_table(p)) {
+    see_numbers(p);
+    return false;
   }
   struct str line = str_slice(p->text, 0, before_bar(p));
   size_t from = p->tokens[p->first].at;
@@ -786,10 +823,8 @@ bool log_find_table(struct log_parse *p) {
     heads |= t->type == LOG_T_WORD ? token_key(p, i).heads : t->type == LOG_T_MARK && (t->mark == '#' || t->mark == '@');
     pipes |= (t->type == LOG_T_MARK && t->mark == '|') || (t->type == LOG_T_BREAK && scan_pipe(str_slice(line, t->at, line.n)));
   }
-  if (numbers) {
-    p->kept.above_n = 0;
-    p->above_is_prose = true;
-  }
+  if (numbers)
+    see_numbers(p);
   bool table = p->kept.candidate.by || p->kept.table.by;
   if (numbers && table && find_row(p, line, from)) {
     log_settle(p, STYLE_TABLE);
@@ -797,7 +832,9 @@ bool log_find_table(struct log_parse *p) {
   }
   if (numbers && words)
     last_column(p, p->kept.candidate.by ? &p->kept.candidate : &p->kept.table);
-  if (numbers && words && heads && (numbered_header(p, line, from, pipes) || (pipes && drawn_header(p, line, from))))
+  if (numbers && words && p->has.only_names && numbered_header(p, line, from, pipes))
+    return true;
+  if (numbers && words && heads && pipes && drawn_header(p, line, from))
     return true;
   if (numbers || !words)
     return false;

@@ -2,22 +2,43 @@
 
 #include <math.h>
 
-enum { DRAWN_MAX = 7 }; /* marks of one kind after the first */
+enum {
+  DRAWN_MAX = 7,   /* marks of one kind after the first */
+  DIGITS_FIT = 19, /* in a uint64_t, whichever they are */
+};
 
-enum { DIGIT = 1, LETTER = 2, BLANK = 4, JOINT = 8, QUOTE = 16, AFTER = 32 }; /* AFTER: ends a number, whatever comes next */
+enum {
+  DIGIT = 1,
+  LETTER = 2,
+  BLANK = 4,
+  JOINT = 8, /* may stand inside of a word */
+  QUOTE = 16,
+  AFTER = 32,    /* ends a number, whatever comes next */
+  PLAIN = 64,    /* a letter or digit of ASCII */
+  NUMERIC = 128, /* may start a number, also nan and inf */
+};
 
 static const uint8_t class[256] = {
-    ['0' ... '9'] = DIGIT,
-    ['a' ... 'z'] = LETTER,
-    ['A' ... 'Z'] = LETTER,
-    ['_'] = LETTER,
+    ['0' ... '9'] = DIGIT | PLAIN | NUMERIC,
+    ['A' ... 'H'] = LETTER | PLAIN,
+    ['I'] = LETTER | PLAIN | NUMERIC,
+    ['J' ... 'M'] = LETTER | PLAIN,
+    ['N'] = LETTER | PLAIN | NUMERIC,
+    ['O' ... 'Z'] = LETTER | PLAIN,
+    ['a' ... 'h'] = LETTER | PLAIN,
+    ['i'] = LETTER | PLAIN | NUMERIC,
+    ['j' ... 'm'] = LETTER | PLAIN,
+    ['n'] = LETTER | PLAIN | NUMERIC,
+    ['o' ... 'z'] = LETTER | PLAIN,
+    ['_'] = LETTER | PLAIN,
     [0x80 ... 0xff] = LETTER,
     [' '] = BLANK | AFTER,
     ['\t'] = BLANK | AFTER,
     ['\r'] = BLANK | AFTER,
     [0] = BLANK | AFTER,
-    ['-'] = JOINT,
-    ['.'] = JOINT,
+    ['-'] = JOINT | NUMERIC,
+    ['+'] = NUMERIC,
+    ['.'] = JOINT | NUMERIC,
     ['/'] = JOINT,
     ['\''] = JOINT | QUOTE | AFTER,
     ['@'] = JOINT,
@@ -68,7 +89,16 @@ static bool is_exponent(char c) {
   return (c | 0x20) == 'e' || (c | 0x20) == 'd' || (c | 0x20) == 'f';
 }
 
-static double scale(uint64_t digits, int exponent, struct str text) {
+static double read_text(struct str text) {
+  char copy[400];
+  size_t n = MIN_OF(text.n, sizeof copy);
+  for (size_t i = 0; i < n; i++)
+    copy[i] = is_exponent(text.p[i]) ? 'e' : text.p[i];
+  double value = 0;
+  return str_to_f64(str_n(copy, n), &value) ? value : (double)NAN;
+}
+
+static inline double scale(uint64_t digits, int exponent, struct str text) {
   static const double powers[] = {1e0,  1e1,  1e2,  1e3,  1e4,  1e5,  1e6,  1e7,  1e8,  1e9,  1e10, 1e11,
                                   1e12, 1e13, 1e14, 1e15, 1e16, 1e17, 1e18, 1e19, 1e20, 1e21, 1e22};
   /* Both operands are exact, so one rounding gives the nearest double. */
@@ -77,70 +107,55 @@ static double scale(uint64_t digits, int exponent, struct str text) {
   double quick;
   if (exponent > -300 && exponent < 300 && str_scale_ten(digits, exponent, &quick))
     return quick;
-  char copy[400];
-  size_t n = MIN_OF(text.n, sizeof copy);
-  for (size_t i = 0; i < n; i++)
-    copy[i] = is_exponent(text.p[i]) ? 'e' : text.p[i];
-  double value = 0;
-  if (!str_to_f64(str_n(copy, n), &value))
-    return NAN;
-  return value;
+  return read_text(text);
 }
 
-/* Adds digits to the number, as many as it has room for; returns where they end. */
-static inline size_t scan_digits(struct str s, size_t i, uint64_t *digits, int *significant) {
-  for (; i < s.n; i++) {
-    unsigned digit = (unsigned)(unsigned char)s.p[i] - '0';
-    if (digit > 9)
-      break;
-    *significant += *digits || digit;
-    if (*significant <= 19)
-      *digits = *digits * 10 + digit;
-  }
-  return i;
+/* Adds digits to the number; returns where they end. */
+static inline const char *scan_digits(const char *p, const char *end, uint64_t *number) {
+  unsigned digit;
+  for (; p < end && (digit = (unsigned)(unsigned char)*p - '0') <= 9; p++)
+    *number = *number * 10 + digit;
+  return p;
+}
+
+/* e-05, E5, d+00 at p: returns where it ends; p when there is none. */
+static inline const char *scan_exponent(const char *p, const char *end, int *exponent) {
+  if (p == end || !is_exponent(*p))
+    return p;
+  const char *digits = p + 1;
+  bool down = digits < end && *digits == '-';
+  digits += digits < end && (*digits == '-' || *digits == '+');
+  if (digits == end || !is(*digits, DIGIT))
+    return p;
+  int e = 0;
+  for (p = digits; p < end && is(*p, DIGIT); p++)
+    e = MIN_OF(e * 10 + (*p - '0'), 100000);
+  *exponent += down ? -e : e;
+  return p;
 }
 
 size_t log_scan_number(struct str s, struct log_number *ret) {
-  size_t i = 0;
-  bool minus = false;
-  if (i < s.n && (s.p[i] == '-' || s.p[i] == '+'))
-    minus = s.p[i++] == '-';
-  size_t start = i;
-  bool nan;
-  size_t word = scan_nonfinite(after(s, i), &nan);
-  if (word) {
+  const char *const end = s.p + s.n;
+  bool minus = s.n && s.p[0] == '-', nan;
+  const char *start = s.p + (minus || (s.n && s.p[0] == '+'));
+  if (start == end || (!is(*start, DIGIT) && *start != '.')) {
+    size_t word = scan_nonfinite(after(s, (size_t)(start - s.p)), &nan);
     *ret = (struct log_number){nan ? (double)NAN : minus ? -(double)INFINITY : (double)INFINITY, false};
-    return i + word;
+    return word ? (size_t)(start - s.p) + word : 0;
   }
   uint64_t digits = 0;
-  int significant = 0;
-  i = scan_digits(s, i, &digits, &significant);
-  size_t digits_seen = i - start;
-  bool point = i < s.n && s.p[i] == '.';
-  size_t behind = i + point;
-  i = point ? scan_digits(s, behind, &digits, &significant) : i;
-  digits_seen += i - behind;
-  int exponent = -(int)(i - behind);
-  if (!digits_seen)
+  const char *point = scan_digits(start, end, &digits), *p = point;
+  if (p < end && *p == '.')
+    p = scan_digits(p + 1, end, &digits);
+  size_t behind = p > point ? (size_t)(p - point) - 1 : 0, seen = (size_t)(point - start) + behind;
+  if (!seen)
     return 0;
-  bool integer = !point;
-  if (i < s.n && is_exponent(s.p[i])) {
-    size_t j = i + 1;
-    bool down = false;
-    if (j < s.n && (s.p[j] == '-' || s.p[j] == '+'))
-      down = s.p[j++] == '-';
-    if (j < s.n && is(s.p[j], DIGIT)) {
-      int e = 0;
-      for (; j < s.n && is(s.p[j], DIGIT); j++)
-        e = MIN_OF(e * 10 + (s.p[j] - '0'), 100000);
-      exponent += down ? -e : e;
-      integer = false;
-      i = j;
-    }
-  }
-  double value = significant > 19 ? scale(UINT64_MAX, 0x10000, str_slice(s, start, i)) : scale(digits, exponent, str_slice(s, start, i));
-  *ret = (struct log_number){minus ? -value : value, integer};
-  return i;
+  int exponent = -(int)behind;
+  p = scan_exponent(p, end, &exponent);
+  struct str text = str_n(start, (size_t)(p - start));
+  double value = seen <= DIGITS_FIT ? scale(digits, exponent, text) : read_text(text);
+  *ret = (struct log_number){minus ? -value : value, p == point};
+  return (size_t)(p - s.p);
 }
 
 bool log_number_whole(struct str s, struct log_number *ret) {
@@ -217,12 +232,12 @@ static size_t scan_word(struct str s) {
   size_t i = 0;
   bool at_sign = false;
   while (i < s.n) {
-    while (i < s.n && (unsigned char)s.p[i] < 0x80 && is(s.p[i], LETTER | DIGIT))
+    while (i < s.n && is(s.p[i], PLAIN))
       i++;
-    if (i == s.n)
+    if (i == s.n || !(is(s.p[i], LETTER | JOINT) || s.p[i] == ':'))
       break;
     char c = s.p[i], next = i + 1 < s.n ? s.p[i + 1] : 0;
-    if (is(c, LETTER | DIGIT)) {
+    if (is(c, LETTER)) {
       if ((unsigned char)c == 0xe2 && log_scan_drawing(after(s, i)))
         break;
       if ((unsigned char)c == 0xc2 && ((unsigned char)next == 0xb1 || (unsigned char)next == 0xa0 || (unsigned char)next == 0xb7))
@@ -248,15 +263,16 @@ static bool sign_starts_number(struct str line, size_t i) {
   return i == 0 || !(is(line.p[i - 1], LETTER | DIGIT) || line.p[i - 1] == ')' || line.p[i - 1] == ']' || line.p[i - 1] == '%');
 }
 
-static inline bool may_start_number(struct str line, size_t i) {
+/* How long the number is that starts at i; 0: none does. */
+static inline size_t number_at(struct str line, size_t i, struct log_number *ret) {
   char c = line.p[i];
-  if (is(c, DIGIT))
-    return true;
-  if (is(c, LETTER))
-    return (c | 0x20) == 'n' || (c | 0x20) == 'i';
-  if (c == '.')
-    return i + 1 < line.n && is(line.p[i + 1], DIGIT);
-  return (c == '-' || c == '+') && sign_starts_number(line, i);
+  if (!is(c, NUMERIC))
+    return 0;
+  if (c == '.' && !(i + 1 < line.n && is(line.p[i + 1], DIGIT)))
+    return 0;
+  if ((c == '-' || c == '+') && !sign_starts_number(line, i))
+    return 0;
+  return log_scan_number(after(line, i), ret);
 }
 
 /* "Step: 99. Epoch: 3": the point behind a whole number ends a sentence. "1. 0.5" is an array. */
@@ -352,51 +368,55 @@ static size_t drawn_until(struct str line, const struct log_token *t) {
   return i;
 }
 
+static inline bool is_wide_blank(struct str line, size_t i) {
+  return i + 1 < line.n && (unsigned char)line.p[i] == 0xc2 && (unsigned char)line.p[i + 1] == 0xa0;
+}
+
+/* Where the blanks from i on end. */
+static inline size_t skip_blanks(struct str line, size_t i, uint8_t *ret_flags) {
+  const size_t start = i;
+  size_t wide = 0;
+  for (;; i++) {
+    while (i < line.n && is(line.p[i], BLANK))
+      i++;
+    if (!is_wide_blank(line, i))
+      break;
+    i++;
+    wide++;
+  }
+  size_t blanks = i - start - wide;
+  bool gap = blanks > 1 || (blanks && line.p[start] == '\t');
+  *ret_flags = (uint8_t)((blanks ? LOG_T_SPACE : 0) | (gap ? LOG_T_GAP : 0));
+  return i;
+}
+
 size_t log_tokenize(struct str line, struct log_token *tokens, size_t max) {
   size_t n = 0, i = 0, drawn = 0;
   char mark = 0; /* the one before */
   while (n < max) {
-    size_t blanks = 0;
-    bool tab = false;
-    for (;;) {
-      if (i < line.n && is(line.p[i], BLANK)) {
-        tab |= line.p[i] == '\t';
-        blanks++;
-        i++;
-      } else if (i + 1 < line.n && (unsigned char)line.p[i] == 0xc2 && (unsigned char)line.p[i + 1] == 0xa0) {
-        blanks++;
-        i += 2;
-      } else {
-        break;
-      }
-    }
+    uint8_t flags;
+    i = skip_blanks(line, i, &flags);
     if (i == line.n)
       return n;
     struct log_token *t = &tokens[n++];
-    t->at = (uint32_t)i;
-    t->flags = (uint8_t)((blanks ? LOG_T_SPACE : 0) | (blanks > 1 || tab ? LOG_T_GAP : 0));
-    t->mark = 0;
-    t->value = 0;
+    *t = (struct log_token){.at = (uint32_t)i, .flags = flags};
     char c = line.p[i];
     struct log_number number;
-    struct str rest = after(line, i);
-    size_t length = 0;
-    bool is_mark = false;
-    if (may_start_number(line, i))
-      length = log_scan_number(rest, &number);
+    size_t length = number_at(line, i, &number);
     if (length) {
       number_token(line, i, length, &number, t);
-    } else if (is(c, LETTER) && (length = scan_word(rest)) > 0) {
+      mark = 0;
+    } else if (is(c, LETTER) && (length = scan_word(after(line, i))) > 0) {
       t->type = LOG_T_WORD;
       t->end = t->unit_end = (uint32_t)(i + length);
+      mark = 0;
     } else {
       mark_token(line, i, t);
-      drawn = c == mark && !blanks ? drawn + 1 : 0;
+      drawn = c == mark && !(flags & LOG_T_SPACE) ? drawn + 1 : 0;
       if (drawn == DRAWN_MAX)
         t->unit_end = t->end = (uint32_t)drawn_until(line, t);
-      is_mark = true;
+      mark = c;
     }
-    mark = is_mark ? c : 0;
     i = t->unit_end;
   }
   return n;

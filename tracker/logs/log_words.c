@@ -36,6 +36,7 @@ static const struct row words[] = {
     {"accuracies", METRIC},
     {"accuracy", METRIC},
     {"after", FILLER},
+    {"aic", METRIC},
     {"allocated", CLOCK},
     {"alpha", SETTING},
     {"amp", SETTING},
@@ -71,6 +72,7 @@ static const struct row words[] = {
     {"betas", SETTING},
     {"bf16", SETTING},
     {"bias", SETTING},
+    {"bic", METRIC},
     {"bins", SETTING},
     {"bit", SETTING},
     {"bleu", METRIC},
@@ -99,6 +101,7 @@ static const struct row words[] = {
     {"cider", METRIC},
     {"classes", SETTING | UNIT},
     {"clip", SETTING},
+    {"clipfrac", METRIC},
     {"clock", CLOCK},
     {"code", SETTING},
     {"coef", SETTING},
@@ -122,6 +125,7 @@ static const struct row words[] = {
     {"critical", LEVEL},
     {"crop", SETTING},
     {"crossentropy", METRIC},
+    {"crps", METRIC},
     {"current", FILLER},
     {"currently", FILLER},
     {"cv", VALID},
@@ -160,6 +164,7 @@ static const struct row words[] = {
     {"eer", METRIC},
     {"elapsed", CLOCK},
     {"elbo", METRIC},
+    {"elpd", METRIC},
     {"em", METRIC},
     {"end", FILLER},
     {"ended", FILLER},
@@ -222,6 +227,8 @@ static const struct row words[] = {
     {"fp16", SETTING},
     {"fpr", METRIC},
     {"fps", CLOCK},
+    {"frac", HEAD},
+    {"fraction", HEAD},
     {"frames", SETTING | UNIT},
     {"freq", SETTING},
     {"frequency", SETTING},
@@ -344,6 +351,8 @@ static const struct row words[] = {
     {"loglik", METRIC},
     {"loglikelihood", METRIC},
     {"logloss", METRIC},
+    {"logp", METRIC},
+    {"logprob", METRIC},
     {"loss", METRIC},
     {"lossd", METRIC},
     {"losses", METRIC},
@@ -407,6 +416,7 @@ static const struct row words[] = {
     {"ms/step", UNIT},
     {"mse", METRIC},
     {"msec", CLOCK | UNIT},
+    {"msis", METRIC},
     {"msle", METRIC},
     {"multilogloss", METRIC},
     {"n", SETTING | LIMIT},
@@ -416,7 +426,9 @@ static const struct row words[] = {
     {"neighbors", SETTING},
     {"neighbours", SETTING},
     {"nll", METRIC},
+    {"nlpd", METRIC},
     {"nmi", METRIC},
+    {"nmse", METRIC},
     {"nnz", SETTING},
     {"nnzs", SETTING},
     {"nodes", SETTING | UNIT},
@@ -426,6 +438,7 @@ static const struct row words[] = {
     {"nproc", SETTING},
     {"nprocs", SETTING},
     {"npv", METRIC},
+    {"nrmse", METRIC},
     {"nsamples", SETTING},
     {"nsv", SETTING},
     {"num", SETTING | LIMIT},
@@ -445,6 +458,7 @@ static const struct row words[] = {
     {"output", SETTING},
     {"over", FILLER},
     {"overhead", CLOCK},
+    {"owa", METRIC},
     {"padding", SETTING},
     {"parallel", SETTING},
     {"param", SETTING},
@@ -659,6 +673,7 @@ static const struct row words[] = {
     {"vocabsize", SETTING},
     {"vocabulary", SETTING},
     {"vram", CLOCK},
+    {"waic", METRIC},
     {"wall", CLOCK},
     {"walltime", CLOCK},
     {"wape", METRIC},
@@ -675,6 +690,7 @@ static const struct row words[] = {
     {"window", SETTING},
     {"with", FILLER},
     {"within", LIMIT},
+    {"wmape", METRIC},
     {"words", SETTING | UNIT},
     {"words/s", UNIT},
     {"worker", SETTING},
@@ -683,60 +699,11 @@ static const struct row words[] = {
     {"world", SETTING},
     {"wpb", SETTING},
     {"wps", CLOCK},
+    {"wql", METRIC},
     {"xent", METRIC},
     {"year", SETTING},
     {"youden", METRIC},
     /* clang-format on */
-};
-
-/* Names that the rule for their words would take for something else. */
-static const struct {
-  const char *name;
-  enum log_key_kind kind;
-} names[] = {
-    {"#", LOG_KEY_STEP},
-    {"batch_cost", LOG_KEY_CLOCK},
-    {"best_value", LOG_KEY_METRIC},
-    {"cumulative_steps", LOG_KEY_STEP},
-    {"current_function_value", LOG_KEY_METRIC},
-    {"current_minimum", LOG_KEY_METRIC},
-    {"data", LOG_KEY_CLOCK},
-    {"data_cost", LOG_KEY_CLOCK},
-    {"e", LOG_KEY_EPOCH},
-    {"env_step", LOG_KEY_STEP},
-    {"ep_len_mean", LOG_KEY_METRIC},
-    {"episode_len_mean", LOG_KEY_METRIC},
-    {"episode_length", LOG_KEY_METRIC},
-    {"epochs_done", LOG_KEY_EPOCH},
-    {"epochs_seen", LOG_KEY_EPOCH},
-    {"eval_steps", LOG_KEY_SETTING},
-    {"example_counter", LOG_KEY_STEP},
-    {"function_value", LOG_KEY_METRIC},
-    {"function_value_obtained", LOG_KEY_METRIC},
-    {"global_steps", LOG_KEY_STEP},
-    {"grad_norm", LOG_KEY_METRIC},
-    {"gradient_norm", LOG_KEY_METRIC},
-    {"it", LOG_KEY_STEP},
-    {"iterations", LOG_KEY_STEP},
-    {"iterations_done", LOG_KEY_STEP},
-    {"learning_curve", LOG_KEY_UNKNOWN},
-    {"loss_scale", LOG_KEY_SETTING},
-    {"lower_bound", LOG_KEY_METRIC},
-    {"lr", LOG_KEY_SCHEDULE},
-    {"machine_precision", LOG_KEY_SETTING},
-    {"max_grad_norm", LOG_KEY_SETTING},
-    {"max_mem", LOG_KEY_CLOCK},
-    {"mean_ep_length", LOG_KEY_METRIC},
-    {"n_updates", LOG_KEY_STEP},
-    {"num_timesteps", LOG_KEY_STEP},
-    {"num_updates", LOG_KEY_STEP},
-    {"number_of_trees", LOG_KEY_STEP},
-    {"per_word_bound", LOG_KEY_METRIC},
-    {"reader_cost", LOG_KEY_CLOCK},
-    {"test_size", LOG_KEY_SETTING},
-    {"time_step", LOG_KEY_STEP},
-    {"total_env_steps", LOG_KEY_STEP},
-    {"total_timesteps", LOG_KEY_STEP},
 };
 
 static int lower(int c) {
@@ -770,144 +737,5 @@ bool log_words_in_order(void) {
   for (size_t i = 1; i < ARRAY_LEN(words); i++)
     if (strcmp(words[i - 1].word, words[i].word) >= 0)
       return false;
-  for (size_t i = 0; i < ARRAY_LEN(names); i++) {
-    enum log_key_kind kind = names[i].kind;
-    bool leads = kind == LOG_KEY_METRIC || kind == LOG_KEY_EPOCH || kind == LOG_KEY_STEP || kind == LOG_KEY_BATCH;
-    if (leads && names[i].name[0] != '#' && !log_key_classify(str_of(names[i].name)).heads)
-      return false;
-  }
   return true;
-}
-
-static bool is_digit(unsigned char c) {
-  return c >= '0' && c <= '9';
-}
-
-static bool is_small(unsigned char c) {
-  return (c >= 'a' && c <= 'z') || c >= 0x80;
-}
-
-static bool is_capital(unsigned char c) {
-  return c >= 'A' && c <= 'Z';
-}
-
-static bool is_letter(unsigned char c) {
-  return is_small(c) || is_capital(c);
-}
-
-bool log_subword(struct str *rest, struct str *ret) {
-  const unsigned char *p = (const unsigned char *)rest->p;
-  size_t i = 0, n = rest->n;
-  while (i < n && !is_letter(p[i]) && !is_digit(p[i]))
-    i++;
-  size_t start = i;
-  if (i == n)
-    return false;
-  if (is_digit(p[i])) {
-    while (i < n && is_digit(p[i]))
-      i++;
-  } else {
-    while (i < n && is_letter(p[i]) && !(i > start && is_small(p[i - 1]) && is_capital(p[i])))
-      i++;
-    /* "acc1", "F1", "top5" may be words with their digits; "F1macro" and "mAP50" are split otherwise */
-    size_t digits = i;
-    while (digits < n && is_digit(p[digits]))
-      digits++;
-    if (digits > i && log_word(str_n(rest->p + start, digits - start)))
-      i = digits;
-  }
-  *ret = str_n(rest->p + start, i - start);
-  rest->p += i;
-  rest->n -= i;
-  return true;
-}
-
-static bool named(struct str name, enum log_key_kind *ret) {
-  char text[32];
-  if (name.n >= sizeof text)
-    return false;
-  for (size_t i = 0; i < name.n; i++)
-    text[i] = name.p[i] == ' ' || name.p[i] == '-' ? '_' : name.p[i];
-  for (size_t i = 0; i < ARRAY_LEN(names); i++)
-    if (compare(str_n(text, name.n), names[i].name) == 0)
-      return *ret = names[i].kind, true;
-  return false;
-}
-
-/* Words that may stand beside a place word without changing what it is: "global step", "Train Epoch", "batch idx". */
-static bool qualifies_place(struct str word) {
-  static const char *const qualifiers[] = {"global", "current", "nb",  "no",       "idx", "id",
-                                           "number", "index",   "env", "boosting", "cur", "sub"};
-  for (size_t i = 0; i < ARRAY_LEN(qualifiers); i++)
-    if (compare(word, qualifiers[i]) == 0)
-      return true;
-  return false;
-}
-
-/* "samples/s", "img/sec", "eval_samples_per_second" */
-static bool is_rate(struct str name) {
-  static const char *const endings[] = {"/s",    "/sec",   "/second", "per_second", "per second", "per_sec",
-                                        "/step", "/batch", "/it",     "/iter",      "/h",         "/gpu"};
-  for (size_t i = 0; i < ARRAY_LEN(endings); i++) {
-    size_t n = strlen(endings[i]);
-    if (name.n > n && compare(str_n(name.p + name.n - n, n), endings[i]) == 0)
-      return name.p[name.n - n] != '/' || log_word(str_n(name.p, name.n - n)) & (CLOCK | SETTING | UNIT | STEP | BATCH) ||
-             compare(str_n(name.p + name.n - n, n), "/s") == 0 || compare(str_n(name.p + name.n - n, n), "/sec") == 0;
-  }
-  return false;
-}
-
-/* P@1, Acc@5, mAP@0.5, hits@10 */
-static bool is_at_rank(struct str name) {
-  size_t at = str_find(name, '@');
-  return at != SIZE_MAX && at > 0 && at + 1 < name.n && (is_digit((unsigned char)name.p[at + 1]) || name.p[at + 1] == '.');
-}
-
-struct log_key log_key_classify(struct str name) {
-  struct log_key key = {LOG_KEY_UNKNOWN, 0, false};
-  unsigned any = 0, all = 0, words_n = 0, sections = 0, places = 0, qualifiers = 0;
-  struct str rest = name, word;
-  unsigned last = 0, first = 0;
-  bool ends_in_loss = false;
-  bool head = true; /* up to "of", "after", "on": "accuracy of the network on the 10000 test images" */
-  while (log_subword(&rest, &word)) {
-    unsigned flags = log_word(word);
-    words_n++;
-    any |= flags;
-    head = head && !(flags & FILLER && all & METRIC);
-    if (!head) {
-      all |= flags & LOG_WORD_SECTION;
-      continue;
-    }
-    all |= flags;
-    first = words_n == 1 ? flags : first;
-    last = is_digit((unsigned char)word.p[0]) ? last : flags;
-    ends_in_loss = compare(word, "loss") == 0;
-    sections += (flags & LOG_WORD_SECTION) || compare(word, "best") == 0;
-    places += (flags & (EPOCH | STEP | BATCH)) != 0;
-    qualifiers += qualifies_place(word) || (flags & TRAIN);
-  }
-  key.sections = all & LOG_WORD_SECTION;
-  key.heads = any & (METRIC | EPOCH | STEP | BATCH | LOG_WORD_SECTION | HEAD) || is_at_rank(name);
-  if (named(name, &key.kind))
-    return key;
-  if (words_n == 0)
-    return key;
-  if (is_rate(name))
-    key.kind = LOG_KEY_CLOCK;
-  else if (places && places + qualifiers == words_n)
-    key.kind = all & EPOCH ? LOG_KEY_EPOCH : all & STEP ? LOG_KEY_STEP : LOG_KEY_BATCH;
-  else if (places && all & LIMIT && !(all & METRIC)) /* best_epoch, max steps */
-    key.kind = LOG_KEY_SETTING;
-  else if (sections == words_n && all & LOG_WORD_SECTION) /* Train, bestTest */
-    key.kind = LOG_KEY_SECTION;
-  else if (all & CLOCK && !ends_in_loss) /* not "duration loss", of a model of durations */
-    key.kind = LOG_KEY_CLOCK;
-  else if (all & SETTING && !(first & METRIC && last & METRIC)) /* not "Loss/regularization_loss" */
-    key.kind = LOG_KEY_SETTING;
-  else if (all & SCHEDULE)
-    key.kind = LOG_KEY_SCHEDULE;
-  else if (all & METRIC || is_at_rank(name))
-    key.kind = LOG_KEY_METRIC;
-  return key;
 }

@@ -1,5 +1,5 @@
 /* What the words of a log mean: which names are metrics, which are clocks, sizes or settings, which tell the place (epoch, step, batch),
- * which tell the section (training, validation, test). Tables and the rule that applies them. */
+ * which tell the section (training, validation, test). */
 #ifndef WINNOW_TRACKER_LOG_WORDS_H
 #define WINNOW_TRACKER_LOG_WORDS_H
 
@@ -28,32 +28,7 @@ enum log_word {
 /* The flags of one word, any case. 0 when it means nothing special. */
 unsigned log_word(struct str word);
 
-enum log_key_kind {
-  LOG_KEY_UNKNOWN,
-  LOG_KEY_METRIC,
-  LOG_KEY_SECTION, /* only section words: "Train: 0.93" */
-  LOG_KEY_SCHEDULE,
-  LOG_KEY_CLOCK,
-  LOG_KEY_SETTING,
-  LOG_KEY_EPOCH,
-  LOG_KEY_STEP,
-  LOG_KEY_BATCH,
-};
-
-struct log_key {
-  enum log_key_kind kind;
-  unsigned sections; /* the section words it contains */
-  bool heads;        /* it may stand in the header of a table, which has one such word at least */
-};
-
-/* A whole name, of one or several words joined by blanks, '_', '-', '/', '.' or capitals. */
-struct log_key log_key_classify(struct str name);
-
-/* The next word inside a name: splits at what is no letter or digit, at capitals after small letters, and between letters and the
- * number at the end. False at the end. */
-bool log_subword(struct str *rest, struct str *ret);
-
-/* For the tests: are the words in the order that the search needs, and does each name that stands for itself have a word that heads? */
+/* For the tests: are the words in the order that the search needs? */
 bool log_words_in_order(void);
 
 #endif

@@ -3,8 +3,8 @@
 #include <math.h>
 
 #include "base/mem.h"
+#include "tracker/logs/log_key.h"
 #include "tracker/logs/log_token.h"
-#include "tracker/logs/log_words.h"
 #include "tracker/logs/tfevents.h"
 #include "tracker/pack.h"
 

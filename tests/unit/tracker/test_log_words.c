@@ -1,9 +1,11 @@
 #include "tests/support/test.h"
+#include "tracker/logs/log_key.h"
 #include "tracker/logs/log_words.h"
 
 static void test_order(void **state) {
   (void)state;
   assert_true(log_words_in_order());
+  assert_true(log_keys_lead());
 }
 
 static void test_names(void **state) {

@@ -1,0 +1,89 @@
+/* What words and names mean, looked up once: a log says the same ones again and again. */
+#include "tracker/logs/log_state.h"
+
+/* Stands in stored states: it stays as it is. */
+static uint64_t stored_hash(struct str s) {
+  uint64_t hash = 14695981039346656037u;
+  for (size_t i = 0; i < s.n; i++)
+    hash = (hash ^ (unsigned char)s.p[i]) * 1099511628211u;
+  return hash ? hash : 1;
+}
+
+static uint64_t load(const char *p, size_t n) {
+  uint64_t word = 0;
+  memcpy(&word, p, n);
+  return word;
+}
+
+/* Eight bytes at a time, for what is kept only while the program runs. */
+static uint64_t quick_hash(struct str s) {
+  uint64_t hash = s.n * 0x9e3779b97f4a7c15u;
+  size_t i = 0;
+  for (; i + 8 <= s.n; i += 8) {
+    hash = (hash ^ load(s.p + i, 8)) * 0xff51afd7ed558ccdu;
+    hash ^= hash >> 32;
+  }
+  if (s.n - i >= 4) {
+    hash = (hash ^ load(s.p + i, 4) ^ load(s.p + s.n - 4, 4) << 32) * 0xff51afd7ed558ccdu;
+  } else if (s.n > i) {
+    size_t rest = s.n - i;
+    uint64_t last = (uint64_t)(unsigned char)s.p[i] << 16 | (uint64_t)(unsigned char)s.p[i + rest / 2] << 8 | (unsigned char)s.p[s.n - 1];
+    hash = (hash ^ last) * 0xff51afd7ed558ccdu;
+  }
+  hash ^= hash >> 29;
+  hash *= 0xc4ceb9fe1a85ec53u;
+  hash ^= hash >> 32;
+  return hash ? hash : 1;
+}
+
+uint64_t log_key_hash(struct log_parse *p, struct str key) {
+  uint64_t quick = quick_hash(key);
+  size_t at = quick & (CACHE_MAX - 1);
+  if (p->hashes[at].quick != quick) {
+    p->hashes[at].quick = quick;
+    p->hashes[at].stored = stored_hash(key);
+  }
+  return p->hashes[at].stored;
+}
+
+static const struct word_info *look_up(struct log_parse *p, struct str name) {
+  uint64_t hash = quick_hash(name);
+  size_t at = hash & (CACHE_MAX - 1);
+  if (p->cache[at].hash != hash) {
+    p->cache[at].hash = hash;
+    p->cache[at].info = (struct word_info){(uint16_t)log_word(name), log_is_section(name), log_may_be_place(name), log_key_classify(name)};
+  }
+  return &p->cache[at].info;
+}
+
+unsigned log_flags(struct log_parse *p, struct str word) {
+  return look_up(p, word)->flags;
+}
+
+/* A name is asked for several times in turn. */
+struct log_key log_classify(struct log_parse *p, struct str name) {
+  if (name.n && name.n == p->asked.n && memcmp(name.p, p->asked.name, name.n) == 0)
+    return p->asked.key;
+  struct log_key key = look_up(p, name)->key;
+  if (name.n <= sizeof p->asked.name && name.n) {
+    memcpy(p->asked.name, name.p, name.n);
+    p->asked.n = (uint8_t)name.n;
+    p->asked.key = key;
+  }
+  return key;
+}
+
+void log_read_tokens(struct log_parse *p, struct str text) {
+  p->text = text;
+  p->tokens_n = log_tokenize(text, p->tokens, TOKENS_MAX);
+  p->has = (struct line_has){.only_names = true};
+  for (size_t i = 0; i < p->tokens_n; i++) {
+    const struct log_token *t = &p->tokens[i];
+    p->words[i] = t->type == LOG_T_WORD ? *look_up(p, token_text(p, i)) : (struct word_info){0};
+    p->has.numbers = t->type == LOG_T_NUMBER ? i + 1 : p->has.numbers;
+    p->has.percent |= (t->flags & LOG_T_PERCENT) != 0;
+    bool line = t->type == LOG_T_BREAK || t->mark == '|';
+    p->has.lines |= line;
+    p->has.only_names &= line || t->type == LOG_T_WORD || t->flags & LOG_T_INT;
+  }
+}
