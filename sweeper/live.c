@@ -255,8 +255,9 @@ void live_note_end(struct live_trial *trial, const struct engine_trial *row) {
   if (trial->told < 0) { /* the sampler learns of the first end; a person's retry changes what it knows no more */
     impute(live, &outcome);
     trial->told = (int32_t)history_tells(live->history);
-    if (!live_show_curve(trial, &err) || !history_tell(live->history, trial->number, &outcome, &err))
-      log_warn("sweep", NULL, "%s: the sampler does not know how trial %u ended: %s", live->name, trial->number, err.text);
+    bool shown = live_show_curve(trial, &err); /* without memory it still learns how it ended */
+    if (!history_tell(live->history, trial->number, &outcome, &err) || !shown)
+      log_warn("sweep", NULL, "%s: the sampler does not know all of trial %u: %s", live->name, trial->number, err.text);
   }
   if (live->rules && !stop_ended(live->rules, trial->number, row->state == RUN_FINISHED, &err))
     log_warn("sweep", NULL, "%s: %s", live->name, err.text);

@@ -4,6 +4,7 @@
 
 #include "tests/support/test.h"
 
+#include "base/mem.h"
 #include "sampler/gp_rows.h"
 #include "tests/support/spaces.h"
 
@@ -191,6 +192,34 @@ static void test_rows_are_bounded(void **state) {
   end(&s);
 }
 
+static void test_without_memory(void **state) {
+  (void)state;
+  struct study s;
+  struct err err;
+  struct gp_rows rows;
+  begin(&s, GOAL_MINIMIZE);
+  run(&s, 0.1, TRIAL_FINISHED, 9, 7, 6);
+  run(&s, 0.2, TRIAL_STOPPED, 9, NAN, 9);
+  unsigned failures = 0;
+  for (bool ok = false; !ok; failures += !ok) {
+    mem_fail_at(failures + 1, false);
+    ok = gp_rows_take(s.history, 2, &rows, &err);
+    mem_fail_at(0, false);
+    assert_true(ok || (err.code == ERR_NO_MEMORY && !rows.points && !rows.values && !rows.stages));
+  }
+  assert_true(failures >= 6 && rows.count == 3);
+  gp_rows_release(&rows);
+  for (double x = 0.3; s.count < 16; x += 0.01)
+    run(&s, x, TRIAL_FINISHED, 9, 7, 6);
+  assert_true(history_add(s.history, 16, &(double){0.9}, NULL, &err));
+  mem_fail_at(1, false); /* the curves' first block holds sixteen */
+  assert_false(history_add_curve(s.history, 16, &s.curves[16], &err));
+  mem_fail_at(0, false);
+  assert_true(err.code == ERR_NO_MEMORY && !history_curve(s.history, 16));
+  assert_true(history_tell(s.history, 16, &(struct outcome){TRIAL_FINISHED, 1, 4}, &err));
+  end(&s);
+}
+
 /* ---- suggestions ---- */
 
 static double ask(struct study *s, struct sampler *sampler) {
@@ -253,6 +282,7 @@ int main(void) {
       cmocka_unit_test(test_a_stopped_value_becomes_what_others_made_of_theirs),
       cmocka_unit_test(test_stopped_without_a_course),
       cmocka_unit_test(test_rows_are_bounded),
+      cmocka_unit_test(test_without_memory),
       cmocka_unit_test(test_a_model_sees_beyond_a_stop),
       cmocka_unit_test(test_a_fit_from_before_the_first_stop),
   };
