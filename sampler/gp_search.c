@@ -4,6 +4,7 @@
 
 #include "base/mem.h"
 #include "base/rng.h"
+#include "sampler/gp_rows.h"
 #include "sampler/minimize.h"
 #include "sampler/normal.h"
 #include "sampler/qmc.h"
@@ -12,9 +13,6 @@
 const struct gp_search_settings gp_search_defaults = {.prior = GP_PRIOR_MIXED, .candidates = 2048};
 
 enum {
-  KEEP_BEST = 400,
-  KEEP_NEWEST = 300,
-  WINDOW = 20000, /* older trials are not looked at, but for the best */
   FOUND_MAX = 16,
   PARENTS = 5,   /* best results around which candidates are drawn as well */
   CHILDREN = 64, /* such candidates for each */
@@ -28,9 +26,9 @@ enum {
 #define NEAR 1e-7 /* points nearer than this in every coordinate are the same to the model */
 
 struct feature {
-  size_t param; /* SIZE_MAX: whether a group is in use */
+  size_t param; /* SIZE_MAX: whether a group is in use; or the stage, which no point has: points are scored at the end of the training */
   unsigned group;
-  bool is_choice;
+  bool is_choice, is_stage;
   bool is_listed; /* searched by trying values */
   size_t cells;
 };
@@ -43,9 +41,8 @@ struct gp_search {
   struct feature *features;
   size_t feature_count;
   size_t rows, pending;
-  double *points; /* of the rows, then of the pending trials */
-  double *values; /* of the rows; less is better; NaN: none */
-  double trust;   /* share of the range to search; 0: all of it */
+  double *points, *values, *stages; /* as in struct gp_rows */
+  double trust;                     /* share of the range to search; 0: all of it */
   struct gp_params *params;
   bool has_params;
   double *found;
@@ -60,7 +57,7 @@ struct gp_search {
 /* ---- taking the copy ---- */
 
 static bool init_features(struct gp_search *s) {
-  size_t most = s->width + space_groups(s->space);
+  size_t most = s->width + space_groups(s->space) + 1;
   s->features = mem_array(most, sizeof *s->features);
   if (!s->features)
     return false;
@@ -80,75 +77,6 @@ static bool init_features(struct gp_search *s) {
   return s->feature_count > 0;
 }
 
-static bool is_wanted(const struct history *history, size_t trial) {
-  enum trial_state state = history_state(history, trial);
-  return state == TRIAL_FINISHED || state == TRIAL_STOPPED || state == TRIAL_FAILED;
-}
-
-static int before(const void *a, const void *b, void *ctx) {
-  const uint32_t *x = a, *y = b;
-  return history_before(ctx, *x, *y) ? -1 : history_before(ctx, *y, *x);
-}
-
-static int by_age(const void *a, const void *b) {
-  const uint32_t *x = a, *y = b;
-  return (*x > *y) - (*x < *y);
-}
-
-static int by_value(const void *a, const void *b) {
-  const double *x = a, *y = b;
-  return (*x > *y) - (*x < *y);
-}
-
-/* The trials whose results are not among the first so many, in order of age; NULL: no memory. */
-static uint32_t *late_trials(const struct history *history, size_t results, size_t *ret_count) {
-  size_t count = history_tells(history) - MIN_OF(results, history_tells(history)), n = 0;
-  uint32_t *late = mem_array(MAX_OF(count, (size_t)1), sizeof *late);
-  for (size_t k = history_events(history); late && n < count && k > 0; k--) {
-    bool told;
-    size_t trial = history_event(history, k - 1, &told);
-    if (told)
-      late[n++] = (uint32_t)trial;
-  }
-  if (late)
-    qsort(late, n, sizeof *late, by_age);
-  *ret_count = n;
-  return late;
-}
-
-/* The trials with results but for the late ones; of too many the best, the newest and some of every rank. In order of age. `trials` has
- * room for WINDOW + 1. */
-static size_t pick_trials(const struct history *history, const uint32_t *late, size_t late_count, uint32_t *trials) {
-  size_t n = 0, total = history_count(history), first = total > WINDOW ? total - WINDOW : 0, best = history_best(history);
-  for (size_t i = best < first ? best : first; i < total; i = i < first ? first : i + 1) {
-    uint32_t trial = (uint32_t)i;
-    if (is_wanted(history, i) && !(late_count && bsearch(&trial, late, late_count, sizeof *late, by_age)))
-      trials[n++] = trial;
-  }
-  if (n <= GP_ROWS_MAX)
-    return n;
-  uint32_t newest_from = trials[n - KEEP_NEWEST];
-  qsort_r(trials, n, sizeof *trials, before, (void *)(uintptr_t)history);
-  size_t kept = 0, spread = GP_ROWS_MAX - KEEP_BEST - KEEP_NEWEST, others = n - KEEP_BEST, step = others / spread + 1;
-  for (size_t k = 0; k < n; k++)
-    if (k < KEEP_BEST || trials[k] >= newest_from || (k - KEEP_BEST) % step == 0)
-      trials[kept++] = trials[k];
-  qsort(trials, kept, sizeof *trials, by_age);
-  return kept;
-}
-
-/* A stopped trial would hardly have become better than half of the finished ones: its value counts, but not as better than their median. */
-static void lift_stopped(const struct history *history, const uint32_t *trials, size_t n, double *values, double *sorted) {
-  size_t finished = 0;
-  for (size_t i = 0; i < n; i++)
-    if (history_state(history, trials[i]) == TRIAL_FINISHED && !isnan(values[i]))
-      sorted[finished++] = values[i];
-  qsort(sorted, finished, sizeof *sorted, by_value);
-  for (size_t i = 0; finished && i < n; i++)
-    if (history_state(history, trials[i]) == TRIAL_STOPPED)
-      values[i] = isnan(values[i]) ? sorted[finished - 1] : fmax(values[i], sorted[finished / 2]);
-}
-
 /* In many dimensions: how far from the best point to look. Wider after three gains in a row, narrower after as many failures as there are
  * features. */
 static double trust_share(const struct history *history, size_t features) {
@@ -157,7 +85,7 @@ static double trust_share(const struct history *history, size_t features) {
   for (size_t k = 0; k < history_events(history); k++) {
     bool told;
     size_t trial = history_event(history, k, &told);
-    if (!told || !is_wanted(history, trial))
+    if (!told || !gp_rows_wanted(history, trial))
       continue;
     double value = history_value(history, trial);
     bool gain = history_state(history, trial) == TRIAL_FINISHED && value < best - 1e-3 * fabs(best);
@@ -177,29 +105,17 @@ static double trust_share(const struct history *history, size_t features) {
   return share;
 }
 
-static bool copy_history(struct gp_search *s, const struct history *history, size_t results) {
-  size_t late_count;
-  uint32_t *trials = mem_array(MIN_OF(history_count(history), (size_t)WINDOW) + 1, sizeof *trials);
-  uint32_t *late = late_trials(history, results, &late_count);
-  if (trials && late)
-    s->rows = pick_trials(history, late, late_count, trials);
-  s->pending = MIN_OF(history_pending(history), (size_t)GP_ROWS_MAX);
-  s->points = mem_array((s->rows + s->pending) * s->width, sizeof *s->points);
-  s->values = mem_array(s->rows, sizeof *s->values);
-  double *sorted = mem_array(s->rows, sizeof *sorted);
-  bool ok = trials && late && s->points && s->values && sorted;
-  for (size_t i = 0; ok && i < s->rows; i++) {
-    memcpy(s->points + i * s->width, history_point(history, trials[i]), s->width * sizeof *s->points);
-    s->values[i] = history_value(history, trials[i]);
-  }
-  size_t first = history_pending(history) - s->pending;
-  for (size_t i = 0; ok && i < s->pending; i++)
-    memcpy(s->points + (s->rows + i) * s->width, history_point(history, history_pending_at(history, first + i)),
-           s->width * sizeof *s->points);
-  if (ok)
-    lift_stopped(history, trials, s->rows, s->values, sorted);
-  mem_free(trials), mem_free(late), mem_free(sorted);
-  return ok;
+/* Where rows are of several stages, the stage is one more feature. */
+static bool take_rows(struct gp_search *s, const struct history *history, size_t results) {
+  struct gp_rows taken;
+  struct err err;
+  if (!gp_rows_take(history, results, &taken, &err))
+    return false;
+  s->rows = taken.count, s->pending = taken.pending;
+  s->points = taken.points, s->values = taken.values, s->stages = taken.stages;
+  if (s->stages)
+    s->features[s->feature_count++] = (struct feature){.param = SIZE_MAX, .is_stage = true};
+  return true;
 }
 
 bool gp_search_new(const struct history *history, size_t results, const struct gp_search_settings *settings, uint64_t seed, uint64_t n,
@@ -214,7 +130,7 @@ bool gp_search_new(const struct history *history, size_t results, const struct g
   s->width = space_count(s->space);
   s->params = mem_alloc(sizeof *s->params);
   s->found = mem_array((size_t)FOUND_MAX * s->width, sizeof *s->found);
-  bool ok = s->params && s->found && init_features(s) && copy_history(s, history, results);
+  bool ok = s->params && s->found && init_features(s) && take_rows(s, history, results);
   if (!ok) {
     bool empty = s->features && s->feature_count == 0;
     gp_search_free(s);
@@ -227,8 +143,9 @@ bool gp_search_new(const struct history *history, size_t results, const struct g
     gp_search_free(s);
     return err_set(err, ERR_NOT_FOUND, "a model needs at least two results");
   }
-  if (s->feature_count > TRUST_FEATURES)
-    s->trust = trust_share(history, s->feature_count);
+  size_t of_points = s->feature_count - (s->stages != NULL);
+  if (of_points > TRUST_FEATURES)
+    s->trust = trust_share(history, of_points);
   *ret = s;
   return true;
 }
@@ -237,7 +154,8 @@ void gp_search_free(struct gp_search *s) {
   if (!s)
     return;
   gp_free(s->gp);
-  mem_free(s->features), mem_free(s->points), mem_free(s->values), mem_free(s->params), mem_free(s->found), mem_free(s->x);
+  mem_free(s->features), mem_free(s->points), mem_free(s->values), mem_free(s->stages), mem_free(s->params), mem_free(s->found),
+      mem_free(s->x);
   mem_free(s);
 }
 
@@ -264,12 +182,16 @@ bool gp_search_add_pending(struct gp_search *s, const double *points, size_t cou
 }
 void gp_search_reuse(struct gp_search *s, const struct gp_params *params) {
   *s->params = *params;
+  if (s->stages && !(params->weight[s->feature_count - 1] > 0))
+    s->params->weight[s->feature_count - 1] = 1; /* from before any trial was stopped */
   s->has_params = true;
 }
 
 /* ---- points and features ---- */
 
 static double feature_of(const struct gp_search *s, const struct feature *feature, const double *point) {
+  if (feature->is_stage)
+    return 1;
   if (feature->param == SIZE_MAX) {
     for (size_t i = 0; i < s->width; i++)
       if (space_param(s->space, i)->group == feature->group)
@@ -605,6 +527,13 @@ static bool search_locally(struct gp_search *s, struct candidates *c, struct rng
 
 /* ---- running ---- */
 
+static void encode_row(struct gp_search *s, size_t i) {
+  double *x = s->x + i * s->feature_count;
+  encode(s, s->points + i * s->width, x);
+  if (s->stages)
+    x[s->feature_count - 1] = s->stages[i];
+}
+
 /* Equal points become one, with the mean of their values. Returns how many are left. */
 static size_t merge_rows(struct gp_search *s, double *repeats) {
   size_t kept = 0;
@@ -637,7 +566,7 @@ static bool make_model(struct gp_search *s, struct err *err) {
     err_no_memory(err);
   ok = ok && warp_values(s->values, rows, err);
   for (size_t i = 0; ok && i < rows; i++)
-    encode(s, s->points + i * s->width, s->x + i * width);
+    encode_row(s, i);
   if (ok) {
     size_t kept = merge_rows(s, repeats);
     memmove(s->points + kept * s->width, s->points + rows * s->width, s->pending * s->width * sizeof *s->points);
@@ -657,21 +586,45 @@ bool gp_search_fit(struct gp_search *s, struct err *err) {
   if (!make_model(s, err) || !gp_fit(s->gp, s->settings.prior, s->rows <= 150 ? 2 : 1, s->rows <= 300 ? 40 : 25, err))
     return false;
   *s->params = *gp_params(s->gp);
+  if (!s->stages && s->feature_count < GP_FEATURES_MAX)
+    s->params->weight[s->feature_count] = 0;
   return true;
+}
+
+static bool is_of_end(const struct gp_search *s, size_t row) {
+  return !s->stages || s->x[(row + 1) * s->feature_count - 1] == 1;
+}
+
+/* What is to be improved on. A trial that was stopped has nothing to show for what it would have come to. */
+static double least_expected(const struct gp_search *s, const double *mean) {
+  double of_end = INFINITY, of_all = INFINITY;
+  for (size_t i = 0; i < s->rows + s->pending; i++) {
+    of_all = fmin(of_all, mean[i]);
+    if (i >= s->rows || is_of_end(s, i))
+      of_end = fmin(of_end, mean[i]);
+  }
+  return isfinite(of_end) ? of_end : of_all;
 }
 
 /* A pending trial is believed to bring what is expected there, so that going to the same place again gains nothing. */
 static bool believe_pending(struct gp_search *s, struct err *err) {
-  size_t all = s->rows + s->pending;
-  double *mean = mem_array(all, sizeof *mean);
+  size_t all = s->rows + s->pending, width = s->feature_count;
+  double *mean = mem_array(all * (2 + width), sizeof *mean), *at_end = mean + 2 * all;
   if (!mean)
     return err_no_memory(err);
-  gp_expect(s->gp, mean);
-  s->best = INFINITY;
-  for (size_t i = 0; i < all; i++)
-    s->best = fmin(s->best, mean[i]);
+  bool ok = true;
+  if (s->stages) {
+    memcpy(at_end, s->x, all * width * sizeof *at_end);
+    for (size_t i = 0; i < s->rows; i++)
+      at_end[(i + 1) * width - 1] = 1;
+    ok = gp_predict(s->gp, all, at_end, NULL, NULL, mean, mean + all, err);
+  } else {
+    gp_expect(s->gp, mean);
+  }
+  if (ok)
+    s->best = least_expected(s, mean);
   mem_free(mean);
-  return true;
+  return ok;
 }
 
 static bool build_model(struct gp_search *s, struct err *err) {

@@ -6,9 +6,6 @@
 #include "sampler/gp.h"
 #include "sampler/history.h"
 
-/* More results than that are thinned out: the best, the newest, and a spread of the others stay. */
-#define GP_ROWS_MAX 1000
-
 struct gp_search;
 
 struct gp_search_settings {

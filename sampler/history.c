@@ -16,6 +16,7 @@ struct history {
   size_t width; /* doubles in a point */
   /* by place */
   struct shelf points, results, states;
+  struct shelf curves; /* pointers; up to the last trial that has one */
   size_t count;
   struct shelf events; /* place * 2 + 1 when it is a result */
   size_t event_count;
@@ -37,6 +38,7 @@ bool history_new(const struct space *space, enum goal goal, struct history **ret
   history->width = space_count(space);
   history->points.size = MAX_OF(history->width, (size_t)1) * sizeof(double);
   history->results.size = sizeof(struct result);
+  history->curves.size = sizeof(const struct curve *);
   history->states.size = sizeof(uint8_t);
   history->events.size = history->by_number.size = sizeof(uint32_t);
   history->best = history->latest = SIZE_MAX;
@@ -48,6 +50,7 @@ void history_free(struct history *history) {
   if (!history)
     return;
   shelf_release(&history->points), shelf_release(&history->results), shelf_release(&history->states);
+  shelf_release(&history->curves);
   shelf_release(&history->events), shelf_release(&history->by_number);
   mem_free(history->pending);
   mem_free(history->table);
@@ -186,14 +189,29 @@ static bool check_outcome(const struct outcome *outcome, struct err *err) {
   return err_set(err, ERR_INVALID, "a result has a final state");
 }
 
-bool history_tell(struct history *history, uint32_t number, const struct outcome *outcome, struct err *err) {
-  size_t index = history_find(history, number);
-  if (!check_outcome(outcome, err))
-    return false;
-  if (index == SIZE_MAX)
+static bool find_pending(const struct history *history, uint32_t number, size_t *ret_index, struct err *err) {
+  *ret_index = history_find(history, number);
+  if (*ret_index == SIZE_MAX)
     return err_set(err, ERR_NOT_FOUND, "there is no trial %u", (unsigned)number);
-  if (*state_at(history, index) != TRIAL_PENDING)
+  if (*state_at(history, *ret_index) != TRIAL_PENDING)
     return err_set(err, ERR_WRONG_STATE, "trial %u has its result already", (unsigned)number);
+  return true;
+}
+
+bool history_add_curve(struct history *history, uint32_t number, const struct curve *curve, struct err *err) {
+  size_t index;
+  if (!find_pending(history, number, &index, err))
+    return false;
+  if (!shelf_reserve(&history->curves, index + 1))
+    return err_no_memory(err);
+  *(const struct curve **)shelf_at(&history->curves, index) = curve;
+  return true;
+}
+
+bool history_tell(struct history *history, uint32_t number, const struct outcome *outcome, struct err *err) {
+  size_t index;
+  if (!check_outcome(outcome, err) || !find_pending(history, number, &index, err))
+    return false;
   settle(history, index, outcome);
   return true;
 }
@@ -228,6 +246,9 @@ double history_value(const struct history *history, size_t index) {
 }
 double history_step(const struct history *history, size_t index) {
   return result_at(history, index)->step;
+}
+const struct curve *history_curve(const struct history *history, size_t index) {
+  return index < history->curves.cap ? *(const struct curve *const *)shelf_at(&history->curves, index) : NULL;
 }
 size_t history_find(const struct history *history, uint32_t number) {
   uint32_t place = number < history->by_number.cap ? *(const uint32_t *)shelf_at(&history->by_number, number) : 0;

@@ -3,6 +3,7 @@
 #ifndef WINNOW_SAMPLER_HISTORY_H
 #define WINNOW_SAMPLER_HISTORY_H
 
+#include "sampler/curve.h"
 #include "sampler/space.h"
 
 /* The most trials of one sweep. */
@@ -36,6 +37,9 @@ enum goal history_goal(const struct history *history);
 
 /* A trial that is handed out now. Numbers are below HISTORY_MAX, each used once. *ret_index (may be NULL) is its place, from 0 on. */
 MUST_CHECK bool history_add(struct history *history, uint32_t number, const double *point, size_t *ret_index, struct err *err);
+/* What it reported on its way, before its result; borrowed as long as the history lives, and not changed any more. ERR_NOT_FOUND,
+ * ERR_WRONG_STATE as below. */
+MUST_CHECK bool history_add_curve(struct history *history, uint32_t number, const struct curve *curve, struct err *err);
 /* Its result; ERR_NOT_FOUND for an unknown number, ERR_WRONG_STATE when it has one already. */
 MUST_CHECK bool history_tell(struct history *history, uint32_t number, const struct outcome *outcome, struct err *err);
 /* A trial with its result at once: told by a user, or from an earlier sweep (HISTORY_NO_NUMBER). */
@@ -49,6 +53,8 @@ enum trial_state history_state(const struct history *history, size_t index);
 /* Less is better; NaN when there is no usable (finite) value. */
 double history_value(const struct history *history, size_t index);
 double history_step(const struct history *history, size_t index);
+/* What it reported on its way, as measured; NULL: not known. */
+const struct curve *history_curve(const struct history *history, size_t index);
 /* SIZE_MAX when there is no such trial. */
 size_t history_find(const struct history *history, uint32_t number);
 

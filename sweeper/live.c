@@ -72,8 +72,14 @@ bool live_new(struct sweeps *s, struct sweep_file *file, struct id id, int64_t s
     sweep_file_free(file);
     return err_no_memory(err);
   }
-  *live = (struct live_sweep){
-      .all = s, .id = id, .seed = seed, .file = file, .best_value = NAN, .shown = -1, .trials = SHELF_INIT(struct live_trial)};
+  *live = (struct live_sweep){.all = s,
+                              .id = id,
+                              .seed = seed,
+                              .file = file,
+                              .best_value = NAN,
+                              .shown = -1,
+                              .trials = SHELF_INIT(struct live_trial),
+                              .curves = SHELF_INIT(struct curve)};
   if (!make_parts(live, row, err)) {
     live_free(live);
     return false;
@@ -150,7 +156,7 @@ void live_free(struct live_sweep *live) {
     id_map_remove(&live->all->by_run, trial->run);
     course_free(trial);
   }
-  shelf_release(&live->trials);
+  shelf_release(&live->trials), shelf_release(&live->curves);
   sampler_free(live->sampler);
   history_free(live->history);
   space_free(live->space);
@@ -249,8 +255,9 @@ void live_note_end(struct live_trial *trial, const struct engine_trial *row) {
   if (trial->told < 0) { /* the sampler learns of the first end; a person's retry changes what it knows no more */
     impute(live, &outcome);
     trial->told = (int32_t)history_tells(live->history);
-    if (!history_tell(live->history, trial->number, &outcome, &err))
-      log_warn("sweep", NULL, "%s: the sampler does not know how trial %u ended: %s", live->name, trial->number, err.text);
+    bool shown = live_show_curve(trial, &err); /* without memory it still learns how it ended */
+    if (!history_tell(live->history, trial->number, &outcome, &err) || !shown)
+      log_warn("sweep", NULL, "%s: the sampler does not know all of trial %u: %s", live->name, trial->number, err.text);
   }
   if (live->rules && !stop_ended(live->rules, trial->number, row->state == RUN_FINISHED, &err))
     log_warn("sweep", NULL, "%s: %s", live->name, err.text);

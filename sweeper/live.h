@@ -133,6 +133,7 @@ struct live_sweep {
   struct sampler *sampler;
   struct stop_set *rules;
   struct shelf trials; /* of struct live_trial, by number; see live_trial_at() */
+  struct shelf curves; /* of struct curve, by number; the history refers to them */
   size_t trial_count;
   uint32_t group; /* of the schedule */
   bool has_group;
@@ -327,6 +328,8 @@ MUST_CHECK bool live_said(const struct live_trial *trial, uint32_t attempt, uint
 /* The row is final: the sampler and the rules learn of it. */
 void live_note_end(struct live_trial *trial, const struct engine_trial *row);
 void live_set_value(struct live_trial *trial, double value, int64_t step);
+/* The sampler may look at what it reported on its way. */
+MUST_CHECK bool live_show_curve(const struct live_trial *trial, struct err *err);
 /* Does the value of a trial that ended so count for the best? One that was stopped early has a value as well as one that went to its end;
  * what failed, was killed or lost does not say what it would have come to. */
 static inline bool live_counts(unsigned state) {

@@ -6,7 +6,7 @@
 #include "base/mem.h"
 #include "sweeper/live.h"
 
-enum { RECENT_MAX = 1000, SAID_MAX = 100000 };
+enum { RECENT_MAX = 1000, SAID_MAX = 100000, CURVES_MAX = 20000 /* trials; no sampler looks at the curves of later ones */ };
 
 /* A report of a trial that may yet have another attempt. */
 struct live_said {
@@ -232,12 +232,30 @@ bool live_said(const struct live_trial *trial, uint32_t attempt, uint64_t **ret,
   return true;
 }
 
+/* Where trials are stopped the sampler needs to know what others had reported by then. What it has learned of a trial changes no more. */
+static void note_curve(const struct live_trial *trial, const struct live_said *said) {
+  struct live_sweep *live = trial->sweep;
+  size_t at = history_find(live->history, trial->number);
+  bool told = at != SIZE_MAX && history_state(live->history, at) != TRIAL_PENDING;
+  if (!live->file->spec.early_terminate.count || trial->number >= CURVES_MAX || told)
+    return;
+  if (shelf_reserve(&live->curves, (size_t)trial->number + 1)) /* without memory it only learns less */
+    curve_hear(shelf_at(&live->curves, trial->number), isnan(said->epoch) ? (double)said->step : said->epoch, said->value);
+}
+
+bool live_show_curve(const struct live_trial *trial, struct err *err) {
+  struct live_sweep *live = trial->sweep;
+  return trial->number >= live->curves.cap || history_add_curve(live->history, trial->number, shelf_at(&live->curves, trial->number), err);
+}
+
 static void feed(struct live_trial *trial, struct str key, const struct live_said *said, struct stop_verdict *ret) {
   struct live_sweep *live = trial->sweep;
   struct err err;
   struct stop_point point = {.trial = trial->number, .key = key, .value = said->value, .step = said->step, .epoch = said->epoch};
-  if (is_value(live, key, said->value))
+  if (is_value(live, key, said->value)) {
     live_set_value(trial, said->value, said->step);
+    note_curve(trial, said);
+  }
   if (!live->rules || stop_feed(live->rules, &point, ret, &err))
     return;
   log_error("sweep", NULL, "%s: early termination is off until the next start: %s", live->name, err.text);

@@ -14,6 +14,7 @@
 
 #include "base/json.h"
 #include "base/mem.h"
+#include "base/shelf.h"
 #include "sampler/sampler.h"
 #include "sweeper/file/sweep_file.h"
 
@@ -21,9 +22,11 @@ static struct space *space;
 static struct history *history;
 static struct sampler *sampler;
 static struct stop_set *rules;
+static struct shelf curves = SHELF_INIT(struct curve); /* by number, where rules hear */
 
 static void end_study(void) {
   sampler_free(sampler), history_free(history), space_free(space), stop_set_free(rules);
+  shelf_release(&curves);
   sampler = NULL, history = NULL, space = NULL, rules = NULL;
 }
 
@@ -72,6 +75,9 @@ static bool report(const json_t *message, struct err *err) {
                              .epoch = epoch};
   if (rules && !stop_feed(rules, &point, &verdict, err))
     return false;
+  if (!shelf_reserve(&curves, (size_t)point.trial + 1))
+    return err_no_memory(err);
+  curve_hear(shelf_at(&curves, point.trial), epoch, point.value);
   puts(verdict.stop ? "{\"stop\": true}" : "{\"stop\": false}");
   return true;
 }
@@ -115,6 +121,8 @@ static bool tell(const json_t *message, struct err *err) {
     outcome.state = TRIAL_STOPPED;
   outcome.step = json_number_value(json_object_get(message, "step"));
   uint32_t number = (uint32_t)json_integer_value(json_object_get(message, "tell"));
+  if (number < curves.cap && !history_add_curve(history, number, shelf_at(&curves, number), err))
+    return false;
   if (!history_tell(history, number, &outcome, err) || (rules && !stop_ended(rules, number, outcome.state == TRIAL_FINISHED, err)))
     return false;
   puts("{\"ok\": true}");

@@ -105,6 +105,32 @@ class Replay(Base):
             [w.join() for w in workers]
             self.check_replay(sweep, "gp")
 
+    def train(self, sweep, trial, kill=False):
+        """Nine epochs, or as many as the rule allows."""
+        for epoch in range(1, 10):
+            loss = bowl(trial["params"]) + 5 / epoch
+            said = self.ok(self.s.post(f"/api/v1/runs/{trial['run_id']}/report", {"step": epoch, "epoch": epoch, "metrics": {"loss": loss}}, unix=False))
+            if kill and epoch == 1:
+                self.s.kill()
+                self.s.start()
+            if said["verdict"] != "continue":
+                return self.ok(self.tell(sweep, {"run_id": trial["run_id"], "state": "STOPPED"}))
+        return self.ok(self.tell(sweep, {"run_id": trial["run_id"], "value": loss}))
+
+    def test_what_trials_reported_is_known_after_a_kill(self):
+        with Service(WINNOW) as self.s:
+            spec = {**self.spec("gp"), "early_terminate": {"type": "asha", "min_iter": 1, "eta": 3}}
+            killed, whole = ([], [])
+            for points, kills in ((killed, (25, 33)), (whole, ())):
+                sweep = self.submit(spec)["id"]
+                for step in range(45):
+                    trial = self.ask(sweep)["trials"][0]
+                    points.append(trial["params"])
+                    self.train(sweep, trial, step in kills)
+            states = [t["state"] for t in self.trials(sweep)]
+            self.assertTrue(10 <= states.count("STOPPED") <= 40, states)
+            self.assertEqual(killed, whole)
+
     def test_staleness_is_heeded(self):
         with Service(WINNOW) as self.s:
             sweep, stop = self.submit(self.spec("gp", staleness=0))["id"], threading.Event()

@@ -7,6 +7,7 @@
 #include "base/mem.h"
 #include "base/rng.h"
 #include "sampler/cmaes.h"
+#include "sampler/gp_rows.h"
 #include "sampler/gp_search.h"
 #include "sampler/tpe.h"
 #include "tests/support/spaces.h"
