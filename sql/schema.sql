@@ -26,6 +26,16 @@ begin
 end
 $$;
 
+CREATE FUNCTION winnow.log_stream_is_as_read(moved boolean) RETURNS void
+    LANGUAGE plpgsql
+    AS $$
+begin
+  if not moved then
+    raise exception 'the output or its points have changed meanwhile' using errcode = 'WN420';
+  end if;
+end
+$$;
+
 CREATE FUNCTION winnow.logged_model_purge(gone uuid, before bigint, files text) RETURNS boolean
     LANGUAGE plpgsql
     AS $$
@@ -341,7 +351,10 @@ CREATE TABLE winnow.log_stream (
     state bytea,
     summary text,
     series integer DEFAULT 0 NOT NULL,
-    keys text[] DEFAULT '{}'::text[] NOT NULL
+    keys text[] DEFAULT '{}'::text[] NOT NULL,
+    sources text,
+    points bigint DEFAULT 0 NOT NULL,
+    mixed bigint DEFAULT 0 NOT NULL
 )
 WITH (fillfactor='50');
 

@@ -4,24 +4,32 @@
 -- Run, attempt, stream, start, size, time, lost, packed, data.
 insert into log_piece (run, attempt, stream, start, size, time, lost, packed, data) values ($1, $2, $3, $4, $5, $6, $7, $8, $9);
 
--- name: log_stream_move (uuid, int4, int2, int8, int8, bytea, text, int4, text[]) -> ()
--- Run, attempt, stream, next, state_at, state (null: as it was), summary, series, keys to add.
-insert into log_stream as s (run, attempt, stream, next, state_at, state, summary, series, keys)
-values ($1, $2, $3, $4, $5, $6, $7, $8, $9)
+-- name: log_stream_move (uuid, int4, int2, int8, int8, bytea, text, int4, text[], text, int8, int8) -> ()
+-- Run, attempt, stream, next, state_at, state (null: as it was), summary, series, keys to add; what a new one is read with; how many points
+-- more, and mixed.
+insert into log_stream as s (run, attempt, stream, next, state_at, state, summary, series, keys, sources, points, mixed)
+values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)
 on conflict (run, attempt, stream) do update set next = $4, state_at = case when $6 is null then s.state_at else $5 end,
-  state = coalesce($6, s.state), summary = $7, series = $8, keys = case when $9 = '{}' then s.keys else s.keys || $9 end;
+  state = coalesce($6, s.state), summary = $7, series = $8, keys = case when $9 = '{}' then s.keys else s.keys || $9 end,
+  points = s.points + $11, mixed = s.mixed # $12;
 
--- name: log_streams (uuid, int4) -> (int2, int8, int8, bytea, text[]) repeatable
--- Stream, next, state_at, state of an attempt, keys of its points.
-select stream, next, state_at, state, keys from log_stream where run = $1 and attempt = $2;
+-- name: log_streams (uuid, int4) -> (int2, int8, int8, bytea, text[], int8) repeatable
+-- Stream, next, state_at, state of an attempt, keys of its points, when its last piece came. Without a state all of it is to be read.
+select stream, next, case when state is null then 0 else state_at end, state, keys,
+  (select p.time from log_piece p where p.run = s.run and p.attempt = s.attempt and p.stream = s.stream order by p.start desc limit 1)
+from log_stream s where run = $1 and attempt = $2;
 
--- name: log_streams_all (uuid) -> (int4, int2, int8, text[]) repeatable
--- Attempt, stream, next, keys of its points.
-select attempt, stream, next, keys from log_stream where run = $1 order by attempt, stream;
+-- name: log_streams_all (uuid) -> (int4, int2, int8, text[], text, int8, int8) repeatable
+-- Attempt, stream, next, keys of its points, what it was read with, how many points it gave, and mixed.
+select attempt, stream, next, keys, sources, points, mixed from log_stream where run = $1 order by attempt, stream;
 
--- name: log_stream_reread (uuid, int4, int2, text, int4, text[]) -> () repeatable
--- Run, attempt, stream, summary, series, keys: it was read anew.
-update log_stream set summary = $4, series = $5, keys = $6 where run = $1 and attempt = $2 and stream = $3;
+-- name: log_stream_reread (uuid, int4, int2, text, int4, text[], text, int8, int8, int8, int8, int8) -> ()
+-- Run, attempt, stream, summary, series, keys, what with, points, mixed: it was read anew, as it was when its next, points and mixed were $10
+-- to $12. Raises WN420 when they are not any more.
+with moved as (
+  update log_stream set summary = $4, series = $5, keys = $6, sources = $7, points = $8, mixed = $9
+  where run = $1 and attempt = $2 and stream = $3 and next = $10 and points = $11 and mixed = $12 returning 1)
+select from log_stream_is_as_read(exists (select from moved));
 
 -- name: log_stream_info (uuid, int4) -> (int4, int2, int8, text, int4) repeatable
 -- Attempt, stream, next, summary, series of all attempts of a run, or of one ($2; 0: all), newest first.

@@ -79,7 +79,7 @@ static void on_stored(void *ctx, const struct pg_reply *reply) {
     if (pg_outcome(reply) == PG_UNKNOWN)
       metric_live_unknown(r->store, r->what.run);
     if (strcmp(pg_sqlstate(reply), "WN420") == 0)
-      err.code = ERR_CONFLICT; /* sealed meanwhile */
+      err.code = ERR_CONFLICT; /* sealed meanwhile, or the caller's statements say so */
     fail_or_retry(r, &err);
     return;
   }
@@ -160,7 +160,7 @@ static bool keep_part(struct replace *r, const struct stored_series *series, con
   if (!part_points(part, r->load->coder, part->chunk ? metric_load_piece(r->load, part->chunk, PIECE_POINTS) : STR_NONE, &all, &r->err))
     return false;
   for (size_t i = 0; i < all.n; i++)
-    if (r->what.stays(r->what.ctx, series->key, points_at(&all, i)) && !points_add(&kept, points_at(&all, i)))
+    if (r->what.stays(r->what.ctx, series->key, part->attempt, points_at(&all, i)) && !points_add(&kept, points_at(&all, i)))
       return err_no_memory(&r->err);
   return put_points(r, series->key, part->attempt, &kept) || err_no_memory(&r->err);
 }

@@ -10,7 +10,7 @@ enum { METRIC_REPLACE_POINTS_MAX = 4 << 20 };
 struct metric_replacement {
   struct id run;
   bool (*touches)(const void *ctx, struct str key);
-  bool (*stays)(const void *ctx, struct str key, struct point point);
+  bool (*stays)(const void *ctx, struct str key, int32_t attempt, struct point point);
   /* Adds statements to the transaction. May be NULL. */
   void (*also)(const void *ctx, struct pg_batch *batch);
   const void *ctx;

@@ -128,21 +128,9 @@ static const char *text_or_null(struct arena *arena, struct str text, bool *fail
   return copy;
 }
 
-/* "NAME = 0.5", "NAME 0.5", "NAME value was 0.5": not as a part of another name. */
-static const char *pattern_of_name(struct arena *arena, struct str name) {
-  AUTO_BUF struct buf text = BUF_INIT(4 * KIB);
-  buf_puts(&text, "(?<![\\w./-])");
-  for (size_t i = 0; i < name.n; i++)
-    buf_printf(&text, isalnum((unsigned char)name.p[i]) || (name.p[i] & 0x80) ? "%c" : "\\%c", name.p[i]);
-  buf_puts(&text, "(?![\\w./-])[\"'`]?(?:\\s+(?:value|score|mean|avg|is|was|of|now))*(?:\\s*[:=]+\\s*|\\s+)"
-                  "(?<value>[-+]?(?:(?:\\d+\\.?\\d*|\\.\\d+)(?:[eE][-+]?\\d+)?|(?i:nan|inf(?:inity)?)))(?![\\w/:-]|\\.\\w)");
-  return buf_ok(&text, &(struct err){0}) ? arena_strdup(arena, buf_str(&text)) : NULL;
-}
-
 static struct metric_source wanted_source(struct arena *arena, struct str name, bool *failed) {
-  struct metric_source source = {
-      .streams = {true, true}, .pattern = pattern_of_name(arena, name), .key = arena_strdup(arena, name), .wanted = true};
-  *failed |= !source.pattern || !source.key;
+  struct metric_source source = {.streams = {true, true}, .key = arena_strdup(arena, name), .wanted = true};
+  *failed |= !source.key;
   return source;
 }
 

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 """What is read from jobs and what they leave, from outside: patterns and metric files, artifacts, registered models, logs."""
-import json, os, pathlib, subprocess, sys, textwrap, time, unittest
+import http.client, json, os, pathlib, subprocess, sys, textwrap, threading, time, unittest
 
 WINNOW = pathlib.Path(sys.argv[1]).resolve()
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "support"))
@@ -387,8 +387,11 @@ class Reparse(Listening):
             urllib.request.urlopen(request).read()
         for i in range(1, 60):
             print(f"step={i} loss={1 / i} score<<{i * float(sys.argv[1])}>>", flush=True)
-        now = int(time.time() * 1000) - 60000  # what came from output is told by the time of its arrival
-        log([{"key": "loss", "value": 7.5, "step": 1000, "time": now}, {"key": "own", "value": 1, "step": 1, "time": now}])
+        lines = []
+        while len(lines) < 2:
+            lines = urllib.request.urlopen(f"{url}/api/v1/series?run={run}&key=loss&raw=true&format=csv").read().decode().split()
+        then = int(lines[1].split(",")[lines[0].split(",").index("time")])  # in the very millisecond in which output came
+        log([{"key": "loss", "value": 7.5, "step": 1000, "time": then}, {"key": "own", "value": 1, "step": 1, "time": then}])
         """
     PATTERN = r"step=(?P<step>\d+) .*score<<(?P<score>[\d.]+)>>"
 
@@ -418,6 +421,33 @@ class Reparse(Listening):
         events = self.ok(self.s.get(f"/api/v1/runs/{run}/events"))["items"]
         self.assertTrue(any(e["kind"] == "run.reparsed" for e in events), events)
 
+    def test_a_service_killed_while_it_reads_anew(self):
+        """All of it or nothing (the database may have had the whole transaction), and the next reading gives the right points."""
+        _, trials = self.run_sweep(self.SCRIPT, state="FAILED", metric={"name": "score", "goal": "maximize"}, parameters={"a": {"values": [2]}},
+                                   give_up_after=0)
+        run = trials[0]["run_id"]
+        before = self.points(run, "loss")
+        body = {"metrics_from": [{"builtin": False}, {"pattern": self.PATTERN}]}
+        lock = subprocess.Popen(self.s.psql(), env=self.s.psql_env(), stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True)
+        lock.stdin.write(f"begin; select from run where id = '{run}' for update;\n")
+        lock.stdin.flush()
+        wait(lambda: self.s.sql("select count(*) from pg_locks l join pg_class c on c.oid = l.relation where c.relname = 'run' and mode = 'RowShareLock'") != "0", "the lock")
+        asked = threading.Thread(target=self.ask_and_lose, args=(run, body))
+        asked.start()
+        wait(lambda: self.s.sql("select count(*) from pg_locks where not granted") != "0", "the replacement")
+        self.s.kill()
+        asked.join()
+        lock.communicate()
+        self.s.start()
+        after = [(1000, 7.5)], [(i, i * 2.0) for i in range(1, 60)]
+        self.assertIn((self.points(run, "loss"), self.points(run, "score")), [(before, []), after])
+        self.ok(self.s.post(f"/api/v1/runs/{run}/reparse", body))
+        self.assertEqual((self.points(run, "loss"), self.points(run, "score")), after)
+
+    def ask_and_lose(self, run, body):
+        with self.assertRaises((OSError, http.client.HTTPException)):
+            self.s.post(f"/api/v1/runs/{run}/reparse", body)
+
     def test_values_and_the_best_follow(self):
         """As if the sweep had been read so from the beginning: last, best, mean, NaN that does not count; after a restart as well."""
         script = """
@@ -440,7 +470,7 @@ class Reparse(Listening):
             self.ok(self.s.post(f"/api/v1/sweeps/{over['id']}/reparse", pattern), 202)
             wait(lambda: self.ok(self.s.get(f"/api/v1/sweeps/{over['id']}/reparse"))["state"] == "FINISHED", "the reading")
             trials = self.trials(over["id"])
-            self.assertEqual([t["value"] for t in trials], after)
+            self.assertEqual([t["value"] for t in trials], after, self.ok(self.s.get(f"/api/v1/sweeps/{over['id']}/reparse")))
             best = {"run_id": trials[0]["run_id"], "number": 0, "value": after[0], "step": trials[0]["last"]["step"], "params": {"a": 1}}
             self.assertEqual(self.sweep(over["id"])["best"], best)
             self.assertEqual(self.ok(self.s.get(f"/api/v1/sweeps/{over['id']}/best?k=1"))["items"][0]["number"], 0)

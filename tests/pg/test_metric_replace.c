@@ -9,7 +9,7 @@ static bool is_first_key(const void *ctx UNUSED, struct str key) {
   return str_is(key, scene_keys[0]);
 }
 
-static bool is_odd(const void *ctx UNUSED, struct str key UNUSED, struct point point) {
+static bool is_odd(const void *ctx UNUSED, struct str key UNUSED, int32_t attempt UNUSED, struct point point) {
   return point.step & 1;
 }
 
@@ -93,7 +93,7 @@ static void watch_on(void *ctx) {
   assert_true(metric_settle(scene.store, &watcher->run, on_watched, watcher, &err));
 }
 
-static bool is_none(const void *ctx UNUSED, struct str key UNUSED, struct point point UNUSED) {
+static bool is_none(const void *ctx UNUSED, struct str key UNUSED, int32_t attempt UNUSED, struct point point UNUSED) {
   return false;
 }
 

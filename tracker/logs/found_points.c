@@ -40,3 +40,22 @@ bool found_points_rows(const struct found_points *found, struct metric_rows *row
   }
   return true;
 }
+
+static uint64_t mix(uint64_t sum, uint64_t word) {
+  sum = (sum ^ word) * 0x9e3779b97f4a7c15u;
+  return sum ^ (sum >> 29);
+}
+
+struct found_sum found_points_sum(const struct found_points *found) {
+  struct found_sum sum = {.count = (int64_t)found->count};
+  for (size_t i = 0; i < found->count; i++) {
+    const struct found_point *p = &found->items[i];
+    uint64_t one = p->key.n;
+    for (size_t at = 0; at < p->key.n; at++)
+      one = mix(one, (unsigned char)p->key.p[at]);
+    one = mix(one, (uint64_t)p->step);
+    one = mix(one, (uint64_t)p->time);
+    sum.mixed ^= mix(one, value_bits(value_canonical(p->value)));
+  }
+  return sum;
+}

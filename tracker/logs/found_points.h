@@ -28,4 +28,12 @@ void found_points_release(struct found_points *found);
 bool found_points_take(void *found, const struct log_point *points, size_t count, struct err *err);
 MUST_CHECK bool found_points_rows(const struct found_points *found, struct metric_rows *rows, struct err *err);
 
+/* How many points, and all of them in a number: by that a later reading is known to give the same ones. In no order; that of two lists put
+ * together is the sum of both counts, and of both numbers by xor. */
+struct found_sum {
+  int64_t count;
+  uint64_t mixed;
+};
+struct found_sum found_points_sum(const struct found_points *found);
+
 #endif

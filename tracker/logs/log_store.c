@@ -9,12 +9,14 @@
 #include "storage/metrics/metric_store.h"
 #include "storage/pg/pg.h"
 #include "tracker/logs/log_metrics.h"
+#include "tracker/logs/stream_sources.h"
 
 enum {
   STATE_EVERY = 64 * 1024, /* bytes of a stream between two notes of the reader's state */
   PACK_FROM = 200,         /* shorter pieces are not worth compressing */
   PACK_LEVEL = 3,
   KEYS_MAX = 8192, /* of a stream */
+  SOURCES_ROOM = 256 * 1024,
 };
 
 struct log_store {
@@ -36,18 +38,21 @@ struct stream {
   struct map keys;  /* of the points that were read; the values mean nothing */
   int64_t next;     /* stored up to here */
   int64_t state_at; /* the reader's state is stored as of here */
+  bool is_there;    /* it has a row, and so what it is read with is noted, if ever */
 
   /* The write in flight. */
   struct work work;
   char *bytes; /* owned */
   size_t n;
-  int64_t start, skipped, time;
+  int64_t start, skipped;
+  int64_t time;   /* when its bytes came; without any, the last ones before */
   int64_t before; /* bytes of both streams before this piece */
   bool is_end;    /* the last line is read too */
   bool is_kept;   /* the piece is stored; else it is only read */
   struct buf packed, reader_state;
   bool is_packed, has_state;
   struct found_points found;
+  struct found_sum sum;
   bool failed; /* the reader ran out of memory */
   struct metric_rows rows;
   struct metric_write *metric_write;
@@ -169,6 +174,7 @@ static void cut(struct stream *stream) {
 static void run_piece(struct work *work) {
   struct stream *stream = CONTAINER_OF(work, struct stream, work);
   read_bytes(stream, str_n(stream->bytes, stream->n), stream->is_end);
+  stream->sum = found_points_sum(&stream->found);
   cut(stream);
   if (stream->is_kept)
     pack(stream);
@@ -216,6 +222,7 @@ static void end_write(struct stream *stream, const struct err *err) {
   struct log_writer *writer = stream->writer;
   log_write_fn *done = stream->done;
   if (!err) {
+    stream->is_there = true;
     stream->next = stream->start + (int64_t)stream->n;
     if (stream->has_state)
       stream->state_at = stream->next;
@@ -259,6 +266,16 @@ static void put_new_keys(struct stream *stream, struct pg_args *args) {
   pg_end_array(args);
 }
 
+/* By what the points can be told that the logs gave, should they be read anew. */
+static void put_sources(struct stream *stream, struct pg_args *args) {
+  AUTO_BUF struct buf text = BUF_INIT(SOURCES_ROOM);
+  if (!stream->is_there)
+    stream_sources_put(stream->writer->sources, stream->name, &text);
+  pg_put_text(args, text.n && buf_ok(&text, NULL) ? buf_str(&text) : STR_NONE);
+  pg_put_int(args, stream->sum.count);
+  pg_put_int(args, (int64_t)stream->sum.mixed);
+}
+
 static void put_piece(struct stream *stream, struct pg_batch *batch) {
   struct log_writer *writer = stream->writer;
   if (stream->is_kept && (stream->n || stream->skipped)) {
@@ -283,6 +300,7 @@ static void put_piece(struct stream *stream, struct pg_batch *batch) {
   pg_put_text(args, str_of(stream->summary));
   pg_put_int(args, (int64_t)log_metrics_series(stream->reader));
   put_new_keys(stream, args);
+  put_sources(stream, args);
 }
 
 static bool put_points(struct stream *stream, struct pg_batch *batch, struct err *err) {
@@ -334,7 +352,8 @@ static bool begin_piece(struct stream *stream, struct err *err) {
   }
   stream->start = end < stream->next ? stream->next : offset;
   stream->before = stream->start + stream->writer->streams[!stream->name].next;
-  stream->time = clock_wall_ms(loop_clock(stream->writer->store->conf.loop));
+  if (stream->n || !stream->time)
+    stream->time = clock_wall_ms(loop_clock(stream->writer->store->conf.loop));
   stream->work = (struct work){.run = run_piece, .done = on_piece};
   stream->state = STREAM_BUSY;
   return work_submit(stream->writer->store->conf.work, &stream->work, err);
@@ -438,7 +457,8 @@ static void on_streams(void *ctx, const struct pg_reply *reply) {
   bool ok = pg_ok(reply, &err);
   for (size_t i = 0; ok && i < LOG_STREAMS; i++) {
     ok = fresh_reader(&writer->streams[i], &err);
-    writer->streams[i].next = writer->streams[i].state_at = 0;
+    writer->streams[i].next = writer->streams[i].state_at = writer->streams[i].time = 0;
+    writer->streams[i].is_there = false;
     map_release(&writer->streams[i].keys);
     map_init(&writer->streams[i].keys, KEYS_MAX);
   }
@@ -446,6 +466,8 @@ static void on_streams(void *ctx, const struct pg_reply *reply) {
     struct stream *stream = &writer->streams[pg_int(reply, row, 0) ? LOG_STDERR : LOG_STDOUT];
     stream->next = pg_int(reply, row, 1);
     stream->state_at = pg_int(reply, row, 2);
+    stream->time = pg_is_null(reply, row, 5) ? 0 : pg_int(reply, row, 5);
+    stream->is_there = true;
     struct pg_array keys = pg_array(reply, row, 4);
     while (ok && pg_array_next(&keys))
       ok = map_put(&stream->keys, pg_item_text(&keys), stream, NULL) || err_no_memory(&err);

@@ -1,5 +1,7 @@
 #include "tracker/logs/metric_sources.h"
 
+#include <ctype.h>
+
 #include "base/arena.h"
 #include "base/mem.h"
 
@@ -22,6 +24,17 @@ bool source_format_parse(struct str name, enum source_format *ret) {
     if (str_is(name, format_names[i]))
       return *ret = (enum source_format)i, true;
   return false;
+}
+
+/* "NAME = 0.5", "NAME 0.5", "NAME value was 0.5": not as a part of another name. */
+static const char *pattern_of_name(struct arena *arena, struct str name) {
+  AUTO_BUF struct buf text = BUF_INIT(4 * KIB);
+  buf_puts(&text, "(?<![\\w./-])");
+  for (size_t i = 0; i < name.n; i++)
+    buf_printf(&text, isalnum((unsigned char)name.p[i]) || (name.p[i] & 0x80) ? "%c" : "\\%c", name.p[i]);
+  buf_puts(&text, "(?![\\w./-])[\"'`]?(?:\\s+(?:value|score|mean|avg|is|was|of|now))*(?:\\s*[:=]+\\s*|\\s+)"
+                  "(?<value>[-+]?(?:(?:\\d+\\.?\\d*|\\.\\d+)(?:[eE][-+]?\\d+)?|(?i:nan|inf(?:inity)?)))(?![\\w/:-]|\\.\\w)");
+  return buf_ok(&text, &(struct err){0}) ? arena_strdup(arena, buf_str(&text)) : NULL;
 }
 
 static bool copy(struct arena *arena, const char **text) {
@@ -47,6 +60,8 @@ struct metric_sources *metric_sources_new(const struct metric_source *items, siz
     *item = items[i];
     ok = copy(&sources->arena, &item->file) && copy(&sources->arena, &item->pattern) && copy(&sources->arena, &item->key) &&
          copy(&sources->arena, &item->prefix);
+    if (ok && item->wanted)
+      ok = (item->pattern = pattern_of_name(&sources->arena, str_of(item->key))) != NULL;
   }
   if (ok)
     return sources;
@@ -76,13 +91,17 @@ const struct metric_source *metric_sources_at(const struct metric_sources *sourc
   return &sources->items[i];
 }
 
+bool metric_sources_no_builtin(const struct metric_sources *sources) {
+  return sources && sources->no_builtin;
+}
+
 static struct log_pattern_spec spec_of(const struct metric_source *item) {
   return (struct log_pattern_spec){.pattern = item->pattern, .key = item->key, .prefix = item->prefix};
 }
 
 void metric_sources_of_stream(const struct metric_sources *sources, size_t stream, struct log_pattern_spec specs[METRIC_SOURCES_MAX],
                               struct log_metrics_options *ret) {
-  *ret = (struct log_metrics_options){.no_builtin = sources && sources->no_builtin, .patterns = specs};
+  *ret = (struct log_metrics_options){.no_builtin = metric_sources_no_builtin(sources), .patterns = specs};
   for (size_t i = 0; i < metric_sources_count(sources); i++) {
     const struct metric_source *item = &sources->items[i];
     if (!item->file && item->pattern && item->streams[stream]) {

@@ -16,7 +16,8 @@ struct metric_source {
   bool streams[2];     /* of a pattern: which it reads */
   const char *pattern; /* NULL: none */
   const char *key, *prefix;
-  bool wanted; /* a pattern for one metric, `key`: only where the recognisers gave none of its name; such ones come last */
+  bool
+      wanted; /* one metric, `key`: only where the recognisers gave none of its name; such ones come last. Its pattern is made of the key */
 };
 
 struct metric_sources;
@@ -30,6 +31,7 @@ void metric_sources_unref(struct metric_sources *sources);                 /* ac
 
 size_t metric_sources_count(const struct metric_sources *sources);
 const struct metric_source *metric_sources_at(const struct metric_sources *sources, size_t i);
+bool metric_sources_no_builtin(const struct metric_sources *sources);
 /* What reads a stream. `specs` is filled and referred to by *ret. */
 void metric_sources_of_stream(const struct metric_sources *sources, size_t stream, struct log_pattern_spec specs[METRIC_SOURCES_MAX],
                               struct log_metrics_options *ret);

@@ -6,16 +6,21 @@
 #include "base/mem.h"
 #include "storage/metrics/metric_replace.h"
 #include "storage/pg/pg.h"
+#include "tracker/logs/stream_sources.h"
 #include "tracker/run_state.h"
 
 enum { PAGE_BYTES = 8 * 1024 * 1024, STREAMS_MAX = 64, KEYS_MAX = 16384, TIMES_MAX = 16 << 20 };
 
-/* A stored stream of one attempt. */
+/* A stored stream of one attempt: what it gave at its last reading, and what it gives now. */
 struct old_stream {
   int32_t attempt;
   enum log_stream_name name;
   int64_t next;
-  struct found_points found;
+  struct found_sum noted;         /* of what it gave */
+  bool is_known;                  /* which points it gave: `given` */
+  struct metric_sources *sources; /* that it was read with, while is_known */
+  struct map keys;                /* what is known else: "=key" or "@key" of the points */
+  struct found_points given, found;
   struct metric_rows rows;
   size_t series;
   char summary[200];
@@ -36,11 +41,10 @@ struct reparse {
   char who[100];
   struct old_stream streams[STREAMS_MAX];
   size_t stream_count, at; /* at: the one being read */
-  struct map keys;         /* of points that came from output before: "=key" or "@key" */
   int64_t *times;          /* of all pieces, sorted at the end */
   size_t time_count, time_cap;
   /* the page */
-  struct log_metrics *reader;
+  struct log_metrics *before, *now; /* readers: as it was read last (NULL: not known), as it is to be */
   struct buf bytes;
   struct old_piece *pieces;
   size_t piece_count;
@@ -58,10 +62,13 @@ static void end(struct reparse *r, const struct err *err) {
   for (size_t i = 0; i < r->stream_count; i++) {
     metric_rows_release(&r->streams[i].rows);
     found_points_release(&r->streams[i].found);
+    found_points_release(&r->streams[i].given);
+    metric_sources_unref(r->streams[i].sources);
+    map_release(&r->streams[i].keys);
   }
   metric_sources_unref(r->sources);
-  map_release(&r->keys);
-  log_metrics_free(r->reader);
+  log_metrics_free(r->before);
+  log_metrics_free(r->now);
   buf_release(&r->bytes);
   mem_free(r->pieces);
   mem_free(r->times);
@@ -79,25 +86,69 @@ static int by_time(const void *a, const void *b) {
   return (x > y) - (x < y);
 }
 
-static bool has_key(const struct reparse *r, char kind, struct str key) {
+static int by_key(const void *a, const void *b) {
+  return str_cmp(((const struct found_point *)a)->key, ((const struct found_point *)b)->key);
+}
+
+static int by_point(const void *a, const void *b) {
+  const struct found_point *x = a, *y = b;
+  uint64_t value = value_bits(value_canonical(x->value)), other = value_bits(value_canonical(y->value));
+  int key = by_key(a, b);
+  if (key)
+    return key;
+  if (x->step != y->step)
+    return x->step < y->step ? -1 : 1;
+  if (x->time != y->time)
+    return x->time < y->time ? -1 : 1;
+  return (value > other) - (value < other);
+}
+
+static bool is_among(const struct found_points *given, const struct found_point *point, int (*order)(const void *, const void *)) {
+  return given->count && bsearch(point, given->items, given->count, sizeof *given->items, order);
+}
+
+static bool is_time_of_piece(const struct reparse *r, int64_t time) {
+  return r->time_count && bsearch(&time, r->times, r->time_count, sizeof *r->times, by_time);
+}
+
+static bool has_key(const struct old_stream *stream, char kind, struct str key) {
   char text[SERIES_KEY_MAX + 2];
   int n = snprintf(text, sizeof text, "%c%.*s", kind, STR_ARG(key));
-  return map_get(&r->keys, str_n(text, (size_t)n)) != NULL;
+  return map_get(&stream->keys, str_n(text, (size_t)n)) != NULL;
 }
 
 static bool touches(const void *ctx, struct str key) {
-  return has_key(ctx, '=', key) || has_key(ctx, '@', key);
+  const struct reparse *r = ctx;
+  bool yes = false;
+  for (size_t i = 0; !yes && i < r->stream_count; i++) {
+    const struct old_stream *stream = &r->streams[i];
+    yes = stream->is_known ? is_among(&stream->given, &(struct found_point){.key = key}, by_key)
+                           : has_key(stream, '=', key) || has_key(stream, '@', key);
+  }
+  return yes;
 }
 
-static bool stays(const void *ctx, struct str key, struct point point) {
+/* Of a stream whose last reading is not known: what has its key, and the time of a piece of output where the logs tell no time. */
+static bool may_have_given(const struct reparse *r, const struct old_stream *stream, const struct found_point *point) {
+  return has_key(stream, '@', point->key) || (has_key(stream, '=', point->key) && is_time_of_piece(r, point->time));
+}
+
+static bool stays(const void *ctx, struct str key, int32_t attempt, struct point point) {
   const struct reparse *r = ctx;
-  if (has_key(r, '@', key))
-    return false;
-  return !bsearch(&point.time, r->times, r->time_count, sizeof *r->times, by_time);
+  const struct found_point as_found = {.key = key, .value = point.value, .step = point.step, .time = point.time};
+  for (size_t i = 0; i < r->stream_count; i++) {
+    const struct old_stream *stream = &r->streams[i];
+    if (stream->attempt == attempt &&
+        (stream->is_known ? is_among(&stream->given, &as_found, by_point) : may_have_given(r, stream, &as_found)))
+      return false;
+  }
+  return true;
 }
 
 /* What the streams now are known by. */
 static void put_stream(const struct reparse *r, const struct old_stream *stream, struct pg_batch *batch) {
+  AUTO_BUF struct buf sources = BUF_INIT(MIB);
+  struct found_sum sum = found_points_sum(&stream->found);
   struct map told;
   struct pg_args *args = pg_batch_add(batch, STMT_LOG_STREAM_REREAD);
   map_init(&told, KEYS_MAX);
@@ -110,13 +161,19 @@ static void put_stream(const struct reparse *r, const struct old_stream *stream,
   for (size_t i = 0; i < stream->found.count; i++) {
     const struct found_point *p = &stream->found.items[i];
     char text[SERIES_KEY_MAX + 2];
-    bool own_time = !bsearch(&p->time, r->times, r->time_count, sizeof *r->times, by_time);
-    int n = snprintf(text, sizeof text, "%c%.*s", own_time ? '@' : '=', STR_ARG(p->key));
+    int n = snprintf(text, sizeof text, "%c%.*s", is_time_of_piece(r, p->time) ? '=' : '@', STR_ARG(p->key));
     if (!map_get(&told, str_n(text, (size_t)n)) && map_put(&told, str_n(text, (size_t)n), batch, NULL))
       pg_put_text(args, str_n(text, (size_t)n));
   }
   pg_end_array(args);
   map_release(&told);
+  stream_sources_put(r->sources, stream->name, &sources);
+  pg_put_text(args, buf_ok(&sources, NULL) ? buf_str(&sources) : STR_NONE);
+  pg_put_int(args, sum.count);
+  pg_put_int(args, (int64_t)sum.mixed);
+  pg_put_int(args, stream->next);
+  pg_put_int(args, stream->noted.count);
+  pg_put_int(args, (int64_t)stream->noted.mixed);
 }
 
 static void also(const void *ctx, struct pg_batch *batch) {
@@ -170,7 +227,7 @@ static void replace(struct reparse *r) {
 
 static void read_next(struct reparse *r);
 
-/* On a thread of the pool. */
+/* On a thread of the pool, as all from here to run_page(). */
 static bool read_piece(struct reparse *r, const struct old_piece *piece, struct err *err) {
   struct old_stream *stream = &r->streams[r->at];
   struct str data = str_n(r->bytes.p + piece->at, piece->n);
@@ -184,22 +241,46 @@ static bool read_piece(struct reparse *r, const struct old_piece *piece, struct 
       return err_set(err, ERR_INTERNAL, "a stored piece of output cannot be read");
     data = str_n(plain, n);
   }
-  stream->found.time = piece->time;
+  stream->found.time = stream->given.time = piece->time;
   r->result.bytes += (int64_t)data.n;
-  return log_metrics_feed(r->reader, data, found_points_take, &stream->found, err);
+  return log_metrics_feed(r->now, data, found_points_take, &stream->found, err) &&
+         (!r->before || log_metrics_feed(r->before, data, found_points_take, &stream->given, err));
+}
+
+static bool is_as_noted(const struct old_stream *stream) {
+  struct found_sum sum = found_points_sum(&stream->given);
+  return sum.count == stream->noted.count && sum.mixed == stream->noted.mixed;
+}
+
+/* Were these the points of the last reading? A stream that was cut short has not been read to an end. */
+static bool end_before(struct reparse *r, struct err *err) {
+  struct old_stream *stream = &r->streams[r->at];
+  if (!r->before)
+    return true;
+  if (!is_as_noted(stream) && !log_metrics_end(r->before, found_points_take, &stream->given, err))
+    return false;
+  stream->is_known = is_as_noted(stream);
+  if (stream->is_known && stream->given.count)
+    qsort(stream->given.items, stream->given.count, sizeof *stream->given.items, by_point);
+  return true;
+}
+
+static bool end_now(struct reparse *r, struct err *err) {
+  struct old_stream *stream = &r->streams[r->at];
+  if (!log_metrics_end(r->now, found_points_take, &stream->found, err))
+    return false;
+  log_metrics_summary(r->now, stream->summary, sizeof stream->summary);
+  stream->series = log_metrics_series(r->now);
+  return true;
 }
 
 static void run_page(struct work *work) {
   struct reparse *r = CONTAINER_OF(work, struct reparse, work);
-  struct old_stream *stream = &r->streams[r->at];
   bool ok = true;
   for (size_t i = 0; ok && i < r->piece_count; i++)
     ok = read_piece(r, &r->pieces[i], &r->err);
-  if (ok && r->from >= stream->next) {
-    ok = log_metrics_end(r->reader, found_points_take, &stream->found, &r->err);
-    log_metrics_summary(r->reader, stream->summary, sizeof stream->summary);
-    stream->series = log_metrics_series(r->reader);
-  }
+  if (ok && r->from >= r->streams[r->at].next)
+    ok = end_before(r, &r->err) && end_now(r, &r->err);
   if (ok)
     r->err.code = ERR_NONE;
 }
@@ -213,8 +294,9 @@ static void on_page_read(struct work *work, bool cancelled) {
     return;
   }
   if (r->from >= r->streams[r->at].next) {
-    log_metrics_free(r->reader);
-    r->reader = NULL;
+    log_metrics_free(r->before);
+    log_metrics_free(r->now);
+    r->before = r->now = NULL;
     r->at++;
   }
   read_next(r);
@@ -275,42 +357,60 @@ static bool ask_page(struct reparse *r, struct err *err) {
   return pg_run(parts(r)->pg, &args, 0, on_page, r, err);
 }
 
-static void read_next(struct reparse *r) {
+static struct log_metrics *new_reader(const struct metric_sources *sources, const struct old_stream *stream, struct err *err) {
   struct log_pattern_spec specs[METRIC_SOURCES_MAX];
   struct log_metrics_options options;
+  metric_sources_of_stream(sources, stream->name, specs, &options);
+  return log_metrics_new(&options, err);
+}
+
+/* What it was read with may be a pattern that is none any more. */
+static bool begin_stream(struct reparse *r, struct err *err) {
+  struct old_stream *stream = &r->streams[r->at];
+  r->from = 0;
+  r->now = new_reader(r->sources, stream, err);
+  if (!r->now)
+    return false;
+  if (stream->is_known && !(r->before = new_reader(stream->sources, stream, err)) && err->code == ERR_NO_MEMORY)
+    return false;
+  stream->is_known = r->before != NULL;
+  return true;
+}
+
+static void read_next(struct reparse *r) {
   struct err err;
-  if (r->at == r->stream_count) {
+  if (r->at == r->stream_count)
     replace(r);
-    return;
-  }
-  bool ok = true;
-  if (!r->reader) {
-    metric_sources_of_stream(r->sources, r->streams[r->at].name, specs, &options);
-    r->reader = log_metrics_new(&options, &err);
-    r->from = 0;
-    ok = r->reader != NULL;
-  }
-  if (!ok || !ask_page(r, &err))
+  else if ((!r->now && !begin_stream(r, &err)) || !ask_page(r, &err))
     end(r, &err);
 }
 
 /* ---- what there is ---- */
 
+static bool take_stream(struct old_stream *stream, const struct pg_reply *reply, size_t row, struct err *err) {
+  struct str sources = pg_text(reply, row, 4);
+  *stream = (struct old_stream){.attempt = (int32_t)pg_int(reply, row, 0),
+                                .name = pg_int(reply, row, 1) ? LOG_STDERR : LOG_STDOUT,
+                                .next = pg_int(reply, row, 2),
+                                .noted = {pg_int(reply, row, 5), (uint64_t)pg_int(reply, row, 6)},
+                                .given = FOUND_POINTS_INIT,
+                                .found = FOUND_POINTS_INIT};
+  metric_rows_init(&stream->rows);
+  map_init(&stream->keys, KEYS_MAX);
+  struct pg_array keys = pg_array(reply, row, 3);
+  while (pg_array_next(&keys))
+    if (!map_put(&stream->keys, pg_item_text(&keys), stream, NULL))
+      return err_no_memory(err);
+  stream->is_known = sources.p && stream_sources_read(sources, &stream->sources, err);
+  return stream->is_known || !sources.p || err->code != ERR_NO_MEMORY;
+}
+
 static bool take_streams(struct reparse *r, const struct pg_reply *reply, struct err *err) {
   if (pg_rows(reply) > STREAMS_MAX)
     return err_set(err, ERR_TOO_LARGE, "the run has too many attempts for this");
-  for (size_t i = 0; i < pg_rows(reply); i++) {
-    struct old_stream *stream = &r->streams[r->stream_count++];
-    *stream = (struct old_stream){.attempt = (int32_t)pg_int(reply, i, 0),
-                                  .name = pg_int(reply, i, 1) ? LOG_STDERR : LOG_STDOUT,
-                                  .next = pg_int(reply, i, 2),
-                                  .found = FOUND_POINTS_INIT};
-    metric_rows_init(&stream->rows);
-    struct pg_array keys = pg_array(reply, i, 3);
-    while (pg_array_next(&keys))
-      if (!map_put(&r->keys, pg_item_text(&keys), r, NULL))
-        return err_no_memory(err);
-  }
+  for (size_t i = 0; i < pg_rows(reply); i++)
+    if (!take_stream(&r->streams[r->stream_count++], reply, i, err))
+      return false;
   return true;
 }
 
@@ -338,13 +438,11 @@ bool reparse_run(struct log_store *store, struct id run, struct metric_sources *
   *r = (struct reparse){.store = store, .run = run, .bytes = BUF_INIT(4 * PAGE_BYTES), .done = done, .ctx = ctx};
   r->sources = metric_sources_ref(sources);
   snprintf(r->who, sizeof r->who, "%.*s", STR_ARG(who));
-  map_init(&r->keys, KEYS_MAX);
   pg_put_uuid(pg_batch_add(&batch, STMT_RUN_STATE), run);
   pg_put_uuid(pg_batch_add(&batch, STMT_LOG_STREAMS_ALL), run);
   if (pg_run_batch(parts(r)->pg, &batch, 0, on_streams, r, err))
     return true;
   metric_sources_unref(r->sources);
-  map_release(&r->keys);
   mem_free(r);
   return false;
 }
