@@ -1,5 +1,25 @@
 CREATE SCHEMA winnow;
 
+CREATE FUNCTION winnow.alias_to_version(which text, name_of text, number integer, at bigint, who text) RETURNS SETOF integer
+    LANGUAGE plpgsql
+    AS $$
+declare
+  held bigint := model_lock(which);
+  was int;
+begin
+  perform from model_version v where v.model = held and v.version = number and v.deleted_at is null;
+  if not found then
+    return;
+  end if;
+  select a.version into was from model_alias a where a.model = held and a.alias = name_of;
+  insert into model_alias (model, alias, version) values (held, name_of, number)
+  on conflict (model, alias) do update set version = excluded.version;
+  insert into event (time, kind, actor, subject, from_state, to_state, reason)
+  values (at, 'model.alias', who, which || '/' || number, was::text, number::text, name_of);
+  return next number;
+end
+$$;
+
 CREATE FUNCTION winnow.experiment_purge(gone bigint, before bigint) RETURNS boolean
     LANGUAGE plpgsql
     AS $$
@@ -13,6 +33,25 @@ begin
   end if;
   delete from experiment where id = gone;
   return true;
+end
+$$;
+
+CREATE FUNCTION winnow.experiment_remove(which bigint, at bigint) RETURNS SETOF bigint
+    LANGUAGE plpgsql
+    AS $$
+begin
+  perform from experiment e where e.id = which and e.deleted_at is null;
+  if not found then
+    return;
+  end if;
+  update run r set deleted_at = at where r.experiment_id = which and r.deleted_at is null;
+  perform from experiment e where e.id = which and e.deleted_at is null for update;
+  if not found then
+    return;
+  end if;
+  update run r set deleted_at = at where r.experiment_id = which and r.deleted_at is null;
+  update experiment e set deleted_at = at, updated = at where e.id = which;
+  return next which;
 end
 $$;
 
@@ -96,6 +135,12 @@ CREATE FUNCTION winnow.metric_value(packed text) RETURNS double precision
     LANGUAGE sql IMMUTABLE PARALLEL SAFE
     AS $$
   select btrim(split_part(packed, ' ', 1), '[,"')::double precision
+$$;
+
+CREATE FUNCTION winnow.model_lock(which text) RETURNS bigint
+    LANGUAGE sql
+    AS $$
+  select id from registered_model where name = which for no key update
 $$;
 
 CREATE FUNCTION winnow.param_same(stored text, given text) RETURNS boolean
@@ -223,6 +268,48 @@ begin
   delete from report where sweep = gone;
   delete from sweep where id = gone;
   return true;
+end
+$$;
+
+CREATE FUNCTION winnow.version_remove(which text, INOUT number integer, at bigint, who text, OUT kept text) RETURNS SETOF record
+    LANGUAGE plpgsql
+    AS $$
+declare
+  held bigint := model_lock(which);
+begin
+  update model_version v set deleted_at = at, updated = at where v.model = held and v.version = number and v.deleted_at is null
+  returning v.kept_path into kept;
+  if not found then
+    return;
+  end if;
+  delete from model_alias a where a.model = held and a.version = number;
+  update registered_model m set updated = at where m.id = held;
+  insert into event (time, kind, actor, subject) values (at, 'model.deleted', who, which || '/' || number);
+  return next;
+end
+$$;
+
+CREATE FUNCTION winnow.version_to_stage(which text, number integer, to_stage smallint, archive_others boolean, at bigint, who text) RETURNS SETOF integer
+    LANGUAGE plpgsql
+    AS $$
+declare
+  held bigint := model_lock(which);
+  names constant text[] := array['None', 'Staging', 'Production', 'Archived'];
+  was smallint;
+begin
+  select v.stage into was from model_version v where v.model = held and v.version = number and v.deleted_at is null;
+  if not found then
+    return;
+  end if;
+  update model_version v set stage = to_stage, updated = at where v.model = held and v.version = number;
+  if archive_others then
+    update model_version v set stage = 3, updated = at
+    where v.model = held and v.version <> number and v.stage = to_stage and v.deleted_at is null;
+  end if;
+  update registered_model m set updated = at where m.id = held;
+  insert into event (time, kind, actor, subject, from_state, to_state)
+  values (at, 'model.stage', who, which || '/' || number, names[was + 1], names[to_stage + 1]);
+  return next number;
 end
 $$;
 

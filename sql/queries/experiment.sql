@@ -20,9 +20,7 @@ select id, name, artifact_location, created, updated, deleted_at, tags from expe
 
 -- name: experiment_delete (int8, int8) -> (int8)
 -- Its active runs go with it. No row: there is no active experiment of that id.
-with gone as (update experiment set deleted_at = $2, updated = $2 where id = $1 and deleted_at is null returning id),
-runs as (update run set deleted_at = $2 from gone where run.experiment_id = gone.id and run.deleted_at is null returning 1)
-select id from gone;
+select experiment_remove($1, $2);
 
 -- name: experiment_restore (int8, int8) -> (int8)
 -- With all its runs. No row: there is no deleted experiment of that id.

@@ -90,28 +90,11 @@ where x.model = m.id and m.name = $1 and x.version = $2 and x.deleted_at is null
 
 -- name: version_stage (text, int4, int2, bool, int8, text) -> (int4)
 -- Model, version, stage, whether the others of that stage are archived, now, who.
-with v as (select x.model, x.version, x.stage as old_stage, m.name from model_version x join registered_model m on m.id = x.model
-  where m.name = $1 and x.version = $2 and x.deleted_at is null for update of x),
-moved as (update model_version x set stage = $3, updated = $5 from v where x.model = v.model and x.version = v.version returning 1),
-archived as (
-  update model_version x set stage = 3, updated = $5 from v
-  where $4 and x.model = v.model and x.version <> v.version and x.stage = $3 and x.deleted_at is null returning 1),
-touched as (update registered_model m set updated = $5 from v where m.id = v.model returning 1),
-told as (
-  insert into event (time, kind, actor, subject, from_state, to_state)
-  select $5, 'model.stage', $6, v.name || '/' || v.version, (array['None', 'Staging', 'Production', 'Archived'])[v.old_stage + 1],
-    (array['None', 'Staging', 'Production', 'Archived'])[$3 + 1] from v)
-select version from v;
+select version_to_stage($1, $2, $3, $4, $5, $6);
 
 -- name: version_delete (text, int4, int8, text) -> (int4, text)
 -- The number stays taken; where our own copy lies is told, for whoever removes it.
-with v as (
-  update model_version x set deleted_at = $3, updated = $3 from registered_model m
-  where x.model = m.id and m.name = $1 and x.version = $2 and x.deleted_at is null returning x.model, x.version, x.kept_path, m.name),
-aliases as (delete from model_alias a using v where a.model = v.model and a.version = v.version),
-touched as (update registered_model m set updated = $3 from v where m.id = v.model returning 1),
-told as (insert into event (time, kind, actor, subject) select $3, 'model.deleted', $4, v.name || '/' || v.version from v)
-select version, kept_path from v;
+select number, kept from version_remove($1, $2, $3, $4);
 
 -- name: version_set_tags (text, int4, jsonb) -> (int4) repeatable
 update model_version x set tags = x.tags || $3 from registered_model m
@@ -126,18 +109,8 @@ where x.model = m.id and m.name = $1 and x.version = $2 and x.deleted_at is null
 update model_version set kept_path = $3, size = $4, digest = $5 where model = $1 and version = $2 and deleted_at is null returning version;
 
 -- name: alias_set (text, text, int4, int8, text) -> (int4)
--- Model, alias, version, now, who. No row: there is no such version. An alias is no change of the model's: `updated` stays, as MLflow has it.
-with v as (
-  select x.model, x.version, m.name from model_version x join registered_model m on m.id = x.model
-  where m.name = $1 and x.version = $3 and x.deleted_at is null),
-old as (select a.version from model_alias a join v on a.model = v.model where a.alias = $2),
-done as (
-  insert into model_alias (model, alias, version) select model, $2, version from v
-  on conflict (model, alias) do update set version = excluded.version returning 1),
-told as (
-  insert into event (time, kind, actor, subject, from_state, to_state, reason)
-  select $4, 'model.alias', $5, v.name || '/' || v.version, (select version::text from old), v.version::text, $2 from v)
-select version from v;
+-- Model, alias, version, now, who. No row: there is no such version.
+select alias_to_version($1, $2, $3, $4, $5);
 
 -- name: alias_delete (text, text, int8, text) -> (int8)
 -- No row: there is no such model.

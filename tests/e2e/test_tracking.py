@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 """What /api/v1 says of runs: where an error lies, which run is best, what each attempt came to."""
-import os, pathlib, subprocess, sys, unittest
+import contextlib, os, pathlib, subprocess, sys, threading, unittest
 
 WINNOW = pathlib.Path(sys.argv.pop(1)).resolve()
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "support"))
@@ -111,6 +111,77 @@ class Tracking(unittest.TestCase):
         end = self.finished(run)
         self.assertEqual([(a["state"], a["exit_code"]) for a in end["attempts"]], [("FAILED", 4), ("FINISHED", 0)])
         self.s.post(f"/api/v1/sweeps/{id}/stop")
+
+    # ---- changes that meet ----
+
+    @contextlib.contextmanager
+    def another_holds(self, rows):
+        """What needs these rows waits; then it goes on, in the order in which it came."""
+        lock = subprocess.Popen(self.s.psql(), env=self.s.psql_env(), stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        lock.stdin.write(f"begin; {rows} for update;\n\\echo held\n")
+        lock.stdin.flush()
+        while lock.stdout.readline().strip() != "held":
+            pass
+        try:
+            yield
+        finally:
+            lock.communicate("commit;\n", timeout=60)
+
+    def meet(self, rows, *calls):
+        """Calls that are all on their way, and wait for one another, before the first of them is done."""
+        answers = [None] * len(calls)
+
+        def call(i):
+            answers[i] = self.s.request(*calls[i])
+
+        threads = []
+        with self.another_holds(rows):
+            for i in range(len(calls)):
+                threads.append(threading.Thread(target=call, args=(i,)))
+                threads[i].start()
+                wait(lambda: int(self.s.sql("select count(*) from pg_stat_activity where wait_event_type = 'Lock'")) > i, "the call waits")
+        for thread in threads:
+            thread.join(60)
+        return answers
+
+    def new_model(self, name, versions):
+        base = "/api/2.0/mlflow/"
+        self.assertEqual(self.s.post(base + "registered-models/create", {"name": name}).status, 200)
+        for _ in range(versions):
+            self.assertEqual(self.s.post(base + "model-versions/create", {"name": name, "source": "s3://bucket/model"}).status, 200)
+        return f"select from winnow.registered_model where name = '{name}'"
+
+    def test_two_versions_to_one_stage(self):
+        path = "/api/2.0/mlflow/model-versions/transition-stage"
+        rows = self.new_model("staged", 2)
+        body = {"name": "staged", "stage": "Production", "archive_existing_versions": True}
+        answers = self.meet(rows, ("POST", path, dict(body, version="1")), ("POST", path, dict(body, version="2")))
+        self.assertEqual([answer.status for answer in answers], [200, 200])
+        self.assertEqual(self.s.sql("select version, stage from winnow.model_version where model = (select id from winnow.registered_model where "
+                                    "name = 'staged') order by version"), "1|3\n2|2")
+
+    def test_an_alias_and_the_end_of_its_version(self):
+        rows = self.new_model("called", 1)
+        answers = self.meet(rows, ("DELETE", "/api/2.0/mlflow/model-versions/delete", {"name": "called", "version": "1"}),
+                            ("POST", "/api/2.0/mlflow/registered-models/alias", {"name": "called", "alias": "a", "version": "1"}))
+        self.assertEqual([answer.status for answer in answers], [200, 404])
+        self.assertEqual(self.s.sql("select count(*) from winnow.model_alias where alias = 'a'"), "0")
+
+    def test_a_run_and_the_end_of_its_experiment(self):
+        made = self.s.post("/api/2.0/mlflow/experiments/create", {"name": "ending"}).json["experiment_id"]
+        rows = f"select from winnow.experiment where id = {made}"
+        answers = self.meet(rows, ("POST", "/api/2.0/mlflow/experiments/delete", {"experiment_id": made}),
+                            ("POST", "/api/2.0/mlflow/runs/create", {"experiment_id": made, "start_time": 1}))
+        self.assertEqual(answers[0].status, 200)
+        self.assertEqual(self.s.sql(f"select count(*) from winnow.run where experiment_id = {made} and deleted_at is null"), "0")
+        self.assertGreaterEqual(answers[1].status, 400, "nothing is made in what is deleted")
+        # And the other way round: what was there is taken along.
+        made = self.s.post("/api/2.0/mlflow/experiments/create", {"name": "ending too"}).json["experiment_id"]
+        rows = f"select from winnow.experiment where id = {made}"
+        answers = self.meet(rows, ("POST", "/api/2.0/mlflow/runs/create", {"experiment_id": made, "start_time": 1}),
+                            ("POST", "/api/2.0/mlflow/experiments/delete", {"experiment_id": made}))
+        self.assertEqual([answer.status for answer in answers], [200, 200])
+        self.assertEqual(self.s.sql(f"select count(*), count(*) filter (where deleted_at is null) from winnow.run where experiment_id = {made}"), "1|0")
 
     def test_the_interval_call_of_series_that_are_very_long(self):
         runs = [self.s.post("/api/v1/runs", {}).json["id"] for _ in range(2)]
