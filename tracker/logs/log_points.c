@@ -1,6 +1,8 @@
 /* From the pairs of a line to points: which of them are metrics, which series each belongs to, and where it stands. */
 #include "tracker/logs/log_state.h"
 
+enum { SETTINGS_DUMPED = 8 };
+
 char *log_scratch(struct log_parse *p, size_t n) {
   if (n > SCRATCH_MAX - p->scratch_n)
     return NULL;
@@ -375,8 +377,20 @@ static void keep_new_best(struct log_parse *p) {
   p->raw_n = kept;
 }
 
+/* A dict of settings, some of which are named after metrics. */
+static bool is_settings_dump(const struct log_parse *p) {
+  size_t settings = 0, metrics = 0;
+  for (size_t i = 0; i < p->raw_n; i++) {
+    settings += p->raw[i].in_dict && p->raw[i].kind == LOG_KEY_SETTING;
+    metrics += p->raw[i].kind == LOG_KEY_METRIC;
+  }
+  return settings >= SETTINGS_DUMPED && settings > 2 * metrics && !p->record;
+}
+
 void log_settle(struct log_parse *p, enum style style) {
   bool metrics = style == STYLE_PAIRS && p->measured;
+  if (is_settings_dump(p))
+    p->raw_n = 0;
   size_t settings = 0, before = p->points_n;
   if (p->refused)
     keep_new_best(p);
