@@ -155,12 +155,13 @@ static bool begin_series(struct log_parse *p, struct series *s, struct str key, 
 static const char *const level_names[LEVEL_COUNT] = {" (end)", " (epoch)", " (step)", " (batch)"};
 
 /* What goes before the name, so that series of other parts of the log have other keys. */
-static struct str key_section(const struct log_parse *p, const struct raw *raw) {
+static struct str key_section(struct log_parse *p, const struct raw *raw) {
   struct str section = p->best ? STR("best iteration") : raw->section;
   bool strong = p->best;
   if (!section.n && p->kept.section_n) {
     section = str_n(p->kept.section, p->kept.section_n);
     strong = p->kept.section_strong;
+    p->kept.section_used = true;
   }
   bool says_itself = raw->sections && !strong && !str_is(section, "*");
   return says_itself || raw->kind == LOG_KEY_SCHEDULE || raw->kind == LOG_KEY_SECTION ? STR("") : section;
@@ -286,7 +287,7 @@ static void carry_place(struct log_parse *p, bool has_points) {
     carried->epoch = own->epoch;
   }
   if (!isnan(own->step)) {
-    if (isnan(own->batch_total) && !p->kept.section_strong)
+    if (isnan(own->batch_total) && !p->kept.section_strong && (has_points || p->kept.section_used))
       p->kept.section_n = 0;
     carried->step = own->step;
   }
