@@ -104,14 +104,16 @@ static bool number_of(struct str text, double *ret) {
   return false;
 }
 
-/* (0.8912, 0.01): a mean with its error, as of a metric. "(-1, 1)" is a range. False when it is none. */
+/* (0.8912, 0.01), (0.9, None): a mean with its error, as of a metric. "(-1, 1)" is a range. False when it is none. */
 static bool mean_of(struct str text, double *ret) {
   struct log_number mean, error;
   text = str_trim(text);
   size_t comma = str_find(text, ',');
   if (text.n < 5 || text.p[0] != '(' || text.p[text.n - 1] != ')' || comma == SIZE_MAX ||
-      !log_number_whole(str_slice(text, 1, comma), &mean) || !log_number_whole(str_slice(text, comma + 1, text.n - 1), &error) ||
-      mean.integer || error.integer || error.value < 0)
+      !log_number_whole(str_slice(text, 1, comma), &mean) || mean.integer)
+    return false;
+  struct str second = str_trim(str_slice(text, comma + 1, text.n - 1));
+  if (!str_is(second, "None") && (!log_number_whole(second, &error) || error.integer || error.value < 0))
     return false;
   *ret = mean.value;
   return true;

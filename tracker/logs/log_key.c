@@ -111,7 +111,7 @@ bool log_is_section(struct str word) {
   return true;
 }
 
-static bool named(struct str name, enum log_key_kind *ret) {
+static bool named_whole(struct str name, enum log_key_kind *ret) {
   char text[32];
   if (name.n >= sizeof text)
     return false;
@@ -123,10 +123,21 @@ static bool named(struct str name, enum log_key_kind *ret) {
   return false;
 }
 
+/* As it stands, or behind a section: "valid_num_updates". */
+static bool named(struct str name, enum log_key_kind *ret) {
+  struct str rest = name, word;
+  if (named_whole(name, ret))
+    return true;
+  if (!log_subword(&rest, &word) || !(log_word(word) & LOG_WORD_SECTION) || rest.n < 2 ||
+      str_find(str_slice(rest, 1, rest.n), '_') == SIZE_MAX)
+    return false;
+  return named_whole(str_slice(rest, 1, rest.n), ret) && *ret == LOG_KEY_STEP;
+}
+
 /* Words that may stand beside a place word without changing what it is: "global step", "Train Epoch", "batch idx". */
 static bool qualifies_place(struct str word) {
-  static const char *const qualifiers[] = {"global", "current", "nb",  "no",       "idx", "id",
-                                           "number", "index",   "env", "boosting", "cur", "sub"};
+  static const char *const qualifiers[] = {"global", "current", "nb",       "no",  "idx", "id",    "number",
+                                           "index",  "env",     "boosting", "cur", "sub", "loaded"};
   for (size_t i = 0; i < ARRAY_LEN(qualifiers); i++)
     if (str_eq_nocase(word, str_of(qualifiers[i])))
       return true;
@@ -168,11 +179,10 @@ static bool is_thing(struct str word) {
 static bool is_layer_norm(struct str name) {
   static const char *const others[] = {"layer", "group", "instance", "clip", "use", "rms", "pre", "post"};
   struct str word;
-  if (!log_subword(&name, &word))
-    return false;
-  for (size_t i = 0; i < ARRAY_LEN(others); i++)
-    if (str_eq_nocase(word, str_of(others[i])))
-      return true;
+  while (log_subword(&name, &word))
+    for (size_t i = 0; i < ARRAY_LEN(others); i++)
+      if (str_eq_nocase(word, str_of(others[i])))
+        return true;
   return false;
 }
 

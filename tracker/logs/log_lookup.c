@@ -73,12 +73,27 @@ struct log_key log_classify(struct log_parse *p, struct str name) {
   return key;
 }
 
+/* ".75R: 0.1", "1NN=0.9": a number with letters that are no unit, before a value. */
+static bool is_name(struct log_parse *p, const struct log_token *t) {
+  struct str unit = str_n(p->text.p + t->end, t->unit_end - t->end), after = str_slice(p->text, t->unit_end, t->unit_end + 3);
+  struct log_number number;
+  if (after.n < 2 || (after.p[0] != ':' && after.p[0] != '=') || log_flags(p, unit) || !isalpha((unsigned char)unit.p[0]))
+    return false;
+  after = str_trim(str_slice(after, 1, after.n));
+  return log_scan_number(after, &number) > 0;
+}
+
 void log_read_tokens(struct log_parse *p, struct str text) {
   p->text = text;
   p->tokens_n = log_tokenize(text, p->tokens, TOKENS_MAX);
   p->has = (struct line_has){.only_names = true};
   for (size_t i = 0; i < p->tokens_n; i++) {
-    const struct log_token *t = &p->tokens[i];
+    struct log_token *t = &p->tokens[i];
+    if (t->flags & LOG_T_UNIT && is_name(p, t)) {
+      t->type = LOG_T_WORD;
+      t->flags &= (uint8_t) ~(LOG_T_UNIT | LOG_T_INT);
+      t->end = t->unit_end;
+    }
     p->words[i] = t->type == LOG_T_WORD ? *look_up(p, token_text(p, i)) : (struct word_info){0};
     p->has.numbers = t->type == LOG_T_NUMBER ? i + 1 : p->has.numbers;
     p->has.percent |= (t->flags & LOG_T_PERCENT) != 0;

@@ -607,6 +607,17 @@ static bool dash_separates(struct scan *s) {
   return name.n && log_classify(p, name).kind == LOG_KEY_METRIC;
 }
 
+/* "train CrossEntropyLoss |  2.31": a drawn line where others write a colon, and nothing behind. */
+static bool bar_separates(struct scan *s) {
+  struct log_parse *p = s->p;
+  size_t i = s->at;
+  if (i == s->segment || i + 2 != p->tokens_n || !token_is_word(p, i - 1) || !token_is_number(p, i + 1) ||
+      !(p->tokens[i].flags & p->tokens[i + 1].flags & LOG_T_SPACE) || p->tokens[i + 1].flags & (LOG_T_INT | LOG_T_UNIT))
+    return false;
+  struct str name = log_make_name(p, s->segment, i);
+  return name.n && log_classify(p, name).kind == LOG_KEY_METRIC;
+}
+
 /* "<loss>=0.31": the word is the name. */
 static bool angled_name(struct scan *s) {
   const struct log_parse *p = s->p;
@@ -626,7 +637,7 @@ static void mark(struct scan *s) {
       next_segment(s, i + 1);
     return;
   }
-  if (c == ':' || c == '=' || (c == '-' && dash_separates(s)))
+  if (c == ':' || c == '=' || (c == '-' && dash_separates(s)) || (c == '|' && bar_separates(s)))
     separator(s);
   else if (c == '[' && (close = bracket_in_name(p, i)) != SIZE_MAX)
     s->at = close;

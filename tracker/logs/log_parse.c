@@ -35,6 +35,7 @@ static void set_section(struct log_parse *p, struct str section, bool strong) {
   if (section.n)
     memcpy(p->kept.section, section.p, p->kept.section_n);
   p->kept.section_strong = strong;
+  p->kept.section_used = false;
 }
 
 /* "Validation", "Evaluating ...", "***** eval metrics *****": the section of the lines that follow. */
@@ -47,6 +48,8 @@ static void find_headline(struct log_parse *p) {
   for (size_t i = from; i < to; i++) {
     const struct log_token *t = &p->tokens[i];
     if (t->type == LOG_T_MARK && strchr("=/\\<{", t->mark))
+      return;
+    if (token_is(p, i, ':') && at != SIZE_MAX && at + 1 < i) /* "Evaluation method: cv" */
       return;
     if (t->type != LOG_T_WORD || t->flags & LOG_T_USED)
       continue;

@@ -323,13 +323,25 @@ static size_t worded_place(struct log_parse *p, size_t i) {
   return end;
 }
 
+/* "[12,000]": the number at i with the thousands behind it. Returns the closing bracket; 0 when it is none. */
+static size_t thousands(const struct log_parse *p, size_t i, double *ret) {
+  *ret = p->tokens[i].value;
+  for (i++; token_is(p, i, ',') && token_is_int(p, i + 1) && !((p->tokens[i].flags | p->tokens[i + 1].flags) & LOG_T_SPACE) &&
+            p->tokens[i + 1].end - p->tokens[i + 1].at == 3;
+       i += 2)
+    *ret = *ret * 1000 + p->tokens[i + 1].value;
+  return token_is(p, i, ']') ? i : 0;
+}
+
 /* What stands at the start of a line without a word: "[10]", "[0/5][10/782]", "[1,  2000]", "0:", "0 --". */
 static size_t leading_place(struct log_parse *p, size_t i) {
   if (token_is(p, i, '[') && token_is_int(p, i + 1)) {
-    if (token_is(p, i + 2, ']') && i + 3 < p->tokens_n) {
-      p->own.step = p->tokens[i + 1].value;
-      use(p, i, i + 3);
-      return i + 3;
+    double step;
+    size_t close = thousands(p, i + 1, &step);
+    if (close && close + 1 < p->tokens_n) {
+      p->own.step = step;
+      use(p, i, close + 1);
+      return close + 1;
     }
     if (token_is(p, i + 2, ',') && token_is_int(p, i + 3) && token_is(p, i + 4, ']')) {
       p->own.epoch = p->tokens[i + 1].value;
@@ -371,6 +383,13 @@ static size_t leading_place(struct log_parse *p, size_t i) {
       !(p->tokens[i + 1].flags & LOG_T_SPACE)) { /* "1|20|Loss: 0.5" */
     p->own.epoch = p->tokens[i].value;
     p->own.step = p->tokens[i + 2].value;
+    use(p, i, i + 4);
+    return i + 4;
+  }
+  if (token_is(p, i + 1, ',') && token_is_number(p, i + 2) && !token_is_int(p, i + 2) && token_is(p, i + 3, ':') &&
+      token_is_number(p, i + 4)) { /* "12, 0.178: 1.27" */
+    p->own.step = p->tokens[i].value;
+    p->own.epoch = p->tokens[i + 2].value;
     use(p, i, i + 4);
     return i + 4;
   }

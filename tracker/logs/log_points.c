@@ -1,6 +1,8 @@
 /* From the pairs of a line to points: which of them are metrics, which series each belongs to, and where it stands. */
 #include "tracker/logs/log_state.h"
 
+enum { SETTINGS_DUMPED = 8 };
+
 char *log_scratch(struct log_parse *p, size_t n) {
   if (n > SCRATCH_MAX - p->scratch_n)
     return NULL;
@@ -153,12 +155,13 @@ static bool begin_series(struct log_parse *p, struct series *s, struct str key, 
 static const char *const level_names[LEVEL_COUNT] = {" (end)", " (epoch)", " (step)", " (batch)"};
 
 /* What goes before the name, so that series of other parts of the log have other keys. */
-static struct str key_section(const struct log_parse *p, const struct raw *raw) {
+static struct str key_section(struct log_parse *p, const struct raw *raw) {
   struct str section = p->best ? STR("best iteration") : raw->section;
   bool strong = p->best;
   if (!section.n && p->kept.section_n) {
     section = str_n(p->kept.section, p->kept.section_n);
     strong = p->kept.section_strong;
+    p->kept.section_used = true;
   }
   bool says_itself = raw->sections && !strong && !str_is(section, "*");
   return says_itself || raw->kind == LOG_KEY_SCHEDULE || raw->kind == LOG_KEY_SECTION ? STR("") : section;
@@ -284,7 +287,7 @@ static void carry_place(struct log_parse *p, bool has_points) {
     carried->epoch = own->epoch;
   }
   if (!isnan(own->step)) {
-    if (isnan(own->batch_total) && !p->kept.section_strong)
+    if (isnan(own->batch_total) && !p->kept.section_strong && (has_points || p->kept.section_used))
       p->kept.section_n = 0;
     carried->step = own->step;
   }
@@ -375,8 +378,20 @@ static void keep_new_best(struct log_parse *p) {
   p->raw_n = kept;
 }
 
+/* A dict of settings, some of which are named after metrics. */
+static bool is_settings_dump(const struct log_parse *p) {
+  size_t settings = 0, metrics = 0;
+  for (size_t i = 0; i < p->raw_n; i++) {
+    settings += p->raw[i].in_dict && p->raw[i].kind == LOG_KEY_SETTING;
+    metrics += p->raw[i].kind == LOG_KEY_METRIC;
+  }
+  return settings >= SETTINGS_DUMPED && settings > 2 * metrics && !p->record;
+}
+
 void log_settle(struct log_parse *p, enum style style) {
   bool metrics = style == STYLE_PAIRS && p->measured;
+  if (is_settings_dump(p))
+    p->raw_n = 0;
   size_t settings = 0, before = p->points_n;
   if (p->refused)
     keep_new_best(p);

@@ -33,7 +33,7 @@ void log_parse_save(const struct log_parse *p, struct buf *out) {
   pack_f64(out, p->kept.bar_total);
   pack_str(out, str_n(p->kept.section, p->kept.section_n));
   pack_u64(out, (uint64_t)p->kept.section_strong | (uint64_t)p->kept.header_open << 1 | (uint64_t)p->kept.header_seen << 2 |
-                    (uint64_t)p->kept.best_next << 3);
+                    (uint64_t)p->kept.best_next << 3 | (uint64_t)p->kept.section_used << 4);
   pack_str(out, str_n(p->kept.pending, p->kept.pending_n));
   pack_str(out, str_n(p->kept.above, p->kept.above_n));
   save_table(out, &p->kept.table);
@@ -145,11 +145,12 @@ bool log_parse_restore(struct log_parse *p, struct str state, struct err *err) {
   next->epoch_first = unpack_f64(&state, &bad);
   next->bar_total = unpack_f64(&state, &bad);
   next->section_n = (uint8_t)restore_text(&state, next->section, SECTION_MAX, &bad);
-  uint64_t flags = unpack_below(&state, 15, &bad);
+  uint64_t flags = unpack_below(&state, 31, &bad);
   next->section_strong = flags & 1;
   next->header_open = flags >> 1 & 1;
   next->header_seen = flags >> 2 & 1;
   next->best_next = flags >> 3 & 1;
+  next->section_used = flags >> 4 & 1;
   next->pending_n = (uint8_t)restore_text(&state, next->pending, LOG_NAME_MAX, &bad);
   next->above_n = (uint16_t)restore_text(&state, next->above, sizeof next->above, &bad);
   restore_table(&state, &next->table, &bad);

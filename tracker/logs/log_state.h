@@ -110,6 +110,7 @@ struct kept {
   uint8_t section_n;
   bool best_next;      /* the next line repeats the best one */
   bool section_strong; /* a headline of its own: stays while lines are indented */
+  bool section_used;   /* points have stood under it */
   bool header_open;    /* an epoch's headline, and nothing measured under it yet */
   bool header_seen;
   double bar_total;           /* of the training bar under that headline */
@@ -294,15 +295,20 @@ bool log_is_container(struct str name);
 /* +1 for each bracket open at the end, strings left out. */
 int log_dict_depth(struct str text);
 
+/* log_cells.c */
+/* Is the line drawn from end to end? */
+bool log_is_rule(struct str line);
+
 /* log_table.c */
 /* A header, rule or row? True when the line is used up. */
 bool log_find_table(struct log_parse *p);
 /* Can the text be a row for log_find_row() to look at, which needs no tokens? What log_find_table() would make of it then is the same. */
 bool log_may_be_row(const struct log_parse *p, size_t *ret_from);
 bool log_find_row(struct log_parse *p, size_t from);
+
+/* log_box.c */
 /* A row "| name | number |" of a boxed table. */
 bool log_box_row(struct str line, struct str *ret_name, struct str *ret_value);
-bool log_is_rule(struct str line);
 /* Gives the collected box its points. */
 void log_settle_box(struct log_parse *p);
 

@@ -1,405 +1,6 @@
 /* Tables: a header of names, then rows of numbers, divided by blanks, by drawn lines or by commas. Other lines may stand between the
- * rows. Also boxes of two columns, "| name | number |", which are collected until they end, since the step may come last. */
-#include "tracker/logs/log_state.h"
-
-enum { CELLS_MAX = COLUMNS_MAX + 4, LABEL_MAX = 48 };
-
-enum cell_kind { CELL_TEXT, CELL_NUMBER, CELL_OPAQUE };
-
-struct cell {
-  struct str text;
-  uint32_t at, end;
-  enum cell_kind kind;
-  double value;
-  bool percent, integer;
-};
-
-/* ---- cells ---- */
-
-static size_t scan_pipe(struct str s) {
-  if (s.n && s.p[0] == '|')
-    return 1;
-  if (s.n < 3 || (unsigned char)s.p[0] != 0xe2)
-    return 0;
-  unsigned second = (unsigned char)s.p[1], third = (unsigned char)s.p[2];
-  return (second == 0x94 && (third == 0x82 || third == 0x83)) || (second == 0x95 && third == 0x91) ? 3 : 0;
-}
-
-static inline bool is_trailer(char c) {
-  return c == ':' || c == ',' || c == ';' || c == '*';
-}
-
-/* nan and inf begin with letters too. */
-static inline bool may_be_number(char c) {
-  char small = (char)(c | 0x20);
-  return (c >= '0' && c <= '9') || c == '.' || c == '-' || c == '+' || small == 'n' || small == 'i';
-}
-
-/* Numbers, fractions ("1/3" is 1), times and marks, or text. */
-static void weigh(struct cell *cell) {
-  struct str s = cell->text;
-  while (s.n && is_trailer(s.p[s.n - 1]))
-    s.n--;
-  while (s.n && s.p[0] == '*')
-    s.p++, s.n--;
-  struct log_number number, of;
-  size_t n = s.n && may_be_number(s.p[0]) ? log_scan_number(s, &number) : 0;
-  cell->kind = CELL_TEXT;
-  cell->percent = false;
-  if (!s.n || (!isalnum((unsigned char)s.p[0]) && s.n <= 4 && !n)) {
-    cell->kind = CELL_OPAQUE; /* nothing, "-", "+", a tick */
-  } else if (n && (n == s.n || (n + 1 == s.n && s.p[n] == '%'))) {
-    cell->kind = CELL_NUMBER;
-    cell->value = number.value;
-    cell->percent = n < s.n;
-    cell->integer = number.integer;
-  } else if (n && s.p[n] == '/' && log_scan_number(str_slice(s, n + 1, s.n), &of) == s.n - n - 1) {
-    cell->kind = CELL_NUMBER;
-    cell->value = number.value;
-    cell->integer = true;
-  } else if (n && isdigit((unsigned char)s.p[0]) && s.n <= 24) {
-    cell->kind = CELL_OPAQUE; /* 0:12, 3.4s, 2.25G */
-  } else if ((s.p[0] | 0x20) == 'n' && (str_is(s, "None") || str_is(s, "n/a") || str_is(s, "N/A") || str_is(s, "null"))) {
-    cell->kind = CELL_OPAQUE;
-  }
-}
-
-static bool is_blank(char c) {
-  return c == ' ' || c == '\t' || c == '\r';
-}
-
-static void set_cell(struct str line, size_t from, size_t to, struct cell *ret) {
-  while (from < to && is_blank(line.p[from]))
-    from++;
-  while (to > from && is_blank(line.p[to - 1]))
-    to--;
-  *ret = (struct cell){.text = str_n(line.p + from, to - from), .at = (uint32_t)from, .end = (uint32_t)to};
-  weigh(ret);
-}
-
-/* Cells between drawn lines; the empty ones outside are left out. 0 when there is no drawn line, or too many. */
-static size_t split_pipes(struct str line, size_t from, struct cell *cells) {
-  size_t n = 0, start = from;
-  bool any = false;
-  for (size_t i = from; i <= line.n;) {
-    size_t pipe = i == line.n || line.p[i] == '|' ? 1 : (unsigned char)line.p[i] == 0xe2 ? scan_pipe(str_slice(line, i, line.n)) : 0;
-    if (!pipe) {
-      i++;
-      continue;
-    }
-    any |= i < line.n;
-    if (n == CELLS_MAX)
-      return 0;
-    set_cell(line, start, i, &cells[n]);
-    bool outside = !cells[n].text.n && (start == from || i == line.n);
-    n += !outside;
-    i += pipe;
-    start = i;
-  }
-  return any ? n : 0;
-}
-
-static size_t split_at(struct str line, size_t from, char divider, struct cell *cells) {
-  size_t n = 0, start = from;
-  for (size_t i = from; i <= line.n; i++)
-    if (i == line.n || line.p[i] == divider) {
-      if (n == CELLS_MAX)
-        return 0;
-      set_cell(line, start, i, &cells[n++]);
-      start = i + 1;
-    }
-  return n > 1 ? n : 0;
-}
-
-/* `gap` blanks or a TAB divide. */
-static size_t split_blanks(struct str line, size_t from, size_t gap, struct cell *cells) {
-  size_t n = 0, i = from;
-  while (i < line.n) {
-    while (i < line.n && (line.p[i] == ' ' || line.p[i] == '\t'))
-      i++;
-    size_t start = i, blanks = 0;
-    bool tab = false;
-    while (i < line.n && blanks < gap && !tab) {
-      blanks = line.p[i] == ' ' ? blanks + 1 : 0;
-      tab = line.p[i] == '\t';
-      i++;
-    }
-    if (i == start)
-      break;
-    if (n == CELLS_MAX)
-      return 0;
-    set_cell(line, start, i, &cells[n]);
-    n += cells[n].text.n > 0;
-  }
-  return n;
-}
-
-/* ---- rules ---- */
-
-bool log_is_rule(struct str line) {
-  static const bool drawn[128] = {
-      ['-'] = true, ['='] = true, ['+'] = true, ['_'] = true, ['*'] = true, ['~'] = true, ['#'] = true, ['|'] = true, [':'] = true};
-  size_t marks = 0;
-  for (size_t i = 0; i < line.n;) {
-    unsigned char c = (unsigned char)line.p[i];
-    size_t drawing = c < 0x80 ? drawn[c] : log_scan_drawing(str_slice(line, i, line.n));
-    if (!drawing && !is_blank(line.p[i]))
-      return false;
-    size_t end = drawing > 1 ? i + drawing : log_run_end(line, i);
-    marks += drawing > 1 ? 1 : drawing ? end - i : 0;
-    i = end;
-  }
-  return marks >= 3;
-}
-
-/* "---  ------  ----" under the header says how wide its columns are. */
-static void take_widths(struct table *table, struct str line) {
-  struct cell groups[CELLS_MAX];
-  size_t n = split_blanks(line, 0, 1, groups);
-  if (table->by != BY_BLANKS || n != table->count)
-    return;
-  for (size_t i = 0; i < n; i++) {
-    table->columns[i].at = groups[i].at;
-    table->columns[i].end = groups[i].end;
-  }
-}
-
-/* ---- headers ---- */
-
-static struct str column_name(const struct table *table, size_t i) {
-  return str_n(table->text + table->columns[i].name_at, table->columns[i].name_n);
-}
-
-static bool is_place_kind(unsigned kind) {
-  return kind == LOG_KEY_EPOCH || kind == LOG_KEY_STEP || kind == LOG_KEY_BATCH;
-}
-
-static bool add_column(struct log_parse *p, struct table *t, const struct cell *cell, struct str above) {
-  struct str name = cell->text;
-  if (!name.n) { /* only the row above has a name here */
-    name = above;
-    above = STR("");
-  }
-  if (str_find(name, '(') == SIZE_MAX && str_ends(name, STR(")"))) /* "Box(P  R  mAP50-95)" */
-    name.n--;
-  size_t n = name.n + (above.n ? above.n + 1 : 0);
-  if (t->count == COLUMNS_MAX || t->text_n + n > COLUMN_TEXT_MAX)
-    return false;
-  char *text = t->text + t->text_n;
-  if (above.n) {
-    memcpy(text, above.p, above.n);
-    text[above.n] = ' ';
-  }
-  memcpy(text + n - name.n, name.p, name.n);
-  t->columns[t->count++] = (struct column){
-      .at = cell->at, .end = cell->end, .name_at = t->text_n, .name_n = (uint16_t)n, .kind = (uint8_t)log_classify(p, str_n(text, n)).kind};
-  t->text_n = (uint16_t)(t->text_n + n);
-  return true;
-}
-
-static bool is_header_cell(const struct cell *cell) {
-  struct str s = cell->text;
-  if (str_is(s, "#") || str_is(s, "...")) /* columns that are left out */
-    return true;
-  if (!s.n || s.n > 40)
-    return s.n == 0;
-  bool letter = false;
-  size_t blanks = 0;
-  for (size_t i = 0; i < s.n; i++) {
-    letter |= isalpha((unsigned char)s.p[i]) || (unsigned char)s.p[i] >= 0x80;
-    blanks += s.p[i] == ' ';
-    if (strchr("=!?{}[]\"", s.p[i]) || (s.p[i] == ':' && s.p[0] != '(' && str_find(s, '@') > i)) /* mAP@.5:.95 */
-      return false;
-  }
-  return letter && blanks < 4 && cell->kind == CELL_TEXT && s.p[s.n - 1] != '.';
-}
-
-/* "average loss   since last   examples": how far it is, when nothing else says it. */
-static void take_count_as_place(struct table *t) {
-  for (size_t i = 1; i < t->count; i++)
-    if (str_eq_nocase(column_name(t, i), STR("examples")) || str_eq_nocase(column_name(t, i), STR("samples")))
-      t->columns[i].kind = LOG_KEY_STEP;
-}
-
-/* "n_gen", "n_iter": what the first column of a table counts. */
-static bool counts_rounds(struct str name) {
-  if (name.n < 3 || (strncmp(name.p, "n_", 2) != 0 && strncmp(name.p, "n ", 2) != 0))
-    return false;
-  return is_place_kind(log_key_classify(str_slice(name, 2, name.n)).kind);
-}
-
-/* "DataLoader 0": the word before the number. Empty when the cell is nothing of that kind. */
-static struct str counted_name(const struct cell *cell, double *ret_number) {
-  size_t blank = cell->text.n;
-  while (blank && cell->text.p[blank - 1] != ' ')
-    blank--;
-  struct log_number number;
-  struct str tail = str_slice(cell->text, blank, cell->text.n);
-  if (blank < 2 || log_scan_number(tail, &number) != tail.n || !number.integer)
-    return STR("");
-  *ret_number = number.value;
-  return str_slice(cell->text, 0, blank - 1);
-}
-
-/* Do names side by side count up: "Fold 1", "Fold 2"? */
-static bool count_up(const struct cell *cells, size_t n) {
-  double first, second;
-  for (size_t i = 0; i + 1 < n && n >= 3; i++) {
-    struct str name = counted_name(&cells[i], &first);
-    if (name.n && str_eq(name, counted_name(&cells[i + 1], &second)) && second == first + 1)
-      return true;
-  }
-  return false;
-}
-
-/* Makes a header of cells that are all names, when they look like a table of metrics. */
-static bool make_header(struct log_parse *p, enum table_by by, const struct cell *cells, size_t n, const struct cell *above,
-                        size_t above_n) {
-  struct table t = {.by = (uint8_t)by};
-  unsigned places = 0, metrics = 0, sections = 0, known = 0;
-  bool counted = count_up(cells, n);
-  for (size_t i = 0; i < n; i++) {
-    if (!is_header_cell(&cells[i]))
-      return false;
-    if (!add_column(p, &t, &cells[i], above_n == n ? above[i].text : STR("")))
-      return false;
-    if (counted && counted_name(&cells[i], &(double){0}).n)
-      t.columns[i].kind = LOG_KEY_UNKNOWN;
-    unsigned kind = t.columns[i].kind;
-    places += is_place_kind(kind);
-    metrics += kind == LOG_KEY_METRIC;
-    sections += kind == LOG_KEY_SECTION;
-    known += kind != LOG_KEY_UNKNOWN;
-  }
-  if (!places && counts_rounds(column_name(&t, 0))) { /* a setting elsewhere */
-    t.columns[0].kind = LOG_KEY_STEP;
-    places++;
-  }
-  if (n < 2 || (!places && !metrics && !counted && !(by == BY_PIPES && sections >= 2)))
-    return false;
-  if (places == 0 && metrics == 1 && n > 4 && known < 2) /* a sentence with one such word */
-    return false;
-  if (!places)
-    take_count_as_place(&t);
-  if (!metrics && n >= 3 && is_place_kind(t.columns[0].kind) && t.columns[1].kind == LOG_KEY_SETTING) /* "iter | target | x | y" */
-    t.columns[1].kind = LOG_KEY_METRIC;
-  t.label_first = !is_place_kind(t.columns[0].kind) && t.columns[0].kind != LOG_KEY_METRIC;
-  p->kept.candidate = t;
-  return true;
-}
-
-/* A header whose names may be a single blank apart: all words, the first a place or two of them metrics. */
-static bool word_header(struct log_parse *p, struct str line, size_t from) {
-  struct cell cells[CELLS_MAX];
-  size_t n = split_blanks(line, from, 1, cells);
-  bool comment = n > 2 && str_is(cells[0].text, "#") && is_place_kind(log_classify(p, cells[1].text).kind); /* "# epoch loss" */
-  if (n < 2 || n > 12 || !is_place_kind(log_classify(p, cells[comment].text).kind))
-    return false;
-  return make_header(p, BY_BLANKS, cells + comment, n - comment, NULL, 0);
-}
-
-static bool lie_over(const struct cell *above, const struct cell *below, size_t n) {
-  for (size_t i = 0; i < n; i++)
-    if (above[i].at >= below[i].end || below[i].at >= above[i].end)
-      return false;
-  return true;
-}
-
-/* Names of two words, one over the other; the lower one may be missing. */
-static bool two_row_header(struct log_parse *p, struct str line, size_t from) {
-  struct cell cells[CELLS_MAX], above[CELLS_MAX], below[CELLS_MAX];
-  size_t n = split_blanks(line, from, 1, cells);
-  size_t above_n = n >= 3 && p->kept.above_n ? split_blanks(str_n(p->kept.above, p->kept.above_n), 0, 1, above) : 0;
-  if (above_n < 4)
-    return false;
-  for (size_t i = 0; i < above_n; i++)
-    if (str_ends(above[i].text, STR(":")))
-      return false;
-  if (above_n == n)
-    return lie_over(above, cells, n) && make_header(p, BY_BLANKS, cells, n, above, above_n);
-  if (n > above_n)
-    return false;
-  size_t next = 0;
-  for (size_t i = 0; i < above_n; i++) {
-    bool under = next < n && lie_over(&above[i], &cells[next], 1);
-    below[i] = under ? cells[next++] : (struct cell){.text = STR(""), .at = above[i].at, .end = above[i].end};
-  }
-  return next == n && make_header(p, BY_BLANKS, below, above_n, above, above_n);
-}
-
-/* "Time Epoch Iteration    Loss": one blank divides columns where an epoch and a step would share a name. */
-static bool holds_two_places(const struct log_parse *p, const struct cell *cells, size_t n) {
-  size_t cell = 0;
-  bool epoch = false, step = false;
-  for (size_t i = p->first; i < p->tokens_n; i++) {
-    while (cell < n && p->tokens[i].at >= cells[cell].end) {
-      cell++;
-      epoch = step = false;
-    }
-    enum log_key_kind kind = token_is_word(p, i) ? token_key(p, i).kind : LOG_KEY_UNKNOWN;
-    epoch |= kind == LOG_KEY_EPOCH;
-    step |= kind == LOG_KEY_STEP || kind == LOG_KEY_BATCH;
-    if (epoch && step)
-      return true;
-  }
-  return false;
-}
-
-static bool find_header(struct log_parse *p, struct str line, size_t from, bool pipes) {
-  struct cell cells[CELLS_MAX];
-  size_t n;
-  struct cell words[CELLS_MAX];
-  if (pipes && (n = split_pipes(line, from, cells)) >= 2) {
-    size_t above_n = p->kept.above_n ? split_pipes(str_n(p->kept.above, p->kept.above_n), 0, words) : 0;
-    if (above_n == n && make_header(p, BY_PIPES, cells, n, words, above_n))
-      return true;
-    if (make_header(p, BY_PIPES, cells, n, NULL, 0))
-      return true;
-  }
-  if (str_find(line, ',') != SIZE_MAX)
-    return (n = split_at(line, from, ',', cells)) >= 2 && make_header(p, BY_COMMAS, cells, n, NULL, 0);
-  if (str_find(line, ';') != SIZE_MAX && (n = split_at(line, from, ';', cells)) >= 2 && make_header(p, BY_SEMICOLONS, cells, n, NULL, 0))
-    return true;
-  if (two_row_header(p, line, from))
-    return true;
-  if (line.p[from] == '#' && word_header(p, line, from)) /* "# Epoch batch    loss" */
-    return true;
-  n = split_blanks(line, from, 2, cells);
-  if (holds_two_places(p, cells, n))
-    n = split_blanks(line, from, 1, cells);
-  if (n >= 2 && make_header(p, BY_BLANKS, cells, n, NULL, 0))
-    return true;
-  return word_header(p, line, from);
-}
-
-/* "Test metric    DataLoader 0    DataLoader 1", "  Fold 1  Fold 2  Mean": names only, and some count up. */
-static bool numbered_header(struct log_parse *p, struct str line, size_t from, bool pipes) {
-  struct cell cells[CELLS_MAX];
-  size_t n = pipes ? split_pipes(line, from, cells) : split_blanks(line, from, 2, cells);
-  return count_up(cells, n) && make_header(p, pipes ? BY_PIPES : BY_BLANKS, cells, n, NULL, 0);
-}
-
-/* "| Arch | AP | AP .75 | AP (M) | AR |": most cells are names only, so the others are, too. */
-static bool drawn_header(struct log_parse *p, struct str line, size_t from) {
-  struct cell cells[CELLS_MAX];
-  size_t i = p->first + (p->tokens[p->first].type != LOG_T_WORD);
-  for (; i < p->tokens_n && p->tokens[i].type != LOG_T_BREAK && !token_is(p, i, '|'); i++)
-    if (token_is_number(p, i)) /* "| epoch 1 | loss 0.5 |", quickly */
-      return false;
-  size_t n = split_pipes(line, from, cells), plain = 0;
-  bool heads = false;
-  for (i = 0; i < n; i++) {
-    struct str rest = cells[i].text, word;
-    struct log_number number;
-    bool measures = false;
-    while (str_split(&rest, ' ', &word))
-      measures |= word.n && log_scan_number(word, &number);
-    enum log_key_kind kind = measures ? LOG_KEY_UNKNOWN : log_classify(p, cells[i].text).kind;
-    plain += !measures && cells[i].kind == CELL_TEXT;
-    heads |= kind == LOG_KEY_METRIC || is_place_kind(kind);
-  }
-  return heads && plain >= 3 && plain > n / 2 && make_header(p, BY_PIPES, cells, n, NULL, 0);
-}
+ * rows. */
+#include "tracker/logs/log_table.h"
 
 /* ---- rows ---- */
 
@@ -545,9 +146,11 @@ static bool numeric_row(struct log_parse *p, const struct table *t, const struct
 
 /* A report of classes has a column of counts; the numbers before the rows of a data frame are no names. */
 static bool counts_support(const struct table *t) {
+  static const char *const names[] = {"support", "count", "counts", "samples", "instances", "examples", "images"};
   for (size_t i = 0; i < t->count; i++)
-    if (t->columns[i].kind == LOG_KEY_SETTING)
-      return true;
+    for (size_t k = 0; k < ARRAY_LEN(names); k++)
+      if (str_eq_nocase(column_name(t, i), str_of(names[k])))
+        return true;
   return false;
 }
 
@@ -599,7 +202,7 @@ static bool labelled_row(struct log_parse *p, const struct table *t, struct str 
 /* Cells with a blank inside: "2021-11-21 16:00:00   0.012 sec   1   0.47". */
 static bool wide_row(struct log_parse *p, const struct table *t, struct str line, size_t from) {
   struct cell cells[CELLS_MAX];
-  size_t n = t->by == BY_BLANKS ? split_blanks(line, from, 2, cells) : 0;
+  size_t n = t->by == BY_BLANKS ? log_split_blanks(line, from, 2, cells) : 0;
   return n == t->count && n >= 2 && cells[0].kind != CELL_TEXT && numeric_row(p, t, cells, n);
 }
 
@@ -614,19 +217,32 @@ static bool may_be_row(const struct table *t, struct str line, size_t from) {
   return from < line.n && (isdigit((unsigned char)line.p[from]) || (line.p[from] && strchr("+-.*nN", line.p[from])));
 }
 
+/* "0   CatBoost   0.84   accuracy   0.12": a row of a data frame with its index, and texts among the numbers. The index names the row. */
+static bool indexed_row(struct log_parse *p, const struct table *t, const struct cell *cells, size_t n) {
+  if (t->by != BY_BLANKS || n != (size_t)t->count + 1 || cells[0].kind != CELL_NUMBER || !cells[0].integer || cells[1].kind != CELL_TEXT ||
+      cells[1].text.n > LABEL_MAX || !t->label_first || has_place_column(t))
+    return false;
+  size_t numbers = 0;
+  for (size_t i = 2; i < n; i++)
+    numbers += cells[i].kind == CELL_NUMBER;
+  for (size_t i = 2; i < n && numbers >= 2; i++)
+    add_cell(p, t, i - 1, &cells[i], STR(""), false);
+  return numbers >= 2;
+}
+
 static bool try_row(struct log_parse *p, struct table *t, struct str line, size_t from) {
   struct cell cells[CELLS_MAX];
   size_t n = 0;
   if (!may_be_row(t, line, from))
     return false;
   if (t->by == BY_PIPES)
-    n = split_pipes(line, from, cells);
+    n = log_split_pipes(line, from, cells);
   else if (t->by == BY_COMMAS)
-    n = split_at(line, from, ',', cells);
+    n = log_split_at(line, from, ',', cells);
   else if (t->by == BY_SEMICOLONS)
-    n = split_at(line, from, ';', cells);
+    n = log_split_at(line, from, ';', cells);
   else if (t->by == BY_BLANKS)
-    n = split_blanks(line, from, 1, cells);
+    n = log_split_blanks(line, from, 1, cells);
   if (n == (size_t)t->count + 1 && t->by == BY_BLANKS && cells[n - 1].kind == CELL_TEXT && cells[n - 1].text.n == 1)
     n--; /* "0.45  2048  9 h": a mark at the end of a row */
   if (n < 2)
@@ -643,10 +259,40 @@ static bool try_row(struct log_parse *p, struct table *t, struct str line, size_
     return true;
   p->raw_n = 0;
   p->own = PLACE_NONE;
-  return labelled_row(p, t, line, cells, n) || (index_like && numeric_row(p, t, cells, n));
+  return labelled_row(p, t, line, cells, n) || indexed_row(p, t, cells, n) || (index_like && numeric_row(p, t, cells, n));
+}
+
+/* "gamma cost      error dispersion": a row with a number for each word tells that single blanks divide the names. */
+static bool split_names(struct log_parse *p, const struct table *t, struct str line, size_t from, struct table *ret) {
+  struct cell cells[CELLS_MAX];
+  size_t words = t->count;
+  for (size_t i = 0; i < t->text_n; i++)
+    words += t->text[i] == ' ';
+  if (t->by != BY_BLANKS || words == t->count || words < 3 || words > COLUMNS_MAX)
+    return false;
+  size_t n = log_split_blanks(line, from, 1, cells), numbers = 0;
+  for (size_t i = 0; i < n; i++)
+    numbers += cells[i].kind == CELL_NUMBER;
+  if ((n != words && n != words + 1) || numbers < 2)
+    return false;
+  *ret = (struct table){.by = BY_BLANKS};
+  for (size_t i = 0; i < t->count; i++) {
+    struct str rest = column_name(t, i), word;
+    while (str_split(&rest, ' ', &word)) {
+      uint32_t at = t->columns[i].at + (uint32_t)(word.p - column_name(t, i).p);
+      struct cell cell = {.text = word, .at = at, .end = at + (uint32_t)word.n};
+      if (!word.n || !log_add_column(p, ret, &cell, STR("")))
+        return false;
+    }
+  }
+  ret->label_first = !is_place_kind(ret->columns[0].kind) && ret->columns[0].kind != LOG_KEY_METRIC;
+  return true;
 }
 
 static bool find_row_from(struct log_parse *p, struct str line, size_t from) {
+  struct table next;
+  if (p->kept.candidate.by && split_names(p, &p->kept.candidate, line, from, &next))
+    p->kept.candidate = next;
   if (p->kept.candidate.by && try_row(p, &p->kept.candidate, line, from)) {
     p->kept.candidate.seen_row = true;
     p->kept.table = p->kept.candidate;
@@ -665,68 +311,6 @@ static bool find_row_from(struct log_parse *p, struct str line, size_t from) {
 /* What looks like a logger's prefix may be the first column. */
 static bool find_row(struct log_parse *p, struct str line, size_t from) {
   return find_row_from(p, line, from) || (p->first && find_row_from(p, line, 0));
-}
-
-/* ---- boxes ---- */
-
-bool log_box_row(struct str line, struct str *ret_name, struct str *ret_value) {
-  struct cell cells[CELLS_MAX];
-  size_t start = 0;
-  while (start < line.n && line.p[start] == ' ')
-    start++;
-  if (!scan_pipe(str_slice(line, start, line.n)))
-    return false;
-  size_t n = split_pipes(line, start, cells);
-  if (n < 1 || n > 2 || cells[0].kind != CELL_TEXT)
-    return false;
-  *ret_name = cells[0].text;
-  *ret_value = n == 2 ? cells[1].text : STR("");
-  return n == 2 ? cells[1].kind != CELL_TEXT : str_ends(cells[0].text, STR("/"));
-}
-
-static void box_line(struct log_parse *p, struct str line, char *group, size_t *group_n) {
-  struct str name, value;
-  struct log_number number;
-  if (!log_box_row(line, &name, &value))
-    return;
-  if (!value.n) {
-    *group_n = MIN_OF(name.n, (size_t)LABEL_MAX);
-    memcpy(group, name.p, *group_n);
-    return;
-  }
-  if (!log_number_whole(value, &number))
-    return;
-  enum log_key_kind kind = log_classify(p, name).kind;
-  if (kind == LOG_KEY_EPOCH)
-    p->own.epoch = number.value;
-  else if (kind == LOG_KEY_STEP && !(p->own.step >= number.value)) /* iterations, n_updates, total_timesteps: the finest */
-    p->own.step = number.value;
-  if (is_place_kind(kind))
-    return;
-  char *text = log_scratch(p, *group_n + name.n);
-  if (!text)
-    return;
-  memcpy(text, group, *group_n);
-  memcpy(text + *group_n, name.p, name.n);
-  struct raw *raw = log_add_raw(p, str_n(text, *group_n + name.n), number.value);
-  if (raw && kind != LOG_KEY_UNKNOWN)
-    raw->kind = kind;
-}
-
-void log_settle_box(struct log_parse *p) {
-  struct str rest = str_n(p->kept.block.text, p->kept.block.n), line;
-  char group[LABEL_MAX];
-  size_t group_n = 0;
-  p->raw_n = 0;
-  p->own = PLACE_NONE;
-  p->number = p->kept.block.first_line;
-  while (str_split(&rest, '\n', &line)) {
-    box_line(p, line, group, &group_n);
-    p->number++;
-  }
-  p->kept.block.kind = BLOCK_NONE;
-  p->kept.block.n = 0;
-  log_settle(p, STYLE_BOX);
 }
 
 /* ---- the line ---- */
@@ -773,7 +357,7 @@ bool log_may_be_row(const struct log_parse *p, size_t *ret_from) {
   if (from == line.n || memchr(line.p, ':', line.n) || memchr(line.p, '/', line.n)) /* a logger's prefix, a bar */
     return false;
   if (!isdigit((unsigned char)line.p[from]))
-    return scan_pipe(str_slice(line, from, line.n)) > 0;
+    return log_scan_pipe(str_slice(line, from, line.n)) > 0;
   size_t end = from + log_scan_number(str_slice(line, from, line.n), &number);
   return end == line.n || is_blank(line.p[end]) || line.p[end] == '|';
 }
@@ -806,7 +390,7 @@ static bool cannot_be_table(const struct log_parse *p) {
 bool log_find_table(struct log_parse *p) {
   if (log_is_rule(p->first ? str_slice(p->text, p->tokens[p->first].at, p->text.n) : p->text)) {
     if (p->kept.candidate.by)
-      take_widths(&p->kept.candidate, p->text);
+      log_take_widths(&p->kept.candidate, p->text);
     return true;
   }
   if (cannot_be_table(p)) {
@@ -821,7 +405,7 @@ bool log_find_table(struct log_parse *p) {
     numbers |= t->type == LOG_T_NUMBER;
     words |= t->type == LOG_T_WORD;
     heads |= t->type == LOG_T_WORD ? token_key(p, i).heads : t->type == LOG_T_MARK && (t->mark == '#' || t->mark == '@');
-    pipes |= (t->type == LOG_T_MARK && t->mark == '|') || (t->type == LOG_T_BREAK && scan_pipe(str_slice(line, t->at, line.n)));
+    pipes |= (t->type == LOG_T_MARK && t->mark == '|') || (t->type == LOG_T_BREAK && log_scan_pipe(str_slice(line, t->at, line.n)));
   }
   if (numbers)
     see_numbers(p);
@@ -832,13 +416,13 @@ bool log_find_table(struct log_parse *p) {
   }
   if (numbers && words)
     last_column(p, p->kept.candidate.by ? &p->kept.candidate : &p->kept.table);
-  if (numbers && words && p->has.only_names && numbered_header(p, line, from, pipes))
+  if (numbers && words && p->has.only_names && log_numbered_header(p, line, from, pipes))
     return true;
-  if (numbers && words && heads && pipes && drawn_header(p, line, from))
+  if (numbers && words && heads && pipes && log_drawn_header(p, line, from))
     return true;
   if (numbers || !words)
     return false;
-  bool header = (heads || !p->above_is_prose) && find_header(p, line, from, pipes);
+  bool header = (heads || !p->above_is_prose) && log_find_header(p, line, from, pipes);
   remember_words(p, line);
   p->above_is_prose = !heads;
   return header;
