@@ -12,60 +12,56 @@
 void dpotrf_(const char *uplo, const int *n, double *a, const int *lda, int *info);
 void dpotri_(const char *uplo, const int *n, double *a, const int *lda, int *info);
 
-enum { PREDICT_BATCH = 256 };
+enum { PREDICT_BATCH = 256, PREDICT_BLOCK = 64 };
 #define NOISE_MIN 1e-6
 #define LOG_2PI 1.83787706640934548356
 
 struct gp {
   size_t features, rows; /* measured */
-  size_t all;            /* measured and conditioned on */
+  size_t all;            /* measured and pending */
   bool *is_choice;
   double *columns; /* feature by feature, `all` values each */
   double *y, *repeats;
   struct gp_params params;
-  double *factor;  /* Cholesky factor of all rows */
+  double *factor;  /* Cholesky factor of all rows; the measured ones come first, so that it begins with theirs */
   double *inverse; /* of the covariance of all rows */
   double *alpha;   /* inverse of the measured rows' covariance times y */
-  double *slope, *line, *work;
+  double extra;    /* what the diagonal was raised by, beyond the noise */
+  double *line, *work;
 };
 
 /* ---- making ---- */
 
-static bool reserve_square(struct gp *gp, size_t n) {
-  mem_free(gp->factor), mem_free(gp->inverse), mem_free(gp->line);
-  gp->factor = mem_array(n * n, sizeof *gp->factor);
-  gp->inverse = mem_array(n * n, sizeof *gp->inverse);
-  gp->line = mem_array(n, 4 * sizeof *gp->line);
-  return gp->factor && gp->inverse && gp->line;
-}
-
-bool gp_new(size_t features, const bool *is_choice, size_t rows, const double *x, const double *y, const double *repeats, struct gp **ret,
-            struct err *err) {
-  if (features == 0 || features > GP_FEATURES_MAX || rows == 0 || rows > 20000)
+bool gp_new(const struct gp_data *data, struct gp **ret, struct err *err) {
+  size_t features = data->features, rows = data->rows, all = rows + data->pending;
+  if (features == 0 || features > GP_FEATURES_MAX || rows == 0 || all > 20000)
     return err_set(err, ERR_INVALID, "a Gaussian process needs 1 to %d features and at most 20000 rows", (int)GP_FEATURES_MAX);
   struct gp *gp = mem_zalloc(sizeof *gp);
   if (!gp)
     return err_no_memory(err);
   gp->features = features;
-  gp->rows = gp->all = rows;
+  gp->rows = rows;
+  gp->all = all;
   gp->is_choice = mem_array(features, sizeof *gp->is_choice);
-  gp->columns = mem_array(features * rows, sizeof *gp->columns);
+  gp->columns = mem_array(features * all, sizeof *gp->columns);
   gp->y = mem_array(rows, sizeof *gp->y);
   gp->repeats = mem_array(rows, sizeof *gp->repeats);
   gp->alpha = mem_array(rows, sizeof *gp->alpha);
-  gp->slope = mem_array(rows * rows, sizeof *gp->slope);
+  gp->factor = mem_array(all * all, sizeof *gp->factor);
+  gp->inverse = mem_array(all * all, sizeof *gp->inverse);
+  gp->line = mem_array(all, 4 * sizeof *gp->line);
   gp->work = mem_array(minimize_work(features + 2) + 4 * (features + 2), sizeof *gp->work);
-  if (!gp->is_choice || !gp->columns || !gp->y || !gp->repeats || !gp->alpha || !gp->slope || !gp->work || !reserve_square(gp, rows)) {
+  if (!gp->is_choice || !gp->columns || !gp->y || !gp->repeats || !gp->alpha || !gp->factor || !gp->inverse || !gp->line || !gp->work) {
     gp_free(gp);
     return err_no_memory(err);
   }
-  memcpy(gp->is_choice, is_choice, features * sizeof *is_choice);
-  memcpy(gp->y, y, rows * sizeof *y);
-  for (size_t i = 0; i < rows; i++) {
-    gp->repeats[i] = repeats ? repeats[i] : 1;
+  memcpy(gp->is_choice, data->is_choice, features * sizeof *gp->is_choice);
+  memcpy(gp->y, data->y, rows * sizeof *gp->y);
+  for (size_t i = 0; i < rows; i++)
+    gp->repeats[i] = data->repeats ? data->repeats[i] : 1;
+  for (size_t i = 0; i < all; i++)
     for (size_t f = 0; f < features; f++)
-      gp->columns[f * rows + i] = x[i * features + f];
-  }
+      gp->columns[f * all + i] = data->x[i * features + f];
   *ret = gp;
   return true;
 }
@@ -74,7 +70,7 @@ void gp_free(struct gp *gp) {
   if (!gp)
     return;
   mem_free(gp->is_choice), mem_free(gp->columns), mem_free(gp->y), mem_free(gp->repeats), mem_free(gp->alpha);
-  mem_free(gp->slope), mem_free(gp->work), mem_free(gp->factor), mem_free(gp->inverse), mem_free(gp->line);
+  mem_free(gp->work), mem_free(gp->factor), mem_free(gp->inverse), mem_free(gp->line);
   mem_free(gp);
 }
 
@@ -108,20 +104,22 @@ static void fill_covariance(struct gp *gp, const struct gp_params *params, size_
 }
 
 /* Fills and factors; when that fails, again with more and more on the diagonal. */
-static bool factorise(struct gp *gp, const struct gp_params *params, size_t n, double *matrix, double *slope) {
+static bool factorise(struct gp *gp) {
+  const struct gp_params *params = &gp->params;
+  size_t n = gp->all;
   int size = (int)n, info;
-  double extra = 0;
+  gp->extra = 0;
   for (;;) {
-    fill_covariance(gp, params, n, matrix, slope);
-    for (size_t i = 0; i < n && extra > 0; i++)
-      matrix[i * n + i] += extra;
+    fill_covariance(gp, params, n, gp->factor, NULL);
+    for (size_t i = 0; i < n && gp->extra > 0; i++)
+      gp->factor[i * n + i] += gp->extra;
     blas_enter();
-    dpotrf_("L", &size, matrix, &size, &info);
+    dpotrf_("L", &size, gp->factor, &size, &info);
     blas_leave();
     if (info == 0)
       return true;
-    extra = extra > 0 ? extra * 10 : 1e-8 * (params->signal + params->noise);
-    if (!(extra <= 1e-2 * (params->signal + params->noise)))
+    gp->extra = gp->extra > 0 ? gp->extra * 10 : 1e-8 * (params->signal + params->noise);
+    if (!(gp->extra <= 1e-2 * (params->signal + params->noise)))
       return false;
   }
 }
@@ -214,8 +212,8 @@ double gp_objective(struct gp *gp, enum gp_prior prior, const double *log_params
   int size = (int)n, info;
   struct gp_params *params = &gp->params;
   params_of(log_params, gp->features, params);
-  double *factor = gp->factor;
-  fill_covariance(gp, params, n, factor, gp->slope);
+  double *factor = gp->factor, *slope = gp->inverse; /* which is not needed before the fit is over */
+  fill_covariance(gp, params, n, factor, slope);
   blas_enter();
   dpotrf_("L", &size, factor, &size, &info);
   blas_leave();
@@ -233,7 +231,7 @@ double gp_objective(struct gp *gp, enum gp_prior prior, const double *log_params
   blas_leave();
   if (info != 0)
     return NAN;
-  likelihood_gradient(gp, params, factor, gp->slope, ret_gradient);
+  likelihood_gradient(gp, params, factor, slope, ret_gradient);
   return fit + half_determinant + 0.5 * (double)n * LOG_2PI + add_priors(gp, prior, log_params, ret_gradient);
 }
 
@@ -276,51 +274,21 @@ bool gp_fit(struct gp *gp, enum gp_prior prior, unsigned starts, unsigned iterat
   return gp_use(gp, &params, err);
 }
 
-/* Factor and inverse of all rows. */
-static bool invert_all(struct gp *gp, struct err *err) {
-  size_t n = gp->all;
-  int size = (int)n, info;
-  if (!factorise(gp, &gp->params, n, gp->factor, NULL))
-    return err_set(err, ERR_INVALID, "the covariance has no factor");
-  memcpy(gp->inverse, gp->factor, n * n * sizeof *gp->factor);
-  blas_enter();
-  dpotri_("L", &size, gp->inverse, &size, &info);
-  blas_leave();
-  return info == 0 || err_set(err, ERR_INVALID, "the covariance has no inverse");
-}
-
 bool gp_use(struct gp *gp, const struct gp_params *params, struct err *err) {
-  int size = (int)gp->rows;
+  size_t n = gp->all;
+  int size = (int)n, rows = (int)gp->rows, info;
   if (params != &gp->params)
     gp->params = *params;
-  if (!invert_all(gp, err))
-    return false;
+  if (!factorise(gp))
+    return err_set(err, ERR_INVALID, "the covariance has no factor");
+  memcpy(gp->inverse, gp->factor, n * n * sizeof *gp->factor);
   memcpy(gp->alpha, gp->y, gp->rows * sizeof *gp->y);
   blas_enter();
-  cblas_dtrsv(CblasColMajor, CblasLower, CblasNoTrans, CblasNonUnit, size, gp->factor, size, gp->alpha, 1);
-  cblas_dtrsv(CblasColMajor, CblasLower, CblasTrans, CblasNonUnit, size, gp->factor, size, gp->alpha, 1);
+  dpotri_("L", &size, gp->inverse, &size, &info);
+  cblas_dtrsv(CblasColMajor, CblasLower, CblasNoTrans, CblasNonUnit, rows, gp->factor, size, gp->alpha, 1);
+  cblas_dtrsv(CblasColMajor, CblasLower, CblasTrans, CblasNonUnit, rows, gp->factor, size, gp->alpha, 1);
   blas_leave();
-  return true;
-}
-
-bool gp_condition(struct gp *gp, size_t rows, const double *x, struct err *err) {
-  if (rows == 0)
-    return true;
-  size_t all = gp->rows + rows;
-  double *columns = mem_array(gp->features * all, sizeof *columns);
-  if (!columns)
-    return err_no_memory(err);
-  for (size_t f = 0; f < gp->features; f++) {
-    memcpy(columns + f * all, gp->columns + f * gp->all, gp->rows * sizeof *columns);
-    for (size_t i = 0; i < rows; i++)
-      columns[f * all + gp->rows + i] = x[i * gp->features + f];
-  }
-  mem_free(gp->columns);
-  gp->columns = columns;
-  gp->all = all;
-  if (!reserve_square(gp, all))
-    return err_no_memory(err);
-  return invert_all(gp, err);
+  return info == 0 || err_set(err, ERR_INVALID, "the covariance has no inverse");
 }
 
 /* ---- predicting ---- */
@@ -330,26 +298,88 @@ static void covariance_to(struct gp *gp, const double *x, double *ret, double *r
   kernel_matern(ret, gp->all, gp->params.signal, ret_slope);
 }
 
-bool gp_predict(struct gp *gp, size_t rows, const double *x, double *ret_mean, double *ret_variance, struct err *err) {
+/* Some rows of which the variance is being worked out: column k of `solved` belongs to the row numbered origin[k]. */
+struct batch {
+  size_t count;
+  double *solved;   /* covariances to the model's rows; those that are worked in: solved with the factor */
+  double *variance; /* given the model's rows that are worked in */
+  size_t *origin;
+};
+
+static void drop_unwanted(struct batch *batch, size_t n, gp_wanted_fn *wanted, void *ctx, const double *mean, double *ret_variance) {
+  size_t kept = 0;
+  for (size_t k = 0; k < batch->count; k++) {
+    size_t row = batch->origin[k];
+    ret_variance[row] = NAN;
+    if (!wanted(ctx, mean[row], batch->variance[k]))
+      continue;
+    if (kept < k) {
+      memcpy(batch->solved + kept * n, batch->solved + k * n, n * sizeof *batch->solved);
+      batch->variance[kept] = batch->variance[k];
+      batch->origin[kept] = row;
+    }
+    kept++;
+  }
+  batch->count = kept;
+}
+
+/* Forward substitution goes on from the model's row `from` to row `to`. */
+static void work_in(const struct gp *gp, struct batch *batch, size_t from, size_t to) {
+  int n = (int)gp->all, count = (int)batch->count, size = (int)(to - from);
+  const double *rows = gp->factor + from;
+  double *block = batch->solved + from;
+  blas_enter();
+  if (from)
+    cblas_dgemm(CblasColMajor, CblasNoTrans, CblasNoTrans, size, count, (int)from, -1, rows, n, batch->solved, n, 1, block, n);
+  cblas_dtrsm(CblasColMajor, CblasLeft, CblasLower, CblasNoTrans, CblasNonUnit, size, count, 1, rows + from * gp->all, n, block, n);
+  blas_leave();
+  for (size_t k = 0; k < batch->count; k++)
+    batch->variance[k] -= cblas_ddot(size, block + k * gp->all, 1, block + k * gp->all, 1);
+}
+
+static void predict_batch(struct gp *gp, struct batch *batch, const double *x, gp_wanted_fn *wanted, void *ctx, double *ret_mean,
+                          double *ret_variance) {
   size_t n = gp->all;
-  int size = (int)n;
-  double *cross = mem_array(n * PREDICT_BATCH, sizeof *cross);
-  if (!cross)
+  for (size_t i = 0; i < batch->count; i++) {
+    double *cross = batch->solved + i * n;
+    covariance_to(gp, x + i * gp->features, cross, gp->line);
+    ret_mean[i] = cblas_ddot((int)gp->rows, cross, 1, gp->alpha, 1);
+    batch->variance[i] = gp->params.signal;
+    batch->origin[i] = i;
+  }
+  for (size_t from = 0; from < n && batch->count; from += PREDICT_BLOCK) {
+    if (wanted)
+      drop_unwanted(batch, n, wanted, ctx, ret_mean, ret_variance);
+    work_in(gp, batch, from, MIN_OF(from + PREDICT_BLOCK, n));
+  }
+  for (size_t k = 0; k < batch->count; k++)
+    ret_variance[batch->origin[k]] = fmax(batch->variance[k], 1e-12 * gp->params.signal);
+}
+
+bool gp_predict(struct gp *gp, size_t rows, const double *x, gp_wanted_fn *wanted, void *ctx, double *ret_mean, double *ret_variance,
+                struct err *err) {
+  double variance[PREDICT_BATCH];
+  size_t origin[PREDICT_BATCH];
+  struct batch batch = {.variance = variance, .origin = origin};
+  batch.solved = mem_array(gp->all * MIN_OF((size_t)PREDICT_BATCH, rows), sizeof *batch.solved);
+  if (!batch.solved)
     return err_no_memory(err);
   for (size_t from = 0; from < rows; from += PREDICT_BATCH) {
-    size_t batch = MIN_OF((size_t)PREDICT_BATCH, rows - from);
-    for (size_t i = 0; i < batch; i++) {
-      covariance_to(gp, x + (from + i) * gp->features, cross + i * n, gp->line);
-      ret_mean[from + i] = cblas_ddot((int)gp->rows, cross + i * n, 1, gp->alpha, 1);
-    }
-    blas_enter();
-    cblas_dtrsm(CblasColMajor, CblasLeft, CblasLower, CblasNoTrans, CblasNonUnit, size, (int)batch, 1, gp->factor, size, cross, size);
-    blas_leave();
-    for (size_t i = 0; i < batch; i++)
-      ret_variance[from + i] = fmax(gp->params.signal - cblas_ddot(size, cross + i * n, 1, cross + i * n, 1), 1e-12 * gp->params.signal);
+    batch.count = MIN_OF((size_t)PREDICT_BATCH, rows - from);
+    predict_batch(gp, &batch, x + from * gp->features, wanted, ctx, ret_mean + from, ret_variance + from);
   }
-  mem_free(cross);
+  mem_free(batch.solved);
   return true;
+}
+
+void gp_expect(struct gp *gp, double *ret_mean) {
+  for (size_t i = 0; i < gp->rows; i++) /* the covariance times alpha is y, of which the diagonal's share is no part of the function */
+    ret_mean[i] = gp->y[i] - (gp->params.noise / gp->repeats[i] + gp->extra) * gp->alpha[i];
+  for (size_t i = gp->rows; i < gp->all; i++) {
+    distances(gp, gp->params.weight, gp->columns + i, gp->all, 0, gp->rows, gp->line);
+    kernel_matern(gp->line, gp->rows, gp->params.signal, gp->line + gp->all);
+    ret_mean[i] = cblas_ddot((int)gp->rows, gp->line, 1, gp->alpha, 1);
+  }
 }
 
 void gp_predict_slope(struct gp *gp, const double *x, double *ret_mean, double *ret_variance, double *ret_mean_slope,

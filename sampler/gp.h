@@ -21,10 +21,17 @@ struct gp_params {
 
 struct gp;
 
-/* `is_choice` (a flag for each feature) is copied, as are the rows (row by row) and y, which should have mean 0 and deviation 1.
- * `repeats` (may be NULL) says of how many equal measurements each row is the mean. */
-MUST_CHECK bool gp_new(size_t features, const bool *is_choice, size_t rows, const double *x, const double *y, const double *repeats,
-                       struct gp **ret, struct err *err);
+/* What was measured, and where something will be: the variance is as if that were known too, with whatever value is expected there. */
+struct gp_data {
+  size_t features, rows, pending;
+  const bool *is_choice; /* a flag for each feature */
+  const double *x;       /* the rows, then the pending ones; each as its features */
+  const double *y;       /* of the rows; should have mean 0 and deviation 1 */
+  const double *repeats; /* of how many equal measurements each row is the mean; NULL: one each */
+};
+
+/* Copies all of it. */
+MUST_CHECK bool gp_new(const struct gp_data *data, struct gp **ret, struct err *err);
 void gp_free(struct gp *gp);
 
 /* Finds the hyperparameters, from `starts` starting points (1 to 3). False (ERR_INVALID) when no factorisation was possible. */
@@ -36,11 +43,15 @@ MUST_CHECK bool gp_use(struct gp *gp, const struct gp_params *params, struct err
  * factor. */
 double gp_objective(struct gp *gp, enum gp_prior prior, const double *log_params, double *ret_gradient);
 
-/* From now on the variance is as if these rows had been measured too, with whatever value was expected there. */
-MUST_CHECK bool gp_condition(struct gp *gp, size_t rows, const double *x, struct err *err);
+/* Is a row with this mean, whose variance is at most that, worth working out? */
+typedef bool gp_wanted_fn(void *ctx, double mean, double most_variance);
 
-/* After gp_fit() or gp_use(). Variance is that of the function, without the noise of a measurement. */
-MUST_CHECK bool gp_predict(struct gp *gp, size_t rows, const double *x, double *ret_mean, double *ret_variance, struct err *err);
+/* After gp_fit() or gp_use(). Variance is that of the function, without the noise of a measurement. Rows that `wanted` (NULL: all are)
+ * turns away, on the way to their variance, get NaN in its place. */
+MUST_CHECK bool gp_predict(struct gp *gp, size_t rows, const double *x, gp_wanted_fn *wanted, void *ctx, double *ret_mean,
+                           double *ret_variance, struct err *err);
+/* What is expected at each row and each pending one. */
+void gp_expect(struct gp *gp, double *ret_mean);
 /* One row, with gradients (0 for choices). */
 void gp_predict_slope(struct gp *gp, const double *x, double *ret_mean, double *ret_variance, double *ret_mean_slope,
                       double *ret_variance_slope);

@@ -9,19 +9,22 @@
 #include "sampler/qmc.h"
 #include "sampler/warp.h"
 
-const struct gp_search_settings gp_search_defaults = {.prior = GP_PRIOR_MIXED, .candidates = 2048, .local_searches = 10};
+const struct gp_search_settings gp_search_defaults = {.prior = GP_PRIOR_MIXED, .candidates = 2048};
 
 enum {
   KEEP_BEST = 400,
   KEEP_NEWEST = 300,
   WINDOW = 20000, /* older trials are not looked at, but for the best */
   FOUND_MAX = 16,
-  PARENTS = 5,        /* best results around which candidates are drawn as well */
-  CHILDREN = 64,      /* such candidates for each */
+  PARENTS = 5,   /* best results around which candidates are drawn as well */
+  CHILDREN = 64, /* such candidates for each */
+  HEAT = 256,    /* candidates that race together */
+  LOCAL_SEARCHES = 10,
   LISTED_CELLS = 16,  /* discrete parameters with at most so many values are searched by trying them all */
   TRUST_FEATURES = 20 /* beyond so many features the search stays near the best point */
 };
 #define PURPOSE_GP 0x69u
+#define TIE 1e-9  /* scores nearer than this are equal */
 #define NEAR 1e-7 /* points nearer than this in every coordinate are the same to the model */
 
 struct feature {
@@ -294,7 +297,7 @@ static double score_point(struct gp_search *s, const double *point, double *x) {
   double mean, variance;
   struct err err;
   encode(s, point, x);
-  return gp_predict(s->gp, 1, x, &mean, &variance, &err) ? log_improvement(s, mean, variance) : NAN;
+  return gp_predict(s->gp, 1, x, NULL, NULL, &mean, &variance, &err) ? log_improvement(s, mean, variance) : NAN;
 }
 
 static bool is_near(const struct gp_search *s, const double *a, const double *b) {
@@ -432,11 +435,42 @@ static void make_candidates(struct gp_search *s, struct candidates *c, struct rn
   }
 }
 
+/* The best scores so far, best first: what cannot come up to the last of them will not be searched from. */
+struct race {
+  const struct gp_search *s;
+  double best[LOCAL_SEARCHES];
+  size_t count;
+};
+
+static bool may_win(void *ctx, double mean, double most_variance) {
+  const struct race *race = ctx;
+  return race->count < LOCAL_SEARCHES ||
+         log_improvement(race->s, mean, most_variance) > race->best[race->count - 1] - TIE; /* the more variance, the more improvement */
+}
+
+static void note_score(struct race *race, double score) {
+  size_t at = race->count, cap = LOCAL_SEARCHES;
+  if (at == cap && !(score > race->best[at - 1]))
+    return;
+  for (at = MIN_OF(at, cap - 1); at > 0 && race->best[at - 1] < score; at--)
+    race->best[at] = race->best[at - 1];
+  race->best[at] = score;
+  race->count = MIN_OF(race->count + 1, cap);
+}
+
+/* From the last on, which are close to the best results: they leave little to the others. NaN: not among the best. */
 static bool score_candidates(struct gp_search *s, struct candidates *c, struct err *err) {
-  if (!gp_predict(s->gp, c->count, c->x, c->mean, c->variance, err))
-    return false;
-  for (size_t k = 0; k < c->count; k++)
-    c->score[k] = log_improvement(s, c->mean[k], c->variance[k]);
+  struct race race = {.s = s};
+  for (size_t to = c->count; to > 0;) {
+    size_t from = to - MIN_OF(to, (size_t)HEAT);
+    if (!gp_predict(s->gp, to - from, c->x + from * s->feature_count, may_win, &race, c->mean + from, c->variance + from, err))
+      return false;
+    for (; to > from; to--) {
+      c->score[to - 1] = isnan(c->variance[to - 1]) ? NAN : log_improvement(s, c->mean[to - 1], c->variance[to - 1]);
+      if (!isnan(c->score[to - 1]))
+        note_score(&race, c->score[to - 1]);
+    }
+  }
   return true;
 }
 
@@ -554,7 +588,7 @@ static bool search_locally(struct gp_search *s, struct candidates *c, struct rng
   double *scratch = mem_array(12 * s->feature_count + 2 * s->width + minimize_work(s->feature_count), sizeof *scratch);
   if (!scratch)
     return err_no_memory(err);
-  for (unsigned k = 0; k < s->settings.local_searches; k++) {
+  for (int k = 0; k < LOCAL_SEARCHES; k++) {
     size_t best = SIZE_MAX;
     for (size_t i = 0; i < c->count; i++)
       if (!isnan(c->score[i]) && (best == SIZE_MAX || c->score[i] > c->score[best]))
@@ -613,7 +647,8 @@ static bool make_model(struct gp_search *s, struct err *err) {
     for (size_t f = 0; f < width; f++)
       is_choice[f] = s->features[f].is_choice;
   }
-  ok = ok && gp_new(width, is_choice, rows, s->x, s->values, repeats, &s->gp, err);
+  struct gp_data data = {width, rows, s->pending, is_choice, s->x, s->values, repeats};
+  ok = ok && gp_new(&data, &s->gp, err);
   mem_free(repeats), mem_free(is_choice);
   return ok;
 }
@@ -628,13 +663,15 @@ bool gp_search_fit(struct gp_search *s, struct err *err) {
 /* A pending trial is believed to bring what is expected there, so that going to the same place again gains nothing. */
 static bool believe_pending(struct gp_search *s, struct err *err) {
   size_t all = s->rows + s->pending;
-  double *mean = mem_array(all * 2, sizeof *mean);
-  bool ok = mean ? gp_predict(s->gp, all, s->x, mean, mean + all, err) : err_no_memory(err);
+  double *mean = mem_array(all, sizeof *mean);
+  if (!mean)
+    return err_no_memory(err);
+  gp_expect(s->gp, mean);
   s->best = INFINITY;
-  for (size_t i = 0; ok && i < all; i++)
+  for (size_t i = 0; i < all; i++)
     s->best = fmin(s->best, mean[i]);
   mem_free(mean);
-  return ok && gp_condition(s->gp, s->pending, s->x + s->rows * s->feature_count, err);
+  return true;
 }
 
 static bool build_model(struct gp_search *s, struct err *err) {

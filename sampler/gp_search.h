@@ -14,7 +14,6 @@ struct gp_search;
 struct gp_search_settings {
   enum gp_prior prior;
   unsigned candidates;
-  unsigned local_searches;
 };
 extern const struct gp_search_settings gp_search_defaults;
 

@@ -114,16 +114,26 @@ static void test_matern(void **state) {
 
 enum { ROWS = ARRAY_LEN(ref_gp_y), PENDING = ARRAY_LEN(ref_gp_pending) / 3, QUERIES = ARRAY_LEN(ref_gp_mean) };
 
-static struct gp *make_gp(void) {
+static struct gp *make_gp(bool with_pending) {
+  double x[(ROWS + PENDING) * 3];
   struct gp *gp;
   struct err err;
-  assert_true(gp_new(3, (bool[]){false, false, true}, ROWS, ref_gp_x, ref_gp_y, ref_gp_repeats, &gp, &err));
+  memcpy(x, ref_gp_x, ROWS * 3 * sizeof *x);
+  memcpy(x + ROWS * 3, ref_gp_pending, PENDING * 3 * sizeof *x);
+  assert_true(gp_new(&(struct gp_data){.features = 3,
+                                       .rows = ROWS,
+                                       .pending = with_pending ? PENDING : 0,
+                                       .is_choice = (bool[]){false, false, true},
+                                       .x = x,
+                                       .y = ref_gp_y,
+                                       .repeats = ref_gp_repeats},
+                     &gp, &err));
   return gp;
 }
 
 static void test_gp_objective_and_gradient(void **state) {
   (void)state;
-  struct gp *gp = make_gp();
+  struct gp *gp = make_gp(false);
   double at[5] = {log(3.1), log(0.7), log(0.4), log(1.3), log(0.02)}, gradient[5];
   const double *const wanted[] = {ref_gp_objective_scaled, ref_gp_objective_plain, ref_gp_objective_mixed};
   for (int prior = 0; prior < 3; prior++) {
@@ -134,22 +144,30 @@ static void test_gp_objective_and_gradient(void **state) {
   gp_free(gp);
 }
 
-static void test_gp_posterior(void **state) {
-  (void)state;
-  struct gp *gp = make_gp();
+static struct gp *use_gp(bool with_pending) {
+  struct gp *gp = make_gp(with_pending);
   struct gp_params *params = mem_zalloc(sizeof *params);
+  struct err err;
   assert_non_null(params);
   *params = (struct gp_params){.signal = 1.3, .noise = 0.02, .weight = {3.1, 0.7, 0.4}};
+  assert_true(gp_use(gp, params, &err));
+  mem_free(params);
+  return gp;
+}
+
+static void test_gp_posterior(void **state) {
+  (void)state;
   struct err err;
   double mean[QUERIES], variance[QUERIES], slope[3], variance_slope[3], m, v;
-  assert_true(gp_use(gp, params, &err));
-  assert_true(gp_predict(gp, QUERIES, ref_gp_queries, mean, variance, &err));
+  struct gp *gp = use_gp(false);
+  assert_true(gp_predict(gp, QUERIES, ref_gp_queries, NULL, NULL, mean, variance, &err));
   for (int i = 0; i < QUERIES; i++) {
     near("mean", mean[i], ref_gp_mean[i], 1e-11);
     near("variance", variance[i], ref_gp_variance[i], 1e-11);
   }
-  assert_true(gp_condition(gp, PENDING, ref_gp_pending, &err));
-  assert_true(gp_predict(gp, QUERIES, ref_gp_queries, mean, variance, &err));
+  gp_free(gp);
+  gp = use_gp(true);
+  assert_true(gp_predict(gp, QUERIES, ref_gp_queries, NULL, NULL, mean, variance, &err));
   for (int i = 0; i < QUERIES; i++) {
     near("mean beside pending", mean[i], ref_gp_mean[i], 1e-11);
     near("variance beside pending", variance[i], ref_gp_variance_pending[i], 1e-11);
@@ -168,6 +186,60 @@ static void test_gp_posterior(void **state) {
     }
     assert_true(slope[2] == 0 && variance_slope[2] == 0);
   }
+  gp_free(gp);
+}
+
+/* What is expected where something was measured, or will be, is what is predicted there. */
+static void test_gp_expects_what_it_predicts(void **state) {
+  (void)state;
+  struct err err;
+  struct gp *gp = use_gp(true);
+  double expected[ROWS + PENDING], mean, variance;
+  gp_expect(gp, expected);
+  for (int i = 0; i < ROWS + PENDING; i++) {
+    const double *x = i < ROWS ? ref_gp_x + 3 * i : ref_gp_pending + 3 * (i - ROWS);
+    assert_true(gp_predict(gp, 1, x, NULL, NULL, &mean, &variance, &err));
+    near("expected", expected[i], mean, 1e-11);
+  }
+  gp_free(gp);
+}
+
+enum { MANY = 300, PLACES = 500 };
+
+static bool is_above(void *ctx, double mean, double most_variance) {
+  (void)mean;
+  return most_variance > *(const double *)ctx;
+}
+
+/* A row that is turned away would have come out below the limit; the others come out as they do without one. */
+static void test_gp_turns_rows_away(void **state) {
+  (void)state;
+  double x[MANY * 2], y[MANY], asked[PLACES * 2], mean[PLACES], variance[PLACES], same_mean[PLACES], limited[PLACES], limit = 0.02;
+  struct rng rng = rng_seeded(4);
+  struct gp *gp;
+  struct err err;
+  for (int i = 0; i < 2 * MANY; i++)
+    x[i] = rng_f64(&rng);
+  for (int i = 0; i < MANY; i++)
+    y[i] = x[2 * i] > 0.5 ? 1 : -1;
+  for (int i = 0; i < 2 * PLACES; i++)
+    asked[i] = 1.3 * rng_f64(&rng);
+  assert_true(gp_new(&(struct gp_data){.features = 2, .rows = MANY, .is_choice = (bool[]){false, false}, .x = x, .y = y}, &gp, &err));
+  struct gp_params *params = mem_zalloc(sizeof *params);
+  assert_non_null(params);
+  *params = (struct gp_params){.signal = 1, .noise = 0.01, .weight = {20, 30}};
+  assert_true(gp_use(gp, params, &err));
+  assert_true(gp_predict(gp, PLACES, asked, NULL, NULL, mean, variance, &err));
+  assert_true(gp_predict(gp, PLACES, asked, is_above, &limit, same_mean, limited, &err));
+  size_t away = 0;
+  for (int i = 0; i < PLACES; i++) {
+    near("mean", same_mean[i], mean[i], 0);
+    if (!isnan(limited[i]))
+      near("variance", limited[i], variance[i], 1e-12);
+    else
+      assert_true(variance[i] <= limit && ++away);
+  }
+  assert_true(away > PLACES / 10 && away < PLACES * 9 / 10);
   mem_free(params);
   gp_free(gp);
 }
@@ -180,14 +252,16 @@ static void test_gp_survives_equal_rows(void **state) {
     x[i] = i < 10 ? 0.5 : 0.5 + 1e-12 * i, y[i] = i % 2 ? 1 : -1;
   struct gp *gp;
   struct err err;
-  assert_true(gp_new(1, (bool[]){false}, 20, x, y, NULL, &gp, &err));
+  struct gp_data data = {.features = 1, .rows = 20, .is_choice = (bool[]){false}, .x = x, .y = y};
+  assert_true(gp_new(&data, &gp, &err));
   assert_true(gp_fit(gp, GP_PRIOR_SCALED, 2, 40, &err));
   double mean, variance, at = 0.7;
-  assert_true(gp_predict(gp, 1, &at, &mean, &variance, &err));
+  assert_true(gp_predict(gp, 1, &at, NULL, NULL, &mean, &variance, &err));
   assert_true(isfinite(mean) && variance > 0);
   gp_free(gp);
   double nothing[20] = {0}; /* trap 4: all values equal */
-  assert_true(gp_new(1, (bool[]){false}, 20, x, nothing, NULL, &gp, &err));
+  data.y = nothing;
+  assert_true(gp_new(&data, &gp, &err));
   assert_true(gp_fit(gp, GP_PRIOR_PLAIN, 2, 40, &err));
   gp_free(gp);
 }
@@ -467,6 +541,8 @@ int main(void) {
       cmocka_unit_test(test_matern),
       cmocka_unit_test(test_gp_objective_and_gradient),
       cmocka_unit_test(test_gp_posterior),
+      cmocka_unit_test(test_gp_expects_what_it_predicts),
+      cmocka_unit_test(test_gp_turns_rows_away),
       cmocka_unit_test(test_gp_survives_equal_rows),
       cmocka_unit_test(test_warp),
       cmocka_unit_test(test_parzen_density),
