@@ -3,12 +3,6 @@
 #include <math.h>
 #include <sys/random.h>
 
-uint64_t rng_mix(uint64_t x) {
-  x = (x ^ (x >> 30)) * 0xbf58476d1ce4e5b9u;
-  x = (x ^ (x >> 27)) * 0x94d049bb133111ebu;
-  return x ^ (x >> 31);
-}
-
 struct rng rng_seeded(uint64_t seed) {
   struct rng rng;
   for (size_t i = 0; i < 4; i++) {

@@ -25,6 +25,10 @@ uint64_t rng_below(struct rng *rng, uint64_t n);
 double rng_normal(struct rng *rng);
 
 /* SplitMix64's finaliser: mixes the bits of x. */
-uint64_t rng_mix(uint64_t x);
+static inline uint64_t rng_mix(uint64_t x) {
+  x = (x ^ (x >> 30)) * 0xbf58476d1ce4e5b9u;
+  x = (x ^ (x >> 27)) * 0x94d049bb133111ebu;
+  return x ^ (x >> 31);
+}
 
 #endif

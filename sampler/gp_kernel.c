@@ -2,11 +2,7 @@
 
 #include <math.h>
 
-#if defined(__x86_64__) && !defined(__clang__) && !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
-#define FOR_EACH_CPU __attribute__((target_clones("default", "avx2", "avx512f")))
-#else
-#define FOR_EACH_CPU
-#endif
+#include "sampler/each_cpu.h"
 
 enum { LANES = 8 };
 

@@ -1,11 +1,6 @@
 #include "sampler/parzen_kernel.h"
 
-/* One version for each kind of processor, chosen when the program starts. Sanitizers and clang get the plain one. */
-#if defined(__x86_64__) && !defined(__clang__) && !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
-#define FOR_EACH_CPU __attribute__((target_clones("default", "avx2", "avx512f")))
-#else
-#define FOR_EACH_CPU
-#endif
+#include "sampler/each_cpu.h"
 
 /* Sixteen kernels at a time; a narrower processor makes several steps of it. */
 typedef float lanes __attribute__((vector_size(64), aligned(4), may_alias));

@@ -4,6 +4,7 @@
 #include <pthread.h>
 
 #include "base/rng.h"
+#include "sampler/each_cpu.h"
 
 /* Initial direction numbers of dimensions 1.. as tests/data/sampler/sobol_directions.py found them. Dimension d uses the d-th primitive
  * polynomial over GF(2); beyond the table the numbers are drawn once and for all, which keeps every coordinate stratified. */
@@ -163,14 +164,12 @@ uint32_t sobol_bits(uint32_t n, unsigned dim) {
   return bits;
 }
 
-/* Owen's nested scrambling: whether a bit is flipped depends on all bits above it. */
-static uint32_t owen(uint32_t bits, uint64_t key) {
-  uint32_t result = 0;
-  for (unsigned k = 0; k < BITS; k++) {
-    uint64_t prefix = k ? (uint64_t)(bits >> (BITS - k)) | (uint64_t)1 << k : 1;
-    result = result << 1 | ((bits >> (BITS - 1 - k) & 1) ^ (uint32_t)(rng_mix(key ^ (prefix * 0x9e3779b97f4a7c15u)) >> 63));
-  }
-  return result;
+/* Owen's nested scrambling: whether a bit is flipped depends on all bits above it, with a one before them that says how many they are. */
+FOR_EACH_CPU static uint32_t owen(uint32_t bits, uint64_t key) {
+  uint64_t led = (uint64_t)1 << BITS | bits, flips = 0;
+  for (uint64_t k = 0; k < BITS; k++)
+    flips |= rng_mix(key ^ ((led >> (BITS - k)) * 0x9e3779b97f4a7c15u)) >> 63 << (BITS - 1 - k);
+  return bits ^ (uint32_t)flips;
 }
 
 static double beyond(uint64_t seed, uint64_t n, unsigned dim) {
