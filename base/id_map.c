@@ -2,6 +2,8 @@
 
 #include "base/mem.h"
 
+enum { LOOK_AHEAD = 8 };
+
 /* Open addressing, linear probing, removal by shifting back. */
 
 static size_t home_of(const struct id_map *map, const struct id *id) {
@@ -37,22 +39,33 @@ struct id *id_map_get(const struct id_map *map, struct id id) {
   return map->cap ? map->slots[find(map, &id)] : NULL;
 }
 
+/* Where an id goes that is not in it. */
+static size_t vacancy(const struct id_map *map, const struct id *id) {
+  size_t i = home_of(map, id);
+  while (map->slots[i])
+    i = (i + 1) & (map->cap - 1);
+  return i;
+}
+
 static bool grow(struct id_map *map) {
   struct id_map bigger = *map;
   bigger.cap = map->cap ? map->cap * 2 : 16;
   bigger.slots = mem_array(bigger.cap, sizeof *bigger.slots);
   if (!bigger.slots)
     return false;
-  for (size_t i = 0; i < map->cap; i++)
+  for (size_t i = 0; i < map->cap; i++) {
+    __builtin_prefetch(map->slots[(i + LOOK_AHEAD) & (map->cap - 1)]); /* ids lie anywhere */
     if (map->slots[i])
-      bigger.slots[find(&bigger, map->slots[i])] = map->slots[i];
+      bigger.slots[vacancy(&bigger, map->slots[i])] = map->slots[i];
+  }
   mem_free(map->slots);
   *map = bigger;
   return true;
 }
 
 bool id_map_put(struct id_map *map, struct id *id) {
-  if ((map->count + 1) * 4 > map->cap * 3 && !grow(map))
+  /* Half of it stays free: each id that is passed over is looked up where it lies, which is slow in a large map. */
+  if ((map->count + 1) * 2 > map->cap && !grow(map))
     return false;
   size_t at = find(map, id);
   if (!map->slots[at] && map->count >= map->max)

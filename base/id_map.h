@@ -1,4 +1,4 @@
-/* Finds things by the id they hold. The map keeps pointers to the ids and nothing else, so an entry costs about a dozen bytes, and an id
+/* Finds things by the id they hold. The map keeps pointers to the ids and nothing else, so an entry costs 16 to 32 bytes, and an id
  * must stay where it is while it is in. The hash is seeded. */
 #ifndef WINNOW_BASE_ID_MAP_H
 #define WINNOW_BASE_ID_MAP_H

@@ -237,6 +237,13 @@ static void think_of(struct live_sweep *live, uint32_t ahead) {
   push_ahead(live, &found);
 }
 
+/* Once for each that is taken: who has told asks next, as a rule, and would not wait for it. */
+static bool wants_fresher(struct live_sweep *live) {
+  bool taken = live->refresh;
+  live->refresh = false;
+  return taken && live->ahead.made[0].tells != history_tells(live->history);
+}
+
 void live_think_ahead(struct live_sweep *live) {
   if (live->thinking || live->all->stopping || !sampler_is_slow(live->sampler) || !engine_has_room(live->engine))
     return;
@@ -244,13 +251,11 @@ void live_think_ahead(struct live_sweep *live) {
   if (!ahead) {
     if (!history_pending(live->history) || staleness(live)) /* else the result that is to come would make it useless */
       think_of(live, 0);
+  } else if (wants_fresher(live)) { /* before those behind it, which go with it */
+    think_of(live, 0);
   } else if (ahead < MIN_OF(staleness(live), (uint32_t)LIVE_AHEAD_MAX) && sampler_sees_beyond(live->sampler, next + ahead) &&
              !is_in_vain(live, next + ahead)) {
     think_of(live, ahead);
-  } else if (live->refresh) { /* once for each that is taken: who has told asks next, as a rule, and would not wait for it */
-    live->refresh = false;
-    if (live->ahead.made[0].tells != history_tells(live->history))
-      think_of(live, 0);
   }
 }
 

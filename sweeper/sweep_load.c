@@ -4,7 +4,7 @@
 #include "sweeper/live.h"
 #include "sweeper/prior.h"
 
-enum { LIVING_MAX = 64 };
+enum { LIVING_MAX = 64, PAGE_POINTS = 4096 };
 
 struct sweeps_loading {
   struct list_node node; /* among those that load one sweep */
@@ -14,13 +14,59 @@ struct sweeps_loading {
   struct list_node *at;   /* the sweep being read */
   struct live_sweep *one; /* only this one, which is in no list yet; NULL: all */
   struct id id;           /* of it */
-  double *points;         /* space_count() of each trial */
-  size_t point_rows;
+  double **pages;         /* points by number, PAGE_POINTS a page, until the history has them */
+  size_t page_count;
 };
 
 static struct live_sweep *loading_sweep(const struct sweeps_loading *loading) {
   return loading->one ? loading->one : LIST_ENTRY(loading->at, struct live_sweep, node);
 }
+
+/* ---- points ---- */
+
+static size_t point_width(const struct live_sweep *live) {
+  return MAX_OF(space_count(live->space), (size_t)1);
+}
+
+/* Room for the point of this trial; NULL: no memory. */
+static double *make_point(struct sweeps_loading *loading, uint32_t number) {
+  size_t page = number / PAGE_POINTS, width = point_width(loading_sweep(loading));
+  if (page >= loading->page_count) {
+    size_t count = MAX_OF(2 * loading->page_count, page + 16);
+    double **pages = mem_resize(loading->pages, count, sizeof *pages);
+    if (!pages)
+      return NULL;
+    memset(pages + loading->page_count, 0, (count - loading->page_count) * sizeof *pages);
+    loading->pages = pages;
+    loading->page_count = count;
+  }
+  if (!loading->pages[page])
+    loading->pages[page] = mem_array(PAGE_POINTS * width, sizeof **loading->pages);
+  return loading->pages[page] ? loading->pages[page] + number % PAGE_POINTS * width : NULL;
+}
+
+/* NULL: it could not be read. */
+static const double *point_of(const struct sweeps_loading *loading, size_t number) {
+  size_t page = number / PAGE_POINTS;
+  return page < loading->page_count && loading->pages[page]
+             ? loading->pages[page] + number % PAGE_POINTS * point_width(loading_sweep(loading))
+             : NULL;
+}
+
+static void forget_page(struct sweeps_loading *loading, size_t page) {
+  mem_free(loading->pages[page]);
+  loading->pages[page] = NULL;
+}
+
+static void forget_points(struct sweeps_loading *loading) {
+  for (size_t page = 0; page < loading->page_count; page++)
+    forget_page(loading, page);
+  mem_free(loading->pages);
+  loading->pages = NULL;
+  loading->page_count = 0;
+}
+
+/* ---- ending ---- */
 
 static void adopt_jobs(struct live_sweep *live) {
   for (size_t i = 0; i < live->trial_count; i++)
@@ -42,7 +88,7 @@ static void end_loading(struct sweeps_loading *loading, const struct err *err) {
     sweeps_kick(s);
   }
   loading->done(loading->ctx, err);
-  mem_free(loading->points);
+  forget_points(loading);
   mem_free(loading);
 }
 
@@ -65,7 +111,7 @@ static void end_one(struct sweeps_loading *loading, const struct err *failed) {
     live_free(live);
   list_remove(&loading->node);
   loading->done(loading->ctx, ok ? NULL : &err);
-  mem_free(loading->points);
+  forget_points(loading);
   mem_free(loading);
 }
 
@@ -76,9 +122,10 @@ static void end_reading(struct sweeps_loading *loading, const struct err *err) {
     end_loading(loading, err);
 }
 
+/* ---- reading ---- */
+
 static bool read_trial(struct sweeps_loading *loading, const struct pg_reply *row, struct err *err) {
   struct live_sweep *live = loading_sweep(loading);
-  size_t width = MAX_OF(space_count(live->space), (size_t)1);
   struct engine_trial state = {.number = (uint32_t)pg_int(row, 0, 1),
                                .version = (uint32_t)pg_int(row, 0, 2),
                                .state = (uint8_t)pg_int(row, 0, 3),
@@ -115,16 +162,11 @@ static bool read_trial(struct sweeps_loading *loading, const struct pg_reply *ro
   trial->course->stop = stop.p ? mem_strndup(stop.p, stop.n) : NULL;
   const char *known = live_cause_text(state.cause); /* which needs no copy, and so perhaps no course */
   trial->course->reason = reason.p && !(known && str_is(reason, known)) ? mem_strndup(reason.p, reason.n) : NULL;
-  if (state.number >= loading->point_rows) {
-    size_t rows = MAX_OF(loading->point_rows * 2, (size_t)state.number + 64);
-    double *bigger = mem_resize(loading->points, rows * width, sizeof *bigger);
-    if (!bigger)
-      return err_no_memory(err);
-    loading->points = bigger;
-    loading->point_rows = rows;
-  }
+  double *point = make_point(loading, state.number);
+  if (!point)
+    return err_no_memory(err);
   if (coords.n)
-    memcpy(loading->points + state.number * width, coords.p, coords.n);
+    memcpy(point, coords.p, coords.n);
   live_course_close(trial);
   return true;
 }
@@ -148,7 +190,7 @@ static void tell_again(struct live_trial *trial) {
 /* The history as it came about: trials by number, each result before the first trial that knew of it. */
 static bool rebuild_history(struct sweeps_loading *loading, struct err *err) {
   struct live_sweep *live = loading_sweep(loading);
-  size_t width = MAX_OF(space_count(live->space), (size_t)1), told = 0, base = live->prior_count;
+  size_t told = 0, base = live->prior_count;
   struct live_trial **order = mem_array(live->trial_count + 1, sizeof(struct live_trial *));
   if (!order)
     return err_no_memory(err);
@@ -160,14 +202,17 @@ static bool rebuild_history(struct sweeps_loading *loading, struct err *err) {
   bool ok = true;
   for (size_t i = 0; i < live->trial_count && ok; i++) {
     const struct live_trial *trial = live_trial_at(live, i);
-    if (!trial)
+    const double *point = point_of(loading, i);
+    if (!trial || !point)
       continue;
     size_t known = trial->at_tells > base ? trial->at_tells - base : 0;
     for (; told < MIN_OF(live->trial_count, known); told++)
       if (order[told] && order[told]->number < i)
         tell_again(order[told]);
-    ok = history_add(live->history, (uint32_t)i, loading->points + i * width, NULL, err);
+    ok = history_add(live->history, (uint32_t)i, point, NULL, err);
     live->width = MAX_OF(live->width, (uint32_t)history_pending(live->history));
+    if (i % PAGE_POINTS == PAGE_POINTS - 1)
+      forget_page(loading, i / PAGE_POINTS);
   }
   for (; told < live->trial_count && ok; told++)
     if (order[told])
@@ -242,9 +287,7 @@ static void on_reports(void *ctx, const struct pg_reply *reply) {
     end_one(loading, NULL);
     return;
   }
-  mem_free(loading->points);
-  loading->points = NULL;
-  loading->point_rows = 0;
+  forget_points(loading);
   loading->at = loading->at->next;
   load_next(loading);
 }

@@ -131,6 +131,24 @@ class Replay(Base):
             self.assertTrue(10 <= states.count("STOPPED") <= 40, states)
             self.assertEqual(killed, whole)
 
+    def test_a_long_sweep_is_the_same_after_a_start(self):
+        """More trials than are read in one piece."""
+        luck, told = random.Random(3), []
+        for _ in range(9000):
+            params = {"x": luck.uniform(-2, 2), "lr": 10 ** luck.uniform(-5, 0), "n": luck.randint(1, 64)}
+            told.append({"params": params, "value": bowl(params)})
+        with Service(WINNOW) as self.s:
+            before, after = (self.submit(self.spec("tpe"))["id"] for _ in range(2))
+            for sweep in (before, after):
+                for first in range(0, len(told), 1000):
+                    self.ok(self.s.post(f"/api/v1/sweeps/{sweep}/tell", {"trials": told[first:first + 1000]}))
+            wanted = self.ask(before)["trials"][0]
+            self.s.kill()
+            self.s.start()
+            got = self.ask(after)["trials"][0]
+            self.assertEqual((got["number"], got["made"]["by"]), (len(told), "tpe"))
+            self.assertEqual(got["params"], wanted["params"])
+
     def test_staleness_is_heeded(self):
         with Service(WINNOW) as self.s:
             sweep, stop = self.submit(self.spec("gp", staleness=0))["id"], threading.Event()
