@@ -20,6 +20,7 @@
 #include "sweeper/jobs/code_store.h"
 #include "sweeper/jobs/gpus.h"
 #include "sweeper/sweeps.h"
+#include "tracker/artifacts/artifact_settle.h"
 #include "tracker/artifacts/artifact_store.h"
 #include "tracker/care/retention.h"
 #include "tracker/care/tracking_care.h"
@@ -66,6 +67,7 @@ struct service {
   struct gpus *gpus;
   struct migrate_seed seed;
   struct tracking_care *care;
+  struct artifact_settle *settle;
   struct retention *retention;
   struct tls *tls;
   struct web_app app;
@@ -114,6 +116,7 @@ static void on_drained(void *ctx) {
   enter(service, SERVICE_STOPPING);
   tracking_care_stop(service->care);
   retention_stop(service->retention);
+  artifact_settle_stop(service->settle);
   if (!service->app.status.database_up) {
     on_metrics_stopped(service); /* they would wait for what is away */
     return;
@@ -326,6 +329,7 @@ static void on_sweeps_loaded(void *ctx, const struct err *err) {
     notify_systemd("READY=1");
     log_info("service", NULL, "ready at %s", service->url);
     retention_start(service->retention);
+    artifact_settle_start(service->settle);
     log_flush();
   }
 }
@@ -531,7 +535,8 @@ static bool make_tracking(struct service *service, struct err *err) {
                            .artifacts = app->artifacts,
                            .data_dir = settings->data};
   service->retention = app->metrics ? retention_new(&care, settings->trash_retention, err) : NULL;
-  app->creator = service->retention ? run_creator_new(service->loop, app->pg, err) : NULL;
+  service->settle = service->retention ? artifact_settle_new(&clock_system, app->pg, service->care_work, app->artifacts, err) : NULL;
+  app->creator = service->settle ? run_creator_new(service->loop, app->pg, err) : NULL;
   return app->creator;
 }
 
@@ -665,6 +670,7 @@ static void free_parts(struct service *service) {
   work_pool_free(service->disk_work);
   work_pool_free(service->work);
   retention_free(service->retention);
+  artifact_settle_free(service->settle);
   sweeps_free(service->app.sweeps);
   log_store_free(service->app.logs);
   code_store_free(service->app.code);

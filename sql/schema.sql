@@ -321,6 +321,14 @@ CREATE TABLE winnow.artifact (
     CONSTRAINT artifact_sha256_check CHECK ((length(sha256) = 32))
 );
 
+CREATE TABLE winnow.artifact_coming (
+    path text NOT NULL COLLATE pg_catalog."C",
+    size bigint NOT NULL,
+    sha256 bytea NOT NULL,
+    created bigint NOT NULL,
+    CONSTRAINT artifact_coming_sha256_check CHECK ((length(sha256) = 32))
+);
+
 CREATE TABLE winnow.dataset (
     id bigint NOT NULL,
     experiment_id bigint NOT NULL,
@@ -902,6 +910,9 @@ CREATE TABLE winnow.token (
     parent uuid,
     CONSTRAINT token_hash_check CHECK ((length(hash) = 32))
 );
+
+ALTER TABLE ONLY winnow.artifact_coming
+    ADD CONSTRAINT artifact_coming_pkey PRIMARY KEY (path);
 
 ALTER TABLE ONLY winnow.artifact
     ADD CONSTRAINT artifact_pkey PRIMARY KEY (path);

@@ -156,38 +156,58 @@ static bool read_rows(struct walk *walk, const struct pg_reply *reply, struct er
   return ok;
 }
 
+static void fail(struct walk *walk, const struct err *err) {
+  walk->all->reparse = (struct sweep_reparse){.begun = false};
+  walk->done(walk->ctx, err);
+  walk_free(walk);
+}
+
 static void on_rows(void *ctx, const struct pg_reply *reply) {
   struct walk *walk = ctx;
   struct err err;
   if (!pg_ok(reply, &err) || !read_rows(walk, reply, &err)) {
-    walk->all->reparse = (struct sweep_reparse){.begun = false};
-    walk->done(walk->ctx, &err);
-    walk_free(walk);
+    fail(walk, &err);
     return;
   }
   walk->done(walk->ctx, NULL);
   next_run(walk);
 }
 
+static bool ask_rows(struct walk *walk, struct err *err) {
+  AUTO_PG_BATCH struct pg_batch batch = PG_BATCH_INIT;
+  struct id sweep = walk->all->reparse.sweep;
+  pg_put_uuid(pg_batch_add(&batch, STMT_SWEEP_REGISTER_INFO), sweep);
+  pg_put_uuid(pg_batch_add(&batch, STMT_TRIALS_OVER), sweep);
+  return pg_run_batch(walk->all->conf.pg, &batch, 0, on_rows, walk, err);
+}
+
+static void on_durable(void *ctx, const struct err *failed) {
+  struct walk *walk = ctx;
+  struct err err;
+  if (failed || !ask_rows(walk, &err))
+    fail(walk, failed ? failed : &err);
+}
+
+/* A sweep that has just ended is over in memory before it is so in its row, which says whether values may be set: its trials' values are
+ * stored with it, or before. */
 bool sweep_reparse_start(struct sweeps *s, struct id sweep, struct metric_sources *sources, struct str who, sweep_reparse_fn *done,
                          void *ctx, struct err *err) {
-  AUTO_PG_BATCH struct pg_batch batch = PG_BATCH_INIT;
   if (s->reparse.running)
     return err_set(err, ERR_CONFLICT, "the output of a sweep is being read anew already") ||
            err_hint(err, "GET /api/v1/sweeps/{id}/reparse says how far it is");
   struct walk *walk = mem_zalloc(sizeof *walk);
   if (!walk)
     return err_no_memory(err);
+  struct sweep_reparse last = s->reparse;
+  struct live_sweep *live = sweeps_find(s, sweep);
   *walk = (struct walk){.all = s, .sources = metric_sources_ref(sources), .done = done, .ctx = ctx};
   snprintf(walk->who, sizeof walk->who, "%.*s", STR_ARG(who));
-  pg_put_uuid(pg_batch_add(&batch, STMT_SWEEP_REGISTER_INFO), sweep);
-  pg_put_uuid(pg_batch_add(&batch, STMT_TRIALS_OVER), sweep);
-  if (!pg_run_batch(s->conf.pg, &batch, 0, on_rows, walk, err)) {
-    walk_free(walk);
-    return false;
-  }
   s->reparse = (struct sweep_reparse){.sweep = sweep, .begun = true, .running = true, .started = live_wall(s)};
-  return true;
+  if (live ? sweeps_wait(live, NULL, on_durable, walk, err) : ask_rows(walk, err))
+    return true;
+  s->reparse = last;
+  walk_free(walk);
+  return false;
 }
 
 const struct sweep_reparse *sweep_reparse_last(const struct sweeps *s, struct id sweep) {

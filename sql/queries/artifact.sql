@@ -1,6 +1,13 @@
 -- Files of the artifact store.
 
+-- name: artifact_announce (text, int8, bytea, int8) -> () repeatable
+-- Path, size, SHA-256, when: a file that is about to take the place of another.
+insert into artifact_coming (path, size, sha256, created) values ($1, $2, $3, $4)
+on conflict (path) do update set size = excluded.size, sha256 = excluded.sha256, created = excluded.created;
+
 -- name: artifact_put (text, int8, bytea, int8) -> () repeatable
+-- It lies there.
+with come as (delete from artifact_coming where path = $1)
 insert into artifact (path, size, sha256, created) values ($1, $2, $3, $4)
 on conflict (path) do update set size = excluded.size, sha256 = excluded.sha256, created = excluded.created;
 
@@ -9,9 +16,24 @@ on conflict (path) do update set size = excluded.size, sha256 = excluded.sha256,
 with moved as (
   update model_version set storage_location = 'mlflow-artifacts:/' || kept_path
   where kept_path is not null and storage_location like 'mlflow-artifacts:%'
-    and left(ltrim(substr(storage_location, 18), '/') || '/', length($1) + 1) = $1 || '/' returning 1)
+    and left(ltrim(substr(storage_location, 18), '/') || '/', length($1) + 1) = $1 || '/' returning 1),
+coming as (delete from artifact_coming where path = $1 or (path >= $1 || '/' and path < $1 || '0'))
 delete from artifact where path = $1 or (path >= $1 || '/' and path < $1 || '0');
 
 -- name: artifact_below (text) -> (text, int8, bytea, int8) repeatable
 -- Path, size, SHA-256, when: of a file, or of all below a directory.
 select path, size, sha256, created from artifact where path = $1 or (path >= $1 || '/' and path < $1 || '0') order by path;
+
+-- name: artifact_coming_page (text, int8, int8) -> (text, int8, bytea, int8) repeatable
+-- The $2 files after a path that were announced before $3: path, size, SHA-256, when.
+select path, size, sha256, created from artifact_coming where path > $1 and created < $3 order by path limit $2;
+
+-- name: artifact_came (text, bytea, int8) -> () repeatable
+-- Path, SHA-256, when: one that was announced so has its place.
+with come as (delete from artifact_coming where path = $1 and sha256 = $2 and created = $3 returning path, size, sha256, created)
+insert into artifact (path, size, sha256, created) select path, size, sha256, created from come
+on conflict (path) do update set size = excluded.size, sha256 = excluded.sha256, created = excluded.created;
+
+-- name: artifact_came_not (text, bytea, int8) -> () repeatable
+-- It has not, and never will.
+delete from artifact_coming where path = $1 and sha256 = $2 and created = $3;

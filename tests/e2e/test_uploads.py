@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 """Large bodies that become files: beside other clients, broken off, killed, and ended by the service; and what small ones had before."""
-import hashlib, http.client, io, os, pathlib, re, shutil, signal, sys, tarfile, tempfile, threading, time, unittest
+import hashlib, http.client, io, os, pathlib, re, shutil, signal, subprocess, sys, tarfile, tempfile, threading, time, unittest
 
 WINNOW = pathlib.Path(sys.argv.pop(1)).resolve()
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "support"))
@@ -183,6 +183,32 @@ class Uploads(Case):
         wait(lambda: not self.files(), "the end of what was left")
         for connection in connections:
             connection.close()
+
+    def test_a_service_killed_between_a_file_and_its_row(self):
+        """The file has taken another's place; its row waits for a lock, and is never written."""
+        self.serve()
+        path = f"/api/v1/runs/{self.run_id}/artifacts/x"
+        old, new = b"old", os.urandom(100)
+        self.assertIn(self.s.request("PUT", path, old).status, (200, 201))
+        lock = subprocess.Popen(self.s.psql(), env=self.s.psql_env(), stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        lock.stdin.write("begin; select 'locked' from artifact for update;\n")
+        lock.stdin.flush()
+        self.assertEqual(lock.stdout.readline().strip(), "locked")
+        connection = self.begin(path, {}, len(new))
+        connection.send(new)
+        wait(lambda: self.s.get(path).body == new, "the file in its place")
+        wait(lambda: self.s.sql("select count(*) from pg_locks where not granted") != "0", "its row")
+        self.s.kill()
+        lock.kill()
+        lock.communicate()
+        connection.close()
+        self.s.start()
+        wait(lambda: self.s.sql("select encode(sha256, 'hex') from artifact") == hashlib.sha256(new).hexdigest(), "the row of what lies there")
+        self.assertEqual(self.s.get(path).body, new)
+        done = subprocess.run([WINNOW, "admin", "fsck", "--deep"], capture_output=True, text=True, timeout=60,
+                              env={**os.environ, "WINNOW_URL": f"unix:{self.s.data}/winnow.sock"})
+        self.assertEqual(done.returncode, 0, done)
+        self.assertIn("0 damaged", done.stderr)
 
     def test_a_service_that_ends_takes_them_away(self):
         self.serve("--drain-timeout", "200ms")

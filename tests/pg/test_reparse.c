@@ -321,8 +321,8 @@ static void the_database_goes_away_in_the_middle(void **state UNUSED) {
   snprintf(sql, sizeof sql, "begin; select from winnow.run where id = '%s' for update", hex);
   PQclear(PQexec(other, sql));
   begin_reading(SCORE, &answer);
-  while (!pg_cluster_int(&scene.cluster, "select count(*) from pg_locks where not granted"))
-    loop_for(scene.cluster.loop, 5);
+  for (int i = 0; i < 3000 && !pg_cluster_int(&scene.cluster, "select count(*) from pg_locks where not granted"); i++)
+    loop_for(scene.cluster.loop, 10);
   assert_false(answer.done);
   pg_cluster_sql(&scene.cluster, "select pg_terminate_backend(pid) from pg_locks where not granted");
   scene_wait(&answer);

@@ -8,6 +8,7 @@
 #include "base/mem.h"
 #include "storage/pg/pg.h"
 #include "tracker/artifacts/artifact_tree.h"
+#include "tracker/artifacts/path_turns.h"
 
 struct artifact_store {
   char *directory;
@@ -17,6 +18,7 @@ struct artifact_store {
   struct work_pool *work, *disk;
   struct pg_pool *pg;
   const struct clock *clock;
+  struct list turns; /* of those that change files: a file and its row are changed together */
 };
 
 struct artifact_store *artifact_store_new(const struct artifact_store_conf *conf, struct work_pool *work, struct work_pool *disk,
@@ -107,6 +109,8 @@ struct artifact_upload {
   void *ctx;
   char **parts; /* of a join: what it is made of */
   size_t part_count;
+  struct path_turn turn;
+  bool replaces, is_announced; /* another file; the database knows that this one is about to take its place */
 };
 
 /* Lets go of the file; what has not got its name is removed. To free the blocks of a long one takes time. */
@@ -120,6 +124,7 @@ static void close_file(struct artifact_upload *upload) {
 
 static void upload_free(struct artifact_upload *upload) {
   close_file(upload);
+  path_turn_end(&upload->turn);
   EVP_MD_CTX_free(upload->hash);
   for (size_t i = 0; i < upload->part_count; i++)
     mem_free(upload->parts[i]);
@@ -199,7 +204,26 @@ bool artifact_upload_write(struct artifact_upload *upload, struct str bytes, str
 
 static void upload_end(struct artifact_upload *upload, const struct err *err) {
   upload->done(upload->ctx, err ? NULL : &upload->file, err);
-  upload_free(upload);
+  artifact_upload_abort(upload);
+}
+
+static void start_placing(void *ctx) {
+  struct artifact_upload *upload = ctx;
+  struct err err;
+  if (!work_submit(upload->store->disk, &upload->work, &err))
+    upload_end(upload, &err);
+}
+
+static void run_statement(struct artifact_upload *upload, enum stmt stmt, pg_done_fn *done) {
+  AUTO_PG_ARGS struct pg_args args;
+  struct err err;
+  pg_args_init(&args, stmt);
+  pg_put_text(&args, str_of(upload->path));
+  pg_put_int(&args, upload->file.size);
+  pg_put_bytea(&args, str_n((const char *)upload->file.sha256, sizeof upload->file.sha256));
+  pg_put_int(&args, clock_wall_ms(upload->store->clock));
+  if (!pg_run(upload->store->pg, &args, 0, done, upload, &err))
+    upload_end(upload, &err);
 }
 
 static void on_upload_noted(void *ctx, const struct pg_reply *reply) {
@@ -207,16 +231,13 @@ static void on_upload_noted(void *ctx, const struct pg_reply *reply) {
   upload_end(upload, pg_outcome(reply) == PG_DONE ? NULL : pg_err(reply));
 }
 
-static void note_upload(struct artifact_upload *upload) {
-  AUTO_PG_ARGS struct pg_args args;
-  struct err err;
-  pg_args_init(&args, STMT_ARTIFACT_PUT);
-  pg_put_text(&args, str_of(upload->path));
-  pg_put_int(&args, upload->file.size);
-  pg_put_bytea(&args, str_n((const char *)upload->file.sha256, sizeof upload->file.sha256));
-  pg_put_int(&args, clock_wall_ms(upload->store->clock));
-  if (!pg_run(upload->store->pg, &args, 0, on_upload_noted, upload, &err))
-    upload_end(upload, &err);
+static void on_announced(void *ctx, const struct pg_reply *reply) {
+  struct artifact_upload *upload = ctx;
+  upload->is_announced = pg_outcome(reply) == PG_DONE;
+  if (upload->is_announced)
+    start_placing(upload);
+  else
+    upload_end(upload, pg_err(reply));
 }
 
 /* On a thread, as all from here to run_place(). */
@@ -238,7 +259,8 @@ static bool add_part(struct artifact_upload *upload, const char *part, struct er
   }
 }
 
-static bool place(struct artifact_upload *upload, struct err *err) {
+/* All of it is in the file with the hidden name, durable. */
+static bool complete(struct artifact_upload *upload, struct err *err) {
   unsigned n = sizeof upload->file.sha256;
   if (!artifact_upload_write(upload, upload->last, err))
     return false;
@@ -247,8 +269,15 @@ static bool place(struct artifact_upload *upload, struct err *err) {
       return false;
   if (EVP_DigestFinal_ex(upload->hash, upload->file.sha256, &n) != 1)
     return err_set(err, ERR_INTERNAL, "hashing failed");
-  if (!fd_sync(upload->fd, err))
-    return false;
+  return fd_sync(upload->fd, err);
+}
+
+static bool has_predecessor(const struct artifact_upload *upload) {
+  struct stat st;
+  return fstatat(upload->directory, upload->name, &st, AT_SYMLINK_NOFOLLOW) == 0;
+}
+
+static bool place(struct artifact_upload *upload, struct err *err) {
   if (renameat(upload->directory, upload->hidden, upload->directory, upload->name) != 0)
     return err_errno(err, errno, "cannot put \"%.200s\" in its place", upload->path);
   upload->hidden[0] = 0;
@@ -259,10 +288,16 @@ static bool place(struct artifact_upload *upload, struct err *err) {
   return tree_sync_parents(upload->store->root, str_of(upload->path), err);
 }
 
+/* A file that replaces another is announced in between: who dies after it has its place and before its row is written has left enough to
+ * tell which of the two lies there (tracker/artifacts/artifact_settle.h). */
 static void run_place(struct work *work) {
   struct artifact_upload *upload = CONTAINER_OF(work, struct artifact_upload, work);
   upload->err.code = ERR_NONE;
-  if (!place(upload, &upload->err) && upload->err.code == ERR_NONE)
+  bool ok = upload->is_announced || complete(upload, &upload->err);
+  upload->replaces = ok && has_predecessor(upload);
+  if (upload->replaces && !upload->is_announced)
+    return;
+  if (!(ok && place(upload, &upload->err)) && upload->err.code == ERR_NONE)
     err_set(&upload->err, ERR_INTERNAL, "storing failed");
   close_file(upload);
 }
@@ -273,8 +308,10 @@ static void placed(struct work *work, bool cancelled) {
     err_set(&upload->err, ERR_UNAVAILABLE, "the service is stopping");
   if (upload->err.code != ERR_NONE)
     upload_end(upload, &upload->err);
+  else if (upload->replaces && !upload->is_announced)
+    run_statement(upload, STMT_ARTIFACT_ANNOUNCE, on_announced);
   else
-    note_upload(upload);
+    run_statement(upload, STMT_ARTIFACT_PUT, on_upload_noted);
 }
 
 bool artifact_upload_finish(struct artifact_upload *upload, struct str last, artifact_stored_fn *done, void *ctx, struct err *err) {
@@ -282,7 +319,8 @@ bool artifact_upload_finish(struct artifact_upload *upload, struct str last, art
   upload->done = done;
   upload->ctx = ctx;
   upload->work = (struct work){.run = run_place, .done = placed};
-  if (work_submit(upload->store->disk, &upload->work, err))
+  upload->turn = (struct path_turn){.path = str_of(upload->path), .fn = start_placing, .ctx = upload};
+  if (!path_turn_take(&upload->store->turns, &upload->turn) || work_submit(upload->store->disk, &upload->work, err))
     return true;
   upload_free(upload);
   return false;
@@ -318,7 +356,8 @@ struct task {
   char *path, *to;
   struct tree_list list;
   struct artifact_tree tree;
-  struct err err; /* ERR_NONE: done */
+  struct path_turn turn; /* of a removal */
+  struct err err;        /* ERR_NONE: done */
   union {
     artifact_done_fn *done;
     artifact_list_fn *listed;
@@ -328,6 +367,7 @@ struct task {
 };
 
 static void task_free(struct task *task) {
+  path_turn_end(&task->turn);
   tree_list_release(&task->list);
   mem_free(task->path);
   mem_free(task->to);
@@ -420,12 +460,20 @@ static bool task_submit(struct task *task, struct err *err) {
   return false;
 }
 
+static void start_removal(void *ctx) {
+  struct task *task = ctx;
+  struct err err;
+  if (!work_submit(task->store->disk, &task->work, &err))
+    task_end(task, &err);
+}
+
 bool artifact_delete(struct artifact_store *store, struct str path, artifact_done_fn *done, void *ctx, struct err *err) {
   struct task *task = task_new(store, TASK_DELETE, path, STR_NONE, ctx, err);
   if (!task)
     return false;
   task->tell.done = done;
-  return task_submit(task, err);
+  task->turn = (struct path_turn){.path = str_of(task->path), .fn = start_removal, .ctx = task};
+  return !path_turn_take(&store->turns, &task->turn) || task_submit(task, err);
 }
 
 bool artifact_list(struct artifact_store *store, struct str path, bool deep, artifact_list_fn *done, void *ctx, struct err *err) {

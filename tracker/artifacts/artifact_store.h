@@ -1,7 +1,8 @@
 /* Artifacts: a plain tree of files below one directory, that people may browse, and in Postgres the size and SHA-256 of each. A file is
- * written beside its name while it is hashed, synced, renamed, and never changed in place. Paths are relative to the directory and have
- * passed artifact_path_check(); nothing is followed out of it, symbolic links not at all. What may block runs on threads: lists on `work`,
- * what moves bytes on `disk`, so that those who wait for the disk keep no thread from others.
+ * written beside its name while it is hashed, synced, renamed, and never changed in place. Who changes what lies at a path changes file and
+ * row before the next one does; a file that replaces another is announced first (artifact_settle.h). Paths are relative to the directory
+ * and have passed artifact_path_check(); nothing is followed out of it, symbolic links not at all. What may block runs on threads: lists on
+ * `work`, what moves bytes on `disk`, so that those who wait for the disk keep no thread from others.
  *
  * Callbacks are called once, on the loop, never before the starter has returned; what they are given lives during the call. */
 #ifndef WINNOW_TRACKER_ARTIFACT_STORE_H

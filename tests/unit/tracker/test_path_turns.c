@@ -1,0 +1,106 @@
+/* Turns at paths: who may begin, and when. */
+#include "tests/support/test.h"
+#include "tracker/artifacts/path_turns.h"
+
+enum { MOST = 6 };
+
+static struct list turns;
+static struct path_turn turn[MOST];
+static char begun[MOST + 1]; /* those whose turn came later, in order */
+
+static void on_turn(void *ctx) {
+  struct path_turn *mine = ctx;
+  size_t n = strlen(begun);
+  begun[n] = (char)('0' + (mine - turn));
+  begun[n + 1] = 0;
+}
+
+static bool take(size_t i, const char *path) {
+  turn[i] = (struct path_turn){.path = str_of(path), .fn = on_turn, .ctx = &turn[i]};
+  return path_turn_take(&turns, &turn[i]);
+}
+
+static int set_up(void **state UNUSED) {
+  turns = (struct list){0};
+  begun[0] = 0;
+  return 0;
+}
+
+static void others_do_not_wait(void **state UNUSED) {
+  assert_true(take(0, "a/b"));
+  assert_true(take(1, "a/c"));
+  assert_true(take(2, "a/bc"));
+  assert_true(take(3, "b"));
+  for (size_t i = 0; i < 4; i++)
+    path_turn_end(&turn[i]);
+  assert_string_equal(begun, "");
+  assert_int_equal(turns.count, 0);
+}
+
+static void one_after_the_other(void **state UNUSED) {
+  assert_true(take(0, "a"));
+  assert_false(take(1, "a"));
+  assert_false(take(2, "a"));
+  path_turn_end(&turn[0]);
+  assert_string_equal(begun, "1");
+  path_turn_end(&turn[1]);
+  assert_string_equal(begun, "12");
+  path_turn_end(&turn[2]);
+  assert_int_equal(turns.count, 0);
+}
+
+/* Nobody overtakes whoever waits: a tree is not kept from its turn by files below it that come after. */
+static void trees(void **state UNUSED) {
+  assert_true(take(0, "a/b/c"));
+  assert_false(take(1, "a"));
+  assert_false(take(2, "a/d"));
+  assert_false(take(3, "")); /* all there is */
+  assert_false(take(4, "z"));
+  path_turn_end(&turn[0]);
+  assert_string_equal(begun, "1");
+  path_turn_end(&turn[1]);
+  assert_string_equal(begun, "12");
+  path_turn_end(&turn[2]);
+  assert_string_equal(begun, "123");
+  path_turn_end(&turn[3]);
+  assert_string_equal(begun, "1234");
+  path_turn_end(&turn[4]);
+}
+
+static void who_waits_may_leave(void **state UNUSED) {
+  assert_true(take(0, "a"));
+  assert_false(take(1, "a"));
+  assert_false(take(2, "a"));
+  path_turn_end(&turn[1]);
+  path_turn_end(&turn[1]);
+  path_turn_end(&turn[0]);
+  assert_string_equal(begun, "2");
+  path_turn_end(&turn[2]);
+}
+
+static void end_at_once(void *ctx) {
+  on_turn(ctx);
+  path_turn_end(ctx);
+}
+
+static void a_turn_that_is_over_at_once(void **state UNUSED) {
+  assert_true(take(0, "a"));
+  for (size_t i = 1; i < MOST; i++) {
+    assert_false(take(i, "a"));
+    turn[i].fn = end_at_once;
+  }
+  path_turn_end(&turn[0]);
+  assert_string_equal(begun, "12345");
+  assert_int_equal(turns.count, 0);
+}
+
+int main(void) {
+  const struct CMUnitTest tests[] = {
+      cmocka_unit_test_setup(others_do_not_wait, set_up),
+      cmocka_unit_test_setup(one_after_the_other, set_up),
+      cmocka_unit_test_setup(trees, set_up),
+      cmocka_unit_test_setup(who_waits_may_leave, set_up),
+      cmocka_unit_test_setup(a_turn_that_is_over_at_once, set_up),
+  };
+  return cmocka_run_group_tests(tests, NULL, NULL);
+}
