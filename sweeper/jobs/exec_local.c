@@ -384,12 +384,21 @@ bool exec_local_tidy(struct exec_local *executor, struct id run, int32_t attempt
 
 /* ---- starting ---- */
 
-/* Not synced: with the machine goes the job that it describes. */
+static bool write_new(const char *path, struct str text, struct err *err) {
+  AUTO_FD int fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
+  return (fd >= 0 || err_errno(err, errno, "cannot write %s", path)) && fd_write_all(fd, text.p, text.n, err);
+}
+
+bool exec_local_put(const struct exec_local *executor, struct id run, int32_t attempt, const char *name, struct str text, struct err *err) {
+  AUTO_BUF struct buf path = BUF_INIT(PATH_SIZE);
+  exec_local_path(executor, run, attempt, name, &path);
+  return buf_ok(&path, err) && write_new(buf_text(&path), text, err);
+}
+
 static bool write_job(struct job_file *job, const char *path, struct err *err) {
   AUTO_BUF struct buf text = BUF_INIT(JOB_FILE_MAX);
   job_file_write(job, &text);
-  AUTO_FD int fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
-  bool ok = buf_ok(&text, err) && (fd >= 0 || err_errno(err, errno, "cannot write %s", path)) && fd_write_all(fd, text.p, text.n, err);
+  bool ok = buf_ok(&text, err) && write_new(path, buf_str(&text), err);
   mem_wipe(text.p, text.n);
   return ok;
 }

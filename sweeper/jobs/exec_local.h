@@ -1,8 +1,9 @@
 /* The local executor: starts companions on this machine, notices when one is gone, and finds those of an earlier service again. It decides
  * nothing.
  *
- * An attempt has a directory of its own, DIR/jobs/<run id>/<attempt>: job (what to run), stdout and stderr (the spool), exit (how it
- * ended), companion.lock, companion.log, work (where the command runs). DIR/jobs/<run id>/checkpoint is kept across attempts.
+ * An attempt has a directory of its own, DIR/jobs/<run id>/<attempt>: job (what to run), params.json and params.yaml, stdout and stderr
+ * (the spool), exit (how it ended), companion.lock, companion.log, work (where the command runs). DIR/jobs/<run id>/checkpoint is kept
+ * across attempts.
  *
  * companion.lock is locked by us before there is a companion, which inherits the lock and writes its process id before it starts the
  * command. So whoever looks later knows: locked is alive, free with an id is dead, free without one has never run anything, and may be
@@ -47,6 +48,9 @@ struct exec_tree {
  * thread. */
 MUST_CHECK bool exec_local_make(const struct exec_local *executor, struct id run, int32_t attempt, const struct exec_tree *tree,
                                 struct err *err);
+/* A file of that name in the attempt's directory, for its command to read; not synced: with the machine goes the job that reads it. */
+MUST_CHECK bool exec_local_put(const struct exec_local *executor, struct id run, int32_t attempt, const char *name, struct str text,
+                               struct err *err);
 /* Writes the job file into the directory that was made, and starts the companion. `job->dir` and `job->endpoint_file` are filled in here.
  * After success `on_gone` comes exactly once, later. */
 MUST_CHECK bool exec_local_start(struct exec_local *executor, struct job_file *job, struct err *err);

@@ -73,6 +73,10 @@ bool jobs_place(struct sweeps *s) {
 
 /* ---- the command ---- */
 
+/* The parameters as files, in the attempt's directory. */
+#define PARAMS_JSON "params.json"
+#define PARAMS_WANDB "params.yaml"
+
 static struct str pair_value(const struct spec_pairs *pairs, const char *name) {
   for (size_t i = 0; i < pairs->count; i++)
     if (str_is(pairs->items[i].name, name))
@@ -116,7 +120,11 @@ static bool build_command(const struct sweep_spec *spec, const struct command_po
 
 bool jobs_command(const struct sweep_file *file, const json_t *params, struct arena *arena, struct spec_texts *ret, struct err *err) {
   const struct sweep_spec *spec = &file->spec;
-  struct command_point point = {.params = params, .program = spec->program, .interpreter = interpreter(spec), .style = spec->args_style};
+  struct command_point point = {.params = params,
+                                .program = spec->program,
+                                .interpreter = interpreter(spec),
+                                .json_file = STR(PARAMS_JSON), /* the place differs from run to run */
+                                .style = spec->args_style};
   return build_command(spec, &point, arena, ret, err);
 }
 
@@ -142,10 +150,16 @@ struct start {
   struct arena *arena;
   uint32_t attempt;
   char token[128], run_id[ID_HEX_LEN + 1], sweep_id[ID_HEX_LEN + 1], experiment[24];
-  struct buf checkpoint, work;
+  struct buf checkpoint, work, params_json, params_wandb; /* paths */
   struct spec_texts argv;
   struct spec_pairs env;
 };
+
+/* A single run that names no experiment is in the default one, or in one given by its number: that says it. */
+static struct str experiment_name(const struct live_sweep *live) {
+  const struct sweep_spec *spec = &live->file->spec;
+  return live->single && str_eq(spec->experiment, spec->name) ? STR_NONE : spec->experiment;
+}
 
 static bool build_environment(struct start *start, const json_t *params, struct err *err) {
   struct live_sweep *live = start->trial->sweep;
@@ -153,8 +167,12 @@ static bool build_environment(struct start *start, const json_t *params, struct 
   struct spec_pairs inherited;
   if (!own_environment(start->arena, &inherited, err))
     return false;
-  struct command_point point = {
-      .params = params, .program = spec->program, .interpreter = interpreter(spec), .variables = &inherited, .style = spec->args_style};
+  struct command_point point = {.params = params,
+                                .program = spec->program,
+                                .interpreter = interpreter(spec),
+                                .json_file = buf_str(&start->params_json),
+                                .variables = &inherited,
+                                .style = spec->args_style};
   struct spec_pairs devices;
   if (!job_gpus_variables(start->trial, start->arena, &devices, err))
     return false;
@@ -166,8 +184,9 @@ static bool build_environment(struct start *start, const json_t *params, struct 
                             .trial = start->trial->number,
                             .attempt = start->attempt,
                             .experiment_id = str_of(start->experiment),
-                            .experiment_name = spec->experiment.n ? spec->experiment : str_of(live->name),
+                            .experiment_name = experiment_name(live),
                             .checkpoint_dir = buf_str(&start->checkpoint),
+                            .wandb_file = buf_str(&start->params_wandb),
                             .inherited = &inherited,
                             .inherit_also = &spec->inherit_env,
                             .recorded = &spec->recorded_env,
@@ -200,6 +219,14 @@ static char **pairs(struct start *start) {
   return env;
 }
 
+static bool put_params(const struct start *start, const char *name, void (*write)(const json_t *params, struct buf *out),
+                       const json_t *params, struct err *err) {
+  const struct live_trial *trial = start->trial;
+  AUTO_BUF struct buf text = BUF_INIT(COMMAND_TOTAL_MAX);
+  write(params, &text);
+  return buf_ok(&text, err) && exec_local_put(trial->sweep->all->executor, trial->run, (int32_t)start->attempt, name, buf_str(&text), err);
+}
+
 static bool start_job(struct start *start, struct err *err) {
   struct live_trial *trial = start->trial;
   struct live_sweep *live = trial->sweep;
@@ -212,9 +239,15 @@ static bool start_job(struct start *start, struct err *err) {
   s->conf.make_token(s->conf.token_ctx, trial->run, (int32_t)start->attempt, start->token);
   exec_local_path(s->executor, trial->run, (int32_t)start->attempt, "checkpoint", &start->checkpoint);
   exec_local_path(s->executor, trial->run, (int32_t)start->attempt, "work", &start->work);
-  if (!params || !buf_ok(&start->checkpoint, err) || !buf_ok(&start->work, err))
-    return params ? false : err_no_memory(err);
-  if (!build_environment(start, params, err))
+  exec_local_path(s->executor, trial->run, (int32_t)start->attempt, PARAMS_JSON, &start->params_json);
+  exec_local_path(s->executor, trial->run, (int32_t)start->attempt, PARAMS_WANDB, &start->params_wandb);
+  if (!params)
+    return err_no_memory(err);
+  if (!buf_ok(&start->checkpoint, err) || !buf_ok(&start->work, err) || !buf_ok(&start->params_json, err) ||
+      !buf_ok(&start->params_wandb, err) || !build_environment(start, params, err))
+    return false;
+  if (!live->single &&
+      !(put_params(start, PARAMS_JSON, command_json, params, err) && put_params(start, PARAMS_WANDB, command_wandb_file, params, err)))
     return false;
   struct job_file job = {.run_id = trial->run,
                          .attempt = start->attempt,
@@ -249,14 +282,21 @@ static void set_reason(struct live_trial *trial, const char *text) {
 static void refused(struct live_trial *trial, uint32_t attempt, const struct err *err) {
   log_warn("sweep", NULL, "%s: trial %u was not started: %s", trial->sweep->name, trial->number, err->text);
   set_reason(trial, err->text);
+  struct err ignored; /* what is left is emptied when its number comes again, and removed with the run */
+  (void)!exec_local_tidy(trial->sweep->all->executor, trial->run, (int32_t)attempt, &ignored);
   engine_refused(trial->sweep->engine, trial->number, attempt, live_now(trial->sweep->all));
   sweeps_kick(trial->sweep->all);
 }
 
 void jobs_made(struct live_trial *trial, uint32_t attempt, const struct err *failed) {
   AUTO_ARENA struct arena arena = ARENA_INIT(16 * MIB);
-  struct start start = {
-      .trial = trial, .arena = &arena, .attempt = attempt, .checkpoint = BUF_INIT(PATH_SIZE), .work = BUF_INIT(PATH_SIZE)};
+  struct start start = {.trial = trial,
+                        .arena = &arena,
+                        .attempt = attempt,
+                        .checkpoint = BUF_INIT(PATH_SIZE),
+                        .work = BUF_INIT(PATH_SIZE),
+                        .params_json = BUF_INIT(PATH_SIZE),
+                        .params_wandb = BUF_INIT(PATH_SIZE)};
   const struct engine_trial *row = engine_trial(trial->sweep->engine, trial->number);
   struct err err;
   bool ok = !failed;
@@ -269,6 +309,8 @@ void jobs_made(struct live_trial *trial, uint32_t attempt, const struct err *fai
   mem_wipe(start.token, sizeof start.token);
   buf_release(&start.checkpoint);
   buf_release(&start.work);
+  buf_release(&start.params_json);
+  buf_release(&start.params_wandb);
 }
 
 void jobs_start(struct live_trial *trial, uint32_t attempt) {

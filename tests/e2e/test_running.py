@@ -211,6 +211,38 @@ class Terminal(Base):
         self.assertIn("time_limit", self.trials(sweep)[0]["state_reason"])
 
 
+class Given(Base):
+    """What a job is given beside its arguments."""
+
+    def test_the_parameters_as_files(self):
+        show = """test "$(cat $0)" = "$WINNOW_PARAMS" && grep -q . "$WANDB_SWEEP_PARAM_PATH" && cat "$WANDB_SWEEP_PARAM_PATH" && echo loss=1"""
+        sweep = self.submit({"name": "files", "command": ["sh", "-c", show, "${args_json_file}"], "metric": {"name": "loss"},
+                             "parameters": {"n": {"value": 3}, "opt": {"parameters": {"lr": {"value": 0.5}}}}})
+        self.ended(sweep)
+        trial = self.trials(sweep)[0]
+        self.assertEqual((trial["state"], trial["value"]), ("FINISHED", 1.0), trial)
+        said = self.s.get(f"/api/v1/runs/{trial['run_id']}/logs/stdout").body.decode()
+        self.assertRegex(said, '"n":\\n  value: 3\\n')
+        dry = self.ok(self.s.post("/api/v1/sweeps?dry_run=true", {**ONE, "name": "dry", "command": ["a", "${args_json_file}"]}))
+        self.assertEqual(dry["command"], ["a", "params.json"], dry)
+
+    def test_an_experiment_is_named_by_its_own_name_or_not_at_all(self):
+        body = {"name": "mine", "command": ["sh", "-c", "env | grep ^MLFLOW_EXPERIMENT | sort"], "workdir_mode": "inplace", "workdir": "/tmp"}
+        run = self.ok(self.s.post("/api/v1/runs", body), 201)["id"]
+        wait(lambda: self.ok(self.s.get(f"/api/v1/runs/{run}"))["state"] == "FINISHED", "the end")
+        said = self.s.get(f"/api/v1/runs/{run}/logs/stdout").body.decode()
+        self.assertEqual(said, "MLFLOW_EXPERIMENT_ID=0\n")
+
+    def test_a_start_that_fails_leaves_no_directories(self):
+        long = {"value": "a" * 70000}  # twice is more than one argument may be
+        sweep = self.submit({"name": "long", "command": ["true", "{{a}}{{a}}"], "parameters": {"a": long}, "retries": 0})
+        self.ended(sweep)
+        trial = self.trials(sweep)[0]
+        self.assertEqual(trial["state"], "FAILED", trial)
+        left = lambda: list((self.s.data / "jobs" / trial["run_id"]).glob("*/work"))
+        wait(lambda: not left(), "the tidying")
+
+
 class System(Base):
     def test_what_a_job_uses_is_a_series_and_no_metric(self):
         sweep = self.submit({"name": "system", "metric": {"name": "loss"}, "early_terminate": {"type": "threshold", "max": 10},
