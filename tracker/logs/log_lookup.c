@@ -86,7 +86,7 @@ static bool is_name(struct log_parse *p, const struct log_token *t) {
 void log_read_tokens(struct log_parse *p, struct str text) {
   p->text = text;
   p->tokens_n = log_tokenize(text, p->tokens, TOKENS_MAX);
-  p->has = (struct line_has){.only_names = true};
+  struct line_has has = {.only_names = true};
   for (size_t i = 0; i < p->tokens_n; i++) {
     struct log_token *t = &p->tokens[i];
     if (t->flags & LOG_T_UNIT && is_name(p, t)) {
@@ -94,11 +94,20 @@ void log_read_tokens(struct log_parse *p, struct str text) {
       t->flags &= (uint8_t) ~(LOG_T_UNIT | LOG_T_INT);
       t->end = t->unit_end;
     }
-    p->words[i] = t->type == LOG_T_WORD ? *look_up(p, token_text(p, i)) : (struct word_info){0};
-    p->has.numbers = t->type == LOG_T_NUMBER ? i + 1 : p->has.numbers;
-    p->has.percent |= (t->flags & LOG_T_PERCENT) != 0;
-    bool line = t->type == LOG_T_BREAK || t->mark == '|';
-    p->has.lines |= line;
-    p->has.only_names &= line || t->type == LOG_T_WORD || t->flags & LOG_T_INT;
+    if (t->type == LOG_T_WORD) {
+      p->words[i] = *look_up(p, token_text(p, i));
+      continue;
+    }
+    p->words[i] = (struct word_info){0};
+    if (t->type == LOG_T_NUMBER) {
+      has.numbers = i + 1;
+      has.percent |= (t->flags & LOG_T_PERCENT) != 0;
+      has.only_names &= (t->flags & LOG_T_INT) != 0;
+    } else {
+      bool line = t->type == LOG_T_BREAK || t->mark == '|';
+      has.lines |= line;
+      has.only_names &= line;
+    }
   }
+  p->has = has;
 }

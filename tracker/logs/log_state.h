@@ -191,6 +191,10 @@ void log_read_tokens(struct log_parse *p, struct str text);
 /* Of a series' key; it stands in stored states. */
 uint64_t log_key_hash(struct log_parse *p, struct str key);
 
+/* log_parse.c */
+/* "All runs", "Overall": a label of what is taken together, beside which each has its own. */
+bool log_says_all(struct str label);
+
 /* log_points.c */
 /* `at` bytes of scratch, or NULL when it is used up. */
 char *log_scratch(struct log_parse *p, size_t n);
