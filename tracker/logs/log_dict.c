@@ -204,6 +204,11 @@ static void note_text(struct reader *r, struct str key, struct str text) {
       r->says_name = text;
 }
 
+static bool is_integer(struct str text) {
+  struct log_number number;
+  return log_number_whole(text, &number) && number.integer;
+}
+
 /* The line of the text at which the value starts is the point's. */
 static void set_line(struct reader *r, struct raw *raw, size_t start) {
   for (; r->lines_to < start; r->lines_to++)
@@ -227,8 +232,11 @@ static bool plain_value(struct reader *r, struct str path, struct str key, bool 
   double number;
   if (!skip && (number_of(text, &number) || (log_classify(r->p, key).kind == LOG_KEY_METRIC && mean_of(text, &number))))
     number_found(r, path, key, depth == 0, number);
-  if (r->p->raw_n > before)
-    set_line(r, &r->p->raw[r->p->raw_n - 1], start);
+  if (r->p->raw_n > before) {
+    struct raw *raw = &r->p->raw[r->p->raw_n - 1];
+    set_line(r, raw, start);
+    raw->integer = raw->kind == LOG_KEY_UNKNOWN && is_integer(text);
+  }
   return true;
 }
 

@@ -32,6 +32,8 @@ static bool is_header_cell(const struct cell *cell) {
     return s.n == 0;
   bool letter = false;
   size_t blanks = 0;
+  if (s.p[s.n - 1] == ']' && str_find(s, '[') != SIZE_MAX && str_find(s, '[') > 0) /* "t[m:s]", "loss [dB]" */
+    s.n = str_find(s, '[');
   for (size_t i = 0; i < s.n; i++) {
     letter |= isalpha((unsigned char)s.p[i]) || (unsigned char)s.p[i] >= 0x80;
     blanks += s.p[i] == ' ';

@@ -19,9 +19,6 @@ static const struct {
     {"data_cost", LOG_KEY_CLOCK},
     {"e", LOG_KEY_EPOCH},
     {"env_step", LOG_KEY_STEP},
-    {"ep_len_mean", LOG_KEY_METRIC},
-    {"episode_len_mean", LOG_KEY_METRIC},
-    {"episode_length", LOG_KEY_METRIC},
     {"epochs_done", LOG_KEY_EPOCH},
     {"epochs_seen", LOG_KEY_EPOCH},
     {"eval_steps", LOG_KEY_SETTING},
@@ -41,8 +38,8 @@ static const struct {
     {"machine_precision", LOG_KEY_SETTING},
     {"max_grad_norm", LOG_KEY_SETTING},
     {"max_mem", LOG_KEY_CLOCK},
-    {"mean_ep_length", LOG_KEY_METRIC},
     {"n_updates", LOG_KEY_STEP},
+    {"norm_delta", LOG_KEY_METRIC},
     {"num_timesteps", LOG_KEY_STEP},
     {"num_updates", LOG_KEY_STEP},
     {"number_of_trees", LOG_KEY_STEP},
@@ -158,6 +155,47 @@ static bool is_rate(struct str name) {
   return false;
 }
 
+/* Words that say which of the values under a section it is: "Highest Train", "Final Test". */
+static bool qualifies_section(struct str word) {
+  static const char *const qualifiers[] = {"best", "highest", "lowest", "final", "last", "average", "avg", "mean", "overall"};
+  for (size_t i = 0; i < ARRAY_LEN(qualifiers); i++)
+    if (str_eq_nocase(word, str_of(qualifiers[i])))
+      return true;
+  return false;
+}
+
+/* "ep_len_mean", "Episode length": how long an agent lived. */
+static bool is_episode_length(struct str name) {
+  struct str word;
+  bool episode = false, length = false;
+  while (log_subword(&name, &word)) {
+    episode |= str_eq_nocase(word, STR("ep")) || str_eq_nocase(word, STR("episode")) || str_eq_nocase(word, STR("eplen"));
+    length |= str_eq_nocase(word, STR("len")) || str_eq_nocase(word, STR("length")) || str_eq_nocase(word, STR("eplen"));
+  }
+  return episode && length;
+}
+
+/* "Top3": how often the right one is among the first three. */
+static bool is_top(struct str name) {
+  size_t n = name.n;
+  while (n && is_digit((unsigned char)name.p[n - 1]))
+    n--;
+  n -= n < name.n && n && name.p[n - 1] == '-';
+  return n < name.n && n >= 3 && str_eq_nocase(str_n(name.p + n - 3, 3), STR("top")) &&
+         (n == 3 || !is_letter((unsigned char)name.p[n - 4]));
+}
+
+/* What is minimised, or explained, in the words of mathematics: their parts mean nothing. */
+static bool is_formula(struct str name) {
+  static const char *const endings[] = {"f(x)", "f-value", "fval", "r-squared", "r squared", "r_squared", "r^2", "c-index"};
+  for (size_t i = 0; i < ARRAY_LEN(endings); i++) {
+    size_t n = strlen(endings[i]);
+    if (name.n >= n && str_eq_nocase(str_n(name.p + name.n - n, n), str_of(endings[i])))
+      return true;
+  }
+  return false;
+}
+
 /* P@1, Acc@5, mAP@0.5, hits@10 */
 static bool is_at_rank(struct str name) {
   size_t at = str_find(name, '@');
@@ -166,9 +204,9 @@ static bool is_at_rank(struct str name) {
 
 /* What is counted: "instance accuracy", "token_loss", "line error". */
 static bool is_thing(struct str word) {
-  static const char *const things[] = {"class",  "classes",  "document", "edge",  "example", "feature", "frame",
-                                       "image",  "instance", "line",     "node",  "nodes",   "edges",   "row",
-                                       "sample", "samples",  "sentence", "token", "tokens",  "words"};
+  static const char *const things[] = {"delta", "class",  "classes",  "document", "edge",  "example", "feature",
+                                       "frame", "image",  "instance", "line",     "node",  "nodes",   "edges",
+                                       "row",   "sample", "samples",  "sentence", "token", "tokens",  "words"};
   for (size_t i = 0; i < ARRAY_LEN(things); i++)
     if (str_eq_nocase(word, str_of(things[i])))
       return true;
@@ -208,7 +246,7 @@ struct log_key log_key_classify(struct str name) {
     ends_in_loss = str_eq_nocase(word, STR("loss"));
     ends_in_norm = str_eq_nocase(word, STR("norm"));
     settings |= flags & LOG_WORD_SETTING && !is_thing(word);
-    sections += (flags & LOG_WORD_SECTION) || str_eq_nocase(word, STR("best"));
+    sections += (flags & LOG_WORD_SECTION) || qualifies_section(word);
     places += (flags & (LOG_WORD_EPOCH | LOG_WORD_STEP | LOG_WORD_BATCH)) != 0;
     qualifiers += qualifies_place(word) || (flags & LOG_WORD_TRAIN);
   }
@@ -223,6 +261,8 @@ struct log_key log_key_classify(struct str name) {
     key.kind = LOG_KEY_CLOCK;
   else if (places && places + qualifiers == words_n)
     key.kind = all & LOG_WORD_EPOCH ? LOG_KEY_EPOCH : all & LOG_WORD_STEP ? LOG_KEY_STEP : LOG_KEY_BATCH;
+  else if (is_episode_length(name) || is_top(name))
+    key.kind = LOG_KEY_METRIC;
   else if (places && all & LOG_WORD_LIMIT && !(all & LOG_WORD_METRIC)) /* best_epoch, max steps */
     key.kind = LOG_KEY_SETTING;
   else if (sections == words_n && all & LOG_WORD_SECTION) /* Train, bestTest */
@@ -231,12 +271,14 @@ struct log_key log_key_classify(struct str name) {
     key.kind = LOG_KEY_CLOCK;
   else if (ends_in_norm && words_n > 1 && !(all & (LOG_WORD_LIMIT | LOG_WORD_BATCH)) && !is_layer_norm(name))
     key.kind = LOG_KEY_METRIC; /* "feature norm" */
+  else if (ends_in_loss && !(all & (LOG_WORD_LIMIT | LOG_WORD_TALK)))
+    key.kind = LOG_KEY_METRIC; /* "ent_coef_loss" */
   else if (all & LOG_WORD_SETTING && (settings ? !(first & LOG_WORD_METRIC && last & LOG_WORD_METRIC)
                                                : !(last & LOG_WORD_METRIC))) /* not "Loss/regularization_loss" */
     key.kind = LOG_KEY_SETTING;
   else if (all & LOG_WORD_SCHEDULE)
     key.kind = LOG_KEY_SCHEDULE;
-  else if (all & LOG_WORD_METRIC || is_at_rank(name))
+  else if (all & LOG_WORD_METRIC || is_at_rank(name) || is_formula(name))
     key.kind = LOG_KEY_METRIC;
   return key;
 }

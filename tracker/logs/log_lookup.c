@@ -51,7 +51,12 @@ static const struct word_info *look_up(struct log_parse *p, struct str name) {
   size_t at = hash & (CACHE_MAX - 1);
   if (p->cache[at].hash != hash) {
     p->cache[at].hash = hash;
-    p->cache[at].info = (struct word_info){(uint16_t)log_word(name), log_is_section(name), log_may_be_place(name), log_key_classify(name)};
+    p->cache[at].info = (struct word_info){.flags = (uint16_t)log_word(name),
+                                           .section = log_is_section(name),
+                                           .placing = log_may_be_place(name),
+                                           .dotted = str_find(name, '.') != SIZE_MAX,
+                                           .divided = str_find(name, ' ') != SIZE_MAX,
+                                           .key = log_key_classify(name)};
   }
   return &p->cache[at].info;
 }
@@ -61,16 +66,20 @@ unsigned log_flags(struct log_parse *p, struct str word) {
 }
 
 /* A name is asked for several times in turn. */
-struct log_key log_classify(struct log_parse *p, struct str name) {
+const struct word_info *log_look_up(struct log_parse *p, struct str name) {
   if (name.n && name.n == p->asked.n && memcmp(name.p, p->asked.name, name.n) == 0)
-    return p->asked.key;
-  struct log_key key = look_up(p, name)->key;
-  if (name.n <= sizeof p->asked.name && name.n) {
-    memcpy(p->asked.name, name.p, name.n);
-    p->asked.n = (uint8_t)name.n;
-    p->asked.key = key;
-  }
-  return key;
+    return &p->asked.info;
+  const struct word_info *info = look_up(p, name);
+  if (name.n > sizeof p->asked.name || !name.n)
+    return info;
+  memcpy(p->asked.name, name.p, name.n);
+  p->asked.n = (uint8_t)name.n;
+  p->asked.info = *info;
+  return &p->asked.info;
+}
+
+struct log_key log_classify(struct log_parse *p, struct str name) {
+  return log_look_up(p, name)->key;
 }
 
 /* ".75R: 0.1", "1NN=0.9": a number with letters that are no unit, before a value. */
@@ -86,7 +95,7 @@ static bool is_name(struct log_parse *p, const struct log_token *t) {
 void log_read_tokens(struct log_parse *p, struct str text) {
   p->text = text;
   p->tokens_n = log_tokenize(text, p->tokens, TOKENS_MAX);
-  p->has = (struct line_has){.only_names = true};
+  struct line_has has = {.only_names = true};
   for (size_t i = 0; i < p->tokens_n; i++) {
     struct log_token *t = &p->tokens[i];
     if (t->flags & LOG_T_UNIT && is_name(p, t)) {
@@ -94,11 +103,20 @@ void log_read_tokens(struct log_parse *p, struct str text) {
       t->flags &= (uint8_t) ~(LOG_T_UNIT | LOG_T_INT);
       t->end = t->unit_end;
     }
-    p->words[i] = t->type == LOG_T_WORD ? *look_up(p, token_text(p, i)) : (struct word_info){0};
-    p->has.numbers = t->type == LOG_T_NUMBER ? i + 1 : p->has.numbers;
-    p->has.percent |= (t->flags & LOG_T_PERCENT) != 0;
-    bool line = t->type == LOG_T_BREAK || t->mark == '|';
-    p->has.lines |= line;
-    p->has.only_names &= line || t->type == LOG_T_WORD || t->flags & LOG_T_INT;
+    if (t->type == LOG_T_WORD) {
+      p->words[i] = *look_up(p, token_text(p, i));
+      continue;
+    }
+    p->words[i] = (struct word_info){0};
+    if (t->type == LOG_T_NUMBER) {
+      has.numbers = i + 1;
+      has.percent |= (t->flags & LOG_T_PERCENT) != 0;
+      has.only_names &= (t->flags & LOG_T_INT) != 0;
+    } else {
+      bool line = t->type == LOG_T_BREAK || t->mark == '|';
+      has.lines |= line && !has.numbers;
+      has.only_names &= line;
+    }
   }
+  p->has = has;
 }

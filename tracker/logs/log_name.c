@@ -61,7 +61,10 @@ static bool starts_name(const struct log_parse *p, size_t i) {
     return false;
   if (t->type == LOG_T_MARK)
     return t->mark == '|' && i + 1 < p->tokens_n && !(p->tokens[i + 1].flags & LOG_T_SPACE);
-  return t->type == LOG_T_WORD && !(token_word(p, i) & LOG_WORD_FILLER);
+  if (t->type != LOG_T_WORD)
+    return false;
+  bool limit = token_is_word(p, i + 1) && token_word(p, i + 1) & LOG_WORD_LIMIT; /* "Current minimum" */
+  return !(token_word(p, i) & LOG_WORD_FILLER) || limit;
 }
 
 /* Too long a run of words is a sentence: its name starts at the first word that means something. */

@@ -31,8 +31,8 @@ static bool segment_has(const struct scan *s, unsigned flags) {
 static bool is_code_place(const struct scan *s, struct str name) {
   const struct log_parse *p = s->p;
   size_t number = s->at + 1, next = s->at + 2;
-  if (str_find(name, '.') == SIZE_MAX || next >= p->tokens_n || !token_is(p, s->at, ':') || p->tokens[s->at].flags & LOG_T_SPACE ||
-      !token_is_int(p, number) || p->tokens[number].flags & LOG_T_SPACE)
+  if (next >= p->tokens_n || !token_is(p, s->at, ':') || p->tokens[s->at].flags & LOG_T_SPACE || !token_is_int(p, number) ||
+      p->tokens[number].flags & LOG_T_SPACE)
     return false;
   for (size_t i = 0; i < name.n; i++)
     if (!islower((unsigned char)name.p[i]) && !isdigit((unsigned char)name.p[i]) && name.p[i] != '_' && name.p[i] != '.')
@@ -42,16 +42,15 @@ static bool is_code_place(const struct scan *s, struct str name) {
 
 /* A name of several words that starts with the section passes it on: "train mean loss: 2.1, accuracy: 0.3". */
 static void inherit_section(struct log_parse *p, struct str name, enum log_key_kind kind) {
-  size_t blank = str_find(name, ' ');
-  if (kind != LOG_KEY_METRIC || blank == SIZE_MAX)
+  if (kind != LOG_KEY_METRIC || !log_look_up(p, name)->divided)
     return;
-  struct str word = str_slice(name, 0, blank);
+  struct str word = str_slice(name, 0, str_find(name, ' '));
   if (log_flags(p, word) & LOG_WORD_SECTION)
     p->line_section = word;
 }
 
 static struct raw *add_pair(struct scan *s, struct str name, double value, bool percent) {
-  if (log_is_source_file(name) || is_code_place(s, name)) /* train.py:42 */
+  if (log_look_up(s->p, name)->dotted && (log_is_source_file(name) || is_code_place(s, name))) /* train.py:42 */
     return NULL;
   struct raw *raw = log_add_raw(s->p, name, value);
   if (!raw)

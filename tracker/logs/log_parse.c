@@ -38,6 +38,11 @@ static void set_section(struct log_parse *p, struct str section, bool strong) {
   p->kept.section_used = false;
 }
 
+bool log_says_all(struct str label) {
+  struct str word;
+  return log_subword(&label, &word) && (str_eq_nocase(word, STR("all")) || str_eq_nocase(word, STR("overall")));
+}
+
 /* "Validation", "Evaluating ...", "***** eval metrics *****": the section of the lines that follow. */
 static void find_headline(struct log_parse *p) {
   size_t words = 0, at = SIZE_MAX, from = p->first, to = p->tokens_n;
@@ -57,6 +62,9 @@ static void find_headline(struct log_parse *p) {
     if (at == SIZE_MAX && token_is_section(p, i))
       at = words == 1 || words == 2 ? i : SIZE_MAX;
   }
+  bool all = words > 0 && words <= 3 && token_is(p, to, ':') && to + 1 == p->tokens_n && log_says_all(token_text(p, from));
+  if (all)
+    set_section(p, str_n(p->text.p + p->tokens[from].at, p->tokens[to - 1].end - p->tokens[from].at), false);
   if (at == SIZE_MAX || words > 5)
     return;
   bool strong = from - p->first >= 3 && p->tokens_n - to >= 3;

@@ -597,7 +597,28 @@ static void settle_step_of(struct log_parse *p) {
   p->own.step = NAN;
 }
 
+/* "EP0_train", "epoch12": a place with its number in one word, and maybe the section. False when it is none. */
+static bool fused_place(struct str word, enum log_key_kind *ret_kind, double *ret_number, struct str *ret_section) {
+  struct str rest = word, place, digits;
+  struct log_number number;
+  *ret_section = STR("");
+  if (!log_subword(&rest, &place) || place.n < 2 || !log_subword(&rest, &digits) || !isdigit((unsigned char)digits.p[0]))
+    return false;
+  unsigned flags = log_word(place);
+  if (!(flags & (LOG_WORD_EPOCH | LOG_WORD_STEP)) || !log_number_whole(digits, &number) ||
+      (log_subword(&rest, ret_section) && (!(log_word(*ret_section) & LOG_WORD_SECTION) || rest.n)))
+    return false;
+  *ret_kind = flags & LOG_WORD_EPOCH ? LOG_KEY_EPOCH : LOG_KEY_STEP;
+  *ret_number = number.value;
+  return true;
+}
+
 bool log_may_be_place(struct str word) {
+  enum log_key_kind kind;
+  double number;
+  struct str section;
+  if (fused_place(word, &kind, &number, &section))
+    return true;
   return str_eq_nocase(word, STR("after")) || str_is(word, "Up") || str_find(word, '/') != SIZE_MAX;
 }
 
@@ -611,6 +632,22 @@ static size_t step_between_brackets(struct log_parse *p, size_t i) {
   return i + 2;
 }
 
+static size_t place_in_word(struct log_parse *p, size_t i) {
+  enum log_key_kind kind;
+  double number;
+  struct str section;
+  if (!fused_place(token_text(p, i), &kind, &number, &section))
+    return 0;
+  double *place = kind == LOG_KEY_EPOCH ? &p->own.epoch : &p->own.step;
+  if (!isnan(*place) || token_is(p, i + 1, '=') || (!section.n && i != p->first)) /* of a path, of a setting */
+    return 0;
+  *place = number;
+  if (section.n)
+    p->line_section = section;
+  use(p, i, i + 1);
+  return i + 1;
+}
+
 static size_t place_at_word(struct log_parse *p, size_t i) {
   size_t end = worded_place(p, i);
   if (!p->words[i].placing)
@@ -619,6 +656,8 @@ static size_t place_at_word(struct log_parse *p, size_t i) {
     end = place_after(p, i);
   if (!end)
     end = abbreviated_place(p, i);
+  if (!end)
+    end = place_in_word(p, i);
   return end ? end : place_pair(p, i);
 }
 

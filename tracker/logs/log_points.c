@@ -160,11 +160,11 @@ static struct str key_section(struct log_parse *p, const struct raw *raw) {
   bool strong = p->best;
   if (!section.n && p->kept.section_n) {
     section = str_n(p->kept.section, p->kept.section_n);
-    strong = p->kept.section_strong;
+    strong = p->kept.section_strong || log_says_all(section);
     p->kept.section_used = true;
   }
   bool says_itself = raw->sections && !strong && !str_is(section, "*");
-  return says_itself || raw->kind == LOG_KEY_SCHEDULE || raw->kind == LOG_KEY_SECTION ? STR("") : section;
+  return says_itself || raw->kind == LOG_KEY_SCHEDULE || (raw->kind == LOG_KEY_SECTION && !log_says_all(section)) ? STR("") : section;
 }
 
 /* The name with what stands around it; in it lies the name with its suffix. Empty when there is no room. */
@@ -202,6 +202,9 @@ static struct series *name_series(struct log_parse *p, const struct raw *raw, co
     key = concat(p, key, STR(" 2"));
     s = key.n ? find_series(p, key) : NULL;
   }
+  if (s && s->count == 1 && s->level == LEVEL_NONE && !stand->carried && s->beside == beside(p) &&
+      p->raw_n > 1) /* the first one was measured before the training */
+    s->level = (uint8_t)stand->level;
   if (s && s->hash && s->level != stand->level && raw->kind != LOG_KEY_SCHEDULE) {
     key = concat(p, key, str_of(level_names[stand->level]));
     s = key.n ? find_series(p, key) : NULL;

@@ -59,6 +59,8 @@ struct word_info {
   uint16_t flags; /* enum log_word */
   bool section;   /* log_is_section() */
   bool placing;   /* log_may_be_place() */
+  bool dotted;    /* has a point in it */
+  bool divided;   /* has a blank in it */
   struct log_key key;
 };
 
@@ -133,7 +135,7 @@ struct kept {
 struct line_has {
   size_t numbers;  /* up to here */
   bool percent;    /* a number with this sign */
-  bool lines;      /* drawn ones */
+  bool lines;      /* a drawn one before the first number */
   bool only_names; /* words and whole numbers, besides those */
 };
 
@@ -169,7 +171,7 @@ struct log_parse {
   struct log_point points[LOG_POINTS_MAX];
   size_t points_n;
   struct {
-    struct log_key key;
+    struct word_info info;
     uint8_t n; /* 0: none yet */
     char name[32];
   } asked; /* last */
@@ -183,6 +185,8 @@ struct log_parse {
 };
 
 /* log_lookup.c */
+/* What the name means; valid until the next call. */
+const struct word_info *log_look_up(struct log_parse *p, struct str name);
 struct log_key log_classify(struct log_parse *p, struct str name);
 /* log_word(), looked up. */
 unsigned log_flags(struct log_parse *p, struct str word);
@@ -190,6 +194,10 @@ unsigned log_flags(struct log_parse *p, struct str word);
 void log_read_tokens(struct log_parse *p, struct str text);
 /* Of a series' key; it stands in stored states. */
 uint64_t log_key_hash(struct log_parse *p, struct str key);
+
+/* log_parse.c */
+/* "All runs", "Overall": a label of what is taken together, beside which each has its own. */
+bool log_says_all(struct str label);
 
 /* log_points.c */
 /* `at` bytes of scratch, or NULL when it is used up. */

@@ -262,25 +262,52 @@ static bool try_row(struct log_parse *p, struct table *t, struct str line, size_
   return labelled_row(p, t, line, cells, n) || indexed_row(p, t, cells, n) || (index_like && numeric_row(p, t, cells, n));
 }
 
-/* "gamma cost      error dispersion": a row with a number for each word tells that single blanks divide the names. */
+static size_t count_words(struct str name) {
+  size_t words = 1;
+  for (size_t i = 0; i < name.n; i++)
+    words += name.p[i] == ' ';
+  return words;
+}
+
+/* Which columns have a number for each of their words? Those that so many cells stand under. Returns how many columns that makes. */
+static size_t find_split(const struct table *t, const struct cell *cells, size_t n, bool *ret_split) {
+  size_t next = 0, columns = 0;
+  for (size_t i = 0; i < t->count; i++) {
+    size_t words = count_words(column_name(t, i)), under = 0;
+    while (under < words && next + under < n && cells[next + under].at < t->columns[i].end)
+      under++;
+    ret_split[i] = words > 1 && under == words;
+    columns += ret_split[i] ? words : 1;
+    next += ret_split[i] ? words : 1;
+  }
+  return columns;
+}
+
+/* "gamma cost      error dispersion": a row with a number for each word tells that single blanks divide the names; in
+ * "Iterat #Fevals   function value" only those of the first. */
 static bool split_names(struct log_parse *p, const struct table *t, struct str line, size_t from, struct table *ret) {
   struct cell cells[CELLS_MAX];
-  size_t words = t->count;
-  for (size_t i = 0; i < t->text_n; i++)
-    words += t->text[i] == ' ';
-  if (t->by != BY_BLANKS || words == t->count || words < 3 || words > COLUMNS_MAX)
+  bool split[COLUMNS_MAX];
+  size_t words = 0, numbers = 0;
+  if (t->by != BY_BLANKS || !memchr(t->text, ' ', t->text_n))
     return false;
-  size_t n = log_split_blanks(line, from, 1, cells), numbers = 0;
+  for (size_t i = 0; i < t->count; i++)
+    words += count_words(column_name(t, i));
+  size_t n = log_split_blanks(line, from, 1, cells);
   for (size_t i = 0; i < n; i++)
     numbers += cells[i].kind == CELL_NUMBER;
-  if ((n != words && n != words + 1) || numbers < 2)
+  if (n <= t->count || words > COLUMNS_MAX || numbers < 2)
+    return false;
+  if (n == words || n == words + 1)
+    memset(split, true, sizeof split);
+  else if (numbers + 1 < n || find_split(t, cells, n, split) != n)
     return false;
   *ret = (struct table){.by = BY_BLANKS};
   for (size_t i = 0; i < t->count; i++) {
-    struct str rest = column_name(t, i), word;
-    while (str_split(&rest, ' ', &word)) {
-      uint32_t at = t->columns[i].at + (uint32_t)(word.p - column_name(t, i).p);
-      struct cell cell = {.text = word, .at = at, .end = at + (uint32_t)word.n};
+    struct str name = column_name(t, i), rest = name, word;
+    while (str_split(&rest, split[i] ? ' ' : 0, &word)) {
+      uint32_t at = t->columns[i].at + (uint32_t)(word.p - name.p);
+      struct cell cell = {.text = word, .at = at, .end = split[i] ? at + (uint32_t)word.n : t->columns[i].end};
       if (!word.n || !log_add_column(p, ret, &cell, STR("")))
         return false;
     }
@@ -308,8 +335,18 @@ static bool find_row_from(struct log_parse *p, struct str line, size_t from) {
   return false;
 }
 
+/* "copypaste: AP,AP50,AP75": where the list begins. */
+static size_t behind_label(const struct log_parse *p, size_t from) {
+  size_t i = p->first;
+  bool label = token_is_word(p, i) && token_is(p, i + 1, ':') && i + 2 < p->tokens_n && p->tokens[i + 2].flags & LOG_T_SPACE;
+  return label && token_is(p, i + 3, ',') ? p->tokens[i + 2].at : from;
+}
+
 /* What looks like a logger's prefix may be the first column. */
 static bool find_row(struct log_parse *p, struct str line, size_t from) {
+  size_t list = behind_label(p, from);
+  if (list > from)
+    return find_row_from(p, line, list);
   return find_row_from(p, line, from) || (p->first && find_row_from(p, line, 0));
 }
 
@@ -422,7 +459,7 @@ bool log_find_table(struct log_parse *p) {
     return true;
   if (numbers || !words)
     return false;
-  bool header = (heads || !p->above_is_prose) && log_find_header(p, line, from, pipes);
+  bool header = (heads || !p->above_is_prose) && log_find_header(p, line, behind_label(p, from), pipes);
   remember_words(p, line);
   p->above_is_prose = !heads;
   return header;
