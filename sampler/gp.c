@@ -10,9 +10,10 @@
 
 /* LAPACK, which comes with the BLAS. Lower triangles, column by column. */
 void dpotrf_(const char *uplo, const int *n, double *a, const int *lda, int *info);
-void dpotri_(const char *uplo, const int *n, double *a, const int *lda, int *info);
+void dtrtri_(const char *uplo, const char *diag, const int *n, double *a, const int *lda, int *info);
+void dlauum_(const char *uplo, const int *n, double *a, const int *lda, int *info);
 
-enum { PREDICT_BATCH = 256, PREDICT_BLOCK = 64 };
+enum { PREDICT_BATCH = 256, PREDICT_BLOCK = 64, ROOT_BASE = 32 };
 #define NOISE_MIN 1e-6
 #define LOG_2PI 1.83787706640934548356
 
@@ -23,7 +24,7 @@ struct gp {
   double *columns; /* feature by feature, `all` values each */
   double *y, *repeats;
   struct gp_params params;
-  double *factor;  /* Cholesky factor of all rows; the measured ones come first, so that it begins with theirs */
+  double *root;    /* the inverse of the Cholesky factor of all rows; the measured ones come first, so that it begins with theirs */
   double *inverse; /* of the covariance of all rows */
   double *alpha;   /* inverse of the measured rows' covariance times y */
   double extra;    /* what the diagonal was raised by, beyond the noise */
@@ -47,11 +48,11 @@ bool gp_new(const struct gp_data *data, struct gp **ret, struct err *err) {
   gp->y = mem_array(rows, sizeof *gp->y);
   gp->repeats = mem_array(rows, sizeof *gp->repeats);
   gp->alpha = mem_array(rows, sizeof *gp->alpha);
-  gp->factor = mem_array(all * all, sizeof *gp->factor);
+  gp->root = mem_array(all * all, sizeof *gp->root);
   gp->inverse = mem_array(all * all, sizeof *gp->inverse);
   gp->line = mem_array(all, 4 * sizeof *gp->line);
   gp->work = mem_array(minimize_work(features + 2) + 4 * (features + 2), sizeof *gp->work);
-  if (!gp->is_choice || !gp->columns || !gp->y || !gp->repeats || !gp->alpha || !gp->factor || !gp->inverse || !gp->line || !gp->work) {
+  if (!gp->is_choice || !gp->columns || !gp->y || !gp->repeats || !gp->alpha || !gp->root || !gp->inverse || !gp->line || !gp->work) {
     gp_free(gp);
     return err_no_memory(err);
   }
@@ -70,7 +71,7 @@ void gp_free(struct gp *gp) {
   if (!gp)
     return;
   mem_free(gp->is_choice), mem_free(gp->columns), mem_free(gp->y), mem_free(gp->repeats), mem_free(gp->alpha);
-  mem_free(gp->work), mem_free(gp->factor), mem_free(gp->inverse), mem_free(gp->line);
+  mem_free(gp->work), mem_free(gp->root), mem_free(gp->inverse), mem_free(gp->line);
   mem_free(gp);
 }
 
@@ -103,20 +104,45 @@ static void fill_covariance(struct gp *gp, const struct gp_params *params, size_
   }
 }
 
-/* Fills and factors; when that fails, again with more and more on the diagonal. */
-static bool factorise(struct gp *gp) {
+/* A covariance becomes the inverse of its Cholesky factor, in its place. By halves: products of large pieces are what a processor does
+ * fastest. False when it has no factor. */
+static bool take_root(double *a, int n, int stride) {
+  int half = n / 16 * 8, rest = n - half, info;
+  if (n <= ROOT_BASE) {
+    dpotrf_("L", &n, a, &stride, &info);
+    if (info == 0)
+      dtrtri_("L", "N", &n, a, &stride, &info);
+    return info == 0;
+  }
+  double *below = a + half, *corner = below + (size_t)half * (size_t)stride;
+  if (!take_root(a, half, stride))
+    return false;
+  cblas_dtrmm(CblasColMajor, CblasRight, CblasLower, CblasTrans, CblasNonUnit, rest, half, 1, a, stride, below, stride);
+  cblas_dsyrk(CblasColMajor, CblasLower, CblasNoTrans, rest, half, -1, below, stride, 1, corner, stride);
+  if (!take_root(corner, rest, stride))
+    return false;
+  cblas_dtrmm(CblasColMajor, CblasRight, CblasLower, CblasNoTrans, CblasNonUnit, rest, half, -1, a, stride, below, stride);
+  cblas_dtrmm(CblasColMajor, CblasLeft, CblasLower, CblasNoTrans, CblasNonUnit, rest, half, 1, corner, stride, below, stride);
+  return true;
+}
+
+static bool find_root(struct gp *gp, size_t n) {
+  blas_enter();
+  bool ok = take_root(gp->root, (int)n, (int)n);
+  blas_leave();
+  return ok;
+}
+
+/* Fills and finds the root; when that fails, again with more and more on the diagonal. */
+static bool find_root_of_all(struct gp *gp) {
   const struct gp_params *params = &gp->params;
   size_t n = gp->all;
-  int size = (int)n, info;
   gp->extra = 0;
   for (;;) {
-    fill_covariance(gp, params, n, gp->factor, NULL);
+    fill_covariance(gp, params, n, gp->root, NULL);
     for (size_t i = 0; i < n && gp->extra > 0; i++)
-      gp->factor[i * n + i] += gp->extra;
-    blas_enter();
-    dpotrf_("L", &size, gp->factor, &size, &info);
-    blas_leave();
-    if (info == 0)
+      gp->root[i * n + i] += gp->extra;
+    if (find_root(gp, n))
       return true;
     gp->extra = gp->extra > 0 ? gp->extra * 10 : 1e-8 * (params->signal + params->noise);
     if (!(gp->extra <= 1e-2 * (params->signal + params->noise)))
@@ -124,11 +150,31 @@ static bool factorise(struct gp *gp) {
   }
 }
 
-static double log_determinant(const double *factor, size_t n) {
+/* Sets alpha; half of y' alpha. */
+static double solve(struct gp *gp, size_t stride) {
+  int rows = (int)gp->rows, size = (int)stride;
+  memcpy(gp->alpha, gp->y, gp->rows * sizeof *gp->y);
+  blas_enter();
+  cblas_dtrmv(CblasColMajor, CblasLower, CblasNoTrans, CblasNonUnit, rows, gp->root, size, gp->alpha, 1);
+  double half = 0.5 * cblas_ddot(rows, gp->alpha, 1, gp->alpha, 1);
+  cblas_dtrmv(CblasColMajor, CblasLower, CblasTrans, CblasNonUnit, rows, gp->root, size, gp->alpha, 1);
+  blas_leave();
+  return half;
+}
+
+/* The lower triangle of a root times itself, in its place. */
+static void square(double *root, size_t n) {
+  int size = (int)n, info;
+  blas_enter();
+  dlauum_("L", &size, root, &size, &info);
+  blas_leave();
+}
+
+static double half_log_determinant(const double *root, size_t n) {
   double sum = 0;
   for (size_t i = 0; i < n; i++)
-    sum += log(factor[i * n + i]);
-  return 2 * sum;
+    sum -= log(root[i * n + i]);
+  return sum;
 }
 
 /* ---- fitting ---- */
@@ -209,30 +255,16 @@ static void likelihood_gradient(struct gp *gp, const struct gp_params *params, d
 
 double gp_objective(struct gp *gp, enum gp_prior prior, const double *log_params, double *ret_gradient) {
   size_t n = gp->rows;
-  int size = (int)n, info;
   struct gp_params *params = &gp->params;
+  double *slope = gp->inverse; /* which is not needed before the fit is over */
   params_of(log_params, gp->features, params);
-  double *factor = gp->factor, *slope = gp->inverse; /* which is not needed before the fit is over */
-  fill_covariance(gp, params, n, factor, slope);
-  blas_enter();
-  dpotrf_("L", &size, factor, &size, &info);
-  blas_leave();
-  if (info != 0)
+  fill_covariance(gp, params, n, gp->root, slope);
+  if (!find_root(gp, n))
     return NAN;
-  double half_determinant = 0.5 * log_determinant(factor, n);
-  memcpy(gp->alpha, gp->y, n * sizeof *gp->y);
-  blas_enter();
-  cblas_dtrsv(CblasColMajor, CblasLower, CblasNoTrans, CblasNonUnit, size, factor, size, gp->alpha, 1);
-  blas_leave();
-  double fit = 0.5 * cblas_ddot(size, gp->alpha, 1, gp->alpha, 1);
-  blas_enter();
-  cblas_dtrsv(CblasColMajor, CblasLower, CblasTrans, CblasNonUnit, size, factor, size, gp->alpha, 1);
-  dpotri_("L", &size, factor, &size, &info);
-  blas_leave();
-  if (info != 0)
-    return NAN;
-  likelihood_gradient(gp, params, factor, slope, ret_gradient);
-  return fit + half_determinant + 0.5 * (double)n * LOG_2PI + add_priors(gp, prior, log_params, ret_gradient);
+  double fit = solve(gp, n) + half_log_determinant(gp->root, n);
+  square(gp->root, n);
+  likelihood_gradient(gp, params, gp->root, slope, ret_gradient);
+  return fit + 0.5 * (double)n * LOG_2PI + add_priors(gp, prior, log_params, ret_gradient);
 }
 
 struct fit {
@@ -276,19 +308,14 @@ bool gp_fit(struct gp *gp, enum gp_prior prior, unsigned starts, unsigned iterat
 
 bool gp_use(struct gp *gp, const struct gp_params *params, struct err *err) {
   size_t n = gp->all;
-  int size = (int)n, rows = (int)gp->rows, info;
   if (params != &gp->params)
     gp->params = *params;
-  if (!factorise(gp))
+  if (!find_root_of_all(gp))
     return err_set(err, ERR_INVALID, "the covariance has no factor");
-  memcpy(gp->inverse, gp->factor, n * n * sizeof *gp->factor);
-  memcpy(gp->alpha, gp->y, gp->rows * sizeof *gp->y);
-  blas_enter();
-  dpotri_("L", &size, gp->inverse, &size, &info);
-  cblas_dtrsv(CblasColMajor, CblasLower, CblasNoTrans, CblasNonUnit, rows, gp->factor, size, gp->alpha, 1);
-  cblas_dtrsv(CblasColMajor, CblasLower, CblasTrans, CblasNonUnit, rows, gp->factor, size, gp->alpha, 1);
-  blas_leave();
-  return info == 0 || err_set(err, ERR_INVALID, "the covariance has no inverse");
+  solve(gp, n);
+  memcpy(gp->inverse, gp->root, n * n * sizeof *gp->root);
+  square(gp->inverse, n);
+  return true;
 }
 
 /* ---- predicting ---- */
@@ -298,11 +325,12 @@ static void covariance_to(struct gp *gp, const double *x, double *ret, double *r
   kernel_matern(ret, gp->all, gp->params.signal, ret_slope);
 }
 
-/* Some rows of which the variance is being worked out: column k of `solved` belongs to the row numbered origin[k]. */
+/* Some rows of which the variance is being worked out: column k belongs to the row numbered origin[k]. */
 struct batch {
   size_t count;
-  double *solved;   /* covariances to the model's rows; those that are worked in: solved with the factor */
-  double *variance; /* given the model's rows that are worked in */
+  double *cross;    /* covariances to the model's rows */
+  double *variance; /* given those of the model's rows that are worked in */
+  double *part;     /* what a block of them takes from it */
   size_t *origin;
 };
 
@@ -314,7 +342,7 @@ static void drop_unwanted(struct batch *batch, size_t n, gp_wanted_fn *wanted, v
     if (!wanted(ctx, mean[row], batch->variance[k]))
       continue;
     if (kept < k) {
-      memcpy(batch->solved + kept * n, batch->solved + k * n, n * sizeof *batch->solved);
+      memcpy(batch->cross + kept * n, batch->cross + k * n, n * sizeof *batch->cross);
       batch->variance[kept] = batch->variance[k];
       batch->origin[kept] = row;
     }
@@ -323,25 +351,28 @@ static void drop_unwanted(struct batch *batch, size_t n, gp_wanted_fn *wanted, v
   batch->count = kept;
 }
 
-/* Forward substitution goes on from the model's row `from` to row `to`. */
+/* The variance is now given the model's rows before `to` as well: their part of the root times the covariances. */
 static void work_in(const struct gp *gp, struct batch *batch, size_t from, size_t to) {
   int n = (int)gp->all, count = (int)batch->count, size = (int)(to - from);
-  const double *rows = gp->factor + from;
-  double *block = batch->solved + from;
+  const double *rows = gp->root + from;
+  for (size_t k = 0; k < batch->count; k++)
+    memcpy(batch->part + k * PREDICT_BLOCK, batch->cross + k * gp->all + from, (to - from) * sizeof *batch->part);
   blas_enter();
+  cblas_dtrmm(CblasColMajor, CblasLeft, CblasLower, CblasNoTrans, CblasNonUnit, size, count, 1, rows + from * gp->all, n, batch->part,
+              PREDICT_BLOCK);
   if (from)
-    cblas_dgemm(CblasColMajor, CblasNoTrans, CblasNoTrans, size, count, (int)from, -1, rows, n, batch->solved, n, 1, block, n);
-  cblas_dtrsm(CblasColMajor, CblasLeft, CblasLower, CblasNoTrans, CblasNonUnit, size, count, 1, rows + from * gp->all, n, block, n);
+    cblas_dgemm(CblasColMajor, CblasNoTrans, CblasNoTrans, size, count, (int)from, 1, rows, n, batch->cross, n, 1, batch->part,
+                PREDICT_BLOCK);
   blas_leave();
   for (size_t k = 0; k < batch->count; k++)
-    batch->variance[k] -= cblas_ddot(size, block + k * gp->all, 1, block + k * gp->all, 1);
+    batch->variance[k] -= cblas_ddot(size, batch->part + k * PREDICT_BLOCK, 1, batch->part + k * PREDICT_BLOCK, 1);
 }
 
 static void predict_batch(struct gp *gp, struct batch *batch, const double *x, gp_wanted_fn *wanted, void *ctx, double *ret_mean,
                           double *ret_variance) {
   size_t n = gp->all;
   for (size_t i = 0; i < batch->count; i++) {
-    double *cross = batch->solved + i * n;
+    double *cross = batch->cross + i * n;
     covariance_to(gp, x + i * gp->features, cross, gp->line);
     ret_mean[i] = cblas_ddot((int)gp->rows, cross, 1, gp->alpha, 1);
     batch->variance[i] = gp->params.signal;
@@ -361,14 +392,15 @@ bool gp_predict(struct gp *gp, size_t rows, const double *x, gp_wanted_fn *wante
   double variance[PREDICT_BATCH];
   size_t origin[PREDICT_BATCH];
   struct batch batch = {.variance = variance, .origin = origin};
-  batch.solved = mem_array(gp->all * MIN_OF((size_t)PREDICT_BATCH, rows), sizeof *batch.solved);
-  if (!batch.solved)
+  batch.cross = mem_array((gp->all + PREDICT_BLOCK) * MIN_OF((size_t)PREDICT_BATCH, rows), sizeof *batch.cross);
+  if (!batch.cross)
     return err_no_memory(err);
+  batch.part = batch.cross + gp->all * MIN_OF((size_t)PREDICT_BATCH, rows);
   for (size_t from = 0; from < rows; from += PREDICT_BATCH) {
     batch.count = MIN_OF((size_t)PREDICT_BATCH, rows - from);
     predict_batch(gp, &batch, x + from * gp->features, wanted, ctx, ret_mean + from, ret_variance + from);
   }
-  mem_free(batch.solved);
+  mem_free(batch.cross);
   return true;
 }
 
