@@ -479,6 +479,7 @@ static bool make_http(struct service *service, struct err *err) {
                                       .handle_ctx = app,
                                       .observe = prom_observe,
                                       .observe_ctx = app->prom,
+                                      .disk = service->disk_work,
                                       .access_log = settings->access_log,
                                       .limits = {.connections = (size_t)settings->connections, .idle_ms = settings->idle_timeout}};
   app->server = http_server_new(service->loop, &config, err);

@@ -150,10 +150,11 @@ static void settle(void) {
   artifact_settle_start(settling);
   for (int i = 0; i < 3000 && announced(); i++)
     loop_for(cluster.loop, 10);
-  loop_for(cluster.loop, 50);
   assert_int_equal(announced(), 0);
   artifact_settle_stop(settling);
+  close_store();
   artifact_settle_free(settling);
+  open_store();
 }
 
 /* ---- tests ---- */

@@ -148,15 +148,11 @@ static void replaced_by_nothing(void **state UNUSED) {
 static void written_meanwhile(void **state UNUSED) {
   struct metric_store_conf conf = scene_eager();
   struct answer replaced = {.done = false};
-  char hex[ID_HEX_LEN + 1], lock[120];
   struct err err;
   scene_close_store();
   conf.seal_idle_ms = conf.seal_age_ms = 3600 * 1000;
   scene_open_store(&conf);
-  PGconn *other = PQconnectdb(scene.cluster.conninfo);
-  id_format(scene.run_ids[0], hex);
-  snprintf(lock, sizeof lock, "begin; select from winnow.run where id = '%s' for update", hex);
-  PQclear(PQexec(other, lock));
+  PGconn *other = scene_lock_run(0);
   struct metric_replacement what = {.run = scene.run_ids[0], .touches = is_first_key, .stays = is_odd};
   assert_true(metric_replace(scene.store, &what, scene_on_answer, &replaced, &err));
   loop_for(scene.cluster.loop, 500);

@@ -228,7 +228,6 @@ static void the_mark_waits_for_who_began_before(void **state UNUSED) {
   AUTO_METRIC_ROWS struct metric_rows rows;
   AUTO_PG_BATCH struct pg_batch batch = PG_BATCH_INIT;
   struct metric_store_conf conf = scene_eager();
-  char hex[ID_HEX_LEN + 1], lock[120];
   struct err err;
   scene_close_store();
   conf.seal_idle_ms = conf.seal_age_ms = 2500;
@@ -243,10 +242,7 @@ static void the_mark_waits_for_who_began_before(void **state UNUSED) {
   pg_put_jsonb(args, STR("{\"p\": \"1\"}"));
   pg_put_jsonb(args, STR("{}"));
   pg_put_int(args, -1);
-  PGconn *other = PQconnectdb(scene.cluster.conninfo);
-  id_format(scene.run_ids[1], hex);
-  snprintf(lock, sizeof lock, "begin; select from winnow.run where id = '%s' for update", hex);
-  PQclear(PQexec(other, lock));
+  PGconn *other = scene_lock_run(1);
   assert_true(pg_run_batch(scene.pool, &batch, 0, tell_write, &told, &err));
   loop_for(scene.cluster.loop, 200);
   append_some(0);

@@ -310,16 +310,12 @@ static void two_at_once(void **state UNUSED) {
 /* All of it or nothing. */
 static void the_database_goes_away_in_the_middle(void **state UNUSED) {
   struct answer answer;
-  char hex[ID_HEX_LEN + 1], sql[200];
   listen_with(LOSS, 0);
   say(0, "step=1 loss=0.5 score<<2>>\n");
   finish();
   run_is_over();
   scene_seal_all();
-  PGconn *other = PQconnectdb(scene.cluster.conninfo);
-  id_format(scene.run_ids[current], hex);
-  snprintf(sql, sizeof sql, "begin; select from winnow.run where id = '%s' for update", hex);
-  PQclear(PQexec(other, sql));
+  PGconn *other = scene_lock_run(current);
   begin_reading(SCORE, &answer);
   for (int i = 0; i < 3000 && !pg_cluster_int(&scene.cluster, "select count(*) from pg_locks where not granted"); i++)
     loop_for(scene.cluster.loop, 10);

@@ -327,16 +327,27 @@ bool http_fixture_try_start(struct http_fixture *f, const struct http_limits *li
   struct err err;
   *f = (struct http_fixture){0};
   f->loop = loop_new(&clock_system, &err);
-  if (!f->loop)
+  f->disk = f->loop ? work_pool_new(f->loop, 1, 16, &err) : NULL;
+  if (!f->disk) {
+    loop_free(f->loop);
+    f->loop = NULL;
     return false;
-  struct http_server_config config = {
-      .mounts = mounts, .mount_count = ARRAY_LEN(mounts), .service = f, .gate = gate, .gate_ctx = f, .observe = observe, .observe_ctx = f};
+  }
+  struct http_server_config config = {.mounts = mounts,
+                                      .mount_count = ARRAY_LEN(mounts),
+                                      .service = f,
+                                      .gate = gate,
+                                      .gate_ctx = f,
+                                      .observe = observe,
+                                      .observe_ctx = f,
+                                      .disk = f->disk};
   if (limits)
     config.limits = *limits;
   f->server = http_server_new(f->loop, &config, &err);
   if (f->server && http_server_listen_tcp(f->server, "127.0.0.1", 0, NULL, &f->port, &err))
     return true;
   http_server_free(f->server);
+  work_pool_free(f->disk);
   loop_free(f->loop);
   f->server = NULL;
   f->loop = NULL;
@@ -350,7 +361,9 @@ void http_fixture_start(struct http_fixture *f, const struct http_limits *limits
 }
 
 void http_fixture_stop(struct http_fixture *f) {
+  work_pool_stop(f->disk);
   http_server_free(f->server);
+  work_pool_free(f->disk);
   while (f->later_count)
     http_fixture_answer_later(f, "too late");
   loop_free(f->loop);

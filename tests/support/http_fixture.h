@@ -12,6 +12,7 @@ enum { FIXTURE_BUFFER_MAX = 1000, FIXTURE_STREAM_MAX = 100 << 20, FIXTURE_LATER_
 struct http_fixture {
   struct loop *loop;
   struct http_server *server;
+  struct work_pool *disk; /* of one thread */
   uint16_t port;
   struct temp_dir dir;
   char file[160]; /* what GET /file sends */

@@ -1,3 +1,5 @@
+#include <libpq-fe.h>
+
 #include "tests/support/metric_scene.h"
 
 #include "base/mem.h"
@@ -89,6 +91,17 @@ void scene_next_attempt(size_t r) {
   id_format(scene.run_ids[r], hex);
   snprintf(sql, sizeof sql, "update winnow.run set attempt = %d where id = '%s'", scene.attempts[r], hex);
   pg_cluster_sql(&scene.cluster, sql);
+}
+
+PGconn *scene_lock_run(size_t r) {
+  char hex[ID_HEX_LEN + 1], sql[200];
+  id_format(scene.run_ids[r], hex);
+  snprintf(sql, sizeof sql, "begin; select from winnow.run where id = '%s' for update", hex);
+  PGconn *other = PQconnectdb(scene.cluster.conninfo);
+  PGresult *locked = PQexec(other, sql);
+  assert_int_equal(PQntuples(locked), 1);
+  PQclear(locked);
+  return other;
 }
 
 /* ---- calls that wait ---- */

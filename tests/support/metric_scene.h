@@ -32,6 +32,9 @@ void scene_close_store(void);
 /* As when the run is tried again; ATTEMPTS at most. */
 void scene_next_attempt(size_t r);
 
+/* Another session keeps the run's row until PQfinish(). */
+struct pg_conn *scene_lock_run(size_t r);
+
 /* ---- writing ---- */
 
 struct answer {

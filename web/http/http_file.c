@@ -96,6 +96,7 @@ static bool add_slice(struct http_conn *conn, struct http_req *req) {
                                              EVBUF_FS_CLOSE_ON_FREE | EVBUF_FS_DISABLE_LOCKING);
     if (!req->segment)
       return false;
+    req->segment_fd = req->file_fd;
     req->file_fd = -1;
     req->segment_from = req->file_at;
   }
@@ -124,6 +125,8 @@ static bool add_piece(struct http_conn *conn, struct http_req *req) {
 void file_pump(struct http_conn *conn) {
   struct http_req *req = conn->req;
   uint64_t before = req->file_left;
+  if (!ahead_is_ready(req, req->segment ? req->segment_fd : req->file_fd))
+    return;
   bool ok = !req->file_left || (conn->ssl ? add_piece(conn, req) : add_slice(conn, req));
   req->bytes_out += before - req->file_left;
   if (!ok) {

@@ -1,6 +1,6 @@
 /* What the files http_*.c share and nobody else includes. The pieces: http_server.c owns listeners and connections, http_conn.c is the
  * machine of one connection, http_body.c reads bodies, http_req.c is the request's life, http_reply.c, http_file.c and http_stream.c
- * answer. */
+ * answer, http_ahead.c sees to it that a file is in memory when it is sent. */
 #ifndef WINNOW_WEB_HTTP_INTERN_H
 #define WINNOW_WEB_HTTP_INTERN_H
 
@@ -160,7 +160,10 @@ struct http_req {
   bool has_cache_control, has_csp, has_retry_after;
   int file_fd;
   struct evbuffer_file_segment *segment; /* owns the descriptor once it is there */
+  int segment_fd;                        /* the segment's */
   uint64_t segment_from, file_at, file_left;
+  uint64_t file_known; /* up to here it is in memory, or was a moment ago */
+  struct file_ahead *ahead;
 
   int64_t started_us;
   uint64_t bytes_in, bytes_out;
@@ -199,6 +202,10 @@ void reply_send_error(struct http_req *req, const struct err *err);
 
 /* Adds the next piece of the file; when it is all out, finishes. */
 void file_pump(struct http_conn *conn);
+/* Is the next piece of the file in memory? Else it is read on a thread, and file_pump() called then. */
+bool ahead_is_ready(struct http_req *req, int fd);
+/* The request ends. */
+void ahead_forget(struct http_req *req);
 /* The output has drained. */
 void stream_on_drained(struct http_conn *conn);
 

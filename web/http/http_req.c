@@ -51,6 +51,7 @@ static void release(struct http_req *req, bool keep) {
   struct http_server *server = req->server;
   list_remove(&req->node);
   loop_defer_cancel(&req->defer);
+  ahead_forget(req);
   if (req->file_fd >= 0)
     close(req->file_fd);
   if (req->segment)

@@ -3,6 +3,7 @@
 #define WINNOW_WEB_HTTP_SERVER_H
 
 #include "base/loop.h"
+#include "base/work.h"
 #include "web/http/http_req.h"
 #include "web/route.h"
 
@@ -54,7 +55,8 @@ struct http_server_config {
   void *handle_ctx;
   http_observe_fn *observe; /* may be NULL */
   void *observe_ctx;
-  bool access_log; /* one line a request, gathered; log_flush() belongs into an end-of-turn hook (http_server_flush_log_hook()) */
+  struct work_pool *disk; /* where files are read that are not in memory; NULL: on the loop */
+  bool access_log;        /* one line a request, gathered; log_flush() belongs into an end-of-turn hook (http_server_flush_log_hook()) */
   struct http_limits limits;
 };
 
