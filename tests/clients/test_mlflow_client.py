@@ -234,6 +234,33 @@ def test_artifacts():
     assert time.time() - missing < 20, "a missing artifact must be told at once"
 
 
+def test_uploads_in_parts():
+    """Files that are larger than a part lie where those lie that are not."""
+    settings = {"MLFLOW_ENABLE_PROXY_MULTIPART_UPLOAD": "true", "MLFLOW_MULTIPART_UPLOAD_MINIMUM_FILE_SIZE": str(5 << 20),
+                "MLFLOW_MULTIPART_UPLOAD_CHUNK_SIZE": str(5 << 20)}
+    mlflow.set_experiment(unique("parts"))
+    os.environ.update(settings)
+    try:
+        with mlflow.start_run() as run, tempfile.TemporaryDirectory() as folder, tempfile.TemporaryDirectory() as target:
+            contents = {"a.bin": os.urandom(11 << 20), "b.bin": os.urandom(5 << 20), "small": b"x", "sub/a.bin": os.urandom(6 << 20)}
+            os.makedirs(os.path.join(folder, "sub"))
+            for name, content in contents.items():
+                with open(os.path.join(folder, name), "wb") as file:
+                    file.write(content)
+            mlflow.log_artifact(os.path.join(folder, "a.bin"))
+            mlflow.log_artifacts(folder, "data")
+            path = client.download_artifacts(run.info.run_id, "", target)
+            wanted = {"a.bin": contents["a.bin"], **{f"data/{name}": content for name, content in contents.items()}}
+            found = [os.path.relpath(os.path.join(root, name), path) for root, _, names in os.walk(path) for name in names]
+            assert sorted(found) == sorted(wanted), found
+            for name, content in wanted.items():
+                with open(os.path.join(path, name), "rb") as file:
+                    assert file.read() == content, name
+    finally:
+        for name in settings:
+            del os.environ[name]
+
+
 def test_registry():
     name = unique("model")
     model = client.create_registered_model(name, tags={"a": "1"}, description="first")

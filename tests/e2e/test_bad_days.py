@@ -523,7 +523,7 @@ class OwnDatabase(unittest.TestCase):
         disk = small_disk(self, 24 << 20)
         with Service(WINNOW, arguments=["--artifacts-destination", str(disk)]) as s:
             run = s.post("/api/2.0/mlflow/runs/create", {}).json["run"]["info"]["run_id"]
-            part = s.post(f"/api/2.0/mlflow-artifacts/mpu/create/0/{run}/x", {"num_parts": 1}).json["credentials"][0]["url"]
+            part = s.post(f"/api/2.0/mlflow-artifacts/mpu/create/0/{run}", {"path": "x", "num_parts": 1}).json["credentials"][0]["url"]
             for path in (f"/api/v1/runs/{run}/artifacts/big", f"/api/2.0/mlflow-artifacts/artifacts/0/{run}/artifacts/big", part[part.index("/api"):]):
                 refused = s.request("PUT", path, os.urandom(1 << 20) * 30, unix=False)
                 self.assertEqual(refused.status, 507, refused)

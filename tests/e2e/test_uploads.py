@@ -21,7 +21,7 @@ class Case(unittest.TestCase):
 
     def places(self):
         """Wherever a body becomes a file: path, headers."""
-        part = self.s.post(f"/api/2.0/mlflow-artifacts/mpu/create/0/{self.run_id}/x", {"num_parts": 1}).json["credentials"][0]["url"]
+        part = self.s.post(f"/api/2.0/mlflow-artifacts/mpu/create/0/{self.run_id}", {"path": "x", "num_parts": 1}).json["credentials"][0]["url"]
         yield f"/api/v1/runs/{self.run_id}/artifacts/model/big.bin", {}
         yield f"/api/2.0/mlflow-artifacts/artifacts/0/{self.run_id}/artifacts/model/big.bin", {}
         yield part[part.index("/api"):], {}

@@ -120,9 +120,31 @@ static void put_part_url(struct json_writer *w, struct http_req *req, const char
   jw_put_str(w, "url", buf_str(&url));
 }
 
-/* The path of the route stands after the verb; the body repeats only the file's name. */
+/* What the client calls the file: the last part of a path on its machine, which may be one with drive letters. */
+static struct str base_name(struct str path) {
+  bool has_drive = path.n > 1 && isalpha((unsigned char)path.p[0]) && path.p[1] == ':';
+  size_t from = path.n;
+  while (from && path.p[from - 1] != '/' && !(has_drive && path.p[from - 1] == '\\'))
+    from--;
+  return str_slice(path, from, path.n);
+}
+
+/* The address names a directory, the body the client's own file: it is stored in the one under the name of the other. */
+static bool target_of(struct http_req *req, struct str client_file, struct str *ret, struct err *err) {
+  struct str directory, name = base_name(client_file);
+  if (!artifact_path_check(http_req_value(req, "path"), &directory, err))
+    return false;
+  if (!name.n)
+    return err_set(err, ERR_INVALID, "Invalid path");
+  struct str path = files_join(req, directory, name);
+  return path.p ? artifact_path_check(path, ret, err) : err_no_memory(err);
+}
+
 static void create_parts(struct http_req *req) {
-  static const struct mlflow_field fields[] = {{"num_parts", MLFLOW_INT, false, offsetof(struct mpu_args, parts), 0}};
+  static const struct mlflow_field fields[] = {
+      {"path", MLFLOW_STR, true, offsetof(struct mpu_args, path), 0},
+      {"num_parts", MLFLOW_INT, false, offsetof(struct mpu_args, parts), 0},
+  };
   struct mpu_args in = {.parts = 1};
   struct err err;
   AUTO_JSON json_t *tree = NULL;
@@ -130,6 +152,10 @@ static void create_parts(struct http_req *req) {
   struct str path;
   if (!path_of(req, &path) || !mlflow_args(req, fields, ARRAY_LEN(fields), &in, &tree))
     return;
+  if (!target_of(req, in.path, &path, &err)) {
+    fail(req, &err);
+    return;
+  }
   if (in.parts < 1 || in.parts > PARTS_MAX || !http_req_host(req)->host.p) {
     err_set(&err, ERR_INVALID, "Invalid value %lld for parameter 'num_parts' supplied. It must be between 1 and %d", (long long)in.parts,
             PARTS_MAX);
@@ -248,6 +274,7 @@ static bool name_parts(struct join_op *op, const json_t *list, struct err *err) 
 /* NULL when answered. */
 static struct join_op *new_join(struct http_req *req, struct mpu_args *in, json_t **tree) {
   static const struct mlflow_field fields[] = {
+      {"path", MLFLOW_STR, true, offsetof(struct mpu_args, path), 0},
       {"upload_id", MLFLOW_STR, true, offsetof(struct mpu_args, upload_id), 0},
       {"parts", MLFLOW_ARRAY, false, offsetof(struct mpu_args, part_list), 0},
   };
@@ -261,7 +288,7 @@ static struct join_op *new_join(struct http_req *req, struct mpu_args *in, json_
     err_no_memory(&err);
   else if (!upload_id_ok(in->upload_id))
     err_set(&err, ERR_NOT_FOUND, "there is no such upload");
-  else {
+  else if (target_of(req, in->path, &path, &err)) {
     *op = (struct join_op){.req = req, .path = path, .upload = str_of(upload)};
     return op;
   }
