@@ -69,6 +69,17 @@ static void run_handler(struct http_req *req) {
   http_req_route(req)->handler(req);
 }
 
+static bool names_itself(const struct http_req *req) {
+  return http_req_route(req)->creates == CREATES_NAMED;
+}
+
+static bool under_way(const struct http_req *req, struct err *err) {
+  if (names_itself(req))
+    return err_set(err, ERR_OVERLOADED, "the same request is under way");
+  err_set(err, ERR_CONFLICT, "the same request, with this Idempotency-Key, is under way");
+  return err_hint(err, "ask again in a moment");
+}
+
 /* ---- the answer is kept, then sent ---- */
 
 static void send_answer(struct keyed *op) {
@@ -153,13 +164,13 @@ static void on_taken(void *ctx, const struct pg_reply *reply) {
     return;
   }
   if (pg_outcome(reply) == PG_DONE)
-    err_set(&err, ERR_CONFLICT, "the same request is under way");
+    under_way(op->req, &err);
   http_reply_error(op->req, &err);
 }
 
 /* An earlier life of the service did not get to the end of it. */
 static bool take_over(struct keyed *op, int64_t created, struct err *err) {
-  if (http_req_route(op->req)->creates != CREATES_BY_KEY) {
+  if (http_req_route(op->req)->creates != CREATES_BY_KEY && !names_itself(op->req)) {
     err_set(err, ERR_UNKNOWN_OUTCOME, "the service ended while this request was under way: it is not known whether it was done");
     return err_hint(err, "look whether it is there; if not, use another Idempotency-Key");
   }
@@ -194,8 +205,7 @@ static bool compare(struct keyed *op, const struct pg_reply *reply, struct err *
     return give_again(op, reply, err);
   if (pg_int(reply, 0, 2) < web_app(op->req)->status.started_ms)
     return take_over(op, pg_int(reply, 0, 2), err);
-  err_set(err, ERR_CONFLICT, "the same request, with this Idempotency-Key, is under way");
-  return err_hint(err, "ask again in a moment");
+  return under_way(op->req, err);
 }
 
 static void on_begun(void *ctx, const struct pg_reply *reply) {
@@ -209,7 +219,7 @@ static void on_begun(void *ctx, const struct pg_reply *reply) {
     begin(op);
     return;
   }
-  bool ok = pg_rows(reply) ? compare(op, reply, &err) : err_set(&err, ERR_CONFLICT, "the same request is under way");
+  bool ok = pg_rows(reply) ? compare(op, reply, &err) : under_way(op->req, &err);
   if (!ok)
     http_reply_error(op->req, &err);
 }
@@ -218,7 +228,7 @@ static bool look_up(struct http_req *req, struct str text, struct err *err) {
   struct keyed *op = ARENA_NEW(http_req_arena(req), struct keyed);
   if (!op)
     return err_no_memory(err);
-  if (text.n > KEY_MAX)
+  if (!names_itself(req) && text.n > KEY_MAX)
     return err_set(err, ERR_INVALID, "an Idempotency-Key has at most %d characters", KEY_MAX);
   *op = (struct keyed){.req = req, .now = clock_wall_ms(web_app(req)->clock), .answer = BUF_INIT(ANSWER_MAX)};
   if (!key_of(req, text, op->key) || !request_of(req, op->request))
@@ -232,7 +242,7 @@ static bool look_up(struct http_req *req, struct str text, struct err *err) {
 }
 
 void idempotency_handle(void *ctx UNUSED, struct http_req *req) {
-  struct str text = http_req_header(req, "Idempotency-Key");
+  struct str text = names_itself(req) ? http_req_body(req) : http_req_header(req, "Idempotency-Key");
   struct err err;
   if (!text.n || http_req_route(req)->creates == CREATES_NOTHING)
     run_handler(req);

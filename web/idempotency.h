@@ -1,6 +1,7 @@
 /* Idempotency-Key: a POST that creates, sent again with the same key, is done once. The first answer is kept for a day and given again; the
  * same key with another request is refused, and so is one that comes while the first is under way. Only what was created is kept: after an
- * error the key is free again. Keys are each caller's own, for each path. */
+ * error the key is free again. Keys are each caller's own, for each path. A request whose body names what it makes (CREATES_NAMED) needs no
+ * header: one that comes while the first is under way is told to ask again. */
 #ifndef WINNOW_WEB_IDEMPOTENCY_H
 #define WINNOW_WEB_IDEMPOTENCY_H
 

@@ -83,7 +83,7 @@ static void put_operation(struct json_writer *w, const struct route *route) {
   AUTO_BUF struct buf description = BUF_INIT(64 * KIB);
   if (route->doc)
     buf_printf(&description, "%s\n\n", route->doc);
-  if (route->creates)
+  if (route->creates != CREATES_NOTHING && route->creates != CREATES_NAMED)
     buf_puts(
         &description,
         "With the header `Idempotency-Key` it is done once, however often it is sent within a day; the first answer is given again.\n\n");

@@ -523,8 +523,13 @@ class OwnDatabase(unittest.TestCase):
         disk = small_disk(self, 24 << 20)
         with Service(WINNOW, arguments=["--artifacts-destination", str(disk)]) as s:
             run = s.post("/api/2.0/mlflow/runs/create", {}).json["run"]["info"]["run_id"]
-            part = s.post(f"/api/2.0/mlflow-artifacts/mpu/create/0/{run}", {"path": "x", "num_parts": 1}).json["credentials"][0]["url"]
-            for path in (f"/api/v1/runs/{run}/artifacts/big", f"/api/2.0/mlflow-artifacts/artifacts/0/{run}/artifacts/big", part[part.index("/api"):]):
+
+            def part():
+                url = s.post(f"/api/2.0/mlflow-artifacts/mpu/create/0/{run}", {"path": "x", "num_parts": 1}).json["credentials"][0]["url"]
+                return url[url.index("/api"):]
+
+            for place in (lambda: f"/api/v1/runs/{run}/artifacts/big", lambda: f"/api/2.0/mlflow-artifacts/artifacts/0/{run}/artifacts/big", part):
+                path = place()
                 refused = s.request("PUT", path, os.urandom(1 << 20) * 30, unix=False)
                 self.assertEqual(refused.status, 507, refused)
                 wait(lambda: not [p for p in disk.rglob("*") if p.is_file()], "removal", 10)

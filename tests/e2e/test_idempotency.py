@@ -118,7 +118,24 @@ class Restart(unittest.TestCase):
             # Under way in this life.
             s.sql(f"update winnow.idempotency set created = {int(time.time() * 1000)} where status is null")
             self.assertEqual(post("/models", {"name": "m"}, "k3").status, 409)
+            # An upload's completion is its own key, and can be done again.
+            place = "/api/2.0/mlflow-artifacts/mpu/{}/0"
+            upload = s.post(place.format("create"), {"path": "x", "num_parts": 1}).json
+            etag = s.request("PUT", "/api" + upload["credentials"][0]["url"].split("/api")[1], b"part").headers["ETag"]
+            whole = {"path": "x", "upload_id": upload["upload_id"], "parts": [{"part_number": 1, "etag": etag}]}
+            complete = lambda: s.post(place.format("complete"), whole)
+            now = int(time.time() * 1000)
+            s.sql("delete from winnow.idempotency")
+            self.assertEqual(s.post(place.format("complete"), {**whole, "path": "y"}).status, 400)
+            self.assertEqual(s.sql("select count(*) from winnow.idempotency"), "0")
+            self.assertEqual((complete().status, complete().status), (200, 200))
+            s.sql(f"update winnow.idempotency set status = null, created = {now}")
+            under_way = complete()
+            self.assertEqual((under_way.status, under_way.headers["Retry-After"]), (503, "1"))
+            s.sql("update winnow.idempotency set created = created - 100000")
+            self.assertEqual(complete().json["message"], "there is no such upload")  # it was begun again, and its parts are gone
             # After a day it is forgotten.
+            s.sql("insert into winnow.idempotency (key, request, created) values ('\\x01', '\\x01', 1)")
             s.sql("update winnow.idempotency set created = created - 2 * 86400000")
             s.stop()
             s.start()

@@ -99,6 +99,7 @@ struct artifact_upload {
   struct work work;
   struct artifact_store *store;
   char *path;
+  bool makes_nothing;
   int directory, fd; /* where it will lie; the file on its way; -1: not open yet, or not any more */
   char name[256], hidden[64];
   EVP_MD_CTX *hash;
@@ -169,7 +170,9 @@ static bool open_hidden(struct artifact_upload *upload, struct err *err) {
 
 static bool open_file(struct artifact_upload *upload, struct err *err) {
   struct str name = STR_NONE;
-  upload->directory = tree_open_parent(upload->store->root, str_of(upload->path), true, &name, err);
+  upload->directory = tree_open_parent(upload->store->root, str_of(upload->path), !upload->makes_nothing, &name, err);
+  if (upload->directory < 0 && upload->makes_nothing && err->code == ERR_NOT_FOUND)
+    return err_set(err, ERR_NOT_FOUND, "there is no such upload");
   if (upload->directory < 0)
     return false;
   if (name.n == 0 || name.n >= sizeof upload->name)
@@ -191,6 +194,10 @@ bool artifact_upload_new(struct artifact_store *store, struct str path, struct a
   }
   *ret = upload;
   return true;
+}
+
+void artifact_upload_makes_nothing(struct artifact_upload *upload) {
+  upload->makes_nothing = true;
 }
 
 bool artifact_upload_write(struct artifact_upload *upload, struct str bytes, struct err *err) {
@@ -281,10 +288,6 @@ static bool place(struct artifact_upload *upload, struct err *err) {
   if (renameat(upload->directory, upload->hidden, upload->directory, upload->name) != 0)
     return err_errno(err, errno, "cannot put \"%.200s\" in its place", upload->path);
   upload->hidden[0] = 0;
-  struct err ignored;
-  for (size_t i = 0; i < upload->part_count; i++)
-    if (!tree_delete(upload->store->root, str_of(upload->parts[i]), &ignored))
-      continue; /* a left-over is found by gc */
   return tree_sync_parents(upload->store->root, str_of(upload->path), err);
 }
 
@@ -346,7 +349,7 @@ bool artifact_join(struct artifact_store *store, const struct str *parts, size_t
 
 /* ---- other work on the pool ---- */
 
-enum task_kind { TASK_DELETE, TASK_LIST, TASK_KEEP, TASK_DIGEST };
+enum task_kind { TASK_DELETE, TASK_MAKE, TASK_LIST, TASK_KEEP, TASK_DIGEST };
 
 struct task {
   struct work work;
@@ -377,6 +380,7 @@ static void task_free(struct task *task) {
 static void task_end(struct task *task, const struct err *err) {
   switch (task->kind) {
   case TASK_DELETE:
+  case TASK_MAKE:
     task->tell.done(task->ctx, err);
     break;
   case TASK_LIST:
@@ -398,6 +402,9 @@ static void run_task(struct work *work) {
   switch (task->kind) {
   case TASK_DELETE:
     ok = tree_delete(root, str_of(task->path), &task->err);
+    break;
+  case TASK_MAKE:
+    ok = tree_make(root, str_of(task->path), &task->err);
     break;
   case TASK_LIST:
     ok = tree_list(root, str_of(task->path), task->deep, &task->list, &task->err);
@@ -474,6 +481,14 @@ bool artifact_delete(struct artifact_store *store, struct str path, artifact_don
   task->tell.done = done;
   task->turn = (struct path_turn){.path = str_of(task->path), .fn = start_removal, .ctx = task};
   return !path_turn_take(&store->turns, &task->turn) || task_submit(task, err);
+}
+
+bool artifact_make_directory(struct artifact_store *store, struct str path, artifact_done_fn *done, void *ctx, struct err *err) {
+  struct task *task = task_new(store, TASK_MAKE, path, STR_NONE, ctx, err);
+  if (!task)
+    return false;
+  task->tell.done = done;
+  return task_submit(task, err);
 }
 
 bool artifact_list(struct artifact_store *store, struct str path, bool deep, artifact_list_fn *done, void *ctx, struct err *err) {

@@ -48,6 +48,8 @@ struct artifact_upload;
 typedef void artifact_stored_fn(void *ctx, const struct artifact_file *file, const struct err *err);
 /* Touches no disk yet. */
 MUST_CHECK bool artifact_upload_new(struct artifact_store *store, struct str path, struct artifact_upload **ret, struct err *err);
+/* Before the first write: its directory must be there already, else ERR_NOT_FOUND. */
+void artifact_upload_makes_nothing(struct artifact_upload *upload);
 /* On a thread, one at a time. The first makes the directories on the way. */
 MUST_CHECK bool artifact_upload_write(struct artifact_upload *upload, struct str bytes, struct err *err);
 /* Writes the `last` bytes, which live until `done`, and ends it, also when it fails: the file is in its place, durable and known to the
@@ -60,7 +62,9 @@ void artifact_upload_abort(struct artifact_upload *upload);
 typedef void artifact_done_fn(void *ctx, const struct err *err);
 /* A file or a tree. What is not there is no error. */
 MUST_CHECK bool artifact_delete(struct artifact_store *store, struct str path, artifact_done_fn *done, void *ctx, struct err *err);
-/* A file of its own made of others, in this order, which are gone afterwards. */
+/* An empty one, and those on the way; one that is there is no error. */
+MUST_CHECK bool artifact_make_directory(struct artifact_store *store, struct str path, artifact_done_fn *done, void *ctx, struct err *err);
+/* A file of its own made of others, in this order, which stay. */
 MUST_CHECK bool artifact_join(struct artifact_store *store, const struct str *parts, size_t count, struct str path,
                               artifact_stored_fn *done, void *ctx, struct err *err);
 

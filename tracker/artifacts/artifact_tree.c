@@ -94,6 +94,15 @@ bool tree_sync_parents(int root, struct str path, struct err *err) {
   }
 }
 
+bool tree_make(int root, struct str path, struct err *err) {
+  struct str name;
+  AUTO_FD int parent = tree_open_parent(root, path, true, &name, err);
+  if (parent < 0)
+    return false;
+  AUTO_FD int made = step(parent, name, true);
+  return made >= 0 || missing(err, errno, path);
+}
+
 /* ---- removal ---- */
 
 static bool delete_at(int directory, const char *name, unsigned depth, struct err *err) {

@@ -16,6 +16,8 @@
 MUST_CHECK int tree_open_parent(int root, struct str path, bool make, struct str *ret_name, struct err *err);
 /* O_RDONLY of a directory or file; -1 as above. */
 MUST_CHECK int tree_open(int root, struct str path, int flags, struct err *err);
+/* A directory, durable with the first file in it. */
+MUST_CHECK bool tree_make(int root, struct str path, struct err *err);
 MUST_CHECK bool tree_delete(int root, struct str path, struct err *err);
 
 struct tree_list {

@@ -272,7 +272,7 @@ static void on_place(void *ctx, const struct pg_reply *reply) {
   }
   run_row_read(reply, 0, &row);
   if (api_place(op->req, row.artifact_uri, op->path, &full, &err))
-    files_put_go(op->req, full, true);
+    files_put_go(op->req, full);
   else
     files_put_fail(op->req, &err);
 }

@@ -12,7 +12,7 @@
 extern const struct route_family mlflow_family;
 
 /* The mounts of the whole protocol: `mlflow_mounts` fills at most MLFLOW_MOUNTS_MAX and returns how many. */
-enum { MLFLOW_MOUNTS_MAX = 24 };
+enum { MLFLOW_MOUNTS_MAX = 26 };
 size_t mlflow_mounts(struct route_mount *mounts);
 
 /* Bodies: MLflow names a megabyte for log-batch, and never enforces it. */

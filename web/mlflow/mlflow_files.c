@@ -208,15 +208,27 @@ static void on_guarded(void *ctx, const struct err *err) {
   http_req_resume_body(op->req);
 }
 
-void files_put_go(struct http_req *req, struct str path, bool guarded) {
+/* False when answered. */
+static bool begin_upload(struct http_req *req, struct str path) {
   struct put_op *op = http_req_state(req);
   struct err err = {.code = ERR_CANCELLED};
-  if (op->gone || !artifact_upload_new(store_of(req), path, &op->upload, &err))
-    files_put_fail(req, &err);
-  else if (guarded)
-    files_guard(req, path, on_guarded, op);
-  else
-    on_guarded(op, NULL);
+  if (!op->gone && artifact_upload_new(store_of(req), path, &op->upload, &err))
+    return true;
+  files_put_fail(req, &err);
+  return false;
+}
+
+void files_put_go(struct http_req *req, struct str path) {
+  if (begin_upload(req, path))
+    files_guard(req, path, on_guarded, http_req_state(req));
+}
+
+void files_put_into(struct http_req *req, struct str path) {
+  struct put_op *op = http_req_state(req);
+  if (!begin_upload(req, path))
+    return;
+  artifact_upload_makes_nothing(op->upload);
+  on_guarded(op, NULL);
 }
 
 bool files_put_data(struct http_req *req, struct str bytes, struct err *err UNUSED) {

@@ -22,7 +22,9 @@ struct str files_join(struct http_req *req, struct str base, struct str below);
 typedef void files_stored_fn(struct http_req *req, const struct artifact_file *file);
 MUST_CHECK bool files_put_prepare(struct http_req *req, files_stored_fn *stored, struct err *err);
 /* `path` has passed artifact_path_check() and lives as long as the request. */
-void files_put_go(struct http_req *req, struct str path, bool guarded);
+void files_put_go(struct http_req *req, struct str path);
+/* One of ours, whoever asks, into a directory that is there. */
+void files_put_into(struct http_req *req, struct str path);
 void files_put_fail(struct http_req *req, const struct err *err);
 bool files_put_data(struct http_req *req, struct str bytes, struct err *err);
 void files_put_end(struct http_req *req);

@@ -26,6 +26,7 @@ size_t mlflow_mounts(struct route_mount *mounts) {
     for (size_t i = 0; i < ARRAY_LEN(tables); i++)
       mounts[n++] = (struct route_mount){tracking[api], tables[i].routes, tables[i].count, &mlflow_family};
     mounts[n++] = (struct route_mount){artifacts[api], mlflow_artifact_routes, mlflow_artifact_route_count, &mlflow_family};
+    mounts[n++] = (struct route_mount){artifacts[api], mlflow_part_routes, mlflow_part_route_count, &mlflow_family};
     mounts[n++] = (struct route_mount){info[api], mlflow_info_routes, mlflow_info_route_count, &mlflow_family};
   }
   mounts[n++] = (struct route_mount){"", mlflow_root_routes, mlflow_root_route_count, &mlflow_family};

@@ -11,8 +11,8 @@ extern const size_t mlflow_experiment_route_count, mlflow_run_route_count, mlflo
     mlflow_model_route_count, mlflow_registry_route_count, mlflow_version_route_count, mlflow_registry_search_route_count,
     mlflow_file_route_count;
 /* Relative to /api/2.0/mlflow-artifacts. */
-extern const struct route mlflow_artifact_routes[];
-extern const size_t mlflow_artifact_route_count;
+extern const struct route mlflow_artifact_routes[], mlflow_part_routes[];
+extern const size_t mlflow_artifact_route_count, mlflow_part_route_count;
 /* Relative to /api/3.0/mlflow. */
 extern const struct route mlflow_info_routes[];
 extern const size_t mlflow_info_route_count;
@@ -33,5 +33,10 @@ extern const size_t mlflow_root_route_count, mlflow_version_file_route_count;
 #define MLFLOW_DELETE(path_text, handler_fn, text) MLFLOW_BODY_ROW(HTTP_DELETE, path_text, POLICY_TRACK, handler_fn, text)
 #define MLFLOW_GET(path_text, handler_fn, text) \
   { .method = HTTP_GET, .path = path_text, .policy = POLICY_READ, .handler = handler_fn, .summary = text }
+#define MLFLOW_UPLOAD(path_text, policy_word, stream_ref, text)                                                       \
+  {                                                                                                                   \
+    .method = HTTP_PUT, .path = path_text, .policy = policy_word, .body = BODY_STREAM, .max_body = (uint64_t)1 << 42, \
+    .stream = stream_ref, .summary = text                                                                             \
+  }
 
 #endif
