@@ -32,6 +32,7 @@ RULES = {
     "none": lambda epochs: None,
     "asha": lambda epochs: {"type": "asha", "min_iter": round(epochs / 15), "eta": 3},
     "asha-late": lambda epochs: {"type": "asha", "min_iter": round(epochs / 5), "eta": 3},
+    "asha-4": lambda epochs: {"type": "asha", "min_iter": round(epochs / 8), "eta": 4},
     "hyperband": lambda epochs: {"type": "hyperband", "min_iter": round(epochs / 15), "eta": 3, "brackets": 3},
     "median": lambda epochs: {"type": "median"},
 }
