@@ -88,11 +88,23 @@ static bool newest_sweep(struct cli *cli, json_t **ret, struct err *err) {
   return true;
 }
 
+/* A name is used again and again: it means the newest sweep of that name. */
+static bool sweep_by_name(struct cli *cli, const char *word, char ret[RESOLVED_MAX], struct err *err) {
+  AUTO_JSON json_t *items = NULL;
+  const json_t *item = NULL;
+  if (!cli_list(cli, "/sweeps", NULL, SEARCHED_MAX, &items, NULL, err))
+    return false;
+  for (size_t i = 0; i < json_array_size(items) && !item; i++) /* the newest come first */
+    if (str_is(text_of(json_array_get(items, i), "name"), word))
+      item = json_array_get(items, i);
+  return (item || match_item(items, "sweep", word, "name", &item, err)) && keep_id(text_of(item, "id"), "sweep", ret, err);
+}
+
 bool resolve_sweep(struct cli *cli, const char *word, char ret[RESOLVED_MAX], struct err *err) {
   if (keep_whole_id(str_of(word), ret))
     return true;
   if (strcmp(word, "@latest") != 0)
-    return match_in_list(cli, "/sweeps", "sweep", word, "name", ret, err);
+    return sweep_by_name(cli, word, ret, err);
   AUTO_JSON json_t *sweep = NULL;
   return newest_sweep(cli, &sweep, err) && keep_id(text_of(sweep, "id"), "sweep", ret, err);
 }

@@ -10,9 +10,9 @@ static const struct column columns[] = {
     {"REASON", "state_reason", COLUMN_TEXT, true, NULL},
     {"METHOD", "sampler.chosen", COLUMN_TEXT, true, NULL},
     {"TRIALS", "progress.trials", COLUMN_COUNT, false, NULL},
-    {"CAP", "run_cap", COLUMN_COUNT, false, NULL},
+    {"CAP", "run_cap", COLUMN_COUNT, true, NULL},
     {"RUNNING", "progress.running", COLUMN_COUNT, false, NULL},
-    {"STOPPED", "progress.stopped", COLUMN_COUNT, false, NULL},
+    {"STOPPED", "progress.stopped", COLUMN_COUNT, true, NULL},
     {"FAILED", "progress.failed", COLUMN_COUNT, false, NULL},
     {"METRIC", "metric.name", COLUMN_TEXT, false, NULL},
     {"BEST", "best.value", COLUMN_NUMBER, false, NULL},
@@ -104,7 +104,7 @@ static void show_last_words(struct cli *cli, const char *sweep_id) {
     for (rest = str_trim(buf_str(&reply.body)); rest.n && str_split(&rest, '\n', &line);)
       output_say(&cli->output, "  %s: %.*s", streams[i], STR_ARG(str_slice(line, 0, 500)));
   }
-  output_say(&cli->output, "all of it: winnow logs %.8s, and with --stderr", run);
+  output_say(&cli->output, "all of it: winnow logs %s, and with --stderr", run);
 }
 
 static int report_end(struct cli *cli, const json_t *sweep) {

@@ -59,22 +59,20 @@ static void measure(const struct table *table, bool titles, size_t *widths) {
   }
 }
 
-/* The widest columns give way first, firm ones last, none below the narrowest. */
+/* The widest columns give way first, none below the narrowest, firm ones never: half an id or a number says nothing. */
 static void fit(const struct table *table, size_t columns, size_t *widths) {
   size_t total = 0;
   for (size_t c = 0; c < table->column_count; c++)
     total += widths[c] + (c ? GAP : 0);
-  for (int firm = 0; firm <= 1; firm++) {
-    while (total > columns) {
-      size_t widest = SIZE_MAX;
-      for (size_t c = 0; c < table->column_count; c++)
-        if (table->columns[c].firm <= firm && widths[c] > NARROWEST && (widest == SIZE_MAX || widths[c] > widths[widest]))
-          widest = c;
-      if (widest == SIZE_MAX)
-        break;
-      widths[widest]--;
-      total--;
-    }
+  while (total > columns) {
+    size_t widest = SIZE_MAX;
+    for (size_t c = 0; c < table->column_count; c++)
+      if (!table->columns[c].firm && widths[c] > NARROWEST && (widest == SIZE_MAX || widths[c] > widths[widest]))
+        widest = c;
+    if (widest == SIZE_MAX)
+      return;
+    widths[widest]--;
+    total--;
   }
 }
 
