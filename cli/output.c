@@ -124,8 +124,9 @@ static bool is_right(enum column_kind kind) {
   return kind == COLUMN_COUNT || kind == COLUMN_NUMBER || kind == COLUMN_SIZE;
 }
 
-static bool is_firm(enum column_kind kind) {
-  return kind != COLUMN_TEXT && kind != COLUMN_LIST && kind != COLUMN_COMMAND;
+static enum table_yield yield_of(enum column_kind kind) {
+  bool is_text = kind == COLUMN_TEXT || kind == COLUMN_LIST || kind == COLUMN_COMMAND;
+  return is_text ? YIELD_FIRST : kind == COLUMN_ID ? YIELD_NEVER : YIELD_LAST;
 }
 
 static bool is_shown(const struct output *output, const struct column *column) {
@@ -171,7 +172,7 @@ static bool list_for_people(struct output *output, const struct view *view, cons
     if (column->kind == COLUMN_ID && output->format == OUTPUT_TABLE)
       lengths[c] = id_length(items, column->path);
     if (is_shown(output, column))
-      table_column(&table, column->title, is_right(column->kind), is_firm(column->kind));
+      table_column(&table, column->title, is_right(column->kind), yield_of(column->kind));
   }
   int64_t now = clock_wall_ms(output->clock);
   AUTO_BUF struct buf cell = BUF_INIT(MIB);

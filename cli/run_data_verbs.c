@@ -352,11 +352,11 @@ static bool compare_for_people(struct cli *cli, const json_t *answer, const json
   AUTO_ARENA struct arena arena = ARENA_INIT(64 * MIB);
   struct table table CLEANUP(table_release);
   table_init(&table, &arena);
-  table_column(&table, "", false, true);
+  table_column(&table, "", false, YIELD_LAST);
   int length = title_length(runs);
   for (size_t i = 0; i < json_array_size(runs); i++) {
     char *title = arena_printf(&arena, "%.*s", length, json_string_value(json_array_get(runs, i)));
-    table_column(&table, title ? title : "", true, false);
+    table_column(&table, title ? title : "", true, YIELD_FIRST);
   }
   table_cell(&table, STR("name"), STYLE_NONE);
   for (size_t i = 0; i < json_array_size(runs); i++)

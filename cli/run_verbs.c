@@ -166,9 +166,9 @@ static bool show_metrics(struct cli *cli, const json_t *metrics, struct err *err
   AUTO_JSON json_t *sorted = sorted_object(metrics, err);
   if (!sorted || !json_object_size(sorted))
     return sorted != NULL;
-  table_column(&table, "METRIC", false, false);
+  table_column(&table, "METRIC", false, YIELD_FIRST);
   for (size_t i = 0; i < ARRAY_LEN(titles); i++)
-    table_column(&table, titles[i], true, true);
+    table_column(&table, titles[i], true, YIELD_LAST);
   const char *name;
   json_t *metric;
   json_object_foreach(sorted, name, metric) {

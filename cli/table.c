@@ -2,7 +2,7 @@
 
 #include "base/mem.h"
 
-enum { GAP = 2, NARROWEST = 6 };
+enum { GAP = 2, NARROWEST = 4 };
 
 void table_init(struct table *table, struct arena *arena) {
   *table = (struct table){.arena = arena};
@@ -13,12 +13,12 @@ void table_release(struct table *table) {
   table->cells = NULL;
 }
 
-void table_column(struct table *table, const char *title, bool right, bool firm) {
+void table_column(struct table *table, const char *title, bool right, enum table_yield yield) {
   if (table->column_count == TABLE_MAX_COLUMNS) {
     table->failed = true;
     return;
   }
-  table->columns[table->column_count++] = (struct table_column){title, right, firm};
+  table->columns[table->column_count++] = (struct table_column){title, right, yield};
 }
 
 static bool room_for_cell(struct table *table) {
@@ -59,20 +59,22 @@ static void measure(const struct table *table, bool titles, size_t *widths) {
   }
 }
 
-/* The widest columns give way first, none below the narrowest, firm ones never: half an id or a number says nothing. */
+/* The widest columns give way first, none below the narrowest. */
 static void fit(const struct table *table, size_t columns, size_t *widths) {
   size_t total = 0;
   for (size_t c = 0; c < table->column_count; c++)
     total += widths[c] + (c ? GAP : 0);
-  while (total > columns) {
-    size_t widest = SIZE_MAX;
-    for (size_t c = 0; c < table->column_count; c++)
-      if (!table->columns[c].firm && widths[c] > NARROWEST && (widest == SIZE_MAX || widths[c] > widths[widest]))
-        widest = c;
-    if (widest == SIZE_MAX)
-      return;
-    widths[widest]--;
-    total--;
+  for (enum table_yield yield = YIELD_FIRST; yield < YIELD_NEVER; yield++) {
+    while (total > columns) {
+      size_t widest = SIZE_MAX;
+      for (size_t c = 0; c < table->column_count; c++)
+        if (table->columns[c].yield <= yield && widths[c] > NARROWEST && (widest == SIZE_MAX || widths[c] > widths[widest]))
+          widest = c;
+      if (widest == SIZE_MAX)
+        break;
+      widths[widest]--;
+      total--;
+    }
   }
 }
 

@@ -8,10 +8,13 @@
 
 enum { TABLE_MAX_COLUMNS = 48, TABLE_MAX_ROWS = 200000 };
 
+/* Which columns are shortened where the terminal is narrow. Half an id says nothing. */
+enum table_yield { YIELD_FIRST, YIELD_LAST, YIELD_NEVER };
+
 struct table_column {
   const char *title;
   bool right; /* numbers */
-  bool firm;  /* never shortened: ids, states, numbers */
+  enum table_yield yield;
 };
 
 struct table_cell {
@@ -30,7 +33,7 @@ struct table {
 
 void table_init(struct table *table, struct arena *arena);
 void table_release(struct table *table);
-void table_column(struct table *table, const char *title, bool right, bool firm);
+void table_column(struct table *table, const char *title, bool right, enum table_yield yield);
 /* Cells come row by row. The text is escaped and copied. */
 void table_cell(struct table *table, struct str text, enum term_style style);
 /* `columns` 0: no limit. Without `titles` the first line is the first row. False when it failed before. */

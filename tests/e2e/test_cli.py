@@ -472,6 +472,11 @@ class Output(Case):
         self.assertNotIn("\x1b[", self.on_terminal("run", "ls", env={"TERM": "dumb"})[0])
         self.assertNotIn("\x1b[", self.on_terminal("run", "ls", "--color=never")[0])
 
+    def test_a_name_is_the_newest_sweep_of_that_name(self):
+        for sweep in SERVICE.sweeps.values():
+            sweep["name"] = "again"
+        self.assertEqual(self.run_it("sweep", "show", "again", "-o", "name")[0].strip(), SWEEP)
+
     def test_a_table_fits_the_terminal(self):
         time.sleep(0.1)
         text = self.on_terminal("trial", "ls", "mnist", "--color=never", columns=60)[0]
@@ -479,6 +484,8 @@ class Output(Case):
         self.assertIn("…", text)
         self.assertLessEqual(max(len(line) for line in lines), 60)
         self.assertIn("rank 5 of 9 at rung 3", self.run_it("trial", "ls", "mnist")[0])  # a pipe is not cut
+        narrow = self.on_terminal("sweep", "ls", "--color=never", columns=30)[0].replace("\r", "").splitlines()
+        self.assertTrue(all("…" not in line.split()[0] for line in narrow if line), narrow)  # half an id says nothing
 
     def test_hostile_text_reaches_no_terminal(self):
         SERVICE.log = (EVIL + "\n").encode() + b"\x1b[31mred\x1b[0m\n"

@@ -111,9 +111,9 @@ static void tables_fit(void **state UNUSED) {
   struct table table CLEANUP(table_release);
   struct err err;
   table_init(&table, &arena);
-  table_column(&table, "NAME", false, false);
-  table_column(&table, "N", true, true);
-  table_column(&table, "TEXT", false, false);
+  table_column(&table, "NAME", false, YIELD_FIRST);
+  table_column(&table, "N", true, YIELD_LAST);
+  table_column(&table, "TEXT", false, YIELD_FIRST);
   table_cell(&table, STR("日本"), STYLE_NONE);
   table_cell(&table, STR("12"), STYLE_GOOD);
   table_cell(&table, STR("a long text that gives way"), STYLE_NONE);
