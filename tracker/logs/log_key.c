@@ -202,11 +202,11 @@ static bool is_at_rank(struct str name) {
   return at != SIZE_MAX && at > 0 && at + 1 < name.n && (is_digit((unsigned char)name.p[at + 1]) || name.p[at + 1] == '.');
 }
 
-/* What is counted: "instance accuracy", "token_loss", "line error". */
+/* What is counted: "instance accuracy", "token_loss", "fold 1 auc". */
 static bool is_thing(struct str word) {
-  static const char *const things[] = {"delta", "class",  "classes",  "document", "edge",  "example", "feature",
-                                       "frame", "image",  "instance", "line",     "node",  "nodes",   "edges",
-                                       "row",   "sample", "samples",  "sentence", "token", "tokens",  "words"};
+  static const char *const things[] = {"class",  "classes", "delta",    "device",   "document", "edge",   "edges", "example", "feature",
+                                       "fold",   "frame",   "image",    "instance", "layer",    "line",   "node",  "nodes",   "row",
+                                       "sample", "samples", "sentence", "split",    "token",    "tokens", "words", "worker"};
   for (size_t i = 0; i < ARRAY_LEN(things); i++)
     if (str_eq_nocase(word, str_of(things[i])))
       return true;
