@@ -240,7 +240,7 @@ static bool may_be_row(const struct table *t, struct str line, size_t from) {
   return from < line.n && (isdigit((unsigned char)line.p[from]) || (line.p[from] && strchr("+-.*nN", line.p[from])));
 }
 
-/* "0   CatBoost   0.84   accuracy   0.12": a row of a data frame with its index, and texts among the numbers. The index names the row. */
+/* "0   CatBoost   0.84   accuracy   0.12": a row of a data frame with its index, and texts among the numbers; the first one names it. */
 static bool indexed_row(struct log_parse *p, const struct table *t, const struct cell *cells, size_t n) {
   if (t->by != BY_BLANKS || n != (size_t)t->count + 1 || cells[0].kind != CELL_NUMBER || !cells[0].integer || cells[1].kind != CELL_TEXT ||
       cells[1].text.n > LABEL_MAX || !t->label_first || has_place_column(t))
@@ -249,7 +249,7 @@ static bool indexed_row(struct log_parse *p, const struct table *t, const struct
   for (size_t i = 2; i < n; i++)
     numbers += cells[i].kind == CELL_NUMBER;
   for (size_t i = 2; i < n && numbers >= 2; i++)
-    add_cell(p, t, i - 1, &cells[i], STR(""), false);
+    add_cell(p, t, i - 1, &cells[i], cells[1].text, false);
   return numbers >= 2;
 }
 

@@ -99,6 +99,7 @@ static const struct row words[] = {
     {"change", METRIC},
     {"channels", SETTING},
     {"chrf", METRIC},
+    {"ci", SETTING},
     {"cider", METRIC},
     {"classes", SETTING | UNIT},
     {"clip", SETTING},
