@@ -79,7 +79,11 @@ bool log_subword(struct str *rest, struct str *ret) {
     while (i < n && is_digit(p[i]))
       i++;
   } else {
-    while (i < n && is_letter(p[i]) && !(i > start && is_small(p[i - 1]) && is_capital(p[i])))
+    size_t whole = i; /* "IoU" is one word */
+    while (whole < n && is_letter(p[whole]))
+      whole++;
+    bool known = log_word(str_n(rest->p + start, whole - start)) != 0;
+    while (i < whole && (known || !(i > start && is_small(p[i - 1]) && is_capital(p[i]))))
       i++;
     /* "acc1", "F1", "top5" may be words with their digits; "F1macro" and "mAP50" are split otherwise */
     size_t digits = i;
@@ -202,11 +206,11 @@ static bool is_at_rank(struct str name) {
   return at != SIZE_MAX && at > 0 && at + 1 < name.n && (is_digit((unsigned char)name.p[at + 1]) || name.p[at + 1] == '.');
 }
 
-/* What is counted: "instance accuracy", "token_loss", "line error". */
+/* What is counted: "instance accuracy", "token_loss", "fold 1 auc". */
 static bool is_thing(struct str word) {
-  static const char *const things[] = {"delta", "class",  "classes",  "document", "edge",  "example", "feature",
-                                       "frame", "image",  "instance", "line",     "node",  "nodes",   "edges",
-                                       "row",   "sample", "samples",  "sentence", "token", "tokens",  "words"};
+  static const char *const things[] = {"class", "classes", "delta",   "device",   "document", "edge",  "edges",  "example", "feature",
+                                       "fold",  "frame",   "freq",    "image",    "instance", "layer", "line",   "node",    "nodes",
+                                       "row",   "sample",  "samples", "sentence", "split",    "token", "tokens", "words",   "worker"};
   for (size_t i = 0; i < ARRAY_LEN(things); i++)
     if (str_eq_nocase(word, str_of(things[i])))
       return true;

@@ -331,7 +331,8 @@ static void separator(struct scan *s) {
   size_t i = s->at;
   bool equals = token_is(p, i, '=');
   size_t next = i + 1;
-  while (next < p->tokens_n && (token_is(p, next, '=') || (token_is(p, next, '>') && !equals)))
+  bool dots = token_is(p, i, '.');
+  while (next < p->tokens_n && (token_is(p, next, '=') || (token_is(p, next, '>') && !equals) || (token_is(p, next, '.') && dots)))
     next++;
   if (token_is(p, next, '{')) {
     bool skip = is_setting_name(p, s->segment, i);
@@ -540,6 +541,10 @@ static void number(struct scan *s) {
     next_segment(s, s->at + 1);
 }
 
+static bool says_value(const struct log_parse *p, size_t i) {
+  return token_is_word(p, i) && (str_is(token_text(p, i), "is") || str_is(token_text(p, i), "was"));
+}
+
 /* A run of tokens that tell the place. The name may go on behind it: "Training loss at step 0: 2.3". */
 static void used_run(struct scan *s) {
   struct log_parse *p = s->p;
@@ -548,11 +553,10 @@ static void used_run(struct scan *s) {
     end++;
   size_t next = end; /* "after 250 iterations with early exaggeration: 61.2" */
   while (next < end + 4 && token_is_word(p, next) && !(p->tokens[next].flags & (LOG_T_USED | LOG_T_GAP)) &&
-         !(token_word(p, next) & (LOG_WORD_METRIC | LOG_WORD_SECTION | LOG_WORD_CLOCK)) && !str_is(token_text(p, next), "is"))
+         !(token_word(p, next) & (LOG_WORD_METRIC | LOG_WORD_SECTION | LOG_WORD_CLOCK)) && !says_value(p, next))
     next++;
-  bool goes_on = s->segment < s->at &&
-                 (token_is(p, next, ':') || token_is(p, next, '=') || (token_is_word(p, end) && str_is(token_text(p, end), "is"))) &&
-                 segment_has(s, LOG_WORD_METRIC);
+  bool goes_on =
+      s->segment < s->at && (token_is(p, next, ':') || token_is(p, next, '=') || says_value(p, end)) && segment_has(s, LOG_WORD_METRIC);
   if (!goes_on)
     next_segment(s, end);
   s->at = end - 1;
@@ -627,6 +631,14 @@ static bool angled_name(struct scan *s) {
   return true;
 }
 
+/* "accuracy ......... 0.91" */
+static bool leads_to_number(const struct log_parse *p, size_t i) {
+  size_t end = i;
+  while (token_is(p, end, '.'))
+    end++;
+  return end >= i + 3 && p->tokens[i].flags & LOG_T_SPACE && token_is_number(p, end) && p->tokens[end].flags & LOG_T_SPACE;
+}
+
 static void mark(struct scan *s) {
   struct log_parse *p = s->p;
   size_t i = s->at, close;
@@ -636,7 +648,7 @@ static void mark(struct scan *s) {
       next_segment(s, i + 1);
     return;
   }
-  if (c == ':' || c == '=' || (c == '-' && dash_separates(s)) || (c == '|' && bar_separates(s)))
+  if (c == ':' || c == '=' || (c == '.' && leads_to_number(p, i)) || (c == '-' && dash_separates(s)) || (c == '|' && bar_separates(s)))
     separator(s);
   else if (c == '[' && (close = bracket_in_name(p, i)) != SIZE_MAX)
     s->at = close;
@@ -658,8 +670,10 @@ static bool is_complaint(const struct log_parse *p, size_t i) {
 void log_find_pairs(struct log_parse *p) {
   struct scan s = {.p = p, .at = p->first, .segment = p->first};
   s.summary = token_is(p, p->first, '*') && token_is_word(p, p->first + 1);
-  size_t waited = p->first + token_is(p, p->first, '[');
-  if (p->kept.pending_n && token_is_number(p, waited)) { /* the number for the name that ended the line before */
+  bool bracket = token_is(p, p->first, '[');
+  size_t waited = p->first + bracket;
+  if (p->kept.pending_n && token_is_number(p, waited) &&
+      (!bracket || token_is(p, waited + 1, ']'))) { /* the number for the name that ended the line before */
     struct log_reading r;
     log_read_number(p, waited, LOG_KEY_METRIC, STR(""), &r);
     char *name = log_scratch(p, p->kept.pending_n);

@@ -54,6 +54,8 @@ static void find_headline(struct log_parse *p) {
     const struct log_token *t = &p->tokens[i];
     if (t->type == LOG_T_MARK && strchr("=/\\<{", t->mark))
       return;
+    if (t->type == LOG_T_NUMBER && !(t->flags & (LOG_T_INT | LOG_T_USED | LOG_T_UNIT))) /* something is measured */
+      return;
     if (token_is(p, i, ':') && at != SIZE_MAX && at + 1 < i) /* "Evaluation method: cv" */
       return;
     if (t->type != LOG_T_WORD || t->flags & LOG_T_USED)

@@ -602,7 +602,8 @@ static bool fused_place(struct str word, enum log_key_kind *ret_kind, double *re
   struct str rest = word, place, digits;
   struct log_number number;
   *ret_section = STR("");
-  if (!log_subword(&rest, &place) || place.n < 2 || !log_subword(&rest, &digits) || !isdigit((unsigned char)digits.p[0]))
+  if (str_find(word, '/') != SIZE_MAX || !log_subword(&rest, &place) || place.n < 2 || !log_subword(&rest, &digits) ||
+      !isdigit((unsigned char)digits.p[0]))
     return false;
   unsigned flags = log_word(place);
   if (!(flags & (LOG_WORD_EPOCH | LOG_WORD_STEP)) || !log_number_whole(digits, &number) ||

@@ -164,6 +164,27 @@ static bool status_row(struct log_parse *p, const struct table *t, const struct 
   return numbers && cells[0].text.n <= LABEL_MAX;
 }
 
+static bool repeats_first(const struct table *t) {
+  for (size_t i = 2; i < t->count; i++)
+    if (str_eq(column_name(t, i), column_name(t, 0)))
+      return true;
+  return false;
+}
+
+/* "| person | 30.1 | bicycle | 12.3 |" under "| category | AP | category | AP |": several names in a row. */
+static bool grouped_row(struct log_parse *p, const struct table *t, const struct cell *cells, size_t n) {
+  struct str label = STR("");
+  size_t numbers = 0;
+  for (size_t i = 0; i < n; i++) {
+    bool names = str_eq(column_name(t, i), column_name(t, 0));
+    label = names && cells[i].kind == CELL_TEXT && cells[i].text.n <= LABEL_MAX ? cells[i].text : names ? STR("") : label;
+    numbers += cells[i].kind == CELL_NUMBER;
+    if (!names && label.n)
+      add_cell(p, t, i, &cells[i], label, false);
+  }
+  return numbers > 0;
+}
+
 /* "macro avg   0.97   0.97": a name, then numbers. */
 static bool labelled_row(struct log_parse *p, const struct table *t, struct str line, const struct cell *cells, size_t n) {
   size_t words = 0;
@@ -176,6 +197,8 @@ static bool labelled_row(struct log_parse *p, const struct table *t, struct str 
   size_t values = n - words;
   if (!words || !values || words > 3 || (t->by != BY_BLANKS && words != 1) || is_place_kind(t->columns[0].kind))
     return false;
+  if (t->by == BY_PIPES && n == t->count && repeats_first(t))
+    return grouped_row(p, t, cells, n);
   size_t numbers = 0;
   for (size_t i = words; i < n; i++) {
     numbers += cells[i].kind == CELL_NUMBER;
@@ -217,7 +240,7 @@ static bool may_be_row(const struct table *t, struct str line, size_t from) {
   return from < line.n && (isdigit((unsigned char)line.p[from]) || (line.p[from] && strchr("+-.*nN", line.p[from])));
 }
 
-/* "0   CatBoost   0.84   accuracy   0.12": a row of a data frame with its index, and texts among the numbers. The index names the row. */
+/* "0   CatBoost   0.84   accuracy   0.12": a row of a data frame with its index, and texts among the numbers; the first one names it. */
 static bool indexed_row(struct log_parse *p, const struct table *t, const struct cell *cells, size_t n) {
   if (t->by != BY_BLANKS || n != (size_t)t->count + 1 || cells[0].kind != CELL_NUMBER || !cells[0].integer || cells[1].kind != CELL_TEXT ||
       cells[1].text.n > LABEL_MAX || !t->label_first || has_place_column(t))
@@ -226,7 +249,7 @@ static bool indexed_row(struct log_parse *p, const struct table *t, const struct
   for (size_t i = 2; i < n; i++)
     numbers += cells[i].kind == CELL_NUMBER;
   for (size_t i = 2; i < n && numbers >= 2; i++)
-    add_cell(p, t, i - 1, &cells[i], STR(""), false);
+    add_cell(p, t, i - 1, &cells[i], cells[1].text, false);
   return numbers >= 2;
 }
 
