@@ -342,6 +342,12 @@ class Models(Case):
         self.fails(3, "has no alias 'nobody'", "model", "show", f"{self.name}@nobody")
         self.assertIn("is in stage Production", self.run_it("model", "stage", f"{self.name}@champion", "Production").stderr)
         self.assertEqual(self.json("model", "show", f"{self.name}/1")["stage"], "Production")
+        titles, lines = self.table("model", "events", self.name)
+        self.assertEqual(titles, ["TIME", "VERSION", "KIND", "FROM", "TO", "ACTOR", "ALIAS"])
+        self.assertEqual([(row["subject"], row["kind"], row["to"], row["reason"]) for row in self.csv("model", "events", f"{self.name}@champion")],
+                         [(f"{self.name}/1", "model.alias", "1", "champion"), (f"{self.name}/1", "model.stage", "Production", "")])
+        self.assertEqual(self.csv("model", "events", f"{self.name}/2"), [])
+        self.fails(3, "there is no model", "model", "events", "nope")
         self.fails(1, "must be None, Staging, Production or Archived", "model", "stage", f"{self.name}/1", "Mars")
         self.run_it("model", "alias", self.name, "champion", "--remove")
         self.fails(3, "has no alias", "model", "show", f"{self.name}@champion")
