@@ -136,6 +136,14 @@ class Runs(Case):
         self.fails(3, "there is no run 'nope'", "run", "show", "nope")
         self.fails(3, "there is no run " + NO_SUCH_RUN, "run", "show", NO_SUCH_RUN)
 
+    def test_the_newest_is_the_last_that_was_made(self):
+        """Also when its client does not say when it started, or says something else."""
+        for body in ({}, {"start_time": 1}):
+            newest = SERVICE.post("/api/2.0/mlflow/runs/create", body).json["run"]["info"]["run_id"]
+            self.assertEqual(self.json("run", "show", "@latest")["id"], newest)
+            self.assertEqual(self.json("run", "ls", "-n", "2")["items"][0]["id"], newest)
+            self.assertEqual(self.json("run", "ls", "-n", "2", "-e", "Default")["items"][0]["id"], newest)
+
     def test_params(self):
         self.assertRegex(self.out("run", "params", self.a), r"^lr +0\.01\noptimizer +adam\n$")
         self.assertEqual(self.json("run", "params", self.a), {"lr": "0.01", "optimizer": "adam"})
