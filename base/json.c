@@ -293,6 +293,50 @@ static bool depth_ok(struct str text, struct err *err) {
   return true;
 }
 
+/* Past the string or the number that begins at `i`, or one byte further. *ret_whole: it was digits alone. */
+static size_t token_end(struct str text, size_t i, bool *ret_whole) {
+  *ret_whole = false;
+  if (text.p[i] == '"') {
+    for (i++; i < text.n && text.p[i] != '"'; i++)
+      i += text.p[i] == '\\';
+    return MIN_OF(i + 1, text.n);
+  }
+  size_t digits = i + (text.p[i] == '-'), at = digits;
+  while (at < text.n && text.p[at] >= '0' && text.p[at] <= '9')
+    at++;
+  *ret_whole = at > digits;
+  while (at < text.n && at > digits && memchr(".eE+-0123456789", text.p[at], 15)) {
+    *ret_whole = false;
+    at++;
+  }
+  return MAX_OF(at, i + 1);
+}
+
+/* The same text; whole numbers beyond an int64_t are written as reals. */
+static void widen_integers(struct str text, struct buf *out) {
+  int64_t number;
+  bool whole;
+  for (size_t i = 0, end; i < text.n; i = end) {
+    end = token_end(text, i, &whole);
+    buf_add_str(out, str_slice(text, i, end));
+    if (whole && !str_to_i64(str_slice(text, i, end), &number))
+      buf_puts(out, ".0");
+  }
+}
+
+static json_t *load(struct str text, json_error_t *ret_error) {
+  return json_loadb(text.p ? text.p : "", text.n, JSON_REJECT_DUPLICATES | JSON_DECODE_ANY, ret_error);
+}
+
+static bool tell_load_error(const json_error_t *error, struct err *err) {
+  enum json_error_code code = json_error_code(error);
+  if (code == json_error_out_of_memory)
+    return err_no_memory(err);
+  const char *what = code == json_error_null_character ? "a text may not contain the character \\u0000" : error->text;
+  err_set(err, ERR_INVALID, "not valid JSON: %s at line %d, column %d", what, error->line, error->column);
+  return err_at(err, "", (unsigned)MAX_OF(error->line, 0), (unsigned)MAX_OF(error->column, 0));
+}
+
 bool json_read(struct str text, json_t **ret, struct err *err) {
   if (!depth_ok(text, err))
     return false;
@@ -301,15 +345,15 @@ bool json_read(struct str text, json_t **ret, struct err *err) {
   if (nul)
     return err_set(err, ERR_INVALID, "not valid JSON: a NUL at byte %zu", (size_t)(nul - text.p));
   json_error_t error;
-  json_t *json = json_loadb(text.p ? text.p : "", text.n, JSON_REJECT_DUPLICATES | JSON_DECODE_ANY, &error);
-  if (!json) {
-    if (json_error_code(&error) == json_error_out_of_memory)
-      return err_no_memory(err);
-    err_set(err, ERR_INVALID, "not valid JSON: %s at line %d, column %d", error.text, error.line, error.column);
-    return err_at(err, "", (unsigned)MAX_OF(error.line, 0), (unsigned)MAX_OF(error.column, 0));
+  *ret = load(text, &error);
+  if (!*ret && json_error_code(&error) == json_error_numeric_overflow) {
+    AUTO_BUF struct buf wide = BUF_INIT(4 * text.n); /* ".0" follows at least 19 digits */
+    widen_integers(text, &wide);
+    if (!buf_ok(&wide, err))
+      return false;
+    *ret = load(buf_str(&wide), &error);
   }
-  *ret = json;
-  return true;
+  return *ret || tell_load_error(&error, err);
 }
 
 struct str json_str(const json_t *string) {

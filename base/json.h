@@ -57,8 +57,8 @@ void json_quote(struct buf *out, struct str text);
 void json_cleanup(json_t **json);
 #define AUTO_JSON CLEANUP(json_cleanup)
 
-/* Whole text, one value, UTF-8, no duplicate keys, depth at most 64, no NUL in strings. Errors carry line and column. The caller owns the
- * result. */
+/* Whole text, one value, UTF-8, no duplicate keys, depth at most 64, no NUL in strings. A whole number
+ * beyond an int64_t is a real. Errors carry line and column. The caller owns the result. */
 MUST_CHECK bool json_read(struct str text, json_t **ret, struct err *err);
 struct str json_str(const json_t *string); /* STR_NONE when it is no string */
 

@@ -198,9 +198,7 @@ static enum json_token read_number(struct json_pull *pull) {
   }
   pull->at = at;
   fits = fits && count <= 19; /* else `digits` has wrapped, maybe */
-  if (!is_real) {
-    if (!fits || digits > (uint64_t)INT64_MAX + negative)
-      return fail(pull);
+  if (!is_real && fits && digits <= (uint64_t)INT64_MAX + negative) {
     pull->whole = negative ? (int64_t)(0 - digits) : (int64_t)digits;
     return JSON_T_INT;
   }

@@ -100,7 +100,7 @@ static void add_message_text(struct buf *out, struct str message) {
 static bool looks_numeric(struct str s) {
   int64_t i;
   double d;
-  return str_to_i64(s, &i) || (s.n && s.p[0] >= '0' && s.p[0] <= '9' && str_find(s, 'x') == SIZE_MAX && str_to_f64(s, &d));
+  return str_to_i64(s, &i) || (s.n && s.p[0] >= '0' && s.p[0] <= '9' && str_to_f64(s, &d));
 }
 
 struct event {

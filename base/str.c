@@ -92,6 +92,8 @@ bool str_to_f64(struct str s, double *ret) {
   char text[401];
   if (s.n == 0 || s.n >= sizeof text || isspace((unsigned char)s.p[0]) || memchr(s.p, 0, s.n))
     return false;
+  if (memchr(s.p, 'x', s.n) || memchr(s.p, 'X', s.n) || memchr(s.p, '(', s.n)) /* strtod reads 0x1p3 and nan(1) */
+    return false;
   memcpy(text, s.p, s.n);
   text[s.n] = 0;
   char *end;

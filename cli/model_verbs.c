@@ -96,6 +96,27 @@ static int show_run(struct cli *cli) {
   return cli_done(cli, ok, &err);
 }
 
+static const struct column event_columns[] = {
+    {"TIME", "time", COLUMN_AGE, false, NULL},     {"VERSION", "subject", COLUMN_TEXT, false, NULL},
+    {"KIND", "kind", COLUMN_TEXT, false, NULL},    {"FROM", "from", COLUMN_TEXT, false, NULL},
+    {"TO", "to", COLUMN_TEXT, false, NULL},        {"ACTOR", "actor", COLUMN_TEXT, false, NULL},
+    {"ALIAS", "reason", COLUMN_TEXT, false, NULL}, {"ID", "id", COLUMN_TEXT, true, NULL},
+};
+static const struct view event_view = VIEW(event_columns, "id", "nothing was moved");
+
+static int events_run(struct cli *cli) {
+  struct err err;
+  struct model_ref ref;
+  AUTO_BUF struct buf path = BUF_INIT(8 * KIB);
+  const char *word = args_word(&cli->args, 0);
+  if (!model_ref_parse(word, &ref, &err) || (ref.alias[0] && !resolve_model_version(cli, word, &ref, &err)))
+    return cli_fail(cli, &err);
+  path_format(&path, "/models/{}/events", ref.name);
+  if (ref.version[0])
+    buf_printf(&path, "?version=%s", ref.version);
+  return cli_show_list(cli, buf_text(&path), NULL, &event_view);
+}
+
 /* ---- move ---- */
 
 static int alias_run(struct cli *cli) {
@@ -204,6 +225,7 @@ static const struct flag_row register_flags[] = {
     {.name = "tag", .type = FLAG_TEXT, .value_name = "KEY=VALUE", .repeatable = true, .help = "a tag of the version"},
 };
 static const struct flag_row ls_flags[] = {ROW_FLAG_LIMIT("100"), ROW_FLAG_WATCH};
+static const struct flag_row event_flags[] = {ROW_FLAG_LIMIT("100")};
 static const struct flag_row show_flags[] = {ROW_FLAG_LIMIT("100")};
 static const struct flag_row alias_flags[] = {
     {.name = "remove", .type = FLAG_BOOL, .help = "take the alias away"},
@@ -254,6 +276,17 @@ static const struct verb rows[] = {
     },
     {
         .noun = "model",
+        .name = "events",
+        .aliases = "log",
+        .summary = "who moved what of a model",
+        .help = "Stages, aliases, names, and what was removed, of a model and all its versions; with NAME/3 or NAME@alias of one.",
+        .examples = {{"winnow model events mnist", "all of it"}, {"winnow model events mnist/3", "one version"}},
+        FLAGS(event_flags),
+        .words = {{"MODEL", WORD_MODEL}},
+        .run = events_run,
+    },
+    {
+        .noun = "model",
         .name = "alias",
         .summary = "point an alias at a version",
         .help = "An alias points at one version at a time; programs load NAME@alias.",
@@ -267,7 +300,7 @@ static const struct verb rows[] = {
         .name = "stage",
         .aliases = "promote",
         .summary = "move a version to a stage",
-        .help = "Stages are None, Staging, Production and Archived. Who moved what is kept.",
+        .help = "Stages are None, Staging, Production and Archived. Who moved what is kept: winnow model events.",
         .examples = {{"winnow model stage mnist/3 Production", "promote it"}},
         .words = {{"MODEL", WORD_MODEL}, {"STAGE", WORD_TEXT}},
         .run = stage_run,

@@ -119,7 +119,7 @@ static bool best_of(const json_t *sweep, char ret[RESOLVED_MAX], struct err *err
 /* ---- runs ---- */
 
 static bool search_runs(struct cli *cli, const char *filter, int64_t limit, json_t **ret, struct err *err) {
-  AUTO_JSON json_t *body = json_pack("{s[ss]}", "columns", "id", "name");
+  AUTO_JSON json_t *body = json_pack("{s[ss]s[s]}", "columns", "id", "name", "order_by", RUNS_NEWEST_FIRST);
   if (!body || (filter && json_object_set_new(body, "filter", json_string(filter)) != 0))
     return err_no_memory(err);
   return cli_list(cli, "/runs/search", body, limit, ret, NULL, err);

@@ -8,6 +8,9 @@
 
 enum { RESOLVED_MAX = 512 };
 
+/* Ids begin with the time they were made at. When a run started is what its client says, and not every client does. */
+#define RUNS_NEWEST_FIRST "attributes.run_id DESC"
+
 MUST_CHECK bool resolve_run(struct cli *cli, const char *word, char ret[RESOLVED_MAX], struct err *err);
 MUST_CHECK bool resolve_sweep(struct cli *cli, const char *word, char ret[RESOLVED_MAX], struct err *err);
 MUST_CHECK bool resolve_experiment(struct cli *cli, const char *word, char ret[RESOLVED_MAX], struct err *err);

@@ -67,8 +67,7 @@ static bool add_filters(struct cli *cli, json_t *body, struct err *err) {
   }
   if (state)
     json_object_set_new(body, "state", json_string(state));
-  if (order)
-    json_object_set_new(body, "order_by", json_pack("[s]", order));
+  json_object_set_new(body, "order_by", json_pack("[s]", order ? order : RUNS_NEWEST_FIRST));
   if (args_bool(&cli->args, "deleted"))
     json_object_set_new(body, "deleted", json_true());
   return true;

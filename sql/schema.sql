@@ -303,8 +303,11 @@ begin
   end if;
   update model_version v set stage = to_stage, updated = at where v.model = held and v.version = number;
   if archive_others then
-    update model_version v set stage = 3, updated = at
-    where v.model = held and v.version <> number and v.stage = to_stage and v.deleted_at is null;
+    with others as (
+      update model_version v set stage = 3, updated = at
+      where v.model = held and v.version <> number and v.stage = to_stage and v.deleted_at is null returning v.version)
+    insert into event (time, kind, actor, subject, from_state, to_state)
+    select at, 'model.stage', who, which || '/' || o.version, names[to_stage + 1], names[4] from others o order by o.version;
   end if;
   update registered_model m set updated = at where m.id = held;
   insert into event (time, kind, actor, subject, from_state, to_state)

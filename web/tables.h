@@ -11,7 +11,7 @@
   X(api_run)                \
   X(api_run_search)         \
   X(api_compare)            \
-  X(api_run_event)          \
+  X(api_past_event)         \
   X(api_experiment)         \
   X(api_artifact)           \
   X(api_model)              \

@@ -29,10 +29,15 @@ select m.name, m.created, m.updated, m.description, m.tags,
 from find_rows($1, $2, $3, $4, $5) with ordinality f (id, n, v, page_key, place) join registered_model m on m.id = f.n
 order by f.place;
 
--- name: model_rename (text, text, int8) -> (int8)
--- From, to, now. With its versions. A taken name is refused by registered_model_name_key.
-with m as (update registered_model set name = $2, updated = $3 where name = $1 returning id),
-versions as (update model_version v set updated = $3 from m where v.model = m.id and v.deleted_at is null returning 1)
+-- name: model_rename (text, text, int8, text) -> (int8)
+-- From, to, now, who. With its versions and what happened to them. A taken name is refused by registered_model_name_key.
+with m as (update registered_model set name = $2, updated = $3 where name = $1 returning id, created, last_version),
+versions as (update model_version v set updated = $3 from m where v.model = m.id and v.deleted_at is null returning 1),
+carried as (
+  update event e set subject = $2 || substr(e.subject, length($1) + 1) from m
+  where e.run is null and e.time >= m.created and e.subject in (select $1 || '/' || v from generate_series(1, m.last_version) v union all select $1) and e.kind like 'model.%'),
+told as (
+  insert into event (time, kind, actor, subject, from_state, to_state) select $3, 'model.renamed', $4, $2, $1, $2 from m)
 select id from m;
 
 -- name: model_describe (text, text, int8) -> (int8)
@@ -121,10 +126,13 @@ told as (
   select $3, 'model.alias', $4, m.name || '/' || g.version, g.version::text, $2 from m, gone g)
 select id from m;
 
--- name: model_events (text, int8, int8) -> (int8, int8, text, text, text, text, text, text) repeatable
--- Of a model's name and all its versions, after an id, at most so many.
-select id, time, kind, subject, actor, from_state, to_state, reason from event
-where run is null and (subject = $1 or left(subject, length($1) + 1) = $1 || '/') and id > $2 order by id limit $3;
+-- name: model_events (text, int4, int8, int8) -> (int8, int8, text, text, text, text, text, text) repeatable
+-- Of a model and all its versions, or one; after an id, at most so many. What happened to another model that had the name before is not its own.
+select e.id, e.time, e.kind, e.subject, e.actor, e.from_state, e.to_state, e.reason
+from registered_model m join event e on e.run is null and e.time >= m.created and e.kind like 'model.%'
+  and e.subject in (select $1 || '/' || v from generate_series(1, m.last_version) v where v = $2 or $2 is null
+                    union all select $1 where $2 is null)
+where m.name = $1 and e.id > $3 order by e.id limit $4;
 
 -- name: version_sweep (text, int4) -> (uuid) repeatable
 -- The sweep that a version's run belongs to.

@@ -82,10 +82,16 @@ from run r cross join lateral jsonb_each_text($2) p
 where r.id = $1 and r.params ? p.key and not param_same(r.params ->> p.key, p.value)
 order by p.key;
 
+-- name: run_lock (uuid) -> () repeatable
+-- So that what is read of the run next is what the last writer left.
+select from run where id = $1 for no key update;
+
 -- name: run_update (uuid, int2, int8, text, int8, text, int4) -> (bool)
 -- State, end time, name: null leaves it. Then now and who asks, for the event; what the caller may write. Whether the run is active (else nothing was changed); no row:
--- there is none. What an executor runs ends when its process does, whatever a client says.
-with r as (select id, deleted_at is null as active, state as old_state, executor is not null as ours from run
+-- there is none. What an executor runs ends when its process does, whatever a client says. A state is written after run_lock().
+--
+-- The end that nobody has a name for is on the row, so a run that ends once has no event. It gets one when the row is about to forget it.
+with r as (select id, created, end_time, deleted_at is null as active, state as old_state, executor is not null as ours from run
   where id = $1 and run_allow(executor, attempt, $7) for no key update),
 done as (
   update run x set
@@ -95,8 +101,15 @@ done as (
   from r where x.id = r.id and r.active returning 1),
 told as (
   insert into event (time, kind, actor, subject, run, from_state, to_state)
-  select $5, 'run.state', $6, replace(r.id::text, '-', ''), r.id, run_state_name(r.old_state), run_state_name($2)
-  from r where r.active and not r.ours and $2 <> r.old_state and $2 not in (4, 5, 6, 7, 8)) -- the end is on the row
+  select t.time, 'run.state', t.actor, replace(r.id::text, '-', ''), r.id, t.was, t.becomes
+  from r cross join lateral (values
+    (1, coalesce(r.end_time, r.created), 'anonymous', 'RUNNING', run_state_name(r.old_state),
+      r.old_state >= 4 and run_state_name(r.old_state) is distinct from (
+        select e.to_state from event e where e.run = r.id and e.kind = 'run.state' order by e.id desc limit 1)),
+    (2, case when $2 >= 4 then coalesce($3, $5) else $5 end, $6, run_state_name(r.old_state), run_state_name($2),
+      $2 < 4 or r.old_state >= 4 or $3 is null or r.end_time is not null or $6 <> 'anonymous')) t (place, time, actor, was, becomes, kept)
+  where r.active and not r.ours and $2 <> r.old_state and t.kept
+  order by t.place)
 select active from r;
 
 -- name: run_delete (uuid, int8, text, int4) -> (bool) repeatable
@@ -178,3 +191,9 @@ select count(*) from run where id = any($1);
 -- name: run_events (uuid, int8, int8) -> (int8, int8, text, text, text, text, text, text) repeatable
 -- After an id, at most so many.
 select id, time, kind, subject, actor, from_state, to_state, reason from event where run = $1 and id > $2 order by id limit $3;
+
+-- name: run_end_told (uuid) -> (bool) repeatable
+-- Whether how the run stands now is among its events.
+select run_state_name(r.state) is not distinct from (
+  select e.to_state from event e where e.run = r.id and e.kind = 'run.state' order by e.id desc limit 1)
+from run r where r.id = $1;

@@ -136,6 +136,14 @@ class Runs(Case):
         self.fails(3, "there is no run 'nope'", "run", "show", "nope")
         self.fails(3, "there is no run " + NO_SUCH_RUN, "run", "show", NO_SUCH_RUN)
 
+    def test_the_newest_is_the_last_that_was_made(self):
+        """Also when its client does not say when it started, or says something else."""
+        for body in ({}, {"start_time": 1}):
+            newest = SERVICE.post("/api/2.0/mlflow/runs/create", body).json["run"]["info"]["run_id"]
+            self.assertEqual(self.json("run", "show", "@latest")["id"], newest)
+            self.assertEqual(self.json("run", "ls", "-n", "2")["items"][0]["id"], newest)
+            self.assertEqual(self.json("run", "ls", "-n", "2", "-e", "Default")["items"][0]["id"], newest)
+
     def test_params(self):
         self.assertRegex(self.out("run", "params", self.a), r"^lr +0\.01\noptimizer +adam\n$")
         self.assertEqual(self.json("run", "params", self.a), {"lr": "0.01", "optimizer": "adam"})
@@ -342,6 +350,12 @@ class Models(Case):
         self.fails(3, "has no alias 'nobody'", "model", "show", f"{self.name}@nobody")
         self.assertIn("is in stage Production", self.run_it("model", "stage", f"{self.name}@champion", "Production").stderr)
         self.assertEqual(self.json("model", "show", f"{self.name}/1")["stage"], "Production")
+        titles, lines = self.table("model", "events", self.name)
+        self.assertEqual(titles, ["TIME", "VERSION", "KIND", "FROM", "TO", "ACTOR", "ALIAS"])
+        self.assertEqual([(row["subject"], row["kind"], row["to"], row["reason"]) for row in self.csv("model", "events", f"{self.name}@champion")],
+                         [(f"{self.name}/1", "model.alias", "1", "champion"), (f"{self.name}/1", "model.stage", "Production", "")])
+        self.assertEqual(self.csv("model", "events", f"{self.name}/2"), [])
+        self.fails(3, "there is no model", "model", "events", "nope")
         self.fails(1, "must be None, Staging, Production or Archived", "model", "stage", f"{self.name}/1", "Mars")
         self.run_it("model", "alias", self.name, "champion", "--remove")
         self.fails(3, "has no alias", "model", "show", f"{self.name}@champion")

@@ -160,6 +160,42 @@ class Tracking(unittest.TestCase):
         self.assertEqual(self.s.sql("select version, stage from winnow.model_version where model = (select id from winnow.registered_model where "
                                     "name = 'staged') order by version"), "1|3\n2|2")
 
+    def test_who_moved_what_of_a_model(self):
+        self.new_model("moved", 3)
+        self.new_model("moved/1", 1)  # not to be taken for a version
+        base, mlflow = "/api/v1/models/moved", "/api/2.0/mlflow/"
+        call = lambda *args: self.assertLess(self.s.request(*args).status, 300)  # noqa: E731
+        call("PATCH", base + "/versions/1", {"stage": "Production"})
+        call("POST", mlflow + "model-versions/transition-stage", {"name": "moved", "version": "2", "stage": "Production", "archive_existing_versions": True})
+        call("PUT", base + "/aliases/best", {"version": 1})
+        call("PUT", base + "/aliases/best", {"version": 2})
+        call("DELETE", base + "/aliases/best")
+        call("PATCH", "/api/v1/models/moved%2F1/versions/1", {"stage": "Staging"})
+        call("DELETE", base + "/versions/3")
+        kept = [("model.stage", "1", "None", "Production", None), ("model.stage", "1", "Production", "Archived", None),
+                ("model.stage", "2", "None", "Production", None), ("model.alias", "1", None, "1", "best"), ("model.alias", "2", "1", "2", "best"),
+                ("model.alias", "2", "2", None, "best"), ("model.deleted", "3", None, None, None)]
+
+        def told(path):
+            items = self.s.get("/api/v1/models/" + path).json["items"]
+            self.assertTrue(all(e["actor"].startswith("uid ") and e["time"] for e in items), items)
+            return [(e["kind"], e["subject"], e["from"], e["to"], e["reason"]) for e in items]
+
+        of = lambda name: [(kind, name + "/" + version, *rest) for kind, version, *rest in kept]  # noqa: E731
+        self.assertEqual(told("moved/events"), of("moved"))
+        self.assertEqual(told("moved/events?version=1"), [e for e in of("moved") if e[1] == "moved/1"])
+        call("PATCH", base, {"name": "moved on"})
+        self.assertEqual(told("moved%20on/events"), of("moved on") + [("model.renamed", "moved on", "moved", "moved on", None)])
+        first = self.s.get("/api/v1/models/moved%20on/events?limit=5").json
+        rest = self.s.get(f"/api/v1/models/moved%20on/events?limit=5&cursor={first['next']}").json
+        self.assertEqual([len(page["items"]) for page in (first, rest)], [5, 3])
+        self.assertIsNone(rest["next"])
+        self.new_model("moved", 1)
+        self.assertEqual(told("moved/events"), [], "another model of that name")
+        self.assertEqual(self.s.get("/api/v1/models/none/events").status, 404)
+        for wrong in ("version=x", "version=0", "cursor=x", "limit=0"):
+            self.assertEqual(self.s.get("/api/v1/models/moved/events?" + wrong).status, 400, wrong)
+
     def test_an_alias_and_the_end_of_its_version(self):
         rows = self.new_model("called", 1)
         answers = self.meet(rows, ("DELETE", "/api/2.0/mlflow/model-versions/delete", {"name": "called", "version": "1"}),
@@ -182,6 +218,61 @@ class Tracking(unittest.TestCase):
                             ("POST", "/api/2.0/mlflow/experiments/delete", {"experiment_id": made}))
         self.assertEqual([answer.status for answer in answers], [200, 200])
         self.assertEqual(self.s.sql(f"select count(*), count(*) filter (where deleted_at is null) from winnow.run where experiment_id = {made}"), "1|0")
+
+    # ---- what happened to a run ----
+
+    def changes(self, run):
+        items = self.s.get(f"/api/v1/runs/{run}/events").json["items"]
+        return [(e["from"], e["to"], e["actor"], e["time"]) for e in items if e["kind"] == "run.state"]
+
+    def update(self, run, status, **more):
+        self.assertEqual(self.s.post("/api/2.0/mlflow/runs/update", dict({"run_id": run, "status": status}, **more), unix=False).status, 200)
+
+    def noted(self, run):
+        return int(self.s.sql(f"select count(*) from winnow.event where run = '{run}'"))
+
+    def test_every_change_of_state_is_kept(self):
+        run = self.s.post("/api/2.0/mlflow/runs/create", {}).json["run"]["info"]["run_id"]
+        self.update(run, "FINISHED", end_time=100)
+        self.assertEqual(self.changes(run), [("RUNNING", "FINISHED", "anonymous", 100)])
+        self.assertEqual(self.noted(run), 0, "a run that ends once costs no row")
+        self.update(run, "FINISHED", end_time=100)
+        self.update(run, "RUNNING")
+        self.update(run, "FAILED", end_time=200)
+        self.update(run, "KILLED", end_time=300)
+        seen = self.changes(run)
+        self.assertEqual([change[:3] for change in seen], [
+            ("RUNNING", "FINISHED", "anonymous"), ("FINISHED", "RUNNING", "anonymous"), ("RUNNING", "FAILED", "anonymous"), ("FAILED", "KILLED", "anonymous")])
+        self.assertEqual(seen[0][3], 100)
+        self.update(run, "RUNNING")
+        self.assertEqual(self.changes(run)[:4], seen, "what was told stays")
+        pages, cursor = [], ""
+        while cursor is not None:
+            page = self.s.get(f"/api/v1/runs/{run}/events?limit=1{cursor and '&cursor=' + cursor}").json
+            pages += [e["to"] for e in page["items"]]
+            cursor = page["next"]
+        self.assertEqual(pages, ["RUNNING", "FINISHED", "RUNNING", "FAILED", "KILLED", "RUNNING"])
+
+    def test_an_end_without_a_time_and_one_by_somebody_with_a_name(self):
+        run, named = (self.s.post("/api/2.0/mlflow/runs/create", {}).json["run"]["info"]["run_id"] for _ in range(2))
+        before = self.s.get("/api/v1/runs/" + run).json["created"]
+        self.update(run, "FAILED")
+        (change,) = self.changes(run)
+        self.assertEqual(change[:3], ("RUNNING", "FAILED", "anonymous"))
+        self.assertGreaterEqual(change[3], before)
+        token = {"Authorization": "Bearer " + self.s.token}
+        body = {"state": "FINISHED", "ended": 100}
+        self.assertEqual(self.s.request("PATCH", "/api/v1/runs/" + named, body, headers=token).status, 200)
+        self.assertEqual([change[:3] for change in self.changes(named)], [("RUNNING", "FINISHED", "token admin.token")])
+
+    def test_changes_of_state_that_meet_are_told_once(self):
+        run = self.s.post("/api/2.0/mlflow/runs/create", {}).json["run"]["info"]["run_id"]
+        self.update(run, "FAILED", end_time=100)
+        path = "/api/2.0/mlflow/runs/update"
+        answers = self.meet(f"select from winnow.run where id = '{run}'", ("POST", path, {"run_id": run, "status": "KILLED", "end_time": 200}, None, False),
+                            ("POST", path, {"run_id": run, "status": "RUNNING"}, None, False))
+        self.assertEqual([answer.status for answer in answers], [200, 200])
+        self.assertEqual([change[:2] for change in self.changes(run)], [("RUNNING", "FAILED"), ("FAILED", "KILLED"), ("KILLED", "RUNNING")])
 
     def test_the_interval_call_of_series_that_are_very_long(self):
         runs = [self.s.post("/api/v1/runs", {}).json["id"] for _ in range(2)]

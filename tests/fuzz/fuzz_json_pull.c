@@ -64,8 +64,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
       claim(json_pull_next(&pull) == JSON_T_END && json_pull_next(&pull) == JSON_T_END);
     } else {
       enum json_token token;
-      while ((token = json_pull_next(&pull)) != JSON_T_ERROR)
-        claim(token != JSON_T_END);
+      do
+        token = json_pull_next(&pull);
+      while (token != JSON_T_ERROR && token != JSON_T_END);
+      claim(token == JSON_T_ERROR);
     }
   }
   AUTO_JSON_PULL struct json_pull again;

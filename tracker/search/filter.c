@@ -40,6 +40,8 @@ struct domain {
   const char *null_entities; /* what IS NULL may stand on */
   const char *string_error;  /* format of a number where an attribute wants text */
   bool order_by_data;        /* metrics, params and tags are keys of order */
+  bool lists_of_data;        /* IN and NOT IN may stand on params and tags */
+  const char *order_fields;  /* as the error for an unknown key of order shows them; NULL: valid_fields */
 };
 
 static const struct entity_row run_entities[] = {
@@ -95,7 +97,6 @@ static const struct field_row registered_model_fields[] = {
     {"name", FIELD_NAME, false, TEXT_OPS | LISTS, true},
     {"timestamp", FIELD_UPDATED, true, 0, true},
     {"last_updated_timestamp", FIELD_UPDATED, true, 0, true},
-    {"creation_timestamp", FIELD_CREATED, true, 0, true},
 };
 
 static const struct field_row model_version_fields[] = {
@@ -127,11 +128,12 @@ static const struct domain domains[] = {
     [FILTER_LOGGED_MODELS] = {ROWS(logged_model_entities), ROWS(logged_model_fields), ENTITY_ERROR_MODEL,
                               "'name', 'model_id', 'model_type', 'status', 'source_run_id', 'creation_timestamp', 'creation_time', "
                               "'last_updated_timestamp', 'last_updated_time'",
-                              "model_id", "tags and params", STRING_ERROR, true},
+                              "model_id", "tags and params", STRING_ERROR, true, true},
     [FILTER_REGISTERED_MODELS] = {ROWS(folder_entities), ROWS(registered_model_fields), ENTITY_ERROR_FOLDER, "'name'", "run_id", "tags",
-                                  STRING_OR_LIST_ERROR, false},
+                                  STRING_OR_LIST_ERROR, false, .order_fields = "'name', 'timestamp', 'last_updated_timestamp'"},
     [FILTER_MODEL_VERSIONS] = {ROWS(folder_entities), ROWS(model_version_fields), ENTITY_ERROR_FOLDER,
-                               "'name', 'run_id', 'source_path', 'version_number'", "run_id", "tags", STRING_OR_LIST_ERROR, false},
+                               "'name', 'run_id', 'source_path', 'version_number'", "run_id", "tags", STRING_OR_LIST_ERROR, false,
+                               .order_fields = "'name', 'version_number', 'creation_timestamp', 'last_updated_timestamp'"},
 };
 
 static const char *const entity_words[] = {
@@ -177,9 +179,13 @@ static const struct field_row *field_of(const struct domain *domain, const struc
   return find_field(domain->fields, domain->field_count, name);
 }
 
-/* entity.key or attribute. *ret_row is the attribute's or dataset field's row, NULL for data. */
-static bool resolve(const struct domain *domain, struct str name, struct filter_key *ret, const struct field_row **ret_row,
-                    struct err *err) {
+static const char *order_fields(const struct domain *domain) {
+  return domain->order_fields ? domain->order_fields : domain->valid_fields;
+}
+
+/* entity.key or attribute; an error shows the `valid` ones. *ret_row is the attribute's or dataset field's row, NULL for data. */
+static bool resolve(const struct domain *domain, const char *valid, struct str name, struct filter_key *ret,
+                    const struct field_row **ret_row, struct err *err) {
   struct filter_key key = {.entity = FILTER_ATTRIBUTE};
   struct str rest = name;
   size_t dot = filter_first_dot(name);
@@ -203,7 +209,7 @@ static bool resolve(const struct domain *domain, struct str name, struct filter_
     const struct field_row *row = field_of(domain, &key, rest);
     if (!row)
       return err_set(err, ERR_INVALID, "Invalid %s key '%.*s' specified. Valid keys are '{%s}'", entity_words[key.entity],
-                     STR_ARG(str_slice(rest, 0, 100)), key.entity == FILTER_DATASET ? "'name', 'digest', 'context'" : domain->valid_fields);
+                     STR_ARG(str_slice(rest, 0, 100)), key.entity == FILTER_DATASET ? "'name', 'digest', 'context'" : valid);
     key.field = row->field;
     *ret_row = row;
   } else {
@@ -382,20 +388,24 @@ static bool read_value(struct parser *p, const struct field_row *row, struct str
   if (row)
     return want_attribute(p, row, name, value, clause);
   if (clause->key.entity != FILTER_METRIC)
-    return want_string(p, value, clause);
+    return value->kind == TOKEN_LIST && p->domain->lists_of_data ? read_list(p, value->text, clause) : want_string(p, value, clause);
   if (value->kind != TOKEN_NUMBER)
     return err_set(p->err, ERR_INVALID, "Expected numeric value type for metric. Found %.*s", STR_ARG(str_slice(value->text, 0, 200)));
   return set_number(p, clause, value->text);
 }
 
-static unsigned allowed_ops(const struct field_row *row, enum filter_entity entity) {
-  return row ? row->ops : entity == FILTER_METRIC ? (unsigned)NUMBER_OPS : (unsigned)(TEXT_OPS | NULLS);
+static unsigned allowed_ops(const struct domain *domain, const struct field_row *row, enum filter_entity entity) {
+  if (row)
+    return row->ops;
+  if (entity == FILTER_METRIC)
+    return NUMBER_OPS;
+  return domain->lists_of_data ? TEXT_OPS | NULLS | LISTS : TEXT_OPS | NULLS;
 }
 
 /* `known` is false when the comparator is none of ours at all. */
 static bool check_comparator(struct parser *p, const struct field_row *row, bool known, struct str op_text,
                              const struct filter_clause *clause) {
-  unsigned allowed = allowed_ops(row, clause->key.entity);
+  unsigned allowed = allowed_ops(p->domain, row, clause->key.entity);
   bool wants_list = known && ((1u << clause->op) & LISTS);
   if (known && (allowed & (1u << clause->op)) && wants_list == (clause->list != NULL))
     return true;
@@ -466,7 +476,7 @@ static bool read_clause(struct parser *p, const struct filter_token *name, struc
     return err_set(p->err, ERR_INVALID, "Invalid comparison clause. Expected 'Identifier' found '%.*s'",
                    STR_ARG(str_slice(name->text, 0, 200)));
   const struct field_row *row;
-  if (!resolve(p->domain, name->text, &clause.key, &row, p->err))
+  if (!resolve(p->domain, p->domain->valid_fields, name->text, &clause.key, &row, p->err))
     return false;
   if (row && row->ops == 0)
     return err_set(p->err, ERR_INVALID, "Invalid attribute key '%s' specified. Valid keys are '{%s}'", row->name, p->domain->valid_fields);
@@ -555,7 +565,7 @@ static bool check_order_key(const struct domain *domain, const struct filter_key
   if (row && row->can_order)
     return true;
   if (row && key->entity == FILTER_ATTRIBUTE)
-    return err_set(err, ERR_INVALID, "Invalid attribute key '%s' specified. Valid keys are '{%s}'", row->name, domain->valid_fields);
+    return err_set(err, ERR_INVALID, "Invalid attribute key '%s' specified. Valid keys are '{%s}'", row->name, order_fields(domain));
   if (row || !domain->order_by_data)
     return err_set(err, ERR_INVALID, "Invalid order_by entity: %s", entity_words[key->entity]);
   if (key->key.n == 0)
@@ -579,7 +589,7 @@ static bool parse_order(const struct domain *domain, struct str text, struct fil
                : err_set(err, ERR_INVALID, "Invalid ordering key in order_by clause '%.*s'.", STR_ARG(str_slice(text, 0, 200)));
   const struct field_row *row;
   struct filter_order order = {.descending = descending};
-  if (!resolve(domain, name.text, &order.key, &row, err) || !check_order_key(domain, &order.key, row, text, err))
+  if (!resolve(domain, order_fields(domain), name.text, &order.key, &row, err) || !check_order_key(domain, &order.key, row, text, err))
     return false;
   *ret = order;
   return true;
@@ -610,5 +620,5 @@ bool filter_parse_key(enum filter_domain domain, struct str text, struct filter_
   if (text.n > FILTER_PATTERN_MAX || name.kind != TOKEN_NAME || end.kind != TOKEN_END)
     return err_set(err, ERR_INVALID, "'%.*s' is not the name of a column", STR_ARG(str_slice(text, 0, 200)));
   const struct field_row *row;
-  return resolve(&domains[domain], name.text, ret, &row, err);
+  return resolve(&domains[domain], domains[domain].valid_fields, name.text, ret, &row, err);
 }

@@ -155,7 +155,6 @@ static const struct column logged_model_columns[] = {
 
 static const struct column registered_model_columns[] = {
     {FIELD_NAME, VALUE_TEXT, false, "r.name"},
-    {FIELD_CREATED, VALUE_INT, false, "r.created"},
     {FIELD_UPDATED, VALUE_INT, false, "r.updated"},
 };
 

@@ -37,8 +37,8 @@ static void fail(struct model_op *op, const struct err *err) {
   http_reply_error(op->req, err);
 }
 
-static bool no_model(const struct model_op *op, struct err *err) {
-  return err_set(err, ERR_NOT_FOUND, "there is no model \"%.*s\"", STR_ARG(str_slice(op->name, 0, 200)));
+bool api_no_model(struct str name, struct err *err) {
+  return err_set(err, ERR_NOT_FOUND, "there is no model \"%.*s\"", STR_ARG(str_slice(name, 0, 200)));
 }
 
 bool api_no_version(struct str model, int64_t version, struct err *err) {
@@ -144,7 +144,7 @@ static void reply_model(struct model_op *op, const struct pg_reply *reply) {
   struct model_row row;
   struct err err;
   if (pg_rows(reply) == 0) {
-    no_model(op, &err);
+    api_no_model(op->name, &err);
     fail(op, &err);
     return;
   }
@@ -279,6 +279,7 @@ static bool patch(struct model_op *op, const struct model_body *in, struct err *
     pg_put_text(args, op->name);
     pg_put_text(args, in->name);
     pg_put_int(args, tracking_now(op->req));
+    pg_put_text(args, tracking_actor(op->req));
     if (!api_keep(op->req, in->name, &op->name, err))
       return false;
   }
@@ -297,7 +298,7 @@ static void patch_model(struct http_req *req) {
 static void on_model_deleted(void *ctx, const struct pg_reply *reply) {
   struct model_op *op = ctx;
   struct err err;
-  if (!pg_ok(reply, &err) || (pg_rows(reply) == 0 && !no_model(op, &err)))
+  if (!pg_ok(reply, &err) || (pg_rows(reply) == 0 && !api_no_model(op->name, &err)))
     fail(op, &err);
   else
     http_reply_empty(op->req, 204);

@@ -56,7 +56,8 @@ static void put_info(struct json_writer *w, const struct logged_model_row *row) 
   jw_put_str(w, "artifact_uri", row->artifact_uri);
   jw_put_text(w, "status", logged_model_status_name(row->status));
   jw_put_str(w, "model_type", row->model_type);
-  jw_put_str(w, "source_run_id", row->source_run);
+  if (row->source_run.p)
+    jw_put_str(w, "source_run_id", row->source_run);
   if (row->status_message.p)
     jw_put_str(w, "status_message", row->status_message);
   mlflow_put_pairs(w, "tags", row->tags);
@@ -119,10 +120,11 @@ struct create_args {
   const json_t *params, *tags;
 };
 
+/* Any text is a key here. */
 static bool check_pair(struct str key, struct str *value UNUSED, const char *path, struct err *err) {
   char where[72];
   snprintf(where, sizeof where, "%s.key", path);
-  return key_check(key, where, err) && text_fits(key, 255, where, err);
+  return key.n ? text_fits(key, 255, where, err) : mlflow_missing(err, where);
 }
 
 static void on_created(void *ctx, const struct pg_reply *reply) {
@@ -527,7 +529,7 @@ const struct route mlflow_model_routes[] = {
     MLFLOW_PATCH("/logged-models/{model_id}", finish_model, "Say that a logged model is ready, or failed"),
     MLFLOW_DELETE("/logged-models/{model_id}", delete_model, "Put a logged model into the trash"),
     MLFLOW_PATCH("/logged-models/{model_id}/tags", set_tags, "Set tags"),
-    MLFLOW_DELETE("/logged-models/{model_id}/tags/{key}", delete_tag, "Remove a tag"),
+    MLFLOW_DELETE("/logged-models/{model_id}/tags/{key...}", delete_tag, "Remove a tag"),
     MLFLOW_WRITE("/logged-models/{model_id}/params", add_params, "Add params"),
     MLFLOW_GET("/logged-models/{model_id}/artifacts/directories", list_files, "List the files of a logged model"),
     MLFLOW_GET("/logged-models/{model_id}/artifacts/files", get_file, "A file of a logged model"),

@@ -234,6 +234,7 @@ static void rename_model(struct http_req *req) {
   pg_put_text(args, op->name);
   pg_put_text(args, op->new_name);
   pg_put_int(args, tracking_now(req));
+  pg_put_text(args, tracking_actor(req));
   put_read_model(&batch, op->new_name);
   if (!check_name(op->new_name, "new_name", &err) || !pg_run_batch(registry_pool(op), &batch, 0, on_model_changed, op, &err))
     registry_fail(op, &err);

@@ -263,7 +263,7 @@ static void on_updated(void *ctx, const struct pg_reply *reply) {
   struct run_op *op = ctx;
   if (!may_and_did(op, reply))
     return;
-  const struct pg_reply *update = pg_nth(reply, 0), *read = pg_nth(reply, 1);
+  const struct pg_reply *update = pg_nth(reply, 1), *read = pg_nth(reply, 2);
   if (pg_rows(update) == 0 || pg_rows(read) == 0) {
     reply_no_run(op);
     return;
@@ -297,6 +297,7 @@ static bool update(struct run_op *op, const struct update_args *in, struct err *
   if (!mlflow_run_id(in->id.run_id, in->id.run_uuid, &op->id, err) || (has_status && !read_status(in->status, &state, err)))
     return false;
   AUTO_PG_BATCH struct pg_batch batch = PG_BATCH_INIT;
+  pg_put_uuid(pg_batch_add(&batch, STMT_RUN_LOCK), op->id);
   struct pg_args *args = pg_batch_add(&batch, STMT_RUN_UPDATE);
   pg_put_uuid(args, op->id);
   if (has_status)

@@ -50,6 +50,9 @@ static void numbers_consume_everything_or_fail(void **state UNUSED) {
   assert_false(str_to_f64(STR("1e"), &d));
   assert_false(str_to_f64(STR(" 1"), &d));
   assert_false(str_to_f64(STR("1\0"), &d));
+  static const char *const not_decimal[] = {"0x10", "0X10", "0x1p3", "nan(123)", "-0x1", "NAN(0)"};
+  for (size_t i = 0; i < ARRAY_LEN(not_decimal); i++)
+    assert_false(str_to_f64(str_of(not_decimal[i]), &d));
 }
 
 static void doubles_print_shortest_and_read_back(void **state UNUSED) {

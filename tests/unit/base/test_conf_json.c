@@ -118,6 +118,8 @@ static void reading_is_limited_and_says_where(void **state UNUSED) {
   assert_false(json_read(STR(""), &json, &err));
   assert_false(json_read(STR("\"\\ud800\""), &json, &err));
   assert_false(json_read(STR("\"\\u0000\""), &json, &err));
+  assert_non_null(strstr(err.text, "\\u0000"));
+  assert_null(strstr(err.text, "JSON_ALLOW_NUL"));
   assert_false(json_read(STR("1e400"), &json, &err));
   AUTO_BUF struct buf deep = BUF_INIT(MIB);
   for (int i = 0; i < 100000; i++)
@@ -154,6 +156,21 @@ static bool decode(const char *text, struct body *body, struct err *err) {
   kept = NULL;
   *body = (struct body){.count = 7, .rate = 0.25};
   return json_read(str_of(text), &kept, err) && json_decode(kept, fields, ARRAY_LEN(fields), "sweep", body, err);
+}
+
+/* They are numbers, and other languages write 1e19 like that. */
+static void whole_numbers_may_be_wide(void **state UNUSED) {
+  AUTO_JSON json_t *json = NULL, *none = NULL;
+  struct err err;
+  struct str text = STR("[10000000000000000000, -9223372036854775809, 9223372036854775807, \"\\\"10000000000000000000\", 1.5]");
+  assert_true(json_read(text, &json, &err));
+  assert_true(json_real_value(json_array_get(json, 0)) == 1e19);
+  assert_true(json_real_value(json_array_get(json, 1)) == -9223372036854775808.0);
+  assert_int_equal(json_integer_value(json_array_get(json, 2)), INT64_MAX);
+  assert_string_equal(json_string_value(json_array_get(json, 3)), "\"10000000000000000000");
+  assert_true(json_real_value(json_array_get(json, 4)) == 1.5);
+  assert_false(json_read(STR("[10000000000000000000, 1e400]"), &none, &err));
+  assert_false(json_read(STR("[10000000000000000000, x]"), &none, &err));
 }
 
 static void decoding_by_table(void **state UNUSED) {
@@ -202,6 +219,7 @@ static void reading_survives_no_memory(void **state UNUSED) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
+      cmocka_unit_test(whole_numbers_may_be_wide),
       cmocka_unit_test(settings_come_from_all_sources),
       cmocka_unit_test(settings_errors_name_place_and_remedy),
       cmocka_unit_test(writer_places_commas),

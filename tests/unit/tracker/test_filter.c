@@ -159,6 +159,10 @@ static const struct row rows[] = {
     {FILTER_LOGGED_MODELS, "metrics.x > 1 and params.p = 'a' and tags.t like 'b' and attributes.name='c' and status = 'READY'",
      "metric:x > 1; param:p = a; tag:t LIKE b; attribute:name = c; attribute:status = READY"},
     {FILTER_LOGGED_MODELS, "metric.x > 1", "!Invalid entity type: 'metric'. Expected one of ['attributes', 'metrics', 'params', 'tags']."},
+    {FILTER_LOGGED_MODELS, "params.p IN ('1', '2') and tags.t not in ('x')", "param:p IN 1,2; tag:t NOT IN x"},
+    {FILTER_LOGGED_MODELS, "params.p = ('1')",
+     "!Invalid comparator '=' not one of '{'=', '!=', 'LIKE', 'ILIKE', 'IN', 'NOT IN', 'IS NULL', 'IS NOT NULL'}'"},
+    {FILTER_LOGGED_MODELS, "metrics.m IN ('1')", "!Expected numeric value type for metric. Found ('1')"},
     {FILTER_LOGGED_MODELS, "creation_time > 1 and creation_timestamp < 5", "attribute:created > 1; attribute:created < 5"},
 };
 
@@ -231,7 +235,12 @@ static const struct row orders[] = {
     {FILTER_REGISTERED_MODELS, "last_updated_timestamp", "attribute:updated"},
     {FILTER_MODEL_VERSIONS, "version_number desc", "attribute:version-"},
     {FILTER_MODEL_VERSIONS, "run_id",
-     "!Invalid attribute key 'run_id' specified. Valid keys are '{'name', 'run_id', 'source_path', 'version_number'}'"},
+     "!Invalid attribute key 'run_id' specified. Valid keys are '{'name', 'version_number', 'creation_timestamp', 'last_updated_timestamp'}'"},
+    {FILTER_MODEL_VERSIONS, "foo",
+     "!Invalid attribute key 'foo' specified. Valid keys are '{'name', 'version_number', 'creation_timestamp', 'last_updated_timestamp'}'"},
+    {FILTER_MODEL_VERSIONS, "creation_timestamp", "attribute:created"},
+    {FILTER_REGISTERED_MODELS, "creation_timestamp",
+     "!Invalid attribute key 'creation_timestamp' specified. Valid keys are '{'name', 'timestamp', 'last_updated_timestamp'}'"},
 };
 
 static void order_keys(void **state) {

@@ -1,0 +1,200 @@
+/* /api/v1: what happened to a run, or to the versions of a model. */
+#include "web/api/api_models.h"
+#include "web/api/api_runs.h"
+
+#include "web/tables.h"
+#include "web/tracking.h"
+
+enum { EVENTS_MAX = 1000 };
+
+struct events_op {
+  struct http_req *req;
+  struct id run;
+  int64_t after, limit;
+};
+
+static void put_event(struct json_writer *w, const char *id, int64_t time, const char *kind, const char *subject, struct str actor,
+                      struct str from, struct str to, struct str reason) {
+  jw_object(w);
+  jw_put_text(w, "id", id);
+  jw_put_i64(w, "time", time);
+  jw_put_text(w, "kind", kind);
+  jw_put_text(w, "subject", subject);
+  jw_put_str(w, "actor", actor);
+  jw_put_str(w, "from", from);
+  jw_put_str(w, "to", to);
+  jw_put_str(w, "reason", reason);
+  jw_object_end(w);
+}
+
+static void put_stored_events(struct json_writer *w, const struct pg_reply *reply, size_t rows) {
+  for (size_t i = 0; i < rows; i++) {
+    char id[24];
+    snprintf(id, sizeof id, "%lld", (long long)pg_int(reply, i, 0));
+    AUTO_BUF struct buf kind = BUF_INIT(KIB), subject = BUF_INIT(4 * KIB);
+    buf_add_str(&kind, pg_text(reply, i, 2));
+    buf_add_str(&subject, pg_text(reply, i, 3));
+    put_event(w, id, pg_int(reply, i, 1), buf_text(&kind), buf_text(&subject), pg_text(reply, i, 4), pg_text(reply, i, 5),
+              pg_text(reply, i, 6), pg_text(reply, i, 7));
+  }
+}
+
+static void begin_items(struct json_writer *w, struct buf *body) {
+  jw_init(w, body);
+  jw_object(w);
+  jw_key(w, "items");
+  jw_array(w);
+}
+
+/* One more than the limit was asked for. */
+static bool has_more(const struct events_op *op, const struct pg_reply *events) {
+  return pg_rows(events) > (size_t)op->limit;
+}
+
+static void put_stored(const struct events_op *op, struct json_writer *w, const struct pg_reply *events) {
+  put_stored_events(w, events, MIN_OF(pg_rows(events), (size_t)op->limit));
+}
+
+static void end_items(const struct events_op *op, struct json_writer *w, const struct pg_reply *events) {
+  char next[24];
+  jw_array_end(w);
+  if (has_more(op, events))
+    snprintf(next, sizeof next, "%lld", (long long)pg_int(events, (size_t)op->limit - 1, 0));
+  jw_put_text(w, "next", has_more(op, events) ? next : NULL);
+  jw_object_end(w);
+}
+
+static bool read_page(struct events_op *op, struct err *err) {
+  struct str cursor;
+  if (!api_page(op->req, &op->limit, &cursor, err))
+    return false;
+  op->limit = MIN_OF(op->limit, (int64_t)EVENTS_MAX);
+  if (cursor.n && (!str_to_i64(cursor, &op->after) || op->after < 1))
+    return err_set(err, ERR_INVALID, "\"cursor\" is none of ours");
+  return true;
+}
+
+static void put_page(struct pg_args *args, const struct events_op *op) {
+  pg_put_int(args, op->after);
+  pg_put_int(args, op->limit + 1);
+}
+
+static struct events_op *new_op(struct http_req *req) {
+  struct events_op *op = HTTP_REQ_NEW(req, struct events_op);
+  if (op)
+    op->req = req;
+  return op;
+}
+
+/* ---- of a run ---- */
+
+/* The end that is on the row: of a process, or of a run that only was tracked, by somebody without a name (else it was noted). */
+static void put_end(struct json_writer *w, const char *hex, const struct run_row *row) {
+  bool tracked = !row->executor.p && !row->is_trial;
+  put_event(w, "ended", row->end_time == INT64_MIN ? row->created : row->end_time, "run.state", hex, tracked ? STR("anonymous") : STR_NONE,
+            STR("RUNNING"), str_of(run_state_name(row->state)), row->state_reason);
+}
+
+/* Creation is on the row, and mostly the end; what lies between was noted. */
+static void on_run_events(void *ctx, const struct pg_reply *reply) {
+  struct events_op *op = ctx;
+  struct err err;
+  struct run_row row;
+  char hex[ID_HEX_LEN + 1];
+  if (!pg_ok(reply, &err) || (pg_rows(pg_nth(reply, 0)) == 0 && !api_no_run(&err, op->run))) {
+    http_reply_error(op->req, &err);
+    return;
+  }
+  const struct pg_reply *events = pg_nth(reply, 1);
+  run_row_read(pg_nth(reply, 0), 0, &row);
+  id_format(op->run, hex);
+  struct buf body = BUF_INIT(MLFLOW_REPLY_MAX);
+  struct json_writer w;
+  begin_items(&w, &body);
+  if (op->after == 0)
+    put_event(&w, "created", row.created, "run.created", hex, row.user_id.n ? row.user_id : STR_NONE, STR_NONE,
+              str_of(row.executor.p ? "QUEUED" : "RUNNING"), STR_NONE);
+  put_stored(op, &w, events);
+  if (!has_more(op, events) && run_state_is_final(row.state) && !pg_bool(pg_nth(reply, 2), 0, 0))
+    put_end(&w, hex, &row);
+  end_items(op, &w, events);
+  http_reply_json(op->req, 200, &body);
+}
+
+static bool read_run_events(struct events_op *op, struct err *err) {
+  AUTO_PG_BATCH struct pg_batch batch = PG_BATCH_INIT;
+  if (!api_run_id(op->req, &op->run, err) || !read_page(op, err))
+    return false;
+  pg_put_uuid(pg_batch_add(&batch, STMT_RUN_GET), op->run);
+  struct pg_args *args = pg_batch_add(&batch, STMT_RUN_EVENTS);
+  pg_put_uuid(args, op->run);
+  put_page(args, op);
+  pg_put_uuid(pg_batch_add(&batch, STMT_RUN_END_TOLD), op->run);
+  return pg_run_batch(web_app(op->req)->pg, &batch, 0, on_run_events, op, err);
+}
+
+static void get_run_events(struct http_req *req) {
+  struct events_op *op = new_op(req);
+  struct err err;
+  if (op && !read_run_events(op, &err))
+    http_reply_error(req, &err);
+}
+
+/* ---- of a model ---- */
+
+static void on_model_events(void *ctx, const struct pg_reply *reply) {
+  struct events_op *op = ctx;
+  struct err err;
+  if (!pg_ok(reply, &err) || (pg_rows(pg_nth(reply, 0)) == 0 && !api_no_model(http_req_value(op->req, "name"), &err))) {
+    http_reply_error(op->req, &err);
+    return;
+  }
+  struct buf body = BUF_INIT(MLFLOW_REPLY_MAX);
+  struct json_writer w;
+  begin_items(&w, &body);
+  put_stored(op, &w, pg_nth(reply, 1));
+  end_items(op, &w, pg_nth(reply, 1));
+  http_reply_json(op->req, 200, &body);
+}
+
+static bool read_model_events(struct events_op *op, struct err *err) {
+  AUTO_PG_BATCH struct pg_batch batch = PG_BATCH_INIT;
+  struct str name = http_req_value(op->req, "name"), version = http_req_param(op->req, "version");
+  int64_t number;
+  if (!read_page(op, err))
+    return false;
+  if (version.p && (!str_to_i64(version, &number) || number < 1 || number > INT32_MAX))
+    return err_set(err, ERR_INVALID, "\"version\" must be the number of a version");
+  pg_put_text(pg_batch_add(&batch, STMT_MODEL_GET), name);
+  struct pg_args *args = pg_batch_add(&batch, STMT_MODEL_EVENTS);
+  pg_put_text(args, name);
+  if (version.p)
+    pg_put_int(args, number);
+  else
+    pg_put_null(args);
+  put_page(args, op);
+  return pg_run_batch(web_app(op->req)->pg, &batch, 0, on_model_events, op, err);
+}
+
+static void get_model_events(struct http_req *req) {
+  struct events_op *op = new_op(req);
+  struct err err;
+  if (op && !read_model_events(op, &err))
+    http_reply_error(req, &err);
+}
+
+const struct route api_past_event_routes[] = {
+    {.method = HTTP_GET,
+     .path = "/runs/{id}/events",
+     .policy = POLICY_READ,
+     .handler = get_run_events,
+     .summary = "What happened to a run",
+     .query = "limit:integer,cursor:string"},
+    {.method = HTTP_GET,
+     .path = "/models/{name}/events",
+     .policy = POLICY_READ,
+     .handler = get_model_events,
+     .summary = "Who moved what: stages, aliases, names, and what was removed, of a model and its versions",
+     .query = "version:integer,limit:integer,cursor:string"},
+};
+const size_t api_past_event_route_count = ARRAY_LEN(api_past_event_routes);
