@@ -58,6 +58,13 @@ bool str_split(struct str *rest, char sep, struct str *ret_part) {
   return true;
 }
 
+struct str str_last(struct str s, char sep) {
+  size_t from = s.n;
+  while (from && s.p[from - 1] != sep)
+    from--;
+  return str_slice(s, from, s.n);
+}
+
 bool str_to_u64(struct str s, uint64_t *ret) {
   if (s.n && s.p[0] == '+')
     s = str_slice(s, 1, s.n);

@@ -63,6 +63,9 @@ struct str str_trim(struct str s); /* ASCII space, tab, CR, LF at both ends */
  * no separator is left, and the call after it returns false. */
 bool str_split(struct str *rest, char sep, struct str *ret_part);
 
+/* What follows the last `sep`; all of it when there is none. */
+struct str str_last(struct str s, char sep);
+
 /* Decimal, optional sign; no spaces, nothing after. False on overflow. */
 MUST_CHECK bool str_to_i64(struct str s, int64_t *ret);
 MUST_CHECK bool str_to_u64(struct str s, uint64_t *ret);

@@ -16,7 +16,7 @@ struct registration {
   struct id model;     /* the logged model it is made from */
   bool has_model;
   int64_t version, model_key;
-  struct str kept_path;
+  struct str path, kept_path; /* where its files lie, and are kept */
 };
 
 static void end(struct registration *op, const struct pg_reply *reply, const struct err *err) {
@@ -70,11 +70,7 @@ static void on_kept(void *ctx, const struct artifact_tree *tree, const struct er
   }
   AUTO_PG_ARGS struct pg_args args;
   pg_args_init(&args, STMT_VERSION_KEEP);
-  pg_put_int(&args, op->model_key);
-  pg_put_int(&args, op->version);
-  pg_put_text(&args, op->kept_path);
-  pg_put_int(&args, tree->size);
-  pg_put_bytea(&args, str_n((const char *)tree->digest, sizeof tree->digest));
+  version_put_kept(&args, op->model_key, op->version, op->path, op->kept_path, tree);
   if (!pg_run(pool(op), &args, 0, on_noted, op, &why))
     read_version(op);
 }
@@ -88,8 +84,9 @@ static void keep_files(struct registration *op) {
     read_version(op);
     return;
   }
+  op->path = keep(op, path);
   op->kept_path = str_of(arena_printf(http_req_arena(op->req), "registry/%lld/%lld", (long long)op->model_key, (long long)op->version));
-  if (!op->kept_path.p || !artifact_keep(store, path, op->kept_path, on_kept, op, &err))
+  if (!op->path.p || !op->kept_path.p || !artifact_keep(store, op->path, op->kept_path, on_kept, op, &err))
     read_version(op);
 }
 

@@ -394,6 +394,16 @@ static void task_end(struct task *task, const struct err *err) {
   task_free(task);
 }
 
+static bool keep_tree(struct task *task) {
+  int root = task->store->root;
+  bool is_file;
+  if (!tree_link(root, str_of(task->path), str_of(task->to), &is_file, &task->err) ||
+      !tree_digest(root, str_of(task->to), &task->tree, &task->err))
+    return false;
+  task->tree.is_file = is_file;
+  return true;
+}
+
 static void run_task(struct work *work) {
   struct task *task = CONTAINER_OF(work, struct task, work);
   int root = task->store->root;
@@ -412,7 +422,7 @@ static void run_task(struct work *work) {
       ok = true;
     break;
   case TASK_KEEP:
-    ok = tree_link(root, str_of(task->path), str_of(task->to), &task->err) && tree_digest(root, str_of(task->to), &task->tree, &task->err);
+    ok = keep_tree(task);
     break;
   case TASK_DIGEST:
     ok = tree_digest(root, str_of(task->path), &task->tree, &task->err);
@@ -548,9 +558,7 @@ static const struct {
 };
 
 const char *artifact_content_type(struct str path) {
-  struct str name = path, part;
-  for (struct str rest = path; str_split(&rest, '/', &part);)
-    name = part;
+  struct str name = str_last(path, '/'), part;
   if (str_eq_nocase(name, STR("MLmodel")) || str_eq_nocase(name, STR("MLproject")))
     return "text/plain";
   struct str ending = STR_NONE;

@@ -68,9 +68,10 @@ MUST_CHECK bool artifact_make_directory(struct artifact_store *store, struct str
 MUST_CHECK bool artifact_join(struct artifact_store *store, const struct str *parts, size_t count, struct str path,
                               artifact_stored_fn *done, void *ctx, struct err *err);
 
-/* A second name for a file or a tree: by hard links, or copies where links are not possible. `to` must not be there. The digest is that of
- * all names, sizes and contents; damaged or missing files are an error. */
+/* A second name for a tree: by hard links, or copies where links are not possible. `to` must not be there; a file lies in it under its own
+ * name. The digest is that of all names, sizes and contents; damaged or missing files are an error. */
 struct artifact_tree {
+  bool is_file; /* what was kept is one */
   int64_t files, size;
   uint8_t digest[32];
 };

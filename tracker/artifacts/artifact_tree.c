@@ -357,10 +357,18 @@ static bool link_file(int root, struct str from, struct str to, struct err *err)
   return copy_into(in, out, err) && tree_sync_parents(root, to, err);
 }
 
-bool tree_link(int root, struct str from, struct str to, struct err *err) {
+static bool link_into(int root, struct str from, struct str to, struct err *err) {
+  struct str name = str_last(from, '/');
+  AUTO_BUF struct buf below = BUF_INIT(64 * KIB);
+  buf_printf(&below, "%.*s/%.*s", STR_ARG(to), STR_ARG(name));
+  return buf_ok(&below, err) && link_file(root, from, buf_str(&below), err);
+}
+
+bool tree_link(int root, struct str from, struct str to, bool *ret_is_file, struct err *err) {
   AUTO_TREE_LIST struct tree_list list = {0};
-  if (!is_directory(root, from))
-    return link_file(root, from, to, err);
+  *ret_is_file = !is_directory(root, from);
+  if (*ret_is_file)
+    return link_into(root, from, to, err);
   if (!tree_list(root, from, true, &list, err))
     return false;
   for (size_t i = 0; i < list.count; i++) {

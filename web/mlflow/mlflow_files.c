@@ -25,9 +25,7 @@ void files_reply(struct http_req *req, struct str path) {
     http_reply_error(req, &err);
     return;
   }
-  struct str name = path, part;
-  for (struct str rest = path; str_split(&rest, '/', &part);)
-    name = part;
+  struct str name = str_last(path, '/');
   char *download = arena_strdup(http_req_arena(req), name);
   char etag[64]; /* a file is never changed in place, so that its inode and time say which one it is */
   snprintf(etag, sizeof etag, "\"%llx-%llx-%llx\"", (unsigned long long)st.st_ino, (unsigned long long)st.st_size,
