@@ -95,6 +95,8 @@ bool artifact_path_of_uri(const struct artifact_store *store, struct str uri, st
 
 /* ---- uploads ---- */
 
+enum { OPEN_TRIES = 1000 };
+
 struct artifact_upload {
   struct work work;
   struct artifact_store *store;
@@ -168,7 +170,7 @@ static bool open_hidden(struct artifact_upload *upload, struct err *err) {
   return false;
 }
 
-static bool open_file(struct artifact_upload *upload, struct err *err) {
+static bool open_in_place(struct artifact_upload *upload, struct err *err) {
   struct str name = STR_NONE;
   upload->directory = tree_open_parent(upload->store->root, str_of(upload->path), !upload->makes_nothing, &name, err);
   if (upload->directory < 0 && upload->makes_nothing && err->code == ERR_NOT_FOUND)
@@ -179,6 +181,18 @@ static bool open_file(struct artifact_upload *upload, struct err *err) {
     return err_set(err, ERR_INVALID, "Invalid path");
   snprintf(upload->name, sizeof upload->name, "%.*s", STR_ARG(name));
   return open_hidden(upload, err);
+}
+
+/* A directory on the way may be removed just when it has been made or opened. */
+static bool open_file(struct artifact_upload *upload, struct err *err) {
+  for (unsigned tries = 0; tries < OPEN_TRIES; tries++) {
+    if (open_in_place(upload, err))
+      return true;
+    fd_close(&upload->directory);
+    if (err->code != ERR_NOT_FOUND || upload->makes_nothing)
+      return false;
+  }
+  return false;
 }
 
 bool artifact_upload_new(struct artifact_store *store, struct str path, struct artifact_upload **ret, struct err *err) {
@@ -266,6 +280,21 @@ static bool add_part(struct artifact_upload *upload, const char *part, struct er
   }
 }
 
+/* Who removes a directory removes what is on its way in it. This upload ends after the removal, so its file comes to lie there. */
+static bool write_anew(struct artifact_upload *upload, struct err *err) {
+  AUTO_FD int lost = upload->fd;
+  upload->fd = -1;
+  close_file(upload);
+  if (lseek(lost, 0, SEEK_SET) != 0)
+    return err_errno(err, errno, "cannot read what was uploaded");
+  return open_file(upload, err) && tree_copy_file(lost, upload->fd, err);
+}
+
+static bool is_lost(const struct artifact_upload *upload) {
+  struct stat st;
+  return fstat(upload->fd, &st) == 0 && st.st_nlink == 0;
+}
+
 /* All of it is in the file with the hidden name, durable. */
 static bool complete(struct artifact_upload *upload, struct err *err) {
   unsigned n = sizeof upload->file.sha256;
@@ -276,7 +305,7 @@ static bool complete(struct artifact_upload *upload, struct err *err) {
       return false;
   if (EVP_DigestFinal_ex(upload->hash, upload->file.sha256, &n) != 1)
     return err_set(err, ERR_INTERNAL, "hashing failed");
-  return fd_sync(upload->fd, err);
+  return is_lost(upload) ? write_anew(upload, err) : fd_sync(upload->fd, err);
 }
 
 static bool has_predecessor(const struct artifact_upload *upload) {
