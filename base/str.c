@@ -17,6 +17,10 @@ bool str_eq_nocase(struct str a, struct str b) {
   return true;
 }
 
+bool str_starts_nocase(struct str s, struct str prefix) {
+  return s.n >= prefix.n && str_eq_nocase(str_n(s.p, prefix.n), prefix);
+}
+
 int str_cmp(struct str a, struct str b) {
   size_t n = MIN_OF(a.n, b.n);
   int order = n ? memcmp(a.p, b.p, n) : 0;

@@ -56,7 +56,8 @@ static inline size_t str_find(struct str s, char c) {
 }
 
 bool str_eq_nocase(struct str a, struct str b); /* ASCII */
-int str_cmp(struct str a, struct str b);        /* by bytes */
+bool str_starts_nocase(struct str s, struct str prefix);
+int str_cmp(struct str a, struct str b); /* by bytes */
 size_t str_find_str(struct str s, struct str needle);
 struct str str_trim(struct str s); /* ASCII space, tab, CR, LF at both ends */
 /* Takes the part before `sep` off the front of *rest. False when *rest is at its end (p == NULL). The last part is returned when

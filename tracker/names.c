@@ -282,7 +282,7 @@ static bool decode_once(char *text, size_t *n) {
 static bool leads_out(struct str path) {
   if (path.n == 0)
     return false;
-  if (path.p[0] == '/' || (path.n >= 2 && isalpha((unsigned char)path.p[0]) && path.p[1] == ':') || str_starts(path, STR("file:")))
+  if (path.p[0] == '/' || (path.n >= 2 && isalpha((unsigned char)path.p[0]) && path.p[1] == ':') || str_starts_nocase(path, STR("file:")))
     return true;
   for (size_t from = 0, i = 0; i <= path.n; i++)
     if (i == path.n || path.p[i] == '/' || path.p[i] == '\\') {

@@ -1,5 +1,6 @@
 #include "web/registry.h"
 
+#include "base/file.h"
 #include "storage/metrics/metric_store.h"
 #include "tracker/artifacts/artifact_store.h"
 #include "tracker/names.h"
@@ -172,11 +173,8 @@ static bool local_error(struct registration *op, const char *what, struct err *e
                  STR_ARG(str_slice(op->in.source, 0, 150)), what, strcmp(what, "run_id") == 0 ? "run" : "model", what);
 }
 
-static struct str without_scheme(struct str uri) {
-  if (str_starts(uri, STR("file://")))
-    uri = str_slice(uri, 7, uri.n);
-  else if (str_starts(uri, STR("file:")))
-    uri = str_slice(uri, 5, uri.n);
+static struct str local_path(struct str uri) {
+  uri = file_uri_path(uri);
   while (uri.n > 1 && uri.p[uri.n - 1] == '/')
     uri.n--;
   return uri;
@@ -184,7 +182,7 @@ static struct str without_scheme(struct str uri) {
 
 /* Lies the local path `source` at or below the directory that `uri` names? */
 static bool is_below(struct str source, struct str uri) {
-  struct str path = without_scheme(source), directory = without_scheme(uri);
+  struct str path = local_path(source), directory = local_path(uri);
   if (!directory.n || directory.p[0] != '/' || !str_starts(path, directory))
     return false;
   return path.n == directory.n || path.p[directory.n] == '/';
@@ -285,7 +283,7 @@ static void on_run_of_path(void *ctx, const struct pg_reply *reply) {
 }
 
 static bool is_local(struct str source) {
-  if (str_starts(source, STR("file:")))
+  if (str_starts_nocase(source, STR("file:")))
     return true;
   for (size_t i = 0; i < source.n; i++) {
     char c = source.p[i];
@@ -300,12 +298,12 @@ static bool is_local(struct str source) {
 /* Where a local path leads, "." and ".." done; what is left of them is hidden in another coding. */
 static bool normalise_local(struct registration *op, struct err *err) {
   AUTO_BUF struct buf place = BUF_INIT(64 * KIB);
-  bool is_uri = str_starts(op->in.source, STR("file:"));
+  bool is_uri = str_starts_nocase(op->in.source, STR("file:"));
   if (is_uri)
     buf_puts(&place, "file://");
   size_t scheme = place.n;
   AUTO_BUF struct buf path = BUF_INIT(64 * KIB);
-  path_normal(without_scheme(op->in.source), &path);
+  path_normal(local_path(op->in.source), &path);
   buf_add_str(&place, buf_str(&path));
   if (!buf_ok(&path, err) || !buf_ok(&place, err))
     return false;

@@ -35,7 +35,7 @@ struct artifact_store *artifact_store_new(const struct artifact_store_conf *conf
   store->disk = disk;
   store->pg = pg;
   store->clock = clock;
-  store->uri = conf->uri ? str_of(conf->uri) : STR("");
+  store->uri = conf->uri ? file_uri_path(str_of(conf->uri)) : STR("");
   store->shared = conf->shared;
   store->directory = mem_strdup(directory);
   store->root = open(directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
@@ -70,6 +70,7 @@ bool artifact_store_is_shared(const struct artifact_store *store) {
 }
 
 static bool after_own_uri(const struct artifact_store *store, struct str uri, struct str *ret_rest) {
+  uri = file_uri_path(uri);
   if (!store->uri.n || !str_starts(uri, store->uri) || (uri.n > store->uri.n && uri.p[store->uri.n] != '/'))
     return false;
   *ret_rest = str_slice(uri, store->uri.n, uri.n);
