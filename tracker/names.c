@@ -323,10 +323,15 @@ static bool bad_in_any_form(struct str text, bool (*bad)(struct str)) {
 bool artifact_path_check(struct str path, struct str *ret, struct err *err) {
   while (path.n && path.p[path.n - 1] == '/')
     path.n--;
-  bool ok = path.n <= ARTIFACT_PATH_MAX && str_is_utf8(path) && !has_odd_bytes(path) && !bad_in_any_form(path, leads_out);
+  if (path.n > ARTIFACT_PATH_MAX)
+    return err_set(err, ERR_INVALID, "Invalid path: it has more than %d bytes", ARTIFACT_PATH_MAX);
+  bool ok = str_is_utf8(path) && !has_odd_bytes(path) && !bad_in_any_form(path, leads_out);
   struct str rest = path, part;
-  while (ok && path.n && str_split(&rest, '/', &part))
-    ok = part.n > 0 && part.n <= 255 && !str_is(part, ".") && !str_starts(part, STR(".winnow-"));
+  while (ok && path.n && str_split(&rest, '/', &part)) {
+    if (part.n > ARTIFACT_NAME_MAX)
+      return err_set(err, ERR_INVALID, "Invalid path: a name in it has more than %d bytes", ARTIFACT_NAME_MAX);
+    ok = part.n > 0 && !str_is(part, ".") && !str_starts(part, STR(".winnow-"));
+  }
   if (!ok)
     return err_set(err, ERR_INVALID, "Invalid path");
   *ret = path;
