@@ -217,6 +217,29 @@ class Uploads(Case):
         self.assertEqual(done.returncode, 0, done)
         self.assertIn("0 damaged", done.stderr)
 
+    def test_a_file_that_must_be_new(self):
+        """Told at once where one is there, in the end where one has come meanwhile; and a piece of a file is no file."""
+        self.serve()
+        new = {"If-None-Match": "*"}
+        for path in (f"/api/v1/runs/{self.run_id}/artifacts/a", f"/api/2.0/mlflow-artifacts/artifacts/0/{self.run_id}/artifacts/b"):
+            with self.subTest(path):
+                before, late = len(self.files()), self.begin(path, new, 2 * MIB)
+                late.send(bytes(MIB))
+                wait(lambda: len(self.files()) > before, "the file on its way")
+                self.assertLess(self.s.request("PUT", path, b"first", new).status, 300)
+                self.assertEqual(self.s.request("PUT", path, b"second", new).status, 412)
+                late.send(bytes(MIB))
+                self.assertEqual(late.getresponse().status, 412)
+                late.close()
+                part = self.s.request("PUT", path, b"piece", {"Content-Range": "bytes 0-4/10"})
+                self.assertEqual(part.status, 400)
+                self.assertIn(b"Content-Range", part.body)
+                self.assertEqual(self.s.get(path).body, b"first")
+                self.assertLess(self.s.request("PUT", path, b"third").status, 300)
+                self.assertEqual(self.s.get(path).body, b"third")
+        self.assertEqual(sorted(p.name for p in self.files()), ["a", "b"])
+        self.nothing_is_damaged()
+
     def test_a_directory_that_is_removed_during_an_upload(self):
         """What comes after the removal lies there, what came before does not."""
         self.serve()

@@ -102,7 +102,7 @@ struct artifact_upload {
   struct work work;
   struct artifact_store *store;
   char *path;
-  bool makes_nothing;
+  bool makes_nothing, replaces_nothing;
   int directory, fd; /* where it will lie; the file on its way; -1: not open yet, or not any more */
   char name[256], hidden[64];
   EVP_MD_CTX *hash;
@@ -154,14 +154,21 @@ void artifact_upload_abort(struct artifact_upload *upload) {
     upload_free(upload);
 }
 
+static bool refuse_taken(const struct artifact_upload *upload, struct err *err) {
+  return err_set(err, ERR_PRECONDITION, "there is a file \"%.200s\" already", upload->path);
+}
+
 static bool open_hidden(struct artifact_upload *upload, struct err *err) {
   struct rng rng = rng_from_system();
   struct id id = id_new(upload->store->clock, &rng);
   char hex[ID_HEX_LEN + 1];
   struct stat st;
   id_format(id, hex);
-  if (fstatat(upload->directory, upload->name, &st, AT_SYMLINK_NOFOLLOW) == 0 && S_ISDIR(st.st_mode))
+  bool is_there = fstatat(upload->directory, upload->name, &st, AT_SYMLINK_NOFOLLOW) == 0;
+  if (is_there && S_ISDIR(st.st_mode))
     return err_set(err, ERR_INVALID, "\"%.200s\" is a directory", upload->path);
+  if (is_there && upload->replaces_nothing)
+    return refuse_taken(upload, err);
   snprintf(upload->hidden, sizeof upload->hidden, ARTIFACT_HIDDEN "%s", hex);
   upload->fd = openat(upload->directory, upload->hidden, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0644);
   if (upload->fd >= 0)
@@ -213,6 +220,10 @@ bool artifact_upload_new(struct artifact_store *store, struct str path, struct a
 
 void artifact_upload_makes_nothing(struct artifact_upload *upload) {
   upload->makes_nothing = true;
+}
+
+void artifact_upload_replaces_nothing(struct artifact_upload *upload) {
+  upload->replaces_nothing = true;
 }
 
 bool artifact_upload_write(struct artifact_upload *upload, struct str bytes, struct err *err) {
@@ -328,7 +339,9 @@ static void run_place(struct work *work) {
   upload->err.code = ERR_NONE;
   bool ok = upload->is_announced || complete(upload, &upload->err);
   upload->replaces = ok && has_predecessor(upload);
-  if (upload->replaces && !upload->is_announced)
+  if (upload->replaces && upload->replaces_nothing)
+    ok = refuse_taken(upload, &upload->err);
+  else if (upload->replaces && !upload->is_announced)
     return;
   if (!(ok && place(upload, &upload->err)) && upload->err.code == ERR_NONE)
     err_set(&upload->err, ERR_INTERNAL, "storing failed");

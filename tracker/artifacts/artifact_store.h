@@ -50,6 +50,8 @@ typedef void artifact_stored_fn(void *ctx, const struct artifact_file *file, con
 MUST_CHECK bool artifact_upload_new(struct artifact_store *store, struct str path, struct artifact_upload **ret, struct err *err);
 /* Before the first write: its directory must be there already, else ERR_NOT_FOUND. */
 void artifact_upload_makes_nothing(struct artifact_upload *upload);
+/* Before the first write: no file may lie there yet, else ERR_PRECONDITION. */
+void artifact_upload_replaces_nothing(struct artifact_upload *upload);
 /* On a thread, one at a time. The first makes the directories on the way. */
 MUST_CHECK bool artifact_upload_write(struct artifact_upload *upload, struct str bytes, struct err *err);
 /* Writes the `last` bytes, which live until `done`, and ends it, also when it fails: the file is in its place, durable and known to the
