@@ -263,3 +263,15 @@ static bool copy_in(int from_dir, int to_dir, const char *from, const char *to, 
 bool tree_copy(const char *from, const char *to, struct err *err) {
   return copy_in(AT_FDCWD, AT_FDCWD, from, to, err);
 }
+
+struct str file_uri_path(struct str uri) {
+  struct str host = STR("//localhost/");
+  if (!str_starts_nocase(uri, STR("file:")))
+    return uri;
+  struct str path = str_slice(uri, strlen("file:"), uri.n);
+  if (str_starts_nocase(path, host))
+    return str_slice(path, host.n - 1, path.n);
+  if (str_starts(path, STR("///")))
+    return str_slice(path, 2, path.n);
+  return str_starts(path, STR("/")) && !str_starts(path, STR("//")) ? path : uri;
+}

@@ -19,6 +19,9 @@ MUST_CHECK bool dir_make(const char *path, mode_t mode, struct err *err);
 /* Writes everything or fails; restarts after EINTR. */
 MUST_CHECK bool fd_write_all(int fd, const void *bytes, size_t n, struct err *err);
 MUST_CHECK bool fd_sync(int fd, struct err *err);
+/* The path that a URI of this machine names: "file:///x", "file:/x", "file://localhost/x", the scheme in any case. Anything else is given
+ * back as it is. */
+struct str file_uri_path(struct str uri);
 /* Opens `path` (relative) beneath `dir_fd`: no step may leave it, no symbolic link is followed. -1 on failure. */
 MUST_CHECK int file_open_beneath(int dir_fd, const char *path, int flags, mode_t mode, struct err *err);
 /* Removes a tree without following links or leaving the file system entry `path` names. True when it is gone (or was not there). */

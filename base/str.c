@@ -17,6 +17,10 @@ bool str_eq_nocase(struct str a, struct str b) {
   return true;
 }
 
+bool str_starts_nocase(struct str s, struct str prefix) {
+  return s.n >= prefix.n && str_eq_nocase(str_n(s.p, prefix.n), prefix);
+}
+
 int str_cmp(struct str a, struct str b) {
   size_t n = MIN_OF(a.n, b.n);
   int order = n ? memcmp(a.p, b.p, n) : 0;
@@ -56,6 +60,13 @@ bool str_split(struct str *rest, char sep, struct str *ret_part) {
     *rest = str_n(rest->p + at + 1, rest->n - at - 1);
   }
   return true;
+}
+
+struct str str_last(struct str s, char sep) {
+  size_t from = s.n;
+  while (from && s.p[from - 1] != sep)
+    from--;
+  return str_slice(s, from, s.n);
 }
 
 bool str_to_u64(struct str s, uint64_t *ret) {

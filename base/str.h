@@ -56,12 +56,16 @@ static inline size_t str_find(struct str s, char c) {
 }
 
 bool str_eq_nocase(struct str a, struct str b); /* ASCII */
-int str_cmp(struct str a, struct str b);        /* by bytes */
+bool str_starts_nocase(struct str s, struct str prefix);
+int str_cmp(struct str a, struct str b); /* by bytes */
 size_t str_find_str(struct str s, struct str needle);
 struct str str_trim(struct str s); /* ASCII space, tab, CR, LF at both ends */
 /* Takes the part before `sep` off the front of *rest. False when *rest is at its end (p == NULL). The last part is returned when
  * no separator is left, and the call after it returns false. */
 bool str_split(struct str *rest, char sep, struct str *ret_part);
+
+/* What follows the last `sep`; all of it when there is none. */
+struct str str_last(struct str s, char sep);
 
 /* Decimal, optional sign; no spaces, nothing after. False on overflow. */
 MUST_CHECK bool str_to_i64(struct str s, int64_t *ret);

@@ -5,6 +5,7 @@
 #include "storage/metrics/metric_store.h"
 #include "sweeper/live.h"
 #include "tracker/artifacts/artifact_store.h"
+#include "tracker/model_row.h"
 #include "tracker/names.h"
 #include "tracker/run_row.h"
 
@@ -130,11 +131,7 @@ static void on_kept(void *ctx, const struct artifact_tree *tree, const struct er
   pg_put_uuid(args, r->run);
   put_note(r, &batch);
   args = pg_batch_add(&batch, STMT_VERSION_KEEP);
-  pg_put_int(args, r->model);
-  pg_put_int(args, r->version);
-  pg_put_text(args, buf_str(&r->kept));
-  pg_put_int(args, tree->size);
-  pg_put_bytea(args, str_n((const char *)tree->digest, sizeof tree->digest));
+  version_put_kept(args, r->model, r->version, buf_str(&r->path), buf_str(&r->kept), tree);
   snprintf(text, sizeof text, "version %lld of %.120s from trial %u", (long long)r->version,
            arena_strdup(&r->file->arena, r->file->spec.register_model.model), r->number);
   put_event(r, &batch, "sweep.registered", text);

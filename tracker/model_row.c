@@ -1,5 +1,7 @@
 #include "tracker/model_row.h"
 
+#include "tracker/artifacts/artifact_store.h"
+
 static const char *const stages[] = {"None", "Staging", "Production", "Archived"};
 static const char *const version_statuses[] = {"PENDING_REGISTRATION", "FAILED_REGISTRATION", "READY"};
 static const char *const logged_statuses[] = {"LOGGED_MODEL_PENDING", "LOGGED_MODEL_READY", "LOGGED_MODEL_UPLOAD_FAILED"};
@@ -89,4 +91,14 @@ void version_row_read(const struct pg_reply *reply, size_t row, struct version_r
       .aliases = pg_array(reply, row, 19),
       .model_key = pg_int(reply, row, 20),
   };
+}
+
+void version_put_kept(struct pg_args *args, int64_t model, int64_t version, struct str from, struct str kept,
+                      const struct artifact_tree *tree) {
+  pg_put_int(args, model);
+  pg_put_int(args, version);
+  pg_put_text(args, kept);
+  pg_put_int(args, tree->size);
+  pg_put_bytea(args, str_n((const char *)tree->digest, sizeof tree->digest));
+  pg_put_text(args, tree->is_file ? str_last(from, '/') : STR_NONE);
 }

@@ -28,6 +28,11 @@ struct version_row {
 };
 void version_row_read(const struct pg_reply *reply, size_t row, struct version_row *ret);
 
+/* The arguments of version_keep: what lay at `from` has been kept at `kept`. */
+struct artifact_tree;
+void version_put_kept(struct pg_args *args, int64_t model, int64_t version, struct str from, struct str kept,
+                      const struct artifact_tree *tree);
+
 /* "None", "Staging", "Production", "Archived" */
 const char *model_stage_name(int64_t stage);
 /* In any case. */

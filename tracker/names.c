@@ -282,7 +282,7 @@ static bool decode_once(char *text, size_t *n) {
 static bool leads_out(struct str path) {
   if (path.n == 0)
     return false;
-  if (path.p[0] == '/' || (path.n >= 2 && isalpha((unsigned char)path.p[0]) && path.p[1] == ':') || str_starts(path, STR("file:")))
+  if (path.p[0] == '/' || (path.n >= 2 && isalpha((unsigned char)path.p[0]) && path.p[1] == ':') || str_starts_nocase(path, STR("file:")))
     return true;
   for (size_t from = 0, i = 0; i <= path.n; i++)
     if (i == path.n || path.p[i] == '/' || path.p[i] == '\\') {
@@ -323,10 +323,15 @@ static bool bad_in_any_form(struct str text, bool (*bad)(struct str)) {
 bool artifact_path_check(struct str path, struct str *ret, struct err *err) {
   while (path.n && path.p[path.n - 1] == '/')
     path.n--;
-  bool ok = path.n <= ARTIFACT_PATH_MAX && str_is_utf8(path) && !has_odd_bytes(path) && !bad_in_any_form(path, leads_out);
+  if (path.n > ARTIFACT_PATH_MAX)
+    return err_set(err, ERR_INVALID, "Invalid path: it has more than %d bytes", ARTIFACT_PATH_MAX);
+  bool ok = str_is_utf8(path) && !has_odd_bytes(path) && !bad_in_any_form(path, leads_out);
   struct str rest = path, part;
-  while (ok && path.n && str_split(&rest, '/', &part))
-    ok = part.n > 0 && part.n <= 255 && !str_is(part, ".") && !str_starts(part, STR(".winnow-"));
+  while (ok && path.n && str_split(&rest, '/', &part)) {
+    if (part.n > ARTIFACT_NAME_MAX)
+      return err_set(err, ERR_INVALID, "Invalid path: a name in it has more than %d bytes", ARTIFACT_NAME_MAX);
+    ok = part.n > 0 && !str_is(part, ".") && !str_starts(part, STR(".winnow-"));
+  }
   if (!ok)
     return err_set(err, ERR_INVALID, "Invalid path");
   *ret = path;

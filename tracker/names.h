@@ -27,7 +27,8 @@ enum {
   DATASET_PROFILE_MAX = 16777215,
   INPUT_TAG_KEY_MAX = 255,
   INPUT_TAG_VALUE_MAX = 500,
-  ARTIFACT_PATH_MAX = 3000,
+  ARTIFACT_PATH_MAX = 3000, /* in bytes, as file systems have it */
+  ARTIFACT_NAME_MAX = 255,
 };
 
 size_t text_length(struct str utf8);

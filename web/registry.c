@@ -1,5 +1,6 @@
 #include "web/registry.h"
 
+#include "base/file.h"
 #include "storage/metrics/metric_store.h"
 #include "tracker/artifacts/artifact_store.h"
 #include "tracker/names.h"
@@ -16,7 +17,7 @@ struct registration {
   struct id model;     /* the logged model it is made from */
   bool has_model;
   int64_t version, model_key;
-  struct str kept_path;
+  struct str path, kept_path; /* where its files lie, and are kept */
 };
 
 static void end(struct registration *op, const struct pg_reply *reply, const struct err *err) {
@@ -70,11 +71,7 @@ static void on_kept(void *ctx, const struct artifact_tree *tree, const struct er
   }
   AUTO_PG_ARGS struct pg_args args;
   pg_args_init(&args, STMT_VERSION_KEEP);
-  pg_put_int(&args, op->model_key);
-  pg_put_int(&args, op->version);
-  pg_put_text(&args, op->kept_path);
-  pg_put_int(&args, tree->size);
-  pg_put_bytea(&args, str_n((const char *)tree->digest, sizeof tree->digest));
+  version_put_kept(&args, op->model_key, op->version, op->path, op->kept_path, tree);
   if (!pg_run(pool(op), &args, 0, on_noted, op, &why))
     read_version(op);
 }
@@ -88,8 +85,9 @@ static void keep_files(struct registration *op) {
     read_version(op);
     return;
   }
+  op->path = keep(op, path);
   op->kept_path = str_of(arena_printf(http_req_arena(op->req), "registry/%lld/%lld", (long long)op->model_key, (long long)op->version));
-  if (!op->kept_path.p || !artifact_keep(store, path, op->kept_path, on_kept, op, &err))
+  if (!op->path.p || !op->kept_path.p || !artifact_keep(store, op->path, op->kept_path, on_kept, op, &err))
     read_version(op);
 }
 
@@ -175,11 +173,8 @@ static bool local_error(struct registration *op, const char *what, struct err *e
                  STR_ARG(str_slice(op->in.source, 0, 150)), what, strcmp(what, "run_id") == 0 ? "run" : "model", what);
 }
 
-static struct str without_scheme(struct str uri) {
-  if (str_starts(uri, STR("file://")))
-    uri = str_slice(uri, 7, uri.n);
-  else if (str_starts(uri, STR("file:")))
-    uri = str_slice(uri, 5, uri.n);
+static struct str local_path(struct str uri) {
+  uri = file_uri_path(uri);
   while (uri.n > 1 && uri.p[uri.n - 1] == '/')
     uri.n--;
   return uri;
@@ -187,7 +182,7 @@ static struct str without_scheme(struct str uri) {
 
 /* Lies the local path `source` at or below the directory that `uri` names? */
 static bool is_below(struct str source, struct str uri) {
-  struct str path = without_scheme(source), directory = without_scheme(uri);
+  struct str path = local_path(source), directory = local_path(uri);
   if (!directory.n || directory.p[0] != '/' || !str_starts(path, directory))
     return false;
   return path.n == directory.n || path.p[directory.n] == '/';
@@ -288,7 +283,7 @@ static void on_run_of_path(void *ctx, const struct pg_reply *reply) {
 }
 
 static bool is_local(struct str source) {
-  if (str_starts(source, STR("file:")))
+  if (str_starts_nocase(source, STR("file:")))
     return true;
   for (size_t i = 0; i < source.n; i++) {
     char c = source.p[i];
@@ -303,12 +298,12 @@ static bool is_local(struct str source) {
 /* Where a local path leads, "." and ".." done; what is left of them is hidden in another coding. */
 static bool normalise_local(struct registration *op, struct err *err) {
   AUTO_BUF struct buf place = BUF_INIT(64 * KIB);
-  bool is_uri = str_starts(op->in.source, STR("file:"));
+  bool is_uri = str_starts_nocase(op->in.source, STR("file:"));
   if (is_uri)
     buf_puts(&place, "file://");
   size_t scheme = place.n;
   AUTO_BUF struct buf path = BUF_INIT(64 * KIB);
-  path_normal(without_scheme(op->in.source), &path);
+  path_normal(local_path(op->in.source), &path);
   buf_add_str(&place, buf_str(&path));
   if (!buf_ok(&path, err) || !buf_ok(&place, err))
     return false;

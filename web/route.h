@@ -83,6 +83,7 @@ struct route_family {
   int (*write_error)(const struct http_req *req, const char *request_id, const struct err *err, struct buf *body,
                      const char **ret_content_type);
   bool collapse_slashes; /* "a//b" is "a/b"; else an empty segment is 404 */
+  const char *bad_path;  /* what is said of a path with ".", ".." or a malformed escape in it; NULL: what is wrong with it */
 };
 
 /* Rows under a prefix. The same rows may be mounted several times. The family of a path that matches nothing is that of the longest

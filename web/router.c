@@ -231,7 +231,11 @@ static bool hides_steps(struct str segment) {
   return false;
 }
 
-static bool decode_segment(struct str raw, struct arena *arena, struct str *ret, struct err *err) {
+static bool bad_path(const struct route_family *family, const char *why, struct err *err) {
+  return err_set(err, ERR_INVALID, "%s", family->bad_path ? family->bad_path : why);
+}
+
+static bool decode_segment(struct str raw, const struct route_family *family, struct arena *arena, struct str *ret, struct err *err) {
   *ret = raw;
   if (memchr(raw.p, '%', raw.n)) {
     char *out = arena_alloc(arena, raw.n);
@@ -239,16 +243,16 @@ static bool decode_segment(struct str raw, struct arena *arena, struct str *ret,
       return err_no_memory(err);
     ret->p = out;
     if (!http_url_decode(raw, false, out, &ret->n))
-      return err_set(err, ERR_INVALID, "the path has a malformed escape");
+      return bad_path(family, "the path has a malformed escape", err);
   }
   if (memchr(ret->p, 0, ret->n))
-    return err_set(err, ERR_INVALID, "the path contains a NUL");
+    return bad_path(family, "the path contains a NUL", err);
   if (is_dots(*ret))
-    return err_set(err, ERR_INVALID, "the path contains \".\" or \"..\"");
+    return bad_path(family, "the path contains \".\" or \"..\"", err);
   return true;
 }
 
-static bool split_path(struct str path, bool collapse, struct arena *arena, struct segments *ret, struct err *err) {
+static bool split_path(struct str path, const struct route_family *family, struct arena *arena, struct segments *ret, struct err *err) {
   struct str rest = without_leading_slashes(path), raw;
   ret->count = 0;
   ret->slash_at_end = false;
@@ -256,14 +260,14 @@ static bool split_path(struct str path, bool collapse, struct arena *arena, stru
     return true;
   while (str_split(&rest, '/', &raw)) {
     if (!raw.n && !rest.p)
-      ret->slash_at_end = !collapse;
-    else if (!raw.n && !collapse)
+      ret->slash_at_end = !family->collapse_slashes;
+    else if (!raw.n && !family->collapse_slashes)
       return err_set(err, ERR_NOT_FOUND, "the path has an empty segment");
     if (!raw.n)
       continue;
     if (ret->count == ROUTER_SEGMENTS_MAX)
       return err_set(err, ERR_NOT_FOUND, "the path has more than %d segments", (int)ROUTER_SEGMENTS_MAX);
-    if (!decode_segment(raw, arena, &ret->at[ret->count++], err))
+    if (!decode_segment(raw, family, arena, &ret->at[ret->count++], err))
       return false;
   }
   return true;
@@ -292,7 +296,8 @@ static const struct node *descend(const struct node *node, const struct segments
   return node->rest;
 }
 
-static bool join_rest(const struct segments *path, size_t from, struct arena *arena, struct str *ret, struct err *err) {
+static bool join_rest(const struct segments *path, size_t from, const struct route_family *family, struct arena *arena, struct str *ret,
+                      struct err *err) {
   size_t n = 0;
   for (size_t i = from; i < path->count; i++)
     n += path->at[i].n + 1;
@@ -302,7 +307,7 @@ static bool join_rest(const struct segments *path, size_t from, struct arena *ar
   *ret = str_n(out, 0);
   for (size_t i = from; i < path->count; i++) {
     if (hides_steps(path->at[i]))
-      return err_set(err, ERR_INVALID, "the path hides \".\", \"..\" or an empty segment behind an escape");
+      return bad_path(family, "the path hides \".\", \"..\" or an empty segment behind an escape", err);
     memcpy(out + ret->n, path->at[i].p, path->at[i].n);
     ret->n += path->at[i].n;
     if (i + 1 < path->count || path->slash_at_end)
@@ -313,7 +318,8 @@ static bool join_rest(const struct segments *path, size_t from, struct arena *ar
 
 bool router_find(const struct router *router, struct str path, struct arena *arena, struct route_match *ret, struct err *err) {
   struct segments segments;
-  if (!split_path(path, router_family(router, path)->collapse_slashes, arena, &segments, err))
+  const struct route_family *family = router_family(router, path);
+  if (!split_path(path, family, arena, &segments, err))
     return false;
   size_t rest_at = SIZE_MAX;
   const struct node *node = descend(router->root, &segments, 0, ret->values, 0, &rest_at);
@@ -321,6 +327,6 @@ bool router_find(const struct router *router, struct str path, struct arena *are
     return err_set(err, ERR_NOT_FOUND, "there is nothing at this address");
   ret->place = node->place;
   if (rest_at != SIZE_MAX)
-    return join_rest(&segments, rest_at, arena, &ret->values[ret->place->name_count - 1], err);
+    return join_rest(&segments, rest_at, family, arena, &ret->values[ret->place->name_count - 1], err);
   return true;
 }

@@ -109,9 +109,10 @@ where x.model = m.id and m.name = $1 and x.version = $2 and x.deleted_at is null
 update model_version x set tags = x.tags - $3 from registered_model m
 where x.model = m.id and m.name = $1 and x.version = $2 and x.deleted_at is null returning x.version;
 
--- name: version_keep (int8, int4, text, int8, bytea) -> (int4) repeatable
--- Our own copy: model's key, version, path, size, digest.
-update model_version set kept_path = $3, size = $4, digest = $5 where model = $1 and version = $2 and deleted_at is null returning version;
+-- name: version_keep (int8, int4, text, int8, bytea, text) -> (int4) repeatable
+-- Our own copy: model's key, version, path, size, digest, the file's name when it is one. From now on it is what everyone gets.
+update model_version set kept_path = $3, size = $4, digest = $5, storage_location = 'mlflow-artifacts:/' || $3 || coalesce('/' || $6, '')
+where model = $1 and version = $2 and deleted_at is null returning version;
 
 -- name: alias_set (text, text, int4, int8, text) -> (int4)
 -- Model, alias, version, now, who. No row: there is no such version.

@@ -302,6 +302,28 @@ def test_registry():
     refused("RESOURCE_DOES_NOT_EXIST", client.get_registered_model, renamed)
 
 
+def test_versions_are_what_was_registered():
+    """Whatever becomes of the run's files."""
+    name = unique("kept")
+    mlflow.set_experiment(unique("keeps"))
+    client.create_registered_model(name)
+    with mlflow.start_run() as run, tempfile.TemporaryDirectory() as target:
+        mlflow.log_text("first", "m/f.txt")
+        for source in ("m", "m/f.txt"):
+            client.create_model_version(name, f"{run.info.artifact_uri}/{source}", run.info.run_id)
+        client.create_model_version(name, f"models:/{name}/1")
+        mlflow.log_text("second", "m/f.txt")
+        mlflow.log_text("new", "m/new.txt")
+        paths = [mlflow.artifacts.download_artifacts(client.get_model_version_download_uri(name, "2"), dst_path=target)]
+        for version in "13":
+            folder = mlflow.artifacts.download_artifacts(f"models:/{name}/{version}", dst_path=os.path.join(target, version))
+            assert os.listdir(folder) == ["f.txt"], os.listdir(folder)
+            paths.append(os.path.join(folder, "f.txt"))
+        for path in paths:
+            with open(path) as file:
+                assert os.path.basename(path) == "f.txt" and file.read() == "first", path
+
+
 def test_inputs():
     try:
         import numpy

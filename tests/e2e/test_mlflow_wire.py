@@ -189,6 +189,22 @@ class Beginning(unittest.TestCase):
                 self.assertEqual(found.status, 200, found)
                 self.assertTrue((place / "theirs.txt").exists(), found)
 
+    def test_a_local_root_is_one_place_however_it_is_written(self):
+        for prefix in ("", "file://"):
+            with tempfile.TemporaryDirectory(prefix="winnow-e2e-root-") as root:
+                with Service(PROGRAM, arguments=["--artifact-root", prefix + root]) as s:
+                    info = self.run_in(s)
+                    place = pathlib.Path(root) / "0" / info["run_id"] / "artifacts" / "m"
+                    place.mkdir(parents=True)
+                    (place / "f.txt").write_text("model")
+                    self.assertEqual(self.ask(s, "POST", "/api/2.0/mlflow/registered-models/create", {"name": "n"})[0], 200)
+                    for number, scheme in enumerate(("", "file://", "file:", "FILE://localhost"), 1):
+                        body = {"name": "n", "source": f"{scheme}{place}", "run_id": info["run_id"]}
+                        status, answer = self.ask(s, "POST", "/api/2.0/mlflow/model-versions/create", body)
+                        self.assertEqual(status, 200, answer)
+                        self.assertIsNotNone(s.get(f"/api/v1/models/n/versions/{number}").json["digest"], (prefix, scheme))
+                        self.assertEqual(self.ask(s, "GET", f"/model-versions/get-artifact?name=n&version={number}&path=f.txt"), (200, b"model"))
+
 
 if __name__ == "__main__":
     unittest.main(verbosity=2)

@@ -1,12 +1,16 @@
 #!/usr/bin/env python3
 """Large bodies that become files: beside other clients, broken off, killed, and ended by the service; and what small ones had before."""
-import hashlib, http.client, io, os, pathlib, re, shutil, signal, subprocess, sys, tarfile, tempfile, threading, time, unittest
+import hashlib, http.client, io, json, os, pathlib, re, shutil, signal, subprocess, sys, tarfile, tempfile, threading, time, unittest
 
 WINNOW = pathlib.Path(sys.argv.pop(1)).resolve()
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "support"))
 from service import Service, wait  # noqa: E402
 
 MIB = 1 << 20
+
+
+def path_of(url):
+    return url[url.index("/api"):]
 
 
 class Case(unittest.TestCase):
@@ -21,10 +25,10 @@ class Case(unittest.TestCase):
 
     def places(self):
         """Wherever a body becomes a file: path, headers."""
-        part = self.s.post(f"/api/2.0/mlflow-artifacts/mpu/create/0/{self.run_id}", {"path": "x", "num_parts": 1}).json["credentials"][0]["url"]
+        upload = self.s.post(f"/api/2.0/mlflow-artifacts/mpu/create/0/{self.run_id}", {"path": "x", "num_parts": 1}).json
         yield f"/api/v1/runs/{self.run_id}/artifacts/model/big.bin", {}
         yield f"/api/2.0/mlflow-artifacts/artifacts/0/{self.run_id}/artifacts/model/big.bin", {}
-        yield part[part.index("/api"):], {}
+        yield path_of(upload["credentials"][0]["url"]), {}
         yield "/api/v1/code/" + "a" * 64, {"Authorization": f"Bearer {self.s.token}"}
 
     def begin(self, path, headers, length):
@@ -205,10 +209,87 @@ class Uploads(Case):
         self.s.start()
         wait(lambda: self.s.sql("select encode(sha256, 'hex') from artifact") == hashlib.sha256(new).hexdigest(), "the row of what lies there")
         self.assertEqual(self.s.get(path).body, new)
+        self.nothing_is_damaged()
+
+    def nothing_is_damaged(self):
         done = subprocess.run([WINNOW, "admin", "fsck", "--deep"], capture_output=True, text=True, timeout=60,
                               env={**os.environ, "WINNOW_URL": f"unix:{self.s.data}/winnow.sock"})
         self.assertEqual(done.returncode, 0, done)
         self.assertIn("0 damaged", done.stderr)
+
+    def test_a_file_that_must_be_new(self):
+        """Told at once where one is there, in the end where one has come meanwhile; and a piece of a file is no file."""
+        self.serve()
+        new = {"If-None-Match": "*"}
+        for path in (f"/api/v1/runs/{self.run_id}/artifacts/a", f"/api/2.0/mlflow-artifacts/artifacts/0/{self.run_id}/artifacts/b"):
+            with self.subTest(path):
+                before, late = len(self.files()), self.begin(path, new, 2 * MIB)
+                late.send(bytes(MIB))
+                wait(lambda: len(self.files()) > before, "the file on its way")
+                self.assertLess(self.s.request("PUT", path, b"first", new).status, 300)
+                self.assertEqual(self.s.request("PUT", path, b"second", new).status, 412)
+                late.send(bytes(MIB))
+                self.assertEqual(late.getresponse().status, 412)
+                late.close()
+                part = self.s.request("PUT", path, b"piece", {"Content-Range": "bytes 0-4/10"})
+                self.assertEqual(part.status, 400)
+                self.assertIn(b"Content-Range", part.body)
+                self.assertEqual(self.s.get(path).body, b"first")
+                self.assertLess(self.s.request("PUT", path, b"third").status, 300)
+                self.assertEqual(self.s.get(path).body, b"third")
+        self.assertEqual(sorted(p.name for p in self.files()), ["a", "b"])
+        self.nothing_is_damaged()
+
+    def test_a_directory_that_is_removed_during_an_upload(self):
+        """What comes after the removal lies there, what came before does not."""
+        self.serve()
+        api, content = f"/api/v1/runs/{self.run_id}/artifacts", os.urandom(2 * MIB)
+        self.assertEqual(self.s.request("PUT", f"{api}/model/sub/old", b"old").status, 201)
+        connection = self.begin(f"{api}/model/sub/new", {}, len(content))
+        connection.send(content[:MIB])
+        wait(lambda: len(self.files()) == 2, "the file on its way")
+        self.assertEqual(self.s.request("DELETE", f"{api}/model").status, 204)
+        self.assertEqual(self.s.get(api).json["items"], [])
+        connection.send(content[MIB:])
+        answer = connection.getresponse()
+        self.assertEqual(answer.status, 201, answer.read())
+        connection.close()
+        self.assertEqual([p.name for p in self.files()], ["new"])
+        self.assertEqual(self.s.get(f"{api}/model/sub/new").body, content)
+        self.nothing_is_damaged()
+
+    def test_a_part_of_an_upload_that_is_aborted_meanwhile(self):
+        self.serve()
+        whole = {"path": "x", "num_parts": 1}
+        upload = self.s.post(f"/api/2.0/mlflow-artifacts/mpu/create/0/{self.run_id}", whole).json
+        connection = self.begin(path_of(upload["credentials"][0]["url"]), {}, 2 * MIB)
+        connection.send(os.urandom(MIB))
+        wait(self.files, "the file on its way")
+        aborted = self.s.post(f"/api/2.0/mlflow-artifacts/mpu/abort/0/{self.run_id}", {**whole, "upload_id": upload["upload_id"]})
+        self.assertEqual(aborted.status, 200, aborted)
+        connection.send(os.urandom(MIB))
+        answer = connection.getresponse()
+        self.assertEqual((answer.status, json.loads(answer.read())["message"]), (404, "there is no such upload"))
+        connection.close()
+        self.assertEqual(self.files(), [])
+
+    def test_directories_that_are_removed_while_others_write_into_them(self):
+        self.serve()
+        api, answers = f"/api/v1/runs/{self.run_id}/artifacts", set()
+
+        def write(number):
+            for i in range(60):
+                answers.add(("PUT", self.s.request("PUT", f"{api}/model/deep/{i % 3}/{number}", b"x" * 1000).status))
+
+        writers = [threading.Thread(target=write, args=(number,)) for number in range(6)]
+        for writer in writers:
+            writer.start()
+        while any(writer.is_alive() for writer in writers):
+            answers.add(("DELETE", self.s.request("DELETE", f"{api}/model").status))
+        for writer in writers:
+            writer.join()
+        self.assertEqual(answers, {("PUT", 201), ("DELETE", 204)})
+        self.nothing_is_damaged()
 
     def test_a_service_that_ends_takes_them_away(self):
         self.serve("--drain-timeout", "200ms")

@@ -35,7 +35,7 @@ struct artifact_store *artifact_store_new(const struct artifact_store_conf *conf
   store->disk = disk;
   store->pg = pg;
   store->clock = clock;
-  store->uri = conf->uri ? str_of(conf->uri) : STR("");
+  store->uri = conf->uri ? file_uri_path(str_of(conf->uri)) : STR("");
   store->shared = conf->shared;
   store->directory = mem_strdup(directory);
   store->root = open(directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
@@ -70,6 +70,7 @@ bool artifact_store_is_shared(const struct artifact_store *store) {
 }
 
 static bool after_own_uri(const struct artifact_store *store, struct str uri, struct str *ret_rest) {
+  uri = file_uri_path(uri);
   if (!store->uri.n || !str_starts(uri, store->uri) || (uri.n > store->uri.n && uri.p[store->uri.n] != '/'))
     return false;
   *ret_rest = str_slice(uri, store->uri.n, uri.n);
@@ -95,11 +96,13 @@ bool artifact_path_of_uri(const struct artifact_store *store, struct str uri, st
 
 /* ---- uploads ---- */
 
+enum { OPEN_TRIES = 1000 };
+
 struct artifact_upload {
   struct work work;
   struct artifact_store *store;
   char *path;
-  bool makes_nothing;
+  bool makes_nothing, replaces_nothing;
   int directory, fd; /* where it will lie; the file on its way; -1: not open yet, or not any more */
   char name[256], hidden[64];
   EVP_MD_CTX *hash;
@@ -151,14 +154,21 @@ void artifact_upload_abort(struct artifact_upload *upload) {
     upload_free(upload);
 }
 
+static bool refuse_taken(const struct artifact_upload *upload, struct err *err) {
+  return err_set(err, ERR_PRECONDITION, "there is a file \"%.200s\" already", upload->path);
+}
+
 static bool open_hidden(struct artifact_upload *upload, struct err *err) {
   struct rng rng = rng_from_system();
   struct id id = id_new(upload->store->clock, &rng);
   char hex[ID_HEX_LEN + 1];
   struct stat st;
   id_format(id, hex);
-  if (fstatat(upload->directory, upload->name, &st, AT_SYMLINK_NOFOLLOW) == 0 && S_ISDIR(st.st_mode))
+  bool is_there = fstatat(upload->directory, upload->name, &st, AT_SYMLINK_NOFOLLOW) == 0;
+  if (is_there && S_ISDIR(st.st_mode))
     return err_set(err, ERR_INVALID, "\"%.200s\" is a directory", upload->path);
+  if (is_there && upload->replaces_nothing)
+    return refuse_taken(upload, err);
   snprintf(upload->hidden, sizeof upload->hidden, ARTIFACT_HIDDEN "%s", hex);
   upload->fd = openat(upload->directory, upload->hidden, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0644);
   if (upload->fd >= 0)
@@ -168,7 +178,7 @@ static bool open_hidden(struct artifact_upload *upload, struct err *err) {
   return false;
 }
 
-static bool open_file(struct artifact_upload *upload, struct err *err) {
+static bool open_in_place(struct artifact_upload *upload, struct err *err) {
   struct str name = STR_NONE;
   upload->directory = tree_open_parent(upload->store->root, str_of(upload->path), !upload->makes_nothing, &name, err);
   if (upload->directory < 0 && upload->makes_nothing && err->code == ERR_NOT_FOUND)
@@ -179,6 +189,18 @@ static bool open_file(struct artifact_upload *upload, struct err *err) {
     return err_set(err, ERR_INVALID, "Invalid path");
   snprintf(upload->name, sizeof upload->name, "%.*s", STR_ARG(name));
   return open_hidden(upload, err);
+}
+
+/* A directory on the way may be removed just when it has been made or opened. */
+static bool open_file(struct artifact_upload *upload, struct err *err) {
+  for (unsigned tries = 0; tries < OPEN_TRIES; tries++) {
+    if (open_in_place(upload, err))
+      return true;
+    fd_close(&upload->directory);
+    if (err->code != ERR_NOT_FOUND || upload->makes_nothing)
+      return false;
+  }
+  return false;
 }
 
 bool artifact_upload_new(struct artifact_store *store, struct str path, struct artifact_upload **ret, struct err *err) {
@@ -198,6 +220,10 @@ bool artifact_upload_new(struct artifact_store *store, struct str path, struct a
 
 void artifact_upload_makes_nothing(struct artifact_upload *upload) {
   upload->makes_nothing = true;
+}
+
+void artifact_upload_replaces_nothing(struct artifact_upload *upload) {
+  upload->replaces_nothing = true;
 }
 
 bool artifact_upload_write(struct artifact_upload *upload, struct str bytes, struct err *err) {
@@ -266,6 +292,21 @@ static bool add_part(struct artifact_upload *upload, const char *part, struct er
   }
 }
 
+/* Who removes a directory removes what is on its way in it. This upload ends after the removal, so its file comes to lie there. */
+static bool write_anew(struct artifact_upload *upload, struct err *err) {
+  AUTO_FD int lost = upload->fd;
+  upload->fd = -1;
+  close_file(upload);
+  if (lseek(lost, 0, SEEK_SET) != 0)
+    return err_errno(err, errno, "cannot read what was uploaded");
+  return open_file(upload, err) && tree_copy_file(lost, upload->fd, err);
+}
+
+static bool is_lost(const struct artifact_upload *upload) {
+  struct stat st;
+  return fstat(upload->fd, &st) == 0 && st.st_nlink == 0;
+}
+
 /* All of it is in the file with the hidden name, durable. */
 static bool complete(struct artifact_upload *upload, struct err *err) {
   unsigned n = sizeof upload->file.sha256;
@@ -276,7 +317,7 @@ static bool complete(struct artifact_upload *upload, struct err *err) {
       return false;
   if (EVP_DigestFinal_ex(upload->hash, upload->file.sha256, &n) != 1)
     return err_set(err, ERR_INTERNAL, "hashing failed");
-  return fd_sync(upload->fd, err);
+  return is_lost(upload) ? write_anew(upload, err) : fd_sync(upload->fd, err);
 }
 
 static bool has_predecessor(const struct artifact_upload *upload) {
@@ -298,7 +339,9 @@ static void run_place(struct work *work) {
   upload->err.code = ERR_NONE;
   bool ok = upload->is_announced || complete(upload, &upload->err);
   upload->replaces = ok && has_predecessor(upload);
-  if (upload->replaces && !upload->is_announced)
+  if (upload->replaces && upload->replaces_nothing)
+    ok = refuse_taken(upload, &upload->err);
+  else if (upload->replaces && !upload->is_announced)
     return;
   if (!(ok && place(upload, &upload->err)) && upload->err.code == ERR_NONE)
     err_set(&upload->err, ERR_INTERNAL, "storing failed");
@@ -394,6 +437,16 @@ static void task_end(struct task *task, const struct err *err) {
   task_free(task);
 }
 
+static bool keep_tree(struct task *task) {
+  int root = task->store->root;
+  bool is_file;
+  if (!tree_link(root, str_of(task->path), str_of(task->to), &is_file, &task->err) ||
+      !tree_digest(root, str_of(task->to), &task->tree, &task->err))
+    return false;
+  task->tree.is_file = is_file;
+  return true;
+}
+
 static void run_task(struct work *work) {
   struct task *task = CONTAINER_OF(work, struct task, work);
   int root = task->store->root;
@@ -412,7 +465,7 @@ static void run_task(struct work *work) {
       ok = true;
     break;
   case TASK_KEEP:
-    ok = tree_link(root, str_of(task->path), str_of(task->to), &task->err) && tree_digest(root, str_of(task->to), &task->tree, &task->err);
+    ok = keep_tree(task);
     break;
   case TASK_DIGEST:
     ok = tree_digest(root, str_of(task->path), &task->tree, &task->err);
@@ -548,9 +601,7 @@ static const struct {
 };
 
 const char *artifact_content_type(struct str path) {
-  struct str name = path, part;
-  for (struct str rest = path; str_split(&rest, '/', &part);)
-    name = part;
+  struct str name = str_last(path, '/'), part;
   if (str_eq_nocase(name, STR("MLmodel")) || str_eq_nocase(name, STR("MLproject")))
     return "text/plain";
   struct str ending = STR_NONE;

@@ -50,6 +50,8 @@ typedef void artifact_stored_fn(void *ctx, const struct artifact_file *file, con
 MUST_CHECK bool artifact_upload_new(struct artifact_store *store, struct str path, struct artifact_upload **ret, struct err *err);
 /* Before the first write: its directory must be there already, else ERR_NOT_FOUND. */
 void artifact_upload_makes_nothing(struct artifact_upload *upload);
+/* Before the first write: no file may lie there yet, else ERR_PRECONDITION. */
+void artifact_upload_replaces_nothing(struct artifact_upload *upload);
 /* On a thread, one at a time. The first makes the directories on the way. */
 MUST_CHECK bool artifact_upload_write(struct artifact_upload *upload, struct str bytes, struct err *err);
 /* Writes the `last` bytes, which live until `done`, and ends it, also when it fails: the file is in its place, durable and known to the
@@ -68,9 +70,10 @@ MUST_CHECK bool artifact_make_directory(struct artifact_store *store, struct str
 MUST_CHECK bool artifact_join(struct artifact_store *store, const struct str *parts, size_t count, struct str path,
                               artifact_stored_fn *done, void *ctx, struct err *err);
 
-/* A second name for a file or a tree: by hard links, or copies where links are not possible. `to` must not be there. The digest is that of
- * all names, sizes and contents; damaged or missing files are an error. */
+/* A second name for a tree: by hard links, or copies where links are not possible. `to` must not be there; a file lies in it under its own
+ * name. The digest is that of all names, sizes and contents; damaged or missing files are an error. */
 struct artifact_tree {
+  bool is_file; /* what was kept is one */
   int64_t files, size;
   uint8_t digest[32];
 };

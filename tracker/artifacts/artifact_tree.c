@@ -7,7 +7,7 @@
 #include "base/file.h"
 #include "base/mem.h"
 
-enum { NAME_ROOM = 256, COPY_ROOM = 1 << 16, DIRECTORY_MODE = 0755 };
+enum { NAME_ROOM = 256, COPY_ROOM = 1 << 16, DIRECTORY_MODE = 0755, REMOVE_TRIES = 1000 };
 
 static bool is_hidden(const char *name) {
   return strncmp(name, ARTIFACT_HIDDEN, strlen(ARTIFACT_HIDDEN)) == 0;
@@ -105,13 +105,9 @@ bool tree_make(int root, struct str path, struct err *err) {
 
 /* ---- removal ---- */
 
-static bool delete_at(int directory, const char *name, unsigned depth, struct err *err) {
-  if (unlinkat(directory, name, 0) == 0 || errno == ENOENT)
-    return true;
-  if (errno != EISDIR && errno != EPERM)
-    return err_errno(err, errno, "cannot remove \"%s\"", name);
-  if (depth > 4 * ARTIFACT_DEPTH_MAX)
-    return err_set(err, ERR_INVALID, "the directories are nested too deeply");
+static bool delete_at(int directory, const char *name, unsigned depth, struct err *err);
+
+static bool delete_below(int directory, const char *name, unsigned depth, struct err *err) {
   int fd = openat(directory, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
   DIR *dir = fd >= 0 ? fdopendir(fd) : NULL;
   if (!dir) {
@@ -123,9 +119,26 @@ static bool delete_at(int directory, const char *name, unsigned depth, struct er
     if (strcmp(entry->d_name, ".") != 0 && strcmp(entry->d_name, "..") != 0)
       ok = delete_at(dirfd(dir), entry->d_name, depth + 1, err);
   closedir(dir);
-  if (ok && unlinkat(directory, name, AT_REMOVEDIR) != 0 && errno != ENOENT)
-    return err_errno(err, errno, "cannot remove \"%s\"", name);
   return ok;
+}
+
+/* Uploads may begin in a directory that is being emptied. */
+static bool delete_at(int directory, const char *name, unsigned depth, struct err *err) {
+  if (unlinkat(directory, name, 0) == 0 || errno == ENOENT)
+    return true;
+  if (errno != EISDIR && errno != EPERM)
+    return err_errno(err, errno, "cannot remove \"%s\"", name);
+  if (depth > 4 * ARTIFACT_DEPTH_MAX)
+    return err_set(err, ERR_INVALID, "the directories are nested too deeply");
+  for (unsigned tries = 0; tries < REMOVE_TRIES; tries++) {
+    if (!delete_below(directory, name, depth, err))
+      return false;
+    if (unlinkat(directory, name, AT_REMOVEDIR) == 0 || errno == ENOENT)
+      return true;
+    if (errno != ENOTEMPTY && errno != EEXIST)
+      break;
+  }
+  return err_errno(err, errno, "cannot remove \"%s\"", name);
 }
 
 bool tree_delete(int root, struct str path, struct err *err) {
@@ -311,7 +324,7 @@ bool tree_digest(int root, struct str path, struct artifact_tree *ret, struct er
 
 /* ---- second names ---- */
 
-static bool copy_into(int from, int to, struct err *err) {
+bool tree_copy_file(int from, int to, struct err *err) {
   for (;;) {
     ssize_t n = copy_file_range(from, NULL, to, NULL, (size_t)1 << 30, 0);
     if (n == 0)
@@ -354,13 +367,21 @@ static bool link_file(int root, struct str from, struct str to, struct err *err)
   AUTO_FD int out = openat(to_dir, to_text, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0644);
   if (out < 0)
     return err_errno(err, errno, "cannot make \"%.*s\"", STR_ARG(str_slice(to, 0, 200)));
-  return copy_into(in, out, err) && tree_sync_parents(root, to, err);
+  return tree_copy_file(in, out, err) && tree_sync_parents(root, to, err);
 }
 
-bool tree_link(int root, struct str from, struct str to, struct err *err) {
+static bool link_into(int root, struct str from, struct str to, struct err *err) {
+  struct str name = str_last(from, '/');
+  AUTO_BUF struct buf below = BUF_INIT(64 * KIB);
+  buf_printf(&below, "%.*s/%.*s", STR_ARG(to), STR_ARG(name));
+  return buf_ok(&below, err) && link_file(root, from, buf_str(&below), err);
+}
+
+bool tree_link(int root, struct str from, struct str to, bool *ret_is_file, struct err *err) {
   AUTO_TREE_LIST struct tree_list list = {0};
-  if (!is_directory(root, from))
-    return link_file(root, from, to, err);
+  *ret_is_file = !is_directory(root, from);
+  if (*ret_is_file)
+    return link_into(root, from, to, err);
   if (!tree_list(root, from, true, &list, err))
     return false;
   for (size_t i = 0; i < list.count; i++) {

@@ -29,8 +29,10 @@ void tree_list_release(struct tree_list *list);
 /* By name. ERR_NOT_FOUND when it is no directory. */
 MUST_CHECK bool tree_list(int root, struct str path, bool deep, struct tree_list *ret, struct err *err);
 MUST_CHECK bool tree_digest(int root, struct str path, struct artifact_tree *ret, struct err *err);
-/* Hard links, else copies; synced. */
-MUST_CHECK bool tree_link(int root, struct str from, struct str to, struct err *err);
+/* Hard links, else copies; synced. `to` is a directory, in which a file lies under its own name. */
+MUST_CHECK bool tree_link(int root, struct str from, struct str to, bool *ret_is_file, struct err *err);
+/* What is left to be read of a file, to where another is written; synced. */
+MUST_CHECK bool tree_copy_file(int from, int to, struct err *err);
 /* Syncs the directory that holds `path`, and those above it: some may be new. */
 MUST_CHECK bool tree_sync_parents(int root, struct str path, struct err *err);
 

@@ -50,13 +50,6 @@ static bool is_one_file(struct files_op *op, struct str place, struct stat *ret)
   return fd >= 0;
 }
 
-static struct str last_part(struct str path) {
-  struct str part, name = path;
-  for (struct str rest = path; str_split(&rest, '/', &part);)
-    name = part;
-  return name;
-}
-
 /* Such a version looks like a directory that holds the file under the name it had. */
 static void reply_one_file(struct files_op *op, struct str place, struct str name, const struct stat *st) {
   struct err err;
@@ -108,7 +101,7 @@ static bool use_place(struct files_op *op, const struct version_row *row, struct
   struct str directory, name;
   if (is_one_file(op, place, &st)) {
     struct str path = api_version_path(row);
-    reply_one_file(op, place, last_part(path.n ? path : row->storage_location), &st);
+    reply_one_file(op, place, str_last(path.n ? path : row->storage_location, '/'), &st);
     return true;
   }
   if (op->use == FILES_ZIP) {

@@ -25,9 +25,7 @@ void files_reply(struct http_req *req, struct str path) {
     http_reply_error(req, &err);
     return;
   }
-  struct str name = path, part;
-  for (struct str rest = path; str_split(&rest, '/', &part);)
-    name = part;
+  struct str name = str_last(path, '/');
   char *download = arena_strdup(http_req_arena(req), name);
   char etag[64]; /* a file is never changed in place, so that its inode and time say which one it is */
   snprintf(etag, sizeof etag, "\"%llx-%llx-%llx\"", (unsigned long long)st.st_ino, (unsigned long long)st.st_size,
@@ -147,7 +145,8 @@ struct put_op {
   struct artifact_upload *upload;
   struct body_sink sink;
   files_stored_fn *stored;
-  bool waiting; /* where it goes, or whether the caller may, is not known yet: the body waits, and an answer is still to come */
+  bool only_new; /* it replaces no file */
+  bool waiting;  /* where it goes, or whether the caller may, is not known yet: the body waits, and an answer is still to come */
   bool gone;
 };
 
@@ -182,7 +181,10 @@ bool files_put_prepare(struct http_req *req, files_stored_fn *stored, struct err
     return err_no_memory(err);
   if (!store_of(req))
     return err_set(err, ERR_UNAVAILABLE, "artifacts are not served here");
-  *op = (struct put_op){.req = req, .stored = stored, .waiting = true};
+  if (http_req_header(req, "Content-Range").p)
+    return err_set(err, ERR_INVALID, "a file is stored as a whole: Content-Range is not for it");
+  bool only_new = str_is(http_req_header(req, "If-None-Match"), "*");
+  *op = (struct put_op){.req = req, .stored = stored, .waiting = true, .only_new = only_new};
   sink_begin(&op->sink, req, web_app(req)->disk_work, write_piece, on_written, op);
   http_req_set_state(req, op);
   http_req_pause_body(req);
@@ -212,10 +214,13 @@ static void on_guarded(void *ctx, const struct err *err) {
 static bool begin_upload(struct http_req *req, struct str path) {
   struct put_op *op = http_req_state(req);
   struct err err = {.code = ERR_CANCELLED};
-  if (!op->gone && artifact_upload_new(store_of(req), path, &op->upload, &err))
-    return true;
-  files_put_fail(req, &err);
-  return false;
+  if (op->gone || !artifact_upload_new(store_of(req), path, &op->upload, &err)) {
+    files_put_fail(req, &err);
+    return false;
+  }
+  if (op->only_new)
+    artifact_upload_replaces_nothing(op->upload);
+  return true;
 }
 
 void files_put_go(struct http_req *req, struct str path) {

@@ -1,4 +1,5 @@
 /* MLflow's protocol: versions of models, their aliases and files. */
+#include "base/file.h"
 #include "tracker/names.h"
 #include "tracker/packed.h"
 #include "web/mlflow/mlflow_files.h"
@@ -47,7 +48,7 @@ static bool tags_make_prompt(const json_t *tags) {
 
 /* "file://host/..." of another machine. */
 static bool is_far_file(struct str source) {
-  return str_starts(source, STR("file://")) && source.n > 7 && source.p[7] != '/' && !str_starts(source, STR("file://localhost/"));
+  return str_starts_nocase(source, STR("file://")) && source.n > 7 && source.p[7] != '/' && file_uri_path(source).n == source.n;
 }
 
 static bool create_checked(struct http_req *req, struct create_args *in, struct err *err) {

@@ -139,6 +139,12 @@ static void split_and_trim(void **state UNUSED) {
     assert_true(str_is(part, expected[i]));
   }
   assert_false(str_split(&rest, ',', &part));
+  assert_true(str_is(str_last(STR("a/b/c.txt"), '/'), "c.txt"));
+  assert_true(str_is(str_last(STR("c.txt"), '/'), "c.txt"));
+  assert_true(str_is(str_last(STR("a/"), '/'), ""));
+  assert_true(str_starts_nocase(STR("FiLe:x"), STR("file:")));
+  assert_false(str_starts_nocase(STR("fil"), STR("file:")));
+  assert_int_equal(str_last(STR_NONE, '/').n, 0);
   assert_true(str_is(str_trim(STR(" \t x y \r\n")), "x y"));
   assert_int_equal(str_find_str(STR("hello"), STR("llo")), 2);
   assert_int_equal(str_find_str(STR("he"), STR("hello")), SIZE_MAX);

@@ -176,6 +176,28 @@ static void work_is_done_on_the_loop_exactly_once(void **state UNUSED) {
   loop_free(loop);
 }
 
+static void paths_of_file_uris(void **state UNUSED) {
+  const struct {
+    const char *uri, *path;
+  } cases[] = {
+      {"file:///a/b", "/a/b"},
+      {"file:/a/b", "/a/b"},
+      {"FILE:///a", "/a"},
+      {"File://LocalHost/a", "/a"},
+      {"file:////a", "//a"},
+      {"file://h/a", "file://h/a"},
+      {"file:a", "file:a"},
+      {"file:", "file:"},
+      {"/a/file:/b", "/a/file:/b"},
+      {"s3://b/x", "s3://b/x"},
+      {"file:http://h", "file:http://h"},
+      {"", ""},
+  };
+  for (size_t i = 0; i < ARRAY_LEN(cases); i++)
+    if (!str_is(file_uri_path(str_of(cases[i].uri)), cases[i].path))
+      fail_msg("%s", cases[i].uri);
+}
+
 static void files(void **state UNUSED) {
   struct err err;
   struct temp_dir dir;
@@ -233,6 +255,7 @@ int main(void) {
       cmocka_unit_test(descriptors_and_signals),
       cmocka_unit_test(work_is_done_on_the_loop_exactly_once),
       cmocka_unit_test(files),
+      cmocka_unit_test(paths_of_file_uris),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
