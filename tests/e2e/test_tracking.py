@@ -219,6 +219,10 @@ class Tracking(unittest.TestCase):
         self.assertEqual([answer.status for answer in answers], [200, 200])
         self.assertEqual(self.s.sql(f"select count(*), count(*) filter (where deleted_at is null) from winnow.run where experiment_id = {made}"), "1|0")
 
+    def test_an_error_of_a_param_names_its_key(self):
+        detail = self.s.post("/api/v1/runs", {"params": {"short": "1", "largest" * 100: "2"}}).json["detail"]
+        self.assertEqual(detail, "'params.largestlargestla' exceeds the maximum length of 250 characters")
+
     # ---- what happened to a run ----
 
     def changes(self, run):

@@ -284,7 +284,9 @@ bool api_pack_params(struct http_req *req, const json_t *params, struct str *ret
   packed_begin(&w, &packed);
   json_object_foreach(walk, key, value) {
     AUTO_BUF struct buf text = BUF_INIT(MIB);
-    if (!key_check(str_of(key), "params", err) || !text_fits(str_of(key), KEY_MAX, "params", err))
+    char path[80];
+    snprintf(path, sizeof path, "params.%.*s", STR_ARG(text_cut(str_of(key), 16)));
+    if (!key_check(str_of(key), "params", err) || !text_fits(str_of(key), KEY_MAX, path, err))
       return false;
     if (json_is_string(value)) {
       buf_add_str(&text, json_str(value));

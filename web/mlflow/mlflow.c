@@ -345,7 +345,7 @@ bool mlflow_run_id(struct str run_id, struct str run_uuid, struct id *ret, struc
   return err_set(err, ERR_NOT_FOUND, "Run with id=%.*s not found", STR_ARG(text));
 }
 
-bool mlflow_view(struct str text, unsigned *ret_view, struct err *err) {
+bool mlflow_view(struct str text, const char *parameter, unsigned *ret_view, struct err *err) {
   static const struct {
     const char *name, *number;
     unsigned view; /* enum search_view */
@@ -358,7 +358,7 @@ bool mlflow_view(struct str text, unsigned *ret_view, struct err *err) {
       *ret_view = views[i].view;
       return true;
     }
-  return err_set(err, ERR_INVALID, "Invalid value \"%.*s\" for parameter 'view_type' supplied.", STR_ARG(str_slice(text, 0, 100)));
+  return err_set(err, ERR_INVALID, "Invalid value \"%.*s\" for parameter '%s' supplied.", STR_ARG(str_slice(text, 0, 100)), parameter);
 }
 
 static bool pack_item(const json_t *array, const json_t *item, size_t i, const char *name, mlflow_check_fn *check, const char *skip,

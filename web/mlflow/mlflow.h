@@ -65,7 +65,7 @@ bool mlflow_no_run(struct err *err, struct id id);
 bool mlflow_run_deleted(struct err *err, struct id id);
 bool mlflow_no_experiment(struct err *err, struct str id);
 /* "ACTIVE_ONLY" and so on, or their numbers. */
-MUST_CHECK bool mlflow_view(struct str text, unsigned *ret_view, struct err *err);
+MUST_CHECK bool mlflow_view(struct str text, const char *parameter, unsigned *ret_view, struct err *err);
 
 /* [{"key", "value"}, ...] as a packed object, the last of a key winning; `skip` (may be NULL) is left out. `check` may shorten the value;
  * `path` is "tags[3]". A NULL array is {}. */

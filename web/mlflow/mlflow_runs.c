@@ -425,7 +425,7 @@ static bool search(struct mlflow_search *op, const struct search_args *in, struc
   if (wanted > RUNS_MAX)
     return err_set(err, ERR_INVALID, "Invalid value %lld for parameter 'max_results' supplied. It must be at most %d, but got value %lld",
                    wanted, RUNS_MAX, wanted);
-  if (!mlflow_view(in->view, &view, err) || !read_experiments(op, in->experiments, err))
+  if (!mlflow_view(in->view, "run_view_type", &view, err) || !read_experiments(op, in->experiments, err))
     return false;
   op->search.domain = FILTER_RUNS;
   op->search.view = (enum search_view)view;
