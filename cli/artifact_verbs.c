@@ -7,6 +7,7 @@
 #include "base/mem.h"
 #include "cli/transfer.h"
 #include "cli/verbs.h"
+#include "tracker/names.h"
 
 enum { MAX_LOCAL_DEPTH = 32 };
 
@@ -199,6 +200,9 @@ static int put_run(struct cli *cli) {
   struct err err;
   char id[RESOLVED_MAX];
   const char *local = args_word(&cli->args, 1), *name = args_word(&cli->args, 2);
+  struct str path;
+  if (name && !artifact_path_check(str_of(name), &path, &err))
+    return cli_usage(cli, NULL, "'%.200s' is no path of an artifact", name);
   AUTO_FREE char *trimmed = mem_strdup(local);
   for (size_t n = trimmed ? strlen(trimmed) : 0; n > 1 && trimmed[n - 1] == '/'; n--)
     trimmed[n - 1] = '\0';

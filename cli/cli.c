@@ -541,6 +541,10 @@ static int run_program(struct cli *cli, int argc, char **argv) {
     return show_help(cli, true);
   if (!cli->args.verb)
     return show_help(cli, false);
+  struct endpoint parsed;
+  const char *url = args_text(&cli->args, "url");
+  if (url && !endpoint_parse(str_of(url), &parsed, &err))
+    return cli_usage(cli, err.hint[0] ? err.hint : NULL, "%s", err.text);
   return cli->args.verb->run(cli);
 }
 

@@ -1,5 +1,6 @@
 /* The folders of runs. */
 #include "cli/verbs.h"
+#include "tracker/names.h"
 
 static const struct column columns[] = {
     {"ID", "id", COLUMN_TEXT, false, NULL},           {"NAME", "name", COLUMN_TEXT, false, NULL},
@@ -27,6 +28,8 @@ static int show_run(struct cli *cli) {
 
 static int create_run(struct cli *cli) {
   struct err err;
+  if (!experiment_name_check(str_of(args_word(&cli->args, 0)), &err))
+    return cli_usage(cli, NULL, "%s", err.text);
   AUTO_JSON json_t *body = json_pack("{ss}", "name", args_word(&cli->args, 0)), *experiment = NULL;
   if (!body)
     return cli_usage(cli, NULL, "the name is no UTF-8");
@@ -49,14 +52,43 @@ static int rm_run(struct cli *cli) {
   return EXIT_OK;
 }
 
-/* The id is whole here: what is deleted is not in the list that names are looked up in. */
 static int restore_run(struct cli *cli) {
   struct err err;
+  char id[RESOLVED_MAX];
   AUTO_JSON json_t *body = json_pack("{sb}", "deleted", 0), *experiment = NULL;
-  const char *id = args_word(&cli->args, 0);
-  if (!cli_send(cli, "PATCH", body, &experiment, &err, "/experiments/{}", id))
+  if (!resolve_deleted_experiment(cli, args_word(&cli->args, 0), id, &err) ||
+      !cli_send(cli, "PATCH", body, &experiment, &err, "/experiments/{}", id))
     return cli_fail(cli, &err);
   return cli_report(cli, &experiment_view, experiment, "experiment %s is back", id);
+}
+
+static int patch_experiment(struct cli *cli, json_t *body, const char *done) {
+  struct err err;
+  char id[RESOLVED_MAX];
+  AUTO_JSON json_t *experiment = NULL;
+  if (!resolve_experiment(cli, args_word(&cli->args, 0), id, &err) ||
+      !cli_send(cli, "PATCH", body, &experiment, &err, "/experiments/{}", id))
+    return cli_fail(cli, &err);
+  return cli_report(cli, &experiment_view, experiment, done, id);
+}
+
+static int rename_run(struct cli *cli) {
+  struct err err;
+  const char *name = args_word(&cli->args, 1);
+  if (!experiment_name_check(str_of(name), &err))
+    return cli_usage(cli, NULL, "%s", err.text);
+  AUTO_JSON json_t *body = json_pack("{ss}", "name", name);
+  return body ? patch_experiment(cli, body, "experiment %s has its new name") : cli_usage(cli, NULL, "the name is no UTF-8");
+}
+
+static int tag_run(struct cli *cli) {
+  struct err err;
+  AUTO_JSON json_t *body = json_pack("{s{}}", "tags");
+  if (!body)
+    return cli_done(cli, err_no_memory(&err), &err);
+  if (!add_tag_words(cli, 1, json_object_get(body, "tags"), &err))
+    return cli_usage(cli, err.hint[0] ? err.hint : NULL, "%s", err.text);
+  return patch_experiment(cli, body, "the tags of experiment %s are changed");
 }
 
 static const struct flag_row ls_flags[] = {
@@ -110,10 +142,28 @@ static const struct verb rows[] = {
         .noun = "experiment",
         .name = "restore",
         .summary = "bring an experiment back from the trash",
-        .help = "The id is written whole; winnow experiment ls --deleted shows it.",
-        .examples = {{"winnow experiment restore 12", "by its id"}},
-        .words = {{"ID", WORD_TEXT}},
+        .help = "Its runs come back with it. winnow experiment ls --deleted shows what is there.",
+        .examples = {{"winnow experiment restore mnist", "by its name"}},
+        .words = {{"EXPERIMENT", WORD_TEXT}},
         .run = restore_run,
+    },
+    {
+        .noun = "experiment",
+        .name = "rename",
+        .summary = "give an experiment another name",
+        .help = "Its id and its runs stay.",
+        .examples = {{"winnow experiment rename mnist mnist-2024", "by its name"}},
+        .words = {{"EXPERIMENT", WORD_EXPERIMENT}, {"NAME", WORD_TEXT}},
+        .run = rename_run,
+    },
+    {
+        .noun = "experiment",
+        .name = "tag",
+        .summary = "set and remove tags of an experiment",
+        .help = "key=value sets, key- removes.",
+        .examples = {{"winnow experiment tag mnist team=vision", "set one"}, {"winnow experiment tag mnist team-", "remove it"}},
+        .words = {{"EXPERIMENT", WORD_EXPERIMENT}, {"KEY=VALUE", WORD_TEXT, .many = true}},
+        .run = tag_run,
     },
 };
 

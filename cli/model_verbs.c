@@ -1,5 +1,7 @@
 /* The model registry. */
 #include "cli/verbs.h"
+#include "tracker/model_row.h"
+#include "tracker/names.h"
 
 static const struct column model_columns[] = {
     {"NAME", "name", COLUMN_TEXT, false, NULL},       {"LATEST", "latest_version", COLUMN_COUNT, false, NULL},
@@ -27,7 +29,7 @@ static const struct column version_columns[] = {
     {"DESCRIPTION", "description", COLUMN_TEXT, true, NULL},
     {"SOURCE", "source", COLUMN_TEXT, true, NULL},
 };
-static const struct view version_view = VIEW(version_columns, "version", "no versions");
+static const struct view version_view = VIEW_OF("name", version_columns, "version", "no versions");
 
 static const struct column detail_columns[] = {
     {"Model", "name", COLUMN_TEXT, false, NULL},     {"Version", "version", COLUMN_COUNT, false, NULL},
@@ -39,7 +41,7 @@ static const struct column detail_columns[] = {
     {"Tags", "tags", COLUMN_LIST, false, NULL},      {"Description", "description", COLUMN_TEXT, false, NULL},
     {"Created", "created", COLUMN_AGE, false, NULL}, {"Updated", "updated", COLUMN_AGE, false, NULL},
 };
-static const struct view detail_view = VIEW(detail_columns, "version", "");
+static const struct view detail_view = VIEW_OF("name", detail_columns, "version", "");
 
 /* ---- register ---- */
 
@@ -129,6 +131,8 @@ static int alias_run(struct cli *cli) {
     output_say(&cli->output, "%s has no alias %s any more", ref.name, alias);
     return EXIT_OK;
   }
+  if (!alias_check(str_of(alias), &err))
+    return cli_usage(cli, NULL, "%s", err.text);
   if (!resolve_model_version(cli, word, &ref, &err))
     return cli_fail(cli, &err);
   int64_t number = 0;
@@ -144,13 +148,17 @@ static int alias_run(struct cli *cli) {
 static int stage_run(struct cli *cli) {
   struct err err;
   struct model_ref ref;
-  AUTO_JSON json_t *body = json_pack("{ss}", "stage", args_word(&cli->args, 1)), *version = NULL;
+  const char *stage = args_word(&cli->args, 1);
+  int64_t known;
+  if (!model_stage_parse(str_of(stage), &known))
+    return cli_usage(cli, NULL, "a stage is None, Staging, Production or Archived, not '%.100s'", stage);
+  AUTO_JSON json_t *body = json_pack("{ss}", "stage", stage), *version = NULL;
   if (!body)
-    return cli_usage(cli, NULL, "the stage is no UTF-8");
+    return cli_done(cli, err_no_memory(&err), &err);
   if (!resolve_model_version(cli, args_word(&cli->args, 0), &ref, &err) ||
       !cli_send(cli, "PATCH", body, &version, &err, "/models/{}/versions/{}", ref.name, ref.version))
     return cli_fail(cli, &err);
-  return cli_report(cli, &version_view, version, "%s/%s is in stage %s", ref.name, ref.version, args_word(&cli->args, 1));
+  return cli_report(cli, &version_view, version, "%s/%s is in stage %s", ref.name, ref.version, model_stage_name(known));
 }
 
 static int rm_run(struct cli *cli) {

@@ -244,6 +244,10 @@ static void csv_title(struct output *output, const struct view *view, struct buf
 
 static void name_line(const struct view *view, const json_t *item, struct buf *out) {
   AUTO_BUF struct buf name = BUF_INIT(MIB);
+  if (view->of) {
+    scalar_text(json_at_path(item, view->of), &name);
+    buf_putc(&name, '/');
+  }
   scalar_text(json_at_path(item, view->id), &name);
   text_escape(out, buf_str(&name));
   buf_putc(out, '\n');

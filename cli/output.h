@@ -51,10 +51,13 @@ struct view {
   size_t column_count;
   const char *id;   /* path of what `-o name` prints */
   const char *none; /* said on standard error when there are no items: "no sweeps" */
+  const char *of;   /* NULL, or path of what `-o name` prints before that, with a slash */
 };
 
 #define VIEW(rows, id_path, none_text) \
-  { rows, ARRAY_LEN(rows), id_path, none_text }
+  { rows, ARRAY_LEN(rows), id_path, none_text, NULL }
+#define VIEW_OF(of_path, rows, id_path, none_text) \
+  { rows, ARRAY_LEN(rows), id_path, none_text, of_path }
 
 /* NULL when absent or null. */
 const json_t *json_at_path(const json_t *object, const char *path);

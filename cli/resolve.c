@@ -220,6 +220,14 @@ bool resolve_experiment(struct cli *cli, const char *word, char ret[RESOLVED_MAX
   return match_in_list(cli, "/experiments", "experiment", word, "name", ret, err);
 }
 
+bool resolve_deleted_experiment(struct cli *cli, const char *word, char ret[RESOLVED_MAX], struct err *err) {
+  if (match_in_list(cli, "/experiments?deleted=true", "experiment", word, "name", ret, err))
+    return true;
+  if (err->code == ERR_NOT_FOUND)
+    err_hint(err, "winnow experiment ls --deleted lists those in the trash");
+  return false;
+}
+
 /* Revoked ones stay in the list, but nothing is left to do with them. */
 bool resolve_token(struct cli *cli, const char *word, char ret[RESOLVED_MAX], struct err *err) {
   AUTO_JSON json_t *items = NULL;

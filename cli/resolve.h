@@ -14,6 +14,8 @@ enum { RESOLVED_MAX = 512 };
 MUST_CHECK bool resolve_run(struct cli *cli, const char *word, char ret[RESOLVED_MAX], struct err *err);
 MUST_CHECK bool resolve_sweep(struct cli *cli, const char *word, char ret[RESOLVED_MAX], struct err *err);
 MUST_CHECK bool resolve_experiment(struct cli *cli, const char *word, char ret[RESOLVED_MAX], struct err *err);
+/* One in the trash. */
+MUST_CHECK bool resolve_deleted_experiment(struct cli *cli, const char *word, char ret[RESOLVED_MAX], struct err *err);
 MUST_CHECK bool resolve_token(struct cli *cli, const char *word, char ret[RESOLVED_MAX], struct err *err);
 
 /* "NAME", "NAME/3", "NAME@alias". `version` and `alias` are empty when not given. Pure. */

@@ -251,6 +251,17 @@ static bool show_history(struct cli *cli, const json_t *answer, struct err *err)
   return ok && output_list(&cli->output, &bucket_view, rows, NULL, err);
 }
 
+/* A key that has no points is most often one that was not meant. */
+static bool has_series(const json_t *answer, const char *key) {
+  const json_t *all = json_object_get(answer, "series");
+  for (size_t i = 0; i < json_array_size(all); i++) {
+    const json_t *series = json_array_get(all, i);
+    if (str_is(json_str(json_object_get(series, "key")), key))
+      return true;
+  }
+  return false;
+}
+
 static int metric_history(struct cli *cli, const char *id) {
   struct err err;
   AUTO_BUF struct buf path = BUF_INIT(64 * KIB);
@@ -263,6 +274,9 @@ static int metric_history(struct cli *cli, const char *id) {
     path_query(&path, "key", key);
   if (!client || !buf_ok(&path, &err) || !client_json(client, "GET", buf_text(&path), NULL, false, &answer, &err))
     return cli_fail(cli, &err);
+  for (size_t at = 0; (key = args_each(&cli->args, "key", &at));)
+    if (!has_series(answer, key) && !err_set(&err, ERR_NOT_FOUND, "the run has no metric '%.100s'", key))
+      return cli_fail(cli, &err);
   bool in_rows = output_for_people(&cli->output) || cli->output.format == OUTPUT_CSV;
   return cli_done(cli, in_rows ? show_history(cli, answer, &err) : output_any(&cli->output, answer, &err), &err);
 }
@@ -410,7 +424,7 @@ static bool compare_as_csv(struct cli *cli, const json_t *answer, const json_t *
   columns[n++] = (struct column){.path = "differs"};
   for (size_t r = 0; r < json_array_size(runs); r++)
     columns[n++] = (struct column){.path = json_string_value(json_array_get(runs, r))};
-  struct view view = {columns, count, "key", ""};
+  struct view view = {columns, count, "key", "", NULL};
   return output_list(&cli->output, &view, rows, NULL, err);
 }
 

@@ -30,7 +30,8 @@ static const struct column detail_columns[] = {
     {"Reason", "state_reason", COLUMN_TEXT, false, NULL},
     {"Exit code", "exit_code", COLUMN_COUNT, false, NULL},
     {"Signal", "signal", COLUMN_TEXT, false, NULL},
-    {"Experiment", "experiment_id", COLUMN_TEXT, false, NULL},
+    {"Experiment", "experiment", COLUMN_TEXT, false, NULL},
+    {"Experiment id", "experiment_id", COLUMN_TEXT, false, NULL},
     {"Sweep", "sweep_id", COLUMN_TEXT, false, NULL},
     {"Trial", "trial", COLUMN_COUNT, false, NULL},
     {"Attempt", "attempt", COLUMN_COUNT, false, NULL},
@@ -155,6 +156,13 @@ static void number_cell(struct table *table, const json_t *value) {
   table_cell(table, buf_str(&text), STYLE_NONE);
 }
 
+/* NULL: a metric that was never a number has no least and no greatest one. */
+static const json_t *metric_item(const json_t *metric, const char *key) {
+  const json_t *value = json_object_get(metric, key);
+  bool is_bound = strcmp(key, "min") == 0 || strcmp(key, "max") == 0;
+  return is_bound && str_is(json_str(value), "NaN") ? NULL : value;
+}
+
 /* {key: {last, step, min, max, count}} as rows. */
 static bool show_metrics(struct cli *cli, const json_t *metrics, struct err *err) {
   static const char *const keys[] = {"last", "step", "min", "max", "count"};
@@ -173,16 +181,28 @@ static bool show_metrics(struct cli *cli, const json_t *metrics, struct err *err
   json_object_foreach(sorted, name, metric) {
     table_cell(&table, str_of(name), STYLE_NONE);
     for (size_t i = 0; i < ARRAY_LEN(keys); i++)
-      number_cell(&table, json_object_get(metric, keys[i]));
+      number_cell(&table, metric_item(metric, keys[i]));
   }
   return section(cli, "Metrics", err) && output_table(&cli->output, &table, true, err);
 }
 
-static bool show_one(struct cli *cli, const json_t *run, struct err *err) {
+/* For people, beside its id. */
+static bool add_experiment_name(struct cli *cli, json_t *run, struct err *err) {
+  AUTO_JSON json_t *experiment = NULL;
+  struct str id = json_str(json_object_get(run, "experiment_id"));
+  if (!id.n)
+    return true;
+  if (!cli_get(cli, &experiment, err, "/experiments/{}", id.p))
+    return false;
+  json_object_set(run, "experiment", json_object_get(experiment, "name"));
+  return true;
+}
+
+static bool show_one(struct cli *cli, json_t *run, struct err *err) {
   if (!output_for_people(&cli->output))
     return output_object(&cli->output, &run_view, run, err);
-  return output_object(&cli->output, &detail_view, run, err) && show_params(cli, json_object_get(run, "params"), err) &&
-         show_metrics(cli, json_object_get(run, "metrics"), err);
+  return add_experiment_name(cli, run, err) && output_object(&cli->output, &detail_view, run, err) &&
+         show_params(cli, json_object_get(run, "params"), err) && show_metrics(cli, json_object_get(run, "metrics"), err);
 }
 
 static int show_run(struct cli *cli) {
@@ -224,7 +244,7 @@ static int tag_run(struct cli *cli) {
   AUTO_JSON json_t *tags = json_object();
   if (!add_tag_words(cli, 1, tags, &err))
     return cli_usage(cli, err.hint[0] ? err.hint : NULL, "%s", err.text);
-  return patch_tags(cli, tags, "run %s is tagged");
+  return patch_tags(cli, tags, "the tags of run %s are changed");
 }
 
 static int note_run(struct cli *cli) {
@@ -235,8 +255,8 @@ static int note_run(struct cli *cli) {
   return patch_tags(cli, tags, "the note of run %s is written");
 }
 
-/* One request for each of the runs named; EXIT_PARTIAL when some fail. */
-static int each_run(struct cli *cli, const char *method, const char *path, const char *done) {
+/* One request for each of the runs named; EXIT_PARTIAL when some fail. `hint` may be NULL: of a run that is not there. */
+static int each_run(struct cli *cli, const char *method, const char *path, const char *done, const char *hint) {
   int worst = EXIT_OK;
   size_t failed = 0, count = cli->args.word_count;
   for (size_t i = 0; i < count; i++) {
@@ -246,6 +266,8 @@ static int each_run(struct cli *cli, const char *method, const char *path, const
       output_say(&cli->output, done, id);
       continue;
     }
+    if (hint && err.code == ERR_NOT_FOUND)
+      err_hint(&err, "%s", hint);
     worst = cli_fail(cli, &err);
     failed++;
     if (worst == EXIT_INTERRUPTED || worst == EXIT_UNREACHABLE)
@@ -255,15 +277,15 @@ static int each_run(struct cli *cli, const char *method, const char *path, const
 }
 
 static int stop_run(struct cli *cli) {
-  return each_run(cli, "POST", "/runs/{}/stop", "run %s is told to stop");
+  return each_run(cli, "POST", "/runs/{}/stop", "run %s is told to stop", NULL);
 }
 
 static int retry_run(struct cli *cli) {
-  return each_run(cli, "POST", "/runs/{}/retry", "run %s gets another attempt");
+  return each_run(cli, "POST", "/runs/{}/retry", "run %s gets another attempt", NULL);
 }
 
 static int restore_run(struct cli *cli) {
-  return each_run(cli, "POST", "/runs/{}/restore", "run %s is back");
+  return each_run(cli, "POST", "/runs/{}/restore", "run %s is back", "write the id; winnow run ls --deleted shows those in the trash");
 }
 
 static int rm_run(struct cli *cli) {
@@ -272,7 +294,7 @@ static int rm_run(struct cli *cli) {
   if (!cli_confirm(cli, &code, count == 1 ? "Move the run %s to the trash" : "Move %s and the other runs named to the trash",
                    args_word(&cli->args, 0)))
     return code;
-  return each_run(cli, "DELETE", "/runs/{}", "run %s is in the trash; winnow run restore brings it back");
+  return each_run(cli, "DELETE", "/runs/{}", "run %s is in the trash; winnow run restore brings it back", NULL);
 }
 
 /* ---- launch ---- */

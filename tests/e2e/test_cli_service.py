@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 """The command line against the service itself: what each verb shows, in every form, and how it ends."""
-import csv, io, json, os, pathlib, shutil, subprocess, sys, tempfile, unittest
+import csv, io, json, os, pathlib, re, shutil, subprocess, sys, tempfile, unittest
 
 WINNOW = pathlib.Path(sys.argv.pop(1)).resolve()
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "support"))
@@ -92,8 +92,19 @@ class Experiments(Case):
         self.assertIn("is in the trash", self.run_it("experiment", "rm", "folder", "-y").stderr)
         self.assertNotIn("folder", self.out("experiment", "ls"))
         self.assertIn("folder", self.out("experiment", "ls", "--deleted"))
-        self.run_it("experiment", "restore", made["id"])
+        self.run_it("experiment", "restore", "folder")
         self.assertIsNone(self.json("experiment", "show", "folder")["deleted"])
+        self.run_it("experiment", "rm", "folder", "-y")
+        self.run_it("experiment", "restore", made["id"])
+        self.assertIn("its new name", self.run_it("experiment", "rename", "folder", "other folder").stderr)
+        self.assertEqual(self.json("experiment", "show", "other folder")["id"], made["id"])
+        self.assertIn("are changed", self.run_it("experiment", "tag", "other folder", "team=vision", "k=v").stderr)
+        self.run_it("experiment", "tag", made["id"], "k-")
+        self.assertEqual(self.json("experiment", "show", "other folder")["tags"], {"team": "vision"})
+        self.fails(2, "", "experiment", "rename", "other folder", "")
+        self.fails(2, "", "experiment", "tag", "other folder", "=x")
+        self.fails(2, "", "experiment", "create", "")
+        self.fails(3, "winnow experiment ls --deleted", "experiment", "restore", "nope")
         self.fails(3, "there is no experiment 'nope'", "experiment", "show", "nope")
         self.fails(3, "there is no experiment", "experiment", "restore", "987654")
 
@@ -128,8 +139,9 @@ class Runs(Case):
             shown = self.out("run", "show", word)
             self.assertRegex(shown, rf"Run +{self.a}\n")
             self.assertRegex(shown, r"State +FINISHED\n")
+            self.assertRegex(shown, rf"Experiment +{re.escape(self.id())}\n")
             self.assertRegex(shown, r"\nParams\nlr +0\.01\noptimizer +adam\n")
-            rows = (r"METRIC +LAST +STEP +MIN +MAX +POINTS", r"accuracy +0\.59 +9 +0\.5 +0\.59 +10", r"loss +0\.05 +19 +0\.05 +1 +20", r"odd +NaN +3 .*")
+            rows = (r"METRIC +LAST +STEP +MIN +MAX +POINTS", r"accuracy +0\.59 +9 +0\.5 +0\.59 +10", r"loss +0\.05 +19 +0\.05 +1 +20", r"odd +NaN +3 +1")
             self.assertRegex(shown, r"\nMetrics\n" + "\n".join(rows) + "\n$")
         self.assertEqual(self.json("run", "show", "@latest")["id"], self.b)
         self.assertEqual(self.csv("run", "show", self.a)[0]["state"], "FINISHED")
@@ -172,7 +184,7 @@ class Runs(Case):
         buckets = self.csv("run", "metrics", self.a, "-k", "loss", "-k", "accuracy", "--buckets", "1")
         self.assertEqual([(row["key"], row["n"], row["first"]) for row in buckets], [("accuracy", "10", "0.5"), ("loss", "20", "1.0")])
         self.assertEqual(self.json("run", "metrics", self.a, "-k", "loss", "--buckets", "1")["series"][0]["n"], [20])
-        self.assertIn("no points", self.run_it("run", "metrics", self.a, "-k", "nothing").stderr)
+        self.fails(3, "the run has no metric 'nothing'", "run", "metrics", self.a, "-k", "loss", "-k", "nothing")
         points = list(csv.DictReader(io.StringIO(self.out("run", "metrics", self.a, "--raw"))))
         self.assertEqual(len(points), 31)
         self.assertEqual({point["key"] for point in points}, {"loss", "accuracy", "odd"})
@@ -223,7 +235,7 @@ class Runs(Case):
         self.fails(3, "there is no run", "run", "compare", self.a, NO_SUCH_RUN)
 
     def test_tags_and_notes(self):
-        self.assertIn("is tagged", self.run_it("run", "tag", self.a, "keep=yes", "team-").stderr)
+        self.assertIn("the tags of run", self.run_it("run", "tag", self.a, "keep=yes", "team-").stderr)
         self.assertEqual(self.json("run", "show", self.a)["tags"], {"keep": "yes"})
         self.run_it("run", "note", self.a, "warm *restarts*")
         self.assertEqual(self.json("run", "show", self.a)["tags"]["mlflow.note.content"], "warm *restarts*")
@@ -241,6 +253,8 @@ class Runs(Case):
         self.run_it("run", "tag", self.b, "a=b")
         self.fails(8, "there is no run", "run", "rm", "-y", self.b, NO_SUCH_RUN)
         self.fails(3, "there is no run", "run", "restore", NO_SUCH_RUN)
+        self.fails(3, "winnow run ls --deleted", "run", "restore", "nope")
+        self.fails(2, "only http, https and unix are spoken", "run", "ls", "--url", "ftp://x")
 
     def test_export(self):
         rows = list(csv.DictReader(io.StringIO(self.out("export", "-e", self.id()))))
@@ -308,6 +322,7 @@ class Artifacts(Case):
         self.fails(3, "the run has no file 'nope'", "artifact", "get", run, "nope")
         self.fails(3, "cannot read nowhere/nope", "artifact", "put", run, "nowhere/nope")
         self.fails(3, "there is no run", "artifact", "put", NO_SUCH_RUN, "config.json")
+        self.fails(2, "", "artifact", "put", run, "config.json", "../x")
 
 
 class Models(Case):
@@ -337,7 +352,8 @@ class Models(Case):
         self.fails(3, "there is no version 9", "model", "show", f"{self.name}/9")
         self.fails(2, "say --yes", "model", "rm", f"{self.name}/2")
         self.run_it("model", "rm", f"{self.name}/2", "-y")
-        self.assertEqual(self.out("model", "show", self.name, "-o", "name"), "1\n")
+        self.assertEqual(self.out("model", "show", self.name, "-o", "name"), f"{self.name}/1\n")
+        self.assertEqual(self.out("model", "show", f"{self.name}/1", "-o", "name"), f"{self.name}/1\n")
         self.run_it("model", "rm", self.name, "-y")
         self.fails(3, "there is no model", "model", "rm", self.name, "-y")
 
@@ -348,7 +364,7 @@ class Models(Case):
         self.assertEqual(self.json("model", "show", f"{self.name}@champion")["version"], 1)
         self.assertIn("champion=1", self.out("model", "ls"))
         self.fails(3, "has no alias 'nobody'", "model", "show", f"{self.name}@nobody")
-        self.assertIn("is in stage Production", self.run_it("model", "stage", f"{self.name}@champion", "Production").stderr)
+        self.assertIn("is in stage Production", self.run_it("model", "stage", f"{self.name}@champion", "production").stderr)
         self.assertEqual(self.json("model", "show", f"{self.name}/1")["stage"], "Production")
         titles, lines = self.table("model", "events", self.name)
         self.assertEqual(titles, ["TIME", "VERSION", "KIND", "FROM", "TO", "ACTOR", "ALIAS"])
@@ -356,7 +372,8 @@ class Models(Case):
                          [(f"{self.name}/1", "model.alias", "1", "champion"), (f"{self.name}/1", "model.stage", "Production", "")])
         self.assertEqual(self.csv("model", "events", f"{self.name}/2"), [])
         self.fails(3, "there is no model", "model", "events", "nope")
-        self.fails(1, "must be None, Staging, Production or Archived", "model", "stage", f"{self.name}/1", "Mars")
+        self.fails(2, "", "model", "alias", f"{self.name}/1", "v1")
+        self.fails(2, "is None, Staging, Production or Archived", "model", "stage", f"{self.name}/1", "Mars")
         self.run_it("model", "alias", self.name, "champion", "--remove")
         self.fails(3, "has no alias", "model", "show", f"{self.name}@champion")
         self.fails(3, "there is no version 7", "model", "stage", f"{self.name}/7", "Staging")
