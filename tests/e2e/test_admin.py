@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 """Care from outside: figures, fsck, gc, purge, what the trash keeps and for how long."""
-import json, os, pathlib, subprocess, sys, unittest, unittest.mock
+import json, os, pathlib, subprocess, sys, threading, unittest, unittest.mock
 
 WINNOW = pathlib.Path(sys.argv.pop(1)).resolve()
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "support"))
@@ -83,6 +83,30 @@ class Purge(Case):
         self.assertTrue(self.s.post("/api/v1/models/kept/versions/1/verify").json["ok"])
         self.assertEqual(self.s.get(f"/api/v1/runs/{kept}/artifacts/notes.txt").status, 200)
         self.assertEqual(self.work("fsck?deep=true")[1]["damaged"], 0)
+
+    def test_a_version_that_is_made_while_its_run_goes(self):
+        """The run goes between the copy of its files and the note that there is one: clients are sent to the copy all the same."""
+        run, protocol, made = self.make_run(points=0), "/api/2.0/mlflow/model-versions/", []
+        source = self.s.get("/api/v1/runs/" + run).json["artifact_uri"] + "/model"
+        self.s.post("/api/v1/models", {"name": "just"})
+        self.trash(run)
+        self.sql("create function winnow.wait() returns trigger language plpgsql as 'begin perform pg_advisory_xact_lock(77); return new; end'")
+        self.sql("create trigger wait before update of kept_path on winnow.model_version for each row execute function winnow.wait()")
+        holder = subprocess.Popen(self.s.psql(), env=self.s.psql_env(), stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        holder.stdin.write("select 'held' from pg_advisory_lock(77);\n")
+        holder.stdin.flush()
+        self.assertEqual(holder.stdout.readline().strip(), "held")
+        make = threading.Thread(target=lambda: made.append(self.s.post(protocol + "create", {"name": "just", "source": source, "run_id": run})))
+        make.start()
+        wait(lambda: self.sql("select count(*) from pg_locks where locktype = 'advisory' and objid = 77 and not granted") == "1", "the note")
+        self.assertEqual(self.work("purge", {"runs": [run]})[1]["runs"], 1)
+        holder.communicate()
+        make.join()
+        self.sql("drop function winnow.wait() cascade")
+        self.assertEqual(made[0].status, 200, made)
+        uri = self.s.get(protocol + "get-download-uri?name=just&version=1").json["artifact_uri"]
+        files = self.s.get("/api/2.0/mlflow-artifacts/artifacts?path=" + uri.split(":/", 1)[1]).json
+        self.assertEqual([file["path"] for file in files.get("files", [])], ["weights.bin"], uri)
 
     def test_launched_runs_go_when_they_are_over(self):
         launched = []

@@ -585,6 +585,12 @@ int artifact_open(struct artifact_store *store, struct str path, struct stat *re
   return fd;
 }
 
+bool artifact_is_there(struct artifact_store *store, struct str path) {
+  struct err ignored;
+  AUTO_FD int fd = tree_open(store->root, path, O_PATH, &ignored);
+  return fd >= 0;
+}
+
 /* ---- types ---- */
 
 static const char *const text_endings[] = {

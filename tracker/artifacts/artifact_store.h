@@ -88,6 +88,9 @@ MUST_CHECK bool artifact_digest(struct artifact_store *store, struct str path, a
 /* A descriptor of the regular file at `path`, the caller's; -1 on failure, ERR_NOT_FOUND when there is none. */
 MUST_CHECK int artifact_open(struct artifact_store *store, struct str path, struct stat *ret_stat, struct err *err);
 
+/* A file or a directory. */
+bool artifact_is_there(struct artifact_store *store, struct str path);
+
 struct artifact_entry {
   const char *name; /* below the listed directory; "a/b" when listed deeply */
   bool is_dir;

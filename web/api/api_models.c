@@ -4,6 +4,7 @@
 #include "tracker/artifacts/artifact_store.h"
 #include "tracker/names.h"
 #include "tracker/packed.h"
+#include "web/api/api_files.h"
 #include "web/api/api_runs.h"
 #include "web/mlflow/mlflow_files.h"
 #include "web/registry.h"
@@ -495,6 +496,13 @@ static bool register_now(struct model_op *op, struct err *err) {
   return version_register(op->req, &op->make, on_registered, err);
 }
 
+/* Whether a path was named that nothing lies at, as far as we can see. */
+static bool is_missing(struct model_op *op, struct str run_uri) {
+  struct str place;
+  struct err ignored;
+  return op->path.n && api_place(op->req, run_uri, op->path, &place, &ignored) && !artifact_is_there(web_app(op->req)->artifacts, place);
+}
+
 /* From a run and a path of its artifacts. */
 static void on_run(void *ctx, const struct pg_reply *reply) {
   struct model_op *op = ctx;
@@ -510,6 +518,11 @@ static void on_run(void *ctx, const struct pg_reply *reply) {
     return;
   }
   run_row_read(reply, 0, &row);
+  if (is_missing(op, row.artifact_uri)) {
+    err_set(&err, ERR_NOT_FOUND, "the run has no artifact \"%.*s\"", STR_ARG(str_slice(op->path, 0, 200)));
+    fail(op, &err);
+    return;
+  }
   op->make.source =
       str_of(arena_printf(http_req_arena(op->req), "%.*s%s%.*s", STR_ARG(row.artifact_uri), op->path.n ? "/" : "", STR_ARG(op->path)));
   if (!op->make.source.p ? !err_no_memory(&err) : !register_now(op, &err))
