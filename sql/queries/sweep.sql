@@ -47,11 +47,14 @@ with s as (update sweep set deleted_at = $2 where id = $1 and deleted_at is null
 runs as (update run set deleted_at = $2 from s where (run.sweep_id = s.id or run.id = s.id) and run.deleted_at is null returning 1)
 select true from s;
 
--- name: sweep_live (uuid) -> (uuid, int8, int8, int8, int8, int8, int8, int2, int2, bool, text, text, text, jsonb, jsonb, bool, bytea)
---   repeatable
--- Those that are not over, oldest first; or this one.
+-- name: sweep_live (uuid, int8) -> (uuid, int8, int8, int8, int8, int8, int8, int2, int2, bool, text, text, text, jsonb, jsonb, bool, bytea,
+--   int8) repeatable
+-- Those that are not over, oldest first; or this one. What its attempts took until now is added up from them: the row of the sweep tells
+-- only of the time when its state last changed.
 select id, experiment_id, created, version, elapsed_ms, slot_ms, seed, state, why, exhausted, name, directory, spec, edits, warnings, single,
-  prior
+  prior, coalesce((select sum(greatest(0,
+      coalesce(a.ended, r.end_time, case when r.state <> 0 then $2 end) - coalesce(a.started, nullif(r.start_time, 0))))
+    from run r left join run_attempt a on a.run = r.id where r.sweep_id = sweep.id), 0)::int8
 from sweep where state < 3 and deleted_at is null and ($1::uuid is null or id = $1) order by created, id;
 
 -- name: sweep_get (uuid) -> (int2, jsonb) repeatable

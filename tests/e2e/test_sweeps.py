@@ -290,6 +290,27 @@ class Local(Base):
             self.assertEqual({t["attempt"] for t in trials}, {1})
             self.assertEqual(sorted((self.s.home / "ran").read_text().split()), list("123456"))
 
+    def test_budgets_go_on_over_a_restart(self):
+        """Attempts that ended before it, the one that runs while no service is there, and the sweep's own time."""
+        with Service(WINNOW, arguments=["--slots", "2"]) as self.s:
+            go = self.s.home / "go"
+            job = 'test $1 = 1 && sleep 0.5; echo loss=$1; test -e $2.$1 || { touch $2.$1; exit 1; }; while [ $1 = 2 ] && [ ! -e $2 ]; do sleep 0.1; done'
+            sweep = self.submit({"name": "budget", "method": "grid", "metric": {"name": "loss"}, "retries": {"max": 1, "on": ["failed"]},
+                                 "resources": {"slots": 2}, "command": ["sh", "-c", job, "-", "{{k}}", str(go)],
+                                 "parameters": {"k": {"values": [1, 2]}}})["id"]
+            wait(lambda: [(t["state"], t["attempt"]) for t in self.trials(sweep)] == [("FINISHED", 2), ("RUNNING", 2)], "the second trial")
+            before = self.sweep(sweep)
+            self.s.kill()
+            away = time.time()
+            time.sleep(1)
+            away = time.time() - away
+            self.s.start()
+            after = self.sweep(sweep)
+            self.assertGreaterEqual(after["slot_seconds"]["used"], 2 * (0.8 + away))
+            self.assertGreaterEqual(after["slot_seconds"]["used"], before["slot_seconds"]["used"])
+            go.touch()
+            self.assertEqual(self.ended(sweep)["state"], "FINISHED")
+
     def test_from_the_command_line(self):
         with Service(WINNOW, arguments=["--slots", "2"]) as self.s:
             (self.s.home / "sweep.yaml").write_text(textwrap.dedent("""
