@@ -70,6 +70,8 @@ static void begin_collecting(struct companion *c) {
 }
 
 void attempt_advance(struct companion *c) {
+  for (size_t i = 0; i < ARRAY_LEN(c->streams); i++)
+    spool_note(&c->streams[i], now_ms());
   if (c->phase < PHASE_DRAIN && ending_is_over(c)) {
     event_del(c->ladder);
     drain_tty(c);

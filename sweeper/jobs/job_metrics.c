@@ -234,7 +234,7 @@ static bool take(struct live_trial *trial, int32_t attempt, companion_output_fn 
   return true;
 }
 
-bool companion_output(struct live_trial *trial, int32_t attempt, struct str stream, int64_t offset, int64_t skipped, struct str bytes,
+bool companion_output(struct live_trial *trial, int32_t attempt, struct str stream, const struct log_piece *piece,
                       companion_output_fn *done, void *ctx, struct err *err) {
   enum log_stream_name name;
   struct taking *taking;
@@ -242,7 +242,7 @@ bool companion_output(struct live_trial *trial, int32_t attempt, struct str stre
     return err_set(err, ERR_INVALID, "\"stream\" must be stdout or stderr");
   if (!take(trial, attempt, done, ctx, &taking, err))
     return false;
-  if (log_writer_write(trial->course->log, name, offset, skipped, bytes, on_taken, taking, err))
+  if (log_writer_write(trial->course->log, name, piece, on_taken, taking, err))
     return true;
   mem_free(taking);
   return false;

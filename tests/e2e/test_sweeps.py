@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 """Sweeps from outside: asked and told, and run on this machine, through restarts."""
-import json, os, pathlib, subprocess, sys, textwrap, time, unittest
+import csv, json, os, pathlib, subprocess, sys, textwrap, time, unittest
 
 WINNOW = pathlib.Path(sys.argv.pop(1)).resolve()
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "support"))
@@ -289,6 +289,29 @@ class Local(Base):
             self.assertEqual([t["value"] for t in trials], [1, 2, 3, 4, 5, 6])
             self.assertEqual({t["attempt"] for t in trials}, {1})
             self.assertEqual(sorted((self.s.home / "ran").read_text().split()), list("123456"))
+
+    def test_times_hold_while_no_service_is_there(self):
+        """What is printed meanwhile has the time when it was printed, and an end its own, not that of the service's return."""
+        with Service(WINNOW) as self.s:
+            job = "i=0; while [ $i -lt 12 ]; do i=$((i+1)); echo step=$i loss=1; test $i = 1 && sleep 1; sleep 0.2; done; touch $1"
+            over = self.s.home / "over"
+            sweep = self.submit({"name": "away", "metric": {"name": "loss"}, "command": ["sh", "-c", job, "-", str(over)],
+                                 "parameters": {"a": {"values": [1]}}})["id"]
+            wait(lambda: self.trials(sweep) and self.trials(sweep)[0]["value"] == 1, "the first report")
+            self.s.kill()
+            wait(over.exists, "the end of the command")
+            time.sleep(0.2)
+            back = time.time() * 1000
+            self.s.start()
+            self.assertEqual(self.ended(sweep)["state"], "FINISHED")
+            trial = self.trials(sweep)[0]
+            self.assertLessEqual(trial["ended"], back, trial)
+            rows = self.s.get(f"/api/v1/series?run={trial['run_id']}&key=loss&raw=true").body.decode().splitlines()
+            times = [int(row["time"]) for row in csv.DictReader(rows)]
+            self.assertEqual(len(times), 12)
+            self.assertEqual(times, sorted(times))
+            self.assertGreater(len(set(times)), 4, times)
+            self.assertLessEqual(times[-1], back)
 
     def test_budgets_go_on_over_a_restart(self):
         """Attempts that ended before it, the one that runs while no service is there, and the sweep's own time."""
