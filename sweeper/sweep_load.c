@@ -321,21 +321,6 @@ static void load_next(struct sweeps_loading *loading) {
   }
 }
 
-static bool read_warnings(struct live_sweep *live, struct str text, struct err *err) {
-  AUTO_JSON json_t *list = NULL;
-  if (!json_read(text, &list, err))
-    return false;
-  for (size_t i = 0; i < live->warning_count; i++)
-    mem_free(live->warnings[i]);
-  mem_free(live->warnings);
-  live->warning_count = 0;
-  live->warnings = mem_array(json_array_size(list) + 1, sizeof *live->warnings);
-  for (size_t i = 0; live->warnings && i < json_array_size(list); i++)
-    if ((live->warnings[live->warning_count] = mem_strdup(json_string_value(json_array_get(list, i)))))
-      live->warning_count++;
-  return live->warnings || err_no_memory(err);
-}
-
 static bool read_spec(struct str spec, bool single, struct sweep_file **ret, struct err *err) {
   AUTO_ARENA struct arena arena = ARENA_INIT(16 * MIB);
   struct spec_problems errors;
@@ -375,7 +360,7 @@ static bool read_sweep(struct sweeps *s, const struct pg_reply *reply, size_t ro
   live->shown = state.state;
   live->written = state.version;
   bool ok = ((live->directory && live->normal) || err_no_memory(err)) && json_read(pg_jsonb(reply, row, 13), &edits, err) &&
-            read_warnings(live, pg_jsonb(reply, row, 14), err) && prior_take(live, pg_bytea(reply, row, 16), err);
+            live_take_warnings(live, pg_jsonb(reply, row, 14), err) && prior_take(live, pg_bytea(reply, row, 16), err);
   if (!ok) {
     live_free(live);
     return false;

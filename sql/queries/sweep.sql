@@ -218,15 +218,19 @@ select version, id from known union all select last_version, id from m;
 -- name: sweep_version_kept (uuid, uuid) -> () repeatable
 update sweep_version set kept = true where sweep = $1 and run = $2;
 
--- name: sweep_register_note (uuid, bool) -> (jsonb) repeatable
--- Sweep, whether there is nothing left to make. What was registered, which a finished sweep's summary shows too.
+-- name: sweep_register_note (uuid, bool, text) -> (jsonb, jsonb) repeatable
+-- Sweep, whether there is nothing left to make, a warning or null. What was registered, and the warnings, which a finished sweep's summary
+-- shows too.
 with list as (
   select coalesce(jsonb_agg(jsonb_build_object('model', model, 'version', version, 'run_id', replace(run::text, '-', '')) order by version),
     '[]') as made
   from sweep_version where sweep = $1 and kept),
-done as (update sweep_register set done = true where sweep = $1 and $2 and not done)
-update sweep set summary = case when summary is null then null else summary || jsonb_build_object('registered', list.made) end
-from list where id = $1 returning list.made;
+done as (update sweep_register set done = true where sweep = $1 and $2 and not done),
+told as (
+  select case when $3 is null or warnings ? $3 then warnings else warnings || jsonb_build_array($3) end as all from sweep where id = $1)
+update sweep set warnings = told.all,
+  summary = case when summary is null then null else summary || jsonb_build_object('registered', list.made, 'warnings', told.all) end
+from list, told where id = $1 returning list.made, told.all;
 
 -- name: trials_over (uuid) -> (uuid) repeatable
 -- Trials of a sweep that have ended.

@@ -60,6 +60,21 @@ static void add_warning(struct live_sweep *live, const char *text) {
   store_warnings(live, str_of(text));
 }
 
+static bool has_warning(const struct live_sweep *live, const char *text) {
+  for (size_t i = 0; i < live->warning_count; i++)
+    if (strcmp(live->warnings[i], text) == 0)
+      return true;
+  return false;
+}
+
+void jobs_miss_artifacts(const struct live_trial *trial, struct str glob) {
+  AUTO_BUF struct buf text = BUF_INIT(WARNING_MAX);
+  buf_printf(&text, "artifacts: no file matches \"%.*s\" when the command has ended", STR_ARG(str_slice(glob, 0, 300)));
+  jobs_tell_artifacts(trial, buf_str(&text));
+  if (!has_warning(trial->sweep, buf_text(&text)))
+    add_warning(trial->sweep, buf_text(&text));
+}
+
 /* It came after all. */
 static void withdraw_warning(struct live_sweep *live) {
   size_t kept = 0;

@@ -518,6 +518,8 @@ static struct exit_text read_exit(struct live_trial *trial, struct str text) {
       snprintf(reason, sizeof reason, "%.*s", STR_ARG(str_slice(value, 0, 380)));
     } else if (str_is(name, "artifacts_failed")) {
       jobs_tell_artifacts(trial, value);
+    } else if (str_is(name, "artifacts_missed") && ret.ok) {
+      jobs_miss_artifacts(trial, value);
     } else if (str_is(name, "ended_by") && !str_is(value, "stop") && !str_is(value, "fenced")) {
       snprintf(reason, sizeof reason, "ended for its %.*s", STR_ARG(str_slice(value, 0, 40)));
       ret.ok = false;
