@@ -95,10 +95,11 @@ static bool put_points(const struct live_sweep *live, struct json_writer *w, jso
   sampler_follow(live->sampler); /* what it starts from */
   for (uint32_t n = 0; n < LIVE_PREVIEW_POINTS; n++) {
     struct suggestion suggestion;
-    if (!sampler_suggest(live->sampler, n, point, &suggestion, err))
+    bool found = sampler_suggest(live->sampler, n, point, &suggestion, err);
+    if (!found && err->code != ERR_LIMIT)
       return false;
-    if (suggestion.kind == SUGGESTION_NONE_LEFT)
-      return true;
+    if (!found || suggestion.kind == SUGGESTION_NONE_LEFT)
+      return n > 0 || err_set(err, ERR_INVALID, "no point of the space was found that satisfies the constraints");
     AUTO_JSON json_t *params = space_point_to_json(live->space, point);
     if (!params || !history_add(live->history, n, point, NULL, err))
       return params ? false : err_no_memory(err);

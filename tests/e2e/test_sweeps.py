@@ -61,6 +61,16 @@ class AskTell(Base):
         over = wait(lambda: (s := self.sweep(made["id"]))["state"] == "FINISHED" and s, "the end")
         self.assertIn("every point", over["state_reason"])
 
+    def test_constraints_that_leave_nothing(self):
+        """Of a space that is too large to look through at once it is told by the dry run, and by the sweep itself."""
+        spec = {"name": "none", "method": "random", "run_cap": 3, "metric": {"name": "loss"},
+                "parameters": {"x": {"min": 1, "max": 70000}}, "constraints": ["x == 0.5"]}
+        self.assertIn("satisfies the constraints", self.submit(spec, 400, dry_run="true")["detail"])
+        sweep = self.submit(spec)["id"]
+        self.ask(sweep)
+        over = wait(lambda: (s := self.sweep(sweep))["state"] == "FINISHED" and s, "the end")
+        self.assertEqual(over["state_reason"], "no point of the space satisfies the constraints")
+
     def test_telling_again_and_otherwise(self):
         sweep = self.submit({"name": "again", "method": "random", "metric": {"name": "loss"}, "parameters": SPACE, "run_cap": 5})["id"]
         trial = self.ask(sweep)["trials"][0]
