@@ -30,6 +30,26 @@ static void warn_of_the_unheeded(struct sweep_file *file) {
       warn(file, rows[i].path, rows[i].text);
 }
 
+static bool is_recorded(const struct sweep_spec *spec, struct str name) {
+  for (size_t i = 0; i < spec->recorded_env.count; i++)
+    if (str_eq(spec->recorded_env.items[i].name, name))
+      return true;
+  return false;
+}
+
+/* A variable that nobody has is missed in the job, and there only. */
+static void warn_of_the_unset(struct sweep_file *file) {
+  for (size_t i = 0; i < file->spec.inherit_env.count; i++) {
+    struct str name = file->spec.inherit_env.items[i];
+    const char *key = arena_strdup(&file->arena, name);
+    if (!key || is_recorded(&file->spec, name) || (getenv(key) && command_inherits(name, &file->spec.inherit_env)))
+      continue;
+    const char *text = arena_printf(&file->arena, "\"%s\" is set neither where this was submitted nor for the service", key);
+    if (text)
+      warn(file, "inherit_env", text);
+  }
+}
+
 static bool check_register(const struct sweep_spec *spec, struct err *err) {
   struct str path;
   if (!spec->register_model.given)
@@ -77,6 +97,7 @@ static bool check_workdir(struct sweeps *s, const struct sweep_spec *spec, struc
 bool sweeps_check(struct sweeps *s, struct sweep_file *file, struct str directory, struct err *err) {
   const struct sweep_spec *spec = &file->spec;
   warn_of_the_unheeded(file);
+  warn_of_the_unset(file);
   if (spec->executor != EXECUTOR_LOCAL)
     return refuse("executor", "jobs run on this machine only", err);
   if (!check_register(spec, err) || !prior_check(spec, err))

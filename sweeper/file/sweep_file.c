@@ -145,7 +145,7 @@ static const struct spec_row sweep_rows[] = {
     {"env", SPEC_PAIRS, SPEC(env), .help = "variables of the job's environment"},
     {"recorded_env", SPEC_PAIRS, SPEC(recorded_env),
      .help = "PATH, VIRTUAL_ENV and the like as they were where it was submitted; `env` goes before"},
-    {"inherit_env", SPEC_TEXTS, SPEC(inherit_env), .min = 0, .max = 1000, .help = "further variables taken over from the one who submits"},
+    {"inherit_env", SPEC_TEXTS, SPEC(inherit_env), .min = 0, .max = 1000, .help = "further variables taken over from the one who submits, or else from the service"},
     {"tty", SPEC_BOOL, SPEC(tty), .default_text = "false", .help = "give the command a pseudo-terminal"},
     {"log_max", SPEC_SIZE, SPEC(log_max), .default_text = "1GiB", .help = "log kept of a run; then it is cut with a mark"},
     {"log_spool_max", SPEC_SIZE, SPEC(log_spool_max), .default_text = "1GiB", .help = "unsent log on the node before log_policy applies"},
