@@ -6,6 +6,7 @@ struct log_reader {
   const struct log_request *request;
   struct client_reply *reply;
   struct log_filter filter;
+  int64_t attempt; /* 0: the newest that printed something */
   int64_t next;    /* offset of the byte that comes next; -1: not known */
   bool offset_set; /* for this connection */
   bool heard;
@@ -38,6 +39,8 @@ static void log_path(const struct log_reader *reader, bool again, struct buf *pa
     snprintf(number, sizeof number, "%lld", (long long)request->tail);
     path_query(path, "tail", number);
   }
+  snprintf(number, sizeof number, "%lld", (long long)reader->attempt);
+  path_query(path, "attempt", reader->attempt ? number : NULL);
   path_query(path, "grep", request->grep);
   path_query(path, "follow", request->follow ? "true" : NULL);
 }
@@ -60,24 +63,30 @@ static bool read_log(struct log_reader *reader, bool again, struct err *err) {
   return client && buf_ok(&path, err) && client_call(client, &call, &reply, err);
 }
 
-static bool is_over(struct str state) {
+struct run_course {
+  int64_t attempt;
+  bool over;
+};
+
+/* One that is lost may come back, until it has an end. */
+static bool is_over(const json_t *run) {
   static const char *const states[] = {"FINISHED", "FAILED", "STOPPED", "KILLED"};
+  struct str state = json_str(json_object_get(run, "state"));
   for (size_t i = 0; i < ARRAY_LEN(states); i++)
     if (str_is(state, states[i]))
       return true;
-  return false;
+  return str_is(state, "LOST") && json_is_integer(json_object_get(run, "ended"));
 }
 
-/* Has the run ended? Asked when the service ended the stream. */
-static bool run_is_over(struct cli *cli, const char *id, bool *ret, struct err *err) {
+static bool look_at_run(struct cli *cli, const char *id, struct run_course *ret, struct err *err) {
   AUTO_JSON json_t *run = NULL;
   if (!cli_get(cli, &run, err, "/runs/{}", id))
     return false;
-  *ret = is_over(json_str(json_object_get(run, "state")));
+  *ret = (struct run_course){MAX_OF(json_integer_value(json_object_get(run, "attempt")), 1), is_over(run)};
   return true;
 }
 
-/* What came between the last byte seen and the end of the run. */
+/* What came between the last byte seen and the end of the attempt. */
 static bool read_rest(struct log_reader *reader, struct err *err) {
   struct log_request request = *reader->request;
   const struct log_request *followed = reader->request;
@@ -94,19 +103,37 @@ static bool is_lost(const struct err *err) {
   return err->code == ERR_UNAVAILABLE || err->code == ERR_DEADLINE || err->code == ERR_OVERLOADED;
 }
 
-/* A connection that breaks is taken up again where it broke, so that no byte is shown twice. */
+static bool begin_next_attempt(struct log_reader *reader, struct err *err) {
+  if (!read_rest(reader, err))
+    return false;
+  reader->attempt++;
+  reader->next = 0;
+  output_say(&reader->cli->output, "attempt %lld", (long long)reader->attempt);
+  return true;
+}
+
+/* A connection that breaks is taken up again where it broke, so that no byte is shown twice. After an attempt comes the next one. */
 static bool follow_log(struct log_reader *reader, struct err *err) {
   enum { PATIENCE = 20, WAIT_MS = 500 };
   struct client *client = cli_client(reader->cli, err);
+  struct run_course course;
   bool begun = false;
-  for (int silent = 0; client && silent <= PATIENCE;) {
-    bool ended = read_log(reader, begun, err), over = false;
+  if (!client || !look_at_run(reader->cli, reader->request->run_id, &course, err))
+    return false;
+  reader->attempt = course.attempt;
+  for (int silent = 0; silent <= PATIENCE;) {
+    bool ended = read_log(reader, begun, err);
     begun = begun || ended || reader->heard;
     if (!ended && (!begun || !is_lost(err)))
       return false;
-    if (ended && !run_is_over(reader->cli, reader->request->run_id, &over, err))
+    if (ended && !look_at_run(reader->cli, reader->request->run_id, &course, err))
       return false;
-    if (over)
+    if (ended && course.attempt > reader->attempt) {
+      if (!begin_next_attempt(reader, err))
+        return false;
+      continue;
+    }
+    if (ended && course.over)
       return read_rest(reader, err);
     if (reader->next < 0 || reader->request->grep)
       return err_set(err, ERR_UNAVAILABLE, "the connection broke, and what was filtered cannot be taken up again");

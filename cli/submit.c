@@ -12,15 +12,29 @@
 
 /* ---- the environment ---- */
 
+static void add_variable(json_t *environment, const char *name) {
+  const char *value = getenv(name);
+  if (value && str_is_utf8(str_of(value)))
+    json_object_set_new(environment, name, json_string(value));
+}
+
 json_t *submit_environment(void) {
   static const char *const names[] = {"PATH", "VIRTUAL_ENV", "CONDA_PREFIX", "LD_LIBRARY_PATH", "PYTHONPATH"};
   json_t *environment = json_object();
-  for (size_t i = 0; environment && i < ARRAY_LEN(names); i++) {
-    const char *value = getenv(names[i]);
-    if (value && str_is_utf8(str_of(value)))
-      json_object_set_new(environment, names[i], json_string(value));
-  }
+  for (size_t i = 0; environment && i < ARRAY_LEN(names); i++)
+    add_variable(environment, names[i]);
   return environment;
+}
+
+/* What the file names beyond those; our own settings are no job's. Returns whether it names any. */
+static bool add_inherited(const json_t *spec, json_t *environment) {
+  const json_t *names = json_object_get(spec, "inherit_env");
+  for (size_t i = 0; i < json_array_size(names); i++) {
+    const char *name = json_string_value(json_array_get(names, i));
+    if (name && !str_starts(str_of(name), STR("WINNOW_")))
+      add_variable(environment, name);
+  }
+  return json_array_size(names) > 0;
 }
 
 /* ---- the directory ---- */
@@ -157,7 +171,13 @@ static bool add_code(struct cli *cli, const json_t *spec, json_t *body, struct e
 
 bool sweep_submit(struct cli *cli, const char *file, bool dry_run, json_t **ret_sweep, struct err *err) {
   AUTO_JSON json_t *body = submission(file, err), *preview = NULL;
-  if (!body || !post_sweep(cli, body, true, dry_run ? ret_sweep : &preview, err))
+  if (!body || !post_sweep(cli, body, true, &preview, err))
     return false;
-  return dry_run || (add_code(cli, json_object_get(preview, "spec"), body, err) && post_sweep(cli, body, false, ret_sweep, err));
+  const json_t *spec = json_object_get(preview, "spec");
+  bool inherits = add_inherited(spec, json_object_get(body, "environment"));
+  if (dry_run && !inherits) {
+    *ret_sweep = json_incref(preview);
+    return true;
+  }
+  return (dry_run || add_code(cli, spec, body, err)) && post_sweep(cli, body, dry_run, ret_sweep, err);
 }

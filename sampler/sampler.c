@@ -26,6 +26,9 @@ enum {
 /* Cells looked at in one call before giving up: constraints may leave next to nothing. */
 #define WALK_LIMIT ((uint64_t)1 << 20)
 
+/* So many are looked at while somebody waits. */
+#define FEW_POINTS ((uint64_t)1 << 16)
+
 struct sampler {
   const struct history *history;
   const struct space *space;
@@ -299,6 +302,21 @@ enum sampler_type sampler_chosen(const struct sampler *s, struct buf *ret_why) {
   struct choice choice = choose(s);
   buf_puts(ret_why, choice.why);
   return choice.type;
+}
+
+bool sampler_may_have_point(const struct space *space, enum sampler_type type) {
+  double point[SPACE_PARAMS_MAX];
+  struct lattice lattice;
+  struct err err;
+  bool grid = type == SAMPLER_GRID;
+  if (!space_is_constrained(space) || (!grid && draw_allowed(space, 0, 0, 0, NULL, point)))
+    return true;
+  if (!lattice_init(&lattice, space, grid ? LATTICE_GRID : LATTICE_ALL, &err))
+    return err.code != ERR_INVALID || grid; /* a grid's complaint is its own */
+  for (uint64_t cell = 0; cell < MIN_OF(lattice.size, FEW_POINTS); cell++)
+    if (lattice_point(&lattice, cell, point))
+      return true;
+  return lattice.size > FEW_POINTS;
 }
 
 uint64_t sampler_cells(const struct sampler *s) {

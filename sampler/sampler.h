@@ -85,6 +85,10 @@ bool sampler_is_slow(const struct sampler *sampler);
 /* Which method is at work now, and why, in a sentence for people. */
 enum sampler_type sampler_chosen(const struct sampler *sampler, struct buf *ret_why);
 
+/* Do the constraints leave a point? Of a small space every point is looked at, of a larger one many; when it is not known, one is assumed,
+ * but not of a continuum in which no draw was allowed. */
+bool sampler_may_have_point(const struct space *space, enum sampler_type type);
+
 /* Grid: how many points there are. Visits all cells (10 million take a second or more); beyond those conditions and constraints are not
  * looked at. Zero for other methods. */
 uint64_t sampler_cells(const struct sampler *sampler);

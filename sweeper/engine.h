@@ -8,7 +8,7 @@
  * Attempts fence: an attempt's number is its epoch. LOST frees nothing: a trial's next attempt begins only when the one before is known to
  * be over. Exactly one attempt of a trial is ever accepted.
  *
- * Time is milliseconds of service uptime, from the caller. */
+ * Time is milliseconds of service uptime, from the caller; what passed without a service is in the row that is loaded. */
 #ifndef WINNOW_SWEEPER_ENGINE_H
 #define WINNOW_SWEEPER_ENGINE_H
 

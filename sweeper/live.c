@@ -99,6 +99,21 @@ bool live_warn(struct live_sweep *live, const char *text, struct err *err) {
   return true;
 }
 
+bool live_take_warnings(struct live_sweep *live, struct str text, struct err *err) {
+  AUTO_JSON json_t *list = NULL;
+  if (!json_read(text, &list, err))
+    return false;
+  for (size_t i = 0; i < live->warning_count; i++)
+    mem_free(live->warnings[i]);
+  mem_free(live->warnings);
+  live->warning_count = 0;
+  live->warnings = mem_array(json_array_size(list) + 1, sizeof *live->warnings);
+  for (size_t i = 0; live->warnings && i < json_array_size(list); i++)
+    if ((live->warnings[live->warning_count] = mem_strdup(json_string_value(json_array_get(list, i)))))
+      live->warning_count++;
+  return live->warnings || err_no_memory(err);
+}
+
 static void course_free(struct live_trial *trial) {
   if (!trial->course)
     return;

@@ -297,6 +297,8 @@ MUST_CHECK bool live_new(struct sweeps *s, struct sweep_file *file, struct id id
                          struct live_sweep **ret, struct err *err); /* takes the file in any case */
 void live_free(struct live_sweep *live);
 MUST_CHECK bool live_warn(struct live_sweep *live, const char *text, struct err *err);
+/* All of them, as they are stored. */
+MUST_CHECK bool live_take_warnings(struct live_sweep *live, struct str text, struct err *err);
 /* It has a course, which the trials that are over lose once that is stored. */
 struct live_trial *live_trial_new(struct live_sweep *live, uint32_t number, struct id run, struct err *err);
 /* Has another source of the attempt said this? Else it is noted. */
@@ -432,6 +434,8 @@ void jobs_miss_goal(struct live_sweep *live);
 void jobs_explain_no_metric(struct live_trial *trial);
 /* Not all of what it left behind is stored: an event of the run says so. */
 void jobs_tell_artifacts(const struct live_trial *trial, struct str why);
+/* It ended well, and left no file of this glob behind: an event of the run, and once a warning of the sweep. */
+void jobs_miss_artifacts(const struct live_trial *trial, struct str glob);
 /* Where the output of the attempt goes. */
 MUST_CHECK bool jobs_open_log(struct live_trial *trial, uint32_t attempt, struct err *err);
 /* First command and environment of a dry run. */

@@ -28,6 +28,7 @@ struct registering {
   double value;
   int64_t version, model;              /* model: its key */
   size_t note_at;                      /* the note's place in the batch */
+  char warning[400];                   /* why nothing is registered; "" */
   struct buf name, source, path, kept; /* of the sweep; the artifact's URI; where it lies, and is to lie */
 };
 
@@ -72,6 +73,8 @@ static void on_noted(void *ctx, const struct pg_reply *reply) {
     struct str made = pg_jsonb(note, 0, 0);
     mem_free(live->registered);
     live->registered = mem_strndup(made.p, made.n);
+    if (!live_take_warnings(live, pg_jsonb(note, 0, 1), &err))
+      log_warn("sweep", NULL, "%s: its warnings cannot be read: %s", live->name, err.text);
   }
   finish(r);
 }
@@ -99,15 +102,22 @@ static void put_note(struct registering *r, struct pg_batch *batch) {
   struct pg_args *args = pg_batch_add(batch, STMT_SWEEP_REGISTER_NOTE);
   pg_put_uuid(args, r->sweep);
   pg_put_bool(args, r->is_over);
+  if (r->warning[0])
+    pg_put_text(args, str_of(r->warning));
+  else
+    pg_put_null(args);
 }
 
 /* There is nothing to make. Said when the sweep is over; before that it may yet come. */
 static void make_nothing(struct registering *r, const char *why) {
   AUTO_PG_BATCH struct pg_batch batch = PG_BATCH_INIT;
+  bool tells = r->is_over && why;
+  if (tells)
+    snprintf(r->warning, sizeof r->warning, "no model is registered: %s", why);
   put_note(r, &batch);
-  if (r->is_over && why) {
+  if (tells) {
     put_event(r, &batch, "sweep.not_registered", why);
-    log_info("sweep", NULL, "%s: no model is registered: %s", buf_text(&r->name), why);
+    log_warn("sweep", NULL, "%s: %s", buf_text(&r->name), r->warning);
   }
   note(r, &batch);
 }

@@ -321,25 +321,18 @@ static void load_next(struct sweeps_loading *loading) {
   }
 }
 
-static bool read_warnings(struct live_sweep *live, struct str text, struct err *err) {
-  AUTO_JSON json_t *list = NULL;
-  if (!json_read(text, &list, err))
-    return false;
-  for (size_t i = 0; i < live->warning_count; i++)
-    mem_free(live->warnings[i]);
-  mem_free(live->warnings);
-  live->warning_count = 0;
-  live->warnings = mem_array(json_array_size(list) + 1, sizeof *live->warnings);
-  for (size_t i = 0; live->warnings && i < json_array_size(list); i++)
-    if ((live->warnings[live->warning_count] = mem_strdup(json_string_value(json_array_get(list, i)))))
-      live->warning_count++;
-  return live->warnings || err_no_memory(err);
-}
-
 static bool read_spec(struct str spec, bool single, struct sweep_file **ret, struct err *err) {
   AUTO_ARENA struct arena arena = ARENA_INIT(16 * MIB);
   struct spec_problems errors;
   return single ? sweep_file_read_job(spec, &arena, ret, &errors, err) : sweep_file_read(spec, "", &arena, ret, &errors, err);
+}
+
+/* Its row was written when its state last changed; jobs and budgets went on since, also while no service was there. */
+static void count_time(const struct sweeps *s, const struct sweep_spec *spec, const struct pg_reply *reply, size_t row,
+                       struct engine_sweep *state) {
+  state->elapsed_ms = MAX_OF(pg_int(reply, row, 4), live_wall(s) - pg_int(reply, row, 2));
+  int64_t attempts_ms = spec->has_command ? pg_int(reply, row, 17) : 0;
+  state->slot_ms = MAX_OF(pg_int(reply, row, 5), attempts_ms * (int64_t)MAX_OF(spec->resources.slots, 1));
 }
 
 /* The sweep, in no list yet. */
@@ -348,14 +341,15 @@ static bool read_sweep(struct sweeps *s, const struct pg_reply *reply, size_t ro
   struct live_sweep *live;
   AUTO_JSON json_t *edits = NULL;
   struct engine_sweep state = {.version = (uint64_t)pg_int(reply, row, 3),
-                               .elapsed_ms = pg_int(reply, row, 4),
-                               .slot_ms = pg_int(reply, row, 5),
                                .state = (uint8_t)pg_int(reply, row, 7),
                                .why = (uint8_t)pg_int(reply, row, 8),
                                .exhausted = pg_bool(reply, row, 9)};
   struct str directory = pg_text(reply, row, 11), spec = pg_text(reply, row, 12);
   bool single = pg_bool(reply, row, 15);
-  if (!read_spec(spec, single, &file, err) || !live_new(s, file, pg_uuid(reply, row, 0), pg_int(reply, row, 6), &state, &live, err))
+  if (!read_spec(spec, single, &file, err))
+    return false;
+  count_time(s, &file->spec, reply, row, &state);
+  if (!live_new(s, file, pg_uuid(reply, row, 0), pg_int(reply, row, 6), &state, &live, err))
     return false;
   live->single = single;
   live->experiment_id = pg_int(reply, row, 1);
@@ -366,7 +360,7 @@ static bool read_sweep(struct sweeps *s, const struct pg_reply *reply, size_t ro
   live->shown = state.state;
   live->written = state.version;
   bool ok = ((live->directory && live->normal) || err_no_memory(err)) && json_read(pg_jsonb(reply, row, 13), &edits, err) &&
-            read_warnings(live, pg_jsonb(reply, row, 14), err) && prior_take(live, pg_bytea(reply, row, 16), err);
+            live_take_warnings(live, pg_jsonb(reply, row, 14), err) && prior_take(live, pg_bytea(reply, row, 16), err);
   if (!ok) {
     live_free(live);
     return false;
@@ -405,6 +399,7 @@ static void load_sweeps(struct sweeps_loading *loading) {
   AUTO_PG_ARGS struct pg_args args;
   pg_args_init(&args, STMT_SWEEP_LIVE);
   pg_put_null(&args);
+  pg_put_int(&args, live_wall(loading->all));
   if (!pg_run(loading->all->conf.pg, &args, 0, on_sweeps, loading, &err))
     end_loading(loading, &err);
 }
@@ -502,6 +497,7 @@ bool sweep_load_one(struct sweeps *s, struct id sweep, sweeps_done_fn *done, voi
     return err_no_memory(err);
   *loading = (struct sweeps_loading){.all = s, .done = done, .ctx = ctx, .id = sweep};
   pg_put_uuid(&args, sweep);
+  pg_put_int(&args, live_wall(s));
   if (!pg_run(s->conf.pg, &args, 0, on_one, loading, err)) {
     mem_free(loading);
     return false;

@@ -30,6 +30,26 @@ static void warn_of_the_unheeded(struct sweep_file *file) {
       warn(file, rows[i].path, rows[i].text);
 }
 
+static bool is_recorded(const struct sweep_spec *spec, struct str name) {
+  for (size_t i = 0; i < spec->recorded_env.count; i++)
+    if (str_eq(spec->recorded_env.items[i].name, name))
+      return true;
+  return false;
+}
+
+/* A variable that nobody has is missed in the job, and there only. */
+static void warn_of_the_unset(struct sweep_file *file) {
+  for (size_t i = 0; i < file->spec.inherit_env.count; i++) {
+    struct str name = file->spec.inherit_env.items[i];
+    const char *key = arena_strdup(&file->arena, name);
+    if (!key || is_recorded(&file->spec, name) || (getenv(key) && command_inherits(name, &file->spec.inherit_env)))
+      continue;
+    const char *text = arena_printf(&file->arena, "\"%s\" is set neither where this was submitted nor for the service", key);
+    if (text)
+      warn(file, "inherit_env", text);
+  }
+}
+
 static bool check_register(const struct sweep_spec *spec, struct err *err) {
   struct str path;
   if (!spec->register_model.given)
@@ -77,6 +97,7 @@ static bool check_workdir(struct sweeps *s, const struct sweep_spec *spec, struc
 bool sweeps_check(struct sweeps *s, struct sweep_file *file, struct str directory, struct err *err) {
   const struct sweep_spec *spec = &file->spec;
   warn_of_the_unheeded(file);
+  warn_of_the_unset(file);
   if (spec->executor != EXECUTOR_LOCAL)
     return refuse("executor", "jobs run on this machine only", err);
   if (!check_register(spec, err) || !prior_check(spec, err))
@@ -95,10 +116,11 @@ static bool put_points(const struct live_sweep *live, struct json_writer *w, jso
   sampler_follow(live->sampler); /* what it starts from */
   for (uint32_t n = 0; n < LIVE_PREVIEW_POINTS; n++) {
     struct suggestion suggestion;
-    if (!sampler_suggest(live->sampler, n, point, &suggestion, err))
+    bool found = sampler_suggest(live->sampler, n, point, &suggestion, err);
+    if (!found && err->code != ERR_LIMIT)
       return false;
-    if (suggestion.kind == SUGGESTION_NONE_LEFT)
-      return true;
+    if (!found || suggestion.kind == SUGGESTION_NONE_LEFT)
+      return n > 0 || err_set(err, ERR_INVALID, "no point of the space was found that satisfies the constraints");
     AUTO_JSON json_t *params = space_point_to_json(live->space, point);
     if (!params || !history_add(live->history, n, point, NULL, err))
       return params ? false : err_no_memory(err);

@@ -65,6 +65,12 @@ static void push_write(struct sweeps *s, const struct live_write *write) {
     engine_trial_written(write->sweep->engine, write->todo.trial.number, write->todo.trial.version, false);
 }
 
+/* As its companion says, which may tell long after. */
+static int64_t end_of(const struct live_trial *trial) {
+  int64_t said = live_course(trial)->attempt_ended;
+  return said ? said : live_wall(trial->sweep->all);
+}
+
 /* What the row's new state means besides being stored. An attempt that is over gives its slots back here and not when that is durable: who
  * gets them is written in the same transaction, or a later one, so the store never shows two attempts on a slot. */
 static void follow_row(struct live_trial *trial, const struct engine_trial *row) {
@@ -72,7 +78,7 @@ static void follow_row(struct live_trial *trial, const struct engine_trial *row)
   if (row->state == RUN_RUNNING && !trial->started)
     trial->started = wall;
   if (live_row_is_over(row) && !trial->ended)
-    trial->ended = MAX_OF(wall, MAX_OF(trial->started, trial->created)); /* the clock may have been set back */
+    trial->ended = MAX_OF(end_of(trial), MAX_OF(trial->started, trial->created)); /* the clock may have been set back */
   if (row->dead && row->attempt)
     jobs_release(trial);
   live_note_end(trial, row);

@@ -232,9 +232,10 @@ enum companion_says { COMPANION_GO_ON, COMPANION_STOP, COMPANION_FENCED, COMPANI
 typedef void companion_fn(void *ctx, enum companion_says says);
 enum companion_says companion_alive(struct live_trial *trial, int32_t attempt);
 /* Bytes of a stream; `done` gets where it goes on (see tracker/logs/log_store.h). */
+struct log_piece;
 typedef void companion_output_fn(void *ctx, int64_t next, const struct err *err);
-MUST_CHECK bool companion_output(struct live_trial *trial, int32_t attempt, struct str stream, int64_t offset, int64_t skipped,
-                                 struct str bytes, companion_output_fn *done, void *ctx, struct err *err);
+MUST_CHECK bool companion_output(struct live_trial *trial, int32_t attempt, struct str stream, const struct log_piece *piece,
+                                 companion_output_fn *done, void *ctx, struct err *err);
 /* A piece of a file that metrics_from names; see tracker/logs/file_reader.h. */
 struct companion_file {
   size_t source;

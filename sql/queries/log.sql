@@ -55,8 +55,9 @@ select state from log_file where run = $1 and attempt = $2 and source = $3 and p
 insert into log_file (run, attempt, source, path, next, state) values ($1, $2, $3, $4, $5, $6)
 on conflict (run, attempt, source, path) do update set next = $5, state = $6;
 
--- name: run_state (uuid) -> (int2) repeatable
-select state from run where id = $1 and deleted_at is null;
+-- name: run_state (uuid) -> (int2, int4) repeatable
+-- State, attempt.
+select state, attempt from run where id = $1 and deleted_at is null;
 
 -- name: log_delete (uuid) -> (bool)
 -- All output of a run that is over; its metrics stay. No row: there is no such run; false: it goes on.

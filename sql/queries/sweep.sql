@@ -47,11 +47,14 @@ with s as (update sweep set deleted_at = $2 where id = $1 and deleted_at is null
 runs as (update run set deleted_at = $2 from s where (run.sweep_id = s.id or run.id = s.id) and run.deleted_at is null returning 1)
 select true from s;
 
--- name: sweep_live (uuid) -> (uuid, int8, int8, int8, int8, int8, int8, int2, int2, bool, text, text, text, jsonb, jsonb, bool, bytea)
---   repeatable
--- Those that are not over, oldest first; or this one.
+-- name: sweep_live (uuid, int8) -> (uuid, int8, int8, int8, int8, int8, int8, int2, int2, bool, text, text, text, jsonb, jsonb, bool, bytea,
+--   int8) repeatable
+-- Those that are not over, oldest first; or this one. What its attempts took until now is added up from them: the row of the sweep tells
+-- only of the time when its state last changed.
 select id, experiment_id, created, version, elapsed_ms, slot_ms, seed, state, why, exhausted, name, directory, spec, edits, warnings, single,
-  prior
+  prior, coalesce((select sum(greatest(0,
+      coalesce(a.ended, r.end_time, case when r.state <> 0 then $2 end) - coalesce(a.started, nullif(r.start_time, 0))))
+    from run r left join run_attempt a on a.run = r.id where r.sweep_id = sweep.id), 0)::int8
 from sweep where state < 3 and deleted_at is null and ($1::uuid is null or id = $1) order by created, id;
 
 -- name: sweep_get (uuid) -> (int2, jsonb) repeatable
@@ -215,15 +218,19 @@ select version, id from known union all select last_version, id from m;
 -- name: sweep_version_kept (uuid, uuid) -> () repeatable
 update sweep_version set kept = true where sweep = $1 and run = $2;
 
--- name: sweep_register_note (uuid, bool) -> (jsonb) repeatable
--- Sweep, whether there is nothing left to make. What was registered, which a finished sweep's summary shows too.
+-- name: sweep_register_note (uuid, bool, text) -> (jsonb, jsonb) repeatable
+-- Sweep, whether there is nothing left to make, a warning or null. What was registered, and the warnings, which a finished sweep's summary
+-- shows too.
 with list as (
   select coalesce(jsonb_agg(jsonb_build_object('model', model, 'version', version, 'run_id', replace(run::text, '-', '')) order by version),
     '[]') as made
   from sweep_version where sweep = $1 and kept),
-done as (update sweep_register set done = true where sweep = $1 and $2 and not done)
-update sweep set summary = case when summary is null then null else summary || jsonb_build_object('registered', list.made) end
-from list where id = $1 returning list.made;
+done as (update sweep_register set done = true where sweep = $1 and $2 and not done),
+told as (
+  select case when $3 is null or warnings ? $3 then warnings else warnings || jsonb_build_array($3) end as all from sweep where id = $1)
+update sweep set warnings = told.all,
+  summary = case when summary is null then null else summary || jsonb_build_object('registered', list.made, 'warnings', told.all) end
+from list, told where id = $1 returning list.made, told.all;
 
 -- name: trials_over (uuid) -> (uuid) repeatable
 -- Trials of a sweep that have ended.

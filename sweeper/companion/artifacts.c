@@ -12,7 +12,8 @@ struct artifacts {
   size_t count, cap, at;
   int64_t stored, bytes, asked_bytes;
   size_t failed;
-  char why[300]; /* of the first that failed */
+  char why[300];      /* of the first that failed */
+  const char *missed; /* a glob that no file matches; NULL: there is none */
 };
 
 static void fail(struct artifacts *a, const char *path, const char *why) {
@@ -49,6 +50,13 @@ static int by_name(const void *a, const void *b) {
   return strcmp(*(char *const *)a, *(char *const *)b);
 }
 
+static bool is_matched(const struct artifacts *a, const char *glob) {
+  for (size_t i = 0; i < a->count; i++)
+    if (find_takes(glob, str_of(a->paths[i]), true))
+      return true;
+  return false;
+}
+
 struct artifacts *artifacts_new(const struct job_file *job) {
   struct artifacts *a = mem_zalloc(sizeof *a);
   if (!a)
@@ -60,6 +68,9 @@ struct artifacts *artifacts_new(const struct job_file *job) {
     fail(a, job->cwd, "there are more files than can be looked at");
   if (a->count)
     qsort(a->paths, a->count, sizeof *a->paths, by_name);
+  for (size_t i = 0; i < job->artifact_count && !a->missed && !a->failed; i++)
+    if (!is_matched(a, job->artifacts[i]))
+      a->missed = job->artifacts[i];
   return a;
 }
 
@@ -108,6 +119,8 @@ void artifacts_done(struct artifacts *a, const char *why) {
 
 void artifacts_report(const struct artifacts *a, struct buf *out) {
   buf_printf(out, "artifacts %lld\nartifact_bytes %lld\n", (long long)a->stored, (long long)a->bytes);
+  if (a->missed)
+    buf_printf(out, "artifacts_missed %s\n", a->missed);
   if (a->failed)
     buf_printf(out, "artifacts_failed %zu of the files were not stored; %s\n", a->failed, a->why);
   else if (a->at < a->count)

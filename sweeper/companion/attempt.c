@@ -77,6 +77,8 @@ void attempt_advance(struct companion *c) {
     if (c->phase == PHASE_DRAIN && !c->ended_before.n)
       ending_note(c);
   }
+  for (size_t i = 0; i < ARRAY_LEN(c->streams); i++) /* after the end was seen: nothing is printed that is not noted */
+    spool_note(&c->streams[i], now_ms());
   if (c->phase == PHASE_DONE) {
     event_base_loopbreak(c->base);
     return;

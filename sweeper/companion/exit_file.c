@@ -36,7 +36,7 @@ void exit_story_put(const struct exit_story *story, struct buf *out) {
              (long long)story->printed[1]);
 }
 
-bool exit_file_read(const char *dir, struct buf *out, int64_t *ret_begun_ms) {
+bool exit_file_read(const char *dir, struct buf *out, int64_t *ret_begun_ms, int64_t *ret_ended_ms) {
   char path[PATH_SIZE];
   AUTO_BUF struct buf text = BUF_INIT(64 * KIB);
   struct err none;
@@ -47,6 +47,8 @@ bool exit_file_read(const char *dir, struct buf *out, int64_t *ret_begun_ms) {
   rest = buf_str(&text);
   while (str_split(&rest, '\n', &line)) {
     if (str_starts(line, STR("begun_ms ")) && !str_to_i64(str_slice(line, 9, line.n), ret_begun_ms))
+      return false;
+    if (str_starts(line, STR("ended_ms ")) && !str_to_i64(str_slice(line, 9, line.n), ret_ended_ms))
       return false;
     if (line.n && !str_starts(line, STR("artifact")))
       buf_printf(out, "%.*s\n", STR_ARG(line));

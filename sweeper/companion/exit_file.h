@@ -19,7 +19,7 @@ struct exit_story {
 /* Pure. */
 void exit_story_put(const struct exit_story *story, struct buf *out);
 /* What an earlier companion of the attempt left, but for what became of the artifacts. False: it left none. */
-bool exit_file_read(const char *dir, struct buf *out, int64_t *ret_begun_ms);
+bool exit_file_read(const char *dir, struct buf *out, int64_t *ret_begun_ms, int64_t *ret_ended_ms);
 MUST_CHECK bool exit_file_write(const char *dir, struct str text, struct err *err);
 MUST_CHECK bool exit_file_sync(const char *dir, struct err *err);
 

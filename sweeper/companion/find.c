@@ -27,15 +27,20 @@ int find_open(int root, const char *path, struct stat *ret_stat) {
   return fd;
 }
 
-/* The first glob that takes the path, or any directory above it when those count; SIZE_MAX: none. */
+bool find_takes(const char *glob, struct str path, bool whole_directories) {
+  if (glob_match(str_of(glob), path))
+    return true;
+  for (size_t k = path.n; whole_directories && k-- > 0;)
+    if (path.p[k] == '/' && glob_match(str_of(glob), str_slice(path, 0, k)))
+      return true;
+  return false;
+}
+
+/* The first glob that takes the path; SIZE_MAX: none. */
 static size_t taken_by(const struct search *s, size_t n) {
-  for (size_t i = 0; i < s->glob_count; i++) {
-    if (glob_match(str_of(s->globs[i]), str_n(s->path, n)))
+  for (size_t i = 0; i < s->glob_count; i++)
+    if (find_takes(s->globs[i], str_n(s->path, n), s->whole_directories))
       return i;
-    for (size_t k = n; s->whole_directories && k > 0; k--)
-      if (s->path[k] == '/' && glob_match(str_of(s->globs[i]), str_n(s->path, k)))
-        return i;
-  }
   return SIZE_MAX;
 }
 

@@ -16,6 +16,9 @@ typedef bool find_fn(void *ctx, size_t glob, const char *path, const struct stat
  * or because there is too much to look at. */
 bool find_files(int root, const char *const *globs, size_t glob_count, bool whole_directories, find_fn *fn, void *ctx);
 
+/* Does the glob mean this path? As find_files() takes it. */
+bool find_takes(const char *glob, struct str path, bool whole_directories);
+
 /* A regular file, for reading; -1 when it is none or is not there. */
 int find_open(int root, const char *path, struct stat *ret_stat);
 

@@ -3,7 +3,7 @@
  * not been sent.
  *
  * What it asks of the service, below /api/v1/companion/<run>/<attempt>, bodies and answers plain text:
- *   POST /output?stream=S&offset=N&skipped=K   bytes         -> the offset from which to go on
+ *   POST /output?stream=S&offset=N&skipped=K&age=MS   bytes, seen so long ago   -> the offset from which to go on
  *   POST /file?source=I&path=P&generation=G&offset=N&snapshot=0|1&last=0|1   bytes of a metric file -> the offset from which to go on
  *   POST /heartbeat        `sample ...` lines of usage       -> continue, or stop
  *   GET  /verdict?wait=25                                    -> continue, or stop (as soon as it is known)
@@ -108,8 +108,11 @@ static void take_over(struct companion *c) {
   say("what an earlier companion left is brought home");
   c->command_ended = true;
   process_take_over(&c->process, &c->job);
-  for (size_t i = 0; i < ARRAY_LEN(c->streams); i++)
+  for (size_t i = 0; i < ARRAY_LEN(c->streams); i++) {
     spool_resume(&c->streams[i]);
+    spool_note(&c->streams[i],
+               now_ms() - MAX_OF(clock_wall_ms(&clock_system) - c->ended_ms, (int64_t)0)); /* it is not newer than the end */
+  }
 }
 
 int main(int argc, char **argv) {
@@ -129,7 +132,7 @@ int main(int argc, char **argv) {
   }
   process_become_subreaper();
   uint64_t generation = 0;
-  if (exit_file_read(c->job.dir, &c->ended_before, &c->begun_ms)) {
+  if (exit_file_read(c->job.dir, &c->ended_before, &c->begun_ms, &c->ended_ms)) {
     take_over(c);
     generation = (uint64_t)clock_wall_ms(&clock_system);
   } else {

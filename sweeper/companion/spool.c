@@ -7,7 +7,7 @@
 #include "base/buf.h"
 #include "base/file.h"
 
-enum { BLOCK = 4096, PUNCH_STEP = 4 * 1024 * 1024 };
+enum { BLOCK = 4096, PUNCH_STEP = 4 * 1024 * 1024, APART_MIN_MS = 100 };
 
 bool spool_open(struct spool *spool, const char *dir, const char *name, struct err *err) {
   AUTO_BUF struct buf path = BUF_INIT(4096);
@@ -37,8 +37,47 @@ int64_t spool_waiting(const struct spool *spool) {
   return MAX_OF(spool_size(spool) - spool->sent, (int64_t)0);
 }
 
-size_t spool_piece(const struct spool *spool) {
-  return (size_t)MIN_OF(spool_waiting(spool), (int64_t)SPOOL_PIECE_MAX);
+static void forget_sent(struct spool *spool) {
+  size_t sent = 0;
+  while (sent < spool->mark_count && spool->marks[sent].end <= spool->sent)
+    sent++;
+  spool->mark_count -= sent;
+  memmove(spool->marks, spool->marks + sent, spool->mark_count * sizeof *spool->marks);
+}
+
+/* Two become one: what came between them counts as seen with the first. */
+static void thin_marks(struct spool *spool) {
+  for (size_t i = 0; i < SPOOL_MARKS / 2; i++)
+    spool->marks[i] = (struct spool_mark){spool->marks[2 * i + 1].end, spool->marks[2 * i].seen_ms};
+  spool->mark_count = SPOOL_MARKS / 2;
+  spool->mark_apart_ms *= 2;
+}
+
+void spool_note(struct spool *spool, int64_t now_ms) {
+  int64_t size = spool_size(spool);
+  forget_sent(spool);
+  struct spool_mark *last = spool->mark_count ? &spool->marks[spool->mark_count - 1] : NULL;
+  if (!last)
+    spool->mark_apart_ms = APART_MIN_MS;
+  if (size <= (last ? last->end : spool->sent))
+    return;
+  if (last && now_ms - last->seen_ms < spool->mark_apart_ms) {
+    last->end = size;
+    return;
+  }
+  if (spool->mark_count == SPOOL_MARKS)
+    thin_marks(spool);
+  spool->marks[spool->mark_count++] = (struct spool_mark){size, now_ms};
+}
+
+size_t spool_piece(const struct spool *spool, int64_t *ret_seen_ms) {
+  for (size_t i = 0; i < spool->mark_count; i++) {
+    *ret_seen_ms = spool->marks[i].seen_ms;
+    if (spool->marks[i].end > spool->sent)
+      return (size_t)MIN_OF(spool->marks[i].end - spool->sent, (int64_t)SPOOL_PIECE_MAX);
+  }
+  *ret_seen_ms = 0;
+  return 0;
 }
 
 /* Punching small holes for every piece would cost more than it frees. */

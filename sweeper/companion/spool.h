@@ -6,7 +6,7 @@
 #include "base/err.h"
 #include "base/str.h"
 
-enum { SPOOL_PIECE_MAX = 1024 * 1024 };
+enum { SPOOL_PIECE_MAX = 1024 * 1024, SPOOL_MARKS = 512 };
 
 struct spool {
   const char *name; /* "stdout" or "stderr" */
@@ -14,6 +14,13 @@ struct spool {
   int read_fd;
   int64_t sent;    /* everything before was taken by the service */
   int64_t skipped; /* bytes just before `sent` that were given up; told with the next piece */
+  /* When what is not sent yet was seen, oldest first: the bytes before `end`, and after the mark before it. With many there are fewer,
+   * further apart. */
+  struct spool_mark {
+    int64_t end, seen_ms;
+  } marks[SPOOL_MARKS];
+  size_t mark_count;
+  int64_t mark_apart_ms;
 };
 
 MUST_CHECK bool spool_open(struct spool *spool, const char *dir, const char *name, struct err *err);
@@ -23,8 +30,10 @@ void spool_resume(struct spool *spool);
 int64_t spool_size(const struct spool *spool);
 /* Bytes not sent yet. */
 int64_t spool_waiting(const struct spool *spool);
-/* The length of the next piece, which begins at `sent` in `read_fd`; 0 when there is none. */
-size_t spool_piece(const struct spool *spool);
+/* What has come since the last call was seen now. */
+void spool_note(struct spool *spool, int64_t now_ms);
+/* The length of the next piece, which begins at `sent` in `read_fd`, and when it was seen; 0 when there is none. */
+size_t spool_piece(const struct spool *spool, int64_t *ret_seen_ms);
 /* The service has everything before `offset`. */
 void spool_taken(struct spool *spool, int64_t offset);
 /* Gives up the oldest bytes until at most `keep` wait. */

@@ -105,11 +105,12 @@ void talk_heartbeat(struct companion *c) {
 static bool send_output(struct companion *c) {
   for (size_t i = 0; i < ARRAY_LEN(c->streams); i++) {
     struct spool *spool = &c->streams[i];
-    size_t n = spool_piece(spool);
+    int64_t seen_ms;
+    size_t n = spool_piece(spool, &seen_ms);
     if (!n && !spool->skipped)
       continue;
-    snprintf(c->path, sizeof c->path, "/output?stream=%s&offset=%lld&skipped=%lld", spool->name, (long long)spool->sent,
-             (long long)spool->skipped);
+    snprintf(c->path, sizeof c->path, "/output?stream=%s&offset=%lld&skipped=%lld&age=%lld", spool->name, (long long)spool->sent,
+             (long long)spool->skipped, (long long)(n ? now_ms() - seen_ms : 0));
     struct uplink_file piece = {.method = "POST",
                                 .path = c->path,
                                 .fd = spool->read_fd,

@@ -145,7 +145,7 @@ static const struct spec_row sweep_rows[] = {
     {"env", SPEC_PAIRS, SPEC(env), .help = "variables of the job's environment"},
     {"recorded_env", SPEC_PAIRS, SPEC(recorded_env),
      .help = "PATH, VIRTUAL_ENV and the like as they were where it was submitted; `env` goes before"},
-    {"inherit_env", SPEC_TEXTS, SPEC(inherit_env), .min = 0, .max = 1000, .help = "further variables taken over from the one who submits"},
+    {"inherit_env", SPEC_TEXTS, SPEC(inherit_env), .min = 0, .max = 1000, .help = "further variables taken over from the one who submits, or else from the service"},
     {"tty", SPEC_BOOL, SPEC(tty), .default_text = "false", .help = "give the command a pseudo-terminal"},
     {"log_max", SPEC_SIZE, SPEC(log_max), .default_text = "1GiB", .help = "log kept of a run; then it is cut with a mark"},
     {"log_spool_max", SPEC_SIZE, SPEC(log_spool_max), .default_text = "1GiB", .help = "unsent log on the node before log_policy applies"},
@@ -395,6 +395,15 @@ static void space_problem(struct check *c, const struct err *error) {
   CHECK_ERROR(c, path, error->hint, "%s", error->text);
 }
 
+static void check_constraints(struct check *c) {
+  const struct sweep_spec *s = &c->file->spec;
+  bool has_points = s->fixed_first && s->fixed_first->kind == YN_LIST && s->fixed_first->count; /* they are looked at by themselves */
+  if (has_points || sampler_may_have_point(c->file->space, (enum sampler_type)s->sampler.type))
+    return;
+  CHECK_ERROR(c, s->constraints->count == 1 ? "constraints[0]" : "constraints", NULL,
+              "no point of the space was found that satisfies the constraints");
+}
+
 static bool check_space(struct check *c) {
   AUTO_JSON json_t *json = NULL;
   struct err err = {0};
@@ -403,8 +412,10 @@ static bool check_space(struct check *c) {
   if (!sweep_file_space(c->file, &json, &err))
     return false;
   if (space_new(json_object_get(json, "parameters"), json_object_get(json, "conditions"), json_object_get(json, "constraints"),
-                &c->file->space, &err))
+                &c->file->space, &err)) {
+    check_constraints(c);
     return true;
+  }
   if (err.code == ERR_NO_MEMORY)
     return false;
   space_problem(c, &err);

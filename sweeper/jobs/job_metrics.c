@@ -60,6 +60,21 @@ static void add_warning(struct live_sweep *live, const char *text) {
   store_warnings(live, str_of(text));
 }
 
+static bool has_warning(const struct live_sweep *live, const char *text) {
+  for (size_t i = 0; i < live->warning_count; i++)
+    if (strcmp(live->warnings[i], text) == 0)
+      return true;
+  return false;
+}
+
+void jobs_miss_artifacts(const struct live_trial *trial, struct str glob) {
+  AUTO_BUF struct buf text = BUF_INIT(WARNING_MAX);
+  buf_printf(&text, "artifacts: no file matches \"%.*s\" when the command has ended", STR_ARG(str_slice(glob, 0, 300)));
+  jobs_tell_artifacts(trial, buf_str(&text));
+  if (!has_warning(trial->sweep, buf_text(&text)))
+    add_warning(trial->sweep, buf_text(&text));
+}
+
 /* It came after all. */
 static void withdraw_warning(struct live_sweep *live) {
   size_t kept = 0;
@@ -234,7 +249,7 @@ static bool take(struct live_trial *trial, int32_t attempt, companion_output_fn 
   return true;
 }
 
-bool companion_output(struct live_trial *trial, int32_t attempt, struct str stream, int64_t offset, int64_t skipped, struct str bytes,
+bool companion_output(struct live_trial *trial, int32_t attempt, struct str stream, const struct log_piece *piece,
                       companion_output_fn *done, void *ctx, struct err *err) {
   enum log_stream_name name;
   struct taking *taking;
@@ -242,7 +257,7 @@ bool companion_output(struct live_trial *trial, int32_t attempt, struct str stre
     return err_set(err, ERR_INVALID, "\"stream\" must be stdout or stderr");
   if (!take(trial, attempt, done, ctx, &taking, err))
     return false;
-  if (log_writer_write(trial->course->log, name, offset, skipped, bytes, on_taken, taking, err))
+  if (log_writer_write(trial->course->log, name, piece, on_taken, taking, err))
     return true;
   mem_free(taking);
   return false;

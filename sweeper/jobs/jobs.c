@@ -492,13 +492,14 @@ static void note_start(struct live_trial *trial, int64_t begun) {
 }
 
 struct exit_text {
-  bool ok;     /* exit code 0 */
-  bool silent; /* nothing was printed */
+  bool ok;       /* exit code 0 */
+  bool silent;   /* nothing was printed */
+  int64_t ended; /* 0: it does not say */
 };
 
 /* `name value` lines. */
 static struct exit_text read_exit(struct live_trial *trial, struct str text) {
-  struct exit_text ret = {false, false};
+  struct exit_text ret = {.ended = 0};
   struct str line;
   int64_t number, printed[LOG_STREAMS] = {-1, -1};
   char reason[400] = "";
@@ -517,6 +518,8 @@ static struct exit_text read_exit(struct live_trial *trial, struct str text) {
       snprintf(reason, sizeof reason, "%.*s", STR_ARG(str_slice(value, 0, 380)));
     } else if (str_is(name, "artifacts_failed")) {
       jobs_tell_artifacts(trial, value);
+    } else if (str_is(name, "artifacts_missed") && ret.ok) {
+      jobs_miss_artifacts(trial, value);
     } else if (str_is(name, "ended_by") && !str_is(value, "stop") && !str_is(value, "fenced")) {
       snprintf(reason, sizeof reason, "ended for its %.*s", STR_ARG(str_slice(value, 0, 40)));
       ret.ok = false;
@@ -526,6 +529,8 @@ static struct exit_text read_exit(struct live_trial *trial, struct str text) {
                str_is(value, "job") ? ": the kernel ended it for want of memory" : ", while the kernel ended processes for want of memory");
     } else if (str_is(name, "begun_ms") && str_to_i64(value, &number)) {
       note_start(trial, number);
+    } else if (str_is(name, "ended_ms") && str_to_i64(value, &number)) {
+      ret.ended = number;
     } else if (str_is(name, "stdout") || str_is(name, "stderr")) {
       if (!str_to_i64(value, &printed[str_is(name, "stderr")]))
         return ret;
@@ -547,7 +552,8 @@ static void end_attempt(struct live_trial *trial, uint32_t attempt, struct str t
   }
   *ending = (struct ending){.trial = trial, .attempt = attempt, .done = done, .ctx = ctx};
   struct exit_text said = read_exit(trial, text);
-  trial->course->attempt_ended = MAX_OF(live_wall(trial->sweep->all), trial->course->attempt_began); /* the clock may have been set back */
+  int64_t now = live_wall(trial->sweep->all);
+  trial->course->attempt_ended = MAX_OF(said.ended > 0 ? MIN_OF(said.ended, now) : now, trial->course->attempt_began); /* clocks jump */
   ending->ok = said.ok;
   /* A first attempt without output has no streams to complete; a later one's empty streams hide those of the one before. */
   if (said.silent && attempt == 1 && !trial->course->log)

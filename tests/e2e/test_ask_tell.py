@@ -179,7 +179,9 @@ class Manners(Base):
         """Also where the thinking is done on a thread, which finds that there is nothing to find."""
         space = {name: {"min": 0.0, "max": 1.0} for name in ("x", "y")}
         sweep = self.submit({"name": "nowhere", "method": "bayes", "metric": {"name": "loss"}, "parameters": space,
-                             "constraints": ["x + y > 2.5"], "sampler": {"type": "gp", "seed": 1}})["id"]
+                             "constraints": ["x + y >= 2"], "fixed_first": [{"x": 1.0, "y": 1.0}], "sampler": {"type": "gp", "seed": 1}})["id"]
+        only, = self.ask(sweep)["trials"]
+        self.ok(self.tell(sweep, {"run_id": only["run_id"], "value": 50}))
         self.assertEqual(self.ask(sweep)["trials"], [])
         told = [{"params": {"x": n / 40, "y": n * 7 % 40 / 40}, "value": n} for n in range(40)]  # by hand they may lie anywhere
         self.ok(self.tell(sweep, *told))

@@ -79,6 +79,16 @@ class Clock(unittest.TestCase):
             for attempt in attempts:
                 self.assertTrue(attempt["ended"] is None or attempt["started"] is None or attempt["started"] <= attempt["ended"], attempts)
 
+    def test_max_time_goes_on_while_no_service_is_there(self):
+        made = self.ok(self.s.post("/api/v1/sweeps", {
+            "name": "time", "method": "random", "max_time": "1h", "metric": {"name": "loss"},
+            "parameters": {"x": {"min": 0.0, "max": 1.0}}}), 201)
+        self.s.kill()
+        self.set(7200)
+        self.s.start()
+        over = wait(lambda: (s := self.ok(self.s.get(f"/api/v1/sweeps/{made['id']}")))["state"] == "FINISHED" and s, "the end of its time")
+        self.assertEqual(over["state_reason"], "max_time is used up")
+
 
 if __name__ == "__main__":
     unittest.main()

@@ -80,7 +80,7 @@ def try_examples(service, document, schema):
 class Docs(unittest.TestCase):
     @classmethod
     def setUpClass(cls):
-        cls.s = Service(WINNOW, arguments=["--slots", "2"])
+        cls.s = Service(WINNOW, arguments=["--slots", "2"], env={"HF_HOME": "/srv/hf"})  # which the example of inherit_env takes over
         cls.schema = cls.s.get("/api/v1/schemas/sweep").json
         cls.document = SWEEP_FILE.read_text()
 

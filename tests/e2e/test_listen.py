@@ -241,10 +241,24 @@ class Artifacts(Listening):
         over, _ = self.run_sweep(self.SCRIPT, register={"model": "never", "path": "model", "metric_at_most": 0.5}, **spec)
         told = lambda: [e["reason"] for e in self.ok(self.s.get(f"/api/v1/runs/{over['id']}/events"))["items"] if e["kind"] == "sweep.not_registered"]
         self.assertIn("above metric_at_most", wait(told, "the reason")[0])
+        self.assertEqual(self.sweep(over["id"])["warnings"], ["no model is registered: " + told()[0]])
         self.assertEqual(self.sweep(over["id"])["registered"], [])
         over, _ = self.run_sweep(self.SCRIPT, register={"model": "never", "path": "nothing"}, **spec)
         self.assertIn('no artifact "nothing"', wait(told, "the reason")[0])
+        self.s.kill()
+        self.s.start()
+        self.assertEqual(self.sweep(over["id"])["warnings"], ["no model is registered: " + told()[0]])
         self.assertEqual(self.s.get("/api/v1/models/never").status, 404)
+
+    def test_artifacts_that_are_not_there_are_missed(self):
+        """Once, of whatever trial ended well; a glob whose files another one took is not missed."""
+        over, trials = self.run_sweep(self.SCRIPT, artifacts=["model/**", "model/deep/*", "plots/*.png"], max_parallel=1,
+                                      parameters={"a": {"values": [1, 2]}})
+        text = 'artifacts: no file matches "plots/*.png" when the command has ended'
+        self.assertEqual(over["warnings"], [text])
+        for trial in trials:
+            events = self.ok(self.s.get(f"/api/v1/runs/{trial['run_id']}/events"))["items"]
+            self.assertEqual([e["reason"] for e in events if e["kind"] == "run.artifacts"], [text])
 
     def test_a_best_trial_that_was_stopped(self):
         """What it stored before it was stopped becomes the version; if it stored nothing, the next best is taken."""

@@ -65,6 +65,31 @@ class Snapshots(Base):
         self.assertEqual(self.ended(clone["id"])["best"]["value"], 1)
         wait(lambda: not [p for p in (self.s.data / "jobs").glob("*/[0-9]*")], "the attempts' directories to be removed")
 
+    def test_variables_are_taken_over_from_who_submits(self):
+        """Else from the service; what neither has is a warning, in a dry run too."""
+        self.s.stop()
+        self.s.env |= {"KEPT_HERE": "service", "BOTH": "service"}
+        self.s.start()
+        self.put("env.yaml", """
+            method: grid
+            metric: {name: loss}
+            command: [sh, -c, 'echo "$MINE $BOTH $KEPT_HERE $WINNOW_TOKEN. loss={{a}}"']
+            inherit_env: [MINE, BOTH, KEPT_HERE, NOBODYS, WINNOW_TOKEN]
+            parameters: {a: {values: [1]}}
+            """)
+        env = {"MINE": "yes", "BOTH": "mine", "WINNOW_TOKEN": self.s.token}
+        warning = 'inherit_env: "NOBODYS" is set neither where this was submitted nor for the service'
+        dry = json.loads(self.cli("sweep", "create", self.work / "env.yaml", "--dry-run", "-o", "json", env=env).stdout)
+        self.assertIn(warning, dry["warnings"])
+        self.assertEqual([w for w in dry["warnings"] if "MINE" in w], [])
+        made = json.loads(self.cli("sweep", "create", self.work / "env.yaml", "-o", "json", env=env).stdout)
+        self.assertIn(warning, made["warnings"])
+        self.assertNotIn(self.s.token, json.dumps(made))
+        self.ended(made["id"])
+        said = self.log(self.trials(made["id"])[0]["run_id"])
+        self.assertRegex(said, "^yes mine service ")
+        self.assertNotIn(self.s.token, said)
+
     def test_what_nothing_uses_goes(self):
         self.put("train.sh", "sleep 600\n")
         spec = {"method": "grid", "command": ["sh", "train.sh"], "stop_grace": 0, "workdir": str(self.work), "parameters": {"a": {"values": [1]}}}

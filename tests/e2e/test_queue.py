@@ -41,6 +41,27 @@ class Launched(Base):
         found = self.ok(self.s.post("/api/v1/runs/search", {"experiments": [run["experiment_id"]]}))["items"]
         self.assertEqual({r["id"] for r in found}, {run["id"], again["id"]})
 
+    def test_a_follower_goes_on_with_the_next_attempt(self):
+        job = 'echo "attempt $WINNOW_ATTEMPT"; [ $WINNOW_ATTEMPT = 3 ]'
+        done = self.cli("run", "launch", "-f", "--retries", "2", "--", "sh", "-c", job, cwd=self.work)
+        self.assertEqual(done.stdout, "attempt 1\nattempt 2\nattempt 3\n")
+        run = self.run_of(done.stderr.split("run ")[1].split()[0])
+        self.assertEqual(run["attempt"], 3)
+        self.assertEqual(self.cli("logs", run["id"], "-f").stdout, "attempt 3\n")
+        # Who follows one attempt gets it to its end, also while the run goes on.
+        job = f'echo "attempt $WINNOW_ATTEMPT"; [ $WINNOW_ATTEMPT = 2 ] || exit 1; until [ -e {self.work}/go ]; do sleep 0.05; done'
+        run = self.launch(["sh", "-c", job], retries={"max": 1, "on": ["failed"]})["id"]
+        first = self.s.get(f"/api/v1/runs/{run}/logs/stdout?attempt=1&follow=true")
+        self.assertEqual((first.body, self.run_of(run)["state"] in ("FINISHED", "FAILED")), (b"attempt 1\n", False))
+        (self.work / "go").touch()
+        self.assertEqual(self.over(run)["state"], "FINISHED")
+
+    def test_a_follower_of_a_lost_run_ends(self):
+        done = self.cli("run", "launch", "-f", "--", "sh", "-c", "echo loss=1; sleep 0.5; kill -9 $PPID; sleep 60", cwd=self.work, code=7)
+        self.assertEqual(done.stdout, "loss=1\n")
+        self.assertIn("LOST", done.stderr)
+        self.assertEqual(self.cli("logs", done.stderr.split("run ")[1].split()[0], "-f").stdout, "loss=1\n")
+
     def test_through_rest(self):
         run = self.launch(["sh", "-c", "echo loss=1; sleep 600"], params={"lr": 0.1}, tags={"who": "me"}, name="long", stop_grace=1,
                           resources={"slots": 2})

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 """Sweeps from outside: asked and told, and run on this machine, through restarts."""
-import json, os, pathlib, subprocess, sys, textwrap, time, unittest
+import csv, json, os, pathlib, subprocess, sys, textwrap, time, unittest
 
 WINNOW = pathlib.Path(sys.argv.pop(1)).resolve()
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "support"))
@@ -60,6 +60,16 @@ class AskTell(Base):
         self.assertEqual(sorted(seen), [(a, b) for a in (1, 2, 3) for b in "xy"])
         over = wait(lambda: (s := self.sweep(made["id"]))["state"] == "FINISHED" and s, "the end")
         self.assertIn("every point", over["state_reason"])
+
+    def test_constraints_that_leave_nothing(self):
+        """Of a space that is too large to look through at once it is told by the dry run, and by the sweep itself."""
+        spec = {"name": "none", "method": "random", "run_cap": 3, "metric": {"name": "loss"},
+                "parameters": {"x": {"min": 1, "max": 70000}}, "constraints": ["x == 0.5"]}
+        self.assertIn("satisfies the constraints", self.submit(spec, 400, dry_run="true")["detail"])
+        sweep = self.submit(spec)["id"]
+        self.ask(sweep)
+        over = wait(lambda: (s := self.sweep(sweep))["state"] == "FINISHED" and s, "the end")
+        self.assertEqual(over["state_reason"], "no point of the space satisfies the constraints")
 
     def test_telling_again_and_otherwise(self):
         sweep = self.submit({"name": "again", "method": "random", "metric": {"name": "loss"}, "parameters": SPACE, "run_cap": 5})["id"]
@@ -289,6 +299,50 @@ class Local(Base):
             self.assertEqual([t["value"] for t in trials], [1, 2, 3, 4, 5, 6])
             self.assertEqual({t["attempt"] for t in trials}, {1})
             self.assertEqual(sorted((self.s.home / "ran").read_text().split()), list("123456"))
+
+    def test_times_hold_while_no_service_is_there(self):
+        """What is printed meanwhile has the time when it was printed, and an end its own, not that of the service's return."""
+        with Service(WINNOW) as self.s:
+            job = "i=0; while [ $i -lt 12 ]; do i=$((i+1)); echo step=$i loss=1; test $i = 1 && sleep 1; sleep 0.2; done; touch $1"
+            over = self.s.home / "over"
+            sweep = self.submit({"name": "away", "metric": {"name": "loss"}, "command": ["sh", "-c", job, "-", str(over)],
+                                 "parameters": {"a": {"values": [1]}}})["id"]
+            wait(lambda: self.trials(sweep) and self.trials(sweep)[0]["value"] == 1, "the first report")
+            self.s.kill()
+            wait(over.exists, "the end of the command")
+            time.sleep(0.2)
+            back = time.time() * 1000
+            self.s.start()
+            self.assertEqual(self.ended(sweep)["state"], "FINISHED")
+            trial = self.trials(sweep)[0]
+            self.assertLessEqual(trial["ended"], back, trial)
+            rows = self.s.get(f"/api/v1/series?run={trial['run_id']}&key=loss&raw=true").body.decode().splitlines()
+            times = [int(row["time"]) for row in csv.DictReader(rows)]
+            self.assertEqual(len(times), 12)
+            self.assertEqual(times, sorted(times))
+            self.assertGreater(len(set(times)), 4, times)
+            self.assertLessEqual(times[-1], back)
+
+    def test_budgets_go_on_over_a_restart(self):
+        """Attempts that ended before it, the one that runs while no service is there, and the sweep's own time."""
+        with Service(WINNOW, arguments=["--slots", "2"]) as self.s:
+            go = self.s.home / "go"
+            job = 'test $1 = 1 && sleep 0.5; echo loss=$1; test -e $2.$1 || { touch $2.$1; exit 1; }; while [ $1 = 2 ] && [ ! -e $2 ]; do sleep 0.1; done'
+            sweep = self.submit({"name": "budget", "method": "grid", "metric": {"name": "loss"}, "retries": {"max": 1, "on": ["failed"]},
+                                 "resources": {"slots": 2}, "command": ["sh", "-c", job, "-", "{{k}}", str(go)],
+                                 "parameters": {"k": {"values": [1, 2]}}})["id"]
+            wait(lambda: [(t["state"], t["attempt"]) for t in self.trials(sweep)] == [("FINISHED", 2), ("RUNNING", 2)], "the second trial")
+            before = self.sweep(sweep)
+            self.s.kill()
+            away = time.time()
+            time.sleep(1)
+            away = time.time() - away
+            self.s.start()
+            after = self.sweep(sweep)
+            self.assertGreaterEqual(after["slot_seconds"]["used"], 2 * (0.8 + away))
+            self.assertGreaterEqual(after["slot_seconds"]["used"], before["slot_seconds"]["used"])
+            go.touch()
+            self.assertEqual(self.ended(sweep)["state"], "FINISHED")
 
     def test_from_the_command_line(self):
         with Service(WINNOW, arguments=["--slots", "2"]) as self.s:

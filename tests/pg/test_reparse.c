@@ -71,7 +71,8 @@ static void on_written(void *ctx, int64_t next, const struct err *err) {
 static int64_t say(int64_t offset, const char *text) {
   struct wrote wrote = {.done = false};
   struct err err;
-  assert_true(log_writer_write(writer, LOG_STDOUT, offset, 0, str_of(text), on_written, &wrote, &err));
+  struct log_piece piece = {.offset = offset, .bytes = str_of(text)};
+  assert_true(log_writer_write(writer, LOG_STDOUT, &piece, on_written, &wrote, &err));
   loop_until(scene.cluster.loop, &wrote.done, 30000);
   return wrote.next;
 }

@@ -62,7 +62,7 @@ struct stream {
   void *done_ctx;
   /* A write that came before the stream's place was known. */
   bool waiting;
-  int64_t asked_offset;
+  int64_t asked_offset, asked_time;
 };
 
 struct log_writer {
@@ -353,7 +353,7 @@ static bool begin_piece(struct stream *stream, struct err *err) {
   stream->start = end < stream->next ? stream->next : offset;
   stream->before = stream->start + stream->writer->streams[!stream->name].next;
   if (stream->n || !stream->time)
-    stream->time = clock_wall_ms(loop_clock(stream->writer->store->conf.loop));
+    stream->time = stream->asked_time;
   stream->work = (struct work){.run = run_piece, .done = on_piece};
   stream->state = STREAM_BUSY;
   return work_submit(stream->writer->store->conf.work, &stream->work, err);
@@ -526,12 +526,12 @@ void log_writer_close(struct log_writer *writer) {
     loop_defer(writer->store->conf.loop, &writer->release, release_writer, writer);
 }
 
-static bool start_write(struct stream *stream, int64_t offset, int64_t skipped, struct str bytes, bool is_end, log_write_fn *done,
-                        void *ctx, struct err *err) {
+static bool start_write(struct stream *stream, const struct log_piece *piece, bool is_end, log_write_fn *done, void *ctx, struct err *err) {
   struct log_writer *writer = stream->writer;
+  struct str bytes = piece->bytes;
   if (stream->done)
     return err_set(err, ERR_CONFLICT, "a write of this stream is under way");
-  if (bytes.n > LOG_PIECE_MAX || offset < 0 || skipped < 0 || skipped > offset)
+  if (bytes.n > LOG_PIECE_MAX || piece->offset < 0 || piece->skipped < 0 || piece->skipped > piece->offset)
     return err_set(err, ERR_INVALID, "at most %d bytes at once, and no negative offset", LOG_PIECE_MAX);
   /* A reader that could not follow begins again from what is stored, and the other one with it. */
   if (stream->state == STREAM_BROKEN && !writer->asking) {
@@ -546,8 +546,9 @@ static bool start_write(struct stream *stream, int64_t offset, int64_t skipped, 
   if (bytes.n)
     memcpy(stream->bytes, bytes.p, bytes.n);
   stream->n = bytes.n;
-  stream->asked_offset = offset;
-  stream->skipped = skipped;
+  stream->asked_offset = piece->offset;
+  stream->asked_time = clock_wall_ms(loop_clock(writer->store->conf.loop)) - piece->age_ms;
+  stream->skipped = piece->skipped;
   stream->is_end = is_end;
   stream->done = done;
   stream->done_ctx = ctx;
@@ -562,9 +563,9 @@ static bool start_write(struct stream *stream, int64_t offset, int64_t skipped, 
   return true;
 }
 
-bool log_writer_write(struct log_writer *writer, enum log_stream_name stream, int64_t offset, int64_t skipped, struct str bytes,
-                      log_write_fn *done, void *ctx, struct err *err) {
-  return start_write(&writer->streams[stream], offset, skipped, bytes, false, done, ctx, err);
+bool log_writer_write(struct log_writer *writer, enum log_stream_name stream, const struct log_piece *piece, log_write_fn *done, void *ctx,
+                      struct err *err) {
+  return start_write(&writer->streams[stream], piece, false, done, ctx, err);
 }
 
 static void on_stream_end(void *ctx, int64_t next UNUSED, const struct err *err) {
@@ -584,7 +585,7 @@ bool log_writer_finish(struct log_writer *writer, log_write_fn *done, void *ctx,
   writer->finishing = 0;
   for (size_t i = 0; i < LOG_STREAMS; i++) {
     /* From wherever it stands: an offset before that is passed over, and here nothing follows it. */
-    if (!start_write(&writer->streams[i], 0, 0, STR(""), true, on_stream_end, writer, err)) {
+    if (!start_write(&writer->streams[i], &(struct log_piece){.bytes = STR("")}, true, on_stream_end, writer, err)) {
       if (!writer->finishing)
         return false;
       writer->finish_err = *err; /* the other one is on its way and will tell */

@@ -61,11 +61,16 @@ MUST_CHECK struct log_writer *log_writer_new(struct log_store *store, struct id 
 /* What is in flight is answered first. Accepts NULL. */
 void log_writer_close(struct log_writer *writer);
 
+struct log_piece {
+  int64_t offset, skipped;
+  int64_t age_ms; /* so long ago it was printed */
+  struct str bytes;
+};
 /* Bytes of a stream from `offset` on, at most LOG_PIECE_MAX; copied. What was stored already is passed over; a gap is refused with
  * ERR_RANGE and the offset to go on from, unless `skipped` says that these bytes before `offset` were given up. ERR_CONFLICT: a write of
  * this stream is in flight. */
-MUST_CHECK bool log_writer_write(struct log_writer *writer, enum log_stream_name stream, int64_t offset, int64_t skipped, struct str bytes,
-                                 log_write_fn *done, void *ctx, struct err *err);
+MUST_CHECK bool log_writer_write(struct log_writer *writer, enum log_stream_name stream, const struct log_piece *piece, log_write_fn *done,
+                                 void *ctx, struct err *err);
 /* The streams are complete: the last lines, which have no end, are read. `done` as above, `next` is 0. */
 MUST_CHECK bool log_writer_finish(struct log_writer *writer, log_write_fn *done, void *ctx, struct err *err);
 

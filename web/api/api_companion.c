@@ -108,18 +108,23 @@ static void on_output(void *ctx, int64_t next, const struct err *err) {
   http_reply_text(op->req, 200, text);
 }
 
+/* Left out it is 0. */
+static bool read_count(const struct http_req *req, const char *name, int64_t *ret) {
+  struct str text = http_req_param(req, name);
+  *ret = 0;
+  return !text.p || (str_to_i64(text, ret) && *ret >= 0);
+}
+
 static void post_output(struct http_req *req) {
   struct err err;
-  int64_t offset, skipped = 0;
+  struct log_piece piece = {.bytes = http_req_body(req)};
   struct companion_op *op = open_op(req);
   if (!op)
     return;
-  struct str skip = http_req_param(req, "skipped");
-  bool ok =
-      (str_to_i64(http_req_param(req, "offset"), &offset) && offset >= 0 && (!skip.p || str_to_i64(skip, &skipped)) && skipped >= 0) ||
-      err_set(&err, ERR_INVALID, "\"offset\" and \"skipped\" must be whole numbers");
-  if (ok &&
-      companion_output(op->trial, op->attempt, http_req_param(req, "stream"), offset, skipped, http_req_body(req), on_output, op, &err))
+  bool ok = (http_req_param(req, "offset").p && read_count(req, "offset", &piece.offset) && read_count(req, "skipped", &piece.skipped) &&
+             read_count(req, "age", &piece.age_ms)) ||
+            err_set(&err, ERR_INVALID, "\"offset\", \"skipped\" and \"age\" must be whole numbers");
+  if (ok && companion_output(op->trial, op->attempt, http_req_param(req, "stream"), &piece, on_output, op, &err))
     return;
   if (err.code == ERR_CONFLICT)
     err.code = ERR_UNAVAILABLE; /* an earlier piece is on its way */
@@ -204,7 +209,7 @@ const struct route companion_routes[] = {
      .max_body = LOG_PIECE_MAX,
      .handler = post_output,
      .summary = "What it printed; answers from where to go on",
-     .query = "stream:string,offset:integer,skipped:integer"},
+     .query = "stream:string,offset:integer,skipped:integer,age:integer"},
     {.method = HTTP_POST,
      .path = "/companion/{run}/{attempt}/file",
      .policy = POLICY_TRACK,

@@ -201,7 +201,7 @@ const struct route log_routes[] = {
          "Bytes from an offset, at most `limit`, or the last lines (`tail`), as they were printed. `Winnow-Log-Offset` says where they "
          "begin, `Winnow-Log-Next` where to go on, `Winnow-Log-Size` how much there is. `plain` gives lines as a terminal would show them "
          "in the end; `grep`, a regular expression, only those of them that match (with `tail`, the last of these). `follow` goes on as "
-         "it is printed and ends with the run.",
+         "it is printed and ends with the attempt, or the run.",
      .query = "from:integer,limit:integer,tail:integer,attempt:integer,follow:boolean,plain:boolean,grep:string"},
 };
 const size_t log_route_count = ARRAY_LEN(log_routes);

@@ -21,7 +21,8 @@ struct log_reader {
   struct log_lines *lines;    /* NULL: bytes as they are */
   struct buf page, out, kept; /* kept: the last lines of a grep with a tail */
   enum reader_wait wait;
-  bool news, is_gone, is_last, run_over, is_live; /* is_live: the stored part has been given, the kept lines are out */
+  bool news, is_gone, is_last, is_over,
+      is_live; /* is_over: the run, or its attempt; is_live: the stored part has been given, the kept lines are out */
   struct err err;
 };
 
@@ -182,10 +183,12 @@ static void on_looked(void *ctx, const struct pg_reply *reply) {
     end(r, false);
     return;
   }
-  r->run_over = run_state_is_final(pg_int(pg_nth(reply, 0), 0, 0));
   log_ask_take(r->ask, pg_nth(reply, 1));
+  const struct pg_reply *run = pg_nth(reply, 0);
+  int64_t followed = r->ask->attempt ? r->ask->attempt : r->ask->wanted_attempt;
+  r->is_over = run_state_is_final(pg_int(run, 0, 0)) || (followed && pg_int(run, 0, 1) > followed);
   r->wait = WAIT_CLIENT;
-  if (r->ask->from < r->ask->end || r->run_over) {
+  if (r->ask->from < r->ask->end || r->is_over) {
     step(r);
   } else if (r->news) { /* more came while we looked */
     wake(r);
@@ -208,7 +211,7 @@ static void at_the_end(struct log_reader *r) {
     send(r);
     return;
   }
-  if (!r->ask->follow || r->run_over) {
+  if (!r->ask->follow || r->is_over) {
     if (r->is_last || !r->lines) {
       end(r, true);
       return;

@@ -1,8 +1,11 @@
 /* Parts of the companion that need no process: samples and the lines they become, the kernel's files, how an end is told. */
+#include "base/file.h"
 #include "sweeper/companion/exit_file.h"
 #include "sweeper/companion/samples.h"
+#include "sweeper/companion/spool.h"
 #include "sweeper/jobs/cgroup.h"
 #include "sweeper/jobs/system_series.h"
+#include "tests/support/temp_dir.h"
 #include "tests/support/test.h"
 
 static void what_is_sampled_becomes_points(void **state UNUSED) {
@@ -51,6 +54,62 @@ static void a_long_absence_is_covered_thinly(void **state UNUSED) {
   samples_add(&samples, &(struct process_usage){.cpu_ms = 1}, 1, samples.last_mono_ms + 5000); /* thins, but not what is on its way */
   samples_taken(&samples);
   assert_int_equal(samples.items[0].n, next);
+}
+
+static struct spool spool;
+
+static void print_at(int64_t now_ms) {
+  struct err err;
+  assert_true(fd_write_all(spool.write_fd, "line\n", 5, &err));
+  spool_note(&spool, now_ms);
+}
+
+/* Pieces end where a later time begins, and what was sent is forgotten. */
+static void output_keeps_its_time(void **state UNUSED) {
+  struct temp_dir dir;
+  struct err err;
+  int64_t seen;
+  temp_dir_make(&dir);
+  assert_true(spool_open(&spool, dir.path, "stdout", &err));
+  assert_int_equal(spool_piece(&spool, &seen), 0);
+  print_at(1000);
+  print_at(1050); /* as good as at once */
+  print_at(5000);
+  spool_note(&spool, 9000);
+  assert_int_equal(spool_piece(&spool, &seen), 10);
+  assert_int_equal(seen, 1000);
+  spool_taken(&spool, 5);
+  assert_int_equal(spool_piece(&spool, &seen), 5);
+  assert_int_equal(seen, 1000);
+  spool_taken(&spool, 10);
+  assert_int_equal(spool_piece(&spool, &seen), 5);
+  assert_int_equal(seen, 5000);
+  spool_taken(&spool, 15);
+  assert_int_equal(spool_piece(&spool, &seen), 0);
+  spool_close(&spool);
+  temp_dir_remove(&dir);
+}
+
+static void hours_of_output_have_few_marks(void **state UNUSED) {
+  enum { LINES = 40000, EVERY_MS = 300 };
+  struct temp_dir dir;
+  struct err err;
+  int64_t seen, before = -1;
+  size_t n, pieces = 0;
+  temp_dir_make(&dir);
+  assert_true(spool_open(&spool, dir.path, "stdout", &err));
+  for (int64_t i = 0; i < LINES; i++)
+    print_at(i * EVERY_MS);
+  for (; (n = spool_piece(&spool, &seen)); pieces++) {
+    int64_t printed = spool.sent / 5 * EVERY_MS; /* when its first line was */
+    assert_true(seen > before && seen <= printed && printed - seen <= (int64_t)LINES * EVERY_MS / (SPOOL_MARKS / 8));
+    before = seen;
+    spool_taken(&spool, spool.sent + (int64_t)n);
+  }
+  assert_int_equal(spool.sent, LINES * 5);
+  assert_in_range(pieces, SPOOL_MARKS / 4, SPOOL_MARKS);
+  spool_close(&spool);
+  temp_dir_remove(&dir);
 }
 
 static void nonsense_is_refused(void **state UNUSED) {
@@ -118,6 +177,8 @@ int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(what_is_sampled_becomes_points),
       cmocka_unit_test(a_long_absence_is_covered_thinly),
+      cmocka_unit_test(output_keeps_its_time),
+      cmocka_unit_test(hours_of_output_have_few_marks),
       cmocka_unit_test(nonsense_is_refused),
       cmocka_unit_test(the_kernels_files_are_read),
       cmocka_unit_test(ends_are_told_with_their_cause),

@@ -351,6 +351,18 @@ static void all_mistakes_are_listed(void **state) {
   assert_string_equal(errors.items[2].path, "retries.max");
 }
 
+/* One of many points, and one that may be there: it is not looked for to the end. */
+static void tight_constraints_are_taken(void **state) {
+  (void)state;
+  static const char *const texts[] = {
+      "run_cap: 1\nparameters: {x: {min: 1, max: 60000}}\nconstraints: [x == 59999]\n",
+      "run_cap: 1\nparameters: {x: {min: 1, max: 10000000}}\nconstraints: [x == 0.5]\n",
+      "run_cap: 1\nparameters: {x: {min: 0.0, max: 1.0}}\nconstraints: [x == 0.5]\nfixed_first: [{x: 0.5}]\n",
+  };
+  for (size_t i = 0; i < ARRAY_LEN(texts); i++)
+    sweep_file_free(read_text(texts[i]));
+}
+
 static void problems_of_the_space_get_a_place(void **state) {
   (void)state;
   static const struct {
@@ -361,6 +373,9 @@ static void problems_of_the_space_get_a_place(void **state) {
       {"run_cap: 1\nparameters:\n  lr: {min: 0, max: 1}\n  x: {vaules: [1]}\n", 4, 15},
       {"run_cap: 1\nparameters: {x: {values: [1, 2]}, y: {min: 0, max: 1}}\nconditions:\n  - {if: {x: 1}, then: [z]}\n", 4, 0},
       {"run_cap: 1\nparameters: {x: {values: [1, 2]}}\nconstraints:\n  - x < 2\n  - x + * 3\n", 5, 5},
+      {"run_cap: 1\nparameters: {x: {values: [1, 2, 3]}}\nconstraints:\n  - x > 5\n", 4, 5},
+      {"method: grid\nparameters: {x: {values: [1, 2, 3]}}\nconstraints: [x > 5]\n", 3, 15},
+      {"run_cap: 1\nparameters: {x: {min: 0.5, max: 1.0}}\nconstraints: [x > 5, x < 9]\n", 3, 14},
       {"kind: Experiment\nspec:\n  objective: {type: minimize, objectiveMetricName: l}\n  algorithm: {algorithmName: random}\n  parameters:\n"
        "    - name: lr\n      parameterType: double\n      feasibleSpace: {min: \"3\", max: \"1\"}\n"
        "  trialTemplate: {trialSpec: {spec: {template: {spec: {containers: [{command: [a]}]}}}}}\n",
@@ -500,6 +515,7 @@ int main(void) {
       cmocka_unit_test(the_normal_form_shows_everything),
       cmocka_unit_test(mistakes_name_place_and_meaning),
       cmocka_unit_test(all_mistakes_are_listed),
+      cmocka_unit_test(tight_constraints_are_taken),
       cmocka_unit_test(problems_of_the_space_get_a_place),
       cmocka_unit_test(the_space_is_made),
       cmocka_unit_test(hyperband_has_two_meanings),
