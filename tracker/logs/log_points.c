@@ -202,11 +202,16 @@ static uint8_t beside(const struct log_parse *p) {
 }
 
 /* Does the series go on with lines of another level than it had? What came before the first place was of no level: one measurement
- * before the training, or several, when the lines of a level come twice and none of the others between them. */
+ * before the training, or several, when the lines of a level come twice and none of the others between them. Under a headline it may
+ * be one before the training, too, if the lines of the level begin alike or in a later epoch. */
 static bool takes_level(const struct log_parse *p, const struct series *s, const struct stand *stand, bool has_own) {
   if (s->level == LEVEL_OPEN)
     return s->count == 1 || stand->level == LEVEL_NONE || has_own;
-  return s->level == LEVEL_NONE && s->count == 1 && !stand->carried && s->beside == beside(p) && p->raw_n > 1;
+  if (s->level != LEVEL_NONE || s->count != 1 || stand->carried)
+    return false;
+  bool alike = s->beside == beside(p) && p->raw_n > 1;
+  bool later = stand->level == LEVEL_EPOCH && stand->said && stand->wanted > s->last;
+  return alike || (later && !has_own);
 }
 
 /* The series of a raw pair: its name with what keeps it apart. NULL when there are too many. */

@@ -243,8 +243,10 @@ static void test_before_the_first_place(void **state) {
          "loss=5@-/-; loss=4@-/-; loss (epoch)=4.5@-/1; loss=3@-/1; loss (epoch)=3.5@-/2");
   expect("loss: 5\nloss: 4\nEpoch 1 loss: 3\nEpoch 2 loss: 2\nloss: 1\n",
          "loss=5@-/-; loss=4@-/-; loss (epoch)=3@-/1; loss=2@-/2; loss (end)=1@-/2");
-  /* Under a headline a line without a place is the epoch's. */
-  expect("Epoch 1/2\nloss: 5\nepoch 1 loss: 4\n", "loss=5@-/1; loss (epoch)=4@-/1");
+  /* Under a headline a line without a place is the epoch's, unless nothing of the kind comes again. */
+  expect("Epoch 1/2\nloss: 5\nepoch 1 loss: 4\nepoch 2 loss: 3\n", "loss=5@-/1; loss (epoch)=4@-/1; loss (epoch)=3@-/2");
+  expect("Epoch 0\nval loss: 5\nepoch 1 val loss: 4\nepoch 2 val loss: 3\n", "val loss=5@-/0; val loss=4@-/1; val loss=3@-/2");
+  expect("Epoch 1/2\nloss: 5\nepoch 1 step 9 loss: 4\n", "loss=5@-/1; loss (step)=4@9/1");
 }
 
 static void expect_steps(const char *log, size_t n, const int64_t *at) {
