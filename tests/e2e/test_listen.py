@@ -65,6 +65,17 @@ class MetricsFrom(Listening):
         _, trials = self.run_sweep(script, metrics_from=[source, {"builtin": False}, {"stream": "stderr", "pattern": r"other (\d+)", "key": "n", "prefix": "err/"}])
         self.assertEqual(self.keys(trials[0]["run_id"]), {"loss", "err/n"})
 
+    def test_a_goal_that_is_measured_before_the_training(self):
+        for place in ("epoch", "step", "batch"):
+            script = f"""
+                print("loss=5", flush=True)
+                for i in (1, 2):
+                    print(f"{place} {{i}} loss={{3 - i}}", flush=True)
+                """
+            _, trials = self.run_sweep(script)
+            self.assertEqual((trials[0]["value"], self.keys(trials[0]["run_id"])), (1, {"loss"}), place)
+            self.assertEqual(self.points(trials[0]["run_id"], "loss"), [(0, 5), (1, 2), (2, 1)])
+
     def test_mistakes_are_told_with_their_place(self):
         file = 'method: grid\nmetric: loss\ncommand: ["true"]\nparameters: {a: {values: [1]}}\nmetrics_from:\n  - {stream: stdout, pattern: \'loss=([0-9\', key: loss}\n'
         answer = self.s.request("POST", "/api/v1/sweeps", file.encode(), headers={"Content-Type": "application/yaml"})

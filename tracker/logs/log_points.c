@@ -73,7 +73,9 @@ static enum level line_level(const struct log_parse *p) {
     return LEVEL_BATCH;
   if (!isnan(own->step))
     return LEVEL_STEP;
-  return isnan(own->epoch) ? LEVEL_NONE : LEVEL_EPOCH;
+  if (!isnan(own->epoch))
+    return LEVEL_EPOCH;
+  return place_is_none(&p->kept.carried) ? LEVEL_OPEN : LEVEL_NONE;
 }
 
 /* Where the points of this line stand: what it says itself, and what earlier lines said. */
@@ -152,7 +154,13 @@ static bool begin_series(struct log_parse *p, struct series *s, struct str key, 
   return true;
 }
 
-static const char *const level_names[LEVEL_COUNT] = {" (end)", " (epoch)", " (step)", " (batch)"};
+static const char *const level_names[LEVEL_COUNT] = {" (end)", " (epoch)", " (step)", " (batch)", " (end)"};
+
+/* The series that lines of this level have for themselves. */
+static struct series *own_series(struct log_parse *p, enum level level, struct str key, struct str *ret_key) {
+  *ret_key = concat(p, key, str_of(level_names[level]));
+  return ret_key->n ? find_series(p, *ret_key) : NULL;
+}
 
 /* What goes before the name, so that series of other parts of the log have other keys. */
 static struct str key_section(struct log_parse *p, const struct raw *raw) {
@@ -193,6 +201,19 @@ static uint8_t beside(const struct log_parse *p) {
   return (uint8_t)MIN_OF(p->raw_n, (size_t)UINT8_MAX);
 }
 
+/* Does the series go on with lines of another level than it had? What came before the first place was of no level: one measurement
+ * before the training, or several, when the lines of a level come twice and none of the others between them. Under a headline it may
+ * be one before the training, too, if the lines of the level begin alike or in a later epoch. */
+static bool takes_level(const struct log_parse *p, const struct series *s, const struct stand *stand, bool has_own) {
+  if (s->level == LEVEL_OPEN)
+    return s->count == 1 || stand->level == LEVEL_NONE || has_own;
+  if (s->level != LEVEL_NONE || s->count != 1 || stand->carried)
+    return false;
+  bool alike = s->beside == beside(p) && p->raw_n > 1;
+  bool later = stand->level == LEVEL_EPOCH && stand->said && stand->wanted > s->last;
+  return alike || (later && !has_own);
+}
+
 /* The series of a raw pair: its name with what keeps it apart. NULL when there are too many. */
 static struct series *name_series(struct log_parse *p, const struct raw *raw, const struct stand *stand, struct str *ret_key,
                                   struct str *ret_name) {
@@ -202,12 +223,16 @@ static struct series *name_series(struct log_parse *p, const struct raw *raw, co
     key = concat(p, key, STR(" 2"));
     s = key.n ? find_series(p, key) : NULL;
   }
-  if (s && s->count == 1 && s->level == LEVEL_NONE && !stand->carried && s->beside == beside(p) &&
-      p->raw_n > 1) /* the first one was measured before the training */
-    s->level = (uint8_t)stand->level;
   if (s && s->hash && s->level != stand->level && raw->kind != LOG_KEY_SCHEDULE) {
-    key = concat(p, key, str_of(level_names[stand->level]));
-    s = key.n ? find_series(p, key) : NULL;
+    struct str own_key;
+    struct series *own = own_series(p, stand->level, key, &own_key);
+    if (takes_level(p, s, stand, own && own->hash)) {
+      s->level = (uint8_t)stand->level;
+      s->in_dict = raw->in_dict;
+    } else {
+      key = own_key;
+      s = own;
+    }
   }
   /* A dict beside lines that give the same, or the same step of the same epoch again on a line of another kind: it repeats. */
   bool again = stand->level == LEVEL_STEP && s && s->printed == stand->printed && s->line != raw->line && s->beside != beside(p);

@@ -86,8 +86,9 @@ struct block {
   char text[BLOCK_MAX];
 };
 
-/* The level of a line: the same name on lines of different level is not the same series. */
-enum level { LEVEL_NONE, LEVEL_EPOCH, LEVEL_STEP, LEVEL_BATCH, LEVEL_COUNT };
+/* The level of a line: the same name on lines of different level is not the same series. Before the log tells the first place there
+ * are no levels yet; stored states hold these numbers. */
+enum level { LEVEL_NONE, LEVEL_EPOCH, LEVEL_STEP, LEVEL_BATCH, LEVEL_OPEN, LEVEL_COUNT };
 
 struct series {
   uint64_t hash; /* of the key; 0: free */

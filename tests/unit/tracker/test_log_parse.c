@@ -30,16 +30,41 @@ static bool collect(void *ctx, const struct log_point *points, size_t n, struct 
   return true;
 }
 
-static void expect(const char *log, const char *points) {
-  struct err err = {0};
+static struct log_metrics *new_reader(void) {
+  struct err err;
   struct log_metrics_options options = {.parse.want_aux = true};
-  struct log_metrics *metrics = log_metrics_new(&options, &err);
-  assert_non_null(metrics);
+  struct log_metrics *reader = log_metrics_new(&options, &err);
+  assert_non_null(reader);
+  return reader;
+}
+
+/* The same, by another reader that knows nothing but the state. */
+static struct log_metrics *hand_over(struct log_metrics *reader) {
+  struct err err;
+  AUTO_BUF struct buf saved = BUF_INIT(LOG_METRICS_STATE_MAX);
+  log_metrics_save(reader, &saved);
+  log_metrics_free(reader);
+  reader = new_reader();
+  assert_true(log_metrics_restore(reader, buf_str(&saved), &err));
+  return reader;
+}
+
+static void expect_in_pieces(struct str log, size_t piece, const char *points) {
+  struct err err;
+  struct log_metrics *reader = new_reader();
   AUTO_BUF struct buf out = BUF_INIT(64 * KIB);
-  assert_true(log_metrics_feed(metrics, str_of(log), collect, &out, &err));
-  assert_true(log_metrics_end(metrics, collect, &out, &err));
-  log_metrics_free(metrics);
+  for (size_t at = 0; at < log.n; at += piece) {
+    assert_true(log_metrics_feed(reader, str_slice(log, at, at + piece), collect, &out, &err));
+    reader = hand_over(reader);
+  }
+  assert_true(log_metrics_end(reader, collect, &out, &err));
+  log_metrics_free(reader);
   assert_string_equal(buf_text(&out), points);
+}
+
+static void expect(const char *log, const char *points) {
+  expect_in_pieces(str_of(log), strlen(log) + 1, points);
+  expect_in_pieces(str_of(log), 11, points);
 }
 
 static void test_cntk(void **state) {
@@ -201,6 +226,29 @@ static bool collect_steps(void *ctx, const struct log_point *points, size_t n, s
   return true;
 }
 
+/* What stands before the first place is of no level, and goes on on whichever comes. */
+static void test_before_the_first_place(void **state) {
+  (void)state;
+  expect("loss=5\nepoch 1 loss=2\nepoch 2 loss=1\n", "loss=5@-/-; loss=2@-/1; loss=1@-/2");
+  expect("loss=5\nstep 1 loss=0.8\nstep 2 loss=0.4\n", "loss=5@-/-; loss=0.8@1/-; loss=0.4@2/-");
+  expect("val_loss: 3.0\nEpoch 1 [10/20] val_loss: 2.0\nEpoch 1 [20/20] val_loss: 1.0\nEpoch 1 val_loss: 1.5\n",
+         "val_loss=3@-/-; val_loss=2@10/1; val_loss=1@20/1; val_loss (epoch)=1.5@-/1");
+  expect("accuracy: 0.1\nEpoch 1/2\naccuracy: 0.5\nEpoch 2/2\naccuracy: 0.6\n", "accuracy=0.1@-/-; accuracy=0.5@-/1; accuracy=0.6@-/2");
+  expect("loss=5, acc=0.1\nepoch 1 loss=2, acc=0.3, f1=0.2\nloss=1, acc=0.4\n",
+         "loss=5@-/-; acc=0.1@-/-; loss=2@-/1; acc=0.3@-/1; f1=0.2@-/1; loss (end)=1@-/1; acc (end)=0.4@-/1");
+  expect("{'loss': 5.0}\nepoch 1 loss=2\n", "loss=5@-/-; loss=2@-/1");
+  expect("loss=5\n{'loss': 2.0, 'epoch': 1}\n", "loss=5@-/-; loss=2@-/1");
+  /* Several: of a loop that goes on, or of one that is over. */
+  expect("loss: 5\nloss: 4\nEpoch 1 loss: 4.5\nloss: 3\nEpoch 2 loss: 3.5\n",
+         "loss=5@-/-; loss=4@-/-; loss (epoch)=4.5@-/1; loss=3@-/1; loss (epoch)=3.5@-/2");
+  expect("loss: 5\nloss: 4\nEpoch 1 loss: 3\nEpoch 2 loss: 2\nloss: 1\n",
+         "loss=5@-/-; loss=4@-/-; loss (epoch)=3@-/1; loss=2@-/2; loss (end)=1@-/2");
+  /* Under a headline a line without a place is the epoch's, unless nothing of the kind comes again. */
+  expect("Epoch 1/2\nloss: 5\nepoch 1 loss: 4\nepoch 2 loss: 3\n", "loss=5@-/1; loss (epoch)=4@-/1; loss (epoch)=3@-/2");
+  expect("Epoch 0\nval loss: 5\nepoch 1 val loss: 4\nepoch 2 val loss: 3\n", "val loss=5@-/0; val loss=4@-/1; val loss=3@-/2");
+  expect("Epoch 1/2\nloss: 5\nepoch 1 step 9 loss: 4\n", "loss=5@-/1; loss (step)=4@9/1");
+}
+
 static void expect_steps(const char *log, size_t n, const int64_t *at) {
   struct err err = {0};
   struct log_metrics *metrics = log_metrics_new(&(struct log_metrics_options){0}, &err);
@@ -234,7 +282,7 @@ int main(void) {
       cmocka_unit_test(test_hugging_face), cmocka_unit_test(test_bars),
       cmocka_unit_test(test_tables),       cmocka_unit_test(test_records),
       cmocka_unit_test(test_garbage),      cmocka_unit_test(test_settings_are_no_metrics),
-      cmocka_unit_test(test_stored_steps),
+      cmocka_unit_test(test_stored_steps), cmocka_unit_test(test_before_the_first_place),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
