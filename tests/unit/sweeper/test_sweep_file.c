@@ -213,6 +213,47 @@ static void azureml_is_translated(void **state) {
   sweep_file_free(file);
 }
 
+static void azureml_paths_begin_at_the_file(void **state) {
+  (void)state;
+#define AZURE \
+  "type: sweep\nsearch_space: {x: {type: choice, values: [1]}}\nobjective: {goal: minimize, primary_metric: l}\n" /* three lines */
+  static const struct {
+    const char *code, *path, *in_copy; /* NULL: it does not get there */
+  } rows[] = {
+      {"code: src, ", "src/d.csv", "d.csv"},
+      {"code: ./src/, ", ".//src/../src/a/d.csv", "a/d.csv"},
+      {"code: src, ", "src", "."},
+      {"code: ../src, ", "../src/d.csv", "d.csv"},
+      {"code: ., ", "./data/d.csv", "data/d.csv"},
+      {"", "d.csv", "d.csv"},
+      {"code: \"azureml:src:1\", ", "d.csv", "d.csv"},
+      {"code: src, ", "/data/d.csv", "/data/d.csv"},
+      {"code: src, ", "https://example.org/d.csv", "https://example.org/d.csv"},
+      {"code: /src, ", "/src/d.csv", "/src/d.csv"},
+      {"code: src, ", "./d.csv", NULL},
+      {"code: src, ", "srcs/d.csv", NULL},
+      {"code: src, ", "src/../../d.csv", NULL},
+      {"code: src, ", "../src/d.csv", NULL},
+      {"code: /src, ", "d.csv", NULL},
+      {"", "../d.csv", NULL},
+  };
+  for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+    char text[500], message[100];
+    struct spec_problems errors;
+    struct sweep_file *file = NULL;
+    struct err err = {0};
+    snprintf(text, sizeof text, AZURE "trial: {%scommand: \"cat ${{inputs.d}}\"}\ninputs:\n  d: {path: \"%s\"}\n", rows[i].code,
+             rows[i].path);
+    bool ok = sweep_file_read(str_of(text), "a.yaml", &arena, &file, &errors, &err);
+    snprintf(message, sizeof message, "a.yaml:6:13: %s is not within ", rows[i].path);
+    if (ok != (rows[i].in_copy != NULL) || (!ok && strncmp(err.text, message, strlen(message)) != 0))
+      fail_msg("row %zu: %s", i, ok ? "accepted" : err.text);
+    if (ok && !str_is(file->spec.command.items[1], rows[i].in_copy))
+      fail_msg("row %zu: %.*s", i, STR_ARG(file->spec.command.items[1]));
+    sweep_file_free(file);
+  }
+}
+
 static void batchai_is_translated(void **state) {
   (void)state;
   struct sweep_file *file = read_file("batchai.json");
@@ -495,6 +536,7 @@ int main(void) {
       cmocka_unit_test(wandb_runs_unchanged),
       cmocka_unit_test(katib_is_translated),
       cmocka_unit_test(azureml_is_translated),
+      cmocka_unit_test(azureml_paths_begin_at_the_file),
       cmocka_unit_test(batchai_is_translated),
       cmocka_unit_test(normal_forms_are_fixed_points),
       cmocka_unit_test(the_normal_form_shows_everything),
