@@ -9,6 +9,7 @@
 #include "cli/transfer.h"
 #include "cli/verbs.h"
 #include "sweeper/jobs/snapshot.h"
+#include "sweeper/sweeps.h"
 
 /* ---- the environment ---- */
 
@@ -36,13 +37,6 @@ static int temporary_file(struct err *err) {
   else
     unlink(path);
   return fd;
-}
-
-static bool link_is_there(const char *directory, struct str link, struct err *err) {
-  char path[8192];
-  struct stat st;
-  snprintf(path, sizeof path, "%s/%.*s", directory, STR_ARG(link));
-  return stat(path, &st) == 0 || err_errno(err, errno, "links: cannot find %s", path);
 }
 
 static bool is_known(struct cli *cli, const char *sha256, bool *ret, struct err *err) {
@@ -76,13 +70,12 @@ bool submit_code(struct cli *cli, const char *directory, const json_t *links, ui
   struct snapshot snapshot;
   if (!names)
     return err_no_memory(err);
-  for (size_t i = 0; i < count; i++) {
+  for (size_t i = 0; i < count; i++)
     names[i] = json_str(json_array_get(links, i));
-    if (names[i].p && !link_is_there(directory, names[i], err))
-      return false;
-  }
-  AUTO_FD int fd = temporary_file(err);
   struct snapshot_source source = {.directory = directory, .links = names, .link_count = count, .max = max};
+  if (!snapshot_check(&source, err))
+    return false;
+  AUTO_FD int fd = temporary_file(err);
   if (fd < 0 || !snapshot_write(&source, fd, &snapshot, err) || !send_snapshot(cli, directory, fd, &snapshot, err))
     return false;
   snprintf(ret_code, SUBMIT_CODE_SIZE, "sha256:%s", snapshot.sha256);
@@ -155,9 +148,30 @@ static bool add_code(struct cli *cli, const json_t *spec, json_t *body, struct e
           err_set(err, ERR_INVALID, "the path %s is no UTF-8", whole));
 }
 
-bool sweep_submit(struct cli *cli, const char *file, bool dry_run, json_t **ret_sweep, struct err *err) {
-  AUTO_JSON json_t *body = submission(file, err), *preview = NULL;
-  if (!body || !post_sweep(cli, body, true, dry_run ? ret_sweep : &preview, err))
+/* The service may not see what lies here. */
+static bool check_place(const json_t *body, json_t *warnings, struct err *err) {
+  const char *name = json_string_value(json_object_get(body, "name"));
+  AUTO_ARENA struct arena arena = ARENA_INIT(16 * MIB);
+  struct spec_problems *errors = ARENA_NEW(&arena, struct spec_problems);
+  struct sweep_file *file;
+  name = name ? name : "";
+  if (!errors || !sweep_file_read(json_str(json_object_get(body, "file")), name, &arena, &file, errors, err))
     return false;
-  return dry_run || (add_code(cli, json_object_get(preview, "spec"), body, err) && post_sweep(cli, body, false, ret_sweep, err));
+  size_t told = file->warnings.count; /* by the service, too */
+  bool ok = sweeps_check_place(file, json_str(json_object_get(body, "directory")), err) || sweep_file_fail_placed(name, err);
+  for (size_t i = told; i < MIN_OF(file->warnings.count, (size_t)SPEC_PROBLEMS_MAX); i++)
+    json_array_append_new(warnings, json_string(file->warnings.items[i].message));
+  sweep_file_free(file);
+  return ok;
+}
+
+bool sweep_submit(struct cli *cli, const char *file, bool dry_run, json_t **ret_sweep, struct err *err) {
+  AUTO_JSON json_t *body = submission(file, err), *preview = NULL, *sweep = NULL, *warnings = json_array();
+  if (!body || !post_sweep(cli, body, true, &preview, err) || !check_place(body, warnings, err))
+    return false;
+  if (!dry_run && (!add_code(cli, json_object_get(preview, "spec"), body, err) || !post_sweep(cli, body, false, &sweep, err)))
+    return false;
+  *ret_sweep = json_incref(dry_run ? preview : sweep);
+  json_array_extend(json_object_get(*ret_sweep, "warnings"), warnings);
+  return true;
 }

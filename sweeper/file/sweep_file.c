@@ -554,6 +554,21 @@ bool sweep_file_fail(const char *name, const struct spec_problem *problem, struc
   return problem->hint[0] ? err_hint(err, "%s", problem->hint) : false;
 }
 
+bool sweep_file_place(const struct sweep_file *file, struct err *err) {
+  const struct ynode *node = err->path[0] && !file->is_job ? ynode_at(file->root, str_of(err->path)) : file->root;
+  if (node != file->root) {
+    err->line = node->line;
+    err->column = node->column;
+  }
+  return false;
+}
+
+bool sweep_file_fail_placed(const char *name, struct err *err) {
+  struct err found = *err;
+  struct spec_problem problem = {.path = found.path, .line = found.line, .column = found.column, .message = found.text, .hint = found.hint};
+  return found.line && sweep_file_fail(name, &problem, err);
+}
+
 static bool read_file(struct str text, const char *name, bool is_job, struct arena *arena, struct sweep_file **ret,
                       struct spec_problems *errors, struct err *err) {
   struct err local;

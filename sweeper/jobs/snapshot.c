@@ -395,6 +395,24 @@ static bool look(struct walk *w) {
   return w->bytes <= w->source->max || too_large(w);
 }
 
+bool snapshot_check(const struct snapshot_source *source, struct err *err) {
+  char path[2 * PATH_SIZE], key[32];
+  struct stat st;
+  if (stat(source->directory, &st) != 0 || !S_ISDIR(st.st_mode)) {
+    err_set(err, ERR_INVALID, "workdir: there is no directory %s", source->directory);
+    return err_at(err, "workdir", 0, 0);
+  }
+  for (size_t i = 0; i < source->link_count; i++) {
+    int n = snprintf(path, sizeof path, "%s/%.*s", source->directory, STR_ARG(source->links[i]));
+    if (n < (int)sizeof path && stat(path, &st) == 0)
+      continue;
+    snprintf(key, sizeof key, "links[%zu]", i);
+    err_set(err, ERR_INVALID, "links: cannot find %s", path);
+    return err_at(err, key, 0, 0);
+  }
+  return true;
+}
+
 bool snapshot_write(const struct snapshot_source *source, int fd, struct snapshot *ret, struct err *err) {
   struct walk w = {.source = source, .arena = ARENA_INIT(512 * MIB), .err = err};
   struct sink sink = {.fd = fd, .digest = digest_new(), .err = err};

@@ -105,6 +105,31 @@ class Snapshots(Base):
             self.assertIn(word, answer.json["detail"])
         self.assertEqual(self.s.post("/api/v1/sweeps", spec, unix=False).status, 401)
 
+    def test_a_dry_run_looks_for_what_the_jobs_need(self):
+        (self.work / "data").mkdir()
+        head = "method: grid\nparameters: {a: {values: [1]}}\n"
+        file = self.work / "sweep.yaml"
+        for lines, complaint in (("workdir: nowhere\n", r"sweep\.yaml:3:10: workdir: there is no directory .*/nowhere"),
+                                 ("workdir: sweep.yaml\n", r"sweep\.yaml:3:10: workdir: there is no directory"),
+                                 ("links: [data, gone]\n", r"sweep\.yaml:3:15: links: cannot find .*/gone"),
+                                 ("workdir: nowhere\nworkdir_mode: inplace\n", r"sweep\.yaml:3:10: workdir: there is no directory"),
+                                 ("resources: {slots: 3}\n", r"sweep\.yaml:3:20: a trial wants 3 slots, and there are 2")):
+            file.write_text(f"{head}{lines}command: [true]\n")
+            for words in ((), ("--dry-run",)):
+                with self.subTest(lines=lines, words=words):
+                    self.assertRegex(self.cli("sweep", "create", file, *words, code=1).stderr, complaint)
+        for change, path in (({"workdir": "/nowhere"}, "workdir"), ({"links": ["data", "gone"]}, "links[1]")):
+            answer = self.s.post("/api/v1/sweeps?dry_run=true", {"method": "grid", "command": ["true"], "workdir": str(self.work),
+                                                                 "parameters": {"a": {"values": [1]}}, **change})
+            self.assertEqual((answer.status, [p["path"] for p in answer.json["errors"]]), (400, [path]), answer)
+            self.assertEqual(answer.json["errors"][0]["line"], 1)
+        file.write_text(f"{head}program: train.py\n")
+        shown = self.cli("sweep", "create", file, "--dry-run", "-o", "json")
+        self.assertIn("warning: program: there is no", shown.stderr)
+        self.assertIn("train.py", str(json.loads(shown.stdout)["warnings"]))
+        self.put("train.py", "")
+        self.assertEqual(self.cli("sweep", "create", file, "--dry-run", "-o", "json").stderr, "")
+
     def test_too_large_a_directory_lists_what_is_large(self):
         self.put("sweep.yaml", 'method: grid\ncommand: [sh, train.sh]\nworkdir_max: 1MB\nparameters: {a: {values: [1]}}\n')
         self.put("weights/a.bin", "x" * 900_000)
