@@ -9,6 +9,7 @@
 #include "cli/transfer.h"
 #include "cli/verbs.h"
 #include "sweeper/jobs/snapshot.h"
+#include "sweeper/sweeps.h"
 
 /* ---- the environment ---- */
 
@@ -52,13 +53,6 @@ static int temporary_file(struct err *err) {
   return fd;
 }
 
-static bool link_is_there(const char *directory, struct str link, struct err *err) {
-  char path[8192];
-  struct stat st;
-  snprintf(path, sizeof path, "%s/%.*s", directory, STR_ARG(link));
-  return stat(path, &st) == 0 || err_errno(err, errno, "links: cannot find %s", path);
-}
-
 static bool is_known(struct cli *cli, const char *sha256, bool *ret, struct err *err) {
   *ret = cli_get(cli, NULL, err, "/code/{}", sha256);
   return *ret || err->code == ERR_NOT_FOUND;
@@ -90,13 +84,12 @@ bool submit_code(struct cli *cli, const char *directory, const json_t *links, ui
   struct snapshot snapshot;
   if (!names)
     return err_no_memory(err);
-  for (size_t i = 0; i < count; i++) {
+  for (size_t i = 0; i < count; i++)
     names[i] = json_str(json_array_get(links, i));
-    if (names[i].p && !link_is_there(directory, names[i], err))
-      return false;
-  }
-  AUTO_FD int fd = temporary_file(err);
   struct snapshot_source source = {.directory = directory, .links = names, .link_count = count, .max = max};
+  if (!snapshot_check(&source, err))
+    return false;
+  AUTO_FD int fd = temporary_file(err);
   if (fd < 0 || !snapshot_write(&source, fd, &snapshot, err) || !send_snapshot(cli, directory, fd, &snapshot, err))
     return false;
   snprintf(ret_code, SUBMIT_CODE_SIZE, "sha256:%s", snapshot.sha256);
@@ -126,24 +119,36 @@ static bool post_sweep(struct cli *cli, const json_t *body, bool dry_run, json_t
   return json_read(buf_str(&reply.body), ret, err) || err_prefix(err, "the service's answer is no JSON");
 }
 
+/* JSON cannot carry the file if it is no UTF-8; its reader says where it is not. */
+static bool check_text(const char *name, struct str text, struct err *err) {
+  AUTO_ARENA struct arena arena = ARENA_INIT(16 * MIB);
+  struct ynode *root;
+  struct yaml_place place;
+  if (str_is_utf8(text))
+    return true;
+  if (yaml_read(text, &arena, &root, &place, err))
+    return err_set(err, ERR_INVALID, "%s is not valid UTF-8", name);
+  struct err found = *err;
+  struct spec_problem problem = {.path = "", .line = place.line, .column = place.column, .message = found.text, .hint = ""};
+  return sweep_file_fail(name, &problem, err);
+}
+
 /* The file's name is the sweep's when the file says none; the directory is what relative paths in it are beneath. */
 static json_t *submission(const char *file, struct err *err) {
   AUTO_BUF struct buf text = BUF_INIT(4 * MIB), directory = BUF_INIT(ENDPOINT_PATH_MAX);
   bool is_input = strcmp(file, "-") == 0;
   const char *slash = is_input ? NULL : strrchr(file, '/');
-  if (!cli_read_input(file, &text, err))
+  const char *name = is_input ? "" : slash ? slash + 1 : file;
+  if (!cli_read_input(file, &text, err) || !check_text(name, buf_str(&text), err))
     return NULL;
   buf_add_str(&directory, slash ? str_n(file, (size_t)(slash - file) + 1) : STR("."));
   AUTO_FREE char *whole = realpath(buf_text(&directory), NULL);
   if (!whole)
     return err_errno(err, errno, "cannot find %s", buf_text(&directory)), NULL;
-  json_t *body = json_pack("{ss#ss?ssso*}", "file", buf_text(&text), text.n, "name",
-                           is_input ? NULL
-                           : slash  ? slash + 1
-                                    : file,
-                           "directory", whole, "environment", submit_environment());
+  json_t *body = json_pack("{ss#ss?ssso*}", "file", buf_text(&text), text.n, "name", is_input ? NULL : name, "directory", whole,
+                           "environment", submit_environment());
   if (!body)
-    err_set(err, ERR_INVALID, "%s, or its place, is no UTF-8", is_input ? "the input" : file);
+    err_set(err, ERR_INVALID, "the place of %s is no UTF-8", is_input ? "the input" : file);
   return body;
 }
 
@@ -169,15 +174,33 @@ static bool add_code(struct cli *cli, const json_t *spec, json_t *body, struct e
           err_set(err, ERR_INVALID, "the path %s is no UTF-8", whole));
 }
 
+/* The service may not see what lies here. Whether the file itself is right is for the service to say, which may be of another version. */
+static bool check_place(const json_t *body, json_t *warnings, struct err *err) {
+  const char *name = json_string_value(json_object_get(body, "name"));
+  AUTO_ARENA struct arena arena = ARENA_INIT(16 * MIB);
+  struct spec_problems *errors = ARENA_NEW(&arena, struct spec_problems);
+  struct sweep_file *file;
+  name = name ? name : "";
+  if (!errors || !sweep_file_read(json_str(json_object_get(body, "file")), name, &arena, &file, errors, err))
+    return errors || err_no_memory(err);
+  size_t told = file->warnings.count; /* by the service, too */
+  bool ok = sweeps_check_place(file, json_str(json_object_get(body, "directory")), err) || sweep_file_fail_placed(name, err);
+  for (size_t i = told; i < MIN_OF(file->warnings.count, (size_t)SPEC_PROBLEMS_MAX); i++)
+    json_array_append_new(warnings, json_string(file->warnings.items[i].message));
+  sweep_file_free(file);
+  return ok;
+}
+
 bool sweep_submit(struct cli *cli, const char *file, bool dry_run, json_t **ret_sweep, struct err *err) {
-  AUTO_JSON json_t *body = submission(file, err), *preview = NULL;
-  if (!body || !post_sweep(cli, body, true, &preview, err))
+  AUTO_JSON json_t *body = submission(file, err), *preview = NULL, *sweep = NULL, *warnings = json_array();
+  if (!body || !post_sweep(cli, body, true, &preview, err) || !check_place(body, warnings, err))
     return false;
   const json_t *spec = json_object_get(preview, "spec");
   bool inherits = add_inherited(spec, json_object_get(body, "environment"));
-  if (dry_run && !inherits) {
-    *ret_sweep = json_incref(preview);
-    return true;
-  }
-  return (dry_run || add_code(cli, spec, body, err)) && post_sweep(cli, body, dry_run, ret_sweep, err);
+  bool asks_again = !dry_run || inherits;
+  if ((!dry_run && !add_code(cli, spec, body, err)) || (asks_again && !post_sweep(cli, body, dry_run, &sweep, err)))
+    return false;
+  *ret_sweep = json_incref(sweep ? sweep : preview);
+  json_array_extend(json_object_get(*ret_sweep, "warnings"), warnings);
+  return true;
 }

@@ -79,6 +79,7 @@ static bool check_workdir(struct sweeps *s, const struct sweep_spec *spec, struc
   bool known = jobs_origin(spec, directory, &origin);
   if (!known && !is_code && spec->workdir.n && !str_is(spec->workdir, ".")) {
     err_set(err, ERR_INVALID, "\"workdir\" is not absolute, and it is not known where it begins");
+    err_at(err, "workdir", 0, 0);
     return err_hint(err, "give an absolute path, or submit with winnow sweep create");
   }
   if (!known && spec->workdir_mode == WORKDIR_INPLACE) {
@@ -88,9 +89,32 @@ static bool check_workdir(struct sweeps *s, const struct sweep_spec *spec, struc
   if (!known && spec->links.count)
     return err_set(err, ERR_INVALID, "\"links\" lead to a directory, and none is known");
   for (size_t i = 0; i < spec->links.count; i++)
-    if (!snapshot_link_ok(spec->links.items[i]))
-      return err_set(err, ERR_INVALID, "\"links\" are paths within the directory, not \"%.*s\"",
-                     STR_ARG(str_slice(spec->links.items[i], 0, 100)));
+    if (!snapshot_link_ok(spec->links.items[i])) {
+      err_set(err, ERR_INVALID, "\"links\" are paths within the directory, not \"%.*s\"", STR_ARG(str_slice(spec->links.items[i], 0, 100)));
+      return err_at(err, "links", 0, 0);
+    }
+  return true;
+}
+
+static bool runs_program(const struct sweep_spec *spec) {
+  for (size_t i = 0; i < spec->command.count; i++)
+    if (str_find_str(spec->command.items[i], STR("${program}")) != SIZE_MAX)
+      return spec->program.n && spec->program.p[0] != '/';
+  return false;
+}
+
+bool sweeps_check_place(struct sweep_file *file, struct str directory, struct err *err) {
+  const struct sweep_spec *spec = &file->spec;
+  char ignored[DIGEST_HEX + 1];
+  AUTO_BUF struct buf origin = BUF_INIT(8192), program = BUF_INIT(16 * KIB);
+  if (!spec->has_command || code_digest_read(spec->workdir, ignored) || !jobs_origin(spec, directory, &origin))
+    return true;
+  struct snapshot_source source = {.directory = buf_text(&origin), .links = spec->links.items, .link_count = spec->links.count};
+  if (!buf_ok(&origin, err) || !snapshot_check(&source, err))
+    return sweep_file_place(file, err);
+  buf_printf(&program, "%s/%.*s", buf_text(&origin), STR_ARG(spec->program));
+  if (runs_program(spec) && access(buf_text(&program), F_OK) != 0)
+    spec_problem_add(&file->warnings, ynode_at(file->root, STR("program")), "program", NULL, "program: there is no %s", buf_text(&program));
   return true;
 }
 
@@ -106,9 +130,12 @@ bool sweeps_check(struct sweeps *s, struct sweep_file *file, struct str director
     warn(file, "prior", "not used: this sampler does not learn from results");
   if (!spec->has_command)
     return true;
-  if ((uint32_t)spec->resources.slots > s->conf.slots)
-    return err_set(err, ERR_INVALID, "a trial wants %lld slots, and there are %u", (long long)spec->resources.slots, s->conf.slots);
-  return check_workdir(s, spec, directory, err);
+  if ((uint32_t)spec->resources.slots > s->conf.slots) {
+    err_set(err, ERR_INVALID, "a trial wants %lld slots, and there are %u", (long long)spec->resources.slots, s->conf.slots);
+    err_at(err, "resources.slots", 0, 0);
+    return sweep_file_place(file, err);
+  }
+  return check_workdir(s, spec, directory, err) || sweep_file_place(file, err);
 }
 
 static bool put_points(const struct live_sweep *live, struct json_writer *w, json_t **ret_first, struct err *err) {

@@ -73,6 +73,8 @@ void sweeps_free(struct sweeps *sweeps);
 
 /* What this service cannot do yet with the file is refused; what it does differently is added to the file's warnings. */
 MUST_CHECK bool sweeps_check(struct sweeps *sweeps, struct sweep_file *file, struct str directory, struct err *err);
+/* Is what its jobs run on there, on this machine? A missing program is a warning, for it may come with the environment. */
+MUST_CHECK bool sweeps_check_place(struct sweep_file *file, struct str directory, struct err *err);
 /* What a submission would be, as JSON text: the normal form, the number of cells, the first points, the first command. The file is read
  * before this returns. */
 typedef void sweeps_text_fn(void *ctx, struct str json, const struct err *err);

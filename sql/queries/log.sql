@@ -55,6 +55,15 @@ select state from log_file where run = $1 and attempt = $2 and source = $3 and p
 insert into log_file (run, attempt, source, path, next, state) values ($1, $2, $3, $4, $5, $6)
 on conflict (run, attempt, source, path) do update set next = $5, state = $6;
 
+-- name: log_files (uuid) -> (int2, text, int8, bytea) repeatable
+-- Source, path, bytes read, state of the metric files of a run's newest attempt, of at most so many that a person reads.
+select f.source, f.path, f.next, f.state from log_file f join run r on r.id = f.run and r.attempt = f.attempt
+where f.run = $1 order by f.source, f.path limit 20;
+
+-- name: run_metrics_from (uuid) -> (text) repeatable
+-- Where the metrics of a run are read, as its sweep says; null: it does not say.
+select s.spec::jsonb ->> 'metrics_from' from run r join sweep s on s.id = coalesce(r.sweep_id, r.id) where r.id = $1;
+
 -- name: run_state (uuid) -> (int2, int4) repeatable
 -- State, attempt.
 select state, attempt from run where id = $1 and deleted_at is null;

@@ -13,6 +13,58 @@ struct splitter {
   struct ynode *out;
 };
 
+static struct str code_of(const struct ynode *root) {
+  struct str code = import_text(ynode_peek(ynode_peek(root, STR("trial")), STR("code")));
+  return code.n && !str_starts(code, STR("azureml:")) ? code : STR(".");
+}
+
+/* "./a//b/../c" as "a/c", and "" for the directory itself; what leads upwards stays in front. */
+static struct str plain_path(struct import *im, struct str path) {
+  char *text = arena_alloc(im->arena, path.n + 2);
+  size_t n = 0, kept = 0; /* kept: no ".." takes this back */
+  struct str rest = path, part;
+  if (!text) {
+    im->no_memory = true;
+    return STR("");
+  }
+  if (str_starts(path, STR("/")))
+    kept = n = (size_t)(stpcpy(text, "/") - text);
+  while (rest.n && str_split(&rest, '/', &part)) {
+    if (!part.n || str_is(part, "."))
+      continue;
+    bool up = str_is(part, "..");
+    if (up && n > kept) {
+      while (n > kept && text[n - 1] != '/')
+        n--;
+      n -= n > kept;
+      continue;
+    }
+    if (n && text[n - 1] != '/')
+      text[n++] = '/';
+    memcpy(text + n, part.p, part.n);
+    n += part.n;
+    if (up)
+      kept = n;
+  }
+  return str_n(text, n);
+}
+
+/* Theirs begin at the file, ours in the job's copy of `code`: what lies in there has another name, and nothing else comes along. */
+static struct str path_in_code(struct splitter *s, const struct ynode *path) {
+  struct str code = plain_path(s->im, code_of(s->root)), plain = plain_path(s->im, import_text(path));
+  bool is_below = code.n ? str_starts(plain, code) && (plain.n == code.n || plain.p[code.n] == '/') : !str_starts(plain, STR(".."));
+  if (str_starts(plain, STR("/")) || str_find_str(path->text, STR("://")) != SIZE_MAX)
+    return path->text;
+  if (!is_below) {
+    spec_problem_add(s->im->errors, path, "inputs", "write an absolute path, or put it there",
+                     "%.*s is not within %.*s, of which each job gets a copy", STR_ARG(str_slice(path->text, 0, 200)),
+                     STR_ARG(str_slice(code_of(s->root), 0, 200)));
+    return path->text;
+  }
+  struct str below = str_slice(plain, code.n ? MIN_OF(code.n + 1, plain.n) : 0, plain.n);
+  return below.n ? below : STR(".");
+}
+
 static struct str input_value(struct splitter *s, struct str name) {
   const struct ynode *inputs = ynode_get(s->root, "inputs");
   struct ynode *input = ynode_peek(inputs, name);
@@ -22,7 +74,11 @@ static struct str input_value(struct splitter *s, struct str name) {
   for (size_t i = 0; i < inputs->count; i++)
     if (inputs->pairs[i].value == input)
       inputs->pairs[i].key->seen = true;
-  return ynode_is_scalar(input) ? input->text : import_text(ynode_peek(input, STR("path")));
+  if (ynode_is_scalar(input))
+    return input->text;
+  const struct ynode *path = ynode_peek(input, STR("path"));
+  struct str text = import_text(path);
+  return text.n && !str_starts(text, STR("azureml:")) ? path_in_code(s, path) : text;
 }
 
 /* `${{search_space.lr}}` becomes `{{lr}}`, `${{inputs.d}}` its path. */
@@ -114,8 +170,8 @@ static void azure_trial(struct import *im, const struct ynode *root) {
   buf_release(&s.word);
   import_put(im, im->out, "command", s.out);
   const struct ynode *code = ynode_get(trial, "code");
-  if (code && !str_starts(import_text(code), STR("azureml:")))
-    import_put(im, im->out, "workdir", ynode_new_text(im->arena, code, import_text(code)));
+  if (code)
+    import_put(im, im->out, "workdir", ynode_new_text(im->arena, code, code_of(root)));
   struct ynode *env = ynode_get(trial, "environment_variables");
   import_keep(im, im->out, "env", env);
 }

@@ -3,6 +3,7 @@
 #include <math.h>
 
 #include "base/mem.h"
+#include "sampler/lattice.h"
 #include "sweeper/file/command.h"
 #include "sweeper/file/sweep_import.h"
 #include "sweeper/file/sweep_sources.h"
@@ -405,6 +406,7 @@ static void check_constraints(struct check *c) {
 }
 
 static bool check_space(struct check *c) {
+  struct lattice grid;
   AUTO_JSON json_t *json = NULL;
   struct err err = {0};
   if (c->errors->count)
@@ -412,7 +414,8 @@ static bool check_space(struct check *c) {
   if (!sweep_file_space(c->file, &json, &err))
     return false;
   if (space_new(json_object_get(json, "parameters"), json_object_get(json, "conditions"), json_object_get(json, "constraints"),
-                &c->file->space, &err)) {
+                &c->file->space, &err) &&
+      (c->file->spec.sampler.type != SAMPLER_GRID || lattice_init(&grid, c->file->space, LATTICE_GRID, &err))) {
     check_constraints(c);
     return true;
   }
@@ -563,6 +566,21 @@ bool sweep_file_fail(const char *name, const struct spec_problem *problem, struc
     err_set(err, ERR_INVALID, "%s%s%s", name, name[0] ? ": " : "", problem->message);
   err_at(err, "", problem->line, problem->column);
   return problem->hint[0] ? err_hint(err, "%s", problem->hint) : false;
+}
+
+bool sweep_file_place(const struct sweep_file *file, struct err *err) {
+  const struct ynode *node = err->path[0] && !file->is_job ? ynode_at(file->root, str_of(err->path)) : file->root;
+  if (node != file->root) {
+    err->line = node->line;
+    err->column = node->column;
+  }
+  return false;
+}
+
+bool sweep_file_fail_placed(const char *name, struct err *err) {
+  struct err found = *err;
+  struct spec_problem problem = {.path = found.path, .line = found.line, .column = found.column, .message = found.text, .hint = found.hint};
+  return found.line && sweep_file_fail(name, &problem, err);
 }
 
 static bool read_file(struct str text, const char *name, bool is_job, struct arena *arena, struct sweep_file **ret,

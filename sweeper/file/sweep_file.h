@@ -146,6 +146,11 @@ struct stop_goal sweep_file_goal(const struct sweep_file *file);
 /* `name:line:column: message` of a problem into err, the hint too. Returns false. */
 bool sweep_file_fail(const char *name, const struct spec_problem *problem, struct err *err);
 
+/* A mistake that shows only when the file is submitted gets the line and column of the key that err->path names. Returns false. */
+bool sweep_file_place(const struct sweep_file *file, struct err *err);
+/* Such a mistake reads as one of the reader. Returns false. */
+bool sweep_file_fail_placed(const char *name, struct err *err);
+
 /* The JSON Schema for editors. */
 MUST_CHECK bool sweep_file_schema(struct buf *out, struct err *err);
 

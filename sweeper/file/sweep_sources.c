@@ -168,7 +168,7 @@ bool sweep_sources_make(const struct spec_objects *sources, const struct sweep_m
   return *ret != NULL;
 }
 
-bool sweep_sources_read(struct str text, struct metric_sources **ret, struct err *err) {
+static bool read_list(struct str text, bool with_files, struct metric_sources **ret, struct err *err) {
   AUTO_ARENA struct arena arena = ARENA_INIT(16 * MIB);
   struct spec_problems *errors = ARENA_NEW(&arena, struct spec_problems), *warnings = ARENA_NEW(&arena, struct spec_problems);
   struct ynode *root;
@@ -186,12 +186,20 @@ bool sweep_sources_read(struct str text, struct metric_sources **ret, struct err
     char path[64];
     snprintf(path, sizeof path, "metrics_from[%zu]", i);
     sweep_source_check(&((struct sweep_metrics_source *)list.sources.items)[i], ynode_at(root, str_of(path)), path, errors);
-    if (!errors->count && ((struct sweep_metrics_source *)list.sources.items)[i].file.p)
+    if (!with_files && !errors->count && ((struct sweep_metrics_source *)list.sources.items)[i].file.p)
       spec_problem_add(errors, ynode_at(root, str_of(path)), path, NULL, "%s: files are not kept; stored output is read again", path);
   }
   if (errors->no_memory)
     return err_no_memory(err);
   return errors->count ? sweep_file_fail("metrics_from", &errors->items[0], err) : sweep_sources_make(&list.sources, NULL, ret, err);
+}
+
+bool sweep_sources_read(struct str text, struct metric_sources **ret, struct err *err) {
+  return read_list(text, false, ret, err);
+}
+
+bool sweep_sources_read_all(struct str text, struct metric_sources **ret, struct err *err) {
+  return read_list(text, true, ret, err);
 }
 
 bool sweep_sources_have_files(const struct spec_objects *sources) {

@@ -15,8 +15,12 @@ void sweep_source_check(struct sweep_metrics_source *source, const struct ynode 
 MUST_CHECK bool sweep_sources_make(const struct spec_objects *sources, const struct sweep_metric *metric, struct metric_sources **ret,
                                    struct err *err);
 
-/* A list as it stands in a sweep file, in YAML or JSON, by itself. Mistakes are told with their line and column. */
+/* A list as it stands in a sweep file, `{"metrics_from": […]}` in YAML or JSON, for what is stored: files are not. Mistakes are told with
+ * their line and column. */
 MUST_CHECK bool sweep_sources_read(struct str text, struct metric_sources **ret, struct err *err);
+
+/* The same with the files. */
+MUST_CHECK bool sweep_sources_read_all(struct str text, struct metric_sources **ret, struct err *err);
 
 /* True when something but the two streams is read. */
 bool sweep_sources_have_files(const struct spec_objects *sources);

@@ -19,7 +19,8 @@ static void put_reason(const struct live_trial *trial, struct json_writer *w) {
   AUTO_BUF struct buf reason = BUF_INIT(8 * KIB);
   schedule_reason(s->schedule, trial->course->job, &reason);
   if (s->node_drained && schedule_node_info(s->schedule, s->node).state != NODE_UP && !trial->course->held)
-    buf_printf(&reason, ": %s is drained%s%s", s->node_name, s->node_reason ? ": " : "", s->node_reason ? s->node_reason : "");
+    buf_printf(&reason, "%s %s is drained%s%s", engine_sweep(trial->sweep->engine).state == SWEEP_PAUSED ? ", and" : ":", s->node_name,
+               s->node_reason ? ": " : "", s->node_reason ? s->node_reason : "");
   jw_put_text(w, "reason", buf_text(&reason));
 }
 
@@ -183,7 +184,7 @@ void sweeps_put_node(const struct sweeps *s, struct json_writer *w) {
   jw_object(w);
   jw_put_text(w, "name", s->node_name);
   jw_put_text(w, "state", info.state == NODE_UP ? "UP" : info.used ? "DRAINING" : "DRAINED");
-  jw_put_text(w, "reason", s->node_drained ? s->node_reason : NULL);
+  jw_put_text(w, "reason", s->node_drained ? s->node_reason : s->conf.gpus ? gpus_trouble(s->conf.gpus) : NULL);
   jw_key(w, "slots");
   jw_object(w);
   jw_put_i64(w, "total", info.total);

@@ -28,6 +28,8 @@ struct snapshot {
 /* Writes to `fd`, from where it stands. ERR_TOO_LARGE lists the largest entries; ERR_INVALID names a link that leads outward; ERR_CONFLICT
  * a file that changed meanwhile. */
 MUST_CHECK bool snapshot_write(const struct snapshot_source *source, int fd, struct snapshot *ret, struct err *err);
+/* Are they there, the directory, and in it what `links` name? ERR_INVALID names what is not, with the sweep file's key as its path. */
+MUST_CHECK bool snapshot_check(const struct snapshot_source *source, struct err *err);
 /* Relative, no ".." and no empty part in it, at most SNAPSHOT_DEPTH_MAX deep. */
 bool snapshot_path_ok(struct str path);
 /* May it stand under `links`? As snapshot_path_ok(), but for dots and slashes around it. */

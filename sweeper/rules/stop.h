@@ -54,7 +54,7 @@ extern const struct spec_table stop_conf_table;
 /* What the table cannot say (either slack, some bound, ...): adds to `errors`. */
 void stop_conf_check(const struct stop_conf *conf, const struct ynode *at, const char *path, struct spec_problems *errors);
 /* The iterations at which a rung of asha, hyperband or W&B's hyperband stands, for people: at most `max`, returns how many. For
- * hyperband those of `bracket`. */
+ * hyperband those of `bracket`; of other rules none. */
 size_t stop_ladder(const struct stop_conf *conf, int64_t bracket, double *ret, size_t max);
 
 struct stop_goal {

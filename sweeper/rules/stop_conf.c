@@ -106,6 +106,8 @@ static size_t wandb_ladder_down(const struct stop_conf *conf, double *ret, size_
 
 size_t stop_ladder(const struct stop_conf *conf, int64_t bracket, double *ret, size_t max) {
   bool wandb = conf->type == STOP_WANDB_HYPERBAND;
+  if (!(ON(conf->type) & LADDERS))
+    return 0;
   if (wandb && conf->has_max_iter)
     return wandb_ladder_down(conf, ret, max);
   size_t n = 0;

@@ -167,6 +167,24 @@ class MetricsFrom(Listening):
         trial = self.trials(made["id"])[0]
         self.assertEqual((trial["state"], trial["value"], self.points(trial["run_id"], "loss")), ("FINISHED", 3.0, [(1, 3.0)]))
 
+    def test_a_run_tells_where_its_metrics_come_from(self):
+        script = """
+            import os, time
+            print("quality is 0.5", flush=True)
+            while not os.path.exists("go"):
+                time.sleep(0.05)
+            open("m.jsonl", "w").write('{"loss": 3}\\nno record\\n{"loss": 2}\\n')
+            """
+        sweep = self.submit_script(script, metrics_from=[{"pattern": r"quality is (?P<quality>\S+)"}, {"builtin": False}, {"file": "m.jsonl"},
+                                                         {"file": "gone/*.csv"}])
+        run = lambda: self.ok(self.s.get(f"/api/v1/runs/{wait(lambda: self.trials(sweep), 'the trial')[0]['run_id']}"))
+        said = wait(lambda: (r := run()["recognised"]).get("stdout") and r, "the output")
+        self.assertEqual(said, {"stdout": "by name or pattern, 1 metric", "m.jsonl": "not there yet", "gone/*.csv": "not there yet"})
+        (pathlib.Path(self.sweep(sweep)["spec"]["workdir"]) / "go").touch()
+        self.ended(sweep)
+        self.assertEqual(run()["recognised"], {"stdout": "by name or pattern, 1 metric", "m.jsonl": "json, 34 bytes, 1 bad record",
+                                               "gone/*.csv": "there was no such file"})
+
 
 class Artifacts(Listening):
     SCRIPT = """

@@ -130,13 +130,52 @@ class Snapshots(Base):
             self.assertIn(word, answer.json["detail"])
         self.assertEqual(self.s.post("/api/v1/sweeps", spec, unix=False).status, 401)
 
+    def test_a_dry_run_looks_for_what_the_jobs_need(self):
+        (self.work / "data").mkdir()
+        head = "method: grid\nparameters: {a: {values: [1]}}\n"
+        file = self.work / "sweep.yaml"
+        for lines, complaint in (("workdir: nowhere\n", r"sweep\.yaml:3:10: workdir: there is no directory .*/nowhere"),
+                                 ("workdir: sweep.yaml\n", r"sweep\.yaml:3:10: workdir: there is no directory"),
+                                 ("links: [data, gone]\n", r"sweep\.yaml:3:15: links: cannot find .*/gone"),
+                                 ("workdir: nowhere\nworkdir_mode: inplace\n", r"sweep\.yaml:3:10: workdir: there is no directory"),
+                                 ("resources: {slots: 3}\n", r"sweep\.yaml:3:20: a trial wants 3 slots, and there are 2")):
+            file.write_text(f"{head}{lines}command: [true]\n")
+            for words in ((), ("--dry-run",)):
+                with self.subTest(lines=lines, words=words):
+                    self.assertRegex(self.cli("sweep", "create", file, *words, code=1).stderr, complaint)
+        for change, path in (({"workdir": "/nowhere"}, "workdir"), ({"links": ["data", "gone"]}, "links[1]")):
+            answer = self.s.post("/api/v1/sweeps?dry_run=true", {"method": "grid", "command": ["true"], "workdir": str(self.work),
+                                                                 "parameters": {"a": {"values": [1]}}, **change})
+            self.assertEqual((answer.status, [p["path"] for p in answer.json["errors"]]), (400, [path]), answer)
+            self.assertEqual(answer.json["errors"][0]["line"], 1)
+        file.write_bytes(head.encode() + b"name: caf\xe9\n")
+        self.assertRegex(self.cli("sweep", "create", file, "--dry-run", code=1).stderr, r"sweep\.yaml:3:10: the text is not valid UTF-8")
+        file.write_text(f"{head}program: train.py\n")
+        shown = self.cli("sweep", "create", file, "--dry-run", "-o", "json")
+        self.assertIn("warning: program: there is no", shown.stderr)
+        self.assertIn("train.py", str(json.loads(shown.stdout)["warnings"]))
+        self.put("train.py", "")
+        self.assertEqual(self.cli("sweep", "create", file, "--dry-run", "-o", "json").stderr, "")
+
+    def test_a_dry_run_is_for_everybody_and_shows_no_disk(self):
+        spec = {"method": "grid", "command": ["echo", "{{a}}", "${envvar:HOME}"], "workdir": "/nowhere", "parameters": {"a": {"values": [1]}}}
+        shown = self.ok(self.s.post("/api/v1/sweeps?dry_run=true", spec, unix=False))
+        self.assertEqual((shown["points"], shown["command"]), ([{"a": 1}], ["echo", "1", "HOME"]))
+        self.assertEqual(self.s.post("/api/v1/sweeps?dry_run=true", {**spec, "mehtod": "grid"}, unix=False).status, 400)
+        self.assertEqual(self.s.post("/api/v1/sweeps", spec, unix=False).status, 401)
+        self.put("sweep.yaml", "method: grid\ncommand: [true]\nparameters: {a: {values: [1]}}\n")
+        over_tcp = {"WINNOW_URL": self.s.url, "HOME": str(self.s.home)}
+        self.assertIn("points:", self.cli("sweep", "create", self.work / "sweep.yaml", "--dry-run", env=over_tcp).stdout)
+        self.assertIn("scope", self.cli("sweep", "create", self.work / "sweep.yaml", env=over_tcp, code=4).stderr)
+        self.assertEqual(self.ok(self.s.get("/api/v1/sweeps"))["items"], [])
+
     def test_too_large_a_directory_lists_what_is_large(self):
         self.put("sweep.yaml", 'method: grid\ncommand: [sh, train.sh]\nworkdir_max: 1MB\nparameters: {a: {values: [1]}}\n')
         self.put("weights/a.bin", "x" * 900_000)
         self.put("weights/b.bin", "x" * 900_000)
         self.put("small", "x" * 200_000)
         done = self.cli("sweep", "create", self.work / "sweep.yaml", code=1)
-        self.assertRegex(done.stderr, r"weights 1\.8 MB, small 0\.2 MB")
+        self.assertRegex(done.stderr, r"has 2\.0 MB of files, and 1\.0 MB are copied at most\. The largest: weights 1\.8 MB, small 0\.2 MB, sweep\.yaml \d+ bytes")
         self.assertIn(".winnowignore", done.stderr)
         self.put(".winnowignore", "weights/\n")
         self.cli("sweep", "create", self.work / "sweep.yaml")
@@ -239,6 +278,15 @@ class Telling(Base):
         sweep = self.ok(self.s.get("/api/v1/sweeps"))["items"][0]
         self.assertEqual((sweep["state"], sweep["state_reason"]), ("FAILED", "its first trials have all failed"))
         self.assertLess(sweep["progress"]["trials"], 6)
+        run = self.trials(sweep["id"])[0]["run_id"]
+        for words in (("sweep", "show", sweep["id"]), ("trial", "show", run), ("run", "show", run)):
+            told = self.cli(*words).stderr
+            self.assertIn("stdout: loading", told, words)
+            self.assertRegex(told, "stderr: no module named .*torch")
+            self.assertNotIn("\033", told)
+            hint = told.split("all of it: winnow ")[1].split(",")[0].split()
+            self.assertEqual(self.cli(*hint).stdout, "loading\n")
+        self.assertEqual(self.cli("run", "show", run, "-o", "json").stderr, "")
 
     def test_slot_time_used_and_saved(self):
         job = self.put("job.sh", 'i=0; while [ $i -lt 20 ]; do i=$((i + 1)); echo "step=$i loss=$(($1 * i))"; sleep 0.1; done\n')

@@ -80,6 +80,10 @@ void file_reader_free(struct file_reader *reader) {
   mem_free(reader);
 }
 
+uint64_t file_reader_bad(const struct file_reader *reader) {
+  return reader->file ? metric_file_bad(reader->file) : 0;
+}
+
 int64_t file_reader_next(const struct file_reader *reader) {
   return reader->at.next;
 }

@@ -30,6 +30,8 @@ enum { FILE_READER_ENOUGH = -1 }; /* the file cannot be read: nothing more of it
 /* *ret_next: where to go on. Less than the piece's end: from there, again (what is there is not what was there). */
 MUST_CHECK bool file_reader_feed(struct file_reader *reader, const struct file_piece *piece, log_metrics_sink *sink, void *ctx,
                                  int64_t *ret_next, struct err *err);
+/* How many lines or records of the present file are none. */
+uint64_t file_reader_bad(const struct file_reader *reader);
 /* How many bytes of the present file have been read. */
 int64_t file_reader_next(const struct file_reader *reader);
 

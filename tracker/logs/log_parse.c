@@ -323,12 +323,13 @@ void log_parse_summary(const struct log_parse *p, char *out, size_t room) {
   for (unsigned i = 1; i < STYLE_COUNT; i++)
     if (p->kept.points_by_style[i] > p->kept.points_by_style[most])
       most = (enum style)i;
-  if (!p->kept.points_by_style[most]) {
-    snprintf(out, room, "nothing yet");
-    return;
-  }
   const char *plural = p->kept.series_n == 1 ? "" : "s";
-  if (most == STYLE_PAIRS && p->kept.style_n)
+  bool styled = p->kept.points_by_style[most] > 0;
+  if (!p->kept.series_n || (!styled && p->options.want_aux))
+    snprintf(out, room, "nothing yet");
+  else if (!styled)
+    snprintf(out, room, "by name or pattern, %zu metric%s", p->kept.series_n, plural);
+  else if (most == STYLE_PAIRS && p->kept.style_n)
     snprintf(out, room, "%.*s style, %zu metric%s", (int)p->kept.style_n, p->kept.style, p->kept.series_n, plural);
   else
     snprintf(out, room, "%s, %zu metric%s", most == STYLE_PAIRS ? "names with numbers" : names[most], p->kept.series_n, plural);

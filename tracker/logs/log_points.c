@@ -465,6 +465,5 @@ bool log_parse_count(struct log_parse *p, struct log_point *point) {
   stand.place = (struct place){point->epoch, point->step, NAN, NAN};
   stand.wanted = wanted_step(p, &stand.place, &stand.said);
   point->at = count_point(s, &stand);
-  p->kept.points_by_style[STYLE_PAIRS]++;
   return true;
 }

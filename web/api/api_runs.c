@@ -5,6 +5,7 @@
 #include "tracker/logs/log_store.h"
 #include "tracker/names.h"
 #include "tracker/packed.h"
+#include "web/api/run_sources.h"
 #include "web/idempotency.h"
 #include "web/tables.h"
 #include "web/tracking.h"
@@ -156,19 +157,6 @@ static void reply_run(struct run_op *op, const struct pg_reply *reply) {
     fail(op, &err);
 }
 
-/* What was recognised in the newest output: {"stdout": "Train Epoch style, 3 metrics"}. */
-static void put_recognised(struct json_writer *w, const struct pg_reply *streams) {
-  jw_key(w, "recognised");
-  jw_object(w);
-  for (size_t i = 0; i < pg_rows(streams) && pg_int(streams, i, 0) == pg_int(streams, 0, 0); i++) {
-    AUTO_BUF struct buf summary = BUF_INIT(4 * KIB);
-    buf_add_str(&summary, pg_text(streams, i, 3));
-    if (pg_int(streams, i, 4) > 0)
-      jw_put_text(w, pg_int(streams, i, 1) == LOG_STDERR ? "stderr" : "stdout", buf_text(&summary));
-  }
-  jw_object_end(w);
-}
-
 static void on_got(void *ctx, const struct pg_reply *reply) {
   struct run_op *op = ctx;
   struct run_row row;
@@ -181,14 +169,14 @@ static void on_got(void *ctx, const struct pg_reply *reply) {
     return;
   }
   run_row_read(pg_nth(reply, 0), 0, &row);
-  if (pg_rows(pg_nth(reply, 2)) && !pg_is_null(pg_nth(reply, 2), 0, 0))
-    row.attempts = pg_jsonb(pg_nth(reply, 2), 0, 0);
+  if (pg_rows(pg_nth(reply, 1)) && !pg_is_null(pg_nth(reply, 1), 0, 0))
+    row.attempts = pg_jsonb(pg_nth(reply, 1), 0, 0);
   struct buf body = BUF_INIT(MLFLOW_REPLY_MAX);
   struct json_writer w;
   jw_init(&w, &body);
   jw_object(&w);
   api_put_run_keys(&w, &row, NULL);
-  put_recognised(&w, pg_nth(reply, 1));
+  run_sources_put(&row, reply, 2, &w);
   jw_object_end(&w);
   http_reply_json(op->req, op->status, &body);
 }
@@ -202,10 +190,8 @@ static void on_settled(void *ctx, const struct err *err) {
   }
   AUTO_PG_BATCH struct pg_batch batch = PG_BATCH_INIT;
   pg_put_uuid(pg_batch_add(&batch, STMT_RUN_GET), op->id);
-  struct pg_args *args = pg_batch_add(&batch, STMT_LOG_STREAM_INFO);
-  pg_put_uuid(args, op->id);
-  pg_put_int(args, 0);
   pg_put_uuid(pg_batch_add(&batch, STMT_RUN_ATTEMPTS), op->id);
+  run_sources_ask(&batch, op->id);
   if (!pg_run_batch(pool(op), &batch, 0, on_got, op, &why))
     fail(op, &why);
 }

@@ -52,6 +52,7 @@ static void on_preview(void *ctx, struct str json, const struct err *err) {
 struct submission {
   struct str text, name, directory, code;
   const json_t *environment;
+  bool elsewhere; /* the directory is the sender's, who looks after it and sends a snapshot */
 };
 
 /* The sender's own format: the file as it is, and beside it what is no part of it. */
@@ -64,7 +65,8 @@ static bool read_submission(struct sweep_op *op, struct submission *ret, struct 
       {"environment", JSON_F_OBJECT, offsetof(struct submission, environment), .nullable = true},
   };
   struct str type = http_req_header(op->req, "Content-Type");
-  if (str_starts(type, STR(SUBMISSION_TYPE)))
+  ret->elsewhere = str_starts(type, STR(SUBMISSION_TYPE));
+  if (ret->elsewhere)
     return sweep_op_read_body(op, err) && json_decode(op->json, fields, ARRAY_LEN(fields), "", ret, err);
   *ret = (struct submission){
       .text = http_req_body(op->req), .name = http_req_param(op->req, "file"), .directory = http_req_param(op->req, "directory")};
@@ -76,6 +78,24 @@ bool api_add_submission(struct sweep_file *file, struct str code, const json_t *
   if (code.n && !code_digest_read(code, sha256))
     return err_set(err, ERR_INVALID, "\"code\" must be sha256: and 64 small hexadecimal digits");
   return (!code.n || sweep_file_set_code(file, sha256, err)) && (!environment || sweep_file_record_env(file, environment, err));
+}
+
+/* A mistake that shows only here stands in the list as those of the reader do. */
+static bool fail_placed(struct http_req *req, const char *file_name, struct err *err) {
+  if (err->line)
+    problem_add(req, err->path, err->line, err->column, err->text, err->hint);
+  return sweep_file_fail_placed(file_name, err);
+}
+
+/* A dry run starts nothing, so everybody may ask for one; what lies on this machine's disk is for those who may have a job look at it. */
+static bool check(struct sweep_op *op, const struct submission *in, struct sweep_file *file, const char *file_name, bool dry_run,
+                  struct err *err) {
+  bool may_steer = sweep_op_may_steer(op->req, file->spec.has_command, err);
+  if (!may_steer && !dry_run)
+    return false;
+  bool looks = may_steer && !in->elsewhere;
+  return (sweeps_check(web_app(op->req)->sweeps, file, in->directory, err) && (!looks || sweeps_check_place(file, in->directory, err))) ||
+         fail_placed(op->req, file_name, err);
 }
 
 static bool submit(struct sweep_op *op, const struct submission *in, struct err *err) {
@@ -100,8 +120,7 @@ static bool submit(struct sweep_op *op, const struct submission *in, struct err 
                   errors.items[i].hint);
     return false;
   }
-  bool ok = api_add_submission(file, in->code, in->environment, err) && sweep_op_may_steer(op->req, file->spec.has_command, err) &&
-            sweeps_check(sweeps, file, directory, err) &&
+  bool ok = api_add_submission(file, in->code, in->environment, err) && check(op, in, file, file_name, dry_run, err) &&
             (dry_run ? sweeps_preview(sweeps, file, on_preview, op, err) : sweeps_create(sweeps, file, &what, on_made, op, err));
   if (!ok || dry_run)
     sweep_file_free(file);
@@ -371,8 +390,8 @@ const struct route sweep_routes[] = {
      .handler = post_sweep,
      .summary = "Submit a sweep",
      .doc =
-         "The body is a sweep file, YAML or JSON; its JSON Schema is at `/api/v1/schemas/sweep`. With a command it needs the scope `submit`; without one it is for those who ask and "
-         "tell. `file` is its name for messages, `directory` what relative paths in it are beneath. A directory of this machine is copied "
+         "The body is a sweep file, YAML or JSON; its JSON Schema is at `/api/v1/schemas/sweep`. With a command it needs the scope `submit`, unless it is a dry run; without one it is for those who "
+         "ask and tell. `file` is its name for messages, `directory` what relative paths in it are beneath. A directory of this machine is copied "
          "as it is now, unless `workdir_mode` is inplace or `workdir` names a snapshot (see `/code`). With the Content-Type "
          "`" SUBMISSION_TYPE "` the body is `{\"file\": text, \"name\", \"directory\", \"code\": \"sha256:…\", "
          "\"environment\": {…}}`: what the command line sends.",

@@ -234,6 +234,16 @@ static void hyperband_deals_brackets(void **state) {
   stop_set_free(set);
 }
 
+static void other_rules_have_no_rungs(void **state) {
+  (void)state;
+  double rungs[8];
+  for (int type = 0; type < STOP_TYPE_COUNT; type++) {
+    struct stop_conf conf = {.type = type, .min_iter = 1, .eta = 3};
+    bool has = type == STOP_ASHA || type == STOP_HYPERBAND || type == STOP_WANDB_HYPERBAND;
+    assert_int_equal(stop_ladder(&conf, 0, rungs, 8), has ? 8 : 0);
+  }
+}
+
 /* ---- W&B ---- */
 
 static void wandb_bands(void **state) {
@@ -567,6 +577,7 @@ int main(void) {
       cmocka_unit_test(asha_skipped_rungs_all_count),
       cmocka_unit_test(asha_forgets_a_superseded_attempt),
       cmocka_unit_test(hyperband_deals_brackets),
+      cmocka_unit_test(other_rules_have_no_rungs),
       cmocka_unit_test(wandb_bands),
       cmocka_unit_test(wandb_strict_and_not),
       cmocka_unit_test(median_by_hand),

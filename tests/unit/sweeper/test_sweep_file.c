@@ -213,6 +213,47 @@ static void azureml_is_translated(void **state) {
   sweep_file_free(file);
 }
 
+static void azureml_paths_begin_at_the_file(void **state) {
+  (void)state;
+#define AZURE \
+  "type: sweep\nsearch_space: {x: {type: choice, values: [1]}}\nobjective: {goal: minimize, primary_metric: l}\n" /* three lines */
+  static const struct {
+    const char *code, *path, *in_copy; /* NULL: it does not get there */
+  } rows[] = {
+      {"code: src, ", "src/d.csv", "d.csv"},
+      {"code: ./src/, ", ".//src/../src/a/d.csv", "a/d.csv"},
+      {"code: src, ", "src", "."},
+      {"code: ../src, ", "../src/d.csv", "d.csv"},
+      {"code: ., ", "./data/d.csv", "data/d.csv"},
+      {"", "d.csv", "d.csv"},
+      {"code: \"azureml:src:1\", ", "d.csv", "d.csv"},
+      {"code: src, ", "/data/d.csv", "/data/d.csv"},
+      {"code: src, ", "https://example.org/d.csv", "https://example.org/d.csv"},
+      {"code: /src, ", "/src/d.csv", "/src/d.csv"},
+      {"code: src, ", "./d.csv", NULL},
+      {"code: src, ", "srcs/d.csv", NULL},
+      {"code: src, ", "src/../../d.csv", NULL},
+      {"code: src, ", "../src/d.csv", NULL},
+      {"code: /src, ", "d.csv", NULL},
+      {"", "../d.csv", NULL},
+  };
+  for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+    char text[500], message[100];
+    struct spec_problems errors;
+    struct sweep_file *file = NULL;
+    struct err err = {0};
+    snprintf(text, sizeof text, AZURE "trial: {%scommand: \"cat ${{inputs.d}}\"}\ninputs:\n  d: {path: \"%s\"}\n", rows[i].code,
+             rows[i].path);
+    bool ok = sweep_file_read(str_of(text), "a.yaml", &arena, &file, &errors, &err);
+    snprintf(message, sizeof message, "a.yaml:6:13: %s is not within ", rows[i].path);
+    if (ok != (rows[i].in_copy != NULL) || (!ok && strncmp(err.text, message, strlen(message)) != 0))
+      fail_msg("row %zu: %s", i, ok ? "accepted" : err.text);
+    if (ok && !str_is(file->spec.command.items[1], rows[i].in_copy))
+      fail_msg("row %zu: %.*s", i, STR_ARG(file->spec.command.items[1]));
+    sweep_file_free(file);
+  }
+}
+
 static void batchai_is_translated(void **state) {
   (void)state;
   struct sweep_file *file = read_file("batchai.json");
@@ -281,6 +322,18 @@ static void mistakes_name_place_and_meaning(void **state) {
       {HEAD "metric: {goal: maximize}\n", "sweep.yaml:3:9: \"name\" is missing in metric", ""},
       {"run_cap: 3\n", "sweep.yaml:1:1: \"parameters\" is missing", ""},
       {HEAD "max_parallel: 0\n", "sweep.yaml:3:15: max_parallel must be at least 1 and at most 100000", ""},
+      {HEAD "command: []\n", "sweep.yaml:3:10: command must have at least 1 item", ""},
+      {HEAD
+       "metrics_from: [{file: a}, {file: a}, {file: a}, {file: a}, {file: a}, {file: a}, {file: a}, {file: a}, {file: a}, {file: a}, {file: a},"
+       " {file: a}, {file: a}, {file: a}, {file: a}, {file: a}, {file: a}, {file: a}, {file: a}, {file: a}, {file: a}, {file: a}, {file: a},"
+       " {file: a}, {file: a}, {file: a}, {file: a}, {file: a}, {file: a}, {file: a}, {file: a}, {file: a}, {file: a}, {file: a}, {file: a},"
+       " {file: a}, {file: a}, {file: a}, {file: a}, {file: a}, {file: a}, {file: a}, {file: a}, {file: a}, {file: a}, {file: a}, {file: a},"
+       " {file: a}, {file: a}, {file: a}, {file: a}]\n",
+       "sweep.yaml:3:15: metrics_from must have at most 50 items, and has 51", ""},
+      {"method: grid\nparameters: {x: {values: [1]}, y: {min: 0.1, max: 1}}\n",
+       "sweep.yaml:2:35: \"parameters.y\" has no finite number of values", "\"values\", \"step\" or \"count\""},
+      {"run_cap: 1\nparameters:\n  lr: [0.1, 0.2]\n", "sweep.yaml:3:7: \"parameters.lr\" must be an object", "{values: ...}"},
+      {"run_cap: 1\nparameters:\n  lr: 0.1\n", "sweep.yaml:3:7: \"parameters.lr\" must be an object", "{value: ...}"},
       {HEAD "max_parallel: many\n", "sweep.yaml:3:15: max_parallel must be a whole number, not text", ""},
       {HEAD "tty: yes\n", "sweep.yaml:3:6: tty must be true or false, not \"yes\"", "write true"},
       {HEAD "stop_grace: soon\n", "sweep.yaml:3:13: stop_grace must be a duration", ""},
@@ -510,6 +563,7 @@ int main(void) {
       cmocka_unit_test(wandb_runs_unchanged),
       cmocka_unit_test(katib_is_translated),
       cmocka_unit_test(azureml_is_translated),
+      cmocka_unit_test(azureml_paths_begin_at_the_file),
       cmocka_unit_test(batchai_is_translated),
       cmocka_unit_test(normal_forms_are_fixed_points),
       cmocka_unit_test(the_normal_form_shows_everything),
