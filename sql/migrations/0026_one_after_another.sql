@@ -71,7 +71,7 @@ end
 $$;
 
 -- With its active runs. Who makes a run holds the experiment's row until the run is there; it waits only while those are taken along that came
--- in between, not for all.
+-- in between, not for all. Foreign keys, as a sweep's transaction has them, wait for none of that.
 create function experiment_remove(which bigint, at bigint) returns setof bigint language plpgsql as $$
 begin
   perform from experiment e where e.id = which and e.deleted_at is null;
@@ -79,7 +79,7 @@ begin
     return;
   end if;
   update run r set deleted_at = at where r.experiment_id = which and r.deleted_at is null;
-  perform from experiment e where e.id = which and e.deleted_at is null for update;
+  perform from experiment e where e.id = which and e.deleted_at is null for no key update;
   if not found then
     return;
   end if;

@@ -1,13 +1,13 @@
 -- Checks, cleaning, deletion for good: tracker/care/fsck.c, tracker/care/gc.c, tracker/care/purge.c; figures for `winnow admin stats`.
 
--- name: artifact_page (text, int8) -> (text, int8, bytea, int8) repeatable
--- The $2 files after a path that are not just being replaced: path, size, SHA-256, when.
-select path, size, sha256, created from artifact a where path > $1 and not exists (select from artifact_coming c where c.path = a.path)
+-- name: artifact_page (text, int8) -> (text, int8, bytea, int8, bool) repeatable
+-- The $2 files after a path: path, size, SHA-256, when, whether it is just being replaced.
+select path, size, sha256, created, exists (select from artifact_coming c where c.path = a.path) from artifact a where path > $1
 order by path limit $2;
 
--- name: artifact_rows (text[]) -> (text, int8, bytea, int8) repeatable
+-- name: artifact_rows (text[]) -> (text, int8, bytea, int8, bool) repeatable
 -- The same, of these paths.
-select path, size, sha256, created from artifact a where path = any($1) and not exists (select from artifact_coming c where c.path = a.path)
+select path, size, sha256, created, exists (select from artifact_coming c where c.path = a.path) from artifact a where path = any($1)
 order by path;
 
 -- name: artifact_known (text[]) -> (text) repeatable

@@ -3,7 +3,7 @@
 -- name: run_create (uuid, int8, int8, int8, text, text, jsonb, jsonb) -> (text, bool) repeatable
 -- Id, experiment, start time, now, name, user, tags, params. The experiment's location and whether it is deleted (then nothing was made);
 -- no row: there is no such experiment.
-with e as (select id, artifact_location, deleted_at is not null as deleted from experiment where id = $2 for key share),
+with e as (select id, artifact_location, deleted_at is not null as deleted from experiment where id = $2 for share),
 made as (
   insert into run (id, experiment_id, start_time, created, state, name, user_id, tags, params)
   select $1, e.id, $3, $4, 2, $5, $6, $7, $8 from e where not e.deleted
@@ -13,7 +13,7 @@ select artifact_location, deleted from e;
 -- name: run_create_many (uuid[], int8[], int8[], int8[], text[], text[], jsonb[], jsonb[]) -> (text, bool) repeatable
 -- The same for many at once; for each in its order. Location null: there is no such experiment.
 with e as (
-  select id, artifact_location, deleted_at is not null as deleted from experiment where id = any($2) order by id for key share),
+  select id, artifact_location, deleted_at is not null as deleted from experiment where id = any($2) order by id for share),
 given as (
   select t.*, e.artifact_location, e.deleted
   from unnest($1, $2, $3, $4, $5, $6, $7, $8) with ordinality

@@ -44,6 +44,7 @@ void artifact_probe_set(struct artifact_probe *probe, const struct pg_reply *rep
   struct str sha256 = pg_bytea(reply, row, 2);
   probe->size = pg_int(reply, row, 1);
   probe->created = pg_int(reply, row, 3);
+  probe->coming = pg_bool(reply, row, 4);
   memcpy(probe->sha256, sha256.p, MIN_OF(sha256.n, sizeof probe->sha256));
 }
 

@@ -14,6 +14,7 @@ struct artifact_probe {
   uint8_t sha256[32];
   enum artifact_verdict verdict;
   int64_t found_size;
+  bool coming;    /* it is just being replaced: file and row may differ */
   unsigned looks; /* how often it was looked at */
   bool moved;     /* its row has changed since it was looked at first */
 };

@@ -97,7 +97,7 @@ static void page_over(struct fsck *op) {
 static void keep_doubtful(struct artifact_check *check) {
   size_t kept = 0;
   for (size_t i = 0; i < check->count; i++) {
-    if (check->probes[i].verdict == ARTIFACT_FINE)
+    if (check->probes[i].verdict == ARTIFACT_FINE || check->probes[i].coming)
       mem_free(check->probes[i].path);
     else
       check->probes[kept++] = check->probes[i];

@@ -257,7 +257,7 @@ static bool compare_again(struct backup *op, const struct pg_reply *reply) {
         continue;
       int64_t size = probe->size, created = probe->created;
       artifact_probe_set(probe, reply, row);
-      probe->moved |= probe->size != size || probe->created != created;
+      probe->moved |= probe->coming || probe->size != size || probe->created != created;
       doubtful |= !probe->moved && !is_as_noted(op, i);
     }
   return doubtful;

@@ -115,6 +115,7 @@ struct file_op {
   struct id run;
   struct str path; /* below the run's artifacts */
   enum file_use use;
+  struct str target; /* in the store, of what is stored */
 };
 
 static void on_uploaded(void *ctx, const struct artifact_file *file UNUSED, const struct err *err) {
@@ -126,11 +127,14 @@ static void on_uploaded(void *ctx, const struct artifact_file *file UNUSED, cons
     http_reply_body(op->req, 200, "text/plain", &body);
 }
 
-static void store_body(struct file_op *op, struct str path) {
+static void store_body(void *ctx, const struct err *refused) {
+  struct file_op *op = ctx;
   struct artifact_upload *upload;
   struct err err;
-  if (!artifact_upload_new(web_app(op->req)->artifacts, path, &upload, &err) ||
-      !artifact_upload_finish(upload, http_req_body(op->req), on_uploaded, op, &err))
+  if (refused)
+    fail(op->req, refused);
+  else if (!artifact_upload_new(web_app(op->req)->artifacts, op->target, &upload, &err) ||
+           !artifact_upload_finish(upload, http_req_body(op->req), on_uploaded, op, &err))
     fail(op->req, &err);
 }
 
@@ -159,8 +163,9 @@ static void use_file(struct file_op *op, struct str uri) {
       files_reply(op->req, path);
     break;
   case USE_PUT:
+    op->target = path;
     if (ours)
-      store_body(op, path);
+      files_guard(op->req, path, store_body, op);
     break;
   }
   if (!ours) {
@@ -192,7 +197,7 @@ static void begin_use(struct http_req *req, enum file_use use, struct id run, st
     fail(req, &err);
     return;
   }
-  *op = (struct file_op){req, run, path, use};
+  *op = (struct file_op){.req = req, .run = run, .path = path, .use = use};
   AUTO_PG_ARGS struct pg_args args;
   pg_args_init(&args, STMT_RUN_GET);
   pg_put_uuid(&args, run);

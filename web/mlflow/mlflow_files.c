@@ -116,10 +116,20 @@ static bool run_of_path(struct str path, struct id *ret) {
   return str_split(&rest, '/', &part) && str_split(&rest, '/', &part) && part.n == ID_HEX_LEN && id_parse(part, ret);
 }
 
+/* What versions of the registry keep: written by us alone. */
+static bool is_kept(struct str path) {
+  return str_is(path, "registry") || str_starts(path, STR("registry/"));
+}
+
 void files_guard(struct http_req *req, struct str path, files_guard_fn *then, void *ctx) {
   struct id run;
   struct err err;
   const struct access_principal *who = web_principal(req);
+  if (is_kept(path)) {
+    err_set(&err, ERR_FORBIDDEN, "what lies there is kept for versions of the registry, and never changed in place");
+    then(ctx, &err);
+    return;
+  }
   if (!who || access_has(who, SCOPE_WRITE) || !run_of_path(path, &run)) {
     then(ctx, NULL);
     return;
