@@ -45,7 +45,7 @@ begin
     return;
   end if;
   update run r set deleted_at = at where r.experiment_id = which and r.deleted_at is null;
-  perform from experiment e where e.id = which and e.deleted_at is null for update;
+  perform from experiment e where e.id = which and e.deleted_at is null for no key update;
   if not found then
     return;
   end if;
