@@ -24,9 +24,9 @@ delete from artifact where path = $1 or (path >= $1 || '/' and path < $1 || '0')
 -- Path, size, SHA-256, when: of a file, or of all below a directory.
 select path, size, sha256, created from artifact where path = $1 or (path >= $1 || '/' and path < $1 || '0') order by path;
 
--- name: artifact_coming_page (text, int8, int8) -> (text, int8, bytea, int8) repeatable
--- The $2 files after a path that were announced before $3: path, size, SHA-256, when.
-select path, size, sha256, created from artifact_coming where path > $1 and created < $3 order by path limit $2;
+-- name: artifact_coming_page (text, int8, int8) -> (text, int8, bytea, int8, bool) repeatable
+-- The $2 files after a path that were announced before $3: as artifact_page has them.
+select path, size, sha256, created, true from artifact_coming where path > $1 and created < $3 order by path limit $2;
 
 -- name: artifact_came (text, bytea, int8) -> () repeatable
 -- Path, SHA-256, when: one that was announced so has its place.

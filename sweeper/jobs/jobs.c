@@ -603,7 +603,9 @@ static void on_gone(void *ctx, struct id run, int32_t attempt, struct str exit_t
   struct live_trial *trial = sweeps_trial(s, run);
   struct err err;
   bool current = false;
-  if (trial && !s->stopping) {
+  if (s->stopping) /* whoever starts next finds it as it is */
+    return;
+  if (trial) {
     const struct engine_trial *row = engine_trial(trial->sweep->engine, trial->number);
     current = row->attempt == (uint32_t)attempt && !row->dead;
     if (trial->course && row->attempt == (uint32_t)attempt)

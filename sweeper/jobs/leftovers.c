@@ -14,7 +14,7 @@
 /* Of /proc/PID/stat, in the manual's numbering, and of its flags. */
 enum { FIELD_STATE = 3, FIELD_FLAGS = 9, FIELD_THREADS = 20, FIELD_ENV_END = 51, FLAG_EXITING = 0x4, FLAG_KERNEL = 0x200000 };
 
-enum { LOOK_MIN_MS = 5, LOOK_MAX_MS = 500, LOOKS_MAX = 60 };
+enum { LOOK_MIN_MS = 5, LOOK_MAX_MS = 500, PATIENCE_MS = 27000 };
 
 /* ---- one look ---- */
 
@@ -138,6 +138,7 @@ struct waiting {
   struct id run;
   int32_t attempt;
   unsigned looks;
+  int64_t since_ms;
 };
 
 /* A look that is out; it owns itself. */
@@ -181,7 +182,7 @@ static bool is_over(struct leftovers *leftovers, const struct leftover *one) {
     if (waiting->attempt != one->attempt || !id_eq(waiting->run, one->run))
       continue;
     waiting->looks++;
-    if (one->found > LEFTOVER_UNSURE || (one->found == LEFTOVER_UNSURE && waiting->looks <= LOOKS_MAX))
+    if (one->found > LEFTOVER_UNSURE || (one->found == LEFTOVER_UNSURE && loop_now_ms(leftovers->loop) - waiting->since_ms < PATIENCE_MS))
       return false;
     *waiting = leftovers->waiting[--leftovers->count];
     return true;
@@ -264,7 +265,7 @@ bool leftovers_end(struct leftovers *leftovers, struct id run, int32_t attempt, 
     leftovers->waiting = waiting;
     leftovers->cap = cap;
   }
-  leftovers->waiting[leftovers->count++] = (struct waiting){.run = run, .attempt = attempt};
+  leftovers->waiting[leftovers->count++] = (struct waiting){.run = run, .attempt = attempt, .since_ms = loop_now_ms(leftovers->loop)};
   loop_timer_start(leftovers->timer, 0);
   return true;
 }
