@@ -148,6 +148,25 @@ static int logs_run(struct cli *cli) {
   return code;
 }
 
+void logs_last_words(struct cli *cli, const char *run_id) {
+  static const char *const streams[] = {"stdout", "stderr"};
+  for (size_t i = 0; i < ARRAY_LEN(streams); i++) {
+    AUTO_BUF struct buf path = BUF_INIT(KIB);
+    AUTO_REPLY struct client_reply reply;
+    struct err ignored; /* the failure itself is what is told */
+    client_reply_init(&reply);
+    path_format(&path, "/api/v1/runs/{}/logs/{}?tail=10", run_id, streams[i]);
+    struct client *client = cli_client(cli, &ignored);
+    struct client_request request = {.method = "GET", .path = buf_text(&path), .body_fd = -1, .accept = "text/plain"};
+    struct str rest, line;
+    if (!client || !client_call(client, &request, &reply, &ignored))
+      continue;
+    for (rest = str_trim(buf_str(&reply.body)); rest.n && str_split(&rest, '\n', &line);)
+      output_say(&cli->output, "  %s: %.*s", streams[i], STR_ARG(str_slice(line, 0, 500)));
+  }
+  output_say(&cli->output, "all of it: winnow logs %s, and with --stderr", run_id);
+}
+
 static const struct flag_row flags[] = {
     ROW_FLAG_FOLLOW("go on as it prints; Ctrl-C detaches and leaves the run alone"),
     {.name = "stderr", .type = FLAG_BOOL, .help = "standard error instead of standard output"},

@@ -185,11 +185,19 @@ static bool show_one(struct cli *cli, const json_t *run, struct err *err) {
          show_metrics(cli, json_object_get(run, "metrics"), err);
 }
 
+void run_last_words(struct cli *cli, const json_t *run) {
+  const char *id = json_string_value(json_object_get(run, "id"));
+  if (id && json_object_get(run, "command") && str_is(json_str(json_object_get(run, "state")), "FAILED") && output_for_people(&cli->output))
+    logs_last_words(cli, id);
+}
+
 static int show_run(struct cli *cli) {
   struct err err;
   char id[RESOLVED_MAX];
   AUTO_JSON json_t *run = NULL;
   bool ok = resolve_run(cli, args_word(&cli->args, 0), id, &err) && cli_get(cli, &run, &err, "/runs/{}", id) && show_one(cli, run, &err);
+  if (ok)
+    run_last_words(cli, run);
   return cli_done(cli, ok, &err);
 }
 

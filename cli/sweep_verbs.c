@@ -78,10 +78,11 @@ static bool show_one(struct cli *cli, const json_t *sweep, struct err *err) {
 /* ---- the end ---- */
 
 /* Why did it give up? What the last trial that failed has printed says more than we could. */
-static void show_last_words(struct cli *cli, const char *sweep_id) {
+static void show_last_words(struct cli *cli, const json_t *sweep) {
   struct err ignored; /* the sweep's own end is what is told */
   AUTO_JSON json_t *trials = NULL;
-  if (!sweep_id || !output_for_people(&cli->output) ||
+  const char *sweep_id = json_string_value(json_object_get(sweep, "id"));
+  if (!sweep_id || !str_is(json_str(json_object_get(sweep, "state")), "FAILED") || !output_for_people(&cli->output) ||
       !cli_get(cli, &trials, &ignored, "/sweeps/{}/trials?state=FAILED&sort=-number&limit=1", sweep_id))
     return;
   const json_t *trial = json_array_get(json_object_get(trials, "items"), 0);
@@ -90,27 +91,12 @@ static void show_last_words(struct cli *cli, const char *sweep_id) {
   if (!run)
     return;
   output_say(&cli->output, "trial %lld failed: %.*s", (long long)json_integer_value(json_object_get(trial, "number")), STR_ARG(reason));
-  static const char *const streams[] = {"stdout", "stderr"};
-  for (size_t i = 0; i < ARRAY_LEN(streams); i++) {
-    AUTO_BUF struct buf path = BUF_INIT(KIB);
-    AUTO_REPLY struct client_reply reply;
-    client_reply_init(&reply);
-    path_format(&path, "/api/v1/runs/{}/logs/{}?tail=10", run, streams[i]);
-    struct client *client = cli_client(cli, &ignored);
-    struct client_request request = {.method = "GET", .path = buf_text(&path), .body_fd = -1, .accept = "text/plain"};
-    struct str rest, line;
-    if (!client || !client_call(client, &request, &reply, &ignored))
-      continue;
-    for (rest = str_trim(buf_str(&reply.body)); rest.n && str_split(&rest, '\n', &line);)
-      output_say(&cli->output, "  %s: %.*s", streams[i], STR_ARG(str_slice(line, 0, 500)));
-  }
-  output_say(&cli->output, "all of it: winnow logs %s, and with --stderr", run);
+  logs_last_words(cli, run);
 }
 
 static int report_end(struct cli *cli, const json_t *sweep) {
   struct err err;
-  if (str_is(json_str(json_object_get(sweep, "state")), "FAILED"))
-    show_last_words(cli, json_string_value(json_object_get(sweep, "id")));
+  show_last_words(cli, sweep);
   if (cli->output.format != OUTPUT_JSONL && !show_one(cli, sweep, &err))
     return cli_fail(cli, &err);
   return str_is(json_str(json_object_get(sweep, "state")), "FINISHED") ? EXIT_OK : EXIT_OBJECT_FAILED;
@@ -183,6 +169,7 @@ static int show_run(struct cli *cli) {
     sweep_curve(cli, id, &curve);
     json_object_set_new(sweep, "curve", json_string(buf_text(&curve)));
   }
+  show_last_words(cli, sweep);
   return cli_done(cli, show_one(cli, sweep, &err), &err);
 }
 

@@ -41,6 +41,8 @@ static int show_run(struct cli *cli) {
   AUTO_JSON json_t *run = NULL;
   bool ok = resolve_run(cli, args_word(&cli->args, 0), id, &err) && cli_get(cli, &run, &err, "/runs/{}", id) &&
             output_object(&cli->output, output_for_people(&cli->output) ? &detail_view : &run_view, run, &err);
+  if (ok)
+    run_last_words(cli, run);
   return cli_done(cli, ok, &err);
 }
 

@@ -42,6 +42,10 @@ struct log_request {
   bool raw; /* bytes as they are, also on a terminal */
 };
 MUST_CHECK bool logs_show(struct cli *cli, const struct log_request *request, struct err *err);
+/* To people, on standard error: the last lines of a run that failed, and how to see the others. */
+void logs_last_words(struct cli *cli, const char *run_id);
+/* The same of a run as the service shows it, if it is a job that failed. */
+void run_last_words(struct cli *cli, const json_t *run);
 /* One file of the service to a descriptor, with progress; the SHA-256 is compared when the service says it. */
 MUST_CHECK bool download_to(struct cli *cli, const char *path, const char *name, int fd, int64_t *ret_bytes, char ret_sha256[65],
                             struct err *err);

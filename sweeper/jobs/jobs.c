@@ -496,11 +496,26 @@ struct exit_text {
   bool silent; /* nothing was printed */
 };
 
+/* "memory_limit": 412.3 MB of 100MB. A job that the kernel ended may never have been seen above its limit. */
+static void explain_limit(const struct live_trial *trial, struct str limit, int64_t rss_peak, char *out, size_t room) {
+  const struct sweep_spec *spec = &trial->sweep->file->spec;
+  bool is_memory = str_is(limit, "memory_limit") && spec->resources.has_memory;
+  char allowed[32] = "", used[48] = "";
+  if (is_memory)
+    spec_format_size(spec->resources.memory, allowed);
+  else if (str_is(limit, "time_limit") && spec->resources.has_time)
+    spec_format_duration(spec->resources.time, allowed);
+  if (is_memory && rss_peak > (int64_t)spec->resources.memory)
+    snprintf(used, sizeof used, ": it used %.1f MB", (double)rss_peak / 1e6);
+  snprintf(out, room, "ended for its %.*s%s%s%s", STR_ARG(str_slice(limit, 0, 40)), allowed[0] ? " of " : "", allowed, used);
+}
+
 /* `name value` lines. */
 static struct exit_text read_exit(struct live_trial *trial, struct str text) {
   struct exit_text ret = {false, false};
   struct str line;
-  int64_t number, printed[LOG_STREAMS] = {-1, -1};
+  int64_t number, rss_peak = 0, printed[LOG_STREAMS] = {-1, -1};
+  struct str limit = STR_NONE;
   char reason[400] = "";
   for (int i = 0; i < EXIT_LINES_MAX && text.p && str_split(&text, '\n', &line); i++) {
     size_t space = str_find(line, ' ');
@@ -518,8 +533,10 @@ static struct exit_text read_exit(struct live_trial *trial, struct str text) {
     } else if (str_is(name, "artifacts_failed")) {
       jobs_tell_artifacts(trial, value);
     } else if (str_is(name, "ended_by") && !str_is(value, "stop") && !str_is(value, "fenced")) {
-      snprintf(reason, sizeof reason, "ended for its %.*s", STR_ARG(str_slice(value, 0, 40)));
+      limit = value;
       ret.ok = false;
+    } else if (str_is(name, "rss_peak") && str_to_i64(value, &number)) {
+      rss_peak = number;
     } else if (str_is(name, "oom")) {
       size_t n = strlen(reason);
       snprintf(reason + n, sizeof reason - n,
@@ -531,6 +548,8 @@ static struct exit_text read_exit(struct live_trial *trial, struct str text) {
         return ret;
     }
   }
+  if (limit.n)
+    explain_limit(trial, limit, rss_peak, reason, sizeof reason);
   if (reason[0] && !trial->course->stop)
     set_reason(trial, reason);
   ret.silent = printed[LOG_STDOUT] == 0 && printed[LOG_STDERR] == 0;

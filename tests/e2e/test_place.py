@@ -239,6 +239,15 @@ class Telling(Base):
         sweep = self.ok(self.s.get("/api/v1/sweeps"))["items"][0]
         self.assertEqual((sweep["state"], sweep["state_reason"]), ("FAILED", "its first trials have all failed"))
         self.assertLess(sweep["progress"]["trials"], 6)
+        run = self.trials(sweep["id"])[0]["run_id"]
+        for words in (("sweep", "show", sweep["id"]), ("trial", "show", run), ("run", "show", run)):
+            told = self.cli(*words).stderr
+            self.assertIn("stdout: loading", told, words)
+            self.assertRegex(told, "stderr: no module named .*torch")
+            self.assertNotIn("\033", told)
+            hint = told.split("all of it: winnow ")[1].split(",")[0].split()
+            self.assertEqual(self.cli(*hint).stdout, "loading\n")
+        self.assertEqual(self.cli("run", "show", run, "-o", "json").stderr, "")
 
     def test_slot_time_used_and_saved(self):
         job = self.put("job.sh", 'i=0; while [ $i -lt 20 ]; do i=$((i + 1)); echo "step=$i loss=$(($1 * i))"; sleep 0.1; done\n')

@@ -205,10 +205,10 @@ class Terminal(Base):
         sweep = self.submit({"name": "memory", "command": ["python3", "-c", "import time\nx = b'1' * 400_000_000\ntime.sleep(600)"],
                              "resources": {"memory": "100MB"}})
         self.ended(sweep)
-        self.assertIn("memory_limit", self.trials(sweep)[0]["state_reason"])
+        self.assertRegex(self.trials(sweep)[0]["state_reason"], r"^ended for its memory_limit of 100MB(: it used [1-9]\d\d\.\d MB)?$")
         sweep = self.submit({"name": "time", "command": ["sleep", "600"], "resources": {"time": "1s"}})
         self.ended(sweep)
-        self.assertIn("time_limit", self.trials(sweep)[0]["state_reason"])
+        self.assertEqual(self.trials(sweep)[0]["state_reason"], "ended for its time_limit of 1s")
 
 
 class Given(Base):
