@@ -2,10 +2,11 @@
 #include "cli/verbs.h"
 
 static const struct column queue_columns[] = {
-    {"#", "position", COLUMN_COUNT, false, NULL},         {"RUN", "run_id", COLUMN_ID, false, NULL},
-    {"PRIORITY", "priority", COLUMN_COUNT, false, NULL},  {"SLOTS", "wants.slots", COLUMN_COUNT, false, NULL},
-    {"MEMORY", "wants.memory", COLUMN_SIZE, false, NULL}, {"SINCE", "since", COLUMN_AGE, false, NULL},
-    {"REASON", "reason", COLUMN_TEXT, false, NULL},
+    {"#", "position", COLUMN_COUNT, false, NULL},        {"RUN", "run_id", COLUMN_ID, false, NULL},
+    {"NAME", "name", COLUMN_TEXT, false, NULL},          {"TRIAL", "number", COLUMN_COUNT, false, NULL},
+    {"SWEEP", "sweep_id", COLUMN_ID, true, NULL},        {"PRIORITY", "priority", COLUMN_COUNT, false, NULL},
+    {"SLOTS", "wants.slots", COLUMN_COUNT, false, NULL}, {"MEMORY", "wants.memory", COLUMN_SIZE, true, NULL},
+    {"SINCE", "since", COLUMN_AGE, false, NULL},         {"REASON", "reason", COLUMN_TEXT, false, NULL},
 };
 static const struct view queue_view = VIEW(queue_columns, "run_id", "nothing waits");
 

@@ -19,7 +19,8 @@ static void put_reason(const struct live_trial *trial, struct json_writer *w) {
   AUTO_BUF struct buf reason = BUF_INIT(8 * KIB);
   schedule_reason(s->schedule, trial->course->job, &reason);
   if (s->node_drained && schedule_node_info(s->schedule, s->node).state != NODE_UP && !trial->course->held)
-    buf_printf(&reason, ": %s is drained%s%s", s->node_name, s->node_reason ? ": " : "", s->node_reason ? s->node_reason : "");
+    buf_printf(&reason, "%s %s is drained%s%s", engine_sweep(trial->sweep->engine).state == SWEEP_PAUSED ? ", and" : ":", s->node_name,
+               s->node_reason ? ": " : "", s->node_reason ? s->node_reason : "");
   jw_put_text(w, "reason", buf_text(&reason));
 }
 

@@ -279,6 +279,13 @@ class Queue(Base):
         self.assertEqual([(e["name"], e["number"]) for e in self.queue()],
                          [("high", 0), ("high", 1), ("low", 0), ("low", 1), ("paused", 0), ("paused", 1)])
         self.assertEqual(self.queue()[-1]["reason"], "its sweep is paused")
+        for line, name, number in zip(self.cli("queue", "-o", "csv").stdout.splitlines()[1:], ("high", "high", "low", "low"), (0, 1, 0, 1)):
+            self.assertIn(f",{name},{number},", line)
+        self.assertRegex(self.cli("queue").stdout, r"(?s)NAME +TRIAL.*\bhigh +1\b.*\bpaused +1\b")
+        node = self.ok(self.s.get("/api/v1/nodes"))["items"][0]["name"]
+        self.cli("nodes", "drain", node, "--reason", "test")
+        self.assertEqual(self.queue()[-1]["reason"], f"its sweep is paused, and {node} is drained: test")
+        self.cli("nodes", "resume", node)
         self.patch(f"sweeps/{low}", {"priority": 3})
         self.assertEqual([e["name"] for e in self.queue()], ["low", "low", "high", "high", "paused", "paused"])
         self.cli("queue", "move", f"{paused}/1", "first")
