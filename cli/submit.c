@@ -105,24 +105,36 @@ static bool post_sweep(struct cli *cli, const json_t *body, bool dry_run, json_t
   return json_read(buf_str(&reply.body), ret, err) || err_prefix(err, "the service's answer is no JSON");
 }
 
+/* JSON cannot carry the file if it is no UTF-8; its reader says where it is not. */
+static bool check_text(const char *name, struct str text, struct err *err) {
+  AUTO_ARENA struct arena arena = ARENA_INIT(16 * MIB);
+  struct ynode *root;
+  struct yaml_place place;
+  if (str_is_utf8(text))
+    return true;
+  if (yaml_read(text, &arena, &root, &place, err))
+    return err_set(err, ERR_INVALID, "%s is not valid UTF-8", name);
+  struct err found = *err;
+  struct spec_problem problem = {.path = "", .line = place.line, .column = place.column, .message = found.text, .hint = ""};
+  return sweep_file_fail(name, &problem, err);
+}
+
 /* The file's name is the sweep's when the file says none; the directory is what relative paths in it are beneath. */
 static json_t *submission(const char *file, struct err *err) {
   AUTO_BUF struct buf text = BUF_INIT(4 * MIB), directory = BUF_INIT(ENDPOINT_PATH_MAX);
   bool is_input = strcmp(file, "-") == 0;
   const char *slash = is_input ? NULL : strrchr(file, '/');
-  if (!cli_read_input(file, &text, err))
+  const char *name = is_input ? "" : slash ? slash + 1 : file;
+  if (!cli_read_input(file, &text, err) || !check_text(name, buf_str(&text), err))
     return NULL;
   buf_add_str(&directory, slash ? str_n(file, (size_t)(slash - file) + 1) : STR("."));
   AUTO_FREE char *whole = realpath(buf_text(&directory), NULL);
   if (!whole)
     return err_errno(err, errno, "cannot find %s", buf_text(&directory)), NULL;
-  json_t *body = json_pack("{ss#ss?ssso*}", "file", buf_text(&text), text.n, "name",
-                           is_input ? NULL
-                           : slash  ? slash + 1
-                                    : file,
-                           "directory", whole, "environment", submit_environment());
+  json_t *body = json_pack("{ss#ss?ssso*}", "file", buf_text(&text), text.n, "name", is_input ? NULL : name, "directory", whole,
+                           "environment", submit_environment());
   if (!body)
-    err_set(err, ERR_INVALID, "%s, or its place, is no UTF-8", is_input ? "the input" : file);
+    err_set(err, ERR_INVALID, "the place of %s is no UTF-8", is_input ? "the input" : file);
   return body;
 }
 

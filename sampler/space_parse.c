@@ -106,8 +106,12 @@ struct keys {
 };
 
 static bool read_keys(struct builder *b, const json_t *spec, const char *path, struct keys *ret) {
-  if (!json_is_object(spec))
-    return bad(b, path, "must be an object such as {\"min\": 0, \"max\": 1}");
+  if (!json_is_object(spec)) {
+    bool is_list = json_is_array(spec);
+    bad(b, path, "must be an object such as {\"min\": 0, \"max\": 1}");
+    return err_hint(b->err, "for %s write it as {%s: ...}", is_list ? "one of these values" : "this value always",
+                    is_list ? "values" : "value");
+  }
   memset(ret, 0, sizeof *ret);
   const char *key;
   json_t *value;

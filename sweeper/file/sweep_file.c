@@ -3,6 +3,7 @@
 #include <math.h>
 
 #include "base/mem.h"
+#include "sampler/lattice.h"
 #include "sweeper/file/command.h"
 #include "sweeper/file/sweep_import.h"
 #include "sweeper/file/sweep_sources.h"
@@ -396,6 +397,7 @@ static void space_problem(struct check *c, const struct err *error) {
 }
 
 static bool check_space(struct check *c) {
+  struct lattice grid;
   AUTO_JSON json_t *json = NULL;
   struct err err = {0};
   if (c->errors->count)
@@ -403,7 +405,8 @@ static bool check_space(struct check *c) {
   if (!sweep_file_space(c->file, &json, &err))
     return false;
   if (space_new(json_object_get(json, "parameters"), json_object_get(json, "conditions"), json_object_get(json, "constraints"),
-                &c->file->space, &err))
+                &c->file->space, &err) &&
+      (c->file->spec.sampler.type != SAMPLER_GRID || lattice_init(&grid, c->file->space, LATTICE_GRID, &err)))
     return true;
   if (err.code == ERR_NO_MEMORY)
     return false;

@@ -97,6 +97,17 @@ static bool in_bounds(struct spec_reader *r, const struct spec_row *row, const s
   return false;
 }
 
+static bool has_items(struct spec_reader *r, const struct spec_row *row, const struct ynode *node, const char *path, size_t count) {
+  double most = row->max > 0 ? row->max : INFINITY;
+  if ((double)count >= row->min && (double)count <= most)
+    return true;
+  if ((double)count < row->min)
+    spec_problem_add(r->errors, node, path, NULL, "%s must have at least %.15g item%s", path, row->min, row->min == 1 ? "" : "s");
+  else
+    spec_problem_add(r->errors, node, path, NULL, "%s must have at most %.15g items, and has %zu", path, most, count);
+  return false;
+}
+
 /* Index of the word, or -1 after a complaint that lists the words. */
 static int read_choice(struct spec_reader *r, const struct spec_row *row, const struct ynode *node, const char *path) {
   size_t count = 0;
@@ -164,7 +175,7 @@ static bool read_texts(struct spec_reader *r, const struct spec_row *row, const 
       return false;
     }
   }
-  if (!in_bounds(r, row, node, path, (double)count))
+  if (!has_items(r, row, node, path, count))
     return false;
   *ret = (struct spec_texts){items, count};
   return true;
@@ -201,7 +212,7 @@ static bool read_objects(struct spec_reader *r, const struct spec_row *row, cons
   for (size_t i = 0; i < count; i++)
     spec_read(r, row->sub, list ? node->items[i] : node, list ? join_index(r, path, i) : path, items + i * row->sub->size);
   *ret = (struct spec_objects){items, count};
-  return in_bounds(r, row, node, path, (double)count);
+  return has_items(r, row, node, path, count);
 }
 
 static bool read_bool(struct spec_reader *r, const struct ynode *node, const char *path, bool *ret) {

@@ -322,6 +322,18 @@ static void mistakes_name_place_and_meaning(void **state) {
       {HEAD "metric: {goal: maximize}\n", "sweep.yaml:3:9: \"name\" is missing in metric", ""},
       {"run_cap: 3\n", "sweep.yaml:1:1: \"parameters\" is missing", ""},
       {HEAD "max_parallel: 0\n", "sweep.yaml:3:15: max_parallel must be at least 1 and at most 100000", ""},
+      {HEAD "command: []\n", "sweep.yaml:3:10: command must have at least 1 item", ""},
+      {HEAD
+       "metrics_from: [{file: a}, {file: a}, {file: a}, {file: a}, {file: a}, {file: a}, {file: a}, {file: a}, {file: a}, {file: a}, {file: a},"
+       " {file: a}, {file: a}, {file: a}, {file: a}, {file: a}, {file: a}, {file: a}, {file: a}, {file: a}, {file: a}, {file: a}, {file: a},"
+       " {file: a}, {file: a}, {file: a}, {file: a}, {file: a}, {file: a}, {file: a}, {file: a}, {file: a}, {file: a}, {file: a}, {file: a},"
+       " {file: a}, {file: a}, {file: a}, {file: a}, {file: a}, {file: a}, {file: a}, {file: a}, {file: a}, {file: a}, {file: a}, {file: a},"
+       " {file: a}, {file: a}, {file: a}, {file: a}]\n",
+       "sweep.yaml:3:15: metrics_from must have at most 50 items, and has 51", ""},
+      {"method: grid\nparameters: {x: {values: [1]}, y: {min: 0.1, max: 1}}\n",
+       "sweep.yaml:2:35: \"parameters.y\" has no finite number of values", "\"values\", \"step\" or \"count\""},
+      {"run_cap: 1\nparameters:\n  lr: [0.1, 0.2]\n", "sweep.yaml:3:7: \"parameters.lr\" must be an object", "{values: ...}"},
+      {"run_cap: 1\nparameters:\n  lr: 0.1\n", "sweep.yaml:3:7: \"parameters.lr\" must be an object", "{value: ...}"},
       {HEAD "max_parallel: many\n", "sweep.yaml:3:15: max_parallel must be a whole number, not text", ""},
       {HEAD "tty: yes\n", "sweep.yaml:3:6: tty must be true or false, not \"yes\"", "write true"},
       {HEAD "stop_grace: soon\n", "sweep.yaml:3:13: stop_grace must be a duration", ""},
