@@ -132,6 +132,18 @@ class Snapshots(Base):
         self.put("train.py", "")
         self.assertEqual(self.cli("sweep", "create", file, "--dry-run", "-o", "json").stderr, "")
 
+    def test_a_dry_run_is_for_everybody_and_shows_no_disk(self):
+        spec = {"method": "grid", "command": ["echo", "{{a}}", "${envvar:HOME}"], "workdir": "/nowhere", "parameters": {"a": {"values": [1]}}}
+        shown = self.ok(self.s.post("/api/v1/sweeps?dry_run=true", spec, unix=False))
+        self.assertEqual((shown["points"], shown["command"]), ([{"a": 1}], ["echo", "1", "HOME"]))
+        self.assertEqual(self.s.post("/api/v1/sweeps?dry_run=true", {**spec, "mehtod": "grid"}, unix=False).status, 400)
+        self.assertEqual(self.s.post("/api/v1/sweeps", spec, unix=False).status, 401)
+        self.put("sweep.yaml", "method: grid\ncommand: [true]\nparameters: {a: {values: [1]}}\n")
+        over_tcp = {"WINNOW_URL": self.s.url, "HOME": str(self.s.home)}
+        self.assertIn("points:", self.cli("sweep", "create", self.work / "sweep.yaml", "--dry-run", env=over_tcp).stdout)
+        self.assertIn("scope", self.cli("sweep", "create", self.work / "sweep.yaml", env=over_tcp, code=4).stderr)
+        self.assertEqual(self.ok(self.s.get("/api/v1/sweeps"))["items"], [])
+
     def test_too_large_a_directory_lists_what_is_large(self):
         self.put("sweep.yaml", 'method: grid\ncommand: [sh, train.sh]\nworkdir_max: 1MB\nparameters: {a: {values: [1]}}\n')
         self.put("weights/a.bin", "x" * 900_000)

@@ -87,6 +87,17 @@ static bool fail_placed(struct http_req *req, const char *file_name, struct err 
   return sweep_file_fail_placed(file_name, err);
 }
 
+/* A dry run starts nothing, so everybody may ask for one; what lies on this machine's disk is for those who may have a job look at it. */
+static bool check(struct sweep_op *op, const struct submission *in, struct sweep_file *file, const char *file_name, bool dry_run,
+                  struct err *err) {
+  bool may_steer = sweep_op_may_steer(op->req, file->spec.has_command, err);
+  if (!may_steer && !dry_run)
+    return false;
+  bool looks = may_steer && !in->elsewhere;
+  return (sweeps_check(web_app(op->req)->sweeps, file, in->directory, err) && (!looks || sweeps_check_place(file, in->directory, err))) ||
+         fail_placed(op->req, file_name, err);
+}
+
 static bool submit(struct sweep_op *op, const struct submission *in, struct err *err) {
   struct sweeps *sweeps = web_app(op->req)->sweeps;
   struct str directory = in->directory;
@@ -109,9 +120,7 @@ static bool submit(struct sweep_op *op, const struct submission *in, struct err 
                   errors.items[i].hint);
     return false;
   }
-  bool ok = api_add_submission(file, in->code, in->environment, err) && sweep_op_may_steer(op->req, file->spec.has_command, err) &&
-            ((sweeps_check(sweeps, file, directory, err) && (in->elsewhere || sweeps_check_place(file, directory, err))) ||
-             fail_placed(op->req, file_name, err)) &&
+  bool ok = api_add_submission(file, in->code, in->environment, err) && check(op, in, file, file_name, dry_run, err) &&
             (dry_run ? sweeps_preview(sweeps, file, on_preview, op, err) : sweeps_create(sweeps, file, &what, on_made, op, err));
   if (!ok || dry_run)
     sweep_file_free(file);
@@ -381,8 +390,8 @@ const struct route sweep_routes[] = {
      .handler = post_sweep,
      .summary = "Submit a sweep",
      .doc =
-         "The body is a sweep file, YAML or JSON; its JSON Schema is at `/api/v1/schemas/sweep`. With a command it needs the scope `submit`; without one it is for those who ask and "
-         "tell. `file` is its name for messages, `directory` what relative paths in it are beneath. A directory of this machine is copied "
+         "The body is a sweep file, YAML or JSON; its JSON Schema is at `/api/v1/schemas/sweep`. With a command it needs the scope `submit`, unless it is a dry run; without one it is for those who "
+         "ask and tell. `file` is its name for messages, `directory` what relative paths in it are beneath. A directory of this machine is copied "
          "as it is now, unless `workdir_mode` is inplace or `workdir` names a snapshot (see `/code`). With the Content-Type "
          "`" SUBMISSION_TYPE "` the body is `{\"file\": text, \"name\", \"directory\", \"code\": \"sha256:…\", "
          "\"environment\": {…}}`: what the command line sends.",
