@@ -7,8 +7,6 @@
 
 #include "base/file.h"
 
-#define ROOT "/sys/fs/cgroup"
-
 int64_t cgroup_value(struct str text, const char *key) {
   struct str line, name;
   int64_t value;
@@ -36,10 +34,14 @@ int64_t cgroup_io(struct str text, const char *key) {
   return sum;
 }
 
-/* Where only version 1 is mounted, the same path is a directory of plain files. */
-static bool is_cgroup2(const char *path) {
+/* Version 2 by itself, or beside version 1, which then has the controllers: there it holds and ends processes, and limits nothing. */
+static const char *find_root(void) {
+  static const char *const roots[] = {"/sys/fs/cgroup", "/sys/fs/cgroup/unified"};
   struct statfs fs;
-  return statfs(path, &fs) == 0 && fs.f_type == CGROUP2_SUPER_MAGIC;
+  for (size_t i = 0; i < ARRAY_LEN(roots); i++)
+    if (statfs(roots[i], &fs) == 0 && fs.f_type == CGROUP2_SUPER_MAGIC)
+      return roots[i];
+  return NULL;
 }
 
 static bool write_file(const struct cgroup *group, const char *file, const char *text) {
@@ -62,8 +64,9 @@ void cgroup_find(struct cgroup *group, struct id run, int64_t attempt) {
   AUTO_BUF struct buf text = BUF_INIT(4096);
   struct err err;
   char id[ID_HEX_LEN + 1];
+  const char *root = find_root();
   group->path[0] = 0;
-  if (!is_cgroup2(ROOT) || !file_read("/proc/self/cgroup", &text, &err))
+  if (!root || !file_read("/proc/self/cgroup", &text, &err))
     return;
   struct str rest = buf_str(&text), line;
   id_format(run, id);
@@ -71,7 +74,7 @@ void cgroup_find(struct cgroup *group, struct id run, int64_t attempt) {
     if (!str_starts(line, STR("0::/")))
       continue;
     struct str own = str_slice(line, 3, line.n);
-    int n = snprintf(group->path, sizeof group->path, ROOT "%.*s/winnow-%s-%lld", STR_ARG(str_is(own, "/") ? STR("") : own), id,
+    int n = snprintf(group->path, sizeof group->path, "%s%.*s/winnow-%s-%lld", root, STR_ARG(str_is(own, "/") ? STR("") : own), id,
                      (long long)attempt);
     if (n < 0 || (size_t)n >= sizeof group->path)
       group->path[0] = 0;
