@@ -160,7 +160,7 @@ static bool add_code(struct cli *cli, const json_t *spec, json_t *body, struct e
           err_set(err, ERR_INVALID, "the path %s is no UTF-8", whole));
 }
 
-/* The service may not see what lies here. */
+/* The service may not see what lies here. Whether the file itself is right is for the service to say, which may be of another version. */
 static bool check_place(const json_t *body, json_t *warnings, struct err *err) {
   const char *name = json_string_value(json_object_get(body, "name"));
   AUTO_ARENA struct arena arena = ARENA_INIT(16 * MIB);
@@ -168,7 +168,7 @@ static bool check_place(const json_t *body, json_t *warnings, struct err *err) {
   struct sweep_file *file;
   name = name ? name : "";
   if (!errors || !sweep_file_read(json_str(json_object_get(body, "file")), name, &arena, &file, errors, err))
-    return false;
+    return errors || err_no_memory(err);
   size_t told = file->warnings.count; /* by the service, too */
   bool ok = sweeps_check_place(file, json_str(json_object_get(body, "directory")), err) || sweep_file_fail_placed(name, err);
   for (size_t i = told; i < MIN_OF(file->warnings.count, (size_t)SPEC_PROBLEMS_MAX); i++)

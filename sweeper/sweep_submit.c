@@ -76,6 +76,13 @@ static bool check_workdir(struct sweeps *s, const struct sweep_spec *spec, struc
   return true;
 }
 
+static bool runs_program(const struct sweep_spec *spec) {
+  for (size_t i = 0; i < spec->command.count; i++)
+    if (str_find_str(spec->command.items[i], STR("${program}")) != SIZE_MAX)
+      return spec->program.n && spec->program.p[0] != '/';
+  return false;
+}
+
 bool sweeps_check_place(struct sweep_file *file, struct str directory, struct err *err) {
   const struct sweep_spec *spec = &file->spec;
   char ignored[DIGEST_HEX + 1];
@@ -86,7 +93,7 @@ bool sweeps_check_place(struct sweep_file *file, struct str directory, struct er
   if (!buf_ok(&origin, err) || !snapshot_check(&source, err))
     return sweep_file_place(file, err);
   buf_printf(&program, "%s/%.*s", buf_text(&origin), STR_ARG(spec->program));
-  if (spec->program.n && spec->program.p[0] != '/' && access(buf_text(&program), F_OK) != 0)
+  if (runs_program(spec) && access(buf_text(&program), F_OK) != 0)
     spec_problem_add(&file->warnings, ynode_at(file->root, STR("program")), "program", NULL, "program: there is no %s", buf_text(&program));
   return true;
 }
