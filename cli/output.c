@@ -47,22 +47,26 @@ static void scalar_text(const json_t *value, struct buf *out) {
     encode_json(out, value, 0);
 }
 
-static void list_text(const json_t *value, const char *between, struct buf *out) {
-  bool first = true;
-  if (json_is_object(value)) {
-    const char *key;
-    json_t *item;
-    json_object_foreach((json_t *)(uintptr_t)value, key, item) {
-      buf_printf(out, "%s%s=", first ? "" : " ", key);
-      scalar_text(item, out);
-      first = false;
-    }
-    return;
+static void object_text(const json_t *value, struct buf *out) {
+  const char *key, *between = "";
+  json_t *item;
+  json_object_foreach((json_t *)(uintptr_t)value, key, item) {
+    buf_printf(out, "%s%s=", between, key);
+    scalar_text(item, out);
+    between = " ";
   }
+}
+
+static void list_text(const json_t *value, const char *between, struct buf *out) {
+  if (json_is_object(value))
+    object_text(value, out);
   for (size_t i = 0; i < json_array_size(value); i++) {
-    buf_puts(out, first ? "" : between);
-    scalar_text(json_array_get(value, i), out);
-    first = false;
+    const json_t *item = json_array_get(value, i);
+    buf_puts(out, i ? between : "");
+    if (json_is_object(item))
+      object_text(item, out);
+    else
+      scalar_text(item, out);
   }
 }
 

@@ -283,6 +283,10 @@ const char *live_cause_text(unsigned cause) {
   return cause < ARRAY_LEN(texts) ? texts[cause] : NULL;
 }
 
+const char *live_node(const struct live_sweep *live, const struct engine_trial *row) {
+  return live->conf.asks || row->attempt == 0 ? NULL : live->all->node_name;
+}
+
 const char *live_reason(const struct live_trial *trial, const struct engine_trial *row) {
   if (row->cause == CAUSE_NONE)
     return NULL;

@@ -359,6 +359,8 @@ void live_think_ahead(struct live_sweep *live);
 void live_think_meanwhile(struct live_sweep *live);
 /* Why it ended so, in its own words or those of the cause; NULL: there is nothing to say. */
 const char *live_reason(const struct live_trial *trial, const struct engine_trial *row);
+/* The node it runs on, or has run on; NULL: none yet, or a worker's own. */
+const char *live_node(const struct live_sweep *live, const struct engine_trial *row);
 const char *live_cause_text(unsigned cause);
 
 /* catch_up.c

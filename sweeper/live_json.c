@@ -221,7 +221,7 @@ void live_put_trial(const struct live_trial *trial, struct json_writer *w) {
     jw_raw(w, str_of(stop));
   else
     jw_null(w);
-  jw_put_text(w, "node", live->conf.asks ? NULL : "local");
+  jw_put_text(w, "node", live_node(live, row));
   jw_put_null(w, "slots");
   live_put_made(w, (const int64_t[]){trial->made.by, trial->made.tells, trial->made.pending, trial->at_tells, trial->told});
   put_time(w, "created", trial->created);

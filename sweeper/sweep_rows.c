@@ -158,6 +158,9 @@ static void put_told(struct pg_args *args, const struct live_write *write) {
 static void put_slots(struct pg_args *args, const struct live_write *write) {
   put_opt_int(args, !write->sweep->conf.asks && write->todo.trial.attempt > 0, write->sweep->conf.slots);
 }
+static void put_node(struct pg_args *args, const struct live_write *write) {
+  put_opt_text(args, live_node(write->sweep, &write->todo.trial));
+}
 static void put_reason(struct pg_args *args, const struct live_write *write) {
   put_opt_text(args, live_reason(write->trial, &write->todo.trial));
 }
@@ -184,7 +187,7 @@ static put_fn *const identity_columns[] = {put_run,     put_experiment, put_swee
 /* What changes, of every trial; and what can only change once it has been stored. */
 static put_fn *const course_columns[] = {put_version, put_state, put_attempt, put_cause,  put_dead, put_value,  put_value_step, put_best,
                                          put_started, put_ended, put_told,    put_reason, put_stop, put_worker, put_lease};
-static put_fn *const later_columns[] = {put_retries, put_slots, put_exit_code, put_signal};
+static put_fn *const later_columns[] = {put_retries, put_slots, put_exit_code, put_signal, put_node};
 
 /* Of the rows that are new, or of the others. */
 static void put_columns(struct pg_args *args, const struct sweeps *s, put_fn *const *columns, size_t count, bool creation) {

@@ -130,16 +130,17 @@ on conflict (id) do update set version = excluded.version, state = excluded.stat
 where run.version < excluded.version;
 
 -- name: trials_update (uuid[], int8[], int2[], int4[], int2[], bool[], float8[], int8[], float8[], int8[], int8[], int4[], text[], jsonb[],
---   text[], int8[], int4[], int2[], int4[], int4[]) -> () repeatable
+--   text[], int8[], int4[], int2[], int4[], int4[], text[]) -> () repeatable
 -- Id, version, state, attempt, cause, dead, value, its step, best, start, end, told, reason, stop, worker, lease, retries, slots, exit code,
--- signal. The limit, which takes nothing away, makes the planner expect few rows whatever the arrays hold: so it plans the statement once,
+-- signal, node. The limit, which takes nothing away, makes the planner expect few rows whatever the arrays hold: so it plans the statement once,
 -- and not for each transaction, which took it an eighth of its time.
 update run set version = u.version, state = u.state, attempt = u.attempt, cause = u.cause, dead = u.dead, value = u.value,
   value_step = u.value_step, best_value = u.best, start_time = u.start_time, end_time = u.end_time, told = u.told, state_reason = u.reason,
-  stop = u.stop, worker = u.worker, lease_ms = u.lease, retries = u.retries, slots = u.slots, exit_code = u.exit_code, signal = u.signal
-from (select * from unnest($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20)
+  stop = u.stop, worker = u.worker, lease_ms = u.lease, retries = u.retries, slots = u.slots, exit_code = u.exit_code, signal = u.signal,
+  node = u.node
+from (select * from unnest($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21)
   limit cardinality($1)) as u (id, version, state, attempt, cause, dead, value, value_step, best, start_time, end_time, told, reason, stop,
-  worker, lease, retries, slots, exit_code, signal)
+  worker, lease, retries, slots, exit_code, signal, node)
 where run.id = u.id and run.version < u.version;
 
 -- name: attempts_put (uuid[], int4[], int2[], text[], int4[], int4[], int8[], int8[]) -> () repeatable
@@ -155,7 +156,7 @@ on conflict (run, attempt) do update set state = excluded.state, reason = exclud
 --   int4) repeatable
 -- Sweep, state or null, order, offset, limit. Id, number, state, reason, attempt, point, value, step, best, stop, node, slots, created,
 -- start, end, what it was made by and from.
-select id, trial, state, state_reason, attempt, point, value, value_step, best_value, stop, coalesce(node, executor), slots, created,
+select id, trial, state, state_reason, attempt, point, value, value_step, best_value, stop, case when attempt > 0 then coalesce(node, executor) end, slots, created,
   start_time, end_time, made_by, made_tells, made_pending, at_tells, told
 from run where sweep_id = $1 and ($2::int2 is null or state = $2)
 order by case when $3 = 'value' then value when $3 = '-value' then -value when $3 = 'started' then start_time
@@ -166,7 +167,7 @@ offset $4 limit $5;
 --   -> (uuid, int4, int2, text, int4, jsonb, float8, int8, float8, jsonb, text, int2, int8, int8, int8, int2, int4, int4, int4,
 --   int4) repeatable
 -- Sweep, whether more is better, how many. Of those that finished or were stopped early.
-select id, trial, state, state_reason, attempt, point, value, value_step, best_value, stop, coalesce(node, executor), slots, created,
+select id, trial, state, state_reason, attempt, point, value, value_step, best_value, stop, case when attempt > 0 then coalesce(node, executor) end, slots, created,
   start_time, end_time, made_by, made_tells, made_pending, at_tells, told
 from run where sweep_id = $1 and state in (4, 6) and value is not null and value <> 'NaN'
 order by case when $2 then -value else value end, trial limit $3;

@@ -69,6 +69,7 @@ struct gpus {
   bool nvml_ready;
   struct entry *entries;
   size_t count;
+  char trouble[512];
 };
 
 static void nvml_close(struct gpus *gpus) {
@@ -249,6 +250,7 @@ struct gpus *gpus_new(const struct gpus_conf *conf, struct err *ret_trouble) {
   if (!find_nvidia(gpus, conf->nvml ? conf->nvml : "libnvidia-ml.so.1", ret_trouble)) {
     gpus->count = 0;
     nvml_close(gpus);
+    snprintf(gpus->trouble, sizeof gpus->trouble, "GPUs: %s", ret_trouble->text);
   }
   find_amd(gpus, conf->drm_dir ? conf->drm_dir : "/sys/class/drm");
   if (conf->visible && !keep_visible(gpus, conf->visible)) {
@@ -268,6 +270,10 @@ void gpus_free(struct gpus *gpus) {
 }
 
 /* ---- looking ---- */
+
+const char *gpus_trouble(const struct gpus *gpus) {
+  return gpus->trouble[0] ? gpus->trouble : NULL;
+}
 
 size_t gpus_count(const struct gpus *gpus) {
   return gpus->count;

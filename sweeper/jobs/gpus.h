@@ -37,6 +37,8 @@ struct gpus;
 MUST_CHECK struct gpus *gpus_new(const struct gpus_conf *conf, struct err *ret_trouble);
 void gpus_free(struct gpus *gpus); /* accepts NULL */
 
+/* The trouble that was found, for people; NULL: none. */
+const char *gpus_trouble(const struct gpus *gpus);
 size_t gpus_count(const struct gpus *gpus);
 /* In the order of the maker's own tools; `i` below the count. Lives as long as `gpus`. */
 const struct gpu *gpus_at(const struct gpus *gpus, size_t i);

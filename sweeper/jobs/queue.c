@@ -184,7 +184,7 @@ void sweeps_put_node(const struct sweeps *s, struct json_writer *w) {
   jw_object(w);
   jw_put_text(w, "name", s->node_name);
   jw_put_text(w, "state", info.state == NODE_UP ? "UP" : info.used ? "DRAINING" : "DRAINED");
-  jw_put_text(w, "reason", s->node_drained ? s->node_reason : NULL);
+  jw_put_text(w, "reason", s->node_drained ? s->node_reason : s->conf.gpus ? gpus_trouble(s->conf.gpus) : NULL);
   jw_key(w, "slots");
   jw_object(w);
   jw_put_i64(w, "total", info.total);

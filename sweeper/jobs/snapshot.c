@@ -10,7 +10,7 @@
 #include "base/mem.h"
 #include "base/tar.h"
 
-enum { IGNORE_FILE_MAX = 4 * 1024 * 1024, ABOVE_MAX = 32, LARGEST = 8, PIECE = 64 * 1024, PATH_SIZE = 4096 };
+enum { IGNORE_FILE_MAX = 4 * 1024 * 1024, ABOVE_MAX = 32, LARGEST = 8, PIECE = 64 * 1024, PATH_SIZE = 4096, SIZE_TEXT = 32 };
 
 /* The ignore files of one directory; .winnowignore has the last word. */
 struct level {
@@ -303,14 +303,23 @@ static size_t largest_shares(const struct walk *w, struct share shares[LARGEST])
   return kept;
 }
 
+static const char *size_text(uint64_t bytes, char out[SIZE_TEXT]) {
+  if (bytes < 100000)
+    snprintf(out, SIZE_TEXT, "%llu bytes", (unsigned long long)bytes);
+  else
+    snprintf(out, SIZE_TEXT, "%.1f MB", (double)bytes / 1e6);
+  return out;
+}
+
 static bool too_large(struct walk *w) {
+  char size[SIZE_TEXT], limit[SIZE_TEXT];
   struct share shares[LARGEST];
   AUTO_BUF struct buf text = BUF_INIT(4 * KIB);
   size_t count = largest_shares(w, shares);
   for (size_t i = 0; i < count && shares[i].bytes; i++)
-    buf_printf(&text, "%s%.*s %.1f MB", i ? ", " : "", STR_ARG(str_slice(shares[i].name, 0, 60)), (double)shares[i].bytes / 1e6);
-  err_set(w->err, ERR_TOO_LARGE, "%s has %.1f MB of files, and %.1f MB are copied at most. The largest: %s", w->source->directory,
-          (double)w->bytes / 1e6, (double)w->source->max / 1e6, buf_text(&text));
+    buf_printf(&text, "%s%.*s %s", i ? ", " : "", STR_ARG(str_slice(shares[i].name, 0, 60)), size_text(shares[i].bytes, size));
+  err_set(w->err, ERR_TOO_LARGE, "%s has %s of files, and %s are copied at most. The largest: %s", w->source->directory,
+          size_text(w->bytes, size), size_text(w->source->max, limit), buf_text(&text));
   return err_hint(w->err, "put what jobs do not need into .winnowignore, name data under links:, raise workdir_max, or say "
                           "workdir_mode: inplace");
 }

@@ -150,7 +150,7 @@ class Snapshots(Base):
         self.put("weights/b.bin", "x" * 900_000)
         self.put("small", "x" * 200_000)
         done = self.cli("sweep", "create", self.work / "sweep.yaml", code=1)
-        self.assertRegex(done.stderr, r"weights 1\.8 MB, small 0\.2 MB")
+        self.assertRegex(done.stderr, r"has 2\.0 MB of files, and 1\.0 MB are copied at most\. The largest: weights 1\.8 MB, small 0\.2 MB, sweep\.yaml \d+ bytes")
         self.assertIn(".winnowignore", done.stderr)
         self.put(".winnowignore", "weights/\n")
         self.cli("sweep", "create", self.work / "sweep.yaml")

@@ -179,6 +179,7 @@ class Gpus(Base):
     def test_a_slot_is_a_gpu_and_stays_the_jobs(self):
         node, = self.ok(self.s.get("/api/v1/nodes"))["items"]
         uuids = [gpu["uuid"] for gpu in node["gpus"]]
+        self.assertRegex(self.cli("nodes", "-o", "wide").stdout, f"uuid={uuids[0]} name=.* memory=.*, uuid={uuids[1]} ")
         self.assertEqual((node["slots"]["total"], len(set(uuids))), (2, 2))
         seen = self.work / "seen"
         job = self.put("job.sh", f'echo "$CUDA_VISIBLE_DEVICES" >> "{seen}"; echo ready; sleep $1\n')
@@ -203,6 +204,16 @@ class Gpus(Base):
             self.ok(self.s.post(f"/api/v1/runs/{run}/stop"))
         wait(lambda: self.ok(self.s.get(f"/api/v1/runs/{gang}"))["state"] == "FINISHED", "the one with both")
         self.assertEqual(sorted(seen.read_text().split()[3].split(",")), sorted(uuids))
+
+    def test_a_library_that_does_not_start_is_told_with_the_node(self):
+        self.s.stop()
+        self.s.env["FAKE_NVML"] = "broken"
+        self.s.start()
+        node, = self.ok(self.s.get("/api/v1/nodes"))["items"]
+        self.assertEqual((node["state"], node["gpus"]), ("UP", []))
+        self.assertRegex(node["reason"], "^GPUs: ")
+        self.cli("nodes", "drain", node["name"], "--reason", "new disk")
+        self.assertEqual(self.ok(self.s.get("/api/v1/nodes"))["items"][0]["reason"], "new disk")
 
 
 class Queue(Base):
@@ -279,6 +290,7 @@ class Queue(Base):
         self.assertEqual([(e["name"], e["number"]) for e in self.queue()],
                          [("high", 0), ("high", 1), ("low", 0), ("low", 1), ("paused", 0), ("paused", 1)])
         self.assertEqual(self.queue()[-1]["reason"], "its sweep is paused")
+        self.assertEqual([t["node"] for t in self.trials(low)], [None, None])
         for line, name, number in zip(self.cli("queue", "-o", "csv").stdout.splitlines()[1:], ("high", "high", "low", "low"), (0, 1, 0, 1)):
             self.assertIn(f",{name},{number},", line)
         self.assertRegex(self.cli("queue").stdout, r"(?s)NAME +TRIAL.*\bhigh +1\b.*\bpaused +1\b")
@@ -294,6 +306,7 @@ class Queue(Base):
         wait(lambda: {e["name"] for e in self.queue()} == {"paused"}, "the others")
         self.ok(self.s.post(f"/api/v1/sweeps/{paused}/resume"))
         self.assertEqual(self.ended(paused)["state"], "FINISHED")
+        self.assertEqual({t["node"] for t in self.trials(paused)}, {node})
         for sweep in (low, high):
             self.assertEqual(self.ended(sweep)["progress"]["finished"], 2)
 

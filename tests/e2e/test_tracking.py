@@ -86,7 +86,7 @@ class Tracking(unittest.TestCase):
                          [(1, "FAILED", 3, None), (2, "FAILED", None, 9), (3, "FINISHED", 0, None)])
         self.assertEqual(end["attempts"][0]["reason"], "exit code 3")
         for attempt in end["attempts"]:
-            self.assertEqual(attempt["node"], "local")
+            self.assertEqual(attempt["node"], self.s.get("/api/v1/nodes").json["items"][0]["name"])
             self.assertLessEqual(end["created"], attempt["started"])
             self.assertLessEqual(attempt["started"], attempt["ended"])
         self.assertLessEqual(end["attempts"][0]["ended"], end["attempts"][1]["started"])

@@ -256,6 +256,13 @@ static void lists_in_every_format(void **state UNUSED) {
   assert_true(json_is_null(json_object_get(envelope, "next")));
 }
 
+static void objects_in_a_list_are_words(void **state UNUSED) {
+  AUTO_JSON json_t *item = json_of("{\"tags\":[{\"uuid\":\"GPU-1\",\"memory\":80,\"used_by\":null},\"x\",{},3]}");
+  AUTO_BUF struct buf out = BUF_INIT(KIB);
+  column_text(&columns[2], item, 0, &out);
+  assert_string_equal(buf_text(&out), "uuid=GPU-1 memory=80 used_by=, x, , 3");
+}
+
 static void paths_into_json(void **state UNUSED) {
   AUTO_JSON json_t *value = json_of("{\"a.b\":1,\"a\":{\"c\":{\"d.e\":2},\"n\":null}}");
   assert_int_equal(json_integer_value(json_at_path(value, "a.b")), 1);
@@ -287,6 +294,7 @@ int main(void) {
       cmocka_unit_test(yaml),
       cmocka_unit_test(csv),
       cmocka_unit_test(json),
+      cmocka_unit_test(objects_in_a_list_are_words),
       cmocka_unit_test(for_people),
       cmocka_unit_test(lists_in_every_format),
       cmocka_unit_test(paths_into_json),
