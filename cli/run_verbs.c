@@ -211,12 +211,6 @@ void run_last_words(struct cli *cli, const json_t *run) {
     logs_last_words(cli, id);
 }
 
-void run_last_words(struct cli *cli, const json_t *run) {
-  const char *id = json_string_value(json_object_get(run, "id"));
-  if (id && json_object_get(run, "command") && str_is(json_str(json_object_get(run, "state")), "FAILED") && output_for_people(&cli->output))
-    logs_last_words(cli, id);
-}
-
 static int show_run(struct cli *cli) {
   struct err err;
   char id[RESOLVED_MAX];
