@@ -41,6 +41,8 @@ static const struct column detail_columns[] = {
     {"Finished", "progress.finished", COLUMN_COUNT, false, NULL},
     {"Stopped early", "progress.stopped", COLUMN_COUNT, false, NULL},
     {"Failed", "progress.failed", COLUMN_COUNT, false, NULL},
+    {"Killed", "progress.killed", COLUMN_COUNT, false, NULL},
+    {"Lost", "progress.lost", COLUMN_COUNT, false, NULL},
     {"Best value", "best.value", COLUMN_NUMBER, false, NULL},
     {"Best trial", "best.number", COLUMN_COUNT, false, NULL},
     {"Best params", "best.params", COLUMN_LIST, false, NULL},

@@ -327,8 +327,8 @@ bool engine_has_room(const struct engine *e) {
   return makes_trials(e) && room(e) > 0;
 }
 
-/* The lowest number without a trial. */
-static uint32_t next_number(struct engine *e) {
+/* The lowest without a trial. */
+uint32_t engine_next_number(struct engine *e) {
   if (!missing(e))
     return e->count;
   while (trial_find(e, e->first_missing))
@@ -341,7 +341,7 @@ bool engine_create(struct engine *e, uint32_t *ret_number, struct err *err) {
     return err_set(err, ERR_WRONG_STATE, "the sweep makes no new trials now");
   if (!room(e))
     return err_set(err, ERR_LIMIT, "run_cap is reached: %u trials were made", e->existing);
-  struct engine_trial row = {.number = next_number(e), .version = 1, .state = RUN_QUEUED, .dead = true};
+  struct engine_trial row = {.number = engine_next_number(e), .version = 1, .state = RUN_QUEUED, .dead = true};
   struct trial *t = trial_add(e, &row, false, err);
   if (!t)
     return false;
@@ -357,7 +357,7 @@ bool engine_add(struct engine *e, enum run_state state, bool has_value, uint32_t
   if (sweep_over(e))
     return err_set(err, ERR_WRONG_STATE, "the sweep is %s", sweep_fsm.states[e->sweep.state]);
   struct engine_trial row = {
-      .number = next_number(e), .version = 1, .attempt = 1, .state = (uint8_t)state, .dead = true, .has_value = has_value};
+      .number = engine_next_number(e), .version = 1, .attempt = 1, .state = (uint8_t)state, .dead = true, .has_value = has_value};
   if (!trial_add(e, &row, false, err))
     return false;
   *ret_number = row.number;
@@ -432,10 +432,15 @@ static bool is_current(const struct trial *t, uint32_t attempt) {
   return t && t->course && t->row.attempt == attempt && !t->row.dead;
 }
 
+/* Nobody has heard of it yet. */
+static bool is_new(const struct trial *t) {
+  return !t->course->durable && !t->course->writing;
+}
+
 bool engine_placed(struct engine *e, uint32_t number, int64_t now) {
   struct trial *t = trial_find(e, number);
   pass_time(e, now);
-  if (!t || t->row.state != RUN_QUEUED || !t->course->enqueued || e->sweep.state == SWEEP_DRAINING)
+  if (!t || t->row.state != RUN_QUEUED || !(t->course->enqueued || is_new(t)) || e->sweep.state == SWEEP_DRAINING)
     return false;
   t->course->enqueued = false;
   trial_step(e, t, RUN_EV_PLACED, CAUSE_NONE);

@@ -129,7 +129,7 @@ void engine_trial_written(struct engine *e, uint32_t number, uint32_t version, b
 
 /* ---- new trials ---- */
 
-/* How many more trials are wanted now, when `width` could run at once (max_parallel counts too). */
+/* How many more trials are wanted now, when `width` could be live at once (max_parallel counts too). */
 uint32_t engine_wants(const struct engine *e, uint32_t width);
 /* Will more be wanted, sooner or later? */
 bool engine_has_room(const struct engine *e);
@@ -138,6 +138,8 @@ bool engine_has_room(const struct engine *e);
 MUST_CHECK bool engine_create(struct engine *e, uint32_t *ret_number, struct err *err);
 /* A trial that somebody ran without us, already over: RUN_FINISHED, RUN_FAILED or RUN_STOPPED. It counts, but the cap does not stop it. */
 MUST_CHECK bool engine_add(struct engine *e, enum run_state state, bool has_value, uint32_t *ret_number, struct err *err);
+/* The number that the next new trial gets. */
+uint32_t engine_next_number(struct engine *e);
 /* The space is used up. */
 void engine_exhausted(struct engine *e);
 
@@ -149,7 +151,8 @@ enum engine_answer {
   ANSWER_FENCED, /* another attempt has taken over, or it is all over: 409, and end the job */
 };
 
-/* False: it is not wanted any more; give its slots back. */
+/* It has slots: one that was given to the scheduler, or one that is new in this turn, which so is stored as starting and never as waiting.
+ * False: it is not wanted any more; give its slots back. */
 bool engine_placed(struct engine *e, uint32_t number, int64_t now);
 enum engine_answer engine_started(struct engine *e, uint32_t number, uint32_t attempt, int64_t now);
 void engine_refused(struct engine *e, uint32_t number, uint32_t attempt, int64_t now);

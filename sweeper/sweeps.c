@@ -211,6 +211,7 @@ static void note_written(const struct live_write *write, bool ok) {
   live->stored = true;
   if (fsm_is_final(&sweep_fsm, write->todo.sweep.state) && !live->over_told) {
     live->over_told = true;
+    jobs_release(&live->seat);
     if (live->has_group)
       schedule_group_remove(live->all->schedule, live->group);
     live->has_group = false;
@@ -364,7 +365,7 @@ static void on_tick(void *ctx) {
     struct live_sweep *live = LIST_ENTRY(node, struct live_sweep, node);
     engine_tick(live->engine, live_now(s));
     live->refresh = true;
-    live->in_vain.is = false;
+    live->in_vain.is = live->barren = false;
   }
   jobs_tick(s);
   register_tick(s);

@@ -88,6 +88,19 @@ static void a_trial_from_start_to_end(void **state) {
   engine_free(e);
 }
 
+static void a_trial_made_for_slots_that_are_there(void **state) {
+  (void)state;
+  struct engine *e = fresh((struct engine_conf){.run_cap = 2});
+  assert_int_equal(engine_next_number(e), 0);
+  assert_true(engine_placed(e, create(e), 1000));
+  assert_int_equal(engine_next_number(e), 1);
+  assert_string_equal(run(e), "0 STARTING; start 0.1; "); /* it never waited */
+  uint32_t late = create(e);
+  assert_int_equal(engine_next(e).kind, TODO_WRITE_TRIAL);
+  assert_false(engine_placed(e, late, 1000)); /* it is on its way to the store as waiting */
+  engine_free(e);
+}
+
 static void no_metric_is_a_failure(void **state) {
   (void)state;
   struct engine *e = fresh((struct engine_conf){.needs_value = true});
@@ -537,6 +550,7 @@ static void memory_failures_are_reported(void **state) {
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(a_trial_from_start_to_end),
+      cmocka_unit_test(a_trial_made_for_slots_that_are_there),
       cmocka_unit_test(no_metric_is_a_failure),
       cmocka_unit_test(nothing_follows_before_it_is_durable),
       cmocka_unit_test(the_verdict_is_written_first),
