@@ -142,7 +142,7 @@ bool live_is_durable(const struct live_trial *trial);
 
 enum live_action { LIVE_PAUSE, LIVE_RESUME, LIVE_DRAIN, LIVE_STOP };
 MUST_CHECK bool live_act(struct live_sweep *sweep, enum live_action action, struct err *err);
-/* Keys of api.md's PATCH; all or nothing. `done` when it is stored. */
+/* Keys of api.md's PATCH; all or nothing. `done` when it is stored. ERR_WRONG_STATE when the sweep is over, or ends before that. */
 MUST_CHECK bool live_edit(struct live_sweep *sweep, const json_t *edits, sweeps_done_fn *done, void *ctx, struct err *err);
 /* Are these edits that sweeps know, with values that make sense? */
 MUST_CHECK bool sweeps_edits_check(const json_t *edits, struct err *err);

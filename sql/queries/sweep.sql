@@ -33,9 +33,8 @@ with done as (
 update run set end_time = $8, state = case $3 when 3 then 4 when 4 then 6 when 5 then 5 else 2 end from done where id = $1 and kind = 1;
 
 -- name: sweep_edit (uuid, jsonb) -> (bool) repeatable
--- Adds to the edits; a finished sweep's summary shows them too. No row: there is no such sweep.
-update sweep set edits = edits || $2, summary = case when summary is null then null else summary || ($2 - 'max_time') end
-where id = $1 and deleted_at is null and not single returning true;
+-- Adds to the edits. No row: there is no such sweep, or it is over.
+update sweep set edits = edits || $2 where id = $1 and state < 3 and deleted_at is null and not single returning true;
 
 -- name: sweep_warn (uuid, jsonb) -> () repeatable
 -- The warnings of a sweep.

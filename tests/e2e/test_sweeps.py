@@ -250,6 +250,15 @@ class Local(Base):
             for trial in self.trials(sweep):
                 self.assertGreaterEqual(trial["made"]["results"], trial["number"] - 1)  # all but the one beside it
 
+    def test_an_edit_after_the_end_is_refused(self):
+        with Service(WINNOW, arguments=["--slots", "2"]) as self.s:
+            gate, sweep = self.held_back(name="late", method="random", run_cap=3)
+            gate.touch()
+            self.ended(sweep)
+            refused = self.s.request("PATCH", f"/api/v1/sweeps/{sweep}", {"run_cap": 9})
+            self.assertEqual((refused.status, refused.json["detail"]), (409, "the sweep is FINISHED"))
+            self.assertEqual((self.sweep(sweep)["run_cap"], self.states(sweep)), (3, ["FINISHED"] * 3))
+
     def test_a_loser_is_stopped(self):
         with Service(WINNOW, arguments=["--slots", "2"]) as self.s:
             job = self.script("""
