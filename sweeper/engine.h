@@ -73,7 +73,8 @@ enum engine_why {
   WHY_FAILURES,
   WHY_ALL_MADE,
   WHY_EXHAUSTED,
-  WHY_ALL_FAILED
+  WHY_ALL_FAILED,
+  WHY_RETRIED
 };
 /* A sentence for people. */
 const char *engine_why_text(enum engine_why why);
@@ -190,6 +191,7 @@ MUST_CHECK bool engine_resume(struct engine *e, int64_t now, struct err *err);
 MUST_CHECK bool engine_drain(struct engine *e, struct err *err);
 MUST_CHECK bool engine_stop(struct engine *e, struct err *err);
 MUST_CHECK bool engine_kill(struct engine *e, uint32_t number, int64_t now, struct err *err);
+/* A sweep that is over drains again, without new trials, until that one is over too. */
 MUST_CHECK bool engine_retry(struct engine *e, uint32_t number, struct err *err);
 /* run_cap, max_parallel, budgets, retries may change; a sweep that drained for a limit that is no longer reached goes on. */
 void engine_edit(struct engine *e, const struct engine_conf *conf, int64_t now);

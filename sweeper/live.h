@@ -284,7 +284,7 @@ bool sweeps_is_busy(const struct live_sweep *live);
 void sweeps_unlist(struct live_sweep *live);
 
 /* sweep_load.c */
-/* One sweep that is stored as going on; `done` when it is in the list, or not. */
+/* One sweep that is stored, over or not; `done` when it is in the list, or not. */
 MUST_CHECK bool sweep_load_one(struct sweeps *s, struct id sweep, sweeps_done_fn *done, void *ctx, struct err *err);
 
 /* sweep_rows.c */

@@ -20,11 +20,6 @@ select $1, $2, $3, $3, 2, 1, $5 from made where not $10 on conflict (id) do noth
 -- What a launched run is said to be, with its row: command, params, tags.
 update run set command = $2, params = $3, tags = $4 where id = $1;
 
--- name: single_reopen (uuid) -> (bool) repeatable
--- For another attempt of a launched run that is over. No row: there is none.
-update sweep set state = 0, why = 0, ended = null, version = version + case when state >= 3 then 1 else 0 end
-where id = $1 and single and deleted_at is null and exists (select from run where run.id = $1 and run.deleted_at is null) returning true;
-
 -- name: sweep_update (uuid, int8, int2, int2, bool, int8, int8, int8, jsonb) -> () repeatable
 -- Id, version, state, why, exhausted, elapsed, slot time, end, summary (null before the end).
 with done as (
@@ -48,10 +43,10 @@ select true from s;
 
 -- name: sweep_live (uuid) -> (uuid, int8, int8, int8, int8, int8, int8, int2, int2, bool, text, text, text, jsonb, jsonb, bool, bytea)
 --   repeatable
--- Those that are not over, oldest first; or this one.
+-- Those that are not over, oldest first; or this one, over or not.
 select id, experiment_id, created, version, elapsed_ms, slot_ms, seed, state, why, exhausted, name, directory, spec, edits, warnings, single,
   prior
-from sweep where state < 3 and deleted_at is null and ($1::uuid is null or id = $1) order by created, id;
+from sweep where deleted_at is null and case when $1::uuid is null then state < 3 else id = $1 end order by created, id;
 
 -- name: sweep_get (uuid) -> (int2, jsonb) repeatable
 select state, summary from sweep where id = $1 and deleted_at is null and not single;
@@ -173,6 +168,11 @@ order by case when $2 then -value else value end, trial limit $3;
 -- name: trials_progress (uuid) -> (int4, int8, float8) repeatable
 -- Number, end, value of those that finished or were stopped early, in the order they ended.
 select trial, end_time, value from run where sweep_id = $1 and state in (4, 6) and value is not null and value <> 'NaN' order by end_time, trial;
+
+-- name: sweep_of_job (uuid) -> (uuid) repeatable
+-- The sweep of a trial, or of a launched run, that was run by the service. No row: it was not.
+select s.id from run r join sweep s on s.id = coalesce(r.sweep_id, r.id)
+where r.id = $1 and r.kind = 0 and r.executor is not null and r.deleted_at is null and s.deleted_at is null;
 
 -- name: trial_outcome (uuid) -> (uuid, int2, float8) repeatable
 -- Sweep, state, value of a run that is a trial.

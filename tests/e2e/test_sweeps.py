@@ -259,6 +259,28 @@ class Local(Base):
             self.assertEqual((refused.status, refused.json["detail"]), (409, "the sweep is FINISHED"))
             self.assertEqual((self.sweep(sweep)["run_cap"], self.states(sweep)), (3, ["FINISHED"] * 3))
 
+    def test_a_failed_trial_is_tried_again_after_the_end(self):
+        with Service(WINNOW, arguments=["--slots", "2"]) as self.s:
+            flag = self.s.home / "now-it-works"
+            sweep = self.submit({"name": "again", "method": "grid", "command": ["sh", "-c", f"test {{{{a}}}} = 1 || cat {flag}"],
+                                 "parameters": {"a": {"values": [1, 2, 3]}}})["id"]
+            self.assertEqual((self.ended(sweep)["state"], self.states(sweep)), ("FINISHED", ["FINISHED", "FAILED", "FAILED"]))
+            good, second, third = [t["run_id"] for t in self.trials(sweep)]
+            refused = self.s.post(f"/api/v1/runs/{good}/retry")
+            self.assertEqual(refused.status, 409)
+            self.assertIn("a trial that is FINISHED cannot be tried again", refused.json["detail"])
+            self.assertEqual(self.sweep(sweep)["state"], "FINISHED")
+            flag.touch()
+            for run, attempts in ((second, [1, 2, 1]), (third, [1, 2, 2])):
+                self.ok(self.s.post(f"/api/v1/runs/{run}/retry"))
+                over = self.ended(sweep)
+                self.assertEqual((over["state"], over["state_reason"]), ("FINISHED", "a trial was tried again after its end"))
+                self.assertEqual([t["attempt"] for t in self.trials(sweep)], attempts)
+                self.s.kill()  # the next one is only in the database
+                self.s.start()
+            self.assertEqual(self.states(sweep), ["FINISHED"] * 3)
+            self.assertEqual(self.sweep(sweep)["progress"]["finished"], 3)
+
     def test_a_loser_is_stopped(self):
         with Service(WINNOW, arguments=["--slots", "2"]) as self.s:
             job = self.script("""

@@ -342,7 +342,8 @@ static void work(struct sim *s) {
   struct engine_todo todo;
   struct schedule_placement p;
   struct engine_sweep sweep = engine_sweep(s->engine);
-  schedule_group_set(s->schedule, s->group, s->conf.max_parallel, sweep.state == SWEEP_PAUSED || sweep.state == SWEEP_DRAINING);
+  schedule_group_set(s->schedule, s->group, s->conf.max_parallel,
+                     sweep.state == SWEEP_PAUSED || (sweep.state == SWEEP_DRAINING && sweep.why != WHY_RETRIED));
   for (bool again = true; again;) {
     again = false;
     s->batch_open = false;
@@ -549,7 +550,7 @@ static uint64_t one_sweep(uint64_t seed, uint64_t steps_max, uint64_t *ret_diges
   };
   s->cap_ever = s->conf.run_cap;
   start_service(s);
-  uint64_t steps = 0, calm_after = 500 + rng_below(&s->rng, 6000);
+  uint64_t steps = 0, calm_after = 500 + rng_below(&s->rng, 6000), afterwards = rng_below(&s->rng, 3);
   bool over = false;
   for (; !over; steps++) {
     if (steps == calm_after) { /* let it come to its end */
@@ -563,6 +564,13 @@ static uint64_t one_sweep(uint64_t seed, uint64_t steps_max, uint64_t *ret_diges
     check(s);
     over = fsm_is_final(&sweep_fsm, engine_sweep(s->engine).state) && s->sweep_stored &&
            s->sweep_row.version == engine_sweep(s->engine).version;
+    struct err err;
+    uint32_t made = engine_counts(s->engine).made;
+    for (uint32_t n = 0; over && afterwards && n < made; n++) /* what had failed is tried again */
+      if (engine_retry(s->engine, n, &err)) {
+        over = false;
+        afterwards--;
+      }
     must(s, steps < steps_max, "the sweep does not end");
   }
   /* fenced companions hear that it is over */
