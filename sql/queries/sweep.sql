@@ -228,14 +228,35 @@ from list where id = $1 returning list.made;
 -- Trials of a sweep that have ended.
 select id from run where sweep_id = $1 and state >= 4 and deleted_at is null order by trial;
 
--- name: trial_value (uuid, float8, int8, float8) -> () repeatable
--- Run, value, its step, best: read from its output after the sweep was over.
-update run set value = $2, value_step = $3, best_value = $4 where id = $1 and state >= 4;
+-- name: trial_value (uuid, float8, int8, float8, bool, text) -> () repeatable
+-- Run, value, its step, best, whether it has ended well with that, why not otherwise: read from its output after the sweep was over. What
+-- had failed for want of the goal metric alone has not; what has lost it has failed of that.
+update run set value = $2, value_step = $3, best_value = $4,
+  state = case when state = 5 and cause = 5 and $5 then 4 when state = 4 and not $5 then 5 else state end,
+  cause = case when state = 5 and cause = 5 and $5 then 0 when state = 4 and not $5 then 5 else cause end,
+  state_reason = case when state = 5 and cause = 5 and $5 then null when state = 4 and not $5 then $6 else state_reason end
+where id = $1 and state >= 4;
 
--- name: sweep_best_again (uuid, bool) -> () repeatable
--- Sweep that is over, whether more is better: the best that its summary shows, as trials_best finds it.
-update sweep set summary = summary || jsonb_build_object('best', (
-  select jsonb_build_object('run_id', replace(id::text, '-', ''), 'number', trial, 'value', value, 'step', value_step, 'params', point)
-  from run where sweep_id = $1 and state in (4, 6) and value is not null and value <> 'NaN'
-  order by case when $2 then -value else value end, trial limit 1))
-where id = $1 and summary is not null and not single;
+-- name: sweep_values_again (uuid, bool, text, text, text) -> () repeatable
+-- Sweep that is over, whether more is better; that all its trials have failed, that all were made, that every point was tried, in words.
+-- What its summary shows then: how many trials ended how, the best as trials_best finds it; and whether it has failed, all of them having.
+with t as (
+  select count(*) filter (where state = 4) as finished, count(*) filter (where state = 5) as failed,
+    count(*) filter (where state in (4, 6)) as good
+  from run where sweep_id = $1),
+s as (
+  select id, why as before, finished, failed, case when state = 5 and why = 10 and good > 0 then case when exhausted then 9 else 8 end
+    when state = 3 and why in (8, 9) and good = 0 and failed > 0 then 10 else why end as now
+  from sweep, t where id = $1 and summary is not null and not single),
+changed as (
+  update sweep set why = now, state = case when now = before then state when now = 10 then 5 else 3 end,
+    summary = summary || jsonb_build_object('progress', summary -> 'progress' || jsonb_build_object('finished', finished, 'failed', failed),
+      'best', (
+        select jsonb_build_object('run_id', replace(id::text, '-', ''), 'number', trial, 'value', value, 'step', value_step, 'params', point)
+        from run where sweep_id = $1 and state in (4, 6) and value is not null and value <> 'NaN'
+        order by case when $2 then -value else value end, trial limit 1))
+      || case now when before then '{}' when 10 then jsonb_build_object('state', 'FAILED', 'state_reason', $3::text)
+        else jsonb_build_object('state', 'FINISHED', 'state_reason', case now when 8 then $4::text else $5::text end) end
+  from s where sweep.id = s.id returning sweep.id, sweep.state)
+update run set state = case changed.state when 5 then 5 else 4 end from changed where run.id = changed.id and kind = 1 and run.state in (4, 5)
+  and changed.state in (3, 5);
