@@ -41,6 +41,8 @@ static const struct column detail_columns[] = {
     {"Finished", "progress.finished", COLUMN_COUNT, false, NULL},
     {"Stopped early", "progress.stopped", COLUMN_COUNT, false, NULL},
     {"Failed", "progress.failed", COLUMN_COUNT, false, NULL},
+    {"Killed", "progress.killed", COLUMN_COUNT, false, NULL},
+    {"Lost", "progress.lost", COLUMN_COUNT, false, NULL},
     {"Best value", "best.value", COLUMN_NUMBER, false, NULL},
     {"Best trial", "best.number", COLUMN_COUNT, false, NULL},
     {"Best params", "best.params", COLUMN_LIST, false, NULL},
@@ -344,6 +346,7 @@ static const struct column pair_columns[] = {
 static const struct view pair_view = VIEW(pair_columns, "a", "no two parameters matter together beyond each alone");
 
 static int best_run(struct cli *cli) {
+  struct view view = trial_view;
   struct err err;
   char id[RESOLVED_MAX];
   AUTO_JSON json_t *items = NULL;
@@ -351,9 +354,10 @@ static int best_run(struct cli *cli) {
   if (!resolve_sweep(cli, args_word(&cli->args, 0), id, &err))
     return cli_fail(cli, &err);
   path_format(&path, "/sweeps/{}/best", id);
+  view.none = "no trial has ended well with a value";
   path_query(&path, "k", args_text(&cli->args, "count"));
   bool ok = cli_list(cli, buf_text(&path), NULL, args_i64(&cli->args, "count", 5), &items, NULL, &err) &&
-            output_list(&cli->output, &trial_view, items, NULL, &err);
+            output_list(&cli->output, &view, items, NULL, &err);
   return cli_done(cli, ok, &err);
 }
 

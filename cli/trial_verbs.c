@@ -24,6 +24,7 @@ static const struct column detail_columns[] = {
 static const struct view detail_view = VIEW(detail_columns, "id", "");
 
 static int ls_run(struct cli *cli) {
+  struct view view = trial_view;
   struct err err;
   char id[RESOLVED_MAX];
   AUTO_BUF struct buf path = BUF_INIT(4 * KIB);
@@ -32,7 +33,9 @@ static int ls_run(struct cli *cli) {
   path_format(&path, "/sweeps/{}/trials", id);
   path_query(&path, "state", args_text(&cli->args, "state"));
   path_query(&path, "sort", args_text(&cli->args, "sort"));
-  return cli_show_list(cli, buf_text(&path), NULL, &trial_view);
+  if (args_text(&cli->args, "state"))
+    view.none = "no trial is in that state";
+  return cli_show_list(cli, buf_text(&path), NULL, &view);
 }
 
 static int show_run(struct cli *cli) {

@@ -17,6 +17,7 @@ static const char *const why_texts[] = {
     [WHY_ALL_MADE] = "run_cap trials were made",
     [WHY_EXHAUSTED] = "every point of the space was tried",
     [WHY_ALL_FAILED] = "all its trials have failed",
+    [WHY_RETRIED] = "a trial was tried again after its end",
 };
 
 const char *engine_why_text(enum engine_why why) {
@@ -35,6 +36,11 @@ static bool sweep_step(struct engine *e, int event, enum engine_why why) {
 
 static bool sweep_over(const struct engine *e) {
   return fsm_is_final(&sweep_fsm, e->sweep.state);
+}
+
+/* No trial of it starts any more. */
+static bool winds_up(const struct engine *e) {
+  return e->sweep.state == SWEEP_DRAINING && e->sweep.why != WHY_RETRIED;
 }
 
 static bool gave_up(const struct engine *e) {
@@ -150,14 +156,17 @@ static enum engine_why all_made(const struct engine *e) {
 static void check_done(struct engine *e) {
   if (sweep_over(e) || e->live || e->holding || e->unwritten || e->sweep_durable != e->sweep.version)
     return;
-  if (e->sweep.state == SWEEP_DRAINING)
+  bool all_failed = e->failed && !e->succeeded;
+  if (e->sweep.state == SWEEP_DRAINING && e->sweep.why == WHY_RETRIED && all_failed)
+    sweep_step(e, SWEEP_EV_DONE_FAILED, WHY_ALL_FAILED);
+  else if (e->sweep.state == SWEEP_DRAINING)
     sweep_step(e,
                e->sweep.why == WHY_STOPPED ? SWEEP_EV_DONE_STOPPED
                : gave_up(e)                ? SWEEP_EV_DONE_FAILED
                                            : SWEEP_EV_DONE,
                (enum engine_why)e->sweep.why);
   else if (e->sweep.state == SWEEP_RUNNING && all_made(e) != WHY_NONE && !missing(e)) {
-    if (e->failed && !e->succeeded)
+    if (all_failed)
       sweep_step(e, SWEEP_EV_GIVE_UP, WHY_ALL_FAILED);
     else
       sweep_step(e, SWEEP_EV_DONE, all_made(e));
@@ -172,7 +181,7 @@ static struct engine_todo todo(enum engine_todo_kind kind, const struct trial *t
 static void follow_sweep(struct engine *e, struct trial *t) {
   bool waits = t->row.state == RUN_QUEUED;
   bool runs = t->row.state == RUN_STARTING || t->row.state == RUN_RUNNING || (t->row.state == RUN_LOST && !t->row.dead);
-  if (!e->swept || !(waits || (runs && e->sweep.why == WHY_STOPPED)))
+  if (!e->swept || !winds_up(e) || !(waits || (runs && e->sweep.why == WHY_STOPPED)))
     return;
   t->course->dequeue |= waits && t->course->enqueued && !e->conf.asks;
   trial_step(e, t, RUN_EV_KILL, CAUSE_SWEEP);
@@ -241,6 +250,11 @@ static struct engine_todo trial_todo(struct engine *e, struct trial *t) {
   return (struct engine_todo){TODO_NONE};
 }
 
+/* A sweep that was over is stored as going on before its trial is: else nobody would look after that one after a crash. */
+static bool reopens(const struct engine *e) {
+  return e->sweep.state == SWEEP_DRAINING && e->sweep.why == WHY_RETRIED && !e->swept;
+}
+
 struct engine_todo engine_next(struct engine *e) {
   for (;;) {
     check_done(e);
@@ -254,7 +268,7 @@ struct engine_todo engine_next(struct engine *e) {
       for (uint32_t n = e->first_live; n != NO_TRIAL; n = trial_at(e, n)->course->next)
         trial_make_ready(e, trial_at(e, n));
     }
-    if (!e->ready.count) {
+    if (!e->ready.count || reopens(e)) {
       e->batch_open = false;
       return (struct engine_todo){TODO_NONE};
     }
@@ -327,8 +341,8 @@ bool engine_has_room(const struct engine *e) {
   return makes_trials(e) && room(e) > 0;
 }
 
-/* The lowest number without a trial. */
-static uint32_t next_number(struct engine *e) {
+/* The lowest without a trial. */
+uint32_t engine_next_number(struct engine *e) {
   if (!missing(e))
     return e->count;
   while (trial_find(e, e->first_missing))
@@ -341,7 +355,7 @@ bool engine_create(struct engine *e, uint32_t *ret_number, struct err *err) {
     return err_set(err, ERR_WRONG_STATE, "the sweep makes no new trials now");
   if (!room(e))
     return err_set(err, ERR_LIMIT, "run_cap is reached: %u trials were made", e->existing);
-  struct engine_trial row = {.number = next_number(e), .version = 1, .state = RUN_QUEUED, .dead = true};
+  struct engine_trial row = {.number = engine_next_number(e), .version = 1, .state = RUN_QUEUED, .dead = true};
   struct trial *t = trial_add(e, &row, false, err);
   if (!t)
     return false;
@@ -357,7 +371,7 @@ bool engine_add(struct engine *e, enum run_state state, bool has_value, uint32_t
   if (sweep_over(e))
     return err_set(err, ERR_WRONG_STATE, "the sweep is %s", sweep_fsm.states[e->sweep.state]);
   struct engine_trial row = {
-      .number = next_number(e), .version = 1, .attempt = 1, .state = (uint8_t)state, .dead = true, .has_value = has_value};
+      .number = engine_next_number(e), .version = 1, .attempt = 1, .state = (uint8_t)state, .dead = true, .has_value = has_value};
   if (!trial_add(e, &row, false, err))
     return false;
   *ret_number = row.number;
@@ -379,13 +393,13 @@ static void check_failures(struct engine *e) {
     why = WHY_GAVE_UP;
   if (e->conf.max_failures && e->failed >= (uint64_t)e->conf.max_failures)
     why = WHY_FAILURES;
-  if (why != WHY_NONE && !gave_up(e) && e->sweep.why != WHY_STOPPED)
+  if (why != WHY_NONE && !gave_up(e) && e->sweep.why != WHY_STOPPED && e->sweep.why != WHY_RETRIED)
     sweep_step(e, SWEEP_EV_GIVE_UP, why);
 }
 
 /* A further attempt, if one is allowed. */
 static bool try_again(struct engine *e, struct trial *t, unsigned reason) {
-  if (!(e->conf.retries_on & reason) || t->row.retries >= (uint64_t)e->conf.retries_max || e->sweep.state == SWEEP_DRAINING)
+  if (!(e->conf.retries_on & reason) || t->row.retries >= (uint64_t)e->conf.retries_max || winds_up(e))
     return false;
   t->row.retries++;
   return trial_step(e, t, RUN_EV_RETRY, CAUSE_NONE);
@@ -432,10 +446,15 @@ static bool is_current(const struct trial *t, uint32_t attempt) {
   return t && t->course && t->row.attempt == attempt && !t->row.dead;
 }
 
+/* Nobody has heard of it yet. */
+static bool is_new(const struct trial *t) {
+  return !t->course->durable && !t->course->writing;
+}
+
 bool engine_placed(struct engine *e, uint32_t number, int64_t now) {
   struct trial *t = trial_find(e, number);
   pass_time(e, now);
-  if (!t || t->row.state != RUN_QUEUED || !t->course->enqueued || e->sweep.state == SWEEP_DRAINING)
+  if (!t || t->row.state != RUN_QUEUED || !(t->course->enqueued || is_new(t)) || winds_up(e))
     return false;
   t->course->enqueued = false;
   trial_step(e, t, RUN_EV_PLACED, CAUSE_NONE);
@@ -571,7 +590,8 @@ void engine_tick(struct engine *e, int64_t now) {
 
 bool engine_ask(struct engine *e, int64_t lease_ms, int64_t now, uint32_t *ret_number) {
   pass_time(e, now);
-  while (e->conf.asks && e->sweep.state == SWEEP_RUNNING && e->waiting.count) {
+  bool hands_out = e->sweep.state == SWEEP_RUNNING || (e->sweep.state == SWEEP_DRAINING && !winds_up(e));
+  while (e->conf.asks && hands_out && e->waiting.count) {
     struct trial *t = trial_at(e, ring_take(&e->waiting));
     t->course->in_ring = false;
     if (t->row.state == RUN_LOST && !t->row.dead) { /* the lease of the one before has ended */
@@ -673,12 +693,15 @@ bool engine_retry(struct engine *e, uint32_t number, struct err *err) {
   struct trial *t = trial_find(e, number);
   if (!t)
     return err_set(err, ERR_NOT_FOUND, "there is no trial %u", number);
-  if (e->sweep.state == SWEEP_DRAINING || sweep_over(e))
+  if (winds_up(e))
     return err_set(err, ERR_WRONG_STATE, "the sweep is %s", sweep_fsm.states[e->sweep.state]);
   if (!trial_open(e, t))
     return err_no_memory(err);
-  if (!t->course->live && trial_step(e, t, RUN_EV_RETRY, CAUSE_NONE))
+  if (!t->course->live && trial_step(e, t, RUN_EV_RETRY, CAUSE_NONE)) {
+    if (sweep_step(e, SWEEP_EV_RETRY, WHY_RETRIED))
+      e->swept = false;
     return true;
+  }
   trial_close(e, t);
   return err_set(err, ERR_WRONG_STATE, "a trial that is %s cannot be tried again", run_fsm.states[t->row.state]);
 }

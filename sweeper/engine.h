@@ -73,7 +73,8 @@ enum engine_why {
   WHY_FAILURES,
   WHY_ALL_MADE,
   WHY_EXHAUSTED,
-  WHY_ALL_FAILED
+  WHY_ALL_FAILED,
+  WHY_RETRIED
 };
 /* A sentence for people. */
 const char *engine_why_text(enum engine_why why);
@@ -129,7 +130,7 @@ void engine_trial_written(struct engine *e, uint32_t number, uint32_t version, b
 
 /* ---- new trials ---- */
 
-/* How many more trials are wanted now, when `width` could run at once (max_parallel counts too). */
+/* How many more trials are wanted now, when `width` could be live at once (max_parallel counts too). */
 uint32_t engine_wants(const struct engine *e, uint32_t width);
 /* Will more be wanted, sooner or later? */
 bool engine_has_room(const struct engine *e);
@@ -138,6 +139,8 @@ bool engine_has_room(const struct engine *e);
 MUST_CHECK bool engine_create(struct engine *e, uint32_t *ret_number, struct err *err);
 /* A trial that somebody ran without us, already over: RUN_FINISHED, RUN_FAILED or RUN_STOPPED. It counts, but the cap does not stop it. */
 MUST_CHECK bool engine_add(struct engine *e, enum run_state state, bool has_value, uint32_t *ret_number, struct err *err);
+/* The number that the next new trial gets. */
+uint32_t engine_next_number(struct engine *e);
 /* The space is used up. */
 void engine_exhausted(struct engine *e);
 
@@ -149,7 +152,8 @@ enum engine_answer {
   ANSWER_FENCED, /* another attempt has taken over, or it is all over: 409, and end the job */
 };
 
-/* False: it is not wanted any more; give its slots back. */
+/* It has slots: one that was given to the scheduler, or one that is new in this turn, which so is stored as starting and never as waiting.
+ * False: it is not wanted any more; give its slots back. */
 bool engine_placed(struct engine *e, uint32_t number, int64_t now);
 enum engine_answer engine_started(struct engine *e, uint32_t number, uint32_t attempt, int64_t now);
 void engine_refused(struct engine *e, uint32_t number, uint32_t attempt, int64_t now);
@@ -187,6 +191,7 @@ MUST_CHECK bool engine_resume(struct engine *e, int64_t now, struct err *err);
 MUST_CHECK bool engine_drain(struct engine *e, struct err *err);
 MUST_CHECK bool engine_stop(struct engine *e, struct err *err);
 MUST_CHECK bool engine_kill(struct engine *e, uint32_t number, int64_t now, struct err *err);
+/* A sweep that is over drains again, without new trials, until that one is over too. */
 MUST_CHECK bool engine_retry(struct engine *e, uint32_t number, struct err *err);
 /* run_cap, max_parallel, budgets, retries may change; a sweep that drained for a limit that is no longer reached goes on. */
 void engine_edit(struct engine *e, const struct engine_conf *conf, int64_t now);

@@ -54,7 +54,7 @@ const struct fsm run_fsm = {
 
 static const char *const sweep_states[] = {"RUNNING", "PAUSED", "DRAINING", "FINISHED", "STOPPED", "FAILED"};
 static const char *const sweep_events[] = {
-    "pause", "resume", "drain", "stop", "give up", "done", "done after a stop", "done after giving up"};
+    "pause", "resume", "drain", "stop", "give up", "done", "done after a stop", "done after giving up", "retry"};
 
 static const struct fsm_edge sweep_edges[] = {
     {SWEEP_RUNNING, SWEEP_EV_PAUSE, SWEEP_PAUSED, "no new trials until it is resumed; running ones go on"},
@@ -74,6 +74,10 @@ static const struct fsm_edge sweep_edges[] = {
     {SWEEP_DRAINING, SWEEP_EV_DONE, SWEEP_FINISHED, "all trials have ended"},
     {SWEEP_DRAINING, SWEEP_EV_DONE_STOPPED, SWEEP_STOPPED, "all trials have been ended"},
     {SWEEP_DRAINING, SWEEP_EV_DONE_FAILED, SWEEP_FAILED, "the trials that still ran have ended"},
+
+    {SWEEP_FINISHED, SWEEP_EV_RETRY, SWEEP_DRAINING, "a trial of it is tried again"},
+    {SWEEP_STOPPED, SWEEP_EV_RETRY, SWEEP_DRAINING, "a trial of it is tried again"},
+    {SWEEP_FAILED, SWEEP_EV_RETRY, SWEEP_DRAINING, "a trial of it is tried again"},
 };
 
 const struct fsm sweep_fsm = {

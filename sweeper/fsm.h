@@ -34,6 +34,7 @@ enum sweep_event {
   SWEEP_EV_DONE,         /* nothing is left to do: drained, or all trials made */
   SWEEP_EV_DONE_STOPPED, /* the same after a stop */
   SWEEP_EV_DONE_FAILED,  /* the same after giving up */
+  SWEEP_EV_RETRY,        /* a trial of a sweep that is over is tried again */
   SWEEP_EVENT_COUNT,
 };
 

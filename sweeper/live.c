@@ -80,6 +80,7 @@ bool live_new(struct sweeps *s, struct sweep_file *file, struct id id, int64_t s
                               .shown = -1,
                               .trials = SHELF_INIT(struct live_trial),
                               .curves = SHELF_INIT(struct curve)};
+  live->seat.sweep = live;
   if (!make_parts(live, row, err)) {
     live_free(live);
     return false;
@@ -171,6 +172,7 @@ void live_free(struct live_sweep *live) {
     id_map_remove(&live->all->by_run, trial->run);
     course_free(trial);
   }
+  course_free(&live->seat);
   shelf_release(&live->trials), shelf_release(&live->curves);
   sampler_free(live->sampler);
   history_free(live->history);
@@ -261,6 +263,7 @@ void live_note_end(struct live_trial *trial, const struct engine_trial *row) {
   struct outcome outcome = {.state = TRIAL_GONE, .value = trial->value, .step = (double)trial->value_step};
   if (!live_row_is_over(row))
     return;
+  live->barren = false;
   if (row->state == RUN_FINISHED)
     outcome.state = TRIAL_FINISHED;
   else if (row->state == RUN_STOPPED)
@@ -305,23 +308,12 @@ const char *live_node(const struct live_sweep *live, const struct engine_trial *
 const char *live_reason(const struct live_trial *trial, const struct engine_trial *row) {
   if (row->cause == CAUSE_NONE)
     return NULL;
+  if (row->cause == CAUSE_SWEEP && !row->attempt)
+    return "its sweep ended before it had started";
   const char *reason = live_course(trial)->reason;
   bool own = row->cause == CAUSE_NO_METRIC ? str_starts(str_of(reason), STR("no_metric"))
                                            : row->cause != CAUSE_KILLED && row->cause != CAUSE_SWEEP;
   return reason && own ? reason : live_cause_text(row->cause);
-}
-
-/* ---- new trials ---- */
-
-/* Points that do not depend on results may be made ahead, so that a free slot never waits for the disk. */
-static uint32_t width_of(const struct live_sweep *live) {
-  const struct sweeps *s = live->all;
-  struct buf ignored = BUF_INIT(1);
-  enum sampler_type type = sampler_chosen(live->sampler, &ignored);
-  buf_release(&ignored);
-  uint32_t at_once = MAX_OF(s->conf.slots / MAX_OF(live->conf.slots, 1u), 1u);
-  bool ahead = type == SAMPLER_RANDOM || type == SAMPLER_GRID || type == SAMPLER_SOBOL || type == SAMPLER_HALTON;
-  return ahead ? at_once * 2 + 4 : at_once;
 }
 
 /* ---- asks ---- */
@@ -429,12 +421,12 @@ bool live_ask(struct live_sweep *live, size_t count, struct str worker, int64_t 
 
 void live_advance(struct live_sweep *live) {
   sampler_follow(live->sampler);
-  if (live_is_over(live))
+  if (!live->conf.asks)
+    jobs_seek(live);
+  else if (live_is_over(live))
     close_asks(live);
-  else if (live->conf.asks)
-    serve_asks(live);
   else
-    (void)live_make_trials(live, engine_wants(live->engine, width_of(live)));
+    serve_asks(live);
   live_think_ahead(live);
 }
 

@@ -132,8 +132,10 @@ struct live_sweep {
   struct history *history;
   struct sampler *sampler;
   struct stop_set *rules;
-  struct shelf trials; /* of struct live_trial, by number; see live_trial_at() */
-  struct shelf curves; /* of struct curve, by number; the history refers to them */
+  struct live_trial seat; /* waits for a slot in place of the next trial, which is made when the slot is there */
+  bool barren;            /* there was a slot, and no trial could be made */
+  struct shelf trials;    /* of struct live_trial, by number; see live_trial_at() */
+  struct shelf curves;    /* of struct curve, by number; the history refers to them */
   size_t trial_count;
   uint32_t group; /* of the schedule */
   bool has_group;
@@ -282,7 +284,7 @@ bool sweeps_is_busy(const struct live_sweep *live);
 void sweeps_unlist(struct live_sweep *live);
 
 /* sweep_load.c */
-/* One sweep that is stored as going on; `done` when it is in the list, or not. */
+/* One sweep that is stored, over or not; `done` when it is in the list, or not. */
 MUST_CHECK bool sweep_load_one(struct sweeps *s, struct id sweep, sweeps_done_fn *done, void *ctx, struct err *err);
 
 /* sweep_rows.c */
@@ -352,6 +354,10 @@ void live_apply_edits(struct live_sweep *live, const json_t *edits);
 MUST_CHECK bool live_create_at(struct live_sweep *live, const double *point, const struct live_made *made, struct live_trial **ret,
                                struct err *err);
 struct live_made live_made_by_hand(const struct live_sweep *live);
+/* One from the sampler; NULL: none, or it is still being thought of. */
+struct live_trial *live_make_next(struct live_sweep *live);
+/* A sweep whose space is used up ends here, and need not wait for a slot first. False: there is no further point, or not yet. */
+bool live_has_point(struct live_sweep *live);
 /* So many more from the sampler. False: some are still being thought of. */
 bool live_make_trials(struct live_sweep *live, uint32_t wanted);
 /* Begins to think of the next point, where that takes long. */
@@ -382,6 +388,8 @@ void importance_forget(struct sweeps *s, struct id sweep);
 MUST_CHECK bool jobs_new(struct sweeps *s, struct err *err);
 void jobs_free(struct sweeps *s);
 void jobs_enqueue(struct live_trial *trial);
+/* A sweep that wants another trial waits for a slot, the one that does not waits no more. */
+void jobs_seek(struct live_sweep *live);
 void jobs_release(struct live_trial *trial);
 /* The sweep's priority is another one. */
 void jobs_reprioritize(struct live_sweep *live);

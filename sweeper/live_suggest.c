@@ -42,24 +42,25 @@ static void be_in_trouble(struct live_sweep *live, const struct err *err) {
   snprintf(live->trouble, sizeof live->trouble, "%s", err->text);
 }
 
-static bool take_suggestion(struct live_sweep *live, const struct live_point *found) {
+static struct live_trial *take_suggestion(struct live_sweep *live, const struct live_point *found) {
+  struct live_trial *trial;
   struct err err;
   if (found->suggestion.kind == SUGGESTION_NONE_LEFT) {
     engine_exhausted(live->engine);
-    return false;
+    return NULL;
   }
-  if (live_create_at(live, found->point, &found->made, NULL, &err)) {
+  if (live_create_at(live, found->point, &found->made, &trial, &err)) {
     live->trouble[0] = 0;
-    return true;
+    return trial;
   }
   be_in_trouble(live, &err);
-  return false;
+  return NULL;
 }
 
 /* ---- points ahead ---- */
 
 static uint32_t next_number(const struct live_sweep *live) {
-  return engine_counts(live->engine).made;
+  return engine_next_number(live->engine);
 }
 
 /* How many results may have arrived since a point was thought of. One worker waits for what it has told: so it gets the same points from
@@ -168,6 +169,7 @@ static void on_thought(struct work *work, bool cancelled) {
   struct live_point found;
   live->thinking = false;
   live->thought = NULL;
+  live->barren = false;
   if (cancelled || live->all->stopping || !is_wanted(live)) {
     sampler_job_leave(live->sampler, job);
   } else if (finish_job(live, job, &live->thought_made, live->thought_number, live->thought_behind, &found)) {
@@ -206,23 +208,22 @@ static bool think(struct live_sweep *live, uint32_t ahead, struct live_point *re
   return finish_job(live, job, &made, number, ahead, ret_now);
 }
 
-/* One more; false when there is none, or it takes a while. */
-static bool make_one(struct live_sweep *live) {
+struct live_trial *live_make_next(struct live_sweep *live) {
   struct live_point found;
   if (has_ahead(live)) {
     shift_ahead(live, &found);
     live->refresh = true;
-    if (take_suggestion(live, &found))
-      return true;
-    drop_ahead(live);
-    return false;
+    struct live_trial *trial = take_suggestion(live, &found);
+    if (!trial)
+      drop_ahead(live);
+    return trial;
   }
-  return !live->thinking && think(live, 0, &found) && take_suggestion(live, &found);
+  return !live->thinking && think(live, 0, &found) ? take_suggestion(live, &found) : NULL;
 }
 
 bool live_make_trials(struct live_sweep *live, uint32_t wanted) {
   for (uint32_t i = 0; i < wanted; i++)
-    if (!make_one(live))
+    if (!live_make_next(live))
       return !live->thinking;
   return true;
 }
@@ -235,6 +236,16 @@ static void think_of(struct live_sweep *live, uint32_t ahead) {
   if (!ahead)
     drop_ahead(live);
   push_ahead(live, &found);
+}
+
+bool live_has_point(struct live_sweep *live) {
+  if (!has_ahead(live) && !live->thinking)
+    think_of(live, 0);
+  if (!live->ahead.count || live->ahead.suggestions[0].kind != SUGGESTION_NONE_LEFT)
+    return !live->thinking || live->ahead.count;
+  drop_ahead(live);
+  engine_exhausted(live->engine);
+  return false;
 }
 
 /* Once for each that is taken: who has told asks next, as a rule, and would not wait for it. */

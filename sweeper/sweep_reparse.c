@@ -45,13 +45,19 @@ static void on_best_stored(void *ctx, const struct pg_reply *reply) {
   end(walk);
 }
 
-/* The values of its trials are other ones: so may be the best of them. */
-static void find_best(struct walk *walk) {
+_Static_assert(WHY_ALL_MADE == 8 && WHY_EXHAUSTED == 9 && WHY_ALL_FAILED == 10 && CAUSE_NO_METRIC == 5,
+               "as sql/queries/sweep.sql has them");
+
+/* The values of its trials are other ones: so may be the best of them, and what the sweep has come to. */
+static void sum_up(struct walk *walk) {
   AUTO_PG_ARGS struct pg_args args;
   struct err err;
-  pg_args_init(&args, STMT_SWEEP_BEST_AGAIN);
+  pg_args_init(&args, STMT_SWEEP_VALUES_AGAIN);
   pg_put_uuid(&args, walk->all->reparse.sweep);
   pg_put_bool(&args, walk->file->spec.metric.goal == GOAL_MAXIMIZE);
+  pg_put_text(&args, str_of(engine_why_text(WHY_ALL_FAILED)));
+  pg_put_text(&args, str_of(engine_why_text(WHY_ALL_MADE)));
+  pg_put_text(&args, str_of(engine_why_text(WHY_EXHAUSTED)));
   if (!pg_run(walk->all->conf.pg, &args, 0, on_best_stored, walk, &err))
     end(walk);
 }
@@ -79,7 +85,8 @@ static void on_stored(void *ctx, const struct stored_point *points, size_t count
   AUTO_PG_ARGS struct pg_args args;
   pg_args_init(&args, STMT_TRIAL_VALUE);
   pg_put_uuid(&args, walk->runs[walk->all->reparse.done]);
-  if (!failed && live_value_of(walk->file, points, count, &value, &best, &step)) {
+  bool has = !failed && live_value_of(walk->file, points, count, &value, &best, &step);
+  if (has) {
     pg_put_float8(&args, value);
     pg_put_int(&args, step);
     if (isnan(best))
@@ -90,6 +97,8 @@ static void on_stored(void *ctx, const struct stored_point *points, size_t count
     for (int i = 0; i < 3; i++)
       pg_put_null(&args);
   }
+  pg_put_bool(&args, has && !(isnan(value) && walk->file->spec.on_nan == NAN_FAIL));
+  pg_put_text(&args, str_of(live_cause_text(CAUSE_NO_METRIC)));
   if (failed)
     one_done(walk, failed);
   else if (!pg_run(walk->all->conf.pg, &args, 0, on_value_stored, walk, &err))
@@ -134,7 +143,7 @@ static void next_run(struct walk *walk) {
     s->reparse.done++;
   }
   if (walk->sets_values && !s->stopping)
-    find_best(walk);
+    sum_up(walk);
   else
     end(walk);
 }

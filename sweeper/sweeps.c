@@ -217,6 +217,7 @@ static void note_written(const struct live_write *write, bool ok) {
   live->stored = true;
   if (fsm_is_final(&sweep_fsm, write->todo.sweep.state) && !live->over_told) {
     live->over_told = true;
+    jobs_release(&live->seat);
     if (live->has_group)
       schedule_group_remove(live->all->schedule, live->group);
     live->has_group = false;
@@ -370,7 +371,7 @@ static void on_tick(void *ctx) {
     struct live_sweep *live = LIST_ENTRY(node, struct live_sweep, node);
     engine_tick(live->engine, live_now(s));
     live->refresh = true;
-    live->in_vain.is = false;
+    live->in_vain.is = live->barren = false;
   }
   jobs_tick(s);
   register_tick(s);
@@ -496,12 +497,19 @@ struct editing {
   void *ctx;
 };
 
+/* An edit could not bring it back: it would be told to be done, and come to nothing. */
+static bool may_edit(const struct live_sweep *live, struct err *err) {
+  if (!live || live_is_over(live))
+    return err_set(err, ERR_WRONG_STATE, "the sweep is %s", live ? sweep_state_text(engine_sweep(live->engine).state) : "over");
+  return true;
+}
+
 static void on_edited(void *ctx, const struct pg_reply *reply) {
   struct editing *editing = ctx;
   struct err err;
-  bool ok = pg_ok(reply, &err) && (pg_rows(reply) || err_set(&err, ERR_NOT_FOUND, "there is no such sweep"));
   struct live_sweep *live = sweeps_find(editing->all, editing->sweep);
-  if (ok && live)
+  bool ok = pg_ok(reply, &err) && may_edit(live, &err) && (pg_rows(reply) || err_set(&err, ERR_NOT_FOUND, "there is no such sweep"));
+  if (ok)
     live_apply_edits(live, editing->edits);
   editing->done(editing->ctx, ok ? NULL : &err);
   json_decref(editing->edits);
@@ -510,8 +518,10 @@ static void on_edited(void *ctx, const struct pg_reply *reply) {
 
 bool live_edit(struct live_sweep *live, const json_t *edits, sweeps_done_fn *done, void *ctx, struct err *err) {
   AUTO_PG_ARGS struct pg_args args;
-  struct editing *editing = mem_zalloc(sizeof *editing);
   pg_args_init(&args, STMT_SWEEP_EDIT);
+  if (!may_edit(live, err))
+    return false;
+  struct editing *editing = mem_zalloc(sizeof *editing);
   if (!editing)
     return err_no_memory(err);
   *editing = (struct editing){live->all, live->id, json_deep_copy(edits), done, ctx};

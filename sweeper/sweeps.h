@@ -102,8 +102,10 @@ MUST_CHECK bool sweeps_create(struct sweeps *sweeps, struct sweep_file *file, co
 /* The keys of a sweep file that speak of a job, and no others. */
 MUST_CHECK bool sweeps_single_check(const json_t *body, struct err *err);
 bool live_is_single(const struct live_sweep *sweep);
-/* Another attempt of a single run that is over. ERR_NOT_FOUND: it is none. `done` when that is durable. */
-MUST_CHECK bool sweeps_single_retry(struct sweeps *sweeps, struct id run, sweeps_done_fn *done, void *ctx, struct err *err);
+
+/* Another attempt of a trial or a single run whose sweep is over, however long ago. ERR_NOT_FOUND: it was no job of this service. `done`
+ * when that is durable. */
+MUST_CHECK bool sweeps_retry(struct sweeps *sweeps, struct id run, sweeps_done_fn *done, void *ctx, struct err *err);
 
 /* ---- finding ---- */
 
@@ -144,7 +146,7 @@ bool live_is_durable(const struct live_trial *trial);
 
 enum live_action { LIVE_PAUSE, LIVE_RESUME, LIVE_DRAIN, LIVE_STOP };
 MUST_CHECK bool live_act(struct live_sweep *sweep, enum live_action action, struct err *err);
-/* Keys of api.md's PATCH; all or nothing. `done` when it is stored. */
+/* Keys of api.md's PATCH; all or nothing. `done` when it is stored. ERR_WRONG_STATE when the sweep is over, or ends before that. */
 MUST_CHECK bool live_edit(struct live_sweep *sweep, const json_t *edits, sweeps_done_fn *done, void *ctx, struct err *err);
 /* Are these edits that sweeps know, with values that make sense? */
 MUST_CHECK bool sweeps_edits_check(const json_t *edits, struct err *err);

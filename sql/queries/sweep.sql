@@ -20,11 +20,6 @@ select $1, $2, $3, $3, 2, 1, $5 from made where not $10 on conflict (id) do noth
 -- What a launched run is said to be, with its row: command, params, tags.
 update run set command = $2, params = $3, tags = $4 where id = $1;
 
--- name: single_reopen (uuid) -> (bool) repeatable
--- For another attempt of a launched run that is over. No row: there is none.
-update sweep set state = 0, why = 0, ended = null, version = version + case when state >= 3 then 1 else 0 end
-where id = $1 and single and deleted_at is null and exists (select from run where run.id = $1 and run.deleted_at is null) returning true;
-
 -- name: sweep_update (uuid, int8, int2, int2, bool, int8, int8, int8, jsonb) -> () repeatable
 -- Id, version, state, why, exhausted, elapsed, slot time, end, summary (null before the end).
 with done as (
@@ -33,9 +28,8 @@ with done as (
 update run set end_time = $8, state = case $3 when 3 then 4 when 4 then 6 when 5 then 5 else 2 end from done where id = $1 and kind = 1;
 
 -- name: sweep_edit (uuid, jsonb) -> (bool) repeatable
--- Adds to the edits; a finished sweep's summary shows them too. No row: there is no such sweep.
-update sweep set edits = edits || $2, summary = case when summary is null then null else summary || ($2 - 'max_time') end
-where id = $1 and deleted_at is null and not single returning true;
+-- Adds to the edits. No row: there is no such sweep, or it is over.
+update sweep set edits = edits || $2 where id = $1 and state < 3 and deleted_at is null and not single returning true;
 
 -- name: sweep_warn (uuid, jsonb) -> () repeatable
 -- The warnings of a sweep.
@@ -49,13 +43,13 @@ select true from s;
 
 -- name: sweep_live (uuid, int8) -> (uuid, int8, int8, int8, int8, int8, int8, int2, int2, bool, text, text, text, jsonb, jsonb, bool, bytea,
 --   int8) repeatable
--- Those that are not over, oldest first; or this one. What its attempts took until now is added up from them: the row of the sweep tells
+-- Those that are not over, oldest first; or this one, over or not. What its attempts took until now is added up from them: the row of the sweep tells
 -- only of the time when its state last changed.
 select id, experiment_id, created, version, elapsed_ms, slot_ms, seed, state, why, exhausted, name, directory, spec, edits, warnings, single,
   prior, coalesce((select sum(greatest(0,
       coalesce(a.ended, r.end_time, case when r.state <> 0 then $2 end) - coalesce(a.started, nullif(r.start_time, 0))))
     from run r left join run_attempt a on a.run = r.id where r.sweep_id = sweep.id), 0)::int8
-from sweep where state < 3 and deleted_at is null and ($1::uuid is null or id = $1) order by created, id;
+from sweep where deleted_at is null and case when $1::uuid is null then state < 3 else id = $1 end order by created, id;
 
 -- name: sweep_get (uuid) -> (int2, jsonb) repeatable
 select state, summary from sweep where id = $1 and deleted_at is null and not single;
@@ -179,6 +173,11 @@ order by case when $2 then -value else value end, trial limit $3;
 -- Number, end, value of those that finished or were stopped early, in the order they ended.
 select trial, end_time, value from run where sweep_id = $1 and state in (4, 6) and value is not null and value <> 'NaN' order by end_time, trial;
 
+-- name: sweep_of_job (uuid) -> (uuid) repeatable
+-- The sweep of a trial, or of a launched run, that was run by the service. No row: it was not.
+select s.id from run r join sweep s on s.id = coalesce(r.sweep_id, r.id)
+where r.id = $1 and r.kind = 0 and r.executor is not null and r.deleted_at is null and s.deleted_at is null;
+
 -- name: trial_outcome (uuid) -> (uuid, int2, float8) repeatable
 -- Sweep, state, value of a run that is a trial.
 select sweep_id, state, value from run where id = $1 and sweep_id is not null and deleted_at is null;
@@ -237,14 +236,35 @@ from list, told where id = $1 returning list.made, told.all;
 -- Trials of a sweep that have ended.
 select id from run where sweep_id = $1 and state >= 4 and deleted_at is null order by trial;
 
--- name: trial_value (uuid, float8, int8, float8) -> () repeatable
--- Run, value, its step, best: read from its output after the sweep was over.
-update run set value = $2, value_step = $3, best_value = $4 where id = $1 and state >= 4;
+-- name: trial_value (uuid, float8, int8, float8, bool, text) -> () repeatable
+-- Run, value, its step, best, whether it has ended well with that, why not otherwise: read from its output after the sweep was over. What
+-- had failed for want of the goal metric alone has not; what has lost it has failed of that.
+update run set value = $2, value_step = $3, best_value = $4,
+  state = case when state = 5 and cause = 5 and $5 then 4 when state = 4 and not $5 then 5 else state end,
+  cause = case when state = 5 and cause = 5 and $5 then 0 when state = 4 and not $5 then 5 else cause end,
+  state_reason = case when state = 5 and cause = 5 and $5 then null when state = 4 and not $5 then $6 else state_reason end
+where id = $1 and state >= 4;
 
--- name: sweep_best_again (uuid, bool) -> () repeatable
--- Sweep that is over, whether more is better: the best that its summary shows, as trials_best finds it.
-update sweep set summary = summary || jsonb_build_object('best', (
-  select jsonb_build_object('run_id', replace(id::text, '-', ''), 'number', trial, 'value', value, 'step', value_step, 'params', point)
-  from run where sweep_id = $1 and state in (4, 6) and value is not null and value <> 'NaN'
-  order by case when $2 then -value else value end, trial limit 1))
-where id = $1 and summary is not null and not single;
+-- name: sweep_values_again (uuid, bool, text, text, text) -> () repeatable
+-- Sweep that is over, whether more is better; that all its trials have failed, that all were made, that every point was tried, in words.
+-- What its summary shows then: how many trials ended how, the best as trials_best finds it; and whether it has failed, all of them having.
+with t as (
+  select count(*) filter (where state = 4) as finished, count(*) filter (where state = 5) as failed,
+    count(*) filter (where state in (4, 6)) as good
+  from run where sweep_id = $1),
+s as (
+  select id, why as before, finished, failed, case when state = 5 and why = 10 and good > 0 then case when exhausted then 9 else 8 end
+    when state = 3 and why in (8, 9) and good = 0 and failed > 0 then 10 else why end as now
+  from sweep, t where id = $1 and summary is not null and not single),
+changed as (
+  update sweep set why = now, state = case when now = before then state when now = 10 then 5 else 3 end,
+    summary = summary || jsonb_build_object('progress', summary -> 'progress' || jsonb_build_object('finished', finished, 'failed', failed),
+      'best', (
+        select jsonb_build_object('run_id', replace(id::text, '-', ''), 'number', trial, 'value', value, 'step', value_step, 'params', point)
+        from run where sweep_id = $1 and state in (4, 6) and value is not null and value <> 'NaN'
+        order by case when $2 then -value else value end, trial limit 1))
+      || case now when before then '{}' when 10 then jsonb_build_object('state', 'FAILED', 'state_reason', $3::text)
+        else jsonb_build_object('state', 'FINISHED', 'state_reason', case now when 8 then $4::text else $5::text end) end
+  from s where sweep.id = s.id returning sweep.id, sweep.state)
+update run set state = case changed.state when 5 then 5 else 4 end from changed where run.id = changed.id and kind = 1 and run.state in (4, 5)
+  and changed.state in (3, 5);

@@ -47,7 +47,48 @@ void jobs_release(struct live_trial *trial) {
   trial->course->in_schedule = false;
 }
 
+/* What a person wants tried, or tried again, goes before what the sampler would think of next, unless it is held. */
+static bool has_own_waiting(const struct live_sweep *live) {
+  return engine_counts(live->engine).by_state[RUN_QUEUED] > schedule_group_held(live->all->schedule, live->group);
+}
+
+static bool seeks(struct live_sweep *live) {
+  if (engine_sweep(live->engine).state == SWEEP_PAUSED) /* it keeps its place */
+    return live_course(&live->seat)->in_schedule;
+  bool thinks = live->thinking && !live->ahead.count;
+  return engine_wants(live->engine, UINT32_MAX) && !live->barren && !thinks && !has_own_waiting(live) &&
+         (engine_counts(live->engine).live || live_has_point(live));
+}
+
+void jobs_seek(struct live_sweep *live) {
+  struct err err;
+  if (!live->has_group || !seeks(live)) {
+    jobs_release(&live->seat);
+  } else if (!live_course(&live->seat)->in_schedule && live_course_open(&live->seat, &err)) {
+    live->seat.number = engine_next_number(live->engine);
+    live->seat.created = live_wall(live->all);
+    jobs_enqueue(&live->seat);
+  }
+}
+
+/* The slots of the seat are those of the next trial. NULL: there is none, and they are free again. */
+static struct live_trial *take_seat(struct live_sweep *live) {
+  struct live_trial *seat = &live->seat, *trial = engine_wants(live->engine, UINT32_MAX) ? live_make_next(live) : NULL;
+  if (!trial) {
+    live->barren = true;
+    jobs_release(seat);
+    return NULL;
+  }
+  trial->course->in_schedule = true;
+  trial->course->job = seat->course->job;
+  seat->course->in_schedule = false;
+  schedule_job_give(live->all->schedule, trial->course->job, trial);
+  return trial;
+}
+
 void jobs_reprioritize(struct live_sweep *live) {
+  if (live_course(&live->seat)->in_schedule)
+    schedule_job_set(live->all->schedule, live->seat.course->job, live->priority, false);
   for (size_t i = 0; i < live->trial_count; i++) {
     const struct live_trial *trial = live_trial_at(live, i);
     const struct live_course *course = trial ? live_course(trial) : NULL;
@@ -61,12 +102,16 @@ bool jobs_place(struct sweeps *s) {
   bool placed = false;
   while (schedule_next(s->schedule, &placement)) {
     struct live_trial *trial = placement.owner;
+    struct live_sweep *live = trial->sweep;
     placed = true;
+    if (trial == &live->seat && !(trial = take_seat(live)))
+      continue;
     live_keep_attempt(trial);
-    if (engine_placed(trial->sweep->engine, trial->number, live_now(s)))
+    if (engine_placed(live->engine, trial->number, live_now(s)))
       live_begin_attempt(trial);
     else
       jobs_release(trial);
+    jobs_seek(live);
   }
   return placed;
 }

@@ -11,7 +11,7 @@ static const struct sweep_spec *spec_of(const struct live_trial *trial) {
 }
 
 int64_t queue_priority_of(const struct live_trial *trial) {
-  return trial->course->has_priority ? trial->course->queue_priority : trial->sweep->priority;
+  return live_course(trial)->has_priority ? trial->course->queue_priority : trial->sweep->priority;
 }
 
 static void put_reason(const struct live_trial *trial, struct json_writer *w) {
@@ -31,7 +31,7 @@ void queue_put_entry(const struct live_trial *trial, struct json_writer *w) {
   id_format(trial->run, run);
   id_format(live->id, sweep);
   jw_object(w);
-  jw_put_text(w, "run_id", run);
+  jw_put_text(w, "run_id", trial == &live->seat ? NULL : run);
   jw_put_i64(w, "position", (int64_t)schedule_position(live->all->schedule, trial->course->job) + 1);
   jw_put_i64(w, "priority", queue_priority_of(trial));
   put_reason(trial, w);

@@ -392,6 +392,13 @@ void schedule_group_set(struct schedule *s, uint32_t g, uint32_t max_parallel, b
   group_settle(s, g);
 }
 
+uint32_t schedule_group_held(const struct schedule *s, uint32_t g) {
+  uint32_t held = 0;
+  for (uint32_t l = s->groups[g].first_line; l != NONE; l = s->lines[l].next)
+    held += s->lines[l].members - (uint32_t)s->lines[l].jobs.count;
+  return held;
+}
+
 void schedule_group_remove(struct schedule *s, uint32_t g) {
   struct group *group = &s->groups[g];
   if (g == SCHEDULE_ALONE || !group->used || group->jobs)
@@ -589,6 +596,10 @@ int64_t schedule_since_at(const struct schedule *s, uint32_t j, int64_t priority
   if (__builtin_mul_overflow(priority, SCHEDULE_AGE_US, &head_start) || __builtin_add_overflow(key, head_start, &since))
     return s->jobs[j].since;
   return since;
+}
+
+void schedule_job_give(struct schedule *s, uint32_t j, void *owner) {
+  s->jobs[j].owner = owner;
 }
 
 void schedule_job_remove(struct schedule *s, uint32_t j) {

@@ -40,6 +40,8 @@ bool schedule_slot_job(const struct schedule *s, uint32_t node, unsigned slot, u
 MUST_CHECK bool schedule_group_add(struct schedule *s, uint32_t *ret_group, struct err *err);
 /* max_parallel 0: no limit. Lowering it ends nothing. */
 void schedule_group_set(struct schedule *s, uint32_t group, uint32_t max_parallel, bool paused);
+/* Its jobs that are held. */
+uint32_t schedule_group_held(const struct schedule *s, uint32_t group);
 /* Only when it has no jobs left. */
 void schedule_group_remove(struct schedule *s, uint32_t group);
 
@@ -65,6 +67,8 @@ void schedule_job_move(struct schedule *s, uint32_t job, int64_t since, int64_t 
 /* The time with which a waiting job of that priority would have `position` others before it; as near as there is room between the times of
  * its neighbours. */
 int64_t schedule_since_at(const struct schedule *s, uint32_t job, int64_t priority, size_t position);
+/* The job is another's from now on, with its place or its slots. */
+void schedule_job_give(struct schedule *s, uint32_t job, void *owner);
 /* Leaves the queue, or frees its slots. */
 void schedule_job_remove(struct schedule *s, uint32_t job);
 

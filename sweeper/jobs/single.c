@@ -1,5 +1,4 @@
-/* Runs that are launched by themselves: what may be said of them, and another attempt of one that is over. */
-#include "base/mem.h"
+/* Runs that are launched by themselves: what may be said of them. */
 #include "sweeper/live.h"
 
 bool sweeps_single_check(const json_t *body, struct err *err) {
@@ -25,70 +24,4 @@ bool sweeps_single_check(const json_t *body, struct err *err) {
 
 bool live_is_single(const struct live_sweep *live) {
   return live->single;
-}
-
-/* ---- another attempt ---- */
-
-struct reviving {
-  struct sweeps *all;
-  struct id run;
-  sweeps_done_fn *done;
-  void *ctx;
-};
-
-static void revived(struct reviving *reviving, const struct err *err) {
-  reviving->done(reviving->ctx, err);
-  mem_free(reviving);
-}
-
-static void on_durable(void *ctx, const struct err *err) {
-  revived(ctx, err);
-}
-
-static void on_loaded(void *ctx, const struct err *failed) {
-  struct reviving *reviving = ctx;
-  struct live_trial *trial = sweeps_trial(reviving->all, reviving->run);
-  struct err err;
-  if (failed) {
-    revived(reviving, failed);
-    return;
-  }
-  bool ok = trial || err_set(&err, ERR_NOT_FOUND, "the run is gone");
-  if (!ok || !live_retry(trial, &err) || !sweeps_wait(trial->sweep, trial, on_durable, reviving, &err))
-    revived(reviving, &err);
-}
-
-static void on_reopened(void *ctx, const struct pg_reply *reply) {
-  struct reviving *reviving = ctx;
-  struct err err;
-  bool ok = pg_ok(reply, &err) && (pg_rows(pg_nth(reply, 1)) || err_set(&err, ERR_NOT_FOUND, "the run was not launched here")) &&
-            sweeps_ready(reviving->all, &err);
-  if (!ok || !sweep_load_one(reviving->all, reviving->run, on_loaded, reviving, &err))
-    revived(reviving, &err);
-}
-
-/* What is over and still in memory makes room. */
-static bool forget(struct live_trial *trial, struct err *err) {
-  if (!trial)
-    return true;
-  if (!trial->sweep->single)
-    return err_set(err, ERR_NOT_FOUND, "the run is no launched one");
-  if (!live_is_over(trial->sweep) || sweeps_is_busy(trial->sweep))
-    return err_set(err, ERR_UNAVAILABLE, "the end of the run is being stored");
-  sweeps_unlist(trial->sweep);
-  return true;
-}
-
-bool sweeps_single_retry(struct sweeps *s, struct id run, sweeps_done_fn *done, void *ctx, struct err *err) {
-  AUTO_PG_BATCH struct pg_batch batch = PG_BATCH_INIT;
-  struct reviving *reviving = mem_zalloc(sizeof *reviving);
-  if (!reviving)
-    return err_no_memory(err);
-  *reviving = (struct reviving){s, run, done, ctx};
-  pg_put_int(pg_batch_add(&batch, STMT_ENGINE_EPOCH), s->epoch);
-  pg_put_uuid(pg_batch_add(&batch, STMT_SINGLE_REOPEN), run);
-  if (forget(sweeps_trial(s, run), err) && pg_run_batch(s->conf.pg, &batch, 0, on_reopened, reviving, err))
-    return true;
-  mem_free(reviving);
-  return false;
 }

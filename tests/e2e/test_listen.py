@@ -456,9 +456,18 @@ class Reparse(Listening):
             self.assertEqual(self.points(run, "loss"), before)
             self.assertEqual(self.keys(run), {"loss", "own"})
         env = {**os.environ, "WINNOW_URL": f"unix:{self.s.data}/winnow.sock"}
+        for verb, said in ((["sweep", "best", over["id"]], "no trial has ended well with a value"),
+                           (["trial", "ls", over["id"], "--state", "FINISHED"], "no trial is in that state")):
+            none = subprocess.run([WINNOW, *verb], capture_output=True, text=True, timeout=60, env=env)
+            self.assertEqual((none.returncode, said in none.stderr), (0, True), none)
         done = subprocess.run([WINNOW, "sweep", "reparse", over["id"], "--pattern", self.PATTERN], capture_output=True, text=True, timeout=60, env=env)
         self.assertEqual((done.returncode, "output of 2 runs" in done.stderr), (0, True), done)
-        self.assertEqual([t["value"] for t in self.trials(over["id"])], [118.0, 177.0])
+        self.assertEqual([(t["value"], t["state"], t["state_reason"]) for t in self.trials(over["id"])],
+                         [(118.0, "FINISHED", None), (177.0, "FINISHED", None)])
+        sweep = self.sweep(over["id"])
+        self.assertEqual((over["state"], over["state_reason"]), ("FAILED", "all its trials have failed"))
+        self.assertEqual((sweep["state"], sweep["state_reason"], sweep["best"]["value"]), ("FINISHED", "every point of the space was tried", 177.0))
+        self.assertEqual((sweep["progress"]["finished"], sweep["progress"]["failed"]), (2, 0))
         self.assertEqual(self.keys(run), {"loss", "own", "score"})
         self.assertEqual(self.points(run, "loss"), before)
         events = self.ok(self.s.get(f"/api/v1/runs/{run}/events"))["items"]

@@ -178,7 +178,7 @@ class Proof(unittest.TestCase):
         sweep = self.submit({"name": "sayers", "method": "grid", "metric": {"name": "loss"}, "command": ["sh", job, "{{how}}", str(self.s.home)],
                              "parameters": {"how": {"values": ["print", "file", "client"]}}, "metrics_from": [{"file": "m.jsonl"}],
                              "early_terminate": early_terminate})
-        wait(lambda: self.sweep(sweep)["progress"]["running"] == 3, "the jobs")
+        wait(lambda: [t["state"] for t in self.trials(sweep)] == ["RUNNING"] * 3, "the jobs")
         self.client = next(t["run_id"] for t in self.trials(sweep) if t["params"]["how"] == "client")
         self.log_client(1, 1)
         wait(lambda: [t["value"] for t in self.trials(sweep)] == [1, 1, 1], "the first reports")
@@ -251,7 +251,7 @@ class Proof(unittest.TestCase):
                 """)
             sweep = self.submit({"name": "twice", "method": "grid", "metric": {"name": "loss", "use": "mean_last_k", "last_k": 100},
                                  "command": ["sh", job, str(self.s.home)], "parameters": {"a": {"values": [1]}}, "metrics_from": [{"file": "m.jsonl"}]})
-            wait(lambda: self.sweep(sweep)["progress"]["running"] and self.trials(sweep)[0]["value"] == 2, "the reports")
+            wait(lambda: [t["value"] for t in self.trials(sweep)] == [2], "the reports")
             self.restart()
             self.client = self.trials(sweep)[0]["run_id"]
             self.log_client(2, 2)

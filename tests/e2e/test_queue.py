@@ -164,7 +164,7 @@ class Down(Base):
         self.assertEqual(self.s.process.wait(30), 0)
         self.assertEqual(len(self.alive(mark)), 4)
         self.s.start()
-        self.assertEqual([t["state"] for t in self.trials(sweep)], ["RUNNING", "RUNNING", "QUEUED"])
+        self.assertEqual([t["state"] for t in self.trials(sweep)], ["RUNNING", "RUNNING"])
         self.ok(self.s.post(f"/api/v1/sweeps/{sweep}/stop"))
         self.ended(sweep)
         self.assertEqual(self.alive(mark), [])
@@ -302,14 +302,15 @@ class Queue(Base):
 
     def test_trials_have_the_priority_of_their_sweep(self):
         big = self.launch(resources={"slots": 2})
-        spec = {"method": "grid", "command": ["true"], "parameters": {"a": {"values": [1, 2]}}}
+        spec = {"method": "grid", "command": ["true"], "parameters": {"a": {"values": [1, 2, 3]}}}
         low = self.ok(self.s.post("/api/v1/sweeps", {"name": "low", **spec}), 201)["id"]
         high = self.ok(self.s.post("/api/v1/sweeps", {"name": "high", "priority": 2, **spec}), 201)["id"]
         paused = self.ok(self.s.post("/api/v1/sweeps", {"name": "paused", **spec}), 201)["id"]
+        wait(lambda: len(self.queue()) == 3, "the queue")
         self.ok(self.s.post(f"/api/v1/sweeps/{paused}/pause"))
-        wait(lambda: len(self.queue()) == 6, "the queue")
-        self.assertEqual([(e["name"], e["number"]) for e in self.queue()],
-                         [("high", 0), ("high", 1), ("low", 0), ("low", 1), ("paused", 0), ("paused", 1)])
+        # What waits is the sweep: its next trial is made when there is a slot for it.
+        self.assertEqual([(e["name"], e["number"], e["run_id"]) for e in self.queue()], [("high", 0, None), ("low", 0, None), ("paused", 0, None)])
+        self.assertEqual([self.trials(sweep) for sweep in (high, low, paused)], [[], [], []])
         self.assertEqual(self.queue()[-1]["reason"], "its sweep is paused")
         self.assertEqual([t["node"] for t in self.trials(low)], [None, None])
         for line, name, number in zip(self.cli("queue", "-o", "csv").stdout.splitlines()[1:], ("high", "high", "low", "low"), (0, 1, 0, 1)):
@@ -320,16 +321,19 @@ class Queue(Base):
         self.assertEqual(self.queue()[-1]["reason"], f"its sweep is paused, and {node} is drained: test")
         self.cli("nodes", "resume", node)
         self.patch(f"sweeps/{low}", {"priority": 3})
-        self.assertEqual([e["name"] for e in self.queue()], ["low", "low", "high", "high", "paused", "paused"])
-        self.cli("queue", "move", f"{paused}/1", "first")
-        self.assertEqual([(e["name"], e["number"]) for e in self.queue()][0], ("paused", 1))
+        self.assertEqual([e["name"] for e in self.queue()], ["low", "high", "paused"])
+        picked = self.ok(self.s.post(f"/api/v1/sweeps/{high}/trials", {"params": {"a": 3}}), 201)
+        wait(lambda: picked["run_id"] in self.order(), "the trial that was picked")
+        self.assertEqual([e["run_id"] for e in self.queue() if e["name"] == "high"], [picked["run_id"]])  # before the sampler's next
+        self.cli("queue", "move", f"{high}/0", "first")
+        self.assertEqual(self.order()[0], picked["run_id"])
         self.stop(big)
         wait(lambda: {e["name"] for e in self.queue()} == {"paused"}, "the others")
         self.ok(self.s.post(f"/api/v1/sweeps/{paused}/resume"))
         self.assertEqual(self.ended(paused)["state"], "FINISHED")
         self.assertEqual({t["node"] for t in self.trials(paused)}, {node})
         for sweep in (low, high):
-            self.assertEqual(self.ended(sweep)["progress"]["finished"], 2)
+            self.assertEqual(self.ended(sweep)["progress"]["finished"], 3)
 
     def test_a_drained_node_takes_nothing(self):
         node, = self.ok(self.s.get("/api/v1/nodes"))["items"]

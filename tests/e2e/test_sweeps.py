@@ -220,6 +220,77 @@ class Local(Base):
             self.ended(nothing)
             self.assertIn("no-such-program", self.trials(nothing)[0]["state_reason"])
 
+    def held_back(self, **more):
+        """A sweep whose trials run until the gate is open."""
+        gate = self.s.home / f"gate-{more['name']}"
+        return gate, self.submit({"command": ["sh", "-c", f"while [ ! -e {gate} ]; do sleep 0.05; done; echo loss={{{{x}}}}"],
+                                  "parameters": {"x": {"min": 0.0, "max": 1.0}}, "metric": {"name": "loss"}, "stop_grace": 1, **more})["id"]
+
+    def states(self, sweep):
+        return [t["state"] for t in self.trials(sweep)]
+
+    def test_a_trial_is_made_when_its_slot_is_there(self):
+        with Service(WINNOW, arguments=["--slots", "2"]) as self.s:
+            gate, sweep = self.held_back(name="cap", method="random", run_cap=20)
+            wait(lambda: self.states(sweep) == ["RUNNING"] * 2, "two trials")
+            entry, = self.ok(self.s.get("/api/v1/queue"))["items"]
+            self.assertEqual((entry["run_id"], entry["sweep_id"], entry["number"]), (None, sweep, 2))
+            self.ok(self.s.request("PATCH", f"/api/v1/sweeps/{sweep}", {"run_cap": 3}))
+            picked = self.ok(self.s.post(f"/api/v1/sweeps/{sweep}/trials", {"params": {"x": 0.5}}), 201)
+            self.assertEqual(picked["number"], 2)
+            self.assertEqual(self.s.post(f"/api/v1/sweeps/{sweep}/trials", {"params": {"x": 0.75}}).status, 429)
+            gate.touch()
+            self.assertEqual((self.ended(sweep)["state"], self.states(sweep)), ("FINISHED", ["FINISHED"] * 3))
+
+    def test_what_never_ran_says_so(self):
+        with Service(WINNOW, arguments=["--slots", "2"]) as self.s:
+            _, sweep = self.held_back(name="stop", method="random", run_cap=20)
+            wait(lambda: self.states(sweep) == ["RUNNING"] * 2, "two trials")
+            picked = self.ok(self.s.post(f"/api/v1/sweeps/{sweep}/trials", {"params": {"x": 0.5}}), 201)
+            self.ok(self.s.post(f"/api/v1/sweeps/{sweep}/stop"))
+            self.assertEqual(self.ended(sweep)["state"], "STOPPED")
+            self.assertEqual([(t["number"], t["state_reason"]) for t in self.trials(sweep)],
+                             [(0, "ended with its sweep"), (1, "ended with its sweep"), (picked["number"], "its sweep ended before it had started")])
+
+    def test_nothing_is_made_from_old_results(self):
+        with Service(WINNOW, arguments=["--slots", "2"]) as self.s:
+            gate, sweep = self.held_back(name="fresh", sampler={"type": "tpe", "n_startup": 4, "staleness": 0}, run_cap=9)
+            gate.touch()
+            self.assertEqual(self.ended(sweep)["progress"]["finished"], 9)
+            for trial in self.trials(sweep):
+                self.assertGreaterEqual(trial["made"]["results"], trial["number"] - 1)  # all but the one beside it
+
+    def test_an_edit_after_the_end_is_refused(self):
+        with Service(WINNOW, arguments=["--slots", "2"]) as self.s:
+            gate, sweep = self.held_back(name="late", method="random", run_cap=3)
+            gate.touch()
+            self.ended(sweep)
+            refused = self.s.request("PATCH", f"/api/v1/sweeps/{sweep}", {"run_cap": 9})
+            self.assertEqual((refused.status, refused.json["detail"]), (409, "the sweep is FINISHED"))
+            self.assertEqual((self.sweep(sweep)["run_cap"], self.states(sweep)), (3, ["FINISHED"] * 3))
+
+    def test_a_failed_trial_is_tried_again_after_the_end(self):
+        with Service(WINNOW, arguments=["--slots", "2"]) as self.s:
+            flag = self.s.home / "now-it-works"
+            sweep = self.submit({"name": "again", "method": "grid", "command": ["sh", "-c", f"test {{{{a}}}} = 1 || cat {flag}"],
+                                 "parameters": {"a": {"values": [1, 2, 3]}}})["id"]
+            self.assertEqual((self.ended(sweep)["state"], self.states(sweep)), ("FINISHED", ["FINISHED", "FAILED", "FAILED"]))
+            good, second, third = [t["run_id"] for t in self.trials(sweep)]
+            refused = self.s.post(f"/api/v1/runs/{good}/retry")
+            self.assertEqual(refused.status, 409)
+            self.assertIn("a trial that is FINISHED cannot be tried again", refused.json["detail"])
+            self.assertEqual(self.sweep(sweep)["state"], "FINISHED")
+            flag.touch()
+            for run, attempts in ((second, [1, 2, 1]), (third, [1, 2, 2])):
+                self.ok(self.s.post(f"/api/v1/runs/{run}/retry"))
+                over = self.ended(sweep)
+                self.assertEqual((over["state"], over["state_reason"]), ("FINISHED", "a trial was tried again after its end"))
+                self.assertEqual([t["attempt"] for t in self.trials(sweep)], attempts)
+                self.s.kill()  # the next one is only in the database
+                self.s.start()
+            self.assertEqual(self.states(sweep), ["FINISHED"] * 3)
+            self.assertEqual(self.sweep(sweep)["progress"]["finished"], 3)
+
     def test_a_loser_is_stopped(self):
         with Service(WINNOW, arguments=["--slots", "2"]) as self.s:
             job = self.script("""

@@ -174,22 +174,27 @@ void api_launch(struct http_req *req, json_t *body) {
 /* ---- stop and retry, of trials too ---- */
 
 static bool no_job(struct err *err) {
-  err_set(err, ERR_WRONG_STATE, "the run is neither launched by itself nor a trial of a sweep that goes on");
+  err_set(err, ERR_WRONG_STATE, "the run is no job of this service, or one whose sweep is over");
   return err_hint(err, "what only logs here is stopped and started where it runs; MLflow's client ends a run with set_terminated()");
+}
+
+static bool never_a_job(struct err *err) {
+  err_set(err, ERR_WRONG_STATE, "the run was not started by this service");
+  return err_hint(err, "what only logs here is started again where it runs");
 }
 
 static void on_retried(void *ctx, const struct err *failed) {
   struct err err;
   bool is_none = failed && failed->code == ERR_NOT_FOUND;
   if (is_none)
-    no_job(&err);
+    never_a_job(&err);
   on_done(ctx, is_none ? &err : failed);
 }
 
 static bool retry(struct sweep_op *op, struct err *err) {
-  bool revive = !op->trial || (live_is_single(op->sweep) && live_is_over(op->sweep));
-  if (revive) /* from the database: whatever it was, it is an executor's */
-    return sweep_op_may_steer(op->req, true, err) && sweeps_single_retry(web_app(op->req)->sweeps, op->id, on_retried, op, err);
+  bool revive = !op->trial || live_is_over(op->sweep);
+  if (revive) /* from the database, which tells only of what an executor ran */
+    return sweep_op_may_steer(op->req, true, err) && sweeps_retry(web_app(op->req)->sweeps, op->id, on_retried, op, err);
   return sweep_op_may_steer(op->req, live_has_command(op->sweep), err) && live_retry(op->trial, err) &&
          sweeps_wait(op->sweep, op->trial, sweep_op_trial_changed, op, err);
 }

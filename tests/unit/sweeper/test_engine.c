@@ -88,6 +88,19 @@ static void a_trial_from_start_to_end(void **state) {
   engine_free(e);
 }
 
+static void a_trial_made_for_slots_that_are_there(void **state) {
+  (void)state;
+  struct engine *e = fresh((struct engine_conf){.run_cap = 2});
+  assert_int_equal(engine_next_number(e), 0);
+  assert_true(engine_placed(e, create(e), 1000));
+  assert_int_equal(engine_next_number(e), 1);
+  assert_string_equal(run(e), "0 STARTING; start 0.1; "); /* it never waited */
+  uint32_t late = create(e);
+  assert_int_equal(engine_next(e).kind, TODO_WRITE_TRIAL);
+  assert_false(engine_placed(e, late, 1000)); /* it is on its way to the store as waiting */
+  engine_free(e);
+}
+
 static void no_metric_is_a_failure(void **state) {
   (void)state;
   struct engine *e = fresh((struct engine_conf){.needs_value = true});
@@ -269,6 +282,55 @@ static void refused_by_nodes(void **state) {
   }
   assert_int_equal(state_of(e, n), RUN_FAILED);
   assert_int_equal(engine_trial(e, n)->cause, CAUSE_START);
+  engine_free(e);
+}
+
+static void a_trial_is_tried_again_after_the_end(void **state) {
+  (void)state;
+  struct engine *e = fresh((struct engine_conf){.run_cap = 9});
+  struct err err = {0};
+  uint32_t good = running(e), bad = running(e);
+  engine_exited(e, bad, 1, false, 0);
+  assert_true(engine_stop(e, &err));
+  run(e);
+  engine_exited(e, good, 1, true, 0);
+  run(e);
+  assert_int_equal(engine_sweep(e).state, SWEEP_STOPPED);
+  assert_true(engine_retry(e, bad, &err));
+  assert_string_equal(run(e), "sweep DRAINING; 1 QUEUED; enqueue 1.1; ");
+  assert_int_equal(engine_wants(e, 4), 0);
+  assert_true(engine_retry(e, good, &err)); /* another one, meanwhile */
+  run(e);
+  assert_true(engine_placed(e, bad, 0) && engine_placed(e, good, 0));
+  run(e);
+  engine_exited(e, bad, 2, true, 0);
+  assert_string_equal(run(e), "1 FINISHED; release 1.2; ");
+  engine_exited(e, good, 2, true, 0);
+  assert_string_equal(run(e), "0 FINISHED; release 0.2; sweep FINISHED; ");
+  assert_int_equal(engine_sweep(e).why, WHY_RETRIED);
+  assert_false(engine_retry(e, good, &err)); /* it ended well */
+  assert_int_equal(engine_sweep(e).state, SWEEP_FINISHED);
+  engine_free(e);
+}
+
+static void what_fails_again_leaves_a_failed_sweep(void **state) {
+  (void)state;
+  struct engine *e = fresh((struct engine_conf){.give_up_after = 1});
+  struct err err = {0};
+  uint32_t n = running(e);
+  engine_exited(e, n, 1, false, 0);
+  run(e);
+  assert_int_equal(engine_sweep(e).state, SWEEP_FAILED);
+  assert_true(engine_retry(e, n, &err));
+  run(e);
+  assert_true(engine_placed(e, n, 0));
+  run(e);
+  engine_exited(e, n, 2, false, 0);
+  run(e);
+  assert_int_equal(engine_sweep(e).state, SWEEP_FAILED);
+  assert_true(engine_retry(e, n, &err));
+  assert_true(engine_stop(e, &err)); /* it may be stopped like any other */
+  assert_string_equal(run(e), "sweep DRAINING; 0 KILLED; sweep STOPPED; ");
   engine_free(e);
 }
 
@@ -537,6 +599,7 @@ static void memory_failures_are_reported(void **state) {
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(a_trial_from_start_to_end),
+      cmocka_unit_test(a_trial_made_for_slots_that_are_there),
       cmocka_unit_test(no_metric_is_a_failure),
       cmocka_unit_test(nothing_follows_before_it_is_durable),
       cmocka_unit_test(the_verdict_is_written_first),
@@ -547,6 +610,8 @@ int main(void) {
       cmocka_unit_test(a_sweep_whose_trials_all_failed_has_failed),
       cmocka_unit_test(one_success_and_it_does_not_give_up),
       cmocka_unit_test(refused_by_nodes),
+      cmocka_unit_test(a_trial_is_tried_again_after_the_end),
+      cmocka_unit_test(what_fails_again_leaves_a_failed_sweep),
       cmocka_unit_test(target_drains),
       cmocka_unit_test(stop_ends_everything),
       cmocka_unit_test(pause_and_resume),

@@ -3,7 +3,9 @@
  * service crashes and loads what is stored. After every step the promises are checked:
  *
  *   no slot is used twice; a trial has never two live processes; a process starts only when the stored row says so, and is ended only when
- *   the stored row says so; numbers have no gaps in the end and the cap is never passed; every sweep and every run comes to an end.
+ *   the stored row says so; numbers have no gaps in the end and the cap is never passed; every sweep and every run comes to an end; a trial
+ *   of the sampler's is made when its slots are there, so none is ever stored as waiting for its first attempt, none is made after the cap
+ *   was lowered, and none is made while a person's trial waits.
  *
  * WINNOW_SIM_STEPS and WINNOW_SIM_SEED choose more steps and another seed. */
 #include <setjmp.h>
@@ -61,7 +63,9 @@ struct sim {
   struct engine *engine;
   struct schedule *schedule;
   uint32_t group;
+  uint32_t seat;               /* the job that waits in place of the next trial, or UINT32_MAX */
   uint32_t job_of[TRIALS + 8]; /* the scheduler's job, or UINT32_MAX */
+  bool by_hand[TRIALS + 8];
   struct place place_of[TRIALS + 8];
   struct stored rows[TRIALS + 8];
   bool sweep_stored;
@@ -218,6 +222,8 @@ static void apply(struct sim *s, struct write *w) {
 
 static void issue(struct sim *s, const struct engine_todo *todo) {
   struct write *w = s->writes;
+  const struct engine_trial *row = &todo->trial;
+  must(s, todo->kind != TODO_WRITE_TRIAL || row->attempt || s->by_hand[row->number], "a trial of the sampler's that waits for no slot");
   while (w->used)
     must(s, ++w < s->writes + WRITES, "too many writes at once");
   int64_t slow = chance(s, 2500) ? 6000 : 50;
@@ -305,18 +311,47 @@ static void act(struct sim *s, const struct engine_todo *todo) {
   }
 }
 
+/* The sweep waits for slots in place of its next trial, unless a person's trial waits. */
+static void seek(struct sim *s) {
+  struct schedule_want want = {.group = s->group, .slots = s->conf.slots, .since = s->now};
+  struct err err;
+  bool wants = engine_wants(s->engine, 9) && !engine_counts(s->engine).by_state[RUN_QUEUED];
+  if (wants && s->seat == UINT32_MAX) {
+    must(s, schedule_job_add(s->schedule, &want, s, &s->seat, &err), "no room in the queue");
+  } else if (!wants && s->seat != UINT32_MAX) {
+    schedule_job_remove(s->schedule, s->seat);
+    s->seat = UINT32_MAX;
+  }
+}
+
+/* Its slots are there: now the trial is made. */
+static uint32_t take_seat(struct sim *s) {
+  uint32_t n;
+  struct err err;
+  must(s, !engine_counts(s->engine).by_state[RUN_QUEUED], "a trial is made while a person's waits");
+  must(s, engine_create(s->engine, &n, &err), "a trial that was wanted cannot be made");
+  must(s, n < s->conf.run_cap, "a trial beyond the cap as it is now");
+  s->by_hand[n] = false;
+  s->job_of[n] = s->seat;
+  schedule_job_give(s->schedule, s->seat, (void *)(uintptr_t)(n + 1));
+  s->seat = UINT32_MAX;
+  return n;
+}
+
 static void work(struct sim *s) {
   struct engine_todo todo;
   struct schedule_placement p;
   struct engine_sweep sweep = engine_sweep(s->engine);
-  schedule_group_set(s->schedule, s->group, s->conf.max_parallel, sweep.state == SWEEP_PAUSED || sweep.state == SWEEP_DRAINING);
+  schedule_group_set(s->schedule, s->group, s->conf.max_parallel,
+                     sweep.state == SWEEP_PAUSED || (sweep.state == SWEEP_DRAINING && sweep.why != WHY_RETRIED));
   for (bool again = true; again;) {
     again = false;
     s->batch_open = false;
     while ((todo = engine_next(s->engine)).kind != TODO_NONE)
       act(s, &todo);
+    seek(s);
     while (schedule_next(s->schedule, &p)) {
-      uint32_t n = (uint32_t)(uintptr_t)p.owner - 1;
+      uint32_t n = p.owner == s ? take_seat(s) : (uint32_t)(uintptr_t)p.owner - 1;
       again = true;
       if (!engine_placed(s->engine, n, s->now)) {
         drop_job(s, n);
@@ -324,6 +359,7 @@ static void work(struct sim *s) {
       }
       s->place_of[n] = (struct place){.node = p.node, .count = p.count};
       memcpy(s->place_of[n].slots, p.slots, p.count * sizeof *p.slots);
+      seek(s);
     }
   }
 }
@@ -338,6 +374,7 @@ static void new_schedule(struct sim *s) {
   must(s, schedule_group_add(s->schedule, &s->group, &err), "memory");
   for (size_t i = 0; i < ARRAY_LEN(s->job_of); i++)
     s->job_of[i] = UINT32_MAX;
+  s->seat = UINT32_MAX;
 }
 
 static void adopt(struct sim *s, const struct stored *row) {
@@ -384,7 +421,7 @@ static void people(struct sim *s) {
   if (fsm_is_final(&sweep_fsm, engine_sweep(s->engine).state))
     return;
   uint32_t n = (uint32_t)rng_below(&s->rng, TRIALS);
-  switch (rng_below(&s->rng, 12)) {
+  switch (rng_below(&s->rng, 14)) {
   case 0:
     (void)!engine_pause(s->engine, &err);
     break;
@@ -408,6 +445,11 @@ static void people(struct sim *s) {
   case 8:
   case 9:
     (void)!engine_retry(s->engine, n, &err);
+    break;
+  case 10:
+  case 11:
+    if (engine_wants(s->engine, 9) && engine_create(s->engine, &n, &err))
+      s->by_hand[n] = true;
     break;
   default:
     s->conf.run_cap = 1 + (int64_t)rng_below(&s->rng, TRIALS);
@@ -436,10 +478,6 @@ static void one_step(struct sim *s) {
     engine_tick(s->engine, s->now);
   if (rng_below(&s->rng, 10) == 0)
     look_around(s);
-  uint32_t number;
-  struct err err;
-  for (uint32_t wants = engine_wants(s->engine, 9); wants; wants--)
-    must(s, engine_create(s->engine, &number, &err), "a trial that was wanted cannot be made");
   if (chance(s, 60))
     people(s);
   if (chance(s, engine_counts(s->engine).made < 12 ? 500 : 40)) /* often while the first trials are being made */
@@ -512,7 +550,7 @@ static uint64_t one_sweep(uint64_t seed, uint64_t steps_max, uint64_t *ret_diges
   };
   s->cap_ever = s->conf.run_cap;
   start_service(s);
-  uint64_t steps = 0, calm_after = 500 + rng_below(&s->rng, 6000);
+  uint64_t steps = 0, calm_after = 500 + rng_below(&s->rng, 6000), afterwards = rng_below(&s->rng, 3);
   bool over = false;
   for (; !over; steps++) {
     if (steps == calm_after) { /* let it come to its end */
@@ -526,6 +564,13 @@ static uint64_t one_sweep(uint64_t seed, uint64_t steps_max, uint64_t *ret_diges
     check(s);
     over = fsm_is_final(&sweep_fsm, engine_sweep(s->engine).state) && s->sweep_stored &&
            s->sweep_row.version == engine_sweep(s->engine).version;
+    struct err err;
+    uint32_t made = engine_counts(s->engine).made;
+    for (uint32_t n = 0; over && afterwards && n < made; n++) /* what had failed is tried again */
+      if (engine_retry(s->engine, n, &err)) {
+        over = false;
+        afterwards--;
+      }
     must(s, steps < steps_max, "the sweep does not end");
   }
   /* fenced companions hear that it is over */

@@ -84,6 +84,25 @@ static void order_and_reasons(void **state) {
   schedule_free(s);
 }
 
+static void a_place_is_given_to_another(void **state) {
+  (void)state;
+  struct schedule *s = fresh((unsigned[]){1}, 1);
+  uint32_t g = group(s, 0), a = add(s, g, 1, 0, 50), b = add(s, g, 2, 0, 100);
+  int one, other;
+  assert_int_equal(schedule_group_held(s, g), 0);
+  schedule_job_set(s, b, 0, true);
+  assert_int_equal(schedule_group_held(s, g), 1);
+  schedule_job_give(s, a, &one);
+  struct schedule_placement p;
+  assert_true(schedule_next(s, &p));
+  assert_ptr_equal(p.owner, &one);
+  schedule_job_give(s, a, &other);
+  assert_ptr_equal(schedule_owner(s, a), &other);
+  assert_int_equal(schedule_node_info(s, 0).used, 1);
+  assert_int_equal(schedule_group_held(s, g), 1);
+  schedule_free(s);
+}
+
 static void expect_order(struct schedule *s, const uint32_t *jobs, size_t count) {
   for (size_t i = 0; i < count; i++)
     if (schedule_position(s, jobs[i]) != i)
@@ -470,6 +489,7 @@ static void memory_failures_are_reported(void **state) {
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(order_and_reasons),
+      cmocka_unit_test(a_place_is_given_to_another),
       cmocka_unit_test(jobs_are_moved),
       cmocka_unit_test(waiting_outweighs_priority),
       cmocka_unit_test(sweeps_have_limits),
