@@ -1,11 +1,13 @@
 #include "sweeper/sweep_reparse.h"
 
 #include "base/mem.h"
+#include "sweeper/file/sweep_sources.h"
 #include "sweeper/live.h"
 #include "tracker/logs/reparse.h"
 
 struct walk {
   struct sweeps *all;
+  char *asked;
   struct metric_sources *sources;
   struct sweep_file *file;
   bool sets_values; /* the sweep is over and has a metric: nobody else writes them */
@@ -21,6 +23,7 @@ static void walk_free(struct walk *walk) {
   sweep_file_free(walk->file);
   metric_sources_unref(walk->sources);
   mem_free(walk->runs);
+  mem_free(walk->asked);
   mem_free(walk);
 }
 
@@ -161,6 +164,7 @@ static bool read_rows(struct walk *walk, const struct pg_reply *reply, struct er
     walk->runs[i] = pg_uuid(runs, i, 0);
   walk->all->reparse.runs = pg_rows(runs);
   bool ok = sweep_file_read(pg_text(info, 0, 1), "", &arena, &walk->file, &errors, err);
+  ok = ok && sweep_sources_read(str_of(walk->asked), walk->file->spec.has_metric ? &walk->file->spec.metric : NULL, &walk->sources, err);
   walk->sets_values = ok && pg_bool(info, 0, 2) && walk->file->spec.has_metric;
   return ok;
 }
@@ -199,17 +203,21 @@ static void on_durable(void *ctx, const struct err *failed) {
 
 /* A sweep that has just ended is over in memory before it is so in its row, which says whether values may be set: its trials' values are
  * stored with it, or before. */
-bool sweep_reparse_start(struct sweeps *s, struct id sweep, struct metric_sources *sources, struct str who, sweep_reparse_fn *done,
-                         void *ctx, struct err *err) {
+bool sweep_reparse_start(struct sweeps *s, struct id sweep, struct str asked, struct str who, sweep_reparse_fn *done, void *ctx,
+                         struct err *err) {
   if (s->reparse.running)
     return err_set(err, ERR_CONFLICT, "the output of a sweep is being read anew already") ||
            err_hint(err, "GET /api/v1/sweeps/{id}/reparse says how far it is");
   struct walk *walk = mem_zalloc(sizeof *walk);
-  if (!walk)
+  char *kept = mem_strndup(asked.p, asked.n);
+  if (!walk || !kept) {
+    mem_free(walk);
+    mem_free(kept);
     return err_no_memory(err);
+  }
   struct sweep_reparse last = s->reparse;
   struct live_sweep *live = sweeps_find(s, sweep);
-  *walk = (struct walk){.all = s, .sources = metric_sources_ref(sources), .done = done, .ctx = ctx};
+  *walk = (struct walk){.all = s, .asked = kept, .done = done, .ctx = ctx};
   snprintf(walk->who, sizeof walk->who, "%.*s", STR_ARG(who));
   s->reparse = (struct sweep_reparse){.sweep = sweep, .begun = true, .running = true, .started = live_wall(s)};
   if (live ? sweeps_wait(live, NULL, on_durable, walk, err) : ask_rows(walk, err))

@@ -7,7 +7,6 @@
 #include "base/json.h"
 
 struct sweeps;
-struct metric_sources;
 
 struct sweep_reparse {
   struct id sweep;
@@ -19,9 +18,10 @@ struct sweep_reparse {
 };
 
 typedef void sweep_reparse_fn(void *ctx, const struct err *err);
-/* `done` says whether it has begun (ERR_NOT_FOUND: no such sweep); it goes on after that. ERR_CONFLICT: another one runs. */
-MUST_CHECK bool sweep_reparse_start(struct sweeps *sweeps, struct id sweep, struct metric_sources *sources, struct str who,
-                                    sweep_reparse_fn *done, void *ctx, struct err *err);
+/* `asked` is for sweep_sources_read(); the sweep's metric is listened for by its names. `done` says whether it has begun (ERR_NOT_FOUND: no
+ * such sweep); it goes on after that. ERR_CONFLICT: another one runs. */
+MUST_CHECK bool sweep_reparse_start(struct sweeps *sweeps, struct id sweep, struct str asked, struct str who, sweep_reparse_fn *done,
+                                    void *ctx, struct err *err);
 /* The last one; NULL when it was not of this sweep. */
 const struct sweep_reparse *sweep_reparse_last(const struct sweeps *sweeps, struct id sweep);
 void sweep_reparse_put(const struct sweep_reparse *reparse, struct json_writer *w);

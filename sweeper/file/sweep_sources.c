@@ -168,7 +168,7 @@ bool sweep_sources_make(const struct spec_objects *sources, const struct sweep_m
   return *ret != NULL;
 }
 
-static bool read_list(struct str text, bool with_files, struct metric_sources **ret, struct err *err) {
+static bool read_list(struct str text, bool with_files, const struct sweep_metric *metric, struct metric_sources **ret, struct err *err) {
   AUTO_ARENA struct arena arena = ARENA_INIT(16 * MIB);
   struct spec_problems *errors = ARENA_NEW(&arena, struct spec_problems), *warnings = ARENA_NEW(&arena, struct spec_problems);
   struct ynode *root;
@@ -191,15 +191,16 @@ static bool read_list(struct str text, bool with_files, struct metric_sources **
   }
   if (errors->no_memory)
     return err_no_memory(err);
-  return errors->count ? sweep_file_fail("metrics_from", &errors->items[0], err) : sweep_sources_make(&list.sources, NULL, ret, err);
+  return errors->count ? sweep_file_fail("metrics_from", &errors->items[0], err)
+                       : sweep_sources_make(&list.sources, list.sources.count ? NULL : metric, ret, err);
 }
 
-bool sweep_sources_read(struct str text, struct metric_sources **ret, struct err *err) {
-  return read_list(text, false, ret, err);
+bool sweep_sources_read(struct str text, const struct sweep_metric *metric, struct metric_sources **ret, struct err *err) {
+  return read_list(text, false, metric, ret, err);
 }
 
 bool sweep_sources_read_all(struct str text, struct metric_sources **ret, struct err *err) {
-  return read_list(text, true, ret, err);
+  return read_list(text, true, NULL, ret, err);
 }
 
 bool sweep_sources_have_files(const struct spec_objects *sources) {

@@ -16,8 +16,8 @@ MUST_CHECK bool sweep_sources_make(const struct spec_objects *sources, const str
                                    struct err *err);
 
 /* A list as it stands in a sweep file, `{"metrics_from": […]}` in YAML or JSON, for what is stored: files are not. Mistakes are told with
- * their line and column. */
-MUST_CHECK bool sweep_sources_read(struct str text, struct metric_sources **ret, struct err *err);
+ * their line and column. `metric` as above, where the list is empty: who gives patterns says what is the goal. */
+MUST_CHECK bool sweep_sources_read(struct str text, const struct sweep_metric *metric, struct metric_sources **ret, struct err *err);
 
 /* The same with the files. */
 MUST_CHECK bool sweep_sources_read_all(struct str text, struct metric_sources **ret, struct err *err);

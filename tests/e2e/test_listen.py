@@ -531,6 +531,17 @@ class Reparse(Listening):
             wait(lambda: self.ok(self.s.get(f"/api/v1/sweeps/{over['id']}/reparse"))["state"] == "FINISHED", "the reading")
             self.assertEqual(([t["value"] for t in self.trials(over["id"])], self.sweep(over["id"])["best"]), (before, over["best"]))
 
+    def test_the_goal_is_found_by_its_name_again(self):
+        over, trials = self.run_sweep("""
+            print("the foo value is 3")
+            print("and then the foo value is 2")
+            """, metric={"name": "foo"}, parameters={"a": {"values": [1, 2]}})
+        self.assertEqual([t["value"] for t in trials], [2, 2])
+        self.ok(self.s.post(f"/api/v1/sweeps/{over['id']}/reparse"), 202)
+        wait(lambda: self.ok(self.s.get(f"/api/v1/sweeps/{over['id']}/reparse"))["state"] == "FINISHED", "the reading")
+        self.assertEqual([t["value"] for t in self.trials(over["id"])], [2, 2])
+        self.assertGreater(self.ok(self.s.post(f"/api/v1/runs/{trials[0]['run_id']}/reparse"))["points"], 0)
+
     def importance(self, sweep):
         return self.ok(self.s.get(f"/api/v1/sweeps/{sweep}/importance"))
 

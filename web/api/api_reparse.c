@@ -1,4 +1,5 @@
 /* /api/v1/runs/{id}/reparse, /api/v1/sweeps/{id}/reparse: stored output read anew with other patterns. */
+#include "storage/pg/pg.h"
 #include "sweeper/file/sweep_sources.h"
 #include "sweeper/sweep_reparse.h"
 #include "sweeper/sweeps.h"
@@ -14,16 +15,25 @@ struct reparse_op {
   struct id id;
 };
 
-/* The id of the path, and what the body asks for. NULL: the request is answered. */
-static struct reparse_op *begin(struct http_req *req, const char *what, struct metric_sources **ret) {
+/* What it asks for. */
+static struct str asked(struct http_req *req) {
+  struct str body = http_req_body(req);
+  return body.n ? body : STR("{}");
+}
+
+/* The id of the path; the body is right. NULL: the request is answered. */
+static struct reparse_op *begin(struct http_req *req, const char *what) {
   struct err err;
+  struct metric_sources *sources = NULL;
   struct reparse_op *op = ARENA_NEW(http_req_arena(req), struct reparse_op);
-  struct str text = http_req_value(req, "id"), body = http_req_body(req);
+  struct str text = http_req_value(req, "id");
   bool ok = op ? sweeps_ready(web_app(req)->sweeps, &err) : err_no_memory(&err);
   if (ok)
     *op = (struct reparse_op){.req = req};
   ok = ok && (id_parse(text, &op->id) || err_set(&err, ERR_NOT_FOUND, "there is no %s \"%.*s\"", what, STR_ARG(str_slice(text, 0, 64))));
-  if (ok && sweep_sources_read(body.n ? body : STR("{}"), ret, &err))
+  ok = ok && sweep_sources_read(asked(req), NULL, &sources, &err);
+  metric_sources_unref(sources);
+  if (ok)
     return op;
   http_reply_error(req, &err);
   return NULL;
@@ -54,15 +64,34 @@ static void on_run(void *ctx, const struct reparse_result *result, const struct 
   http_reply_json(op->req, 200, &body);
 }
 
+/* A trial's goal is listened for by its name, as it was while the trial ran. */
+static void on_goal(void *ctx, const struct pg_reply *reply) {
+  struct reparse_op *op = ctx;
+  struct metric_sources *sources = NULL;
+  struct err err;
+  struct sweep_metric goal = {.name = STR_NONE};
+  bool ok = pg_ok(reply, &err);
+  if (ok && pg_rows(reply))
+    goal.name = pg_text(reply, 0, 1);
+  ok = ok && sweep_sources_read(asked(op->req), goal.name.p ? &goal : NULL, &sources, &err) &&
+       reparse_run(web_app(op->req)->logs, op->id, sources, asker(op->req), on_run, op, &err);
+  metric_sources_unref(sources);
+  if (!ok)
+    http_reply_error(op->req, &err);
+}
+
 static void post_run(struct http_req *req) {
   struct err err;
-  struct metric_sources *sources;
-  struct reparse_op *op = begin(req, "run", &sources);
+  struct reparse_op *op = begin(req, "run");
   if (!op)
     return;
-  if (!reparse_run(web_app(req)->logs, op->id, sources, asker(req), on_run, op, &err))
+  AUTO_PG_ARGS struct pg_args args;
+  pg_args_init(&args, STMT_RUN_GOALS);
+  pg_begin_array(&args);
+  pg_put_uuid(&args, op->id);
+  pg_end_array(&args);
+  if (!pg_run(web_app(req)->pg, &args, 0, on_goal, op, &err))
     http_reply_error(req, &err);
-  metric_sources_unref(sources);
 }
 
 static void reply_progress(struct reparse_op *op, int status) {
@@ -90,13 +119,9 @@ static void on_sweep(void *ctx, const struct err *err) {
 
 static void post_sweep(struct http_req *req) {
   struct err err;
-  struct metric_sources *sources;
-  struct reparse_op *op = begin(req, "sweep", &sources);
-  if (!op)
-    return;
-  if (!sweep_reparse_start(web_app(req)->sweeps, op->id, sources, asker(req), on_sweep, op, &err))
+  struct reparse_op *op = begin(req, "sweep");
+  if (op && !sweep_reparse_start(web_app(req)->sweeps, op->id, asked(req), asker(req), on_sweep, op, &err))
     http_reply_error(req, &err);
-  metric_sources_unref(sources);
 }
 
 static void get_sweep(struct http_req *req) {
