@@ -17,6 +17,7 @@ enum {
   PACK_LEVEL = 3,
   KEYS_MAX = 8192, /* of a stream */
   SOURCES_ROOM = 256 * 1024,
+  CLOCK_STEP_MS = 60000, /* so far back the clock has been set */
 };
 
 struct log_store {
@@ -547,7 +548,9 @@ static bool start_write(struct stream *stream, const struct log_piece *piece, bo
     memcpy(stream->bytes, bytes.p, bytes.n);
   stream->n = bytes.n;
   stream->asked_offset = piece->offset;
-  stream->asked_time = clock_wall_ms(loop_clock(writer->store->conf.loop)) - piece->age_ms;
+  int64_t at = clock_wall_ms(loop_clock(writer->store->conf.loop)) - piece->age_ms;
+  bool is_back = at < stream->asked_time && stream->asked_time - at < CLOCK_STEP_MS; /* ages are rounded: what comes later is not older */
+  stream->asked_time = is_back ? stream->asked_time : at;
   stream->skipped = piece->skipped;
   stream->is_end = is_end;
   stream->done = done;
