@@ -220,11 +220,12 @@ def do_create(server, options):
 
 
 def settle_winnow(server):
-    """What is done in the background is done, then vacuum, as the figures on disk ask for."""
+    """What is done in the background is done, then vacuum, as the figures on disk ask for; and nothing of what came before is left to be written."""
     end = time.time() + 600
     while time.time() < end and server.sql("select (select count(*) from metric_tail where fresh and id > (select id from metric_mark)) + (select count(*) from run_unindexed)") != "0":
         time.sleep(1)
     server.sql("vacuum (analyze)")
+    server.sql("checkpoint")
 
 
 def disk_bytes(server):
