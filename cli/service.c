@@ -462,8 +462,9 @@ static bool make_http(struct service *service, struct err *err) {
   struct web_app *app = &service->app;
   const struct service_settings *settings = &service->settings;
   app->prom = prom_new(err);
+  app->idempotency = idempotency_new(err);
   app->mounts = web_mounts(&app->mount_count);
-  if (!app->prom)
+  if (!app->prom || !app->idempotency)
     return false;
   if (settings->tls_cert) {
     service->tls = tls_new(settings->tls_cert, settings->tls_key, err);
@@ -686,6 +687,7 @@ static void free_parts(struct service *service) {
   loop_signal_free(service->on_term);
   login_links_free(service->app.links);
   event_hub_free(service->app.events);
+  idempotency_free(service->app.idempotency);
   token_table_release(&service->app.tokens);
   loop_free(service->loop);
   prom_free(service->app.prom);

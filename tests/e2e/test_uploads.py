@@ -211,6 +211,86 @@ class Uploads(Case):
         self.assertEqual(self.s.get(path).body, new)
         self.nothing_is_damaged()
 
+    def upload_in_parts(self, content):
+        """All but its end: the request that completes it, where it then lies."""
+        api = "/api/2.0/mlflow-artifacts/mpu/{}/0/" + self.run_id + "/artifacts"
+        upload = self.s.post(api.format("create"), {"path": "whole", "num_parts": len(content)}).json
+        etags = [self.s.request("PUT", path_of(place["url"]), part).headers["ETag"] for place, part in zip(upload["credentials"], content)]
+        parts = [{"part_number": i + 1, "etag": etag} for i, etag in enumerate(etags)]
+        body = {"path": "whole", "upload_id": upload["upload_id"], "parts": parts}
+        return lambda: self.s.post(api.format("complete"), body), f"/api/v1/runs/{self.run_id}/artifacts/whole"
+
+    def hold_back(self, what, table):
+        """Statements that do `what` to `table` wait until the holder ends."""
+        self.s.sql("create or replace function winnow.wait() returns trigger language plpgsql as 'begin perform pg_advisory_xact_lock(77); return new; end'")
+        self.s.sql(f"create trigger wait before {what} on winnow.{table} for each row execute function winnow.wait()")
+        holder = subprocess.Popen(self.s.psql(), env=self.s.psql_env(), stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        holder.stdin.write("select 'held' from pg_advisory_lock(77);\n")
+        holder.stdin.flush()
+        self.assertEqual(holder.stdout.readline().strip(), "held")
+        return holder
+
+    def somebody_waits(self):
+        return self.s.sql("select count(*) from pg_locks where locktype = 'advisory' and objid = 77 and not granted") != "0"
+
+    def in_background(self, ask):
+        answers = []
+
+        def run():
+            try:
+                answers.append(ask())
+            except OSError as error:
+                answers.append(error)
+
+        thread = threading.Thread(target=run)
+        thread.start()
+        self.addCleanup(thread.join)
+        return thread, answers
+
+    def test_an_upload_in_parts_whose_answer_is_lost(self):
+        """Killed when the file is there and its parts could be gone: who asks again gets the first answer."""
+        self.serve()
+        content = [os.urandom(MIB), os.urandom(MIB), b"end"]
+        complete, path = self.upload_in_parts(content)
+        holder = self.hold_back("update", "idempotency")
+        thread, _ = self.in_background(complete)
+        wait(self.somebody_waits, "the answer on its way into the database")
+        self.assertEqual(self.s.get(path).body, b"".join(content))
+        self.assertEqual(complete().status, 503)  # under way
+        time.sleep(0.3)  # for what must not happen meanwhile
+        self.s.kill()
+        thread.join()
+        holder.communicate()
+        self.s.start()
+        answers = [complete() for _ in range(3)]
+        self.assertEqual([(a.status, a.json) for a in answers], [(200, {})] * 3)
+        self.assertEqual(self.s.get(path).body, b"".join(content))
+        wait(lambda: [p.name for p in self.files()] == ["whole"], "the end of the parts")
+        self.nothing_is_damaged()
+
+    def test_an_upload_in_parts_whose_database_goes_away(self):
+        """Before its row is written, and before its answer is kept: who asks again, in the same life of the service, is answered."""
+        self.serve()
+        for what, table in (("insert", "artifact"), ("update", "idempotency")):
+            with self.subTest(table):
+                complete, path = self.upload_in_parts([os.urandom(MIB), b"end"])
+                self.s.request("DELETE", path)
+                holder = self.hold_back(what, table)
+                thread, answers = self.in_background(complete)
+                wait(self.somebody_waits, "a statement")
+                for pid in self.s.postgres():
+                    os.kill(pid, signal.SIGKILL)
+                holder.communicate()
+                thread.join()
+                wait(lambda: self.s.get("/api/v1/status").json["database"]["up"] and self.s.get("/api/v1/experiments").status == 200, "the database")
+                self.s.sql("drop function winnow.wait() cascade")
+                wait(lambda: complete().status == 200, "the answer")
+                self.assertEqual(complete().status, 200)
+                self.assertEqual(self.s.get(path).status, 200)
+                wait(lambda: self.s.sql("select count(*) from artifact where path like '%/whole'") == "1", "its row")
+                self.assertEqual(self.s.sql("select count(*) from artifact_coming"), "0")
+                self.nothing_is_damaged()
+
     def nothing_is_damaged(self):
         done = subprocess.run([WINNOW, "admin", "fsck", "--deep"], capture_output=True, text=True, timeout=60,
                               env={**os.environ, "WINNOW_URL": f"unix:{self.s.data}/winnow.sock"})
