@@ -11,19 +11,22 @@ select path, size, sha256, created, exists (select from artifact_coming c where 
 order by path;
 
 -- name: artifact_known (text[]) -> (text) repeatable
--- Those of these paths that something names: a row of the store, or a version of the registry that keeps what lies there.
+-- Those of these paths that something names: a row of the store, or below registry/ the version that keeps, or is about to keep, what lies there.
 select t.path from unnest($1) t (path)
-where exists (select from artifact a where a.path = t.path)
-  or exists (select from model_version v
-    where v.kept_path = array_to_string((string_to_array(t.path, '/'))[1:3], '/') and v.deleted_at is null);
+where case when t.path ~ '^registry/\d{1,18}/\d{1,9}(/|$)' then exists (
+    select from model_version v
+    where v.model = split_part(t.path, '/', 2)::int8 and v.version = split_part(t.path, '/', 3)::int4 and v.deleted_at is null
+      and (v.kept_path is null or v.kept_path = array_to_string((string_to_array(t.path, '/'))[1:3], '/')))
+  else exists (select from artifact a where a.path = t.path) end;
 
 -- name: artifact_forget (text, bytea, int8) -> () repeatable
 -- A row whose file is not there, if it is still the one that was looked at.
 delete from artifact where path = $1 and sha256 = $2 and created = $3;
 
--- name: version_kept_page (int8, int4, int8) -> (int8, int4, text, text, int8, bytea) repeatable
--- The $3 versions after (model's key, version) that keep files: these two, the model's name, where, size, digest.
-select v.model, v.version, m.name, v.kept_path, v.size, v.digest
+-- name: version_kept_page (int8, int4, int8) -> (int8, int4, text, text, int8, bytea, bool) repeatable
+-- The $3 versions after (model's key, version) that keep files: these two, the model's name, where, size, digest, whether its files have rows.
+select v.model, v.version, m.name, v.kept_path, v.size, v.digest,
+  exists (select from artifact a where a.path = v.kept_path or (a.path > v.kept_path || '/' and a.path < v.kept_path || '0'))
 from model_version v join registered_model m on m.id = v.model
 where (v.model, v.version) > ($1, $2) and v.kept_path is not null and v.deleted_at is null
 order by v.model, v.version limit $3;

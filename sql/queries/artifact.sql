@@ -37,3 +37,11 @@ on conflict (path) do update set size = excluded.size, sha256 = excluded.sha256,
 -- name: artifact_came_not (text, bytea, int8) -> () repeatable
 -- It has not, and never will.
 delete from artifact_coming where path = $1 and sha256 = $2 and created = $3;
+
+-- name: artifact_note (text, text[], int8[], bytea[], int8, bool) -> () repeatable
+-- Where, names below it ("": itself), sizes, SHA-256s, when; whether only what a version of the registry keeps there counts.
+insert into artifact (path, size, sha256, created)
+select $1 || case when t.name = '' then '' else '/' || t.name end, t.size, t.sha256, $5 from unnest($2, $3, $4) t (name, size, sha256)
+where not $6 or exists (select from model_version v where v.kept_path = $1 and v.deleted_at is null)
+on conflict (path) do update set size = excluded.size, sha256 = excluded.sha256, created = excluded.created
+where artifact.size <> excluded.size or artifact.sha256 <> excluded.sha256;
