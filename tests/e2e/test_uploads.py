@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 """Large bodies that become files: beside other clients, broken off, killed, and ended by the service; and what small ones had before."""
-import hashlib, http.client, io, json, os, pathlib, re, shutil, signal, subprocess, sys, tarfile, tempfile, threading, time, unittest
+import base64, hashlib, hmac, http.client, io, json, os, pathlib, re, shutil, signal, subprocess, sys, tarfile, tempfile, threading, time, unittest, urllib.parse, uuid
 
 WINNOW = pathlib.Path(sys.argv.pop(1)).resolve()
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "support"))
@@ -379,6 +379,105 @@ class Uploads(Case):
         self.assertEqual(self.files(), [])
         for connection in connections:
             connection.close()
+
+
+class WhoseFiles(Case):
+    """A job's token is for the files of its own run, by whatever route, and wherever experiments have their files."""
+
+    def run_token(self, run, attempt=1):
+        head = f"wnr_{run}_{attempt}"
+        mac = hmac.new(bytes.fromhex((self.s.data / "run.key").read_text().strip()), head.encode(), "sha256").digest()
+        return {"Authorization": f"Bearer {head}_{base64.urlsafe_b64encode(mac).decode().rstrip('=')}"}
+
+    def make_run(self, executor=False, experiment="0", **more):
+        run = self.s.post("/api/2.0/mlflow/runs/create", {"experiment_id": experiment, **more}).json["run"]["info"]["run_id"]
+        if executor:
+            self.s.sql(f"update run set executor = 'local' where id = '{run}'")
+        return run
+
+    def make_experiment(self, name, location=None):
+        return self.s.post("/api/2.0/mlflow/experiments/create", {"name": name, "artifact_location": location}).json["experiment_id"]
+
+    def place(self, run):
+        return urllib.parse.urlsplit(self.s.get(f"/api/v1/runs/{run}").json["artifact_uri"]).path.lstrip("/")
+
+    def ways(self, run):
+        """Each as (what, function of headers -> answer)."""
+        api, proxy, tail = "/api/2.0/mlflow-artifacts", "/api/2.0/mlflow-artifacts/artifacts/" + self.place(run), uuid.uuid4().hex[:6]
+        ask = lambda *words: lambda headers: self.s.request(*words, headers, unix=False)  # noqa: E731
+
+        def in_parts(headers):
+            upload = self.s.post(f"{api}/mpu/create/{self.place(run)}", {"path": tail, "num_parts": 1}).json
+            etag = self.s.request("PUT", path_of(upload["credentials"][0]["url"]), b"part").headers["ETag"]
+            body = {"path": tail, "upload_id": upload["upload_id"], "parts": [{"part_number": 1, "etag": etag}]}
+            return self.s.post(f"{api}/mpu/complete/{self.place(run)}", body, unix=False, headers=headers)
+
+        yield "PUT /api/v1", ask("PUT", f"/api/v1/runs/{run}/artifacts/v1", b"x")
+        yield "PUT mlflow-artifacts", ask("PUT", f"{proxy}/sub/proxied", b"x")
+        yield "parts", in_parts
+        yield "ajax-api", ask("POST", f"/ajax-api/2.0/mlflow/upload-artifact?run_uuid={run}&path=ajax", b"x")
+        yield "DELETE /api/v1", ask("DELETE", f"/api/v1/runs/{run}/artifacts/v1", b"")
+        yield "DELETE mlflow-artifacts", ask("DELETE", f"{proxy}/sub", b"")
+        yield "DELETE of the run's directory", ask("DELETE", proxy.rsplit("/", 1)[0], b"")
+
+    def check(self, run, headers, allowed, status=403):
+        for what, ask in self.ways(run):
+            answer = ask(headers)
+            with self.subTest(what, run=run):
+                self.assertEqual(answer.status < 300 if allowed else answer.status == status, True, answer)
+
+    def experiments(self):
+        return ["0", self.make_experiment("plain"), self.make_experiment("deep", "mlflow-artifacts:/team/a/b"),
+                self.make_experiment("host", "mlflow-artifacts://somewhere:5000/elsewhere"), self.make_experiment("top", "mlflow-artifacts:/")]
+
+    def shared(self, headers):
+        """What holds files of several runs stays."""
+        for place in ("0", "team", "team/a/b", "elsewhere", "0/models"):
+            with self.subTest(place):
+                answer = self.s.request("DELETE", f"/api/2.0/mlflow-artifacts/artifacts/{place}", b"", headers, unix=False)
+                self.assertEqual(answer.status, 403, answer)
+
+    def logged_model(self, run):
+        made = self.s.post("/api/2.0/mlflow/logged-models", {"experiment_id": "0", "name": "m", "source_run_id": run})
+        return made.json["model"]["info"]["artifact_uri"].split(":/", 1)[1].lstrip("/")
+
+    def try_all(self, unowned):
+        mine, other, ended = self.make_run(True), self.make_run(True), self.make_run(True)
+        headers = self.run_token(mine)
+        for experiment in self.experiments():
+            own, foreign = self.make_run(True, experiment), self.make_run(True, experiment)
+            self.check(own, self.run_token(own), True)
+            self.check(foreign, headers, False)
+            self.check(foreign, {}, False, 403 if unowned else 401)
+            self.assertEqual(self.s.request("PUT", f"/api/v1/runs/{foreign}/artifacts/kept", b"x").status, 201)
+            self.check(self.make_run(False, experiment), headers, unowned)
+            self.check(self.make_run(False, experiment, tags=[{"key": "mlflow.parentRunId", "value": mine}]), headers, True)
+        self.s.sql(f"update run set attempt = 2 where id = '{ended}'")
+        self.check(ended, self.run_token(ended), False, 409)
+        self.check(ended, self.run_token(ended, 2), True)
+        for run, allowed in ((mine, True), (other, False)):
+            for method, name in (("PUT", "/weights"), ("DELETE", "/weights"), ("DELETE", "")):
+                place = self.logged_model(run) + name
+                answer = self.s.request(method, f"/api/2.0/mlflow-artifacts/artifacts/{place}", b"x" if method == "PUT" else b"", headers, unix=False)
+                self.assertEqual(answer.status, 200 if allowed else 403, answer)
+        self.s.request("PUT", f"/api/2.0/mlflow-artifacts/artifacts/{self.logged_model(other)}/weights", b"x")
+        self.shared(headers)
+        # Another run's id in a name does not make it that run's.
+        answer = self.s.request("PUT", f"/api/v1/runs/{mine}/artifacts/{other}/file", b"x", headers, unix=False)
+        self.assertEqual(answer.status, 201)
+        for method in ("PUT", "DELETE"):
+            answer = self.s.request(method, "/api/2.0/mlflow-artifacts/artifacts/nobodys/file", b"x" if method == "PUT" else b"", headers, unix=False)
+            self.assertEqual(answer.status, 200 if unowned else 403, answer)
+
+    def test_on_loopback(self):
+        """What needs no credential needs none with one; but what executors run is their jobs' alone."""
+        self.serve()
+        self.try_all(True)
+        self.shared({})
+
+    def test_where_credentials_are_required(self):
+        self.serve("--auth", "required")
+        self.try_all(False)
 
 
 if __name__ == "__main__":

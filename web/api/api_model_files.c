@@ -13,7 +13,7 @@
 #include "web/tables.h"
 #include "web/tracking.h"
 
-enum file_use { FILES_LIST, FILES_READ, FILES_ZIP, FILES_VERIFY };
+enum file_use { USE_LIST, USE_READ, USE_ZIP, USE_VERIFY };
 
 /* Texts live as long as the request. */
 struct files_op {
@@ -104,7 +104,7 @@ static bool list_one_file(struct files_op *op, struct str place, struct str name
 
 /* Such a version looks like a directory that holds the file under the name it had. */
 static bool reply_one_file(struct files_op *op, struct str place, struct str name, const struct stat *st, struct err *err) {
-  if (op->use == FILES_LIST)
+  if (op->use == USE_LIST)
     return list_one_file(op, place, name, st->st_size, err);
   if (!str_eq(op->path, name))
     return err_set(err, ERR_NOT_FOUND, "this version is one file, \"%.*s\"", STR_ARG(str_slice(name, 0, 200)));
@@ -125,14 +125,14 @@ static bool start_verifying(struct files_op *op, const struct version_row *row, 
 
 static bool use_place(struct files_op *op, const struct version_row *row, struct str place, struct err *err) {
   struct stat st;
-  if (op->use == FILES_VERIFY)
+  if (op->use == USE_VERIFY)
     return start_verifying(op, row, place, err);
   struct str directory, name;
   if (is_one_file(op, place, &st)) {
     struct str path = api_version_path(row);
     return reply_one_file(op, place, str_last(path.n ? path : row->storage_location, '/'), &st, err);
   }
-  if (op->use == FILES_ZIP) {
+  if (op->use == USE_ZIP) {
     name = str_of(arena_printf(http_req_arena(op->req), "%.*s-%lld", STR_ARG(row->name), (long long)row->version));
     api_reply_zip(op->req, place, name.p ? name : STR("files"));
     return true;
@@ -140,11 +140,11 @@ static bool use_place(struct files_op *op, const struct version_row *row, struct
   place = files_join(op->req, place, op->path);
   if (!place.p)
     return err_no_memory(err);
-  if (op->use == FILES_READ && api_zip_asked(op->req, place, op->path, &directory, &name)) {
+  if (op->use == USE_READ && api_zip_asked(op->req, place, op->path, &directory, &name)) {
     api_reply_zip(op->req, directory, name);
     return true;
   }
-  if (op->use == FILES_LIST)
+  if (op->use == USE_LIST)
     return api_list_files(op->req, place, op->path, err);
   files_reply(op->req, place);
   return true;
@@ -186,19 +186,19 @@ static void use_files(struct http_req *req, struct str path, enum file_use use) 
 }
 
 static void list_files(struct http_req *req) {
-  use_files(req, http_req_param(req, "path"), FILES_LIST);
+  use_files(req, http_req_param(req, "path"), USE_LIST);
 }
 
 static void get_file(struct http_req *req) {
-  use_files(req, http_req_value(req, "path"), FILES_READ);
+  use_files(req, http_req_value(req, "path"), USE_READ);
 }
 
 static void get_zip(struct http_req *req) {
-  use_files(req, STR(""), FILES_ZIP);
+  use_files(req, STR(""), USE_ZIP);
 }
 
 static void verify(struct http_req *req) {
-  use_files(req, STR(""), FILES_VERIFY);
+  use_files(req, STR(""), USE_VERIFY);
 }
 
 #define GET_ROW(path_text, handler_fn, text, query_text) \

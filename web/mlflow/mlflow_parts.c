@@ -362,7 +362,7 @@ static void complete_parts(struct http_req *req) {
   if (!op)
     return;
   if (read_parts(op, in.part_list, &err))
-    files_guard(req, op->target, on_may_join, op);
+    files_guard(req, op->target, FILES_WRITE, on_may_join, op);
   else
     fail(req, &err);
 }
