@@ -127,18 +127,31 @@ struct work_pool *work_pool_new(struct loop *loop, unsigned threads, size_t queu
   return pool;
 }
 
+/* Under the lock. */
+static bool fits(const struct work_pool *pool, size_t count, struct err *err) {
+  if (pool->stopping)
+    return err_set(err, ERR_UNAVAILABLE, "the service is stopping");
+  return pool->waiting.count + count <= pool->queue_max ||
+         err_set(err, ERR_OVERLOADED, "%zu pieces of work are waiting already", pool->queue_max);
+}
+
+bool work_has_room(struct work_pool *pool, size_t count, struct err *err) {
+  pthread_mutex_lock(&pool->lock);
+  bool ok = fits(pool, count, err);
+  pthread_mutex_unlock(&pool->lock);
+  return ok;
+}
+
 bool work_submit(struct work_pool *pool, struct work *work, struct err *err) {
   pthread_mutex_lock(&pool->lock);
-  bool stopping = pool->stopping, fits = !stopping && pool->waiting.count < pool->queue_max;
-  if (fits) {
+  bool ok = fits(pool, 1, err);
+  if (ok) {
     work->cancelled = false;
     put(&pool->waiting, work);
     pthread_cond_signal(&pool->more);
   }
   pthread_mutex_unlock(&pool->lock);
-  if (stopping)
-    return err_set(err, ERR_UNAVAILABLE, "the service is stopping");
-  return fits || err_set(err, ERR_OVERLOADED, "%zu pieces of work are waiting already", pool->queue_max);
+  return ok;
 }
 
 void work_pool_stop(struct work_pool *pool) {

@@ -18,6 +18,8 @@ struct work {
 MUST_CHECK struct work_pool *work_pool_new(struct loop *loop, unsigned threads, size_t queue_max, struct err *err);
 /* False (ERR_OVERLOADED) when the queue is full, or (ERR_UNAVAILABLE) the pool has been stopped; then `done` is never called. */
 MUST_CHECK bool work_submit(struct work_pool *pool, struct work *work, struct err *err);
+/* Would so many more be taken now? Else as work_submit(). */
+MUST_CHECK bool work_has_room(struct work_pool *pool, size_t count, struct err *err);
 /* Waits for what runs, cancels what waits; every `done` is called before it returns. Nothing is taken any more. Accepts NULL. */
 void work_pool_stop(struct work_pool *pool);
 /* Stops it first. Accepts NULL. */

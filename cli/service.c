@@ -44,7 +44,9 @@ enum {
   ROOM_EVERY_MS = 250,
   STORES_STOP_MS = 10 * 1000,
   CARE_THREADS = 2,
-  DISK_THREADS = 2
+  DISK_THREADS = 2,
+  BULK_THREADS = 2,
+  BULK_WAITING_MAX = 256
 };
 
 enum service_state {
@@ -62,7 +64,7 @@ struct service {
   enum service_state state;
   int exit_code;
   struct loop *loop;
-  struct work_pool *work, *care_work, *disk_work;
+  struct work_pool *work, *care_work, *disk_work, *bulk_work;
   struct database *database;
   struct gpus *gpus;
   struct migrate_seed seed;
@@ -462,8 +464,9 @@ static bool make_http(struct service *service, struct err *err) {
   struct web_app *app = &service->app;
   const struct service_settings *settings = &service->settings;
   app->prom = prom_new(err);
+  app->idempotency = idempotency_new(err);
   app->mounts = web_mounts(&app->mount_count);
-  if (!app->prom)
+  if (!app->prom || !app->idempotency)
     return false;
   if (settings->tls_cert) {
     service->tls = tls_new(settings->tls_cert, settings->tls_key, err);
@@ -517,6 +520,11 @@ static bool place_artifacts(struct service *service, struct artifact_store_conf 
   }
   if (!ret->directory)
     ret->directory = arena_printf(&service->arena, "%s/artifacts", service->settings.data);
+  ret->loop = service->loop;
+  ret->work = service->work;
+  ret->disk = service->disk_work;
+  ret->bulk = service->bulk_work;
+  ret->pg = service->app.pg;
   return ret->directory;
 }
 
@@ -527,7 +535,7 @@ static bool make_tracking(struct service *service, struct err *err) {
   struct artifact_store_conf place;
   if (!place_artifacts(service, &place))
     return err_no_memory(err);
-  app->artifacts = artifact_store_new(&place, service->work, service->disk_work, app->pg, &clock_system, err);
+  app->artifacts = artifact_store_new(&place, err);
   app->metrics = app->artifacts ? metric_store_new(service->loop, app->pg, service->work, &conf, err) : NULL;
   struct care_conf care = {.loop = service->loop,
                            .pg = app->pg,
@@ -613,7 +621,8 @@ static bool make_parts(struct service *service, struct err *err) {
   loop_add_hook(service->loop, http_server_flush_log_hook, NULL);
   service->work = work_pool_new(service->loop, (unsigned)settings->threads, 1024, err);
   service->disk_work = service->work ? work_pool_new(service->loop, DISK_THREADS, 1024, err) : NULL;
-  service->care_work = service->disk_work ? work_pool_new(service->loop, CARE_THREADS, 64, err) : NULL;
+  service->bulk_work = service->disk_work ? work_pool_new(service->loop, BULK_THREADS, BULK_WAITING_MAX, err) : NULL;
+  service->care_work = service->bulk_work ? work_pool_new(service->loop, CARE_THREADS, 64, err) : NULL;
   service->on_term = loop_signal_new(service->loop, SIGTERM, on_stop_signal, service);
   service->heeds_int = !is_ignored(SIGINT); /* who started us in the background of a script wants no Ctrl-C to reach us */
   if (service->heeds_int)
@@ -659,8 +668,10 @@ static bool make_parts(struct service *service, struct err *err) {
  * told off by the database's end before the server goes. */
 static void free_parts(struct service *service) {
   work_pool_stop(service->care_work);
+  work_pool_stop(service->bulk_work);
   work_pool_stop(service->disk_work);
   work_pool_stop(service->work);
+  artifact_store_stop(service->app.artifacts);
   database_free(service->database);
   tracking_care_free(service->care);
   metric_store_free(service->app.metrics);
@@ -668,6 +679,7 @@ static void free_parts(struct service *service) {
   http_server_free(service->app.server);
   tls_free(service->tls);
   work_pool_free(service->care_work);
+  work_pool_free(service->bulk_work);
   work_pool_free(service->disk_work);
   work_pool_free(service->work);
   retention_free(service->retention);
@@ -686,6 +698,7 @@ static void free_parts(struct service *service) {
   loop_signal_free(service->on_term);
   login_links_free(service->app.links);
   event_hub_free(service->app.events);
+  idempotency_free(service->app.idempotency);
   token_table_release(&service->app.tokens);
   loop_free(service->loop);
   prom_free(service->app.prom);

@@ -400,6 +400,7 @@ bool access_decide(const struct access_rules *rules, const struct access_facts *
     err_set(err, ERR_FORBIDDEN, "this needs the scope \"%s\"; %s has \"%s\"", scope, who.name, access_scope_name(who.scope));
     return err_hint(err, "`winnow token create --scope %s` makes a token that has it", scope);
   }
+  who.is_open = is_open(rules, facts);
   *ret_principal = who;
   return true;
 }

@@ -33,6 +33,7 @@ struct access_principal {
   int64_t expires_ms;      /* 0: never */
   struct id run_id;        /* ACCESS_RUN: the run a job's token may write */
   int32_t run_attempt;
+  bool is_open;  /* this route needs no credential here: what anybody may is allowed, whatever the credential */
   char name[64]; /* for logs and events: "uid 1000", "token ci", "run 0123…", "anonymous" */
 };
 

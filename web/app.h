@@ -20,6 +20,7 @@ struct code_store;
 struct sweeps;
 struct login_links;
 struct event_hub;
+struct idempotency;
 
 /* How the service stands, for /health, /api/v1/status and the page. */
 struct web_status {
@@ -49,6 +50,7 @@ struct web_app {
   struct code_store *code;
   struct sweeps *sweeps;
   struct event_hub *events;
+  struct idempotency *idempotency;
 
   struct access_rules access;
   struct token_table tokens;

@@ -1,6 +1,7 @@
 #include "web/registry.h"
 
 #include "base/file.h"
+#include "base/log.h"
 #include "storage/metrics/metric_store.h"
 #include "tracker/artifacts/artifact_store.h"
 #include "tracker/names.h"
@@ -65,7 +66,10 @@ static void on_noted(void *ctx, const struct pg_reply *reply UNUSED) {
 static void on_kept(void *ctx, const struct artifact_tree *tree, const struct err *err) {
   struct registration *op = ctx;
   struct err why;
-  if (err) { /* not uploaded yet, or somewhere that is not ours: the version stands without a copy */
+  if (err) { /* not uploaded yet, say: the version stands without a copy */
+    if (err->code != ERR_NOT_FOUND)
+      log_warn("web", NULL, "%.*s/%lld: its files are not kept: %s", STR_ARG(str_slice(op->in.name, 0, 200)), (long long)op->version,
+               err->text);
     read_version(op);
     return;
   }
@@ -329,6 +333,8 @@ static bool resolve_local(struct registration *op, struct err *err) {
 }
 
 bool version_register(struct http_req *req, const struct version_request *request, version_made_fn *done, struct err *err) {
+  if (web_app(req)->artifacts && !artifact_may_keep(web_app(req)->artifacts, err))
+    return false;
   struct registration *op = ARENA_NEW(http_req_arena(req), struct registration);
   if (!op)
     return err_no_memory(err);

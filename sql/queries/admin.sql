@@ -11,19 +11,22 @@ select path, size, sha256, created, exists (select from artifact_coming c where 
 order by path;
 
 -- name: artifact_known (text[]) -> (text) repeatable
--- Those of these paths that something names: a row of the store, or a version of the registry that keeps what lies there.
+-- Those of these paths that something names: a row of the store, or below registry/ the version that keeps, or is about to keep, what lies there.
 select t.path from unnest($1) t (path)
-where exists (select from artifact a where a.path = t.path)
-  or exists (select from model_version v
-    where v.kept_path = array_to_string((string_to_array(t.path, '/'))[1:3], '/') and v.deleted_at is null);
+where case when t.path ~ '^registry/\d{1,18}/\d{1,9}(/|$)' then exists (
+    select from model_version v
+    where v.model = split_part(t.path, '/', 2)::int8 and v.version = split_part(t.path, '/', 3)::int4 and v.deleted_at is null
+      and (v.kept_path is null or v.kept_path = array_to_string((string_to_array(t.path, '/'))[1:3], '/')))
+  else exists (select from artifact a where a.path = t.path) end;
 
 -- name: artifact_forget (text, bytea, int8) -> () repeatable
 -- A row whose file is not there, if it is still the one that was looked at.
 delete from artifact where path = $1 and sha256 = $2 and created = $3;
 
--- name: version_kept_page (int8, int4, int8) -> (int8, int4, text, text, int8, bytea) repeatable
--- The $3 versions after (model's key, version) that keep files: these two, the model's name, where, size, digest.
-select v.model, v.version, m.name, v.kept_path, v.size, v.digest
+-- name: version_kept_page (int8, int4, int8) -> (int8, int4, text, text, int8, bytea, bool) repeatable
+-- The $3 versions after (model's key, version) that keep files: these two, the model's name, where, size, digest, whether its files have rows.
+select v.model, v.version, m.name, v.kept_path, v.size, v.digest,
+  exists (select from artifact a where a.path = v.kept_path or (a.path > v.kept_path || '/' and a.path < v.kept_path || '0'))
 from model_version v join registered_model m on m.id = v.model
 where (v.model, v.version) > ($1, $2) and v.kept_path is not null and v.deleted_at is null
 order by v.model, v.version limit $3;
@@ -31,7 +34,7 @@ order by v.model, v.version limit $3;
 -- name: run_trash (int8, uuid[], int8, uuid, int8) -> (uuid, text, text, int8) repeatable
 -- Deleted up to then; only these (null: all); after (deleted, id); how many. Id, name, artifact URI, when it was deleted. A trial goes with
 -- its sweep only; what an executor still runs comes another time.
-select r.id, r.name, coalesce(r.artifact_uri, e.artifact_location || '/' || replace(r.id::text, '-', '') || '/artifacts'), r.deleted_at
+select r.id, r.name, coalesce(r.artifact_uri, rtrim(e.artifact_location, '/') || '/' || replace(r.id::text, '-', '') || '/artifacts'), r.deleted_at
 from run r join experiment e on e.id = r.experiment_id
 where r.deleted_at is not null and r.deleted_at <= $1 and ($2::uuid[] is null or r.id = any($2)) and (r.deleted_at, r.id) > ($3, $4)
   and not exists (select from sweep s where s.id = r.sweep_id and s.deleted_at is null) and (r.executor is null or r.state >= 4)
@@ -46,7 +49,7 @@ order by s.id limit $3;
 -- name: logged_model_trash (int8, uuid, int8) -> (uuid, text, text, int8) repeatable
 -- The same of logged models: id, name, artifact URI, when.
 select m.id, m.name,
-  coalesce(m.artifact_uri, e.artifact_location || '/models/m-' || replace(m.id::text, '-', '') || '/artifacts'), m.deleted_at
+  coalesce(m.artifact_uri, rtrim(e.artifact_location, '/') || '/models/m-' || replace(m.id::text, '-', '') || '/artifacts'), m.deleted_at
 from logged_model m join experiment e on e.id = m.experiment_id
 where m.deleted_at <= $1 and m.id > $2 order by m.id limit $3;
 

@@ -37,3 +37,27 @@ on conflict (path) do update set size = excluded.size, sha256 = excluded.sha256,
 -- name: artifact_came_not (text, bytea, int8) -> () repeatable
 -- It has not, and never will.
 delete from artifact_coming where path = $1 and sha256 = $2 and created = $3;
+
+-- name: artifact_note (text, text[], int8[], bytea[], int8, bool) -> () repeatable
+-- Where, names below it ("": itself), sizes, SHA-256s, when; whether only what a version of the registry keeps there counts.
+insert into artifact (path, size, sha256, created)
+select $1 || case when t.name = '' then '' else '/' || t.name end, t.size, t.sha256, $5 from unnest($2, $3, $4) t (name, size, sha256)
+where not $6 or exists (select from model_version v where v.kept_path = $1 and v.deleted_at is null)
+on conflict (path) do update set size = excluded.size, sha256 = excluded.sha256, created = excluded.created
+where artifact.size <> excluded.size or artifact.sha256 <> excluded.sha256;
+
+-- name: artifact_owners (uuid[], uuid[]) -> (uuid, text, bool, int4, text) repeatable
+-- Runs and logged models of these ids: the run (null: a model without one), where the files are, whether an executor runs it, its attempt, its
+-- parent.
+select r.id, coalesce(r.artifact_uri, rtrim(e.artifact_location, '/') || '/' || replace(r.id::text, '-', '') || '/artifacts'), r.executor is not null, r.attempt,
+  coalesce(r.tags ->> 'mlflow.parentRunId', '')
+from run r join experiment e on e.id = r.experiment_id where r.id = any($1)
+union all
+select r.id, coalesce(m.artifact_uri, rtrim(e.artifact_location, '/') || '/models/m-' || replace(m.id::text, '-', '') || '/artifacts'),
+  r.executor is not null, coalesce(r.attempt, 0), coalesce(r.tags ->> 'mlflow.parentRunId', '')
+from logged_model m join experiment e on e.id = m.experiment_id 
+left join run r on r.id = case when m.source_run ~ '^[0-9a-f]{32}$' then m.source_run::uuid end where m.id = any($2);
+
+-- name: artifact_holds_owned (text) -> (bool) repeatable
+-- Does a directory hold files of runs or logged models?
+select exists (select from artifact where path >= $1 || '/' and path < $1 || '0' and substr(path, length($1) + 1) ~ '/(m-)?[0-9a-f]{32}/');

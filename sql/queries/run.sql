@@ -141,10 +141,6 @@ select deleted_at is null from run where id = $1;
 -- The same, refusing a caller who may not write it.
 select deleted_at is null from run where id = $1 and run_allow(executor, attempt, $2);
 
--- name: run_owner (uuid) -> (bool, int4) repeatable
--- Whether an executor runs it; the current attempt.
-select executor is not null, attempt from run where id = $1;
-
 -- name: run_log_model (uuid, jsonb, int4) -> (bool)
 -- Appends to the list of models in the tag mlflow.log-model.history. Whether the run is active.
 with r as (select id, deleted_at is null as active from run where id = $1 and run_allow(executor, attempt, $3) for update),

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 """Care from outside: figures, fsck, gc, purge, what the trash keeps and for how long."""
-import json, os, pathlib, subprocess, sys, threading, unittest, unittest.mock
+import hashlib, json, os, pathlib, subprocess, sys, threading, unittest, unittest.mock
 
 WINNOW = pathlib.Path(sys.argv.pop(1)).resolve()
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "support"))
@@ -190,8 +190,8 @@ class Fsck(Case):
         self.register(run, path="d")
         wait(lambda: int(self.sql(f"select count(*) from winnow.metric_chunk where run = '{run}'")) or None, "a chunk")
         items, summary = self.work("fsck?deep=true")
-        self.assertEqual((items, summary["damaged"], summary["artifacts"], summary["versions"], summary["points"]), ([], 0, 4, 1, 5000))
-        self.assertEqual(summary["bytes_read"], 4 * 100 * 5 + 200)
+        self.assertEqual((items, summary["damaged"], summary["artifacts"], summary["versions"], summary["points"]), ([], 0, 5, 1, 5000))
+        self.assertEqual(summary["bytes_read"], 4 * 100 * 5 + 200 + 700)  # what the version keeps has rows of its own
         self.assertIn("0 damaged", self.cli("admin", "fsck", "--deep").stderr)
         at = self.directory(run)
         (at / "a.bin").unlink()
@@ -205,12 +205,38 @@ class Fsck(Case):
         self.assertIn(run, items[0]["subject"])
         self.flip(self.s.data / "artifacts" / self.sql("select kept_path from winnow.model_version") / "e.bin")
         items, summary = self.work("fsck?deep=true")
-        self.assertEqual(sorted(item["kind"] for item in items), ["artifact"] * 4 + ["chunk", "version"])  # the link is the same file
+        self.assertEqual(sorted(item["kind"] for item in items), ["artifact"] * 5 + ["chunk", "version"])  # the link is the same file
         self.assertIn("the digest differs", items[-1]["text"])
         done = self.cli("admin", "fsck", "--deep", code=1)
         self.assertIn("c.bin  its content is not what was stored", done.stdout)
-        self.assertIn("6 damaged", done.stderr)
+        self.assertIn("7 damaged", done.stderr)
         self.assertEqual(len(json.loads(self.cli("admin", "fsck", "-o", "json", code=1).stdout)["items"]), 3)
+
+    def test_files_of_versions_have_digests(self):
+        """Also those of versions from before there were such rows, once fsck has proved them."""
+        run = self.make_run(points=0, files=("model/a/weights.bin", "one.bin"))
+        self.register(run, path="model")
+        self.register(run, path="one.bin")
+        digest = lambda name: hashlib.sha256(name.encode() * 100).hexdigest()
+        listed = lambda version, path="": [(f["path"], f["sha256"]) for f in
+                                           self.s.get(f"/api/v1/models/kept/versions/{version}/files?path={path}").json["items"]]
+        wanted = [[("a/weights.bin", digest("model/a/weights.bin"))], [("one.bin", digest("one.bin"))]]
+        self.assertEqual([listed(1, "a"), listed(2)], wanted)
+        self.sql("delete from winnow.artifact where path like 'registry/%'")
+        self.assertEqual([listed(1, "a"), listed(2)], [[("a/weights.bin", None)], [("one.bin", None)]])
+        self.assertEqual(self.work("fsck")[1]["damaged"], 0)
+        self.assertEqual(listed(2), [("one.bin", None)])
+        self.assertEqual(self.work("fsck?deep=true")[1]["damaged"], 0)
+        self.assertEqual([listed(1, "a"), listed(2)], wanted)
+        # One that was kept under its version's number, as the first ones were.
+        kept = self.s.data / "artifacts" / self.sql("select kept_path from winnow.model_version where version = 2")
+        (kept / "one.bin").rename(kept.parent / "moved")
+        kept.rmdir()
+        (kept.parent / "moved").rename(kept)
+        self.sql("delete from winnow.artifact where path like 'registry/%'")
+        self.sql(f"update winnow.model_version set digest = sha256(('0 700 '::bytea || convert_to(repeat('one.bin', 100), 'UTF8'))) where version = 2")
+        self.assertEqual(self.work("fsck?deep=true")[1]["damaged"], 0)
+        self.assertEqual(listed(2), wanted[1])
 
     @staticmethod
     def flip(path):

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 """Idempotency-Key: what creates is done once, however often it is sent."""
-import json, pathlib, sys, threading, time, unittest, uuid
+import json, pathlib, subprocess, sys, threading, unittest, uuid
 
 WINNOW = pathlib.Path(sys.argv.pop(1)).resolve()
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "support"))
@@ -115,25 +115,29 @@ class Restart(unittest.TestCase):
             unknown = post("/models", {"name": "m"}, "k3")
             self.assertEqual((unknown.status, unknown.json["code"]), (503, "unknown_outcome"))
             self.assertIn("another", unknown.json["hint"])
-            # Under way in this life.
-            s.sql(f"update winnow.idempotency set created = {int(time.time() * 1000)} where status is null")
-            self.assertEqual(post("/models", {"name": "m"}, "k3").status, 409)
+            # Under way.
+            lock = subprocess.Popen(s.psql(), env=s.psql_env(), stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+            lock.stdin.write("begin; lock table registered_model; select 'locked';\n")
+            lock.stdin.flush()
+            self.assertEqual(lock.stdout.readline().strip(), "locked")
+            first = threading.Thread(target=post, args=("/models", {"name": "n"}, "k4"))
+            first.start()
+            wait(lambda: s.sql("select count(*) from pg_locks where not granted") != "0", "the first")
+            self.assertEqual(post("/models", {"name": "n"}, "k4").status, 409)
+            self.assertIn("another request", post("/models", {"name": "other"}, "k4").json["detail"])
+            lock.communicate()
+            first.join()
+            self.assertEqual(post("/models", {"name": "n"}, "k4").headers["Idempotent-Replayed"], "true")
             # An upload's completion is its own key, and can be done again.
             place = "/api/2.0/mlflow-artifacts/mpu/{}/0"
             upload = s.post(place.format("create"), {"path": "x", "num_parts": 1}).json
             etag = s.request("PUT", "/api" + upload["credentials"][0]["url"].split("/api")[1], b"part").headers["ETag"]
             whole = {"path": "x", "upload_id": upload["upload_id"], "parts": [{"part_number": 1, "etag": etag}]}
             complete = lambda: s.post(place.format("complete"), whole)
-            now = int(time.time() * 1000)
             s.sql("delete from winnow.idempotency")
             self.assertEqual(s.post(place.format("complete"), {**whole, "path": "y"}).status, 400)
             self.assertEqual(s.sql("select count(*) from winnow.idempotency"), "0")
             self.assertEqual((complete().status, complete().status), (200, 200))
-            s.sql(f"update winnow.idempotency set status = null, created = {now}")
-            under_way = complete()
-            self.assertEqual((under_way.status, under_way.headers["Retry-After"]), (503, "1"))
-            s.sql("update winnow.idempotency set created = created - 100000")
-            self.assertEqual(complete().json["message"], "there is no such upload")  # it was begun again, and its parts are gone
             # After a day it is forgotten.
             s.sql("insert into winnow.idempotency (key, request, created) values ('\\x01', '\\x01', 1)")
             s.sql("update winnow.idempotency set created = created - 2 * 86400000")

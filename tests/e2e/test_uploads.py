@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 """Large bodies that become files: beside other clients, broken off, killed, and ended by the service; and what small ones had before."""
-import hashlib, http.client, io, json, os, pathlib, re, shutil, signal, subprocess, sys, tarfile, tempfile, threading, time, unittest
+import base64, hashlib, hmac, http.client, io, json, os, pathlib, re, shutil, signal, subprocess, sys, tarfile, tempfile, threading, time, unittest, urllib.parse, uuid
 
 WINNOW = pathlib.Path(sys.argv.pop(1)).resolve()
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "support"))
@@ -211,6 +211,86 @@ class Uploads(Case):
         self.assertEqual(self.s.get(path).body, new)
         self.nothing_is_damaged()
 
+    def upload_in_parts(self, content):
+        """All but its end: the request that completes it, where it then lies."""
+        api = "/api/2.0/mlflow-artifacts/mpu/{}/0/" + self.run_id + "/artifacts"
+        upload = self.s.post(api.format("create"), {"path": "whole", "num_parts": len(content)}).json
+        etags = [self.s.request("PUT", path_of(place["url"]), part).headers["ETag"] for place, part in zip(upload["credentials"], content)]
+        parts = [{"part_number": i + 1, "etag": etag} for i, etag in enumerate(etags)]
+        body = {"path": "whole", "upload_id": upload["upload_id"], "parts": parts}
+        return lambda: self.s.post(api.format("complete"), body), f"/api/v1/runs/{self.run_id}/artifacts/whole"
+
+    def hold_back(self, what, table):
+        """Statements that do `what` to `table` wait until the holder ends."""
+        self.s.sql("create or replace function winnow.wait() returns trigger language plpgsql as 'begin perform pg_advisory_xact_lock(77); return new; end'")
+        self.s.sql(f"create trigger wait before {what} on winnow.{table} for each row execute function winnow.wait()")
+        holder = subprocess.Popen(self.s.psql(), env=self.s.psql_env(), stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        holder.stdin.write("select 'held' from pg_advisory_lock(77);\n")
+        holder.stdin.flush()
+        self.assertEqual(holder.stdout.readline().strip(), "held")
+        return holder
+
+    def somebody_waits(self):
+        return self.s.sql("select count(*) from pg_locks where locktype = 'advisory' and objid = 77 and not granted") != "0"
+
+    def in_background(self, ask):
+        answers = []
+
+        def run():
+            try:
+                answers.append(ask())
+            except OSError as error:
+                answers.append(error)
+
+        thread = threading.Thread(target=run)
+        thread.start()
+        self.addCleanup(thread.join)
+        return thread, answers
+
+    def test_an_upload_in_parts_whose_answer_is_lost(self):
+        """Killed when the file is there and its parts could be gone: who asks again gets the first answer."""
+        self.serve()
+        content = [os.urandom(MIB), os.urandom(MIB), b"end"]
+        complete, path = self.upload_in_parts(content)
+        holder = self.hold_back("update", "idempotency")
+        thread, _ = self.in_background(complete)
+        wait(self.somebody_waits, "the answer on its way into the database")
+        self.assertEqual(self.s.get(path).body, b"".join(content))
+        self.assertEqual(complete().status, 503)  # under way
+        time.sleep(0.3)  # for what must not happen meanwhile
+        self.s.kill()
+        thread.join()
+        holder.communicate()
+        self.s.start()
+        answers = [complete() for _ in range(3)]
+        self.assertEqual([(a.status, a.json) for a in answers], [(200, {})] * 3)
+        self.assertEqual(self.s.get(path).body, b"".join(content))
+        wait(lambda: [p.name for p in self.files()] == ["whole"], "the end of the parts")
+        self.nothing_is_damaged()
+
+    def test_an_upload_in_parts_whose_database_goes_away(self):
+        """Before its row is written, and before its answer is kept: who asks again, in the same life of the service, is answered."""
+        self.serve()
+        for what, table in (("insert", "artifact"), ("update", "idempotency")):
+            with self.subTest(table):
+                complete, path = self.upload_in_parts([os.urandom(MIB), b"end"])
+                self.s.request("DELETE", path)
+                holder = self.hold_back(what, table)
+                thread, answers = self.in_background(complete)
+                wait(self.somebody_waits, "a statement")
+                for pid in self.s.postgres():
+                    os.kill(pid, signal.SIGKILL)
+                holder.communicate()
+                thread.join()
+                wait(lambda: self.s.get("/api/v1/status").json["database"]["up"] and self.s.get("/api/v1/experiments").status == 200, "the database")
+                self.s.sql("drop function winnow.wait() cascade")
+                wait(lambda: complete().status == 200, "the answer")
+                self.assertEqual(complete().status, 200)
+                self.assertEqual(self.s.get(path).status, 200)
+                wait(lambda: self.s.sql("select count(*) from artifact where path like '%/whole'") == "1", "its row")
+                self.assertEqual(self.s.sql("select count(*) from artifact_coming"), "0")
+                self.nothing_is_damaged()
+
     def nothing_is_damaged(self):
         done = subprocess.run([WINNOW, "admin", "fsck", "--deep"], capture_output=True, text=True, timeout=60,
                               env={**os.environ, "WINNOW_URL": f"unix:{self.s.data}/winnow.sock"})
@@ -299,6 +379,105 @@ class Uploads(Case):
         self.assertEqual(self.files(), [])
         for connection in connections:
             connection.close()
+
+
+class WhoseFiles(Case):
+    """A job's token is for the files of its own run, by whatever route, and wherever experiments have their files."""
+
+    def run_token(self, run, attempt=1):
+        head = f"wnr_{run}_{attempt}"
+        mac = hmac.new(bytes.fromhex((self.s.data / "run.key").read_text().strip()), head.encode(), "sha256").digest()
+        return {"Authorization": f"Bearer {head}_{base64.urlsafe_b64encode(mac).decode().rstrip('=')}"}
+
+    def make_run(self, executor=False, experiment="0", **more):
+        run = self.s.post("/api/2.0/mlflow/runs/create", {"experiment_id": experiment, **more}).json["run"]["info"]["run_id"]
+        if executor:
+            self.s.sql(f"update run set executor = 'local' where id = '{run}'")
+        return run
+
+    def make_experiment(self, name, location=None):
+        return self.s.post("/api/2.0/mlflow/experiments/create", {"name": name, "artifact_location": location}).json["experiment_id"]
+
+    def place(self, run):
+        return urllib.parse.urlsplit(self.s.get(f"/api/v1/runs/{run}").json["artifact_uri"]).path.lstrip("/")
+
+    def ways(self, run):
+        """Each as (what, function of headers -> answer)."""
+        api, proxy, tail = "/api/2.0/mlflow-artifacts", "/api/2.0/mlflow-artifacts/artifacts/" + self.place(run), uuid.uuid4().hex[:6]
+        ask = lambda *words: lambda headers: self.s.request(*words, headers, unix=False)  # noqa: E731
+
+        def in_parts(headers):
+            upload = self.s.post(f"{api}/mpu/create/{self.place(run)}", {"path": tail, "num_parts": 1}).json
+            etag = self.s.request("PUT", path_of(upload["credentials"][0]["url"]), b"part").headers["ETag"]
+            body = {"path": tail, "upload_id": upload["upload_id"], "parts": [{"part_number": 1, "etag": etag}]}
+            return self.s.post(f"{api}/mpu/complete/{self.place(run)}", body, unix=False, headers=headers)
+
+        yield "PUT /api/v1", ask("PUT", f"/api/v1/runs/{run}/artifacts/v1", b"x")
+        yield "PUT mlflow-artifacts", ask("PUT", f"{proxy}/sub/proxied", b"x")
+        yield "parts", in_parts
+        yield "ajax-api", ask("POST", f"/ajax-api/2.0/mlflow/upload-artifact?run_uuid={run}&path=ajax", b"x")
+        yield "DELETE /api/v1", ask("DELETE", f"/api/v1/runs/{run}/artifacts/v1", b"")
+        yield "DELETE mlflow-artifacts", ask("DELETE", f"{proxy}/sub", b"")
+        yield "DELETE of the run's directory", ask("DELETE", proxy.rsplit("/", 1)[0], b"")
+
+    def check(self, run, headers, allowed, status=403):
+        for what, ask in self.ways(run):
+            answer = ask(headers)
+            with self.subTest(what, run=run):
+                self.assertEqual(answer.status < 300 if allowed else answer.status == status, True, answer)
+
+    def experiments(self):
+        return ["0", self.make_experiment("plain"), self.make_experiment("deep", "mlflow-artifacts:/team/a/b"),
+                self.make_experiment("host", "mlflow-artifacts://somewhere:5000/elsewhere"), self.make_experiment("top", "mlflow-artifacts:/")]
+
+    def shared(self, headers):
+        """What holds files of several runs stays."""
+        for place in ("0", "team", "team/a/b", "elsewhere", "0/models"):
+            with self.subTest(place):
+                answer = self.s.request("DELETE", f"/api/2.0/mlflow-artifacts/artifacts/{place}", b"", headers, unix=False)
+                self.assertEqual(answer.status, 403, answer)
+
+    def logged_model(self, run):
+        made = self.s.post("/api/2.0/mlflow/logged-models", {"experiment_id": "0", "name": "m", "source_run_id": run})
+        return made.json["model"]["info"]["artifact_uri"].split(":/", 1)[1].lstrip("/")
+
+    def try_all(self, unowned):
+        mine, other, ended = self.make_run(True), self.make_run(True), self.make_run(True)
+        headers = self.run_token(mine)
+        for experiment in self.experiments():
+            own, foreign = self.make_run(True, experiment), self.make_run(True, experiment)
+            self.check(own, self.run_token(own), True)
+            self.check(foreign, headers, False)
+            self.check(foreign, {}, False, 403 if unowned else 401)
+            self.assertEqual(self.s.request("PUT", f"/api/v1/runs/{foreign}/artifacts/kept", b"x").status, 201)
+            self.check(self.make_run(False, experiment), headers, unowned)
+            self.check(self.make_run(False, experiment, tags=[{"key": "mlflow.parentRunId", "value": mine}]), headers, True)
+        self.s.sql(f"update run set attempt = 2 where id = '{ended}'")
+        self.check(ended, self.run_token(ended), False, 409)
+        self.check(ended, self.run_token(ended, 2), True)
+        for run, allowed in ((mine, True), (other, False)):
+            for method, name in (("PUT", "/weights"), ("DELETE", "/weights"), ("DELETE", "")):
+                place = self.logged_model(run) + name
+                answer = self.s.request(method, f"/api/2.0/mlflow-artifacts/artifacts/{place}", b"x" if method == "PUT" else b"", headers, unix=False)
+                self.assertEqual(answer.status, 200 if allowed else 403, answer)
+        self.s.request("PUT", f"/api/2.0/mlflow-artifacts/artifacts/{self.logged_model(other)}/weights", b"x")
+        self.shared(headers)
+        # Another run's id in a name does not make it that run's.
+        answer = self.s.request("PUT", f"/api/v1/runs/{mine}/artifacts/{other}/file", b"x", headers, unix=False)
+        self.assertEqual(answer.status, 201)
+        for method in ("PUT", "DELETE"):
+            answer = self.s.request(method, "/api/2.0/mlflow-artifacts/artifacts/nobodys/file", b"x" if method == "PUT" else b"", headers, unix=False)
+            self.assertEqual(answer.status, 200 if unowned else 403, answer)
+
+    def test_on_loopback(self):
+        """What needs no credential needs none with one; but what executors run is their jobs' alone."""
+        self.serve()
+        self.try_all(True)
+        self.shared({})
+
+    def test_where_credentials_are_required(self):
+        self.serve("--auth", "required")
+        self.try_all(False)
 
 
 if __name__ == "__main__":

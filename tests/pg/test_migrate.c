@@ -148,11 +148,41 @@ static void test_snapshot(void **state) {
   assert_string_equal(buf_text(&meaning), schema_snapshot);
 }
 
+/* How many come before this one. */
+static size_t before(const char *name) {
+  size_t count = 0;
+  while (strcmp(migrations[count].name, name) != 0)
+    count++;
+  return count;
+}
+
+/* Versions that were kept before their address was that of what is kept: a directory, a file, one that is elsewhere. */
+static void test_kept_versions_get_their_address(void **state) {
+  (void)state;
+  struct err err;
+  struct migrate_report report;
+  assert_true(migrate_with(cluster.conninfo, migrations, before("0027_places"), &report, &err));
+  pg_cluster_sql(&cluster,
+                 "insert into registered_model (name, created, updated) values ('m', 1, 1);"
+                 "insert into artifact values ('0/r/artifacts/model/a', 1, sha256('a'), 1), ('0/r/artifacts/one', 1, sha256('a'), 1);"
+                 "insert into model_version (model, version, created, updated, source, storage_location, kept_path) "
+                 "select id, v, 1, 1, '', 'mlflow-artifacts:/' || place, 'registry/1/' || v from registered_model, "
+                 "(values (1, '0/r/artifacts/model'), (2, '0/r/artifacts/one'), (3, 'registry/1/3/one'), (4, '/host/x')) t (v, place)");
+  assert_true(migrate(cluster.conninfo, &report, &err));
+  assert_int_equal(pg_cluster_int(&cluster, "select count(*) from model_version where storage_location = 'mlflow-artifacts:/' || "
+                                            "(array['registry/1/1', '0/r/artifacts/one', 'registry/1/3/one', '/host/x'])[version]"),
+                   4);
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test_setup(test_in_order_and_once, fresh),  cmocka_unit_test_setup(test_newer_is_refused, fresh),
-      cmocka_unit_test_setup(test_changed_is_refused, fresh), cmocka_unit_test_setup(test_failure_is_whole, fresh),
-      cmocka_unit_test_setup(test_no_server, fresh),          cmocka_unit_test_setup(test_snapshot, fresh),
+      cmocka_unit_test_setup(test_in_order_and_once, fresh),
+      cmocka_unit_test_setup(test_newer_is_refused, fresh),
+      cmocka_unit_test_setup(test_changed_is_refused, fresh),
+      cmocka_unit_test_setup(test_failure_is_whole, fresh),
+      cmocka_unit_test_setup(test_no_server, fresh),
+      cmocka_unit_test_setup(test_snapshot, fresh),
+      cmocka_unit_test_setup(test_kept_versions_get_their_address, fresh),
   };
   return cmocka_run_group_tests(tests, start_all, stop_all);
 }

@@ -2,7 +2,8 @@
  * written beside its name while it is hashed, synced, renamed, and never changed in place. Who changes what lies at a path changes file and
  * row before the next one does; a file that replaces another is announced first (artifact_settle.h). Paths are relative to the directory
  * and have passed artifact_path_check(); nothing is followed out of it, symbolic links not at all. What may block runs on threads: lists on
- * `work`, what moves bytes on `disk`, so that those who wait for the disk keep no thread from others.
+ * `work`, what moves bytes on `disk`, so that those who wait for the disk keep no thread from others, and on `bulk` what takes as long as
+ * there are files, so that no upload waits for it. Each of them, and the turns at paths, refuse what is too much (ERR_OVERLOADED).
  *
  * Callbacks are called once, on the loop, never before the starter has returned; what they are given lives during the call. */
 #ifndef WINNOW_TRACKER_ARTIFACT_STORE_H
@@ -19,14 +20,19 @@ struct artifact_store;
 struct pg_pool;
 
 /* `directory` is made if it is not there. `uri`: what names it beside mlflow-artifacts:, NULL: nothing does. `shared`: clients put files
- * there past us, so what we do not know is theirs. All arguments outlive the store. */
+ * there past us, so what we do not know is theirs. All of it outlives the store. */
 struct artifact_store_conf {
   const char *directory, *uri;
   bool shared;
+  struct loop *loop;
+  struct work_pool *work, *disk, *bulk;
+  struct pg_pool *pg;
 };
-MUST_CHECK struct artifact_store *artifact_store_new(const struct artifact_store_conf *conf, struct work_pool *work, struct work_pool *disk,
-                                                     struct pg_pool *pg, const struct clock *clock, struct err *err);
-/* Uploads and other work must have ended. Accepts NULL. */
+MUST_CHECK struct artifact_store *artifact_store_new(const struct artifact_store_conf *conf, struct err *err);
+/* Once the pools of threads have been stopped, before the database's is: what the database could not be told is left to the next start.
+ * Accepts NULL. */
+void artifact_store_stop(struct artifact_store *store);
+/* Stops it first. Uploads and other work must have ended. Accepts NULL. */
 void artifact_store_free(struct artifact_store *store);
 const char *artifact_store_directory(const struct artifact_store *store);
 /* Its directory's descriptor, for those who care for the store. */
@@ -62,7 +68,7 @@ MUST_CHECK bool artifact_upload_finish(struct artifact_upload *upload, struct st
 void artifact_upload_abort(struct artifact_upload *upload);
 
 typedef void artifact_done_fn(void *ctx, const struct err *err);
-/* A file or a tree. What is not there is no error. */
+/* A file or a tree; first its rows, so that none is left of a file that is gone. What is not there is no error. */
 MUST_CHECK bool artifact_delete(struct artifact_store *store, struct str path, artifact_done_fn *done, void *ctx, struct err *err);
 /* An empty one, and those on the way; one that is there is no error. */
 MUST_CHECK bool artifact_make_directory(struct artifact_store *store, struct str path, artifact_done_fn *done, void *ctx, struct err *err);
@@ -70,8 +76,16 @@ MUST_CHECK bool artifact_make_directory(struct artifact_store *store, struct str
 MUST_CHECK bool artifact_join(struct artifact_store *store, const struct str *parts, size_t count, struct str path,
                               artifact_stored_fn *done, void *ctx, struct err *err);
 
-/* A second name for a tree: by hard links, or copies where links are not possible. `to` must not be there; a file lies in it under its own
- * name. The digest is that of all names, sizes and contents; damaged or missing files are an error. */
+/* Called with whether it was removed. */
+typedef void artifact_collected_fn(void *ctx, bool removed, const struct err *err);
+/* Removes a file that nothing names, if it still is the one whose content and name last changed then (tree_changed_ms()), and, unless
+ * `even_if_known`, nothing has come to name it. What is no file stays. */
+MUST_CHECK bool artifact_collect(struct artifact_store *store, struct str path, int64_t changed_ms, bool even_if_known,
+                                 artifact_collected_fn *done, void *ctx, struct err *err);
+
+/* A second name for a tree as it is at one moment: by hard links, or copies where links are not possible. `to` must not be there; a file
+ * lies in it under its own name. The digest is that of all names, sizes and contents; each of its files has a row. Of what fails nothing
+ * is left. */
 struct artifact_tree {
   bool is_file; /* what was kept is one */
   int64_t files, size;
@@ -80,8 +94,13 @@ struct artifact_tree {
 typedef void artifact_tree_fn(void *ctx, const struct artifact_tree *tree, const struct err *err);
 MUST_CHECK bool artifact_keep(struct artifact_store *store, struct str from, struct str to, artifact_tree_fn *done, void *ctx,
                               struct err *err);
+/* Is there room for one more? Else ERR_OVERLOADED, for who must know before it does what a copy is to be kept of. */
+MUST_CHECK bool artifact_may_keep(struct artifact_store *store, struct err *err);
 /* The digest of what lies there now. */
 MUST_CHECK bool artifact_digest(struct artifact_store *store, struct str path, artifact_tree_fn *done, void *ctx, struct err *err);
+/* The same of what a version of the registry keeps; when it is `digest` (copied), its files get rows if they have none. */
+MUST_CHECK bool artifact_digest_kept(struct artifact_store *store, struct str path, const uint8_t digest[32], artifact_tree_fn *done,
+                                     void *ctx, struct err *err);
 
 /* ---- reading ---- */
 

@@ -141,6 +141,49 @@ static bool delete_at(int directory, const char *name, unsigned depth, struct er
   return err_errno(err, errno, "cannot remove \"%s\"", name);
 }
 
+bool tree_may_delete(int root, struct str path, bool *ret_is_there, bool *ret_is_dir, struct err *err) {
+  struct str name;
+  struct stat st;
+  AUTO_FD int parent = tree_open_parent(root, path, false, &name, err);
+  *ret_is_there = *ret_is_dir = false;
+  if (parent < 0)
+    return err->code == ERR_NOT_FOUND;
+  if (!name.n)
+    return err_set(err, ERR_INVALID, "the whole store cannot be removed");
+  char text[NAME_ROOM];
+  snprintf(text, sizeof text, "%.*s", STR_ARG(name));
+  if (fstatat(parent, text, &st, AT_SYMLINK_NOFOLLOW) != 0)
+    return errno == ENOENT || err_errno(err, errno, "cannot remove \"%s\"", text);
+  if (faccessat(parent, ".", W_OK | X_OK, AT_EACCESS) != 0)
+    return err_errno(err, errno, "cannot remove \"%s\"", text);
+  *ret_is_there = true;
+  *ret_is_dir = S_ISDIR(st.st_mode);
+  return true;
+}
+
+int64_t tree_changed_ms(const struct stat *st) {
+  int64_t written = st->st_mtim.tv_sec * 1000 + st->st_mtim.tv_nsec / 1000000,
+          changed = st->st_ctim.tv_sec * 1000 + st->st_ctim.tv_nsec / 1000000;
+  return MAX_OF(written, changed);
+}
+
+bool tree_collect(int root, struct str path, int64_t changed_ms, bool *ret_removed, struct err *err) {
+  struct str name;
+  struct stat st;
+  AUTO_FD int parent = tree_open_parent(root, path, false, &name, err);
+  char text[NAME_ROOM];
+  *ret_removed = false;
+  if (parent < 0)
+    return err->code == ERR_NOT_FOUND;
+  snprintf(text, sizeof text, "%.*s", STR_ARG(name));
+  if (fstatat(parent, text, &st, AT_SYMLINK_NOFOLLOW) != 0 || !S_ISREG(st.st_mode) || tree_changed_ms(&st) != changed_ms)
+    return true;
+  if (unlinkat(parent, text, 0) != 0 && errno != ENOENT)
+    return err_errno(err, errno, "cannot remove \"%s\"", text);
+  *ret_removed = true;
+  return true;
+}
+
 bool tree_delete(int root, struct str path, struct err *err) {
   struct str name;
   struct err why;
@@ -243,15 +286,58 @@ bool tree_list(int root, struct str path, bool deep, struct tree_list *ret, stru
 
 /* ---- digests ---- */
 
-/* Takes the descriptor. */
-static bool hash_file(int fd_taken, EVP_MD_CTX *hash, int64_t *ret_size, struct err *err) {
-  AUTO_FD int fd = fd_taken;
-  AUTO_FREE char *bytes = mem_alloc(COPY_ROOM);
-  if (!bytes)
+void tree_sums_release(struct tree_sums *sums) {
+  for (size_t i = 0; i < sums->count; i++)
+    mem_free(sums->items[i].name);
+  mem_free(sums->items);
+  *sums = (struct tree_sums){0};
+}
+
+static bool add_sum(struct tree_sums *sums, const char *name, const struct artifact_file *file, struct err *err) {
+  if (sums->count == sums->cap) {
+    size_t cap = sums->cap ? sums->cap * 2 : 64;
+    void *more = mem_resize(sums->items, cap, sizeof *sums->items);
+    if (!more)
+      return err_no_memory(err);
+    sums->items = more;
+    sums->cap = cap;
+  }
+  char *copy = mem_strdup(name);
+  if (!copy)
     return err_no_memory(err);
+  sums->items[sums->count++] = (struct tree_sum){copy, *file};
+  return true;
+}
+
+/* Of a whole tree, and of the file that is being read. */
+struct digester {
+  EVP_MD_CTX *tree, *file;
+  char *bytes;
+  struct artifact_tree sum;
+  struct tree_sums *sums; /* NULL: nobody asks */
+};
+
+static void digester_release(struct digester *d) {
+  EVP_MD_CTX_free(d->tree);
+  EVP_MD_CTX_free(d->file);
+  mem_free(d->bytes);
+}
+#define AUTO_DIGESTER CLEANUP(digester_release)
+
+static bool digester_init(struct digester *d, struct tree_sums *sums, struct err *err) {
+  *d = (struct digester){.tree = EVP_MD_CTX_new(), .file = EVP_MD_CTX_new(), .bytes = mem_alloc(COPY_ROOM), .sums = sums};
+  return (d->tree && d->file && d->bytes && EVP_DigestInit_ex(d->tree, EVP_sha256(), NULL) == 1) || err_no_memory(err);
+}
+
+static bool hash_bytes(struct digester *d, const void *bytes, size_t n, struct err *err) {
+  bool ok = EVP_DigestUpdate(d->tree, bytes, n) == 1 && (!d->sums || EVP_DigestUpdate(d->file, bytes, n) == 1);
+  return ok || err_set(err, ERR_INTERNAL, "hashing failed");
+}
+
+static bool hash_file(struct digester *d, int fd, int64_t *ret_size, struct err *err) {
   *ret_size = 0;
   for (;;) {
-    ssize_t n = read(fd, bytes, COPY_ROOM);
+    ssize_t n = read(fd, d->bytes, COPY_ROOM);
     if (n < 0 && errno == EINTR)
       continue;
     if (n < 0)
@@ -259,35 +345,40 @@ static bool hash_file(int fd_taken, EVP_MD_CTX *hash, int64_t *ret_size, struct 
     if (n == 0)
       return true;
     *ret_size += n;
-    if (EVP_DigestUpdate(hash, bytes, (size_t)n) != 1)
-      return err_set(err, ERR_INTERNAL, "hashing failed");
+    if (!hash_bytes(d, d->bytes, (size_t)n, err))
+      return false;
   }
 }
 
+static bool finish_file(struct digester *d, const char *name, int64_t size, struct err *err) {
+  struct artifact_file file = {.size = size};
+  unsigned n = sizeof file.sha256;
+  d->sum.files++;
+  d->sum.size += size;
+  if (!d->sums)
+    return true;
+  if (EVP_DigestFinal_ex(d->file, file.sha256, &n) != 1)
+    return err_set(err, ERR_INTERNAL, "hashing failed");
+  return add_sum(d->sums, name, &file, err);
+}
+
 /* Adds one file: its name and size, then its content. */
-static bool digest_file(int root, struct str path, const char *name, EVP_MD_CTX *hash, struct artifact_tree *tree, struct err *err) {
+static bool digest_file(struct digester *d, int root, struct str path, const char *name, struct err *err) {
   AUTO_BUF struct buf full = BUF_INIT(64 * KIB);
   struct stat st;
   buf_printf(&full, "%.*s%s%s", STR_ARG(path), path.n && name[0] ? "/" : "", name);
-  int fd = buf_ok(&full, err) ? tree_open(root, buf_str(&full), O_RDONLY, err) : -1;
+  AUTO_FD int fd = buf_ok(&full, err) ? tree_open(root, buf_str(&full), O_RDONLY, err) : -1;
   if (fd < 0)
     return false;
-  if (fstat(fd, &st) != 0 || !S_ISREG(st.st_mode)) {
-    close(fd);
+  if (fstat(fd, &st) != 0 || !S_ISREG(st.st_mode))
     return missing(err, ENOENT, buf_str(&full));
-  }
   char head[64];
   int n = snprintf(head, sizeof head, "%zu %lld ", strlen(name), (long long)st.st_size);
-  int64_t size = 0;
-  if (EVP_DigestUpdate(hash, head, (size_t)n) != 1 || EVP_DigestUpdate(hash, name, strlen(name)) != 1) {
-    close(fd);
+  int64_t size;
+  if (EVP_DigestUpdate(d->tree, head, (size_t)n) != 1 || EVP_DigestUpdate(d->tree, name, strlen(name)) != 1 ||
+      EVP_DigestInit_ex(d->file, EVP_sha256(), NULL) != 1)
     return err_set(err, ERR_INTERNAL, "hashing failed");
-  }
-  if (!hash_file(fd, hash, &size, err))
-    return false;
-  tree->files++;
-  tree->size += size;
-  return true;
+  return hash_file(d, fd, &size, err) && finish_file(d, name, size, err);
 }
 
 static bool is_directory(int root, struct str path) {
@@ -296,29 +387,23 @@ static bool is_directory(int root, struct str path) {
   return fd >= 0;
 }
 
-bool tree_digest(int root, struct str path, struct artifact_tree *ret, struct err *err) {
+bool tree_digest(int root, struct str path, struct artifact_tree *ret, struct tree_sums *sums, struct err *err) {
   AUTO_TREE_LIST struct tree_list list = {0};
-  struct artifact_tree tree = {0};
-  EVP_MD_CTX *hash = EVP_MD_CTX_new();
-  if (!hash || EVP_DigestInit_ex(hash, EVP_sha256(), NULL) != 1) {
-    EVP_MD_CTX_free(hash);
-    return err_no_memory(err);
-  }
-  bool ok;
-  if (!is_directory(root, path)) {
-    ok = digest_file(root, path, "", hash, &tree, err);
-  } else {
+  AUTO_DIGESTER struct digester d;
+  bool ok = digester_init(&d, sums, err);
+  if (ok && !is_directory(root, path)) {
+    ok = digest_file(&d, root, path, "", err);
+  } else if (ok) {
     ok = tree_list(root, path, true, &list, err);
     for (size_t i = 0; ok && i < list.count; i++)
       if (!list.entries[i].is_dir)
-        ok = digest_file(root, path, list.entries[i].name, hash, &tree, err);
+        ok = digest_file(&d, root, path, list.entries[i].name, err);
   }
-  unsigned n = sizeof tree.digest;
-  if (ok && EVP_DigestFinal_ex(hash, tree.digest, &n) != 1)
+  unsigned n = sizeof d.sum.digest;
+  if (ok && EVP_DigestFinal_ex(d.tree, d.sum.digest, &n) != 1)
     ok = err_set(err, ERR_INTERNAL, "hashing failed");
-  EVP_MD_CTX_free(hash);
   if (ok)
-    *ret = tree;
+    *ret = d.sum;
   return ok;
 }
 
@@ -348,41 +433,49 @@ bool tree_copy_file(int from, int to, struct err *err) {
   }
 }
 
-static bool link_file(int root, struct str from, struct str to, struct err *err) {
+struct keeping {
+  int root;
+  enum tree_how how;
+  bool needs_copies;
+};
+
+/* It was whole when it was opened, and is never changed in place. */
+static bool copy_file(int from_dir, const char *from, int to_dir, const char *to, struct err *err) {
+  AUTO_FD int in = openat(from_dir, from, O_RDONLY | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK);
+  if (in < 0)
+    return missing(err, errno, str_of(from));
+  AUTO_FD int out = openat(to_dir, to, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0644);
+  if (out < 0)
+    return err_errno(err, errno, "cannot make \"%s\"", to);
+  return tree_copy_file(in, out, err);
+}
+
+static bool keep_file(struct keeping *keeping, struct str from, struct str to, struct err *err) {
   struct str from_name, to_name;
   char from_text[NAME_ROOM], to_text[NAME_ROOM];
-  AUTO_FD int from_dir = tree_open_parent(root, from, false, &from_name, err);
-  AUTO_FD int to_dir = from_dir >= 0 ? tree_open_parent(root, to, true, &to_name, err) : -1;
+  AUTO_FD int from_dir = tree_open_parent(keeping->root, from, false, &from_name, err);
+  AUTO_FD int to_dir = from_dir >= 0 ? tree_open_parent(keeping->root, to, true, &to_name, err) : -1;
   if (from_dir < 0 || to_dir < 0)
     return false;
   snprintf(from_text, sizeof from_text, "%.*s", STR_ARG(from_name));
   snprintf(to_text, sizeof to_text, "%.*s", STR_ARG(to_name));
+  if (keeping->how == TREE_COPIES)
+    return copy_file(from_dir, from_text, to_dir, to_text, err);
   if (linkat(from_dir, from_text, to_dir, to_text, 0) == 0)
-    return tree_sync_parents(root, to, err);
-  if (errno != EXDEV && errno != EMLINK && errno != EPERM && errno != EOPNOTSUPP)
-    return missing(err, errno, from);
-  AUTO_FD int in = tree_open(root, from, O_RDONLY, err);
-  if (in < 0)
-    return false;
-  AUTO_FD int out = openat(to_dir, to_text, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0644);
-  if (out < 0)
-    return err_errno(err, errno, "cannot make \"%.*s\"", STR_ARG(str_slice(to, 0, 200)));
-  return tree_copy_file(in, out, err) && tree_sync_parents(root, to, err);
+    return true;
+  keeping->needs_copies = errno == EXDEV || errno == EMLINK || errno == EPERM || errno == EOPNOTSUPP;
+  return missing(err, errno, from);
 }
 
-static bool link_into(int root, struct str from, struct str to, struct err *err) {
-  struct str name = str_last(from, '/');
+static bool keep_one(struct keeping *keeping, struct str from, struct str to, struct err *err) {
   AUTO_BUF struct buf below = BUF_INIT(64 * KIB);
-  buf_printf(&below, "%.*s/%.*s", STR_ARG(to), STR_ARG(name));
-  return buf_ok(&below, err) && link_file(root, from, buf_str(&below), err);
+  buf_printf(&below, "%.*s/%.*s", STR_ARG(to), STR_ARG(str_last(from, '/')));
+  return buf_ok(&below, err) && keep_file(keeping, from, buf_str(&below), err);
 }
 
-bool tree_link(int root, struct str from, struct str to, bool *ret_is_file, struct err *err) {
+static bool keep_all(struct keeping *keeping, struct str from, struct str to, struct err *err) {
   AUTO_TREE_LIST struct tree_list list = {0};
-  *ret_is_file = !is_directory(root, from);
-  if (*ret_is_file)
-    return link_into(root, from, to, err);
-  if (!tree_list(root, from, true, &list, err))
+  if (!tree_list(keeping->root, from, true, &list, err))
     return false;
   for (size_t i = 0; i < list.count; i++) {
     if (list.entries[i].is_dir)
@@ -390,8 +483,36 @@ bool tree_link(int root, struct str from, struct str to, bool *ret_is_file, stru
     AUTO_BUF struct buf a = BUF_INIT(64 * KIB), b = BUF_INIT(64 * KIB);
     buf_printf(&a, "%.*s/%s", STR_ARG(from), list.entries[i].name);
     buf_printf(&b, "%.*s/%s", STR_ARG(to), list.entries[i].name);
-    if (!buf_ok(&a, err) || !buf_ok(&b, err) || !link_file(root, buf_str(&a), buf_str(&b), err))
+    if (!buf_ok(&a, err) || !buf_ok(&b, err) || !keep_file(keeping, buf_str(&a), buf_str(&b), err))
       return false;
   }
   return true;
+}
+
+bool tree_keep(int root, struct str from, struct str to, enum tree_how how, bool *ret_is_file, bool *ret_needs_copies, struct err *err) {
+  struct keeping keeping = {.root = root, .how = how};
+  *ret_is_file = !is_directory(root, from);
+  bool ok = *ret_is_file ? keep_one(&keeping, from, to, err) : keep_all(&keeping, from, to, err);
+  *ret_needs_copies = keeping.needs_copies;
+  return ok;
+}
+
+static bool sync_directory(int root, struct str path, struct err *err) {
+  AUTO_FD int fd = tree_open(root, path, O_RDONLY | O_DIRECTORY, err);
+  return fd >= 0 && fd_sync(fd, err);
+}
+
+bool tree_sync(int root, struct str path, struct err *err) {
+  AUTO_TREE_LIST struct tree_list list = {0};
+  if (!is_directory(root, path))
+    return tree_sync_parents(root, path, err);
+  bool ok = tree_list(root, path, true, &list, err) && sync_directory(root, path, err);
+  for (size_t i = 0; ok && i < list.count; i++) {
+    AUTO_BUF struct buf below = BUF_INIT(64 * KIB);
+    if (!list.entries[i].is_dir)
+      continue;
+    buf_printf(&below, "%.*s/%s", STR_ARG(path), list.entries[i].name);
+    ok = buf_ok(&below, err) && sync_directory(root, buf_str(&below), err);
+  }
+  return ok && tree_sync_parents(root, path, err);
 }

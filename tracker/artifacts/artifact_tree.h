@@ -18,7 +18,13 @@ MUST_CHECK int tree_open_parent(int root, struct str path, bool make, struct str
 MUST_CHECK int tree_open(int root, struct str path, int flags, struct err *err);
 /* A directory, durable with the first file in it. */
 MUST_CHECK bool tree_make(int root, struct str path, struct err *err);
+/* Whether something lies there, and whether it is a directory. An error when nothing may be removed from where it lies. */
+MUST_CHECK bool tree_may_delete(int root, struct str path, bool *ret_is_there, bool *ret_is_dir, struct err *err);
 MUST_CHECK bool tree_delete(int root, struct str path, struct err *err);
+/* When content or name last changed, wall clock. */
+int64_t tree_changed_ms(const struct stat *st);
+/* Removes a file that last changed then. *ret_removed: it was still that one. */
+MUST_CHECK bool tree_collect(int root, struct str path, int64_t changed_ms, bool *ret_removed, struct err *err);
 
 struct tree_list {
   struct artifact_entry *entries;
@@ -28,9 +34,27 @@ void tree_list_release(struct tree_list *list);
 #define AUTO_TREE_LIST CLEANUP(tree_list_release)
 /* By name. ERR_NOT_FOUND when it is no directory. */
 MUST_CHECK bool tree_list(int root, struct str path, bool deep, struct tree_list *ret, struct err *err);
-MUST_CHECK bool tree_digest(int root, struct str path, struct artifact_tree *ret, struct err *err);
-/* Hard links, else copies; synced. `to` is a directory, in which a file lies under its own name. */
-MUST_CHECK bool tree_link(int root, struct str from, struct str to, bool *ret_is_file, struct err *err);
+
+/* The files of a tree with the digest of each, by name; of one that is a file, that one, under the name "". */
+struct tree_sum {
+  char *name;
+  struct artifact_file file;
+};
+struct tree_sums {
+  struct tree_sum *items;
+  size_t count, cap;
+};
+void tree_sums_release(struct tree_sums *sums);
+/* `sums`: empty, or NULL. */
+MUST_CHECK bool tree_digest(int root, struct str path, struct artifact_tree *ret, struct tree_sums *sums, struct err *err);
+
+/* Hard links, or copies; not synced. `to` is a directory that is not there yet, in which a file lies under its own name. */
+enum tree_how { TREE_LINKS, TREE_COPIES };
+/* *ret_needs_copies: it failed because links are not possible. Part of it may have been made. */
+MUST_CHECK bool tree_keep(int root, struct str from, struct str to, enum tree_how how, bool *ret_is_file, bool *ret_needs_copies,
+                          struct err *err);
+/* Syncs all directories at and below `path` and those above it. */
+MUST_CHECK bool tree_sync(int root, struct str path, struct err *err);
 /* What is left to be read of a file, to where another is written; synced. */
 MUST_CHECK bool tree_copy_file(int from, int to, struct err *err);
 /* Syncs the directory that holds `path`, and those above it: some may be new. */

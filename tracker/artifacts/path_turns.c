@@ -4,38 +4,50 @@ static bool is_at_or_below(struct str path, struct str top) {
   return top.n == 0 || (str_starts(path, top) && (path.n == top.n || path.p[top.n] == '/'));
 }
 
-/* Does nobody before it in the list stand in its way? */
-static bool is_free(struct path_turn *turn) {
-  bool is_free = true;
-  for (struct list_node *node = turn->node.prev; node && is_free; node = node->prev) {
-    struct str path = LIST_ENTRY(node, struct path_turn, node)->path;
-    is_free = !is_at_or_below(path, turn->path) && !is_at_or_below(turn->path, path);
+static bool excludes(const struct path_turn *a, const struct path_turn *b) {
+  return is_at_or_below(a->path, b->path) || is_at_or_below(b->path, a->path);
+}
+
+static struct path_turn *turn_of(struct list_node *node) {
+  return LIST_ENTRY(node, struct path_turn, node);
+}
+
+enum path_turn_when path_turn_take(struct path_turns *turns, struct path_turn *turn, struct err *err) {
+  if (turns->all.count >= PATH_TURNS_MAX) {
+    err_set(err, ERR_OVERLOADED, "%d changes of files are under way already", PATH_TURNS_MAX);
+    return PATH_TURN_REFUSED;
   }
-  return is_free;
+  turn->before = 0;
+  for (struct list_node *node = turns->all.first; node; node = node->next)
+    turn->before += excludes(turn_of(node), turn);
+  turn->turns = turns;
+  list_push_back(&turns->all, &turn->node);
+  return turn->before ? PATH_TURN_LATER : PATH_TURN_NOW;
 }
 
-bool path_turn_take(struct list *turns, struct path_turn *turn) {
-  list_push_back(turns, &turn->node);
-  turn->is_on = is_free(turn);
-  return turn->is_on;
-}
-
-static struct path_turn *next_free(const struct list *turns) {
-  for (struct list_node *node = turns->first; node; node = node->next) {
-    struct path_turn *turn = LIST_ENTRY(node, struct path_turn, node);
-    if (!turn->is_on && is_free(turn))
-      return turn;
+/* Whose turn it is may end it at once, from its `fn`: that one adds to the list, and returns here. */
+static void tell_ready(struct path_turns *turns) {
+  if (turns->telling)
+    return;
+  turns->telling = true;
+  for (struct list_node *node; (node = list_pop_front(&turns->ready));) {
+    const struct path_turn *turn = LIST_ENTRY(node, struct path_turn, ready);
+    turn->fn(turn->ctx);
   }
-  return NULL;
+  turns->telling = false;
 }
 
-/* Whose turn it is may end it at once, from its `fn`. */
 void path_turn_end(struct path_turn *turn) {
-  struct list *turns = turn->node.list;
-  struct path_turn *next;
-  list_remove(&turn->node);
-  while (turns && (next = next_free(turns)) != NULL) {
-    next->is_on = true;
-    next->fn(next->ctx);
+  struct path_turns *turns = turn->turns;
+  if (!turns)
+    return;
+  for (struct list_node *node = turn->node.next; node; node = node->next) {
+    struct path_turn *later = turn_of(node);
+    if (excludes(turn, later) && --later->before == 0)
+      list_push_back(&turns->ready, &later->ready);
   }
+  turn->turns = NULL;
+  list_remove(&turn->node);
+  list_remove(&turn->ready);
+  tell_ready(turns);
 }

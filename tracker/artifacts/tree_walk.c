@@ -4,6 +4,7 @@
 #include <sys/stat.h>
 
 #include "base/mem.h"
+#include "tracker/artifacts/artifact_tree.h"
 
 void tree_walk_init(struct tree_walk *walk, int root) {
   *walk = (struct tree_walk){.root = root, .path = BUF_INIT(64 * KIB)};
@@ -38,14 +39,12 @@ static bool descend(struct tree_walk *walk, int parent, const char *name, struct
 
 static bool take_file(struct tree_walk *walk, const char *name, const struct stat *st, struct tree_walk_file *ret, struct err *err) {
   size_t room = walk->path.n + strlen(name) + 2;
-  int64_t written = st->st_mtim.tv_sec * 1000 + st->st_mtim.tv_nsec / 1000000,
-          changed = st->st_ctim.tv_sec * 1000 + st->st_ctim.tv_nsec / 1000000;
   ret->path = mem_alloc(room);
   if (!ret->path)
     return err_no_memory(err);
   snprintf(ret->path, room, "%s%s%s", buf_text(&walk->path), walk->path.n ? "/" : "", name);
   ret->size = st->st_size;
-  ret->changed_ms = MAX_OF(written, changed);
+  ret->changed_ms = tree_changed_ms(st);
   return true;
 }
 

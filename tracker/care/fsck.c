@@ -234,9 +234,14 @@ static void on_version(void *ctx, const struct pg_reply *reply) {
   if (op->kept.has_digest)
     memcpy(op->kept.digest, digest.p, digest.n);
   struct artifact_store *store = op->care.conf.artifacts;
-  bool ok = op->kept.path ? (op->deep ? artifact_digest(store, str_of(op->kept.path), on_digest, op, &err)
-                                      : artifact_list(store, str_of(op->kept.path), true, on_sizes, op, &err))
-                          : err_no_memory(&err);
+  struct str path = str_of(op->kept.path);
+  bool ok = op->kept.path || err_no_memory(&err);
+  if (ok && !op->deep)
+    ok = artifact_list(store, path, true, on_sizes, op, &err);
+  else if (ok && op->kept.has_digest)
+    ok = artifact_digest_kept(store, path, op->kept.digest, on_digest, op, &err);
+  else if (ok)
+    ok = artifact_digest(store, path, on_digest, op, &err);
   if (!ok)
     care_told(&op->care, false, &err);
 }

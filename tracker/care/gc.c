@@ -19,7 +19,7 @@ struct gc {
   struct tree_walk walk;
   struct tree_walk_file files[FILES_PAGE];
   bool doomed_file[FILES_PAGE], removed[FILES_PAGE];
-  size_t file_count;
+  size_t file_count, at; /* `at`: the one that is being removed */
   struct artifact_check check;
   size_t missing; /* rows of the page looked at, up to here */
   struct buf after;
@@ -83,18 +83,30 @@ static void tell_files(struct gc *op) {
   care_told(&op->care, true, NULL);
 }
 
-static void run_remove(struct work *work) {
-  struct gc *op = CONTAINER_OF(work, struct gc, work);
-  for (size_t i = 0; i < op->file_count; i++) {
-    struct err ignored;
-    op->removed[i] = op->doomed_file[i] && tree_delete(op->walk.root, str_of(op->files[i].path), &ignored);
-  }
+static void remove_files(struct gc *op);
+
+/* What cannot be removed is left for another time. */
+static void on_collected(void *ctx, bool removed, const struct err *err) {
+  struct gc *op = ctx;
+  op->removed[op->at++] = removed;
+  if (err && err->code == ERR_UNAVAILABLE)
+    care_told(&op->care, false, err);
+  else
+    remove_files(op);
 }
 
-static void removed(struct work *work, bool cancelled) {
-  struct gc *op = CONTAINER_OF(work, struct gc, work);
-  if (!work_failed(op, cancelled))
+/* One after the other. A name may have come again since it was asked for: whoever has its turn at the path looks again. */
+static void remove_files(struct gc *op) {
+  struct err err;
+  while (op->at < op->file_count && !op->doomed_file[op->at])
+    op->removed[op->at++] = false;
+  if (op->at == op->file_count) {
     tell_files(op);
+    return;
+  }
+  const struct tree_walk_file *file = &op->files[op->at];
+  if (!artifact_collect(op->care.conf.artifacts, str_of(file->path), file->changed_ms, is_temporary(file->path), on_collected, op, &err))
+    care_told(&op->care, false, &err);
 }
 
 /* Those that are not among the known ones, which come in no order. Where clients write themselves, what we do not know is theirs. */
@@ -111,10 +123,11 @@ static void on_known(void *ctx, const struct pg_reply *reply) {
       known = str_is(pg_text(reply, row, 0), op->files[i].path);
     op->doomed_file[i] = is_temporary(op->files[i].path) || (!known && !artifact_store_is_shared(op->care.conf.artifacts));
   }
+  op->at = 0;
   if (op->dry_run)
     tell_files(op);
-  else if (!submit(op, run_remove, removed, &err))
-    care_told(&op->care, false, &err);
+  else
+    remove_files(op);
 }
 
 static bool is_text(const char *path) {

@@ -201,7 +201,7 @@ static void on_run(void *ctx, const struct pg_reply *reply) {
     api_reply_zip(op->req, op->full, str_of(hex));
     break;
   case USE_DELETE:
-    files_guard(op->req, op->full, on_may_delete, op);
+    files_guard(op->req, op->full, FILES_REMOVE, on_may_delete, op);
     break;
   }
 }

@@ -417,6 +417,10 @@ static void on_version(void *ctx, const struct pg_reply *reply) {
   }
   op->model = pg_int(reply, 0, 0);
   op->version = pg_int(reply, 0, 1);
+  if (pg_bool(reply, 0, 6)) { /* they have come with the others */
+    next_kept(op);
+    return;
+  }
   mem_free(op->kept_path);
   op->kept_path = mem_strdup(pg_text(reply, 0, 3).p);
   if (op->kept_path ? !artifact_list(op->app->artifacts, str_of(op->kept_path), true, on_kept_listed, op, &err) : !err_no_memory(&err))

@@ -13,7 +13,7 @@
 #include "web/tables.h"
 #include "web/tracking.h"
 
-enum file_use { FILES_LIST, FILES_READ, FILES_ZIP, FILES_VERIFY };
+enum file_use { USE_LIST, USE_READ, USE_ZIP, USE_VERIFY };
 
 /* Texts live as long as the request. */
 struct files_op {
@@ -50,37 +50,66 @@ static bool is_one_file(struct files_op *op, struct str place, struct stat *ret)
   return fd >= 0;
 }
 
-/* Such a version looks like a directory that holds the file under the name it had. */
-static void reply_one_file(struct files_op *op, struct str place, struct str name, const struct stat *st) {
+/* A list of one. Texts live as long as the request. */
+struct one_op {
+  struct http_req *req;
+  struct str name;
+  int64_t size;
+};
+
+static void on_one_row(void *ctx, const struct pg_reply *reply) {
+  const struct one_op *op = ctx;
   struct err err;
-  if (op->use != FILES_LIST) {
-    if (str_eq(op->path, name)) {
-      files_reply(op->req, place);
-    } else {
-      err_set(&err, ERR_NOT_FOUND, "this version is one file, \"%.*s\"", STR_ARG(str_slice(name, 0, 200)));
-      http_reply_error(op->req, &err);
-    }
+  char sha256[65];
+  if (!pg_ok(reply, &err)) {
+    http_reply_error(op->req, &err);
     return;
   }
+  bool known = pg_rows(reply) > 0;
+  if (known)
+    hex_encode(pg_bytea(reply, 0, 2).p, 32, sha256);
   struct buf body = BUF_INIT(64 * KIB);
   struct json_writer w;
   jw_init(&w, &body);
   jw_object(&w);
   jw_key(&w, "items");
   jw_array(&w);
-  if (!op->path.n) {
+  if (op->name.n) {
     jw_object(&w);
-    jw_put_str(&w, "path", name);
+    jw_put_str(&w, "path", op->name);
     jw_put_bool(&w, "is_dir", false);
-    jw_put_i64(&w, "size", st->st_size);
-    jw_put_null(&w, "sha256");
-    jw_put_null(&w, "created");
+    jw_put_i64(&w, "size", op->size);
+    jw_put_text(&w, "sha256", known ? sha256 : NULL);
+    api_put_time(&w, "created", known ? pg_int(reply, 0, 3) : INT64_MIN);
     jw_object_end(&w);
   }
   jw_array_end(&w);
   jw_put_null(&w, "next");
   jw_object_end(&w);
   http_reply_json(op->req, 200, &body);
+}
+
+static bool list_one_file(struct files_op *op, struct str place, struct str name, int64_t size, struct err *err) {
+  struct one_op *one = ARENA_NEW(http_req_arena(op->req), struct one_op);
+  AUTO_PG_ARGS struct pg_args args;
+  pg_args_init(&args, STMT_ARTIFACT_BELOW);
+  pg_put_text(&args, place);
+  if (!one)
+    return err_no_memory(err);
+  *one = (struct one_op){.req = op->req, .size = size};
+  if (!op->path.n && !api_keep(op->req, name, &one->name, err))
+    return false;
+  return pg_run(web_app(op->req)->pg, &args, 0, on_one_row, one, err);
+}
+
+/* Such a version looks like a directory that holds the file under the name it had. */
+static bool reply_one_file(struct files_op *op, struct str place, struct str name, const struct stat *st, struct err *err) {
+  if (op->use == USE_LIST)
+    return list_one_file(op, place, name, st->st_size, err);
+  if (!str_eq(op->path, name))
+    return err_set(err, ERR_NOT_FOUND, "this version is one file, \"%.*s\"", STR_ARG(str_slice(name, 0, 200)));
+  files_reply(op->req, place);
+  return true;
 }
 
 /* Files are those that were kept; of a version without a copy, those of its source. */
@@ -96,15 +125,14 @@ static bool start_verifying(struct files_op *op, const struct version_row *row, 
 
 static bool use_place(struct files_op *op, const struct version_row *row, struct str place, struct err *err) {
   struct stat st;
-  if (op->use == FILES_VERIFY)
+  if (op->use == USE_VERIFY)
     return start_verifying(op, row, place, err);
   struct str directory, name;
   if (is_one_file(op, place, &st)) {
     struct str path = api_version_path(row);
-    reply_one_file(op, place, str_last(path.n ? path : row->storage_location, '/'), &st);
-    return true;
+    return reply_one_file(op, place, str_last(path.n ? path : row->storage_location, '/'), &st, err);
   }
-  if (op->use == FILES_ZIP) {
+  if (op->use == USE_ZIP) {
     name = str_of(arena_printf(http_req_arena(op->req), "%.*s-%lld", STR_ARG(row->name), (long long)row->version));
     api_reply_zip(op->req, place, name.p ? name : STR("files"));
     return true;
@@ -112,11 +140,11 @@ static bool use_place(struct files_op *op, const struct version_row *row, struct
   place = files_join(op->req, place, op->path);
   if (!place.p)
     return err_no_memory(err);
-  if (op->use == FILES_READ && api_zip_asked(op->req, place, op->path, &directory, &name)) {
+  if (op->use == USE_READ && api_zip_asked(op->req, place, op->path, &directory, &name)) {
     api_reply_zip(op->req, directory, name);
     return true;
   }
-  if (op->use == FILES_LIST)
+  if (op->use == USE_LIST)
     return api_list_files(op->req, place, op->path, err);
   files_reply(op->req, place);
   return true;
@@ -158,19 +186,19 @@ static void use_files(struct http_req *req, struct str path, enum file_use use) 
 }
 
 static void list_files(struct http_req *req) {
-  use_files(req, http_req_param(req, "path"), FILES_LIST);
+  use_files(req, http_req_param(req, "path"), USE_LIST);
 }
 
 static void get_file(struct http_req *req) {
-  use_files(req, http_req_value(req, "path"), FILES_READ);
+  use_files(req, http_req_value(req, "path"), USE_READ);
 }
 
 static void get_zip(struct http_req *req) {
-  use_files(req, STR(""), FILES_ZIP);
+  use_files(req, STR(""), USE_ZIP);
 }
 
 static void verify(struct http_req *req) {
-  use_files(req, STR(""), FILES_VERIFY);
+  use_files(req, STR(""), USE_VERIFY);
 }
 
 #define GET_ROW(path_text, handler_fn, text, query_text) \

@@ -2,12 +2,13 @@
  * for the disk, and everybody with it. */
 #include <fcntl.h>
 #include <sys/mman.h>
+#include <sys/uio.h>
 
 #include "base/file.h"
 #include "base/mem.h"
 #include "web/http/http_intern.h"
 
-enum { PROBE = 512 * 1024, READ_AT_ONCE = 2 * MIB, SCRATCH = 64 * 1024, SMALLEST_PAGE = 4096 };
+enum { PROBE = 512 * 1024, READ_AT_ONCE = 2 * MIB, SCRATCH = 64 * 1024, SMALLEST_PAGE = 4096, READ_PIECE = 8 * 1024 };
 
 struct file_ahead {
   struct work work;
@@ -16,8 +17,8 @@ struct file_ahead {
   uint64_t at, n;
 };
 
-/* Also when that cannot be told. */
-static bool is_in_memory(int fd, uint64_t at, size_t n) {
+/* Of a file system that cannot be asked otherwise. The kernel says so of all files that we may not write, in memory or not. */
+static bool is_mapped_in_memory(int fd, uint64_t at, size_t n) {
   unsigned char pages[PROBE / SMALLEST_PAGE + 2];
   size_t page = (size_t)sysconf(_SC_PAGESIZE), skip = (size_t)(at % page), count = (skip + n + page - 1) / page;
   void *map = mmap(NULL, skip + n, PROT_READ, MAP_SHARED, fd, (off_t)(at - skip));
@@ -29,6 +30,19 @@ static bool is_in_memory(int fd, uint64_t at, size_t n) {
       all = pages[i] & 1;
   munmap(map, skip + n);
   return all;
+}
+
+/* Reads it as far as that needs no disk, all into the same few bytes. */
+static bool is_in_memory(int fd, uint64_t at, size_t n) {
+  char bytes[READ_PIECE];
+  struct iovec pieces[PROBE / READ_PIECE];
+  size_t count = 0;
+  for (size_t done = 0; done < n; done += pieces[count++].iov_len)
+    pieces[count] = (struct iovec){bytes, MIN_OF(n - done, sizeof bytes)};
+  ssize_t got = preadv2(fd, pieces, (int)count, (off_t)at, RWF_NOWAIT);
+  if (got < 0 && errno != EAGAIN && errno != EINTR)
+    return is_mapped_in_memory(fd, at, n);
+  return got == 0 || got == (ssize_t)n; /* 0: it has become shorter, which sending it says */
 }
 
 static void run(struct work *work) {

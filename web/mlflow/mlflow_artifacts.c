@@ -89,7 +89,7 @@ static void delete_file(struct http_req *req) {
     return;
   }
   *op = (struct delete_op){req, path};
-  files_guard(req, path, on_may_delete, op);
+  files_guard(req, path, FILES_REMOVE, on_may_delete, op);
 }
 
 const struct route mlflow_artifact_routes[] = {
@@ -165,7 +165,7 @@ static void use_file(struct file_op *op, struct str uri) {
   case USE_PUT:
     op->target = path;
     if (ours)
-      files_guard(op->req, path, store_body, op);
+      files_guard(op->req, path, FILES_WRITE, store_body, op);
     break;
   }
   if (!ours) {

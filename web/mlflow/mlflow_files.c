@@ -83,46 +83,136 @@ void files_reply_list(struct http_req *req, struct str path, struct str prefix, 
 
 /* ---- who may write ---- */
 
+enum { NAMED_MAX = 16 }; /* ids that a path may name */
+
 struct guard {
   struct http_req *req;
-  struct id run;
+  struct str path;
+  enum files_use use;
+  struct id ids[NAMED_MAX];
+  size_t count;
   files_guard_fn *then;
   void *ctx;
 };
 
-static void on_owner(void *ctx, const struct pg_reply *reply) {
-  struct guard *guard = ctx;
-  struct err err;
-  if (!pg_ok(reply, &err)) {
-    guard->then(guard->ctx, &err);
-    return;
-  }
-  int pass = tracking_pass(guard->req, guard->run);
-  bool ours = pg_rows(reply) && pg_bool(reply, 0, 0);
-  if (ours && pass == 0)
-    err_set(&err, ERR_FORBIDDEN, "the run belongs to its executor: its token, or one with the scope `write`, is needed");
-  else if (ours && pass > 0 && pass != pg_int(reply, 0, 1))
-    err_set(&err, ERR_FENCED, "another attempt of this run has taken over");
-  else {
-    guard->then(guard->ctx, NULL);
-    return;
-  }
-  guard->then(guard->ctx, &err);
+static void guard_end(struct guard *guard, const struct err *err) {
+  guard->then(guard->ctx, err);
 }
 
-/* "<experiment>/<run id>/artifacts/...": the run, if it is one. */
-static bool run_of_path(struct str path, struct id *ret) {
-  struct str rest = path, part;
-  return str_split(&rest, '/', &part) && str_split(&rest, '/', &part) && part.n == ID_HEX_LEN && id_parse(part, ret);
+static bool is_at_or_below(struct str path, struct str top) {
+  return str_starts(path, top) && (path.n == top.n || path.p[top.n] == '/');
+}
+
+/* Of "<location>/<run id>/artifacts" and "<location>/models/m-<id>/artifacts": all up to the id is its own. */
+static bool is_of(const struct guard *guard, struct str uri) {
+  AUTO_BUF struct buf base = BUF_INIT(64 * KIB);
+  struct str place;
+  struct err ignored;
+  if (!artifact_path_of_uri(store_of(guard->req), uri, &base) || !artifact_path_check(buf_str(&base), &place, &ignored))
+    return false;
+  if (str_ends(place, STR("/artifacts")))
+    place.n -= strlen("/artifacts");
+  return is_at_or_below(guard->path, place);
+}
+
+static bool is_own_or_child(const struct access_principal *who, struct id run, struct str parent) {
+  struct id of;
+  return who->kind == ACCESS_RUN && (id_eq(who->run_id, run) || (id_parse(parent, &of) && id_eq(who->run_id, of)));
+}
+
+static bool not_yours(struct err *err) {
+  err_set(err, ERR_FORBIDDEN, "a job's token is for the files of its own run");
+  return err_hint(err, "a token with the scope `write` may change others");
+}
+
+static bool may_change(struct guard *guard, const struct pg_reply *reply, size_t row, struct err *err) {
+  const struct access_principal *who = web_principal(guard->req);
+  struct id run = pg_uuid(reply, row, 0);
+  int pass = tracking_pass(guard->req, run);
+  if (!pg_bool(reply, row, 2))
+    return who->is_open || is_own_or_child(who, run, pg_text(reply, row, 4)) || not_yours(err);
+  if (pass == 0)
+    return err_set(err, ERR_FORBIDDEN, "the run belongs to its executor: its token, or one with the scope `write`, is needed");
+  return pass < 0 || pass == pg_int(reply, row, 3) || err_set(err, ERR_FENCED, "another attempt of this run has taken over");
+}
+
+static void on_holds_owned(void *ctx, const struct pg_reply *reply) {
+  struct guard *guard = ctx;
+  struct err err;
+  bool ok = pg_ok(reply, &err);
+  if (ok && pg_bool(reply, 0, 0)) {
+    err_set(&err, ERR_FORBIDDEN, "files of several runs lie there");
+    err_hint(&err, "a token with the scope `write` may remove them all");
+    ok = false;
+  }
+  guard_end(guard, ok ? NULL : &err);
+}
+
+/* What no run has. */
+static void guard_unowned(struct guard *guard) {
+  struct err err;
+  if (!web_principal(guard->req)->is_open) {
+    not_yours(&err);
+    guard_end(guard, &err);
+    return;
+  }
+  if (guard->use == FILES_WRITE) {
+    guard_end(guard, NULL);
+    return;
+  }
+  AUTO_PG_ARGS struct pg_args args;
+  pg_args_init(&args, STMT_ARTIFACT_HOLDS_OWNED);
+  pg_put_text(&args, guard->path);
+  if (!pg_run(web_app(guard->req)->pg, &args, 0, on_holds_owned, guard, &err))
+    guard_end(guard, &err);
+}
+
+static void on_owners(void *ctx, const struct pg_reply *reply) {
+  struct guard *guard = ctx;
+  struct err err;
+  bool ok = pg_ok(reply, &err), any = false;
+  for (size_t row = 0; ok && row < pg_rows(reply); row++)
+    if (is_of(guard, pg_text(reply, row, 1))) {
+      any = true;
+      ok = may_change(guard, reply, row, &err);
+    }
+  if (ok && !any)
+    guard_unowned(guard);
+  else
+    guard_end(guard, ok ? NULL : &err);
+}
+
+/* "<run id>" and "m-<id of a logged model>", wherever experiments have their files. */
+static bool find_named(struct guard *guard, struct err *err) {
+  struct str rest = guard->path, part;
+  while (str_split(&rest, '/', &part)) {
+    struct str hex = str_starts(part, STR("m-")) ? str_slice(part, 2, part.n) : part;
+    if (hex.n != ID_HEX_LEN || !id_parse(hex, &guard->ids[guard->count]))
+      continue;
+    if (++guard->count == NAMED_MAX)
+      return err_set(err, ERR_INVALID, "the path names too many runs");
+  }
+  return true;
+}
+
+static bool ask_owners(struct guard *guard, struct err *err) {
+  AUTO_PG_ARGS struct pg_args args;
+  pg_args_init(&args, STMT_ARTIFACT_OWNERS);
+  for (int kind = 0; kind < 2; kind++) { /* runs; logged models */
+    pg_begin_array(&args);
+    for (size_t i = 0; i < guard->count; i++)
+      pg_put_uuid(&args, guard->ids[i]);
+    pg_end_array(&args);
+  }
+  return pg_run(web_app(guard->req)->pg, &args, 0, on_owners, guard, err);
 }
 
 /* What versions of the registry keep: written by us alone. */
 static bool is_kept(struct str path) {
-  return str_is(path, "registry") || str_starts(path, STR("registry/"));
+  return is_at_or_below(path, STR("registry"));
 }
 
-void files_guard(struct http_req *req, struct str path, files_guard_fn *then, void *ctx) {
-  struct id run;
+void files_guard(struct http_req *req, struct str path, enum files_use use, files_guard_fn *then, void *ctx) {
   struct err err;
   const struct access_principal *who = web_principal(req);
   if (is_kept(path)) {
@@ -130,7 +220,7 @@ void files_guard(struct http_req *req, struct str path, files_guard_fn *then, vo
     then(ctx, &err);
     return;
   }
-  if (!who || access_has(who, SCOPE_WRITE) || !run_of_path(path, &run)) {
+  if (!who || access_has(who, SCOPE_WRITE)) {
     then(ctx, NULL);
     return;
   }
@@ -140,11 +230,14 @@ void files_guard(struct http_req *req, struct str path, files_guard_fn *then, vo
     then(ctx, &err);
     return;
   }
-  *guard = (struct guard){req, run, then, ctx};
-  AUTO_PG_ARGS struct pg_args args;
-  pg_args_init(&args, STMT_RUN_OWNER);
-  pg_put_uuid(&args, run);
-  if (!pg_run(web_app(req)->pg, &args, 0, on_owner, guard, &err))
+  *guard = (struct guard){.req = req, .path = path, .use = use, .then = then, .ctx = ctx};
+  if (!find_named(guard, &err)) {
+    then(ctx, &err);
+    return;
+  }
+  if (!guard->count)
+    guard_unowned(guard);
+  else if (!ask_owners(guard, &err))
     then(ctx, &err);
 }
 
@@ -235,7 +328,7 @@ static bool begin_upload(struct http_req *req, struct str path) {
 
 void files_put_go(struct http_req *req, struct str path) {
   if (begin_upload(req, path))
-    files_guard(req, path, on_guarded, http_req_state(req));
+    files_guard(req, path, FILES_WRITE, on_guarded, http_req_state(req));
 }
 
 void files_put_into(struct http_req *req, struct str path) {

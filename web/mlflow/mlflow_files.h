@@ -10,10 +10,12 @@ void files_reply(struct http_req *req, struct str path);
 /* Answers with MLflow's list of a directory. `prefix` stands before each name (p NULL: none), `root_uri` (p NULL: left out) beside them;
  * both live as long as the request. */
 void files_reply_list(struct http_req *req, struct str path, struct str prefix, struct str root_uri);
-/* May the caller write there? What belongs to an executor's run is its job's alone. Calls `then` with an error or without, at once
- * or later. */
+/* May the caller write there, or remove what is there? What belongs to an executor's run is its job's alone; a job's token is for its run
+ * and the children of that, and for what needs no credential here; a directory of several runs needs `write`. Whose files they are is told
+ * by where the runs and logged models are that the path names. Calls `then` with an error or without, at once or later. */
+enum files_use { FILES_WRITE, FILES_REMOVE };
 typedef void files_guard_fn(void *ctx, const struct err *err);
-void files_guard(struct http_req *req, struct str path, files_guard_fn *then, void *ctx);
+void files_guard(struct http_req *req, struct str path, enum files_use use, files_guard_fn *then, void *ctx);
 /* base and "/" and below, in the request's arena; p NULL without memory. */
 struct str files_join(struct http_req *req, struct str base, struct str below);
 /* A streamed body into a file, which is there already only without "If-None-Match: *"; `stored` answers. The route's stream begins with

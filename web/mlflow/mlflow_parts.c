@@ -1,7 +1,9 @@
 /* MLflow's protocol: uploads in parts. Each part is a file of the store; in the end they are joined into the one that was meant. */
 #include <openssl/sha.h>
 
+#include "base/log.h"
 #include "tracker/names.h"
+#include "web/idempotency.h"
 #include "web/mlflow/mlflow_files.h"
 #include "web/mlflow/mlflow_tables.h"
 
@@ -204,9 +206,14 @@ static void on_gone(void *ctx, const struct err *err) {
     mlflow_reply_done(op->req);
 }
 
-static void on_joined_gone(void *ctx, const struct err *err UNUSED) {
+static void on_parts_gone(void *ctx UNUSED, const struct err *err UNUSED) {}
+
+/* Once the answer is kept, so that who asks again gets it, or finds the parts. What is left of them is found by gc. */
+static void remove_parts(void *ctx) {
   const struct end_op *op = ctx;
-  mlflow_reply_done(op->req); /* the file is there; parts left behind are found by gc */
+  struct err ignored;
+  if (!artifact_delete(web_app(op->req)->artifacts, op->directory, on_parts_gone, NULL, &ignored))
+    log_debug("web", NULL, "%.*s: its parts are left to gc: %s", STR_ARG(op->directory), ignored.text);
 }
 
 static void on_joined(void *ctx, const struct artifact_file *file UNUSED, const struct err *err) {
@@ -216,8 +223,10 @@ static void on_joined(void *ctx, const struct artifact_file *file UNUSED, const 
     fail(op->req, (no_upload(&why), &why)); /* aborted meanwhile */
   else if (err)
     fail(op->req, err);
-  else if (!artifact_delete(web_app(op->req)->artifacts, op->directory, on_joined_gone, op, &why))
-    on_joined_gone(op, &why);
+  else {
+    idempotency_then(op->req, remove_parts, op);
+    mlflow_reply_done(op->req);
+  }
 }
 
 static bool join(struct end_op *op, struct err *err) {
@@ -353,7 +362,7 @@ static void complete_parts(struct http_req *req) {
   if (!op)
     return;
   if (read_parts(op, in.part_list, &err))
-    files_guard(req, op->target, on_may_join, op);
+    files_guard(req, op->target, FILES_WRITE, on_may_join, op);
   else
     fail(req, &err);
 }

@@ -79,6 +79,8 @@ static void on_created(void *ctx, struct str location, const struct err *refused
   AUTO_BUF struct buf uri = BUF_INIT(16 * KIB);
   char hex[ID_HEX_LEN + 1];
   id_format(op->made.id, hex);
+  while (location.n && location.p[location.n - 1] == '/')
+    location.n--;
   buf_printf(&uri, "%.*s/%s/artifacts", STR_ARG(location), hex);
   struct run_row row = {
       .id = op->made.id,

@@ -65,28 +65,76 @@ static void a_directory_is_removed_although_files_are_added(void **state UNUSED)
   pthread_join(thread, NULL);
 }
 
-static void a_file_is_linked_under_its_own_name(void **state UNUSED) {
+static void a_file_is_kept_under_its_own_name(void **state UNUSED) {
+  static const enum tree_how ways[] = {TREE_LINKS, TREE_COPIES};
   struct err err;
-  bool is_file = false;
-  struct artifact_tree tree;
+  bool is_file = false, needs_copies = false;
+  struct artifact_tree tree, same;
   assert_true(tree_make(root, STR("a/b"), &err));
   put("a/b/c.txt");
-  assert_true(tree_link(root, STR("a/b/c.txt"), STR("kept/1"), &is_file, &err));
-  assert_true(is_file);
-  assert_int_equal(faccessat(root, "kept/1/c.txt", F_OK, 0), 0);
-  assert_true(tree_link(root, STR("a"), STR("kept/2"), &is_file, &err));
-  assert_false(is_file);
-  assert_int_equal(faccessat(root, "kept/2/b/c.txt", F_OK, 0), 0);
-  assert_true(tree_digest(root, STR("kept/2"), &tree, &err));
-  assert_int_equal(tree.files, 1);
-  assert_false(tree_link(root, STR("a/none"), STR("kept/3"), &is_file, &err));
-  assert_int_equal(err.code, ERR_NOT_FOUND);
+  for (size_t i = 0; i < ARRAY_LEN(ways); i++) {
+    assert_true(tree_keep(root, STR("a/b/c.txt"), STR("kept/1"), ways[i], &is_file, &needs_copies, &err));
+    assert_true(is_file && !needs_copies);
+    assert_int_equal(faccessat(root, "kept/1/c.txt", F_OK, 0), 0);
+    assert_true(tree_keep(root, STR("a"), STR("kept/2"), ways[i], &is_file, &needs_copies, &err));
+    assert_false(is_file || needs_copies);
+    assert_int_equal(faccessat(root, "kept/2/b/c.txt", F_OK, 0), 0);
+    assert_true(tree_sync(root, STR("kept/2"), &err));
+    assert_true(tree_digest(root, STR("kept/2"), i ? &same : &tree, NULL, &err));
+    assert_int_equal(tree.files, 1);
+    assert_false(tree_keep(root, STR("a/none"), STR("kept/3"), ways[i], &is_file, &needs_copies, &err));
+    assert_int_equal(err.code, ERR_NOT_FOUND);
+    assert_true(tree_delete(root, STR("kept"), &err));
+  }
+  assert_memory_equal(tree.digest, same.digest, sizeof tree.digest);
+}
+
+static void each_file_has_its_own_digest(void **state UNUSED) {
+  struct artifact_tree tree;
+  struct tree_sums sums = {.count = 0};
+  struct err err;
+  assert_true(tree_make(root, STR("s/b"), &err));
+  put("s/b/c.txt");
+  put("s/empty");
+  assert_true(tree_digest(root, STR("s"), &tree, &sums, &err));
+  assert_int_equal(sums.count, 2);
+  assert_string_equal(sums.items[0].name, "b/c.txt");
+  assert_int_equal(sums.items[1].file.size, 0);
+  assert_int_equal(sums.items[1].file.sha256[0], 0xe3); /* of nothing */
+  assert_int_equal(sums.items[1].file.sha256[31], 0x55);
+  tree_sums_release(&sums);
+  assert_true(tree_digest(root, STR("s/empty"), &tree, &sums, &err));
+  assert_string_equal(sums.items[0].name, "");
+  tree_sums_release(&sums);
+}
+
+/* Only the file that was looked at. */
+static void what_has_come_again_stays(void **state UNUSED) {
+  struct err err;
+  struct stat st;
+  bool removed;
+  put("old");
+  assert_int_equal(fstatat(root, "old", &st, 0), 0);
+  assert_true(tree_collect(root, STR("old"), tree_changed_ms(&st) - 1, &removed, &err));
+  assert_false(removed);
+  assert_true(tree_collect(root, STR("old"), tree_changed_ms(&st), &removed, &err));
+  assert_true(removed);
+  assert_true(tree_collect(root, STR("old"), tree_changed_ms(&st), &removed, &err));
+  assert_false(removed);
+  assert_true(tree_collect(root, STR("no/where"), 1, &removed, &err));
+  assert_false(removed);
+  assert_true(tree_make(root, STR("old/sub"), &err));
+  assert_int_equal(fstatat(root, "old", &st, 0), 0);
+  assert_true(tree_collect(root, STR("old"), tree_changed_ms(&st), &removed, &err));
+  assert_false(removed);
 }
 
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test_setup_teardown(a_directory_is_removed_although_files_are_added, set_up, tear_down),
-      cmocka_unit_test_setup_teardown(a_file_is_linked_under_its_own_name, set_up, tear_down),
+      cmocka_unit_test_setup_teardown(a_file_is_kept_under_its_own_name, set_up, tear_down),
+      cmocka_unit_test_setup_teardown(each_file_has_its_own_digest, set_up, tear_down),
+      cmocka_unit_test_setup_teardown(what_has_come_again_stays, set_up, tear_down),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

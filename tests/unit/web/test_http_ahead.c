@@ -2,6 +2,7 @@
 #include <fcntl.h>
 #include <semaphore.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "tests/support/http_fixture.h"
@@ -109,6 +110,29 @@ static void a_file_that_is_to_be_read_first(void **unused UNUSED) {
   http_client_close(&client);
 }
 
+/* Of which the kernel would say that all of it is in memory. */
+static void a_file_of_somebody_else(void **unused UNUSED) {
+  enum { NOBODY = 65534 };
+  struct http_client client;
+  if (geteuid() != 0 || !write_cold_file())
+    skip();
+  char directory[4096];
+  snprintf(directory, sizeof directory, "%s", f.file);
+  *strrchr(directory, '/') = 0;
+  assert_true(chmod(directory, 0755) == 0 && chmod(f.file, 0644) == 0 && seteuid(NOBODY) == 0);
+  close_gate();
+  begin(&client);
+  others_are_answered(20);
+  while (http_client_receive(&client))
+    ;
+  bool sent = client.in.n >= HEAD_MAX;
+  open_gate();
+  assert_int_equal(seteuid(0), 0);
+  assert_false(sent);
+  assert_whole(&client);
+  http_client_close(&client);
+}
+
 static void a_file_in_memory_waits_for_no_thread(void **unused UNUSED) {
   struct http_client client;
   http_fixture_write_file(&f, SIZE);
@@ -151,10 +175,8 @@ static void no_thread_to_read_it(void **unused UNUSED) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      TEST(a_file_that_is_to_be_read_first),
-      TEST(a_file_in_memory_waits_for_no_thread),
-      TEST(a_client_that_leaves_meanwhile),
-      TEST(no_thread_to_read_it),
+      TEST(a_file_that_is_to_be_read_first), TEST(a_file_of_somebody_else), TEST(a_file_in_memory_waits_for_no_thread),
+      TEST(a_client_that_leaves_meanwhile),  TEST(no_thread_to_read_it),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

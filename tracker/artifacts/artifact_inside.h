@@ -1,0 +1,25 @@
+/* What the parts of the artifact store share, for artifact_store.c, artifact_upload.c and artifact_task.c only. */
+#ifndef WINNOW_TRACKER_ARTIFACT_INSIDE_H
+#define WINNOW_TRACKER_ARTIFACT_INSIDE_H
+
+#include "storage/pg/pg.h"
+#include "tracker/artifacts/artifact_store.h"
+#include "tracker/artifacts/path_turns.h"
+
+struct artifact_store {
+  struct artifact_store_conf conf;
+  char *directory;
+  struct str uri; /* empty: none */
+  int root;
+  struct path_turns turns; /* of those that change files: a file and its row are changed together */
+  struct list owing;       /* uploads of whose end the database does not know yet; they keep their turn */
+  struct loop_timer *again;
+  bool stopping;
+};
+
+/* Tells the database again. */
+void artifact_upload_tell_owed(struct artifact_store *store);
+/* Lets them go; the next start looks at what lies there. */
+void artifact_upload_drop_owed(struct artifact_store *store);
+
+#endif
