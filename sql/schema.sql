@@ -70,7 +70,7 @@ CREATE FUNCTION winnow.log_stream_is_as_read(moved boolean) RETURNS void
     AS $$
 begin
   if not moved then
-    raise exception 'the output or its points have changed meanwhile' using errcode = 'WN420';
+    raise exception 'the output or its points have changed meanwhile' using errcode = 'WN421';
   end if;
 end
 $$;
