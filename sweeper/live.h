@@ -179,7 +179,8 @@ struct live_sweep {
     uint32_t number, tells;
   } in_vain; /* no point was found for this trial from so many results; tried again at the next tick */
   struct work work;
-  char trouble[300]; /* why no point could be made; "" when all is well */
+  char trouble[300];  /* why no point could be made; "" when all is well */
+  const char *damage; /* it rests, and this says why; NULL: it does not */
 };
 
 struct pending_report {
@@ -225,6 +226,7 @@ struct sweeps {
   int64_t epoch;
   bool ready, stopping;
   struct list sweeps; /* oldest first */
+  struct list damaged;
   struct map by_id;
   struct id_map by_run;
   struct schedule *schedule;
@@ -280,12 +282,21 @@ void sweeps_kick(struct sweeps *s);
 MUST_CHECK bool sweeps_list(struct sweeps *s, struct live_sweep *live, struct err *err);
 /* Does somebody wait for it? */
 bool sweeps_is_busy(const struct live_sweep *live);
-/* Takes it out again, and frees it. */
+/* Takes it out again. */
+void sweeps_take_out(struct live_sweep *live);
+/* And frees it. */
 void sweeps_unlist(struct live_sweep *live);
 
 /* sweep_load.c */
 /* One sweep that is stored, over or not; `done` when it is in the list, or not. */
 MUST_CHECK bool sweep_load_one(struct sweeps *s, struct id sweep, sweeps_done_fn *done, void *ctx, struct err *err);
+
+/* damaged.c */
+/* The row of a sweep could not be read (a row of STMT_SWEEP_LIVE). Without memory it is only told in the log. */
+void damaged_note(struct sweeps *s, const struct pg_reply *reply, size_t row, const struct err *why);
+/* A row of its trials could not be read, or they do not fit together: it is in no list any more. Takes the sweep. */
+void damaged_note_live(struct live_sweep *live, const struct err *why);
+void damaged_forget_all(struct sweeps *s);
 
 /* sweep_rows.c */
 /* What is in s->writes and the first s->reports_flying reports, as one transaction. */
@@ -397,7 +408,9 @@ void jobs_start(struct live_trial *trial, uint32_t attempt);
 void jobs_end(struct live_trial *trial);
 /* True when something was placed. */
 bool jobs_place(struct sweeps *s);
-/* After a start: the slots of what runs, and its companion. */
+/* After a start: the slots of what runs. */
+void jobs_hold(struct live_trial *trial, const struct engine_trial *row);
+/* And its companion. */
 void jobs_adopt(struct live_trial *trial, const struct engine_trial *row);
 void jobs_tick(struct sweeps *s);
 /* Stops everything that runs; the longest grace of them. */
@@ -446,6 +459,8 @@ void jobs_explain_no_metric(struct live_trial *trial);
 void jobs_tell_artifacts(const struct live_trial *trial, struct str why);
 /* It ended well, and left no file of this glob behind: an event of the run, and once a warning of the sweep. */
 void jobs_miss_artifacts(const struct live_trial *trial, struct str glob);
+/* It ended well, and wrote no file of this glob of metrics_from: once a warning of the sweep. */
+void jobs_miss_files(const struct live_trial *trial, struct str glob);
 /* Where the output of the attempt goes. */
 MUST_CHECK bool jobs_open_log(struct live_trial *trial, uint32_t attempt, struct err *err);
 /* First command and environment of a dry run. */

@@ -123,6 +123,8 @@ static void put_times(const struct live_sweep *live, const struct engine_sweep *
 }
 
 static const char *reason_of(const struct live_sweep *live, const struct engine_sweep *row) {
+  if (live->damage)
+    return live->damage;
   if (row->why == WHY_EXHAUSTED && !engine_counts(live->engine).made)
     return "no point of the space satisfies the constraints";
   if (row->why != WHY_NONE)

@@ -35,9 +35,9 @@ update sweep set edits = edits || $2 where id = $1 and state < 3 and deleted_at 
 -- The warnings of a sweep.
 update sweep set warnings = $2 where id = $1;
 
--- name: sweep_delete (uuid, int8) -> (bool) repeatable
--- With its runs, into the trash. No row: there is no sweep that is over and not deleted.
-with s as (update sweep set deleted_at = $2 where id = $1 and deleted_at is null and state >= 3 and not single returning id),
+-- name: sweep_delete (uuid, int8, bool) -> (bool) repeatable
+-- With its runs, into the trash; over or not, if $3. No row: there is no such sweep that is not deleted.
+with s as (update sweep set deleted_at = $2 where id = $1 and deleted_at is null and (state >= 3 or $3) and not single returning id),
 runs as (update run set deleted_at = $2 from s where (run.sweep_id = s.id or run.id = s.id) and run.deleted_at is null returning 1)
 select true from s;
 

@@ -415,6 +415,75 @@ class Local(Base):
             go.touch()
             self.assertEqual(self.ended(sweep)["state"], "FINISHED")
 
+    def test_one_damaged_row_stops_nobody_else(self):
+        """Its sweep rests and says which row it is, its job goes on and keeps its slot, and all is taken up again once the row is mended."""
+        with Service(WINNOW, arguments=["--slots", "2"]) as self.s:
+            gates, sweeps = zip(*(self.held_back(name=name, method="random", run_cap=3, max_parallel=1) for name in ("hurt", "sound")))
+            hurt, sound = sweeps
+            for gate, sweep in zip(gates, sweeps):
+                gate.touch()
+                wait(lambda: self.states(sweep)[:1] == ["FINISHED"], "the first trial")
+                gate.unlink()
+                wait(lambda: "RUNNING" in self.states(sweep), "another one")
+            run = self.trials(hurt)[0]["run_id"]
+            row = f"select coords, state, version, cause from winnow.run where id = '{run}'"
+            before, trials = self.s.sql(row), self.trials(hurt)
+            coords, state, version, cause = before.split("|")
+            for change, word in (("coords = 'abc'", "3 bytes"), ("coords = null", "0 bytes"), ("coords = '\\x000000000000f87f'", '"x"'), ("version = 0", "version"),
+                                 ("state = 77", "state"), ("cause = -1", "cause")):
+                self.s.sql(f"update winnow.run set {change} where id = '{run}'")
+                self.s.kill()
+                self.s.start()
+                shown = self.sweep(hurt)
+                self.assertEqual(shown["state"], "RUNNING")
+                self.assertRegex(shown["state_reason"], f"damaged: .*trial 0 .*{run}.*{word}.*nothing of it was changed: mend the row")
+                self.assertEqual([s["state_reason"] for s in self.ok(self.s.get("/api/v1/sweeps"))["items"]], [None, shown["state_reason"]])
+                self.assertEqual([t["run_id"] for t in self.trials(hurt)], [t["run_id"] for t in trials])
+                for path in (f"sweeps/{hurt}/pause", f"sweeps/{hurt}/ask", f"runs/{run}/retry", f"runs/{trials[1]['run_id']}/stop"):
+                    refused = self.s.post(f"/api/v1/{path}")
+                    self.assertEqual(refused.status, 409, refused)
+                    self.assertIn("damaged", refused.json["detail"])
+                self.assertEqual(self.sweep(sound)["progress"]["running"], 1)
+                self.assertEqual(self.ok(self.s.get("/api/v1/nodes"))["items"][0]["slots"]["used"], 2)
+                self.s.sql(f"update winnow.run set coords = '{coords}', state = {state}, version = {version}, cause = {cause} where id = '{run}'")
+            gates[0].touch()  # what its job says now waits for the service that takes it up again
+            gates[1].touch()
+            self.assertEqual(self.ended(sound)["state"], "FINISHED")
+            self.assertEqual(self.s.sql(row), before)
+            self.s.kill()
+            self.s.start()
+            self.assertEqual((self.ended(hurt)["state"], self.states(hurt)), ("FINISHED", ["FINISHED"] * 3))
+            self.assertEqual({t["attempt"] for t in self.trials(hurt)}, {1})
+
+    def test_a_damaged_sweep_can_be_deleted(self):
+        with Service(WINNOW, arguments=["--slots", "2"]) as self.s:
+            _, sweep = self.held_back(name="gone", method="random", run_cap=3, max_parallel=1)
+            wait(lambda: self.states(sweep) == ["RUNNING"], "a trial")
+            self.s.sql(f"update winnow.sweep set spec = '{{' where id = '{sweep}'")
+            self.s.kill()
+            self.s.start()
+            shown = self.sweep(sweep)
+            self.assertEqual((shown["name"], shown["state"], shown["progress"]), ("gone", "RUNNING", None))
+            self.assertRegex(shown["state_reason"], f"damaged: its row .*{sweep}")
+            env = {**os.environ, "WINNOW_URL": f"unix:{self.s.data}/winnow.sock"}
+            for verb in (["sweep", "ls"], ["sweep", "show", sweep], ["trial", "ls", sweep]):
+                done = subprocess.run([WINNOW, *verb], capture_output=True, text=True, timeout=60, env=env)
+                self.assertEqual(done.returncode, 0, done)
+            self.assertEqual(self.s.request("DELETE", f"/api/v1/sweeps/{sweep}").status, 204)
+            self.assertEqual(self.s.get(f"/api/v1/sweeps/{sweep}").status, 404)
+            wait(lambda: not self.alive(), "the end of its job")
+
+    def alive(self):
+        """Is there a process that waits for a gate of this service?"""
+        here = str(self.s.home).encode()
+        for entry in filter(str.isdigit, os.listdir("/proc")):
+            try:
+                if here + b"/gate-" in pathlib.Path(f"/proc/{entry}/cmdline").read_bytes():
+                    return True
+            except OSError:
+                pass
+        return False
+
     def test_from_the_command_line(self):
         with Service(WINNOW, arguments=["--slots", "2"]) as self.s:
             (self.s.home / "sweep.yaml").write_text(textwrap.dedent("""

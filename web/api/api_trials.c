@@ -145,12 +145,15 @@ static bool read_goal(struct sweep_op *op, const struct pg_reply *row, bool *ret
   AUTO_BUF struct buf text = BUF_INIT(SWEEP_REPLY_MAX);
   AUTO_JSON json_t *sweep = NULL;
   const struct live_sweep *live = sweeps_find(web_app(op->req)->sweeps, op->id);
+  const struct damaged_sweep *damaged = sweeps_damaged(web_app(op->req)->sweeps, op->id);
   struct json_writer w;
   if (!pg_ok(row, err) || (!pg_rows(row) && !sweep_op_none(op->id, err)))
     return false;
   jw_init(&w, &text);
   if (live)
     live_put_sweep(live, &w);
+  else if (damaged)
+    damaged_put(damaged, &w);
   else
     buf_add_str(&text, pg_is_null(row, 0, 1) ? STR("{}") : pg_jsonb(row, 0, 1));
   if (!buf_ok(&text, err) || !json_read(buf_str(&text), &sweep, err))
