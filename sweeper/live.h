@@ -61,6 +61,14 @@ struct live_past {
   char reason[200];
 };
 
+/* How a trial ended the first time: what the sampler was told, which a person's retry changes no more. */
+struct live_first_end {
+  uint8_t state; /* enum run_state */
+  double value;  /* NaN: none */
+  int64_t step;
+  int64_t reports; /* of the sweep: those below this number came before */
+};
+
 /* What a trial needs while it runs or may yet run. */
 struct live_course {
   uint32_t heard_attempt; /* whose reports the rules know */
@@ -71,8 +79,11 @@ struct live_course {
   int32_t exit;
   int64_t attempt_began, attempt_ended; /* wall clock; 0: not known, not yet */
   struct live_past *past;               /* to be stored */
-  uint32_t kept_attempt;                /* the newest of which it is known what it came to */
-  double *recent;                       /* the last values, when the goal is their mean */
+  struct live_first_end first_end;
+  bool keeps_first_end, first_end_flying; /* it is to be stored */
+  bool knows_first_end;                   /* reports that come now are of a later attempt: the sampler's curve is closed */
+  uint32_t kept_attempt;                  /* the newest of which it is known what it came to */
+  double *recent;                         /* the last values, when the goal is their mean */
   uint32_t recent_count;
   /* the job, when there is one */
   bool in_schedule, adopted;
@@ -263,6 +274,8 @@ static inline int64_t live_now(const struct sweeps *s) {
 }
 /* Keeps what the current attempt came to, before another one begins. */
 void live_keep_attempt(struct live_trial *trial);
+/* A person has it tried again, which ended as `before` says: keeps what the sampler was told, if that was the first end. */
+void live_keep_first_end(struct live_trial *trial, const struct engine_trial *before);
 /* Another one begins. */
 void live_begin_attempt(struct live_trial *trial);
 /* What was sent has been stored, or not. */
@@ -340,6 +353,8 @@ MUST_CHECK bool live_watched(const struct live_sweep *live, struct arena *arena,
 /* The reports of the attempt that were taken in and still hold, each as its heard_hash(), sorted; to be freed. False: without memory, or
  * there were so many that not all are known. */
 MUST_CHECK bool live_said(const struct live_trial *trial, uint32_t attempt, uint64_t **ret, size_t *ret_count);
+/* The sampler learns of the first end, now. */
+void live_tell_sampler(struct live_trial *trial, const struct live_first_end *end);
 /* The row is final: the sampler and the rules learn of it. */
 void live_note_end(struct live_trial *trial, const struct engine_trial *row);
 void live_set_value(struct live_trial *trial, double value, int64_t step);

@@ -6,6 +6,11 @@
 
 enum { LIVING_MAX = 64, PAGE_POINTS = 4096 };
 
+struct first_end {
+  uint32_t number;
+  struct live_first_end end;
+};
+
 struct sweeps_loading {
   struct list_node node; /* among those that load one sweep */
   struct sweeps *all;
@@ -16,6 +21,8 @@ struct sweeps_loading {
   struct id id;           /* of it */
   double **pages;         /* points by number, PAGE_POINTS a page, until the history has them; all NaN: none */
   size_t page_count;
+  struct first_end *first_ends; /* of the sweep being read, by number */
+  size_t first_end_count, first_end_cap;
   bool is_damaged; /* a row of the sweep being read cannot be, and `damage` says which */
   struct err damage;
 };
@@ -73,8 +80,49 @@ static void forget_points(struct sweeps_loading *loading) {
   for (size_t page = 0; page < loading->page_count; page++)
     forget_page(loading, page);
   mem_free(loading->pages);
+  mem_free(loading->first_ends);
   loading->pages = NULL;
-  loading->page_count = 0;
+  loading->first_ends = NULL;
+  loading->page_count = loading->first_end_count = loading->first_end_cap = 0;
+}
+
+/* ---- first ends ---- */
+
+static bool add_first_end(struct sweeps_loading *loading, const struct first_end *end, struct err *err) {
+  if (loading->first_end_count == loading->first_end_cap) {
+    size_t cap = MAX_OF(2 * loading->first_end_cap, (size_t)16);
+    struct first_end *bigger = mem_resize(loading->first_ends, cap, sizeof *bigger);
+    if (!bigger)
+      return err_no_memory(err);
+    loading->first_ends = bigger;
+    loading->first_end_cap = cap;
+  }
+  loading->first_ends[loading->first_end_count++] = *end;
+  return true;
+}
+
+static int by_number(const void *a, const void *b) {
+  const struct first_end *x = a, *y = b;
+  return (x->number > y->number) - (x->number < y->number);
+}
+
+/* NULL: nobody has had it tried again. */
+static const struct live_first_end *first_end_of(const struct sweeps_loading *loading, uint32_t number) {
+  const struct first_end key = {.number = number};
+  const struct first_end *found =
+      loading->first_end_count ? bsearch(&key, loading->first_ends, loading->first_end_count, sizeof key, by_number) : NULL;
+  return found ? &found->end : NULL;
+}
+
+static bool read_first_end(struct sweeps_loading *loading, const struct pg_reply *row, uint32_t number, struct err *err) {
+  if (pg_is_null(row, 0, 26))
+    return true;
+  struct first_end first = {.number = number,
+                            .end = {.state = (uint8_t)pg_int(row, 0, 26),
+                                    .value = pg_is_null(row, 0, 27) ? NAN : pg_float8(row, 0, 27),
+                                    .step = pg_int(row, 0, 28),
+                                    .reports = pg_int(row, 0, 29)}};
+  return add_first_end(loading, &first, err);
 }
 
 /* ---- ending ---- */
@@ -192,7 +240,7 @@ static bool read_trial(struct sweeps_loading *loading, const struct pg_reply *ro
   if (!read_state(row, &state, err) || !engine_load(live->engine, &state, err))
     return false;
   struct live_trial *trial = live_trial_new(live, state.number, pg_uuid(row, 0, 0), err);
-  if (!trial || !read_point(loading, row, &state, err))
+  if (!trial || !read_point(loading, row, &state, err) || !read_first_end(loading, row, state.number, err))
     return false;
   trial->shown = state.state;
   if (state.attempt && !state.dead && !live_row_is_over(&state))
@@ -236,10 +284,15 @@ static void on_trial_row(void *ctx, const struct pg_reply *row) {
   err_prefix(&loading->damage, "trial %lld (table run, id %s)", (long long)number, run);
 }
 
-static void tell_again(struct live_trial *trial) {
+/* What it was told at first; what became of the trial since is for others than the sampler. */
+static void tell_again(const struct sweeps_loading *loading, struct live_trial *trial) {
   const struct engine_trial *row = engine_trial(trial->sweep->engine, trial->number);
+  const struct live_first_end *first = first_end_of(loading, trial->number);
   int32_t told = trial->told;
-  trial->told = -1;
+  if (first)
+    live_tell_sampler(trial, first);
+  else
+    trial->told = -1;
   live_note_end(trial, row);
   if (told >= 0)
     trial->told = told;
@@ -266,7 +319,7 @@ static bool rebuild_history(struct sweeps_loading *loading, struct err *err) {
     size_t known = trial->at_tells > base ? trial->at_tells - base : 0;
     for (; told < MIN_OF(live->trial_count, known); told++)
       if (order[told] && order[told]->number < i)
-        tell_again(order[told]);
+        tell_again(loading, order[told]);
     ok = history_add(live->history, (uint32_t)i, point, NULL, err);
     live->width = MAX_OF(live->width, (uint32_t)history_pending(live->history));
     if (i % PAGE_POINTS == PAGE_POINTS - 1)
@@ -274,7 +327,7 @@ static bool rebuild_history(struct sweeps_loading *loading, struct err *err) {
   }
   for (; told < live->trial_count && ok; told++)
     if (order[told])
-      tell_again(order[told]);
+      tell_again(loading, order[told]);
   mem_free(order);
   for (size_t i = 0; i < live->trial_count && ok; i++) {
     struct live_trial *trial = live_trial_at(live, i);
@@ -310,6 +363,8 @@ static void on_report_row(void *ctx, const struct pg_reply *row) {
                                .step = pg_int(row, 0, 5),
                                .epoch = pg_is_null(row, 0, 6) ? NAN : pg_float8(row, 0, 6)};
   const struct engine_trial *state = engine_trial(live->engine, number);
+  const struct live_first_end *first = first_end_of(loading, number);
+  trial->course->knows_first_end = first && pg_int(row, 0, 0) >= first->reports;
   uint32_t attempt = (uint32_t)pg_int(row, 0, 2), source = pg_is_null(row, 0, 7) ? LIVE_FROM_STORE : (uint32_t)pg_int(row, 0, 7);
   live_take_report(trial, attempt, &report, &verdict, &target, &goal);
   if (!live_row_is_over(state)) {

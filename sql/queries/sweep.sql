@@ -86,19 +86,22 @@ order by trial;
 
 -- name: trials_load (uuid)
 --   -> (uuid, int4, int8, int2, int4, int2, int4, bool, float8, int8, float8, int8, int8, int8, int4, bytea, jsonb, text, int8, int2, int4,
---   int4, int4, bool, int8, int8) repeatable
+--   int4, int4, bool, int8, int8, int2, float8, int8, int8) repeatable
 -- Id, number, version, state, attempt, cause, retries, dead, value, its step, best, created, start, end, told, coordinates, stop, reason,
--- lease; what it was made from: by, tells, pending, tells when it was added; held, its priority and time in the queue where they are its own.
-select id, trial, version, state, attempt, cause, retries, dead, value, value_step, best_value, created, start_time, end_time, told, coords,
-  stop, state_reason, lease_ms, made_by, made_tells, made_pending, at_tells, held, queue_priority, queue_since
-from run where sweep_id = $1 order by trial;
+-- lease; what it was made from: by, tells, pending, tells when it was added; held, its priority and time in the queue where they are its own;
+-- state, value, its step of its first end, and the reports before that, of those that were tried again.
+select id, trial, r.version, r.state, attempt, cause, retries, dead, r.value, r.value_step, best_value, created, start_time, end_time, told,
+  coords, stop, state_reason, lease_ms, made_by, made_tells, made_pending, at_tells, held, queue_priority, queue_since, f.state, f.value,
+  f.value_step, f.reports
+from run r left join run_first_end f on f.run = r.id where sweep_id = $1 order by trial;
 
 -- name: single_load (uuid)
 --   -> (uuid, int4, int8, int2, int4, int2, int4, bool, float8, int8, float8, int8, int8, int8, int4, bytea, jsonb, text, int8, int2, int4,
---   int4, int4, bool, int8, int8) repeatable
+--   int4, int4, bool, int8, int8, int2, float8, int8, int8) repeatable
 -- The same of a launched run.
 select id, 0, version, state, attempt, cause, retries, dead, value, value_step, best_value, created, start_time, end_time, told, coords,
-  stop, state_reason, lease_ms, made_by, made_tells, made_pending, at_tells, held, queue_priority, queue_since
+  stop, state_reason, lease_ms, made_by, made_tells, made_pending, at_tells, held, queue_priority, queue_since, null::int2, null::float8,
+  null::int8, null::int8
 from run where id = $1 and sweep_id is null and kind = 0;
 
 -- name: reports_load (uuid) -> (int8, int4, int4, text, float8, int8, float8, int8) repeatable
@@ -139,6 +142,10 @@ from (select * from unnest($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $1
   limit cardinality($1)) as u (id, version, state, attempt, cause, dead, value, value_step, best, start_time, end_time, told, reason, stop,
   worker, lease, retries, slots, exit_code, signal, node)
 where run.id = u.id and run.version < u.version;
+
+-- name: first_ends_put (uuid[], int2[], float8[], int8[], int8[]) -> () repeatable
+-- Run, state, value, its step, reports before it. What was the first stays the first.
+insert into run_first_end (run, state, value, value_step, reports) select * from unnest($1, $2, $3, $4, $5) on conflict do nothing;
 
 -- name: attempts_put (uuid[], int4[], int2[], text[], int4[], int4[], int8[], int8[]) -> () repeatable
 -- Run, attempt, state, reason, exit code, signal, start, end: of attempts that are over, when the next one begins, and of that one.

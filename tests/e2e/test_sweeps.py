@@ -113,6 +113,28 @@ class AskTell(Base):
         for path in ("output", "heartbeat", "exited"):
             self.assertIn(self.s.post(f"/api/v1/companion/{first['run_id']}/1/{path}", unix=False).status, (401, 403))
 
+    def test_what_goes_on_after_a_rest_goes_on_with_all_results(self):
+        """A point that was thought of ahead, which two workers would take as it is, is none for a sweep that rested meanwhile."""
+        sweep = self.submit({"name": "rests", "sampler": {"type": "gp", "seed": 3, "n_startup": 5}, "run_cap": 60, "metric": {"name": "loss"}, "parameters": SPACE})["id"]
+        for _ in range(20):
+            for trial in self.ask(sweep, 2)["trials"]:
+                self.ok(self.tell(sweep, {"run_id": trial["run_id"], "value": quadratic(trial["params"])}))
+        rests = {"pause": lambda: self.ok(self.s.post(f"/api/v1/sweeps/{sweep}/pause")),
+                 "cap": lambda: self.ok(self.s.request("PATCH", f"/api/v1/sweeps/{sweep}", {"run_cap": len(self.trials(sweep))}))}
+        goes_on = {"pause": lambda: self.ok(self.s.post(f"/api/v1/sweeps/{sweep}/resume")),
+                   "cap": lambda: self.ok(self.s.request("PATCH", f"/api/v1/sweeps/{sweep}", {"run_cap": 60}))}
+        for how in rests:
+            first, second = self.ask(sweep, 1)["trials"] + self.ask(sweep, 1)["trials"]
+            time.sleep(1.5)  # the next point is thought of
+            rests[how]()
+            self.ok(self.tell(sweep, {"run_id": second["run_id"], "value": quadratic(second["params"])}))
+            wait(lambda: self.sweep(sweep)["progress"]["finished"] == second["number"], "the result")
+            goes_on[how]()
+            third, = self.ask(sweep, 1)["trials"]
+            self.assertEqual(third["made"]["results"], second["number"], how)
+            for trial in (first, third):
+                self.ok(self.tell(sweep, {"run_id": trial["run_id"], "value": quadratic(trial["params"])}))
+
     def test_control_edits_and_refusals(self):
         sweep = self.submit({"name": "control", "method": "random", "metric": {"name": "loss"}, "parameters": SPACE, "run_cap": 2})["id"]
         self.assertEqual(self.ok(self.s.post(f"/api/v1/sweeps/{sweep}/pause"))["state"], "PAUSED")
@@ -290,6 +312,45 @@ class Local(Base):
                 self.s.start()
             self.assertEqual(self.states(sweep), ["FINISHED"] * 3)
             self.assertEqual(self.sweep(sweep)["progress"]["finished"], 3)
+
+    def test_a_retry_changes_nothing_for_the_sampler_after_a_restart_too(self):
+        """What it learned was the first end, with the reports before it. The same sweep twice: one through restarts, one not."""
+        job = """
+            for i in 1 2 4 8; do echo "step=$i loss=$(python3 -c "print(($1 - 0.3) ** 2 + 1 / $i)")"; done
+            if [ $WINNOW_TRIAL = 2 ] && [ $WINNOW_ATTEMPT = 1 ]; then exit 1; fi
+            until [ -e $2/$WINNOW_TRIAL.$WINNOW_ATTEMPT ]; do sleep 0.05; done
+            if [ $WINNOW_ATTEMPT = 2 ]; then for i in 16 32; do echo "step=$i loss=-5"; done; fi
+            """
+        picked = []
+        for restarts in (False, True):
+            with Service(WINNOW, arguments=["--slots", "1"]) as self.s:
+                sweep = self.submit({"name": "retried", "sampler": {"type": "gp", "seed": 7, "n_startup": 4}, "run_cap": 9, "metric": {"name": "loss"},
+                                     "parameters": {"x": {"min": 0.0, "max": 1.0}}, "max_parallel": 1,
+                                     "command": ["sh", self.script(job), "{{x}}", str(self.s.home)],
+                                     "early_terminate": {"type": "threshold", "max": 1.3, "min_iter": 2, "step_metric": "step"}})["id"]
+                for number in (0, 1, 3, 4):
+                    (self.s.home / f"{number}.1").touch()
+                wait(lambda: len(self.trials(sweep)) == 6 and self.trials(sweep)[5]["value"] is not None, "the sixth trial")
+                failed = self.trials(sweep)[2]
+                self.assertIn(failed["state"], ("FAILED", "STOPPED"), failed)
+                self.ok(self.s.post(f"/api/v1/runs/{failed['run_id']}/retry"))
+                (self.s.home / "5.1").touch()
+                wait(lambda: self.trials(sweep)[2]["attempt"] == 2 and (self.trials(sweep)[2]["last"] or {}).get("step") == 8, "the second attempt")
+                if restarts:
+                    self.s.kill()
+                    self.s.start()
+                (self.s.home / "2.2").touch()
+                wait(lambda: len(self.trials(sweep)) >= 7 and self.states(sweep)[2] == "FINISHED", "the next trial")
+                if restarts:
+                    self.s.kill()
+                    self.s.start()
+                self.assertEqual(self.trials(sweep)[2]["value"], -5)
+                (self.s.home / "6.1").touch()
+                wait(lambda: len(self.trials(sweep)) >= 8, "the one after it")
+                picked.append([(t["params"], t["made"]["results"], t["made"]["told_at"]) for t in self.trials(sweep)[:8]])
+        self.assertEqual([p[0] for p in picked[0]], [p[0] for p in picked[1]])
+        self.assertEqual([p[1] for p in picked[0]], [p[1] for p in picked[1]])
+        self.assertEqual([p[2] for p in picked[0]][:7], [p[2] for p in picked[1]][:7])
 
     def test_a_loser_is_stopped(self):
         with Service(WINNOW, arguments=["--slots", "2"]) as self.s:
