@@ -316,7 +316,9 @@ const char *live_reason(const struct live_trial *trial, const struct engine_tria
   if (row->cause == CAUSE_NONE)
     return NULL;
   if (row->cause == CAUSE_SWEEP && !row->attempt)
-    return "its sweep ended before it had started";
+    return "never ran: its sweep ended before it had started";
+  if (row->cause == CAUSE_KILLED && !row->attempt)
+    return "never ran: killed by a person before it had started";
   const char *reason = live_course(trial)->reason;
   bool own = row->cause == CAUSE_NO_METRIC ? str_starts(str_of(reason), STR("no_metric"))
                                            : row->cause != CAUSE_KILLED && row->cause != CAUSE_SWEEP;

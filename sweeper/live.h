@@ -371,7 +371,6 @@ bool live_value_of(const struct sweep_file *file, const struct stored_point *poi
 void live_keep_best(struct live_trial *trial, const struct engine_trial *row);
 /* Values are other ones now. */
 void live_find_best(struct live_sweep *live);
-json_t *live_params(const struct live_trial *trial);
 /* What is to be done before the next transaction: asks, new trials. */
 void live_advance(struct live_sweep *live);
 void live_settle_asks(struct live_sweep *live, const struct err *failed);

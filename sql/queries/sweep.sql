@@ -51,12 +51,13 @@ select id, experiment_id, created, version, elapsed_ms, slot_ms, seed, state, wh
     from run r left join run_attempt a on a.run = r.id where r.sweep_id = sweep.id), 0)::int8
 from sweep where deleted_at is null and case when $1::uuid is null then state < 3 else id = $1 end order by created, id;
 
--- name: sweep_get (uuid) -> (int2, jsonb) repeatable
-select state, summary from sweep where id = $1 and deleted_at is null and not single;
+-- name: sweep_get (uuid) -> (int2, jsonb, text) repeatable
+-- State, summary, normal form.
+select state, summary, spec from sweep where id = $1 and deleted_at is null and not single;
 
--- name: sweep_list (int2, int8, uuid, int8) -> (uuid, int8, int2, jsonb) repeatable
--- State or null; created and id after which it goes on, or null; how many. Newest first.
-select id, created, state, summary from sweep
+-- name: sweep_list (int2, int8, uuid, int8) -> (uuid, int8, int2, jsonb, text) repeatable
+-- State or null; created and id after which it goes on, or null; how many. Newest first. With the normal form of those that have a summary.
+select id, created, state, summary, case when summary is not null then spec end from sweep
 where deleted_at is null and not single and ($1::int2 is null or state = $1) and ($2::int8 is null or (created, id) < ($2, $3::uuid))
 order by created desc, id desc limit $4;
 
@@ -67,6 +68,10 @@ select name, directory, spec from sweep where id = $1 and deleted_at is null and
 -- name: sweep_spec (uuid) -> (text, int8) repeatable
 -- Its normal form, and the seed.
 select spec, seed from sweep where id = $1 and deleted_at is null;
+
+-- name: sweep_spec_of_trial (uuid) -> (text) repeatable
+-- The normal form of its sweep. No row: the run is no trial.
+select s.spec from run r join sweep s on s.id = r.sweep_id where r.id = $1;
 
 -- name: prior_metric (uuid) -> (text) repeatable
 -- The metric of a sweep.

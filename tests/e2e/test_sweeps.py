@@ -268,11 +268,15 @@ class Local(Base):
         with Service(WINNOW, arguments=["--slots", "2"]) as self.s:
             _, sweep = self.held_back(name="stop", method="random", run_cap=20)
             wait(lambda: self.states(sweep) == ["RUNNING"] * 2, "two trials")
-            picked = self.ok(self.s.post(f"/api/v1/sweeps/{sweep}/trials", {"params": {"x": 0.5}}), 201)
+            picked, unwanted = (self.ok(self.s.post(f"/api/v1/sweeps/{sweep}/trials", {"params": {"x": x}}), 201) for x in (0.5, 0.25))
+            self.assertEqual([t["slots"] for t in self.trials(sweep)], [1, 1, None, None])
+            self.ok(self.s.post(f"/api/v1/runs/{unwanted['run_id']}/stop"))
             self.ok(self.s.post(f"/api/v1/sweeps/{sweep}/stop"))
             self.assertEqual(self.ended(sweep)["state"], "STOPPED")
-            self.assertEqual([(t["number"], t["state_reason"]) for t in self.trials(sweep)],
-                             [(0, "ended with its sweep"), (1, "ended with its sweep"), (picked["number"], "its sweep ended before it had started")])
+            self.assertEqual([(t["number"], t["state"], t["state_reason"], t["slots"]) for t in self.trials(sweep)],
+                             [(0, "KILLED", "ended with its sweep", 1), (1, "KILLED", "ended with its sweep", 1),
+                              (picked["number"], "KILLED", "never ran: its sweep ended before it had started", None),
+                              (unwanted["number"], "KILLED", "never ran: killed by a person before it had started", None)])
 
     def test_nothing_is_made_from_old_results(self):
         with Service(WINNOW, arguments=["--slots", "2"]) as self.s:
@@ -544,6 +548,35 @@ class Local(Base):
             except OSError:
                 pass
         return False
+
+    def test_parameters_stand_in_the_order_of_the_file(self):
+        """Wherever they are shown, while the sweep is in memory and when it is not."""
+        names = ["zeta", "lr", "epochs", "a", "nest"]
+        spec = {"name": "order", "method": "random", "run_cap": 2, "metric": {"name": "loss"}, "command": ["sh", "-c", "echo loss=1"], "parameters": {
+            "zeta": {"min": 0.0, "max": 1.0}, "lr": {"min": 0.0, "max": 1.0}, "epochs": {"values": [1, 2]}, "a": {"value": 3},
+            "nest": {"parameters": {"zz": {"min": 0.0, "max": 1.0}, "y": {"min": 0.0, "max": 1.0}}}}}
+        with Service(WINNOW, arguments=["--slots", "2"]) as self.s:
+            env = {**os.environ, "WINNOW_URL": f"unix:{self.s.data}/winnow.sock"}
+            cli = lambda *words: subprocess.run([WINNOW, *words], capture_output=True, text=True, timeout=60, env=env).stdout
+            sweep = self.submit(spec)["id"]
+            self.ended(sweep)
+            for _ in range(2):
+                over, trials = self.sweep(sweep), self.trials(sweep)
+                run = trials[0]["run_id"]
+                listed = next(s for s in self.ok(self.s.get("/api/v1/sweeps"))["items"])
+                best = self.ok(self.s.get(f"/api/v1/sweeps/{sweep}/best"))["items"][0]
+                for shown in (over["spec"]["parameters"], over["best"]["params"], listed["best"]["params"], best["params"], *(t["params"] for t in trials)):
+                    self.assertEqual(list(shown), names)
+                self.assertEqual(list(over["best"]["params"]["nest"]), ["zz", "y"])
+                flat = [*names[:4], "nest.zz", "nest.y"]
+                self.assertEqual(list(self.ok(self.s.get(f"/api/v1/runs/{run}"))["params"]), flat)
+                for words in (["trial", "ls", sweep], ["sweep", "best", sweep], ["sweep", "show", sweep]):
+                    self.assertRegex(cli(*words), r"zeta=\S+ lr=\S+ epochs=\S+ a=3 nest=.\"zz")
+                self.assertRegex(cli("trial", "ls", sweep, "-o", "csv"), '"zeta.*"lr.*"epochs.*"a.*"nest.*"zz.*"y"')
+                self.assertRegex(cli("trial", "show", run), "zeta=.*lr=.*epochs=.*a=3 .*nest.zz=.*nest.y=")
+                self.assertEqual([line.split()[0] for line in cli("run", "params", run).splitlines()], flat)
+                self.s.stop()
+                self.s.start()
 
     def test_from_the_command_line(self):
         with Service(WINNOW, arguments=["--slots", "2"]) as self.s:

@@ -3,6 +3,7 @@
 #include "base/json.h"
 #include "storage/pg/pg.h"
 #include "sweeper/jobs/code_store.h"
+#include "web/api/params_order.h"
 #include "web/api/sweep_op.h"
 #include "web/http/http_reply.h"
 #include "web/problem.h"
@@ -213,7 +214,7 @@ static void on_sweep(void *ctx, const struct pg_reply *row) {
   if (damaged)
     damaged_put(damaged, &w);
   else
-    buf_add_str(&body, summary);
+    params_order_put_summary(&w, summary, pg_text(row, 0, 2));
   sweep_op_reply(op, 200, &body);
 }
 
@@ -252,7 +253,7 @@ static void on_sweep_list(void *ctx, const struct pg_reply *rows) {
     else if (damaged)
       damaged_put(damaged, &w);
     else if (!pg_is_null(rows, i, 3))
-      jw_raw(&w, pg_jsonb(rows, i, 3));
+      params_order_put_summary(&w, pg_jsonb(rows, i, 3), pg_text(rows, i, 4));
   }
   jw_array_end(&w);
   if (pg_rows(rows) > count) {
