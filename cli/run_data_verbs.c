@@ -29,7 +29,7 @@ static int params_run(struct cli *cli) {
   AUTO_JSON json_t *params = NULL;
   if (ok && !json_is_object(json_object_get(run, "params")))
     ok = err_set(&err, ERR_INTERNAL, "the service's answer has no params");
-  ok = ok && (params = sorted_object(json_object_get(run, "params"), &err));
+  ok = ok && (params = run_params(run, &err));
   bool in_rows = cli->output.format == OUTPUT_CSV || cli->output.format == OUTPUT_NAME;
   ok = ok && (in_rows ? params_as_rows(cli, params, &err) : output_any(&cli->output, params, &err));
   return cli_done(cli, ok, &err);

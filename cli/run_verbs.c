@@ -142,9 +142,14 @@ json_t *sorted_object(const json_t *object, struct err *err) {
   return ok ? json_incref(sorted) : (err_no_memory(err), NULL);
 }
 
-static bool show_params(struct cli *cli, const json_t *params, struct err *err) {
-  AUTO_JSON json_t *sorted = sorted_object(params, err);
-  return sorted && (!json_object_size(sorted) || (section(cli, "Params", err) && output_any(&cli->output, sorted, err)));
+json_t *run_params(const json_t *run, struct err *err) {
+  json_t *params = json_object_get(run, "params");
+  return json_is_null(json_object_get(run, "sweep_id")) ? sorted_object(params, err) : json_incref(params);
+}
+
+static bool show_params(struct cli *cli, const json_t *run, struct err *err) {
+  AUTO_JSON json_t *params = run_params(run, err);
+  return params && (!json_object_size(params) || (section(cli, "Params", err) && output_any(&cli->output, params, err)));
 }
 
 static void number_cell(struct table *table, const json_t *value) {
@@ -201,8 +206,8 @@ static bool add_experiment_name(struct cli *cli, json_t *run, struct err *err) {
 static bool show_one(struct cli *cli, json_t *run, struct err *err) {
   if (!output_for_people(&cli->output))
     return output_object(&cli->output, &run_view, run, err);
-  return add_experiment_name(cli, run, err) && output_object(&cli->output, &detail_view, run, err) &&
-         show_params(cli, json_object_get(run, "params"), err) && show_metrics(cli, json_object_get(run, "metrics"), err);
+  return add_experiment_name(cli, run, err) && output_object(&cli->output, &detail_view, run, err) && show_params(cli, run, err) &&
+         show_metrics(cli, json_object_get(run, "metrics"), err);
 }
 
 void run_last_words(struct cli *cli, const json_t *run) {

@@ -6,7 +6,7 @@ static const struct column columns[] = {
     {"STATE", "state", COLUMN_STATE, false, NULL},     {"VALUE", "value", COLUMN_NUMBER, false, NULL},
     {"BEST", "best_value", COLUMN_NUMBER, true, NULL}, {"LAST", "last.value", COLUMN_NUMBER, true, NULL},
     {"STEP", "last.step", COLUMN_COUNT, false, NULL},  {"TOOK", "started", COLUMN_SPAN, false, "ended"},
-    {"NODE", "node", COLUMN_TEXT, true, NULL},         {"SLOTS", "slots", COLUMN_LIST, true, NULL},
+    {"NODE", "node", COLUMN_TEXT, true, NULL},         {"SLOTS", "slots", COLUMN_COUNT, true, NULL},
     {"ATTEMPT", "attempt", COLUMN_COUNT, true, NULL},  {"PARAMS", "params", COLUMN_LIST, false, NULL},
     {"WHY", "state_reason", COLUMN_TEXT, false, NULL}, {"RULE", "stop.rule", COLUMN_TEXT, true, NULL},
 };
@@ -17,7 +17,7 @@ static const struct column detail_columns[] = {
     {"Sweep", "sweep_id", COLUMN_TEXT, false, NULL},      {"State", "state", COLUMN_STATE, false, NULL},
     {"Reason", "state_reason", COLUMN_TEXT, false, NULL}, {"Exit code", "exit_code", COLUMN_COUNT, false, NULL},
     {"Signal", "signal", COLUMN_TEXT, false, NULL},       {"Attempt", "attempt", COLUMN_COUNT, false, NULL},
-    {"Node", "node", COLUMN_TEXT, false, NULL},           {"Slots", "slots", COLUMN_LIST, false, NULL},
+    {"Node", "node", COLUMN_TEXT, false, NULL},           {"Slots", "slots", COLUMN_COUNT, false, NULL},
     {"Params", "params", COLUMN_LIST, false, NULL},       {"Command", "command", COLUMN_COMMAND, false, NULL},
     {"Created", "created", COLUMN_AGE, false, NULL},      {"Took", "started", COLUMN_SPAN, false, "ended"},
 };

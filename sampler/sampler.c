@@ -21,6 +21,7 @@ enum {
   GP_FEATURES_AUTO = 100, /* ... and parameters */
   GP_SLOW_ROWS = 30,      /* a fit to fewer takes less than handing it to a thread is worth */
   FIT_STEPS = 128,        /* results until a fit is not made anew with each */
+  AUTO_CURVES = 20000,    /* auto: the Gaussian process is over by then, unless nearly all have failed; alone it looks at the newest */
   TPE_EVERY = 5,          /* auto: every so many suggestions come from TPE while the Gaussian process is at work */
 };
 /* Cells looked at in one call before giving up: constraints may leave next to nothing. */
@@ -399,6 +400,10 @@ static bool start_job(struct sampler *s, struct sampler_job *job, struct err *er
   job->settled = false;
   job->suggestion = made(SAMPLER_GP, choice.why);
   return true;
+}
+
+bool sampler_sees_curve(const struct sampler *s, uint32_t number) {
+  return s->settings.type == SAMPLER_GP || (s->settings.type == SAMPLER_AUTO && number < AUTO_CURVES);
 }
 
 bool sampler_sees_beyond(const struct sampler *s, uint32_t number) {

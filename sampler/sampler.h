@@ -53,6 +53,9 @@ void sampler_free(struct sampler *sampler);
  * already. */
 MUST_CHECK bool sampler_fix_first(struct sampler *sampler, const json_t *points, struct err *err);
 
+/* May it matter what trial `number` reports on its way? */
+bool sampler_sees_curve(const struct sampler *sampler, uint32_t number);
+
 /* The point for trial `number`. It is not in the history until the caller adds it. ERR_LIMIT: the constraints leave too little to find a
  * point. */
 MUST_CHECK bool sampler_suggest(struct sampler *sampler, uint32_t number, double *ret_point, struct suggestion *ret, struct err *err);

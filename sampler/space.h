@@ -81,6 +81,10 @@ void space_settle(const struct space *space, double *point);
 /* Do all constraints hold (of a settled point)? */
 bool space_allows(const struct space *space, const double *point);
 
+/* Can a trial be at this point: has every parameter that is in use there, and no other, a value of its kind? What is wrong is told with its
+ * name. */
+MUST_CHECK bool space_has_point(const struct space *space, const double *point, struct err *err);
+
 bool space_same(const struct space *space, const double *a, const double *b);
 uint64_t space_hash(const struct space *space, const double *point);
 

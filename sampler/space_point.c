@@ -204,3 +204,22 @@ bool space_point_from_json(const struct space *space, const json_t *params, bool
   mem_free(point);
   return ok;
 }
+
+/* ---- numbers ---- */
+
+bool space_has_point(const struct space *space, const double *point, struct err *err) {
+  for (size_t k = 0; k < space->count; k++) {
+    size_t i = space->order[k];
+    const struct param *param = &space->params[i].public;
+    double value = point[i];
+    bool in_use = space_in_use(space, point, i);
+    if (isnan(value) == in_use)
+      return err_set(err, ERR_INVALID, "its \"%s\" %s a value where it %s in use", param->name, in_use ? "lacks" : "has",
+                     in_use ? "is" : "is not");
+    bool fits = param->kind == PARAM_NUMBER ? isfinite(value)
+                                            : value >= 0 && value < (double)MAX_OF(param->cells, (uint64_t)1) && value == floor(value);
+    if (in_use && !fits)
+      return err_set(err, ERR_INVALID, "its \"%s\" is %g, which is no value of it", param->name, value);
+  }
+  return true;
+}

@@ -70,7 +70,7 @@ CREATE FUNCTION winnow.log_stream_is_as_read(moved boolean) RETURNS void
     AS $$
 begin
   if not moved then
-    raise exception 'the output or its points have changed meanwhile' using errcode = 'WN420';
+    raise exception 'the output or its points have changed meanwhile' using errcode = 'WN421';
   end if;
 end
 $$;
@@ -767,6 +767,14 @@ ALTER TABLE winnow.run_dataset ALTER COLUMN "position" ADD GENERATED ALWAYS AS I
     CACHE 1
 );
 
+CREATE TABLE winnow.run_first_end (
+    run uuid NOT NULL,
+    state smallint NOT NULL,
+    value double precision,
+    value_step bigint NOT NULL,
+    reports bigint NOT NULL
+);
+
 CREATE TABLE winnow.run_metric (
     value double precision NOT NULL,
     run uuid NOT NULL,
@@ -995,6 +1003,9 @@ ALTER TABLE ONLY winnow.run_attempt
 ALTER TABLE ONLY winnow.run_dataset
     ADD CONSTRAINT run_dataset_pkey PRIMARY KEY (run, dataset);
 
+ALTER TABLE ONLY winnow.run_first_end
+    ADD CONSTRAINT run_first_end_pkey PRIMARY KEY (run);
+
 ALTER TABLE ONLY winnow.run_model
     ADD CONSTRAINT run_model_pkey PRIMARY KEY (run, model, made, step);
 
@@ -1091,6 +1102,9 @@ ALTER TABLE ONLY winnow.run_dataset
 
 ALTER TABLE ONLY winnow.run_dataset
     ADD CONSTRAINT run_dataset_run_fkey FOREIGN KEY (run) REFERENCES winnow.run(id) ON DELETE CASCADE;
+
+ALTER TABLE ONLY winnow.run_first_end
+    ADD CONSTRAINT run_first_end_run_fkey FOREIGN KEY (run) REFERENCES winnow.run(id) ON DELETE CASCADE;
 
 ALTER TABLE ONLY winnow.run_model
     ADD CONSTRAINT run_model_run_fkey FOREIGN KEY (run) REFERENCES winnow.run(id) ON DELETE CASCADE;

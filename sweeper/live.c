@@ -148,7 +148,7 @@ void live_course_close(struct live_trial *trial) {
   const struct engine_trial *row = engine_trial(trial->sweep->engine, trial->number);
   if (!c || !row || !live_row_is_over(row) || !engine_trial_durable(trial->sweep->engine, trial->number))
     return;
-  bool told = !c->reason && !c->stop && !c->past, idle = !c->in_schedule && !c->log && !c->poll_done && !c->making;
+  bool told = !c->reason && !c->stop && !c->past && !c->keeps_first_end, idle = !c->in_schedule && !c->log && !c->poll_done && !c->making;
   if (told && idle && (row->state == RUN_FINISHED || !c->said))
     course_free(trial);
 }
@@ -244,43 +244,50 @@ static void impute(const struct live_sweep *live, struct outcome *outcome) {
   *outcome = (struct outcome){.state = TRIAL_FINISHED, .value = history_goal(history) == GOAL_MAXIMIZE ? 0.0 - value : value};
 }
 
-static void note_time(const struct live_trial *trial, const struct engine_trial *row) {
+/* `sign` -1: it did not end so after all. */
+static void note_time(const struct live_trial *trial, const struct engine_trial *row, int sign) {
   struct live_sweep *live = trial->sweep;
-  if (!trial->started || trial->ended < trial->started)
+  int64_t took = trial->ended - trial->started;
+  if (!trial->started || took < 0)
     return;
   if (row->state == RUN_FINISHED) {
-    live->finished.ms += trial->ended - trial->started;
-    live->finished.count++;
+    live->finished.ms += sign * took;
+    live->finished.count += (uint32_t)sign;
   } else if (row->state == RUN_STOPPED) {
-    live->stopped.ms += trial->ended - trial->started;
-    live->stopped.count++;
+    live->stopped.ms += sign * took;
+    live->stopped.count += (uint32_t)sign;
   }
+}
+
+void live_tell_sampler(struct live_trial *trial, const struct live_first_end *end) {
+  struct live_sweep *live = trial->sweep;
+  struct err err;
+  struct outcome outcome = {.state = TRIAL_GONE, .value = end->value, .step = (double)end->step};
+  if (end->state == RUN_FINISHED)
+    outcome.state = TRIAL_FINISHED;
+  else if (end->state == RUN_STOPPED)
+    outcome.state = TRIAL_STOPPED;
+  else if (end->state == RUN_FAILED)
+    outcome.state = TRIAL_FAILED;
+  impute(live, &outcome);
+  trial->told = (int32_t)history_tells(live->history);
+  bool shown = live_show_curve(trial, &err); /* without memory it still learns how it ended */
+  if (!history_tell(live->history, trial->number, &outcome, &err) || !shown)
+    log_warn("sweep", NULL, "%s: the sampler does not know all of trial %u: %s", live->name, trial->number, err.text);
 }
 
 void live_note_end(struct live_trial *trial, const struct engine_trial *row) {
   struct live_sweep *live = trial->sweep;
   struct err err;
-  struct outcome outcome = {.state = TRIAL_GONE, .value = trial->value, .step = (double)trial->value_step};
   if (!live_row_is_over(row))
     return;
   live->barren = false;
-  if (row->state == RUN_FINISHED)
-    outcome.state = TRIAL_FINISHED;
-  else if (row->state == RUN_STOPPED)
-    outcome.state = TRIAL_STOPPED;
-  else if (row->state == RUN_FAILED)
-    outcome.state = TRIAL_FAILED;
-  if (trial->told < 0) { /* the sampler learns of the first end; a person's retry changes what it knows no more */
-    impute(live, &outcome);
-    trial->told = (int32_t)history_tells(live->history);
-    bool shown = live_show_curve(trial, &err); /* without memory it still learns how it ended */
-    if (!history_tell(live->history, trial->number, &outcome, &err) || !shown)
-      log_warn("sweep", NULL, "%s: the sampler does not know all of trial %u: %s", live->name, trial->number, err.text);
-  }
+  if (trial->told < 0)
+    live_tell_sampler(trial, &(struct live_first_end){.state = row->state, .value = trial->value, .step = trial->value_step});
   if (live->rules && !stop_ended(live->rules, trial->number, row->state == RUN_FINISHED, &err))
     log_warn("sweep", NULL, "%s: %s", live->name, err.text);
   live_keep_best(trial, row);
-  note_time(trial, row);
+  note_time(trial, row, 1);
   if (trial->course)
     heard_release(&trial->course->heard);
   if (row->state == RUN_FINISHED && live->all->ready)
@@ -309,7 +316,9 @@ const char *live_reason(const struct live_trial *trial, const struct engine_tria
   if (row->cause == CAUSE_NONE)
     return NULL;
   if (row->cause == CAUSE_SWEEP && !row->attempt)
-    return "its sweep ended before it had started";
+    return "never ran: its sweep ended before it had started";
+  if (row->cause == CAUSE_KILLED && !row->attempt)
+    return "never ran: killed by a person before it had started";
   const char *reason = live_course(trial)->reason;
   bool own = row->cause == CAUSE_NO_METRIC ? str_starts(str_of(reason), STR("no_metric"))
                                            : row->cause != CAUSE_KILLED && row->cause != CAUSE_SWEEP;
@@ -685,11 +694,14 @@ bool live_kill(struct live_trial *trial, struct err *err) {
 bool live_retry(struct live_trial *trial, struct err *err) {
   if (!live_course_open(trial, err))
     return false;
+  struct engine_trial before = *engine_trial(trial->sweep->engine, trial->number);
   live_keep_attempt(trial);
   if (!engine_retry(trial->sweep->engine, trial->number, err)) {
     live_course_close(trial);
     return false;
   }
+  live_keep_first_end(trial, &before);
+  note_time(trial, &before, -1);
   mem_free(trial->course->stop);
   mem_free(trial->course->reason);
   trial->course->stop = trial->course->reason = NULL;

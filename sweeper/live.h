@@ -61,6 +61,14 @@ struct live_past {
   char reason[200];
 };
 
+/* How a trial ended the first time: what the sampler was told, which a person's retry changes no more. */
+struct live_first_end {
+  uint8_t state; /* enum run_state */
+  double value;  /* NaN: none */
+  int64_t step;
+  int64_t reports; /* of the sweep: those below this number came before */
+};
+
 /* What a trial needs while it runs or may yet run. */
 struct live_course {
   uint32_t heard_attempt; /* whose reports the rules know */
@@ -71,8 +79,11 @@ struct live_course {
   int32_t exit;
   int64_t attempt_began, attempt_ended; /* wall clock; 0: not known, not yet */
   struct live_past *past;               /* to be stored */
-  uint32_t kept_attempt;                /* the newest of which it is known what it came to */
-  double *recent;                       /* the last values, when the goal is their mean */
+  struct live_first_end first_end;
+  bool keeps_first_end, first_end_flying; /* it is to be stored */
+  bool knows_first_end;                   /* reports that come now are of a later attempt: the sampler's curve is closed */
+  uint32_t kept_attempt;                  /* the newest of which it is known what it came to */
+  double *recent;                         /* the last values, when the goal is their mean */
   uint32_t recent_count;
   /* the job, when there is one */
   bool in_schedule, adopted;
@@ -179,7 +190,8 @@ struct live_sweep {
     uint32_t number, tells;
   } in_vain; /* no point was found for this trial from so many results; tried again at the next tick */
   struct work work;
-  char trouble[300]; /* why no point could be made; "" when all is well */
+  char trouble[300];  /* why no point could be made; "" when all is well */
+  const char *damage; /* it rests, and this says why; NULL: it does not */
 };
 
 struct pending_report {
@@ -225,6 +237,7 @@ struct sweeps {
   int64_t epoch;
   bool ready, stopping;
   struct list sweeps; /* oldest first */
+  struct list damaged;
   struct map by_id;
   struct id_map by_run;
   struct schedule *schedule;
@@ -261,6 +274,8 @@ static inline int64_t live_now(const struct sweeps *s) {
 }
 /* Keeps what the current attempt came to, before another one begins. */
 void live_keep_attempt(struct live_trial *trial);
+/* A person has it tried again, which ended as `before` says: keeps what the sampler was told, if that was the first end. */
+void live_keep_first_end(struct live_trial *trial, const struct engine_trial *before);
 /* Another one begins. */
 void live_begin_attempt(struct live_trial *trial);
 /* What was sent has been stored, or not. */
@@ -280,12 +295,21 @@ void sweeps_kick(struct sweeps *s);
 MUST_CHECK bool sweeps_list(struct sweeps *s, struct live_sweep *live, struct err *err);
 /* Does somebody wait for it? */
 bool sweeps_is_busy(const struct live_sweep *live);
-/* Takes it out again, and frees it. */
+/* Takes it out again. */
+void sweeps_take_out(struct live_sweep *live);
+/* And frees it. */
 void sweeps_unlist(struct live_sweep *live);
 
 /* sweep_load.c */
 /* One sweep that is stored, over or not; `done` when it is in the list, or not. */
 MUST_CHECK bool sweep_load_one(struct sweeps *s, struct id sweep, sweeps_done_fn *done, void *ctx, struct err *err);
+
+/* damaged.c */
+/* The row of a sweep could not be read (a row of STMT_SWEEP_LIVE). Without memory it is only told in the log. */
+void damaged_note(struct sweeps *s, const struct pg_reply *reply, size_t row, const struct err *why);
+/* A row of its trials could not be read, or they do not fit together: it is in no list any more. Takes the sweep. */
+void damaged_note_live(struct live_sweep *live, const struct err *why);
+void damaged_forget_all(struct sweeps *s);
 
 /* sweep_rows.c */
 /* What is in s->writes and the first s->reports_flying reports, as one transaction. */
@@ -329,6 +353,8 @@ MUST_CHECK bool live_watched(const struct live_sweep *live, struct arena *arena,
 /* The reports of the attempt that were taken in and still hold, each as its heard_hash(), sorted; to be freed. False: without memory, or
  * there were so many that not all are known. */
 MUST_CHECK bool live_said(const struct live_trial *trial, uint32_t attempt, uint64_t **ret, size_t *ret_count);
+/* The sampler learns of the first end, now. */
+void live_tell_sampler(struct live_trial *trial, const struct live_first_end *end);
 /* The row is final: the sampler and the rules learn of it. */
 void live_note_end(struct live_trial *trial, const struct engine_trial *row);
 void live_set_value(struct live_trial *trial, double value, int64_t step);
@@ -345,7 +371,6 @@ bool live_value_of(const struct sweep_file *file, const struct stored_point *poi
 void live_keep_best(struct live_trial *trial, const struct engine_trial *row);
 /* Values are other ones now. */
 void live_find_best(struct live_sweep *live);
-json_t *live_params(const struct live_trial *trial);
 /* What is to be done before the next transaction: asks, new trials. */
 void live_advance(struct live_sweep *live);
 void live_settle_asks(struct live_sweep *live, const struct err *failed);
@@ -397,7 +422,9 @@ void jobs_start(struct live_trial *trial, uint32_t attempt);
 void jobs_end(struct live_trial *trial);
 /* True when something was placed. */
 bool jobs_place(struct sweeps *s);
-/* After a start: the slots of what runs, and its companion. */
+/* After a start: the slots of what runs. */
+void jobs_hold(struct live_trial *trial, const struct engine_trial *row);
+/* And its companion. */
 void jobs_adopt(struct live_trial *trial, const struct engine_trial *row);
 void jobs_tick(struct sweeps *s);
 /* Stops everything that runs; the longest grace of them. */
@@ -446,6 +473,8 @@ void jobs_explain_no_metric(struct live_trial *trial);
 void jobs_tell_artifacts(const struct live_trial *trial, struct str why);
 /* It ended well, and left no file of this glob behind: an event of the run, and once a warning of the sweep. */
 void jobs_miss_artifacts(const struct live_trial *trial, struct str glob);
+/* It ended well, and wrote no file of this glob of metrics_from: once a warning of the sweep. */
+void jobs_miss_files(const struct live_trial *trial, struct str glob);
 /* Where the output of the attempt goes. */
 MUST_CHECK bool jobs_open_log(struct live_trial *trial, uint32_t attempt, struct err *err);
 /* First command and environment of a dry run. */

@@ -123,6 +123,8 @@ static void put_times(const struct live_sweep *live, const struct engine_sweep *
 }
 
 static const char *reason_of(const struct live_sweep *live, const struct engine_sweep *row) {
+  if (live->damage)
+    return live->damage;
   if (row->why == WHY_EXHAUSTED && !engine_counts(live->engine).made)
     return "no point of the space satisfies the constraints";
   if (row->why != WHY_NONE)
@@ -224,7 +226,10 @@ void live_put_trial(const struct live_trial *trial, struct json_writer *w) {
   else
     jw_null(w);
   jw_put_text(w, "node", live_node(live, row));
-  jw_put_null(w, "slots");
+  if (!live->conf.asks && row->attempt > 0)
+    jw_put_i64(w, "slots", live->conf.slots);
+  else
+    jw_put_null(w, "slots");
   live_put_made(w, (const int64_t[]){trial->made.by, trial->made.tells, trial->made.pending, trial->at_tells, trial->told});
   put_time(w, "created", trial->created);
   put_time(w, "started", trial->started);

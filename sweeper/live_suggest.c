@@ -255,8 +255,18 @@ static bool wants_fresher(struct live_sweep *live) {
   return taken && live->ahead.made[0].tells != history_tells(live->history);
 }
 
+/* While no trial is wanted there is no hurry: should the sweep go on (it was paused, its cap is raised), then with all that is known by
+ * then. */
+static void drop_outdated(struct live_sweep *live) {
+  if (live->ahead.count && live->ahead.made[0].tells != history_tells(live->history))
+    drop_ahead(live);
+}
+
 void live_think_ahead(struct live_sweep *live) {
-  if (live->thinking || live->all->stopping || !sampler_is_slow(live->sampler) || !engine_has_room(live->engine))
+  bool has_room = engine_has_room(live->engine);
+  if (!has_room)
+    drop_outdated(live);
+  if (live->thinking || live->all->stopping || !has_room || !sampler_is_slow(live->sampler))
     return;
   uint32_t ahead = has_ahead(live) ? live->ahead.count : 0, next = next_number(live);
   if (!ahead) {

@@ -6,7 +6,7 @@
 #include "base/mem.h"
 #include "sweeper/live.h"
 
-enum { RECENT_MAX = 1000, SAID_MAX = 100000, CURVES_MAX = 20000 /* trials; no sampler looks at the curves of later ones */ };
+enum { RECENT_MAX = 1000, SAID_MAX = 100000 };
 
 /* A report of a trial that may yet have another attempt. */
 struct live_said {
@@ -237,7 +237,8 @@ static void note_curve(const struct live_trial *trial, const struct live_said *s
   struct live_sweep *live = trial->sweep;
   size_t at = history_find(live->history, trial->number);
   bool told = at != SIZE_MAX && history_state(live->history, at) != TRIAL_PENDING;
-  if (!live->file->spec.early_terminate.count || trial->number >= CURVES_MAX || told)
+  bool is_late = told || trial->course->knows_first_end;
+  if (!live->file->spec.early_terminate.count || is_late || !sampler_sees_curve(live->sampler, trial->number))
     return;
   if (shelf_reserve(&live->curves, (size_t)trial->number + 1)) /* without memory it only learns less */
     curve_hear(shelf_at(&live->curves, trial->number), isnan(said->epoch) ? (double)said->step : said->epoch, said->value);

@@ -6,6 +6,11 @@
 
 enum { LIVING_MAX = 64, PAGE_POINTS = 4096 };
 
+struct first_end {
+  uint32_t number;
+  struct live_first_end end;
+};
+
 struct sweeps_loading {
   struct list_node node; /* among those that load one sweep */
   struct sweeps *all;
@@ -14,8 +19,12 @@ struct sweeps_loading {
   struct list_node *at;   /* the sweep being read */
   struct live_sweep *one; /* only this one, which is in no list yet; NULL: all */
   struct id id;           /* of it */
-  double **pages;         /* points by number, PAGE_POINTS a page, until the history has them */
+  double **pages;         /* points by number, PAGE_POINTS a page, until the history has them; all NaN: none */
   size_t page_count;
+  struct first_end *first_ends; /* of the sweep being read, by number */
+  size_t first_end_count, first_end_cap;
+  bool is_damaged; /* a row of the sweep being read cannot be, and `damage` says which */
+  struct err damage;
 };
 
 static struct live_sweep *loading_sweep(const struct sweeps_loading *loading) {
@@ -26,6 +35,13 @@ static struct live_sweep *loading_sweep(const struct sweeps_loading *loading) {
 
 static size_t point_width(const struct live_sweep *live) {
   return MAX_OF(space_count(live->space), (size_t)1);
+}
+
+static double *new_page(size_t width) {
+  double *page = mem_array(PAGE_POINTS * width, sizeof *page);
+  for (size_t i = 0; page && i < PAGE_POINTS * width; i++)
+    page[i] = NAN;
+  return page;
 }
 
 /* Room for the point of this trial; NULL: no memory. */
@@ -41,16 +57,18 @@ static double *make_point(struct sweeps_loading *loading, uint32_t number) {
     loading->page_count = count;
   }
   if (!loading->pages[page])
-    loading->pages[page] = mem_array(PAGE_POINTS * width, sizeof **loading->pages);
+    loading->pages[page] = new_page(width);
   return loading->pages[page] ? loading->pages[page] + number % PAGE_POINTS * width : NULL;
 }
 
-/* NULL: it could not be read. */
+/* NULL: there is no such trial, or it never got one. */
 static const double *point_of(const struct sweeps_loading *loading, size_t number) {
-  size_t page = number / PAGE_POINTS;
-  return page < loading->page_count && loading->pages[page]
-             ? loading->pages[page] + number % PAGE_POINTS * point_width(loading_sweep(loading))
-             : NULL;
+  size_t page = number / PAGE_POINTS, width = point_width(loading_sweep(loading));
+  const double *points = page < loading->page_count ? loading->pages[page] : NULL, *point = points + number % PAGE_POINTS * width;
+  for (size_t i = 0; points && i < width; i++)
+    if (!isnan(point[i]))
+      return point;
+  return NULL;
 }
 
 static void forget_page(struct sweeps_loading *loading, size_t page) {
@@ -62,8 +80,49 @@ static void forget_points(struct sweeps_loading *loading) {
   for (size_t page = 0; page < loading->page_count; page++)
     forget_page(loading, page);
   mem_free(loading->pages);
+  mem_free(loading->first_ends);
   loading->pages = NULL;
-  loading->page_count = 0;
+  loading->first_ends = NULL;
+  loading->page_count = loading->first_end_count = loading->first_end_cap = 0;
+}
+
+/* ---- first ends ---- */
+
+static bool add_first_end(struct sweeps_loading *loading, const struct first_end *end, struct err *err) {
+  if (loading->first_end_count == loading->first_end_cap) {
+    size_t cap = MAX_OF(2 * loading->first_end_cap, (size_t)16);
+    struct first_end *bigger = mem_resize(loading->first_ends, cap, sizeof *bigger);
+    if (!bigger)
+      return err_no_memory(err);
+    loading->first_ends = bigger;
+    loading->first_end_cap = cap;
+  }
+  loading->first_ends[loading->first_end_count++] = *end;
+  return true;
+}
+
+static int by_number(const void *a, const void *b) {
+  const struct first_end *x = a, *y = b;
+  return (x->number > y->number) - (x->number < y->number);
+}
+
+/* NULL: nobody has had it tried again. */
+static const struct live_first_end *first_end_of(const struct sweeps_loading *loading, uint32_t number) {
+  const struct first_end key = {.number = number};
+  const struct first_end *found =
+      loading->first_end_count ? bsearch(&key, loading->first_ends, loading->first_end_count, sizeof key, by_number) : NULL;
+  return found ? &found->end : NULL;
+}
+
+static bool read_first_end(struct sweeps_loading *loading, const struct pg_reply *row, uint32_t number, struct err *err) {
+  if (pg_is_null(row, 0, 26))
+    return true;
+  struct first_end first = {.number = number,
+                            .end = {.state = (uint8_t)pg_int(row, 0, 26),
+                                    .value = pg_is_null(row, 0, 27) ? NAN : pg_float8(row, 0, 27),
+                                    .step = pg_int(row, 0, 28),
+                                    .reports = pg_int(row, 0, 29)}};
+  return add_first_end(loading, &first, err);
 }
 
 /* ---- ending ---- */
@@ -78,9 +137,10 @@ static void end_loading(struct sweeps_loading *loading, const struct err *err) {
   struct sweeps *s = loading->all;
   s->ready = !err;
   s->loading = NULL;
-  if (err) {
-    while (s->sweeps.first) /* to be loaded again */
+  if (err) { /* to be loaded again */
+    while (s->sweeps.first)
       sweeps_unlist(LIST_ENTRY(s->sweeps.first, struct live_sweep, node));
+    damaged_forget_all(s);
   } else {
     LIST_EACH(&s->sweeps, node)
     adopt_jobs(LIST_ENTRY(node, struct live_sweep, node));
@@ -124,27 +184,67 @@ static void end_reading(struct sweeps_loading *loading, const struct err *err) {
 
 /* ---- reading ---- */
 
-static bool read_trial(struct sweeps_loading *loading, const struct pg_reply *row, struct err *err) {
-  struct live_sweep *live = loading_sweep(loading);
-  struct engine_trial state = {.number = (uint32_t)pg_int(row, 0, 1),
-                               .version = (uint32_t)pg_int(row, 0, 2),
-                               .state = (uint8_t)pg_int(row, 0, 3),
-                               .attempt = (uint32_t)pg_int(row, 0, 4),
-                               .cause = (uint8_t)pg_int(row, 0, 5),
-                               .retries = (uint16_t)pg_int(row, 0, 6),
+static bool is_from(int64_t value, int64_t least, int64_t most) {
+  return value >= least && value <= most;
+}
+
+/* What the engine keeps of the row, when all of it is possible. */
+static bool read_state(const struct pg_reply *row, struct engine_trial *ret, struct err *err) {
+  int64_t number = pg_int(row, 0, 1), version = pg_int(row, 0, 2), state = pg_int(row, 0, 3), attempt = pg_int(row, 0, 4);
+  int64_t cause = pg_int(row, 0, 5), retries = pg_int(row, 0, 6), lease = pg_is_null(row, 0, 18) ? 0 : pg_int(row, 0, 18);
+  const char *wrong = !is_from(number, 0, ENGINE_TRIALS_MAX - 1) ? "number"
+                      : !is_from(version, 1, UINT32_MAX)         ? "version"
+                      : !is_from(state, 0, RUN_STATE_COUNT - 1)  ? "state"
+                      : !is_from(attempt, 0, INT32_MAX)          ? "attempt"
+                      : !is_from(cause, CAUSE_NONE, CAUSE_LOST)  ? "cause"
+                      : !is_from(retries, 0, UINT16_MAX)         ? "retries"
+                      : !is_from(lease, 0, UINT32_MAX)           ? "lease_ms"
+                                                                 : NULL;
+  if (wrong)
+    return err_set(err, ERR_INVALID, "its %s is none that a trial can have", wrong);
+  *ret = (struct engine_trial){.number = (uint32_t)number,
+                               .version = (uint32_t)version,
+                               .state = (uint8_t)state,
+                               .attempt = (uint32_t)attempt,
+                               .cause = (uint8_t)cause,
+                               .retries = (uint16_t)retries,
                                .dead = pg_bool(row, 0, 7),
                                .has_value = !pg_is_null(row, 0, 8),
-                               .lease_ms = pg_is_null(row, 0, 18) ? 0 : (uint32_t)pg_int(row, 0, 18)};
-  struct str coords = pg_bytea(row, 0, 15), stop = pg_jsonb(row, 0, 16), reason = pg_text(row, 0, 17);
-  struct live_trial *trial = live_trial_new(live, state.number, pg_uuid(row, 0, 0), err);
-  if (trial)
-    trial->shown = state.state;
-  if (trial && state.attempt && !state.dead && !live_row_is_over(&state))
-    live_note_missed(trial);
-  if (!trial || !engine_load(live->engine, &state, err))
+                               .lease_ms = (uint32_t)lease};
+  return true;
+}
+
+/* A trial for whose point there was no memory has none: it was killed before it began. */
+static bool read_point(struct sweeps_loading *loading, const struct pg_reply *row, const struct engine_trial *state, struct err *err) {
+  const struct live_sweep *live = loading_sweep(loading);
+  struct str coords = pg_bytea(row, 0, 15);
+  size_t count = space_count(live->space);
+  if (!coords.p && !state->attempt && live_row_is_over(state))
+    return true;
+  if (coords.n != count * sizeof(double))
+    return err_set(err, ERR_INVALID, "its coordinates are %zu bytes, and a point of this space has %zu", coords.n, count * sizeof(double));
+  double *point = make_point(loading, state->number);
+  if (!point)
+    return err_no_memory(err);
+  if (!count)
+    *point = 0; /* it is there */
+  else
+    memcpy(point, coords.p, coords.n);
+  return !count || space_has_point(live->space, point, err);
+}
+
+static bool read_trial(struct sweeps_loading *loading, const struct pg_reply *row, struct err *err) {
+  struct live_sweep *live = loading_sweep(loading);
+  struct engine_trial state;
+  struct str stop = pg_jsonb(row, 0, 16), reason = pg_text(row, 0, 17);
+  if (!read_state(row, &state, err) || !engine_load(live->engine, &state, err))
     return false;
-  if (coords.n != space_count(live->space) * sizeof(double))
-    return err_set(err, ERR_INVALID, "the point of trial %u is not one of this space", state.number);
+  struct live_trial *trial = live_trial_new(live, state.number, pg_uuid(row, 0, 0), err);
+  if (!trial || !read_point(loading, row, &state, err) || !read_first_end(loading, row, state.number, err))
+    return false;
+  trial->shown = state.state;
+  if (state.attempt && !state.dead && !live_row_is_over(&state))
+    live_note_missed(trial);
   trial->value = pg_is_null(row, 0, 8) ? NAN : pg_float8(row, 0, 8);
   trial->value_step = pg_is_null(row, 0, 9) ? 0 : pg_int(row, 0, 9);
   trial->best = pg_is_null(row, 0, 10) ? NAN : pg_float8(row, 0, 10);
@@ -162,26 +262,37 @@ static bool read_trial(struct sweeps_loading *loading, const struct pg_reply *ro
   trial->course->stop = stop.p ? mem_strndup(stop.p, stop.n) : NULL;
   const char *known = live_cause_text(state.cause); /* which needs no copy, and so perhaps no course */
   trial->course->reason = reason.p && !(known && str_is(reason, known)) ? mem_strndup(reason.p, reason.n) : NULL;
-  double *point = make_point(loading, state.number);
-  if (!point)
-    return err_no_memory(err);
-  if (coords.n)
-    memcpy(point, coords.p, coords.n);
   live_course_close(trial);
   return true;
 }
 
+/* The first row that cannot be is told; what comes after it is read for its jobs alone. */
 static void on_trial_row(void *ctx, const struct pg_reply *row) {
   struct sweeps_loading *loading = ctx;
   struct err err;
-  if (!read_trial(loading, row, &err))
-    log_error("sweep", NULL, "%s: a trial could not be read: %s", loading_sweep(loading)->name, err.text);
+  if (read_trial(loading, row, &err) || loading->is_damaged)
+    return;
+  char run[ID_HEX_LEN + 1];
+  int64_t number = pg_int(row, 0, 1);
+  struct live_sweep *live = loading_sweep(loading);
+  struct err ignored; /* without memory nobody knows of its job */
+  id_format(pg_uuid(row, 0, 0), run);
+  if (is_from(number, 0, ENGINE_TRIALS_MAX - 1) && !live_trial_at(live, (size_t)number))
+    (void)!live_trial_new(live, (uint32_t)number, pg_uuid(row, 0, 0), &ignored);
+  loading->is_damaged = true;
+  loading->damage = err;
+  err_prefix(&loading->damage, "trial %lld (table run, id %s)", (long long)number, run);
 }
 
-static void tell_again(struct live_trial *trial) {
+/* What it was told at first; what became of the trial since is for others than the sampler. */
+static void tell_again(const struct sweeps_loading *loading, struct live_trial *trial) {
   const struct engine_trial *row = engine_trial(trial->sweep->engine, trial->number);
+  const struct live_first_end *first = first_end_of(loading, trial->number);
   int32_t told = trial->told;
-  trial->told = -1;
+  if (first)
+    live_tell_sampler(trial, first);
+  else
+    trial->told = -1;
   live_note_end(trial, row);
   if (told >= 0)
     trial->told = told;
@@ -208,7 +319,7 @@ static bool rebuild_history(struct sweeps_loading *loading, struct err *err) {
     size_t known = trial->at_tells > base ? trial->at_tells - base : 0;
     for (; told < MIN_OF(live->trial_count, known); told++)
       if (order[told] && order[told]->number < i)
-        tell_again(order[told]);
+        tell_again(loading, order[told]);
     ok = history_add(live->history, (uint32_t)i, point, NULL, err);
     live->width = MAX_OF(live->width, (uint32_t)history_pending(live->history));
     if (i % PAGE_POINTS == PAGE_POINTS - 1)
@@ -216,7 +327,7 @@ static bool rebuild_history(struct sweeps_loading *loading, struct err *err) {
   }
   for (; told < live->trial_count && ok; told++)
     if (order[told])
-      tell_again(order[told]);
+      tell_again(loading, order[told]);
   mem_free(order);
   for (size_t i = 0; i < live->trial_count && ok; i++) {
     struct live_trial *trial = live_trial_at(live, i);
@@ -252,6 +363,8 @@ static void on_report_row(void *ctx, const struct pg_reply *row) {
                                .step = pg_int(row, 0, 5),
                                .epoch = pg_is_null(row, 0, 6) ? NAN : pg_float8(row, 0, 6)};
   const struct engine_trial *state = engine_trial(live->engine, number);
+  const struct live_first_end *first = first_end_of(loading, number);
+  trial->course->knows_first_end = first && pg_int(row, 0, 0) >= first->reports;
   uint32_t attempt = (uint32_t)pg_int(row, 0, 2), source = pg_is_null(row, 0, 7) ? LIVE_FROM_STORE : (uint32_t)pg_int(row, 0, 7);
   live_take_report(trial, attempt, &report, &verdict, &target, &goal);
   if (!live_row_is_over(state)) {
@@ -273,13 +386,31 @@ static void forget_courses(const struct live_sweep *live) {
       live_course_close(live_trial_at(live, i));
 }
 
+/* The sweep rests, and those after it are read. What may be otherwise a moment later is no damage: then the start is tried again. */
+static void end_damaged(struct sweeps_loading *loading, const struct err *why) {
+  struct live_sweep *live = loading_sweep(loading);
+  if (loading->one || err_info(why->code)->retryable) {
+    end_reading(loading, why);
+    return;
+  }
+  loading->at = loading->at->next;
+  loading->is_damaged = false;
+  forget_points(loading);
+  damaged_note_live(live, why);
+  load_next(loading);
+}
+
 static void on_reports(void *ctx, const struct pg_reply *reply) {
   struct sweeps_loading *loading = ctx;
   struct live_sweep *live = loading_sweep(loading);
   struct err err;
-  forget_courses(live);
-  if (!pg_ok(reply, &err) || !rebuild_history(loading, &err)) {
+  if (!pg_ok(reply, &err)) {
     end_reading(loading, &err);
+    return;
+  }
+  forget_courses(live);
+  if (!rebuild_history(loading, &err)) {
+    end_damaged(loading, &err);
     return;
   }
   engine_loaded(live->engine, live_now(loading->all));
@@ -302,7 +433,9 @@ static bool open_stream(struct sweeps_loading *loading, enum stmt stmt, pg_row_f
 static void on_trials(void *ctx, const struct pg_reply *reply) {
   struct sweeps_loading *loading = ctx;
   struct err err;
-  if (!pg_ok(reply, &err) || !open_stream(loading, STMT_REPORTS_LOAD, on_report_row, on_reports, &err))
+  if (pg_ok(reply, &err) && loading->is_damaged)
+    end_damaged(loading, &loading->damage);
+  else if (!pg_ok(reply, &err) || !open_stream(loading, STMT_REPORTS_LOAD, on_report_row, on_reports, &err))
     end_reading(loading, &err);
 }
 
@@ -346,6 +479,8 @@ static bool read_sweep(struct sweeps *s, const struct pg_reply *reply, size_t ro
                                .exhausted = pg_bool(reply, row, 9)};
   struct str directory = pg_text(reply, row, 11), spec = pg_text(reply, row, 12);
   bool single = pg_bool(reply, row, 15);
+  if (!is_from(pg_int(reply, row, 7), 0, SWEEP_STATE_COUNT - 1) || !is_from(pg_int(reply, row, 8), WHY_NONE, WHY_RETRIED))
+    return err_set(err, ERR_INVALID, "its state or why is none that a sweep can have");
   if (!read_spec(spec, single, &file, err))
     return false;
   count_time(s, &file->spec, reply, row, &state);
@@ -389,7 +524,7 @@ static void on_sweeps(void *ctx, const struct pg_reply *reply) {
   }
   for (size_t row = 0; row < pg_rows(reply); row++)
     if (!read_and_list(loading->all, reply, row, &err))
-      log_error("sweep", NULL, "the sweep %.*s rests: %s", STR_ARG(pg_text(reply, row, 10)), err.text);
+      damaged_note(loading->all, reply, row, &err);
   loading->at = loading->all->sweeps.first;
   load_next(loading);
 }

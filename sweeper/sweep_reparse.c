@@ -34,18 +34,32 @@ static void end(struct walk *walk) {
   walk_free(walk);
 }
 
-/* What is over and still in memory is read from the database from now on. */
-static void on_best_stored(void *ctx, const struct pg_reply *reply) {
-  struct walk *walk = ctx;
+static void note_failure(struct walk *walk, const struct err *err) {
   struct sweep_reparse *state = &walk->all->reparse;
-  struct live_sweep *live = sweeps_find(walk->all, state->sweep);
+  if (!state->failed++)
+    snprintf(state->error, sizeof state->error, "%s", err->text);
+}
+
+/* The values are those of the new reading by now, whatever became of the sum of them. What is over and still in memory is read from the
+ * database from now on. */
+static void end_summed_up(struct walk *walk, const struct err *failed) {
+  struct id sweep = walk->all->reparse.sweep;
+  struct live_sweep *live = sweeps_find(walk->all, sweep);
   struct err err;
-  if (!pg_ok(reply, &err) && !state->failed++)
-    snprintf(state->error, sizeof state->error, "%s", err.text);
-  importance_forget(walk->all, state->sweep);
+  if (failed) {
+    err = *failed;
+    err_prefix(&err, "what the sweep has come to was not found again");
+    note_failure(walk, &err);
+  }
+  importance_forget(walk->all, sweep);
   if (live && !sweeps_is_busy(live))
     sweeps_unlist(live);
   end(walk);
+}
+
+static void on_best_stored(void *ctx, const struct pg_reply *reply) {
+  struct err err;
+  end_summed_up(ctx, pg_ok(reply, &err) ? NULL : &err);
 }
 
 _Static_assert(WHY_ALL_MADE == 8 && WHY_EXHAUSTED == 9 && WHY_ALL_FAILED == 10 && CAUSE_NO_METRIC == 5,
@@ -62,14 +76,13 @@ static void sum_up(struct walk *walk) {
   pg_put_text(&args, str_of(engine_why_text(WHY_ALL_MADE)));
   pg_put_text(&args, str_of(engine_why_text(WHY_EXHAUSTED)));
   if (!pg_run(walk->all->conf.pg, &args, 0, on_best_stored, walk, &err))
-    end(walk);
+    end_summed_up(walk, &err);
 }
 
 static void one_done(struct walk *walk, const struct err *err) {
-  struct sweep_reparse *state = &walk->all->reparse;
-  if (err && !state->failed++)
-    snprintf(state->error, sizeof state->error, "%s", err->text);
-  state->done++;
+  if (err)
+    note_failure(walk, err);
+  walk->all->reparse.done++;
   next_run(walk);
 }
 
@@ -141,8 +154,7 @@ static void next_run(struct walk *walk) {
   while (s->reparse.done < s->reparse.runs && !s->stopping) {
     if (reparse_run(s->conf.logs, walk->runs[s->reparse.done], walk->sources, str_of(walk->who), on_reparsed, walk, &err))
       return;
-    if (!s->reparse.failed++)
-      snprintf(s->reparse.error, sizeof s->reparse.error, "%s", err.text);
+    note_failure(walk, &err);
     s->reparse.done++;
   }
   if (walk->sets_values && !s->stopping)

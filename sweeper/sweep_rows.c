@@ -343,6 +343,47 @@ static void put_pasts(struct pg_batch *batch, const struct sweeps *s) {
   }
 }
 
+/* ---- first ends ---- */
+
+typedef void put_first_end_fn(struct pg_args *args, const struct live_trial *trial);
+
+static void put_first_run(struct pg_args *args, const struct live_trial *trial) {
+  pg_put_uuid(args, trial->run);
+}
+static void put_first_state(struct pg_args *args, const struct live_trial *trial) {
+  pg_put_int(args, trial->course->first_end.state);
+}
+static void put_first_value(struct pg_args *args, const struct live_trial *trial) {
+  put_opt_float(args, !isnan(trial->course->first_end.value), trial->course->first_end.value);
+}
+static void put_first_step(struct pg_args *args, const struct live_trial *trial) {
+  pg_put_int(args, trial->course->first_end.step);
+}
+static void put_first_reports(struct pg_args *args, const struct live_trial *trial) {
+  pg_put_int(args, trial->course->first_end.reports);
+}
+
+static void put_first_ends(struct pg_batch *batch, const struct sweeps *s) {
+  static put_first_end_fn *const columns[] = {put_first_run, put_first_state, put_first_value, put_first_step, put_first_reports};
+  bool any = false;
+  for (size_t i = 0; i < s->write_count; i++) {
+    struct live_course *course = s->writes[i].trial ? s->writes[i].trial->course : NULL;
+    if (course)
+      course->first_end_flying = course->keeps_first_end;
+    any |= course && course->first_end_flying;
+  }
+  if (!any)
+    return;
+  struct pg_args *args = pg_batch_add(batch, STMT_FIRST_ENDS_PUT);
+  for (size_t c = 0; c < ARRAY_LEN(columns); c++) {
+    pg_begin_array(args);
+    for (size_t i = 0; i < s->write_count; i++)
+      if (s->writes[i].trial && s->writes[i].trial->course && s->writes[i].trial->course->first_end_flying)
+        columns[c](args, s->writes[i].trial);
+    pg_end_array(args);
+  }
+}
+
 bool sweep_rows_send(struct sweeps *s, pg_done_fn *done, struct err *err) {
   AUTO_PG_BATCH struct pg_batch batch = PG_BATCH_INIT;
   bool creates = false, updates = false;
@@ -374,6 +415,7 @@ bool sweep_rows_send(struct sweeps *s, pg_done_fn *done, struct err *err) {
     put_columns(args, s, later_columns, ARRAY_LEN(later_columns), false);
   }
   put_pasts(&batch, s);
+  put_first_ends(&batch, s);
   if (s->reports_flying)
     put_reports(pg_batch_add(&batch, STMT_REPORTS_ADD), s);
   return pg_run_batch(s->conf.pg, &batch, 0, done, s, err);

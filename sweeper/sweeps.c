@@ -389,10 +389,6 @@ struct live_sweep *sweeps_find(const struct sweeps *s, struct id sweep) {
   return map_get(&s->by_id, id_key(&sweep));
 }
 
-void sweeps_hide(struct sweeps *s, struct id sweep) {
-  map_remove(&s->by_id, id_key(&sweep));
-}
-
 void sweeps_missed(struct sweeps *s, struct id run) {
   struct live_trial *trial = sweeps_trial(s, run);
   if (trial)
@@ -401,7 +397,8 @@ void sweeps_missed(struct sweeps *s, struct id run) {
 
 struct live_trial *sweeps_trial(const struct sweeps *s, struct id run) {
   struct id *id = id_map_get(&s->by_run, run);
-  return id ? CONTAINER_OF(id, struct live_trial, run) : NULL;
+  struct live_trial *trial = id ? CONTAINER_OF(id, struct live_trial, run) : NULL;
+  return trial && !trial->sweep->damage ? trial : NULL;
 }
 
 struct sweeps *sweeps_new(const struct sweeps_conf *conf, struct err *err) {
@@ -448,6 +445,7 @@ void sweeps_free(struct sweeps *s) {
   loop_timer_free(s->tick);
   for (struct list_node *node; (node = list_pop_front(&s->sweeps));)
     live_free(LIST_ENTRY(node, struct live_sweep, node));
+  damaged_forget_all(s);
   jobs_free(s);
   importance_cache_free(s->importance);
   register_release(&s->registrar);
@@ -478,10 +476,15 @@ bool sweeps_list(struct sweeps *s, struct live_sweep *live, struct err *err) {
   list_push_back(&s->sweeps, &live->node);
   return true;
 }
-void sweeps_unlist(struct live_sweep *live) {
+
+void sweeps_take_out(struct live_sweep *live) {
   list_remove(&live->node);
   if (!live->single)
     map_remove(&live->all->by_id, id_key(&live->id));
+}
+
+void sweeps_unlist(struct live_sweep *live) {
+  sweeps_take_out(live);
   if (live->has_group)
     schedule_group_remove(live->all->schedule, live->group);
   live_free(live);

@@ -25,7 +25,7 @@ select attempt, stream, next, keys, sources, points, mixed from log_stream where
 
 -- name: log_stream_reread (uuid, int4, int2, text, int4, text[], text, int8, int8, int8, int8, int8) -> ()
 -- Run, attempt, stream, summary, series, keys, what with, points, mixed: it was read anew, as it was when its next, points and mixed were $10
--- to $12. Raises WN420 when they are not any more.
+-- to $12. Raises WN421 when they are not any more.
 with moved as (
   update log_stream set summary = $4, series = $5, keys = $6, sources = $7, points = $8, mixed = $9
   where run = $1 and attempt = $2 and stream = $3 and next = $10 and points = $11 and mixed = $12 returning 1)

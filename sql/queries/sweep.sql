@@ -35,9 +35,9 @@ update sweep set edits = edits || $2 where id = $1 and state < 3 and deleted_at 
 -- The warnings of a sweep.
 update sweep set warnings = $2 where id = $1;
 
--- name: sweep_delete (uuid, int8) -> (bool) repeatable
--- With its runs, into the trash. No row: there is no sweep that is over and not deleted.
-with s as (update sweep set deleted_at = $2 where id = $1 and deleted_at is null and state >= 3 and not single returning id),
+-- name: sweep_delete (uuid, int8, bool) -> (bool) repeatable
+-- With its runs, into the trash; over or not, if $3. No row: there is no such sweep that is not deleted.
+with s as (update sweep set deleted_at = $2 where id = $1 and deleted_at is null and (state >= 3 or $3) and not single returning id),
 runs as (update run set deleted_at = $2 from s where (run.sweep_id = s.id or run.id = s.id) and run.deleted_at is null returning 1)
 select true from s;
 
@@ -51,12 +51,13 @@ select id, experiment_id, created, version, elapsed_ms, slot_ms, seed, state, wh
     from run r left join run_attempt a on a.run = r.id where r.sweep_id = sweep.id), 0)::int8
 from sweep where deleted_at is null and case when $1::uuid is null then state < 3 else id = $1 end order by created, id;
 
--- name: sweep_get (uuid) -> (int2, jsonb) repeatable
-select state, summary from sweep where id = $1 and deleted_at is null and not single;
+-- name: sweep_get (uuid) -> (int2, jsonb, text) repeatable
+-- State, summary, normal form.
+select state, summary, spec from sweep where id = $1 and deleted_at is null and not single;
 
--- name: sweep_list (int2, int8, uuid, int8) -> (uuid, int8, int2, jsonb) repeatable
--- State or null; created and id after which it goes on, or null; how many. Newest first.
-select id, created, state, summary from sweep
+-- name: sweep_list (int2, int8, uuid, int8) -> (uuid, int8, int2, jsonb, text) repeatable
+-- State or null; created and id after which it goes on, or null; how many. Newest first. With the normal form of those that have a summary.
+select id, created, state, summary, case when summary is not null then spec end from sweep
 where deleted_at is null and not single and ($1::int2 is null or state = $1) and ($2::int8 is null or (created, id) < ($2, $3::uuid))
 order by created desc, id desc limit $4;
 
@@ -67,6 +68,10 @@ select name, directory, spec from sweep where id = $1 and deleted_at is null and
 -- name: sweep_spec (uuid) -> (text, int8) repeatable
 -- Its normal form, and the seed.
 select spec, seed from sweep where id = $1 and deleted_at is null;
+
+-- name: sweep_spec_of_trial (uuid) -> (text) repeatable
+-- The normal form of its sweep. No row: the run is no trial.
+select s.spec from run r join sweep s on s.id = r.sweep_id where r.id = $1;
 
 -- name: prior_metric (uuid) -> (text) repeatable
 -- The metric of a sweep.
@@ -86,19 +91,22 @@ order by trial;
 
 -- name: trials_load (uuid)
 --   -> (uuid, int4, int8, int2, int4, int2, int4, bool, float8, int8, float8, int8, int8, int8, int4, bytea, jsonb, text, int8, int2, int4,
---   int4, int4, bool, int8, int8) repeatable
+--   int4, int4, bool, int8, int8, int2, float8, int8, int8) repeatable
 -- Id, number, version, state, attempt, cause, retries, dead, value, its step, best, created, start, end, told, coordinates, stop, reason,
--- lease; what it was made from: by, tells, pending, tells when it was added; held, its priority and time in the queue where they are its own.
-select id, trial, version, state, attempt, cause, retries, dead, value, value_step, best_value, created, start_time, end_time, told, coords,
-  stop, state_reason, lease_ms, made_by, made_tells, made_pending, at_tells, held, queue_priority, queue_since
-from run where sweep_id = $1 order by trial;
+-- lease; what it was made from: by, tells, pending, tells when it was added; held, its priority and time in the queue where they are its own;
+-- state, value, its step of its first end, and the reports before that, of those that were tried again.
+select id, trial, r.version, r.state, attempt, cause, retries, dead, r.value, r.value_step, best_value, created, start_time, end_time, told,
+  coords, stop, state_reason, lease_ms, made_by, made_tells, made_pending, at_tells, held, queue_priority, queue_since, f.state, f.value,
+  f.value_step, f.reports
+from run r left join run_first_end f on f.run = r.id where sweep_id = $1 order by trial;
 
 -- name: single_load (uuid)
 --   -> (uuid, int4, int8, int2, int4, int2, int4, bool, float8, int8, float8, int8, int8, int8, int4, bytea, jsonb, text, int8, int2, int4,
---   int4, int4, bool, int8, int8) repeatable
+--   int4, int4, bool, int8, int8, int2, float8, int8, int8) repeatable
 -- The same of a launched run.
 select id, 0, version, state, attempt, cause, retries, dead, value, value_step, best_value, created, start_time, end_time, told, coords,
-  stop, state_reason, lease_ms, made_by, made_tells, made_pending, at_tells, held, queue_priority, queue_since
+  stop, state_reason, lease_ms, made_by, made_tells, made_pending, at_tells, held, queue_priority, queue_since, null::int2, null::float8,
+  null::int8, null::int8
 from run where id = $1 and sweep_id is null and kind = 0;
 
 -- name: reports_load (uuid) -> (int8, int4, int4, text, float8, int8, float8, int8) repeatable
@@ -139,6 +147,10 @@ from (select * from unnest($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $1
   limit cardinality($1)) as u (id, version, state, attempt, cause, dead, value, value_step, best, start_time, end_time, told, reason, stop,
   worker, lease, retries, slots, exit_code, signal, node)
 where run.id = u.id and run.version < u.version;
+
+-- name: first_ends_put (uuid[], int2[], float8[], int8[], int8[]) -> () repeatable
+-- Run, state, value, its step, reports before it. What was the first stays the first.
+insert into run_first_end (run, state, value, value_step, reports) select * from unnest($1, $2, $3, $4, $5) on conflict do nothing;
 
 -- name: attempts_put (uuid[], int4[], int2[], text[], int4[], int4[], int8[], int8[]) -> () repeatable
 -- Run, attempt, state, reason, exit code, signal, start, end: of attempts that are over, when the next one begins, and of that one.

@@ -79,7 +79,9 @@ static void on_stored(void *ctx, const struct pg_reply *reply) {
     if (pg_outcome(reply) == PG_UNKNOWN)
       metric_live_unknown(r->store, r->what.run);
     if (strcmp(pg_sqlstate(reply), "WN420") == 0)
-      err.code = ERR_CONFLICT; /* sealed meanwhile, or the caller's statements say so */
+      err.code = ERR_CONFLICT; /* sealed meanwhile */
+    else if (strcmp(pg_sqlstate(reply), "WN421") == 0)
+      err.code = ERR_PRECONDITION;
     fail_or_retry(r, &err);
     return;
   }

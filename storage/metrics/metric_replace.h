@@ -11,7 +11,8 @@ struct metric_replacement {
   struct id run;
   bool (*touches)(const void *ctx, struct str key);
   bool (*stays)(const void *ctx, struct str key, int32_t attempt, struct point point);
-  /* Adds statements to the transaction. May be NULL. */
+  /* Adds statements to the transaction, which may raise WN421 when what the points were derived from has changed: then all of it would
+   * have to be derived again, and ERR_PRECONDITION says so. May be NULL. */
   void (*also)(const void *ctx, struct pg_batch *batch);
   const void *ctx;
   /* What comes in, by attempt; borrowed until the end. */
@@ -20,7 +21,7 @@ struct metric_replacement {
   size_t row_count;
 };
 
-/* Nobody else writes the run meanwhile. What is known under ERR_CONFLICT is tried again by itself; ERR_TOO_LARGE beyond
+/* Nobody else writes the run meanwhile. What conflicts with the sealing in the background is tried again by itself; ERR_TOO_LARGE beyond
  * METRIC_REPLACE_POINTS_MAX points. `done` as for metric_append(). */
 MUST_CHECK bool metric_replace(struct metric_store *store, const struct metric_replacement *what, metric_done_fn *done, void *ctx,
                                struct err *err);

@@ -111,6 +111,11 @@ void ending_note(struct companion *c) {
   AUTO_BUF struct buf text = BUF_INIT(8192);
   struct err err;
   ending_put(c, &text);
+  for (size_t i = 0; i < ARRAY_LEN(c->streams); i++) { /* before the note, which calls for another companion should we die */
+    spool_note(&c->streams[i], now_ms());
+    if (!spool_keep_times(&c->streams[i], c->job.dir, now_ms(), clock_wall_ms(&clock_system), &err))
+      say("%s", err.text);
+  }
   if (attempt_has_artifacts(c))
     buf_puts(&text, "artifacts_failed the companion died before all of the files were stored\n");
   if (!exit_file_write(c->job.dir, buf_str(&text), &err))

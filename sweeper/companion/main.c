@@ -4,7 +4,7 @@
  *
  * What it asks of the service, below /api/v1/companion/<run>/<attempt>, bodies and answers plain text:
  *   POST /output?stream=S&offset=N&skipped=K&age=MS   bytes, seen so long ago   -> the offset from which to go on
- *   POST /file?source=I&path=P&generation=G&offset=N&snapshot=0|1&last=0|1   bytes of a metric file -> the offset from which to go on
+ *   POST /file?source=I&path=P&generation=G&offset=N&snapshot=0|1&last=0|1&age=MS   bytes of a metric file, seen so long ago -> the same
  *   POST /heartbeat        `sample ...` lines of usage       -> continue, or stop
  *   GET  /verdict?wait=25                                    -> continue, or stop (as soon as it is known)
  *   PUT  /api/v1/runs/<run>/artifacts/<path>    files that are kept
@@ -108,10 +108,10 @@ static void take_over(struct companion *c) {
   say("what an earlier companion left is brought home");
   c->command_ended = true;
   process_take_over(&c->process, &c->job);
+  int64_t now = now_ms(), wall = clock_wall_ms(&clock_system);
   for (size_t i = 0; i < ARRAY_LEN(c->streams); i++) {
-    spool_resume(&c->streams[i]);
-    spool_note(&c->streams[i],
-               now_ms() - MAX_OF(clock_wall_ms(&clock_system) - c->ended_ms, (int64_t)0)); /* it is not newer than the end */
+    spool_resume(&c->streams[i], c->job.dir, now, wall);
+    spool_note(&c->streams[i], now - MAX_OF(wall - c->ended_ms, (int64_t)0)); /* it is not newer than the end */
   }
 }
 

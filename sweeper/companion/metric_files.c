@@ -6,9 +6,11 @@
 #include "base/file.h"
 #include "base/mem.h"
 #include "sweeper/companion/find.h"
+#include "sweeper/companion/marks.h"
 
 enum {
   WATCHED_MAX = 256,
+  MARKS = 64, /* of a file */
   PIECE_MAX = 256 * 1024,
   SNAPSHOT_MAX = 8 * 1024 * 1024,
   SEARCH_EVERY_MS = 2000,
@@ -33,6 +35,10 @@ struct watched { /* a file */
   int64_t sent, size;
   uint64_t generation;
   bool is_list, is_over; /* is_over: all of it, and its end, were told; or nobody wants more */
+  ino_t noted_inode;
+  int64_t looked_ms;  /* 0: not yet */
+  struct marks marks; /* of a list, which is sent whole: the last change alone */
+  struct mark mark_room[MARKS];
 };
 
 struct metric_files {
@@ -112,6 +118,23 @@ static bool on_found(void *ctx, size_t glob, const char *path, const struct stat
   return copy != NULL;
 }
 
+/* When it was changed, by the clock that does not jump: not before it was last looked at, for then it was as it had been. */
+static int64_t changed_at(const struct watched *f, const struct stat *st, int64_t now) {
+  return MAX_OF(now - MAX_OF(clock_wall_ms(&clock_system) - ms_of(st->st_mtim), (int64_t)0), f->looked_ms);
+}
+
+static void note(struct watched *f, const struct stat *st) {
+  struct marks *marks = &f->marks;
+  int64_t size = (int64_t)st->st_size, now = clock_mono_ms(&clock_system), sent = f->inode == st->st_ino && size >= f->sent ? f->sent : 0;
+  marks->items = f->mark_room;
+  marks->cap = MARKS;
+  if (f->is_list || f->noted_inode != st->st_ino || (marks->count && size < marks->items[marks->count - 1].end))
+    marks->count = 0; /* it is sent from its beginning */
+  marks_note(marks, f->is_list ? 0 : sent, size, changed_at(f, st, now));
+  f->noted_inode = st->st_ino;
+  f->looked_ms = now;
+}
+
 /* A tree that takes long to look through is looked through less often. */
 static void search(struct metric_files *m, bool is_final) {
   int64_t now = clock_mono_ms(&clock_system);
@@ -123,9 +146,9 @@ static void search(struct metric_files *m, bool is_final) {
   m->search_again_ms = now + MAX_OF((int64_t)SEARCH_EVERY_MS, took * SEARCH_SHARE);
 }
 
-static void put_path(const struct watched *f, bool is_last, char *out, size_t room) {
-  int n = snprintf(out, room, "/file?source=%zu&generation=%llu&offset=%lld&snapshot=%d&last=%d&path=", f->watch->source,
-                   (unsigned long long)f->generation, (long long)(f->is_list ? 0 : f->sent), f->is_list, is_last);
+static void put_path(const struct watched *f, bool is_last, int64_t age_ms, char *out, size_t room) {
+  int n = snprintf(out, room, "/file?source=%zu&generation=%llu&offset=%lld&snapshot=%d&last=%d&age=%lld&path=", f->watch->source,
+                   (unsigned long long)f->generation, (long long)(f->is_list ? 0 : f->sent), f->is_list, is_last, (long long)age_ms);
   for (const char *p = f->path; *p; p++) {
     bool plain = isalnum((unsigned char)*p) || strchr("-._~/", *p);
     n += snprintf(out + n, room - (size_t)n, plain ? "%c" : "%%%02X", (unsigned char)*p);
@@ -142,11 +165,13 @@ static bool tell_list(int fd, bool *ret) {
   return false;
 }
 
-/* What is to be sent of the open file; false: nothing. */
-static bool choose(struct watched *f, int fd, const struct stat *st, bool is_final, struct metric_files_piece *ret, bool *ret_last) {
+/* What is to be sent of the open file, and when that was seen; false: nothing. */
+static bool choose(struct watched *f, int fd, const struct stat *st, bool is_final, struct metric_files_piece *ret, bool *ret_last,
+                   int64_t *ret_seen_ms) {
   *ret_last = false;
   if (f->watch->format == FORMAT_JSON && !tell_list(fd, &f->is_list))
     return false;
+  note(f, st);
   if (f->is_list) {
     bool same = f->inode == st->st_ino && f->size == (int64_t)st->st_size && memcmp(&f->changed, &st->st_mtim, sizeof f->changed) == 0;
     f->inode = st->st_ino;
@@ -154,6 +179,7 @@ static bool choose(struct watched *f, int fd, const struct stat *st, bool is_fin
     f->changed = st->st_mtim;
     ret->offset = 0;
     ret->length = f->size;
+    marks_next(&f->marks, 0, ret_seen_ms);
     return !same && f->size <= SNAPSHOT_MAX;
   }
   if (f->inode != st->st_ino || (int64_t)st->st_size < f->sent) {
@@ -162,13 +188,27 @@ static bool choose(struct watched *f, int fd, const struct stat *st, bool is_fin
     f->inode = st->st_ino;
   }
   ret->offset = f->sent;
-  ret->length = MIN_OF((int64_t)st->st_size - f->sent, (int64_t)PIECE_MAX);
+  ret->length = MIN_OF(marks_next(&f->marks, f->sent, ret_seen_ms), (int64_t)PIECE_MAX);
   *ret_last = is_final && ret->length == 0;
   return ret->length > 0 || *ret_last;
 }
 
+void metric_files_look(struct metric_files *m) {
+  struct stat st;
+  if (m->root < 0)
+    return;
+  search(m, false);
+  for (size_t i = 0; i < m->count; i++) {
+    struct watched *f = &m->files[i];
+    AUTO_FD int fd = f->is_over || f->watch->at_end ? -1 : find_open(m->root, f->path, &st);
+    if (fd >= 0)
+      note(f, &st);
+  }
+}
+
 bool metric_files_next(struct metric_files *m, bool is_final, struct metric_files_piece *ret) {
   struct stat st;
+  int64_t seen_ms = 0;
   if (m->root < 0)
     return false;
   search(m, is_final);
@@ -178,7 +218,7 @@ bool metric_files_next(struct metric_files *m, bool is_final, struct metric_file
     if (f->is_over || (f->watch->at_end && !is_final))
       continue;
     int fd = find_open(m->root, f->path, &st);
-    if (fd < 0 || !choose(f, fd, &st, is_final, ret, &is_last)) {
+    if (fd < 0 || !choose(f, fd, &st, is_final, ret, &is_last, &seen_ms)) {
       fd_close(&fd);
       continue;
     }
@@ -187,7 +227,7 @@ bool metric_files_next(struct metric_files *m, bool is_final, struct metric_file
     ret->fd = fd;
     m->asked = f;
     m->asked_last = is_last;
-    put_path(f, is_last, ret->path, sizeof ret->path);
+    put_path(f, is_last, seen_ms ? MAX_OF(clock_mono_ms(&clock_system) - seen_ms, (int64_t)0) : 0, ret->path, sizeof ret->path);
     return true;
   }
   return false;
@@ -203,4 +243,14 @@ void metric_files_answered(struct metric_files *m, int64_t next) {
     f->is_over = true;
   else
     f->sent = next;
+}
+
+void metric_files_report(const struct metric_files *m, struct buf *out) {
+  for (size_t i = 0; i < m->watch_count; i++) {
+    bool found = false;
+    for (size_t k = 0; k < m->count && !found; k++)
+      found = find_takes(m->watches[i].glob, str_of(m->files[k].path), false);
+    if (!found)
+      buf_printf(out, "files_missed %s\n", m->watches[i].glob);
+  }
 }

@@ -3,6 +3,7 @@
 #ifndef WINNOW_COMPANION_METRIC_FILES_H
 #define WINNOW_COMPANION_METRIC_FILES_H
 
+#include "base/buf.h"
 #include "sweeper/jobs/job_file.h"
 
 struct metric_files;
@@ -17,10 +18,14 @@ struct metric_files_piece {
   int fd;          /* the receiver's; -1: nothing but the news that it has ended */
   int64_t offset, length;
 };
+/* Notes what has grown and when, so that it keeps its time however long the service is away. */
+void metric_files_look(struct metric_files *files);
 /* Looks for something to send; false when there is nothing. `is_final`: the job is over, so everything is told, ends too. One piece is on
  * its way at a time. */
 bool metric_files_next(struct metric_files *files, bool is_final, struct metric_files_piece *ret);
 /* The service has answered the last piece. */
 void metric_files_answered(struct metric_files *files, int64_t next);
+/* Lines of the exit report: the globs that no file of the attempt matched. */
+void metric_files_report(const struct metric_files *files, struct buf *out);
 
 #endif

@@ -7,11 +7,12 @@
 #include "base/buf.h"
 #include "base/file.h"
 
-enum { BLOCK = 4096, PUNCH_STEP = 4 * 1024 * 1024, APART_MIN_MS = 100 };
+enum { BLOCK = 4096, PUNCH_STEP = 4 * 1024 * 1024, TIMES_BYTES_MAX = SPOOL_MARKS * 48, PATH_SIZE = 4200, YOUNG_MS = 1000 };
 
 bool spool_open(struct spool *spool, const char *dir, const char *name, struct err *err) {
   AUTO_BUF struct buf path = BUF_INIT(4096);
   *spool = (struct spool){.name = name, .write_fd = -1, .read_fd = -1};
+  spool->marks = (struct marks){.items = spool->mark_room, .cap = SPOOL_MARKS};
   buf_printf(&path, "%s/%s", dir, name);
   if (!buf_ok(&path, err))
     return false;
@@ -37,47 +38,29 @@ int64_t spool_waiting(const struct spool *spool) {
   return MAX_OF(spool_size(spool) - spool->sent, (int64_t)0);
 }
 
-static void forget_sent(struct spool *spool) {
-  size_t sent = 0;
-  while (sent < spool->mark_count && spool->marks[sent].end <= spool->sent)
-    sent++;
-  spool->mark_count -= sent;
-  memmove(spool->marks, spool->marks + sent, spool->mark_count * sizeof *spool->marks);
-}
-
-/* Two become one: what came between them counts as seen with the first. */
-static void thin_marks(struct spool *spool) {
-  for (size_t i = 0; i < SPOOL_MARKS / 2; i++)
-    spool->marks[i] = (struct spool_mark){spool->marks[2 * i + 1].end, spool->marks[2 * i].seen_ms};
-  spool->mark_count = SPOOL_MARKS / 2;
-  spool->mark_apart_ms *= 2;
-}
-
 void spool_note(struct spool *spool, int64_t now_ms) {
-  int64_t size = spool_size(spool);
-  forget_sent(spool);
-  struct spool_mark *last = spool->mark_count ? &spool->marks[spool->mark_count - 1] : NULL;
-  if (!last)
-    spool->mark_apart_ms = APART_MIN_MS;
-  if (size <= (last ? last->end : spool->sent))
-    return;
-  if (last && now_ms - last->seen_ms < spool->mark_apart_ms) {
-    last->end = size;
-    return;
-  }
-  if (spool->mark_count == SPOOL_MARKS)
-    thin_marks(spool);
-  spool->marks[spool->mark_count++] = (struct spool_mark){size, now_ms};
+  marks_note(&spool->marks, spool->sent, spool_size(spool), now_ms);
 }
 
 size_t spool_piece(const struct spool *spool, int64_t *ret_seen_ms) {
-  for (size_t i = 0; i < spool->mark_count; i++) {
-    *ret_seen_ms = spool->marks[i].seen_ms;
-    if (spool->marks[i].end > spool->sent)
-      return (size_t)MIN_OF(spool->marks[i].end - spool->sent, (int64_t)SPOOL_PIECE_MAX);
-  }
-  *ret_seen_ms = 0;
-  return 0;
+  return (size_t)MIN_OF(marks_next(&spool->marks, spool->sent, ret_seen_ms), (int64_t)SPOOL_PIECE_MAX);
+}
+
+static void times_path(const struct spool *spool, const char *dir, char out[PATH_SIZE]) {
+  snprintf(out, PATH_SIZE, "%s/%s.seen", dir, spool->name);
+}
+
+bool spool_keep_times(const struct spool *spool, const char *dir, int64_t now_ms, int64_t wall_ms, struct err *err) {
+  AUTO_BUF struct buf text = BUF_INIT(TIMES_BYTES_MAX);
+  char path[PATH_SIZE];
+  if (!spool->marks.count || now_ms - spool->marks.items[0].seen_ms < YOUNG_MS) /* the time of the end says as much */
+    return true;
+  marks_put(&spool->marks, wall_ms - now_ms, &text);
+  times_path(spool, dir, path);
+  if (!buf_ok(&text, err))
+    return false;
+  AUTO_FD int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
+  return fd >= 0 ? fd_write_all(fd, text.p, text.n, err) : err_errno(err, errno, "cannot write %s", path);
 }
 
 /* Punching small holes for every piece would cost more than it frees. */
@@ -86,10 +69,16 @@ static void punch(const struct spool *spool, int64_t before, int64_t after) {
     fallocate(spool->read_fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 0, after / BLOCK * BLOCK);
 }
 
-void spool_resume(struct spool *spool) {
+void spool_resume(struct spool *spool, const char *dir, int64_t now_ms, int64_t wall_ms) {
+  AUTO_BUF struct buf text = BUF_INIT(TIMES_BYTES_MAX);
+  char path[PATH_SIZE];
+  struct err none;
   off_t data = lseek(spool->read_fd, 0, SEEK_DATA);
   if (data > 0)
     spool->sent = spool->skipped = data;
+  times_path(spool, dir, path);
+  if (file_read(path, &text, &none))
+    marks_read(&spool->marks, buf_str(&text), wall_ms - now_ms, now_ms);
 }
 
 void spool_taken(struct spool *spool, int64_t offset) {

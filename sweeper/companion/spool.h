@@ -4,7 +4,7 @@
 #define WINNOW_COMPANION_SPOOL_H
 
 #include "base/err.h"
-#include "base/str.h"
+#include "sweeper/companion/marks.h"
 
 enum { SPOOL_PIECE_MAX = 1024 * 1024, SPOOL_MARKS = 512 };
 
@@ -14,19 +14,18 @@ struct spool {
   int read_fd;
   int64_t sent;    /* everything before was taken by the service */
   int64_t skipped; /* bytes just before `sent` that were given up; told with the next piece */
-  /* When what is not sent yet was seen, oldest first: the bytes before `end`, and after the mark before it. With many there are fewer,
-   * further apart. */
-  struct spool_mark {
-    int64_t end, seen_ms;
-  } marks[SPOOL_MARKS];
-  size_t mark_count;
-  int64_t mark_apart_ms;
+  struct marks marks;
+  struct mark mark_room[SPOOL_MARKS];
 };
 
 MUST_CHECK bool spool_open(struct spool *spool, const char *dir, const char *name, struct err *err);
 void spool_close(struct spool *spool);
-/* Goes on from where an earlier companion stood, as far as the file tells: what was punched out was taken or given up. */
-void spool_resume(struct spool *spool);
+/* Keeps beside the file when what is not sent was seen, for a companion that may have to come after us: `wall_ms` is the same moment as
+ * `now_ms`. */
+MUST_CHECK bool spool_keep_times(const struct spool *spool, const char *dir, int64_t now_ms, int64_t wall_ms, struct err *err);
+/* Goes on from where an earlier companion stood, as far as the file tells: what was punched out was taken or given up; and with the times
+ * that it has kept. */
+void spool_resume(struct spool *spool, const char *dir, int64_t now_ms, int64_t wall_ms);
 int64_t spool_size(const struct spool *spool);
 /* Bytes not sent yet. */
 int64_t spool_waiting(const struct spool *spool);

@@ -85,10 +85,12 @@ static void on_exit_told(void *ctx, int status, struct str body UNUSED) {
 }
 
 void talk_exit(struct companion *c) {
-  AUTO_BUF struct buf text = BUF_INIT(8192);
+  AUTO_BUF struct buf text = BUF_INIT(48 * KIB);
   ending_put(c, &text);
   if (c->artifacts)
     artifacts_report(c->artifacts, &text);
+  if (c->files)
+    metric_files_report(c->files, &text);
   ending_sync_later(c);
   uplink_send(c->uplink, "POST", "/exited", buf_str(&text), REQUEST_TIMEOUT_S, on_exit_told, c);
 }
@@ -194,6 +196,7 @@ bool talk_artifact(struct companion *c) {
 static void on_files_tick(evutil_socket_t fd UNUSED, short what UNUSED, void *ctx) {
   struct companion *c = ctx;
   c->files_due = true;
+  metric_files_look(c->files);
   arm(c->files_tick, FILES_EVERY_MS);
   attempt_advance(c);
 }

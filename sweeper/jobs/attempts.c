@@ -50,6 +50,14 @@ void live_keep_attempt(struct live_trial *trial) {
     snprintf(past->reason, sizeof past->reason, trial->course->by_signal ? "ended by signal %d" : "exit code %d", (int)trial->course->exit);
 }
 
+void live_keep_first_end(struct live_trial *trial, const struct engine_trial *before) {
+  if (trial->told < 0 || trial->course->knows_first_end)
+    return;
+  trial->course->first_end =
+      (struct live_first_end){.state = before->state, .value = trial->value, .step = trial->value_step, .reports = trial->sweep->reports};
+  trial->course->keeps_first_end = trial->course->knows_first_end = true;
+}
+
 void live_begin_attempt(struct live_trial *trial) {
   const struct engine_trial *row = engine_trial(trial->sweep->engine, trial->number);
   trial->course->has_exit = false;
@@ -71,6 +79,8 @@ void live_begin_attempt(struct live_trial *trial) {
 void live_past_written(struct live_trial *trial, bool ok) {
   if (!trial->course)
     return;
+  trial->course->keeps_first_end &= !(ok && trial->course->first_end_flying);
+  trial->course->first_end_flying = false;
   for (struct live_past **at = &trial->course->past; *at;) {
     struct live_past *past = *at;
     if (!past->flying || !ok) {

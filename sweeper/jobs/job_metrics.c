@@ -75,6 +75,13 @@ void jobs_miss_artifacts(const struct live_trial *trial, struct str glob) {
     add_warning(trial->sweep, buf_text(&text));
 }
 
+void jobs_miss_files(const struct live_trial *trial, struct str glob) {
+  AUTO_BUF struct buf text = BUF_INIT(WARNING_MAX);
+  buf_printf(&text, "metrics_from: the command has written no file that matches \"%.*s\"", STR_ARG(str_slice(glob, 0, 300)));
+  if (str_is_utf8(buf_str(&text)) && !has_warning(trial->sweep, buf_text(&text)))
+    add_warning(trial->sweep, buf_text(&text));
+}
+
 /* It came after all. */
 static void withdraw_warning(struct live_sweep *live) {
   size_t kept = 0;
@@ -274,6 +281,7 @@ bool companion_file(struct live_trial *trial, int32_t attempt, const struct comp
                                    .sources = trial->sweep->sources,
                                    .source = file->source,
                                    .path = file->path,
+                                   .age_ms = file->age_ms,
                                    .piece = {.generation = file->generation,
                                              .offset = file->offset,
                                              .is_snapshot = file->is_snapshot,

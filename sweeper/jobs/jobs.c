@@ -10,7 +10,7 @@
 #include "storage/metrics/metric_store.h"
 #include "sweeper/file/command.h"
 
-enum { HEARTBEAT_MS = 5000, PATH_SIZE = 4096, EXIT_LINES_MAX = 64, FINISHERS_MAX = 3 };
+enum { HEARTBEAT_MS = 5000, PATH_SIZE = 4096, EXIT_LINES_MAX = 256, FINISHERS_MAX = 3 };
 
 extern char **environ;
 
@@ -580,6 +580,8 @@ static struct exit_text read_exit(struct live_trial *trial, struct str text) {
       jobs_tell_artifacts(trial, value);
     } else if (str_is(name, "artifacts_missed") && ret.ok) {
       jobs_miss_artifacts(trial, value);
+    } else if (str_is(name, "files_missed") && ret.ok) {
+      jobs_miss_files(trial, value);
     } else if (str_is(name, "ended_by") && !str_is(value, "stop") && !str_is(value, "fenced")) {
       limit = value;
       ret.ok = false;
@@ -682,17 +684,28 @@ static bool find_slots(const struct sweeps *s, unsigned wanted, uint16_t *slots)
   return found == wanted;
 }
 
-void jobs_adopt(struct live_trial *trial, const struct engine_trial *row) {
-  struct live_sweep *live = trial->sweep;
-  struct sweeps *s = live->all;
+static bool holds(const struct live_trial *trial, const struct engine_trial *row) {
+  return !trial->sweep->conf.asks && !row->dead && row->state != RUN_QUEUED;
+}
+
+void jobs_hold(struct live_trial *trial, const struct engine_trial *row) {
+  struct sweeps *s = trial->sweep->all;
   uint16_t slots[SCHEDULE_SLOTS_MAX];
   struct err err;
-  bool holds = !live->conf.asks && !row->dead && row->state != RUN_QUEUED;
-  if (!holds)
+  if (!holds(trial, row))
     return;
   struct schedule_want want = want_of(trial);
   if (job_gpus_noted(trial, (int32_t)row->attempt, slots) == want.slots || find_slots(s, want.slots, slots))
     trial->course->in_schedule = schedule_job_adopt(s->schedule, &want, trial, s->node, slots, &trial->course->job, &err);
+}
+
+void jobs_adopt(struct live_trial *trial, const struct engine_trial *row) {
+  struct live_sweep *live = trial->sweep;
+  struct sweeps *s = live->all;
+  struct err err;
+  if (!holds(trial, row))
+    return;
+  jobs_hold(trial, row);
   if (row->state == RUN_STARTING && !exec_local_was_started(s->executor, trial->run, (int32_t)row->attempt))
     return; /* the engine starts it */
   trial->course->adopted = exec_local_adopt(s->executor, trial->run, (int32_t)row->attempt, &err);

@@ -37,6 +37,9 @@ static void on_loaded(void *ctx, const struct err *failed) {
 /* It may have come back to life meanwhile; if not, what is in memory makes room. */
 static bool take_up(struct retrying *retrying, struct id sweep, struct err *err) {
   struct live_trial *trial = sweeps_trial(retrying->all, retrying->run);
+  const struct damaged_sweep *damaged = sweeps_damaged(retrying->all, sweep);
+  if (damaged)
+    return damaged_refuse(damaged, err);
   if (trial && !live_is_over(trial->sweep))
     return try_again(retrying, trial, err);
   if (trial && sweeps_is_busy(trial->sweep))

@@ -130,6 +130,41 @@ class MetricsFrom(Listening):
         self.assertEqual(trials[0]["value"], sum(i / 4 for i in range(1, 8)) / 7)
         self.assertEqual(self.points(trials[0]["run_id"], "loss"), [(i, i / 4) for i in range(1, 8) for _ in range(2)])
 
+    def test_what_is_written_while_no_service_is_there_keeps_its_time(self):
+        script = """
+            import json, os, sys, time
+            out = open("m.jsonl", "a")
+            for i in range(6):
+                print(json.dumps({"step": i, "loss": i}), file=out, flush=True)
+                while i == 0 and not os.path.exists("away"):
+                    time.sleep(0.05)
+                time.sleep(1)
+            """
+        with Service(WINNOW) as service:
+            ours, type(self).s = self.s, service
+            try:
+                sweep = self.submit_script(script, metrics_from=[{"file": "m.jsonl"}])
+                run = wait(lambda: (t := self.trials(sweep)) and t[0]["value"] == 0 and t[0], "the first point")["run_id"]
+                work, = (p for p in service.home.glob("work*") if p.is_dir())
+                service.kill()
+                (work / "away").touch()
+                wait(lambda: len((work / "m.jsonl").read_text().splitlines()) == 6, "the last point")
+                back = time.time() * 1000
+                service.start()
+                self.ended(sweep)
+                rows = [line.split(",") for line in service.get(f"/api/v1/series?run={run}&key=loss&raw=true&format=csv").body.decode().split()]
+                times = [int(row[rows[0].index("time")]) for row in rows[1:]]
+            finally:
+                type(self).s = ours
+        self.assertEqual((len(times), times), (6, sorted(times)))
+        self.assertGreaterEqual(len(set(times)), 5, times)
+        self.assertLess(times[-1], back)
+
+    def test_files_that_never_come_are_missed(self):
+        over, _ = self.run_sweep("print('loss=1'); open('there.jsonl', 'w').write('{}')", max_parallel=1, parameters={"a": {"values": [1, 2]}},
+                                 metrics_from=[{"file": "there.jsonl"}, {"file": "logs/*.csv"}])
+        self.assertEqual(over["warnings"], ['metrics_from: the command has written no file that matches "logs/*.csv"'])
+
     def test_files_through_kills_of_the_service(self):
         with Service(WINNOW, arguments=["--slots", "2"]) as service:
             mine, self.s = self.s, service

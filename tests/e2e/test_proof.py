@@ -302,6 +302,35 @@ class Proof(unittest.TestCase):
             metrics = self.ok(self.s.get(f"/api/v1/runs/{run}"))["metrics"]
             self.assertEqual((metrics["acc"]["last"], metrics["acc"]["count"]), (2, 2))
 
+    def test_16_times_hold_though_both_were_away(self):
+        """What was printed and written while the service was away has its own time, also when its companion dies after that."""
+        with Service(WINNOW, arguments=["--slots", "1"]) as self.s:
+            job = self.script("""
+                echo "step=0 loss=9"; echo '{"step":0,"acc":9}' >> m.jsonl
+                while [ ! -e $1/away ]; do sleep 0.05; done
+                for i in 1 2 3 4 5 6; do sleep 0.6; echo "step=$i loss=$i"; echo '{"step":'$i',"acc":1}' >> m.jsonl; done
+                """)
+            sweep = self.submit({"name": "timed", "method": "grid", "metric": {"name": "loss"}, "command": ["sh", job, str(self.s.home)],
+                                 "parameters": {"a": {"values": [1]}}, "metrics_from": [{"file": "m.jsonl"}]})
+            run = wait(lambda: self.trials(sweep), "the trial")[0]["run_id"]
+            wait(lambda: {"acc", "loss"} <= self.ok(self.s.get(f"/api/v1/runs/{run}"))["metrics"].keys(), "the first points")
+            self.s.kill()
+            (self.s.home / "away").touch()
+            job, companion = list(companions(self.s).items())[0]
+            wait((pathlib.Path(job).parent / "exit").exists, "the note of the end")
+            over = time.time() * 1000
+            os.kill(companion, signal.SIGKILL)
+            time.sleep(1)
+            self.s.start()
+            wait(lambda: self.is_over(sweep), "the end")
+            for key, distinct in (("loss", 6), ("acc", 1)):  # of the file its last change is all that the one that came after could see
+                answer = self.s.get(f"/api/v1/series?run={run}&key={key}&raw=true&format=csv").body.decode().split()
+                at = answer[0].split(",").index("time")
+                times = [int(row.split(",")[at]) for row in answer[1:]][1:]
+                self.assertEqual((len(times), times), (6, sorted(times)))
+                self.assertGreaterEqual(len(set(times)), distinct, (key, times))
+                self.assertLessEqual(times[-1], over, key)
+
     def is_whole(self, sweep, files, lines):
         wait(lambda: self.is_over(sweep), "the end")
         trial = self.trials(sweep)[0]

@@ -113,6 +113,28 @@ class AskTell(Base):
         for path in ("output", "heartbeat", "exited"):
             self.assertIn(self.s.post(f"/api/v1/companion/{first['run_id']}/1/{path}", unix=False).status, (401, 403))
 
+    def test_what_goes_on_after_a_rest_goes_on_with_all_results(self):
+        """A point that was thought of ahead, which two workers would take as it is, is none for a sweep that rested meanwhile."""
+        sweep = self.submit({"name": "rests", "sampler": {"type": "gp", "seed": 3, "n_startup": 5}, "run_cap": 60, "metric": {"name": "loss"}, "parameters": SPACE})["id"]
+        for _ in range(20):
+            for trial in self.ask(sweep, 2)["trials"]:
+                self.ok(self.tell(sweep, {"run_id": trial["run_id"], "value": quadratic(trial["params"])}))
+        rests = {"pause": lambda: self.ok(self.s.post(f"/api/v1/sweeps/{sweep}/pause")),
+                 "cap": lambda: self.ok(self.s.request("PATCH", f"/api/v1/sweeps/{sweep}", {"run_cap": len(self.trials(sweep))}))}
+        goes_on = {"pause": lambda: self.ok(self.s.post(f"/api/v1/sweeps/{sweep}/resume")),
+                   "cap": lambda: self.ok(self.s.request("PATCH", f"/api/v1/sweeps/{sweep}", {"run_cap": 60}))}
+        for how in rests:
+            first, second = self.ask(sweep, 1)["trials"] + self.ask(sweep, 1)["trials"]
+            time.sleep(1.5)  # the next point is thought of
+            rests[how]()
+            self.ok(self.tell(sweep, {"run_id": second["run_id"], "value": quadratic(second["params"])}))
+            wait(lambda: self.sweep(sweep)["progress"]["finished"] == second["number"], "the result")
+            goes_on[how]()
+            third, = self.ask(sweep, 1)["trials"]
+            self.assertEqual(third["made"]["results"], second["number"], how)
+            for trial in (first, third):
+                self.ok(self.tell(sweep, {"run_id": trial["run_id"], "value": quadratic(trial["params"])}))
+
     def test_control_edits_and_refusals(self):
         sweep = self.submit({"name": "control", "method": "random", "metric": {"name": "loss"}, "parameters": SPACE, "run_cap": 2})["id"]
         self.assertEqual(self.ok(self.s.post(f"/api/v1/sweeps/{sweep}/pause"))["state"], "PAUSED")
@@ -246,11 +268,15 @@ class Local(Base):
         with Service(WINNOW, arguments=["--slots", "2"]) as self.s:
             _, sweep = self.held_back(name="stop", method="random", run_cap=20)
             wait(lambda: self.states(sweep) == ["RUNNING"] * 2, "two trials")
-            picked = self.ok(self.s.post(f"/api/v1/sweeps/{sweep}/trials", {"params": {"x": 0.5}}), 201)
+            picked, unwanted = (self.ok(self.s.post(f"/api/v1/sweeps/{sweep}/trials", {"params": {"x": x}}), 201) for x in (0.5, 0.25))
+            self.assertEqual([t["slots"] for t in self.trials(sweep)], [1, 1, None, None])
+            self.ok(self.s.post(f"/api/v1/runs/{unwanted['run_id']}/stop"))
             self.ok(self.s.post(f"/api/v1/sweeps/{sweep}/stop"))
             self.assertEqual(self.ended(sweep)["state"], "STOPPED")
-            self.assertEqual([(t["number"], t["state_reason"]) for t in self.trials(sweep)],
-                             [(0, "ended with its sweep"), (1, "ended with its sweep"), (picked["number"], "its sweep ended before it had started")])
+            self.assertEqual([(t["number"], t["state"], t["state_reason"], t["slots"]) for t in self.trials(sweep)],
+                             [(0, "KILLED", "ended with its sweep", 1), (1, "KILLED", "ended with its sweep", 1),
+                              (picked["number"], "KILLED", "never ran: its sweep ended before it had started", None),
+                              (unwanted["number"], "KILLED", "never ran: killed by a person before it had started", None)])
 
     def test_nothing_is_made_from_old_results(self):
         with Service(WINNOW, arguments=["--slots", "2"]) as self.s:
@@ -290,6 +316,45 @@ class Local(Base):
                 self.s.start()
             self.assertEqual(self.states(sweep), ["FINISHED"] * 3)
             self.assertEqual(self.sweep(sweep)["progress"]["finished"], 3)
+
+    def test_a_retry_changes_nothing_for_the_sampler_after_a_restart_too(self):
+        """What it learned was the first end, with the reports before it. The same sweep twice: one through restarts, one not."""
+        job = """
+            for i in 1 2 4 8; do echo "step=$i loss=$(python3 -c "print(($1 - 0.3) ** 2 + 1 / $i)")"; done
+            if [ $WINNOW_TRIAL = 2 ] && [ $WINNOW_ATTEMPT = 1 ]; then exit 1; fi
+            until [ -e $2/$WINNOW_TRIAL.$WINNOW_ATTEMPT ]; do sleep 0.05; done
+            if [ $WINNOW_ATTEMPT = 2 ]; then for i in 16 32; do echo "step=$i loss=-5"; done; fi
+            """
+        picked = []
+        for restarts in (False, True):
+            with Service(WINNOW, arguments=["--slots", "1"]) as self.s:
+                sweep = self.submit({"name": "retried", "sampler": {"type": "gp", "seed": 7, "n_startup": 4}, "run_cap": 9, "metric": {"name": "loss"},
+                                     "parameters": {"x": {"min": 0.0, "max": 1.0}}, "max_parallel": 1,
+                                     "command": ["sh", self.script(job), "{{x}}", str(self.s.home)],
+                                     "early_terminate": {"type": "threshold", "max": 1.3, "min_iter": 2, "step_metric": "step"}})["id"]
+                for number in (0, 1, 3, 4):
+                    (self.s.home / f"{number}.1").touch()
+                wait(lambda: len(self.trials(sweep)) == 6 and self.trials(sweep)[5]["value"] is not None, "the sixth trial")
+                failed = self.trials(sweep)[2]
+                self.assertIn(failed["state"], ("FAILED", "STOPPED"), failed)
+                self.ok(self.s.post(f"/api/v1/runs/{failed['run_id']}/retry"))
+                (self.s.home / "5.1").touch()
+                wait(lambda: self.trials(sweep)[2]["attempt"] == 2 and (self.trials(sweep)[2]["last"] or {}).get("step") == 8, "the second attempt")
+                if restarts:
+                    self.s.kill()
+                    self.s.start()
+                (self.s.home / "2.2").touch()
+                wait(lambda: len(self.trials(sweep)) >= 7 and self.states(sweep)[2] == "FINISHED", "the next trial")
+                if restarts:
+                    self.s.kill()
+                    self.s.start()
+                self.assertEqual(self.trials(sweep)[2]["value"], -5)
+                (self.s.home / "6.1").touch()
+                wait(lambda: len(self.trials(sweep)) >= 8, "the one after it")
+                picked.append([(t["params"], t["made"]["results"], t["made"]["told_at"]) for t in self.trials(sweep)[:8]])
+        self.assertEqual([p[0] for p in picked[0]], [p[0] for p in picked[1]])
+        self.assertEqual([p[1] for p in picked[0]], [p[1] for p in picked[1]])
+        self.assertEqual([p[2] for p in picked[0]][:7], [p[2] for p in picked[1]][:7])
 
     def test_a_loser_is_stopped(self):
         with Service(WINNOW, arguments=["--slots", "2"]) as self.s:
@@ -414,6 +479,104 @@ class Local(Base):
             self.assertGreaterEqual(after["slot_seconds"]["used"], before["slot_seconds"]["used"])
             go.touch()
             self.assertEqual(self.ended(sweep)["state"], "FINISHED")
+
+    def test_one_damaged_row_stops_nobody_else(self):
+        """Its sweep rests and says which row it is, its job goes on and keeps its slot, and all is taken up again once the row is mended."""
+        with Service(WINNOW, arguments=["--slots", "2"]) as self.s:
+            gates, sweeps = zip(*(self.held_back(name=name, method="random", run_cap=3, max_parallel=1) for name in ("hurt", "sound")))
+            hurt, sound = sweeps
+            for gate, sweep in zip(gates, sweeps):
+                gate.touch()
+                wait(lambda: self.states(sweep)[:1] == ["FINISHED"], "the first trial")
+                gate.unlink()
+                wait(lambda: "RUNNING" in self.states(sweep), "another one")
+            run = self.trials(hurt)[0]["run_id"]
+            row = f"select coords, state, version, cause from winnow.run where id = '{run}'"
+            before, trials = self.s.sql(row), self.trials(hurt)
+            coords, state, version, cause = before.split("|")
+            for change, word in (("coords = 'abc'", "3 bytes"), ("coords = null", "0 bytes"), ("coords = '\\x000000000000f87f'", '"x"'), ("version = 0", "version"),
+                                 ("state = 77", "state"), ("cause = -1", "cause")):
+                self.s.sql(f"update winnow.run set {change} where id = '{run}'")
+                self.s.kill()
+                self.s.start()
+                shown = self.sweep(hurt)
+                self.assertEqual(shown["state"], "RUNNING")
+                self.assertRegex(shown["state_reason"], f"damaged: .*trial 0 .*{run}.*{word}.*nothing of it was changed: mend the row")
+                self.assertEqual([s["state_reason"] for s in self.ok(self.s.get("/api/v1/sweeps"))["items"]], [None, shown["state_reason"]])
+                self.assertEqual([t["run_id"] for t in self.trials(hurt)], [t["run_id"] for t in trials])
+                for path in (f"sweeps/{hurt}/pause", f"sweeps/{hurt}/ask", f"runs/{run}/retry", f"runs/{trials[1]['run_id']}/stop"):
+                    refused = self.s.post(f"/api/v1/{path}")
+                    self.assertEqual(refused.status, 409, refused)
+                    self.assertIn("damaged", refused.json["detail"])
+                self.assertEqual(self.sweep(sound)["progress"]["running"], 1)
+                self.assertEqual(self.ok(self.s.get("/api/v1/nodes"))["items"][0]["slots"]["used"], 2)
+                self.s.sql(f"update winnow.run set coords = '{coords}', state = {state}, version = {version}, cause = {cause} where id = '{run}'")
+            gates[0].touch()  # what its job says now waits for the service that takes it up again
+            gates[1].touch()
+            self.assertEqual(self.ended(sound)["state"], "FINISHED")
+            self.assertEqual(self.s.sql(row), before)
+            self.s.kill()
+            self.s.start()
+            self.assertEqual((self.ended(hurt)["state"], self.states(hurt)), ("FINISHED", ["FINISHED"] * 3))
+            self.assertEqual({t["attempt"] for t in self.trials(hurt)}, {1})
+
+    def test_a_damaged_sweep_can_be_deleted(self):
+        with Service(WINNOW, arguments=["--slots", "2"]) as self.s:
+            _, sweep = self.held_back(name="gone", method="random", run_cap=3, max_parallel=1)
+            wait(lambda: self.states(sweep) == ["RUNNING"], "a trial")
+            self.s.sql(f"update winnow.sweep set spec = '{{' where id = '{sweep}'")
+            self.s.kill()
+            self.s.start()
+            shown = self.sweep(sweep)
+            self.assertEqual((shown["name"], shown["state"], shown["progress"]), ("gone", "RUNNING", None))
+            self.assertRegex(shown["state_reason"], f"damaged: its row .*{sweep}")
+            env = {**os.environ, "WINNOW_URL": f"unix:{self.s.data}/winnow.sock"}
+            for verb in (["sweep", "ls"], ["sweep", "show", sweep], ["trial", "ls", sweep]):
+                done = subprocess.run([WINNOW, *verb], capture_output=True, text=True, timeout=60, env=env)
+                self.assertEqual(done.returncode, 0, done)
+            self.assertEqual(self.s.request("DELETE", f"/api/v1/sweeps/{sweep}").status, 204)
+            self.assertEqual(self.s.get(f"/api/v1/sweeps/{sweep}").status, 404)
+            wait(lambda: not self.alive(), "the end of its job")
+
+    def alive(self):
+        """Is there a process that waits for a gate of this service?"""
+        here = str(self.s.home).encode()
+        for entry in filter(str.isdigit, os.listdir("/proc")):
+            try:
+                if here + b"/gate-" in pathlib.Path(f"/proc/{entry}/cmdline").read_bytes():
+                    return True
+            except OSError:
+                pass
+        return False
+
+    def test_parameters_stand_in_the_order_of_the_file(self):
+        """Wherever they are shown, while the sweep is in memory and when it is not."""
+        names = ["zeta", "lr", "epochs", "a", "nest"]
+        spec = {"name": "order", "method": "random", "run_cap": 2, "metric": {"name": "loss"}, "command": ["sh", "-c", "echo loss=1"], "parameters": {
+            "zeta": {"min": 0.0, "max": 1.0}, "lr": {"min": 0.0, "max": 1.0}, "epochs": {"values": [1, 2]}, "a": {"value": 3},
+            "nest": {"parameters": {"zz": {"min": 0.0, "max": 1.0}, "y": {"min": 0.0, "max": 1.0}}}}}
+        with Service(WINNOW, arguments=["--slots", "2"]) as self.s:
+            env = {**os.environ, "WINNOW_URL": f"unix:{self.s.data}/winnow.sock"}
+            cli = lambda *words: subprocess.run([WINNOW, *words], capture_output=True, text=True, timeout=60, env=env).stdout
+            sweep = self.submit(spec)["id"]
+            self.ended(sweep)
+            for _ in range(2):
+                over, trials = self.sweep(sweep), self.trials(sweep)
+                run = trials[0]["run_id"]
+                listed = next(s for s in self.ok(self.s.get("/api/v1/sweeps"))["items"])
+                best = self.ok(self.s.get(f"/api/v1/sweeps/{sweep}/best"))["items"][0]
+                for shown in (over["spec"]["parameters"], over["best"]["params"], listed["best"]["params"], best["params"], *(t["params"] for t in trials)):
+                    self.assertEqual(list(shown), names)
+                self.assertEqual(list(over["best"]["params"]["nest"]), ["zz", "y"])
+                flat = [*names[:4], "nest.zz", "nest.y"]
+                self.assertEqual(list(self.ok(self.s.get(f"/api/v1/runs/{run}"))["params"]), flat)
+                for words in (["trial", "ls", sweep], ["sweep", "best", sweep], ["sweep", "show", sweep]):
+                    self.assertRegex(cli(*words), r"zeta=\S+ lr=\S+ epochs=\S+ a=3 nest=.\"zz")
+                self.assertRegex(cli("trial", "ls", sweep, "-o", "csv"), '"zeta.*"lr.*"epochs.*"a.*"nest.*"zz.*"y"')
+                self.assertRegex(cli("trial", "show", run), "zeta=.*lr=.*epochs=.*a=3 .*nest.zz=.*nest.y=")
+                self.assertEqual([line.split()[0] for line in cli("run", "params", run).splitlines()], flat)
+                self.s.stop()
+                self.s.start()
 
     def test_from_the_command_line(self):
         with Service(WINNOW, arguments=["--slots", "2"]) as self.s:

@@ -13,7 +13,7 @@ struct storing {
   struct found_points found;
   struct metric_rows rows;
   struct metric_write *write;
-  int64_t next, stored_next;
+  int64_t next, stored_next, came_ms;
   struct err err;
   log_points_fn *on_points;
   void *points_ctx;
@@ -67,7 +67,7 @@ static bool send_rows(struct storing *s, struct err *err) {
   pg_put_int(args, s->stored_next);
   pg_put_bytea(args, buf_str(&s->state));
   if (s->found.count) {
-    if (!found_points_rows(&s->found, &s->rows, err))
+    if (!found_points_rows(&s->found, 0, s->found.count, &s->rows, err))
       return false;
     s->write = metric_write_new(parts->metrics, s->what.run, s->what.attempt, &s->rows, err);
     if (!s->write)
@@ -125,7 +125,7 @@ static void on_state(void *ctx, const struct pg_reply *reply) {
     buf_add_str(&s->state, pg_bytea(reply, 0, 0));
     ok = buf_ok(&s->state, &err);
   }
-  s->found.time = clock_wall_ms(loop_clock(parts->loop));
+  s->found.time = s->came_ms - s->what.age_ms;
   s->work = (struct work){.run = run_piece, .done = on_read};
   if (!ok || !work_submit(parts->work, &s->work, &err))
     end(s, &err);
@@ -141,6 +141,7 @@ bool file_store_piece(struct log_store *store, const struct file_store_piece *pi
     return err_no_memory(err);
   *s = (struct storing){.store = store,
                         .what = *piece,
+                        .came_ms = clock_wall_ms(loop_clock(log_store_parts(store)->loop)),
                         .state = BUF_INIT(FILE_READER_STATE_MAX),
                         .found = FOUND_POINTS_INIT,
                         .on_points = on_points,

@@ -14,6 +14,7 @@ struct file_store_piece {
   struct metric_sources *sources;
   size_t source;   /* which of them the file belongs to */
   struct str path; /* as the job names it; never opened here */
+  int64_t age_ms;  /* so long ago it was written: the time of points that say none */
   struct file_piece piece;
 };
 

@@ -310,7 +310,7 @@ static bool put_points(struct stream *stream, struct pg_batch *batch, struct err
     return err_no_memory(err);
   if (!stream->found.count)
     return true;
-  if (!found_points_rows(&stream->found, &stream->rows, err))
+  if (!found_points_rows(&stream->found, 0, stream->found.count, &stream->rows, err))
     return false;
   stream->metric_write = metric_write_new(writer->store->conf.metrics, writer->run, writer->attempt, &stream->rows, err);
   if (!stream->metric_write)

@@ -9,7 +9,7 @@
 #include "tracker/logs/stream_sources.h"
 #include "tracker/run_state.h"
 
-enum { PAGE_BYTES = 8 * 1024 * 1024, STREAMS_MAX = 64, KEYS_MAX = 16384, TIMES_MAX = 16 << 20 };
+enum { PAGE_BYTES = 8 * 1024 * 1024, STREAMS_MAX = 64, KEYS_MAX = 16384, TIMES_MAX = 16 << 20, TRIES = 3 };
 
 /* A stored stream of one attempt: what it gave at its last reading, and what it gives now. */
 struct old_stream {
@@ -21,9 +21,16 @@ struct old_stream {
   struct metric_sources *sources; /* that it was read with, while is_known */
   struct map keys;                /* what is known else: "=key" or "@key" of the points */
   struct found_points given, found;
-  struct metric_rows rows;
+  struct found_sum sum; /* of what was found */
+  struct map now_keys;  /* as `keys`, of what was found */
   size_t series;
   char summary[200];
+};
+
+/* Points that come in, at most METRIC_ROWS_MAX. */
+struct pack {
+  struct metric_rows rows;
+  int32_t attempt;
 };
 
 /* A piece as it is stored. */
@@ -50,25 +57,44 @@ struct reparse {
   size_t piece_count;
   int64_t from;
   struct err err;
-  const struct metric_rows *rows[STREAMS_MAX];
-  int32_t attempts[STREAMS_MAX];
+  struct pack *packs;
+  const struct metric_rows **rows; /* of each pack */
+  int32_t *attempts;
+  size_t pack_count;
+  unsigned tries;
   struct reparse_result result;
   reparse_fn *done;
   void *ctx;
 };
 
-static void end(struct reparse *r, const struct err *err) {
-  r->done(r->ctx, err ? NULL : &r->result, err);
+/* As if nothing had been read. */
+static void forget(struct reparse *r) {
+  for (size_t i = 0; i < r->pack_count; i++)
+    metric_rows_release(&r->packs[i].rows);
   for (size_t i = 0; i < r->stream_count; i++) {
-    metric_rows_release(&r->streams[i].rows);
     found_points_release(&r->streams[i].found);
     found_points_release(&r->streams[i].given);
     metric_sources_unref(r->streams[i].sources);
     map_release(&r->streams[i].keys);
+    map_release(&r->streams[i].now_keys);
   }
-  metric_sources_unref(r->sources);
   log_metrics_free(r->before);
   log_metrics_free(r->now);
+  mem_free(r->packs);
+  mem_free(r->rows);
+  mem_free(r->attempts);
+  r->before = r->now = NULL;
+  r->packs = NULL;
+  r->rows = NULL;
+  r->attempts = NULL;
+  r->stream_count = r->at = r->time_count = r->pack_count = 0;
+  r->result = (struct reparse_result){0};
+}
+
+static void end(struct reparse *r, const struct err *err) {
+  r->done(r->ctx, err ? NULL : &r->result, err);
+  forget(r);
+  metric_sources_unref(r->sources);
   buf_release(&r->bytes);
   mem_free(r->pieces);
   mem_free(r->times);
@@ -148,29 +174,22 @@ static bool stays(const void *ctx, struct str key, int32_t attempt, struct point
 /* What the streams now are known by. */
 static void put_stream(const struct reparse *r, const struct old_stream *stream, struct pg_batch *batch) {
   AUTO_BUF struct buf sources = BUF_INIT(MIB);
-  struct found_sum sum = found_points_sum(&stream->found);
-  struct map told;
   struct pg_args *args = pg_batch_add(batch, STMT_LOG_STREAM_REREAD);
-  map_init(&told, KEYS_MAX);
+  struct str key;
+  void *ignored;
   pg_put_uuid(args, r->run);
   pg_put_int(args, stream->attempt);
   pg_put_int(args, stream->name);
   pg_put_text(args, str_of(stream->summary));
   pg_put_int(args, (int64_t)stream->series);
   pg_begin_array(args);
-  for (size_t i = 0; i < stream->found.count; i++) {
-    const struct found_point *p = &stream->found.items[i];
-    char text[SERIES_KEY_MAX + 2];
-    int n = snprintf(text, sizeof text, "%c%.*s", is_time_of_piece(r, p->time) ? '=' : '@', STR_ARG(p->key));
-    if (!map_get(&told, str_n(text, (size_t)n)) && map_put(&told, str_n(text, (size_t)n), batch, NULL))
-      pg_put_text(args, str_n(text, (size_t)n));
-  }
+  for (size_t cursor = 0; map_next(&stream->now_keys, &cursor, &key, &ignored);)
+    pg_put_text(args, key);
   pg_end_array(args);
-  map_release(&told);
   stream_sources_put(r->sources, stream->name, &sources);
   pg_put_text(args, buf_ok(&sources, NULL) ? buf_str(&sources) : STR_NONE);
-  pg_put_int(args, sum.count);
-  pg_put_int(args, (int64_t)sum.mixed);
+  pg_put_int(args, stream->sum.count);
+  pg_put_int(args, (int64_t)stream->sum.mixed);
   pg_put_int(args, stream->next);
   pg_put_int(args, stream->noted.count);
   pg_put_int(args, (int64_t)stream->noted.mixed);
@@ -193,24 +212,80 @@ static void also(const void *ctx, struct pg_batch *batch) {
   pg_put_text(args, str_of(text));
 }
 
+static bool begin(struct reparse *r, struct err *err);
+
+/* What it was derived from has changed meanwhile: it is derived again. */
 static void on_replaced(void *ctx, const struct err *err) {
-  end(ctx, err);
+  struct reparse *r = ctx;
+  struct err again;
+  if (!err || err->code != ERR_PRECONDITION) {
+    end(r, err);
+    return;
+  }
+  forget(r);
+  bool ok = ++r->tries < TRIES || err_set(&again, ERR_CONFLICT, "the output or its points changed again and again while they were read");
+  if (!ok || !begin(r, &again))
+    end(r, &again);
 }
 
-static void replace(struct reparse *r) {
-  struct err err;
+/* On a thread, as the next two. As is known of each key: does a point of it have the time of a piece of output? */
+static bool note_keys(const struct reparse *r, struct old_stream *stream, struct err *err) {
+  for (size_t i = 0; i < stream->found.count; i++) {
+    const struct found_point *p = &stream->found.items[i];
+    char text[SERIES_KEY_MAX + 2];
+    int n = snprintf(text, sizeof text, "%c%.*s", is_time_of_piece(r, p->time) ? '=' : '@', STR_ARG(p->key));
+    struct str key = str_n(text, (size_t)n);
+    if (!map_get(&stream->now_keys, key) && stream->now_keys.count < KEYS_MAX && !map_put(&stream->now_keys, key, stream, NULL))
+      return err_no_memory(err);
+  }
+  return true;
+}
+
+static bool make_packs(struct reparse *r, struct err *err) {
+  size_t count = 0;
+  for (size_t i = 0; i < r->stream_count; i++)
+    count += (r->streams[i].found.count + METRIC_ROWS_MAX - 1) / METRIC_ROWS_MAX;
+  r->packs = mem_array(count + 1, sizeof *r->packs);
+  r->rows = mem_array(count + 1, sizeof(const struct metric_rows *));
+  r->attempts = mem_array(count + 1, sizeof *r->attempts);
+  if (!r->packs || !r->rows || !r->attempts)
+    return err_no_memory(err);
+  for (size_t i = 0; i < r->stream_count; i++) {
+    const struct found_points *found = &r->streams[i].found;
+    for (size_t from = 0; from < found->count; from += METRIC_ROWS_MAX) {
+      struct pack *pack = &r->packs[r->pack_count];
+      metric_rows_init(&pack->rows);
+      r->rows[r->pack_count] = &pack->rows;
+      r->attempts[r->pack_count++] = r->streams[i].attempt;
+      if (!found_points_rows(found, from, MIN_OF(found->count - from, (size_t)METRIC_ROWS_MAX), &pack->rows, err))
+        return false;
+    }
+  }
+  return true;
+}
+
+static void run_preparing(struct work *work) {
+  struct reparse *r = CONTAINER_OF(work, struct reparse, work);
   bool ok = true;
   if (r->time_count)
     qsort(r->times, r->time_count, sizeof *r->times, by_time);
   for (size_t i = 0; ok && i < r->stream_count; i++) {
     struct old_stream *stream = &r->streams[i];
-    r->rows[i] = &stream->rows;
-    r->attempts[i] = stream->attempt;
-    r->result.points += (int64_t)stream->found.count;
+    stream->sum = found_points_sum(&stream->found);
+    r->result.points += stream->sum.count;
     r->result.series += stream->series;
-    ok = stream->found.count <= METRIC_ROWS_MAX || err_set(&err, ERR_TOO_LARGE, "a stream of output holds too many points for this");
-    ok = ok && found_points_rows(&stream->found, &stream->rows, &err);
+    ok = note_keys(r, stream, &r->err);
   }
+  ok = ok && (r->result.points <= METRIC_REPLACE_POINTS_MAX ||
+              err_set(&r->err, ERR_TOO_LARGE, "its output holds more than %d points", METRIC_REPLACE_POINTS_MAX));
+  if (ok && make_packs(r, &r->err))
+    r->err.code = ERR_NONE;
+}
+
+static void on_prepared(struct work *work, bool cancelled) {
+  struct reparse *r = CONTAINER_OF(work, struct reparse, work);
+  if (cancelled)
+    err_set(&r->err, ERR_CANCELLED, "the service is stopping");
   struct metric_replacement what = {.run = r->run,
                                     .touches = touches,
                                     .stays = stays,
@@ -218,8 +293,18 @@ static void replace(struct reparse *r) {
                                     .ctx = r,
                                     .rows = r->rows,
                                     .attempts = r->attempts,
-                                    .row_count = r->stream_count};
-  if (!ok || !metric_replace(parts(r)->metrics, &what, on_replaced, r, &err))
+                                    .row_count = r->pack_count};
+  struct err err;
+  if (r->err.code)
+    end(r, &r->err);
+  else if (!metric_replace(parts(r)->metrics, &what, on_replaced, r, &err))
+    end(r, &err);
+}
+
+static void replace(struct reparse *r) {
+  struct err err;
+  r->work = (struct work){.run = run_preparing, .done = on_prepared};
+  if (!work_submit(parts(r)->work, &r->work, &err))
     end(r, &err);
 }
 
@@ -395,8 +480,8 @@ static bool take_stream(struct old_stream *stream, const struct pg_reply *reply,
                                 .noted = {pg_int(reply, row, 5), (uint64_t)pg_int(reply, row, 6)},
                                 .given = FOUND_POINTS_INIT,
                                 .found = FOUND_POINTS_INIT};
-  metric_rows_init(&stream->rows);
   map_init(&stream->keys, KEYS_MAX);
+  map_init(&stream->now_keys, KEYS_MAX);
   struct pg_array keys = pg_array(reply, row, 3);
   while (pg_array_next(&keys))
     if (!map_put(&stream->keys, pg_item_text(&keys), stream, NULL))
@@ -429,18 +514,22 @@ static void on_streams(void *ctx, const struct pg_reply *reply) {
     read_next(r);
 }
 
+static bool begin(struct reparse *r, struct err *err) {
+  AUTO_PG_BATCH struct pg_batch batch = PG_BATCH_INIT;
+  pg_put_uuid(pg_batch_add(&batch, STMT_RUN_STATE), r->run);
+  pg_put_uuid(pg_batch_add(&batch, STMT_LOG_STREAMS_ALL), r->run);
+  return pg_run_batch(parts(r)->pg, &batch, 0, on_streams, r, err);
+}
+
 bool reparse_run(struct log_store *store, struct id run, struct metric_sources *sources, struct str who, reparse_fn *done, void *ctx,
                  struct err *err) {
-  AUTO_PG_BATCH struct pg_batch batch = PG_BATCH_INIT;
   struct reparse *r = mem_zalloc(sizeof *r);
   if (!r)
     return err_no_memory(err);
   *r = (struct reparse){.store = store, .run = run, .bytes = BUF_INIT(4 * PAGE_BYTES), .done = done, .ctx = ctx};
   r->sources = metric_sources_ref(sources);
   snprintf(r->who, sizeof r->who, "%.*s", STR_ARG(who));
-  pg_put_uuid(pg_batch_add(&batch, STMT_RUN_STATE), run);
-  pg_put_uuid(pg_batch_add(&batch, STMT_LOG_STREAMS_ALL), run);
-  if (pg_run_batch(parts(r)->pg, &batch, 0, on_streams, r, err))
+  if (begin(r, err))
     return true;
   metric_sources_unref(r->sources);
   mem_free(r);

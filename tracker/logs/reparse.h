@@ -15,7 +15,8 @@ struct reparse_result {
 };
 typedef void reparse_fn(void *ctx, const struct reparse_result *result, const struct err *err);
 /* ERR_WRONG_STATE while the run goes on, ERR_NOT_FOUND when it is not there, ERR_TOO_LARGE when it has more points than can be replaced at
- * once, ERR_CONFLICT when its output changed meanwhile: by another such reading, say. `sources` is shared. `who` asked is noted with the
+ * once (METRIC_REPLACE_POINTS_MAX). Where its output or points change meanwhile (by another such reading, say) it begins again;
+ * ERR_CONFLICT when that happens again and again. `sources` is shared. `who` asked is noted with the
  * event. `done` on the loop, once, never before this has returned. */
 MUST_CHECK bool reparse_run(struct log_store *store, struct id run, struct metric_sources *sources, struct str who, reparse_fn *done,
                             void *ctx, struct err *err);

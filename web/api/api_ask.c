@@ -39,7 +39,8 @@ static void on_late_ask(void *ctx, const struct pg_reply *row) {
   struct sweep_op *op = ctx;
   struct err err;
   const struct live_answer none = {.finished = true};
-  if (!pg_ok(row, &err) || (!pg_rows(row) && !sweep_op_none(op->id, &err)))
+  const struct damaged_sweep *damaged = sweeps_damaged(web_app(op->req)->sweeps, op->id);
+  if (!pg_ok(row, &err) || (!pg_rows(row) && !sweep_op_none(op->id, &err)) || (damaged && !damaged_refuse(damaged, &err)))
     sweep_op_fail(op, &err);
   else
     on_asked(op, &none, NULL);

@@ -39,7 +39,8 @@ static struct companion_op *open_op(struct http_req *req) {
     ok = err_set(&err, ERR_FORBIDDEN, "this is not the token of the attempt");
   if (ok) {
     *op = (struct companion_op){.req = req, .trial = sweeps_trial(sweeps, run), .attempt = (int32_t)attempt};
-    ok = op->trial || err_set(&err, ERR_FENCED, "nothing waits for this attempt any more");
+    ok = op->trial || (sweeps_may_rest(sweeps, run) ? err_set(&err, ERR_UNAVAILABLE, "its sweep is damaged, and rests until that is mended")
+                                                    : err_set(&err, ERR_FENCED, "nothing waits for this attempt any more"));
   }
   if (ok)
     return op;
@@ -140,6 +141,8 @@ static bool read_file_piece(const struct http_req *req, struct companion_file *r
   for (size_t i = 0; i < ARRAY_LEN(numbers); i++)
     if (!str_to_i64(http_req_param(req, numbers[i].name), numbers[i].at) || *numbers[i].at < 0)
       return err_set(err, ERR_INVALID, "\"%s\" must be a whole number", numbers[i].name);
+  if (!read_count(req, "age", &ret->age_ms))
+    return err_set(err, ERR_INVALID, "\"age\" must be a whole number");
   ret->path = http_req_param(req, "path");
   ret->source = (size_t)source;
   ret->generation = (uint64_t)generation;
@@ -217,7 +220,7 @@ const struct route companion_routes[] = {
      .max_body = FILE_PIECE_MAX,
      .handler = post_file,
      .summary = "A piece of a metric file; answers from where to go on, -1: no more of it",
-     .query = "source:integer,path:string,generation:integer,offset:integer,snapshot:integer,last:integer"},
+     .query = "source:integer,path:string,generation:integer,offset:integer,snapshot:integer,last:integer,age:integer"},
     {.method = HTTP_GET,
      .path = "/companion/{run}/{attempt}/verdict",
      .policy = POLICY_TRACK,

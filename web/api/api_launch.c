@@ -200,6 +200,8 @@ static bool retry(struct sweep_op *op, struct err *err) {
 }
 
 static bool stop(struct sweep_op *op, struct err *err) {
+  if (!op->trial && sweeps_may_rest(web_app(op->req)->sweeps, op->id))
+    return err_set(err, ERR_WRONG_STATE, "its sweep is damaged, and rests until that is mended");
   if (!op->trial)
     return no_job(err);
   return sweep_op_may_steer(op->req, live_has_command(op->sweep), err) && live_kill(op->trial, err) &&

@@ -5,6 +5,7 @@
 #include "tracker/logs/log_store.h"
 #include "tracker/names.h"
 #include "tracker/packed.h"
+#include "web/api/params_order.h"
 #include "web/api/run_sources.h"
 #include "web/idempotency.h"
 #include "web/tables.h"
@@ -157,6 +158,19 @@ static void reply_run(struct run_op *op, const struct pg_reply *reply) {
     fail(op, &err);
 }
 
+/* Of a trial those of its sweep's file come first, in its order. `text` holds them. */
+static void order_params(struct run_row *row, struct str spec, struct buf *text) {
+  AUTO_JSON json_t *declared = params_declared(spec), *stored = NULL, *params = NULL;
+  struct err ignored; /* then it is shown as it is stored */
+  struct json_writer w;
+  if (!declared || !json_read(row->params, &stored, &ignored) || !(params = params_in_order_flat(declared, stored)))
+    return;
+  jw_init(&w, text);
+  jw_json(&w, params);
+  if (!text->fail)
+    row->params = buf_str(text);
+}
+
 static void on_got(void *ctx, const struct pg_reply *reply) {
   struct run_op *op = ctx;
   struct run_row row;
@@ -172,11 +186,14 @@ static void on_got(void *ctx, const struct pg_reply *reply) {
   if (pg_rows(pg_nth(reply, 1)) && !pg_is_null(pg_nth(reply, 1), 0, 0))
     row.attempts = pg_jsonb(pg_nth(reply, 1), 0, 0);
   struct buf body = BUF_INIT(MLFLOW_REPLY_MAX);
+  AUTO_BUF struct buf params = BUF_INIT(MLFLOW_REPLY_MAX);
   struct json_writer w;
+  if (pg_rows(pg_nth(reply, 2)))
+    order_params(&row, pg_text(pg_nth(reply, 2), 0, 0), &params);
   jw_init(&w, &body);
   jw_object(&w);
   api_put_run_keys(&w, &row, NULL);
-  run_sources_put(&row, reply, 2, &w);
+  run_sources_put(&row, reply, 3, &w);
   jw_object_end(&w);
   http_reply_json(op->req, op->status, &body);
 }
@@ -191,6 +208,7 @@ static void on_settled(void *ctx, const struct err *err) {
   AUTO_PG_BATCH struct pg_batch batch = PG_BATCH_INIT;
   pg_put_uuid(pg_batch_add(&batch, STMT_RUN_GET), op->id);
   pg_put_uuid(pg_batch_add(&batch, STMT_RUN_ATTEMPTS), op->id);
+  pg_put_uuid(pg_batch_add(&batch, STMT_SWEEP_SPEC_OF_TRIAL), op->id);
   run_sources_ask(&batch, op->id);
   if (!pg_run_batch(pool(op), &batch, 0, on_got, op, &why))
     fail(op, &why);

@@ -3,6 +3,7 @@
 #include "base/json.h"
 #include "storage/pg/pg.h"
 #include "sweeper/jobs/code_store.h"
+#include "web/api/params_order.h"
 #include "web/api/sweep_op.h"
 #include "web/http/http_reply.h"
 #include "web/problem.h"
@@ -201,15 +202,19 @@ static void on_sweep(void *ctx, const struct pg_reply *row) {
     return;
   }
   struct str summary = pg_jsonb(row, 0, 1);
-  if (!summary.p) {
-    err_set(&err, ERR_UNAVAILABLE, "the sweep is %s, but could not be taken up when the service started",
-            sweep_state_text((int)pg_int(row, 0, 0)));
-    err_hint(&err, "the service's log says why");
+  const struct damaged_sweep *damaged = sweeps_damaged(web_app(op->req)->sweeps, op->id);
+  if (!summary.p && !damaged) { /* it was being stored when memory was looked at, or its row has lost what it showed */
+    err_set(&err, ERR_UNAVAILABLE, "the sweep is %s, and cannot be shown now", sweep_state_text((int)pg_int(row, 0, 0)));
     sweep_op_fail(op, &err);
     return;
   }
   struct buf body = BUF_INIT(SWEEP_REPLY_MAX);
-  buf_add_str(&body, summary);
+  struct json_writer w;
+  jw_init(&w, &body);
+  if (damaged)
+    damaged_put(damaged, &w);
+  else
+    params_order_put_summary(&w, summary, pg_text(row, 0, 2));
   sweep_op_reply(op, 200, &body);
 }
 
@@ -242,10 +247,13 @@ static void on_sweep_list(void *ctx, const struct pg_reply *rows) {
   jw_array(&w);
   for (size_t i = 0; i < count; i++) {
     const struct live_sweep *live = sweeps_find(web_app(op->req)->sweeps, pg_uuid(rows, i, 0));
+    const struct damaged_sweep *damaged = sweeps_damaged(web_app(op->req)->sweeps, pg_uuid(rows, i, 0));
     if (live)
       live_put_sweep(live, &w);
+    else if (damaged)
+      damaged_put(damaged, &w);
     else if (!pg_is_null(rows, i, 3))
-      jw_raw(&w, pg_jsonb(rows, i, 3));
+      params_order_put_summary(&w, pg_jsonb(rows, i, 3), pg_text(rows, i, 4));
   }
   jw_array_end(&w);
   if (pg_rows(rows) > count) {
@@ -338,6 +346,7 @@ static bool delete_row(struct sweep_op *op, struct err *err) {
   pg_args_init(&args, STMT_SWEEP_DELETE);
   pg_put_uuid(&args, op->id);
   pg_put_int(&args, tracking_now(op->req));
+  pg_put_bool(&args, sweeps_damaged(web_app(op->req)->sweeps, op->id));
   return pg_run(web_app(op->req)->pg, &args, 0, on_deleted, op, err);
 }
 
@@ -415,7 +424,7 @@ const struct route sweep_routes[] = {
      .path = "/sweeps/{id}",
      .policy = POLICY_WRITE,
      .handler = delete_sweep,
-     .summary = "Delete a sweep that is over, with its runs"},
+     .summary = "Delete a sweep that is over, or damaged, with its runs"},
     ROUTE_ACT("/sweeps/{id}/pause", &act_pause, "Start no new trials"),
     ROUTE_ACT("/sweeps/{id}/resume", &act_resume, "Go on"),
     ROUTE_ACT("/sweeps/{id}/stop", &act_stop, "End it, and its running trials"),

@@ -4,6 +4,7 @@
 #include "base/json.h"
 #include "storage/pg/pg.h"
 #include "tracker/names.h"
+#include "web/api/params_order.h"
 #include "web/api/sweep_op.h"
 #include "web/http/http_reply.h"
 #include "web/tables.h"
@@ -45,7 +46,21 @@ static void put_value(struct json_writer *w, const struct shown_value *shown) {
   jw_object_end(w);
 }
 
-static void put_trial_row(const struct sweep_op *op, struct json_writer *w, const struct pg_reply *rows, size_t i) {
+/* A trial in memory knows the order of its parameters; of another one the file says it. */
+static void put_params(const struct sweep_op *op, struct json_writer *w, const json_t *declared, const struct pg_reply *rows, size_t i) {
+  const struct live_trial *trial = sweeps_trial(web_app(op->req)->sweeps, pg_uuid(rows, i, 0));
+  AUTO_JSON json_t *stored = NULL, *params = trial ? live_params(trial) : NULL;
+  struct err ignored; /* then it is shown as it is stored */
+  if (!params && declared && json_read(pg_jsonb(rows, i, 5), &stored, &ignored))
+    params = params_in_order(declared, stored);
+  jw_key(w, "params");
+  if (params)
+    jw_json(w, params);
+  else
+    jw_raw(w, pg_is_null(rows, i, 5) ? STR("{}") : pg_jsonb(rows, i, 5));
+}
+
+static void put_trial_row(const struct sweep_op *op, struct json_writer *w, const json_t *declared, const struct pg_reply *rows, size_t i) {
   char hex[ID_HEX_LEN + 1];
   int64_t started = pg_int(rows, i, 13);
   struct shown_value shown = value_of_row(web_app(op->req)->sweeps, rows, i);
@@ -58,13 +73,13 @@ static void put_trial_row(const struct sweep_op *op, struct json_writer *w, cons
   jw_put_text(w, "state", run_state_name(pg_int(rows, i, 2)));
   jw_put_str(w, "state_reason", pg_text(rows, i, 3));
   jw_put_i64(w, "attempt", pg_int(rows, i, 4));
-  jw_key(w, "params");
-  jw_raw(w, pg_is_null(rows, i, 5) ? STR("{}") : pg_jsonb(rows, i, 5));
+  put_params(op, w, declared, rows, i);
   put_value(w, &shown);
   jw_key(w, "stop");
   pg_is_null(rows, i, 9) ? jw_null(w) : jw_raw(w, pg_jsonb(rows, i, 9));
   jw_put_str(w, "node", pg_text(rows, i, 10));
-  jw_put_null(w, "slots"); /* which ones: only while it runs on a machine with numbered devices */
+  jw_key(w, "slots");
+  pg_is_null(rows, i, 11) ? jw_null(w) : jw_i64(w, pg_int(rows, i, 11));
   int64_t made[LIVE_MADE_COUNT];
   for (size_t k = 0; k < LIVE_MADE_COUNT; k++)
     made[k] = pg_is_null(rows, i, 15 + k) ? -1 : pg_int(rows, i, 15 + k);
@@ -77,13 +92,15 @@ static void put_trial_row(const struct sweep_op *op, struct json_writer *w, cons
   jw_object_end(w);
 }
 
-static void on_trials(void *ctx, const struct pg_reply *rows) {
+static void on_trials(void *ctx, const struct pg_reply *reply) {
   struct sweep_op *op = ctx;
   struct err err;
-  if (!pg_ok(rows, &err)) {
+  if (!pg_ok(reply, &err)) {
     sweep_op_fail(op, &err);
     return;
   }
+  const struct pg_reply *spec = pg_nth(reply, 0), *rows = pg_nth(reply, 1);
+  AUTO_JSON json_t *declared = pg_rows(spec) ? params_declared(pg_text(spec, 0, 0)) : NULL;
   struct buf body = BUF_INIT(SWEEP_REPLY_MAX);
   struct json_writer w;
   size_t count = MIN_OF(pg_rows(rows), (size_t)op->limit);
@@ -92,7 +109,7 @@ static void on_trials(void *ctx, const struct pg_reply *rows) {
   jw_key(&w, "items");
   jw_array(&w);
   for (size_t i = 0; i < count; i++)
-    put_trial_row(op, &w, rows, i);
+    put_trial_row(op, &w, declared, rows, i);
   jw_array_end(&w);
   if (pg_rows(rows) > count) {
     char next[24];
@@ -105,13 +122,18 @@ static void on_trials(void *ctx, const struct pg_reply *rows) {
   sweep_op_reply(op, 200, &body);
 }
 
+/* First of all the order of the parameters, unless the trials are in memory, which know it. */
+static void ask_spec(const struct sweep_op *op, struct pg_batch *batch) {
+  static const struct id none = {{0}};
+  pg_put_uuid(pg_batch_add(batch, STMT_SWEEP_SPEC), sweeps_find(web_app(op->req)->sweeps, op->id) ? none : op->id);
+}
+
 static bool list_trials(struct sweep_op *op, struct err *err) {
   static const char *const sorts[] = {"number", "-number", "value", "-value", "started", "-started"};
-  AUTO_PG_ARGS struct pg_args args;
+  AUTO_PG_BATCH struct pg_batch batch = PG_BATCH_INIT;
   struct str state = http_req_param(op->req, "state"), sort = http_req_param(op->req, "sort"), cursor = http_req_param(op->req, "cursor");
   enum run_state wanted = RUN_QUEUED;
   bool known = !sort.p;
-  pg_args_init(&args, STMT_TRIALS_LIST);
   if (!sweep_op_read_id(op, "sweep", err) || !sweep_op_read_limit(op, err))
     return false;
   for (size_t i = 0; i < ARRAY_LEN(sorts); i++)
@@ -122,15 +144,17 @@ static bool list_trials(struct sweep_op *op, struct err *err) {
     return err_set(err, ERR_INVALID, "there is no state \"%.*s\"", STR_ARG(str_slice(state, 0, 40)));
   if (cursor.p && (!str_to_i64(cursor, &op->offset) || op->offset < 0))
     return err_set(err, ERR_INVALID, "\"cursor\" is none that was given out here");
-  pg_put_uuid(&args, op->id);
+  ask_spec(op, &batch);
+  struct pg_args *args = pg_batch_add(&batch, STMT_TRIALS_LIST);
+  pg_put_uuid(args, op->id);
   if (state.p)
-    pg_put_int(&args, wanted);
+    pg_put_int(args, wanted);
   else
-    pg_put_null(&args);
-  pg_put_text(&args, sort.p ? sort : STR("number"));
-  pg_put_int(&args, op->offset);
-  pg_put_int(&args, op->limit + 1);
-  return pg_run(web_app(op->req)->pg, &args, 0, on_trials, op, err);
+    pg_put_null(args);
+  pg_put_text(args, sort.p ? sort : STR("number"));
+  pg_put_int(args, op->offset);
+  pg_put_int(args, op->limit + 1);
+  return pg_run_batch(web_app(op->req)->pg, &batch, 0, on_trials, op, err);
 }
 
 static void get_trials(struct http_req *req) {
@@ -145,12 +169,15 @@ static bool read_goal(struct sweep_op *op, const struct pg_reply *row, bool *ret
   AUTO_BUF struct buf text = BUF_INIT(SWEEP_REPLY_MAX);
   AUTO_JSON json_t *sweep = NULL;
   const struct live_sweep *live = sweeps_find(web_app(op->req)->sweeps, op->id);
+  const struct damaged_sweep *damaged = sweeps_damaged(web_app(op->req)->sweeps, op->id);
   struct json_writer w;
   if (!pg_ok(row, err) || (!pg_rows(row) && !sweep_op_none(op->id, err)))
     return false;
   jw_init(&w, &text);
   if (live)
     live_put_sweep(live, &w);
+  else if (damaged)
+    damaged_put(damaged, &w);
   else
     buf_add_str(&text, pg_is_null(row, 0, 1) ? STR("{}") : pg_jsonb(row, 0, 1));
   if (!buf_ok(&text, err) || !json_read(buf_str(&text), &sweep, err))
@@ -163,14 +190,15 @@ static void on_best_goal(void *ctx, const struct pg_reply *row) {
   struct sweep_op *op = ctx;
   struct err err;
   bool maximize;
-  AUTO_PG_ARGS struct pg_args args;
-  pg_args_init(&args, STMT_TRIALS_BEST);
-  pg_put_uuid(&args, op->id);
+  AUTO_PG_BATCH struct pg_batch batch = PG_BATCH_INIT;
   bool ok = read_goal(op, row, &maximize, &err);
   if (ok) {
-    pg_put_bool(&args, maximize);
-    pg_put_int(&args, op->limit);
-    ok = pg_run(web_app(op->req)->pg, &args, 0, on_trials, op, &err);
+    ask_spec(op, &batch);
+    struct pg_args *args = pg_batch_add(&batch, STMT_TRIALS_BEST);
+    pg_put_uuid(args, op->id);
+    pg_put_bool(args, maximize);
+    pg_put_int(args, op->limit);
+    ok = pg_run_batch(web_app(op->req)->pg, &batch, 0, on_trials, op, &err);
   }
   if (!ok)
     sweep_op_fail(op, &err);

@@ -53,8 +53,11 @@ bool sweep_op_may_steer(const struct http_req *req, bool has_command, struct err
 void sweep_op_not_live(void *ctx, const struct pg_reply *row) {
   struct sweep_op *op = ctx;
   struct err err;
+  const struct damaged_sweep *damaged = sweeps_damaged(web_app(op->req)->sweeps, op->id);
   if (pg_ok(row, &err)) {
-    if (pg_rows(row))
+    if (pg_rows(row) && damaged)
+      damaged_refuse(damaged, &err);
+    else if (pg_rows(row))
       err_set(&err, ERR_WRONG_STATE, "the sweep is %s", sweep_state_text((int)pg_int(row, 0, 0)));
     else
       sweep_op_none(op->id, &err);

@@ -575,10 +575,21 @@ static void test_threads_do_not_meet(void **state) {
     assert_memory_equal(points[t], points[0], sizeof points[0]);
 }
 
+/* A Gaussian process looks at the newest trials, whatever their numbers; the others look at no curve. */
+static void test_curves_that_are_looked_at(void **state UNUSED) {
+  for (enum sampler_type type = SAMPLER_AUTO; type < SAMPLER_GRID; type++) {
+    struct study s = begin(floats, type, 1, GOAL_MINIMIZE);
+    assert_int_equal(sampler_sees_curve(s.sampler, 0), type == SAMPLER_AUTO || type == SAMPLER_GP);
+    assert_int_equal(sampler_sees_curve(s.sampler, 1000000), type == SAMPLER_GP);
+    end(&s);
+  }
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(test_learners_learn),
       cmocka_unit_test(test_replay),
+      cmocka_unit_test(test_curves_that_are_looked_at),
       cmocka_unit_test(test_bad_results),
       cmocka_unit_test(test_stopped_dilute_nothing),
       cmocka_unit_test(test_startup),

@@ -112,6 +112,53 @@ static void hours_of_output_have_few_marks(void **state UNUSED) {
   temp_dir_remove(&dir);
 }
 
+/* A companion that comes after another one knows what that one had seen, though its clocks began elsewhere. */
+static void times_outlive_a_companion(void **state UNUSED) {
+  struct temp_dir dir;
+  struct err err;
+  int64_t seen;
+  temp_dir_make(&dir);
+  assert_true(spool_open(&spool, dir.path, "stdout", &err));
+  print_at(1000);
+  print_at(61000);
+  assert_true(spool_keep_times(&spool, dir.path, 62000, 900062000, &err));
+  spool_close(&spool);
+  assert_true(spool_open(&spool, dir.path, "stdout", &err));
+  spool_resume(&spool, dir.path, 5000000, 900162000); /* a hundred seconds later */
+  spool_note(&spool, 4900000);
+  assert_int_equal(spool_piece(&spool, &seen), 5);
+  assert_int_equal(seen, 5000000 - 161000);
+  spool_taken(&spool, 5);
+  assert_int_equal(spool_piece(&spool, &seen), 5);
+  assert_int_equal(seen, 5000000 - 101000);
+  spool_taken(&spool, 10);
+  assert_int_equal(spool_piece(&spool, &seen), 0);
+  spool_close(&spool);
+  temp_dir_remove(&dir);
+}
+
+static void only_marks_are_read(void **state UNUSED) {
+  static const struct {
+    const char *text;
+    size_t count;
+  } cases[] = {{"", 0},
+               {"5 1\n5 2\n", 1},
+               {"9 1\n5 2\n", 1},
+               {"x 1\n", 0},
+               {"5\n", 0},
+               {"5 -1\n", 0},
+               {"5 1\n6 2\n7 3\n8 4\n9 5\n", 4},
+               {"-5 1\n", 0},
+               {"5 1 2\n", 0},
+               {"5 99999999999999999999\n", 0}};
+  for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+    struct mark room[4];
+    struct marks marks = {.items = room, .cap = ARRAY_LEN(room)};
+    marks_read(&marks, str_of(cases[i].text), 0, 100);
+    assert_int_equal(marks.count, cases[i].count);
+  }
+}
+
 static void nonsense_is_refused(void **state UNUSED) {
   static const char *const bad[] = {"sample",
                                     "sample ",
@@ -179,6 +226,8 @@ int main(void) {
       cmocka_unit_test(a_long_absence_is_covered_thinly),
       cmocka_unit_test(output_keeps_its_time),
       cmocka_unit_test(hours_of_output_have_few_marks),
+      cmocka_unit_test(times_outlive_a_companion),
+      cmocka_unit_test(only_marks_are_read),
       cmocka_unit_test(nonsense_is_refused),
       cmocka_unit_test(the_kernels_files_are_read),
       cmocka_unit_test(ends_are_told_with_their_cause),

@@ -1,2 +1,2 @@
 set(companion ${CMAKE_SOURCE_DIR}/sweeper/companion)
-target_sources(${name} PRIVATE ${companion}/samples.c ${companion}/exit_file.c ${companion}/spool.c)
+target_sources(${name} PRIVATE ${companion}/samples.c ${companion}/exit_file.c ${companion}/spool.c ${companion}/marks.c)

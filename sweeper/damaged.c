@@ -1,0 +1,138 @@
+/* Sweeps that rest because a row of theirs cannot be read: one such row keeps neither the service nor other sweeps from their work, and
+ * what is wrong is shown with the sweep, until somebody mends it. */
+#include "base/log.h"
+#include "base/mem.h"
+#include "sweeper/live.h"
+
+struct damaged_sweep {
+  struct list_node node;
+  struct id id;
+  int64_t experiment_id, created;
+  int64_t state; /* as the row has it */
+  char *name, *why;
+  struct live_sweep *live; /* what could be read; NULL: not even its file */
+};
+
+static void damaged_free(struct damaged_sweep *d) {
+  list_remove(&d->node);
+  if (d->live && d->live->has_group)
+    schedule_group_remove(d->live->all->schedule, d->live->group);
+  live_free(d->live);
+  mem_free(d->name);
+  mem_free(d->why);
+  mem_free(d);
+}
+
+void damaged_forget_all(struct sweeps *s) {
+  while (s->damaged.first)
+    damaged_free(LIST_ENTRY(s->damaged.first, struct damaged_sweep, node));
+}
+
+static struct damaged_sweep *add(struct sweeps *s, struct id id, struct str name, const char *what, const struct err *why) {
+  AUTO_BUF struct buf text = BUF_INIT(4 * KIB);
+  buf_printf(
+      &text,
+      "damaged: %s: %s. It rests, and nothing of it was changed: mend the row or restore a backup, and start the service again; or begin "
+      "anew with `winnow sweep clone` and delete this one",
+      what, why->text);
+  log_error("sweep", NULL, "%.*s: %s", STR_ARG(name), buf_text(&text));
+  struct damaged_sweep *d = mem_zalloc(sizeof *d);
+  if (!d)
+    return NULL;
+  *d = (struct damaged_sweep){.id = id, .name = mem_strndup(name.p ? name.p : "", name.n), .why = mem_strdup(buf_text(&text))};
+  list_push_back(&s->damaged, &d->node);
+  if (d->name && d->why)
+    return d;
+  damaged_free(d);
+  return NULL;
+}
+
+void damaged_note(struct sweeps *s, const struct pg_reply *reply, size_t row, const struct err *why) {
+  char what[ID_HEX_LEN + 40], id[ID_HEX_LEN + 1];
+  id_format(pg_uuid(reply, row, 0), id);
+  snprintf(what, sizeof what, "its row (table sweep, id %s)", id);
+  struct damaged_sweep *d = add(s, pg_uuid(reply, row, 0), pg_text(reply, row, 10), what, why);
+  if (!d)
+    return;
+  d->experiment_id = pg_int(reply, row, 1);
+  d->created = pg_int(reply, row, 2);
+  d->state = pg_int(reply, row, 7);
+}
+
+void damaged_note_live(struct live_sweep *live, const struct err *why) {
+  struct sweeps *s = live->all;
+  struct damaged_sweep *d = add(s, live->id, str_of(live->name), "a row of its trials", why);
+  if (!d) {
+    sweeps_unlist(live);
+    return;
+  }
+  sweeps_take_out(live);
+  d->live = live;
+  live->damage = d->why;
+  for (size_t i = 0; i < live->trial_count; i++) {
+    struct live_trial *trial = live_trial_at(live, i);
+    const struct engine_trial *row = trial ? engine_trial(live->engine, trial->number) : NULL;
+    if (row)
+      jobs_hold(trial, row);
+  }
+}
+
+const struct damaged_sweep *sweeps_damaged(const struct sweeps *s, struct id sweep) {
+  LIST_EACH(&s->damaged, node)
+  if (id_eq(LIST_ENTRY(node, struct damaged_sweep, node)->id, sweep))
+    return LIST_ENTRY(node, struct damaged_sweep, node);
+  return NULL;
+}
+
+void sweeps_hide(struct sweeps *s, struct id sweep) {
+  map_remove(&s->by_id, str_n((const char *)sweep.bytes, sizeof sweep.bytes));
+  LIST_EACH(&s->damaged, node) {
+    struct damaged_sweep *d = LIST_ENTRY(node, struct damaged_sweep, node);
+    if (id_eq(d->id, sweep))
+      damaged_free(d);
+  }
+}
+
+bool damaged_refuse(const struct damaged_sweep *d, struct err *err) {
+  return err_set(err, ERR_WRONG_STATE, "%s", d->why);
+}
+
+bool sweeps_may_rest(const struct sweeps *s, struct id run) {
+  struct id *id = id_map_get(&s->by_run, run);
+  if (id)
+    return CONTAINER_OF(id, struct live_trial, run)->sweep->damage != NULL;
+  LIST_EACH(&s->damaged, node)
+  if (!LIST_ENTRY(node, struct damaged_sweep, node)->live)
+    return true; /* nobody knows what trials it has */
+  return false;
+}
+
+void damaged_put(const struct damaged_sweep *d, struct json_writer *w) {
+  static const char *const unknown[] = {"metric", "method", "sampler", "run_cap", "max_parallel", "priority", "notes", "progress", "best"};
+  char id[ID_HEX_LEN + 1], experiment[24];
+  if (d->live) {
+    live_put_sweep(d->live, w);
+    return;
+  }
+  id_format(d->id, id);
+  snprintf(experiment, sizeof experiment, "%lld", (long long)d->experiment_id);
+  jw_object(w);
+  jw_put_text(w, "id", id);
+  jw_put_text(w, "name", d->name);
+  jw_put_text(w, "experiment_id", experiment);
+  jw_put_text(w, "state", sweep_state_text((int)d->state));
+  jw_put_text(w, "state_reason", d->why);
+  for (size_t i = 0; i < ARRAY_LEN(unknown); i++)
+    jw_put_null(w, unknown[i]);
+  jw_put_null(w, "slot_seconds");
+  jw_put_i64(w, "created", d->created);
+  jw_put_null(w, "started");
+  jw_put_null(w, "ended");
+  jw_put_null(w, "eta");
+  jw_put_null(w, "spec");
+  jw_key(w, "registered");
+  jw_raw(w, STR("[]"));
+  jw_key(w, "warnings");
+  jw_raw(w, STR("[]"));
+  jw_object_end(w);
+}
