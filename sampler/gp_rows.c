@@ -197,8 +197,9 @@ static double stage_at(const struct stages *stages, size_t place) {
 static void put_row(struct gp_rows *rows, const struct history *history, uint32_t trial, double value, double stage) {
   size_t width = space_count(history_space(history));
   memcpy(rows->points + rows->count * width, history_point(history, trial), width * sizeof *rows->points);
-  rows->values[rows->count] = value;
-  rows->stages[rows->count++] = stage;
+  if (rows->stages)
+    rows->stages[rows->count] = stage;
+  rows->values[rows->count++] = value;
 }
 
 /* A row for each trial; a stopped one's as far as it came, and not better than its last value. */
@@ -228,11 +229,20 @@ static void put_passed(struct gp_rows *rows, const struct stages *stages, size_t
   }
 }
 
-static void put_pending(struct gp_rows *rows, const struct history *history) {
-  size_t width = space_count(history_space(history)), first = history_pending(history) - rows->pending;
-  for (size_t i = 0; i < rows->pending; i++)
-    memcpy(rows->points + (rows->count + i) * width, history_point(history, history_pending_at(history, first + i)),
-           width * sizeof *rows->points);
+/* The newest so many: first the rows of those that count as a value, then the others. */
+static void put_pending(struct gp_rows *rows, const struct history *history, size_t newest, bool suppose) {
+  size_t width = space_count(history_space(history)), all = history_pending(history);
+  for (size_t i = all - newest; suppose && i < all; i++) {
+    size_t trial = history_pending_at(history, i);
+    double value = history_supposed(history, trial);
+    if (!isnan(value))
+      put_row(rows, history, (uint32_t)trial, value, 1);
+  }
+  for (size_t i = all - newest; i < all; i++) {
+    size_t trial = history_pending_at(history, i);
+    if (!suppose || isnan(history_supposed(history, trial)))
+      memcpy(rows->points + (rows->count + rows->pending++) * width, history_point(history, trial), width * sizeof *rows->points);
+  }
 }
 
 static bool fill(struct gp_rows *rows, const struct history *history, const uint32_t *trials, size_t n, double *values, double *scratch) {
@@ -249,7 +259,6 @@ static bool fill(struct gp_rows *rows, const struct history *history, const uint
       mem_free(rows->stages);
       rows->stages = NULL;
     }
-    put_pending(rows, history);
   }
   stages_release(&stages);
   return ok;
@@ -261,15 +270,17 @@ bool gp_rows_take(const struct history *history, size_t results, struct gp_rows 
   uint32_t *late = late_trials(history, results, &late_count);
   if (trials && late)
     n = pick_trials(history, late, late_count, trials);
-  size_t most = MAX_OF(n, (size_t)STAGE_ROWS);
-  *ret = (struct gp_rows){.pending = MIN_OF(history_pending(history), (size_t)GP_ROWS_MAX)};
-  ret->points = mem_array((most + ret->pending) * width, sizeof *ret->points);
+  size_t pending = MIN_OF(history_pending(history), (size_t)GP_ROWS_MAX), most = MAX_OF(n, (size_t)STAGE_ROWS) + pending;
+  *ret = (struct gp_rows){.count = 0};
+  ret->points = mem_array(most * width, sizeof *ret->points);
   ret->values = mem_array(most, sizeof *ret->values);
   ret->stages = mem_array(most, sizeof *ret->stages);
   double *scratch = mem_array(n, 2 * sizeof *scratch);
   bool ok = trials && late && ret->points && ret->values && ret->stages && scratch && fill(ret, history, trials, n, scratch, scratch + n);
   mem_free(trials), mem_free(late), mem_free(scratch);
-  if (!ok)
+  if (ok)
+    put_pending(ret, history, pending, results == GP_ROWS_NOW);
+  else
     gp_rows_release(ret);
   return ok || err_no_memory(err);
 }

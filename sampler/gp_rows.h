@@ -7,7 +7,8 @@
 
 #include "sampler/history.h"
 
-/* More results than that are thinned out: the best, the newest, and a spread of the others stay. */
+/* More results than that are thinned out: the best, the newest, and a spread of the others stay. As many of the pending trials may come on
+ * top. */
 #define GP_ROWS_MAX 1000
 
 struct gp_rows {
@@ -17,7 +18,9 @@ struct gp_rows {
   double *stages; /* of the rows: 1 at the end of the training, 0 where the earliest was stopped; NULL: all are of the end */
 };
 
-/* The first `results` results, and what is pending now. */
+/* The first `results` results, and what is pending now. GP_ROWS_NOW: all, and pending trials that count as a value (history_supposed())
+ * have a row as if that were their result. */
+#define GP_ROWS_NOW SIZE_MAX
 MUST_CHECK bool gp_rows_take(const struct history *history, size_t results, struct gp_rows *ret, struct err *err);
 void gp_rows_release(struct gp_rows *rows);
 /* Can a Gaussian process learn something from how this trial ended, if only that it failed? */

@@ -4,7 +4,6 @@
 
 #include "base/mem.h"
 #include "base/rng.h"
-#include "sampler/gp_rows.h"
 #include "sampler/minimize.h"
 #include "sampler/normal.h"
 #include "sampler/qmc.h"
@@ -343,7 +342,7 @@ static void make_candidates(struct gp_search *s, struct candidates *c, struct rn
     spread_point(s, key, k, center, rng, point);
     add_candidate(s, c, point);
   }
-  bool used[GP_ROWS_MAX + 1] = {false};
+  bool used[2 * GP_ROWS_MAX] = {false};
   for (size_t parent = 0; parent < MIN_OF((size_t)PARENTS, s->rows); parent++) {
     size_t best = SIZE_MAX;
     for (size_t i = 0; i < s->rows; i++)

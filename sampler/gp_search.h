@@ -4,7 +4,7 @@
 #define WINNOW_SAMPLER_GP_SEARCH_H
 
 #include "sampler/gp.h"
-#include "sampler/history.h"
+#include "sampler/gp_rows.h"
 
 struct gp_search;
 
@@ -14,7 +14,8 @@ struct gp_search_settings {
 };
 extern const struct gp_search_settings gp_search_defaults;
 
-/* Looks at the first `results` results only. Needs at least two with values (ERR_NOT_FOUND). Borrows the space, not the history. */
+/* Looks at the first `results` results only; GP_ROWS_NOW: at all that gp_rows.h has for it. Needs at least two with values (ERR_NOT_FOUND).
+ * Borrows the space, not the history. */
 MUST_CHECK bool gp_search_new(const struct history *history, size_t results, const struct gp_search_settings *settings, uint64_t seed,
                               uint64_t n, struct gp_search **ret, struct err *err);
 void gp_search_free(struct gp_search *search);

@@ -6,13 +6,14 @@
 #include "base/shelf.h"
 
 struct result {
-  double value; /* turned so that less is better; NaN: none */
+  double value; /* turned so that less is better; NaN: none; of a pending trial: what it has so far */
   double step;
 };
 
 struct history {
   const struct space *space;
   enum goal goal;
+  enum supposed supposed;
   size_t width; /* doubles in a point */
   /* by place */
   struct shelf points, results, states;
@@ -26,7 +27,7 @@ struct history {
   size_t pending_count, pending_cap;
   uint32_t *table; /* open addressing by the point's hash: place + 1 */
   size_t table_size;
-  size_t best, latest, learnable, gone;
+  size_t best, worst, latest, learnable, gone;
 };
 
 bool history_new(const struct space *space, enum goal goal, struct history **ret, struct err *err) {
@@ -41,7 +42,7 @@ bool history_new(const struct space *space, enum goal goal, struct history **ret
   history->curves.size = sizeof(const struct curve *);
   history->states.size = sizeof(uint8_t);
   history->events.size = history->by_number.size = sizeof(uint32_t);
-  history->best = history->latest = SIZE_MAX;
+  history->best = history->worst = history->latest = SIZE_MAX;
   *ret = history;
   return true;
 }
@@ -55,6 +56,10 @@ void history_free(struct history *history) {
   mem_free(history->pending);
   mem_free(history->table);
   mem_free(history);
+}
+
+void history_suppose(struct history *history, enum supposed supposed) {
+  history->supposed = supposed;
 }
 
 static double *point_at(const struct history *history, size_t index) {
@@ -149,12 +154,29 @@ static bool add(struct history *history, uint32_t number, const double *point, s
   return true;
 }
 
+/* Turned so that less is better, without -0; NaN when it is of no use. */
+static double usable(const struct history *history, double value) {
+  if (!isfinite(value))
+    return NAN;
+  return history->goal == GOAL_MAXIMIZE ? 0.0 - value : value + 0.0;
+}
+
+/* A finished trial with a value may be the best of all, or the worst. */
+static void rank(struct history *history, size_t index) {
+  double value = result_at(history, index)->value;
+  history->latest = index;
+  if (history->best == SIZE_MAX || value < result_at(history, history->best)->value)
+    history->best = index;
+  if (history->worst == SIZE_MAX || value > result_at(history, history->worst)->value)
+    history->worst = index;
+}
+
 static void settle(struct history *history, size_t index, const struct outcome *outcome) {
   struct result *trial = result_at(history, index);
   *state_at(history, index) = (uint8_t)outcome->state;
+  trial->value = NAN;
   if (outcome->state == TRIAL_FINISHED || outcome->state == TRIAL_STOPPED) {
-    if (isfinite(outcome->value))
-      trial->value = history->goal == GOAL_MAXIMIZE ? 0.0 - outcome->value : outcome->value + 0.0; /* no -0 */
+    trial->value = usable(history, outcome->value);
     if (outcome->state == TRIAL_STOPPED && !isnan(outcome->value) && !isnan(outcome->step))
       trial->step = outcome->step;
   }
@@ -163,10 +185,7 @@ static void settle(struct history *history, size_t index, const struct outcome *
   history->gone += outcome->state == TRIAL_GONE;
   history->learnable += history_is_learnable(history, index);
   if (outcome->state == TRIAL_FINISHED && !isnan(trial->value))
-    history->latest = index;
-  if (outcome->state == TRIAL_FINISHED && !isnan(trial->value) &&
-      (history->best == SIZE_MAX || trial->value < result_at(history, history->best)->value))
-    history->best = index;
+    rank(history, index);
   size_t at = history->pending_count;
   while (at > 0 && history->pending[at - 1] != index)
     at--;
@@ -208,6 +227,12 @@ bool history_add_curve(struct history *history, uint32_t number, const struct cu
   return true;
 }
 
+void history_hear(struct history *history, uint32_t number, double value) {
+  size_t index = history_find(history, number);
+  if (index != SIZE_MAX && *state_at(history, index) == TRIAL_PENDING)
+    result_at(history, index)->value = usable(history, value);
+}
+
 bool history_tell(struct history *history, uint32_t number, const struct outcome *outcome, struct err *err) {
   size_t index;
   if (!check_outcome(outcome, err) || !find_pending(history, number, &index, err))
@@ -232,6 +257,9 @@ const struct space *history_space(const struct history *history) {
 enum goal history_goal(const struct history *history) {
   return history->goal;
 }
+enum supposed history_supposes(const struct history *history) {
+  return history->supposed;
+}
 size_t history_count(const struct history *history) {
   return history->count;
 }
@@ -242,7 +270,15 @@ enum trial_state history_state(const struct history *history, size_t index) {
   return (enum trial_state) * state_at(history, index);
 }
 double history_value(const struct history *history, size_t index) {
-  return result_at(history, index)->value;
+  return *state_at(history, index) == TRIAL_PENDING ? NAN : result_at(history, index)->value;
+}
+double history_supposed(const struct history *history, size_t index) {
+  size_t like = index;
+  if (history->supposed == SUPPOSE_NOTHING || *state_at(history, index) != TRIAL_PENDING)
+    return NAN;
+  if (history->supposed != SUPPOSE_LATEST)
+    like = history->supposed == SUPPOSE_BEST ? history->best : history->worst;
+  return like == SIZE_MAX ? NAN : result_at(history, like)->value;
 }
 double history_step(const struct history *history, size_t index) {
   return result_at(history, index)->step;

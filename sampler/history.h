@@ -21,6 +21,14 @@ enum trial_state {
   TRIAL_GONE,     /* killed, lost, deleted: says nothing about its point, which may be suggested again */
 };
 
+/* What a trial without a result counts as: a model that sees a value takes it for the trial's result. */
+enum supposed {
+  SUPPOSE_NOTHING, /* a model makes of it what it does */
+  SUPPOSE_WORST,   /* the worst value of those that finished */
+  SUPPOSE_BEST,    /* the best of them */
+  SUPPOSE_LATEST,  /* its own value so far, where it has one */
+};
+
 struct outcome {
   enum trial_state state; /* not TRIAL_PENDING */
   double value;           /* as measured, not turned round */
@@ -35,11 +43,16 @@ void history_free(struct history *history);
 const struct space *history_space(const struct history *history);
 enum goal history_goal(const struct history *history);
 
+void history_suppose(struct history *history, enum supposed supposed);
+enum supposed history_supposes(const struct history *history);
+
 /* A trial that is handed out now. Numbers are below HISTORY_MAX, each used once. *ret_index (may be NULL) is its place, from 0 on. */
 MUST_CHECK bool history_add(struct history *history, uint32_t number, const double *point, size_t *ret_index, struct err *err);
 /* What it reported on its way, before its result; borrowed as long as the history lives, and not changed any more. ERR_NOT_FOUND,
  * ERR_WRONG_STATE as below. */
 MUST_CHECK bool history_add_curve(struct history *history, uint32_t number, const struct curve *curve, struct err *err);
+/* Its value so far, as measured; NaN: none. What has a result, or is not there, is passed over. */
+void history_hear(struct history *history, uint32_t number, double value);
 /* Its result; ERR_NOT_FOUND for an unknown number, ERR_WRONG_STATE when it has one already. */
 MUST_CHECK bool history_tell(struct history *history, uint32_t number, const struct outcome *outcome, struct err *err);
 /* A trial with its result at once: told by a user, or from an earlier sweep (HISTORY_NO_NUMBER). */
@@ -53,6 +66,8 @@ enum trial_state history_state(const struct history *history, size_t index);
 /* Less is better; NaN when there is no usable (finite) value. */
 double history_value(const struct history *history, size_t index);
 double history_step(const struct history *history, size_t index);
+/* What a trial without a result counts as; NaN: nothing, or it has one. Less is better. */
+double history_supposed(const struct history *history, size_t index);
 /* What it reported on its way, as measured; NULL: not known. */
 const struct curve *history_curve(const struct history *history, size_t index);
 /* SIZE_MAX when there is no such trial. */

@@ -360,16 +360,17 @@ static size_t fit_point(size_t tells) {
   return tells - tells % step;
 }
 
-/* A search for the Gaussian process, with the hyperparameters that are known or with a search for them. */
+/* A search for the Gaussian process, with the hyperparameters that are known or with a search for them, which sees results alone. */
 static bool start_search(struct sampler *s, struct sampler_job *job, struct err *err) {
   size_t tells = history_tells(s->history);
-  if (!gp_search_new(s->history, tells, &gp_search_defaults, s->settings.seed, job->number, &job->search, err))
+  bool supposes = history_supposes(s->history) != SUPPOSE_NOTHING;
+  if (!gp_search_new(s->history, GP_ROWS_NOW, &gp_search_defaults, s->settings.seed, job->number, &job->search, err))
     return false;
   job->fit_tells = fit_point(tells);
   struct err too_few;
   if (s->fitted && s->fitted_tells == job->fit_tells)
     gp_search_reuse(job->search, s->fitted);
-  else if (job->fit_tells == tells)
+  else if (job->fit_tells == tells && !supposes)
     job->is_fitted = true;
   else if (!gp_search_new(s->history, job->fit_tells, &gp_search_defaults, s->settings.seed, job->number, &job->fit, &too_few))
     return too_few.code != ERR_NO_MEMORY || err_no_memory(err);
@@ -407,7 +408,9 @@ bool sampler_sees_curve(const struct sampler *s, uint32_t number) {
 }
 
 bool sampler_sees_beyond(const struct sampler *s, uint32_t number) {
-  return !s->has_walk && number >= s->fixed_count && choose_for(s, number).type == SAMPLER_GP;
+  enum supposed supposed = history_supposes(s->history);
+  bool counts = supposed == SUPPOSE_BEST || supposed == SUPPOSE_WORST; /* which no trial does that is not there yet */
+  return !counts && !s->has_walk && number >= s->fixed_count && choose_for(s, number).type == SAMPLER_GP;
 }
 
 bool sampler_start_beyond(struct sampler *s, uint32_t number, const double *points, size_t count, struct sampler_job **ret,

@@ -208,9 +208,14 @@ static void set_bad(struct group *group, size_t trial, bool bad) {
     parzen_switch(group->bad, kernel, bad);
 }
 
-static size_t good_wanted(const struct tpe *tpe, const struct group *group) {
-  double share = fmax(ceil(tpe->settings.good_share * (double)group->finished), 1); /* those stopped early are no measure of what is good */
-  return MIN_OF(MIN_OF((size_t)share, (size_t)tpe->settings.good_max), group->best_count);
+static size_t good_wanted(const struct tpe *tpe, size_t finished, size_t most) {
+  double share = fmax(ceil(tpe->settings.good_share * (double)finished), 1); /* those stopped early are no measure of what is good */
+  return MIN_OF(MIN_OF((size_t)share, (size_t)tpe->settings.good_max), most);
+}
+
+static void forget_good(struct group *group) {
+  parzen_free(group->good);
+  group->good = NULL;
 }
 
 /* A result came in: it may be among the good, and push another out or draw one in. */
@@ -224,11 +229,9 @@ static void place_result(struct tpe *tpe, struct group *group, size_t trial) {
   size_t at = best_place(tpe, group, trial), good_before = group->good_count;
   insert_best(tpe, group, trial);
   group->finished += history_state(tpe->history, trial) == TRIAL_FINISHED;
-  group->good_count = good_wanted(tpe, group);
-  if (at < group->good_count || group->good_count != good_before) {
-    parzen_free(group->good);
-    group->good = NULL;
-  }
+  group->good_count = good_wanted(tpe, group->finished, group->best_count);
+  if (at < group->good_count || group->good_count != good_before)
+    forget_good(group);
   size_t unchanged = at < good_before ? good_before + 1 : good_before; /* where the old good ones end now */
   if (at < group->good_count)
     set_bad(group, trial, false);
@@ -296,19 +299,91 @@ bool tpe_follow(struct tpe *tpe, struct err *err) {
   return ok;
 }
 
+/* ---- pending trials that count as a value ---- */
+
+/* The good ones while they do. */
+struct split {
+  size_t count;
+  uint32_t good[BEST_MAX];
+};
+
+struct guess {
+  uint32_t trial;
+  double value;
+};
+
+/* The best of them, best first, of equals the oldest; and how many there are. */
+static size_t take_guesses(const struct tpe *tpe, const struct group *group, struct guess guesses[BEST_MAX], size_t *ret_all) {
+  size_t count = 0;
+  *ret_all = 0;
+  for (size_t k = 0; k < history_pending(tpe->history); k++) {
+    size_t trial = history_pending_at(tpe->history, k);
+    double value = history_supposed(tpe->history, trial);
+    if (isnan(value) || !uses_group(group, history_point(tpe->history, trial)))
+      continue;
+    ++*ret_all;
+    size_t at = MIN_OF(count, (size_t)BEST_MAX - 1);
+    if (count == BEST_MAX && value >= guesses[at].value)
+      continue;
+    for (; at > 0 && guesses[at - 1].value > value; at--)
+      guesses[at] = guesses[at - 1];
+    guesses[at] = (struct guess){(uint32_t)trial, value};
+    count = MIN_OF(count + 1, (size_t)BEST_MAX);
+  }
+  return count;
+}
+
+static bool guess_before(const struct tpe *tpe, const struct guess *guess, uint32_t told) {
+  double value = history_value(tpe->history, told);
+  if (history_state(tpe->history, told) != TRIAL_FINISHED || guess->value < value)
+    return true;
+  return guess->value == value && guess->trial < told;
+}
+
+/* Who is good when they take their places among the results; false: none counts. */
+static bool suppose(const struct tpe *tpe, const struct group *group, struct split *ret) {
+  struct guess guesses[BEST_MAX];
+  size_t all, count = 0, told = 0, guessed = 0;
+  if (history_supposes(tpe->history) == SUPPOSE_NOTHING)
+    return false;
+  count = take_guesses(tpe, group, guesses, &all);
+  size_t wanted = good_wanted(tpe, group->finished + all, MIN_OF(group->best_count + count, (size_t)BEST_MAX));
+  for (ret->count = 0; ret->count < wanted; ret->count++) {
+    bool guess = guessed < count && (told == group->best_count || guess_before(tpe, &guesses[guessed], group->best[told]));
+    ret->good[ret->count] = guess ? guesses[guessed++].trial : group->best[told++];
+  }
+  return all;
+}
+
+static bool is_one_of(const uint32_t *trials, size_t count, uint32_t trial) {
+  for (size_t k = 0; k < count; k++)
+    if (trials[k] == trial)
+      return true;
+  return false;
+}
+
+/* These were the good ones, those are now. */
+static void switch_bad(struct group *group, const uint32_t *before, size_t before_count, const uint32_t *now, size_t now_count) {
+  for (size_t k = 0; k < before_count; k++)
+    if (!is_one_of(now, now_count, before[k]))
+      set_bad(group, before[k], true);
+  for (size_t k = 0; k < now_count; k++)
+    if (!is_one_of(before, before_count, now[k]))
+      set_bad(group, now[k], false);
+}
+
 /* ---- suggesting ---- */
 
 /* The good trials' estimator is small, and made afresh when others are the good ones, its kernels in order of age. */
-static bool make_good(struct tpe *tpe, struct group *group, struct err *err) {
+static bool make_good(struct tpe *tpe, struct group *group, const uint32_t *of, size_t n, struct err *err) {
   struct parzen_settings settings = kernel_settings(tpe);
   struct parzen *good;
   uint32_t trials[BEST_MAX];
-  size_t n = group->good_count;
   for (size_t k = 0; k < n; k++) { /* insertion sort: there are 25 at most by default */
     size_t at = k;
-    for (; at > 0 && trials[at - 1] > group->best[k]; at--)
+    for (; at > 0 && trials[at - 1] > of[k]; at--)
       trials[at] = trials[at - 1];
-    trials[at] = group->best[k];
+    trials[at] = of[k];
   }
   if (!parzen_new(group->axes, group->param_count, &settings, &good, err))
     return false;
@@ -365,10 +440,8 @@ static bool fits(void *ctx, size_t candidate) {
 
 /* Fills the group's values of `point` with the candidate of the largest l(x)/g(x). With `whole`, the point is complete then, and candidates
  * that are not allowed or already taken are passed over; *ret_found says whether one was left. */
-static bool choose_for_group(struct tpe *tpe, struct group *group, struct rng *rng, bool whole, double *point, bool *ret_found,
-                             struct err *err) {
-  if (!group->good && !make_good(tpe, group, err))
-    return false;
+static bool choose_from(struct tpe *tpe, struct group *group, struct rng *rng, bool whole, double *point, bool *ret_found,
+                        struct err *err) {
   size_t count = tpe->settings.candidates, width = group->param_count;
   if (!reserve_work(tpe, parzen_choose_work(group->good, group->bad, count), err))
     return false;
@@ -380,6 +453,20 @@ static bool choose_for_group(struct tpe *tpe, struct group *group, struct rng *r
   if (*ret_found)
     put_values(tpe, group, tpe->drawn + best * width, point);
   return true;
+}
+
+static bool choose_for_group(struct tpe *tpe, struct group *group, struct rng *rng, bool whole, double *point, bool *ret_found,
+                             struct err *err) {
+  struct split split;
+  if (!suppose(tpe, group, &split))
+    return (group->good || make_good(tpe, group, group->best, group->good_count, err)) &&
+           choose_from(tpe, group, rng, whole, point, ret_found, err);
+  forget_good(group);
+  switch_bad(group, group->best, group->good_count, split.good, split.count);
+  bool ok = make_good(tpe, group, split.good, split.count, err) && choose_from(tpe, group, rng, whole, point, ret_found, err);
+  switch_bad(group, split.good, split.count, group->best, group->good_count);
+  forget_good(group);
+  return ok;
 }
 
 /* Groups come in the order of their first parameter, which is after all that decide about it. */

@@ -1,5 +1,6 @@
-/* The tree-structured Parzen estimator: multivariate, with pending trials counted among the bad (constant liar), one model for each group
- * of parameters that are in use together. It follows a history's events and keeps its models sorted, so that a suggestion sorts nothing. */
+/* The tree-structured Parzen estimator: multivariate, with pending trials counted among the bad (constant liar) unless they count as a
+ * value (history_supposed()), one model for each group of parameters that are in use together. It follows a history's events and keeps its
+ * models sorted, so that a suggestion sorts nothing. */
 #ifndef WINNOW_SAMPLER_TPE_H
 #define WINNOW_SAMPLER_TPE_H
 

@@ -735,7 +735,8 @@ CREATE TABLE winnow.run (
     at_tells integer,
     held boolean DEFAULT false NOT NULL,
     queue_priority bigint,
-    queue_since bigint
+    queue_since bigint,
+    made_reports bigint
 )
 WITH (fillfactor='85', autovacuum_vacuum_scale_factor='0.05');
 

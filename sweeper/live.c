@@ -25,6 +25,7 @@ static bool make_space(struct live_sweep *live, struct err *err) {
                  &live->space, err) ||
       !history_new(live->space, (enum goal)spec->metric.goal, &live->history, err))
     return false;
+  history_suppose(live->history, (enum supposed)spec->metric.impute_while_running);
   live->space_version = checksum_of(json);
   struct sampler_settings settings = {.type = (enum sampler_type)spec->sampler.type,
                                       .seed = (uint64_t)live->seed,

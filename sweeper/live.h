@@ -39,13 +39,14 @@ struct live_made {
   int8_t by;      /* enum sampler_type, or LIVE_BY_HAND */
   uint32_t tells; /* results the sampler knew */
   uint32_t pending;
-  uint32_t gone; /* of the results: points that are free again */
+  uint32_t reports; /* that were heard, where running trials count as what they reported last; else 0 */
 };
 enum { LIVE_BY_HAND = -1 };
 
 struct live_point {
   struct suggestion suggestion;
   struct live_made made;
+  uint32_t gone; /* of the results: points that are free again */
   double point[SPACE_PARAMS_MAX];
 };
 enum { LIVE_AHEAD_MAX = 2 };
@@ -176,6 +177,7 @@ struct live_sweep {
   struct sampler_job *thought;
   uint32_t thought_number;
   struct live_made thought_made;
+  uint32_t thought_gone;
   bool thought_behind; /* it supposes that the points ahead are taken first */
   bool refresh;        /* the points ahead may be thought of again, with the results that came since */
   struct {
@@ -183,6 +185,7 @@ struct live_sweep {
     unsigned count;
     struct suggestion suggestions[LIVE_AHEAD_MAX];
     struct live_made made[LIVE_AHEAD_MAX];
+    uint32_t gone[LIVE_AHEAD_MAX];
     double *points; /* one after the other; NULL: no room yet */
   } ahead;          /* thought of, and not asked for yet */
   struct {
@@ -358,6 +361,12 @@ void live_tell_sampler(struct live_trial *trial, const struct live_first_end *en
 /* The row is final: the sampler and the rules learn of it. */
 void live_note_end(struct live_trial *trial, const struct engine_trial *row);
 void live_set_value(struct live_trial *trial, double value, int64_t step);
+/* Do running trials count as what they reported last? */
+static inline bool live_supposes_latest(const struct live_sweep *live) {
+  return history_supposes(live->history) == SUPPOSE_LATEST;
+}
+/* The sampler learns what a running trial has so far, where the file says so. */
+void live_show_value(const struct live_trial *trial);
 /* The sampler may look at what it reported on its way. */
 MUST_CHECK bool live_show_curve(const struct live_trial *trial, struct err *err);
 /* Does the value of a trial that ended so count for the best? One that was stopped early has a value as well as one that went to its end;

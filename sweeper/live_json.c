@@ -185,7 +185,7 @@ static void put_last(const struct live_trial *trial, const struct engine_trial *
 }
 
 void live_put_made(struct json_writer *w, const int64_t made[LIVE_MADE_COUNT]) {
-  static const char *const keys[LIVE_MADE_COUNT] = {"by", "results", "pending", "added_at", "told_at"};
+  static const char *const keys[LIVE_MADE_COUNT] = {"by", "results", "pending", "added_at", "told_at", "reports"};
   int64_t by = made[0];
   jw_key(w, "made");
   jw_object(w);
@@ -230,7 +230,8 @@ void live_put_trial(const struct live_trial *trial, struct json_writer *w) {
     jw_put_i64(w, "slots", live->conf.slots);
   else
     jw_put_null(w, "slots");
-  live_put_made(w, (const int64_t[]){trial->made.by, trial->made.tells, trial->made.pending, trial->at_tells, trial->told});
+  live_put_made(w, (const int64_t[LIVE_MADE_COUNT]){trial->made.by, trial->made.tells, trial->made.pending, trial->at_tells, trial->told,
+                                                    live_supposes_latest(live) ? (int64_t)trial->made.reports : -1});
   put_time(w, "created", trial->created);
   put_time(w, "started", trial->started);
   put_time(w, "ended", trial->ended);

@@ -72,20 +72,28 @@ static uint32_t staleness(const struct live_sweep *live) {
   return live->width > 1 ? live->width : 0;
 }
 
+static struct live_made made_now(const struct live_sweep *live) {
+  return (struct live_made){.tells = (uint32_t)history_tells(live->history),
+                            .pending = (uint32_t)history_pending(live->history),
+                            .reports = live_supposes_latest(live) ? (uint32_t)MIN_OF(live->reports, (int64_t)UINT32_MAX) : 0};
+}
+
 /* Results that free a point are never passed over: another point might be the better one. */
-static bool is_fresh(const struct live_sweep *live, const struct live_made *made) {
-  return made->gone == history_gone(live->history) && history_tells(live->history) - made->tells <= staleness(live);
+static bool is_fresh(const struct live_sweep *live, const struct live_made *made, uint32_t gone) {
+  struct live_made now = made_now(live);
+  uint32_t allowed = staleness(live);
+  return gone == history_gone(live->history) && now.tells - made->tells <= allowed && (allowed || now.reports == made->reports);
 }
 
 static void drop_ahead(struct live_sweep *live) {
   live->ahead.count = 0;
   if (live->thought_behind)
-    live->thought_made.gone = UINT32_MAX; /* what it supposed does not come to pass: never fresh again */
+    live->thought_gone = UINT32_MAX; /* what it supposed does not come to pass: never fresh again */
 }
 
 /* Are there points for the next trials? What cannot be used any more goes, with all that comes after it. */
 static bool has_ahead(struct live_sweep *live) {
-  if (live->ahead.count && (live->ahead.first != next_number(live) || !is_fresh(live, &live->ahead.made[0])))
+  if (live->ahead.count && (live->ahead.first != next_number(live) || !is_fresh(live, &live->ahead.made[0], live->ahead.gone[0])))
     drop_ahead(live);
   return live->ahead.count;
 }
@@ -102,26 +110,22 @@ static void push_ahead(struct live_sweep *live, const struct live_point *found) 
     live->ahead.first = next_number(live);
   memcpy(live->ahead.points + live->ahead.count * width, found->point, width * sizeof *found->point);
   live->ahead.suggestions[live->ahead.count] = found->suggestion;
+  live->ahead.gone[live->ahead.count] = found->gone;
   live->ahead.made[live->ahead.count++] = found->made;
 }
 
 static void shift_ahead(struct live_sweep *live, struct live_point *ret) {
   size_t width = space_count(live->space), left = --live->ahead.count;
-  *ret = (struct live_point){.suggestion = live->ahead.suggestions[0], .made = live->ahead.made[0]};
+  *ret = (struct live_point){.suggestion = live->ahead.suggestions[0], .made = live->ahead.made[0], .gone = live->ahead.gone[0]};
   memcpy(ret->point, live->ahead.points, width * sizeof *ret->point);
   memmove(live->ahead.points, live->ahead.points + width, left * width * sizeof *ret->point);
   memmove(live->ahead.suggestions, live->ahead.suggestions + 1, left * sizeof *live->ahead.suggestions);
   memmove(live->ahead.made, live->ahead.made + 1, left * sizeof *live->ahead.made);
+  memmove(live->ahead.gone, live->ahead.gone + 1, left * sizeof *live->ahead.gone);
   live->ahead.first++;
 }
 
 /* ---- thinking ---- */
-
-static struct live_made made_now(const struct live_sweep *live) {
-  return (struct live_made){.tells = (uint32_t)history_tells(live->history),
-                            .pending = (uint32_t)history_pending(live->history),
-                            .gone = (uint32_t)history_gone(live->history)};
-}
 
 /* Nothing has come of it, and would not a second time: all is as it was. */
 static void note_in_vain(struct live_sweep *live, uint32_t number) {
@@ -143,10 +147,12 @@ static bool finish_job(struct live_sweep *live, struct sampler_job *job, const s
     return false;
   }
   ret->made = *made;
+  ret->gone = (uint32_t)history_gone(live->history);
   ret->made.by = (int8_t)ret->suggestion.by;
   if (ret->suggestion.by == SAMPLER_GP)
     return true;
   /* What another method made in its place was made from all that is known now, and from nothing that is yet to come. */
+  ret->made.reports = made_now(live).reports;
   if (behind)
     note_in_vain(live, number);
   return !behind && made->tells == history_tells(live->history);
@@ -160,7 +166,7 @@ static void run_thought(struct work *work) {
 /* A point that took its time is for the next trial, then it replaces what was there for it and after it; or for the one after those. */
 static bool is_wanted(struct live_sweep *live) {
   uint32_t next = next_number(live), ahead = has_ahead(live) ? live->ahead.count : 0;
-  return is_fresh(live, &live->thought_made) && (live->thought_number == next || live->thought_number == next + ahead);
+  return is_fresh(live, &live->thought_made, live->thought_gone) && (live->thought_number == next || live->thought_number == next + ahead);
 }
 
 static void on_thought(struct work *work, bool cancelled) {
@@ -200,6 +206,7 @@ static bool think(struct live_sweep *live, uint32_t ahead, struct live_point *re
   live->thought = job;
   live->thought_number = number;
   live->thought_made = made;
+  live->thought_gone = (uint32_t)history_gone(live->history);
   live->thought_behind = ahead;
   live->thinking = work_submit(live->all->conf.work, &live->work, &err);
   if (live->thinking)

@@ -264,6 +264,11 @@ static void feed(struct live_trial *trial, struct str key, const struct live_sai
   live->rules = NULL;
 }
 
+void live_show_value(const struct live_trial *trial) {
+  if (live_supposes_latest(trial->sweep))
+    history_hear(trial->sweep->history, trial->number, trial->value);
+}
+
 /* The attempt whose report of this key was the last; 0: none. */
 static uint32_t last_attempt(const struct live_trial *trial, struct str key) {
   for (uint32_t i = trial->course->said_count; i > 0; i--)
@@ -309,4 +314,5 @@ void live_take_report(struct live_trial *trial, uint32_t attempt, const struct l
   trial->course->heard_attempt = MAX_OF(trial->course->heard_attempt, attempt);
   remember(trial, key, attempt, report);
   feed(trial, report->key, &said, ret_verdict);
+  live_show_value(trial);
 }

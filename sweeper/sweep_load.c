@@ -256,8 +256,10 @@ static bool read_trial(struct sweeps_loading *loading, const struct pg_reply *ro
   trial->course->has_priority = !pg_is_null(row, 0, 24);
   trial->course->queue_priority = trial->course->has_priority ? pg_int(row, 0, 24) : 0;
   trial->course->queue_since = pg_is_null(row, 0, 25) ? 0 : pg_int(row, 0, 25);
-  trial->made =
-      (struct live_made){.by = (int8_t)pg_int(row, 0, 19), .tells = (uint32_t)pg_int(row, 0, 20), .pending = (uint32_t)pg_int(row, 0, 21)};
+  trial->made = (struct live_made){.by = (int8_t)pg_int(row, 0, 19),
+                                   .tells = (uint32_t)pg_int(row, 0, 20),
+                                   .pending = (uint32_t)pg_int(row, 0, 21),
+                                   .reports = pg_is_null(row, 0, 30) ? 0 : (uint32_t)pg_int(row, 0, 30)};
   trial->at_tells = (uint32_t)pg_int(row, 0, 22);
   trial->course->stop = stop.p ? mem_strndup(stop.p, stop.n) : NULL;
   const char *known = live_cause_text(state.cause); /* which needs no copy, and so perhaps no course */
@@ -334,6 +336,7 @@ static bool rebuild_history(struct sweeps_loading *loading, struct err *err) {
     size_t at = trial ? history_find(live->history, (uint32_t)i) : SIZE_MAX;
     if (at != SIZE_MAX && history_state(live->history, at) == TRIAL_PENDING) {
       trial->told = -1;
+      live_show_value(trial);
       live_note_end(trial, engine_trial(live->engine, (uint32_t)i));
     }
   }

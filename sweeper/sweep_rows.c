@@ -82,6 +82,9 @@ static void put_made_tells(struct pg_args *args, const struct live_write *write)
 static void put_made_pending(struct pg_args *args, const struct live_write *write) {
   pg_put_int(args, write->trial->made.pending);
 }
+static void put_made_reports(struct pg_args *args, const struct live_write *write) {
+  put_opt_int(args, live_supposes_latest(write->sweep), write->trial->made.reports);
+}
 static void put_at_tells(struct pg_args *args, const struct live_write *write) {
   pg_put_int(args, write->trial->at_tells);
 }
@@ -181,9 +184,9 @@ static void put_lease(struct pg_args *args, const struct live_write *write) {
   put_opt_int(args, write->todo.trial.lease_ms > 0, write->todo.trial.lease_ms);
 }
 
-static put_fn *const identity_columns[] = {put_run,     put_experiment, put_sweep,        put_number,  put_created,
-                                           put_name,    put_executor,   put_params,       put_point,   put_coords,
-                                           put_made_by, put_made_tells, put_made_pending, put_at_tells};
+static put_fn *const identity_columns[] = {put_run,     put_experiment, put_sweep,        put_number,   put_created,
+                                           put_name,    put_executor,   put_params,       put_point,    put_coords,
+                                           put_made_by, put_made_tells, put_made_pending, put_at_tells, put_made_reports};
 /* What changes, of every trial; and what can only change once it has been stored. */
 static put_fn *const course_columns[] = {put_version, put_state, put_attempt, put_cause,  put_dead, put_value,  put_value_step, put_best,
                                          put_started, put_ended, put_told,    put_reason, put_stop, put_worker, put_lease};

@@ -15,21 +15,6 @@ static void warn(struct sweep_file *file, const char *path, const char *text) {
   spec_problem_add(&file->warnings, NULL, path, NULL, "%s: %s", path, text);
 }
 
-/* What is read, and not heeded yet. */
-static void warn_of_the_unheeded(struct sweep_file *file) {
-  const struct sweep_spec *spec = &file->spec;
-  const struct {
-    bool given;
-    const char *path, *text;
-  } rows[] = {
-      {spec->metric.impute_while_running != 0, "metric.impute_while_running",
-       "not heeded yet: the sampler has its own way with running trials"},
-  };
-  for (size_t i = 0; i < ARRAY_LEN(rows); i++)
-    if (rows[i].given)
-      warn(file, rows[i].path, rows[i].text);
-}
-
 static bool is_recorded(const struct sweep_spec *spec, struct str name) {
   for (size_t i = 0; i < spec->recorded_env.count; i++)
     if (str_eq(spec->recorded_env.items[i].name, name))
@@ -120,7 +105,6 @@ bool sweeps_check_place(struct sweep_file *file, struct str directory, struct er
 
 bool sweeps_check(struct sweeps *s, struct sweep_file *file, struct str directory, struct err *err) {
   const struct sweep_spec *spec = &file->spec;
-  warn_of_the_unheeded(file);
   warn_of_the_unset(file);
   if (spec->executor != EXECUTOR_LOCAL)
     return refuse("executor", "jobs run on this machine only", err);

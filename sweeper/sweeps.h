@@ -126,8 +126,8 @@ void live_put_trial(const struct live_trial *trial, struct json_writer *w);
 /* In the order of the sweep's file. NULL without memory; the caller owns it. */
 json_t *live_params(const struct live_trial *trial);
 /* "made": the method that made a point (null: a person), the results and the pending trials that it knew; how many results there were when
- * the trial was added, and when its own came. In this order; negative: none. */
-enum { LIVE_MADE_COUNT = 5 };
+ * the trial was added, and when its own came; the reports it knew of running trials. In this order; negative: none. */
+enum { LIVE_MADE_COUNT = 6 };
 void live_put_made(struct json_writer *w, const int64_t made[LIVE_MADE_COUNT]);
 /* What the stop rules know. */
 void live_put_rungs(const struct live_sweep *sweep, struct json_writer *w);

@@ -91,22 +91,22 @@ order by trial;
 
 -- name: trials_load (uuid)
 --   -> (uuid, int4, int8, int2, int4, int2, int4, bool, float8, int8, float8, int8, int8, int8, int4, bytea, jsonb, text, int8, int2, int4,
---   int4, int4, bool, int8, int8, int2, float8, int8, int8) repeatable
+--   int4, int4, bool, int8, int8, int2, float8, int8, int8, int8) repeatable
 -- Id, number, version, state, attempt, cause, retries, dead, value, its step, best, created, start, end, told, coordinates, stop, reason,
 -- lease; what it was made from: by, tells, pending, tells when it was added; held, its priority and time in the queue where they are its own;
--- state, value, its step of its first end, and the reports before that, of those that were tried again.
+-- state, value, its step of its first end, and the reports before that, of those that were tried again; the reports it was made from.
 select id, trial, r.version, r.state, attempt, cause, retries, dead, r.value, r.value_step, best_value, created, start_time, end_time, told,
   coords, stop, state_reason, lease_ms, made_by, made_tells, made_pending, at_tells, held, queue_priority, queue_since, f.state, f.value,
-  f.value_step, f.reports
+  f.value_step, f.reports, made_reports
 from run r left join run_first_end f on f.run = r.id where sweep_id = $1 order by trial;
 
 -- name: single_load (uuid)
 --   -> (uuid, int4, int8, int2, int4, int2, int4, bool, float8, int8, float8, int8, int8, int8, int4, bytea, jsonb, text, int8, int2, int4,
---   int4, int4, bool, int8, int8, int2, float8, int8, int8) repeatable
+--   int4, int4, bool, int8, int8, int2, float8, int8, int8, int8) repeatable
 -- The same of a launched run.
 select id, 0, version, state, attempt, cause, retries, dead, value, value_step, best_value, created, start_time, end_time, told, coords,
   stop, state_reason, lease_ms, made_by, made_tells, made_pending, at_tells, held, queue_priority, queue_since, null::int2, null::float8,
-  null::int8, null::int8
+  null::int8, null::int8, made_reports
 from run where id = $1 and sweep_id is null and kind = 0;
 
 -- name: reports_load (uuid) -> (int8, int4, int4, text, float8, int8, float8, int8) repeatable
@@ -118,16 +118,16 @@ insert into report (sweep, n, trial, attempt, key, value, step, epoch, source)
 select * from unnest($1, $2, $3, $4, $5, $6, $7, $8, $9) on conflict (sweep, n) do nothing;
 
 -- name: trials_create (uuid[], int8[], uuid[], int4[], int8[], text[], text[], jsonb[], jsonb[], bytea[], int2[], int4[], int4[], int4[],
---   int8[], int2[], int4[], int2[], bool[], float8[], int8[], float8[], int8[], int8[], int4[], text[], jsonb[], text[], int8[])
+--   int8[], int8[], int2[], int4[], int2[], bool[], float8[], int8[], float8[], int8[], int8[], int4[], text[], jsonb[], text[], int8[])
 --   -> () repeatable
--- Id, experiment, sweep, number, created, name, executor, params, point, coordinates, made by, from tells, pending, added at tells; version,
--- state, attempt, cause, dead, value, its step, best, start, end, told, reason, stop, worker, lease. A row that is there is older, or this
--- very one: the write before did not say how it ended.
+-- Id, experiment, sweep, number, created, name, executor, params, point, coordinates, made by, from tells, pending, added at tells, from
+-- reports; version, state, attempt, cause, dead, value, its step, best, start, end, told, reason, stop, worker, lease. A row that is there is
+-- older, or this very one: the write before did not say how it ended.
 insert into run (id, experiment_id, sweep_id, trial, created, name, executor, params, point, coords, made_by, made_tells, made_pending,
-  at_tells, version, state, attempt, cause, dead, value, value_step, best_value, start_time, end_time, told, state_reason, stop, worker,
-  lease_ms)
+  at_tells, made_reports, version, state, attempt, cause, dead, value, value_step, best_value, start_time, end_time, told, state_reason, stop,
+  worker, lease_ms)
 select * from unnest($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23, $24, $25,
-  $26, $27, $28, $29)
+  $26, $27, $28, $29, $30)
 on conflict (id) do update set version = excluded.version, state = excluded.state, attempt = excluded.attempt, cause = excluded.cause,
   dead = excluded.dead, value = excluded.value, value_step = excluded.value_step, best_value = excluded.best_value,
   start_time = excluded.start_time, end_time = excluded.end_time, told = excluded.told, state_reason = excluded.state_reason,
@@ -162,11 +162,11 @@ on conflict (run, attempt) do update set state = excluded.state, reason = exclud
 
 -- name: trials_list (uuid, int2, text, int8, int8)
 --   -> (uuid, int4, int2, text, int4, jsonb, float8, int8, float8, jsonb, text, int2, int8, int8, int8, int2, int4, int4, int4,
---   int4) repeatable
+--   int4, int8) repeatable
 -- Sweep, state or null, order, offset, limit. Id, number, state, reason, attempt, point, value, step, best, stop, node, slots, created,
 -- start, end, what it was made by and from.
 select id, trial, state, state_reason, attempt, point, value, value_step, best_value, stop, case when attempt > 0 then coalesce(node, executor) end, slots, created,
-  start_time, end_time, made_by, made_tells, made_pending, at_tells, told
+  start_time, end_time, made_by, made_tells, made_pending, at_tells, told, made_reports
 from run where sweep_id = $1 and ($2::int2 is null or state = $2)
 order by case when $3 = 'value' then value when $3 = '-value' then -value when $3 = 'started' then start_time
   when $3 = '-started' then -start_time when $3 = '-number' then -trial end nulls last, trial
@@ -174,10 +174,10 @@ offset $4 limit $5;
 
 -- name: trials_best (uuid, bool, int8)
 --   -> (uuid, int4, int2, text, int4, jsonb, float8, int8, float8, jsonb, text, int2, int8, int8, int8, int2, int4, int4, int4,
---   int4) repeatable
+--   int4, int8) repeatable
 -- Sweep, whether more is better, how many. Of those that finished or were stopped early.
 select id, trial, state, state_reason, attempt, point, value, value_step, best_value, stop, case when attempt > 0 then coalesce(node, executor) end, slots, created,
-  start_time, end_time, made_by, made_tells, made_pending, at_tells, told
+  start_time, end_time, made_by, made_tells, made_pending, at_tells, told, made_reports
 from run where sweep_id = $1 and state in (4, 6) and value is not null and value <> 'NaN'
 order by case when $2 then -value else value end, trial limit $3;
 

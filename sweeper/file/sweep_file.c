@@ -29,7 +29,7 @@ static const struct spec_row metric_rows[] = {
     {"impute", SPEC_CHOICE, AT(sweep_metric, impute), .default_text = "worst", .choices = imputes,
      .help = "the value of a failed trial in the sampler's eyes"},
     {"impute_while_running", SPEC_CHOICE, AT(sweep_metric, impute_while_running), .default_text = "'false'", .choices = imputes_running,
-     .help = "the value of a running trial in the sampler's eyes"},
+     .help = "the value of a running trial in the sampler's eyes: the worst or best of those that finished, or what it reported last"},
 };
 static const struct spec_table metric_table = {"metric", metric_rows, ARRAY_LEN(metric_rows), sizeof(struct sweep_metric)};
 
@@ -146,7 +146,8 @@ static const struct spec_row sweep_rows[] = {
     {"env", SPEC_PAIRS, SPEC(env), .help = "variables of the job's environment"},
     {"recorded_env", SPEC_PAIRS, SPEC(recorded_env),
      .help = "PATH, VIRTUAL_ENV and the like as they were where it was submitted; `env` goes before"},
-    {"inherit_env", SPEC_TEXTS, SPEC(inherit_env), .min = 0, .max = 1000, .help = "further variables taken over from the one who submits, or else from the service"},
+    {"inherit_env", SPEC_TEXTS, SPEC(inherit_env), .min = 0, .max = 1000,
+     .help = "further variables taken over from the one who submits, or else from the service"},
     {"tty", SPEC_BOOL, SPEC(tty), .default_text = "false", .help = "give the command a pseudo-terminal"},
     {"log_max", SPEC_SIZE, SPEC(log_max), .default_text = "1GiB", .help = "log kept of a run; then it is cut with a mark"},
     {"log_spool_max", SPEC_SIZE, SPEC(log_spool_max), .default_text = "1GiB", .help = "unsent log on the node before log_policy applies"},

@@ -35,7 +35,7 @@ struct sweep_metric {
   int64_t last_k;
   struct spec_texts aliases;
   int impute;
-  int impute_while_running;
+  int impute_while_running; /* enum supposed */
 };
 
 struct sweep_sampler_spec {

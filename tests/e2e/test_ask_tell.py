@@ -149,6 +149,70 @@ class Replay(Base):
             self.assertEqual((got["number"], got["made"]["by"]), (len(told), "tpe"))
             self.assertEqual(got["params"], wanted["params"])
 
+    def latest(self, kind, **more):
+        return {**self.spec(kind, **more), "metric": {"name": "loss", "impute_while_running": "latest"}}
+
+    def report(self, run, step, value):
+        self.ok(self.s.post(f"/api/v1/runs/{run}/report", {"step": step, "epoch": step, "metrics": {"loss": value}}, unix=False))
+
+    def test_what_running_trials_reported_is_replayed(self):
+        with Service(WINNOW) as self.s:
+            for kind in ("gp", "tpe"):
+                sweep, in_turn, reports = self.submit(self.latest(kind))["id"], threading.Lock(), []
+
+                def work(seed):
+                    luck = random.Random(seed)
+                    while self.sweep(sweep)["progress"]["finished"] < 50:
+                        trial = self.ask(sweep)["trials"][0]
+                        for step in (1, 2):
+                            time.sleep(luck.random() * 0.03)
+                            with in_turn:
+                                reports.append((trial["number"], step, bowl(trial["params"]) + 3 / step))
+                                self.report(trial["run_id"], *reports[-1][1:])
+                        self.ok(self.tell(sweep, {"run_id": trial["run_id"], "value": bowl(trial["params"])}))
+
+                workers = [threading.Thread(target=work, args=(n,)) for n in range(5)]
+                [w.start() for w in workers]
+                [w.join() for w in workers]
+                trials, told, runs, heard, results = self.trials(sweep), self.finished(sweep), {}, 0, 0
+                again = self.submit(self.latest(kind, staleness=0))["id"]
+                for trial in trials:
+                    made = trial["made"]
+                    while heard < made["reports"]:
+                        number, *report = reports[heard]
+                        self.report(runs[number], *report)
+                        heard += 1
+                    for one in told[results:made["results"]]:
+                        self.ok(self.tell(again, {"run_id": runs[one["number"]], "value": one["value"]}))
+                        results += 1
+                    got = self.ask(again)["trials"][0]
+                    runs[got["number"]] = got["run_id"]
+                    self.assertEqual((got["params"], got["made"]["reports"], got["made"]["by"]), (trial["params"], made["reports"], made["by"]), (kind, made))
+                self.assertGreater(len({t["made"]["reports"] for t in trials}), 20)
+
+    def test_running_trials_count_as_the_file_says(self):
+        """To TPE a trial that counts as a value is one that has it; after a start as before."""
+        with Service(WINNOW) as self.s:
+            values = [0.5 + step % 5 for step in range(12)]
+            for how, value in (("worst", 4.5), ("best", 0.5), ("latest", 0.25)):
+                sampler = {"seed": 4, "n_startup": 5}
+                says = self.submit({**self.spec("tpe", **sampler), "run_cap": 100, "metric": {"name": "loss", "impute_while_running": how}})
+                self.assertEqual(says["warnings"], [])
+                says, plain = says["id"], self.submit(self.spec("tpe", **sampler))["id"]
+                for step, told in enumerate(values):
+                    for sweep in (says, plain):
+                        self.ok(self.tell(sweep, {"run_id": self.ask(sweep)["trials"][0]["run_id"], "value": told}))
+                for step in range(6):
+                    a, b = self.ask(says)["trials"][0], self.ask(plain)["trials"][0]
+                    self.assertEqual(a["params"], b["params"], (how, step))
+                    self.assertEqual(a["made"]["reports"], 2 * step if how == "latest" else None)
+                    for epoch in (1, 2):
+                        self.report(a["run_id"], epoch, value + 2 - epoch)
+                    self.ok(self.tell(plain, {"run_id": b["run_id"], "value": value}))
+                    if step == 3:
+                        self.s.kill()
+                        self.s.start()
+
     def test_staleness_is_heeded(self):
         with Service(WINNOW) as self.s:
             sweep, stop = self.submit(self.spec("gp", staleness=0))["id"], threading.Event()

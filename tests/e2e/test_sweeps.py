@@ -161,10 +161,6 @@ class AskTell(Base):
             self.assertIn(word, answer.json["detail"])
         command = {"command": ["true"], "parameters": SPACE, "method": "random", "run_cap": 1}
         self.assertEqual(self.s.post("/api/v1/sweeps", command, unix=False).status, 401)
-        unheeded = {"metric": {"name": "m", "impute_while_running": "worst"}}
-        dry = self.submit({"method": "random", "parameters": {"a": {"min": 0.0, "max": 1.0}}, **unheeded}, 200, dry_run="true")
-        for key in ("impute_while_running",):
-            self.assertTrue(any(key in warning for warning in dry["warnings"]), dry["warnings"])
         dry = self.submit({"command": ["echo", "${args}"], "method": "grid", "parameters": {"a": {"values": [1, 2]}}}, 200, dry_run="true")
         self.assertEqual((dry["cells"], dry["points"], dry["command"]), (2, [{"a": 1}, {"a": 2}], ["echo", "--a=1"]))
 
