@@ -42,6 +42,7 @@ struct domain {
   bool order_by_data;        /* metrics, params and tags are keys of order */
   bool lists_of_data;        /* IN and NOT IN may stand on params and tags */
   const char *order_fields;  /* as the error for an unknown key of order shows them; NULL: valid_fields */
+  const char *order_noun;    /* what that error calls the key; NULL: attribute */
 };
 
 static const struct entity_row run_entities[] = {
@@ -130,7 +131,8 @@ static const struct domain domains[] = {
                               "'last_updated_timestamp', 'last_updated_time'",
                               "model_id", "tags and params", STRING_ERROR, true, true},
     [FILTER_REGISTERED_MODELS] = {ROWS(folder_entities), ROWS(registered_model_fields), ENTITY_ERROR_FOLDER, "'name'", "run_id", "tags",
-                                  STRING_OR_LIST_ERROR, false, .order_fields = "'name', 'timestamp', 'last_updated_timestamp'"},
+                                  STRING_OR_LIST_ERROR, false, .order_fields = "'name', 'timestamp', 'last_updated_timestamp'",
+                                  .order_noun = "order by"},
     [FILTER_MODEL_VERSIONS] = {ROWS(folder_entities), ROWS(model_version_fields), ENTITY_ERROR_FOLDER,
                                "'name', 'run_id', 'source_path', 'version_number'", "run_id", "tags", STRING_OR_LIST_ERROR, false,
                                .order_fields = "'name', 'version_number', 'creation_timestamp', 'last_updated_timestamp'"},
@@ -183,12 +185,20 @@ static const char *order_fields(const struct domain *domain) {
   return domain->order_fields ? domain->order_fields : domain->valid_fields;
 }
 
-/* entity.key or attribute; an error shows the `valid` ones. *ret_row is the attribute's or dataset field's row, NULL for data. */
-static bool resolve(const struct domain *domain, const char *valid, struct str name, struct filter_key *ret,
-                    const struct field_row **ret_row, struct err *err) {
+static bool unknown_key(const struct domain *domain, enum filter_entity entity, struct str key, bool order, struct err *err) {
+  const char *noun = order && domain->order_noun ? domain->order_noun : entity_words[entity];
+  const char *valid = entity == FILTER_DATASET ? "'name', 'digest', 'context'" : order ? order_fields(domain) : domain->valid_fields;
+  return err_set(err, ERR_INVALID, "Invalid %s key '%.*s' specified. Valid keys are '{%s}'", noun, STR_ARG(str_slice(key, 0, 100)), valid);
+}
+
+/* entity.key or attribute, of a clause or of an order. *ret_row is the attribute's or dataset field's row, NULL for data. */
+static bool resolve(const struct domain *domain, bool order, struct str name, struct filter_key *ret, const struct field_row **ret_row,
+                    struct err *err) {
   struct filter_key key = {.entity = FILTER_ATTRIBUTE};
   struct str rest = name;
   size_t dot = filter_first_dot(name);
+  if (dot == SIZE_MAX)
+    dot = str_find(name, '.'); /* of `entity.key` in one pair of quotes, where nothing is an entity */
   if (dot != SIZE_MAX) {
     struct str entity = filter_unquote(str_trim(str_slice(name, 0, dot)));
     size_t i = 0;
@@ -208,8 +218,7 @@ static bool resolve(const struct domain *domain, const char *valid, struct str n
   if (key.entity == FILTER_ATTRIBUTE || key.entity == FILTER_DATASET) {
     const struct field_row *row = field_of(domain, &key, rest);
     if (!row)
-      return err_set(err, ERR_INVALID, "Invalid %s key '%.*s' specified. Valid keys are '{%s}'", entity_words[key.entity],
-                     STR_ARG(str_slice(rest, 0, 100)), key.entity == FILTER_DATASET ? "'name', 'digest', 'context'" : valid);
+      return unknown_key(domain, key.entity, rest, order, err);
     key.field = row->field;
     *ret_row = row;
   } else {
@@ -444,6 +453,11 @@ static struct str bare_name(struct str name) {
   return filter_unquote(dot == SIZE_MAX ? name : str_slice(name, dot + 1, name.n));
 }
 
+/* Keywords, where a value is wanted. */
+static bool is_no_value(const struct filter_token *token) {
+  return is_keyword(token, "and") || is_keyword(token, "true") || is_keyword(token, "false");
+}
+
 static bool read_clause(struct parser *p, const struct filter_token *name, struct filter_clause *ret) {
   struct filter_clause clause = {.at = name->at};
   struct filter_token words[3] = {*name};
@@ -468,18 +482,23 @@ static bool read_clause(struct parser *p, const struct filter_token *name, struc
     bool value = words[2].kind == TOKEN_STRING || words[2].kind == TOKEN_TICKED || words[2].kind == TOKEN_NUMBER ||
                  words[2].kind == TOKEN_LIST || words[2].kind == TOKEN_NAME || words[2].kind == TOKEN_DIRTY;
     bool wants_list = op == WORD_OP && ((1u << clause.op) & LISTS);
-    if (!value || is_keyword(&words[2], "and") || (wants_list && words[2].kind != TOKEN_LIST))
+    if (!value || is_no_value(&words[2]) || (wants_list && words[2].kind != TOKEN_LIST))
       return invalid_clause(p, words, 3);
+    struct filter_lexer ahead = p->lexer;
+    struct filter_token next = filter_next(&ahead, false);
+    p->at = next.at;
+    if (next.kind == TOKEN_STRAY)
+      return invalid_clause(p, &next, 1);
   }
   p->at = name->at;
   if (name->kind != TOKEN_NAME)
     return err_set(p->err, ERR_INVALID, "Invalid comparison clause. Expected 'Identifier' found '%.*s'",
                    STR_ARG(str_slice(name->text, 0, 200)));
   const struct field_row *row;
-  if (!resolve(p->domain, p->domain->valid_fields, name->text, &clause.key, &row, p->err))
+  if (!resolve(p->domain, false, name->text, &clause.key, &row, p->err))
     return false;
   if (row && row->ops == 0)
-    return err_set(p->err, ERR_INVALID, "Invalid attribute key '%s' specified. Valid keys are '{%s}'", row->name, p->domain->valid_fields);
+    return unknown_key(p->domain, FILTER_ATTRIBUTE, str_of(row->name), false, p->err);
   struct str shown = bare_name(name->text);
   if (is_null) {
     if (!null_clause(p, &clause, shown))
@@ -565,7 +584,7 @@ static bool check_order_key(const struct domain *domain, const struct filter_key
   if (row && row->can_order)
     return true;
   if (row && key->entity == FILTER_ATTRIBUTE)
-    return err_set(err, ERR_INVALID, "Invalid attribute key '%s' specified. Valid keys are '{%s}'", row->name, order_fields(domain));
+    return unknown_key(domain, FILTER_ATTRIBUTE, str_of(row->name), true, err);
   if (row || !domain->order_by_data)
     return err_set(err, ERR_INVALID, "Invalid order_by entity: %s", entity_words[key->entity]);
   if (key->key.n == 0)
@@ -580,16 +599,14 @@ static bool parse_order(const struct domain *domain, struct str text, struct fil
   struct filter_token name = filter_next(&lexer, false);
   struct filter_token direction = filter_next(&lexer, false);
   struct filter_token end = filter_next(&lexer, false);
-  if (name.kind == TOKEN_DIRTY || name.kind == TOKEN_STRAY || name.kind == TOKEN_END)
-    return order_error(err, text);
   bool descending = is_keyword(&direction, "desc");
-  if (name.kind != TOKEN_NAME || end.kind != TOKEN_END || !(direction.kind == TOKEN_END || descending || is_keyword(&direction, "asc")))
-    return direction.kind == TOKEN_STRAY
-               ? order_error(err, text)
-               : err_set(err, ERR_INVALID, "Invalid ordering key in order_by clause '%.*s'.", STR_ARG(str_slice(text, 0, 200)));
+  if (name.kind != TOKEN_NAME || end.kind != TOKEN_END || (direction.kind != TOKEN_END && direction.kind != TOKEN_NAME))
+    return order_error(err, text);
+  if (direction.kind == TOKEN_NAME && !descending && !is_keyword(&direction, "asc"))
+    return err_set(err, ERR_INVALID, "Invalid ordering key in order_by clause '%.*s'.", STR_ARG(str_slice(text, 0, 200)));
   const struct field_row *row;
   struct filter_order order = {.descending = descending};
-  if (!resolve(domain, order_fields(domain), name.text, &order.key, &row, err) || !check_order_key(domain, &order.key, row, text, err))
+  if (!resolve(domain, true, name.text, &order.key, &row, err) || !check_order_key(domain, &order.key, row, text, err))
     return false;
   *ret = order;
   return true;
@@ -620,5 +637,5 @@ bool filter_parse_key(enum filter_domain domain, struct str text, struct filter_
   if (text.n > FILTER_PATTERN_MAX || name.kind != TOKEN_NAME || end.kind != TOKEN_END)
     return err_set(err, ERR_INVALID, "'%.*s' is not the name of a column", STR_ARG(str_slice(text, 0, 200)));
   const struct field_row *row;
-  return resolve(&domains[domain], domains[domain].valid_fields, name.text, ret, &row, err);
+  return resolve(&domains[domain], false, name.text, ret, &row, err);
 }

@@ -77,7 +77,7 @@ static size_t list_end(struct str text, size_t from) {
 }
 
 static size_t operator_length(struct str rest) {
-  static const char *const operators[] = {"==", "!=", "<>", "<=", ">=", "=", "<", ">"};
+  static const char *const operators[] = {"==", "!=", "<>", "<=", ">=", "=", "<", ">", "~=", "~", "!~"};
   for (size_t i = 0; i < ARRAY_LEN(operators); i++)
     if (str_starts(rest, str_of(operators[i])))
       return strlen(operators[i]);
@@ -103,7 +103,7 @@ static struct filter_token read_word(struct filter_lexer *lexer) {
   bool clean = !isdigit((unsigned char)text.p[at]) && text.p[at] != '.', part_begins = true;
   while (at < text.n) {
     char c = text.p[at];
-    if (part_begins && (c == '`' || c == '"')) {
+    if (part_begins && is_quote(c)) {
       size_t end = quoted_end(text, at);
       if (end == SIZE_MAX)
         break;

@@ -11,7 +11,7 @@ enum filter_token_kind {
   TOKEN_STRING, /* 'text' or "text" where a value stands */
   TOKEN_TICKED, /* `text` where a value stands */
   TOKEN_NUMBER,
-  TOKEN_OP,   /* = == != <> < <= > >= */
+  TOKEN_OP,   /* = == != <> < <= > >= ~ ~= !~ */
   TOKEN_LIST, /* ( ... ) with its brackets */
   TOKEN_SEMICOLON,
   TOKEN_STRAY, /* anything else: an unclosed quote, a comment, a comma */
