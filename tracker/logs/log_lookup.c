@@ -46,12 +46,27 @@ uint64_t log_key_hash(struct log_parse *p, struct str key) {
   return p->hashes[at].stored;
 }
 
+static bool is_time_unit(struct str word) {
+  static const char *const units[] = {"s", "sec", "second", "ms", "us", "min", "h", "hour"};
+  for (size_t i = 0; i < ARRAY_LEN(units); i++)
+    if (str_eq_nocase(word, str_of(units[i])))
+      return true;
+  return false;
+}
+
+/* "it/s", "clips/sec", "ms/step", "GB/s": a measure, whatever is counted. */
+static bool is_rate_unit(struct str word) {
+  size_t slash = str_find(word, '/');
+  return slash != SIZE_MAX && slash > 0 && slash + 1 < word.n &&
+         (is_time_unit(str_slice(word, 0, slash)) || is_time_unit(str_slice(word, slash + 1, word.n)));
+}
+
 static const struct word_info *look_up(struct log_parse *p, struct str name) {
   uint64_t hash = quick_hash(name);
   size_t at = hash & (CACHE_MAX - 1);
   if (p->cache[at].hash != hash) {
     p->cache[at].hash = hash;
-    p->cache[at].info = (struct word_info){.flags = (uint16_t)log_word(name),
+    p->cache[at].info = (struct word_info){.flags = (uint16_t)(log_word(name) | (is_rate_unit(name) ? LOG_WORD_UNIT : 0)),
                                            .section = log_is_section(name),
                                            .placing = log_may_be_place(name),
                                            .dotted = str_find(name, '.') != SIZE_MAX,

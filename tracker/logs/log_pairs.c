@@ -199,7 +199,8 @@ static void group(struct scan *s) {
   if ((tight && round && holds_settings(p, s->at, close)) || token_is(p, s->at + 1, '*')) { /* "(* 1 = 0.09 loss)" repeats */
     next_segment(s, close + 1);
     s->at = close;
-  } else if (holds_pairs(p, s->at, close)) {
+  } else if (holds_pairs(p, s->at, close) ||
+             (token_is(p, s->at + 1, '[') && token_is(p, s->at + 2, '('))) { /* OrderedDict([('loss', 1)]) */
     next_segment(s, s->at + 1);
   } else if (round && s->segment < s->at) {
     bool places = false;
@@ -562,9 +563,10 @@ static void used_run(struct scan *s) {
   s->at = end - 1;
 }
 
-/* At a bracket of a dict: its numbers are taken. False when it is none. */
+/* At a bracket of a dict: its numbers are taken, of the section that stands before it. False when it is none. */
 static bool dict(struct scan *s) {
   struct log_parse *p = s->p;
+  log_leave_words(p, s->segment, s->at);
   size_t i = s->at, end = log_find_dict(p, p->text, p->tokens[i].at, false);
   if (!end)
     return false;

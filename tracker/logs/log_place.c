@@ -260,6 +260,12 @@ static size_t skip_number_words(const struct log_parse *p, size_t i) {
   return i;
 }
 
+/* "global_step", "global step" */
+static bool is_global(const struct log_parse *p, size_t i) {
+  struct str rest = token_text(p, i > p->first && token_is_word(p, i - 1) ? i - 1 : i), word;
+  return log_subword(&rest, &word) && str_eq_nocase(word, STR("global"));
+}
+
 /* A place word at i with its number. Returns where the place ends, or 0. */
 static size_t worded_place(struct log_parse *p, size_t i) {
   struct str word = token_text(p, i);
@@ -317,6 +323,9 @@ static size_t worded_place(struct log_parse *p, size_t i) {
       p->own.batch_total = isnan(p->own.batch) ? total : p->own.batch_total;
     }
   } else if (isnan(p->own.step)) {
+    p->own.step = value;
+  } else if (!isnan(p->own.batch_total) && isnan(p->own.batch) && is_global(p, i)) { /* STEP: 5/15 -- GLOBAL_STEP: 20 */
+    p->own.batch = p->own.step;
     p->own.step = value;
   }
   use(p, i, end);
@@ -482,10 +491,22 @@ static size_t sectioned_place(struct log_parse *p, size_t i) {
   return i;
 }
 
-/* "[=====>....]  Loss: 1.4 | Acc: 48% 391/391" */
+static bool draws_bar(const struct log_parse *p, size_t i) {
+  return token_is(p, i, '=') || token_is(p, i, '>') || token_is(p, i, '#') || token_is(p, i, '.');
+}
+
 static bool starts_with_bar(const struct log_parse *p) {
-  size_t i = p->first + 1;
-  return token_is(p, p->first, '[') && (token_is(p, i, '=') || token_is(p, i, '>') || token_is(p, i, '#') || token_is(p, i, '.'));
+  return token_is(p, p->first, '[') && draws_bar(p, p->first + 1);
+}
+
+/* "[=====>....]  Loss: 1.4 | Acc: 48% 391/391", "[===== 391/391 =====>]  Loss: 1.4" */
+static bool is_of_bar(const struct log_parse *p, size_t i, size_t end) {
+  return starts_with_bar(p) && (end == p->tokens_n || draws_bar(p, i - 1));
+}
+
+/* "14/15, loss: 0.5", "15/15, loss: 0.4": batches are counted one by one, and this is the last of them. */
+static bool counts_on(const struct log_parse *p) {
+  return p->kept.carried.batch_total == p->own.batch_total;
 }
 
 /* "50/100 [00:01<00:01, 9.5it/s]{'loss': 0.5}": something else is printed behind the bar that begins at the bracket at i. */
@@ -515,15 +536,15 @@ static size_t counter(struct log_parse *p, size_t i) {
   bool line_start = i == p->first;
   bool bracketed = i > 0 && token_is(p, i - 1, '[') && token_is(p, end, ']');
   bool labelled = is_behind_label(p, i) && token_is(p, end, ')');
-  bool drawn = end == p->tokens_n && starts_with_bar(p); /* or a progress bar follows */
+  bool drawn = is_of_bar(p, i, end); /* or a progress bar follows */
   bool counts = line_start && (end == p->tokens_n || token_is(p, end, '-') || token_is(p, end, ',') || token_is(p, end, ':') ||
                                (token_is(p, end, '(') && token_is_word(p, end + 1)));
   counts |= drawn || labelled;
   bool names_value = token_is(p, end + 1, ':') || token_is(p, end + 1, '='); /* "rep: 2/2    steps: 951" */
   if (end < p->tokens_n) {
     const struct log_token *t = &p->tokens[end];
-    drawn = token_is(p, end, '[') || token_is(p, end, '=') || t->type == LOG_T_BREAK || t->type == LOG_T_OPAQUE ||
-            (t->type == LOG_T_NUMBER && t->flags & LOG_T_UNIT);
+    drawn |= token_is(p, end, '[') || token_is(p, end, '=') || t->type == LOG_T_BREAK || t->type == LOG_T_OPAQUE ||
+             (t->type == LOG_T_NUMBER && t->flags & LOG_T_UNIT);
     counts |= drawn || (bracketed && (!isnan(p->own.epoch) || i - 1 == p->first || !isnan(p->kept.carried.epoch)));
     counts |= t->type == LOG_T_WORD && !names_value &&
               (token_word(p, end) & LOG_WORD_BATCH || str_eq_nocase(token_text(p, end), STR("batches")) ||
@@ -538,7 +559,7 @@ static size_t counter(struct log_parse *p, size_t i) {
   set_batch(p, p->tokens[i].value, p->tokens[i + 2].value);
   bool here = p->own.batch == p->tokens[i].value && p->own.batch_total == p->tokens[i + 2].value;
   bracketed |= labelled;
-  p->complete_bar = !bracketed && here && p->own.batch == p->own.batch_total;
+  p->complete_bar = !bracketed && here && p->own.batch == p->own.batch_total && (drawn || !counts_on(p));
   p->running_bar = drawn && !bracketed && here && !p->complete_bar;
   bool word = !names_value && token_is_word(p, end);
   use(p, bracketed ? i - 1 : i, end + (bracketed || word));

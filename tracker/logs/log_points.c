@@ -321,7 +321,7 @@ static void carry_place(struct log_parse *p, bool has_points) {
   }
   if (!place_is_none(own)) {
     carried->batch = has_points || p->complete_bar ? (double)NAN : own->batch;
-    carried->batch_total = own->batch_total;
+    carried->batch_total = p->complete_bar || p->running_bar ? (double)NAN : own->batch_total;
   }
 }
 
