@@ -28,7 +28,7 @@ struct task {
   bool even_if_known, removed;
   struct artifact_tree tree; /* what was digested */
   struct tree_sums sums;     /* its files */
-  bool needs_copies;
+  bool needs_copies, is_file; /* what was kept needs them; is one */
   struct err refused; /* there is no room for what comes next */
   uint8_t digest[32]; /* the one that it should have */
   bool only_if_kept;  /* rows are written only for what a version keeps */
@@ -340,6 +340,7 @@ static void run_seal(struct work *work) {
   struct task *task = task_of(work);
   int root = task->store->root;
   bool ok = tree_sync(root, str_of(task->to), &task->err) && tree_digest(root, str_of(task->to), &task->tree, &task->sums, &task->err);
+  task->tree.is_file = task->is_file;
   if (!ok)
     remove_copy(task);
   ran(task, ok);
@@ -370,9 +371,7 @@ static void seal(struct task *task) {
 }
 
 static void run_keep(struct task *task, enum tree_how how) {
-  bool is_file = false;
-  bool ok = tree_keep(task->store->root, str_of(task->path), str_of(task->to), how, &is_file, &task->needs_copies, &task->err);
-  task->tree.is_file = is_file;
+  bool ok = tree_keep(task->store->root, str_of(task->path), str_of(task->to), how, &task->is_file, &task->needs_copies, &task->err);
   if (!ok)
     remove_copy(task);
   ran(task, ok);
