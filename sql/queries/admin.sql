@@ -11,12 +11,14 @@ select path, size, sha256, created, exists (select from artifact_coming c where 
 order by path;
 
 -- name: artifact_known (text[]) -> (text) repeatable
--- Those of these paths that something names: a row of the store, or below registry/ the version that keeps, or is about to keep, what lies there.
+-- Those of these paths that something names: a row of the store, and below registry/ the version that keeps what lies there, or is about to:
+-- then its files have rows, or somebody has his turn at them.
 select t.path from unnest($1) t (path)
 where case when t.path ~ '^registry/\d{1,18}/\d{1,9}(/|$)' then exists (
     select from model_version v
     where v.model = split_part(t.path, '/', 2)::int8 and v.version = split_part(t.path, '/', 3)::int4 and v.deleted_at is null
-      and (v.kept_path is null or v.kept_path = array_to_string((string_to_array(t.path, '/'))[1:3], '/')))
+      and case when v.kept_path is null then exists (select from artifact a where a.path = t.path)
+        else v.kept_path = array_to_string((string_to_array(t.path, '/'))[1:3], '/') end)
   else exists (select from artifact a where a.path = t.path) end;
 
 -- name: artifact_forget (text, bytea, int8) -> () repeatable

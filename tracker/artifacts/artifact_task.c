@@ -12,8 +12,9 @@ struct task {
   void (*end)(struct task *task, const struct err *err); /* tells the outcome */
   char *path, *to;
   struct path_turn turn;
-  struct loop_defer begun; /* its turn came at once */
-  struct err err;          /* of what ran on a thread; ERR_NONE: done */
+  struct path_turn to_turn; /* of what is kept: also at its second name, until all is known of it */
+  struct loop_defer begun;  /* its turn came at once */
+  struct err err;           /* of what ran on a thread; ERR_NONE: done */
   union {
     artifact_done_fn *done;
     artifact_list_fn *listed;
@@ -37,6 +38,7 @@ struct task {
 static void task_free(struct task *task) {
   loop_defer_cancel(&task->begun);
   path_turn_end(&task->turn);
+  path_turn_end(&task->to_turn);
   tree_list_release(&task->list);
   tree_sums_release(&task->sums);
   mem_free(task->path);
@@ -114,16 +116,16 @@ static void over(struct work *work, bool cancelled) {
 }
 
 /* False: it has none. */
-static bool take_turn(struct task *task, void (*fn)(void *), struct err *err) {
-  task->turn = (struct path_turn){.path = str_of(task->path), .fn = fn, .ctx = task};
-  enum path_turn_when when = path_turn_take(&task->store->turns, &task->turn, err);
+static bool take_turn(struct task *task, struct path_turn *turn, const char *path, void (*fn)(void *), struct err *err) {
+  *turn = (struct path_turn){.path = str_of(path), .fn = fn, .ctx = task};
+  enum path_turn_when when = path_turn_take(&task->store->turns, turn, err);
   if (when == PATH_TURN_NOW)
     loop_defer(task->store->conf.loop, &task->begun, fn, task);
   return when != PATH_TURN_REFUSED;
 }
 
 static bool begin_in_turn(struct task *task, void (*fn)(void *), struct err *err) {
-  bool ok = take_turn(task, fn, err);
+  bool ok = take_turn(task, &task->turn, task->path, fn, err);
   if (!ok)
     task_free(task);
   return ok;
@@ -414,6 +416,14 @@ static void start_keeping(void *ctx) {
   go_on(task, task->store->conf.disk, run_links, linked);
 }
 
+/* Nobody collects what nothing names yet. */
+static void has_place(void *ctx) {
+  struct task *task = ctx;
+  struct err err;
+  if (!take_turn(task, &task->turn, task->path, start_keeping, &err))
+    task_end(task, &err);
+}
+
 bool artifact_may_keep(struct artifact_store *store, struct err *err) {
   return work_has_room(store->conf.bulk, 1, err);
 }
@@ -424,10 +434,10 @@ bool artifact_keep(struct artifact_store *store, struct str from, struct str to,
     return false;
   task->tell.kept = done;
   task->to = mem_strndup(to.p, to.n);
-  if (task->to)
-    return begin_in_turn(task, start_keeping, err);
-  task_free(task);
-  return err_no_memory(err);
+  bool ok = task->to ? take_turn(task, &task->to_turn, task->to, has_place, err) : err_no_memory(err);
+  if (!ok)
+    task_free(task);
+  return ok;
 }
 
 /* ---- digests ---- */
@@ -458,7 +468,7 @@ static void digested(struct work *work, bool cancelled) {
     task_end(task, &task->err);
   else if (memcmp(task->tree.digest, task->digest, sizeof task->digest) != 0)
     task_end(task, NULL);
-  else if (!take_turn(task, note_sums, &err))
+  else if (!take_turn(task, &task->turn, task->path, note_sums, &err))
     not_noted(task, &err);
 }
 

@@ -1,0 +1,172 @@
+#!/usr/bin/env python3
+"""Files when things go wrong: a service killed in the middle of everything, a disk that is full, a directory that takes no change. Whatever was
+answered holds, and files, rows and digests agree."""
+import hashlib, http.client, json, os, pathlib, random, subprocess, sys, threading, time, unittest
+
+WINNOW = pathlib.Path(sys.argv.pop(1)).resolve()
+ROUNDS = int(os.environ.get("WINNOW_KILLS", "6"))
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "support"))
+from service import Service, wait  # noqa: E402
+
+WHOLE = (200, 201, 204)
+
+
+class Case(unittest.TestCase):
+    def serve(self, *arguments):
+        self.s = Service(WINNOW, arguments=arguments)
+        self.addCleanup(self.s.close)
+
+    def make_run(self):
+        return self.s.post("/api/2.0/mlflow/runs/create", {}).json["run"]["info"]["run_id"]
+
+    def work(self, path):
+        answer = self.s.post("/api/v1/admin/" + path, timeout=120)
+        self.assertEqual(answer.status, 200, answer)
+        lines = [json.loads(line) for line in answer.body.splitlines()]
+        return [line["item"] for line in lines if "item" in line], lines[-1]["summary"]
+
+    def all_agree(self, store=None):
+        """No damage; and once gc has been, a row for each file."""
+        wait(lambda: self.s.sql("select count(*) from artifact_coming") == "0", "the end of what had begun")
+        items, summary = self.work("fsck?deep=true")
+        self.assertEqual((items, summary["damaged"]), ([], 0))
+        self.work("gc?older_than=0s")
+        items, summary = self.work("fsck?deep=true")
+        self.assertEqual((items, summary["damaged"]), ([], 0))
+        store = store or self.s.data / "artifacts"
+        rows = dict(line.split("|") for line in self.s.sql("select path, encode(sha256, 'hex') from artifact").splitlines())
+        there = {str(p.relative_to(store)): hashlib.sha256(p.read_bytes()).hexdigest() for p in store.rglob("*") if p.is_file()}
+        self.assertEqual(there, rows)
+
+
+class Killed(Case):
+    """Each worker has names of its own, so it knows what must be there: what was answered last, or what was asked after that."""
+
+    def worker(self, number, run, stop):
+        rng, api, known = random.Random(number), f"/api/v1/runs/{run}/artifacts/{number}", self.known[number]
+        while not stop.is_set():
+            name, content = f"f{rng.randrange(3)}", rng.randbytes(rng.choice((10, 5000, 300000)))
+            what = rng.choice(("put", "put", "put", "delete", "tree", "parts", "version"))
+            try:
+                if what == "put":
+                    self.change(known, name, content, lambda: self.s.request("PUT", f"{api}/{name}", content).status)
+                elif what == "delete":
+                    self.change(known, name, None, lambda: self.s.request("DELETE", f"{api}/{name}").status)
+                elif what == "tree":
+                    for other in list(known):
+                        known[other].add(None)
+                    if self.s.request("DELETE", api).status in WHOLE:
+                        known.clear()
+                elif what == "parts":
+                    self.change(known, name, content, lambda: self.in_parts(run, f"{number}/{name}", content))
+                else:
+                    self.s.post("/api/v1/models/kept/versions", {"run_id": run, "path": str(number)})
+            except (OSError, http.client.HTTPException, ValueError, KeyError, TypeError):
+                time.sleep(0.01)
+
+    def change(self, known, name, content, ask):
+        was = known.setdefault(name, {None})
+        was.add(content and hashlib.sha256(content).hexdigest())
+        if ask() in WHOLE:
+            known[name] = {content and hashlib.sha256(content).hexdigest()}
+
+    def in_parts(self, run, path, content):
+        directory, name = f"0/{run}/artifacts/{path}".rsplit("/", 1)
+        upload = self.s.post(f"/api/2.0/mlflow-artifacts/mpu/create/{directory}", {"path": name, "num_parts": 2}).json
+        urls = [c["url"][c["url"].index("/api"):] for c in upload["credentials"]]
+        etags = [self.s.request("PUT", url, part).headers["ETag"] for url, part in zip(urls, (content[:5], content[5:]))]
+        body = {"path": name, "upload_id": upload["upload_id"], "parts": [{"part_number": i + 1, "etag": e} for i, e in enumerate(etags)]}
+        self.completions.append((directory, body))
+        return self.s.post(f"/api/2.0/mlflow-artifacts/mpu/complete/{directory}", body).status
+
+    def test_in_the_middle_of_everything(self):
+        self.serve()
+        run, rng = self.make_run(), random.Random(1)
+        self.known, self.completions = [{} for _ in range(4)], []
+        self.s.post("/api/v1/models", {"name": "kept"})
+        for _ in range(ROUNDS):
+            stop = threading.Event()
+            workers = [threading.Thread(target=self.worker, args=(number, run, stop)) for number in range(4)]
+            for worker in workers:
+                worker.start()
+            time.sleep(rng.uniform(0.3, 1.5))
+            self.s.kill()
+            stop.set()
+            for worker in workers:
+                worker.join()
+            self.s.start()
+            self.all_agree()
+            for number, known in enumerate(self.known):
+                for name, possible in known.items():
+                    answer = self.s.get(f"/api/v1/runs/{run}/artifacts/{number}/{name}")
+                    found = hashlib.sha256(answer.body).hexdigest() if answer.status == 200 else None
+                    self.assertIn(found, possible, f"{number}/{name}")
+                    known[name] = {found}
+        for version in self.s.get("/api/v1/models/kept/versions?limit=1000").json["items"]:
+            if version["digest"]:
+                self.assertTrue(self.s.post(f"/api/v1/models/kept/versions/{version['version']}/verify").json["ok"], version)
+
+
+class Disks(Case):
+    def mount(self, *words):
+        path = pathlib.Path(self.s_home()) / "store"
+        path.mkdir()
+        if subprocess.run(["mount", "-t", "tmpfs", *words, "tmpfs", path], capture_output=True).returncode:
+            self.skipTest("nothing may be mounted here")
+        self.addCleanup(lambda: subprocess.run(["umount", "-l", path]))
+        return path
+
+    def s_home(self):
+        import tempfile
+        home = tempfile.mkdtemp(prefix="winnow-e2e-")
+        self.addCleanup(lambda: subprocess.run(["rm", "-rf", home]))
+        os.chmod(home, 0o755)
+        return home
+
+    def test_a_full_one(self):
+        store = self.mount("-o", "size=4m")
+        self.serve("--artifacts-destination", str(store))
+        run = self.make_run()
+        api, answers = f"/api/v1/runs/{run}/artifacts", set()
+        self.assertEqual(self.s.request("PUT", f"{api}/old", b"old" * 1000).status, 201)
+        for i in range(12):  # new ones and a replacement, until nothing fits
+            for name in (f"new{i}", "old"):
+                answers.add(self.s.request("PUT", f"{api}/{name}", os.urandom(700000)).status)
+        self.assertEqual(answers, {201, 507})
+        upload = self.s.post(f"/api/2.0/mlflow-artifacts/mpu/create/0/{run}/artifacts", {"path": "whole", "num_parts": 1})
+        if upload.status == 200:
+            url = upload.json["credentials"][0]["url"]
+            self.s.request("PUT", url[url.index("/api"):], b"x" * 700000)
+        self.assertEqual(self.s.get(f"{api}/old").status, 200)
+        self.all_agree(store)
+        self.assertEqual(self.s.request("DELETE", f"{api}/new0").status, 204)
+        self.assertEqual(self.s.request("PUT", f"{api}/old", b"again").status, 201)
+        self.all_agree(store)
+
+    def test_one_that_takes_no_change(self):
+        store = self.mount()
+        self.serve("--artifacts-destination", str(store))
+        run = self.make_run()
+        api = f"/api/v1/runs/{run}/artifacts"
+        for name in ("tree/a", "tree/b/c"):
+            self.assertEqual(self.s.request("PUT", f"{api}/{name}", b"before").status, 201)
+        self.s.post("/api/v1/models", {"name": "m"})
+        subprocess.run(["mount", "-o", "remount,ro", store], check=True)
+        for method, name, body in (("PUT", "tree/a", b"after"), ("PUT", "new", b"new"), ("DELETE", "tree/a", b""), ("DELETE", "tree", b"")):
+            with self.subTest(f"{method} {name}"):
+                answer = self.s.request(method, f"{api}/{name}", body)
+                self.assertGreaterEqual(answer.status, 500, answer)
+        made = self.s.post("/api/v1/models/m/versions", {"run_id": run, "path": "tree"})
+        self.assertEqual((made.status, made.json["digest"]), (201, None))  # it stands, without a copy
+        self.all_agree(store)
+        self.assertEqual(self.s.get(f"{api}/tree/a").body, b"before")
+        self.assertEqual(len(self.s.get(f"{api}?path=tree").json["items"]), 2)
+        self.assertEqual({f["sha256"] for f in self.s.get(f"{api}?path=tree/b").json["items"]}, {hashlib.sha256(b"before").hexdigest()})
+        subprocess.run(["mount", "-o", "remount,rw", store], check=True)
+        self.assertEqual(self.s.request("PUT", f"{api}/tree/a", b"after").status, 201)
+        self.assertEqual(self.s.request("DELETE", f"{api}/tree/b").status, 204)
+        self.all_agree(store)
+
+
+if __name__ == "__main__":
+    unittest.main(verbosity=1)
