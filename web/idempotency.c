@@ -17,7 +17,7 @@ struct entry {
   int status;
   char content_type[80];
   struct buf answer;
-  void (*then)(void *ctx);
+  idempotency_kept_fn *then;
   void *then_ctx;
 };
 
@@ -241,15 +241,21 @@ static void not_kept(struct keyed *op) {
   send_answer(op);
 }
 
+static void send_kept(void *op) {
+  send_answer(op);
+}
+
 static void on_kept(void *ctx, const struct pg_reply *reply) {
   struct keyed *op = ctx;
   if (pg_outcome(reply) != PG_DONE) {
     not_kept(op);
     return;
   }
-  if (op->entry->then)
-    op->entry->then(op->entry->then_ctx);
-  send_answer(op);
+  idempotency_kept_fn *then = op->entry->then;
+  if (then)
+    then(op->entry->then_ctx, send_kept, op);
+  else
+    send_answer(op);
 }
 
 static void keep(struct keyed *op) {
@@ -442,12 +448,14 @@ void idempotency_handle(void *ctx UNUSED, struct http_req *req) {
     http_reply_error(req, &err);
 }
 
-void idempotency_then(struct http_req *req, void (*fn)(void *ctx), void *ctx) {
+static void nothing(void *op UNUSED) {}
+
+void idempotency_then(struct http_req *req, idempotency_kept_fn *fn, void *ctx) {
   struct str text = text_of_key(req);
   uint8_t key[32];
   struct entry *entry = text.n && key_of(req, text, key) ? map_get(&web_app(req)->idempotency->entries, key_text(key)) : NULL;
   if (!entry) {
-    fn(ctx);
+    fn(ctx, nothing, NULL);
     return;
   }
   entry->then = fn;

@@ -21,8 +21,10 @@ void idempotency_free(struct idempotency *keys);
 void idempotency_handle(void *ctx, struct http_req *req);
 /* The id of what this request makes: from its key, else a new one. */
 struct id idempotency_id(struct http_req *req);
-/* From a handler, before it answers: `fn` is called once the answer is durable, before it is sent; not at all when that fails. `ctx` lives
- * as long as the request. A request that has no key has no answer that is kept: `fn` is called at once. */
-void idempotency_then(struct http_req *req, void (*fn)(void *ctx), void *ctx);
+/* From a handler, before it answers: `fn` is called once the answer is durable; it is sent when `fn` calls `go_on`, then or later. Not
+ * called when the answer cannot be kept. `ctx` lives as long as the request. A request that has no key has no answer that is kept: `fn` is
+ * called at once, and `go_on` does nothing. */
+typedef void idempotency_kept_fn(void *ctx, void (*go_on)(void *op), void *op);
+void idempotency_then(struct http_req *req, idempotency_kept_fn *fn, void *ctx);
 
 #endif

@@ -1,7 +1,6 @@
 /* MLflow's protocol: uploads in parts. Each part is a file of the store; in the end they are joined into the one that was meant. */
 #include <openssl/sha.h>
 
-#include "base/log.h"
 #include "tracker/names.h"
 #include "web/idempotency.h"
 #include "web/mlflow/mlflow_files.h"
@@ -196,6 +195,8 @@ struct end_op {
   struct str target, directory;
   struct part *parts; /* by number, 1 to count */
   size_t count;
+  void (*go_on)(void *op); /* sends the answer that was kept */
+  void *go_on_ctx;
 };
 
 static void on_gone(void *ctx, const struct err *err) {
@@ -206,14 +207,19 @@ static void on_gone(void *ctx, const struct err *err) {
     mlflow_reply_done(op->req);
 }
 
-static void on_parts_gone(void *ctx UNUSED, const struct err *err UNUSED) {}
-
-/* Once the answer is kept, so that who asks again gets it, or finds the parts. What is left of them is found by gc. */
-static void remove_parts(void *ctx) {
+static void on_parts_gone(void *ctx, const struct err *err UNUSED) {
   const struct end_op *op = ctx;
-  struct err ignored;
-  if (!artifact_delete(web_app(op->req)->artifacts, op->directory, on_parts_gone, NULL, &ignored))
-    log_debug("web", NULL, "%.*s: its parts are left to gc: %s", STR_ARG(op->directory), ignored.text);
+  op->go_on(op->go_on_ctx); /* the file is there; parts left behind are found by gc */
+}
+
+/* The answer is kept: who asks again gets it. Before that they find the parts. */
+static void remove_parts(void *ctx, void (*go_on)(void *op), void *go_on_ctx) {
+  struct end_op *op = ctx;
+  struct err err;
+  op->go_on = go_on;
+  op->go_on_ctx = go_on_ctx;
+  if (!artifact_delete(web_app(op->req)->artifacts, op->directory, on_parts_gone, op, &err))
+    on_parts_gone(op, &err);
 }
 
 static void on_joined(void *ctx, const struct artifact_file *file UNUSED, const struct err *err) {
