@@ -28,13 +28,21 @@ void damaged_forget_all(struct sweeps *s) {
     damaged_free(LIST_ENTRY(s->damaged.first, struct damaged_sweep, node));
 }
 
+/* What may be otherwise at the next start is no damage. */
+static void put_why(const char *what, const struct err *why, struct buf *text) {
+  if (err_info(why->code)->retryable)
+    buf_printf(text, "it could not be taken up: %s. It rests, and nothing of it was changed: start the service again", why->text);
+  else
+    buf_printf(
+        text,
+        "damaged: %s: %s. It rests, and nothing of it was changed: mend the row or restore a backup, and start the service again; or "
+        "begin anew with `winnow sweep clone` and delete this one",
+        what, why->text);
+}
+
 static struct damaged_sweep *add(struct sweeps *s, struct id id, struct str name, const char *what, const struct err *why) {
   AUTO_BUF struct buf text = BUF_INIT(4 * KIB);
-  buf_printf(
-      &text,
-      "damaged: %s: %s. It rests, and nothing of it was changed: mend the row or restore a backup, and start the service again; or begin "
-      "anew with `winnow sweep clone` and delete this one",
-      what, why->text);
+  put_why(what, why, &text);
   log_error("sweep", NULL, "%.*s: %s", STR_ARG(name), buf_text(&text));
   struct damaged_sweep *d = mem_zalloc(sizeof *d);
   if (!d)
@@ -104,6 +112,16 @@ bool sweeps_may_rest(const struct sweeps *s, struct id run) {
   LIST_EACH(&s->damaged, node)
   if (!LIST_ENTRY(node, struct damaged_sweep, node)->live)
     return true; /* nobody knows what trials it has */
+  return false;
+}
+
+bool damaged_names_code(const struct sweeps *s, const char *sha256) {
+  char named[DIGEST_HEX + 1];
+  LIST_EACH(&s->damaged, node) {
+    const struct live_sweep *live = LIST_ENTRY(node, struct damaged_sweep, node)->live;
+    if (!live || (code_digest_read(live->file->spec.workdir, named) && strcmp(named, sha256) == 0))
+      return true;
+  }
   return false;
 }
 
