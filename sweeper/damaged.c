@@ -29,20 +29,18 @@ void damaged_forget_all(struct sweeps *s) {
 }
 
 /* What may be otherwise at the next start is no damage. */
-static void put_why(const char *what, const struct err *why, struct buf *text) {
-  if (err_info(why->code)->retryable)
-    buf_printf(text, "it could not be taken up: %s. It rests, and nothing of it was changed: start the service again", why->text);
-  else
-    buf_printf(
-        text,
-        "damaged: %s: %s. It rests, and nothing of it was changed: mend the row or restore a backup, and start the service again; or "
-        "begin anew with `winnow sweep clone` and delete this one",
-        what, why->text);
+static void put_why(const char *what, const struct err *why, bool single, struct buf *text) {
+  bool passes = err_info(why->code)->retryable;
+  buf_printf(text, passes ? "%s could not be taken up: %s. " : "damaged: %s: %s. ", what, why->text);
+  buf_puts(text, "It rests, and nothing of it was changed: ");
+  buf_puts(text, passes ? "start the service again" : "mend the row or restore a backup, and start the service again; or ");
+  if (!passes)
+    buf_puts(text, single ? "launch it again" : "begin anew with `winnow sweep clone` and delete this one");
 }
 
-static struct damaged_sweep *add(struct sweeps *s, struct id id, struct str name, const char *what, const struct err *why) {
+static struct damaged_sweep *add(struct sweeps *s, struct id id, struct str name, bool single, const char *what, const struct err *why) {
   AUTO_BUF struct buf text = BUF_INIT(4 * KIB);
-  put_why(what, why, &text);
+  put_why(what, why, single, &text);
   log_error("sweep", NULL, "%.*s: %s", STR_ARG(name), buf_text(&text));
   struct damaged_sweep *d = mem_zalloc(sizeof *d);
   if (!d)
@@ -59,7 +57,7 @@ void damaged_note(struct sweeps *s, const struct pg_reply *reply, size_t row, co
   char what[ID_HEX_LEN + 40], id[ID_HEX_LEN + 1];
   id_format(pg_uuid(reply, row, 0), id);
   snprintf(what, sizeof what, "its row (table sweep, id %s)", id);
-  struct damaged_sweep *d = add(s, pg_uuid(reply, row, 0), pg_text(reply, row, 10), what, why);
+  struct damaged_sweep *d = add(s, pg_uuid(reply, row, 0), pg_text(reply, row, 10), pg_bool(reply, row, 15), what, why);
   if (!d)
     return;
   d->experiment_id = pg_int(reply, row, 1);
@@ -69,7 +67,7 @@ void damaged_note(struct sweeps *s, const struct pg_reply *reply, size_t row, co
 
 void damaged_note_live(struct live_sweep *live, const struct err *why) {
   struct sweeps *s = live->all;
-  struct damaged_sweep *d = add(s, live->id, str_of(live->name), "a row of its trials", why);
+  struct damaged_sweep *d = add(s, live->id, str_of(live->name), live->single, live->single ? "its row" : "a row of its trials", why);
   if (!d) {
     sweeps_unlist(live);
     return;
@@ -103,6 +101,12 @@ void sweeps_hide(struct sweeps *s, struct id sweep) {
 
 bool damaged_refuse(const struct damaged_sweep *d, struct err *err) {
   return err_set(err, ERR_WRONG_STATE, "%s", d->why);
+}
+
+const char *sweeps_rest_reason(const struct sweeps *s, struct id run) {
+  struct id *id = id_map_get(&s->by_run, run);
+  const struct damaged_sweep *single = sweeps_damaged(s, run);
+  return id ? CONTAINER_OF(id, struct live_trial, run)->sweep->damage : single ? single->why : NULL;
 }
 
 bool sweeps_may_rest(const struct sweeps *s, struct id run) {

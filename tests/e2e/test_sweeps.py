@@ -516,6 +516,7 @@ class Local(Base):
                     refused = self.s.post(f"/api/v1/{path}")
                     self.assertEqual(refused.status, 409, refused)
                     self.assertIn("damaged", refused.json["detail"])
+                self.assertEqual(self.ok(self.s.get(f"/api/v1/runs/{trials[1]['run_id']}"))["state_reason"], shown["state_reason"])
                 self.assertEqual(self.sweep(sound)["progress"]["running"], 1)
                 self.assertEqual(self.ok(self.s.get("/api/v1/nodes"))["items"][0]["slots"]["used"], 2)
                 self.s.sql(f"update winnow.run set coords = '{coords}', state = {state}, version = {version}, cause = {cause} where id = '{run}'")
