@@ -28,13 +28,19 @@ void damaged_forget_all(struct sweeps *s) {
     damaged_free(LIST_ENTRY(s->damaged.first, struct damaged_sweep, node));
 }
 
-static struct damaged_sweep *add(struct sweeps *s, struct id id, struct str name, const char *what, const struct err *why) {
+/* What may be otherwise at the next start is no damage. */
+static void put_why(const char *what, const struct err *why, bool single, struct buf *text) {
+  bool passes = err_info(why->code)->retryable;
+  buf_printf(text, passes ? "%s could not be taken up: %s. " : "damaged: %s: %s. ", what, why->text);
+  buf_puts(text, "It rests, and nothing of it was changed: ");
+  buf_puts(text, passes ? "start the service again" : "mend the row or restore a backup, and start the service again; or ");
+  if (!passes)
+    buf_puts(text, single ? "launch it again" : "begin anew with `winnow sweep clone` and delete this one");
+}
+
+static struct damaged_sweep *add(struct sweeps *s, struct id id, struct str name, bool single, const char *what, const struct err *why) {
   AUTO_BUF struct buf text = BUF_INIT(4 * KIB);
-  buf_printf(
-      &text,
-      "damaged: %s: %s. It rests, and nothing of it was changed: mend the row or restore a backup, and start the service again; or begin "
-      "anew with `winnow sweep clone` and delete this one",
-      what, why->text);
+  put_why(what, why, single, &text);
   log_error("sweep", NULL, "%.*s: %s", STR_ARG(name), buf_text(&text));
   struct damaged_sweep *d = mem_zalloc(sizeof *d);
   if (!d)
@@ -51,7 +57,7 @@ void damaged_note(struct sweeps *s, const struct pg_reply *reply, size_t row, co
   char what[ID_HEX_LEN + 40], id[ID_HEX_LEN + 1];
   id_format(pg_uuid(reply, row, 0), id);
   snprintf(what, sizeof what, "its row (table sweep, id %s)", id);
-  struct damaged_sweep *d = add(s, pg_uuid(reply, row, 0), pg_text(reply, row, 10), what, why);
+  struct damaged_sweep *d = add(s, pg_uuid(reply, row, 0), pg_text(reply, row, 10), pg_bool(reply, row, 15), what, why);
   if (!d)
     return;
   d->experiment_id = pg_int(reply, row, 1);
@@ -61,7 +67,7 @@ void damaged_note(struct sweeps *s, const struct pg_reply *reply, size_t row, co
 
 void damaged_note_live(struct live_sweep *live, const struct err *why) {
   struct sweeps *s = live->all;
-  struct damaged_sweep *d = add(s, live->id, str_of(live->name), "a row of its trials", why);
+  struct damaged_sweep *d = add(s, live->id, str_of(live->name), live->single, live->single ? "its row" : "a row of its trials", why);
   if (!d) {
     sweeps_unlist(live);
     return;
@@ -97,6 +103,12 @@ bool damaged_refuse(const struct damaged_sweep *d, struct err *err) {
   return err_set(err, ERR_WRONG_STATE, "%s", d->why);
 }
 
+const char *sweeps_rest_reason(const struct sweeps *s, struct id run) {
+  struct id *id = id_map_get(&s->by_run, run);
+  const struct damaged_sweep *single = sweeps_damaged(s, run);
+  return id ? CONTAINER_OF(id, struct live_trial, run)->sweep->damage : single ? single->why : NULL;
+}
+
 bool sweeps_may_rest(const struct sweeps *s, struct id run) {
   struct id *id = id_map_get(&s->by_run, run);
   if (id)
@@ -104,6 +116,16 @@ bool sweeps_may_rest(const struct sweeps *s, struct id run) {
   LIST_EACH(&s->damaged, node)
   if (!LIST_ENTRY(node, struct damaged_sweep, node)->live)
     return true; /* nobody knows what trials it has */
+  return false;
+}
+
+bool damaged_names_code(const struct sweeps *s, const char *sha256) {
+  char named[DIGEST_HEX + 1];
+  LIST_EACH(&s->damaged, node) {
+    const struct live_sweep *live = LIST_ENTRY(node, struct damaged_sweep, node)->live;
+    if (!live || (code_digest_read(live->file->spec.workdir, named) && strcmp(named, sha256) == 0))
+      return true;
+  }
   return false;
 }
 

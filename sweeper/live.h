@@ -189,9 +189,9 @@ struct live_sweep {
     double *points; /* one after the other; NULL: no room yet */
   } ahead;          /* thought of, and not asked for yet */
   struct {
-    bool is;
+    bool is, behind;
     uint32_t number, tells;
-  } in_vain; /* no point was found for this trial from so many results; tried again at the next tick */
+  } in_vain; /* no point was found for this trial (behind others that were ahead) from so many results; tried again at the next tick */
   struct work work;
   char trouble[300];  /* why no point could be made; "" when all is well */
   const char *damage; /* it rests, and this says why; NULL: it does not */
@@ -313,6 +313,8 @@ void damaged_note(struct sweeps *s, const struct pg_reply *reply, size_t row, co
 /* A row of its trials could not be read, or they do not fit together: it is in no list any more. Takes the sweep. */
 void damaged_note_live(struct live_sweep *live, const struct err *why);
 void damaged_forget_all(struct sweeps *s);
+/* May one of them name this snapshot? */
+bool damaged_names_code(const struct sweeps *s, const char *sha256);
 
 /* sweep_rows.c */
 /* What is in s->writes and the first s->reports_flying reports, as one transaction. */

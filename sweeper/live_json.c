@@ -168,6 +168,8 @@ void live_put_sweep(const struct live_sweep *live, struct json_writer *w) {
   jw_array(w);
   for (size_t i = 0; i < live->warning_count; i++)
     jw_text(w, live->warnings[i]);
+  if (live->damage)
+    jw_text(w, live->damage);
   jw_array_end(w);
   jw_object_end(w);
 }

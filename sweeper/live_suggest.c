@@ -128,14 +128,17 @@ static void shift_ahead(struct live_sweep *live, struct live_point *ret) {
 /* ---- thinking ---- */
 
 /* Nothing has come of it, and would not a second time: all is as it was. */
-static void note_in_vain(struct live_sweep *live, uint32_t number) {
+static void note_in_vain(struct live_sweep *live, uint32_t number, bool behind) {
   live->in_vain.is = true;
+  live->in_vain.behind = behind;
   live->in_vain.number = number;
   live->in_vain.tells = (uint32_t)history_tells(live->history);
 }
 
-static bool is_in_vain(const struct live_sweep *live, uint32_t number) {
-  return live->in_vain.is && live->in_vain.number == number && live->in_vain.tells == history_tells(live->history);
+/* What was in vain behind others may succeed when it is the next. */
+static bool is_in_vain(const struct live_sweep *live, uint32_t number, bool behind) {
+  return live->in_vain.is && (behind || !live->in_vain.behind) && live->in_vain.number == number &&
+         live->in_vain.tells == history_tells(live->history);
 }
 
 static bool finish_job(struct live_sweep *live, struct sampler_job *job, const struct live_made *made, uint32_t number, bool behind,
@@ -143,7 +146,7 @@ static bool finish_job(struct live_sweep *live, struct sampler_job *job, const s
   struct err err;
   if (!sampler_finish(live->sampler, job, ret->point, &ret->suggestion, &err)) {
     be_in_trouble(live, &err);
-    note_in_vain(live, number);
+    note_in_vain(live, number, behind);
     return false;
   }
   ret->made = *made;
@@ -154,7 +157,7 @@ static bool finish_job(struct live_sweep *live, struct sampler_job *job, const s
   /* What another method made in its place was made from all that is known now, and from nothing that is yet to come. */
   ret->made.reports = made_now(live).reports;
   if (behind)
-    note_in_vain(live, number);
+    note_in_vain(live, number, true);
   return !behind && made->tells == history_tells(live->history);
 }
 
@@ -194,7 +197,7 @@ static bool think(struct live_sweep *live, uint32_t ahead, struct live_point *re
   struct live_made made = made_now(live);
   uint32_t number = next_number(live) + ahead;
   made.pending += ahead;
-  if (is_in_vain(live, number))
+  if (is_in_vain(live, number, ahead))
     return false;
   if (!sampler_start_beyond(live->sampler, number, live->ahead.points, ahead, &job, &err)) {
     be_in_trouble(live, &err);
@@ -282,7 +285,7 @@ void live_think_ahead(struct live_sweep *live) {
   } else if (wants_fresher(live)) { /* before those behind it, which go with it */
     think_of(live, 0);
   } else if (ahead < MIN_OF(staleness(live), (uint32_t)LIVE_AHEAD_MAX) && sampler_sees_beyond(live->sampler, next + ahead) &&
-             !is_in_vain(live, next + ahead)) {
+             !is_in_vain(live, next + ahead, true)) {
     think_of(live, ahead);
   }
 }

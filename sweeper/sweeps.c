@@ -307,7 +307,7 @@ static bool is_code_named(void *ctx, const char *sha256) {
     if (!live->over_told && code_digest_read(live->file->spec.workdir, named) && strcmp(named, sha256) == 0)
       return true;
   }
-  return false;
+  return damaged_names_code(s, sha256);
 }
 
 size_t sweeps_collect_code(struct sweeps *s, int64_t unused_ms, bool dry_run, void (*found)(void *ctx, const char *sha256), void *ctx) {

@@ -143,6 +143,8 @@ const struct damaged_sweep *sweeps_damaged(const struct sweeps *sweeps, struct i
 void damaged_put(const struct damaged_sweep *damaged, struct json_writer *w);
 /* ERR_WRONG_STATE, with that reason; false. */
 bool damaged_refuse(const struct damaged_sweep *damaged, struct err *err);
+/* That reason, of a run that is known to be one of theirs; NULL: none is known. */
+const char *sweeps_rest_reason(const struct sweeps *sweeps, struct id run);
 /* May the run be one of theirs? */
 bool sweeps_may_rest(const struct sweeps *sweeps, struct id run);
 /* Name and number of a state. */

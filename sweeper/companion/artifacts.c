@@ -4,6 +4,7 @@
 
 #include "base/file.h"
 #include "base/mem.h"
+#include "sweeper/companion/exit_file.h"
 #include "sweeper/companion/find.h"
 
 struct artifacts {
@@ -120,7 +121,7 @@ void artifacts_done(struct artifacts *a, const char *why) {
 void artifacts_report(const struct artifacts *a, struct buf *out) {
   buf_printf(out, "artifacts %lld\nartifact_bytes %lld\n", (long long)a->stored, (long long)a->bytes);
   if (a->missed)
-    buf_printf(out, "artifacts_missed %s\n", a->missed);
+    exit_line_put(out, "artifacts_missed", a->missed);
   if (a->failed)
     buf_printf(out, "artifacts_failed %zu of the files were not stored; %s\n", a->failed, a->why);
   else if (a->at < a->count)

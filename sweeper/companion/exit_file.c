@@ -23,6 +23,13 @@ static void put_why(const struct exit_story *story, struct buf *out) {
     buf_puts(out, "oom machine\n");
 }
 
+void exit_line_put(struct buf *out, const char *name, const char *value) {
+  buf_printf(out, "%s ", name);
+  for (; *value; value++)
+    buf_putc(out, *value == '\n' || *value == '\r' ? ' ' : *value);
+  buf_putc(out, '\n');
+}
+
 void exit_story_put(const struct exit_story *story, struct buf *out) {
   if (story->start_error[0])
     buf_printf(out, "start_error %s\n", story->start_error);

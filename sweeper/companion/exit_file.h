@@ -16,6 +16,8 @@ struct exit_story {
   int64_t begun_ms, ended_ms, cpu_ms, rss_peak, printed[2];
 };
 
+/* One line; what would end it within the value becomes a space. */
+void exit_line_put(struct buf *out, const char *name, const char *value);
 /* Pure. */
 void exit_story_put(const struct exit_story *story, struct buf *out);
 /* What an earlier companion of the attempt left, but for what became of the artifacts. False: it left none. */

@@ -5,6 +5,7 @@
 #include "base/clock.h"
 #include "base/file.h"
 #include "base/mem.h"
+#include "sweeper/companion/exit_file.h"
 #include "sweeper/companion/find.h"
 #include "sweeper/companion/marks.h"
 
@@ -251,6 +252,6 @@ void metric_files_report(const struct metric_files *m, struct buf *out) {
     for (size_t k = 0; k < m->count && !found; k++)
       found = find_takes(m->watches[i].glob, str_of(m->files[k].path), false);
     if (!found)
-      buf_printf(out, "files_missed %s\n", m->watches[i].glob);
+      exit_line_put(out, "files_missed", m->watches[i].glob);
   }
 }

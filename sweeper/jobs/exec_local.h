@@ -2,8 +2,9 @@
  * nothing.
  *
  * An attempt has a directory of its own, DIR/jobs/<run id>/<attempt>: job (what to run), params.json and params.yaml, stdout and stderr
- * (the spool), exit (how it ended), companion.lock, companion.log, work (where the command runs). DIR/jobs/<run id>/checkpoint is kept
- * across attempts.
+ * (the spool), stdout.seen and stderr.seen (when what waited at
+ * the end was printed), exit (how it ended), companion.lock, companion.log, work (where the command runs). DIR/jobs/<run id>/checkpoint is
+ * kept across attempts.
  *
  * companion.lock is locked by us before there is a companion, which inherits the lock and writes its process id before it starts the
  * command. So whoever looks later knows: locked is alive, free with an id is dead, free without one has never run anything, and may be

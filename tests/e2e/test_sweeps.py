@@ -135,6 +135,20 @@ class AskTell(Base):
             for trial in (first, third):
                 self.ok(self.tell(sweep, {"run_id": trial["run_id"], "value": quadratic(trial["params"])}))
 
+    def test_workers_who_ask_in_a_row_all_get_a_trial(self):
+        """Points are thought of ahead; that none was found behind those does not mean that there is none when it is due. The best is at the edge
+        here, where there is nothing new."""
+        sweep = self.submit({"name": "row", "sampler": {"type": "gp", "seed": 3, "n_startup": 5}, "run_cap": 70, "metric": {"name": "loss"}, "parameters": SPACE})["id"]
+        for _ in range(18):
+            for trial in self.ask(sweep, 2)["trials"]:
+                self.ok(self.tell(sweep, {"run_id": trial["run_id"], "value": trial["params"]["x"]}))
+        for _ in range(8):
+            time.sleep(1.2)
+            asked = [self.ask(sweep, 1)["trials"] for _ in range(3)]
+            self.assertEqual([len(trials) for trials in asked], [1, 1, 1])
+            for trial, in asked:
+                self.ok(self.tell(sweep, {"run_id": trial["run_id"], "value": trial["params"]["x"]}))
+
     def test_control_edits_and_refusals(self):
         sweep = self.submit({"name": "control", "method": "random", "metric": {"name": "loss"}, "parameters": SPACE, "run_cap": 2})["id"]
         self.assertEqual(self.ok(self.s.post(f"/api/v1/sweeps/{sweep}/pause"))["state"], "PAUSED")
@@ -502,6 +516,7 @@ class Local(Base):
                     refused = self.s.post(f"/api/v1/{path}")
                     self.assertEqual(refused.status, 409, refused)
                     self.assertIn("damaged", refused.json["detail"])
+                self.assertEqual(self.ok(self.s.get(f"/api/v1/runs/{trials[1]['run_id']}"))["state_reason"], shown["state_reason"])
                 self.assertEqual(self.sweep(sound)["progress"]["running"], 1)
                 self.assertEqual(self.ok(self.s.get("/api/v1/nodes"))["items"][0]["slots"]["used"], 2)
                 self.s.sql(f"update winnow.run set coords = '{coords}', state = {state}, version = {version}, cause = {cause} where id = '{run}'")

@@ -2,6 +2,7 @@
 #include "web/api/api_runs.h"
 
 #include "storage/metrics/metric_store.h"
+#include "sweeper/sweeps.h"
 #include "tracker/logs/log_store.h"
 #include "tracker/names.h"
 #include "tracker/packed.h"
@@ -183,6 +184,9 @@ static void on_got(void *ctx, const struct pg_reply *reply) {
     return;
   }
   run_row_read(pg_nth(reply, 0), 0, &row);
+  const char *rests = web_app(op->req)->sweeps ? sweeps_rest_reason(web_app(op->req)->sweeps, op->id) : NULL;
+  if (rests && !run_state_is_final(row.state))
+    row.state_reason = str_of(rests);
   if (pg_rows(pg_nth(reply, 1)) && !pg_is_null(pg_nth(reply, 1), 0, 0))
     row.attempts = pg_jsonb(pg_nth(reply, 1), 0, 0);
   struct buf body = BUF_INIT(MLFLOW_REPLY_MAX);

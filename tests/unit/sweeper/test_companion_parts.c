@@ -208,6 +208,12 @@ static void check_end(struct exit_story story, const char *expected) {
   assert_true(str_starts(str_slice(all, strlen(expected), all.n), STR("begun_ms ")));
 }
 
+static void a_line_is_one_line(void **state UNUSED) {
+  AUTO_BUF struct buf text = BUF_INIT(KIB);
+  exit_line_put(&text, "files_missed", "a\nexit_code 0\r\nb");
+  assert_string_equal(buf_text(&text), "files_missed a exit_code 0  b\n");
+}
+
 static void ends_are_told_with_their_cause(void **state UNUSED) {
   enum { EXIT_137 = 137 << 8, EXIT_3 = 3 << 8, KILLED = 9 };
   check_end((struct exit_story){.oom = OOM_MACHINE}, "exit_code 0\n"); /* somebody else's misfortune */
@@ -230,6 +236,7 @@ int main(void) {
       cmocka_unit_test(only_marks_are_read),
       cmocka_unit_test(nonsense_is_refused),
       cmocka_unit_test(the_kernels_files_are_read),
+      cmocka_unit_test(a_line_is_one_line),
       cmocka_unit_test(ends_are_told_with_their_cause),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
