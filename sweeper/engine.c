@@ -119,6 +119,10 @@ bool engine_load(struct engine *e, const struct engine_trial *row, struct err *e
   return trial_add(e, row, true, err) != NULL;
 }
 
+void engine_load_slot_ms(struct engine *e, int64_t slot_ms) {
+  e->sweep.slot_ms = MAX_OF(e->sweep.slot_ms, slot_ms);
+}
+
 static void wait_for_ask(struct engine *e, struct trial *t) {
   if (!t->course->in_ring)
     ring_add(&e->waiting, t->row.number);

@@ -97,6 +97,8 @@ MUST_CHECK bool engine_new(const struct engine_conf *conf, const struct engine_s
                            struct err *err);
 void engine_free(struct engine *e);
 MUST_CHECK bool engine_load(struct engine *e, const struct engine_trial *row, struct err *err);
+/* Its attempts took so long, as far as their rows tell; the sweep's own row is older. */
+void engine_load_slot_ms(struct engine *e, int64_t slot_ms);
 /* Every lease begins anew. Should numbers be missing below the highest, the next trials that are made get them. */
 void engine_loaded(struct engine *e, int64_t now);
 

@@ -19,6 +19,7 @@ struct sweeps_loading {
   struct list_node *at;   /* the sweep being read */
   struct live_sweep *one; /* only this one, which is in no list yet; NULL: all */
   struct id id;           /* of it */
+  int64_t attempts_ms;    /* how long the attempts of the sweep being read took */
   double **pages;         /* points by number, PAGE_POINTS a page, until the history has them; all NaN: none */
   size_t page_count;
   struct first_end *first_ends; /* of the sweep being read, by number */
@@ -184,6 +185,14 @@ static void end_reading(struct sweeps_loading *loading, const struct err *err) {
 
 /* ---- reading ---- */
 
+/* What its attempts took until now. */
+static int64_t time_taken(const struct live_trial *trial, const struct pg_reply *row, unsigned state) {
+  int64_t until = trial->ended ? trial->ended : live_wall(trial->sweep->all);
+  if (!pg_is_null(row, 0, 31))
+    return pg_int(row, 0, 31);
+  return trial->started && (trial->ended || state != RUN_QUEUED) ? MAX_OF(until - trial->started, (int64_t)0) : 0;
+}
+
 static bool is_from(int64_t value, int64_t least, int64_t most) {
   return value >= least && value <= most;
 }
@@ -251,6 +260,7 @@ static bool read_trial(struct sweeps_loading *loading, const struct pg_reply *ro
   trial->created = pg_int(row, 0, 11);
   trial->started = pg_int(row, 0, 12);
   trial->ended = pg_is_null(row, 0, 13) ? 0 : pg_int(row, 0, 13);
+  loading->attempts_ms += time_taken(trial, row, state.state);
   trial->told = pg_is_null(row, 0, 14) ? -1 : (int32_t)pg_int(row, 0, 14);
   trial->course->held = pg_bool(row, 0, 23);
   trial->course->has_priority = !pg_is_null(row, 0, 24);
@@ -416,6 +426,8 @@ static void on_reports(void *ctx, const struct pg_reply *reply) {
     end_damaged(loading, &err);
     return;
   }
+  if (!live->conf.asks)
+    engine_load_slot_ms(live->engine, loading->attempts_ms * (int64_t)MAX_OF(live->conf.slots, 1u));
   engine_loaded(live->engine, live_now(loading->all));
   if (loading->one) {
     end_one(loading, NULL);
@@ -426,11 +438,15 @@ static void on_reports(void *ctx, const struct pg_reply *reply) {
   load_next(loading);
 }
 
-static bool open_stream(struct sweeps_loading *loading, enum stmt stmt, pg_row_fn *on_row, pg_done_fn *done, struct err *err) {
+static bool open_stream(struct sweeps_loading *loading, struct pg_args *args, pg_row_fn *on_row, pg_done_fn *done, struct err *err) {
+  return pg_stream_open(loading->all->conf.pg, args, 600000, on_row, done, loading, err) != NULL;
+}
+
+static bool read_reports(struct sweeps_loading *loading, struct err *err) {
   AUTO_PG_ARGS struct pg_args args;
-  pg_args_init(&args, stmt);
+  pg_args_init(&args, STMT_REPORTS_LOAD);
   pg_put_uuid(&args, loading_sweep(loading)->id);
-  return pg_stream_open(loading->all->conf.pg, &args, 600000, on_row, done, loading, err) != NULL;
+  return open_stream(loading, &args, on_report_row, on_reports, err);
 }
 
 static void on_trials(void *ctx, const struct pg_reply *reply) {
@@ -438,13 +454,17 @@ static void on_trials(void *ctx, const struct pg_reply *reply) {
   struct err err;
   if (pg_ok(reply, &err) && loading->is_damaged)
     end_damaged(loading, &loading->damage);
-  else if (!pg_ok(reply, &err) || !open_stream(loading, STMT_REPORTS_LOAD, on_report_row, on_reports, &err))
+  else if (!pg_ok(reply, &err) || !read_reports(loading, &err))
     end_reading(loading, &err);
 }
 
 static bool read_trials(struct sweeps_loading *loading, struct err *err) {
-  enum stmt stmt = loading_sweep(loading)->single ? STMT_SINGLE_LOAD : STMT_TRIALS_LOAD;
-  return open_stream(loading, stmt, on_trial_row, on_trials, err);
+  AUTO_PG_ARGS struct pg_args args;
+  pg_args_init(&args, loading_sweep(loading)->single ? STMT_SINGLE_LOAD : STMT_TRIALS_LOAD);
+  pg_put_uuid(&args, loading_sweep(loading)->id);
+  pg_put_int(&args, live_wall(loading->all));
+  loading->attempts_ms = 0;
+  return open_stream(loading, &args, on_trial_row, on_trials, err);
 }
 
 static void load_next(struct sweeps_loading *loading) {
@@ -463,20 +483,15 @@ static bool read_spec(struct str spec, bool single, struct sweep_file **ret, str
   return single ? sweep_file_read_job(spec, &arena, ret, &errors, err) : sweep_file_read(spec, "", &arena, ret, &errors, err);
 }
 
-/* Its row was written when its state last changed; jobs and budgets went on since, also while no service was there. */
-static void count_time(const struct sweeps *s, const struct sweep_spec *spec, const struct pg_reply *reply, size_t row,
-                       struct engine_sweep *state) {
-  state->elapsed_ms = MAX_OF(pg_int(reply, row, 4), live_wall(s) - pg_int(reply, row, 2));
-  int64_t attempts_ms = spec->has_command ? pg_int(reply, row, 17) : 0;
-  state->slot_ms = MAX_OF(pg_int(reply, row, 5), attempts_ms * (int64_t)MAX_OF(spec->resources.slots, 1));
-}
-
-/* The sweep, in no list yet. */
+/* The sweep, in no list yet. Its row was written when its state last changed; jobs and budgets went on since, also while no service was
+ * there. */
 static bool read_sweep(struct sweeps *s, const struct pg_reply *reply, size_t row, struct live_sweep **ret, struct err *err) {
   struct sweep_file *file;
   struct live_sweep *live;
   AUTO_JSON json_t *edits = NULL;
   struct engine_sweep state = {.version = (uint64_t)pg_int(reply, row, 3),
+                               .elapsed_ms = MAX_OF(pg_int(reply, row, 4), live_wall(s) - pg_int(reply, row, 2)),
+                               .slot_ms = pg_int(reply, row, 5),
                                .state = (uint8_t)pg_int(reply, row, 7),
                                .why = (uint8_t)pg_int(reply, row, 8),
                                .exhausted = pg_bool(reply, row, 9)};
@@ -486,7 +501,6 @@ static bool read_sweep(struct sweeps *s, const struct pg_reply *reply, size_t ro
     return err_set(err, ERR_INVALID, "its state or why is none that a sweep can have");
   if (!read_spec(spec, single, &file, err))
     return false;
-  count_time(s, &file->spec, reply, row, &state);
   if (!live_new(s, file, pg_uuid(reply, row, 0), pg_int(reply, row, 6), &state, &live, err))
     return false;
   live->single = single;
@@ -537,7 +551,6 @@ static void load_sweeps(struct sweeps_loading *loading) {
   AUTO_PG_ARGS struct pg_args args;
   pg_args_init(&args, STMT_SWEEP_LIVE);
   pg_put_null(&args);
-  pg_put_int(&args, live_wall(loading->all));
   if (!pg_run(loading->all->conf.pg, &args, 0, on_sweeps, loading, &err))
     end_loading(loading, &err);
 }
@@ -635,7 +648,6 @@ bool sweep_load_one(struct sweeps *s, struct id sweep, sweeps_done_fn *done, voi
     return err_no_memory(err);
   *loading = (struct sweeps_loading){.all = s, .done = done, .ctx = ctx, .id = sweep};
   pg_put_uuid(&args, sweep);
-  pg_put_int(&args, live_wall(s));
   if (!pg_run(s->conf.pg, &args, 0, on_one, loading, err)) {
     mem_free(loading);
     return false;

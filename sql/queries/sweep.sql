@@ -41,14 +41,10 @@ with s as (update sweep set deleted_at = $2 where id = $1 and deleted_at is null
 runs as (update run set deleted_at = $2 from s where (run.sweep_id = s.id or run.id = s.id) and run.deleted_at is null returning 1)
 select true from s;
 
--- name: sweep_live (uuid, int8) -> (uuid, int8, int8, int8, int8, int8, int8, int2, int2, bool, text, text, text, jsonb, jsonb, bool, bytea,
---   int8) repeatable
--- Those that are not over, oldest first; or this one, over or not. What its attempts took until now is added up from them: the row of the sweep tells
--- only of the time when its state last changed.
+-- name: sweep_live (uuid) -> (uuid, int8, int8, int8, int8, int8, int8, int2, int2, bool, text, text, text, jsonb, jsonb, bool, bytea) repeatable
+-- Those that are not over, oldest first; or this one, over or not.
 select id, experiment_id, created, version, elapsed_ms, slot_ms, seed, state, why, exhausted, name, directory, spec, edits, warnings, single,
-  prior, coalesce((select sum(greatest(0,
-      coalesce(a.ended, r.end_time, case when r.state <> 0 then $2 end) - coalesce(a.started, nullif(r.start_time, 0))))
-    from run r left join run_attempt a on a.run = r.id where r.sweep_id = sweep.id), 0)::int8
+  prior
 from sweep where deleted_at is null and case when $1::uuid is null then state < 3 else id = $1 end order by created, id;
 
 -- name: sweep_get (uuid) -> (int2, jsonb, text) repeatable
@@ -89,24 +85,29 @@ where sweep_id = $1 and ((state = 4 and value is not null) or state = 6) and coo
   and trial % (select coalesce(max(trial), 0) / 50000 + 1 from run where sweep_id = $1) = 0
 order by trial;
 
--- name: trials_load (uuid)
+-- name: trials_load (uuid, int8)
 --   -> (uuid, int4, int8, int2, int4, int2, int4, bool, float8, int8, float8, int8, int8, int8, int4, bytea, jsonb, text, int8, int2, int4,
---   int4, int4, bool, int8, int8, int2, float8, int8, int8, int8) repeatable
+--   int4, int4, bool, int8, int8, int2, float8, int8, int8, int8, int8) repeatable
 -- Id, number, version, state, attempt, cause, retries, dead, value, its step, best, created, start, end, told, coordinates, stop, reason,
 -- lease; what it was made from: by, tells, pending, tells when it was added; held, its priority and time in the queue where they are its own;
--- state, value, its step of its first end, and the reports before that, of those that were tried again; the reports it was made from.
+-- state, value, its step of its first end, and the reports before that, of those that were tried again; the reports it was made from; how
+-- long its attempts took where there were several, until now ($2).
 select id, trial, r.version, r.state, attempt, cause, retries, dead, r.value, r.value_step, best_value, created, start_time, end_time, told,
   coords, stop, state_reason, lease_ms, made_by, made_tells, made_pending, at_tells, held, queue_priority, queue_since, f.state, f.value,
-  f.value_step, f.reports, made_reports
+  f.value_step, f.reports, made_reports, case when attempt > 1 then (
+    select sum(greatest(0, coalesce(a.ended, r.end_time, case when r.state <> 0 then $2 end) - coalesce(a.started, nullif(r.start_time, 0))))
+    from run_attempt a where a.run = r.id)::int8 end
 from run r left join run_first_end f on f.run = r.id where sweep_id = $1 order by trial;
 
--- name: single_load (uuid)
+-- name: single_load (uuid, int8)
 --   -> (uuid, int4, int8, int2, int4, int2, int4, bool, float8, int8, float8, int8, int8, int8, int4, bytea, jsonb, text, int8, int2, int4,
---   int4, int4, bool, int8, int8, int2, float8, int8, int8, int8) repeatable
+--   int4, int4, bool, int8, int8, int2, float8, int8, int8, int8, int8) repeatable
 -- The same of a launched run.
 select id, 0, version, state, attempt, cause, retries, dead, value, value_step, best_value, created, start_time, end_time, told, coords,
   stop, state_reason, lease_ms, made_by, made_tells, made_pending, at_tells, held, queue_priority, queue_since, null::int2, null::float8,
-  null::int8, null::int8, made_reports
+  null::int8, null::int8, made_reports, case when attempt > 1 then (
+    select sum(greatest(0, coalesce(a.ended, run.end_time, case when run.state <> 0 then $2 end) - coalesce(a.started, nullif(run.start_time, 0))))
+    from run_attempt a where a.run = run.id)::int8 end
 from run where id = $1 and sweep_id is null and kind = 0;
 
 -- name: reports_load (uuid) -> (int8, int4, int4, text, float8, int8, float8, int8) repeatable

@@ -303,6 +303,21 @@ class Telling(Base):
         self.assertGreater(saved, 1)
         self.assertGreaterEqual(over["slot_seconds"]["used"], sum(took) - 0.5)
 
+    def test_slot_time_is_that_of_all_attempts_after_a_start(self):
+        job = self.put("job.sh", 'if [ -e "$1" ]; then echo loss=1; exec sleep 600; fi; touch "$1"; sleep 1; exit 3\n')
+        spec = {"metric": {"name": "loss"}, "command": ["sh", str(job), str(self.work / "second")], "method": "grid", "parameters": {"k": {"values": [1]}},
+                "retries": {"max": 1, "on": ["failed"]}}
+        sweep = self.ok(self.s.post("/api/v1/sweeps", spec), 201)["id"]
+        wait(lambda: any(t["attempt"] == 2 and t["state"] == "RUNNING" for t in self.trials(sweep)), "the second attempt")
+        self.s.kill()
+        began = time.time()
+        self.s.start()
+        used = self.ok(self.s.get(f"/api/v1/sweeps/{sweep}"))["slot_seconds"]["used"]
+        self.assertGreaterEqual(used, 0.9)
+        self.assertLess(used, time.time() - began + 60)
+        self.ok(self.s.post(f"/api/v1/sweeps/{sweep}/stop"))
+        self.ended(sweep)
+
     def test_exec_hands_over(self):
         done = self.cli("exec", code=2)
         self.assertIn("winnow-exec JOB-FILE", done.stderr)

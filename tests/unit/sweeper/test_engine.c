@@ -553,7 +553,7 @@ static void a_lost_one_waits_for_an_ask_after_a_start(void **state) {
 static void loading_after_a_crash(void **state) {
   (void)state;
   struct engine_conf conf = {.run_cap = 6, .lease_ms = 30000, .slots = 1};
-  struct engine_sweep sweep = {.version = 4, .state = SWEEP_RUNNING, .elapsed_ms = 77};
+  struct engine_sweep sweep = {.version = 4, .state = SWEEP_RUNNING, .elapsed_ms = 77, .slot_ms = 60};
   struct engine *e = NULL;
   struct err err = {0};
   assert_true(engine_new(&conf, &sweep, 5000, &e, &err));
@@ -566,6 +566,10 @@ static void loading_after_a_crash(void **state) {
   for (size_t i = 0; i < ARRAY_LEN(rows); i++)
     assert_true(engine_load(e, &rows[i], &err));
   assert_false(engine_load(e, &rows[0], &err));
+  engine_load_slot_ms(e, 50); /* the sweep's own row is of a later time */
+  assert_int_equal(engine_sweep(e).slot_ms, 60);
+  engine_load_slot_ms(e, 90);
+  assert_int_equal(engine_sweep(e).slot_ms, 90);
   engine_loaded(e, 5000);
   assert_string_equal(run(e), "start 1.1; enqueue 3.0; end 4.1; ");
   assert_int_equal(create(e), 2); /* the gap that a lost write left */
