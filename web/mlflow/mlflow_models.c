@@ -529,7 +529,7 @@ const struct route mlflow_model_routes[] = {
     MLFLOW_PATCH("/logged-models/{model_id}", finish_model, "Say that a logged model is ready, or failed"),
     MLFLOW_DELETE("/logged-models/{model_id}", delete_model, "Put a logged model into the trash"),
     MLFLOW_PATCH("/logged-models/{model_id}/tags", set_tags, "Set tags"),
-    MLFLOW_DELETE("/logged-models/{model_id}/tags/{key...}", delete_tag, "Remove a tag"),
+    MLFLOW_DELETE("/logged-models/{model_id}/tags/{key*}", delete_tag, "Remove a tag"),
     MLFLOW_WRITE("/logged-models/{model_id}/params", add_params, "Add params"),
     MLFLOW_GET("/logged-models/{model_id}/artifacts/directories", list_files, "List the files of a logged model"),
     MLFLOW_GET("/logged-models/{model_id}/artifacts/files", get_file, "A file of a logged model"),
