@@ -70,18 +70,12 @@ static void refuse_create(struct run_op *op, const struct err *reason) {
     fail(op, &err);
 }
 
-static void on_created(void *ctx, struct str location, const struct err *refused) {
+static void on_created(void *ctx, struct str artifact_uri, const struct err *refused) {
   struct run_op *op = ctx;
   if (refused) {
     refuse_create(op, refused);
     return;
   }
-  AUTO_BUF struct buf uri = BUF_INIT(16 * KIB);
-  char hex[ID_HEX_LEN + 1];
-  id_format(op->made.id, hex);
-  while (location.n && location.p[location.n - 1] == '/')
-    location.n--;
-  buf_printf(&uri, "%.*s/%s/artifacts", STR_ARG(location), hex);
   struct run_row row = {
       .id = op->made.id,
       .experiment_id = op->made.experiment_id,
@@ -91,7 +85,7 @@ static void on_created(void *ctx, struct str location, const struct err *refused
       .state = RUN_RUNNING,
       .name = op->made.name,
       .user_id = op->made.user_id,
-      .artifact_uri = buf_str(&uri),
+      .artifact_uri = artifact_uri,
       .params = STR("{}"),
       .tags = op->made.tags,
       .metrics = STR("{}"),
