@@ -359,11 +359,7 @@ struct search_args {
 
 static bool search(struct mlflow_search *op, struct search_args *in, struct err *err) {
   unsigned view;
-  if (in->common.max_results < 1 || in->common.max_results > EXPERIMENTS_MAX)
-    return err_set(err, ERR_INVALID,
-                   "Invalid value %lld for parameter 'max_results' supplied. It must be a positive integer, at most %d, but got value %lld",
-                   (long long)in->common.max_results, EXPERIMENTS_MAX, (long long)in->common.max_results);
-  if (!mlflow_view(in->view, "view_type", &view, err))
+  if (!mlflow_check_max_results(in->common.max_results, EXPERIMENTS_MAX, err) || !mlflow_view(in->view, "view_type", &view, err))
     return false;
   op->search.domain = FILTER_EXPERIMENTS;
   op->search.view = (enum search_view)view;

@@ -415,13 +415,8 @@ static bool read_experiments(struct mlflow_search *op, const json_t *array, stru
 
 static bool search(struct mlflow_search *op, const struct search_args *in, struct err *err) {
   unsigned view;
-  long long wanted = in->common.max_results;
-  if (wanted < 1)
-    return err_set(err, ERR_INVALID, "Invalid value %lld for parameter 'max_results' supplied. It must be a positive integer", wanted);
-  if (wanted > RUNS_MAX)
-    return err_set(err, ERR_INVALID, "Invalid value %lld for parameter 'max_results' supplied. It must be at most %d, but got value %lld",
-                   wanted, RUNS_MAX, wanted);
-  if (!mlflow_view(in->view, "run_view_type", &view, err) || !read_experiments(op, in->experiments, err))
+  if (!mlflow_check_max_results(in->common.max_results, RUNS_MAX, err) || !mlflow_view(in->view, "run_view_type", &view, err) ||
+      !read_experiments(op, in->experiments, err))
     return false;
   op->search.domain = FILTER_RUNS;
   op->search.view = (enum search_view)view;
