@@ -49,8 +49,8 @@ where artifact.size <> excluded.size or artifact.sha256 <> excluded.sha256;
 -- name: artifact_owners (uuid[], uuid[]) -> (uuid, text, bool, int4, text) repeatable
 -- Runs and logged models of these ids: the run (null: a model without one), where the files are, whether an executor runs it, its attempt, its
 -- parent.
-select r.id, coalesce(r.artifact_uri, rtrim(e.artifact_location, '/') || '/' || replace(r.id::text, '-', '') || '/artifacts'), r.executor is not null, r.attempt,
-  coalesce(r.tags ->> 'mlflow.parentRunId', '')
+select r.id, coalesce(r.artifact_uri, uri_below(e.artifact_location, replace(r.id::text, '-', '') || '/artifacts')), r.executor is not null,
+  r.attempt, coalesce(r.tags ->> 'mlflow.parentRunId', '')
 from run r join experiment e on e.id = r.experiment_id where r.id = any($1)
 union all
 select r.id, coalesce(m.artifact_uri, uri_below(e.artifact_location, 'models/m-' || replace(m.id::text, '-', '') || '/artifacts')),
