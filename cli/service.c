@@ -25,6 +25,7 @@
 #include "tracker/care/retention.h"
 #include "tracker/care/tracking_care.h"
 #include "tracker/logs/log_store.h"
+#include "tracker/names.h"
 #include "tracker/run_creator.h"
 #include "web/api/api_events.h"
 #include "web/app.h"
@@ -510,7 +511,8 @@ static bool find_slots(struct service *service, struct err *err) {
  * which clients write themselves and which then is the destination as well. */
 static bool place_artifacts(struct service *service, struct artifact_store_conf *ret) {
   const char *root = service->app.artifact_root, *destination = service->settings.artifacts_destination;
-  const char *proxied = strstr(root, "/mlflow-artifacts/artifacts"), *local = strncmp(root, "file:///", 8) == 0 ? root + 7 : root;
+  const char *proxied = strstr(root, "/mlflow-artifacts/artifacts");
+  const char *local = strncmp(root, "file:///", 8) == 0 && !strpbrk(root, "?#") ? root + 7 : root;
   *ret = (struct artifact_store_conf){.directory = destination};
   if (proxied && (strncmp(root, "http://", 7) == 0 || strncmp(root, "https://", 8) == 0)) {
     size_t n = (size_t)(proxied - root) + strlen("/mlflow-artifacts/artifacts");
@@ -601,15 +603,22 @@ static bool is_ignored(int number) {
 
 /* What a fresh database begins with: experiment 0 below the artifact root, before anybody can ask for it. */
 static bool plan_seed(struct service *service, struct err *err) {
-  struct str root = str_of(service->settings.artifact_root);
+  AUTO_BUF struct buf resolved = BUF_INIT(16 * KIB);
+  char directory[4096];
+  if (!getcwd(directory, sizeof directory))
+    return err_errno(err, errno, "the working directory");
+  if (!artifact_location_resolve(str_of(service->settings.artifact_root), directory, &resolved, err))
+    return false;
+  struct str root = buf_str(&resolved);
   while (root.n && root.p[root.n - 1] == '/')
     root.n--;
   service->app.artifact_root = arena_strdup(&service->arena, root);
+  service->app.directory = arena_strdup(&service->arena, str_of(directory));
   service->seed =
       (struct migrate_seed){STMT_EXPERIMENT_DEFAULT,
                             2,
                             {service->app.artifact_root, arena_printf(&service->arena, "%lld", (long long)clock_wall_ms(&clock_system))}};
-  return (service->seed.values[0] && service->seed.values[1]) || err_no_memory(err);
+  return (service->app.directory && service->seed.values[0] && service->seed.values[1]) || err_no_memory(err);
 }
 
 static bool make_parts(struct service *service, struct err *err) {

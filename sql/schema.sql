@@ -271,6 +271,13 @@ begin
 end
 $$;
 
+CREATE FUNCTION winnow.uri_below(location text, rest text) RETURNS text
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    AS $$
+  select case when location ~ '^[[:alpha:]][[:alnum:]+.-]*:.*[?#]' then regexp_replace(location, '/*(?=[?#])', '/' || rest)
+    else rtrim(location, '/') || '/' || rest end
+$$;
+
 CREATE FUNCTION winnow.version_remove(which text, INOUT number integer, at bigint, who text, OUT kept text) RETURNS SETOF record
     LANGUAGE plpgsql
     AS $$
@@ -528,7 +535,7 @@ CREATE VIEW winnow.logged_model_view AS
     m.name,
     m.model_type,
     m.status_message,
-    COALESCE(m.artifact_uri, (((rtrim(e.artifact_location, '/'::text) || '/models/m-'::text) || replace((m.id)::text, '-'::text, ''::text)) || '/artifacts'::text)) AS artifact_uri,
+    COALESCE(m.artifact_uri, winnow.uri_below(e.artifact_location, (('models/m-'::text || replace((m.id)::text, '-'::text, ''::text)) || '/artifacts'::text))) AS artifact_uri,
     m.params,
     m.tags,
     ( SELECT jsonb_agg(jsonb_strip_nulls(jsonb_build_object('key', x.key, 'value', x.value, 'timestamp', x."time", 'step', x.step, 'model_id', ('m-'::text || replace((x.model)::text, '-'::text, ''::text)), 'run_id', replace((x.run)::text, '-'::text, ''::text), 'dataset_name', x.dataset_name, 'dataset_digest', x.dataset_digest)) ORDER BY x."time", x.step, x.key) AS jsonb_agg
@@ -823,7 +830,7 @@ CREATE VIEW winnow.run_view AS
     r.sweep_id,
     r.name,
     r.user_id,
-    COALESCE(r.artifact_uri, (((rtrim(e.artifact_location, '/'::text) || '/'::text) || replace((r.id)::text, '-'::text, ''::text)) || '/artifacts'::text)) AS artifact_uri,
+    COALESCE(r.artifact_uri, winnow.uri_below(e.artifact_location, (replace((r.id)::text, '-'::text, ''::text) || '/artifacts'::text))) AS artifact_uri,
     r.executor,
     r.node,
     r.state_reason,

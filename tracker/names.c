@@ -220,6 +220,21 @@ bool artifact_location_check(struct str uri, struct err *err) {
   return true;
 }
 
+bool artifact_location_resolve(struct str location, const char *directory, struct buf *out, struct err *err) {
+  size_t scheme = 0;
+  while (scheme < location.n && (isalnum((unsigned char)location.p[scheme]) || memchr("+-.", location.p[scheme], 3)))
+    scheme++;
+  bool has_scheme = scheme > 0 && scheme < location.n && location.p[scheme] == ':';
+  bool is_file = has_scheme && str_starts(location, STR("file:"));
+  struct str path = is_file ? str_slice(location, 5, location.n) : location;
+  if ((!has_scheme || is_file) && !str_starts(path, STR("/"))) {
+    buf_printf(out, "%s%s/", is_file ? "file://" : "", directory);
+    location = path;
+  }
+  buf_add_str(out, location);
+  return buf_ok(out, err);
+}
+
 bool logged_model_name_check(struct str name, struct err *err) {
   static const char refused[] = "/:.%\"'";
   bool bad = name.n == 0;

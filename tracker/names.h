@@ -53,6 +53,8 @@ MUST_CHECK bool key_check(struct str key, const char *path, struct err *err);
 MUST_CHECK bool run_id_check(struct str id, const char *path, struct err *err);
 MUST_CHECK bool experiment_name_check(struct str name, struct err *err);
 MUST_CHECK bool artifact_location_check(struct str uri, struct err *err);
+/* Adds the location; one that is relative, as a path or as file:path, is below the directory. */
+MUST_CHECK bool artifact_location_resolve(struct str location, const char *directory, struct buf *out, struct err *err);
 MUST_CHECK bool logged_model_name_check(struct str name, struct err *err);
 /* Letters, digits, _ and -; not "latest", not a version. */
 MUST_CHECK bool alias_check(struct str alias, struct err *err);

@@ -11,9 +11,9 @@ MUST_CHECK struct run_creator *run_creator_new(struct loop *loop, struct pg_pool
 /* After the pool has been closed. What still waits is told off. Accepts NULL. */
 void run_creator_free(struct run_creator *creator);
 
-/* `err`: NULL when it was made, then `location` is that of its experiment. ERR_NOT_FOUND: there is no such experiment; ERR_WRONG_STATE: it
+/* `err`: NULL when it was made. ERR_NOT_FOUND: there is no such experiment; ERR_WRONG_STATE: it
  * is deleted. */
-typedef void run_created_fn(void *ctx, struct str location, const struct err *err);
+typedef void run_created_fn(void *ctx, struct str artifact_uri, const struct err *err);
 
 /* A run to be made: the caller's, with its texts, until `done` has been called. */
 struct run_new {

@@ -64,6 +64,7 @@ struct web_app {
   const struct route_mount *mounts; /* the whole API, for its description */
   size_t mount_count;
   const char *artifact_root; /* URI handed to clients, without a slash at its end */
+  const char *directory;     /* that relative artifact locations are below: the working directory */
 
   /* Asks the composition root to end the service, in order; jobs too when `now`. */
   void (*shut_down)(void *ctx, bool now);

@@ -21,12 +21,14 @@ const char *openapi_schema(const char *name) {
   return NULL;
 }
 
-/* "/runs/{path...}" is "/runs/{path}" in OpenAPI. */
+/* "/runs/{path...}" and "/runs/{path*}" are "/runs/{path}" in OpenAPI. */
 static void put_path(struct buf *out, const char *prefix, const char *path) {
   buf_puts(out, prefix);
   for (const char *p = path; *p; p++) {
     if (strncmp(p, "...}", 4) == 0)
       p += 3;
+    else if (strncmp(p, "*}", 2) == 0)
+      p++;
     buf_putc(out, *p);
   }
 }

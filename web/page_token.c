@@ -68,7 +68,7 @@ bool page_token_read(struct str token, struct str question, struct arena *arena,
   fingerprint(question, print);
   if (token.n > 2 * PAGE_TOKEN_MAX || !base64_read(token, &bytes) || !json_read(buf_str(&bytes), &json, NULL) || !json_is_array(json) ||
       json_array_size(json) == 0 || json_array_size(json) > PAGE_VALUES_MAX)
-    return err_set(err, ERR_INVALID, "Invalid page token");
+    return err_set(err, ERR_INVALID, "Invalid page token, could not base64-decode it to one of ours");
   if (!str_is(json_str(json_array_get(json, 0)), print))
     return err_set(err, ERR_INVALID, "Invalid page token: it belongs to another question");
   size_t count = json_array_size(json) - 1;

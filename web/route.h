@@ -58,7 +58,8 @@ enum route_creates {
 struct route {
   enum http_method method; /* GET, POST, PUT, PATCH, DELETE; HEAD and OPTIONS derive */
   /* Begins with "/" and is relative to the mount. "{name}" stands for one segment that is not empty, a final "{name...}" for one or more
-   * segments. A literal segment wins over "{name}", which wins over "{name...}". */
+   * segments, and "{name*}" for one or more that are text and no path: there an escape may hide slashes and dots. A literal segment wins
+   * over "{name}", which wins over these. */
   const char *path;
   enum route_policy policy;
   enum route_body body;

@@ -11,7 +11,8 @@ struct node {
   struct node *next;     /* among its siblings */
   struct node *literals; /* children by literal */
   struct node *any;      /* the child for {name} */
-  struct node *rest;     /* the child for {name...} */
+  struct node *rest;     /* the child for {name...} and {name*} */
+  bool is_text;          /* it is one for {name*} */
   struct route_place *place;
 };
 
@@ -64,9 +65,10 @@ static bool add_segment(struct router *router, struct node **node, struct str se
                         struct err *err) {
   bool is_value = segment.n > 2 && segment.p[0] == '{' && segment.p[segment.n - 1] == '}';
   struct str name = str_slice(segment, 1, segment.n - 1);
-  bool is_rest = is_value && name.n > 3 && str_ends(name, STR("..."));
+  bool is_text = is_value && name.n > 1 && str_ends(name, STR("*"));
+  bool is_rest = is_text || (is_value && name.n > 3 && str_ends(name, STR("...")));
   if (is_rest)
-    name.n -= 3;
+    name.n -= is_text ? 1 : 3;
   if (!segment.n || (is_rest && !is_last) || (!is_value && (str_find(segment, '{') != SIZE_MAX || str_find(segment, '}') != SIZE_MAX)))
     return err_set(err, ERR_INTERNAL, "the segment \"%.*s\" cannot be read", STR_ARG(segment));
   if (is_value) {
@@ -78,7 +80,11 @@ static bool add_segment(struct router *router, struct node **node, struct str se
     place->names[place->name_count++] = copy;
   }
   *node = child_for(router, *node, segment, is_value, is_rest);
-  return *node || err_no_memory(err);
+  if (!*node)
+    return err_no_memory(err);
+  (*node)->is_text = is_text;
+  return !is_rest || str_eq((*node)->literal, segment) ||
+         err_set(err, ERR_INTERNAL, "\"%.*s\" and \"%.*s\" stand at the same place", STR_ARG((*node)->literal), STR_ARG(segment));
 }
 
 static bool add_segments(struct router *router, struct node **node, const char *text, struct route_place *place, struct err *err) {
@@ -214,7 +220,7 @@ const struct route_family *router_family(const struct router *router, struct str
 /* A path taken apart. */
 struct segments {
   struct str at[ROUTER_SEGMENTS_MAX]; /* decoded */
-  size_t count;
+  size_t count, dots_at;              /* the first that an escape makes "." or ".."; SIZE_MAX: none */
   bool slash_at_end;
 };
 
@@ -247,14 +253,17 @@ static bool decode_segment(struct str raw, const struct route_family *family, st
   }
   if (memchr(ret->p, 0, ret->n))
     return bad_path(family, "the path contains a NUL", err);
-  if (is_dots(*ret))
-    return bad_path(family, "the path contains \".\" or \"..\"", err);
   return true;
+}
+
+static bool dots_refused(const struct route_family *family, struct err *err) {
+  return bad_path(family, "the path contains \".\" or \"..\"", err);
 }
 
 static bool split_path(struct str path, const struct route_family *family, struct arena *arena, struct segments *ret, struct err *err) {
   struct str rest = without_leading_slashes(path), raw;
   ret->count = 0;
+  ret->dots_at = SIZE_MAX;
   ret->slash_at_end = false;
   if (!rest.n)
     return true;
@@ -267,8 +276,13 @@ static bool split_path(struct str path, const struct route_family *family, struc
       continue;
     if (ret->count == ROUTER_SEGMENTS_MAX)
       return err_set(err, ERR_NOT_FOUND, "the path has more than %d segments", (int)ROUTER_SEGMENTS_MAX);
-    if (!decode_segment(raw, family, arena, &ret->at[ret->count++], err))
+    if (is_dots(raw))
+      return dots_refused(family, err);
+    if (!decode_segment(raw, family, arena, &ret->at[ret->count], err))
       return false;
+    if (is_dots(ret->at[ret->count]) && ret->dots_at == SIZE_MAX)
+      ret->dots_at = ret->count;
+    ret->count++;
   }
   return true;
 }
@@ -296,8 +310,8 @@ static const struct node *descend(const struct node *node, const struct segments
   return node->rest;
 }
 
-static bool join_rest(const struct segments *path, size_t from, const struct route_family *family, struct arena *arena, struct str *ret,
-                      struct err *err) {
+static bool join_rest(const struct segments *path, size_t from, bool is_text, const struct route_family *family, struct arena *arena,
+                      struct str *ret, struct err *err) {
   size_t n = 0;
   for (size_t i = from; i < path->count; i++)
     n += path->at[i].n + 1;
@@ -306,7 +320,7 @@ static bool join_rest(const struct segments *path, size_t from, const struct rou
     return err_no_memory(err);
   *ret = str_n(out, 0);
   for (size_t i = from; i < path->count; i++) {
-    if (hides_steps(path->at[i]))
+    if (!is_text && hides_steps(path->at[i]))
       return bad_path(family, "the path hides \".\", \"..\" or an empty segment behind an escape", err);
     memcpy(out + ret->n, path->at[i].p, path->at[i].n);
     ret->n += path->at[i].n;
@@ -323,10 +337,13 @@ bool router_find(const struct router *router, struct str path, struct arena *are
     return false;
   size_t rest_at = SIZE_MAX;
   const struct node *node = descend(router->root, &segments, 0, ret->values, 0, &rest_at);
+  bool dots_are_text = node && node->is_text && rest_at <= segments.dots_at;
+  if (segments.dots_at != SIZE_MAX && !dots_are_text)
+    return dots_refused(family, err);
   if (!node)
     return err_set(err, ERR_NOT_FOUND, "there is nothing at this address");
   ret->place = node->place;
   if (rest_at != SIZE_MAX)
-    return join_rest(&segments, rest_at, family, arena, &ret->values[ret->place->name_count - 1], err);
+    return join_rest(&segments, rest_at, node->is_text, family, arena, &ret->values[ret->place->name_count - 1], err);
   return true;
 }

@@ -36,7 +36,7 @@ order by v.model, v.version limit $3;
 -- name: run_trash (int8, uuid[], int8, uuid, int8) -> (uuid, text, text, int8) repeatable
 -- Deleted up to then; only these (null: all); after (deleted, id); how many. Id, name, artifact URI, when it was deleted. A trial goes with
 -- its sweep only; what an executor still runs comes another time.
-select r.id, r.name, coalesce(r.artifact_uri, rtrim(e.artifact_location, '/') || '/' || replace(r.id::text, '-', '') || '/artifacts'), r.deleted_at
+select r.id, r.name, coalesce(r.artifact_uri, uri_below(e.artifact_location, replace(r.id::text, '-', '') || '/artifacts')), r.deleted_at
 from run r join experiment e on e.id = r.experiment_id
 where r.deleted_at is not null and r.deleted_at <= $1 and ($2::uuid[] is null or r.id = any($2)) and (r.deleted_at, r.id) > ($3, $4)
   and not exists (select from sweep s where s.id = r.sweep_id and s.deleted_at is null) and (r.executor is null or r.state >= 4)
@@ -51,7 +51,7 @@ order by s.id limit $3;
 -- name: logged_model_trash (int8, uuid, int8) -> (uuid, text, text, int8) repeatable
 -- The same of logged models: id, name, artifact URI, when.
 select m.id, m.name,
-  coalesce(m.artifact_uri, rtrim(e.artifact_location, '/') || '/models/m-' || replace(m.id::text, '-', '') || '/artifacts'), m.deleted_at
+  coalesce(m.artifact_uri, uri_below(e.artifact_location, 'models/m-' || replace(m.id::text, '-', '') || '/artifacts')), m.deleted_at
 from logged_model m join experiment e on e.id = m.experiment_id
 where m.deleted_at <= $1 and m.id > $2 order by m.id limit $3;
 

@@ -2,13 +2,13 @@
 
 -- name: experiment_default (text, int8) -> () repeatable
 -- Experiment 0 is there from the start. Its location is the artifact root's "0".
-insert into experiment (id, name, artifact_location, created, updated) values (0, 'Default', $1 || '/0', $2, $2) on conflict do nothing;
+insert into experiment (id, name, artifact_location, created, updated) values (0, 'Default', uri_below($1, '0'), $2, $2) on conflict do nothing;
 
 -- name: experiment_create (text, text, text, jsonb, int8) -> (int8)
 -- Name, location or null, artifact root, tags, now. No row: the name is taken.
 with n as (select nextval('experiment_id') as id)
 insert into experiment (id, name, artifact_location, created, updated, tags)
-select n.id, $1, coalesce($2, $3 || '/' || n.id), $5, $5, $4 from n
+select n.id, $1, coalesce($2, uri_below($3, n.id::text)), $5, $5, $4 from n
 on conflict (name) do nothing
 returning id;
 
@@ -58,7 +58,7 @@ order by f.place;
 with old as (select id, deleted_at is not null as deleted from experiment where name = $1),
 n as (select nextval('experiment_id') as id where not exists (select from old)),
 made as (
-  insert into experiment (id, name, artifact_location, created, updated) select n.id, $1, rtrim($2, '/') || '/' || n.id, $3, $3 from n
+  insert into experiment (id, name, artifact_location, created, updated) select n.id, $1, uri_below($2, n.id::text), $3, $3 from n
   on conflict (name) do update set name = excluded.name returning id, deleted_at is not null as deleted)
 select * from old union all select * from made;
 

@@ -1,17 +1,17 @@
 -- Runs. A run as it is read has the columns of run_view, in its order.
 
 -- name: run_create (uuid, int8, int8, int8, text, text, jsonb, jsonb) -> (text, bool) repeatable
--- Id, experiment, start time, now, name, user, tags, params. The experiment's location and whether it is deleted (then nothing was made);
--- no row: there is no such experiment.
+-- Id, experiment, start time, now, name, user, tags, params. The run's artifact URI and whether the experiment is deleted (then nothing was
+-- made); no row: there is no such experiment.
 with e as (select id, artifact_location, deleted_at is not null as deleted from experiment where id = $2 for share),
 made as (
   insert into run (id, experiment_id, start_time, created, state, name, user_id, tags, params)
   select $1, e.id, $3, $4, 2, $5, $6, $7, $8 from e where not e.deleted
   on conflict (id) do nothing returning 1)
-select artifact_location, deleted from e;
+select uri_below(artifact_location, replace($1::text, '-', '') || '/artifacts'), deleted from e;
 
 -- name: run_create_many (uuid[], int8[], int8[], int8[], text[], text[], jsonb[], jsonb[]) -> (text, bool) repeatable
--- The same for many at once; for each in its order. Location null: there is no such experiment.
+-- The same for many at once; for each in its order. URI null: there is no such experiment.
 with e as (
   select id, artifact_location, deleted_at is not null as deleted from experiment where id = any($2) order by id for share),
 given as (
@@ -24,7 +24,7 @@ made as (
   select id, experiment_id, start_time, created, 2, name, user_id, tags, params from given
   where artifact_location is not null and not deleted
   on conflict (id) do nothing)
-select artifact_location, deleted from given order by place;
+select uri_below(artifact_location, replace(id::text, '-', '') || '/artifacts'), deleted from given order by place;
 
 -- name: run_get (uuid)
 --   -> (uuid, int8, int8, int8, int8, int8, int8, int4, int2, int2, bool, int2, int4, int4, int4, uuid, text, text, text, text, text, text,

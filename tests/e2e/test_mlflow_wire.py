@@ -155,6 +155,16 @@ class Beginning(unittest.TestCase):
         finally:
             service.close()
 
+    def test_what_an_artifact_root_becomes(self):
+        here = os.getcwd()
+        for root, expected in (("s3://bucket?creds=mine#part", "s3://bucket/0?creds=mine#part"), ("some/where", f"{here}/some/where/0"),
+                               ("file:some/where?a=b", f"file://{here}/some/where/0?a=b")):
+            with self.subTest(root), Service(PROGRAM, arguments=["--artifact-root", root]) as s:
+                answer = json.loads(self.ask(s, "GET", "/api/2.0/mlflow/experiments/get?experiment_id=0")[1])
+                self.assertEqual(answer["experiment"]["artifact_location"], expected)
+                uri = self.run_in(s)["artifact_uri"]
+                self.assertRegex(uri.replace(expected.split("?")[0], "ROOT"), "^ROOT/[0-9a-f]{32}/artifacts(\\?|$)")
+
     def test_an_artifact_root_of_this_service_s_own_address(self):
         with Service(PROGRAM, arguments=["--artifact-root", "http://winnow.example/api/2.0/mlflow-artifacts/artifacts"]) as s:
             info = self.run_in(s)

@@ -296,11 +296,11 @@ static bool symbol_op(struct str text, enum filter_op *ret) {
   return false; /* == and <> are read, and then refused as comparators */
 }
 
-static bool list_error(struct parser *p, struct str text) {
-  return err_set(
-      p->err, ERR_INVALID,
-      "While parsing a list in the query, expected string value, punctuation, or whitespace, but got different type in list: %.*s",
-      STR_ARG(str_slice(text, 0, 200)));
+static bool list_error(struct parser *p, const struct filter_token *wrong, struct str text) {
+  return err_set(p->err, ERR_INVALID, "While parsing a list in the query, expected %s list: %.*s",
+                 wrong->kind == TOKEN_NUMBER ? "string value, punctuation, or whitespace, but got different type in"
+                                             : "a non-empty list of string values, but got ill-formed",
+                 STR_ARG(str_slice(text, 0, 200)));
 }
 
 /* ('a', 'b') */
@@ -317,13 +317,13 @@ static bool read_list(struct parser *p, struct str text, struct filter_clause *c
   size_t count = 0;
   for (struct filter_token token = filter_next(&lexer, true); token.kind != TOKEN_END; token = filter_next(&lexer, true)) {
     if (token.kind != TOKEN_STRING || count > commas)
-      return list_error(p, text);
+      return list_error(p, &token, text);
     items[count++] = filter_unquote(token.text);
     token = filter_next(&lexer, true);
     if (token.kind == TOKEN_END)
       break;
     if (!str_is(token.text, ","))
-      return list_error(p, text);
+      return list_error(p, &token, text);
   }
   if (count == 0)
     return err_set(p->err, ERR_INVALID,

@@ -129,9 +129,8 @@ static const struct column run_columns[] = {
     {FIELD_USER_ID, VALUE_TEXT, false, "r.user_id"},
     {FIELD_STATUS, VALUE_TEXT, false, "run_status(r.state)"},
     {FIELD_ARTIFACT_URI, VALUE_TEXT, false,
-     "coalesce(r.artifact_uri, (select x.artifact_location from experiment x where x.id = r.experiment_id) || '/' || " HEX(
-         "r.id") " || "
-                 "'/artifacts')"},
+     "coalesce(r.artifact_uri, (select uri_below(x.artifact_location, " HEX("r.id") " || '/artifacts') from experiment x "
+                                                                                    "where x.id = r.experiment_id))"},
     {FIELD_START_TIME, VALUE_INT, false, "r.start_time"},
     {FIELD_END_TIME, VALUE_INT, true, "r.end_time"},
 };

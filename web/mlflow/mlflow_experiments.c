@@ -55,21 +55,6 @@ static void on_created(void *ctx, const struct pg_reply *reply) {
     reply_id(op->req, pg_int(reply, 0, 0));
 }
 
-/* A location without a scheme is a directory of the server's. */
-static bool resolve_location(struct str location, struct buf *out, struct err *err) {
-  bool has_scheme = false;
-  for (size_t i = 0; i < location.n && !has_scheme && (isalnum((unsigned char)location.p[i]) || strchr("+-.:", location.p[i])); i++)
-    has_scheme = i > 0 && location.p[i] == ':';
-  if (!has_scheme && location.p[0] != '/') {
-    char directory[4096];
-    if (!getcwd(directory, sizeof directory))
-      return err_errno(err, errno, "the working directory");
-    buf_printf(out, "%s/", directory);
-  }
-  buf_add_str(out, location);
-  return buf_ok(out, err);
-}
-
 struct create_args {
   struct str name, location;
   const json_t *tags;
@@ -80,7 +65,7 @@ static bool create(struct experiment_op *op, const struct create_args *in, struc
   if (!experiment_name_check(in->name, err) || !artifact_location_check(in->location, err) ||
       !mlflow_pack(in->tags, "tags", check_experiment_tag, NULL, &tags, err))
     return false;
-  if (in->location.n && !resolve_location(in->location, &location, err))
+  if (in->location.n && !artifact_location_resolve(in->location, web_app(op->req)->directory, &location, err))
     return false;
   op->name = in->name;
   AUTO_PG_ARGS struct pg_args args;
@@ -374,11 +359,7 @@ struct search_args {
 
 static bool search(struct mlflow_search *op, struct search_args *in, struct err *err) {
   unsigned view;
-  if (in->common.max_results < 1 || in->common.max_results > EXPERIMENTS_MAX)
-    return err_set(err, ERR_INVALID,
-                   "Invalid value %lld for parameter 'max_results' supplied. It must be a positive integer, at most %d, but got value %lld",
-                   (long long)in->common.max_results, EXPERIMENTS_MAX, (long long)in->common.max_results);
-  if (!mlflow_view(in->view, "view_type", &view, err))
+  if (!mlflow_check_max_results(in->common.max_results, EXPERIMENTS_MAX, err) || !mlflow_view(in->view, "view_type", &view, err))
     return false;
   op->search.domain = FILTER_EXPERIMENTS;
   op->search.view = (enum search_view)view;

@@ -667,28 +667,27 @@ static void log_model(struct http_req *req) {
 
 /* ---- inputs and outputs ---- */
 
-static bool required_text(const json_t *object, const char *key, const char *path, size_t max, struct str *ret, struct err *err) {
-  const json_t *value = json_object_get(object, key);
+static bool required_text(const json_t *dataset, const char *key, size_t max, struct str *ret, struct err *err) {
+  const json_t *value = json_object_get(dataset, key);
   if (!json_is_string(value) || json_string_length(value) == 0)
-    return err_set(err, ERR_INVALID,
-                   strcmp(path, "Dataset name") == 0 ? "Dataset name cannot be None" : "Missing value for required parameter '%s'", path);
+    return err_set(err, ERR_INVALID, "Dataset %s cannot be None", key);
   *ret = json_str(value);
-  return text_fits(*ret, max, path, err);
+  return text_fits(*ret, max, key, err);
 }
 
-static bool optional_text(const json_t *object, const char *key, const char *path, size_t max, struct str *ret, struct err *err) {
-  const json_t *value = json_object_get(object, key);
+static bool optional_text(const json_t *dataset, const char *key, size_t max, struct str *ret, struct err *err) {
+  const json_t *value = json_object_get(dataset, key);
   *ret = STR_NONE;
   if (!value || json_is_null(value))
     return true;
   if (!json_is_string(value))
     return mlflow_bad_type(err, key, value);
   *ret = json_str(value);
-  return text_fits(*ret, max, path, err);
+  return text_fits(*ret, max, key, err);
 }
 
 static bool check_input_tag(struct str key, struct str *value, const char *path UNUSED, struct err *err) {
-  return text_fits(key, INPUT_TAG_KEY_MAX, "InputTag key", err) && text_fits(*value, INPUT_TAG_VALUE_MAX, "InputTag value", err);
+  return text_fits(key, INPUT_TAG_KEY_MAX, "key", err) && text_fits(*value, INPUT_TAG_VALUE_MAX, "value", err);
 }
 
 static bool put_dataset(struct log_op *op, const json_t *input, struct pg_batch *batch, struct err *err) {
@@ -697,12 +696,12 @@ static bool put_dataset(struct log_op *op, const json_t *input, struct pg_batch 
   AUTO_BUF struct buf tags = BUF_INIT(MIB);
   if (!json_is_object(dataset))
     return err_set(err, ERR_INVALID, "Missing value for required parameter 'dataset'");
-  if (!required_text(dataset, "name", "Dataset name", DATASET_NAME_MAX, &name, err) ||
-      !required_text(dataset, "digest", "Dataset digest", DATASET_DIGEST_MAX, &digest, err) ||
-      !required_text(dataset, "source_type", "Dataset source_type", DATASET_NAME_MAX, &type, err) ||
-      !required_text(dataset, "source", "Dataset source", DATASET_SOURCE_MAX, &source, err) ||
-      !optional_text(dataset, "schema", "Dataset schema", DATASET_SCHEMA_MAX, &schema, err) ||
-      !optional_text(dataset, "profile", "Dataset profile", DATASET_PROFILE_MAX, &profile, err) ||
+  if (!required_text(dataset, "name", DATASET_NAME_MAX, &name, err) ||
+      !required_text(dataset, "digest", DATASET_DIGEST_MAX, &digest, err) ||
+      !required_text(dataset, "source_type", DATASET_NAME_MAX, &type, err) ||
+      !required_text(dataset, "source", DATASET_SOURCE_MAX, &source, err) ||
+      !optional_text(dataset, "schema", DATASET_SCHEMA_MAX, &schema, err) ||
+      !optional_text(dataset, "profile", DATASET_PROFILE_MAX, &profile, err) ||
       !mlflow_pack(json_object_get(input, "tags"), "tags", check_input_tag, NULL, &tags, err))
     return false;
   struct pg_args *args = pg_batch_add(batch, STMT_RUN_ADD_DATASET);

@@ -483,9 +483,8 @@ static bool read_order(struct mlflow_search *op, const json_t *array, struct err
 static bool search(struct mlflow_search *op, struct search_args *in, struct err *err) {
   const struct str *texts;
   size_t count, known = 0;
-  if (in->common.max_results < 1 || in->common.max_results > MODELS_MAX)
-    return err_set(err, ERR_INVALID, "Invalid value %lld for parameter 'max_results' supplied. It must be a positive integer, at most %d",
-                   (long long)in->common.max_results, MODELS_MAX);
+  if (!mlflow_check_max_results(in->common.max_results, MODELS_MAX, err))
+    return false;
   if (!mlflow_strings(op->req, in->experiments, "experiment_ids", &texts, &count, err))
     return false;
   int64_t *ids = ARENA_NEW_ARRAY(http_req_arena(op->req), int64_t, count ? count : 1);
@@ -529,7 +528,7 @@ const struct route mlflow_model_routes[] = {
     MLFLOW_PATCH("/logged-models/{model_id}", finish_model, "Say that a logged model is ready, or failed"),
     MLFLOW_DELETE("/logged-models/{model_id}", delete_model, "Put a logged model into the trash"),
     MLFLOW_PATCH("/logged-models/{model_id}/tags", set_tags, "Set tags"),
-    MLFLOW_DELETE("/logged-models/{model_id}/tags/{key...}", delete_tag, "Remove a tag"),
+    MLFLOW_DELETE("/logged-models/{model_id}/tags/{key*}", delete_tag, "Remove a tag"),
     MLFLOW_WRITE("/logged-models/{model_id}/params", add_params, "Add params"),
     MLFLOW_GET("/logged-models/{model_id}/artifacts/directories", list_files, "List the files of a logged model"),
     MLFLOW_GET("/logged-models/{model_id}/artifacts/files", get_file, "A file of a logged model"),

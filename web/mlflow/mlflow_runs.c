@@ -70,18 +70,12 @@ static void refuse_create(struct run_op *op, const struct err *reason) {
     fail(op, &err);
 }
 
-static void on_created(void *ctx, struct str location, const struct err *refused) {
+static void on_created(void *ctx, struct str artifact_uri, const struct err *refused) {
   struct run_op *op = ctx;
   if (refused) {
     refuse_create(op, refused);
     return;
   }
-  AUTO_BUF struct buf uri = BUF_INIT(16 * KIB);
-  char hex[ID_HEX_LEN + 1];
-  id_format(op->made.id, hex);
-  while (location.n && location.p[location.n - 1] == '/')
-    location.n--;
-  buf_printf(&uri, "%.*s/%s/artifacts", STR_ARG(location), hex);
   struct run_row row = {
       .id = op->made.id,
       .experiment_id = op->made.experiment_id,
@@ -91,7 +85,7 @@ static void on_created(void *ctx, struct str location, const struct err *refused
       .state = RUN_RUNNING,
       .name = op->made.name,
       .user_id = op->made.user_id,
-      .artifact_uri = buf_str(&uri),
+      .artifact_uri = artifact_uri,
       .params = STR("{}"),
       .tags = op->made.tags,
       .metrics = STR("{}"),
@@ -421,13 +415,8 @@ static bool read_experiments(struct mlflow_search *op, const json_t *array, stru
 
 static bool search(struct mlflow_search *op, const struct search_args *in, struct err *err) {
   unsigned view;
-  long long wanted = in->common.max_results;
-  if (wanted < 1)
-    return err_set(err, ERR_INVALID, "Invalid value %lld for parameter 'max_results' supplied. It must be a positive integer", wanted);
-  if (wanted > RUNS_MAX)
-    return err_set(err, ERR_INVALID, "Invalid value %lld for parameter 'max_results' supplied. It must be at most %d, but got value %lld",
-                   wanted, RUNS_MAX, wanted);
-  if (!mlflow_view(in->view, "run_view_type", &view, err) || !read_experiments(op, in->experiments, err))
+  if (!mlflow_check_max_results(in->common.max_results, RUNS_MAX, err) || !mlflow_view(in->view, "run_view_type", &view, err) ||
+      !read_experiments(op, in->experiments, err))
     return false;
   op->search.domain = FILTER_RUNS;
   op->search.view = (enum search_view)view;

@@ -36,6 +36,15 @@ static bool make_question(struct mlflow_search *op, const struct mlflow_search_a
   return true;
 }
 
+bool mlflow_check_max_results(int64_t wanted, int most, struct err *err) {
+  if (wanted < 1)
+    return err_set(err, ERR_INVALID, "Invalid value %lld for parameter 'max_results' supplied. It must be a positive integer",
+                   (long long)wanted);
+  return wanted <= most ||
+         err_set(err, ERR_INVALID, "Invalid value %lld for parameter 'max_results' supplied. It must be at most %d, but got value %lld",
+                 (long long)wanted, most, (long long)wanted);
+}
+
 struct mlflow_search *mlflow_search_new(struct http_req *req) {
   struct mlflow_search *op = HTTP_REQ_NEW(req, struct mlflow_search);
   if (op)

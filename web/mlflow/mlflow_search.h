@@ -26,6 +26,8 @@ struct mlflow_search {
   bool is_api;      /* {"items": [...], "next": cursor or null} */
 };
 
+/* How many results are asked for: 1 to `most`. */
+MUST_CHECK bool mlflow_check_max_results(int64_t wanted, int most, struct err *err);
 /* NULL: without memory, and the request is answered. */
 struct mlflow_search *mlflow_search_new(struct http_req *req);
 /* Parses filter, order and token into op->search. `question` adds what else the token depends on. */

@@ -176,6 +176,28 @@ static void sources(void **state) {
       fail_msg("%s is accepted", bad[i]);
 }
 
+static void relative_locations(void **state) {
+  (void)state;
+  static const struct {
+    const char *location, *expected;
+  } rows[] = {
+      {"a/b", "/here/a/b"},
+      {"#a?", "/here/#a?"},
+      {"/a/b", "/a/b"},
+      {"file:a/b?x=y", "file:///here/a/b?x=y"},
+      {"file:/a", "file:/a"},
+      {"file:///a", "file:///a"},
+      {"s3://bucket", "s3://bucket"},
+      {"a-b.c+d:e", "a-b.c+d:e"},
+  };
+  for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+    AUTO_BUF struct buf out = BUF_INIT(KIB);
+    struct err err;
+    assert_true(artifact_location_resolve(str_of(rows[i].location), "/here", &out, &err));
+    assert_string_equal(buf_text(&out), rows[i].expected);
+  }
+}
+
 static void python_shows_text(void **state) {
   (void)state;
   static const struct {
@@ -261,6 +283,7 @@ int main(void) {
       cmocka_unit_test(ids_and_aliases),
       cmocka_unit_test(artifact_paths),
       cmocka_unit_test(sources),
+      cmocka_unit_test(relative_locations),
       cmocka_unit_test(python_shows_text),
       cmocka_unit_test(names_are_made),
       cmocka_unit_test(pairs_of_a_packed_object),

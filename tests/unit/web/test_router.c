@@ -31,6 +31,7 @@ static const struct route api_rows[] = {
     ROW(HTTP_GET, "/runs/{id}/logs/{stream}"),
     ROW(HTTP_GET, "/runs/{id}/artifacts"),
     ROW(HTTP_PUT, "/runs/{id}/artifacts/{path...}"),
+    ROW(HTTP_DELETE, "/runs/{id}/tags/{key*}"),
 };
 static const struct route ml_rows[] = {ROW(HTTP_GET, "/runs/get")};
 static const struct route_mount mounts[] = {
@@ -60,6 +61,16 @@ static const struct {
     {"/api/v1/runs/r/artifacts/a/", "/api/v1/runs/{id}/artifacts/{path...}", "r", "a/", 0},
     {"/api/v1/runs/r/artifacts/a%2Fb", "/api/v1/runs/{id}/artifacts/{path...}", "r", "a/b", 0},
     {"/api/v1/runs/r/artifacts/...", "/api/v1/runs/{id}/artifacts/{path...}", "r", "...", 0},
+    {"/api/v1/runs/r/tags/a", "/api/v1/runs/{id}/tags/{key*}", "r", "a", 0},
+    {"/api/v1/runs/r/tags/a/b%20c", "/api/v1/runs/{id}/tags/{key*}", "r", "a/b c", 0},
+    {"/api/v1/runs/r/tags/a%2F%2Fb", "/api/v1/runs/{id}/tags/{key*}", "r", "a//b", 0},
+    {"/api/v1/runs/r/tags/%2Fa%2F..%2F", "/api/v1/runs/{id}/tags/{key*}", "r", "/a/../", 0},
+    {"/api/v1/runs/r/tags/%2E%2E", "/api/v1/runs/{id}/tags/{key*}", "r", "..", 0},
+    {"/api/v1/runs/r/tags/a/%2e/b", "/api/v1/runs/{id}/tags/{key*}", "r", "a/./b", 0},
+    {"/api/v1/runs/r/tags/..", NULL, NULL, NULL, ERR_INVALID},
+    {"/api/v1/runs/%2E%2E/tags/a", NULL, NULL, NULL, ERR_INVALID},
+    {"/api/v1/runs/r/artifacts/a%2F%2Fb", NULL, NULL, NULL, ERR_INVALID},
+    {"/api/v1/runs/r/artifacts/%2E%2E", NULL, NULL, NULL, ERR_INVALID},
     {"/api/2.0/mlflow/runs/get", "/api/2.0/mlflow/runs/get", NULL, NULL, 0},
     {"/ajax-api/2.0/mlflow/runs/get", "/ajax-api/2.0/mlflow/runs/get", NULL, NULL, 0},
     {"/api/2.0/mlflow//runs///get/", "/api/2.0/mlflow/runs/get", NULL, NULL, 0},
@@ -170,6 +181,8 @@ static void test_tables_that_make_no_sense(void **unused UNUSED) {
       {{ROW(HTTP_GET, "a")}, 1},
       {{ROW(HTTP_GET, "/a//b")}, 1},
       {{ROW(HTTP_GET, "/{a...}/b")}, 1},
+      {{ROW(HTTP_GET, "/{a*}/b")}, 1},
+      {{ROW(HTTP_GET, "/{a...}"), ROW(HTTP_PUT, "/{a*}")}, 2},
       {{ROW(HTTP_GET, "/x{a}")}, 1},
       {{ROW(HTTP_GET, "/{}")}, 1},
       {{{.method = HTTP_GET, .path = "/a", .policy = POLICY_READ}}, 1},
