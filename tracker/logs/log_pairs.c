@@ -27,6 +27,14 @@ static bool segment_has(const struct scan *s, unsigned flags) {
   return false;
 }
 
+/* "positive_sample_loss at", "HITS@10 at": among the words is a metric's name. */
+static bool segment_measures(const struct scan *s) {
+  for (size_t i = s->segment; i < s->at; i++)
+    if (token_is_word(s->p, i) && (token_word(s->p, i) & LOG_WORD_METRIC || token_key(s->p, i).kind == LOG_KEY_METRIC))
+      return true;
+  return false;
+}
+
 /* "package.module.callbacks:157 >> ": where in the code a logger stands, before the message. */
 static bool is_code_place(const struct scan *s, struct str name) {
   const struct log_parse *p = s->p;
@@ -105,18 +113,35 @@ static bool holds_settings(struct log_parse *p, size_t open, size_t close) {
   return false;
 }
 
-/* "loss tensor(0.5, grad_fn=...)" */
+/* "loss tensor(0.5, grad_fn=...)", "loss tensor([0.5])" */
 static bool wrapped_value(struct scan *s, size_t close) {
   struct log_parse *p = s->p;
-  size_t word = s->at - 1;
-  if (word <= s->segment || close == SIZE_MAX || !token_is_number(p, s->at + 1) || !log_is_wrapper(token_text(p, word)))
+  size_t word = s->at - 1, value = s->at + 1;
+  if (token_is(p, value, '[') && token_is(p, value + 2, ']'))
+    value++;
+  if (word <= s->segment || close == SIZE_MAX || !token_is_number(p, value) || !log_is_wrapper(token_text(p, word)))
     return false;
   struct str name = log_make_name(p, s->segment, word);
   if (!name.n || log_classify(p, name).kind != LOG_KEY_METRIC)
     return false;
   struct log_reading r;
-  log_read_number(p, s->at + 1, LOG_KEY_METRIC, name, &r);
+  log_read_number(p, value, LOG_KEY_METRIC, name, &r);
   take_reading(s, name, &r);
+  s->at = close;
+  s->segment = close + 1;
+  return true;
+}
+
+/* "eval/Accuracy[0.8123]": the number right behind the name, in brackets of its own. */
+static bool bracketed_value(struct scan *s, size_t close) {
+  struct log_parse *p = s->p;
+  size_t value = s->at + 1;
+  if (s->segment == s->at || close != value + 1 || !token_is_number(p, value) || p->tokens[value].flags & (LOG_T_INT | LOG_T_UNIT))
+    return false;
+  struct str name = log_make_name(p, s->segment, s->at);
+  if (!name.n || log_classify(p, name).kind != LOG_KEY_METRIC)
+    return false;
+  add_pair(s, name, p->tokens[value].value, p->tokens[value].flags & LOG_T_PERCENT);
   s->at = close;
   s->segment = close + 1;
   return true;
@@ -184,7 +209,7 @@ static void group(struct scan *s) {
   size_t close = log_find_close(p, s->at, GROUP_MAX);
   bool round = token_is(p, s->at, '(');
   bool tight = s->at > p->first && !(p->tokens[s->at].flags & LOG_T_SPACE) && token_is_word(p, s->at - 1);
-  if (round ? (tight ? wrapped_value(s, close) : tuple(s)) : ranged_value(s, close))
+  if (round ? (tight ? wrapped_value(s, close) : tuple(s)) : (tight && bracketed_value(s, close)) || ranged_value(s, close))
     return;
   if (close == SIZE_MAX) {
     size_t wide = tight && round ? log_find_close(p, s->at, TOKENS_MAX) : SIZE_MAX;
@@ -295,12 +320,15 @@ static size_t listed_name(struct log_parse *p, size_t end, size_t least) {
   return name.n && log_classify(p, name).kind == LOG_KEY_METRIC ? from : SIZE_MAX;
 }
 
-/* "precision, recall, F1: (0.88, 0.85, 0.86)": as many numbers as names. The numbers begin at `next`. */
+/* "precision, recall, F1: (0.88, 0.85, 0.86)", "(loss, acc) = (0.51, 0.82)": as many numbers as names. The numbers begin at `next`. */
 static bool listed_values(struct scan *s, size_t next) {
   struct log_parse *p = s->p;
   bool bracket = token_is(p, next, '(') || token_is(p, next, '[');
-  size_t starts[LIST_MAX], n = 0, end = s->at, value = next + bracket;
-  if (s->segment == p->first || !token_is(p, s->segment - 1, ',') || !token_is_number(p, value) || !token_is(p, value + 1, ','))
+  size_t value = next + bracket;
+  if (!token_is_number(p, value) || !token_is(p, value + 1, ',') || s->at == p->first)
+    return false;
+  size_t starts[LIST_MAX], n = 0, last = token_is(p, s->at - 1, ')') ? s->at - 1 : s->at, end = last;
+  if (last == s->at && (s->segment == p->first || !token_is(p, s->segment - 1, ',')))
     return false;
   for (;;) {
     size_t from = listed_name(p, end, p->first);
@@ -318,7 +346,7 @@ static bool listed_values(struct scan *s, size_t next) {
   if (bracket ? !token_is(p, after, ')') && !token_is(p, after, ']') : token_is(p, after, ',') && token_is_number(p, after + 1))
     return false;
   for (size_t i = 0; i < n; i++) {
-    size_t from = starts[n - 1 - i], to = i + 1 < n ? starts[n - 2 - i] - 1 : s->at, at = value + 2 * i;
+    size_t from = starts[n - 1 - i], to = i + 1 < n ? starts[n - 2 - i] - 1 : last, at = value + 2 * i;
     add_pair(s, log_make_name(p, from, to), p->tokens[at].value, p->tokens[at].flags & LOG_T_PERCENT);
   }
   s->at = after - !bracket;
@@ -556,17 +584,23 @@ static void used_run(struct scan *s) {
   while (next < end + 4 && token_is_word(p, next) && !(p->tokens[next].flags & (LOG_T_USED | LOG_T_GAP)) &&
          !(token_word(p, next) & (LOG_WORD_METRIC | LOG_WORD_SECTION | LOG_WORD_CLOCK)) && !says_value(p, next))
     next++;
-  bool goes_on =
-      s->segment < s->at && (token_is(p, next, ':') || token_is(p, next, '=') || says_value(p, end)) && segment_has(s, LOG_WORD_METRIC);
+  bool goes_on = s->segment < s->at && (token_is(p, next, ':') || token_is(p, next, '=') || says_value(p, end)) && segment_measures(s);
   if (!goes_on)
     next_segment(s, end);
   s->at = end - 1;
+}
+
+/* "Losses {'ner': 12.3}": what is in the dict is of the kind that its name says. */
+static void measures_dict(struct scan *s) {
+  struct str name = s->segment < s->at ? log_make_name(s->p, s->segment, s->at) : STR("");
+  s->p->measured |= name.n && log_classify(s->p, name).kind == LOG_KEY_METRIC;
 }
 
 /* At a bracket of a dict: its numbers are taken, of the section that stands before it. False when it is none. */
 static bool dict(struct scan *s) {
   struct log_parse *p = s->p;
   log_leave_words(p, s->segment, s->at);
+  measures_dict(s);
   size_t i = s->at, end = log_find_dict(p, p->text, p->tokens[i].at, false);
   if (!end)
     return false;
