@@ -354,12 +354,29 @@ static bool listed_values(struct scan *s, size_t next) {
   return true;
 }
 
+/* "ckpt/epoch=3-val_loss=0.41.ckpt", from the sign at i on: where a file's name ends; 0 when it is none. */
+static size_t file_name_end(const struct log_parse *p, size_t i) {
+  size_t end = i + 1;
+  while (end < p->tokens_n && !(p->tokens[end].flags & LOG_T_SPACE) &&
+         (p->tokens[end].type != LOG_T_MARK || strchr("-=._/", p->tokens[end].mark)))
+    end++;
+  if (end < i + 3 || !token_is_word(p, end - 1))
+    return 0;
+  bool ending = p->words[end - 1].dotted || token_is(p, end - 2, '.');
+  return ending ? end : 0;
+}
+
 /* At ':' or '='. */
 static void separator(struct scan *s) {
   struct log_parse *p = s->p;
-  size_t i = s->at;
+  size_t i = s->at, file_end;
   bool equals = token_is(p, i, '=');
   size_t next = i + 1;
+  if (equals && token_is_number(p, next) && (file_end = file_name_end(p, i)) != 0) {
+    s->at = file_end - 1;
+    s->segment = file_end;
+    return;
+  }
   bool dots = token_is(p, i, '.');
   while (next < p->tokens_n && (token_is(p, next, '=') || (token_is(p, next, '>') && !equals) || (token_is(p, next, '.') && dots)))
     next++;

@@ -634,8 +634,11 @@ static bool fused_place(struct str word, enum log_key_kind *ret_kind, double *re
   struct str rest = word, place, digits;
   struct log_number number;
   *ret_section = STR("");
-  if (str_find(word, '/') != SIZE_MAX || !log_subword(&rest, &place) || place.n < 2 || !log_subword(&rest, &digits) ||
-      !isdigit((unsigned char)digits.p[0]))
+  if (!log_subword(&rest, &place) || place.n < 2 || !log_subword(&rest, &digits) || !isdigit((unsigned char)digits.p[0]))
+    return false;
+  if (rest.n > 1 && rest.p[0] == '/' && log_number_whole(str_slice(rest, 1, rest.n), &number) && number.integer) /* Epoch1/10 */
+    rest = STR("");
+  else if (str_find(word, '/') != SIZE_MAX)
     return false;
   unsigned flags = log_word(place);
   if (!(flags & (LOG_WORD_EPOCH | LOG_WORD_STEP)) || !log_number_whole(digits, &number) ||
@@ -672,7 +675,8 @@ static size_t place_in_word(struct log_parse *p, size_t i) {
   if (!fused_place(token_text(p, i), &kind, &number, &section))
     return 0;
   double *place = kind == LOG_KEY_EPOCH ? &p->own.epoch : &p->own.step;
-  if (!isnan(*place) || token_is(p, i + 1, '=') || (!section.n && i != p->first)) /* of a path, of a setting */
+  bool bounded = i == p->first || token_is(p, i - 1, '|') || token_is(p, i - 1, '['); /* Train|Epoch1/10|Iter10 */
+  if (!isnan(*place) || token_is(p, i + 1, '=') || (!section.n && !bounded))          /* of a path, of a setting */
     return 0;
   *place = number;
   if (section.n)
