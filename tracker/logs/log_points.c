@@ -315,7 +315,8 @@ static void carry_place(struct log_parse *p, bool has_points) {
     carried->epoch = own->epoch;
   }
   if (!isnan(own->step)) {
-    if (isnan(own->batch_total) && !p->kept.section_strong && (has_points || p->kept.section_used))
+    bool goes_on = isnan(own->batch_total) || (own->batch_total == carried->batch_total && own->step > carried->step);
+    if (goes_on && !p->kept.section_strong && (has_points || p->kept.section_used))
       p->kept.section_n = 0;
     carried->step = own->step;
   }
