@@ -244,6 +244,8 @@ static void group(struct scan *s) {
   } else {
     next_segment(s, s->at + 1);
     log_leave_words(p, s->at + 1, close);
+    if (close == s->at + 2 && token_is_word(p, s->at + 1) && log_is_label(p, token_text(p, s->at + 1)))
+      p->label = token_text(p, s->at + 1);
     s->at = close;
     s->segment = close + 1;
   }
@@ -277,11 +279,22 @@ static bool is_bar(const struct log_parse *p, size_t i) {
 /* "   LOC: precision: 0.9; recall: 0.8": one of several lines with the same names. */
 static bool is_label(const struct scan *s, struct str name, enum log_key_kind kind) {
   const struct log_parse *p = s->p;
-  bool apart = p->first == 0 && (p->text.p[0] == ' ' || p->text.p[0] == '\t');
-  if (s->at + 1 < p->tokens_n)
-    apart |= (p->tokens[s->at + 1].flags & LOG_T_GAP) != 0;
-  return apart && s->at == p->first + 1 && token_is_word(p, p->first) && token_is(p, s->at, ':') && token_is_word(p, s->at + 1) &&
+  return s->at == p->first + 1 && token_is_word(p, p->first) && token_is(p, s->at, ':') && token_is_word(p, s->at + 1) &&
          kind == LOG_KEY_UNKNOWN && name.n && !p->line_section.n && !log_is_container(name);
+}
+
+static bool stands_apart(const struct scan *s) {
+  const struct log_parse *p = s->p;
+  bool indented = p->first == 0 && (p->text.p[0] == ' ' || p->text.p[0] == '\t');
+  return indented || (s->at + 1 < p->tokens_n && p->tokens[s->at + 1].flags & LOG_T_GAP);
+}
+
+/* What the label before names says: their section, when it stands apart; else it may tell them from the same names at the same place. */
+static void take_label(struct scan *s, struct str name) {
+  if (stands_apart(s))
+    s->p->line_section = name;
+  else if (log_is_label(s->p, name))
+    s->p->label = name;
 }
 
 static bool ends_in_metric(struct str name) {
@@ -425,7 +438,7 @@ static void separator(struct scan *s) {
   }
   p->measured |= key.kind == LOG_KEY_METRIC && token_is_word(p, next) && ends_in_metric(name); /* SpanMetric: f=0.5, pre=0.6 */
   if (is_label(s, name, key.kind) && next < p->tokens_n)
-    p->line_section = name;
+    take_label(s, name);
   if (equals && token_is_word(p, next) && !token_is(p, next + 1, '(')) { /* optimizer=adam */
     next_segment(s, next + 1);
     s->at = next;

@@ -150,6 +150,8 @@ void log_skip_prefix(struct log_parse *p) {
     } else if (token_is(p, i, '[') && (close = find_mark(p, i, 16, ']')) != SIZE_MAX && close + 1 < p->tokens_n &&
                (is_logger_group(p, i + 1, close) || is_margin(p, i + 1, close))) {
       bool time = p->tokens[i + 1].type == LOG_T_OPAQUE;
+      if (close == i + 2 && token_is_word(p, i + 1) && !is_level(p, i + 1) && log_is_label(p, token_text(p, i + 1)))
+        p->label = token_text(p, i + 1);
       i = close + 1 + (token_is(p, close + 1, ':') && close + 2 < p->tokens_n);
       stamped = true;
       if (time && token_is(p, i, '[') && !(p->tokens[i].flags & LOG_T_SPACE) && token_is_int(p, i + 1) && token_is(p, i + 2, ']') &&
