@@ -13,7 +13,8 @@ struct reader {
   /* {"name": "accuracy", "value": 0.9, "step": 3} says its name in a value */
   struct str says_name;
   struct str last_key;
-  bool scheduled; /* has a learning rate or an epoch: printed while training */
+  struct str section; /* empty: it says none */
+  bool scheduled;     /* has a learning rate or an epoch: printed while training */
 };
 
 static void blanks(struct reader *r) {
@@ -194,11 +195,13 @@ static bool inner_object(struct reader *r, struct str path, struct str key, bool
   return object(r, inner, skip || is_skipped_name(r->p, key), depth + 1);
 }
 
-/* Texts that say something about the record: its metric's name, a message that is a line of its own. */
+/* Texts that say something about the record: its metric's name, its section ("phase": "val"), a message that is a line of its own. */
 static void note_text(struct reader *r, struct str key, struct str text) {
   static const char *const name_keys[] = {"name", "metric", "key", "tag"};
   if (str_is(key, "message") || str_is(key, "msg"))
     r->p->message = text;
+  else if (log_flags(r->p, text) & (LOG_WORD_VALID | LOG_WORD_TEST) && log_is_section(text))
+    r->section = text;
   for (size_t i = 0; i < ARRAY_LEN(name_keys); i++)
     if (str_is(key, name_keys[i]))
       r->says_name = text;
@@ -270,6 +273,8 @@ size_t log_find_dict(struct log_parse *p, struct str text, size_t at, bool skip)
   if (str_is(r.last_key, "global_step") && !r.scheduled) /* what an estimator's evaluate() gives */
     for (size_t i = raw_before; i < p->raw_n; i++)
       p->raw[i].section = p->raw[i].section.n ? p->raw[i].section : STR("evaluate");
+  for (size_t i = raw_before; r.section.n && i < p->raw_n; i++)
+    p->raw[i].section = p->raw[i].section.n ? p->raw[i].section : r.section;
   if (r.says_name.n && r.says_name.n < LOG_NAME_MAX)
     for (size_t i = raw_before; i < p->raw_n; i++)
       if (str_is(p->raw[i].name, "value")) {

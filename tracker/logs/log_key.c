@@ -228,15 +228,23 @@ static bool is_layer_norm(struct str name) {
   return false;
 }
 
+/* "log-probability", "log prob" */
+static bool is_probability(struct str word) {
+  return str_eq_nocase(word, STR("probability")) || str_eq_nocase(word, STR("prob")) || str_eq_nocase(word, STR("probs"));
+}
+
 struct log_key log_key_classify(struct str name) {
   struct log_key key = {LOG_KEY_UNKNOWN, 0, false};
   unsigned any = 0, all = 0, words_n = 0, sections = 0, places = 0, qualifiers = 0;
-  struct str rest = name, word;
+  struct str rest = name, word, before = STR("");
   unsigned last = 0, first = 0;
   bool ends_in_loss = false, ends_in_norm = false, settings = false;
   bool head = true; /* up to "of", "after", "on": "accuracy of the network on the 10000 test images" */
   while (log_subword(&rest, &word)) {
     unsigned flags = log_word(word);
+    if (!flags && words_n && is_probability(word) && str_eq_nocase(before, STR("log")))
+      flags = LOG_WORD_METRIC;
+    before = word;
     words_n++;
     any |= flags;
     head = head && !(flags & LOG_WORD_FILLER && all & LOG_WORD_METRIC);

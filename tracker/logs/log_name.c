@@ -37,6 +37,13 @@ static bool says_evaluation(const struct log_parse *p, size_t from, size_t to) {
   return to - from >= 2 && str_eq_nocase(token_text(p, from), STR("saving")) && str_eq_nocase(token_text(p, from + 1), STR("dict"));
 }
 
+bool log_is_label(struct log_parse *p, struct str word) {
+  for (size_t i = 0; i < word.n; i++)
+    if (isdigit((unsigned char)word.p[i]))
+      return false;
+  return word.n > 0 && log_classify(p, word).kind == LOG_KEY_UNKNOWN && !log_flags(p, word) && !log_is_container(word);
+}
+
 void log_leave_words(struct log_parse *p, size_t from, size_t to) {
   size_t words = 0;
   for (size_t i = from; i < to; i++) {

@@ -27,6 +27,14 @@ static bool segment_has(const struct scan *s, unsigned flags) {
   return false;
 }
 
+/* "positive_sample_loss at", "HITS@10 at": among the words is a metric's name. */
+static bool segment_measures(const struct scan *s) {
+  for (size_t i = s->segment; i < s->at; i++)
+    if (token_is_word(s->p, i) && (token_word(s->p, i) & LOG_WORD_METRIC || token_key(s->p, i).kind == LOG_KEY_METRIC))
+      return true;
+  return false;
+}
+
 /* "package.module.callbacks:157 >> ": where in the code a logger stands, before the message. */
 static bool is_code_place(const struct scan *s, struct str name) {
   const struct log_parse *p = s->p;
@@ -105,18 +113,35 @@ static bool holds_settings(struct log_parse *p, size_t open, size_t close) {
   return false;
 }
 
-/* "loss tensor(0.5, grad_fn=...)" */
+/* "loss tensor(0.5, grad_fn=...)", "loss tensor([0.5])" */
 static bool wrapped_value(struct scan *s, size_t close) {
   struct log_parse *p = s->p;
-  size_t word = s->at - 1;
-  if (word <= s->segment || close == SIZE_MAX || !token_is_number(p, s->at + 1) || !log_is_wrapper(token_text(p, word)))
+  size_t word = s->at - 1, value = s->at + 1;
+  if (token_is(p, value, '[') && token_is(p, value + 2, ']'))
+    value++;
+  if (word <= s->segment || close == SIZE_MAX || !token_is_number(p, value) || !log_is_wrapper(token_text(p, word)))
     return false;
   struct str name = log_make_name(p, s->segment, word);
   if (!name.n || log_classify(p, name).kind != LOG_KEY_METRIC)
     return false;
   struct log_reading r;
-  log_read_number(p, s->at + 1, LOG_KEY_METRIC, name, &r);
+  log_read_number(p, value, LOG_KEY_METRIC, name, &r);
   take_reading(s, name, &r);
+  s->at = close;
+  s->segment = close + 1;
+  return true;
+}
+
+/* "eval/Accuracy[0.8123]": the number right behind the name, in brackets of its own. */
+static bool bracketed_value(struct scan *s, size_t close) {
+  struct log_parse *p = s->p;
+  size_t value = s->at + 1;
+  if (s->segment == s->at || close != value + 1 || !token_is_number(p, value) || p->tokens[value].flags & (LOG_T_INT | LOG_T_UNIT))
+    return false;
+  struct str name = log_make_name(p, s->segment, s->at);
+  if (!name.n || log_classify(p, name).kind != LOG_KEY_METRIC)
+    return false;
+  add_pair(s, name, p->tokens[value].value, p->tokens[value].flags & LOG_T_PERCENT);
   s->at = close;
   s->segment = close + 1;
   return true;
@@ -184,7 +209,7 @@ static void group(struct scan *s) {
   size_t close = log_find_close(p, s->at, GROUP_MAX);
   bool round = token_is(p, s->at, '(');
   bool tight = s->at > p->first && !(p->tokens[s->at].flags & LOG_T_SPACE) && token_is_word(p, s->at - 1);
-  if (round ? (tight ? wrapped_value(s, close) : tuple(s)) : ranged_value(s, close))
+  if (round ? (tight ? wrapped_value(s, close) : tuple(s)) : (tight && bracketed_value(s, close)) || ranged_value(s, close))
     return;
   if (close == SIZE_MAX) {
     size_t wide = tight && round ? log_find_close(p, s->at, TOKENS_MAX) : SIZE_MAX;
@@ -219,6 +244,8 @@ static void group(struct scan *s) {
   } else {
     next_segment(s, s->at + 1);
     log_leave_words(p, s->at + 1, close);
+    if (close == s->at + 2 && token_is_word(p, s->at + 1) && log_is_label(p, token_text(p, s->at + 1)))
+      p->label = token_text(p, s->at + 1);
     s->at = close;
     s->segment = close + 1;
   }
@@ -252,11 +279,22 @@ static bool is_bar(const struct log_parse *p, size_t i) {
 /* "   LOC: precision: 0.9; recall: 0.8": one of several lines with the same names. */
 static bool is_label(const struct scan *s, struct str name, enum log_key_kind kind) {
   const struct log_parse *p = s->p;
-  bool apart = p->first == 0 && (p->text.p[0] == ' ' || p->text.p[0] == '\t');
-  if (s->at + 1 < p->tokens_n)
-    apart |= (p->tokens[s->at + 1].flags & LOG_T_GAP) != 0;
-  return apart && s->at == p->first + 1 && token_is_word(p, p->first) && token_is(p, s->at, ':') && token_is_word(p, s->at + 1) &&
+  return s->at == p->first + 1 && token_is_word(p, p->first) && token_is(p, s->at, ':') && token_is_word(p, s->at + 1) &&
          kind == LOG_KEY_UNKNOWN && name.n && !p->line_section.n && !log_is_container(name);
+}
+
+static bool stands_apart(const struct scan *s) {
+  const struct log_parse *p = s->p;
+  bool indented = p->first == 0 && (p->text.p[0] == ' ' || p->text.p[0] == '\t');
+  return indented || (s->at + 1 < p->tokens_n && p->tokens[s->at + 1].flags & LOG_T_GAP);
+}
+
+/* What the label before names says: their section, when it stands apart; else it may tell them from the same names at the same place. */
+static void take_label(struct scan *s, struct str name) {
+  if (stands_apart(s))
+    s->p->line_section = name;
+  else if (log_is_label(s->p, name))
+    s->p->label = name;
 }
 
 static bool ends_in_metric(struct str name) {
@@ -295,12 +333,15 @@ static size_t listed_name(struct log_parse *p, size_t end, size_t least) {
   return name.n && log_classify(p, name).kind == LOG_KEY_METRIC ? from : SIZE_MAX;
 }
 
-/* "precision, recall, F1: (0.88, 0.85, 0.86)": as many numbers as names. The numbers begin at `next`. */
+/* "precision, recall, F1: (0.88, 0.85, 0.86)", "(loss, acc) = (0.51, 0.82)": as many numbers as names. The numbers begin at `next`. */
 static bool listed_values(struct scan *s, size_t next) {
   struct log_parse *p = s->p;
   bool bracket = token_is(p, next, '(') || token_is(p, next, '[');
-  size_t starts[LIST_MAX], n = 0, end = s->at, value = next + bracket;
-  if (s->segment == p->first || !token_is(p, s->segment - 1, ',') || !token_is_number(p, value) || !token_is(p, value + 1, ','))
+  size_t value = next + bracket;
+  if (!token_is_number(p, value) || !token_is(p, value + 1, ',') || s->at == p->first)
+    return false;
+  size_t starts[LIST_MAX], n = 0, last = token_is(p, s->at - 1, ')') ? s->at - 1 : s->at, end = last;
+  if (last == s->at && (s->segment == p->first || !token_is(p, s->segment - 1, ',')))
     return false;
   for (;;) {
     size_t from = listed_name(p, end, p->first);
@@ -318,7 +359,7 @@ static bool listed_values(struct scan *s, size_t next) {
   if (bracket ? !token_is(p, after, ')') && !token_is(p, after, ']') : token_is(p, after, ',') && token_is_number(p, after + 1))
     return false;
   for (size_t i = 0; i < n; i++) {
-    size_t from = starts[n - 1 - i], to = i + 1 < n ? starts[n - 2 - i] - 1 : s->at, at = value + 2 * i;
+    size_t from = starts[n - 1 - i], to = i + 1 < n ? starts[n - 2 - i] - 1 : last, at = value + 2 * i;
     add_pair(s, log_make_name(p, from, to), p->tokens[at].value, p->tokens[at].flags & LOG_T_PERCENT);
   }
   s->at = after - !bracket;
@@ -326,12 +367,29 @@ static bool listed_values(struct scan *s, size_t next) {
   return true;
 }
 
+/* "ckpt/epoch=3-val_loss=0.41.ckpt", from the sign at i on: where a file's name ends; 0 when it is none. */
+static size_t file_name_end(const struct log_parse *p, size_t i) {
+  size_t end = i + 1;
+  while (end < p->tokens_n && !(p->tokens[end].flags & LOG_T_SPACE) &&
+         (p->tokens[end].type != LOG_T_MARK || strchr("-=._/", p->tokens[end].mark)))
+    end++;
+  if (end < i + 3 || !token_is_word(p, end - 1))
+    return 0;
+  bool ending = p->words[end - 1].dotted || token_is(p, end - 2, '.');
+  return ending ? end : 0;
+}
+
 /* At ':' or '='. */
 static void separator(struct scan *s) {
   struct log_parse *p = s->p;
-  size_t i = s->at;
+  size_t i = s->at, file_end;
   bool equals = token_is(p, i, '=');
   size_t next = i + 1;
+  if (equals && token_is_number(p, next) && (file_end = file_name_end(p, i)) != 0) {
+    s->at = file_end - 1;
+    s->segment = file_end;
+    return;
+  }
   bool dots = token_is(p, i, '.');
   while (next < p->tokens_n && (token_is(p, next, '=') || (token_is(p, next, '>') && !equals) || (token_is(p, next, '.') && dots)))
     next++;
@@ -380,7 +438,7 @@ static void separator(struct scan *s) {
   }
   p->measured |= key.kind == LOG_KEY_METRIC && token_is_word(p, next) && ends_in_metric(name); /* SpanMetric: f=0.5, pre=0.6 */
   if (is_label(s, name, key.kind) && next < p->tokens_n)
-    p->line_section = name;
+    take_label(s, name);
   if (equals && token_is_word(p, next) && !token_is(p, next + 1, '(')) { /* optimizer=adam */
     next_segment(s, next + 1);
     s->at = next;
@@ -556,17 +614,23 @@ static void used_run(struct scan *s) {
   while (next < end + 4 && token_is_word(p, next) && !(p->tokens[next].flags & (LOG_T_USED | LOG_T_GAP)) &&
          !(token_word(p, next) & (LOG_WORD_METRIC | LOG_WORD_SECTION | LOG_WORD_CLOCK)) && !says_value(p, next))
     next++;
-  bool goes_on =
-      s->segment < s->at && (token_is(p, next, ':') || token_is(p, next, '=') || says_value(p, end)) && segment_has(s, LOG_WORD_METRIC);
+  bool goes_on = s->segment < s->at && (token_is(p, next, ':') || token_is(p, next, '=') || says_value(p, end)) && segment_measures(s);
   if (!goes_on)
     next_segment(s, end);
   s->at = end - 1;
+}
+
+/* "Losses {'ner': 12.3}": what is in the dict is of the kind that its name says. */
+static void measures_dict(struct scan *s) {
+  struct str name = s->segment < s->at ? log_make_name(s->p, s->segment, s->at) : STR("");
+  s->p->measured |= name.n && log_classify(s->p, name).kind == LOG_KEY_METRIC;
 }
 
 /* At a bracket of a dict: its numbers are taken, of the section that stands before it. False when it is none. */
 static bool dict(struct scan *s) {
   struct log_parse *p = s->p;
   log_leave_words(p, s->segment, s->at);
+  measures_dict(s);
   size_t i = s->at, end = log_find_dict(p, p->text, p->tokens[i].at, false);
   if (!end)
     return false;

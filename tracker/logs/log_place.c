@@ -150,6 +150,8 @@ void log_skip_prefix(struct log_parse *p) {
     } else if (token_is(p, i, '[') && (close = find_mark(p, i, 16, ']')) != SIZE_MAX && close + 1 < p->tokens_n &&
                (is_logger_group(p, i + 1, close) || is_margin(p, i + 1, close))) {
       bool time = p->tokens[i + 1].type == LOG_T_OPAQUE;
+      if (close == i + 2 && token_is_word(p, i + 1) && !is_level(p, i + 1) && log_is_label(p, token_text(p, i + 1)))
+        p->label = token_text(p, i + 1);
       i = close + 1 + (token_is(p, close + 1, ':') && close + 2 < p->tokens_n);
       stamped = true;
       if (time && token_is(p, i, '[') && !(p->tokens[i].flags & LOG_T_SPACE) && token_is_int(p, i + 1) && token_is(p, i + 2, ']') &&
@@ -260,10 +262,27 @@ static size_t skip_number_words(const struct log_parse *p, size_t i) {
   return i;
 }
 
+/* "12,000": the whole number at i with the thousands behind it. Returns where it ends. */
+static size_t thousands(const struct log_parse *p, size_t i, double *ret) {
+  *ret = p->tokens[i].value;
+  for (i++; token_is(p, i, ',') && token_is_int(p, i + 1) && !((p->tokens[i].flags | p->tokens[i + 1].flags) & LOG_T_SPACE) &&
+            p->tokens[i + 1].end - p->tokens[i + 1].at == 3;
+       i += 2)
+    *ret = *ret * 1000 + p->tokens[i + 1].value;
+  return i;
+}
+
 /* "global_step", "global step" */
 static bool is_global(const struct log_parse *p, size_t i) {
   struct str rest = token_text(p, i > p->first && token_is_word(p, i - 1) ? i - 1 : i), word;
   return log_subword(&rest, &word) && str_eq_nocase(word, STR("global"));
+}
+
+/* "i=100 loss=0.5", "t = 100, loss = 0.5": a loop's variable begins the line. */
+static bool is_counter_name(const struct log_parse *p, size_t i) {
+  struct str word = token_text(p, i);
+  return i == p->first && (str_is(word, "i") || str_is(word, "t")) && (token_is(p, i + 1, '=') || token_is(p, i + 1, ':')) &&
+         token_is_int(p, i + 2) && i + 3 < p->tokens_n;
 }
 
 /* A place word at i with its number. Returns where the place ends, or 0. */
@@ -271,7 +290,9 @@ static size_t worded_place(struct log_parse *p, size_t i) {
   struct str word = token_text(p, i);
   enum log_key_kind kind = word_kind(p, i);
   bool plural = word.n == 6 && str_eq_nocase(word, STR("epochs"));
-  if ((!plural && !is_place_kind(kind)) || word.n == 1 || str_eq_nocase(word, STR("it")))
+  if (is_counter_name(p, i))
+    kind = LOG_KEY_STEP;
+  else if ((!plural && !is_place_kind(kind)) || word.n == 1 || str_eq_nocase(word, STR("it")))
     return 0;
   if (plural)
     kind = LOG_KEY_EPOCH;
@@ -302,6 +323,8 @@ static size_t worded_place(struct log_parse *p, size_t i) {
     return 0;
   double value = t->value, total = fraction ? p->tokens[number + 2].value : NAN;
   size_t end = number + (fraction ? 3 : 1);
+  if (kind == LOG_KEY_STEP && token_is_int(p, number) && !fraction)
+    end = thousands(p, number, &value);
   if (bracket && !fraction && token_is(p, end, '-') && token_is_int(p, end + 1)) { /* Batch [0-100] */
     value = p->tokens[end + 1].value;
     end += 2;
@@ -332,22 +355,12 @@ static size_t worded_place(struct log_parse *p, size_t i) {
   return end;
 }
 
-/* "[12,000]": the number at i with the thousands behind it. Returns the closing bracket; 0 when it is none. */
-static size_t thousands(const struct log_parse *p, size_t i, double *ret) {
-  *ret = p->tokens[i].value;
-  for (i++; token_is(p, i, ',') && token_is_int(p, i + 1) && !((p->tokens[i].flags | p->tokens[i + 1].flags) & LOG_T_SPACE) &&
-            p->tokens[i + 1].end - p->tokens[i + 1].at == 3;
-       i += 2)
-    *ret = *ret * 1000 + p->tokens[i + 1].value;
-  return token_is(p, i, ']') ? i : 0;
-}
-
 /* What stands at the start of a line without a word: "[10]", "[0/5][10/782]", "[1,  2000]", "0:", "0 --". */
 static size_t leading_place(struct log_parse *p, size_t i) {
   if (token_is(p, i, '[') && token_is_int(p, i + 1)) {
     double step;
     size_t close = thousands(p, i + 1, &step);
-    if (close && close + 1 < p->tokens_n) {
+    if (token_is(p, close, ']') && close + 1 < p->tokens_n) {
       p->own.step = step;
       use(p, i, close + 1);
       return close + 1;
@@ -623,8 +636,11 @@ static bool fused_place(struct str word, enum log_key_kind *ret_kind, double *re
   struct str rest = word, place, digits;
   struct log_number number;
   *ret_section = STR("");
-  if (str_find(word, '/') != SIZE_MAX || !log_subword(&rest, &place) || place.n < 2 || !log_subword(&rest, &digits) ||
-      !isdigit((unsigned char)digits.p[0]))
+  if (!log_subword(&rest, &place) || place.n < 2 || !log_subword(&rest, &digits) || !isdigit((unsigned char)digits.p[0]))
+    return false;
+  if (rest.n > 1 && rest.p[0] == '/' && log_number_whole(str_slice(rest, 1, rest.n), &number) && number.integer) /* Epoch1/10 */
+    rest = STR("");
+  else if (str_find(word, '/') != SIZE_MAX)
     return false;
   unsigned flags = log_word(place);
   if (!(flags & (LOG_WORD_EPOCH | LOG_WORD_STEP)) || !log_number_whole(digits, &number) ||
@@ -661,7 +677,8 @@ static size_t place_in_word(struct log_parse *p, size_t i) {
   if (!fused_place(token_text(p, i), &kind, &number, &section))
     return 0;
   double *place = kind == LOG_KEY_EPOCH ? &p->own.epoch : &p->own.step;
-  if (!isnan(*place) || token_is(p, i + 1, '=') || (!section.n && i != p->first)) /* of a path, of a setting */
+  bool bounded = i == p->first || token_is(p, i - 1, '|') || token_is(p, i - 1, '['); /* Train|Epoch1/10|Iter10 */
+  if (!isnan(*place) || token_is(p, i + 1, '=') || (!section.n && !bounded))          /* of a path, of a setting */
     return 0;
   *place = number;
   if (section.n)

@@ -144,12 +144,16 @@ static int64_t count_point(struct series *s, const struct stand *stand) {
   return s->last;
 }
 
+static uint16_t label_hash(struct log_parse *p) {
+  return p->label.n ? (uint16_t)(log_key_hash(p, p->label) | 1) : 0;
+}
+
 static bool begin_series(struct log_parse *p, struct series *s, struct str key, enum level level, bool in_dict) {
   if (!s)
     return false;
   if (s->hash)
     return true;
-  *s = (struct series){.hash = log_key_hash(p, key), .level = (uint8_t)level, .in_dict = in_dict, .printed = NAN};
+  *s = (struct series){.hash = log_key_hash(p, key), .level = (uint8_t)level, .in_dict = in_dict, .label = label_hash(p), .printed = NAN};
   p->kept.series_n++;
   return true;
 }
@@ -214,11 +218,25 @@ static bool takes_level(const struct log_parse *p, const struct series *s, const
   return alike || (later && !has_own);
 }
 
+/* The same name under another label at the same place, "[student] step 5: loss", "[teacher] step 5: loss": from then on the label is
+ * part of the key. */
+static struct series *labelled_series(struct log_parse *p, struct series *s, const struct stand *stand, struct str *key) {
+  struct str begin = concat(p, p->label, STR(" ")), full = concat(p, begin, *key);
+  struct series *own = full.n ? find_series(p, full) : NULL;
+  bool same_place = s && s->hash && stand->said && stand->wanted + s->offset == s->last;
+  if (!own || !(own->hash || (same_place && s->label && s->label != label_hash(p))))
+    return s;
+  *key = full;
+  return own;
+}
+
 /* The series of a raw pair: its name with what keeps it apart. NULL when there are too many. */
 static struct series *name_series(struct log_parse *p, const struct raw *raw, const struct stand *stand, struct str *ret_key,
                                   struct str *ret_name) {
   struct str key = full_name(p, raw, ret_name);
   struct series *s = key.n ? find_series(p, key) : NULL;
+  if (p->label.n && key.n)
+    s = labelled_series(p, s, stand, &key);
   if (s && s->hash && s->line == raw->line) { /* twice on one line */
     key = concat(p, key, STR(" 2"));
     s = key.n ? find_series(p, key) : NULL;
@@ -315,7 +333,8 @@ static void carry_place(struct log_parse *p, bool has_points) {
     carried->epoch = own->epoch;
   }
   if (!isnan(own->step)) {
-    if (isnan(own->batch_total) && !p->kept.section_strong && (has_points || p->kept.section_used))
+    bool goes_on = isnan(own->batch_total) || (own->batch_total == carried->batch_total && own->step > carried->step);
+    if (goes_on && !p->kept.section_strong && (has_points || p->kept.section_used))
       p->kept.section_n = 0;
     carried->step = own->step;
   }

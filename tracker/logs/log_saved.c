@@ -53,7 +53,7 @@ void log_parse_save(const struct log_parse *p, struct buf *out) {
     pack_u64(out, s->count);
     pack_i64(out, s->last);
     pack_i64(out, s->offset);
-    pack_u64(out, (uint64_t)s->level | (uint64_t)s->in_dict << 4 | (uint64_t)s->beside << 5);
+    pack_u64(out, (uint64_t)s->level | (uint64_t)s->in_dict << 4 | (uint64_t)s->beside << 5 | (uint64_t)s->label << 13);
     pack_u64(out, s->line);
     pack_f64(out, s->printed);
   }
@@ -118,10 +118,11 @@ static void restore_series(struct str *rest, struct kept *kept, bool *bad) {
     s.count = unpack_u64(rest, bad);
     s.last = unpack_i64(rest, bad);
     s.offset = unpack_i64(rest, bad);
-    uint64_t flags = unpack_below(rest, (UINT8_MAX << 5) + 31, bad);
+    uint64_t flags = unpack_below(rest, ((uint64_t)UINT16_MAX << 13) + 8191, bad);
     s.level = flags & 15;
     s.in_dict = flags >> 4 & 1;
-    s.beside = (uint8_t)(flags >> 5);
+    s.beside = (uint8_t)(flags >> 5 & UINT8_MAX);
+    s.label = (uint16_t)(flags >> 13);
     s.line = unpack_u64(rest, bad);
     s.printed = unpack_f64(rest, bad);
     *bad |= s.hash == 0 || s.level >= LEVEL_COUNT || s.last > LOG_STEP_MAX || s.last < 0 || s.offset > LOG_STEP_MAX || s.offset < 0;

@@ -97,6 +97,7 @@ struct series {
   uint8_t level;  /* of the first point */
   bool in_dict;   /* it stood in a dict */
   uint8_t beside; /* numbers on that line, at most 255; 0: not known */
+  uint16_t label; /* the first line's, hashed; 0: it had none */
   uint64_t line;  /* of the last point */
   double printed; /* the global step of the last point; NAN */
 };
@@ -154,6 +155,7 @@ struct log_parse {
   size_t first; /* the first token behind the logger's prefix */
   struct place own;
   struct str line_section;
+  struct str label;    /* "[student]", "EMA:": which of several this line is about; empty: it does not say */
   struct place here;   /* where the line's points stand */
   bool complete_bar;   /* batch == its total */
   bool running_bar;    /* a bar that is not full */
@@ -267,6 +269,8 @@ void log_skip_prefix(struct log_parse *p);
 void log_find_place(struct log_parse *p);
 
 /* log_name.c */
+/* May the word tell one of several series from the others? No number: "batch_10" is no label. */
+bool log_is_label(struct log_parse *p, struct str word);
 /* The words of tokens [from, to) as one name with single blanks. Empty when there is none. */
 struct str log_make_name(struct log_parse *p, size_t from, size_t to);
 /* The words of tokens [from, to) became no name: they may tell the section. */
