@@ -75,6 +75,8 @@ static struct task *task_of(struct work *work) {
 
 static bool submit(struct task *task, struct work_pool *pool, void (*run)(struct work *), void (*done)(struct work *, bool),
                    struct err *err) {
+  if (task->store->stopping)
+    return err_set(err, ERR_UNAVAILABLE, "the service is stopping");
   task->err.code = ERR_NONE;
   task->work = (struct work){.run = run, .done = done};
   return work_submit(pool, &task->work, err);

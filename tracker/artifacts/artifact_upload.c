@@ -243,7 +243,8 @@ static void settle(struct artifact_upload *upload, enum stmt stmt, const struct 
 static void start_placing(void *ctx) {
   struct artifact_upload *upload = ctx;
   struct err err;
-  if (!work_submit(upload->store->conf.disk, &upload->work, &err))
+  bool ok = !upload->store->stopping || err_set(&err, ERR_UNAVAILABLE, "the service is stopping");
+  if (!ok || !work_submit(upload->store->conf.disk, &upload->work, &err))
     upload_end(upload, &err);
 }
 
