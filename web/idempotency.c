@@ -371,6 +371,12 @@ static bool give_again(struct keyed *op, const struct pg_reply *reply, struct er
   return true;
 }
 
+/* What an earlier try got, which the database does not know yet. */
+static void give_owed(struct keyed *op) {
+  http_reply_header(op->req, "Idempotent-Replayed", STR("true"));
+  keep(op);
+}
+
 static bool compare(struct keyed *op, const struct pg_reply *reply, struct err *err) {
   struct str request = pg_bytea(reply, 0, 1);
   if (is_another((const uint8_t *)request.p, request.n, op, err))
@@ -378,8 +384,7 @@ static bool compare(struct keyed *op, const struct pg_reply *reply, struct err *
   if (!pg_is_null(reply, 0, 3))
     return give_again(op, reply, err);
   if (op->was_answered) {
-    http_reply_header(op->req, "Idempotent-Replayed", STR("true"));
-    keep(op);
+    give_owed(op);
     return true;
   }
   if (op->was_freed && pg_int(reply, 0, 2) == op->now) {
@@ -400,8 +405,8 @@ static void on_begun(void *ctx, const struct pg_reply *reply) {
     refuse(op, &err);
     return;
   }
-  if (pg_rows(reply) && pg_bool(reply, 0, 0)) {
-    begin(op);
+  if (pg_rows(reply) && pg_bool(reply, 0, 0)) { /* with an answer: the row was cleaned away meanwhile */
+    op->was_answered ? give_owed(op) : begin(op);
     return;
   }
   bool ok = pg_rows(reply) ? compare(op, reply, &err) : under_way(op->req, &err);
