@@ -14,10 +14,11 @@ enum { KEY_MAX = 255, ANSWER_MAX = 256 * 1024, UNDER_WAY_MAX = 65536, OWED_MAX =
 struct entry {
   uint8_t request[32];
   enum { UNDER_WAY, OWES_FREEDOM, OWES_ANSWER } state;
+  int64_t taken; /* when the database was asked for the key */
   int status;
   char content_type[80];
   struct buf answer;
-  idempotency_kept_fn *then;
+  idempotency_kept_fn *then; /* of the request that is under way: not one that only is owed */
   void *then_ctx;
 };
 
@@ -96,6 +97,8 @@ static void owe(struct keyed *op, int state) {
   }
   keys->owed++;
   op->entry->state = state;
+  op->entry->taken = op->now;
+  op->entry->then = NULL;
   op->entry = NULL;
 }
 
@@ -187,6 +190,7 @@ static bool is_another(const uint8_t *request, size_t n, const struct keyed *op,
 static bool take_owed(struct keyed *op, struct entry *entry, struct err *err) {
   op->was_freed = entry->state == OWES_FREEDOM;
   op->was_answered = entry->state == OWES_ANSWER;
+  op->now = entry->taken; /* so a row that the earlier try may have made is told from that of an earlier life */
   op->status = entry->status;
   snprintf(op->content_type, sizeof op->content_type, "%s", entry->content_type);
   buf_add_str(&op->answer, buf_str(&entry->answer));
@@ -367,6 +371,12 @@ static bool give_again(struct keyed *op, const struct pg_reply *reply, struct er
   return true;
 }
 
+/* What an earlier try got, which the database does not know yet. */
+static void give_owed(struct keyed *op) {
+  http_reply_header(op->req, "Idempotent-Replayed", STR("true"));
+  keep(op);
+}
+
 static bool compare(struct keyed *op, const struct pg_reply *reply, struct err *err) {
   struct str request = pg_bytea(reply, 0, 1);
   if (is_another((const uint8_t *)request.p, request.n, op, err))
@@ -374,11 +384,10 @@ static bool compare(struct keyed *op, const struct pg_reply *reply, struct err *
   if (!pg_is_null(reply, 0, 3))
     return give_again(op, reply, err);
   if (op->was_answered) {
-    http_reply_header(op->req, "Idempotent-Replayed", STR("true"));
-    keep(op);
+    give_owed(op);
     return true;
   }
-  if (op->was_freed) {
+  if (op->was_freed && pg_int(reply, 0, 2) == op->now) {
     begin(op);
     return true;
   }
@@ -396,8 +405,8 @@ static void on_begun(void *ctx, const struct pg_reply *reply) {
     refuse(op, &err);
     return;
   }
-  if (pg_rows(reply) && pg_bool(reply, 0, 0)) {
-    begin(op);
+  if (pg_rows(reply) && pg_bool(reply, 0, 0)) { /* with an answer: the row was cleaned away meanwhile */
+    op->was_answered ? give_owed(op) : begin(op);
     return;
   }
   bool ok = pg_rows(reply) ? compare(op, reply, &err) : under_way(op->req, &err);

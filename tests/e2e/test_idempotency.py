@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 """Idempotency-Key: what creates is done once, however often it is sent."""
-import json, pathlib, subprocess, sys, threading, unittest, uuid
+import json, os, pathlib, signal, subprocess, sys, threading, unittest, uuid
 
 WINNOW = pathlib.Path(sys.argv.pop(1)).resolve()
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "support"))
@@ -144,6 +144,38 @@ class Restart(unittest.TestCase):
             s.stop()
             s.start()
             wait(lambda: s.sql("select count(*) from winnow.idempotency") == "0", "the end of old answers")
+
+    def test_what_an_earlier_life_began_is_not_done_again(self):
+        """Also not by who asks again after the database went away when it was asked for the key."""
+        with Service(WINNOW) as s:
+            def post():
+                return s.post("/api/v1/models", {"name": "m"}, headers={"Idempotency-Key": "k"})
+
+            self.assertEqual(post().status, 201)
+            # As a crash after the model was made leaves it.
+            s.sql("update winnow.idempotency set status = null, content_type = null, answer = null, created = created - 100000")
+            s.kill()
+            s.start()
+            s.sql("delete from winnow.registered_model")  # so that doing it again would be seen
+            lock = subprocess.Popen(s.psql(), env=s.psql_env(), stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+            lock.stdin.write("begin; lock table winnow.idempotency; select 'locked';\n")
+            lock.stdin.flush()
+            self.assertEqual(lock.stdout.readline().strip(), "locked")
+            answers = []
+            asking = threading.Thread(target=lambda: answers.append(post()))
+            asking.start()
+            wait(lambda: s.sql("select count(*) from pg_locks where not granted") != "0", "the question")
+            for pid in s.postgres():
+                os.kill(pid, signal.SIGKILL)
+            lock.communicate()
+            asking.join()
+            self.assertEqual(answers[0].status, 503)
+            wait(lambda: s.get("/api/v1/status").json["database"]["up"] and s.get("/api/v1/experiments").status == 200, "the database")
+            unknown = post()
+            self.assertEqual((unknown.status, unknown.json["code"]), (503, "unknown_outcome"))
+            self.assertEqual(s.sql("select count(*) from winnow.registered_model"), "0")
+            # Of a key that nobody had, the same way, it is known that nothing was made.
+            self.assertEqual(s.post("/api/v1/models", {"name": "m"}, headers={"Idempotency-Key": "other"}).status, 201)
 
 
 if __name__ == "__main__":

@@ -291,6 +291,21 @@ class Uploads(Case):
                 self.assertEqual(self.s.sql("select count(*) from artifact_coming"), "0")
                 self.nothing_is_damaged()
 
+    def test_an_upload_in_parts_whose_answer_cannot_be_kept(self):
+        """Who asks again is answered, and the request that was first, which is gone, removes nothing any more: gc does."""
+        self.serve()
+        complete, path = self.upload_in_parts([os.urandom(MIB), b"end"])
+        self.s.sql("create function winnow.refuse() returns trigger language plpgsql as 'begin raise exception $$no$$; end'")
+        self.s.sql("create trigger refuse before update on winnow.idempotency for each row execute function winnow.refuse()")
+        self.assertEqual(complete().status, 200)
+        self.s.sql("drop function winnow.refuse() cascade")
+        self.s.sql("delete from idempotency")  # as cleaning does of too many
+        self.assertEqual([complete().headers["Idempotent-Replayed"] for _ in range(2)], ["true"] * 2)
+        self.assertEqual(self.s.sql("select status from idempotency"), "200")
+        self.assertEqual(self.s.get(path).status, 200)
+        self.nothing_is_damaged()
+        self.assertEqual(sum(".winnow-uploads" in p.parts for p in self.files()), 2)
+
     def nothing_is_damaged(self):
         done = subprocess.run([WINNOW, "admin", "fsck", "--deep"], capture_output=True, text=True, timeout=60,
                               env={**os.environ, "WINNOW_URL": f"unix:{self.s.data}/winnow.sock"})

@@ -530,6 +530,54 @@ static void uploads_do_not_wait_for_what_takes_long(void **state UNUSED) {
     loop_until(cluster.loop, &digests[i].done, 30000);
 }
 
+static bool keep_from(const char *from, const char *to, struct kept *kept) {
+  struct err err;
+  *kept = (struct kept){.done = false};
+  return artifact_keep(store, str_of(from), str_of(to), on_kept, kept, &err);
+}
+
+/* Where a version is made from is whatever a client says. */
+static void nobody_waits_for_himself_or_in_a_ring(void **state UNUSED) {
+  struct kept kept, other;
+  assert_false(keep_from("registry", "registry/1/1", &kept));
+  assert_false(keep_from("registry/1/1", "registry/1/1", &kept));
+  assert_false(keep_from("registry/1/1/below", "registry/1/1", &kept));
+  assert_true(keep_from("registry/2/1", "registry/1/1", &kept));
+  assert_true(keep_from("registry/1", "registry/2/1", &other));
+  loop_until(cluster.loop, &kept.done, 30000);
+  loop_until(cluster.loop, &other.done, 30000);
+  assert_false(kept.ok); /* there was nothing */
+  assert_false(other.ok);
+  assert_true(keep_from("registry/3", "registry/1/1", &kept)); /* and nobody is left waiting */
+  loop_until(cluster.loop, &kept.done, 30000);
+}
+
+/* ---- the end ---- */
+
+/* As at the end of the service: no turn of the loop comes any more. */
+static void what_has_just_begun_is_told_when_the_store_stops(void **state UNUSED) {
+  struct err err;
+  struct outcome removal = {.done = false}, late = {.done = false};
+  struct work_pool *disk = work_pool_new(cluster.loop, 1, 2, &err);
+  assert_non_null(disk);
+  const struct artifact_store_conf conf = {
+      .directory = dir.path, .loop = cluster.loop, .work = cluster.work, .disk = disk, .bulk = bulk, .pg = pool};
+  struct artifact_store *ending = artifact_store_new(&conf, &err);
+  assert_non_null(ending);
+  assert_true(artifact_delete(ending, STR(PATH), on_done, &removal, &err));
+  assert_false(removal.done);
+  work_pool_stop(disk);
+  artifact_store_stop(ending);
+  assert_true(removal.done);
+  assert_false(removal.ok);
+  assert_false(artifact_delete(ending, STR(PATH), on_done, &late, &err));
+  assert_int_equal(err.code, ERR_UNAVAILABLE);
+  artifact_store_free(ending);
+  work_pool_free(disk);
+  loop_for(cluster.loop, 1);
+  assert_false(late.done);
+}
+
 #define TEST(f) cmocka_unit_test_setup_teardown(f, set_up, tear_down)
 
 int main(void) {
@@ -548,6 +596,8 @@ int main(void) {
       TEST(a_tree_is_kept_as_it_is_at_one_moment),
       TEST(what_is_kept_gets_rows_when_it_is_as_registered),
       TEST(uploads_do_not_wait_for_what_takes_long),
+      TEST(nobody_waits_for_himself_or_in_a_ring),
+      TEST(what_has_just_begun_is_told_when_the_store_stops),
   };
   return cmocka_run_group_tests(tests, start_all, stop_all);
 }

@@ -13,6 +13,8 @@ struct artifact_store {
   int root;
   struct path_turns turns; /* of those that change files: a file and its row are changed together */
   struct list owing;       /* uploads of whose end the database does not know yet; they keep their turn */
+  struct list begun;       /* tasks whose turn came at once; told by the end of the loop's turn */
+  struct loop_defer tell_begun;
   struct loop_timer *again;
   bool stopping;
 };
@@ -21,5 +23,7 @@ struct artifact_store {
 void artifact_upload_tell_owed(struct artifact_store *store);
 /* Lets them go; the next start looks at what lies there. */
 void artifact_upload_drop_owed(struct artifact_store *store);
+/* Tells all in `begun`. */
+void artifact_task_begin_all(struct artifact_store *store);
 
 #endif

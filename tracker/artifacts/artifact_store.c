@@ -38,6 +38,8 @@ void artifact_store_stop(struct artifact_store *store) {
   if (!store)
     return;
   store->stopping = true;
+  loop_defer_cancel(&store->tell_begun);
+  artifact_task_begin_all(store); /* the loop's turn may have no end any more; no thread takes their work */
   artifact_upload_drop_owed(store);
 }
 

@@ -13,8 +13,10 @@ struct task {
   char *path, *to;
   struct path_turn turn;
   struct path_turn to_turn; /* of what is kept: also at its second name, until all is known of it */
-  struct loop_defer begun;  /* its turn came at once */
-  struct err err;           /* of what ran on a thread; ERR_NONE: done */
+  unsigned awaited;         /* how many of the two it waits for */
+  struct list_node begun;   /* its turn came at once */
+  void (*begin)(void *task);
+  struct err err; /* of what ran on a thread; ERR_NONE: done */
   union {
     artifact_done_fn *done;
     artifact_list_fn *listed;
@@ -27,16 +29,16 @@ struct task {
   bool is_there, is_dir; /* what is to be removed */
   int64_t changed_ms;    /* of what is to be collected */
   bool even_if_known, removed;
-  struct artifact_tree tree; /* what was digested */
-  struct tree_sums sums;     /* its files */
+  struct artifact_tree tree;  /* what was digested */
+  struct tree_sums sums;      /* its files */
   bool needs_copies, is_file; /* what was kept needs them; is one */
-  struct err refused; /* there is no room for what comes next */
-  uint8_t digest[32]; /* the one that it should have */
-  bool only_if_kept;  /* rows are written only for what a version keeps */
+  struct err refused;         /* there is no room for what comes next */
+  uint8_t digest[32];         /* the one that it should have */
+  bool only_if_kept;          /* rows are written only for what a version keeps */
 };
 
 static void task_free(struct task *task) {
-  loop_defer_cancel(&task->begun);
+  list_remove(&task->begun);
   path_turn_end(&task->turn);
   path_turn_end(&task->to_turn);
   tree_list_release(&task->list);
@@ -117,17 +119,43 @@ static void over(struct work *work, bool cancelled) {
   task_end(task, step_failed(task, cancelled) ? &task->err : NULL);
 }
 
-/* False: it has none. */
-static bool take_turn(struct task *task, struct path_turn *turn, const char *path, void (*fn)(void *), struct err *err) {
+void artifact_task_begin_all(struct artifact_store *store) {
+  for (size_t n = store->begun.count; n; n--) {
+    struct task *task = LIST_ENTRY(list_pop_front(&store->begun), struct task, begun);
+    task->begin(task);
+  }
+}
+
+static void tell_begun(void *ctx) {
+  artifact_task_begin_all(ctx);
+}
+
+static void begin_soon(struct task *task, void (*fn)(void *)) {
+  struct artifact_store *store = task->store;
+  task->begin = fn;
+  list_push_back(&store->begun, &task->begun);
+  loop_defer(store->conf.loop, &store->tell_begun, tell_begun, store);
+}
+
+static enum path_turn_when take_place(struct task *task, struct path_turn *turn, const char *path, void (*fn)(void *), struct err *err) {
+  if (task->store->stopping) {
+    err_set(err, ERR_UNAVAILABLE, "the service is stopping");
+    return PATH_TURN_REFUSED;
+  }
   *turn = (struct path_turn){.path = str_of(path), .fn = fn, .ctx = task};
-  enum path_turn_when when = path_turn_take(&task->store->turns, turn, err);
+  return path_turn_take(&task->store->turns, turn, err);
+}
+
+/* False: it has none. */
+static bool take_turn(struct task *task, void (*fn)(void *), struct err *err) {
+  enum path_turn_when when = take_place(task, &task->turn, task->path, fn, err);
   if (when == PATH_TURN_NOW)
-    loop_defer(task->store->conf.loop, &task->begun, fn, task);
+    begin_soon(task, fn);
   return when != PATH_TURN_REFUSED;
 }
 
 static bool begin_in_turn(struct task *task, void (*fn)(void *), struct err *err) {
-  bool ok = take_turn(task, &task->turn, task->path, fn, err);
+  bool ok = take_turn(task, fn, err);
   if (!ok)
     task_free(task);
   return ok;
@@ -418,12 +446,22 @@ static void start_keeping(void *ctx) {
   go_on(task, task->store->conf.disk, run_links, linked);
 }
 
-/* Nobody collects what nothing names yet. */
-static void has_place(void *ctx) {
+static void has_turn(void *ctx) {
   struct task *task = ctx;
-  struct err err;
-  if (!take_turn(task, &task->turn, task->path, start_keeping, &err))
-    task_end(task, &err);
+  if (--task->awaited == 0)
+    start_keeping(task);
+}
+
+/* Nobody collects what nothing names yet. Both are asked for at once: who waits for one has none that those who came before wait for. */
+static bool take_both_turns(struct task *task, struct err *err) {
+  if (path_turn_excludes(str_of(task->path), str_of(task->to)))
+    return err_set(err, ERR_INVALID, "\"%.200s\" and \"%.200s\" lie in each other", task->path, task->to);
+  enum path_turn_when to = take_place(task, &task->to_turn, task->to, has_turn, err);
+  enum path_turn_when from = to == PATH_TURN_REFUSED ? to : take_place(task, &task->turn, task->path, has_turn, err);
+  task->awaited = (to == PATH_TURN_LATER) + (from == PATH_TURN_LATER);
+  if (from != PATH_TURN_REFUSED && !task->awaited)
+    begin_soon(task, start_keeping);
+  return from != PATH_TURN_REFUSED;
 }
 
 bool artifact_may_keep(struct artifact_store *store, struct err *err) {
@@ -436,7 +474,7 @@ bool artifact_keep(struct artifact_store *store, struct str from, struct str to,
     return false;
   task->tell.kept = done;
   task->to = mem_strndup(to.p, to.n);
-  bool ok = task->to ? take_turn(task, &task->to_turn, task->to, has_place, err) : err_no_memory(err);
+  bool ok = task->to ? take_both_turns(task, err) : err_no_memory(err);
   if (!ok)
     task_free(task);
   return ok;
@@ -470,7 +508,7 @@ static void digested(struct work *work, bool cancelled) {
     task_end(task, &task->err);
   else if (memcmp(task->tree.digest, task->digest, sizeof task->digest) != 0)
     task_end(task, NULL);
-  else if (!take_turn(task, &task->turn, task->path, note_sums, &err))
+  else if (!take_turn(task, note_sums, &err))
     not_noted(task, &err);
 }
 

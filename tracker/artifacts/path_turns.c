@@ -4,8 +4,8 @@ static bool is_at_or_below(struct str path, struct str top) {
   return top.n == 0 || (str_starts(path, top) && (path.n == top.n || path.p[top.n] == '/'));
 }
 
-static bool excludes(const struct path_turn *a, const struct path_turn *b) {
-  return is_at_or_below(a->path, b->path) || is_at_or_below(b->path, a->path);
+bool path_turn_excludes(struct str a, struct str b) {
+  return is_at_or_below(a, b) || is_at_or_below(b, a);
 }
 
 static struct path_turn *turn_of(struct list_node *node) {
@@ -19,7 +19,7 @@ enum path_turn_when path_turn_take(struct path_turns *turns, struct path_turn *t
   }
   turn->before = 0;
   for (struct list_node *node = turns->all.first; node; node = node->next)
-    turn->before += excludes(turn_of(node), turn);
+    turn->before += path_turn_excludes(turn_of(node)->path, turn->path);
   turn->turns = turns;
   list_push_back(&turns->all, &turn->node);
   return turn->before ? PATH_TURN_LATER : PATH_TURN_NOW;
@@ -43,7 +43,7 @@ void path_turn_end(struct path_turn *turn) {
     return;
   for (struct list_node *node = turn->node.next; node; node = node->next) {
     struct path_turn *later = turn_of(node);
-    if (excludes(turn, later) && --later->before == 0)
+    if (path_turn_excludes(turn->path, later->path) && --later->before == 0)
       list_push_back(&turns->ready, &later->ready);
   }
   turn->turns = NULL;

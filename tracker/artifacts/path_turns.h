@@ -25,6 +25,9 @@ struct path_turn {
   void *ctx;
 };
 
+/* Is one at, above or below the other? Who takes both waits for himself. */
+bool path_turn_excludes(struct str a, struct str b);
+
 enum path_turn_when { PATH_TURN_REFUSED, PATH_TURN_NOW, PATH_TURN_LATER };
 
 /* Now: `fn` is not called; later: it is called by the end of another's. Refused: there are too many, *err says so. `turn` has path, fn and
