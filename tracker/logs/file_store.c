@@ -58,6 +58,8 @@ static void on_stored(void *ctx, const struct pg_reply *reply) {
 
 static bool send_rows(struct storing *s, struct err *err) {
   AUTO_PG_BATCH struct pg_batch batch = PG_BATCH_INIT;
+  if (s->found.count > METRIC_ROWS_MAX)
+    return err_set(err, ERR_TOO_LARGE, "a piece of a metric file holds more than %d points", METRIC_ROWS_MAX);
   const struct log_store_conf *parts = log_store_parts(s->store);
   struct pg_args *args = pg_batch_add(&batch, STMT_LOG_FILE_MOVE);
   pg_put_uuid(args, s->what.run);
