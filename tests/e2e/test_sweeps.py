@@ -572,6 +572,9 @@ class Local(Base):
             self.assertEqual(self.s.request("DELETE", f"/api/v1/sweeps/{sweep}").status, 204)
             self.assertEqual(self.s.get(f"/api/v1/sweeps/{sweep}").status, 404)
             wait(lambda: not self.alive(), "the end of its job")
+            self.assertEqual(self.s.sql("select state, end_time is not null, state_reason from winnow.run where trial is not null"), "7|t|its damaged sweep was deleted")
+            self.assertEqual(self.s.post("/api/v1/admin/purge", {"older_than": 0}).status, 200)
+            self.assertEqual(self.s.sql("select (select count(*) from winnow.run), (select count(*) from winnow.sweep)"), "0|0")
 
     def alive(self):
         """Is there a process that waits for a gate of this service?"""
