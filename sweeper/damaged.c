@@ -11,13 +11,13 @@ struct damaged_sweep {
   int64_t state; /* as the row has it */
   char *name, *why;
   struct live_sweep *live; /* what could be read; NULL: not even its file */
+  bool all_listed;         /* it is known what runs it has */
 };
 
 static void damaged_free(struct damaged_sweep *d) {
   list_remove(&d->node);
-  if (d->live && d->live->has_group)
-    schedule_group_remove(d->live->all->schedule, d->live->group);
-  live_free(d->live);
+  if (d->live)
+    sweeps_drop(d->live);
   mem_free(d->name);
   mem_free(d->why);
   mem_free(d);
@@ -65,7 +65,7 @@ void damaged_note(struct sweeps *s, const struct pg_reply *reply, size_t row, co
   d->state = pg_int(reply, row, 7);
 }
 
-void damaged_note_live(struct live_sweep *live, const struct err *why) {
+void damaged_note_live(struct live_sweep *live, const struct err *why, bool all_listed) {
   struct sweeps *s = live->all;
   struct damaged_sweep *d = add(s, live->id, str_of(live->name), live->single, live->single ? "its row" : "a row of its trials", why);
   if (!d) {
@@ -74,6 +74,7 @@ void damaged_note_live(struct live_sweep *live, const struct err *why) {
   }
   sweeps_take_out(live);
   d->live = live;
+  d->all_listed = all_listed;
   live->damage = d->why;
   for (size_t i = 0; i < live->trial_count; i++) {
     struct live_trial *trial = live_trial_at(live, i);
@@ -114,8 +115,8 @@ bool sweeps_may_rest(const struct sweeps *s, struct id run) {
   if (id)
     return CONTAINER_OF(id, struct live_trial, run)->sweep->damage != NULL;
   LIST_EACH(&s->damaged, node)
-  if (!LIST_ENTRY(node, struct damaged_sweep, node)->live)
-    return true; /* nobody knows what trials it has */
+  if (!LIST_ENTRY(node, struct damaged_sweep, node)->all_listed)
+    return true;
   return false;
 }
 

@@ -300,7 +300,9 @@ MUST_CHECK bool sweeps_list(struct sweeps *s, struct live_sweep *live, struct er
 bool sweeps_is_busy(const struct live_sweep *live);
 /* Takes it out again. */
 void sweeps_take_out(struct live_sweep *live);
-/* And frees it. */
+/* Frees it, and its place in the schedule. */
+void sweeps_drop(struct live_sweep *live);
+/* Both. */
 void sweeps_unlist(struct live_sweep *live);
 
 /* sweep_load.c */
@@ -310,8 +312,9 @@ MUST_CHECK bool sweep_load_one(struct sweeps *s, struct id sweep, sweeps_done_fn
 /* damaged.c */
 /* The row of a sweep could not be read (a row of STMT_SWEEP_LIVE). Without memory it is only told in the log. */
 void damaged_note(struct sweeps *s, const struct pg_reply *reply, size_t row, const struct err *why);
-/* A row of its trials could not be read, or they do not fit together: it is in no list any more. Takes the sweep. */
-void damaged_note_live(struct live_sweep *live, const struct err *why);
+/* A row of its trials could not be read, or they do not fit together: it is in no list any more. Takes the sweep; `all_listed`: every run
+ * of it has its trial, if one without anything. */
+void damaged_note_live(struct live_sweep *live, const struct err *why, bool all_listed);
 void damaged_forget_all(struct sweeps *s);
 /* May one of them name this snapshot? */
 bool damaged_names_code(const struct sweeps *s, const char *sha256);

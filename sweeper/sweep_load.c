@@ -24,7 +24,8 @@ struct sweeps_loading {
   size_t page_count;
   struct first_end *first_ends; /* of the sweep being read, by number */
   size_t first_end_count, first_end_cap;
-  bool is_damaged; /* a row of the sweep being read cannot be, and `damage` says which */
+  bool is_damaged;    /* a row of the sweep being read cannot be, and `damage` says which was the first */
+  bool has_strangers; /* it has runs that could not be listed */
   struct err damage;
 };
 
@@ -197,7 +198,7 @@ static bool is_from(int64_t value, int64_t least, int64_t most) {
   return value >= least && value <= most;
 }
 
-/* What the engine keeps of the row, when all of it is possible. */
+/* What the engine keeps of the row; false when not all of it is possible. */
 static bool read_state(const struct pg_reply *row, struct engine_trial *ret, struct err *err) {
   int64_t number = pg_int(row, 0, 1), version = pg_int(row, 0, 2), state = pg_int(row, 0, 3), attempt = pg_int(row, 0, 4);
   int64_t cause = pg_int(row, 0, 5), retries = pg_int(row, 0, 6), lease = pg_is_null(row, 0, 18) ? 0 : pg_int(row, 0, 18);
@@ -209,8 +210,6 @@ static bool read_state(const struct pg_reply *row, struct engine_trial *ret, str
                       : !is_from(retries, 0, UINT16_MAX)         ? "retries"
                       : !is_from(lease, 0, UINT32_MAX)           ? "lease_ms"
                                                                  : NULL;
-  if (wrong)
-    return err_set(err, ERR_INVALID, "its %s is none that a trial can have", wrong);
   *ret = (struct engine_trial){.number = (uint32_t)number,
                                .version = (uint32_t)version,
                                .state = (uint8_t)state,
@@ -220,7 +219,7 @@ static bool read_state(const struct pg_reply *row, struct engine_trial *ret, str
                                .dead = pg_bool(row, 0, 7),
                                .has_value = !pg_is_null(row, 0, 8),
                                .lease_ms = (uint32_t)lease};
-  return true;
+  return !wrong || err_set(err, ERR_INVALID, "its %s is none that a trial can have", wrong);
 }
 
 /* A trial for whose point there was no memory has none: it was killed before it began. */
@@ -278,22 +277,38 @@ static bool read_trial(struct sweeps_loading *loading, const struct pg_reply *ro
   return true;
 }
 
+/* Of a row that cannot be: so that its job, should it run, is not told that nobody waits for it, and keeps its slot. */
+static void list_unreadable(struct sweeps_loading *loading, const struct pg_reply *row) {
+  struct live_sweep *live = loading_sweep(loading);
+  struct engine_trial state;
+  struct err ignored;
+  struct id run = pg_uuid(row, 0, 0);
+  (void)!read_state(row, &state, &ignored);
+  bool has_number = is_from(pg_int(row, 0, 1), 0, ENGINE_TRIALS_MAX - 1);
+  struct live_trial *trial = has_number ? live_trial_at(live, state.number) : NULL;
+  if (has_number && !trial)
+    trial = live_trial_new(live, state.number, run, &ignored);
+  if (!trial || !id_eq(trial->run, run))
+    loading->has_strangers = true;
+  else if (!loading->one && !engine_trial(live->engine, state.number) &&
+           exec_local_was_started(loading->all->executor, run, (int32_t)state.attempt))
+    jobs_hold(trial, &state);
+}
+
 /* The first row that cannot be is told; what comes after it is read for its jobs alone. */
 static void on_trial_row(void *ctx, const struct pg_reply *row) {
   struct sweeps_loading *loading = ctx;
   struct err err;
-  if (read_trial(loading, row, &err) || loading->is_damaged)
+  if (read_trial(loading, row, &err))
+    return;
+  list_unreadable(loading, row);
+  if (loading->is_damaged)
     return;
   char run[ID_HEX_LEN + 1];
-  int64_t number = pg_int(row, 0, 1);
-  struct live_sweep *live = loading_sweep(loading);
-  struct err ignored; /* without memory nobody knows of its job */
   id_format(pg_uuid(row, 0, 0), run);
-  if (is_from(number, 0, ENGINE_TRIALS_MAX - 1) && !live_trial_at(live, (size_t)number))
-    (void)!live_trial_new(live, (uint32_t)number, pg_uuid(row, 0, 0), &ignored);
   loading->is_damaged = true;
   loading->damage = err;
-  err_prefix(&loading->damage, "trial %lld (table run, id %s)", (long long)number, run);
+  err_prefix(&loading->damage, "trial %lld (table run, id %s)", (long long)pg_int(row, 0, 1), run);
 }
 
 /* What it was told at first; what became of the trial since is for others than the sampler. */
@@ -407,9 +422,9 @@ static void end_damaged(struct sweeps_loading *loading, const struct err *why) {
     return;
   }
   loading->at = loading->at->next;
-  loading->is_damaged = false;
   forget_points(loading);
-  damaged_note_live(live, why);
+  damaged_note_live(live, why, !loading->has_strangers);
+  loading->is_damaged = loading->has_strangers = false;
   load_next(loading);
 }
 

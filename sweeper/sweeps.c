@@ -483,11 +483,18 @@ void sweeps_take_out(struct live_sweep *live) {
     map_remove(&live->all->by_id, id_key(&live->id));
 }
 
+void sweeps_drop(struct live_sweep *live) {
+  struct schedule *schedule = live->all->schedule;
+  bool has_group = live->has_group;
+  uint32_t group = live->group;
+  live_free(live); /* first: only a group without jobs can be removed */
+  if (has_group)
+    schedule_group_remove(schedule, group);
+}
+
 void sweeps_unlist(struct live_sweep *live) {
   sweeps_take_out(live);
-  if (live->has_group)
-    schedule_group_remove(live->all->schedule, live->group);
-  live_free(live);
+  sweeps_drop(live);
 }
 
 /* ---- edits ---- */

@@ -50,10 +50,13 @@ delete from log_stream where run = $1 and attempt <= $2;
 -- Run, attempt, source, path.
 select state from log_file where run = $1 and attempt = $2 and source = $3 and path = $4;
 
--- name: log_file_move (uuid, int4, int2, text, int8, bytea) -> ()
--- Run, attempt, source, path, next, state.
-insert into log_file (run, attempt, source, path, next, state) values ($1, $2, $3, $4, $5, $6)
-on conflict (run, attempt, source, path) do update set next = $5, state = $6;
+-- name: log_file_move (uuid, int4, int2, text, int8, bytea, bytea) -> ()
+-- Run, attempt, source, path, next, state; the state that it was read with, or null. Raises WN421 when that is another by now: a piece of the
+-- same file came between.
+with moved as (
+  insert into log_file (run, attempt, source, path, next, state) values ($1, $2, $3, $4, $5, $6)
+  on conflict (run, attempt, source, path) do update set next = $5, state = $6 where log_file.state = $7 returning 1)
+select from log_stream_is_as_read(exists (select from moved));
 
 -- name: log_files (uuid) -> (int2, text, int8, bytea) repeatable
 -- Source, path, bytes read, state of the metric files of a run's newest attempt, of at most so many that a person reads.

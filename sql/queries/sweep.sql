@@ -36,9 +36,13 @@ update sweep set edits = edits || $2 where id = $1 and state < 3 and deleted_at 
 update sweep set warnings = $2 where id = $1;
 
 -- name: sweep_delete (uuid, int8, bool) -> (bool) repeatable
--- With its runs, into the trash; over or not, if $3. No row: there is no such sweep that is not deleted.
+-- With its runs, into the trash; over or not, if $3: then what was not over is killed, since nobody else will end it. No row: there is no such
+-- sweep that is not deleted.
 with s as (update sweep set deleted_at = $2 where id = $1 and deleted_at is null and (state >= 3 or $3) and not single returning id),
-runs as (update run set deleted_at = $2 from s where (run.sweep_id = s.id or run.id = s.id) and run.deleted_at is null returning 1)
+runs as (update run set deleted_at = $2, state = case when $3 and run.state < 4 then 7 else run.state end,
+    state_reason = case when $3 and run.state < 4 then 'its damaged sweep was deleted' else state_reason end,
+    end_time = case when $3 and run.state < 4 then $2 else end_time end
+  from s where (run.sweep_id = s.id or run.id = s.id) and run.deleted_at is null returning 1)
 select true from s;
 
 -- name: sweep_live (uuid) -> (uuid, int8, int8, int8, int8, int8, int8, int2, int2, bool, text, text, text, jsonb, jsonb, bool, bytea) repeatable

@@ -32,11 +32,12 @@ struct watched { /* a file */
   const struct watch *watch;
   char *path;
   ino_t inode;
-  struct timespec changed; /* of the snapshot that was sent */
+  struct timespec changed; /* of the list that was taken */
   int64_t sent, size;
   uint64_t generation;
   bool is_list, is_over; /* is_over: all of it, and its end, were told; or nobody wants more */
   ino_t noted_inode;
+  struct timespec noted_change;
   int64_t looked_ms;  /* 0: not yet */
   struct marks marks; /* of a list, which is sent whole: the last change alone */
   struct mark mark_room[MARKS];
@@ -54,6 +55,7 @@ struct metric_files {
   struct watched files[WATCHED_MAX];
   size_t count, turn;
   struct watched *asked; /* what the piece on its way belongs to */
+  struct stat asked_stat;
   bool asked_last;
 };
 
@@ -124,15 +126,38 @@ static int64_t changed_at(const struct watched *f, const struct stat *st, int64_
   return MAX_OF(now - MAX_OF(clock_wall_ms(&clock_system) - ms_of(st->st_mtim), (int64_t)0), f->looked_ms);
 }
 
-static void note(struct watched *f, const struct stat *st) {
+static bool same_time(struct timespec a, struct timespec b) {
+  return a.tv_sec == b.tv_sec && a.tv_nsec == b.tv_nsec;
+}
+
+static void note_grown(struct watched *f, const struct stat *st, int64_t now) {
   struct marks *marks = &f->marks;
-  int64_t size = (int64_t)st->st_size, now = clock_mono_ms(&clock_system), sent = f->inode == st->st_ino && size >= f->sent ? f->sent : 0;
-  marks->items = f->mark_room;
-  marks->cap = MARKS;
-  if (f->is_list || f->noted_inode != st->st_ino || (marks->count && size < marks->items[marks->count - 1].end))
+  int64_t size = (int64_t)st->st_size, sent = f->inode == st->st_ino && size >= f->sent ? f->sent : 0;
+  if (f->noted_inode != st->st_ino || (marks->count && size < marks->items[marks->count - 1].end))
     marks->count = 0; /* it is sent from its beginning */
-  marks_note(marks, f->is_list ? 0 : sent, size, changed_at(f, st, now));
+  marks_note(marks, sent, size, changed_at(f, st, now));
+}
+
+/* What is as it was when it was looked at keeps the time that it had. */
+static void note_list(struct watched *f, const struct stat *st, int64_t now) {
+  struct marks *marks = &f->marks;
+  bool same = marks->count && f->noted_inode == st->st_ino && same_time(f->noted_change, st->st_mtim) &&
+              marks->items[marks->count - 1].end == (int64_t)st->st_size;
+  int64_t seen = same ? marks->items[marks->count - 1].seen_ms : changed_at(f, st, now);
+  marks->count = 0;
+  marks_note(marks, 0, (int64_t)st->st_size, seen);
+}
+
+static void note(struct watched *f, const struct stat *st) {
+  int64_t now = clock_mono_ms(&clock_system);
+  f->marks.items = f->mark_room;
+  f->marks.cap = MARKS;
+  if (f->is_list)
+    note_list(f, st, now);
+  else
+    note_grown(f, st, now);
   f->noted_inode = st->st_ino;
+  f->noted_change = st->st_mtim;
   f->looked_ms = now;
 }
 
@@ -174,14 +199,11 @@ static bool choose(struct watched *f, int fd, const struct stat *st, bool is_fin
     return false;
   note(f, st);
   if (f->is_list) {
-    bool same = f->inode == st->st_ino && f->size == (int64_t)st->st_size && memcmp(&f->changed, &st->st_mtim, sizeof f->changed) == 0;
-    f->inode = st->st_ino;
-    f->size = (int64_t)st->st_size;
-    f->changed = st->st_mtim;
+    bool taken = f->inode == st->st_ino && f->size == (int64_t)st->st_size && same_time(f->changed, st->st_mtim);
     ret->offset = 0;
-    ret->length = f->size;
+    ret->length = (int64_t)st->st_size;
     marks_next(&f->marks, 0, ret_seen_ms);
-    return !same && f->size <= SNAPSHOT_MAX;
+    return !taken && ret->length <= SNAPSHOT_MAX;
   }
   if (f->inode != st->st_ino || (int64_t)st->st_size < f->sent) {
     f->generation++;
@@ -227,6 +249,7 @@ bool metric_files_next(struct metric_files *m, bool is_final, struct metric_file
       fd_close(&fd);
     ret->fd = fd;
     m->asked = f;
+    m->asked_stat = st;
     m->asked_last = is_last;
     put_path(f, is_last, seen_ms ? MAX_OF(clock_mono_ms(&clock_system) - seen_ms, (int64_t)0) : 0, ret->path, sizeof ret->path);
     return true;
@@ -240,6 +263,11 @@ void metric_files_answered(struct metric_files *m, int64_t next) {
   if (!f)
     return;
   bool all = next == f->sent;
+  if (f->is_list) {
+    f->inode = m->asked_stat.st_ino;
+    f->size = (int64_t)m->asked_stat.st_size;
+    f->changed = m->asked_stat.st_mtim;
+  }
   if (next < 0 || (m->asked_last && all))
     f->is_over = true;
   else

@@ -23,7 +23,8 @@ void metric_files_look(struct metric_files *files);
 /* Looks for something to send; false when there is nothing. `is_final`: the job is over, so everything is told, ends too. One piece is on
  * its way at a time. */
 bool metric_files_next(struct metric_files *files, bool is_final, struct metric_files_piece *ret);
-/* The service has answered the last piece. */
+/* The last piece was taken, and the file goes on at `next`; METRIC_FILES_ENOUGH: no more of it. What is not answered is sent again. */
+enum { METRIC_FILES_ENOUGH = -1 };
 void metric_files_answered(struct metric_files *files, int64_t next);
 /* Lines of the exit report: the globs that no file of the attempt matched. */
 void metric_files_report(const struct metric_files *files, struct buf *out);

@@ -22,6 +22,11 @@ static void be_fenced(struct companion *c) {
   ending_start(c, "fenced", 0);
 }
 
+/* It is not understood, or too much, and always will be. */
+static bool is_refused(int status) {
+  return status == 400 || status == 413;
+}
+
 /* True when the answer is one to go on with; else waits a little, longer each time. */
 static bool answered(struct companion *c, int status) {
   if (status == 409) {
@@ -48,8 +53,8 @@ static void on_heartbeat_told(void *ctx, int status, struct str body) {
     samples_taken(&c->samples);
     c->heartbeat_due = c->samples.count >= SAMPLES_AT_ONCE; /* after a time without a service */
     obey(c, body);
-  } else if (status == 400 || status == 413) {
-    samples_taken(&c->samples); /* not understood, and never will be */
+  } else if (is_refused(status)) {
+    samples_taken(&c->samples);
   }
   attempt_advance(c);
 }
@@ -132,6 +137,8 @@ static void on_file_taken(void *ctx, int status, struct str body) {
   int64_t next;
   if (answered(c, status) && str_to_i64(str_trim(body), &next))
     metric_files_answered(c->files, next);
+  else if (is_refused(status))
+    metric_files_answered(c->files, METRIC_FILES_ENOUGH);
   attempt_advance(c);
 }
 

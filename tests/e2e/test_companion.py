@@ -15,6 +15,7 @@ class Service:
         self.output = {"stdout": bytearray(), "stderr": bytearray()}
         self.skipped, self.heartbeats, self.polled, self.exited = 0, [], False, None
         self.stop, self.fenced, self.tokens, self.requests = False, False, set(), 0
+        self.files, self.file_answers = [], []  # pieces of metric files; statuses of the first of them, the others are taken
         self.server = None
         self.up()
 
@@ -91,6 +92,10 @@ class Service:
                 if offset <= len(stream):
                     stream.extend(body[len(stream) - offset:])
                 return 200, str(len(stream))
+            elif what == "/file":
+                self.files.append((query, body.decode()))
+                status = self.file_answers.pop(0) if self.file_answers else 200
+                return status, str(int(query["offset"]) + len(body)) if status == 200 else "no"
             elif what == "/heartbeat":
                 self.heartbeats.append(body.decode())
             elif what == "/verdict":
@@ -224,6 +229,31 @@ time.sleep(600)
         self.assertEqual(process.wait(120), 0)
         self.assertEqual(self.service.output["stdout"], "".join(f"{i}\n" for i in range(60)).encode())
         self.assertEqual(self.service.exited["exit_code"], "0")
+
+    def test_a_list_that_was_not_taken_is_sent_again_with_its_time(self):
+        """The waits between the tries are the companion's own: 200 ms, and twice as long each time."""
+        self.service.file_answers = [503] * 4
+        script = "echo '[{\"loss\": 1}]' > list.json; until test -e taken; do sleep 0.05; done"
+        process = self.start(["sh", "-c", script], file="0 json always list.json", heartbeat_ms=60000)
+        self.wait(lambda: len(self.service.files) == 5, "the fifth try")
+        (self.dir / "taken").touch()
+        self.assertEqual(process.wait(60), 0)
+        self.assertEqual([body for _, body in self.service.files], ['[{"loss": 1}]\n'] * 5)
+        ages = [int(query["age"]) for query, _ in self.service.files]
+        self.assertGreaterEqual(ages[-1] - ages[0], 2500, ages)
+        self.assertEqual(self.service.exited["exit_code"], "0")
+
+    def test_a_list_of_the_last_moment_is_sent_until_it_is_taken(self):
+        self.service.file_answers = [503, 503]
+        process = self.start(["sh", "-c", "echo '[{\"loss\": 1}]' > list.json"], file="0 json always list.json")
+        self.assertEqual(process.wait(60), 0)
+        self.assertEqual([body for _, body in self.service.files], ['[{"loss": 1}]\n'] * 3)
+
+    def test_a_file_that_is_refused_is_given_up(self):
+        self.service.file_answers = [413, 400]
+        process = self.start(["sh", "-c", "echo '[{\"loss\": 1}]' > list.json; echo '{\"loss\": 1}' > lines.json"], file="0 json always *.json")
+        self.assertEqual(process.wait(60), 0)
+        self.assertEqual(sorted(query["path"] for query, _ in self.service.files), ["lines.json", "list.json"])
 
     def test_an_attempt_that_was_removed_ends_its_companion(self):
         """With its data directory, say, of a service that will never come back."""

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 """What is read from jobs and what they leave, from outside: patterns and metric files, artifacts, registered models, logs."""
-import http.client, json, os, pathlib, subprocess, sys, textwrap, threading, time, unittest
+import concurrent.futures, http.client, json, os, pathlib, subprocess, sys, textwrap, threading, time, unittest
 
 WINNOW = pathlib.Path(sys.argv[1]).resolve()
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "support"))
@@ -122,7 +122,9 @@ class MetricsFrom(Listening):
             import json, time
             for i in range(1, 8):
                 print(f"step={i} loss={i / 4}", flush=True)
-                with open("m.jsonl", "a") as f:
+            time.sleep(0.3)  # at one time they would be one point
+            with open("m.jsonl", "a") as f:
+                for i in range(1, 8):
                     f.write(json.dumps({"step": i, "loss": i / 4}) + "\\n")
             time.sleep(1)
             """
@@ -159,6 +161,20 @@ class MetricsFrom(Listening):
         self.assertEqual((len(times), times), (6, sorted(times)))
         self.assertGreaterEqual(len(set(times)), 5, times)
         self.assertLess(times[-1], back)
+
+    def test_a_piece_that_comes_again_before_it_is_stored(self):
+        """Its companion has given up waiting for the answer. With another age its points would be others."""
+        sweep = self.submit_script("import os, time\nwhile not os.path.exists('go'): time.sleep(0.05)\nprint('loss=1')", metrics_from=[{"file": "m.jsonl"}])
+        run = wait(lambda: (t := self.trials(sweep)) and t[0]["state"] == "RUNNING" and t[0], "the trial")["run_id"]
+        body = "".join(json.dumps({"step": i, "thing": i}) + "\n" for i in range(3000)).encode()
+        send = lambda age: self.s.post(f"/api/v1/companion/{run}/1/file?source=0&path=m.jsonl&generation=1&offset=0&snapshot=0&last=0&age={age}", body).status
+        with concurrent.futures.ThreadPoolExecutor(8) as pool:
+            statuses = list(pool.map(send, range(0, 8000, 1000)))
+        self.assertLessEqual(set(statuses), {200, 503})
+        wait(lambda: send(9000) == 200, "the answer that all of it is there")
+        points = self.points(run, "thing")
+        self.assertEqual((len(points), points == [(i, i) for i in range(3000)]), (3000, True))
+        self.s.post(f"/api/v1/sweeps/{sweep}/stop")
 
     def test_files_that_never_come_are_missed(self):
         over, _ = self.run_sweep("print('loss=1'); open('there.jsonl', 'w').write('{}')", max_parallel=1, parameters={"a": {"values": [1, 2]}},

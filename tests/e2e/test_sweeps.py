@@ -529,6 +529,32 @@ class Local(Base):
             self.assertEqual((self.ended(hurt)["state"], self.states(hurt)), ("FINISHED", ["FINISHED"] * 3))
             self.assertEqual({t["attempt"] for t in self.trials(hurt)}, {1})
 
+    def test_all_of_a_sweeps_rows_are_damaged(self):
+        """The job of a row that cannot be read is told to wait, and not that nobody waits for it; its slot is its own until the sweep is deleted."""
+        with Service(WINNOW, arguments=["--slots", "2"]) as self.s:
+            gate, sweep = self.held_back(name="hurt", method="random", run_cap=2, max_parallel=1)
+            pathlib.Path(f"{gate}.one").touch()
+            wait(lambda: self.states(sweep) == ["FINISHED", "RUNNING"], "the first trial, and another one")
+            run = self.trials(sweep)[1]["run_id"]
+            used = lambda: self.ok(self.s.get("/api/v1/nodes"))["items"][0]["slots"]["used"]
+            for change, back, slots in (("version = -version", "version = -version", 1), ("trial = -1 - trial", "trial = -1 - trial", 0)):
+                self.s.sql(f"update winnow.run set {change} where sweep_id = '{sweep}'")
+                self.s.kill()
+                self.s.start()
+                self.assertIn("damaged: ", self.sweep(sweep)["state_reason"])
+                self.assertEqual(self.s.post(f"/api/v1/companion/{run}/1/heartbeat").status, 503)
+                self.assertEqual(self.s.post(f"/api/v1/companion/{'7' * 32}/1/heartbeat").status, 503 if slots == 0 else 409)
+                self.assertEqual(used(), slots)
+                self.s.sql(f"update winnow.run set {back} where sweep_id = '{sweep}'")
+            self.s.sql(f"update winnow.run set version = -version where sweep_id = '{sweep}'")
+            self.s.kill()
+            self.s.start()
+            self.assertTrue(self.alive())
+            self.assertEqual(used(), 1)
+            self.assertEqual(self.s.request("DELETE", f"/api/v1/sweeps/{sweep}").status, 204)
+            self.assertEqual(used(), 0)
+            wait(lambda: not self.alive(), "the end of its job")
+
     def test_a_damaged_sweep_can_be_deleted(self):
         with Service(WINNOW, arguments=["--slots", "2"]) as self.s:
             _, sweep = self.held_back(name="gone", method="random", run_cap=3, max_parallel=1)
@@ -546,6 +572,9 @@ class Local(Base):
             self.assertEqual(self.s.request("DELETE", f"/api/v1/sweeps/{sweep}").status, 204)
             self.assertEqual(self.s.get(f"/api/v1/sweeps/{sweep}").status, 404)
             wait(lambda: not self.alive(), "the end of its job")
+            self.assertEqual(self.s.sql("select state, end_time is not null, state_reason from winnow.run where trial is not null"), "7|t|its damaged sweep was deleted")
+            self.assertEqual(self.s.post("/api/v1/admin/purge", {"older_than": 0}).status, 200)
+            self.assertEqual(self.s.sql("select (select count(*) from winnow.run), (select count(*) from winnow.sweep)"), "0|0")
 
     def alive(self):
         """Is there a process that waits for a gate of this service?"""

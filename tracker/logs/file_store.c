@@ -9,7 +9,7 @@ struct storing {
   struct log_store *store;
   struct file_store_piece what; /* texts are in `path` and `bytes` */
   char *path, *bytes;
-  struct buf state; /* of the reader, as stored; then the new one */
+  struct buf before, state; /* of the reader: as stored, and the new one */
   struct found_points found;
   struct metric_rows rows;
   struct metric_write *write;
@@ -25,6 +25,7 @@ static void storing_free(struct storing *s) {
   metric_sources_unref(s->what.sources);
   mem_free(s->path);
   mem_free(s->bytes);
+  buf_release(&s->before);
   buf_release(&s->state);
   metric_rows_release(&s->rows);
   found_points_release(&s->found);
@@ -58,6 +59,8 @@ static void on_stored(void *ctx, const struct pg_reply *reply) {
 
 static bool send_rows(struct storing *s, struct err *err) {
   AUTO_PG_BATCH struct pg_batch batch = PG_BATCH_INIT;
+  if (s->found.count > METRIC_ROWS_MAX)
+    return err_set(err, ERR_TOO_LARGE, "a piece of a metric file holds more than %d points", METRIC_ROWS_MAX);
   const struct log_store_conf *parts = log_store_parts(s->store);
   struct pg_args *args = pg_batch_add(&batch, STMT_LOG_FILE_MOVE);
   pg_put_uuid(args, s->what.run);
@@ -66,6 +69,10 @@ static bool send_rows(struct storing *s, struct err *err) {
   pg_put_text(args, s->what.path);
   pg_put_int(args, s->stored_next);
   pg_put_bytea(args, buf_str(&s->state));
+  if (s->before.n)
+    pg_put_bytea(args, buf_str(&s->before));
+  else
+    pg_put_null(args);
   if (s->found.count) {
     if (!found_points_rows(&s->found, 0, s->found.count, &s->rows, err))
       return false;
@@ -97,7 +104,7 @@ static void run_piece(struct work *work) {
   struct err ignored; /* a state of another version: the file is read from its beginning */
   if (!reader)
     return;
-  if (s->state.n && !file_reader_restore(reader, buf_str(&s->state), &ignored)) {
+  if (s->before.n && !file_reader_restore(reader, buf_str(&s->before), &ignored)) {
     file_reader_free(reader);
     reader = file_reader_new(s->what.sources, s->what.source, &s->err);
     if (!reader)
@@ -108,7 +115,6 @@ static void run_piece(struct work *work) {
   } else {
     s->err.code = ERR_NONE;
     s->stored_next = file_reader_next(reader);
-    buf_reset(&s->state);
     file_reader_save(reader, &s->state);
     if (s->state.fail)
       err_no_memory(&s->err);
@@ -122,8 +128,8 @@ static void on_state(void *ctx, const struct pg_reply *reply) {
   const struct log_store_conf *parts = log_store_parts(s->store);
   bool ok = pg_ok(reply, &err);
   if (ok && pg_rows(reply)) {
-    buf_add_str(&s->state, pg_bytea(reply, 0, 0));
-    ok = buf_ok(&s->state, &err);
+    buf_add_str(&s->before, pg_bytea(reply, 0, 0));
+    ok = buf_ok(&s->before, &err);
   }
   s->found.time = s->came_ms - s->what.age_ms;
   s->work = (struct work){.run = run_piece, .done = on_read};
@@ -142,6 +148,7 @@ bool file_store_piece(struct log_store *store, const struct file_store_piece *pi
   *s = (struct storing){.store = store,
                         .what = *piece,
                         .came_ms = clock_wall_ms(loop_clock(log_store_parts(store)->loop)),
+                        .before = BUF_INIT(FILE_READER_STATE_MAX),
                         .state = BUF_INIT(FILE_READER_STATE_MAX),
                         .found = FOUND_POINTS_INIT,
                         .on_points = on_points,

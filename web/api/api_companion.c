@@ -99,7 +99,8 @@ static void on_output(void *ctx, int64_t next, const struct err *err) {
   const struct companion_op *op = ctx;
   char text[32];
   if (err && err->code != ERR_RANGE) {
-    reply_code(op->req, err->code == ERR_FENCED ? ERR_FENCED : ERR_UNAVAILABLE, err->text);
+    bool is_final = err->code == ERR_FENCED || err->code == ERR_TOO_LARGE; /* all else may be otherwise the next time */
+    reply_code(op->req, is_final ? err->code : ERR_UNAVAILABLE, err->text);
     return;
   }
   snprintf(text, sizeof text, "%lld\n", (long long)next);

@@ -3,6 +3,7 @@
 #include "base/json.h"
 #include "storage/pg/pg.h"
 #include "sweeper/jobs/code_store.h"
+#include "tracker/run_state.h"
 #include "web/api/params_order.h"
 #include "web/api/sweep_op.h"
 #include "web/http/http_reply.h"
@@ -340,6 +341,8 @@ static void on_deleted(void *ctx, const struct pg_reply *rows) {
   }
   sweep_op_fail(op, &err);
 }
+
+_Static_assert(RUN_FINISHED == 4 && RUN_KILLED == 7, "as sql/queries/sweep.sql has them");
 
 static bool delete_row(struct sweep_op *op, struct err *err) {
   AUTO_PG_ARGS struct pg_args args;
