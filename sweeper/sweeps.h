@@ -135,8 +135,8 @@ void live_put_rungs(const struct live_sweep *sweep, struct json_writer *w);
  * trials every second, third ... counts. */
 MUST_CHECK bool sweeps_importance(struct sweeps *sweeps, struct id sweep, sweeps_text_fn *done, void *ctx, struct err *err);
 /* Sweeps that are not over and could not be taken up when the service started, since a row of theirs cannot be read. They rest: nothing of
- * them is changed, jobs of theirs that run go on and keep their slots and what they print, until the row is mended and the service started
- * again. NULL: it is none of them. */
+ * them is changed, jobs of theirs that run go on and keep what they print, and their slots where the sweep's file can be read, until the row
+ * is mended and the service started again. NULL: it is none of them. */
 struct damaged_sweep;
 const struct damaged_sweep *sweeps_damaged(const struct sweeps *sweeps, struct id sweep);
 /* As far as it can be read, its reason saying what is damaged, and the remedy. */
