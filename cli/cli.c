@@ -459,7 +459,8 @@ static int interrupt_pipe[2] = {-1, -1};
 /* The first Ctrl-C asks, the second ends the program. */
 static void on_interrupt(int number) {
   int saved = errno;
-  ssize_t n = write(interrupt_pipe[1], "!", 1);
+  char byte = (char)number;
+  ssize_t n = write(interrupt_pipe[1], &byte, 1);
   (void)n;
   signal(number, SIG_DFL);
   errno = saved;

@@ -12,7 +12,7 @@ struct cli {
   struct arena arena; /* lives as long as the program */
   const struct clock *clock;
   struct rng rng;
-  int interrupt_fd;          /* readable after Ctrl-C */
+  int interrupt_fd;          /* readable after Ctrl-C: a byte for each signal, its number */
   int64_t budget_ms;         /* for the whole of a completion; 0: none */
   struct endpoint *endpoint; /* NULL until cli_endpoint() */
   struct client *client;     /* NULL until cli_client() */

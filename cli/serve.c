@@ -51,7 +51,7 @@ static bool read_settings(struct cli *cli, struct setting_argument *settings, si
 
 int serve_run(struct cli *cli) {
   struct setting_argument settings[SETTINGS_MAX];
-  struct service_source source = {.arguments = settings};
+  struct service_source source = {.arguments = settings, .early_signals = cli->interrupt_fd};
   struct err err;
   if (!read_settings(cli, settings, &source.argument_count, &err))
     return cli_usage(cli, err.hint[0] ? err.hint : NULL, "%s", err.text);

@@ -726,6 +726,14 @@ static void allow_many_descriptors(void) {
   setrlimit(RLIMIT_NOFILE, &limit);
 }
 
+/* What came before there was a loop to hear it. The settings that a SIGHUP asks for have just been read. */
+static void hear_early_signals(struct service *service) {
+  char number;
+  while (service->source.early_signals >= 0 && read(service->source.early_signals, &number, 1) == 1)
+    if (number == SIGTERM || (number == SIGINT && service->heeds_int))
+      on_stop_signal(service, number);
+}
+
 int service_run(const struct service_source *source, struct err *err) {
   struct service service = {.source = *source, .arena = ARENA_INIT(MIB), .lock_fd = -1};
   signal(SIGPIPE, SIG_IGN);
@@ -739,6 +747,7 @@ int service_run(const struct service_source *source, struct err *err) {
   }
   if (ok) {
     log_info("service", NULL, "winnow %s, data in %s, serving at %s", WINNOW_VERSION, service.settings.data, service.url);
+    hear_early_signals(&service);
     log_flush();
     loop_run(service.loop);
     log_info("service", NULL, "stopped");

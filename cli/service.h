@@ -9,6 +9,7 @@
 struct service_source {
   const struct setting_argument *arguments;
   size_t argument_count;
+  int early_signals; /* a byte for each signal that came before the loop heard of them, its number; does not block; -1: none */
 };
 int service_run(const struct service_source *source, struct err *err);
 

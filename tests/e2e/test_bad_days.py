@@ -599,6 +599,20 @@ class OwnDatabase(unittest.TestCase):
             self.assertEqual([item["name"] for item in s.get("/api/v1/tokens").json["items"]], ["kept"])
             s.stop()
 
+    def test_ended_before_it_listens(self):
+        """A SIGTERM that comes before there is a loop to hear it is heard."""
+        with Service(WINNOW) as s:
+            s.stop()
+            for i in range(40):
+                s.spawn()
+                time.sleep(0.0005 * i)
+                s.process.send_signal(signal.SIGTERM)
+                try:
+                    s.process.wait(60)
+                except subprocess.TimeoutExpired:
+                    self.fail(s.log()[-3000:])
+            s.start()
+
     def test_ended_while_it_starts(self):
         """SIGTERM at any moment of the first start: an orderly end, nothing left behind, and the next start is as good as any."""
         with Service(WINNOW, start=False) as s:
