@@ -19,6 +19,7 @@ static const struct {
     {"data_cost", LOG_KEY_CLOCK},
     {"e", LOG_KEY_EPOCH},
     {"env_step", LOG_KEY_STEP},
+    {"episodes", LOG_KEY_SETTING},
     {"epochs_done", LOG_KEY_EPOCH},
     {"epochs_seen", LOG_KEY_EPOCH},
     {"eval_steps", LOG_KEY_SETTING},
@@ -237,7 +238,7 @@ struct log_key log_key_classify(struct str name) {
   struct log_key key = {LOG_KEY_UNKNOWN, 0, false};
   unsigned any = 0, all = 0, words_n = 0, sections = 0, places = 0, qualifiers = 0;
   struct str rest = name, word, before = STR("");
-  unsigned last = 0, first = 0;
+  unsigned last = 0, first = 0, second = 0;
   bool ends_in_loss = false, ends_in_norm = false, settings = false;
   bool head = true; /* up to "of", "after", "on": "accuracy of the network on the 10000 test images" */
   while (log_subword(&rest, &word)) {
@@ -254,6 +255,7 @@ struct log_key log_key_classify(struct str name) {
     }
     all |= flags;
     first = words_n == 1 ? flags : first;
+    second = words_n == 2 ? flags : second;
     last = is_digit((unsigned char)word.p[0]) ? last : flags;
     ends_in_loss = str_eq_nocase(word, STR("loss"));
     ends_in_norm = str_eq_nocase(word, STR("norm"));
@@ -273,7 +275,7 @@ struct log_key log_key_classify(struct str name) {
     key.kind = LOG_KEY_CLOCK;
   else if (places && places + qualifiers == words_n)
     key.kind = all & LOG_WORD_EPOCH ? LOG_KEY_EPOCH : all & LOG_WORD_STEP ? LOG_KEY_STEP : LOG_KEY_BATCH;
-  else if (is_episode_length(name) || is_top(name))
+  else if ((is_episode_length(name) && !(first & LOG_WORD_LIMIT)) || is_top(name)) /* not "max_ep_len" */
     key.kind = LOG_KEY_METRIC;
   else if (places && all & LOG_WORD_LIMIT && !(all & LOG_WORD_METRIC)) /* best_epoch, max steps */
     key.kind = LOG_KEY_SETTING;
@@ -286,7 +288,7 @@ struct log_key log_key_classify(struct str name) {
   else if (ends_in_loss && !(all & (LOG_WORD_LIMIT | LOG_WORD_TALK)))
     key.kind = LOG_KEY_METRIC; /* "ent_coef_loss" */
   else if (all & LOG_WORD_SETTING && (settings ? !(first & LOG_WORD_METRIC && last & LOG_WORD_METRIC)
-                                               : !(last & LOG_WORD_METRIC))) /* not "Loss/regularization_loss" */
+                                               : !((last | second) & LOG_WORD_METRIC))) /* not "Loss/regularization_loss", "DeltaLossV" */
     key.kind = LOG_KEY_SETTING;
   else if (all & LOG_WORD_SCHEDULE)
     key.kind = LOG_KEY_SCHEDULE;

@@ -92,6 +92,25 @@ static void take_reading(struct scan *s, struct str name, const struct log_readi
   inherit_section(s->p, name, raw->kind);
 }
 
+/* "mIoU/mAcc/allAcc 0.61/0.72/0.91": as many numbers as names, divided alike. */
+static bool divided_values(struct scan *s, size_t value) {
+  struct log_parse *p = s->p;
+  size_t end = value;
+  if (s->at == p->first || !token_is_word(p, s->at - 1))
+    return false;
+  struct str names = token_text(p, s->at - 1), rest = names, part;
+  for (; str_split(&rest, '/', &part); end += 2)
+    if (log_classify(p, part).kind != LOG_KEY_METRIC || !token_is_number(p, end) || p->tokens[end].flags & LOG_T_UNIT ||
+        token_is(p, end + 1, '/') != (rest.n > 0))
+      return false;
+  log_leave_words(p, s->segment, s->at - 1);
+  for (rest = names; str_split(&rest, '/', &part); value += 2)
+    add_pair(s, part, p->tokens[value].value, p->tokens[value].flags & LOG_T_PERCENT);
+  s->at = end - 2;
+  s->segment = end - 1;
+  return true;
+}
+
 /* ---- groups ---- */
 
 /* Does (...) or [...] hold names with numbers? */
@@ -391,6 +410,7 @@ static void separator(struct scan *s) {
     return;
   }
   bool dots = token_is(p, i, '.');
+  next += is_arrow(p, i);
   while (next < p->tokens_n && (token_is(p, next, '=') || (token_is(p, next, '>') && !equals) || (token_is(p, next, '.') && dots)))
     next++;
   if (token_is(p, next, '{')) {
@@ -405,7 +425,7 @@ static void separator(struct scan *s) {
       return;
     }
   }
-  if (listed_values(s, next))
+  if (listed_values(s, next) || (token_is(p, next + 1, '/') && divided_values(s, next)))
     return;
   bool tight = equals && s->segment + 1 < i && !(p->tokens[i].flags & LOG_T_SPACE) && next < p->tokens_n &&
                !(p->tokens[next].flags & LOG_T_SPACE) && token_is_word(p, i - 1);
@@ -476,7 +496,7 @@ static bool bare_value(struct scan *s) {
   if (token_word(p, i - 1) & (LOG_WORD_LIMIT | LOG_WORD_FILLER) && !says && !str_is(last, "of"))
     return false;
   for (size_t k = s->segment; k < i; k++)
-    if (token_is_word(p, k) && str_eq_nocase(token_text(p, k), STR("from")))
+    if (token_is_word(p, k) && (str_eq_nocase(token_text(p, k), STR("from")) || str_eq_nocase(token_text(p, k), STR("will"))))
       return false;
   struct str name = log_make_name(p, s->segment, i);
   if (!name.n)
@@ -593,7 +613,7 @@ static void number(struct scan *s) {
       s->segment = s->at + 1;
     return;
   }
-  if (step_then_value(s) || bare_value(s))
+  if ((token_is(p, s->at + 1, '/') && divided_values(s, s->at)) || step_then_value(s) || bare_value(s))
     return;
   const struct log_token *t = &p->tokens[s->at];
   if (t->flags & LOG_T_UNIT || ends_value(p, s->at + 1))
@@ -665,12 +685,12 @@ static bool ends_sentence(const struct scan *s) {
   return (i + 1 >= p->tokens_n || p->tokens[i + 1].flags & LOG_T_SPACE) && !short_word;
 }
 
-/* "dice_loss - 0.41, iou - 0.62": a dash where others write a colon. */
+/* "dice_loss - 0.41, iou - 0.62", "valid_ppl -> 4.2": a dash or an arrow where others write a colon. */
 static bool dash_separates(struct scan *s) {
   struct log_parse *p = s->p;
-  size_t i = s->at;
-  if (i == s->segment || !(p->tokens[i].flags & LOG_T_SPACE) || !token_is_word(p, i - 1) || !token_is_number(p, i + 1) ||
-      !(p->tokens[i + 1].flags & LOG_T_SPACE) || p->tokens[i + 1].flags & (LOG_T_INT | LOG_T_UNIT) || !ends_value(p, i + 2))
+  size_t i = s->at, number = i + 1 + is_arrow(p, i);
+  if (i == s->segment || !(p->tokens[i].flags & LOG_T_SPACE) || !token_is_word(p, i - 1) || !token_is_number(p, number) ||
+      !(p->tokens[number].flags & LOG_T_SPACE) || p->tokens[number].flags & (LOG_T_INT | LOG_T_UNIT) || !ends_value(p, number + 1))
     return false;
   struct str name = log_make_name(p, s->segment, i);
   return name.n && log_classify(p, name).kind == LOG_KEY_METRIC;
@@ -733,6 +753,29 @@ static bool is_complaint(const struct log_parse *p, size_t i) {
          (str_ends(word, STR("Error")) || str_ends(word, STR("Exception")) || str_ends(word, STR("Warning")));
 }
 
+/* "0m 9s (- 0m 21s) (30 30%) 1.8708", "12:  2.15" under "Epoch: 0": where it stands, maybe the time, and one number. That number is what is
+ * measured if the time stands beside it, or the log has had no names so far. */
+static void unnamed_value(struct scan *s) {
+  struct log_parse *p = s->p;
+  size_t i = p->first;
+  bool timed = false;
+  for (; i < p->tokens_n; i++) {
+    const struct log_token *t = &p->tokens[i];
+    bool time = log_is_time(p, i);
+    timed |= time;
+    if (!time && !(t->flags & LOG_T_USED) && !(t->type == LOG_T_MARK && strchr("()[]-", t->mark)))
+      break;
+  }
+  if (!token_is_number(p, i) || p->tokens[i].flags & (LOG_T_INT | LOG_T_UNIT | LOG_T_PERCENT) || token_is(p, i - 1, '-'))
+    return;
+  bool told = timed && !isnan(p->own.step), bare = i + 1 == p->tokens_n && !place_is_none(&p->own) && !isnan(p->kept.carried.epoch);
+  if (!told && !(bare && log_names_nothing(p)))
+    return;
+  struct raw *raw = add_pair(s, STR("value"), p->tokens[i].value, false);
+  if (raw)
+    raw->kind = LOG_KEY_METRIC;
+}
+
 void log_find_pairs(struct log_parse *p) {
   struct scan s = {.p = p, .at = p->first, .segment = p->first};
   s.summary = token_is(p, p->first, '*') && token_is_word(p, p->first + 1);
@@ -773,4 +816,6 @@ void log_find_pairs(struct log_parse *p) {
   }
   s.at = p->tokens_n;
   next_segment(&s, p->tokens_n);
+  if (!p->raw_n && !place_is_none(&p->own))
+    unnamed_value(&s);
 }

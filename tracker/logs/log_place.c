@@ -48,6 +48,15 @@ static bool is_place_kind(enum log_key_kind kind) {
   return kind == LOG_KEY_EPOCH || kind == LOG_KEY_STEP || kind == LOG_KEY_BATCH;
 }
 
+/* INT '/' INT, INT "of" INT */
+static bool is_fraction(const struct log_parse *p, size_t i) {
+  if (!token_is_int(p, i) || !token_is_int(p, i + 2))
+    return false;
+  if (p->tokens[i].value > p->tokens[i + 2].value && p->tokens[i + 2].value > 0)
+    return false;
+  return token_is(p, i + 1, '/') || (token_is_word(p, i + 1) && str_eq_nocase(token_text(p, i + 1), STR("of")));
+}
+
 /* A bracketed group that a logger writes: a time, a level, a file, one word that means nothing here. */
 static bool is_logger_group(struct log_parse *p, size_t from, size_t to) {
   bool words_only = to > from;
@@ -93,7 +102,7 @@ static size_t skip_logger_name(struct log_parse *p, size_t i) {
   size_t j = i, words = 0;
   while (j < p->tokens_n && j < i + 10) {
     const struct log_token *t = &p->tokens[j];
-    bool dash = t->type == LOG_T_MARK && t->mark == '-' && t->flags & LOG_T_SPACE;
+    bool dash = token_is(p, j, '-') && t->flags & LOG_T_SPACE && !is_arrow(p, j);
     bool bar = t->type == LOG_T_MARK && t->mark == '|';
     if ((dash || bar) && words) {
       if (words == 1 && token_is_section(p, j - 1))
@@ -157,6 +166,9 @@ void log_skip_prefix(struct log_parse *p) {
       if (time && token_is(p, i, '[') && !(p->tokens[i].flags & LOG_T_SPACE) && token_is_int(p, i + 1) && token_is(p, i + 2, ']') &&
           i + 3 < p->tokens_n && p->tokens[i + 3].flags & LOG_T_SPACE) /* [2021-06-01 10:11:12][01234] Reward: the process */
         i += 3;
+    } else if (stamped && token_is(p, i, '(') && is_fraction(p, i + 1) && token_is(p, i + 4, ')') && token_is_word(p, i + 5) &&
+               is_place_kind(word_kind(p, i + 5))) { /* (0/4) Epoch 0, batch 50: the process */
+      i += 5;
     } else if (token_is(p, i, '(') && token_is_word(p, i + 1) && (close = find_mark(p, i, 12, ')')) != SIZE_MAX &&
                (stamped || holds_pid(p, i + 1, close))) { /* (pid=123), (trainer:284), (main.py 212): */
       i = close + 1 + (token_is(p, close + 1, ':') && is_level(p, close + 2));
@@ -196,15 +208,6 @@ static void set_batch(struct log_parse *p, double batch, double total) {
 
 static bool is_whole(double value) {
   return value >= 0 && value < 1e15 && value == floor(value);
-}
-
-/* INT '/' INT, INT "of" INT */
-static bool is_fraction(const struct log_parse *p, size_t i) {
-  if (!token_is_int(p, i) || !token_is_int(p, i + 2))
-    return false;
-  if (p->tokens[i].value > p->tokens[i + 2].value && p->tokens[i + 2].value > 0)
-    return false;
-  return token_is(p, i + 1, '/') || (token_is_word(p, i + 1) && str_eq_nocase(token_text(p, i + 1), STR("of")));
 }
 
 /* "[10/500]", "[640/30000 (2%)]", "100 / 500" behind an epoch. Returns where it ends, or i. */
@@ -307,7 +310,7 @@ static size_t worded_place(struct log_parse *p, size_t i) {
   }
   while (token_is(p, j, ':') || token_is(p, j, '=') || token_is(p, j, '#') || (token_is(p, j, '-') && p->tokens[j].flags & LOG_T_SPACE)) {
     sign |= !token_is(p, j, '#');
-    j++;
+    j += 1 + is_arrow(p, j);
   }
   bool bracket = token_is(p, j, '[') || token_is(p, j, '(');
   size_t number = j + bracket;
@@ -355,21 +358,45 @@ static size_t worded_place(struct log_parse *p, size_t i) {
   return end;
 }
 
-/* What stands at the start of a line without a word: "[10]", "[0/5][10/782]", "[1,  2000]", "0:", "0 --". */
+/* "15 - 1214.37 sent/s - MLM-en: 2.2398", "15 - loss: 2.2 - acc: 0.3": dashes divide the line, a number stands alone in the first part,
+ * and in a later one a metric, or a speed. */
+static bool stands_in_parts(const struct log_parse *p, size_t i) {
+  size_t parts = 0;
+  bool trains = false;
+  for (size_t k = i + 1; k + 1 < p->tokens_n; k++) {
+    bool dash = token_is(p, k, '-') && p->tokens[k].flags & p->tokens[k + 1].flags & LOG_T_SPACE;
+    if (k == i + 1 && !dash)
+      return false;
+    parts += dash;
+    trains |=
+        token_is_word(p, k) && (token_key(p, k).kind == LOG_KEY_METRIC || (token_is_number(p, k - 1) && token_word(p, k) & LOG_WORD_UNIT));
+  }
+  return parts >= 2 && trains;
+}
+
+/* What stands at the start of a line without a word: "[10]", "[0/5][10/782]", "[1,  2000]", "[0: 10/782]", "0:", "0 --". */
 static size_t leading_place(struct log_parse *p, size_t i) {
   if (token_is(p, i, '[') && token_is_int(p, i + 1)) {
     double step;
     size_t close = thousands(p, i + 1, &step);
+    if (token_is(p, close, ']') && token_is_int(p, close + 1) && token_is(p, close + 2, '|') && token_is(p, close + 3, '|')) {
+      p->own.epoch = step; /* "[  0]      10 || B: 1.294" */
+      p->own.step = p->tokens[close + 1].value;
+      use(p, i, close + 2);
+      return close + 2;
+    }
     if (token_is(p, close, ']') && close + 1 < p->tokens_n) {
       p->own.step = step;
       use(p, i, close + 1);
       return close + 1;
     }
-    if (token_is(p, i + 2, ',') && token_is_int(p, i + 3) && token_is(p, i + 4, ']')) {
+    bool divided = token_is(p, i + 2, ',') || (token_is(p, i + 2, ':') && p->tokens[i + 3].flags & LOG_T_SPACE);
+    size_t batch_end = i + 3 + (is_fraction(p, i + 3) ? 3 : 1);
+    if (divided && token_is_int(p, i + 3) && token_is(p, batch_end, ']')) {
       p->own.epoch = p->tokens[i + 1].value;
-      set_batch(p, p->tokens[i + 3].value, NAN);
-      use(p, i, i + 5);
-      return i + 5;
+      set_batch(p, p->tokens[i + 3].value, batch_end > i + 4 ? p->tokens[i + 5].value : (double)NAN);
+      use(p, i, batch_end + 1);
+      return batch_end + 1;
     }
     if (token_is(p, i + 2, '|') && token_is_number(p, i + 3) && token_is(p, i + 4, ']') && token_is_word(p, i + 5)) { /* [10 | 23.45] */
       p->own.step = p->tokens[i + 1].value;
@@ -417,19 +444,20 @@ static size_t leading_place(struct log_parse *p, size_t i) {
   }
   bool colon = token_is(p, i + 1, ':') && (p->tokens[i + 2].flags & LOG_T_SPACE);
   bool dashes = token_is(p, i + 1, '-') && token_is(p, i + 2, '-');
+  bool dash = stands_in_parts(p, i);
   bool bare = token_is_word(p, i + 1) && p->tokens[i + 1].flags & LOG_T_GAP && token_is(p, i + 2, ':');
   bool bracket = token_is(p, i + 1, '[') && token_is_word(p, i + 2); /* "0 [D loss: 0.69]" */
   if (token_is_word(p, i + 1) && token_is_section(p, i + 1) && token_is_word(p, i + 2) && word_kind(p, i + 2) == LOG_KEY_METRIC &&
       token_is(p, i + 3, ':')) /* "   1 train loss: 0.5" */
     bare = true;
-  if (!colon && !dashes && !bare && !bracket)
+  if (!colon && !dashes && !dash && !bare && !bracket)
     return i;
   if (colon && token_is_word(p, i + 2) && is_place_kind(token_key(p, i + 2).kind)) { /* "0: epoch 3", a rank */
     use(p, i, i + 2);
     return i + 2;
   }
   p->own.step = p->tokens[i].value;
-  size_t end = i + (colon ? 2 : dashes ? 3 : 1);
+  size_t end = i + (colon || dash ? 2 : dashes ? 3 : 1);
   use(p, i, end);
   return end;
 }
@@ -466,6 +494,12 @@ static size_t sectioned_place(struct log_parse *p, size_t i) {
   if (!token_is_word(p, i) || !token_is_section(p, i))
     return i;
   size_t j = i + 1;
+  if (is_fraction(p, j) && token_is(p, j + 3, ':') && p->tokens[j + 1].type == LOG_T_MARK) { /* "train 1/4: 100%|####|" */
+    p->own.epoch = p->tokens[j].value;
+    p->line_section = token_text(p, i);
+    use(p, i, j + 4);
+    return j + 4;
+  }
   if (i > p->first && token_is(p, i - 1, '[') && token_is(p, j, '|') && is_fraction(p, j + 1) && token_is(p, j + 4, ']')) {
     p->own.epoch = p->tokens[j + 1].value; /* [ Train | 001/080 ] */
     p->line_section = token_text(p, i);
@@ -556,9 +590,10 @@ static size_t counter(struct log_parse *p, size_t i) {
   bool names_value = token_is(p, end + 1, ':') || token_is(p, end + 1, '='); /* "rep: 2/2    steps: 951" */
   if (end < p->tokens_n) {
     const struct log_token *t = &p->tokens[end];
-    drawn |= token_is(p, end, '[') || token_is(p, end, '=') || t->type == LOG_T_BREAK || t->type == LOG_T_OPAQUE ||
+    bool dash = t->type == LOG_T_BREAK && (unsigned char)p->text.p[t->at + 1] == 0x80; /* and bullets, dots */
+    drawn |= token_is(p, end, '[') || token_is(p, end, '=') || (t->type == LOG_T_BREAK && !dash) || t->type == LOG_T_OPAQUE ||
              (t->type == LOG_T_NUMBER && t->flags & LOG_T_UNIT);
-    counts |= drawn || (bracketed && (!isnan(p->own.epoch) || i - 1 == p->first || !isnan(p->kept.carried.epoch)));
+    counts |= drawn || dash || (bracketed && (!isnan(p->own.epoch) || i - 1 == p->first || !isnan(p->kept.carried.epoch)));
     counts |= t->type == LOG_T_WORD && !names_value &&
               (token_word(p, end) & LOG_WORD_BATCH || str_eq_nocase(token_text(p, end), STR("batches")) ||
                str_eq_nocase(token_text(p, end), STR("steps")) || str_eq_nocase(token_text(p, end), STR("iters")));
@@ -670,6 +705,27 @@ static size_t step_between_brackets(struct log_parse *p, size_t i) {
   return i + 2;
 }
 
+bool log_is_time(const struct log_parse *p, size_t i) {
+  if (!token_is_number(p, i) || !(p->tokens[i].flags & LOG_T_UNIT))
+    return false;
+  struct str unit = str_n(p->text.p + p->tokens[i].end, p->tokens[i].unit_end - p->tokens[i].end);
+  return str_is(unit, "d") || str_is(unit, "h") || str_is(unit, "m") || str_is(unit, "s");
+}
+
+/* "0m 9s (- 0m 21s) (30 30%) 1.8708", "500 5% (0m 7s) 2.2208": a step and its share of all, beside the time it took. Returns where the
+ * place ends, or 0. */
+static size_t step_with_share(struct log_parse *p, size_t i) {
+  if (!token_is_int(p, i) || !token_is_number(p, i + 1) || !(p->tokens[i + 1].flags & LOG_T_PERCENT) || !place_is_none(&p->own))
+    return 0;
+  bool bracket = i > p->first && token_is(p, i - 1, '(') && token_is(p, i + 2, ')');
+  size_t end = i + 2 + bracket;
+  if (bracket ? !log_is_time(p, p->first) : i != p->first || !token_is(p, end, '(') || !log_is_time(p, end + 1))
+    return 0;
+  p->own.step = p->tokens[i].value;
+  use(p, i - bracket, end);
+  return end;
+}
+
 static size_t place_in_word(struct log_parse *p, size_t i) {
   enum log_key_kind kind;
   double number;
@@ -714,7 +770,8 @@ void log_find_place(struct log_parse *p) {
     size_t end = 0;
     if (p->tokens[i].type == LOG_T_WORD)
       end = p->words[i].section && token_is(p, i + 1, ':') && isnan(p->own.epoch) ? sectioned_place(p, i) : place_at_word(p, i);
-    else if (p->tokens[i].flags & LOG_T_INT && p->tokens[i].type == LOG_T_NUMBER && !(end = counter(p, i)))
+    else if (p->tokens[i].flags & LOG_T_INT && p->tokens[i].type == LOG_T_NUMBER && !(end = counter(p, i)) &&
+             !(end = step_with_share(p, i)))
       end = step_between_brackets(p, i);
     if (end > i)
       i = end - 1;

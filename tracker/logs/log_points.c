@@ -51,6 +51,11 @@ static struct series *find_series(struct log_parse *p, struct str key) {
   }
 }
 
+bool log_names_nothing(struct log_parse *p) {
+  const struct series *unnamed = find_series(p, STR("value"));
+  return !p->kept.series_n || (unnamed && unnamed->hash && p->kept.series_n == 1);
+}
+
 /* What is being collected may be written over before the points are read. */
 static bool in_block(const struct log_parse *p, struct str s) {
   return s.p >= p->kept.block.text && s.p < p->kept.block.text + BLOCK_MAX;
@@ -412,6 +417,10 @@ static size_t place_by_settings(struct log_parse *p) {
       taken++;
     }
   }
+  for (size_t i = 0; i < p->raw_n && isnan(p->own.step) && isnan(p->own.batch); i++)
+    if (str_eq_nocase(p->raw[i].name, STR("episodes")) && p->raw[i].integer &&
+        p->raw[i].value >= 0) /* what is counted besides them goes first */
+      p->own.step = p->raw[i].value;
   return taken;
 }
 

@@ -209,6 +209,8 @@ char *log_scratch(struct log_parse *p, size_t n);
 struct raw *log_add_raw(struct log_parse *p, struct str name, double value);
 /* Another number under the name of the raw pair last added. */
 struct raw *log_add_second(struct log_parse *p, double value, bool percent, struct str suffix);
+/* Has all that was measured so far been without a name? */
+bool log_names_nothing(struct log_parse *p);
 /* Decides on the raw pairs and makes the points. */
 void log_settle(struct log_parse *p, enum style style);
 
@@ -243,6 +245,11 @@ static inline bool token_is_word(const struct log_parse *p, size_t i) {
   return i < p->tokens_n && p->tokens[i].type == LOG_T_WORD;
 }
 
+/* "->" before a number */
+static inline bool is_arrow(const struct log_parse *p, size_t i) {
+  return token_is(p, i, '-') && token_is(p, i + 1, '>') && !(p->tokens[i + 1].flags & LOG_T_SPACE);
+}
+
 static inline unsigned token_word(const struct log_parse *p, size_t i) {
   return p->words[i].flags;
 }
@@ -260,6 +267,8 @@ static inline bool token_is_number(const struct log_parse *p, size_t i) {
 }
 
 /* log_place.c */
+/* "12m", "7s" */
+bool log_is_time(const struct log_parse *p, size_t i);
 bool log_is_source_file(struct str word);
 /* May a place begin with the word, though it is no place's name? "after 10 iterations", "epoch/iter: 0/199" */
 bool log_may_be_place(struct str word);

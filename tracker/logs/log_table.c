@@ -419,7 +419,7 @@ bool log_may_be_row(const struct log_parse *p, size_t *ret_from) {
   if (!isdigit((unsigned char)line.p[from]))
     return log_scan_pipe(str_slice(line, from, line.n)) > 0;
   size_t end = from + log_scan_number(str_slice(line, from, line.n), &number);
-  return end == line.n || is_blank(line.p[end]) || line.p[end] == '|';
+  return end == line.n || is_blank(line.p[end]) || line.p[end] == '|' || (line.p[end] == ',' && p->kept.table.by == BY_COMMAS);
 }
 
 bool log_find_row(struct log_parse *p, size_t from) {
