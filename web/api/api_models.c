@@ -11,8 +11,6 @@
 #include "web/tables.h"
 #include "web/tracking.h"
 
-enum { MODEL_NAME_MAX = 250 };
-
 /* One request under way; texts live as long as the request. */
 struct model_op {
   struct http_req *req;
@@ -220,7 +218,7 @@ static bool create(struct model_op *op, const struct model_body *in, struct err 
   size_t removed_count;
   if (!in->name.n)
     return err_set(err, ERR_INVALID, "\"name\" must not be empty");
-  if (!text_fits(in->name, MODEL_NAME_MAX, "name", err) ||
+  if (!model_name_check(in->name, "name", err) ||
       !api_tags(op->req, in->tags, REGISTRY_TAG_VALUE_MAX, &tags, &removed, &removed_count, err) ||
       !api_keep(op->req, in->name, &op->name, err))
     return false;
@@ -259,7 +257,7 @@ static bool patch(struct model_op *op, const struct model_body *in, struct err *
   const struct str *removed;
   size_t removed_count;
   if (!api_tags(op->req, in->tags, REGISTRY_TAG_VALUE_MAX, &tags, &removed, &removed_count, err) ||
-      !text_fits(in->name, MODEL_NAME_MAX, "name", err))
+      !model_name_check(in->name, "name", err))
     return false;
   struct pg_args *args = pg_batch_add(&batch, STMT_MODEL_SET_TAGS);
   pg_put_text(args, op->name);
