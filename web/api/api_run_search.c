@@ -135,6 +135,7 @@ const struct route api_run_search_routes[] = {
      .body = BODY_BUFFER,
      .max_body = API_BODY_MAX,
      .handler = search_runs,
-     .summary = "Search runs"},
+     .summary = "Search runs",
+     .request_schema = "run_search"},
 };
 const size_t api_run_search_route_count = ARRAY_LEN(api_run_search_routes);
