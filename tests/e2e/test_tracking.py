@@ -53,6 +53,15 @@ class Tracking(unittest.TestCase):
         self.assertEqual(self.s.request("PUT", f"/api/v1/runs/{run}/artifacts/folder/file", b"x").status, 201)
         self.assertRegex(self.s.get(f"/api/v1/runs/{run}/artifacts/folder").json["detail"], "/folder.* is a directory$")
 
+    def test_a_name_that_is_in_the_trash(self):
+        experiment = self.s.post("/api/v1/experiments", {"name": "thrown"}).json["id"]
+        answer = self.s.post("/api/v1/experiments", {"name": "thrown"})
+        self.assertEqual((answer.status, answer.json["detail"], answer.json["hint"]), (409, 'there is an experiment "thrown" already', None))
+        self.s.request("DELETE", f"/api/v1/experiments/{experiment}")
+        answer = self.s.post("/api/v1/experiments", {"name": "thrown"})
+        self.assertEqual((answer.status, answer.json["detail"]), (409, 'there is an experiment "thrown" already, in the trash'))
+        self.assertIn(f"winnow experiment restore {experiment}", answer.json["hint"])
+
     def test_bodies_are_described(self):
         """Every key that a body is said to have is read, and no other."""
         api = self.s.get("/api/v1/openapi.json").json
