@@ -156,6 +156,15 @@ void path_normal(struct str path, struct buf *out) {
     buf_putc(out, '.');
 }
 
+static bool refuse_path(struct err *err, const char *path, struct str name, struct str resolved) {
+  AUTO_BUF struct buf why = BUF_INIT(4 * KIB);
+  buf_puts(&why,
+           "Names may be treated as files in certain cases, and must not resolve to other names when treated as such. This name would "
+           "resolve to ");
+  python_repr(&why, text_cut(resolved, 300));
+  return invalid_value(err, path, name, buf_text(&why));
+}
+
 bool key_check(struct str key, const char *path, struct err *err) {
   if (!key_chars_ok(key))
     return invalid_value(err, path, key,
@@ -171,12 +180,7 @@ bool key_check(struct str key, const char *path, struct err *err) {
   struct str norm = buf_str(&normal);
   if (str_eq(norm, key) && !str_is(norm, ".") && !str_starts(norm, STR("..")) && !str_starts(norm, STR("/")))
     return true;
-  AUTO_BUF struct buf why = BUF_INIT(4 * KIB);
-  buf_puts(&why,
-           "Names may be treated as files in certain cases, and must not resolve to other names when treated as such. This name would "
-           "resolve to ");
-  python_repr(&why, text_cut(norm, 300));
-  return invalid_value(err, path, key, buf_text(&why));
+  return refuse_path(err, path, key, norm);
 }
 
 static bool matches_id(struct str id, size_t max) {
@@ -233,6 +237,14 @@ bool artifact_location_resolve(struct str location, const char *directory, struc
   }
   buf_add_str(out, location);
   return buf_ok(out, err);
+}
+
+bool model_name_check(struct str name, const char *path, struct err *err) {
+  if (name.n && memchr(name.p, 0, name.n))
+    return invalid_value(err, path, name, NULL);
+  if (str_is(name, ".") || str_is(name, ".."))
+    return refuse_path(err, path, name, name);
+  return text_fits(name, MODEL_NAME_MAX, path, err);
 }
 
 bool logged_model_name_check(struct str name, struct err *err) {

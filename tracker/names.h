@@ -11,6 +11,7 @@ enum {
   PARAM_VALUE_MAX = 6000,
   RUN_TAG_VALUE_MAX = 8000,
   EXPERIMENT_NAME_MAX = 500,
+  MODEL_NAME_MAX = 2000,
   EXPERIMENT_TAG_VALUE_MAX = 5000,
   REGISTRY_TAG_VALUE_MAX = 100000,
   ALIAS_MAX = 255,
@@ -55,6 +56,8 @@ MUST_CHECK bool experiment_name_check(struct str name, struct err *err);
 MUST_CHECK bool artifact_location_check(struct str uri, struct err *err);
 /* Adds the location; one that is relative, as a path or as file:path, is below the directory. */
 MUST_CHECK bool artifact_location_resolve(struct str location, const char *directory, struct buf *out, struct err *err);
+/* The name of a registered model. No "." or "..": an address could not hold them. */
+MUST_CHECK bool model_name_check(struct str name, const char *path, struct err *err);
 MUST_CHECK bool logged_model_name_check(struct str name, struct err *err);
 /* Letters, digits, _ and -; not "latest", not a version. */
 MUST_CHECK bool alias_check(struct str alias, struct err *err);

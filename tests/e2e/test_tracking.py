@@ -38,6 +38,7 @@ class Tracking(unittest.TestCase):
         self.assertEqual(self.place("/runs/search", {"limit": 0}), ("limit", None, None))
         self.assertEqual(self.place("/runs/search", {"order_by": ["a b c"]}), ("order_by", None, None))
         self.assertEqual(self.place("/runs/search", b'{"filter": }'), (None, 1, 12))
+        self.assertEqual(self.place("/runs/search", {"experiments": ["0", "Default"]}), ("experiments[1]", None, None))
         self.assertEqual(self.place("/runs/compare", {}), ("runs", None, None))
         sweep = self.s.post("/api/v1/sweeps", b"name: x\nmetric: {nam: y}\n").json["errors"][0]
         self.assertEqual((sweep["path"], sweep["line"], sweep["column"]), ("metric.nam", 2, 10))
@@ -45,6 +46,41 @@ class Tracking(unittest.TestCase):
         env = dict(os.environ, WINNOW_URL=f"unix:{self.s.data}/winnow.sock", HOME=str(self.s.home))
         said = subprocess.run([WINNOW, "run", "ls", "--filter", "metrics.x >> 1"], env=env, capture_output=True, text=True).stderr
         self.assertRegex(said, r"^error: Invalid clause\(s\) in filter string: [^:]* \(filter, column 12\)\n")
+
+    def test_what_is_wrong_is_said(self):
+        run = self.s.post("/api/v1/runs", {}).json["id"]
+        self.assertIn('"scale" must be linear or log, not "lg"', self.s.get(f"/api/v1/series?run={run}&key=loss&scale=lg").json["detail"])
+        self.assertEqual(self.s.request("PUT", f"/api/v1/runs/{run}/artifacts/folder/file", b"x").status, 201)
+        self.assertRegex(self.s.get(f"/api/v1/runs/{run}/artifacts/folder").json["detail"], "/folder.* is a directory$")
+
+    def test_a_name_that_is_in_the_trash(self):
+        experiment = self.s.post("/api/v1/experiments", {"name": "thrown"}).json["id"]
+        answer = self.s.post("/api/v1/experiments", {"name": "thrown"})
+        self.assertEqual((answer.status, answer.json["detail"], answer.json["hint"]), (409, 'there is an experiment "thrown" already', None))
+        self.s.request("DELETE", f"/api/v1/experiments/{experiment}")
+        answer = self.s.post("/api/v1/experiments", {"name": "thrown"})
+        self.assertEqual((answer.status, answer.json["detail"]), (409, 'there is an experiment "thrown" already, in the trash'))
+        self.assertIn(f"winnow experiment restore {experiment}", answer.json["hint"])
+
+    def test_bodies_are_described(self):
+        """Every key that a body is said to have is read, and no other."""
+        api = self.s.get("/api/v1/openapi.json").json
+        run, experiment = self.s.post("/api/v1/runs", {}).json["id"], self.s.post("/api/v1/experiments", {"name": "described"}).json["id"]
+        self.s.post("/api/v1/models", {"name": "described"})
+        self.s.post("/api/v1/models/described/versions", {"source": "s3://b/x"})
+        for method, path in (("post", "/runs"), ("patch", "/runs/{id}"), ("post", "/runs/search"), ("post", "/runs/compare"), ("post", "/experiments"),
+                             ("patch", "/experiments/{id}"), ("post", "/models"), ("patch", "/models/{name}"), ("post", "/models/{name}/versions"),
+                             ("patch", "/models/{name}/versions/{version}"), ("put", "/models/{name}/aliases/{alias}")):
+            reference = api["paths"]["/api/v1" + path][method]["requestBody"]["content"]["application/json"]["schema"]["$ref"]
+            schema = api["components"]["schemas"][reference.rpartition("/")[2]]
+            place = path.replace("{id}", run if path.startswith("/runs") else experiment).replace("{name}", "described").replace("{version}", "1").replace("{alias}", "a")
+            for key in [*schema["properties"], "nonsense"]:
+                with self.subTest(method=method, path=path, key=key):
+                    answer = self.s.request(method.upper(), "/api/v1" + place, {key: None})
+                    self.assertEqual("unknown key" in str(answer.json), key == "nonsense", answer)
+            if schema.get("required"):
+                answer = self.s.request(method.upper(), "/api/v1" + place, {})
+                self.assertEqual(answer.status, 400, answer)
 
     def test_the_best_of_those_compared(self):
         runs = [self.s.post("/api/v1/runs", {}).json["id"] for _ in range(3)]

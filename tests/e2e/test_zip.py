@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 """Directories of artifacts as zip archives: whole, in any name, in little memory, however slow the reader."""
-import io, os, pathlib, socket, subprocess, sys, time, unittest, urllib.parse, zipfile
+import http.client, io, os, pathlib, socket, subprocess, sys, time, unittest, urllib.parse, zipfile
 
 WINNOW = pathlib.Path(sys.argv.pop(1)).resolve()
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "support"))
@@ -59,6 +59,20 @@ class Zip(unittest.TestCase):
     def test_files_that_are_archives_stay_what_they_are(self):
         run = self.make_run({"x.zip": b"mine", "x/y": b"z"})
         self.assertEqual(self.s.get(f"/api/v1/runs/{run}/artifacts/x.zip").body, b"mine")
+
+    def test_files_that_go_while_it_is_read(self):
+        run = self.make_run({"a.bin": b"", "b/gone": b"x", "c": b"there"})
+        with open(self.directory(run) / "a.bin", "r+b") as f:
+            f.truncate(100 << 20)  # more than waits in any buffer
+        connection = http.client.HTTPConnection("127.0.0.1", self.s.port, timeout=60)
+        connection.request("GET", f"/api/v1/runs/{run}/artifacts.zip")
+        answer = connection.getresponse()
+        begun = answer.read(1000)
+        self.assertEqual(self.s.request("DELETE", f"/api/v1/runs/{run}/artifacts/b/gone").status, 204)
+        archive = zipfile.ZipFile(io.BytesIO(begun + answer.read()))
+        connection.close()
+        self.assertIsNone(archive.testzip())
+        self.assertEqual((archive.namelist(), archive.read("c")), (["a.bin", "c"], b"there"))
 
     def test_what_is_not_there(self):
         run = self.make_run({"a": b"b"})

@@ -99,7 +99,8 @@ int artifact_open(struct artifact_store *store, struct str path, struct stat *re
   struct stat st;
   if (fstat(fd, &st) != 0 || !S_ISREG(st.st_mode)) {
     close(fd);
-    err_set(err, ERR_NOT_FOUND, "there is no artifact \"%.*s\"", STR_ARG(str_slice(path, 0, 200)));
+    err_set(err, ERR_NOT_FOUND, S_ISDIR(st.st_mode) ? "the artifact \"%.*s\" is a directory" : "there is no artifact \"%.*s\"",
+            STR_ARG(str_slice(path, 0, 200)));
     return -1;
   }
   *ret_stat = st;

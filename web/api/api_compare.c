@@ -266,6 +266,7 @@ const struct route api_compare_routes[] = {
      .body = BODY_BUFFER,
      .max_body = API_BODY_MAX,
      .handler = compare_runs,
-     .summary = "Params and metrics of some runs side by side"},
+     .summary = "Params and metrics of some runs side by side",
+     .request_schema = "run_compare"},
 };
 const size_t api_compare_route_count = ARRAY_LEN(api_compare_routes);

@@ -1,4 +1,6 @@
 /* /api/v1: experiments. */
+#include <inttypes.h>
+
 #include "tracker/names.h"
 #include "tracker/packed.h"
 #include "web/api/api_runs.h"
@@ -116,13 +118,34 @@ struct create_body {
   const json_t *tags;
 };
 
+/* The one that has the name; it may be gone again by now. */
+static void on_holder(void *ctx, const struct pg_reply *reply) {
+  struct experiment_op *op = ctx;
+  struct err err;
+  if (pg_ok(reply, &err)) {
+    bool in_trash = pg_rows(reply) > 0 && !pg_is_null(reply, 0, 5);
+    err_set(&err, ERR_EXISTS, "there is an experiment \"%.*s\" already%s", STR_ARG(str_slice(op->name, 0, 200)),
+            in_trash ? ", in the trash" : "");
+    if (in_trash)
+      err_hint(&err, "`winnow experiment restore %" PRId64 "`, or PATCH with {\"deleted\": false}, brings it back", pg_int(reply, 0, 0));
+  }
+  fail(op, &err);
+}
+
+static bool ask_holder(struct experiment_op *op, struct err *err) {
+  AUTO_PG_ARGS struct pg_args args;
+  pg_args_init(&args, STMT_EXPERIMENT_GET_BY_NAME);
+  pg_put_text(&args, op->name);
+  return pg_run(web_app(op->req)->pg, &args, 0, on_holder, op, err);
+}
+
 static void on_created(void *ctx, const struct pg_reply *reply) {
   struct experiment_op *op = ctx;
   struct err err;
   bool ok = pg_ok(reply, &err);
-  if (ok && pg_rows(reply) == 0)
-    ok = err_set(&err, ERR_EXISTS, "there is an experiment \"%.*s\" already", STR_ARG(str_slice(op->name, 0, 200)));
-  if (ok) {
+  if (ok && pg_rows(reply) == 0) {
+    ok = ask_holder(op, &err);
+  } else if (ok) {
     op->id = pg_int(reply, 0, 0);
     op->status = 201;
     ok = read_one(op, &err);
@@ -374,7 +397,8 @@ const struct route api_experiment_routes[] = {
      .max_body = API_BODY_MAX,
      .handler = create_experiment,
      .creates = CREATES,
-     .summary = "Make an experiment"},
+     .summary = "Make an experiment",
+     .request_schema = "experiment_new"},
     {.method = HTTP_GET, .path = "/experiments/{id}", .policy = POLICY_READ, .handler = get_experiment, .summary = "One experiment"},
     {.method = HTTP_PATCH,
      .path = "/experiments/{id}",
@@ -382,7 +406,8 @@ const struct route api_experiment_routes[] = {
      .body = BODY_BUFFER,
      .max_body = API_BODY_MAX,
      .handler = patch_experiment,
-     .summary = "Change name or tags, or take it out of the trash"},
+     .summary = "Change name or tags, or take it out of the trash",
+     .request_schema = "experiment_edit"},
     {.method = HTTP_DELETE,
      .path = "/experiments/{id}",
      .policy = POLICY_TRACK,

@@ -244,9 +244,10 @@ static bool read_word(struct http_req *req, const char *name, const char *const 
   for (size_t i = 0; i < count; i++)
     if (str_is(text, words[i]))
       return *ret = i, true;
-  err_set(err, ERR_INVALID, "\"%s\" is \"%.*s\"", name, STR_ARG(str_slice(text, 0, 64)));
-  const char *near = str_nearest_of(text, words, count);
-  return near ? err_hint(err, "did you mean \"%s\"?", near) : false;
+  char known[80] = "";
+  for (size_t i = 0; i < count; i++)
+    snprintf(known + strlen(known), sizeof known - strlen(known), "%s%s", i == 0 ? "" : i + 1 < count ? ", " : " or ", words[i]);
+  return err_set(err, ERR_INVALID, "\"%s\" must be %s, not \"%.*s\"", name, known, STR_ARG(str_slice(text, 0, 64)));
 }
 
 static bool read_whole(struct http_req *req, const char *name, int64_t *ret, bool *ret_given, struct err *err) {

@@ -11,8 +11,6 @@
 #include "web/tables.h"
 #include "web/tracking.h"
 
-enum { MODEL_NAME_MAX = 250 };
-
 /* One request under way; texts live as long as the request. */
 struct model_op {
   struct http_req *req;
@@ -220,7 +218,7 @@ static bool create(struct model_op *op, const struct model_body *in, struct err 
   size_t removed_count;
   if (!in->name.n)
     return err_set(err, ERR_INVALID, "\"name\" must not be empty");
-  if (!text_fits(in->name, MODEL_NAME_MAX, "name", err) ||
+  if (!model_name_check(in->name, "name", err) ||
       !api_tags(op->req, in->tags, REGISTRY_TAG_VALUE_MAX, &tags, &removed, &removed_count, err) ||
       !api_keep(op->req, in->name, &op->name, err))
     return false;
@@ -259,7 +257,7 @@ static bool patch(struct model_op *op, const struct model_body *in, struct err *
   const struct str *removed;
   size_t removed_count;
   if (!api_tags(op->req, in->tags, REGISTRY_TAG_VALUE_MAX, &tags, &removed, &removed_count, err) ||
-      !text_fits(in->name, MODEL_NAME_MAX, "name", err))
+      !model_name_check(in->name, "name", err))
     return false;
   struct pg_args *args = pg_batch_add(&batch, STMT_MODEL_SET_TAGS);
   pg_put_text(args, op->name);
@@ -719,10 +717,10 @@ static void delete_alias(struct http_req *req) {
     fail(op, &err);
 }
 
-#define ROW(method_word, path_text, policy_word, handler_fn, text)                                                                         \
+#define ROW(method_word, path_text, policy_word, handler_fn, text, request)                                                                \
   {                                                                                                                                        \
     .method = method_word, .path = path_text, .policy = policy_word, .body = BODY_BUFFER, .max_body = API_BODY_MAX, .handler = handler_fn, \
-    .summary = text                                                                                                                        \
+    .summary = text, .request_schema = request                                                                                             \
   }
 #define GET_ROW(path_text, handler_fn, text, query_text) \
   { .method = HTTP_GET, .path = path_text, .policy = POLICY_READ, .handler = handler_fn, .summary = text, .query = query_text }
@@ -736,10 +734,11 @@ const struct route api_model_routes[] = {
      .max_body = API_BODY_MAX,
      .handler = create_model,
      .creates = CREATES,
-     .summary = "Make a registered model"},
+     .summary = "Make a registered model",
+     .request_schema = "model_new"},
     GET_ROW("/models/{name}", get_model, "One registered model", NULL),
-    ROW(HTTP_PATCH, "/models/{name}", POLICY_CURATE, patch_model, "Change name, description or tags"),
-    ROW(HTTP_DELETE, "/models/{name}", POLICY_CURATE, delete_model, "Remove a registered model and its versions"),
+    ROW(HTTP_PATCH, "/models/{name}", POLICY_CURATE, patch_model, "Change name, description or tags", "model_edit"),
+    ROW(HTTP_DELETE, "/models/{name}", POLICY_CURATE, delete_model, "Remove a registered model and its versions", NULL),
     GET_ROW("/models/{name}/versions", list_versions, "List the versions of a model, newest first",
             "filter:string,limit:integer,cursor:string"),
     {.method = HTTP_POST,
@@ -749,11 +748,12 @@ const struct route api_model_routes[] = {
      .max_body = API_BODY_MAX,
      .handler = create_version,
      .creates = CREATES,
-     .summary = "Register a version"},
+     .summary = "Register a version",
+     .request_schema = "version_new"},
     GET_ROW("/models/{name}/versions/{version}", get_version, "One version", NULL),
-    ROW(HTTP_PATCH, "/models/{name}/versions/{version}", POLICY_CURATE, patch_version, "Change stage, description or tags"),
-    ROW(HTTP_DELETE, "/models/{name}/versions/{version}", POLICY_CURATE, delete_version, "Remove a version; its number stays taken"),
-    ROW(HTTP_PUT, "/models/{name}/aliases/{alias}", POLICY_CURATE, put_alias, "Let an alias name a version"),
-    ROW(HTTP_DELETE, "/models/{name}/aliases/{alias}", POLICY_CURATE, delete_alias, "Remove an alias"),
+    ROW(HTTP_PATCH, "/models/{name}/versions/{version}", POLICY_CURATE, patch_version, "Change stage, description or tags", "version_edit"),
+    ROW(HTTP_DELETE, "/models/{name}/versions/{version}", POLICY_CURATE, delete_version, "Remove a version; its number stays taken", NULL),
+    ROW(HTTP_PUT, "/models/{name}/aliases/{alias}", POLICY_CURATE, put_alias, "Let an alias name a version", "alias_new"),
+    ROW(HTTP_DELETE, "/models/{name}/aliases/{alias}", POLICY_CURATE, delete_alias, "Remove an alias", NULL),
 };
 const size_t api_model_route_count = ARRAY_LEN(api_model_routes);

@@ -53,9 +53,17 @@ static void on_found(void *ctx, const struct pg_reply *reply) {
     http_reply_error(op->req, &err);
 }
 
+static bool experiment_is_no_id(struct err *err, size_t at, struct str text) {
+  char path[48];
+  snprintf(path, sizeof path, "experiments[%zu]", at);
+  err_set(err, ERR_INVALID, "\"%s\" must be the id of an experiment, not \"%.*s\"", path, STR_ARG(str_slice(text, 0, 64)));
+  err_at(err, path, 0, 0);
+  return err_hint(err, "GET /api/v1/experiments?filter=name='NAME' tells the id");
+}
+
 static bool read_scope(struct mlflow_search *op, const struct search_body *in, struct err *err) {
   const struct str *texts;
-  size_t count, known = 0;
+  size_t count;
   enum run_state state;
   op->search.domain = FILTER_RUNS;
   op->search.hide_parents = true;
@@ -67,9 +75,10 @@ static bool read_scope(struct mlflow_search *op, const struct search_body *in, s
   if (!ids)
     return err_no_memory(err);
   for (size_t i = 0; i < count; i++)
-    known += str_to_i64(texts[i], &ids[known]);
+    if (!str_to_i64(texts[i], &ids[i]))
+      return experiment_is_no_id(err, i, texts[i]);
   op->search.experiments = ids;
-  op->search.experiment_count = known;
+  op->search.experiment_count = count;
   op->search.of_sweep = in->sweep.n > 0;
   if (in->sweep.n && !id_parse(in->sweep, &op->search.sweep))
     return err_set(err, ERR_NOT_FOUND, "there is no sweep \"%.*s\"", STR_ARG(str_slice(in->sweep, 0, 64)));
@@ -126,6 +135,7 @@ const struct route api_run_search_routes[] = {
      .body = BODY_BUFFER,
      .max_body = API_BODY_MAX,
      .handler = search_runs,
-     .summary = "Search runs"},
+     .summary = "Search runs",
+     .request_schema = "run_search"},
 };
 const size_t api_run_search_route_count = ARRAY_LEN(api_run_search_routes);

@@ -359,7 +359,11 @@ static void create_run(struct http_req *req) {
     return;
   bool ok = api_body(req, &tree, &err);
   const json_t *command = ok ? json_object_get(tree, "command") : NULL;
-  if (command && !json_is_null(command))
+  if (json_is_null(command)) {
+    json_object_del(tree, "command");
+    command = NULL;
+  }
+  if (command)
     api_launch(req, json_incref(tree));
   else if (!(ok && json_decode(tree, fields, ARRAY_LEN(fields), "", &in, &err) && create(op, &in, &err)))
     fail(op, &err);
@@ -491,10 +495,10 @@ static void delete_run(struct http_req *req) {
 static void restore_run(struct http_req *req) {
   move_run(req, STMT_RUN_RESTORE, 200);
 }
-#define ROW(method_word, path_text, policy_word, handler_fn, text)                                                                         \
+#define ROW(method_word, path_text, policy_word, handler_fn, text, request)                                                                \
   {                                                                                                                                        \
     .method = method_word, .path = path_text, .policy = policy_word, .body = BODY_BUFFER, .max_body = API_BODY_MAX, .handler = handler_fn, \
-    .summary = text                                                                                                                        \
+    .summary = text, .request_schema = request                                                                                             \
   }
 
 const struct route api_run_routes[] = {
@@ -506,6 +510,7 @@ const struct route api_run_routes[] = {
      .handler = create_run,
      .creates = CREATES_BY_KEY,
      .summary = "Make a run that somebody else executes, or launch one",
+     .request_schema = "run_new",
      .doc =
          "Without `command` the run is only tracked: `experiment` or `experiment_id`, `name`, `started`, `params`, `tags`. With `command` "
          "(a list, one item an argument; needs the scope `submit`) it waits in the queue and runs as a trial would: also `resources`, "
@@ -513,8 +518,8 @@ const struct route api_run_routes[] = {
          "`inherit_env`, `tty`, `log_max`, `log_spool_max`, `log_policy` as in a sweep file, and what the command line adds: "
          "`directory`, `code`, `environment`."},
     {.method = HTTP_GET, .path = "/runs/{id}", .policy = POLICY_READ, .handler = get_run, .summary = "One run"},
-    ROW(HTTP_PATCH, "/runs/{id}", POLICY_TRACK, patch_run, "Change name, state or tags"),
+    ROW(HTTP_PATCH, "/runs/{id}", POLICY_TRACK, patch_run, "Change name, state or tags", "run_edit"),
     {.method = HTTP_DELETE, .path = "/runs/{id}", .policy = POLICY_TRACK, .handler = delete_run, .summary = "Put a run into the trash"},
-    ROW(HTTP_POST, "/runs/{id}/restore", POLICY_TRACK, restore_run, "Take a run out of the trash"),
+    ROW(HTTP_POST, "/runs/{id}/restore", POLICY_TRACK, restore_run, "Take a run out of the trash", NULL),
 };
 const size_t api_run_route_count = ARRAY_LEN(api_run_routes);

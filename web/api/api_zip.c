@@ -41,16 +41,24 @@ static bool is_worth_packing(struct str name) {
   return strncmp(type, "text/", 5) == 0 || strcmp(type, "image/svg+xml") == 0;
 }
 
+/* No file is open then if it is gone since the directory was listed: the archive holds what is there when its turn comes. */
 static bool open_next(struct zip_op *op, struct buf *out, struct err *err) {
   struct str name = str_of(op->names.p + op->at);
   AUTO_BUF struct buf path = BUF_INIT(64 * KIB);
   struct stat st;
+  struct err why;
   buf_printf(&path, "%.*s/%.*s", STR_ARG(op->directory), STR_ARG(name));
   if (!buf_ok(&path, err))
     return false;
-  op->fd = artifact_open(op->store, op->directory.n ? buf_str(&path) : name, &st, err);
+  op->fd = artifact_open(op->store, op->directory.n ? buf_str(&path) : name, &st, &why);
   op->at += name.n + 1;
-  return op->fd >= 0 && zip_begin_file(op->zip, name, (uint64_t)st.st_size, st.st_mtime, is_worth_packing(name), out, err);
+  if (op->fd < 0 && why.code == ERR_NOT_FOUND)
+    return true;
+  if (op->fd < 0) {
+    *err = why;
+    return false;
+  }
+  return zip_begin_file(op->zip, name, (uint64_t)st.st_size, st.st_mtime, is_worth_packing(name), out, err);
 }
 
 static bool fill(void *ctx, struct buf *out, bool *ret_more, struct err *err) {
@@ -63,6 +71,8 @@ static bool fill(void *ctx, struct buf *out, bool *ret_more, struct err *err) {
     }
     if (op->fd < 0 && !open_next(op, out, err))
       return false;
+    if (op->fd < 0)
+      continue;
     ssize_t n = read(op->fd, op->bytes, READ_PIECE);
     if (n < 0 && errno != EINTR)
       return err_errno(err, errno, "cannot read an artifact");

@@ -187,17 +187,10 @@ bool registry_check_tag(struct str key, struct str *value, const char *path UNUS
   return key_check(key, "key", err) && text_fits(key, KEY_MAX, "key", err) && text_fits(*value, REGISTRY_TAG_VALUE_MAX, "value", err);
 }
 
-static bool check_name(struct str name, const char *parameter, struct err *err) {
-  for (size_t i = 0; i < name.n; i++)
-    if (name.p[i] == 0)
-      return invalid_value(err, parameter, name, NULL);
-  return text_fits(name, 2000, parameter, err);
-}
-
 static bool create(struct registry_op *op, struct err *err) {
   AUTO_BUF struct buf tags = BUF_INIT(64 * MIB);
   AUTO_PG_BATCH struct pg_batch batch = PG_BATCH_INIT;
-  if (!check_name(op->name, "name", err) || !mlflow_pack(op->list, "tags", registry_check_tag, NULL, &tags, err))
+  if (!model_name_check(op->name, "name", err) || !mlflow_pack(op->list, "tags", registry_check_tag, NULL, &tags, err))
     return false;
   struct pg_args *args = pg_batch_add(&batch, STMT_MODEL_CREATE);
   pg_put_text(args, op->name);
@@ -236,7 +229,7 @@ static void rename_model(struct http_req *req) {
   pg_put_int(args, tracking_now(req));
   pg_put_text(args, tracking_actor(req));
   put_read_model(&batch, op->new_name);
-  if (!check_name(op->new_name, "new_name", &err) || !pg_run_batch(registry_pool(op), &batch, 0, on_model_changed, op, &err))
+  if (!model_name_check(op->new_name, "new_name", &err) || !pg_run_batch(registry_pool(op), &batch, 0, on_model_changed, op, &err))
     registry_fail(op, &err);
 }
 

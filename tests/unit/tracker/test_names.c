@@ -54,6 +54,16 @@ static void keys(void **state) {
   assert_true(strncmp(err.text, "Invalid value \"a$\\\"\\u00f6\\n\" for parameter 'tags[1].key' supplied: ", 67) == 0);
 }
 
+static void names_of_models(void **state UNUSED) {
+  struct err err;
+  assert_true(model_name_check(STR("a/b:c ..."), "name", &err));
+  assert_true(model_name_check(STR("..."), "name", &err));
+  assert_false(model_name_check(STR("."), "name", &err));
+  assert_false(model_name_check(STR(".."), "name", &err));
+  assert_non_null(strstr(err.text, RESOLVES "'..'"));
+  assert_false(model_name_check(STR("a\0b"), "new_name", &err));
+}
+
 static void lengths_are_in_characters(void **state) {
   (void)state;
   struct err err;
@@ -279,6 +289,7 @@ static void packed_text_comes_back(void **state) {
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(keys),
+      cmocka_unit_test(names_of_models),
       cmocka_unit_test(lengths_are_in_characters),
       cmocka_unit_test(ids_and_aliases),
       cmocka_unit_test(artifact_paths),
