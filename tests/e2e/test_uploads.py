@@ -259,6 +259,7 @@ class Uploads(Case):
         self.assertEqual(complete().status, 503)  # under way
         time.sleep(0.3)  # for what must not happen meanwhile
         self.s.kill()
+        wait(lambda: self.s.postgres() == [], "the end of the database, so that the answer is not kept after all")
         thread.join()
         holder.communicate()
         self.s.start()
