@@ -42,6 +42,11 @@ static inline bool str_ends(struct str s, struct str suffix) {
   return s.n >= suffix.n && str_eq(str_n(s.p + (s.n - suffix.n), suffix.n), suffix);
 }
 
+/* Is the path `top`, or does it lie below it? Below "" lies everything. */
+static inline bool str_is_at_or_below(struct str path, struct str top) {
+  return top.n == 0 || (str_starts(path, top) && (path.n == top.n || path.p[top.n] == '/'));
+}
+
 /* Clamped to what there is. */
 static inline struct str str_slice(struct str s, size_t from, size_t to) {
   to = MIN_OF(to, s.n);

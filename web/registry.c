@@ -187,9 +187,7 @@ static struct str local_path(struct str uri) {
 /* Lies the local path `source` at or below the directory that `uri` names? */
 static bool is_below(struct str source, struct str uri) {
   struct str path = local_path(source), directory = local_path(uri);
-  if (!directory.n || directory.p[0] != '/' || !str_starts(path, directory))
-    return false;
-  return path.n == directory.n || path.p[directory.n] == '/';
+  return directory.n && directory.p[0] == '/' && str_is_at_or_below(path, directory);
 }
 
 static void on_logged_model(void *ctx, const struct pg_reply *reply) {

@@ -1,4 +1,5 @@
--- What lies below a location: a query or a fragment stays at the end of a URI, and one slash stands between. Of a location without a scheme
+-- What lies below a location: a query or a fragment stays at the end of a URI, and one slash stands between: of "mlflow-artifacts:/" and a
+-- run's id a host was made, "mlflow-artifacts://<id>", so that the files of all its runs lay in one place. Of a location without a scheme
 -- everything is a path.
 create function uri_below(location text, rest text) returns text language sql immutable parallel safe as $$
   select case when location ~ '^[[:alpha:]][[:alnum:]+.-]*:.*[?#]' then regexp_replace(location, '/*(?=[?#])', '/' || rest)

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 """Idempotency-Key: what creates is done once, however often it is sent."""
-import json, os, pathlib, signal, subprocess, sys, threading, unittest, uuid
+import json, pathlib, subprocess, sys, threading, unittest, uuid
 
 WINNOW = pathlib.Path(sys.argv.pop(1)).resolve()
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "support"))
@@ -165,8 +165,7 @@ class Restart(unittest.TestCase):
             asking = threading.Thread(target=lambda: answers.append(post()))
             asking.start()
             wait(lambda: s.sql("select count(*) from pg_locks where not granted") != "0", "the question")
-            for pid in s.postgres():
-                os.kill(pid, signal.SIGKILL)
+            s.kill_postgres()
             lock.communicate()
             asking.join()
             self.assertEqual(answers[0].status, 503)

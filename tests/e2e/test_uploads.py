@@ -279,8 +279,7 @@ class Uploads(Case):
                 holder = self.hold_back(what, table)
                 thread, answers = self.in_background(complete)
                 wait(self.somebody_waits, "a statement")
-                for pid in self.s.postgres():
-                    os.kill(pid, signal.SIGKILL)
+                self.s.kill_postgres()
                 holder.communicate()
                 thread.join()
                 wait(lambda: self.s.get("/api/v1/status").json["database"]["up"] and self.s.get("/api/v1/experiments").status == 200, "the database")

@@ -306,13 +306,22 @@ static void a_file_that_does_not_get_its_place(void **state UNUSED) {
   assert_true(row_is_of("later"));
 }
 
+/* The database has no place for a new row of a file that is there. */
+static void fill_disk(void) {
+  pg_cluster_sql(&cluster, "create function public.full_disk() returns trigger language plpgsql as "
+                           "$$ begin raise exception 'full' using errcode = '53100'; end $$;"
+                           "create trigger full_disk before update on winnow.artifact for each row execute function public.full_disk()");
+}
+
+static void empty_disk(void) {
+  pg_cluster_sql(&cluster, "drop function public.full_disk() cascade");
+}
+
 /* The database takes no row: it is told of the file as soon as it takes one. Who comes to the path meanwhile waits for that. */
 static void a_row_that_cannot_be_written_yet(void **state UNUSED) {
   struct outcome first, second;
   put("before");
-  pg_cluster_sql(&cluster, "create function public.full_disk() returns trigger language plpgsql as "
-                           "$$ begin raise exception 'full' using errcode = '53100'; end $$;"
-                           "create trigger full_disk before update on winnow.artifact for each row execute function public.full_disk()");
+  fill_disk();
   begin(PATH, "first", &first);
   wait_for(&first);
   assert_false(first.ok);
@@ -321,7 +330,7 @@ static void a_row_that_cannot_be_written_yet(void **state UNUSED) {
   begin(PATH, "second", &second);
   loop_for(cluster.loop, 50);
   assert_string_equal(content(), "first");
-  pg_cluster_sql(&cluster, "drop function public.full_disk() cascade");
+  empty_disk();
   wait_for(&second);
   assert_true(second.ok);
   assert_true(row_is_of("second"));
@@ -332,16 +341,14 @@ static void a_row_that_cannot_be_written_yet(void **state UNUSED) {
 static void a_row_that_is_never_written(void **state UNUSED) {
   struct outcome first, second;
   put("before");
-  pg_cluster_sql(&cluster, "create function public.full_disk() returns trigger language plpgsql as "
-                           "$$ begin raise exception 'full' using errcode = '53100'; end $$;"
-                           "create trigger full_disk before update on winnow.artifact for each row execute function public.full_disk()");
+  fill_disk();
   begin(PATH, "first", &first);
   wait_for(&first);
   begin(PATH, "second", &second);
   close_store();
   loop_for(cluster.loop, 100);
   assert_true(second.done && !second.ok);
-  pg_cluster_sql(&cluster, "drop function public.full_disk() cascade");
+  empty_disk();
   open_store();
   settle();
   assert_true(row_is_of(content()));

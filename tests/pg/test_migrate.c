@@ -161,7 +161,7 @@ static void test_kept_versions_get_their_address(void **state) {
   (void)state;
   struct err err;
   struct migrate_report report;
-  assert_true(migrate_with(cluster.conninfo, migrations, before("0027_places"), &report, &err));
+  assert_true(migrate_with(cluster.conninfo, migrations, before("0027_kept_address"), &report, &err));
   pg_cluster_sql(&cluster,
                  "insert into registered_model (name, created, updated) values ('m', 1, 1);"
                  "insert into artifact values ('0/r/artifacts/model/a', 1, sha256('a'), 1), ('0/r/artifacts/one', 1, sha256('a'), 1);"

@@ -70,6 +70,7 @@ class Service:
     def close(self):
         self.stop(check=False)
         if not self.keep:
+            end_jobs_of(self.home)
             shutil.rmtree(self.home, ignore_errors=True)
 
     def spawn(self):
@@ -167,6 +168,25 @@ class Service:
     def postgres(self):
         """Processes of the private Postgres: those whose command line names our directory."""
         return processes_with(str(self.data))
+
+    def kill_postgres(self):
+        """Its sudden end, until all of it has gone and the next one answers."""
+        killed = set(self.postgres())
+        for pid in killed:
+            os.kill(pid, signal.SIGKILL)
+        wait(lambda: not killed.intersection(self.postgres()), "the end of Postgres")
+        wait(lambda: subprocess.run([*self.psql(), "-c", "select 1"], env=self.psql_env(), capture_output=True).returncode == 0, "another Postgres")
+
+
+def end_jobs_of(home):
+    """Jobs outlive their service, and would wait for it for hours: companions, and what has their environment."""
+    for entry in filter(str.isdigit, os.listdir("/proc")):
+        try:
+            process = pathlib.Path("/proc") / entry
+            if str(home).encode() in (process / "cmdline").read_bytes() + (process / "environ").read_bytes():
+                os.kill(int(entry), signal.SIGKILL)
+        except OSError:
+            pass
 
 
 def processes_with(text):

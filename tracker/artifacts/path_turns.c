@@ -1,11 +1,7 @@
 #include "tracker/artifacts/path_turns.h"
 
-static bool is_at_or_below(struct str path, struct str top) {
-  return top.n == 0 || (str_starts(path, top) && (path.n == top.n || path.p[top.n] == '/'));
-}
-
 bool path_turn_excludes(struct str a, struct str b) {
-  return is_at_or_below(a, b) || is_at_or_below(b, a);
+  return str_is_at_or_below(a, b) || str_is_at_or_below(b, a);
 }
 
 static struct path_turn *turn_of(struct list_node *node) {

@@ -109,9 +109,15 @@ static bool announces_best(struct log_parse *p) {
 
 static void one_line(struct log_parse *p, struct str text, uint64_t number);
 
-static void begin_line(struct log_parse *p) {
+/* What a line says of itself beside its place. */
+static void forget_line(struct log_parse *p) {
   p->line_section = p->label = STR("");
-  p->complete_bar = p->running_bar = p->refused = p->measured = false;
+  p->complete_bar = p->running_bar = p->refused = p->best = false;
+}
+
+static void begin_line(struct log_parse *p) {
+  forget_line(p);
+  p->measured = false;
   p->own = PLACE_NONE;
   p->message = STR("");
   p->raw_n = 0;
@@ -176,8 +182,7 @@ static void end_block(struct log_parse *p) {
   p->kept.block.kind = BLOCK_NONE;
   if (kind == BLOCK_BOX) {
     p->tokens_n = p->first = 0;
-    p->line_section = p->label = STR("");
-    p->complete_bar = p->running_bar = p->refused = p->best = false;
+    forget_line(p);
     log_settle_box(p);
     return;
   }
@@ -229,8 +234,7 @@ static void settle_dict(struct log_parse *p) {
   uint64_t number = p->kept.block.first_line;
   p->kept.block.kind = BLOCK_NONE;
   p->number = number;
-  p->line_section = p->label = STR("");
-  p->complete_bar = p->running_bar = p->refused = p->best = false;
+  forget_line(p);
   p->own = PLACE_NONE;
   p->raw_n = 0;
   log_read_tokens(p, str_slice(text, 0, brace));
@@ -305,8 +309,7 @@ size_t log_parse_end(struct log_parse *p, const struct log_point **ret) {
 
 size_t log_parse_record(struct log_parse *p, struct str text, uint64_t number, const struct log_point **ret) {
   p->points_n = p->scratch_n = p->raw_n = p->tokens_n = p->first = 0;
-  p->line_section = p->label = STR("");
-  p->complete_bar = p->running_bar = p->refused = p->best = false;
+  forget_line(p);
   p->kept.carried = p->own = PLACE_NONE;
   p->number = number;
   p->record = true;

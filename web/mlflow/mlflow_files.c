@@ -99,10 +99,6 @@ static void guard_end(struct guard *guard, const struct err *err) {
   guard->then(guard->ctx, err);
 }
 
-static bool is_at_or_below(struct str path, struct str top) {
-  return str_starts(path, top) && (path.n == top.n || path.p[top.n] == '/');
-}
-
 /* Of "<location>/<run id>/artifacts" and "<location>/models/m-<id>/artifacts": all up to the id is its own. */
 static bool is_of(const struct guard *guard, struct str uri) {
   AUTO_BUF struct buf base = BUF_INIT(64 * KIB);
@@ -112,7 +108,7 @@ static bool is_of(const struct guard *guard, struct str uri) {
     return false;
   if (str_ends(place, STR("/artifacts")))
     place.n -= strlen("/artifacts");
-  return is_at_or_below(guard->path, place);
+  return place.n && str_is_at_or_below(guard->path, place);
 }
 
 static bool is_own_or_child(const struct access_principal *who, struct id run, struct str parent) {
@@ -209,7 +205,7 @@ static bool ask_owners(struct guard *guard, struct err *err) {
 
 /* What versions of the registry keep: written by us alone. */
 static bool is_kept(struct str path) {
-  return is_at_or_below(path, STR("registry"));
+  return str_is_at_or_below(path, STR("registry"));
 }
 
 void files_guard(struct http_req *req, struct str path, enum files_use use, files_guard_fn *then, void *ctx) {
