@@ -7,6 +7,25 @@
 #include "base/buf.h"
 #include "base/file.h"
 
+enum { REMAINS_MS = 5000, STEP_MS = 10 };
+
+/* A child that a killed service was about to start holds its descriptors until it is another program: that takes a moment. */
+static bool lock(int fd, const char *dir) {
+  int waited_ms = 0;
+  while (flock(fd, LOCK_EX | LOCK_NB) != 0) {
+    if (errno != EWOULDBLOCK)
+      return false;
+    bool is_held = waited_ms >= REMAINS_MS || data_lock_holder_lives(dir);
+    if (is_held) {
+      errno = EWOULDBLOCK;
+      return false;
+    }
+    usleep(STEP_MS * 1000);
+    waited_ms += STEP_MS;
+  }
+  return true;
+}
+
 bool data_lock_take(const char *dir, int *ret_fd, struct err *err) {
   AUTO_BUF struct buf path = BUF_INIT(8 * KIB);
   buf_printf(&path, "%s/lock", dir);
@@ -16,7 +35,7 @@ bool data_lock_take(const char *dir, int *ret_fd, struct err *err) {
   if (fd < 0)
     return err_errno(err, errno, "cannot open %s", path.p);
   char holder[32] = "";
-  if (flock(fd, LOCK_EX | LOCK_NB) != 0) {
+  if (!lock(fd, dir)) {
     if (errno != EWOULDBLOCK)
       return err_errno(err, errno, "cannot lock %s", path.p);
     ssize_t n = pread(fd, holder, sizeof holder - 1, 0);

@@ -12,7 +12,15 @@
 #define ATTEMPT_MARK "WINNOW_ATTEMPT="
 
 /* Of /proc/PID/stat, in the manual's numbering, and of its flags. */
-enum { FIELD_STATE = 3, FIELD_FLAGS = 9, FIELD_THREADS = 20, FIELD_ENV_END = 51, FLAG_EXITING = 0x4, FLAG_KERNEL = 0x200000 };
+enum {
+  FIELD_STATE = 3,
+  FIELD_FLAGS = 9,
+  FIELD_THREADS = 20,
+  FIELD_ENV_START = 50,
+  FIELD_ENV_END = 51,
+  FLAG_EXITING = 0x4,
+  FLAG_KERNEL = 0x200000
+};
 
 enum { LOOK_MIN_MS = 5, LOOK_MAX_MS = 500, PATIENCE_MS = 27000 };
 
@@ -43,7 +51,7 @@ bool leftover_is_between(struct str stat, bool readable, bool is_mine) {
   if (!name_end)
     return false;
   struct str rest = str_slice(stat, (size_t)(name_end - stat.p) + 2, stat.n), word;
-  int64_t value, flags = 0, threads = 0, env_end = 0;
+  int64_t value, flags = 0, threads = 0, env_start = 0, env_end = 0;
   bool is_dead = false;
   for (int field = FIELD_STATE; field <= FIELD_ENV_END && str_split(&rest, ' ', &word); field++) {
     if (field == FIELD_STATE)
@@ -54,12 +62,14 @@ bool leftover_is_between(struct str stat, bool readable, bool is_mine) {
       flags = value;
     else if (field == FIELD_THREADS)
       threads = value;
+    else if (field == FIELD_ENV_START)
+      env_start = value;
     else if (field == FIELD_ENV_END)
       env_end = value;
   }
   if (flags & FLAG_KERNEL || (is_dead && threads <= 1)) /* that holds nothing, and may stay for ever */
     return false;
-  return is_dead || flags & FLAG_EXITING ? readable || is_mine : readable && !env_end;
+  return is_dead || flags & FLAG_EXITING ? readable || is_mine : readable && (!env_end || env_end > env_start);
 }
 
 static enum leftover_found look_at_memory(const char *pid, bool readable) {

@@ -43,7 +43,8 @@ struct leftover_marks {
 void leftover_marks_make(struct leftover_marks *marks, struct id run, int32_t attempt);
 
 /* A process gives up its memory, and with it its environment, before its files and locks; from then on only root may ask for it. A new
- * program gets its environment last. Is one without environment, of which /proc/PID/stat says this, in between? Pure. */
+ * program gets its environment last, and whoever was about to read the one before finds nothing. Is one whose environment was empty, and of
+ * which /proc/PID/stat says this afterwards, in between? Pure. */
 bool leftover_is_between(struct str stat, bool readable, bool is_mine);
 
 #endif

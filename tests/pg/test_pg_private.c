@@ -273,6 +273,19 @@ static void test_two_services_one_directory(void **state) {
   fd_close(&first);
   assert_true(data_lock_take(dir.path, &second, &err));
   fd_close(&second);
+  /* One that died while a child of it was not yet another program. */
+  pid_t killed = fork();
+  if (killed == 0) {
+    bool taken = data_lock_take(dir.path, &first, &err);
+    if (taken && fork() == 0)
+      usleep(300000);
+    _exit(taken ? 0 : 1);
+  }
+  int status;
+  assert_int_equal(waitpid(killed, &status, 0), killed);
+  assert_int_equal(status, 0);
+  assert_true(data_lock_take(dir.path, &second, &err));
+  fd_close(&second);
   temp_dir_remove(&dir);
 }
 

@@ -286,20 +286,22 @@ static void what_many_left_is_ended_together(void **state UNUSED) {
   assert_int_equal(told.all, MANY);
 }
 
-#define STAT(state, flags, threads, env_end)                                  \
+#define STAT(state, flags, threads, environment)                              \
   STR("7 (a) b) " state " 1 7 7 0 -1 " flags " 1 0 0 0 0 0 0 0 20 0 " threads \
       " 0 9 0 0 18446744073709551615 0 0 0 0 0 0 0 0 2 1 0 0 17 0 "           \
-      "0 0 0 0 0 0 0 0 0 0 0 " env_end " 0\n")
+      "0 0 0 0 0 0 0 0 0 0 " environment " 0\n")
 
 static void who_has_no_environment_may_be_on_its_way(void **state UNUSED) {
-  assert_true(leftover_is_between(STAT("R", "4194304", "1", "0"), true, true)); /* into a new program */
-  assert_false(leftover_is_between(STAT("R", "4194304", "1", "0"), false, true));
-  assert_false(leftover_is_between(STAT("S", "4194304", "1", "140720"), true, true)); /* it has none */
-  assert_true(leftover_is_between(STAT("R", "4194308", "1", "0"), false, true));      /* out */
-  assert_false(leftover_is_between(STAT("R", "4194308", "1", "0"), false, false));
-  assert_true(leftover_is_between(STAT("Z", "4194308", "2", "0"), false, true)); /* out, but for a thread */
-  assert_false(leftover_is_between(STAT("Z", "4194308", "1", "0"), true, true)); /* a zombie stays as long as its parent likes */
-  assert_false(leftover_is_between(STAT("S", "2097220", "1", "0"), true, true)); /* the kernel's own */
+  assert_true(leftover_is_between(STAT("R", "4194304", "1", "0 0"), true, true)); /* into a new program */
+  assert_false(leftover_is_between(STAT("R", "4194304", "1", "0 0"), false, true));
+  assert_false(leftover_is_between(STAT("S", "4194304", "1", "140720 140720"), true, true));  /* it has none */
+  assert_true(leftover_is_between(STAT("S", "4194304", "1", "140720 140900"), true, true));   /* it was on its way when it was read */
+  assert_false(leftover_is_between(STAT("S", "4194304", "1", "140720 140900"), false, true)); /* others' */
+  assert_true(leftover_is_between(STAT("R", "4194308", "1", "0 0"), false, true));            /* out */
+  assert_false(leftover_is_between(STAT("R", "4194308", "1", "0 0"), false, false));
+  assert_true(leftover_is_between(STAT("Z", "4194308", "2", "0 0"), false, true)); /* out, but for a thread */
+  assert_false(leftover_is_between(STAT("Z", "4194308", "1", "0 0"), true, true)); /* a zombie stays as long as its parent likes */
+  assert_false(leftover_is_between(STAT("S", "2097220", "1", "0 0"), true, true)); /* the kernel's own */
   assert_false(leftover_is_between(STR("7 (a"), true, true));
   assert_false(leftover_is_between(STR(""), true, true));
 }
