@@ -171,6 +171,17 @@ begin
 end
 $$;
 
+CREATE FUNCTION winnow.run_descends(descendant uuid, ancestor uuid) RETURNS boolean
+    LANGUAGE sql STABLE
+    AS $_$
+  with recursive line (id, step) as (
+    select descendant, 0
+    union all
+    select case when r.tags ->> 'mlflow.parentRunId' ~ '^[0-9a-fA-F]{32}$' then (r.tags ->> 'mlflow.parentRunId')::uuid end, l.step + 1
+    from line l join run r on r.id = l.id where l.id <> ancestor and l.step < 16)
+  select exists (select from line where id = ancestor)
+$_$;
+
 CREATE FUNCTION winnow.run_index_metrics(most integer) RETURNS bigint
     LANGUAGE plpgsql
     AS $$

@@ -97,6 +97,7 @@ struct access_rules {
 /* What the request shows. Absent texts are STR_NONE. */
 struct access_facts {
   enum route_policy policy;
+  enum route_reach reach;
   bool unsafe_method; /* not GET, HEAD or OPTIONS */
   bool over_unix;
   uid_t peer_uid; /* over_unix */

@@ -28,6 +28,11 @@ const char *route_policy_name(enum route_policy policy) {
   return names[policy];
 }
 
+const char *route_reach_name(enum route_reach reach) {
+  static const char *const names[] = {"nothing", "any", "named", "child", "model", "version", "files"};
+  return names[reach];
+}
+
 /* ---- building ---- */
 
 static bool check_row(const struct route *row, struct err *err) {
