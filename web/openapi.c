@@ -21,9 +21,10 @@ static const char *reach_doc(const struct route *route) {
       [REACH_ANY] = " A job's token may.",
       [REACH_NAMED] = " A job's token may for its own run and the runs below it.",
       [REACH_CHILD] = " A job's token may below its own run (the tag `mlflow.parentRunId`).",
-      [REACH_MODEL] = " A job's token may from its own run and the runs below it.",
+      [REACH_MODEL] = " A job's token may for its own run and the runs below it.",
+      [REACH_NEW_VERSION] = " A job's token may from its own run and the runs below it.",
       [REACH_VERSION] = " A job's token may for what was made from its own run and the runs below it.",
-      [REACH_FILES] = " A job's token may for its own run and the runs below it.",
+      [REACH_FILES] = "",
   };
   bool is_bounded = route->reach != REACH_NOTHING && route->reach != REACH_ANY;
   return route->policy == POLICY_READ && is_bounded ? " A job's token may within the experiment of its run." : writing[route->reach];

@@ -7,7 +7,7 @@
 #include "web/http/http_reply.h"
 #include "web/idempotency.h"
 
-enum { NAMES_MAX = 512, VERSION_NONE = 0 };
+enum { NAMES_MAX = 512 };
 
 /* What a request names. */
 struct reach_op {
@@ -168,8 +168,9 @@ static void name_things(struct reach_op *op) {
     add_text(op, run_of_body(http_req_body(op->req), true, http_req_arena(op->req)));
     return;
   }
-  for (size_t i = 0; i < http_req_param_count(op->req); i++)
-    add_param(op, http_req_param_at(op->req, i));
+  if (http_req_route(op->req)->body == BODY_NONE)
+    for (size_t i = 0; i < http_req_param_count(op->req); i++)
+      add_param(op, http_req_param_at(op->req, i));
   AUTO_JSON json_t *tree = read_body(op);
   const char *key;
   json_t *value;
@@ -192,7 +193,8 @@ static struct str parent_of(const json_t *tags) {
 }
 
 static struct str keep(struct reach_op *op, struct str text) {
-  const char *copy = arena_strdup(http_req_arena(op->req), text);
+  const char *copy = text.p ? arena_strdup(http_req_arena(op->req), text) : NULL;
+  op->is_full |= text.p && !copy;
   return copy ? str_n(copy, text.n) : STR_NONE;
 }
 
@@ -208,10 +210,9 @@ static void add_version_source(struct reach_op *op, struct str rest) {
 }
 
 static void name_origins(struct reach_op *op, const json_t *body) {
-  static const char *const keys[] = {"source_run_id", "run_id", "model_id"};
   struct str source = json_str(json_object_get(body, "source"));
-  for (size_t i = 0; i < ARRAY_LEN(keys); i++)
-    add_text(op, json_str(json_object_get(body, keys[i])));
+  add_text(op, json_str(json_object_get(body, "run_id")));
+  add_text(op, json_str(json_object_get(body, "model_id")));
   add_path(op, source);
   if (str_starts(source, STR("models:/"))) {
     source = str_slice(source, strlen("models:/"), source.n);
@@ -227,12 +228,13 @@ static struct str value_of(struct reach_op *op, const json_t *body, const char *
 }
 
 static void name_version(struct reach_op *op, const json_t *body) {
-  const json_t *number = json_object_get(body, "version");
+  struct str number = value_of(op, body, "version");
   op->model = value_of(op, body, "name");
   op->alias = value_of(op, body, "alias");
-  op->version = json_integer_value(number);
-  if (!op->version && !str_to_i64(json_is_string(number) ? json_str(number) : http_req_value(op->req, "version"), &op->version))
-    op->version = VERSION_NONE;
+  if (http_req_method(op->req) == HTTP_DELETE && op->alias.p)
+    return; /* it is the version that it names now, whatever else the body says */
+  if (!str_to_i64(number, &op->version))
+    op->version = json_integer_value(json_object_get(body, "version"));
 }
 
 static void name_files(struct reach_op *op) {
@@ -251,6 +253,10 @@ static void read_names(struct reach_op *op) {
     add_text(op, parent_of(json_object_get(body, "tags")));
     break;
   case REACH_MODEL:
+    body = read_body(op);
+    add_text(op, json_str(json_object_get(body, "source_run_id")));
+    break;
+  case REACH_NEW_VERSION:
     body = read_body(op);
     name_origins(op, body);
     break;
@@ -275,8 +281,11 @@ static void refuse(struct reach_op *op) {
       [REACH_CHILD] =
           "a job's token makes runs below its own: make it with `nested=True` or the tag mlflow.parentRunId, or with a token that "
           "has the scope \"write\"",
-      [REACH_MODEL] = "a job's token makes models from its own run and the runs below it: name one of these, or use a token with the scope "
-                      "\"write\"",
+      [REACH_MODEL] = "a job's token makes models of its own run and the runs below it: name one as source_run_id, or use a token with the "
+                      "scope \"write\"",
+      [REACH_NEW_VERSION] =
+          "a job's token makes versions from its own run and the runs below it: name one, or what it made, or use a token "
+          "with the scope \"write\"",
       [REACH_VERSION] =
           "a job's token changes versions that were made from its own run or a run below it: others need a token with the scope "
           "\"write\"",
@@ -297,7 +306,8 @@ static void go_on(struct reach_op *op) {
 
 /* What is not there is not found by the handler either; only what is made must be made from something. */
 static void judge(struct reach_op *op, int64_t found, int64_t within) {
-  bool must_be_there = reach_of(op) == REACH_CHILD || reach_of(op) == REACH_MODEL || reach_of(op) == REACH_FILES;
+  enum route_reach reach = reach_of(op);
+  bool must_be_there = reach == REACH_CHILD || reach == REACH_MODEL || reach == REACH_NEW_VERSION || reach == REACH_FILES;
   if (within < found || (must_be_there && !found))
     refuse(op);
   else
@@ -316,10 +326,13 @@ static void on_read(void *ctx, const struct pg_reply *reply) {
 static void on_write(void *ctx, const struct pg_reply *reply) {
   struct reach_op *op = ctx;
   struct err err;
-  if (!pg_ok(reply, &err) || (pg_bool(reply, 0, 2) && !err_set(&err, ERR_FENCED, "another attempt of this run has taken over")))
-    http_reply_error(op->req, &err);
-  else
+  bool ok = pg_ok(reply, &err);
+  if (ok && pg_bool(reply, 0, 2))
+    ok = err_set(&err, ERR_FENCED, "another attempt of this run has taken over");
+  if (ok)
     judge(op, pg_int(reply, 0, 0), pg_int(reply, 0, 1));
+  else
+    http_reply_error(op->req, &err);
 }
 
 static void put_ids(struct pg_args *args, const struct reach_op *op) {

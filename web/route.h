@@ -27,12 +27,13 @@ const char *route_policy_name(enum route_policy policy);
  * write; their experiment, to read. */
 enum route_reach {
   REACH_NOTHING,
-  REACH_ANY,     /* all: it is nobody's in particular, or the handler judges */
-  REACH_NAMED,   /* the runs, logged models, sweeps or experiments that the path, the query or the body names */
-  REACH_CHILD,   /* a run is made, below the one that its tag mlflow.parentRunId names */
-  REACH_MODEL,   /* a logged model or a version is made, from what the body names */
-  REACH_VERSION, /* a version of the registry, by its number or an alias */
-  REACH_FILES,   /* a path in the store of artifacts */
+  REACH_ANY,         /* all: it is nobody's in particular, or the handler judges */
+  REACH_NAMED,       /* the runs, logged models, sweeps or experiments that the path, the query or the body names */
+  REACH_CHILD,       /* a run is made, below the one that its tag mlflow.parentRunId names */
+  REACH_MODEL,       /* a logged model is made, of the run that the body names */
+  REACH_NEW_VERSION, /* a version of the registry is made, from what the body names */
+  REACH_VERSION,     /* a version of the registry, by its number or an alias */
+  REACH_FILES,       /* a path in the store of artifacts is read */
 };
 
 const char *route_reach_name(enum route_reach reach);

@@ -170,7 +170,7 @@ class WhereCredentialsAreNeeded(Case):
         for run in (self.own, child, grandchild, self.make(self.own, experiment=self.elsewhere)):
             tried |= self.may(Ways(self, run).all(), True)
         # every row that says that it looks at what is named was tried
-        rows = {f"{method} {path}" for wanted in ("named", "child", "model", "version") for method, path, policy in self.described(wanted)
+        rows = {f"{method} {path}" for wanted in ("named", "child", "model", "new version", "version") for method, path, policy in self.described(wanted)
                 if policy != "read"}
         self.assertEqual(rows - tried, set())
 
@@ -198,6 +198,19 @@ class WhereCredentialsAreNeeded(Case):
             self.assertNotIn(PARENT, self.s.get(f"{API}/runs/{foreign}").json["tags"])
         answer = self.ask("POST", f"{MLFLOW}/runs/set-tag", f'{{"run_id": "{self.own}", "run_id": "{foreign}", "key": "k", "value": "v"}}')
         self.assertEqual(answer.status, 400, answer)
+
+    def test_no_other_name_beside_helps(self):
+        """What is judged is what the handler takes."""
+        own, other = (self.version(run) for run in (self.own, self.make()))
+        self.s.request("PUT", f"{API}/models/shared/aliases/other{other}", {"version": other})
+        named = {"name": "shared", "alias": f"other{other}", "version": str(own)}
+        self.may((("alias", "DELETE", f"{MLFLOW}/registered-models/alias", named),
+                  ("alias", "DELETE", f"{API}/models/shared/aliases/other{other}", {"version": own}),
+                  ("version", "DELETE", f"{API}/models/shared/versions/{other}", {"version": own}),
+                  ("logged model", "POST", f"{MLFLOW}/logged-models", {"experiment_id": "0", "run_id": self.own}),
+                  ("logged model", "POST", f"{MLFLOW}/logged-models", {"experiment_id": "0", "tags": parent_tag(self.own)}),
+                  ("run", "POST", f"{MLFLOW}/runs/create", {"run_id": self.own, "source_run_id": self.own}),
+                  ("search", "POST", f"{API}/runs/search?experiment_id=0", {})), False)
 
     def test_what_is_made_needs_an_origin_within_reach(self):
         for path, body, remedy in ((f"{MLFLOW}/runs/create", {"experiment_id": "0"}, "nested=True"),

@@ -421,7 +421,7 @@ const struct route mlflow_version_routes[] = {
     MLFLOW_CURATE(HTTP_POST, "/registered-models/alias", REACH_VERSION, set_alias, "Let an alias name a version"),
     MLFLOW_CURATE(HTTP_DELETE, "/registered-models/alias", REACH_VERSION, delete_alias, "Remove an alias"),
     MLFLOW_GET("/registered-models/alias", REACH_ANY, get_alias, "The version that an alias names"),
-    MLFLOW_WRITE("/model-versions/create", REACH_MODEL, create_version, "Register a version"),
+    MLFLOW_WRITE("/model-versions/create", REACH_NEW_VERSION, create_version, "Register a version"),
     MLFLOW_CURATE(HTTP_PATCH, "/model-versions/update", REACH_VERSION, update_version, "Describe a version"),
     MLFLOW_CURATE(HTTP_POST, "/model-versions/transition-stage", REACH_VERSION, transition_stage, "Move a version to another stage"),
     MLFLOW_CURATE(HTTP_DELETE, "/model-versions/delete", REACH_VERSION, delete_version, "Remove a version"),
