@@ -20,6 +20,12 @@ begin
 end
 $$;
 
+CREATE FUNCTION winnow.attempt_is_over(job uuid, of_attempt integer) RETURNS boolean
+    LANGUAGE sql STABLE
+    AS $$
+  select not coalesce((select r.executor is null or r.attempt = of_attempt from run r where r.id = job), false)
+$$;
+
 CREATE FUNCTION winnow.experiment_purge(gone bigint, before bigint) RETURNS boolean
     LANGUAGE plpgsql
     AS $$

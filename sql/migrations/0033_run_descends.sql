@@ -10,3 +10,8 @@ create function run_descends(descendant uuid, ancestor uuid) returns boolean lan
     from line l join run r on r.id = l.id where l.id <> ancestor and l.step < 16)
   select exists (select from line where id = ancestor)
 $$;
+
+-- Does the token of this attempt of a run write nothing any more? Also when the run is gone.
+create function attempt_is_over(job uuid, of_attempt int) returns boolean language sql stable as $$
+  select not coalesce((select r.executor is null or r.attempt = of_attempt from run r where r.id = job), false)
+$$;

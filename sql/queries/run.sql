@@ -153,7 +153,7 @@ with named (run) as (
   from registered_model m join model_version v on v.model = m.id and v.deleted_at is null
   where m.name = $4 and v.version = coalesce($5, (select a.version from model_alias a where a.model = m.id and a.alias = $6)))
 select count(*), count(*) filter (where run_descends(run, $1)),
-  not coalesce((select executor is null or attempt = $2 from run where id = $1), false) from named;
+  attempt_is_over($1, $2) from named;
 
 -- name: run_may_read (uuid, uuid[], int8[], text) -> (int8, int8) repeatable
 -- Whose token; what it names: runs, logged models and sweeps, experiments, an experiment by its name. How many of these there are, how many of

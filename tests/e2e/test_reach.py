@@ -228,7 +228,7 @@ class WhereCredentialsAreNeeded(Case):
         child = self.make(self.own)
         self.s.sql(f"update run set attempt = 2 where id = '{self.own}'")
         set_tag = [("set-tag", "POST", f"{MLFLOW}/runs/set-tag", {"run_id": run, "key": "k", "value": "v"}) for run in (self.own, child)]
-        self.may([*set_tag, *Ways(self, self.own).children(), *Ways(self, child).models()], False, 409)
+        self.may([*set_tag, *Ways(self, self.own).children(), *Ways(self, child).files(), *Ways(self, child).models()], False, 409)
         self.may(set_tag, True, headers=self.s.run_token(self.own, 2))
 
     def test_circles_and_long_lines_come_to_an_end(self):

@@ -117,15 +117,24 @@ static bool not_yours(struct err *err) {
                  "a job's token is for the files of its own run and the runs below it: others need a token with the scope \"write\"");
 }
 
-static bool may_change(struct guard *guard, const struct pg_reply *reply, size_t row, struct err *err) {
-  const struct access_principal *who = web_principal(guard->req);
-  struct id run = pg_uuid(reply, row, 0);
-  int pass = tracking_pass(guard->req, run);
-  if (!pg_bool(reply, row, 2))
-    return who->is_open || pg_bool(reply, row, 4) || not_yours(err);
+static bool not_any_more(struct err *err) {
+  return err_set(err, ERR_FENCED, "another attempt of this run has taken over");
+}
+
+static bool may_change_owned(int pass, int64_t attempt, struct err *err) {
   if (pass == 0)
     return err_set(err, ERR_FORBIDDEN, "the run belongs to its executor: its token, or one with the scope `write`, is needed");
-  return pass < 0 || pass == pg_int(reply, row, 3) || err_set(err, ERR_FENCED, "another attempt of this run has taken over");
+  return pass < 0 || pass == attempt || not_any_more(err);
+}
+
+static bool may_change(struct guard *guard, const struct pg_reply *reply, size_t row, struct err *err) {
+  bool is_owned = pg_bool(reply, row, 2), is_below = pg_bool(reply, row, 4), is_over = pg_bool(reply, row, 5);
+  int pass = tracking_pass(guard->req, pg_uuid(reply, row, 0));
+  if (is_owned)
+    return may_change_owned(pass, pg_int(reply, row, 3), err);
+  if (web_principal(guard->req)->is_open)
+    return true;
+  return is_below ? !is_over || not_any_more(err) : not_yours(err);
 }
 
 static void on_holds_owned(void *ctx, const struct pg_reply *reply) {
@@ -188,6 +197,7 @@ static bool ask_owners(struct guard *guard, struct err *err) {
     pg_put_uuid(&args, who->run_id);
   else
     pg_put_null(&args);
+  pg_put_int(&args, who->run_attempt);
   return pg_run(web_app(guard->req)->pg, &args, 0, on_owners, guard, err);
 }
 
