@@ -36,6 +36,7 @@
 #include "web/idempotency.h"
 #include "web/login_links.h"
 #include "web/prom.h"
+#include "web/reach.h"
 #include "web/tables.h"
 
 enum {
@@ -479,7 +480,7 @@ static bool make_http(struct service *service, struct err *err) {
                                       .service = app,
                                       .gate = web_gate,
                                       .gate_ctx = app,
-                                      .handle = idempotency_handle,
+                                      .handle = reach_handle,
                                       .handle_ctx = app,
                                       .observe = prom_observe,
                                       .observe_ctx = app->prom,

@@ -20,6 +20,12 @@ begin
 end
 $$;
 
+CREATE FUNCTION winnow.attempt_is_over(job uuid, of_attempt integer) RETURNS boolean
+    LANGUAGE sql STABLE
+    AS $$
+  select not coalesce((select r.executor is null or r.attempt = of_attempt from run r where r.id = job), false)
+$$;
+
 CREATE FUNCTION winnow.experiment_purge(gone bigint, before bigint) RETURNS boolean
     LANGUAGE plpgsql
     AS $$
@@ -170,6 +176,17 @@ begin
   return true;
 end
 $$;
+
+CREATE FUNCTION winnow.run_descends(descendant uuid, ancestor uuid) RETURNS boolean
+    LANGUAGE sql STABLE
+    AS $_$
+  with recursive line (id, step) as (
+    select descendant, 0
+    union all
+    select case when r.tags ->> 'mlflow.parentRunId' ~ '^[0-9a-fA-F]{32}$' then (r.tags ->> 'mlflow.parentRunId')::uuid end, l.step + 1
+    from line l join run r on r.id = l.id where l.id <> ancestor and l.step < 16)
+  select exists (select from line where id = ancestor)
+$_$;
 
 CREATE FUNCTION winnow.run_index_metrics(most integer) RETURNS bigint
     LANGUAGE plpgsql

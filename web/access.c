@@ -376,11 +376,32 @@ bool access_may_write_run(const struct access_principal *principal, struct id ru
   return access_has(principal, SCOPE_WRITE);
 }
 
-/* What needs no credential. */
+/* What needs no credential that is shown. */
 static bool is_open(const struct access_rules *rules, const struct access_facts *facts) {
+  bool is_tracking = facts->policy == POLICY_READ || facts->policy == POLICY_TRACK;
+  if (local_user(rules, facts))
+    return is_tracking || facts->policy == POLICY_CURATE;
   if (rules->auth_required || !(facts->over_unix || facts->peer_loopback))
     return false;
-  return facts->policy == POLICY_READ || facts->policy == POLICY_TRACK || (facts->policy == POLICY_CURATE && facts->peer_is_owner);
+  return is_tracking || (facts->policy == POLICY_CURATE && facts->peer_is_owner);
+}
+
+/* What it is that the request names is looked at later: see web/reach.h. */
+static bool run_reaches(const struct access_facts *facts) {
+  return facts->reach != REACH_NOTHING && (facts->policy == POLICY_READ || facts->policy == POLICY_TRACK || facts->policy == POLICY_CURATE);
+}
+
+static bool refuse(const struct access_principal *who, const char *scope, struct err *err) {
+  if (who->kind == ACCESS_NOBODY) {
+    err_set(err, ERR_UNAUTHENTICATED, "this needs a credential with the scope \"%s\"", scope);
+    return err_hint(err,
+                    "over the Unix socket the service's own user needs none; else send `Authorization: Bearer TOKEN` (see `winnow token`)");
+  }
+  if (who->kind == ACCESS_RUN)
+    err_set(err, ERR_FORBIDDEN, "a job's token is for its run: this needs a token with the scope \"%s\"", scope);
+  else
+    err_set(err, ERR_FORBIDDEN, "this needs the scope \"%s\"; %s has \"%s\"", scope, who->name, access_scope_name(who->scope));
+  return err_hint(err, "`winnow token create --scope %s` makes a token that has it", scope);
 }
 
 bool access_decide(const struct access_rules *rules, const struct access_facts *facts, struct access_principal *ret_principal,
@@ -388,19 +409,11 @@ bool access_decide(const struct access_rules *rules, const struct access_facts *
   struct access_principal who;
   if (!check_site(rules, facts, err) || !identify(rules, facts, &who, err))
     return false;
-  /* What a job's token may write is its own run: the handler looks at the run. */
-  bool run_may = who.kind == ACCESS_RUN && (facts->policy == POLICY_TRACK || facts->policy == POLICY_CURATE);
-  if (facts->policy != POLICY_PUBLIC && !is_open(rules, facts) && !run_may && !access_has(&who, scope_wanted(facts->policy))) {
-    const char *scope = access_scope_name(scope_wanted(facts->policy));
-    if (who.kind == ACCESS_NOBODY) {
-      err_set(err, ERR_UNAUTHENTICATED, "this needs a credential with the scope \"%s\"", scope);
-      return err_hint(
-          err, "over the Unix socket the service's own user needs none; else send `Authorization: Bearer TOKEN` (see `winnow token`)");
-    }
-    err_set(err, ERR_FORBIDDEN, "this needs the scope \"%s\"; %s has \"%s\"", scope, who.name, access_scope_name(who.scope));
-    return err_hint(err, "`winnow token create --scope %s` makes a token that has it", scope);
-  }
   who.is_open = is_open(rules, facts);
+  bool may = facts->policy == POLICY_PUBLIC || who.is_open ||
+             (who.kind == ACCESS_RUN ? run_reaches(facts) : access_has(&who, scope_wanted(facts->policy)));
+  if (!may)
+    return refuse(&who, access_scope_name(scope_wanted(facts->policy)), err);
   *ret_principal = who;
   return true;
 }

@@ -97,7 +97,8 @@ struct access_rules {
 /* What the request shows. Absent texts are STR_NONE. */
 struct access_facts {
   enum route_policy policy;
-  bool unsafe_method; /* not GET, HEAD or OPTIONS */
+  enum route_reach reach; /* of the row: whether a job's token is let in; for what exactly is judged later (web/reach.h) */
+  bool unsafe_method;     /* not GET, HEAD or OPTIONS */
   bool over_unix;
   uid_t peer_uid; /* over_unix */
   gid_t peer_gid;

@@ -20,6 +20,7 @@ static struct access_facts facts_of(const struct web_app *app, const struct http
   return (struct access_facts){
       /* What matches no row tells nothing but that: Host and Origin are judged all the same. */
       .policy = route ? route->policy : POLICY_PUBLIC,
+      .reach = route ? route->reach : REACH_NOTHING,
       .unsafe_method = method != HTTP_GET && method != HTTP_HEAD && method != HTTP_OPTIONS,
       .over_unix = peer->kind == PEER_UNIX,
       .peer_uid = peer->uid,

@@ -7,12 +7,28 @@ static const char *const policy_docs[] = {
     [POLICY_UNSET] = "",
     [POLICY_PUBLIC] = "Open to everybody.",
     [POLICY_READ] = "Open on loopback; else the scope `read`.",
-    [POLICY_TRACK] = "Open on loopback for runs without an executor; else the scope `write`, or the run's own token.",
-    [POLICY_CURATE] = "Open on loopback to the user the service runs as; else the scope `write`, or a job's token.",
+    [POLICY_TRACK] = "Open on loopback, but for runs that an executor runs; else the scope `write`.",
+    [POLICY_CURATE] = "Open on loopback to the user the service runs as; else the scope `write`.",
     [POLICY_WRITE] = "Needs the scope `write`.",
     [POLICY_SUBMIT] = "Needs the scope `submit`.",
     [POLICY_ADMIN] = "Needs the scope `admin`.",
 };
+
+/* What a job's token may here. */
+static const char *reach_doc(const struct route *route) {
+  static const char *const writing[] = {
+      [REACH_NOTHING] = "",
+      [REACH_ANY] = " A job's token may.",
+      [REACH_NAMED] = " A job's token may for its own run and the runs below it.",
+      [REACH_CHILD] = " A job's token may below its own run (the tag `mlflow.parentRunId`).",
+      [REACH_MODEL] = " A job's token may for its own run and the runs below it.",
+      [REACH_NEW_VERSION] = " A job's token may from its own run and the runs below it.",
+      [REACH_VERSION] = " A job's token may for what was made from its own run and the runs below it.",
+      [REACH_FILES] = "",
+  };
+  bool is_bounded = route->reach != REACH_NOTHING && route->reach != REACH_ANY;
+  return route->policy == POLICY_READ && is_bounded ? " A job's token may within the experiment of its run." : writing[route->reach];
+}
 
 const char *openapi_schema(const char *name) {
   for (size_t i = 0; i < api_schema_count; i++)
@@ -89,7 +105,7 @@ static void put_operation(struct json_writer *w, const struct route *route) {
     buf_puts(
         &description,
         "With the header `Idempotency-Key` it is done once, however often it is sent within a day; the first answer is given again.\n\n");
-  buf_printf(&description, "Access: %s", policy_docs[route->policy]);
+  buf_printf(&description, "Access: %s%s", policy_docs[route->policy], reach_doc(route));
   jw_put_str(w, "description", buf_str(&description));
   put_parameters(w, route);
   if (route->body != BODY_NONE) {
@@ -123,6 +139,7 @@ static void put_operation(struct json_writer *w, const struct route *route) {
   }
   jw_array_end(w);
   jw_put_text(w, "x-winnow-policy", route_policy_name(route->policy));
+  jw_put_text(w, "x-winnow-job", route_reach_name(route->reach));
   jw_object_end(w);
 }
 

@@ -23,6 +23,21 @@ enum route_policy {
 
 const char *route_policy_name(enum route_policy policy);
 
+/* What a job's token reaches by a row that is not open to everybody where it is used (web/reach.h): its own run and the runs below it, to
+ * write; their experiment, to read. */
+enum route_reach {
+  REACH_NOTHING,
+  REACH_ANY,         /* all: it is nobody's in particular, or the handler judges */
+  REACH_NAMED,       /* the runs, logged models, sweeps or experiments that the path, the query or the body names */
+  REACH_CHILD,       /* a run is made, below the one that its tag mlflow.parentRunId names */
+  REACH_MODEL,       /* a logged model is made, of the run that the body names */
+  REACH_NEW_VERSION, /* a version of the registry is made, from what the body names */
+  REACH_VERSION,     /* a version of the registry, by its number or an alias */
+  REACH_FILES,       /* a path in the store of artifacts is read */
+};
+
+const char *route_reach_name(enum route_reach reach);
+
 enum route_body {
   BODY_NONE,   /* a body that is not empty is refused */
   BODY_BUFFER, /* gathered whole, then the handler is called */
@@ -62,6 +77,7 @@ struct route {
    * over "{name}", which wins over these. */
   const char *path;
   enum route_policy policy;
+  enum route_reach reach;
   enum route_body body;
   uint64_t max_body; /* bytes; 0 with BODY_NONE only */
   /* Answers the request, now or later. For BODY_STREAM rows NULL: begin, data and end do it. */

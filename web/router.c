@@ -28,6 +28,11 @@ const char *route_policy_name(enum route_policy policy) {
   return names[policy];
 }
 
+const char *route_reach_name(enum route_reach reach) {
+  static const char *const names[] = {"nothing", "any", "named", "child", "model", "new version", "version", "files"};
+  return names[reach];
+}
+
 /* ---- building ---- */
 
 static bool check_row(const struct route *row, struct err *err) {
@@ -40,6 +45,8 @@ static bool check_row(const struct route *row, struct err *err) {
     wrong = "a streamed body needs a stream, every other row a handler";
   else if (row->stream && (!row->stream->begin || !row->stream->data || !row->stream->end || !row->stream->abort))
     wrong = "its stream is incomplete";
+  else if (row->stream && row->reach > REACH_ANY)
+    wrong = "what a streamed body reaches is judged by its stream";
   else if ((row->body == BODY_NONE) != (row->max_body == 0))
     wrong = "a row has a body limit exactly when it takes a body";
   if (!wrong)

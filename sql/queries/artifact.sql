@@ -46,15 +46,15 @@ where not $6 or exists (select from model_version v where v.kept_path = $1 and v
 on conflict (path) do update set size = excluded.size, sha256 = excluded.sha256, created = excluded.created
 where artifact.size <> excluded.size or artifact.sha256 <> excluded.sha256;
 
--- name: artifact_owners (uuid[], uuid[]) -> (uuid, text, bool, int4, text) repeatable
--- Runs and logged models of these ids: the run (null: a model without one), where the files are, whether an executor runs it, its attempt, its
--- parent.
+-- name: artifact_owners (uuid[], uuid[], uuid, int4) -> (uuid, text, bool, int4, bool, bool) repeatable
+-- Runs and logged models of these ids: the run (null: a model without one), where the files are, whether an executor runs it, its attempt,
+-- whether it is the run of a job or descends from it, whether that job's attempt is over.
 select r.id, coalesce(r.artifact_uri, uri_below(e.artifact_location, replace(r.id::text, '-', '') || '/artifacts')), r.executor is not null,
-  r.attempt, coalesce(r.tags ->> 'mlflow.parentRunId', '')
+  r.attempt, run_descends(r.id, $3), attempt_is_over($3, $4)
 from run r join experiment e on e.id = r.experiment_id where r.id = any($1)
 union all
 select r.id, coalesce(m.artifact_uri, uri_below(e.artifact_location, 'models/m-' || replace(m.id::text, '-', '') || '/artifacts')),
-  r.executor is not null, coalesce(r.attempt, 0), coalesce(r.tags ->> 'mlflow.parentRunId', '')
+  r.executor is not null, coalesce(r.attempt, 0), run_descends(r.id, $3), attempt_is_over($3, $4)
 from logged_model m join experiment e on e.id = m.experiment_id 
 left join run r on r.id = case when m.source_run ~ '^[0-9a-f]{32}$' then m.source_run::uuid end where m.id = any($2);
 

@@ -141,6 +141,30 @@ select deleted_at is null from run where id = $1;
 -- The same, refusing a caller who may not write it.
 select deleted_at is null from run where id = $1 and run_allow(executor, attempt, $2);
 
+-- name: run_may_write (uuid, int4, uuid[], text, int4, text) -> (int8, int8, bool) repeatable
+-- Whose token: run and attempt. What it names: runs and logged models, and a version of the registry by number (null: by alias). How many of
+-- these there are, how many belong to the run or to one that descends from it, whether the attempt is over.
+with named (run) as (
+  select id from run where id = any($3)
+  union all
+  select case when source_run ~ '^[0-9a-f]{32}$' then source_run::uuid end from logged_model where id = any($3)
+  union all
+  select case when v.run_id ~ '^[0-9a-f]{32}$' then v.run_id::uuid end
+  from registered_model m join model_version v on v.model = m.id and v.deleted_at is null
+  where m.name = $4 and v.version = coalesce($5, (select a.version from model_alias a where a.model = m.id and a.alias = $6)))
+select count(*), count(*) filter (where run_descends(run, $1)),
+  attempt_is_over($1, $2) from named;
+
+-- name: run_may_read (uuid, uuid[], int8[], text) -> (int8, int8) repeatable
+-- Whose token; what it names: runs, logged models and sweeps, experiments, an experiment by its name. How many of these there are, how many of
+-- them are of that run's experiment, or descend from it.
+with named (experiment, run) as (
+  select experiment_id, id from run where id = any($2)
+  union all select experiment_id, null from sweep where id = any($2)
+  union all select experiment_id, case when source_run ~ '^[0-9a-f]{32}$' then source_run::uuid end from logged_model where id = any($2)
+  union all select id, null from experiment where id = any($3) or name = $4)
+select count(*), count(*) filter (where experiment = (select experiment_id from run where id = $1) or run_descends(run, $1)) from named;
+
 -- name: run_log_model (uuid, jsonb, int4) -> (bool)
 -- Appends to the list of models in the tag mlflow.log-model.history. Whether the run is active.
 with r as (select id, deleted_at is null as active from run where id = $1 and run_allow(executor, attempt, $3) for update),

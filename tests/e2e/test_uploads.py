@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 """Large bodies that become files: beside other clients, broken off, killed, and ended by the service; and what small ones had before."""
-import base64, hashlib, hmac, http.client, io, json, os, pathlib, re, shutil, signal, subprocess, sys, tarfile, tempfile, threading, time, unittest, urllib.parse, uuid
+import hashlib, http.client, io, json, os, pathlib, re, shutil, signal, subprocess, sys, tarfile, tempfile, threading, time, unittest, urllib.parse, uuid
 
 WINNOW = pathlib.Path(sys.argv.pop(1)).resolve()
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "support"))
@@ -399,11 +399,6 @@ class Uploads(Case):
 class WhoseFiles(Case):
     """A job's token is for the files of its own run, by whatever route, and wherever experiments have their files."""
 
-    def run_token(self, run, attempt=1):
-        head = f"wnr_{run}_{attempt}"
-        mac = hmac.new(bytes.fromhex((self.s.data / "run.key").read_text().strip()), head.encode(), "sha256").digest()
-        return {"Authorization": f"Bearer {head}_{base64.urlsafe_b64encode(mac).decode().rstrip('=')}"}
-
     def make_run(self, executor=False, experiment="0", **more):
         run = self.s.post("/api/2.0/mlflow/runs/create", {"experiment_id": experiment, **more}).json["run"]["info"]["run_id"]
         if executor:
@@ -458,18 +453,18 @@ class WhoseFiles(Case):
 
     def try_all(self, unowned):
         mine, other, ended = self.make_run(True), self.make_run(True), self.make_run(True)
-        headers = self.run_token(mine)
+        headers = self.s.run_token(mine)
         for experiment in self.experiments():
             own, foreign = self.make_run(True, experiment), self.make_run(True, experiment)
-            self.check(own, self.run_token(own), True)
+            self.check(own, self.s.run_token(own), True)
             self.check(foreign, headers, False)
             self.check(foreign, {}, False, 403 if unowned else 401)
             self.assertEqual(self.s.request("PUT", f"/api/v1/runs/{foreign}/artifacts/kept", b"x").status, 201)
             self.check(self.make_run(False, experiment), headers, unowned)
             self.check(self.make_run(False, experiment, tags=[{"key": "mlflow.parentRunId", "value": mine}]), headers, True)
         self.s.sql(f"update run set attempt = 2 where id = '{ended}'")
-        self.check(ended, self.run_token(ended), False, 409)
-        self.check(ended, self.run_token(ended, 2), True)
+        self.check(ended, self.s.run_token(ended), False, 409)
+        self.check(ended, self.s.run_token(ended, 2), True)
         for run, allowed in ((mine, True), (other, False)):
             for method, name in (("PUT", "/weights"), ("DELETE", "/weights"), ("DELETE", "")):
                 place = self.logged_model(run) + name

@@ -1,5 +1,5 @@
 """A real `winnow serve` for tests: started in a directory of its own, spoken to over its socket and over TCP, stopped and looked at."""
-import http.client, json, os, pathlib, shutil, signal, socket, subprocess, tempfile, time
+import base64, hmac, http.client, json, os, pathlib, shutil, signal, socket, subprocess, tempfile, time
 
 from cluster import programs
 
@@ -130,6 +130,12 @@ class Service:
     @property
     def token(self):
         return (self.data / "admin.token").read_text().strip()
+
+    def run_token(self, run, attempt=1):
+        """What the job of that attempt sends."""
+        head = f"wnr_{run}_{attempt}"
+        mac = hmac.new(bytes.fromhex((self.data / "run.key").read_text().strip()), head.encode(), "sha256").digest()
+        return {"Authorization": f"Bearer {head}_{base64.urlsafe_b64encode(mac).decode().rstrip('=')}"}
 
     def request(self, method, path, body=None, headers=None, unix=True, timeout=60):
         """Over the Unix socket (as the service's user) unless unix=False."""

@@ -389,10 +389,10 @@ static void post_heartbeat(struct http_req *req) {
     sweep_op_fail(op, &err);
 }
 
-#define ROUTE_POST(path_, handler_, max_, request_, response_, summary_)                                                    \
-  {                                                                                                                         \
-    .method = HTTP_POST, .path = path_, .policy = POLICY_TRACK, .body = BODY_BUFFER, .max_body = max_, .handler = handler_, \
-    .summary = summary_, .request_schema = request_, .response_schema = response_                                           \
+#define ROUTE_POST(path_, reach_, handler_, max_, request_, response_, summary_)                                        \
+  {                                                                                                                     \
+    .method = HTTP_POST, .path = path_, .policy = POLICY_TRACK, .reach = reach_, .body = BODY_BUFFER, .max_body = max_, \
+    .handler = handler_, .summary = summary_, .request_schema = request_, .response_schema = response_                  \
   }
 
 const struct route ask_routes[] = {
@@ -406,9 +406,11 @@ const struct route ask_routes[] = {
      .summary = "Take trials to run them yourself",
      .request_schema = "ask",
      .response_schema = "ask_answer"},
-    ROUTE_POST("/sweeps/{id}/tell", post_tell, SWEEP_BODY_MAX, "tell", "ask_answer",
+    ROUTE_POST("/sweeps/{id}/tell", REACH_NOTHING, post_tell, SWEEP_BODY_MAX, "tell", "ask_answer",
                "Say how trials ended, or add finished ones: all or none"),
-    ROUTE_POST("/runs/{id}/report", post_report, SWEEP_BODY_MAX, "report", "verdict", "Report intermediate values, and learn the verdict"),
-    ROUTE_POST("/runs/{id}/heartbeat", post_heartbeat, 64 * 1024, NULL, "verdict", "Say that it goes on, and learn the verdict"),
+    ROUTE_POST("/runs/{id}/report", REACH_NAMED, post_report, SWEEP_BODY_MAX, "report", "verdict",
+               "Report intermediate values, and learn the verdict"),
+    ROUTE_POST("/runs/{id}/heartbeat", REACH_NAMED, post_heartbeat, 64 * 1024, NULL, "verdict",
+               "Say that it goes on, and learn the verdict"),
 };
 const size_t ask_route_count = ARRAY_LEN(ask_routes);

@@ -197,10 +197,10 @@ static void post_exited(struct http_req *req) {
     companion_exited(op->trial, op->attempt, http_req_body(req), on_exited, op);
 }
 
-#define COMPANION_POST(name_, max_, handler_, summary_)                                                                              \
-  {                                                                                                                                  \
-    .method = HTTP_POST, .path = "/companion/{run}/{attempt}/" name_, .policy = POLICY_TRACK, .body = BODY_BUFFER, .max_body = max_, \
-    .handler = handler_, .summary = summary_                                                                                         \
+#define COMPANION_POST(name_, max_, handler_, summary_)                                                                                \
+  {                                                                                                                                    \
+    .method = HTTP_POST, .path = "/companion/{run}/{attempt}/" name_, .policy = POLICY_TRACK, .reach = REACH_ANY, .body = BODY_BUFFER, \
+    .max_body = max_, .handler = handler_, .summary = summary_                                                                         \
   }
 
 const struct route companion_routes[] = {
@@ -209,6 +209,7 @@ const struct route companion_routes[] = {
     {.method = HTTP_POST,
      .path = "/companion/{run}/{attempt}/output",
      .policy = POLICY_TRACK,
+     .reach = REACH_ANY,
      .body = BODY_BUFFER,
      .max_body = LOG_PIECE_MAX,
      .handler = post_output,
@@ -217,6 +218,7 @@ const struct route companion_routes[] = {
     {.method = HTTP_POST,
      .path = "/companion/{run}/{attempt}/file",
      .policy = POLICY_TRACK,
+     .reach = REACH_ANY,
      .body = BODY_BUFFER,
      .max_body = FILE_PIECE_MAX,
      .handler = post_file,
@@ -225,6 +227,7 @@ const struct route companion_routes[] = {
     {.method = HTTP_GET,
      .path = "/companion/{run}/{attempt}/verdict",
      .policy = POLICY_TRACK,
+     .reach = REACH_ANY,
      .handler = get_verdict,
      .summary = "Wait for a verdict",
      .query = "wait:integer"},

@@ -263,6 +263,7 @@ const struct route api_compare_routes[] = {
     {.method = HTTP_POST,
      .path = "/runs/compare",
      .policy = POLICY_READ,
+     .reach = REACH_NAMED,
      .body = BODY_BUFFER,
      .max_body = API_BODY_MAX,
      .handler = compare_runs,

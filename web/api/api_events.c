@@ -237,6 +237,7 @@ const struct route event_routes[] = {
     {.method = HTTP_GET,
      .path = "/events",
      .policy = POLICY_READ,
+     .reach = REACH_NAMED,
      .handler = get_events,
      .summary = "What happens, as server-sent events",
      .doc =

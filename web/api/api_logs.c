@@ -195,6 +195,7 @@ const struct route log_routes[] = {
     {.method = HTTP_GET,
      .path = "/runs/{id}/logs/{stream}",
      .policy = POLICY_READ,
+     .reach = REACH_NAMED,
      .handler = get_log,
      .summary = "What a run printed",
      .doc =

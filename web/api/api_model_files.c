@@ -201,8 +201,11 @@ static void verify(struct http_req *req) {
   use_files(req, STR(""), USE_VERIFY);
 }
 
-#define GET_ROW(path_text, handler_fn, text, query_text) \
-  { .method = HTTP_GET, .path = path_text, .policy = POLICY_READ, .handler = handler_fn, .summary = text, .query = query_text }
+#define GET_ROW(path_text, handler_fn, text, query_text)                                                                      \
+  {                                                                                                                           \
+    .method = HTTP_GET, .path = path_text, .policy = POLICY_READ, .reach = REACH_ANY, .handler = handler_fn, .summary = text, \
+    .query = query_text                                                                                                       \
+  }
 
 const struct route api_model_file_routes[] = {
     GET_ROW("/models/{name}/versions/{version}/files", list_files, "List the files of a version",
@@ -212,6 +215,7 @@ const struct route api_model_file_routes[] = {
     {.method = HTTP_POST,
      .path = "/models/{name}/versions/{version}/verify",
      .policy = POLICY_TRACK,
+     .reach = REACH_ANY,
      .body = BODY_BUFFER,
      .max_body = API_BODY_MAX,
      .handler = verify,

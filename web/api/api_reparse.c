@@ -163,6 +163,7 @@ const struct route reparse_routes[] = {
     {.method = HTTP_GET,
      .path = "/sweeps/{id}/reparse",
      .policy = POLICY_READ,
+     .reach = REACH_NAMED,
      .handler = get_sweep,
      .summary = "How far the last such reading is",
      .response_schema = "sweep_reparse"},

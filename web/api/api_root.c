@@ -87,7 +87,7 @@ const struct route root_routes[] = {
     {.method = HTTP_GET, .path = "/assets/plain.css", .policy = POLICY_PUBLIC, .handler = get_style, .summary = "Its style"},
     {.method = HTTP_GET, .path = "/health", .policy = POLICY_PUBLIC, .handler = get_health, .summary = "Alive? The text OK"},
     {.method = HTTP_GET, .path = "/metrics", .policy = POLICY_READ, .handler = get_metrics, .summary = "For Prometheus"},
-    {.method = HTTP_GET, .path = "/docs", .policy = POLICY_READ, .handler = get_docs, .summary = "This API, to read"},
+    {.method = HTTP_GET, .path = "/docs", .policy = POLICY_READ, .reach = REACH_ANY, .handler = get_docs, .summary = "This API, to read"},
     {.method = HTTP_GET,
      .path = "/login",
      .policy = POLICY_PUBLIC,

@@ -132,6 +132,7 @@ const struct route api_run_search_routes[] = {
     {.method = HTTP_POST,
      .path = "/runs/search",
      .policy = POLICY_READ,
+     .reach = REACH_NAMED,
      .body = BODY_BUFFER,
      .max_body = API_BODY_MAX,
      .handler = search_runs,

@@ -495,16 +495,17 @@ static void delete_run(struct http_req *req) {
 static void restore_run(struct http_req *req) {
   move_run(req, STMT_RUN_RESTORE, 200);
 }
-#define ROW(method_word, path_text, policy_word, handler_fn, text, request)                                                                \
-  {                                                                                                                                        \
-    .method = method_word, .path = path_text, .policy = policy_word, .body = BODY_BUFFER, .max_body = API_BODY_MAX, .handler = handler_fn, \
-    .summary = text, .request_schema = request                                                                                             \
+#define ROW(method_word, path_text, policy_word, reach_word, handler_fn, text, request)                                                  \
+  {                                                                                                                                      \
+    .method = method_word, .path = path_text, .policy = policy_word, .reach = reach_word, .body = BODY_BUFFER, .max_body = API_BODY_MAX, \
+    .handler = handler_fn, .summary = text, .request_schema = request                                                                    \
   }
 
 const struct route api_run_routes[] = {
     {.method = HTTP_POST,
      .path = "/runs",
      .policy = POLICY_TRACK,
+     .reach = REACH_CHILD,
      .body = BODY_BUFFER,
      .max_body = API_BODY_MAX,
      .handler = create_run,
@@ -517,9 +518,14 @@ const struct route api_run_routes[] = {
          "`env`, `workdir`, `workdir_mode`, `workdir_max`, `links`, `retries`, `priority`, `stop_grace`, `artifacts`, `metrics_from`, "
          "`inherit_env`, `tty`, `log_max`, `log_spool_max`, `log_policy` as in a sweep file, and what the command line adds: "
          "`directory`, `code`, `environment`."},
-    {.method = HTTP_GET, .path = "/runs/{id}", .policy = POLICY_READ, .handler = get_run, .summary = "One run"},
-    ROW(HTTP_PATCH, "/runs/{id}", POLICY_TRACK, patch_run, "Change name, state or tags", "run_edit"),
-    {.method = HTTP_DELETE, .path = "/runs/{id}", .policy = POLICY_TRACK, .handler = delete_run, .summary = "Put a run into the trash"},
-    ROW(HTTP_POST, "/runs/{id}/restore", POLICY_TRACK, restore_run, "Take a run out of the trash", NULL),
+    {.method = HTTP_GET, .path = "/runs/{id}", .policy = POLICY_READ, .reach = REACH_NAMED, .handler = get_run, .summary = "One run"},
+    ROW(HTTP_PATCH, "/runs/{id}", POLICY_TRACK, REACH_NAMED, patch_run, "Change name, state or tags", "run_edit"),
+    {.method = HTTP_DELETE,
+     .path = "/runs/{id}",
+     .policy = POLICY_TRACK,
+     .reach = REACH_NAMED,
+     .handler = delete_run,
+     .summary = "Put a run into the trash"},
+    ROW(HTTP_POST, "/runs/{id}/restore", POLICY_TRACK, REACH_NAMED, restore_run, "Take a run out of the trash", NULL),
 };
 const size_t api_run_route_count = ARRAY_LEN(api_run_routes);

@@ -382,10 +382,10 @@ static void delete_sweep(struct http_req *req) {
     sweep_op_fail(op, &err);
 }
 
-#define ROUTE_GET(path_, handler_, response_, summary_, query_)                                                          \
-  {                                                                                                                      \
-    .method = HTTP_GET, .path = path_, .policy = POLICY_READ, .handler = handler_, .summary = summary_, .query = query_, \
-    .response_schema = response_                                                                                         \
+#define ROUTE_GET(path_, reach_, handler_, response_, summary_, query_)                                                                   \
+  {                                                                                                                                       \
+    .method = HTTP_GET, .path = path_, .policy = POLICY_READ, .reach = reach_, .handler = handler_, .summary = summary_, .query = query_, \
+    .response_schema = response_                                                                                                          \
   }
 #define ROUTE_ACT(path_, arg_, summary_)                                                                                       \
   {                                                                                                                            \
@@ -411,9 +411,9 @@ const struct route sweep_routes[] = {
      .query = "dry_run:boolean,file:string,directory:string",
      .request_schema = "sweep_file",
      .response_schema = "sweep_made"},
-    ROUTE_GET("/sweeps", get_sweeps, "sweep_list", "List sweeps, newest first", "state:string,limit:integer,cursor:string"),
-    ROUTE_GET("/schemas/sweep", get_schema, NULL, "The sweep file as a JSON Schema, for editors", NULL),
-    ROUTE_GET("/sweeps/{id}", get_sweep, "sweep", "One sweep: state, progress, best", NULL),
+    ROUTE_GET("/sweeps", REACH_NOTHING, get_sweeps, "sweep_list", "List sweeps, newest first", "state:string,limit:integer,cursor:string"),
+    ROUTE_GET("/schemas/sweep", REACH_ANY, get_schema, NULL, "The sweep file as a JSON Schema, for editors", NULL),
+    ROUTE_GET("/sweeps/{id}", REACH_NAMED, get_sweep, "sweep", "One sweep: state, progress, best", NULL),
     {.method = HTTP_PATCH,
      .path = "/sweeps/{id}",
      .policy = POLICY_TRACK,

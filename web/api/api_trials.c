@@ -314,10 +314,10 @@ static void post_trial(struct http_req *req) {
     sweep_op_fail(op, &err);
 }
 
-#define ROUTE_GET(path_, handler_, response_, summary_, query_)                                                          \
-  {                                                                                                                      \
-    .method = HTTP_GET, .path = path_, .policy = POLICY_READ, .handler = handler_, .summary = summary_, .query = query_, \
-    .response_schema = response_                                                                                         \
+#define ROUTE_GET(path_, handler_, response_, summary_, query_)                                                               \
+  {                                                                                                                           \
+    .method = HTTP_GET, .path = path_, .policy = POLICY_READ, .reach = REACH_NAMED, .handler = handler_, .summary = summary_, \
+    .query = query_, .response_schema = response_                                                                             \
   }
 
 const struct route trial_routes[] = {
@@ -338,6 +338,7 @@ const struct route trial_routes[] = {
     {.method = HTTP_GET,
      .path = "/sweeps/{id}/importance",
      .policy = POLICY_READ,
+     .reach = REACH_NAMED,
      .handler = get_importance,
      .summary = "Which parameters matter",
      .doc =

@@ -93,12 +93,13 @@ static void delete_file(struct http_req *req) {
 }
 
 const struct route mlflow_artifact_routes[] = {
-    MLFLOW_GET("/artifacts", list_directory, "List a directory"),
-    MLFLOW_GET("/artifacts/{path...}", get_file, "A file"),
-    MLFLOW_UPLOAD("/artifacts/{path...}", POLICY_TRACK, &put_stream, "Store a file"),
+    MLFLOW_GET("/artifacts", REACH_FILES, list_directory, "List a directory"),
+    MLFLOW_GET("/artifacts/{path...}", REACH_FILES, get_file, "A file"),
+    MLFLOW_UPLOAD("/artifacts/{path...}", POLICY_TRACK, REACH_ANY, &put_stream, "Store a file"),
     {.method = HTTP_DELETE,
      .path = "/artifacts/{path...}",
      .policy = POLICY_CURATE,
+     .reach = REACH_ANY,
      .body = BODY_BUFFER,
      .max_body = MLFLOW_BODY_MAX,
      .handler = delete_file,
@@ -253,10 +254,11 @@ static void upload_artifact(struct http_req *req) {
 }
 
 const struct route mlflow_file_routes[] = {
-    MLFLOW_GET("/artifacts/list", list_artifacts, "List the artifacts of a run"),
+    MLFLOW_GET("/artifacts/list", REACH_NAMED, list_artifacts, "List the artifacts of a run"),
     {.method = HTTP_POST,
      .path = "/upload-artifact",
      .policy = POLICY_TRACK,
+     .reach = REACH_ANY,
      .body = BODY_BUFFER,
      .max_body = 4 * SMALL_UPLOAD_MAX,
      .handler = upload_artifact,
@@ -285,9 +287,9 @@ const struct route mlflow_root_routes[] = {
      .policy = POLICY_PUBLIC,
      .handler = get_version,
      .summary = "The version of MLflow's protocol"},
-    MLFLOW_GET("/get-artifact", get_artifact, "A file of a run"),
+    MLFLOW_GET("/get-artifact", REACH_NAMED, get_artifact, "A file of a run"),
 };
 const size_t mlflow_root_route_count = ARRAY_LEN(mlflow_root_routes);
 
-const struct route mlflow_info_routes[] = {MLFLOW_GET("/server-info", server_info, "What this server is")};
+const struct route mlflow_info_routes[] = {MLFLOW_GET("/server-info", REACH_ANY, server_info, "What this server is")};
 const size_t mlflow_info_route_count = ARRAY_LEN(mlflow_info_routes);

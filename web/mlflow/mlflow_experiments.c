@@ -453,16 +453,16 @@ static void search_datasets(struct http_req *req) {
 /* ---- routes ---- */
 
 const struct route mlflow_experiment_routes[] = {
-    MLFLOW_WRITE("/experiments/create", create_experiment, "Make an experiment"),
-    MLFLOW_ASK("/experiments/search", search_experiments, "Search experiments"),
-    MLFLOW_GET("/experiments/search", search_experiments, "Search experiments"),
-    MLFLOW_GET("/experiments/get", get_experiment, "One experiment by id"),
-    MLFLOW_GET("/experiments/get-by-name", get_by_name, "One experiment by name"),
-    MLFLOW_WRITE("/experiments/delete", delete_experiment, "Put an experiment and its runs into the trash"),
-    MLFLOW_WRITE("/experiments/restore", restore_experiment, "Take an experiment and its runs out of the trash"),
-    MLFLOW_WRITE("/experiments/update", update_experiment, "Rename an experiment"),
-    MLFLOW_WRITE("/experiments/set-experiment-tag", set_experiment_tag, "Set a tag"),
-    MLFLOW_WRITE("/experiments/delete-experiment-tag", delete_experiment_tag, "Remove a tag"),
-    MLFLOW_ASK("/experiments/search-datasets", search_datasets, "Datasets that runs of some experiments read"),
+    MLFLOW_WRITE("/experiments/create", REACH_NOTHING, create_experiment, "Make an experiment"),
+    MLFLOW_ASK("/experiments/search", REACH_NOTHING, search_experiments, "Search experiments"),
+    MLFLOW_GET("/experiments/search", REACH_NOTHING, search_experiments, "Search experiments"),
+    MLFLOW_GET("/experiments/get", REACH_NAMED, get_experiment, "One experiment by id"),
+    MLFLOW_GET("/experiments/get-by-name", REACH_NAMED, get_by_name, "One experiment by name"),
+    MLFLOW_WRITE("/experiments/delete", REACH_NOTHING, delete_experiment, "Put an experiment and its runs into the trash"),
+    MLFLOW_WRITE("/experiments/restore", REACH_NOTHING, restore_experiment, "Take an experiment and its runs out of the trash"),
+    MLFLOW_WRITE("/experiments/update", REACH_NOTHING, update_experiment, "Rename an experiment"),
+    MLFLOW_WRITE("/experiments/set-experiment-tag", REACH_NOTHING, set_experiment_tag, "Set a tag"),
+    MLFLOW_WRITE("/experiments/delete-experiment-tag", REACH_NOTHING, delete_experiment_tag, "Remove a tag"),
+    MLFLOW_ASK("/experiments/search-datasets", REACH_NAMED, search_datasets, "Datasets that runs of some experiments read"),
 };
 const size_t mlflow_experiment_route_count = ARRAY_LEN(mlflow_experiment_routes);

@@ -2,6 +2,7 @@
 
 #include "tracker/names.h"
 #include "web/http/body_sink.h"
+#include "web/reach.h"
 #include "web/tracking.h"
 
 static struct artifact_store *store_of(struct http_req *req) {
@@ -111,25 +112,29 @@ static bool is_of(const struct guard *guard, struct str uri) {
   return place.n && str_is_at_or_below(guard->path, place);
 }
 
-static bool is_own_or_child(const struct access_principal *who, struct id run, struct str parent) {
-  struct id of;
-  return who->kind == ACCESS_RUN && (id_eq(who->run_id, run) || (id_parse(parent, &of) && id_eq(who->run_id, of)));
+static bool not_yours(struct err *err) {
+  return err_set(err, ERR_FORBIDDEN,
+                 "a job's token is for the files of its own run and the runs below it: others need a token with the scope \"write\"");
 }
 
-static bool not_yours(struct err *err) {
-  err_set(err, ERR_FORBIDDEN, "a job's token is for the files of its own run");
-  return err_hint(err, "a token with the scope `write` may change others");
+static bool not_any_more(struct err *err) {
+  return err_set(err, ERR_FENCED, "another attempt of this run has taken over");
+}
+
+static bool may_change_owned(int pass, int64_t attempt, struct err *err) {
+  if (pass == 0)
+    return err_set(err, ERR_FORBIDDEN, "the run belongs to its executor: its token, or one with the scope `write`, is needed");
+  return pass < 0 || pass == attempt || not_any_more(err);
 }
 
 static bool may_change(struct guard *guard, const struct pg_reply *reply, size_t row, struct err *err) {
-  const struct access_principal *who = web_principal(guard->req);
-  struct id run = pg_uuid(reply, row, 0);
-  int pass = tracking_pass(guard->req, run);
-  if (!pg_bool(reply, row, 2))
-    return who->is_open || is_own_or_child(who, run, pg_text(reply, row, 4)) || not_yours(err);
-  if (pass == 0)
-    return err_set(err, ERR_FORBIDDEN, "the run belongs to its executor: its token, or one with the scope `write`, is needed");
-  return pass < 0 || pass == pg_int(reply, row, 3) || err_set(err, ERR_FENCED, "another attempt of this run has taken over");
+  bool is_owned = pg_bool(reply, row, 2), is_below = pg_bool(reply, row, 4), is_over = pg_bool(reply, row, 5);
+  int pass = tracking_pass(guard->req, pg_uuid(reply, row, 0));
+  if (is_owned)
+    return may_change_owned(pass, pg_int(reply, row, 3), err);
+  if (web_principal(guard->req)->is_open)
+    return true;
+  return is_below ? !is_over || not_any_more(err) : not_yours(err);
 }
 
 static void on_holds_owned(void *ctx, const struct pg_reply *reply) {
@@ -178,19 +183,6 @@ static void on_owners(void *ctx, const struct pg_reply *reply) {
     guard_end(guard, ok ? NULL : &err);
 }
 
-/* "<run id>" and "m-<id of a logged model>", wherever experiments have their files. */
-static bool find_named(struct guard *guard, struct err *err) {
-  struct str rest = guard->path, part;
-  while (str_split(&rest, '/', &part)) {
-    struct str hex = str_starts(part, STR("m-")) ? str_slice(part, 2, part.n) : part;
-    if (hex.n != ID_HEX_LEN || !id_parse(hex, &guard->ids[guard->count]))
-      continue;
-    if (++guard->count == NAMED_MAX)
-      return err_set(err, ERR_INVALID, "the path names too many runs");
-  }
-  return true;
-}
-
 static bool ask_owners(struct guard *guard, struct err *err) {
   AUTO_PG_ARGS struct pg_args args;
   pg_args_init(&args, STMT_ARTIFACT_OWNERS);
@@ -200,6 +192,12 @@ static bool ask_owners(struct guard *guard, struct err *err) {
       pg_put_uuid(&args, guard->ids[i]);
     pg_end_array(&args);
   }
+  const struct access_principal *who = web_principal(guard->req);
+  if (who->kind == ACCESS_RUN)
+    pg_put_uuid(&args, who->run_id);
+  else
+    pg_put_null(&args);
+  pg_put_int(&args, who->run_attempt);
   return pg_run(web_app(guard->req)->pg, &args, 0, on_owners, guard, err);
 }
 
@@ -227,7 +225,8 @@ void files_guard(struct http_req *req, struct str path, enum files_use use, file
     return;
   }
   *guard = (struct guard){.req = req, .path = path, .use = use, .then = then, .ctx = ctx};
-  if (!find_named(guard, &err)) {
+  if (!reach_ids_of_path(path, guard->ids, NAMED_MAX, &guard->count)) {
+    err_set(&err, ERR_INVALID, "the path names too many runs");
     then(ctx, &err);
     return;
   }

@@ -11,7 +11,7 @@ void files_reply(struct http_req *req, struct str path);
  * both live as long as the request. */
 void files_reply_list(struct http_req *req, struct str path, struct str prefix, struct str root_uri);
 /* May the caller write there, or remove what is there? What belongs to an executor's run is its job's alone; a job's token is for its run
- * and the children of that, and for what needs no credential here; a directory of several runs needs `write`. Whose files they are is told
+ * and the runs below it, and for what needs no credential here; a directory of several runs needs `write`. Whose files they are is told
  * by where the runs and logged models are that the path names. Calls `then` with an error or without, at once or later. */
 enum files_use { FILES_WRITE, FILES_REMOVE };
 typedef void files_guard_fn(void *ctx, const struct err *err);

@@ -477,8 +477,8 @@ static void get_interval(struct http_req *req) {
 }
 
 const struct route mlflow_metric_routes[] = {
-    MLFLOW_GET("/metrics/get-history", get_history, "All points of a metric"),
-    MLFLOW_GET("/metrics/get-history-bulk", get_bulk, "The points of a metric of many runs"),
-    MLFLOW_GET("/metrics/get-history-bulk-interval", get_interval, "A sample of the points of a metric of many runs"),
+    MLFLOW_GET("/metrics/get-history", REACH_NAMED, get_history, "All points of a metric"),
+    MLFLOW_GET("/metrics/get-history-bulk", REACH_NAMED, get_bulk, "The points of a metric of many runs"),
+    MLFLOW_GET("/metrics/get-history-bulk-interval", REACH_NAMED, get_interval, "A sample of the points of a metric of many runs"),
 };
 const size_t mlflow_metric_route_count = ARRAY_LEN(mlflow_metric_routes);

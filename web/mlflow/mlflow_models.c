@@ -522,15 +522,15 @@ static void search_models(struct http_req *req) {
 }
 
 const struct route mlflow_model_routes[] = {
-    MLFLOW_WRITE("/logged-models", create_model, "Make a logged model"),
-    MLFLOW_ASK("/logged-models/search", search_models, "Search logged models"),
-    MLFLOW_GET("/logged-models/{model_id}", get_model, "One logged model"),
-    MLFLOW_PATCH("/logged-models/{model_id}", finish_model, "Say that a logged model is ready, or failed"),
-    MLFLOW_DELETE("/logged-models/{model_id}", delete_model, "Put a logged model into the trash"),
-    MLFLOW_PATCH("/logged-models/{model_id}/tags", set_tags, "Set tags"),
-    MLFLOW_DELETE("/logged-models/{model_id}/tags/{key*}", delete_tag, "Remove a tag"),
-    MLFLOW_WRITE("/logged-models/{model_id}/params", add_params, "Add params"),
-    MLFLOW_GET("/logged-models/{model_id}/artifacts/directories", list_files, "List the files of a logged model"),
-    MLFLOW_GET("/logged-models/{model_id}/artifacts/files", get_file, "A file of a logged model"),
+    MLFLOW_WRITE("/logged-models", REACH_MODEL, create_model, "Make a logged model"),
+    MLFLOW_ASK("/logged-models/search", REACH_NAMED, search_models, "Search logged models"),
+    MLFLOW_GET("/logged-models/{model_id}", REACH_NAMED, get_model, "One logged model"),
+    MLFLOW_PATCH("/logged-models/{model_id}", REACH_NAMED, finish_model, "Say that a logged model is ready, or failed"),
+    MLFLOW_DELETE("/logged-models/{model_id}", REACH_NAMED, delete_model, "Put a logged model into the trash"),
+    MLFLOW_PATCH("/logged-models/{model_id}/tags", REACH_NAMED, set_tags, "Set tags"),
+    MLFLOW_DELETE("/logged-models/{model_id}/tags/{key*}", REACH_NAMED, delete_tag, "Remove a tag"),
+    MLFLOW_WRITE("/logged-models/{model_id}/params", REACH_NAMED, add_params, "Add params"),
+    MLFLOW_GET("/logged-models/{model_id}/artifacts/directories", REACH_NAMED, list_files, "List the files of a logged model"),
+    MLFLOW_GET("/logged-models/{model_id}/artifacts/files", REACH_NAMED, get_file, "A file of a logged model"),
 };
 const size_t mlflow_model_route_count = ARRAY_LEN(mlflow_model_routes);

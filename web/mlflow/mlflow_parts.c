@@ -85,6 +85,7 @@ static bool read_id(struct str id, int64_t *ret_parts, struct str *ret_mark, str
 struct create_op {
   struct http_req *req;
   const char *id;
+  struct str directory;
   int64_t parts;
 };
 
@@ -126,6 +127,15 @@ static void on_made(void *ctx, const struct err *err) {
   http_reply_json(op->req, 200, &body);
 }
 
+static void on_may_begin(void *ctx, const struct err *refused) {
+  struct create_op *op = ctx;
+  struct err err;
+  if (refused)
+    fail(op->req, refused);
+  else if (!artifact_make_directory(web_app(op->req)->artifacts, op->directory, on_made, op, &err))
+    fail(op->req, &err);
+}
+
 static bool create(struct http_req *req, const struct mpu_args *in, struct err *err) {
   struct str target;
   if (!target_of(req, in->client_file, &target, err))
@@ -138,8 +148,9 @@ static bool create(struct http_req *req, const struct mpu_args *in, struct err *
   const char *directory = id ? arena_printf(http_req_arena(req), PARTS_DIRECTORY "/%s", id) : NULL;
   if (!op || !directory)
     return err_no_memory(err);
-  *op = (struct create_op){req, id, in->parts};
-  return artifact_make_directory(web_app(req)->artifacts, str_of(directory), on_made, op, err);
+  *op = (struct create_op){req, id, str_of(directory), in->parts};
+  files_guard(req, target, FILES_WRITE, on_may_begin, op);
+  return true;
 }
 
 static void create_parts(struct http_req *req) {
@@ -383,16 +394,17 @@ static void abort_parts(struct http_req *req) {
 }
 
 const struct route mlflow_part_routes[] = {
-    MLFLOW_WRITE("/mpu/create/{path...}", create_parts, "Begin an upload in parts"),
+    MLFLOW_WRITE("/mpu/create/{path...}", REACH_ANY, create_parts, "Begin an upload in parts"),
     {.method = HTTP_POST,
      .path = "/mpu/complete/{path...}",
      .policy = POLICY_TRACK,
+     .reach = REACH_ANY,
      .body = BODY_BUFFER,
      .max_body = MLFLOW_BODY_MAX,
      .handler = complete_parts,
      .summary = "Join the parts of an upload",
      .creates = CREATES_NAMED},
-    MLFLOW_WRITE("/mpu/abort/{path...}", abort_parts, "Throw away the parts of an upload"),
-    MLFLOW_UPLOAD("/mpu/part/{upload}/{number}", POLICY_PUBLIC, &part_stream, "Store one part of an upload"),
+    MLFLOW_WRITE("/mpu/abort/{path...}", REACH_ANY, abort_parts, "Throw away the parts of an upload"),
+    MLFLOW_UPLOAD("/mpu/part/{upload}/{number}", POLICY_PUBLIC, REACH_ANY, &part_stream, "Store one part of an upload"),
 };
 const size_t mlflow_part_route_count = ARRAY_LEN(mlflow_part_routes);

@@ -423,14 +423,14 @@ static void get_latest_versions(struct http_req *req) {
 }
 
 const struct route mlflow_registry_routes[] = {
-    MLFLOW_WRITE("/registered-models/create", create_model, "Make a registered model"),
-    MLFLOW_CURATE(HTTP_POST, "/registered-models/rename", rename_model, "Rename a registered model"),
-    MLFLOW_PATCH("/registered-models/update", update_model, "Describe a registered model"),
-    MLFLOW_CURATE(HTTP_DELETE, "/registered-models/delete", delete_model, "Remove a registered model and its versions"),
-    MLFLOW_GET("/registered-models/get", get_model, "One registered model"),
-    MLFLOW_ASK("/registered-models/get-latest-versions", get_latest_versions, "The newest version of each stage"),
-    MLFLOW_GET("/registered-models/get-latest-versions", get_latest_versions, "The newest version of each stage"),
-    MLFLOW_WRITE("/registered-models/set-tag", set_model_tag, "Set a tag"),
-    MLFLOW_DELETE("/registered-models/delete-tag", delete_model_tag, "Remove a tag"),
+    MLFLOW_WRITE("/registered-models/create", REACH_ANY, create_model, "Make a registered model"),
+    MLFLOW_CURATE(HTTP_POST, "/registered-models/rename", REACH_NOTHING, rename_model, "Rename a registered model"),
+    MLFLOW_PATCH("/registered-models/update", REACH_NOTHING, update_model, "Describe a registered model"),
+    MLFLOW_CURATE(HTTP_DELETE, "/registered-models/delete", REACH_NOTHING, delete_model, "Remove a registered model and its versions"),
+    MLFLOW_GET("/registered-models/get", REACH_ANY, get_model, "One registered model"),
+    MLFLOW_ASK("/registered-models/get-latest-versions", REACH_ANY, get_latest_versions, "The newest version of each stage"),
+    MLFLOW_GET("/registered-models/get-latest-versions", REACH_ANY, get_latest_versions, "The newest version of each stage"),
+    MLFLOW_WRITE("/registered-models/set-tag", REACH_NOTHING, set_model_tag, "Set a tag"),
+    MLFLOW_DELETE("/registered-models/delete-tag", REACH_NOTHING, delete_model_tag, "Remove a tag"),
 };
 const size_t mlflow_registry_route_count = ARRAY_LEN(mlflow_registry_routes);

@@ -146,7 +146,7 @@ static void search_versions(struct http_req *req) {
 }
 
 const struct route mlflow_registry_search_routes[] = {
-    MLFLOW_GET("/registered-models/search", search_models, "Search registered models"),
-    MLFLOW_GET("/model-versions/search", search_versions, "Search versions"),
+    MLFLOW_GET("/registered-models/search", REACH_ANY, search_models, "Search registered models"),
+    MLFLOW_GET("/model-versions/search", REACH_ANY, search_versions, "Search versions"),
 };
 const size_t mlflow_registry_search_route_count = ARRAY_LEN(mlflow_registry_search_routes);

@@ -451,11 +451,11 @@ static void search_runs(struct http_req *req) {
 /* ---- routes ---- */
 
 const struct route mlflow_run_routes[] = {
-    MLFLOW_WRITE("/runs/create", create_run, "Make a run"),
-    MLFLOW_WRITE("/runs/update", update_run, "Change status, end time or name"),
-    MLFLOW_GET("/runs/get", get_run, "One run with its params, tags and last metrics"),
-    MLFLOW_ASK("/runs/search", search_runs, "Search runs"),
-    MLFLOW_WRITE("/runs/delete", delete_run, "Put a run into the trash"),
-    MLFLOW_WRITE("/runs/restore", restore_run, "Take a run out of the trash"),
+    MLFLOW_WRITE("/runs/create", REACH_CHILD, create_run, "Make a run"),
+    MLFLOW_WRITE("/runs/update", REACH_NAMED, update_run, "Change status, end time or name"),
+    MLFLOW_GET("/runs/get", REACH_NAMED, get_run, "One run with its params, tags and last metrics"),
+    MLFLOW_ASK("/runs/search", REACH_NAMED, search_runs, "Search runs"),
+    MLFLOW_WRITE("/runs/delete", REACH_NAMED, delete_run, "Put a run into the trash"),
+    MLFLOW_WRITE("/runs/restore", REACH_NAMED, restore_run, "Take a run out of the trash"),
 };
 const size_t mlflow_run_route_count = ARRAY_LEN(mlflow_run_routes);

@@ -20,23 +20,27 @@ extern const size_t mlflow_info_route_count;
 extern const struct route mlflow_root_routes[], mlflow_version_file_routes[];
 extern const size_t mlflow_root_route_count, mlflow_version_file_route_count;
 
-#define MLFLOW_BODY_ROW(method_word, path_text, policy_word, handler_fn, text)                                         \
-  {                                                                                                                    \
-    .method = method_word, .path = path_text, .policy = policy_word, .body = BODY_BUFFER, .max_body = MLFLOW_BODY_MAX, \
-    .handler = handler_fn, .summary = text                                                                             \
+#define MLFLOW_BODY_ROW(method_word, path_text, policy_word, reach_word, handler_fn, text)                     \
+  {                                                                                                            \
+    .method = method_word, .path = path_text, .policy = policy_word, .reach = reach_word, .body = BODY_BUFFER, \
+    .max_body = MLFLOW_BODY_MAX, .handler = handler_fn, .summary = text                                        \
   }
-#define MLFLOW_WRITE(path_text, handler_fn, text) MLFLOW_BODY_ROW(HTTP_POST, path_text, POLICY_TRACK, handler_fn, text)
-#define MLFLOW_ASK(path_text, handler_fn, text) MLFLOW_BODY_ROW(HTTP_POST, path_text, POLICY_READ, handler_fn, text)
+#define MLFLOW_WRITE(path_text, reach_word, handler_fn, text) \
+  MLFLOW_BODY_ROW(HTTP_POST, path_text, POLICY_TRACK, reach_word, handler_fn, text)
+#define MLFLOW_ASK(path_text, reach_word, handler_fn, text) MLFLOW_BODY_ROW(HTTP_POST, path_text, POLICY_READ, reach_word, handler_fn, text)
 /* What changes an existing version or alias, or removes for good. */
-#define MLFLOW_CURATE(method_word, path_text, handler_fn, text) MLFLOW_BODY_ROW(method_word, path_text, POLICY_CURATE, handler_fn, text)
-#define MLFLOW_PATCH(path_text, handler_fn, text) MLFLOW_BODY_ROW(HTTP_PATCH, path_text, POLICY_TRACK, handler_fn, text)
-#define MLFLOW_DELETE(path_text, handler_fn, text) MLFLOW_BODY_ROW(HTTP_DELETE, path_text, POLICY_TRACK, handler_fn, text)
-#define MLFLOW_GET(path_text, handler_fn, text) \
-  { .method = HTTP_GET, .path = path_text, .policy = POLICY_READ, .handler = handler_fn, .summary = text }
-#define MLFLOW_UPLOAD(path_text, policy_word, stream_ref, text)                                                       \
-  {                                                                                                                   \
-    .method = HTTP_PUT, .path = path_text, .policy = policy_word, .body = BODY_STREAM, .max_body = (uint64_t)1 << 42, \
-    .stream = stream_ref, .summary = text                                                                             \
+#define MLFLOW_CURATE(method_word, path_text, reach_word, handler_fn, text) \
+  MLFLOW_BODY_ROW(method_word, path_text, POLICY_CURATE, reach_word, handler_fn, text)
+#define MLFLOW_PATCH(path_text, reach_word, handler_fn, text) \
+  MLFLOW_BODY_ROW(HTTP_PATCH, path_text, POLICY_TRACK, reach_word, handler_fn, text)
+#define MLFLOW_DELETE(path_text, reach_word, handler_fn, text) \
+  MLFLOW_BODY_ROW(HTTP_DELETE, path_text, POLICY_TRACK, reach_word, handler_fn, text)
+#define MLFLOW_GET(path_text, reach_word, handler_fn, text) \
+  { .method = HTTP_GET, .path = path_text, .policy = POLICY_READ, .reach = reach_word, .handler = handler_fn, .summary = text }
+#define MLFLOW_UPLOAD(path_text, policy_word, reach_word, stream_ref, text)                                                                \
+  {                                                                                                                                        \
+    .method = HTTP_PUT, .path = path_text, .policy = policy_word, .reach = reach_word, .body = BODY_STREAM, .max_body = (uint64_t)1 << 42, \
+    .stream = stream_ref, .summary = text                                                                                                  \
   }
 
 #endif

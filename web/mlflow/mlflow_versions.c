@@ -418,21 +418,21 @@ static void get_version_artifact(struct http_req *req) {
 }
 
 const struct route mlflow_version_routes[] = {
-    MLFLOW_CURATE(HTTP_POST, "/registered-models/alias", set_alias, "Let an alias name a version"),
-    MLFLOW_CURATE(HTTP_DELETE, "/registered-models/alias", delete_alias, "Remove an alias"),
-    MLFLOW_GET("/registered-models/alias", get_alias, "The version that an alias names"),
-    MLFLOW_WRITE("/model-versions/create", create_version, "Register a version"),
-    MLFLOW_CURATE(HTTP_PATCH, "/model-versions/update", update_version, "Describe a version"),
-    MLFLOW_CURATE(HTTP_POST, "/model-versions/transition-stage", transition_stage, "Move a version to another stage"),
-    MLFLOW_CURATE(HTTP_DELETE, "/model-versions/delete", delete_version, "Remove a version"),
-    MLFLOW_GET("/model-versions/get", get_version, "One version"),
-    MLFLOW_GET("/model-versions/get-download-uri", get_download_uri, "Where the files of a version are"),
-    MLFLOW_CURATE(HTTP_POST, "/model-versions/set-tag", set_version_tag, "Set a tag of a version"),
-    MLFLOW_CURATE(HTTP_DELETE, "/model-versions/delete-tag", delete_version_tag, "Remove a tag of a version"),
+    MLFLOW_CURATE(HTTP_POST, "/registered-models/alias", REACH_VERSION, set_alias, "Let an alias name a version"),
+    MLFLOW_CURATE(HTTP_DELETE, "/registered-models/alias", REACH_VERSION, delete_alias, "Remove an alias"),
+    MLFLOW_GET("/registered-models/alias", REACH_ANY, get_alias, "The version that an alias names"),
+    MLFLOW_WRITE("/model-versions/create", REACH_NEW_VERSION, create_version, "Register a version"),
+    MLFLOW_CURATE(HTTP_PATCH, "/model-versions/update", REACH_VERSION, update_version, "Describe a version"),
+    MLFLOW_CURATE(HTTP_POST, "/model-versions/transition-stage", REACH_VERSION, transition_stage, "Move a version to another stage"),
+    MLFLOW_CURATE(HTTP_DELETE, "/model-versions/delete", REACH_VERSION, delete_version, "Remove a version"),
+    MLFLOW_GET("/model-versions/get", REACH_ANY, get_version, "One version"),
+    MLFLOW_GET("/model-versions/get-download-uri", REACH_ANY, get_download_uri, "Where the files of a version are"),
+    MLFLOW_CURATE(HTTP_POST, "/model-versions/set-tag", REACH_VERSION, set_version_tag, "Set a tag of a version"),
+    MLFLOW_CURATE(HTTP_DELETE, "/model-versions/delete-tag", REACH_VERSION, delete_version_tag, "Remove a tag of a version"),
 };
 const size_t mlflow_version_route_count = ARRAY_LEN(mlflow_version_routes);
 
 const struct route mlflow_version_file_routes[] = {
-    MLFLOW_GET("/model-versions/get-artifact", get_version_artifact, "A file of a version"),
+    MLFLOW_GET("/model-versions/get-artifact", REACH_ANY, get_version_artifact, "A file of a version"),
 };
 const size_t mlflow_version_file_route_count = ARRAY_LEN(mlflow_version_file_routes);

@@ -38,9 +38,10 @@ static struct access_rules rules(bool auth_required) {
   return (struct access_rules){.auth_required = auth_required, .tokens = &tokens, .run_key = run_key, .owner = 1000};
 }
 
-enum who { NOBODY, BAD, EXPIRED, READER, WRITER, SUBMITTER, ADMIN, SESSION, RUN, OWNER, ROOT, STRANGER, WHO_COUNT };
-static const char *const who_names[] = {"nobody", "bad",     "expired", "reader", "writer", "submitter",
-                                        "admin",  "session", "run",     "owner",  "root",   "stranger"};
+enum who { NOBODY, BAD, EXPIRED, READER, WRITER, SUBMITTER, ADMIN, SESSION, RUN, RUN_BEYOND, OWNER, ROOT, STRANGER, WHO_COUNT };
+static const char *const who_names[] = {"nobody",    "bad",   "expired", "reader", "writer",
+                                        "submitter", "admin", "session", "run",    "run, out of its reach",
+                                        "owner",     "root",  "stranger"};
 
 /* The status of a request of `who` for `policy`; 200 when it may. */
 static int status(enum who who, enum route_policy policy, bool auth_required) {
@@ -69,6 +70,9 @@ static int status(enum who who, enum route_policy policy, bool auth_required) {
     token = admin;
     break;
   case RUN:
+    facts.reach = REACH_NAMED;
+    FALLTHROUGH;
+  case RUN_BEYOND:
     run_token_make(run_key, (struct id){{9}}, 2, run);
     token = run;
     break;
@@ -114,6 +118,7 @@ static void every_policy_by_every_credential(void **state UNUSED) {
           [ADMIN] = {200, 200, 200, 200, 200, 200, 200, 200},
           [SESSION] = {200, 200, 200, 200, 200, 200, 200, 200},
           [RUN] = {200, 200, 200, 200, 403, 403, 403, 403},
+          [RUN_BEYOND] = {200, 200, 200, 403, 403, 403, 403, 403},
           [OWNER] = {200, 200, 200, 200, 200, 200, 200, 200},
           [ROOT] = {200, 200, 200, 200, 200, 200, 200, 200},
           [STRANGER] = {200, 200, 200, 401, 401, 401, 401, 401},
@@ -128,6 +133,7 @@ static void every_policy_by_every_credential(void **state UNUSED) {
           [ADMIN] = {200, 200, 200, 200, 200, 200, 200, 200},
           [SESSION] = {200, 200, 200, 200, 200, 200, 200, 200},
           [RUN] = {200, 200, 200, 200, 403, 403, 403, 403},
+          [RUN_BEYOND] = {200, 403, 403, 403, 403, 403, 403, 403},
           [OWNER] = {200, 200, 200, 200, 200, 200, 200, 200},
           [ROOT] = {200, 200, 200, 200, 200, 200, 200, 200},
           [STRANGER] = {200, 401, 401, 401, 401, 401, 401, 401},
@@ -140,6 +146,24 @@ static void every_policy_by_every_credential(void **state UNUSED) {
         if (got != expected[required][who][p])
           fail_msg("auth_required=%d %s policy %zu: %d, expected %d", required, who_names[who], p, got, expected[required][who][p]);
       }
+}
+
+static void a_token_never_gives_less_than_none(void **state UNUSED) {
+  struct access_rules r = rules(true);
+  struct access_facts facts = {.policy = POLICY_TRACK, .over_unix = true, .peer_uid = 1000, .host = STR("localhost"), .now_ms = now};
+  struct access_principal principal;
+  struct err err;
+  char token[TOKEN_TEXT_MAX], text[TOKEN_TEXT_MAX + 10];
+  run_token_make(run_key, (struct id){{9}}, 2, token);
+  snprintf(text, sizeof text, "Bearer %s", token);
+  facts.authorization = str_of(text);
+  assert_true(access_decide(&r, &facts, &principal, &err));
+  assert_true(principal.is_open);
+  facts.peer_uid = 1001;
+  assert_false(access_decide(&r, &facts, &principal, &err));
+  facts.reach = REACH_NAMED;
+  assert_true(access_decide(&r, &facts, &principal, &err));
+  assert_false(principal.is_open);
 }
 
 static int site(bool unsafe, bool tls, const char *host, const char *origin, const char *fetch) {
@@ -270,6 +294,7 @@ int main(void) {
       cmocka_unit_test(every_policy_by_every_credential),       cmocka_unit_test(foreign_hosts_and_origins_are_refused),
       cmocka_unit_test(basic_auth_carries_a_token_as_password), cmocka_unit_test(a_token_that_is_not_loaded_yet_is_not_called_wrong),
       cmocka_unit_test(revoked_and_expired_tokens_go),          cmocka_unit_test(run_tokens_are_signed),
+      cmocka_unit_test(a_token_never_gives_less_than_none),
   };
   return cmocka_run_group_tests(tests, set_up, tear_down);
 }

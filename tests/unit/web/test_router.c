@@ -168,8 +168,25 @@ static void test_methods_and_families(void **unused UNUSED) {
   router_free(router);
 }
 
+static bool begin(struct http_req *req UNUSED, struct err *err UNUSED) {
+  return true;
+}
+
+static bool data(struct http_req *req UNUSED, struct str bytes UNUSED, struct err *err UNUSED) {
+  return true;
+}
+
+static void broken_off(struct http_req *req UNUSED, const struct err *err UNUSED) {}
+
+#define STREAM_ROW(reach_word, stream_ref)                                                                             \
+  {                                                                                                                    \
+    .method = HTTP_PUT, .path = "/a", .policy = POLICY_TRACK, .reach = reach_word, .body = BODY_STREAM, .max_body = 5, \
+    .stream = stream_ref                                                                                               \
+  }
+
 static void test_tables_that_make_no_sense(void **unused UNUSED) {
-  static const struct route_stream half = {0};
+  static const struct route_stream half = {0}, whole = {begin, data, handler, broken_off};
+  static const struct route judged_by_its_stream[] = {STREAM_ROW(REACH_ANY, &whole)};
   static const struct {
     struct route rows[2];
     size_t count;
@@ -188,7 +205,8 @@ static void test_tables_that_make_no_sense(void **unused UNUSED) {
       {{{.method = HTTP_GET, .path = "/a", .policy = POLICY_READ}}, 1},
       {{{.method = HTTP_PUT, .path = "/a", .policy = POLICY_READ, .handler = handler, .body = BODY_BUFFER}}, 1}, /* no limit */
       {{{.method = HTTP_PUT, .path = "/a", .policy = POLICY_READ, .handler = handler, .max_body = 5}}, 1},
-      {{{.method = HTTP_PUT, .path = "/a", .policy = POLICY_READ, .body = BODY_STREAM, .max_body = 5, .stream = &half}}, 1},
+      {{STREAM_ROW(REACH_ANY, &half)}, 1},
+      {{STREAM_ROW(REACH_NAMED, &whole)}, 1},
       {{ROW(HTTP_GET, "/{a}/{b}/{c}/{d}/{e}/{f}/{g}/{h}/{i}")}, 1},
   };
   for (size_t i = 0; i < ARRAY_LEN(tables); i++) {
@@ -201,6 +219,10 @@ static void test_tables_that_make_no_sense(void **unused UNUSED) {
   }
   struct err err;
   assert_null(router_new(&mounts[1], 1, &err)); /* none for "" */
+  struct route_mount mount = {"", judged_by_its_stream, 1, &api};
+  struct router *router = router_new(&mount, 1, &err);
+  assert_non_null(router);
+  router_free(router);
 }
 
 int main(void) {
