@@ -107,6 +107,47 @@ class Killed(Case):
                 self.assertTrue(self.s.post(f"/api/v1/models/kept/versions/{version['version']}/verify").json["ok"], version)
 
 
+class Ended(Case):
+    """What takes as long as there are bytes does not keep the service from its end: a file of a terabyte (all hole) is being read when it is asked
+    to go."""
+
+    def big_file(self, run):
+        path = self.s.data / f"artifacts/0/{run}/artifacts/model/big"
+        path.parent.mkdir(parents=True)
+        with open(path, "wb") as big:
+            big.truncate(1 << 40)
+
+    def is_read(self, ending):
+        fds = pathlib.Path(f"/proc/{self.s.process.pid}/fd")
+        return any(os.readlink(fd).endswith(ending) for fd in list(fds.iterdir()) if os.path.lexists(fd))
+
+    def end_while(self, ask, ending):
+        threading.Thread(target=ask, daemon=True).start()
+        wait(lambda: self.is_read(ending), "the reading of the file")
+        self.s.stop()
+
+    def ask(self, path, body=None):
+        try:
+            self.s.post(path, body, timeout=600)
+        except (OSError, http.client.HTTPException):
+            pass
+
+    def test_while_a_version_is_made_and_while_one_is_verified(self):
+        self.serve("--drain-timeout", "0s")
+        run = self.make_run()
+        self.big_file(run)
+        self.s.post("/api/v1/models", {"name": "m"})
+        versions = "/api/v1/models/m/versions"
+        self.end_while(lambda: self.ask(versions, {"run_id": run, "path": "model"}), "/registry/1/1/big")
+        self.assertEqual([p for p in (self.s.data / "artifacts/registry").rglob("*") if p.is_file()], [])
+        self.s.start()
+        self.assertEqual(self.s.sql("select count(*) from artifact"), "0")
+        self.assertIsNone(self.s.get(versions + "/1").json["digest"])
+        self.s.sql(f"update model_version set digest = sha256('')")  # as if it had been made somewhere in long hours
+        self.end_while(lambda: self.ask(versions + "/1/verify"), "/model/big")
+        self.s.start()
+
+
 class Disks(Case):
     def mount(self, *words):
         path = pathlib.Path(self.s_home()) / "store"

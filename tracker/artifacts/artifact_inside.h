@@ -2,6 +2,8 @@
 #ifndef WINNOW_TRACKER_ARTIFACT_INSIDE_H
 #define WINNOW_TRACKER_ARTIFACT_INSIDE_H
 
+#include <stdatomic.h>
+
 #include "storage/pg/pg.h"
 #include "tracker/artifacts/artifact_store.h"
 #include "tracker/artifacts/path_turns.h"
@@ -17,6 +19,7 @@ struct artifact_store {
   struct loop_defer tell_begun;
   struct loop_timer *again;
   bool stopping;
+  atomic_bool interrupted; /* looked at by threads: nothing long is gone on with */
 };
 
 /* Tells the database again. */

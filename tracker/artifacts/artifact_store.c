@@ -34,6 +34,11 @@ struct artifact_store *artifact_store_new(const struct artifact_store_conf *conf
   return NULL;
 }
 
+void artifact_store_interrupt(struct artifact_store *store) {
+  if (store)
+    atomic_store_explicit(&store->interrupted, true, memory_order_relaxed);
+}
+
 void artifact_store_stop(struct artifact_store *store) {
   if (!store)
     return;

@@ -29,6 +29,9 @@ struct artifact_store_conf {
   struct pg_pool *pg;
 };
 MUST_CHECK struct artifact_store *artifact_store_new(const struct artifact_store_conf *conf, struct err *err);
+/* What has yet to read or copy whole files ends with ERR_UNAVAILABLE, also what is in the middle of it, and leaves nothing behind: the
+ * service is about to stop, and waits for no gigabytes. */
+void artifact_store_interrupt(struct artifact_store *store);
 /* Once the pools of threads have been stopped, before the database's is: what the database could not be told is left to the next start.
  * Accepts NULL. */
 void artifact_store_stop(struct artifact_store *store);

@@ -266,7 +266,7 @@ static bool add_part(struct artifact_upload *upload, const char *part, struct er
   AUTO_FD int fd = tree_open(upload->store->root, str_of(part), O_RDONLY, err);
   if (fd < 0 || !bytes)
     return fd < 0 ? false : err_no_memory(err);
-  for (;;) {
+  while (!atomic_load_explicit(&upload->store->interrupted, memory_order_relaxed)) {
     ssize_t n = read(fd, bytes, 1 << 16);
     if (n == 0)
       return true;
@@ -277,6 +277,7 @@ static bool add_part(struct artifact_upload *upload, const char *part, struct er
     if (!artifact_upload_write(upload, str_n(bytes, (size_t)n), err))
       return false;
   }
+  return err_set(err, ERR_UNAVAILABLE, "the service is stopping");
 }
 
 static bool is_lost(const struct artifact_upload *upload) {
@@ -304,7 +305,7 @@ static bool write_anew(struct artifact_upload *upload, struct err *err) {
   close_file(upload);
   if (lseek(lost, 0, SEEK_SET) != 0)
     return err_errno(err, errno, "cannot read what was uploaded");
-  return open_file(upload, err) && tree_copy_file(lost, upload->fd, err);
+  return open_file(upload, err) && tree_copy_file(lost, upload->fd, &upload->store->interrupted, err);
 }
 
 static bool has_predecessor(const struct artifact_upload *upload) {
