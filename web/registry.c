@@ -60,7 +60,7 @@ static void read_version(struct registration *op) {
 /* ---- the files ---- */
 
 static void on_noted(void *ctx, const struct pg_reply *reply UNUSED) {
-  read_version(ctx); /* the copy is there; that the row does not say so is found by `verify` */
+  read_version(ctx); /* of a row that does not say that the copy is there, the copy is left to gc */
 }
 
 static void on_kept(void *ctx, const struct artifact_tree *tree, const struct err *err) {

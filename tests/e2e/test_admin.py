@@ -304,6 +304,22 @@ class Gc(Case):
         self.assertEqual(self.work("gc?dry_run=true&older_than=0s")[0], [])
         self.assertEqual(self.work("fsck?deep=true")[1]["damaged"], 0)  # the version's files are named, too
 
+    def test_a_copy_that_no_version_came_to_keep(self):
+        run = self.make_run()
+        kept = self.register(run)
+        self.sql("create function winnow.refuse() returns trigger language plpgsql as 'begin raise exception ''no''; end'")
+        self.sql("create trigger refuse before update of kept_path on winnow.model_version for each row execute function winnow.refuse()")
+        lost = self.register(run)
+        self.assertEqual((bool(kept["digest"]), lost["digest"]), (True, None))
+        copy = next((self.s.data / "artifacts/registry").glob("*/2")) / "weights.bin"
+        self.assertEqual(self.work("gc?older_than=0s")[0], [])  # it may be about to be kept
+        self.sql("update winnow.artifact set created = created - 3600000 where path like 'registry/%'")
+        items, summary = self.work("gc?older_than=0s")
+        self.assertEqual(sorted((item["kind"], item["subject"]) for item in items), [(kind, str(copy.relative_to(self.s.data / "artifacts"))) for kind in ("orphan", "row")])
+        self.assertFalse(copy.exists())
+        self.assertEqual(self.s.get(f"/api/v1/models/kept/versions/2/files/weights.bin").status, 200)  # of the run, as before
+        self.assertEqual(self.work("fsck?deep=true")[1]["damaged"], 0)
+
     def test_names_that_are_no_text_and_links(self):
         run = self.make_run()
         at = self.directory(run)

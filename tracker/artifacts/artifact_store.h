@@ -86,6 +86,9 @@ typedef void artifact_collected_fn(void *ctx, bool removed, const struct err *er
 MUST_CHECK bool artifact_collect(struct artifact_store *store, struct str path, int64_t changed_ms, bool even_if_known,
                                  artifact_collected_fn *done, void *ctx, struct err *err);
 
+/* What is kept for a version, and so long has rows, is no version's if none says so. */
+enum { ARTIFACT_KEPT_SOON_MS = 600000 };
+
 /* A second name for a tree as it is at one moment: by hard links, or copies where links are not possible. `to` must not be there; a file
  * lies in it under its own name. The digest is that of all names, sizes and contents; each of its files has a row. Of what fails nothing
  * is left. */

@@ -250,6 +250,7 @@ static void start_collecting(void *ctx) {
   pg_begin_array(&args);
   pg_put_text(&args, str_of(task->path));
   pg_end_array(&args);
+  pg_put_int(&args, clock_wall_ms(loop_clock(task->store->conf.loop)) - ARTIFACT_KEPT_SOON_MS);
   if (!pg_run(task->store->conf.pg, &args, 0, on_known, task, &err))
     task_end(task, &err);
 }

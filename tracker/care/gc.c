@@ -143,6 +143,7 @@ static void ask_known(struct gc *op) {
     if (is_text(op->files[i].path)) /* others cannot be in the table */
       pg_put_text(&args, str_of(op->files[i].path));
   pg_end_array(&args);
+  pg_put_int(&args, clock_wall_ms(loop_clock(op->care.conf.loop)) - ARTIFACT_KEPT_SOON_MS);
   if (!care_run(&op->care, &args, on_known, &err))
     care_told(&op->care, false, &err);
 }
