@@ -88,6 +88,10 @@ select id, path, job from doomed where id > $1 order by id limit $2;
 -- name: doomed_done (int8) -> () repeatable
 delete from doomed where id = $1;
 
+-- name: doomed_gone (text) -> () repeatable
+-- A path that was removed past the care of what is doomed.
+delete from doomed where path = $1;
+
 -- name: stats_tables () -> (text, int8, int8, int8) repeatable
 -- Name, rows (as last counted by vacuum), dead rows, bytes with indexes and TOAST.
 select c.relname::text, greatest(c.reltuples, 0)::int8, coalesce(s.n_dead_tup, 0), pg_total_relation_size(c.oid)

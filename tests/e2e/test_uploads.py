@@ -222,7 +222,7 @@ class Uploads(Case):
 
     def hold_back(self, what, table):
         """Statements that do `what` to `table` wait until the holder ends."""
-        self.s.sql("create or replace function winnow.wait() returns trigger language plpgsql as 'begin perform pg_advisory_xact_lock(77); return new; end'")
+        self.s.sql("create or replace function winnow.wait() returns trigger language plpgsql as 'begin perform pg_advisory_xact_lock(77); return coalesce(new, old); end'")
         self.s.sql(f"create trigger wait before {what} on winnow.{table} for each row execute function winnow.wait()")
         holder = subprocess.Popen(self.s.psql(), env=self.s.psql_env(), stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         holder.stdin.write("select 'held' from pg_advisory_lock(77);\n")
@@ -268,6 +268,28 @@ class Uploads(Case):
         self.assertEqual(self.s.get(path).body, b"".join(content))
         wait(lambda: [p.name for p in self.files()] == ["whole"], "the end of the parts")
         self.nothing_is_damaged()
+
+    def test_an_upload_in_parts_whose_parts_outlive_its_answer(self):
+        """Killed when the answer is kept and the parts are still there: the next start removes them."""
+        self.serve()
+        complete, path = self.upload_in_parts([os.urandom(MIB), b"end"])
+        holder = self.hold_back("delete", "artifact")
+        thread, _ = self.in_background(complete)
+        wait(self.somebody_waits, "the removal of the parts")
+        self.assertEqual(self.s.sql("select status from idempotency"), "200")
+        self.s.kill()
+        wait(lambda: self.s.postgres() == [], "the end of the database, so that the rows are not removed after all")
+        thread.join()
+        holder.communicate()
+        self.s.start()
+        self.assertEqual(complete().headers["Idempotent-Replayed"], "true")
+        wait(lambda: [p.name for p in self.files()] == ["whole"], "the end of the parts")
+        wait(lambda: self.s.sql("select count(*) from doomed") == "0", "the end of the note")
+        self.assertEqual(self.s.get(path).status, 200)
+        self.nothing_is_damaged()
+        again, _ = self.upload_in_parts([b"one", b"two"])
+        self.assertEqual(again().status, 200)
+        self.assertEqual(self.s.sql("select count(*) from doomed"), "0")
 
     def test_an_upload_in_parts_whose_database_goes_away(self):
         """Before its row is written, and before its answer is kept: who asks again, in the same life of the service, is answered."""
