@@ -357,6 +357,39 @@ class Uploads(Case):
         self.assertEqual(sorted(p.name for p in self.files()), ["a", "b"])
         self.nothing_is_damaged()
 
+    def test_a_file_that_must_be_the_one_it_was(self):
+        """By the ETag of its download, or by its SHA-256; of several who saw the same one, one may replace it."""
+        self.serve()
+        path = f"/api/v1/runs/{self.run_id}/artifacts/a"
+        put = lambda content, tag: self.s.request("PUT", path, content, {"If-Match": tag}).status
+        by_etag = lambda: self.s.get(path).headers["ETag"]
+        by_sha256 = lambda: '"' + hashlib.sha256(self.s.get(path).body).hexdigest() + '"'
+        self.assertEqual([put(b"none", tag) for tag in ("*", '"x"', '"' + "0" * 64 + '"')], [412] * 3)
+        wait(lambda: not self.files(), "the end of those that were refused")
+        self.assertEqual(self.s.request("PUT", path, b"first").status, 201)
+        self.assertEqual(put(b"second", "*"), 201)
+        for tag_of in (by_etag, by_sha256):
+            with self.subTest(tag_of()):
+                old = tag_of()
+                late = self.begin(path, {"If-Match": old}, 2 * MIB)
+                late.send(bytes(MIB))
+                wait(lambda: len(self.files()) > 1, "the file on its way")
+                self.assertEqual(put(os.urandom(10), '"x", ' + old), 201)
+                self.assertEqual([put(b"no", tag) for tag in (old, "W/" + tag_of(), '"x"', "x")], [412] * 4)
+                late.send(bytes(MIB))
+                self.assertEqual(late.getresponse().status, 412)
+                late.close()
+                seen = tag_of()
+                asked = [self.in_background(lambda: put(os.urandom(1000), seen)) for _ in range(8)]
+                for thread, _ in asked:
+                    thread.join()
+                self.assertEqual(sorted(answers[0] for _, answers in asked), [201] + [412] * 7)
+        refused = self.s.request("PUT", path, b"no", {"If-Match": old})
+        self.assertEqual(refused.json["code"], "precondition_failed")
+        self.assertIn("SHA-256", refused.json["hint"])
+        wait(lambda: [p.name for p in self.files()] == ["a"], "the end of those that were refused")
+        self.nothing_is_damaged()
+
     def test_a_directory_that_is_removed_during_an_upload(self):
         """What comes after the removal lies there, what came before does not."""
         self.serve()

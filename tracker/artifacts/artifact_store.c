@@ -112,6 +112,11 @@ int artifact_open(struct artifact_store *store, struct str path, struct stat *re
   return fd;
 }
 
+void artifact_etag(const struct stat *st, char out[ARTIFACT_ETAG_MAX]) {
+  snprintf(out, ARTIFACT_ETAG_MAX, "\"%llx-%llx-%llx\"", (unsigned long long)st->st_ino, (unsigned long long)st->st_size,
+           (unsigned long long)(st->st_mtim.tv_sec * 1000000000LL + st->st_mtim.tv_nsec));
+}
+
 bool artifact_is_there(struct artifact_store *store, struct str path) {
   struct err ignored;
   AUTO_FD int fd = tree_open(store->root, path, O_PATH, &ignored);

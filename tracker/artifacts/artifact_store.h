@@ -59,8 +59,16 @@ typedef void artifact_stored_fn(void *ctx, const struct artifact_file *file, con
 MUST_CHECK bool artifact_upload_new(struct artifact_store *store, struct str path, struct artifact_upload **ret, struct err *err);
 /* Before the first write: its directory must be there already, else ERR_NOT_FOUND. */
 void artifact_upload_makes_nothing(struct artifact_upload *upload);
-/* Before the first write: no file may lie there yet, else ERR_PRECONDITION. */
-void artifact_upload_replaces_nothing(struct artifact_upload *upload);
+/* What must hold of what lies there when it takes that place. `holds` looks at its ETag (artifact_etag()), "" of nothing, on a thread;
+ * where it does not hold of a file, that may still be one with one of these SHA-256. All of it lives until the upload's end. */
+struct artifact_condition {
+  bool (*holds)(void *ctx, struct str etag);
+  void *ctx;
+  const uint8_t (*sha256)[32];
+  size_t count;
+};
+/* Before the first write. ERR_PRECONDITION, at once where that can be told, else in the upload's turn at the path. */
+void artifact_upload_only_if(struct artifact_upload *upload, const struct artifact_condition *condition);
 /* On a thread, one at a time. The first makes the directories on the way. */
 MUST_CHECK bool artifact_upload_write(struct artifact_upload *upload, struct str bytes, struct err *err);
 /* Writes the `last` bytes, which live until `done`, and ends it, also when it fails: the file is in its place, durable and known to the
@@ -112,6 +120,10 @@ MUST_CHECK bool artifact_digest_kept(struct artifact_store *store, struct str pa
 
 /* A descriptor of the regular file at `path`, the caller's; -1 on failure, ERR_NOT_FOUND when there is none. */
 MUST_CHECK int artifact_open(struct artifact_store *store, struct str path, struct stat *ret_stat, struct err *err);
+
+/* Of a file of the store, with its quotes: it is never changed in place, so that its inode and time say which one it is. */
+enum { ARTIFACT_ETAG_MAX = 64 };
+void artifact_etag(const struct stat *st, char out[ARTIFACT_ETAG_MAX]);
 
 /* A file or a directory. */
 bool artifact_is_there(struct artifact_store *store, struct str path);
