@@ -172,7 +172,11 @@ class Disks(Case):
         self.assertEqual(self.s.request("PUT", f"{api}/old", b"old" * 1000).status, 201)
         for i in range(12):  # new ones and a replacement, until nothing fits
             for name in (f"new{i}", "old"):
-                answers.add(self.s.request("PUT", f"{api}/{name}", os.urandom(700000)).status)
+                answer = self.s.request("PUT", f"{api}/{name}", os.urandom(700000))
+                answers.add(answer.status)
+                if answer.status == 507:
+                    self.assertIn(f'artifact "0/{run}/artifacts/{name}": ', answer.json["detail"])
+                    self.assertIn(f"the disk of {store} (`winnow admin gc`", answer.json["hint"])
         self.assertEqual(answers, {201, 507})
         upload = self.s.post(f"/api/2.0/mlflow-artifacts/mpu/create/0/{run}/artifacts", {"path": "whole", "num_parts": 1})
         if upload.status == 200:

@@ -22,6 +22,8 @@ struct artifact_store {
   atomic_bool interrupted; /* looked at by threads: nothing long is gone on with */
 };
 
+/* On a thread: to an error for want of room it adds whose it is, and what to do. Returns `ok`. */
+bool artifact_explain(const struct artifact_store *store, const char *path, bool ok, struct err *err);
 /* Tells the database again. */
 void artifact_upload_tell_owed(struct artifact_store *store);
 /* Lets them go; the next start looks at what lies there. */

@@ -70,6 +70,13 @@ bool artifact_store_is_shared(const struct artifact_store *store) {
   return store->conf.shared;
 }
 
+bool artifact_explain(const struct artifact_store *store, const char *path, bool ok, struct err *err) {
+  if (ok || err->code != ERR_NO_SPACE || err->hint[0])
+    return ok;
+  err_prefix(err, "artifact \"%.200s\"", path);
+  return err_hint(err, "make room on the disk of %.120s (`winnow admin gc`, `winnow admin purge`), then send it again", store->directory);
+}
+
 static bool after_own_uri(const struct artifact_store *store, struct str uri, struct str *ret_rest) {
   uri = file_uri_path(uri);
   if (!store->uri.n || !str_starts(uri, store->uri) || (uri.n > store->uri.n && uri.p[store->uri.n] != '/'))

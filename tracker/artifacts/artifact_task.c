@@ -105,6 +105,7 @@ static void ran(struct task *task, bool ok) {
     task->err.code = ERR_NONE;
   else if (task->err.code == ERR_NONE)
     err_set(&task->err, ERR_INTERNAL, "a step failed");
+  artifact_explain(task->store, task->path, ok, &task->err);
 }
 
 static bool step_failed(struct task *task, bool cancelled) {

@@ -163,7 +163,8 @@ void artifact_upload_only_if(struct artifact_upload *upload, const struct artifa
 }
 
 bool artifact_upload_write(struct artifact_upload *upload, struct str bytes, struct err *err) {
-  if ((upload->fd < 0 && !open_file(upload, err)) || !fd_write_all(upload->fd, bytes.p, bytes.n, err))
+  bool ok = (upload->fd >= 0 || open_file(upload, err)) && fd_write_all(upload->fd, bytes.p, bytes.n, err);
+  if (!artifact_explain(upload->store, upload->path, ok, err))
     return false;
   if (EVP_DigestUpdate(upload->hash, bytes.p, bytes.n) != 1)
     return err_set(err, ERR_INTERNAL, "hashing failed");
@@ -360,6 +361,7 @@ static void run_place(struct work *work) {
     return;
   if (!(ok && place(upload, &upload->err)) && upload->err.code == ERR_NONE)
     err_set(&upload->err, ERR_INTERNAL, "storing failed");
+  artifact_explain(upload->store, upload->path, upload->err.code == ERR_NONE, &upload->err);
   close_file(upload);
 }
 
@@ -413,6 +415,7 @@ static void run_join(struct work *work) {
   upload->err.code = ERR_NONE;
   if (!complete(upload, &upload->err) && upload->err.code == ERR_NONE)
     err_set(&upload->err, ERR_INTERNAL, "storing failed");
+  artifact_explain(upload->store, upload->path, upload->err.code == ERR_NONE, &upload->err);
 }
 
 static void joined(struct work *work, bool cancelled) {
