@@ -228,15 +228,11 @@ class Fsck(Case):
         self.assertEqual(listed(2), [("one.bin", None)])
         self.assertEqual(self.work("fsck?deep=true")[1]["damaged"], 0)
         self.assertEqual([listed(1, "a"), listed(2)], wanted)
-        # One that was kept under its version's number, as the first ones were.
         kept = self.s.data / "artifacts" / self.sql("select kept_path from winnow.model_version where version = 2")
         (kept / "one.bin").rename(kept.parent / "moved")
-        kept.rmdir()
-        (kept.parent / "moved").rename(kept)
         self.sql("delete from winnow.artifact where path like 'registry/%'")
-        self.sql(f"update winnow.model_version set digest = sha256(('0 700 '::bytea || convert_to(repeat('one.bin', 100), 'UTF8'))) where version = 2")
-        self.assertEqual(self.work("fsck?deep=true")[1]["damaged"], 0)
-        self.assertEqual(listed(2), wanted[1])
+        (found,), summary = self.work("fsck")
+        self.assertEqual((summary["damaged"], found["subject"], found["text"]), (1, "kept/2", "its files are missing"))
 
     @staticmethod
     def flip(path):
