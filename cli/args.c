@@ -1,6 +1,7 @@
 #include "cli/args.h"
 
 #include "base/buf.h"
+#include "cli/help.h"
 
 struct parser {
   struct args *args;
@@ -219,8 +220,10 @@ static bool check_words(const struct args *args, struct err *err) {
   }
   bool many = rows && verb->words[rows - 1].many;
   if (args->word_count > rows && !many) {
+    AUTO_BUF struct buf usage = BUF_INIT(4 * KIB);
+    help_usage(verb, &usage);
     err_set(err, ERR_INVALID, "'%.60s' is one word too many", args->words[rows]);
-    return err_hint(err, "see winnow %s%s%s --help", verb->noun, space, name);
+    return err_hint(err, "write %.120s; see winnow %s%s%s --help", buf_text(&usage), verb->noun, space, name);
   }
   return true;
 }

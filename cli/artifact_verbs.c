@@ -202,7 +202,8 @@ static int put_run(struct cli *cli) {
   const char *local = args_word(&cli->args, 1), *name = args_word(&cli->args, 2);
   struct str path;
   if (name && !artifact_path_check(str_of(name), &path, &err))
-    return cli_usage(cli, NULL, "'%.200s' is no path of an artifact", name);
+    return cli_usage(cli, "a path below the run's files, such as model/weights.npz, has no . or .. in it and does not begin with /",
+                     "'%.200s' is no path of an artifact", name);
   AUTO_FREE char *trimmed = mem_strdup(local);
   for (size_t n = trimmed ? strlen(trimmed) : 0; n > 1 && trimmed[n - 1] == '/'; n--)
     trimmed[n - 1] = '\0';

@@ -378,9 +378,25 @@ static bool export_all(struct cli *cli, const char *directory, struct err *err) 
   return true;
 }
 
+static const char *const formats[] = {"csv", "jsonl", NULL};
+static const char *const whats[] = {"runs", "params", "tags", "metrics", "series", "models", "experiments", "all", NULL};
+
+/* Who writes "export metrics" does not mean all runs in a file of that name. */
+static bool is_meant_for_what(const char *file, const char *what) {
+  bool named = false;
+  for (size_t i = 0; file && whats[i]; i++)
+    named |= strcmp(whats[i], file) == 0;
+  return named && strcmp(what, whats[0]) == 0;
+}
+
 static int export_run(struct cli *cli) {
   struct err err;
   const char *file = args_word(&cli->args, 0), *what = args_text(&cli->args, "what");
+  if (is_meant_for_what(file, what)) {
+    char hint[100];
+    snprintf(hint, sizeof hint, "winnow export --what %.20s, or ./%.20s for a file of that name", file, file);
+    return cli_usage(cli, hint, "'%s' stands where the name of a file does", file);
+  }
   const struct export_kind *kind = kinds;
   bool all = strcmp(what, "all") == 0, to_file = file && strcmp(file, "-") != 0;
   while (!all && strcmp(kind->name, what) != 0)
@@ -392,8 +408,6 @@ static int export_run(struct cli *cli) {
   return cli_done(cli, all ? export_all(cli, file, &err) : export_one(cli, kind, to_file ? file : NULL, &err), &err);
 }
 
-static const char *const formats[] = {"csv", "jsonl", NULL};
-static const char *const whats[] = {"runs", "params", "tags", "metrics", "series", "models", "experiments", "all", NULL};
 static const struct flag_row flags[] = {
     ROW_FLAG_EXPERIMENT,
     {.name = "what",

@@ -292,10 +292,14 @@ bool resolve_model_version(struct cli *cli, const char *word, struct model_ref *
     if (!ret->alias[0] || has_alias(version, ret->alias))
       newest = MAX_OF(newest, version_number(version));
   }
-  if (newest < 0 && ret->alias[0])
-    return err_set(err, ERR_NOT_FOUND, "the model '%s' has no alias '%s'", ret->name, ret->alias);
-  if (newest < 0)
-    return err_set(err, ERR_NOT_FOUND, "the model '%s' has no versions", ret->name);
+  if (newest < 0 && ret->alias[0]) {
+    err_set(err, ERR_NOT_FOUND, "the model '%s' has no alias '%s'", ret->name, ret->alias);
+    return err_hint(err, "winnow model show %.150s lists its versions and their aliases", ret->name);
+  }
+  if (newest < 0) {
+    err_set(err, ERR_NOT_FOUND, "the model '%s' has no versions", ret->name);
+    return err_hint(err, "winnow model register %.150s RUN makes one", ret->name);
+  }
   snprintf(ret->version, sizeof ret->version, "%lld", (long long)newest);
   return true;
 }

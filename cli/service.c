@@ -121,6 +121,7 @@ static void on_drained(void *ctx) {
   tracking_care_stop(service->care);
   retention_stop(service->retention);
   artifact_settle_stop(service->settle);
+  artifact_store_interrupt(service->app.artifacts);
   if (!service->app.status.database_up) {
     on_metrics_stopped(service); /* they would wait for what is away */
     return;

@@ -656,6 +656,13 @@ CREATE TABLE winnow.model_alias (
     version integer NOT NULL
 );
 
+CREATE TABLE winnow.model_gone (
+    name text NOT NULL,
+    created bigint NOT NULL,
+    last_version integer NOT NULL,
+    last_event bigint NOT NULL
+);
+
 CREATE VIEW winnow.model_version_view AS
  SELECT m.name,
     v.version,
@@ -1071,6 +1078,8 @@ CREATE INDEX logged_model_by_run ON winnow.logged_model USING btree (source_run)
 CREATE INDEX metric_chunk_by_step ON winnow.metric_chunk USING btree (run, key, last_step);
 
 CREATE INDEX metric_tail_by_id ON winnow.metric_tail USING brin (id) WITH (pages_per_range='16');
+
+CREATE INDEX model_gone_by_name ON winnow.model_gone USING btree (name);
 
 CREATE INDEX model_version_by_kept ON winnow.model_version USING btree (kept_path) WHERE (kept_path IS NOT NULL);
 

@@ -20,6 +20,7 @@ struct entry {
   struct buf answer;
   idempotency_kept_fn *then; /* of the request that is under way: not one that only is owed */
   void *then_ctx;
+  struct str doomed;
 };
 
 struct idempotency {
@@ -99,6 +100,7 @@ static void owe(struct keyed *op, int state) {
   op->entry->state = state;
   op->entry->taken = op->now;
   op->entry->then = NULL;
+  op->entry->doomed = STR_NONE;
   op->entry = NULL;
 }
 
@@ -271,6 +273,7 @@ static void keep(struct keyed *op) {
   pg_put_int(&args, op->status);
   pg_put_text(&args, has_body ? str_of(op->content_type) : STR_NONE);
   pg_put_bytea(&args, has_body ? buf_str(&op->answer) : STR_NONE);
+  pg_put_text(&args, op->entry->doomed);
   if (!pg_run(pool(op), &args, 0, on_kept, op, &err))
     not_kept(op);
 }
@@ -457,16 +460,13 @@ void idempotency_handle(void *ctx UNUSED, struct http_req *req) {
     http_reply_error(req, &err);
 }
 
-static void nothing(void *op UNUSED) {}
-
-void idempotency_then(struct http_req *req, idempotency_kept_fn *fn, void *ctx) {
-  struct str text = text_of_key(req);
+/* Such a request has a body, which is its key: it is under way. Without memory for the key nothing is removed; gc finds it. */
+void idempotency_then(struct http_req *req, struct str doomed, idempotency_kept_fn *fn, void *ctx) {
   uint8_t key[32];
-  struct entry *entry = text.n && key_of(req, text, key) ? map_get(&web_app(req)->idempotency->entries, key_text(key)) : NULL;
-  if (!entry) {
-    fn(ctx, nothing, NULL);
+  struct entry *entry = key_of(req, text_of_key(req), key) ? map_get(&web_app(req)->idempotency->entries, key_text(key)) : NULL;
+  if (!entry)
     return;
-  }
   entry->then = fn;
   entry->then_ctx = ctx;
+  entry->doomed = doomed;
 }

@@ -21,10 +21,11 @@ void idempotency_free(struct idempotency *keys);
 void idempotency_handle(void *ctx, struct http_req *req);
 /* The id of what this request makes: from its key, else a new one. */
 struct id idempotency_id(struct http_req *req);
-/* From a handler, before it answers: `fn` is called once the answer is durable; it is sent when `fn` calls `go_on`, then or later. Not
- * called when the answer cannot be kept. `ctx` lives as long as the request. A request that has no key has no answer that is kept: `fn` is
- * called at once, and `go_on` does nothing. */
+/* From a handler of a CREATES_NAMED request, before it answers: `fn` is called once the answer is durable; it is sent when `fn` calls
+ * `go_on`, then or later. With the answer it is noted that `doomed`, a path of the artifacts, is to be removed: `fn` does that, and takes the
+ * note away; if it does not get to it, the care of what is doomed does. Not called when the answer cannot be kept. `doomed` and `ctx` live
+ * as long as the request. */
 typedef void idempotency_kept_fn(void *ctx, void (*go_on)(void *op), void *op);
-void idempotency_then(struct http_req *req, idempotency_kept_fn *fn, void *ctx);
+void idempotency_then(struct http_req *req, struct str doomed, idempotency_kept_fn *fn, void *ctx);
 
 #endif

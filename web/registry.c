@@ -60,7 +60,7 @@ static void read_version(struct registration *op) {
 /* ---- the files ---- */
 
 static void on_noted(void *ctx, const struct pg_reply *reply UNUSED) {
-  read_version(ctx); /* the copy is there; that the row does not say so is found by `verify` */
+  read_version(ctx); /* of a row that does not say that the copy is there, the copy is left to gc */
 }
 
 static void on_kept(void *ctx, const struct artifact_tree *tree, const struct err *err) {
@@ -80,12 +80,19 @@ static void on_kept(void *ctx, const struct artifact_tree *tree, const struct er
     read_version(op);
 }
 
+/* Do its files lie in our store? *ret is a part of `base`. */
+static bool is_in_store(const struct registration *op, struct buf *base, struct str *ret) {
+  const struct artifact_store *store = web_app(op->req)->artifacts;
+  struct err ignored;
+  return store && artifact_path_of_uri(store, op->location, base) && artifact_path_check(buf_str(base), ret, &ignored) && ret->n;
+}
+
 static void keep_files(struct registration *op) {
   struct artifact_store *store = web_app(op->req)->artifacts;
   AUTO_BUF struct buf base = BUF_INIT(64 * KIB);
   struct str path;
   struct err err;
-  if (!store || !artifact_path_of_uri(store, op->location, &base) || !artifact_path_check(buf_str(&base), &path, &err) || path.n == 0) {
+  if (!is_in_store(op, &base, &path)) {
     read_version(op);
     return;
   }
@@ -155,7 +162,11 @@ static void on_settled(void *ctx, const struct err *err) {
 
 /* The row takes the metrics that the run has: every point acknowledged before counts. */
 static bool insert(struct registration *op, struct err *err) {
+  AUTO_BUF struct buf base = BUF_INIT(64 * KIB);
+  struct str path;
   struct id run;
+  if (is_in_store(op, &base, &path) && !artifact_may_keep(web_app(op->req)->artifacts, err))
+    return false;
   struct metric_store *metrics = web_app(op->req)->metrics;
   if (!metrics || !op->in.run_id.n || !id_parse(op->in.run_id, &run))
     return insert_now(op, err);
@@ -331,8 +342,6 @@ static bool resolve_local(struct registration *op, struct err *err) {
 }
 
 bool version_register(struct http_req *req, const struct version_request *request, version_made_fn *done, struct err *err) {
-  if (web_app(req)->artifacts && !artifact_may_keep(web_app(req)->artifacts, err))
-    return false;
   struct registration *op = ARENA_NEW(http_req_arena(req), struct registration);
   if (!op)
     return err_no_memory(err);

@@ -10,14 +10,14 @@ order by path limit $2;
 select path, size, sha256, created, exists (select from artifact_coming c where c.path = a.path) from artifact a where path = any($1)
 order by path;
 
--- name: artifact_known (text[]) -> (text) repeatable
+-- name: artifact_known (text[], int8) -> (text) repeatable
 -- Those of these paths that something names: a row of the store, and below registry/ the version that keeps what lies there, or is about to:
--- then its files have rows, or somebody has his turn at them.
+-- then its files have rows from after $2, or somebody has his turn at them. A version that does not say by then that it keeps them never will.
 select t.path from unnest($1) t (path)
 where case when t.path ~ '^registry/\d{1,18}/\d{1,9}(/|$)' then exists (
     select from model_version v
     where v.model = split_part(t.path, '/', 2)::int8 and v.version = split_part(t.path, '/', 3)::int4 and v.deleted_at is null
-      and case when v.kept_path is null then exists (select from artifact a where a.path = t.path)
+      and case when v.kept_path is null then exists (select from artifact a where a.path = t.path and a.created > $2)
         else v.kept_path = array_to_string((string_to_array(t.path, '/'))[1:3], '/') end)
   else exists (select from artifact a where a.path = t.path) end;
 
@@ -87,6 +87,10 @@ select id, path, job from doomed where id > $1 order by id limit $2;
 
 -- name: doomed_done (int8) -> () repeatable
 delete from doomed where id = $1;
+
+-- name: doomed_gone (text) -> () repeatable
+-- A path that was removed past the care of what is doomed.
+delete from doomed where path = $1;
 
 -- name: stats_tables () -> (text, int8, int8, int8) repeatable
 -- Name, rows (as last counted by vacuum), dead rows, bytes with indexes and TOAST.

@@ -1,9 +1,10 @@
 -- Files of the artifact store.
 
--- name: artifact_announce (text, int8, bytea, int8) -> () repeatable
--- Path, size, SHA-256, when: a file that is about to take the place of another.
-insert into artifact_coming (path, size, sha256, created) values ($1, $2, $3, $4)
-on conflict (path) do update set size = excluded.size, sha256 = excluded.sha256, created = excluded.created;
+-- name: artifact_announce (text, int8, bytea, int8, bytea[]) -> (bool) repeatable
+-- Path, size, SHA-256, when: a file that is about to take the place of another. No row: that one has none of the SHA-256 in $5, if there are any.
+insert into artifact_coming (path, size, sha256, created) select $1, $2, $3, $4
+where cardinality($5) = 0 or exists (select from artifact where path = $1 and sha256 = any($5))
+on conflict (path) do update set size = excluded.size, sha256 = excluded.sha256, created = excluded.created returning true;
 
 -- name: artifact_put (text, int8, bytea, int8) -> () repeatable
 -- It lies there.

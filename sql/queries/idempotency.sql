@@ -12,8 +12,10 @@ select false, request, created, status, content_type, answer from idempotency wh
 -- One under way since $2 is ours from $3 on. No row: somebody else's.
 update idempotency set created = $3 where key = $1 and created = $2 and status is null returning true;
 
--- name: idempotency_keep (bytea, int2, text, bytea) -> () repeatable
-update idempotency set status = $2, content_type = $3, answer = $4 where key = $1;
+-- name: idempotency_keep (bytea, int2, text, bytea, text) -> () repeatable
+-- Key, status, type, answer; the path of artifacts that nobody needs from now on, or null.
+with kept as (update idempotency set status = $2, content_type = $3, answer = $4 where key = $1 returning 1)
+insert into doomed (path) select $5 from kept where $5 is not null;
 
 -- name: idempotency_free (bytea) -> () repeatable
 delete from idempotency where key = $1 and status is null;

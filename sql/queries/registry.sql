@@ -43,8 +43,12 @@ select id from m;
 -- name: model_describe (text, text, int8) -> (int8)
 update registered_model set description = $2, updated = $3 where name = $1 returning id;
 
--- name: model_delete (text) -> (int8)
-delete from registered_model where name = $1 returning id;
+-- name: model_delete (text, int8, text) -> (int8)
+-- Name, now, who. What happened to it can still be read.
+with m as (delete from registered_model where name = $1 returning id, name, created, last_version),
+told as (insert into event (time, kind, actor, subject) select $2, 'model.deleted', $3, name from m returning id),
+gone as (insert into model_gone (name, created, last_version, last_event) select m.name, m.created, m.last_version, t.id from m, told t)
+select id from m;
 
 -- name: model_set_tags (text, jsonb) -> (int8) repeatable
 update registered_model set tags = tags || $2 where name = $1 returning id;
@@ -127,13 +131,23 @@ told as (
   select $3, 'model.alias', $4, m.name || '/' || g.version, g.version::text, $2 from m, gone g)
 select id from m;
 
--- name: model_events (text, int4, int8, int8) -> (int8, int8, text, text, text, text, text, text) repeatable
--- Of a model and all its versions, or one; after an id, at most so many. What happened to another model that had the name before is not its own.
-select e.id, e.time, e.kind, e.subject, e.actor, e.from_state, e.to_state, e.reason
-from registered_model m join event e on e.run is null and e.time >= m.created and e.kind like 'model.%'
+-- name: model_was (text, bool) -> (bool) repeatable
+-- Whether there is, or was, a model of this name; only those that were deleted.
+select exists (select from registered_model where name = $1 and not $2) or exists (select from model_gone where name = $1);
+
+-- name: model_events (text, int4, bool, int8, int8) -> (int8, int8, text, text, text, text, text, text) repeatable
+-- Of a model and all its versions, or one; after an id, at most so many. What happened to another model that had the name before is not its own;
+-- those that were deleted are all told of where there is none any more, or when they are asked for.
+select distinct on (e.id) e.id, e.time, e.kind, e.subject, e.actor, e.from_state, e.to_state, e.reason
+from (select created, last_version, null::int8 as last_event from registered_model where name = $1 and not $3
+      union all
+      select created, last_version, last_event from model_gone
+      where name = $1 and ($3 or not exists (select from registered_model where name = $1))) m
+join event e on e.run is null and e.time >= m.created and e.kind like 'model.%'
+  and case when m.last_event is null then e.kind <> 'model.deleted' or e.subject <> $1 else e.id <= m.last_event end
   and e.subject in (select $1 || '/' || v from generate_series(1, m.last_version) v where v = $2 or $2 is null
                     union all select $1 where $2 is null)
-where m.name = $1 and e.id > $3 order by e.id limit $4;
+where e.id > $4 order by e.id limit $5;
 
 -- name: version_sweep (text, int4) -> (uuid) repeatable
 -- The sweep that a version's run belongs to.

@@ -228,15 +228,11 @@ class Fsck(Case):
         self.assertEqual(listed(2), [("one.bin", None)])
         self.assertEqual(self.work("fsck?deep=true")[1]["damaged"], 0)
         self.assertEqual([listed(1, "a"), listed(2)], wanted)
-        # One that was kept under its version's number, as the first ones were.
         kept = self.s.data / "artifacts" / self.sql("select kept_path from winnow.model_version where version = 2")
         (kept / "one.bin").rename(kept.parent / "moved")
-        kept.rmdir()
-        (kept.parent / "moved").rename(kept)
         self.sql("delete from winnow.artifact where path like 'registry/%'")
-        self.sql(f"update winnow.model_version set digest = sha256(('0 700 '::bytea || convert_to(repeat('one.bin', 100), 'UTF8'))) where version = 2")
-        self.assertEqual(self.work("fsck?deep=true")[1]["damaged"], 0)
-        self.assertEqual(listed(2), wanted[1])
+        (found,), summary = self.work("fsck")
+        self.assertEqual((summary["damaged"], found["subject"], found["text"]), (1, "kept/2", "its files are missing"))
 
     @staticmethod
     def flip(path):
@@ -303,6 +299,22 @@ class Gc(Case):
         self.assertEqual(sorted(p.name for p in at.rglob("*") if p.is_file()), ["weights.bin"])
         self.assertEqual(self.work("gc?dry_run=true&older_than=0s")[0], [])
         self.assertEqual(self.work("fsck?deep=true")[1]["damaged"], 0)  # the version's files are named, too
+
+    def test_a_copy_that_no_version_came_to_keep(self):
+        run = self.make_run()
+        kept = self.register(run)
+        self.sql("create function winnow.refuse() returns trigger language plpgsql as 'begin raise exception ''no''; end'")
+        self.sql("create trigger refuse before update of kept_path on winnow.model_version for each row execute function winnow.refuse()")
+        lost = self.register(run)
+        self.assertEqual((bool(kept["digest"]), lost["digest"]), (True, None))
+        copy = next((self.s.data / "artifacts/registry").glob("*/2")) / "weights.bin"
+        self.assertEqual(self.work("gc?older_than=0s")[0], [])  # it may be about to be kept
+        self.sql("update winnow.artifact set created = created - 3600000 where path like 'registry/%'")
+        items, summary = self.work("gc?older_than=0s")
+        self.assertEqual(sorted((item["kind"], item["subject"]) for item in items), [(kind, str(copy.relative_to(self.s.data / "artifacts"))) for kind in ("orphan", "row")])
+        self.assertFalse(copy.exists())
+        self.assertEqual(self.s.get(f"/api/v1/models/kept/versions/2/files/weights.bin").status, 200)  # of the run, as before
+        self.assertEqual(self.work("fsck?deep=true")[1]["damaged"], 0)
 
     def test_names_that_are_no_text_and_links(self):
         run = self.make_run()

@@ -294,6 +294,8 @@ class Runs(Case):
         self.assertIn("193 points\n", done.stderr)
         self.fails(2, "choose runs", "export", "--what", "models", "-e", self.id())
         self.fails(2, "need a directory", "export", "--what", "all")
+        self.fails(2, "winnow export --what metrics, or ./metrics", "export", "metrics")
+        self.assertFalse((self.dir / "metrics").exists())
 
 
 class Artifacts(Case):
@@ -349,7 +351,9 @@ class Models(Case):
         self.assertIn(second["digest"], self.out("model", "show", self.name, "-o", "wide"))
         self.assertEqual(self.csv("model", "show", f"{self.name}/1")[0]["description"], "the first")
         self.fails(3, "there is no model", "model", "show", "nope")
+        self.fails(3, "winnow model ls", "model", "show", "nope")
         self.fails(3, "there is no version 9", "model", "show", f"{self.name}/9")
+        self.fails(3, f"winnow model show {self.name}` lists", "model", "show", f"{self.name}/9")
         self.fails(2, "say --yes", "model", "rm", f"{self.name}/2")
         self.run_it("model", "rm", f"{self.name}/2", "-y")
         self.assertEqual(self.out("model", "show", self.name, "-o", "name"), f"{self.name}/1\n")

@@ -1,12 +1,12 @@
 #!/usr/bin/env python3
 """Files when things go wrong: a service killed in the middle of everything, a disk that is full, a directory that takes no change. Whatever was
 answered holds, and files, rows and digests agree."""
-import hashlib, http.client, json, os, pathlib, random, subprocess, sys, threading, time, unittest
+import hashlib, http.client, json, os, pathlib, random, select, subprocess, sys, threading, time, unittest
 
 WINNOW = pathlib.Path(sys.argv.pop(1)).resolve()
 ROUNDS = int(os.environ.get("WINNOW_KILLS", "6"))
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "support"))
-from service import Service, wait  # noqa: E402
+from service import Service, UnixConnection, wait  # noqa: E402
 
 WHOLE = (200, 201, 204)
 
@@ -107,6 +107,88 @@ class Killed(Case):
                 self.assertTrue(self.s.post(f"/api/v1/models/kept/versions/{version['version']}/verify").json["ok"], version)
 
 
+class Ended(Case):
+    """What takes as long as there are bytes does not keep the service from its end: a file of a terabyte (all hole) is being read when it is asked
+    to go."""
+
+    def big_file(self, run):
+        path = self.s.data / f"artifacts/0/{run}/artifacts/model/big"
+        path.parent.mkdir(parents=True)
+        with open(path, "wb") as big:
+            big.truncate(1 << 40)
+
+    def is_read(self, ending):
+        fds = pathlib.Path(f"/proc/{self.s.process.pid}/fd")
+        return any(os.readlink(fd).endswith(ending) for fd in list(fds.iterdir()) if os.path.lexists(fd))
+
+    def end_while(self, ask, ending):
+        threading.Thread(target=ask, daemon=True).start()
+        wait(lambda: self.is_read(ending), "the reading of the file")
+        self.s.stop()
+
+    def ask(self, path, body=None):
+        try:
+            self.s.post(path, body, timeout=600)
+        except (OSError, http.client.HTTPException):
+            pass
+
+    def test_while_a_version_is_made_and_while_one_is_verified(self):
+        self.serve("--drain-timeout", "0s")
+        run = self.make_run()
+        self.big_file(run)
+        self.s.post("/api/v1/models", {"name": "m"})
+        versions = "/api/v1/models/m/versions"
+        self.end_while(lambda: self.ask(versions, {"run_id": run, "path": "model"}), "/registry/1/1/big")
+        self.assertEqual([p for p in (self.s.data / "artifacts/registry").rglob("*") if p.is_file()], [])
+        self.s.start()
+        self.assertEqual(self.s.sql("select count(*) from artifact"), "0")
+        self.assertIsNone(self.s.get(versions + "/1").json["digest"])
+        self.s.sql(f"update model_version set digest = sha256('')")  # as if it had been made somewhere in long hours
+        self.end_while(lambda: self.ask(versions + "/1/verify"), "/model/big")
+        self.s.start()
+
+
+class Busy(Case):
+    """As much as may wait for what takes long does, for a file that has no end until it is cut."""
+
+    def fill_queue(self, path):
+        waiting = [UnixConnection(str(self.s.data / "winnow.sock"), 120) for _ in range(300)]
+        for connection in waiting:
+            self.addCleanup(connection.close)
+            connection.request("POST", path)
+        answered = lambda: select.select([c.sock for c in waiting], [], [], 0)[0]
+        wait(lambda: len(answered()) >= 300 - 256 - 2, "those that find no room")
+        return waiting
+
+    def test_who_needs_no_room_is_served_and_care_waits_its_turn(self):
+        self.serve()
+        run, gone = self.make_run(), self.make_run()
+        for r in (run, gone):
+            self.assertEqual(self.s.request("PUT", f"/api/v1/runs/{r}/artifacts/model/big", b"x").status, 201)
+        self.s.post("/api/v1/models", {"name": "m"})
+        self.assertEqual(self.s.post("/api/v1/models/m/versions", {"run_id": run, "path": "model"}).status, 201)
+        kept = next((self.s.data / "artifacts/registry").glob("*/1")) / "big"
+        os.truncate(kept, 1 << 40)
+        self.fill_queue("/api/v1/models/m/versions/1/verify")
+        self.assertEqual(self.s.post("/api/v1/models/m/versions", {"run_id": run, "path": "model"}).status, 503)
+        self.assertEqual(self.s.post("/api/v1/models/m/versions", {"source": "s3://elsewhere/model"}).status, 201)
+        prompt = [{"key": "mlflow.prompt.is_prompt", "value": "true"}]
+        self.assertEqual(self.s.post("/api/2.0/mlflow/registered-models/create", {"name": "p", "tags": prompt}).status, 200)
+        made = self.s.post("/api/2.0/mlflow/model-versions/create", {"name": "p", "source": "dummy-source", "tags": prompt})
+        self.assertEqual(made.status, 200, made)
+        self.assertEqual(self.s.request("DELETE", "/api/v1/runs/" + gone).status, 204)
+        purge = UnixConnection(str(self.s.data / "winnow.sock"), 120)
+        self.addCleanup(purge.close)
+        purge.request("POST", "/api/v1/admin/purge", json.dumps({"older_than": 0}), {"Content-Type": "application/json"})
+        lines = (json.loads(line) for line in purge.getresponse())
+        next(line for line in lines if line.get("progress", {}).get("runs"))  # the rows are gone, the directory waits
+        self.assertTrue((self.s.data / f"artifacts/0/{gone}").exists())
+        os.truncate(kept, 0)
+        summary = list(lines)[-1]["summary"]
+        self.assertEqual((summary["directories"], summary["left"]), (1, 0))
+        self.assertFalse((self.s.data / f"artifacts/0/{gone}").exists())
+
+
 class Disks(Case):
     def mount(self, *words):
         path = pathlib.Path(self.s_home()) / "store"
@@ -131,7 +213,11 @@ class Disks(Case):
         self.assertEqual(self.s.request("PUT", f"{api}/old", b"old" * 1000).status, 201)
         for i in range(12):  # new ones and a replacement, until nothing fits
             for name in (f"new{i}", "old"):
-                answers.add(self.s.request("PUT", f"{api}/{name}", os.urandom(700000)).status)
+                answer = self.s.request("PUT", f"{api}/{name}", os.urandom(700000))
+                answers.add(answer.status)
+                if answer.status == 507:
+                    self.assertIn(f'artifact "0/{run}/artifacts/{name}": ', answer.json["detail"])
+                    self.assertIn(f"the disk of {store} (`winnow admin gc`", answer.json["hint"])
         self.assertEqual(answers, {201, 507})
         upload = self.s.post(f"/api/2.0/mlflow-artifacts/mpu/create/0/{run}/artifacts", {"path": "whole", "num_parts": 1})
         if upload.status == 200:

@@ -228,8 +228,21 @@ class Tracking(unittest.TestCase):
         self.assertIsNone(rest["next"])
         self.new_model("moved", 1)
         self.assertEqual(told("moved/events"), [], "another model of that name")
+        # What was deleted is told of: where nothing has the name any more, and where it is asked for.
+        end = ("model.deleted", "moved on", None, None, None)
+        renamed = ("model.renamed", "moved on", "moved", "moved on", None)
+        call("DELETE", "/api/v1/models/moved%20on")
+        self.assertEqual(told("moved%20on/events"), of("moved on") + [renamed, end])
+        self.assertEqual(told("moved%20on/events?version=3"), [e for e in of("moved on") if e[1] == "moved on/3"])
+        self.assertEqual(told("moved%20on/events?version=77"), [])
+        self.new_model("moved on", 1)
+        self.assertEqual(told("moved%20on/events"), [])
+        self.assertEqual(told("moved%20on/events?deleted=true"), of("moved on") + [renamed, end])
+        call("DELETE", mlflow + "registered-models/delete", {"name": "moved on"})
+        self.assertEqual(told("moved%20on/events"), of("moved on") + [renamed, end, end])
+        self.assertEqual(self.s.get("/api/v1/models/moved/events?deleted=true").status, 404)
         self.assertEqual(self.s.get("/api/v1/models/none/events").status, 404)
-        for wrong in ("version=x", "version=0", "cursor=x", "limit=0"):
+        for wrong in ("version=x", "version=0", "cursor=x", "limit=0", "deleted=x"):
             self.assertEqual(self.s.get("/api/v1/models/moved/events?" + wrong).status, 400, wrong)
 
     def test_an_alias_and_the_end_of_its_version(self):

@@ -222,7 +222,7 @@ class Uploads(Case):
 
     def hold_back(self, what, table):
         """Statements that do `what` to `table` wait until the holder ends."""
-        self.s.sql("create or replace function winnow.wait() returns trigger language plpgsql as 'begin perform pg_advisory_xact_lock(77); return new; end'")
+        self.s.sql("create or replace function winnow.wait() returns trigger language plpgsql as 'begin perform pg_advisory_xact_lock(77); return coalesce(new, old); end'")
         self.s.sql(f"create trigger wait before {what} on winnow.{table} for each row execute function winnow.wait()")
         holder = subprocess.Popen(self.s.psql(), env=self.s.psql_env(), stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         holder.stdin.write("select 'held' from pg_advisory_lock(77);\n")
@@ -268,6 +268,28 @@ class Uploads(Case):
         self.assertEqual(self.s.get(path).body, b"".join(content))
         wait(lambda: [p.name for p in self.files()] == ["whole"], "the end of the parts")
         self.nothing_is_damaged()
+
+    def test_an_upload_in_parts_whose_parts_outlive_its_answer(self):
+        """Killed when the answer is kept and the parts are still there: the next start removes them."""
+        self.serve()
+        complete, path = self.upload_in_parts([os.urandom(MIB), b"end"])
+        holder = self.hold_back("delete", "artifact")
+        thread, _ = self.in_background(complete)
+        wait(self.somebody_waits, "the removal of the parts")
+        self.assertEqual(self.s.sql("select status from idempotency"), "200")
+        self.s.kill()
+        wait(lambda: self.s.postgres() == [], "the end of the database, so that the rows are not removed after all")
+        thread.join()
+        holder.communicate()
+        self.s.start()
+        self.assertEqual(complete().headers["Idempotent-Replayed"], "true")
+        wait(lambda: [p.name for p in self.files()] == ["whole"], "the end of the parts")
+        wait(lambda: self.s.sql("select count(*) from doomed") == "0", "the end of the note")
+        self.assertEqual(self.s.get(path).status, 200)
+        self.nothing_is_damaged()
+        again, _ = self.upload_in_parts([b"one", b"two"])
+        self.assertEqual(again().status, 200)
+        self.assertEqual(self.s.sql("select count(*) from doomed"), "0")
 
     def test_an_upload_in_parts_whose_database_goes_away(self):
         """Before its row is written, and before its answer is kept: who asks again, in the same life of the service, is answered."""
@@ -333,6 +355,39 @@ class Uploads(Case):
                 self.assertLess(self.s.request("PUT", path, b"third").status, 300)
                 self.assertEqual(self.s.get(path).body, b"third")
         self.assertEqual(sorted(p.name for p in self.files()), ["a", "b"])
+        self.nothing_is_damaged()
+
+    def test_a_file_that_must_be_the_one_it_was(self):
+        """By the ETag of its download, or by its SHA-256; of several who saw the same one, one may replace it."""
+        self.serve()
+        path = f"/api/v1/runs/{self.run_id}/artifacts/a"
+        put = lambda content, tag: self.s.request("PUT", path, content, {"If-Match": tag}).status
+        by_etag = lambda: self.s.get(path).headers["ETag"]
+        by_sha256 = lambda: '"' + hashlib.sha256(self.s.get(path).body).hexdigest() + '"'
+        self.assertEqual([put(b"none", tag) for tag in ("*", '"x"', '"' + "0" * 64 + '"')], [412] * 3)
+        wait(lambda: not self.files(), "the end of those that were refused")
+        self.assertEqual(self.s.request("PUT", path, b"first").status, 201)
+        self.assertEqual(put(b"second", "*"), 201)
+        for tag_of in (by_etag, by_sha256):
+            with self.subTest(tag_of()):
+                old = tag_of()
+                late = self.begin(path, {"If-Match": old}, 2 * MIB)
+                late.send(bytes(MIB))
+                wait(lambda: len(self.files()) > 1, "the file on its way")
+                self.assertEqual(put(os.urandom(10), '"x", ' + old), 201)
+                self.assertEqual([put(b"no", tag) for tag in (old, "W/" + tag_of(), '"x"', "x")], [412] * 4)
+                late.send(bytes(MIB))
+                self.assertEqual(late.getresponse().status, 412)
+                late.close()
+                seen = tag_of()
+                asked = [self.in_background(lambda: put(os.urandom(1000), seen)) for _ in range(8)]
+                for thread, _ in asked:
+                    thread.join()
+                self.assertEqual(sorted(answers[0] for _, answers in asked), [201] + [412] * 7)
+        refused = self.s.request("PUT", path, b"no", {"If-Match": old})
+        self.assertEqual(refused.json["code"], "precondition_failed")
+        self.assertIn("SHA-256", refused.json["hint"])
+        wait(lambda: [p.name for p in self.files()] == ["a"], "the end of those that were refused")
         self.nothing_is_damaged()
 
     def test_a_directory_that_is_removed_during_an_upload(self):

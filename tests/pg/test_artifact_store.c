@@ -1,6 +1,7 @@
 /* A file of the store and its row belong together, whoever writes at the same time and whatever dies in between. */
 #include <fcntl.h>
 #include <libpq-fe.h>
+#include <pthread.h>
 #include <semaphore.h>
 #include <unistd.h>
 
@@ -500,17 +501,23 @@ static void wait_at_gate(struct work *work UNUSED) {
 
 static void on_passed(struct work *work UNUSED, bool cancelled UNUSED) {}
 
-static void uploads_do_not_wait_for_what_takes_long(void **state UNUSED) {
-  struct kept digests[2], late, kept;
-  struct outcome removal;
+/* The thread for what takes long waits until it is opened. */
+static void close_gate(void) {
   struct err err;
-  put("content");
   gate = (struct gate){.work = {.run = wait_at_gate, .done = on_passed}};
   sem_init(&gate.reached, 0, 0);
   sem_init(&gate.open, 0, 0);
   assert_true(work_submit(bulk, &gate.work, &err));
   while (sem_wait(&gate.reached) != 0)
     ;
+}
+
+static void uploads_do_not_wait_for_what_takes_long(void **state UNUSED) {
+  struct kept digests[2], late, kept;
+  struct outcome removal;
+  struct err err;
+  put("content");
+  close_gate();
   begin_keeping("registry/1/1", &kept); /* linked at once, its digest waits */
   for (size_t i = 0; i < ARRAY_LEN(digests); i++) {
     digests[i] = (struct kept){.done = false};
@@ -561,6 +568,61 @@ static void nobody_waits_for_himself_or_in_a_ring(void **state UNUSED) {
 
 /* ---- the end ---- */
 
+static bool anything_below(const char *path) {
+  struct tree_list list = {0};
+  struct err ignored;
+  bool any = tree_list(artifact_store_root(store), str_of(path), true, &list, &ignored) && list.count;
+  tree_list_release(&list);
+  return any;
+}
+
+/* The service is about to stop: what would read gigabytes ends, and leaves nothing. */
+static void what_takes_long_is_interrupted(void **state UNUSED) {
+  const struct str parts[] = {STR(PATH), STR(PATH)};
+  struct kept kept, digest = {.done = false};
+  struct outcome joined = {.done = false};
+  struct err err;
+  put("content");
+  artifact_store_interrupt(store);
+  begin_keeping("registry/1/1", &kept);
+  assert_true(artifact_digest(store, STR(PATH), on_kept, &digest, &err));
+  assert_true(artifact_join(store, parts, 2, STR("1/run/artifacts/joined"), on_stored, &joined, &err));
+  loop_until(cluster.loop, &kept.done, 30000);
+  loop_until(cluster.loop, &digest.done, 30000);
+  wait_for(&joined);
+  assert_false(kept.ok || digest.ok || joined.ok);
+  assert_false(artifact_is_there(store, STR("registry/1/1")));
+  assert_false(artifact_is_there(store, STR("1/run/artifacts/joined")));
+  assert_int_equal(pg_cluster_int(&cluster, "select count(*) from winnow.artifact"), 1);
+  put("still stored");
+}
+
+static void *open_gate_late(void *arg UNUSED) {
+  usleep(50000);
+  sem_post(&gate.open);
+  return NULL;
+}
+
+/* The links are made, their digest waits when the threads are stopped. */
+static void what_waits_for_a_digest_is_taken_back(void **state UNUSED) {
+  struct kept kept;
+  pthread_t thread;
+  put("content");
+  close_gate();
+  begin_keeping("registry/1/1", &kept);
+  for (int i = 0; i < 3000 && !anything_below("registry/1/1"); i++)
+    loop_for(cluster.loop, 10);
+  loop_for(cluster.loop, 10); /* what comes after them has been asked for */
+  artifact_store_interrupt(store);
+  assert_int_equal(pthread_create(&thread, NULL, open_gate_late, NULL), 0);
+  work_pool_stop(bulk);
+  loop_until(cluster.loop, &kept.done, 30000);
+  pthread_join(thread, NULL);
+  assert_false(kept.ok);
+  assert_false(artifact_is_there(store, STR("registry/1/1")));
+  assert_int_equal(pg_cluster_int(&cluster, "select count(*) from winnow.artifact"), 1);
+}
+
 /* As at the end of the service: no turn of the loop comes any more. */
 static void what_has_just_begun_is_told_when_the_store_stops(void **state UNUSED) {
   struct err err;
@@ -604,6 +666,8 @@ int main(void) {
       TEST(what_is_kept_gets_rows_when_it_is_as_registered),
       TEST(uploads_do_not_wait_for_what_takes_long),
       TEST(nobody_waits_for_himself_or_in_a_ring),
+      TEST(what_takes_long_is_interrupted),
+      TEST(what_waits_for_a_digest_is_taken_back),
       TEST(what_has_just_begun_is_told_when_the_store_stops),
   };
   return cmocka_run_group_tests(tests, start_all, stop_all);

@@ -2,6 +2,8 @@
 #ifndef WINNOW_TRACKER_ARTIFACT_INSIDE_H
 #define WINNOW_TRACKER_ARTIFACT_INSIDE_H
 
+#include <stdatomic.h>
+
 #include "storage/pg/pg.h"
 #include "tracker/artifacts/artifact_store.h"
 #include "tracker/artifacts/path_turns.h"
@@ -17,8 +19,11 @@ struct artifact_store {
   struct loop_defer tell_begun;
   struct loop_timer *again;
   bool stopping;
+  atomic_bool interrupted; /* looked at by threads: nothing long is gone on with */
 };
 
+/* On a thread: to an error for want of room it adds whose it is, and what to do. Returns `ok`. */
+bool artifact_explain(const struct artifact_store *store, const char *path, bool ok, struct err *err);
 /* Tells the database again. */
 void artifact_upload_tell_owed(struct artifact_store *store);
 /* Lets them go; the next start looks at what lies there. */

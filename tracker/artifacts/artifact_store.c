@@ -34,6 +34,11 @@ struct artifact_store *artifact_store_new(const struct artifact_store_conf *conf
   return NULL;
 }
 
+void artifact_store_interrupt(struct artifact_store *store) {
+  if (store)
+    atomic_store_explicit(&store->interrupted, true, memory_order_relaxed);
+}
+
 void artifact_store_stop(struct artifact_store *store) {
   if (!store)
     return;
@@ -63,6 +68,13 @@ int artifact_store_root(const struct artifact_store *store) {
 
 bool artifact_store_is_shared(const struct artifact_store *store) {
   return store->conf.shared;
+}
+
+bool artifact_explain(const struct artifact_store *store, const char *path, bool ok, struct err *err) {
+  if (ok || err->code != ERR_NO_SPACE || err->hint[0])
+    return ok;
+  err_prefix(err, "artifact \"%.200s\"", path);
+  return err_hint(err, "make room on the disk of %.120s (`winnow admin gc`, `winnow admin purge`), then send it again", store->directory);
 }
 
 static bool after_own_uri(const struct artifact_store *store, struct str uri, struct str *ret_rest) {
@@ -105,6 +117,11 @@ int artifact_open(struct artifact_store *store, struct str path, struct stat *re
   }
   *ret_stat = st;
   return fd;
+}
+
+void artifact_etag(const struct stat *st, char out[ARTIFACT_ETAG_MAX]) {
+  snprintf(out, ARTIFACT_ETAG_MAX, "\"%llx-%llx-%llx\"", (unsigned long long)st->st_ino, (unsigned long long)st->st_size,
+           (unsigned long long)(st->st_mtim.tv_sec * 1000000000LL + st->st_mtim.tv_nsec));
 }
 
 bool artifact_is_there(struct artifact_store *store, struct str path) {

@@ -29,6 +29,9 @@ struct artifact_store_conf {
   struct pg_pool *pg;
 };
 MUST_CHECK struct artifact_store *artifact_store_new(const struct artifact_store_conf *conf, struct err *err);
+/* What has yet to read or copy whole files ends with ERR_UNAVAILABLE, also what is in the middle of it, and leaves nothing behind: the
+ * service is about to stop, and waits for no gigabytes. */
+void artifact_store_interrupt(struct artifact_store *store);
 /* Once the pools of threads have been stopped, before the database's is: what the database could not be told is left to the next start.
  * Accepts NULL. */
 void artifact_store_stop(struct artifact_store *store);
@@ -56,8 +59,16 @@ typedef void artifact_stored_fn(void *ctx, const struct artifact_file *file, con
 MUST_CHECK bool artifact_upload_new(struct artifact_store *store, struct str path, struct artifact_upload **ret, struct err *err);
 /* Before the first write: its directory must be there already, else ERR_NOT_FOUND. */
 void artifact_upload_makes_nothing(struct artifact_upload *upload);
-/* Before the first write: no file may lie there yet, else ERR_PRECONDITION. */
-void artifact_upload_replaces_nothing(struct artifact_upload *upload);
+/* What must hold of what lies there when it takes that place. `holds` looks at its ETag (artifact_etag()), "" of nothing, on a thread;
+ * where it does not hold of a file, that may still be one with one of these SHA-256. All of it lives until the upload's end. */
+struct artifact_condition {
+  bool (*holds)(void *ctx, struct str etag);
+  void *ctx;
+  const uint8_t (*sha256)[32];
+  size_t count;
+};
+/* Before the first write. ERR_PRECONDITION, at once where that can be told, else in the upload's turn at the path. */
+void artifact_upload_only_if(struct artifact_upload *upload, const struct artifact_condition *condition);
 /* On a thread, one at a time. The first makes the directories on the way. */
 MUST_CHECK bool artifact_upload_write(struct artifact_upload *upload, struct str bytes, struct err *err);
 /* Writes the `last` bytes, which live until `done`, and ends it, also when it fails: the file is in its place, durable and known to the
@@ -83,6 +94,9 @@ typedef void artifact_collected_fn(void *ctx, bool removed, const struct err *er
 MUST_CHECK bool artifact_collect(struct artifact_store *store, struct str path, int64_t changed_ms, bool even_if_known,
                                  artifact_collected_fn *done, void *ctx, struct err *err);
 
+/* What is kept for a version, and so long has rows, is no version's if none says so. */
+enum { ARTIFACT_KEPT_SOON_MS = 600000 };
+
 /* A second name for a tree as it is at one moment: by hard links, or copies where links are not possible. `to` must not be there; a file
  * lies in it under its own name. The digest is that of all names, sizes and contents; each of its files has a row. Of what fails nothing
  * is left. */
@@ -106,6 +120,10 @@ MUST_CHECK bool artifact_digest_kept(struct artifact_store *store, struct str pa
 
 /* A descriptor of the regular file at `path`, the caller's; -1 on failure, ERR_NOT_FOUND when there is none. */
 MUST_CHECK int artifact_open(struct artifact_store *store, struct str path, struct stat *ret_stat, struct err *err);
+
+/* Of a file of the store, with its quotes: it is never changed in place, so that its inode and time say which one it is. */
+enum { ARTIFACT_ETAG_MAX = 64 };
+void artifact_etag(const struct stat *st, char out[ARTIFACT_ETAG_MAX]);
 
 /* A file or a directory. */
 bool artifact_is_there(struct artifact_store *store, struct str path);

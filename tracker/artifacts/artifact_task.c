@@ -29,12 +29,12 @@ struct task {
   bool is_there, is_dir; /* what is to be removed */
   int64_t changed_ms;    /* of what is to be collected */
   bool even_if_known, removed;
-  struct artifact_tree tree;  /* what was digested */
-  struct tree_sums sums;      /* its files */
-  bool needs_copies, is_file; /* what was kept needs them; is one */
-  struct err refused;         /* there is no room for what comes next */
-  uint8_t digest[32];         /* the one that it should have */
-  bool only_if_kept;          /* rows are written only for what a version keeps */
+  struct artifact_tree tree; /* what was digested */
+  struct tree_sums sums;     /* its files */
+  struct tree_kept kept;
+  struct err refused; /* there is no room for what comes next */
+  uint8_t digest[32]; /* the one that it should have */
+  bool only_if_kept;  /* rows are written only for what a version keeps */
 };
 
 static void task_free(struct task *task) {
@@ -105,6 +105,7 @@ static void ran(struct task *task, bool ok) {
     task->err.code = ERR_NONE;
   else if (task->err.code == ERR_NONE)
     err_set(&task->err, ERR_INTERNAL, "a step failed");
+  artifact_explain(task->store, task->path, ok, &task->err);
 }
 
 static bool step_failed(struct task *task, bool cancelled) {
@@ -250,6 +251,7 @@ static void start_collecting(void *ctx) {
   pg_begin_array(&args);
   pg_put_text(&args, str_of(task->path));
   pg_end_array(&args);
+  pg_put_int(&args, clock_wall_ms(loop_clock(task->store->conf.loop)) - ARTIFACT_KEPT_SOON_MS);
   if (!pg_run(task->store->conf.pg, &args, 0, on_known, task, &err))
     task_end(task, &err);
 }
@@ -371,39 +373,54 @@ static void remove_copy(struct task *task) {
 static void run_seal(struct work *work) {
   struct task *task = task_of(work);
   int root = task->store->root;
-  bool ok = tree_sync(root, str_of(task->to), &task->err) && tree_digest(root, str_of(task->to), &task->tree, &task->sums, &task->err);
-  task->tree.is_file = task->is_file;
+  bool ok = tree_sync(root, str_of(task->to), &task->err) &&
+            tree_digest(root, str_of(task->to), &task->store->interrupted, &task->tree, &task->sums, &task->err);
+  task->tree.is_file = task->kept.is_file;
   if (!ok)
     remove_copy(task);
   ran(task, ok);
-}
-
-static void sealed(struct work *work, bool cancelled) {
-  struct task *task = task_of(work);
-  if (step_failed(task, cancelled))
-    task_end(task, &task->err);
-  else
-    note_sums(task);
 }
 
 static void run_give_up(struct work *work) {
   remove_copy(task_of(work));
 }
 
-static void given_up(struct work *work, bool cancelled UNUSED) {
+/* No thread takes it any more: the service is at its end, and nobody waits for its loop. */
+static void given_up(struct work *work, bool cancelled) {
   struct task *task = task_of(work);
+  if (cancelled)
+    remove_copy(task);
   task_end(task, &task->refused);
+}
+
+/* The links are there, and nobody looks at them any more. */
+static void give_up(struct task *task, const struct err *why) {
+  task->refused = *why;
+  go_on(task, task->store->conf.disk, run_give_up, given_up);
+}
+
+static void sealed(struct work *work, bool cancelled) {
+  struct task *task = task_of(work);
+  if (cancelled)
+    err_set(&task->err, ERR_UNAVAILABLE, "the service is stopping");
+  if (cancelled)
+    give_up(task, &task->err);
+  else if (task->err.code != ERR_NONE)
+    task_end(task, &task->err);
+  else
+    note_sums(task);
 }
 
 /* Who waits to change what it was copied from may: the copy is nobody's but ours. */
 static void seal(struct task *task) {
   path_turn_end(&task->turn);
-  if (!submit(task, task->store->conf.bulk, run_seal, sealed, &task->refused))
-    go_on(task, task->store->conf.disk, run_give_up, given_up);
+  struct err err;
+  if (!submit(task, task->store->conf.bulk, run_seal, sealed, &err))
+    give_up(task, &err);
 }
 
 static void run_keep(struct task *task, enum tree_how how) {
-  bool ok = tree_keep(task->store->root, str_of(task->path), str_of(task->to), how, &task->is_file, &task->needs_copies, &task->err);
+  bool ok = tree_keep(task->store->root, str_of(task->path), str_of(task->to), how, &task->store->interrupted, &task->kept, &task->err);
   if (!ok)
     remove_copy(task);
   ran(task, ok);
@@ -435,7 +452,7 @@ static void run_links(struct work *work) {
 
 static void linked(struct work *work, bool cancelled) {
   struct task *task = task_of(work);
-  if (!cancelled && task->needs_copies)
+  if (!cancelled && task->kept.needs_copies)
     go_on(task, task->store->conf.bulk, run_copies, copied);
   else
     copied(work, cancelled);
@@ -484,7 +501,7 @@ bool artifact_keep(struct artifact_store *store, struct str from, struct str to,
 
 static void run_digest(struct work *work) {
   struct task *task = task_of(work);
-  ran(task, tree_digest(task->store->root, str_of(task->path), &task->tree, NULL, &task->err));
+  ran(task, tree_digest(task->store->root, str_of(task->path), &task->store->interrupted, &task->tree, NULL, &task->err));
 }
 
 bool artifact_digest(struct artifact_store *store, struct str path, artifact_tree_fn *done, void *ctx, struct err *err) {
@@ -497,7 +514,7 @@ bool artifact_digest(struct artifact_store *store, struct str path, artifact_tre
 
 static void run_digest_files(struct work *work) {
   struct task *task = task_of(work);
-  ran(task, tree_digest(task->store->root, str_of(task->path), &task->tree, &task->sums, &task->err));
+  ran(task, tree_digest(task->store->root, str_of(task->path), &task->store->interrupted, &task->tree, &task->sums, &task->err));
 }
 
 /* In its turn, so that who removes it removes the rows, too. */

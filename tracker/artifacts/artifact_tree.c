@@ -7,7 +7,11 @@
 #include "base/file.h"
 #include "base/mem.h"
 
-enum { NAME_ROOM = 256, COPY_ROOM = 1 << 16, DIRECTORY_MODE = 0755, REMOVE_TRIES = 1000 };
+enum { NAME_ROOM = 256, COPY_ROOM = 1 << 16, COPY_PIECE = 16 << 20, DIRECTORY_MODE = 0755, REMOVE_TRIES = 1000 };
+
+static bool may_go_on(tree_stop *stop, struct err *err) {
+  return !stop || !atomic_load_explicit(stop, memory_order_relaxed) || err_set(err, ERR_UNAVAILABLE, "the service is stopping");
+}
 
 static bool is_hidden(const char *name) {
   return strncmp(name, ARTIFACT_HIDDEN, strlen(ARTIFACT_HIDDEN)) == 0;
@@ -313,6 +317,7 @@ static bool add_sum(struct tree_sums *sums, const char *name, const struct artif
 struct digester {
   EVP_MD_CTX *tree, *file;
   char *bytes;
+  tree_stop *stop;
   struct artifact_tree sum;
   struct tree_sums *sums; /* NULL: nobody asks */
 };
@@ -324,8 +329,8 @@ static void digester_release(struct digester *d) {
 }
 #define AUTO_DIGESTER CLEANUP(digester_release)
 
-static bool digester_init(struct digester *d, struct tree_sums *sums, struct err *err) {
-  *d = (struct digester){.tree = EVP_MD_CTX_new(), .file = EVP_MD_CTX_new(), .bytes = mem_alloc(COPY_ROOM), .sums = sums};
+static bool digester_init(struct digester *d, tree_stop *stop, struct tree_sums *sums, struct err *err) {
+  *d = (struct digester){.tree = EVP_MD_CTX_new(), .file = EVP_MD_CTX_new(), .bytes = mem_alloc(COPY_ROOM), .stop = stop, .sums = sums};
   return (d->tree && d->file && d->bytes && EVP_DigestInit_ex(d->tree, EVP_sha256(), NULL) == 1) || err_no_memory(err);
 }
 
@@ -336,7 +341,7 @@ static bool hash_bytes(struct digester *d, const void *bytes, size_t n, struct e
 
 static bool hash_file(struct digester *d, int fd, int64_t *ret_size, struct err *err) {
   *ret_size = 0;
-  for (;;) {
+  while (may_go_on(d->stop, err)) {
     ssize_t n = read(fd, d->bytes, COPY_ROOM);
     if (n < 0 && errno == EINTR)
       continue;
@@ -348,6 +353,7 @@ static bool hash_file(struct digester *d, int fd, int64_t *ret_size, struct err 
     if (!hash_bytes(d, d->bytes, (size_t)n, err))
       return false;
   }
+  return false;
 }
 
 static bool finish_file(struct digester *d, const char *name, int64_t size, struct err *err) {
@@ -387,10 +393,10 @@ static bool is_directory(int root, struct str path) {
   return fd >= 0;
 }
 
-bool tree_digest(int root, struct str path, struct artifact_tree *ret, struct tree_sums *sums, struct err *err) {
+bool tree_digest(int root, struct str path, tree_stop *stop, struct artifact_tree *ret, struct tree_sums *sums, struct err *err) {
   AUTO_TREE_LIST struct tree_list list = {0};
   AUTO_DIGESTER struct digester d;
-  bool ok = digester_init(&d, sums, err);
+  bool ok = digester_init(&d, stop, sums, err);
   if (ok && !is_directory(root, path)) {
     ok = digest_file(&d, root, path, "", err);
   } else if (ok) {
@@ -409,18 +415,20 @@ bool tree_digest(int root, struct str path, struct artifact_tree *ret, struct tr
 
 /* ---- second names ---- */
 
-bool tree_copy_file(int from, int to, struct err *err) {
+bool tree_copy_file(int from, int to, tree_stop *stop, struct err *err) {
   for (;;) {
-    ssize_t n = copy_file_range(from, NULL, to, NULL, (size_t)1 << 30, 0);
+    ssize_t n = copy_file_range(from, NULL, to, NULL, COPY_PIECE, 0);
     if (n == 0)
       return fd_sync(to, err);
     if (n < 0 && errno != EINTR)
       break;
+    if (!may_go_on(stop, err))
+      return false;
   }
   AUTO_FREE char *bytes = mem_alloc(COPY_ROOM);
   if (!bytes)
     return err_no_memory(err);
-  for (;;) {
+  while (may_go_on(stop, err)) {
     ssize_t n = read(from, bytes, COPY_ROOM);
     if (n == 0)
       return fd_sync(to, err);
@@ -431,23 +439,25 @@ bool tree_copy_file(int from, int to, struct err *err) {
     if (!fd_write_all(to, bytes, (size_t)n, err))
       return false;
   }
+  return false;
 }
 
 struct keeping {
   int root;
   enum tree_how how;
+  tree_stop *stop;
   bool needs_copies;
 };
 
 /* It was whole when it was opened, and is never changed in place. */
-static bool copy_file(int from_dir, const char *from, int to_dir, const char *to, struct err *err) {
+static bool copy_file(int from_dir, const char *from, int to_dir, const char *to, tree_stop *stop, struct err *err) {
   AUTO_FD int in = openat(from_dir, from, O_RDONLY | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK);
   if (in < 0)
     return missing(err, errno, str_of(from));
   AUTO_FD int out = openat(to_dir, to, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0644);
   if (out < 0)
     return err_errno(err, errno, "cannot make \"%s\"", to);
-  return tree_copy_file(in, out, err);
+  return tree_copy_file(in, out, stop, err);
 }
 
 static bool keep_file(struct keeping *keeping, struct str from, struct str to, struct err *err) {
@@ -460,7 +470,7 @@ static bool keep_file(struct keeping *keeping, struct str from, struct str to, s
   snprintf(from_text, sizeof from_text, "%.*s", STR_ARG(from_name));
   snprintf(to_text, sizeof to_text, "%.*s", STR_ARG(to_name));
   if (keeping->how == TREE_COPIES)
-    return copy_file(from_dir, from_text, to_dir, to_text, err);
+    return copy_file(from_dir, from_text, to_dir, to_text, keeping->stop, err);
   if (linkat(from_dir, from_text, to_dir, to_text, 0) == 0)
     return true;
   keeping->needs_copies = errno == EXDEV || errno == EMLINK || errno == EPERM || errno == EOPNOTSUPP;
@@ -489,11 +499,11 @@ static bool keep_all(struct keeping *keeping, struct str from, struct str to, st
   return true;
 }
 
-bool tree_keep(int root, struct str from, struct str to, enum tree_how how, bool *ret_is_file, bool *ret_needs_copies, struct err *err) {
-  struct keeping keeping = {.root = root, .how = how};
-  *ret_is_file = !is_directory(root, from);
-  bool ok = *ret_is_file ? keep_one(&keeping, from, to, err) : keep_all(&keeping, from, to, err);
-  *ret_needs_copies = keeping.needs_copies;
+bool tree_keep(int root, struct str from, struct str to, enum tree_how how, tree_stop *stop, struct tree_kept *ret, struct err *err) {
+  struct keeping keeping = {.root = root, .how = how, .stop = stop};
+  *ret = (struct tree_kept){.is_file = !is_directory(root, from)};
+  bool ok = ret->is_file ? keep_one(&keeping, from, to, err) : keep_all(&keeping, from, to, err);
+  ret->needs_copies = keeping.needs_copies;
   return ok;
 }
 

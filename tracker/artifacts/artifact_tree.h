@@ -2,11 +2,15 @@
 #ifndef WINNOW_TRACKER_ARTIFACT_TREE_H
 #define WINNOW_TRACKER_ARTIFACT_TREE_H
 
+#include <stdatomic.h>
 #include <sys/stat.h>
 
 #include "base/err.h"
 #include "base/str.h"
 #include "tracker/artifacts/artifact_store.h"
+
+/* What takes as long as there are bytes looks, between two pieces, whether it is to end: ERR_UNAVAILABLE once *stop is set. NULL: never. */
+typedef const atomic_bool tree_stop;
 
 /* Names that begin so are files on their way: never listed, never served. */
 #define ARTIFACT_HIDDEN ".winnow-"
@@ -46,17 +50,21 @@ struct tree_sums {
 };
 void tree_sums_release(struct tree_sums *sums);
 /* `sums`: empty, or NULL. */
-MUST_CHECK bool tree_digest(int root, struct str path, struct artifact_tree *ret, struct tree_sums *sums, struct err *err);
+MUST_CHECK bool tree_digest(int root, struct str path, tree_stop *stop, struct artifact_tree *ret, struct tree_sums *sums, struct err *err);
 
 /* Hard links, or copies; not synced. `to` is a directory that is not there yet, in which a file lies under its own name. */
 enum tree_how { TREE_LINKS, TREE_COPIES };
-/* *ret_needs_copies: it failed because links are not possible. Part of it may have been made. */
-MUST_CHECK bool tree_keep(int root, struct str from, struct str to, enum tree_how how, bool *ret_is_file, bool *ret_needs_copies,
+struct tree_kept {
+  bool is_file;
+  bool needs_copies; /* it failed because links are not possible */
+};
+/* Of one that fails part may have been made. */
+MUST_CHECK bool tree_keep(int root, struct str from, struct str to, enum tree_how how, tree_stop *stop, struct tree_kept *ret,
                           struct err *err);
 /* Syncs all directories at and below `path` and those above it. */
 MUST_CHECK bool tree_sync(int root, struct str path, struct err *err);
 /* What is left to be read of a file, to where another is written; synced. */
-MUST_CHECK bool tree_copy_file(int from, int to, struct err *err);
+MUST_CHECK bool tree_copy_file(int from, int to, tree_stop *stop, struct err *err);
 /* Syncs the directory that holds `path`, and those above it: some may be new. */
 MUST_CHECK bool tree_sync_parents(int root, struct str path, struct err *err);
 

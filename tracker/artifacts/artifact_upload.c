@@ -15,8 +15,10 @@ struct artifact_upload {
   struct work work;
   struct artifact_store *store;
   char *path;
-  bool makes_nothing, replaces_nothing;
-  int directory, fd; /* where it will lie; the file on its way; -1: not open yet, or not any more */
+  bool makes_nothing;
+  struct artifact_condition condition; /* `holds` NULL: none */
+  bool by_sha256;                      /* whether that holds is for the rows to say */
+  int directory, fd;                   /* where it will lie; the file on its way; -1: not open yet, or not any more */
   char name[256], hidden[64];
   EVP_MD_CTX *hash;
   struct artifact_file file;
@@ -75,7 +77,21 @@ void artifact_upload_abort(struct artifact_upload *upload) {
 }
 
 static bool refuse_taken(const struct artifact_upload *upload, struct err *err) {
-  return err_set(err, ERR_PRECONDITION, "there is a file \"%.200s\" already", upload->path);
+  err_set(err, ERR_PRECONDITION, "there is a file \"%.200s\" already, which is not to be replaced", upload->path);
+  return err_hint(err, "If-Match takes the ETag of its download, or its SHA-256 in quotes");
+}
+
+/* `st` NULL: nothing lies there. */
+static bool may_take_place(struct artifact_upload *upload, const struct stat *st, struct err *err) {
+  const struct artifact_condition *condition = &upload->condition;
+  char etag[ARTIFACT_ETAG_MAX] = "";
+  if (st)
+    artifact_etag(st, etag);
+  bool holds = !condition->holds || condition->holds(condition->ctx, str_of(etag));
+  upload->by_sha256 = !holds && st && condition->count;
+  if (holds || upload->by_sha256)
+    return true;
+  return st ? refuse_taken(upload, err) : err_set(err, ERR_PRECONDITION, "there is no file \"%.200s\" to replace", upload->path);
 }
 
 static bool open_hidden(struct artifact_upload *upload, struct err *err) {
@@ -87,8 +103,8 @@ static bool open_hidden(struct artifact_upload *upload, struct err *err) {
   bool is_there = fstatat(upload->directory, upload->name, &st, AT_SYMLINK_NOFOLLOW) == 0;
   if (is_there && S_ISDIR(st.st_mode))
     return err_set(err, ERR_INVALID, "\"%.200s\" is a directory", upload->path);
-  if (is_there && upload->replaces_nothing)
-    return refuse_taken(upload, err);
+  if (!may_take_place(upload, is_there ? &st : NULL, err))
+    return false;
   snprintf(upload->hidden, sizeof upload->hidden, ARTIFACT_HIDDEN "%s", hex);
   upload->fd = openat(upload->directory, upload->hidden, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0644);
   if (upload->fd >= 0)
@@ -142,12 +158,13 @@ void artifact_upload_makes_nothing(struct artifact_upload *upload) {
   upload->makes_nothing = true;
 }
 
-void artifact_upload_replaces_nothing(struct artifact_upload *upload) {
-  upload->replaces_nothing = true;
+void artifact_upload_only_if(struct artifact_upload *upload, const struct artifact_condition *condition) {
+  upload->condition = *condition;
 }
 
 bool artifact_upload_write(struct artifact_upload *upload, struct str bytes, struct err *err) {
-  if ((upload->fd < 0 && !open_file(upload, err)) || !fd_write_all(upload->fd, bytes.p, bytes.n, err))
+  bool ok = (upload->fd >= 0 || open_file(upload, err)) && fd_write_all(upload->fd, bytes.p, bytes.n, err);
+  if (!artifact_explain(upload->store, upload->path, ok, err))
     return false;
   if (EVP_DigestUpdate(upload->hash, bytes.p, bytes.n) != 1)
     return err_set(err, ERR_INTERNAL, "hashing failed");
@@ -170,6 +187,14 @@ static void upload_end(struct artifact_upload *upload, const struct err *err) {
 
 /* ---- what the database is told ---- */
 
+/* Of those it may replace; none: whatever is there. */
+static void put_sha256s(const struct artifact_upload *upload, struct pg_args *args) {
+  pg_begin_array(args);
+  for (size_t i = 0; upload->by_sha256 && i < upload->condition.count; i++)
+    pg_put_bytea(args, str_n((const char *)upload->condition.sha256[i], sizeof upload->condition.sha256[i]));
+  pg_end_array(args);
+}
+
 static bool run_statement(struct artifact_upload *upload, enum stmt stmt, pg_done_fn *done, struct err *err) {
   AUTO_PG_ARGS struct pg_args args;
   int64_t now = clock_wall_ms(loop_clock(upload->store->conf.loop));
@@ -182,6 +207,8 @@ static bool run_statement(struct artifact_upload *upload, enum stmt stmt, pg_don
   if (stmt == STMT_ARTIFACT_ANNOUNCE)
     upload->announced = now;
   pg_put_int(&args, stmt == STMT_ARTIFACT_PUT ? now : upload->announced);
+  if (stmt == STMT_ARTIFACT_ANNOUNCE)
+    put_sha256s(upload, &args);
   return pg_run(upload->store->conf.pg, &args, 0, done, upload, err);
 }
 
@@ -254,7 +281,7 @@ static void on_announced(void *ctx, const struct pg_reply *reply) {
   struct err err;
   if (pg_outcome(reply) == PG_UNKNOWN)
     settle(upload, STMT_ARTIFACT_CAME_NOT, pg_err(reply));
-  else if (!pg_ok(reply, &err))
+  else if (!pg_ok(reply, &err) || (pg_rows(reply) == 0 && !refuse_taken(upload, &err)))
     upload_end(upload, &err);
   else if (!work_submit(upload->store->conf.disk, &upload->work, &err))
     settle(upload, STMT_ARTIFACT_CAME_NOT, &err);
@@ -266,7 +293,7 @@ static bool add_part(struct artifact_upload *upload, const char *part, struct er
   AUTO_FD int fd = tree_open(upload->store->root, str_of(part), O_RDONLY, err);
   if (fd < 0 || !bytes)
     return fd < 0 ? false : err_no_memory(err);
-  for (;;) {
+  while (!atomic_load_explicit(&upload->store->interrupted, memory_order_relaxed)) {
     ssize_t n = read(fd, bytes, 1 << 16);
     if (n == 0)
       return true;
@@ -277,6 +304,7 @@ static bool add_part(struct artifact_upload *upload, const char *part, struct er
     if (!artifact_upload_write(upload, str_n(bytes, (size_t)n), err))
       return false;
   }
+  return err_set(err, ERR_UNAVAILABLE, "the service is stopping");
 }
 
 static bool is_lost(const struct artifact_upload *upload) {
@@ -304,12 +332,7 @@ static bool write_anew(struct artifact_upload *upload, struct err *err) {
   close_file(upload);
   if (lseek(lost, 0, SEEK_SET) != 0)
     return err_errno(err, errno, "cannot read what was uploaded");
-  return open_file(upload, err) && tree_copy_file(lost, upload->fd, err);
-}
-
-static bool has_predecessor(const struct artifact_upload *upload) {
-  struct stat st;
-  return fstatat(upload->directory, upload->name, &st, AT_SYMLINK_NOFOLLOW) == 0;
+  return open_file(upload, err) && tree_copy_file(lost, upload->fd, &upload->store->interrupted, err);
 }
 
 static bool place(struct artifact_upload *upload, struct err *err) {
@@ -330,14 +353,15 @@ static void run_place(struct work *work) {
   struct artifact_upload *upload = CONTAINER_OF(work, struct artifact_upload, work);
   upload->err.code = ERR_NONE;
   bool ok = upload->complete || complete(upload, &upload->err);
+  struct stat st;
   ok = ok && (!is_lost(upload) || write_anew(upload, &upload->err));
-  upload->replaces = ok && has_predecessor(upload);
-  if (upload->replaces && upload->replaces_nothing)
-    ok = refuse_taken(upload, &upload->err);
-  else if (upload->replaces && !upload->announced)
+  upload->replaces = ok && fstatat(upload->directory, upload->name, &st, AT_SYMLINK_NOFOLLOW) == 0;
+  ok = ok && may_take_place(upload, upload->replaces ? &st : NULL, &upload->err);
+  if (ok && upload->replaces && !upload->announced)
     return;
   if (!(ok && place(upload, &upload->err)) && upload->err.code == ERR_NONE)
     err_set(&upload->err, ERR_INTERNAL, "storing failed");
+  artifact_explain(upload->store, upload->path, upload->err.code == ERR_NONE, &upload->err);
   close_file(upload);
 }
 
@@ -391,6 +415,7 @@ static void run_join(struct work *work) {
   upload->err.code = ERR_NONE;
   if (!complete(upload, &upload->err) && upload->err.code == ERR_NONE)
     err_set(&upload->err, ERR_INTERNAL, "storing failed");
+  artifact_explain(upload->store, upload->path, upload->err.code == ERR_NONE, &upload->err);
 }
 
 static void joined(struct work *work, bool cancelled) {

@@ -1,13 +1,22 @@
 #include "base/file.h"
 #include "tracker/care/care_inside.h"
 
+enum { PAUSE_MS = 200 };
+
+static void pause_over(void *ctx) {
+  care_told(ctx, true, NULL);
+}
+
 void *care_new(size_t size, const struct care_class *class, const struct care_conf *conf, care_finding_fn *found, void *ctx,
                struct err *err) {
   struct care *care = mem_zalloc(size);
-  if (!care) {
+  struct loop_timer *pause = care ? loop_timer_new(conf->loop, pause_over, care) : NULL;
+  if (!pause) {
+    mem_free(care);
     err_no_memory(err);
     return NULL;
   }
+  care->pause = pause;
   care->class = class;
   care->conf = *conf;
   care->found = found;
@@ -19,15 +28,34 @@ void care_told(struct care *care, bool more, const struct err *err) {
   care->done(care->ctx, more && !err, err);
 }
 
+void care_cannot(struct care *care, const struct err *err, loop_fn *again, void *ctx) {
+  if (err->code != ERR_OVERLOADED) {
+    care_told(care, false, err);
+    return;
+  }
+  care->again = again;
+  care->again_ctx = ctx;
+  loop_timer_start(care->pause, PAUSE_MS);
+}
+
 static void tell_failed(void *ctx) {
   struct care *care = ctx;
-  care_told(care, false, &care->err);
+  care_cannot(care, &care->err, NULL, NULL);
+}
+
+/* True: the step is begun. */
+static bool begin_again(struct care *care) {
+  loop_fn *again = care->again;
+  care->again = NULL;
+  if (again)
+    loop_defer(care->conf.loop, &care->failed, again, care->again_ctx);
+  return again;
 }
 
 void care_step(struct care *care, care_step_fn *done, void *ctx) {
   care->done = done;
   care->ctx = ctx;
-  if (!care->class->step(care, &care->err))
+  if (!begin_again(care) && !care->class->step(care, &care->err))
     loop_defer(care->conf.loop, &care->failed, tell_failed, care);
 }
 
@@ -35,6 +63,7 @@ void care_free(struct care *care) {
   if (!care)
     return;
   loop_defer_cancel(&care->failed);
+  loop_timer_free(care->pause);
   care->class->release(care);
   mem_free(care);
 }
@@ -80,13 +109,14 @@ static void on_noted(void *ctx, const struct pg_reply *reply) {
   care_told(doomed->care, true, ok ? NULL : &err);
 }
 
-static void note_done(struct doomed *doomed) {
+static void note_done(void *ctx) {
+  struct doomed *doomed = ctx;
   AUTO_PG_ARGS struct pg_args args;
   struct err err;
   pg_args_init(&args, STMT_DOOMED_DONE);
   pg_put_int(&args, doomed->id);
   if (!pg_run(doomed->care->conf.pg, &args, CARE_TIMEOUT_MS, on_noted, doomed, &err))
-    care_told(doomed->care, false, &err);
+    care_cannot(doomed->care, &err, note_done, doomed);
 }
 
 /* A service that stops ends the work; anything else is told, and the next one has its turn. */
@@ -115,7 +145,8 @@ static void removed(struct work *work, bool cancelled) {
     note_done(doomed);
 }
 
-static void remove_job(struct doomed *doomed) {
+static void remove_job(void *ctx) {
+  struct doomed *doomed = ctx;
   struct err err;
   if (!doomed->job) {
     note_done(doomed);
@@ -123,15 +154,26 @@ static void remove_job(struct doomed *doomed) {
   }
   doomed->work = (struct work){.run = run_removal, .done = removed};
   if (!work_submit(doomed->care->conf.work, &doomed->work, &err))
-    care_told(doomed->care, false, &err);
+    care_cannot(doomed->care, &err, remove_job, doomed);
 }
+
+static void remove_files(void *ctx);
 
 static void on_files_gone(void *ctx, const struct err *err) {
   struct doomed *doomed = ctx;
-  if (err)
+  if (err && err->code == ERR_OVERLOADED)
+    care_cannot(doomed->care, err, remove_files, doomed);
+  else if (err)
     not_removed(doomed, err);
   else
     remove_job(doomed);
+}
+
+static void remove_files(void *ctx) {
+  struct doomed *doomed = ctx;
+  struct err err;
+  if (!artifact_delete(doomed->care->conf.artifacts, str_of(doomed->path), on_files_gone, doomed, &err))
+    care_cannot(doomed->care, &err, remove_files, doomed);
 }
 
 static bool remember(struct doomed *doomed, const struct pg_reply *reply) {
@@ -150,14 +192,13 @@ static bool remember(struct doomed *doomed, const struct pg_reply *reply) {
 }
 
 static void begin_removal(struct doomed *doomed) {
-  struct err err;
   if (doomed->dry_run) {
     care_found(doomed->care, "leftover", name_of(doomed), -1, "a purge has not got to it yet");
     care_told(doomed->care, true, NULL);
   } else if (!doomed->path) {
     remove_job(doomed);
-  } else if (!artifact_delete(doomed->care->conf.artifacts, str_of(doomed->path), on_files_gone, doomed, &err)) {
-    care_told(doomed->care, false, &err);
+  } else {
+    remove_files(doomed);
   }
 }
 

@@ -27,6 +27,9 @@ struct care {
   void *ctx;
   struct loop_defer failed;
   struct err err;
+  struct loop_timer *pause;
+  loop_fn *again; /* what the next step begins with, instead of a step of its class */
+  void *again_ctx;
 };
 
 /* Zeroed, `size` bytes. NULL without memory. */
@@ -34,6 +37,9 @@ MUST_CHECK void *care_new(size_t size, const struct care_class *class, const str
                           struct err *err);
 /* From a callback: the step is over. The last thing done with `care`. */
 void care_told(struct care *care, bool more, const struct err *err);
+/* The same for what could not be begun. Where the service has too much to do, that is no failure: after a pause the next step begins with
+ * `again`, or anew when that is NULL. */
+void care_cannot(struct care *care, const struct err *err, loop_fn *again, void *ctx);
 void care_found(struct care *care, const char *kind, const char *subject, int64_t size, const char *text);
 MUST_CHECK bool care_run(struct care *care, struct pg_args *args, pg_done_fn *done, struct err *err);
 

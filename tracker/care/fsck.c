@@ -200,17 +200,9 @@ static void on_digest(void *ctx, const struct artifact_tree *tree, const struct 
 
 static void on_sizes(void *ctx, const struct artifact_entry *entries, size_t count, const struct err *err) {
   struct fsck *op = ctx;
-  struct artifact_tree tree = {.size = 0};
-  struct stat st;
-  struct err ignored;
+  struct artifact_tree tree = {.size = count ? 0 : -1};
   for (size_t i = 0; i < count; i++)
     tree.size += entries[i].size;
-  if (!err && count == 0) { /* a version of one file */
-    int fd = artifact_open(op->care.conf.artifacts, str_of(op->kept.path), &st, &ignored);
-    tree.size = fd >= 0 ? st.st_size : -1;
-    if (fd >= 0)
-      close(fd);
-  }
   op->kept.has_digest = false;
   on_digest(op, &tree, err);
 }

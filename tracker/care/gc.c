@@ -83,11 +83,15 @@ static void tell_files(struct gc *op) {
   care_told(&op->care, true, NULL);
 }
 
-static void remove_files(struct gc *op);
+static void remove_files(void *ctx);
 
 /* What cannot be removed is left for another time. */
 static void on_collected(void *ctx, bool removed, const struct err *err) {
   struct gc *op = ctx;
+  if (err && err->code == ERR_OVERLOADED) {
+    care_cannot(&op->care, err, remove_files, op);
+    return;
+  }
   op->removed[op->at++] = removed;
   if (err && err->code == ERR_UNAVAILABLE)
     care_told(&op->care, false, err);
@@ -96,7 +100,8 @@ static void on_collected(void *ctx, bool removed, const struct err *err) {
 }
 
 /* One after the other. A name may have come again since it was asked for: whoever has its turn at the path looks again. */
-static void remove_files(struct gc *op) {
+static void remove_files(void *ctx) {
+  struct gc *op = ctx;
   struct err err;
   while (op->at < op->file_count && !op->doomed_file[op->at])
     op->removed[op->at++] = false;
@@ -106,7 +111,7 @@ static void remove_files(struct gc *op) {
   }
   const struct tree_walk_file *file = &op->files[op->at];
   if (!artifact_collect(op->care.conf.artifacts, str_of(file->path), file->changed_ms, is_temporary(file->path), on_collected, op, &err))
-    care_told(&op->care, false, &err);
+    care_cannot(&op->care, &err, remove_files, op);
 }
 
 /* Those that are not among the known ones, which come in no order. Where clients write themselves, what we do not know is theirs. */
@@ -134,7 +139,8 @@ static bool is_text(const char *path) {
   return str_is_utf8(str_of(path));
 }
 
-static void ask_known(struct gc *op) {
+static void ask_known(void *ctx) {
+  struct gc *op = ctx;
   AUTO_PG_ARGS struct pg_args args;
   struct err err;
   pg_args_init(&args, STMT_ARTIFACT_KNOWN);
@@ -143,8 +149,9 @@ static void ask_known(struct gc *op) {
     if (is_text(op->files[i].path)) /* others cannot be in the table */
       pg_put_text(&args, str_of(op->files[i].path));
   pg_end_array(&args);
+  pg_put_int(&args, clock_wall_ms(loop_clock(op->care.conf.loop)) - ARTIFACT_KEPT_SOON_MS);
   if (!care_run(&op->care, &args, on_known, &err))
-    care_told(&op->care, false, &err);
+    care_cannot(&op->care, &err, ask_known, op);
 }
 
 static void run_walk(struct work *work) {
@@ -181,7 +188,7 @@ static void walked(struct work *work, bool cancelled) {
 
 /* ---- rows ---- */
 
-static void rows_go_on(struct gc *op);
+static void rows_go_on(void *ctx);
 
 static void row_told(struct gc *op) {
   struct artifact_probe *probe = &op->check.probes[op->missing++];
@@ -210,7 +217,8 @@ static bool forget(struct gc *op, const struct artifact_probe *probe, struct err
 }
 
 /* A row stays as long as it is young: its file may be about to come back under the same name. */
-static void rows_go_on(struct gc *op) {
+static void rows_go_on(void *ctx) {
+  struct gc *op = ctx;
   struct err err;
   int64_t oldest_young = clock_wall_ms(loop_clock(op->care.conf.loop)) - op->grace_ms;
   while (op->missing < op->check.count) {
@@ -221,7 +229,7 @@ static void rows_go_on(struct gc *op) {
       row_told(op);
     } else {
       if (!forget(op, probe, &err))
-        care_told(&op->care, false, &err);
+        care_cannot(&op->care, &err, rows_go_on, op);
       return;
     }
   }
@@ -239,16 +247,25 @@ static void on_checked(struct artifact_check *check, const struct err *err) {
     rows_go_on(op);
 }
 
+static void check_rows(void *ctx) {
+  struct gc *op = ctx;
+  struct err err;
+  if (!artifact_check_go(&op->check, &err))
+    care_cannot(&op->care, &err, check_rows, op);
+}
+
 static void on_rows(void *ctx, const struct pg_reply *reply) {
   struct gc *op = ctx;
   struct err err;
   bool ok = pg_ok(reply, &err) && artifact_check_fill(&op->check, reply, &op->after, &err);
   op->missing = 0;
   op->last_page = ok && op->check.count < ARTIFACT_PROBES_MAX;
-  if (ok && !op->check.count)
-    rows_go_on(op);
-  else if (!ok || !artifact_check_go(&op->check, &err))
+  if (!ok)
     care_told(&op->care, false, &err);
+  else if (op->check.count)
+    check_rows(op);
+  else
+    rows_go_on(op);
 }
 
 static void doomed_done(struct care *care) {

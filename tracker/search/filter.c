@@ -248,7 +248,8 @@ static bool invalid_clause(struct parser *p, const struct filter_token *tokens, 
   for (size_t i = 0; i < count; i++)
     if (tokens[i].kind != TOKEN_END)
       buf_printf(&list, "%s'%.*s'", list.n ? ", " : "", STR_ARG(str_slice(tokens[i].text, 0, 200)));
-  return err_set(p->err, ERR_INVALID, "Invalid clause(s) in filter string: %s", buf_text(&list));
+  err_set(p->err, ERR_INVALID, "Invalid clause(s) in filter string: %s", buf_text(&list));
+  return err_hint(p->err, "a clause is KEY OPERATOR VALUE, several are joined by AND; texts stand in quotes, numbers do not");
 }
 
 enum word_op { WORD_NONE, WORD_OP, WORD_UNKNOWN };

@@ -325,7 +325,9 @@ const struct route api_artifact_routes[] = {
      .max_body = UPLOAD_MAX,
      .stream = &put_stream,
      .summary = "Store a file of a run",
-     .doc = "It takes the place of one that is there; with the header `If-None-Match: *` that is refused with 412."},
+     .doc =
+         "It takes the place of one that is there. With the header `If-None-Match: *` that is refused with 412; with `If-Match`, unless it "
+         "names the one that is there: by the ETag of its download, or by its SHA-256 in quotes."},
     {.method = HTTP_DELETE,
      .path = "/runs/{id}/artifacts/{path...}",
      .policy = POLICY_CURATE,

@@ -369,7 +369,7 @@ static void ask_page(struct backup *op) {
     end(op, &err);
 }
 
-/* ---- what versions of models keep: no rows, but a digest of all of it with the version ---- */
+/* ---- what versions of models keep without rows of its own: a digest of all of it lies with the version ---- */
 
 static bool take_kept(struct backup *op, struct err *err) {
   artifact_check_reset(&op->page);
@@ -395,7 +395,7 @@ static void on_kept_listed(void *ctx, const struct artifact_entry *entries, size
     if (!entries[i].is_dir)
       buf_add(&op->kept, entries[i].name, strlen(entries[i].name) + 1);
   if (!err && !count)
-    buf_putc(&op->kept, 0); /* a version of one file: the path itself */
+    buf_putc(&op->kept, 0); /* its files are missing: the path itself is told as damaged */
   if (err || !buf_ok(&op->kept, &why))
     end(op, err ? err : &why);
   else

@@ -37,12 +37,13 @@ static void fail(struct model_op *op, const struct err *err) {
 }
 
 bool api_no_model(struct str name, struct err *err) {
-  return err_set(err, ERR_NOT_FOUND, "there is no model \"%.*s\"", STR_ARG(str_slice(name, 0, 200)));
+  err_set(err, ERR_NOT_FOUND, "there is no model \"%.*s\"", STR_ARG(str_slice(name, 0, 200)));
+  return err_hint(err, "`winnow model ls` lists them");
 }
 
 bool api_no_version(struct str model, int64_t version, struct err *err) {
-  return err_set(err, ERR_NOT_FOUND, "there is no version %lld of the model \"%.*s\"", (long long)version,
-                 STR_ARG(str_slice(model, 0, 200)));
+  err_set(err, ERR_NOT_FOUND, "there is no version %lld of the model \"%.*s\"", (long long)version, STR_ARG(str_slice(model, 0, 200)));
+  return err_hint(err, "`winnow model show %.*s` lists them", STR_ARG(str_slice(model, 0, 200)));
 }
 
 bool api_read_version(const struct http_req *req, int64_t *ret, struct err *err) {
@@ -311,6 +312,8 @@ static void delete_model(struct http_req *req) {
   AUTO_PG_ARGS struct pg_args args;
   pg_args_init(&args, STMT_MODEL_DELETE);
   pg_put_text(&args, op->name);
+  pg_put_int(&args, tracking_now(op->req));
+  pg_put_text(&args, tracking_actor(op->req));
   if (!pg_run(pool(op), &args, 0, on_model_deleted, op, &err))
     fail(op, &err);
 }

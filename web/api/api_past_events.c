@@ -145,7 +145,7 @@ static void get_run_events(struct http_req *req) {
 static void on_model_events(void *ctx, const struct pg_reply *reply) {
   struct events_op *op = ctx;
   struct err err;
-  if (!pg_ok(reply, &err) || (pg_rows(pg_nth(reply, 0)) == 0 && !api_no_model(http_req_value(op->req, "name"), &err))) {
+  if (!pg_ok(reply, &err) || (!pg_bool(pg_nth(reply, 0), 0, 0) && !api_no_model(http_req_value(op->req, "name"), &err))) {
     http_reply_error(op->req, &err);
     return;
   }
@@ -160,18 +160,25 @@ static void on_model_events(void *ctx, const struct pg_reply *reply) {
 static bool read_model_events(struct events_op *op, struct err *err) {
   AUTO_PG_BATCH struct pg_batch batch = PG_BATCH_INIT;
   struct str name = http_req_value(op->req, "name"), version = http_req_param(op->req, "version");
+  struct str deleted = http_req_param(op->req, "deleted");
   int64_t number;
+  bool only_deleted = false;
   if (!read_page(op, err))
     return false;
+  if (deleted.p && !str_to_bool(deleted, &only_deleted))
+    return err_set(err, ERR_INVALID, "\"deleted\" must be true or false");
   if (version.p && (!str_to_i64(version, &number) || number < 1 || number > INT32_MAX))
     return err_set(err, ERR_INVALID, "\"version\" must be the number of a version");
-  pg_put_text(pg_batch_add(&batch, STMT_MODEL_GET), name);
-  struct pg_args *args = pg_batch_add(&batch, STMT_MODEL_EVENTS);
+  struct pg_args *args = pg_batch_add(&batch, STMT_MODEL_WAS);
+  pg_put_text(args, name);
+  pg_put_bool(args, only_deleted);
+  args = pg_batch_add(&batch, STMT_MODEL_EVENTS);
   pg_put_text(args, name);
   if (version.p)
     pg_put_int(args, number);
   else
     pg_put_null(args);
+  pg_put_bool(args, only_deleted);
   put_page(args, op);
   return pg_run_batch(web_app(op->req)->pg, &batch, 0, on_model_events, op, err);
 }
@@ -197,6 +204,9 @@ const struct route api_past_event_routes[] = {
      .reach = REACH_ANY,
      .handler = get_model_events,
      .summary = "Who moved what: stages, aliases, names, and what was removed, of a model and its versions",
-     .query = "version:integer,limit:integer,cursor:string"},
+     .query = "version:integer,deleted:boolean,limit:integer,cursor:string",
+     .doc =
+         "Where there is no model of that name any more, of all that had it and were deleted; with `deleted=true` of these also where there is "
+         "another one now."},
 };
 const size_t api_past_event_route_count = ARRAY_LEN(api_past_event_routes);

@@ -46,8 +46,8 @@ static struct str opaque_part(struct str etag) {
   return is_weak(etag) ? str_slice(etag, 2, etag.n) : etag;
 }
 
-/* Takes one entity tag off the front; a tag may contain commas. */
-static bool take_etag(struct str *list, struct str *ret) {
+/* A tag may contain commas. */
+bool http_etag_take(struct str *list, struct str *ret) {
   size_t start = 0;
   while (start < list->n && (list->p[start] == ' ' || list->p[start] == '\t' || list->p[start] == ','))
     start++;
@@ -69,7 +69,7 @@ bool http_etag_in(struct str list, struct str etag, bool weak) {
   if (str_is(list, "*"))
     return true;
   struct str one;
-  while (take_etag(&list, &one)) {
+  while (http_etag_take(&list, &one)) {
     bool comparable = weak || (!is_weak(one) && !is_weak(etag));
     if (comparable && str_eq(opaque_part(one), opaque_part(etag)))
       return true;

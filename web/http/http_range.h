@@ -21,6 +21,9 @@ enum http_range_result http_range_parse(struct str value, uint64_t size, struct 
  * either side. A malformed list matches nothing. */
 bool http_etag_in(struct str list, struct str etag, bool weak);
 
+/* Takes one entity tag, with its quotes, off the front of a list. False: there is none. */
+bool http_etag_take(struct str *list, struct str *ret);
+
 /* "Sat, 21 Nov 2026 17:08:38 GMT"; only this form is read. Seconds since 1970. */
 void http_date_format(int64_t seconds, char out[32]);
 MUST_CHECK bool http_date_parse(struct str text, int64_t *ret_seconds);

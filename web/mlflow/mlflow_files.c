@@ -2,6 +2,7 @@
 
 #include "tracker/names.h"
 #include "web/http/body_sink.h"
+#include "web/http/http_range.h"
 #include "web/reach.h"
 #include "web/tracking.h"
 
@@ -28,9 +29,8 @@ void files_reply(struct http_req *req, struct str path) {
   }
   struct str name = str_last(path, '/');
   char *download = arena_strdup(http_req_arena(req), name);
-  char etag[64]; /* a file is never changed in place, so that its inode and time say which one it is */
-  snprintf(etag, sizeof etag, "\"%llx-%llx-%llx\"", (unsigned long long)st.st_ino, (unsigned long long)st.st_size,
-           (unsigned long long)(st.st_mtim.tv_sec * 1000000000LL + st.st_mtim.tv_nsec));
+  char etag[ARTIFACT_ETAG_MAX];
+  artifact_etag(&st, etag);
   struct http_file file = {
       .fd = fd, .content_type = artifact_content_type(name), .etag = etag, .download_name = download ? download : "artifact"};
   http_reply_file(req, &file);
@@ -238,13 +238,17 @@ void files_guard(struct http_req *req, struct str path, enum files_use use, file
 
 /* ---- uploads ---- */
 
+enum { SHA256S_MAX = 16 }; /* of one If-Match */
+
 struct put_op {
   struct http_req *req;
   struct artifact_upload *upload;
   struct body_sink sink;
   files_stored_fn *stored;
-  bool only_new; /* it replaces no file */
-  bool waiting;  /* where it goes, or whether the caller may, is not known yet: the body waits, and an answer is still to come */
+  struct str if_match, if_none_match;
+  uint8_t sha256[SHA256S_MAX][32]; /* that If-Match names beside ETags */
+  size_t sha256_count;
+  bool waiting; /* where it goes, or whether the caller may, is not known yet: the body waits, and an answer is still to come */
   bool gone;
 };
 
@@ -273,6 +277,23 @@ static void on_written(void *ctx, struct str rest, const struct err *err) {
   on_stored(op, NULL, err ? err : &why);
 }
 
+/* On a thread. */
+static bool condition_holds(void *ctx, struct str etag) {
+  const struct put_op *op = ctx;
+  if (op->if_match.p && !(etag.n && http_etag_in(op->if_match, etag, false)))
+    return false;
+  return !op->if_none_match.p || !etag.n || !http_etag_in(op->if_none_match, etag, true);
+}
+
+/* Lists tell files by their SHA-256: it says as much as an ETag. */
+static void read_sha256s(struct put_op *op) {
+  struct str list = op->if_match, etag;
+  while (op->sha256_count < SHA256S_MAX && http_etag_take(&list, &etag)) {
+    uint8_t *digest = op->sha256[op->sha256_count];
+    op->sha256_count += etag.n == 66 && hex_decode(str_slice(etag, 1, 65), digest, sizeof op->sha256[0]);
+  }
+}
+
 bool files_put_prepare(struct http_req *req, files_stored_fn *stored, struct err *err) {
   struct put_op *op = ARENA_NEW(http_req_arena(req), struct put_op);
   if (!op)
@@ -281,8 +302,13 @@ bool files_put_prepare(struct http_req *req, files_stored_fn *stored, struct err
     return err_set(err, ERR_UNAVAILABLE, "artifacts are not served here");
   if (http_req_header(req, "Content-Range").p)
     return err_set(err, ERR_INVALID, "a file is stored as a whole: Content-Range is not for it");
-  bool only_new = str_is(http_req_header(req, "If-None-Match"), "*");
-  *op = (struct put_op){.req = req, .stored = stored, .waiting = true, .only_new = only_new};
+  *op = (struct put_op){.req = req,
+                        .stored = stored,
+                        .waiting = true,
+                        .if_match = http_req_header(req, "If-Match"),
+                        .if_none_match = http_req_header(req, "If-None-Match")};
+  if (!op->if_none_match.p)
+    read_sha256s(op);
   sink_begin(&op->sink, req, web_app(req)->disk_work, write_piece, on_written, op);
   http_req_set_state(req, op);
   http_req_pause_body(req);
@@ -316,8 +342,8 @@ static bool begin_upload(struct http_req *req, struct str path) {
     files_put_fail(req, &err);
     return false;
   }
-  if (op->only_new)
-    artifact_upload_replaces_nothing(op->upload);
+  const struct artifact_condition condition = {condition_holds, op, (const uint8_t(*)[32])op->sha256, op->sha256_count};
+  artifact_upload_only_if(op->upload, &condition);
   return true;
 }
 

@@ -218,9 +218,20 @@ static void on_gone(void *ctx, const struct err *err) {
     mlflow_reply_done(op->req);
 }
 
-static void on_parts_gone(void *ctx, const struct err *err UNUSED) {
+static void on_note_gone(void *ctx, const struct pg_reply *reply UNUSED) {
   const struct end_op *op = ctx;
-  op->go_on(op->go_on_ctx); /* the file is there; parts left behind are found by gc */
+  op->go_on(op->go_on_ctx);
+}
+
+/* The file is there. Parts left behind stay noted as what is to be removed. */
+static void on_parts_gone(void *ctx, const struct err *err) {
+  struct end_op *op = ctx;
+  AUTO_PG_ARGS struct pg_args args;
+  struct err ignored;
+  pg_args_init(&args, STMT_DOOMED_GONE);
+  pg_put_text(&args, op->directory);
+  if (err || !pg_run(web_app(op->req)->pg, &args, 0, on_note_gone, op, &ignored))
+    op->go_on(op->go_on_ctx);
 }
 
 /* The answer is kept: who asks again gets it. Before that they find the parts. */
@@ -241,7 +252,7 @@ static void on_joined(void *ctx, const struct artifact_file *file UNUSED, const 
   else if (err)
     fail(op->req, err);
   else {
-    idempotency_then(op->req, remove_parts, op);
+    idempotency_then(op->req, op->directory, remove_parts, op);
     mlflow_reply_done(op->req);
   }
 }

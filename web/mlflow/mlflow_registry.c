@@ -286,6 +286,8 @@ static void delete_model(struct http_req *req) {
   AUTO_PG_ARGS struct pg_args args;
   pg_args_init(&args, STMT_MODEL_DELETE);
   pg_put_text(&args, op->name);
+  pg_put_int(&args, tracking_now(op->req));
+  pg_put_text(&args, tracking_actor(op->req));
   registry_run(op, &args, registry_on_done_to_model);
 }
 

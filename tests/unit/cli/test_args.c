@@ -119,6 +119,7 @@ static void mistakes_are_told_with_a_way_out(void **state UNUSED) {
       {"sweep wait x --timeout soon", "duration", "90s"},
       {"run launch --memory lots x", "size", "2GB"},
       {"run show", "RUN is missing", "for example"},
+      {"run show a b", "'b' is one word too many", "write winnow run show RUN"},
       {"run show a b", "'b' is one word too many", "winnow run show --help"},
       {"run ls --deleted=perhaps", "switch", ""},
       {"run compare a", "RUN is missing", ""},

@@ -4,6 +4,7 @@
 #include <stdatomic.h>
 #include <unistd.h>
 
+#include "base/file.h"
 #include "tests/support/temp_dir.h"
 #include "tests/support/test.h"
 #include "tracker/artifacts/artifact_tree.h"
@@ -68,25 +69,44 @@ static void a_directory_is_removed_although_files_are_added(void **state UNUSED)
 static void a_file_is_kept_under_its_own_name(void **state UNUSED) {
   static const enum tree_how ways[] = {TREE_LINKS, TREE_COPIES};
   struct err err;
-  bool is_file = false, needs_copies = false;
+  struct tree_kept kept;
   struct artifact_tree tree, same;
   assert_true(tree_make(root, STR("a/b"), &err));
   put("a/b/c.txt");
   for (size_t i = 0; i < ARRAY_LEN(ways); i++) {
-    assert_true(tree_keep(root, STR("a/b/c.txt"), STR("kept/1"), ways[i], &is_file, &needs_copies, &err));
-    assert_true(is_file && !needs_copies);
+    assert_true(tree_keep(root, STR("a/b/c.txt"), STR("kept/1"), ways[i], NULL, &kept, &err));
+    assert_true(kept.is_file && !kept.needs_copies);
     assert_int_equal(faccessat(root, "kept/1/c.txt", F_OK, 0), 0);
-    assert_true(tree_keep(root, STR("a"), STR("kept/2"), ways[i], &is_file, &needs_copies, &err));
-    assert_false(is_file || needs_copies);
+    assert_true(tree_keep(root, STR("a"), STR("kept/2"), ways[i], NULL, &kept, &err));
+    assert_false(kept.is_file || kept.needs_copies);
     assert_int_equal(faccessat(root, "kept/2/b/c.txt", F_OK, 0), 0);
     assert_true(tree_sync(root, STR("kept/2"), &err));
-    assert_true(tree_digest(root, STR("kept/2"), i ? &same : &tree, NULL, &err));
+    assert_true(tree_digest(root, STR("kept/2"), NULL, i ? &same : &tree, NULL, &err));
     assert_int_equal(tree.files, 1);
-    assert_false(tree_keep(root, STR("a/none"), STR("kept/3"), ways[i], &is_file, &needs_copies, &err));
+    assert_false(tree_keep(root, STR("a/none"), STR("kept/3"), ways[i], NULL, &kept, &err));
     assert_int_equal(err.code, ERR_NOT_FOUND);
     assert_true(tree_delete(root, STR("kept"), &err));
   }
   assert_memory_equal(tree.digest, same.digest, sizeof tree.digest);
+}
+
+static void what_takes_long_ends_when_it_is_to(void **state UNUSED) {
+  atomic_bool stop = true;
+  struct artifact_tree tree;
+  struct tree_kept kept;
+  struct err err;
+  assert_true(tree_make(root, STR("long"), &err));
+  put("long/file");
+  AUTO_FD int fd = openat(root, "long/file", O_WRONLY | O_CLOEXEC);
+  assert_true(fd_write_all(fd, "content", 7, &err));
+  assert_false(tree_digest(root, STR("long"), &stop, &tree, NULL, &err));
+  assert_int_equal(err.code, ERR_UNAVAILABLE);
+  assert_false(tree_keep(root, STR("long"), STR("copy"), TREE_COPIES, &stop, &kept, &err));
+  assert_int_equal(err.code, ERR_UNAVAILABLE);
+  assert_false(kept.needs_copies);
+  stop = false;
+  assert_true(tree_digest(root, STR("long"), &stop, &tree, NULL, &err));
+  assert_true(tree_keep(root, STR("long"), STR("other"), TREE_COPIES, &stop, &kept, &err));
 }
 
 static void each_file_has_its_own_digest(void **state UNUSED) {
@@ -96,14 +116,14 @@ static void each_file_has_its_own_digest(void **state UNUSED) {
   assert_true(tree_make(root, STR("s/b"), &err));
   put("s/b/c.txt");
   put("s/empty");
-  assert_true(tree_digest(root, STR("s"), &tree, &sums, &err));
+  assert_true(tree_digest(root, STR("s"), NULL, &tree, &sums, &err));
   assert_int_equal(sums.count, 2);
   assert_string_equal(sums.items[0].name, "b/c.txt");
   assert_int_equal(sums.items[1].file.size, 0);
   assert_int_equal(sums.items[1].file.sha256[0], 0xe3); /* of nothing */
   assert_int_equal(sums.items[1].file.sha256[31], 0x55);
   tree_sums_release(&sums);
-  assert_true(tree_digest(root, STR("s/empty"), &tree, &sums, &err));
+  assert_true(tree_digest(root, STR("s/empty"), NULL, &tree, &sums, &err));
   assert_string_equal(sums.items[0].name, "");
   tree_sums_release(&sums);
 }
@@ -133,6 +153,7 @@ int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test_setup_teardown(a_directory_is_removed_although_files_are_added, set_up, tear_down),
       cmocka_unit_test_setup_teardown(a_file_is_kept_under_its_own_name, set_up, tear_down),
+      cmocka_unit_test_setup_teardown(what_takes_long_ends_when_it_is_to, set_up, tear_down),
       cmocka_unit_test_setup_teardown(each_file_has_its_own_digest, set_up, tear_down),
       cmocka_unit_test_setup_teardown(what_has_come_again_stays, set_up, tear_down),
   };
