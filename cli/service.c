@@ -27,6 +27,7 @@
 #include "tracker/logs/log_store.h"
 #include "tracker/names.h"
 #include "tracker/run_creator.h"
+#include "tracker/run_writer.h"
 #include "web/api/api_events.h"
 #include "web/app.h"
 #include "web/event_hub.h"
@@ -550,7 +551,8 @@ static bool make_tracking(struct service *service, struct err *err) {
   service->retention = app->metrics ? retention_new(&care, settings->trash_retention, err) : NULL;
   service->settle = service->retention ? artifact_settle_new(&clock_system, app->pg, service->care_work, app->artifacts, err) : NULL;
   app->creator = service->settle ? run_creator_new(service->loop, app->pg, err) : NULL;
-  return app->creator;
+  app->writer = app->creator ? run_writer_new(service->loop, app->pg, err) : NULL;
+  return app->writer;
 }
 
 static void make_run_token(void *ctx, struct id run, int32_t attempt, char out[TOKEN_TEXT_MAX]) {
@@ -687,6 +689,7 @@ static void free_parts(struct service *service) {
   tracking_care_free(service->care);
   metric_store_free(service->app.metrics);
   run_creator_free(service->app.creator);
+  run_writer_free(service->app.writer);
   http_server_free(service->app.server);
   tls_free(service->tls);
   work_pool_free(service->care_work);

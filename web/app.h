@@ -14,6 +14,7 @@ struct http_server;
 struct prom;
 struct metric_store;
 struct run_creator;
+struct run_writer;
 struct artifact_store;
 struct log_store;
 struct code_store;
@@ -45,6 +46,7 @@ struct web_app {
   struct prom *prom;
   struct metric_store *metrics;
   struct run_creator *creator;
+  struct run_writer *writer;
   struct artifact_store *artifacts;
   struct log_store *logs;
   struct code_store *code;

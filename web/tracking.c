@@ -18,7 +18,7 @@ int tracking_pass(const struct http_req *req, struct id run) {
   return who->kind == ACCESS_RUN && id_eq(who->run_id, run) ? who->run_attempt : 0;
 }
 
-enum tracking_refusal tracking_refusal(const struct pg_reply *reply) {
+enum tracking_refusal tracking_refusal_named(const char *sqlstate) {
   static const struct {
     const char *state;
     enum tracking_refusal refusal;
@@ -26,12 +26,14 @@ enum tracking_refusal tracking_refusal(const struct pg_reply *reply) {
       {"WN404", TRACKING_NO_RUN},    {"WN410", TRACKING_DELETED}, {"WN409", TRACKING_CONFLICT},
       {"WN403", TRACKING_FORBIDDEN}, {"WN412", TRACKING_FENCED},
   };
-  if (pg_outcome(reply) == PG_DONE)
-    return TRACKING_OK;
   for (size_t i = 0; i < ARRAY_LEN(refusals); i++)
-    if (strcmp(pg_sqlstate(reply), refusals[i].state) == 0)
+    if (strcmp(sqlstate, refusals[i].state) == 0)
       return refusals[i].refusal;
   return TRACKING_ERROR;
+}
+
+enum tracking_refusal tracking_refusal(const struct pg_reply *reply) {
+  return pg_outcome(reply) == PG_DONE ? TRACKING_OK : tracking_refusal_named(pg_sqlstate(reply));
 }
 
 bool tracking_reports_keep(struct http_req *req, struct id run, int32_t attempt, const struct metric_rows *rows,

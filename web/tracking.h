@@ -22,6 +22,8 @@ enum tracking_refusal {
   TRACKING_ERROR, /* something else: pg_err() */
 };
 enum tracking_refusal tracking_refusal(const struct pg_reply *reply);
+/* The same by its SQLSTATE. */
+enum tracking_refusal tracking_refusal_named(const char *sqlstate);
 
 /* Of the points of a write, those that the run's sweep decides by: kept while they are on their way into the store, then heard. So a trial
  * that logs through a client is stopped as one that prints. */

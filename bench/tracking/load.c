@@ -2,12 +2,14 @@
  *
  *     bench_load HOST PORT CLIENTS SECONDS metric RUN...            runs/log-metric, one value a call
  *     bench_load HOST PORT CLIENTS SECONDS batch RUN...             runs/log-batch, 1,000 values of 10 keys a call
+ *     bench_load HOST PORT CLIENTS SECONDS words RUN...             a tag, a param, a tag, ... one a call, 10 keys of each a client
  *     bench_load HOST PORT CLIENTS SECONDS send METHOD PATH [BODY]  the same request again and again
  *     bench_load HOST PORT CLIENTS SECONDS fill RUNS                makes so many runs with 5 tags, 5 params and 5 metrics each
  *     bench_load HOST PORT CLIENTS SECONDS series POINTS RUN...     so many points of one key for each run, 1,000 a call
  *
- * Every call of the first two stores new points; the last two end when all is done, or when the time is over. Latencies are kept all, so
- * percentiles are exact; "slices" holds the calls and the worst latency of each tenth of a second: a stall of the server is seen as one. */
+ * Every call of the first two stores new points, and every tag a new value; the last two end when all is done, or when the time is over.
+ * Latencies are kept all, so percentiles are exact; "slices" holds the calls and the worst latency of each tenth of a second: a stall of
+ * the server is seen as one. */
 #include "base/buf.h"
 #include "base/clock.h"
 #include "base/mem.h"
@@ -20,9 +22,18 @@
 #include <sys/epoll.h>
 #include <sys/socket.h>
 
-enum { CLIENTS_MAX = 1000, KEYS = 10, BATCH_POINTS = 1000, SLICE_US = 100000, SLICES_MAX = 6000, PATIENCE_S = 120, READ_BYTES = 65536 };
+enum {
+  CLIENTS_MAX = 1000,
+  KEYS = 10,
+  BATCH_POINTS = 1000,
+  WORD_KEYS = 10,
+  SLICE_US = 100000,
+  SLICES_MAX = 6000,
+  PATIENCE_S = 120,
+  READ_BYTES = 65536
+};
 
-enum work { WORK_METRIC, WORK_BATCH, WORK_SEND, WORK_FILL, WORK_SERIES };
+enum work { WORK_METRIC, WORK_BATCH, WORK_WORDS, WORK_SEND, WORK_FILL, WORK_SERIES };
 
 struct client {
   int fd;
@@ -35,6 +46,7 @@ struct client {
   struct http_chunk chunk;
   int status;
   char run[33]; /* fill: that was made and has nothing logged yet */
+  int64_t words;
 };
 
 struct load {
@@ -85,6 +97,21 @@ static const char *some_run(struct load *load) {
 static void put_metric(struct load *load, struct buf *body) {
   buf_printf(body, "{\"run_id\":\"%s\",\"key\":\"loss\",\"value\":%.6f,\"timestamp\":1795287390000,\"step\":%lld}", some_run(load),
              chance(load), (long long)++load->step);
+}
+
+static bool is_param(const struct client *client) {
+  return client->words % 2 == 0;
+}
+
+/* A run has one client, or several: the keys of each are its own, as those of a rank are, and a param has the value that it had. */
+static void put_word(const struct load *load, struct client *client, struct buf *body) {
+  long long rank = client - load->clients, n = client->words / 2, key = n % WORD_KEYS;
+  const char *run = load->runs[(size_t)rank % load->run_count];
+  if (is_param(client))
+    buf_printf(body, "{\"run_id\":\"%s\",\"key\":\"rank_%lld/param_%lld\",\"value\":\"%lld\"}", run, rank, key, key * rank);
+  else
+    buf_printf(body, "{\"run_id\":\"%s\",\"key\":\"rank_%lld/tag_%lld\",\"value\":\"at %lld\"}", run, rank, key, n);
+  client->words++;
 }
 
 /* Digits are put by hand: the driver shares its processors with what it measures. */
@@ -150,13 +177,16 @@ static bool is_over(const struct load *load, const struct client *client) {
   return now_us() >= load->until_us || (has_end && load->begun >= load->total && !client->run[0]);
 }
 
-static void put_body(struct load *load, const struct client *client, struct buf *body) {
+static void put_body(struct load *load, struct client *client, struct buf *body) {
   switch (load->work) {
   case WORK_METRIC:
     put_metric(load, body);
     break;
   case WORK_BATCH:
     put_batch(load, body);
+    break;
+  case WORK_WORDS:
+    put_word(load, client, body);
     break;
   case WORK_SEND:
     buf_puts(body, load->body);
@@ -178,10 +208,12 @@ static const char *path_of(const struct load *load, const struct client *client)
     return load->path;
   if (load->work == WORK_METRIC)
     return "/api/2.0/mlflow/runs/log-metric";
+  if (load->work == WORK_WORDS)
+    return is_param(client) ? "/api/2.0/mlflow/runs/log-parameter" : "/api/2.0/mlflow/runs/set-tag";
   return load->work == WORK_FILL && !client->run[0] ? "/api/2.0/mlflow/runs/create" : "/api/2.0/mlflow/runs/log-batch";
 }
 
-static void put_request(struct load *load, const struct client *client, struct buf *out) {
+static void put_request(struct load *load, struct client *client, struct buf *out) {
   AUTO_BUF struct buf body = BUF_INIT(16 * MIB);
   buf_reset(out);
   const char *path = path_of(load, client);
@@ -438,18 +470,25 @@ static void read_work(struct load *load, int argc, char **argv) {
     load->total = number(argv[6], BATCH_POINTS, INT64_C(1) << 40) / BATCH_POINTS * (int64_t)load->run_count;
     return;
   }
-  bool batch = strcmp(work, "batch") == 0;
-  if ((!batch && strcmp(work, "metric") != 0) || argc < 7)
+  static const struct {
+    const char *name;
+    enum work work;
+  } works[] = {{"metric", WORK_METRIC}, {"batch", WORK_BATCH}, {"words", WORK_WORDS}};
+  size_t i = 0;
+  while (i < ARRAY_LEN(works) && strcmp(work, works[i].name) != 0)
+    i++;
+  if (i == ARRAY_LEN(works) || argc < 7)
     fail("unknown work, or what it needs is missing", work);
-  load->work = batch ? WORK_BATCH : WORK_METRIC;
+  load->work = works[i].work;
   load->runs = argv + 6;
   load->run_count = (size_t)argc - 6;
 }
 
 int main(int argc, char **argv) {
   if (argc < 7)
-    fail("usage: bench_load HOST PORT CLIENTS SECONDS metric|batch RUN..., send METHOD PATH [BODY], fill RUNS, or series POINTS RUN...",
-         NULL);
+    fail(
+        "usage: bench_load HOST PORT CLIENTS SECONDS metric|batch|words RUN..., send METHOD PATH [BODY], fill RUNS, or series POINTS RUN...",
+        NULL);
   static struct load load;
   load.address = (struct sockaddr_in){.sin_family = AF_INET, .sin_port = htons((uint16_t)number(argv[2], 1, 65535))};
   if (inet_pton(AF_INET, argv[1], &load.address.sin_addr) != 1)

@@ -6,6 +6,7 @@
 
 batch    points/s through log-batch, 1,000 a call over 10 keys, 8 clients, 20 runs
 metric   log-metric, one value a call, 20 clients: calls/s and p99 (of all calls; the worst of any tenth of a second beside it)
+words    log-parameter and set-tag, one a call: one client, 20 on a run each, 20 on one run; calls/s and p50
 create   runs/create: one client, and 16
 search   1,000 and 50 of --runs runs with 5 tags, 5 params, 5 metrics, filter and order; cost of filling and of the disk meanwhile
 history  one metric of --points points, raw and as 1,000 buckets
@@ -25,7 +26,7 @@ from cluster import Cluster  # noqa: E402
 from service import Service  # noqa: E402
 
 CACHE = pathlib.Path(os.environ.get("XDG_CACHE_HOME", os.path.expanduser("~/.cache"))) / "winnow" / "bench"
-PARTS = ["batch", "metric", "create", "search", "history", "chart", "rest"]
+PARTS = ["batch", "metric", "words", "create", "search", "history", "chart", "rest"]
 PEERS = ["mlflow-sqlite", "mlflow-postgres", "fasttrackml"]
 SEARCH = {"experiment_ids": ["0"], "filter": "metrics.acc > 0.5 and params.lr = '0.1'", "order_by": ["metrics.acc DESC"]}
 figures = []
@@ -208,6 +209,14 @@ def do_metric(server, options):
     note("metric", "log-metric p99", server.name, seen["p99_ms"], "ms", "<= 10")
     note("metric", "log-metric, the worst call", server.name, seen["max_ms"], "ms")
     note("metric", "memory after that", server.name, server.memory_mib(), "MiB", "<= 100")
+
+
+def do_words(server, options):
+    for clients, runs, what, must in ((1, 1, "one client", ""), (20, 20, "20 clients on a run each", ""), (20, 1, "20 clients on one run", ">= 1,500")):
+        seen = load(server, clients, options.seconds, "words", *make_runs(server, runs))
+        note("words", f"params and tags, one a call, {what}", server.name, seen["rate"], "/s", must)
+        note("words", f"the same, {what}, p50", server.name, seen["p50_ms"], "ms")
+        note("words", f"the same, {what}, p99", server.name, seen["p99_ms"], "ms")
 
 
 CREATE = ["send", "POST", "/api/2.0/mlflow/runs/create", '{"experiment_id":"0","start_time":1,"run_name":"open-lynx-333"}']

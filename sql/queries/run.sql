@@ -75,6 +75,10 @@ with written as (
   returning 1)
 select from run_is_there((select count(*) > 0 from written));
 
+-- name: run_write_many (uuid, jsonb[], jsonb[], int4[]) -> (text)
+-- The same for many at once to one run, each as if it were alone, in their order: what forbids it is told, not raised.
+select * from run_write_many($1, $2, $3, $4);
+
 -- name: run_conflicts (uuid, jsonb) -> (text, text, text) repeatable
 -- The params that cannot be logged: key, stored value, given value.
 select p.key, r.params ->> p.key, p.value

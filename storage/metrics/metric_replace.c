@@ -20,6 +20,7 @@ struct replace {
   struct buf bytes;
   struct new_row *rows;
   size_t row_count, row_cap;
+  struct pg_batch batch; /* made on the thread: what it copies may be large */
   struct err err;
   metric_done_fn *done;
   void *ctx;
@@ -32,6 +33,7 @@ static void end(struct replace *r, const struct err *err) {
   metric_mark_end(store, r->turn);
   metric_load_free(r->load);
   buf_release(&r->bytes);
+  pg_batch_release(&r->batch);
   mem_free(r->rows);
   r->done(r->ctx, err);
   mem_free(r);
@@ -49,25 +51,6 @@ static void fail_or_retry(struct replace *r, const struct err *why) {
 
 static bool is_touched(const struct replace *r, const struct stored_series *series) {
   return r->what.touches(r->what.ctx, series->key);
-}
-
-static void put_taken(const struct replace *r, struct pg_batch *batch) {
-  struct pg_args *args = pg_batch_add(batch, STMT_METRIC_TAIL_TAKE);
-  const struct metric_load *load = r->load;
-  pg_put_uuid(args, r->what.run);
-  pg_begin_array(args);
-  for (size_t i = 0; i < load->row_count; i++)
-    pg_put_int(args, load->rows[i].id);
-  pg_end_array(args);
-  args = pg_batch_add(batch, STMT_METRIC_CHUNK_TAKE);
-  pg_put_uuid(args, r->what.run);
-  for (int column = 0; column < 2; column++) {
-    pg_begin_array(args);
-    for (size_t i = 0; i < load->series_count; i++)
-      for (size_t k = 0; k < load->series[i].chunk_count && is_touched(r, &load->series[i]); k++)
-        pg_put_int(args, column ? load->series[i].chunks[k].id : load->series[i].key_id);
-    pg_end_array(args);
-  }
 }
 
 static void on_stored(void *ctx, const struct pg_reply *reply) {
@@ -102,7 +85,38 @@ static void on_stored(void *ctx, const struct pg_reply *reply) {
   end(r, NULL);
 }
 
-static void put_rows(const struct replace *r, struct pg_args *args) {
+static void store_all(struct replace *r) {
+  struct err err;
+  pg_put_uuid(pg_batch_add(&r->batch, STMT_METRIC_RUN_RESET), r->what.run);
+  if (r->what.also)
+    r->what.also(r->what.ctx, &r->batch);
+  if (!metric_run_batch(r->store, &r->batch, TIMEOUT_MS, on_stored, r, &err))
+    end(r, &err);
+}
+
+/* ---- what stays, and what comes in (on a thread) ---- */
+
+static void put_taken(struct replace *r) {
+  struct pg_args *args = pg_batch_add(&r->batch, STMT_METRIC_TAIL_TAKE);
+  const struct metric_load *load = r->load;
+  pg_put_uuid(args, r->what.run);
+  pg_begin_array(args);
+  for (size_t i = 0; i < load->row_count; i++)
+    pg_put_int(args, load->rows[i].id);
+  pg_end_array(args);
+  args = pg_batch_add(&r->batch, STMT_METRIC_CHUNK_TAKE);
+  pg_put_uuid(args, r->what.run);
+  for (int column = 0; column < 2; column++) {
+    pg_begin_array(args);
+    for (size_t i = 0; i < load->series_count; i++)
+      for (size_t k = 0; k < load->series[i].chunk_count && is_touched(r, &load->series[i]); k++)
+        pg_put_int(args, column ? load->series[i].chunks[k].id : load->series[i].key_id);
+    pg_end_array(args);
+  }
+}
+
+static void put_rows(struct replace *r) {
+  struct pg_args *args = pg_batch_add(&r->batch, STMT_METRIC_TAIL_PUT);
   pg_put_uuid(args, r->what.run);
   pg_begin_array(args);
   for (size_t i = 0; i < r->row_count; i++)
@@ -117,21 +131,6 @@ static void put_rows(const struct replace *r, struct pg_args *args) {
     pg_put_bytea(args, str_n(r->bytes.p + r->rows[i].at, r->rows[i].n));
   pg_end_array(args);
 }
-
-static void store_all(struct replace *r) {
-  AUTO_PG_BATCH struct pg_batch batch = PG_BATCH_INIT;
-  struct err err;
-  put_taken(r, &batch);
-  if (r->row_count)
-    put_rows(r, pg_batch_add(&batch, STMT_METRIC_TAIL_PUT));
-  pg_put_uuid(pg_batch_add(&batch, STMT_METRIC_RUN_RESET), r->what.run);
-  if (r->what.also)
-    r->what.also(r->what.ctx, &batch);
-  if (!metric_run_batch(r->store, &batch, TIMEOUT_MS, on_stored, r, &err))
-    end(r, &err);
-}
-
-/* ---- what stays, and what comes in (on a thread) ---- */
 
 static bool add_row(struct replace *r, int32_t attempt, size_t points, size_t at) {
   if (r->row_count == r->row_cap) {
@@ -198,6 +197,12 @@ static void run_replace(struct work *work) {
   }
   for (size_t i = 0; ok && i < r->what.row_count; i++)
     ok = bring_in(r, r->what.rows[i], r->what.attempts[i]);
+  if (!ok)
+    return;
+  put_taken(r);
+  if (r->row_count)
+    put_rows(r);
+  buf_release(&r->bytes);
 }
 
 static void on_replaced(struct work *work, bool cancelled) {
@@ -244,7 +249,6 @@ static void on_loaded(void *ctx, struct metric_load *load, const struct err *fai
 
 static bool begin(struct replace *r, struct err *err) {
   metric_load_free(r->load);
-  buf_reset(&r->bytes);
   r->row_count = 0;
   r->err.code = ERR_NONE;
   r->load = metric_load_new(r->store, &r->what.run, 1, NULL, 0, EACH_ATTEMPT);

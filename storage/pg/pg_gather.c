@@ -13,8 +13,14 @@ bool pg_gather_init(struct pg_gather *gather, struct loop *loop, struct pg_pool 
   *gather = (struct pg_gather){.loop = loop, .pool = pool, .conf = *conf};
   for (size_t i = 0; i < PG_GATHER_MANY; i++)
     gather->flights[i].gather = gather;
+  if (conf->in_turn)
+    return true;
   gather->patience = loop_timer_new(loop, lose_patience, gather);
   return gather->patience || err_no_memory(err);
+}
+
+static bool is_worth_a_statement(const struct pg_gather *gather) {
+  return !gather->conf.in_turn && gather->waiting_bytes >= gather->conf.enough;
 }
 
 static void fail_items(struct pg_gather *gather, struct list *items, const struct err *err) {
@@ -106,10 +112,10 @@ static void send_group(struct pg_gather *gather, struct pg_gather_group *group) 
 
 static void send_groups(void *ctx) {
   struct pg_gather *gather = ctx;
-  size_t most = gather->waiting_bytes >= gather->conf.enough ? PG_GATHER_MANY : 1;
+  size_t most = is_worth_a_statement(gather) ? PG_GATHER_MANY : 1;
   while (gather->queue.first && gather->in_flight < most)
     send_group(gather, idle_group(gather));
-  if (gather->queue.first && !loop_timer_is_on(gather->patience))
+  if (gather->queue.first && gather->patience && !loop_timer_is_on(gather->patience))
     loop_timer_start(gather->patience, PATIENCE_MS);
 }
 
@@ -126,7 +132,7 @@ void pg_gather_add(struct pg_gather *gather, struct pg_gather_item *item) {
   gather->waiting_bytes += item->bytes;
   /* At the end of the turn, so that all items of this turn share the statement; but a statement that is worth it goes at once, so that the
    * database works while further items are made. */
-  if (gather->waiting_bytes >= gather->conf.enough && gather->in_flight < PG_GATHER_MANY)
+  if (is_worth_a_statement(gather) && gather->in_flight < PG_GATHER_MANY)
     send_group(gather, idle_group(gather));
   else
     loop_defer(gather->loop, &gather->send, send_groups, gather);

@@ -1,6 +1,6 @@
 /* Items of many callers that share a statement: what comes while one is on its way waits, and goes with the next. So a commit is paid for
  * by many, and under load the statements grow instead of the queue. What has waited for some ms, because the statement before takes long,
- * goes all the same; and so does what is worth a statement of its own.
+ * goes all the same; and so does what is worth a statement of its own. Not so where statements would only wait for one another.
  *
  * The statement takes its items as arrays and answers rows in their order. When it is rejected as a whole, nothing has happened, and each
  * item is tried alone: one that the database cannot take does not take others with it. */
@@ -24,6 +24,8 @@ struct pg_gather_conf {
   size_t rows_max, bytes_max; /* of one statement; a single item may be greater */
   size_t enough;              /* bytes that are worth a statement of their own */
   int64_t timeout_ms;
+  bool in_turn; /* one statement after the other: `enough` counts for nothing */
+  /* They are initialised for `stmt`, and may be anew for another one. */
   void (*put)(struct pg_args *args, const struct list *items);
   /* Once for each item, never before pg_gather_add() has returned. The rows of the item begin at `row`; when the reply is not pg_ok() it is
    * the whole group's. `reply` NULL: the item was never sent, and *err says why. The item may be freed. */

@@ -94,6 +94,28 @@ class Wire(unittest.TestCase):
             answers = list(pool.map(write, range(40)))
         self.assertEqual(sorted(answers), [200] + [400] * 39)
 
+    def test_who_writes_with_others_is_told_what_became_of_his_own(self):
+        rid = self.new_run()
+        self.mlflow("runs/log-parameter", {"run_id": rid, "key": "p", "value": "a"})
+
+        def write(i):
+            path, key, value = [("set-tag", f"t{i}", "x"), ("log-parameter", f"p{i}", "x"), ("log-parameter", "p", f"b{i}")][i % 3]
+            status, data = self.call("POST", "/api/2.0/mlflow/runs/" + path, {"run_id": rid, "key": key, "value": value})
+            return status, json.loads(data).get("message", "")
+
+        def write_all():
+            with concurrent.futures.ThreadPoolExecutor(20) as pool:
+                return list(pool.map(write, range(120)))
+
+        for i, answer in enumerate(write_all()):
+            told = f"Changing param values is not allowed. Param with key='p' was already logged with value='a' for run ID='{rid}'. Attempted logging new value 'b{i}'."
+            self.assertEqual(answer, (400, told) if i % 3 == 2 else (200, ""))
+        run = json.loads(self.call("GET", f"/api/2.0/mlflow/runs/get?run_id={rid}")[1])["run"]["data"]
+        self.assertEqual({p["key"]: p["value"] for p in run["params"]}, {"p": "a", **{f"p{i}": "x" for i in range(1, 120, 3)}})
+        self.assertLessEqual({f"t{i}" for i in range(0, 120, 3)}, {t["key"] for t in run["tags"]})
+        self.mlflow("runs/delete", {"run_id": rid})
+        self.assertEqual(set(write_all()), {(400, f"The run {rid} must be in the 'active' state. Current state is deleted.")})
+
     def test_writers_of_one_run_do_not_block_each_other(self):
         rid = self.new_run()
 

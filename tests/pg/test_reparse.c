@@ -342,6 +342,27 @@ static void more_points_than_a_write_holds(void **state UNUSED) {
 }
 
 /* All of it or nothing. */
+/* Each of the streams holds less than can be replaced; what comes after cannot be read at all. */
+static void no_more_is_read_than_can_be_replaced(void **state UNUSED) {
+  struct answer answer;
+  run_is_over();
+  pg_cluster_sql(
+      &scene.cluster,
+      "update winnow.run set attempt = 2;"
+      "with text as (select convert_to(repeat('loss=1 acc=2 val_loss=3 val_acc=4 mae=6 mse=8 auc=9 f1=1 rmse=2 error=3' || chr(10), 23000), 'UTF8') as data)"
+      "insert into winnow.log_piece (run, attempt, stream, start, size, time, packed, data)"
+      "select r.id, 1, s, i * length(data), length(data), 1, false, data"
+      "  from winnow.run r, text, generate_series(0, 1) s, generate_series(0, 9) i;"
+      "insert into winnow.log_piece (run, attempt, stream, start, size, time, packed, data)"
+      "select id, 2, 0, 0, 100, 1, true, 'no zstd' from winnow.run;"
+      "insert into winnow.log_stream (run, attempt, stream, next)"
+      "select run, attempt, stream, sum(size) from winnow.log_piece group by run, attempt, stream");
+  begin_reading(LOSS, &answer);
+  loop_until(scene.cluster.loop, &answer.done, 300000);
+  assert_false(answer.ok);
+  assert_int_equal(answer.err.code, ERR_TOO_LARGE);
+}
+
 static void the_database_goes_away_in_the_middle(void **state UNUSED) {
   struct answer answer;
   listen_with(LOSS, 0);
@@ -379,6 +400,7 @@ int main(void) {
       TEST(a_run_that_goes_on_is_left_alone),
       TEST(two_at_once),
       TEST(more_points_than_a_write_holds),
+      TEST(no_more_is_read_than_can_be_replaced),
       TEST(the_database_goes_away_in_the_middle),
   };
   return cmocka_run_group_tests(tests, scene_start, scene_stop);

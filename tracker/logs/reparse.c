@@ -276,8 +276,6 @@ static void run_preparing(struct work *work) {
     r->result.series += stream->series;
     ok = note_keys(r, stream, &r->err);
   }
-  ok = ok && (r->result.points <= METRIC_REPLACE_POINTS_MAX ||
-              err_set(&r->err, ERR_TOO_LARGE, "its output holds more than %d points", METRIC_REPLACE_POINTS_MAX));
   if (ok && make_packs(r, &r->err))
     r->err.code = ERR_NONE;
 }
@@ -332,6 +330,15 @@ static bool read_piece(struct reparse *r, const struct old_piece *piece, struct 
          (!r->before || log_metrics_feed(r->before, data, found_points_take, &stream->given, err));
 }
 
+/* All that would be replaced is in memory: not more of it is read than can be. */
+static bool check_points(const struct reparse *r, struct err *err) {
+  size_t points = 0;
+  for (size_t i = 0; i < r->stream_count; i++)
+    points += r->streams[i].found.count;
+  return points <= METRIC_REPLACE_POINTS_MAX ||
+         err_set(err, ERR_TOO_LARGE, "its output holds more than %d points", METRIC_REPLACE_POINTS_MAX);
+}
+
 static bool is_as_noted(const struct old_stream *stream) {
   struct found_sum sum = found_points_sum(&stream->given);
   return sum.count == stream->noted.count && sum.mixed == stream->noted.mixed;
@@ -363,9 +370,9 @@ static void run_page(struct work *work) {
   struct reparse *r = CONTAINER_OF(work, struct reparse, work);
   bool ok = true;
   for (size_t i = 0; ok && i < r->piece_count; i++)
-    ok = read_piece(r, &r->pieces[i], &r->err);
+    ok = read_piece(r, &r->pieces[i], &r->err) && check_points(r, &r->err);
   if (ok && r->from >= r->streams[r->at].next)
-    ok = end_before(r, &r->err) && end_now(r, &r->err);
+    ok = end_before(r, &r->err) && end_now(r, &r->err) && check_points(r, &r->err);
   if (ok)
     r->err.code = ERR_NONE;
 }

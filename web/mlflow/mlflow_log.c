@@ -5,6 +5,7 @@
 #include "tracker/metric_body.h"
 #include "tracker/names.h"
 #include "tracker/packed.h"
+#include "tracker/run_writer.h"
 #include "web/mlflow/mlflow.h"
 #include "web/mlflow/mlflow_tables.h"
 #include "web/tracking.h"
@@ -15,9 +16,9 @@ enum { CONFLICT_TEXT_MAX = 256 * 1024, MODEL_JSON_MAX = 4 * 1024 * 1024 };
 struct log_op {
   struct http_req *req;
   struct id run;
-  struct str params; /* packed; to say later what is in conflict */
-  struct str tag;    /* that was to be deleted */
-  bool single;       /* one param: the text of an error differs */
+  struct run_words words; /* its params also say later what is in conflict */
+  struct str tag;         /* that was to be deleted */
+  bool single;            /* one param: the text of an error differs */
   struct metric_write *metrics;
   size_t metrics_at; /* in the batch */
   struct tracking_reports reports;
@@ -27,7 +28,7 @@ static struct log_op *new_op(struct http_req *req) {
   struct log_op *op = HTTP_REQ_NEW(req, struct log_op);
   if (op) {
     op->req = req;
-    op->params = STR("{}");
+    op->words.params = op->words.tags = STR("{}");
   }
   return op;
 }
@@ -83,7 +84,7 @@ static void tell_conflicts(struct log_op *op) {
   struct err err;
   pg_args_init(&args, STMT_RUN_CONFLICTS);
   pg_put_uuid(&args, op->run);
-  pg_put_jsonb(&args, op->params);
+  pg_put_jsonb(&args, op->words.params);
   if (!pg_run(pool(op), &args, 0, on_conflicts, op, &err))
     fail(op, &err);
 }
@@ -117,23 +118,24 @@ static void tell_refusal(struct log_op *op, enum tracking_refusal refusal, const
   fail(op, &err);
 }
 
-static void on_written(void *ctx, const struct pg_reply *reply) {
+static void on_written(void *ctx, const char *refusal, const struct err *err) {
   struct log_op *op = ctx;
-  tell_refusal(op, tracking_refusal(reply), pg_err(reply));
+  tell_refusal(op, err ? tracking_refusal_named(refusal) : TRACKING_OK, err);
 }
 
-static void put_write(struct log_op *op, struct pg_args *args, struct str params, struct str tags) {
-  pg_put_uuid(args, op->run);
-  pg_put_jsonb(args, params);
-  pg_put_jsonb(args, tags);
-  pg_put_int(args, tracking_pass(op->req, op->run));
+/* The op's words, which lie in its arena. */
+static bool run_write(struct log_op *op, struct err *err) {
+  op->words.run = op->run;
+  op->words.pass = tracking_pass(op->req, op->run);
+  op->words.done = on_written;
+  op->words.ctx = op;
+  return run_writer_add(web_app(op->req)->writer, &op->words, err);
 }
 
-static bool run_write(struct log_op *op, struct str params, struct str tags, struct err *err) {
-  AUTO_PG_ARGS struct pg_args args;
-  pg_args_init(&args, STMT_RUN_WRITE);
-  put_write(op, &args, params, tags);
-  return pg_run(pool(op), &args, 0, on_written, op, err);
+static bool keep_text(struct log_op *op, struct str text, struct str *ret, struct err *err) {
+  const char *copy = arena_strdup(http_req_arena(op->req), text);
+  *ret = str_n(copy, text.n);
+  return copy || err_no_memory(err);
 }
 
 /* ---- one param, one tag ---- */
@@ -169,12 +171,8 @@ static bool log_param(struct log_op *op, const struct pair_args *in, struct err 
   if (!key_check(in->key, "key", err) || !text_fits(in->key, KEY_MAX, "Param key", err) ||
       !mlflow_pack_one(in->key, text_cut(in->value, PARAM_VALUE_MAX), &packed, err))
     return false;
-  const char *copy = arena_strdup(http_req_arena(op->req), buf_str(&packed));
-  if (!copy)
-    return err_no_memory(err);
-  op->params = str_n(copy, packed.n);
   op->single = true;
-  return run_write(op, op->params, STR("{}"), err);
+  return keep_text(op, buf_str(&packed), &op->words.params, err) && run_write(op, err);
 }
 
 static void log_parameter(struct http_req *req) {
@@ -188,7 +186,8 @@ static void log_parameter(struct http_req *req) {
 static bool write_tag(struct log_op *op, const struct pair_args *in, struct err *err) {
   AUTO_BUF struct buf packed = BUF_INIT(MIB);
   return key_check(in->key, "key", err) && text_fits(in->key, KEY_MAX, "key", err) &&
-         mlflow_pack_one(in->key, text_cut(in->value, RUN_TAG_VALUE_MAX), &packed, err) && run_write(op, STR("{}"), buf_str(&packed), err);
+         mlflow_pack_one(in->key, text_cut(in->value, RUN_TAG_VALUE_MAX), &packed, err) &&
+         keep_text(op, buf_str(&packed), &op->words.tags, err) && run_write(op, err);
 }
 
 static void set_tag(struct http_req *req) {
@@ -328,18 +327,26 @@ static void on_batch(void *ctx, const struct pg_reply *reply) {
     tell_refusal(op, tracking_refusal(reply), pg_err(reply));
 }
 
-/* Everything of a call, in one transaction; run_write() refuses what must not be. */
-static bool write_batch(struct log_op *op, struct str params, struct str tags, const struct metric_rows *rows, struct pg_batch *batch,
-                        struct err *err) {
+static void put_write(struct log_op *op, struct pg_args *args, int pass) {
+  pg_put_uuid(args, op->run);
+  pg_put_jsonb(args, op->words.params);
+  pg_put_jsonb(args, op->words.tags);
+  pg_put_int(args, pass);
+}
+
+/* Everything of a call, in one transaction; the statement run_write refuses what must not be. */
+static bool write_batch(struct log_op *op, const struct metric_rows *rows, struct pg_batch *batch, struct err *err) {
   struct metric_store *store = web_app(op->req)->metrics;
+  bool has_words = op->words.params.n > 2 || op->words.tags.n > 2, has_models = batch->count > 0;
+  if (!has_models && !rows->points.n)
+    return run_write(op, err);
   int pass = tracking_pass(op->req, op->run);
-  bool has_words = params.n > 2 || tags.n > 2, has_models = batch->count > 0;
   int32_t attempt = pass < 0 ? METRIC_CURRENT : pass == 0 ? METRIC_UNOWNED : pass;
   if (!tracking_reports_keep(op->req, op->run, attempt, rows, &op->reports, err))
     return false;
-  if (!has_words && !has_models && rows->points.n)
+  if (!has_words && !has_models)
     return metric_append(store, op->run, attempt, rows, on_appended, op, err);
-  put_write(op, pg_batch_add(batch, STMT_RUN_WRITE), params, tags);
+  put_write(op, pg_batch_add(batch, STMT_RUN_WRITE), pass);
   if (rows->points.n) {
     op->metrics = metric_write_new(store, op->run, attempt, rows, err);
     if (!op->metrics)
@@ -375,7 +382,7 @@ static bool log_one(struct log_op *op, const struct metric_args *in, struct err 
     return err_no_memory(err);
   if (in->extra.model_id.n && !put_model_metric(&batch, op->run, in->key, point, &in->extra, err))
     return false;
-  return write_batch(op, STR("{}"), STR("{}"), &rows, &batch, err);
+  return write_batch(op, &rows, &batch, err);
 }
 
 static void log_metric(struct http_req *req) {
@@ -520,10 +527,8 @@ static bool check_unique(const json_t *params, struct err *err) {
                  buf_text(&twice));
 }
 
-static bool keep_params(struct log_op *op, struct str packed, struct err *err) {
-  const char *copy = arena_strdup(http_req_arena(op->req), packed);
-  op->params = str_n(copy, packed.n);
-  return copy || err_no_memory(err);
+static bool keep_words(struct log_op *op, const struct buf *params, const struct buf *tags, struct err *err) {
+  return keep_text(op, buf_str(params), &op->words.params, err) && keep_text(op, buf_str(tags), &op->words.tags, err);
 }
 
 static bool log_tree(struct log_op *op, const struct batch_args *in, struct err *err) {
@@ -538,8 +543,7 @@ static bool log_tree(struct log_op *op, const struct batch_args *in, struct err 
     if (!read_metric(op, in->metrics, i, &rows, &batch, err))
       return false;
   return mlflow_pack(in->params, "params", check_param, NULL, &params, err) && mlflow_pack(in->tags, "tags", check_tag, NULL, &tags, err) &&
-         check_unique(in->params, err) && keep_params(op, buf_str(&params), err) &&
-         write_batch(op, op->params, buf_str(&tags), &rows, &batch, err);
+         check_unique(in->params, err) && keep_words(op, &params, &tags, err) && write_batch(op, &rows, &batch, err);
 }
 
 static bool pack_pairs(const struct text_pair *pairs, size_t count, const char *name, mlflow_check_fn *check, struct buf *out,
@@ -581,8 +585,8 @@ static bool log_hot(struct log_op *op, const struct log_batch_body *body, struct
       return false;
   }
   return pack_pairs(body->params, body->param_count, "params", check_param, &params, err) &&
-         pack_pairs(body->tags, body->tag_count, "tags", check_tag, &tags, err) && keep_params(op, buf_str(&params), err) &&
-         write_batch(op, op->params, buf_str(&tags), &body->rows, &batch, err);
+         pack_pairs(body->tags, body->tag_count, "tags", check_tag, &tags, err) && keep_words(op, &params, &tags, err) &&
+         write_batch(op, &body->rows, &batch, err);
 }
 
 static void log_batch(struct http_req *req) {
