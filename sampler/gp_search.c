@@ -228,13 +228,17 @@ static bool is_near(const struct gp_search *s, const double *a, const double *b)
   return true;
 }
 
-/* Keeps the best so far, each once, none that a trial has. */
-static void offer(struct gp_search *s, const double *point, const double *x, double score) {
-  if (isnan(score) || (s->found_count == FOUND_MAX && !(score > s->found_score[FOUND_MAX - 1])))
-    return;
+static bool is_known(const struct gp_search *s, const double *x) {
   for (size_t i = 0; i < s->rows + s->pending; i++)
     if (is_near(s, s->x + i * s->feature_count, x))
-      return;
+      return true;
+  return false;
+}
+
+/* Keeps the best so far, each once, none that a trial has. */
+static void offer(struct gp_search *s, const double *point, const double *x, double score) {
+  if (isnan(score) || (s->found_count == FOUND_MAX && !(score > s->found_score[FOUND_MAX - 1])) || is_known(s, x))
+    return;
   double other[GP_FEATURES_MAX];
   for (size_t k = 0; k < s->found_count; k++) {
     encode(s, s->found + k * s->width, other);
@@ -354,6 +358,19 @@ static void make_candidates(struct gp_search *s, struct candidates *c, struct rn
       add_candidate(s, c, point);
     }
   }
+}
+
+/* Children that did not move away from a good result promise as much as it does, and may leave no place for others. */
+static void drop_known(const struct gp_search *s, struct candidates *c) {
+  size_t kept = 0, width = s->feature_count;
+  for (size_t i = 0; i < c->count; i++) {
+    if (is_known(s, c->x + i * width))
+      continue;
+    memmove(c->points + kept * s->width, c->points + i * s->width, s->width * sizeof *c->points);
+    memmove(c->x + kept * width, c->x + i * width, width * sizeof *c->x);
+    kept++;
+  }
+  c->count = kept;
 }
 
 /* The best scores so far, best first: what cannot come up to the last of them will not be searched from. */
@@ -647,6 +664,10 @@ bool gp_search_run(struct gp_search *s, struct err *err) {
   } else {
     make_candidates(s, &c, &rng);
     ok = score_candidates(s, &c, err) && search_locally(s, &c, &rng, err);
+    if (ok && !s->found_count) {
+      drop_known(s, &c);
+      ok = score_candidates(s, &c, err) && search_locally(s, &c, &rng, err);
+    }
   }
   candidates_free(&c);
   gp_free(s->gp); /* here, and not by whoever takes the points: giving so much memory back takes its time */

@@ -267,6 +267,28 @@ static void test_pending_points_differ(void **state) {
   }
 }
 
+/* Where the best result is at an end of the range, and nothing else matters, what is near it promises the most, and is taken. */
+static void test_gp_goes_on_at_an_end(void **state) {
+  (void)state;
+  static const char *const spaces[] = {
+      "{\"parameters\": {\"x\": {\"min\": 0, \"max\": 9007199254740991}, \"unused\": {\"min\": 0.0, \"max\": 1.0}}}",
+      "{\"parameters\": {\"x\": {\"min\": 1, \"max\": 1000000000000000, \"log\": true}}}",
+      "{\"parameters\": {\"x\": {\"min\": 0.0, \"max\": 1.0, \"step\": 0.25}, \"y\": {\"min\": 0.0, \"max\": 1.0, \"step\": 0.25}, \"unused\": {\"min\": 1, "
+      "\"max\": 3}}}",
+  };
+  for (size_t i = 0; i < ARRAY_LEN(spaces); i++) {
+    struct study s = begin(spaces[i], SAMPLER_GP, 3, GOAL_MINIMIZE);
+    double point[3];
+    for (uint32_t n = 0; n < 40; n++) {
+      struct suggestion suggestion = ask(&s, n, point);
+      assert_int_equal(suggestion.by, n < 10 ? SAMPLER_SOBOL : SAMPLER_GP);
+      tell(&s, n, TRIAL_FINISHED, space_u(s.space, 0, point[0]));
+    }
+    assert_true(space_u(s.space, 0, history_point(s.history, history_best(s.history))[0]) < 0.11);
+    end(&s);
+  }
+}
+
 static void test_fixed_first(void **state) {
   (void)state;
   struct study s = begin(mixed, SAMPLER_AUTO, 1, GOAL_MINIMIZE);
@@ -596,6 +618,7 @@ int main(void) {
       cmocka_unit_test(test_startup_with_workers),
       cmocka_unit_test(test_outlier),
       cmocka_unit_test(test_pending_points_differ),
+      cmocka_unit_test(test_gp_goes_on_at_an_end),
       cmocka_unit_test(test_fixed_first),
       cmocka_unit_test(test_warm_start),
       cmocka_unit_test(test_auto_says_why),
