@@ -4,6 +4,7 @@
 
 #include "base/mem.h"
 #include "base/rng.h"
+#include "sampler/draw.h"
 #include "sampler/minimize.h"
 #include "sampler/normal.h"
 #include "sampler/qmc.h"
@@ -265,18 +266,6 @@ static size_t best_row(const struct gp_search *s) {
   return best;
 }
 
-/* Draws values for what has just come into use, and drops what is not in use. */
-static void complete(const struct gp_search *s, double *point, struct rng *rng) {
-  const size_t *order = space_order(s->space);
-  for (size_t k = 0; k < s->width; k++) {
-    size_t i = order[k];
-    if (!space_in_use(s->space, point, i))
-      point[i] = NAN;
-    else if (isnan(point[i]))
-      point[i] = space_value(s->space, i, rng_f64(rng));
-  }
-}
-
 /* A quasi-random point, in the trusted region where there is one. */
 static void spread_point(const struct gp_search *s, uint64_t key, uint64_t index, const double *center, struct rng *rng,
                          double *ret_point) {
@@ -294,7 +283,7 @@ static void spread_point(const struct gp_search *s, uint64_t key, uint64_t index
     }
     ret_point[i] = space_value(s->space, i, u);
   }
-  complete(s, ret_point, rng);
+  draw_missing(s->space, rng, ret_point);
 }
 
 /* A neighbour of a good point: some coordinates move a little or a lot. */
@@ -307,17 +296,9 @@ static void child_point(const struct gp_search *s, const double *parent, struct 
     if (feature->param == SIZE_MAX || isnan(ret_point[feature->param]) || r >= share)
       continue;
     size_t i = feature->param;
-    if (feature->is_choice) {
-      ret_point[i] = space_value(s->space, i, rng_f64(rng));
-      continue;
-    }
-    double from, to;
-    space_edges(s->space, i, ret_point[i], &from, &to);
-    double least = to - from; /* at least to the next cell */
-    double move = fabs(step) * scale < least ? copysign(least, step) : step * scale;
-    ret_point[i] = space_value(s->space, i, fmin(fmax((from + to) / 2 + move, 0), 1));
+    ret_point[i] = feature->is_choice ? space_value(s->space, i, rng_f64(rng)) : draw_beside(s->space, i, ret_point[i], step * scale);
   }
-  complete(s, ret_point, rng);
+  draw_missing(s->space, rng, ret_point);
 }
 
 struct candidates {
@@ -495,7 +476,7 @@ static bool step_cells(struct gp_search *s, double *point, double *score, struct
         continue;
       memcpy(trial, point, s->width * sizeof *point);
       trial[i] = space_cell_value(s->space, i, cell);
-      complete(s, trial, rng);
+      draw_missing(s->space, rng, trial);
       if (!space_allows(s->space, trial))
         continue;
       double score_there = score_point(s, trial, x);
