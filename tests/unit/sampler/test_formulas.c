@@ -284,8 +284,30 @@ static void test_warp(void **state) {
   assert_true(warp_values(huge, 4, &err));
   for (int i = 0; i < 4; i++)
     assert_true(isfinite(huge[i]));
+  double zeros[] = {0, 0, NAN};
+  assert_true(warp_values(zeros, 3, &err));
+  assert_true(zeros[0] == zeros[1] && zeros[1] < zeros[2]);
   double none[] = {NAN, NAN};
   assert_true(warp_values(none, 2, &err) && none[0] == 0 && none[1] == 0);
+}
+
+/* The height at which values lie, and their unit, say nothing. */
+static void test_warp_sees_differences_alone(void **state) {
+  (void)state;
+  static const double rows[][7] = {
+      {3, 1, 2, 7.5, 5, NAN, 4}, {1, 1, 1, 1, 1.5, 1.25, NAN}, {0, 0, 0, 0, 0, 0, NAN}, {-2, 0.5, 1e15, 1, 3, 4, 2}};
+  static const double heights[] = {0x1p20, -0x1p20, 0x1p40, -0x1p40}, units[] = {0x1p-1000, 0x1p-1022, 0x1p30, 0x1p900};
+  struct err err;
+  for (size_t i = 0; i < ARRAY_LEN(rows); i++)
+    for (size_t k = 0; k < ARRAY_LEN(heights) + ARRAY_LEN(units); k++) {
+      double plain[7], moved[7];
+      memcpy(plain, rows[i], sizeof plain);
+      for (size_t j = 0; j < 7; j++)
+        moved[j] = k < ARRAY_LEN(heights) ? plain[j] + heights[k] : plain[j] * units[k - ARRAY_LEN(heights)];
+      assert_true(warp_values(plain, 7, &err) && warp_values(moved, 7, &err));
+      for (size_t j = 0; j < 7; j++)
+        near("warped", moved[j], plain[j], 1e-9);
+    }
 }
 
 static const double five[] = {0, 0.2, 0.4, 0.6, 0.8, 1}, three[] = {0, 1.0 / 3, 2.0 / 3, 1};
@@ -545,6 +567,7 @@ int main(void) {
       cmocka_unit_test(test_gp_turns_rows_away),
       cmocka_unit_test(test_gp_survives_equal_rows),
       cmocka_unit_test(test_warp),
+      cmocka_unit_test(test_warp_sees_differences_alone),
       cmocka_unit_test(test_parzen_density),
       cmocka_unit_test(test_parzen_is_incremental),
       cmocka_unit_test(test_parzen_loose_is_the_same),
