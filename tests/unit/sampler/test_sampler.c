@@ -184,6 +184,42 @@ static void test_stopped_dilute_nothing(void **state) {
   end(&s);
 }
 
+/* The good ones are the best tenth, rounded up, at most 25: the choices of others are hardly proposed, and each of theirs is. */
+static void test_how_many_are_good(void **state) {
+  (void)state;
+  static const struct {
+    uint32_t results, good, hardly;
+  } rows[] = {{60, 6, 15}, {61, 7, 15}, {90, 9, 15}, {91, 10, 15}, {250, 25, 0}, {400, 25, 0}};
+  AUTO_BUF struct buf whole = BUF_INIT(16 * KIB);
+  buf_puts(&whole, "{\"parameters\": {\"x\": {\"min\": 0.0, \"max\": 1.0}, \"c\": {\"values\": [\"0\"");
+  for (int i = 1; i < 60; i++)
+    buf_printf(&whole, ", \"%d\"", i);
+  buf_puts(&whole, "]}}}");
+  for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+    struct study s = begin(buf_text(&whole), SAMPLER_TPE, 1, GOAL_MINIMIZE);
+    struct tpe *tpe;
+    struct err err;
+    unsigned proposed[60] = {0};
+    uint32_t n = 0;
+    for (; n < rows[i].results; n++) { /* the worst first, the 50 best with a choice of their own */
+      uint32_t rank = rows[i].results - 1 - n;
+      double point[2] = {(double)(n * 13 % rows[i].results) / rows[i].results, rank < 50 ? rank : 50 + rank % 10};
+      assert_true(history_add_told(s.history, n, point, &(struct outcome){TRIAL_FINISHED, rank, 0}, &err));
+    }
+    assert_true(tpe_new(s.history, &tpe_defaults, &tpe, &err));
+    for (; n < rows[i].results + 1000; n++) {
+      double point[2];
+      assert_true(tpe_suggest(tpe, 1, n, point, &err));
+      proposed[(size_t)point[1]]++;
+    }
+    for (uint32_t c = 0; c < 60; c++)
+      if ((proposed[c] > rows[i].hardly) != (c < rows[i].good))
+        fail_msg("of %u results number %u is proposed %u times", (unsigned)rows[i].results, (unsigned)c + 1, proposed[c]);
+    tpe_free(tpe);
+    end(&s);
+  }
+}
+
 /* Trap 25: the middle first, then points spread over every half and quarter; no coordinate at an end. */
 static void test_startup(void **state) {
   (void)state;
@@ -614,6 +650,7 @@ int main(void) {
       cmocka_unit_test(test_curves_that_are_looked_at),
       cmocka_unit_test(test_bad_results),
       cmocka_unit_test(test_stopped_dilute_nothing),
+      cmocka_unit_test(test_how_many_are_good),
       cmocka_unit_test(test_startup),
       cmocka_unit_test(test_startup_with_workers),
       cmocka_unit_test(test_outlier),
