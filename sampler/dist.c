@@ -188,11 +188,12 @@ static bool init_step(struct dist *dist, const struct dist_spec *spec, struct er
   dist->origin = spec->min;
   dist->step = spec->step;
   double last = floor((spec->max - spec->min) / spec->step + 1e-9);
+  if (dist->integer && (fabs(spec->min) >= 0x1p53 || fabs(spec->max) >= 0x1p53 || last >= (double)DIST_CELLS_MAX))
+    return err_set(err, ERR_INVALID, "whole numbers, and how many there are, must be below 2^53"),
+           err_hint(err, "a number with a fraction may be larger: write 0.0 for 0, or distribution: uniform");
   if (!set_cells(dist, 0, last, "step", err))
     return false;
   dist->hi = dist_cell_value(dist, dist->cells - 1);
-  if (dist->integer && (fabs(dist->lo) >= 0x1p53 || fabs(dist->hi) >= 0x1p53))
-    return err_set(err, ERR_INVALID, "whole numbers must be below 2^53");
   if (spec->shape == DIST_UNIFORM || spec->shape == DIST_LOG_UNIFORM) {
     dist->from = dist->lo - spec->step / 2;
     dist->to = dist->hi + spec->step / 2;

@@ -2,7 +2,7 @@
 
 #include <math.h>
 
-#include "base/rng.h"
+#define PURPOSE_NEAR 0x6ea7u
 
 void draw_point(const struct space *space, uint64_t seed, uint64_t n, uint64_t attempt, const double *fixed, double *ret_point) {
   uint64_t key = attempt ? rng_mix(seed ^ rng_mix(attempt)) : seed;
@@ -33,6 +33,54 @@ bool draw_unseen(const struct history *history, uint64_t seed, uint64_t n, unsig
     if (!draw_allowed(space, seed, n, attempt * DRAW_TRIES, NULL, ret_point))
       return false;
     if (!history_has(history, ret_point))
+      return true;
+  }
+  return false;
+}
+
+double draw_beside(const struct space *space, size_t param, double value, double move) {
+  double from, to;
+  space_edges(space, param, value, &from, &to);
+  double least = to - from;
+  if (fabs(move) < least)
+    move = copysign(least, move);
+  return space_value(space, param, fmin(fmax((from + to) / 2 + move, 0), 1));
+}
+
+void draw_missing(const struct space *space, struct rng *rng, double *point) {
+  const size_t *order = space_order(space);
+  for (size_t k = 0; k < space_count(space); k++) {
+    size_t i = order[k];
+    if (!space_in_use(space, point, i))
+      point[i] = NAN;
+    else if (isnan(point[i]))
+      point[i] = space_value(space, i, rng_f64(rng));
+  }
+}
+
+/* Few or many of the coordinates move, a little or a lot. */
+static void move_away(const struct space *space, struct rng *rng, double *point) {
+  double share = pow((double)space_count(space), -rng_f64(rng)), scale = pow(10, -4 * rng_f64(rng));
+  for (size_t i = 0; i < space_count(space); i++) {
+    const struct param *param = space_param(space, i);
+    if (param->kind == PARAM_CONSTANT || isnan(point[i]) || rng_f64(rng) >= share)
+      continue;
+    bool is_alike = param->kind == PARAM_NUMBER || param->ordered;
+    point[i] = is_alike ? draw_beside(space, i, point[i], scale * rng_normal(rng)) : space_value(space, i, rng_f64(rng));
+  }
+  draw_missing(space, rng, point);
+}
+
+bool draw_near(const struct history *history, uint64_t seed, uint64_t n, unsigned tries, double *ret_point) {
+  const struct space *space = history_space(history);
+  struct rng rng = rng_for(seed, PURPOSE_NEAR, n);
+  size_t count = history_count(history);
+  if (!count)
+    return draw_allowed(space, 0, 0, 0, NULL, ret_point);
+  for (unsigned attempt = 0; attempt < tries; attempt++) {
+    memcpy(ret_point, history_point(history, (size_t)rng_below(&rng, count)), space_count(space) * sizeof *ret_point);
+    move_away(space, &rng, ret_point);
+    if (space_allows(space, ret_point) && !history_has(history, ret_point))
       return true;
   }
   return false;

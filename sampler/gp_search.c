@@ -4,6 +4,7 @@
 
 #include "base/mem.h"
 #include "base/rng.h"
+#include "sampler/draw.h"
 #include "sampler/minimize.h"
 #include "sampler/normal.h"
 #include "sampler/qmc.h"
@@ -228,13 +229,17 @@ static bool is_near(const struct gp_search *s, const double *a, const double *b)
   return true;
 }
 
-/* Keeps the best so far, each once, none that a trial has. */
-static void offer(struct gp_search *s, const double *point, const double *x, double score) {
-  if (isnan(score) || (s->found_count == FOUND_MAX && !(score > s->found_score[FOUND_MAX - 1])))
-    return;
+static bool is_known(const struct gp_search *s, const double *x) {
   for (size_t i = 0; i < s->rows + s->pending; i++)
     if (is_near(s, s->x + i * s->feature_count, x))
-      return;
+      return true;
+  return false;
+}
+
+/* Keeps the best so far, each once, none that a trial has. */
+static void offer(struct gp_search *s, const double *point, const double *x, double score) {
+  if (isnan(score) || (s->found_count == FOUND_MAX && !(score > s->found_score[FOUND_MAX - 1])) || is_known(s, x))
+    return;
   double other[GP_FEATURES_MAX];
   for (size_t k = 0; k < s->found_count; k++) {
     encode(s, s->found + k * s->width, other);
@@ -261,18 +266,6 @@ static size_t best_row(const struct gp_search *s) {
   return best;
 }
 
-/* Draws values for what has just come into use, and drops what is not in use. */
-static void complete(const struct gp_search *s, double *point, struct rng *rng) {
-  const size_t *order = space_order(s->space);
-  for (size_t k = 0; k < s->width; k++) {
-    size_t i = order[k];
-    if (!space_in_use(s->space, point, i))
-      point[i] = NAN;
-    else if (isnan(point[i]))
-      point[i] = space_value(s->space, i, rng_f64(rng));
-  }
-}
-
 /* A quasi-random point, in the trusted region where there is one. */
 static void spread_point(const struct gp_search *s, uint64_t key, uint64_t index, const double *center, struct rng *rng,
                          double *ret_point) {
@@ -290,7 +283,7 @@ static void spread_point(const struct gp_search *s, uint64_t key, uint64_t index
     }
     ret_point[i] = space_value(s->space, i, u);
   }
-  complete(s, ret_point, rng);
+  draw_missing(s->space, rng, ret_point);
 }
 
 /* A neighbour of a good point: some coordinates move a little or a lot. */
@@ -303,17 +296,9 @@ static void child_point(const struct gp_search *s, const double *parent, struct 
     if (feature->param == SIZE_MAX || isnan(ret_point[feature->param]) || r >= share)
       continue;
     size_t i = feature->param;
-    if (feature->is_choice) {
-      ret_point[i] = space_value(s->space, i, rng_f64(rng));
-      continue;
-    }
-    double from, to;
-    space_edges(s->space, i, ret_point[i], &from, &to);
-    double least = to - from; /* at least to the next cell */
-    double move = fabs(step) * scale < least ? copysign(least, step) : step * scale;
-    ret_point[i] = space_value(s->space, i, fmin(fmax((from + to) / 2 + move, 0), 1));
+    ret_point[i] = feature->is_choice ? space_value(s->space, i, rng_f64(rng)) : draw_beside(s->space, i, ret_point[i], step * scale);
   }
-  complete(s, ret_point, rng);
+  draw_missing(s->space, rng, ret_point);
 }
 
 struct candidates {
@@ -354,6 +339,19 @@ static void make_candidates(struct gp_search *s, struct candidates *c, struct rn
       add_candidate(s, c, point);
     }
   }
+}
+
+/* Children that did not move away from a good result promise as much as it does, and may leave no place for others. */
+static void drop_known(const struct gp_search *s, struct candidates *c) {
+  size_t kept = 0, width = s->feature_count;
+  for (size_t i = 0; i < c->count; i++) {
+    if (is_known(s, c->x + i * width))
+      continue;
+    memmove(c->points + kept * s->width, c->points + i * s->width, s->width * sizeof *c->points);
+    memmove(c->x + kept * width, c->x + i * width, width * sizeof *c->x);
+    kept++;
+  }
+  c->count = kept;
 }
 
 /* The best scores so far, best first: what cannot come up to the last of them will not be searched from. */
@@ -478,7 +476,7 @@ static bool step_cells(struct gp_search *s, double *point, double *score, struct
         continue;
       memcpy(trial, point, s->width * sizeof *point);
       trial[i] = space_cell_value(s->space, i, cell);
-      complete(s, trial, rng);
+      draw_missing(s->space, rng, trial);
       if (!space_allows(s->space, trial))
         continue;
       double score_there = score_point(s, trial, x);
@@ -647,6 +645,10 @@ bool gp_search_run(struct gp_search *s, struct err *err) {
   } else {
     make_candidates(s, &c, &rng);
     ok = score_candidates(s, &c, err) && search_locally(s, &c, &rng, err);
+    if (ok && !s->found_count) {
+      drop_known(s, &c);
+      ok = score_candidates(s, &c, err) && search_locally(s, &c, &rng, err);
+    }
   }
   candidates_free(&c);
   gp_free(s->gp); /* here, and not by whoever takes the points: giving so much memory back takes its time */

@@ -17,6 +17,7 @@ enum {
   FIXED_MAX = 10000,
   QMC_TRIES = 64,
   UNSEEN_TRIES = 50,
+  NEAR_TRIES = 2000,
   GP_RESULTS_MAX = 250,   /* auto: a Gaussian process up to so many results ... */
   GP_FEATURES_AUTO = 100, /* ... and parameters */
   GP_SLOW_ROWS = 30,      /* a fit to fewer takes less than handing it to a thread is worth */
@@ -199,7 +200,12 @@ static bool suggest_random(struct sampler *s, uint32_t number, const char *why, 
   }
   if (s->has_walk)
     return next_of_walk(s, SAMPLER_RANDOM, "one of the points that are left", point, ret, err);
-  return err_set(err, ERR_LIMIT, "no point was found that the constraints allow");
+  if (draw_near(s->history, s->settings.seed, number, NEAR_TRIES, point)) {
+    *ret = made(SAMPLER_RANDOM, "near a point that is allowed: chance alone found no new one");
+    return true;
+  }
+  return err_set(err, ERR_LIMIT,
+                 space_is_constrained(s->space) ? "no new point was found that the constraints allow" : "no new point was found");
 }
 
 static bool suggest_qmc(struct sampler *s, enum sampler_type by, uint32_t number, const char *why, double *point, struct suggestion *ret,

@@ -28,6 +28,7 @@ struct param {
   bool even;          /* all cells are equally likely */
   uint64_t cells;     /* how many values; 0: a continuum */
   uint64_t grid;      /* how many values grid search takes; 0: it needs "step" or "count" */
+  bool stops_short;   /* no step from "min" meets "max": dist.hi is the last one before it */
   unsigned group;     /* parameters of one group are always in use together; group 0 always is */
   struct dist dist;   /* PARAM_NUMBER */
   const double *upto; /* PARAM_CHOICE with probabilities: sums of them up to and with each choice; NULL when even */

@@ -282,6 +282,7 @@ static bool parse_number_param(struct builder *b, const struct keys *keys, const
   public->kind = PARAM_NUMBER;
   public->cells = public->grid = public->dist.cells;
   public->even = public->cells == 0 || dist_cells_even(&public->dist);
+  public->stops_short = keys->of[KEY_STEP] && spec.max - public->dist.hi > 1e-6 * spec.step;
   if (public->cells == 1)
     return make_constant(b, param, number_to_json(&public->dist, dist_cell_value(&public->dist, 0)));
   double count;

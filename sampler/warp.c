@@ -38,9 +38,21 @@ static void warp_worse_half(struct ranked *sorted, size_t n, double *values) {
   }
 }
 
-/* Brings the better half to where its squares neither overflow nor vanish; what is far worse is cut off. */
+/* How far the better half reaches; where it is all one value, the step to the next. */
+static double reach(const struct ranked *sorted, size_t n) {
+  size_t i = n / 2;
+  while (i + 1 < n && sorted[i].value == sorted[0].value)
+    i++;
+  return sorted[i].value - sorted[0].value;
+}
+
+/* Brings the better half to where its differences are not lost beside its height, and its squares neither overflow nor vanish; what is far
+ * worse is cut off. */
 static void tame(struct ranked *sorted, size_t n) {
-  double scale = 0;
+  double scale = 0, height = fabs(sorted[0].value), differs = reach(sorted, n);
+  double off = differs < 1e-8 * height && differs > 1e-14 * height ? sorted[0].value : 0;
+  for (size_t i = 0; i < n; i++)
+    sorted[i].value -= off;
   for (size_t i = 0; i <= n / 2 && i < n; i++)
     scale = fmax(scale, fabs(sorted[i].value));
   bool odd = scale > 1e100 || (scale > 0 && scale < 1e-100);
@@ -81,9 +93,11 @@ bool warp_values(double *values, size_t n, struct err *err) {
       best = fmin(best, values[i]);
       worst = fmax(worst, values[i]);
     }
+  bool differ = worst - best > 1e-10 * fabs(worst);
+  double worse = worst + (differ ? 0.25 * (worst - best) : fmax(fabs(worst), 1));
   for (size_t i = 0; i < n; i++)
     if (isnan(values[i]))
-      values[i] = usable ? worst + fmax(0.25 * (worst - best), 1e-3 * fabs(worst)) : 0;
+      values[i] = usable ? worse : 0;
   standardise(values, n);
   mem_free(sorted);
   return true;

@@ -86,9 +86,14 @@ bool live_watches(const struct live_sweep *live, struct str key) {
   return watched_key(live, key).p != NULL;
 }
 
+/* Can a value be the best? What is better than every number is no result, as NaN is none. */
+static bool is_worth(const struct live_sweep *live, double value) {
+  return !isnan(value) && value != (live->file->spec.metric.goal == GOAL_MAXIMIZE ? INFINITY : -INFINITY);
+}
+
 static bool is_better(const struct live_sweep *live, double a, double b) {
-  if (isnan(a) || isnan(b))
-    return isnan(b) && !isnan(a);
+  if (!is_worth(live, a) || !is_worth(live, b))
+    return is_worth(live, a);
   return live->file->spec.metric.goal == GOAL_MAXIMIZE ? a > b : a < b;
 }
 
@@ -129,7 +134,7 @@ void live_value(const struct live_trial *trial, double *ret_value, double *ret_b
 
 void live_keep_best(struct live_trial *trial, const struct engine_trial *row) {
   struct live_sweep *live = trial->sweep;
-  if (!live_counts(row->state) || !row->has_value || isnan(trial->value))
+  if (!live_counts(row->state) || !row->has_value || !is_worth(live, trial->value))
     return;
   bool worse = live->best && is_better(live, live->best_value, trial->value);
   if (!live->best || is_better(live, trial->value, live->best_value) || (!worse && trial->number < live->best->number)) {
@@ -176,7 +181,8 @@ bool live_value_of(const struct sweep_file *file, const struct stored_point *poi
 
 bool live_reaches_target(const struct live_sweep *live, double value) {
   const struct sweep_metric *metric = &live->file->spec.metric;
-  return metric->has_target && (metric->goal == GOAL_MAXIMIZE ? value >= metric->target : value <= metric->target);
+  return metric->has_target && is_worth(live, value) &&
+         (metric->goal == GOAL_MAXIMIZE ? value >= metric->target : value <= metric->target);
 }
 
 bool live_fails_of_nan(const struct live_trial *trial) {

@@ -183,12 +183,14 @@ offset $4 limit $5;
 -- Sweep, whether more is better, how many. Of those that finished or were stopped early.
 select id, trial, state, state_reason, attempt, point, value, value_step, best_value, stop, case when attempt > 0 then coalesce(node, executor) end, slots, created,
   start_time, end_time, made_by, made_tells, made_pending, at_tells, told, made_reports
-from run where sweep_id = $1 and state in (4, 6) and value is not null and value <> 'NaN'
+from run where sweep_id = $1 and state in (4, 6) and value is not null and value not in ('NaN', case when $2 then float8 'inf' else '-inf' end)
 order by case when $2 then -value else value end, trial limit $3;
 
--- name: trials_progress (uuid) -> (int4, int8, float8) repeatable
--- Number, end, value of those that finished or were stopped early, in the order they ended.
-select trial, end_time, value from run where sweep_id = $1 and state in (4, 6) and value is not null and value <> 'NaN' order by end_time, trial;
+-- name: trials_progress (uuid, bool) -> (int4, int8, float8) repeatable
+-- Sweep, whether more is better. Number, end, value of those that finished or were stopped early, in the order they ended.
+select trial, end_time, value from run where sweep_id = $1 and state in (4, 6) and value is not null
+  and value not in ('NaN', case when $2 then float8 'inf' else '-inf' end)
+order by end_time, trial;
 
 -- name: sweep_of_job (uuid) -> (uuid) repeatable
 -- The sweep of a trial, or of a launched run, that was run by the service. No row: it was not.
@@ -278,7 +280,8 @@ changed as (
     summary = summary || jsonb_build_object('progress', summary -> 'progress' || jsonb_build_object('finished', finished, 'failed', failed),
       'best', (
         select jsonb_build_object('run_id', replace(id::text, '-', ''), 'number', trial, 'value', value, 'step', value_step, 'params', point)
-        from run where sweep_id = $1 and state in (4, 6) and value is not null and value <> 'NaN'
+        from run where sweep_id = $1 and state in (4, 6) and value is not null
+          and value not in ('NaN', case when $2 then float8 'inf' else '-inf' end)
         order by case when $2 then -value else value end, trial limit 1))
       || case now when before then '{}' when 10 then jsonb_build_object('state', 'FAILED', 'state_reason', $3::text)
         else jsonb_build_object('state', 'FINISHED', 'state_reason', case now when 8 then $4::text else $5::text end) end

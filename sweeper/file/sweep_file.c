@@ -406,6 +406,18 @@ static void check_constraints(struct check *c) {
               "no point of the space was found that satisfies the constraints");
 }
 
+static void warn_of_steps(struct check *c) {
+  for (size_t i = 0; i < space_count(c->file->space); i++) {
+    const struct param *param = space_param(c->file->space, i);
+    char path[SPACE_NAME_MAX + 16], last[32];
+    if (!param->stops_short)
+      continue;
+    snprintf(path, sizeof path, "parameters.%s", param->name);
+    str_from_f64(param->dist.hi, last);
+    CHECK_WARN(c, path, NULL, "%s: no step from \"min\" meets \"max\"; the last value is %s", param->name, last);
+  }
+}
+
 static bool check_space(struct check *c) {
   struct lattice grid;
   AUTO_JSON json_t *json = NULL;
@@ -418,6 +430,7 @@ static bool check_space(struct check *c) {
                 &c->file->space, &err) &&
       (c->file->spec.sampler.type != SAMPLER_GRID || lattice_init(&grid, c->file->space, LATTICE_GRID, &err))) {
     check_constraints(c);
+    warn_of_steps(c);
     return true;
   }
   if (err.code == ERR_NO_MEMORY)

@@ -480,6 +480,28 @@ class Attempts(Base):
                                   env={**self.s.env, "WINNOW_URL": "unix:" + str(self.s.data / "winnow.sock")})
             self.assertEqual([t["value"] for t in json.loads(told.stdout)["items"]], [1, 3], told)
 
+    def test_better_than_every_number_is_no_result(self):
+        """Neither the best, nor at the target; the other infinity is bad, and that counts."""
+        with Service(WINNOW) as self.s:
+            for goal, none, bad in (("minimize", "-Infinity", "Infinity"), ("maximize", "Infinity", "-Infinity")):
+                sweep = self.submit({"name": goal, "method": "random", "metric": {"name": "score", "goal": goal, "target": -9 if goal == "minimize" else 9},
+                                     "parameters": SPACE, "run_cap": 4})["id"]
+                first, second, third, last = (t["run_id"] for t in self.ask(sweep, 4)["trials"])
+                best = lambda: (b := self.sweep(sweep)["best"]) and (b["run_id"], b["value"])
+                for run, value, wanted in ((first, none, None), (second, bad, (second, bad)), (third, 2, (third, 2))):
+                    self.ok(self.tell(sweep, {"run_id": run, "value": value}))
+                    self.assertEqual((best(), self.sweep(sweep)["state"]), (wanted, "RUNNING"))
+                self.s.kill()
+                self.s.start()
+                for over in (False, True):
+                    if over:
+                        self.ok(self.tell(sweep, {"run_id": last, "state": "FAILED"}))
+                        wait(lambda: self.sweep(sweep)["state"] == "FINISHED", "the end of the sweep")
+                    self.assertEqual(best(), (third, 2))
+                    self.assertEqual([t["run_id"] for t in self.ok(self.s.get(f"/api/v1/sweeps/{sweep}/best?k=9"))["items"]], [third, second])
+                    curve = self.ok(self.s.get(f"/api/v1/sweeps/{sweep}/progress"))["items"]
+                    self.assertEqual([(p["value"], p["best"]) for p in curve], [(bad, bad), (2, 2)])
+
     def test_the_best_is_tried_again(self):
         with Service(WINNOW) as self.s:
             sweep = self.submit({"name": "again", "method": "random", "metric": {"name": "loss"}, "parameters": SPACE})["id"]

@@ -251,7 +251,15 @@ static void on_progress(void *ctx, const struct pg_reply *rows) {
 static void on_progress_goal(void *ctx, const struct pg_reply *row) {
   struct sweep_op *op = ctx;
   struct err err;
-  if (!read_goal(op, row, &op->maximize, &err) || !sweep_op_query(op, STMT_TRIALS_PROGRESS, on_progress, &err))
+  AUTO_PG_ARGS struct pg_args args;
+  pg_args_init(&args, STMT_TRIALS_PROGRESS);
+  bool ok = read_goal(op, row, &op->maximize, &err);
+  if (ok) {
+    pg_put_uuid(&args, op->id);
+    pg_put_bool(&args, op->maximize);
+    ok = pg_run(web_app(op->req)->pg, &args, 0, on_progress, op, &err);
+  }
+  if (!ok)
     sweep_op_fail(op, &err);
 }
 

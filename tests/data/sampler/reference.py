@@ -204,6 +204,107 @@ def cmaes():
     table("struct { unsigned d, lambda; double first, last_good, last, mu_eff, c_sigma, d_sigma, c_c, c_1, c_mu, chi; }", "ref_cmaes", rows)
 
 
+def cells():
+    """The share of a cell: of everything that is rounded to its value, and of all beyond it where it is the last."""
+    rows = []
+
+    def add(spec, values, cdf):  # cdf: of the distribution that is rounded
+        middles = [(a + b) / 2 for a, b in zip(values, values[1:])]
+        edges = [0.0] + [float(cdf(m)) for m in middles] + [1.0]
+        for value, low, high in zip(values, edges, edges[1:]):
+            rows.append(spec + (float(value), low, high))
+
+    def grid(first, step, count):
+        return [first + step * i for i in range(count)]
+
+    # shape, min, max, p, q, step, quantum
+    add(("DIST_UNIFORM", 0.0, 1.0, 0.0, 1.0, 0.3, 0.0), grid(0, 0.3, 4), stats.uniform(-0.15, 1.2).cdf)
+    add(("DIST_UNIFORM", -2.0, 3.0, 0.0, 1.0, 1.0, 0.0), grid(-2, 1, 6), stats.uniform(-2.5, 6).cdf)
+    add(("DIST_LOG_UNIFORM", 1.0, 9.0, 0.0, 1.0, 1.0, 0.0), grid(1, 1, 9), stats.loguniform(0.5, 9.5).cdf)
+    add(("DIST_LOG_UNIFORM", 0.5, 2.0, 0.0, 1.0, 0.25, 0.0), grid(0.5, 0.25, 7), stats.loguniform(0.375, 2.125).cdf)
+    add(("DIST_UNIFORM", 0.05, 1.0, 0.0, 1.0, 0.0, 0.1), grid(0.1, 0.1, 10), stats.uniform(0.05, 0.95).cdf)
+    add(("DIST_LOG_UNIFORM", 1.0, 20.0, 0.0, 1.0, 0.0, 3.0), grid(3, 3, 6), stats.loguniform(1, 20).cdf)
+    add(("DIST_NORMAL", "-INFINITY", 2.0, 0.0, 1.0, 0.0, 2.0), [-8, -6, -4, -2, 0, 2], lambda x: stats.norm.cdf(x) / stats.norm.cdf(2))
+    add(("DIST_NORMAL", 0.0, 1.0, 0.3, 0.2, 0.0, 0.25), grid(0, 0.25, 5), stats.truncnorm(-1.5, 3.5, 0.3, 0.2).cdf)
+    add(("DIST_BETA", 0.0, 1.0, 2.0, 5.0, 0.0, 0.2), grid(0, 0.2, 6), stats.beta(2, 5).cdf)
+    table("struct { enum dist_shape shape; double min, max, p, q, step, quantum, value, from, to; }", "ref_cells", rows)
+
+
+def cmaes_run():
+    """The start from the best tenth of 60 results (Nomura 2021), and four generations after Hansen's tutorial (1604.00772)."""
+    own = np.random.default_rng(7)
+    d, started = 3, 60
+    f = lambda x: (x[0] - 0.3) ** 2 + 10 * (x[1] - 0.6 + 0.5 * x[0]) ** 2 + abs(x[2] - 0.5)
+    trials = [own.random(d).round(4) for _ in range(started)]
+    best = np.array(sorted(trials, key=f)[: started // 10])
+    mean = best.mean(axis=0)
+    cov = (best - mean).T @ (best - mean) / len(best) + 0.1**2 * np.eye(d)
+    sigma = np.linalg.det(cov) ** (1 / (2 * d))
+    cov /= sigma**2
+    states = [(mean, sigma, cov)]
+
+    lam = 4 + math.floor(3 * math.log(d))
+    mu = lam // 2
+    raw = np.array([math.log((lam + 1) / 2) - math.log(i + 1) for i in range(lam)])
+    mueff = raw[:mu].sum() ** 2 / (raw[:mu] ** 2).sum()
+    mueff_neg = raw[mu:].sum() ** 2 / (raw[mu:] ** 2).sum()
+    c1 = 2 / ((d + 1.3) ** 2 + mueff)
+    cmu = min(1 - c1 - 1e-8, 2 * (mueff - 2 + 1 / mueff) / ((d + 2) ** 2 + mueff))
+    scale = min(1 + c1 / cmu, 1 + 2 * mueff_neg / (mueff + 2), (1 - c1 - cmu) / (d * cmu))
+    w = np.where(raw >= 0, raw / raw[:mu].sum(), raw * scale / abs(raw[mu:].sum()))
+    csigma = (mueff + 2) / (d + mueff + 5)
+    dsigma = 1 + 2 * max(0, math.sqrt((mueff - 1) / (d + 1)) - 1) + csigma
+    cc = (4 + mueff / d) / (d + 4 + 2 * mueff / d)
+    chi = math.sqrt(d) * (1 - 1 / (4 * d) + 1 / (21 * d * d))
+    path_s, path_c, furthest = np.zeros(d), np.zeros(d), math.sqrt(d) + 2 * d / (d + 2)
+    for g in range(4):
+        spread = 3.5 if g == 2 else 1  # too far: some come from somewhere else, and are drawn in
+        drift = 2 if g == 1 else 0  # a path that is too long holds the other one
+        values, vectors = np.linalg.eigh(cov)
+        root, inverse = (vectors * np.sqrt(values)) @ vectors.T, (vectors / np.sqrt(values)) @ vectors.T
+        asked = [(mean + sigma * spread * root @ (own.standard_normal(d) + drift)).clip(0, 1).round(4) for _ in range(lam)]
+        if g == 2:
+            asked[0] = np.array([0.999, 0.001, 0.999])
+        trials += asked
+        steps = []
+        for x in sorted(asked, key=f):
+            y = (x - mean) / sigma
+            length = np.linalg.norm(inverse @ y)
+            steps.append(y * min(1, furthest / length))
+        step = sum(w[i] * steps[i] for i in range(mu))
+        path_s = (1 - csigma) * path_s + math.sqrt(csigma * (2 - csigma) * mueff) * inverse @ step
+        goes = np.linalg.norm(path_s) / math.sqrt(1 - (1 - csigma) ** (2 * (g + 1))) < (1.4 + 2 / (d + 1)) * chi
+        path_c = (1 - cc) * path_c + goes * math.sqrt(cc * (2 - cc) * mueff) * step
+        cov = (1 + (0 if goes else c1 * cc * (2 - cc)) - c1 - cmu * w.sum()) * cov + c1 * np.outer(path_c, path_c)
+        for weight, y in zip(w, steps):
+            cov = cov + cmu * (weight if weight >= 0 else weight * d / np.linalg.norm(inverse @ y) ** 2) * np.outer(y, y)
+        mean = (mean + sigma * step).clip(0, 1)
+        sigma *= math.exp(min(1, csigma / dsigma * (np.linalg.norm(path_s) / chi - 1)))
+        states.append((mean, sigma, cov))
+    array("ref_cmaes_trials", trials)
+    array("ref_cmaes_values", [f(x) for x in trials])
+    array("ref_cmaes_means", [s[0] for s in states])
+    array("ref_cmaes_sigmas", [s[1] for s in states])
+    array("ref_cmaes_covariances", [s[2] for s in states])
+
+
+def importances():
+    """PED-ANOVA (Watanabe 2023) of functions of independent parameters: Pearson's divergence of the best tenth's marginal densities, by counting
+    on a fine lattice."""
+    n = 200
+    axis = (np.arange(n) + 0.5) / n
+    x, y, k = np.meshgrid(axis, axis, np.arange(3), indexing="ij")  # a third parameter is not used
+    rows = []
+    for f in (x + 0.6 * y + 0 * k, (x - 0.3) ** 2 + 0.3 * (y - 0.7) ** 2 + 0.05 * (k != 1), 0.5 * x + 0.5 * k, abs(x - y) + 0.2 * k):
+        good = f <= np.quantile(f, 0.1)
+        raw = []
+        for keep, cells in ((0, n), (1, n), (2, 3)):
+            p = good.sum(axis=tuple({0, 1, 2} - {keep})) / good.sum()
+            raw.append(float(np.sum((p * cells - 1) ** 2) / cells))
+        rows.append([v / sum(raw) for v in raw])
+    array("ref_importance", rows)
+
+
 print("/* Written by reference.py; not to be edited. */")
 print("#include <math.h>\n")
-distributions(), normal(), gaussian_process(), warp(), parzen(), cmaes()
+distributions(), normal(), gaussian_process(), warp(), parzen(), cmaes(), cells(), cmaes_run(), importances()

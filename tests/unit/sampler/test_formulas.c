@@ -9,6 +9,7 @@
 #include "sampler/dist.h"
 #include "sampler/gp.h"
 #include "sampler/gp_kernel.h"
+#include "sampler/importance.h"
 #include "sampler/minimize.h"
 #include "sampler/normal.h"
 #include "sampler/parzen.h"
@@ -16,6 +17,7 @@
 #include "sampler/warp.h"
 
 #include "tests/data/sampler/reference.h"
+#include "tests/support/spaces.h"
 
 static void near(const char *what, double got, double want, double tolerance) {
   if (!(fabs(got - want) <= tolerance * fmax(1, fabs(want))))
@@ -34,6 +36,32 @@ static void test_distributions(void **state) {
     double value = dist_value(&dist, ref_distributions[i].u);
     near("value", value, ref_distributions[i].value, 1e-8);
     near("u", dist_u(&dist, ref_distributions[i].value), ref_distributions[i].u, 1e-8);
+  }
+}
+
+static void test_cells(void **state) {
+  (void)state;
+  for (size_t i = 0; i < ARRAY_LEN(ref_cells); i++) {
+    struct dist_spec spec = {.shape = ref_cells[i].shape,
+                             .min = ref_cells[i].min,
+                             .max = ref_cells[i].max,
+                             .step = ref_cells[i].step,
+                             .quantum = ref_cells[i].quantum};
+    spec.mu = spec.alpha = ref_cells[i].p;
+    spec.sigma = spec.beta = ref_cells[i].q;
+    struct dist dist;
+    struct err err;
+    double from, to;
+    assert_true(dist_init(&spec, &dist, &err));
+    uint64_t cell = dist_cell_of(&dist, ref_cells[i].value);
+    near("value", dist_cell_value(&dist, cell), ref_cells[i].value, 1e-15);
+    dist_cell_edges(&dist, cell, &from, &to);
+    bool open_below = ref_cells[i].from == 0 && cell > 0; /* the table begins further in than the tail does */
+    near("from", open_below ? 0 : from, ref_cells[i].from, 1e-9);
+    near("to", to, ref_cells[i].to, 1e-9);
+    near("u", dist_u(&dist, ref_cells[i].value), (from + to) / 2, 1e-15);
+    for (double u = from + 1e-6; u < to - 1e-6; u += (to - from) / 7)
+      assert_true(dist_value(&dist, u) == dist_cell_value(&dist, cell));
   }
 }
 
@@ -284,8 +312,30 @@ static void test_warp(void **state) {
   assert_true(warp_values(huge, 4, &err));
   for (int i = 0; i < 4; i++)
     assert_true(isfinite(huge[i]));
+  double zeros[] = {0, 0, NAN};
+  assert_true(warp_values(zeros, 3, &err));
+  assert_true(zeros[0] == zeros[1] && zeros[1] < zeros[2]);
   double none[] = {NAN, NAN};
   assert_true(warp_values(none, 2, &err) && none[0] == 0 && none[1] == 0);
+}
+
+/* The height at which values lie, and their unit, say nothing. */
+static void test_warp_sees_differences_alone(void **state) {
+  (void)state;
+  static const double rows[][7] = {
+      {3, 1, 2, 7.5, 5, NAN, 4}, {1, 1, 1, 1, 1.5, 1.25, NAN}, {0, 0, 0, 0, 0, 0, NAN}, {-2, 0.5, 1e15, 1, 3, 4, 2}};
+  static const double heights[] = {0x1p20, -0x1p20, 0x1p40, -0x1p40}, units[] = {0x1p-1000, 0x1p-1022, 0x1p30, 0x1p900};
+  struct err err;
+  for (size_t i = 0; i < ARRAY_LEN(rows); i++)
+    for (size_t k = 0; k < ARRAY_LEN(heights) + ARRAY_LEN(units); k++) {
+      double plain[7], moved[7];
+      memcpy(plain, rows[i], sizeof plain);
+      for (size_t j = 0; j < 7; j++)
+        moved[j] = k < ARRAY_LEN(heights) ? plain[j] + heights[k] : plain[j] * units[k - ARRAY_LEN(heights)];
+      assert_true(warp_values(plain, 7, &err) && warp_values(moved, 7, &err));
+      for (size_t j = 0; j < 7; j++)
+        near("warped", moved[j], plain[j], 1e-9);
+    }
 }
 
 static const double five[] = {0, 0.2, 0.4, 0.6, 0.8, 1}, three[] = {0, 1.0 / 3, 2.0 / 3, 1};
@@ -507,6 +557,79 @@ static void test_cmaes_constants(void **state) {
   }
 }
 
+/* A start from earlier results, then generations of which one is drawn in from afar and one goes so far that it holds a path. */
+static void test_cmaes_updates(void **state) {
+  (void)state;
+  enum { D = 3, START = 60, LAMBDA = 7, GENERATIONS = ARRAY_LEN(ref_cmaes_sigmas) };
+  struct space *space = make_space(
+      "{\"parameters\": {\"a\": {\"min\": 0.0, \"max\": 1.0}, \"b\": {\"min\": 0.0, \"max\": 1.0}, \"c\": {\"min\": 0.0, \"max\": 1.0}}}");
+  struct history *history;
+  struct cmaes *cmaes;
+  struct err err;
+  uint32_t n = 0;
+  assert_true(history_new(space, GOAL_MINIMIZE, &history, &err) && cmaes_new(history, 1, START, &cmaes, &err));
+  for (size_t g = 0; g < GENERATIONS; g++) {
+    for (size_t k = 0; k < (g ? LAMBDA : START); k++, n++) {
+      struct outcome outcome = {TRIAL_FINISHED, ref_cmaes_values[n], 0};
+      assert_true(history_add_told(history, n, ref_cmaes_trials + (size_t)n * D, &outcome, &err));
+    }
+    assert_true(cmaes_follow(cmaes, &err));
+    struct cmaes_view view = cmaes_look(cmaes);
+    assert_int_equal(view.generation, g);
+    assert_int_equal(view.lambda, LAMBDA);
+    near("sigma", view.sigma, ref_cmaes_sigmas[g], 1e-9);
+    for (size_t i = 0; i < D; i++)
+      near("mean", view.mean[i], ref_cmaes_means[g * D + i], 1e-9);
+    for (size_t i = 0; i < (size_t)D * D; i++)
+      near("covariance", view.covariance[i], ref_cmaes_covariances[g * D * D + i], 1e-9);
+  }
+  cmaes_free(cmaes), history_free(history), space_free(space);
+}
+
+/* The functions of reference.py. */
+static double sum_of(const double *x, double k) {
+  return x[0] + 0.6 * x[1] + 0 * k;
+}
+static double bowls(const double *x, double k) {
+  return pow(x[0] - 0.3, 2) + 0.3 * pow(x[1] - 0.7, 2) + 0.05 * (k != 1);
+}
+static double of_choice(const double *x, double k) {
+  return 0.5 * x[0] + 0.5 * k;
+}
+static double of_both(const double *x, double k) {
+  return fabs(x[0] - x[1]) + 0.2 * k;
+}
+
+/* What counting on a fine lattice comes to. What is unused has no share. */
+static void test_shares_are_those_of_the_densities(void **state) {
+  (void)state;
+  static double (*const functions[])(const double *, double) = {sum_of, bowls, of_choice, of_both};
+  for (size_t f = 0; f < ARRAY_LEN(functions); f++) {
+    struct space *space = make_space(
+        "{\"parameters\": {\"x\": {\"min\": 0.0, \"max\": 1.0}, \"y\": {\"min\": 0.0, \"max\": 1.0}, \"k\": {\"values\": [\"a\", "
+        "\"b\", \"c\"]}, \"unused\": {\"min\": 0.0, \"max\": 1.0}}}");
+    struct history *history;
+    struct importance_report report;
+    struct err err;
+    struct rng rng = rng_seeded(f);
+    assert_true(history_new(space, GOAL_MINIMIZE, &history, &err));
+    for (uint32_t n = 0; n < 9000; n++) {
+      double point[4] = {rng_f64(&rng), rng_f64(&rng), (double)rng_below(&rng, 3), rng_f64(&rng)};
+      struct outcome outcome = {TRIAL_FINISHED, functions[f](point, point[2]), 0};
+      assert_true(history_add_told(history, n, point, &outcome, &err));
+    }
+    assert_true(importance_compute(history, 1, &report, &err));
+    for (size_t i = 0; i < report.count; i++) {
+      const struct importance *one = &report.params[i];
+      double wanted = one->param < 3 ? ref_importance[3 * f + one->param] : 0;
+      if (!(fabs(one->share - wanted) < 0.03 && one->low - 0.03 <= wanted && wanted <= one->high + 0.03))
+        fail_msg("function %zu, parameter %zu: %g (%g to %g) instead of %g", f, one->param, one->share, one->low, one->high, wanted);
+    }
+    importance_release(&report);
+    history_free(history), space_free(space);
+  }
+}
+
 static double rosenbrock(void *ctx, const double *x, double *g) {
   unsigned *calls = ctx;
   (*calls)++;
@@ -534,6 +657,7 @@ static void test_minimize(void **state) {
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(test_distributions),
+      cmocka_unit_test(test_cells),
       cmocka_unit_test(test_distributions_at_the_edge),
       cmocka_unit_test(test_log_mass),
       cmocka_unit_test(test_truncated_normal_stays_inside),
@@ -545,6 +669,7 @@ int main(void) {
       cmocka_unit_test(test_gp_turns_rows_away),
       cmocka_unit_test(test_gp_survives_equal_rows),
       cmocka_unit_test(test_warp),
+      cmocka_unit_test(test_warp_sees_differences_alone),
       cmocka_unit_test(test_parzen_density),
       cmocka_unit_test(test_parzen_is_incremental),
       cmocka_unit_test(test_parzen_loose_is_the_same),
@@ -553,6 +678,8 @@ int main(void) {
       cmocka_unit_test(test_parzen_far_away),
       cmocka_unit_test(test_fast_exponential),
       cmocka_unit_test(test_cmaes_constants),
+      cmocka_unit_test(test_cmaes_updates),
+      cmocka_unit_test(test_shares_are_those_of_the_densities),
       cmocka_unit_test(test_minimize),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);

@@ -184,6 +184,42 @@ static void test_stopped_dilute_nothing(void **state) {
   end(&s);
 }
 
+/* The good ones are the best tenth, rounded up, at most 25: the choices of others are hardly proposed, and each of theirs is. */
+static void test_how_many_are_good(void **state) {
+  (void)state;
+  static const struct {
+    uint32_t results, good, hardly;
+  } rows[] = {{60, 6, 15}, {61, 7, 15}, {90, 9, 15}, {91, 10, 15}, {250, 25, 0}, {400, 25, 0}};
+  AUTO_BUF struct buf whole = BUF_INIT(16 * KIB);
+  buf_puts(&whole, "{\"parameters\": {\"x\": {\"min\": 0.0, \"max\": 1.0}, \"c\": {\"values\": [\"0\"");
+  for (int i = 1; i < 60; i++)
+    buf_printf(&whole, ", \"%d\"", i);
+  buf_puts(&whole, "]}}}");
+  for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+    struct study s = begin(buf_text(&whole), SAMPLER_TPE, 1, GOAL_MINIMIZE);
+    struct tpe *tpe;
+    struct err err;
+    unsigned proposed[60] = {0};
+    uint32_t n = 0;
+    for (; n < rows[i].results; n++) { /* the worst first, the 50 best with a choice of their own */
+      uint32_t rank = rows[i].results - 1 - n;
+      double point[2] = {(double)(n * 13 % rows[i].results) / rows[i].results, rank < 50 ? rank : 50 + rank % 10};
+      assert_true(history_add_told(s.history, n, point, &(struct outcome){TRIAL_FINISHED, rank, 0}, &err));
+    }
+    assert_true(tpe_new(s.history, &tpe_defaults, &tpe, &err));
+    for (; n < rows[i].results + 1000; n++) {
+      double point[2];
+      assert_true(tpe_suggest(tpe, 1, n, point, &err));
+      proposed[(size_t)point[1]]++;
+    }
+    for (uint32_t c = 0; c < 60; c++)
+      if ((proposed[c] > rows[i].hardly) != (c < rows[i].good))
+        fail_msg("of %u results number %u is proposed %u times", (unsigned)rows[i].results, (unsigned)c + 1, proposed[c]);
+    tpe_free(tpe);
+    end(&s);
+  }
+}
+
 /* Trap 25: the middle first, then points spread over every half and quarter; no coordinate at an end. */
 static void test_startup(void **state) {
   (void)state;
@@ -263,6 +299,53 @@ static void test_pending_points_differ(void **state) {
         assert_true(far > 1e-6);
       }
     }
+    end(&s);
+  }
+}
+
+/* Trap 3: what was measured several times at one point counts by its mean, whichever came last. */
+static void test_equal_points_count_by_their_mean(void **state) {
+  (void)state;
+  static const double values[2][3] = {{-2, 1, 1.3}, {1.3, 1, -2}};
+  double found[2];
+  for (size_t way = 0; way < 2; way++) {
+    struct study s = begin("{\"parameters\": {\"x\": {\"min\": 0.0, \"max\": 1.0}}}", SAMPLER_GP, 1, GOAL_MINIMIZE);
+    struct gp_search *search;
+    struct err err;
+    uint32_t n = 0;
+    for (; n < 10; n++) {
+      double x = n / 10.0;
+      assert_true(history_add_told(s.history, n, &x, &(struct outcome){TRIAL_FINISHED, fabs(x - 0.7), 0}, &err));
+    }
+    for (size_t k = 0; k < 3; k++, n++)
+      assert_true(history_add_told(s.history, n, &(double){0.25}, &(struct outcome){TRIAL_FINISHED, values[way][k], 0}, &err));
+    assert_true(gp_search_new(s.history, SIZE_MAX, &gp_search_defaults, 1, n, &search, &err) && gp_search_run(search, &err));
+    assert_int_equal(gp_search_rows(search), 11);
+    found[way] = *gp_search_point(search, 0);
+    gp_search_free(search);
+    end(&s);
+  }
+  assert_true(fabs(found[0] - found[1]) < 1e-4);
+}
+
+/* Where the best result is at an end of the range, and nothing else matters, what is near it promises the most, and is taken. */
+static void test_gp_goes_on_at_an_end(void **state) {
+  (void)state;
+  static const char *const spaces[] = {
+      "{\"parameters\": {\"x\": {\"min\": 0, \"max\": 9007199254740991}, \"unused\": {\"min\": 0.0, \"max\": 1.0}}}",
+      "{\"parameters\": {\"x\": {\"min\": 1, \"max\": 1000000000000000, \"log\": true}}}",
+      "{\"parameters\": {\"x\": {\"min\": 0.0, \"max\": 1.0, \"step\": 0.25}, \"y\": {\"min\": 0.0, \"max\": 1.0, \"step\": 0.25}, \"unused\": {\"min\": 1, "
+      "\"max\": 3}}}",
+  };
+  for (size_t i = 0; i < ARRAY_LEN(spaces); i++) {
+    struct study s = begin(spaces[i], SAMPLER_GP, 3, GOAL_MINIMIZE);
+    double point[3];
+    for (uint32_t n = 0; n < 40; n++) {
+      struct suggestion suggestion = ask(&s, n, point);
+      assert_int_equal(suggestion.by, n < 10 ? SAMPLER_SOBOL : SAMPLER_GP);
+      tell(&s, n, TRIAL_FINISHED, space_u(s.space, 0, point[0]));
+    }
+    assert_true(space_u(s.space, 0, history_point(s.history, history_best(s.history))[0]) < 0.11);
     end(&s);
   }
 }
@@ -464,6 +547,38 @@ static void test_cmaes_converges_and_restarts(void **state) {
   cmaes_free(cmaes), history_free(history), space_free(space);
 }
 
+/* However narrow the search has become, the whole numbers beside the mean's keep a share of 1/(d lambda) each (Hamano 2022). */
+static void test_cmaes_keeps_a_margin(void **state) {
+  (void)state;
+  enum { ASKED = 1200 };
+  struct study s =
+      begin("{\"parameters\": {\"x\": {\"min\": 0.0, \"max\": 1.0}, \"i\": {\"min\": 0, \"max\": 9}}}", SAMPLER_RANDOM, 1, GOAL_MINIMIZE);
+  struct rng rng = rng_seeded(2);
+  struct cmaes *cmaes;
+  struct err err;
+  double point[2];
+  uint32_t n = 0, counts[10] = {0};
+  assert_true(cmaes_new(s.history, 1, 60, &cmaes, &err));
+  for (; n < 60 + 15 * cmaes_default_lambda(2); n++) {
+    double x = 0.3 + (n < 60 ? 0.5 : 0.001) * (rng_f64(&rng) - 0.5);
+    struct outcome outcome = {TRIAL_FINISHED, fabs(x - 0.3), 0};
+    assert_true(history_add_told(s.history, n, (double[]){x, 4}, &outcome, &err));
+  }
+  assert_true(cmaes_follow(cmaes, &err));
+  struct cmaes_view view = cmaes_look(cmaes);
+  assert_int_equal(view.restarts, 0);
+  assert_true(view.sigma * sqrt(view.covariance[3]) < 0.02); /* of cells 0.1 wide: by itself it would hardly ever leave the mean's */
+  for (uint32_t k = 0; k < ASKED; k++) {
+    assert_true(cmaes_suggest(cmaes, n + k, point, &err));
+    counts[(size_t)point[1]]++;
+  }
+  double share = 1.0 / (2 * (double)view.lambda), low = 0.7 * share * ASKED, high = 1.3 * share * ASKED;
+  if (!(counts[3] > low && counts[3] < high && counts[5] > low && counts[5] < high && counts[3] + counts[4] + counts[5] == ASKED))
+    fail_msg("%u %u %u of %d", counts[3], counts[4], counts[5], ASKED);
+  cmaes_free(cmaes);
+  end(&s);
+}
+
 /* Every allocation fails once: either the call fails and may be repeated, or it did without. */
 static void test_allocation_failures(void **state) {
   (void)state;
@@ -592,10 +707,13 @@ int main(void) {
       cmocka_unit_test(test_curves_that_are_looked_at),
       cmocka_unit_test(test_bad_results),
       cmocka_unit_test(test_stopped_dilute_nothing),
+      cmocka_unit_test(test_how_many_are_good),
       cmocka_unit_test(test_startup),
       cmocka_unit_test(test_startup_with_workers),
       cmocka_unit_test(test_outlier),
       cmocka_unit_test(test_pending_points_differ),
+      cmocka_unit_test(test_equal_points_count_by_their_mean),
+      cmocka_unit_test(test_gp_goes_on_at_an_end),
       cmocka_unit_test(test_fixed_first),
       cmocka_unit_test(test_warm_start),
       cmocka_unit_test(test_auto_says_why),
@@ -604,6 +722,7 @@ int main(void) {
       cmocka_unit_test(test_gp_with_many_results),
       cmocka_unit_test(test_many_dimensions),
       cmocka_unit_test(test_cmaes_converges_and_restarts),
+      cmocka_unit_test(test_cmaes_keeps_a_margin),
       cmocka_unit_test(test_allocation_failures),
       cmocka_unit_test(test_a_restart_changes_no_point),
       cmocka_unit_test(test_threads_do_not_meet),

@@ -104,6 +104,37 @@ static void test_draws_obey(void **state) {
   space_free(space);
 }
 
+/* A million draws where all depends on something else: bounds, steps, types, conditions and constraints, each worked out here once more. */
+static void test_million_points(void **state) {
+  (void)state;
+  enum { KIND, N, LR, TENTHS, DEPTH, Q, COUNT };
+  struct space *space = make_space(
+      "{\"parameters\": {\"kind\": {\"values\": [\"a\", \"b\", \"c\"]}, \"n\": {\"min\": -3, \"max\": 40}, \"lr\": {\"min\": 1e-5, \"max\": 0.5, \"log\": true},"
+      "\"tenths\": {\"min\": 0.0, \"max\": 1.0, \"step\": 0.1}, \"inner\": {\"parameters\": {\"depth\": {\"min\": 1, \"max\": 512, \"log\": true},"
+      "\"q\": {\"distribution\": \"q_normal\", \"sigma\": 3, \"q\": 0.5}}}},"
+      "\"conditions\": [{\"if\": {\"kind\": \"a\"}, \"then\": [\"tenths\"]}, {\"if\": \"n > 10 and kind != 'c'\", \"then\": [\"inner\"]}],"
+      "\"constraints\": [\"n * lr <= 2\", \"inner.depth + inner.q < 300\", \"kind != 'b' or n % 2 == 0\"]}");
+  double p[COUNT];
+  size_t with_inner = 0;
+  assert_int_equal(space_count(space), COUNT);
+  for (uint64_t n = 0; n < 1000000; n++) {
+    assert_true(draw_allowed(space, 3, n, 0, NULL, p));
+    bool inner = p[N] > 10 && p[KIND] != 2;
+    bool fine =
+        (p[KIND] == 0 || p[KIND] == 1 || p[KIND] == 2) && p[N] >= -3 && p[N] <= 40 && p[N] == rint(p[N]) && p[LR] >= 1e-5 && p[LR] <= 0.5;
+    fine = fine && (p[KIND] == 0 ? p[TENTHS] == rint(p[TENTHS] * 10) / 10 && p[TENTHS] >= 0 && p[TENTHS] <= 1 : isnan(p[TENTHS]));
+    fine = fine &&
+           (inner ? p[DEPTH] >= 1 && p[DEPTH] <= 512 && p[DEPTH] == rint(p[DEPTH]) && p[Q] * 2 == rint(p[Q] * 2) && p[DEPTH] + p[Q] < 300
+                  : isnan(p[DEPTH]) && isnan(p[Q]));
+    fine = fine && p[N] * p[LR] <= 2 && (p[KIND] != 1 || fmod(p[N], 2) == 0);
+    if (!fine)
+      fail_msg("point %llu: %g %g %g %g %g %g", (unsigned long long)n, p[0], p[1], p[2], p[3], p[4], p[5]);
+    with_inner += inner;
+  }
+  assert_true(with_inner > 300000 && with_inner < 700000);
+  space_free(space);
+}
+
 /* A million draws of each number alone: inside, on the grid. */
 static void test_million_values(void **state) {
   (void)state;
@@ -251,6 +282,12 @@ static void test_errors_say_where(void **state) {
        "\"parameters.a.probabilities[1]\" must be a number of at least 0"},
       {"{\"parameters\": {\"a\": {\"distribution\": \"int_uniform\", \"min\": 0.5, \"max\": 3}}}",
        "\"parameters.a\" must have whole numbers for \"min\" and \"max\""},
+      {"{\"parameters\": {\"a\": {\"min\": 0, \"max\": 9007199254740992}}}",
+       "\"parameters.a\" is not possible: whole numbers, and how many there are, must be below 2^53"},
+      {"{\"parameters\": {\"a\": {\"min\": -9007199254740991, \"max\": 9007199254740991}}}",
+       "\"parameters.a\" is not possible: whole numbers, and how many there are, must be below 2^53"},
+      {"{\"parameters\": {\"a\": {\"min\": 1, \"max\": 9223372036854775807, \"log\": true}}}",
+       "\"parameters.a\" is not possible: whole numbers, and how many there are, must be below 2^53"},
       {"{\"parameters\": {\"a\": {\"min\": 0, \"max\": 1, \"step\": -1}}}", "\"parameters.a.step\" must be above 0"},
       {"{\"parameters\": {\"a\": {\"distribution\": \"q_uniform\", \"min\": 0.2, \"max\": 0.3, \"q\": 0.5}}}",
        "\"parameters.a\" is not possible: no multiple of \"q\" lies between \"min\" and \"max\""},
@@ -367,6 +404,7 @@ static void test_allocation_failures(void **state) {
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(test_draws_obey),
+      cmocka_unit_test(test_million_points),
       cmocka_unit_test(test_million_values),
       cmocka_unit_test(test_readable_values),
       cmocka_unit_test(test_distributions_by_kolmogorov),

@@ -123,6 +123,18 @@ static void shorthands(void **state) {
   sweep_file_free(file);
 }
 
+static void steps_that_miss_the_end_are_told(void **state) {
+  (void)state;
+  struct sweep_file *file =
+      read_text("parameters:\n  x: {min: 0, max: 1.0, step: 0.3}\n  y: {min: 1, max: 10, step: 3}\n"
+                "  z: {min: 0.0, max: 0.3, step: 0.1}\n  a: {parameters: {b: {min: 1, max: 2, step: 5}}}\nrun_cap: 1\n");
+  assert_int_equal(file->warnings.count, 2);
+  assert_string_equal(file->warnings.items[0].message, "x: no step from \"min\" meets \"max\"; the last value is 0.9");
+  assert_int_equal(file->warnings.items[0].line, 2);
+  assert_string_equal(file->warnings.items[1].message, "a.b: no step from \"min\" meets \"max\"; the last value is 1.0");
+  sweep_file_free(file);
+}
+
 static void wandb_runs_unchanged(void **state) {
   (void)state;
   struct sweep_file *file = read_file("wandb.yaml");
@@ -560,6 +572,7 @@ int main(void) {
       cmocka_unit_test(the_full_file),
       cmocka_unit_test(defaults),
       cmocka_unit_test(shorthands),
+      cmocka_unit_test(steps_that_miss_the_end_are_told),
       cmocka_unit_test(wandb_runs_unchanged),
       cmocka_unit_test(katib_is_translated),
       cmocka_unit_test(azureml_is_translated),
