@@ -303,6 +303,14 @@ class Proof(unittest.TestCase):
             first, second = self.ok(self.s.get(f"/api/v1/runs/{run}"))["attempts"]
             self.assertEqual((first["state"], second["state"]), ("LOST", "FINISHED"))
             self.assertIn("nobody knows how the command ended", first["reason"])
+            events = self.ok(self.s.get(f"/api/v1/runs/{run}/events"))["items"]
+            pages = [self.ok(self.s.get(f"/api/v1/runs/{run}/events?limit=1"))]
+            while pages[-1]["next"]:
+                pages.append(self.ok(self.s.get(f"/api/v1/runs/{run}/events?limit=1&cursor={pages[-1]['next']}")))
+            self.assertEqual([e["id"] for page in pages for e in page["items"]], [e["id"] for e in events])
+            states = [(e["from"], e["to"], e["reason"]) for e in events if e["kind"] in ("run.created", "run.state")]
+            self.assertEqual(states, [(None, "QUEUED", None), ("QUEUED", "RUNNING", None), ("RUNNING", "LOST", first["reason"]),
+                                      ("LOST", "RUNNING", "attempt 2"), ("RUNNING", "FINISHED", None)])
             for stream, text in (("stdout", "step=1 loss=1\nstep=2 loss=2\n"), ("stderr", "partly\n")):
                 self.assertEqual(self.s.get(f"/api/v1/runs/{run}/logs/{stream}?attempt=1").body.decode(), text)
             points = self.s.get(f"/api/v1/series?run={run}&key=loss&raw=true&format=csv").body.decode().split()
