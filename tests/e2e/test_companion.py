@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
 """The companion against a stand-in service: output byte for byte, verdicts, kill ladders, a service that goes away, limits."""
-import hashlib, http.server, json, os, pathlib, shutil, signal, socketserver, subprocess, sys, tempfile, threading, time, unittest, urllib.parse
+import hashlib, http.server, json, os, pathlib, shutil, signal, socketserver, subprocess, sys, tempfile, threading, time, unittest, urllib.parse, uuid
 
 BIN = pathlib.Path(sys.argv.pop(1)).resolve().parent
 EXEC = BIN / "winnow-exec"
-RUN = "0123456789abcdef0123456789abcdef"
+RUN = uuid.uuid4().hex  # control groups are named after it: two of these tests at once have two
 
 
 class Service:
