@@ -34,14 +34,17 @@ bool hex_decode(struct str text, void *bytes, size_t n) {
   return true;
 }
 
-struct id id_new(const struct clock *clock, struct rng *rng) {
+struct id id_at(int64_t ms, const uint8_t *chance) {
   struct id id;
-  uint64_t ms = (uint64_t)clock_wall_ms(clock);
-  uint64_t chance[2] = {rng_u64(rng), rng_u64(rng)};
   memcpy(id.bytes, chance, sizeof id.bytes);
   for (size_t i = 0; i < 6; i++)
-    id.bytes[i] = (uint8_t)(ms >> (40 - 8 * i));
+    id.bytes[i] = (uint8_t)((uint64_t)ms >> (40 - 8 * i));
   return id;
+}
+
+struct id id_new(const struct clock *clock, struct rng *rng) {
+  uint64_t chance[2] = {rng_u64(rng), rng_u64(rng)};
+  return id_at(clock_wall_ms(clock), (const uint8_t *)chance);
 }
 
 void id_format(struct id id, char out[ID_HEX_LEN + 1]) {

@@ -14,6 +14,8 @@ struct id {
 };
 
 struct id id_new(const struct clock *clock, struct rng *rng);
+/* The same for one that has to be made again: always the same of the same. `chance` are 16 bytes. */
+struct id id_at(int64_t ms, const uint8_t *chance);
 /* `out` gets 32 lower-case digits and a NUL. */
 void id_format(struct id id, char out[ID_HEX_LEN + 1]);
 /* 32 hex digits, either case, or a UUID with hyphens. */

@@ -59,6 +59,8 @@ static bool check_value(const struct flag_row *row, const char *value, struct er
   case FLAG_INT:
     return (str_to_i64(text, &whole) && whole >= 0) ||
            err_set(err, ERR_INVALID, "--%s needs a whole number of 0 or more, not '%s'", row->name, value);
+  case FLAG_SIGNED:
+    return str_to_i64(text, &whole) || err_set(err, ERR_INVALID, "--%s needs a whole number, not '%s'", row->name, value);
   case FLAG_NUMBER:
     return str_to_f64(text, &number) || err_set(err, ERR_INVALID, "--%s needs a number, not '%s'", row->name, value);
   case FLAG_DURATION:

@@ -480,7 +480,7 @@ static const struct flag_row launch_flags[] = {
      .help = "not copied: the job gets a symbolic link to it"},
     {.name = "workdir-max", .type = FLAG_SIZE, .value_name = "SIZE", .default_text = "256MB", .help = "a larger directory is not copied"},
     {.name = "artifact", .type = FLAG_TEXT, .value_name = "GLOB", .repeatable = true, .help = "files stored when it ends"},
-    {.name = "priority", .type = FLAG_INT, .value_name = "N", .help = "higher goes first in the queue"},
+    {.name = "priority", .type = FLAG_SIGNED, .value_name = "N", .help = "higher goes first in the queue"},
     {.name = "retries", .type = FLAG_INT, .value_name = "N", .help = "further attempts when it fails or is lost"},
     {.name = "env", .type = FLAG_TEXT, .value_name = "KEY=VALUE", .repeatable = true, .help = "for its environment"},
     ROW_FLAG_FOLLOW("show its output; the exit status is the command's"),

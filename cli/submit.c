@@ -119,12 +119,12 @@ static bool post_sweep(struct cli *cli, const json_t *body, bool dry_run, json_t
   return json_read(buf_str(&reply.body), ret, err) || err_prefix(err, "the service's answer is no JSON");
 }
 
-/* JSON cannot carry the file if it is no UTF-8; its reader says where it is not. */
+/* JSON cannot carry the file if it is no UTF-8 or holds a NUL; its reader says where. */
 static bool check_text(const char *name, struct str text, struct err *err) {
   AUTO_ARENA struct arena arena = ARENA_INIT(16 * MIB);
   struct ynode *root;
   struct yaml_place place;
-  if (str_is_utf8(text))
+  if (str_is_utf8(text) && str_find(text, '\0') == SIZE_MAX)
     return true;
   if (yaml_read(text, &arena, &root, &place, err))
     return err_set(err, ERR_INVALID, "%s is not valid UTF-8", name);

@@ -420,7 +420,7 @@ static const struct flag_row clone_flags[] = {
 static const struct flag_row edit_flags[] = {
     {.name = "run-cap", .type = FLAG_INT, .value_name = "N", .help = "trials in all"},
     {.name = "max-parallel", .type = FLAG_INT, .value_name = "N", .help = "trials at once"},
-    {.name = "priority", .type = FLAG_INT, .value_name = "N", .help = "in the queue"},
+    {.name = "priority", .type = FLAG_SIGNED, .value_name = "N", .help = "in the queue"},
     {.name = "max-time", .type = FLAG_DURATION, .value_name = "TIME", .help = "for the whole sweep"},
     {.name = "notes", .type = FLAG_TEXT, .value_name = "TEXT", .help = "free text"},
 };

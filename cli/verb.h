@@ -29,6 +29,7 @@ enum flag_type {
   FLAG_BOOL,     /* takes no value; --flag=false is possible */
   FLAG_TEXT,     /* anything */
   FLAG_INT,      /* a whole number, 0 or more */
+  FLAG_SIGNED,   /* any whole number */
   FLAG_NUMBER,   /* any number */
   FLAG_DURATION, /* 90s 30m 2h 1d */
   FLAG_SIZE,     /* 2GB 64MiB */

@@ -7,8 +7,10 @@
 
 enum { NORMAL_MAX = 4 * 1024 * 1024, PREVIEW_MAX = 3 * NORMAL_MAX };
 
-static bool refuse(const char *key, const char *why, struct err *err) {
-  return err_set(err, ERR_UNSUPPORTED, "\"%s\" is not supported yet: %s", key, why);
+static bool refuse(const struct sweep_file *file, const char *key, const char *why, struct err *err) {
+  err_set(err, ERR_UNSUPPORTED, "\"%s\" is not supported yet: %s", key, why);
+  err_at(err, key, 0, 0);
+  return sweep_file_place(file, err);
 }
 
 static void warn(struct sweep_file *file, const char *path, const char *text) {
@@ -107,7 +109,7 @@ bool sweeps_check(struct sweeps *s, struct sweep_file *file, struct str director
   const struct sweep_spec *spec = &file->spec;
   warn_of_the_unset(file);
   if (spec->executor != EXECUTOR_LOCAL)
-    return refuse("executor", "jobs run on this machine only", err);
+    return refuse(file, "executor", "jobs run on this machine only", err);
   if (!check_register(spec, err) || !prior_check(spec, err))
     return false;
   if (spec->prior && spec->prior->kind != YN_NULL && !prior_is_used(spec))

@@ -15,6 +15,7 @@ struct entry {
   uint8_t request[32];
   enum { UNDER_WAY, OWES_FREEDOM, OWES_ANSWER } state;
   int64_t taken; /* when the database was asked for the key */
+  int64_t first; /* when it was asked for by the first try, maybe of an earlier life */
   int status;
   char content_type[80];
   struct buf answer;
@@ -158,11 +159,11 @@ static bool request_of(const struct http_req *req, uint8_t out[32]) {
 
 struct id idempotency_id(struct http_req *req) {
   struct str text = http_req_header(req, "Idempotency-Key");
-  struct id id = id_new(web_app(req)->clock, &web_app(req)->rng);
   uint8_t key[32];
-  if (text.n && key_of(req, text, key))
-    memcpy(id.bytes, key, sizeof id.bytes);
-  return id;
+  if (!text.n || !key_of(req, text, key))
+    return id_new(web_app(req)->clock, &web_app(req)->rng);
+  const struct entry *entry = map_get(&web_app(req)->idempotency->entries, key_text(key));
+  return id_at(entry ? entry->first : 0, key);
 }
 
 static void run_handler(struct http_req *req) {
@@ -328,7 +329,8 @@ static void on_answer(void *ctx, int status, const char *content_type, struct bu
 
 /* ---- what is known of the key ---- */
 
-static void begin(struct keyed *op) {
+static void begin(struct keyed *op, int64_t first) {
+  op->entry->first = first;
   http_reply_tap(op->req, on_answer, op);
   run_handler(op->req);
 }
@@ -337,7 +339,7 @@ static void on_taken(void *ctx, const struct pg_reply *reply) {
   struct keyed *op = ctx;
   struct err err;
   if (pg_ok(reply, &err) && pg_rows(reply)) {
-    begin(op);
+    begin(op, op->now);
     return;
   }
   if (pg_outcome(reply) == PG_DONE)
@@ -347,7 +349,11 @@ static void on_taken(void *ctx, const struct pg_reply *reply) {
 
 /* An earlier life of the service did not get to the end of it, or in this one it was not to be known how it ended. */
 static bool take_over(struct keyed *op, int64_t created, struct err *err) {
-  if (http_req_route(op->req)->creates != CREATES_BY_KEY && !names_itself(op->req)) {
+  if (http_req_route(op->req)->creates == CREATES_BY_KEY) {
+    begin(op, created);
+    return true;
+  }
+  if (!names_itself(op->req)) {
     err_set(err, ERR_UNKNOWN_OUTCOME,
             "the service or its database ended while this request was under way: it is not known whether it was done");
     return err_hint(err, "look whether it is there; if not, use another Idempotency-Key");
@@ -391,7 +397,7 @@ static bool compare(struct keyed *op, const struct pg_reply *reply, struct err *
     return true;
   }
   if (op->was_freed && pg_int(reply, 0, 2) == op->now) {
-    begin(op);
+    begin(op, op->now);
     return true;
   }
   return take_over(op, pg_int(reply, 0, 2), err);
@@ -409,7 +415,7 @@ static void on_begun(void *ctx, const struct pg_reply *reply) {
     return;
   }
   if (pg_rows(reply) && pg_bool(reply, 0, 0)) { /* with an answer: the row was cleaned away meanwhile */
-    op->was_answered ? give_owed(op) : begin(op);
+    op->was_answered ? give_owed(op) : begin(op, op->now);
     return;
   }
   bool ok = pg_rows(reply) ? compare(op, reply, &err) : under_way(op->req, &err);

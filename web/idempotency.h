@@ -19,7 +19,7 @@ void idempotency_free(struct idempotency *keys);
 
 /* An http_handle_fn: calls the row's handler, or gives the answer there is. */
 void idempotency_handle(void *ctx, struct http_req *req);
-/* The id of what this request makes: from its key, else a new one. */
+/* The id of what this request makes, for its handler: from its key and the time of its first try, else a new one. */
 struct id idempotency_id(struct http_req *req);
 /* From a handler of a CREATES_NAMED request, before it answers: `fn` is called once the answer is durable; it is sent when `fn` calls
  * `go_on`, then or later. With the answer it is noted that `doomed`, a path of the artifacts, is to be removed: `fn` does that, and takes the

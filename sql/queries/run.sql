@@ -216,6 +216,19 @@ select count(*) from run where id = any($1);
 -- After an id, at most so many.
 select id, time, kind, subject, actor, from_state, to_state, reason from event where run = $1 and id > $2 order by id limit $3;
 
+-- name: run_attempt_events (uuid, int8) -> (int4, bool, int8, text, text, text) repeatable
+-- Later than the event $2 (0: all), by time. Attempt, whether it began or else ended, when, from, to, reason; not the end of the current one.
+select e.* from run r cross join lateral (
+  select a.attempt, true, a.started, case when a.attempt = 1 then 'QUEUED'
+      else run_state_name(lag(a.state) over (order by a.attempt)) end, 'RUNNING', case when a.attempt > 1 then format('attempt %s', a.attempt) end
+    from run_attempt a where a.run = r.id and a.attempt <= r.attempt and r.attempt > 1
+  union all
+  select a.attempt, false, a.ended, 'RUNNING', run_state_name(a.state), a.reason from run_attempt a where a.run = r.id and a.attempt < r.attempt
+  union all
+  select 1, true, r.start_time, 'QUEUED', 'RUNNING', null where r.attempt = 1 and r.executor is not null
+) e (attempt, began, time, from_state, to_state, reason)
+where r.id = $1 and e.time is not null and ($2 = 0 or e.time > (select time from event where id = $2)) order by e.time, e.attempt, e.began;
+
 -- name: run_end_told (uuid) -> (bool) repeatable
 -- Whether how the run stands now is among its events.
 select run_state_name(r.state) is not distinct from (

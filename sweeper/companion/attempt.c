@@ -7,6 +7,8 @@
 enum {
   SAMPLE_LIMIT_MS = 1000, /* how often limits are looked at when there are any */
   GROWTH_POLL_MS = 50,    /* where the kernel does not tell of writes */
+  SPOOL_LOOK_MS = 100,    /* how soon after a write the bound is looked at */
+  SILENT_MS = 2000,       /* a service that has not taken a piece by then is not waited for when the spool is full */
 };
 
 /* ---- the terminal, for a command that wants one ---- */
@@ -57,6 +59,10 @@ void attempt_enter(struct companion *c, enum phase phase) {
   c->phase = phase;
 }
 
+static int64_t spools_waiting(const struct companion *c) {
+  return spool_waiting(&c->streams[0]) + spool_waiting(&c->streams[1]);
+}
+
 bool attempt_has_artifacts(const struct companion *c) {
   return c->job.artifact_count && !c->start_error[0];
 }
@@ -79,6 +85,8 @@ void attempt_advance(struct companion *c) {
   }
   for (size_t i = 0; i < ARRAY_LEN(c->streams); i++) /* after the end was seen: nothing is printed that is not noted */
     spool_note(&c->streams[i], now_ms());
+  if (!evtimer_pending(c->spool_look, NULL) && spools_waiting(c) > 0)
+    arm(c->spool_look, SPOOL_LOOK_MS);
   if (c->phase == PHASE_DONE) {
     event_base_loopbreak(c->base);
     return;
@@ -129,14 +137,21 @@ static void thaw(struct companion *c) {
   c->frozen = false;
 }
 
+/* What is on its way stays, unless nobody takes it. */
+static void cut_spools(struct companion *c) {
+  if (c->phase == PHASE_RUNNING && uplink_waits_ms(c->uplink) > SILENT_MS)
+    uplink_abort(c->uplink);
+  for (size_t i = 0; i < ARRAY_LEN(c->streams) && !uplink_is_busy(c->uplink); i++)
+    spool_cut(&c->streams[i], c->job.spool_max / 2);
+}
+
 static void keep_spool_bounded(struct companion *c) {
-  int64_t waiting = spool_waiting(&c->streams[0]) + spool_waiting(&c->streams[1]);
+  int64_t waiting = spools_waiting(c);
   if (c->job.spool_max <= 0)
     return;
   if (c->job.spool_policy == SPOOL_CUT) {
-    for (size_t i = 0; i < ARRAY_LEN(c->streams) && waiting > c->job.spool_max; i++)
-      if (!uplink_is_busy(c->uplink))
-        spool_cut(&c->streams[i], c->job.spool_max / 2);
+    if (waiting > c->job.spool_max)
+      cut_spools(c);
   } else if (!c->frozen && waiting > c->job.spool_max && c->phase == PHASE_RUNNING) {
     say("output waits: the job is frozen");
     c->frozen = true;
@@ -144,6 +159,14 @@ static void keep_spool_bounded(struct companion *c) {
   } else if (c->frozen && waiting < c->job.spool_max / 2) {
     thaw(c);
   }
+}
+
+/* While a piece is on its way nothing is heard of growth. */
+static void on_spool_look(evutil_socket_t fd UNUSED, short what UNUSED, void *ctx) {
+  struct companion *c = ctx;
+  keep_spool_bounded(c);
+  if (uplink_is_busy(c->uplink) || c->frozen)
+    arm(c->spool_look, SPOOL_LOOK_MS);
 }
 
 static void keep_limits(struct companion *c) {
@@ -165,7 +188,6 @@ static void on_tick(evutil_socket_t fd UNUSED, short what UNUSED, void *ctx) {
   struct companion *c = ctx;
   bool limits = c->job.time_limit_ms || c->job.memory_limit;
   keep_limits(c);
-  keep_spool_bounded(c);
   if (now_ms() - c->last_heartbeat_ms >= c->job.heartbeat_ms)
     c->heartbeat_due = true;
   arm(c->tick, limits ? SAMPLE_LIMIT_MS : MIN_OF(c->job.heartbeat_ms, (int64_t)5000));
@@ -176,7 +198,8 @@ bool attempt_make(struct companion *c, struct err *err) {
   c->on_grow = evsignal_new(c->base, SIGIO, on_grow, c);
   c->poll_growth = evtimer_new(c->base, on_poll_growth, c);
   c->tick = evtimer_new(c->base, on_tick, c);
-  if (!c->on_grow || !c->poll_growth || !c->tick)
+  c->spool_look = evtimer_new(c->base, on_spool_look, c);
+  if (!c->on_grow || !c->poll_growth || !c->tick || !c->spool_look)
     return err_no_memory(err);
   for (size_t i = 0; i < ARRAY_LEN(c->streams); i++) {
     const char *name = i ? "stderr" : "stdout";

@@ -41,7 +41,7 @@ struct companion {
   struct uplink_config uplink_config;
   struct uplink *uplink;  /* output, heartbeats, exit: one after the other */
   struct uplink *verdict; /* the long poll */
-  struct event *on_child, *on_term, *on_grow, *poll_growth, *tick, *retry, *retry_verdict, *ladder, *sync_exit, *files_tick;
+  struct event *on_child, *on_term, *on_grow, *poll_growth, *tick, *spool_look, *retry, *retry_verdict, *ladder, *sync_exit, *files_tick;
   int dir_fd;
   enum phase phase;
   bool fenced, heartbeat_due, frozen;

@@ -111,7 +111,8 @@ static void take_over(struct companion *c) {
   int64_t now = now_ms(), wall = clock_wall_ms(&clock_system);
   for (size_t i = 0; i < ARRAY_LEN(c->streams); i++) {
     spool_resume(&c->streams[i], c->job.dir, now, wall);
-    spool_note(&c->streams[i], now - MAX_OF(wall - c->ended_ms, (int64_t)0)); /* it is not newer than the end */
+    int64_t printed = MIN_OF(c->ended_ms, spool_written_ms(&c->streams[i])); /* nothing is newer than the end, nor than its last write */
+    spool_note(&c->streams[i], now - MAX_OF(wall - printed, (int64_t)0));
   }
 }
 

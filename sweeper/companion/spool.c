@@ -34,6 +34,11 @@ int64_t spool_size(const struct spool *spool) {
   return fstat(spool->read_fd, &st) == 0 ? (int64_t)st.st_size : spool->sent;
 }
 
+int64_t spool_written_ms(const struct spool *spool) {
+  struct stat st;
+  return fstat(spool->read_fd, &st) == 0 ? (int64_t)st.st_mtim.tv_sec * 1000 + st.st_mtim.tv_nsec / 1000000 : INT64_MAX;
+}
+
 int64_t spool_waiting(const struct spool *spool) {
   return MAX_OF(spool_size(spool) - spool->sent, (int64_t)0);
 }

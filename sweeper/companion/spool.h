@@ -27,6 +27,8 @@ MUST_CHECK bool spool_keep_times(const struct spool *spool, const char *dir, int
  * that it has kept. */
 void spool_resume(struct spool *spool, const char *dir, int64_t now_ms, int64_t wall_ms);
 int64_t spool_size(const struct spool *spool);
+/* When it was last written to, by the clock on the wall. */
+int64_t spool_written_ms(const struct spool *spool);
 /* Bytes not sent yet. */
 int64_t spool_waiting(const struct spool *spool);
 /* What has come since the last call was seen now. */

@@ -418,6 +418,31 @@ static void warn_of_steps(struct check *c) {
   }
 }
 
+/* The sampler speaks of "params.lr". False: no memory. */
+static bool check_point(struct check *c, size_t i, const struct ynode *node) {
+  double point[SPACE_PARAMS_MAX];
+  AUTO_JSON json_t *json = NULL;
+  struct err err = {0};
+  if (!ynode_to_json(node, &json, &err))
+    return false;
+  if (space_point_from_json(c->file->space, json, true, point, &err))
+    return true;
+  char path[sizeof err.text + 40];
+  const char *below = strstr(err.text, "\"params");
+  below = below ? below + strlen("\"params") : "";
+  snprintf(path, sizeof path, "fixed_first[%zu]%.*s", i, (int)strcspn(below, "\""), below);
+  CHECK_ERROR(c, path, err.hint, "fixed_first[%zu]: %s", i, err.text);
+  return err.code != ERR_NO_MEMORY;
+}
+
+static bool check_points(struct check *c) {
+  const struct ynode *points = c->file->spec.fixed_first;
+  for (size_t i = 0; points && points->kind == YN_LIST && i < points->count; i++)
+    if (!check_point(c, i, points->items[i]))
+      return false;
+  return true;
+}
+
 static bool check_space(struct check *c) {
   struct lattice grid;
   AUTO_JSON json_t *json = NULL;
@@ -431,7 +456,7 @@ static bool check_space(struct check *c) {
       (c->file->spec.sampler.type != SAMPLER_GRID || lattice_init(&grid, c->file->space, LATTICE_GRID, &err))) {
     check_constraints(c);
     warn_of_steps(c);
-    return true;
+    return check_points(c);
   }
   if (err.code == ERR_NO_MEMORY)
     return false;

@@ -487,3 +487,25 @@ bool exec_local_start(struct exec_local *executor, struct job_file *job, struct 
 bool exec_local_finish(struct exec_local *executor, struct id run, int32_t attempt, struct err *err) {
   return start(executor, run, attempt, NULL, err);
 }
+
+/* The job file was written just before the start. */
+static bool put_lost_note(const char *job_path, struct buf *out, struct err *err) {
+  struct stat st;
+  if (stat(job_path, &st) != 0)
+    return err_errno(err, errno, "cannot find %s", job_path);
+  buf_printf(out, "lost 1\nbegun_ms %lld\nended_ms %lld\n", (long long)st.st_mtim.tv_sec * 1000 + st.st_mtim.tv_nsec / 1000000,
+             (long long)clock_wall_ms(&clock_system));
+  return buf_ok(out, err);
+}
+
+bool exec_local_note_lost(const struct exec_local *executor, struct id run, int32_t attempt, struct buf *ret_text, struct err *err) {
+  AUTO_BUF struct buf job = BUF_INIT(PATH_SIZE), note = BUF_INIT(PATH_SIZE), beside = BUF_INIT(PATH_SIZE);
+  exec_local_path(executor, run, attempt, "job", &job);
+  exec_local_path(executor, run, attempt, "exit", &note);
+  exec_local_path(executor, run, attempt, "exit.new", &beside);
+  if (!buf_ok(&job, err) || !buf_ok(&note, err) || !buf_ok(&beside, err) || !put_lost_note(buf_text(&job), ret_text, err))
+    return false;
+  unlink(buf_text(&beside)); /* of a companion that died while it wrote */
+  return write_new(buf_text(&beside), buf_str(ret_text), err) &&
+         (rename(buf_text(&beside), buf_text(&note)) == 0 || err_errno(err, errno, "cannot write %s", buf_text(&note)));
+}

@@ -58,6 +58,10 @@ MUST_CHECK bool exec_local_start(struct exec_local *executor, struct job_file *j
 /* The companion of the attempt is gone, and has left its exit file: another one brings home what is left of output and artifacts, and then
  * tells the end. `on_gone` comes again. */
 MUST_CHECK bool exec_local_finish(struct exec_local *executor, struct id run, int32_t attempt, struct err *err);
+/* The companion is gone, has left no exit file, and its job is dead: leaves one that says `lost 1`, for exec_local_finish(), since what was
+ * printed and not sent is still there. `ret_text` is what it says. */
+MUST_CHECK bool exec_local_note_lost(const struct exec_local *executor, struct id run, int32_t attempt, struct buf *ret_text,
+                                     struct err *err);
 /* Was a companion ever started for the attempt, or may one just be starting? If not it can be started (again). */
 bool exec_local_was_started(const struct exec_local *executor, struct id run, int32_t attempt);
 /* An attempt that an earlier service started: watched again, or told gone, later, when it is. */

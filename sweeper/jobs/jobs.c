@@ -461,7 +461,7 @@ bool jobs_open_log(struct live_trial *trial, uint32_t attempt, struct err *err) 
 struct ending {
   struct live_trial *trial;
   uint32_t attempt;
-  bool ok;
+  bool ok, lost;
   companion_fn *done; /* NULL: nobody waits */
   void *ctx;
 };
@@ -483,7 +483,10 @@ static void over(struct ending *ending) {
     set_reason(trial, "the goal metric ended as NaN, and on_nan is fail");
     ending->ok = false;
   }
-  engine_exited(live->engine, trial->number, ending->attempt, ending->ok, live_now(live->all));
+  if (ending->lost)
+    engine_dead(live->engine, trial->number, ending->attempt, live_now(live->all));
+  else
+    engine_exited(live->engine, trial->number, ending->attempt, ending->ok, live_now(live->all));
   sweeps_kick(live->all);
   if (!sweeps_wait(live, trial, end_told, ending, &err))
     end_told(ending, &err);
@@ -538,6 +541,7 @@ static void note_start(struct live_trial *trial, int64_t begun) {
 
 struct exit_text {
   bool ok;       /* exit code 0 */
+  bool lost;     /* nobody saw the end */
   bool silent;   /* nothing was printed */
   int64_t ended; /* 0: it does not say */
 };
@@ -555,6 +559,8 @@ static void explain_limit(const struct live_trial *trial, struct str limit, int6
     snprintf(used, sizeof used, ": it used %.1f MB", (double)rss_peak / 1e6);
   snprintf(out, room, "ended for its %.*s%s%s%s", STR_ARG(str_slice(limit, 0, 40)), allowed[0] ? " of " : "", allowed, used);
 }
+
+static const char lost_reason[] = "its companion died, and nobody knows how the command ended";
 
 /* `name value` lines. */
 static struct exit_text read_exit(struct live_trial *trial, struct str text) {
@@ -574,6 +580,9 @@ static struct exit_text read_exit(struct live_trial *trial, struct str text) {
       ret.ok = is_code && number == 0;
       if (!ret.ok)
         snprintf(reason, sizeof reason, is_code ? "exit code %d" : "ended by signal %d", (int)number);
+    } else if (str_is(name, "lost")) {
+      ret.lost = true;
+      snprintf(reason, sizeof reason, "%s", lost_reason);
     } else if (str_is(name, "start_error")) {
       snprintf(reason, sizeof reason, "%.*s", STR_ARG(str_slice(value, 0, 380)));
     } else if (str_is(name, "artifacts_failed")) {
@@ -621,6 +630,7 @@ static void end_attempt(struct live_trial *trial, uint32_t attempt, struct str t
   int64_t now = live_wall(trial->sweep->all);
   trial->course->attempt_ended = MAX_OF(said.ended > 0 ? MIN_OF(said.ended, now) : now, trial->course->attempt_began); /* clocks jump */
   ending->ok = said.ok;
+  ending->lost = said.lost;
   /* A first attempt without output has no streams to complete; a later one's empty streams hide those of the one before. */
   if (said.silent && attempt == 1 && !trial->course->log)
     on_log_complete(ending, 0, NULL);
@@ -645,9 +655,22 @@ void companion_exited(struct live_trial *trial, int32_t attempt, struct str text
   end_attempt(trial, (uint32_t)attempt, text, done, ctx);
 }
 
+/* What it left is brought home by another companion, then its end is told. False: nobody can. */
+static bool bring_home(struct live_trial *trial, int32_t attempt, bool lost) {
+  struct sweeps *s = trial->sweep->all;
+  struct err err;
+  if (trial->course->finishers >= FINISHERS_MAX || !exec_local_finish(s->executor, trial->run, attempt, &err))
+    return false;
+  trial->course->finishers++;
+  log_warn("sweep", NULL, "%s: the companion of trial %u died when its job %s; another one brings home what is left", trial->sweep->name,
+           trial->number, lost ? "was not over" : "was over");
+  return true;
+}
+
 static void on_gone(void *ctx, struct id run, int32_t attempt, struct str exit_text) {
   struct sweeps *s = ctx;
   struct live_trial *trial = sweeps_trial(s, run);
+  AUTO_BUF struct buf lost = BUF_INIT(KIB);
   struct err err;
   bool current = false;
   if (s->stopping) /* whoever starts next finds it as it is */
@@ -658,14 +681,13 @@ static void on_gone(void *ctx, struct id run, int32_t attempt, struct str exit_t
     if (trial->course && row->attempt == (uint32_t)attempt)
       trial->course->adopted = false;
   }
-  if (current && exit_text.p && trial->course->finishers < FINISHERS_MAX && exec_local_finish(s->executor, run, attempt, &err)) {
-    trial->course->finishers++;
-    log_warn("sweep", NULL, "%s: the companion of trial %u died when its job was over; another one brings home what is left",
-             trial->sweep->name, trial->number);
-  } else if (current && exit_text.p) {
-    end_attempt(trial, (uint32_t)attempt, exit_text, NULL, NULL);
+  if (current && !exit_text.p && exec_local_note_lost(s->executor, run, attempt, &lost, &err))
+    exit_text = buf_str(&lost);
+  if (current && exit_text.p) {
+    if (!bring_home(trial, attempt, lost.n > 0))
+      end_attempt(trial, (uint32_t)attempt, exit_text, NULL, NULL);
   } else if (current) {
-    set_reason(trial, "its companion died, and nobody knows how the command ended");
+    set_reason(trial, lost_reason);
     engine_dead(trial->sweep->engine, trial->number, (uint32_t)attempt, live_now(s));
     sweeps_kick(s);
   } else if (trial && !exec_local_tidy(s->executor, run, attempt, &err)) {

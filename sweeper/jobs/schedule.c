@@ -699,11 +699,21 @@ static void place(struct schedule *s, uint32_t j, uint32_t n, struct schedule_pl
   *ret = (struct schedule_placement){.job = j, .owner = job->owner, .node = n, .count = slots, .slots = s->chosen};
 }
 
-bool schedule_next(struct schedule *s, struct schedule_placement *ret) {
-  unsigned first = 0; /* the size whose head is first of all that some node could hold */
+/* The size whose head is first of all that may go on and that some node could hold; 0: there is none. */
+static unsigned first_size(const struct schedule *s) {
+  unsigned first = 0;
   for (uint32_t b = bit_from(s->bucket_bits, 1); b != NONE; b = bit_from(s->bucket_bits, b + 1))
     if (b <= s->largest_up && (!first || entry_before(head_of(s, b), head_of(s, first))))
       first = b;
+  return first;
+}
+
+static uint32_t first_job(const struct schedule *s, unsigned size) {
+  return s->lines[head_of(s, size)->id].jobs.items[0].id;
+}
+
+bool schedule_next(struct schedule *s, struct schedule_placement *ret) {
+  unsigned first = first_size(s);
   if (!first)
     return false;
   uint32_t node = any_fitting_node(s, first);
@@ -720,7 +730,7 @@ bool schedule_next(struct schedule *s, struct schedule_placement *ret) {
   }
   if (node == NONE)
     return false;
-  place(s, s->lines[head_of(s, chosen)->id].jobs.items[0].id, node, ret);
+  place(s, first_job(s, chosen), node, ret);
   return true;
 }
 
@@ -757,6 +767,7 @@ void schedule_reason(const struct schedule *s, uint32_t j, struct buf *out) {
   const struct job *job = &s->jobs[j];
   const struct group *group = &s->groups[s->lines[job->line].group];
   size_t ahead = schedule_position(s, j);
+  unsigned first = first_size(s);
   if (job->state == JOB_PLACED)
     buf_puts(out, "it has its slots");
   else if (job->state == JOB_HELD)
@@ -769,7 +780,7 @@ void schedule_reason(const struct schedule *s, uint32_t j, struct buf *out) {
     buf_printf(out, "it wants %u slots, and the largest node that takes jobs has %u", job->slots, s->largest_up);
   else if (!group_may(group))
     buf_printf(out, "its sweep runs %u trials at once, and %u are allowed", group->running, group->max_parallel);
-  else if (ahead)
+  else if (first && first_job(s, first) != j)
     buf_printf(out, "%zu %s before it", ahead, ahead == 1 ? "job stands" : "jobs stand");
   else if (s->buckets[job->slots].kept != NONE)
     buf_printf(out, "it is next: a node is kept free until %u of its slots are", job->slots);

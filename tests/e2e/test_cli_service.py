@@ -155,6 +155,8 @@ class Runs(Case):
             self.assertEqual(self.json("run", "show", "@latest")["id"], newest)
             self.assertEqual(self.json("run", "ls", "-n", "2")["items"][0]["id"], newest)
             self.assertEqual(self.json("run", "ls", "-n", "2", "-e", "Default")["items"][0]["id"], newest)
+        made = [json.loads(self.out("api", "POST", "/runs", "-f", f"name=keyed-{i}"))["id"] for i in range(6)]  # with an Idempotency-Key
+        self.assertEqual([row["id"] for row in self.json("run", "ls", "-n", "6")["items"]], made[::-1])
 
     def test_params(self):
         self.assertRegex(self.out("run", "params", self.a), r"^lr +0\.01\noptimizer +adam\n$")

@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
 """The companion against a stand-in service: output byte for byte, verdicts, kill ladders, a service that goes away, limits."""
-import hashlib, http.server, json, os, pathlib, shutil, signal, socketserver, subprocess, sys, tempfile, threading, time, unittest, urllib.parse
+import hashlib, http.server, json, os, pathlib, shutil, signal, socketserver, subprocess, sys, tempfile, threading, time, unittest, urllib.parse, uuid
 
 BIN = pathlib.Path(sys.argv.pop(1)).resolve().parent
 EXEC = BIN / "winnow-exec"
-RUN = "0123456789abcdef0123456789abcdef"
+RUN = uuid.uuid4().hex  # control groups are named after it: two of these tests at once have two
 
 
 class Service:
@@ -17,6 +17,9 @@ class Service:
         self.stop, self.fenced, self.tokens, self.requests = False, False, set(), 0
         self.files, self.file_answers = [], []  # pieces of metric files; statuses of the first of them, the others are taken
         self.server = None
+        self.hears = threading.Event()  # while it is clear the next piece of output gets no answer
+        self.hears.set()
+        self.unanswered = 0
         self.up()
 
     def up(self):
@@ -78,6 +81,9 @@ class Service:
         prefix = f"/api/v1/companion/{RUN}/1"
         assert url.path.startswith(prefix), url.path
         what = url.path[len(prefix):]
+        if what == "/output" and not self.hears.is_set() and not self.unanswered:
+            self.unanswered += 1
+            self.hears.wait()
         with self.lock:
             self.requests += 1
             self.tokens.add(headers.get("Authorization"))
@@ -301,6 +307,18 @@ time.sleep(600)
         self.service.up()
         self.assertEqual(process.wait(120), 0)
         self.assertEqual(len(self.service.output["stdout"]), 8000000)
+        self.assertGreaterEqual(self.service.skipped, 6000000)
+
+    def test_a_service_that_does_not_answer_is_not_waited_for_when_the_spool_is_full(self):
+        self.service.hears.clear()
+        try:
+            process = self.start(["sh", "-c", "echo first; sleep 0.5; head -c 8000000 /dev/zero; while [ ! -e seen ]; do sleep 0.1; done"], spool_max=1000000)
+            self.wait(lambda: self.service.skipped, "a cut", 25)  # sooner than the unanswered request's own end, after 30 s
+        finally:
+            self.service.hears.set()
+        (self.dir / "seen").touch()
+        self.assertEqual(process.wait(120), 0)
+        self.assertEqual(len(self.service.output["stdout"]), 8000006)
         self.assertGreaterEqual(self.service.skipped, 6000000)
 
     def test_output_beyond_the_spool_freezes_the_job(self):

@@ -64,6 +64,11 @@ class Idempotency(unittest.TestCase):
         self.assertEqual(len(ids), 4)
         self.assertEqual(self.post("/models", {"name": "key of a path"}, key).status, 201)
 
+    def test_runs_made_with_keys_sort_by_age(self):
+        before = self.post("/runs", {}, None).json["id"]
+        made = [self.post("/runs", {}, uuid.uuid4().hex).json["id"] for _ in range(10)]
+        self.assertEqual([before, *made], sorted([before, *made]))
+
     def test_after_an_error_the_key_is_free(self):
         key = uuid.uuid4().hex
         self.assertEqual(self.post("/experiments", {"nam": "x"}, key).status, 400)
@@ -109,9 +114,10 @@ class Restart(unittest.TestCase):
             again = post("/experiments", {"name": "kept"}, "k1")
             self.assertEqual((again.status, again.body), (first.status, first.body))
             # As a crash in the middle leaves it: begun, and nothing more known.
-            s.sql("update winnow.idempotency set status = null, content_type = null, answer = null, created = created - 100000")
+            s.sql("update winnow.idempotency set status = null, content_type = null, answer = null")
             again = post("/runs", {"name": "r"}, "k2")
-            self.assertEqual((again.status, again.json["id"]), (201, run))  # the key makes the id: doing it again is safe
+            self.assertEqual((again.status, again.json["id"]), (201, run))  # key and time make the id: doing it again is safe
+            self.assertEqual(post("/runs", {"name": "r"}, "k2").headers["Idempotent-Replayed"], "true")
             unknown = post("/models", {"name": "m"}, "k3")
             self.assertEqual((unknown.status, unknown.json["code"]), (503, "unknown_outcome"))
             self.assertIn("another", unknown.json["hint"])

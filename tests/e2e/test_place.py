@@ -150,6 +150,8 @@ class Snapshots(Base):
             self.assertEqual(answer.json["errors"][0]["line"], 1)
         file.write_bytes(head.encode() + b"name: caf\xe9\n")
         self.assertRegex(self.cli("sweep", "create", file, "--dry-run", code=1).stderr, r"sweep\.yaml:3:10: the text is not valid UTF-8")
+        file.write_bytes(head.encode() + b"name: a\x00b\n")
+        self.assertRegex(self.cli("sweep", "create", file, "--dry-run", code=1).stderr, r"sweep\.yaml:3:8: .*control")
         file.write_text(f"{head}program: train.py\n")
         shown = self.cli("sweep", "create", file, "--dry-run", "-o", "json")
         self.assertIn("warning: program: there is no", shown.stderr)

@@ -321,6 +321,9 @@ class Queue(Base):
         self.cli("nodes", "resume", node)
         self.patch(f"sweeps/{low}", {"priority": 3})
         self.assertEqual([e["name"] for e in self.queue()], ["low", "high", "paused"])
+        self.cli("sweep", "edit", low, "--priority", "-1")
+        self.assertEqual([(e["name"], e["priority"]) for e in self.queue()], [("high", 2), ("paused", 0), ("low", -1)])
+        self.patch(f"sweeps/{low}", {"priority": 3})
         picked = self.ok(self.s.post(f"/api/v1/sweeps/{high}/trials", {"params": {"a": 3}}), 201)
         wait(lambda: picked["run_id"] in self.order(), "the trial that was picked")
         self.assertEqual([e["run_id"] for e in self.queue() if e["name"] == "high"], [picked["run_id"]])  # before the sampler's next

@@ -27,16 +27,14 @@ static void put_event(struct json_writer *w, const char *id, int64_t time, const
   jw_object_end(w);
 }
 
-static void put_stored_events(struct json_writer *w, const struct pg_reply *reply, size_t rows) {
-  for (size_t i = 0; i < rows; i++) {
-    char id[24];
-    snprintf(id, sizeof id, "%lld", (long long)pg_int(reply, i, 0));
-    AUTO_BUF struct buf kind = BUF_INIT(KIB), subject = BUF_INIT(4 * KIB);
-    buf_add_str(&kind, pg_text(reply, i, 2));
-    buf_add_str(&subject, pg_text(reply, i, 3));
-    put_event(w, id, pg_int(reply, i, 1), buf_text(&kind), buf_text(&subject), pg_text(reply, i, 4), pg_text(reply, i, 5),
-              pg_text(reply, i, 6), pg_text(reply, i, 7));
-  }
+static void put_stored_event(struct json_writer *w, const struct pg_reply *reply, size_t row) {
+  char id[24];
+  snprintf(id, sizeof id, "%lld", (long long)pg_int(reply, row, 0));
+  AUTO_BUF struct buf kind = BUF_INIT(KIB), subject = BUF_INIT(4 * KIB);
+  buf_add_str(&kind, pg_text(reply, row, 2));
+  buf_add_str(&subject, pg_text(reply, row, 3));
+  put_event(w, id, pg_int(reply, row, 1), buf_text(&kind), buf_text(&subject), pg_text(reply, row, 4), pg_text(reply, row, 5),
+            pg_text(reply, row, 6), pg_text(reply, row, 7));
 }
 
 static void begin_items(struct json_writer *w, struct buf *body) {
@@ -51,8 +49,13 @@ static bool has_more(const struct events_op *op, const struct pg_reply *events) 
   return pg_rows(events) > (size_t)op->limit;
 }
 
+static size_t stored_count(const struct events_op *op, const struct pg_reply *events) {
+  return MIN_OF(pg_rows(events), (size_t)op->limit);
+}
+
 static void put_stored(const struct events_op *op, struct json_writer *w, const struct pg_reply *events) {
-  put_stored_events(w, events, MIN_OF(pg_rows(events), (size_t)op->limit));
+  for (size_t i = 0; i < stored_count(op, events); i++)
+    put_stored_event(w, events, i);
 }
 
 static void end_items(const struct events_op *op, struct json_writer *w, const struct pg_reply *events) {
@@ -88,6 +91,26 @@ static struct events_op *new_op(struct http_req *req) {
 
 /* ---- of a run ---- */
 
+static void put_attempt_event(struct json_writer *w, const char *hex, const struct pg_reply *attempts, size_t row) {
+  char id[40];
+  snprintf(id, sizeof id, "attempt-%lld-%s", (long long)pg_int(attempts, row, 0), pg_bool(attempts, row, 1) ? "began" : "ended");
+  put_event(w, id, pg_int(attempts, row, 2), "run.state", hex, STR_NONE, pg_text(attempts, row, 3), pg_text(attempts, row, 4),
+            pg_text(attempts, row, 5));
+}
+
+/* By time; what its attempts came to after the last of a page that is not the last belongs to the next one. */
+static void put_stored_and_attempts(const struct events_op *op, struct json_writer *w, const char *hex, const struct pg_reply *events,
+                                    const struct pg_reply *attempts) {
+  size_t count = stored_count(op, events), next = 0;
+  for (size_t i = 0; i < count; i++) {
+    for (; next < pg_rows(attempts) && pg_int(attempts, next, 2) <= pg_int(events, i, 1); next++)
+      put_attempt_event(w, hex, attempts, next);
+    put_stored_event(w, events, i);
+  }
+  for (; next < pg_rows(attempts) && !has_more(op, events); next++)
+    put_attempt_event(w, hex, attempts, next);
+}
+
 /* The end that is on the row: of a process, or of a run that only was tracked, by somebody without a name (else it was noted). */
 static void put_end(struct json_writer *w, const char *hex, const struct run_row *row) {
   bool tracked = !row->executor.p && !row->is_trial;
@@ -95,7 +118,7 @@ static void put_end(struct json_writer *w, const char *hex, const struct run_row
             STR("RUNNING"), str_of(run_state_name(row->state)), row->state_reason);
 }
 
-/* Creation is on the row, and mostly the end; what lies between was noted. */
+/* Creation is on the row, and mostly the end; attempts have rows of their own; the rest was noted. */
 static void on_run_events(void *ctx, const struct pg_reply *reply) {
   struct events_op *op = ctx;
   struct err err;
@@ -114,7 +137,7 @@ static void on_run_events(void *ctx, const struct pg_reply *reply) {
   if (op->after == 0)
     put_event(&w, "created", row.created, "run.created", hex, row.user_id.n ? row.user_id : STR_NONE, STR_NONE,
               str_of(row.executor.p ? "QUEUED" : "RUNNING"), STR_NONE);
-  put_stored(op, &w, events);
+  put_stored_and_attempts(op, &w, hex, events, pg_nth(reply, 3));
   if (!has_more(op, events) && run_state_is_final(row.state) && !pg_bool(pg_nth(reply, 2), 0, 0))
     put_end(&w, hex, &row);
   end_items(op, &w, events);
@@ -130,6 +153,9 @@ static bool read_run_events(struct events_op *op, struct err *err) {
   pg_put_uuid(args, op->run);
   put_page(args, op);
   pg_put_uuid(pg_batch_add(&batch, STMT_RUN_END_TOLD), op->run);
+  args = pg_batch_add(&batch, STMT_RUN_ATTEMPT_EVENTS);
+  pg_put_uuid(args, op->run);
+  pg_put_int(args, op->after);
   return pg_run_batch(web_app(op->req)->pg, &batch, 0, on_run_events, op, err);
 }
 

@@ -352,6 +352,7 @@ static void ids_sort_by_age_and_round_trip(void **state UNUSED) {
     char text[ID_HEX_LEN + 1];
     id_format(id, text);
     assert_true(id_parse(str_of(text), &back) && id_eq(id, back));
+    assert_true(id_eq(id, id_at(clock_wall_ms(&fake.clock), id.bytes)));
     before = id;
   }
   struct id id;

@@ -66,6 +66,9 @@ static void order_and_reasons(void **state) {
   reason(s, b, "it is next: all slots are in use");
   reason(s, a, "1 job stands before it");
   reason(s, d, "2 jobs stand before it");
+  schedule_job_set(s, b, 0, true);
+  reason(s, a, "it is next: all slots are in use"); /* who is held stands before nobody */
+  schedule_job_set(s, b, 0, false);
   schedule_job_remove(s, c);
   placed(s, b); /* the older */
   schedule_job_set(s, a, 0, true);

@@ -363,6 +363,7 @@ static void mistakes_name_place_and_meaning(void **state) {
       {HEAD "metric: a\nearly_terminate: {min_iter: 1}\n", "sweep.yaml:4:18: \"type\" is missing in early_terminate", ""},
       {HEAD "method: grid\nsampler: tpe\n", "sweep.yaml:4:10: method grid and sampler tpe do not go together", ""},
       {HEAD "method: custom\n", "sweep.yaml:3:9: a custom scheduler is Python", "use method: bayes"},
+      {HEAD "fixed_first:\n  - {x: 1}\n  - {x: 7}\n", "sweep.yaml:5:9: fixed_first[1]: \"params.x\" must be from 0.0 to 1.0", ""},
       {HEAD "fixed_first: [{y: 1}]\n", "sweep.yaml:3:16: \"y\" is no parameter", ""},
       {HEAD "command: [\"${program}\"]\n", "sweep.yaml:3:10: the command uses ${program}", "add program"},
       {HEAD "command: [python3, \"${arg}\"]\n", "sweep.yaml:3:20: the macro \"${arg}\" is not known", "${args}"},
