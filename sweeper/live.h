@@ -241,6 +241,7 @@ struct sweeps {
   bool ready, stopping;
   struct list sweeps; /* oldest first */
   struct list damaged;
+  struct list resting; /* jobs of those */
   struct map by_id;
   struct id_map by_run;
   struct schedule *schedule;
@@ -436,8 +437,8 @@ void jobs_start(struct live_trial *trial, uint32_t attempt);
 void jobs_end(struct live_trial *trial);
 /* True when something was placed. */
 bool jobs_place(struct sweeps *s);
-/* After a start: the slots of what runs. */
-void jobs_hold(struct live_trial *trial, const struct engine_trial *row);
+/* After a start: the slots of an attempt that runs, those that were noted if they are free. False: there are not enough. */
+MUST_CHECK bool jobs_hold(struct sweeps *s, struct live_trial *trial, int32_t attempt, const struct schedule_want *want, uint32_t *ret_job);
 /* And its companion. */
 void jobs_adopt(struct live_trial *trial, const struct engine_trial *row);
 void jobs_tick(struct sweeps *s);
@@ -448,6 +449,18 @@ bool jobs_are_over(const struct sweeps *s);
 void jobs_forget(struct live_trial *trial);
 /* The directory is there, or could not be made. */
 void jobs_made(struct live_trial *trial, uint32_t attempt, const struct err *failed);
+
+/* resting.c
+ * What runs here for a damaged sweep, or for a launched run that is. It is known by what lies on the disk alone, keeps its slots until it
+ * has ended, and is ended when a person says so. What it printed and how it ended stay on the disk until the row is mended. */
+/* Once the sweeps that are not damaged have their jobs. */
+void resting_find(struct sweeps *s);
+void resting_tick(struct sweeps *s);
+/* All of them are to end; the longest grace. */
+int64_t resting_end_all(struct sweeps *s);
+/* Was it one of them? Its companion is gone, and with it its job. */
+bool resting_is_gone(struct sweeps *s, struct id run, int32_t attempt);
+void resting_forget_all(struct sweeps *s);
 
 /* queue.c */
 int64_t queue_priority_of(const struct live_trial *trial);
@@ -463,7 +476,7 @@ void gpu_series_free(struct gpu_series *series); /* after the work pool */
 MUST_CHECK bool job_gpus_variables(const struct live_trial *trial, struct arena *arena, struct spec_pairs *ret, struct err *err);
 MUST_CHECK bool job_gpus_note(const struct live_trial *trial, int32_t attempt, struct err *err);
 /* The slots of the GPUs that were noted, as far as they are here and free; how many. */
-unsigned job_gpus_noted(const struct live_trial *trial, int32_t attempt, uint16_t slots[SCHEDULE_SLOTS_MAX]);
+unsigned job_gpus_noted(const struct sweeps *s, struct id run, int32_t attempt, uint16_t slots[SCHEDULE_SLOTS_MAX]);
 
 /* job_make.c */
 /* Do its attempts run in copies of a snapshot? */

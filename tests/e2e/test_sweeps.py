@@ -512,7 +512,7 @@ class Local(Base):
                 self.assertRegex(shown["state_reason"], f"damaged: .*trial 0 .*{run}.*{word}.*nothing of it was changed: mend the row")
                 self.assertEqual([s["state_reason"] for s in self.ok(self.s.get("/api/v1/sweeps"))["items"]], [None, shown["state_reason"]])
                 self.assertEqual([t["run_id"] for t in self.trials(hurt)], [t["run_id"] for t in trials])
-                for path in (f"sweeps/{hurt}/pause", f"sweeps/{hurt}/ask", f"runs/{run}/retry", f"runs/{trials[1]['run_id']}/stop"):
+                for path in (f"sweeps/{hurt}/pause", f"sweeps/{hurt}/ask", f"runs/{run}/retry", f"runs/{run}/stop"):
                     refused = self.s.post(f"/api/v1/{path}")
                     self.assertEqual(refused.status, 409, refused)
                     self.assertIn("damaged", refused.json["detail"])
@@ -536,24 +536,80 @@ class Local(Base):
             pathlib.Path(f"{gate}.one").touch()
             wait(lambda: self.states(sweep) == ["FINISHED", "RUNNING"], "the first trial, and another one")
             run = self.trials(sweep)[1]["run_id"]
-            used = lambda: self.ok(self.s.get("/api/v1/nodes"))["items"][0]["slots"]["used"]
-            for change, back, slots in (("version = -version", "version = -version", 1), ("trial = -1 - trial", "trial = -1 - trial", 0)):
+            for change, has_strangers in (("version = -version", False), ("trial = -1 - trial", True)):
                 self.s.sql(f"update winnow.run set {change} where sweep_id = '{sweep}'")
                 self.s.kill()
                 self.s.start()
                 self.assertIn("damaged: ", self.sweep(sweep)["state_reason"])
                 self.assertEqual(self.s.post(f"/api/v1/companion/{run}/1/heartbeat").status, 503)
-                self.assertEqual(self.s.post(f"/api/v1/companion/{'7' * 32}/1/heartbeat").status, 503 if slots == 0 else 409)
-                self.assertEqual(used(), slots)
-                self.s.sql(f"update winnow.run set {back} where sweep_id = '{sweep}'")
+                self.assertEqual(self.s.post(f"/api/v1/companion/{'7' * 32}/1/heartbeat").status, 503 if has_strangers else 409)
+                self.assertEqual(self.used(), 1)
+                self.s.sql(f"update winnow.run set {change} where sweep_id = '{sweep}'")
             self.s.sql(f"update winnow.run set version = -version where sweep_id = '{sweep}'")
             self.s.kill()
             self.s.start()
             self.assertTrue(self.alive())
-            self.assertEqual(used(), 1)
+            self.assertEqual(self.used(), 1)
             self.assertEqual(self.s.request("DELETE", f"/api/v1/sweeps/{sweep}").status, 204)
-            self.assertEqual(used(), 0)
-            wait(lambda: not self.alive(), "the end of its job")
+            wait(lambda: self.used() == 0, "a free slot")
+            self.assertFalse(self.alive())
+
+    def test_a_damaged_sweeps_jobs_keep_their_slots_and_can_be_ended(self):
+        """Whatever cannot be read of it: nobody else gets their slots before they have ended, and its rows stay as they are."""
+        with Service(WINNOW, arguments=["--slots", "2"]) as self.s:
+            _, sweep = self.held_back(name="hurt", method="random", run_cap=4, max_parallel=1, resources={"slots": 2})
+            wait(lambda: self.states(sweep) == ["RUNNING"], "a trial")
+            run = self.trials(sweep)[0]["run_id"]
+            spec = self.s.sql(f"select spec from winnow.sweep where id = '{sweep}'").replace("'", "''")
+            rows = f"select version, state, cause, dead from winnow.run where id = '{run}'"
+            before = self.s.sql(rows)
+            self.restarted_with_spec(sweep, "{")
+            self.assertEqual(self.used(), 2)
+            waiting = self.ok(self.s.post("/api/v1/runs", {"command": ["true"]}), 201)["id"]
+            entry, = wait(lambda: self.ok(self.s.get("/api/v1/queue"))["items"], "a queue")
+            self.assertEqual(entry["run_id"], waiting)
+            self.assertEqual(self.s.post(f"/api/v1/sweeps/{sweep}/stop", unix=False).status, 401)
+            self.assertTrue(self.alive())
+            told = self.ok(self.s.post(f"/api/v1/sweeps/{sweep}/stop"))
+            self.assertRegex(told["state_reason"], "damaged: ")
+            wait(lambda: self.ok(self.s.get(f"/api/v1/runs/{waiting}"))["state"] == "FINISHED", "its turn")
+            self.assertFalse(self.alive())
+            self.ok(self.s.post(f"/api/v1/sweeps/{sweep}/stop"))
+            self.assertEqual((self.s.sql(rows), self.used()), (before, 0))
+
+            # Once it is mended it is known how that one ended, and the sweep goes on.
+            self.restarted_with_spec(sweep, spec)
+            wait(lambda: self.states(sweep) == ["FAILED", "RUNNING"], "the next trial")
+            self.assertIn("told to end it", self.trials(sweep)[0]["state_reason"])
+
+            # One run of a sweep of which a row is damaged.
+            second = self.trials(sweep)[1]["run_id"]
+            self.s.sql(f"update winnow.run set version = -version where id = '{run}'")
+            self.s.kill()
+            self.s.start()
+            self.assertEqual((self.used(), self.s.post(f"/api/v1/runs/{run}/stop").status), (2, 409))
+            self.assertEqual(self.ok(self.s.post(f"/api/v1/runs/{second}/stop"))["state"], "RUNNING")
+            wait(lambda: self.used() == 0, "free slots")
+            self.assertFalse(self.alive())
+            self.s.sql(f"update winnow.run set version = -version where id = '{run}'")
+
+            # A service that ends with its jobs ends those too.
+            self.restarted_with_spec(sweep, spec)
+            wait(lambda: self.states(sweep) == ["FAILED", "FAILED", "RUNNING"], "the next trial")
+            self.restarted_with_spec(sweep, "{")
+            self.assertTrue(self.alive())
+            self.assertEqual(self.s.post("/api/v1/shutdown?now=true").status, 202)
+            self.assertEqual(self.s.process.wait(60), 0)
+            self.assertFalse(self.alive())
+            self.assertNotIn("have not ended in their time", self.s.log())
+
+    def restarted_with_spec(self, sweep, spec):
+        self.s.sql(f"update winnow.sweep set spec = '{spec}' where id = '{sweep}'")
+        self.s.kill()
+        self.s.start()
+
+    def used(self):
+        return self.ok(self.s.get("/api/v1/nodes"))["items"][0]["slots"]["used"]
 
     def test_a_damaged_sweep_can_be_deleted(self):
         with Service(WINNOW, arguments=["--slots", "2"]) as self.s:

@@ -22,6 +22,14 @@ static void reply_sweep(struct sweep_op *op, int status, const struct live_sweep
   sweep_op_reply(op, status, &body);
 }
 
+static void reply_damaged(struct sweep_op *op, const struct damaged_sweep *sweep) {
+  struct buf body = BUF_INIT(SWEEP_REPLY_MAX);
+  struct json_writer w;
+  jw_init(&w, &body);
+  damaged_put(sweep, &w);
+  sweep_op_reply(op, 200, &body);
+}
+
 static void on_changed(void *ctx, const struct err *err) {
   struct sweep_op *op = ctx;
   if (err)
@@ -209,13 +217,14 @@ static void on_sweep(void *ctx, const struct pg_reply *row) {
     sweep_op_fail(op, &err);
     return;
   }
+  if (damaged) {
+    reply_damaged(op, damaged);
+    return;
+  }
   struct buf body = BUF_INIT(SWEEP_REPLY_MAX);
   struct json_writer w;
   jw_init(&w, &body);
-  if (damaged)
-    damaged_put(damaged, &w);
-  else
-    params_order_put_summary(&w, summary, pg_text(row, 0, 2));
+  params_order_put_summary(&w, summary, pg_text(row, 0, 2));
   sweep_op_reply(op, 200, &body);
 }
 
@@ -316,10 +325,28 @@ static void get_sweeps(struct http_req *req) {
 
 static const enum live_action act_pause = LIVE_PAUSE, act_resume = LIVE_RESUME, act_stop = LIVE_STOP, act_drain = LIVE_DRAIN;
 
+/* Of a sweep that is damaged its jobs can be ended, and that is all. */
+static void on_not_live_to_stop(void *ctx, const struct pg_reply *row) {
+  struct sweep_op *op = ctx;
+  struct err err;
+  struct sweeps *sweeps = web_app(op->req)->sweeps;
+  const struct damaged_sweep *damaged = sweeps_damaged(sweeps, op->id);
+  if (!damaged || !pg_ok(row, &err) || !pg_rows(row)) {
+    sweep_op_not_live(op, row);
+    return;
+  }
+  if (!sweep_op_may_steer(op->req, true, &err)) {
+    sweep_op_fail(op, &err);
+    return;
+  }
+  sweeps_end_resting(sweeps, op->id);
+  reply_damaged(op, damaged);
+}
+
 static void post_action(struct http_req *req) {
   struct err err;
   const enum live_action *action = http_req_route(req)->arg;
-  struct sweep_op *op = sweep_op_live(req);
+  struct sweep_op *op = sweep_op_live_or(req, *action == LIVE_STOP ? on_not_live_to_stop : sweep_op_not_live);
   if (op && (!live_act(op->sweep, *action, &err) || !sweeps_wait(op->sweep, NULL, on_changed, op, &err)))
     sweep_op_fail(op, &err);
 }
@@ -430,7 +457,7 @@ const struct route sweep_routes[] = {
      .summary = "Delete a sweep that is over, or damaged, with its runs"},
     ROUTE_ACT("/sweeps/{id}/pause", &act_pause, "Start no new trials"),
     ROUTE_ACT("/sweeps/{id}/resume", &act_resume, "Go on"),
-    ROUTE_ACT("/sweeps/{id}/stop", &act_stop, "End it, and its running trials"),
+    ROUTE_ACT("/sweeps/{id}/stop", &act_stop, "End it, and its running trials; of one that is damaged, its jobs"),
     ROUTE_ACT("/sweeps/{id}/drain", &act_drain, "End it when the running trials have ended"),
     {.method = HTTP_POST,
      .path = "/sweeps/{id}/clone",
