@@ -160,8 +160,8 @@ static void reply_run(struct run_op *op, const struct pg_reply *reply) {
 }
 
 /* Of a trial those of its sweep's file come first, in its order. `text` holds them. */
-static void order_params(struct run_row *row, struct str spec, struct buf *text) {
-  AUTO_JSON json_t *declared = params_declared(spec), *stored = NULL, *params = NULL;
+static void order_params(struct run_row *row, struct str order, struct buf *text) {
+  AUTO_JSON json_t *declared = params_declared(order), *stored = NULL, *params = NULL;
   struct err ignored; /* then it is shown as it is stored */
   struct json_writer w;
   if (!declared || !json_read(row->params, &stored, &ignored) || !(params = params_in_order_flat(declared, stored)))
@@ -212,7 +212,7 @@ static void on_settled(void *ctx, const struct err *err) {
   AUTO_PG_BATCH struct pg_batch batch = PG_BATCH_INIT;
   pg_put_uuid(pg_batch_add(&batch, STMT_RUN_GET), op->id);
   pg_put_uuid(pg_batch_add(&batch, STMT_RUN_ATTEMPTS), op->id);
-  pg_put_uuid(pg_batch_add(&batch, STMT_SWEEP_SPEC_OF_TRIAL), op->id);
+  pg_put_uuid(pg_batch_add(&batch, STMT_PARAMS_ORDER_OF_TRIAL), op->id);
   run_sources_ask(&batch, op->id);
   if (!pg_run_batch(pool(op), &batch, 0, on_got, op, &why))
     fail(op, &why);

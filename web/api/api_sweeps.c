@@ -224,7 +224,7 @@ static void on_sweep(void *ctx, const struct pg_reply *row) {
   struct buf body = BUF_INIT(SWEEP_REPLY_MAX);
   struct json_writer w;
   jw_init(&w, &body);
-  params_order_put_summary(&w, summary, pg_text(row, 0, 2));
+  params_order_put_summary(&w, summary, pg_text(row, 0, 3), pg_text(row, 0, 2));
   sweep_op_reply(op, 200, &body);
 }
 
@@ -263,7 +263,7 @@ static void on_sweep_list(void *ctx, const struct pg_reply *rows) {
     else if (damaged)
       damaged_put(damaged, &w);
     else if (!pg_is_null(rows, i, 3))
-      params_order_put_summary(&w, pg_jsonb(rows, i, 3), pg_text(rows, i, 4));
+      params_order_put_summary(&w, pg_jsonb(rows, i, 3), pg_text(rows, i, 5), pg_text(rows, i, 4));
   }
   jw_array_end(&w);
   if (pg_rows(rows) > count) {
