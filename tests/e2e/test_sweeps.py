@@ -603,6 +603,38 @@ class Local(Base):
             self.assertFalse(self.alive())
             self.assertNotIn("have not ended in their time", self.s.log())
 
+    def test_a_damaged_launched_run_can_be_deleted(self):
+        """Whichever protocol it is deleted by, before the damage is found or after: its job ends, and it can be purged."""
+        delete = {"ours": lambda run: self.assertEqual(self.s.request("DELETE", f"/api/v1/runs/{run}").status, 204),
+                  "mlflow": lambda run: self.ok(self.s.post("/api/2.0/mlflow/runs/delete", {"run_id": run}))}
+        with Service(WINNOW, arguments=["--slots", "2"]) as self.s:
+            for how, damage in (("ours", "set spec = '{'"), ("mlflow", "set why = -1")):
+                command = ["sh", "-c", f"until [ -e {self.s.home}/gate-never ]; do sleep 0.05; done"]
+                run, early = (self.ok(self.s.post("/api/v1/runs", {"command": command, "stop_grace": 1}), 201)["id"] for _ in range(2))
+                for one in (run, early):
+                    wait(lambda: self.s.sql(f"select state from winnow.run where id = '{one}'") == "2", "the start")
+                delete[how](early)
+                self.s.sql(f"update winnow.sweep {damage} where single")
+                self.s.kill()
+                self.s.start()
+                self.assertRegex(self.ok(self.s.get(f"/api/v1/runs/{run}"))["state_reason"], "damaged: .*launch it again")
+                self.assertEqual(self.used(), 2)
+                self.purge()
+                self.assertEqual(self.s.sql("select count(*) from winnow.run"), "2")
+                for one in (run, early, run):
+                    delete[how](one)
+                wait(lambda: self.used() == 0, "free slots")
+                self.assertFalse(self.alive())
+                self.assertEqual(self.s.sql("select distinct state, end_time is not null, state_reason from winnow.run"), "7|t|deleted while it was damaged")
+                self.s.kill()
+                self.s.start()
+                self.assertNotIn("damaged", self.ok(self.s.get(f"/api/v1/runs/{run}"))["state_reason"][:8])
+                self.purge()
+                self.assertEqual(self.s.sql("select (select count(*) from winnow.run), (select count(*) from winnow.sweep)"), "0|0")
+
+    def purge(self):
+        self.assertEqual(self.s.post("/api/v1/admin/purge", {"older_than": 0}).status, 200)
+
     def restarted_with_spec(self, sweep, spec):
         self.s.sql(f"update winnow.sweep set spec = '{spec}' where id = '{sweep}'")
         self.s.kill()
@@ -629,7 +661,7 @@ class Local(Base):
             self.assertEqual(self.s.get(f"/api/v1/sweeps/{sweep}").status, 404)
             wait(lambda: not self.alive(), "the end of its job")
             self.assertEqual(self.s.sql("select state, end_time is not null, state_reason from winnow.run where trial is not null"), "7|t|its damaged sweep was deleted")
-            self.assertEqual(self.s.post("/api/v1/admin/purge", {"older_than": 0}).status, 200)
+            self.purge()
             self.assertEqual(self.s.sql("select (select count(*) from winnow.run), (select count(*) from winnow.sweep)"), "0|0")
 
     def alive(self):

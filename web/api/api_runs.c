@@ -467,7 +467,13 @@ static void on_moved(void *ctx, const struct pg_reply *reply) {
   }
 }
 
-static void move_run(struct http_req *req, enum stmt stmt, int status) {
+static void on_deleted(void *ctx, const struct pg_reply *reply) {
+  const struct run_op *op = ctx;
+  tracking_deleted(op->req, op->id, pg_nth(reply, 0));
+  on_moved(ctx, reply);
+}
+
+static void move_run(struct http_req *req, enum stmt stmt, pg_done_fn *done, int status) {
   AUTO_PG_BATCH struct pg_batch batch = PG_BATCH_INIT;
   struct run_op *op = new_op(req);
   struct err err;
@@ -478,22 +484,18 @@ static void move_run(struct http_req *req, enum stmt stmt, int status) {
     fail(op, &err);
     return;
   }
-  struct pg_args *args = pg_batch_add(&batch, stmt);
-  pg_put_uuid(args, op->id);
-  pg_put_int(args, tracking_now(req));
-  pg_put_text(args, tracking_actor(req));
-  pg_put_int(args, tracking_pass(req, op->id));
+  tracking_put_move(pg_batch_add(&batch, stmt), req, stmt, op->id);
   pg_put_uuid(pg_batch_add(&batch, STMT_RUN_GET), op->id);
-  if (!pg_run_batch(pool(op), &batch, 0, on_moved, op, &err))
+  if (!pg_run_batch(pool(op), &batch, 0, done, op, &err))
     fail(op, &err);
 }
 
 static void delete_run(struct http_req *req) {
-  move_run(req, STMT_RUN_DELETE, 204);
+  move_run(req, STMT_RUN_DELETE, on_deleted, 204);
 }
 
 static void restore_run(struct http_req *req) {
-  move_run(req, STMT_RUN_RESTORE, 200);
+  move_run(req, STMT_RUN_RESTORE, on_moved, 200);
 }
 #define ROW(method_word, path_text, policy_word, handler_fn, text, request)                                                                \
   {                                                                                                                                        \
