@@ -123,6 +123,8 @@ bool live_is_over(const struct live_sweep *sweep);
 /* As api.md shows them. */
 void live_put_sweep(const struct live_sweep *sweep, struct json_writer *w);
 void live_put_trial(const struct live_trial *trial, struct json_writer *w);
+/* Why its trials wait that are QUEUED, where that is the sweep's own doing; NULL: it is not. */
+const char *live_wait_reason(const struct live_sweep *sweep);
 /* In the order of the sweep's file. NULL without memory; the caller owns it. */
 json_t *live_params(const struct live_trial *trial);
 /* "made": the method that made a point (null: a person), the results and the pending trials that it knew; how many results there were when

@@ -64,9 +64,9 @@ from sweep
 where deleted_at is null and not single and ($1::int2 is null or state = $1) and ($2::int8 is null or (created, id) < ($2, $3::uuid))
 order by created desc, id desc limit $4;
 
--- name: sweep_source (uuid) -> (text, text, text) repeatable
--- Name, directory, the normal form: with the snapshot and the environment of the first time.
-select name, directory, spec from sweep where id = $1 and deleted_at is null and not single;
+-- name: sweep_source (uuid) -> (text, text, text, jsonb) repeatable
+-- Name, directory, the normal form: with the snapshot and the environment of the first time; what was changed while it ran.
+select name, directory, spec, edits from sweep where id = $1 and deleted_at is null and not single;
 
 -- name: sweep_spec (uuid) -> (text, int8) repeatable
 -- Its normal form, and the seed.

@@ -113,6 +113,37 @@ class AskTell(Base):
         for path in ("output", "heartbeat", "exited"):
             self.assertIn(self.s.post(f"/api/v1/companion/{first['run_id']}/1/{path}", unix=False).status, (401, 403))
 
+    def test_a_clone_is_the_sweep_as_it_is_now(self):
+        spec = {"name": "edited", "method": "random", "metric": {"name": "loss"}, "parameters": SPACE, "run_cap": 50, "max_time": "1h", "priority": 3, "notes": "first"}
+        made = self.submit(spec)["id"]
+        clone = lambda: self.ok(self.s.post(f"/api/v1/sweeps/{made}/clone"), 201)
+        edit = lambda **edits: self.ok(self.s.request("PATCH", f"/api/v1/sweeps/{made}", edits))
+        said = lambda shown: ([shown[k] for k in ("run_cap", "max_parallel", "priority", "notes")], shown["spec"].get("run_cap"), shown["spec"].get("max_time"))
+        self.assertEqual(said(clone()), ([50, None, 3, "first"], 50, "1h"))
+        edit(run_cap=7, max_parallel=2)
+        edit(priority=-1, notes="second", max_time=7200)
+        self.assertEqual(said(clone()), ([7, 2, -1, "second"], 7, "2h"))
+        edit(run_cap=None, max_parallel=0, priority=0, max_time="0s")
+        self.assertEqual(said(clone()), ([None, None, 0, "second"], None, None))
+        self.ok(self.s.post(f"/api/v1/sweeps/{made}/stop"))
+        self.assertEqual(said(clone()), ([None, None, 0, "second"], None, None))  # and so it is when it is over
+
+    def test_what_is_enqueued_into_a_paused_sweep_says_why_it_waits(self):
+        sweep = self.submit({"name": "rests", "method": "random", "metric": {"name": "loss"}, "parameters": SPACE, "run_cap": 5})["id"]
+        enqueue = lambda: self.ok(self.s.post(f"/api/v1/sweeps/{sweep}/trials", {"params": {"x": 0.5, "kind": "a"}}), 201)
+        self.assertEqual((enqueue()["state"], self.trials(sweep)[0]["state_reason"]), ("QUEUED", None))
+        self.ok(self.s.post(f"/api/v1/sweeps/{sweep}/pause"))
+        self.assertEqual(enqueue()["state_reason"], "it waits: its sweep is paused")
+        self.assertEqual([t["state_reason"] for t in self.trials(sweep)], ["it waits: its sweep is paused"] * 2)
+        env = {**os.environ, "WINNOW_URL": f"unix:{self.s.data}/winnow.sock"}
+        done = subprocess.run([WINNOW, "trial", "enqueue", sweep, "x=0.1", "kind=b"], capture_output=True, text=True, timeout=60, env=env)
+        self.assertEqual(done.returncode, 0, done)
+        self.assertIn("its sweep is paused", done.stdout)
+        self.assertEqual(self.ask(sweep)["trials"], [])
+        self.ok(self.s.post(f"/api/v1/sweeps/{sweep}/resume"))
+        self.assertEqual([t["state_reason"] for t in self.trials(sweep)], [None] * 3)
+        self.assertEqual([t["number"] for t in self.ask(sweep, 3)["trials"]], [0, 1, 2])
+
     def test_what_goes_on_after_a_rest_goes_on_with_all_results(self):
         """A point that was thought of ahead, which two workers would take as it is, is none for a sweep that rested meanwhile."""
         sweep = self.submit({"name": "rests", "sampler": {"type": "gp", "seed": 3, "n_startup": 5}, "run_cap": 60, "metric": {"name": "loss"}, "parameters": SPACE})["id"]
@@ -273,6 +304,22 @@ class Local(Base):
             self.assertEqual(self.s.post(f"/api/v1/sweeps/{sweep}/trials", {"params": {"x": 0.75}}).status, 429)
             gate.touch()
             self.assertEqual((self.ended(sweep)["state"], self.states(sweep)), ("FINISHED", ["FINISHED"] * 3))
+
+    def test_a_picked_trial_of_a_paused_sweep_waits(self):
+        with Service(WINNOW, arguments=["--slots", "2"]) as self.s:
+            gate, sweep = self.held_back(name="rest", method="random", run_cap=2, max_parallel=1)
+            wait(lambda: self.states(sweep) == ["RUNNING"], "a trial")
+            self.ok(self.s.post(f"/api/v1/sweeps/{sweep}/pause"))
+            picked = self.ok(self.s.post(f"/api/v1/sweeps/{sweep}/trials", {"params": {"x": 0.5}}), 201)
+            self.assertEqual((picked["state"], picked["state_reason"]), ("QUEUED", "it waits: its sweep is paused"))
+            self.s.kill()
+            self.s.start()
+            entry, = wait(lambda: self.ok(self.s.get("/api/v1/queue"))["items"], "its place in the queue")
+            self.assertEqual((entry["run_id"], entry["reason"]), (picked["run_id"], "its sweep is paused"))
+            gate.touch()
+            wait(lambda: self.states(sweep) == ["FINISHED", "QUEUED"], "the end of the first")
+            self.assertEqual(self.ok(self.s.post(f"/api/v1/sweeps/{sweep}/resume"))["state"], "RUNNING")
+            self.assertEqual((self.ended(sweep)["state"], self.states(sweep)), ("FINISHED", ["FINISHED"] * 2))
 
     def test_what_never_ran_says_so(self):
         with Service(WINNOW, arguments=["--slots", "2"]) as self.s:

@@ -149,7 +149,30 @@ static void post_sweep(struct http_req *req) {
 
 /* ---- clone ---- */
 
-static bool clone_text(struct sweep_op *op, struct str source, struct str name, struct err *err) {
+/* What means no limit in an edit is left out of a file. */
+static bool is_no_limit(const char *key, const json_t *value) {
+  int64_t ms;
+  bool is_none = json_is_null(value) || (json_is_integer(value) && json_integer_value(value) == 0);
+  return is_none || (strcmp(key, "max_time") == 0 && json_is_string(value) && str_to_duration_ms(json_str(value), &ms) && ms == 0);
+}
+
+/* As it is now, and not as it was submitted. */
+static bool add_edits(json_t *spec, struct str edits, struct err *err) {
+  AUTO_JSON json_t *changed = NULL;
+  const char *key;
+  json_t *value;
+  if (!json_read(edits, &changed, err))
+    return false;
+  json_object_foreach(changed, key, value) {
+    if (is_no_limit(key, value))
+      json_object_del(spec, key);
+    else if (json_object_set(spec, key, value) != 0)
+      return err_no_memory(err);
+  }
+  return true;
+}
+
+static bool clone_text(struct sweep_op *op, struct str source, struct str edits, struct str name, struct err *err) {
   const json_t *new_name = json_object_get(op->json, "name"), *seed = json_object_get(op->json, "seed");
   AUTO_ARENA struct arena arena = ARENA_INIT(16 * MIB);
   struct spec_problems errors;
@@ -158,7 +181,7 @@ static bool clone_text(struct sweep_op *op, struct str source, struct str name, 
   AUTO_JSON json_t *spec = NULL;
   if (!sweep_file_read(source, "", &arena, &file, &errors, err))
     return false;
-  bool ok = sweep_file_normal_form(file, &normal, err) && json_read(buf_str(&normal), &spec, err);
+  bool ok = sweep_file_normal_form(file, &normal, err) && json_read(buf_str(&normal), &spec, err) && add_edits(spec, edits, err);
   sweep_file_free(file);
   if (!ok)
     return false;
@@ -182,7 +205,8 @@ static void on_source(void *ctx, const struct pg_reply *row) {
   struct err err;
   struct submission in = {.name = STR("")};
   bool ok = pg_ok(row, &err) && (pg_rows(row) || sweep_op_none(op->id, &err)) &&
-            clone_text(op, pg_text(row, 0, 2), pg_text(row, 0, 0), &err) && sweeps_ready(web_app(op->req)->sweeps, &err);
+            clone_text(op, pg_text(row, 0, 2), pg_jsonb(row, 0, 3), pg_text(row, 0, 0), &err) &&
+            sweeps_ready(web_app(op->req)->sweeps, &err);
   in.text = str_of(http_req_state(op->req));
   in.directory = ok ? pg_text(row, 0, 1) : STR_NONE;
   ok = ok && submit(op, &in, &err);
@@ -466,7 +490,7 @@ const struct route sweep_routes[] = {
      .max_body = 64 * 1024,
      .handler = post_clone,
      .creates = CREATES,
-     .summary = "Submit it again",
+     .summary = "Submit it again, as it is now: with what was changed while it ran",
      .request_schema = "sweep_clone",
      .response_schema = "sweep"},
 };

@@ -64,6 +64,8 @@ static void put_trial_row(const struct sweep_op *op, struct json_writer *w, cons
   char hex[ID_HEX_LEN + 1];
   int64_t started = pg_int(rows, i, 13);
   struct shown_value shown = value_of_row(web_app(op->req)->sweeps, rows, i);
+  const struct live_sweep *live = sweeps_find(web_app(op->req)->sweeps, op->id);
+  const char *waits = live && pg_int(rows, i, 2) == RUN_QUEUED ? live_wait_reason(live) : NULL;
   jw_object(w);
   id_format(pg_uuid(rows, i, 0), hex);
   jw_put_text(w, "run_id", hex);
@@ -71,7 +73,7 @@ static void put_trial_row(const struct sweep_op *op, struct json_writer *w, cons
   id_format(op->id, hex);
   jw_put_text(w, "sweep_id", hex);
   jw_put_text(w, "state", run_state_name(pg_int(rows, i, 2)));
-  jw_put_str(w, "state_reason", pg_text(rows, i, 3));
+  jw_put_str(w, "state_reason", waits ? str_of(waits) : pg_text(rows, i, 3));
   jw_put_i64(w, "attempt", pg_int(rows, i, 4));
   put_params(op, w, declared, rows, i);
   put_value(w, &shown);
