@@ -13,8 +13,9 @@
 #define WINNOW_SWEEPER_ENGINE_H
 
 #include "base/err.h"
-#include "sweeper/file/sweep_file.h"
+#include "sweeper/file/sweep_spec.h"
 #include "sweeper/fsm.h"
+#include "sweeper/rules/stop.h"
 
 enum { ENGINE_TRIALS_MAX = STOP_TRIALS_MAX, ENGINE_REFUSALS_MAX = 5 };
 
