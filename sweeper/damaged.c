@@ -2,6 +2,7 @@
  * what is wrong is shown with the sweep, until somebody mends it. */
 #include "base/log.h"
 #include "base/mem.h"
+#include "sweeper/jobs/code_store.h"
 #include "sweeper/live.h"
 
 struct damaged_sweep {

@@ -1,6 +1,8 @@
 /* After a start: the sweeps that are not over, their trials, results and reports, as they came about. */
 #include "base/log.h"
 #include "base/mem.h"
+#include "sweeper/jobs/exec_local.h"
+#include "sweeper/jobs/jobs.h"
 #include "sweeper/live.h"
 #include "sweeper/prior.h"
 

@@ -3,6 +3,9 @@
 
 #include "base/log.h"
 #include "base/mem.h"
+#include "sweeper/jobs/code_store.h"
+#include "sweeper/jobs/exec_local.h"
+#include "sweeper/jobs/jobs.h"
 
 enum { BATCH_ROWS_MAX = 20000 };
 

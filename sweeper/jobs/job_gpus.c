@@ -2,6 +2,9 @@
 #include <fcntl.h>
 
 #include "base/file.h"
+#include "sweeper/jobs/exec_local.h"
+#include "sweeper/jobs/gpus.h"
+#include "sweeper/jobs/jobs.h"
 #include "sweeper/live.h"
 
 enum { NOTE_MAX = GPUS_MAX * GPU_UUID_MAX, PATH_SIZE = 4096 };

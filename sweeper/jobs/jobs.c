@@ -1,4 +1,6 @@
 /* Trials as jobs on this machine: the queue and its slots, companions, what they say. */
+#include "sweeper/jobs/jobs.h"
+#include "sweeper/jobs/exec_local.h"
 #include "sweeper/jobs/system_series.h"
 #include "sweeper/live.h"
 

@@ -2,6 +2,8 @@
 
 #include "base/log.h"
 #include "base/mem.h"
+#include "sweeper/jobs/exec_local.h"
+#include "sweeper/jobs/jobs.h"
 #include "sweeper/live.h"
 
 struct resting_job {
