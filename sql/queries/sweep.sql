@@ -57,12 +57,14 @@ select state, summary - 'spec', case when params_order is not null then spec end
 
 -- name: sweep_list (int2, int8, uuid, int8) -> (uuid, int8, int2, jsonb, text, text) repeatable
 -- State or null; created and id after which it goes on, or null; how many. Newest first. Of those that have a summary with the normal form
--- (null: it cannot be read) and the order of the parameters.
-select id, created, state, summary - 'spec', case when summary is not null and params_order is not null then spec end,
+-- (null: it cannot be read) and the order of the parameters; what is large is looked at of those alone that are shown.
+with page as (
+  select id from sweep
+  where deleted_at is null and not single and ($1::int2 is null or state = $1) and ($2::int8 is null or (created, id) < ($2, $3::uuid))
+  order by created desc, id desc limit $4)
+select s.id, created, state, summary - 'spec', case when summary is not null and params_order is not null then spec end,
   case when summary is not null then params_order end
-from sweep
-where deleted_at is null and not single and ($1::int2 is null or state = $1) and ($2::int8 is null or (created, id) < ($2, $3::uuid))
-order by created desc, id desc limit $4;
+from page join sweep s on s.id = page.id order by created desc, s.id desc;
 
 -- name: sweep_source (uuid) -> (text, text, text, jsonb) repeatable
 -- Name, directory, the normal form: with the snapshot and the environment of the first time; what was changed while it ran.

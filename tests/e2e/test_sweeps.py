@@ -144,6 +144,28 @@ class AskTell(Base):
         self.assertEqual([t["state_reason"] for t in self.trials(sweep)], [None] * 3)
         self.assertEqual([t["number"] for t in self.ask(sweep, 3)["trials"]], [0, 1, 2])
 
+    def test_the_list_is_the_same_in_pages_of_any_size(self):
+        sweep = self.submit({"name": "copied", "method": "random", "metric": {"name": "loss"}, "parameters": SPACE, "run_cap": 5})["id"]
+        self.ok(self.s.post(f"/api/v1/sweeps/{sweep}/stop"))
+        wait(lambda: self.s.sql(f"select summary is not null from winnow.sweep where id = '{sweep}'") == "t", "the end")
+        self.addCleanup(self.s.sql, "delete from winnow.sweep where name like 'copy-%'")
+        columns = "experiment_id, version, seed, directory, source, spec, state, why, exhausted, ended"
+        self.s.sql(f"with copy as materialized (select gen_random_uuid() as copy_id, n from generate_series(1, 120) n) "
+                   f"insert into winnow.sweep (id, created, name, summary, {columns}) select copy_id, created + n / 3, 'copy-' || n, "
+                   f"summary || jsonb_build_object('id', replace(copy_id::text, '-', '')), {columns} from winnow.sweep, copy where id = '{sweep}'")
+        order = self.s.sql("select replace(id::text, '-', '') from winnow.sweep where not single and deleted_at is null order by created desc, id desc").split()
+        for limit in (1, 49, 50, 51, 100, 1000):
+            listed, cursor = [], ""
+            while cursor is not None:
+                page = self.ok(self.s.get(f"/api/v1/sweeps?limit={limit}" + (f"&cursor={cursor}" if cursor else "")))
+                self.assertEqual(len(page["items"]), min(limit, len(order) - len(listed)))
+                listed += [s["id"] for s in page["items"]]
+                cursor = page["next"]
+            self.assertEqual(listed, order, limit)
+        stopped = self.ok(self.s.get("/api/v1/sweeps?state=STOPPED&limit=1000"))["items"]
+        self.assertGreaterEqual(len(stopped), 121)
+        self.assertEqual({s["state"] for s in stopped}, {"STOPPED"})
+
     def test_what_goes_on_after_a_rest_goes_on_with_all_results(self):
         """A point that was thought of ahead, which two workers would take as it is, is none for a sweep that rested meanwhile."""
         sweep = self.submit({"name": "rests", "sampler": {"type": "gp", "seed": 3, "n_startup": 5}, "run_cap": 60, "metric": {"name": "loss"}, "parameters": SPACE})["id"]
