@@ -130,7 +130,7 @@ static bool check_text(const char *name, struct str text, struct err *err) {
     return err_set(err, ERR_INVALID, "%s is not valid UTF-8", name);
   struct err found = *err;
   struct spec_problem problem = {.path = "", .line = place.line, .column = place.column, .message = found.text, .hint = ""};
-  return sweep_file_fail(name, &problem, err);
+  return spec_problem_fail(name, &problem, err);
 }
 
 /* The file's name is the sweep's when the file says none; the directory is what relative paths in it are beneath. */

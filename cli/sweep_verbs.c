@@ -536,7 +536,7 @@ static const struct verb rows[] = {
         .name = "clone",
         .aliases = "copy",
         .summary = "submit the same sweep once more",
-        .help = "With the same file and code, and another name or seed if you like.",
+        .help = "With the same file and code and what was changed since with `winnow sweep edit`, and another name or seed if you like.",
         .examples = {{"winnow sweep clone @latest --seed 8", "another seed"}},
         FLAGS(clone_flags),
         .words = {{"SWEEP", WORD_SWEEP}},

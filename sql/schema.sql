@@ -163,6 +163,18 @@ CREATE FUNCTION winnow.param_same(stored text, given text) RETURNS boolean
   end
 $_$;
 
+CREATE FUNCTION winnow.params_order(spec text) RETURNS text
+    LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE
+    AS $$
+begin
+  return (
+    select coalesce(json_object_agg(p.name, case when strpos(substr(p.declared::text, 2), '{') > 0 then p.declared end order by p.place), '{}')
+    from json_each(spec::json -> 'parameters') with ordinality p (name, declared, place));
+exception when others then
+  return null;
+end
+$$;
+
 CREATE FUNCTION winnow.run_allow(executor text, attempt integer, pass integer) RETURNS boolean
     LANGUAGE plpgsql
     AS $$
@@ -310,6 +322,13 @@ begin
     where r.id = which;
   end if;
   return query select * from unnest(refusals);
+CREATE FUNCTION winnow.spec_said(spec text, VARIADIC path text[]) RETURNS text
+    LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE
+    AS $$
+begin
+  return spec::json #>> path;
+exception when others then
+  return null;
 end
 $$;
 
@@ -963,7 +982,11 @@ CREATE TABLE winnow.sweep (
     warnings jsonb DEFAULT '[]'::jsonb NOT NULL,
     summary jsonb,
     prior bytea,
-    single boolean DEFAULT false NOT NULL
+    single boolean DEFAULT false NOT NULL,
+    params_order text GENERATED ALWAYS AS (winnow.params_order(spec)) STORED,
+    metrics_from text GENERATED ALWAYS AS (winnow.spec_said(spec, VARIADIC ARRAY['metrics_from'::text])) STORED,
+    metric_name text GENERATED ALWAYS AS (winnow.spec_said(spec, VARIADIC ARRAY['metric'::text, 'name'::text])) STORED,
+    metric_goal text GENERATED ALWAYS AS (winnow.spec_said(spec, VARIADIC ARRAY['metric'::text, 'goal'::text])) STORED
 )
 WITH (fillfactor='80');
 

@@ -2,6 +2,7 @@
  * what is wrong is shown with the sweep, until somebody mends it. */
 #include "base/log.h"
 #include "base/mem.h"
+#include "sweeper/jobs/code_store.h"
 #include "sweeper/live.h"
 
 struct damaged_sweep {
@@ -76,12 +77,6 @@ void damaged_note_live(struct live_sweep *live, const struct err *why, bool all_
   d->live = live;
   d->all_listed = all_listed;
   live->damage = d->why;
-  for (size_t i = 0; i < live->trial_count; i++) {
-    struct live_trial *trial = live_trial_at(live, i);
-    const struct engine_trial *row = trial ? engine_trial(live->engine, trial->number) : NULL;
-    if (row)
-      jobs_hold(trial, row);
-  }
 }
 
 const struct damaged_sweep *sweeps_damaged(const struct sweeps *s, struct id sweep) {
@@ -98,6 +93,7 @@ void sweeps_hide(struct sweeps *s, struct id sweep) {
     if (id_eq(d->id, sweep))
       damaged_free(d);
   }
+  sweeps_end_resting(s, sweep);
 }
 
 bool damaged_refuse(const struct damaged_sweep *d, struct err *err) {

@@ -323,8 +323,13 @@ void engine_trial_written(struct engine *e, uint32_t number, uint32_t version, b
 
 /* ---- new trials ---- */
 
+/* Of a paused sweep they wait. */
+static bool takes_trials(const struct engine *e) {
+  return (e->sweep.state == SWEEP_RUNNING || e->sweep.state == SWEEP_PAUSED) && !e->sweep.exhausted && e->sweep_durable > 0;
+}
+
 static bool makes_trials(const struct engine *e) {
-  return e->sweep.state == SWEEP_RUNNING && !e->sweep.exhausted && e->sweep_durable > 0;
+  return takes_trials(e) && e->sweep.state == SWEEP_RUNNING;
 }
 
 static uint64_t room(const struct engine *e) {
@@ -355,7 +360,7 @@ uint32_t engine_next_number(struct engine *e) {
 }
 
 bool engine_create(struct engine *e, uint32_t *ret_number, struct err *err) {
-  if (!makes_trials(e))
+  if (!takes_trials(e))
     return err_set(err, ERR_WRONG_STATE, "the sweep makes no new trials now");
   if (!room(e))
     return err_set(err, ERR_LIMIT, "run_cap is reached: %u trials were made", e->existing);

@@ -6,6 +6,7 @@
 #include "base/mem.h"
 #include "sweeper/file/command.h"
 #include "sweeper/file/sweep_sources.h"
+#include "sweeper/jobs/jobs.h"
 
 /* ---- making ---- */
 

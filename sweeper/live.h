@@ -12,10 +12,6 @@
 #include "storage/pg/pg.h"
 #include "sweeper/engine.h"
 #include "sweeper/goal_watch.h"
-#include "sweeper/jobs/code_store.h"
-#include "sweeper/jobs/exec_local.h"
-#include "sweeper/jobs/gpus.h"
-#include "sweeper/jobs/schedule.h"
 #include "sweeper/register.h"
 #include "sweeper/rules/heard.h"
 #include "sweeper/stored.h"
@@ -241,6 +237,7 @@ struct sweeps {
   bool ready, stopping;
   struct list sweeps; /* oldest first */
   struct list damaged;
+  struct list resting; /* jobs of those */
   struct map by_id;
   struct id_map by_run;
   struct schedule *schedule;
@@ -422,77 +419,5 @@ MUST_CHECK bool sweeps_catch_up(struct sweeps *s, sweeps_done_fn *done, void *ct
 void importance_cache_free(struct importance_cache *cache); /* accepts NULL */
 /* The values of its trials are other ones now. */
 void importance_forget(struct sweeps *s, struct id sweep);
-
-/* jobs.c */
-MUST_CHECK bool jobs_new(struct sweeps *s, struct err *err);
-void jobs_free(struct sweeps *s);
-void jobs_enqueue(struct live_trial *trial);
-/* A sweep that wants another trial waits for a slot, the one that does not waits no more. */
-void jobs_seek(struct live_sweep *live);
-void jobs_release(struct live_trial *trial);
-/* The sweep's priority is another one. */
-void jobs_reprioritize(struct live_sweep *live);
-void jobs_start(struct live_trial *trial, uint32_t attempt);
-void jobs_end(struct live_trial *trial);
-/* True when something was placed. */
-bool jobs_place(struct sweeps *s);
-/* After a start: the slots of what runs. */
-void jobs_hold(struct live_trial *trial, const struct engine_trial *row);
-/* And its companion. */
-void jobs_adopt(struct live_trial *trial, const struct engine_trial *row);
-void jobs_tick(struct sweeps *s);
-/* Stops everything that runs; the longest grace of them. */
-int64_t jobs_stop_all(struct sweeps *s);
-/* Does nothing run, and is nothing about to? */
-bool jobs_are_over(const struct sweeps *s);
-void jobs_forget(struct live_trial *trial);
-/* The directory is there, or could not be made. */
-void jobs_made(struct live_trial *trial, uint32_t attempt, const struct err *failed);
-
-/* queue.c */
-int64_t queue_priority_of(const struct live_trial *trial);
-void queue_set_node(struct sweeps *s, bool drained, struct str reason);
-
-/* gpu_series.c */
-struct gpu_series;
-MUST_CHECK bool gpu_series_new(struct sweeps *s, struct err *err);
-void gpu_series_free(struct gpu_series *series); /* after the work pool */
-
-/* job_gpus.c */
-/* The variables that show the job its GPUs and no others; none where there are no GPUs. */
-MUST_CHECK bool job_gpus_variables(const struct live_trial *trial, struct arena *arena, struct spec_pairs *ret, struct err *err);
-MUST_CHECK bool job_gpus_note(const struct live_trial *trial, int32_t attempt, struct err *err);
-/* The slots of the GPUs that were noted, as far as they are here and free; how many. */
-unsigned job_gpus_noted(const struct live_trial *trial, int32_t attempt, uint16_t slots[SCHEDULE_SLOTS_MAX]);
-
-/* job_make.c */
-/* Do its attempts run in copies of a snapshot? */
-bool jobs_has_copy(const struct live_sweep *live);
-/* Where `workdir` is, absolute; false when nothing says so. `directory` is what it is beneath. */
-bool jobs_origin(const struct sweep_spec *spec, struct str directory, struct buf *out);
-/* Makes the directory of an attempt, then says jobs_made(), at once or later. */
-MUST_CHECK bool jobs_make(struct live_trial *trial, uint32_t attempt, struct err *err);
-void jobs_forget_making(struct live_trial *trial);
-
-/* job_metrics.c */
-/* Points that were read from the trial's output or files and are stored: a log_points_fn. */
-void jobs_on_points(void *trial, uint32_t source, const struct found_point *points, size_t count);
-/* The files its companion is to watch. */
-MUST_CHECK bool jobs_metric_files(const struct live_sweep *live, struct arena *arena, struct job_file *job, struct err *err);
-/* Says, once for a sweep, that the goal metric has not come when it should have: after an epoch or a minute. */
-void jobs_miss_goal(struct live_sweep *live);
-/* What the trial is told to have failed of: it ended well, but the goal metric was never seen. */
-void jobs_explain_no_metric(struct live_trial *trial);
-/* Not all of what it left behind is stored: an event of the run says so. */
-void jobs_tell_artifacts(const struct live_trial *trial, struct str why);
-/* It ended well, and left no file of this glob behind: an event of the run, and once a warning of the sweep. */
-void jobs_miss_artifacts(const struct live_trial *trial, struct str glob);
-/* It ended well, and wrote no file of this glob of metrics_from: once a warning of the sweep. */
-void jobs_miss_files(const struct live_trial *trial, struct str glob);
-/* Where the output of the attempt goes. */
-MUST_CHECK bool jobs_open_log(struct live_trial *trial, uint32_t attempt, struct err *err);
-/* First command and environment of a dry run. */
-MUST_CHECK bool jobs_command(const struct sweep_file *file, const json_t *params, struct arena *arena, struct spec_texts *ret,
-                             struct err *err);
 
 #endif

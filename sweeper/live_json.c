@@ -200,6 +200,15 @@ void live_put_made(struct json_writer *w, const int64_t made[LIVE_MADE_COUNT]) {
   jw_object_end(w);
 }
 
+const char *live_wait_reason(const struct live_sweep *live) {
+  return engine_sweep(live->engine).state == SWEEP_PAUSED ? "it waits: its sweep is paused" : NULL;
+}
+
+static const char *reason_of_trial(const struct live_trial *trial, const struct engine_trial *row) {
+  const char *waits = row->state == RUN_QUEUED ? live_wait_reason(trial->sweep) : NULL;
+  return waits ? waits : live_reason(trial, row);
+}
+
 void live_put_trial(const struct live_trial *trial, struct json_writer *w) {
   const struct live_sweep *live = trial->sweep;
   const struct engine_trial *row = engine_trial(live->engine, trial->number);
@@ -214,7 +223,7 @@ void live_put_trial(const struct live_trial *trial, struct json_writer *w) {
     put_id(w, "sweep_id", live->id);
   }
   jw_put_text(w, "state", run_state_name(row->state));
-  jw_put_text(w, "state_reason", live_reason(trial, row));
+  jw_put_text(w, "state_reason", reason_of_trial(trial, row));
   jw_put_i64(w, "attempt", row->attempt);
   jw_key(w, "params");
   jw_json(w, params);

@@ -1,6 +1,8 @@
 /* After a start: the sweeps that are not over, their trials, results and reports, as they came about. */
 #include "base/log.h"
 #include "base/mem.h"
+#include "sweeper/jobs/exec_local.h"
+#include "sweeper/jobs/jobs.h"
 #include "sweeper/live.h"
 #include "sweeper/prior.h"
 
@@ -146,6 +148,8 @@ static void end_loading(struct sweeps_loading *loading, const struct err *err) {
   } else {
     LIST_EACH(&s->sweeps, node)
     adopt_jobs(LIST_ENTRY(node, struct live_sweep, node));
+    if (s->damaged.count)
+      resting_find(s);
     loop_timer_start(s->tick, LIVE_TICK_MS);
     sweeps_kick(s);
   }
@@ -277,7 +281,7 @@ static bool read_trial(struct sweeps_loading *loading, const struct pg_reply *ro
   return true;
 }
 
-/* Of a row that cannot be: so that its job, should it run, is not told that nobody waits for it, and keeps its slot. */
+/* Of a row that cannot be: so that its job, should it run, is not told that nobody waits for it. */
 static void list_unreadable(struct sweeps_loading *loading, const struct pg_reply *row) {
   struct live_sweep *live = loading_sweep(loading);
   struct engine_trial state;
@@ -290,9 +294,6 @@ static void list_unreadable(struct sweeps_loading *loading, const struct pg_repl
     trial = live_trial_new(live, state.number, run, &ignored);
   if (!trial || !id_eq(trial->run, run))
     loading->has_strangers = true;
-  else if (!loading->one && !engine_trial(live->engine, state.number) &&
-           exec_local_was_started(loading->all->executor, run, (int32_t)state.attempt))
-    jobs_hold(trial, &state);
 }
 
 /* The first row that cannot be is told; what comes after it is read for its jobs alone. */
@@ -587,14 +588,14 @@ static void on_known(void *ctx, const struct pg_reply *reply) {
 }
 
 static void look_for_strangers(struct sweeps_loading *loading) {
-  static struct id living[LIVING_MAX];
+  static struct exec_attempt living[LIVING_MAX];
   struct err err;
   size_t count = exec_local_living(loading->all->executor, living, LIVING_MAX);
   AUTO_PG_ARGS struct pg_args args;
   pg_args_init(&args, STMT_RUNS_KNOWN);
   pg_begin_array(&args);
   for (size_t i = 0; i < count; i++)
-    pg_put_uuid(&args, living[i]);
+    pg_put_uuid(&args, living[i].run);
   pg_end_array(&args);
   if (!count)
     load_sweeps(loading);

@@ -1,6 +1,9 @@
 /* From a sweep file to a sweep that lives: what is refused, what a dry run shows, how it is made. */
 #include "base/mem.h"
 #include "sweeper/file/command.h"
+#include "sweeper/jobs/code_store.h"
+#include "sweeper/jobs/jobs.h"
+#include "sweeper/jobs/snapshot.h"
 #include "sweeper/live.h"
 #include "sweeper/prior.h"
 #include "tracker/names.h"

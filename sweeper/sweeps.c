@@ -3,6 +3,9 @@
 
 #include "base/log.h"
 #include "base/mem.h"
+#include "sweeper/jobs/code_store.h"
+#include "sweeper/jobs/exec_local.h"
+#include "sweeper/jobs/jobs.h"
 
 enum { BATCH_ROWS_MAX = 20000 };
 
@@ -446,6 +449,7 @@ void sweeps_free(struct sweeps *s) {
   for (struct list_node *node; (node = list_pop_front(&s->sweeps));)
     live_free(LIST_ENTRY(node, struct live_sweep, node));
   damaged_forget_all(s);
+  resting_forget_all(s);
   jobs_free(s);
   importance_cache_free(s->importance);
   register_release(&s->registrar);

@@ -113,7 +113,7 @@ MUST_CHECK bool sweeps_retry(struct sweeps *sweeps, struct id run, sweeps_done_f
  * is sweeps_ready()'s. */
 MUST_CHECK bool sweeps_ready(const struct sweeps *sweeps, struct err *err);
 struct live_sweep *sweeps_find(const struct sweeps *sweeps, struct id sweep);
-/* It was deleted: it is found no more, damaged or not. */
+/* It was deleted: it is found no more, damaged or not; what still runs of one that was damaged is ended. */
 void sweeps_hide(struct sweeps *sweeps, struct id sweep);
 struct live_trial *sweeps_trial(const struct sweeps *sweeps, struct id run);
 struct live_sweep *live_trial_sweep(const struct live_trial *trial);
@@ -123,6 +123,8 @@ bool live_is_over(const struct live_sweep *sweep);
 /* As api.md shows them. */
 void live_put_sweep(const struct live_sweep *sweep, struct json_writer *w);
 void live_put_trial(const struct live_trial *trial, struct json_writer *w);
+/* Why its trials wait that are QUEUED, where that is the sweep's own doing; NULL: it is not. */
+const char *live_wait_reason(const struct live_sweep *sweep);
 /* In the order of the sweep's file. NULL without memory; the caller owns it. */
 json_t *live_params(const struct live_trial *trial);
 /* "made": the method that made a point (null: a person), the results and the pending trials that it knew; how many results there were when
@@ -135,8 +137,8 @@ void live_put_rungs(const struct live_sweep *sweep, struct json_writer *w);
  * trials every second, third ... counts. */
 MUST_CHECK bool sweeps_importance(struct sweeps *sweeps, struct id sweep, sweeps_text_fn *done, void *ctx, struct err *err);
 /* Sweeps that are not over and could not be taken up when the service started, since a row of theirs cannot be read. They rest: nothing of
- * them is changed, jobs of theirs that run go on and keep what they print, and their slots where the sweep's file can be read, until the row
- * is mended and the service started again. NULL: it is none of them. */
+ * them is changed, and jobs of theirs that run go on and keep their slots and what they print, until the row is mended and the service
+ * started again. NULL: it is none of them. */
 struct damaged_sweep;
 const struct damaged_sweep *sweeps_damaged(const struct sweeps *sweeps, struct id sweep);
 /* As far as it can be read, its reason saying what is damaged, and the remedy. */
@@ -147,6 +149,10 @@ bool damaged_refuse(const struct damaged_sweep *damaged, struct err *err);
 const char *sweeps_rest_reason(const struct sweeps *sweeps, struct id run);
 /* May the run be one of theirs? */
 bool sweeps_may_rest(const struct sweeps *sweeps, struct id run);
+/* Ends what runs of such a sweep, later; its rows stay as they are. */
+void sweeps_end_resting(struct sweeps *sweeps, struct id sweep);
+/* What runs of this run of theirs; false: nothing does. */
+bool sweeps_end_resting_run(struct sweeps *sweeps, struct id run);
 /* Name and number of a state. */
 const char *sweep_state_text(int state);
 int sweep_state_of(struct str name);

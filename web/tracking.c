@@ -36,6 +36,21 @@ enum tracking_refusal tracking_refusal(const struct pg_reply *reply) {
   return pg_outcome(reply) == PG_DONE ? TRACKING_OK : tracking_refusal_named(pg_sqlstate(reply));
 }
 
+void tracking_put_move(struct pg_args *args, const struct http_req *req, enum stmt stmt, struct id run) {
+  const struct sweeps *sweeps = web_app(req)->sweeps;
+  pg_put_uuid(args, run);
+  pg_put_int(args, tracking_now(req));
+  pg_put_text(args, tracking_actor(req));
+  pg_put_int(args, tracking_pass(req, run));
+  if (stmt == STMT_RUN_DELETE)
+    pg_put_bool(args, sweeps && sweeps_damaged(sweeps, run));
+}
+
+void tracking_deleted(const struct http_req *req, struct id run, const struct pg_reply *reply) {
+  if (tracking_refusal(reply) == TRACKING_OK && pg_rows(reply) && pg_bool(reply, 0, 1))
+    sweeps_hide(web_app(req)->sweeps, run);
+}
+
 bool tracking_reports_keep(struct http_req *req, struct id run, int32_t attempt, const struct metric_rows *rows,
                            struct tracking_reports *ret, struct err *err) {
   struct sweeps *sweeps = web_app(req)->sweeps;

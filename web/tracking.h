@@ -25,6 +25,11 @@ enum tracking_refusal tracking_refusal(const struct pg_reply *reply);
 /* The same by its SQLSTATE. */
 enum tracking_refusal tracking_refusal_named(const char *sqlstate);
 
+/* The arguments of STMT_RUN_DELETE and STMT_RUN_RESTORE. */
+void tracking_put_move(struct pg_args *args, const struct http_req *req, enum stmt stmt, struct id run);
+/* What the first has answered, whatever that is: a damaged run that it has given up is forgotten, and its job ended. */
+void tracking_deleted(const struct http_req *req, struct id run, const struct pg_reply *reply);
+
 /* Of the points of a write, those that the run's sweep decides by: kept while they are on their way into the store, then heard. So a trial
  * that logs through a client is stopped as one that prints. */
 struct metric_rows;

@@ -65,7 +65,7 @@ where f.run = $1 order by f.source, f.path limit 20;
 
 -- name: run_metrics_from (uuid) -> (text) repeatable
 -- Where the metrics of a run are read, as its sweep says; null: it does not say.
-select s.spec::jsonb ->> 'metrics_from' from run r join sweep s on s.id = coalesce(r.sweep_id, r.id) where r.id = $1;
+select s.metrics_from from run r join sweep s on s.id = coalesce(r.sweep_id, r.id) where r.id = $1;
 
 -- name: run_state (uuid) -> (int2, int4) repeatable
 -- State, attempt.

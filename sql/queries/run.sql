@@ -51,8 +51,7 @@ from run r where r.id = $1;
 
 -- name: run_goals (uuid[]) -> (uuid, text, text) repeatable
 -- Of runs that are trials: the metric of their sweep, and whether it is to be minimized or maximized.
-select r.id, s.spec::jsonb #>> '{metric,name}', s.spec::jsonb #>> '{metric,goal}'
-from run r join sweep s on s.id = r.sweep_id where r.id = any($1) and s.spec::jsonb #>> '{metric,name}' is not null;
+select r.id, s.metric_name, s.metric_goal from run r join sweep s on s.id = r.sweep_id where r.id = any($1) and s.metric_name is not null;
 
 -- name: run_search (text, text[], int8[], float8[], uuid[])
 --   -> (uuid, int8, int8, int8, int8, int8, int8, int4, int2, int2, bool, int2, int4, int4, int4, uuid, text, text, text, text, text, text,
@@ -116,12 +115,17 @@ told as (
   order by t.place)
 select active from r;
 
--- name: run_delete (uuid, int8, text, int4) -> (bool) repeatable
--- Now, who, what the caller may write. Whether it was deleted before; no row: there is none.
+-- name: run_delete (uuid, int8, text, int4, bool) -> (bool, bool) repeatable
+-- Now, who, what the caller may write, whether the service knows it as damaged: then a launched run is given up, since nobody else will end
+-- it. Whether it was deleted before, and whether it was given up now; no row: there is none.
 with r as (select id, deleted_at is not null as deleted from run where id = $1 and run_allow(executor, attempt, $4) for no key update),
-done as (update run x set deleted_at = $2 from r where x.id = r.id and not r.deleted returning x.id),
-told as (insert into event (time, kind, actor, subject, run) select $2, 'run.deleted', $3, replace(id::text, '-', ''), id from done)
-select deleted from r;
+given_up as (update sweep s set deleted_at = $2 from r where s.id = r.id and s.single and s.deleted_at is null and s.state < 3 and $5 returning s.id),
+ended as (
+  update run x set deleted_at = coalesce(x.deleted_at, $2), state = 7, end_time = $2, state_reason = 'deleted while it was damaged'
+  from given_up g where x.id = g.id and x.state < 4 returning 1),
+done as (update run x set deleted_at = $2 from r where x.id = r.id and not r.deleted and not exists (select from ended) returning x.id),
+told as (insert into event (time, kind, actor, subject, run) select $2, 'run.deleted', $3, replace(id::text, '-', ''), id from r where not deleted)
+select deleted, exists (select from given_up) from r;
 
 -- name: run_restore (uuid, int8, text, int4) -> (bool) repeatable
 with r as (select id, deleted_at is not null as deleted from run where id = $1 and run_allow(executor, attempt, $4) for no key update),

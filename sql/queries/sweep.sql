@@ -23,7 +23,7 @@ update run set command = $2, params = $3, tags = $4 where id = $1;
 -- name: sweep_update (uuid, int8, int2, int2, bool, int8, int8, int8, jsonb) -> () repeatable
 -- Id, version, state, why, exhausted, elapsed, slot time, end, summary (null before the end).
 with done as (
-  update sweep set version = $2, state = $3, why = $4, exhausted = $5, elapsed_ms = $6, slot_ms = $7, ended = $8, summary = $9
+  update sweep set version = $2, state = $3, why = $4, exhausted = $5, elapsed_ms = $6, slot_ms = $7, ended = $8, summary = $9 - 'spec'
   where id = $1 and version < $2 returning 1)
 update run set end_time = $8, state = case $3 when 3 then 4 when 4 then 6 when 5 then 5 else 2 end from done where id = $1 and kind = 1;
 
@@ -51,31 +51,40 @@ select id, experiment_id, created, version, elapsed_ms, slot_ms, seed, state, wh
   prior
 from sweep where deleted_at is null and case when $1::uuid is null then state < 3 else id = $1 end order by created, id;
 
--- name: sweep_get (uuid) -> (int2, jsonb, text) repeatable
--- State, summary, normal form.
-select state, summary, spec from sweep where id = $1 and deleted_at is null and not single;
+-- name: sweep_get (uuid) -> (int2, jsonb, text, text) repeatable
+-- State, summary, normal form (null: it cannot be read), the order of its parameters.
+select state, summary - 'spec', case when params_order is not null then spec end, params_order from sweep where id = $1 and deleted_at is null and not single;
 
--- name: sweep_list (int2, int8, uuid, int8) -> (uuid, int8, int2, jsonb, text) repeatable
--- State or null; created and id after which it goes on, or null; how many. Newest first. With the normal form of those that have a summary.
-select id, created, state, summary, case when summary is not null then spec end from sweep
-where deleted_at is null and not single and ($1::int2 is null or state = $1) and ($2::int8 is null or (created, id) < ($2, $3::uuid))
-order by created desc, id desc limit $4;
+-- name: sweep_list (int2, int8, uuid, int8) -> (uuid, int8, int2, jsonb, text, text) repeatable
+-- State or null; created and id after which it goes on, or null; how many. Newest first. Of those that have a summary with the normal form
+-- (null: it cannot be read) and the order of the parameters; what is large is looked at of those alone that are shown.
+with page as (
+  select id from sweep
+  where deleted_at is null and not single and ($1::int2 is null or state = $1) and ($2::int8 is null or (created, id) < ($2, $3::uuid))
+  order by created desc, id desc limit $4)
+select s.id, created, state, summary - 'spec', case when summary is not null and params_order is not null then spec end,
+  case when summary is not null then params_order end
+from page join sweep s on s.id = page.id order by created desc, s.id desc;
 
--- name: sweep_source (uuid) -> (text, text, text) repeatable
--- Name, directory, the normal form: with the snapshot and the environment of the first time.
-select name, directory, spec from sweep where id = $1 and deleted_at is null and not single;
+-- name: sweep_source (uuid) -> (text, text, text, jsonb) repeatable
+-- Name, directory, the normal form: with the snapshot and the environment of the first time; what was changed while it ran.
+select name, directory, spec, edits from sweep where id = $1 and deleted_at is null and not single;
 
 -- name: sweep_spec (uuid) -> (text, int8) repeatable
 -- Its normal form, and the seed.
 select spec, seed from sweep where id = $1 and deleted_at is null;
 
--- name: sweep_spec_of_trial (uuid) -> (text) repeatable
--- The normal form of its sweep. No row: the run is no trial.
-select s.spec from run r join sweep s on s.id = r.sweep_id where r.id = $1;
+-- name: params_order (uuid) -> (text) repeatable
+-- Of a sweep: the declarations as web/api/params_order.h takes them; null: its normal form cannot be read.
+select params_order from sweep where id = $1 and deleted_at is null;
+
+-- name: params_order_of_trial (uuid) -> (text) repeatable
+-- The same of its sweep. No row: the run is no trial.
+select s.params_order from run r join sweep s on s.id = r.sweep_id where r.id = $1;
 
 -- name: prior_metric (uuid) -> (text) repeatable
 -- The metric of a sweep.
-select spec::jsonb #>> '{metric,name}' from sweep where id = $1 and deleted_at is null;
+select metric_name from sweep where id = $1 and deleted_at is null;
 
 -- name: prior_trials (uuid) -> (jsonb, float8) repeatable
 -- Point and value of those that ended well.

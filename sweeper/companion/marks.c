@@ -55,7 +55,8 @@ void marks_read(struct marks *marks, struct str text, int64_t shift_ms, int64_t 
   marks->count = 0;
   marks->apart_ms = APART_MIN_MS;
   while (marks->count < marks->cap && str_split(&text, '\n', &line)) {
-    if (!str_split(&line, ' ', &end_text) || !str_to_i64(end_text, &mark.end) || !str_to_i64(line, &mark.seen_ms) ||
+    bool is_whole = text.p != NULL; /* a line end came after it */
+    if (!is_whole || !str_split(&line, ' ', &end_text) || !str_to_i64(end_text, &mark.end) || !str_to_i64(line, &mark.seen_ms) ||
         mark.end <= before.end || mark.seen_ms < 0)
       return;
     mark.seen_ms = MIN_OF(MAX_OF(mark.seen_ms - shift_ms, before.seen_ms), now_ms); /* the clock may have jumped */

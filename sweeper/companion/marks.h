@@ -24,7 +24,7 @@ void marks_note(struct marks *marks, int64_t sent, int64_t size, int64_t now_ms)
 int64_t marks_next(const struct marks *marks, int64_t sent, int64_t *ret_seen_ms);
 
 /* As lines, for whoever comes after us: `shift_ms` is what the clock of the marks lacks to that of the text. Reading takes those that can
- * be marks. */
+ * be marks, and of a text that is cut off its whole lines. */
 void marks_put(const struct marks *marks, int64_t shift_ms, struct buf *out);
 void marks_read(struct marks *marks, struct str text, int64_t shift_ms, int64_t now_ms);
 

@@ -64,6 +64,8 @@ bool spool_keep_times(const struct spool *spool, const char *dir, int64_t now_ms
   times_path(spool, dir, path);
   if (!buf_ok(&text, err))
     return false;
+  /* In place and not synced: it is read only where there is an exit file, which comes after it, and of what a machine that went down has
+   * left of it the whole lines hold. */
   AUTO_FD int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
   return fd >= 0 ? fd_write_all(fd, text.p, text.n, err) : err_errno(err, errno, "cannot write %s", path);
 }

@@ -13,7 +13,7 @@
 #ifndef WINNOW_SWEEPER_COMMAND_H
 #define WINNOW_SWEEPER_COMMAND_H
 
-#include "sweeper/file/sweep_file.h"
+#include "sweeper/file/sweep_spec.h"
 
 enum {
   COMMAND_ITEM_MAX = 128 * 1024 - 1, /* what the kernel takes as one argument or variable */

@@ -598,15 +598,6 @@ static bool read_into(struct sweep_file *file, struct str text, const char *name
   return errors->count == 0;
 }
 
-bool sweep_file_fail(const char *name, const struct spec_problem *problem, struct err *err) {
-  if (problem->line)
-    err_set(err, ERR_INVALID, "%s%s%u:%u: %s", name, name[0] ? ":" : "line ", problem->line, problem->column, problem->message);
-  else
-    err_set(err, ERR_INVALID, "%s%s%s", name, name[0] ? ": " : "", problem->message);
-  err_at(err, "", problem->line, problem->column);
-  return problem->hint[0] ? err_hint(err, "%s", problem->hint) : false;
-}
-
 bool sweep_file_place(const struct sweep_file *file, struct err *err) {
   const struct ynode *node = err->path[0] && !file->is_job ? ynode_at(file->root, str_of(err->path)) : file->root;
   if (node != file->root) {
@@ -619,7 +610,7 @@ bool sweep_file_place(const struct sweep_file *file, struct err *err) {
 bool sweep_file_fail_placed(const char *name, struct err *err) {
   struct err found = *err;
   struct spec_problem problem = {.path = found.path, .line = found.line, .column = found.column, .message = found.text, .hint = found.hint};
-  return found.line && sweep_file_fail(name, &problem, err);
+  return found.line && spec_problem_fail(name, &problem, err);
 }
 
 static bool read_file(struct str text, const char *name, bool is_job, struct arena *arena, struct sweep_file **ret,
@@ -638,7 +629,7 @@ static bool read_file(struct str text, const char *name, bool is_job, struct are
   if (!ok && errors->no_memory)
     err_no_memory(err);
   else if (!ok && errors->count)
-    sweep_file_fail(name, &errors->items[0], err);
+    spec_problem_fail(name, &errors->items[0], err);
   if (!ok) {
     sweep_file_free(file);
     return false;

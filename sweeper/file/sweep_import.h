@@ -3,7 +3,7 @@
 #ifndef WINNOW_SWEEPER_SWEEP_IMPORT_H
 #define WINNOW_SWEEPER_SWEEP_IMPORT_H
 
-#include "sweeper/file/sweep_file.h"
+#include "sweeper/file/sweep_spec.h"
 
 /* FORMAT_WINNOW also for W&B's, which needs no rewriting. */
 enum sweep_format sweep_import_format(const struct ynode *root);

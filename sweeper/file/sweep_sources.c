@@ -191,7 +191,7 @@ static bool read_list(struct str text, bool with_files, const struct sweep_metri
   }
   if (errors->no_memory)
     return err_no_memory(err);
-  return errors->count ? sweep_file_fail("metrics_from", &errors->items[0], err)
+  return errors->count ? spec_problem_fail("metrics_from", &errors->items[0], err)
                        : sweep_sources_make(&list.sources, list.sources.count ? NULL : metric, ret, err);
 }
 

@@ -2,7 +2,7 @@
 #ifndef WINNOW_SWEEPER_SWEEP_SOURCES_H
 #define WINNOW_SWEEPER_SWEEP_SOURCES_H
 
-#include "sweeper/file/sweep_file.h"
+#include "sweeper/file/sweep_spec.h"
 #include "tracker/logs/metric_sources.h"
 
 extern const struct spec_table sweep_source_table; /* of struct sweep_metrics_source */

@@ -147,7 +147,7 @@ static void on_pid_ready(void *ctx, int fd UNUSED, unsigned ready UNUSED) {
 /* What the lock of an attempt says. COMING: not now who holds it. */
 enum holder { HOLDER_NEVER, HOLDER_COMING, HOLDER_LIVES, HOLDER_DEAD };
 
-static bool has_exit_file(const struct exec_local *executor, struct id run, int32_t number) {
+bool exec_local_job_is_over(const struct exec_local *executor, struct id run, int32_t number) {
   AUTO_BUF struct buf path = BUF_INIT(PATH_SIZE);
   exec_local_path(executor, run, number, "exit", &path);
   return !path.fail && access(buf_text(&path), F_OK) == 0;
@@ -167,7 +167,7 @@ static enum holder look_at_lock(const struct exec_local *executor, struct id run
   bool said = n > 0 && str_to_i64(str_trim(str_n(text, (size_t)n)), &pid) && pid > 1;
   if (said)
     *ret_pid = (pid_t)pid;
-  if (free && !said && has_exit_file(executor, run, number)) /* of one that was to bring home what was left */
+  if (free && !said && exec_local_job_is_over(executor, run, number)) /* of one that was to bring home what was left */
     return HOLDER_DEAD;
   return free ? said ? HOLDER_DEAD : HOLDER_NEVER : said ? HOLDER_LIVES : HOLDER_COMING;
 }
@@ -241,36 +241,54 @@ static void attempt_drop(struct attempt *attempt) {
   attempt_free(attempt);
 }
 
-static bool lives(const struct exec_local *executor, const char *jobs, struct id run) {
+/* Its attempt that has a companion that lives; 0: none. */
+static int32_t living_attempt(const struct exec_local *executor, const char *jobs, struct id run) {
   char path[PATH_SIZE], id[ID_HEX_LEN + 1];
   int64_t number;
   pid_t pid;
-  bool found = false;
+  int32_t found = 0;
   id_format(run, id);
   snprintf(path, sizeof path, "%s/%s", jobs, id);
   DIR *dir = opendir(path);
   if (!dir)
-    return false;
+    return 0;
   for (struct dirent *entry; !found && (entry = readdir(dir));)
-    found = str_to_i64(str_of(entry->d_name), &number) && number > 0 && number <= INT32_MAX &&
-            look_at_lock(executor, run, (int32_t)number, &pid) == HOLDER_LIVES;
+    if (str_to_i64(str_of(entry->d_name), &number) && number > 0 && number <= INT32_MAX &&
+        look_at_lock(executor, run, (int32_t)number, &pid) == HOLDER_LIVES)
+      found = (int32_t)number;
   closedir(dir);
   return found;
 }
 
-size_t exec_local_living(const struct exec_local *executor, struct id *out, size_t max) {
+size_t exec_local_living(const struct exec_local *executor, struct exec_attempt *out, size_t max) {
   char jobs[PATH_SIZE];
-  struct id run;
+  struct exec_attempt attempt;
   size_t count = 0;
   snprintf(jobs, sizeof jobs, "%s/jobs", executor->conf.data_dir);
   DIR *dir = opendir(jobs);
   if (!dir)
     return 0;
   for (struct dirent *entry; count < max && (entry = readdir(dir));)
-    if (id_parse(str_of(entry->d_name), &run) && lives(executor, jobs, run))
-      out[count++] = run;
+    if (id_parse(str_of(entry->d_name), &attempt.run) && (attempt.number = living_attempt(executor, jobs, attempt.run)))
+      out[count++] = attempt;
   closedir(dir);
   return count;
+}
+
+bool exec_local_job(const struct exec_local *executor, struct id run, int32_t attempt, struct arena *arena, struct job_file *ret,
+                    struct err *err) {
+  AUTO_BUF struct buf path = BUF_INIT(PATH_SIZE), text = BUF_INIT(JOB_FILE_MAX);
+  exec_local_path(executor, run, attempt, "job", &path);
+  bool ok = buf_ok(&path, err) && file_read(buf_text(&path), &text, err) && job_file_read(buf_str(&text), arena, ret, err);
+  mem_wipe(text.p, text.n);
+  return ok;
+}
+
+void exec_local_leave(struct exec_local *executor, struct id run, int32_t number) {
+  char key[KEY_BYTES];
+  struct attempt *attempt = map_get(&executor->attempts, attempt_key(run, number, key));
+  if (attempt)
+    attempt_drop(attempt);
 }
 
 bool exec_local_adopt(struct exec_local *executor, struct id run, int32_t number, struct err *err) {

@@ -66,8 +66,19 @@ MUST_CHECK bool exec_local_note_lost(const struct exec_local *executor, struct i
 bool exec_local_was_started(const struct exec_local *executor, struct id run, int32_t attempt);
 /* An attempt that an earlier service started: watched again, or told gone, later, when it is. */
 MUST_CHECK bool exec_local_adopt(struct exec_local *executor, struct id run, int32_t attempt, struct err *err);
-/* Runs of this directory that have a companion that lives, whoever started it: at most `max` of them. */
-size_t exec_local_living(const struct exec_local *executor, struct id *out, size_t max);
+struct exec_attempt {
+  struct id run;
+  int32_t number;
+};
+/* Attempts of this directory that have a companion that lives, whoever started it: at most `max` of them. */
+size_t exec_local_living(const struct exec_local *executor, struct exec_attempt *out, size_t max);
+/* Has its job ended, with everything that it had started? Then its companion may go on, to bring home what is left. */
+bool exec_local_job_is_over(const struct exec_local *executor, struct id run, int32_t attempt);
+/* What the attempt was started with; texts lie in `arena`. */
+MUST_CHECK bool exec_local_job(const struct exec_local *executor, struct id run, int32_t attempt, struct arena *arena, struct job_file *ret,
+                               struct err *err);
+/* Its companion is watched no more, and goes on: `on_gone` does not come. */
+void exec_local_leave(struct exec_local *executor, struct id run, int32_t attempt);
 /* Companions that are watched. */
 size_t exec_local_count(const struct exec_local *executor);
 /* Asks the companion to end its job, with TERM, grace and KILL: for a companion that does not listen to the service. */

@@ -2,6 +2,8 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "storage/metrics/metric_store.h"
+#include "sweeper/jobs/gpus.h"
+#include "sweeper/jobs/jobs.h"
 #include "sweeper/jobs/system_series.h"
 #include "sweeper/live.h"
 

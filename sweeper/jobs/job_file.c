@@ -6,22 +6,25 @@ struct field {
   const char *name;
   enum field_type type;
   size_t offset;
+  bool required; /* else an earlier version did not write it */
 };
 
 static const struct field fields[] = {
-    {"run", F_ID, offsetof(struct job_file, run_id)},
-    {"attempt", F_I64, offsetof(struct job_file, attempt)},
-    {"endpoint", F_TEXT, offsetof(struct job_file, endpoint_file)},
-    {"token", F_TEXT, offsetof(struct job_file, token)},
-    {"dir", F_TEXT, offsetof(struct job_file, dir)},
-    {"cwd", F_TEXT, offsetof(struct job_file, cwd)},
-    {"stop_grace_ms", F_I64, offsetof(struct job_file, stop_grace_ms)},
-    {"time_limit_ms", F_I64, offsetof(struct job_file, time_limit_ms)},
-    {"memory_limit", F_I64, offsetof(struct job_file, memory_limit)},
-    {"spool_max", F_I64, offsetof(struct job_file, spool_max)},
-    {"spool_policy", F_I64, offsetof(struct job_file, spool_policy)},
-    {"heartbeat_ms", F_I64, offsetof(struct job_file, heartbeat_ms)},
-    {"tty", F_I64, offsetof(struct job_file, tty)},
+    {"run", F_ID, offsetof(struct job_file, run_id), true},
+    {"attempt", F_I64, offsetof(struct job_file, attempt), true},
+    {"endpoint", F_TEXT, offsetof(struct job_file, endpoint_file), true},
+    {"token", F_TEXT, offsetof(struct job_file, token), true},
+    {"dir", F_TEXT, offsetof(struct job_file, dir), true},
+    {"cwd", F_TEXT, offsetof(struct job_file, cwd), true},
+    {"stop_grace_ms", F_I64, offsetof(struct job_file, stop_grace_ms), true},
+    {"time_limit_ms", F_I64, offsetof(struct job_file, time_limit_ms), true},
+    {"memory_limit", F_I64, offsetof(struct job_file, memory_limit), true},
+    {"spool_max", F_I64, offsetof(struct job_file, spool_max), true},
+    {"spool_policy", F_I64, offsetof(struct job_file, spool_policy), true},
+    {"heartbeat_ms", F_I64, offsetof(struct job_file, heartbeat_ms), true},
+    {"tty", F_I64, offsetof(struct job_file, tty), true},
+    {"sweep", F_ID, offsetof(struct job_file, sweep_id), false},
+    {"slots", F_I64, offsetof(struct job_file, slots), false},
 };
 
 static void put(struct buf *out, const char *key, struct str value) {
@@ -154,7 +157,7 @@ bool job_file_read(struct str text, struct arena *arena, struct job_file *ret, s
     if (line.n && !take_line(&r, line))
       return err_set(err, ERR_INVALID, "the job file's line %zu is not understood", number);
   for (size_t i = 0; i < ARRAY_LEN(fields); i++)
-    if (!(r.seen & 1u << i))
+    if (!(r.seen & 1u << i) && fields[i].required)
       return err_set(err, ERR_INVALID, "the job file has no %s", fields[i].name);
   if (!r.job.argc)
     return err_set(err, ERR_INVALID, "the job file has no command");

@@ -12,6 +12,8 @@ enum spool_policy { SPOOL_CUT, SPOOL_SLOW };
 
 struct job_file {
   struct id run_id;
+  struct id sweep_id; /* whose trial it is; a launched run's own id. For a service that can read no more than this file; zero: not said */
+  int64_t slots;      /* likewise; 0: not said */
   int64_t attempt;
   const char *endpoint_file; /* where the service writes its addresses; read again when it does not answer */
   const char *token;         /* of this run and attempt */

@@ -2,6 +2,9 @@
 #include <fcntl.h>
 
 #include "base/file.h"
+#include "sweeper/jobs/exec_local.h"
+#include "sweeper/jobs/gpus.h"
+#include "sweeper/jobs/jobs.h"
 #include "sweeper/live.h"
 
 enum { NOTE_MAX = GPUS_MAX * GPU_UUID_MAX, PATH_SIZE = 4096 };
@@ -39,8 +42,8 @@ bool job_gpus_variables(const struct live_trial *trial, struct arena *arena, str
   return ok || err_no_memory(err);
 }
 
-static void note_path(const struct live_trial *trial, int32_t attempt, struct buf *path) {
-  exec_local_path(trial->sweep->all->executor, trial->run, attempt, "gpus", path);
+static void note_path(const struct sweeps *s, struct id run, int32_t attempt, struct buf *path) {
+  exec_local_path(s->executor, run, attempt, "gpus", path);
 }
 
 /* Not synced: after a crash of the machine there is no job to give them to. */
@@ -53,20 +56,19 @@ bool job_gpus_note(const struct live_trial *trial, int32_t attempt, struct err *
   size_t count = gpus_of(trial, which);
   for (size_t i = 0; i < count; i++)
     buf_printf(&text, "%s\n", gpus_at(s->conf.gpus, which[i])->uuid);
-  note_path(trial, attempt, &path);
+  note_path(s, trial->run, attempt, &path);
   if (!buf_ok(&path, err) || !buf_ok(&text, err))
     return false;
   AUTO_FD int fd = open(buf_text(&path), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
   return fd >= 0 ? fd_write_all(fd, buf_text(&text), text.n, err) : err_errno(err, errno, "cannot write %s", buf_text(&path));
 }
 
-unsigned job_gpus_noted(const struct live_trial *trial, int32_t attempt, uint16_t slots[SCHEDULE_SLOTS_MAX]) {
-  const struct sweeps *s = trial->sweep->all;
+unsigned job_gpus_noted(const struct sweeps *s, struct id run, int32_t attempt, uint16_t slots[SCHEDULE_SLOTS_MAX]) {
   AUTO_BUF struct buf path = BUF_INIT(PATH_SIZE), text = BUF_INIT(NOTE_MAX);
   struct err err;
   unsigned count = 0;
   uint32_t job;
-  note_path(trial, attempt, &path);
+  note_path(s, run, attempt, &path);
   if (!has_gpus(s) || path.fail || !file_read(buf_text(&path), &text, &err))
     return 0;
   struct str rest = buf_str(&text), uuid;

@@ -1,5 +1,8 @@
 /* The directory of an attempt, before its companion is started: empty, a copy of the snapshot made on a thread, or none of its own. */
 #include "base/mem.h"
+#include "sweeper/jobs/code_store.h"
+#include "sweeper/jobs/exec_local.h"
+#include "sweeper/jobs/jobs.h"
 #include "sweeper/live.h"
 
 enum { PATH_SIZE = 4096 };

@@ -1,4 +1,6 @@
 /* Trials as jobs on this machine: the queue and its slots, companions, what they say. */
+#include "sweeper/jobs/jobs.h"
+#include "sweeper/jobs/exec_local.h"
 #include "sweeper/jobs/system_series.h"
 #include "sweeper/live.h"
 
@@ -295,6 +297,8 @@ static bool start_job(struct start *start, struct err *err) {
       !(put_params(start, PARAMS_JSON, command_json, params, err) && put_params(start, PARAMS_WANDB, command_wandb_file, params, err)))
     return false;
   struct job_file job = {.run_id = trial->run,
+                         .sweep_id = live->id,
+                         .slots = MAX_OF(live->conf.slots, 1u),
                          .attempt = start->attempt,
                          .token = start->token,
                          .cwd = directory_of(start),
@@ -418,6 +422,7 @@ void jobs_tick(struct sweeps *s) {
         answer_poll(trial, COMPANION_GO_ON);
     }
   }
+  resting_tick(s);
 }
 
 /* ---- with the service ---- */
@@ -437,7 +442,7 @@ int64_t jobs_stop_all(struct sweeps *s) {
         log_warn("sweep", NULL, "%s: trial %u was not stopped: %s", live->name, trial->number, err.text);
     }
   }
-  return grace;
+  return MAX_OF(grace, resting_end_all(s));
 }
 
 bool jobs_are_over(const struct sweeps *s) {
@@ -549,6 +554,10 @@ struct exit_text {
 /* "memory_limit": 412.3 MB of 100MB. A job that the kernel ended may never have been seen above its limit. */
 static void explain_limit(const struct live_trial *trial, struct str limit, int64_t rss_peak, char *out, size_t room) {
   const struct sweep_spec *spec = &trial->sweep->file->spec;
+  if (str_is(limit, "signal")) {
+    snprintf(out, room, "its companion was told to end it, by a signal");
+    return;
+  }
   bool is_memory = str_is(limit, "memory_limit") && spec->resources.has_memory;
   char allowed[32] = "", used[48] = "";
   if (is_memory)
@@ -673,7 +682,7 @@ static void on_gone(void *ctx, struct id run, int32_t attempt, struct str exit_t
   AUTO_BUF struct buf lost = BUF_INIT(KIB);
   struct err err;
   bool current = false;
-  if (s->stopping) /* whoever starts next finds it as it is */
+  if (s->stopping || resting_is_gone(s, run, attempt)) /* whoever starts next finds it as it is */
     return;
   if (trial) {
     const struct engine_trial *row = engine_trial(trial->sweep->engine, trial->number);
@@ -710,15 +719,11 @@ static bool holds(const struct live_trial *trial, const struct engine_trial *row
   return !trial->sweep->conf.asks && !row->dead && row->state != RUN_QUEUED;
 }
 
-void jobs_hold(struct live_trial *trial, const struct engine_trial *row) {
-  struct sweeps *s = trial->sweep->all;
+bool jobs_hold(struct sweeps *s, struct live_trial *trial, int32_t attempt, const struct schedule_want *want, uint32_t *ret_job) {
   uint16_t slots[SCHEDULE_SLOTS_MAX];
   struct err err;
-  if (!holds(trial, row))
-    return;
-  struct schedule_want want = want_of(trial);
-  if (job_gpus_noted(trial, (int32_t)row->attempt, slots) == want.slots || find_slots(s, want.slots, slots))
-    trial->course->in_schedule = schedule_job_adopt(s->schedule, &want, trial, s->node, slots, &trial->course->job, &err);
+  return (job_gpus_noted(s, trial->run, attempt, slots) == want->slots || find_slots(s, want->slots, slots)) &&
+         schedule_job_adopt(s->schedule, want, trial, s->node, slots, ret_job, &err);
 }
 
 void jobs_adopt(struct live_trial *trial, const struct engine_trial *row) {
@@ -727,7 +732,8 @@ void jobs_adopt(struct live_trial *trial, const struct engine_trial *row) {
   struct err err;
   if (!holds(trial, row))
     return;
-  jobs_hold(trial, row);
+  struct schedule_want want = want_of(trial);
+  trial->course->in_schedule = jobs_hold(s, trial, (int32_t)row->attempt, &want, &trial->course->job);
   if (row->state == RUN_STARTING && !exec_local_was_started(s->executor, trial->run, (int32_t)row->attempt))
     return; /* the engine starts it */
   trial->course->adopted = exec_local_adopt(s->executor, trial->run, (int32_t)row->attempt, &err);

@@ -2,6 +2,8 @@
 #include <sys/sysinfo.h>
 
 #include "base/mem.h"
+#include "sweeper/jobs/gpus.h"
+#include "sweeper/jobs/jobs.h"
 #include "sweeper/live.h"
 
 /* ---- looking ---- */

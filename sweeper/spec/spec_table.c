@@ -30,6 +30,15 @@ void spec_problem_add(struct spec_problems *problems, const struct ynode *at, co
   problems->items[problems->count++] = problem;
 }
 
+bool spec_problem_fail(const char *name, const struct spec_problem *problem, struct err *err) {
+  if (problem->line)
+    err_set(err, ERR_INVALID, "%s%s%u:%u: %s", name, name[0] ? ":" : "line ", problem->line, problem->column, problem->message);
+  else
+    err_set(err, ERR_INVALID, "%s%s%s", name, name[0] ? ": " : "", problem->message);
+  err_at(err, "", problem->line, problem->column);
+  return problem->hint[0] ? err_hint(err, "%s", problem->hint) : false;
+}
+
 /* ---- durations and sizes as people write them ---- */
 
 void spec_format_duration(int64_t ms, char out[32]) {

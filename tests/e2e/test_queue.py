@@ -217,6 +217,13 @@ class Gpus(Base):
         self.s.start()
         again = {g["uuid"]: g["used_by"] for g in self.ok(self.s.get("/api/v1/nodes"))["items"][0]["gpus"]}
         self.assertEqual(again, {uuid: second if run == second else None for uuid, run in used.items()})  # the same GPU, after a restart too
+        # Neither does a row that cannot be read take it away.
+        spec = self.s.sql(f"select spec from winnow.sweep where id = '{second}'").replace("'", "''")
+        for now in ("{", spec):
+            self.s.sql(f"update winnow.sweep set spec = '{now}' where id = '{second}'")
+            self.s.kill()
+            self.s.start()
+            self.assertEqual({g["uuid"]: g["used_by"] for g in self.ok(self.s.get("/api/v1/nodes"))["items"][0]["gpus"]}, again)
         third = launch("600")
         wait(lambda: len(seen.read_text().split()) == 3, "the third")
         self.assertEqual(seen.read_text().split()[2], next(uuid for uuid, run in used.items() if run == first))

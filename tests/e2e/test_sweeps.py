@@ -113,6 +113,59 @@ class AskTell(Base):
         for path in ("output", "heartbeat", "exited"):
             self.assertIn(self.s.post(f"/api/v1/companion/{first['run_id']}/1/{path}", unix=False).status, (401, 403))
 
+    def test_a_clone_is_the_sweep_as_it_is_now(self):
+        spec = {"name": "edited", "method": "random", "metric": {"name": "loss"}, "parameters": SPACE, "run_cap": 50, "max_time": "1h", "priority": 3, "notes": "first"}
+        made = self.submit(spec)["id"]
+        clone = lambda: self.ok(self.s.post(f"/api/v1/sweeps/{made}/clone"), 201)
+        edit = lambda **edits: self.ok(self.s.request("PATCH", f"/api/v1/sweeps/{made}", edits))
+        said = lambda shown: ([shown[k] for k in ("run_cap", "max_parallel", "priority", "notes")], shown["spec"].get("run_cap"), shown["spec"].get("max_time"))
+        self.assertEqual(said(clone()), ([50, None, 3, "first"], 50, "1h"))
+        edit(run_cap=7, max_parallel=2)
+        edit(priority=-1, notes="second", max_time=7200)
+        self.assertEqual(said(clone()), ([7, 2, -1, "second"], 7, "2h"))
+        edit(run_cap=None, max_parallel=0, priority=0, max_time="0s")
+        self.assertEqual(said(clone()), ([None, None, 0, "second"], None, None))
+        self.ok(self.s.post(f"/api/v1/sweeps/{made}/stop"))
+        self.assertEqual(said(clone()), ([None, None, 0, "second"], None, None))  # and so it is when it is over
+
+    def test_what_is_enqueued_into_a_paused_sweep_says_why_it_waits(self):
+        sweep = self.submit({"name": "rests", "method": "random", "metric": {"name": "loss"}, "parameters": SPACE, "run_cap": 5})["id"]
+        enqueue = lambda: self.ok(self.s.post(f"/api/v1/sweeps/{sweep}/trials", {"params": {"x": 0.5, "kind": "a"}}), 201)
+        self.assertEqual((enqueue()["state"], self.trials(sweep)[0]["state_reason"]), ("QUEUED", None))
+        self.ok(self.s.post(f"/api/v1/sweeps/{sweep}/pause"))
+        self.assertEqual(enqueue()["state_reason"], "it waits: its sweep is paused")
+        self.assertEqual([t["state_reason"] for t in self.trials(sweep)], ["it waits: its sweep is paused"] * 2)
+        env = {**os.environ, "WINNOW_URL": f"unix:{self.s.data}/winnow.sock"}
+        done = subprocess.run([WINNOW, "trial", "enqueue", sweep, "x=0.1", "kind=b"], capture_output=True, text=True, timeout=60, env=env)
+        self.assertEqual(done.returncode, 0, done)
+        self.assertIn("its sweep is paused", done.stdout)
+        self.assertEqual(self.ask(sweep)["trials"], [])
+        self.ok(self.s.post(f"/api/v1/sweeps/{sweep}/resume"))
+        self.assertEqual([t["state_reason"] for t in self.trials(sweep)], [None] * 3)
+        self.assertEqual([t["number"] for t in self.ask(sweep, 3)["trials"]], [0, 1, 2])
+
+    def test_the_list_is_the_same_in_pages_of_any_size(self):
+        sweep = self.submit({"name": "copied", "method": "random", "metric": {"name": "loss"}, "parameters": SPACE, "run_cap": 5})["id"]
+        self.ok(self.s.post(f"/api/v1/sweeps/{sweep}/stop"))
+        wait(lambda: self.s.sql(f"select summary is not null from winnow.sweep where id = '{sweep}'") == "t", "the end")
+        self.addCleanup(self.s.sql, "delete from winnow.sweep where name like 'copy-%'")
+        columns = "experiment_id, version, seed, directory, source, spec, state, why, exhausted, ended"
+        self.s.sql(f"with copy as materialized (select gen_random_uuid() as copy_id, n from generate_series(1, 120) n) "
+                   f"insert into winnow.sweep (id, created, name, summary, {columns}) select copy_id, created + n / 3, 'copy-' || n, "
+                   f"summary || jsonb_build_object('id', replace(copy_id::text, '-', '')), {columns} from winnow.sweep, copy where id = '{sweep}'")
+        order = self.s.sql("select replace(id::text, '-', '') from winnow.sweep where not single and deleted_at is null order by created desc, id desc").split()
+        for limit in (1, 49, 50, 51, 100, 1000):
+            listed, cursor = [], ""
+            while cursor is not None:
+                page = self.ok(self.s.get(f"/api/v1/sweeps?limit={limit}" + (f"&cursor={cursor}" if cursor else "")))
+                self.assertEqual(len(page["items"]), min(limit, len(order) - len(listed)))
+                listed += [s["id"] for s in page["items"]]
+                cursor = page["next"]
+            self.assertEqual(listed, order, limit)
+        stopped = self.ok(self.s.get("/api/v1/sweeps?state=STOPPED&limit=1000"))["items"]
+        self.assertGreaterEqual(len(stopped), 121)
+        self.assertEqual({s["state"] for s in stopped}, {"STOPPED"})
+
     def test_what_goes_on_after_a_rest_goes_on_with_all_results(self):
         """A point that was thought of ahead, which two workers would take as it is, is none for a sweep that rested meanwhile."""
         sweep = self.submit({"name": "rests", "sampler": {"type": "gp", "seed": 3, "n_startup": 5}, "run_cap": 60, "metric": {"name": "loss"}, "parameters": SPACE})["id"]
@@ -273,6 +326,22 @@ class Local(Base):
             self.assertEqual(self.s.post(f"/api/v1/sweeps/{sweep}/trials", {"params": {"x": 0.75}}).status, 429)
             gate.touch()
             self.assertEqual((self.ended(sweep)["state"], self.states(sweep)), ("FINISHED", ["FINISHED"] * 3))
+
+    def test_a_picked_trial_of_a_paused_sweep_waits(self):
+        with Service(WINNOW, arguments=["--slots", "2"]) as self.s:
+            gate, sweep = self.held_back(name="rest", method="random", run_cap=2, max_parallel=1)
+            wait(lambda: self.states(sweep) == ["RUNNING"], "a trial")
+            self.ok(self.s.post(f"/api/v1/sweeps/{sweep}/pause"))
+            picked = self.ok(self.s.post(f"/api/v1/sweeps/{sweep}/trials", {"params": {"x": 0.5}}), 201)
+            self.assertEqual((picked["state"], picked["state_reason"]), ("QUEUED", "it waits: its sweep is paused"))
+            self.s.kill()
+            self.s.start()
+            entry, = wait(lambda: self.ok(self.s.get("/api/v1/queue"))["items"], "its place in the queue")
+            self.assertEqual((entry["run_id"], entry["reason"]), (picked["run_id"], "its sweep is paused"))
+            gate.touch()
+            wait(lambda: self.states(sweep) == ["FINISHED", "QUEUED"], "the end of the first")
+            self.assertEqual(self.ok(self.s.post(f"/api/v1/sweeps/{sweep}/resume"))["state"], "RUNNING")
+            self.assertEqual((self.ended(sweep)["state"], self.states(sweep)), ("FINISHED", ["FINISHED"] * 2))
 
     def test_what_never_ran_says_so(self):
         with Service(WINNOW, arguments=["--slots", "2"]) as self.s:
@@ -512,7 +581,7 @@ class Local(Base):
                 self.assertRegex(shown["state_reason"], f"damaged: .*trial 0 .*{run}.*{word}.*nothing of it was changed: mend the row")
                 self.assertEqual([s["state_reason"] for s in self.ok(self.s.get("/api/v1/sweeps"))["items"]], [None, shown["state_reason"]])
                 self.assertEqual([t["run_id"] for t in self.trials(hurt)], [t["run_id"] for t in trials])
-                for path in (f"sweeps/{hurt}/pause", f"sweeps/{hurt}/ask", f"runs/{run}/retry", f"runs/{trials[1]['run_id']}/stop"):
+                for path in (f"sweeps/{hurt}/pause", f"sweeps/{hurt}/ask", f"runs/{run}/retry", f"runs/{run}/stop"):
                     refused = self.s.post(f"/api/v1/{path}")
                     self.assertEqual(refused.status, 409, refused)
                     self.assertIn("damaged", refused.json["detail"])
@@ -536,24 +605,112 @@ class Local(Base):
             pathlib.Path(f"{gate}.one").touch()
             wait(lambda: self.states(sweep) == ["FINISHED", "RUNNING"], "the first trial, and another one")
             run = self.trials(sweep)[1]["run_id"]
-            used = lambda: self.ok(self.s.get("/api/v1/nodes"))["items"][0]["slots"]["used"]
-            for change, back, slots in (("version = -version", "version = -version", 1), ("trial = -1 - trial", "trial = -1 - trial", 0)):
+            for change, has_strangers in (("version = -version", False), ("trial = -1 - trial", True)):
                 self.s.sql(f"update winnow.run set {change} where sweep_id = '{sweep}'")
                 self.s.kill()
                 self.s.start()
                 self.assertIn("damaged: ", self.sweep(sweep)["state_reason"])
                 self.assertEqual(self.s.post(f"/api/v1/companion/{run}/1/heartbeat").status, 503)
-                self.assertEqual(self.s.post(f"/api/v1/companion/{'7' * 32}/1/heartbeat").status, 503 if slots == 0 else 409)
-                self.assertEqual(used(), slots)
-                self.s.sql(f"update winnow.run set {back} where sweep_id = '{sweep}'")
+                self.assertEqual(self.s.post(f"/api/v1/companion/{'7' * 32}/1/heartbeat").status, 503 if has_strangers else 409)
+                self.assertEqual(self.used(), 1)
+                self.s.sql(f"update winnow.run set {change} where sweep_id = '{sweep}'")
             self.s.sql(f"update winnow.run set version = -version where sweep_id = '{sweep}'")
             self.s.kill()
             self.s.start()
             self.assertTrue(self.alive())
-            self.assertEqual(used(), 1)
+            self.assertEqual(self.used(), 1)
             self.assertEqual(self.s.request("DELETE", f"/api/v1/sweeps/{sweep}").status, 204)
-            self.assertEqual(used(), 0)
-            wait(lambda: not self.alive(), "the end of its job")
+            wait(lambda: self.used() == 0, "a free slot")
+            self.assertFalse(self.alive())
+
+    def test_a_damaged_sweeps_jobs_keep_their_slots_and_can_be_ended(self):
+        """Whatever cannot be read of it: nobody else gets their slots before they have ended, and its rows stay as they are."""
+        with Service(WINNOW, arguments=["--slots", "2"]) as self.s:
+            _, sweep = self.held_back(name="hurt", method="random", run_cap=4, max_parallel=1, resources={"slots": 2})
+            wait(lambda: self.states(sweep) == ["RUNNING"], "a trial")
+            run = self.trials(sweep)[0]["run_id"]
+            spec = self.s.sql(f"select spec from winnow.sweep where id = '{sweep}'").replace("'", "''")
+            rows = f"select version, state, cause, dead from winnow.run where id = '{run}'"
+            before = self.s.sql(rows)
+            self.restarted_with_spec(sweep, "{")
+            self.assertEqual(self.used(), 2)
+            waiting = self.ok(self.s.post("/api/v1/runs", {"command": ["true"]}), 201)["id"]
+            entry, = wait(lambda: self.ok(self.s.get("/api/v1/queue"))["items"], "a queue")
+            self.assertEqual(entry["run_id"], waiting)
+            self.assertEqual(self.s.post(f"/api/v1/sweeps/{sweep}/stop", unix=False).status, 401)
+            self.assertTrue(self.alive())
+            told = self.ok(self.s.post(f"/api/v1/sweeps/{sweep}/stop"))
+            self.assertRegex(told["state_reason"], "damaged: ")
+            wait(lambda: self.ok(self.s.get(f"/api/v1/runs/{waiting}"))["state"] == "FINISHED", "its turn")
+            self.assertFalse(self.alive())
+            self.ok(self.s.post(f"/api/v1/sweeps/{sweep}/stop"))
+            self.assertEqual((self.s.sql(rows), self.used()), (before, 0))
+
+            # Once it is mended it is known how that one ended, and the sweep goes on.
+            self.restarted_with_spec(sweep, spec)
+            wait(lambda: self.states(sweep) == ["FAILED", "RUNNING"], "the next trial")
+            self.assertIn("told to end it", self.trials(sweep)[0]["state_reason"])
+
+            # One run of a sweep of which a row is damaged.
+            second = self.trials(sweep)[1]["run_id"]
+            self.s.sql(f"update winnow.run set version = -version where id = '{run}'")
+            self.s.kill()
+            self.s.start()
+            self.assertEqual((self.used(), self.s.post(f"/api/v1/runs/{run}/stop").status), (2, 409))
+            self.assertEqual(self.ok(self.s.post(f"/api/v1/runs/{second}/stop"))["state"], "RUNNING")
+            wait(lambda: self.used() == 0, "free slots")
+            self.assertFalse(self.alive())
+            self.s.sql(f"update winnow.run set version = -version where id = '{run}'")
+
+            # A service that ends with its jobs ends those too.
+            self.restarted_with_spec(sweep, spec)
+            wait(lambda: self.states(sweep) == ["FAILED", "FAILED", "RUNNING"], "the next trial")
+            self.restarted_with_spec(sweep, "{")
+            self.assertTrue(self.alive())
+            self.assertEqual(self.s.post("/api/v1/shutdown?now=true").status, 202)
+            self.assertEqual(self.s.process.wait(60), 0)
+            self.assertFalse(self.alive())
+            self.assertNotIn("have not ended in their time", self.s.log())
+
+    def test_a_damaged_launched_run_can_be_deleted(self):
+        """Whichever protocol it is deleted by, before the damage is found or after: its job ends, and it can be purged."""
+        delete = {"ours": lambda run: self.assertEqual(self.s.request("DELETE", f"/api/v1/runs/{run}").status, 204),
+                  "mlflow": lambda run: self.ok(self.s.post("/api/2.0/mlflow/runs/delete", {"run_id": run}))}
+        with Service(WINNOW, arguments=["--slots", "2"]) as self.s:
+            for how, damage in (("ours", "set spec = '{'"), ("mlflow", "set why = -1")):
+                command = ["sh", "-c", f"until [ -e {self.s.home}/gate-never ]; do sleep 0.05; done"]
+                run, early = (self.ok(self.s.post("/api/v1/runs", {"command": command, "stop_grace": 1}), 201)["id"] for _ in range(2))
+                for one in (run, early):
+                    wait(lambda: self.s.sql(f"select state from winnow.run where id = '{one}'") == "2", "the start")
+                delete[how](early)
+                self.s.sql(f"update winnow.sweep {damage} where single")
+                self.s.kill()
+                self.s.start()
+                self.assertRegex(self.ok(self.s.get(f"/api/v1/runs/{run}"))["state_reason"], "damaged: .*launch it again")
+                self.assertEqual(self.used(), 2)
+                self.purge()
+                self.assertEqual(self.s.sql("select count(*) from winnow.run"), "2")
+                for one in (run, early, run):
+                    delete[how](one)
+                wait(lambda: self.used() == 0, "free slots")
+                self.assertFalse(self.alive())
+                self.assertEqual(self.s.sql("select distinct state, end_time is not null, state_reason from winnow.run"), "7|t|deleted while it was damaged")
+                self.s.kill()
+                self.s.start()
+                self.assertNotIn("damaged", self.ok(self.s.get(f"/api/v1/runs/{run}"))["state_reason"][:8])
+                self.purge()
+                self.assertEqual(self.s.sql("select (select count(*) from winnow.run), (select count(*) from winnow.sweep)"), "0|0")
+
+    def purge(self):
+        self.assertEqual(self.s.post("/api/v1/admin/purge", {"older_than": 0}).status, 200)
+
+    def restarted_with_spec(self, sweep, spec):
+        self.s.sql(f"update winnow.sweep set spec = '{spec}' where id = '{sweep}'")
+        self.s.kill()
+        self.s.start()
+
+    def used(self):
+        return self.ok(self.s.get("/api/v1/nodes"))["items"][0]["slots"]["used"]
 
     def test_a_damaged_sweep_can_be_deleted(self):
         with Service(WINNOW, arguments=["--slots", "2"]) as self.s:
@@ -573,7 +730,7 @@ class Local(Base):
             self.assertEqual(self.s.get(f"/api/v1/sweeps/{sweep}").status, 404)
             wait(lambda: not self.alive(), "the end of its job")
             self.assertEqual(self.s.sql("select state, end_time is not null, state_reason from winnow.run where trial is not null"), "7|t|its damaged sweep was deleted")
-            self.assertEqual(self.s.post("/api/v1/admin/purge", {"older_than": 0}).status, 200)
+            self.purge()
             self.assertEqual(self.s.sql("select (select count(*) from winnow.run), (select count(*) from winnow.sweep)"), "0|0")
 
     def alive(self):

@@ -174,6 +174,31 @@ static void test_kept_versions_get_their_address(void **state) {
                    4);
 }
 
+/* Of sweeps that are there: one as any, a launched run, one that cannot be read. */
+static void test_what_a_spec_says_is_taken_out(void **state) {
+  (void)state;
+  struct err err;
+  struct migrate_report report;
+  assert_true(migrate_with(cluster.conninfo, migrations, before("0036_said_by_spec"), &report, &err));
+  pg_cluster_sql(
+      &cluster,
+      "insert into sweep (id, experiment_id, created, version, seed, name, directory, source, spec) "
+      "select gen_random_uuid(), 0, 1, 1, 1, name, '', '', spec from (values "
+      "('any', '{\"metric\": {\"name\": \"loss\", \"goal\": \"minimize\"}, \"metrics_from\": [{\"stream\": \"stdout\"}], "
+      "\"parameters\": {\"zeta\": {\"min\": 0}, \"net\": {\"parameters\": {\"wide\": {}, \"a\": {}}}, \"b\": {\"values\": [1]}}}'), "
+      "('job', '{\"command\": [\"x\"]}'), ('torn', '{\"metric\": {')) t (name, spec)");
+  assert_true(migrate(cluster.conninfo, &report, &err));
+  assert_int_equal(pg_cluster_int(&cluster,
+                                  "select count(*) from sweep where name = 'any' and metric_name = 'loss' and metric_goal = 'minimize' "
+                                  "and metrics_from::jsonb = '[{\"stream\": \"stdout\"}]' and params_order = '{ \"zeta\" : null, "
+                                  "\"net\" : {\"parameters\": {\"wide\": {}, \"a\": {}}}, \"b\" : null }'"),
+                   1);
+  assert_int_equal(
+      pg_cluster_int(&cluster, "select count(*) from sweep where name = 'job' and metric_name is null and params_order = '{}'"), 1);
+  assert_int_equal(
+      pg_cluster_int(&cluster, "select count(*) from sweep where name = 'torn' and metric_name is null and params_order is null"), 1);
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test_setup(test_in_order_and_once, fresh),
@@ -183,6 +208,7 @@ int main(void) {
       cmocka_unit_test_setup(test_no_server, fresh),
       cmocka_unit_test_setup(test_snapshot, fresh),
       cmocka_unit_test_setup(test_kept_versions_get_their_address, fresh),
+      cmocka_unit_test_setup(test_what_a_spec_says_is_taken_out, fresh),
   };
   return cmocka_run_group_tests(tests, start_all, stop_all);
 }

@@ -199,9 +199,20 @@ static bool retry(struct sweep_op *op, struct err *err) {
          sweeps_wait(op->sweep, op->trial, sweep_op_trial_changed, op, err);
 }
 
+/* Of a damaged sweep: its job can be ended, and its row stays as it is. */
+static bool stop_resting(struct sweep_op *op, struct err *err) {
+  struct sweeps *sweeps = web_app(op->req)->sweeps;
+  if (!sweep_op_may_steer(op->req, true, err))
+    return false;
+  if (!sweeps_end_resting_run(sweeps, op->id))
+    return err_set(err, ERR_WRONG_STATE, "its sweep is damaged, and rests until that is mended; no job of it runs");
+  on_done(op, NULL);
+  return true;
+}
+
 static bool stop(struct sweep_op *op, struct err *err) {
   if (!op->trial && sweeps_may_rest(web_app(op->req)->sweeps, op->id))
-    return err_set(err, ERR_WRONG_STATE, "its sweep is damaged, and rests until that is mended");
+    return stop_resting(op, err);
   if (!op->trial)
     return no_job(err);
   return sweep_op_may_steer(op->req, live_has_command(op->sweep), err) && live_kill(op->trial, err) &&

@@ -160,8 +160,8 @@ static void reply_run(struct run_op *op, const struct pg_reply *reply) {
 }
 
 /* Of a trial those of its sweep's file come first, in its order. `text` holds them. */
-static void order_params(struct run_row *row, struct str spec, struct buf *text) {
-  AUTO_JSON json_t *declared = params_declared(spec), *stored = NULL, *params = NULL;
+static void order_params(struct run_row *row, struct str order, struct buf *text) {
+  AUTO_JSON json_t *declared = params_declared(order), *stored = NULL, *params = NULL;
   struct err ignored; /* then it is shown as it is stored */
   struct json_writer w;
   if (!declared || !json_read(row->params, &stored, &ignored) || !(params = params_in_order_flat(declared, stored)))
@@ -212,7 +212,7 @@ static void on_settled(void *ctx, const struct err *err) {
   AUTO_PG_BATCH struct pg_batch batch = PG_BATCH_INIT;
   pg_put_uuid(pg_batch_add(&batch, STMT_RUN_GET), op->id);
   pg_put_uuid(pg_batch_add(&batch, STMT_RUN_ATTEMPTS), op->id);
-  pg_put_uuid(pg_batch_add(&batch, STMT_SWEEP_SPEC_OF_TRIAL), op->id);
+  pg_put_uuid(pg_batch_add(&batch, STMT_PARAMS_ORDER_OF_TRIAL), op->id);
   run_sources_ask(&batch, op->id);
   if (!pg_run_batch(pool(op), &batch, 0, on_got, op, &why))
     fail(op, &why);
@@ -467,7 +467,13 @@ static void on_moved(void *ctx, const struct pg_reply *reply) {
   }
 }
 
-static void move_run(struct http_req *req, enum stmt stmt, int status) {
+static void on_deleted(void *ctx, const struct pg_reply *reply) {
+  const struct run_op *op = ctx;
+  tracking_deleted(op->req, op->id, pg_nth(reply, 0));
+  on_moved(ctx, reply);
+}
+
+static void move_run(struct http_req *req, enum stmt stmt, pg_done_fn *done, int status) {
   AUTO_PG_BATCH struct pg_batch batch = PG_BATCH_INIT;
   struct run_op *op = new_op(req);
   struct err err;
@@ -478,22 +484,18 @@ static void move_run(struct http_req *req, enum stmt stmt, int status) {
     fail(op, &err);
     return;
   }
-  struct pg_args *args = pg_batch_add(&batch, stmt);
-  pg_put_uuid(args, op->id);
-  pg_put_int(args, tracking_now(req));
-  pg_put_text(args, tracking_actor(req));
-  pg_put_int(args, tracking_pass(req, op->id));
+  tracking_put_move(pg_batch_add(&batch, stmt), req, stmt, op->id);
   pg_put_uuid(pg_batch_add(&batch, STMT_RUN_GET), op->id);
-  if (!pg_run_batch(pool(op), &batch, 0, on_moved, op, &err))
+  if (!pg_run_batch(pool(op), &batch, 0, done, op, &err))
     fail(op, &err);
 }
 
 static void delete_run(struct http_req *req) {
-  move_run(req, STMT_RUN_DELETE, 204);
+  move_run(req, STMT_RUN_DELETE, on_deleted, 204);
 }
 
 static void restore_run(struct http_req *req) {
-  move_run(req, STMT_RUN_RESTORE, 200);
+  move_run(req, STMT_RUN_RESTORE, on_moved, 200);
 }
 #define ROW(method_word, path_text, policy_word, reach_word, handler_fn, text, request)                                                  \
   {                                                                                                                                      \

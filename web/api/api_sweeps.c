@@ -22,6 +22,14 @@ static void reply_sweep(struct sweep_op *op, int status, const struct live_sweep
   sweep_op_reply(op, status, &body);
 }
 
+static void reply_damaged(struct sweep_op *op, const struct damaged_sweep *sweep) {
+  struct buf body = BUF_INIT(SWEEP_REPLY_MAX);
+  struct json_writer w;
+  jw_init(&w, &body);
+  damaged_put(sweep, &w);
+  sweep_op_reply(op, 200, &body);
+}
+
 static void on_changed(void *ctx, const struct err *err) {
   struct sweep_op *op = ctx;
   if (err)
@@ -141,7 +149,30 @@ static void post_sweep(struct http_req *req) {
 
 /* ---- clone ---- */
 
-static bool clone_text(struct sweep_op *op, struct str source, struct str name, struct err *err) {
+/* What means no limit in an edit is left out of a file. */
+static bool is_no_limit(const char *key, const json_t *value) {
+  int64_t ms;
+  bool is_none = json_is_null(value) || (json_is_integer(value) && json_integer_value(value) == 0);
+  return is_none || (strcmp(key, "max_time") == 0 && json_is_string(value) && str_to_duration_ms(json_str(value), &ms) && ms == 0);
+}
+
+/* As it is now, and not as it was submitted. */
+static bool add_edits(json_t *spec, struct str edits, struct err *err) {
+  AUTO_JSON json_t *changed = NULL;
+  const char *key;
+  json_t *value;
+  if (!json_read(edits, &changed, err))
+    return false;
+  json_object_foreach(changed, key, value) {
+    if (is_no_limit(key, value))
+      json_object_del(spec, key);
+    else if (json_object_set(spec, key, value) != 0)
+      return err_no_memory(err);
+  }
+  return true;
+}
+
+static bool clone_text(struct sweep_op *op, struct str source, struct str edits, struct str name, struct err *err) {
   const json_t *new_name = json_object_get(op->json, "name"), *seed = json_object_get(op->json, "seed");
   AUTO_ARENA struct arena arena = ARENA_INIT(16 * MIB);
   struct spec_problems errors;
@@ -150,7 +181,7 @@ static bool clone_text(struct sweep_op *op, struct str source, struct str name, 
   AUTO_JSON json_t *spec = NULL;
   if (!sweep_file_read(source, "", &arena, &file, &errors, err))
     return false;
-  bool ok = sweep_file_normal_form(file, &normal, err) && json_read(buf_str(&normal), &spec, err);
+  bool ok = sweep_file_normal_form(file, &normal, err) && json_read(buf_str(&normal), &spec, err) && add_edits(spec, edits, err);
   sweep_file_free(file);
   if (!ok)
     return false;
@@ -174,7 +205,8 @@ static void on_source(void *ctx, const struct pg_reply *row) {
   struct err err;
   struct submission in = {.name = STR("")};
   bool ok = pg_ok(row, &err) && (pg_rows(row) || sweep_op_none(op->id, &err)) &&
-            clone_text(op, pg_text(row, 0, 2), pg_text(row, 0, 0), &err) && sweeps_ready(web_app(op->req)->sweeps, &err);
+            clone_text(op, pg_text(row, 0, 2), pg_jsonb(row, 0, 3), pg_text(row, 0, 0), &err) &&
+            sweeps_ready(web_app(op->req)->sweeps, &err);
   in.text = str_of(http_req_state(op->req));
   in.directory = ok ? pg_text(row, 0, 1) : STR_NONE;
   ok = ok && submit(op, &in, &err);
@@ -209,13 +241,14 @@ static void on_sweep(void *ctx, const struct pg_reply *row) {
     sweep_op_fail(op, &err);
     return;
   }
+  if (damaged) {
+    reply_damaged(op, damaged);
+    return;
+  }
   struct buf body = BUF_INIT(SWEEP_REPLY_MAX);
   struct json_writer w;
   jw_init(&w, &body);
-  if (damaged)
-    damaged_put(damaged, &w);
-  else
-    params_order_put_summary(&w, summary, pg_text(row, 0, 2));
+  params_order_put_summary(&w, summary, pg_text(row, 0, 3), pg_text(row, 0, 2));
   sweep_op_reply(op, 200, &body);
 }
 
@@ -231,68 +264,110 @@ static void get_sweep(struct http_req *req) {
   else if (!ok || !sweep_op_query(op, STMT_SWEEP_GET, on_sweep, &err))
     sweep_op_fail(op, &err);
 }
-static void on_sweep_list(void *ctx, const struct pg_reply *rows) {
-  struct sweep_op *op = ctx;
-  struct err err;
-  char hex[ID_HEX_LEN + 1], next[80];
-  if (!pg_ok(rows, &err)) {
-    sweep_op_fail(op, &err);
-    return;
-  }
-  struct buf body = BUF_INIT(SWEEP_REPLY_MAX);
+
+/* ---- the list ---- */
+
+/* So many are read at a time: putting the best point of each in order takes a while, and meanwhile nobody else is served. */
+enum { LIST_STEP = 50 };
+
+struct sweep_listing {
+  struct sweep_op *op;
+  int state;       /* -1: any */
+  int64_t left;    /* to be shown */
+  bool goes_on;    /* after this one: */
+  int64_t created; /* of the last that was shown */
+  struct id last;
+  struct buf body;
   struct json_writer w;
-  size_t count = MIN_OF(pg_rows(rows), (size_t)op->limit);
-  jw_init(&w, &body);
-  jw_object(&w);
-  jw_key(&w, "items");
-  jw_array(&w);
-  for (size_t i = 0; i < count; i++) {
-    const struct live_sweep *live = sweeps_find(web_app(op->req)->sweeps, pg_uuid(rows, i, 0));
-    const struct damaged_sweep *damaged = sweeps_damaged(web_app(op->req)->sweeps, pg_uuid(rows, i, 0));
-    if (live)
-      live_put_sweep(live, &w);
-    else if (damaged)
-      damaged_put(damaged, &w);
-    else if (!pg_is_null(rows, i, 3))
-      params_order_put_summary(&w, pg_jsonb(rows, i, 3), pg_text(rows, i, 4));
+};
+
+static void put_listed(struct sweep_listing *listing, const struct pg_reply *rows, size_t i) {
+  const struct sweeps *sweeps = web_app(listing->op->req)->sweeps;
+  const struct live_sweep *live = sweeps_find(sweeps, pg_uuid(rows, i, 0));
+  const struct damaged_sweep *damaged = sweeps_damaged(sweeps, pg_uuid(rows, i, 0));
+  if (live)
+    live_put_sweep(live, &listing->w);
+  else if (damaged)
+    damaged_put(damaged, &listing->w);
+  else if (!pg_is_null(rows, i, 3))
+    params_order_put_summary(&listing->w, pg_jsonb(rows, i, 3), pg_text(rows, i, 5), pg_text(rows, i, 4));
+}
+
+static void end_list(struct sweep_listing *listing, bool has_more) {
+  char hex[ID_HEX_LEN + 1], next[80];
+  jw_array_end(&listing->w);
+  id_format(listing->last, hex);
+  snprintf(next, sizeof next, "%lld_%s", (long long)listing->created, hex);
+  jw_put_text(&listing->w, "next", has_more ? next : NULL);
+  jw_object_end(&listing->w);
+  sweep_op_reply(listing->op, 200, &listing->body);
+}
+
+static bool list_some(struct sweep_listing *listing, struct err *err);
+
+static void on_some_listed(void *ctx, const struct pg_reply *rows) {
+  struct sweep_listing *listing = ctx;
+  struct err err;
+  bool ok = pg_ok(rows, &err);
+  size_t wanted = (size_t)MIN_OF(listing->left, (int64_t)LIST_STEP), count = ok ? MIN_OF(pg_rows(rows), wanted) : 0;
+  bool has_more = ok && pg_rows(rows) > count;
+  for (size_t i = 0; i < count; i++)
+    put_listed(listing, rows, i);
+  listing->left -= (int64_t)count;
+  if (count) {
+    listing->goes_on = true;
+    listing->created = pg_int(rows, count - 1, 1);
+    listing->last = pg_uuid(rows, count - 1, 0);
   }
-  jw_array_end(&w);
-  if (pg_rows(rows) > count) {
-    id_format(pg_uuid(rows, count - 1, 0), hex);
-    snprintf(next, sizeof next, "%lld_%s", (long long)pg_int(rows, count - 1, 1), hex);
-    jw_put_text(&w, "next", next);
+  if (ok && has_more && listing->left)
+    ok = list_some(listing, &err);
+  else if (ok)
+    end_list(listing, has_more);
+  if (!ok) {
+    buf_release(&listing->body);
+    sweep_op_fail(listing->op, &err);
+  }
+}
+
+static bool list_some(struct sweep_listing *listing, struct err *err) {
+  AUTO_PG_ARGS struct pg_args args;
+  pg_args_init(&args, STMT_SWEEP_LIST);
+  if (listing->state >= 0)
+    pg_put_int(&args, listing->state);
+  else
+    pg_put_null(&args);
+  if (listing->goes_on) {
+    pg_put_int(&args, listing->created);
+    pg_put_uuid(&args, listing->last);
   } else {
-    jw_put_null(&w, "next");
+    pg_put_null(&args);
+    pg_put_null(&args);
   }
-  jw_object_end(&w);
-  sweep_op_reply(op, 200, &body);
+  pg_put_int(&args, MIN_OF(listing->left, (int64_t)LIST_STEP) + 1);
+  return pg_run(web_app(listing->op->req)->pg, &args, 0, on_some_listed, listing, err);
 }
 
 static bool list_sweeps(struct sweep_op *op, struct err *err) {
-  AUTO_PG_ARGS struct pg_args args;
   struct str state = http_req_param(op->req, "state"), cursor = http_req_param(op->req, "cursor"), time = STR_NONE;
-  struct id after = {{0}};
-  int64_t created = 0;
-  pg_args_init(&args, STMT_SWEEP_LIST);
+  struct sweep_listing *listing = ARENA_NEW(http_req_arena(op->req), struct sweep_listing);
+  if (!listing)
+    return err_no_memory(err);
   if (!sweeps_ready(web_app(op->req)->sweeps, err) || !sweep_op_read_limit(op, err))
     return false;
-  if (state.p && sweep_state_of(state) < 0)
+  *listing = (struct sweep_listing){
+      .op = op, .state = state.p ? sweep_state_of(state) : -1, .left = op->limit, .goes_on = cursor.p, .body = BUF_INIT(SWEEP_REPLY_MAX)};
+  if (state.p && listing->state < 0)
     return err_set(err, ERR_INVALID, "\"state\" is RUNNING, PAUSED, DRAINING, FINISHED, STOPPED or FAILED");
-  if (cursor.p && !(str_split(&cursor, '_', &time) && str_to_i64(time, &created) && id_parse(cursor, &after)))
+  if (cursor.p && !(str_split(&cursor, '_', &time) && str_to_i64(time, &listing->created) && id_parse(cursor, &listing->last)))
     return err_set(err, ERR_INVALID, "\"cursor\" is none that was given out here");
-  if (state.p)
-    pg_put_int(&args, sweep_state_of(state));
-  else
-    pg_put_null(&args);
-  if (time.p) {
-    pg_put_int(&args, created);
-    pg_put_uuid(&args, after);
-  } else {
-    pg_put_null(&args);
-    pg_put_null(&args);
-  }
-  pg_put_int(&args, op->limit + 1);
-  return pg_run(web_app(op->req)->pg, &args, 0, on_sweep_list, op, err);
+  jw_init(&listing->w, &listing->body);
+  jw_object(&listing->w);
+  jw_key(&listing->w, "items");
+  jw_array(&listing->w);
+  if (list_some(listing, err))
+    return true;
+  buf_release(&listing->body);
+  return false;
 }
 
 static void get_schema(struct http_req *req) {
@@ -316,10 +391,28 @@ static void get_sweeps(struct http_req *req) {
 
 static const enum live_action act_pause = LIVE_PAUSE, act_resume = LIVE_RESUME, act_stop = LIVE_STOP, act_drain = LIVE_DRAIN;
 
+/* Of a sweep that is damaged its jobs can be ended, and that is all. */
+static void on_not_live_to_stop(void *ctx, const struct pg_reply *row) {
+  struct sweep_op *op = ctx;
+  struct err err;
+  struct sweeps *sweeps = web_app(op->req)->sweeps;
+  const struct damaged_sweep *damaged = sweeps_damaged(sweeps, op->id);
+  if (!damaged || !pg_ok(row, &err) || !pg_rows(row)) {
+    sweep_op_not_live(op, row);
+    return;
+  }
+  if (!sweep_op_may_steer(op->req, true, &err)) {
+    sweep_op_fail(op, &err);
+    return;
+  }
+  sweeps_end_resting(sweeps, op->id);
+  reply_damaged(op, damaged);
+}
+
 static void post_action(struct http_req *req) {
   struct err err;
   const enum live_action *action = http_req_route(req)->arg;
-  struct sweep_op *op = sweep_op_live(req);
+  struct sweep_op *op = sweep_op_live_or(req, *action == LIVE_STOP ? on_not_live_to_stop : sweep_op_not_live);
   if (op && (!live_act(op->sweep, *action, &err) || !sweeps_wait(op->sweep, NULL, on_changed, op, &err)))
     sweep_op_fail(op, &err);
 }
@@ -430,7 +523,7 @@ const struct route sweep_routes[] = {
      .summary = "Delete a sweep that is over, or damaged, with its runs"},
     ROUTE_ACT("/sweeps/{id}/pause", &act_pause, "Start no new trials"),
     ROUTE_ACT("/sweeps/{id}/resume", &act_resume, "Go on"),
-    ROUTE_ACT("/sweeps/{id}/stop", &act_stop, "End it, and its running trials"),
+    ROUTE_ACT("/sweeps/{id}/stop", &act_stop, "End it, and its running trials; of one that is damaged, its jobs"),
     ROUTE_ACT("/sweeps/{id}/drain", &act_drain, "End it when the running trials have ended"),
     {.method = HTTP_POST,
      .path = "/sweeps/{id}/clone",
@@ -439,7 +532,7 @@ const struct route sweep_routes[] = {
      .max_body = 64 * 1024,
      .handler = post_clone,
      .creates = CREATES,
-     .summary = "Submit it again",
+     .summary = "Submit it again, as it is now: with what was changed while it ran",
      .request_schema = "sweep_clone",
      .response_schema = "sweep"},
 };

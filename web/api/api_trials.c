@@ -64,6 +64,8 @@ static void put_trial_row(const struct sweep_op *op, struct json_writer *w, cons
   char hex[ID_HEX_LEN + 1];
   int64_t started = pg_int(rows, i, 13);
   struct shown_value shown = value_of_row(web_app(op->req)->sweeps, rows, i);
+  const struct live_sweep *live = sweeps_find(web_app(op->req)->sweeps, op->id);
+  const char *waits = live && pg_int(rows, i, 2) == RUN_QUEUED ? live_wait_reason(live) : NULL;
   jw_object(w);
   id_format(pg_uuid(rows, i, 0), hex);
   jw_put_text(w, "run_id", hex);
@@ -71,7 +73,7 @@ static void put_trial_row(const struct sweep_op *op, struct json_writer *w, cons
   id_format(op->id, hex);
   jw_put_text(w, "sweep_id", hex);
   jw_put_text(w, "state", run_state_name(pg_int(rows, i, 2)));
-  jw_put_str(w, "state_reason", pg_text(rows, i, 3));
+  jw_put_str(w, "state_reason", waits ? str_of(waits) : pg_text(rows, i, 3));
   jw_put_i64(w, "attempt", pg_int(rows, i, 4));
   put_params(op, w, declared, rows, i);
   put_value(w, &shown);
@@ -99,8 +101,8 @@ static void on_trials(void *ctx, const struct pg_reply *reply) {
     sweep_op_fail(op, &err);
     return;
   }
-  const struct pg_reply *spec = pg_nth(reply, 0), *rows = pg_nth(reply, 1);
-  AUTO_JSON json_t *declared = pg_rows(spec) ? params_declared(pg_text(spec, 0, 0)) : NULL;
+  const struct pg_reply *order = pg_nth(reply, 0), *rows = pg_nth(reply, 1);
+  AUTO_JSON json_t *declared = pg_rows(order) ? params_declared(pg_text(order, 0, 0)) : NULL;
   struct buf body = BUF_INIT(SWEEP_REPLY_MAX);
   struct json_writer w;
   size_t count = MIN_OF(pg_rows(rows), (size_t)op->limit);
@@ -123,9 +125,9 @@ static void on_trials(void *ctx, const struct pg_reply *reply) {
 }
 
 /* First of all the order of the parameters, unless the trials are in memory, which know it. */
-static void ask_spec(const struct sweep_op *op, struct pg_batch *batch) {
+static void ask_order(const struct sweep_op *op, struct pg_batch *batch) {
   static const struct id none = {{0}};
-  pg_put_uuid(pg_batch_add(batch, STMT_SWEEP_SPEC), sweeps_find(web_app(op->req)->sweeps, op->id) ? none : op->id);
+  pg_put_uuid(pg_batch_add(batch, STMT_PARAMS_ORDER), sweeps_find(web_app(op->req)->sweeps, op->id) ? none : op->id);
 }
 
 static bool list_trials(struct sweep_op *op, struct err *err) {
@@ -144,7 +146,7 @@ static bool list_trials(struct sweep_op *op, struct err *err) {
     return err_set(err, ERR_INVALID, "there is no state \"%.*s\"", STR_ARG(str_slice(state, 0, 40)));
   if (cursor.p && (!str_to_i64(cursor, &op->offset) || op->offset < 0))
     return err_set(err, ERR_INVALID, "\"cursor\" is none that was given out here");
-  ask_spec(op, &batch);
+  ask_order(op, &batch);
   struct pg_args *args = pg_batch_add(&batch, STMT_TRIALS_LIST);
   pg_put_uuid(args, op->id);
   if (state.p)
@@ -193,7 +195,7 @@ static void on_best_goal(void *ctx, const struct pg_reply *row) {
   AUTO_PG_BATCH struct pg_batch batch = PG_BATCH_INIT;
   bool ok = read_goal(op, row, &maximize, &err);
   if (ok) {
-    ask_spec(op, &batch);
+    ask_order(op, &batch);
     struct pg_args *args = pg_batch_add(&batch, STMT_TRIALS_BEST);
     pg_put_uuid(args, op->id);
     pg_put_bool(args, maximize);

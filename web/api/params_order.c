@@ -2,10 +2,10 @@
 
 enum { NESTING_MAX = 16 }; /* a space has no more */
 
-json_t *params_declared(struct str spec) {
-  AUTO_JSON json_t *tree = NULL;
+json_t *params_declared(struct str order) {
+  json_t *declared = NULL;
   struct err ignored; /* then the order is any */
-  return spec.p && json_read(spec, &tree, &ignored) ? json_incref(json_object_get(tree, "parameters")) : NULL;
+  return order.p && json_read(order, &declared, &ignored) ? declared : NULL;
 }
 
 static json_t *mutable(const json_t *json) {
@@ -109,16 +109,27 @@ json_t *params_in_order_flat(const json_t *declared, const json_t *params) {
 
 /* ---- summaries ---- */
 
-void params_order_put_summary(struct json_writer *w, struct str summary, struct str spec) {
-  AUTO_JSON json_t *shown = NULL, *whole = NULL;
+void params_order_put_summary(struct json_writer *w, struct str summary, struct str order, struct str spec) {
+  AUTO_JSON json_t *shown = NULL, *declared = params_declared(order);
   struct err ignored; /* then it is shown as it is stored */
-  if (!json_read(summary, &shown, &ignored) || !json_read(spec, &whole, &ignored)) {
+  const char *key;
+  json_t *value;
+  if (!json_read(summary, &shown, &ignored)) {
     jw_raw(w, summary);
     return;
   }
   json_t *best = json_object_get(shown, "best"), *params = json_object_get(best, "params");
   if (params)
-    json_object_set_new(best, "params", params_in_order(json_object_get(whole, "parameters"), params));
-  json_object_set(shown, "spec", whole);
-  jw_json(w, shown);
+    json_object_set_new(best, "params", params_in_order(declared, params));
+  jw_object(w);
+  json_object_foreach(shown, key, value) {
+    jw_key(w, key);
+    jw_json(w, value);
+  }
+  jw_key(w, "spec");
+  if (spec.p)
+    jw_raw(w, spec);
+  else
+    jw_null(w);
+  jw_object_end(w);
 }

@@ -72,7 +72,7 @@ bool sweep_op_query(struct sweep_op *op, enum stmt stmt, pg_done_fn *done, struc
   return pg_run(web_app(op->req)->pg, &args, 0, done, op, err);
 }
 
-struct sweep_op *sweep_op_live(struct http_req *req) {
+struct sweep_op *sweep_op_live_or(struct http_req *req, pg_done_fn *not_live) {
   struct err err;
   struct sweep_op *op = sweep_op_new(req);
   if (!op)
@@ -81,7 +81,7 @@ struct sweep_op *sweep_op_live(struct http_req *req) {
   if (ok) {
     op->sweep = sweeps_find(web_app(req)->sweeps, op->id);
     if (!op->sweep) {
-      if (sweep_op_query(op, STMT_SWEEP_GET, sweep_op_not_live, &err))
+      if (sweep_op_query(op, STMT_SWEEP_GET, not_live, &err))
         return NULL;
       ok = false;
     }
@@ -90,6 +90,10 @@ struct sweep_op *sweep_op_live(struct http_req *req) {
     return op;
   sweep_op_fail(op, &err);
   return NULL;
+}
+
+struct sweep_op *sweep_op_live(struct http_req *req) {
+  return sweep_op_live_or(req, sweep_op_not_live);
 }
 
 bool sweep_op_read_body(struct sweep_op *op, struct err *err) {

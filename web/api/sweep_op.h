@@ -39,6 +39,8 @@ MUST_CHECK bool sweep_op_read_limit(struct sweep_op *op, struct err *err);
 MUST_CHECK bool sweep_op_may_steer(const struct http_req *req, bool has_command, struct err *err);
 /* The sweep of the path, when it lives and the caller may steer it; NULL: the request is, or will be, answered. */
 struct sweep_op *sweep_op_live(struct http_req *req);
+/* The same; when it does not live, `not_live` answers, with what STMT_SWEEP_GET said. */
+struct sweep_op *sweep_op_live_or(struct http_req *req, pg_done_fn *not_live);
 
 /* A statement whose one parameter is op->id. */
 MUST_CHECK bool sweep_op_query(struct sweep_op *op, enum stmt stmt, pg_done_fn *done, struct err *err);

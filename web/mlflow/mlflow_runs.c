@@ -339,27 +339,30 @@ static void on_moved(void *ctx, const struct pg_reply *reply) {
     mlflow_reply_done(op->req);
 }
 
-static void move_run(struct http_req *req, enum stmt stmt) {
+static void on_deleted(void *ctx, const struct pg_reply *reply) {
+  const struct run_op *op = ctx;
+  tracking_deleted(op->req, op->id, reply);
+  on_moved(ctx, reply);
+}
+
+static void move_run(struct http_req *req, enum stmt stmt, pg_done_fn *done) {
   struct run_op *op = new_op(req);
   struct err err;
   if (!op || !read_id(op))
     return;
   AUTO_PG_ARGS struct pg_args args;
   pg_args_init(&args, stmt);
-  pg_put_uuid(&args, op->id);
-  pg_put_int(&args, tracking_now(req));
-  pg_put_text(&args, tracking_actor(req));
-  pg_put_int(&args, tracking_pass(req, op->id));
-  if (!pg_run(web_app(req)->pg, &args, 0, on_moved, op, &err))
+  tracking_put_move(&args, req, stmt, op->id);
+  if (!pg_run(web_app(req)->pg, &args, 0, done, op, &err))
     fail(op, &err);
 }
 
 static void delete_run(struct http_req *req) {
-  move_run(req, STMT_RUN_DELETE);
+  move_run(req, STMT_RUN_DELETE, on_deleted);
 }
 
 static void restore_run(struct http_req *req) {
-  move_run(req, STMT_RUN_RESTORE);
+  move_run(req, STMT_RUN_RESTORE, on_moved);
 }
 
 /* ---- search ---- */

@@ -159,6 +159,25 @@ static void only_marks_are_read(void **state UNUSED) {
   }
 }
 
+/* However much of the text came to the disk before the machine went down: what is read is what was written. */
+static void torn_marks_are_the_first_of_them(void **state UNUSED) {
+  static const char text[] = "5 900001000\n12 900061000\n7000 900061500\n";
+  const struct mark whole[] = {{5, 1000}, {12, 61000}, {7000, 61500}};
+  for (size_t n = 0; n < sizeof text; n++)
+    for (int zeros = 0; zeros < 2; zeros++) { /* a file may have its length before its bytes */
+      struct mark room[4];
+      struct marks marks = {.items = room, .cap = ARRAY_LEN(room)};
+      char torn[sizeof text] = {0};
+      size_t lines = 0;
+      memcpy(torn, text, n);
+      for (size_t i = 0; i < n; i++)
+        lines += text[i] == '\n';
+      marks_read(&marks, str_n(torn, zeros ? sizeof torn : n), 900000000, 100000);
+      assert_int_equal(marks.count, lines);
+      assert_memory_equal(room, whole, lines * sizeof *room);
+    }
+}
+
 static void nonsense_is_refused(void **state UNUSED) {
   static const char *const bad[] = {"sample",
                                     "sample ",
@@ -234,6 +253,7 @@ int main(void) {
       cmocka_unit_test(hours_of_output_have_few_marks),
       cmocka_unit_test(times_outlive_a_companion),
       cmocka_unit_test(only_marks_are_read),
+      cmocka_unit_test(torn_marks_are_the_first_of_them),
       cmocka_unit_test(nonsense_is_refused),
       cmocka_unit_test(the_kernels_files_are_read),
       cmocka_unit_test(a_line_is_one_line),

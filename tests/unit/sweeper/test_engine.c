@@ -379,13 +379,18 @@ static void pause_and_resume(void **state) {
   uint32_t number;
   assert_true(engine_pause(e, &err) && engine_pause(e, &err));
   assert_int_equal(engine_wants(e, 3), 0);
-  assert_false(engine_create(e, &number, &err));
+  assert_true(engine_create(e, &number, &err)); /* a person's point waits */
+  run(e);
+  assert_int_equal(engine_trial(e, number)->state, RUN_QUEUED);
+  assert_int_equal(engine_sweep(e).state, SWEEP_PAUSED);
   assert_true(engine_resume(e, 0, &err));
   run(e);
-  assert_int_equal(engine_wants(e, 3), 3);
+  assert_int_equal(engine_wants(e, 3), 2);
   assert_true(engine_drain(e, &err));
   run(e);
+  assert_int_equal(engine_trial(e, number)->state, RUN_KILLED);
   assert_int_equal(engine_sweep(e).state, SWEEP_FINISHED);
+  assert_false(engine_create(e, &number, &err));
   assert_false(engine_pause(e, &err));
   engine_free(e);
 }

@@ -72,6 +72,7 @@ static bool start(struct scene *scene, const char *script, struct err *err) {
   char *argv[] = {sh, c, (char *)(uintptr_t)script, NULL}, *env[] = {mark_run, mark_attempt, path, NULL};
   struct job_file job = {.run_id = scene->run,
                          .attempt = 1,
+                         .slots = 3,
                          .token = "t",
                          .cwd = scene->dir.path,
                          .stop_grace_ms = 1000,
@@ -183,6 +184,42 @@ static void companions_are_found_again(void **state UNUSED) {
   wait_dead(job);
   kill((pid_t)companion, SIGKILL); /* it would wait for a service to report to */
   wait_gone(&scene);
+  close_scene(&scene);
+}
+
+/* What can be known of a job by what lies here alone; and who wants to know no more is not told. */
+static void an_attempt_is_known_by_its_files(void **state UNUSED) {
+  struct scene scene;
+  struct exec_attempt living[2];
+  struct job_file job;
+  struct err err;
+  AUTO_ARENA struct arena arena = ARENA_INIT(MIB);
+  open_scene(&scene, WINNOW_EXEC);
+  assert_int_equal(exec_local_living(scene.executor, living, 2), 0);
+  assert_false(exec_local_job(scene.executor, scene.run, 1, &arena, &job, &err));
+  assert_true(start(&scene, "echo $$; exec sleep 600", &err));
+  int64_t companion = wait_number(&scene, "companion.lock");
+  wait_number(&scene, "stdout");
+  reopen(&scene);
+  assert_int_equal(exec_local_living(scene.executor, living, 2), 1);
+  assert_true(id_eq(living[0].run, scene.run));
+  assert_int_equal(living[0].number, 1);
+  assert_true(exec_local_job(scene.executor, scene.run, 1, &arena, &job, &err));
+  assert_int_equal(job.stop_grace_ms, 1000);
+  assert_int_equal(job.slots, 3);
+  assert_false(exec_local_job_is_over(scene.executor, scene.run, 1));
+  assert_true(exec_local_adopt(scene.executor, scene.run, 1, &err));
+  exec_local_signal(scene.executor, scene.run, 1, SIGTERM);
+  for (int i = 0; i < 3000 && !exec_local_job_is_over(scene.executor, scene.run, 1); i++, sleep_a_little())
+    loop_turn(scene.loop, false);
+  assert_true(exec_local_job_is_over(scene.executor, scene.run, 1));
+  exec_local_leave(scene.executor, scene.run, 1);
+  exec_local_leave(scene.executor, scene.run, 1);
+  assert_int_equal(exec_local_count(scene.executor), 0);
+  kill((pid_t)companion, SIGKILL);
+  for (int i = 0; i < 10; i++, sleep_a_little())
+    loop_turn(scene.loop, false);
+  assert_int_equal(scene.gone, 0);
   close_scene(&scene);
 }
 
@@ -463,6 +500,7 @@ int main(void) {
       cmocka_unit_test(a_killed_companion_leaves_nothing_running),
       cmocka_unit_test(what_a_dead_companion_left_holds_nothing_any_more),
       cmocka_unit_test(companions_are_found_again),
+      cmocka_unit_test(an_attempt_is_known_by_its_files),
       cmocka_unit_test(without_descriptors_a_companion_is_not_lost),
       cmocka_unit_test(what_many_left_is_ended_together),
       cmocka_unit_test(who_has_no_environment_may_be_on_its_way),

@@ -6,6 +6,8 @@ static void what_is_written_is_read(void **state UNUSED) {
   char a0[] = "python3", a1[] = "a b\nc\\n\r\"'", a2[] = "", e0[] = "X=1\n2", e1[] = "\xc3\xa4=";
   char *argv[] = {a0, a1, a2, NULL}, *env[] = {e0, e1, NULL};
   struct job_file job = {.run_id = {{1, 2}},
+                         .sweep_id = {{3}},
+                         .slots = 4,
                          .attempt = 3,
                          .endpoint_file = "/d/endpoint",
                          .token = "t",
@@ -28,6 +30,8 @@ static void what_is_written_is_read(void **state UNUSED) {
   if (!job_file_read(buf_str(&text), &arena, &back, &err))
     fail_msg("%s", err.text);
   assert_true(id_eq(back.run_id, job.run_id));
+  assert_true(id_eq(back.sweep_id, job.sweep_id));
+  assert_int_equal(back.slots, 4);
   assert_int_equal(back.attempt, 3);
   assert_string_equal(back.dir, "/d/x y");
   assert_int_equal(back.spool_policy, SPOOL_SLOW);
