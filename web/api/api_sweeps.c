@@ -400,6 +400,7 @@ const struct route sweep_routes[] = {
      .body = BODY_BUFFER,
      .max_body = SUBMISSION_MAX,
      .handler = post_sweep,
+     .request_type = "application/json,application/yaml",
      .summary = "Submit a sweep",
      .doc =
          "The body is a sweep file, YAML or JSON; its JSON Schema is at `/api/v1/schemas/sweep`. With a command it needs the scope `submit`, unless it is a dry run; without one it is for those who "
@@ -412,7 +413,7 @@ const struct route sweep_routes[] = {
      .request_schema = "sweep_file",
      .response_schema = "sweep_made"},
     ROUTE_GET("/sweeps", get_sweeps, "sweep_list", "List sweeps, newest first", "state:string,limit:integer,cursor:string"),
-    ROUTE_GET("/schemas/sweep", get_schema, NULL, "The sweep file as a JSON Schema, for editors", NULL),
+    ROUTE_GET("/schemas/sweep", get_schema, "any", "The sweep file as a JSON Schema, for editors", NULL),
     ROUTE_GET("/sweeps/{id}", get_sweep, "sweep", "One sweep: state, progress, best", NULL),
     {.method = HTTP_PATCH,
      .path = "/sweeps/{id}",
