@@ -326,12 +326,24 @@ static void put_html_head(struct buf *out, const char *prefix) {
   buf_puts(out, "</code></h2><table class=routes><thead><tr><th>Method<th>Path<th>Does<th>Access</thead><tbody>");
 }
 
+static void put_html_query(struct buf *out, const struct route *route) {
+  struct str rest = str_of(route->query), name, type;
+  if (!route->query)
+    return;
+  buf_puts(out, "<div class=doc>takes");
+  while (route_query_next(&rest, &name, &type))
+    buf_printf(out, " <code>%.*s</code>", STR_ARG(name));
+  buf_puts(out, "</div>");
+}
+
 static void put_html_row(struct buf *out, const char *prefix, const struct route *route) {
   AUTO_BUF struct buf path = BUF_INIT(4096);
   put_path(&path, prefix, route->path);
   buf_printf(out, "<tr><td><code>%s</code><td><code>", http_method_name(route->method));
   put_html(out, buf_text(&path));
-  buf_puts(out, "</code><td>");
+  buf_puts(out, "</code>");
+  put_html_query(out, route);
+  buf_puts(out, "<td>");
   put_html(out, route->summary);
   if (route->doc) {
     buf_puts(out, "<div class=doc>");

@@ -4,7 +4,7 @@ import hashlib, io, json, pathlib, sys, tarfile, unittest
 
 WINNOW = pathlib.Path(sys.argv.pop(1)).resolve()
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "support"))
-from service import Service, wait  # noqa: E402
+from service import Answer, Service, wait  # noqa: E402
 
 SPACE = {"x": {"min": 0.0, "max": 1.0}, "kind": {"values": ["a", 2]}}
 
@@ -75,6 +75,25 @@ class Description(Case):
     def test_elsewhere_it_is_ignored(self):
         for path in ("/health?x=1", "/?x=1", "/docs?x=1", "/api/2.0/mlflow/experiments/get?experiment_id=0&x=1", "/version?x=1"):
             self.assertEqual(self.s.get(path).status, 200, path)
+
+
+    def test_who_looks_sees_what_is_wrong(self):
+        """The shapes of this document, and answers that are not quite as they say."""
+        good, bad = self.s.get("/api/v1/whoami"), self.s.get("/api/v1/runs/x")
+        shapes = self.s.shapes()
+
+        def told(answer, target="whoami", method="GET", status=None, kind=None, **changes):
+            body = {**answer.json, **changes}
+            body = {key: value for key, value in body.items() if value is not ...}
+            return shapes.check(method, f"/api/v1/{target}", Answer(status or answer.status, {"Content-Type": kind or answer.headers["Content-Type"]}, json.dumps(body)))
+
+        self.assertEqual((told(good), told(bad, "runs/x")), ("", ""))
+        for said, wrong in (("more is not described", told(good, more=1)), ("actor is missing", told(good, actor=...)), ("scopes/1: 7 is no string", told(good, scopes=["read", 7])),
+                            ("is none of", told(good, via="magic")), ("/expires: True is no", told(good, expires=True)), ("with text/plain", told(good, kind="text/plain")),
+                            ("hint is missing", told(bad, "runs/x", hint=...)), ("with application/json", told(good, "runs/x", "DELETE")),
+                            ("is not described", told(good, "nowhere")), ("created is missing", told(good, "experiments/0")), ("id is missing", told(good, "runs/x")),
+                            ("rungs is missing", told(good, "sweeps", "POST", 201, spec={}, cells=1, points=[], command=None, warnings=[]))):
+            self.assertIn(said, wrong)
 
 
 class Answers(Case):
@@ -188,7 +207,10 @@ class Answers(Case):
             whole, paged = self.pages(at + path)
             self.assertEqual((whole, len(whole)), (paged, count), path)
         self.assertEqual([len(self.get(f"{at}/best?{q}").json["items"]) for q in ("k=2", "limit=7", "limit=1&k=3", "k=10")], [2, 7, 1, 10])
-        self.assertEqual(self.s.get(f"/api/v1{at}/progress?limit=0").status, 400)
+        self.assertEqual([t["number"] for t in self.get(f"{at}/trials?number=7").json["items"]], [7])
+        self.assertEqual(self.get(f"{at}/trials?number=7000").json["items"], [])
+        for target in ("progress?limit=0", "rungs?cursor=x", "best?limit=1001", "trials?number=-1", "trials?number=4294967303"):
+            self.assertEqual(self.s.get(f"/api/v1{at}/{target}").status, 400, target)
         self.post(at + "/reparse", status=202)
         self.get(at + "/reparse")
         self.get("/sweeps")
