@@ -215,7 +215,11 @@ class Answers(Case):
         self.get(at + "/reparse")
         self.get("/sweeps")
         self.call("PATCH", at, {"notes": "n"})
-        clone = self.post(at + "/clone", {"seed": 5}, 201).json["id"]
+        for wrong in ({"sed": 5}, {"seed": "5"}, {"name": 5}):
+            self.assertEqual(self.s.post(f"/api/v1{at}/clone", wrong).status, 400, wrong)
+        clone = self.post(at + "/clone", {"name": "again", "seed": 5}, 201).json
+        self.assertEqual((clone["name"], clone["sampler"]["seed"]), ("again", 5))
+        clone = clone["id"]
         for action in ("pause", "resume", "stop"):
             self.post(f"/sweeps/{clone}/{action}")
         self.post(at + "/drain")

@@ -141,25 +141,41 @@ static void post_sweep(struct http_req *req) {
 
 /* ---- clone ---- */
 
+struct clone_body {
+  struct str name;
+  bool has_seed;
+  int64_t seed;
+};
+
+static bool read_clone(struct sweep_op *op, struct clone_body *ret, struct err *err) {
+  static const struct json_field fields[] = {
+      {"name", JSON_F_STR, offsetof(struct clone_body, name), .nullable = true},
+      {"seed", JSON_F_I64, offsetof(struct clone_body, seed), .nullable = true, .present_at = offsetof(struct clone_body, has_seed)},
+  };
+  *ret = (struct clone_body){.name = STR_NONE};
+  return !op->json || json_decode(op->json, fields, ARRAY_LEN(fields), "", ret, err);
+}
+
 static bool clone_text(struct sweep_op *op, struct str source, struct str name, struct err *err) {
-  const json_t *new_name = json_object_get(op->json, "name"), *seed = json_object_get(op->json, "seed");
+  struct clone_body in;
   AUTO_ARENA struct arena arena = ARENA_INIT(16 * MIB);
   struct spec_problems errors;
   struct sweep_file *file;
   AUTO_BUF struct buf normal = BUF_INIT(FILE_MAX), text = BUF_INIT(FILE_MAX);
   AUTO_JSON json_t *spec = NULL;
-  if (!sweep_file_read(source, "", &arena, &file, &errors, err))
+  if (!read_clone(op, &in, err) || !sweep_file_read(source, "", &arena, &file, &errors, err))
     return false;
   bool ok = sweep_file_normal_form(file, &normal, err) && json_read(buf_str(&normal), &spec, err);
   sweep_file_free(file);
   if (!ok)
     return false;
-  json_object_set_new(spec, "name", json_is_string(new_name) ? json_copy((json_t *)(uintptr_t)new_name) : json_stringn(name.p, name.n));
-  if (json_is_integer(seed)) {
+  name = in.name.p ? in.name : name;
+  json_object_set_new(spec, "name", json_stringn(name.p, name.n));
+  if (in.has_seed) {
     json_t *sampler = json_object_get(spec, "sampler");
     if (!sampler)
       json_object_set_new(spec, "sampler", sampler = json_object());
-    json_object_set_new(sampler, "seed", json_integer(json_integer_value(seed)));
+    json_object_set_new(sampler, "seed", json_integer(in.seed));
   }
   struct json_writer w;
   jw_init(&w, &text);
