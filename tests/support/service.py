@@ -133,11 +133,11 @@ class Service:
         return (self.data / "admin.token").read_text().strip()
 
     def request(self, method, path, body=None, headers=None, unix=True, timeout=60):
-        """Over the Unix socket (as the service's user) unless unix=False. What /api/v1 answers must be as it is described."""
+        """Over the Unix socket (as the service's user) unless unix=False. What /api/v1 takes and answers must be as it is described."""
         answer = self.exchange(method, path, body, headers, unix, timeout)
         if path.startswith("/api/v1/"):
             shapes = self.shapes()
-            wrong = shapes and shapes.check(method, path, answer)
+            wrong = shapes and (shapes.check(method, path, answer) or isinstance(body, dict) and answer.status < 300 and shapes.check_body(method, path, body))
             if wrong:
                 raise AssertionError(f"{wrong}\n{answer}")
         return answer

@@ -59,14 +59,15 @@ class Shapes:
             found.append(f"{at}: {value!r:.80} is not like {schema['pattern']}")
         if is_kind(value, "number") and not schema.get("minimum", value) <= value <= schema.get("maximum", value):
             found.append(f"{at}: {value} is out of range")
-        for way in ("anyOf", "oneOf"):
-            tries = [self.mistakes(part, value, at) for part in schema.get(way, ())]
-            found += min(tries, key=len) if tries and all(tries) else []
+        choices, has_keys = schema.get("anyOf", schema.get("oneOf", ())), "properties" in schema
+        if choices:
+            tries = [self.mistakes(part, value, at, strict=not has_keys) for part in choices]
+            found += min(tries, key=len) if all(tries) else []
         for part in schema.get("allOf", ()):
             found += self.mistakes(part, value, at, strict=False)
         if isinstance(value, list) and "items" in schema:
             found += [mistake for i, item in enumerate(value) for mistake in self.mistakes(schema["items"], item, f"{at}/{i}")]
-        if isinstance(value, dict) and "anyOf" not in schema and "oneOf" not in schema:
+        if isinstance(value, dict) and (has_keys or not choices):
             found += self.mistakes_of_keys(schema, value, at, strict)
         return found
 
@@ -81,6 +82,13 @@ class Shapes:
             elif rest is False or strict and known is not None and key not in known:
                 found.append(f"{at}: {key} is not described")
         return found
+
+    def check_body(self, method, target, body):
+        """What is wrong with a body that was taken, as a text."""
+        name, operation = self.find(method, target)
+        kinds = operation.get("requestBody", {}).get("content", {})
+        wrong = self.mistakes(kinds["application/json"]["schema"], body) if "application/json" in kinds else []
+        return f"{method} {name} takes what is described otherwise: " + "; ".join(wrong[:10]) if wrong else ""
 
     def check(self, method, target, answer):
         """What is wrong with an answer of /api/v1, as a text."""
