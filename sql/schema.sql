@@ -322,6 +322,9 @@ begin
     where r.id = which;
   end if;
   return query select * from unnest(refusals);
+end
+$$;
+
 CREATE FUNCTION winnow.spec_said(spec text, VARIADIC path text[]) RETURNS text
     LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE
     AS $$

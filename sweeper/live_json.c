@@ -249,15 +249,10 @@ void live_put_trial(const struct live_trial *trial, struct json_writer *w) {
   jw_object_end(w);
 }
 
-void live_put_rungs(const struct live_sweep *live, struct json_writer *w) {
-  jw_object(w);
-  jw_key(w, "items");
-  if (live->rules) {
-    stop_report(live->rules, w);
-  } else {
-    jw_array(w);
-    jw_array_end(w);
-  }
-  jw_put_null(w, "next");
-  jw_object_end(w);
+size_t live_put_rungs(const struct live_sweep *live, size_t from, size_t limit, struct json_writer *w) {
+  if (live->rules)
+    return stop_report(live->rules, from, limit, w);
+  jw_array(w);
+  jw_array_end(w);
+  return 0;
 }

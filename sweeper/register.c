@@ -182,7 +182,7 @@ static void on_version(void *ctx, const struct pg_reply *reply) {
 static void put_version(const struct registering *r, struct pg_args *args) {
   const struct sweep_spec *spec = &r->file->spec;
   AUTO_BUF struct buf description = BUF_INIT(4 * KIB), tags = BUF_INIT(4 * KIB);
-  char value[32], sweep[ID_HEX_LEN + 1];
+  char value[32], trial[24], sweep[ID_HEX_LEN + 1];
   struct json_writer w;
   size_t n = str_from_f64(r->value, value);
   id_format(r->sweep, sweep);
@@ -191,7 +191,8 @@ static void put_version(const struct registering *r, struct pg_args *args) {
   jw_init(&w, &tags);
   jw_object(&w);
   jw_put_text(&w, "winnow.sweep_id", sweep);
-  jw_put_i64(&w, "winnow.trial", r->number);
+  snprintf(trial, sizeof trial, "%u", r->number); /* a tag is a text: MLflow's clients take no number */
+  jw_put_text(&w, "winnow.trial", trial);
   jw_object_end(&w);
   pg_put_uuid(args, r->sweep);
   pg_put_uuid(args, r->run);

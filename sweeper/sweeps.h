@@ -131,8 +131,8 @@ json_t *live_params(const struct live_trial *trial);
  * the trial was added, and when its own came; the reports it knew of running trials. In this order; negative: none. */
 enum { LIVE_MADE_COUNT = 6 };
 void live_put_made(struct json_writer *w, const int64_t made[LIVE_MADE_COUNT]);
-/* What the stop rules know. */
-void live_put_rungs(const struct live_sweep *sweep, struct json_writer *w);
+/* What the stop rules know: an array of at most `limit` of them. Returns the one that the next page begins with; 0: there is none. */
+size_t live_put_rungs(const struct live_sweep *sweep, size_t from, size_t limit, struct json_writer *w);
 /* Which parameters matter, as JSON text: of a sweep in memory or not. Computed beside the loop, once for each number of results; of many
  * trials every second, third ... counts. */
 MUST_CHECK bool sweeps_importance(struct sweeps *sweeps, struct id sweep, sweeps_text_fn *done, void *ctx, struct err *err);
@@ -179,8 +179,7 @@ MUST_CHECK bool live_retry(struct live_trial *trial, struct err *err);
 
 /* An array of what waits from `from` on, at most `count`; the position after, 0 at the end. */
 size_t sweeps_put_queue(const struct sweeps *sweeps, size_t from, size_t count, struct json_writer *w);
-bool queue_is_waiting(const struct live_trial *trial);
-/* Of one that waits. */
+/* `position` is null when it waits no more. */
 void queue_put_entry(const struct live_trial *trial, struct json_writer *w);
 
 struct queue_change {

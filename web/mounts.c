@@ -22,7 +22,7 @@ static int write_root_error(const struct http_req *req, const char *request_id, 
 }
 
 /* MLflow's clients ask for //model-versions/get-artifact. */
-static const struct route_family root_family = {"root", write_root_error, true, NULL};
+static const struct route_family root_family = {.name = "root", .write_error = write_root_error, .collapse_slashes = true};
 
 const struct route_mount *web_mounts(size_t *ret_count) {
 #define ROUTE_TABLE_ROW(name) {name##_routes, name##_route_count},

@@ -1,5 +1,7 @@
 #include "web/openapi.h"
 
+#include <ctype.h>
+
 #include "base/json.h"
 #include "web/schemas.h"
 
@@ -37,6 +39,11 @@ const char *openapi_schema(const char *name) {
   return NULL;
 }
 
+/* Whether it heeds an Idempotency-Key. */
+static bool is_done_once(const struct route *route) {
+  return route->creates != CREATES_NOTHING && route->creates != CREATES_NAMED;
+}
+
 /* "/runs/{path...}" and "/runs/{path*}" are "/runs/{path}" in OpenAPI. */
 static void put_path(struct buf *out, const char *prefix, const char *path) {
   buf_puts(out, prefix);
@@ -49,15 +56,59 @@ static void put_path(struct buf *out, const char *prefix, const char *path) {
   }
 }
 
+/* "integer", "step|time", "string[]" as a schema. */
+static void put_type(struct json_writer *w, struct str type) {
+  bool several = str_ends(type, STR("[]"));
+  if (several)
+    type.n -= 2;
+  jw_object(w);
+  if (several) {
+    jw_put_text(w, "type", "array");
+    jw_key(w, "items");
+    jw_object(w);
+  }
+  if (str_find(type, '|') == SIZE_MAX) {
+    jw_put_str(w, "type", type);
+  } else {
+    struct str word;
+    jw_put_text(w, "type", "string");
+    jw_key(w, "enum");
+    jw_array(w);
+    while (str_split(&type, '|', &word))
+      jw_str(w, word);
+    jw_array_end(w);
+  }
+  if (several)
+    jw_object_end(w);
+  jw_object_end(w);
+}
+
+/* Of the parameters that mean the same wherever they stand. */
+static const char *meaning_of(struct str name) {
+  static const struct {
+    const char *name, *meaning;
+  } rows[] = {
+      {"limit", "at most so many"},
+      {"cursor", "`next` of the page before, asked for with the same other parameters"},
+      {"filter", "MLflow's search language: metrics.loss < 0.1 AND params.lr = '0.01'"},
+      {"attempt", "only what this one gave; absent: what all together come to"},
+      {"Idempotency-Key", "a text of your own: the same request with the same text is done once"},
+  };
+  for (size_t i = 0; i < ARRAY_LEN(rows); i++)
+    if (str_is(name, rows[i].name))
+      return rows[i].meaning;
+  return NULL;
+}
+
 static void put_parameter(struct json_writer *w, struct str name, const char *in, struct str type) {
   jw_object(w);
   jw_put_str(w, "name", name);
   jw_put_text(w, "in", in);
   jw_put_bool(w, "required", in[0] == 'p');
+  if (in[0] != 'p' && meaning_of(name))
+    jw_put_text(w, "description", meaning_of(name));
   jw_key(w, "schema");
-  jw_object(w);
-  jw_put_str(w, "type", type);
-  jw_object_end(w);
+  put_type(w, type);
   jw_object_end(w);
 }
 
@@ -65,63 +116,113 @@ static void put_parameters(struct json_writer *w, const struct route *route) {
   jw_key(w, "parameters");
   jw_array(w);
   for (const char *p = strchr(route->path, '{'); p; p = strchr(p + 1, '{')) {
-    size_t n = strcspn(p + 1, ".}");
+    size_t n = strcspn(p + 1, ".*}");
     put_parameter(w, str_n(p + 1, n), "path", STR("string"));
   }
-  struct str rest = str_of(route->query), item;
-  while (rest.p && str_split(&rest, ',', &item)) {
-    size_t colon = str_find(item, ':');
-    put_parameter(w, str_slice(item, 0, colon), "query", colon == SIZE_MAX ? STR("string") : str_slice(item, colon + 1, item.n));
-  }
+  struct str rest = str_of(route->query), name, type;
+  while (route_query_next(&rest, &name, &type))
+    put_parameter(w, name, "query", type);
+  if (is_done_once(route))
+    put_parameter(w, STR("Idempotency-Key"), "header", STR("string"));
   jw_array_end(w);
 }
 
-static void put_content(struct json_writer *w, const char *media, const char *schema) {
-  jw_key(w, "content");
+static void put_schema(struct json_writer *w, struct str media, const char *name) {
+  jw_key(w, "schema");
   jw_object(w);
-  jw_key(w, media);
-  jw_object(w);
-  if (schema) {
+  if (name) {
     char reference[128];
-    snprintf(reference, sizeof reference, "#/components/schemas/%s", schema);
-    jw_key(w, "schema");
-    jw_object(w);
+    snprintf(reference, sizeof reference, "#/components/schemas/%s", name);
     jw_put_text(w, "$ref", reference);
-    jw_object_end(w);
+  } else if (!str_ends(media, STR("json"))) {
+    jw_put_text(w, "type", "string");
+    if (!str_starts(media, STR("text/")))
+      jw_put_text(w, "format", "binary");
   }
-  jw_object_end(w);
   jw_object_end(w);
 }
 
-static void put_operation(struct json_writer *w, const struct route *route) {
+/* `schema`, which may be NULL, is that of the first media type. */
+static void put_content(struct json_writer *w, const char *media, const char *schema) {
+  struct str rest = str_of(media), type;
+  jw_key(w, "content");
+  jw_object(w);
+  while (str_split(&rest, ',', &type)) {
+    jw_key_str(w, type);
+    jw_object(w);
+    put_schema(w, type, schema);
+    jw_object_end(w);
+    schema = NULL;
+  }
+  jw_object_end(w);
+}
+
+static void put_body(struct json_writer *w, const struct route *route, bool is_described) {
+  const char *type = route->request_type ? route->request_type : route->request_schema || !is_described ? "application/json" : NULL;
+  if (route->body == BODY_STREAM)
+    type = "application/octet-stream";
+  if (route->body == BODY_NONE || !type)
+    return;
+  jw_key(w, "requestBody");
+  jw_object(w);
+  jw_put_bool(w, "required", true);
+  put_content(w, type, route->request_schema);
+  jw_object_end(w);
+}
+
+static void put_answer(struct json_writer *w, const struct route *route, bool is_described) {
+  const char *type = route->response_type ? route->response_type : route->response_schema ? "application/json" : NULL;
+  bool is_empty = is_described && !type;
+  jw_key(w, is_empty ? "204" : "2XX");
+  jw_object(w);
+  jw_put_text(w, "description", is_empty ? "done; there is no content" : "done");
+  if (type)
+    put_content(w, type, route->response_schema);
+  jw_object_end(w);
+}
+
+/* What generators call it, and the group they put it into: "get_runs_id_metrics" of "runs". Other families keep their prefix, as some are
+ * mounted more than once. */
+static void put_name(struct json_writer *w, const char *method, const struct route_mount *mount, const struct route *route) {
+  AUTO_BUF struct buf name = BUF_INIT(4096);
+  buf_puts(&name, method);
+  const char *const parts[] = {mount->family->is_described ? "" : mount->prefix, route->path};
+  for (size_t i = 0; i < ARRAY_LEN(parts); i++)
+    for (const char *p = parts[i]; *p; p++)
+      if (isalnum((unsigned char)*p))
+        buf_putc(&name, *p);
+      else if (*p == '/' || *p == '-' || (*p == '.' && p[1] != '.' && p[-1] != '.'))
+        buf_putc(&name, '_');
+  jw_put_str(w, "operationId", buf_str(&name));
+  jw_key(w, "tags");
+  jw_array(w);
+  if (mount->family->is_described)
+    jw_str(w, str_n(route->path + 1, strcspn(route->path + 1, "/")));
+  else
+    jw_text(w, mount->family->name);
+  jw_array_end(w);
+}
+
+static void put_operation(struct json_writer *w, const struct route_mount *mount, const struct route *route) {
   static const char *const keys[HTTP_METHOD_COUNT] = {"get", "head", "post", "put", "patch", "delete", "options"};
   jw_key(w, keys[route->method]);
   jw_object(w);
+  put_name(w, keys[route->method], mount, route);
   jw_put_text(w, "summary", route->summary);
   AUTO_BUF struct buf description = BUF_INIT(64 * KIB);
   if (route->doc)
     buf_printf(&description, "%s\n\n", route->doc);
-  if (route->creates != CREATES_NOTHING && route->creates != CREATES_NAMED)
+  if (is_done_once(route))
     buf_puts(
         &description,
         "With the header `Idempotency-Key` it is done once, however often it is sent within a day; the first answer is given again.\n\n");
   buf_printf(&description, "Access: %s%s", policy_docs[route->policy], reach_doc(route));
   jw_put_str(w, "description", buf_str(&description));
   put_parameters(w, route);
-  if (route->body != BODY_NONE) {
-    jw_key(w, "requestBody");
-    jw_object(w);
-    put_content(w, route->body == BODY_STREAM ? "application/octet-stream" : "application/json", route->request_schema);
-    jw_object_end(w);
-  }
+  put_body(w, route, mount->family->is_described);
   jw_key(w, "responses");
   jw_object(w);
-  jw_key(w, "2XX");
-  jw_object(w);
-  jw_put_text(w, "description", "done");
-  if (route->response_schema)
-    put_content(w, "application/json", route->response_schema);
-  jw_object_end(w);
+  put_answer(w, route, mount->family->is_described);
   jw_key(w, "default");
   jw_object(w);
   jw_put_text(w, "description", "an error");
@@ -160,7 +261,7 @@ static void put_paths(struct json_writer *w, const struct route_mount *mount) {
     jw_object(w);
     for (size_t j = i; j < mount->count; j++)
       if (strcmp(mount->routes[j].path, mount->routes[i].path) == 0)
-        put_operation(w, &mount->routes[j]);
+        put_operation(w, mount, &mount->routes[j]);
     jw_object_end(w);
   }
 }
@@ -179,6 +280,10 @@ void openapi_write(const struct route_mount *mounts, size_t count, const char *o
   jw_object(&w);
   jw_put_text(&w, "title", "Winnow");
   jw_put_text(&w, "version", WINNOW_VERSION);
+  jw_put_text(
+      &w, "description",
+      "Times are integer milliseconds UTC. A number that JSON cannot say is a text. What an answer must have is always there, null when unknown; "
+      "more may be added. A list is `items`, and `next`, the `cursor` of the page after, or null. Errors are `application/problem+json`.");
   jw_key(&w, "license");
   jw_object(&w);
   jw_put_text(&w, "name", "GNU General Public License, version 3 or later");
@@ -238,12 +343,24 @@ static void put_html_head(struct buf *out, const char *prefix) {
   buf_puts(out, "</code></h2><table class=routes><thead><tr><th>Method<th>Path<th>Does<th>Access</thead><tbody>");
 }
 
+static void put_html_query(struct buf *out, const struct route *route) {
+  struct str rest = str_of(route->query), name, type;
+  if (!route->query)
+    return;
+  buf_puts(out, "<div class=doc>takes");
+  while (route_query_next(&rest, &name, &type))
+    buf_printf(out, " <code>%.*s</code>", STR_ARG(name));
+  buf_puts(out, "</div>");
+}
+
 static void put_html_row(struct buf *out, const char *prefix, const struct route *route) {
   AUTO_BUF struct buf path = BUF_INIT(4096);
   put_path(&path, prefix, route->path);
   buf_printf(out, "<tr><td><code>%s</code><td><code>", http_method_name(route->method));
   put_html(out, buf_text(&path));
-  buf_puts(out, "</code><td>");
+  buf_puts(out, "</code>");
+  put_html_query(out, route);
+  buf_puts(out, "<td>");
   put_html(out, route->summary);
   if (route->doc) {
     buf_puts(out, "<div class=doc>");

@@ -75,4 +75,4 @@ static int write_problem(const struct http_req *req, const char *request_id, con
   return info->http_status;
 }
 
-const struct route_family api_family = {.name = "api", .write_error = write_problem};
+const struct route_family api_family = {.name = "api", .write_error = write_problem, .is_described = true};

@@ -88,9 +88,17 @@ struct route {
   const char *doc;                   /* more about it, Markdown; may be NULL */
   const char *request_schema;        /* names of OpenAPI components; may be NULL */
   const char *response_schema;
+  /* Media types as "text/csv,application/json". The schema is that of the first; NULL is JSON with the schema, without one nothing (for a
+   * streamed body: any bytes). */
+  const char *request_type, *response_type;
   enum route_creates creates;
-  const char *query; /* query parameters as "name:type,name:type", may be NULL */
+  /* Query parameters as "name:type,name:type", may be NULL. A type is integer, boolean, string or "one|of|these"; "[]" after it: several.
+   */
+  const char *query;
 };
+
+/* Takes one parameter off the front of `query` of a row; *ret_type as it stands there. False at the end. */
+bool route_query_next(struct str *query, struct str *ret_name, struct str *ret_type);
 
 /* How a family of routes says that something went wrong. */
 struct route_family {
@@ -101,6 +109,8 @@ struct route_family {
                      const char **ret_content_type);
   bool collapse_slashes; /* "a//b" is "a/b"; else an empty segment is 404 */
   const char *bad_path;  /* what is said of a path with ".", ".." or a malformed escape in it; NULL: what is wrong with it */
+  /* Its rows name every query parameter, media type and shape: another parameter is refused, and no shape is no content. */
+  bool is_described;
 };
 
 /* Rows under a prefix. The same rows may be mounted several times. The family of a path that matches nothing is that of the longest

@@ -33,6 +33,16 @@ const char *route_reach_name(enum route_reach reach) {
   return names[reach];
 }
 
+bool route_query_next(struct str *query, struct str *ret_name, struct str *ret_type) {
+  struct str item;
+  if (!str_split(query, ',', &item))
+    return false;
+  size_t colon = str_find(item, ':');
+  *ret_name = str_slice(item, 0, colon);
+  *ret_type = str_slice(item, colon + 1, item.n);
+  return true;
+}
+
 /* ---- building ---- */
 
 static bool check_row(const struct route *row, struct err *err) {
@@ -128,6 +138,7 @@ static bool add_row(struct router *router, const struct route_mount *mount, cons
     if (!here.pattern || !node->place)
       return err_no_memory(err);
     *node->place = here;
+    node->place->family = mount->family;
   }
   if (!same_names(node->place, &here))
     return err_set(err, ERR_INTERNAL, "routes %s and %s%s give different names to the same place", node->place->pattern, mount->prefix,

@@ -11,6 +11,7 @@ enum { ROUTER_VALUES_MAX = 8, ROUTER_SEGMENTS_MAX = 64 };
 struct route_place {
   const char *pattern; /* with the mount's prefix */
   const char *allow;   /* "GET, HEAD, OPTIONS" */
+  const struct route_family *family;
   const char *names[ROUTER_VALUES_MAX];
   size_t name_count;
   const struct route *rows[HTTP_METHOD_COUNT]; /* HEAD is the row of GET; OPTIONS is NULL unless a row says otherwise */

@@ -174,17 +174,17 @@ from unnest($1, $2, $3, $4, $5, $6, $7, $8) u (run, attempt, state, reason, exit
 on conflict (run, attempt) do update set state = excluded.state, reason = excluded.reason, exit_code = excluded.exit_code,
   signal = excluded.signal, started = coalesce(excluded.started, a.started), ended = excluded.ended;
 
--- name: trials_list (uuid, int2, text, int8, int8)
+-- name: trials_list (uuid, int2, int4, text, int8, int8)
 --   -> (uuid, int4, int2, text, int4, jsonb, float8, int8, float8, jsonb, text, int2, int8, int8, int8, int2, int4, int4, int4,
 --   int4, int8) repeatable
--- Sweep, state or null, order, offset, limit. Id, number, state, reason, attempt, point, value, step, best, stop, node, slots, created,
+-- Sweep, state or null, number or null, order, offset, limit. Id, number, state, reason, attempt, point, value, step, best, stop, node, slots, created,
 -- start, end, what it was made by and from.
 select id, trial, state, state_reason, attempt, point, value, value_step, best_value, stop, case when attempt > 0 then coalesce(node, executor) end, slots, created,
   start_time, end_time, made_by, made_tells, made_pending, at_tells, told, made_reports
-from run where sweep_id = $1 and ($2::int2 is null or state = $2)
-order by case when $3 = 'value' then value when $3 = '-value' then -value when $3 = 'started' then start_time
-  when $3 = '-started' then -start_time when $3 = '-number' then -trial end nulls last, trial
-offset $4 limit $5;
+from run where sweep_id = $1 and ($2::int2 is null or state = $2) and ($3::int4 is null or trial = $3)
+order by case when $4 = 'value' then value when $4 = '-value' then -value when $4 = 'started' then start_time
+  when $4 = '-started' then -start_time when $4 = '-number' then -trial end nulls last, trial
+offset $5 limit $6;
 
 -- name: trials_best (uuid, bool, int8)
 --   -> (uuid, int4, int2, text, int4, jsonb, float8, int8, float8, jsonb, text, int2, int8, int8, int8, int2, int4, int4, int4,

@@ -16,9 +16,19 @@ int64_t queue_priority_of(const struct live_trial *trial) {
   return live_course(trial)->has_priority ? trial->course->queue_priority : trial->sweep->priority;
 }
 
-static void put_reason(const struct live_trial *trial, struct json_writer *w) {
+static bool is_waiting(const struct live_trial *trial) {
+  return live_course(trial)->in_schedule && schedule_is_waiting(trial->sweep->all->schedule, trial->course->job);
+}
+
+static void put_place(const struct live_trial *trial, struct json_writer *w) {
   const struct sweeps *s = trial->sweep->all;
   AUTO_BUF struct buf reason = BUF_INIT(8 * KIB);
+  if (!is_waiting(trial)) {
+    jw_put_null(w, "position");
+    jw_put_text(w, "reason", "it does not wait any more");
+    return;
+  }
+  jw_put_i64(w, "position", (int64_t)schedule_position(s->schedule, trial->course->job) + 1);
   schedule_reason(s->schedule, trial->course->job, &reason);
   if (s->node_drained && schedule_node_info(s->schedule, s->node).state != NODE_UP && !trial->course->held)
     buf_printf(&reason, "%s %s is drained%s%s", engine_sweep(trial->sweep->engine).state == SWEEP_PAUSED ? ", and" : ":", s->node_name,
@@ -34,9 +44,8 @@ void queue_put_entry(const struct live_trial *trial, struct json_writer *w) {
   id_format(live->id, sweep);
   jw_object(w);
   jw_put_text(w, "run_id", trial == &live->seat ? NULL : run);
-  jw_put_i64(w, "position", (int64_t)schedule_position(live->all->schedule, trial->course->job) + 1);
   jw_put_i64(w, "priority", queue_priority_of(trial));
-  put_reason(trial, w);
+  put_place(trial, w);
   jw_put_i64(w, "since", trial->created);
   jw_key(w, "wants");
   jw_object(w);
@@ -52,7 +61,7 @@ void queue_put_entry(const struct live_trial *trial, struct json_writer *w) {
     jw_put_null(w, "number");
   else
     jw_put_i64(w, "number", trial->number);
-  jw_put_bool(w, "held", trial->course->held);
+  jw_put_bool(w, "held", live_course(trial)->held);
   jw_object_end(w);
 }
 
@@ -91,12 +100,8 @@ static bool send_change(struct sweeps *s, struct pg_args *args, sweeps_done_fn *
   return false;
 }
 
-bool queue_is_waiting(const struct live_trial *trial) {
-  return live_course(trial)->in_schedule && schedule_is_waiting(trial->sweep->all->schedule, trial->course->job);
-}
-
 static bool check_waiting(const struct live_trial *trial, struct err *err) {
-  if (queue_is_waiting(trial))
+  if (is_waiting(trial))
     return true;
   const struct engine_trial *row = engine_trial(trial->sweep->engine, trial->number);
   if (trial->sweep->conf.asks)

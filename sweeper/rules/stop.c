@@ -252,9 +252,10 @@ void stop_forget(struct stop_set *set, uint32_t trial) {
   }
 }
 
-void stop_report(const struct stop_set *set, struct json_writer *w) {
+size_t stop_report(const struct stop_set *set, size_t from, size_t limit, struct json_writer *w) {
+  size_t end = MIN_OF(set->count, from + limit);
   jw_array(w);
-  for (size_t i = 0; i < set->count; i++) {
+  for (size_t i = from; i < end; i++) {
     const struct stop_rule *rule = set->rules[i];
     jw_object(w);
     jw_put_text(w, "rule", kinds[rule->conf.type].name);
@@ -266,4 +267,5 @@ void stop_report(const struct stop_set *set, struct json_writer *w) {
     jw_object_end(w);
   }
   jw_array_end(w);
+  return end < set->count ? end : 0;
 }

@@ -96,7 +96,8 @@ MUST_CHECK bool stop_ended(struct stop_set *set, uint32_t trial, bool completed,
 /* A new attempt supersedes the trial's points: they leave every comparison, and the caller feeds again those that still hold. The best
  * value a bandit compares with stays, for it was reached. */
 void stop_forget(struct stop_set *set, uint32_t trial);
-/* What is known so far: for every rule its type, what an iteration is, how many it stopped, and its rungs or evaluation points. */
-void stop_report(const struct stop_set *set, struct json_writer *w);
+/* What is known so far: for each of `limit` rules its type, what an iteration is, how many it stopped, and its rungs or evaluation points.
+ * Returns the rule that comes next; 0: there is none. */
+size_t stop_report(const struct stop_set *set, size_t from, size_t limit, struct json_writer *w);
 
 #endif

@@ -2,6 +2,7 @@
 import base64, hmac, http.client, json, os, pathlib, shutil, signal, socket, subprocess, tempfile, time
 
 from cluster import programs
+from shapes import Shapes
 
 
 def wait(condition, what, timeout=60):
@@ -138,7 +139,30 @@ class Service:
         return {"Authorization": f"Bearer {head}_{base64.urlsafe_b64encode(mac).decode().rstrip('=')}"}
 
     def request(self, method, path, body=None, headers=None, unix=True, timeout=60):
-        """Over the Unix socket (as the service's user) unless unix=False."""
+        """Over the Unix socket (as the service's user) unless unix=False. What /api/v1 takes and answers must be as it is described."""
+        answer = self.exchange(method, path, body, headers, unix, timeout)
+        if path.startswith("/api/v1/"):
+            shapes = self.shapes()
+            wrong = shapes and (shapes.check(method, path, answer) or isinstance(body, dict) and answer.status < 300 and shapes.check_body(method, path, body))
+            if wrong:
+                raise AssertionError(f"{wrong}\n{answer}")
+        return answer
+
+    described = {}
+
+    def shapes(self):
+        """Of this binary; None as long as no service of it could be asked."""
+        if self.binary not in self.described:
+            try:
+                api = self.exchange("GET", "/api/v1/openapi.json")
+            except (OSError, http.client.HTTPException):
+                return None
+            if api.status != 200:
+                return None
+            self.described[self.binary] = Shapes(api.json)
+        return self.described[self.binary]
+
+    def exchange(self, method, path, body=None, headers=None, unix=True, timeout=60):
         connection = UnixConnection(str(self.data / "winnow.sock"), timeout) if unix else http.client.HTTPConnection("127.0.0.1", self.port, timeout=timeout)
         headers = dict(headers or {})
         if isinstance(body, (dict, list)):

@@ -353,6 +353,7 @@ const struct route admin_routes[] = {
      .path = "/admin/backup",
      .policy = POLICY_ADMIN,
      .handler = api_reply_backup,
+     .response_type = "application/x-tar",
      .summary = "Everything as a tar archive",
      .doc =
          "The database as one snapshot (a dump of pg_dump in pieces, `database/`), all artifacts, and what was sent (`files/`, `end.json`); "
@@ -361,6 +362,7 @@ const struct route admin_routes[] = {
      .path = "/admin/fsck",
      .policy = POLICY_ADMIN,
      .handler = post_fsck,
+     .response_type = "application/x-ndjson",
      .summary = "Prove what is stored",
      .doc = LINES
      "Checksums and summaries of every metric chunk, presence and size of every artifact and of what versions of models keep; with "
@@ -371,6 +373,7 @@ const struct route admin_routes[] = {
      .path = "/admin/gc",
      .policy = POLICY_ADMIN,
      .handler = post_gc,
+     .response_type = "application/x-ndjson",
      .summary = "Remove files that nothing names",
      .doc = LINES
      "Kinds of items: `orphan` (a file that no row names), `temporary` (left by an upload), `row` (its file is gone), `leftover` (of a "
@@ -383,6 +386,7 @@ const struct route admin_routes[] = {
      .body = BODY_BUFFER,
      .max_body = 64 * 1024,
      .handler = post_purge,
+     .response_type = "application/x-ndjson",
      .summary = "Delete for good what is in the trash",
      .doc = LINES
      "`older_than`: milliseconds it has been there, 0 for all; `runs`: only these, when they are in the trash. Runs go with their "

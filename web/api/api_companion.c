@@ -200,7 +200,7 @@ static void post_exited(struct http_req *req) {
 #define COMPANION_POST(name_, max_, handler_, summary_)                                                                                \
   {                                                                                                                                    \
     .method = HTTP_POST, .path = "/companion/{run}/{attempt}/" name_, .policy = POLICY_TRACK, .reach = REACH_ANY, .body = BODY_BUFFER, \
-    .max_body = max_, .handler = handler_, .summary = summary_                                                                         \
+    .max_body = max_, .handler = handler_, .summary = summary_, .request_type = "text/plain", .response_type = "text/plain"            \
   }
 
 const struct route companion_routes[] = {
@@ -213,6 +213,8 @@ const struct route companion_routes[] = {
      .body = BODY_BUFFER,
      .max_body = LOG_PIECE_MAX,
      .handler = post_output,
+     .request_type = "application/octet-stream",
+     .response_type = "text/plain",
      .summary = "What it printed; answers from where to go on",
      .query = "stream:string,offset:integer,skipped:integer,age:integer"},
     {.method = HTTP_POST,
@@ -222,6 +224,8 @@ const struct route companion_routes[] = {
      .body = BODY_BUFFER,
      .max_body = FILE_PIECE_MAX,
      .handler = post_file,
+     .request_type = "application/octet-stream",
+     .response_type = "text/plain",
      .summary = "A piece of a metric file; answers from where to go on, -1: no more of it",
      .query = "source:integer,path:string,generation:integer,offset:integer,snapshot:integer,last:integer,age:integer"},
     {.method = HTTP_GET,
@@ -229,6 +233,7 @@ const struct route companion_routes[] = {
      .policy = POLICY_TRACK,
      .reach = REACH_ANY,
      .handler = get_verdict,
+     .response_type = "text/plain",
      .summary = "Wait for a verdict",
      .query = "wait:integer"},
 };

@@ -267,6 +267,7 @@ const struct route api_compare_routes[] = {
      .body = BODY_BUFFER,
      .max_body = API_BODY_MAX,
      .handler = compare_runs,
+     .response_schema = "run_comparison",
      .summary = "Params and metrics of some runs side by side",
      .request_schema = "run_compare"},
 };

@@ -239,12 +239,13 @@ const struct route event_routes[] = {
      .policy = POLICY_READ,
      .reach = REACH_NAMED,
      .handler = get_events,
+     .response_type = "text/event-stream",
      .summary = "What happens, as server-sent events",
      .doc =
          "Topics: `sweep:<id>` (`run.state` of its trials, `sweep.state`), `run:<id>` (`run.state`, `run.metrics`: there are new points), "
          "`log:<id>:<stream>` (`log.grown`: read on at `/runs/{id}/logs/{stream}`), `queue` (`queue.changed`). Data is JSON. With "
          "`Last-Event-ID` (or `last_event_id`) the stream goes on where it was cut off; `reset` says that events were missed and what is "
          "shown must be read again. A stream opened with a token ends after ten minutes: open it again.",
-     .query = "topic:string,last_event_id:string"},
+     .query = "topic:string[],last_event_id:string"},
 };
 const size_t event_route_count = ARRAY_LEN(event_routes);

@@ -196,7 +196,7 @@ static bool retry(struct sweep_op *op, struct err *err) {
   if (revive) /* from the database, which tells only of what an executor ran */
     return sweep_op_may_steer(op->req, true, err) && sweeps_retry(web_app(op->req)->sweeps, op->id, on_retried, op, err);
   return sweep_op_may_steer(op->req, live_has_command(op->sweep), err) && live_retry(op->trial, err) &&
-         sweeps_wait(op->sweep, op->trial, sweep_op_trial_changed, op, err);
+         sweeps_wait(op->sweep, op->trial, on_done, op, err);
 }
 
 /* Of a damaged sweep: its job can be ended, and its row stays as it is. */
@@ -216,7 +216,7 @@ static bool stop(struct sweep_op *op, struct err *err) {
   if (!op->trial)
     return no_job(err);
   return sweep_op_may_steer(op->req, live_has_command(op->sweep), err) && live_kill(op->trial, err) &&
-         sweeps_wait(op->sweep, op->trial, sweep_op_trial_changed, op, err);
+         sweeps_wait(op->sweep, op->trial, on_done, op, err);
 }
 
 static void steer(struct http_req *req, bool (*how)(struct sweep_op *op, struct err *err)) {
@@ -243,7 +243,7 @@ static void post_retry(struct http_req *req) {
 #define ROUTE_ACT(path_, handler_, summary_)                                                                                \
   {                                                                                                                         \
     .method = HTTP_POST, .path = path_, .policy = POLICY_TRACK, .body = BODY_BUFFER, .max_body = 4096, .handler = handler_, \
-    .summary = summary_                                                                                                     \
+    .summary = summary_, .response_schema = "run"                                                                           \
   }
 
 const struct route job_routes[] = {

@@ -197,6 +197,7 @@ const struct route log_routes[] = {
      .policy = POLICY_READ,
      .reach = REACH_NAMED,
      .handler = get_log,
+     .response_type = "text/plain",
      .summary = "What a run printed",
      .doc =
          "Bytes from an offset, at most `limit`, or the last lines (`tail`), as they were printed. `Winnow-Log-Offset` says where they "

@@ -5,6 +5,7 @@
 #include "storage/pg/pg.h"
 #include "tracker/metric_body.h"
 #include "tracker/names.h"
+#include "web/api/api_runs.h"
 #include "web/http/http_reply.h"
 #include "web/tables.h"
 #include "web/tracking.h"
@@ -132,6 +133,7 @@ static void post_points(struct http_req *req) {
 struct summary_op {
   struct http_req *req;
   struct id run;
+  size_t from, limit;
 };
 
 static void put_place(struct json_writer *w, const char *name, const struct point *point) {
@@ -181,10 +183,11 @@ static void on_summaries(void *ctx, const struct metric_summary *summaries, size
   jw_object(&w);
   jw_key(&w, "items");
   jw_array(&w);
-  for (size_t i = 0; i < count; i++)
+  size_t end = MIN_OF(count, op->from + op->limit);
+  for (size_t i = op->from; i < end; i++)
     put_summary(&w, &summaries[i]);
   jw_array_end(&w);
-  jw_put_null(&w, "next");
+  api_put_span_next(&w, end < count ? end : 0);
   jw_object_end(&w);
   http_reply_json(op->req, 200, &body);
 }
@@ -201,7 +204,7 @@ static void on_run(void *ctx, const struct pg_reply *reply) {
 }
 
 static bool start_summaries(struct summary_op *op, struct err *err) {
-  if (!read_run(op->req, &op->run, err))
+  if (!read_run(op->req, &op->run, err) || !api_span(op->req, &op->from, &op->limit, err))
     return false;
   AUTO_PG_ARGS struct pg_args args;
   pg_args_init(&args, STMT_RUN_IS_ACTIVE);
@@ -602,19 +605,21 @@ const struct route metric_routes[] = {
      .reach = REACH_NAMED,
      .handler = get_summaries,
      .summary = "What is known of each metric of a run: count, first, last, least, greatest",
+     .query = "limit:integer,cursor:string",
      .response_schema = "metric_list"},
     {.method = HTTP_GET,
      .path = "/series",
      .policy = POLICY_READ,
      .reach = REACH_NAMED,
      .handler = get_series,
+     .response_type = "application/json,text/csv,application/x-ndjson",
      .summary = "A whole chart: the series of many runs and metrics in buckets, or all their points",
      .doc = "The x axis is cut into at most `buckets` buckets, whose edges lie at round binary numbers. For each bucket with points: "
             "where its first and last point lie (`x`, `x_last`), how many there are, the least, greatest, first and last value; nothing "
             "is sampled, so no spike is lost. `relative` counts milliseconds from the run's first point among the keys asked for. On a "
             "logarithmic axis points at 0 and below are left out. `raw=true` streams every point, as `format` csv or jsonl.",
-     .query = "run:string,key:string,x:string,from:integer,to:integer,scale:string,buckets:integer,attempt:integer,raw:boolean,"
-              "format:string",
+     .query = "run:string[],key:string[],x:step|time|relative,from:integer,to:integer,scale:linear|log,buckets:integer,attempt:integer,"
+              "raw:boolean,format:csv|jsonl",
      .response_schema = "series"},
 };
 const size_t metric_route_count = ARRAY_LEN(metric_routes);

@@ -201,17 +201,19 @@ static void verify(struct http_req *req) {
   use_files(req, STR(""), USE_VERIFY);
 }
 
-#define GET_ROW(path_text, handler_fn, text, query_text)                                                                      \
+#define GET_ROW(path_text, handler_fn, text, type, schema, query_text)                                                        \
   {                                                                                                                           \
     .method = HTTP_GET, .path = path_text, .policy = POLICY_READ, .reach = REACH_ANY, .handler = handler_fn, .summary = text, \
-    .query = query_text                                                                                                       \
+    .response_type = type, .response_schema = schema, .query = query_text                                                     \
   }
 
 const struct route api_model_file_routes[] = {
-    GET_ROW("/models/{name}/versions/{version}/files", list_files, "List the files of a version",
+    GET_ROW("/models/{name}/versions/{version}/files", list_files, "List the files of a version", NULL, "file_list",
             "path:string,limit:integer,cursor:string"),
-    GET_ROW("/models/{name}/versions/{version}/files/{path...}", get_file, "A file of a version; DIRECTORY.zip is an archive", NULL),
-    GET_ROW("/models/{name}/versions/{version}/files.zip", get_zip, "All files of a version as a zip archive", NULL),
+    GET_ROW("/models/{name}/versions/{version}/files/{path...}", get_file, "A file of a version; DIRECTORY.zip is an archive",
+            "application/octet-stream", NULL, NULL),
+    GET_ROW("/models/{name}/versions/{version}/files.zip", get_zip, "All files of a version as a zip archive", "application/zip", NULL,
+            NULL),
     {.method = HTTP_POST,
      .path = "/models/{name}/versions/{version}/verify",
      .policy = POLICY_TRACK,
@@ -219,6 +221,7 @@ const struct route api_model_file_routes[] = {
      .body = BODY_BUFFER,
      .max_body = API_BODY_MAX,
      .handler = verify,
+     .response_schema = "verified",
      .summary = "Compare the files of a version with its digest"},
 };
 const size_t api_model_file_route_count = ARRAY_LEN(api_model_file_routes);

@@ -720,19 +720,19 @@ static void delete_alias(struct http_req *req) {
     fail(op, &err);
 }
 
-#define ROW(method_word, path_text, policy_word, reach_word, handler_fn, text, request)                                                  \
+#define ROW(method_word, path_text, policy_word, reach_word, handler_fn, text, request, response)                                        \
   {                                                                                                                                      \
     .method = method_word, .path = path_text, .policy = policy_word, .reach = reach_word, .body = BODY_BUFFER, .max_body = API_BODY_MAX, \
-    .handler = handler_fn, .summary = text, .request_schema = request                                                                    \
+    .handler = handler_fn, .summary = text, .request_schema = request, .response_schema = response                                       \
   }
-#define GET_ROW(path_text, handler_fn, text, query_text)                                                                      \
+#define GET_ROW(path_text, handler_fn, text, response, query_text)                                                            \
   {                                                                                                                           \
     .method = HTTP_GET, .path = path_text, .policy = POLICY_READ, .reach = REACH_ANY, .handler = handler_fn, .summary = text, \
-    .query = query_text                                                                                                       \
+    .response_schema = response, .query = query_text                                                                          \
   }
 
 const struct route api_model_routes[] = {
-    GET_ROW("/models", list_models, "List registered models", "filter:string,limit:integer,cursor:string"),
+    GET_ROW("/models", list_models, "List registered models", "model_list", "filter:string,limit:integer,cursor:string"),
     {.method = HTTP_POST,
      .path = "/models",
      .policy = POLICY_TRACK,
@@ -742,11 +742,13 @@ const struct route api_model_routes[] = {
      .handler = create_model,
      .creates = CREATES,
      .summary = "Make a registered model",
-     .request_schema = "model_new"},
-    GET_ROW("/models/{name}", get_model, "One registered model", NULL),
-    ROW(HTTP_PATCH, "/models/{name}", POLICY_CURATE, REACH_NOTHING, patch_model, "Change name, description or tags", "model_edit"),
-    ROW(HTTP_DELETE, "/models/{name}", POLICY_CURATE, REACH_NOTHING, delete_model, "Remove a registered model and its versions", NULL),
-    GET_ROW("/models/{name}/versions", list_versions, "List the versions of a model, newest first",
+     .request_schema = "model_new",
+     .response_schema = "model"},
+    GET_ROW("/models/{name}", get_model, "One registered model", "model", NULL),
+    ROW(HTTP_PATCH, "/models/{name}", POLICY_CURATE, REACH_NOTHING, patch_model, "Change name, description or tags", "model_edit", "model"),
+    ROW(HTTP_DELETE, "/models/{name}", POLICY_CURATE, REACH_NOTHING, delete_model, "Remove a registered model and its versions", NULL,
+        NULL),
+    GET_ROW("/models/{name}/versions", list_versions, "List the versions of a model, newest first", "version_list",
             "filter:string,limit:integer,cursor:string"),
     {.method = HTTP_POST,
      .path = "/models/{name}/versions",
@@ -757,13 +759,15 @@ const struct route api_model_routes[] = {
      .handler = create_version,
      .creates = CREATES,
      .summary = "Register a version",
-     .request_schema = "version_new"},
-    GET_ROW("/models/{name}/versions/{version}", get_version, "One version", NULL),
+     .request_schema = "version_new",
+     .response_schema = "version"},
+    GET_ROW("/models/{name}/versions/{version}", get_version, "One version", "version", NULL),
     ROW(HTTP_PATCH, "/models/{name}/versions/{version}", POLICY_CURATE, REACH_VERSION, patch_version, "Change stage, description or tags",
-        "version_edit"),
+        "version_edit", "version"),
     ROW(HTTP_DELETE, "/models/{name}/versions/{version}", POLICY_CURATE, REACH_VERSION, delete_version,
-        "Remove a version; its number stays taken", NULL),
-    ROW(HTTP_PUT, "/models/{name}/aliases/{alias}", POLICY_CURATE, REACH_VERSION, put_alias, "Let an alias name a version", "alias_new"),
-    ROW(HTTP_DELETE, "/models/{name}/aliases/{alias}", POLICY_CURATE, REACH_VERSION, delete_alias, "Remove an alias", NULL),
+        "Remove a version; its number stays taken", NULL, NULL),
+    ROW(HTTP_PUT, "/models/{name}/aliases/{alias}", POLICY_CURATE, REACH_VERSION, put_alias, "Let an alias name a version", "alias_new",
+        "version"),
+    ROW(HTTP_DELETE, "/models/{name}/aliases/{alias}", POLICY_CURATE, REACH_VERSION, delete_alias, "Remove an alias", NULL, NULL),
 };
 const size_t api_model_route_count = ARRAY_LEN(api_model_routes);

@@ -12,7 +12,6 @@ enum { REASON_MAX = 500, PRIORITY_MAX = 1000000 };
 static void get_queue(struct http_req *req) {
   struct err err;
   uint64_t from = 0;
-  char next[24];
   struct sweep_op *op = sweep_op_new(req);
   if (!op)
     return;
@@ -28,9 +27,7 @@ static void get_queue(struct http_req *req) {
   jw_init(&w, &body);
   jw_object(&w);
   jw_key(&w, "items");
-  size_t after = sweeps_put_queue(web_app(req)->sweeps, (size_t)from, (size_t)op->limit, &w);
-  snprintf(next, sizeof next, "%zu", after);
-  jw_put_text(&w, "next", after ? next : NULL);
+  api_put_span_next(&w, sweeps_put_queue(web_app(req)->sweeps, (size_t)from, (size_t)op->limit, &w));
   jw_object_end(&w);
   sweep_op_reply(op, 200, &body);
 }
@@ -44,11 +41,7 @@ static void reply_entry(void *ctx, const struct err *err) {
   struct buf body = BUF_INIT(64 * KIB);
   struct json_writer w;
   jw_init(&w, &body);
-  /* A higher priority may have started it meanwhile. */
-  if (queue_is_waiting(op->trial))
-    queue_put_entry(op->trial, &w);
-  else
-    live_put_trial(op->trial, &w);
+  queue_put_entry(op->trial, &w);
   sweep_op_reply(op, 200, &body);
 }
 
@@ -84,7 +77,8 @@ static void patch_queue(struct http_req *req) {
 
 static void get_nodes(struct http_req *req) {
   struct err err;
-  if (!sweeps_ready(web_app(req)->sweeps, &err)) {
+  size_t from, limit;
+  if (!sweeps_ready(web_app(req)->sweeps, &err) || !api_span(req, &from, &limit, &err)) {
     http_reply_error(req, &err);
     return;
   }
@@ -94,7 +88,8 @@ static void get_nodes(struct http_req *req) {
   jw_object(&w);
   jw_key(&w, "items");
   jw_array(&w);
-  sweeps_put_node(web_app(req)->sweeps, &w);
+  if (from == 0)
+    sweeps_put_node(web_app(req)->sweeps, &w);
   jw_array_end(&w);
   jw_put_null(&w, "next");
   jw_object_end(&w);
@@ -161,6 +156,7 @@ const struct route queue_routes[] = {
      .policy = POLICY_READ,
      .handler = get_nodes,
      .summary = "Machines and their slots",
+     .query = "limit:integer,cursor:string",
      .response_schema = "nodes"},
     {.method = HTTP_PATCH,
      .path = "/nodes/{name}",

@@ -136,6 +136,7 @@ const struct route api_run_search_routes[] = {
      .body = BODY_BUFFER,
      .max_body = API_BODY_MAX,
      .handler = search_runs,
+     .response_schema = "run_list",
      .summary = "Search runs",
      .request_schema = "run_search"},
 };

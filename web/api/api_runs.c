@@ -42,6 +42,24 @@ bool api_page(struct http_req *req, int64_t *ret_limit, struct str *ret_cursor, 
   return true;
 }
 
+bool api_span(struct http_req *req, size_t *ret_from, size_t *ret_limit, struct err *err) {
+  struct str limit = http_req_param(req, "limit"), cursor = http_req_param(req, "cursor");
+  uint64_t from = 0, count = UINT32_MAX;
+  if (limit.p && (!str_to_u64(limit, &count) || count < 1 || count > API_LIMIT_MAX))
+    return err_set(err, ERR_INVALID, "\"limit\" must be from 1 to %d", API_LIMIT_MAX);
+  if (cursor.p && (!str_to_u64(cursor, &from) || from > UINT32_MAX))
+    return err_set(err, ERR_INVALID, "\"cursor\" is none that was given out here");
+  *ret_from = (size_t)from;
+  *ret_limit = (size_t)count;
+  return true;
+}
+
+void api_put_span_next(struct json_writer *w, size_t next) {
+  char text[24];
+  snprintf(text, sizeof text, "%zu", next);
+  jw_put_text(w, "next", next ? text : NULL);
+}
+
 void api_put_next(const struct mlflow_search *op, struct json_writer *w, const struct pg_reply *reply, size_t key_column) {
   AUTO_BUF struct buf token = BUF_INIT(MIB);
   jw_key(w, "next");
@@ -500,7 +518,7 @@ static void restore_run(struct http_req *req) {
 #define ROW(method_word, path_text, policy_word, reach_word, handler_fn, text, request)                                                  \
   {                                                                                                                                      \
     .method = method_word, .path = path_text, .policy = policy_word, .reach = reach_word, .body = BODY_BUFFER, .max_body = API_BODY_MAX, \
-    .handler = handler_fn, .summary = text, .request_schema = request                                                                    \
+    .handler = handler_fn, .summary = text, .request_schema = request, .response_schema = "run"                                          \
   }
 
 const struct route api_run_routes[] = {
@@ -512,6 +530,7 @@ const struct route api_run_routes[] = {
      .max_body = API_BODY_MAX,
      .handler = create_run,
      .creates = CREATES_BY_KEY,
+     .response_schema = "run",
      .summary = "Make a run that somebody else executes, or launch one",
      .request_schema = "run_new",
      .doc =
@@ -520,7 +539,13 @@ const struct route api_run_routes[] = {
          "`env`, `workdir`, `workdir_mode`, `workdir_max`, `links`, `retries`, `priority`, `stop_grace`, `artifacts`, `metrics_from`, "
          "`inherit_env`, `tty`, `log_max`, `log_spool_max`, `log_policy` as in a sweep file, and what the command line adds: "
          "`directory`, `code`, `environment`."},
-    {.method = HTTP_GET, .path = "/runs/{id}", .policy = POLICY_READ, .reach = REACH_NAMED, .handler = get_run, .summary = "One run"},
+    {.method = HTTP_GET,
+     .path = "/runs/{id}",
+     .policy = POLICY_READ,
+     .reach = REACH_NAMED,
+     .handler = get_run,
+     .response_schema = "run",
+     .summary = "One run"},
     ROW(HTTP_PATCH, "/runs/{id}", POLICY_TRACK, REACH_NAMED, patch_run, "Change name, state or tags", "run_edit"),
     {.method = HTTP_DELETE,
      .path = "/runs/{id}",

@@ -15,6 +15,10 @@ bool api_no_run(struct err *err, struct id id);
 MUST_CHECK bool api_body(struct http_req *req, json_t **ret, struct err *err);
 /* ?limit= and ?cursor= */
 MUST_CHECK bool api_page(struct http_req *req, int64_t *ret_limit, struct str *ret_cursor, struct err *err);
+/* The same of a list that is made anew for every page: from which item on, and how many. Without a limit all of them. */
+MUST_CHECK bool api_span(struct http_req *req, size_t *ret_from, size_t *ret_limit, struct err *err);
+/* Its "next": the item that the next page begins with; 0: there is none. */
+void api_put_span_next(struct json_writer *w, size_t next);
 /* {"items": [...], "next": cursor or null}: what comes after the items. */
 void api_put_next(const struct mlflow_search *op, struct json_writer *w, const struct pg_reply *reply, size_t key_column);
 

@@ -172,25 +172,41 @@ static bool add_edits(json_t *spec, struct str edits, struct err *err) {
   return true;
 }
 
+struct clone_body {
+  struct str name;
+  bool has_seed;
+  int64_t seed;
+};
+
+static bool read_clone(struct sweep_op *op, struct clone_body *ret, struct err *err) {
+  static const struct json_field fields[] = {
+      {"name", JSON_F_STR, offsetof(struct clone_body, name), .nullable = true},
+      {"seed", JSON_F_I64, offsetof(struct clone_body, seed), .nullable = true, .present_at = offsetof(struct clone_body, has_seed)},
+  };
+  *ret = (struct clone_body){.name = STR_NONE};
+  return !op->json || json_decode(op->json, fields, ARRAY_LEN(fields), "", ret, err);
+}
+
 static bool clone_text(struct sweep_op *op, struct str source, struct str edits, struct str name, struct err *err) {
-  const json_t *new_name = json_object_get(op->json, "name"), *seed = json_object_get(op->json, "seed");
+  struct clone_body in;
   AUTO_ARENA struct arena arena = ARENA_INIT(16 * MIB);
   struct spec_problems errors;
   struct sweep_file *file;
   AUTO_BUF struct buf normal = BUF_INIT(FILE_MAX), text = BUF_INIT(FILE_MAX);
   AUTO_JSON json_t *spec = NULL;
-  if (!sweep_file_read(source, "", &arena, &file, &errors, err))
+  if (!read_clone(op, &in, err) || !sweep_file_read(source, "", &arena, &file, &errors, err))
     return false;
   bool ok = sweep_file_normal_form(file, &normal, err) && json_read(buf_str(&normal), &spec, err) && add_edits(spec, edits, err);
   sweep_file_free(file);
   if (!ok)
     return false;
-  json_object_set_new(spec, "name", json_is_string(new_name) ? json_copy((json_t *)(uintptr_t)new_name) : json_stringn(name.p, name.n));
-  if (json_is_integer(seed)) {
+  name = in.name.p ? in.name : name;
+  json_object_set_new(spec, "name", json_stringn(name.p, name.n));
+  if (in.has_seed) {
     json_t *sampler = json_object_get(spec, "sampler");
     if (!sampler)
       json_object_set_new(spec, "sampler", sampler = json_object());
-    json_object_set_new(sampler, "seed", json_integer(json_integer_value(seed)));
+    json_object_set_new(sampler, "seed", json_integer(in.seed));
   }
   struct json_writer w;
   jw_init(&w, &text);
@@ -493,6 +509,7 @@ const struct route sweep_routes[] = {
      .body = BODY_BUFFER,
      .max_body = SUBMISSION_MAX,
      .handler = post_sweep,
+     .request_type = "application/json,application/yaml",
      .summary = "Submit a sweep",
      .doc =
          "The body is a sweep file, YAML or JSON; its JSON Schema is at `/api/v1/schemas/sweep`. With a command it needs the scope `submit`, unless it is a dry run; without one it is for those who "
@@ -505,7 +522,7 @@ const struct route sweep_routes[] = {
      .request_schema = "sweep_file",
      .response_schema = "sweep_made"},
     ROUTE_GET("/sweeps", REACH_NOTHING, get_sweeps, "sweep_list", "List sweeps, newest first", "state:string,limit:integer,cursor:string"),
-    ROUTE_GET("/schemas/sweep", REACH_ANY, get_schema, NULL, "The sweep file as a JSON Schema, for editors", NULL),
+    ROUTE_GET("/schemas/sweep", REACH_ANY, get_schema, "any", "The sweep file as a JSON Schema, for editors", NULL),
     ROUTE_GET("/sweeps/{id}", REACH_NAMED, get_sweep, "sweep", "One sweep: state, progress, best", NULL),
     {.method = HTTP_PATCH,
      .path = "/sweeps/{id}",

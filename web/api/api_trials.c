@@ -4,11 +4,14 @@
 #include "base/json.h"
 #include "storage/pg/pg.h"
 #include "tracker/names.h"
+#include "web/api/api_runs.h"
 #include "web/api/params_order.h"
 #include "web/api/sweep_op.h"
 #include "web/http/http_reply.h"
 #include "web/tables.h"
 #include "web/tracking.h"
+
+enum { BEST_DEFAULT = 5 };
 
 struct shown_value {
   bool has, has_best;
@@ -134,6 +137,8 @@ static bool list_trials(struct sweep_op *op, struct err *err) {
   static const char *const sorts[] = {"number", "-number", "value", "-value", "started", "-started"};
   AUTO_PG_BATCH struct pg_batch batch = PG_BATCH_INIT;
   struct str state = http_req_param(op->req, "state"), sort = http_req_param(op->req, "sort"), cursor = http_req_param(op->req, "cursor");
+  struct str number = http_req_param(op->req, "number");
+  int64_t trial = 0;
   enum run_state wanted = RUN_QUEUED;
   bool known = !sort.p;
   if (!sweep_op_read_id(op, "sweep", err) || !sweep_op_read_limit(op, err))
@@ -144,6 +149,8 @@ static bool list_trials(struct sweep_op *op, struct err *err) {
     return err_set(err, ERR_INVALID, "\"sort\" is number, value or started, with - before it for the other way round");
   if (state.p && !run_state_parse(state, &wanted))
     return err_set(err, ERR_INVALID, "there is no state \"%.*s\"", STR_ARG(str_slice(state, 0, 40)));
+  if (number.p && (!str_to_i64(number, &trial) || trial < 0 || trial > INT32_MAX))
+    return err_set(err, ERR_INVALID, "\"number\" must be the number of a trial");
   if (cursor.p && (!str_to_i64(cursor, &op->offset) || op->offset < 0))
     return err_set(err, ERR_INVALID, "\"cursor\" is none that was given out here");
   ask_order(op, &batch);
@@ -151,6 +158,10 @@ static bool list_trials(struct sweep_op *op, struct err *err) {
   pg_put_uuid(args, op->id);
   if (state.p)
     pg_put_int(args, wanted);
+  else
+    pg_put_null(args);
+  if (number.p)
+    pg_put_int(args, trial);
   else
     pg_put_null(args);
   pg_put_text(args, sort.p ? sort : STR("number"));
@@ -206,15 +217,21 @@ static void on_best_goal(void *ctx, const struct pg_reply *row) {
     sweep_op_fail(op, &err);
 }
 
+static bool read_count(const struct http_req *req, const char *name, int64_t *ret, struct err *err) {
+  struct str text = http_req_param(req, name);
+  return !text.p || (str_to_i64(text, ret) && *ret >= 1 && *ret <= SWEEP_LIST_MAX) ||
+         err_set(err, ERR_INVALID, "\"%s\" must be from 1 to %d", name, SWEEP_LIST_MAX);
+}
+
+/* `k` and `limit`, which every list has, mean the same. */
 static void get_best(struct http_req *req) {
   struct err err;
   struct sweep_op *op = sweep_op_new(req);
   if (!op)
     return;
-  struct str k = http_req_param(req, "k");
-  op->limit = 5;
-  bool ok = sweep_op_read_id(op, "sweep", &err) && (!k.p || (str_to_i64(k, &op->limit) && op->limit >= 1 && op->limit <= SWEEP_LIST_MAX) ||
-                                                    err_set(&err, ERR_INVALID, "\"k\" must be from 1 to %d", SWEEP_LIST_MAX));
+  int64_t k = http_req_param(req, "limit").p ? SWEEP_LIST_MAX : BEST_DEFAULT, limit = SWEEP_LIST_MAX;
+  bool ok = sweep_op_read_id(op, "sweep", &err) && read_count(req, "k", &k, &err) && read_count(req, "limit", &limit, &err);
+  op->limit = MIN_OF(k, limit);
   if (!ok || !sweep_op_query(op, STMT_SWEEP_GET, on_best_goal, &err))
     sweep_op_fail(op, &err);
 }
@@ -223,7 +240,8 @@ static void on_progress(void *ctx, const struct pg_reply *rows) {
   struct sweep_op *op = ctx;
   struct err err;
   double best = NAN;
-  if (!pg_ok(rows, &err)) {
+  size_t from, limit;
+  if (!pg_ok(rows, &err) || !api_span(op->req, &from, &limit, &err)) {
     sweep_op_fail(op, &err);
     return;
   }
@@ -233,10 +251,13 @@ static void on_progress(void *ctx, const struct pg_reply *rows) {
   jw_object(&w);
   jw_key(&w, "items");
   jw_array(&w);
-  for (size_t i = 0; i < pg_rows(rows); i++) {
+  size_t end = MIN_OF(pg_rows(rows), from + limit);
+  for (size_t i = 0; i < end; i++) {
     double value = pg_float8(rows, i, 2);
     bool better = isnan(best) || (op->maximize ? value > best : value < best);
     best = better ? value : best;
+    if (i < from)
+      continue;
     jw_object(&w);
     jw_put_i64(&w, "number", pg_int(rows, i, 0));
     jw_put_i64(&w, "time", pg_int(rows, i, 1));
@@ -245,7 +266,7 @@ static void on_progress(void *ctx, const struct pg_reply *rows) {
     jw_object_end(&w);
   }
   jw_array_end(&w);
-  jw_put_null(&w, "next");
+  api_put_span_next(&w, end < pg_rows(rows) ? end : 0);
   jw_object_end(&w);
   sweep_op_reply(op, 200, &body);
 }
@@ -277,7 +298,8 @@ static void get_rungs(struct http_req *req) {
   struct sweep_op *op = sweep_op_new(req);
   if (!op)
     return;
-  bool ok = sweep_op_read_id(op, "sweep", &err);
+  size_t from, limit;
+  bool ok = sweep_op_read_id(op, "sweep", &err) && api_span(req, &from, &limit, &err);
   op->sweep = ok ? sweeps_find(web_app(req)->sweeps, op->id) : NULL;
   if (!op->sweep) {
     if (!ok || !sweep_op_query(op, STMT_SWEEP_GET, sweep_op_not_live, &err))
@@ -287,7 +309,10 @@ static void get_rungs(struct http_req *req) {
   struct buf body = BUF_INIT(SWEEP_REPLY_MAX);
   struct json_writer w;
   jw_init(&w, &body);
-  live_put_rungs(op->sweep, &w);
+  jw_object(&w);
+  jw_key(&w, "items");
+  api_put_span_next(&w, live_put_rungs(op->sweep, from, limit, &w));
+  jw_object_end(&w);
   sweep_op_reply(op, 200, &body);
 }
 
@@ -331,7 +356,8 @@ static void post_trial(struct http_req *req) {
   }
 
 const struct route trial_routes[] = {
-    ROUTE_GET("/sweeps/{id}/trials", get_trials, "trial_list", "Its trials", "state:string,sort:string,limit:integer,cursor:string"),
+    ROUTE_GET("/sweeps/{id}/trials", get_trials, "trial_list", "Its trials",
+              "state:string,number:integer,sort:number|-number|value|-value|started|-started,limit:integer,cursor:string"),
     {.method = HTTP_POST,
      .path = "/sweeps/{id}/trials",
      .policy = POLICY_TRACK,
@@ -342,9 +368,10 @@ const struct route trial_routes[] = {
      .summary = "Enqueue a hand-picked point",
      .request_schema = "trial_new",
      .response_schema = "trial"},
-    ROUTE_GET("/sweeps/{id}/best", get_best, "trial_list", "The best finished trials", "k:integer"),
-    ROUTE_GET("/sweeps/{id}/progress", get_progress, "sweep_progress", "The best value so far, trial by trial", NULL),
-    ROUTE_GET("/sweeps/{id}/rungs", get_rungs, "rung_list", "What the rules of early termination know", NULL),
+    ROUTE_GET("/sweeps/{id}/best", get_best, "trial_list", "The best finished trials", "k:integer,limit:integer"),
+    ROUTE_GET("/sweeps/{id}/progress", get_progress, "sweep_progress", "The best value so far, trial by trial",
+              "limit:integer,cursor:string"),
+    ROUTE_GET("/sweeps/{id}/rungs", get_rungs, "rung_list", "What the rules of early termination know", "limit:integer,cursor:string"),
     {.method = HTTP_GET,
      .path = "/sweeps/{id}/importance",
      .policy = POLICY_READ,

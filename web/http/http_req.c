@@ -5,6 +5,8 @@
 #include "base/tcp_owner.h"
 #include "web/http/http_intern.h"
 
+enum { PARAMS_MAX = 16 }; /* that an error names */
+
 /* ---- life ---- */
 
 /* One that served before, or a new one. */
@@ -196,6 +198,45 @@ static bool decode_param(struct http_req *req, struct str raw, struct str *ret, 
   return http_url_decode(raw, true, out, &ret->n) || err_set(err, ERR_INVALID, "the query has a malformed escape");
 }
 
+static bool knows_param(const struct route *route, struct str wanted) {
+  struct str rest = str_of(route->query), name, type;
+  while (route_query_next(&rest, &name, &type))
+    if (str_eq(name, wanted))
+      return true;
+  return false;
+}
+
+/* The row's parameters as a list of names. */
+static bool list_params(struct http_req *req, const char *ret[PARAMS_MAX], size_t *ret_count, struct buf *text) {
+  struct str rest = str_of(req->route->query), name, type;
+  for (*ret_count = 0; *ret_count < PARAMS_MAX && route_query_next(&rest, &name, &type); (*ret_count)++) {
+    buf_printf(text, "%s%.*s", *ret_count ? ", " : "", STR_ARG(name));
+    if (!(ret[*ret_count] = arena_strdup(&req->arena, name)))
+      return false;
+  }
+  return true;
+}
+
+static bool unknown_param(struct http_req *req, struct str name, struct err *err) {
+  const char *known[PARAMS_MAX];
+  size_t count;
+  AUTO_BUF struct buf text = BUF_INIT(4 * KIB);
+  if (!list_params(req, known, &count, &text))
+    return err_no_memory(err);
+  err_set(err, ERR_INVALID, "unknown query parameter \"%.*s\"", STR_ARG(str_slice(name, 0, 64)));
+  const char *near = str_nearest_of(name, known, count);
+  if (near)
+    return err_hint(err, "did you mean \"%s\"?", near);
+  return count ? err_hint(err, "known are: %s", buf_text(&text)) : err_hint(err, "this address takes none");
+}
+
+static bool check_params(struct http_req *req, struct err *err) {
+  for (size_t i = 0; i < req->param_count; i++)
+    if (!knows_param(req->route, req->params[i].name))
+      return unknown_param(req, req->params[i].name, err);
+  return true;
+}
+
 bool req_parse_params(struct http_req *req, struct err *err) {
   struct str rest = req->query, name, value;
   size_t count = 0;
@@ -211,7 +252,7 @@ bool req_parse_params(struct http_req *req, struct err *err) {
     if (!decode_param(req, name, &param->name, err) || !decode_param(req, value, &param->value, err))
       return false;
   }
-  return true;
+  return !req->place->family->is_described || check_params(req, err);
 }
 
 size_t http_req_param_count(const struct http_req *req) {

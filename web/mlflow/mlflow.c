@@ -59,7 +59,8 @@ static int write_error(const struct http_req *req, const char *request_id UNUSED
   return status;
 }
 
-const struct route_family mlflow_family = {"mlflow", write_error, true, "Invalid path"};
+const struct route_family mlflow_family = {
+    .name = "mlflow", .write_error = write_error, .collapse_slashes = true, .bad_path = "Invalid path"};
 
 void mlflow_reply_error(struct http_req *req, int status, const char *error_code, const char *format, ...) {
   AUTO_BUF struct buf message = BUF_INIT(MIB);

@@ -198,7 +198,7 @@ static void asha_skipped_rungs_all_count(void **state) {
   AUTO_BUF struct buf out = BUF_INIT(8 * KIB);
   struct json_writer w;
   jw_init(&w, &out);
-  stop_report(set, &w);
+  assert_int_equal(stop_report(set, 0, 100, &w), 0);
   assert_string_equal(buf_text(&out), "[{\"rule\":\"asha\",\"metric\":\"y\",\"step_metric\":\"epoch\",\"stopped\":1,\"brackets\":[["
                                       "{\"at\":1.0,\"trials\":3,\"stopped\":0,\"best\":0.7,\"limit\":0.7},"
                                       "{\"at\":3.0,\"trials\":2,\"stopped\":1,\"best\":0.5,\"limit\":0.5},"
@@ -434,7 +434,7 @@ static uint64_t run_random(const char *rule, uint64_t seed, uint32_t trials, uns
   AUTO_BUF struct buf out = BUF_INIT(4 * MIB);
   struct json_writer w;
   jw_init(&w, &out);
-  stop_report(set, &w);
+  assert_int_equal(stop_report(set, 0, 100, &w), 0);
   for (size_t i = 0; i < out.n; i++)
     digest = rng_mix(digest ^ (unsigned char)out.p[i]);
   stop_set_free(set);
