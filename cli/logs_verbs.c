@@ -8,6 +8,7 @@ struct log_reader {
   struct log_filter filter;
   int64_t attempt; /* 0: the newest that printed something */
   int64_t next;    /* offset of the byte that comes next; -1: not known */
+  int64_t end;     /* where the output ended when it was last asked for; -1: not known */
   bool offset_set; /* for this connection */
   bool heard;
 };
@@ -60,7 +61,19 @@ static bool read_log(struct log_reader *reader, bool again, struct err *err) {
                                 .stream = reader->request->follow};
   reader->reply = &reply;
   reader->offset_set = reader->heard = false;
-  return client && buf_ok(&path, err) && client_call(client, &call, &reply, err);
+  bool ok = client && buf_ok(&path, err) && client_call(client, &call, &reply, err);
+  reader->end = ok ? reply.log_size : -1;
+  if (ok && !reader->attempt && reply.log_attempt > 0) /* further pieces are of the same one */
+    reader->attempt = reply.log_attempt;
+  return ok;
+}
+
+/* Long output is answered in pieces: all of them, up to where it ends by now. */
+static bool read_pieces(struct log_reader *reader, bool again, struct err *err) {
+  bool ok = read_log(reader, again, err);
+  for (int64_t end = reader->end; ok && !reader->request->grep && reader->heard && reader->next >= 0 && reader->next < end;)
+    ok = read_log(reader, true, err);
+  return ok;
 }
 
 struct run_course {
@@ -94,7 +107,7 @@ static bool read_rest(struct log_reader *reader, struct err *err) {
     return true;
   request.follow = false;
   reader->request = &request;
-  bool ok = read_log(reader, true, err);
+  bool ok = read_pieces(reader, true, err);
   reader->request = followed;
   return ok;
 }
@@ -146,7 +159,7 @@ static bool follow_log(struct log_reader *reader, struct err *err) {
 
 bool logs_show(struct cli *cli, const struct log_request *request, struct err *err) {
   struct log_reader reader = {.cli = cli, .request = request, .next = request->tail < 0 ? 0 : -1};
-  bool ok = request->follow ? follow_log(&reader, err) : read_log(&reader, false, err);
+  bool ok = request->follow ? follow_log(&reader, err) : read_pieces(&reader, false, err);
   AUTO_BUF struct buf rest = BUF_INIT(KIB);
   struct err ignored; /* the first error is the one to tell */
   log_filter_end(&reader.filter, &rest);
