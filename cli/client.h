@@ -56,6 +56,7 @@ struct client_reply {
   char request_id[96];
   char sha256[72];     /* of the whole content, when the service says it (X-Content-SHA256, or an ETag "sha256:…") */
   int64_t log_offset;  /* Winnow-Log-Offset: where the first byte of this answer lies; -1: not said */
+  int64_t log_next;    /* Winnow-Log-Next: where the next one begins; -1: not said */
   int64_t log_size;    /* Winnow-Log-Size: where all of it ends; -1: not said */
   int64_t log_attempt; /* Winnow-Log-Attempt: whose output it is; -1: not said */
   int64_t date_ms;     /* Date; -1: not said */
