@@ -362,6 +362,10 @@ static void take_header(struct transfer *t, struct str line) {
     keep_number(&reply->log_offset, value);
   } else if (header_is(line, "Winnow-Log-Next", &value)) {
     keep_number(&reply->log_next, value);
+  } else if (header_is(line, "Winnow-Log-Size", &value)) {
+    keep_number(&reply->log_size, value);
+  } else if (header_is(line, "Winnow-Log-Attempt", &value)) {
+    keep_number(&reply->log_attempt, value);
   } else if (header_is(line, "Content-Length", &value)) {
     keep_number(&reply->length, value);
   } else if (header_is(line, "Retry-After", &value)) {
@@ -377,7 +381,7 @@ static size_t on_header(char *bytes, size_t size, size_t count, void *ctx) {
   struct transfer *t = ctx;
   struct str line = str_n(bytes, size * count);
   if (str_starts(line, STR("HTTP/"))) { /* what an interim answer said does not count */
-    t->reply->log_offset = t->reply->log_next = t->reply->date_ms = t->reply->length = -1;
+    t->reply->log_offset = t->reply->log_next = t->reply->log_size = t->reply->log_attempt = t->reply->date_ms = t->reply->length = -1;
     t->reply->sha256[0] = '\0';
     t->retry_after = -1;
   }
@@ -615,7 +619,7 @@ static bool rewind_body(const struct client_request *request) {
 }
 
 void client_reply_init(struct client_reply *reply) {
-  *reply = (struct client_reply){.log_offset = -1, .log_next = -1, .date_ms = -1, .length = -1};
+  *reply = (struct client_reply){.log_offset = -1, .log_next = -1, .log_size = -1, .log_attempt = -1, .date_ms = -1, .length = -1};
   buf_init(&reply->body, MAX_ANSWER);
 }
 

@@ -54,11 +54,13 @@ struct client_reply {
   struct buf body;
   char content_type[128];
   char request_id[96];
-  char sha256[72];    /* of the whole content, when the service says it (X-Content-SHA256, or an ETag "sha256:…") */
-  int64_t log_offset; /* Winnow-Log-Offset: where the first byte of this answer lies; -1: not said */
-  int64_t log_next;   /* Winnow-Log-Next: where the next one begins */
-  int64_t date_ms;    /* Date; -1: not said */
-  int64_t length;     /* Content-Length; -1: not said */
+  char sha256[72];     /* of the whole content, when the service says it (X-Content-SHA256, or an ETag "sha256:…") */
+  int64_t log_offset;  /* Winnow-Log-Offset: where the first byte of this answer lies; -1: not said */
+  int64_t log_next;    /* Winnow-Log-Next: where the next one begins; -1: not said */
+  int64_t log_size;    /* Winnow-Log-Size: where all of it ends; -1: not said */
+  int64_t log_attempt; /* Winnow-Log-Attempt: whose output it is; -1: not said */
+  int64_t date_ms;     /* Date; -1: not said */
+  int64_t length;      /* Content-Length; -1: not said */
 };
 
 void client_reply_init(struct client_reply *reply);

@@ -8,6 +8,7 @@ struct log_reader {
   struct log_filter filter;
   int64_t attempt; /* 0: the newest that printed something */
   int64_t next;    /* offset of the byte that comes next; -1: not known */
+  int64_t end;     /* where the output ended when it was last asked for; -1: not known */
   bool offset_set; /* for this connection */
   bool heard;
 };
@@ -60,7 +61,21 @@ static bool read_log(struct log_reader *reader, bool again, struct err *err) {
                                 .stream = reader->request->follow};
   reader->reply = &reply;
   reader->offset_set = reader->heard = false;
-  return client && buf_ok(&path, err) && client_call(client, &call, &reply, err);
+  bool ok = client && buf_ok(&path, err) && client_call(client, &call, &reply, err);
+  reader->end = ok ? reply.log_size : -1;
+  if (ok && reply.log_next >= 0) /* where output was given up there are fewer bytes than that */
+    reader->next = reply.log_next;
+  if (ok && !reader->attempt && reply.log_attempt > 0) /* further pieces are of the same one */
+    reader->attempt = reply.log_attempt;
+  return ok;
+}
+
+/* Long output is answered in pieces: all of them, up to where it ends by now. */
+static bool read_pieces(struct log_reader *reader, bool again, struct err *err) {
+  bool ok = read_log(reader, again, err);
+  for (int64_t end = reader->end; ok && !reader->request->grep && reader->heard && reader->next >= 0 && reader->next < end;)
+    ok = read_log(reader, true, err);
+  return ok;
 }
 
 struct run_course {
@@ -86,30 +101,14 @@ static bool look_at_run(struct cli *cli, const char *id, struct run_course *ret,
   return true;
 }
 
-/* What came between the last byte seen and the end of the attempt. */
-static bool read_rest(struct log_reader *reader, struct err *err) {
-  struct log_request request = *reader->request;
-  const struct log_request *followed = reader->request;
-  if (reader->next < 0 || request.grep)
-    return true;
-  request.follow = false;
-  reader->request = &request;
-  bool ok = read_log(reader, true, err);
-  reader->request = followed;
-  return ok;
-}
-
 static bool is_lost(const struct err *err) {
   return err->code == ERR_UNAVAILABLE || err->code == ERR_DEADLINE || err->code == ERR_OVERLOADED;
 }
 
-static bool begin_next_attempt(struct log_reader *reader, struct err *err) {
-  if (!read_rest(reader, err))
-    return false;
+static void begin_next_attempt(struct log_reader *reader) {
   reader->attempt++;
   reader->next = 0;
   output_say(&reader->cli->output, "attempt %lld", (long long)reader->attempt);
-  return true;
 }
 
 /* A connection that breaks is taken up again where it broke, so that no byte is shown twice. After an attempt comes the next one. */
@@ -129,12 +128,11 @@ static bool follow_log(struct log_reader *reader, struct err *err) {
     if (ended && !look_at_run(reader->cli, reader->request->run_id, &course, err))
       return false;
     if (ended && course.attempt > reader->attempt) {
-      if (!begin_next_attempt(reader, err))
-        return false;
+      begin_next_attempt(reader);
       continue;
     }
-    if (ended && course.over)
-      return read_rest(reader, err);
+    if (ended && course.over) /* the stream ends when all is told */
+      return true;
     if (reader->next < 0 || reader->request->grep)
       return err_set(err, ERR_UNAVAILABLE, "the connection broke, and what was filtered cannot be taken up again");
     silent = reader->heard || ended ? 0 : silent + 1;
@@ -146,7 +144,7 @@ static bool follow_log(struct log_reader *reader, struct err *err) {
 
 bool logs_show(struct cli *cli, const struct log_request *request, struct err *err) {
   struct log_reader reader = {.cli = cli, .request = request, .next = request->tail < 0 ? 0 : -1};
-  bool ok = request->follow ? follow_log(&reader, err) : read_log(&reader, false, err);
+  bool ok = request->follow ? follow_log(&reader, err) : read_pieces(&reader, false, err);
   AUTO_BUF struct buf rest = BUF_INIT(KIB);
   struct err ignored; /* the first error is the one to tell */
   log_filter_end(&reader.filter, &rest);

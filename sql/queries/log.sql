@@ -41,6 +41,10 @@ select start, size, time, lost, packed, data from log_piece
 where run = $1 and attempt = $2 and stream = $3 and start + size > $4 and start < $5
 order by start;
 
+-- name: log_next_piece (uuid, int4, int2, int8) -> (int8) repeatable
+-- Where the first piece that does not begin before $4 begins.
+select start from log_piece where run = $1 and attempt = $2 and stream = $3 and start >= $4 order by start limit 1;
+
 -- name: log_drop (uuid, int4) -> ()
 -- All output of a run, or of the attempts up to $2.
 with pieces as (delete from log_piece where run = $1 and attempt <= $2)

@@ -298,16 +298,20 @@ def logs(h, query, body, run_id, stream):
     h.send_header("Content-Type", "text/plain")
     h.send_header("Winnow-Log-Offset", str(offset))
     h.send_header("Connection", "close")
+    h.send_header("Transfer-Encoding", "chunked")  # as the service's: who sees its end has seen all of it
     h.end_headers()
     h.close_connection = True
-    if query.get("follow") and service.log_breaks:
+    breaks = query.get("follow") and service.log_breaks
+    piece = piece[:333] if breaks else piece
+    if piece:
+        h.wfile.write(b"%x\r\n%s\r\n" % (len(piece), piece))
+        h.wfile.flush()
+    if breaks:
         service.log_breaks -= 1
-        h.wfile.write(piece[:333])
         return
-    h.wfile.write(piece)
-    h.wfile.flush()
     while query.get("follow") and service.log_hangs:
         time.sleep(0.05)
+    h.wfile.write(b"0\r\n\r\n")
 
 
 def events(h, query, body):

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 """What is read from jobs and what they leave, from outside: patterns and metric files, artifacts, registered models, logs."""
-import concurrent.futures, http.client, json, os, pathlib, subprocess, sys, textwrap, threading, time, unittest
+import concurrent.futures, http.client, json, os, pathlib, re, subprocess, sys, textwrap, threading, time, unittest
 
 WINNOW = pathlib.Path(sys.argv[1]).resolve()
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "support"))
@@ -455,6 +455,46 @@ class Limits(Listening):
         self.assertTrue(b"[winnow: output beyond log_max, 20000 bytes, is not kept]" in log)
         self.assertLess(len(log), 40000)
         self.assertEqual(trials[0]["value"], 4)
+
+    def test_output_that_was_given_up_is_a_mark_and_readers_go_on_after_it(self):
+        """The service is away, and more is printed than log_spool_max."""
+        script = """
+            import os, sys, time
+            home = sys.argv[2]
+            def reached(name):
+                while not os.path.exists(f"{home}/{name}"):
+                    time.sleep(0.05)
+            print("step=1 loss=1", flush=True)
+            reached("away")
+            print(("x" * 999 + "\\n") * 30000, end="", flush=True)
+            reached("back")
+            print("step=2 loss=2", flush=True)
+            """
+        sweep = self.submit_script(script, log_spool_max="1MB", command=["python3", "job", "{{a}}", str(self.s.home)])
+        run = wait(lambda: (t := self.trials(sweep)) and t[0]["value"] == 1 and t[0]["run_id"], "the first report")
+        self.s.kill()
+        (self.s.home / "away").touch()
+        spool = self.s.data / "jobs" / run / "1" / "stdout"
+        wait(lambda: (st := spool.stat()).st_size > 30000000 and st.st_blocks * 512 < 5000000, "the cut")
+        self.s.start()
+        (self.s.home / "back").touch()
+        _, trials = self.ended(sweep)
+        self.assertEqual((trials[0]["state"], trials[0]["value"]), ("FINISHED", 2))
+        self.assertEqual({key for key in self.keys(run) if not key.startswith("system/")}, {"loss"})
+        env = {**os.environ, "WINNOW_URL": f"unix:{self.s.data}/winnow.sock"}
+        mark = rb"\n\[winnow: output was not taken in time, (\d+) bytes of it are left out here\]\n"
+        for words in ((), ("-f",)):
+            shown = subprocess.run([WINNOW, "logs", run, *words], stdout=subprocess.PIPE, env=env, check=True).stdout
+            self.assertTrue(shown.startswith(b"step=1 loss=1\n") and shown.endswith(b"x\nstep=2 loss=2\n"), shown[-100:])
+            given_up = [int(n) for n in re.findall(mark, shown)]
+            size = int(self.s.get(f"/api/v1/runs/{run}/logs/stdout").headers["Winnow-Log-Size"])
+            self.assertEqual(len(shown) + sum(given_up) - sum(len(m.group()) for m in re.finditer(mark, shown)), size)
+            self.assertGreater(sum(given_up), 25000000)
+        inside = self.s.get(f"/api/v1/runs/{run}/logs/stdout?from=5000000&limit=1000")
+        self.assertGreater(int(inside.headers["Winnow-Log-Offset"]), 5000000)
+        self.assertEqual(int(inside.headers["Winnow-Log-Next"]) - int(inside.headers["Winnow-Log-Offset"]), len(inside.body))
+        self.assertTrue(inside.body)
+        self.assertEqual(self.s.get(f"/api/v1/runs/{run}/logs/stdout?from=5000000&limit=0").body, b"")
 
     def test_what_nan_counts_as(self):
         script = "print('step=1 loss=2')\nprint('step=2 loss=nan')\n"

@@ -41,6 +41,18 @@ class Launched(Base):
         found = self.ok(self.s.post("/api/v1/runs/search", {"experiments": [run["experiment_id"]]}))["items"]
         self.assertEqual({r["id"] for r in found}, {run["id"], again["id"]})
 
+    def test_a_long_log_is_shown_whole(self):
+        """One answer has at most 8 MiB."""
+        run = self.launch(["seq", "1", "2500000"])["id"]
+        lines = "".join(f"{i}\n" for i in range(1, 2500001))
+        self.over(run)
+        for words in ((), ("-f",)):
+            shown = self.cli("logs", run, *words).stdout
+            self.assertTrue(shown == lines, f"{len(shown)} bytes of {len(lines)}")
+        self.assertEqual(self.cli("logs", run, "--tail", "3").stdout, lines[-24:])
+        answer = self.s.get(f"/api/v1/runs/{run}/logs/stdout?from=0")
+        self.assertEqual((len(answer.body), answer.headers["Winnow-Log-Attempt"]), (8 << 20, "1"))
+
     def test_a_follower_goes_on_with_the_next_attempt(self):
         job = 'echo "attempt $WINNOW_ATTEMPT"; [ $WINNOW_ATTEMPT = 3 ]'
         done = self.cli("run", "launch", "-f", "--retries", "2", "--", "sh", "-c", job, cwd=self.work)

@@ -8,7 +8,11 @@
 enum { PIECES_MAX = 64 * 1024 * 1024 };
 
 struct log_reading {
-  int64_t from, to;
+  struct log_store *store;
+  struct id run;
+  int32_t attempt;
+  enum log_stream_name stream;
+  int64_t from, to, end; /* `to`: of what is asked for at once */
   size_t limit;
   log_read_fn *done;
   void *ctx;
@@ -41,6 +45,38 @@ static bool add_row(const struct pg_reply *reply, size_t row, const struct log_r
   return buf_ok(out, err);
 }
 
+static bool ask_pieces(struct log_reading *reading, struct err *err);
+
+static void end_reading(struct log_reading *reading, const struct log_bytes *bytes, const struct err *err) {
+  reading->done(reading->ctx, err ? NULL : bytes, err);
+  mem_free(reading);
+}
+
+static void on_next_piece(void *ctx, const struct pg_reply *reply) {
+  struct log_reading *reading = ctx;
+  const struct log_bytes none = {.from = reading->from, .next = reading->from, .bytes = STR("")};
+  struct err err;
+  bool ok = pg_ok(reply, &err);
+  if (!ok || !pg_rows(reply) || pg_int(reply, 0, 0) >= reading->end) {
+    end_reading(reading, &none, ok ? NULL : &err);
+    return;
+  }
+  reading->from = pg_int(reply, 0, 0);
+  if (!ask_pieces(reading, &err))
+    end_reading(reading, NULL, &err);
+}
+
+/* Nothing is kept of what was asked for: on with what comes after it. */
+static bool ask_next_piece(struct log_reading *reading, struct err *err) {
+  AUTO_PG_ARGS struct pg_args args;
+  pg_args_init(&args, STMT_LOG_NEXT_PIECE);
+  pg_put_uuid(&args, reading->run);
+  pg_put_int(&args, reading->attempt);
+  pg_put_int(&args, reading->stream);
+  pg_put_int(&args, reading->to);
+  return pg_run(log_store_parts(reading->store)->pg, &args, 0, on_next_piece, reading, err);
+}
+
 static void on_pieces(void *ctx, const struct pg_reply *reply) {
   struct log_reading *reading = ctx;
   AUTO_BUF struct buf out = BUF_INIT(PIECES_MAX);
@@ -50,8 +86,25 @@ static void on_pieces(void *ctx, const struct pg_reply *reply) {
   for (size_t row = 0; ok && row < pg_rows(reply) && out.n < reading->limit; row++)
     ok = add_row(reply, row, reading, &out, &bytes, &err);
   bytes.bytes = buf_str(&out);
-  reading->done(reading->ctx, ok ? &bytes : NULL, ok ? NULL : &err);
-  mem_free(reading);
+  if (ok && !out.n && reading->limit && reading->to < reading->end) {
+    ok = ask_next_piece(reading, &err);
+    if (ok)
+      return;
+  }
+  end_reading(reading, &bytes, ok ? NULL : &err);
+}
+
+static bool ask_pieces(struct log_reading *reading, struct err *err) {
+  AUTO_PG_ARGS struct pg_args args;
+  /* Pieces are small where a run prints little: the span bounds what one answer of the database may hold. */
+  reading->to = MIN_OF(reading->end, reading->from + (int64_t)reading->limit);
+  pg_args_init(&args, STMT_LOG_PIECES);
+  pg_put_uuid(&args, reading->run);
+  pg_put_int(&args, reading->attempt);
+  pg_put_int(&args, reading->stream);
+  pg_put_int(&args, reading->from);
+  pg_put_int(&args, reading->to);
+  return pg_run(log_store_parts(reading->store)->pg, &args, 0, on_pieces, reading, err);
 }
 
 bool log_store_read(struct log_store *store, struct id run, int32_t attempt, enum log_stream_name stream, int64_t from, int64_t to,
@@ -59,18 +112,16 @@ bool log_store_read(struct log_store *store, struct id run, int32_t attempt, enu
   struct log_reading *reading = mem_alloc(sizeof *reading);
   if (!reading)
     return err_no_memory(err);
-  limit = MIN_OF(limit, (size_t)PIECES_MAX / 2);
-  /* Pieces are small where a run prints little: the span bounds what one answer of the database may hold. */
-  *reading = (struct log_reading){.from = MAX_OF(from, (int64_t)0), .limit = limit, .done = done, .ctx = ctx};
-  reading->to = MIN_OF(to, reading->from + (int64_t)limit);
-  AUTO_PG_ARGS struct pg_args args;
-  pg_args_init(&args, STMT_LOG_PIECES);
-  pg_put_uuid(&args, run);
-  pg_put_int(&args, attempt);
-  pg_put_int(&args, stream);
-  pg_put_int(&args, reading->from);
-  pg_put_int(&args, reading->to);
-  if (pg_run(log_store_parts(store)->pg, &args, 0, on_pieces, reading, err))
+  *reading = (struct log_reading){.store = store,
+                                  .run = run,
+                                  .attempt = attempt,
+                                  .stream = stream,
+                                  .from = MAX_OF(from, (int64_t)0),
+                                  .end = to,
+                                  .limit = MIN_OF(limit, (size_t)PIECES_MAX / 2),
+                                  .done = done,
+                                  .ctx = ctx};
+  if (ask_pieces(reading, err))
     return true;
   mem_free(reading);
   return false;

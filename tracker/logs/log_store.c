@@ -338,6 +338,26 @@ static void on_piece(struct work *work, bool cancelled) {
   end_write(stream, &err);
 }
 
+/* The last of the bytes that were given up are a mark, which is read and stored like them. */
+static bool mark_gap(struct stream *stream, struct err *err) {
+  char mark[120];
+  size_t n = (size_t)snprintf(mark, sizeof mark, "\n[winnow: output was not taken in time, %lld bytes of it are left out here]\n",
+                              (long long)stream->skipped);
+  n = MIN_OF(n, (size_t)stream->skipped);
+  char *bytes = n ? mem_alloc(n + stream->n) : NULL;
+  if (!n)
+    return true;
+  if (!bytes)
+    return err_no_memory(err);
+  memcpy(bytes, mark, n);
+  memcpy(bytes + n, stream->bytes, stream->n);
+  mem_free(stream->bytes);
+  stream->bytes = bytes;
+  stream->n += n;
+  stream->start -= (int64_t)n;
+  return true;
+}
+
 /* The place of the stream is known, and the write's too: drops what is stored already, and goes. */
 static bool begin_piece(struct stream *stream, struct err *err) {
   int64_t offset = stream->asked_offset, end = offset + (int64_t)stream->n;
@@ -352,6 +372,8 @@ static bool begin_piece(struct stream *stream, struct err *err) {
     offset += (int64_t)known;
   }
   stream->start = end < stream->next ? stream->next : offset;
+  if (!mark_gap(stream, err))
+    return false;
   stream->before = stream->start + stream->writer->streams[!stream->name].next;
   if (stream->n || !stream->time)
     stream->time = stream->asked_time;

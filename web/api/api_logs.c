@@ -22,7 +22,7 @@ static bool read_flag(const struct http_req *req, const char *name, bool *ret, s
 
 /* Where the bytes begin, and where to go on. */
 static void put_place(struct log_ask *ask, int64_t offset, int64_t next) {
-  char first[24], after[24], size[24];
+  char first[24], after[24], size[24], attempt[24];
   snprintf(first, sizeof first, "%lld", (long long)offset);
   snprintf(after, sizeof after, "%lld", (long long)next);
   snprintf(size, sizeof size, "%lld", (long long)ask->end);
@@ -30,6 +30,9 @@ static void put_place(struct log_ask *ask, int64_t offset, int64_t next) {
   if (next >= 0)
     http_reply_header(ask->req, "Winnow-Log-Next", str_of(after));
   http_reply_header(ask->req, "Winnow-Log-Size", str_of(size));
+  snprintf(attempt, sizeof attempt, "%d", (int)ask->attempt);
+  if (ask->attempt)
+    http_reply_header(ask->req, "Winnow-Log-Attempt", str_of(attempt));
 }
 
 static void on_bytes(void *ctx, const struct log_bytes *bytes, const struct err *err) {
@@ -201,7 +204,7 @@ const struct route log_routes[] = {
      .summary = "What a run printed",
      .doc =
          "Bytes from an offset, at most `limit`, or the last lines (`tail`), as they were printed. `Winnow-Log-Offset` says where they "
-         "begin, `Winnow-Log-Next` where to go on, `Winnow-Log-Size` how much there is. `plain` gives lines as a terminal would show them "
+         "begin, `Winnow-Log-Next` where to go on, `Winnow-Log-Size` how much there is, `Winnow-Log-Attempt` whose output it is. `plain` gives lines as a terminal would show them "
          "in the end; `grep`, a regular expression, only those of them that match (with `tail`, the last of these). `follow` goes on as "
          "it is printed and ends with the attempt, or the run.",
      .query = "from:integer,limit:integer,tail:integer,attempt:integer,follow:boolean,plain:boolean,grep:string"},
