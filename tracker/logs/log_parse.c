@@ -300,7 +300,7 @@ static bool block_takes(struct log_parse *p, struct str text) {
     return true;
   }
   if (b->kind == BLOCK_RECORD) {
-    if (!is_of_record(text))
+    if (!is_of_record(text) || opens_dict(text) || log_box_row(text, &name, &value))
       return false;
     add_to_block(p, text);
     return true;
