@@ -190,9 +190,11 @@ static bool is_top(struct str name) {
          (n == 3 || !is_letter((unsigned char)name.p[n - 4]));
 }
 
-/* What is minimised, or explained, in the words of mathematics: their parts mean nothing. */
+/* What is minimised, or explained, in the words of mathematics: their parts mean nothing. "R-squared on hold-out" */
 static bool is_formula(struct str name) {
   static const char *const endings[] = {"f(x)", "f-value", "fval", "r-squared", "r squared", "r_squared", "r^2", "c-index"};
+  size_t on = str_find_str(name, STR(" on "));
+  name.n = on == SIZE_MAX ? name.n : on;
   for (size_t i = 0; i < ARRAY_LEN(endings); i++) {
     size_t n = strlen(endings[i]);
     if (name.n >= n && str_eq_nocase(str_n(name.p + name.n - n, n), str_of(endings[i])))

@@ -398,6 +398,18 @@ static size_t file_name_end(const struct log_parse *p, size_t i) {
   return ending ? end : 0;
 }
 
+/* "hyperparameters: lr0=0.01, box=0.05, cls=0.5": the whole line tells what was set. */
+static bool leads_settings(const struct scan *s, size_t next) {
+  static const char *const titles[] = {"hyperparameters", "hparams", "config", "configuration", "settings", "args", "arguments", "options"};
+  const struct log_parse *p = s->p;
+  if (s->at != p->first + 1 || !token_is_word(p, p->first) || !token_is_word(p, next) || !token_is(p, next + 1, '='))
+    return false;
+  for (size_t i = 0; i < ARRAY_LEN(titles); i++)
+    if (str_eq_nocase(token_text(p, p->first), str_of(titles[i])))
+      return true;
+  return false;
+}
+
 /* At ':' or '='. */
 static void separator(struct scan *s) {
   struct log_parse *p = s->p;
@@ -427,6 +439,10 @@ static void separator(struct scan *s) {
   }
   if (listed_values(s, next) || (token_is(p, next + 1, '/') && divided_values(s, next)))
     return;
+  if (leads_settings(s, next)) {
+    s->at = s->segment = p->tokens_n;
+    return;
+  }
   bool tight = equals && s->segment + 1 < i && !(p->tokens[i].flags & LOG_T_SPACE) && next < p->tokens_n &&
                !(p->tokens[next].flags & LOG_T_SPACE) && token_is_word(p, i - 1);
   size_t from = tight ? i - 1 : s->segment;

@@ -175,6 +175,34 @@ static void one_line(struct log_parse *p, struct str text, uint64_t number) {
 
 /* ---- what goes over several lines ---- */
 
+/* "Result for trial_7:": the indented lines under it are one record, which may tell its place behind its values. */
+static bool opens_record(struct str text) {
+  return text.n && (text.p[0] | 0x20) == 'r' && str_starts_nocase(text, STR("result")) && str_ends(str_trim(text), STR(":"));
+}
+
+static bool is_of_record(struct str text) {
+  return text.n > 0 && (text.p[0] == ' ' || text.p[0] == '\t') && str_find(text, ':') != SIZE_MAX;
+}
+
+/* "  training_iteration: 3" */
+static bool tells_place(struct log_parse *p, struct str line) {
+  struct log_number number;
+  size_t colon = str_find(line, ':');
+  if (!is_of_record(line) || !log_number_whole(str_trim(str_slice(line, colon + 1, line.n)), &number) || !number.integer)
+    return false;
+  enum log_key_kind kind = log_classify(p, str_trim(str_slice(line, 0, colon))).kind;
+  return kind == LOG_KEY_EPOCH || kind == LOG_KEY_STEP;
+}
+
+static void settle_record(struct log_parse *p) {
+  for (int values = 0; values <= 1; values++) {
+    struct str rest = str_n(p->kept.block.text, p->kept.block.n), line;
+    for (uint64_t number = p->kept.block.first_line; str_split(&rest, '\n', &line); number++)
+      if (tells_place(p, line) == !values)
+        one_line(p, line, number);
+  }
+}
+
 static void end_block(struct log_parse *p) {
   enum block_kind kind = (enum block_kind)p->kept.block.kind;
   struct str rest = str_n(p->kept.block.text, p->kept.block.n), line;
@@ -184,6 +212,10 @@ static void end_block(struct log_parse *p) {
     p->tokens_n = p->first = 0;
     forget_line(p);
     log_settle_box(p);
+    return;
+  }
+  if (kind == BLOCK_RECORD) {
+    settle_record(p);
     return;
   }
   while (str_split(&rest, '\n', &line)) /* no dict after all */
@@ -267,6 +299,12 @@ static bool block_takes(struct log_parse *p, struct str text) {
     add_to_block(p, text);
     return true;
   }
+  if (b->kind == BLOCK_RECORD) {
+    if (!is_of_record(text) || opens_dict(text) || log_box_row(text, &name, &value))
+      return false;
+    add_to_block(p, text);
+    return true;
+  }
   char c = first_char(text);
   if (c != '"' && c != '\'' && c != '}' && c != ']' && c != ')' && !(c && strchr("-.0123456789[n", c)))
     return false;
@@ -288,6 +326,8 @@ static void take_line(struct log_parse *p, struct str text, uint64_t number) {
     begin_block(p, BLOCK_BOX, text, number);
   else if (opens_dict(text))
     begin_block(p, BLOCK_DICT, text, number);
+  else if (opens_record(text) && text.n < BLOCK_MAX / 4)
+    begin_block(p, BLOCK_RECORD, text, number);
   else
     one_line(p, text, number);
 }

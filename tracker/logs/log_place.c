@@ -374,6 +374,18 @@ static bool stands_in_parts(const struct log_parse *p, size_t i) {
   return parts >= 2 && trains;
 }
 
+/* "  3  avg. loss 0.149  correct 478/500": a number, set apart from a metric's name with its value. */
+static bool counts_line(struct log_parse *p, size_t i) {
+  size_t end = i + 1;
+  if (!token_is_word(p, end) || !(p->tokens[end].flags & LOG_T_GAP))
+    return false;
+  while (end < i + 5 && (token_is_word(p, end) || token_is(p, end, '.')))
+    end++;
+  if (!token_is_number(p, end) || p->tokens[end].flags & (LOG_T_INT | LOG_T_UNIT) || !token_is_word(p, end - 1))
+    return false;
+  return word_kind(p, end - 1) == LOG_KEY_METRIC;
+}
+
 /* What stands at the start of a line without a word: "[10]", "[0/5][10/782]", "[1,  2000]", "[0: 10/782]", "0:", "0 --". */
 static size_t leading_place(struct log_parse *p, size_t i) {
   if (token_is(p, i, '[') && token_is_int(p, i + 1)) {
@@ -450,7 +462,7 @@ static size_t leading_place(struct log_parse *p, size_t i) {
   if (token_is_word(p, i + 1) && token_is_section(p, i + 1) && token_is_word(p, i + 2) && word_kind(p, i + 2) == LOG_KEY_METRIC &&
       token_is(p, i + 3, ':')) /* "   1 train loss: 0.5" */
     bare = true;
-  if (!colon && !dashes && !dash && !bare && !bracket)
+  if (!colon && !dashes && !dash && !bare && !bracket && !counts_line(p, i))
     return i;
   if (colon && token_is_word(p, i + 2) && is_place_kind(token_key(p, i + 2).kind)) { /* "0: epoch 3", a rank */
     use(p, i, i + 2);
@@ -546,6 +558,21 @@ static bool starts_with_bar(const struct log_parse *p) {
   return token_is(p, p->first, '[') && draws_bar(p, p->first + 1);
 }
 
+/* "Steps:  40%|####", "Training epochs on cpu: 12%|##", "12%|## 1/8 [00:07<00:49, 7.1s/epoch]": does the bar, by its title or its rate,
+ * count what goes through the whole training? The counter is at i. */
+static bool bar_counts_all(const struct log_parse *p, size_t i) {
+  bool titled = false;
+  if (!isnan(p->own.epoch) || !isnan(p->kept.carried.epoch))
+    return false;
+  for (size_t k = p->first; k < i && token_is_word(p, k); k++) {
+    if (token_is_section(p, k) && !(token_word(p, k) & LOG_WORD_TRAIN))
+      return false;
+    titled |= str_eq_nocase(token_text(p, k), STR("epochs")) || str_eq_nocase(token_text(p, k), STR("steps"));
+  }
+  struct str rest = str_slice(p->text, p->tokens[i].at, p->text.n);
+  return titled || str_find_str(rest, STR("s/epoch")) != SIZE_MAX || str_find_str(rest, STR("epoch/s")) != SIZE_MAX;
+}
+
 /* "[=====>....]  Loss: 1.4 | Acc: 48% 391/391", "[===== 391/391 =====>]  Loss: 1.4" */
 static bool is_of_bar(const struct log_parse *p, size_t i, size_t end) {
   return starts_with_bar(p) && (end == p->tokens_n || draws_bar(p, i - 1));
@@ -559,8 +586,10 @@ static bool counts_on(const struct log_parse *p) {
 /* "50/100 [00:01<00:01, 9.5it/s]{'loss': 0.5}": something else is printed behind the bar that begins at the bracket at i. */
 static bool is_printed_over(const struct log_parse *p, size_t i) {
   size_t close = find_mark(p, i, 40, ']');
-  if (!token_is(p, i, '[') || close == SIZE_MAX || close + 1 >= p->tokens_n || p->tokens[close + 1].flags & LOG_T_SPACE)
+  if (!token_is(p, i, '[') || close == SIZE_MAX || close + 1 >= p->tokens_n)
     return false;
+  if (p->tokens[close + 1].flags & LOG_T_SPACE) /* blanks wipe out the rest of a longer state */
+    return is_level(p, close + 1);
   enum log_token_type type = (enum log_token_type)p->tokens[close + 1].type;
   return type == LOG_T_WORD || type == LOG_T_OPAQUE || token_is(p, close + 1, '{') || token_is(p, close + 1, '[');
 }
@@ -601,6 +630,11 @@ static size_t counter(struct log_parse *p, size_t i) {
   if (!counts)
     return 0;
   if (is_printed_over(p, end)) {
+    use(p, i, end);
+    return end;
+  }
+  if (drawn && !bracketed && isnan(p->own.step) && bar_counts_all(p, i)) {
+    p->own.step = p->tokens[i].value;
     use(p, i, end);
     return end;
   }
@@ -666,11 +700,25 @@ static void settle_step_of(struct log_parse *p) {
   p->own.step = NAN;
 }
 
+/* "第3轮", "第100步": the third round, the hundredth step. */
+static bool ordinal_place(struct str word, enum log_key_kind *ret_kind, double *ret_number) {
+  struct log_number number;
+  size_t before = strlen("第"), unit = strlen("轮");
+  if (word.n <= before + unit || !str_starts(word, STR("第")) || !log_number_whole(str_slice(word, before, word.n - unit), &number) ||
+      !number.integer)
+    return false;
+  *ret_number = number.value;
+  *ret_kind = str_ends(word, STR("步")) ? LOG_KEY_STEP : LOG_KEY_EPOCH;
+  return *ret_kind == LOG_KEY_STEP || str_ends(word, STR("轮")) || str_ends(word, STR("輪"));
+}
+
 /* "EP0_train", "epoch12": a place with its number in one word, and maybe the section. False when it is none. */
 static bool fused_place(struct str word, enum log_key_kind *ret_kind, double *ret_number, struct str *ret_section) {
   struct str rest = word, place, digits;
   struct log_number number;
   *ret_section = STR("");
+  if (ordinal_place(word, ret_kind, ret_number))
+    return true;
   if (!log_subword(&rest, &place) || place.n < 2 || !log_subword(&rest, &digits) || !isdigit((unsigned char)digits.p[0]))
     return false;
   if (rest.n > 1 && rest.p[0] == '/' && log_number_whole(str_slice(rest, 1, rest.n), &number) && number.integer) /* Epoch1/10 */

@@ -303,7 +303,19 @@ static bool measures(const struct raw *raw) {
   return raw->kind == LOG_KEY_METRIC || (raw->kind == LOG_KEY_SECTION && (!raw->integer || raw->percent));
 }
 
-static bool wants(const struct log_parse *p, const struct raw *raw, bool metrics, bool placed, bool *ret_aux) {
+/* "training's l2: 1074  training's l1: 26.4": a whole number among others may be the next value of what was measured before. */
+static bool goes_on(struct log_parse *p, const struct raw *raw) {
+  bool among = false;
+  for (size_t i = 0; i < p->raw_n; i++)
+    among |= p->raw[i].kind == raw->kind && !p->raw[i].integer;
+  if (!among)
+    return false;
+  struct str name, key = full_name(p, raw, &name);
+  struct series *s = key.n ? find_series(p, key) : NULL;
+  return s && s->hash;
+}
+
+static bool wants(struct log_parse *p, const struct raw *raw, bool metrics, bool placed, bool *ret_aux) {
   *ret_aux = false;
   if (p->record)
     return true;
@@ -311,9 +323,9 @@ static bool wants(const struct log_parse *p, const struct raw *raw, bool metrics
   case LOG_KEY_METRIC:
     return true;
   case LOG_KEY_SECTION:
-    return measures(raw);
+    return measures(raw) || goes_on(p, raw);
   case LOG_KEY_UNKNOWN:
-    return metrics || (placed && !raw->integer);
+    return metrics || (placed && (!raw->integer || goes_on(p, raw)));
   case LOG_KEY_SCHEDULE:
     return metrics;
   case LOG_KEY_CLOCK:

@@ -102,7 +102,7 @@ static size_t restore_text(struct str *rest, char *text, size_t max, bool *bad) 
 }
 
 static void restore_block(struct str *rest, struct block *b, bool *bad) {
-  b->kind = (uint8_t)unpack_below(rest, BLOCK_BOX, bad);
+  b->kind = (uint8_t)unpack_below(rest, BLOCK_RECORD, bad);
   if (*bad || b->kind == BLOCK_NONE)
     return;
   b->first_line = unpack_u64(rest, bad);

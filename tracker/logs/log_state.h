@@ -76,7 +76,7 @@ struct table {
   char text[COLUMN_TEXT_MAX];
 };
 
-enum block_kind { BLOCK_NONE, BLOCK_DICT, BLOCK_BOX };
+enum block_kind { BLOCK_NONE, BLOCK_DICT, BLOCK_BOX, BLOCK_RECORD };
 
 struct block {
   uint8_t kind; /* enum block_kind */

@@ -139,6 +139,12 @@ static size_t value_of_pair(const struct log_parse *p, size_t open) {
   return token_is_number(p, i) && token_is(p, close, ')') && token_is(p, close + 1, ']') ? i : 0;
 }
 
+/* "1-roc_auc", "5-fold": no value. */
+static bool is_term(const struct log_parse *p, size_t i) {
+  return token_is_int(p, i) && token_is(p, i + 1, '-') && token_is_word(p, i + 2) &&
+         !((p->tokens[i + 1].flags | p->tokens[i + 2].flags) & LOG_T_SPACE);
+}
+
 bool log_read_value(const struct log_parse *p, size_t i, enum log_key_kind kind, struct str name, struct log_reading *r) {
   size_t open[4], opened = 0;
   for (unsigned steps = 0; steps < 10 && i < p->tokens_n; steps++) {
@@ -156,6 +162,8 @@ bool log_read_value(const struct log_parse *p, size_t i, enum log_key_kind kind,
       bool pairs = opened == 2 && token_is(p, open[0], '[') && t->flags & LOG_T_INT && token_is(p, i + 1, ',');
       size_t close = opened ? log_find_close(p, open[0], 64) : SIZE_MAX;
       if (list || pairs || holds_dict(p, i, close))
+        return false;
+      if (is_term(p, i))
         return false;
       log_read_number(p, i, kind, name, r);
       if (opened) {

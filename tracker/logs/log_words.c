@@ -164,6 +164,7 @@ static const struct row words[] = {
     {"dur", CLOCK},
     {"duration", CLOCK},
     {"e", HEAD},
+    {"each", LIMIT},
     {"early", SETTING | LIMIT},
     {"ece", METRIC},
     {"edges", SETTING},
@@ -728,6 +729,18 @@ static int compare(struct str s, const char *word) {
   }
 }
 
+/* "Testgenauigkeit", "训练损失": a word that others are written together with. */
+static bool ends_in_metric(struct str word) {
+  static const char *const heads[] = {"genauigkeit", "verlust", "准确率", "損失", "损失", "正解率", "精度", "정확도", "손실"};
+  unsigned char last = word.n ? (unsigned char)word.p[word.n - 1] : 0;
+  if (last < 0x80 && last != 't') /* quickly */
+    return false;
+  for (size_t i = 0; i < ARRAY_LEN(heads); i++)
+    if (str_ends(word, str_of(heads[i])))
+      return true;
+  return false;
+}
+
 unsigned log_word(struct str word) {
   size_t low = 0, high = ARRAY_LEN(words);
   while (low < high) {
@@ -740,7 +753,7 @@ unsigned log_word(struct str word) {
     else
       low = middle + 1;
   }
-  return 0;
+  return ends_in_metric(word) ? METRIC : 0;
 }
 
 bool log_words_in_order(void) {

@@ -106,6 +106,14 @@ static void test_tensorflow(void **state) {
   expect("total images/sec: 224.96\n", "");
 }
 
+static void test_record(void **state) {
+  (void)state;
+  const char *log = "Result for train_a1b2c_00000:\n  date: 2026-11-22_12-31-01\n  loss: 2.203\n  pid: 4321\n  training_iteration: 1\n"
+                    "Result for train_a1b2c_00000:\n  loss: 1.778\n  training_iteration: 2\n\n"
+                    "Results:\n  test accuracy: 0.91\n";
+  expect(log, "loss=2.203@1/-; loss=1.778@2/-; test accuracy=0.91@2/-");
+}
+
 static void test_pytorch(void **state) {
   (void)state;
   expect("Train Epoch: 1 [640/30000 (2%)]\tLoss: 2.321822\n", "Train Loss=2.321822@640/1");
@@ -275,14 +283,23 @@ static void test_stored_steps(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(test_cntk),         cmocka_unit_test(test_chainer),
-      cmocka_unit_test(test_tensorflow),   cmocka_unit_test(test_pytorch),
-      cmocka_unit_test(test_keras),        cmocka_unit_test(test_caffe),
-      cmocka_unit_test(test_ranks),        cmocka_unit_test(test_boosting),
-      cmocka_unit_test(test_hugging_face), cmocka_unit_test(test_bars),
-      cmocka_unit_test(test_tables),       cmocka_unit_test(test_records),
-      cmocka_unit_test(test_garbage),      cmocka_unit_test(test_settings_are_no_metrics),
-      cmocka_unit_test(test_stored_steps), cmocka_unit_test(test_before_the_first_place),
+      cmocka_unit_test(test_cntk),
+      cmocka_unit_test(test_chainer),
+      cmocka_unit_test(test_tensorflow),
+      cmocka_unit_test(test_record),
+      cmocka_unit_test(test_pytorch),
+      cmocka_unit_test(test_keras),
+      cmocka_unit_test(test_caffe),
+      cmocka_unit_test(test_ranks),
+      cmocka_unit_test(test_boosting),
+      cmocka_unit_test(test_hugging_face),
+      cmocka_unit_test(test_bars),
+      cmocka_unit_test(test_tables),
+      cmocka_unit_test(test_records),
+      cmocka_unit_test(test_garbage),
+      cmocka_unit_test(test_settings_are_no_metrics),
+      cmocka_unit_test(test_stored_steps),
+      cmocka_unit_test(test_before_the_first_place),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
