@@ -209,8 +209,7 @@ class WhereCredentialsAreNeeded(Case):
                   ("version", "DELETE", f"{API}/models/shared/versions/{other}", {"version": own}),
                   ("logged model", "POST", f"{MLFLOW}/logged-models", {"experiment_id": "0", "run_id": self.own}),
                   ("logged model", "POST", f"{MLFLOW}/logged-models", {"experiment_id": "0", "tags": parent_tag(self.own)}),
-                  ("run", "POST", f"{MLFLOW}/runs/create", {"run_id": self.own, "source_run_id": self.own}),
-                  ("search", "POST", f"{API}/runs/search?experiment_id=0", {})), False)
+                  ("run", "POST", f"{MLFLOW}/runs/create", {"run_id": self.own, "source_run_id": self.own})), False)
 
     def test_what_is_made_needs_an_origin_within_reach(self):
         for path, body, remedy in ((f"{MLFLOW}/runs/create", {"experiment_id": "0"}, "nested=True"),
@@ -285,7 +284,7 @@ class WhereCredentialsAreNeeded(Case):
         yield "GET", f"{FILES}/artifacts?path={place}", None
         for row in ("runs/search", "logged-models/search", "experiments/search-datasets"):
             yield "POST", f"{MLFLOW}/{row}", {"experiment_ids": [experiment]}
-        yield "POST", f"{API}/runs/search", {"experiments": [int(experiment)]}
+        yield "POST", f"{API}/runs/search", {"experiments": [experiment]}
         yield "POST", f"{API}/runs/compare", {"runs": [run]}
         yield "GET", f"{API}/series?run={run}&key=m&x=step", None
         for method, path, policy in self.described("named"):

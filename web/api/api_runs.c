@@ -487,7 +487,8 @@ static void on_moved(void *ctx, const struct pg_reply *reply) {
 
 static void on_deleted(void *ctx, const struct pg_reply *reply) {
   const struct run_op *op = ctx;
-  tracking_deleted(op->req, op->id, pg_nth(reply, 0));
+  if (pg_outcome(reply) == PG_DONE)
+    tracking_deleted(op->req, op->id, pg_nth(reply, 0));
   on_moved(ctx, reply);
 }
 
@@ -515,6 +516,7 @@ static void delete_run(struct http_req *req) {
 static void restore_run(struct http_req *req) {
   move_run(req, STMT_RUN_RESTORE, on_moved, 200);
 }
+
 #define ROW(method_word, path_text, policy_word, reach_word, handler_fn, text, request)                                                  \
   {                                                                                                                                      \
     .method = method_word, .path = path_text, .policy = policy_word, .reach = reach_word, .body = BODY_BUFFER, .max_body = API_BODY_MAX, \
