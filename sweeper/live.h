@@ -83,7 +83,8 @@ struct live_course {
   double *recent;                         /* the last values, when the goal is their mean */
   uint32_t recent_count;
   /* the job, when there is one */
-  bool in_schedule, adopted;
+  bool in_schedule;
+  uint32_t adopted;  /* the attempt that an earlier service has started: it is not started again, whatever becomes of it; 0: none */
   uint8_t finishers; /* companions of the attempt that were to bring home what one that died had left */
   bool held, has_priority;
   int64_t queue_priority, queue_since; /* queue_since: microseconds; 0: when it was created */

@@ -364,7 +364,7 @@ void jobs_made(struct live_trial *trial, uint32_t attempt, const struct err *fai
 
 void jobs_start(struct live_trial *trial, uint32_t attempt) {
   struct err err;
-  if (trial->course->adopted) /* its companion lives since before our start */
+  if (trial->course->adopted == attempt)
     return;
   if (!jobs_make(trial, attempt, &err))
     refused(trial, attempt, &err);
@@ -676,6 +676,34 @@ static bool bring_home(struct live_trial *trial, int32_t attempt, bool lost) {
   return true;
 }
 
+struct leaving {
+  struct exec_local *executor;
+  struct id run;
+  int32_t attempt;
+};
+
+static void on_left(void *ctx, const struct err *err) {
+  struct leaving *leaving = ctx;
+  struct err why;
+  /* Of what could not be stored the directory stays until the run is removed. */
+  if (!err && !exec_local_tidy(leaving->executor, leaving->run, leaving->attempt, &why))
+    log_warn("sweep", NULL, "%s", why.text);
+  mem_free(leaving);
+}
+
+/* Not before it is stored that the attempt is over: whoever starts next takes one without a directory for one that never began. */
+static void tidy_when_stored(struct live_trial *trial, int32_t attempt) {
+  struct err err;
+  struct leaving *leaving = mem_zalloc(sizeof *leaving);
+  if (!leaving)
+    return;
+  *leaving = (struct leaving){trial->sweep->all->executor, trial->run, attempt};
+  if (live_is_durable(trial))
+    on_left(leaving, NULL);
+  else if (!sweeps_wait(trial->sweep, trial, on_left, leaving, &err))
+    on_left(leaving, &err);
+}
+
 static void on_gone(void *ctx, struct id run, int32_t attempt, struct str exit_text) {
   struct sweeps *s = ctx;
   struct live_trial *trial = sweeps_trial(s, run);
@@ -687,8 +715,6 @@ static void on_gone(void *ctx, struct id run, int32_t attempt, struct str exit_t
   if (trial) {
     const struct engine_trial *row = engine_trial(trial->sweep->engine, trial->number);
     current = row->attempt == (uint32_t)attempt && !row->dead;
-    if (trial->course && row->attempt == (uint32_t)attempt)
-      trial->course->adopted = false;
   }
   if (current && !exit_text.p && exec_local_note_lost(s->executor, run, attempt, &lost, &err))
     exit_text = buf_str(&lost);
@@ -699,8 +725,8 @@ static void on_gone(void *ctx, struct id run, int32_t attempt, struct str exit_t
     set_reason(trial, lost_reason);
     engine_dead(trial->sweep->engine, trial->number, (uint32_t)attempt, live_now(s));
     sweeps_kick(s);
-  } else if (trial && !exec_local_tidy(s->executor, run, attempt, &err)) {
-    log_warn("sweep", NULL, "%s", err.text);
+  } else if (trial) {
+    tidy_when_stored(trial, attempt);
   }
 }
 
@@ -736,8 +762,8 @@ void jobs_adopt(struct live_trial *trial, const struct engine_trial *row) {
   trial->course->in_schedule = jobs_hold(s, trial, (int32_t)row->attempt, &want, &trial->course->job);
   if (row->state == RUN_STARTING && !exec_local_was_started(s->executor, trial->run, (int32_t)row->attempt))
     return; /* the engine starts it */
-  trial->course->adopted = exec_local_adopt(s->executor, trial->run, (int32_t)row->attempt, &err);
-  if (!trial->course->adopted)
+  trial->course->adopted = row->attempt;
+  if (!exec_local_adopt(s->executor, trial->run, (int32_t)row->attempt, &err))
     log_error("sweep", NULL, "%s: trial %u cannot be watched: %s", live->name, trial->number, err.text);
 }
 
