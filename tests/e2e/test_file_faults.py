@@ -160,6 +160,12 @@ class Busy(Case):
         wait(lambda: len(answered()) >= 300 - 256 - 2, "those that find no room")
         return waiting
 
+    def stream(self, path, body=None):
+        connection = UnixConnection(str(self.s.data / "winnow.sock"), 120)
+        self.addCleanup(connection.close)
+        connection.request("POST", "/api/v1/admin/" + path, body and json.dumps(body), {"Content-Type": "application/json"} if body else {})
+        return connection, (json.loads(line) for line in connection.getresponse())
+
     def test_who_needs_no_room_is_served_and_care_waits_its_turn(self):
         self.serve()
         run, gone = self.make_run(), self.make_run()
@@ -177,10 +183,11 @@ class Busy(Case):
         made = self.s.post("/api/2.0/mlflow/model-versions/create", {"name": "p", "source": "dummy-source", "tags": prompt})
         self.assertEqual(made.status, 200, made)
         self.assertEqual(self.s.request("DELETE", "/api/v1/runs/" + gone).status, 204)
-        purge = UnixConnection(str(self.s.data / "winnow.sock"), 120)
-        self.addCleanup(purge.close)
-        purge.request("POST", "/api/v1/admin/purge", json.dumps({"older_than": 0}), {"Content-Type": "application/json"})
-        lines = (json.loads(line) for line in purge.getresponse())
+        fsck, lines = self.stream("fsck?deep=true")
+        next(line for line in lines if line.get("progress", {}).get("versions"))  # its digest waits
+        fsck.close()
+        wait(lambda: self.s.post("/api/v1/admin/purge", {"older_than": 0, "dry_run": True}).status == 200, "the end of what nobody listens to")
+        _, lines = self.stream("purge", {"older_than": 0})
         next(line for line in lines if line.get("progress", {}).get("runs"))  # the rows are gone, the directory waits
         self.assertTrue((self.s.data / f"artifacts/0/{gone}").exists())
         os.truncate(kept, 0)

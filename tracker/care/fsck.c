@@ -72,7 +72,7 @@ static void on_points(void *ctx, const struct metric_fsck_report *report, bool m
 
 /* ---- artifacts ---- */
 
-static void check_artifacts(struct fsck *op);
+static void check_artifacts(void *ctx);
 
 static struct artifact_probe *find_probe(struct artifact_check *check, struct str path) {
   for (size_t i = 0; i < check->count; i++)
@@ -156,12 +156,13 @@ static void on_checked(struct artifact_check *check, const struct err *err) {
     page_over(op);
 }
 
-static void check_artifacts(struct fsck *op) {
+static void check_artifacts(void *ctx) {
+  struct fsck *op = ctx;
   struct err err;
   if (!op->check.count)
     page_over(op);
   else if (!artifact_check_go(&op->check, &err))
-    care_told(&op->care, false, &err);
+    care_cannot(&op->care, &err, check_artifacts, op);
 }
 
 static void on_page(void *ctx, const struct pg_reply *reply) {
@@ -207,6 +208,22 @@ static void on_sizes(void *ctx, const struct artifact_entry *entries, size_t cou
   on_digest(op, &tree, err);
 }
 
+static void check_version(void *ctx) {
+  struct fsck *op = ctx;
+  struct artifact_store *store = op->care.conf.artifacts;
+  struct str path = str_of(op->kept.path);
+  struct err err;
+  bool ok;
+  if (!op->deep)
+    ok = artifact_list(store, path, true, on_sizes, op, &err);
+  else if (op->kept.has_digest)
+    ok = artifact_digest_kept(store, path, op->kept.digest, on_digest, op, &err);
+  else
+    ok = artifact_digest(store, path, on_digest, op, &err);
+  if (!ok)
+    care_cannot(&op->care, &err, check_version, op);
+}
+
 static void on_version(void *ctx, const struct pg_reply *reply) {
   struct fsck *op = ctx;
   struct err err;
@@ -225,16 +242,9 @@ static void on_version(void *ctx, const struct pg_reply *reply) {
   op->kept.has_digest = digest.n == sizeof op->kept.digest;
   if (op->kept.has_digest)
     memcpy(op->kept.digest, digest.p, digest.n);
-  struct artifact_store *store = op->care.conf.artifacts;
-  struct str path = str_of(op->kept.path);
-  bool ok = op->kept.path || err_no_memory(&err);
-  if (ok && !op->deep)
-    ok = artifact_list(store, path, true, on_sizes, op, &err);
-  else if (ok && op->kept.has_digest)
-    ok = artifact_digest_kept(store, path, op->kept.digest, on_digest, op, &err);
-  else if (ok)
-    ok = artifact_digest(store, path, on_digest, op, &err);
-  if (!ok)
+  if (op->kept.path || err_no_memory(&err))
+    check_version(op);
+  else
     care_told(&op->care, false, &err);
 }
 
