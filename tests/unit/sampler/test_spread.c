@@ -166,6 +166,8 @@ static size_t exhaust(const char *whole, enum sampler_type type, uint64_t seed, 
         history_tell(history, n, &(struct outcome){n % 7 == 3 ? TRIAL_FAILED : TRIAL_FINISHED, (double)(rng_mix(n) % 100), 0}, &err));
     assert_true(n < 5000);
   }
+  if (type == SAMPLER_GRID)
+    assert_int_equal(sampler_cells(sampler), n); /* said before the start */
   sampler_free(sampler), history_free(history), space_free(space);
   return n;
 }
