@@ -589,7 +589,8 @@ CREATE TABLE winnow.model_version (
     digest bytea,
     tags jsonb DEFAULT '{}'::jsonb NOT NULL,
     metrics jsonb DEFAULT '{}'::jsonb NOT NULL,
-    is_prompt boolean GENERATED ALWAYS AS (COALESCE((lower((tags ->> 'mlflow.prompt.is_prompt'::text)) = 'true'::text), false)) STORED
+    is_prompt boolean GENERATED ALWAYS AS (COALESCE((lower((tags ->> 'mlflow.prompt.is_prompt'::text)) = 'true'::text), false)) STORED,
+    keep_from text
 );
 
 CREATE TABLE winnow.registered_model (
@@ -1151,6 +1152,8 @@ CREATE INDEX model_version_by_kept ON winnow.model_version USING btree (kept_pat
 CREATE INDEX model_version_by_model ON winnow.model_version USING btree (model_id) WHERE (model_id <> ''::text);
 
 CREATE INDEX model_version_by_run ON winnow.model_version USING btree (run_id) WHERE (run_id <> ''::text);
+
+CREATE INDEX model_version_to_keep ON winnow.model_version USING btree (model, version) WHERE ((keep_from IS NOT NULL) AND (deleted_at IS NULL));
 
 CREATE INDEX run_by_deleted ON winnow.run USING btree (deleted_at, id) WHERE (deleted_at IS NOT NULL);
 

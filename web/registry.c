@@ -5,6 +5,7 @@
 #include "storage/metrics/metric_store.h"
 #include "tracker/artifacts/artifact_store.h"
 #include "tracker/names.h"
+#include "tracker/version_keep.h"
 #include "web/http/http_req.h"
 #include "web/tracking.h"
 
@@ -17,8 +18,7 @@ struct registration {
   struct str location; /* what download URIs answer */
   struct id model;     /* the logged model it is made from */
   bool has_model;
-  int64_t version, model_key;
-  struct str path, kept_path; /* where its files lie, and are kept */
+  struct version_keep keep;
 };
 
 static void end(struct registration *op, const struct pg_reply *reply, const struct err *err) {
@@ -52,54 +52,41 @@ static void read_version(struct registration *op) {
   struct err err;
   pg_args_init(&args, STMT_VERSION_GET);
   pg_put_text(&args, op->in.name);
-  pg_put_int(&args, op->version);
+  pg_put_int(&args, op->keep.version);
   if (!pg_run(pool(op), &args, 0, on_read, op, &err))
     end(op, NULL, &err);
 }
 
 /* ---- the files ---- */
 
-static void on_noted(void *ctx, const struct pg_reply *reply UNUSED) {
-  read_version(ctx); /* of a row that does not say that the copy is there, the copy is left to gc */
-}
-
-static void on_kept(void *ctx, const struct artifact_tree *tree, const struct err *err) {
+static void on_kept(void *ctx, const struct err *err) {
   struct registration *op = ctx;
-  struct err why;
-  if (err) { /* not uploaded yet, say: the version stands without a copy */
-    if (err->code != ERR_NOT_FOUND)
-      log_warn("web", NULL, "%.*s/%lld: its files are not kept: %s", STR_ARG(str_slice(op->in.name, 0, 200)), (long long)op->version,
-               err->text);
-    read_version(op);
-    return;
-  }
-  AUTO_PG_ARGS struct pg_args args;
-  pg_args_init(&args, STMT_VERSION_KEEP);
-  version_put_kept(&args, op->model_key, op->version, op->path, op->kept_path, tree);
-  if (!pg_run(pool(op), &args, 0, on_noted, op, &why))
-    read_version(op);
-}
-
-/* Do its files lie in our store? *ret is a part of `base`. */
-static bool is_in_store(const struct registration *op, struct buf *base, struct str *ret) {
-  const struct artifact_store *store = web_app(op->req)->artifacts;
-  struct err ignored;
-  return store && artifact_path_of_uri(store, op->location, base) && artifact_path_check(buf_str(base), ret, &ignored) && ret->n;
+  if (err)
+    log_warn("web", NULL, "%.*s/%lld: its files are not kept yet: %s; the next start does it", STR_ARG(str_slice(op->in.name, 0, 200)),
+             (long long)op->keep.version, err->text);
+  read_version(op);
 }
 
 static void keep_files(struct registration *op) {
-  struct artifact_store *store = web_app(op->req)->artifacts;
+  struct err err;
+  if (!op->keep.from.p)
+    read_version(op);
+  else if (!version_keep_begin(&op->keep, &err))
+    on_kept(op, &err);
+}
+
+/* Do its files lie in our store? Then where, for the row to say that they are yet to be kept. */
+static bool look_in_store(struct registration *op, struct err *err) {
+  struct web_app *app = web_app(op->req);
   AUTO_BUF struct buf base = BUF_INIT(64 * KIB);
   struct str path;
-  struct err err;
-  if (!is_in_store(op, &base, &path)) {
-    read_version(op);
-    return;
-  }
-  op->path = keep(op, path);
-  op->kept_path = str_of(arena_printf(http_req_arena(op->req), "registry/%lld/%lld", (long long)op->model_key, (long long)op->version));
-  if (!op->path.p || !op->kept_path.p || !artifact_keep(store, op->path, op->kept_path, on_kept, op, &err))
-    read_version(op);
+  struct err ignored;
+  op->keep = (struct version_keep){.pg = app->pg, .store = app->artifacts, .done = on_kept, .ctx = op};
+  if (!app->artifacts || !artifact_path_of_uri(app->artifacts, op->location, &base) ||
+      !artifact_path_check(buf_str(&base), &path, &ignored) || !path.n)
+    return true;
+  op->keep.from = keep(op, path);
+  return op->keep.from.p ? artifact_may_keep(app->artifacts, err) : err_no_memory(err);
 }
 
 /* ---- the row ---- */
@@ -120,8 +107,8 @@ static void on_inserted(void *ctx, const struct pg_reply *reply) {
     end(op, NULL, &err);
     return;
   }
-  op->version = pg_int(reply, 0, 0);
-  op->model_key = pg_int(reply, 0, 1);
+  op->keep.version = pg_int(reply, 0, 0);
+  op->keep.model = pg_int(reply, 0, 1);
   if (!op->in.model_id.n || !id_parse(str_slice(op->in.model_id, 2, op->in.model_id.n), &op->model)) {
     keep_files(op);
     return;
@@ -130,7 +117,7 @@ static void on_inserted(void *ctx, const struct pg_reply *reply) {
   pg_args_init(&args, STMT_LOGGED_MODEL_REGISTERED);
   pg_put_uuid(&args, op->model);
   pg_put_text(&args, op->in.name);
-  pg_put_int(&args, op->version);
+  pg_put_int(&args, op->keep.version);
   pg_put_int(&args, tracking_now(op->req));
   if (!pg_run(pool(op), &args, 0, on_model_told, op, &err))
     keep_files(op);
@@ -150,6 +137,7 @@ static bool insert_now(struct registration *op, struct err *err) {
   pg_put_jsonb(&args, op->in.tags.p ? op->in.tags : STR("{}"));
   const struct access_principal *who = web_principal(op->req);
   pg_put_text(&args, who && who->kind != ACCESS_NOBODY ? str_of(who->name) : STR(""));
+  pg_put_text(&args, op->keep.from);
   return pg_run(pool(op), &args, 0, on_inserted, op, err);
 }
 
@@ -162,10 +150,8 @@ static void on_settled(void *ctx, const struct err *err) {
 
 /* The row takes the metrics that the run has: every point acknowledged before counts. */
 static bool insert(struct registration *op, struct err *err) {
-  AUTO_BUF struct buf base = BUF_INIT(64 * KIB);
-  struct str path;
   struct id run;
-  if (is_in_store(op, &base, &path) && !artifact_may_keep(web_app(op->req)->artifacts, err))
+  if (!look_in_store(op, err))
     return false;
   struct metric_store *metrics = web_app(op->req)->metrics;
   if (!metrics || !op->in.run_id.n || !id_parse(op->in.run_id, &run))

@@ -56,13 +56,14 @@ update registered_model set tags = tags || $2 where name = $1 returning id;
 -- name: model_delete_tag (text, text) -> (int8) repeatable
 update registered_model set tags = tags - $2 where name = $1 returning id;
 
--- name: version_create (text, int8, text, text, text, text, text, text, jsonb, text) -> (int4, int8)
--- Model, now, source, storage location, run, logged model, description, run link, tags, user. Its number and the model's key; no row: there is no such
--- model. The model's row is the lock that makes numbers gapless.
+-- name: version_create (text, int8, text, text, text, text, text, text, jsonb, text, text) -> (int4, int8)
+-- Model, now, source, storage location, run, logged model, description, run link, tags, user, where the files lie that are yet to be kept (null:
+-- not in our store). Its number and the model's key; no row: there is no such model. The model's row is the lock that makes numbers gapless.
 with m as (update registered_model set last_version = last_version + 1, updated = $2 where name = $1 returning id, last_version),
 made as (
-  insert into model_version (model, version, created, updated, source, storage_location, run_id, model_id, description, run_link, tags, user_id, metrics)
-  select m.id, m.last_version, $2, $2, $3, $4, $5, $6, $7, $8, $9, $10,
+  insert into model_version (model, version, created, updated, source, storage_location, run_id, model_id, description, run_link, tags, user_id, keep_from,
+    metrics)
+  select m.id, m.last_version, $2, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11,
     coalesce((select r.metrics from run r where $5 ~ '^[0-9a-f]{32}$' and r.id = case when $5 ~ '^[0-9a-f]{32}$' then $5::uuid end), '{}')
   from m returning 1)
 select m.last_version, m.id from m, made;
@@ -115,8 +116,18 @@ where x.model = m.id and m.name = $1 and x.version = $2 and x.deleted_at is null
 
 -- name: version_keep (int8, int4, text, int8, bytea, text) -> (int4) repeatable
 -- Our own copy: model's key, version, path, size, digest, the file's name when it is one. From now on it is what everyone gets.
-update model_version set kept_path = $3, size = $4, digest = $5, storage_location = 'mlflow-artifacts:/' || $3 || coalesce('/' || $6, '')
+update model_version set kept_path = $3, size = $4, digest = $5, storage_location = 'mlflow-artifacts:/' || $3 || coalesce('/' || $6, ''), keep_from = null
 where model = $1 and version = $2 and deleted_at is null returning version;
+
+-- name: version_keep_none (int8, int4) -> () repeatable
+-- There is nothing to keep, and it is not looked for again.
+update model_version set keep_from = null where model = $1 and version = $2;
+
+-- name: version_to_keep (int8, int4, int8) -> (int8, int4, text, text) repeatable
+-- The next one after (model's key, version), made before $3, whose copy is yet to be made: these two, the model's name, where its files lie.
+select v.model, v.version, m.name, v.keep_from from model_version v join registered_model m on m.id = v.model
+where (v.model, v.version) > ($1, $2) and v.keep_from is not null and v.deleted_at is null and v.created < $3
+order by v.model, v.version limit 1;
 
 -- name: alias_set (text, text, int4, int8, text) -> (int4)
 -- Model, alias, version, now, who. No row: there is no such version.

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Files when things go wrong: a service killed in the middle of everything, a disk that is full, a directory that takes no change. Whatever was
 answered holds, and files, rows and digests agree."""
-import hashlib, http.client, json, os, pathlib, random, select, subprocess, sys, threading, time, unittest
+import hashlib, http.client, json, os, pathlib, random, select, shutil, subprocess, sys, threading, time, unittest
 
 WINNOW = pathlib.Path(sys.argv.pop(1)).resolve()
 ROUNDS = int(os.environ.get("WINNOW_KILLS", "6"))
@@ -19,8 +19,8 @@ class Case(unittest.TestCase):
     def make_run(self):
         return self.s.post("/api/2.0/mlflow/runs/create", {}).json["run"]["info"]["run_id"]
 
-    def work(self, path):
-        answer = self.s.post("/api/v1/admin/" + path, timeout=120)
+    def work(self, path, body=None):
+        answer = self.s.post("/api/v1/admin/" + path, body, timeout=120)
         self.assertEqual(answer.status, 200, answer)
         lines = [json.loads(line) for line in answer.body.splitlines()]
         return [line["item"] for line in lines if "item" in line], lines[-1]["summary"]
@@ -118,8 +118,13 @@ class Ended(Case):
             big.truncate(1 << 40)
 
     def is_read(self, ending):
-        fds = pathlib.Path(f"/proc/{self.s.process.pid}/fd")
-        return any(os.readlink(fd).endswith(ending) for fd in list(fds.iterdir()) if os.path.lexists(fd))
+        for fd in list(pathlib.Path(f"/proc/{self.s.process.pid}/fd").iterdir()):
+            try:
+                if os.readlink(fd).endswith(ending):
+                    return True
+            except FileNotFoundError:
+                pass  # closed meanwhile
+        return False
 
     def end_while(self, ask, ending):
         threading.Thread(target=ask, daemon=True).start()
@@ -141,11 +146,116 @@ class Ended(Case):
         self.end_while(lambda: self.ask(versions, {"run_id": run, "path": "model"}), "/registry/1/1/big")
         self.assertEqual([p for p in (self.s.data / "artifacts/registry").rglob("*") if p.is_file()], [])
         self.s.start()
+        wait(lambda: self.is_read("/registry/1/1/big"), "the copy, once more")
         self.assertEqual(self.s.sql("select count(*) from artifact"), "0")
         self.assertIsNone(self.s.get(versions + "/1").json["digest"])
+        self.s.stop()
+        self.assertEqual([p for p in (self.s.data / "artifacts/registry").rglob("*") if p.is_file()], [])
+        self.s.start()
         self.s.sql(f"update model_version set digest = sha256('')")  # as if it had been made somewhere in long hours
         self.end_while(lambda: self.ask(versions + "/1/verify"), "/model/big")
         self.s.start()
+
+
+class Interrupted(Case):
+    """Registrations that left versions without a copy of their files: the next start makes it."""
+
+    def hold(self, what, table):
+        """Such statements wait until release(), also in later lives of the service."""
+        self.s.sql("create table if not exists winnow.hold (n int)")
+        self.s.sql("create or replace function winnow.wait() returns trigger language plpgsql as "
+                   "'begin while exists (select from winnow.hold) loop perform pg_sleep(0.02); end loop; return new; end'")
+        self.s.sql(f"create trigger wait before {what} on winnow.{table} for each row execute function winnow.wait()")
+        self.s.sql("insert into winnow.hold values (1)")
+
+    def release(self):
+        self.s.sql("delete from winnow.hold")
+
+    def is_held(self):
+        return self.s.sql("select count(*) from pg_stat_activity where wait_event = 'PgSleep'") != "0"
+
+    def in_background(self, path, body=None):
+        def ask():
+            try:
+                self.s.post(path, body, timeout=120)
+            except (OSError, http.client.HTTPException):
+                pass
+
+        thread = threading.Thread(target=ask)
+        thread.start()
+        return thread
+
+    def begin(self):
+        self.serve()
+        run = self.make_run()
+        for name in ("one", "two"):
+            self.assertEqual(self.s.request("PUT", f"/api/v1/runs/{run}/artifacts/model/{name}", name.encode()).status, 201)
+        return run
+
+    def copy(self, number, model=1):
+        return sorted(p.name for p in (self.s.data / f"artifacts/registry/{model}/{number}").rglob("*"))
+
+    def marks(self):
+        return self.s.sql("select name || '/' || version from model_version join registered_model on id = model where keep_from is not null and deleted_at is null order by 1").split()
+
+    def test_by_a_kill_before_the_copy_is_known(self):
+        run = self.begin()
+        self.s.post("/api/v1/models", {"name": "m"})
+        for number, (what, table) in enumerate((("insert", "artifact"), ("update of kept_path", "model_version")), 1):
+            with self.subTest(table):
+                self.hold(what, table)
+                asked = self.in_background("/api/v1/models/m/versions", {"run_id": run, "path": "model"})
+                wait(self.is_held, "the copy's note")
+                self.s.kill()
+                wait(lambda: self.s.postgres() == [], "the end of the database, so that the copy is not noted after all")
+                asked.join()
+                self.assertEqual(self.copy(number), ["one", "two"])
+                (self.s.data / f"artifacts/registry/1/{number}/one").unlink()  # it was killed even before
+                self.s.start()
+                wait(self.is_held, "the copy's note, once more")
+                self.assertEqual((self.copy(number), self.marks()), (["one", "two"], [f"m/{number}"]))
+                gc = self.in_background("/api/v1/admin/gc?older_than=0s")
+                self.release()
+                version = f"/api/v1/models/m/versions/{number}"
+                wait(lambda: self.s.get(version).json["digest"], "the copy")
+                gc.join()
+                self.assertEqual((self.copy(number), self.marks()), (["one", "two"], []))
+                self.assertTrue(self.s.post(version + "/verify").json["ok"])
+        self.assertLess(self.s.request("DELETE", f"/api/v1/runs/{run}").status, 300)
+        self.assertEqual(self.work("purge", {"runs": [run]})[1]["runs"], 1)
+        self.all_agree()
+        for number in (1, 2):
+            self.assertEqual([self.s.get(f"/api/v1/models/m/versions/{number}/files/{name}").body for name in ("one", "two")], [b"one", b"two"])
+
+    def test_of_versions_that_cannot_be_kept_beside_one_that_can(self):
+        run = self.begin()
+        for name in ("gone", "blocked", "deleted", "fine"):
+            self.s.post("/api/v1/models", {"name": name})
+            self.assertEqual(self.s.post(f"/api/v1/models/{name}/versions", {"run_id": run, "path": "model"}).status, 201)
+        files = f"0/{run}/artifacts/model"
+        self.s.sql(f"update model_version set kept_path = null, digest = null, size = null, storage_location = source, keep_from = '{files}'")
+        self.s.sql("update model_version set keep_from = keep_from || '/nothing' where model = 1")
+        blocked = self.s.data / "artifacts/registry/2"
+        shutil.rmtree(blocked)
+        blocked.write_bytes(b"")
+        self.hold("insert", "artifact")
+        self.s.stop()
+        self.s.start()
+        wait(self.is_held, "the third one's copy")
+        self.assertEqual(self.s.request("DELETE", "/api/v1/models/deleted/versions/1").status, 204)
+        self.release()
+        digest = lambda name: self.s.get(f"/api/v1/models/{name}/versions/1").json["digest"]
+        wait(lambda: digest("fine"), "the copy")
+        wait(lambda: "blocked/1: its files are not kept yet: a part of" in self.s.log(), "what the log says of the other")
+        self.assertEqual([digest("gone"), digest("blocked")], [None, None])
+        self.assertEqual(self.marks(), ["blocked/1"])
+        self.assertEqual(self.copy(1, model=3), ["one", "two"])
+        self.s.stop()
+        blocked.unlink()
+        self.s.start()
+        wait(lambda: digest("blocked"), "the copy that could not be made before")
+        self.all_agree()
+        self.assertEqual([self.copy(1, model=model) for model in (1, 2, 3, 4)], [[], ["one", "two"], [], ["one", "two"]])
 
 
 class Busy(Case):

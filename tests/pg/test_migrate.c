@@ -199,6 +199,24 @@ static void test_what_a_spec_says_is_taken_out(void **state) {
       pg_cluster_int(&cluster, "select count(*) from sweep where name = 'torn' and metric_name is null and params_order is null"), 1);
 }
 
+/* Of versions that are there: numbers that a sweep gave as a tag, a text, none. Of none a copy is asked for. */
+static void test_the_trial_of_a_version_becomes_a_text(void **state) {
+  (void)state;
+  struct err err;
+  struct migrate_report report;
+  assert_true(migrate_with(cluster.conninfo, migrations, before("0038_keep_from"), &report, &err));
+  pg_cluster_sql(&cluster,
+                 "insert into registered_model (name, created, updated) values ('m', 1, 1);"
+                 "insert into model_version (model, version, created, updated, source, storage_location, tags) "
+                 "select id, v, 1, 1, '', '', had::jsonb from registered_model, (values (1, '{\"winnow.trial\": 12, \"a\": \"x\"}'), "
+                 "(2, '{\"winnow.trial\": \"3\"}'), (3, '{}')) t (v, had)");
+  assert_true(migrate(cluster.conninfo, &report, &err));
+  assert_int_equal(pg_cluster_int(&cluster, "select count(*) from model_version where keep_from is null and tags = (array["
+                                            "'{\"winnow.trial\": \"12\", \"a\": \"x\"}', '{\"winnow.trial\": \"3\"}', "
+                                            "'{}'])[version]::jsonb"),
+                   3);
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test_setup(test_in_order_and_once, fresh),
@@ -209,6 +227,7 @@ int main(void) {
       cmocka_unit_test_setup(test_snapshot, fresh),
       cmocka_unit_test_setup(test_kept_versions_get_their_address, fresh),
       cmocka_unit_test_setup(test_what_a_spec_says_is_taken_out, fresh),
+      cmocka_unit_test_setup(test_the_trial_of_a_version_becomes_a_text, fresh),
   };
   return cmocka_run_group_tests(tests, start_all, stop_all);
 }

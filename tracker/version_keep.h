@@ -1,0 +1,36 @@
+/* The files of a version of the registry are kept for it when they lie in our store: a copy of theirs below registry/, which from then on
+ * is what everyone gets. The row is made with a mark that says where they lie (keep_from), which goes when the copy is there, or when there
+ * is nothing to copy. What keeps the mark because the service died, or the copy could not be made, is tried again after the next start. */
+#ifndef WINNOW_TRACKER_VERSION_KEEP_H
+#define WINNOW_TRACKER_VERSION_KEEP_H
+
+#include "base/clock.h"
+#include "tracker/artifacts/artifact_store.h"
+
+/* The caller's; it and what it names live until `done`. */
+struct version_keep {
+  struct pg_pool *pg;
+  struct artifact_store *store;
+  int64_t model, version; /* model: its key */
+  struct str from;        /* where the files lie */
+  artifact_done_fn *done; /* no error: also when nothing lies there, not uploaded yet, say: the version stands without a copy */
+  void *ctx;
+  char to[64]; /* where they are kept; set from model and version */
+};
+MUST_CHECK bool version_keep_begin(struct version_keep *keep, struct err *err);
+/* The same, after what an earlier try may have left has been removed. */
+MUST_CHECK bool version_keep_anew(struct version_keep *keep, struct err *err);
+
+/* All versions that had the mark when this was made, one after the other; of one that fails the log tells, and the others are not held up.
+ * Borrows all of it. */
+struct version_settle;
+MUST_CHECK struct version_settle *version_settle_new(const struct clock *clock, struct pg_pool *pg, struct artifact_store *store,
+                                                     struct err *err);
+/* Begins, in the background; the database is there. Once. */
+void version_settle_start(struct version_settle *settle);
+/* Begins no further one. Accepts NULL. */
+void version_settle_stop(struct version_settle *settle);
+/* After the pools have been closed. Accepts NULL. */
+void version_settle_free(struct version_settle *settle);
+
+#endif
