@@ -25,6 +25,11 @@ class Case(unittest.TestCase):
         lines = [json.loads(line) for line in answer.body.splitlines()]
         return [line["item"] for line in lines if "item" in line], lines[-1]["summary"]
 
+    def marks(self):
+        """Versions of which a copy is yet to be made."""
+        return self.s.sql("select name || '/' || version from model_version join registered_model on id = model "
+                          "where keep_from is not null and deleted_at is null order by 1").split()
+
     def all_agree(self, store=None):
         """No damage; and once gc has been, a row for each file."""
         wait(lambda: self.s.sql("select count(*) from artifact_coming") == "0", "the end of what had begun")
@@ -95,6 +100,7 @@ class Killed(Case):
             for worker in workers:
                 worker.join()
             self.s.start()
+            wait(lambda: not self.marks(), "the copies that had begun")
             self.all_agree()
             for number, known in enumerate(self.known):
                 for name, possible in known.items():
@@ -194,9 +200,6 @@ class Interrupted(Case):
 
     def copy(self, number, model=1):
         return sorted(p.name for p in (self.s.data / f"artifacts/registry/{model}/{number}").rglob("*"))
-
-    def marks(self):
-        return self.s.sql("select name || '/' || version from model_version join registered_model on id = model where keep_from is not null and deleted_at is null order by 1").split()
 
     def test_by_a_kill_before_the_copy_is_known(self):
         run = self.begin()
