@@ -7,7 +7,7 @@
 #include "base/clock.h"
 #include "tracker/artifacts/artifact_store.h"
 
-/* The caller's; it and what it names live until `done`. */
+/* The caller's; it and what it names live until `done`, which is called once, on the loop, unless the start fails. */
 struct version_keep {
   struct pg_pool *pg;
   struct artifact_store *store;
