@@ -144,8 +144,9 @@ static bool trial_by_number(struct cli *cli, const char *sweep, struct str numbe
   buf_printf(&path, "?number=%lld", (long long)wanted);
   if (!cli_list(cli, buf_text(&path), NULL, 0, &items, NULL, err))
     return false;
-  if (json_array_size(items))
-    return keep_id(text_of(json_array_get(items, 0), "run_id"), "trial", ret, err);
+  const json_t *trial = json_array_get(items, 0);
+  if (trial && json_integer_value(json_object_get(trial, "number")) == wanted)
+    return keep_id(text_of(trial, "run_id"), "trial", ret, err);
   return err_set(err, ERR_NOT_FOUND, "the sweep has no trial %lld", (long long)wanted);
 }
 

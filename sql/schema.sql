@@ -164,7 +164,7 @@ CREATE FUNCTION winnow.param_same(stored text, given text) RETURNS boolean
 $_$;
 
 CREATE FUNCTION winnow.params_order(spec text) RETURNS text
-    LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE
+    LANGUAGE plpgsql IMMUTABLE
     AS $$
 begin
   return (
@@ -326,7 +326,7 @@ end
 $$;
 
 CREATE FUNCTION winnow.spec_said(spec text, VARIADIC path text[]) RETURNS text
-    LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE
+    LANGUAGE plpgsql IMMUTABLE
     AS $$
 begin
   return spec::json #>> path;

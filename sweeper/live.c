@@ -745,10 +745,12 @@ bool sweeps_edits_check(const json_t *edits, struct err *err) {
   value = json_object_get(edits, "max_time");
   if (value && !json_is_null(value) && !json_is_integer(value) && !(json_is_string(value) && str_to_duration_ms(json_str(value), &ms)))
     return err_set(err, ERR_INVALID, "\"max_time\" must be a duration such as 2h");
+  if (json_is_string(value) && ms > 0 && ms < 1000)
+    return err_set(err, ERR_INVALID, "\"max_time\" must be at least 1s");
   value = json_object_get(edits, "notes");
   if (value && !json_is_string(value))
     return err_set(err, ERR_INVALID, "\"notes\" must be text");
-  return whole(edits, "run_cap", ENGINE_TRIALS_MAX, err) && whole(edits, "max_parallel", 1000000, err) &&
+  return whole(edits, "run_cap", ENGINE_TRIALS_MAX, err) && whole(edits, "max_parallel", 100000, err) &&
          whole(edits, "priority", 1000000, err);
 }
 

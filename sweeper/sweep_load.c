@@ -146,10 +146,10 @@ static void end_loading(struct sweeps_loading *loading, const struct err *err) {
       sweeps_unlist(LIST_ENTRY(s->sweeps.first, struct live_sweep, node));
     damaged_forget_all(s);
   } else {
+    if (s->damaged.count) /* first: slots are given to those that have noted none */
+      resting_find(s);
     LIST_EACH(&s->sweeps, node)
     adopt_jobs(LIST_ENTRY(node, struct live_sweep, node));
-    if (s->damaged.count)
-      resting_find(s);
     loop_timer_start(s->tick, LIVE_TICK_MS);
     sweeps_kick(s);
   }

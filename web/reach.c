@@ -1,5 +1,7 @@
 #include "web/reach.h"
 
+#include "tracker/artifacts/artifact_store.h"
+
 #include "base/json.h"
 #include "base/json_pull.h"
 #include "storage/pg/pg.h"
@@ -19,7 +21,7 @@ struct reach_op {
   struct str model, alias; /* of the registry: a version by its number, or by an alias */
   int64_t version;
   bool is_path; /* the address names it: what is no id there, nothing has */
-  bool is_full;
+  bool is_full, is_anybodys;
 };
 
 static enum route_reach reach_of(const struct reach_op *op) {
@@ -148,7 +150,7 @@ static bool is_key_of_names(struct str key) {
 static void add_param(struct reach_op *op, const struct http_param *param) {
   struct str topics = param->value, topic, word;
   if (str_is(param->name, "experiment_name"))
-    op->experiment_name = param->value;
+    op->experiment_name = op->experiment_name.p ? op->experiment_name : param->value; /* the first, as the handler takes it */
   else if (is_key_of_names(param->name))
     while (str_split(&topics, ',', &topic))
       while (str_split(&topic, ':', &word))
@@ -209,11 +211,20 @@ static void add_version_source(struct reach_op *op, struct str rest) {
   }
 }
 
+/* Files of our store, and not those of one run or model: of several, say. */
+static bool is_anybodys(const struct reach_op *op, struct str source, size_t named_before) {
+  AUTO_BUF struct buf path = BUF_INIT(64 * KIB);
+  const struct artifact_store *store = web_app(op->req)->artifacts;
+  return source.n && op->id_count == named_before && store && artifact_path_of_uri(store, source, &path);
+}
+
 static void name_origins(struct reach_op *op, const json_t *body) {
   struct str source = json_str(json_object_get(body, "source"));
+  size_t named = op->id_count;
+  add_path(op, source);
+  op->is_anybodys = is_anybodys(op, source, named);
   add_text(op, json_str(json_object_get(body, "run_id")));
   add_text(op, json_str(json_object_get(body, "model_id")));
-  add_path(op, source);
   if (str_starts(source, STR("models:/"))) {
     source = str_slice(source, strlen("models:/"), source.n);
     while (source.n && source.p[0] == '/')
@@ -402,7 +413,7 @@ void reach_handle(void *ctx, struct http_req *req) {
   read_names(op);
   if (is_own_run(op) || is_kept(op))
     go_on(op);
-  else if (op->is_full || names_nothing(op))
+  else if (op->is_full || op->is_anybodys || names_nothing(op))
     refuse(op);
   else if (!(is_reading(op) ? ask_read(op, &err) : ask_write(op, &err)))
     http_reply_error(req, &err);

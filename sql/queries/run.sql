@@ -117,7 +117,7 @@ select active from r;
 
 -- name: run_delete (uuid, int8, text, int4, bool) -> (bool, bool) repeatable
 -- Now, who, what the caller may write, whether the service knows it as damaged: then a launched run is given up, since nobody else will end
--- it. Whether it was deleted before, and whether it was given up now; no row: there is none.
+-- it. Whether it was deleted before, and whether it is given up; no row: there is none.
 with r as (select id, deleted_at is not null as deleted from run where id = $1 and run_allow(executor, attempt, $4) for no key update),
 given_up as (update sweep s set deleted_at = $2 from r where s.id = r.id and s.single and s.deleted_at is null and s.state < 3 and $5 returning s.id),
 ended as (
@@ -125,7 +125,7 @@ ended as (
   from given_up g where x.id = g.id and x.state < 4 returning 1),
 done as (update run x set deleted_at = $2 from r where x.id = r.id and not r.deleted and not exists (select from ended) returning x.id),
 told as (insert into event (time, kind, actor, subject, run) select $2, 'run.deleted', $3, replace(id::text, '-', ''), id from r where not deleted)
-select deleted, exists (select from given_up) from r;
+select deleted, exists (select from given_up) or $5 and exists (select from sweep s where s.id = r.id and s.single and s.deleted_at is not null) from r;
 
 -- name: run_restore (uuid, int8, text, int4) -> (bool) repeatable
 with r as (select id, deleted_at is not null as deleted from run where id = $1 and run_allow(executor, attempt, $4) for no key update),

@@ -75,6 +75,36 @@ static void begin_collecting(struct companion *c) {
   c->artifacts = artifacts_new(&c->job);
 }
 
+static void thaw(struct companion *c) {
+  if (c->frozen)
+    process_signal(&c->process, SIGCONT);
+  c->frozen = false;
+}
+
+/* What is on its way stays, unless nobody takes it. */
+static void cut_spools(struct companion *c) {
+  if (c->phase == PHASE_RUNNING && uplink_waits_ms(c->uplink) > SILENT_MS)
+    uplink_abort(c->uplink);
+  for (size_t i = 0; i < ARRAY_LEN(c->streams) && !uplink_is_busy(c->uplink); i++)
+    spool_cut(&c->streams[i], c->job.spool_max / 2);
+}
+
+static void keep_spool_bounded(struct companion *c) {
+  int64_t waiting = spools_waiting(c);
+  if (c->job.spool_max <= 0)
+    return;
+  if (c->job.spool_policy == SPOOL_CUT) {
+    if (waiting > c->job.spool_max)
+      cut_spools(c);
+  } else if (!c->frozen && waiting > c->job.spool_max && c->phase == PHASE_RUNNING) {
+    say("output waits: the job is frozen");
+    c->frozen = true;
+    process_signal(&c->process, SIGSTOP);
+  } else if (c->frozen && waiting < c->job.spool_max / 2) {
+    thaw(c);
+  }
+}
+
 void attempt_advance(struct companion *c) {
   if (c->phase < PHASE_DRAIN && ending_is_over(c)) {
     event_del(c->ladder);
@@ -93,6 +123,7 @@ void attempt_advance(struct companion *c) {
   }
   if (!talk_is_free(c))
     return;
+  keep_spool_bounded(c); /* one piece follows another where more is printed than is taken: there is no better moment */
   if (c->fenced) {
     if (c->phase >= PHASE_DRAIN) {
       attempt_enter(c, PHASE_DONE);
@@ -129,36 +160,6 @@ static void watch_growth(struct companion *c) {
   event_add(c->on_grow, NULL);
   if (c->dir_fd < 0 || fcntl(c->dir_fd, F_NOTIFY, DN_MODIFY | DN_MULTISHOT) != 0)
     arm(c->poll_growth, GROWTH_POLL_MS);
-}
-
-static void thaw(struct companion *c) {
-  if (c->frozen)
-    process_signal(&c->process, SIGCONT);
-  c->frozen = false;
-}
-
-/* What is on its way stays, unless nobody takes it. */
-static void cut_spools(struct companion *c) {
-  if (c->phase == PHASE_RUNNING && uplink_waits_ms(c->uplink) > SILENT_MS)
-    uplink_abort(c->uplink);
-  for (size_t i = 0; i < ARRAY_LEN(c->streams) && !uplink_is_busy(c->uplink); i++)
-    spool_cut(&c->streams[i], c->job.spool_max / 2);
-}
-
-static void keep_spool_bounded(struct companion *c) {
-  int64_t waiting = spools_waiting(c);
-  if (c->job.spool_max <= 0)
-    return;
-  if (c->job.spool_policy == SPOOL_CUT) {
-    if (waiting > c->job.spool_max)
-      cut_spools(c);
-  } else if (!c->frozen && waiting > c->job.spool_max && c->phase == PHASE_RUNNING) {
-    say("output waits: the job is frozen");
-    c->frozen = true;
-    process_signal(&c->process, SIGSTOP);
-  } else if (c->frozen && waiting < c->job.spool_max / 2) {
-    thaw(c);
-  }
 }
 
 /* While a piece is on its way nothing is heard of growth. */

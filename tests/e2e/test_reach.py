@@ -204,12 +204,14 @@ class WhereCredentialsAreNeeded(Case):
         own, other = (self.version(run) for run in (self.own, self.make()))
         self.s.request("PUT", f"{API}/models/shared/aliases/other{other}", {"version": other})
         named = {"name": "shared", "alias": f"other{other}", "version": str(own)}
+        elsewhere = urllib.parse.quote(self.s.get(f"{API}/experiments/{self.elsewhere}").json["name"])
         self.may((("alias", "DELETE", f"{MLFLOW}/registered-models/alias", named),
                   ("alias", "DELETE", f"{API}/models/shared/aliases/other{other}", {"version": own}),
                   ("version", "DELETE", f"{API}/models/shared/versions/{other}", {"version": own}),
                   ("logged model", "POST", f"{MLFLOW}/logged-models", {"experiment_id": "0", "run_id": self.own}),
                   ("logged model", "POST", f"{MLFLOW}/logged-models", {"experiment_id": "0", "tags": parent_tag(self.own)}),
-                  ("run", "POST", f"{MLFLOW}/runs/create", {"run_id": self.own, "source_run_id": self.own})), False)
+                  ("run", "POST", f"{MLFLOW}/runs/create", {"run_id": self.own, "source_run_id": self.own}),
+                  ("twice", "GET", f"{MLFLOW}/experiments/get-by-name?experiment_name={elsewhere}&experiment_name=Default", None)), False)
 
     def test_what_is_made_needs_an_origin_within_reach(self):
         for path, body, remedy in ((f"{MLFLOW}/runs/create", {"experiment_id": "0"}, "nested=True"),
@@ -217,7 +219,8 @@ class WhereCredentialsAreNeeded(Case):
                                    (f"{MLFLOW}/runs/create", {"tags": parent_tag("0" * 32)}, "scope"),
                                    (f"{MLFLOW}/runs/create", {"tags": parent_tag(self.own) + parent_tag(self.make())}, "scope"),
                                    (f"{MLFLOW}/logged-models", {"experiment_id": "0", "name": "m"}, "scope"),
-                                   (f"{MLFLOW}/model-versions/create", {"name": "shared", "source": "s3://elsewhere/w"}, "scope")):
+                                   (f"{MLFLOW}/model-versions/create", {"name": "shared", "source": "s3://elsewhere/w"}, "scope"),
+                                   (f"{MLFLOW}/model-versions/create", {"name": "shared", "run_id": self.own, "source": "mlflow-artifacts:/0"}, "scope")):
             answer = self.ask("POST", path, body)
             with self.subTest(path, body=body):
                 self.assertEqual(answer.status, 403, answer)

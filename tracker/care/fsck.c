@@ -184,8 +184,14 @@ static bool step_artifacts(struct fsck *op, struct err *err) {
 
 /* ---- versions ---- */
 
+static void check_version(void *ctx);
+
 static void on_digest(void *ctx, const struct artifact_tree *tree, const struct err *err) {
   struct fsck *op = ctx;
+  if (err && err->code == ERR_OVERLOADED) {
+    care_cannot(&op->care, err, check_version, op);
+    return;
+  }
   if (err && err->code == ERR_UNAVAILABLE) {
     care_told(&op->care, false, err);
     return;

@@ -310,8 +310,12 @@ static bool goes_on(struct log_parse *p, const struct raw *raw) {
     among |= p->raw[i].kind == raw->kind && !p->raw[i].integer;
   if (!among)
     return false;
+  size_t scratch_n = p->scratch_n;
+  bool section_used = p->kept.section_used;
   struct str name, key = full_name(p, raw, &name);
   struct series *s = key.n ? find_series(p, key) : NULL;
+  p->scratch_n = scratch_n; /* it was only asked */
+  p->kept.section_used = section_used;
   return s && s->hash;
 }
 
