@@ -1,10 +1,9 @@
 #include "web/reach.h"
 
-#include "tracker/artifacts/artifact_store.h"
-
 #include "base/json.h"
 #include "base/json_pull.h"
 #include "storage/pg/pg.h"
+#include "tracker/artifacts/artifact_store.h"
 #include "web/app.h"
 #include "web/http/http_reply.h"
 #include "web/idempotency.h"

@@ -156,19 +156,24 @@ static size_t before(const char *name) {
   return count;
 }
 
+/* A database as it was before that migration, with rows of then, is brought up to date. */
+static void migrate_rows(const char *name, const char *rows) {
+  struct err err;
+  struct migrate_report report;
+  assert_true(migrate_with(cluster.conninfo, migrations, before(name), &report, &err));
+  pg_cluster_sql(&cluster, rows);
+  assert_true(migrate(cluster.conninfo, &report, &err));
+}
+
 /* Versions that were kept before their address was that of what is kept: a directory, a file, one that is elsewhere. */
 static void test_kept_versions_get_their_address(void **state) {
   (void)state;
-  struct err err;
-  struct migrate_report report;
-  assert_true(migrate_with(cluster.conninfo, migrations, before("0027_kept_address"), &report, &err));
-  pg_cluster_sql(&cluster,
-                 "insert into registered_model (name, created, updated) values ('m', 1, 1);"
-                 "insert into artifact values ('0/r/artifacts/model/a', 1, sha256('a'), 1), ('0/r/artifacts/one', 1, sha256('a'), 1);"
-                 "insert into model_version (model, version, created, updated, source, storage_location, kept_path) "
-                 "select id, v, 1, 1, '', 'mlflow-artifacts:/' || place, 'registry/1/' || v from registered_model, "
-                 "(values (1, '0/r/artifacts/model'), (2, '0/r/artifacts/one'), (3, 'registry/1/3/one'), (4, '/host/x')) t (v, place)");
-  assert_true(migrate(cluster.conninfo, &report, &err));
+  migrate_rows("0027_kept_address",
+               "insert into registered_model (name, created, updated) values ('m', 1, 1);"
+               "insert into artifact values ('0/r/artifacts/model/a', 1, sha256('a'), 1), ('0/r/artifacts/one', 1, sha256('a'), 1);"
+               "insert into model_version (model, version, created, updated, source, storage_location, kept_path) "
+               "select id, v, 1, 1, '', 'mlflow-artifacts:/' || place, 'registry/1/' || v from registered_model, "
+               "(values (1, '0/r/artifacts/model'), (2, '0/r/artifacts/one'), (3, 'registry/1/3/one'), (4, '/host/x')) t (v, place)");
   assert_int_equal(pg_cluster_int(&cluster, "select count(*) from model_version where storage_location = 'mlflow-artifacts:/' || "
                                             "(array['registry/1/1', '0/r/artifacts/one', 'registry/1/3/one', '/host/x'])[version]"),
                    4);
@@ -177,17 +182,13 @@ static void test_kept_versions_get_their_address(void **state) {
 /* Of sweeps that are there: one as any, a launched run, one that cannot be read. */
 static void test_what_a_spec_says_is_taken_out(void **state) {
   (void)state;
-  struct err err;
-  struct migrate_report report;
-  assert_true(migrate_with(cluster.conninfo, migrations, before("0036_said_by_spec"), &report, &err));
-  pg_cluster_sql(
-      &cluster,
+  migrate_rows(
+      "0036_said_by_spec",
       "insert into sweep (id, experiment_id, created, version, seed, name, directory, source, spec) "
       "select gen_random_uuid(), 0, 1, 1, 1, name, '', '', spec from (values "
       "('any', '{\"metric\": {\"name\": \"loss\", \"goal\": \"minimize\"}, \"metrics_from\": [{\"stream\": \"stdout\"}], "
       "\"parameters\": {\"zeta\": {\"min\": 0}, \"net\": {\"parameters\": {\"wide\": {}, \"a\": {}}}, \"b\": {\"values\": [1]}}}'), "
       "('job', '{\"command\": [\"x\"]}'), ('torn', '{\"metric\": {')) t (name, spec)");
-  assert_true(migrate(cluster.conninfo, &report, &err));
   assert_int_equal(pg_cluster_int(&cluster,
                                   "select count(*) from sweep where name = 'any' and metric_name = 'loss' and metric_goal = 'minimize' "
                                   "and metrics_from::jsonb = '[{\"stream\": \"stdout\"}]' and params_order = '{ \"zeta\" : null, "
@@ -202,15 +203,11 @@ static void test_what_a_spec_says_is_taken_out(void **state) {
 /* Of versions that are there: numbers that a sweep gave as a tag, a text, none. Of none a copy is asked for. */
 static void test_the_trial_of_a_version_becomes_a_text(void **state) {
   (void)state;
-  struct err err;
-  struct migrate_report report;
-  assert_true(migrate_with(cluster.conninfo, migrations, before("0038_keep_from"), &report, &err));
-  pg_cluster_sql(&cluster,
-                 "insert into registered_model (name, created, updated) values ('m', 1, 1);"
-                 "insert into model_version (model, version, created, updated, source, storage_location, tags) "
-                 "select id, v, 1, 1, '', '', had::jsonb from registered_model, (values (1, '{\"winnow.trial\": 12, \"a\": \"x\"}'), "
-                 "(2, '{\"winnow.trial\": \"3\"}'), (3, '{}')) t (v, had)");
-  assert_true(migrate(cluster.conninfo, &report, &err));
+  migrate_rows("0038_keep_from",
+               "insert into registered_model (name, created, updated) values ('m', 1, 1);"
+               "insert into model_version (model, version, created, updated, source, storage_location, tags) "
+               "select id, v, 1, 1, '', '', had::jsonb from registered_model, (values (1, '{\"winnow.trial\": 12, \"a\": \"x\"}'), "
+               "(2, '{\"winnow.trial\": \"3\"}'), (3, '{}')) t (v, had)");
   assert_int_equal(pg_cluster_int(&cluster, "select count(*) from model_version where keep_from is null and tags = (array["
                                             "'{\"winnow.trial\": \"12\", \"a\": \"x\"}', '{\"winnow.trial\": \"3\"}', "
                                             "'{}'])[version]::jsonb"),
