@@ -404,6 +404,12 @@ struct live_trial *sweeps_trial(const struct sweeps *s, struct id run) {
   return trial && !trial->sweep->damage ? trial : NULL;
 }
 
+bool sweeps_runs(const struct sweeps *s, struct id run, int32_t attempt) {
+  const struct live_trial *trial = sweeps_trial(s, run);
+  const struct engine_trial *row = trial ? engine_trial(trial->sweep->engine, trial->number) : NULL;
+  return row && row->attempt == (uint32_t)attempt && !row->dead;
+}
+
 struct sweeps *sweeps_new(const struct sweeps_conf *conf, struct err *err) {
   struct sweeps *s = mem_zalloc(sizeof *s);
   if (!s) {

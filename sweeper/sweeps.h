@@ -116,6 +116,8 @@ struct live_sweep *sweeps_find(const struct sweeps *sweeps, struct id sweep);
 /* It was deleted: it is found no more, damaged or not; what still runs of one that was damaged is ended. */
 void sweeps_hide(struct sweeps *sweeps, struct id sweep);
 struct live_trial *sweeps_trial(const struct sweeps *sweeps, struct id run);
+/* Is it known here that this attempt runs, or is about to? */
+bool sweeps_runs(const struct sweeps *sweeps, struct id run, int32_t attempt);
 struct live_sweep *live_trial_sweep(const struct live_trial *trial);
 bool live_has_command(const struct live_sweep *sweep);
 bool live_is_over(const struct live_sweep *sweep);

@@ -76,7 +76,7 @@ size_t token_table_expire(struct token_table *table, int64_t now_ms);
 
 /* A job's token names its run and attempt and is signed, so it needs no row: "wnr_<run id>_<attempt>_<mac>". */
 void run_token_make(const uint8_t key[32], struct id run_id, int32_t attempt, char out[TOKEN_TEXT_MAX]);
-/* Whether the run still is of that attempt is the handler's question. */
+/* Whether it still is good is asked later: web/job_token.h. */
 MUST_CHECK bool run_token_check(const uint8_t key[32], struct str token, struct id *ret_run_id, int32_t *ret_attempt);
 
 /* ---- the decision ---- */

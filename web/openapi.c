@@ -27,8 +27,9 @@ static const char *reach_doc(const struct route *route) {
       [REACH_NEW_VERSION] = " A job's token may from its own run and the runs below it.",
       [REACH_VERSION] = " A job's token may for what was made from its own run and the runs below it.",
       [REACH_FILES] = "",
+      [REACH_ATTEMPT] = " A job's token may for its own attempt.",
   };
-  bool is_bounded = route->reach != REACH_NOTHING && route->reach != REACH_ANY;
+  bool is_bounded = route->reach != REACH_NOTHING && route->reach != REACH_ANY && route->reach != REACH_ATTEMPT;
   return route->policy == POLICY_READ && is_bounded ? " A job's token may within the experiment of its run." : writing[route->reach];
 }
 

@@ -7,6 +7,7 @@
 #include "web/app.h"
 #include "web/http/http_reply.h"
 #include "web/idempotency.h"
+#include "web/job_token.h"
 
 enum { NAMES_MAX = 512 };
 
@@ -279,6 +280,7 @@ static void read_names(struct reach_op *op) {
     break;
   case REACH_NOTHING:
   case REACH_ANY:
+  case REACH_ATTEMPT:
     break;
   }
 }
@@ -396,13 +398,18 @@ static bool is_kept(const struct reach_op *op) {
 static bool is_bounded(const struct http_req *req) {
   const struct access_principal *who = web_principal(req);
   enum route_reach reach = http_req_route(req)->reach;
-  return who && who->kind == ACCESS_RUN && !who->is_open && reach != REACH_NOTHING && reach != REACH_ANY;
+  return who && who->kind == ACCESS_RUN && !who->is_open && reach != REACH_NOTHING && reach != REACH_ANY && reach != REACH_ATTEMPT;
 }
 
-void reach_handle(void *ctx, struct http_req *req) {
+static void on_token_checked(void *ctx, const struct err *refused) {
+  struct http_req *req = ctx;
   struct err err;
+  if (refused) {
+    http_reply_error(req, refused);
+    return;
+  }
   if (!is_bounded(req)) {
-    idempotency_handle(ctx, req);
+    idempotency_handle(web_app(req), req);
     return;
   }
   struct reach_op *op = HTTP_REQ_NEW(req, struct reach_op);
@@ -416,4 +423,8 @@ void reach_handle(void *ctx, struct http_req *req) {
     refuse(op);
   else if (!(is_reading(op) ? ask_read(op, &err) : ask_write(op, &err)))
     http_reply_error(req, &err);
+}
+
+void reach_handle(void *ctx UNUSED, struct http_req *req) {
+  job_token_check(req, on_token_checked, req);
 }

@@ -10,7 +10,8 @@
 #include "base/id.h"
 #include "web/http/http_req.h"
 
-/* An http_handle_fn: idempotency_handle() for what is within reach, else a refusal. */
+/* An http_handle_fn: idempotency_handle() for what is within reach, else a refusal; also of a job's token that is good no more
+ * (web/job_token.h). */
 void reach_handle(void *ctx, struct http_req *req);
 
 /* The ids of runs and logged models ("m-…") among the parts of a path or URI, at most `max`. False when there are more. */

@@ -34,6 +34,7 @@ enum route_reach {
   REACH_NEW_VERSION, /* a version of the registry is made, from what the body names */
   REACH_VERSION,     /* a version of the registry, by its number or an alias */
   REACH_FILES,       /* a path in the store of artifacts is read */
+  REACH_ATTEMPT,     /* its own attempt, by the address: the handler judges, also of one that ended long ago */
 };
 
 const char *route_reach_name(enum route_reach reach);

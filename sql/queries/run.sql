@@ -149,6 +149,12 @@ select deleted_at is null from run where id = $1;
 -- The same, refusing a caller who may not write it.
 select deleted_at is null from run where id = $1 and run_allow(executor, attempt, $2);
 
+-- name: run_attempt_ended (uuid, int4) -> (int8) repeatable
+-- When that attempt of a run ended; null: it has not, or no executor makes attempts of it. No row: there is no such run.
+select case when r.executor is null then null when r.attempt = $2 then r.end_time
+  else (select a.ended from run_attempt a where a.run = r.id and a.attempt = $2) end
+from run r where r.id = $1;
+
 -- name: run_may_write (uuid, int4, uuid[], text, int4, text) -> (int8, int8, bool) repeatable
 -- Whose token: run and attempt. What it names: runs and logged models, and a version of the registry by number (null: by alias). How many of
 -- these there are, how many belong to the run or to one that descends from it, whether the attempt is over.

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """What a job's token reaches: where a credential is needed, its own run and the runs below it to write, their experiment to read; on loopback
 no less than nobody."""
-import json, pathlib, sys, unittest, urllib.parse
+import json, pathlib, sys, time, unittest, urllib.parse
 
 WINNOW = pathlib.Path(sys.argv.pop(1)).resolve()
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "support"))
@@ -142,6 +142,44 @@ class Case(unittest.TestCase):
             headers.setdefault("Content-Type", "application/json")
         return self.s.request(method, path, body, headers, unix=False)
 
+    def end(self, run, hours, state=4):
+        """Its attempt ended so long ago; state 4: FINISHED."""
+        self.s.sql(f"update run set state = {state}, end_time = {int((time.time() - hours * 3600) * 1000)} where id = '{run}'")
+
+    def is_over(self, ways, headers=None):
+        """The token is as one that never was."""
+        for row, method, path, body in ways:
+            answer = self.ask(method, path, body, headers)
+            with self.subTest(row, body=body):
+                self.assertEqual((answer.status, answer.headers["WWW-Authenticate"]), (401, 'Bearer realm="winnow"'), answer)
+                self.assertIn("ended more than a day ago", answer.json.get("detail") or answer.json["message"])
+
+    def other_ways(self):
+        """What is anybody's, and what is only read."""
+        place = Ways(self, self.own).place
+        for path in (f"{API}/whoami", f"{API}/status", f"{API}/models", f"{API}/runs/{self.own}", f"{MLFLOW}/runs/get?run_id={self.own}",
+                     f"{API}/events?topic=run:{self.own}", f"{FILES}/artifacts?path={place}"):
+            yield path, "GET", path, None
+        yield "registered-models/create", "POST", f"{MLFLOW}/registered-models/create", {"name": f"of {self.own}"}
+
+    def a_day_after_its_end(self, child):
+        for hours, state in ((23.9, 4), (25, 8)):
+            self.end(self.own, hours, state)
+            if state == 8:  # LOST, and not known to be dead: it may come back
+                self.s.sql(f"update run set end_time = null where id = '{self.own}'")
+            self.may([*Ways(self, self.own).runs(), *Ways(self, child).files()], True)
+            self.assertEqual(self.ask("GET", f"{API}/whoami").status, 200)
+        self.end(self.own, 24.1)
+        self.is_over([*Ways(self, self.own).all(), *Ways(self, child).all(), *self.other_ways()])
+        self.assertEqual(self.ask("GET", "/health").status, 200)
+        # the companion learns that nothing more is waited for, and ends
+        self.assertEqual(self.ask("POST", f"{API}/companion/{self.own}/1/heartbeat", "").status, 409)
+        # a later attempt has a token of its own
+        self.s.sql(f"update run set attempt = 2, state = 2, end_time = null where id = '{self.own}'; insert into run_attempt (run, attempt, state, ended) "
+                   f"values ('{self.own}', 1, 5, {int((time.time() - 25 * 3600) * 1000)})")
+        self.is_over([*Ways(self, self.own).runs(), *self.other_ways()])
+        self.may(Ways(self, self.own).runs(), True, headers=self.s.run_token(self.own, 2))
+
     def may(self, ways, allowed, status=403, headers=None):
         tried = set()
         for row, method, path, body in ways:
@@ -232,6 +270,13 @@ class WhereCredentialsAreNeeded(Case):
         set_tag = [("set-tag", "POST", f"{MLFLOW}/runs/set-tag", {"run_id": run, "key": "k", "value": "v"}) for run in (self.own, child)]
         self.may([*set_tag, *Ways(self, self.own).children(), *Ways(self, child).files(), *Ways(self, child).models()], False, 409)
         self.may(set_tag, True, headers=self.s.run_token(self.own, 2))
+
+    def test_a_day_after_the_end_of_its_attempt_it_is_none(self):
+        self.a_day_after_its_end(self.make(self.own))
+
+    def test_the_token_of_a_run_that_is_gone_is_none(self):
+        self.s.sql(f"delete from run where id = '{self.own}'")
+        self.is_over([("models", "GET", f"{API}/models", None), *Ways(self, self.make()).runs()])
 
     def test_circles_and_long_lines_come_to_an_end(self):
         def set_tag(run):
@@ -347,6 +392,10 @@ class OnLoopback(Case):
             made = self.ask("POST", f"{MLFLOW}/runs/create", {"experiment_id": "0"}, headers)
             self.assertEqual(made.status, 200, made)
             self.assertEqual(self.ask("POST", f"{MLFLOW}/experiments/search", {"max_results": 10}, headers).status, 200)
+
+    def test_a_day_after_the_end_of_its_attempt_it_is_none(self):
+        self.a_day_after_its_end(self.make(self.own))
+        self.may([("without one", "POST", f"{MLFLOW}/runs/set-tag", {"run_id": self.make(self.own), "key": "k", "value": "v"})], True, headers={})
 
     def test_a_foreign_run_made_its_child_is_one(self):
         """Whoever may write it may say so; what an executor runs nobody takes over."""

@@ -199,7 +199,7 @@ static void post_exited(struct http_req *req) {
 
 #define COMPANION_POST(name_, max_, handler_, summary_)                                                                                \
   {                                                                                                                                    \
-    .method = HTTP_POST, .path = "/companion/{run}/{attempt}/" name_, .policy = POLICY_TRACK, .reach = REACH_ANY, .body = BODY_BUFFER, \
+    .method = HTTP_POST, .path = "/companion/{run}/{attempt}/" name_, .policy = POLICY_TRACK, .reach = REACH_ATTEMPT, .body = BODY_BUFFER, \
     .max_body = max_, .handler = handler_, .summary = summary_, .request_type = "text/plain", .response_type = "text/plain"            \
   }
 
@@ -209,7 +209,7 @@ const struct route companion_routes[] = {
     {.method = HTTP_POST,
      .path = "/companion/{run}/{attempt}/output",
      .policy = POLICY_TRACK,
-     .reach = REACH_ANY,
+     .reach = REACH_ATTEMPT,
      .body = BODY_BUFFER,
      .max_body = LOG_PIECE_MAX,
      .handler = post_output,
@@ -220,7 +220,7 @@ const struct route companion_routes[] = {
     {.method = HTTP_POST,
      .path = "/companion/{run}/{attempt}/file",
      .policy = POLICY_TRACK,
-     .reach = REACH_ANY,
+     .reach = REACH_ATTEMPT,
      .body = BODY_BUFFER,
      .max_body = FILE_PIECE_MAX,
      .handler = post_file,
@@ -231,7 +231,7 @@ const struct route companion_routes[] = {
     {.method = HTTP_GET,
      .path = "/companion/{run}/{attempt}/verdict",
      .policy = POLICY_TRACK,
-     .reach = REACH_ANY,
+     .reach = REACH_ATTEMPT,
      .handler = get_verdict,
      .response_type = "text/plain",
      .summary = "Wait for a verdict",

@@ -3,6 +3,7 @@
 #include "tracker/names.h"
 #include "web/http/body_sink.h"
 #include "web/http/http_range.h"
+#include "web/job_token.h"
 #include "web/reach.h"
 #include "web/tracking.h"
 
@@ -245,7 +246,7 @@ struct put_op {
   struct artifact_upload *upload;
   struct body_sink sink;
   files_stored_fn *stored;
-  struct str if_match, if_none_match;
+  struct str path, if_match, if_none_match;
   uint8_t sha256[SHA256S_MAX][32]; /* that If-Match names beside ETags */
   size_t sha256_count;
   bool waiting; /* where it goes, or whether the caller may, is not known yet: the body waits, and an answer is still to come */
@@ -347,9 +348,19 @@ static bool begin_upload(struct http_req *req, struct str path) {
   return true;
 }
 
+static void on_token_checked(void *ctx, const struct err *err) {
+  struct put_op *op = ctx;
+  if (err || op->gone)
+    files_put_fail(op->req, err);
+  else
+    files_guard(op->req, op->path, FILES_WRITE, on_guarded, op);
+}
+
 void files_put_go(struct http_req *req, struct str path) {
+  struct put_op *op = http_req_state(req);
+  op->path = path;
   if (begin_upload(req, path))
-    files_guard(req, path, FILES_WRITE, on_guarded, http_req_state(req));
+    job_token_check(req, on_token_checked, op);
 }
 
 void files_put_into(struct http_req *req, struct str path) {
