@@ -370,6 +370,10 @@ bool access_has(const struct access_principal *principal, enum access_scope scop
   return principal->scope >= scope;
 }
 
+bool access_is_bounded(const struct access_principal *principal) {
+  return principal && principal->kind == ACCESS_RUN && !principal->is_open;
+}
+
 bool access_may_write_run(const struct access_principal *principal, struct id run_id, int32_t attempt) {
   if (principal->kind == ACCESS_RUN)
     return id_eq(principal->run_id, run_id) && principal->run_attempt == attempt;

@@ -117,6 +117,8 @@ MUST_CHECK bool access_decide(const struct access_rules *rules, const struct acc
 /* For handlers that decide by the object: may this principal write a run that an executor owns? */
 bool access_may_write_run(const struct access_principal *principal, struct id run_id, int32_t attempt);
 bool access_has(const struct access_principal *principal, enum access_scope scope);
+/* A job where a credential is needed: it may what is its run's, and no more. Accepts NULL. */
+bool access_is_bounded(const struct access_principal *principal);
 
 #define SESSION_COOKIE "winnow_session"
 

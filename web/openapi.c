@@ -22,6 +22,7 @@ static const char *reach_doc(const struct route *route) {
       [REACH_NOTHING] = "",
       [REACH_ANY] = " A job's token may.",
       [REACH_NAMED] = " A job's token may for its own run and the runs below it.",
+      [REACH_LOGGED] = " A job's token may for its own run and the runs below it.",
       [REACH_CHILD] = " A job's token may below its own run (the tag `mlflow.parentRunId`).",
       [REACH_MODEL] = " A job's token may for its own run and the runs below it.",
       [REACH_NEW_VERSION] = " A job's token may from its own run and the runs below it.",

@@ -58,6 +58,9 @@ bool reach_ids_of_path(struct str path, struct id *ids, size_t max, size_t *ret_
 }
 
 static void add_id(struct reach_op *op, struct id id) {
+  for (size_t i = 0; i < op->id_count; i++)
+    if (id_eq(op->ids[i], id))
+      return;
   if (op->id_count == NAMES_MAX)
     op->is_full = true;
   else
@@ -182,6 +185,27 @@ static void name_things(struct reach_op *op) {
   }
 }
 
+/* Each point and each output may name one. */
+static void add_models(struct reach_op *op, struct str body, bool may_be_text) {
+  AUTO_JSON_PULL struct json_pull pull;
+  bool is_model = false;
+  json_pull_init(&pull, body, http_req_arena(op->req));
+  enum json_token token = json_pull_next(&pull);
+  if (token == JSON_T_STR && may_be_text) /* encoded twice by old clients */
+    add_models(op, pull.text, false);
+  for (; token != JSON_T_ERROR && token != JSON_T_END; token = json_pull_next(&pull)) {
+    if (is_model && token == JSON_T_STR)
+      add_text(op, pull.text);
+    is_model = token == JSON_T_KEY && str_is(pull.text, "model_id");
+  }
+}
+
+static void name_logged(struct reach_op *op) {
+  struct str body = http_req_body(op->req);
+  add_text(op, run_of_body(body, true, http_req_arena(op->req)));
+  add_models(op, body, true);
+}
+
 /* Of {"key": …, "value": …} and of {key: value}: the last, as the handlers take it. */
 static struct str parent_of(const json_t *tags) {
   size_t i;
@@ -259,6 +283,9 @@ static void read_names(struct reach_op *op) {
   case REACH_NAMED:
     name_things(op);
     break;
+  case REACH_LOGGED:
+    name_logged(op);
+    break;
   case REACH_CHILD:
     body = read_body(op);
     add_text(op, parent_of(json_object_get(body, "tags")));
@@ -290,6 +317,8 @@ static void read_names(struct reach_op *op) {
 static void refuse(struct reach_op *op) {
   static const char *const texts[] = {
       [REACH_NAMED] = "a job's token writes its own run and the runs below it: others need a token with the scope \"write\"",
+      [REACH_LOGGED] = "a job's token writes its own run, the runs below it and their logged models: others need a token with the scope "
+                       "\"write\"",
       [REACH_CHILD] =
           "a job's token makes runs below its own: make it with `nested=True` or the tag mlflow.parentRunId, or with a token that "
           "has the scope \"write\"",
@@ -380,8 +409,8 @@ static bool ask_write(struct reach_op *op, struct err *err) {
 }
 
 static bool is_own_run(const struct reach_op *op) {
-  return reach_of(op) == REACH_NAMED && op->id_count == 1 && !op->experiment_count && !op->experiment_name.p &&
-         id_eq(op->ids[0], job_of(op)->run_id);
+  return (reach_of(op) == REACH_NAMED || reach_of(op) == REACH_LOGGED) && op->id_count == 1 && !op->experiment_count &&
+         !op->experiment_name.p && id_eq(op->ids[0], job_of(op)->run_id);
 }
 
 /* Reading without a name would be reading everything; what writes without one is refused by its handler. */
@@ -396,9 +425,8 @@ static bool is_kept(const struct reach_op *op) {
 }
 
 static bool is_bounded(const struct http_req *req) {
-  const struct access_principal *who = web_principal(req);
   enum route_reach reach = http_req_route(req)->reach;
-  return who && who->kind == ACCESS_RUN && !who->is_open && reach != REACH_NOTHING && reach != REACH_ANY && reach != REACH_ATTEMPT;
+  return access_is_bounded(web_principal(req)) && reach != REACH_NOTHING && reach != REACH_ANY && reach != REACH_ATTEMPT;
 }
 
 static void on_token_checked(void *ctx, const struct err *refused) {

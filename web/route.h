@@ -29,6 +29,7 @@ enum route_reach {
   REACH_NOTHING,
   REACH_ANY,         /* all: it is nobody's in particular, or the handler judges */
   REACH_NAMED,       /* the runs, logged models, sweeps or experiments that the path, the query or the body names */
+  REACH_LOGGED,      /* the run that the body names, and the logged models that it says something of */
   REACH_CHILD,       /* a run is made, below the one that its tag mlflow.parentRunId names */
   REACH_MODEL,       /* a logged model is made, of the run that the body names */
   REACH_NEW_VERSION, /* a version of the registry is made, from what the body names */

@@ -29,7 +29,7 @@ const char *route_policy_name(enum route_policy policy) {
 }
 
 const char *route_reach_name(enum route_reach reach) {
-  static const char *const names[] = {"nothing", "any", "named", "child", "model", "new version", "version", "files", "attempt"};
+  static const char *const names[] = {"nothing", "any", "named", "logged", "child", "model", "new version", "version", "files", "attempt"};
   return names[reach];
 }
 

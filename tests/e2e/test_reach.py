@@ -271,6 +271,42 @@ class WhereCredentialsAreNeeded(Case):
         self.may([*set_tag, *Ways(self, self.own).children(), *Ways(self, child).files(), *Ways(self, child).models()], False, 409)
         self.may(set_tag, True, headers=self.s.run_token(self.own, 2))
 
+    def test_metrics_of_logged_models(self):
+        """A run writes to its own models; what it reads may be anybody's."""
+        def ways(run, *models):
+            point = {"key": "m", "value": 1, "timestamp": 1, "step": 0}
+            points = [{**point, "model_id": model, "step": step} for step in range(300) for model in models]
+            first = {"run_id": run, **point, "model_id": models[-1]}
+            yield from (("log-metric", "POST", f"{MLFLOW}/runs/log-metric", body) for body in
+                        (first, json.dumps(first).replace("model_id", "mod\\u0065l_id"), twice(first), {"model_id": models[-1], **point, "run_id": run}))
+            yield from (("log-batch", "POST", f"{MLFLOW}/runs/log-batch", body) for body in
+                        ({"run_id": run, "metrics": points}, {"metrics": points, "run_id": run}))
+            yield "outputs", "POST", f"{MLFLOW}/runs/outputs", {"run_id": run, "models": [{"model_id": model, "step": 1} for model in models]}
+
+        child = self.make(self.own)
+        own, below, foreign = (self.logged_model(run) for run in (self.own, child, self.make()))
+        nobodys = self.s.post(f"{MLFLOW}/logged-models", {"experiment_id": "0", "name": "m"}).json["model"]["info"]["model_id"]
+        for run in (self.own, child):
+            self.may(ways(run, own, below), True)
+            for other in (foreign, nobodys):
+                self.may([*ways(run, other), *ways(run, own, other)], False)
+        for model in (foreign, nobodys):
+            self.assertNotIn("metrics", self.s.get(f"{MLFLOW}/logged-models/{model}").json["model"].get("data", {}))
+        reading = {"run_id": self.own, "models": [{"model_id": foreign}]}
+        self.may([("log-inputs", "POST", f"{MLFLOW}/runs/log-inputs", reading)], True)
+
+    def test_an_experiment_is_named_and_not_made(self):
+        there, new = self.s.get(f"{API}/experiments/{self.elsewhere}").json["name"], f"new {id(self)}"
+        child = {"tags": {PARENT: self.own}}
+        made = self.ask("POST", f"{API}/runs", {"experiment": there, **child})
+        self.assertEqual((made.status, made.json["experiment_id"]), (201, self.elsewhere), made)
+        refused = self.ask("POST", f"{API}/runs", {"experiment": new, **child})
+        self.assertEqual((refused.status, refused.json["code"]), (403, "forbidden"), refused)
+        self.assertIn("name one that is there", refused.json["hint"])
+        self.assertEqual(self.s.get(f"{MLFLOW}/experiments/get-by-name?experiment_name={urllib.parse.quote(new)}").status, 404)
+        writer = {"Authorization": f"Bearer {self.s.token}"}
+        self.assertEqual(self.ask("POST", f"{API}/runs", {"experiment": new, **child}, writer).status, 201)
+
     def test_a_day_after_the_end_of_its_attempt_it_is_none(self):
         self.a_day_after_its_end(self.make(self.own))
 
@@ -392,6 +428,7 @@ class OnLoopback(Case):
             made = self.ask("POST", f"{MLFLOW}/runs/create", {"experiment_id": "0"}, headers)
             self.assertEqual(made.status, 200, made)
             self.assertEqual(self.ask("POST", f"{MLFLOW}/experiments/search", {"max_results": 10}, headers).status, 200)
+            self.assertEqual(self.ask("POST", f"{API}/runs", {"experiment": f"{self.id()} {len(headers)}"}, headers).status, 201)
 
     def test_a_day_after_the_end_of_its_attempt_it_is_none(self):
         self.a_day_after_its_end(self.make(self.own))

@@ -283,18 +283,33 @@ static bool insert_run(struct run_op *op, struct err *err) {
   return pg_run_batch(pool(op), &batch, 0, on_created, op, err);
 }
 
+static bool makes_no_experiment(struct err *err) {
+  err_set(err, ERR_FORBIDDEN, "there is no experiment of this name, and a job's token makes none");
+  return err_hint(err, "name one that is there, or leave it to a token with the scope \"write\" to make it first");
+}
+
 static void on_experiment(void *ctx, const struct pg_reply *reply) {
   struct run_op *op = ctx;
   struct err err;
   if (refused(op, reply))
     return;
-  op->experiment_id = pg_int(reply, 0, 0);
-  if (!insert_run(op, &err))
+  if (pg_rows(reply))
+    op->experiment_id = pg_int(reply, 0, 0);
+  if (!(pg_rows(reply) ? insert_run(op, &err) : makes_no_experiment(&err)))
     fail(op, &err);
+}
+
+static bool known_experiment(struct run_op *op, struct err *err) {
+  AUTO_PG_ARGS struct pg_args args;
+  pg_args_init(&args, STMT_EXPERIMENT_GET_BY_NAME);
+  pg_put_text(&args, op->experiment_name);
+  return pg_run(pool(op), &args, 0, on_experiment, op, err);
 }
 
 static bool find_experiment(struct run_op *op, struct err *err) {
   AUTO_PG_ARGS struct pg_args args;
+  if (access_is_bounded(web_principal(op->req)))
+    return known_experiment(op, err);
   pg_args_init(&args, STMT_EXPERIMENT_ENSURE);
   pg_put_text(&args, op->experiment_name);
   pg_put_text(&args, str_of(web_app(op->req)->artifact_root));

@@ -796,13 +796,13 @@ static void link_outputs(struct http_req *req) {
 }
 
 const struct route mlflow_log_routes[] = {
-    MLFLOW_WRITE("/runs/log-metric", REACH_NAMED, log_metric, "Log a metric"),
+    MLFLOW_WRITE("/runs/log-metric", REACH_LOGGED, log_metric, "Log a metric"),
     MLFLOW_WRITE("/runs/log-parameter", REACH_NAMED, log_parameter, "Log a param"),
     MLFLOW_WRITE("/runs/set-tag", REACH_NAMED, set_tag, "Set a tag"),
     MLFLOW_WRITE("/runs/delete-tag", REACH_NAMED, delete_tag, "Remove a tag"),
-    MLFLOW_WRITE("/runs/log-batch", REACH_NAMED, log_batch, "Log metrics, params and tags, all or nothing"),
+    MLFLOW_WRITE("/runs/log-batch", REACH_LOGGED, log_batch, "Log metrics, params and tags, all or nothing"),
     MLFLOW_WRITE("/runs/log-model", REACH_NAMED, log_model, "Note a model of the 2.x clients"),
     MLFLOW_WRITE("/runs/log-inputs", REACH_NAMED, link_inputs, "Note what a run read"),
-    MLFLOW_WRITE("/runs/outputs", REACH_NAMED, link_outputs, "Note what a run made"),
+    MLFLOW_WRITE("/runs/outputs", REACH_LOGGED, link_outputs, "Note what a run made"),
 };
 const size_t mlflow_log_route_count = ARRAY_LEN(mlflow_log_routes);
