@@ -131,6 +131,10 @@ bool err_is_shortage(const struct err *err) {
   return err->code == ERR_NO_MEMORY || err->code == ERR_OVERLOADED;
 }
 
+bool err_is_inside(const struct err *err) {
+  return err->code == ERR_INTERNAL || err->code == ERR_IO;
+}
+
 bool err_no_memory(struct err *err) {
   return err_set(err, ERR_NO_MEMORY, "out of memory");
 }

@@ -84,5 +84,7 @@ bool err_errno(struct err *err, int error_number, const char *format, ...) PRINT
 bool err_no_memory(struct err *err);
 /* For want of memory, descriptors or room: a moment later the same may succeed. */
 bool err_is_shortage(const struct err *err);
+/* ERR_INTERNAL, ERR_IO: its text may name paths, statements or errno, so it is for the log, and no answer. */
+bool err_is_inside(const struct err *err);
 
 #endif

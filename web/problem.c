@@ -58,8 +58,7 @@ static void put_problems(const struct list *list, const struct err *err, struct 
 static int write_problem(const struct http_req *req, const char *request_id, const struct err *err, struct buf *body,
                          const char **ret_content_type) {
   const struct err_info *info = err_info(err->code);
-  /* What went wrong inside is for the log: an answer carries no path, no SQL, no errno. */
-  bool inside = err->code == ERR_INTERNAL || err->code == ERR_IO;
+  bool inside = err_is_inside(err);
   struct json_writer w;
   jw_init(&w, body);
   jw_object(&w);

@@ -43,6 +43,24 @@ class Wire(unittest.TestCase):
                 self.assertEqual(failed, 0)
                 self.assertGreater(passed, 20)
 
+    def test_an_error_tells_its_remedy(self):
+        answer = self.service.request("GET", "/api/2.0/mlflow/experiments/get?experiment_id=0", headers={"Authorization": "Bearer x"})
+        self.assertEqual((answer.status, answer.json["error_code"]), (401, "UNAUTHENTICATED"), answer)
+        self.assertRegex(answer.json["message"], r"^the token is not valid: .* \(`winnow token create` makes one; .*\)$")
+
+    def test_what_goes_wrong_inside_is_for_the_log(self):
+        for method, path, body, table in (("POST", "/api/2.0/mlflow/experiments/search-datasets", {"experiment_ids": ["0"]}, "dataset"),
+                                          ("GET", f"/api/v1/runs/{self.new_run()}/events", None, "event")):
+            self.service.sql(f"alter table {table} rename to {table}_away")
+            answer = self.service.request(method, path, body)
+            self.service.sql(f"alter table {table}_away rename to {table}")
+            self.assertEqual(answer.status, 500, answer)
+            self.assertIn(answer.headers["X-Request-Id"], str(answer.json))
+            self.assertNotIn("relation", str(answer.json))
+            lines = [line for line in self.service.log().splitlines() if answer.headers["X-Request-Id"] in line]
+            self.assertIn(f'relation "{table}" does not exist', "\n".join(lines))
+            self.assertEqual(self.service.request(method, path, body).status, 200)
+
     def test_chunked_upload_is_stored_plainly(self):
         rid = self.new_run()
         host = self.service.url.split("//")[1]

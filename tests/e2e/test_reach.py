@@ -352,6 +352,7 @@ class WhereCredentialsAreNeeded(Case):
             answer = self.ask(method, f"{MLFLOW}/{row}", body)
             with self.subTest(row, method=method):
                 self.assertEqual((answer.status, answer.json["error_code"]), (403, "PERMISSION_DENIED"), answer)
+                self.assertRegex(answer.json["message"], r'^a job.s token is for its run: .* \(`winnow token create --scope (read|write)` makes a token that has it\)$')
 
     def reads(self, run, experiment):
         model = self.logged_model(run) if experiment == "0" else None

@@ -1,6 +1,7 @@
 /* Heads of answers, and answers whose bytes are all there. */
 #include "web/http/http_reply.h"
 
+#include "base/log.h"
 #include "base/mem.h"
 #include "web/http/http_intern.h"
 #include "web/http/http_range.h"
@@ -292,10 +293,17 @@ void http_reply_empty(struct http_req *req, int status) {
   done(req);
 }
 
+static void log_inside(const struct http_req *req, const struct err *err) {
+  const struct log_ctx ctx = {.key = "request_id", .value = req->id};
+  if (err_is_inside(err))
+    log_error("web", &ctx, "%s %s: %s", http_method_name(req->method), http_req_pattern(req), err->text);
+}
+
 void reply_send_error(struct http_req *req, const struct err *err) {
   AUTO_BUF struct buf body = BUF_INIT(ERROR_BODY_MAX);
   const char *content_type = "text/plain; charset=utf-8";
   int status = req->family->write_error(req->path.p ? req : NULL, req->id, err, &body, &content_type);
+  log_inside(req, err);
   if (!buf_ok(&body, NULL)) { /* then without words */
     content_type = NULL;
     buf_reset(&body);

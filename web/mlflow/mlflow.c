@@ -43,7 +43,19 @@ static void put_error(struct buf *body, const char *error_code, const char *mess
   jw_object_end(&w);
 }
 
-static int write_error(const struct http_req *req, const char *request_id UNUSED, const struct err *err, struct buf *body,
+/* There is no other place for a remedy. What is said of a request that is not valid are MLflow's own words, and nothing is added to them.
+ */
+static const char *message_of(const struct err *err, const char *request_id, char *out, size_t room) {
+  if (err_is_inside(err))
+    snprintf(out, room, "something went wrong in the service: its log says more, under the request id %s", request_id);
+  else if (err->hint[0] && err->code != ERR_INVALID)
+    snprintf(out, room, "%s (%s)", err->text, err->hint);
+  else
+    return err->text;
+  return out;
+}
+
+static int write_error(const struct http_req *req, const char *request_id, const struct err *err, struct buf *body,
                        const char **ret_content_type) {
   int status = err_info(err->code)->http_status;
   const char *name = status >= 500 ? "INTERNAL_ERROR" : "BAD_REQUEST";
@@ -54,7 +66,8 @@ static int write_error(const struct http_req *req, const char *request_id UNUSED
     }
   if (err->code == ERR_NOT_FOUND && req && !http_req_route(req))
     name = "ENDPOINT_NOT_FOUND";
-  put_error(body, name, err->text);
+  char message[sizeof err->text + sizeof err->hint + 8];
+  put_error(body, name, message_of(err, request_id, message, sizeof message));
   *ret_content_type = "application/json";
   return status;
 }

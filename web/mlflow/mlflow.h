@@ -8,7 +8,7 @@
 #include "web/app.h"
 #include "web/http/http_reply.h"
 
-/* {"error_code", "message"} */
+/* {"error_code", "message"}; a remedy stands behind the message, in parentheses */
 extern const struct route_family mlflow_family;
 
 /* The mounts of the whole protocol: `mlflow_mounts` fills at most MLFLOW_MOUNTS_MAX and returns how many. */
