@@ -390,6 +390,18 @@ class Uploads(Case):
         wait(lambda: [p.name for p in self.files()] == ["a"], "the end of those that were refused")
         self.nothing_is_damaged()
 
+    def test_an_upload_tells_its_etag(self):
+        """So whoever stored a file may replace it without a look at it; where another came in between, not."""
+        self.serve()
+        ours, mlflows = f"/api/v1/runs/{self.run_id}/artifacts/a", f"/api/2.0/mlflow-artifacts/artifacts/0/{self.run_id}/artifacts/a"
+        tag = self.s.request("PUT", ours, b"first").headers["ETag"]
+        for path in (ours, mlflows, ours):
+            self.assertEqual(self.s.get(ours).headers["ETag"], tag)
+            stored = self.s.request("PUT", path, b"next", {"If-Match": tag})
+            self.assertLess(stored.status, 300, stored)
+            self.assertEqual(self.s.request("PUT", path, b"no", {"If-Match": tag}).status, 412)
+            tag = stored.headers["ETag"]
+
     def test_a_directory_that_is_removed_during_an_upload(self):
         """What comes after the removal lies there, what came before does not."""
         self.serve()

@@ -69,7 +69,7 @@ struct outcome {
   bool done, ok;
 };
 
-static void on_stored(void *ctx, const struct artifact_file *file UNUSED, const struct err *err) {
+static void on_stored(void *ctx, const struct artifact_stored *stored UNUSED, const struct err *err) {
   *(struct outcome *)ctx = (struct outcome){true, !err};
 }
 

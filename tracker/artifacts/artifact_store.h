@@ -53,8 +53,16 @@ struct artifact_file {
   uint8_t sha256[32];
 };
 
+/* Of a file of the store, with its quotes: it is never changed in place, so that its inode and time say which one it is. */
+enum { ARTIFACT_ETAG_MAX = 64 };
+
+struct artifact_stored {
+  struct artifact_file file;
+  char etag[ARTIFACT_ETAG_MAX];
+};
 struct artifact_upload;
-typedef void artifact_stored_fn(void *ctx, const struct artifact_file *file, const struct err *err);
+/* `stored` lives during the call; NULL with an error. */
+typedef void artifact_stored_fn(void *ctx, const struct artifact_stored *stored, const struct err *err);
 /* Touches no disk yet. */
 MUST_CHECK bool artifact_upload_new(struct artifact_store *store, struct str path, struct artifact_upload **ret, struct err *err);
 /* Before the first write: its directory must be there already, else ERR_NOT_FOUND. */
@@ -121,8 +129,6 @@ MUST_CHECK bool artifact_digest_kept(struct artifact_store *store, struct str pa
 /* A descriptor of the regular file at `path`, the caller's; -1 on failure, ERR_NOT_FOUND when there is none. */
 MUST_CHECK int artifact_open(struct artifact_store *store, struct str path, struct stat *ret_stat, struct err *err);
 
-/* Of a file of the store, with its quotes: it is never changed in place, so that its inode and time say which one it is. */
-enum { ARTIFACT_ETAG_MAX = 64 };
 void artifact_etag(const struct stat *st, char out[ARTIFACT_ETAG_MAX]);
 
 /* A file or a directory. */

@@ -21,7 +21,7 @@ struct artifact_upload {
   int directory, fd;                   /* where it will lie; the file on its way; -1: not open yet, or not any more */
   char name[256], hidden[64];
   EVP_MD_CTX *hash;
-  struct artifact_file file;
+  struct artifact_stored stored;
   struct str last;
   struct err err;
   artifact_stored_fn *done;
@@ -168,7 +168,7 @@ bool artifact_upload_write(struct artifact_upload *upload, struct str bytes, str
     return false;
   if (EVP_DigestUpdate(upload->hash, bytes.p, bytes.n) != 1)
     return err_set(err, ERR_INTERNAL, "hashing failed");
-  upload->file.size += (int64_t)bytes.n;
+  upload->stored.file.size += (int64_t)bytes.n;
   return true;
 }
 
@@ -177,7 +177,7 @@ static void tell(struct artifact_upload *upload, const struct err *err) {
   artifact_stored_fn *done = upload->done;
   upload->done = NULL;
   if (done)
-    done(upload->ctx, err ? NULL : &upload->file, err);
+    done(upload->ctx, err ? NULL : &upload->stored, err);
 }
 
 static void upload_end(struct artifact_upload *upload, const struct err *err) {
@@ -202,8 +202,8 @@ static bool run_statement(struct artifact_upload *upload, enum stmt stmt, pg_don
   pg_args_init(&args, stmt);
   pg_put_text(&args, str_of(upload->path));
   if (is_whole)
-    pg_put_int(&args, upload->file.size);
-  pg_put_bytea(&args, str_n((const char *)upload->file.sha256, sizeof upload->file.sha256));
+    pg_put_int(&args, upload->stored.file.size);
+  pg_put_bytea(&args, str_n((const char *)upload->stored.file.sha256, sizeof upload->stored.file.sha256));
   if (stmt == STMT_ARTIFACT_ANNOUNCE)
     upload->announced = now;
   pg_put_int(&args, stmt == STMT_ARTIFACT_PUT ? now : upload->announced);
@@ -313,13 +313,13 @@ static bool is_lost(const struct artifact_upload *upload) {
 }
 
 static bool complete(struct artifact_upload *upload, struct err *err) {
-  unsigned n = sizeof upload->file.sha256;
+  unsigned n = sizeof upload->stored.file.sha256;
   if (!artifact_upload_write(upload, upload->last, err))
     return false;
   for (size_t i = 0; i < upload->part_count; i++)
     if (!add_part(upload, upload->parts[i], err))
       return false;
-  if (EVP_DigestFinal_ex(upload->hash, upload->file.sha256, &n) != 1)
+  if (EVP_DigestFinal_ex(upload->hash, upload->stored.file.sha256, &n) != 1)
     return err_set(err, ERR_INTERNAL, "hashing failed");
   upload->complete = is_lost(upload) || fd_sync(upload->fd, err);
   return upload->complete;
@@ -336,6 +336,10 @@ static bool write_anew(struct artifact_upload *upload, struct err *err) {
 }
 
 static bool place(struct artifact_upload *upload, struct err *err) {
+  struct stat st;
+  if (fstat(upload->fd, &st) != 0)
+    return err_errno(err, errno, "cannot look at what was uploaded");
+  artifact_etag(&st, upload->stored.etag);
   if (renameat(upload->directory, upload->hidden, upload->directory, upload->name) != 0)
     return err_errno(err, errno, "cannot put \"%.200s\" in its place", upload->path);
   upload->hidden[0] = 0;

@@ -246,18 +246,19 @@ struct put_op {
   struct str path;
 };
 
-static void on_put(struct http_req *req, const struct artifact_file *file) {
+static void on_put(struct http_req *req, const struct artifact_stored *stored) {
   char sha256[65];
   struct str path = http_req_value(req, "path");
   struct buf body = BUF_INIT(64 * KIB);
   struct json_writer w;
-  hex_encode(file->sha256, sizeof file->sha256, sha256);
+  hex_encode(stored->file.sha256, sizeof stored->file.sha256, sha256);
   jw_init(&w, &body);
   jw_object(&w);
   jw_put_str(&w, "path", path);
-  jw_put_i64(&w, "size", file->size);
+  jw_put_i64(&w, "size", stored->file.size);
   jw_put_text(&w, "sha256", sha256);
   jw_object_end(&w);
+  http_reply_header(req, "ETag", str_of(stored->etag));
   http_reply_json(req, 201, &body);
 }
 
@@ -331,7 +332,7 @@ const struct route api_artifact_routes[] = {
      .summary = "Store a file of a run",
      .doc =
          "It takes the place of one that is there. With the header `If-None-Match: *` that is refused with 412; with `If-Match`, unless it "
-         "names the one that is there: by the ETag of its download, or by its SHA-256 in quotes."},
+         "names the one that is there: by the ETag of its download, which the answer has too, or by its SHA-256 in quotes."},
     {.method = HTTP_DELETE,
      .path = "/runs/{id}/artifacts/{path...}",
      .policy = POLICY_CURATE,

@@ -41,7 +41,8 @@ static void get_file(struct http_req *req) {
     files_reply(req, path);
 }
 
-static void on_put(struct http_req *req, const struct artifact_file *file UNUSED) {
+static void on_put(struct http_req *req, const struct artifact_stored *stored) {
+  http_reply_header(req, "ETag", str_of(stored->etag));
   mlflow_reply_done(req);
 }
 
@@ -119,7 +120,7 @@ struct file_op {
   struct str target; /* in the store, of what is stored */
 };
 
-static void on_uploaded(void *ctx, const struct artifact_file *file UNUSED, const struct err *err) {
+static void on_uploaded(void *ctx, const struct artifact_stored *stored UNUSED, const struct err *err) {
   struct file_op *op = ctx;
   struct buf body = BUF_INIT(16);
   if (err)

@@ -245,7 +245,7 @@ struct put_op {
   struct http_req *req;
   struct artifact_upload *upload;
   struct body_sink sink;
-  files_stored_fn *stored;
+  files_stored_fn *answer;
   struct str path, if_match, if_none_match;
   uint8_t sha256[SHA256S_MAX][32]; /* that If-Match names beside ETags */
   size_t sha256_count;
@@ -253,13 +253,13 @@ struct put_op {
   bool gone;
 };
 
-static void on_stored(void *ctx, const struct artifact_file *file, const struct err *err) {
+static void on_stored(void *ctx, const struct artifact_stored *stored, const struct err *err) {
   struct put_op *op = ctx;
   sink_release(&op->sink);
   if (err)
     http_reply_error(op->req, err);
   else
-    op->stored(op->req, file);
+    op->answer(op->req, stored);
 }
 
 /* On a thread. */
@@ -295,7 +295,7 @@ static void read_sha256s(struct put_op *op) {
   }
 }
 
-bool files_put_prepare(struct http_req *req, files_stored_fn *stored, struct err *err) {
+bool files_put_prepare(struct http_req *req, files_stored_fn *answer, struct err *err) {
   struct put_op *op = ARENA_NEW(http_req_arena(req), struct put_op);
   if (!op)
     return err_no_memory(err);
@@ -304,7 +304,7 @@ bool files_put_prepare(struct http_req *req, files_stored_fn *stored, struct err
   if (http_req_header(req, "Content-Range").p)
     return err_set(err, ERR_INVALID, "a file is stored as a whole: Content-Range is not for it");
   *op = (struct put_op){.req = req,
-                        .stored = stored,
+                        .answer = answer,
                         .waiting = true,
                         .if_match = http_req_header(req, "If-Match"),
                         .if_none_match = http_req_header(req, "If-None-Match")};

@@ -18,11 +18,11 @@ typedef void files_guard_fn(void *ctx, const struct err *err);
 void files_guard(struct http_req *req, struct str path, enum files_use use, files_guard_fn *then, void *ctx);
 /* base and "/" and below, in the request's arena; p NULL without memory. */
 struct str files_join(struct http_req *req, struct str base, struct str below);
-/* A streamed body into a file, with the conditions of the request (If-Match, also of a SHA-256; If-None-Match); `stored` answers. The route's stream begins with
- * files_put_prepare(), which makes the body wait; once it is known where it goes, files_put_go() lets it come (or answers what is wrong),
- * or files_put_fail() answers. The rest of the stream is files_put_*. */
-typedef void files_stored_fn(struct http_req *req, const struct artifact_file *file);
-MUST_CHECK bool files_put_prepare(struct http_req *req, files_stored_fn *stored, struct err *err);
+/* A streamed body into a file, with the conditions of the request (If-Match, also of a SHA-256; If-None-Match); `answer` does once it is
+ * stored. The route's stream begins with files_put_prepare(), which makes the body wait; once it is known where it goes, files_put_go()
+ * lets it come (or answers what is wrong), or files_put_fail() answers. The rest of the stream is files_put_*. */
+typedef void files_stored_fn(struct http_req *req, const struct artifact_stored *stored);
+MUST_CHECK bool files_put_prepare(struct http_req *req, files_stored_fn *answer, struct err *err);
 /* `path` has passed artifact_path_check() and lives as long as the request. */
 void files_put_go(struct http_req *req, struct str path);
 /* One of ours, whoever asks, into a directory that is there. */

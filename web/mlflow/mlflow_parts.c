@@ -167,9 +167,9 @@ static void create_parts(struct http_req *req) {
 
 /* ---- a part ---- */
 
-static void on_part(struct http_req *req, const struct artifact_file *file) {
-  char etag[2 * sizeof file->sha256 + 1];
-  hex_encode(file->sha256, sizeof file->sha256, etag);
+static void on_part(struct http_req *req, const struct artifact_stored *stored) {
+  char etag[2 * sizeof stored->file.sha256 + 1];
+  hex_encode(stored->file.sha256, sizeof stored->file.sha256, etag);
   http_reply_header(req, "ETag", str_of(etag));
   mlflow_reply_done(req);
 }
@@ -244,7 +244,7 @@ static void remove_parts(void *ctx, void (*go_on)(void *op), void *go_on_ctx) {
     on_parts_gone(op, &err);
 }
 
-static void on_joined(void *ctx, const struct artifact_file *file UNUSED, const struct err *err) {
+static void on_joined(void *ctx, const struct artifact_stored *stored UNUSED, const struct err *err) {
   struct end_op *op = ctx;
   struct err why;
   if (err && err->code == ERR_NOT_FOUND)
