@@ -74,7 +74,6 @@ struct service {
   struct migrate_seed seed;
   struct tracking_care *care;
   struct artifact_settle *settle;
-  struct version_settle *versions;
   struct retention *retention;
   struct tls *tls;
   struct web_app app;
@@ -124,7 +123,7 @@ static void on_drained(void *ctx) {
   tracking_care_stop(service->care);
   retention_stop(service->retention);
   artifact_settle_stop(service->settle);
-  version_settle_stop(service->versions);
+  version_settle_stop(service->app.versions);
   artifact_store_interrupt(service->app.artifacts);
   if (!service->app.status.database_up) {
     on_metrics_stopped(service); /* they would wait for what is away */
@@ -339,7 +338,7 @@ static void on_sweeps_loaded(void *ctx, const struct err *err) {
     log_info("service", NULL, "ready at %s", service->url);
     retention_start(service->retention);
     artifact_settle_start(service->settle);
-    version_settle_start(service->versions);
+    version_settle_again(service->app.versions);
     log_flush();
   }
 }
@@ -554,8 +553,8 @@ static bool make_tracking(struct service *service, struct err *err) {
                            .data_dir = settings->data};
   service->retention = app->metrics ? retention_new(&care, settings->trash_retention, err) : NULL;
   service->settle = service->retention ? artifact_settle_new(&clock_system, app->pg, service->care_work, app->artifacts, err) : NULL;
-  service->versions = service->settle ? version_settle_new(&clock_system, app->pg, app->artifacts, err) : NULL;
-  app->creator = service->versions ? run_creator_new(service->loop, app->pg, err) : NULL;
+  app->versions = service->settle ? version_settle_new(service->loop, app->pg, app->artifacts, err) : NULL;
+  app->creator = app->versions ? run_creator_new(service->loop, app->pg, err) : NULL;
   app->writer = app->creator ? run_writer_new(service->loop, app->pg, err) : NULL;
   return app->writer;
 }
@@ -703,7 +702,7 @@ static void free_parts(struct service *service) {
   work_pool_free(service->work);
   retention_free(service->retention);
   artifact_settle_free(service->settle);
-  version_settle_free(service->versions);
+  version_settle_free(service->app.versions);
   sweeps_free(service->app.sweeps);
   log_store_free(service->app.logs);
   code_store_free(service->app.code);

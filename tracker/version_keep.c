@@ -59,30 +59,75 @@ bool version_keep_anew(struct version_keep *keep, struct err *err) {
   return artifact_delete(keep->store, place(keep), on_cleared, keep, err);
 }
 
-/* ---- those that were interrupted ---- */
+/* ---- those that were interrupted, or failed ---- */
+
+enum { OWED_MAX = 1024, AGAIN_MS = 60 * 60 * 1000 };
 
 struct version_settle {
   struct pg_pool *pg;
+  struct loop_timer *timer;
   struct version_keep keep; /* the one that is kept now, or was last */
   struct buf name, from;    /* of it */
   int64_t before;           /* what is made later is of this service */
+  bool earlier_seen;        /* each of those that earlier services have left has been tried */
+  bool working, again;      /* again: once more after that */
   bool stopped;
+  struct owed {
+    int64_t model, version;
+  } owed[OWED_MAX];      /* that failed: nobody is at work on them */
+  size_t owed_count, at; /* at: the one that is tried now */
 };
 
-static void end(const struct version_settle *settle, const struct err *err) {
-  if (!settle->stopped)
-    log_warn("tracker", NULL, "versions whose files are yet to be kept were not looked at: %s; the next start does it", err->text);
+static void try_next(struct version_settle *settle);
+
+static void rest(struct version_settle *settle) {
+  settle->working = false;
+  if (settle->stopped)
+    return;
+  loop_timer_start(settle->timer, AGAIN_MS);
+  if (settle->again)
+    version_settle_again(settle);
 }
 
-static void ask_next(struct version_settle *settle);
+static void give_up(struct version_settle *settle, const struct err *err) {
+  if (!settle->stopped)
+    log_warn("tracker", NULL, "versions whose files are yet to be kept were not looked at: %s; that is done later", err->text);
+  rest(settle);
+}
+
+void version_settle_owe(struct version_settle *settle, int64_t model, int64_t version) {
+  if (settle->owed_count < OWED_MAX) /* the next start finds those beyond it */
+    settle->owed[settle->owed_count++] = (struct owed){model, version};
+}
+
+/* It is kept, or was deleted. */
+static void owed_no_more(struct version_settle *settle) {
+  struct owed *owed = &settle->owed[settle->at];
+  settle->owed_count--;
+  memmove(owed, owed + 1, (settle->owed_count - settle->at) * sizeof *owed);
+}
 
 static void on_settled(void *ctx, const struct err *err) {
   struct version_settle *settle = ctx;
-  if (err)
-    log_warn("tracker", NULL, "%s/%lld: its files are not kept yet: %s; the next start does it", buf_text(&settle->name),
-             (long long)settle->keep.version, err->text);
-  if (!settle->stopped)
-    ask_next(settle);
+  const char *name = buf_text(&settle->name);
+  long long version = settle->keep.version;
+  if (!settle->earlier_seen && err) {
+    log_warn("tracker", NULL, "%s/%lld: its files are not kept yet: %s; it is tried again later", name, version, err->text);
+    version_settle_owe(settle, settle->keep.model, settle->keep.version);
+  } else if (settle->earlier_seen && err) {
+    settle->at++;
+  } else if (settle->earlier_seen) {
+    log_info("tracker", NULL, "%s/%lld: its files are kept now", name, version);
+    owed_no_more(settle);
+  }
+  try_next(settle);
+}
+
+static void on_none(struct version_settle *settle) {
+  if (settle->earlier_seen)
+    owed_no_more(settle);
+  settle->earlier_seen = true;
+  try_next(settle);
 }
 
 static bool read_next(struct version_settle *settle, const struct pg_reply *reply, struct err *err) {
@@ -100,45 +145,84 @@ static void on_next(void *ctx, const struct pg_reply *reply) {
   struct version_settle *settle = ctx;
   struct err err;
   if (!pg_ok(reply, &err))
-    end(settle, &err);
-  else if (pg_rows(reply) && !settle->stopped && (!read_next(settle, reply, &err) || !version_keep_anew(&settle->keep, &err)))
+    give_up(settle, &err);
+  else if (settle->stopped)
+    rest(settle);
+  else if (!pg_rows(reply))
+    on_none(settle);
+  else if (!read_next(settle, reply, &err) || !version_keep_anew(&settle->keep, &err))
     on_settled(settle, &err);
 }
 
-static void ask_next(struct version_settle *settle) {
-  AUTO_PG_ARGS struct pg_args args;
-  struct err err;
-  pg_args_init(&args, STMT_VERSION_TO_KEEP);
-  pg_put_int(&args, settle->keep.model);
-  pg_put_int(&args, settle->keep.version);
-  pg_put_int(&args, settle->before);
-  if (!pg_run(settle->pg, &args, 0, on_next, settle, &err))
-    end(settle, &err);
+/* The next of those that earlier services have left. */
+static void put_earlier(const struct version_settle *settle, struct pg_args *args) {
+  pg_args_init(args, STMT_VERSION_TO_KEEP);
+  pg_put_int(args, settle->keep.model);
+  pg_put_int(args, settle->keep.version);
+  pg_put_int(args, settle->before);
 }
 
-struct version_settle *version_settle_new(const struct clock *clock, struct pg_pool *pg, struct artifact_store *store, struct err *err) {
+static void put_owed(const struct version_settle *settle, struct pg_args *args) {
+  pg_args_init(args, STMT_VERSION_OWED);
+  pg_put_int(args, settle->owed[settle->at].model);
+  pg_put_int(args, settle->owed[settle->at].version);
+}
+
+static bool ask_next(struct version_settle *settle, struct err *err) {
+  AUTO_PG_ARGS struct pg_args args;
+  (settle->earlier_seen ? put_owed : put_earlier)(settle, &args);
+  return pg_run(settle->pg, &args, 0, on_next, settle, err);
+}
+
+static void try_next(struct version_settle *settle) {
+  struct err err;
+  if (settle->stopped || (settle->earlier_seen && settle->at == settle->owed_count))
+    rest(settle);
+  else if (!ask_next(settle, &err))
+    give_up(settle, &err);
+}
+
+static void begin_round(void *ctx) {
+  version_settle_again(ctx);
+}
+
+struct version_settle *version_settle_new(struct loop *loop, struct pg_pool *pg, struct artifact_store *store, struct err *err) {
   struct version_settle *settle = mem_zalloc(sizeof *settle);
-  if (!settle) {
+  struct loop_timer *timer = settle ? loop_timer_new(loop, begin_round, settle) : NULL;
+  if (!timer) {
+    mem_free(settle);
     err_no_memory(err);
     return NULL;
   }
-  *settle = (struct version_settle){.pg = pg, .name = BUF_INIT(64 * KIB), .from = BUF_INIT(64 * KIB), .before = clock_wall_ms(clock)};
+  settle->pg = pg;
+  settle->timer = timer;
+  settle->name = settle->from = BUF_INIT(64 * KIB);
+  settle->before = clock_wall_ms(loop_clock(loop));
   settle->keep = (struct version_keep){.pg = pg, .store = store, .done = on_settled, .ctx = settle};
   return settle;
 }
 
-void version_settle_start(struct version_settle *settle) {
-  ask_next(settle);
+void version_settle_again(struct version_settle *settle) {
+  settle->again = settle->working;
+  if (settle->working || settle->stopped)
+    return;
+  settle->working = true;
+  settle->at = 0;
+  loop_timer_stop(settle->timer);
+  try_next(settle);
 }
 
 void version_settle_stop(struct version_settle *settle) {
-  if (settle)
-    settle->stopped = true;
+  if (!settle)
+    return;
+  settle->stopped = true;
+  loop_timer_stop(settle->timer);
 }
 
 void version_settle_free(struct version_settle *settle) {
   if (!settle)
     return;
+  loop_timer_free(settle->timer);
   buf_release(&settle->name);
   buf_release(&settle->from);
   mem_free(settle);

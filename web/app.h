@@ -16,6 +16,7 @@ struct metric_store;
 struct run_creator;
 struct run_writer;
 struct artifact_store;
+struct version_settle;
 struct log_store;
 struct code_store;
 struct sweeps;
@@ -48,6 +49,7 @@ struct web_app {
   struct run_creator *creator;
   struct run_writer *writer;
   struct artifact_store *artifacts;
+  struct version_settle *versions;
   struct log_store *logs;
   struct code_store *code;
   struct sweeps *sweeps;

@@ -61,9 +61,11 @@ static void read_version(struct registration *op) {
 
 static void on_kept(void *ctx, const struct err *err) {
   struct registration *op = ctx;
-  if (err)
-    log_warn("web", NULL, "%.*s/%lld: its files are not kept yet: %s; the next start does it", STR_ARG(str_slice(op->in.name, 0, 200)),
+  if (err) {
+    log_warn("web", NULL, "%.*s/%lld: its files are not kept yet: %s; it is tried again later", STR_ARG(str_slice(op->in.name, 0, 200)),
              (long long)op->keep.version, err->text);
+    version_settle_owe(web_app(op->req)->versions, op->keep.model, op->keep.version);
+  }
   read_version(op);
 }
 

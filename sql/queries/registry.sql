@@ -129,6 +129,11 @@ select v.model, v.version, m.name, v.keep_from from model_version v join registe
 where (v.model, v.version) > ($1, $2) and v.keep_from is not null and v.deleted_at is null and v.created < $3
 order by v.model, v.version limit 1;
 
+-- name: version_owed (int8, int4) -> (int8, int4, text, text) repeatable
+-- The same of one, if its copy is yet to be made.
+select v.model, v.version, m.name, v.keep_from from model_version v join registered_model m on m.id = v.model
+where v.model = $1 and v.version = $2 and v.keep_from is not null and v.deleted_at is null;
+
 -- name: alias_set (text, text, int4, int8, text) -> (int4)
 -- Model, alias, version, now, who. No row: there is no such version.
 select alias_to_version($1, $2, $3, $4, $5);

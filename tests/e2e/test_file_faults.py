@@ -201,6 +201,29 @@ class Interrupted(Case):
     def copy(self, number, model=1):
         return sorted(p.name for p in (self.s.data / f"artifacts/registry/{model}/{number}").rglob("*"))
 
+    def block(self, directory):
+        shutil.rmtree(directory, ignore_errors=True)
+        directory.write_bytes(b"")
+
+    def test_that_fail_are_tried_again_by_the_same_service(self):
+        run = self.begin()
+        blocked = self.s.data / "artifacts/registry"
+        self.block(blocked)
+        self.s.post("/api/v1/models", {"name": "m"})
+        for number in (1, 2, 3):
+            made = self.s.post("/api/v1/models/m/versions", {"run_id": run, "path": "model"})
+            self.assertEqual((made.status, made.json["digest"]), (201, None), made)
+            self.assertIn(f"m/{number}: its files are not kept yet: a part of", self.s.log())
+        self.work("gc")
+        self.assertEqual(self.s.request("DELETE", "/api/v1/models/m/versions/2").status, 204)
+        blocked.unlink()
+        self.work("gc")
+        wait(lambda: not self.marks(), "the copies")
+        self.assertEqual([self.copy(number) for number in (1, 2, 3)], [["one", "two"], [], ["one", "two"]])
+        wait(lambda: "m/3: its files are kept now" in self.s.log(), "what the log says")
+        self.assertEqual(self.s.log().count("its files are not kept yet"), 3)
+        self.all_agree()
+
     def test_by_a_kill_before_the_copy_is_known(self):
         run = self.begin()
         self.s.post("/api/v1/models", {"name": "m"})
@@ -239,8 +262,7 @@ class Interrupted(Case):
         self.s.sql(f"update model_version set kept_path = null, digest = null, size = null, storage_location = source, keep_from = '{files}'")
         self.s.sql("update model_version set keep_from = keep_from || '/nothing' where model = 1")
         blocked = self.s.data / "artifacts/registry/2"
-        shutil.rmtree(blocked)
-        blocked.write_bytes(b"")
+        self.block(blocked)
         self.hold("insert", "artifact")
         self.s.stop()
         self.s.start()
@@ -253,10 +275,22 @@ class Interrupted(Case):
         self.assertEqual([digest("gone"), digest("blocked")], [None, None])
         self.assertEqual(self.marks(), ["blocked/1"])
         self.assertEqual(self.copy(1, model=3), ["one", "two"])
-        self.s.stop()
-        blocked.unlink()
-        self.s.start()
-        wait(lambda: digest("blocked"), "the copy that could not be made before")
+        for restart in (True, False):
+            with self.subTest(restart=restart):
+                blocked.unlink()
+                if restart:
+                    self.s.stop()
+                    self.s.start()
+                else:
+                    self.work("gc")  # care makes room: what failed is tried again
+                wait(lambda: digest("blocked"), "the copy that could not be made before")
+                self.assertEqual(self.marks(), [])
+                if restart:
+                    self.block(blocked)
+                    self.s.sql(f"update model_version set kept_path = null, digest = null, size = null, storage_location = source, keep_from = '{files}' where model = 2")
+                    self.s.stop()
+                    self.s.start()
+                    wait(lambda: self.s.log().count("blocked/1: its files are not kept yet") == 2, "what the log says of it again")
         self.all_agree()
         self.assertEqual([self.copy(1, model=model) for model in (1, 2, 3, 4)], [[], ["one", "two"], [], ["one", "two"]])
 

@@ -6,6 +6,7 @@
 #include "sweeper/sweeps.h"
 #include "tracker/artifacts/artifact_store.h"
 #include "tracker/care/care.h"
+#include "tracker/version_keep.h"
 #include "web/api/api_files.h"
 #include "web/api/api_runs.h"
 #include "web/app.h"
@@ -79,6 +80,7 @@ static void job_end(struct admin_job *job, bool complete) {
   struct http_req *req = job->req;
   http_req_on_gone(req, NULL, NULL);
   web_app(req)->admin_busy = false;
+  version_settle_again(web_app(req)->versions); /* there may be room now */
   care_free(job->care);
   buf_release(&job->out);
   if (complete)
