@@ -4,6 +4,7 @@
 #include "base/json_pull.h"
 #include "storage/pg/pg.h"
 #include "tracker/artifacts/artifact_store.h"
+#include "tracker/model_row.h"
 #include "web/app.h"
 #include "web/http/http_reply.h"
 #include "web/idempotency.h"
@@ -20,7 +21,8 @@ struct reach_op {
   struct str experiment_name;
   struct str model, alias; /* of the registry: a version by its number, or by an alias */
   int64_t version;
-  bool is_path; /* the address names it: what is no id there, nothing has */
+  int64_t emptied; /* the stage whose other versions are archived; below 0: none are */
+  bool is_path;    /* the address names it: what is no id there, nothing has */
   bool is_full, is_anybodys;
 };
 
@@ -74,13 +76,20 @@ static void add_experiment(struct reach_op *op, int64_t id) {
     op->experiments[op->experiment_count++] = id;
 }
 
+/* A number may have as many digits as an id. */
 static void add_text(struct reach_op *op, struct str text) {
   struct id id;
   int64_t experiment;
   if (id_of(text, &id))
     add_id(op, id);
-  else if (str_to_i64(text, &experiment))
+  if (str_to_i64(text, &experiment))
     add_experiment(op, experiment);
+}
+
+static void add_run(struct reach_op *op, struct str text) {
+  struct id id;
+  if (id_parse(text, &id))
+    add_id(op, id);
 }
 
 static void add_path(struct reach_op *op, struct str path) {
@@ -155,9 +164,11 @@ static void add_param(struct reach_op *op, const struct http_param *param) {
   if (str_is(param->name, "experiment_name"))
     op->experiment_name = op->experiment_name.p ? op->experiment_name : param->value; /* the first, as the handler takes it */
   else if (is_key_of_names(param->name))
-    while (str_split(&topics, ',', &topic))
+    while (str_split(&topics, ',', &topic)) {
+      op->is_anybodys |= str_is(str_trim(topic), "queue");
       while (str_split(&topic, ':', &word))
         add_text(op, str_trim(word));
+    }
 }
 
 static void name_things(struct reach_op *op) {
@@ -235,19 +246,19 @@ static void add_version_source(struct reach_op *op, struct str rest) {
   }
 }
 
-/* Files of our store, and not those of one run or model: of several, say. */
-static bool is_anybodys(const struct reach_op *op, struct str source, size_t named_before) {
+/* Files of our store that are not those of one run or model, but of several, say, are anybody's. */
+static void add_source(struct reach_op *op, struct str source) {
   AUTO_BUF struct buf path = BUF_INIT(64 * KIB);
   const struct artifact_store *store = web_app(op->req)->artifacts;
-  return source.n && op->id_count == named_before && store && artifact_path_of_uri(store, source, &path);
+  bool is_ours = source.n && store && artifact_path_of_uri(store, source, &path);
+  add_path(op, is_ours ? buf_str(&path) : source);
+  op->is_anybodys = is_ours && !op->id_count;
 }
 
 static void name_origins(struct reach_op *op, const json_t *body) {
   struct str source = json_str(json_object_get(body, "source"));
-  size_t named = op->id_count;
-  add_path(op, source);
-  op->is_anybodys = is_anybodys(op, source, named);
-  add_text(op, json_str(json_object_get(body, "run_id")));
+  add_source(op, source);
+  add_run(op, json_str(json_object_get(body, "run_id")));
   add_text(op, json_str(json_object_get(body, "model_id")));
   if (str_starts(source, STR("models:/"))) {
     source = str_slice(source, strlen("models:/"), source.n);
@@ -262,7 +273,19 @@ static struct str value_of(struct reach_op *op, const json_t *body, const char *
   return text.p ? text : keep(op, json_str(json_object_get(body, name)));
 }
 
+/* Those that give way to a version in its new stage are changed, too. */
+static void name_archived(struct reach_op *op, const json_t *body) {
+  const char *const keys[] = {"archive_existing_versions", "archive_existing"};
+  for (size_t i = 0; i < ARRAY_LEN(keys); i++) {
+    const json_t *archive = json_object_get(body, keys[i]);
+    int64_t stage;
+    if ((json_is_true(archive) || json_is_string(archive)) && model_stage_parse(json_str(json_object_get(body, "stage")), &stage))
+      op->emptied = stage;
+  }
+}
+
 static void name_version(struct reach_op *op, const json_t *body) {
+  name_archived(op, body);
   struct str number = value_of(op, body, "version");
   op->model = value_of(op, body, "name");
   op->alias = value_of(op, body, "alias");
@@ -288,11 +311,11 @@ static void read_names(struct reach_op *op) {
     break;
   case REACH_CHILD:
     body = read_body(op);
-    add_text(op, parent_of(json_object_get(body, "tags")));
+    add_run(op, parent_of(json_object_get(body, "tags")));
     break;
   case REACH_MODEL:
     body = read_body(op);
-    add_text(op, json_str(json_object_get(body, "source_run_id")));
+    add_run(op, json_str(json_object_get(body, "source_run_id")));
     break;
   case REACH_NEW_VERSION:
     body = read_body(op);
@@ -405,6 +428,10 @@ static bool ask_write(struct reach_op *op, struct err *err) {
   else
     pg_put_null(&args);
   pg_put_text(&args, op->alias);
+  if (op->emptied >= 0)
+    pg_put_int(&args, op->emptied);
+  else
+    pg_put_null(&args);
   return pg_run(web_app(op->req)->pg, &args, 0, on_write, op, err);
 }
 
@@ -429,28 +456,32 @@ static bool is_bounded(const struct http_req *req) {
   return access_is_bounded(web_principal(req)) && reach != REACH_NOTHING && reach != REACH_ANY && reach != REACH_ATTEMPT;
 }
 
-static void on_token_checked(void *ctx, const struct err *refused) {
-  struct http_req *req = ctx;
+static void handle_bounded(struct http_req *req) {
   struct err err;
-  if (refused) {
-    http_reply_error(req, refused);
-    return;
-  }
-  if (!is_bounded(req)) {
-    idempotency_handle(web_app(req), req);
-    return;
-  }
   struct reach_op *op = HTTP_REQ_NEW(req, struct reach_op);
   if (!op)
     return;
   op->req = req;
+  op->emptied = -1;
   read_names(op);
-  if (is_own_run(op) || is_kept(op))
+  if (op->is_full || op->is_anybodys)
+    refuse(op);
+  else if (is_own_run(op) || is_kept(op))
     go_on(op);
-  else if (op->is_full || op->is_anybodys || names_nothing(op))
+  else if (names_nothing(op))
     refuse(op);
   else if (!(is_reading(op) ? ask_read(op, &err) : ask_write(op, &err)))
     http_reply_error(req, &err);
+}
+
+static void on_token_checked(void *ctx, const struct err *refused) {
+  struct http_req *req = ctx;
+  if (refused)
+    http_reply_error(req, refused);
+  else if (is_bounded(req))
+    handle_bounded(req);
+  else
+    idempotency_handle(web_app(req), req);
 }
 
 void reach_handle(void *ctx UNUSED, struct http_req *req) {

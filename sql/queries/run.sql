@@ -155,9 +155,9 @@ select case when r.executor is null then null when r.attempt = $2 then r.end_tim
   else (select a.ended from run_attempt a where a.run = r.id and a.attempt = $2) end
 from run r where r.id = $1;
 
--- name: run_may_write (uuid, int4, uuid[], text, int4, text) -> (int8, int8, bool) repeatable
--- Whose token: run and attempt. What it names: runs and logged models, and a version of the registry by number (null: by alias). How many of
--- these there are, how many belong to the run or to one that descends from it, whether the attempt is over.
+-- name: run_may_write (uuid, int4, uuid[], text, int4, text, int2) -> (int8, int8, bool) repeatable
+-- Whose token: run and attempt. What it names: runs and logged models, and a version of the registry by number (null: by alias), and those of its
+-- model that are in a stage. How many of these there are, how many belong to the run or to one that descends from it, whether the attempt is over.
 with named (run) as (
   select id from run where id = any($3)
   union all
@@ -165,7 +165,7 @@ with named (run) as (
   union all
   select case when v.run_id ~ '^[0-9a-f]{32}$' then v.run_id::uuid end
   from registered_model m join model_version v on v.model = m.id and v.deleted_at is null
-  where m.name = $4 and v.version = coalesce($5, (select a.version from model_alias a where a.model = m.id and a.alias = $6)))
+  where m.name = $4 and (v.version = coalesce($5, (select a.version from model_alias a where a.model = m.id and a.alias = $6)) or v.stage = $7))
 select count(*), count(*) filter (where run_descends(run, $1)),
   attempt_is_over($1, $2) from named;
 

@@ -251,6 +251,36 @@ class WhereCredentialsAreNeeded(Case):
                   ("run", "POST", f"{MLFLOW}/runs/create", {"run_id": self.own, "source_run_id": self.own}),
                   ("twice", "GET", f"{MLFLOW}/experiments/get-by-name?experiment_name={elsewhere}&experiment_name=Default", None)), False)
 
+    def test_no_other_way_to_name_it(self):
+        """An experiment's number may have as many digits as an id; what stands before a path is no part of it."""
+        long = self.elsewhere.rjust(32, "0")
+        parent = parent_tag(f"m-{self.own}")
+        self.may((("experiment", "GET", f"{API}/experiments/{long}", None),
+                  ("experiments/get", "GET", f"{MLFLOW}/experiments/get?experiment_id={long}", None),
+                  ("runs/search", "POST", f"{MLFLOW}/runs/search", {"experiment_ids": [long]}),
+                  ("runs/search", "POST", f"{API}/runs/search", {"experiments": ["0", long]}),
+                  ("version", "POST", f"{MLFLOW}/model-versions/create", {"name": "shared", "source": f"mlflow-artifacts://{self.own}/0", "run_id": self.own}),
+                  ("version", "POST", f"{API}/models/shared/versions", {"source": f"mlflow-artifacts://{self.own}/", "run_id": self.own}),
+                  ("child", "POST", f"{MLFLOW}/runs/create", {"experiment_id": "0", "tags": parent}),
+                  ("child", "POST", f"{API}/runs", {"tags": {PARENT: f"m-{self.own}"}}),
+                  ("model", "POST", f"{MLFLOW}/logged-models", {"experiment_id": "0", "source_run_id": f"m-{self.own}"})), False)
+
+    def test_versions_of_others_are_not_archived(self):
+        own, below, other = (self.version(run) for run in (self.own, self.make(self.own), self.make()))
+        def to_staging(version, archive):
+            yield "transition-stage", "POST", f"{MLFLOW}/model-versions/transition-stage", {
+                "name": "shared", "version": str(version), "stage": "Staging", "archive_existing_versions": archive}
+            yield "PATCH", "PATCH", f"{API}/models/shared/versions/{version}", {"stage": "staging", "archive_existing": bool(archive)}
+        stage = lambda version: self.s.get(f"{API}/models/shared/versions/{version}").json["stage"]
+        for version in (own, below):
+            self.may(to_staging(version, True), True)
+        self.assertEqual([stage(own), stage(below)], ["Archived", "Staging"])
+        self.s.request("PATCH", f"{API}/models/shared/versions/{other}", {"stage": "Staging"})
+        self.may(to_staging(own, False), True)
+        for archive in (True, "true"):
+            self.may(to_staging(own, archive), False)
+        self.assertEqual([stage(own), stage(below), stage(other)], ["Staging"] * 3)
+
     def test_what_is_made_needs_an_origin_within_reach(self):
         for path, body, remedy in ((f"{MLFLOW}/runs/create", {"experiment_id": "0"}, "nested=True"),
                                    (f"{API}/runs", {}, PARENT),
@@ -396,6 +426,8 @@ class WhereCredentialsAreNeeded(Case):
                                    ("POST", f"{MLFLOW}/runs/search", {}), ("POST", f"{API}/runs/search", {}),
                                    ("POST", f"{API}/runs/compare", {"runs": [self.own, self.make(experiment=self.elsewhere)]}),
                                    ("GET", f"{API}/events?topic=run:{self.own},run:{self.make(experiment=self.elsewhere)}", None),
+                                   ("GET", f"{API}/events?topic=run:{self.own},%20queue", None),
+                                   ("GET", f"{API}/events?topic=run:{self.own}&topic=queue", None),
                                    ("GET", f"{FILES}/artifacts", None), ("GET", f"{FILES}/artifacts?path={self.elsewhere}", None)):
             answer = self.ask(method, path, body)
             with self.subTest(path, body=body):
