@@ -73,12 +73,8 @@ static void on_output_taken(void *ctx, int status, struct str body) {
   int64_t next;
   /* The stream it was stands in the path. */
   struct spool *spool = strstr(c->path, "stream=stderr") ? &c->streams[1] : &c->streams[0];
-  if (answered(c, status) && str_to_i64(str_trim(body), &next)) {
-    if (next > spool->sent)
-      spool_taken(spool, next);
-    else if (next < spool->sent && !spool->skipped)
-      spool->sent = next; /* the service knows less than we believed: send again what is still there */
-  }
+  if (answered(c, status) && str_to_i64(str_trim(body), &next) && next >= 0)
+    spool_taken(spool, next);
   attempt_advance(c);
 }
 
@@ -126,6 +122,7 @@ static bool send_output(struct companion *c) {
                                 .length = (int64_t)n,
                                 .timeout_s = REQUEST_TIMEOUT_S};
     hear_growth(false);
+    spool_sending(spool, n);
     uplink_send_file(c->uplink, &piece, on_output_taken, c);
     return true;
   }
