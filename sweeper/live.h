@@ -85,6 +85,7 @@ struct live_course {
   /* the job, when there is one */
   bool in_schedule;
   uint32_t adopted;  /* the attempt that an earlier service has started: it is not started again, whatever becomes of it; 0: none */
+  bool unwatched;    /* it could not be watched yet */
   uint8_t finishers; /* companions of the attempt that were to bring home what one that died had left */
   bool held, has_priority;
   int64_t queue_priority, queue_since; /* queue_since: microseconds; 0: when it was created */
@@ -239,6 +240,7 @@ struct sweeps {
   struct list sweeps; /* oldest first */
   struct list damaged;
   struct list resting; /* jobs of those */
+  int64_t inherit_at;  /* when what an earlier service left is looked for again */
   struct map by_id;
   struct id_map by_run;
   struct schedule *schedule;

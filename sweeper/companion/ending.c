@@ -65,9 +65,22 @@ static void on_child(evutil_socket_t signal_number UNUSED, short what UNUSED, vo
   attempt_advance(c);
 }
 
+/* What is noted can wait for another companion; what is not has only us. */
+static void leave(struct companion *c) {
+  struct err err;
+  say("told to go: what is left is for another companion to bring home");
+  if (exit_file_sync(c->job.dir, &err))
+    attempt_enter(c, PHASE_DONE);
+  else
+    say("%s", err.text);
+}
+
 static void on_term(evutil_socket_t signal_number UNUSED, short what UNUSED, void *ctx) {
   struct companion *c = ctx;
-  ending_start(c, "signal", c->job.stop_grace_ms);
+  if (c->phase < PHASE_DRAIN)
+    ending_start(c, "signal", c->job.stop_grace_ms);
+  else if (c->phase != PHASE_DONE)
+    leave(c);
   attempt_advance(c);
 }
 

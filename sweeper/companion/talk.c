@@ -80,7 +80,11 @@ static void on_output_taken(void *ctx, int status, struct str body) {
 
 static void on_exit_told(void *ctx, int status, struct str body UNUSED) {
   struct companion *c = ctx;
-  if (answered(c, status))
+  struct err err;
+  bool is_taken = answered(c, status);
+  if ((is_taken || c->fenced) && !exit_file_told(c->job.dir, &err)) /* fenced: it was stored, and its answer lost */
+    say("%s", err.text);
+  if (is_taken)
     attempt_enter(c, PHASE_DONE);
   attempt_advance(c);
 }
