@@ -101,7 +101,7 @@ void attempt_advance(struct companion *c) {
     event_del(c->ladder);
     drain_tty(c);
     attempt_enter(c, c->fenced ? PHASE_DONE : PHASE_DRAIN);
-    if (c->phase == PHASE_DRAIN && !c->ended_before.n)
+    if (c->phase == PHASE_DRAIN)
       ending_note(c);
   }
   for (size_t i = 0; i < ARRAY_LEN(c->streams); i++) /* after the end was seen: nothing is printed that is not noted */

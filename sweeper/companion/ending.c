@@ -123,6 +123,8 @@ void ending_put(const struct companion *c, struct buf *text) {
 void ending_note(struct companion *c) {
   AUTO_BUF struct buf text = BUF_INIT(8192);
   struct err err;
+  if (c->has_note || c->ended_before.n)
+    return;
   ending_put(c, &text);
   for (size_t i = 0; i < ARRAY_LEN(c->streams); i++) { /* before the note, which calls for another companion should we die */
     spool_note(&c->streams[i], now_ms());
@@ -131,7 +133,8 @@ void ending_note(struct companion *c) {
   }
   if (attempt_has_artifacts(c))
     buf_puts(&text, "artifacts_failed the companion died before all of the files were stored\n");
-  if (!exit_file_write(c->job.dir, buf_str(&text), &err))
+  c->has_note = exit_file_write(c->job.dir, buf_str(&text), &err);
+  if (!c->has_note)
     say("%s", err.text);
 }
 

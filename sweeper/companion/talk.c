@@ -238,6 +238,8 @@ static void on_retry(evutil_socket_t fd UNUSED, short what UNUSED, void *ctx) {
   struct companion *c = ctx;
   if (is_forgotten(c))
     attempt_enter(c, PHASE_DONE);
+  else if (c->phase >= PHASE_DRAIN)
+    ending_note(c);
   attempt_advance(c);
 }
 

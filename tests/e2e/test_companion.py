@@ -261,6 +261,28 @@ time.sleep(600)
         self.assertEqual(process.wait(60), 0)
         self.assertEqual(sorted(query["path"] for query, _ in self.service.files), ["lines.json", "list.json"])
 
+    def test_a_note_of_the_end_that_could_not_be_written_is_written_later(self):
+        """As on a full disk; until then the companion alone knows, and does not go."""
+        process = self.start(["sh", "-c", "read line <$0; exit 3", self.fifo()])
+        self.wait(lambda: self.service.polled, "the start")
+        self.service.down()
+        attempt = self.dir / "attempt"
+        (attempt / "exit.new").mkdir()
+        (self.dir / "fifo").write_text("end\n")
+        log = attempt / "companion.log"
+        self.wait(lambda: "cannot write" in log.read_text(), "the failure")
+        process.send_signal(signal.SIGTERM)
+        self.wait(lambda: "cannot sync" in log.read_text(), "what it says of the signal")
+        (attempt / "exit.new").rmdir()
+        self.wait((attempt / "exit").exists, "the note")
+        process.send_signal(signal.SIGTERM)
+        self.assertEqual(process.wait(60), 0)
+        self.assertFalse((attempt / "told").exists())
+        self.service.up()
+        self.assertEqual(self.start(["false"]).wait(60), 0)  # another one brings it home, and starts nothing
+        self.assertEqual(self.service.exited["exit_code"], "3")
+        self.assertTrue((attempt / "told").exists())
+
     def test_an_attempt_that_was_removed_ends_its_companion(self):
         """With its data directory, say, of a service that will never come back."""
         process = self.start(["sh", "-c", "echo one; read line <$0; echo two", self.fifo()])
