@@ -23,6 +23,7 @@ enum {
   LIVE_SWEEPS_MAX = 10000,
   LIVE_OVER_KEPT = 16, /* sweeps that are over and still in memory, for workers that come late */
   LIVE_TICK_MS = 500,
+  LIVE_STILL_MS = 2000, /* a tick that is so late was held up: the process, or the machine, was stopped */
   LIVE_WAITING_MAX = 100000,
   LIVE_ASK_LEASE_MS = 86400 * 1000,
   LIVE_PREVIEW_POINTS = 5,
@@ -268,6 +269,8 @@ struct sweeps {
   void (*jobs_ended)(void *ctx);
   void *jobs_ended_ctx;
   int64_t end_until;
+  bool end_killed;                     /* those that had not ended by then */
+  int64_t ticked;                      /* 0: not yet */
   int64_t collected;                   /* when snapshots were last collected */
   struct importance_cache *importance; /* NULL: none yet */
 };

@@ -311,11 +311,27 @@ bool exec_local_adopt(struct exec_local *executor, struct id run, int32_t number
   return true;
 }
 
+static bool send_signal(const struct attempt *attempt, int signal_number) {
+  return attempt->pid_fd >= 0 && syscall(SYS_pidfd_send_signal, attempt->pid_fd, signal_number, NULL, 0) == 0;
+}
+
 void exec_local_signal(struct exec_local *executor, struct id run, int32_t number, int signal_number) {
   char key[KEY_BYTES];
   const struct attempt *attempt = map_get(&executor->attempts, attempt_key(run, number, key));
-  if (attempt && attempt->pid_fd >= 0)
-    syscall(SYS_pidfd_send_signal, attempt->pid_fd, signal_number, NULL, 0);
+  if (attempt)
+    send_signal(attempt, signal_number);
+}
+
+size_t exec_local_kill_running(struct exec_local *executor) {
+  size_t cursor = 0, count = 0;
+  struct str key;
+  void *value;
+  while (map_next(&executor->attempts, &cursor, &key, &value)) {
+    const struct attempt *attempt = value;
+    if (!exec_local_job_is_over(executor, attempt->run, attempt->number) && send_signal(attempt, SIGKILL))
+      count++;
+  }
+  return count;
 }
 
 /* ---- the directory ---- */

@@ -725,12 +725,14 @@ static void on_gone(void *ctx, struct id run, int32_t attempt, struct str exit_t
   struct live_trial *trial = sweeps_trial(s, run);
   AUTO_BUF struct buf lost = BUF_INIT(KIB);
   struct err err;
-  bool current = false;
   if (s->stopping || resting_is_gone(s, run, attempt)) /* whoever starts next finds it as it is */
     return;
-  if (trial) {
-    const struct engine_trial *row = engine_trial(trial->sweep->engine, trial->number);
-    current = row->attempt == (uint32_t)attempt && !row->dead;
+  const struct engine_trial *row = trial ? engine_trial(trial->sweep->engine, trial->number) : NULL;
+  bool current = row && row->attempt == (uint32_t)attempt && !row->dead;
+  if (current && row->state == RUN_STARTING && !exec_local_was_started(s->executor, run, attempt)) {
+    err_set(&err, ERR_IO, "its companion could not begin; the service's log tells why");
+    refused(trial, (uint32_t)attempt, &err);
+    return;
   }
   if (current && !exit_text.p && exec_local_note_lost(s->executor, run, attempt, &lost, &err))
     exit_text = buf_str(&lost);

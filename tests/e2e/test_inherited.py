@@ -131,6 +131,48 @@ class Damaged(Base):
         self.assertFalse(self.is_alive(pid))
 
 
+class Ending(Base):
+    def test_whoever_does_not_listen_is_killed_when_the_service_ends_with_its_jobs(self):
+        """Its companion is stopped, and so takes no verdict and no signal; of a damaged sweep it is the same."""
+        sweep, run, attempt = self.submit("echo $$ > $0/one; echo said; while :; do sleep 0.05; done", stop_grace=1)
+        resting, _, resting_attempt = self.submit("echo $$ > $0/two; while :; do sleep 0.05; done", stop_grace=1)
+        pids = [self.number_in("one"), self.number_in("two"), self.companion(attempt), self.companion(resting_attempt)]
+        wait(lambda: self.log(run) == "said\n" and self.trials(resting)[0]["state"] == "RUNNING", "the jobs")
+        self.damage(resting)
+        self.s.start()
+        for companion in pids[2:]:
+            os.kill(companion, signal.SIGSTOP)
+        self.assertEqual(self.s.post("/api/v1/shutdown?now=true").status, 202)
+        self.assertEqual(self.s.process.wait(120), 0)
+        self.assertEqual([pid for pid in pids if self.is_alive(pid)], [])
+        self.assertIn("2 jobs have not ended in their time: they are killed", self.s.log())
+        self.s.start()
+        self.assertEqual(self.trials(sweep)[0]["state"], "KILLED")
+
+
+class Beginning(Base):
+    def test_a_companion_that_cannot_begin_has_lost_nothing(self):
+        """It is tried again, as any start that fails, and costs no retry."""
+        program = self.put("companion", f"""\
+            #!/bin/sh
+            echo try >> {self.s.home}/tries
+            [ $(wc -l < {self.s.home}/tries) -gt 2 ] || exit 1
+            exec {WINNOW.parent}/winnow-exec "$@"
+            """, 0o755)
+        self.s.stop()
+        self.s.arguments += ["--companion", str(program)]
+        self.s.start()
+        sweep, run, attempt = self.submit("echo loss=1", metric={"name": "loss"})
+        self.assertEqual(self.ended(sweep)["state"], "FINISHED")
+        trial, = self.trials(sweep)
+        self.assertEqual((trial["state"], trial["value"]), ("FINISHED", 1), trial)
+        program.write_text("#!/bin/sh\nexit 1\n")
+        sweep, run, attempt = self.submit("echo loss=1")
+        self.assertEqual(self.ended(sweep)["state"], "FAILED")
+        self.assertIn("its companion could not begin", self.trials(sweep)[0]["state_reason"])
+        wait(lambda: not attempt.exists(), "the tidying")
+
+
 class Directories(Base):
     def between(self):
         proxy = Proxy(self.s)
