@@ -383,9 +383,13 @@ static void on_tick(void *ctx) {
   look_for_ended(s);
   if (!s->ready || s->stopping)
     return;
+  int64_t now = live_now(s), still = s->ticked ? now - s->ticked - LIVE_TICK_MS : 0;
+  s->ticked = now;
   LIST_EACH(&s->sweeps, node) {
     struct live_sweep *live = LIST_ENTRY(node, struct live_sweep, node);
-    engine_tick(live->engine, live_now(s));
+    if (still >= LIVE_STILL_MS)
+      engine_stood_still(live->engine, still);
+    engine_tick(live->engine, now);
     live->refresh = true;
     live->in_vain.is = live->barren = false;
   }
