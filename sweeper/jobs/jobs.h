@@ -61,6 +61,8 @@ MUST_CHECK bool resting_take(struct sweeps *s, const struct exec_attempt *attemp
 void resting_tick(struct sweeps *s);
 /* All of them are to end, and their companions to go; the longest grace. */
 int64_t resting_end_all(struct sweeps *s);
+/* The sweep was deleted: nobody will want what its jobs have to tell. */
+void resting_let_go(struct sweeps *s, struct id sweep);
 /* Was it one of them? Its companion is gone, and with it its job. */
 bool resting_is_gone(struct sweeps *s, struct id run, int32_t attempt);
 void resting_forget_all(struct sweeps *s);

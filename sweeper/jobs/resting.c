@@ -94,6 +94,11 @@ static void end_job(struct sweeps *s, struct resting_job *job) {
   tell(s, job);
 }
 
+static void let_go(struct sweeps *s, struct resting_job *job) {
+  job->is_to_go = true;
+  tell(s, job);
+}
+
 /* A companion that had not said its process id yet is told again. */
 void resting_tick(struct sweeps *s) {
   LIST_EACH(&s->resting, node) {
@@ -112,8 +117,7 @@ int64_t resting_end_all(struct sweeps *s) {
   LIST_EACH(&s->resting, node) {
     struct resting_job *job = LIST_ENTRY(node, struct resting_job, node);
     grace = MAX_OF(grace, job->grace);
-    job->is_to_go = true;
-    tell(s, job);
+    let_go(s, job);
   }
   return grace;
 }
@@ -122,6 +126,14 @@ void sweeps_end_resting(struct sweeps *s, struct id sweep) {
   LIST_EACH(&s->resting, node)
   if (id_eq(LIST_ENTRY(node, struct resting_job, node)->sweep, sweep))
     end_job(s, LIST_ENTRY(node, struct resting_job, node));
+}
+
+void resting_let_go(struct sweeps *s, struct id sweep) {
+  LIST_EACH(&s->resting, node) {
+    struct resting_job *job = LIST_ENTRY(node, struct resting_job, node);
+    if (id_eq(job->sweep, sweep))
+      let_go(s, job);
+  }
 }
 
 bool sweeps_end_resting_run(struct sweeps *s, struct id run) {

@@ -131,6 +131,24 @@ class Damaged(Base):
         self.assertFalse(self.is_alive(pid))
 
 
+    def test_a_companion_of_a_sweep_that_is_deleted_goes(self):
+        """Also where another damaged one leaves it open whose it may be."""
+        sweep, _, attempt = self.submit("touch $0/one; while :; do sleep 0.05; done", stop_grace=1)
+        other, _, other_attempt = self.submit("touch $0/two; while :; do sleep 0.05; done", stop_grace=1)
+        wait(lambda: (self.s.home / "one").exists() and (self.s.home / "two").exists(), "the jobs")
+        companion, others = self.companion(attempt), self.companion(other_attempt)
+        for one in (sweep, other):
+            wait(lambda: self.trials(one)[0]["state"] == "RUNNING", "the job")
+        self.s.sql("update winnow.sweep set spec = '{' || spec")
+        self.s.kill()
+        self.s.start()
+        self.assertEqual(self.used(), 2)
+        self.assertEqual(self.s.request("DELETE", f"/api/v1/sweeps/{sweep}").status, 204)
+        wait(lambda: not self.is_alive(companion), "its end")
+        self.assertTrue(self.is_alive(others))
+        self.assertEqual(self.used(), 1)
+
+
 class Ending(Base):
     def test_whoever_does_not_listen_is_killed_when_the_service_ends_with_its_jobs(self):
         """Its companion is stopped, and so takes no verdict and no signal; of a damaged sweep it is the same."""
