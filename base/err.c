@@ -108,6 +108,7 @@ bool err_errno(struct err *err, int error_number, const char *format, ...) {
   switch (error_number) {
   case ENOSPC:
   case EDQUOT:
+  case EFBIG: /* ulimit -f */
     code = ERR_NO_SPACE;
     break;
   case ENOMEM:

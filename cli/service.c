@@ -747,6 +747,7 @@ static void hear_early_signals(struct service *service) {
 int service_run(const struct service_source *source, struct err *err) {
   struct service service = {.source = *source, .arena = ARENA_INIT(MIB), .lock_fd = -1};
   signal(SIGPIPE, SIG_IGN);
+  signal(SIGXFSZ, SIG_IGN); /* a file that may not grow is an error like others */
   mem_give_back();
   allow_many_descriptors();
   err->code = ERR_NONE;

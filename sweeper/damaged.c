@@ -3,6 +3,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "sweeper/jobs/code_store.h"
+#include "sweeper/jobs/jobs.h"
 #include "sweeper/live.h"
 
 struct damaged_sweep {
@@ -93,7 +94,7 @@ void sweeps_hide(struct sweeps *s, struct id sweep) {
     if (id_eq(d->id, sweep))
       damaged_free(d);
   }
-  sweeps_end_resting(s, sweep);
+  resting_let_go(s, sweep);
 }
 
 bool damaged_refuse(const struct damaged_sweep *d, struct err *err) {

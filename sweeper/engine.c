@@ -573,6 +573,11 @@ static void check_budgets(struct engine *e) {
     sweep_step(e, SWEEP_EV_DRAIN, why);
 }
 
+void engine_stood_still(struct engine *e, int64_t ms) {
+  for (uint32_t n = e->first_live; n != NO_TRIAL; n = trial_at(e, n)->course->next)
+    trial_at(e, n)->course->lease_until += ms;
+}
+
 void engine_tick(struct engine *e, int64_t now) {
   pass_time(e, now);
   e->sweep_retry = false;

@@ -172,6 +172,8 @@ enum engine_answer engine_heard(struct engine *e, uint32_t number, uint32_t atte
 enum engine_answer engine_exited(struct engine *e, uint32_t number, uint32_t attempt, bool ok, int64_t now);
 /* It is known to be over, and nobody knows how it ended. */
 void engine_dead(struct engine *e, uint32_t number, uint32_t attempt, int64_t now);
+/* The service stood still for so long, and heard nobody: leases are of its uptime. */
+void engine_stood_still(struct engine *e, int64_t ms);
 /* Leases, budgets, writes that are to be tried again. */
 void engine_tick(struct engine *e, int64_t now);
 

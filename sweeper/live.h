@@ -23,6 +23,7 @@ enum {
   LIVE_SWEEPS_MAX = 10000,
   LIVE_OVER_KEPT = 16, /* sweeps that are over and still in memory, for workers that come late */
   LIVE_TICK_MS = 500,
+  LIVE_STILL_MS = 2000, /* a tick that is so late was held up: the process, or the machine, was stopped */
   LIVE_WAITING_MAX = 100000,
   LIVE_ASK_LEASE_MS = 86400 * 1000,
   LIVE_PREVIEW_POINTS = 5,
@@ -85,6 +86,7 @@ struct live_course {
   /* the job, when there is one */
   bool in_schedule;
   uint32_t adopted;  /* the attempt that an earlier service has started: it is not started again, whatever becomes of it; 0: none */
+  bool unwatched;    /* it could not be watched yet */
   uint8_t finishers; /* companions of the attempt that were to bring home what one that died had left */
   bool held, has_priority;
   int64_t queue_priority, queue_since; /* queue_since: microseconds; 0: when it was created */
@@ -239,6 +241,7 @@ struct sweeps {
   struct list sweeps; /* oldest first */
   struct list damaged;
   struct list resting; /* jobs of those */
+  int64_t inherit_at;  /* when what an earlier service left is looked for again */
   struct map by_id;
   struct id_map by_run;
   struct schedule *schedule;
@@ -266,6 +269,8 @@ struct sweeps {
   void (*jobs_ended)(void *ctx);
   void *jobs_ended_ctx;
   int64_t end_until;
+  bool end_killed;                     /* those that had not ended by then */
+  int64_t ticked;                      /* 0: not yet */
   int64_t collected;                   /* when snapshots were last collected */
   struct importance_cache *importance; /* NULL: none yet */
 };

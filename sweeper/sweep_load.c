@@ -146,8 +146,6 @@ static void end_loading(struct sweeps_loading *loading, const struct err *err) {
       sweeps_unlist(LIST_ENTRY(s->sweeps.first, struct live_sweep, node));
     damaged_forget_all(s);
   } else {
-    if (s->damaged.count) /* first: slots are given to those that have noted none */
-      resting_find(s);
     LIST_EACH(&s->sweeps, node)
     adopt_jobs(LIST_ENTRY(node, struct live_sweep, node));
     loop_timer_start(s->tick, LIVE_TICK_MS);
@@ -158,8 +156,13 @@ static void end_loading(struct sweeps_loading *loading, const struct err *err) {
   mem_free(loading);
 }
 
+/* Jobs of damaged sweeps first: those of the others are given the slots that are left where they have noted none. */
 static void on_caught_up(void *ctx, const struct err *err) {
-  end_loading(ctx, err);
+  struct sweeps_loading *loading = ctx;
+  struct err unseen;
+  if (!err && !jobs_inherit(loading->all, &unseen))
+    err = &unseen;
+  end_loading(loading, err);
 }
 
 /* Only now may anything come of it: while it was read it was in no list. */
@@ -587,17 +590,31 @@ static void on_known(void *ctx, const struct pg_reply *reply) {
   }
 }
 
+struct living {
+  size_t count;
+  struct id runs[LIVING_MAX];
+};
+
+static void note_living(void *ctx, const struct exec_attempt *found) {
+  struct living *living = ctx;
+  if (found->holder == EXEC_LIVES && living->count < LIVING_MAX)
+    living->runs[living->count++] = found->run;
+}
+
 static void look_for_strangers(struct sweeps_loading *loading) {
-  static struct exec_attempt living[LIVING_MAX];
+  struct living living = {.count = 0};
   struct err err;
-  size_t count = exec_local_living(loading->all->executor, living, LIVING_MAX);
+  if (!exec_local_each(loading->all->executor, note_living, &living, &err)) {
+    end_loading(loading, &err);
+    return;
+  }
   AUTO_PG_ARGS struct pg_args args;
   pg_args_init(&args, STMT_RUNS_KNOWN);
   pg_begin_array(&args);
-  for (size_t i = 0; i < count; i++)
-    pg_put_uuid(&args, living[i].run);
+  for (size_t i = 0; i < living.count; i++)
+    pg_put_uuid(&args, living.runs[i]);
   pg_end_array(&args);
-  if (!count)
+  if (!living.count)
     load_sweeps(loading);
   else if (!pg_run(loading->all->conf.pg, &args, 0, on_known, loading, &err))
     end_loading(loading, &err);

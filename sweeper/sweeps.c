@@ -342,14 +342,27 @@ static void tell_jobs_ended(struct sweeps *s) {
     done(s->jobs_ended_ctx);
 }
 
+/* Who does not listen, being stopped itself perhaps, is ended without being asked, once; what it leaves is looked after as ever. */
+static bool end_harder(struct sweeps *s) {
+  size_t count = s->ready && !s->stopping && !s->end_killed ? exec_local_kill_running(s->executor) : 0;
+  s->end_killed = true;
+  if (!count)
+    return false;
+  log_warn("sweep", NULL, "%zu jobs have not ended in their time: they are killed", count);
+  s->end_until = live_now(s) + LIVE_END_ROOM_MS;
+  return true;
+}
+
 /* Their ends are stored by the same transactions that free their slots. */
 static void look_for_ended(struct sweeps *s) {
   if (!s->jobs_ended)
     return;
-  bool late = live_now(s) >= s->end_until;
+  bool over = jobs_are_over(s), late = !over && live_now(s) >= s->end_until;
+  if (late && end_harder(s))
+    return;
   if (late)
     log_warn("sweep", NULL, "some jobs have not ended in their time; they are left to the next start");
-  if (late || jobs_are_over(s))
+  if (late || over)
     tell_jobs_ended(s);
 }
 
@@ -370,9 +383,13 @@ static void on_tick(void *ctx) {
   look_for_ended(s);
   if (!s->ready || s->stopping)
     return;
+  int64_t now = live_now(s), still = s->ticked ? now - s->ticked - LIVE_TICK_MS : 0;
+  s->ticked = now;
   LIST_EACH(&s->sweeps, node) {
     struct live_sweep *live = LIST_ENTRY(node, struct live_sweep, node);
-    engine_tick(live->engine, live_now(s));
+    if (still >= LIVE_STILL_MS)
+      engine_stood_still(live->engine, still);
+    engine_tick(live->engine, now);
     live->refresh = true;
     live->in_vain.is = live->barren = false;
   }

@@ -8,7 +8,6 @@ enum {
   SAMPLE_LIMIT_MS = 1000, /* how often limits are looked at when there are any */
   GROWTH_POLL_MS = 50,    /* where the kernel does not tell of writes */
   SPOOL_LOOK_MS = 100,    /* how soon after a write the bound is looked at */
-  SILENT_MS = 2000,       /* a service that has not taken a piece by then is not waited for when the spool is full */
 };
 
 /* ---- the terminal, for a command that wants one ---- */
@@ -81,21 +80,13 @@ static void thaw(struct companion *c) {
   c->frozen = false;
 }
 
-/* What is on its way stays, unless nobody takes it. */
-static void cut_spools(struct companion *c) {
-  if (c->phase == PHASE_RUNNING && uplink_waits_ms(c->uplink) > SILENT_MS)
-    uplink_abort(c->uplink);
-  for (size_t i = 0; i < ARRAY_LEN(c->streams) && !uplink_is_busy(c->uplink); i++)
-    spool_cut(&c->streams[i], c->job.spool_max / 2);
-}
-
 static void keep_spool_bounded(struct companion *c) {
-  int64_t waiting = spools_waiting(c);
+  int64_t waiting = spools_waiting(c), idle = spool_idle(&c->streams[0]) + spool_idle(&c->streams[1]);
   if (c->job.spool_max <= 0)
     return;
   if (c->job.spool_policy == SPOOL_CUT) {
-    if (waiting > c->job.spool_max)
-      cut_spools(c);
+    for (size_t i = 0; i < ARRAY_LEN(c->streams) && idle > c->job.spool_max; i++)
+      spool_cut(&c->streams[i], c->job.spool_max / 2);
   } else if (!c->frozen && waiting > c->job.spool_max && c->phase == PHASE_RUNNING) {
     say("output waits: the job is frozen");
     c->frozen = true;
@@ -110,7 +101,7 @@ void attempt_advance(struct companion *c) {
     event_del(c->ladder);
     drain_tty(c);
     attempt_enter(c, c->fenced ? PHASE_DONE : PHASE_DRAIN);
-    if (c->phase == PHASE_DRAIN && !c->ended_before.n)
+    if (c->phase == PHASE_DRAIN)
       ending_note(c);
   }
   for (size_t i = 0; i < ARRAY_LEN(c->streams); i++) /* after the end was seen: nothing is printed that is not noted */

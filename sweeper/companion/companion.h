@@ -46,6 +46,7 @@ struct companion {
   enum phase phase;
   bool fenced, heartbeat_due, frozen;
   bool command_ended;
+  bool has_note;
   struct buf ended_before; /* the note of an earlier companion; empty: there was none */
   int wait_status;         /* of the command */
   const char *end_reason;  /* why we ended it: "stop", "time_limit", "memory_limit", "fenced", "signal"; NULL: it ended by itself */
@@ -100,7 +101,8 @@ MUST_CHECK bool ending_make(struct companion *c, struct err *err);
 /* Only while it runs: TERM, `grace_ms`, KILL until nothing is left. */
 void ending_start(struct companion *c, const char *reason, int64_t grace_ms);
 bool ending_is_over(const struct companion *c);
-/* Notes how it ended, before anything else is done: whoever dies on the way is not the only one who knows. */
+/* Notes how it ended, before anything else is done: whoever dies on the way is not the only one who knows. Where that fails, of a full disk
+ * say, it may be tried again. */
 void ending_note(struct companion *c);
 /* What the note says. */
 void ending_put(const struct companion *c, struct buf *text);

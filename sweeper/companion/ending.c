@@ -65,9 +65,22 @@ static void on_child(evutil_socket_t signal_number UNUSED, short what UNUSED, vo
   attempt_advance(c);
 }
 
+/* What is noted can wait for another companion; what is not has only us. */
+static void leave(struct companion *c) {
+  struct err err;
+  say("told to go: what is left is for another companion to bring home");
+  if (exit_file_sync(c->job.dir, &err))
+    attempt_enter(c, PHASE_DONE);
+  else
+    say("%s", err.text);
+}
+
 static void on_term(evutil_socket_t signal_number UNUSED, short what UNUSED, void *ctx) {
   struct companion *c = ctx;
-  ending_start(c, "signal", c->job.stop_grace_ms);
+  if (c->phase < PHASE_DRAIN)
+    ending_start(c, "signal", c->job.stop_grace_ms);
+  else if (c->phase != PHASE_DONE)
+    leave(c);
   attempt_advance(c);
 }
 
@@ -110,6 +123,8 @@ void ending_put(const struct companion *c, struct buf *text) {
 void ending_note(struct companion *c) {
   AUTO_BUF struct buf text = BUF_INIT(8192);
   struct err err;
+  if (c->has_note || c->ended_before.n)
+    return;
   ending_put(c, &text);
   for (size_t i = 0; i < ARRAY_LEN(c->streams); i++) { /* before the note, which calls for another companion should we die */
     spool_note(&c->streams[i], now_ms());
@@ -118,7 +133,8 @@ void ending_note(struct companion *c) {
   }
   if (attempt_has_artifacts(c))
     buf_puts(&text, "artifacts_failed the companion died before all of the files were stored\n");
-  if (!exit_file_write(c->job.dir, buf_str(&text), &err))
+  c->has_note = exit_file_write(c->job.dir, buf_str(&text), &err);
+  if (!c->has_note)
     say("%s", err.text);
 }
 

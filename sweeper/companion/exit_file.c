@@ -83,3 +83,10 @@ bool exit_file_sync(const char *dir, struct err *err) {
   }
   return true;
 }
+
+bool exit_file_told(const char *dir, struct err *err) {
+  char path[PATH_SIZE];
+  snprintf(path, sizeof path, "%s/told", dir);
+  AUTO_FD int fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+  return fd >= 0 || err_errno(err, errno, "cannot write %s", path);
+}

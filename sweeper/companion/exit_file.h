@@ -23,6 +23,9 @@ void exit_story_put(const struct exit_story *story, struct buf *out);
 /* What an earlier companion of the attempt left, but for what became of the artifacts. False: it left none. */
 bool exit_file_read(const char *dir, struct buf *out, int64_t *ret_begun_ms, int64_t *ret_ended_ms);
 MUST_CHECK bool exit_file_write(const char *dir, struct str text, struct err *err);
+/* Fails also when there is none. */
 MUST_CHECK bool exit_file_sync(const char *dir, struct err *err);
+/* The service has stored it: whoever finds the directory may remove it. */
+MUST_CHECK bool exit_file_told(const char *dir, struct err *err);
 
 #endif

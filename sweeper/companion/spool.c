@@ -40,7 +40,11 @@ int64_t spool_written_ms(const struct spool *spool) {
 }
 
 int64_t spool_waiting(const struct spool *spool) {
-  return MAX_OF(spool_size(spool) - spool->sent, (int64_t)0);
+  return MAX_OF(spool_size(spool) - spool->sent - spool->gap, (int64_t)0);
+}
+
+int64_t spool_idle(const struct spool *spool) {
+  return MAX_OF(spool_waiting(spool) - spool->kept, (int64_t)0);
 }
 
 void spool_note(struct spool *spool, int64_t now_ms) {
@@ -48,7 +52,8 @@ void spool_note(struct spool *spool, int64_t now_ms) {
 }
 
 size_t spool_piece(const struct spool *spool, int64_t *ret_seen_ms) {
-  return (size_t)MIN_OF(marks_next(&spool->marks, spool->sent, ret_seen_ms), (int64_t)SPOOL_PIECE_MAX);
+  int64_t n = MIN_OF(marks_next(&spool->marks, spool->sent, ret_seen_ms), (int64_t)SPOOL_PIECE_MAX);
+  return (size_t)(spool->gap ? MIN_OF(n, spool->kept) : n);
 }
 
 static void times_path(const struct spool *spool, const char *dir, char out[PATH_SIZE]) {
@@ -70,10 +75,27 @@ bool spool_keep_times(const struct spool *spool, const char *dir, int64_t now_ms
   return fd >= 0 ? fd_write_all(fd, text.p, text.n, err) : err_errno(err, errno, "cannot write %s", path);
 }
 
+static void punch(const struct spool *spool, int64_t from, int64_t to) {
+  from = (from + BLOCK - 1) / BLOCK * BLOCK;
+  to = to / BLOCK * BLOCK;
+  if (from < to)
+    fallocate(spool->read_fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, from, to - from);
+}
+
 /* Punching small holes for every piece would cost more than it frees. */
-static void punch(const struct spool *spool, int64_t before, int64_t after) {
+static void punch_in_steps(const struct spool *spool, int64_t before, int64_t after) {
   if (after / PUNCH_STEP > before / PUNCH_STEP)
-    fallocate(spool->read_fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 0, after / BLOCK * BLOCK);
+    punch(spool, 0, after);
+}
+
+/* What was given up behind the first bytes that were not. */
+static void find_gap(struct spool *spool) {
+  int64_t size = spool_size(spool), hole = lseek(spool->read_fd, spool->sent, SEEK_HOLE);
+  if (hole <= spool->sent || hole >= size)
+    return;
+  int64_t data = lseek(spool->read_fd, hole, SEEK_DATA);
+  spool->kept = hole - spool->sent;
+  spool->gap = (data > hole ? data : size) - hole;
 }
 
 void spool_resume(struct spool *spool, const char *dir, int64_t now_ms, int64_t wall_ms) {
@@ -83,24 +105,47 @@ void spool_resume(struct spool *spool, const char *dir, int64_t now_ms, int64_t 
   off_t data = lseek(spool->read_fd, 0, SEEK_DATA);
   if (data > 0)
     spool->sent = spool->skipped = data;
+  find_gap(spool);
   times_path(spool, dir, path);
   if (file_read(path, &text, &none))
     marks_read(&spool->marks, buf_str(&text), wall_ms - now_ms, now_ms);
 }
 
+void spool_sending(struct spool *spool, size_t n) {
+  spool->kept = MAX_OF(spool->kept, (int64_t)n);
+}
+
+/* What was on its way is there: the gap comes next, and is told. Of one that goes nothing may stay before it, or whoever comes after us
+ * would take what is left for the first bytes that were not taken. */
+static void close_gap(struct spool *spool) {
+  spool->sent += spool->gap;
+  spool->skipped += spool->gap;
+  spool->gap = 0;
+  punch(spool, 0, spool->sent);
+}
+
 void spool_taken(struct spool *spool, int64_t offset) {
-  if (offset <= spool->sent || offset > spool_size(spool))
+  int64_t end = spool->gap ? spool->sent + spool->kept : spool_size(spool), before = spool->sent;
+  offset = MIN_OF(offset, end);
+  if (offset < before && spool->skipped)
     return;
-  punch(spool, spool->sent, offset);
+  if (offset != before)
+    spool->kept = MAX_OF(spool->kept - (offset - before), (int64_t)0);
   spool->sent = offset;
-  spool->skipped = 0;
+  if (offset > before) {
+    punch_in_steps(spool, before, offset);
+    spool->skipped = 0;
+  }
+  if (spool->gap && !spool->kept)
+    close_gap(spool);
 }
 
 void spool_cut(struct spool *spool, int64_t keep) {
-  int64_t drop = spool_waiting(spool) - keep;
+  int64_t from = spool->sent + spool->kept + spool->gap, drop = spool_idle(spool) - keep;
   if (drop <= 0)
     return;
-  punch(spool, spool->sent, spool->sent + drop);
-  spool->sent += drop;
-  spool->skipped += drop;
+  punch(spool, from, from + drop);
+  spool->gap += drop;
+  if (!spool->kept)
+    close_gap(spool);
 }

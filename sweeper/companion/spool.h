@@ -12,8 +12,10 @@ struct spool {
   const char *name; /* "stdout" or "stderr" */
   int write_fd;     /* O_APPEND, the command's */
   int read_fd;
-  int64_t sent;    /* everything before was taken by the service */
+  int64_t sent;    /* everything before was taken by the service, or given up */
   int64_t skipped; /* bytes just before `sent` that were given up; told with the next piece */
+  int64_t kept;    /* bytes from `sent` on that may be on their way: they stay until they are taken */
+  int64_t gap;     /* bytes behind those that were given up */
   struct marks marks;
   struct mark mark_room[SPOOL_MARKS];
 };
@@ -31,13 +33,17 @@ int64_t spool_size(const struct spool *spool);
 int64_t spool_written_ms(const struct spool *spool);
 /* Bytes not sent yet. */
 int64_t spool_waiting(const struct spool *spool);
+/* Those of them that are not on their way. */
+int64_t spool_idle(const struct spool *spool);
 /* What has come since the last call was seen now. */
 void spool_note(struct spool *spool, int64_t now_ms);
 /* The length of the next piece, which begins at `sent` in `read_fd`, and when it was seen; 0 when there is none. */
 size_t spool_piece(const struct spool *spool, int64_t *ret_seen_ms);
-/* The service has everything before `offset`. */
+/* So many bytes are on their way now. */
+void spool_sending(struct spool *spool, size_t n);
+/* The service has everything before `offset`; if that is less than we believed, what is still there is sent again. */
 void spool_taken(struct spool *spool, int64_t offset);
-/* Gives up the oldest bytes until at most `keep` wait. */
+/* Gives up the oldest bytes that are not on their way until at most `keep` of such wait. */
 void spool_cut(struct spool *spool, int64_t keep);
 
 #endif

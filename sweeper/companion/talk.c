@@ -73,18 +73,18 @@ static void on_output_taken(void *ctx, int status, struct str body) {
   int64_t next;
   /* The stream it was stands in the path. */
   struct spool *spool = strstr(c->path, "stream=stderr") ? &c->streams[1] : &c->streams[0];
-  if (answered(c, status) && str_to_i64(str_trim(body), &next)) {
-    if (next > spool->sent)
-      spool_taken(spool, next);
-    else if (next < spool->sent && !spool->skipped)
-      spool->sent = next; /* the service knows less than we believed: send again what is still there */
-  }
+  if (answered(c, status) && str_to_i64(str_trim(body), &next) && next >= 0)
+    spool_taken(spool, next);
   attempt_advance(c);
 }
 
 static void on_exit_told(void *ctx, int status, struct str body UNUSED) {
   struct companion *c = ctx;
-  if (answered(c, status))
+  struct err err;
+  bool is_taken = answered(c, status);
+  if ((is_taken || c->fenced) && !exit_file_told(c->job.dir, &err)) /* fenced: it was stored, and its answer lost */
+    say("%s", err.text);
+  if (is_taken)
     attempt_enter(c, PHASE_DONE);
   attempt_advance(c);
 }
@@ -126,6 +126,7 @@ static bool send_output(struct companion *c) {
                                 .length = (int64_t)n,
                                 .timeout_s = REQUEST_TIMEOUT_S};
     hear_growth(false);
+    spool_sending(spool, n);
     uplink_send_file(c->uplink, &piece, on_output_taken, c);
     return true;
   }
@@ -237,6 +238,8 @@ static void on_retry(evutil_socket_t fd UNUSED, short what UNUSED, void *ctx) {
   struct companion *c = ctx;
   if (is_forgotten(c))
     attempt_enter(c, PHASE_DONE);
+  else if (c->phase >= PHASE_DRAIN)
+    ending_note(c);
   attempt_advance(c);
 }
 

@@ -7,7 +7,6 @@
 #include <sys/socket.h>
 #include <sys/un.h>
 
-#include "base/clock.h"
 #include "base/file.h"
 #include "base/mem.h"
 
@@ -19,7 +18,6 @@ struct uplink {
   struct bufferevent *bev; /* NULL: not connected */
   struct event *timer;     /* deadline of the request; also tells what failed before a connection was there */
   bool busy;
-  int64_t asked_ms;
   uplink_done_fn *done;
   void *ctx;
 };
@@ -138,14 +136,6 @@ bool uplink_is_busy(const struct uplink *uplink) {
   return uplink->busy;
 }
 
-int64_t uplink_waits_ms(const struct uplink *uplink) {
-  return uplink->busy ? clock_mono_ms(&clock_system) - uplink->asked_ms : 0;
-}
-
-void uplink_abort(struct uplink *uplink) {
-  fail(uplink);
-}
-
 /* "unix:/path" or "http://127.0.0.1:7070" (an address, no name: a companion on this machine needs no more). */
 static socklen_t parse_address(struct str text, struct sockaddr_storage *out) {
   memset(out, 0, sizeof *out);
@@ -197,7 +187,6 @@ static struct evbuffer *begin(struct uplink *uplink, const char *method, const c
                               int timeout_s, uplink_done_fn *done, void *ctx) {
   struct timeval deadline = {timeout_s, 0}, at_once = {0, 0};
   uplink->busy = true;
-  uplink->asked_ms = clock_mono_ms(&clock_system);
   uplink->done = done;
   uplink->ctx = ctx;
   if (!uplink->bev && !connect_somewhere(uplink)) {

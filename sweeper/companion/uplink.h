@@ -24,10 +24,6 @@ struct uplink_config {
 MUST_CHECK struct uplink *uplink_new(struct event_base *base, const struct uplink_config *config);
 void uplink_free(struct uplink *uplink); /* calls nobody; accepts NULL */
 bool uplink_is_busy(const struct uplink *uplink);
-/* How long the request has been on its way; 0: not busy. */
-int64_t uplink_waits_ms(const struct uplink *uplink);
-/* The request fails now: `done` is called from here. Only while busy. */
-void uplink_abort(struct uplink *uplink);
 /* Not while busy. The bytes are copied. `done` comes exactly once, later. */
 void uplink_send(struct uplink *uplink, const char *method, const char *path, struct str body, int timeout_s, uplink_done_fn *done,
                  void *ctx);

@@ -144,16 +144,21 @@ static void on_pid_ready(void *ctx, int fd UNUSED, unsigned ready UNUSED) {
 
 /* ---- watching ---- */
 
-/* What the lock of an attempt says. COMING: not now who holds it. */
-enum holder { HOLDER_NEVER, HOLDER_COMING, HOLDER_LIVES, HOLDER_DEAD };
-
-bool exec_local_job_is_over(const struct exec_local *executor, struct id run, int32_t number) {
+static bool has_file(const struct exec_local *executor, struct id run, int32_t number, const char *name) {
   AUTO_BUF struct buf path = BUF_INIT(PATH_SIZE);
-  exec_local_path(executor, run, number, "exit", &path);
+  exec_local_path(executor, run, number, name, &path);
   return !path.fail && access(buf_text(&path), F_OK) == 0;
 }
 
-static enum holder look_at_lock(const struct exec_local *executor, struct id run, int32_t number, pid_t *ret_pid) {
+bool exec_local_job_is_over(const struct exec_local *executor, struct id run, int32_t number) {
+  return has_file(executor, run, number, "exit");
+}
+
+bool exec_local_is_told(const struct exec_local *executor, struct id run, int32_t number) {
+  return has_file(executor, run, number, "told");
+}
+
+static enum exec_holder look_at_lock(const struct exec_local *executor, struct id run, int32_t number, pid_t *ret_pid) {
   AUTO_BUF struct buf path = BUF_INIT(PATH_SIZE);
   char text[32];
   int64_t pid;
@@ -161,20 +166,20 @@ static enum holder look_at_lock(const struct exec_local *executor, struct id run
   exec_local_path(executor, run, number, "companion.lock", &path);
   AUTO_FD int fd = open(buf_text(&path), O_RDWR | O_CLOEXEC | O_NOFOLLOW);
   if (fd < 0)
-    return errno == EMFILE || errno == ENFILE || errno == ENOMEM ? HOLDER_COMING : HOLDER_NEVER;
+    return errno == EMFILE || errno == ENFILE || errno == ENOMEM ? EXEC_COMING : EXEC_NEVER;
   bool free = flock(fd, LOCK_EX | LOCK_NB) == 0; /* before its id is read: one that is dead cannot write it any more */
   ssize_t n = pread(fd, text, sizeof text, 0);
   bool said = n > 0 && str_to_i64(str_trim(str_n(text, (size_t)n)), &pid) && pid > 1;
   if (said)
     *ret_pid = (pid_t)pid;
   if (free && !said && exec_local_job_is_over(executor, run, number)) /* of one that was to bring home what was left */
-    return HOLDER_DEAD;
-  return free ? said ? HOLDER_DEAD : HOLDER_NEVER : said ? HOLDER_LIVES : HOLDER_COMING;
+    return EXEC_DEAD;
+  return free ? said ? EXEC_DEAD : EXEC_NEVER : said ? EXEC_LIVES : EXEC_COMING;
 }
 
 bool exec_local_was_started(const struct exec_local *executor, struct id run, int32_t attempt) {
   pid_t pid;
-  return look_at_lock(executor, run, attempt, &pid) != HOLDER_NEVER;
+  return look_at_lock(executor, run, attempt, &pid) != EXEC_NEVER;
 }
 
 static bool watch_pid(struct attempt *attempt, pid_t pid, struct err *err) {
@@ -184,7 +189,7 @@ static bool watch_pid(struct attempt *attempt, pid_t pid, struct err *err) {
   if (attempt->pid_fd < 0 && errno != ESRCH)
     return err_errno(err, errno, "cannot watch process %d", (int)pid);
   pid_t ignored;
-  if (!attempt->is_child && look_at_lock(attempt->executor, attempt->run, attempt->number, &ignored) == HOLDER_DEAD)
+  if (!attempt->is_child && look_at_lock(attempt->executor, attempt->run, attempt->number, &ignored) == EXEC_DEAD)
     fd_close(&attempt->pid_fd); /* it died before it was opened: by now the id may be somebody else's */
   if (attempt->pid_fd < 0) {
     loop_defer(attempt->executor->loop, &attempt->gone, gone, attempt);
@@ -199,13 +204,13 @@ static bool watch_pid(struct attempt *attempt, pid_t pid, struct err *err) {
 static bool watch_holder(struct attempt *attempt, struct err *err) {
   pid_t pid;
   switch (look_at_lock(attempt->executor, attempt->run, attempt->number, &pid)) {
-  case HOLDER_LIVES:
+  case EXEC_LIVES:
     return watch_pid(attempt, pid, err);
-  case HOLDER_COMING:
+  case EXEC_COMING:
     loop_timer_start(attempt->coming, COMING_MS);
     return true;
-  case HOLDER_DEAD:
-  case HOLDER_NEVER:
+  case EXEC_DEAD:
+  case EXEC_NEVER:
     break;
   }
   loop_defer(attempt->executor->loop, &attempt->gone, gone, attempt);
@@ -241,38 +246,47 @@ static void attempt_drop(struct attempt *attempt) {
   attempt_free(attempt);
 }
 
-/* Its attempt that has a companion that lives; 0: none. */
-static int32_t living_attempt(const struct exec_local *executor, const char *jobs, struct id run) {
-  char path[PATH_SIZE], id[ID_HEX_LEN + 1];
-  int64_t number;
-  pid_t pid;
-  int32_t found = 0;
-  id_format(run, id);
-  snprintf(path, sizeof path, "%s/%s", jobs, id);
-  DIR *dir = opendir(path);
-  if (!dir)
-    return 0;
-  for (struct dirent *entry; !found && (entry = readdir(dir));)
-    if (str_to_i64(str_of(entry->d_name), &number) && number > 0 && number <= INT32_MAX &&
-        look_at_lock(executor, run, (int32_t)number, &pid) == HOLDER_LIVES)
-      found = (int32_t)number;
-  closedir(dir);
-  return found;
+/* ---- what lies here ---- */
+
+/* A directory that is not there has nothing in it. */
+static bool open_dir(const char *path, DIR **ret, struct err *err) {
+  *ret = opendir(path);
+  return *ret || errno == ENOENT || errno == ENOTDIR || err_errno(err, errno, "cannot read %s", path);
 }
 
-size_t exec_local_living(const struct exec_local *executor, struct exec_attempt *out, size_t max) {
-  char jobs[PATH_SIZE];
-  struct exec_attempt attempt;
-  size_t count = 0;
+static bool each_of_run(const struct exec_local *executor, const char *dir_path, struct id run, exec_found_fn *fn, void *ctx,
+                        struct err *err) {
+  DIR *dir;
+  int64_t number;
+  pid_t pid;
+  if (!open_dir(dir_path, &dir, err))
+    return false;
+  for (struct dirent *entry; dir && (entry = readdir(dir));) {
+    if (!str_to_i64(str_of(entry->d_name), &number) || number <= 0 || number > INT32_MAX)
+      continue;
+    const struct exec_attempt found = {run, (int32_t)number, look_at_lock(executor, run, (int32_t)number, &pid)};
+    fn(ctx, &found);
+  }
+  if (dir)
+    closedir(dir);
+  return true;
+}
+
+bool exec_local_each(const struct exec_local *executor, exec_found_fn *fn, void *ctx, struct err *err) {
+  char jobs[PATH_SIZE], run_path[PATH_SIZE + 256];
+  struct id run;
+  DIR *dir;
+  bool ok = true;
   snprintf(jobs, sizeof jobs, "%s/jobs", executor->conf.data_dir);
-  DIR *dir = opendir(jobs);
-  if (!dir)
-    return 0;
-  for (struct dirent *entry; count < max && (entry = readdir(dir));)
-    if (id_parse(str_of(entry->d_name), &attempt.run) && (attempt.number = living_attempt(executor, jobs, attempt.run)))
-      out[count++] = attempt;
-  closedir(dir);
-  return count;
+  if (!open_dir(jobs, &dir, err))
+    return false;
+  for (struct dirent *entry; ok && dir && (entry = readdir(dir));) {
+    snprintf(run_path, sizeof run_path, "%s/%s", jobs, entry->d_name);
+    ok = !id_parse(str_of(entry->d_name), &run) || each_of_run(executor, run_path, run, fn, ctx, err);
+  }
+  if (dir)
+    closedir(dir);
+  return ok;
 }
 
 bool exec_local_job(const struct exec_local *executor, struct id run, int32_t attempt, struct arena *arena, struct job_file *ret,
@@ -284,11 +298,9 @@ bool exec_local_job(const struct exec_local *executor, struct id run, int32_t at
   return ok;
 }
 
-void exec_local_leave(struct exec_local *executor, struct id run, int32_t number) {
+bool exec_local_watches(const struct exec_local *executor, struct id run, int32_t number) {
   char key[KEY_BYTES];
-  struct attempt *attempt = map_get(&executor->attempts, attempt_key(run, number, key));
-  if (attempt)
-    attempt_drop(attempt);
+  return map_get(&executor->attempts, attempt_key(run, number, key)) != NULL;
 }
 
 bool exec_local_adopt(struct exec_local *executor, struct id run, int32_t number, struct err *err) {
@@ -299,11 +311,27 @@ bool exec_local_adopt(struct exec_local *executor, struct id run, int32_t number
   return true;
 }
 
+static bool send_signal(const struct attempt *attempt, int signal_number) {
+  return attempt->pid_fd >= 0 && syscall(SYS_pidfd_send_signal, attempt->pid_fd, signal_number, NULL, 0) == 0;
+}
+
 void exec_local_signal(struct exec_local *executor, struct id run, int32_t number, int signal_number) {
   char key[KEY_BYTES];
   const struct attempt *attempt = map_get(&executor->attempts, attempt_key(run, number, key));
-  if (attempt && attempt->pid_fd >= 0)
-    syscall(SYS_pidfd_send_signal, attempt->pid_fd, signal_number, NULL, 0);
+  if (attempt)
+    send_signal(attempt, signal_number);
+}
+
+size_t exec_local_kill_running(struct exec_local *executor) {
+  size_t cursor = 0, count = 0;
+  struct str key;
+  void *value;
+  while (map_next(&executor->attempts, &cursor, &key, &value)) {
+    const struct attempt *attempt = value;
+    if (!exec_local_job_is_over(executor, attempt->run, attempt->number) && send_signal(attempt, SIGKILL))
+      count++;
+  }
+  return count;
 }
 
 /* ---- the directory ---- */
@@ -354,10 +382,12 @@ bool exec_local_make(const struct exec_local *executor, struct id run, int32_t a
          make_attempt(buf_text(&dir), err) && make_work(buf_text(&work), tree, err) && dir_make(buf_text(&checkpoint), 0700, err);
 }
 
-/* And the run's directory, when this was the last thing in it. */
+/* And the run's directory, when this was the last thing in it. What takes long goes first: should we die on the way, what is beside it
+ * still tells that all of it may go. */
 static bool remove_attempt(const char *path, struct err *err) {
-  char run[PATH_SIZE];
-  if (!tree_remove(path, err))
+  char run[PATH_SIZE], work[PATH_SIZE + 8];
+  snprintf(work, sizeof work, "%s/work", path);
+  if (!tree_remove(work, err) || !tree_remove(path, err))
     return false;
   snprintf(run, sizeof run, "%.*s", (int)(strrchr(path, '/') - path), path);
   rmdir(run);

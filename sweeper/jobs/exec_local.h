@@ -3,8 +3,8 @@
  *
  * An attempt has a directory of its own, DIR/jobs/<run id>/<attempt>: job (what to run), params.json and params.yaml, stdout and stderr
  * (the spool), stdout.seen and stderr.seen (when what waited at
- * the end was printed), exit (how it ended), companion.lock, companion.log, work (where the command runs). DIR/jobs/<run id>/checkpoint is
- * kept across attempts.
+ * the end was printed), exit (how it ended), told (that end is stored), companion.lock, companion.log, work (where the command runs).
+ * DIR/jobs/<run id>/checkpoint is kept across attempts.
  *
  * companion.lock is locked by us before there is a companion, which inherits the lock and writes its process id before it starts the
  * command. So whoever looks later knows: locked is alive, free with an id is dead, free without one has never run anything, and may be
@@ -66,23 +66,36 @@ MUST_CHECK bool exec_local_note_lost(const struct exec_local *executor, struct i
 bool exec_local_was_started(const struct exec_local *executor, struct id run, int32_t attempt);
 /* An attempt that an earlier service started: watched again, or told gone, later, when it is. */
 MUST_CHECK bool exec_local_adopt(struct exec_local *executor, struct id run, int32_t attempt, struct err *err);
+/* Who holds the lock of an attempt. */
+enum exec_holder {
+  EXEC_NEVER,  /* no companion has ever run */
+  EXEC_COMING, /* one is just starting, or nobody could look now */
+  EXEC_LIVES,
+  EXEC_DEAD,
+};
 struct exec_attempt {
   struct id run;
   int32_t number;
+  enum exec_holder holder;
 };
-/* Attempts of this directory that have a companion that lives, whoever started it: at most `max` of them. */
-size_t exec_local_living(const struct exec_local *executor, struct exec_attempt *out, size_t max);
+typedef void exec_found_fn(void *ctx, const struct exec_attempt *attempt);
+/* Every attempt that has a directory here, whoever started it. False: for want of memory or descriptors not all of them could be seen. */
+MUST_CHECK bool exec_local_each(const struct exec_local *executor, exec_found_fn *fn, void *ctx, struct err *err);
 /* Has its job ended, with everything that it had started? Then its companion may go on, to bring home what is left. */
 bool exec_local_job_is_over(const struct exec_local *executor, struct id run, int32_t attempt);
+/* Has its companion told how it ended, and the service stored it? Then nothing of its directory is needed any more. */
+bool exec_local_is_told(const struct exec_local *executor, struct id run, int32_t attempt);
 /* What the attempt was started with; texts lie in `arena`. */
 MUST_CHECK bool exec_local_job(const struct exec_local *executor, struct id run, int32_t attempt, struct arena *arena, struct job_file *ret,
                                struct err *err);
-/* Its companion is watched no more, and goes on: `on_gone` does not come. */
-void exec_local_leave(struct exec_local *executor, struct id run, int32_t attempt);
+bool exec_local_watches(const struct exec_local *executor, struct id run, int32_t attempt);
 /* Companions that are watched. */
 size_t exec_local_count(const struct exec_local *executor);
-/* Asks the companion to end its job, with TERM, grace and KILL: for a companion that does not listen to the service. */
+/* For a companion that does not listen to the service. SIGTERM: to end its job, with TERM, grace and KILL, or once it has ended, to leave
+ * what is to be brought home to another one. */
 void exec_local_signal(struct exec_local *executor, struct id run, int32_t attempt, int signal_number);
+/* Kills the companions whose jobs have not ended, of all that are watched; then as ever when one is gone. How many. */
+size_t exec_local_kill_running(struct exec_local *executor);
 /* After the attempt is closed: its files, but not a checkpoint; in the background. */
 MUST_CHECK bool exec_local_tidy(struct exec_local *executor, struct id run, int32_t attempt, struct err *err);
 

@@ -412,6 +412,15 @@ void companion_poll_drop(struct live_trial *trial, const void *ctx) {
     trial->course->poll_done = NULL;
 }
 
+/* The companion of an earlier service. */
+static void watch(struct live_trial *trial) {
+  struct err err;
+  bool is_first = !trial->course->unwatched;
+  trial->course->unwatched = !exec_local_adopt(trial->sweep->all->executor, trial->run, (int32_t)trial->course->adopted, &err);
+  if (trial->course->unwatched && is_first)
+    log_error("sweep", NULL, "%s: trial %u cannot be watched yet: %s", trial->sweep->name, trial->number, err.text);
+}
+
 void jobs_tick(struct sweeps *s) {
   LIST_EACH(&s->sweeps, node) {
     struct live_sweep *live = LIST_ENTRY(node, struct live_sweep, node);
@@ -420,8 +429,11 @@ void jobs_tick(struct sweeps *s) {
       struct live_trial *trial = live_trial_at(live, i);
       if (trial && live_course(trial)->poll_done && (s->stopping || trial->course->poll_until <= live_now(s)))
         answer_poll(trial, COMPANION_GO_ON);
+      if (trial && live_course(trial)->unwatched)
+        watch(trial);
     }
   }
+  jobs_inherit_tick(s);
   resting_tick(s);
 }
 
@@ -682,12 +694,16 @@ struct leaving {
   int32_t attempt;
 };
 
+void jobs_tidy(struct exec_local *executor, struct id run, int32_t attempt) {
+  struct err err;
+  if (!exec_local_tidy(executor, run, attempt, &err))
+    log_warn("sweep", NULL, "%s", err.text);
+}
+
 static void on_left(void *ctx, const struct err *err) {
   struct leaving *leaving = ctx;
-  struct err why;
-  /* Of what could not be stored the directory stays until the run is removed. */
-  if (!err && !exec_local_tidy(leaving->executor, leaving->run, leaving->attempt, &why))
-    log_warn("sweep", NULL, "%s", why.text);
+  if (!err) /* of what could not be stored the directory stays until the run is removed */
+    jobs_tidy(leaving->executor, leaving->run, leaving->attempt);
   mem_free(leaving);
 }
 
@@ -709,12 +725,14 @@ static void on_gone(void *ctx, struct id run, int32_t attempt, struct str exit_t
   struct live_trial *trial = sweeps_trial(s, run);
   AUTO_BUF struct buf lost = BUF_INIT(KIB);
   struct err err;
-  bool current = false;
   if (s->stopping || resting_is_gone(s, run, attempt)) /* whoever starts next finds it as it is */
     return;
-  if (trial) {
-    const struct engine_trial *row = engine_trial(trial->sweep->engine, trial->number);
-    current = row->attempt == (uint32_t)attempt && !row->dead;
+  const struct engine_trial *row = trial ? engine_trial(trial->sweep->engine, trial->number) : NULL;
+  bool current = row && row->attempt == (uint32_t)attempt && !row->dead;
+  if (current && row->state == RUN_STARTING && !exec_local_was_started(s->executor, run, attempt)) {
+    err_set(&err, ERR_IO, "its companion could not begin; the service's log tells why");
+    refused(trial, (uint32_t)attempt, &err);
+    return;
   }
   if (current && !exit_text.p && exec_local_note_lost(s->executor, run, attempt, &lost, &err))
     exit_text = buf_str(&lost);
@@ -725,6 +743,8 @@ static void on_gone(void *ctx, struct id run, int32_t attempt, struct str exit_t
     set_reason(trial, lost_reason);
     engine_dead(trial->sweep->engine, trial->number, (uint32_t)attempt, live_now(s));
     sweeps_kick(s);
+  } else if (exec_local_is_told(s->executor, run, attempt)) {
+    jobs_tidy(s->executor, run, attempt);
   } else if (trial) {
     tidy_when_stored(trial, attempt);
   }
@@ -753,9 +773,7 @@ bool jobs_hold(struct sweeps *s, struct live_trial *trial, int32_t attempt, cons
 }
 
 void jobs_adopt(struct live_trial *trial, const struct engine_trial *row) {
-  struct live_sweep *live = trial->sweep;
-  struct sweeps *s = live->all;
-  struct err err;
+  struct sweeps *s = trial->sweep->all;
   if (!holds(trial, row))
     return;
   struct schedule_want want = want_of(trial);
@@ -763,8 +781,7 @@ void jobs_adopt(struct live_trial *trial, const struct engine_trial *row) {
   if (row->state == RUN_STARTING && !exec_local_was_started(s->executor, trial->run, (int32_t)row->attempt))
     return; /* the engine starts it */
   trial->course->adopted = row->attempt;
-  if (!exec_local_adopt(s->executor, trial->run, (int32_t)row->attempt, &err))
-    log_error("sweep", NULL, "%s: trial %u cannot be watched: %s", live->name, trial->number, err.text);
+  watch(trial);
 }
 
 void jobs_forget(struct live_trial *trial) {

@@ -9,6 +9,8 @@
 #include "sweeper/jobs/schedule.h"
 
 struct engine_trial;
+struct exec_attempt;
+struct exec_local;
 struct found_point;
 struct live_sweep;
 struct live_trial;
@@ -38,17 +40,29 @@ int64_t jobs_stop_all(struct sweeps *s);
 /* Does nothing run, and is nothing about to? */
 bool jobs_are_over(const struct sweeps *s);
 void jobs_forget(struct live_trial *trial);
+/* The attempt is closed: its directory is removed, in the background. */
+void jobs_tidy(struct exec_local *executor, struct id run, int32_t attempt);
 /* The directory is there, or could not be made. */
 void jobs_made(struct live_trial *trial, uint32_t attempt, const struct err *failed);
 
+/* inherited.c */
+/* What an earlier service left in the directory, and belongs to no sweep that was taken up: once the sweeps are read, and before their
+ * trials have their slots again. False: for want of memory or descriptors not all of it could be seen. What could not be watched is tried
+ * again later. */
+MUST_CHECK bool jobs_inherit(struct sweeps *s, struct err *err);
+void jobs_inherit_tick(struct sweeps *s);
+
 /* resting.c
  * What runs here for a damaged sweep, or for a launched run that is. It is known by what lies on the disk alone, keeps its slots until it
- * has ended, and is ended when a person says so. What it printed and how it ended stay on the disk until the row is mended. */
-/* Once the sweeps that are not damaged have their jobs. */
-void resting_find(struct sweeps *s);
+ * has ended, and is ended when a person says so. What it printed and how it ended stay on the disk until the row is mended; its companion
+ * waits for that too, unless the service ends with its jobs. */
+/* One that was found; may be repeated. */
+MUST_CHECK bool resting_take(struct sweeps *s, const struct exec_attempt *attempt, struct err *err);
 void resting_tick(struct sweeps *s);
-/* All of them are to end; the longest grace. */
+/* All of them are to end, and their companions to go; the longest grace. */
 int64_t resting_end_all(struct sweeps *s);
+/* The sweep was deleted: nobody will want what its jobs have to tell. */
+void resting_let_go(struct sweeps *s, struct id sweep);
 /* Was it one of them? Its companion is gone, and with it its job. */
 bool resting_is_gone(struct sweeps *s, struct id run, int32_t attempt);
 void resting_forget_all(struct sweeps *s);

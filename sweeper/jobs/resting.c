@@ -12,15 +12,22 @@ struct resting_job {
   struct id sweep;         /* zero: not known */
   int32_t attempt;
   int64_t grace;
-  bool has_slots, is_to_end;
+  bool has_slots;
+  bool is_over;             /* its companion waits, with what it could not tell */
+  bool is_to_end, is_to_go; /* is_to_go: the companion too */
   uint32_t job;
 };
 
+static void free_slots(struct sweeps *s, struct resting_job *job) {
+  if (!job->has_slots)
+    return;
+  job->has_slots = false;
+  schedule_job_remove(s->schedule, job->job);
+  sweeps_tell(s, &(struct sweeps_change){.kind = SWEEPS_QUEUE});
+}
+
 static void forget(struct sweeps *s, struct resting_job *job) {
-  if (job->has_slots) {
-    schedule_job_remove(s->schedule, job->job);
-    sweeps_tell(s, &(struct sweeps_change){.kind = SWEEPS_QUEUE});
-  }
+  free_slots(s, job);
   list_remove(&job->node);
   mem_free(job);
 }
@@ -30,10 +37,12 @@ void resting_forget_all(struct sweeps *s) {
     forget(s, LIST_ENTRY(s->resting.first, struct resting_job, node));
 }
 
-static struct resting_job *find_run(const struct sweeps *s, struct id run) {
-  LIST_EACH(&s->resting, node)
-  if (id_eq(LIST_ENTRY(node, struct resting_job, node)->owner.run, run))
-    return LIST_ENTRY(node, struct resting_job, node);
+static struct resting_job *find(const struct sweeps *s, struct id run, int32_t attempt) {
+  LIST_EACH(&s->resting, node) {
+    struct resting_job *job = LIST_ENTRY(node, struct resting_job, node);
+    if (id_eq(job->owner.run, run) && job->attempt == attempt)
+      return job;
+  }
   return NULL;
 }
 
@@ -57,43 +66,49 @@ static bool add(struct sweeps *s, const struct exec_attempt *attempt, struct err
     return err_no_memory(err);
   if (!exec_local_job(s->executor, attempt->run, attempt->number, &arena, &file, err))
     log_warn("sweep", NULL, "a job of a damaged sweep counts for one slot: %s", err->text);
-  *job =
-      (struct resting_job){.owner = {.run = attempt->run}, .sweep = file.sweep_id, .attempt = attempt->number, .grace = file.stop_grace_ms};
+  *job = (struct resting_job){.owner = {.run = attempt->run},
+                              .sweep = file.sweep_id,
+                              .attempt = attempt->number,
+                              .grace = file.stop_grace_ms,
+                              .is_over = exec_local_job_is_over(s->executor, attempt->run, attempt->number)};
   list_push_back(&s->resting, &job->node);
-  hold(s, job, (unsigned)MIN_OF(MAX_OF(file.slots, (int64_t)1), (int64_t)SCHEDULE_SLOTS_MAX));
-  return exec_local_adopt(s->executor, attempt->run, attempt->number, err);
+  if (!job->is_over)
+    hold(s, job, (unsigned)MIN_OF(MAX_OF(file.slots, (int64_t)1), (int64_t)SCHEDULE_SLOTS_MAX));
+  return true;
 }
 
-/* What lives here and belongs to no sweep that was taken up. */
-void resting_find(struct sweeps *s) {
-  struct err err;
-  struct exec_attempt *living = mem_array(SCHEDULE_SLOTS_MAX, sizeof *living);
-  size_t count = living ? exec_local_living(s->executor, living, SCHEDULE_SLOTS_MAX) : 0;
-  for (size_t i = 0; i < count; i++)
-    if (!sweeps_trial(s, living[i].run) && !exec_local_job_is_over(s->executor, living[i].run, living[i].number) &&
-        !add(s, &living[i], &err))
-      log_warn("sweep", NULL, "a job of a damaged sweep cannot be watched: %s", err.text);
-  mem_free(living);
+bool resting_take(struct sweeps *s, const struct exec_attempt *attempt, struct err *err) {
+  return (find(s, attempt->run, attempt->number) || add(s, attempt, err)) &&
+         exec_local_adopt(s->executor, attempt->run, attempt->number, err);
 }
 
 /* ---- ending ---- */
 
+static void tell(struct sweeps *s, const struct resting_job *job) {
+  if (job->is_to_go || (job->is_to_end && !job->is_over))
+    exec_local_signal(s->executor, job->owner.run, job->attempt, SIGTERM);
+}
+
 static void end_job(struct sweeps *s, struct resting_job *job) {
   job->is_to_end = true;
-  exec_local_signal(s->executor, job->owner.run, job->attempt, SIGTERM);
+  tell(s, job);
+}
+
+static void let_go(struct sweeps *s, struct resting_job *job) {
+  job->is_to_go = true;
+  tell(s, job);
 }
 
 /* A companion that had not said its process id yet is told again. */
 void resting_tick(struct sweeps *s) {
   LIST_EACH(&s->resting, node) {
     struct resting_job *job = LIST_ENTRY(node, struct resting_job, node);
-    if (exec_local_job_is_over(s->executor, job->owner.run, job->attempt)) {
-      exec_local_leave(s->executor, job->owner.run, job->attempt);
-      forget(s, job);
+    if (!job->is_over && exec_local_job_is_over(s->executor, job->owner.run, job->attempt)) {
+      job->is_over = true;
+      free_slots(s, job);
       sweeps_kick(s);
-    } else if (job->is_to_end) {
-      end_job(s, job);
     }
+    tell(s, job);
   }
 }
 
@@ -102,7 +117,7 @@ int64_t resting_end_all(struct sweeps *s) {
   LIST_EACH(&s->resting, node) {
     struct resting_job *job = LIST_ENTRY(node, struct resting_job, node);
     grace = MAX_OF(grace, job->grace);
-    end_job(s, job);
+    let_go(s, job);
   }
   return grace;
 }
@@ -113,16 +128,29 @@ void sweeps_end_resting(struct sweeps *s, struct id sweep) {
     end_job(s, LIST_ENTRY(node, struct resting_job, node));
 }
 
+void resting_let_go(struct sweeps *s, struct id sweep) {
+  LIST_EACH(&s->resting, node) {
+    struct resting_job *job = LIST_ENTRY(node, struct resting_job, node);
+    if (id_eq(job->sweep, sweep))
+      let_go(s, job);
+  }
+}
+
 bool sweeps_end_resting_run(struct sweeps *s, struct id run) {
-  struct resting_job *job = find_run(s, run);
-  if (job)
+  bool found = false;
+  LIST_EACH(&s->resting, node) {
+    struct resting_job *job = LIST_ENTRY(node, struct resting_job, node);
+    if (job->is_over || !id_eq(job->owner.run, run))
+      continue;
+    found = true;
     end_job(s, job);
-  return job;
+  }
+  return found;
 }
 
 bool resting_is_gone(struct sweeps *s, struct id run, int32_t attempt) {
-  struct resting_job *job = find_run(s, run);
-  if (!job || job->attempt != attempt)
+  struct resting_job *job = find(s, run, attempt);
+  if (!job)
     return false;
   forget(s, job);
   sweeps_kick(s);

@@ -19,7 +19,7 @@ class Service:
         self.server = None
         self.hears = threading.Event()  # while it is clear the next piece of output gets no answer
         self.hears.set()
-        self.unanswered = 0
+        self.unanswered, self.dropped = 0, 0  # dropped: answers that nobody waited for any more
         self.up()
 
     def up(self):
@@ -43,7 +43,7 @@ class Service:
                     self.end_headers()
                     self.wfile.write(text.encode())
                 except OSError:
-                    pass
+                    service.dropped += 1
 
             do_GET = do_POST = do
 
@@ -261,6 +261,28 @@ time.sleep(600)
         self.assertEqual(process.wait(60), 0)
         self.assertEqual(sorted(query["path"] for query, _ in self.service.files), ["lines.json", "list.json"])
 
+    def test_a_note_of_the_end_that_could_not_be_written_is_written_later(self):
+        """As on a full disk; until then the companion alone knows, and does not go."""
+        process = self.start(["sh", "-c", "read line <$0; exit 3", self.fifo()])
+        self.wait(lambda: self.service.polled, "the start")
+        self.service.down()
+        attempt = self.dir / "attempt"
+        (attempt / "exit.new").mkdir()
+        (self.dir / "fifo").write_text("end\n")
+        log = attempt / "companion.log"
+        self.wait(lambda: "cannot write" in log.read_text(), "the failure")
+        process.send_signal(signal.SIGTERM)
+        self.wait(lambda: "cannot sync" in log.read_text(), "what it says of the signal")
+        (attempt / "exit.new").rmdir()
+        self.wait((attempt / "exit").exists, "the note")
+        process.send_signal(signal.SIGTERM)
+        self.assertEqual(process.wait(60), 0)
+        self.assertFalse((attempt / "told").exists())
+        self.service.up()
+        self.assertEqual(self.start(["false"]).wait(60), 0)  # another one brings it home, and starts nothing
+        self.assertEqual(self.service.exited["exit_code"], "3")
+        self.assertTrue((attempt / "told").exists())
+
     def test_an_attempt_that_was_removed_ends_its_companion(self):
         """With its data directory, say, of a service that will never come back."""
         process = self.start(["sh", "-c", "echo one; read line <$0; echo two", self.fifo()])
@@ -309,17 +331,26 @@ time.sleep(600)
         self.assertEqual(len(self.service.output["stdout"]), 8000000)
         self.assertGreaterEqual(self.service.skipped, 6000000)
 
-    def test_a_service_that_does_not_answer_is_not_waited_for_when_the_spool_is_full(self):
+    def test_a_service_that_is_slow_gets_what_was_on_its_way_and_the_spool_keeps_its_bound(self):
+        """However long it takes for one piece: nothing of that is given up, and what is printed meanwhile fills no disk."""
         self.service.hears.clear()
+        spool, flood = self.dir / "attempt" / "stdout", 80_000_000
         try:
-            process = self.start(["sh", "-c", "echo first; sleep 0.5; head -c 8000000 /dev/zero; while [ ! -e seen ]; do sleep 0.1; done"], spool_max=1000000)
-            self.wait(lambda: self.service.skipped, "a cut", 25)  # sooner than the unanswered request's own end, after 30 s
+            process = self.start(["sh", "-c", f"echo first; until [ -e flood ]; do sleep 0.05; done; head -c {flood} /dev/zero; touch printed; until [ -e seen ]; do sleep 0.1; done"],
+                                 spool_max=1000000)
+            self.wait(lambda: self.service.unanswered, "the first piece")
+            (self.dir / "flood").touch()
+            self.wait(lambda: (self.dir / "printed").exists(), "the flood")
+            self.wait(lambda: spool.stat().st_blocks * 512 < 4 << 20, "a cut")
+            self.assertEqual((self.service.output["stdout"], self.service.skipped), (b"", 0))
         finally:
             self.service.hears.set()
+        self.wait(lambda: self.service.skipped, "the gap")
         (self.dir / "seen").touch()
         self.assertEqual(process.wait(120), 0)
-        self.assertEqual(len(self.service.output["stdout"]), 8000006)
-        self.assertGreaterEqual(self.service.skipped, 6000000)
+        self.assertEqual(len(self.service.output["stdout"]), flood + 6)
+        self.assertEqual((self.service.output["stdout"][:6], self.service.dropped), (b"first\n", 0))
+        self.assertGreaterEqual(self.service.skipped, flood - 3000000)
 
     def test_output_beyond_the_spool_freezes_the_job(self):
         self.service.down()

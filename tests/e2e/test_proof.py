@@ -1,9 +1,10 @@
 #!/usr/bin/env python3
 """Sweeps on a bad day: companions and the service are killed, the way between them is cut. Full counts with WINNOW_TEST_LONG=1."""
-import collections, os, pathlib, random, shutil, signal, socket, subprocess, sys, textwrap, threading, time, unittest
+import collections, os, pathlib, random, shutil, signal, subprocess, sys, textwrap, time, unittest
 
 WINNOW = pathlib.Path(sys.argv.pop(1)).resolve()
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "support"))
+from proxy import Proxy  # noqa: E402
 from service import Service, wait  # noqa: E402
 
 LONG = os.environ.get("WINNOW_TEST_LONG") == "1"
@@ -262,6 +263,76 @@ class Proof(unittest.TestCase):
             self.assertEqual(self.trials(sweep)[0]["value"], 2.5)
             self.assertEqual(self.s.sql(f"select count(*) from report where sweep = '{sweep}'"), "4")
 
+    def heard_and_not_stored(self, script, **more):
+        """An attempt whose row says STARTING, and stays so: what its companion says reaches the service, and no further. Then all are killed at once:
+        service, companion and Postgres. The sweep, and its attempt's directory."""
+        proxy = Proxy(self.s)
+        self.addCleanup(proxy.close)
+        proxy.put_between()
+        proxy.pause()
+        sweep = self.submit({"name": "heard", "method": "grid", "parameters": {"a": {"values": [1]}}, "command": ["sh", "-c", script, str(self.s.home)], **more})
+        row = "select id from run where trial is not null and state = 1 and attempt = 1"
+        run = wait(lambda: self.s.sql(row), "the row of its start").replace("-", "")
+        attempt = self.s.data / "jobs" / run / "1"
+        wait((self.s.home / "begun").exists, "the job")
+        holder = subprocess.Popen([*self.s.psql(), "-c", f"begin; {row} for update; select pg_sleep(600)"], env=self.s.psql_env(), stdout=subprocess.DEVNULL,
+                                  stderr=subprocess.DEVNULL)
+        wait(lambda: self.s.sql("select 1 from pg_stat_activity where wait_event = 'PgSleep'"), "the row's lock")
+        proxy.resume()
+        waiting = "select 1 from pg_stat_activity where wait_event_type = 'Lock' and query ~ '^update run set version'"
+        wait(lambda: self.s.sql(waiting), "the write of what was heard")
+        self.assertEqual(self.s.sql("select state, attempt from run where trial is not null"), "1|1")
+        return sweep, attempt, holder
+
+    def kill_all(self, attempt, holder):
+        victims = [self.s.process.pid, *self.s.postgres(), *filter(None, [companions(self.s).get(str(attempt / "job"))])]
+        for pid in victims:
+            os.kill(pid, signal.SIGSTOP)  # nobody sees another one go
+        for pid in victims:
+            os.kill(pid, signal.SIGKILL)
+        self.s.process.wait()
+        self.s.process = None
+        wait(lambda: all(is_gone(pid) for pid in victims), "the end of all")
+        holder.wait(60)
+
+    def test_15_a_start_that_was_heard_and_not_stored(self):
+        """The attempt is not begun again under its number, and not lost: its job is ended, and the next attempt runs to its end."""
+        with Service(WINNOW, arguments=["--slots", "1"]) as self.s:
+            script = "echo $WINNOW_ATTEMPT $$ >> $0/ran; touch $0/begun; [ $WINNOW_ATTEMPT = 2 ] || exec sleep 600"
+            sweep, attempt, holder = self.heard_and_not_stored(script, retries=1)
+            self.kill_all(attempt, holder)
+            pid = int((self.s.home / "ran").read_text().split()[1])
+            self.assertFalse(is_gone(pid))
+            self.s.start()
+            wait(lambda: self.is_over(sweep), "the end")
+            self.assertTrue(is_gone(pid))
+            trial, = self.trials(sweep)
+            self.assertEqual((trial["state"], trial["attempt"]), ("FINISHED", 2), trial)
+            self.assertEqual([line.split()[0] for line in (self.s.home / "ran").read_text().splitlines()], ["1", "2"])
+
+    def test_15_an_end_that_was_heard_and_not_stored(self):
+        """How it ended lies on the disk: it is told again, and nothing runs twice."""
+        for companion_first in (False, True):
+            with self.subTest(companion_first=companion_first):
+                self.end_that_was_heard_and_not_stored(companion_first)
+
+    def end_that_was_heard_and_not_stored(self, companion_first):
+        with Service(WINNOW, arguments=["--slots", "1"]) as self.s:
+            sweep, attempt, holder = self.heard_and_not_stored("echo run >> $0/ran; echo loss=3; touch $0/begun", metric={"name": "loss"}, retries=1)
+            wait((attempt / "exit").exists, "the note of the end")
+            wait(lambda: self.sweep(sweep)["progress"]["finished"] == 1, "the report of the end")
+            if companion_first:  # which the service sees: it is its child
+                companion = companions(self.s)[str(attempt / "job")]
+                os.kill(companion, signal.SIGKILL)
+                wait(lambda: not os.path.exists(f"/proc/{companion}"), "its end")
+                self.sweep(sweep)
+            self.kill_all(attempt, holder)
+            self.s.start()
+            wait(lambda: self.is_over(sweep), "the end")
+            trial, = self.trials(sweep)
+            self.assertEqual((trial["state"], trial["attempt"], trial["value"]), ("FINISHED", 1, 3), trial)
+            self.assertEqual((self.s.home / "ran").read_text(), "run\n")
+
     def test_16_a_companion_that_dies(self):
         """LOST when nothing may be tried again; else another attempt, and nothing of the first is left alive."""
         with Service(WINNOW, arguments=["--slots", "1"]) as self.s:
@@ -440,7 +511,7 @@ class Proof(unittest.TestCase):
         """The way between companions and the service hangs for longer than the lease: LOST, and RUNNING again; every point is there, once."""
         with Service(WINNOW, arguments=["--slots", "2"]) as self.s:
             proxy = Proxy(self.s)
-            (self.s.data / "endpoint").write_text(f"unix:{proxy.path}\n")
+            proxy.put_between()
             job = self.script("""
                 echo run >> $1
                 i=0
@@ -468,56 +539,6 @@ class Proof(unittest.TestCase):
             loss = next(item for item in series if item["key"] == "loss")
             self.assertEqual((loss["count"], loss["first"]["value"], loss["last"]["value"]), (last, 1, last))
             proxy.close()
-
-
-class Proxy:
-    """Between companions and the service; paused, it takes what comes and passes nothing on, in either direction."""
-
-    def __init__(self, service):
-        self.path, self.target = str(service.home / "proxy.sock"), str(service.data / "winnow.sock")
-        self.open, self.sockets = threading.Event(), []
-        self.open.set()
-        self.server = socket.socket(socket.AF_UNIX)
-        self.server.bind(self.path)
-        self.server.listen(64)
-        threading.Thread(target=self.accept, daemon=True).start()
-
-    def accept(self):
-        while True:
-            try:
-                near, _ = self.server.accept()
-                far = socket.socket(socket.AF_UNIX)
-                far.connect(self.target)
-            except OSError:
-                return
-            self.sockets += [near, far]
-            for a, b in ((near, far), (far, near)):
-                threading.Thread(target=self.carry, args=(a, b), daemon=True).start()
-
-    def carry(self, a, b):
-        try:
-            while data := a.recv(65536):
-                self.open.wait()
-                b.sendall(data)
-        except OSError:
-            pass
-        self.open.wait()
-        for end in (a, b):
-            try:
-                end.shutdown(socket.SHUT_RDWR)
-            except OSError:
-                pass
-
-    def pause(self):
-        self.open.clear()
-
-    def resume(self):
-        self.open.set()
-
-    def close(self):
-        self.open.set()
-        for end in (self.server, *self.sockets):
-            end.close()
 
 
 if __name__ == "__main__":

@@ -1,4 +1,6 @@
 /* Parts of the companion that need no process: samples and the lines they become, the kernel's files, how an end is told. */
+#include <sys/stat.h>
+
 #include "base/file.h"
 #include "sweeper/companion/exit_file.h"
 #include "sweeper/companion/samples.h"
@@ -137,6 +139,97 @@ static void times_outlive_a_companion(void **state UNUSED) {
   temp_dir_remove(&dir);
 }
 
+enum { CUT = 64 * 1024 };
+
+static void print_much(char letter, size_t n) {
+  static char bytes[16 * CUT];
+  struct err err;
+  assert_true(n <= sizeof bytes);
+  memset(bytes, letter, n);
+  assert_true(fd_write_all(spool.write_fd, bytes, n, &err));
+  spool_note(&spool, 1000);
+}
+
+static int64_t bytes_on_disk(void) {
+  struct stat st;
+  assert_int_equal(fstat(spool.read_fd, &st), 0);
+  return (int64_t)st.st_blocks * 512;
+}
+
+static char byte_at(int64_t offset) {
+  char c = 0;
+  assert_int_equal(pread(spool.read_fd, &c, 1, offset), 1);
+  return c;
+}
+
+/* A piece that nobody has taken yet stays; what comes behind it is bounded all the same. */
+static void what_is_on_its_way_is_not_cut(void **state UNUSED) {
+  struct temp_dir dir;
+  struct err err;
+  int64_t seen;
+  temp_dir_make(&dir);
+  assert_true(spool_open(&spool, dir.path, "stdout", &err));
+  print_much('a', 100);
+  spool_sending(&spool, spool_piece(&spool, &seen));
+  print_much('b', 16 * CUT);
+  spool_cut(&spool, CUT);
+  assert_int_equal(spool_waiting(&spool), 100 + CUT);
+  assert_true(bytes_on_disk() <= 3 * CUT);
+  print_much('c', 16 * CUT);
+  spool_cut(&spool, CUT);
+  assert_int_equal(spool.gap, 31 * CUT);
+  assert_true(bytes_on_disk() <= 3 * CUT);
+  assert_int_equal(spool_piece(&spool, &seen), 100); /* it failed: the same again */
+  assert_int_equal(byte_at(99), 'a');
+  spool_taken(&spool, 40);
+  assert_int_equal(spool_piece(&spool, &seen), 60);
+  assert_int_equal(spool.skipped, 0);
+  spool_taken(&spool, 100);
+  assert_true(spool.skipped == 31 * CUT && spool.sent == 100 + 31 * CUT && spool.gap == 0);
+  assert_int_equal(spool_piece(&spool, &seen), CUT);
+  assert_int_equal(byte_at(spool.sent), 'c');
+  spool_taken(&spool, 100); /* an answer of before */
+  assert_int_equal(spool.skipped, 31 * CUT);
+  spool_cut(&spool, CUT / 2);
+  assert_int_equal(spool.skipped, 31 * CUT + CUT / 2); /* told together */
+  spool_taken(&spool, 100 + 32 * CUT);
+  assert_true(spool.skipped == 0 && spool_waiting(&spool) == 0);
+  spool_close(&spool);
+  temp_dir_remove(&dir);
+}
+
+/* Who comes after takes no hole for output. */
+static void a_gap_outlives_a_companion(void **state UNUSED) {
+  struct temp_dir dir;
+  struct err err;
+  int64_t seen, sent = 0;
+  temp_dir_make(&dir);
+  assert_true(spool_open(&spool, dir.path, "stdout", &err));
+  for (int i = 0; i < 2; i++) { /* a gap that was closed is in nobody's way */
+    print_much('a', 100);
+    spool_sending(&spool, spool_piece(&spool, &seen));
+    print_much('b', 16 * CUT);
+    spool_cut(&spool, CUT);
+    if (i == 0) {
+      spool_taken(&spool, 100);
+      sent = spool_size(&spool);
+      spool_taken(&spool, sent);
+    }
+  }
+  spool_close(&spool);
+  assert_true(spool_open(&spool, dir.path, "stdout", &err));
+  spool_resume(&spool, dir.path, 5000, 6000);
+  spool_note(&spool, 5000);
+  assert_true(spool.gap > 14 * CUT && spool.sent <= sent && spool.sent + spool.kept >= sent + 100);
+  int64_t end = spool.sent + (int64_t)spool_piece(&spool, &seen);
+  assert_true(byte_at(end - 1) && byte_at(sent + 99) == 'a');
+  spool_taken(&spool, end);
+  assert_true(spool.skipped > 14 * CUT && byte_at(spool.sent) == 'b');
+  assert_int_equal(spool.sent + spool_waiting(&spool), spool_size(&spool));
+  spool_close(&spool);
+  temp_dir_remove(&dir);
+}
+
 static void only_marks_are_read(void **state UNUSED) {
   static const struct {
     const char *text;
@@ -252,6 +345,8 @@ int main(void) {
       cmocka_unit_test(output_keeps_its_time),
       cmocka_unit_test(hours_of_output_have_few_marks),
       cmocka_unit_test(times_outlive_a_companion),
+      cmocka_unit_test(what_is_on_its_way_is_not_cut),
+      cmocka_unit_test(a_gap_outlives_a_companion),
       cmocka_unit_test(only_marks_are_read),
       cmocka_unit_test(torn_marks_are_the_first_of_them),
       cmocka_unit_test(nonsense_is_refused),

@@ -173,6 +173,20 @@ static void lost_and_back(void **state) {
   engine_free(e);
 }
 
+/* Nobody could be heard while the service itself was stopped. */
+static void a_lease_is_of_uptime(void **state) {
+  (void)state;
+  struct engine *e = fresh((struct engine_conf){0});
+  uint32_t n = running(e);
+  engine_tick(e, 10000);
+  engine_stood_still(e, 60000);
+  engine_tick(e, 89999);
+  assert_int_equal(state_of(e, n), RUN_RUNNING);
+  engine_tick(e, 90000);
+  assert_int_equal(state_of(e, n), RUN_LOST);
+  engine_free(e);
+}
+
 static void a_slow_store_is_not_a_dead_companion(void **state) {
   (void)state;
   struct engine *e = fresh((struct engine_conf){0});
@@ -613,6 +627,7 @@ int main(void) {
       cmocka_unit_test(nothing_follows_before_it_is_durable),
       cmocka_unit_test(the_verdict_is_written_first),
       cmocka_unit_test(lost_and_back),
+      cmocka_unit_test(a_lease_is_of_uptime),
       cmocka_unit_test(a_slow_store_is_not_a_dead_companion),
       cmocka_unit_test(silence_counts_as_death_where_it_must),
       cmocka_unit_test(failures_and_retries),

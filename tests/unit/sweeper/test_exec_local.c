@@ -12,6 +12,7 @@
 #include <sys/wait.h>
 
 #include "base/file.h"
+#include "base/mem.h"
 #include "sweeper/jobs/cgroup.h"
 #include "sweeper/jobs/leftovers.h"
 #include "tests/support/temp_dir.h"
@@ -187,39 +188,113 @@ static void companions_are_found_again(void **state UNUSED) {
   close_scene(&scene);
 }
 
-/* What can be known of a job by what lies here alone; and who wants to know no more is not told. */
+struct found {
+  size_t count, living;
+  struct exec_attempt last;
+};
+
+static void on_found(void *ctx, const struct exec_attempt *attempt) {
+  struct found *found = ctx;
+  found->count++;
+  found->living += attempt->holder == EXEC_LIVES;
+  found->last = *attempt;
+}
+
+static struct found look(const struct scene *scene) {
+  struct found found = {.count = 0};
+  struct err err;
+  assert_true(exec_local_each(scene->executor, on_found, &found, &err));
+  return found;
+}
+
+/* What can be known of a job by what lies here alone; and a companion whose job is over can be told to go. */
 static void an_attempt_is_known_by_its_files(void **state UNUSED) {
   struct scene scene;
-  struct exec_attempt living[2];
   struct job_file job;
   struct err err;
   AUTO_ARENA struct arena arena = ARENA_INIT(MIB);
   open_scene(&scene, WINNOW_EXEC);
-  assert_int_equal(exec_local_living(scene.executor, living, 2), 0);
+  assert_int_equal(look(&scene).count, 0);
   assert_false(exec_local_job(scene.executor, scene.run, 1, &arena, &job, &err));
   assert_true(start(&scene, "echo $$; exec sleep 600", &err));
-  int64_t companion = wait_number(&scene, "companion.lock");
+  wait_number(&scene, "companion.lock");
   wait_number(&scene, "stdout");
   reopen(&scene);
-  assert_int_equal(exec_local_living(scene.executor, living, 2), 1);
-  assert_true(id_eq(living[0].run, scene.run));
-  assert_int_equal(living[0].number, 1);
+  struct found found = look(&scene);
+  assert_true(found.count == 1 && found.living == 1 && found.last.number == 1 && id_eq(found.last.run, scene.run));
   assert_true(exec_local_job(scene.executor, scene.run, 1, &arena, &job, &err));
   assert_int_equal(job.stop_grace_ms, 1000);
   assert_int_equal(job.slots, 3);
   assert_false(exec_local_job_is_over(scene.executor, scene.run, 1));
+  assert_false(exec_local_watches(scene.executor, scene.run, 1));
   assert_true(exec_local_adopt(scene.executor, scene.run, 1, &err));
+  assert_true(exec_local_watches(scene.executor, scene.run, 1));
   exec_local_signal(scene.executor, scene.run, 1, SIGTERM);
   for (int i = 0; i < 3000 && !exec_local_job_is_over(scene.executor, scene.run, 1); i++, sleep_a_little())
     loop_turn(scene.loop, false);
   assert_true(exec_local_job_is_over(scene.executor, scene.run, 1));
-  exec_local_leave(scene.executor, scene.run, 1);
-  exec_local_leave(scene.executor, scene.run, 1);
-  assert_int_equal(exec_local_count(scene.executor), 0);
-  kill((pid_t)companion, SIGKILL);
-  for (int i = 0; i < 10; i++, sleep_a_little())
+  assert_int_equal(look(&scene).living, 1); /* nobody has taken what it has */
+  assert_int_equal(scene.gone, 0);
+  exec_local_signal(scene.executor, scene.run, 1, SIGTERM);
+  wait_gone(&scene);
+  assert_true(scene.had_exit_text);
+  assert_false(exec_local_is_told(scene.executor, scene.run, 1));
+  assert_int_equal(look(&scene).last.holder, EXEC_DEAD);
+  close_scene(&scene);
+}
+
+/* However many there are: directories of runs, each with the lock of an attempt, half of them held. */
+static void all_that_lies_here_is_found(void **state UNUSED) {
+  enum { RUNS = 1500 };
+  static int locks[RUNS];
+  struct scene scene;
+  struct err err;
+  struct rlimit files;
+  open_scene(&scene, WINNOW_EXEC);
+  assert_int_equal(getrlimit(RLIMIT_NOFILE, &files), 0);
+  files.rlim_cur = files.rlim_max;
+  assert_int_equal(setrlimit(RLIMIT_NOFILE, &files), 0);
+  if (files.rlim_cur < RUNS + 100)
+    skip();
+  for (int i = 0; i < RUNS; i++) {
+    AUTO_BUF struct buf path = BUF_INIT(4096);
+    struct id run = {{(uint8_t)(i >> 8), (uint8_t)i, 1}};
+    exec_local_path(scene.executor, run, 1, "", &path);
+    assert_true(dir_make(buf_text(&path), 0700, &err));
+    buf_puts(&path, "/companion.lock");
+    locks[i] = open(buf_text(&path), O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+    assert_true(locks[i] >= 0 && fd_write_all(locks[i], "2\n", 2, &err));
+    if (i % 2)
+      assert_int_equal(flock(locks[i], LOCK_EX), 0);
+  }
+  struct found found = look(&scene);
+  for (int i = 0; i < RUNS; i++)
+    close(locks[i]);
+  assert_true(found.count == RUNS && found.living == RUNS / 2);
+  close_scene(&scene);
+}
+
+/* Nothing is left of an adoption for which there was no memory: it may be tried again. */
+static void an_adoption_without_memory_can_be_repeated(void **state UNUSED) {
+  struct scene scene;
+  struct err err;
+  open_scene(&scene, WINNOW_EXEC);
+  assert_true(start(&scene, "echo $$; exec sleep 600", &err));
+  int64_t job = wait_number(&scene, "stdout"), companion = wait_number(&scene, "companion.lock");
+  reopen(&scene);
+  bool adopted = false;
+  for (unsigned long n = 1; !adopted; n++) {
+    mem_fail_at(n, true);
+    adopted = exec_local_adopt(scene.executor, scene.run, 1, &err);
+    mem_fail_at(0, false);
+    assert_int_equal(exec_local_watches(scene.executor, scene.run, 1), adopted);
+  }
+  for (int i = 0; i < 10; i++, sleep_a_little()) /* the last of it may have had none either, and is done by now */
     loop_turn(scene.loop, false);
   assert_int_equal(scene.gone, 0);
+  kill((pid_t)companion, SIGKILL);
+  wait_gone(&scene);
+  wait_dead(job);
   close_scene(&scene);
 }
 
@@ -501,6 +576,8 @@ int main(void) {
       cmocka_unit_test(what_a_dead_companion_left_holds_nothing_any_more),
       cmocka_unit_test(companions_are_found_again),
       cmocka_unit_test(an_attempt_is_known_by_its_files),
+      cmocka_unit_test(all_that_lies_here_is_found),
+      cmocka_unit_test(an_adoption_without_memory_can_be_repeated),
       cmocka_unit_test(without_descriptors_a_companion_is_not_lost),
       cmocka_unit_test(what_many_left_is_ended_together),
       cmocka_unit_test(who_has_no_environment_may_be_on_its_way),
