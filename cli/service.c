@@ -155,12 +155,12 @@ static void on_jobs_ended(void *ctx) {
   stop_soon(ctx, 0);
 }
 
-static void shut_down(void *ctx, bool now) {
+static void shut_down(void *ctx, bool now, struct str actor) {
   struct service *service = ctx;
   bool jobs_too = now && service->state == SERVICE_RUNNING && service->app.sweeps;
   log_info("service", NULL, jobs_too ? "asked to stop the jobs and shut down" : "asked to shut down");
   if (jobs_too)
-    sweeps_end_jobs(service->app.sweeps, on_jobs_ended, service); /* a signal does not wait for them */
+    sweeps_end_jobs(service->app.sweeps, actor, on_jobs_ended, service); /* a signal does not wait for them */
   else
     stop_soon(service, 0);
 }

@@ -27,7 +27,7 @@ extern const struct verb_set serve_verbs, exec_verbs;
 #define FLAGS(rows) .flags = rows, .flag_count = ARRAY_LEN(rows)
 
 /* Shown by more than one noun. */
-extern const struct view run_view, trial_view, artifact_view;
+extern const struct view run_view, trial_view, artifact_view, event_view;
 
 /* Follows a sweep until it ends; the exit code says how it ended. `timeout_ms` 0: for ever. Used by watch, create -f and up. */
 int sweep_follow(struct cli *cli, const char *sweep_id, int64_t timeout_ms);

@@ -68,8 +68,8 @@ struct web_app {
   const char *artifact_root; /* URI handed to clients, without a slash at its end */
   const char *directory;     /* that relative artifact locations are below: the working directory */
 
-  /* Asks the composition root to end the service, in order; jobs too when `now`. */
-  void (*shut_down)(void *ctx, bool now);
+  /* Asks the composition root to end the service, in order; jobs too when `now`, for whom it is. */
+  void (*shut_down)(void *ctx, bool now, struct str actor);
   void *shut_down_ctx;
 };
 

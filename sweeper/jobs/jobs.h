@@ -34,7 +34,7 @@ MUST_CHECK bool jobs_hold(struct sweeps *s, struct live_trial *trial, int32_t at
 void jobs_adopt(struct live_trial *trial, const struct engine_trial *row);
 void jobs_tick(struct sweeps *s);
 /* Stops everything that runs; the longest grace of them. */
-int64_t jobs_stop_all(struct sweeps *s);
+int64_t jobs_stop_all(struct sweeps *s, struct str actor);
 /* Does nothing run, and is nothing about to? */
 bool jobs_are_over(const struct sweeps *s);
 void jobs_forget(struct live_trial *trial);
@@ -48,7 +48,7 @@ void jobs_made(struct live_trial *trial, uint32_t attempt, const struct err *fai
 void resting_find(struct sweeps *s);
 void resting_tick(struct sweeps *s);
 /* All of them are to end; the longest grace. */
-int64_t resting_end_all(struct sweeps *s);
+int64_t resting_end_all(struct sweeps *s, struct str actor);
 /* Was it one of them? Its companion is gone, and with it its job. */
 bool resting_is_gone(struct sweeps *s, struct id run, int32_t attempt);
 void resting_forget_all(struct sweeps *s);

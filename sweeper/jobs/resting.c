@@ -83,6 +83,13 @@ static void end_job(struct sweeps *s, struct resting_job *job) {
   exec_local_signal(s->executor, job->owner.run, job->attempt, SIGTERM);
 }
 
+/* Its row stays as it is, so the event knows of no state before. */
+static void end_for(struct sweeps *s, struct resting_job *job, struct str actor) {
+  if (!job->is_to_end)
+    deeds_note(s, &(struct deed){.kind = "run.state", .run = job->owner.run, .actor = actor, .to = run_state_name(RUN_STOPPING)});
+  end_job(s, job);
+}
+
 /* A companion that had not said its process id yet is told again. */
 void resting_tick(struct sweeps *s) {
   LIST_EACH(&s->resting, node) {
@@ -97,26 +104,26 @@ void resting_tick(struct sweeps *s) {
   }
 }
 
-int64_t resting_end_all(struct sweeps *s) {
+int64_t resting_end_all(struct sweeps *s, struct str actor) {
   int64_t grace = 0;
   LIST_EACH(&s->resting, node) {
     struct resting_job *job = LIST_ENTRY(node, struct resting_job, node);
     grace = MAX_OF(grace, job->grace);
-    end_job(s, job);
+    end_for(s, job, actor);
   }
   return grace;
 }
 
-void sweeps_end_resting(struct sweeps *s, struct id sweep) {
+void sweeps_end_resting(struct sweeps *s, struct id sweep, struct str actor) {
   LIST_EACH(&s->resting, node)
   if (id_eq(LIST_ENTRY(node, struct resting_job, node)->sweep, sweep))
-    end_job(s, LIST_ENTRY(node, struct resting_job, node));
+    end_for(s, LIST_ENTRY(node, struct resting_job, node), actor);
 }
 
-bool sweeps_end_resting_run(struct sweeps *s, struct id run) {
+bool sweeps_end_resting_run(struct sweeps *s, struct id run, struct str actor) {
   struct resting_job *job = find_run(s, run);
   if (job)
-    end_job(s, job);
+    end_for(s, job, actor);
   return job;
 }
 

@@ -8,6 +8,7 @@
 #include "web/openapi.h"
 #include "web/session.h"
 #include "web/tables.h"
+#include "web/tracking.h"
 
 enum { SESSION_LIFE_S = 12 * 3600, TOKEN_PAGE_MAX = 1000, OPENAPI_MAX = 4 * 1024 * 1024 };
 
@@ -419,7 +420,7 @@ static void post_shutdown(struct http_req *req) {
   struct buf body = BUF_INIT(KIB);
   buf_puts(&body, "{\"state\":\"draining\"}");
   http_reply_json(req, 202, &body);
-  app->shut_down(app->shut_down_ctx, now);
+  app->shut_down(app->shut_down_ctx, now, tracking_actor(req));
 }
 
 const struct route service_routes[] = {
