@@ -23,6 +23,15 @@ struct login_links;
 struct event_hub;
 struct idempotency;
 
+/* What the service writes to; see cli/disk_watch.h. */
+enum web_disk_use { WEB_DISK_DATABASE, WEB_DISK_JOBS, WEB_DISK_ARTIFACTS, WEB_DISK_COUNT };
+struct web_disk {
+  const char *path; /* NULL: it is not watched */
+  uint64_t device;
+  int64_t room;
+  bool full; /* almost: of the database's what is left is its own, so that it can go on answering reads */
+};
+
 /* How the service stands, for /health, /api/v1/status and the page. */
 struct web_status {
   int64_t started_ms;
@@ -32,7 +41,7 @@ struct web_status {
   bool database_up;
   char database_reason[256]; /* why it is not up */
   bool draining;
-  bool disk_full; /* almost: what is left is for the database, so that it can go on answering reads */
+  struct web_disk disks[WEB_DISK_COUNT];
   int64_t slots;
 };
 
