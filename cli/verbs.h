@@ -36,7 +36,8 @@ MUST_CHECK bool sweep_submit(struct cli *cli, const char *file, bool dry_run, js
 /* Shows a run's output from its beginning, to its end with `follow`. */
 struct log_request {
   const char *run_id, *stream;
-  int64_t tail; /* lines; -1: from the beginning */
+  int64_t attempt; /* 0: the newest; of a run that is followed, also those that come after it */
+  int64_t tail;    /* lines; -1: from the beginning */
   const char *grep;
   bool follow;
   bool raw; /* bytes as they are, also on a terminal */
