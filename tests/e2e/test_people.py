@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Who did what to sweeps and runs: each deed is an event that names its actor."""
+"""What people see: who did what, as events that name their actor; what is said of a file that is not as it should be."""
 import os, pathlib, sys, unittest
 
 WINNOW = pathlib.Path(sys.argv.pop(1)).resolve()
@@ -123,6 +123,25 @@ class Deeds(JobTest):
         self.s.kill_postgres()
         wait(lambda: self.s.post(f"/api/v1/sweeps/{sweep}/pause").status == 200, "the pause")
         self.assertEqual([e for e in self.told("sweeps", sweep) if e[2] == "PAUSED"], [("sweep.state", "RUNNING", "PAUSED", ME)])
+
+
+class Files(JobTest):
+    winnow = WINNOW
+
+    def test_one_help_for_several_mistakes(self):
+        file = self.put("a.yaml", "parameters:\nlr:\nmin: 0.1\nmax: 1\nmode: max\n")
+        said = self.cli("sweep", "create", file, code=1).stderr.splitlines()
+        self.assertEqual([line.removeprefix("error: a.yaml:") for line in said if not line.startswith(("request", "help: known keys"))], [
+            '2:1: unknown key "lr"', '3:1: unknown key "min"', '4:1: unknown key "max"',
+            "help: it belongs below the name of a parameter; check the indentation",
+            '5:1: unknown key "mode"', "help: it belongs below metric; check the indentation"])
+
+    def test_a_file_without_a_command(self):
+        file = self.put("a.yaml", "method: random\nrun_cap: 1\nparameters: {x: {min: 0.0, max: 1.0}}\n")
+        self.assertIn("no command and no program, so nothing is started", self.cli("sweep", "create", file).stderr)
+        self.put("train.py", "")
+        file = self.put("b.yaml", "program: train.py\nmethod: random\nrun_cap: 1\nparameters: {x: {min: 0.0, max: 1.0}}\n")
+        self.assertEqual(self.cli("sweep", "create", file, "--dry-run").stderr, "")
 
 
 if __name__ == "__main__":
