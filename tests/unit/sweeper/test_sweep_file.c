@@ -266,6 +266,23 @@ static void azureml_paths_begin_at_the_file(void **state) {
   }
 }
 
+static void what_is_not_used_may_be_misspelt(void **state) {
+  (void)state;
+  struct sweep_file *file = read_text("type: sweep\nsearch_space: {x: {type: choice, values: [1]}}\nobjective: {primary_metric: l}\n"
+                                      "trial: {command: a}\nlimit: {max_total_trials: 3}\ncompute: azureml:c\nresources: {}\n");
+  const char *limit = NULL, *compute = NULL, *resources = NULL;
+  for (size_t i = 0; i < file->warnings.count; i++) {
+    const struct spec_problem *warning = &file->warnings.items[i];
+    limit = strcmp(warning->path, "limit") == 0 ? warning->message : limit;
+    compute = strcmp(warning->path, "compute") == 0 ? warning->message : compute;
+    resources = strcmp(warning->path, "resources") == 0 ? warning->message : resources;
+  }
+  assert_string_equal(limit, "limit is not known and not used; did you mean \"limits\"?");
+  assert_string_equal(compute, "compute has no counterpart here and is not used");
+  assert_string_equal(resources, "resources has no counterpart here and is not used");
+  sweep_file_free(file);
+}
+
 static void batchai_is_translated(void **state) {
   (void)state;
   struct sweep_file *file = read_file("batchai.json");
@@ -331,6 +348,14 @@ static void mistakes_name_place_and_meaning(void **state) {
       {HEAD "metric: {name: a, gaol: maximize}\n", "sweep.yaml:3:19: unknown key \"gaol\" in metric", "did you mean \"goal\"?"},
       {HEAD "metric: {name: a, goal: maximise}\n", "sweep.yaml:3:25: metric.goal cannot be \"maximise\"; it is minimize or maximize",
        "did you mean \"maximize\"?"},
+      {"type: sweep\nsearch_space: {x: {type: unifrom}}\nobjective: {primary_metric: l}\ntrial: {command: a}\n",
+       "sweep.yaml:2:26: search_space.x: the type \"unifrom\" is not known", "did you mean \"uniform\"?"},
+      {"type: sweep\nsearch_space: {x: {type: choice, values: [1]}}\nobjective: {primary_metrc: l}\ntrial: {command: a}\n",
+       "sweep.yaml:3:12: objective.primary_metric is missing", ""},
+      {"params: [{paramType: NumParam, parameterName: A, start: 1, end: 2, scale: LOGG}]\n",
+       "sweep.yaml:1:10: params[0]: scale is LINEAR or LOG", ""},
+      {"params: [{paramType: NumParam, parameterName: A, start: 1, end: 2, dataType: FLOAT}]\n",
+       "sweep.yaml:1:10: params[0]: dataType is REAL or INTEGER", ""},
       {HEAD "early_stopping: {type: asha}\n", "sweep.yaml:3:1: unknown key \"early_stopping\"", "did you mean \"early_terminate\"?"},
       {HEAD "n_trials: 5\n", "sweep.yaml:3:1: unknown key \"n_trials\"", "did you mean \"run_cap\"?"},
       {HEAD "metrics: {name: a}\n", "sweep.yaml:3:1: unknown key \"metrics\"", "did you mean \"metric\"?"},
@@ -631,6 +656,7 @@ int main(void) {
       cmocka_unit_test(katib_is_translated),
       cmocka_unit_test(azureml_is_translated),
       cmocka_unit_test(azureml_paths_begin_at_the_file),
+      cmocka_unit_test(what_is_not_used_may_be_misspelt),
       cmocka_unit_test(batchai_is_translated),
       cmocka_unit_test(normal_forms_are_fixed_points),
       cmocka_unit_test(the_normal_form_shows_everything),
