@@ -97,8 +97,10 @@ static void prefer_socket(struct cli *cli, struct endpoint *endpoint) {
 bool cli_service_answers(struct cli *cli, struct err *err) {
   AUTO_JSON json_t *status = NULL;
   const struct endpoint *endpoint = cli_endpoint(cli, err);
-  return endpoint && ask(cli, endpoint, "/api/v1/status", &status, err) &&
-         (str_is(json_str(json_object_get(status, "state")), "ok") || err_set(err, ERR_UNAVAILABLE, "the service is not ready yet"));
+  if (!endpoint || !ask(cli, endpoint, "/api/v1/status", &status, err))
+    return false;
+  bool drains = str_is(json_str(json_object_get(status, "state")), "draining");
+  return (!drains && json_is_true(json_at_path(status, "database.up"))) || err_set(err, ERR_UNAVAILABLE, "the service is not ready yet");
 }
 
 bool cli_use_directory(struct cli *cli, const char *directory, struct err *err) {

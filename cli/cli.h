@@ -33,7 +33,7 @@ enum exit_code exit_code_of(enum err_code code);
 const struct endpoint *cli_endpoint(struct cli *cli, struct err *err);
 /* After cli_endpoint(), before the first request: from now on the service that has begun in `directory`. */
 MUST_CHECK bool cli_use_directory(struct cli *cli, const char *directory, struct err *err);
-/* Its status is "ok". */
+/* It is there, with its database. */
 MUST_CHECK bool cli_service_answers(struct cli *cli, struct err *err);
 struct client *cli_client(struct cli *cli, struct err *err);
 

@@ -1,7 +1,5 @@
 #include "cli/database.h"
 
-#include <sys/statvfs.h>
-
 #include "base/log.h"
 #include "base/mem.h"
 #include "storage/active.h"
@@ -11,8 +9,6 @@
 #include "storage/pg/pg_private.h"
 
 enum { MIGRATE_RETRY_MS = 1000, HOLDER_WAIT_MS = 15000, DRAIN_MS = 10000 };
-
-#define ROOM_MIN (64 * MIB)
 
 /* What happens in which order: the server is found (or started), the schema is brought up to date on a thread, then we become the active
  * service, then statements flow. */
@@ -280,12 +276,8 @@ const char *database_kind(const struct database *db) {
   return db->kind;
 }
 
-/* Its log grows by files of 16 MiB, and a checkpoint needs some. A disk that does not tell is believed to have room. */
-bool database_has_room(const struct database *db) {
-  struct statvfs fs;
-  if (!db->server || !db->conninfo || statvfs(pg_private_place(db->server)->data, &fs) != 0)
-    return true;
-  return (uint64_t)fs.f_bavail * fs.f_frsize >= ROOM_MIN;
+const char *database_directory(const struct database *db) {
+  return db->server && db->conninfo ? pg_private_place(db->server)->data : NULL;
 }
 
 void database_free(struct database *db) {

@@ -38,8 +38,8 @@ int64_t database_epoch(const struct database *database);
 const char *database_conninfo(const struct database *database);
 /* "private Postgres 15.18", "Postgres at host": for people, without secrets. */
 const char *database_kind(const struct database *database);
-/* Whether the private server has room to write. Without it Postgres would end itself, and with it the reads. True with --db. */
-bool database_has_room(const struct database *database);
+/* Where the private server keeps its files; NULL: that is not known yet, or it is --db's. */
+const char *database_directory(const struct database *database);
 /* Ends everything in order; `done` comes once, later. */
 void database_stop(struct database *database, loop_fn *done, void *ctx);
 void database_free(struct database *database); /* after `done`, or when new failed halfway; accepts NULL */

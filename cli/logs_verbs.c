@@ -119,7 +119,7 @@ static bool follow_log(struct log_reader *reader, struct err *err) {
   bool begun = false;
   if (!client || !look_at_run(reader->cli, reader->request->run_id, &course, err))
     return false;
-  reader->attempt = course.attempt;
+  reader->attempt = reader->request->attempt ? reader->request->attempt : course.attempt;
   for (int silent = 0; silent <= PATIENCE;) {
     bool ended = read_log(reader, begun, err);
     begun = begun || ended || reader->heard;
@@ -127,6 +127,8 @@ static bool follow_log(struct log_reader *reader, struct err *err) {
       return false;
     if (ended && !look_at_run(reader->cli, reader->request->run_id, &course, err))
       return false;
+    if (ended && course.attempt > reader->attempt && reader->request->attempt)
+      return true;
     if (ended && course.attempt > reader->attempt) {
       begin_next_attempt(reader);
       continue;
@@ -143,7 +145,7 @@ static bool follow_log(struct log_reader *reader, struct err *err) {
 }
 
 bool logs_show(struct cli *cli, const struct log_request *request, struct err *err) {
-  struct log_reader reader = {.cli = cli, .request = request, .next = request->tail < 0 ? 0 : -1};
+  struct log_reader reader = {.cli = cli, .request = request, .attempt = request->attempt, .next = request->tail < 0 ? 0 : -1};
   bool ok = request->follow ? follow_log(&reader, err) : read_pieces(&reader, false, err);
   AUTO_BUF struct buf rest = BUF_INIT(KIB);
   struct err ignored; /* the first error is the one to tell */
@@ -151,14 +153,36 @@ bool logs_show(struct cli *cli, const struct log_request *request, struct err *e
   return output_bytes(&cli->output, buf_str(&rest), ok ? err : &ignored) && ok;
 }
 
+static bool has_attempt(struct cli *cli, const char *id, int64_t attempt, struct err *err) {
+  struct run_course course;
+  if (!look_at_run(cli, id, &course, err))
+    return false;
+  if (attempt <= course.attempt)
+    return true;
+  err_set(err, ERR_NOT_FOUND, "the run has no attempt %lld; its newest is %lld", (long long)attempt, (long long)course.attempt);
+  return err_hint(err, "winnow run show %s shows them", id);
+}
+
+static void say_detached(struct cli *cli, const struct log_request *request) {
+  char attempt[48] = "";
+  if (request->attempt)
+    snprintf(attempt, sizeof attempt, " --attempt %lld", (long long)request->attempt);
+  output_say(&cli->output, "detached; the run goes on. Come back with: winnow logs %s -f%s%s", request->run_id,
+             strcmp(request->stream, "stderr") == 0 ? " --stderr" : "", attempt);
+}
+
 static int logs_run(struct cli *cli) {
   struct err err;
   char id[RESOLVED_MAX];
-  if (!resolve_run(cli, args_word(&cli->args, 0), id, &err))
+  int64_t attempt = args_i64(&cli->args, "attempt", 0);
+  if (args_given(&cli->args, "attempt") && !attempt)
+    return cli_usage(cli, NULL, "attempts are counted from 1");
+  if (!resolve_run(cli, args_word(&cli->args, 0), id, &err) || (attempt && !has_attempt(cli, id, attempt, &err)))
     return cli_fail(cli, &err);
   struct log_request request = {
       .run_id = id,
       .stream = args_bool(&cli->args, "stderr") ? "stderr" : "stdout",
+      .attempt = attempt,
       .tail = args_i64(&cli->args, "tail", -1),
       .grep = args_text(&cli->args, "grep"),
       .follow = args_bool(&cli->args, "follow"),
@@ -168,8 +192,7 @@ static int logs_run(struct cli *cli) {
     return EXIT_OK;
   int code = cli_fail(cli, &err);
   if (code == EXIT_INTERRUPTED && request.follow)
-    output_say(&cli->output, "detached; the run goes on. Come back with: winnow logs %s -f%s", id,
-               args_bool(&cli->args, "stderr") ? " --stderr" : "");
+    say_detached(cli, &request);
   return code;
 }
 
@@ -196,6 +219,7 @@ static const struct flag_row flags[] = {
     ROW_FLAG_FOLLOW("go on as it prints; Ctrl-C detaches and leaves the run alone"),
     {.name = "stderr", .type = FLAG_BOOL, .help = "standard error instead of standard output"},
     {.name = "tail", .letter = 'n', .type = FLAG_INT, .value_name = "N", .help = "only the last N lines"},
+    {.name = "attempt", .type = FLAG_INT, .value_name = "N", .help = "of a run that was tried again: this one alone; else the newest"},
     {.name = "grep", .type = FLAG_TEXT, .value_name = "RE", .help = "only lines that match, found by the service"},
     {.name = "raw", .type = FLAG_BOOL, .help = "also on a terminal, byte for byte"},
 };
@@ -209,6 +233,7 @@ static const struct verb rows[] = {
             "connection that breaks is taken up where it broke.",
         .examples = {{"winnow logs @latest -f", "follow the newest run"},
                      {"winnow logs mnist/12 --tail 50", "the end of trial 12"},
+                     {"winnow logs mnist/12 --attempt 1", "what it printed before it was tried again"},
                      {"winnow logs @best --stderr --grep 'Warning|Error'", "look for trouble"}},
         FLAGS(flags),
         .words = {{"RUN", WORD_RUN}},

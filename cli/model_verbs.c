@@ -104,7 +104,7 @@ static const struct column event_columns[] = {
     {"TO", "to", COLUMN_TEXT, false, NULL},        {"ACTOR", "actor", COLUMN_TEXT, false, NULL},
     {"ALIAS", "reason", COLUMN_TEXT, false, NULL}, {"ID", "id", COLUMN_TEXT, true, NULL},
 };
-static const struct view event_view = VIEW(event_columns, "id", "nothing was moved");
+static const struct view moved_view = VIEW(event_columns, "id", "nothing was moved");
 
 static int events_run(struct cli *cli) {
   struct err err;
@@ -116,7 +116,7 @@ static int events_run(struct cli *cli) {
   path_format(&path, "/models/{}/events", ref.name);
   if (ref.version[0])
     buf_printf(&path, "?version=%s", ref.version);
-  return cli_show_list(cli, buf_text(&path), NULL, &event_view);
+  return cli_show_list(cli, buf_text(&path), NULL, &moved_view);
 }
 
 /* ---- move ---- */

@@ -451,15 +451,17 @@ void output_say(const struct output *output, const char *format, ...) {
 }
 
 void output_error(const struct output *output, const struct err *err, const json_t *more, const char *request_id) {
+  const char *pending = err->hint; /* the same help for several errors is said once, after the last of them */
   say_line(output, "error", STYLE_BAD, err->text);
-  if (err->hint[0])
-    say_line(output, "help", STYLE_BUSY, err->hint);
   for (size_t i = 0; i < json_array_size(more); i++) {
     const char *hint = json_string_value(json_object_get(json_array_get(more, i), "hint"));
+    if (pending[0] && (!hint || strcmp(hint, pending) != 0))
+      say_line(output, "help", STYLE_BUSY, pending);
+    pending = hint ? hint : "";
     say_line(output, "error", STYLE_BAD, json_string_value(json_object_get(json_array_get(more, i), "text")));
-    if (hint)
-      say_line(output, "help", STYLE_BUSY, hint);
   }
+  if (pending[0])
+    say_line(output, "help", STYLE_BUSY, pending);
   if (request_id && request_id[0])
     say_line(output, "request", STYLE_DIM, request_id);
 }

@@ -301,7 +301,7 @@ static const struct column event_columns[] = {
     {"ACTOR", "actor", COLUMN_TEXT, false, NULL},    {"REASON", "reason", COLUMN_TEXT, false, NULL},
     {"SUBJECT", "subject", COLUMN_TEXT, true, NULL}, {"ID", "id", COLUMN_TEXT, true, NULL},
 };
-static const struct view event_view = VIEW(event_columns, "id", "no events");
+const struct view event_view = VIEW(event_columns, "id", "no events");
 
 static int events_run(struct cli *cli) {
   struct err err;

@@ -10,6 +10,7 @@
 #include "base/mem.h"
 #include "cli/companion.h"
 #include "cli/database.h"
+#include "cli/disk_watch.h"
 #include "cli/listen.h"
 #include "cli/notify.h"
 #include "cli/secrets.h"
@@ -45,7 +46,6 @@ enum {
   NAMES_MAX = 32,
   TOKEN_SWEEP_MS = 60 * 1000,
   LOAD_AGAIN_MS = 1000,
-  ROOM_EVERY_MS = 250,
   STORES_STOP_MS = 10 * 1000,
   CARE_THREADS = 2,
   DISK_THREADS = 2,
@@ -84,7 +84,8 @@ struct service {
   char url[300];
   struct loop_signal *on_term, *on_int, *on_hup;
   bool heeds_int;
-  struct loop_timer *load_again, *room_timer;
+  struct loop_timer *load_again;
+  struct disk_watch *disk_watch;
   struct loop_timer *token_timer, *patience; /* patience: with what is still being stored at the stop */
   bool stores_stopped;
   struct loop_defer stop;
@@ -154,12 +155,12 @@ static void on_jobs_ended(void *ctx) {
   stop_soon(ctx, 0);
 }
 
-static void shut_down(void *ctx, bool now) {
+static void shut_down(void *ctx, bool now, struct str actor) {
   struct service *service = ctx;
   bool jobs_too = now && service->state == SERVICE_RUNNING && service->app.sweeps;
   log_info("service", NULL, jobs_too ? "asked to stop the jobs and shut down" : "asked to shut down");
   if (jobs_too)
-    sweeps_end_jobs(service->app.sweeps, on_jobs_ended, service); /* a signal does not wait for them */
+    sweeps_end_jobs(service->app.sweeps, actor, on_jobs_ended, service); /* a signal does not wait for them */
   else
     stop_soon(service, 0);
 }
@@ -388,6 +389,7 @@ static void on_database(void *ctx, enum database_event event, const struct err *
   case DATABASE_READY:
     status->database = database_kind(service->database);
     service->app.conninfo = database_conninfo(service->database);
+    disk_watch_set(service->disk_watch, WEB_DISK_DATABASE, database_directory(service->database));
     load_tokens(service);
     break;
   case DATABASE_UP:
@@ -406,15 +408,6 @@ static void on_database(void *ctx, enum database_event event, const struct err *
     stop_soon(service, 1);
     break;
   }
-}
-
-static void on_room_timer(void *ctx) {
-  struct service *service = ctx;
-  bool full = !database_has_room(service->database);
-  if (full != service->app.status.disk_full)
-    log_warn("service", NULL, full ? "the disk of the database is almost full: writes are refused" : "there is space again");
-  service->app.status.disk_full = full;
-  loop_timer_start(service->room_timer, ROOM_EVERY_MS);
 }
 
 /* ---- the beginning ---- */
@@ -544,6 +537,8 @@ static bool make_tracking(struct service *service, struct err *err) {
   if (!place_artifacts(service, &place))
     return err_no_memory(err);
   app->artifacts = artifact_store_new(&place, err);
+  if (app->artifacts)
+    disk_watch_set(service->disk_watch, WEB_DISK_ARTIFACTS, artifact_store_directory(app->artifacts));
   app->metrics = app->artifacts ? metric_store_new(service->loop, app->pg, service->work, &conf, err) : NULL;
   struct care_conf care = {.loop = service->loop,
                            .pg = app->pg,
@@ -646,11 +641,10 @@ static bool make_parts(struct service *service, struct err *err) {
     service->on_int = loop_signal_new(service->loop, SIGINT, on_stop_signal, service);
   service->on_hup = loop_signal_new(service->loop, SIGHUP, on_reload, service);
   service->token_timer = loop_timer_new(service->loop, on_token_timer, service);
-  service->room_timer = loop_timer_new(service->loop, on_room_timer, service);
   service->load_again = loop_timer_new(service->loop, load_tokens, service);
   service->patience = loop_timer_new(service->loop, on_metrics_stopped, service);
   if (!service->care_work || !service->on_term || (service->heeds_int && !service->on_int) || !service->on_hup || !service->token_timer ||
-      !service->load_again || !service->room_timer || !service->patience)
+      !service->load_again || !service->patience)
     return service->care_work ? err_no_memory(err) : false;
   loop_timer_start(service->token_timer, TOKEN_SWEEP_MS);
   app->loop = service->loop;
@@ -663,6 +657,10 @@ static bool make_parts(struct service *service, struct err *err) {
   app->shut_down_ctx = service;
   app->status.started_ms = clock_wall_ms(&clock_system);
   app->status.data_dir = settings->data;
+  service->disk_watch = disk_watch_new(service->loop, service->disk_work, &app->status, err);
+  if (!service->disk_watch)
+    return false;
+  disk_watch_set(service->disk_watch, WEB_DISK_JOBS, settings->data);
   if (!find_slots(service, err) || !plan_seed(service, err))
     return false;
   if (!prepare_access(service, err) || !make_http(service, err))
@@ -676,7 +674,6 @@ static bool make_parts(struct service *service, struct err *err) {
   service->database = database_new(service->loop, service->work, &config, on_database, service, err);
   if (!service->database)
     return false;
-  loop_timer_start(service->room_timer, ROOM_EVERY_MS);
   app->pg = database_pool(service->database);
   return make_tracking(service, err) && make_sweeps(service, err);
 }
@@ -711,7 +708,7 @@ static void free_parts(struct service *service) {
   loop_timer_free(service->patience);
   loop_timer_free(service->token_timer);
   loop_timer_free(service->load_again);
-  loop_timer_free(service->room_timer);
+  disk_watch_free(service->disk_watch);
   loop_signal_free(service->on_hup);
   loop_signal_free(service->on_int);
   loop_signal_free(service->on_term);

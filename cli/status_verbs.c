@@ -8,6 +8,7 @@
 
 static const struct column status_columns[] = {
     {"State", "state", COLUMN_STATE, false, NULL},
+    {"Trouble", "said", COLUMN_TEXT, false, NULL},
     {"Version", "version", COLUMN_TEXT, false, NULL},
     {"Address", "url", COLUMN_TEXT, false, NULL},
     {"Started", "started", COLUMN_AGE, false, NULL},
@@ -24,11 +25,37 @@ static const struct column status_columns[] = {
 };
 static const struct view status_view = VIEW(status_columns, "state", "");
 
+/* "the disk of artifacts is almost full, ... (/var/lib/winnow); make room there" */
+static void put_trouble(const json_t *item, struct buf *out) {
+  struct str place = json_str(json_object_get(item, "place"));
+  buf_add_str(out, json_str(json_object_get(item, "detail")));
+  if (place.n)
+    buf_printf(out, " (%.*s)", STR_ARG(place));
+  buf_printf(out, "; %.*s", STR_ARG(json_str(json_object_get(item, "hint"))));
+}
+
+static void add_trouble(json_t *status) {
+  const json_t *all = json_object_get(status, "trouble");
+  AUTO_BUF struct buf said = BUF_INIT(64 * KIB);
+  for (size_t i = 0; i < json_array_size(all); i++) {
+    buf_puts(&said, i ? "; " : "");
+    put_trouble(json_array_get(all, i), &said);
+  }
+  if (said.n)
+    json_object_set_new(status, "said", json_string(buf_text(&said)));
+}
+
+static bool show_status(struct cli *cli, json_t *status, struct err *err) {
+  if (output_for_people(&cli->output))
+    add_trouble(status);
+  return output_object(&cli->output, &status_view, status, err);
+}
+
 static int status_draw(struct cli *cli, void *ctx) {
   (void)ctx;
   struct err err;
   AUTO_JSON json_t *status = NULL;
-  return cli_done(cli, cli_get(cli, &status, &err, "/status") && output_object(&cli->output, &status_view, status, &err), &err);
+  return cli_done(cli, cli_get(cli, &status, &err, "/status") && show_status(cli, status, &err), &err);
 }
 
 static int status_run(struct cli *cli) {
@@ -104,6 +131,12 @@ static void check_service(struct doctor *doctor) {
     return;
   }
   check_version(doctor, status);
+  const json_t *trouble = json_object_get(status, "trouble");
+  for (size_t i = 0; i < json_array_size(trouble); i++) {
+    AUTO_BUF struct buf said = BUF_INIT(8 * KIB);
+    put_trouble(json_array_get(trouble, i), &said);
+    note(doctor, WRONG, "trouble", "%s", buf_text(&said));
+  }
   doctor->answered = true;
   struct str directory = json_str(json_object_get(status, "data_dir"));
   if (directory.n < sizeof doctor->data_dir)

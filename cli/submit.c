@@ -191,6 +191,11 @@ static bool check_place(const json_t *body, json_t *warnings, struct err *err) {
   return ok;
 }
 
+static void say_who_runs_it(struct cli *cli, const json_t *spec) {
+  if (!json_array_size(json_object_get(spec, "command")))
+    output_say(&cli->output, "there is no command and no program, so nothing is started: its trials are for workers who ask for them");
+}
+
 bool sweep_submit(struct cli *cli, const char *file, bool dry_run, json_t **ret_sweep, struct err *err) {
   AUTO_JSON json_t *body = submission(file, err), *preview = NULL, *sweep = NULL, *warnings = json_array();
   if (!body || !post_sweep(cli, body, true, &preview, err) || !check_place(body, warnings, err))
@@ -200,6 +205,7 @@ bool sweep_submit(struct cli *cli, const char *file, bool dry_run, json_t **ret_
   bool asks_again = !dry_run || inherits;
   if ((!dry_run && !add_code(cli, spec, body, err)) || (asks_again && !post_sweep(cli, body, dry_run, &sweep, err)))
     return false;
+  say_who_runs_it(cli, spec);
   *ret_sweep = json_incref(sweep ? sweep : preview);
   json_array_extend(json_object_get(*ret_sweep, "warnings"), warnings);
   return true;

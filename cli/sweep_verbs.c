@@ -53,6 +53,8 @@ static const struct column detail_columns[] = {
     {"Took", "started", COLUMN_SPAN, false, "ended"},
     {"Done", "eta", COLUMN_AGE, false, NULL},
     {"Registered", "registered", COLUMN_LIST, false, NULL},
+    {"Submitted by", "submitted_by", COLUMN_TEXT, false, NULL},
+    {"Steered", "steered", COLUMN_LIST, false, NULL},
     {"Warnings", "warnings", COLUMN_LIST, false, NULL},
 };
 static const struct view detail_view = VIEW(detail_columns, "id", "");
@@ -68,6 +70,38 @@ static json_t *with_versions(const json_t *sweep) {
   }
   json_object_set_new(shown, "registered", texts);
   return shown;
+}
+
+/* "PAUSED by token ci" */
+static json_t *deed_text(const json_t *event) {
+  const char *kind = json_string_value(json_object_get(event, "kind")), *to = json_string_value(json_object_get(event, "to"));
+  const char *actor = json_string_value(json_object_get(event, "actor"));
+  bool is_deed = kind && strcmp(kind, "sweep.created") != 0 && to && actor && strcmp(actor, "service") != 0;
+  return is_deed ? json_sprintf("%s by %s", to, actor) : NULL;
+}
+
+enum { STEERED_SHOWN = 8 };
+
+/* Who submitted it, and what people did to it last. */
+static void add_people(struct cli *cli, const char *id, json_t *sweep) {
+  AUTO_JSON json_t *events = NULL;
+  AUTO_BUF struct buf path = BUF_INIT(KIB);
+  struct err ignored; /* the sweep itself is what is shown */
+  path_format(&path, "/sweeps/{}/events", id);
+  if (!cli_list(cli, buf_text(&path), NULL, 0, &events, NULL, &ignored))
+    return;
+  json_t *steered = json_array();
+  for (size_t i = 0; i < json_array_size(events); i++) {
+    const json_t *event = json_array_get(events, i);
+    json_t *text = deed_text(event);
+    if (text)
+      json_array_append_new(steered, text);
+    if (json_array_size(steered) > STEERED_SHOWN)
+      json_array_remove(steered, 0);
+    if (str_is(json_str(json_object_get(event, "kind")), "sweep.created"))
+      json_object_set(sweep, "submitted_by", json_object_get(event, "actor"));
+  }
+  json_object_set_new(sweep, "steered", steered);
 }
 
 static bool show_one(struct cli *cli, const json_t *sweep, struct err *err) {
@@ -170,9 +204,20 @@ static int show_run(struct cli *cli) {
   if (output_for_people(&cli->output)) {
     sweep_curve(cli, id, &curve);
     json_object_set_new(sweep, "curve", json_string(buf_text(&curve)));
+    add_people(cli, id, sweep);
   }
   show_last_words(cli, sweep);
   return cli_done(cli, show_one(cli, sweep, &err), &err);
+}
+
+static int events_run(struct cli *cli) {
+  struct err err;
+  char id[RESOLVED_MAX];
+  AUTO_BUF struct buf path = BUF_INIT(KIB);
+  if (!resolve_sweep(cli, args_word(&cli->args, 0), id, &err))
+    return cli_fail(cli, &err);
+  path_format(&path, "/sweeps/{}/events", id);
+  return cli_show_list(cli, buf_text(&path), NULL, &event_view);
 }
 
 static int watch_run(struct cli *cli) {
@@ -402,6 +447,7 @@ static const struct flag_row ls_flags[] = {
     ROW_FLAG_LIMIT("50"),
     ROW_FLAG_WATCH,
 };
+static const struct flag_row events_flags[] = {ROW_FLAG_LIMIT("200"), ROW_FLAG_WATCH};
 static const struct flag_row watch_flags[] = {
     {.name = "timeout", .type = FLAG_DURATION, .value_name = "TIME", .help = "give up after this time (exit status 124)"},
 };
@@ -466,10 +512,24 @@ static const struct verb rows[] = {
         .aliases = "get",
         .summary = "show one sweep",
         .help =
-            "State and why, the sampler chosen and why, progress, the best trial and its params, the curve of the best value, slot time saved.",
+            "State and why, the sampler chosen and why, progress, the best trial and its params, the curve of the best value, slot time saved, "
+            "who submitted and steered it.",
         .examples = {{"winnow sweep show @latest", "the newest"}, {"winnow sweep show mnist -o yaml", "everything, with the normal form"}},
         .words = {{"SWEEP", WORD_SWEEP}},
         .run = show_run,
+    },
+    {
+        .noun = "sweep",
+        .name = "events",
+        .aliases = "history",
+        .summary = "what happened to a sweep, and who did it",
+        .help =
+            "Who submitted, paused, resumed, drained, stopped and edited it, what was registered, warnings. What was done to one trial: "
+            "winnow run events.",
+        .examples = {{"winnow sweep events @latest", "the newest sweep"}},
+        FLAGS(events_flags),
+        .words = {{"SWEEP", WORD_SWEEP}},
+        .run = events_run,
     },
     {
         .noun = "sweep",

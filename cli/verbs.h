@@ -27,7 +27,7 @@ extern const struct verb_set serve_verbs, exec_verbs;
 #define FLAGS(rows) .flags = rows, .flag_count = ARRAY_LEN(rows)
 
 /* Shown by more than one noun. */
-extern const struct view run_view, trial_view, artifact_view;
+extern const struct view run_view, trial_view, artifact_view, event_view;
 
 /* Follows a sweep until it ends; the exit code says how it ended. `timeout_ms` 0: for ever. Used by watch, create -f and up. */
 int sweep_follow(struct cli *cli, const char *sweep_id, int64_t timeout_ms);
@@ -36,7 +36,8 @@ MUST_CHECK bool sweep_submit(struct cli *cli, const char *file, bool dry_run, js
 /* Shows a run's output from its beginning, to its end with `follow`. */
 struct log_request {
   const char *run_id, *stream;
-  int64_t tail; /* lines; -1: from the beginning */
+  int64_t attempt; /* 0: the newest; of a run that is followed, also those that come after it */
+  int64_t tail;    /* lines; -1: from the beginning */
   const char *grep;
   bool follow;
   bool raw; /* bytes as they are, also on a terminal */

@@ -1,4 +1,5 @@
 /* Builds a space from W&B's `parameters` grammar and ours. */
+#include <ctype.h>
 #include <math.h>
 #include <stdarg.h>
 
@@ -109,6 +110,8 @@ static bool read_keys(struct builder *b, const json_t *spec, const char *path, s
   if (!json_is_object(spec)) {
     bool is_list = json_is_array(spec);
     bad(b, path, "must be an object such as {\"min\": 0, \"max\": 1}");
+    if (json_is_null(spec))
+      return err_hint(b->err, "nothing is said of it: give a range or values");
     return err_hint(b->err, "for %s write it as {%s: ...}", is_list ? "one of these values" : "this value always",
                     is_list ? "values" : "value");
   }
@@ -122,6 +125,8 @@ static bool read_keys(struct builder *b, const json_t *spec, const char *path, s
       i++;
     if (i == KEY_N) {
       err_set(b->err, ERR_INVALID, "unknown key \"%s.%.100s\"", path, key);
+      if (isdigit((unsigned char)key[0]))
+        return err_hint(b->err, "a decimal number has a point: 0.1");
       const char *near = str_nearest_of(str_of(key), key_names, KEY_N);
       return near ? err_hint(b->err, "did you mean \"%s\"?", near) : false;
     }

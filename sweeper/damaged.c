@@ -87,14 +87,14 @@ const struct damaged_sweep *sweeps_damaged(const struct sweeps *s, struct id swe
   return NULL;
 }
 
-void sweeps_hide(struct sweeps *s, struct id sweep) {
+void sweeps_hide(struct sweeps *s, struct id sweep, struct str actor) {
   map_remove(&s->by_id, str_n((const char *)sweep.bytes, sizeof sweep.bytes));
   LIST_EACH(&s->damaged, node) {
     struct damaged_sweep *d = LIST_ENTRY(node, struct damaged_sweep, node);
     if (id_eq(d->id, sweep))
       damaged_free(d);
   }
-  resting_let_go(s, sweep);
+  resting_let_go(s, sweep, actor);
 }
 
 bool damaged_refuse(const struct damaged_sweep *d, struct err *err) {

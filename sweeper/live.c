@@ -193,6 +193,7 @@ void live_free(struct live_sweep *live) {
   mem_free(live->source);
   mem_free(live->normal);
   mem_free(live->notes);
+  mem_free(live->by);
   live_about_release(&live->about);
   mem_free(live->ahead.points);
   mem_free(live->prior);
@@ -654,7 +655,20 @@ void live_put_verdict(const struct live_trial *trial, struct json_writer *w) {
 
 /* ---- what people want ---- */
 
-bool live_act(struct live_sweep *live, enum live_action action, struct err *err) {
+static void note_steered(struct live_sweep *live, const struct engine_sweep *before, struct str actor) {
+  const struct engine_sweep now = engine_sweep(live->engine);
+  if (live->single || now.version == before->version)
+    return;
+  deeds_note(live->all, &(struct deed){.kind = "sweep.state",
+                                       .run = live->id,
+                                       .actor = actor,
+                                       .from = sweep_state_text(before->state),
+                                       .to = sweep_state_text(now.state),
+                                       .reason = now.why ? engine_why_text((enum engine_why)now.why) : NULL});
+}
+
+bool live_act(struct live_sweep *live, enum live_action action, struct str actor, struct err *err) {
+  const struct engine_sweep before = engine_sweep(live->engine);
   bool ok = false;
   switch (action) {
   case LIVE_PAUSE:
@@ -672,11 +686,13 @@ bool live_act(struct live_sweep *live, enum live_action action, struct err *err)
   }
   if (ok && live->has_group)
     schedule_group_set(live->all->schedule, live->group, live->conf.max_parallel, engine_sweep(live->engine).state == SWEEP_PAUSED);
+  if (ok)
+    note_steered(live, &before, actor);
   sweeps_kick(live->all);
   return ok;
 }
 
-bool live_enqueue(struct live_sweep *live, const json_t *params, struct live_trial **ret, struct err *err) {
+bool live_enqueue(struct live_sweep *live, const json_t *params, struct str actor, struct live_trial **ret, struct err *err) {
   double point[SPACE_PARAMS_MAX];
   if (!space_point_from_json(live->space, params, false, point, err))
     return false;
@@ -684,24 +700,44 @@ bool live_enqueue(struct live_sweep *live, const json_t *params, struct live_tri
     return err_set(err, ERR_INVALID, "the constraints do not allow this point");
   struct live_made made = live_made_by_hand(live);
   bool ok = live_create_at(live, point, &made, ret, err);
+  if (ok && actor.p)
+    deeds_note(live->all, &(struct deed){.kind = "run.enqueued", .run = (*ret)->run, .actor = actor});
   sweeps_kick(live->all);
   return ok;
 }
 
-bool live_kill(struct live_trial *trial, struct err *err) {
-  sweeps_kick(trial->sweep->all);
-  return engine_kill(trial->sweep->engine, trial->number, live_now(trial->sweep->all), err);
+static void note_changed(const struct live_trial *trial, const struct engine_trial *before, struct str actor) {
+  const struct engine_trial *now = engine_trial(trial->sweep->engine, trial->number);
+  if (now->state != before->state)
+    deeds_note(trial->sweep->all, &(struct deed){.kind = "run.state",
+                                                 .run = trial->run,
+                                                 .actor = actor,
+                                                 .from = run_state_name(before->state),
+                                                 .to = run_state_name(now->state)});
 }
 
-bool live_retry(struct live_trial *trial, struct err *err) {
+bool live_kill(struct live_trial *trial, struct str actor, struct err *err) {
+  struct engine *engine = trial->sweep->engine;
+  const struct engine_trial before = *engine_trial(engine, trial->number);
+  sweeps_kick(trial->sweep->all);
+  if (!engine_kill(engine, trial->number, live_now(trial->sweep->all), err))
+    return false;
+  note_changed(trial, &before, actor);
+  return true;
+}
+
+bool live_retry(struct live_trial *trial, struct str actor, struct err *err) {
   if (!live_course_open(trial, err))
     return false;
-  struct engine_trial before = *engine_trial(trial->sweep->engine, trial->number);
+  const struct engine_trial before = *engine_trial(trial->sweep->engine, trial->number);
+  const struct engine_sweep sweep_before = engine_sweep(trial->sweep->engine);
   live_keep_attempt(trial);
   if (!engine_retry(trial->sweep->engine, trial->number, err)) {
     live_course_close(trial);
     return false;
   }
+  note_changed(trial, &before, actor);
+  note_steered(trial->sweep, &sweep_before, actor);
   live_keep_first_end(trial, &before);
   note_time(trial, &before, -1);
   mem_free(trial->course->stop);

@@ -25,6 +25,7 @@ enum {
   LIVE_TICK_MS = 500,
   LIVE_STILL_MS = 2000, /* a tick that is so late was held up: the process, or the machine, was stopped */
   LIVE_WAITING_MAX = 100000,
+  LIVE_BATCH_MAX = 20000, /* rows, and reports, of a transaction */
   LIVE_ASK_LEASE_MS = 86400 * 1000,
   LIVE_PREVIEW_POINTS = 5,
   LIVE_COLLECT_MS = 600 * 1000,
@@ -125,13 +126,21 @@ struct live_about {
   char *command, *params, *tags;
 };
 
+/* Something that a person did to a sweep or run: an event of it. */
+struct deed {
+  const char *kind;
+  struct id run; /* or sweep */
+  struct str actor;
+  const char *from, *to, *reason; /* NULL: none; not copied, so they stand for good */
+};
+
 struct live_sweep {
   struct list_node node;
   struct sweeps *all;
   struct id id;
   int64_t experiment_id, created, ended;
   int64_t seed;
-  char *name, *directory, *source, *normal; /* source: only until the row is made */
+  char *name, *directory, *source, *normal, *by; /* source: only until the row is made; by: who submitted it, NULL where it is stored */
   char *notes;
   int64_t run_cap, max_parallel, priority;
   struct sweep_file *file;
@@ -260,6 +269,9 @@ struct sweeps {
   size_t write_count, write_cap;
   struct pending_report *reports; /* those on their way first */
   size_t report_count, report_cap, reports_flying;
+  struct list deeds; /* those on their way first */
+  size_t deeds_flying;
+  bool deeds_wait; /* until the rows that were not stored are tried again */
   struct list waiters;
   struct registrar registrar;
   struct sweep_reparse reparse;
@@ -327,6 +339,16 @@ bool damaged_names_code(const struct sweeps *s, const char *sha256);
 MUST_CHECK bool sweep_rows_send(struct sweeps *s, pg_done_fn *done, struct err *err);
 void sweep_rows_put_json(struct pg_args *args, const json_t *json);
 void sweep_rows_put_warnings(struct pg_args *args, const struct live_sweep *live);
+
+/* deeds.c */
+/* Stored with the next transaction, and so with what it changed. Without room it is only told in the log. */
+void deeds_note(struct sweeps *s, const struct deed *what);
+void deeds_send(struct sweeps *s, struct pg_batch *batch);
+/* Who of those on their way made the run (or sweep) become this; NULL: nobody did. */
+const char *deeds_actor(const struct sweeps *s, struct id run, const char *to);
+/* What was sent has been stored, or not. */
+void deeds_sent(struct sweeps *s, bool ok);
+void deeds_release(struct sweeps *s);
 
 /* live.c */
 void live_about_release(struct live_about *about);

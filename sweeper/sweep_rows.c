@@ -265,6 +265,7 @@ static void put_sweep_create(struct pg_args *args, const struct live_sweep *live
   sweep_rows_put_warnings(args, live);
   pg_put_bool(args, live->single);
   pg_put_bytea(args, live->prior_bytes ? str_n(live->prior, live->prior_bytes) : STR_NONE);
+  pg_put_text(args, str_of(live->by));
 }
 
 static void put_about(struct pg_args *args, const struct live_sweep *live) {
@@ -272,6 +273,7 @@ static void put_about(struct pg_args *args, const struct live_sweep *live) {
   pg_put_jsonb(args, str_of(live->about.command));
   pg_put_jsonb(args, str_of(live->about.params));
   pg_put_jsonb(args, str_of(live->about.tags));
+  pg_put_text(args, str_of(live->by));
 }
 
 static void put_sweep_update(struct pg_args *args, const struct live_sweep *live, const struct engine_sweep *row) {
@@ -421,5 +423,7 @@ bool sweep_rows_send(struct sweeps *s, pg_done_fn *done, struct err *err) {
   put_first_ends(&batch, s);
   if (s->reports_flying)
     put_reports(pg_batch_add(&batch, STMT_REPORTS_ADD), s);
+  if (!s->deeds_wait && s->write_count < LIVE_BATCH_MAX) /* with the rows that they speak of */
+    deeds_send(s, &batch);
   return pg_run_batch(s->conf.pg, &batch, 0, done, s, err);
 }

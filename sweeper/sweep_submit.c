@@ -192,7 +192,7 @@ struct making {
   struct sweeps *all;
   struct live_sweep *live;
   struct sweep_file *file; /* until there is a sweep */
-  char *source, *directory;
+  char *source, *directory, *by;
   bool single;
   struct id run;
   int64_t experiment_id;
@@ -205,6 +205,7 @@ static void making_free(struct making *making) {
   sweep_file_free(making->file);
   mem_free(making->source);
   mem_free(making->directory);
+  mem_free(making->by);
   live_about_release(&making->about);
   mem_free(making);
 }
@@ -224,7 +225,7 @@ static void begin_single(void *ctx, const struct err *failed) {
   bool ok = !failed;
   if (failed)
     err = *failed;
-  ok = ok && (point ? live_enqueue(making->live, point, &trial, &err) : err_no_memory(&err)) &&
+  ok = ok && (point ? live_enqueue(making->live, point, STR_NONE, &trial, &err) : err_no_memory(&err)) &&
        sweeps_wait(making->live, trial, made, making, &err);
   if (!ok)
     made(making, &err);
@@ -414,6 +415,8 @@ static bool make_live(struct making *making, struct err *err) {
   live->about = making->about;
   making->about = (struct live_about){0};
   live->created = live_wall(s);
+  live->by = making->by;
+  making->by = NULL;
   live->source = mem_strdup(making->source);
   live->directory = mem_strdup(making->directory);
   live->normal = mem_strdup(buf_text(&normal));
@@ -470,12 +473,13 @@ bool sweeps_create(struct sweeps *s, struct sweep_file *file, const struct sweep
                             .file = file,
                             .source = copy_text(what->source),
                             .directory = copy_text(what->directory),
+                            .by = copy_text(what->actor),
                             .single = what->single,
                             .run = what->run,
                             .experiment_id = what->experiment_id,
                             .done = done,
                             .ctx = ctx};
-  bool ok = making->source && making->directory && (!what->single || copy_about(&making->about, what));
+  bool ok = making->source && making->directory && making->by && (!what->single || copy_about(&making->about, what));
   if (ok ? begin_making(making, err) : err_no_memory(err))
     return true;
   making->file = NULL; /* the caller's again */

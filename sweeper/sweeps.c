@@ -7,8 +7,6 @@
 #include "sweeper/jobs/exec_local.h"
 #include "sweeper/jobs/jobs.h"
 
-enum { BATCH_ROWS_MAX = 20000 };
-
 static struct str id_key(const struct id *id) {
   return str_n((const char *)id->bytes, sizeof id->bytes);
 }
@@ -125,7 +123,7 @@ static void take_todo(struct live_sweep *live, const struct engine_todo *todo) {
 static void drain(struct live_sweep *live) {
   const struct sweeps *s = live->all;
   struct engine_todo todo;
-  while (s->write_count < BATCH_ROWS_MAX && (todo = engine_next(live->engine)).kind != TODO_NONE)
+  while (s->write_count < LIVE_BATCH_MAX && (todo = engine_next(live->engine)).kind != TODO_NONE)
     take_todo(live, &todo);
 }
 
@@ -176,6 +174,7 @@ static void tell_trial(struct live_trial *trial, const struct engine_trial *row)
                                  .from = trial->shown < RUN_STATE_COUNT ? run_state_name(trial->shown) : NULL,
                                  .to = run_state_name(row->state),
                                  .reason = live_reason(trial, row)};
+  change.actor = deeds_actor(trial->sweep->all, trial->run, change.to);
   trial->shown = row->state;
   sweeps_tell(trial->sweep->all, &change);
 }
@@ -188,6 +187,7 @@ static void tell_sweep(struct live_sweep *live, const struct engine_sweep *row) 
                                  .from = live->shown < 0 ? NULL : sweep_state_text(live->shown),
                                  .to = sweep_state_text(row->state),
                                  .reason = row->why ? engine_why_text((enum engine_why)row->why) : NULL};
+  change.actor = deeds_actor(live->all, live->id, change.to);
   live->shown = row->state;
   sweeps_tell(live->all, &change);
 }
@@ -245,6 +245,7 @@ static void finish_batch(struct sweeps *s, const struct err *failed) {
     memmove(s->reports, s->reports + s->reports_flying, s->report_count * sizeof *s->reports);
   }
   s->reports_flying = 0;
+  deeds_sent(s, !failed);
   settle(s, failed);
   forget_old(s);
 }
@@ -283,8 +284,8 @@ static void pump(void *ctx) {
     return;
   }
   collect(s);
-  s->reports_flying = MIN_OF(s->report_count, (size_t)BATCH_ROWS_MAX);
-  if (!s->write_count && !s->reports_flying) {
+  s->reports_flying = MIN_OF(s->report_count, (size_t)LIVE_BATCH_MAX);
+  if (!s->write_count && !s->reports_flying && (!s->deeds.count || s->deeds_wait)) {
     settle(s, NULL);
     return;
   }
@@ -366,14 +367,14 @@ static void look_for_ended(struct sweeps *s) {
     tell_jobs_ended(s);
 }
 
-void sweeps_end_jobs(struct sweeps *s, void (*done)(void *ctx), void *ctx) {
+void sweeps_end_jobs(struct sweeps *s, struct str actor, void (*done)(void *ctx), void *ctx) {
   s->jobs_ended = done;
   s->jobs_ended_ctx = ctx;
   s->end_until = live_now(s);
   if (!s->ready || s->stopping)
     s->end_until = INT64_MIN;
   else
-    s->end_until += jobs_stop_all(s) + LIVE_END_ROOM_MS;
+    s->end_until += jobs_stop_all(s, actor) + LIVE_END_ROOM_MS;
   loop_timer_start(s->tick, 0);
 }
 
@@ -393,6 +394,7 @@ static void on_tick(void *ctx) {
     live->refresh = true;
     live->in_vain.is = live->barren = false;
   }
+  s->deeds_wait = false;
   jobs_tick(s);
   register_tick(s);
   collect_now_and_then(s);
@@ -477,6 +479,7 @@ void sweeps_free(struct sweeps *s) {
   importance_cache_free(s->importance);
   register_release(&s->registrar);
   reports_release(s);
+  deeds_release(s);
   mem_free(s->writes);
   map_release(&s->by_id);
   id_map_release(&s->by_run);
@@ -553,8 +556,47 @@ static void on_edited(void *ctx, const struct pg_reply *reply) {
   mem_free(editing);
 }
 
-bool live_edit(struct live_sweep *live, const json_t *edits, sweeps_done_fn *done, void *ctx, struct err *err) {
+static int64_t limit_now(const struct live_sweep *live, const char *key) {
+  const struct {
+    const char *key;
+    int64_t value;
+  } limits[] = {{"run_cap", live->run_cap},
+                {"max_parallel", live->max_parallel},
+                {"priority", live->priority},
+                {"max_time", live->conf.max_time_ms / 1000}};
+  for (size_t i = 0; i < ARRAY_LEN(limits); i++)
+    if (strcmp(limits[i].key, key) == 0)
+      return limits[i].value;
+  return 0;
+}
+
+static void put_limit(struct buf *out, const char *key, int64_t value) {
+  if (value || strcmp(key, "priority") == 0)
+    buf_printf(out, " %lld", (long long)value);
+  else
+    buf_puts(out, " none");
+}
+
+/* What it was and will be, for the event: "run_cap 40, max_time none". Notes are named alone. */
+static void describe_edits(const struct live_sweep *live, const json_t *edits, struct buf *was, struct buf *is) {
+  const char *key;
+  json_t *value;
+  json_object_foreach((json_t *)(uintptr_t)edits, key, value) {
+    buf_printf(was, "%s%s", was->n ? ", " : "", key);
+    buf_printf(is, "%s%s", is->n ? ", " : "", key);
+    if (strcmp(key, "notes") == 0)
+      continue;
+    put_limit(was, key, limit_now(live, key));
+    if (json_is_string(value))
+      buf_printf(is, " %.40s", json_string_value(value));
+    else
+      put_limit(is, key, json_integer_value(value));
+  }
+}
+
+bool live_edit(struct live_sweep *live, const json_t *edits, struct str actor, sweeps_done_fn *done, void *ctx, struct err *err) {
   AUTO_PG_ARGS struct pg_args args;
+  AUTO_BUF struct buf was = BUF_INIT(KIB), is = BUF_INIT(KIB);
   pg_args_init(&args, STMT_SWEEP_EDIT);
   if (!may_edit(live, err))
     return false;
@@ -562,8 +604,13 @@ bool live_edit(struct live_sweep *live, const json_t *edits, sweeps_done_fn *don
   if (!editing)
     return err_no_memory(err);
   *editing = (struct editing){live->all, live->id, json_deep_copy(edits), done, ctx};
+  describe_edits(live, edits, &was, &is);
   pg_put_uuid(&args, live->id);
   sweep_rows_put_json(&args, edits);
+  pg_put_int(&args, live_wall(live->all));
+  pg_put_text(&args, actor);
+  pg_put_text(&args, buf_str(&was));
+  pg_put_text(&args, buf_str(&is));
   if (editing->edits && pg_run(live->all->conf.pg, &args, 0, on_edited, editing, err))
     return true;
   if (!editing->edits)

@@ -30,6 +30,7 @@ struct sweeps_change {
   struct id sweep, run;
   const struct live_trial *trial; /* SWEEPS_TRIAL */
   const char *from, *to, *reason; /* states; NULL: none. Valid during the call */
+  const char *actor;              /* the person who did it; NULL: the service */
 };
 typedef void sweeps_change_fn(void *ctx, const struct sweeps_change *change);
 
@@ -65,7 +66,7 @@ void sweeps_load(struct sweeps *sweeps, int64_t epoch, sweeps_done_fn *done, voi
 void sweeps_stop(struct sweeps *sweeps);
 /* Before that, when jobs are to end too: nothing is started any more, what runs is stopped, and `done` is called once, later, when all of
  * it is over and stored, or has had its time. Sweeps go on with other trials at the next start. */
-void sweeps_end_jobs(struct sweeps *sweeps, void (*done)(void *ctx), void *ctx);
+void sweeps_end_jobs(struct sweeps *sweeps, struct str actor, void (*done)(void *ctx), void *ctx);
 /* After the pool is gone. Accepts NULL. */
 void sweeps_free(struct sweeps *sweeps);
 
@@ -82,6 +83,7 @@ MUST_CHECK bool sweeps_preview(struct sweeps *sweeps, const struct sweep_file *f
 struct sweeps_new {
   struct str source;    /* the file as it was sent */
   struct str directory; /* what relative paths in it are beneath; may be empty */
+  struct str actor;     /* who submits it */
   /* Of a single run, see below. */
   bool single;
   struct id run;
@@ -105,7 +107,7 @@ bool live_is_single(const struct live_sweep *sweep);
 
 /* Another attempt of a trial or a single run whose sweep is over, however long ago. ERR_NOT_FOUND: it was no job of this service. `done`
  * when that is durable. */
-MUST_CHECK bool sweeps_retry(struct sweeps *sweeps, struct id run, sweeps_done_fn *done, void *ctx, struct err *err);
+MUST_CHECK bool sweeps_retry(struct sweeps *sweeps, struct id run, struct str actor, sweeps_done_fn *done, void *ctx, struct err *err);
 
 /* ---- finding ---- */
 
@@ -114,7 +116,7 @@ MUST_CHECK bool sweeps_retry(struct sweeps *sweeps, struct id run, sweeps_done_f
 MUST_CHECK bool sweeps_ready(const struct sweeps *sweeps, struct err *err);
 struct live_sweep *sweeps_find(const struct sweeps *sweeps, struct id sweep);
 /* It was deleted: it is found no more, damaged or not; what still runs of one that was damaged is ended. */
-void sweeps_hide(struct sweeps *sweeps, struct id sweep);
+void sweeps_hide(struct sweeps *sweeps, struct id sweep, struct str actor);
 struct live_trial *sweeps_trial(const struct sweeps *sweeps, struct id run);
 /* Is it known here that this attempt runs, or is about to? */
 bool sweeps_runs(const struct sweeps *sweeps, struct id run, int32_t attempt);
@@ -152,14 +154,14 @@ const char *sweeps_rest_reason(const struct sweeps *sweeps, struct id run);
 /* May the run be one of theirs? */
 bool sweeps_may_rest(const struct sweeps *sweeps, struct id run);
 /* Ends what runs of such a sweep, later; its rows stay as they are. */
-void sweeps_end_resting(struct sweeps *sweeps, struct id sweep);
+void sweeps_end_resting(struct sweeps *sweeps, struct id sweep, struct str actor);
 /* What runs of this run of theirs; false: nothing does. */
-bool sweeps_end_resting_run(struct sweeps *sweeps, struct id run);
+bool sweeps_end_resting_run(struct sweeps *sweeps, struct id run, struct str actor);
 /* Name and number of a state. */
 const char *sweep_state_text(int state);
 int sweep_state_of(struct str name);
 
-/* ---- changing; each takes effect at once and is durable when sweeps_wait() says so ---- */
+/* ---- changing; each takes effect at once and is durable when sweeps_wait() says so, and so is the event that names who did it ---- */
 
 /* Calls `done` when what was changed so far of the sweep, and of the trial if one is given, is durable; with an error when the write failed
  * (it is tried again, so the same request may be repeated). */
@@ -168,14 +170,16 @@ MUST_CHECK bool sweeps_wait(struct live_sweep *sweep, struct live_trial *trial, 
 bool live_is_durable(const struct live_trial *trial);
 
 enum live_action { LIVE_PAUSE, LIVE_RESUME, LIVE_DRAIN, LIVE_STOP };
-MUST_CHECK bool live_act(struct live_sweep *sweep, enum live_action action, struct err *err);
+MUST_CHECK bool live_act(struct live_sweep *sweep, enum live_action action, struct str actor, struct err *err);
 /* Keys of api.md's PATCH; all or nothing. `done` when it is stored. ERR_WRONG_STATE when the sweep is over, or ends before that. */
-MUST_CHECK bool live_edit(struct live_sweep *sweep, const json_t *edits, sweeps_done_fn *done, void *ctx, struct err *err);
+MUST_CHECK bool live_edit(struct live_sweep *sweep, const json_t *edits, struct str actor, sweeps_done_fn *done, void *ctx,
+                          struct err *err);
 /* Are these edits that sweeps know, with values that make sense? */
 MUST_CHECK bool sweeps_edits_check(const json_t *edits, struct err *err);
-MUST_CHECK bool live_enqueue(struct live_sweep *sweep, const json_t *params, struct live_trial **ret, struct err *err);
-MUST_CHECK bool live_kill(struct live_trial *trial, struct err *err);
-MUST_CHECK bool live_retry(struct live_trial *trial, struct err *err);
+/* Without an actor no event says so. */
+MUST_CHECK bool live_enqueue(struct live_sweep *sweep, const json_t *params, struct str actor, struct live_trial **ret, struct err *err);
+MUST_CHECK bool live_kill(struct live_trial *trial, struct str actor, struct err *err);
+MUST_CHECK bool live_retry(struct live_trial *trial, struct str actor, struct err *err);
 
 /* ---- the queue, and the node ---- */
 

@@ -24,6 +24,15 @@ struct login_links;
 struct event_hub;
 struct idempotency;
 
+/* What the service writes to; see cli/disk_watch.h. */
+enum web_disk_use { WEB_DISK_DATABASE, WEB_DISK_JOBS, WEB_DISK_ARTIFACTS, WEB_DISK_COUNT };
+struct web_disk {
+  const char *path; /* NULL: it is not watched */
+  uint64_t device;
+  int64_t room;
+  bool full; /* almost: of the database's what is left is its own, so that it can go on answering reads */
+};
+
 /* How the service stands, for /health, /api/v1/status and the page. */
 struct web_status {
   int64_t started_ms;
@@ -33,7 +42,7 @@ struct web_status {
   bool database_up;
   char database_reason[256]; /* why it is not up */
   bool draining;
-  bool disk_full; /* almost: what is left is for the database, so that it can go on answering reads */
+  struct web_disk disks[WEB_DISK_COUNT];
   int64_t slots;
 };
 
@@ -70,8 +79,8 @@ struct web_app {
   const char *artifact_root; /* URI handed to clients, without a slash at its end */
   const char *directory;     /* that relative artifact locations are below: the working directory */
 
-  /* Asks the composition root to end the service, in order; jobs too when `now`. */
-  void (*shut_down)(void *ctx, bool now);
+  /* Asks the composition root to end the service, in order; jobs too when `now`, for whom it is. */
+  void (*shut_down)(void *ctx, bool now, struct str actor);
   void *shut_down_ctx;
 };
 

@@ -60,9 +60,9 @@ bool web_gate(void *ctx, struct http_req *req, const struct route *route, struct
       http_reply_header(req, "WWW-Authenticate", STR("Bearer realm=\"winnow\""));
     return false;
   }
-  if (app->status.disk_full && needs_space(&facts, http_req_method(req))) {
+  if (app->status.disks[WEB_DISK_DATABASE].full && needs_space(&facts, http_req_method(req))) {
     err_set(err, ERR_NO_SPACE, "the disk of the database is full");
-    return err_hint(err, "reading goes on; writing does too once there is space again");
+    return err_hint(err, "reading goes on; writing does too once there is space again; winnow status says where");
   }
   http_req_set_principal(req, principal);
   return true;

@@ -48,7 +48,7 @@ void tracking_put_move(struct pg_args *args, const struct http_req *req, enum st
 
 void tracking_deleted(const struct http_req *req, struct id run, const struct pg_reply *reply) {
   if (tracking_refusal(reply) == TRACKING_OK && pg_rows(reply) && pg_bool(reply, 0, 1))
-    sweeps_hide(web_app(req)->sweeps, run);
+    sweeps_hide(web_app(req)->sweeps, run, tracking_actor(req));
 }
 
 bool tracking_reports_keep(struct http_req *req, struct id run, int32_t attempt, const struct metric_rows *rows,

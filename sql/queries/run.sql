@@ -94,7 +94,7 @@ select from run where id = $1 for no key update;
 -- there is none. What an executor runs ends when its process does, whatever a client says. A state is written after run_lock().
 --
 -- The end that nobody has a name for is on the row, so a run that ends once has no event. It gets one when the row is about to forget it.
-with r as (select id, created, end_time, deleted_at is null as active, state as old_state, executor is not null as ours from run
+with r as (select id, created, end_time, name, deleted_at is null as active, state as old_state, executor is not null as ours from run
   where id = $1 and run_allow(executor, attempt, $7) for no key update),
 done as (
   update run x set
@@ -112,7 +112,10 @@ told as (
     (2, case when $2 >= 4 then coalesce($3, $5) else $5 end, $6, run_state_name(r.old_state), run_state_name($2),
       $2 < 4 or r.old_state >= 4 or $3 is null or r.end_time is not null or $6 <> 'anonymous')) t (place, time, actor, was, becomes, kept)
   where r.active and not r.ours and $2 <> r.old_state and t.kept
-  order by t.place)
+  order by t.place),
+renamed as (
+  insert into event (time, kind, actor, subject, run, from_state, to_state)
+  select $5, 'run.renamed', $6, replace(id::text, '-', ''), id, name, $4 from r where active and name <> $4)
 select active from r;
 
 -- name: run_delete (uuid, int8, text, int4, bool) -> (bool, bool) repeatable
@@ -218,6 +221,13 @@ select gin_clean_pending_list('run_words'::regclass);
 -- Time, kind, actor, subject, run, from, to, reason.
 insert into event (time, kind, actor, subject, run, from_state, to_state, reason) values ($1, $2, $3, $4, $5, $6, $7, $8);
 
+-- name: deed_add (int8, text, text, text, uuid, text, text, text) -> () repeatable
+-- The same, once; of a run that is gone meanwhile there is nothing to tell.
+insert into event (time, kind, actor, subject, run, from_state, to_state, reason)
+select $1, $2, $3, $4, $5, $6, $7, $8
+where exists (select from run where id = $5) and not exists (
+  select from event where run = $5 and time = $1 and kind = $2 and actor = $3 and to_state is not distinct from $7);
+
 -- name: runs_known (uuid[]) -> (int8) repeatable
 -- How many of these there are, deleted ones too.
 select count(*) from run where id = any($1);
@@ -227,13 +237,15 @@ select count(*) from run where id = any($1);
 select id, time, kind, subject, actor, from_state, to_state, reason from event where run = $1 and id > $2 order by id limit $3;
 
 -- name: run_attempt_events (uuid, int8) -> (int4, bool, int8, text, text, text) repeatable
--- Later than the event $2 (0: all), by time. Attempt, whether it began or else ended, when, from, to, reason; not the end of the current one.
+-- Later than the event $2 (0: all), by time. Attempt, whether it began or else ended, when, from, to, reason; not the end of the current one,
+-- unless another was asked for.
 select e.* from run r cross join lateral (
   select a.attempt, true, a.started, case when a.attempt = 1 then 'QUEUED'
       else run_state_name(lag(a.state) over (order by a.attempt)) end, 'RUNNING', case when a.attempt > 1 then format('attempt %s', a.attempt) end
     from run_attempt a where a.run = r.id and a.attempt <= r.attempt and r.attempt > 1
   union all
-  select a.attempt, false, a.ended, 'RUNNING', run_state_name(a.state), a.reason from run_attempt a where a.run = r.id and a.attempt < r.attempt
+  select a.attempt, false, a.ended, 'RUNNING', run_state_name(a.state), a.reason from run_attempt a where a.run = r.id and (
+    a.attempt < r.attempt or exists (select from event where run = r.id and kind = 'run.state' and to_state = 'QUEUED' and time >= a.ended))
   union all
   select 1, true, r.start_time, 'QUEUED', 'RUNNING', null where r.attempt = 1 and r.executor is not null
 ) e (attempt, began, time, from_state, to_state, reason)

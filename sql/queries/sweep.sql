@@ -7,18 +7,18 @@ select id, deleted_at is not null from experiment where id = $1;
 -- Refuses (by a division) to go on under an epoch that is over.
 select 1 / (case when $1 = (select max(epoch) from service_epoch) then 1 else 0 end) = 1;
 
--- name: sweep_create (uuid, int8, int8, int8, text, text, text, text, jsonb, bool, bytea) -> () repeatable
--- Id, experiment, now, seed, name, directory, source, spec, warnings, whether it is a single run's, results it starts from. And its parent
--- run, if it is not a single run's.
+-- name: sweep_create (uuid, int8, int8, int8, text, text, text, text, jsonb, bool, bytea, text) -> () repeatable
+-- Id, experiment, now, seed, name, directory, source, spec, warnings, whether it is a single run's, results it starts from, who submitted it.
+-- And its parent run, if it is not a single run's.
 with made as (
   insert into sweep (id, experiment_id, created, version, seed, name, directory, source, spec, warnings, single, prior)
   values ($1, $2, $3, 0, $4, $5, $6, $7, $8, $9, $10, $11) on conflict (id) do nothing returning 1)
-insert into run (id, experiment_id, start_time, created, state, kind, name)
-select $1, $2, $3, $3, 2, 1, $5 from made where not $10 on conflict (id) do nothing;
+insert into run (id, experiment_id, start_time, created, state, kind, name, user_id)
+select $1, $2, $3, $3, 2, 1, $5, $12 from made where not $10 on conflict (id) do nothing;
 
--- name: single_describe (uuid, jsonb, jsonb, jsonb) -> () repeatable
--- What a launched run is said to be, with its row: command, params, tags.
-update run set command = $2, params = $3, tags = $4 where id = $1;
+-- name: single_describe (uuid, jsonb, jsonb, jsonb, text) -> () repeatable
+-- What a launched run is said to be, with its row: command, params, tags, who launched it.
+update run set command = $2, params = $3, tags = $4, user_id = $5 where id = $1;
 
 -- name: sweep_update (uuid, int8, int2, int2, bool, int8, int8, int8, jsonb) -> () repeatable
 -- Id, version, state, why, exhausted, elapsed, slot time, end, summary (null before the end).
@@ -27,22 +27,27 @@ with done as (
   where id = $1 and version < $2 returning 1)
 update run set end_time = $8, state = case $3 when 3 then 4 when 4 then 6 when 5 then 5 else 2 end from done where id = $1 and kind = 1;
 
--- name: sweep_edit (uuid, jsonb) -> (bool) repeatable
--- Adds to the edits. No row: there is no such sweep, or it is over.
-update sweep set edits = edits || $2 where id = $1 and state < 3 and deleted_at is null and not single returning true;
+-- name: sweep_edit (uuid, jsonb, int8, text, text, text) -> (bool) repeatable
+-- Adds to the edits; now, who, and for the event what it was, what it is. No row: there is no such sweep, or it is over.
+with done as (update sweep set edits = edits || $2 where id = $1 and state < 3 and deleted_at is null and not single returning id),
+told as (
+  insert into event (time, kind, actor, subject, run, from_state, to_state)
+  select $3, 'sweep.edited', $4, replace(id::text, '-', ''), id, $5, $6 from done)
+select true from done;
 
 -- name: sweep_warn (uuid, jsonb) -> () repeatable
 -- The warnings of a sweep.
 update sweep set warnings = $2 where id = $1;
 
--- name: sweep_delete (uuid, int8, bool) -> (bool) repeatable
+-- name: sweep_delete (uuid, int8, bool, text) -> (bool) repeatable
 -- With its runs, into the trash; over or not, if $3: then what was not over is killed, since nobody else will end it. No row: there is no such
--- sweep that is not deleted.
+-- sweep that is not deleted. Who, for the event.
 with s as (update sweep set deleted_at = $2 where id = $1 and deleted_at is null and (state >= 3 or $3) and not single returning id),
 runs as (update run set deleted_at = $2, state = case when $3 and run.state < 4 then 7 else run.state end,
     state_reason = case when $3 and run.state < 4 then 'its damaged sweep was deleted' else state_reason end,
     end_time = case when $3 and run.state < 4 then $2 else end_time end
-  from s where (run.sweep_id = s.id or run.id = s.id) and run.deleted_at is null returning 1)
+  from s where (run.sweep_id = s.id or run.id = s.id) and run.deleted_at is null returning 1),
+told as (insert into event (time, kind, actor, subject, run) select $2, 'sweep.deleted', $4, replace(id::text, '-', ''), id from s)
 select true from s;
 
 -- name: sweep_live (uuid) -> (uuid, int8, int8, int8, int8, int8, int8, int2, int2, bool, text, text, text, jsonb, jsonb, bool, bytea) repeatable
@@ -54,6 +59,12 @@ from sweep where deleted_at is null and case when $1::uuid is null then state < 
 -- name: sweep_get (uuid) -> (int2, jsonb, text, text) repeatable
 -- State, summary, normal form (null: it cannot be read), the order of its parameters.
 select state, summary - 'spec', case when params_order is not null then spec end, params_order from sweep where id = $1 and deleted_at is null and not single;
+
+-- name: sweep_course (uuid) -> (int8, text, int2, int8, text, text) repeatable
+-- When it was made, by whom ('': it is not known), state, its end when it is over, the reason; the state that its events tell last.
+select s.created, coalesce(r.user_id, ''), s.state, case when s.state >= 3 then s.ended end, s.summary ->> 'state_reason', (
+    select to_state from event where event.run = s.id and kind = 'sweep.state' order by event.id desc limit 1)
+from sweep s left join run r on r.id = s.id where s.id = $1 and s.deleted_at is null and not s.single;
 
 -- name: sweep_list (int2, int8, uuid, int8) -> (uuid, int8, int2, jsonb, text, text) repeatable
 -- State or null; created and id after which it goes on, or null; how many. Newest first. Of those that have a summary with the normal form

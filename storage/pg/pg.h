@@ -214,6 +214,7 @@ struct pg_pool_stats {
   unsigned connections_up, sessions_up, sessions_busy;
   size_t waiting, waiting_bytes, in_flight;
   uint64_t done, rejected, retried, cancelled, unknown, reconnects;
+  int64_t no_space_ms; /* by the clock that does not jump: when the server last refused something for want of space; 0: never */
 };
 
 /* Told on the loop when the first connection comes up (up), and when the last one has gone (not up, with the reason). */

@@ -71,6 +71,8 @@ static void deliver(void *ctx) {
   for (struct list_node *node; (node = list_pop_front(&pool->finished));) {
     struct pg_op *op = LIST_ENTRY(node, struct pg_op, node);
     pg_pool_count(pool, op->outcome);
+    if (op->failure.err.code == ERR_NO_SPACE)
+      pool->stats.no_space_ms = loop_now_ms(pool->loop);
     pg_op_finish(op);
   }
   pg_pool_leave(pool);

@@ -192,6 +192,10 @@ static const struct {
     {"qlognormal", "q_log_normal", {{"mu", "mu"}, {"sigma", "sigma"}, {"q", "q"}}},
 };
 
+static const char *expression_name(const void *ctx UNUSED, size_t i) {
+  return expressions[i].theirs;
+}
+
 /* A choice of dicts that hold expressions again would be a conditional space. */
 static bool plain_choice(const struct ynode *values) {
   for (size_t i = 0; i < values->count; i++)
@@ -238,7 +242,12 @@ static void azure_parameter(struct import *im, const struct ynode *item, const c
     }
     return;
   }
-  spec_problem_add(im->errors, item, path, NULL, "%s: the type \"%.*s\" is not known", path, STR_ARG(type));
+  const struct ynode *node = ynode_peek(item, STR("type"));
+  const char *near = str_nearest(type, ARRAY_LEN(expressions), expression_name, NULL);
+  spec_problem_add(im->errors, node ? node : item, path,
+                   near ? arena_printf(im->arena, "did you mean \"%s\"?", near)
+                        : "choice, randint, uniform, loguniform, normal, and those with q",
+                   "%s: the type \"%.*s\" is not known", path, STR_ARG(str_slice(type, 0, 60)));
 }
 
 static void azure_space(struct import *im, const struct ynode *space) {
@@ -315,6 +324,8 @@ void import_azureml(struct import *im, const struct ynode *root) {
   azure_space(im, ynode_get(root, "search_space"));
   azure_sampling(im, ynode_get(root, "sampling_algorithm"));
   const struct ynode *objective = ynode_get(root, "objective");
+  if (!ynode_peek(objective, STR("primary_metric")))
+    spec_problem_add(im->errors, objective ? objective : root, "objective", NULL, "objective.primary_metric is missing");
   struct ynode *metric = import_map(im, objective ? objective : root);
   import_keep(im, metric, "name", ynode_get(objective, "primary_metric"));
   import_keep(im, metric, "goal", ynode_get(objective, "goal"));

@@ -23,7 +23,11 @@ static bool read_numeric(struct import *im, const struct ynode *item, const char
     return false;
   if ((n.has_step && !import_number(im, step, path, &n.step)) || (n.has_count && !import_int(im, count, path, &n.count)))
     return false;
-  const char *wrong = !(n.start < n.end)                                ? "start must be below end"
+  bool is_type = !type.n || n.whole || str_eq_nocase(type, STR("REAL")),
+       is_scale = !scale.n || n.log || str_eq_nocase(scale, STR("LINEAR"));
+  const char *wrong = !is_type                                          ? "dataType is REAL or INTEGER"
+                      : !is_scale                                       ? "scale is LINEAR or LOG"
+                      : !(n.start < n.end)                              ? "start must be below end"
                       : n.log && !(n.start > 0)                         ? "a LOG scale needs start above 0"
                       : n.log && n.has_step                             ? "a LOG scale takes numValues, not step"
                       : n.has_step && n.has_count                       ? "give step or numValues, not both"

@@ -227,7 +227,8 @@ static void warn_of_words(struct check *c, const struct ynode *node) {
     warn_of_words(c, node->kind == YN_LIST ? node->items[i] : node->pairs[i].value);
   for (size_t i = 0; i < ARRAY_LEN(words) && node->kind == YN_TEXT && !node->quoted; i++)
     if (str_is(node->text, words[i]))
-      spec_problem_add(c->warnings, node, "parameters", "write true or false for a boolean, or put it in quotes", "%s is read as text",
+      spec_problem_add(c->warnings, node, "parameters", NULL,
+                       "line %u: %s is read as text; write true or false for a boolean, or \"%s\" for text", node->line, words[i],
                        words[i]);
 }
 
@@ -366,6 +367,41 @@ static void check_command(struct check *c) {
     CHECK_ERROR(c, "register", NULL, "metric_at_least is above metric_at_most: nothing would be registered");
 }
 
+/* A macro is an item of its own; within a longer one it stays as it is, as for W&B. */
+static void warn_of_literal_macros(struct check *c) {
+  static const char *const names[] = {"${env}", "${interpreter}", "${program}", "${args"};
+  const struct spec_texts *command = &c->file->spec.command;
+  for (size_t i = 0; i < command->count; i++) {
+    struct str item = command->items[i];
+    char path[40];
+    snprintf(path, sizeof path, "command[%zu]", i);
+    for (size_t k = 0; k < ARRAY_LEN(names); k++) {
+      size_t at = str_find_str(item, str_of(names[k]));
+      if (at != SIZE_MAX && (at > 0 || str_find(item, '}') != item.n - 1))
+        CHECK_WARN(c, path, NULL, "%s: \"%.*s\" stays as it is, since a macro must be an item of its own", path,
+                   STR_ARG(str_slice(item, 0, 100)));
+    }
+  }
+}
+
+static bool names_parameters(struct str text) {
+  return str_find_str(text, STR("{{")) != SIZE_MAX || str_find_str(text, STR("PARAM")) != SIZE_MAX ||
+         str_find_str(text, STR("${args")) != SIZE_MAX;
+}
+
+/* Then all trials are alike, unless the job looks into its environment. */
+static void warn_of_unused_parameters(struct check *c) {
+  const struct sweep_spec *s = &c->file->spec;
+  bool named = c->file->is_job || !s->has_command || s->command.count == 0;
+  for (size_t i = 0; i < s->command.count; i++)
+    named |= names_parameters(s->command.items[i]);
+  for (size_t i = 0; i < s->env.count; i++)
+    named |= names_parameters(s->env.items[i].value);
+  if (!named)
+    CHECK_WARN(c, "command", NULL,
+               "command: no parameter is in it; a job finds them in WINNOW_PARAMS and PARAM_..., or add \"${args}\" or \"{{name}}\"");
+}
+
 /* Macros and {{names}}, where they stand. */
 static bool check_macros(struct check *c) {
   const struct sweep_spec *s = &c->file->spec;
@@ -381,6 +417,8 @@ static bool check_macros(struct check *c) {
     if (!command_check_item(s->command.items[i], parameters, &err))
       CHECK_ERROR(c, path, err.hint, "%s", err.text);
   }
+  warn_of_literal_macros(c);
+  warn_of_unused_parameters(c);
   for (size_t i = 0; i < s->env.count; i++)
     if (!command_check_item(s->env.items[i].value, parameters, &err))
       CHECK_ERROR(c, "env", err.hint, "%.*s: %s", STR_ARG(s->env.items[i].name), err.text);
@@ -415,6 +453,26 @@ static void warn_of_steps(struct check *c) {
     snprintf(path, sizeof path, "parameters.%s", param->name);
     str_from_f64(param->dist.hi, last);
     CHECK_WARN(c, path, NULL, "%s: no step from \"min\" meets \"max\"; the last value is %s", param->name, last);
+  }
+}
+
+/* Bounds of log_uniform are exponents, which are seldom meant to be so close to 0: exp(0.0001) is 1.0001. */
+static void warn_of_exponents(struct check *c, const struct ynode *parameters, const char *path) {
+  static const char *const forms[] = {"log_uniform", "q_log_uniform", "inv_log_uniform"};
+  for (size_t i = 0; i < parameters->count && parameters->kind == YN_MAP; i++) {
+    const struct ynode *value = parameters->pairs[i].value, *nested = ynode_peek(value, STR("parameters"));
+    const struct ynode *form = ynode_peek(value, STR("distribution")), *low = ynode_peek(value, STR("min")),
+                       *high = ynode_peek(value, STR("max"));
+    double min, max;
+    const char *name = arena_printf(&c->file->arena, "%s.%s", path, parameters->pairs[i].key->text.p);
+    if (nested && name)
+      warn_of_exponents(c, nested, name);
+    if (!name || !form || !low || !high || !ynode_number(low, &min) || !ynode_number(high, &max) || !(min > 0 && min <= 0.1))
+      continue;
+    for (size_t k = 0; k < ARRAY_LEN(forms); k++)
+      if (str_is(form->text, forms[k]))
+        CHECK_WARN(c, name, NULL, "%s: bounds of %s are exponents, so values lie between %.5g and %.5g; for %.5g to %.5g write %s_values",
+                   name, forms[k], exp(k == 2 ? -max : min), exp(k == 2 ? -min : max), min, max, forms[k]);
   }
 }
 
@@ -456,6 +514,7 @@ static bool check_space(struct check *c) {
       (c->file->spec.sampler.type != SAMPLER_GRID || lattice_init(&grid, c->file->space, LATTICE_GRID, &err))) {
     check_constraints(c);
     warn_of_steps(c);
+    warn_of_exponents(c, c->file->spec.parameters, "parameters");
     return check_points(c);
   }
   if (err.code == ERR_NO_MEMORY)
@@ -514,12 +573,15 @@ static bool fill_names(struct sweep_file *file, const char *name) {
 static bool no_custom_method(const struct ynode *root, struct spec_problems *errors) {
   const struct ynode *method = ynode_peek(root, STR("method"));
   const struct ynode *scheduler = ynode_peek(root, STR("scheduler"));
+  const struct ynode *metrics = ynode_peek(root, STR("metrics"));
   bool custom = method && ynode_is_scalar(method) && str_is(method->text, "custom");
-  if (custom || scheduler || ynode_peek(root, STR("metrics")))
+  if (!custom && !scheduler && metrics && metrics->kind != YN_LIST)
+    return true; /* another word for metric */
+  if (custom || scheduler || metrics)
     spec_problem_add(errors,
                      custom      ? method
                      : scheduler ? scheduler
-                                 : root,
+                                 : metrics,
                      custom      ? "method"
                      : scheduler ? "scheduler"
                                  : "metrics",

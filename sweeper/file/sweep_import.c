@@ -111,6 +111,37 @@ struct ynode *import_range(struct import *im, const struct ynode *at, double min
   return list;
 }
 
+/* Keys whose loss would change what is run. */
+static const char *const weighty_words[] = {"algorithm",
+                                            "algorithmName",
+                                            "algorithmSettings",
+                                            "earlyStopping",
+                                            "feasibleSpace",
+                                            "goal",
+                                            "maxFailedTrialCount",
+                                            "maxTrialCount",
+                                            "metricStrategies",
+                                            "metricsCollectorSpec",
+                                            "objective",
+                                            "objectiveMetricName",
+                                            "parallelTrialCount",
+                                            "trialParameters",
+                                            "early_termination",
+                                            "environment_variables",
+                                            "inputs",
+                                            "limits",
+                                            "max_concurrent_trials",
+                                            "max_total_trials",
+                                            "sampling_algorithm",
+                                            "timeout",
+                                            "trial_timeout"};
+
+static const char *meant(struct str key) {
+  const char *near = str_nearest_of(key, weighty_words, ARRAY_LEN(weighty_words));
+  size_t n = near ? strlen(near) : 0;
+  return near && MAX_OF(n, key.n) - MIN_OF(n, key.n) <= 2 ? near : NULL;
+}
+
 /* Every key nobody asked for, the topmost only. */
 static void report_unused(struct import *im, const struct ynode *node, const char *path) {
   for (size_t i = 0; i < node->count; i++) {
@@ -122,8 +153,11 @@ static void report_unused(struct import *im, const struct ynode *node, const cha
     }
     const struct ynode_pair *pair = &node->pairs[i];
     snprintf(below, sizeof below, "%.200s%s%.80s", path, path[0] ? "." : "", pair->key->text.p);
+    const char *near = pair->key->seen ? NULL : meant(pair->key->text);
     if (pair->key->seen)
       report_unused(im, pair->value, below);
+    else if (near)
+      spec_problem_add(im->warnings, pair->key, below, NULL, "%s is not known and not used; did you mean \"%s\"?", below, near);
     else
       spec_problem_add(im->warnings, pair->key, below, NULL, "%s has no counterpart here and is not used", below);
   }

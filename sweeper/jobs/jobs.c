@@ -439,7 +439,7 @@ void jobs_tick(struct sweeps *s) {
 
 /* ---- with the service ---- */
 
-int64_t jobs_stop_all(struct sweeps *s) {
+int64_t jobs_stop_all(struct sweeps *s, struct str actor) {
   int64_t grace = 0;
   schedule_node_set(s->schedule, s->node, NODE_DOWN);
   LIST_EACH(&s->sweeps, node) {
@@ -450,11 +450,11 @@ int64_t jobs_stop_all(struct sweeps *s) {
       if (!trial || !live_course(trial)->in_schedule || schedule_is_waiting(s->schedule, trial->course->job))
         continue;
       grace = MAX_OF(grace, live->file->spec.stop_grace);
-      if (!live_kill(trial, &err))
+      if (!live_kill(trial, actor, &err))
         log_warn("sweep", NULL, "%s: trial %u was not stopped: %s", live->name, trial->number, err.text);
     }
   }
-  return MAX_OF(grace, resting_end_all(s));
+  return MAX_OF(grace, resting_end_all(s, actor));
 }
 
 bool jobs_are_over(const struct sweeps *s) {

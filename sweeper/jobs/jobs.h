@@ -36,7 +36,7 @@ MUST_CHECK bool jobs_hold(struct sweeps *s, struct live_trial *trial, int32_t at
 void jobs_adopt(struct live_trial *trial, const struct engine_trial *row);
 void jobs_tick(struct sweeps *s);
 /* Stops everything that runs; the longest grace of them. */
-int64_t jobs_stop_all(struct sweeps *s);
+int64_t jobs_stop_all(struct sweeps *s, struct str actor);
 /* Does nothing run, and is nothing about to? */
 bool jobs_are_over(const struct sweeps *s);
 void jobs_forget(struct live_trial *trial);
@@ -60,9 +60,9 @@ void jobs_inherit_tick(struct sweeps *s);
 MUST_CHECK bool resting_take(struct sweeps *s, const struct exec_attempt *attempt, struct err *err);
 void resting_tick(struct sweeps *s);
 /* All of them are to end, and their companions to go; the longest grace. */
-int64_t resting_end_all(struct sweeps *s);
+int64_t resting_end_all(struct sweeps *s, struct str actor);
 /* The sweep was deleted: nobody will want what its jobs have to tell. */
-void resting_let_go(struct sweeps *s, struct id sweep);
+void resting_let_go(struct sweeps *s, struct id sweep, struct str actor);
 /* Was it one of them? Its companion is gone, and with it its job. */
 bool resting_is_gone(struct sweeps *s, struct id run, int32_t attempt);
 void resting_forget_all(struct sweeps *s);

@@ -89,12 +89,20 @@ static void tell(struct sweeps *s, const struct resting_job *job) {
     exec_local_signal(s->executor, job->owner.run, job->attempt, SIGTERM);
 }
 
-static void end_job(struct sweeps *s, struct resting_job *job) {
+/* Its row stays as it is, so the event knows of no state before. */
+static void note_end(struct sweeps *s, const struct resting_job *job, struct str actor) {
+  if (!job->is_to_end && !job->is_to_go && !job->is_over)
+    deeds_note(s, &(struct deed){.kind = "run.state", .run = job->owner.run, .actor = actor, .to = run_state_name(RUN_STOPPING)});
+}
+
+static void end_job(struct sweeps *s, struct resting_job *job, struct str actor) {
+  note_end(s, job, actor);
   job->is_to_end = true;
   tell(s, job);
 }
 
-static void let_go(struct sweeps *s, struct resting_job *job) {
+static void let_go(struct sweeps *s, struct resting_job *job, struct str actor) {
+  note_end(s, job, actor);
   job->is_to_go = true;
   tell(s, job);
 }
@@ -112,38 +120,38 @@ void resting_tick(struct sweeps *s) {
   }
 }
 
-int64_t resting_end_all(struct sweeps *s) {
+int64_t resting_end_all(struct sweeps *s, struct str actor) {
   int64_t grace = 0;
   LIST_EACH(&s->resting, node) {
     struct resting_job *job = LIST_ENTRY(node, struct resting_job, node);
     grace = MAX_OF(grace, job->grace);
-    let_go(s, job);
+    let_go(s, job, actor);
   }
   return grace;
 }
 
-void sweeps_end_resting(struct sweeps *s, struct id sweep) {
+void sweeps_end_resting(struct sweeps *s, struct id sweep, struct str actor) {
   LIST_EACH(&s->resting, node)
   if (id_eq(LIST_ENTRY(node, struct resting_job, node)->sweep, sweep))
-    end_job(s, LIST_ENTRY(node, struct resting_job, node));
+    end_job(s, LIST_ENTRY(node, struct resting_job, node), actor);
 }
 
-void resting_let_go(struct sweeps *s, struct id sweep) {
+void resting_let_go(struct sweeps *s, struct id sweep, struct str actor) {
   LIST_EACH(&s->resting, node) {
     struct resting_job *job = LIST_ENTRY(node, struct resting_job, node);
     if (id_eq(job->sweep, sweep))
-      let_go(s, job);
+      let_go(s, job, actor);
   }
 }
 
-bool sweeps_end_resting_run(struct sweeps *s, struct id run) {
+bool sweeps_end_resting_run(struct sweeps *s, struct id run, struct str actor) {
   bool found = false;
   LIST_EACH(&s->resting, node) {
     struct resting_job *job = LIST_ENTRY(node, struct resting_job, node);
     if (job->is_over || !id_eq(job->owner.run, run))
       continue;
     found = true;
-    end_job(s, job);
+    end_job(s, job, actor);
   }
   return found;
 }

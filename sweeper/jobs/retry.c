@@ -6,6 +6,7 @@
 struct retrying {
   struct sweeps *all;
   struct id run;
+  char *actor;
   sweeps_done_fn *done;
   void *ctx;
 };
@@ -13,11 +14,12 @@ struct retrying {
 static void retried(void *ctx, const struct err *err) {
   struct retrying *retrying = ctx;
   retrying->done(retrying->ctx, err);
+  mem_free(retrying->actor);
   mem_free(retrying);
 }
 
 static bool try_again(struct retrying *retrying, struct live_trial *trial, struct err *err) {
-  return live_retry(trial, err) && sweeps_wait(trial->sweep, trial, retried, retrying, err);
+  return live_retry(trial, str_of(retrying->actor), err) && sweeps_wait(trial->sweep, trial, retried, retrying, err);
 }
 
 static void on_loaded(void *ctx, const struct err *failed) {
@@ -58,16 +60,18 @@ static void on_sweep(void *ctx, const struct pg_reply *reply) {
     retried(retrying, &err);
 }
 
-bool sweeps_retry(struct sweeps *s, struct id run, sweeps_done_fn *done, void *ctx, struct err *err) {
+bool sweeps_retry(struct sweeps *s, struct id run, struct str actor, sweeps_done_fn *done, void *ctx, struct err *err) {
   AUTO_PG_ARGS struct pg_args args;
   struct retrying *retrying = mem_zalloc(sizeof *retrying);
   pg_args_init(&args, STMT_SWEEP_OF_JOB);
   if (!retrying)
     return err_no_memory(err);
-  *retrying = (struct retrying){s, run, done, ctx};
+  *retrying = (struct retrying){s, run, mem_strndup(actor.p, actor.n), done, ctx};
   pg_put_uuid(&args, run);
-  if (pg_run(s->conf.pg, &args, 0, on_sweep, retrying, err))
+  bool ok = retrying->actor || err_no_memory(err);
+  if (ok && pg_run(s->conf.pg, &args, 0, on_sweep, retrying, err))
     return true;
+  mem_free(retrying->actor);
   mem_free(retrying);
   return false;
 }

@@ -88,7 +88,10 @@ static const char *join_index(struct spec_reader *r, const char *path, size_t in
 }
 
 static void wrong_kind(struct spec_reader *r, const struct ynode *node, const char *path, const char *wanted) {
-  spec_problem_add(r->errors, node, path, NULL, "%s must be %s, not %s", path, wanted, ynode_kind_word(node));
+  if (node->kind == YN_FLOAT)
+    spec_problem_add(r->errors, node, path, NULL, "%s must be %s, not %.*s", path, wanted, STR_ARG(str_slice(node->text, 0, 60)));
+  else
+    spec_problem_add(r->errors, node, path, NULL, "%s must be %s, not %s", path, wanted, ynode_kind_word(node));
 }
 
 static bool in_bounds(struct spec_reader *r, const struct spec_row *row, const struct ynode *node, const char *path, double value) {
@@ -355,17 +358,68 @@ static const char *key_at(const void *ctx, size_t i) {
   return i < table->count ? table->rows[i].key : table->rows[i - table->count].alias;
 }
 
-static void unknown_key(struct spec_reader *r, const struct spec_table *table, const struct ynode *key, const char *path) {
-  const char *near = str_nearest(key->text, table->count * 2, key_at, table);
-  AUTO_BUF struct buf hint = BUF_INIT(400);
-  if (near) {
-    buf_printf(&hint, "did you mean \"%s\"?", near);
-  } else {
-    buf_puts(&hint, "known keys: ");
-    for (size_t i = 0; i < table->count && hint.n < 180; i++)
-      if (!(table->rows[i].flags & SPEC_IGNORED))
-        buf_printf(&hint, "%s%s", i ? ", " : "", table->rows[i].key);
+/* What other tools call it, or where it belongs. */
+static const struct foreign_word {
+  const char *words;  /* with a space on each side */
+  const char *key;    /* that the table must have */
+  const char *advice; /* NULL: did you mean the key? */
+} foreign_words[] = {
+    {" early_stopping early_termination early_stop stopper pruner stopping ", "early_terminate", NULL},
+    {" search_space space params hyperparameters hyperparams param_space ", "parameters", NULL},
+    {" script entrypoint entry_point file ", "program", NULL},
+    {" cmd args arguments run ", "command", NULL},
+    {" objective metrics ", "metric", NULL},
+    {" algorithm strategy search_alg search_algorithm sampling_algorithm ", "method", NULL},
+    {" count max_trials n_trials num_trials trials max_runs num_samples max_total_trials max_evals budget ", "run_cap", NULL},
+    {" n_jobs parallel parallelism workers concurrency max_concurrent max_concurrent_trials max_concurrent_runs ", "max_parallel", NULL},
+    {" timeout time_limit time_budget max_duration ", "max_time", NULL},
+    {" cwd dir working_dir working_directory code ", "workdir", NULL},
+    {" environment env_vars environment_variables ", "env", NULL},
+    {" gpus gpu num_gpus cpus slots memory ", "resources", "write resources: {slots: 1}; a slot is a GPU, or a share of the cores"},
+    {" seed random_seed random_state ", "sampler", "write sampler: {seed: 7}"},
+    {" goal target direction mode ", "metric", "it belongs below metric; check the indentation"},
+    {" min max values value distribution q ", "parameters", "it belongs below the name of a parameter; check the indentation"},
+    {" reduction_factor factor halving_rate ", "eta", NULL},
+    {" grace_period min_resource n_warmup_steps warmup ", "min_iter", NULL},
+    {" max_t max_resource max_epochs ", "max_iter", NULL},
+};
+
+static const struct foreign_word *foreign_word(const struct spec_table *table, struct str key) {
+  char word[40];
+  if (key.n > sizeof word - 3)
+    return NULL;
+  snprintf(word, sizeof word, " %.*s ", STR_ARG(key));
+  for (size_t i = 0; i < ARRAY_LEN(foreign_words); i++)
+    if (strstr(foreign_words[i].words, word) && find_row(table, str_of(foreign_words[i].key)))
+      return &foreign_words[i];
+  return NULL;
+}
+
+static void list_keys(const struct spec_table *table, struct buf *out) {
+  size_t left = 0;
+  buf_puts(out, "known keys: ");
+  for (size_t i = 0; i < table->count; i++) {
+    if (table->rows[i].flags & SPEC_IGNORED)
+      continue;
+    if (out->n < 180)
+      buf_printf(out, "%s%s", i ? ", " : "", table->rows[i].key);
+    else
+      left++;
   }
+  if (left)
+    buf_printf(out, " and %zu more, see docs/sweep-file.md", left);
+}
+
+static void unknown_key(struct spec_reader *r, const struct spec_table *table, const struct ynode *key, const char *path) {
+  const struct foreign_word *foreign = foreign_word(table, key->text);
+  const char *near = foreign ? foreign->key : str_nearest(key->text, table->count * 2, key_at, table);
+  AUTO_BUF struct buf hint = BUF_INIT(400);
+  if (foreign && foreign->advice)
+    buf_puts(&hint, foreign->advice);
+  else if (near)
+    buf_printf(&hint, "did you mean \"%s\"?", near);
+  else
+    list_keys(table, &hint);
   spec_problem_add(r->errors, key, join(r, path, key->text.p), buf_text(&hint), "unknown key \"%.*s\"%s%s",
                    STR_ARG(str_slice(key->text, 0, 80)), path[0] ? " in " : "", path);
 }

@@ -54,6 +54,13 @@ static const struct {
     {"did not find expected <document start>", "this does not continue what is above; check the indentation"},
 };
 
+static const char needs_quotes[] = "text with braces needs quotes here, as in \"${args}\" or \"{{lr}}\"";
+
+/* {{lr}} */
+static bool is_braces(const struct reader *r, yaml_mark_t mark) {
+  return mark.index < r->text.n && r->text.p[mark.index] == '{' && mark.index > 0 && r->text.p[mark.index - 1] == '{';
+}
+
 static bool parser_failed(struct reader *r) {
   const yaml_parser_t *p = &r->parser;
   if (p->error == YAML_MEMORY_ERROR)
@@ -67,11 +74,15 @@ static bool parser_failed(struct reader *r) {
         line++;
         line_start = i + 1;
       }
-    return fail_at(r, line, at - line_start + 1, "%s", strstr(problem, "control") ? sentences[9].ours : "the text is not valid UTF-8");
+    return fail_at(r, line, at - line_start + 1, "%s",
+                   strstr(problem, "control") ? sentences[9].ours : "the text is not valid UTF-8; save the file as UTF-8");
   }
   yaml_mark_t mark = p->problem_mark;
   if (mark.index < r->text.n && r->text.p[mark.index] == '\t')
     return FAIL_MARK(r, mark, "a tab cannot be used for indentation; use spaces");
+  bool is_brace = mark.index < r->text.n && r->text.p[mark.index] == '{';
+  if (is_brace && strstr(problem, "expected ','"))
+    return FAIL_MARK(r, mark, "%s", needs_quotes);
   for (size_t i = 0; i < ARRAY_LEN(sentences); i++)
     if (strcmp(problem, sentences[i].theirs) == 0)
       return FAIL_MARK(r, mark, "%s", sentences[i].ours);
@@ -355,6 +366,8 @@ static bool read_pairs(struct reader *r, struct ynode *map, struct key_set *set,
       return false;
     if (key_event.type == YAML_MAPPING_END_EVENT)
       break;
+    if (key_event.type == YAML_MAPPING_START_EVENT && is_braces(r, key_event.start_mark))
+      return FAIL_MARK(r, key_event.start_mark, "%s", needs_quotes);
     if (key_event.type != YAML_SCALAR_EVENT && key_event.type != YAML_ALIAS_EVENT)
       return FAIL_MARK(r, key_event.start_mark, "a key must be a plain word, not a list or a map");
     struct ynode *key, *value;

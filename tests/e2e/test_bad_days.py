@@ -501,12 +501,17 @@ class OwnDatabase(unittest.TestCase):
                 refused = self.write_until_refused(s)
                 self.assertIn(refused.status, (503, 507), refused)
                 self.assertTrue(refused.headers["Retry-After"], refused)
+                status = wait(lambda: (now := s.get("/api/v1/status").json)["state"] == "degraded" and now, "the service to say so")
+                self.assertEqual([t["place"].startswith(str(disk)) for t in status["trouble"]], [True], status)  # one disk, told once
+                self.assertRegex(status["trouble"][0]["detail"] + status["trouble"][0]["hint"], "disk of the database .* refused.*winnow admin purge")
+                self.assertEqual(s.get("/health").body, b"OK")
                 for _ in range(20):
                     self.assertEqual(s.get("/api/v1/tokens", timeout=5).json["items"][0]["name"], "before")
                     self.assertEqual(s.get("/api/2.0/mlflow/experiments/search?max_results=1", timeout=5).status, 200)
                     time.sleep(0.05)
                 (disk / "ballast").unlink()
                 wait(lambda: s.post("/api/2.0/mlflow/experiments/create", {"name": f"after {left}"}).status == 200, "recovery", 10)
+                wait(lambda: s.get("/api/v1/status").json["state"] == "ok", "the service to say so", 10)
             self.assertNotIn("PANIC", (s.data / "pg.log").read_text())
             s.stop()
 
@@ -517,6 +522,22 @@ class OwnDatabase(unittest.TestCase):
             if answer.status != 200:
                 return answer
         raise AssertionError("the disk did not become full")
+
+    def test_a_full_disk_of_artifacts(self):
+        """The database has room: writing goes on, and status and doctor say which disk is full."""
+        disk = small_disk(self, 24 << 20)
+        with Service(WINNOW, arguments=["--artifacts-destination", str(disk)]) as s:
+            env = {**os.environ, "WINNOW_URL": f"unix:{s.data}/winnow.sock"}
+            say = lambda *words: subprocess.run([str(WINNOW), *words], capture_output=True, text=True, timeout=60, env=env).stdout
+            self.fill(disk, 1 << 20)
+            self.assertEqual(wait(lambda: s.get("/api/v1/status").json["trouble"], "the service to say so")[0]["place"], str(disk))
+            self.assertEqual([t["place"] for t in s.get("/api/v1/status", unix=False).json["trouble"]], [None])  # not to strangers
+            self.assertRegex(say("status"), f"(?m)^State +degraded\nTrouble +the disk of artifacts is almost full, .* are left: .* \\({disk}\\); make room there")
+            self.assertRegex(say("doctor"), f"(?m)^trouble +wrong +the disk of artifacts")
+            self.assertEqual(s.post("/api/v1/tokens", {"name": "all the same"}).status, 201)
+            (disk / "ballast").unlink()
+            wait(lambda: s.get("/api/v1/status").json["state"] == "ok", "the service to say so")
+            self.assertNotIn("Trouble", say("status"))
 
     def test_a_disk_that_becomes_full_in_the_middle_of_an_upload(self):
         """The client is told, nothing is left, and what fits is stored as before."""

@@ -222,6 +222,7 @@ class Answers(Case):
         clone = clone["id"]
         for action in ("pause", "resume", "stop"):
             self.post(f"/sweeps/{clone}/{action}")
+        self.get(f"/sweeps/{clone}/events")
         self.post(at + "/drain")
         wait(lambda: self.get(f"/sweeps/{clone}").json["state"] == "STOPPED", "its end")
         self.call("DELETE", f"/sweeps/{clone}", status=204)

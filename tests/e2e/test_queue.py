@@ -60,11 +60,17 @@ class Launched(Base):
         run = self.run_of(done.stderr.split("run ")[1].split()[0])
         self.assertEqual(run["attempt"], 3)
         self.assertEqual(self.cli("logs", run["id"], "-f").stdout, "attempt 3\n")
+        for words in ((), ("-f",), ("--tail", "5")):
+            self.assertEqual(self.cli("logs", run["id"], "--attempt", "2", *words).stdout, "attempt 2\n")
+        self.assertIn("the run has no attempt 4; its newest is 3", self.cli("logs", run["id"], "--attempt", "4", "-f", code=3).stderr)
+        self.assertIn("counted from 1", self.cli("logs", run["id"], "--attempt", "0", code=2).stderr)
         # Who follows one attempt gets it to its end, also while the run goes on.
         job = f'echo "attempt $WINNOW_ATTEMPT"; [ $WINNOW_ATTEMPT = 2 ] || exit 1; until [ -e {self.work}/go ]; do sleep 0.05; done'
         run = self.launch(["sh", "-c", job], retries={"max": 1, "on": ["failed"]})["id"]
         first = self.s.get(f"/api/v1/runs/{run}/logs/stdout?attempt=1&follow=true")
         self.assertEqual((first.body, self.run_of(run)["state"] in ("FINISHED", "FAILED")), (b"attempt 1\n", False))
+        self.assertEqual(self.cli("logs", run, "-f", "--attempt", "1").stdout, "attempt 1\n")
+        self.assertEqual(self.run_of(run)["state"] in ("FINISHED", "FAILED"), False)
         (self.work / "go").touch()
         self.assertEqual(self.over(run)["state"], "FINISHED")
 

@@ -113,6 +113,22 @@ class Events(Base):
     def spec(self, name, count=4):
         return {"name": name, "run_cap": count, "metric": {"name": "loss"}, "command": ["sh", "-c", "echo loss=1"]}
 
+    def test_the_stream_names_who_did_it(self):
+        sweep = self.submit({**self.spec("steered"), "command": ["sleep", "600"], "stop_grace": 0, "max_parallel": 1})
+        wait(lambda: [t for t in self.trials(sweep) if t["state"] == "RUNNING"], "a trial")
+        stream = self.Stream(self.s, f"topic=sweep:{sweep}")
+        self.addCleanup(stream.close)
+        for action in ("pause", "stop"):
+            self.ok(self.s.post(f"/api/v1/sweeps/{sweep}/{action}"))
+        told = []
+        while not told or told[-1][1] != "STOPPED":
+            kind, data = stream.next()
+            told += [(kind, data["to"], data["actor"])]
+        me = f"uid {os.getuid()}"
+        self.assertEqual([e for e in told if e[0] == "sweep.state"],
+                         [("sweep.state", "PAUSED", me), ("sweep.state", "DRAINING", me), ("sweep.state", "STOPPED", "service")])
+        self.assertEqual({actor for kind, _, actor in told if kind == "run.state"}, {"service"})
+
     def test_a_sweep_is_followed_and_taken_up_again(self):
         sweep = self.submit({**self.spec("followed"), "max_parallel": 1, "command": ["sh", "-c", f"until [ -e {self.s.home}/go ]; do sleep 0.05; done; echo loss=1"]})
         stream = self.Stream(self.s, f"topic=sweep:{sweep}")

@@ -325,10 +325,12 @@ static void test_serialization_failure_is_tried_again(void **state) {
 static void test_disk_full(void **state) {
   (void)state;
   struct seen seen;
+  assert_int_equal(pg_pool_stats(pool).no_space_ms, 0);
   run(T_DISK_FULL, 0, NULL, 0, &seen);
   wait_for(&seen);
   assert_int_equal(seen.outcome, PG_REJECTED);
   assert_int_equal(seen.err.code, ERR_NO_SPACE);
+  assert_true(pg_pool_stats(pool).no_space_ms > 0);
 }
 
 static void test_deadline_of_a_slow_statement(void **state) {

@@ -136,7 +136,7 @@ static void begin_event(struct json_writer *w, struct buf *out, const struct web
 }
 
 static void put_change(struct json_writer *w, const struct sweeps_change *change) {
-  jw_put_text(w, "actor", "service");
+  jw_put_text(w, "actor", change->actor ? change->actor : "service");
   jw_put_text(w, "from", change->from);
   jw_put_text(w, "to", change->to);
   jw_put_text(w, "reason", change->reason);

@@ -137,7 +137,7 @@ static bool make_run(struct launch *launch, struct err *err) {
 
 static bool launch_new(struct sweep_op *op, struct err *err) {
   struct launch launch = {.op = op, .job = BUF_INIT(JOB_MAX), .tags = BUF_INIT(16 * MIB), .command = BUF_INIT(JOB_MAX)};
-  launch.what = (struct sweeps_new){.single = true, .run = op->id};
+  launch.what = (struct sweeps_new){.single = true, .run = op->id, .actor = tracking_actor(op->req)};
   bool ok = part_body(&launch, err) && describe(&launch, err) && make_run(&launch, err);
   launch_release(&launch);
   return ok;
@@ -194,8 +194,9 @@ static void on_retried(void *ctx, const struct err *failed) {
 static bool retry(struct sweep_op *op, struct err *err) {
   bool revive = !op->trial || live_is_over(op->sweep);
   if (revive) /* from the database, which tells only of what an executor ran */
-    return sweep_op_may_steer(op->req, true, err) && sweeps_retry(web_app(op->req)->sweeps, op->id, on_retried, op, err);
-  return sweep_op_may_steer(op->req, live_has_command(op->sweep), err) && live_retry(op->trial, err) &&
+    return sweep_op_may_steer(op->req, true, err) &&
+           sweeps_retry(web_app(op->req)->sweeps, op->id, tracking_actor(op->req), on_retried, op, err);
+  return sweep_op_may_steer(op->req, live_has_command(op->sweep), err) && live_retry(op->trial, tracking_actor(op->req), err) &&
          sweeps_wait(op->sweep, op->trial, on_done, op, err);
 }
 
@@ -204,7 +205,7 @@ static bool stop_resting(struct sweep_op *op, struct err *err) {
   struct sweeps *sweeps = web_app(op->req)->sweeps;
   if (!sweep_op_may_steer(op->req, true, err))
     return false;
-  if (!sweeps_end_resting_run(sweeps, op->id))
+  if (!sweeps_end_resting_run(sweeps, op->id, tracking_actor(op->req)))
     return err_set(err, ERR_WRONG_STATE, "its sweep is damaged, and rests until that is mended; no job of it runs");
   on_done(op, NULL);
   return true;
@@ -215,7 +216,7 @@ static bool stop(struct sweep_op *op, struct err *err) {
     return stop_resting(op, err);
   if (!op->trial)
     return no_job(err);
-  return sweep_op_may_steer(op->req, live_has_command(op->sweep), err) && live_kill(op->trial, err) &&
+  return sweep_op_may_steer(op->req, live_has_command(op->sweep), err) && live_kill(op->trial, tracking_actor(op->req), err) &&
          sweeps_wait(op->sweep, op->trial, on_done, op, err);
 }
 

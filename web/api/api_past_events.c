@@ -1,7 +1,9 @@
-/* /api/v1: what happened to a run, or to the versions of a model. */
+/* /api/v1: what happened to a run, to a sweep, or to the versions of a model. */
 #include "web/api/api_models.h"
 #include "web/api/api_runs.h"
 
+#include "sweeper/sweeps.h"
+#include "web/api/sweep_op.h"
 #include "web/tables.h"
 #include "web/tracking.h"
 
@@ -9,8 +11,9 @@ enum { EVENTS_MAX = 1000 };
 
 struct events_op {
   struct http_req *req;
-  struct id run;
+  struct id id; /* of the run or sweep */
   int64_t after, limit;
+  struct str stands; /* the run's state by the events put so far; none: they do not say */
 };
 
 static void put_event(struct json_writer *w, const char *id, int64_t time, const char *kind, const char *subject, struct str actor,
@@ -82,6 +85,13 @@ static void put_page(struct pg_args *args, const struct events_op *op) {
   pg_put_int(args, op->limit + 1);
 }
 
+/* Of the run or sweep. */
+static void put_noted(struct pg_batch *batch, const struct events_op *op) {
+  struct pg_args *args = pg_batch_add(batch, STMT_RUN_EVENTS);
+  pg_put_uuid(args, op->id);
+  put_page(args, op);
+}
+
 static struct events_op *new_op(struct http_req *req) {
   struct events_op *op = HTTP_REQ_NEW(req, struct events_op);
   if (op)
@@ -91,31 +101,39 @@ static struct events_op *new_op(struct http_req *req) {
 
 /* ---- of a run ---- */
 
-static void put_attempt_event(struct json_writer *w, const char *hex, const struct pg_reply *attempts, size_t row) {
+/* A person has ended it, or had it tried again: what came next came of that. */
+static struct str state_before(const struct events_op *op, struct str usual) {
+  return str_is(op->stands, "STOPPING") || str_is(op->stands, "QUEUED") ? op->stands : usual;
+}
+
+static void put_attempt_event(struct events_op *op, struct json_writer *w, const char *hex, const struct pg_reply *attempts, size_t row) {
   char id[40];
   snprintf(id, sizeof id, "attempt-%lld-%s", (long long)pg_int(attempts, row, 0), pg_bool(attempts, row, 1) ? "began" : "ended");
-  put_event(w, id, pg_int(attempts, row, 2), "run.state", hex, STR_NONE, pg_text(attempts, row, 3), pg_text(attempts, row, 4),
-            pg_text(attempts, row, 5));
+  put_event(w, id, pg_int(attempts, row, 2), "run.state", hex, STR_NONE, state_before(op, pg_text(attempts, row, 3)),
+            pg_text(attempts, row, 4), pg_text(attempts, row, 5));
+  op->stands = pg_text(attempts, row, 4);
 }
 
 /* By time; what its attempts came to after the last of a page that is not the last belongs to the next one. */
-static void put_stored_and_attempts(const struct events_op *op, struct json_writer *w, const char *hex, const struct pg_reply *events,
+static void put_stored_and_attempts(struct events_op *op, struct json_writer *w, const char *hex, const struct pg_reply *events,
                                     const struct pg_reply *attempts) {
   size_t count = stored_count(op, events), next = 0;
   for (size_t i = 0; i < count; i++) {
     for (; next < pg_rows(attempts) && pg_int(attempts, next, 2) <= pg_int(events, i, 1); next++)
-      put_attempt_event(w, hex, attempts, next);
+      put_attempt_event(op, w, hex, attempts, next);
     put_stored_event(w, events, i);
+    if (str_is(pg_text(events, i, 2), "run.state"))
+      op->stands = pg_text(events, i, 6);
   }
   for (; next < pg_rows(attempts) && !has_more(op, events); next++)
-    put_attempt_event(w, hex, attempts, next);
+    put_attempt_event(op, w, hex, attempts, next);
 }
 
 /* The end that is on the row: of a process, or of a run that only was tracked, by somebody without a name (else it was noted). */
-static void put_end(struct json_writer *w, const char *hex, const struct run_row *row) {
+static void put_end(const struct events_op *op, struct json_writer *w, const char *hex, const struct run_row *row) {
   bool tracked = !row->executor.p && !row->is_trial;
   put_event(w, "ended", row->end_time == INT64_MIN ? row->created : row->end_time, "run.state", hex, tracked ? STR("anonymous") : STR_NONE,
-            STR("RUNNING"), str_of(run_state_name(row->state)), row->state_reason);
+            state_before(op, STR("RUNNING")), str_of(run_state_name(row->state)), row->state_reason);
 }
 
 /* Creation is on the row, and mostly the end; attempts have rows of their own; the rest was noted. */
@@ -124,13 +142,13 @@ static void on_run_events(void *ctx, const struct pg_reply *reply) {
   struct err err;
   struct run_row row;
   char hex[ID_HEX_LEN + 1];
-  if (!pg_ok(reply, &err) || (pg_rows(pg_nth(reply, 0)) == 0 && !api_no_run(&err, op->run))) {
+  if (!pg_ok(reply, &err) || (pg_rows(pg_nth(reply, 0)) == 0 && !api_no_run(&err, op->id))) {
     http_reply_error(op->req, &err);
     return;
   }
   const struct pg_reply *events = pg_nth(reply, 1);
   run_row_read(pg_nth(reply, 0), 0, &row);
-  id_format(op->run, hex);
+  id_format(op->id, hex);
   struct buf body = BUF_INIT(MLFLOW_REPLY_MAX);
   struct json_writer w;
   begin_items(&w, &body);
@@ -139,22 +157,20 @@ static void on_run_events(void *ctx, const struct pg_reply *reply) {
               str_of(row.executor.p ? "QUEUED" : "RUNNING"), STR_NONE);
   put_stored_and_attempts(op, &w, hex, events, pg_nth(reply, 3));
   if (!has_more(op, events) && run_state_is_final(row.state) && !pg_bool(pg_nth(reply, 2), 0, 0))
-    put_end(&w, hex, &row);
+    put_end(op, &w, hex, &row);
   end_items(op, &w, events);
   http_reply_json(op->req, 200, &body);
 }
 
 static bool read_run_events(struct events_op *op, struct err *err) {
   AUTO_PG_BATCH struct pg_batch batch = PG_BATCH_INIT;
-  if (!api_run_id(op->req, &op->run, err) || !read_page(op, err))
+  if (!api_run_id(op->req, &op->id, err) || !read_page(op, err))
     return false;
-  pg_put_uuid(pg_batch_add(&batch, STMT_RUN_GET), op->run);
-  struct pg_args *args = pg_batch_add(&batch, STMT_RUN_EVENTS);
-  pg_put_uuid(args, op->run);
-  put_page(args, op);
-  pg_put_uuid(pg_batch_add(&batch, STMT_RUN_END_TOLD), op->run);
-  args = pg_batch_add(&batch, STMT_RUN_ATTEMPT_EVENTS);
-  pg_put_uuid(args, op->run);
+  pg_put_uuid(pg_batch_add(&batch, STMT_RUN_GET), op->id);
+  put_noted(&batch, op);
+  pg_put_uuid(pg_batch_add(&batch, STMT_RUN_END_TOLD), op->id);
+  struct pg_args *args = pg_batch_add(&batch, STMT_RUN_ATTEMPT_EVENTS);
+  pg_put_uuid(args, op->id);
   pg_put_int(args, op->after);
   return pg_run_batch(web_app(op->req)->pg, &batch, 0, on_run_events, op, err);
 }
@@ -163,6 +179,59 @@ static void get_run_events(struct http_req *req) {
   struct events_op *op = new_op(req);
   struct err err;
   if (op && !read_run_events(op, &err))
+    http_reply_error(req, &err);
+}
+
+/* ---- of a sweep ---- */
+
+static void put_sweep_end(struct json_writer *w, const char *hex, const struct pg_reply *sweep) {
+  struct str told = pg_text(sweep, 0, 5);
+  put_event(w, "ended", pg_int(sweep, 0, 3), "sweep.state", hex, STR_NONE, told.p ? told : STR("RUNNING"),
+            str_of(sweep_state_text((int)pg_int(sweep, 0, 2))), pg_text(sweep, 0, 4));
+}
+
+/* Creation and end are on the row; the rest was noted. */
+static void on_sweep_events(void *ctx, const struct pg_reply *reply) {
+  struct events_op *op = ctx;
+  struct err err;
+  char hex[ID_HEX_LEN + 1];
+  const struct pg_reply *sweep = pg_nth(reply, 0), *events = pg_nth(reply, 1);
+  if (!pg_ok(reply, &err) || (pg_rows(sweep) == 0 && !sweep_op_none(op->id, &err))) {
+    http_reply_error(op->req, &err);
+    return;
+  }
+  id_format(op->id, hex);
+  struct buf body = BUF_INIT(MLFLOW_REPLY_MAX);
+  struct json_writer w;
+  begin_items(&w, &body);
+  struct str by = pg_text(sweep, 0, 1);
+  if (op->after == 0)
+    put_event(&w, "created", pg_int(sweep, 0, 0), "sweep.created", hex, by.n ? by : STR_NONE, STR_NONE, STR("RUNNING"), STR_NONE);
+  put_stored(op, &w, events);
+  if (!has_more(op, events) && !pg_is_null(sweep, 0, 3))
+    put_sweep_end(&w, hex, sweep);
+  end_items(op, &w, events);
+  http_reply_json(op->req, 200, &body);
+}
+
+static bool read_sweep_events(struct events_op *op, struct err *err) {
+  AUTO_PG_BATCH struct pg_batch batch = PG_BATCH_INIT;
+  struct str text = http_req_value(op->req, "id");
+  if (!id_parse(text, &op->id)) {
+    err_set(err, ERR_NOT_FOUND, "there is no sweep \"%.*s\"", STR_ARG(str_slice(text, 0, 64)));
+    return err_hint(err, "`winnow sweep ls` lists them");
+  }
+  if (!read_page(op, err))
+    return false;
+  pg_put_uuid(pg_batch_add(&batch, STMT_SWEEP_COURSE), op->id);
+  put_noted(&batch, op);
+  return pg_run_batch(web_app(op->req)->pg, &batch, 0, on_sweep_events, op, err);
+}
+
+static void get_sweep_events(struct http_req *req) {
+  struct events_op *op = new_op(req);
+  struct err err;
+  if (op && !read_sweep_events(op, &err))
     http_reply_error(req, &err);
 }
 
@@ -223,7 +292,15 @@ const struct route api_past_event_routes[] = {
      .reach = REACH_NAMED,
      .handler = get_run_events,
      .response_schema = "event_list",
-     .summary = "What happened to a run",
+     .summary = "What happened to a run, and who did it",
+     .query = "limit:integer,cursor:string"},
+    {.method = HTTP_GET,
+     .path = "/sweeps/{id}/events",
+     .policy = POLICY_READ,
+     .reach = REACH_NAMED,
+     .handler = get_sweep_events,
+     .response_schema = "event_list",
+     .summary = "What happened to a sweep, and who did it: submitted, paused, resumed, drained, stopped, edited",
      .query = "limit:integer,cursor:string"},
     {.method = HTTP_GET,
      .path = "/models/{name}/events",

@@ -8,6 +8,8 @@
 #include "web/openapi.h"
 #include "web/session.h"
 #include "web/tables.h"
+#include "web/tracking.h"
+#include "web/trouble.h"
 
 enum { SESSION_LIFE_S = 12 * 3600, TOKEN_PAGE_MAX = 1000, OPENAPI_MAX = 4 * 1024 * 1024 };
 
@@ -16,7 +18,7 @@ enum { SESSION_LIFE_S = 12 * 3600, TOKEN_PAGE_MAX = 1000, OPENAPI_MAX = 4 * 1024
 static const char *state_word(const struct web_app *app) {
   if (app->status.draining)
     return "draining";
-  return app->status.database_up ? "ok" : "degraded";
+  return app->status.database_up && !trouble_is_there(app) ? "ok" : "degraded";
 }
 
 static void get_status(struct http_req *req) {
@@ -46,6 +48,8 @@ static void get_status(struct http_req *req) {
   jw_put_i64(&w, "waiting", (int64_t)pg.waiting);
   jw_put_i64(&w, "in_flight", (int64_t)pg.in_flight);
   jw_object_end(&w);
+  jw_key(&w, "trouble");
+  trouble_put(app, insider, &w);
   jw_put_i64(&w, "slots", app->status.slots);
   jw_put_text(&w, "url", app->status.url);
   jw_put_text(&w, "data_dir", insider ? app->status.data_dir : NULL);
@@ -419,7 +423,7 @@ static void post_shutdown(struct http_req *req) {
   struct buf body = BUF_INIT(KIB);
   buf_puts(&body, "{\"state\":\"draining\"}");
   http_reply_json(req, 202, &body);
-  app->shut_down(app->shut_down_ctx, now);
+  app->shut_down(app->shut_down_ctx, now, tracking_actor(req));
 }
 
 const struct route service_routes[] = {

@@ -114,7 +114,7 @@ static bool submit(struct sweep_op *op, const struct submission *in, struct err 
   AUTO_ARENA struct arena arena = ARENA_INIT(16 * MIB);
   struct spec_problems errors;
   struct sweep_file *file;
-  struct sweeps_new what = {.source = in->text, .directory = directory};
+  struct sweeps_new what = {.source = in->text, .directory = directory, .actor = tracking_actor(op->req)};
   bool dry_run = false;
   struct str dry = http_req_param(op->req, "dry_run");
   if (dry.p && !str_to_bool(dry, &dry_run))
@@ -421,7 +421,7 @@ static void on_not_live_to_stop(void *ctx, const struct pg_reply *row) {
     sweep_op_fail(op, &err);
     return;
   }
-  sweeps_end_resting(sweeps, op->id);
+  sweeps_end_resting(sweeps, op->id, tracking_actor(op->req));
   reply_damaged(op, damaged);
 }
 
@@ -429,14 +429,15 @@ static void post_action(struct http_req *req) {
   struct err err;
   const enum live_action *action = http_req_route(req)->arg;
   struct sweep_op *op = sweep_op_live_or(req, *action == LIVE_STOP ? on_not_live_to_stop : sweep_op_not_live);
-  if (op && (!live_act(op->sweep, *action, &err) || !sweeps_wait(op->sweep, NULL, on_changed, op, &err)))
+  if (op && (!live_act(op->sweep, *action, tracking_actor(req), &err) || !sweeps_wait(op->sweep, NULL, on_changed, op, &err)))
     sweep_op_fail(op, &err);
 }
 
 static void patch_sweep(struct http_req *req) {
   struct err err;
   struct sweep_op *op = sweep_op_live(req);
-  if (op && (!sweep_op_read_body(op, &err) || !sweeps_edits_check(op->json, &err) || !live_edit(op->sweep, op->json, on_changed, op, &err)))
+  if (op && (!sweep_op_read_body(op, &err) || !sweeps_edits_check(op->json, &err) ||
+             !live_edit(op->sweep, op->json, tracking_actor(req), on_changed, op, &err)))
     sweep_op_fail(op, &err);
 }
 
@@ -444,7 +445,7 @@ static void on_deleted(void *ctx, const struct pg_reply *rows) {
   struct sweep_op *op = ctx;
   struct err err;
   if (pg_ok(rows, &err) && (pg_rows(rows) || sweep_op_none(op->id, &err))) {
-    sweeps_hide(web_app(op->req)->sweeps, op->id);
+    sweeps_hide(web_app(op->req)->sweeps, op->id, tracking_actor(op->req));
     http_reply_empty(op->req, 204);
     return;
   }
@@ -459,6 +460,7 @@ static bool delete_row(struct sweep_op *op, struct err *err) {
   pg_put_uuid(&args, op->id);
   pg_put_int(&args, tracking_now(op->req));
   pg_put_bool(&args, sweeps_damaged(web_app(op->req)->sweeps, op->id));
+  pg_put_text(&args, tracking_actor(op->req));
   return pg_run(web_app(op->req)->pg, &args, 0, on_deleted, op, err);
 }
 

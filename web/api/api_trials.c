@@ -345,7 +345,8 @@ static void post_trial(struct http_req *req) {
   const json_t *params = NULL;
   static const struct json_field fields[] = {{"params", JSON_F_OBJECT, 0, .required = true}};
   if (op && (!sweep_op_read_body(op, &err) || !json_decode(op->json, fields, ARRAY_LEN(fields), "", &params, &err) ||
-             !live_enqueue(op->sweep, params, &op->trial, &err) || !sweeps_wait(op->sweep, op->trial, sweep_op_trial_made, op, &err)))
+             !live_enqueue(op->sweep, params, tracking_actor(req), &op->trial, &err) ||
+             !sweeps_wait(op->sweep, op->trial, sweep_op_trial_made, op, &err)))
     sweep_op_fail(op, &err);
 }
 

@@ -266,6 +266,23 @@ static void azureml_paths_begin_at_the_file(void **state) {
   }
 }
 
+static void what_is_not_used_may_be_misspelt(void **state) {
+  (void)state;
+  struct sweep_file *file = read_text("type: sweep\nsearch_space: {x: {type: choice, values: [1]}}\nobjective: {primary_metric: l}\n"
+                                      "trial: {command: a}\nlimit: {max_total_trials: 3}\ncompute: azureml:c\nresources: {}\n");
+  const char *limit = NULL, *compute = NULL, *resources = NULL;
+  for (size_t i = 0; i < file->warnings.count; i++) {
+    const struct spec_problem *warning = &file->warnings.items[i];
+    limit = strcmp(warning->path, "limit") == 0 ? warning->message : limit;
+    compute = strcmp(warning->path, "compute") == 0 ? warning->message : compute;
+    resources = strcmp(warning->path, "resources") == 0 ? warning->message : resources;
+  }
+  assert_string_equal(limit, "limit is not known and not used; did you mean \"limits\"?");
+  assert_string_equal(compute, "compute has no counterpart here and is not used");
+  assert_string_equal(resources, "resources has no counterpart here and is not used");
+  sweep_file_free(file);
+}
+
 static void batchai_is_translated(void **state) {
   (void)state;
   struct sweep_file *file = read_file("batchai.json");
@@ -331,6 +348,31 @@ static void mistakes_name_place_and_meaning(void **state) {
       {HEAD "metric: {name: a, gaol: maximize}\n", "sweep.yaml:3:19: unknown key \"gaol\" in metric", "did you mean \"goal\"?"},
       {HEAD "metric: {name: a, goal: maximise}\n", "sweep.yaml:3:25: metric.goal cannot be \"maximise\"; it is minimize or maximize",
        "did you mean \"maximize\"?"},
+      {"type: sweep\nsearch_space: {x: {type: unifrom}}\nobjective: {primary_metric: l}\ntrial: {command: a}\n",
+       "sweep.yaml:2:26: search_space.x: the type \"unifrom\" is not known", "did you mean \"uniform\"?"},
+      {"type: sweep\nsearch_space: {x: {type: choice, values: [1]}}\nobjective: {primary_metrc: l}\ntrial: {command: a}\n",
+       "sweep.yaml:3:12: objective.primary_metric is missing", ""},
+      {"params: [{paramType: NumParam, parameterName: A, start: 1, end: 2, scale: LOGG}]\n",
+       "sweep.yaml:1:10: params[0]: scale is LINEAR or LOG", ""},
+      {"params: [{paramType: NumParam, parameterName: A, start: 1, end: 2, dataType: FLOAT}]\n",
+       "sweep.yaml:1:10: params[0]: dataType is REAL or INTEGER", ""},
+      {HEAD "early_stopping: {type: asha}\n", "sweep.yaml:3:1: unknown key \"early_stopping\"", "did you mean \"early_terminate\"?"},
+      {HEAD "n_trials: 5\n", "sweep.yaml:3:1: unknown key \"n_trials\"", "did you mean \"run_cap\"?"},
+      {HEAD "metrics: {name: a}\n", "sweep.yaml:3:1: unknown key \"metrics\"", "did you mean \"metric\"?"},
+      {HEAD "metrics: [{name: a}, {name: b}]\n", "sweep.yaml:3:10: there is one metric to optimise", "bayes"},
+      {HEAD "gpus: 2\n", "sweep.yaml:3:1: unknown key \"gpus\"", "resources: {slots: 1}"},
+      {HEAD "metric:\ngoal: maximize\n", "sweep.yaml:4:1: unknown key \"goal\"", "below metric; check the indentation"},
+      {HEAD "metric: {name: a, goals: 1}\n", "sweep.yaml:3:19: unknown key \"goals\" in metric", "did you mean \"goal\"?"},
+      {HEAD "metric: a\nearly_terminate: {type: asha, reduction_factor: 3}\n", "sweep.yaml:4:31: unknown key \"reduction_factor\"",
+       "did you mean \"eta\"?"},
+      {HEAD "quux: 3\n", "sweep.yaml:3:1: unknown key \"quux\"", "more, see docs/sweep-file.md"},
+      {HEAD "run_cap: 1.5\n", "sweep.yaml:3:1: the key \"run_cap\" stands here twice", ""},
+      {HEAD "max_parallel: 1.5\n", "sweep.yaml:3:15: max_parallel must be a whole number, not 1.5", ""},
+      {HEAD "command: [sh, ${args}]\n", "sweep.yaml:3:16: text with braces needs quotes here, as in \"${args}\" or \"{{lr}}\"", ""},
+      {HEAD "command: [sh, --x={{x}}]\n", "sweep.yaml:3:19: text with braces needs quotes here", ""},
+      {HEAD "command: [sh, {{x}}]\n", "sweep.yaml:3:16: text with braces needs quotes here", ""},
+      {HEAD "env: {A: ${args}}\n", "sweep.yaml:3:11: text with braces needs quotes here", ""},
+      {HEAD "notes: \"caf\xe9\"\n", "sweep.yaml:3:13: the text is not valid UTF-8; save the file as UTF-8", ""},
       {HEAD "metric: {goal: maximize}\n", "sweep.yaml:3:9: \"name\" is missing in metric", ""},
       {"run_cap: 3\n", "sweep.yaml:1:1: \"parameters\" is missing", ""},
       {HEAD "max_parallel: 0\n", "sweep.yaml:3:15: max_parallel must be at least 1 and at most 100000", ""},
@@ -345,6 +387,8 @@ static void mistakes_name_place_and_meaning(void **state) {
       {"method: grid\nparameters: {x: {values: [1]}, y: {min: 0.1, max: 1}}\n",
        "sweep.yaml:2:35: \"parameters.y\" has no finite number of values", "\"values\", \"step\" or \"count\""},
       {"run_cap: 1\nparameters:\n  lr: [0.1, 0.2]\n", "sweep.yaml:3:7: \"parameters.lr\" must be an object", "{values: ...}"},
+      {"run_cap: 1\nparameters:\n  lr: # to be said\n", "sweep.yaml:3:6: \"parameters.lr\" must be an object", "give a range or values"},
+      {"run_cap: 1\nparameters:\n  lr: {min: 0,1, max: 1}\n", "sweep.yaml:3:16: unknown key \"parameters.lr.1\"", "has a point: 0.1"},
       {"run_cap: 1\nparameters:\n  lr: 0.1\n", "sweep.yaml:3:7: \"parameters.lr\" must be an object", "{value: ...}"},
       {HEAD "max_parallel: many\n", "sweep.yaml:3:15: max_parallel must be a whole number, not text", ""},
       {HEAD "tty: yes\n", "sweep.yaml:3:6: tty must be true or false, not \"yes\"", "write true"},
@@ -415,6 +459,39 @@ static void all_mistakes_are_listed(void **state) {
   assert_int_equal(errors.items[1].line, 3);
   assert_int_equal(errors.items[2].line, 4);
   assert_string_equal(errors.items[2].path, "retries.max");
+}
+
+/* What is allowed, and seldom meant. */
+static void what_is_seldom_meant_is_pointed_out(void **state) {
+  (void)state;
+  static const struct {
+    const char *text, *warning; /* NULL: none */
+  } rows[] = {
+      {"lr: {distribution: log_uniform, min: 0.0001, max: 0.1}",
+       "parameters.lr: bounds of log_uniform are exponents, so values lie between 1.0001 and 1.1052; for 0.0001 to 0.1 write log_uniform_values"},
+      {"o: {parameters: {lr: {distribution: inv_log_uniform, min: 0.1, max: 1}}}",
+       "parameters.o.lr: bounds of inv_log_uniform are exponents, so values lie between 0.36788 and 0.90484; for 0.1 to 1 write "
+       "inv_log_uniform_values"},
+      {"lr: {distribution: q_log_uniform, min: 3.4657, max: 5.545, q: 1}", NULL},
+      {"lr: {distribution: log_uniform, min: -9, max: 0}", NULL},
+      {"lr: {distribution: log_uniform_values, min: 0.0001, max: 0.1}", NULL},
+      {"lr: {min: 0, max: 1}\ncommand: [python3, train.py]",
+       "command: no parameter is in it; a job finds them in WINNOW_PARAMS and PARAM_..., or add \"${args}\" or \"{{name}}\""},
+      {"lr: {min: 0, max: 1}\ncommand: [sh, -c, 'train $PARAM_LR']", NULL},
+      {"lr: {min: 0, max: 1}\ncommand: [sh, train.sh]\nenv: {LR: '{{lr}}'}", NULL},
+      {"lr: {min: 0, max: 1}\ncommand: [a, '${args}', '--config=${args_json_file}']",
+       "command[2]: \"--config=${args_json_file}\" stays as it is, since a macro must be an item of its own"},
+      {"lr: {min: 0, max: 1}\ncommand: ['${env}', '${interpreter}', a.py, '${args_no_hyphens}', '${envvar:HOME}/x']", NULL},
+  };
+  for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+    AUTO_BUF struct buf text = BUF_INIT(4 * KIB);
+    buf_printf(&text, "run_cap: 1\nparameters:\n  %s\n", rows[i].text);
+    struct sweep_file *file = read_text(buf_text(&text));
+    if (file->warnings.count != (rows[i].warning ? 1 : 0) ||
+        (rows[i].warning && strcmp(file->warnings.items[0].message, rows[i].warning) != 0))
+      fail_msg("row %zu: %zu, \"%s\"", i, file->warnings.count, file->warnings.count ? file->warnings.items[0].message : "");
+    sweep_file_free(file);
+  }
 }
 
 /* One of many points, and one that may be there: it is not looked for to the end. */
@@ -505,7 +582,8 @@ static void old_booleans_are_pointed_out(void **state) {
   (void)state;
   struct sweep_file *file = read_text("\xEF\xBB\xBFrun_cap: 1\nparameters:\n  bn: {values: [yes, \"no\"]}\n");
   assert_int_equal(file->warnings.count, 1);
-  assert_string_equal(file->warnings.items[0].message, "yes is read as text");
+  assert_string_equal(file->warnings.items[0].message,
+                      "line 3: yes is read as text; write true or false for a boolean, or \"yes\" for text");
   assert_int_equal(file->warnings.items[0].line, 3);
   sweep_file_free(file);
 }
@@ -578,6 +656,7 @@ int main(void) {
       cmocka_unit_test(katib_is_translated),
       cmocka_unit_test(azureml_is_translated),
       cmocka_unit_test(azureml_paths_begin_at_the_file),
+      cmocka_unit_test(what_is_not_used_may_be_misspelt),
       cmocka_unit_test(batchai_is_translated),
       cmocka_unit_test(normal_forms_are_fixed_points),
       cmocka_unit_test(the_normal_form_shows_everything),
@@ -589,6 +668,7 @@ int main(void) {
       cmocka_unit_test(hyperband_has_two_meanings),
       cmocka_unit_test(the_schema_is_json),
       cmocka_unit_test(old_booleans_are_pointed_out),
+      cmocka_unit_test(what_is_seldom_meant_is_pointed_out),
       cmocka_unit_test(large_files_are_refused_quickly),
       cmocka_unit_test(units_round_trip),
       cmocka_unit_test(memory_failures_are_reported),

@@ -1,0 +1,72 @@
+/* What people did, as events: stored in the transaction that stores what it changed. */
+#include "base/log.h"
+#include "base/mem.h"
+#include "sweeper/live.h"
+
+enum { DEEDS_MAX = LIVE_WAITING_MAX, DEEDS_SENT_MAX = 1000 };
+
+struct kept_deed {
+  struct list_node node;
+  struct deed what;
+  char *actor;
+  int64_t time;
+};
+
+static void forget_first(struct sweeps *s) {
+  struct kept_deed *kept = LIST_ENTRY(list_pop_front(&s->deeds), struct kept_deed, node);
+  mem_free(kept->actor);
+  mem_free(kept);
+}
+
+void deeds_note(struct sweeps *s, const struct deed *what) {
+  struct kept_deed *kept = s->deeds.count < DEEDS_MAX ? mem_zalloc(sizeof *kept) : NULL;
+  char *actor = kept ? mem_strndup(what->actor.p, what->actor.n) : NULL;
+  if (!actor) {
+    log_warn("sweep", NULL, "there is no room to keep what %.*s did", STR_ARG(what->actor));
+    mem_free(kept);
+    return;
+  }
+  *kept = (struct kept_deed){.what = *what, .actor = actor, .time = live_wall(s)};
+  list_push_back(&s->deeds, &kept->node);
+  sweeps_kick(s);
+}
+
+void deeds_send(struct sweeps *s, struct pg_batch *batch) {
+  char subject[ID_HEX_LEN + 1];
+  for (struct list_node *node = s->deeds.first; node && s->deeds_flying < DEEDS_SENT_MAX; node = node->next) {
+    const struct kept_deed *kept = LIST_ENTRY(node, struct kept_deed, node);
+    struct pg_args *args = pg_batch_add(batch, STMT_DEED_ADD);
+    id_format(kept->what.run, subject);
+    pg_put_int(args, kept->time);
+    pg_put_text(args, str_of(kept->what.kind));
+    pg_put_text(args, str_of(kept->actor));
+    pg_put_text(args, str_of(subject));
+    pg_put_uuid(args, kept->what.run);
+    pg_put_text(args, str_of(kept->what.from));
+    pg_put_text(args, str_of(kept->what.to));
+    pg_put_text(args, str_of(kept->what.reason));
+    s->deeds_flying++;
+  }
+}
+
+const char *deeds_actor(const struct sweeps *s, struct id run, const char *to) {
+  size_t left = s->deeds_flying;
+  for (struct list_node *node = s->deeds.first; node && left; node = node->next, left--) {
+    const struct kept_deed *kept = LIST_ENTRY(node, struct kept_deed, node);
+    if (id_eq(kept->what.run, run) && str_is(str_of(kept->what.to), to))
+      return kept->actor;
+  }
+  return NULL;
+}
+
+void deeds_sent(struct sweeps *s, bool ok) {
+  for (; ok && s->deeds_flying; s->deeds_flying--)
+    forget_first(s);
+  s->deeds_flying = 0;
+  s->deeds_wait = !ok;
+}
+
+void deeds_release(struct sweeps *s) {
+  while (s->deeds.count)
+    forget_first(s);
+}

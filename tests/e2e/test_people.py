@@ -1,0 +1,148 @@
+#!/usr/bin/env python3
+"""What people see: who did what, as events that name their actor; what is said of a file that is not as it should be."""
+import os, pathlib, sys, unittest
+
+WINNOW = pathlib.Path(sys.argv.pop(1)).resolve()
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "support"))
+from job_test import JobTest  # noqa: E402
+from service import wait  # noqa: E402
+
+ME = f"uid {os.getuid()}"
+
+
+class Deeds(JobTest):
+    winnow = WINNOW
+
+    def bearer(self, name, scope="submit"):
+        made = self.ok(self.s.post("/api/v1/tokens", {"name": name, "scopes": [scope]}), 201)
+        return {"Authorization": f"Bearer {made['token']}", "Content-Type": "application/json"}
+
+    def told(self, kind, id, keys=("kind", "from", "to", "actor")):
+        return [tuple(e[key] for key in keys) for e in self.ok(self.s.get(f"/api/v1/{kind}/{id}/events"))["items"]]
+
+    def submit(self, **more):
+        spec = {"name": "steered", "method": "grid", "metric": {"name": "loss"}, "command": ["sh", "-c", "echo loss=1; exec sleep 600"],
+                "parameters": {"a": {"values": [1, 2, 3]}}, "max_parallel": 1, "stop_grace": 0, **more}
+        return self.ok(self.s.post("/api/v1/sweeps", spec), 201)["id"]
+
+    def running(self, sweep):
+        return wait(lambda: [t for t in self.trials(sweep) if t["state"] == "RUNNING"], "a trial that runs")[0]
+
+    def test_steering_a_sweep(self):
+        ci = self.bearer("ci ☃")
+        sweep = self.submit()
+        self.running(sweep)
+        steer = lambda what, headers=None: self.ok(self.s.post(f"/api/v1/sweeps/{sweep}/{what}", headers=headers))
+        steer("pause", ci)
+        steer("pause")  # it is paused: nothing happened
+        steer("resume")
+        self.ok(self.s.request("PATCH", f"/api/v1/sweeps/{sweep}", {"run_cap": 2, "max_time": "2h", "priority": 0, "notes": "why"}, headers=ci))
+        steer("drain")
+        steer("stop", ci)
+        self.assertEqual(self.ended(sweep)["state"], "STOPPED")
+        deeds = [("sweep.created", None, "RUNNING", ME), ("sweep.state", "RUNNING", "PAUSED", "token ci ☃"), ("sweep.state", "PAUSED", "RUNNING", ME),
+                 ("sweep.edited", "run_cap none, max_time none, priority 0, notes", "run_cap 2, max_time 2h, priority 0, notes", "token ci ☃"),
+                 ("sweep.state", "RUNNING", "DRAINING", ME), ("sweep.state", "DRAINING", "DRAINING", "token ci ☃"),
+                 ("sweep.state", "DRAINING", "STOPPED", None)]
+        self.assertEqual(self.told("sweeps", sweep), deeds)
+        self.assertEqual(self.told("sweeps", sweep, ["reason"])[-3:], [("a person wants no new trials",), ("a person stopped it",), ("a person stopped it",)])
+        self.s.kill()
+        self.s.start()
+        self.assertEqual(self.told("sweeps", sweep), deeds)
+        first = self.ok(self.s.get(f"/api/v1/sweeps/{sweep}/events?limit=3"))
+        rest = self.ok(self.s.get(f"/api/v1/sweeps/{sweep}/events?cursor={first['next']}"))
+        self.assertEqual([e["to"] for e in first["items"] + rest["items"]], [to for _, _, to, _ in deeds])
+        # On the command line.
+        shown = self.cli("sweep", "show", sweep).stdout
+        self.assertRegex(shown, f"(?m)^Submitted by +{ME}$")
+        self.assertRegex(shown, f"(?m)^Steered +PAUSED by token ci ☃, RUNNING by {ME}, run_cap 2, .* by token ci ☃, DRAINING by {ME}, DRAINING by token ci ☃$")
+        listed = self.cli("sweep", "events", sweep, "-o", "csv").stdout
+        self.assertIn("sweep.state,RUNNING,PAUSED,token ci ☃", listed)
+        self.assertEqual(self.s.get("/api/v1/sweeps/" + "0" * 32 + "/events").json["code"], "not_found")
+        self.assertIn("winnow sweep ls", self.cli("sweep", "events", "0" * 32, code=3).stderr)
+
+    def test_ending_a_trial_and_trying_it_again(self):
+        ci = self.bearer("ci")
+        sweep = self.submit()
+        trial = self.running(sweep)["run_id"]
+        self.ok(self.s.post(f"/api/v1/runs/{trial}/stop", headers=ci))
+        self.ok(self.s.post(f"/api/v1/runs/{trial}/stop"))  # it is being ended
+        wait(lambda: self.ok(self.s.get(f"/api/v1/runs/{trial}"))["state"] == "KILLED", "the end")
+        began = [("run.created", None, "QUEUED", None), ("run.state", "QUEUED", "RUNNING", None), ("run.state", "RUNNING", "STOPPING", "token ci")]
+        self.assertEqual(self.told("runs", trial), [*began, ("run.state", "STOPPING", "KILLED", None)])
+        self.ok(self.s.post(f"/api/v1/sweeps/{sweep}/pause"))
+        self.ok(self.s.post(f"/api/v1/runs/{trial}/retry"))
+        self.assertEqual(self.told("runs", trial)[-2:], [("run.state", "STOPPING", "KILLED", None), ("run.state", "KILLED", "QUEUED", ME)])
+        self.cli("trial", "stop", "-y", trial)
+        self.assertEqual(self.told("runs", trial), [*began, ("run.state", "STOPPING", "KILLED", None), ("run.state", "KILLED", "QUEUED", ME),
+                                                    ("run.state", "QUEUED", "KILLED", ME)])
+        enqueued = self.ok(self.s.request("POST", f"/api/v1/sweeps/{sweep}/trials", {"params": {"a": 3}}, headers=ci), 201)["run_id"]
+        self.assertEqual(self.told("runs", enqueued), [("run.created", None, "QUEUED", None), ("run.enqueued", None, None, "token ci")])
+        self.ok(self.s.post(f"/api/v1/sweeps/{sweep}/stop"))
+        self.assertEqual(self.ended(sweep)["state"], "STOPPED")
+        # After its sweep, which so begins again.
+        self.ok(self.s.post(f"/api/v1/runs/{trial}/retry", headers=ci))
+        self.assertIn(("run.state", "KILLED", "QUEUED", "token ci"), self.told("runs", trial))
+        self.assertIn(("sweep.state", "STOPPED", "DRAINING", "token ci"), self.told("sweeps", sweep))
+        self.assertIn("token ci", self.cli("run", "events", trial).stdout)
+
+    def test_a_launched_run(self):
+        run = self.ok(self.s.post("/api/v1/runs", {"command": ["sleep", "600"], "stop_grace": 0}, headers=self.bearer("ci")), 201)["id"]
+        wait(lambda: self.ok(self.s.get(f"/api/v1/runs/{run}"))["state"] == "RUNNING", "the start")
+        self.ok(self.s.post(f"/api/v1/runs/{run}/stop"))
+        wait(lambda: self.ok(self.s.get(f"/api/v1/runs/{run}"))["state"] == "KILLED", "the end")
+        self.assertEqual(self.told("runs", run), [("run.created", None, "QUEUED", "token ci"), ("run.state", "QUEUED", "RUNNING", None),
+                                                  ("run.state", "RUNNING", "STOPPING", ME), ("run.state", "STOPPING", "KILLED", None)])
+        self.assertEqual(self.s.get(f"/api/v1/sweeps/{run}/events").status, 404)
+        for _ in range(2):
+            self.ok(self.s.request("PATCH", f"/api/v1/runs/{run}", {"name": "renamed"}))
+        self.assertEqual([e[3] for e in self.told("runs", run) if e[0] == "run.renamed" and e[2] == "renamed"], [ME])
+
+    def test_the_end_of_all_jobs(self):
+        sweep = self.submit()
+        trial = self.running(sweep)["run_id"]
+        self.ok(self.s.post("/api/v1/shutdown?now=true", headers=self.bearer("night", "admin")), 202)
+        self.s.process.wait(60)
+        self.s.start()
+        self.assertIn(("run.state", "RUNNING", "STOPPING", "token night"), self.told("runs", trial))
+
+    def test_nobody_in_particular(self):
+        """An ask-and-tell sweep may be steered without a credential; what a worker does is no deed."""
+        sweep = self.ok(self.s.post("/api/v1/sweeps", {"name": "asked", "method": "random", "parameters": {"x": {"min": 0.0, "max": 1.0}},
+                                                       "metric": {"name": "y"}}, unix=False), 201)["id"]
+        trial = self.ok(self.s.post(f"/api/v1/sweeps/{sweep}/ask", {"count": 1}, unix=False))["trials"][0]["run_id"]
+        self.ok(self.s.post(f"/api/v1/sweeps/{sweep}/tell", {"trials": [{"run_id": trial, "value": 1}]}, unix=False))
+        self.ok(self.s.post(f"/api/v1/sweeps/{sweep}/pause", unix=False))
+        self.assertEqual(self.told("sweeps", sweep), [("sweep.created", None, "RUNNING", "anonymous"), ("sweep.state", "RUNNING", "PAUSED", "anonymous")])
+        self.assertEqual([e for e in self.told("runs", trial) if e[3]], [])
+
+    def test_a_database_that_goes_away(self):
+        """What was done while nothing could be stored is an event once it can be, and only once."""
+        sweep = self.submit()
+        self.running(sweep)
+        self.s.kill_postgres()
+        wait(lambda: self.s.post(f"/api/v1/sweeps/{sweep}/pause").status == 200, "the pause")
+        self.assertEqual([e for e in self.told("sweeps", sweep) if e[2] == "PAUSED"], [("sweep.state", "RUNNING", "PAUSED", ME)])
+
+
+class Files(JobTest):
+    winnow = WINNOW
+
+    def test_one_help_for_several_mistakes(self):
+        file = self.put("a.yaml", "parameters:\nlr:\nmin: 0.1\nmax: 1\nmode: max\n")
+        said = self.cli("sweep", "create", file, code=1).stderr.splitlines()
+        self.assertEqual([line.removeprefix("error: a.yaml:") for line in said if not line.startswith(("request", "help: known keys"))], [
+            '2:1: unknown key "lr"', '3:1: unknown key "min"', '4:1: unknown key "max"',
+            "help: it belongs below the name of a parameter; check the indentation",
+            '5:1: unknown key "mode"', "help: it belongs below metric; check the indentation"])
+
+    def test_a_file_without_a_command(self):
+        file = self.put("a.yaml", "method: random\nrun_cap: 1\nparameters: {x: {min: 0.0, max: 1.0}}\n")
+        self.assertIn("no command and no program, so nothing is started", self.cli("sweep", "create", file).stderr)
+        self.put("train.py", "")
+        file = self.put("b.yaml", "program: train.py\nmethod: random\nrun_cap: 1\nparameters: {x: {min: 0.0, max: 1.0}}\n")
+        self.assertEqual(self.cli("sweep", "create", file, "--dry-run").stderr, "")
+
+
+if __name__ == "__main__":
+    unittest.main()
