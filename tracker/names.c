@@ -389,6 +389,17 @@ bool source_uri_check(struct str uri, struct err *err) {
       STR_ARG(str_slice(uri, 0, 200)));
 }
 
+bool run_uri_parse(struct str uri, struct id *ret_run, struct str *ret_path) {
+  if (!str_starts(uri, STR("runs:/")))
+    return false;
+  struct str rest = str_slice(uri, strlen("runs:/"), uri.n);
+  size_t slash = str_find(rest, '/');
+  if (slash == SIZE_MAX || slash + 1 == rest.n || !id_parse(str_slice(rest, 0, slash), ret_run))
+    return false;
+  *ret_path = str_slice(rest, slash + 1, rest.n);
+  return true;
+}
+
 /* ---- generated names ---- */
 
 static const char *const adjectives[] = {

@@ -4,6 +4,7 @@
 
 #include "base/buf.h"
 #include "base/err.h"
+#include "base/id.h"
 #include "base/str.h"
 
 enum {
@@ -69,6 +70,8 @@ MUST_CHECK bool alias_form_check(struct str alias, struct err *err);
 MUST_CHECK bool artifact_path_check(struct str path, struct str *ret, struct err *err);
 /* Where a model version comes from: no way out by "..", plain or encoded. */
 MUST_CHECK bool source_uri_check(struct str uri, struct err *err);
+/* "runs:/<id>/path", what is below the artifacts of a run; false for anything else. */
+bool run_uri_parse(struct str uri, struct id *ret_run, struct str *ret_path);
 
 /* "adjective-noun-123" */
 struct rng;
