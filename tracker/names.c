@@ -244,6 +244,8 @@ bool model_name_check(struct str name, const char *path, struct err *err) {
     return invalid_value(err, path, name, NULL);
   if (str_is(name, ".") || str_is(name, ".."))
     return refuse_path(err, path, name, name);
+  if (name.n > MODEL_NAME_BYTES_MAX)
+    return err_set(err, ERR_INVALID, "'%s' exceeds the maximum length of %d bytes", path, MODEL_NAME_BYTES_MAX);
   return text_fits(name, MODEL_NAME_MAX, path, err);
 }
 

@@ -13,6 +13,13 @@ enum {
   RUN_TAG_VALUE_MAX = 8000,
   EXPERIMENT_NAME_MAX = 500,
   MODEL_NAME_MAX = 2000,
+  MODEL_NAME_BYTES_MAX = 2500, /* what an index holds, and more is made of it: "name/version" */
+  DESCRIPTION_MAX = 100000,    /* of models and versions */
+  SOURCE_MAX = 20000,          /* of versions */
+  RUN_LINK_MAX = 2000,
+  RUN_ID_MAX = 256, /* of a version: any text, of another service, say */
+  USER_ID_MAX = 256,
+  MODEL_TYPE_MAX = 500,
   EXPERIMENT_TAG_VALUE_MAX = 5000,
   REGISTRY_TAG_VALUE_MAX = 100000,
   ALIAS_MAX = 255,
@@ -29,7 +36,8 @@ enum {
   DATASET_PROFILE_MAX = 16777215,
   INPUT_TAG_KEY_MAX = 255,
   INPUT_TAG_VALUE_MAX = 500,
-  ARTIFACT_PATH_MAX = 3000, /* in bytes, as file systems have it */
+  ARTIFACT_PATH_MAX = 3000,   /* in bytes, as file systems have it */
+  ARTIFACT_STORED_MAX = 2600, /* of a file of ours, from the root of the store: what an index holds */
   ARTIFACT_NAME_MAX = 255,
 };
 

@@ -372,7 +372,14 @@ static void on_run_of_uri(void *ctx, const struct pg_reply *reply) {
   insert_or_end(op);
 }
 
+static bool texts_fit(const struct version_request *in, struct err *err) {
+  return text_fits(in->source, SOURCE_MAX, "source", err) && text_fits(in->run_id, RUN_ID_MAX, "run_id", err) &&
+         text_fits(in->run_link, RUN_LINK_MAX, "run_link", err) && text_fits(in->description, DESCRIPTION_MAX, "description", err);
+}
+
 bool version_register(struct http_req *req, const struct version_request *request, version_made_fn *done, struct err *err) {
+  if (!texts_fit(request, err))
+    return false;
   struct registration *op = ARENA_NEW(http_req_arena(req), struct registration);
   if (!op)
     return err_no_memory(err);
