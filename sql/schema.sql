@@ -1,5 +1,7 @@
 CREATE SCHEMA winnow;
 
+CREATE COLLATION winnow.any_case (provider = libc, locale = 'C.UTF-8');
+
 CREATE FUNCTION winnow.alias_to_version(which text, name_of text, number integer, at bigint, who text) RETURNS SETOF integer
     LANGUAGE plpgsql
     AS $$

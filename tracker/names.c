@@ -244,6 +244,8 @@ bool model_name_check(struct str name, const char *path, struct err *err) {
     return invalid_value(err, path, name, NULL);
   if (str_is(name, ".") || str_is(name, ".."))
     return refuse_path(err, path, name, name);
+  if (name.n > MODEL_NAME_BYTES_MAX)
+    return err_set(err, ERR_INVALID, "'%s' exceeds the maximum length of %d bytes", path, MODEL_NAME_BYTES_MAX);
   return text_fits(name, MODEL_NAME_MAX, path, err);
 }
 
@@ -387,6 +389,17 @@ bool source_uri_check(struct str uri, struct err *err) {
       "Invalid model version source: '%.*s'. If supplying a source as an http, https, local file path, ftp, objectstore, or mlflow "
       "artifact URI, an absolute path must be provided without relative path references present.",
       STR_ARG(str_slice(uri, 0, 200)));
+}
+
+bool run_uri_parse(struct str uri, struct id *ret_run, struct str *ret_path) {
+  if (!str_starts(uri, STR("runs:/")))
+    return false;
+  struct str rest = str_slice(uri, strlen("runs:/"), uri.n);
+  size_t slash = str_find(rest, '/');
+  if (slash == SIZE_MAX || slash + 1 == rest.n || !id_parse(str_slice(rest, 0, slash), ret_run))
+    return false;
+  *ret_path = str_slice(rest, slash + 1, rest.n);
+  return true;
 }
 
 /* ---- generated names ---- */

@@ -4,6 +4,7 @@
 
 #include "base/buf.h"
 #include "base/err.h"
+#include "base/id.h"
 #include "base/str.h"
 
 enum {
@@ -12,6 +13,13 @@ enum {
   RUN_TAG_VALUE_MAX = 8000,
   EXPERIMENT_NAME_MAX = 500,
   MODEL_NAME_MAX = 2000,
+  MODEL_NAME_BYTES_MAX = 2500, /* what an index holds, and more is made of it: "name/version" */
+  DESCRIPTION_MAX = 100000,    /* of models and versions */
+  SOURCE_MAX = 20000,          /* of versions */
+  RUN_LINK_MAX = 2000,
+  RUN_ID_MAX = 256, /* of a version: any text, of another service, say */
+  USER_ID_MAX = 256,
+  MODEL_TYPE_MAX = 500,
   EXPERIMENT_TAG_VALUE_MAX = 5000,
   REGISTRY_TAG_VALUE_MAX = 100000,
   ALIAS_MAX = 255,
@@ -28,7 +36,8 @@ enum {
   DATASET_PROFILE_MAX = 16777215,
   INPUT_TAG_KEY_MAX = 255,
   INPUT_TAG_VALUE_MAX = 500,
-  ARTIFACT_PATH_MAX = 3000, /* in bytes, as file systems have it */
+  ARTIFACT_PATH_MAX = 3000,   /* in bytes, as file systems have it */
+  ARTIFACT_STORED_MAX = 2600, /* of a file of ours, from the root of the store: what an index holds */
   ARTIFACT_NAME_MAX = 255,
 };
 
@@ -69,6 +78,8 @@ MUST_CHECK bool alias_form_check(struct str alias, struct err *err);
 MUST_CHECK bool artifact_path_check(struct str path, struct str *ret, struct err *err);
 /* Where a model version comes from: no way out by "..", plain or encoded. */
 MUST_CHECK bool source_uri_check(struct str uri, struct err *err);
+/* "runs:/<id>/path", what is below the artifacts of a run; false for anything else. */
+bool run_uri_parse(struct str uri, struct id *ret_run, struct str *ret_path);
 
 /* "adjective-noun-123" */
 struct rng;

@@ -5,12 +5,13 @@
 #include "storage/metrics/metric_store.h"
 #include "tracker/artifacts/artifact_store.h"
 #include "tracker/names.h"
+#include "tracker/run_row.h"
 #include "tracker/version_keep.h"
 #include "web/http/http_req.h"
 #include "web/tracking.h"
 
-/* One registration. In order: resolve (a logged model, another version, or the run whose files a local path names), insert, note it on the
- * logged model, keep the files, read the version, tell. */
+/* One registration. In order: resolve (a logged model, another version, or the run whose files a local path or runs:/ names), insert, note
+ * it on the logged model, keep the files, read the version, tell. */
 struct registration {
   struct http_req *req;
   struct version_request in;
@@ -268,6 +269,13 @@ static bool read_other_version(struct registration *op, struct str rest, struct 
   return pg_run(pool(op), &args, 0, on_other_version, op, err);
 }
 
+static bool read_run(struct registration *op, struct id run, pg_done_fn *done, struct err *err) {
+  AUTO_PG_ARGS struct pg_args args;
+  pg_args_init(&args, STMT_RUN_GET);
+  pg_put_uuid(&args, run);
+  return pg_run(pool(op), &args, 0, done, op, err);
+}
+
 static void on_run_of_path(void *ctx, const struct pg_reply *reply) {
   struct registration *op = ctx;
   struct err err;
@@ -323,18 +331,63 @@ static bool resolve_local(struct registration *op, struct err *err) {
   }
   if (!op->in.run_id.n || !id_parse(op->in.run_id, &run))
     return local_error(op, "run_id", err);
-  AUTO_PG_ARGS struct pg_args args;
-  pg_args_init(&args, STMT_RUN_GET);
-  pg_put_uuid(&args, run);
-  return pg_run(pool(op), &args, 0, on_run_of_path, op, err);
+  return read_run(op, run, on_run_of_path, err);
+}
+
+/* runs:/<id>/path stays as it was told where nothing of ours lies there: clients look for it elsewhere, too (a logged model of that name).
+ */
+static bool find_in_run(struct registration *op, struct str run_uri, struct err *err) {
+  struct id run;
+  struct str path, told = op->location;
+  if (!run_uri_parse(told, &run, &path))
+    return true;
+  const char *place = arena_printf(http_req_arena(op->req), "%.*s/%.*s", STR_ARG(run_uri), STR_ARG(path));
+  if (!place)
+    return err_no_memory(err);
+  op->location = str_of(place);
+  if (!look_in_store(op, err))
+    return false;
+  if (!op->keep.from.p || !artifact_is_there(op->keep.store, op->keep.from))
+    op->location = told;
+  return true;
+}
+
+static void on_run_of_uri(void *ctx, const struct pg_reply *reply) {
+  struct registration *op = ctx;
+  struct run_row row;
+  struct err err;
+  char hex[ID_HEX_LEN + 1];
+  if (!pg_ok(reply, &err)) {
+    end(op, NULL, &err);
+    return;
+  }
+  if (pg_rows(reply)) {
+    run_row_read(reply, 0, &row);
+    id_format(row.id, hex);
+    if (!op->in.run_id.n)
+      op->in.run_id = keep(op, str_of(hex));
+    if (!find_in_run(op, row.artifact_uri, &err)) {
+      end(op, NULL, &err);
+      return;
+    }
+  }
+  insert_or_end(op);
+}
+
+static bool texts_fit(const struct version_request *in, struct err *err) {
+  return text_fits(in->source, SOURCE_MAX, "source", err) && text_fits(in->run_id, RUN_ID_MAX, "run_id", err) &&
+         text_fits(in->run_link, RUN_LINK_MAX, "run_link", err) && text_fits(in->description, DESCRIPTION_MAX, "description", err);
 }
 
 bool version_register(struct http_req *req, const struct version_request *request, version_made_fn *done, struct err *err) {
+  if (!texts_fit(request, err))
+    return false;
   struct registration *op = ARENA_NEW(http_req_arena(req), struct registration);
   if (!op)
     return err_no_memory(err);
   *op = (struct registration){.req = req, .in = *request, .done = done};
-  struct str source = op->in.source;
+  struct str source = op->in.source, path;
+  struct id run;
   if (op->in.is_prompt) {
     op->location = source;
     return insert(op, err);
@@ -352,5 +405,5 @@ bool version_register(struct http_req *req, const struct version_request *reques
     return read_other_version(op, rest, err);
   }
   op->location = source;
-  return insert(op, err);
+  return run_uri_parse(source, &run, &path) ? read_run(op, run, on_run_of_uri, err) : insert(op, err);
 }

@@ -31,7 +31,7 @@ static const struct {
     {"53200", ERR_NO_MEMORY, PG_RETRYABLE, false, "the database is out of memory"},
     {"53300", ERR_UNAVAILABLE, PG_RETRYABLE, false, NULL},
     {"53", ERR_UNAVAILABLE, PG_RETRYABLE, false, NULL},
-    {"54", ERR_TOO_LARGE, PG_REJECTED, false, NULL},
+    {"54", ERR_TOO_LARGE, PG_REJECTED, false, "the database cannot hold something that large"},
     {"58030", ERR_IO, PG_REJECTED, false, NULL},
     {"22", ERR_INVALID, PG_REJECTED, false, NULL},
     {"28", ERR_FORBIDDEN, PG_REJECTED, false, NULL},

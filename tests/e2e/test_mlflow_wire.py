@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 """MLflow's protocol over the wire: the cases of tests/conformance against a real service, and what single requests cannot show."""
-import concurrent.futures, http.client, json, os, pathlib, sys, tempfile, time, unittest
+import concurrent.futures, http.client, json, os, pathlib, random, string, sys, tempfile, time, unittest
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT / "support"), str(ROOT / "conformance")]
@@ -164,6 +164,40 @@ class Wire(unittest.TestCase):
         status, data = self.call("GET", f"/ajax-api/2.0/mlflow/metrics/get-history-bulk?{ids}&metric_key=m")
         self.assertEqual(status, 400)
         self.assertIn("cannot specify more than 100 run_ids", json.loads(data)["message"])
+
+    def test_texts_are_bounded_by_what_can_be_kept(self):
+        """Of letters that do not compress: what an index holds is less than what a row holds."""
+        letters = random.Random(1)
+        run, prefix = self.new_run(), "/api/2.0/mlflow/"
+        long = "".join(chr(letters.randrange(0x20000, 0x2A000)) for _ in range(110000))
+        name = f"bounds {run}"
+        self.mlflow("registered-models/create", {"name": name})
+        point = {"run_id": run, "key": "k", "value": 1, "timestamp": 1}
+        for path, body, fits, bound in (
+                ("registered-models/create", lambda text: {"name": text}, 620, "2500 bytes"),
+                ("registered-models/create", lambda text: {"name": "d" + run, "description": text}, None, "100000 characters"),
+                ("model-versions/create", lambda text: {"name": name, "source": "s3://b", "run_id": text}, 256, "256 characters"),
+                ("model-versions/create", lambda text: {"name": name, "source": "s3://b", "run_link": text}, 2000, "2000 characters"),
+                ("model-versions/create", lambda text: {"name": name, "source": "s3://b", "description": text}, None, "100000 characters"),
+                ("model-versions/create", lambda text: {"name": name, "source": "s3://" + text}, None, "20000 characters"),
+                ("runs/create", lambda text: {"user_id": text}, 256, "256 characters"),
+                ("runs/log-metric", lambda text: {**point, "dataset_name": text, "dataset_digest": "d"}, 500, "500 characters"),
+                ("runs/log-batch", lambda text: {"run_id": run, "metrics": [{**point, "dataset_name": "n", "dataset_digest": text}]}, 36, "36 characters"),
+                ("logged-models", lambda text: {"experiment_id": "0", "model_type": text}, 500, "500 characters")):
+            with self.subTest(path, bound=bound):
+                status, data = self.call("POST", prefix + path, body(long))
+                self.assertEqual((status, json.loads(data)["error_code"]), (400, "INVALID_PARAMETER_VALUE"))
+                self.assertIn(f"exceeds the maximum length of {bound}", json.loads(data)["message"])
+                if fits:
+                    self.assertEqual(self.call("POST", prefix + path, body(long[:fits]))[0], 200)
+
+    def test_a_path_that_cannot_be_noted_leaves_no_file(self):
+        letters, run = random.Random(2), self.new_run()
+        path = "/".join("".join(letters.choices(string.ascii_letters + string.digits, k=250)) for _ in range(12))
+        for at, status in (path[:2500] + "/file", 200), (path[:2700] + "/file", 400):
+            self.assertEqual(self.call("PUT", f"/api/2.0/mlflow-artifacts/artifacts/0/{run}/artifacts/{at}", "x")[0], status)
+            self.assertEqual((self.service.data / "artifacts" / "0" / run / "artifacts" / at).exists(), status == 200)
+            self.assertEqual(self.call("PUT", f"/api/v1/runs/{run}/artifacts/{at}2", "x")[0], 201 if status == 200 else 400)
 
 
 class Beginning(unittest.TestCase):

@@ -78,7 +78,7 @@ class Ways:
     def versions(self):
         model, other = self.case.logged_model(self.run), self.case.logged_model(self.run)
         for source in ({"source": f"models:/{model}"}, {"source": f"models:/{other}", "model_id": other}, {"source": f"{self.uri}/w"},
-                       {"source": f"{self.uri}/w", "run_id": self.run}, {"source": "s3://elsewhere/w", "run_id": self.run}):
+                       {"source": f"runs:/{self.run}/w"}, {"source": f"{self.uri}/w", "run_id": self.run}, {"source": "s3://elsewhere/w", "run_id": self.run}):
             yield self.ml("/model-versions/create", {"name": "shared", **source})
         yield self.rest("POST", "/models/{name}/versions", {"run_id": self.run}, name="shared")
         version = self.case.version(self.run)
@@ -231,7 +231,9 @@ class WhereCredentialsAreNeeded(Case):
                       ("both names", "POST", f"{MLFLOW}/runs/set-tag", {"run_uuid": self.own, "run_id": foreign, "key": "k", "value": "v"}),
                       ("written last", "POST", f"{MLFLOW}/runs/set-tag", {"key": "run_id", "value": self.own, "run_id": foreign}),
                       ("own run as origin", "POST", f"{MLFLOW}/model-versions/create",
-                       {"name": "shared", "run_id": self.own, "source": Ways(self, foreign).uri})), False)
+                       {"name": "shared", "run_id": self.own, "source": Ways(self, foreign).uri}),
+                      ("own run as origin", "POST", f"{MLFLOW}/model-versions/create",
+                       {"name": "shared", "run_id": self.own, "source": f"runs:/{foreign}/w"})), False)
             self.may(Ways(self, foreign).files(), False)
             self.assertNotIn(PARENT, self.s.get(f"{API}/runs/{foreign}").json["tags"])
         answer = self.ask("POST", f"{MLFLOW}/runs/set-tag", f'{{"run_id": "{self.own}", "run_id": "{foreign}", "key": "k", "value": "v"}}')

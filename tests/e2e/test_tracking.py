@@ -90,6 +90,22 @@ class Tracking(unittest.TestCase):
         self.assertEqual(row["best"], {"goal": None, "run": None, "min": runs[0], "max": runs[2]})
         self.assertEqual([row["values"][run]["best"] for run in runs], [None] * 3)
 
+    def test_many_keys_side_by_side(self):
+        """Read once, however many there are; more than can be shown for so many runs are refused."""
+        first, second, *others = runs = [self.s.post("/api/v1/runs", {}).json["id"] for _ in range(100)]
+        for start in range(0, 6000, 1000):
+            points = [{"key": f"k{n:04}", "value": n, "step": 0} for n in range(start, start + 1000)]
+            self.assertEqual(self.s.post(f"/api/v1/runs/{second}/metrics", {"points": points}).status, 200)
+        self.log(first, [7], "k0001")
+        self.log(first, [1], "own")
+        rows = self.s.post("/api/v1/runs/compare", {"runs": [first, second]}).json["metrics"]
+        self.assertEqual([row["key"] for row in rows], ["own", "k0001"] + [f"k{n:04}" for n in range(6000) if n != 1])
+        self.assertEqual([rows[0]["values"][second], rows[-1]["values"][first]], [None, None])
+        self.assertEqual((rows[1]["values"][second]["delta"], rows[1]["best"]["max"], rows[1]["differs"]), (-6, first, True))
+        answer = self.s.post("/api/v1/runs/compare", {"runs": runs})
+        self.assertEqual((answer.status, answer.json["hint"]), (413, "compare fewer runs at a time"), answer)
+        self.assertEqual(len(self.s.post("/api/v1/runs/compare", {"runs": runs[:80]}).json["metrics"]), 6001)
+
     def test_the_best_by_the_goal_of_the_sweep(self):
         for goal, wanted, best in (("maximize", 1, [3, 7]), ("minimize", 0, [1, 2])):
             sweep = {"name": goal, "metric": {"name": "loss", "goal": goal}, "parameters": {"lr": {"min": 0.1, "max": 1.0}}, "method": "random", "run_cap": 2}

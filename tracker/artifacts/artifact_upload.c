@@ -8,6 +8,7 @@
 #include "base/rng.h"
 #include "tracker/artifacts/artifact_inside.h"
 #include "tracker/artifacts/artifact_tree.h"
+#include "tracker/names.h"
 
 enum { OPEN_TRIES = 1000, TELL_AGAIN_MS = 1000 };
 
@@ -140,6 +141,8 @@ static bool open_file(struct artifact_upload *upload, struct err *err) {
 }
 
 bool artifact_upload_new(struct artifact_store *store, struct str path, struct artifact_upload **ret, struct err *err) {
+  if (path.n > ARTIFACT_STORED_MAX)
+    return err_set(err, ERR_INVALID, "Invalid path: with the place of its run it has more than %d bytes", ARTIFACT_STORED_MAX);
   struct artifact_upload *upload = mem_zalloc(sizeof *upload);
   if (!upload)
     return err_no_memory(err);

@@ -248,7 +248,7 @@ static const struct column *domain_column(const struct search *search, enum filt
 
 static const char *const sql_ops[FILTER_OP_COUNT] = {
     [FILTER_EQ] = " = ",     [FILTER_NE] = " <> ",         [FILTER_GT] = " > ",           [FILTER_GE] = " >= ",
-    [FILTER_LT] = " < ",     [FILTER_LE] = " <= ",         [FILTER_LIKE] = " like ",      [FILTER_ILIKE] = " ilike ",
+    [FILTER_LT] = " < ",     [FILTER_LE] = " <= ",         [FILTER_LIKE] = " like ",      [FILTER_ILIKE] = " collate any_case ilike ",
     [FILTER_IN] = " = any(", [FILTER_NOT_IN] = " <> all(", [FILTER_IS_NULL] = " is null", [FILTER_IS_NOT_NULL] = " is not null",
 };
 

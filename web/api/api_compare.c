@@ -3,12 +3,14 @@
 
 #include <math.h>
 
+#include "base/map.h"
 #include "storage/metrics/metric_store.h"
 #include "tracker/packed.h"
 #include "web/tables.h"
 #include "web/tracking.h"
 
-enum { COMPARE_MAX = 100 };
+/* COMPARE_CELLS_MAX bounds the answer: keys times runs. */
+enum { COMPARE_MAX = 100, COMPARE_CELLS_MAX = 500000, COMPARE_LINES_MAX = 64 * MIB };
 
 /* Runs side by side; ids as asked for. */
 struct compare_op {
@@ -27,16 +29,72 @@ struct side {
   enum goal goals[COMPARE_MAX];
 };
 
+/* A key that any of the runs has, quoted, with what each has of it; runs without it have no cell. */
+struct cell {
+  struct cell *next;
+  struct str value;
+  size_t run;
+};
+
+struct line {
+  struct line *next;
+  struct str key;
+  struct cell *cells;
+};
+
+/* In the order in which keys are met. */
+struct lines {
+  struct arena arena;
+  struct map by_key;
+  struct line *first, **end;
+};
+
+static void lines_release(struct lines *lines) {
+  map_release(&lines->by_key);
+  arena_release(&lines->arena);
+}
+#define AUTO_LINES CLEANUP(lines_release)
+
+static struct line *line_of(struct lines *lines, struct str key) {
+  struct line *line = map_get(&lines->by_key, key);
+  if (line)
+    return line;
+  line = ARENA_NEW(&lines->arena, struct line);
+  if (!line || !map_put(&lines->by_key, key, line, NULL))
+    return NULL;
+  line->key = key;
+  *lines->end = line;
+  lines->end = &line->next;
+  return line;
+}
+
+static bool add_cell(struct lines *lines, struct str key, struct str value, size_t run) {
+  struct line *line = line_of(lines, key);
+  struct cell *cell = line ? ARENA_NEW(&lines->arena, struct cell) : NULL;
+  if (!cell)
+    return false;
+  *cell = (struct cell){.next = line->cells, .value = value, .run = run};
+  line->cells = cell;
+  return true;
+}
+
 static struct str data_of(const struct run_row *row, bool metrics) {
   return metrics ? row->metrics : row->params;
 }
 
-static struct str value_of(struct str packed, struct str quoted_key) {
+static bool read_lines(struct lines *lines, const struct side *side, size_t count, bool metrics, struct err *err) {
   struct str key, value;
-  for (size_t cursor = 0; packed_next(packed, &cursor, &key, &value);)
-    if (str_eq(key, quoted_key))
-      return value;
-  return STR_NONE;
+  lines->end = &lines->first;
+  map_init(&lines->by_key, COMPARE_CELLS_MAX / count);
+  for (size_t i = 0; i < count; i++)
+    for (size_t cursor = 0; packed_next(data_of(&side->rows[i], metrics), &cursor, &key, &value);)
+      if (!add_cell(lines, key, value, i)) {
+        err_set(err, ERR_TOO_LARGE, "the runs have more than %d %s together", COMPARE_CELLS_MAX / (int)count,
+                metrics ? "metrics" : "params");
+        err_hint(err, "compare fewer runs at a time");
+        return false;
+      }
+  return true;
 }
 
 static bool last_of(struct str packed, double *ret) {
@@ -48,20 +106,19 @@ static enum goal goal_of(const struct side *side, size_t run, const struct buf *
 }
 
 /* The run with the least or greatest value of all, and what its sweep says is better. */
-static void put_best(struct json_writer *w, const struct compare_op *op, const struct side *side, struct str quoted_key,
+static void put_best(struct json_writer *w, const struct compare_op *op, const struct side *side, const struct str *values,
                      const struct buf *key) {
   size_t best[] = {SIZE_MAX, SIZE_MAX};
-  double values[2] = {INFINITY, -INFINITY}, value;
+  double found[2] = {INFINITY, -INFINITY}, value;
   enum goal goal = GOAL_NONE;
   for (size_t i = 0; i < op->count; i++) {
-    struct str packed = value_of(side->rows[i].metrics, quoted_key);
     goal = goal == GOAL_NONE ? goal_of(side, i, key) : goal;
-    if (packed_number(packed, METRIC_MIN, &value) && !isnan(value) && (value < values[0] || best[0] == SIZE_MAX)) {
-      values[0] = value;
+    if (packed_number(values[i], METRIC_MIN, &value) && !isnan(value) && (value < found[0] || best[0] == SIZE_MAX)) {
+      found[0] = value;
       best[0] = i;
     }
-    if (packed_number(packed, METRIC_MAX, &value) && !isnan(value) && (value > values[1] || best[1] == SIZE_MAX)) {
-      values[1] = value;
+    if (packed_number(values[i], METRIC_MAX, &value) && !isnan(value) && (value > found[1] || best[1] == SIZE_MAX)) {
+      found[1] = value;
       best[1] = i;
     }
   }
@@ -102,48 +159,45 @@ static bool differ(struct str a, struct str b, bool metrics) {
   return !str_eq(a, b);
 }
 
-static void put_compared(struct json_writer *w, const struct compare_op *op, const struct side *side, struct str key, bool metrics) {
+static void put_line(struct json_writer *w, const struct compare_op *op, const struct side *side, const struct line *line, bool metrics) {
   AUTO_BUF struct buf name = BUF_INIT(64 * KIB);
-  struct str base = value_of(data_of(&side->rows[op->base], metrics), key);
+  struct str values[COMPARE_MAX] = {0};
   bool differs = false;
-  packed_unquote(key, &name);
+  for (const struct cell *cell = line->cells; cell; cell = cell->next)
+    values[cell->run] = cell->value;
+  packed_unquote(line->key, &name);
   jw_object(w);
   jw_put_str(w, "key", buf_str(&name));
   jw_key(w, "values");
   jw_object(w);
   for (size_t i = 0; i < op->count; i++) {
     char hex[ID_HEX_LEN + 1];
-    struct str value = value_of(data_of(&side->rows[i], metrics), key);
     id_format(op->runs[i], hex);
-    differs |= differ(value, base, metrics);
+    differs |= differ(values[i], values[op->base], metrics);
     jw_key(w, hex);
-    if (!value.p)
+    if (!values[i].p)
       jw_null(w);
     else if (metrics)
-      put_metric_side(w, value, base, goal_of(side, i, &name));
+      put_metric_side(w, values[i], values[op->base], goal_of(side, i, &name));
     else
-      jw_raw(w, value);
+      jw_raw(w, values[i]);
   }
   jw_object_end(w);
   if (metrics)
-    put_best(w, op, side, key, &name);
+    put_best(w, op, side, values, &name);
   jw_put_bool(w, "differs", differs);
   jw_object_end(w);
 }
 
-/* Every key of any of the runs, once, in the order in which they are met. */
-static void put_all_compared(struct json_writer *w, const struct compare_op *op, const struct side *side, bool metrics) {
-  struct str key, value;
+static bool put_all_compared(struct json_writer *w, const struct compare_op *op, const struct side *side, bool metrics, struct err *err) {
+  AUTO_LINES struct lines lines = {.arena = ARENA_INIT(COMPARE_LINES_MAX)};
+  if (!read_lines(&lines, side, op->count, metrics, err))
+    return false;
   jw_array(w);
-  for (size_t i = 0; i < op->count; i++)
-    for (size_t cursor = 0; packed_next(data_of(&side->rows[i], metrics), &cursor, &key, &value);) {
-      bool seen = false;
-      for (size_t j = 0; j < i && !seen; j++)
-        seen = value_of(data_of(&side->rows[j], metrics), key).p != NULL;
-      if (!seen)
-        put_compared(w, op, side, key, metrics);
-    }
+  for (const struct line *line = lines.first; line; line = line->next)
+    put_line(w, op, side, line, metrics);
   jw_array_end(w);
+  return true;
 }
 
 static void read_goals(struct side *side, const struct compare_op *op, const struct pg_reply *goals) {
@@ -187,11 +241,16 @@ static void on_compared(void *ctx, const struct pg_reply *both) {
   jw_array_end(&w);
   mlflow_put_id(&w, "base", op->runs[op->base]);
   jw_key(&w, "params");
-  put_all_compared(&w, op, side, false);
+  bool ok = put_all_compared(&w, op, side, false, &err);
   jw_key(&w, "metrics");
-  put_all_compared(&w, op, side, true);
+  ok = ok && put_all_compared(&w, op, side, true, &err);
   jw_object_end(&w);
-  http_reply_json(op->req, 200, &body);
+  if (ok) {
+    http_reply_json(op->req, 200, &body);
+  } else {
+    buf_release(&body);
+    http_reply_error(op->req, &err);
+  }
 }
 
 static void on_compare_settled(void *ctx, const struct err *err) {

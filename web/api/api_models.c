@@ -77,9 +77,12 @@ static void put_model(struct json_writer *w, const struct model_row *row) {
   jw_object_end(w);
 }
 
-/* Where a source lies below its run's artifacts: what follows "/artifacts/". */
+/* Where a source lies below its run's artifacts: what follows "/artifacts/", or the run in runs:/. */
 static struct str path_of_source(struct str location) {
-  struct str mark = STR("/artifacts/");
+  struct str mark = STR("/artifacts/"), path;
+  struct id run;
+  if (run_uri_parse(location, &run, &path))
+    return path;
   size_t at = str_find_str(location, mark);
   return at == SIZE_MAX ? STR_NONE : str_slice(location, at + mark.n, location.n);
 }
@@ -219,7 +222,7 @@ static bool create(struct model_op *op, const struct model_body *in, struct err 
   size_t removed_count;
   if (!in->name.n)
     return err_set(err, ERR_INVALID, "\"name\" must not be empty");
-  if (!model_name_check(in->name, "name", err) ||
+  if (!model_name_check(in->name, "name", err) || !text_fits(in->description, DESCRIPTION_MAX, "description", err) ||
       !api_tags(op->req, in->tags, REGISTRY_TAG_VALUE_MAX, &tags, &removed, &removed_count, err) ||
       !api_keep(op->req, in->name, &op->name, err))
     return false;
@@ -258,7 +261,7 @@ static bool patch(struct model_op *op, const struct model_body *in, struct err *
   const struct str *removed;
   size_t removed_count;
   if (!api_tags(op->req, in->tags, REGISTRY_TAG_VALUE_MAX, &tags, &removed, &removed_count, err) ||
-      !model_name_check(in->name, "name", err))
+      !model_name_check(in->name, "name", err) || !text_fits(in->description, DESCRIPTION_MAX, "description", err))
     return false;
   struct pg_args *args = pg_batch_add(&batch, STMT_MODEL_SET_TAGS);
   pg_put_text(args, op->name);
@@ -596,7 +599,8 @@ static bool patch_version_now(struct model_op *op, const struct version_body *in
   const struct str *removed;
   size_t removed_count;
   int64_t stage;
-  if (!api_tags(op->req, in->tags, REGISTRY_TAG_VALUE_MAX, &tags, &removed, &removed_count, err))
+  if (!api_tags(op->req, in->tags, REGISTRY_TAG_VALUE_MAX, &tags, &removed, &removed_count, err) ||
+      !text_fits(in->description, DESCRIPTION_MAX, "description", err))
     return false;
   struct pg_args *args = pg_batch_add(&batch, STMT_VERSION_SET_TAGS);
   put_key(args, op);

@@ -260,7 +260,8 @@ static bool check_metric(struct str key, double value, int64_t time, const char 
 static bool check_extra(const struct metric_extra *extra, struct err *err) {
   if ((extra->dataset_name.n == 0) != (extra->dataset_digest.n == 0))
     return err_set(err, ERR_INVALID, "dataset_name and dataset_digest must be given together");
-  return true;
+  return text_fits(extra->dataset_name, DATASET_NAME_MAX, "dataset_name", err) &&
+         text_fits(extra->dataset_digest, DATASET_DIGEST_MAX, "dataset_digest", err);
 }
 
 /* A point of a logged model's own list. */

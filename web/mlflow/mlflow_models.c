@@ -151,7 +151,7 @@ static bool create(struct model_op *op, const struct create_args *in, struct err
   op->experiment_text = in->experiment_id;
   if (!mlflow_experiment_id(in->experiment_id, &op->experiment_id, err) || (in->name.p && !logged_model_name_check(in->name, err)) ||
       !mlflow_pack(in->params, "params", check_pair, NULL, &params, err) || !mlflow_pack(in->tags, "tags", check_pair, NULL, &tags, err) ||
-      !text_fits(in->source_run_id, 255, "source_run_id", err))
+      !text_fits(in->source_run_id, 255, "source_run_id", err) || !text_fits(in->model_type, MODEL_TYPE_MAX, "model_type", err))
     return false;
   random_name(&web_app(op->req)->rng, made);
   op->id = id_new(web_app(op->req)->clock, &web_app(op->req)->rng);

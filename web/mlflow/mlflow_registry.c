@@ -190,7 +190,8 @@ bool registry_check_tag(struct str key, struct str *value, const char *path UNUS
 static bool create(struct registry_op *op, struct err *err) {
   AUTO_BUF struct buf tags = BUF_INIT(64 * MIB);
   AUTO_PG_BATCH struct pg_batch batch = PG_BATCH_INIT;
-  if (!model_name_check(op->name, "name", err) || !mlflow_pack(op->list, "tags", registry_check_tag, NULL, &tags, err))
+  if (!model_name_check(op->name, "name", err) || !text_fits(op->description, DESCRIPTION_MAX, "description", err) ||
+      !mlflow_pack(op->list, "tags", registry_check_tag, NULL, &tags, err))
     return false;
   struct pg_args *args = pg_batch_add(&batch, STMT_MODEL_CREATE);
   pg_put_text(args, op->name);
@@ -247,7 +248,8 @@ static void update_model(struct http_req *req) {
   pg_put_text(args, op->description.p ? op->description : STR(""));
   pg_put_int(args, tracking_now(req));
   put_read_model(&batch, op->name);
-  if (!pg_run_batch(registry_pool(op), &batch, 0, on_model_changed, op, &err))
+  if (!text_fits(op->description, DESCRIPTION_MAX, "description", &err) ||
+      !pg_run_batch(registry_pool(op), &batch, 0, on_model_changed, op, &err))
     registry_fail(op, &err);
 }
 

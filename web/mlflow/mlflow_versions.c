@@ -55,7 +55,7 @@ static bool create_checked(struct http_req *req, struct create_args *in, struct 
   AUTO_BUF struct buf tags = BUF_INIT(64 * MIB);
   if (in->version.model_id.n && !(str_starts(in->version.model_id, STR("m-")) && in->version.model_id.n == ID_HEX_LEN + 2))
     return err_set(err, ERR_NOT_FOUND, "Logged model with ID '%.*s' not found.", STR_ARG(str_slice(in->version.model_id, 0, 100)));
-  if (!mlflow_pack(in->tags, "tags", registry_check_tag, NULL, &tags, err) || !text_fits(in->version.source, 20000, "source", err))
+  if (!mlflow_pack(in->tags, "tags", registry_check_tag, NULL, &tags, err))
     return false;
   const char *copy = arena_strdup(http_req_arena(req), buf_str(&tags));
   if (!copy)
@@ -149,7 +149,8 @@ static void update_version(struct http_req *req) {
   pg_put_text(args, op->description.p ? op->description : STR(""));
   pg_put_int(args, tracking_now(req));
   put_version_key(pg_batch_add(&batch, STMT_VERSION_GET), op);
-  if (!pg_run_batch(registry_pool(op), &batch, 0, on_version_changed, op, &err))
+  if (!text_fits(op->description, DESCRIPTION_MAX, "description", &err) ||
+      !pg_run_batch(registry_pool(op), &batch, 0, on_version_changed, op, &err))
     registry_fail(op, &err);
 }
 

@@ -186,6 +186,25 @@ static void sources(void **state) {
       fail_msg("%s is accepted", bad[i]);
 }
 
+static void run_uris(void **state) {
+  (void)state;
+  struct id run;
+  struct str path;
+  static const char *const others[] = {"runs:/",
+                                       "runs:/run_id/model",
+                                       "runs:/0123456789abcdef0123456789abcdef",
+                                       "runs:/0123456789abcdef0123456789abcdef/",
+                                       "runs://0123456789abcdef0123456789abcdef/m",
+                                       "models:/0123456789abcdef0123456789abcdef/1",
+                                       "mlflow-artifacts:/0/0123456789abcdef0123456789abcdef/artifacts/m"};
+  assert_true(run_uri_parse(STR("runs:/0123456789abcdef0123456789abcdef/model/a b"), &run, &path));
+  assert_true(str_is(path, "model/a b"));
+  assert_int_equal(run.bytes[1], 0x23);
+  for (size_t i = 0; i < ARRAY_LEN(others); i++)
+    if (run_uri_parse(str_of(others[i]), &run, &path))
+      fail_msg("%s is accepted", others[i]);
+}
+
 static void relative_locations(void **state) {
   (void)state;
   static const struct {
@@ -294,6 +313,7 @@ int main(void) {
       cmocka_unit_test(ids_and_aliases),
       cmocka_unit_test(artifact_paths),
       cmocka_unit_test(sources),
+      cmocka_unit_test(run_uris),
       cmocka_unit_test(relative_locations),
       cmocka_unit_test(python_shows_text),
       cmocka_unit_test(names_are_made),
