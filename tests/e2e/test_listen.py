@@ -176,6 +176,13 @@ class MetricsFrom(Listening):
         self.assertEqual((len(points), points == [(i, i) for i in range(3000)]), (3000, True))
         self.s.post(f"/api/v1/sweeps/{sweep}/stop")
 
+    def test_a_line_says_where_its_metrics_stand_wherever_it_says_so(self):
+        script = "for n in (50, 100, 200): print(f'loss={1000 - n} tokens={n}')"
+        over, _ = self.run_sweep(script, metrics_from=[{"pattern": r"loss=(?P<loss>\S+) tokens=(?P<tokens>\d+)"}],
+                                 early_terminate={"type": "asha", "min_iter": 100, "eta": 2, "step_metric": "tokens"})
+        rungs = self.ok(self.s.get(f"/api/v1/sweeps/{over['id']}/rungs"))["items"][0]["brackets"][0]
+        self.assertEqual([(r["at"], r["best"]) for r in rungs], [(100, 900), (200, 800)])
+
     def test_files_that_never_come_are_missed(self):
         over, _ = self.run_sweep("print('loss=1'); open('there.jsonl', 'w').write('{}')", max_parallel=1, parameters={"a": {"values": [1, 2]}},
                                  metrics_from=[{"file": "there.jsonl"}, {"file": "logs/*.csv"}])
