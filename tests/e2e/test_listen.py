@@ -462,9 +462,11 @@ class Limits(Listening):
         self.assertTrue(b"[winnow: output beyond log_max, 20000 bytes, is not kept]" in log)
         self.assertLess(len(log), 40000)
         self.assertEqual(trials[0]["value"], 4)
+        tail = self.s.get(f"/api/v1/runs/{trials[0]['run_id']}/logs/stdout?tail=1")
+        self.assertEqual(tail.body, b"[winnow: output beyond log_max, 20000 bytes, is not kept]\n")
 
     def test_output_that_was_given_up_is_a_mark_and_readers_go_on_after_it(self):
-        """The service is away, and more is printed than log_spool_max."""
+        """The service is away, and more is printed than log_spool_max; what is given up does not count as kept."""
         script = """
             import os, sys, time
             home = sys.argv[2]
@@ -477,7 +479,7 @@ class Limits(Listening):
             reached("back")
             print("step=2 loss=2", flush=True)
             """
-        sweep = self.submit_script(script, log_spool_max="1MB", command=["python3", "job", "{{a}}", str(self.s.home)])
+        sweep = self.submit_script(script, log_spool_max="1MB", log_max="20MB", command=["python3", "job", "{{a}}", str(self.s.home)])
         run = wait(lambda: (t := self.trials(sweep)) and t[0]["value"] == 1 and t[0]["run_id"], "the first report")
         self.s.kill()
         (self.s.home / "away").touch()
