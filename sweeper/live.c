@@ -62,7 +62,10 @@ static bool make_parts(struct live_sweep *live, const struct engine_sweep *row, 
       return err_no_memory(err);
     live->warnings[live->warning_count++] = text;
   }
-  return make_space(live, err) && sweep_sources_make(&spec->metrics_from, spec->has_metric ? &spec->metric : NULL, &live->sources, err) &&
+  AUTO_ARENA struct arena arena = ARENA_INIT(MIB);
+  struct spec_texts wanted;
+  return make_space(live, err) && sweep_sources_wanted(spec, &arena, &wanted, err) &&
+         sweep_sources_make(&spec->metrics_from, &wanted, &live->sources, err) &&
          stop_set_new(spec->early_terminate.items, spec->early_terminate.count, &goal, &live->rules, err) &&
          engine_new(&live->conf, row, live_now(live->all), &live->engine, err);
 }

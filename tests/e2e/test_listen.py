@@ -178,10 +178,17 @@ class MetricsFrom(Listening):
 
     def test_a_line_says_where_its_metrics_stand_wherever_it_says_so(self):
         script = "for n in (50, 100, 200): print(f'loss={1000 - n} tokens={n}')"
-        over, _ = self.run_sweep(script, metrics_from=[{"pattern": r"loss=(?P<loss>\S+) tokens=(?P<tokens>\d+)"}],
-                                 early_terminate={"type": "asha", "min_iter": 100, "eta": 2, "step_metric": "tokens"})
-        rungs = self.ok(self.s.get(f"/api/v1/sweeps/{over['id']}/rungs"))["items"][0]["brackets"][0]
-        self.assertEqual([(r["at"], r["best"]) for r in rungs], [(100, 900), (200, 800)])
+        rule = {"type": "asha", "min_iter": 100, "eta": 2, "step_metric": "tokens"}
+        for sources in ([], [{"pattern": r"loss=(?P<loss>\S+) tokens=(?P<tokens>\d+)"}]):
+            over, trials = self.run_sweep(script, metrics_from=sources, early_terminate=rule)
+            rungs = self.ok(self.s.get(f"/api/v1/sweeps/{over['id']}/rungs"))["items"][0]["brackets"][0]
+            self.assertEqual([(r["at"], r["best"]) for r in rungs], [(100, 900), (200, 800)])
+        self.ok(self.s.post(f"/api/v1/runs/{trials[0]['run_id']}/reparse"))
+        self.assertEqual([value for _, value in self.points(trials[0]["run_id"], "tokens")], [50, 100, 200])
+
+    def test_what_a_rule_looks_at_is_heard_under_any_name(self):
+        script = "for n in (1, 2, 30): print(f'tokens={n}'); print('loss=1')"
+        self.run_sweep(script, state="STOPPED", early_terminate={"type": "threshold", "metric": "tokens", "max": 10}, stop_grace="1s")
 
     def test_files_that_never_come_are_missed(self):
         over, _ = self.run_sweep("print('loss=1'); open('there.jsonl', 'w').write('{}')", max_parallel=1, parameters={"a": {"values": [1, 2]}},
@@ -641,6 +648,12 @@ class Reparse(Listening):
         wait(lambda: self.ok(self.s.get(f"/api/v1/sweeps/{over['id']}/reparse"))["state"] == "FINISHED", "the reading")
         self.assertEqual([t["value"] for t in self.trials(over["id"])], [2, 2])
         self.assertGreater(self.ok(self.s.post(f"/api/v1/runs/{trials[0]['run_id']}/reparse"))["points"], 0)
+
+    def test_the_goal_is_found_by_its_other_names_again(self):
+        _, trials = self.run_sweep("print('tokens=3')", metric={"name": "foo", "aliases": ["tokens"]})
+        run = trials[0]["run_id"]
+        self.assertEqual(self.ok(self.s.post(f"/api/v1/runs/{run}/reparse"))["points"], 1)
+        self.assertEqual(self.points(run, "tokens"), [(0, 3)])
 
     def importance(self, sweep):
         return self.ok(self.s.get(f"/api/v1/sweeps/{sweep}/importance"))
