@@ -539,7 +539,8 @@ CREATE TABLE winnow.log_stream (
     keys text[] DEFAULT '{}'::text[] NOT NULL,
     sources text,
     points bigint DEFAULT 0 NOT NULL,
-    mixed bigint DEFAULT 0 NOT NULL
+    mixed bigint DEFAULT 0 NOT NULL,
+    lost bigint DEFAULT 0 NOT NULL
 )
 WITH (fillfactor='50');
 

@@ -396,9 +396,17 @@ void engine_exhausted(struct engine *e) {
 
 /* ---- how attempts end ---- */
 
+/* One that goes on and has reported its value shows that the command can do it. */
+static bool any_reports(const struct engine *e) {
+  for (uint32_t n = e->first_live; n != NO_TRIAL; n = trial_at(e, n)->course->next)
+    if (trial_at(e, n)->row.has_value)
+      return true;
+  return false;
+}
+
 static void check_failures(struct engine *e) {
   enum engine_why why = WHY_NONE;
-  if (e->conf.give_up_after && !e->succeeded && e->failed >= (uint64_t)e->conf.give_up_after)
+  if (e->conf.give_up_after && !e->succeeded && e->failed >= (uint64_t)e->conf.give_up_after && !any_reports(e))
     why = WHY_GAVE_UP;
   if (e->conf.max_failures && e->failed >= (uint64_t)e->conf.max_failures)
     why = WHY_FAILURES;

@@ -62,7 +62,10 @@ static bool make_parts(struct live_sweep *live, const struct engine_sweep *row, 
       return err_no_memory(err);
     live->warnings[live->warning_count++] = text;
   }
-  return make_space(live, err) && sweep_sources_make(&spec->metrics_from, spec->has_metric ? &spec->metric : NULL, &live->sources, err) &&
+  AUTO_ARENA struct arena arena = ARENA_INIT(MIB);
+  struct spec_texts wanted;
+  return make_space(live, err) && sweep_sources_wanted(spec, &arena, &wanted, err) &&
+         sweep_sources_make(&spec->metrics_from, &wanted, &live->sources, err) &&
          stop_set_new(spec->early_terminate.items, spec->early_terminate.count, &goal, &live->rules, err) &&
          engine_new(&live->conf, row, live_now(live->all), &live->engine, err);
 }
@@ -620,6 +623,20 @@ static enum engine_answer hear_one(struct live_trial *trial, uint32_t attempt, u
   return engine_heard(live->engine, trial->number, attempt, &heard, live_now(live->all));
 }
 
+/* Reports of one step. False when the attempt is over. */
+static bool hear_together(struct live_trial *trial, uint32_t attempt, uint32_t source, const struct live_report *reports, size_t count,
+                          struct err *err) {
+  const struct live_sweep *live = trial->sweep;
+  for (size_t i = 0; i < 2 * count; i++) {
+    const struct live_report *report = &reports[i % count];
+    bool its_turn = live_counts_by(live, report->key) == (i < count);
+    if (its_turn && live_watches(live, report->key) && !live_heard(trial, attempt, source, report) &&
+        hear_one(trial, attempt, source, report, err) == ANSWER_FENCED)
+      return err->code != ERR_NONE ? false : fenced(err);
+  }
+  return true;
+}
+
 bool live_hear(struct live_trial *trial, int32_t attempt, uint32_t source, const struct live_report *reports, size_t count,
                struct err *err) {
   struct live_sweep *live = trial->sweep;
@@ -628,10 +645,13 @@ bool live_hear(struct live_trial *trial, int32_t attempt, uint32_t source, const
   if (engine_heard(live->engine, trial->number, own, NULL, now) == ANSWER_FENCED)
     return fenced(err);
   err->code = ERR_NONE;
-  for (size_t i = 0; i < count; i++)
-    if (live_watches(live, reports[i].key) && !live_heard(trial, own, source, &reports[i]) &&
-        hear_one(trial, own, source, &reports[i], err) == ANSWER_FENCED)
-      return err->code != ERR_NONE ? false : fenced(err);
+  for (size_t i = 0, end; i < count; i = end) {
+    end = i + 1;
+    while (end < count && reports[end].step == reports[i].step)
+      end++;
+    if (!hear_together(trial, own, source, reports + i, end - i, err))
+      return false;
+  }
   sweeps_kick(live->all);
   return true;
 }

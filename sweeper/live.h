@@ -379,6 +379,8 @@ bool live_reaches_target(const struct live_sweep *live, double value);
 /* There will be no other attempt. */
 void live_forget_said(struct live_trial *trial);
 bool live_is_goal(const struct live_sweep *live, struct str key);
+/* Does a rule count its iterations by this metric? Of what is reported together it is heard first, so that the rest stands where it says. */
+bool live_counts_by(const struct live_sweep *live, struct str key);
 /* Points of it may have been stored without being heard. */
 void live_note_missed(struct live_trial *trial);
 /* The keys that are looked at, what only counts iterations first; the texts are the sweep's. */

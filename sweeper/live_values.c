@@ -86,6 +86,14 @@ bool live_watches(const struct live_sweep *live, struct str key) {
   return watched_key(live, key).p != NULL;
 }
 
+bool live_counts_by(const struct live_sweep *live, struct str key) {
+  const struct spec_objects *rules = &live->file->spec.early_terminate;
+  for (size_t i = 0; i < rules->count; i++)
+    if (str_eq(key, ((const struct stop_conf *)rules->items)[i].step_metric))
+      return true;
+  return false;
+}
+
 /* Can a value be the best? What is better than every number is no result, as NaN is none. */
 static bool is_worth(const struct live_sweep *live, double value) {
   return !isnan(value) && value != (live->file->spec.metric.goal == GOAL_MAXIMIZE ? INFINITY : -INFINITY);
@@ -181,8 +189,7 @@ bool live_value_of(const struct sweep_file *file, const struct stored_point *poi
 
 bool live_reaches_target(const struct live_sweep *live, double value) {
   const struct sweep_metric *metric = &live->file->spec.metric;
-  return metric->has_target && is_worth(live, value) &&
-         (metric->goal == GOAL_MAXIMIZE ? value >= metric->target : value <= metric->target);
+  return metric->has_target && is_worth(live, value) && (metric->goal == GOAL_MAXIMIZE ? value >= metric->target : value <= metric->target);
 }
 
 bool live_fails_of_nan(const struct live_trial *trial) {

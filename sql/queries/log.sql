@@ -4,19 +4,20 @@
 -- Run, attempt, stream, start, size, time, lost, packed, data.
 insert into log_piece (run, attempt, stream, start, size, time, lost, packed, data) values ($1, $2, $3, $4, $5, $6, $7, $8, $9);
 
--- name: log_stream_move (uuid, int4, int2, int8, int8, bytea, text, int4, text[], text, int8, int8) -> ()
+-- name: log_stream_move (uuid, int4, int2, int8, int8, bytea, text, int4, text[], text, int8, int8, int8) -> ()
 -- Run, attempt, stream, next, state_at, state (null: as it was), summary, series, keys to add; what a new one is read with; how many points
--- more, and mixed.
-insert into log_stream as s (run, attempt, stream, next, state_at, state, summary, series, keys, sources, points, mixed)
-values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)
+-- more, and mixed; bytes given up.
+insert into log_stream as s (run, attempt, stream, next, state_at, state, summary, series, keys, sources, points, mixed, lost)
+values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)
 on conflict (run, attempt, stream) do update set next = $4, state_at = case when $6 is null then s.state_at else $5 end,
   state = coalesce($6, s.state), summary = $7, series = $8, keys = case when $9 = '{}' then s.keys else s.keys || $9 end,
-  points = s.points + $11, mixed = s.mixed # $12;
+  points = s.points + $11, mixed = s.mixed # $12, lost = $13;
 
--- name: log_streams (uuid, int4) -> (int2, int8, int8, bytea, text[], int8) repeatable
--- Stream, next, state_at, state of an attempt, keys of its points, when its last piece came. Without a state all of it is to be read.
+-- name: log_streams (uuid, int4) -> (int2, int8, int8, bytea, text[], int8, int8) repeatable
+-- Stream, next, state_at, state of an attempt, keys of its points, when its last piece came, bytes given up. Without a state all of it is to
+-- be read.
 select stream, next, case when state is null then 0 else state_at end, state, keys,
-  (select p.time from log_piece p where p.run = s.run and p.attempt = s.attempt and p.stream = s.stream order by p.start desc limit 1)
+  (select p.time from log_piece p where p.run = s.run and p.attempt = s.attempt and p.stream = s.stream order by p.start desc limit 1), lost
 from log_stream s where run = $1 and attempt = $2;
 
 -- name: log_streams_all (uuid) -> (int4, int2, int8, text[], text, int8, int8) repeatable
@@ -44,6 +45,10 @@ order by start;
 -- name: log_next_piece (uuid, int4, int2, int8) -> (int8) repeatable
 -- Where the first piece that does not begin before $4 begins.
 select start from log_piece where run = $1 and attempt = $2 and stream = $3 and start >= $4 order by start limit 1;
+
+-- name: log_kept_end (uuid, int4, int2) -> (int8) repeatable
+-- Where the last piece of a stream ends. No row: nothing of it is kept.
+select start + size from log_piece where run = $1 and attempt = $2 and stream = $3 order by start desc limit 1;
 
 -- name: log_drop (uuid, int4) -> ()
 -- All output of a run, or of the attempts up to $2.

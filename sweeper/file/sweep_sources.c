@@ -1,4 +1,5 @@
 #include "sweeper/file/sweep_sources.h"
+#include "sweeper/rules/stop.h"
 
 enum { STREAM_STDOUT, STREAM_STDERR, STREAM_BOTH };
 
@@ -134,8 +135,39 @@ static struct metric_source wanted_source(struct arena *arena, struct str name, 
   return source;
 }
 
-bool sweep_sources_make(const struct spec_objects *sources, const struct sweep_metric *metric, struct metric_sources **ret,
-                        struct err *err) {
+/* What an iteration is, when it is no metric. */
+static bool is_unit(struct str step_metric) {
+  static const char *const units[] = {"auto", "epoch", "step", "report"};
+  for (size_t i = 0; i < ARRAY_LEN(units); i++)
+    if (str_is(step_metric, units[i]))
+      return true;
+  return false;
+}
+
+static void want(struct spec_texts *wanted, struct str name) {
+  for (size_t i = 0; i < wanted->count; i++)
+    if (str_eq(wanted->items[i], name))
+      return;
+  if (name.n)
+    wanted->items[wanted->count++] = name;
+}
+
+bool sweep_sources_wanted(const struct sweep_spec *spec, struct arena *arena, struct spec_texts *ret, struct err *err) {
+  const struct stop_conf *rules = spec->early_terminate.items;
+  *ret = (struct spec_texts){.items = ARENA_NEW_ARRAY(arena, struct str, 1 + spec->metric.aliases.count + 2 * spec->early_terminate.count)};
+  if (!ret->items)
+    return err_no_memory(err);
+  want(ret, spec->metric.name);
+  for (size_t i = 0; i < spec->metric.aliases.count; i++)
+    want(ret, spec->metric.aliases.items[i]);
+  for (size_t i = 0; i < spec->early_terminate.count; i++) {
+    want(ret, rules[i].metric);
+    want(ret, is_unit(rules[i].step_metric) ? STR_NONE : rules[i].step_metric);
+  }
+  return true;
+}
+
+bool sweep_sources_make(const struct spec_objects *sources, const struct spec_texts *wanted, struct metric_sources **ret, struct err *err) {
   AUTO_ARENA struct arena arena = ARENA_INIT(MIB);
   struct metric_source items[METRIC_SOURCES_MAX];
   size_t count = 0;
@@ -156,10 +188,8 @@ bool sweep_sources_make(const struct spec_objects *sources, const struct sweep_m
                                             .key = text_or_null(&arena, source->key, &failed),
                                             .prefix = text_or_null(&arena, source->prefix, &failed)};
   }
-  if (metric && !no_builtin && count < METRIC_SOURCES_MAX)
-    items[count++] = wanted_source(&arena, metric->name, &failed);
-  for (size_t i = 0; metric && !no_builtin && i < metric->aliases.count && count < METRIC_SOURCES_MAX; i++)
-    items[count++] = wanted_source(&arena, metric->aliases.items[i], &failed);
+  for (size_t i = 0; wanted && !no_builtin && i < wanted->count && count < METRIC_SOURCES_MAX; i++)
+    items[count++] = wanted_source(&arena, wanted->items[i], &failed);
   if (failed)
     return err_no_memory(err);
   if (!count && !no_builtin)
@@ -168,7 +198,7 @@ bool sweep_sources_make(const struct spec_objects *sources, const struct sweep_m
   return *ret != NULL;
 }
 
-static bool read_list(struct str text, bool with_files, const struct sweep_metric *metric, struct metric_sources **ret, struct err *err) {
+static bool read_list(struct str text, bool with_files, const struct spec_texts *wanted, struct metric_sources **ret, struct err *err) {
   AUTO_ARENA struct arena arena = ARENA_INIT(16 * MIB);
   struct spec_problems *errors = ARENA_NEW(&arena, struct spec_problems), *warnings = ARENA_NEW(&arena, struct spec_problems);
   struct ynode *root;
@@ -192,11 +222,11 @@ static bool read_list(struct str text, bool with_files, const struct sweep_metri
   if (errors->no_memory)
     return err_no_memory(err);
   return errors->count ? spec_problem_fail("metrics_from", &errors->items[0], err)
-                       : sweep_sources_make(&list.sources, list.sources.count ? NULL : metric, ret, err);
+                       : sweep_sources_make(&list.sources, list.sources.count ? NULL : wanted, ret, err);
 }
 
-bool sweep_sources_read(struct str text, const struct sweep_metric *metric, struct metric_sources **ret, struct err *err) {
-  return read_list(text, false, metric, ret, err);
+bool sweep_sources_read(struct str text, const struct spec_texts *wanted, struct metric_sources **ret, struct err *err) {
+  return read_list(text, false, wanted, ret, err);
 }
 
 bool sweep_sources_read_all(struct str text, struct metric_sources **ret, struct err *err) {

@@ -179,17 +179,29 @@ void jobs_explain_no_metric(struct live_trial *trial) {
 
 /* ---- points and files ---- */
 
+/* What a line said, though its steps may differ: each key may count its own. */
+static void hear_record(struct live_trial *trial, uint32_t source, const struct found_point *points, size_t count) {
+  struct err err;
+  for (size_t i = 0; i < 2 * count; i++) {
+    const struct found_point *point = &points[i % count];
+    struct live_report report = {.key = point->key, .value = point->value, .epoch = point->epoch, .step = point->step};
+    if (live_counts_by(trial->sweep, point->key) == (i < count) &&
+        !live_hear(trial, (int32_t)trial->course->log_attempt, source, &report, 1, &err) && err.code != ERR_FENCED)
+      log_warn("sweep", NULL, "%s: a report of trial %u was not taken in: %s", trial->sweep->name, trial->number, err.text);
+  }
+}
+
 void jobs_on_points(void *ctx, uint32_t source, const struct found_point *points, size_t count) {
   struct live_trial *trial = ctx;
-  struct err err;
   sweeps_tell(trial->sweep->all, &(struct sweeps_change){.kind = SWEEPS_POINTS, .run = trial->run});
   if (!trial->course)
     return; /* it is over */
   watch_for_goal(trial, points, count);
-  for (size_t i = 0; i < count; i++) {
-    struct live_report report = {.key = points[i].key, .value = points[i].value, .epoch = points[i].epoch, .step = points[i].step};
-    if (!live_hear(trial, (int32_t)trial->course->log_attempt, source, &report, 1, &err) && err.code != ERR_FENCED)
-      log_warn("sweep", NULL, "%s: a report of trial %u was not taken in: %s", trial->sweep->name, trial->number, err.text);
+  for (size_t i = 0, end; i < count; i = end) {
+    end = i + 1;
+    while (end < count && points[end].record == points[i].record)
+      end++;
+    hear_record(trial, source, points + i, end - i);
   }
 }
 

@@ -63,13 +63,15 @@ static bool add_rule(struct stop_set *set, const struct stop_conf *conf, struct 
   struct stop_conf own = *conf;
   if (!own.step_metric.p)
     own.step_metric = STR("auto");
+  if (is_goal(set, own.metric))
+    own.metric = STR_NONE; /* it is heard under every name that it has */
   if (!copy_text(&set->arena, &own.metric) || !copy_text(&set->arena, &own.step_metric))
     return err_no_memory(err);
   struct stop_rule *rule = kinds[conf->type].make(&own, err);
   if (!rule)
     return false;
   rule->conf = own;
-  rule->maximize = set->goal.maximize && (!own.metric.p || is_goal(set, own.metric)); /* other metrics are minimised */
+  rule->maximize = set->goal.maximize && !own.metric.p; /* other metrics are minimised */
   rule->unit = str_is(own.step_metric, "auto") ? NULL : own.step_metric.p;
   set->rules[set->count++] = rule;
   return true;
@@ -147,7 +149,7 @@ static struct stop_trial *trial_state(struct stop_rule *rule, uint32_t trial) {
   return &rule->trials[trial];
 }
 
-/* False: this report has no iteration, so the rule does not see it. */
+/* False: this report has no iteration, so most rules do not see it. */
 static bool iteration_of(struct stop_rule *rule, const struct stop_trial *state, const struct stop_point *point, double *ret) {
   if (!rule->unit)
     rule->unit = isnan(point->epoch) ? "report" : "epoch";
@@ -178,8 +180,13 @@ static bool feed_rule(struct stop_rule *rule, const struct stop_point *point, st
   if (!state)
     return err_no_memory(err);
   struct stop_seen seen = {.trial = point->trial, .state = state, .value = point->value, .step = point->step};
-  if ((rule->skip_nan && isnan(point->value)) || state->ended || !iteration_of(rule, state, point, &seen.iteration))
+  if ((rule->skip_nan && isnan(point->value)) || state->ended)
     return true;
+  if (!iteration_of(rule, state, point, &seen.iteration)) {
+    if (!rule->takes_all)
+      return true;
+    seen.iteration = state->iteration;
+  }
   seen.loss = stop_sign(rule, point->value);
   seen.previous = state->iteration;
   seen.previous_mean = state->reports ? state->sum / state->reports : seen.loss;

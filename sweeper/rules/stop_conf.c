@@ -25,7 +25,7 @@ static const struct spec_row rows[] = {
          "what an iteration is: epoch, step, report, or the name of a metric; auto is the epoch where the metric carries one, else the report"},
     {"min_iter", SPEC_NUMBER, AT(min_iter), .flags = SPEC_ABOVE, .default_text = "1",
      .only = LADDERS | CURVES | ON(STOP_PATIENCE) | ON(STOP_THRESHOLD),
-     .help = "no trial is stopped before this iteration; the first rung"},
+     .help = "no trial is stopped before this iteration; the first rung; `threshold` begins with the first report, unless this is above 1"},
     {"max_iter", SPEC_NUMBER, AT(max_iter), .flags = SPEC_ABOVE, GIVEN(has_max_iter), .only = LADDERS,
      .help = "iterations of a whole trial: no rung stands at or above it"},
     {"eta", SPEC_NUMBER, AT(eta), .flags = SPEC_ABOVE, .min = 1, .default_text = "3", .only = LADDERS,

@@ -10,7 +10,8 @@ static bool threshold_point(struct stop_rule *rule, const struct stop_seen *seen
   char value[32], bound[32];
   bool low = c->has_min && seen->value < c->min, high = c->has_max && seen->value > c->max;
   bool bad = c->nan && !isfinite(seen->value);
-  if (seen->iteration < c->min_iter || (!low && !high && !bad))
+  bool is_early = c->min_iter > 1 && seen->iteration < c->min_iter; /* epoch 0, or a tenth of an epoch, is none that 1 would wait for */
+  if (is_early || (!low && !high && !bad))
     return true;
   double limit = low ? c->min : high ? c->max : NAN;
   stop_number(seen->value, value);
@@ -55,5 +56,6 @@ struct stop_rule *stop_limit_new(const struct stop_conf *conf, struct err *err) 
     return NULL;
   }
   rule->ops = conf->type == STOP_THRESHOLD ? &threshold_ops : &patience_ops;
+  rule->takes_all = conf->type == STOP_THRESHOLD;
   return rule;
 }

@@ -48,6 +48,7 @@ struct stop_rule {
   struct stop_conf conf; /* its texts live in the set's arena */
   bool maximize;
   bool skip_nan;    /* NaN is as if it had not been reported */
+  bool takes_all;   /* reports without an iteration too, or with none above 0: they stand where the one before stood */
   const char *unit; /* "epoch", ...; NULL until an "auto" rule has seen its first report */
   struct stop_trial *trials;
   size_t trial_count, trial_cap;

@@ -446,6 +446,19 @@ class Attempts(Base):
             self.assertEqual([(t["value"], t["last"]["step"]) for t in told], [(1.0, 2), (0.5, 2)])
             self.assertEqual(self.sweep(sweep)["best"]["run_id"], second)
 
+    def test_the_metric_that_counts_iterations_may_stand_anywhere_in_a_report(self):
+        with Service(WINNOW) as self.s:
+            sweep = self.submit({"name": "counted", "method": "random", "metric": {"name": "loss"}, "parameters": SPACE,
+                                 "early_terminate": {"type": "asha", "min_iter": 100, "eta": 2, "step_metric": "tokens"}})["id"]
+            run = self.ask(sweep)["trials"][0]["run_id"]
+            for step, metrics in ((1, {"loss": 3.0, "tokens": 99}), (2, {"loss": 2.0, "tokens": 100}), (3, {"loss": 1.0, "tokens": 200})):
+                self.ok(self.s.post(f"/api/v1/runs/{run}/report", {"step": step, "metrics": metrics}))
+            expected = [1.0], [(100, 1, 2.0), (200, 1, 1.0)]
+            self.assertEqual(self.view(sweep), expected)
+            self.s.kill()
+            self.s.start()
+            self.assertEqual(self.view(sweep), expected)
+
     def test_a_retried_trial_may_be_the_best(self):
         with Service(WINNOW) as self.s:
             sweep = self.submit({"name": "retried", "method": "random", "metric": {"name": "loss"}, "parameters": SPACE})["id"]

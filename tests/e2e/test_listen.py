@@ -176,6 +176,20 @@ class MetricsFrom(Listening):
         self.assertEqual((len(points), points == [(i, i) for i in range(3000)]), (3000, True))
         self.s.post(f"/api/v1/sweeps/{sweep}/stop")
 
+    def test_a_line_says_where_its_metrics_stand_wherever_it_says_so(self):
+        script = "for n in (50, 100, 200): print(f'loss={1000 - n} tokens={n}')"
+        rule = {"type": "asha", "min_iter": 100, "eta": 2, "step_metric": "tokens"}
+        for sources in ([], [{"pattern": r"loss=(?P<loss>\S+) tokens=(?P<tokens>\d+)"}]):
+            over, trials = self.run_sweep(script, metrics_from=sources, early_terminate=rule)
+            rungs = self.ok(self.s.get(f"/api/v1/sweeps/{over['id']}/rungs"))["items"][0]["brackets"][0]
+            self.assertEqual([(r["at"], r["best"]) for r in rungs], [(100, 900), (200, 800)])
+        self.ok(self.s.post(f"/api/v1/runs/{trials[0]['run_id']}/reparse"))
+        self.assertEqual([value for _, value in self.points(trials[0]["run_id"], "tokens")], [50, 100, 200])
+
+    def test_what_a_rule_looks_at_is_heard_under_any_name(self):
+        script = "for n in (1, 2, 30): print(f'tokens={n}'); print('loss=1')"
+        self.run_sweep(script, state="STOPPED", early_terminate={"type": "threshold", "metric": "tokens", "max": 10}, stop_grace="1s")
+
     def test_files_that_never_come_are_missed(self):
         over, _ = self.run_sweep("print('loss=1'); open('there.jsonl', 'w').write('{}')", max_parallel=1, parameters={"a": {"values": [1, 2]}},
                                  metrics_from=[{"file": "there.jsonl"}, {"file": "logs/*.csv"}])
@@ -455,9 +469,11 @@ class Limits(Listening):
         self.assertTrue(b"[winnow: output beyond log_max, 20000 bytes, is not kept]" in log)
         self.assertLess(len(log), 40000)
         self.assertEqual(trials[0]["value"], 4)
+        tail = self.s.get(f"/api/v1/runs/{trials[0]['run_id']}/logs/stdout?tail=1")
+        self.assertEqual(tail.body, b"[winnow: output beyond log_max, 20000 bytes, is not kept]\n")
 
     def test_output_that_was_given_up_is_a_mark_and_readers_go_on_after_it(self):
-        """The service is away, and more is printed than log_spool_max."""
+        """The service is away, and more is printed than log_spool_max; what is given up does not count as kept."""
         script = """
             import os, sys, time
             home = sys.argv[2]
@@ -470,7 +486,7 @@ class Limits(Listening):
             reached("back")
             print("step=2 loss=2", flush=True)
             """
-        sweep = self.submit_script(script, log_spool_max="1MB", command=["python3", "job", "{{a}}", str(self.s.home)])
+        sweep = self.submit_script(script, log_spool_max="1MB", log_max="20MB", command=["python3", "job", "{{a}}", str(self.s.home)])
         run = wait(lambda: (t := self.trials(sweep)) and t[0]["value"] == 1 and t[0]["run_id"], "the first report")
         self.s.kill()
         (self.s.home / "away").touch()
@@ -632,6 +648,12 @@ class Reparse(Listening):
         wait(lambda: self.ok(self.s.get(f"/api/v1/sweeps/{over['id']}/reparse"))["state"] == "FINISHED", "the reading")
         self.assertEqual([t["value"] for t in self.trials(over["id"])], [2, 2])
         self.assertGreater(self.ok(self.s.post(f"/api/v1/runs/{trials[0]['run_id']}/reparse"))["points"], 0)
+
+    def test_the_goal_is_found_by_its_other_names_again(self):
+        _, trials = self.run_sweep("print('tokens=3')", metric={"name": "foo", "aliases": ["tokens"]})
+        run = trials[0]["run_id"]
+        self.assertEqual(self.ok(self.s.post(f"/api/v1/runs/{run}/reparse"))["points"], 1)
+        self.assertEqual(self.points(run, "tokens"), [(0, 3)])
 
     def importance(self, sweep):
         return self.ok(self.s.get(f"/api/v1/sweeps/{sweep}/importance"))

@@ -3,7 +3,8 @@
 #include "base/mem.h"
 #include "tracker/pack.h"
 
-enum { STATE_VERSION = 1, KEY_MAX = 250 };
+/* Marks stand at FIRST_MARK, and each twice as far as the one before. */
+enum { STATE_VERSION = 2, WITHOUT_MARKS = 1, KEY_MAX = 250, MARKS = 40, FIRST_MARK = 16 };
 static const uint64_t hash_start = 14695981039346656037u;
 
 /* What has been read of the file as it is now. */
@@ -14,6 +15,7 @@ struct progress {
   /* A file that began anew: up to here it must be what was read before. */
   int64_t check_to;
   uint64_t check_hash;
+  uint64_t marks[MARKS]; /* the hash at each mark that was read over; 0: not known. So most of what is other is seen long before check_to */
   bool is_broken, is_ended;
 };
 
@@ -148,14 +150,54 @@ static bool turn_into(struct file_reader *reader, bool list, uint64_t generation
   return false;
 }
 
+static int64_t mark_at(size_t mark) {
+  return (int64_t)FIRST_MARK << mark;
+}
+
+static size_t next_mark(const struct progress *at) {
+  size_t mark = 0;
+  while (mark < MARKS && mark_at(mark) <= at->next)
+    mark++;
+  return mark;
+}
+
+/* Passes over bytes. False when they were `known`, and are others. */
+static bool pass(struct progress *at, struct str bytes, bool known) {
+  bool same = true;
+  while (bytes.n && same) {
+    size_t mark = next_mark(at);
+    struct str step = mark < MARKS ? str_slice(bytes, 0, (size_t)(mark_at(mark) - at->next)) : bytes;
+    at->hash = add_to_hash(at->hash, step);
+    at->next += (int64_t)step.n;
+    bytes = str_slice(bytes, step.n, bytes.n);
+    if (mark == MARKS || at->next < mark_at(mark))
+      continue;
+    if (known)
+      same = !at->marks[mark] || at->marks[mark] == at->hash;
+    else
+      at->marks[mark] = at->hash;
+  }
+  return same;
+}
+
 /* The bytes that were read before: only looked at. False in *ret_same when they are others. */
 static void check_again(struct file_reader *reader, struct str *bytes, bool *ret_same) {
   struct progress *at = &reader->at;
   struct str known = str_slice(*bytes, 0, (size_t)(at->check_to - at->next));
-  at->hash = add_to_hash(at->hash, known);
-  at->next += (int64_t)known.n;
   *bytes = str_slice(*bytes, known.n, bytes->n);
-  *ret_same = at->next < at->check_to || at->hash == at->check_hash;
+  *ret_same = pass(at, known, true) && (at->next < at->check_to || at->hash == at->check_hash);
+}
+
+/* It begins anew, and may be what it was. */
+static void look_again(struct progress *at, uint64_t generation) {
+  if (at->next >= at->check_to) {
+    at->check_to = at->next;
+    at->check_hash = at->hash;
+  }
+  at->generation = generation;
+  at->next = 0;
+  at->hash = hash_start;
+  at->is_broken = at->is_ended = false;
 }
 
 static bool take_snapshot(struct file_reader *reader, const struct file_piece *piece, log_metrics_sink *sink, void *ctx, int64_t *ret_next,
@@ -168,8 +210,7 @@ static bool take_snapshot(struct file_reader *reader, const struct file_piece *p
 
 static bool take_bytes(struct file_reader *reader, struct str bytes, log_metrics_sink *sink, void *ctx, struct err *err) {
   struct err why;
-  reader->at.hash = add_to_hash(reader->at.hash, bytes);
-  reader->at.next += (int64_t)bytes.n;
+  bool ok UNUSED = pass(&reader->at, bytes, false);
   if (feed(reader, bytes, false, sink, ctx, &why))
     return true;
   if (why.code != ERR_INVALID) {
@@ -190,10 +231,7 @@ bool file_reader_feed(struct file_reader *reader, const struct file_piece *piece
   if (!turn_into(reader, false, piece->generation, err))
     return false;
   if (piece->generation > at->generation)
-    *at = (struct progress){.generation = piece->generation,
-                            .hash = hash_start,
-                            .check_to = MAX_OF(at->next, at->check_to),
-                            .check_hash = at->next < at->check_to ? at->check_hash : at->hash};
+    look_again(at, piece->generation);
   *ret_next = at->is_broken ? FILE_READER_ENOUGH : at->next;
   if (at->is_broken || at->is_ended || piece->generation < at->generation)
     return true;
@@ -227,6 +265,8 @@ void file_reader_save(const struct file_reader *reader, struct buf *out) {
   pack_u64(out, at->hash);
   pack_i64(out, at->check_to);
   pack_u64(out, at->check_hash);
+  for (size_t i = 0; i < MARKS && mark_at(i) <= MAX_OF(at->next, at->check_to); i++)
+    pack_u64(out, at->marks[i]);
   if (reader->text)
     log_metrics_save(reader->text, &part);
   else
@@ -237,13 +277,16 @@ void file_reader_save(const struct file_reader *reader, struct buf *out) {
 }
 
 bool file_reader_restore(struct file_reader *reader, struct str state, struct err *err) {
-  bool bad = unpack_u64(&state, &(bool){false}) != STATE_VERSION;
+  uint64_t version = unpack_u64(&state, &(bool){false});
+  bool bad = version != STATE_VERSION && version != WITHOUT_MARKS;
   uint64_t flags = unpack_below(&state, 7, &bad);
   struct progress at = {.generation = unpack_u64(&state, &bad), .is_broken = flags & 2, .is_ended = flags & 4};
   at.next = unpack_i64(&state, &bad);
   at.hash = unpack_u64(&state, &bad);
   at.check_to = unpack_i64(&state, &bad);
   at.check_hash = unpack_u64(&state, &bad);
+  for (size_t i = 0; version == STATE_VERSION && i < MARKS && mark_at(i) <= MAX_OF(at.next, at.check_to); i++)
+    at.marks[i] = unpack_u64(&state, &bad);
   struct str part = unpack_str(&state, METRIC_FILE_STATE_MAX, &bad);
   if (bad || state.n || at.next < 0 || at.check_to < 0)
     return err_set(err, ERR_INVALID, "the stored state of the metric file is not valid");

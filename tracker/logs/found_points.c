@@ -36,6 +36,10 @@ static bool reserve(struct found_points *found, struct err *err) {
 
 bool found_points_take(void *ctx, const struct log_point *points, size_t count, struct err *err) {
   struct found_points *found = ctx;
+  if (!count)
+    return true;
+  found->records += !points[0].line || points[0].line != found->line; /* a line's come from several readers */
+  found->line = points[count - 1].line;
   for (size_t i = 0; i < count; i++) {
     if (!reserve(found, err))
       return false;
@@ -46,6 +50,7 @@ bool found_points_take(void *ctx, const struct log_point *points, size_t count, 
                                                         .value = points[i].value,
                                                         .epoch = points[i].epoch,
                                                         .step = points[i].at,
+                                                        .record = found->records,
                                                         .time = points[i].time_ms ? points[i].time_ms : found->time};
   }
   return true;

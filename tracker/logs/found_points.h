@@ -11,6 +11,7 @@ struct found_point {
   struct str key;
   double value, epoch; /* epoch NAN: not said */
   int64_t step, time;
+  uint32_t record; /* points of one line or row have the same */
 };
 
 enum { FOUND_KEYS_MAX = 64 * 1024 * 1024, FOUND_NAMES_MAX = 1 << 20, FOUND_POINTS_MAX = 4 << 20 };
@@ -20,7 +21,9 @@ struct found_points {
   struct map named;
   struct found_point *items;
   size_t count, cap;
-  int64_t time; /* of points that say none */
+  uint32_t records;
+  uint64_t line; /* of the last point */
+  int64_t time;  /* of points that say none */
 };
 
 #define FOUND_POINTS_INIT ((struct found_points){.keys = ARENA_INIT(FOUND_KEYS_MAX), .named = {.max = FOUND_NAMES_MAX}})

@@ -38,6 +38,7 @@ struct stream {
   struct log_metrics *reader;
   struct map keys;  /* of the points that were read; the values mean nothing */
   int64_t next;     /* stored up to here */
+  int64_t lost;     /* so much of that was given up before it came */
   int64_t state_at; /* the reader's state is stored as of here */
   bool is_there;    /* it has a row, and so what it is read with is noted, if ever */
 
@@ -47,7 +48,7 @@ struct stream {
   size_t n;
   int64_t start, skipped;
   int64_t time;   /* when its bytes came; without any, the last ones before */
-  int64_t before; /* bytes of both streams before this piece */
+  int64_t before; /* bytes of both streams before this piece, but for those that were given up */
   bool is_end;    /* the last line is read too */
   bool is_kept;   /* the piece is stored; else it is only read */
   struct buf packed, reader_state;
@@ -225,6 +226,7 @@ static void end_write(struct stream *stream, const struct err *err) {
   if (!err) {
     stream->is_there = true;
     stream->next = stream->start + (int64_t)stream->n;
+    stream->lost += stream->skipped;
     if (stream->has_state)
       stream->state_at = stream->next;
     tell_watches(writer);
@@ -302,6 +304,7 @@ static void put_piece(struct stream *stream, struct pg_batch *batch) {
   pg_put_int(args, (int64_t)log_metrics_series(stream->reader));
   put_new_keys(stream, args);
   put_sources(stream, args);
+  pg_put_int(args, stream->lost + stream->skipped);
 }
 
 static bool put_points(struct stream *stream, struct pg_batch *batch, struct err *err) {
@@ -358,6 +361,11 @@ static bool mark_gap(struct stream *stream, struct err *err) {
   return true;
 }
 
+/* Bytes that came. */
+static int64_t taken(const struct stream *stream) {
+  return stream->next - stream->lost;
+}
+
 /* The place of the stream is known, and the write's too: drops what is stored already, and goes. */
 static bool begin_piece(struct stream *stream, struct err *err) {
   int64_t offset = stream->asked_offset, end = offset + (int64_t)stream->n;
@@ -374,7 +382,7 @@ static bool begin_piece(struct stream *stream, struct err *err) {
   stream->start = end < stream->next ? stream->next : offset;
   if (!mark_gap(stream, err))
     return false;
-  stream->before = stream->start + stream->writer->streams[!stream->name].next;
+  stream->before = taken(stream) + taken(&stream->writer->streams[!stream->name]);
   if (stream->n || !stream->time)
     stream->time = stream->asked_time;
   stream->work = (struct work){.run = run_piece, .done = on_piece};
@@ -480,7 +488,7 @@ static void on_streams(void *ctx, const struct pg_reply *reply) {
   bool ok = pg_ok(reply, &err);
   for (size_t i = 0; ok && i < LOG_STREAMS; i++) {
     ok = fresh_reader(&writer->streams[i], &err);
-    writer->streams[i].next = writer->streams[i].state_at = writer->streams[i].time = 0;
+    writer->streams[i].next = writer->streams[i].lost = writer->streams[i].state_at = writer->streams[i].time = 0;
     writer->streams[i].is_there = false;
     map_release(&writer->streams[i].keys);
     map_init(&writer->streams[i].keys, KEYS_MAX);
@@ -490,6 +498,7 @@ static void on_streams(void *ctx, const struct pg_reply *reply) {
     stream->next = pg_int(reply, row, 1);
     stream->state_at = pg_int(reply, row, 2);
     stream->time = pg_is_null(reply, row, 5) ? 0 : pg_int(reply, row, 5);
+    stream->lost = pg_int(reply, row, 6);
     stream->is_there = true;
     struct pg_array keys = pg_array(reply, row, 4);
     while (ok && pg_array_next(&keys))

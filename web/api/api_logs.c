@@ -77,11 +77,38 @@ static size_t tail_at(struct str bytes, int64_t lines) {
   return SIZE_MAX;
 }
 
+/* What is stored ends there: beyond it output was read and not kept. */
+static void on_kept_end(void *ctx, const struct pg_reply *reply) {
+  struct log_ask *ask = ctx;
+  struct err err;
+  bool ok = pg_ok(reply, &err);
+  int64_t kept = ok && pg_rows(reply) ? pg_int(reply, 0, 0) : 0;
+  bool is_cut = kept > ask->first && kept < ask->tail_end;
+  ask->tail_end = is_cut ? kept : ask->tail_end;
+  ask->from = ask->end;
+  if (!ok || !(is_cut ? read_tail(ask, &err) : answer(ask, &err)))
+    http_reply_error(ask->req, &err);
+}
+
+static bool ask_kept_end(struct log_ask *ask, struct err *err) {
+  AUTO_PG_ARGS struct pg_args args;
+  pg_args_init(&args, STMT_LOG_KEPT_END);
+  pg_put_uuid(&args, ask->run);
+  pg_put_int(&args, ask->attempt);
+  pg_put_int(&args, ask->stream);
+  return pg_run(web_app(ask->req)->pg, &args, 0, on_kept_end, ask, err);
+}
+
 static void on_tail(void *ctx, const struct log_bytes *bytes, const struct err *failed) {
   struct log_ask *ask = ctx;
   struct err err;
   if (failed) {
     http_reply_error(ask->req, failed);
+    return;
+  }
+  if (!bytes->bytes.n) {
+    if (!ask_kept_end(ask, &err))
+      http_reply_error(ask->req, &err);
     return;
   }
   size_t at = tail_at(bytes->bytes, ask->tail);
@@ -98,9 +125,9 @@ static void on_tail(void *ctx, const struct log_bytes *bytes, const struct err *
 }
 
 static bool read_tail(struct log_ask *ask, struct err *err) {
-  int64_t from = MAX_OF(ask->end - ask->tail_window, ask->first);
-  return log_store_read(web_app(ask->req)->logs, ask->run, ask->attempt, ask->stream, from, ask->end, (size_t)ask->tail_window, on_tail,
-                        ask, err);
+  int64_t from = MAX_OF(ask->tail_end - ask->tail_window, ask->first);
+  return log_store_read(web_app(ask->req)->logs, ask->run, ask->attempt, ask->stream, from, ask->tail_end, (size_t)ask->tail_window,
+                        on_tail, ask, err);
 }
 
 /* ---- what there is ---- */
@@ -117,6 +144,7 @@ static bool take_streams(struct log_ask *ask, const struct pg_reply *run, const 
     return answer(ask, err);
   }
   ask->tail_window = MIN_OF((int64_t)TAIL_FIRST, ask->limit);
+  ask->tail_end = ask->end;
   return read_tail(ask, err);
 }
 

@@ -1,5 +1,6 @@
 /* /api/v1/runs/{id}/reparse, /api/v1/sweeps/{id}/reparse: stored output read anew with other patterns. */
 #include "storage/pg/pg.h"
+#include "sweeper/file/sweep_file.h"
 #include "sweeper/file/sweep_sources.h"
 #include "sweeper/sweep_reparse.h"
 #include "sweeper/sweeps.h"
@@ -64,17 +65,25 @@ static void on_run(void *ctx, const struct reparse_result *result, const struct 
   http_reply_json(op->req, 200, &body);
 }
 
-/* A trial's goal is listened for by its name, as it was while the trial ran. */
-static void on_goal(void *ctx, const struct pg_reply *reply) {
+/* A trial's goal, and what rules look at, is listened for by name, as it was while the trial ran. */
+static bool read_run(struct reparse_op *op, const struct pg_reply *reply, struct metric_sources **ret, struct err *err) {
+  AUTO_ARENA struct arena arena = ARENA_INIT(16 * MIB);
+  struct sweep_file *file = NULL;
+  struct spec_problems errors;
+  struct spec_texts wanted = {.count = 0};
+  bool ok = !pg_rows(reply) || (sweep_file_read(pg_text(reply, 0, 0), "", &arena, &file, &errors, err) &&
+                                sweep_sources_wanted(&file->spec, &arena, &wanted, err));
+  ok = ok && sweep_sources_read(asked(op->req), &wanted, ret, err);
+  sweep_file_free(file);
+  return ok;
+}
+
+static void on_sweep_file(void *ctx, const struct pg_reply *reply) {
   struct reparse_op *op = ctx;
   struct metric_sources *sources = NULL;
   struct err err;
-  struct sweep_metric goal = {.name = STR_NONE};
-  bool ok = pg_ok(reply, &err);
-  if (ok && pg_rows(reply))
-    goal.name = pg_text(reply, 0, 1);
-  ok = ok && sweep_sources_read(asked(op->req), goal.name.p ? &goal : NULL, &sources, &err) &&
-       reparse_run(web_app(op->req)->logs, op->id, sources, asker(op->req), on_run, op, &err);
+  bool ok = pg_ok(reply, &err) && read_run(op, reply, &sources, &err) &&
+            reparse_run(web_app(op->req)->logs, op->id, sources, asker(op->req), on_run, op, &err);
   metric_sources_unref(sources);
   if (!ok)
     http_reply_error(op->req, &err);
@@ -86,11 +95,9 @@ static void post_run(struct http_req *req) {
   if (!op)
     return;
   AUTO_PG_ARGS struct pg_args args;
-  pg_args_init(&args, STMT_RUN_GOALS);
-  pg_begin_array(&args);
+  pg_args_init(&args, STMT_RUN_SWEEP_FILE);
   pg_put_uuid(&args, op->id);
-  pg_end_array(&args);
-  if (!pg_run(web_app(req)->pg, &args, 0, on_goal, op, &err))
+  if (!pg_run(web_app(req)->pg, &args, 0, on_sweep_file, op, &err))
     http_reply_error(req, &err);
 }
 

@@ -17,7 +17,8 @@ struct log_ask {
   int32_t wanted_attempt;     /* 0: the newest that printed something */
   int32_t attempt;            /* 0: none has yet */
   int64_t from, limit, tail;  /* tail -1: none */
-  int64_t first, tail_window; /* while the last lines are looked for */
+  int64_t first, tail_window; /* while the last lines are looked for ... */
+  int64_t tail_end;           /* ... before here */
   int64_t end;                /* stored up to here */
   const char *grep;           /* NULL: every line */
   bool follow, plain;

@@ -283,6 +283,27 @@ static void one_success_and_it_does_not_give_up(void **state) {
   engine_free(e);
 }
 
+static void it_does_not_give_up_on_one_that_reports(void **state) {
+  (void)state;
+  struct engine *e = fresh((struct engine_conf){.give_up_after = 2});
+  struct engine_report value = {.has_value = true};
+  uint32_t long_one = running(e), n[4];
+  for (int i = 0; i < 4; i++)
+    n[i] = running(e);
+  assert_int_equal(engine_heard(e, long_one, 1, &value, 0), ANSWER_GO_ON);
+  for (int i = 0; i < 3; i++)
+    engine_exited(e, n[i], 1, false, 0);
+  run(e);
+  assert_int_equal(engine_sweep(e).state, SWEEP_RUNNING);
+  engine_exited(e, long_one, 1, false, 0); /* now they have all failed */
+  run(e);
+  assert_int_equal(engine_sweep(e).why, WHY_GAVE_UP);
+  engine_exited(e, n[3], 1, false, 0);
+  run(e);
+  assert_int_equal(engine_sweep(e).state, SWEEP_FAILED);
+  engine_free(e);
+}
+
 static void refused_by_nodes(void **state) {
   (void)state;
   struct engine *e = fresh((struct engine_conf){0});
@@ -633,6 +654,7 @@ int main(void) {
       cmocka_unit_test(failures_and_retries),
       cmocka_unit_test(a_sweep_whose_trials_all_failed_has_failed),
       cmocka_unit_test(one_success_and_it_does_not_give_up),
+      cmocka_unit_test(it_does_not_give_up_on_one_that_reports),
       cmocka_unit_test(refused_by_nodes),
       cmocka_unit_test(a_trial_is_tried_again_after_the_end),
       cmocka_unit_test(what_fails_again_leaves_a_failed_sweep),

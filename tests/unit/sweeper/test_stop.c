@@ -26,7 +26,7 @@ static int teardown(void **state) {
 }
 
 /* Rules as they stand in a sweep file. */
-static struct stop_set *rules(const char *yaml, const char *metric, bool maximize) {
+static struct stop_set *rules_for(const char *yaml, const struct stop_goal *goal) {
   struct ynode *root;
   struct err err = {0};
   if (!yaml_read(str_of(yaml), &arena, &root, NULL, &err))
@@ -43,11 +43,14 @@ static struct stop_set *rules(const char *yaml, const char *metric, bool maximiz
   }
   if (errors->count)
     fail_msg("%s", errors->items[0].message);
-  struct stop_goal goal = {.metric = str_of(metric), .maximize = maximize};
   struct stop_set *set = NULL;
-  if (!stop_set_new(confs, count, &goal, &set, &err))
+  if (!stop_set_new(confs, count, goal, &set, &err))
     fail_msg("%s", err.text);
   return set;
+}
+
+static struct stop_set *rules(const char *yaml, const char *metric, bool maximize) {
+  return rules_for(yaml, &(struct stop_goal){.metric = str_of(metric), .maximize = maximize});
 }
 
 static struct stop_verdict feed_full(struct stop_set *set, uint32_t trial, const char *key, double value, int64_t step, double epoch) {
@@ -351,6 +354,40 @@ static void threshold(void **state) {
   stop_set_free(set);
 }
 
+/* Epochs that count from 0, in tenths, or that are not said. */
+static void threshold_from_the_first_report(void **state) {
+  (void)state;
+  struct stop_set *set = rules("{type: threshold}", "y", false);
+  assert_false(feed_full(set, 0, "y", 1, 0, 0).stop);
+  assert_string_equal(feed_full(set, 1, "y", NAN, 0, 0).reason, "at epoch 0 its value is NaN");
+  assert_string_equal(feed_full(set, 2, "y", NAN, 9, 0.25).reason, "at epoch 0.25 its value is NaN");
+  assert_false(feed_full(set, 3, "y", 1, 0, 2).stop);
+  assert_string_equal(feed_full(set, 3, "y", NAN, 0, NAN).reason, "at epoch 2 its value is NaN");
+  struct stop_set *later = rules("{type: threshold, min_iter: 1.5}", "y", false);
+  assert_false(feed_full(later, 0, "y", NAN, 0, 0).stop);
+  assert_false(feed_full(later, 0, "y", NAN, 0, 1).stop);
+  assert_true(feed_full(later, 0, "y", NAN, 0, 2).stop);
+  stop_set_free(set);
+  stop_set_free(later);
+}
+
+static void the_goal_under_all_its_names(void **state) {
+  (void)state;
+  struct str alias = STR("accuracy");
+  struct stop_goal goal = {.metric = STR("acc"), .aliases = {&alias, 1}, .maximize = true};
+  const char *const texts[] = {"{type: patience, patience: 1}", "{type: patience, patience: 1, metric: acc}",
+                               "{type: patience, patience: 1, metric: accuracy}"};
+  for (size_t i = 0; i < ARRAY_LEN(texts); i++) {
+    struct stop_set *set = rules_for(texts[i], &goal);
+    assert_false(feed_full(set, 0, "acc", 1, 0, NAN).stop);
+    assert_false(feed_full(set, 0, "accuracy", 2, 0, NAN).stop);
+    assert_false(feed_full(set, 0, "acc", 3, 0, NAN).stop);
+    assert_false(feed_full(set, 0, "accuracy", 2, 0, NAN).stop);
+    assert_true(feed_full(set, 0, "acc", 2, 0, NAN).stop);
+    stop_set_free(set);
+  }
+}
+
 static void patience(void **state) {
   (void)state;
   struct stop_set *set = rules("{type: patience, patience: 2, min_delta: 0.1}", "y", true);
@@ -584,6 +621,8 @@ int main(void) {
       cmocka_unit_test(median_interpolates),
       cmocka_unit_test(percentile_by_hand),
       cmocka_unit_test(threshold),
+      cmocka_unit_test(threshold_from_the_first_report),
+      cmocka_unit_test(the_goal_under_all_its_names),
       cmocka_unit_test(patience),
       cmocka_unit_test(iterations),
       cmocka_unit_test(any_rule_is_enough),

@@ -18,13 +18,13 @@ static bool sink(void *ctx, const struct log_point *points, size_t count, struct
 
 /* The value of `name` in `text`; -1: none. */
 static double value_in(const char *name, const char *alias, const char *text) {
-  struct str alias_text = str_of(alias ? alias : ""), key = str_of(name);
-  struct sweep_metric metric = {.name = key, .aliases = {&alias_text, alias ? 1 : 0}};
+  struct str alias_text = str_of(alias ? alias : ""), key = str_of(name), names[] = {key, alias_text};
+  const struct spec_texts wanted = {names, alias ? 2 : 1};
   struct log_pattern_spec specs[METRIC_SOURCES_MAX];
   struct log_metrics_options options;
   struct metric_sources *sources;
   struct err err;
-  assert_true(sweep_sources_make(&(struct spec_objects){0}, &metric, &sources, &err));
+  assert_true(sweep_sources_make(&(struct spec_objects){0}, &wanted, &sources, &err));
   metric_sources_of_stream(sources, 0, specs, &options);
   struct log_metrics *m = log_metrics_new(&options, &err);
   assert_non_null(m);

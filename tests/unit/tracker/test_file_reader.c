@@ -86,6 +86,19 @@ static void test_a_file_that_is_written_anew(void **state) {
          {{.generation = 2, .bytes = BYTES("late")}, 11, ""});
 }
 
+/* What is other is known long before there is as much of it as there was. */
+static void test_a_file_that_begins_anew_and_is_short(void **state) {
+  (void)state;
+  EXPECT(source(SOURCE_CSV, NULL, NULL),
+         {{.bytes = BYTES("step,loss\n0,0.5\n1,0.25\n2,0.125\n")}, 31, "loss=0.5@0 loss=0.25@1 loss=0.125@2 "},
+         {{.generation = 1, .bytes = BYTES("step,loss\n0,8\n")}, 14, ""}, {{.generation = 1, .offset = 14, .bytes = BYTES("1,7\n")}, 0, ""},
+         {{.generation = 1, .bytes = BYTES("step,loss\n0,8\n1,7\n")}, 18, "loss=8@0 loss=7@1 "},
+         /* the same again, in two pieces, and then it goes on otherwise */
+         {{.generation = 2, .bytes = BYTES("step,loss\n0,8\n1")}, 15, ""},
+         {{.generation = 2, .offset = 15, .bytes = BYTES(",7\n2,6\n")}, 22, "loss=6@2 "},
+         {{.generation = 3, .bytes = BYTES("step,loss\n0,9\n1,7\n")}, 0, ""});
+}
+
 static void test_a_list(void **state) {
   (void)state;
   EXPECT(source(SOURCE_JSON, NULL, NULL), {{.is_snapshot = true, .bytes = BYTES("[{\"epoch\": 1, \"a\": 1}]")}, 22, "a=1@1 "},
@@ -135,6 +148,7 @@ int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(test_a_growing_file),
       cmocka_unit_test(test_a_file_that_is_written_anew),
+      cmocka_unit_test(test_a_file_that_begins_anew_and_is_short),
       cmocka_unit_test(test_a_list),
       cmocka_unit_test(test_text),
       cmocka_unit_test(test_what_cannot_be_read_is_not_wanted),
