@@ -7,7 +7,7 @@
 #include "sampler/draw.h"
 #include "sampler/minimize.h"
 #include "sampler/normal.h"
-#include "sampler/qmc.h"
+#include "sampler/trust.h"
 #include "sampler/warp.h"
 
 const struct gp_search_settings gp_search_defaults = {.prior = GP_PRIOR_MIXED, .candidates = 2048};
@@ -18,8 +18,7 @@ enum {
   CHILDREN = 64, /* such candidates for each */
   HEAT = 256,    /* candidates that race together */
   LOCAL_SEARCHES = 10,
-  LISTED_CELLS = 16,  /* discrete parameters with at most so many values are searched by trying them all */
-  TRUST_FEATURES = 20 /* beyond so many features the search stays near the best point */
+  LISTED_CELLS = 16 /* discrete parameters with at most so many values are searched by trying them all */
 };
 #define PURPOSE_GP 0x69u
 #define TIE 1e-9  /* scores nearer than this are equal */
@@ -42,7 +41,7 @@ struct gp_search {
   size_t feature_count;
   size_t rows, pending;
   double *points, *values, *stages; /* as in struct gp_rows */
-  double trust;                     /* share of the range to search; 0: all of it */
+  struct trust trust;               /* where candidates are drawn */
   struct gp_params *params;
   bool has_params;
   double *found;
@@ -75,34 +74,6 @@ static bool init_features(struct gp_search *s) {
   for (unsigned g = 1; g < space_groups(s->space); g++)
     s->features[s->feature_count++] = (struct feature){.param = SIZE_MAX, .group = g, .is_choice = true};
   return s->feature_count > 0;
-}
-
-/* In many dimensions: how far from the best point to look. Wider after three gains in a row, narrower after as many failures as there are
- * features. */
-static double trust_share(const struct history *history, size_t features) {
-  double share = 0.8, best = INFINITY;
-  size_t gains = 0, failures = 0, patience = MAX_OF(features, (size_t)5), seen = 0;
-  for (size_t k = 0; k < history_events(history); k++) {
-    bool told;
-    size_t trial = history_event(history, k, &told);
-    if (!told || !gp_rows_wanted(history, trial))
-      continue;
-    double value = history_value(history, trial);
-    bool gain = history_state(history, trial) == TRIAL_FINISHED && value < best - 1e-3 * fabs(best);
-    if (history_state(history, trial) == TRIAL_FINISHED && value < best)
-      best = value;
-    if (++seen <= 10)
-      continue; /* start-up */
-    gains = gain ? gains + 1 : 0;
-    failures = gain ? 0 : failures + 1;
-    if (gains == 3)
-      share = fmin(share * 2, 1.6), gains = 0;
-    if (failures == patience)
-      share /= 2, failures = 0;
-    if (share < 0x1p-7)
-      share = 0.8;
-  }
-  return share;
 }
 
 /* Where rows are of several stages, the stage is one more feature. */
@@ -143,9 +114,7 @@ bool gp_search_new(const struct history *history, size_t results, const struct g
     gp_search_free(s);
     return err_set(err, ERR_NOT_FOUND, "a model needs at least two results");
   }
-  size_t of_points = s->feature_count - (s->stages != NULL);
-  if (of_points > TRUST_FEATURES)
-    s->trust = trust_share(history, of_points);
+  s->trust = trust_of(history, s->feature_count - (s->stages != NULL));
   *ret = s;
   return true;
 }
@@ -266,26 +235,6 @@ static size_t best_row(const struct gp_search *s) {
   return best;
 }
 
-/* A quasi-random point, in the trusted region where there is one. */
-static void spread_point(const struct gp_search *s, uint64_t key, uint64_t index, const double *center, struct rng *rng,
-                         double *ret_point) {
-  double change = s->trust > 0 ? fmin(1, 20 / (double)s->feature_count) : 1;
-  for (size_t i = 0; i < s->width; i++) {
-    const struct param *param = space_param(s->space, i);
-    double u = sobol_at(key, index, (unsigned)i);
-    if (s->trust > 0 && !isnan(center[i])) {
-      double at = space_u(s->space, i, center[i]);
-      bool is_choice = param->kind == PARAM_CHOICE && !param->ordered;
-      if (rng_f64(rng) >= change)
-        u = at;
-      else if (!is_choice)
-        u = fmin(fmax(at + s->trust * (u - 0.5), 0), 1);
-    }
-    ret_point[i] = space_value(s->space, i, u);
-  }
-  draw_missing(s->space, rng, ret_point);
-}
-
 /* A neighbour of a good point: some coordinates move a little or a lot. */
 static void child_point(const struct gp_search *s, const double *parent, struct rng *rng, double *ret_point) {
   double scale = pow(10, -0.5 - 3 * rng_f64(rng)), share = fmax(0.3, 1.5 / (double)s->feature_count);
@@ -324,7 +273,7 @@ static void make_candidates(struct gp_search *s, struct candidates *c, struct rn
   const double *center = s->points + best_row(s) * s->width;
   /* Tight constraints reject many: up to eight times as many are tried. */
   for (uint64_t k = 0; k < 8 * (uint64_t)s->settings.candidates && c->count < s->settings.candidates; k++) {
-    spread_point(s, key, k, center, rng, point);
+    trust_point(s->space, &s->trust, center, key, k, rng, point);
     add_candidate(s, c, point);
   }
   bool used[2 * GP_ROWS_MAX] = {false};

@@ -5,6 +5,7 @@
 
 #include "base/mem.h"
 #include "base/rng.h"
+#include "sampler/branch.h"
 #include "sampler/cmaes.h"
 #include "sampler/draw.h"
 #include "sampler/gp_search.h"
@@ -28,6 +29,9 @@ enum {
 /* Cells looked at in one call before giving up: constraints may leave next to nothing. */
 #define WALK_LIMIT ((uint64_t)1 << 20)
 
+#define PURPOSE_TREE 0x7233u
+static const char why_left[] = "one of the points that are left";
+
 /* So many are looked at while somebody waits. */
 #define FEW_POINTS ((uint64_t)1 << 16)
 
@@ -39,6 +43,7 @@ struct sampler {
   size_t fixed_count;
   struct walk walk; /* over a finite space, or the grid's cells */
   bool has_walk;
+  bool is_tree; /* finite, with so many cells, of which conditions make few points, that only those are visited */
   struct tpe *tpe;
   struct cmaes *cmaes;
   /* the last fit, and what it was made from */
@@ -91,7 +96,8 @@ static bool suits_cmaes(const struct space *space) {
 static bool init_walk(struct sampler *s, struct err *err) {
   bool grid = s->settings.type == SAMPLER_GRID;
   uint64_t size = space_size(s->space);
-  if (!grid && (size == 0 || size > (uint64_t)1 << 62))
+  s->is_tree = !grid && size > WALK_LIMIT && space_is_conditional(s->space);
+  if (!grid && (size == 0 || size > (uint64_t)1 << 62 || s->is_tree))
     return true;
   s->walk = (struct walk){.seed = rng_mix(s->settings.seed ^ 0x57a1c), .shuffled = !grid || s->settings.shuffle};
   if (!lattice_init(&s->walk.lattice, s->space, grid ? LATTICE_GRID : LATTICE_ALL, err))
@@ -171,6 +177,10 @@ static struct suggestion made(enum sampler_type by, const char *why) {
   return (struct suggestion){.kind = SUGGESTION_POINT, .by = by, .why = why};
 }
 
+static struct suggestion none_left(enum sampler_type by) {
+  return (struct suggestion){.kind = SUGGESTION_NONE_LEFT, .by = by, .why = "every point has been tried"};
+}
+
 /* The next point of a finite space that no trial has. */
 static bool next_of_walk(struct sampler *s, enum sampler_type by, const char *why, double *point, struct suggestion *ret, struct err *err) {
   bool gave_up;
@@ -180,8 +190,19 @@ static bool next_of_walk(struct sampler *s, enum sampler_type by, const char *wh
   }
   if (gave_up)
     return err_set(err, ERR_LIMIT, "no further point was found that the constraints allow");
-  *ret = (struct suggestion){.kind = SUGGESTION_NONE_LEFT, .by = by, .why = "every point has been tried"};
+  *ret = none_left(by);
   return true;
+}
+
+/* Any such point of a tree, or that none is left; false: nobody knows. */
+static bool look_through_tree(const struct sampler *s, uint32_t number, double *point, struct suggestion *ret) {
+  struct rng rng = rng_for(s->settings.seed, PURPOSE_TREE, number);
+  double open[SPACE_PARAMS_MAX];
+  for (size_t i = 0; i < space_count(s->space); i++)
+    open[i] = NAN;
+  enum branch_state state = branch_look(s->history, open, &rng, WALK_LIMIT, point);
+  *ret = state == BRANCH_LEFT ? made(SAMPLER_RANDOM, why_left) : none_left(SAMPLER_RANDOM);
+  return state != BRANCH_UNKNOWN;
 }
 
 static bool is_even(const struct space *space) {
@@ -199,7 +220,9 @@ static bool suggest_random(struct sampler *s, uint32_t number, const char *why, 
     return true;
   }
   if (s->has_walk)
-    return next_of_walk(s, SAMPLER_RANDOM, "one of the points that are left", point, ret, err);
+    return next_of_walk(s, SAMPLER_RANDOM, why_left, point, ret, err);
+  if (s->is_tree && look_through_tree(s, number, point, ret))
+    return true;
   if (draw_near(s->history, s->settings.seed, number, NEAR_TRIES, point)) {
     *ret = made(SAMPLER_RANDOM, "near a point that is allowed: chance alone found no new one");
     return true;
@@ -393,7 +416,7 @@ static bool start_job(struct sampler *s, struct sampler_job *job, struct err *er
   }
   bool any;
   if (s->has_walk && !walk_next(&s->walk, s->history, WALK_LIMIT, job->point, &any) && !any) {
-    job->suggestion = (struct suggestion){.kind = SUGGESTION_NONE_LEFT, .by = choice.type, .why = "every point has been tried"};
+    job->suggestion = none_left(choice.type);
     return true;
   }
   if (choice.type != SAMPLER_GP)

@@ -4,6 +4,7 @@
 
 #include "base/mem.h"
 #include "base/rng.h"
+#include "sampler/branch.h"
 #include "sampler/parzen.h"
 
 const struct tpe_settings tpe_defaults = {.good_share = 0.1, .good_max = 25, .min_width = 0.03, .full_weight = 25};
@@ -17,6 +18,7 @@ enum {
   CANDIDATES = 24,
   CANDIDATES_MAX = 256,
   TRIES = 10,
+  LOOKED_AT = 10000, /* points of a branch, at most, to find one that is left */
   MANY_EVENTS = 100
 };
 #define PURPOSE_TPE 0x7e5u
@@ -422,32 +424,42 @@ static void put_values(const struct tpe *tpe, const struct group *group, const d
   }
 }
 
+/* Which values of a group are taken. */
+enum regard {
+  REGARD_NOTHING, /* any: others follow, and few points are taken */
+  REGARD_POINT,   /* those that make the point complete, allowed and new */
+  REGARD_BRANCH,  /* those with such a point below them */
+};
+
 /* Candidates for a group's values of a point. */
 struct candidates {
   const struct tpe *tpe;
   const struct group *group;
-  bool whole; /* with them the point is complete */
+  struct rng *rng;
+  enum regard regard;
   double *point;
 };
 
 static bool fits(void *ctx, size_t candidate) {
   const struct candidates *c = ctx;
-  if (!c->whole)
+  double left[SPACE_PARAMS_MAX];
+  if (c->regard == REGARD_NOTHING)
     return true;
   put_values(c->tpe, c->group, c->tpe->drawn + candidate * c->group->param_count, c->point);
+  if (c->regard == REGARD_BRANCH)
+    return branch_look(c->tpe->history, c->point, c->rng, LOOKED_AT, left) != BRANCH_USED_UP;
   return space_allows(c->tpe->space, c->point) && !history_has(c->tpe->history, c->point);
 }
 
-/* Fills the group's values of `point` with the candidate of the largest l(x)/g(x). With `whole`, the point is complete then, and candidates
- * that are not allowed or already taken are passed over; *ret_found says whether one was left. */
-static bool choose_from(struct tpe *tpe, struct group *group, struct rng *rng, bool whole, double *point, bool *ret_found,
+/* Fills the group's values of `point` with the candidate of the largest l(x)/g(x) among those that fit; *ret_found says whether one did. */
+static bool choose_from(struct tpe *tpe, struct group *group, struct rng *rng, enum regard regard, double *point, bool *ret_found,
                         struct err *err) {
   size_t count = tpe->settings.candidates, width = group->param_count;
   if (!reserve_work(tpe, parzen_choose_work(group->good, group->bad, count), err))
     return false;
   for (size_t c = 0; c < count; c++)
     parzen_draw(group->good, rng, tpe->drawn + c * width);
-  struct candidates candidates = {tpe, group, whole, point};
+  struct candidates candidates = {tpe, group, rng, regard, point};
   size_t best = parzen_choose(group->good, group->bad, tpe->drawn, count, fits, &candidates, tpe->work);
   *ret_found = best != SIZE_MAX;
   if (*ret_found)
@@ -455,26 +467,36 @@ static bool choose_from(struct tpe *tpe, struct group *group, struct rng *rng, b
   return true;
 }
 
-static bool choose_for_group(struct tpe *tpe, struct group *group, struct rng *rng, bool whole, double *point, bool *ret_found,
+static bool choose_for_group(struct tpe *tpe, struct group *group, struct rng *rng, enum regard regard, double *point, bool *ret_found,
                              struct err *err) {
   struct split split;
   if (!suppose(tpe, group, &split))
     return (group->good || make_good(tpe, group, group->best, group->good_count, err)) &&
-           choose_from(tpe, group, rng, whole, point, ret_found, err);
+           choose_from(tpe, group, rng, regard, point, ret_found, err);
   forget_good(group);
   switch_bad(group, group->best, group->good_count, split.good, split.count);
-  bool ok = make_good(tpe, group, split.good, split.count, err) && choose_from(tpe, group, rng, whole, point, ret_found, err);
+  bool ok = make_good(tpe, group, split.good, split.count, err) && choose_from(tpe, group, rng, regard, point, ret_found, err);
   switch_bad(group, split.good, split.count, group->best, group->good_count);
   forget_good(group);
   return ok;
 }
 
+/* No candidate fitted: of what the values before the group's leave, any point will do. */
+static bool take_left(const struct tpe *tpe, const struct group *group, struct rng *rng, double *point) {
+  double left[SPACE_PARAMS_MAX];
+  for (size_t k = 0; k < group->param_count; k++)
+    point[group->params[k]] = NAN;
+  if (branch_look(tpe->history, point, rng, LOOKED_AT, left) != BRANCH_LEFT)
+    return false;
+  memcpy(point, left, space_count(tpe->space) * sizeof *point);
+  return true;
+}
+
 /* Groups come in the order of their first parameter, which is after all that decide about it. */
-static bool fill_point(struct tpe *tpe, struct rng *rng, double *point, bool *ret_found, struct err *err) {
+static bool fill_point(struct tpe *tpe, enum regard regard, struct rng *rng, double *point, bool *ret_found, struct err *err) {
   bool done[SPACE_PARAMS_MAX + 1] = {false};
   const size_t *order = space_order(tpe->space);
   size_t params = space_count(tpe->space);
-  bool whole = tpe->group_count == 1;
   *ret_found = true;
   for (size_t i = 0; i < params; i++)
     point[i] = NAN;
@@ -487,13 +509,18 @@ static bool fill_point(struct tpe *tpe, struct rng *rng, double *point, bool *re
       point[i] = 0;
     if (param->kind == PARAM_CONSTANT || done[param->group])
       continue;
-    if (whole)
+    if (regard == REGARD_POINT)
       for (size_t c = 0; c < params; c++)
         if (!is_modelled(tpe->space, c))
           point[c] = 0;
     done[param->group] = true;
-    if (!choose_for_group(tpe, &tpe->groups[param->group], rng, whole, point, ret_found, err))
+    struct group *group = &tpe->groups[param->group];
+    if (!choose_for_group(tpe, group, rng, regard, point, ret_found, err))
       return false;
+    if (!*ret_found && regard == REGARD_BRANCH) {
+      *ret_found = take_left(tpe, group, rng, point);
+      return true;
+    }
   }
   return true;
 }
@@ -503,9 +530,11 @@ bool tpe_suggest(struct tpe *tpe, uint64_t seed, uint64_t n, double *ret_point, 
     return false;
   struct rng rng = rng_for(seed, PURPOSE_TPE, n);
   double point[SPACE_PARAMS_MAX];
+  bool is_tree = tpe->group_count > 1;
   for (unsigned attempt = 0; attempt < TRIES; attempt++) {
+    enum regard regard = !is_tree ? REGARD_POINT : attempt ? REGARD_BRANCH : REGARD_NOTHING;
     bool found;
-    if (!fill_point(tpe, &rng, point, &found, err))
+    if (!fill_point(tpe, regard, &rng, point, &found, err))
       return false;
     if (!found || !space_allows(tpe->space, point) || history_has(tpe->history, point))
       continue;

@@ -7,7 +7,7 @@ import math
 
 import mpmath as mp
 import numpy as np
-from scipy import stats
+from scipy import optimize, stats
 
 mp.mp.dps = 40
 rng = np.random.default_rng(20261121)
@@ -305,6 +305,133 @@ def importances():
     array("ref_importance", rows)
 
 
+def spread(i, by):
+    """A number in [0, 1) that the tests make too, of the same bits."""
+    return math.fmod((i + 1) * by, 1)
+
+
+def fits():
+    """The hyperparameters of least objective inside the box, by SciPy's L-BFGS-B from many starts: a data set for each side of the box, and three
+    whose least lies inside. The test makes the same data."""
+    n = 30
+    i = np.arange(n)
+    one = np.array([spread(k, 0.618034) for k in i])
+    two = np.column_stack([one, [spread(k, 0.754878) for k in i]])
+    noise = np.array([math.sin(37.0 * k) for k in i])
+    sets = [
+        ("SCALED", (1e-3 * i)[:, None], np.where(i % 2, 1.0, -1.0), 1e4),
+        ("SCALED", (20.0 * i)[:, None], (i - 14.5) / 8.66, 1.0),
+        ("PLAIN", one[:, None], np.array([40 * math.sin(9 * v) for v in one]), 1.0),
+        ("PLAIN", one[:, None], np.array([1e-2 * math.sin(3 * v) for v in one]), 1.0),
+        ("SCALED", (0.001 * one)[:, None], 5 * noise, 1.0),
+    ] + [(prior, two, np.array([math.sin(6 * v) for v in one]) + 0.2 * noise, 1.0) for prior in ("SCALED", "PLAIN", "MIXED")]
+    rows = []
+    for prior, x, y, repeats in sets:
+        d = x.shape[1]
+
+        def objective(p):
+            w, s, e = np.exp(p[:d]), math.exp(p[d]), math.exp(p[d + 1])
+            r2 = sum(w[f] * (x[:, None, f] - x[None, :, f]) ** 2 for f in range(d))
+            root = np.sqrt(5 * r2)
+            try:
+                factor = np.linalg.cholesky(s * (1 + root + 5 * r2 / 3) * np.exp(-root) + np.diag(np.full(n, e / repeats)))
+            except np.linalg.LinAlgError:
+                return 1e10
+            a = np.linalg.solve(factor, y)
+            value = 0.5 * a @ a + np.log(np.diag(factor)).sum() + 0.5 * n * math.log(2 * math.pi)
+            if prior == "SCALED":
+                value += np.sum((-0.5 * p[:d] - math.sqrt(2) - 0.5 * math.log(d)) ** 2 / 6) + 0.5 * p[d] ** 2
+            else:
+                value += np.sum(0.1 / w + 0.1 * w) + s - math.log(s)
+            return value + (30 * e - 0.1 * math.log(e) if prior == "PLAIN" else 0.5 * ((p[d + 1] + 6) / 2) ** 2)
+
+        box = [(-12, 12)] * d + [(math.log(1e-2), math.log(1e2)), (math.log(1e-6), math.log(2))]
+        starts = [[w] * d + [0, e] for w in (-8, -5, -2, 1.4, 5, 9) for e in (-11, -7, -3, 0)]
+        options = {"maxiter": 500, "ftol": 1e-14, "gtol": 1e-9}
+        best = min((optimize.minimize(objective, start, bounds=box, method="L-BFGS-B", options=options) for start in starts), key=lambda r: r.fun)
+        at = [float(v) for v in best.x]
+        rows.append(("GP_PRIOR_" + prior, d, float(best.fun), "{%s}" % ", ".join("%.9g" % v for v in at)))
+    table("struct { enum gp_prior prior; unsigned features; double objective, log_params[4]; }", "ref_fits", rows)
+
+
+def trust():
+    """The trust region's share over 900 results (see sampler/trust.h), where it changes. The test makes the same results."""
+    rows = []
+    for features in (21, 60):
+        share, best, gains, failures, seen = 0.8, None, 0, 0, 0
+        rows.append((features, 0, share))
+        for k in range(900):
+            block, place = divmod(k, 100)
+            value = -float(k) if block % 3 == 0 else 1e3 if block % 3 == 1 else -(100 * (block - 2) + 99) * (1 + 3e-4 * place)
+            if k % 19 == 3:
+                continue  # gone: nobody learns from it
+            finished = k % 13 != 4 and k % 17 != 8
+            gain = finished and (best is None or best - value > abs(best) / 1000)
+            best = value if finished and (best is None or value < best) else best
+            seen += 1
+            if seen <= 10:
+                continue
+            gains, failures = (gains + 1, 0) if gain else (0, failures + 1)
+            if gains == 3:
+                gains, share = 0, min(1.6, 2 * share)
+            if failures == features:
+                failures, share = 0, share / 2
+            share = 0.8 if share < 1 / 128 else share
+            if share != rows[-1][2]:
+                rows.append((features, k + 1, share))
+    table("struct { unsigned features, results; double share; }", "ref_trust", rows)
+
+
+def chance_of_importance():
+    """What importances of few trials are once what chance makes of as few is taken off (sampler/importance.c), and how far they may be off, since
+    there chance is the mean of 40 random choices (10 for pairs). The test makes the same trials."""
+    own = np.random.default_rng(5)
+    n = 200
+    best = max(math.ceil(n / 10), min(10, n // 3))
+    columns = [[spread(i, 0.618034) for i in range(n)], [spread(i, 0.754878) for i in range(n)], [math.floor(30 * spread(i, 0.569840)) for i in range(n)]]
+    value = [-(columns[0][i] - 0.35) * (columns[1][i] - 0.5) + 0.05 * (columns[2][i] % 3 == 0) + 0.2 * spread(i, 0.414214) for i in range(n)]
+    order = np.argsort(value, kind="stable")
+    bins, smooth = (50, 50, 30), (True, True, False)
+    at = [np.array([math.floor(columns[c][i] * 50) if c < 2 else columns[c][i] for i in order]) for c in range(3)]
+
+    def density(c, chosen):
+        m, counts = bins[c], np.bincount(at[c][chosen], minlength=bins[c]).astype(float)
+        middle = np.arange(m)
+        total, mean = counts.sum(), (counts * middle).sum() / counts.sum()
+        width = max(1.06 * math.sqrt((counts * (middle - mean) ** 2).sum() / total) * total**-0.2, 0.5)
+        kernels = np.exp(-0.5 * ((middle[None, :] - middle[:, None]) / width) ** 2) if smooth[c] else np.eye(m)
+        out = 1 / m + counts @ (kernels / kernels.sum(axis=1, keepdims=True))
+        return out / out.sum()
+
+    def single(c, chosen):
+        p, q = density(c, chosen), density(c, np.arange(n))
+        return ((p - q) ** 2 / q).sum()
+
+    def pair(a, b, chosen):
+        cell = lambda c: at[c] * 10 // bins[c]
+        both = cell(a) * 10 + cell(b)
+        p, q = (((np.bincount(both[s], minlength=100) + 0.01) / (len(s) + 1)) for s in (chosen, np.arange(n)))
+        return ((p - q) ** 2 / q).sum() - single(a, chosen) - single(b, chosen)
+
+    def shares(chance):
+        raw = np.maximum(np.array([single(c, np.arange(best)) for c in range(3)]) - chance, 0)
+        return raw / raw.sum(), raw.sum()
+
+    subsets = [own.permutation(n)[:best] for _ in range(2000)]
+    by_chance = np.array([[single(c, s) for c in range(3)] for s in subsets])
+    wanted, total = shares(by_chance.mean(axis=0))
+    forty = np.array([shares(by_chance[own.integers(0, len(subsets), 40)].mean(axis=0))[0] for _ in range(2000)])
+    table("struct { double share, deviation; }", "ref_chance_shares", [(float(w), float(s)) for w, s in zip(wanted, forty.std(axis=0))])
+    rows = []
+    for a, b in ((0, 1), (0, 2), (1, 2)):
+        chance = np.array([pair(a, b, s) for s in subsets])
+        excess = pair(a, b, np.arange(best)) - chance.mean()
+        rows.append((a, b, float(excess / total), float(chance.std() / math.sqrt(10) / total)))
+    table("struct { size_t a, b; double share, deviation; }", "ref_chance_pairs", rows)
+
+
+
 print("/* Written by reference.py; not to be edited. */")
 print("#include <math.h>\n")
 distributions(), normal(), gaussian_process(), warp(), parzen(), cmaes(), cells(), cmaes_run(), importances()
+fits(), trust(), chance_of_importance()

@@ -338,6 +338,65 @@ static void test_warp_sees_differences_alone(void **state) {
     }
 }
 
+/* A number in [0, 1) that reference.py makes too, of the same bits. */
+static double spread(size_t i, double by) {
+  return fmod((double)(i + 1) * by, 1);
+}
+
+/* The data of reference.py's fits: x has two columns where the set has two features. */
+static void make_fit_data(size_t set, size_t rows, double *x, double *y, double *repeats) {
+  for (size_t i = 0; i < rows; i++) {
+    double at = spread(i, 0.618034), noise = sin(37.0 * (double)i), k = (double)i;
+    repeats[i] = set == 0 ? 1e4 : 1;
+    if (set > 4) {
+      x[2 * i] = at, x[2 * i + 1] = spread(i, 0.754878);
+      y[i] = sin(6 * at) + 0.2 * noise;
+      continue;
+    }
+    const double xs[] = {1e-3 * k, 20 * k, at, at, 0.001 * at};
+    const double ys[] = {i % 2 ? 1 : -1, (k - 14.5) / 8.66, 40 * sin(9 * at), 1e-2 * sin(3 * at), 5 * noise};
+    x[i] = xs[set], y[i] = ys[set];
+  }
+}
+
+/* Trap 22: however far data pull, the logarithms of the hyperparameters stay in their box, where nothing overflows; and what is found there
+ * is the best there is. */
+static void test_fits_stay_in_the_box(void **state) {
+  (void)state;
+  enum { FIT_ROWS = 30 };
+  double x[2 * FIT_ROWS], y[FIT_ROWS], repeats[FIT_ROWS], gradient[4], found[4];
+  for (size_t set = 0; set < ARRAY_LEN(ref_fits); set++) {
+    unsigned features = ref_fits[set].features;
+    struct gp *gp;
+    struct err err;
+    make_fit_data(set, FIT_ROWS, x, y, repeats);
+    struct gp_data data = {.features = features, .rows = FIT_ROWS, .is_choice = (bool[]){false, false}, .x = x, .y = y, .repeats = repeats};
+    assert_true(gp_new(&data, &gp, &err) && gp_fit(gp, ref_fits[set].prior, 3, 200, &err));
+    for (unsigned f = 0; f < features; f++)
+      found[f] = log(gp_params(gp)->weight[f]);
+    found[features] = log(gp_params(gp)->signal), found[features + 1] = log(gp_params(gp)->noise);
+    near("least", gp_objective(gp, ref_fits[set].prior, found, gradient), ref_fits[set].objective, 2e-4);
+    for (unsigned k = 0; k < features + 2; k++) {
+      const double low = k < features    ? -12
+                         : k == features ? log(1e-2)
+                                         : log(1e-6),
+                   high = k < features ? 12 : log(k == features ? 1e2 : 2);
+      double wanted = ref_fits[set].log_params[k];
+      bool at_side = wanted < low + 1e-6 || wanted > high - 1e-6;
+      near(at_side ? "at the box's side" : "inside the box", found[k], wanted, at_side ? 1e-7 : 0.1);
+    }
+    for (unsigned corner = 0; corner < 1u << features; corner++) {
+      for (unsigned f = 0; f < features; f++)
+        found[f] = corner >> f & 1 ? 12 : -12;
+      found[features + 1] = 0;
+      assert_true(isfinite(gp_objective(gp, ref_fits[set].prior, found, gradient)));
+      for (unsigned k = 0; k < features + 2; k++)
+        assert_true(isfinite(gradient[k]));
+    }
+    gp_free(gp);
+  }
+}
+
 static const double five[] = {0, 0.2, 0.4, 0.6, 0.8, 1}, three[] = {0, 1.0 / 3, 2.0 / 3, 1};
 static const struct parzen_axis axes[] = {{0, true, NULL}, {0, true, NULL}, {5, true, five}, {3, false, three}};
 enum { KERNELS = ARRAY_LEN(ref_parzen_u) / 4 };
@@ -486,6 +545,34 @@ static void test_parzen_choice_is_exact(void **state) {
   }
 }
 
+static bool fits_always(void *ctx UNUSED, size_t point UNUSED) {
+  return true;
+}
+
+/* Trap 20: a point whose ratio is no number is never the best, and when all are so there is none. */
+static void test_parzen_chooses_no_nan(void **state) {
+  (void)state;
+  enum { ASKED = 12 };
+  static double work[256 * ASKED];
+  struct parzen *good = make_parzen(), *bad = make_parzen();
+  double u[4 * ASKED];
+  for (size_t k = 0; k < KERNELS; k++)
+    for (int m = 0; m < 2; m++) {
+      parzen_add(m ? bad : good, ref_parzen_u + 4 * k);
+      parzen_switch(m ? bad : good, k, k % 2 == (size_t)m);
+    }
+  for (size_t numbers = 0; numbers < 3; numbers++) {
+    for (size_t i = 0; i < ASKED; i++) {
+      memcpy(u + 4 * i, ref_parzen_queries, 4 * sizeof *u);
+      if (i < ASKED - numbers)
+        u[4 * i + i % 2] = NAN;
+    }
+    assert_true(parzen_choose_work(good, bad, ASKED) <= sizeof work);
+    assert_true(parzen_choose(good, bad, u, ASKED, fits_always, NULL, work) == (numbers ? ASKED - numbers : SIZE_MAX));
+  }
+  parzen_free(good), parzen_free(bad);
+}
+
 /* Draws follow the density: the mean of 1/density over draws is the volume they can fall into. */
 static void test_parzen_draws_follow_density(void **state) {
   (void)state;
@@ -630,6 +717,42 @@ static void test_shares_are_those_of_the_densities(void **state) {
   }
 }
 
+/* What few trials show by chance alone is taken off: a choice of thirty values that does nothing would look as if it mattered most. */
+static void test_importance_is_beyond_chance(void **state) {
+  (void)state;
+  AUTO_BUF struct buf whole = BUF_INIT(4 * KIB);
+  buf_puts(&whole,
+           "{\"parameters\": {\"x\": {\"min\": 0.0, \"max\": 1.0}, \"y\": {\"min\": 0.0, \"max\": 1.0}, \"k\": {\"values\": [\"0\"");
+  for (int k = 1; k < 30; k++)
+    buf_printf(&whole, ", \"%d\"", k);
+  buf_puts(&whole, "]}}}");
+  struct space *space = make_space(buf_text(&whole));
+  struct history *history;
+  struct importance_report report;
+  struct err err;
+  assert_true(history_new(space, GOAL_MINIMIZE, &history, &err));
+  for (uint32_t n = 0; n < 200; n++) {
+    double point[3] = {spread(n, 0.618034), spread(n, 0.754878), floor(30 * spread(n, 0.569840))};
+    double value = -(point[0] - 0.35) * (point[1] - 0.5) + 0.05 * (fmod(point[2], 3) == 0) + 0.2 * spread(n, 0.414214);
+    assert_true(history_add_told(history, n, point, &(struct outcome){TRIAL_FINISHED, value, 0}, &err));
+  }
+  assert_true(importance_compute(history, 1, &report, &err));
+  assert_int_equal(report.best, 20);
+  for (size_t i = 0; i < report.count; i++)
+    near("share", report.params[i].share, ref_chance_shares[report.params[i].param].share,
+         4 * ref_chance_shares[report.params[i].param].deviation);
+  for (size_t i = 0; i < ARRAY_LEN(ref_chance_pairs); i++) {
+    double share = 0; /* pairs that show nothing beyond chance are left out */
+    for (size_t k = 0; k < report.pair_count; k++)
+      if (report.pairs[k].a == ref_chance_pairs[i].a && report.pairs[k].b == ref_chance_pairs[i].b)
+        share = report.pairs[k].share;
+    if (!(fabs(share - ref_chance_pairs[i].share) <= 2 * ref_chance_pairs[i].deviation))
+      fail_msg("pair %zu: %g instead of %g", i, share, ref_chance_pairs[i].share);
+  }
+  importance_release(&report);
+  history_free(history), space_free(space);
+}
+
 static double rosenbrock(void *ctx, const double *x, double *g) {
   unsigned *calls = ctx;
   (*calls)++;
@@ -654,6 +777,55 @@ static void test_minimize(void **state) {
   near("along the bound", bounded[1], 0.25, 1e-5);
 }
 
+/* A bowl that is even only up to a millionth, as everything that is computed is at some scale. */
+static double rough_bowl(void *ctx, const double *x, double *g) {
+  unsigned *calls = ctx;
+  double sum = 0;
+  for (int i = 0; i < 2; i++)
+    g[i] = 2 * (x[i] - 0.3), sum += (x[i] - 0.3) * (x[i] - 0.3);
+  return sum + 1e-6 * sin(1e9 * ++*calls);
+}
+
+static double uphill(void *ctx, const double *x, double *g) {
+  double value = rosenbrock(ctx, x, g);
+  g[0] = -g[0], g[1] = -g[1];
+  return value;
+}
+
+/* Trap 21: it stops where the slope or the gain is as small as was asked for, and where nothing is left to gain whatever was asked for. */
+static void test_minimize_stops(void **state) {
+  (void)state;
+  static const double low[2] = {-5, -5}, high[2] = {5, 5};
+  double work[64], g[2], last_slope = 1e9;
+  unsigned last_calls = 0;
+  for (double limit = 10; limit > 1e-7; limit /= 100) {
+    double x[2] = {-1.2, 1};
+    unsigned calls = 0, unused = 0;
+    minimize(rosenbrock, &calls, 2, low, high, &(struct minimize_limits){.iterations = 500, .gradient = limit}, x, work);
+    rosenbrock(&unused, x, g);
+    double slope = fmax(fabs(g[0]), fabs(g[1]));
+    assert_true(slope <= limit && slope <= last_slope && calls >= last_calls && (limit < 10 || calls < 10));
+    last_slope = slope, last_calls = calls;
+  }
+  assert_true(last_calls > 40);
+  double x[2] = {-1.2, 1};
+  unsigned gaining = 0, rough = 0;
+  assert_true(minimize(rosenbrock, &gaining, 2, low, high, &(struct minimize_limits){.iterations = 500, .progress = 1e-3}, x, work) < 5);
+  assert_true(gaining < last_calls);
+  x[0] = -4, x[1] = 3;
+  assert_true(minimize(rough_bowl, &rough, 2, low, high, &(struct minimize_limits){.iterations = 100000}, x, work) < 1e-5);
+  assert_true(rough < 1000);
+  x[0] = -1.2, x[1] = 1; /* slopes that lie */
+  unsigned calls = 0;
+  assert_true(minimize(uphill, &calls, 2, low, high, &(struct minimize_limits){.iterations = 500}, x, work) > 24);
+  assert_true(calls < 60);
+  unsigned few = 0;
+  x[0] = -1.2, x[1] = 1;
+  minimize(rosenbrock, &few, 2, low, high, &(struct minimize_limits){.iterations = 3}, x, work);
+  rosenbrock(&calls, x, g);
+  assert_true(few < 15 && fabs(g[0]) > 0.1);
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(test_distributions),
@@ -668,19 +840,23 @@ int main(void) {
       cmocka_unit_test(test_gp_expects_what_it_predicts),
       cmocka_unit_test(test_gp_turns_rows_away),
       cmocka_unit_test(test_gp_survives_equal_rows),
+      cmocka_unit_test(test_fits_stay_in_the_box),
       cmocka_unit_test(test_warp),
       cmocka_unit_test(test_warp_sees_differences_alone),
       cmocka_unit_test(test_parzen_density),
       cmocka_unit_test(test_parzen_is_incremental),
       cmocka_unit_test(test_parzen_loose_is_the_same),
       cmocka_unit_test(test_parzen_choice_is_exact),
+      cmocka_unit_test(test_parzen_chooses_no_nan),
       cmocka_unit_test(test_parzen_draws_follow_density),
       cmocka_unit_test(test_parzen_far_away),
       cmocka_unit_test(test_fast_exponential),
       cmocka_unit_test(test_cmaes_constants),
       cmocka_unit_test(test_cmaes_updates),
       cmocka_unit_test(test_shares_are_those_of_the_densities),
+      cmocka_unit_test(test_importance_is_beyond_chance),
       cmocka_unit_test(test_minimize),
+      cmocka_unit_test(test_minimize_stops),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -350,6 +350,43 @@ static void test_gp_goes_on_at_an_end(void **state) {
   }
 }
 
+/* Trap 20: a model that can score nothing (its hyperparameters are no numbers, or there is no memory) proposes nothing, and another method
+ * is asked, which the suggestion says. */
+static void test_a_model_that_cannot_score(void **state) {
+  (void)state;
+  static struct gp_params broken[2];
+  struct study s = begin(mixed, SAMPLER_GP, 3, GOAL_MINIMIZE);
+  double point[SPACE_PARAMS_MAX];
+  struct err err;
+  uint32_t n = 0;
+  for (; n < 20; n++) {
+    ask(&s, n, point);
+    tell(&s, n, TRIAL_FINISHED, bowl(s.space, point));
+  }
+  broken[0].signal = NAN, broken[1].signal = 1;
+  for (size_t i = 0; i < ARRAY_LEN(broken); i++) {
+    struct gp_search *search;
+    broken[i].noise = 1e-3;
+    for (size_t f = 0; f < GP_FEATURES_MAX; f++)
+      broken[i].weight[f] = i ? NAN : 1;
+    assert_true(gp_search_new(s.history, GP_ROWS_NOW, &gp_search_defaults, 3, n, &search, &err));
+    gp_search_reuse(search, &broken[i]);
+    assert_true(!gp_search_run(search, &err) || gp_search_found(search) == 0);
+    gp_search_free(search);
+  }
+  struct sampler_job *job;
+  struct suggestion suggestion;
+  assert_true(sampler_start(s.sampler, n, &job, &err));
+  mem_fail_at(1, true);
+  sampler_job_run(job);
+  mem_fail_at(0, false);
+  assert_true(sampler_finish(s.sampler, job, point, &suggestion, &err));
+  assert_int_equal(suggestion.by, SAMPLER_TPE);
+  assert_string_equal(suggestion.why, "the Gaussian process found no new point");
+  assert_true(space_allows(s.space, point) && !history_has(s.history, point));
+  end(&s);
+}
+
 static void test_fixed_first(void **state) {
   (void)state;
   struct study s = begin(mixed, SAMPLER_AUTO, 1, GOAL_MINIMIZE);
@@ -714,6 +751,7 @@ int main(void) {
       cmocka_unit_test(test_pending_points_differ),
       cmocka_unit_test(test_equal_points_count_by_their_mean),
       cmocka_unit_test(test_gp_goes_on_at_an_end),
+      cmocka_unit_test(test_a_model_that_cannot_score),
       cmocka_unit_test(test_fixed_first),
       cmocka_unit_test(test_warm_start),
       cmocka_unit_test(test_auto_says_why),

@@ -75,6 +75,18 @@ static void test_sequences_never_touch_the_ends(void **state) {
   assert_true(halton_at(1, 0, 0) != halton_at(2, 0, 0));
 }
 
+/* A point lies in the middle of its cell of 2^-32, so that the first, all zeros before it is scrambled, is no end of the range, and the
+ * mean over all cells is 1/2 (trap 25). */
+static void test_sobol_points_are_middles_of_cells(void **state) {
+  (void)state;
+  for (uint64_t seed = 0; seed < 4; seed++)
+    for (unsigned dim = 0; dim < QMC_DIMS_MAX; dim += 37)
+      for (uint64_t n = 0; n < 64; n++) {
+        double cell = ldexp(sobol_at(seed, n, dim), 32);
+        assert_true(cell - floor(cell) == 0.5);
+      }
+}
+
 /* The integral of prod(1/2 + u) is 1. By chance the error would be 0.02; the sequences come nearer, also in high bases. */
 static void test_sequences_integrate(void **state) {
   (void)state;
@@ -287,6 +299,7 @@ int main(void) {
       cmocka_unit_test(test_sobol_stratifies_every_dimension),
       cmocka_unit_test(test_sobol_pairs_fill_the_plane),
       cmocka_unit_test(test_sequences_never_touch_the_ends),
+      cmocka_unit_test(test_sobol_points_are_middles_of_cells),
       cmocka_unit_test(test_sequences_integrate),
       cmocka_unit_test(test_shuffle_is_a_permutation),
       cmocka_unit_test(test_random_depends_on_number_alone),
