@@ -339,23 +339,28 @@ static bool split_names(struct log_parse *p, const struct table *t, struct str l
   return true;
 }
 
-static bool find_row_from(struct log_parse *p, struct str line, size_t from) {
-  struct table next;
-  if (p->kept.candidate.by && split_names(p, &p->kept.candidate, line, from, &next))
-    p->kept.candidate = next;
-  if (p->kept.candidate.by && try_row(p, &p->kept.candidate, line, from)) {
-    p->kept.candidate.seen_row = true;
-    p->kept.table = p->kept.candidate;
-    p->kept.candidate.by = BY_NONE;
-    return true;
-  }
-  p->raw_n = 0;
-  p->own = PLACE_NONE;
-  if (p->kept.table.by && try_row(p, &p->kept.table, line, from))
+/* Is the line, from `from` on, a row of the table? */
+static bool is_row_of(struct log_parse *p, struct table *t, struct str line, size_t from) {
+  if (!t->by)
+    return false;
+  if (try_row(p, t, line, from))
     return true;
   p->raw_n = 0;
   p->own = PLACE_NONE;
   return false;
+}
+
+/* The first row under what may be a header makes it the table. */
+static bool opens_table(struct log_parse *p, struct str line, size_t from) {
+  struct table *header = &p->kept.candidate, next;
+  if (header->by && split_names(p, header, line, from, &next))
+    *header = next;
+  if (!is_row_of(p, header, line, from))
+    return false;
+  header->seen_row = true;
+  p->kept.table = *header;
+  header->by = BY_NONE;
+  return true;
 }
 
 /* "copypaste: AP,AP50,AP75": where the list begins. */
@@ -365,12 +370,12 @@ static size_t behind_label(const struct log_parse *p, size_t from) {
   return label && token_is(p, i + 3, ',') ? p->tokens[i + 2].at : from;
 }
 
-/* What looks like a logger's prefix may be the first column. */
+/* What looks like a logger's prefix may be the first column. The last header is asked before the table above it. */
 static bool find_row(struct log_parse *p, struct str line, size_t from) {
-  size_t list = behind_label(p, from);
-  if (list > from)
-    return find_row_from(p, line, list);
-  return find_row_from(p, line, from) || (p->first && find_row_from(p, line, 0));
+  size_t list = behind_label(p, from), other = list == from && p->first ? 0 : list;
+  struct table *t = &p->kept.table;
+  return opens_table(p, line, list) || (other != list && opens_table(p, line, other)) || is_row_of(p, t, line, list) ||
+         (other != list && is_row_of(p, t, line, other));
 }
 
 /* ---- the line ---- */
