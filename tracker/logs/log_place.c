@@ -48,11 +48,17 @@ static bool is_place_kind(enum log_key_kind kind) {
   return kind == LOG_KEY_EPOCH || kind == LOG_KEY_STEP || kind == LOG_KEY_BATCH;
 }
 
+/* "6/5" behind "5/5": the total was rounded down, and the last batch is a smaller one. */
+static bool is_one_more(const struct log_parse *p, double value, double total) {
+  return value == total + 1 && p->kept.carried.batch_total == total;
+}
+
 /* INT '/' INT, INT "of" INT */
 static bool is_fraction(const struct log_parse *p, size_t i) {
   if (!token_is_int(p, i) || !token_is_int(p, i + 2))
     return false;
-  if (p->tokens[i].value > p->tokens[i + 2].value && p->tokens[i + 2].value > 0)
+  double value = p->tokens[i].value, total = p->tokens[i + 2].value;
+  if (value > total && total > 0 && !is_one_more(p, value, total))
     return false;
   return token_is(p, i + 1, '/') || (token_is_word(p, i + 1) && str_eq_nocase(token_text(p, i + 1), STR("of")));
 }
@@ -281,6 +287,11 @@ static bool is_global(const struct log_parse *p, size_t i) {
   return log_subword(&rest, &word) && str_eq_nocase(word, STR("global"));
 }
 
+/* "410/3000: episode: 1": the steps of all episodes are counted on. */
+static bool is_episode(const struct log_parse *p, size_t i) {
+  return str_eq_nocase(token_text(p, i), STR("episode"));
+}
+
 /* "i=100 loss=0.5", "t = 100, loss = 0.5": a loop's variable begins the line. */
 static bool is_counter_name(const struct log_parse *p, size_t i) {
   struct str word = token_text(p, i);
@@ -349,7 +360,9 @@ static size_t worded_place(struct log_parse *p, size_t i) {
       p->own.batch_total = isnan(p->own.batch) ? total : p->own.batch_total;
     }
   } else if (isnan(p->own.step)) {
-    p->own.step = value;
+    bool within = is_episode(p, i) && !isnan(p->own.batch) && isnan(p->own.epoch) && isnan(p->kept.carried.epoch);
+    p->own.step = within ? p->own.batch : value;
+    p->own.batch = within ? (double)NAN : p->own.batch;
   } else if (!isnan(p->own.batch_total) && isnan(p->own.batch) && is_global(p, i)) { /* STEP: 5/15 -- GLOBAL_STEP: 20 */
     p->own.batch = p->own.step;
     p->own.step = value;
@@ -454,7 +467,8 @@ static size_t leading_place(struct log_parse *p, size_t i) {
     use(p, i, i + 4);
     return i + 4;
   }
-  bool colon = token_is(p, i + 1, ':') && (p->tokens[i + 2].flags & LOG_T_SPACE);
+  bool quoted = p->tokens[i + 2].type == LOG_T_MARK && mark_is(p->tokens[i + 2].mark, MARK_QUOTE); /* 1: "age" mean:40.2, of a list */
+  bool colon = token_is(p, i + 1, ':') && p->tokens[i + 2].flags & LOG_T_SPACE && !quoted;
   bool dashes = token_is(p, i + 1, '-') && token_is(p, i + 2, '-');
   bool dash = stands_in_parts(p, i);
   bool bare = token_is_word(p, i + 1) && p->tokens[i + 1].flags & LOG_T_GAP && token_is(p, i + 2, ':');
@@ -620,8 +634,8 @@ static size_t counter(struct log_parse *p, size_t i) {
   if (end < p->tokens_n) {
     const struct log_token *t = &p->tokens[end];
     bool dash = t->type == LOG_T_BREAK && (unsigned char)p->text.p[t->at + 1] == 0x80; /* and bullets, dots */
-    drawn |= token_is(p, end, '[') || token_is(p, end, '=') || (t->type == LOG_T_BREAK && !dash) || t->type == LOG_T_OPAQUE ||
-             (t->type == LOG_T_NUMBER && t->flags & LOG_T_UNIT);
+    drawn |= token_is(p, end, '[') || (token_is(p, end, '=') && (line_start || draws_bar(p, end + 1))) ||
+             (t->type == LOG_T_BREAK && !dash) || t->type == LOG_T_OPAQUE || (t->type == LOG_T_NUMBER && t->flags & LOG_T_UNIT);
     counts |= drawn || dash || (bracketed && (!isnan(p->own.epoch) || i - 1 == p->first || !isnan(p->kept.carried.epoch)));
     counts |= t->type == LOG_T_WORD && !names_value &&
               (token_word(p, end) & LOG_WORD_BATCH || str_eq_nocase(token_text(p, end), STR("batches")) ||
