@@ -119,17 +119,24 @@ static bool named_row(struct log_parse *p, const struct table *t, const struct c
   return true;
 }
 
+/* "2;val;0.52;0.81" under "epoch;split;loss;accuracy": which part of the data the row is about. */
+static bool names_section(const struct cell *cell) {
+  return cell->kind == CELL_TEXT && log_is_section(cell->text);
+}
+
 static bool numeric_row(struct log_parse *p, const struct table *t, const struct cell *cells, size_t n) {
   size_t numbers = 0, texts = 0;
   for (size_t i = 0; i < n; i++) {
     numbers += cells[i].kind == CELL_NUMBER;
-    texts += cells[i].kind == CELL_TEXT;
+    texts += cells[i].kind == CELL_TEXT && !names_section(&cells[i]);
   }
   if (cells[0].kind == CELL_TEXT || !numbers)
     return false;
   if (n == t->count) {
     if (texts && (numbers < 2 || t->by == BY_BLANKS))
       return false;
+    for (size_t i = 0; i < n; i++)
+      p->line_section = names_section(&cells[i]) ? cells[i].text : p->line_section;
     for (size_t i = 0; i < n; i++)
       add_cell(p, t, i, &cells[i], STR(""), false);
     return true;
