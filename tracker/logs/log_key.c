@@ -211,9 +211,10 @@ static bool is_at_rank(struct str name) {
 
 /* What is counted: "instance accuracy", "token_loss", "fold 1 auc". */
 static bool is_thing(struct str word) {
-  static const char *const things[] = {"class", "classes", "delta",   "device",   "document", "edge",  "edges",  "example", "feature",
-                                       "fold",  "frame",   "freq",    "image",    "instance", "layer", "line",   "node",    "nodes",
-                                       "row",   "sample",  "samples", "sentence", "split",    "token", "tokens", "words",   "worker"};
+  static const char *const things[] = {"class",    "classes", "delta", "device", "document", "edge",   "edges",
+                                       "example",  "feature", "fold",  "frame",  "freq",     "image",  "instance",
+                                       "layer",    "line",    "node",  "nodes",  "row",      "sample", "samples",
+                                       "sentence", "split",   "token", "tokens", "unit",     "words",  "worker"};
   for (size_t i = 0; i < ARRAY_LEN(things); i++)
     if (str_eq_nocase(word, str_of(things[i])))
       return true;
@@ -246,6 +247,8 @@ struct log_key log_key_classify(struct str name) {
   while (log_subword(&rest, &word)) {
     unsigned flags = log_word(word);
     if (!flags && words_n && is_probability(word) && str_eq_nocase(before, STR("log")))
+      flags = LOG_WORD_METRIC;
+    if (str_is(word, "HR")) /* hits among the first; "hr" are hours */
       flags = LOG_WORD_METRIC;
     before = word;
     words_n++;
