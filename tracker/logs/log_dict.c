@@ -142,7 +142,7 @@ static void number_found(struct reader *r, struct str path, struct str key, bool
   if (kind == LOG_KEY_EPOCH && place) {
     if (isnan(own->epoch) || top)
       own->epoch = number;
-  } else if (kind == LOG_KEY_STEP && place) {
+  } else if (kind == LOG_KEY_STEP && place && number == floor(number)) { /* 'time_step': 0.03 is how long one took */
     if (isnan(own->step) || top)
       own->step = number;
   } else if (kind == LOG_KEY_BATCH && place) {

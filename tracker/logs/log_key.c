@@ -138,8 +138,8 @@ static bool named(struct str name, enum log_key_kind *ret) {
 
 /* Words that may stand beside a place word without changing what it is: "global step", "Train Epoch", "batch idx". */
 static bool qualifies_place(struct str word) {
-  static const char *const qualifiers[] = {"global", "current", "nb",       "no",  "idx", "id",    "number",
-                                           "index",  "env",     "boosting", "cur", "sub", "loaded"};
+  static const char *const qualifiers[] = {"global", "current", "nb",       "no",  "idx", "id",     "number",
+                                           "index",  "env",     "boosting", "cur", "sub", "loaded", "mini"};
   for (size_t i = 0; i < ARRAY_LEN(qualifiers); i++)
     if (str_eq_nocase(word, str_of(qualifiers[i])))
       return true;
@@ -211,9 +211,10 @@ static bool is_at_rank(struct str name) {
 
 /* What is counted: "instance accuracy", "token_loss", "fold 1 auc". */
 static bool is_thing(struct str word) {
-  static const char *const things[] = {"class", "classes", "delta",   "device",   "document", "edge",  "edges",  "example", "feature",
-                                       "fold",  "frame",   "freq",    "image",    "instance", "layer", "line",   "node",    "nodes",
-                                       "row",   "sample",  "samples", "sentence", "split",    "token", "tokens", "words",   "worker"};
+  static const char *const things[] = {"class",    "classes", "delta", "device", "document", "edge",   "edges",
+                                       "example",  "feature", "fold",  "frame",  "freq",     "image",  "instance",
+                                       "layer",    "line",    "node",  "nodes",  "row",      "sample", "samples",
+                                       "sentence", "split",   "token", "tokens", "unit",     "words",  "worker"};
   for (size_t i = 0; i < ARRAY_LEN(things); i++)
     if (str_eq_nocase(word, str_of(things[i])))
       return true;
@@ -241,11 +242,13 @@ struct log_key log_key_classify(struct str name) {
   unsigned any = 0, all = 0, words_n = 0, sections = 0, places = 0, qualifiers = 0;
   struct str rest = name, word, before = STR("");
   unsigned last = 0, first = 0, second = 0;
-  bool ends_in_loss = false, ends_in_norm = false, settings = false;
+  bool ends_in_loss = false, ends_in_norm = false, settings = false, sums = false;
   bool head = true; /* up to "of", "after", "on": "accuracy of the network on the 10000 test images" */
   while (log_subword(&rest, &word)) {
     unsigned flags = log_word(word);
     if (!flags && words_n && is_probability(word) && str_eq_nocase(before, STR("log")))
+      flags = LOG_WORD_METRIC;
+    if (str_is(word, "HR")) /* hits among the first; "hr" are hours */
       flags = LOG_WORD_METRIC;
     before = word;
     words_n++;
@@ -261,6 +264,7 @@ struct log_key log_key_classify(struct str name) {
     last = is_digit((unsigned char)word.p[0]) ? last : flags;
     ends_in_loss = str_eq_nocase(word, STR("loss"));
     ends_in_norm = str_eq_nocase(word, STR("norm"));
+    sums |= str_eq_nocase(word, STR("total"));
     settings |= flags & LOG_WORD_SETTING && !is_thing(word);
     sections += (flags & LOG_WORD_SECTION) || qualifies_section(word);
     places += (flags & (LOG_WORD_EPOCH | LOG_WORD_STEP | LOG_WORD_BATCH)) != 0;
@@ -285,8 +289,8 @@ struct log_key log_key_classify(struct str name) {
     key.kind = LOG_KEY_SECTION;
   else if (all & LOG_WORD_CLOCK && !ends_in_loss) /* not "duration loss", of a model of durations */
     key.kind = LOG_KEY_CLOCK;
-  else if (ends_in_norm && words_n > 1 && !(all & (LOG_WORD_LIMIT | LOG_WORD_BATCH)) && !is_layer_norm(name))
-    key.kind = LOG_KEY_METRIC; /* "feature norm" */
+  else if (ends_in_norm && words_n > 1 && (sums || !(all & LOG_WORD_LIMIT)) && !(all & LOG_WORD_BATCH) && !is_layer_norm(name))
+    key.kind = LOG_KEY_METRIC; /* "feature norm", "total_norm" */
   else if (ends_in_loss && !(all & (LOG_WORD_LIMIT | LOG_WORD_TALK)))
     key.kind = LOG_KEY_METRIC; /* "ent_coef_loss" */
   else if (all & LOG_WORD_SETTING && (settings ? !(first & LOG_WORD_METRIC && last & LOG_WORD_METRIC)

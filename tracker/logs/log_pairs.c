@@ -622,6 +622,26 @@ static bool step_then_value(struct scan *s) {
   return true;
 }
 
+/* "EPOCH[1/1000] loss0.580": the name and its number in one word. "mAP0.5: 0.3" is a name. */
+static bool glued_value(struct scan *s) {
+  struct log_parse *p = s->p;
+  struct str word = token_text(p, s->at);
+  struct log_number number;
+  size_t digit = 0;
+  while (digit < word.n && !isdigit((unsigned char)word.p[digit]))
+    digit++;
+  struct str name = str_slice(word, 0, digit);
+  size_t next = s->at + 1;
+  bool names = token_is(p, next, ':') || token_is(p, next, '=') || token_is_number(p, next);
+  if (digit < 2 || digit == word.n || !isalpha((unsigned char)name.p[digit - 1]) || names || place_is_none(&p->own) ||
+      log_scan_number(str_slice(word, digit, word.n), &number) != word.n - digit || number.integer ||
+      log_classify(p, name).kind != LOG_KEY_METRIC)
+    return false;
+  add_pair(s, name, number.value, false);
+  next_segment(s, s->at + 1);
+  return true;
+}
+
 static void number(struct scan *s) {
   struct log_parse *p = s->p;
   if (s->segment == s->at) {
@@ -818,6 +838,8 @@ void log_find_pairs(struct log_parse *p) {
     case LOG_T_WORD:
       if (t->flags & LOG_T_GAP && s.segment < s.at)
         next_segment(&s, s.at);
+      if (p->words[s.at].dotted && glued_value(&s))
+        break;
       p->refused |= (token_word(p, s.at) & LOG_WORD_TALK) != 0 || is_complaint(p, s.at);
       break;
     case LOG_T_NUMBER:

@@ -48,11 +48,17 @@ static bool is_place_kind(enum log_key_kind kind) {
   return kind == LOG_KEY_EPOCH || kind == LOG_KEY_STEP || kind == LOG_KEY_BATCH;
 }
 
+/* "6/5" behind "5/5": the total was rounded down, and the last batch is a smaller one. */
+static bool is_one_more(const struct log_parse *p, double value, double total) {
+  return value == total + 1 && p->kept.carried.batch_total == total;
+}
+
 /* INT '/' INT, INT "of" INT */
 static bool is_fraction(const struct log_parse *p, size_t i) {
   if (!token_is_int(p, i) || !token_is_int(p, i + 2))
     return false;
-  if (p->tokens[i].value > p->tokens[i + 2].value && p->tokens[i + 2].value > 0)
+  double value = p->tokens[i].value, total = p->tokens[i + 2].value;
+  if (value > total && total > 0 && !is_one_more(p, value, total))
     return false;
   return token_is(p, i + 1, '/') || (token_is_word(p, i + 1) && str_eq_nocase(token_text(p, i + 1), STR("of")));
 }
@@ -210,15 +216,18 @@ static bool is_whole(double value) {
   return value >= 0 && value < 1e15 && value == floor(value);
 }
 
+/* "(2%)" behind so many of so many: where it ends. */
+static size_t skip_share(const struct log_parse *p, size_t i) {
+  return token_is(p, i, '(') && token_is_number(p, i + 1) && token_is(p, i + 2, ')') ? i + 3 : i;
+}
+
 /* "[10/500]", "[640/30000 (2%)]", "100 / 500" behind an epoch. Returns where it ends, or i. */
 static size_t batch_behind_epoch(struct log_parse *p, size_t i) {
   bool bracket = token_is(p, i, '[');
   size_t at = i + bracket;
   if (!is_fraction(p, at) || (!bracket && !token_is(p, at + 1, '/')))
     return i;
-  size_t end = at + 3;
-  if (token_is(p, end, '(') && token_is_number(p, end + 1) && token_is(p, end + 2, ')'))
-    end += 3;
+  size_t end = skip_share(p, at + 3);
   if (bracket && !token_is(p, end, ']'))
     return i;
   if (!bracket && end < p->tokens_n && p->tokens[end].type == LOG_T_OPAQUE)
@@ -279,6 +288,11 @@ static size_t thousands(const struct log_parse *p, size_t i, double *ret) {
 static bool is_global(const struct log_parse *p, size_t i) {
   struct str rest = token_text(p, i > p->first && token_is_word(p, i - 1) ? i - 1 : i), word;
   return log_subword(&rest, &word) && str_eq_nocase(word, STR("global"));
+}
+
+/* "410/3000: episode: 1": the steps of all episodes are counted on. */
+static bool is_episode(const struct log_parse *p, size_t i) {
+  return str_eq_nocase(token_text(p, i), STR("episode"));
 }
 
 /* "i=100 loss=0.5", "t = 100, loss = 0.5": a loop's variable begins the line. */
@@ -349,7 +363,9 @@ static size_t worded_place(struct log_parse *p, size_t i) {
       p->own.batch_total = isnan(p->own.batch) ? total : p->own.batch_total;
     }
   } else if (isnan(p->own.step)) {
-    p->own.step = value;
+    bool within = is_episode(p, i) && !isnan(p->own.batch) && isnan(p->own.epoch) && isnan(p->kept.carried.epoch);
+    p->own.step = within ? p->own.batch : value;
+    p->own.batch = within ? (double)NAN : p->own.batch;
   } else if (!isnan(p->own.batch_total) && isnan(p->own.batch) && is_global(p, i)) { /* STEP: 5/15 -- GLOBAL_STEP: 20 */
     p->own.batch = p->own.step;
     p->own.step = value;
@@ -454,15 +470,17 @@ static size_t leading_place(struct log_parse *p, size_t i) {
     use(p, i, i + 4);
     return i + 4;
   }
-  bool colon = token_is(p, i + 1, ':') && (p->tokens[i + 2].flags & LOG_T_SPACE);
+  bool quoted = p->tokens[i + 2].type == LOG_T_MARK && mark_is(p->tokens[i + 2].mark, MARK_QUOTE); /* 1: "age" mean:40.2, of a list */
+  bool colon = token_is(p, i + 1, ':') && p->tokens[i + 2].flags & LOG_T_SPACE && !quoted;
   bool dashes = token_is(p, i + 1, '-') && token_is(p, i + 2, '-');
   bool dash = stands_in_parts(p, i);
   bool bare = token_is_word(p, i + 1) && p->tokens[i + 1].flags & LOG_T_GAP && token_is(p, i + 2, ':');
   bool bracket = token_is(p, i + 1, '[') && token_is_word(p, i + 2); /* "0 [D loss: 0.69]" */
+  bool bar = token_is(p, i + 1, '|') && token_is_word(p, i + 2) && word_kind(p, i + 2) == LOG_KEY_METRIC && token_is_number(p, i + 3);
   if (token_is_word(p, i + 1) && token_is_section(p, i + 1) && token_is_word(p, i + 2) && word_kind(p, i + 2) == LOG_KEY_METRIC &&
       token_is(p, i + 3, ':')) /* "   1 train loss: 0.5" */
     bare = true;
-  if (!colon && !dashes && !dash && !bare && !bracket && !counts_line(p, i))
+  if (!colon && !dashes && !dash && !bare && !bracket && !bar && !counts_line(p, i))
     return i;
   if (colon && token_is_word(p, i + 2) && is_place_kind(token_key(p, i + 2).kind)) { /* "0: epoch 3", a rank */
     use(p, i, i + 2);
@@ -525,6 +543,14 @@ static size_t sectioned_place(struct log_parse *p, size_t i) {
     return j + 5;
   }
   j += token_is(p, j, ':');
+  size_t share = is_fraction(p, j) ? skip_share(p, j + 3) : j;
+  if (share > j + 3 && token_is(p, share, '[') && batch_behind_epoch(p, share) > share) { /* Train: 1/80 (1%) [50/464 (10%)] */
+    size_t end = batch_behind_epoch(p, share);
+    p->own.epoch = p->tokens[j].value;
+    p->line_section = token_text(p, i);
+    use(p, i, end);
+    return end;
+  }
   if (token_is_int(p, j) && token_is(p, j + 1, ',') && is_fraction(p, j + 2) && token_is(p, j + 5, ']')) { /* [train: 1, 50 / 1000] */
     p->own.epoch = p->tokens[j].value;
     set_batch(p, p->tokens[j + 2].value, p->tokens[j + 4].value);
@@ -602,26 +628,38 @@ static bool is_behind_label(const struct log_parse *p, size_t i) {
          (i >= p->first + 4 && token_is(p, i - 2, ']') && token_is_word(p, i - 3) && token_is_section(p, i - 3) && token_is(p, i - 4, '['));
 }
 
+/* "[01/03 10:00:00]" */
+static bool is_date_in_brackets(const struct log_parse *p, size_t i, size_t end) {
+  return i > 0 && token_is(p, i - 1, '[') && end < p->tokens_n && p->tokens[end].type == LOG_T_OPAQUE && token_is(p, end + 1, ']');
+}
+
+/* "Final validation 1/299 loss: 1.11": the counter at i stands between the section and a metric's name. */
+static bool is_behind_section(struct log_parse *p, size_t i, size_t end) {
+  return i > p->first && i <= p->first + 3 && token_is_word(p, i - 1) && token_is_section(p, i - 1) && token_is_word(p, end) &&
+         word_kind(p, end) == LOG_KEY_METRIC;
+}
+
 /* N/M of a progress bar or counter, anywhere in the line: "391/391 [01:30<", "63/63 ━━━", "200/ 2983 batches", "[1/63]". */
 static size_t counter(struct log_parse *p, size_t i) {
   if (!is_fraction(p, i) || !token_is(p, i + 1, '/'))
     return 0;
-  size_t end = i + 3;
-  if (token_is(p, end, '(') && token_is_number(p, end + 1) && token_is(p, end + 2, ')'))
-    end += 3;
+  size_t end = skip_share(p, i + 3);
+  if (is_date_in_brackets(p, i, end))
+    return 0;
   bool line_start = i == p->first;
   bool bracketed = i > 0 && token_is(p, i - 1, '[') && token_is(p, end, ']');
   bool labelled = is_behind_label(p, i) && token_is(p, end, ')');
   bool drawn = is_of_bar(p, i, end); /* or a progress bar follows */
   bool counts = line_start && (end == p->tokens_n || token_is(p, end, '-') || token_is(p, end, ',') || token_is(p, end, ':') ||
                                (token_is(p, end, '(') && token_is_word(p, end + 1)));
-  counts |= drawn || labelled;
+  bool sectioned = is_behind_section(p, i, end);
+  counts |= drawn || labelled || sectioned;
   bool names_value = token_is(p, end + 1, ':') || token_is(p, end + 1, '='); /* "rep: 2/2    steps: 951" */
   if (end < p->tokens_n) {
     const struct log_token *t = &p->tokens[end];
     bool dash = t->type == LOG_T_BREAK && (unsigned char)p->text.p[t->at + 1] == 0x80; /* and bullets, dots */
-    drawn |= token_is(p, end, '[') || token_is(p, end, '=') || (t->type == LOG_T_BREAK && !dash) || t->type == LOG_T_OPAQUE ||
-             (t->type == LOG_T_NUMBER && t->flags & LOG_T_UNIT);
+    drawn |= token_is(p, end, '[') || (token_is(p, end, '=') && (line_start || draws_bar(p, end + 1))) ||
+             (t->type == LOG_T_BREAK && !dash) || t->type == LOG_T_OPAQUE || (t->type == LOG_T_NUMBER && t->flags & LOG_T_UNIT);
     counts |= drawn || dash || (bracketed && (!isnan(p->own.epoch) || i - 1 == p->first || !isnan(p->kept.carried.epoch)));
     counts |= t->type == LOG_T_WORD && !names_value &&
               (token_word(p, end) & LOG_WORD_BATCH || str_eq_nocase(token_text(p, end), STR("batches")) ||
@@ -643,7 +681,7 @@ static size_t counter(struct log_parse *p, size_t i) {
   bracketed |= labelled;
   p->complete_bar = !bracketed && here && p->own.batch == p->own.batch_total && (drawn || !counts_on(p));
   p->running_bar = drawn && !bracketed && here && !p->complete_bar;
-  bool word = !names_value && token_is_word(p, end);
+  bool word = !names_value && !sectioned && token_is_word(p, end);
   use(p, bracketed ? i - 1 : i, end + (bracketed || word));
   return end;
 }

@@ -119,17 +119,24 @@ static bool named_row(struct log_parse *p, const struct table *t, const struct c
   return true;
 }
 
+/* "2;val;0.52;0.81" under "epoch;split;loss;accuracy": which part of the data the row is about. */
+static bool names_section(const struct cell *cell) {
+  return cell->kind == CELL_TEXT && log_is_section(cell->text);
+}
+
 static bool numeric_row(struct log_parse *p, const struct table *t, const struct cell *cells, size_t n) {
   size_t numbers = 0, texts = 0;
   for (size_t i = 0; i < n; i++) {
     numbers += cells[i].kind == CELL_NUMBER;
-    texts += cells[i].kind == CELL_TEXT;
+    texts += cells[i].kind == CELL_TEXT && !names_section(&cells[i]);
   }
   if (cells[0].kind == CELL_TEXT || !numbers)
     return false;
   if (n == t->count) {
     if (texts && (numbers < 2 || t->by == BY_BLANKS))
       return false;
+    for (size_t i = 0; i < n; i++)
+      p->line_section = names_section(&cells[i]) ? cells[i].text : p->line_section;
     for (size_t i = 0; i < n; i++)
       add_cell(p, t, i, &cells[i], STR(""), false);
     return true;
@@ -339,23 +346,28 @@ static bool split_names(struct log_parse *p, const struct table *t, struct str l
   return true;
 }
 
-static bool find_row_from(struct log_parse *p, struct str line, size_t from) {
-  struct table next;
-  if (p->kept.candidate.by && split_names(p, &p->kept.candidate, line, from, &next))
-    p->kept.candidate = next;
-  if (p->kept.candidate.by && try_row(p, &p->kept.candidate, line, from)) {
-    p->kept.candidate.seen_row = true;
-    p->kept.table = p->kept.candidate;
-    p->kept.candidate.by = BY_NONE;
-    return true;
-  }
-  p->raw_n = 0;
-  p->own = PLACE_NONE;
-  if (p->kept.table.by && try_row(p, &p->kept.table, line, from))
+/* Is the line, from `from` on, a row of the table? */
+static bool is_row_of(struct log_parse *p, struct table *t, struct str line, size_t from) {
+  if (!t->by)
+    return false;
+  if (try_row(p, t, line, from))
     return true;
   p->raw_n = 0;
   p->own = PLACE_NONE;
   return false;
+}
+
+/* The first row under what may be a header makes it the table. */
+static bool opens_table(struct log_parse *p, struct str line, size_t from) {
+  struct table *header = &p->kept.candidate, next;
+  if (header->by && split_names(p, header, line, from, &next))
+    *header = next;
+  if (!is_row_of(p, header, line, from))
+    return false;
+  header->seen_row = true;
+  p->kept.table = *header;
+  header->by = BY_NONE;
+  return true;
 }
 
 /* "copypaste: AP,AP50,AP75": where the list begins. */
@@ -365,12 +377,12 @@ static size_t behind_label(const struct log_parse *p, size_t from) {
   return label && token_is(p, i + 3, ',') ? p->tokens[i + 2].at : from;
 }
 
-/* What looks like a logger's prefix may be the first column. */
+/* What looks like a logger's prefix may be the first column. The last header is asked before the table above it. */
 static bool find_row(struct log_parse *p, struct str line, size_t from) {
-  size_t list = behind_label(p, from);
-  if (list > from)
-    return find_row_from(p, line, list);
-  return find_row_from(p, line, from) || (p->first && find_row_from(p, line, 0));
+  size_t list = behind_label(p, from), other = list == from && p->first ? 0 : list;
+  struct table *t = &p->kept.table;
+  return opens_table(p, line, list) || (other != list && opens_table(p, line, other)) || is_row_of(p, t, line, list) ||
+         (other != list && is_row_of(p, t, line, other));
 }
 
 /* ---- the line ---- */
