@@ -499,7 +499,7 @@ enum engine_answer engine_started(struct engine *e, uint32_t number, uint32_t at
   return engine_heard(e, number, attempt, NULL, now);
 }
 
-void engine_refused(struct engine *e, uint32_t number, uint32_t attempt, int64_t now) {
+void engine_refused(struct engine *e, uint32_t number, uint32_t attempt, bool passes, int64_t now) {
   struct trial *t = trial_find(e, number);
   pass_time(e, now);
   if (!is_current(t, attempt))
@@ -508,7 +508,7 @@ void engine_refused(struct engine *e, uint32_t number, uint32_t attempt, int64_t
     end_stopping(e, t);
   } else if (t->row.state == RUN_STARTING) {
     trial_mark_dead(e, t);
-    if (++t->row.refusals >= ENGINE_REFUSALS_MAX)
+    if (!passes && ++t->row.refusals >= ENGINE_REFUSALS_MAX)
       trial_step(e, t, RUN_EV_FAILED, CAUSE_START);
     else
       trial_step(e, t, RUN_EV_REFUSED, CAUSE_NONE);

@@ -159,7 +159,8 @@ enum engine_answer {
  * False: it is not wanted any more; give its slots back. */
 bool engine_placed(struct engine *e, uint32_t number, int64_t now);
 enum engine_answer engine_started(struct engine *e, uint32_t number, uint32_t attempt, int64_t now);
-void engine_refused(struct engine *e, uint32_t number, uint32_t attempt, int64_t now);
+/* It could not be started. `passes`: for a reason that another trial would have met as well, and that does not count against it. */
+void engine_refused(struct engine *e, uint32_t number, uint32_t attempt, bool passes, int64_t now);
 
 struct engine_report {
   bool has_value; /* the goal metric is in it */

@@ -259,6 +259,10 @@ struct sweeps {
   bool node_drained;
   char *node_reason; /* NULL: none */
   struct exec_local *executor;
+  struct {
+    int64_t until, wait_ms;
+    char why[300];
+  } starts_held; /* nothing can be started now, whosever turn it is */
   struct loop_defer pump;
   struct loop_timer *tick;
   struct gpu_series *gpu_series; /* NULL: no GPUs */

@@ -12,7 +12,14 @@
 #include "storage/metrics/metric_store.h"
 #include "sweeper/file/command.h"
 
-enum { HEARTBEAT_MS = 5000, PATH_SIZE = 4096, EXIT_LINES_MAX = 256, FINISHERS_MAX = 3 };
+enum {
+  HEARTBEAT_MS = 5000,
+  PATH_SIZE = 4096,
+  EXIT_LINES_MAX = 256,
+  FINISHERS_MAX = 3,
+  START_AGAIN_MIN_MS = 1000,
+  START_AGAIN_MAX_MS = 30000
+};
 
 extern char **environ;
 
@@ -102,7 +109,7 @@ void jobs_reprioritize(struct live_sweep *live) {
 bool jobs_place(struct sweeps *s) {
   struct schedule_placement placement;
   bool placed = false;
-  while (schedule_next(s->schedule, &placement)) {
+  while (!jobs_starts_held(s) && schedule_next(s->schedule, &placement)) {
     struct live_trial *trial = placement.owner;
     struct live_sweep *live = trial->sweep;
     placed = true;
@@ -328,12 +335,28 @@ static void set_reason(struct live_trial *trial, const char *text) {
   trial->course->reason = mem_strdup(text);
 }
 
+const char *jobs_starts_held(const struct sweeps *s) {
+  return live_now(s) < s->starts_held.until ? s->starts_held.why : NULL;
+}
+
+/* Twice as long each time, until something is started. */
+static void hold_starts(struct sweeps *s, const struct err *why) {
+  if (jobs_starts_held(s))
+    return;
+  s->starts_held.wait_ms = MIN_OF(MAX_OF(s->starts_held.wait_ms * 2, (int64_t)START_AGAIN_MIN_MS), (int64_t)START_AGAIN_MAX_MS);
+  s->starts_held.until = live_now(s) + s->starts_held.wait_ms;
+  snprintf(s->starts_held.why, sizeof s->starts_held.why, "%s", why->text);
+}
+
 static void refused(struct live_trial *trial, uint32_t attempt, const struct err *err) {
+  bool passes = err->code == ERR_NO_SPACE || err_is_shortage(err);
+  if (passes)
+    hold_starts(trial->sweep->all, err);
   log_warn("sweep", NULL, "%s: trial %u was not started: %s", trial->sweep->name, trial->number, err->text);
   set_reason(trial, err->text);
   struct err ignored; /* what is left is emptied when its number comes again, and removed with the run */
   (void)!exec_local_tidy(trial->sweep->all->executor, trial->run, (int32_t)attempt, &ignored);
-  engine_refused(trial->sweep->engine, trial->number, attempt, live_now(trial->sweep->all));
+  engine_refused(trial->sweep->engine, trial->number, attempt, passes, live_now(trial->sweep->all));
   sweeps_kick(trial->sweep->all);
 }
 
@@ -355,6 +378,8 @@ void jobs_made(struct live_trial *trial, uint32_t attempt, const struct err *fai
     ok = err_set(&err, ERR_CANCELLED, "it was stopped before it started");
   if (!ok || !start_job(&start, &err))
     refused(trial, attempt, &err);
+  else
+    trial->sweep->all->starts_held.wait_ms = 0;
   mem_wipe(start.token, sizeof start.token);
   buf_release(&start.checkpoint);
   buf_release(&start.work);

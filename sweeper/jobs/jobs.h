@@ -30,6 +30,8 @@ void jobs_start(struct live_trial *trial, uint32_t attempt);
 void jobs_end(struct live_trial *trial);
 /* True when something was placed. */
 bool jobs_place(struct sweeps *s);
+/* Why nothing is started for a moment, a full disk say; NULL: that is not so. */
+const char *jobs_starts_held(const struct sweeps *s);
 /* After a start: the slots of an attempt that runs, those that were noted if they are free. False: there are not enough. */
 MUST_CHECK bool jobs_hold(struct sweeps *s, struct live_trial *trial, int32_t attempt, const struct schedule_want *want, uint32_t *ret_job);
 /* And its companion. */

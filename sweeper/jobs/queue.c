@@ -33,6 +33,8 @@ static void put_place(const struct live_trial *trial, struct json_writer *w) {
   if (s->node_drained && schedule_node_info(s->schedule, s->node).state != NODE_UP && !trial->course->held)
     buf_printf(&reason, "%s %s is drained%s%s", engine_sweep(trial->sweep->engine).state == SWEEP_PAUSED ? ", and" : ":", s->node_name,
                s->node_reason ? ": " : "", s->node_reason ? s->node_reason : "");
+  else if (jobs_starts_held(s) && !trial->course->held)
+    buf_printf(&reason, ": nothing can be started now, and it is tried again: %s", jobs_starts_held(s));
   jw_put_text(w, "reason", buf_text(&reason));
 }
 

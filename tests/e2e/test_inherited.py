@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 """What a service finds of the one before it: companions, jobs and directories, also of sweeps that are damaged."""
-import os, pathlib, signal, sys, unittest
+import os, pathlib, resource, signal, sys, unittest
 
 WINNOW = pathlib.Path(sys.argv.pop(1)).resolve()
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "support"))
@@ -189,6 +189,21 @@ class Beginning(Base):
         self.assertEqual(self.ended(sweep)["state"], "FAILED")
         self.assertIn("its companion could not begin", self.trials(sweep)[0]["state_reason"])
         wait(lambda: not attempt.exists(), "the tidying")
+
+
+    def test_where_no_file_may_grow_nothing_is_started_and_no_trial_fails(self):
+        """As on a full disk. What waits says why, and goes on when there is space again."""
+        sweep = self.ok(self.s.post("/api/v1/sweeps", {"name": "full", "method": "random", "run_cap": 12, "max_parallel": 1,
+                                                       "command": ["sh", "-c", f"touch {self.s.home}/begun; until [ -e {self.s.home}/go ]; do sleep 0.05; done; echo loss=1"],
+                                                       "metric": {"name": "loss"}, "parameters": {"x": {"min": 0.0, "max": 1.0}}}), 201)["id"]
+        wait((self.s.home / "begun").exists, "the first trial")
+        limits = resource.prlimit(self.s.process.pid, resource.RLIMIT_FSIZE, (0, resource.RLIM_INFINITY))
+        (self.s.home / "go").touch()
+        entry = wait(lambda: [e for e in self.ok(self.s.get("/api/v1/queue"))["items"] if "nothing can be started now" in e["reason"]], "a reason")[0]
+        self.assertIn("cannot write", entry["reason"])
+        wait(lambda: max(t["attempt"] for t in self.trials(sweep)) > 2, "more tries")
+        resource.prlimit(self.s.process.pid, resource.RLIMIT_FSIZE, limits)
+        self.assertEqual(self.ended(sweep)["progress"]["finished"], 12)
 
 
 class Directories(Base):

@@ -309,10 +309,12 @@ static void refused_by_nodes(void **state) {
   struct engine *e = fresh((struct engine_conf){0});
   uint32_t n = create(e);
   run(e);
-  for (uint32_t i = 1; i <= ENGINE_REFUSALS_MAX; i++) {
+  for (uint32_t i = 1; i <= 3 * ENGINE_REFUSALS_MAX; i++) {
+    bool passes = i <= 2 * ENGINE_REFUSALS_MAX; /* such as that do not count */
+    assert_int_equal(state_of(e, n), RUN_QUEUED);
     assert_true(engine_placed(e, n, 0));
     run(e);
-    engine_refused(e, n, i, 0);
+    engine_refused(e, n, i, passes, 0);
     run(e);
   }
   assert_int_equal(state_of(e, n), RUN_FAILED);
