@@ -55,7 +55,7 @@ class Deeds(JobTest):
         # On the command line.
         shown = self.cli("sweep", "show", sweep).stdout
         self.assertRegex(shown, f"(?m)^Submitted by +{ME}$")
-        self.assertRegex(shown, f"(?m)^Steered +PAUSED by token ci ☃, RUNNING by {ME}, run_cap 2, .* by token ci ☃, DRAINING by {ME}, DRAINING by token ci ☃$")
+        self.assertRegex(shown, f"(?m)^Steered +PAUSED by token ci ☃, RUNNING by {ME}, edit \\(run_cap 2, .*\\) by token ci ☃, DRAINING by {ME}, DRAINING by token ci ☃$")
         listed = self.cli("sweep", "events", sweep, "-o", "csv").stdout
         self.assertIn("sweep.state,RUNNING,PAUSED,token ci ☃", listed)
         self.assertEqual(self.s.get("/api/v1/sweeps/" + "0" * 32 + "/events").json["code"], "not_found")
