@@ -190,6 +190,7 @@ int up_run(struct cli *cli) {
   const char *id = json_string_value(json_object_get(sweep, "id"));
   if (args_bool(&cli->args, "detach") || !id)
     return cli_report(cli, NULL, sweep, "submitted %s", id ? id : "");
+  output_say(&cli->output, "sweep %s", id);
   return sweep_follow(cli, id, 0);
 }
 

@@ -72,12 +72,13 @@ static json_t *with_versions(const json_t *sweep) {
   return shown;
 }
 
-/* "PAUSED by token ci" */
+/* "PAUSED by token ci", "edit (run_cap 80) by uid 1000" */
 static json_t *deed_text(const json_t *event) {
   const char *kind = json_string_value(json_object_get(event, "kind")), *to = json_string_value(json_object_get(event, "to"));
   const char *actor = json_string_value(json_object_get(event, "actor"));
   bool is_deed = kind && strcmp(kind, "sweep.created") != 0 && to && actor && strcmp(actor, "service") != 0;
-  return is_deed ? json_sprintf("%s by %s", to, actor) : NULL;
+  bool is_edit = is_deed && strcmp(kind, "sweep.edited") == 0;
+  return is_edit ? json_sprintf("edit (%s) by %s", to, actor) : is_deed ? json_sprintf("%s by %s", to, actor) : NULL;
 }
 
 enum { STEERED_SHOWN = 8 };

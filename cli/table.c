@@ -2,7 +2,11 @@
 
 #include "base/mem.h"
 
-enum { GAP = 2, NARROWEST = 4 };
+enum { GAP = 2, READABLE = 8, NARROWEST = 4 };
+
+struct layout {
+  size_t widths[TABLE_MAX_COLUMNS], gap;
+};
 
 void table_init(struct table *table, struct arena *arena) {
   *table = (struct table){.arena = arena};
@@ -59,23 +63,47 @@ static void measure(const struct table *table, bool titles, size_t *widths) {
   }
 }
 
-/* The widest columns give way first, none below the narrowest. */
-static void fit(const struct table *table, size_t columns, size_t *widths) {
-  size_t total = 0;
+static size_t total_width(const struct table *table, const struct layout *layout) {
+  size_t total = table->column_count ? layout->gap * (table->column_count - 1) : 0;
   for (size_t c = 0; c < table->column_count; c++)
-    total += widths[c] + (c ? GAP : 0);
-  for (enum table_yield yield = YIELD_FIRST; yield < YIELD_NEVER; yield++) {
-    while (total > columns) {
-      size_t widest = SIZE_MAX;
-      for (size_t c = 0; c < table->column_count; c++)
-        if (table->columns[c].yield <= yield && widths[c] > NARROWEST && (widest == SIZE_MAX || widths[c] > widths[widest]))
-          widest = c;
-      if (widest == SIZE_MAX)
-        break;
-      widths[widest]--;
-      total--;
-    }
+    total += layout->widths[c];
+  return total;
+}
+
+/* The widest columns that may yield give way, none below its floor. */
+static void narrow(const struct table *table, size_t columns, enum table_yield yield, const size_t *floors, struct layout *layout) {
+  for (size_t total = total_width(table, layout); total > columns; total--) {
+    size_t widest = SIZE_MAX;
+    for (size_t c = 0; c < table->column_count; c++)
+      if (table->columns[c].yield <= yield && layout->widths[c] > floors[c] &&
+          (widest == SIZE_MAX || layout->widths[c] > layout->widths[widest]))
+        widest = c;
+    if (widest == SIZE_MAX)
+      return;
+    layout->widths[widest]--;
   }
+}
+
+/* First texts as far as they can be read, then titles above shorter cells, then texts, then the gaps, and what is left. */
+static void fit(const struct table *table, size_t columns, struct layout *layout) {
+  size_t readable[TABLE_MAX_COLUMNS] = {0}, cells[TABLE_MAX_COLUMNS], narrowest[TABLE_MAX_COLUMNS] = {0};
+  const struct layout full = *layout;
+  measure(table, false, cells);
+  for (size_t c = 0; c < table->column_count; c++) {
+    readable[c] = READABLE;
+    narrowest[c] = NARROWEST;
+    cells[c] = MAX_OF(cells[c], (size_t)NARROWEST);
+  }
+  for (size_t gap = GAP; gap > 0; gap--) {
+    *layout = full;
+    layout->gap = gap;
+    narrow(table, columns, YIELD_FIRST, readable, layout);
+    narrow(table, columns, YIELD_LAST, cells, layout);
+    narrow(table, columns, YIELD_FIRST, narrowest, layout);
+    if (total_width(table, layout) <= columns)
+      return;
+  }
+  narrow(table, columns, YIELD_LAST, narrowest, layout);
 }
 
 static void pad(struct buf *out, size_t n) {
@@ -83,7 +111,9 @@ static void pad(struct buf *out, size_t n) {
     buf_putc(out, ' ');
 }
 
-static void print_cell(const struct table *table, size_t column, struct table_cell cell, size_t width, bool colours, struct buf *out) {
+static void print_cell(const struct table *table, const struct layout *layout, size_t column, struct table_cell cell, bool colours,
+                       struct buf *out) {
+  size_t width = layout->widths[column];
   bool last = column + 1 == table->column_count;
   struct str shown = cell.text;
   bool cut = text_width(shown) > width;
@@ -104,7 +134,7 @@ static void print_cell(const struct table *table, size_t column, struct table_ce
   if (!table->columns[column].right && !last)
     pad(out, blank);
   if (!last)
-    pad(out, GAP);
+    pad(out, layout->gap);
 }
 
 static void end_line(struct buf *out) {
@@ -116,17 +146,17 @@ static void end_line(struct buf *out) {
 bool table_print(const struct table *table, size_t columns, bool colours, bool titles, struct buf *out, struct err *err) {
   if (table->failed)
     return err_set(err, ERR_TOO_LARGE, "the table is too large to be laid out") || err_hint(err, "use --limit, or -o jsonl");
-  size_t widths[TABLE_MAX_COLUMNS] = {0};
-  measure(table, titles, widths);
+  struct layout layout = {.gap = GAP};
+  measure(table, titles, layout.widths);
   if (columns)
-    fit(table, columns, widths);
+    fit(table, columns, &layout);
   for (size_t c = 0; titles && c < table->column_count; c++)
-    print_cell(table, c, (struct table_cell){str_of(table->columns[c].title), STYLE_HEAD}, widths[c], colours, out);
+    print_cell(table, &layout, c, (struct table_cell){str_of(table->columns[c].title), STYLE_HEAD}, colours, out);
   if (titles && table->column_count)
     end_line(out);
   for (size_t i = 0; i < table->cell_count; i++) {
     size_t column = i % table->column_count;
-    print_cell(table, column, table->cells[i], widths[column], colours, out);
+    print_cell(table, &layout, column, table->cells[i], colours, out);
     if (column + 1 == table->column_count)
       end_line(out);
   }

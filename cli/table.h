@@ -1,5 +1,5 @@
 /* A table laid out for a terminal: cells are plain text, columns are as wide as their widest cell, and when the whole is wider than
- * the terminal the widest columns give way with an ellipsis. */
+ * the terminal columns give way with an ellipsis, the widest first: texts, titles above shorter cells, then the others. */
 #ifndef WINNOW_CLI_TABLE_H
 #define WINNOW_CLI_TABLE_H
 

@@ -13,13 +13,22 @@ static const struct column columns[] = {
 const struct view trial_view = VIEW(columns, "run_id", "no trials yet");
 
 static const struct column detail_columns[] = {
-    {"Trial", "trial", COLUMN_COUNT, false, NULL},        {"Run", "id", COLUMN_TEXT, false, NULL},
-    {"Sweep", "sweep_id", COLUMN_TEXT, false, NULL},      {"State", "state", COLUMN_STATE, false, NULL},
-    {"Reason", "state_reason", COLUMN_TEXT, false, NULL}, {"Exit code", "exit_code", COLUMN_COUNT, false, NULL},
-    {"Signal", "signal", COLUMN_TEXT, false, NULL},       {"Attempt", "attempt", COLUMN_COUNT, false, NULL},
-    {"Node", "node", COLUMN_TEXT, false, NULL},           {"Slots", "slots", COLUMN_COUNT, false, NULL},
-    {"Params", "params", COLUMN_LIST, false, NULL},       {"Command", "command", COLUMN_COMMAND, false, NULL},
-    {"Created", "created", COLUMN_AGE, false, NULL},      {"Took", "started", COLUMN_SPAN, false, "ended"},
+    {"Trial", "trial", COLUMN_COUNT, false, NULL},
+    {"Run", "id", COLUMN_TEXT, false, NULL},
+    {"Sweep", "sweep_id", COLUMN_TEXT, false, NULL},
+    {"State", "state", COLUMN_STATE, false, NULL},
+    {"Reason", "state_reason", COLUMN_TEXT, false, NULL},
+    {"Value", "as_trial.value", COLUMN_NUMBER, false, NULL},
+    {"Step", "as_trial.last.step", COLUMN_COUNT, false, NULL},
+    {"Exit code", "exit_code", COLUMN_COUNT, false, NULL},
+    {"Signal", "signal", COLUMN_TEXT, false, NULL},
+    {"Attempt", "attempt", COLUMN_COUNT, false, NULL},
+    {"Node", "node", COLUMN_TEXT, false, NULL},
+    {"Slots", "slots", COLUMN_COUNT, false, NULL},
+    {"Params", "params", COLUMN_LIST, false, NULL},
+    {"Command", "command", COLUMN_COMMAND, false, NULL},
+    {"Created", "created", COLUMN_AGE, false, NULL},
+    {"Took", "started", COLUMN_SPAN, false, "ended"},
 };
 static const struct view detail_view = VIEW(detail_columns, "id", "");
 
@@ -38,15 +47,39 @@ static int ls_run(struct cli *cli) {
   return cli_show_list(cli, buf_text(&path), NULL, &view);
 }
 
+/* What its sweep knows of it: its value. */
+static void add_trial(struct cli *cli, json_t *run) {
+  struct err ignored; /* the run itself is what is shown */
+  AUTO_JSON json_t *trials = NULL;
+  const char *sweep = json_string_value(json_object_get(run, "sweep_id"));
+  char number[24];
+  snprintf(number, sizeof number, "%lld", (long long)json_integer_value(json_object_get(run, "trial")));
+  if (sweep && cli_get(cli, &trials, &ignored, "/sweeps/{}/trials?number={}", sweep, number))
+    json_object_set(run, "as_trial", json_array_get(json_object_get(trials, "items"), 0));
+}
+
 static int show_run(struct cli *cli) {
   struct err err;
   char id[RESOLVED_MAX];
   AUTO_JSON json_t *run = NULL;
-  bool ok = resolve_run(cli, args_word(&cli->args, 0), id, &err) && cli_get(cli, &run, &err, "/runs/{}", id) &&
-            output_object(&cli->output, output_for_people(&cli->output) ? &detail_view : &run_view, run, &err);
+  bool ok = resolve_run(cli, args_word(&cli->args, 0), id, &err) && cli_get(cli, &run, &err, "/runs/{}", id);
+  if (ok && output_for_people(&cli->output))
+    add_trial(cli, run);
+  ok = ok && output_object(&cli->output, output_for_people(&cli->output) ? &detail_view : &run_view, run, &err);
   if (ok)
     run_last_words(cli, run);
   return cli_done(cli, ok, &err);
+}
+
+static void say_done(struct cli *cli, const char *word, const json_t *run, const char *done) {
+  static const char *const over[] = {"FINISHED", "FAILED", "STOPPED", "KILLED"};
+  const char *state = json_string_value(json_object_get(run, "state"));
+  for (size_t i = 0; state && i < ARRAY_LEN(over); i++)
+    if (strcmp(state, over[i]) == 0) {
+      output_say(&cli->output, "trial %s is over: %s", word, state);
+      return;
+    }
+  output_say(&cli->output, "trial %s %s", word, done);
 }
 
 static int each(struct cli *cli, const char *action, const char *done) {
@@ -55,8 +88,9 @@ static int each(struct cli *cli, const char *action, const char *done) {
   for (size_t i = 0; i < count; i++) {
     struct err err;
     char id[RESOLVED_MAX];
-    if (resolve_run(cli, args_word(&cli->args, i), id, &err) && cli_send(cli, "POST", NULL, NULL, &err, "/runs/{}/{}", id, action)) {
-      output_say(&cli->output, "trial %s %s", args_word(&cli->args, i), done);
+    AUTO_JSON json_t *run = NULL;
+    if (resolve_run(cli, args_word(&cli->args, i), id, &err) && cli_send(cli, "POST", NULL, &run, &err, "/runs/{}/{}", id, action)) {
+      say_done(cli, args_word(&cli->args, i), run, done);
       continue;
     }
     code = cli_fail(cli, &err);

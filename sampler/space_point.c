@@ -164,6 +164,16 @@ static const struct space_node *find_node(const struct space_node *map, const ch
   return NULL;
 }
 
+static bool no_parameter(struct reader *r, const struct space_node *map, const char *path, const char *key) {
+  const char *names[SPACE_PARAMS_MAX];
+  size_t count = 0;
+  for (const struct space_node *node = map->child; node && count < ARRAY_LEN(names); node = node->next)
+    names[count++] = node->key;
+  const char *near = str_nearest_of(str_of(key), names, count);
+  err_set(r->err, ERR_INVALID, "\"%s\" is no parameter of this space", path);
+  return near ? err_hint(r->err, "did you mean \"%.100s\"?", near) : false;
+}
+
 static bool read_map(struct reader *r, const struct space_node *map, const json_t *object, const char *path) {
   if (!json_is_object(object))
     return err_set(r->err, ERR_INVALID, "\"%s\" must be an object", path);
@@ -175,7 +185,7 @@ static bool read_map(struct reader *r, const struct space_node *map, const json_
     snprintf(at, sizeof at, "%.250s.%.100s", path, key);
     const struct space_node *node = find_node(map, key);
     if (!node)
-      return err_set(r->err, ERR_INVALID, "\"%s\" is no parameter of this space", at);
+      return no_parameter(r, map, at, key);
     if (!read_node(r, node, value, at))
       return false;
   }

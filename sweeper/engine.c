@@ -359,9 +359,15 @@ uint32_t engine_next_number(struct engine *e) {
   return e->first_missing;
 }
 
+static bool refuse_trial(const struct engine *e, struct err *err) {
+  const char *why = e->sweep.exhausted ? why_texts[WHY_EXHAUSTED] : why_texts[e->sweep.why];
+  return err_set(err, ERR_WRONG_STATE, "the sweep is %s and makes no new trials%s%s", sweep_fsm.states[e->sweep.state], why[0] ? ": " : "",
+                 why);
+}
+
 bool engine_create(struct engine *e, uint32_t *ret_number, struct err *err) {
   if (!takes_trials(e))
-    return err_set(err, ERR_WRONG_STATE, "the sweep makes no new trials now");
+    return refuse_trial(e, err);
   if (!room(e))
     return err_set(err, ERR_LIMIT, "run_cap is reached: %u trials were made", e->existing);
   struct engine_trial row = {.number = engine_next_number(e), .version = 1, .state = RUN_QUEUED, .dead = true};
@@ -573,10 +579,15 @@ static void lease_over(struct engine *e, struct trial *t, int64_t now) {
     end_unknown(e, t);
 }
 
+/* WHY_NONE: there is some left. */
+static enum engine_why used_budget(const struct engine *e) {
+  return e->conf.max_time_ms && e->sweep.elapsed_ms >= e->conf.max_time_ms ? WHY_TIME
+         : e->conf.max_slot_ms && e->sweep.slot_ms >= e->conf.max_slot_ms  ? WHY_SLOT_TIME
+                                                                           : WHY_NONE;
+}
+
 static void check_budgets(struct engine *e) {
-  enum engine_why why = e->conf.max_time_ms && e->sweep.elapsed_ms >= e->conf.max_time_ms ? WHY_TIME
-                        : e->conf.max_slot_ms && e->sweep.slot_ms >= e->conf.max_slot_ms  ? WHY_SLOT_TIME
-                                                                                          : WHY_NONE;
+  enum engine_why why = used_budget(e);
   if (why != WHY_NONE && (e->sweep.state == SWEEP_RUNNING || e->sweep.state == SWEEP_PAUSED))
     sweep_step(e, SWEEP_EV_DRAIN, why);
 }
@@ -668,7 +679,11 @@ enum engine_told engine_tell(struct engine *e, uint32_t number, uint32_t attempt
 static bool want(struct engine *e, int event, enum engine_why why, int already, struct err *err) {
   if (e->sweep.state == already || sweep_step(e, event, why))
     return true;
-  return err_set(err, ERR_WRONG_STATE, "a sweep that is %s cannot take \"%s\"", sweep_fsm.states[e->sweep.state], sweep_fsm.events[event]);
+  const char *why_now = why_texts[e->sweep.why];
+  err_set(err, ERR_WRONG_STATE, "the sweep is %s%s%s: it is too late to %s it", sweep_fsm.states[e->sweep.state], why_now[0] ? ", " : "",
+          why_now, sweep_fsm.events[event]);
+  return err_hint(err, sweep_over(e) ? "winnow sweep clone begins it anew"
+                                     : "its running trials go on to their end; winnow sweep resume makes new ones again");
 }
 
 bool engine_pause(struct engine *e, struct err *err) {
@@ -679,10 +694,15 @@ bool engine_resume(struct engine *e, int64_t now, struct err *err) {
   pass_time(e, now);
   if (e->sweep.state == SWEEP_DRAINING && (e->sweep.why == WHY_STOPPED || gave_up(e)))
     return err_set(err, ERR_WRONG_STATE, "the sweep is ending: %s", engine_why_text((enum engine_why)e->sweep.why));
+  enum engine_why used = sweep_over(e) ? WHY_NONE : used_budget(e);
+  if (used != WHY_NONE) {
+    err_set(err, ERR_WRONG_STATE, "the sweep cannot go on: %s", engine_why_text(used));
+    return err_hint(err, used == WHY_TIME ? "raise it first: winnow sweep edit SWEEP --max-time 2h (0: no limit)"
+                                          : "winnow sweep clone begins it anew");
+  }
   if (!want(e, SWEEP_EV_RESUME, WHY_NONE, SWEEP_RUNNING, err))
     return false;
   e->swept = false;
-  check_budgets(e);
   return true;
 }
 

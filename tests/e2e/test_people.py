@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 """What people see: who did what, as events that name their actor; what is said of a file that is not as it should be."""
-import os, pathlib, sys, unittest
+import json, os, pathlib, sys, unittest
 
 WINNOW = pathlib.Path(sys.argv.pop(1)).resolve()
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "support"))
@@ -55,7 +55,7 @@ class Deeds(JobTest):
         # On the command line.
         shown = self.cli("sweep", "show", sweep).stdout
         self.assertRegex(shown, f"(?m)^Submitted by +{ME}$")
-        self.assertRegex(shown, f"(?m)^Steered +PAUSED by token ci ☃, RUNNING by {ME}, run_cap 2, .* by token ci ☃, DRAINING by {ME}, DRAINING by token ci ☃$")
+        self.assertRegex(shown, f"(?m)^Steered +PAUSED by token ci ☃, RUNNING by {ME}, edit \\(run_cap 2, .*\\) by token ci ☃, DRAINING by {ME}, DRAINING by token ci ☃$")
         listed = self.cli("sweep", "events", sweep, "-o", "csv").stdout
         self.assertIn("sweep.state,RUNNING,PAUSED,token ci ☃", listed)
         self.assertEqual(self.s.get("/api/v1/sweeps/" + "0" * 32 + "/events").json["code"], "not_found")
@@ -123,6 +123,40 @@ class Deeds(JobTest):
         self.s.kill_postgres()
         wait(lambda: self.s.post(f"/api/v1/sweeps/{sweep}/pause").status == 200, "the pause")
         self.assertEqual([e for e in self.told("sweeps", sweep) if e[2] == "PAUSED"], [("sweep.state", "RUNNING", "PAUSED", ME)])
+
+
+class Words(JobTest):
+    """What is answered to those who steer says what to do next."""
+    winnow = WINNOW
+
+    def test_too_late_and_too_early(self):
+        self.put("train.sh", "sleep 600\n")
+        file = self.put("late.yaml", "command: [sh, train.sh, '{{lr}}']\nmethod: grid\nstop_grace: 0\nmax_time: 1\nmetric: {name: acc}\n"
+                                     "parameters: {lr: {values: [1, 2]}}\nmax_parallel: 1\n")
+        sweep = json.loads(self.cli("sweep", "create", file, "-o", "json").stdout)["id"]
+        state = lambda: self.ok(self.s.get(f"/api/v1/sweeps/{sweep}"))["state"]
+        wait(lambda: state() == "DRAINING", "its time")
+        said = lambda *words, code=5: self.cli(*words, code=code).stderr
+        self.assertRegex(said("sweep", "pause", sweep), "the sweep is DRAINING, max_time is used up: it is too late to pause it\n.*winnow sweep resume")
+        self.assertRegex(said("sweep", "resume", sweep), "the sweep cannot go on: max_time is used up\n.*winnow sweep edit SWEEP --max-time 2h")
+        self.assertIn("the sweep is DRAINING and makes no new trials: max_time is used up", said("trial", "enqueue", sweep, "lr=2"))
+        self.cli("sweep", "edit", sweep, "--max-time", "1h")
+        self.assertEqual(state(), "RUNNING")
+        self.assertRegex(self.cli("sweep", "show", sweep).stdout, f"Steered +edit \\(max_time 1h\\) by {ME}\n")
+        self.assertRegex(said("trial", "enqueue", sweep, "lrr=2", code=1), 'is no parameter of this space\n.*did you mean "lr"?')
+        trial = wait(lambda: [t for t in self.trials(sweep) if t["state"] == "RUNNING"], "a trial")[0]["run_id"]
+        self.cli("trial", "stop", trial)
+        wait(lambda: self.ok(self.s.get(f"/api/v1/runs/{trial}"))["state"] == "KILLED", "its end")
+        self.assertIn("is over: KILLED", self.cli("trial", "stop", trial).stderr)
+        self.cli("sweep", "stop", "-y", sweep)
+        self.ended(sweep)
+        self.assertRegex(said("sweep", "pause", sweep), "the sweep is STOPPED, a person stopped it: it is too late to pause it\n.*winnow sweep clone")
+
+    def test_a_trial_is_shown_with_its_value(self):
+        file = self.put("value.yaml", "command: [sh, -c, 'echo epoch 3 acc=0.5']\nmethod: grid\nmetric: {name: acc}\nparameters: {a: {values: [1]}}\n")
+        sweep = json.loads(self.cli("sweep", "create", file, "-o", "json").stdout)["id"]
+        self.ended(sweep)
+        self.assertRegex(self.cli("trial", "show", f"{sweep}/0").stdout, r"(?m)^Value +0.5\nStep +3$")
 
 
 class Files(JobTest):

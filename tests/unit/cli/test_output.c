@@ -106,6 +106,35 @@ static void sparklines(void **state UNUSED) {
   assert_int_equal(out.n, 0);
 }
 
+/* Titles give way before what stands below them, and the gaps before a number. */
+static void narrow_tables_keep_their_values(void **state UNUSED) {
+  AUTO_ARENA struct arena arena = ARENA_INIT(MIB);
+  struct table table CLEANUP(table_release);
+  struct err err;
+  table_init(&table, &arena);
+  table_column(&table, "ID", false, YIELD_NEVER);
+  table_column(&table, "RUNNING", true, YIELD_LAST);
+  table_column(&table, "METRIC", false, YIELD_FIRST);
+  table_column(&table, "BEST", true, YIELD_LAST);
+  for (size_t i = 0; i < 4; i++)
+    table_cell(&table, (struct str[]){STR("0123456789ab"), STR("3"), STR("val_accuracy"), STR("0.9463")}[i], STYLE_NONE);
+  static const struct {
+    size_t columns;
+    const char *shown;
+  } rows[] = {
+      {40, "ID            RUNNING  METRIC       BEST\n0123456789ab        3  val_accu…  0.9463\n"},
+      {36, "ID            RUN…  METRIC      BEST\n0123456789ab     3  val_acc…  0.9463\n"},
+      {33, "ID            RUN…  METR…    BEST\n0123456789ab     3  val_…  0.9463\n"},
+      {29, "ID           RUN… MET…   BEST\n0123456789ab    3 val… 0.9463\n"},
+      {27, "ID           RUN… MET… BEST\n0123456789ab    3 val… 0.9…\n"},
+  };
+  for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+    AUTO_BUF struct buf out = BUF_INIT(MIB);
+    assert_true(table_print(&table, rows[i].columns, false, true, &out, &err));
+    assert_string_equal(buf_text(&out), rows[i].shown);
+  }
+}
+
 static void tables_fit(void **state UNUSED) {
   AUTO_ARENA struct arena arena = ARENA_INIT(MIB);
   struct table table CLEANUP(table_release);
@@ -291,6 +320,7 @@ int main(void) {
       cmocka_unit_test(colours_only_where_wanted),
       cmocka_unit_test(sparklines),
       cmocka_unit_test(tables_fit),
+      cmocka_unit_test(narrow_tables_keep_their_values),
       cmocka_unit_test(yaml),
       cmocka_unit_test(csv),
       cmocka_unit_test(json),

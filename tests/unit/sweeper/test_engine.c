@@ -428,7 +428,10 @@ static void pause_and_resume(void **state) {
   assert_int_equal(engine_trial(e, number)->state, RUN_KILLED);
   assert_int_equal(engine_sweep(e).state, SWEEP_FINISHED);
   assert_false(engine_create(e, &number, &err));
+  assert_string_equal(err.text, "the sweep is FINISHED and makes no new trials: a person wants no new trials");
   assert_false(engine_pause(e, &err));
+  assert_string_equal(err.text, "the sweep is FINISHED, a person wants no new trials: it is too late to pause it");
+  assert_string_equal(err.hint, "winnow sweep clone begins it anew");
   engine_free(e);
 }
 
@@ -436,10 +439,14 @@ static void budgets_and_editing(void **state) {
   (void)state;
   struct engine_conf conf = {.max_time_ms = 1000, .run_cap = 5, .lease_ms = 30000, .slots = 1};
   struct engine *e = fresh(conf);
+  struct err err = {0};
   uint32_t n = running(e);
   engine_tick(e, 1000);
   run(e);
   assert_int_equal(engine_sweep(e).why, WHY_TIME);
+  assert_false(engine_resume(e, 1100, &err)); /* it would drain again at once */
+  assert_string_equal(err.text, "the sweep cannot go on: max_time is used up");
+  assert_non_null(strstr(err.hint, "--max-time"));
   conf.max_time_ms = 5000;
   engine_edit(e, &conf, 1500);
   run(e);
