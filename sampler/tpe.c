@@ -18,7 +18,7 @@ enum {
   CANDIDATES = 24,
   CANDIDATES_MAX = 256,
   TRIES = 10,
-  LOOKED_AT = 10000, /* points of a branch, at most, to find one that is left */
+  LOOKED_AT = 2000, /* points of a branch, at most, to find one that is left */
   MANY_EVENTS = 100
 };
 #define PURPOSE_TPE 0x7e5u

@@ -7,6 +7,7 @@
 #include "base/mem.h"
 #include "base/rng.h"
 #include "sampler/cmaes.h"
+#include "sampler/draw.h"
 #include "sampler/gp_rows.h"
 #include "sampler/gp_search.h"
 #include "sampler/tpe.h"
@@ -723,8 +724,65 @@ static void test_threads_do_not_meet(void **state) {
     assert_int_equal(pthread_create(&threads[t], NULL, think_alone, points[t]), 0);
   for (size_t t = 0; t < THREADS; t++)
     assert_int_equal(pthread_join(threads[t], NULL), 0);
-  for (size_t t = 1; t < THREADS; t++)
-    assert_memory_equal(points[t], points[0], sizeof points[0]);
+  static double alone[60][SPACE_PARAMS_MAX];
+  think_alone(alone);
+  for (size_t t = 0; t < THREADS; t++)
+    assert_memory_equal(points[t], alone, sizeof alone);
+}
+
+/* Every `stride`-th job from the first on. */
+struct share_of_jobs {
+  struct sampler_job **jobs;
+  size_t count, stride;
+  pthread_barrier_t *begin;
+};
+
+static void *run_share(void *ctx) {
+  const struct share_of_jobs *share = ctx;
+  pthread_barrier_wait(share->begin);
+  for (size_t k = 0; k < share->count; k += share->stride)
+    sampler_job_run(share->jobs[k]);
+  return NULL;
+}
+
+/* The jobs of one sweep, too, come to the same on any number of threads. */
+static void test_any_number_of_threads_comes_to_the_same(void **state) {
+  (void)state;
+  enum { JOBS = 36, THREADS_MOST = 6, BEFORE = 60 };
+  static double points[2][JOBS][SPACE_PARAMS_MAX];
+  static const size_t threads[] = {1, 2, 3, THREADS_MOST};
+  for (size_t i = 0; i < ARRAY_LEN(threads); i++) {
+    struct study s = begin(mixed, SAMPLER_GP, 5, GOAL_MINIMIZE);
+    struct sampler_job *jobs[JOBS];
+    struct share_of_jobs shares[THREADS_MOST];
+    pthread_t ids[THREADS_MOST];
+    pthread_barrier_t begin_all;
+    struct suggestion suggestion;
+    struct err err;
+    double point[SPACE_PARAMS_MAX];
+    for (uint32_t n = 0; n < BEFORE; n++) {
+      draw_allowed(s.space, 1, n, 0, NULL, point);
+      assert_true(history_add(s.history, n, point, NULL, &err));
+      if (n % 8)
+        tell(&s, n, TRIAL_FINISHED, bowl(s.space, point));
+    }
+    for (uint32_t k = 0; k < JOBS; k++)
+      assert_true(sampler_start(s.sampler, BEFORE + k, &jobs[k], &err));
+    assert_int_equal(pthread_barrier_init(&begin_all, NULL, (unsigned)threads[i]), 0);
+    for (size_t t = 0; t < threads[i]; t++) {
+      shares[t] = (struct share_of_jobs){jobs + t, JOBS - t, threads[i], &begin_all};
+      assert_int_equal(pthread_create(&ids[t], NULL, run_share, &shares[t]), 0);
+    }
+    for (size_t t = 0; t < threads[i]; t++)
+      assert_int_equal(pthread_join(ids[t], NULL), 0);
+    pthread_barrier_destroy(&begin_all);
+    for (size_t k = 0; k < JOBS; k++) {
+      assert_true(sampler_finish(s.sampler, jobs[k], points[i > 0][k], &suggestion, &err));
+      assert_int_equal(suggestion.by, SAMPLER_GP);
+    }
+    assert_memory_equal(points[i > 0], points[0], sizeof points[0]);
+    end(&s);
+  }
 }
 
 /* A Gaussian process looks at the newest trials, whatever their numbers; the others look at no curve. */
@@ -764,6 +822,7 @@ int main(void) {
       cmocka_unit_test(test_allocation_failures),
       cmocka_unit_test(test_a_restart_changes_no_point),
       cmocka_unit_test(test_threads_do_not_meet),
+      cmocka_unit_test(test_any_number_of_threads_comes_to_the_same),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
