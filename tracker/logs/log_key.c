@@ -33,6 +33,7 @@ static const struct {
     {"iterations", LOG_KEY_STEP},
     {"iterations_done", LOG_KEY_STEP},
     {"learning_curve", LOG_KEY_UNKNOWN},
+    {"level", LOG_KEY_SETTING}, /* of a logger */
     {"loss_scale", LOG_KEY_SETTING},
     {"lower_bound", LOG_KEY_METRIC},
     {"lr", LOG_KEY_SCHEDULE},
