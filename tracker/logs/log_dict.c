@@ -198,8 +198,8 @@ static bool inner_object(struct reader *r, struct str path, struct str key, bool
 /* Texts that say something about the record: its metric's name, its section ("phase": "val"), a message that is a line of its own. */
 static void note_text(struct reader *r, struct str key, struct str text) {
   static const char *const name_keys[] = {"name", "metric", "key", "tag"};
-  if (str_is(key, "message") || str_is(key, "msg"))
-    r->p->message = text;
+  if (str_is(key, "message") || str_is(key, "msg") || str_is(key, "log"))
+    r->p->message = str_ends(text, STR("\\n")) ? str_slice(text, 0, text.n - 2) : text; /* as containers' output is kept */
   else if (log_flags(r->p, text) & (LOG_WORD_VALID | LOG_WORD_TEST) && log_is_section(text))
     r->section = text;
   for (size_t i = 0; i < ARRAY_LEN(name_keys); i++)

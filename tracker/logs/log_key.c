@@ -33,6 +33,7 @@ static const struct {
     {"iterations", LOG_KEY_STEP},
     {"iterations_done", LOG_KEY_STEP},
     {"learning_curve", LOG_KEY_UNKNOWN},
+    {"level", LOG_KEY_SETTING}, /* of a logger */
     {"loss_scale", LOG_KEY_SETTING},
     {"lower_bound", LOG_KEY_METRIC},
     {"lr", LOG_KEY_SCHEDULE},
@@ -138,8 +139,8 @@ static bool named(struct str name, enum log_key_kind *ret) {
 
 /* Words that may stand beside a place word without changing what it is: "global step", "Train Epoch", "batch idx". */
 static bool qualifies_place(struct str word) {
-  static const char *const qualifiers[] = {"global", "current", "nb",       "no",  "idx", "id",     "number",
-                                           "index",  "env",     "boosting", "cur", "sub", "loaded", "mini"};
+  static const char *const qualifiers[] = {"global", "current",  "nb",  "no",  "idx",    "id",   "number", "index",
+                                           "env",    "boosting", "cur", "sub", "loaded", "mini", "g",      "d"};
   for (size_t i = 0; i < ARRAY_LEN(qualifiers); i++)
     if (str_eq_nocase(word, str_of(qualifiers[i])))
       return true;

@@ -202,7 +202,7 @@ static bool labelled_row(struct log_parse *p, const struct table *t, struct str 
   if (t->by == BY_PIPES && words && n == t->count && has_place_column(t) && !is_place_kind(t->columns[0].kind))
     return status_row(p, t, cells, words, n);
   size_t values = n - words;
-  if (!words || !values || words > 3 || (t->by != BY_BLANKS && words != 1) || is_place_kind(t->columns[0].kind))
+  if (!words || !values || words > LABEL_WORDS_MAX || (t->by != BY_BLANKS && words != 1) || is_place_kind(t->columns[0].kind))
     return false;
   if (t->by == BY_PIPES && n == t->count && repeats_first(t))
     return grouped_row(p, t, cells, n);

@@ -4,7 +4,7 @@
 
 #include "tracker/logs/log_state.h"
 
-enum { CELLS_MAX = COLUMNS_MAX + 4, LABEL_MAX = 48 };
+enum { CELLS_MAX = COLUMNS_MAX + 4, LABEL_MAX = 48, LABEL_WORDS_MAX = 5 };
 
 enum cell_kind { CELL_TEXT, CELL_NUMBER, CELL_OPAQUE };
 

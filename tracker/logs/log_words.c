@@ -612,6 +612,7 @@ static const struct row words[] = {
     {"timestamp", CLOCK},
     {"timestep", STEP},
     {"timesteps", STEP},
+    {"timing", CLOCK},
     {"tnr", METRIC},
     {"to", FILLER | LIMIT},
     {"tokens", SETTING | UNIT},
