@@ -46,6 +46,7 @@ enum {
   TOKEN_SWEEP_MS = 60 * 1000,
   LOAD_AGAIN_MS = 1000,
   ROOM_EVERY_MS = 250,
+  TRIM_EVERY_MS = 10 * 1000,
   STORES_STOP_MS = 10 * 1000,
   CARE_THREADS = 2,
   DISK_THREADS = 2,
@@ -85,7 +86,7 @@ struct service {
   char url[300];
   struct loop_signal *on_term, *on_int, *on_hup;
   bool heeds_int;
-  struct loop_timer *load_again, *room_timer;
+  struct loop_timer *load_again, *room_timer, *trim_timer;
   struct loop_timer *token_timer, *patience; /* patience: with what is still being stored at the stop */
   bool stores_stopped;
   struct loop_defer stop;
@@ -443,6 +444,13 @@ static bool take_directory(struct service *service, struct err *err) {
          data_lock_take(service->settings.data, &service->lock_fd, err);
 }
 
+/* What bursts of work took. */
+static void on_trim_timer(void *ctx) {
+  struct service *service = ctx;
+  mem_trim();
+  loop_timer_start(service->trim_timer, TRIM_EVERY_MS);
+}
+
 static bool listen_everywhere(struct service *service, struct err *err) {
   AUTO_BUF struct buf socket_path = BUF_INIT(8192), endpoint = BUF_INIT(8192), endpoint_path = BUF_INIT(8192);
   const struct service_settings *settings = &service->settings;
@@ -648,10 +656,11 @@ static bool make_parts(struct service *service, struct err *err) {
   service->on_hup = loop_signal_new(service->loop, SIGHUP, on_reload, service);
   service->token_timer = loop_timer_new(service->loop, on_token_timer, service);
   service->room_timer = loop_timer_new(service->loop, on_room_timer, service);
+  service->trim_timer = loop_timer_new(service->loop, on_trim_timer, service);
   service->load_again = loop_timer_new(service->loop, load_tokens, service);
   service->patience = loop_timer_new(service->loop, on_metrics_stopped, service);
   if (!service->care_work || !service->on_term || (service->heeds_int && !service->on_int) || !service->on_hup || !service->token_timer ||
-      !service->load_again || !service->room_timer || !service->patience)
+      !service->load_again || !service->room_timer || !service->trim_timer || !service->patience)
     return service->care_work ? err_no_memory(err) : false;
   loop_timer_start(service->token_timer, TOKEN_SWEEP_MS);
   app->loop = service->loop;
@@ -677,6 +686,7 @@ static bool make_parts(struct service *service, struct err *err) {
   service->database = database_new(service->loop, service->work, &config, on_database, service, err);
   if (!service->database)
     return false;
+  loop_timer_start(service->trim_timer, TRIM_EVERY_MS);
   loop_timer_start(service->room_timer, ROOM_EVERY_MS);
   app->pg = database_pool(service->database);
   return make_tracking(service, err) && make_sweeps(service, err);
@@ -712,6 +722,7 @@ static void free_parts(struct service *service) {
   loop_timer_free(service->patience);
   loop_timer_free(service->token_timer);
   loop_timer_free(service->load_again);
+  loop_timer_free(service->trim_timer);
   loop_timer_free(service->room_timer);
   loop_signal_free(service->on_hup);
   loop_signal_free(service->on_int);
