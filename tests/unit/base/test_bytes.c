@@ -393,7 +393,7 @@ static void times_print_as_iso(void **state UNUSED) {
 
 /* Small blocks below one that stays: by itself none of it would go back. */
 static void what_a_burst_took_goes_back(void **state UNUSED) {
-#ifdef __SANITIZE_ADDRESS__
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
   skip(); /* the sanitizer keeps what was freed */
 #endif
   enum { BLOCKS = 100000, SIZE = 1000 };
