@@ -1,10 +1,14 @@
 #define WINNOW_ALLOW_MALLOC /* this is the wrapper */
 #include "base/mem.h"
 
+#include <fcntl.h>
 #include <malloc.h>
 #include <stdatomic.h>
+#include <unistd.h>
 
-enum { LARGE_BLOCK = 128 * 1024 }; /* glibc's own, before it adapts */
+#include "base/str.h"
+
+enum { LARGE_BLOCK = 128 * 1024 /* glibc's own, before it adapts */, TRIM_FROM = 32 * 1024 * 1024 };
 
 static _Atomic unsigned long fail_at; /* 0: never */
 static _Atomic bool fail_sticky;
@@ -71,6 +75,29 @@ void mem_free(void *ptr) {
 
 void mem_give_back(void) {
   mallopt(M_MMAP_THRESHOLD, LARGE_BLOCK);
+}
+
+size_t mem_resident(void) {
+  char text[128];
+  int fd = open("/proc/self/statm", O_RDONLY | O_CLOEXEC);
+  ssize_t n = fd < 0 ? 0 : read(fd, text, sizeof text);
+  struct str rest = str_n(text, (size_t)MAX_OF(n, 0)), total, pages;
+  uint64_t count = 0;
+  if (fd >= 0)
+    close(fd);
+  return str_split(&rest, ' ', &total) && str_split(&rest, ' ', &pages) && str_to_u64(pages, &count)
+             ? (size_t)count * (size_t)sysconf(_SC_PAGESIZE)
+             : 0;
+}
+
+void mem_trim(void) {
+  static size_t least; /* since the last time */
+  size_t now = mem_resident();
+  least = MIN_OF(least, now);
+  if (now - least < TRIM_FROM)
+    return;
+  malloc_trim(0);
+  least = mem_resident();
 }
 
 void mem_wipe(void *ptr, size_t size) {

@@ -18,6 +18,11 @@ void mem_free(void *ptr);
 /* For a program that runs for long: large blocks go back to the system when they are freed. Else the first one freed raises the size from
  * which that is so, and what a burst of work took stays. */
 void mem_give_back(void);
+/* What small blocks left when they were freed goes back as well, if much has come together since the last time. Takes a moment: for now and
+ * then, from one thread. */
+void mem_trim(void);
+/* What of our memory is in RAM, in bytes; 0 when the system does not tell. */
+size_t mem_resident(void);
 /* For memory that held a secret. */
 void mem_wipe(void *ptr, size_t size);
 

@@ -80,7 +80,7 @@ def taken_name(kind, body, answers, found):
 def which_fault_first(kind, body, answers, found):
     both = {("artifacts/list", 400, 404), ("registered-models/get-latest-versions", 404, 400), ("registered-models/alias DELETE", 404, 400),
             ("model-versions/create", 404, 400)}
-    writes = {"runs/set-tag", "runs/log-parameter", "runs/log-metric", "runs/log-batch"}
+    writes = {"runs/set-tag", "runs/log-parameter", "runs/log-metric", "runs/log-batch", "runs/log-inputs"}
     return (kind, *status(answers)) in both or (kind in writes and status(answers) == (400, 404))
 
 

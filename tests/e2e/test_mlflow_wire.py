@@ -191,6 +191,14 @@ class Wire(unittest.TestCase):
                 if fits:
                     self.assertEqual(self.call("POST", prefix + path, body(long[:fits]))[0], 200)
 
+    def test_more_tags_than_a_request_has_room_for(self):
+        """Told as what it is: a client sends again, for minutes, what has failed for want of memory."""
+        self.mlflow("registered-models/create", {"name": "tagged"})
+        tags = [{"key": f"k{i}", "value": "v" * 5000} for i in range(4000)]
+        for path, body in ("runs/create", {}), ("model-versions/create", {"name": "tagged", "source": "s3://b"}):
+            status, data = self.call("POST", "/api/2.0/mlflow/" + path, {**body, "tags": tags})
+            self.assertEqual((status, json.loads(data)["error_code"]), (400, "INVALID_PARAMETER_VALUE"), data)
+
     def test_a_path_that_cannot_be_noted_leaves_no_file(self):
         letters, run = random.Random(2), self.new_run()
         path = "/".join("".join(letters.choices(string.ascii_letters + string.digits, k=250)) for _ in range(12))

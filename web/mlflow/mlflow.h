@@ -16,7 +16,8 @@ enum { MLFLOW_MOUNTS_MAX = 26 };
 size_t mlflow_mounts(struct route_mount *mounts);
 
 /* Bodies: MLflow names a megabyte for log-batch, and never enforces it. */
-enum { MLFLOW_BODY_MAX = 32 * 1024 * 1024, MLFLOW_REPLY_MAX = 512 * 1024 * 1024 };
+/* TAGS_MAX: those of a request that are kept with it, less than its arena. */
+enum { MLFLOW_BODY_MAX = 32 * 1024 * 1024, MLFLOW_TAGS_MAX = 12 * 1024 * 1024, MLFLOW_REPLY_MAX = 512 * 1024 * 1024 };
 
 /* An error code of MLflow that none of our codes stands for: "INVALID_STATE" with 400, for instance. */
 void mlflow_reply_error(struct http_req *req, int status, const char *error_code, const char *format, ...) PRINTF_LIKE(4, 5);

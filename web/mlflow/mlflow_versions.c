@@ -52,7 +52,7 @@ static bool is_far_file(struct str source) {
 }
 
 static bool create_checked(struct http_req *req, struct create_args *in, struct err *err) {
-  AUTO_BUF struct buf tags = BUF_INIT(64 * MIB);
+  AUTO_BUF struct buf tags = BUF_INIT(MLFLOW_TAGS_MAX);
   if (in->version.model_id.n && !(str_starts(in->version.model_id, STR("m-")) && in->version.model_id.n == ID_HEX_LEN + 2))
     return err_set(err, ERR_NOT_FOUND, "Logged model with ID '%.*s' not found.", STR_ARG(str_slice(in->version.model_id, 0, 100)));
   if (!mlflow_pack(in->tags, "tags", registry_check_tag, NULL, &tags, err))

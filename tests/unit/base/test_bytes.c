@@ -391,6 +391,29 @@ static void times_print_as_iso(void **state UNUSED) {
   clock_format_iso(INT64_MAX, out); /* no date, but no crash */
 }
 
+/* Small blocks below one that stays: by itself none of it would go back. */
+static void what_a_burst_took_goes_back(void **state UNUSED) {
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+  skip(); /* the sanitizer keeps what was freed */
+#endif
+  enum { BLOCKS = 100000, SIZE = 1000 };
+  static void *blocks[BLOCKS];
+  mem_trim();
+  size_t before = mem_resident();
+  for (size_t i = 0; i < BLOCKS; i++) {
+    blocks[i] = mem_alloc(SIZE);
+    assert_non_null(blocks[i]);
+    memset(blocks[i], 1, SIZE);
+  }
+  void *last = mem_alloc(SIZE);
+  for (size_t i = 0; i < BLOCKS; i++)
+    mem_free(blocks[i]);
+  assert_true(mem_resident() > before + BLOCKS * SIZE / 2);
+  mem_trim();
+  assert_true(mem_resident() < before + BLOCKS * SIZE / 2);
+  mem_free(last);
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(numbers_consume_everything_or_fail),
@@ -409,6 +432,7 @@ int main(void) {
       cmocka_unit_test(ids_sort_by_age_and_round_trip),
       cmocka_unit_test(chance_is_even_and_repeatable),
       cmocka_unit_test(times_print_as_iso),
+      cmocka_unit_test(what_a_burst_took_goes_back),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -544,16 +544,6 @@ static void test_handshake_deadline(void **unused UNUSED) {
 
 /* ---- memory ---- */
 
-static size_t resident(void) {
-  AUTO_BUF struct buf statm = BUF_INIT(4096);
-  struct err err;
-  assert_true(file_read("/proc/self/statm", &statm, &err));
-  struct str rest = buf_str(&statm), total, pages;
-  uint64_t n;
-  assert_true(str_split(&rest, ' ', &total) && str_split(&rest, ' ', &pages) && str_to_u64(pages, &n));
-  return (size_t)n * (size_t)sysconf(_SC_PAGESIZE);
-}
-
 #ifdef __SANITIZE_ADDRESS__
 enum { GROWTH_MAX = 400 << 20 }; /* the sanitizer keeps what was freed */
 #else
@@ -568,14 +558,14 @@ static void test_large_bodies(void **unused UNUSED) {
   static char piece[1 << 18];
   http_client_open(&client, f.loop, f.port);
   http_client_printf(&client, "PUT /sink HTTP/1.1\r\n" H "Content-Length: %d\r\n\r\n", (int)SIZE);
-  size_t before = resident();
+  size_t before = mem_resident();
   for (size_t i = 0; i < SIZE / sizeof piece; i++)
     http_client_send(&client, str_n(piece, sizeof piece));
   struct http_answer answer;
   assert_true(http_client_answer(&client, false, &answer));
   assert_string_equal(buf_text(&answer.body), "67108864");
   http_answer_release(&answer);
-  assert_true(resident() < before + GROWTH_MAX);
+  assert_true(mem_resident() < before + GROWTH_MAX);
   static const char *const downloads[] = {GET("/file"), GET("/stream?n=67108864")};
   for (size_t i = 0; i < ARRAY_LEN(downloads); i++) {
     http_client_send(&client, str_of(downloads[i]));
@@ -586,7 +576,7 @@ static void test_large_bodies(void **unused UNUSED) {
       body += client.in.n;
       buf_reset(&client.in);
     }
-    assert_true(resident() < before + GROWTH_MAX);
+    assert_true(mem_resident() < before + GROWTH_MAX);
     http_client_close(&client);
     http_client_open(&client, f.loop, f.port);
   }
