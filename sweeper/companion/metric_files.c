@@ -31,6 +31,7 @@ struct watch { /* a source */
 struct watched { /* a file */
   const struct watch *watch;
   char *path;
+  int held; /* what was there last: what is moved away, or removed, is sent to its end all the same */
   ino_t inode;
   struct timespec changed; /* of the list that was taken */
   int64_t sent, size;
@@ -96,8 +97,10 @@ struct metric_files *metric_files_new(const struct job_file *job, int64_t begun_
 void metric_files_free(struct metric_files *m) {
   if (!m)
     return;
-  for (size_t i = 0; i < m->count; i++)
+  for (size_t i = 0; i < m->count; i++) {
+    fd_close(&m->files[i].held);
     mem_free(m->files[i].path);
+  }
   fd_close(&m->root);
   mem_free(m->watches);
   mem_free(m->globs);
@@ -117,7 +120,8 @@ static bool on_found(void *ctx, size_t glob, const char *path, const struct stat
     return true;
   char *copy = m->count < WATCHED_MAX ? mem_strdup(path) : NULL;
   if (copy)
-    m->files[m->count++] = (struct watched){.watch = &m->watches[glob], .path = copy, .inode = st->st_ino, .generation = m->generation};
+    m->files[m->count++] =
+        (struct watched){.watch = &m->watches[glob], .path = copy, .held = -1, .inode = st->st_ino, .generation = m->generation};
   return copy != NULL;
 }
 
@@ -172,6 +176,28 @@ static void search(struct metric_files *m, bool is_final) {
   m->search_again_ms = now + MAX_OF((int64_t)SEARCH_EVERY_MS, took * SEARCH_SHARE);
 }
 
+/* Is what was there before yet to be sent, since something else has its name? */
+static bool is_moved(const struct watched *f, int fd, const struct stat *st, struct stat *ret_held) {
+  bool gone = f->held >= 0 && !f->is_list && (fd < 0 || st->st_ino != f->inode);
+  return gone && fstat(f->held, ret_held) == 0 && ret_held->st_ino == f->inode && (int64_t)ret_held->st_size > f->sent;
+}
+
+/* -1: there is nothing to read. */
+static int open_watched(const struct metric_files *m, struct watched *f, struct stat *ret_stat) {
+  struct stat held;
+  int fd = find_open(m->root, f->path, ret_stat);
+  if (is_moved(f, fd, ret_stat, &held)) {
+    fd_close(&fd);
+    *ret_stat = held;
+    return fcntl(f->held, F_DUPFD_CLOEXEC, 0);
+  }
+  if (fd >= 0 && (f->held < 0 || ret_stat->st_ino != f->inode)) {
+    fd_close(&f->held);
+    f->held = fcntl(fd, F_DUPFD_CLOEXEC, 0);
+  }
+  return fd;
+}
+
 static void put_path(const struct watched *f, bool is_last, int64_t age_ms, char *out, size_t room) {
   int n = snprintf(out, room, "/file?source=%zu&generation=%llu&offset=%lld&snapshot=%d&last=%d&age=%lld&path=", f->watch->source,
                    (unsigned long long)f->generation, (long long)(f->is_list ? 0 : f->sent), f->is_list, is_last, (long long)age_ms);
@@ -223,7 +249,7 @@ void metric_files_look(struct metric_files *m) {
   search(m, false);
   for (size_t i = 0; i < m->count; i++) {
     struct watched *f = &m->files[i];
-    AUTO_FD int fd = f->is_over || f->watch->at_end ? -1 : find_open(m->root, f->path, &st);
+    AUTO_FD int fd = f->is_over || f->watch->at_end ? -1 : open_watched(m, f, &st);
     if (fd >= 0)
       note(f, &st);
   }
@@ -240,7 +266,7 @@ bool metric_files_next(struct metric_files *m, bool is_final, struct metric_file
     bool is_last;
     if (f->is_over || (f->watch->at_end && !is_final))
       continue;
-    int fd = find_open(m->root, f->path, &st);
+    int fd = open_watched(m, f, &st);
     if (fd < 0 || !choose(f, fd, &st, is_final, ret, &is_last, &seen_ms)) {
       fd_close(&fd);
       continue;
@@ -268,10 +294,12 @@ void metric_files_answered(struct metric_files *m, int64_t next) {
     f->size = (int64_t)m->asked_stat.st_size;
     f->changed = m->asked_stat.st_mtim;
   }
-  if (next < 0 || (m->asked_last && all))
+  if (next < 0 || (m->asked_last && all)) {
     f->is_over = true;
-  else
+    fd_close(&f->held);
+  } else {
     f->sent = next;
+  }
 }
 
 void metric_files_report(const struct metric_files *m, struct buf *out) {

@@ -132,7 +132,7 @@ static const struct spec_row sweep_rows[] = {
     {"max_failures", SPEC_INT, SPEC(max_failures), HAS(has_max_failures), .min = 1, .max = STOP_TRIALS_MAX,
      .help = "the sweep fails after so many failed trials"},
     {"give_up_after", SPEC_INT, SPEC(give_up_after), .min = 0, .max = 100000, .default_text = "5",
-     .help = "the sweep fails when its first so many trials all fail; 0: never"},
+     .help = "the sweep fails when so many trials have failed, and none has ended well or reports its metric; 0: never"},
     {"on_nan", SPEC_CHOICE, SPEC(on_nan), .default_text = "worst", .choices = nan_policies,
      .help = "what a trial whose value is NaN counts as"},
     {"resources", SPEC_OBJECT, SPEC(resources), .sub = &resources_table, .help = "what one trial gets"},

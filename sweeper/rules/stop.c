@@ -149,10 +149,32 @@ static struct stop_trial *trial_state(struct stop_rule *rule, uint32_t trial) {
   return &rule->trials[trial];
 }
 
+/* Epochs are said after all, and what came without one was measured before the training: it is no iteration. */
+static void count_by_epochs(struct stop_rule *rule) {
+  rule->unit = "epoch";
+  rule->is_guess = false;
+  for (size_t i = 0; i < rule->trial_count; i++) {
+    struct stop_trial *state = &rule->trials[i];
+    if (rule->ops->forget)
+      rule->ops->forget(rule, (uint32_t)i);
+    *state = (struct stop_trial){.ended = state->ended, .stopped = state->stopped};
+  }
+}
+
+/* An "auto" rule counts epochs where the metric carries one. */
+static void choose_unit(struct stop_rule *rule, const struct stop_point *point) {
+  bool has_epoch = !isnan(point->epoch);
+  if (!rule->unit) {
+    rule->unit = has_epoch ? "epoch" : "report";
+    rule->is_guess = !has_epoch;
+  } else if (rule->is_guess && has_epoch && rule->longest <= 1) {
+    count_by_epochs(rule);
+  }
+}
+
 /* False: this report has no iteration, so most rules do not see it. */
 static bool iteration_of(struct stop_rule *rule, const struct stop_trial *state, const struct stop_point *point, double *ret) {
-  if (!rule->unit)
-    rule->unit = isnan(point->epoch) ? "report" : "epoch";
+  choose_unit(rule, point);
   double iteration = strcmp(rule->unit, "report") == 0  ? (double)state->reports + 1
                      : strcmp(rule->unit, "epoch") == 0 ? point->epoch
                      : strcmp(rule->unit, "step") == 0  ? (double)point->step
@@ -172,6 +194,7 @@ static void update(struct stop_rule *rule, struct stop_trial *state, double iter
   }
   state->sum += loss;
   state->reports++;
+  rule->longest = MAX_OF(rule->longest, state->reports);
   state->iteration = MAX_OF(state->iteration, iteration);
 }
 

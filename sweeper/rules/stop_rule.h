@@ -50,6 +50,8 @@ struct stop_rule {
   bool skip_nan;    /* NaN is as if it had not been reported */
   bool takes_all;   /* reports without an iteration too, or with none above 0: they stand where the one before stood */
   const char *unit; /* "epoch", ...; NULL until an "auto" rule has seen its first report */
+  bool is_guess;    /* "report", since no report has carried an epoch so far */
+  uint32_t longest; /* the most reports of a trial */
   struct stop_trial *trials;
   size_t trial_count, trial_cap;
   uint64_t stopped;

@@ -3,6 +3,7 @@
 
 #include "base/file.h"
 #include "sweeper/companion/exit_file.h"
+#include "sweeper/companion/metric_files.h"
 #include "sweeper/companion/samples.h"
 #include "sweeper/companion/spool.h"
 #include "sweeper/jobs/cgroup.h"
@@ -56,6 +57,54 @@ static void a_long_absence_is_covered_thinly(void **state UNUSED) {
   samples_add(&samples, &(struct process_usage){.cpu_ms = 1}, 1, samples.last_mono_ms + 5000); /* thins, but not what is on its way */
   samples_taken(&samples);
   assert_int_equal(samples.items[0].n, next);
+}
+
+/* What is to be sent next, which is taken; "" when there is nothing. */
+static const char *take_piece(struct metric_files *files) {
+  static char text[100];
+  struct metric_files_piece piece;
+  text[0] = '\0';
+  if (!metric_files_next(files, false, &piece))
+    return text;
+  ssize_t n = pread(piece.fd, text, MIN_OF((size_t)piece.length, sizeof text - 1), piece.offset);
+  assert_int_equal(n, piece.length);
+  text[n] = '\0';
+  fd_close(&piece.fd);
+  metric_files_answered(files, piece.offset + piece.length);
+  return text;
+}
+
+static void append(const char *path, const char *text) {
+  FILE *f = fopen(path, "a");
+  assert_non_null(f);
+  assert_true(fputs(text, f) >= 0 && fclose(f) == 0);
+}
+
+/* Rows that were written just before the file was moved away are sent before those of the next one. */
+static void a_file_that_is_moved_away_is_sent_to_its_end(void **state UNUSED) {
+  char *watch = (char[]){"0 csv always m.csv"}, path[160], old[160];
+  struct temp_dir dir;
+  temp_dir_make(&dir);
+  snprintf(path, sizeof path, "%s/m.csv", dir.path);
+  snprintf(old, sizeof old, "%s/m.csv.1", dir.path);
+  append(path, "a\n1\n");
+  struct job_file job = {.cwd = dir.path, .files = &watch, .file_count = 1};
+  struct metric_files *files = metric_files_new(&job, 0, 1);
+  assert_non_null(files);
+  assert_string_equal(take_piece(files), "a\n1\n");
+  assert_string_equal(take_piece(files), "");
+  append(path, "2\n");
+  assert_int_equal(rename(path, old), 0);
+  append(path, "a\n3\n");
+  metric_files_look(files);
+  assert_string_equal(take_piece(files), "2\n");
+  assert_string_equal(take_piece(files), "a\n3\n");
+  append(path, "4\n");
+  assert_int_equal(unlink(path), 0);
+  assert_string_equal(take_piece(files), "4\n");
+  assert_string_equal(take_piece(files), "");
+  metric_files_free(files);
+  temp_dir_remove(&dir);
 }
 
 static struct spool spool;
@@ -342,6 +391,7 @@ int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(what_is_sampled_becomes_points),
       cmocka_unit_test(a_long_absence_is_covered_thinly),
+      cmocka_unit_test(a_file_that_is_moved_away_is_sent_to_its_end),
       cmocka_unit_test(output_keeps_its_time),
       cmocka_unit_test(hours_of_output_have_few_marks),
       cmocka_unit_test(times_outlive_a_companion),

@@ -426,6 +426,27 @@ static void iterations(void **state) {
   stop_set_free(other);
 }
 
+/* A value before the training has no epoch; those after it have. */
+static void what_was_measured_before_the_training_is_no_iteration(void **state) {
+  (void)state;
+  struct stop_set *set = rules("{type: asha, min_iter: 1, eta: 2}", "y", false);
+  assert_false(feed_full(set, 0, "y", 5, 0, NAN).stop);
+  assert_false(feed_full(set, 1, "y", 4, 0, NAN).stop);
+  assert_false(feed_full(set, 1, "y", 3, 1, 1).stop);
+  assert_false(feed_full(set, 0, "y", 2, 1, 1).stop);
+  assert_false(feed_full(set, 2, "y", 9, 0, NAN).stop); /* of a later one too */
+  struct stop_verdict verdict = feed_full(set, 2, "y", 2.5, 1, 1);
+  assert_string_equal(verdict.reason,
+                      "at epoch 1 its value 2.5 is number 2 of the 3 that reached rung 1, and only the lowest 1 go on (2 or better)");
+  stop_set_free(set);
+  /* where trials report without epochs, one that says some changes nothing */
+  set = rules("{type: patience, patience: 1}", "y", false);
+  for (int i = 0; i < 2; i++)
+    assert_false(feed(set, 0, 1));
+  assert_true(feed_full(set, 0, "y", 1, 0, 1).stop);
+  stop_set_free(set);
+}
+
 static void any_rule_is_enough(void **state) {
   (void)state;
   struct stop_set *set = rules("[{type: none}, {type: asha}, {type: threshold, metric: loss, max: 3}]", "y", false);
@@ -625,6 +646,7 @@ int main(void) {
       cmocka_unit_test(the_goal_under_all_its_names),
       cmocka_unit_test(patience),
       cmocka_unit_test(iterations),
+      cmocka_unit_test(what_was_measured_before_the_training_is_no_iteration),
       cmocka_unit_test(any_rule_is_enough),
       cmocka_unit_test(folding_is_deterministic),
       cmocka_unit_test(forgetting_leaves_no_trace),
