@@ -5,7 +5,7 @@ import json, pathlib, sys, time, unittest, urllib.parse
 
 WINNOW = pathlib.Path(sys.argv.pop(1)).resolve()
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "support"))
-from service import Service  # noqa: E402
+from service import Service, wait  # noqa: E402
 
 MLFLOW, FILES, API = "/api/2.0/mlflow", "/api/2.0/mlflow-artifacts", "/api/v1"
 PARENT = "mlflow.parentRunId"
@@ -468,6 +468,20 @@ class OnLoopback(Case):
     def test_a_day_after_the_end_of_its_attempt_it_is_none(self):
         self.a_day_after_its_end(self.make(self.own))
         self.may([("without one", "POST", f"{MLFLOW}/runs/set-tag", {"run_id": self.make(self.own), "key": "k", "value": "v"})], True, headers={})
+
+    def test_a_job_that_runs_is_known_without_its_row(self):
+        run = self.s.post(f"{API}/runs", {"command": ["sleep", "100000"]}).json["id"]
+        shown = lambda: self.s.get(f"{API}/runs/{run}").json
+        wait(lambda: shown()["state"] == "RUNNING", "the job")
+        token = self.s.run_token(run, shown()["attempt"])
+        whoami = lambda: self.ask("GET", f"{API}/whoami", headers=token).status
+        self.end(run, 25, state=2)
+        self.assertEqual(whoami(), 200)
+        self.assertEqual(self.s.post(f"{API}/runs/{run}/stop").status, 200)
+        wait(lambda: shown()["state"] == "KILLED", "its end")
+        self.assertEqual(whoami(), 200)
+        self.end(run, 25, state=7)
+        self.assertEqual(whoami(), 401)
 
     def test_a_foreign_run_made_its_child_is_one(self):
         """Whoever may write it may say so; what an executor runs nobody takes over."""

@@ -299,17 +299,15 @@ static void on_experiment(void *ctx, const struct pg_reply *reply) {
     fail(op, &err);
 }
 
-static bool known_experiment(struct run_op *op, struct err *err) {
+static bool find_experiment(struct run_op *op, struct err *err) {
   AUTO_PG_ARGS struct pg_args args;
   pg_args_init(&args, STMT_EXPERIMENT_GET_BY_NAME);
   pg_put_text(&args, op->experiment_name);
   return pg_run(pool(op), &args, 0, on_experiment, op, err);
 }
 
-static bool find_experiment(struct run_op *op, struct err *err) {
+static bool make_experiment(struct run_op *op, struct err *err) {
   AUTO_PG_ARGS struct pg_args args;
-  if (access_is_bounded(web_principal(op->req)))
-    return known_experiment(op, err);
   pg_args_init(&args, STMT_EXPERIMENT_ENSURE);
   pg_put_text(&args, op->experiment_name);
   pg_put_text(&args, str_of(web_app(op->req)->artifact_root));
@@ -372,7 +370,8 @@ static bool create(struct run_op *op, const struct create_body *in, struct err *
   }
   if (!in->experiment.n)
     return insert_run(op, err); /* 0: Default */
-  return experiment_name_check(in->experiment, err) && find_experiment(op, err);
+  bool may_make = !access_is_bounded(web_principal(op->req));
+  return experiment_name_check(in->experiment, err) && (may_make ? make_experiment(op, err) : find_experiment(op, err));
 }
 
 static void create_run(struct http_req *req) {
