@@ -46,11 +46,7 @@ enum {
   NAMES_MAX = 32,
   TOKEN_SWEEP_MS = 60 * 1000,
   LOAD_AGAIN_MS = 1000,
-<<<<<<< HEAD
-=======
-  ROOM_EVERY_MS = 250,
   TRIM_EVERY_MS = 10 * 1000,
->>>>>>> audit4
   STORES_STOP_MS = 10 * 1000,
   CARE_THREADS = 2,
   DISK_THREADS = 2,
@@ -89,12 +85,8 @@ struct service {
   char url[300];
   struct loop_signal *on_term, *on_int, *on_hup;
   bool heeds_int;
-<<<<<<< HEAD
-  struct loop_timer *load_again;
+  struct loop_timer *load_again, *trim_timer;
   struct disk_watch *disk_watch;
-=======
-  struct loop_timer *load_again, *room_timer, *trim_timer;
->>>>>>> audit4
   struct loop_timer *token_timer, *patience; /* patience: with what is still being stored at the stop */
   bool stores_stopped;
   struct loop_defer stop;
@@ -657,19 +649,11 @@ static bool make_parts(struct service *service, struct err *err) {
     service->on_int = loop_signal_new(service->loop, SIGINT, on_stop_signal, service);
   service->on_hup = loop_signal_new(service->loop, SIGHUP, on_reload, service);
   service->token_timer = loop_timer_new(service->loop, on_token_timer, service);
-<<<<<<< HEAD
-  service->load_again = loop_timer_new(service->loop, load_tokens, service);
-  service->patience = loop_timer_new(service->loop, on_metrics_stopped, service);
-  if (!service->care_work || !service->on_term || (service->heeds_int && !service->on_int) || !service->on_hup || !service->token_timer ||
-      !service->load_again || !service->patience)
-=======
-  service->room_timer = loop_timer_new(service->loop, on_room_timer, service);
   service->trim_timer = loop_timer_new(service->loop, on_trim_timer, service);
   service->load_again = loop_timer_new(service->loop, load_tokens, service);
   service->patience = loop_timer_new(service->loop, on_metrics_stopped, service);
   if (!service->care_work || !service->on_term || (service->heeds_int && !service->on_int) || !service->on_hup || !service->token_timer ||
-      !service->load_again || !service->room_timer || !service->trim_timer || !service->patience)
->>>>>>> audit4
+      !service->load_again || !service->trim_timer || !service->patience)
     return service->care_work ? err_no_memory(err) : false;
   loop_timer_start(service->token_timer, TOKEN_SWEEP_MS);
   app->loop = service->loop;
@@ -699,11 +683,7 @@ static bool make_parts(struct service *service, struct err *err) {
   service->database = database_new(service->loop, service->work, &config, on_database, service, err);
   if (!service->database)
     return false;
-<<<<<<< HEAD
-=======
   loop_timer_start(service->trim_timer, TRIM_EVERY_MS);
-  loop_timer_start(service->room_timer, ROOM_EVERY_MS);
->>>>>>> audit4
   app->pg = database_pool(service->database);
   return make_tracking(service, err) && make_sweeps(service, err);
 }
@@ -738,12 +718,8 @@ static void free_parts(struct service *service) {
   loop_timer_free(service->patience);
   loop_timer_free(service->token_timer);
   loop_timer_free(service->load_again);
-<<<<<<< HEAD
-  disk_watch_free(service->disk_watch);
-=======
   loop_timer_free(service->trim_timer);
-  loop_timer_free(service->room_timer);
->>>>>>> audit4
+  disk_watch_free(service->disk_watch);
   loop_signal_free(service->on_hup);
   loop_signal_free(service->on_int);
   loop_signal_free(service->on_term);
