@@ -86,11 +86,27 @@ static bool check_workdir(struct sweeps *s, const struct sweep_spec *spec, struc
   return true;
 }
 
-static bool runs_program(const struct sweep_spec *spec) {
+/* A path of the directory, as far as it can be told from here. */
+static bool is_script(struct str word) {
+  static const char *const ends[] = {".py", ".sh", ".R", ".jl"};
+  bool is_plain = word.n && word.p[0] != '/' && word.p[0] != '~' && str_find(word, '{') == SIZE_MAX && str_find(word, '$') == SIZE_MAX;
+  for (size_t i = 0; is_plain && i < ARRAY_LEN(ends); i++)
+    if (str_ends(word, str_of(ends[i])))
+      return true;
+  return false;
+}
+
+/* What the command runs: the program, or a script at its beginning ("python3 train.py"); none: it is not known. */
+static struct str program_of(const struct sweep_spec *spec, const char **ret_key) {
+  *ret_key = "program";
   for (size_t i = 0; i < spec->command.count; i++)
     if (str_find_str(spec->command.items[i], STR("${program}")) != SIZE_MAX)
-      return spec->program.n && spec->program.p[0] != '/';
-  return false;
+      return spec->program.n && spec->program.p[0] != '/' ? spec->program : STR_NONE;
+  *ret_key = "command";
+  for (size_t i = 0; i < MIN_OF(spec->command.count, (size_t)2); i++)
+    if (is_script(spec->command.items[i]))
+      return spec->command.items[i];
+  return STR_NONE;
 }
 
 bool sweeps_check_place(struct sweep_file *file, struct str directory, struct err *err) {
@@ -102,9 +118,11 @@ bool sweeps_check_place(struct sweep_file *file, struct str directory, struct er
   struct snapshot_source source = {.directory = buf_text(&origin), .links = spec->links.items, .link_count = spec->links.count};
   if (!buf_ok(&origin, err) || !snapshot_check(&source, err))
     return sweep_file_place(file, err);
-  buf_printf(&program, "%s/%.*s", buf_text(&origin), STR_ARG(spec->program));
-  if (runs_program(spec) && access(buf_text(&program), F_OK) != 0)
-    spec_problem_add(&file->warnings, ynode_at(file->root, STR("program")), "program", NULL, "program: there is no %s", buf_text(&program));
+  const char *key;
+  struct str name = program_of(spec, &key);
+  buf_printf(&program, "%s/%.*s", buf_text(&origin), STR_ARG(name));
+  if (name.n && buf_ok(&program, NULL) && access(buf_text(&program), F_OK) != 0)
+    spec_problem_add(&file->warnings, ynode_at(file->root, str_of(key)), key, NULL, "%s: there is no %s", key, buf_text(&program));
   return true;
 }
 

@@ -170,6 +170,15 @@ class Files(JobTest):
             "help: it belongs below the name of a parameter; check the indentation",
             '5:1: unknown key "mode"', "help: it belongs below metric; check the indentation"])
 
+    def test_a_script_that_is_not_there(self):
+        self.put("train.py", "")
+        file = self.put("a.yaml", "command: [python3, trian.py, '${args}']\nmethod: random\nrun_cap: 1\nparameters: {x: {min: 0.0, max: 1.0}}\n")
+        self.assertIn(f"warning: command: there is no {self.work}/trian.py\n", self.cli("sweep", "create", file, "--dry-run").stderr)
+        for command in ("[python3, train.py, '${args}']", "[python3, -m, pkg.train, '${args}']", "[sh, -c, 'echo {{x}} > made.sh']",
+                        "[python3, '{{x}}.py']", "[/usr/bin/env, python3, made.py, '${args}']"):
+            file = self.put("a.yaml", f"command: {command}\nmethod: random\nrun_cap: 1\nparameters: {{x: {{min: 0.0, max: 1.0}}}}\n")
+            self.assertNotIn("there is no", self.cli("sweep", "create", file, "--dry-run").stderr)
+
     def test_a_file_without_a_command(self):
         file = self.put("a.yaml", "method: random\nrun_cap: 1\nparameters: {x: {min: 0.0, max: 1.0}}\n")
         self.assertIn("no command and no program, so nothing is started", self.cli("sweep", "create", file).stderr)
