@@ -223,6 +223,7 @@ class Interrupted(Case):
         wait(lambda: "m/3: its files are kept now" in self.s.log(), "what the log says")
         self.assertEqual(self.s.log().count("its files are not kept yet"), 3)
         self.all_agree()
+        self.assertEqual(self.copy(2), [])
 
     def test_by_a_kill_before_the_copy_is_known(self):
         run = self.begin()

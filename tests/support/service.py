@@ -80,8 +80,8 @@ class Service:
                                         stdout=log, stderr=log, stdin=subprocess.DEVNULL, env=self.env)
         log.close()
 
-    def start(self, timeout=60, state="ok"):
-        """Until it says that it is in this state."""
+    def start(self, timeout=60, state=None):
+        """Until its database is up (a disk may be full, for all that), or it says that it is in this state."""
         endpoint = self.data / "endpoint"
         if endpoint.exists():
             endpoint.unlink()
@@ -95,7 +95,8 @@ class Service:
             try:
                 lines = endpoint.read_text().splitlines()
                 self.url = next((line for line in lines if line.startswith("http")), None)
-                if self.get("/api/v1/status").json["state"] == state:
+                status = self.get("/api/v1/status").json
+                if status["state"] == state if state else status["database"]["up"]:
                     return self
             except (OSError, http.client.HTTPException, ValueError, KeyError):
                 pass
