@@ -17,6 +17,7 @@ enum {
   PARENTS = 5,   /* best results around which candidates are drawn as well */
   CHILDREN = 64, /* such candidates for each */
   HEAT = 256,    /* candidates that race together */
+  FEWER_AFAR = 64,
   LOCAL_SEARCHES = 10,
   LISTED_CELLS = 16 /* discrete parameters with at most so many values are searched by trying them all */
 };
@@ -267,12 +268,18 @@ static void add_candidate(struct gp_search *s, struct candidates *c, const doubl
   c->count++;
 }
 
+/* What is under way drives suggestions apart: each goes where none of the others is. So every other one looks close to the best results. */
+static unsigned candidates_afar(const struct gp_search *s) {
+  return s->pending && s->n % 2 == 0 ? s->settings.candidates / FEWER_AFAR : s->settings.candidates;
+}
+
 static void make_candidates(struct gp_search *s, struct candidates *c, struct rng *rng) {
   double point[SPACE_PARAMS_MAX];
+  unsigned afar = candidates_afar(s);
   uint64_t key = rng_u64(rng);
   const double *center = s->points + best_row(s) * s->width;
   /* Tight constraints reject many: up to eight times as many are tried. */
-  for (uint64_t k = 0; k < 8 * (uint64_t)s->settings.candidates && c->count < s->settings.candidates; k++) {
+  for (uint64_t k = 0; k < 8 * (uint64_t)afar && c->count < afar; k++) {
     trust_point(s->space, &s->trust, center, key, k, rng, point);
     add_candidate(s, c, point);
   }

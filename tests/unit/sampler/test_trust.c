@@ -159,45 +159,79 @@ static void test_points_of_a_region(void **state UNUSED) {
   space_free(space);
 }
 
-/* A model that expects the same everywhere, and knows least about what is far away, takes what it is offered furthest out: that has some of
- * the best point's coordinates, where there is a region, and none, where there is not. */
-static void test_searches_stay_in_the_region(void **state UNUSED) {
+/* A model that expects the same everywhere, and knows least about what is far away, takes what it is offered furthest out. Of twelve
+ * results, and of so many trials under way, all near zero. */
+static struct gp_search *search_flat(const struct space *space, uint32_t pending, uint32_t number) {
   static struct gp_params flat = {.signal = 1, .noise = 1};
+  size_t features = space_count(space);
+  struct history *history = make_history(space);
+  struct gp_search *search;
+  struct err err;
+  double point[40];
   for (size_t f = 0; f < GP_FEATURES_MAX; f++)
     flat.weight[f] = 1e-9;
+  for (uint32_t n = 0; n < 12 + pending; n++) {
+    for (size_t i = 0; i < features; i++)
+      point[i] = i ? 0.05 : 0.05 + 0.001 * n;
+    assert_true(n < 12 ? history_add_told(history, n, point, &(struct outcome){TRIAL_FINISHED, n, 0}, &err)
+                       : history_add(history, n, point, NULL, &err));
+  }
+  assert_true(gp_search_new(history, GP_ROWS_NOW, &gp_search_defaults, 1, number, &search, &err));
+  gp_search_reuse(search, &flat);
+  assert_true(gp_search_run(search, &err) && gp_search_found(search) > 5);
+  history_free(history);
+  return search;
+}
+
+static struct space *make_floats(unsigned count) {
+  AUTO_BUF struct buf whole = BUF_INIT(4 * KIB);
+  for (unsigned i = 0; i < count; i++)
+    buf_printf(&whole, "%s\"p%u\": {\"min\": 0.0, \"max\": 1.0}", i ? ", " : "{\"parameters\": {", i);
+  buf_puts(&whole, "}}");
+  return make_space(buf_text(&whole));
+}
+
+/* What is furthest out has some of the best point's coordinates, where there is a region, and none, where there is not. */
+static void test_searches_stay_in_the_region(void **state UNUSED) {
   for (unsigned features = 20; features <= 40; features += 20) {
-    AUTO_BUF struct buf whole = BUF_INIT(4 * KIB);
-    for (unsigned i = 0; i < features; i++)
-      buf_printf(&whole, "%s\"p%u\": {\"min\": 0.0, \"max\": 1.0}", i ? ", " : "{\"parameters\": {", i);
-    buf_puts(&whole, "}}");
-    struct space *space = make_space(buf_text(&whole));
-    struct history *history = make_history(space);
-    struct gp_search *search;
-    struct err err;
-    double point[40];
-    for (uint32_t n = 0; n < 12; n++) {
-      for (unsigned i = 0; i < features; i++)
-        point[i] = i ? 0.05 : 0.05 + 0.001 * n;
-      assert_true(history_add_told(history, n, point, &(struct outcome){TRIAL_FINISHED, n, 0}, &err));
-    }
-    assert_true(gp_search_new(history, GP_ROWS_NOW, &gp_search_defaults, 1, 12, &search, &err));
-    gp_search_reuse(search, &flat);
-    assert_true(gp_search_run(search, &err) && gp_search_found(search) > 5);
+    struct space *space = make_floats(features);
+    struct gp_search *search = search_flat(space, 0, 12);
     for (size_t k = 0; k < gp_search_found(search); k++) {
       unsigned kept = 0;
       for (unsigned i = 0; i < features; i++)
         kept += fabs(gp_search_point(search, k)[i] - 0.05) < 1e-9;
       assert_int_equal(kept > 0, features > 20);
     }
-    gp_search_free(search), history_free(history), space_free(space);
+    gp_search_free(search), space_free(space);
   }
+}
+
+/* How far out it goes, over twenty trials, every other from `first` on. */
+static double distance_gone(uint32_t pending, uint32_t first) {
+  struct space *space = make_floats(10);
+  double sum = 0;
+  for (uint32_t n = first; n < first + 40; n += 2) {
+    struct gp_search *search = search_flat(space, pending, n);
+    for (size_t i = 0; i < 10; i++)
+      sum += gp_search_point(search, 0)[i] / (20 * 10);
+    gp_search_free(search);
+  }
+  space_free(space);
+  return sum;
+}
+
+/* Beside others that are under way every other suggestion is looked for close to the best results: of fewer points the furthest is less
+ * far out. */
+static void test_every_other_stays_close(void **state UNUSED) {
+  assert_true(fabs(distance_gone(0, 21) - distance_gone(0, 20)) < 0.03);
+  assert_true(distance_gone(7, 21) - distance_gone(7, 20) > 0.08);
 }
 
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(test_share_follows_gains_and_failures), cmocka_unit_test(test_few_features_need_no_region),
       cmocka_unit_test(test_gains_after_failures_alone),       cmocka_unit_test(test_points_of_a_region),
-      cmocka_unit_test(test_searches_stay_in_the_region),
+      cmocka_unit_test(test_searches_stay_in_the_region),      cmocka_unit_test(test_every_other_stays_close),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
