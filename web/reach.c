@@ -127,26 +127,43 @@ static json_t *read_body(const struct reach_op *op) {
   return inner;
 }
 
+/* Texts with escapes, of a body encoded twice: those of both layers. */
+static struct arena arena_for(struct str body) {
+  return ARENA_INIT(2 * body.n + MIB);
+}
+
+/* The reader of hot bodies came to no end. Where the handler, which may read it as a tree, has no fault to find, nothing is known of what
+ * the body names. */
+static void stop_short(struct reach_op *op) {
+  AUTO_JSON json_t *tree = read_body(op);
+  op->is_full |= tree != NULL;
+}
+
 /* The run of a body that may be a hot one: clients write it first, and nothing is read behind it. */
-static struct str run_of_body(struct str body, bool may_be_text, struct arena *arena) {
+static void add_run_of_body(struct reach_op *op, struct str body, bool may_be_text, struct arena *arena) {
   AUTO_JSON_PULL struct json_pull pull;
   struct str uuid = STR_NONE;
-  enum json_token token;
   json_pull_init(&pull, body, arena);
-  token = json_pull_next(&pull);
-  if (token == JSON_T_STR && may_be_text) /* encoded twice by old clients */
-    return run_of_body(pull.text, false, arena);
+  enum json_token token = json_pull_next(&pull);
+  if (token == JSON_T_STR && may_be_text) { /* encoded twice by old clients */
+    add_run_of_body(op, pull.text, false, arena);
+    return;
+  }
   while (token != JSON_T_ERROR && (token = json_pull_next(&pull)) == JSON_T_KEY) {
     bool is_id = str_is(pull.text, "run_id"), is_uuid = str_is(pull.text, "run_uuid");
     token = json_pull_next(&pull);
-    if (is_id && token == JSON_T_STR && pull.text.n)
-      return pull.text;
+    if (is_id && token == JSON_T_STR && pull.text.n) {
+      add_text(op, pull.text);
+      return;
+    }
     if (is_uuid && token == JSON_T_STR)
       uuid = pull.text;
     else if (!json_pull_skip(&pull, token))
-      break;
+      token = JSON_T_ERROR;
   }
-  return uuid;
+  if (token == JSON_T_ERROR)
+    stop_short(op);
+  add_text(op, uuid);
 }
 
 static bool is_key_of_names(struct str key) {
@@ -181,7 +198,9 @@ static void name_things(struct reach_op *op) {
   if (op->is_path)
     return;
   if (!is_reading(op)) {
-    add_text(op, run_of_body(http_req_body(op->req), true, http_req_arena(op->req)));
+    struct str body = http_req_body(op->req);
+    AUTO_ARENA struct arena arena = arena_for(body);
+    add_run_of_body(op, body, true, &arena);
     return;
   }
   if (http_req_route(op->req)->body == BODY_NONE)
@@ -197,24 +216,27 @@ static void name_things(struct reach_op *op) {
 }
 
 /* Each point and each output may name one. */
-static void add_models(struct reach_op *op, struct str body, bool may_be_text) {
+static void add_models(struct reach_op *op, struct str body, bool may_be_text, struct arena *arena) {
   AUTO_JSON_PULL struct json_pull pull;
   bool is_model = false;
-  json_pull_init(&pull, body, http_req_arena(op->req));
+  json_pull_init(&pull, body, arena);
   enum json_token token = json_pull_next(&pull);
   if (token == JSON_T_STR && may_be_text) /* encoded twice by old clients */
-    add_models(op, pull.text, false);
+    add_models(op, pull.text, false, arena);
   for (; token != JSON_T_ERROR && token != JSON_T_END; token = json_pull_next(&pull)) {
     if (is_model && token == JSON_T_STR)
       add_text(op, pull.text);
     is_model = token == JSON_T_KEY && str_is(pull.text, "model_id");
   }
+  if (token == JSON_T_ERROR)
+    stop_short(op);
 }
 
 static void name_logged(struct reach_op *op) {
   struct str body = http_req_body(op->req);
-  add_text(op, run_of_body(body, true, http_req_arena(op->req)));
-  add_models(op, body, true);
+  AUTO_ARENA struct arena arena = arena_for(body), of_models = arena_for(body);
+  add_run_of_body(op, body, true, &arena);
+  add_models(op, body, true, &of_models);
 }
 
 /* Of {"key": …, "value": …} and of {key: value}: the last, as the handlers take it. */

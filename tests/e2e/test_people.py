@@ -28,6 +28,13 @@ class Deeds(JobTest):
     def running(self, sweep):
         return wait(lambda: [t for t in self.trials(sweep) if t["state"] == "RUNNING"], "a trial that runs")[0]
 
+    def test_events_while_the_database_refuses(self):
+        sweep = self.submit()
+        self.s.sql("alter table event rename to elsewhere")
+        self.assertEqual(self.s.get(f"/api/v1/sweeps/{sweep}/events").status // 100, 5)
+        self.s.sql("alter table elsewhere rename to event")
+        self.assertEqual(self.told("sweeps", sweep), [("sweep.created", None, "RUNNING", ME)])
+
     def test_steering_a_sweep(self):
         ci = self.bearer("ci ☃")
         sweep = self.submit()

@@ -239,6 +239,19 @@ class WhereCredentialsAreNeeded(Case):
         answer = self.ask("POST", f"{MLFLOW}/runs/set-tag", f'{{"run_id": "{self.own}", "run_id": "{foreign}", "key": "k", "value": "v"}}')
         self.assertEqual(answer.status, 400, answer)
 
+    def test_no_length_hides_a_name(self):
+        """A text with an escape is copied; however long it is, what stands behind it is read."""
+        long = '{"zzz": "\\n' + "x" * (17 << 20) + '", '
+        for run, allowed in ((self.own, True), (self.make(), False)):
+            model = self.logged_model(run)
+            bodies = (("set-tag", {"run_id": run, "key": "k", "value": "v"}),
+                      ("log-metric", {"run_id": self.own, "key": "m", "value": 1, "timestamp": 1, "model_id": model}),
+                      ("outputs", {"run_id": self.own, "models": [{"model_id": model, "step": 1}]}))
+            for row, body in bodies:
+                answer = self.ask("POST", f"{MLFLOW}/runs/{row}", long + json.dumps(body)[1:])
+                with self.subTest(row, allowed=allowed):
+                    self.assertEqual(answer.status, 200 if allowed else 403, answer)
+
     def test_no_other_name_beside_helps(self):
         """What is judged is what the handler takes."""
         own, other = (self.version(run) for run in (self.own, self.make()))

@@ -195,11 +195,11 @@ static void on_sweep_events(void *ctx, const struct pg_reply *reply) {
   struct events_op *op = ctx;
   struct err err;
   char hex[ID_HEX_LEN + 1];
-  const struct pg_reply *sweep = pg_nth(reply, 0), *events = pg_nth(reply, 1);
-  if (!pg_ok(reply, &err) || (pg_rows(sweep) == 0 && !sweep_op_none(op->id, &err))) {
+  if (!pg_ok(reply, &err) || (pg_rows(pg_nth(reply, 0)) == 0 && !sweep_op_none(op->id, &err))) {
     http_reply_error(op->req, &err);
     return;
   }
+  const struct pg_reply *sweep = pg_nth(reply, 0), *events = pg_nth(reply, 1);
   id_format(op->id, hex);
   struct buf body = BUF_INIT(MLFLOW_REPLY_MAX);
   struct json_writer w;
