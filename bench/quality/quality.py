@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """One command: makes our results afresh, scores them beside the peers' stored ones, prints the table, and draws.
 
-    bench/quality/quality.py              the whole suite, 20 seeds: about half an hour of one core
+    bench/quality/quality.py              the whole suite, 20 seeds (auto 40): three quarters of an hour of one core
     bench/quality/quality.py --short      six problems, five seeds: a minute or two
     bench/quality/quality.py --held-out   problems outside the suite, five seeds, without peers but Optuna's TPE (made here too)
     bench/quality/quality.py --fresh      the same, with problems on which nothing was chosen
@@ -45,6 +45,10 @@ def suggestions(python, args, which, ours):
     else:
         subprocess.check_call(run + ["--methods", "auto,tpe,gp,cmaes"])
         subprocess.check_call(run + ["--methods", "auto,tpe", "--workers", "8"])
+        if which == "q20" and not args.seeds:  # what eight workers lose is told apart from chance by no fewer
+            more = [*run, "--seeds", "40", "--methods", "auto"]
+            subprocess.check_call(more)
+            subprocess.check_call([*more, "--workers", "8"])
     files = [ours] + sorted(os.path.join(HERE, "peers", n) for n in os.listdir(os.path.join(HERE, "peers")))
     if which in ("held-out", "fresh"):
         files = [ours, os.path.join(HOME, which + "-peers.jsonl")]
