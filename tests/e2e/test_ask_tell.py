@@ -325,6 +325,19 @@ class Manners(Base):
         states = {t["run_id"]: t["state"] for t in self.trials(sweep)}
         self.assertEqual({name: states[t["run_id"]] for name, t in runs.items()}, {**{name: "RUNNING" for name in signs}, "silent": "LOST"})
 
+    def test_a_version_names_the_sweep_of_its_run(self):
+        sweep = self.submit(self.spec("registered"))["id"]
+        trial = self.ask(sweep)["trials"][0]["run_id"]
+        alone = self.ok(self.s.post("/api/v1/runs", {}), 201)["id"]
+        self.ok(self.s.post("/api/v1/models", {"name": "of-sweeps"}), 201)
+        for run in (trial, alone):
+            self.ok(self.s.post("/api/v1/models/of-sweeps/versions", {"run_id": run, "source": "s3://b/x"}), 201)
+        versions = "/api/v1/models/of-sweeps/versions"
+        one = [self.ok(self.s.get(f"{versions}/{number}")) for number in (2, 1)]
+        self.assertEqual([version["sweep_id"] for version in one], [None, sweep])
+        for limit in (10, 5000):  # whole, and as it comes
+            self.assertEqual(self.ok(self.s.get(f"{versions}?limit={limit}"))["items"], one)
+
     def test_a_batch_is_told_or_not(self):
         sweep = self.submit(self.spec("batch"))["id"]
         a, b, c = self.ask(sweep, 3)["trials"]
