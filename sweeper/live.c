@@ -129,6 +129,7 @@ static void course_free(struct live_trial *trial) {
   mem_free(trial->course->worker);
   mem_free(trial->course->reason);
   mem_free(trial->course->stop);
+  mem_free(trial->course->command);
   for (struct live_past *past = trial->course->past, *next; past; past = next) {
     next = past->next;
     mem_free(past);
@@ -149,10 +150,12 @@ bool live_course_open(struct live_trial *trial, struct err *err) {
 }
 
 void live_course_close(struct live_trial *trial) {
-  const struct live_course *c = trial->course;
+  struct live_course *c = trial->course;
   const struct engine_trial *row = engine_trial(trial->sweep->engine, trial->number);
   if (!c || !row || !live_row_is_over(row) || !engine_trial_durable(trial->sweep->engine, trial->number))
     return;
+  mem_free(c->command);
+  c->command = NULL;
   bool told = !c->reason && !c->stop && !c->past && !c->keeps_first_end, idle = !c->in_schedule && !c->log && !c->poll_done && !c->making;
   if (told && idle && (row->state == RUN_FINISHED || !c->said))
     course_free(trial);
