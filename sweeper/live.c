@@ -500,8 +500,12 @@ bool live_tell_check(const struct live_trial *trial, const struct live_tell *tel
   const struct engine_trial *row = engine_trial(live->engine, trial->number);
   if (!live->conf.asks)
     return err_set(err, ERR_WRONG_STATE, "the trial is run by the service, which sees its end by itself");
+  if (is_told(row) && is_same(trial, row, tell))
+    return true;
+  if (is_told(row) && row->state == RUN_KILLED)
+    return err_set(err, ERR_CONFLICT, "trial %u takes no result any more: %s", trial->number, live_cause_text(row->cause));
   if (is_told(row))
-    return is_same(trial, row, tell) || err_set(err, ERR_CONFLICT, "trial %u has ended already, with another result", trial->number);
+    return err_set(err, ERR_CONFLICT, "trial %u has ended already, with another result", trial->number);
   if (row->dead || row->state == RUN_QUEUED || (tell->attempt && tell->attempt != row->attempt))
     return fenced(err);
   return true;
