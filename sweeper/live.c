@@ -199,6 +199,7 @@ void live_free(struct live_sweep *live) {
   mem_free(live->source);
   mem_free(live->normal);
   mem_free(live->notes);
+  mem_free(live->stopped_by);
   mem_free(live->by);
   live_about_release(&live->about);
   mem_free(live->ahead.points);
@@ -212,8 +213,14 @@ struct live_trial *live_trial_new(struct live_sweep *live, uint32_t number, stru
     return NULL;
   }
   struct live_trial *trial = shelf_at(&live->trials, number);
-  *trial = (struct live_trial){
-      .run = run, .number = number, .value = NAN, .best = NAN, .told = -1, .created = live_wall(live->all), .shown = RUN_STATE_COUNT};
+  *trial = (struct live_trial){.run = run,
+                               .number = number,
+                               .value = NAN,
+                               .best = NAN,
+                               .told = -1,
+                               .created = live_wall(live->all),
+                               .shown = RUN_STATE_COUNT,
+                               .noted = RUN_STATE_COUNT};
   if (!live_course_open(trial, err))
     return NULL;
   if (!id_map_put(&live->all->by_run, &trial->run)) {
@@ -715,6 +722,10 @@ bool live_act(struct live_sweep *live, enum live_action action, struct str actor
     schedule_group_set(live->all->schedule, live->group, live->conf.max_parallel, engine_sweep(live->engine).state == SWEEP_PAUSED);
   if (ok)
     note_steered(live, &before, actor);
+  if (ok && action == LIVE_STOP && before.why != WHY_STOPPED) {
+    mem_free(live->stopped_by);
+    live->stopped_by = mem_strndup(actor.p, actor.n);
+  }
   sweeps_kick(live->all);
   return ok;
 }
@@ -733,8 +744,9 @@ bool live_enqueue(struct live_sweep *live, const json_t *params, struct str acto
   return ok;
 }
 
-static void note_changed(const struct live_trial *trial, const struct engine_trial *before, struct str actor) {
+static void note_changed(struct live_trial *trial, const struct engine_trial *before, struct str actor) {
   const struct engine_trial *now = engine_trial(trial->sweep->engine, trial->number);
+  trial->noted = now->state;
   if (now->state != before->state)
     deeds_note(trial->sweep->all, &(struct deed){.kind = "run.state",
                                                  .run = trial->run,
