@@ -728,63 +728,6 @@ CREATE TABLE winnow.model_gone (
     last_event bigint NOT NULL
 );
 
-CREATE VIEW winnow.model_version_view AS
- SELECT m.name,
-    v.version,
-    v.created,
-    v.updated,
-    v.stage,
-    v.status,
-    v.run_id,
-    v.model_id,
-    v.source,
-    v.storage_location,
-    v.kept_path,
-    v.description,
-    v.user_id,
-    v.run_link,
-    v.status_message,
-    v.size,
-    v.digest,
-    v.tags,
-    v.metrics,
-    ( SELECT array_agg(a.alias ORDER BY a.alias) AS array_agg
-           FROM winnow.model_alias a
-          WHERE ((a.model = v.model) AND (a.version = v.version))) AS aliases,
-    v.model AS model_key
-   FROM (winnow.model_version v
-     JOIN winnow.registered_model m ON ((m.id = v.model)))
-  WHERE (v.deleted_at IS NULL);
-
-CREATE TABLE winnow.node (
-    name text NOT NULL,
-    drained boolean NOT NULL,
-    reason text,
-    changed bigint NOT NULL,
-    actor text NOT NULL
-);
-
-ALTER TABLE winnow.registered_model ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
-    SEQUENCE NAME winnow.registered_model_id_seq
-    START WITH 1
-    INCREMENT BY 1
-    NO MINVALUE
-    NO MAXVALUE
-    CACHE 1
-);
-
-CREATE TABLE winnow.report (
-    sweep uuid NOT NULL,
-    n bigint NOT NULL,
-    trial integer NOT NULL,
-    attempt integer NOT NULL,
-    step bigint NOT NULL,
-    value double precision NOT NULL,
-    epoch double precision,
-    key text NOT NULL,
-    source bigint
-);
-
 CREATE TABLE winnow.run (
     id uuid NOT NULL,
     experiment_id bigint NOT NULL,
@@ -835,6 +778,70 @@ CREATE TABLE winnow.run (
     made_reports bigint
 )
 WITH (fillfactor='85', autovacuum_vacuum_scale_factor='0.05');
+
+CREATE VIEW winnow.model_version_view AS
+ SELECT m.name,
+    v.version,
+    v.created,
+    v.updated,
+    v.stage,
+    v.status,
+    v.run_id,
+    v.model_id,
+    v.source,
+    v.storage_location,
+    v.kept_path,
+    v.description,
+    v.user_id,
+    v.run_link,
+    v.status_message,
+    v.size,
+    v.digest,
+    v.tags,
+    v.metrics,
+    ( SELECT array_agg(a.alias ORDER BY a.alias) AS array_agg
+           FROM winnow.model_alias a
+          WHERE ((a.model = v.model) AND (a.version = v.version))) AS aliases,
+    v.model AS model_key,
+    ( SELECT r.sweep_id
+           FROM winnow.run r
+          WHERE (r.id =
+                CASE
+                    WHEN (v.run_id ~ '^[0-9a-f]{32}$'::text) THEN (v.run_id)::uuid
+                    ELSE NULL::uuid
+                END)) AS sweep_id
+   FROM (winnow.model_version v
+     JOIN winnow.registered_model m ON ((m.id = v.model)))
+  WHERE (v.deleted_at IS NULL);
+
+CREATE TABLE winnow.node (
+    name text NOT NULL,
+    drained boolean NOT NULL,
+    reason text,
+    changed bigint NOT NULL,
+    actor text NOT NULL
+);
+
+ALTER TABLE winnow.registered_model ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
+    SEQUENCE NAME winnow.registered_model_id_seq
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1
+);
+
+CREATE TABLE winnow.report (
+    sweep uuid NOT NULL,
+    n bigint NOT NULL,
+    trial integer NOT NULL,
+    attempt integer NOT NULL,
+    step bigint NOT NULL,
+    value double precision NOT NULL,
+    epoch double precision,
+    key text NOT NULL,
+    source bigint
+);
 
 CREATE TABLE winnow.run_attempt (
     run uuid NOT NULL,

@@ -1,4 +1,4 @@
-/* What people did, as events: stored in the transaction that stores what it changed. */
+/* What people did, and what seldom happens by itself, as events: stored in the transaction that stores what it changed. */
 #include "base/log.h"
 #include "base/mem.h"
 #include "sweeper/live.h"
@@ -8,27 +8,68 @@ enum { DEEDS_MAX = LIVE_WAITING_MAX, DEEDS_SENT_MAX = 1000 };
 struct kept_deed {
   struct list_node node;
   struct deed what;
-  char *actor;
+  char *actor, *reason; /* actor "": nobody */
   int64_t time;
 };
 
-static void forget_first(struct sweeps *s) {
-  struct kept_deed *kept = LIST_ENTRY(list_pop_front(&s->deeds), struct kept_deed, node);
+static void kept_free(struct kept_deed *kept) {
   mem_free(kept->actor);
+  mem_free(kept->reason);
   mem_free(kept);
+}
+
+static void forget_first(struct sweeps *s) {
+  kept_free(LIST_ENTRY(list_pop_front(&s->deeds), struct kept_deed, node));
 }
 
 void deeds_note(struct sweeps *s, const struct deed *what) {
   struct kept_deed *kept = s->deeds.count < DEEDS_MAX ? mem_zalloc(sizeof *kept) : NULL;
-  char *actor = kept ? mem_strndup(what->actor.p, what->actor.n) : NULL;
-  if (!actor) {
-    log_warn("sweep", NULL, "there is no room to keep what %.*s did", STR_ARG(what->actor));
-    mem_free(kept);
+  struct str actor = what->actor.p ? what->actor : STR("");
+  if (kept)
+    *kept = (struct kept_deed){.what = *what,
+                               .actor = mem_strndup(actor.p, actor.n),
+                               .reason = what->reason ? mem_strdup(what->reason) : NULL,
+                               .time = live_wall(s)};
+  if (!kept || !kept->actor || !kept->reason != !what->reason) {
+    log_warn("sweep", NULL, "there is no room to keep what %.*s did", STR_ARG(what->actor.p ? what->actor : STR("the service")));
+    if (kept)
+      kept_free(kept);
     return;
   }
-  *kept = (struct kept_deed){.what = *what, .actor = actor, .time = live_wall(s)};
   list_push_back(&s->deeds, &kept->node);
   sweeps_kick(s);
+}
+
+/* A trial that never waits, is not stopped and not lost has none: when it began and how it ended is on its row. */
+static bool is_worth_a_row(const struct live_trial *trial, const struct engine_trial *row) {
+  switch (row->state) {
+  case RUN_STARTING: /* when another attempt does is on the attempt */
+    return trial->noted == RUN_QUEUED && row->attempt == 1;
+  case RUN_RUNNING:
+    return trial->noted == RUN_LOST || (trial->noted == RUN_STARTING && row->attempt > 1);
+  case RUN_STOPPING:
+    return true;
+  case RUN_LOST: /* else that is its end */
+    return !row->dead;
+  default:
+    return false;
+  }
+}
+
+void deeds_follow(struct live_trial *trial, const struct engine_trial *row) {
+  const struct live_sweep *live = trial->sweep;
+  struct deed what = {.kind = "run.state", .run = trial->run, .to = run_state_name(row->state), .reason = live_reason(trial, row)};
+  if (row->state == trial->noted)
+    return;
+  if (trial->noted < RUN_STATE_COUNT)
+    what.from = run_state_name(trial->noted);
+  if (row->state == RUN_RUNNING && trial->noted == RUN_LOST)
+    what.reason = live->conf.asks ? "a worker has it again" : "its companion is back";
+  if (row->state == RUN_STOPPING && row->cause == CAUSE_SWEEP)
+    what.actor = str_of(live->stopped_by);
+  if (is_worth_a_row(trial, row))
+    deeds_note(live->all, &what);
+  trial->noted = row->state;
 }
 
 void deeds_send(struct sweeps *s, struct pg_batch *batch) {
@@ -44,7 +85,7 @@ void deeds_send(struct sweeps *s, struct pg_batch *batch) {
     pg_put_uuid(args, kept->what.run);
     pg_put_text(args, str_of(kept->what.from));
     pg_put_text(args, str_of(kept->what.to));
-    pg_put_text(args, str_of(kept->what.reason));
+    pg_put_text(args, str_of(kept->reason));
     s->deeds_flying++;
   }
 }
@@ -54,7 +95,7 @@ const char *deeds_actor(const struct sweeps *s, struct id run, const char *to) {
   for (struct list_node *node = s->deeds.first; node && left; node = node->next, left--) {
     const struct kept_deed *kept = LIST_ENTRY(node, struct kept_deed, node);
     if (id_eq(kept->what.run, run) && str_is(str_of(kept->what.to), to))
-      return kept->actor;
+      return kept->actor[0] ? kept->actor : NULL;
   }
   return NULL;
 }

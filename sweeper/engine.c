@@ -74,6 +74,7 @@ struct engine_conf engine_conf_of_file(const struct sweep_spec *spec) {
       .retries_on = spec->retries.on,
       .lease_ms = ENGINE_LEASE_MS,
       .lost_after_ms = spec->executor == EXECUTOR_LOCAL ? 0 : ENGINE_LOST_AFTER_MS,
+      .stop_grace_ms = spec->stop_grace,
       .slots = (uint32_t)spec->resources.slots,
       .asks = !spec->has_command,
       .needs_value = spec->has_metric,
@@ -220,6 +221,11 @@ static void next_batch(struct engine *e) {
   }
 }
 
+/* A verdict can wait until its worker hears of it; what a person has ended cannot, since the worker may be gone. */
+static bool must_end(const struct engine *e, const struct trial *t) {
+  return t->row.cause != CAUSE_VERDICT || (e->swept && e->sweep.why == WHY_STOPPED);
+}
+
 /* The next thing this trial asks for. */
 static struct engine_todo trial_todo(struct engine *e, struct trial *t) {
   follow_sweep(e, t);
@@ -247,9 +253,11 @@ static struct engine_todo trial_todo(struct engine *e, struct trial *t) {
     t->course->lease_until = e->now + e->conf.lease_ms; /* the store may have taken long */
     return todo(TODO_START, t);
   }
-  if (t->row.state == RUN_STOPPING && !t->course->ended && !e->conf.asks) {
+  if (t->row.state == RUN_STOPPING && !t->course->ended && (!e->conf.asks || must_end(e, t))) {
     t->course->ended = true;
-    return todo(TODO_END, t);
+    if (!e->conf.asks)
+      return todo(TODO_END, t);
+    t->course->lease_until = MIN_OF(t->course->lease_until, e->now + e->conf.stop_grace_ms);
   }
   return (struct engine_todo){TODO_NONE};
 }
@@ -494,7 +502,8 @@ static enum engine_answer answer(const struct trial *t) {
 
 /* A sign of life. */
 static void alive(struct engine *e, struct trial *t, int64_t now) {
-  t->course->lease_until = now + lease_of(e, t);
+  if (!e->conf.asks || !t->course->ended)
+    t->course->lease_until = now + lease_of(e, t);
   if (t->row.state == RUN_STARTING)
     trial_step(e, t, RUN_EV_STARTED, CAUSE_NONE);
   else if (t->row.state == RUN_LOST)
@@ -573,9 +582,11 @@ static void lease_over(struct engine *e, struct trial *t, int64_t now) {
     trial_step(e, t, RUN_EV_LEASE_OUT, CAUSE_LOST);
   if (e->conf.asks && t->row.state == RUN_STOPPING)
     end_stopping(e, t);
-  else if (e->conf.asks && t->row.state == RUN_LOST)
+  else if (e->conf.asks && winds_up(e)) /* no other worker will come for it */
+    end_unknown(e, t);
+  else if (e->conf.asks)
     wait_for_ask(e, t);
-  else if (!e->conf.asks && e->conf.lost_after_ms && now - t->course->lease_until >= e->conf.lost_after_ms)
+  else if (e->conf.lost_after_ms && now - t->course->lease_until >= e->conf.lost_after_ms)
     end_unknown(e, t);
 }
 

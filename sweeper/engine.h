@@ -28,6 +28,7 @@ struct engine_conf {
   unsigned retries_on;   /* enum sweep_retry_on */
   int64_t lease_ms;      /* of a companion */
   int64_t lost_after_ms; /* silence that counts as death; 0: only the executor can say it (local) */
+  int64_t stop_grace_ms; /* ask and tell: so long a worker may still tell of a trial that a person has ended */
   uint32_t slots;        /* of one trial */
   bool asks;             /* ask and tell: workers come for trials, there is no executor */
   bool needs_value;      /* a trial that ends well without the goal metric has failed */

@@ -22,7 +22,7 @@ struct course {
   bool enqueued;       /* given to the scheduler, or waiting for an ask */
   bool in_ring;        /* of those that wait for an ask; perhaps in vain */
   bool dequeue;        /* to be taken out of the scheduler */
-  bool started, ended; /* TODO_START, TODO_END were given out for this attempt */
+  bool started, ended; /* TODO_START, TODO_END were given out for this attempt; of an asked one: its worker has only the grace left */
   bool holds;          /* slots */
   bool durable_dead, writing_dead;
 };

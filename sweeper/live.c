@@ -129,6 +129,7 @@ static void course_free(struct live_trial *trial) {
   mem_free(trial->course->worker);
   mem_free(trial->course->reason);
   mem_free(trial->course->stop);
+  mem_free(trial->course->command);
   for (struct live_past *past = trial->course->past, *next; past; past = next) {
     next = past->next;
     mem_free(past);
@@ -149,10 +150,12 @@ bool live_course_open(struct live_trial *trial, struct err *err) {
 }
 
 void live_course_close(struct live_trial *trial) {
-  const struct live_course *c = trial->course;
+  struct live_course *c = trial->course;
   const struct engine_trial *row = engine_trial(trial->sweep->engine, trial->number);
   if (!c || !row || !live_row_is_over(row) || !engine_trial_durable(trial->sweep->engine, trial->number))
     return;
+  mem_free(c->command);
+  c->command = NULL;
   bool told = !c->reason && !c->stop && !c->past && !c->keeps_first_end, idle = !c->in_schedule && !c->log && !c->poll_done && !c->making;
   if (told && idle && (row->state == RUN_FINISHED || !c->said))
     course_free(trial);
@@ -196,6 +199,7 @@ void live_free(struct live_sweep *live) {
   mem_free(live->source);
   mem_free(live->normal);
   mem_free(live->notes);
+  mem_free(live->stopped_by);
   mem_free(live->by);
   live_about_release(&live->about);
   mem_free(live->ahead.points);
@@ -209,8 +213,14 @@ struct live_trial *live_trial_new(struct live_sweep *live, uint32_t number, stru
     return NULL;
   }
   struct live_trial *trial = shelf_at(&live->trials, number);
-  *trial = (struct live_trial){
-      .run = run, .number = number, .value = NAN, .best = NAN, .told = -1, .created = live_wall(live->all), .shown = RUN_STATE_COUNT};
+  *trial = (struct live_trial){.run = run,
+                               .number = number,
+                               .value = NAN,
+                               .best = NAN,
+                               .told = -1,
+                               .created = live_wall(live->all),
+                               .shown = RUN_STATE_COUNT,
+                               .noted = RUN_STATE_COUNT};
   if (!live_course_open(trial, err))
     return NULL;
   if (!id_map_put(&live->all->by_run, &trial->run)) {
@@ -497,8 +507,12 @@ bool live_tell_check(const struct live_trial *trial, const struct live_tell *tel
   const struct engine_trial *row = engine_trial(live->engine, trial->number);
   if (!live->conf.asks)
     return err_set(err, ERR_WRONG_STATE, "the trial is run by the service, which sees its end by itself");
+  if (is_told(row) && is_same(trial, row, tell))
+    return true;
+  if (is_told(row) && row->state == RUN_KILLED)
+    return err_set(err, ERR_CONFLICT, "trial %u takes no result any more: %s", trial->number, live_cause_text(row->cause));
   if (is_told(row))
-    return is_same(trial, row, tell) || err_set(err, ERR_CONFLICT, "trial %u has ended already, with another result", trial->number);
+    return err_set(err, ERR_CONFLICT, "trial %u has ended already, with another result", trial->number);
   if (row->dead || row->state == RUN_QUEUED || (tell->attempt && tell->attempt != row->attempt))
     return fenced(err);
   return true;
@@ -708,6 +722,10 @@ bool live_act(struct live_sweep *live, enum live_action action, struct str actor
     schedule_group_set(live->all->schedule, live->group, live->conf.max_parallel, engine_sweep(live->engine).state == SWEEP_PAUSED);
   if (ok)
     note_steered(live, &before, actor);
+  if (ok && action == LIVE_STOP && before.why != WHY_STOPPED) {
+    mem_free(live->stopped_by);
+    live->stopped_by = mem_strndup(actor.p, actor.n);
+  }
   sweeps_kick(live->all);
   return ok;
 }
@@ -726,8 +744,9 @@ bool live_enqueue(struct live_sweep *live, const json_t *params, struct str acto
   return ok;
 }
 
-static void note_changed(const struct live_trial *trial, const struct engine_trial *before, struct str actor) {
+static void note_changed(struct live_trial *trial, const struct engine_trial *before, struct str actor) {
   const struct engine_trial *now = engine_trial(trial->sweep->engine, trial->number);
+  trial->noted = now->state;
   if (now->state != before->state)
     deeds_note(trial->sweep->all, &(struct deed){.kind = "run.state",
                                                  .run = trial->run,

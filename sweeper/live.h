@@ -74,6 +74,7 @@ struct live_course {
   struct live_said *said; /* what still holds of them; live_values.c */
   uint32_t said_count, said_cap;
   char *worker, *reason, *stop; /* stop: {"rule", "step", "reason"} */
+  char *command;                /* argv of the newest attempt that was started here, as JSON, until it is over */
   bool has_exit, by_signal;     /* of the current attempt */
   int32_t exit;
   int64_t attempt_began, attempt_ended; /* wall clock; 0: not known, not yet */
@@ -119,6 +120,7 @@ struct live_trial {
   struct live_made made;
   uint32_t at_tells; /* results there were when it joined the history */
   uint8_t shown;     /* the state that was told last; RUN_STATE_COUNT: none */
+  uint8_t noted;     /* the state it was in when its row was last given out; RUN_STATE_COUNT: it was not yet */
 };
 
 /* What a launched run is said to be, as JSON, until its row is made. */
@@ -126,12 +128,12 @@ struct live_about {
   char *command, *params, *tags;
 };
 
-/* Something that a person did to a sweep or run: an event of it. */
+/* Something that was done to a sweep or run, or that befell it: an event of it. */
 struct deed {
   const char *kind;
-  struct id run; /* or sweep */
-  struct str actor;
-  const char *from, *to, *reason; /* NULL: none; not copied, so they stand for good */
+  struct id run;                  /* or sweep */
+  struct str actor;               /* p NULL: nobody */
+  const char *from, *to, *reason; /* NULL: none; the states are not copied, so they stand for good */
 };
 
 struct live_sweep {
@@ -142,6 +144,7 @@ struct live_sweep {
   int64_t seed;
   char *name, *directory, *source, *normal, *by; /* source: only until the row is made; by: who submitted it, NULL where it is stored */
   char *notes;
+  char *stopped_by; /* whoever stopped it, as far as this service saw; NULL: nobody */
   int64_t run_cap, max_parallel, priority;
   struct sweep_file *file;
   struct metric_sources *sources; /* NULL: the default */
@@ -347,6 +350,8 @@ void sweep_rows_put_warnings(struct pg_args *args, const struct live_sweep *live
 /* deeds.c */
 /* Stored with the next transaction, and so with what it changed. Without room it is only told in the log. */
 void deeds_note(struct sweeps *s, const struct deed *what);
+/* The row of a trial is on its way: what neither it nor its attempts will tell, and no person's deed does. */
+void deeds_follow(struct live_trial *trial, const struct engine_trial *row);
 void deeds_send(struct sweeps *s, struct pg_batch *batch);
 /* Who of those on their way made the run (or sweep) become this; NULL: nobody did. */
 const char *deeds_actor(const struct sweeps *s, struct id run, const char *to);

@@ -257,7 +257,7 @@ static bool read_trial(struct sweeps_loading *loading, const struct pg_reply *ro
   struct live_trial *trial = live_trial_new(live, state.number, pg_uuid(row, 0, 0), err);
   if (!trial || !read_point(loading, row, &state, err) || !read_first_end(loading, row, state.number, err))
     return false;
-  trial->shown = state.state;
+  trial->shown = trial->noted = state.state;
   if (state.attempt && !state.dead && !live_row_is_over(&state))
     live_note_missed(trial);
   trial->value = pg_is_null(row, 0, 8) ? NAN : pg_float8(row, 0, 8);

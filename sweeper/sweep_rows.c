@@ -176,6 +176,9 @@ static void put_exit_code(struct pg_args *args, const struct live_write *write) 
 static void put_signal(struct pg_args *args, const struct live_write *write) {
   put_opt_int(args, live_course(write->trial)->has_exit && live_course(write->trial)->by_signal, live_course(write->trial)->exit);
 }
+static void put_command(struct pg_args *args, const struct live_write *write) {
+  pg_put_jsonb(args, str_of(live_course(write->trial)->command));
+}
 static void put_worker(struct pg_args *args, const struct live_write *write) {
   put_opt_text(args, live_course(write->trial)->worker);
 }
@@ -190,7 +193,7 @@ static put_fn *const identity_columns[] = {put_run,     put_experiment, put_swee
 /* What changes, of every trial; and what can only change once it has been stored. */
 static put_fn *const course_columns[] = {put_version, put_state, put_attempt, put_cause,  put_dead, put_value,  put_value_step, put_best,
                                          put_started, put_ended, put_told,    put_reason, put_stop, put_worker, put_lease};
-static put_fn *const later_columns[] = {put_retries, put_slots, put_exit_code, put_signal, put_node};
+static put_fn *const later_columns[] = {put_retries, put_slots, put_exit_code, put_signal, put_node, put_command};
 
 /* Of the rows that are new, or of the others. */
 static void put_columns(struct pg_args *args, const struct sweeps *s, put_fn *const *columns, size_t count, bool creation) {

@@ -76,6 +76,7 @@ static int64_t end_of(const struct live_trial *trial) {
  * gets them is written in the same transaction, or a later one, so the store never shows two attempts on a slot. */
 static void follow_row(struct live_trial *trial, const struct engine_trial *row) {
   int64_t wall = live_wall(trial->sweep->all);
+  deeds_follow(trial, row);
   if (row->state == RUN_RUNNING && !trial->started)
     trial->started = wall;
   if (live_row_is_over(row) && !trial->ended)

@@ -90,6 +90,7 @@ void version_row_read(const struct pg_reply *reply, size_t row, struct version_r
       .metrics = pg_jsonb(reply, row, 18),
       .aliases = pg_array(reply, row, 19),
       .model_key = pg_int(reply, row, 20),
+      .sweep_id = pg_uuid(reply, row, 21),
   };
 }
 

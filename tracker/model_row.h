@@ -4,7 +4,7 @@
 
 #include "storage/pg/pg.h"
 
-enum { LOGGED_MODEL_COLUMNS = 14, MODEL_COLUMNS = 7, VERSION_COLUMNS = 21 };
+enum { LOGGED_MODEL_COLUMNS = 14, MODEL_COLUMNS = 7, VERSION_COLUMNS = 22 };
 
 struct logged_model_row {
   struct id id;
@@ -25,6 +25,7 @@ struct version_row {
       metrics;
   int64_t version, created, updated, stage, status, size /* -1: not known */, model_key;
   struct pg_array aliases;
+  struct id sweep_id; /* zero: the run is no trial */
 };
 void version_row_read(const struct pg_reply *reply, size_t row, struct version_row *ret);
 

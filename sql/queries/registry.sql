@@ -1,6 +1,7 @@
 -- The registry. A registered model: name, created, updated, description, tags, aliases as {"alias": version}.
 -- A version has the columns of model_version_view, in its order: name, version, created, updated, stage, status, run, logged model, source,
--- storage location, kept path, description, user, run link, status message, size, digest, tags, metrics, aliases, and the model's key.
+-- storage location, kept path, description, user, run link, status message, size, digest, tags, metrics, aliases, the model's key, and the sweep
+-- that the run is a trial of.
 
 -- name: model_create (text, int8, text, jsonb) -> (int8)
 -- Name, now, description, tags. No row: the name is taken.
@@ -17,7 +18,7 @@ select m.name, m.created, m.updated, m.description, m.tags,
 from registered_model m where m.name = $1;
 
 -- name: model_latest (text[])
---   -> (text, int4, int8, int8, int2, int2, text, text, text, text, text, text, text, text, text, int8, bytea, jsonb, jsonb, text[], int8)
+--   -> (text, int4, int8, int8, int2, int2, text, text, text, text, text, text, text, text, text, int8, bytea, jsonb, jsonb, text[], int8, uuid)
 --   repeatable
 -- The newest version of each stage of these models.
 select distinct on (v.name, v.stage) v.* from model_version_view v where v.name = any($1) order by v.name, v.stage, v.version desc;
@@ -69,17 +70,17 @@ made as (
 select m.last_version, m.id from m, made;
 
 -- name: version_get (text, int4)
---   -> (text, int4, int8, int8, int2, int2, text, text, text, text, text, text, text, text, text, int8, bytea, jsonb, jsonb, text[], int8)
+--   -> (text, int4, int8, int8, int2, int2, text, text, text, text, text, text, text, text, text, int8, bytea, jsonb, jsonb, text[], int8, uuid)
 --   repeatable
 select * from model_version_view where name = $1 and version = $2;
 
 -- name: version_newest (text)
---   -> (text, int4, int8, int8, int2, int2, text, text, text, text, text, text, text, text, text, int8, bytea, jsonb, jsonb, text[], int8)
+--   -> (text, int4, int8, int8, int2, int2, text, text, text, text, text, text, text, text, text, int8, bytea, jsonb, jsonb, text[], int8, uuid)
 --   repeatable
 select * from model_version_view where name = $1 order by version desc limit 1;
 
 -- name: version_by_alias (text, text)
---   -> (text, int4, int8, int8, int2, int2, text, text, text, text, text, text, text, text, text, int8, bytea, jsonb, jsonb, text[], int8)
+--   -> (text, int4, int8, int8, int2, int2, text, text, text, text, text, text, text, text, text, int8, bytea, jsonb, jsonb, text[], int8, uuid)
 --   repeatable
 select v.* from registered_model m join model_alias a on a.model = m.id and a.alias = $2
 join model_version_view v on v.model_key = m.id and v.version = a.version
@@ -87,7 +88,7 @@ where m.name = $1;
 
 -- name: version_search (text, text[], int8[], float8[], uuid[])
 --   -> (text, int4, int8, int8, int2, int2, text, text, text, text, text, text, text, text, text, int8, bytea, jsonb, jsonb, text[], int8,
---       text[]) repeatable
+--       uuid, text[]) repeatable
 select v.*, f.page_key
 from find_rows($1, $2, $3, $4, $5) with ordinality f (id, n, v, page_key, place)
 cross join lateral (select * from model_version_view x where x.model_key = f.n and x.version = f.v offset 0) v
@@ -164,8 +165,3 @@ join event e on e.run is null and e.time >= m.created and e.kind like 'model.%'
   and e.subject in (select $1 || '/' || v from generate_series(1, m.last_version) v where v = $2 or $2 is null
                     union all select $1 where $2 is null)
 where e.id > $4 order by e.id limit $5;
-
--- name: version_sweep (text, int4) -> (uuid) repeatable
--- The sweep that a version's run belongs to.
-select r.sweep_id from model_version_view v join run r on r.id = case when v.run_id ~ '^[0-9a-f]{32}$' then v.run_id::uuid end
-where v.name = $1 and v.version = $2;

@@ -240,20 +240,27 @@ select count(*) from run where id = any($1);
 -- After an id, at most so many.
 select id, time, kind, subject, actor, from_state, to_state, reason from event where run = $1 and id > $2 order by id limit $3;
 
--- name: run_attempt_events (uuid, int8) -> (int4, bool, int8, text, text, text) repeatable
--- Later than the event $2 (0: all), by time. Attempt, whether it began or else ended, when, from, to, reason; not the end of the current one,
--- unless another was asked for.
-select e.* from run r cross join lateral (
-  select a.attempt, true, a.started, case when a.attempt = 1 then 'QUEUED'
-      else run_state_name(lag(a.state) over (order by a.attempt)) end, 'RUNNING', case when a.attempt > 1 then format('attempt %s', a.attempt) end
-    from run_attempt a where a.run = r.id and a.attempt <= r.attempt and r.attempt > 1
+-- name: run_attempt_events (uuid, int8) -> (int4, text, int8, text, text, text) repeatable
+-- Later than the event $2 (0: all), by time. Attempt, what of it, when, from, to, reason; not the end of the current one, unless another was
+-- asked for. A first attempt that did not wait started when its run was made; what else is not on a row is an event.
+select e.attempt, e.what, e.time, e.from_state, e.to_state, e.reason from run r cross join lateral (
+  select 1, 1, 'starting', r.created, 'QUEUED', 'STARTING', null where r.attempt > 0 and r.executor is not null and not exists (
+    select from event where run = r.id and kind = 'run.state' and to_state = 'STARTING')
   union all
-  select a.attempt, false, a.ended, 'RUNNING', run_state_name(a.state), a.reason from run_attempt a where a.run = r.id and (
+  select 1, 2, 'began', nullif(r.start_time, 0), 'STARTING', 'RUNNING', null where r.attempt > 0 and r.executor is not null and not exists (
+    select from run_attempt a where a.run = r.id and a.attempt = 1 and a.ended < r.start_time)
+  union all
+  select a.attempt, 1, 'starting', a.started, coalesce((
+      select run_state_name(b.state) from run_attempt b where b.run = r.id and b.attempt = a.attempt - 1), 'QUEUED'),
+    'STARTING', format('attempt %s', a.attempt)
+    from run_attempt a where a.run = r.id and a.attempt between 2 and r.attempt
+  union all
+  select a.attempt, 3, 'ended', a.ended, 'RUNNING', run_state_name(a.state), a.reason from run_attempt a where a.run = r.id and (
     a.attempt < r.attempt or exists (select from event where run = r.id and kind = 'run.state' and to_state = 'QUEUED' and time >= a.ended))
-  union all
-  select 1, true, r.start_time, 'QUEUED', 'RUNNING', null where r.attempt = 1 and r.executor is not null
-) e (attempt, began, time, from_state, to_state, reason)
-where r.id = $1 and e.time is not null and ($2 = 0 or e.time > (select time from event where id = $2)) order by e.time, e.attempt, e.began;
+    and run_state_name(a.state) is distinct from (
+      select to_state from event where run = r.id and kind = 'run.state' and time <= a.ended order by id desc limit 1)
+) e (attempt, place, what, time, from_state, to_state, reason)
+where r.id = $1 and e.time is not null and ($2 = 0 or e.time > (select time from event where id = $2)) order by e.time, e.attempt, e.place;
 
 -- name: run_end_told (uuid) -> (bool) repeatable
 -- Whether how the run stands now is among its events.

@@ -160,17 +160,17 @@ on conflict (id) do update set version = excluded.version, state = excluded.stat
 where run.version < excluded.version;
 
 -- name: trials_update (uuid[], int8[], int2[], int4[], int2[], bool[], float8[], int8[], float8[], int8[], int8[], int4[], text[], jsonb[],
---   text[], int8[], int4[], int2[], int4[], int4[], text[]) -> () repeatable
+--   text[], int8[], int4[], int2[], int4[], int4[], text[], jsonb[]) -> () repeatable
 -- Id, version, state, attempt, cause, dead, value, its step, best, start, end, told, reason, stop, worker, lease, retries, slots, exit code,
--- signal, node. The limit, which takes nothing away, makes the planner expect few rows whatever the arrays hold: so it plans the statement once,
+-- signal, node, command (null leaves it). The limit, which takes nothing away, makes the planner expect few rows whatever the arrays hold: so it plans the statement once,
 -- and not for each transaction, which took it an eighth of its time.
 update run set version = u.version, state = u.state, attempt = u.attempt, cause = u.cause, dead = u.dead, value = u.value,
   value_step = u.value_step, best_value = u.best, start_time = u.start_time, end_time = u.end_time, told = u.told, state_reason = u.reason,
   stop = u.stop, worker = u.worker, lease_ms = u.lease, retries = u.retries, slots = u.slots, exit_code = u.exit_code, signal = u.signal,
-  node = u.node
-from (select * from unnest($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21)
+  node = u.node, command = coalesce(u.command, run.command)
+from (select * from unnest($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22)
   limit cardinality($1)) as u (id, version, state, attempt, cause, dead, value, value_step, best, start_time, end_time, told, reason, stop,
-  worker, lease, retries, slots, exit_code, signal, node)
+  worker, lease, retries, slots, exit_code, signal, node, command)
 where run.id = u.id and run.version < u.version;
 
 -- name: first_ends_put (uuid[], int2[], float8[], int8[], int8[]) -> () repeatable

@@ -172,14 +172,35 @@ static bool build_command(const struct sweep_spec *spec, const struct command_po
   return true;
 }
 
-bool jobs_command(const struct sweep_file *file, const json_t *params, struct arena *arena, struct spec_texts *ret, struct err *err) {
-  const struct sweep_spec *spec = &file->spec;
-  struct command_point point = {.params = params,
-                                .program = spec->program,
-                                .interpreter = interpreter(spec),
-                                .json_file = STR(PARAMS_JSON), /* the place differs from run to run */
-                                .style = spec->args_style};
+/* As it is shown: whoever may read it need not know the service's environment, so ${envvar:NAME} is the name. */
+static bool shown_command(const struct sweep_spec *spec, const json_t *params, struct str json_file, struct arena *arena,
+                          struct spec_texts *ret, struct err *err) {
+  struct command_point point = {
+      .params = params, .program = spec->program, .interpreter = interpreter(spec), .json_file = json_file, .style = spec->args_style};
   return build_command(spec, &point, arena, ret, err);
+}
+
+bool jobs_command(const struct sweep_file *file, const json_t *params, struct arena *arena, struct spec_texts *ret, struct err *err) {
+  return shown_command(&file->spec, params, STR(PARAMS_JSON) /* the place differs from run to run */, arena, ret, err);
+}
+
+/* Of a trial; that of a launched run stands in its row. Without memory it is left out: it only tells. */
+static void keep_command(struct live_trial *trial, uint32_t attempt, const json_t *params) {
+  AUTO_ARENA struct arena arena = ARENA_INIT(16 * MIB);
+  AUTO_BUF struct buf json_file = BUF_INIT(PATH_SIZE), text = BUF_INIT(8 * COMMAND_TOTAL_MAX);
+  struct spec_texts argv;
+  struct json_writer w;
+  struct err ignored;
+  exec_local_path(trial->sweep->all->executor, trial->run, (int32_t)attempt, PARAMS_JSON, &json_file);
+  if (trial->sweep->single || !shown_command(&trial->sweep->file->spec, params, buf_str(&json_file), &arena, &argv, &ignored))
+    return;
+  jw_init(&w, &text);
+  jw_array(&w);
+  for (size_t i = 0; i < argv.count; i++)
+    jw_str(&w, argv.items[i]);
+  jw_array_end(&w);
+  mem_free(trial->course->command);
+  trial->course->command = text.fail ? NULL : mem_strndup(text.p, text.n);
 }
 
 static bool own_environment(struct arena *arena, struct spec_pairs *ret, struct err *err) {
@@ -297,6 +318,7 @@ static bool start_job(struct start *start, struct err *err) {
   exec_local_path(s->executor, trial->run, (int32_t)start->attempt, PARAMS_WANDB, &start->params_wandb);
   if (!params)
     return err_no_memory(err);
+  keep_command(trial, start->attempt, params);
   if (!buf_ok(&start->checkpoint, err) || !buf_ok(&start->work, err) || !buf_ok(&start->params_json, err) ||
       !buf_ok(&start->params_wandb, err) || !build_environment(start, params, err))
     return false;
@@ -804,7 +826,12 @@ void jobs_adopt(struct live_trial *trial, const struct engine_trial *row) {
   struct schedule_want want = want_of(trial);
   trial->course->in_schedule = jobs_hold(s, trial, (int32_t)row->attempt, &want, &trial->course->job);
   if (row->state == RUN_STARTING && !exec_local_was_started(s->executor, trial->run, (int32_t)row->attempt))
-    return; /* the engine starts it */
+    return;                         /* the engine starts it */
+  if (row->state == RUN_STARTING) { /* the service died before it could store what it had started */
+    AUTO_JSON json_t *params = live_params(trial);
+    if (params)
+      keep_command(trial, row->attempt, params);
+  }
   trial->course->adopted = row->attempt;
   watch(trial);
 }

@@ -325,6 +325,53 @@ class Manners(Base):
         states = {t["run_id"]: t["state"] for t in self.trials(sweep)}
         self.assertEqual({name: states[t["run_id"]] for name, t in runs.items()}, {**{name: "RUNNING" for name in signs}, "silent": "LOST"})
 
+    def test_a_stop_waits_for_no_dead_worker(self):
+        sweep = self.submit(self.spec("deserted", stop_grace=0))["id"]
+        runs = [trial["run_id"] for trial in self.ask(sweep, 3)["trials"]]
+        self.ok(self.s.post(f"/api/v1/sweeps/{sweep}/stop"))
+        wait(lambda: self.sweep(sweep)["state"] == "STOPPED", "the end")
+        self.assertEqual({(t["state"], t["state_reason"]) for t in self.trials(sweep)}, {("KILLED", "ended with its sweep")})
+        late = self.tell(sweep, {"run_id": runs[0], "value": 1})
+        self.assertEqual((late.status, late.json["code"]), (409, "conflict"))
+        self.assertIn("trial 0 takes no result any more: ended with its sweep", late.json["detail"])
+        self.assertEqual(self.s.post(f"/api/v1/runs/{runs[0]}/report", {"step": 1, "metrics": {"loss": 1}}, unix=False).status, 409)
+        alone = self.submit(self.spec("one", stop_grace=0))["id"]
+        run = self.ask(alone)["trials"][0]["run_id"]
+        self.ok(self.s.post(f"/api/v1/runs/{run}/stop"))
+        wait(lambda: self.state(alone, 0) == "KILLED", "the end")
+        self.assertIn("killed by a person", self.tell(alone, {"run_id": run, "value": 1}).json["detail"])
+
+    def test_who_lives_has_the_grace_to_tell(self):
+        sweep = self.submit(self.spec("stopped", stop_grace="1d"))["id"]
+        a, b = (trial["run_id"] for trial in self.ask(sweep, 2)["trials"])
+        verdict = lambda run: self.ok(self.s.post(f"/api/v1/runs/{run}/report", {"step": 1, "metrics": {"loss": 1}}, unix=False))
+        self.assertEqual(verdict(a)["verdict"], "continue")
+        self.ok(self.s.post(f"/api/v1/sweeps/{sweep}/stop"))
+        said = wait(lambda: (v := verdict(a))["verdict"] == "stop" and v, "the verdict")
+        self.assertEqual(said["reason"], "ended with its sweep")
+        for _ in range(2):
+            self.ok(self.tell(sweep, {"run_id": a, "value": 3}))
+        self.s.kill()
+        self.s.start()
+        self.assertEqual((self.sweep(sweep)["state"], self.state(sweep, 0), self.state(sweep, 1)), ("DRAINING", "KILLED", "STOPPING"))
+        self.assertEqual(verdict(b)["verdict"], "stop")
+        self.ok(self.tell(sweep, {"run_id": b, "state": "STOPPED"}))
+        wait(lambda: self.sweep(sweep)["state"] == "STOPPED", "the end")
+        self.assertEqual([t["value"] for t in self.trials(sweep)], [3, 1])
+
+    def test_a_version_names_the_sweep_of_its_run(self):
+        sweep = self.submit(self.spec("registered"))["id"]
+        trial = self.ask(sweep)["trials"][0]["run_id"]
+        alone = self.ok(self.s.post("/api/v1/runs", {}), 201)["id"]
+        self.ok(self.s.post("/api/v1/models", {"name": "of-sweeps"}), 201)
+        for run in (trial, alone):
+            self.ok(self.s.post("/api/v1/models/of-sweeps/versions", {"run_id": run, "source": "s3://b/x"}), 201)
+        versions = "/api/v1/models/of-sweeps/versions"
+        one = [self.ok(self.s.get(f"{versions}/{number}")) for number in (2, 1)]
+        self.assertEqual([version["sweep_id"] for version in one], [None, sweep])
+        for limit in (10, 5000):  # whole, and as it comes
+            self.assertEqual(self.ok(self.s.get(f"{versions}?limit={limit}"))["items"], one)
+
     def test_a_batch_is_told_or_not(self):
         sweep = self.submit(self.spec("batch"))["id"]
         a, b, c = self.ask(sweep, 3)["trials"]

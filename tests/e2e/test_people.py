@@ -8,6 +8,7 @@ from job_test import JobTest  # noqa: E402
 from service import wait  # noqa: E402
 
 ME = f"uid {os.getuid()}"
+BEGAN = [("run.state", "QUEUED", "STARTING", None), ("run.state", "STARTING", "RUNNING", None)]
 
 
 class Deeds(JobTest):
@@ -75,7 +76,7 @@ class Deeds(JobTest):
         self.ok(self.s.post(f"/api/v1/runs/{trial}/stop", headers=ci))
         self.ok(self.s.post(f"/api/v1/runs/{trial}/stop"))  # it is being ended
         wait(lambda: self.ok(self.s.get(f"/api/v1/runs/{trial}"))["state"] == "KILLED", "the end")
-        began = [("run.created", None, "QUEUED", None), ("run.state", "QUEUED", "RUNNING", None), ("run.state", "RUNNING", "STOPPING", "token ci")]
+        began = [("run.created", None, "QUEUED", None), *BEGAN, ("run.state", "RUNNING", "STOPPING", "token ci")]
         self.assertEqual(self.told("runs", trial), [*began, ("run.state", "STOPPING", "KILLED", None)])
         self.ok(self.s.post(f"/api/v1/sweeps/{sweep}/pause"))
         self.ok(self.s.post(f"/api/v1/runs/{trial}/retry"))
@@ -98,12 +99,67 @@ class Deeds(JobTest):
         wait(lambda: self.ok(self.s.get(f"/api/v1/runs/{run}"))["state"] == "RUNNING", "the start")
         self.ok(self.s.post(f"/api/v1/runs/{run}/stop"))
         wait(lambda: self.ok(self.s.get(f"/api/v1/runs/{run}"))["state"] == "KILLED", "the end")
-        self.assertEqual(self.told("runs", run), [("run.created", None, "QUEUED", "token ci"), ("run.state", "QUEUED", "RUNNING", None),
+        self.assertEqual(self.told("runs", run), [("run.created", None, "QUEUED", "token ci"), *BEGAN,
                                                   ("run.state", "RUNNING", "STOPPING", ME), ("run.state", "STOPPING", "KILLED", None)])
         self.assertEqual(self.s.get(f"/api/v1/sweeps/{run}/events").status, 404)
         for _ in range(2):
             self.ok(self.s.request("PATCH", f"/api/v1/runs/{run}", {"name": "renamed"}))
         self.assertEqual([e[3] for e in self.told("runs", run) if e[0] == "run.renamed" and e[2] == "renamed"], [ME])
+
+    def events(self, run):
+        """The states it went through, each from the one before, in the order of their times."""
+        events = [e for e in self.ok(self.s.get(f"/api/v1/runs/{run}/events"))["items"] if e["kind"] in ("run.created", "run.state")]
+        self.assertEqual([e["from"] for e in events[1:]], [e["to"] for e in events[:-1]])
+        self.assertEqual([e["time"] for e in events], sorted(e["time"] for e in events))
+        return [(e["to"], e["actor"], e["reason"]) for e in events]
+
+    def test_a_verdict_and_the_end_of_a_sweep(self):
+        rule = {"type": "threshold", "metric": "loss", "max": 20}
+        sweep = self.submit(command=["sh", "-c", "trap '' TERM; echo loss=$((10 * {{a}})); sleep 600"], early_terminate=rule,
+                            parameters={"a": {"values": [3, 1]}}, max_parallel=2)
+        wait(lambda: [t["state"] for t in self.trials(sweep)] == ["STOPPED", "RUNNING"] and self.trials(sweep)[1]["value"], "the verdict")
+        self.ok(self.s.post(f"/api/v1/sweeps/{sweep}/stop", headers=self.bearer("ci")))
+        self.assertEqual(self.ended(sweep)["state"], "STOPPED")
+        stopped, killed = self.trials(sweep)
+        began = [("QUEUED", None, None), ("STARTING", None, None), ("RUNNING", None, None)]
+        why = stopped["stop"]["reason"]
+        self.assertEqual(self.events(stopped["run_id"]), [*began, ("STOPPING", None, why), ("STOPPED", None, why)])
+        why = "ended with its sweep"
+        self.assertEqual(self.events(killed["run_id"]), [*began, ("STOPPING", "token ci", why), ("KILLED", None, why)])
+        self.assertEqual(self.s.sql(f"select count(*) from event where run in ('{stopped['run_id']}', '{killed['run_id']}')"), "2")
+
+    def test_a_wait_and_further_attempts(self):
+        """What is on the rows of runs and attempts costs no event."""
+        sweep = self.submit(command=["sh", "-c", "exit $((2 - WINNOW_ATTEMPT))"], metric=None, retries={"max": 1, "on": ["failed"]}, parameters={"a": {"value": 1}})
+        self.ended(sweep)
+        run = self.trials(sweep)[0]["run_id"]
+        began = [("QUEUED", None, None), ("STARTING", None, None), ("RUNNING", None, None)]
+        events = self.ok(self.s.get(f"/api/v1/runs/{run}/events"))["items"]
+        self.assertEqual([(e["to"], e["reason"]) for e in events], [
+            ("QUEUED", None), ("STARTING", None), ("RUNNING", None), ("FAILED", "exit code 1"), ("STARTING", "attempt 2"), ("RUNNING", None), ("FINISHED", None)])
+        self.assertEqual(self.s.sql(f"select string_agg(from_state || ' ' || to_state, ',') from event where run = '{run}'"), "STARTING RUNNING")
+        self.ok(self.s.post("/api/v1/sweeps/%s/pause" % (other := self.submit())))
+        waits = self.ok(self.s.post(f"/api/v1/sweeps/{other}/trials", {"params": {"a": 3}}), 201)["run_id"]
+        self.assertEqual(self.events(waits), began[:1])
+        self.ok(self.s.post(f"/api/v1/sweeps/{other}/resume"))
+        self.ok(self.s.post(f"/api/v1/sweeps/{other}/stop"))
+        self.ended(other)
+        self.assertEqual(self.events(waits)[0], began[0])
+
+    def test_lost_and_back(self):
+        sweep = self.ok(self.s.post("/api/v1/sweeps", {"name": "away", "method": "random", "parameters": {"x": {"min": 0.0, "max": 1.0}}, "metric": {"name": "y"}}), 201)["id"]
+        run = self.ok(self.s.post(f"/api/v1/sweeps/{sweep}/ask", {"lease": 1}))["trials"][0]["run_id"]
+        lost = ("LOST", None, "nobody has heard of it any more")
+        for _ in range(2):
+            wait(lambda: self.events(run)[-1] == lost, "the end of the lease")
+            self.s.kill()
+            self.s.start()
+            told = len(self.events(run))
+            self.ok(self.s.post(f"/api/v1/runs/{run}/heartbeat"))
+            wait(lambda: len(self.events(run)) > told, "the return")
+        self.ok(self.s.post(f"/api/v1/sweeps/{sweep}/tell", {"trials": [{"run_id": run, "value": 1}]}))
+        self.assertEqual(self.events(run)[:4], [("RUNNING", None, None), lost, ("RUNNING", None, "a worker has it again"), lost])
+        self.assertEqual(self.events(run)[-1], ("FINISHED", None, None))
 
     def test_the_end_of_all_jobs(self):
         sweep = self.submit()

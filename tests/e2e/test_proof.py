@@ -380,8 +380,8 @@ class Proof(unittest.TestCase):
                 pages.append(self.ok(self.s.get(f"/api/v1/runs/{run}/events?limit=1&cursor={pages[-1]['next']}")))
             self.assertEqual([e["id"] for page in pages for e in page["items"]], [e["id"] for e in events])
             states = [(e["from"], e["to"], e["reason"]) for e in events if e["kind"] in ("run.created", "run.state")]
-            self.assertEqual(states, [(None, "QUEUED", None), ("QUEUED", "RUNNING", None), ("RUNNING", "LOST", first["reason"]),
-                                      ("LOST", "RUNNING", "attempt 2"), ("RUNNING", "FINISHED", None)])
+            self.assertEqual(states, [(None, "QUEUED", None), ("QUEUED", "STARTING", None), ("STARTING", "RUNNING", None), ("RUNNING", "LOST", first["reason"]),
+                                      ("LOST", "STARTING", "attempt 2"), ("STARTING", "RUNNING", None), ("RUNNING", "FINISHED", None)])
             for stream, text in (("stdout", "step=1 loss=1\nstep=2 loss=2\n"), ("stderr", "partly\n")):
                 self.assertEqual(self.s.get(f"/api/v1/runs/{run}/logs/{stream}?attempt=1").body.decode(), text)
             points = self.s.get(f"/api/v1/series?run={run}&key=loss&raw=true&format=csv").body.decode().split()

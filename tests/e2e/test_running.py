@@ -127,7 +127,8 @@ class Events(Base):
         me = f"uid {os.getuid()}"
         self.assertEqual([e for e in told if e[0] == "sweep.state"],
                          [("sweep.state", "PAUSED", me), ("sweep.state", "DRAINING", me), ("sweep.state", "STOPPED", "service")])
-        self.assertEqual({actor for kind, _, actor in told if kind == "run.state"}, {"service"})
+        trials = [(to, actor) for kind, to, actor in told if kind == "run.state" and to != "RUNNING"]
+        self.assertEqual(trials, [("STOPPING", me), ("KILLED", "service")])  # its end came by itself
 
     def test_a_sweep_is_followed_and_taken_up_again(self):
         sweep = self.submit({**self.spec("followed"), "max_parallel": 1, "command": ["sh", "-c", f"until [ -e {self.s.home}/go ]; do sleep 0.05; done; echo loss=1"]})
@@ -241,6 +242,23 @@ class Given(Base):
         self.assertRegex(said, '"n":\\n  value: 3\\n')
         dry = self.ok(self.s.post("/api/v1/sweeps?dry_run=true", {**ONE, "name": "dry", "command": ["a", "${args_json_file}"]}))
         self.assertEqual(dry["command"], ["a", "params.json"], dry)
+
+    def test_the_command_of_a_trial_is_shown(self):
+        """That of its newest attempt; of the service's own environment only names."""
+        script = 'test "$HOME" = "$2" && printf "%s\\n" "$0" "$1"; exit $((2 - WINNOW_ATTEMPT))'
+        sweep = self.submit({"name": "shown", "command": ["sh", "-c", script, "${args_json_file}", "lr={{lr}}", "${envvar:HOME}", "${args}"],
+                             "parameters": {"lr": {"value": 1e-5}, "a": {"value": "x y"}}})
+        self.ended(sweep)
+        run = self.trials(sweep)[0]["run_id"]
+        for attempt, state in ((1, "FAILED"), (2, "FINISHED")):
+            got = wait(lambda: (r := self.ok(self.s.get(f"/api/v1/runs/{run}")))["state"] == state and r["attempt"] == attempt and r, "the end")
+            file, lr = self.s.get(f"/api/v1/runs/{run}/logs/stdout").body.decode().splitlines()
+            self.assertEqual(got["command"], ["sh", "-c", script, file, lr, "HOME", "--lr=1e-05", "--a=x y"])
+            self.assertIn(f"/{attempt}/", file)
+            if attempt == 1:
+                self.s.stop()
+                self.s.start()
+                self.ok(self.s.post(f"/api/v1/runs/{run}/retry"))
 
     def test_an_experiment_is_named_by_its_own_name_or_not_at_all(self):
         body = {"name": "mine", "command": ["sh", "-c", "env | grep ^MLFLOW_EXPERIMENT | sort"], "workdir_mode": "inplace", "workdir": "/tmp"}

@@ -110,7 +110,7 @@ static void put_metrics(struct json_writer *w, struct str packed) {
   jw_object_end(w);
 }
 
-static void put_version(struct json_writer *w, const struct version_row *row, struct str sweep) {
+static void put_version(struct json_writer *w, const struct version_row *row) {
   struct pg_array aliases = row->aliases;
   char digest[65];
   jw_object(w);
@@ -125,7 +125,7 @@ static void put_version(struct json_writer *w, const struct version_row *row, st
   jw_key(w, "tags");
   jw_raw(w, row->tags);
   jw_put_str(w, "run_id", row->run_id.n ? row->run_id : STR_NONE);
-  jw_put_str(w, "sweep_id", sweep);
+  api_put_id(w, "sweep_id", row->sweep_id, !id_is_zero(row->sweep_id));
   jw_put_str(w, "model_id", row->model_id.n ? row->model_id : STR_NONE);
   jw_put_str(w, "source", row->source);
   jw_put_str(w, "path", api_version_path(row));
@@ -363,7 +363,7 @@ static void on_versions_found(void *ctx, const struct pg_reply *reply) {
   for (size_t i = 0; i < mlflow_search_rows(op, reply); i++) {
     struct version_row row;
     version_row_read(reply, i, &row);
-    put_version(&w, &row, STR_NONE);
+    put_version(&w, &row);
   }
   jw_array_end(&w);
   api_put_next(op, &w, reply, VERSION_COLUMNS);
@@ -374,7 +374,7 @@ static void on_versions_found(void *ctx, const struct pg_reply *reply) {
 static void put_streamed(struct mlflow_search *op UNUSED, struct json_writer *w, const struct pg_reply *reply) {
   struct version_row row;
   version_row_read(reply, 0, &row);
-  put_version(w, &row, STR_NONE);
+  put_version(w, &row);
 }
 
 /* The versions of a model are found by its name, whatever it contains. */
@@ -429,29 +429,25 @@ static void list_versions(struct http_req *req) {
 
 /* ---- versions ---- */
 
-/* A version with the sweep its run belongs to. */
-static void on_lineage(void *ctx, const struct pg_reply *reply) {
+static void on_version(void *ctx, const struct pg_reply *reply) {
   struct model_op *op = ctx;
   struct err err;
   struct version_row row;
-  char sweep[ID_HEX_LEN + 1] = "";
   if (!pg_ok(reply, &err)) {
     fail(op, &err);
     return;
   }
-  const struct pg_reply *version = pg_nth(reply, op->read_at), *lineage = pg_nth(reply, op->read_at + 1);
+  const struct pg_reply *version = pg_nth(reply, op->read_at);
   if (pg_rows(version) == 0) {
     api_no_version(op->name, op->version, &err);
     fail(op, &err);
     return;
   }
   version_row_read(version, 0, &row);
-  if (pg_rows(lineage) && !pg_is_null(lineage, 0, 0))
-    id_format(pg_uuid(lineage, 0, 0), sweep);
   struct buf body = BUF_INIT(MLFLOW_REPLY_MAX);
   struct json_writer w;
   jw_init(&w, &body);
-  put_version(&w, &row, sweep[0] ? str_of(sweep) : STR_NONE);
+  put_version(&w, &row);
   http_reply_json(op->req, op->status, &body);
 }
 
@@ -463,8 +459,7 @@ static void put_key(struct pg_args *args, const struct model_op *op) {
 static bool read_object(struct model_op *op, struct pg_batch *batch, struct err *err) {
   op->read_at = batch->count;
   put_key(pg_batch_add(batch, STMT_VERSION_GET), op);
-  put_key(pg_batch_add(batch, STMT_VERSION_SWEEP), op);
-  return pg_run_batch(pool(op), batch, 0, on_lineage, op, err);
+  return pg_run_batch(pool(op), batch, 0, on_version, op, err);
 }
 
 static void get_version(struct http_req *req) {

@@ -36,7 +36,8 @@ static void put_stored_event(struct json_writer *w, const struct pg_reply *reply
   AUTO_BUF struct buf kind = BUF_INIT(KIB), subject = BUF_INIT(4 * KIB);
   buf_add_str(&kind, pg_text(reply, row, 2));
   buf_add_str(&subject, pg_text(reply, row, 3));
-  put_event(w, id, pg_int(reply, row, 1), buf_text(&kind), buf_text(&subject), pg_text(reply, row, 4), pg_text(reply, row, 5),
+  struct str actor = pg_text(reply, row, 4);
+  put_event(w, id, pg_int(reply, row, 1), buf_text(&kind), buf_text(&subject), actor.n ? actor : STR_NONE, pg_text(reply, row, 5),
             pg_text(reply, row, 6), pg_text(reply, row, 7));
 }
 
@@ -101,14 +102,18 @@ static struct events_op *new_op(struct http_req *req) {
 
 /* ---- of a run ---- */
 
-/* A person has ended it, or had it tried again: what came next came of that. */
+/* What it waits in for what comes next: that came of it. */
 static struct str state_before(const struct events_op *op, struct str usual) {
-  return str_is(op->stands, "STOPPING") || str_is(op->stands, "QUEUED") ? op->stands : usual;
+  static const char *const waits[] = {"QUEUED", "STARTING", "STOPPING", "LOST"};
+  for (size_t i = 0; i < ARRAY_LEN(waits); i++)
+    if (str_is(op->stands, waits[i]))
+      return op->stands;
+  return usual;
 }
 
 static void put_attempt_event(struct events_op *op, struct json_writer *w, const char *hex, const struct pg_reply *attempts, size_t row) {
   char id[40];
-  snprintf(id, sizeof id, "attempt-%lld-%s", (long long)pg_int(attempts, row, 0), pg_bool(attempts, row, 1) ? "began" : "ended");
+  snprintf(id, sizeof id, "attempt-%lld-%.*s", (long long)pg_int(attempts, row, 0), STR_ARG(pg_text(attempts, row, 1)));
   put_event(w, id, pg_int(attempts, row, 2), "run.state", hex, STR_NONE, state_before(op, pg_text(attempts, row, 3)),
             pg_text(attempts, row, 4), pg_text(attempts, row, 5));
   op->stands = pg_text(attempts, row, 4);
@@ -131,9 +136,9 @@ static void put_stored_and_attempts(struct events_op *op, struct json_writer *w,
 
 /* The end that is on the row: of a process, or of a run that only was tracked, by somebody without a name (else it was noted). */
 static void put_end(const struct events_op *op, struct json_writer *w, const char *hex, const struct run_row *row) {
-  bool tracked = !row->executor.p && !row->is_trial;
+  bool tracked = !row->executor.p && !row->is_trial, ran = tracked || row->attempt > 0;
   put_event(w, "ended", row->end_time == INT64_MIN ? row->created : row->end_time, "run.state", hex, tracked ? STR("anonymous") : STR_NONE,
-            state_before(op, STR("RUNNING")), str_of(run_state_name(row->state)), row->state_reason);
+            state_before(op, ran ? STR("RUNNING") : STR("QUEUED")), str_of(run_state_name(row->state)), row->state_reason);
 }
 
 /* Creation is on the row, and mostly the end; attempts have rows of their own; the rest was noted. */

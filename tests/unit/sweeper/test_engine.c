@@ -533,6 +533,85 @@ static void asking_and_telling(void **state) {
   engine_free(e);
 }
 
+/* Trials 0, 1, ... of workers that have taken them for a day. */
+static void asked(struct engine *e, uint32_t count) {
+  uint32_t n;
+  for (uint32_t i = 0; i < count; i++) {
+    create(e);
+    assert_true(engine_ask(e, 86400000, 0, &n));
+  }
+  run(e);
+}
+
+static void a_stop_waits_for_no_worker_beyond_its_grace(void **state) {
+  (void)state;
+  struct engine *e = fresh((struct engine_conf){.asks = true, .lease_ms = 86400000, .stop_grace_ms = 10000});
+  struct engine_report bad = {.has_value = true, .stop = true};
+  struct err err;
+  asked(e, 5);
+  engine_tick(e, 1000);
+  assert_int_equal(engine_heard(e, 3, 1, &bad, 1000), ANSWER_GO_ON); /* its verdict is not stored yet */
+  assert_true(engine_kill(e, 4, 1000, &err));
+  run(e);
+  engine_tick(e, 11000);
+  assert_string_equal(run(e), "4 KILLED; "); /* by a person; who is stopped early learns of it when it reports */
+  assert_int_equal(state_of(e, 3), RUN_STOPPING);
+  engine_tick(e, 20000);
+  assert_true(engine_stop(e, &err));
+  run(e);
+  assert_int_equal(engine_sweep(e).state, SWEEP_DRAINING);
+  assert_int_equal(engine_heard(e, 0, 1, NULL, 29000), ANSWER_STOP); /* and has no longer for that */
+  assert_int_equal(engine_tell(e, 1, 1, RUN_FINISHED, true, 29000), TOLD_OK);
+  engine_tick(e, 29999);
+  assert_string_equal(run(e), "1 KILLED; ");
+  engine_tick(e, 30000);
+  run(e);
+  for (uint32_t n = 0; n < 3; n++)
+    assert_int_equal(state_of(e, n), RUN_KILLED);
+  assert_int_equal(state_of(e, 3), RUN_STOPPED);
+  assert_int_equal(engine_trial(e, 0)->cause, CAUSE_SWEEP);
+  assert_int_equal(engine_sweep(e).state, SWEEP_STOPPED);
+  assert_int_equal(engine_heard(e, 0, 1, NULL, 30000), ANSWER_FENCED);
+  engine_free(e);
+}
+
+static void a_stop_is_known_after_a_start(void **state) {
+  (void)state;
+  struct engine_conf conf = {.asks = true, .lease_ms = 86400000, .stop_grace_ms = 10000};
+  struct engine_sweep sweep = {.version = 3, .state = SWEEP_DRAINING, .why = WHY_STOPPED};
+  struct engine_trial ends = {.number = 0, .attempt = 1, .version = 3, .state = RUN_STOPPING, .cause = CAUSE_SWEEP, .lease_ms = 86400000};
+  struct engine_trial runs = {.number = 1, .attempt = 1, .version = 2, .state = RUN_RUNNING, .lease_ms = 86400000};
+  struct engine *e;
+  struct err err;
+  assert_true(engine_new(&conf, &sweep, 0, &e, &err) && engine_load(e, &ends, &err) && engine_load(e, &runs, &err));
+  engine_loaded(e, 5000);
+  assert_string_equal(run(e), "1 STOPPING; ");
+  engine_tick(e, 14999);
+  assert_string_equal(run(e), "");
+  engine_tick(e, 15000);
+  run(e);
+  assert_int_equal(state_of(e, 0), RUN_KILLED);
+  assert_int_equal(state_of(e, 1), RUN_KILLED);
+  assert_int_equal(engine_sweep(e).state, SWEEP_STOPPED);
+  engine_free(e);
+}
+
+static void a_drain_waits_for_no_worker_beyond_its_lease(void **state) {
+  (void)state;
+  struct engine *e = fresh((struct engine_conf){.asks = true, .lease_ms = 86400000});
+  struct err err;
+  asked(e, 2);
+  assert_true(engine_drain(e, &err));
+  run(e);
+  assert_int_equal(engine_tell(e, 0, 1, RUN_FINISHED, true, 1000), TOLD_OK);
+  engine_tick(e, 86400000); /* the next who asks would get it, and nobody may ask */
+  run(e);
+  assert_int_equal(state_of(e, 1), RUN_LOST);
+  assert_true(engine_trial(e, 1)->dead);
+  assert_int_equal(engine_sweep(e).state, SWEEP_FINISHED);
+  engine_free(e);
+}
+
 static void an_asked_trial_is_written_once(void **state) {
   (void)state;
   struct engine *e = fresh((struct engine_conf){.asks = true, .lease_ms = 60000});
@@ -674,6 +753,9 @@ int main(void) {
       cmocka_unit_test(the_cap_is_exact),
       cmocka_unit_test(a_person_tries_again),
       cmocka_unit_test(asking_and_telling),
+      cmocka_unit_test(a_stop_waits_for_no_worker_beyond_its_grace),
+      cmocka_unit_test(a_stop_is_known_after_a_start),
+      cmocka_unit_test(a_drain_waits_for_no_worker_beyond_its_lease),
       cmocka_unit_test(an_asked_trial_is_written_once),
       cmocka_unit_test(what_no_worker_heard_of_goes_to_the_next),
       cmocka_unit_test(a_lost_one_waits_for_an_ask_after_a_start),

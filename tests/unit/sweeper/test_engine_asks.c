@@ -1,5 +1,7 @@
 /* Simulation of ask and tell: workers that ask, report, tell twice, come too late or never; a store that fails; a service that crashes.
- * Every trial is accepted exactly once, what was acknowledged stays, and the cap is exact. */
+ * Every trial is accepted exactly once, what was acknowledged stays, and the cap is exact. Some sweeps are stopped on their way, and end
+ * whether their workers come or not. */
+#include <limits.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -28,7 +30,7 @@ struct write {
 struct sim {
   struct rng rng;
   int64_t now;
-  bool calm;
+  bool calm, stops;
   struct engine_conf conf;
   struct engine *engine;
   struct worker workers[WORKERS];
@@ -123,7 +125,7 @@ static void ask(struct sim *s, struct worker *w) {
   struct err err;
   if (engine_wants(s->engine, WORKERS))
     assert_true(engine_create(s->engine, &number, &err));
-  if (!engine_ask(s->engine, 20000, s->now, &number))
+  if (!engine_ask(s->engine, s->conf.lease_ms, s->now, &number))
     return;
   *w = (struct worker){.asked = true, .number = number, .attempt = engine_trial(s->engine, number)->attempt};
 }
@@ -137,6 +139,12 @@ static void tell(struct sim *s, struct worker *w) {
     *w = (struct worker){0};
   else
     w->told = true;
+}
+
+/* A trial that ends after its sweep was stopped is killed, told or not. */
+static bool is_accepted(const struct sim *s, uint32_t n) {
+  unsigned state = s->rows[n].state;
+  return state == RUN_FINISHED || state == RUN_STOPPED || (s->stops && state == RUN_KILLED);
 }
 
 static void step_worker(struct sim *s, struct worker *w) {
@@ -154,7 +162,7 @@ static void step_worker(struct sim *s, struct worker *w) {
     if (!engine_trial_durable(s->engine, w->number) || rng_below(&s->rng, 3) == 0) {
       tell(s, w);
     } else {
-      assert_true(s->rows[w->number].state == RUN_FINISHED || s->rows[w->number].state == RUN_STOPPED);
+      assert_true(is_accepted(s, w->number));
       assert_true(!s->acknowledged[w->number] || s->accepted_attempt[w->number] == w->attempt);
       s->acknowledged[w->number] = true;
       s->accepted_attempt[w->number] = w->attempt;
@@ -169,11 +177,21 @@ static void step_worker(struct sim *s, struct worker *w) {
   }
 }
 
-static void one_sweep(uint64_t seed, uint64_t totals[3]) {
+/* Whoever wants it stopped says so again, should the service have forgotten it. */
+static void stop(struct sim *s) {
+  struct err err;
+  if (!fsm_is_final(&sweep_fsm, engine_sweep(s->engine).state))
+    assert_true(engine_stop(s->engine, &err));
+}
+
+static void one_sweep(uint64_t seed, bool stops, uint64_t totals[3]) {
   struct sim *s = mem_zalloc(sizeof *s);
   assert_non_null(s);
   s->rng = rng_seeded(seed);
-  s->conf = (struct engine_conf){.asks = true, .run_cap = CAP, .lease_ms = 20000, .needs_value = true};
+  s->stops = stops;
+  s->conf =
+      (struct engine_conf){.asks = true, .run_cap = CAP, .lease_ms = stops ? 86400000 : 20000, .stop_grace_ms = 5000, .needs_value = true};
+  int stops_at = stops ? 1 + (int)rng_below(&s->rng, 400) : INT_MAX;
   start(s);
   for (int steps = 0; !(fsm_is_final(&sweep_fsm, engine_sweep(s->engine).state) && s->sweep.version == engine_sweep(s->engine).version);
        steps++) {
@@ -187,14 +205,17 @@ static void one_sweep(uint64_t seed, uint64_t totals[3]) {
       engine_tick(s->engine, s->now);
     if (!s->calm && rng_below(&s->rng, 150) == 0)
       crash(s);
+    if (steps >= stops_at)
+      stop(s);
     work(s);
   }
   for (uint32_t n = 0; n < CAP; n++) {
-    assert_true(s->stored[n]);
-    assert_true(s->rows[n].state == RUN_FINISHED || s->rows[n].state == RUN_STOPPED);
+    if (stops && !s->stored[n])
+      continue;
+    assert_true(s->stored[n] && is_accepted(s, n));
     assert_true(!s->acknowledged[n] || s->accepted_attempt[n] == s->rows[n].attempt);
   }
-  assert_int_equal(s->sweep.state, SWEEP_FINISHED);
+  assert_int_equal(s->sweep.state, stops ? SWEEP_STOPPED : SWEEP_FINISHED);
   totals[0] += s->crashes;
   totals[1] += s->fenced;
   totals[2] += s->again;
@@ -206,13 +227,21 @@ static void every_trial_is_accepted_once(void **state) {
   (void)state;
   uint64_t totals[3] = {0};
   for (uint64_t seed = 1; seed <= 40; seed++)
-    one_sweep(seed, totals);
+    one_sweep(seed, false, totals);
   print_message("%llu crashes, %llu tells fenced, %llu told again\n", (unsigned long long)totals[0], (unsigned long long)totals[1],
                 (unsigned long long)totals[2]);
   assert_true(totals[0] && totals[1] && totals[2]); /* the faults did happen */
 }
 
+static void a_stop_ends_all(void **state) {
+  (void)state;
+  uint64_t totals[3] = {0};
+  for (uint64_t seed = 1; seed <= 200; seed++)
+    one_sweep(seed, true, totals);
+  assert_true(totals[0] && totals[2]);
+}
+
 int main(void) {
-  const struct CMUnitTest tests[] = {cmocka_unit_test(every_trial_is_accepted_once)};
+  const struct CMUnitTest tests[] = {cmocka_unit_test(every_trial_is_accepted_once), cmocka_unit_test(a_stop_ends_all)};
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
