@@ -325,7 +325,8 @@ class Busy(Case):
         os.truncate(kept, 1 << 40)
         self.fill_queue("/api/v1/models/m/versions/1/verify")
         self.assertEqual(self.s.post("/api/v1/models/m/versions", {"run_id": run, "path": "model"}).status, 503)
-        self.assertEqual(self.s.post("/api/v1/models/m/versions", {"source": "s3://elsewhere/model"}).status, 201)
+        for source in ("s3://elsewhere/model", f"runs:/{run}/elsewhere"):
+            self.assertEqual(self.s.post("/api/v1/models/m/versions", {"source": source}).status, 201)
         prompt = [{"key": "mlflow.prompt.is_prompt", "value": "true"}]
         self.assertEqual(self.s.post("/api/2.0/mlflow/registered-models/create", {"name": "p", "tags": prompt}).status, 200)
         made = self.s.post("/api/2.0/mlflow/model-versions/create", {"name": "p", "source": "dummy-source", "tags": prompt})
