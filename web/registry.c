@@ -65,7 +65,7 @@ static void on_kept(void *ctx, const struct err *err) {
   if (err) {
     log_warn("web", NULL, "%.*s/%lld: its files are not kept yet: %s; it is tried again later", STR_ARG(str_slice(op->in.name, 0, 200)),
              (long long)op->keep.version, err->text);
-    version_settle_owe(web_app(op->req)->versions, op->keep.model, op->keep.version);
+    version_settle_owe(web_app(op->req)->versions, &op->keep);
   }
   read_version(op);
 }
