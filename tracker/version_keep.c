@@ -1,5 +1,6 @@
 #include "tracker/version_keep.h"
 
+#include "base/file.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "tracker/model_row.h"
@@ -21,19 +22,22 @@ static bool tell_none(struct version_keep *keep, struct err *err) {
   return pg_run(keep->pg, &args, 0, on_told, keep, err);
 }
 
-static bool tell_kept(struct version_keep *keep, const struct artifact_tree *tree, struct err *err) {
+static bool tell_kept(struct version_keep *keep, struct err *err) {
   AUTO_PG_ARGS struct pg_args args;
   pg_args_init(&args, STMT_VERSION_KEEP);
-  version_put_kept(&args, keep->model, keep->version, keep->from, str_of(keep->to), tree);
+  version_put_kept(&args, keep->model, keep->version, keep->from, str_of(keep->to), &keep->tree);
   return pg_run(keep->pg, &args, 0, on_told, keep, err);
 }
 
 static void on_kept(void *ctx, const struct artifact_tree *tree, const struct err *err) {
   struct version_keep *keep = ctx;
   struct err why;
+  keep->is_copied = !err;
+  if (!err)
+    keep->tree = *tree;
   if (err && err->code != ERR_NOT_FOUND)
     keep->done(keep->ctx, err);
-  else if (err ? !tell_none(keep, &why) : !tell_kept(keep, tree, &why))
+  else if (err ? !tell_none(keep, &why) : !tell_kept(keep, &why))
     keep->done(keep->ctx, &why);
 }
 
@@ -55,8 +59,39 @@ static void on_cleared(void *ctx, const struct err *err) {
     keep->done(keep->ctx, err ? err : &why);
 }
 
-bool version_keep_anew(struct version_keep *keep, struct err *err) {
+static bool clear(struct version_keep *keep, struct err *err) {
   return artifact_delete(keep->store, place(keep), on_cleared, keep, err);
+}
+
+/* A file lies in its copy under its own name. */
+static bool is_copy_of_file(struct version_keep *keep, const struct artifact_tree *tree) {
+  char path[sizeof keep->to + 256];
+  struct str name = str_last(keep->from, '/');
+  AUTO_FD int fd = -1;
+  struct stat st;
+  struct err ignored;
+  snprintf(path, sizeof path, "%s/%.*s", keep->to, STR_ARG(name));
+  return tree->files == 1 && (fd = artifact_open(keep->store, str_of(path), &st, &ignored)) >= 0;
+}
+
+static void on_found(void *ctx, const struct artifact_tree *tree, const struct err *err) {
+  struct version_keep *keep = ctx;
+  struct err why;
+  bool stays = !err && (keep->is_copied ? memcmp(tree->digest, keep->tree.digest, sizeof tree->digest) == 0 : tree->files > 0);
+  if (stays && !keep->is_copied) {
+    keep->tree = *tree;
+    keep->tree.is_file = is_copy_of_file(keep, tree);
+  }
+  if (err && err->code != ERR_NOT_FOUND)
+    keep->done(keep->ctx, err);
+  else if (stays ? !tell_kept(keep, &why) : !clear(keep, &why))
+    keep->done(keep->ctx, &why);
+}
+
+bool version_keep_anew(struct version_keep *keep, struct err *err) {
+  if (!keep->is_copied && artifact_is_there(keep->store, keep->from))
+    return clear(keep, err);
+  return artifact_digest(keep->store, place(keep), on_found, keep, err);
 }
 
 /* ---- those that were interrupted, or failed ---- */
@@ -74,6 +109,8 @@ struct version_settle {
   bool stopped;
   struct owed {
     int64_t model, version;
+    bool is_copied;
+    struct artifact_tree tree;
   } owed[OWED_MAX];      /* that failed: nobody is at work on them */
   size_t owed_count, at; /* at: the one that is tried now */
 };
@@ -95,9 +132,13 @@ static void give_up(struct version_settle *settle, const struct err *err) {
   rest(settle);
 }
 
-void version_settle_owe(struct version_settle *settle, int64_t model, int64_t version) {
+static struct owed owed_of(const struct version_keep *keep) {
+  return (struct owed){keep->model, keep->version, keep->is_copied, keep->tree};
+}
+
+void version_settle_owe(struct version_settle *settle, const struct version_keep *keep) {
   if (settle->owed_count < OWED_MAX) /* the next start finds those beyond it */
-    settle->owed[settle->owed_count++] = (struct owed){model, version};
+    settle->owed[settle->owed_count++] = owed_of(keep);
 }
 
 /* It is kept, or was deleted. */
@@ -113,9 +154,9 @@ static void on_settled(void *ctx, const struct err *err) {
   long long version = settle->keep.version;
   if (!settle->earlier_seen && err) {
     log_warn("tracker", NULL, "%s/%lld: its files are not kept yet: %s; it is tried again later", name, version, err->text);
-    version_settle_owe(settle, settle->keep.model, settle->keep.version);
+    version_settle_owe(settle, &settle->keep);
   } else if (settle->earlier_seen && err) {
-    settle->at++;
+    settle->owed[settle->at++] = owed_of(&settle->keep);
   } else if (settle->earlier_seen) {
     log_info("tracker", NULL, "%s/%lld: its files are kept now", name, version);
     owed_no_more(settle);
@@ -133,6 +174,9 @@ static void on_none(struct version_settle *settle) {
 static bool read_next(struct version_settle *settle, const struct pg_reply *reply, struct err *err) {
   settle->keep.model = pg_int(reply, 0, 0);
   settle->keep.version = pg_int(reply, 0, 1);
+  settle->keep.is_copied = settle->earlier_seen && settle->owed[settle->at].is_copied;
+  if (settle->keep.is_copied)
+    settle->keep.tree = settle->owed[settle->at].tree;
   buf_reset(&settle->name);
   buf_reset(&settle->from);
   buf_add_str(&settle->name, pg_text(reply, 0, 2));

@@ -8,7 +8,8 @@
 #include "base/loop.h"
 #include "tracker/artifacts/artifact_store.h"
 
-/* The caller's; it and what it names live until `done`, which is called once, on the loop, unless the start fails. */
+/* The caller's; it and what it names live until `done`, which is called once, on the loop, unless the start fails. `is_copied` and `tree`
+ * stay. */
 struct version_keep {
   struct pg_pool *pg;
   struct artifact_store *store;
@@ -16,10 +17,13 @@ struct version_keep {
   struct str from;        /* where the files lie */
   artifact_done_fn *done; /* no error: also when nothing lies there, not uploaded yet, say: the version stands without a copy */
   void *ctx;
-  char to[64]; /* where they are kept; set from model and version */
+  char to[64];    /* where they are kept; set from model and version */
+  bool is_copied; /* the copy was made, and is `tree`, though that may not have been stored */
+  struct artifact_tree tree;
 };
 MUST_CHECK bool version_keep_begin(struct version_keep *keep, struct err *err);
-/* The same, after what an earlier try may have left has been removed. */
+/* The same, of one that was tried before. The copy that lies there stays if it is known to be whole, or if there is nothing any more that
+ * another one could be made of; else it is removed first. */
 MUST_CHECK bool version_keep_anew(struct version_keep *keep, struct err *err);
 
 /* Those that have the mark and nobody at work on them are tried here, one after the other, in the background: once all that had it when
@@ -29,8 +33,9 @@ struct version_settle;
 MUST_CHECK struct version_settle *version_settle_new(struct loop *loop, struct pg_pool *pg, struct artifact_store *store, struct err *err);
 /* Begins, or tries again at once, since there may be room now; the database is there. */
 void version_settle_again(struct version_settle *settle);
-/* The copy of this one failed, and nobody is at work on it any more. At most 1,024 of them: those beyond are tried after the next start. */
-void version_settle_owe(struct version_settle *settle, int64_t model, int64_t version);
+/* This one failed, and nobody is at work on it any more; only what it is and how far it came is noted. At most 1,024 of them: those beyond
+ * are tried after the next start. */
+void version_settle_owe(struct version_settle *settle, const struct version_keep *keep);
 /* Begins no further one. Accepts NULL. */
 void version_settle_stop(struct version_settle *settle);
 /* After the pools have been closed. Accepts NULL. */

@@ -65,7 +65,7 @@ static void on_kept(void *ctx, const struct err *err) {
   if (err) {
     log_warn("web", NULL, "%.*s/%lld: its files are not kept yet: %s; it is tried again later", STR_ARG(str_slice(op->in.name, 0, 200)),
              (long long)op->keep.version, err->text);
-    version_settle_owe(web_app(op->req)->versions, op->keep.model, op->keep.version);
+    version_settle_owe(web_app(op->req)->versions, &op->keep);
   }
   read_version(op);
 }
@@ -79,7 +79,7 @@ static void keep_files(struct registration *op) {
 }
 
 /* Do its files lie in our store? Then where, for the row to say that they are yet to be kept. */
-static bool look_in_store(struct registration *op, struct err *err) {
+static bool find_in_store(struct registration *op, struct err *err) {
   struct web_app *app = web_app(op->req);
   AUTO_BUF struct buf base = BUF_INIT(64 * KIB);
   struct str path;
@@ -89,7 +89,7 @@ static bool look_in_store(struct registration *op, struct err *err) {
       !artifact_path_check(buf_str(&base), &path, &ignored) || !path.n)
     return true;
   op->keep.from = keep(op, path);
-  return op->keep.from.p ? artifact_may_keep(app->artifacts, err) : err_no_memory(err);
+  return op->keep.from.p || err_no_memory(err);
 }
 
 /* ---- the row ---- */
@@ -154,7 +154,7 @@ static void on_settled(void *ctx, const struct err *err) {
 /* The row takes the metrics that the run has: every point acknowledged before counts. */
 static bool insert(struct registration *op, struct err *err) {
   struct id run;
-  if (!look_in_store(op, err))
+  if (!find_in_store(op, err) || (op->keep.from.p && !artifact_may_keep(op->keep.store, err)))
     return false;
   struct metric_store *metrics = web_app(op->req)->metrics;
   if (!metrics || !op->in.run_id.n || !id_parse(op->in.run_id, &run))
@@ -345,7 +345,7 @@ static bool find_in_run(struct registration *op, struct str run_uri, struct err 
   if (!place)
     return err_no_memory(err);
   op->location = str_of(place);
-  if (!look_in_store(op, err))
+  if (!find_in_store(op, err))
     return false;
   if (!op->keep.from.p || !artifact_is_there(op->keep.store, op->keep.from))
     op->location = told;

@@ -12,12 +12,13 @@ order by path;
 
 -- name: artifact_known (text[], int8) -> (text) repeatable
 -- Those of these paths that something names: a row of the store, and below registry/ the version that keeps what lies there, or is about to:
--- then its files have rows from after $2, or somebody has his turn at them. A version that does not say by then that it keeps them never will.
+-- then it is marked, or its files have rows from after $2, or somebody has his turn at them. One without the mark that does not say by then
+-- that it keeps them never will.
 select t.path from unnest($1) t (path)
 where case when t.path ~ '^registry/\d{1,18}/\d{1,9}(/|$)' then exists (
     select from model_version v
     where v.model = split_part(t.path, '/', 2)::int8 and v.version = split_part(t.path, '/', 3)::int4 and v.deleted_at is null
-      and case when v.kept_path is null then exists (select from artifact a where a.path = t.path and a.created > $2)
+      and case when v.kept_path is null then v.keep_from is not null or exists (select from artifact a where a.path = t.path and a.created > $2)
         else v.kept_path = array_to_string((string_to_array(t.path, '/'))[1:3], '/') end)
   else exists (select from artifact a where a.path = t.path) end;
 

@@ -176,6 +176,10 @@ class CompanionTest(unittest.TestCase):
         self.assertEqual(self.service.tokens, {"Bearer wnr_test"})
         self.assertEqual(dict(line.split(" ", 1) for line in (self.dir / "attempt" / "exit").read_text().splitlines()), self.service.exited)
 
+    def test_what_the_companion_ignores_the_command_does_not(self):
+        self.assertEqual(self.start(["grep", "-E", "Sig(Blk|Ign)", "/proc/self/status"]).wait(60), 0)
+        self.assertEqual(self.service.output["stdout"].split(), [b"SigBlk:", b"0" * 16, b"SigIgn:", b"0" * 16])
+
     def test_a_flood_arrives_byte_for_byte(self):
         script = "import sys,hashlib\nh=hashlib.sha256()\nfor i in range(60000):\n b=(b'%08d '%i)*60+b'\\n'\n h.update(b)\n sys.stdout.buffer.write(b)\nsys.stderr.write(h.hexdigest())"
         process = self.start(["python3", "-c", script])

@@ -225,6 +225,29 @@ class Interrupted(Case):
         self.all_agree()
         self.assertEqual(self.copy(2), [])
 
+    def test_whose_copy_could_only_not_be_told(self):
+        """It is what was registered, whatever has become of the run's files since."""
+        run = self.begin()
+        self.s.post("/api/v1/models", {"name": "m"})
+        self.s.sql("create function winnow.refuse() returns trigger language plpgsql as 'begin raise exception $$not now$$; end'")
+        self.s.sql("create trigger refuse before update of kept_path on winnow.model_version for each row execute function winnow.refuse()")
+        for number in (1, 2):
+            made = self.s.post("/api/v1/models/m/versions", {"run_id": run, "path": "model"})
+            self.assertEqual((made.status, made.json["digest"], self.copy(number)), (201, None, ["one", "two"]))
+        self.assertEqual(self.s.request("PUT", f"/api/v1/runs/{run}/artifacts/model/one", b"another").status, 201)
+        self.assertEqual(self.s.request("DELETE", f"/api/v1/runs/{run}/artifacts/model/two").status, 204)
+        self.s.sql("update artifact set created = 1 where path like 'registry/%'")
+        self.work("gc?older_than=0s")
+        (self.s.data / "artifacts/registry/1/2/two").unlink()  # a copy that is no longer what it was is made anew
+        self.s.sql("drop trigger refuse on winnow.model_version")
+        self.work("gc?older_than=0s")
+        wait(lambda: not self.marks(), "that the copies are known")
+        self.assertEqual([self.copy(number) for number in (1, 2)], [["one", "two"], ["one"]])
+        for number, name, content in ((1, "one", b"one"), (1, "two", b"two"), (2, "one", b"another")):
+            self.assertEqual(self.s.get(f"/api/v1/models/m/versions/{number}/files/{name}").body, content)
+            self.assertTrue(self.s.post(f"/api/v1/models/m/versions/{number}/verify").json["ok"])
+        self.all_agree()
+
     def test_by_a_kill_before_the_copy_is_known(self):
         run = self.begin()
         self.s.post("/api/v1/models", {"name": "m"})
@@ -256,12 +279,17 @@ class Interrupted(Case):
 
     def test_of_versions_that_cannot_be_kept_beside_one_that_can(self):
         run = self.begin()
-        for name in ("gone", "blocked", "deleted", "fine"):
+        for name in ("gone", "blocked", "deleted", "fine", "copied", "file"):
             self.s.post("/api/v1/models", {"name": name})
-            self.assertEqual(self.s.post(f"/api/v1/models/{name}/versions", {"run_id": run, "path": "model"}).status, 201)
+            path = "model/one" if name == "file" else "model"
+            self.assertEqual(self.s.post(f"/api/v1/models/{name}/versions", {"run_id": run, "path": path}).status, 201)
+        copied = "select digest, storage_location from model_version where model in (5, 6) order by model"
+        before = self.s.sql(copied)
         files = f"0/{run}/artifacts/model"
         self.s.sql(f"update model_version set kept_path = null, digest = null, size = null, storage_location = source, keep_from = '{files}'")
-        self.s.sql("update model_version set keep_from = keep_from || '/nothing' where model = 1")
+        self.s.sql("update model_version set keep_from = keep_from || '/nothing' where model in (1, 5)")
+        self.s.sql("update model_version set keep_from = keep_from || '/nothing/one' where model = 6")
+        shutil.rmtree(self.s.data / "artifacts/registry/1")
         blocked = self.s.data / "artifacts/registry/2"
         self.block(blocked)
         self.hold("insert", "artifact")
@@ -274,7 +302,8 @@ class Interrupted(Case):
         wait(lambda: digest("fine"), "the copy")
         wait(lambda: "blocked/1: its files are not kept yet: a part of" in self.s.log(), "what the log says of the other")
         self.assertEqual([digest("gone"), digest("blocked")], [None, None])
-        self.assertEqual(self.marks(), ["blocked/1"])
+        wait(lambda: self.marks() == ["blocked/1"], "the copies that lay there")
+        self.assertEqual(self.s.sql(copied), before)
         self.assertEqual(self.copy(1, model=3), ["one", "two"])
         for restart in (True, False):
             with self.subTest(restart=restart):
@@ -293,7 +322,7 @@ class Interrupted(Case):
                     self.s.start()
                     wait(lambda: self.s.log().count("blocked/1: its files are not kept yet") == 2, "what the log says of it again")
         self.all_agree()
-        self.assertEqual([self.copy(1, model=model) for model in (1, 2, 3, 4)], [[], ["one", "two"], [], ["one", "two"]])
+        self.assertEqual([self.copy(1, model=model) for model in range(1, 7)], [[], ["one", "two"], [], *[["one", "two"]] * 2, ["one"]])
 
 
 class Busy(Case):
@@ -325,7 +354,8 @@ class Busy(Case):
         os.truncate(kept, 1 << 40)
         self.fill_queue("/api/v1/models/m/versions/1/verify")
         self.assertEqual(self.s.post("/api/v1/models/m/versions", {"run_id": run, "path": "model"}).status, 503)
-        self.assertEqual(self.s.post("/api/v1/models/m/versions", {"source": "s3://elsewhere/model"}).status, 201)
+        for source in ("s3://elsewhere/model", f"runs:/{run}/elsewhere"):
+            self.assertEqual(self.s.post("/api/v1/models/m/versions", {"source": source}).status, 201)
         prompt = [{"key": "mlflow.prompt.is_prompt", "value": "true"}]
         self.assertEqual(self.s.post("/api/2.0/mlflow/registered-models/create", {"name": "p", "tags": prompt}).status, 200)
         made = self.s.post("/api/2.0/mlflow/model-versions/create", {"name": "p", "source": "dummy-source", "tags": prompt})

@@ -47,10 +47,11 @@ struct stream {
   char *bytes; /* owned */
   size_t n;
   int64_t start, skipped;
-  int64_t time;   /* when its bytes came; without any, the last ones before */
-  int64_t before; /* bytes of both streams before this piece, but for those that were given up */
-  bool is_end;    /* the last line is read too */
-  bool is_kept;   /* the piece is stored; else it is only read */
+  int64_t given_up; /* of the skipped bytes, those in whose place nothing is stored */
+  int64_t time;     /* when its bytes came; without any, the last ones before */
+  int64_t before;   /* bytes of both streams before this piece, but for those that were given up */
+  bool is_end;      /* the last line is read too */
+  bool is_kept;     /* the piece is stored; else it is only read */
   struct buf packed, reader_state;
   bool is_packed, has_state;
   struct found_points found;
@@ -226,7 +227,7 @@ static void end_write(struct stream *stream, const struct err *err) {
   if (!err) {
     stream->is_there = true;
     stream->next = stream->start + (int64_t)stream->n;
-    stream->lost += stream->skipped;
+    stream->lost += stream->given_up;
     if (stream->has_state)
       stream->state_at = stream->next;
     tell_watches(writer);
@@ -304,7 +305,7 @@ static void put_piece(struct stream *stream, struct pg_batch *batch) {
   pg_put_int(args, (int64_t)log_metrics_series(stream->reader));
   put_new_keys(stream, args);
   put_sources(stream, args);
-  pg_put_int(args, stream->lost + stream->skipped);
+  pg_put_int(args, stream->lost + stream->given_up);
 }
 
 static bool put_points(struct stream *stream, struct pg_batch *batch, struct err *err) {
@@ -347,6 +348,7 @@ static bool mark_gap(struct stream *stream, struct err *err) {
   size_t n = (size_t)snprintf(mark, sizeof mark, "\n[winnow: output was not taken in time, %lld bytes of it are left out here]\n",
                               (long long)stream->skipped);
   n = MIN_OF(n, (size_t)stream->skipped);
+  stream->given_up = stream->skipped - (int64_t)n;
   char *bytes = n ? mem_alloc(n + stream->n) : NULL;
   if (!n)
     return true;
