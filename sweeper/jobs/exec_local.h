@@ -79,7 +79,8 @@ struct exec_attempt {
   enum exec_holder holder;
 };
 typedef void exec_found_fn(void *ctx, const struct exec_attempt *attempt);
-/* Every attempt that has a directory here, whoever started it. False: for want of memory or descriptors not all of them could be seen. */
+/* Every attempt that has a directory here, whoever started it; a run whose directory cannot be read is passed over, with a warning. False:
+ * for want of memory or descriptors not all of them could be seen. */
 MUST_CHECK bool exec_local_each(const struct exec_local *executor, exec_found_fn *fn, void *ctx, struct err *err);
 /* Has its job ended, with everything that it had started? Then its companion may go on, to bring home what is left. */
 bool exec_local_job_is_over(const struct exec_local *executor, struct id run, int32_t attempt);

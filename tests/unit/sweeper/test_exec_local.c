@@ -274,6 +274,25 @@ static void all_that_lies_here_is_found(void **state UNUSED) {
   close_scene(&scene);
 }
 
+/* Damage of one directory is not that of the others. */
+static void a_run_that_cannot_be_read_hides_no_other(void **state UNUSED) {
+  struct scene scene;
+  struct err err;
+  open_scene(&scene, WINNOW_EXEC);
+  const struct id runs[] = {{{1}}, {{2}}};
+  char name[ID_HEX_LEN + 1];
+  for (size_t i = 0; i < ARRAY_LEN(runs); i++) {
+    AUTO_BUF struct buf path = BUF_INIT(4096), loop = BUF_INIT(4096);
+    exec_local_path(scene.executor, runs[i], 1, "", &path);
+    assert_true(buf_ok(&path, &err) && dir_make(buf_text(&path), 0700, &err));
+    id_format((struct id){{3, (uint8_t)i}}, name);
+    buf_printf(&loop, "%s/jobs/%s", scene.dir.path, name);
+    assert_true(buf_ok(&loop, &err) && symlink(name, buf_text(&loop)) == 0);
+  }
+  assert_int_equal(look(&scene).count, ARRAY_LEN(runs));
+  close_scene(&scene);
+}
+
 /* Nothing is left of an adoption for which there was no memory: it may be tried again. */
 static void an_adoption_without_memory_can_be_repeated(void **state UNUSED) {
   struct scene scene;
@@ -577,6 +596,7 @@ int main(void) {
       cmocka_unit_test(companions_are_found_again),
       cmocka_unit_test(an_attempt_is_known_by_its_files),
       cmocka_unit_test(all_that_lies_here_is_found),
+      cmocka_unit_test(a_run_that_cannot_be_read_hides_no_other),
       cmocka_unit_test(an_adoption_without_memory_can_be_repeated),
       cmocka_unit_test(without_descriptors_a_companion_is_not_lost),
       cmocka_unit_test(what_many_left_is_ended_together),
