@@ -325,13 +325,13 @@ void exec_local_signal(struct exec_local *executor, struct id run, int32_t numbe
     send_signal(attempt, signal_number);
 }
 
-size_t exec_local_kill_running(struct exec_local *executor) {
+size_t exec_local_signal_running(struct exec_local *executor, int signal_number) {
   size_t cursor = 0, count = 0;
   struct str key;
   void *value;
   while (map_next(&executor->attempts, &cursor, &key, &value)) {
     const struct attempt *attempt = value;
-    if (!exec_local_job_is_over(executor, attempt->run, attempt->number) && send_signal(attempt, SIGKILL))
+    if (!exec_local_job_is_over(executor, attempt->run, attempt->number) && send_signal(attempt, signal_number))
       count++;
   }
   return count;

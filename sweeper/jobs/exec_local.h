@@ -93,10 +93,10 @@ bool exec_local_watches(const struct exec_local *executor, struct id run, int32_
 /* Companions that are watched. */
 size_t exec_local_count(const struct exec_local *executor);
 /* For a companion that does not listen to the service. SIGTERM: to end its job, with TERM, grace and KILL, or once it has ended, to leave
- * what is to be brought home to another one. */
+ * what is to be brought home to another one. SIGKILL: then as ever when one is gone. */
 void exec_local_signal(struct exec_local *executor, struct id run, int32_t attempt, int signal_number);
-/* Kills the companions whose jobs have not ended, of all that are watched; then as ever when one is gone. How many. */
-size_t exec_local_kill_running(struct exec_local *executor);
+/* The same for the companions whose jobs have not ended, of all that are watched. How many. */
+size_t exec_local_signal_running(struct exec_local *executor, int signal_number);
 /* After the attempt is closed: its files, but not a checkpoint; in the background. */
 MUST_CHECK bool exec_local_tidy(struct exec_local *executor, struct id run, int32_t attempt, struct err *err);
 

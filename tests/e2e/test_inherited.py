@@ -150,6 +150,25 @@ class Damaged(Base):
 
 
 class Ending(Base):
+    def test_whoever_was_not_told_is_asked_before_it_is_killed(self):
+        """The verdict does not reach its companion, as when the database is away and nothing can be decided."""
+        proxy = Proxy(self.s)
+        self.addCleanup(proxy.close)
+        proxy.put_between()
+        script = "trap 'echo asked > $0/asked; exit 1' TERM; echo $$ > $0/one; while :; do sleep 0.05; done"
+        sweep, run, attempt = self.submit(script, stop_grace=1)
+        self.number_in("one")
+        wait(lambda: self.trials(sweep)[0]["state"] == "RUNNING", "the job")
+        proxy.hold_answers()
+        self.assertEqual(self.s.post("/api/v1/shutdown?now=true").status, 202)
+        wait(lambda: (self.s.home / "asked").exists() or self.s.process.poll() is not None, "the signal", 120)
+        proxy.resume()
+        self.assertEqual(self.s.process.wait(120), 0)
+        self.assertTrue((self.s.home / "asked").exists())
+        self.assertNotIn("they are killed", self.s.log())
+        self.s.start()
+        self.assertEqual(self.trials(sweep)[0]["state"], "KILLED")
+
     def test_whoever_does_not_listen_is_killed_when_the_service_ends_with_its_jobs(self):
         """Its companion is stopped, and so takes no verdict and no signal; of a damaged sweep it is the same."""
         sweep, run, attempt = self.submit("echo $$ > $0/one; echo said; while :; do sleep 0.05; done", stop_grace=1)
