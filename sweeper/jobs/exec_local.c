@@ -85,14 +85,19 @@ static void attempt_free(struct attempt *attempt) {
   mem_free(attempt);
 }
 
-void exec_local_free(struct exec_local *executor) {
-  if (!executor)
-    return;
+void exec_local_forget_all(struct exec_local *executor) {
   struct str key;
   void *value;
   for (size_t cursor = 0; map_next(&executor->attempts, &cursor, &key, &value);)
     attempt_free(value);
   map_release(&executor->attempts);
+  map_init(&executor->attempts, ATTEMPTS_MAX);
+}
+
+void exec_local_free(struct exec_local *executor) {
+  if (!executor)
+    return;
+  exec_local_forget_all(executor);
   leftovers_free(executor->leftovers);
   mem_free(executor);
 }
@@ -308,6 +313,8 @@ bool exec_local_watches(const struct exec_local *executor, struct id run, int32_
 
 bool exec_local_adopt(struct exec_local *executor, struct id run, int32_t number, struct err *err) {
   struct attempt *attempt;
+  if (exec_local_watches(executor, run, number))
+    return true;
   if (!attempt_add(executor, run, number, &attempt, err))
     return false;
   on_coming(attempt);

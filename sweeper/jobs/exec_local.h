@@ -64,8 +64,10 @@ MUST_CHECK bool exec_local_note_lost(const struct exec_local *executor, struct i
                                      struct err *err);
 /* Was a companion ever started for the attempt, or may one just be starting? If not it can be started (again). */
 bool exec_local_was_started(const struct exec_local *executor, struct id run, int32_t attempt);
-/* An attempt that an earlier service started: watched again, or told gone, later, when it is. */
+/* An attempt that an earlier service started: watched again, or told gone, later, when it is. May be repeated. */
 MUST_CHECK bool exec_local_adopt(struct exec_local *executor, struct id run, int32_t attempt, struct err *err);
+/* Watches none any more, as if nothing had been adopted; they go on. */
+void exec_local_forget_all(struct exec_local *executor);
 /* Who holds the lock of an attempt. */
 enum exec_holder {
   EXEC_NEVER,  /* no companion has ever run */

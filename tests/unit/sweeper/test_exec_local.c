@@ -188,6 +188,28 @@ static void companions_are_found_again(void **state UNUSED) {
   close_scene(&scene);
 }
 
+/* As by a start that was tried again: whatever the first try took, there is one watcher, and one end. */
+static void a_companion_is_watched_once(void **state UNUSED) {
+  struct scene scene;
+  struct err err;
+  open_scene(&scene, WINNOW_EXEC);
+  assert_true(start(&scene, "echo $$; exec sleep 600", &err));
+  int64_t job = wait_number(&scene, "stdout"), companion = wait_number(&scene, "companion.lock");
+  reopen(&scene);
+  assert_true(exec_local_adopt(scene.executor, scene.run, 1, &err));
+  exec_local_forget_all(scene.executor);
+  assert_int_equal(exec_local_count(scene.executor), 0);
+  assert_true(exec_local_adopt(scene.executor, scene.run, 1, &err));
+  assert_true(exec_local_adopt(scene.executor, scene.run, 1, &err));
+  assert_int_equal(exec_local_count(scene.executor), 1);
+  kill((pid_t)companion, SIGKILL);
+  wait_gone(&scene);
+  wait_dead(job);
+  assert_int_equal(exec_local_count(scene.executor), 0);
+  assert_int_equal(scene.gone, 1);
+  close_scene(&scene);
+}
+
 struct found {
   size_t count, living;
   struct exec_attempt last;
@@ -594,6 +616,7 @@ int main(void) {
       cmocka_unit_test(a_killed_companion_leaves_nothing_running),
       cmocka_unit_test(what_a_dead_companion_left_holds_nothing_any_more),
       cmocka_unit_test(companions_are_found_again),
+      cmocka_unit_test(a_companion_is_watched_once),
       cmocka_unit_test(an_attempt_is_known_by_its_files),
       cmocka_unit_test(all_that_lies_here_is_found),
       cmocka_unit_test(a_run_that_cannot_be_read_hides_no_other),
