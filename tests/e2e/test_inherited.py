@@ -82,6 +82,21 @@ class Damaged(Base):
         self.assertEqual(self.s.get(f"/api/v1/runs/{run}/artifacts/model/m").body, b"m\n")
         wait(lambda: not attempt.exists(), "the tidying")
 
+    def test_a_companion_that_stays_when_its_job_is_over_is_not_waited_for(self):
+        """Here it is stopped; one of an older version does not listen either."""
+        sweep, run, attempt = self.submit("echo step=1 loss=1; until [ -e $0/end ]; do sleep 0.05; done", metric={"name": "loss"}, stop_grace=600)
+        wait(lambda: self.trials(sweep)[0]["value"] == 1, "the first report")
+        self.damage(sweep)
+        companion = self.companion(attempt)
+        self.s.start()
+        (self.s.home / "end").touch()
+        wait(lambda: self.used() == 0, "free slots")
+        os.kill(companion, signal.SIGSTOP)
+        self.addCleanup(self.end, companion)
+        self.mend(sweep)
+        self.down_now()
+        self.assertTrue(self.is_alive(companion))
+
     def test_a_job_that_runs_and_its_companion_go_with_the_service(self):
         sweep, run, attempt = self.submit("echo $$ > $0/pid; trap 'echo bye; exit 3' TERM; while :; do sleep 0.05; done")
         pid, companion = self.number_in("pid"), self.companion(attempt)
