@@ -287,8 +287,8 @@ struct sweeps {
   /* jobs are ended, the service with them */
   void (*jobs_ended)(void *ctx);
   void *jobs_ended_ctx;
-  int64_t end_until;
-  bool end_killed;                     /* those that had not ended by then */
+  int64_t end_until, end_grace;        /* the time for each step */
+  bool end_asked, end_killed;          /* those that had not ended by then */
   int64_t ticked;                      /* 0: not yet */
   int64_t collected;                   /* when snapshots were last collected */
   struct importance_cache *importance; /* NULL: none yet */

@@ -145,6 +145,8 @@ static void end_loading(struct sweeps_loading *loading, const struct err *err) {
     while (s->sweeps.first)
       sweeps_unlist(LIST_ENTRY(s->sweeps.first, struct live_sweep, node));
     damaged_forget_all(s);
+    resting_forget_all(s);
+    exec_local_forget_all(s->executor);
   } else {
     LIST_EACH(&s->sweeps, node)
     adopt_jobs(LIST_ENTRY(node, struct live_sweep, node));

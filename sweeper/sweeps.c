@@ -1,6 +1,8 @@
 /* All sweeps that live: what changed goes to the database, a transaction at a time, and what came of it goes back to the engines. */
 #include "sweeper/live.h"
 
+#include <signal.h>
+
 #include "base/log.h"
 #include "base/mem.h"
 #include "sweeper/jobs/code_store.h"
@@ -344,14 +346,19 @@ static void tell_jobs_ended(struct sweeps *s) {
     done(s->jobs_ended_ctx);
 }
 
-/* Who does not listen, being stopped itself perhaps, is ended without being asked, once; what it leaves is looked after as ever. */
+/* Who was not told, while the database is away say, is told by a signal, and has its grace; who does not listen then, being stopped itself
+ * perhaps, is killed. Each once; what it leaves is looked after as ever. */
 static bool end_harder(struct sweeps *s) {
-  size_t count = s->ready && !s->stopping && !s->end_killed ? exec_local_kill_running(s->executor) : 0;
-  s->end_killed = true;
+  bool kills = s->end_asked;
+  if (!s->ready || s->stopping || s->end_killed)
+    return false;
+  s->end_asked = true;
+  s->end_killed = kills;
+  size_t count = exec_local_signal_running(s->executor, kills ? SIGKILL : SIGTERM);
   if (!count)
     return false;
-  log_warn("sweep", NULL, "%zu jobs have not ended in their time: they are killed", count);
-  s->end_until = live_now(s) + LIVE_END_ROOM_MS;
+  log_warn("sweep", NULL, "%zu jobs have not ended in their time: they are %s", count, kills ? "killed" : "told by a signal");
+  s->end_until = live_now(s) + (kills ? 0 : s->end_grace) + LIVE_END_ROOM_MS;
   return true;
 }
 
@@ -371,11 +378,11 @@ static void look_for_ended(struct sweeps *s) {
 void sweeps_end_jobs(struct sweeps *s, struct str actor, void (*done)(void *ctx), void *ctx) {
   s->jobs_ended = done;
   s->jobs_ended_ctx = ctx;
-  s->end_until = live_now(s);
-  if (!s->ready || s->stopping)
-    s->end_until = INT64_MIN;
-  else
-    s->end_until += jobs_stop_all(s, actor) + LIVE_END_ROOM_MS;
+  s->end_until = INT64_MIN;
+  if (s->ready && !s->stopping) {
+    s->end_grace = jobs_stop_all(s, actor);
+    s->end_until = live_now(s) + s->end_grace + LIVE_END_ROOM_MS;
+  }
   loop_timer_start(s->tick, 0);
 }
 

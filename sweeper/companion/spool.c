@@ -140,12 +140,14 @@ void spool_taken(struct spool *spool, int64_t offset) {
     close_gap(spool);
 }
 
+/* Punched anew as a whole: where two cuts meet within a block, that block would stand between two holes, and whoever comes after us would
+ * find the first only, and send the second. */
 void spool_cut(struct spool *spool, int64_t keep) {
-  int64_t from = spool->sent + spool->kept + spool->gap, drop = spool_idle(spool) - keep;
+  int64_t from = spool->sent + spool->kept, drop = spool_idle(spool) - keep;
   if (drop <= 0)
     return;
-  punch(spool, from, from + drop);
   spool->gap += drop;
+  punch(spool, from, from + spool->gap);
   if (!spool->kept)
     close_gap(spool);
 }

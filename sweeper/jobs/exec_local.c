@@ -85,14 +85,19 @@ static void attempt_free(struct attempt *attempt) {
   mem_free(attempt);
 }
 
-void exec_local_free(struct exec_local *executor) {
-  if (!executor)
-    return;
+void exec_local_forget_all(struct exec_local *executor) {
   struct str key;
   void *value;
   for (size_t cursor = 0; map_next(&executor->attempts, &cursor, &key, &value);)
     attempt_free(value);
   map_release(&executor->attempts);
+  map_init(&executor->attempts, ATTEMPTS_MAX);
+}
+
+void exec_local_free(struct exec_local *executor) {
+  if (!executor)
+    return;
+  exec_local_forget_all(executor);
   leftovers_free(executor->leftovers);
   mem_free(executor);
 }
@@ -259,8 +264,11 @@ static bool each_of_run(const struct exec_local *executor, const char *dir_path,
   DIR *dir;
   int64_t number;
   pid_t pid;
-  if (!open_dir(dir_path, &dir, err))
-    return false;
+  if (!open_dir(dir_path, &dir, err)) {
+    if (err_is_shortage(err))
+      return false;
+    log_warn("sweep", NULL, "what may lie of a run is not looked at: %s", err->text); /* it would keep all others waiting for ever */
+  }
   for (struct dirent *entry; dir && (entry = readdir(dir));) {
     if (!str_to_i64(str_of(entry->d_name), &number) || number <= 0 || number > INT32_MAX)
       continue;
@@ -305,6 +313,8 @@ bool exec_local_watches(const struct exec_local *executor, struct id run, int32_
 
 bool exec_local_adopt(struct exec_local *executor, struct id run, int32_t number, struct err *err) {
   struct attempt *attempt;
+  if (exec_local_watches(executor, run, number))
+    return true;
   if (!attempt_add(executor, run, number, &attempt, err))
     return false;
   on_coming(attempt);
@@ -322,13 +332,13 @@ void exec_local_signal(struct exec_local *executor, struct id run, int32_t numbe
     send_signal(attempt, signal_number);
 }
 
-size_t exec_local_kill_running(struct exec_local *executor) {
+size_t exec_local_signal_running(struct exec_local *executor, int signal_number) {
   size_t cursor = 0, count = 0;
   struct str key;
   void *value;
   while (map_next(&executor->attempts, &cursor, &key, &value)) {
     const struct attempt *attempt = value;
-    if (!exec_local_job_is_over(executor, attempt->run, attempt->number) && send_signal(attempt, SIGKILL))
+    if (!exec_local_job_is_over(executor, attempt->run, attempt->number) && send_signal(attempt, signal_number))
       count++;
   }
   return count;

@@ -64,8 +64,10 @@ MUST_CHECK bool exec_local_note_lost(const struct exec_local *executor, struct i
                                      struct err *err);
 /* Was a companion ever started for the attempt, or may one just be starting? If not it can be started (again). */
 bool exec_local_was_started(const struct exec_local *executor, struct id run, int32_t attempt);
-/* An attempt that an earlier service started: watched again, or told gone, later, when it is. */
+/* An attempt that an earlier service started: watched again, or told gone, later, when it is. May be repeated. */
 MUST_CHECK bool exec_local_adopt(struct exec_local *executor, struct id run, int32_t attempt, struct err *err);
+/* Watches none any more, as if nothing had been adopted; they go on. */
+void exec_local_forget_all(struct exec_local *executor);
 /* Who holds the lock of an attempt. */
 enum exec_holder {
   EXEC_NEVER,  /* no companion has ever run */
@@ -79,7 +81,8 @@ struct exec_attempt {
   enum exec_holder holder;
 };
 typedef void exec_found_fn(void *ctx, const struct exec_attempt *attempt);
-/* Every attempt that has a directory here, whoever started it. False: for want of memory or descriptors not all of them could be seen. */
+/* Every attempt that has a directory here, whoever started it; a run whose directory cannot be read is passed over, with a warning. False:
+ * for want of memory or descriptors not all of them could be seen. */
 MUST_CHECK bool exec_local_each(const struct exec_local *executor, exec_found_fn *fn, void *ctx, struct err *err);
 /* Has its job ended, with everything that it had started? Then its companion may go on, to bring home what is left. */
 bool exec_local_job_is_over(const struct exec_local *executor, struct id run, int32_t attempt);
@@ -92,10 +95,10 @@ bool exec_local_watches(const struct exec_local *executor, struct id run, int32_
 /* Companions that are watched. */
 size_t exec_local_count(const struct exec_local *executor);
 /* For a companion that does not listen to the service. SIGTERM: to end its job, with TERM, grace and KILL, or once it has ended, to leave
- * what is to be brought home to another one. */
+ * what is to be brought home to another one. SIGKILL: then as ever when one is gone. */
 void exec_local_signal(struct exec_local *executor, struct id run, int32_t attempt, int signal_number);
-/* Kills the companions whose jobs have not ended, of all that are watched; then as ever when one is gone. How many. */
-size_t exec_local_kill_running(struct exec_local *executor);
+/* The same for the companions whose jobs have not ended, of all that are watched. How many. */
+size_t exec_local_signal_running(struct exec_local *executor, int signal_number);
 /* After the attempt is closed: its files, but not a checkpoint; in the background. */
 MUST_CHECK bool exec_local_tidy(struct exec_local *executor, struct id run, int32_t attempt, struct err *err);
 

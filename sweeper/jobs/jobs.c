@@ -505,7 +505,7 @@ int64_t jobs_stop_all(struct sweeps *s, struct str actor) {
 }
 
 bool jobs_are_over(const struct sweeps *s) {
-  return schedule_node_info(s->schedule, s->node).used == 0 && exec_local_count(s->executor) == 0;
+  return schedule_node_info(s->schedule, s->node).used == 0 && exec_local_count(s->executor) == resting_staying(s);
 }
 
 /* ---- output ---- */

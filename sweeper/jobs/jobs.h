@@ -63,6 +63,8 @@ MUST_CHECK bool resting_take(struct sweeps *s, const struct exec_attempt *attemp
 void resting_tick(struct sweeps *s);
 /* All of them are to end, and their companions to go; the longest grace. */
 int64_t resting_end_all(struct sweeps *s, struct str actor);
+/* Companions whose jobs are over, and that were told to go and have not gone within a moment: nobody need wait for them. */
+size_t resting_staying(const struct sweeps *s);
 /* The sweep was deleted: nobody will want what its jobs have to tell. */
 void resting_let_go(struct sweeps *s, struct id sweep, struct str actor);
 /* Was it one of them? Its companion is gone, and with it its job. */

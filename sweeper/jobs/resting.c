@@ -6,6 +6,8 @@
 #include "sweeper/jobs/jobs.h"
 #include "sweeper/live.h"
 
+enum { GO_MS = 3000 };
+
 struct resting_job {
   struct list_node node;
   struct live_trial owner; /* of its slots; it has no sweep that could be asked */
@@ -15,6 +17,7 @@ struct resting_job {
   bool has_slots;
   bool is_over;             /* its companion waits, with what it could not tell */
   bool is_to_end, is_to_go; /* is_to_go: the companion too */
+  int64_t going_since;      /* it was told to leave what it has; 0: not yet */
   uint32_t job;
 };
 
@@ -84,7 +87,9 @@ bool resting_take(struct sweeps *s, const struct exec_attempt *attempt, struct e
 
 /* ---- ending ---- */
 
-static void tell(struct sweeps *s, const struct resting_job *job) {
+static void tell(struct sweeps *s, struct resting_job *job) {
+  if (job->is_to_go && job->is_over && !job->going_since)
+    job->going_since = live_now(s);
   if (job->is_to_go || (job->is_to_end && !job->is_over))
     exec_local_signal(s->executor, job->owner.run, job->attempt, SIGTERM);
 }
@@ -128,6 +133,16 @@ int64_t resting_end_all(struct sweeps *s, struct str actor) {
     let_go(s, job, actor);
   }
   return grace;
+}
+
+/* Those of an older version do not hear it once their job is over. */
+size_t resting_staying(const struct sweeps *s) {
+  size_t count = 0;
+  LIST_EACH(&s->resting, node) {
+    const struct resting_job *job = LIST_ENTRY(node, struct resting_job, node);
+    count += job->going_since && live_now(s) - job->going_since >= GO_MS && exec_local_watches(s->executor, job->owner.run, job->attempt);
+  }
+  return count;
 }
 
 void sweeps_end_resting(struct sweeps *s, struct id sweep, struct str actor) {

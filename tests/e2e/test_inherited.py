@@ -82,6 +82,21 @@ class Damaged(Base):
         self.assertEqual(self.s.get(f"/api/v1/runs/{run}/artifacts/model/m").body, b"m\n")
         wait(lambda: not attempt.exists(), "the tidying")
 
+    def test_a_companion_that_stays_when_its_job_is_over_is_not_waited_for(self):
+        """Here it is stopped; one of an older version does not listen either."""
+        sweep, run, attempt = self.submit("echo step=1 loss=1; until [ -e $0/end ]; do sleep 0.05; done", metric={"name": "loss"}, stop_grace=600)
+        wait(lambda: self.trials(sweep)[0]["value"] == 1, "the first report")
+        self.damage(sweep)
+        companion = self.companion(attempt)
+        self.s.start()
+        (self.s.home / "end").touch()
+        wait(lambda: self.used() == 0, "free slots")
+        os.kill(companion, signal.SIGSTOP)
+        self.addCleanup(self.end, companion)
+        self.mend(sweep)
+        self.down_now()
+        self.assertTrue(self.is_alive(companion))
+
     def test_a_job_that_runs_and_its_companion_go_with_the_service(self):
         sweep, run, attempt = self.submit("echo $$ > $0/pid; trap 'echo bye; exit 3' TERM; while :; do sleep 0.05; done")
         pid, companion = self.number_in("pid"), self.companion(attempt)
@@ -150,6 +165,25 @@ class Damaged(Base):
 
 
 class Ending(Base):
+    def test_whoever_was_not_told_is_asked_before_it_is_killed(self):
+        """The verdict does not reach its companion, as when the database is away and nothing can be decided."""
+        proxy = Proxy(self.s)
+        self.addCleanup(proxy.close)
+        proxy.put_between()
+        script = "trap 'echo asked > $0/asked; exit 1' TERM; echo $$ > $0/one; while :; do sleep 0.05; done"
+        sweep, run, attempt = self.submit(script, stop_grace=1)
+        self.number_in("one")
+        wait(lambda: self.trials(sweep)[0]["state"] == "RUNNING", "the job")
+        proxy.hold_answers()
+        self.assertEqual(self.s.post("/api/v1/shutdown?now=true").status, 202)
+        wait(lambda: (self.s.home / "asked").exists() or self.s.process.poll() is not None, "the signal", 120)
+        proxy.resume()
+        self.assertEqual(self.s.process.wait(120), 0)
+        self.assertTrue((self.s.home / "asked").exists())
+        self.assertNotIn("they are killed", self.s.log())
+        self.s.start()
+        self.assertEqual(self.trials(sweep)[0]["state"], "KILLED")
+
     def test_whoever_does_not_listen_is_killed_when_the_service_ends_with_its_jobs(self):
         """Its companion is stopped, and so takes no verdict and no signal; of a damaged sweep it is the same."""
         sweep, run, attempt = self.submit("echo $$ > $0/one; echo said; while :; do sleep 0.05; done", stop_grace=1)

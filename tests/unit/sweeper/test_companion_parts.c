@@ -279,6 +279,30 @@ static void a_gap_outlives_a_companion(void **state UNUSED) {
   temp_dir_remove(&dir);
 }
 
+/* Also where the cuts that made it did not end at the blocks of the disk. */
+static void a_gap_of_many_cuts_outlives_a_companion(void **state UNUSED) {
+  struct temp_dir dir;
+  struct err err;
+  int64_t seen;
+  temp_dir_make(&dir);
+  assert_true(spool_open(&spool, dir.path, "stdout", &err));
+  print_much('a', 100);
+  spool_sending(&spool, spool_piece(&spool, &seen));
+  for (int i = 0; i < 3; i++) {
+    print_much('b', 15 * CUT + 123);
+    spool_cut(&spool, CUT);
+  }
+  spool_close(&spool);
+  assert_true(spool_open(&spool, dir.path, "stdout", &err));
+  spool_resume(&spool, dir.path, 5000, 6000);
+  assert_true(spool.gap > 43 * CUT);
+  spool_taken(&spool, spool.kept);
+  for (int64_t at = spool.sent; at < spool_size(&spool); at++)
+    assert_int_equal(byte_at(at), 'b');
+  spool_close(&spool);
+  temp_dir_remove(&dir);
+}
+
 static void only_marks_are_read(void **state UNUSED) {
   static const struct {
     const char *text;
@@ -397,6 +421,7 @@ int main(void) {
       cmocka_unit_test(times_outlive_a_companion),
       cmocka_unit_test(what_is_on_its_way_is_not_cut),
       cmocka_unit_test(a_gap_outlives_a_companion),
+      cmocka_unit_test(a_gap_of_many_cuts_outlives_a_companion),
       cmocka_unit_test(only_marks_are_read),
       cmocka_unit_test(torn_marks_are_the_first_of_them),
       cmocka_unit_test(nonsense_is_refused),

@@ -188,6 +188,28 @@ static void companions_are_found_again(void **state UNUSED) {
   close_scene(&scene);
 }
 
+/* As by a start that was tried again: whatever the first try took, there is one watcher, and one end. */
+static void a_companion_is_watched_once(void **state UNUSED) {
+  struct scene scene;
+  struct err err;
+  open_scene(&scene, WINNOW_EXEC);
+  assert_true(start(&scene, "echo $$; exec sleep 600", &err));
+  int64_t job = wait_number(&scene, "stdout"), companion = wait_number(&scene, "companion.lock");
+  reopen(&scene);
+  assert_true(exec_local_adopt(scene.executor, scene.run, 1, &err));
+  exec_local_forget_all(scene.executor);
+  assert_int_equal(exec_local_count(scene.executor), 0);
+  assert_true(exec_local_adopt(scene.executor, scene.run, 1, &err));
+  assert_true(exec_local_adopt(scene.executor, scene.run, 1, &err));
+  assert_int_equal(exec_local_count(scene.executor), 1);
+  kill((pid_t)companion, SIGKILL);
+  wait_gone(&scene);
+  wait_dead(job);
+  assert_int_equal(exec_local_count(scene.executor), 0);
+  assert_int_equal(scene.gone, 1);
+  close_scene(&scene);
+}
+
 struct found {
   size_t count, living;
   struct exec_attempt last;
@@ -271,6 +293,25 @@ static void all_that_lies_here_is_found(void **state UNUSED) {
   for (int i = 0; i < RUNS; i++)
     close(locks[i]);
   assert_true(found.count == RUNS && found.living == RUNS / 2);
+  close_scene(&scene);
+}
+
+/* Damage of one directory is not that of the others. */
+static void a_run_that_cannot_be_read_hides_no_other(void **state UNUSED) {
+  struct scene scene;
+  struct err err;
+  open_scene(&scene, WINNOW_EXEC);
+  const struct id runs[] = {{{1}}, {{2}}};
+  char name[ID_HEX_LEN + 1];
+  for (size_t i = 0; i < ARRAY_LEN(runs); i++) {
+    AUTO_BUF struct buf path = BUF_INIT(4096), loop = BUF_INIT(4096);
+    exec_local_path(scene.executor, runs[i], 1, "", &path);
+    assert_true(buf_ok(&path, &err) && dir_make(buf_text(&path), 0700, &err));
+    id_format((struct id){{3, (uint8_t)i}}, name);
+    buf_printf(&loop, "%s/jobs/%s", scene.dir.path, name);
+    assert_true(buf_ok(&loop, &err) && symlink(name, buf_text(&loop)) == 0);
+  }
+  assert_int_equal(look(&scene).count, ARRAY_LEN(runs));
   close_scene(&scene);
 }
 
@@ -575,8 +616,10 @@ int main(void) {
       cmocka_unit_test(a_killed_companion_leaves_nothing_running),
       cmocka_unit_test(what_a_dead_companion_left_holds_nothing_any_more),
       cmocka_unit_test(companions_are_found_again),
+      cmocka_unit_test(a_companion_is_watched_once),
       cmocka_unit_test(an_attempt_is_known_by_its_files),
       cmocka_unit_test(all_that_lies_here_is_found),
+      cmocka_unit_test(a_run_that_cannot_be_read_hides_no_other),
       cmocka_unit_test(an_adoption_without_memory_can_be_repeated),
       cmocka_unit_test(without_descriptors_a_companion_is_not_lost),
       cmocka_unit_test(what_many_left_is_ended_together),
