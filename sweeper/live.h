@@ -275,7 +275,7 @@ struct sweeps {
   size_t report_count, report_cap, reports_flying;
   struct list deeds; /* those on their way first */
   size_t deeds_flying;
-  bool deeds_wait; /* until the rows that were not stored are tried again */
+  bool deeds_wait; /* until the tick, when the rows that were not stored, which they may speak of, are tried again */
   struct list waiters;
   struct registrar registrar;
   struct sweep_reparse reparse;
@@ -347,10 +347,13 @@ void sweep_rows_put_warnings(struct pg_args *args, const struct live_sweep *live
 /* deeds.c */
 /* Stored with the next transaction, and so with what it changed. Without room it is only told in the log. */
 void deeds_note(struct sweeps *s, const struct deed *what);
+/* Is there one that need not wait for rows that are to be tried again? */
+bool deeds_are_due(const struct sweeps *s);
+/* Those that are due, as many as a transaction takes; all rows that they speak of are stored, or in this batch. */
 void deeds_send(struct sweeps *s, struct pg_batch *batch);
 /* Who of those on their way made the run (or sweep) become this; NULL: nobody did. */
 const char *deeds_actor(const struct sweeps *s, struct id run, const char *to);
-/* What was sent has been stored, or not. */
+/* A transaction has been stored, whatever was in it, or not. */
 void deeds_sent(struct sweeps *s, bool ok);
 void deeds_release(struct sweeps *s);
 
