@@ -72,9 +72,13 @@ void deeds_follow(struct live_trial *trial, const struct engine_trial *row) {
   trial->noted = row->state;
 }
 
+bool deeds_are_due(const struct sweeps *s) {
+  return s->deeds.count && !s->deeds_wait;
+}
+
 void deeds_send(struct sweeps *s, struct pg_batch *batch) {
   char subject[ID_HEX_LEN + 1];
-  for (struct list_node *node = s->deeds.first; node && s->deeds_flying < DEEDS_SENT_MAX; node = node->next) {
+  for (struct list_node *node = deeds_are_due(s) ? s->deeds.first : NULL; node && s->deeds_flying < DEEDS_SENT_MAX; node = node->next) {
     const struct kept_deed *kept = LIST_ENTRY(node, struct kept_deed, node);
     struct pg_args *args = pg_batch_add(batch, STMT_DEED_ADD);
     id_format(kept->what.run, subject);
@@ -104,7 +108,7 @@ void deeds_sent(struct sweeps *s, bool ok) {
   for (; ok && s->deeds_flying; s->deeds_flying--)
     forget_first(s);
   s->deeds_flying = 0;
-  s->deeds_wait = !ok;
+  s->deeds_wait |= !ok;
 }
 
 void deeds_release(struct sweeps *s) {

@@ -278,7 +278,7 @@ struct sweeps {
   size_t report_count, report_cap, reports_flying;
   struct list deeds; /* those on their way first */
   size_t deeds_flying;
-  bool deeds_wait; /* until the rows that were not stored are tried again */
+  bool deeds_wait; /* until the tick, when the rows that were not stored, which they may speak of, are tried again */
   struct list waiters;
   struct registrar registrar;
   struct sweep_reparse reparse;
@@ -352,10 +352,13 @@ void sweep_rows_put_warnings(struct pg_args *args, const struct live_sweep *live
 void deeds_note(struct sweeps *s, const struct deed *what);
 /* The row of a trial is on its way: what neither it nor its attempts will tell, and no person's deed does. */
 void deeds_follow(struct live_trial *trial, const struct engine_trial *row);
+/* Is there one that need not wait for rows that are to be tried again? */
+bool deeds_are_due(const struct sweeps *s);
+/* Those that are due, as many as a transaction takes; all rows that they speak of are stored, or in this batch. */
 void deeds_send(struct sweeps *s, struct pg_batch *batch);
 /* Who of those on their way made the run (or sweep) become this; NULL: nobody did. */
 const char *deeds_actor(const struct sweeps *s, struct id run, const char *to);
-/* What was sent has been stored, or not. */
+/* A transaction has been stored, whatever was in it, or not. */
 void deeds_sent(struct sweeps *s, bool ok);
 void deeds_release(struct sweeps *s);
 

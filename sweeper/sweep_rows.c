@@ -426,7 +426,7 @@ bool sweep_rows_send(struct sweeps *s, pg_done_fn *done, struct err *err) {
   put_first_ends(&batch, s);
   if (s->reports_flying)
     put_reports(pg_batch_add(&batch, STMT_REPORTS_ADD), s);
-  if (!s->deeds_wait && s->write_count < LIVE_BATCH_MAX) /* with the rows that they speak of */
+  if (s->write_count < LIVE_BATCH_MAX) /* else some rows that they speak of may come later */
     deeds_send(s, &batch);
   return pg_run_batch(s->conf.pg, &batch, 0, done, s, err);
 }

@@ -60,6 +60,7 @@ static void push_write(struct sweeps *s, const struct live_write *write) {
     }
   }
   bool room = s->write_count < s->write_cap && (write->trial || write->todo.kind == TODO_WRITE_SWEEP);
+  s->deeds_wait |= !room;
   if (room)
     s->writes[s->write_count++] = *write;
   else if (write->todo.kind == TODO_WRITE_SWEEP)
@@ -288,7 +289,7 @@ static void pump(void *ctx) {
   }
   collect(s);
   s->reports_flying = MIN_OF(s->report_count, (size_t)LIVE_BATCH_MAX);
-  if (!s->write_count && !s->reports_flying && (!s->deeds.count || s->deeds_wait)) {
+  if (!s->write_count && !s->reports_flying && !deeds_are_due(s)) {
     settle(s, NULL);
     return;
   }

@@ -28,11 +28,12 @@ with done as (
 update run set end_time = $8, state = case $3 when 3 then 4 when 4 then 6 when 5 then 5 else 2 end from done where id = $1 and kind = 1;
 
 -- name: sweep_edit (uuid, jsonb, int8, text, text, text) -> (bool) repeatable
--- Adds to the edits; now, who, and for the event what it was, what it is. No row: there is no such sweep, or it is over.
+-- Adds to the edits; now, who, and for the event, which is told once, what it was, what it is. No row: there is no such sweep, or it is over.
 with done as (update sweep set edits = edits || $2 where id = $1 and state < 3 and deleted_at is null and not single returning id),
 told as (
   insert into event (time, kind, actor, subject, run, from_state, to_state)
-  select $3, 'sweep.edited', $4, replace(id::text, '-', ''), id, $5, $6 from done)
+  select $3, 'sweep.edited', $4, replace(id::text, '-', ''), id, $5, $6 from done
+  where not exists (select from event where run = $1 and time = $3 and kind = 'sweep.edited' and actor = $4 and to_state = $6))
 select true from done;
 
 -- name: sweep_warn (uuid, jsonb) -> () repeatable

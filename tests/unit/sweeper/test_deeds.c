@@ -1,0 +1,57 @@
+#include "base/clock.h"
+#include "base/loop.h"
+#include "sweeper/live.h"
+#include "tests/support/test.h"
+
+/* Of all sweeps only what deeds need; nothing is sent by itself. */
+static struct sweeps sweeps;
+static struct fake_clock fake;
+
+static int set_up(void **state) {
+  (void)state;
+  struct err err;
+  fake_clock_init(&fake, 1000);
+  sweeps = (struct sweeps){.conf = {.loop = loop_new(&fake.clock, &err), .clock = &fake.clock}};
+  return sweeps.conf.loop == NULL;
+}
+
+static int tear_down(void **state) {
+  (void)state;
+  deeds_release(&sweeps);
+  loop_defer_cancel(&sweeps.pump);
+  loop_free(sweeps.conf.loop);
+  return 0;
+}
+
+static void note(unsigned run, const char *to) {
+  deeds_note(&sweeps, &(struct deed){.kind = "run.state", .run = {{(uint8_t)run, (uint8_t)(run >> 8)}}, .actor = STR("uid 1"), .to = to});
+}
+
+/* How many are sent with a transaction. */
+static size_t send_all(void) {
+  AUTO_PG_BATCH struct pg_batch batch = PG_BATCH_INIT;
+  deeds_send(&sweeps, &batch);
+  return batch.count;
+}
+
+static void not_ahead_of_rows(void **state) {
+  (void)state;
+  note(1, "STOPPING");
+  assert_int_equal(send_all(), 1);
+  deeds_sent(&sweeps, false); /* nor are the rows stored, which are tried again at the next tick */
+  assert_int_equal(send_all(), 0);
+  deeds_sent(&sweeps, true); /* others */
+  assert_false(deeds_are_due(&sweeps));
+  assert_int_equal(send_all(), 0);
+  sweeps.deeds_wait = false; /* the tick */
+  assert_int_equal(send_all(), 1);
+  deeds_sent(&sweeps, true);
+  assert_int_equal(sweeps.deeds.count, 0);
+}
+
+int main(void) {
+  const struct CMUnitTest tests[] = {
+      cmocka_unit_test_setup_teardown(not_ahead_of_rows, set_up, tear_down),
+  };
+  return cmocka_run_group_tests(tests, NULL, NULL);
+}
