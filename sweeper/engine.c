@@ -514,7 +514,7 @@ enum engine_answer engine_started(struct engine *e, uint32_t number, uint32_t at
   return engine_heard(e, number, attempt, NULL, now);
 }
 
-void engine_refused(struct engine *e, uint32_t number, uint32_t attempt, bool passes, int64_t now) {
+void engine_refused(struct engine *e, uint32_t number, uint32_t attempt, enum engine_refusal refusal, int64_t now) {
   struct trial *t = trial_find(e, number);
   pass_time(e, now);
   if (!is_current(t, attempt))
@@ -523,7 +523,7 @@ void engine_refused(struct engine *e, uint32_t number, uint32_t attempt, bool pa
     end_stopping(e, t);
   } else if (t->row.state == RUN_STARTING) {
     trial_mark_dead(e, t);
-    if (!passes && ++t->row.refusals >= ENGINE_REFUSALS_MAX)
+    if (refusal == REFUSAL_STAYS || (refusal == REFUSAL_COUNTS && ++t->row.refusals >= ENGINE_REFUSALS_MAX))
       trial_step(e, t, RUN_EV_FAILED, CAUSE_START);
     else
       trial_step(e, t, RUN_EV_REFUSED, CAUSE_NONE);

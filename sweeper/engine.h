@@ -160,8 +160,13 @@ enum engine_answer {
  * False: it is not wanted any more; give its slots back. */
 bool engine_placed(struct engine *e, uint32_t number, int64_t now);
 enum engine_answer engine_started(struct engine *e, uint32_t number, uint32_t attempt, int64_t now);
-/* It could not be started. `passes`: for a reason that another trial would have met as well, and that does not count against it. */
-void engine_refused(struct engine *e, uint32_t number, uint32_t attempt, bool passes, int64_t now);
+enum engine_refusal {
+  REFUSAL_COUNTS, /* the trial fails after ENGINE_REFUSALS_MAX of them */
+  REFUSAL_PASSES, /* it waits, as long as it takes */
+  REFUSAL_STAYS,  /* it fails now */
+};
+/* It could not be started. */
+void engine_refused(struct engine *e, uint32_t number, uint32_t attempt, enum engine_refusal refusal, int64_t now);
 
 struct engine_report {
   bool has_value; /* the goal metric is in it */

@@ -718,8 +718,8 @@ bool live_act(struct live_sweep *live, enum live_action action, struct str actor
     ok = engine_stop(live->engine, err);
     break;
   }
-  if (ok && live->has_group)
-    schedule_group_set(live->all->schedule, live->group, live->conf.max_parallel, engine_sweep(live->engine).state == SWEEP_PAUSED);
+  if (ok)
+    jobs_set_group(live);
   if (ok)
     note_steered(live, &before, actor);
   if (ok && action == LIVE_STOP && before.why != WHY_STOPPED) {
@@ -857,8 +857,7 @@ void live_apply_edits(struct live_sweep *live, const json_t *edits) {
     }
   }
   engine_edit(live->engine, &live->conf, live_now(live->all));
-  if (live->has_group)
-    schedule_group_set(live->all->schedule, live->group, live->conf.max_parallel, engine_sweep(live->engine).state == SWEEP_PAUSED);
+  jobs_set_group(live);
   sweeps_kick(live->all);
 }
 

@@ -162,7 +162,12 @@ struct live_sweep {
   size_t trial_count;
   uint32_t group; /* of the schedule */
   bool has_group;
-  bool single; /* no sweep, but one launched run, which has its id */
+  struct {
+    int64_t until;     /* 0: they are not */
+    unsigned refusals; /* since something was started */
+    char why[300];
+  } starts_held; /* for want of space or memory nothing of it can be started now */
+  bool single;   /* no sweep, but one launched run, which has its id */
   struct live_about about;
   bool stored;      /* its row exists */
   bool over_told;   /* its end is durable */
@@ -262,10 +267,6 @@ struct sweeps {
   bool node_drained;
   char *node_reason; /* NULL: none */
   struct exec_local *executor;
-  struct {
-    int64_t until, wait_ms;
-    char why[300];
-  } starts_held; /* nothing can be started now, whosever turn it is */
   struct loop_defer pump;
   struct loop_timer *tick;
   struct gpu_series *gpu_series; /* NULL: no GPUs */

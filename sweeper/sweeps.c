@@ -510,7 +510,7 @@ bool sweeps_list(struct sweeps *s, struct live_sweep *live, struct err *err) {
       return false;
     }
     live->has_group = true;
-    schedule_group_set(s->schedule, live->group, live->conf.max_parallel, engine_sweep(live->engine).state == SWEEP_PAUSED);
+    jobs_set_group(live);
   }
   list_push_back(&s->sweeps, &live->node);
   return true;

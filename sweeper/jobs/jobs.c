@@ -18,7 +18,9 @@ enum {
   EXIT_LINES_MAX = 256,
   FINISHERS_MAX = 3,
   START_AGAIN_MIN_MS = 1000,
-  START_AGAIN_MAX_MS = 30000
+  START_AGAIN_MAX_MS = 30000,
+  REFUSALS_GROWN = 5, /* then the time between them grows no more */
+  REFUSALS_PATIENT = 25
 };
 
 extern char **environ;
@@ -109,7 +111,7 @@ void jobs_reprioritize(struct live_sweep *live) {
 bool jobs_place(struct sweeps *s) {
   struct schedule_placement placement;
   bool placed = false;
-  while (!jobs_starts_held(s) && schedule_next(s->schedule, &placement)) {
+  while (schedule_next(s->schedule, &placement)) {
     struct live_trial *trial = placement.owner;
     struct live_sweep *live = trial->sweep;
     placed = true;
@@ -357,29 +359,55 @@ static void set_reason(struct live_trial *trial, const char *text) {
   trial->course->reason = mem_strdup(text);
 }
 
-const char *jobs_starts_held(const struct sweeps *s) {
-  return live_now(s) < s->starts_held.until ? s->starts_held.why : NULL;
+const char *jobs_starts_held(const struct live_sweep *live) {
+  return live->starts_held.until ? live->starts_held.why : NULL;
 }
 
-/* Twice as long each time, until something is started. */
-static void hold_starts(struct sweeps *s, const struct err *why) {
-  if (jobs_starts_held(s))
+void jobs_set_group(const struct live_sweep *live) {
+  bool pauses = engine_sweep(live->engine).state == SWEEP_PAUSED || jobs_starts_held(live);
+  if (live->has_group)
+    schedule_group_set(live->all->schedule, live->group, live->conf.max_parallel, pauses);
+}
+
+/* Twice as long each time, until something of the sweep is started. Others go on: what is too much for this one may be little for them. */
+static void hold_starts(struct live_sweep *live, const struct err *why) {
+  unsigned before = live->starts_held.refusals;
+  if (jobs_starts_held(live))
     return;
-  s->starts_held.wait_ms = MIN_OF(MAX_OF(s->starts_held.wait_ms * 2, (int64_t)START_AGAIN_MIN_MS), (int64_t)START_AGAIN_MAX_MS);
-  s->starts_held.until = live_now(s) + s->starts_held.wait_ms;
-  snprintf(s->starts_held.why, sizeof s->starts_held.why, "%s", why->text);
+  live->starts_held.refusals++;
+  live->starts_held.until =
+      live_now(live->all) + MIN_OF((int64_t)START_AGAIN_MIN_MS << MIN_OF(before, (unsigned)REFUSALS_GROWN), (int64_t)START_AGAIN_MAX_MS);
+  snprintf(live->starts_held.why, sizeof live->starts_held.why, "%s", why->text);
+  jobs_set_group(live);
+}
+
+static void let_start(struct live_sweep *live) {
+  if (!live->starts_held.until || live_now(live->all) < live->starts_held.until)
+    return;
+  live->starts_held.until = 0;
+  jobs_set_group(live);
+}
+
+/* What passes is waited for, ten minutes of nothing but refusals; while something of the sweep runs it may be that which takes the space.
+ */
+static enum engine_refusal weigh(struct live_sweep *live, const struct err *err) {
+  if (err->code != ERR_NO_SPACE && !err_is_shortage(err))
+    return REFUSAL_COUNTS;
+  hold_starts(live, err);
+  bool runs = engine_counts(live->engine).by_state[RUN_RUNNING], stays = !runs && live->starts_held.refusals >= REFUSALS_PATIENT;
+  if (runs || stays)
+    live->starts_held.refusals = MIN_OF(live->starts_held.refusals, (unsigned)REFUSALS_GROWN);
+  return stays ? REFUSAL_STAYS : REFUSAL_PASSES;
 }
 
 static void refused(struct live_trial *trial, uint32_t attempt, const struct err *err) {
-  bool passes = err->code == ERR_NO_SPACE || err_is_shortage(err);
-  if (passes)
-    hold_starts(trial->sweep->all, err);
-  log_warn("sweep", NULL, "%s: trial %u was not started: %s", trial->sweep->name, trial->number, err->text);
-  set_reason(trial, err->text);
+  struct live_sweep *live = trial->sweep;
   struct err ignored; /* what is left is emptied when its number comes again, and removed with the run */
-  (void)!exec_local_tidy(trial->sweep->all->executor, trial->run, (int32_t)attempt, &ignored);
-  engine_refused(trial->sweep->engine, trial->number, attempt, passes, live_now(trial->sweep->all));
-  sweeps_kick(trial->sweep->all);
+  log_warn("sweep", NULL, "%s: trial %u was not started: %s", live->name, trial->number, err->text);
+  set_reason(trial, err->text);
+  (void)!exec_local_tidy(live->all->executor, trial->run, (int32_t)attempt, &ignored);
+  engine_refused(live->engine, trial->number, attempt, weigh(live, err), live_now(live->all));
+  sweeps_kick(live->all);
 }
 
 void jobs_made(struct live_trial *trial, uint32_t attempt, const struct err *failed) {
@@ -401,7 +429,7 @@ void jobs_made(struct live_trial *trial, uint32_t attempt, const struct err *fai
   if (!ok || !start_job(&start, &err))
     refused(trial, attempt, &err);
   else
-    trial->sweep->all->starts_held.wait_ms = 0;
+    trial->sweep->starts_held.refusals = 0;
   mem_wipe(start.token, sizeof start.token);
   buf_release(&start.checkpoint);
   buf_release(&start.work);
@@ -472,6 +500,7 @@ void jobs_tick(struct sweeps *s) {
   LIST_EACH(&s->sweeps, node) {
     struct live_sweep *live = LIST_ENTRY(node, struct live_sweep, node);
     jobs_miss_goal(live);
+    let_start(live);
     for (size_t i = 0; i < live->trial_count && !live->conf.asks; i++) {
       struct live_trial *trial = live_trial_at(live, i);
       if (trial && live_course(trial)->poll_done && (s->stopping || trial->course->poll_until <= live_now(s)))

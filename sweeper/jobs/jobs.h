@@ -30,8 +30,10 @@ void jobs_start(struct live_trial *trial, uint32_t attempt);
 void jobs_end(struct live_trial *trial);
 /* True when something was placed. */
 bool jobs_place(struct sweeps *s);
-/* Why nothing is started for a moment, a full disk say; NULL: that is not so. */
-const char *jobs_starts_held(const struct sweeps *s);
+/* Why nothing of it is started for a moment, a full disk say; NULL: that is not so. */
+const char *jobs_starts_held(const struct live_sweep *live);
+/* Tells the schedule whether, and how many of its jobs at once, may be placed. */
+void jobs_set_group(const struct live_sweep *live);
 /* After a start: the slots of an attempt that runs, those that were noted if they are free. False: there are not enough. */
 MUST_CHECK bool jobs_hold(struct sweeps *s, struct live_trial *trial, int32_t attempt, const struct schedule_want *want, uint32_t *ret_job);
 /* And its companion. */

@@ -20,6 +20,22 @@ static bool is_waiting(const struct live_trial *trial) {
   return live_course(trial)->in_schedule && schedule_is_waiting(trial->sweep->all->schedule, trial->course->job);
 }
 
+static bool is_paused(const struct live_sweep *live) {
+  return engine_sweep(live->engine).state == SWEEP_PAUSED;
+}
+
+static void put_reason(const struct live_trial *trial, struct buf *out) {
+  const struct live_sweep *live = trial->sweep;
+  const struct sweeps *s = live->all;
+  if (jobs_starts_held(live) && !is_paused(live) && !trial->course->held)
+    buf_printf(out, "nothing of it can be started now, and it is tried again: %s", jobs_starts_held(live));
+  else
+    schedule_reason(s->schedule, trial->course->job, out);
+  if (s->node_drained && schedule_node_info(s->schedule, s->node).state != NODE_UP && !trial->course->held)
+    buf_printf(out, "%s %s is drained%s%s", is_paused(live) ? ", and" : ":", s->node_name, s->node_reason ? ": " : "",
+               s->node_reason ? s->node_reason : "");
+}
+
 static void put_place(const struct live_trial *trial, struct json_writer *w) {
   const struct sweeps *s = trial->sweep->all;
   AUTO_BUF struct buf reason = BUF_INIT(8 * KIB);
@@ -29,12 +45,7 @@ static void put_place(const struct live_trial *trial, struct json_writer *w) {
     return;
   }
   jw_put_i64(w, "position", (int64_t)schedule_position(s->schedule, trial->course->job) + 1);
-  schedule_reason(s->schedule, trial->course->job, &reason);
-  if (s->node_drained && schedule_node_info(s->schedule, s->node).state != NODE_UP && !trial->course->held)
-    buf_printf(&reason, "%s %s is drained%s%s", engine_sweep(trial->sweep->engine).state == SWEEP_PAUSED ? ", and" : ":", s->node_name,
-               s->node_reason ? ": " : "", s->node_reason ? s->node_reason : "");
-  else if (jobs_starts_held(s) && !trial->course->held)
-    buf_printf(&reason, ": nothing can be started now, and it is tried again: %s", jobs_starts_held(s));
+  put_reason(trial, &reason);
   jw_put_text(w, "reason", buf_text(&reason));
 }
 

@@ -233,11 +233,25 @@ class Beginning(Base):
         wait((self.s.home / "begun").exists, "the first trial")
         limits = resource.prlimit(self.s.process.pid, resource.RLIMIT_FSIZE, (0, resource.RLIM_INFINITY))
         (self.s.home / "go").touch()
-        entry = wait(lambda: [e for e in self.ok(self.s.get("/api/v1/queue"))["items"] if "nothing can be started now" in e["reason"]], "a reason")[0]
+        entry = wait(lambda: [e for e in self.ok(self.s.get("/api/v1/queue"))["items"] if "nothing of it can be started now" in e["reason"]], "a reason")[0]
         self.assertIn("cannot write", entry["reason"])
         wait(lambda: max(t["attempt"] for t in self.trials(sweep)) > 2, "more tries")
         resource.prlimit(self.s.process.pid, resource.RLIMIT_FSIZE, limits)
         self.assertEqual(self.ended(sweep)["progress"]["finished"], 12)
+
+
+    def test_what_is_too_large_to_start_keeps_nobody_else_waiting(self):
+        slots = {"slots": self.ok(self.s.get("/api/v1/nodes"))["items"][0]["slots"]["total"]}
+        limits = resource.prlimit(self.s.process.pid, resource.RLIMIT_FSIZE, (65536, resource.RLIM_INFINITY))
+        self.addCleanup(resource.prlimit, self.s.process.pid, resource.RLIMIT_FSIZE, limits)
+        large, _, _ = self.submit("echo large", resources=slots, env={"LARGE": "x" * 100000})
+        reason = lambda: [e for e in self.ok(self.s.get("/api/v1/queue"))["items"] if e["sweep_id"] == large and "it is tried again" in e["reason"]]
+        wait(reason, "a reason")
+        for _ in range(4):
+            small, _, _ = self.submit("echo small", resources=slots)
+            self.assertEqual(self.ended(small)["progress"]["finished"], 1)
+        resource.prlimit(self.s.process.pid, resource.RLIMIT_FSIZE, limits)
+        self.assertEqual(self.ended(large)["progress"]["finished"], 1)
 
 
 class Directories(Base):

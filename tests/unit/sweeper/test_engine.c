@@ -307,14 +307,18 @@ static void it_does_not_give_up_on_one_that_reports(void **state) {
 static void refused_by_nodes(void **state) {
   (void)state;
   struct engine *e = fresh((struct engine_conf){0});
-  uint32_t n = create(e);
+  uint32_t n = create(e), hopeless = create(e);
   run(e);
+  assert_true(engine_placed(e, hopeless, 0));
+  run(e);
+  engine_refused(e, hopeless, 1, REFUSAL_STAYS, 0);
+  run(e);
+  assert_int_equal(state_of(e, hopeless), RUN_FAILED);
   for (uint32_t i = 1; i <= 3 * ENGINE_REFUSALS_MAX; i++) {
-    bool passes = i <= 2 * ENGINE_REFUSALS_MAX; /* such as that do not count */
     assert_int_equal(state_of(e, n), RUN_QUEUED);
     assert_true(engine_placed(e, n, 0));
     run(e);
-    engine_refused(e, n, i, passes, 0);
+    engine_refused(e, n, i, i <= 2 * ENGINE_REFUSALS_MAX ? REFUSAL_PASSES : REFUSAL_COUNTS, 0);
     run(e);
   }
   assert_int_equal(state_of(e, n), RUN_FAILED);

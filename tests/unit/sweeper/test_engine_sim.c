@@ -111,7 +111,7 @@ static void exec_start(struct sim *s, const struct engine_trial *row) {
   if (process_of(s, n, row->attempt))
     return;
   if (chance(s, 300)) {
-    engine_refused(s->engine, n, row->attempt, chance(s, 500), s->now);
+    engine_refused(s->engine, n, row->attempt, chance(s, 500) ? REFUSAL_PASSES : REFUSAL_COUNTS, s->now);
     return;
   }
   must(s, s->process_count < ATTEMPTS, "too many attempts");
