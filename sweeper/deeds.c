@@ -3,7 +3,7 @@
 #include "base/mem.h"
 #include "sweeper/live.h"
 
-enum { DEEDS_MAX = LIVE_WAITING_MAX, DEEDS_SENT_MAX = 1000 };
+enum { DEEDS_MAX = LIVE_WAITING_MAX };
 
 struct kept_deed {
   struct list_node node;
@@ -37,7 +37,8 @@ bool deeds_are_due(const struct sweeps *s) {
 
 void deeds_send(struct sweeps *s, struct pg_batch *batch) {
   char subject[ID_HEX_LEN + 1];
-  for (struct list_node *node = deeds_are_due(s) ? s->deeds.first : NULL; node && s->deeds_flying < DEEDS_SENT_MAX; node = node->next) {
+  for (struct list_node *node = deeds_are_due(s) ? s->deeds.first : NULL; node && s->deeds_flying < LIVE_BATCH_DEEDS_MAX;
+       node = node->next) {
     const struct kept_deed *kept = LIST_ENTRY(node, struct kept_deed, node);
     struct pg_args *args = pg_batch_add(batch, STMT_DEED_ADD);
     id_format(kept->what.run, subject);

@@ -25,7 +25,9 @@ enum {
   LIVE_TICK_MS = 500,
   LIVE_STILL_MS = 2000, /* a tick that is so late was held up: the process, or the machine, was stopped */
   LIVE_WAITING_MAX = 100000,
-  LIVE_BATCH_MAX = 20000, /* rows, and reports, of a transaction */
+  LIVE_BATCH_MAX = 20000,    /* rows, and reports, of a transaction */
+  LIVE_BATCH_OWN_MAX = 1000, /* rows of it that need statements of their own, which are limited; see sweep_rows.c */
+  LIVE_BATCH_DEEDS_MAX = 1000,
   LIVE_ASK_LEASE_MS = 86400 * 1000,
   LIVE_PREVIEW_POINTS = 5,
   LIVE_COLLECT_MS = 600 * 1000,
@@ -270,8 +272,8 @@ struct sweeps {
   bool in_flight;
   bool wait_used; /* points that may be asked for next were thought of since it left */
   struct live_write *writes;
-  size_t write_count, write_cap;
-  struct pending_report *reports; /* those on their way first */
+  size_t write_count, write_cap, own_count; /* own_count: those with statements of their own */
+  struct pending_report *reports;           /* those on their way first */
   size_t report_count, report_cap, reports_flying;
   struct list deeds; /* those on their way first */
   size_t deeds_flying;
@@ -339,6 +341,12 @@ void damaged_forget_all(struct sweeps *s);
 bool damaged_names_code(const struct sweeps *s, const char *sha256);
 
 /* sweep_rows.c */
+/* Does it need statements of its own? Other rows share some. */
+bool sweep_rows_is_own(const struct live_write *write);
+/* Does another row go into the transaction? */
+static inline bool sweep_rows_has_room(const struct sweeps *s) {
+  return s->write_count < LIVE_BATCH_MAX && s->own_count < LIVE_BATCH_OWN_MAX;
+}
 /* What is in s->writes and the first s->reports_flying reports, as one transaction. */
 MUST_CHECK bool sweep_rows_send(struct sweeps *s, pg_done_fn *done, struct err *err);
 void sweep_rows_put_json(struct pg_args *args, const json_t *json);
@@ -386,7 +394,8 @@ bool live_reaches_target(const struct live_sweep *live, double value);
 /* There will be no other attempt. */
 void live_forget_said(struct live_trial *trial);
 bool live_is_goal(const struct live_sweep *live, struct str key);
-/* Does a rule count its iterations by this metric? Of what is reported together it is heard first, so that the rest stands where it says. */
+/* Does a rule count its iterations by this metric? Of what is reported together it is heard first, so that the rest stands where it says.
+ */
 bool live_counts_by(const struct live_sweep *live, struct str key);
 /* Points of it may have been stored without being heard. */
 void live_note_missed(struct live_trial *trial);

@@ -59,9 +59,10 @@ static void push_write(struct sweeps *s, const struct live_write *write) {
   }
   bool room = s->write_count < s->write_cap && (write->trial || write->todo.kind == TODO_WRITE_SWEEP);
   s->deeds_wait |= !room;
-  if (room)
+  if (room) {
     s->writes[s->write_count++] = *write;
-  else if (write->todo.kind == TODO_WRITE_SWEEP)
+    s->own_count += sweep_rows_is_own(write);
+  } else if (write->todo.kind == TODO_WRITE_SWEEP)
     engine_sweep_written(write->sweep->engine, write->todo.sweep.version, false);
   else
     engine_trial_written(write->sweep->engine, write->todo.trial.number, write->todo.trial.version, false);
@@ -124,7 +125,7 @@ static void take_todo(struct live_sweep *live, const struct engine_todo *todo) {
 static void drain(struct live_sweep *live) {
   const struct sweeps *s = live->all;
   struct engine_todo todo;
-  while (s->write_count < LIVE_BATCH_MAX && (todo = engine_next(live->engine)).kind != TODO_NONE)
+  while (sweep_rows_has_room(s) && (todo = engine_next(live->engine)).kind != TODO_NONE)
     take_todo(live, &todo);
 }
 
@@ -236,7 +237,7 @@ static void finish_batch(struct sweeps *s, const struct err *failed) {
   s->in_flight = false;
   for (size_t i = 0; i < s->write_count; i++)
     note_written(&s->writes[i], !failed);
-  s->write_count = 0;
+  s->write_count = s->own_count = 0;
   if (!failed && s->reports_flying) {
     for (size_t i = 0; i < s->reports_flying; i++) {
       s->reports[i].sweep->reports_durable = s->reports[i].n + 1;

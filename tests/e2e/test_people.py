@@ -124,6 +124,17 @@ class Deeds(JobTest):
         wait(lambda: self.s.post(f"/api/v1/sweeps/{sweep}/pause").status == 200, "the pause")
         self.assertEqual([e for e in self.told("sweeps", sweep) if e[2] == "PAUSED"], [("sweep.state", "RUNNING", "PAUSED", ME)])
 
+    def test_more_than_one_transaction_takes(self):
+        """What was submitted while nothing could be stored is stored when it can be, however much it is."""
+        self.s.sql("create function refuse() returns trigger language plpgsql as $$ begin raise 'not now'; end $$; "
+                   "create trigger refuse before insert on sweep execute function refuse()")
+        spec = {"name": "asked", "method": "random", "parameters": {"x": {"min": 0.0, "max": 1.0}}, "metric": {"name": "y"},
+                "register": {"model": "m"}}  # each of three statements
+        for _ in range(1400):
+            self.assertEqual(self.s.post("/api/v1/sweeps", spec).status, 500)
+        self.s.sql("drop trigger refuse on sweep")
+        wait(lambda: self.s.sql("select count(*) from sweep") == "1400", "all of them")
+
 
 class Words(JobTest):
     """What is answered to those who steer says what to do next."""
