@@ -18,17 +18,22 @@ static void forget_first(struct sweeps *s) {
   mem_free(kept);
 }
 
-void deeds_note(struct sweeps *s, const struct deed *what) {
+uint64_t deeds_note(struct sweeps *s, const struct deed *what) {
   struct kept_deed *kept = s->deeds.count < DEEDS_MAX ? mem_zalloc(sizeof *kept) : NULL;
   char *actor = kept ? mem_strndup(what->actor.p, what->actor.n) : NULL;
   if (!actor) {
     log_warn("sweep", NULL, "there is no room to keep what %.*s did", STR_ARG(what->actor));
     mem_free(kept);
-    return;
+    return 0;
   }
   *kept = (struct kept_deed){.what = *what, .actor = actor, .time = live_wall(s)};
   list_push_back(&s->deeds, &kept->node);
   sweeps_kick(s);
+  return ++s->deeds_noted;
+}
+
+bool deeds_are_durable(const struct sweeps *s, uint64_t until) {
+  return s->deeds_noted - s->deeds.count >= until;
 }
 
 bool deeds_are_due(const struct sweeps *s) {

@@ -168,6 +168,7 @@ struct live_sweep {
   uint64_t written; /* version of the row that is durable */
   int shown;        /* the state that was told last; -1: none */
   int64_t reports, reports_durable;
+  uint64_t deeds; /* number of the last thing that somebody did to it or its trials */
   struct {
     int64_t ms;
     uint32_t count;
@@ -239,7 +240,7 @@ struct live_waiter {
   struct list_node node;
   struct live_sweep *sweep;
   struct live_trial *trial;
-  uint64_t version;
+  uint64_t version, deeds;
   int64_t reports;
   sweeps_done_fn *done;
   void *ctx;
@@ -277,7 +278,8 @@ struct sweeps {
   size_t report_count, report_cap, reports_flying;
   struct list deeds; /* those on their way first */
   size_t deeds_flying;
-  bool deeds_wait; /* until the tick, when the rows that were not stored, which they may speak of, are tried again */
+  uint64_t deeds_noted; /* ever; the last of them has this number */
+  bool deeds_wait;      /* until the tick, when the rows that were not stored, which they may speak of, are tried again */
   struct list waiters;
   struct registrar registrar;
   struct sweep_reparse reparse;
@@ -353,10 +355,12 @@ void sweep_rows_put_json(struct pg_args *args, const json_t *json);
 void sweep_rows_put_warnings(struct pg_args *args, const struct live_sweep *live);
 
 /* deeds.c */
-/* Stored with the next transaction, and so with what it changed. Without room it is only told in the log. */
-void deeds_note(struct sweeps *s, const struct deed *what);
+/* Stored with what it changed, or soon after. Returns its number; without room it is only told in the log, and 0. */
+uint64_t deeds_note(struct sweeps *s, const struct deed *what);
 /* Is there one that need not wait for rows that are to be tried again? */
 bool deeds_are_due(const struct sweeps *s);
+/* Those up to this number. */
+bool deeds_are_durable(const struct sweeps *s, uint64_t until);
 /* Those that are due, as many as a transaction takes; all rows that they speak of are stored, or in this batch. */
 void deeds_send(struct sweeps *s, struct pg_batch *batch);
 /* Who of those on their way made the run (or sweep) become this; NULL: nobody did. */

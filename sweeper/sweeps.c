@@ -15,7 +15,7 @@ static struct str id_key(const struct id *id) {
 
 static bool is_met(const struct live_waiter *waiter) {
   const struct live_sweep *live = waiter->sweep;
-  return live->written >= waiter->version && live->reports_durable >= waiter->reports &&
+  return live->written >= waiter->version && live->reports_durable >= waiter->reports && deeds_are_durable(live->all, waiter->deeds) &&
          (!waiter->trial || engine_trial_durable(live->engine, waiter->trial->number));
 }
 
@@ -39,8 +39,13 @@ bool sweeps_wait(struct live_sweep *live, struct live_trial *trial, sweeps_done_
   struct live_waiter *waiter = mem_zalloc(sizeof *waiter);
   if (!waiter)
     return err_no_memory(err);
-  *waiter = (struct live_waiter){
-      .sweep = live, .trial = trial, .version = engine_sweep(live->engine).version, .reports = live->reports, .done = done, .ctx = ctx};
+  *waiter = (struct live_waiter){.sweep = live,
+                                 .trial = trial,
+                                 .version = engine_sweep(live->engine).version,
+                                 .reports = live->reports,
+                                 .deeds = live->deeds,
+                                 .done = done,
+                                 .ctx = ctx};
   list_push_back(&s->waiters, &waiter->node);
   sweeps_kick(s);
   return true;

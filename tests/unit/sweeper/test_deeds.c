@@ -23,8 +23,9 @@ static int tear_down(void **state) {
   return 0;
 }
 
-static void note(unsigned run, const char *to) {
-  deeds_note(&sweeps, &(struct deed){.kind = "run.state", .run = {{(uint8_t)run, (uint8_t)(run >> 8)}}, .actor = STR("uid 1"), .to = to});
+static uint64_t note(unsigned run, const char *to) {
+  return deeds_note(&sweeps,
+                    &(struct deed){.kind = "run.state", .run = {{(uint8_t)run, (uint8_t)(run >> 8)}}, .actor = STR("uid 1"), .to = to});
 }
 
 /* How many are sent with a transaction. */
@@ -36,7 +37,7 @@ static size_t send_all(void) {
 
 static void not_ahead_of_rows(void **state) {
   (void)state;
-  note(1, "STOPPING");
+  assert_int_equal(note(1, "STOPPING"), 1);
   assert_int_equal(send_all(), 1);
   deeds_sent(&sweeps, false); /* nor are the rows stored, which are tried again at the next tick */
   assert_int_equal(send_all(), 0);
@@ -49,9 +50,25 @@ static void not_ahead_of_rows(void **state) {
   assert_int_equal(sweeps.deeds.count, 0);
 }
 
+static void more_than_a_transaction_takes(void **state) {
+  (void)state;
+  for (unsigned run = 1; run <= LIVE_BATCH_DEEDS_MAX + 1; run++)
+    assert_int_equal(note(run, "STOPPING"), run);
+  assert_true(deeds_are_durable(&sweeps, 0));
+  assert_int_equal(send_all(), LIVE_BATCH_DEEDS_MAX);
+  assert_false(deeds_are_durable(&sweeps, 1));
+  deeds_sent(&sweeps, true);
+  assert_true(deeds_are_durable(&sweeps, LIVE_BATCH_DEEDS_MAX));
+  assert_false(deeds_are_durable(&sweeps, LIVE_BATCH_DEEDS_MAX + 1)); /* so whoever did it is not answered yet */
+  assert_int_equal(send_all(), 1);
+  deeds_sent(&sweeps, true);
+  assert_true(deeds_are_durable(&sweeps, LIVE_BATCH_DEEDS_MAX + 1));
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test_setup_teardown(not_ahead_of_rows, set_up, tear_down),
+      cmocka_unit_test_setup_teardown(more_than_a_transaction_takes, set_up, tear_down),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
