@@ -10,7 +10,14 @@ struct kept_deed {
   struct deed what;
   char *actor;
   int64_t time;
+  const struct kept_deed *earlier; /* on its way, of the same run */
 };
+
+/* Of those on their way; NULL: none. */
+static const struct kept_deed *last_of(const struct sweeps *s, struct id run) {
+  struct id *found = id_map_get(&s->deeds_by_run, run);
+  return found ? CONTAINER_OF(found, struct kept_deed, what.run) : NULL;
+}
 
 static void forget_first(struct sweeps *s) {
   struct kept_deed *kept = LIST_ENTRY(list_pop_front(&s->deeds), struct kept_deed, node);
@@ -44,7 +51,7 @@ void deeds_send(struct sweeps *s, struct pg_batch *batch) {
   char subject[ID_HEX_LEN + 1];
   for (struct list_node *node = deeds_are_due(s) ? s->deeds.first : NULL; node && s->deeds_flying < LIVE_BATCH_DEEDS_MAX;
        node = node->next) {
-    const struct kept_deed *kept = LIST_ENTRY(node, struct kept_deed, node);
+    struct kept_deed *kept = LIST_ENTRY(node, struct kept_deed, node);
     struct pg_args *args = pg_batch_add(batch, STMT_DEED_ADD);
     id_format(kept->what.run, subject);
     pg_put_int(args, kept->time);
@@ -56,20 +63,21 @@ void deeds_send(struct sweeps *s, struct pg_batch *batch) {
     pg_put_text(args, str_of(kept->what.to));
     pg_put_text(args, str_of(kept->what.reason));
     s->deeds_flying++;
+    kept->earlier = last_of(s, kept->what.run);
+    if (!id_map_put(&s->deeds_by_run, &kept->what.run))
+      log_debug("sweep", NULL, "there is no memory to tell listeners what %s did", kept->actor);
   }
 }
 
 const char *deeds_actor(const struct sweeps *s, struct id run, const char *to) {
-  size_t left = s->deeds_flying;
-  for (struct list_node *node = s->deeds.first; node && left; node = node->next, left--) {
-    const struct kept_deed *kept = LIST_ENTRY(node, struct kept_deed, node);
-    if (id_eq(kept->what.run, run) && str_is(str_of(kept->what.to), to))
+  for (const struct kept_deed *kept = last_of(s, run); kept; kept = kept->earlier)
+    if (str_is(str_of(kept->what.to), to))
       return kept->actor;
-  }
   return NULL;
 }
 
 void deeds_sent(struct sweeps *s, bool ok) {
+  id_map_release(&s->deeds_by_run);
   for (; ok && s->deeds_flying; s->deeds_flying--)
     forget_first(s);
   s->deeds_flying = 0;
@@ -77,6 +85,7 @@ void deeds_sent(struct sweeps *s, bool ok) {
 }
 
 void deeds_release(struct sweeps *s) {
+  id_map_release(&s->deeds_by_run);
   while (s->deeds.count)
     forget_first(s);
 }

@@ -278,8 +278,9 @@ struct sweeps {
   size_t report_count, report_cap, reports_flying;
   struct list deeds; /* those on their way first */
   size_t deeds_flying;
-  uint64_t deeds_noted; /* ever; the last of them has this number */
-  bool deeds_wait;      /* until the tick, when the rows that were not stored, which they may speak of, are tried again */
+  struct id_map deeds_by_run; /* the last of those on their way, of each run */
+  uint64_t deeds_noted;       /* ever; the last of them has this number */
+  bool deeds_wait;            /* until the tick, when the rows that were not stored, which they may speak of, are tried again */
   struct list waiters;
   struct registrar registrar;
   struct sweep_reparse reparse;
@@ -363,7 +364,7 @@ bool deeds_are_due(const struct sweeps *s);
 bool deeds_are_durable(const struct sweeps *s, uint64_t until);
 /* Those that are due, as many as a transaction takes; all rows that they speak of are stored, or in this batch. */
 void deeds_send(struct sweeps *s, struct pg_batch *batch);
-/* Who of those on their way made the run (or sweep) become this; NULL: nobody did. */
+/* Who of those on their way was the last to make the run (or sweep) become this; NULL: nobody did. */
 const char *deeds_actor(const struct sweeps *s, struct id run, const char *to);
 /* A transaction has been stored, whatever was in it, or not. */
 void deeds_sent(struct sweeps *s, bool ok);

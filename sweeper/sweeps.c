@@ -445,6 +445,7 @@ struct sweeps *sweeps_new(const struct sweeps_conf *conf, struct err *err) {
   s->conf = *conf;
   map_init(&s->by_id, LIVE_SWEEPS_MAX);
   id_map_init(&s->by_run, ENGINE_TRIALS_MAX);
+  id_map_init(&s->deeds_by_run, LIVE_BATCH_DEEDS_MAX);
   s->tick = loop_timer_new(conf->loop, on_tick, s);
   if (!s->tick)
     err_no_memory(err);
