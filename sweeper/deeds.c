@@ -3,14 +3,21 @@
 #include "base/mem.h"
 #include "sweeper/live.h"
 
-enum { DEEDS_MAX = LIVE_WAITING_MAX, DEEDS_SENT_MAX = 1000 };
+enum { DEEDS_MAX = LIVE_WAITING_MAX };
 
 struct kept_deed {
   struct list_node node;
   struct deed what;
   char *actor, *reason; /* actor "": nobody */
   int64_t time;
+  const struct kept_deed *earlier; /* on its way, of the same run */
 };
+
+/* Of those on their way; NULL: none. */
+static const struct kept_deed *last_of(const struct sweeps *s, struct id run) {
+  struct id *found = id_map_get(&s->deeds_by_run, run);
+  return found ? CONTAINER_OF(found, struct kept_deed, what.run) : NULL;
+}
 
 static void kept_free(struct kept_deed *kept) {
   mem_free(kept->actor);
@@ -22,7 +29,7 @@ static void forget_first(struct sweeps *s) {
   kept_free(LIST_ENTRY(list_pop_front(&s->deeds), struct kept_deed, node));
 }
 
-void deeds_note(struct sweeps *s, const struct deed *what) {
+uint64_t deeds_note(struct sweeps *s, const struct deed *what) {
   struct kept_deed *kept = s->deeds.count < DEEDS_MAX ? mem_zalloc(sizeof *kept) : NULL;
   struct str actor = what->actor.p ? what->actor : STR("");
   if (kept)
@@ -34,10 +41,15 @@ void deeds_note(struct sweeps *s, const struct deed *what) {
     log_warn("sweep", NULL, "there is no room to keep what %.*s did", STR_ARG(what->actor.p ? what->actor : STR("the service")));
     if (kept)
       kept_free(kept);
-    return;
+    return 0;
   }
   list_push_back(&s->deeds, &kept->node);
   sweeps_kick(s);
+  return ++s->deeds_noted;
+}
+
+bool deeds_are_durable(const struct sweeps *s, uint64_t until) {
+  return s->deeds_noted - s->deeds.count >= until;
 }
 
 /* A trial that never waits, is not stopped and not lost has none: when it began and how it ended is on its row. */
@@ -78,8 +90,9 @@ bool deeds_are_due(const struct sweeps *s) {
 
 void deeds_send(struct sweeps *s, struct pg_batch *batch) {
   char subject[ID_HEX_LEN + 1];
-  for (struct list_node *node = deeds_are_due(s) ? s->deeds.first : NULL; node && s->deeds_flying < DEEDS_SENT_MAX; node = node->next) {
-    const struct kept_deed *kept = LIST_ENTRY(node, struct kept_deed, node);
+  for (struct list_node *node = deeds_are_due(s) ? s->deeds.first : NULL; node && s->deeds_flying < LIVE_BATCH_DEEDS_MAX;
+       node = node->next) {
+    struct kept_deed *kept = LIST_ENTRY(node, struct kept_deed, node);
     struct pg_args *args = pg_batch_add(batch, STMT_DEED_ADD);
     id_format(kept->what.run, subject);
     pg_put_int(args, kept->time);
@@ -91,20 +104,21 @@ void deeds_send(struct sweeps *s, struct pg_batch *batch) {
     pg_put_text(args, str_of(kept->what.to));
     pg_put_text(args, str_of(kept->reason));
     s->deeds_flying++;
+    kept->earlier = last_of(s, kept->what.run);
+    if (!id_map_put(&s->deeds_by_run, &kept->what.run))
+      log_debug("sweep", NULL, "there is no memory to tell listeners what %s did", kept->actor);
   }
 }
 
 const char *deeds_actor(const struct sweeps *s, struct id run, const char *to) {
-  size_t left = s->deeds_flying;
-  for (struct list_node *node = s->deeds.first; node && left; node = node->next, left--) {
-    const struct kept_deed *kept = LIST_ENTRY(node, struct kept_deed, node);
-    if (id_eq(kept->what.run, run) && str_is(str_of(kept->what.to), to))
+  for (const struct kept_deed *kept = last_of(s, run); kept; kept = kept->earlier)
+    if (str_is(str_of(kept->what.to), to))
       return kept->actor[0] ? kept->actor : NULL;
-  }
   return NULL;
 }
 
 void deeds_sent(struct sweeps *s, bool ok) {
+  id_map_release(&s->deeds_by_run);
   for (; ok && s->deeds_flying; s->deeds_flying--)
     forget_first(s);
   s->deeds_flying = 0;
@@ -112,6 +126,7 @@ void deeds_sent(struct sweeps *s, bool ok) {
 }
 
 void deeds_release(struct sweeps *s) {
+  id_map_release(&s->deeds_by_run);
   while (s->deeds.count)
     forget_first(s);
 }

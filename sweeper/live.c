@@ -689,16 +689,20 @@ void live_put_verdict(const struct live_trial *trial, struct json_writer *w) {
 
 /* ---- what people want ---- */
 
+static void note_deed(struct live_sweep *live, const struct deed *what) {
+  live->deeds = MAX_OF(live->deeds, deeds_note(live->all, what));
+}
+
 static void note_steered(struct live_sweep *live, const struct engine_sweep *before, struct str actor) {
   const struct engine_sweep now = engine_sweep(live->engine);
   if (live->single || now.version == before->version)
     return;
-  deeds_note(live->all, &(struct deed){.kind = "sweep.state",
-                                       .run = live->id,
-                                       .actor = actor,
-                                       .from = sweep_state_text(before->state),
-                                       .to = sweep_state_text(now.state),
-                                       .reason = now.why ? engine_why_text((enum engine_why)now.why) : NULL});
+  note_deed(live, &(struct deed){.kind = "sweep.state",
+                                 .run = live->id,
+                                 .actor = actor,
+                                 .from = sweep_state_text(before->state),
+                                 .to = sweep_state_text(now.state),
+                                 .reason = now.why ? engine_why_text((enum engine_why)now.why) : NULL});
 }
 
 bool live_act(struct live_sweep *live, enum live_action action, struct str actor, struct err *err) {
@@ -739,7 +743,7 @@ bool live_enqueue(struct live_sweep *live, const json_t *params, struct str acto
   struct live_made made = live_made_by_hand(live);
   bool ok = live_create_at(live, point, &made, ret, err);
   if (ok && actor.p)
-    deeds_note(live->all, &(struct deed){.kind = "run.enqueued", .run = (*ret)->run, .actor = actor});
+    note_deed(live, &(struct deed){.kind = "run.enqueued", .run = (*ret)->run, .actor = actor});
   sweeps_kick(live->all);
   return ok;
 }
@@ -748,11 +752,11 @@ static void note_changed(struct live_trial *trial, const struct engine_trial *be
   const struct engine_trial *now = engine_trial(trial->sweep->engine, trial->number);
   trial->noted = now->state;
   if (now->state != before->state)
-    deeds_note(trial->sweep->all, &(struct deed){.kind = "run.state",
-                                                 .run = trial->run,
-                                                 .actor = actor,
-                                                 .from = run_state_name(before->state),
-                                                 .to = run_state_name(now->state)});
+    note_deed(trial->sweep, &(struct deed){.kind = "run.state",
+                                           .run = trial->run,
+                                           .actor = actor,
+                                           .from = run_state_name(before->state),
+                                           .to = run_state_name(now->state)});
 }
 
 bool live_kill(struct live_trial *trial, struct str actor, struct err *err) {

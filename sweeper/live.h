@@ -25,7 +25,9 @@ enum {
   LIVE_TICK_MS = 500,
   LIVE_STILL_MS = 2000, /* a tick that is so late was held up: the process, or the machine, was stopped */
   LIVE_WAITING_MAX = 100000,
-  LIVE_BATCH_MAX = 20000, /* rows, and reports, of a transaction */
+  LIVE_BATCH_MAX = 20000,    /* rows, and reports, of a transaction */
+  LIVE_BATCH_OWN_MAX = 1000, /* rows of it that need statements of their own, which are limited; see sweep_rows.c */
+  LIVE_BATCH_DEEDS_MAX = 1000,
   LIVE_ASK_LEASE_MS = 86400 * 1000,
   LIVE_PREVIEW_POINTS = 5,
   LIVE_COLLECT_MS = 600 * 1000,
@@ -174,6 +176,7 @@ struct live_sweep {
   uint64_t written; /* version of the row that is durable */
   int shown;        /* the state that was told last; -1: none */
   int64_t reports, reports_durable;
+  uint64_t deeds; /* number of the last thing that somebody did to it or its trials */
   struct {
     int64_t ms;
     uint32_t count;
@@ -245,7 +248,7 @@ struct live_waiter {
   struct list_node node;
   struct live_sweep *sweep;
   struct live_trial *trial;
-  uint64_t version;
+  uint64_t version, deeds;
   int64_t reports;
   sweeps_done_fn *done;
   void *ctx;
@@ -274,12 +277,14 @@ struct sweeps {
   bool in_flight;
   bool wait_used; /* points that may be asked for next were thought of since it left */
   struct live_write *writes;
-  size_t write_count, write_cap;
-  struct pending_report *reports; /* those on their way first */
+  size_t write_count, write_cap, own_count; /* own_count: those with statements of their own */
+  struct pending_report *reports;           /* those on their way first */
   size_t report_count, report_cap, reports_flying;
   struct list deeds; /* those on their way first */
   size_t deeds_flying;
-  bool deeds_wait; /* until the tick, when the rows that were not stored, which they may speak of, are tried again */
+  struct id_map deeds_by_run; /* the last of those on their way, of each run */
+  uint64_t deeds_noted;       /* ever; the last of them has this number */
+  bool deeds_wait;            /* until the tick, when the rows that were not stored, which they may speak of, are tried again */
   struct list waiters;
   struct registrar registrar;
   struct sweep_reparse reparse;
@@ -343,21 +348,29 @@ void damaged_forget_all(struct sweeps *s);
 bool damaged_names_code(const struct sweeps *s, const char *sha256);
 
 /* sweep_rows.c */
+/* Does it need statements of its own? Other rows share some. */
+bool sweep_rows_is_own(const struct live_write *write);
+/* Does another row go into the transaction? */
+static inline bool sweep_rows_has_room(const struct sweeps *s) {
+  return s->write_count < LIVE_BATCH_MAX && s->own_count < LIVE_BATCH_OWN_MAX;
+}
 /* What is in s->writes and the first s->reports_flying reports, as one transaction. */
 MUST_CHECK bool sweep_rows_send(struct sweeps *s, pg_done_fn *done, struct err *err);
 void sweep_rows_put_json(struct pg_args *args, const json_t *json);
 void sweep_rows_put_warnings(struct pg_args *args, const struct live_sweep *live);
 
 /* deeds.c */
-/* Stored with the next transaction, and so with what it changed. Without room it is only told in the log. */
-void deeds_note(struct sweeps *s, const struct deed *what);
+/* Stored with what it changed, or soon after. Returns its number; without room it is only told in the log, and 0. */
+uint64_t deeds_note(struct sweeps *s, const struct deed *what);
 /* The row of a trial is on its way: what neither it nor its attempts will tell, and no person's deed does. */
 void deeds_follow(struct live_trial *trial, const struct engine_trial *row);
 /* Is there one that need not wait for rows that are to be tried again? */
 bool deeds_are_due(const struct sweeps *s);
+/* Those up to this number. */
+bool deeds_are_durable(const struct sweeps *s, uint64_t until);
 /* Those that are due, as many as a transaction takes; all rows that they speak of are stored, or in this batch. */
 void deeds_send(struct sweeps *s, struct pg_batch *batch);
-/* Who of those on their way made the run (or sweep) become this; NULL: nobody did. */
+/* Who of those on their way was the last to make the run (or sweep) become this; NULL: nobody did. */
 const char *deeds_actor(const struct sweeps *s, struct id run, const char *to);
 /* A transaction has been stored, whatever was in it, or not. */
 void deeds_sent(struct sweeps *s, bool ok);
@@ -392,7 +405,8 @@ bool live_reaches_target(const struct live_sweep *live, double value);
 /* There will be no other attempt. */
 void live_forget_said(struct live_trial *trial);
 bool live_is_goal(const struct live_sweep *live, struct str key);
-/* Does a rule count its iterations by this metric? Of what is reported together it is heard first, so that the rest stands where it says. */
+/* Does a rule count its iterations by this metric? Of what is reported together it is heard first, so that the rest stands where it says.
+ */
 bool live_counts_by(const struct live_sweep *live, struct str key);
 /* Points of it may have been stored without being heard. */
 void live_note_missed(struct live_trial *trial);

@@ -392,6 +392,16 @@ static void put_first_ends(struct pg_batch *batch, const struct sweeps *s) {
   }
 }
 
+/* Of a transaction: the epoch, trials that are new, trials that are not, attempts, first ends, reports. Of a sweep: it is made, wants a
+ * model, is changed; a launched run: it is described. */
+enum { SHARED_STATEMENTS = 6, OWN_STATEMENTS = 3 };
+_Static_assert(SHARED_STATEMENTS + OWN_STATEMENTS * LIVE_BATCH_OWN_MAX + LIVE_BATCH_DEEDS_MAX <= PG_BATCH_MAX,
+               "what is sent together is never refused for its size, or it would be for ever");
+
+bool sweep_rows_is_own(const struct live_write *write) {
+  return !write->trial || (write->todo.creation && write->sweep->about.command);
+}
+
 bool sweep_rows_send(struct sweeps *s, pg_done_fn *done, struct err *err) {
   AUTO_PG_BATCH struct pg_batch batch = PG_BATCH_INIT;
   bool creates = false, updates = false;
@@ -426,7 +436,7 @@ bool sweep_rows_send(struct sweeps *s, pg_done_fn *done, struct err *err) {
   put_first_ends(&batch, s);
   if (s->reports_flying)
     put_reports(pg_batch_add(&batch, STMT_REPORTS_ADD), s);
-  if (s->write_count < LIVE_BATCH_MAX) /* else some rows that they speak of may come later */
+  if (sweep_rows_has_room(s)) /* else some rows that they speak of may come later */
     deeds_send(s, &batch);
   return pg_run_batch(s->conf.pg, &batch, 0, done, s, err);
 }

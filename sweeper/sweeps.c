@@ -17,7 +17,7 @@ static struct str id_key(const struct id *id) {
 
 static bool is_met(const struct live_waiter *waiter) {
   const struct live_sweep *live = waiter->sweep;
-  return live->written >= waiter->version && live->reports_durable >= waiter->reports &&
+  return live->written >= waiter->version && live->reports_durable >= waiter->reports && deeds_are_durable(live->all, waiter->deeds) &&
          (!waiter->trial || engine_trial_durable(live->engine, waiter->trial->number));
 }
 
@@ -41,8 +41,13 @@ bool sweeps_wait(struct live_sweep *live, struct live_trial *trial, sweeps_done_
   struct live_waiter *waiter = mem_zalloc(sizeof *waiter);
   if (!waiter)
     return err_no_memory(err);
-  *waiter = (struct live_waiter){
-      .sweep = live, .trial = trial, .version = engine_sweep(live->engine).version, .reports = live->reports, .done = done, .ctx = ctx};
+  *waiter = (struct live_waiter){.sweep = live,
+                                 .trial = trial,
+                                 .version = engine_sweep(live->engine).version,
+                                 .reports = live->reports,
+                                 .deeds = live->deeds,
+                                 .done = done,
+                                 .ctx = ctx};
   list_push_back(&s->waiters, &waiter->node);
   sweeps_kick(s);
   return true;
@@ -61,9 +66,10 @@ static void push_write(struct sweeps *s, const struct live_write *write) {
   }
   bool room = s->write_count < s->write_cap && (write->trial || write->todo.kind == TODO_WRITE_SWEEP);
   s->deeds_wait |= !room;
-  if (room)
+  if (room) {
     s->writes[s->write_count++] = *write;
-  else if (write->todo.kind == TODO_WRITE_SWEEP)
+    s->own_count += sweep_rows_is_own(write);
+  } else if (write->todo.kind == TODO_WRITE_SWEEP)
     engine_sweep_written(write->sweep->engine, write->todo.sweep.version, false);
   else
     engine_trial_written(write->sweep->engine, write->todo.trial.number, write->todo.trial.version, false);
@@ -127,7 +133,7 @@ static void take_todo(struct live_sweep *live, const struct engine_todo *todo) {
 static void drain(struct live_sweep *live) {
   const struct sweeps *s = live->all;
   struct engine_todo todo;
-  while (s->write_count < LIVE_BATCH_MAX && (todo = engine_next(live->engine)).kind != TODO_NONE)
+  while (sweep_rows_has_room(s) && (todo = engine_next(live->engine)).kind != TODO_NONE)
     take_todo(live, &todo);
 }
 
@@ -239,7 +245,7 @@ static void finish_batch(struct sweeps *s, const struct err *failed) {
   s->in_flight = false;
   for (size_t i = 0; i < s->write_count; i++)
     note_written(&s->writes[i], !failed);
-  s->write_count = 0;
+  s->write_count = s->own_count = 0;
   if (!failed && s->reports_flying) {
     for (size_t i = 0; i < s->reports_flying; i++) {
       s->reports[i].sweep->reports_durable = s->reports[i].n + 1;
@@ -447,6 +453,7 @@ struct sweeps *sweeps_new(const struct sweeps_conf *conf, struct err *err) {
   s->conf = *conf;
   map_init(&s->by_id, LIVE_SWEEPS_MAX);
   id_map_init(&s->by_run, ENGINE_TRIALS_MAX);
+  id_map_init(&s->deeds_by_run, LIVE_BATCH_DEEDS_MAX);
   s->tick = loop_timer_new(conf->loop, on_tick, s);
   if (!s->tick)
     err_no_memory(err);

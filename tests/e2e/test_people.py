@@ -88,8 +88,9 @@ class Deeds(JobTest):
         self.assertEqual(self.told("runs", enqueued), [("run.created", None, "QUEUED", None), ("run.enqueued", None, None, "token ci")])
         self.ok(self.s.post(f"/api/v1/sweeps/{sweep}/stop"))
         self.assertEqual(self.ended(sweep)["state"], "STOPPED")
-        # After its sweep, which so begins again.
-        self.ok(self.s.post(f"/api/v1/runs/{trial}/retry", headers=ci))
+        # After its sweep, whose end is stored by and by, and which so begins again.
+        again = wait(lambda: (answer := self.s.post(f"/api/v1/runs/{trial}/retry", headers=ci)).status != 503 and answer, "the end to be stored")
+        self.ok(again)
         self.assertIn(("run.state", "KILLED", "QUEUED", "token ci"), self.told("runs", trial))
         self.assertIn(("sweep.state", "STOPPED", "DRAINING", "token ci"), self.told("sweeps", sweep))
         self.assertIn("token ci", self.cli("run", "events", trial).stdout)
@@ -186,6 +187,17 @@ class Deeds(JobTest):
         self.s.kill_postgres()
         wait(lambda: self.s.post(f"/api/v1/sweeps/{sweep}/pause").status == 200, "the pause")
         self.assertEqual([e for e in self.told("sweeps", sweep) if e[2] == "PAUSED"], [("sweep.state", "RUNNING", "PAUSED", ME)])
+
+    def test_more_than_one_transaction_takes(self):
+        """What was submitted while nothing could be stored is stored when it can be, however much it is."""
+        self.s.sql("create function refuse() returns trigger language plpgsql as $$ begin raise 'not now'; end $$; "
+                   "create trigger refuse before insert on sweep execute function refuse()")
+        spec = {"name": "asked", "method": "random", "parameters": {"x": {"min": 0.0, "max": 1.0}}, "metric": {"name": "y"},
+                "register": {"model": "m"}}  # each of three statements
+        for _ in range(1400):
+            self.assertEqual(self.s.post("/api/v1/sweeps", spec).status, 500)
+        self.s.sql("drop trigger refuse on sweep")
+        wait(lambda: self.s.sql("select count(*) from sweep") == "1400", "all of them")
 
 
 class Words(JobTest):
