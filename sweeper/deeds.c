@@ -58,7 +58,7 @@ static bool is_worth_a_row(const struct live_trial *trial, const struct engine_t
   case RUN_STARTING: /* when another attempt does is on the attempt */
     return trial->noted == RUN_QUEUED && row->attempt == 1;
   case RUN_RUNNING:
-    return trial->noted == RUN_LOST || (trial->noted == RUN_STARTING && row->attempt > 1);
+    return trial->noted == RUN_LOST || (trial->noted != RUN_STOPPING && row->attempt > 1);
   case RUN_STOPPING:
     return true;
   case RUN_LOST: /* else that is its end */

@@ -76,7 +76,7 @@ struct live_course {
   struct live_said *said; /* what still holds of them; live_values.c */
   uint32_t said_count, said_cap;
   char *worker, *reason, *stop; /* stop: {"rule", "step", "reason"} */
-  char *command;                /* argv of the newest attempt that was started here, as JSON, until it is over */
+  char *command;                /* argv of the newest attempt that was started here, as JSON, until its row has it */
   bool has_exit, by_signal;     /* of the current attempt */
   int32_t exit;
   int64_t attempt_began, attempt_ended; /* wall clock; 0: not known, not yet */

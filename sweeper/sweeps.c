@@ -202,9 +202,21 @@ static void tell_sweep(struct live_sweep *live, const struct engine_sweep *row) 
   sweeps_tell(live->all, &change);
 }
 
+/* The row has the command of the attempt; those that follow need not bring it again. */
+static void drop_command(struct live_trial *trial, const struct engine_trial *stored) {
+  const struct engine_trial *now = engine_trial(trial->sweep->engine, trial->number);
+  bool is_sent = stored->state == RUN_RUNNING && now && now->attempt == stored->attempt;
+  if (!is_sent || !trial->course)
+    return;
+  mem_free(trial->course->command);
+  trial->course->command = NULL;
+}
+
 static void note_written(const struct live_write *write, bool ok) {
   struct live_sweep *live = write->sweep;
   if (write->trial) {
+    if (ok && !write->todo.creation)
+      drop_command(write->trial, &write->todo.trial);
     engine_trial_written(live->engine, write->trial->number, write->todo.trial.version, ok);
     live_past_written(write->trial, ok);
     if (ok)

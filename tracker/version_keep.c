@@ -1,6 +1,5 @@
 #include "tracker/version_keep.h"
 
-#include "base/file.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "tracker/model_row.h"
@@ -63,25 +62,10 @@ static bool clear(struct version_keep *keep, struct err *err) {
   return artifact_delete(keep->store, place(keep), on_cleared, keep, err);
 }
 
-/* A file lies in its copy under its own name. */
-static bool is_copy_of_file(struct version_keep *keep, const struct artifact_tree *tree) {
-  char path[sizeof keep->to + 256];
-  struct str name = str_last(keep->from, '/');
-  AUTO_FD int fd = -1;
-  struct stat st;
-  struct err ignored;
-  snprintf(path, sizeof path, "%s/%.*s", keep->to, STR_ARG(name));
-  return tree->files == 1 && (fd = artifact_open(keep->store, str_of(path), &st, &ignored)) >= 0;
-}
-
 static void on_found(void *ctx, const struct artifact_tree *tree, const struct err *err) {
   struct version_keep *keep = ctx;
   struct err why;
-  bool stays = !err && (keep->is_copied ? memcmp(tree->digest, keep->tree.digest, sizeof tree->digest) == 0 : tree->files > 0);
-  if (stays && !keep->is_copied) {
-    keep->tree = *tree;
-    keep->tree.is_file = is_copy_of_file(keep, tree);
-  }
+  bool stays = !err && memcmp(tree->digest, keep->tree.digest, sizeof tree->digest) == 0;
   if (err && err->code != ERR_NOT_FOUND)
     keep->done(keep->ctx, err);
   else if (stays ? !tell_kept(keep, &why) : !clear(keep, &why))
@@ -89,9 +73,7 @@ static void on_found(void *ctx, const struct artifact_tree *tree, const struct e
 }
 
 bool version_keep_anew(struct version_keep *keep, struct err *err) {
-  if (!keep->is_copied && artifact_is_there(keep->store, keep->from))
-    return clear(keep, err);
-  return artifact_digest(keep->store, place(keep), on_found, keep, err);
+  return keep->is_copied ? artifact_digest(keep->store, place(keep), on_found, keep, err) : clear(keep, err);
 }
 
 /* ---- those that were interrupted, or failed ---- */

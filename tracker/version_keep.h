@@ -22,8 +22,8 @@ struct version_keep {
   struct artifact_tree tree;
 };
 MUST_CHECK bool version_keep_begin(struct version_keep *keep, struct err *err);
-/* The same, of one that was tried before. The copy that lies there stays if it is known to be whole, or if there is nothing any more that
- * another one could be made of; else it is removed first. */
+/* The same, of one that was tried before. The copy that lies there stays if this service made it and it is what it was; else, since
+ * it may be half of one, it is removed first. */
 MUST_CHECK bool version_keep_anew(struct version_keep *keep, struct err *err);
 
 /* Those that have the mark and nobody at work on them are tried here, one after the other, in the background: once all that had it when

@@ -15,6 +15,7 @@
 enum {
   HEARTBEAT_MS = 5000,
   PATH_SIZE = 4096,
+  COMMAND_KEPT_MAX = 16 * 1024,
   EXIT_LINES_MAX = 256,
   FINISHERS_MAX = 3,
   START_AGAIN_MIN_MS = 1000,
@@ -186,10 +187,11 @@ bool jobs_command(const struct sweep_file *file, const json_t *params, struct ar
   return shown_command(&file->spec, params, STR(PARAMS_JSON) /* the place differs from run to run */, arena, ret, err);
 }
 
-/* Of a trial; that of a launched run stands in its row. Without memory it is left out: it only tells. */
+/* Of a trial; that of a launched run stands in its row. It only tells, so a long one is left out, as without memory: those of all that run
+ * go into one statement at worst. */
 static void keep_command(struct live_trial *trial, uint32_t attempt, const json_t *params) {
   AUTO_ARENA struct arena arena = ARENA_INIT(16 * MIB);
-  AUTO_BUF struct buf json_file = BUF_INIT(PATH_SIZE), text = BUF_INIT(8 * COMMAND_TOTAL_MAX);
+  AUTO_BUF struct buf json_file = BUF_INIT(PATH_SIZE), text = BUF_INIT(COMMAND_KEPT_MAX);
   struct spec_texts argv;
   struct json_writer w;
   struct err ignored;

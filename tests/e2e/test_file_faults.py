@@ -279,17 +279,12 @@ class Interrupted(Case):
 
     def test_of_versions_that_cannot_be_kept_beside_one_that_can(self):
         run = self.begin()
-        for name in ("gone", "blocked", "deleted", "fine", "copied", "file"):
+        for name in ("gone", "blocked", "deleted", "fine"):
             self.s.post("/api/v1/models", {"name": name})
-            path = "model/one" if name == "file" else "model"
-            self.assertEqual(self.s.post(f"/api/v1/models/{name}/versions", {"run_id": run, "path": path}).status, 201)
-        copied = "select digest, storage_location from model_version where model in (5, 6) order by model"
-        before = self.s.sql(copied)
+            self.assertEqual(self.s.post(f"/api/v1/models/{name}/versions", {"run_id": run, "path": "model"}).status, 201)
         files = f"0/{run}/artifacts/model"
         self.s.sql(f"update model_version set kept_path = null, digest = null, size = null, storage_location = source, keep_from = '{files}'")
-        self.s.sql("update model_version set keep_from = keep_from || '/nothing' where model in (1, 5)")
-        self.s.sql("update model_version set keep_from = keep_from || '/nothing/one' where model = 6")
-        shutil.rmtree(self.s.data / "artifacts/registry/1")
+        self.s.sql("update model_version set keep_from = keep_from || '/nothing' where model = 1")
         blocked = self.s.data / "artifacts/registry/2"
         self.block(blocked)
         self.hold("insert", "artifact")
@@ -302,8 +297,7 @@ class Interrupted(Case):
         wait(lambda: digest("fine"), "the copy")
         wait(lambda: "blocked/1: its files are not kept yet: a part of" in self.s.log(), "what the log says of the other")
         self.assertEqual([digest("gone"), digest("blocked")], [None, None])
-        wait(lambda: self.marks() == ["blocked/1"], "the copies that lay there")
-        self.assertEqual(self.s.sql(copied), before)
+        self.assertEqual(self.marks(), ["blocked/1"])
         self.assertEqual(self.copy(1, model=3), ["one", "two"])
         for restart in (True, False):
             with self.subTest(restart=restart):
@@ -322,7 +316,7 @@ class Interrupted(Case):
                     self.s.start()
                     wait(lambda: self.s.log().count("blocked/1: its files are not kept yet") == 2, "what the log says of it again")
         self.all_agree()
-        self.assertEqual([self.copy(1, model=model) for model in range(1, 7)], [[], ["one", "two"], [], *[["one", "two"]] * 2, ["one"]])
+        self.assertEqual([self.copy(1, model=model) for model in (1, 2, 3, 4)], [[], ["one", "two"], [], ["one", "two"]])
 
 
 class Busy(Case):

@@ -24,10 +24,20 @@ class Deeds(JobTest):
     def submit(self, **more):
         spec = {"name": "steered", "method": "grid", "metric": {"name": "loss"}, "command": ["sh", "-c", "echo loss=1; exec sleep 600"],
                 "parameters": {"a": {"values": [1, 2, 3]}}, "max_parallel": 1, "stop_grace": 0, **more}
+        spec = {key: value for key, value in spec.items() if value is not None}
         return self.ok(self.s.post("/api/v1/sweeps", spec), 201)["id"]
 
     def running(self, sweep):
         return wait(lambda: [t for t in self.trials(sweep) if t["state"] == "RUNNING"], "a trial that runs")[0]
+
+    def test_a_worker_tries_it_again(self):
+        sweep = self.submit(command=None, max_parallel=None, stop_grace=None)
+        ask = lambda: self.ok(self.s.post(f"/api/v1/sweeps/{sweep}/ask"))["trials"][0]["run_id"]
+        run = ask()
+        self.ok(self.s.post(f"/api/v1/sweeps/{sweep}/tell", {"trials": [{"run_id": run, "state": "FAILED"}]}))
+        self.ok(self.s.post(f"/api/v1/runs/{run}/retry"))
+        self.assertEqual(ask(), run)
+        self.assertEqual(self.told("runs", run)[-2:], [("run.state", "FAILED", "QUEUED", ME), ("run.state", "QUEUED", "RUNNING", None)])
 
     def test_events_while_the_database_refuses(self):
         sweep = self.submit()
