@@ -5,8 +5,9 @@
 
 struct retrying {
   struct sweeps *all;
-  struct id run;
+  struct id run, sweep;
   char *actor;
+  bool waited; /* for the end of its sweep to be stored */
   sweeps_done_fn *done;
   void *ctx;
 };
@@ -36,19 +37,32 @@ static void on_loaded(void *ctx, const struct err *failed) {
   }
 }
 
+static bool take_up(struct retrying *retrying, struct err *err);
+
+static void on_stored(void *ctx, const struct err *failed) {
+  struct retrying *retrying = ctx;
+  struct err err;
+  if (failed || !take_up(retrying, &err))
+    retried(retrying, failed ? failed : &err);
+}
+
 /* It may have come back to life meanwhile; if not, what is in memory makes room. */
-static bool take_up(struct retrying *retrying, struct id sweep, struct err *err) {
+static bool take_up(struct retrying *retrying, struct err *err) {
   struct live_trial *trial = sweeps_trial(retrying->all, retrying->run);
-  const struct damaged_sweep *damaged = sweeps_damaged(retrying->all, sweep);
+  const struct damaged_sweep *damaged = sweeps_damaged(retrying->all, retrying->sweep);
   if (damaged)
     return damaged_refuse(damaged, err);
   if (trial && !live_is_over(trial->sweep))
     return try_again(retrying, trial, err);
-  if (trial && sweeps_is_busy(trial->sweep))
+  if (trial && sweeps_is_busy(trial->sweep) && retrying->waited)
     return err_set(err, ERR_UNAVAILABLE, "the end of the run's sweep is being stored");
+  if (trial && sweeps_is_busy(trial->sweep)) {
+    retrying->waited = true;
+    return sweeps_wait(trial->sweep, NULL, on_stored, retrying, err);
+  }
   if (trial)
     sweeps_unlist(trial->sweep);
-  return sweep_load_one(retrying->all, sweep, on_loaded, retrying, err);
+  return sweep_load_one(retrying->all, retrying->sweep, on_loaded, retrying, err);
 }
 
 static void on_sweep(void *ctx, const struct pg_reply *reply) {
@@ -56,7 +70,9 @@ static void on_sweep(void *ctx, const struct pg_reply *reply) {
   struct err err;
   bool ok = pg_ok(reply, &err) && (pg_rows(reply) || err_set(&err, ERR_NOT_FOUND, "no job of this service made the run")) &&
             sweeps_ready(retrying->all, &err);
-  if (!ok || !take_up(retrying, pg_uuid(reply, 0, 0), &err))
+  if (ok)
+    retrying->sweep = pg_uuid(reply, 0, 0);
+  if (!ok || !take_up(retrying, &err))
     retried(retrying, &err);
 }
 
@@ -66,7 +82,7 @@ bool sweeps_retry(struct sweeps *s, struct id run, struct str actor, sweeps_done
   pg_args_init(&args, STMT_SWEEP_OF_JOB);
   if (!retrying)
     return err_no_memory(err);
-  *retrying = (struct retrying){s, run, mem_strndup(actor.p, actor.n), done, ctx};
+  *retrying = (struct retrying){.all = s, .run = run, .actor = mem_strndup(actor.p, actor.n), .done = done, .ctx = ctx};
   pg_put_uuid(&args, run);
   bool ok = retrying->actor || err_no_memory(err);
   if (ok && pg_run(s->conf.pg, &args, 0, on_sweep, retrying, err))
