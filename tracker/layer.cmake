@@ -1,5 +1,5 @@
 # What reads logs is where the service's processor time goes when jobs print much.
-set(parsers line log_dict log_metrics log_pairs log_parse log_place log_search log_table log_token)
+set(parsers line log_dict log_metrics log_pairs log_parse log_place log_prefix log_search log_shape log_table log_token)
 list(TRANSFORM parsers REPLACE "(.+)" "${CMAKE_SOURCE_DIR}/tracker/logs/\\1.c")
 if(CMAKE_BUILD_TYPE STREQUAL "RelWithDebInfo")
   set(how -O3)

@@ -1,204 +1,5 @@
-/* Where a line stands: the logger's prefix is skipped, then "Epoch 3/10", "[0][10/500]", "step 100", "391/391 [" are found. */
+/* Where a line stands: "Epoch 3/10", "[0][10/500]", "step 100", "391/391 [" are found. */
 #include "tracker/logs/log_state.h"
-
-/* ---- the logger's prefix ---- */
-
-/* "error" and "success" in small letters are names. */
-static bool is_level(const struct log_parse *p, size_t i) {
-  if (!token_is_word(p, i))
-    return false;
-  unsigned flags = token_word(p, i);
-  char second = p->text.p[p->tokens[i].at + 1];
-  return flags & LOG_WORD_LEVEL && (!(flags & LOG_WORD_METRIC) || (second >= 'A' && second <= 'Z'));
-}
-
-/* "I0615" of glog */
-static bool is_glog(struct str word) {
-  if (word.n != 5 || !strchr("IWEF", word.p[0]))
-    return false;
-  for (size_t i = 1; i < 5; i++)
-    if (word.p[i] < '0' || word.p[i] > '9')
-      return false;
-  return true;
-}
-
-static size_t find_mark(const struct log_parse *p, size_t i, size_t limit, char mark) {
-  for (size_t end = MIN_OF(p->tokens_n, i + limit); i < end; i++)
-    if (token_is(p, i, mark))
-      return i;
-  return SIZE_MAX;
-}
-
-bool log_is_source_file(struct str word) {
-  static const char *const endings[] = {".py", ".cc", ".cpp", ".c", ".cu", ".lua", ".jl", ".java"};
-  size_t tail = MIN_OF(word.n, (size_t)5);
-  if (!memchr(word.p + word.n - tail, '.', tail))
-    return false;
-  for (size_t i = 0; i < ARRAY_LEN(endings); i++)
-    if (str_ends(word, str_of(endings[i])))
-      return true;
-  return false;
-}
-
-static enum log_key_kind word_kind(struct log_parse *p, size_t i) {
-  return token_key(p, i).kind;
-}
-
-static bool is_place_kind(enum log_key_kind kind) {
-  return kind == LOG_KEY_EPOCH || kind == LOG_KEY_STEP || kind == LOG_KEY_BATCH;
-}
-
-/* "6/5" behind "5/5": the total was rounded down, and the last batch is a smaller one. */
-static bool is_one_more(const struct log_parse *p, double value, double total) {
-  return value == total + 1 && p->kept.carried.batch_total == total;
-}
-
-/* INT '/' INT, INT "of" INT */
-static bool is_fraction(const struct log_parse *p, size_t i) {
-  if (!token_is_int(p, i) || !token_is_int(p, i + 2))
-    return false;
-  double value = p->tokens[i].value, total = p->tokens[i + 2].value;
-  if (value > total && total > 0 && !is_one_more(p, value, total))
-    return false;
-  return token_is(p, i + 1, '/') || (token_is_word(p, i + 1) && str_eq_nocase(token_text(p, i + 1), STR("of")));
-}
-
-/* A bracketed group that a logger writes: a time, a level, a file, one word that means nothing here. */
-static bool is_logger_group(struct log_parse *p, size_t from, size_t to) {
-  bool words_only = to > from;
-  for (size_t i = from; i < to; i++) {
-    const struct log_token *t = &p->tokens[i];
-    if (t->type == LOG_T_OPAQUE || is_level(p, i))
-      return true;
-    if (t->type == LOG_T_WORD) {
-      struct str word = token_text(p, i);
-      if (log_is_source_file(word) || str_eq_nocase(word, STR("rank")) || str_eq_nocase(word, STR("pid")))
-        return true;
-      if (token_is_section(p, i) || is_place_kind(word_kind(p, i)) || word_kind(p, i) == LOG_KEY_METRIC)
-        return false;
-    } else if (i == from) {
-      words_only = false;
-    } else if (!(t->type == LOG_T_MARK && strchr("-.@:/", t->mark)) && !(t->type == LOG_T_NUMBER && !(t->flags & LOG_T_SPACE))) {
-      words_only = false;
-    }
-  }
-  return words_only && to - from <= 5;
-}
-
-/* "[------------]", "[   20%      ]": a drawn margin, or how far everything is. */
-static bool is_margin(const struct log_parse *p, size_t from, size_t to) {
-  if (to == from + 1 && token_is_number(p, from) && p->tokens[from].flags & LOG_T_PERCENT)
-    return true;
-  for (size_t i = from; i < to; i++)
-    if (!token_is(p, i, '-'))
-      return false;
-  return to > from;
-}
-
-/* "(pid=123)", "(RayTrainWorker pid=1234, ip=10.0.0.1)" */
-static bool holds_pid(const struct log_parse *p, size_t from, size_t to) {
-  for (size_t i = from; i < to; i++)
-    if (token_is_word(p, i) && str_is(token_text(p, i), "pid"))
-      return true;
-  return false;
-}
-
-/* "__main__:train:42 -", "root -", "module.name:" between the level and the message. Returns where it ends, or i. */
-static size_t skip_logger_name(struct log_parse *p, size_t i) {
-  size_t j = i, words = 0;
-  while (j < p->tokens_n && j < i + 10) {
-    const struct log_token *t = &p->tokens[j];
-    bool dash = token_is(p, j, '-') && t->flags & LOG_T_SPACE && !is_arrow(p, j);
-    bool bar = t->type == LOG_T_MARK && t->mark == '|';
-    if ((dash || bar) && words) {
-      if (words == 1 && token_is_section(p, j - 1))
-        p->line_section = token_text(p, j - 1);
-      return j + 1;
-    }
-    if (t->type == LOG_T_WORD && !(words && t->flags & LOG_T_SPACE)) {
-      if (is_place_kind(word_kind(p, j)))
-        return i;
-      words++;
-    } else if (!(t->type == LOG_T_MARK && strchr(":.<>", t->mark)) && !(t->type == LOG_T_NUMBER && words && !(t->flags & LOG_T_SPACE))) {
-      return i;
-    }
-    j++;
-  }
-  return i;
-}
-
-static size_t skip_glog(const struct log_parse *p, size_t i) {
-  if (!token_is_word(p, i) || !is_glog(token_text(p, i)))
-    return i;
-  size_t close = find_mark(p, i, 10, ']');
-  return close == SIZE_MAX ? i : close + 1;
-}
-
-void log_skip_prefix(struct log_parse *p) {
-  size_t i = skip_glog(p, 0);
-  bool stamped = i > 0, named = false;
-  for (unsigned parts = 0; parts < 10 && i < p->tokens_n; parts++) {
-    const struct log_token *t = &p->tokens[i];
-    size_t close;
-    if (stamped && token_is(p, i, '|') && token_is(p, p->tokens_n - 1, '|') && i + 1 < p->tokens_n) /* a row of a table */
-      break;
-    if (t->type == LOG_T_OPAQUE) { /* a time; milliseconds may follow */
-      i++;
-      if (token_is(p, i, ',') && token_is_int(p, i + 1))
-        i += 2;
-      if (token_is(p, i, ':') && i + 1 < p->tokens_n)
-        i++;
-      stamped = true;
-    } else if (token_is_int(p, i) && token_is(p, i + 1, '/') && token_is_int(p, i + 2) && i + 3 < p->tokens_n &&
-               p->tokens[i + 3].type == LOG_T_OPAQUE) { /* 11/21 16:00:00 */
-      i += 3;
-    } else if (token_is_number(p, i) && t->value > 1e9 && token_is(p, i + 1, ':')) { /* seconds since 1970 */
-      i += 2;
-    } else if (is_level(p, i) && (stamped || i > 0 || token_is(p, i + 1, ':') || token_is(p, i + 1, '-') || token_is(p, i + 1, '|'))) {
-      i++;
-      if (token_is(p, i, ':')) {
-        i++;
-        if (token_is_word(p, i) && token_is(p, i + 1, ':') && !(p->tokens[i].flags & LOG_T_SPACE) && !is_place_kind(word_kind(p, i)))
-          i += 2; /* INFO:root: */
-      }
-      stamped = true;
-    } else if (token_is(p, i, '[') && (close = find_mark(p, i, 16, ']')) != SIZE_MAX && close + 1 < p->tokens_n &&
-               (is_logger_group(p, i + 1, close) || is_margin(p, i + 1, close))) {
-      bool time = p->tokens[i + 1].type == LOG_T_OPAQUE;
-      if (close == i + 2 && token_is_word(p, i + 1) && !is_level(p, i + 1) && log_is_label(p, token_text(p, i + 1)))
-        p->label = token_text(p, i + 1);
-      i = close + 1 + (token_is(p, close + 1, ':') && close + 2 < p->tokens_n);
-      stamped = true;
-      if (time && token_is(p, i, '[') && !(p->tokens[i].flags & LOG_T_SPACE) && token_is_int(p, i + 1) && token_is(p, i + 2, ']') &&
-          i + 3 < p->tokens_n && p->tokens[i + 3].flags & LOG_T_SPACE) /* [2021-06-01 10:11:12][01234] Reward: the process */
-        i += 3;
-    } else if (stamped && token_is(p, i, '(') && is_fraction(p, i + 1) && token_is(p, i + 4, ')') && token_is_word(p, i + 5) &&
-               is_place_kind(word_kind(p, i + 5))) { /* (0/4) Epoch 0, batch 50: the process */
-      i += 5;
-    } else if (token_is(p, i, '(') && token_is_word(p, i + 1) && (close = find_mark(p, i, 12, ')')) != SIZE_MAX &&
-               (stamped || holds_pid(p, i + 1, close))) { /* (pid=123), (trainer:284), (main.py 212): */
-      i = close + 1 + (token_is(p, close + 1, ':') && is_level(p, close + 2));
-    } else if (token_is(p, i, '[') && token_is_int(p, i + 1) && token_is(p, i + 2, ',') && token_is_int(p, i + 3) &&
-               token_is(p, i + 4, ']') && token_is(p, i + 5, '<') && token_is(p, i + 7, '>')) { /* [1,0]<stdout>: of mpirun */
-      i += 8 + token_is(p, i + 8, ':');
-    } else if (token_is(p, i, '[') && token_is_int(p, i + 1) && token_is(p, i + 2, ']') && token_is(p, i + 3, '<') &&
-               token_is(p, i + 5, '>')) { /* [0]<stdout>: of horovodrun */
-      i += 6 + token_is(p, i + 6, ':');
-    } else if (i == 0 && token_is_word(p, 0) && token_is(p, 1, ':') && str_is(token_text(p, 0), "wandb")) {
-      i = 2;
-    } else if (stamped && (token_is(p, i, '-') || token_is(p, i, '|')) && i + 1 < p->tokens_n && i > 0) {
-      i++;
-    } else if (stamped && !named && skip_logger_name(p, i) > i) {
-      i = skip_logger_name(p, i);
-      named = true;
-    } else {
-      break;
-    }
-  }
-  p->first = MIN_OF(i, p->tokens_n);
-}
-
-/* ---- places ---- */
 
 static void use(struct log_parse *p, size_t from, size_t to) {
   for (size_t i = from; i < to; i++)
@@ -216,18 +17,13 @@ static bool is_whole(double value) {
   return value >= 0 && value < 1e15 && value == floor(value);
 }
 
-/* "(2%)" behind so many of so many: where it ends. */
-static size_t skip_share(const struct log_parse *p, size_t i) {
-  return token_is(p, i, '(') && token_is_number(p, i + 1) && token_is(p, i + 2, ')') ? i + 3 : i;
-}
-
 /* "[10/500]", "[640/30000 (2%)]", "100 / 500" behind an epoch. Returns where it ends, or i. */
 static size_t batch_behind_epoch(struct log_parse *p, size_t i) {
   bool bracket = token_is(p, i, '[');
   size_t at = i + bracket;
-  if (!is_fraction(p, at) || (!bracket && !token_is(p, at + 1, '/')))
+  if (!log_is_fraction(p, at) || (!bracket && !token_is(p, at + 1, '/')))
     return i;
-  size_t end = skip_share(p, at + 3);
+  size_t end = log_skip_share(p, at + 3);
   if (bracket && !token_is(p, end, ']'))
     return i;
   if (!bracket && end < p->tokens_n && p->tokens[end].type == LOG_T_OPAQUE)
@@ -238,7 +34,7 @@ static size_t batch_behind_epoch(struct log_parse *p, size_t i) {
 
 /* "Line search step: 1.000", "seconds for this iteration: 0.000": with a point, and words before that belong to it. */
 static bool is_step_size(struct log_parse *p, size_t i, size_t number) {
-  if (word_kind(p, i) == LOG_KEY_EPOCH || p->tokens[number].flags & LOG_T_INT)
+  if (token_key(p, i).kind == LOG_KEY_EPOCH || p->tokens[number].flags & LOG_T_INT)
     return false;
   struct str name = str_n(p->text.p + p->tokens[i - 1].at, p->tokens[i].end - p->tokens[i - 1].at);
   return !is_place_kind(log_classify(p, name).kind) && !token_is_section(p, i - 1);
@@ -274,16 +70,6 @@ static size_t skip_number_words(const struct log_parse *p, size_t i) {
   return i;
 }
 
-/* "12,000": the whole number at i with the thousands behind it. Returns where it ends. */
-static size_t thousands(const struct log_parse *p, size_t i, double *ret) {
-  *ret = p->tokens[i].value;
-  for (i++; token_is(p, i, ',') && token_is_int(p, i + 1) && !((p->tokens[i].flags | p->tokens[i + 1].flags) & LOG_T_SPACE) &&
-            p->tokens[i + 1].end - p->tokens[i + 1].at == 3;
-       i += 2)
-    *ret = *ret * 1000 + p->tokens[i + 1].value;
-  return i;
-}
-
 /* "global_step", "global step" */
 static bool is_global(const struct log_parse *p, size_t i) {
   struct str rest = token_text(p, i > p->first && token_is_word(p, i - 1) ? i - 1 : i), word;
@@ -302,76 +88,117 @@ static bool is_counter_name(const struct log_parse *p, size_t i) {
          token_is_int(p, i + 2) && i + 3 < p->tokens_n;
 }
 
+/* "Epoch [3/10]": a place word and its number. */
+struct worded {
+  size_t at; /* the word */
+  enum log_key_kind kind;
+  bool plural;  /* "epochs" */
+  bool sign;    /* a sign stands between: "step: 3", "step = 3" */
+  bool bracket; /* the number stands in one */
+  bool fraction;
+  double value, total; /* NAN: no total */
+  size_t number, end;
+};
+
+/* Does the word name a place? */
+static bool read_place_word(const struct log_parse *p, struct worded *w) {
+  struct str word = token_text(p, w->at);
+  w->kind = token_key(p, w->at).kind;
+  w->plural = word.n == 6 && str_eq_nocase(word, STR("epochs"));
+  if (w->plural)
+    w->kind = LOG_KEY_EPOCH;
+  if (is_counter_name(p, w->at))
+    w->kind = LOG_KEY_STEP;
+  else if (!is_place_kind(w->kind) || word.n == 1 || str_eq_nocase(word, STR("it")))
+    return false;
+  return true;
+}
+
+/* What may stand between the word and its number: "no.", "(train)", ":", "=", "#", "->", a bracket. */
+static void skip_to_number(struct log_parse *p, struct worded *w) {
+  size_t i = skip_number_words(p, w->at + 1);
+  if (token_text(p, w->at).n <= 4 && token_is(p, i, '.') && !(p->tokens[i].flags & LOG_T_SPACE)) /* Ep. 1 */
+    i++;
+  if (token_is(p, i, '(') && token_is_word(p, i + 1) && token_is(p, i + 2, ')')) { /* Epoch(train) */
+    if (token_is_section(p, i + 1))
+      p->line_section = token_text(p, i + 1);
+    i += 3;
+  }
+  while (token_is(p, i, ':') || token_is(p, i, '=') || token_is(p, i, '#') || (token_is(p, i, '-') && p->tokens[i].flags & LOG_T_SPACE)) {
+    w->sign |= !token_is(p, i, '#');
+    i += 1 + is_arrow(p, i);
+  }
+  w->bracket = token_is(p, i, '[') || token_is(p, i, '(');
+  w->number = i + w->bracket;
+}
+
+/* Can the number be that of the place? */
+static bool is_place_number(const struct log_parse *p, const struct worded *w) {
+  if (!token_is_number(p, w->number))
+    return false;
+  const struct log_token *t = &p->tokens[w->number];
+  if (t->flags & (LOG_T_PERCENT | LOG_T_UNIT) || !(t->value >= 0) || (w->kind != LOG_KEY_EPOCH && !is_whole(t->value)))
+    return false;
+  bool unit_behind = token_is_word(p, w->number + 1) && token_word(p, w->number + 1) & LOG_WORD_UNIT;
+  return t->flags & LOG_T_INT || !unit_behind; /* no "this epoch: 12.1 seconds" */
+}
+
+static void read_place_number(const struct log_parse *p, struct worded *w) {
+  w->value = p->tokens[w->number].value;
+  w->total = w->fraction ? p->tokens[w->number + 2].value : NAN;
+  w->end = w->number + (w->fraction ? 3 : 1);
+  if (w->kind == LOG_KEY_STEP && token_is_int(p, w->number) && !w->fraction)
+    w->end = log_read_thousands(p, w->number, &w->value);
+  if (w->bracket && !w->fraction && token_is(p, w->end, '-') && token_is_int(p, w->end + 1)) { /* Batch [0-100] */
+    w->value = p->tokens[w->end + 1].value;
+    w->end += 2;
+  }
+  w->end += w->bracket && (token_is(p, w->end, ']') || token_is(p, w->end, ')'));
+}
+
+static void take_epoch(struct log_parse *p, struct worded *w) {
+  if (isnan(p->own.epoch))
+    p->own.epoch = w->value;
+  size_t next = w->end + (token_is(p, w->end, ':') || token_is(p, w->end, ','));
+  size_t batch_end = batch_behind_epoch(p, next);
+  if (batch_end > next)
+    w->end = batch_end;
+}
+
+static void take_step(struct log_parse *p, const struct worded *w) {
+  if (isnan(p->own.step) && w->fraction) { /* a step of so many: within the epoch when there are epochs, decided later */
+    p->own.step = w->value;
+    p->own.batch_total = isnan(p->own.batch) ? w->total : p->own.batch_total;
+  } else if (isnan(p->own.step)) {
+    bool within = is_episode(p, w->at) && !isnan(p->own.batch) && isnan(p->own.epoch) && isnan(p->kept.carried.epoch);
+    p->own.step = within ? p->own.batch : w->value;
+    p->own.batch = within ? (double)NAN : p->own.batch;
+  } else if (!w->fraction && !isnan(p->own.batch_total) && isnan(p->own.batch) && is_global(p, w->at)) {
+    p->own.batch = p->own.step; /* STEP: 5/15 -- GLOBAL_STEP: 20 */
+    p->own.step = w->value;
+  }
+}
+
 /* A place word at i with its number. Returns where the place ends, or 0. */
 static size_t worded_place(struct log_parse *p, size_t i) {
-  struct str word = token_text(p, i);
-  enum log_key_kind kind = word_kind(p, i);
-  bool plural = word.n == 6 && str_eq_nocase(word, STR("epochs"));
-  if (is_counter_name(p, i))
-    kind = LOG_KEY_STEP;
-  else if ((!plural && !is_place_kind(kind)) || word.n == 1 || str_eq_nocase(word, STR("it")))
+  struct worded w = {.at = i};
+  if (!read_place_word(p, &w))
     return 0;
-  if (plural)
-    kind = LOG_KEY_EPOCH;
-  size_t j = skip_number_words(p, i + 1);
-  if (word.n <= 4 && token_is(p, j, '.') && !(p->tokens[j].flags & LOG_T_SPACE)) /* Ep. 1 */
-    j++;
-  bool sign = false;
-  if (token_is(p, j, '(') && token_is_word(p, j + 1) && token_is(p, j + 2, ')')) { /* Epoch(train) */
-    if (token_is_section(p, j + 1))
-      p->line_section = token_text(p, j + 1);
-    j += 3;
-  }
-  while (token_is(p, j, ':') || token_is(p, j, '=') || token_is(p, j, '#') || (token_is(p, j, '-') && p->tokens[j].flags & LOG_T_SPACE)) {
-    sign |= !token_is(p, j, '#');
-    j += 1 + is_arrow(p, j);
-  }
-  bool bracket = token_is(p, j, '[') || token_is(p, j, '(');
-  size_t number = j + bracket;
-  if (!token_is_number(p, number))
+  skip_to_number(p, &w);
+  if (!is_place_number(p, &w))
     return 0;
-  const struct log_token *t = &p->tokens[number];
-  if (t->flags & (LOG_T_PERCENT | LOG_T_UNIT) || !(t->value >= 0) || (kind != LOG_KEY_EPOCH && !is_whole(t->value)))
+  w.fraction = log_is_fraction(p, w.number);
+  if ((w.plural && !w.fraction) || is_denied(p, i, w.sign, w.number))
     return 0;
-  if (!(t->flags & LOG_T_INT) && token_is_word(p, number + 1) && token_word(p, number + 1) & LOG_WORD_UNIT) /* this epoch: 12.1 seconds */
-    return 0;
-  bool fraction = is_fraction(p, number);
-  if ((plural && !fraction) || is_denied(p, i, sign, number))
-    return 0;
-  double value = t->value, total = fraction ? p->tokens[number + 2].value : NAN;
-  size_t end = number + (fraction ? 3 : 1);
-  if (kind == LOG_KEY_STEP && token_is_int(p, number) && !fraction)
-    end = thousands(p, number, &value);
-  if (bracket && !fraction && token_is(p, end, '-') && token_is_int(p, end + 1)) { /* Batch [0-100] */
-    value = p->tokens[end + 1].value;
-    end += 2;
-  }
-  if (bracket && (token_is(p, end, ']') || token_is(p, end, ')')))
-    end++;
-  if (kind == LOG_KEY_EPOCH) {
-    if (isnan(p->own.epoch))
-      p->own.epoch = value;
-    size_t next = token_is(p, end, ':') || token_is(p, end, ',') ? end + 1 : end;
-    size_t batch_end = batch_behind_epoch(p, next);
-    if (batch_end > next)
-      end = batch_end;
-  } else if (kind == LOG_KEY_BATCH) {
-    set_batch(p, value, total);
-  } else if (fraction) { /* a step of so many: within the epoch when there are epochs, decided later */
-    if (isnan(p->own.step)) {
-      p->own.step = value;
-      p->own.batch_total = isnan(p->own.batch) ? total : p->own.batch_total;
-    }
-  } else if (isnan(p->own.step)) {
-    bool within = is_episode(p, i) && !isnan(p->own.batch) && isnan(p->own.epoch) && isnan(p->kept.carried.epoch);
-    p->own.step = within ? p->own.batch : value;
-    p->own.batch = within ? (double)NAN : p->own.batch;
-  } else if (!isnan(p->own.batch_total) && isnan(p->own.batch) && is_global(p, i)) { /* STEP: 5/15 -- GLOBAL_STEP: 20 */
-    p->own.batch = p->own.step;
-    p->own.step = value;
-  }
-  use(p, i, end);
-  return end;
+  read_place_number(p, &w);
+  if (w.kind == LOG_KEY_EPOCH)
+    take_epoch(p, &w);
+  else if (w.kind == LOG_KEY_BATCH)
+    set_batch(p, w.value, w.total);
+  else
+    take_step(p, &w);
+  use(p, i, w.end);
+  return w.end;
 }
 
 /* "15 - 1214.37 sent/s - MLM-en: 2.2398", "15 - loss: 2.2 - acc: 0.3": dashes divide the line, a number stands alone in the first part,
@@ -391,7 +218,7 @@ static bool stands_in_parts(const struct log_parse *p, size_t i) {
 }
 
 /* "  3  avg. loss 0.149  correct 478/500": a number, set apart from a metric's name with its value. */
-static bool counts_line(struct log_parse *p, size_t i) {
+static bool counts_line(const struct log_parse *p, size_t i) {
   size_t end = i + 1;
   if (!token_is_word(p, end) || !(p->tokens[end].flags & LOG_T_GAP))
     return false;
@@ -399,181 +226,112 @@ static bool counts_line(struct log_parse *p, size_t i) {
     end++;
   if (!token_is_number(p, end) || p->tokens[end].flags & (LOG_T_INT | LOG_T_UNIT) || !token_is_word(p, end - 1))
     return false;
-  return word_kind(p, end - 1) == LOG_KEY_METRIC;
+  return token_key(p, end - 1).kind == LOG_KEY_METRIC;
 }
 
-/* What stands at the start of a line without a word: "[10]", "[0/5][10/782]", "[1,  2000]", "[0: 10/782]", "0:", "0 --". */
-static size_t leading_place(struct log_parse *p, size_t i) {
-  if (token_is(p, i, '[') && token_is_int(p, i + 1)) {
-    double step;
-    size_t close = thousands(p, i + 1, &step);
-    if (token_is(p, close, ']') && token_is_int(p, close + 1) && token_is(p, close + 2, '|') && token_is(p, close + 3, '|')) {
-      p->own.epoch = step; /* "[  0]      10 || B: 1.294" */
-      p->own.step = p->tokens[close + 1].value;
-      use(p, i, close + 2);
-      return close + 2;
-    }
-    if (token_is(p, close, ']') && close + 1 < p->tokens_n) {
-      p->own.step = step;
-      use(p, i, close + 1);
-      return close + 1;
-    }
-    bool divided = token_is(p, i + 2, ',') || (token_is(p, i + 2, ':') && p->tokens[i + 3].flags & LOG_T_SPACE);
-    size_t batch_end = i + 3 + (is_fraction(p, i + 3) ? 3 : 1);
-    if (divided && token_is_int(p, i + 3) && token_is(p, batch_end, ']')) {
-      p->own.epoch = p->tokens[i + 1].value;
-      set_batch(p, p->tokens[i + 3].value, batch_end > i + 4 ? p->tokens[i + 5].value : (double)NAN);
-      use(p, i, batch_end + 1);
-      return batch_end + 1;
-    }
-    if (token_is(p, i + 2, '|') && token_is_number(p, i + 3) && token_is(p, i + 4, ']') && token_is_word(p, i + 5)) { /* [10 | 23.45] */
-      p->own.step = p->tokens[i + 1].value;
-      use(p, i, i + 5);
-      return i + 5;
-    }
-    if (token_is_word(p, i + 2) && str_eq_nocase(token_text(p, i + 2), STR("epochs")) && token_is(p, i + 3, ']')) { /* [10 epochs] */
-      p->own.epoch = p->tokens[i + 1].value;
-      use(p, i, i + 4);
-      return i + 4;
-    }
-    if (!is_fraction(p, i + 1) || !token_is(p, i + 4, ']'))
-      return i;
-    if (token_is(p, i + 5, '[') && is_fraction(p, i + 6) && token_is(p, i + 9, ']')) {
-      p->own.epoch = p->tokens[i + 1].value;
-      set_batch(p, p->tokens[i + 6].value, p->tokens[i + 8].value);
-      use(p, i, i + 10);
-      return i + 10;
-    }
-    p->own.step = p->tokens[i + 1].value;
-    p->own.batch_total = p->tokens[i + 3].value;
-    use(p, i, i + 5);
-    return i + 5;
-  }
-  if (token_is(p, i, '<') && token_is_int(p, i + 1) && token_is(p, i + 2, '>') && token_is_word(p, i + 3)) { /* "<10> LL/token: -9.1" */
-    p->own.step = p->tokens[i + 1].value;
-    use(p, i, i + 3);
-    return i + 3;
-  }
-  if (!token_is_int(p, i) || i + 2 >= p->tokens_n)
-    return i;
-  if (token_is(p, i + 1, '|') && token_is_int(p, i + 2) && token_is(p, i + 3, '|') && token_is_word(p, i + 4) &&
-      !(p->tokens[i + 1].flags & LOG_T_SPACE)) { /* "1|20|Loss: 0.5" */
-    p->own.epoch = p->tokens[i].value;
-    p->own.step = p->tokens[i + 2].value;
-    use(p, i, i + 4);
-    return i + 4;
-  }
-  if (token_is(p, i + 1, ',') && token_is_number(p, i + 2) && !token_is_int(p, i + 2) && token_is(p, i + 3, ':') &&
-      token_is_number(p, i + 4)) { /* "12, 0.178: 1.27" */
-    p->own.step = p->tokens[i].value;
-    p->own.epoch = p->tokens[i + 2].value;
-    use(p, i, i + 4);
-    return i + 4;
-  }
-  bool quoted = p->tokens[i + 2].type == LOG_T_MARK && mark_is(p->tokens[i + 2].mark, MARK_QUOTE); /* 1: "age" mean:40.2, of a list */
-  bool colon = token_is(p, i + 1, ':') && p->tokens[i + 2].flags & LOG_T_SPACE && !quoted;
-  bool dashes = token_is(p, i + 1, '-') && token_is(p, i + 2, '-');
-  bool dash = stands_in_parts(p, i);
-  bool bare = token_is_word(p, i + 1) && p->tokens[i + 1].flags & LOG_T_GAP && token_is(p, i + 2, ':');
-  bool bracket = token_is(p, i + 1, '[') && token_is_word(p, i + 2); /* "0 [D loss: 0.69]" */
-  bool bar = token_is(p, i + 1, '|') && token_is_word(p, i + 2) && word_kind(p, i + 2) == LOG_KEY_METRIC && token_is_number(p, i + 3);
-  if (token_is_word(p, i + 1) && token_is_section(p, i + 1) && token_is_word(p, i + 2) && word_kind(p, i + 2) == LOG_KEY_METRIC &&
-      token_is(p, i + 3, ':')) /* "   1 train loss: 0.5" */
-    bare = true;
-  if (!colon && !dashes && !dash && !bare && !bracket && !bar && !counts_line(p, i))
-    return i;
-  if (colon && token_is_word(p, i + 2) && is_place_kind(token_key(p, i + 2).kind)) { /* "0: epoch 3", a rank */
-    use(p, i, i + 2);
-    return i + 2;
-  }
-  p->own.step = p->tokens[i].value;
-  size_t end = i + (colon || dash ? 2 : dashes ? 3 : 1);
-  use(p, i, end);
-  return end;
+/* "age" of the list "1: "age" mean: 40.2" */
+static bool is_no_list(const struct log_parse *p, size_t i) {
+  const struct log_token *t = &p->tokens[i + 2];
+  return t->type != LOG_T_MARK || !mark_is(t->mark, MARK_QUOTE);
 }
 
-/* "train (1/3)", "Train: 0 [   0/1251 (  0%)]", "0/10(t)", "16epoch:train:1-100batch": the section and the epoch together. */
-static size_t sectioned_place(struct log_parse *p, size_t i) {
-  if (token_is_number(p, i) && p->tokens[i].flags & LOG_T_UNIT) {
-    struct str unit = str_n(p->text.p + p->tokens[i].end, p->tokens[i].unit_end - p->tokens[i].end);
-    if (!str_eq_nocase(unit, STR("epoch")) && !str_eq_nocase(unit, STR("ep")))
-      return i;
-    p->own.epoch = p->tokens[i].value;
-    use(p, i, i + 1);
-    for (size_t j = i + 1; j < p->tokens_n && j < i + 8; j++) { /* 1epoch:train:101-200batch */
-      struct str last = str_n(p->text.p + p->tokens[j].end, p->tokens[j].unit_end - p->tokens[j].end);
-      if (p->tokens[j].flags & LOG_T_UNIT && str_is(last, "batch"))
-        set_batch(p, p->tokens[j].value, NAN);
+static bool is_set_apart(const struct log_parse *p, size_t i) {
+  return p->tokens[i + 1].flags & LOG_T_GAP;
+}
+
+struct place_shape {
+  const char *shape;                                  /* see log_match() */
+  bool (*holds)(const struct log_parse *p, size_t i); /* what the shape cannot say; NULL: nothing */
+};
+
+/* How a line begins that says its place without a word. The first that fits is taken. */
+static const struct place_shape bracketed_shapes[] = {
+    {"[e]s^||", NULL},                                       /* "[  0]      10 || B: 1.294" */
+    {"[s]^.", NULL},                                         /* "[10] loss", "[12,000] loss" */
+    {"[e,b]", NULL},                                         /* "[1,  2000]" */
+    {"[e,b/]", NULL},   {"[e:_b]", NULL},                    /* "[0: 10/782]" */
+    {"[e:_b/]", NULL},  {"[s|n]^w", NULL},                   /* "[10 | 23.45] loss" */
+    {"[eE]", NULL},                                          /* "[10 epochs]" */
+    {"[e/][b/]", NULL}, {"[s/]", NULL},    {"[S|e/]", NULL}, /* "[ Train | 001/080 ]" */
+};
+
+static const struct place_shape bare_shapes[] = {
+    {"<s>^w", NULL},         /* "<10> LL/token: -9.1" */
+    {"e~|s|^w", NULL},       /* "1|20|Loss: 0.5" */
+    {"s,x:^n", NULL},        /* "12, 0.178: 1.27" */
+    {"i:_^P", NULL},         /* "0: epoch 3", a rank */
+    {"s:_^.", is_no_list},   /* "0: loss 0.5" */
+    {"s--", NULL},           /* "0 -- loss" */
+    {"s-", stands_in_parts}, /* "15 - loss: 2.2 - acc: 0.3" */
+    {"s^w:", is_set_apart},  /* "10    loss: 0.5" */
+    {"s^[w", NULL},          /* "0 [D loss: 0.69]" */
+    {"s^|Mn", NULL},         /* "10 | loss 0.5" */
+    {"s^SM:", NULL},         /* "   1 train loss: 0.5" */
+    {"s^.", counts_line},    /* "  3  avg. loss 0.149  correct 478/500" */
+    {"e/(L)", NULL},         /* "0/10(t)" */
+    {"e/*", NULL},           /* "1/3 * Epoch (train): ..." */
+};
+
+/* The section and the epoch together. */
+static const struct place_shape section_shapes[] = {
+    {"Se/:", NULL},        /* "train 1/4: 100%|####|" */
+    {"S(e/)", NULL},       /* "train (1/3)" */
+    {"S:?e[b/%]", NULL},   /* "Train: 0 [   0/1251 (  0%)]" */
+    {"S:?e/%[b/%]", NULL}, /* "Train: 1/80 (1%) [50/464 (10%)]" */
+    {"S:?e,b/]", NULL},    /* "[train: 1, 50 / 1000]" */
+    {"S:?[e][b/%]", NULL}, /* "Train [0][1/500]" */
+    {"S:?[e/][b/%]", NULL},
+};
+
+static void take(struct log_parse *p, size_t from, const struct log_match *m) {
+  const struct place *place = &m->place;
+  if (!isnan(place->epoch))
+    p->own.epoch = place->epoch;
+  if (!isnan(place->step))
+    p->own.step = place->step;
+  if (!isnan(place->batch))
+    set_batch(p, place->batch, place->batch_total);
+  else if (!isnan(place->batch_total))
+    p->own.batch_total = place->batch_total;
+  if (m->section.n)
+    p->line_section = m->section;
+  use(p, from, m->end);
+}
+
+/* Takes the first of the shapes that fits. Returns where it ends, or i. */
+static size_t shaped_place(struct log_parse *p, size_t i, const struct place_shape *shapes, size_t n) {
+  struct log_match m;
+  for (size_t k = 0; k < n; k++)
+    if (log_match(p, i, shapes[k].shape, &m) && (!shapes[k].holds || shapes[k].holds(p, i))) {
+      take(p, i, &m);
+      return m.end;
     }
-    return i + 1;
-  }
-  if (is_fraction(p, i) && token_is(p, i + 3, '(') && token_is_word(p, i + 4) && token_is(p, i + 5, ')')) {
-    struct str letter = token_text(p, i + 4);
-    if (!str_is(letter, "t") && !str_is(letter, "v") && !str_is(letter, "e") && !log_is_section(letter))
-      return i;
-    p->own.epoch = p->tokens[i].value;
-    p->line_section = letter;
-    use(p, i, i + 6);
-    return i + 6;
-  }
-  if (is_fraction(p, i) && token_is(p, i + 3, '*')) { /* "1/3 * Epoch (train): ..." */
-    p->own.epoch = p->tokens[i].value;
-    use(p, i, i + 4);
-    return i + 4;
-  }
-  if (!token_is_word(p, i) || !token_is_section(p, i))
-    return i;
-  size_t j = i + 1;
-  if (is_fraction(p, j) && token_is(p, j + 3, ':') && p->tokens[j + 1].type == LOG_T_MARK) { /* "train 1/4: 100%|####|" */
-    p->own.epoch = p->tokens[j].value;
-    p->line_section = token_text(p, i);
-    use(p, i, j + 4);
-    return j + 4;
-  }
-  if (i > p->first && token_is(p, i - 1, '[') && token_is(p, j, '|') && is_fraction(p, j + 1) && token_is(p, j + 4, ']')) {
-    p->own.epoch = p->tokens[j + 1].value; /* [ Train | 001/080 ] */
-    p->line_section = token_text(p, i);
-    use(p, i - 1, j + 5);
-    return j + 5;
-  }
-  if (token_is(p, j, '(') && is_fraction(p, j + 1) && token_is(p, j + 4, ')')) {
-    p->own.epoch = p->tokens[j + 1].value;
-    p->line_section = token_text(p, i);
-    use(p, i, j + 5);
-    return j + 5;
-  }
-  j += token_is(p, j, ':');
-  size_t share = is_fraction(p, j) ? skip_share(p, j + 3) : j;
-  if (share > j + 3 && token_is(p, share, '[') && batch_behind_epoch(p, share) > share) { /* Train: 1/80 (1%) [50/464 (10%)] */
-    size_t end = batch_behind_epoch(p, share);
-    p->own.epoch = p->tokens[j].value;
-    p->line_section = token_text(p, i);
-    use(p, i, end);
-    return end;
-  }
-  if (token_is_int(p, j) && token_is(p, j + 1, ',') && is_fraction(p, j + 2) && token_is(p, j + 5, ']')) { /* [train: 1, 50 / 1000] */
-    p->own.epoch = p->tokens[j].value;
-    set_batch(p, p->tokens[j + 2].value, p->tokens[j + 4].value);
-    p->line_section = token_text(p, i);
-    use(p, i, j + 6);
-    return j + 6;
-  }
-  size_t close = j + (is_fraction(p, j + 1) ? 4 : 2);
-  if (token_is(p, j, '[') && token_is_int(p, j + 1) && token_is(p, close, ']') && batch_behind_epoch(p, close + 1) > close + 1) {
-    size_t end = batch_behind_epoch(p, close + 1); /* [0/90][1/500], [0][1/500] */
-    p->own.epoch = p->tokens[j + 1].value;
-    p->line_section = token_text(p, i);
-    use(p, i, end);
-    return end;
-  }
-  if (token_is_int(p, j) && token_is(p, j + 1, '[') && batch_behind_epoch(p, j + 1) > j + 1) {
-    size_t end = batch_behind_epoch(p, j + 1);
-    p->own.epoch = p->tokens[j].value;
-    p->line_section = token_text(p, i);
-    use(p, i, end);
-    return end;
-  }
   return i;
+}
+
+static size_t leading_place(struct log_parse *p, size_t i) {
+  if (token_is(p, i, '['))
+    return shaped_place(p, i, bracketed_shapes, ARRAY_LEN(bracketed_shapes));
+  return token_is_int(p, i) || token_is(p, i, '<') ? shaped_place(p, i, bare_shapes, ARRAY_LEN(bare_shapes)) : i;
+}
+
+/* "16epoch:train:1-100batch" */
+static size_t place_in_units(struct log_parse *p, size_t i) {
+  struct str unit = token_unit(p, i);
+  if (!str_eq_nocase(unit, STR("epoch")) && !str_eq_nocase(unit, STR("ep")))
+    return i;
+  p->own.epoch = p->tokens[i].value;
+  use(p, i, i + 1);
+  for (size_t j = i + 1; j < p->tokens_n && j < i + 8; j++)
+    if (str_is(token_unit(p, j), "batch"))
+      set_batch(p, p->tokens[j].value, NAN);
+  return i + 1;
+}
+
+static size_t sectioned_place(struct log_parse *p, size_t i) {
+  if (token_is_number(p, i))
+    return place_in_units(p, i);
+  return token_is_word(p, i) && token_is_section(p, i) ? shaped_place(p, i, section_shapes, ARRAY_LEN(section_shapes)) : i;
 }
 
 static bool draws_bar(const struct log_parse *p, size_t i) {
@@ -611,11 +369,11 @@ static bool counts_on(const struct log_parse *p) {
 
 /* "50/100 [00:01<00:01, 9.5it/s]{'loss': 0.5}": something else is printed behind the bar that begins at the bracket at i. */
 static bool is_printed_over(const struct log_parse *p, size_t i) {
-  size_t close = find_mark(p, i, 40, ']');
+  size_t close = log_find_mark(p, i, 40, ']');
   if (!token_is(p, i, '[') || close == SIZE_MAX || close + 1 >= p->tokens_n)
     return false;
   if (p->tokens[close + 1].flags & LOG_T_SPACE) /* blanks wipe out the rest of a longer state */
-    return is_level(p, close + 1);
+    return log_is_level(p, close + 1);
   enum log_token_type type = (enum log_token_type)p->tokens[close + 1].type;
   return type == LOG_T_WORD || type == LOG_T_OPAQUE || token_is(p, close + 1, '{') || token_is(p, close + 1, '[');
 }
@@ -636,14 +394,14 @@ static bool is_date_in_brackets(const struct log_parse *p, size_t i, size_t end)
 /* "Final validation 1/299 loss: 1.11": the counter at i stands between the section and a metric's name. */
 static bool is_behind_section(struct log_parse *p, size_t i, size_t end) {
   return i > p->first && i <= p->first + 3 && token_is_word(p, i - 1) && token_is_section(p, i - 1) && token_is_word(p, end) &&
-         word_kind(p, end) == LOG_KEY_METRIC;
+         token_key(p, end).kind == LOG_KEY_METRIC;
 }
 
 /* N/M of a progress bar or counter, anywhere in the line: "391/391 [01:30<", "63/63 ━━━", "200/ 2983 batches", "[1/63]". */
 static size_t counter(struct log_parse *p, size_t i) {
-  if (!is_fraction(p, i) || !token_is(p, i + 1, '/'))
+  if (!log_is_fraction(p, i) || !token_is(p, i + 1, '/'))
     return 0;
-  size_t end = skip_share(p, i + 3);
+  size_t end = log_skip_share(p, i + 3);
   if (is_date_in_brackets(p, i, end))
     return 0;
   bool line_start = i == p->first;

@@ -266,14 +266,57 @@ static inline bool token_is_number(const struct log_parse *p, size_t i) {
   return i < p->tokens_n && p->tokens[i].type == LOG_T_NUMBER;
 }
 
+static inline bool is_place_kind(unsigned kind) {
+  return kind == LOG_KEY_EPOCH || kind == LOG_KEY_STEP || kind == LOG_KEY_BATCH;
+}
+
+/* The letters directly behind a number: "16epoch". */
+static inline struct str token_unit(const struct log_parse *p, size_t i) {
+  const struct log_token *t = &p->tokens[i];
+  return t->flags & LOG_T_UNIT ? str_n(p->text.p + t->end, t->unit_end - t->end) : STR("");
+}
+
+/* log_shape.c */
+/* INT "/" INT, INT "of" INT, where the first is not beyond the second. */
+bool log_is_fraction(const struct log_parse *p, size_t i);
+/* "(2%)" behind so many of so many: where it ends, or i. */
+size_t log_skip_share(const struct log_parse *p, size_t i);
+/* "12,000": the whole number at i with the thousands behind it. Returns where it ends. */
+size_t log_read_thousands(const struct log_parse *p, size_t i, double *ret);
+
+struct log_match {
+  struct place place; /* NAN: the shape does not tell it */
+  struct str section; /* empty: none */
+  size_t end;         /* behind the tokens that the place takes */
+};
+
+/* Do the tokens from i on have the shape? A character stands for a token:
+ *   e s b     a whole number: the epoch, the step (thousands may follow: "12,000"), the batch
+ *   e/ s/ b/  "3/10", "3 of 10"
+ *   i i/ n x  a whole number, one of so many, or any number, that tells no place; a number with a point that is the epoch
+ *   w M P E   a word; the name of a metric; of a place; "epochs"
+ *   S L       a word that is the section; or one of its letters: t, v, e
+ *   .         any token
+ * and every other one for itself as a mark, or with ? behind it for a mark that may be missing. Between tokens
+ *   %         "(2%)" may stand
+ *   _ ~       there is a blank; there is none
+ *   ^         the place ends: what follows is only looked at */
+bool log_match(const struct log_parse *p, size_t i, const char *shape, struct log_match *m);
+
+/* log_prefix.c */
+/* Sets p->first behind time stamps, levels and logger names. */
+void log_skip_prefix(struct log_parse *p);
+/* "INFO", "Warning" */
+bool log_is_level(const struct log_parse *p, size_t i);
+bool log_is_source_file(struct str word);
+/* The first such mark among the next `limit` tokens; SIZE_MAX: none. */
+size_t log_find_mark(const struct log_parse *p, size_t i, size_t limit, char mark);
+
 /* log_place.c */
 /* "12m", "7s" */
 bool log_is_time(const struct log_parse *p, size_t i);
-bool log_is_source_file(struct str word);
 /* May a place begin with the word, though it is no place's name? "after 10 iterations", "epoch/iter: 0/199" */
 bool log_may_be_place(struct str word);
-/* Sets p->first behind time stamps, levels and logger names. */
-void log_skip_prefix(struct log_parse *p);
 /* Finds epoch, step and batch, sets p->own and marks their tokens used. */
 void log_find_place(struct log_parse *p);
 

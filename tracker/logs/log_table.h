@@ -20,10 +20,6 @@ static inline struct str column_name(const struct table *table, size_t i) {
   return str_n(table->text + table->columns[i].name_at, table->columns[i].name_n);
 }
 
-static inline bool is_place_kind(unsigned kind) {
-  return kind == LOG_KEY_EPOCH || kind == LOG_KEY_STEP || kind == LOG_KEY_BATCH;
-}
-
 static inline bool is_blank(char c) {
   return c == ' ' || c == '\t' || c == '\r';
 }
