@@ -410,77 +410,107 @@ static bool leads_settings(const struct scan *s, size_t next) {
   return false;
 }
 
-/* At ':' or '='. */
-static void separator(struct scan *s) {
-  struct log_parse *p = s->p;
-  size_t i = s->at, file_end;
-  bool equals = token_is(p, i, '=');
-  size_t next = i + 1;
-  if (equals && token_is_number(p, next) && (file_end = file_name_end(p, i)) != 0) {
-    s->at = file_end - 1;
-    s->segment = file_end;
-    return;
-  }
-  bool dots = token_is(p, i, '.');
-  next += is_arrow(p, i);
+/* Behind the signs that begin at s->at: "=", "==", "=>", "->", "..". */
+static size_t skip_signs(const struct scan *s) {
+  const struct log_parse *p = s->p;
+  bool equals = token_is(p, s->at, '='), dots = token_is(p, s->at, '.');
+  size_t next = s->at + 1 + is_arrow(p, s->at);
   while (next < p->tokens_n && (token_is(p, next, '=') || (token_is(p, next, '>') && !equals) || (token_is(p, next, '.') && dots)))
     next++;
-  if (token_is(p, next, '{')) {
-    bool skip = is_setting_name(p, s->segment, i);
-    size_t end = log_find_dict(p, p->text, p->tokens[next].at, skip);
-    log_leave_words(p, s->segment, i);
-    if (end) {
-      while (next < p->tokens_n && p->tokens[next].at < end)
-        next++;
-      s->at = next - 1;
-      s->segment = next;
-      return;
-    }
-  }
-  if (listed_values(s, next) || (token_is(p, next + 1, '/') && divided_values(s, next)))
-    return;
-  if (leads_settings(s, next)) {
-    s->at = s->segment = p->tokens_n;
-    return;
-  }
-  bool tight = equals && s->segment + 1 < i && !(p->tokens[i].flags & LOG_T_SPACE) && next < p->tokens_n &&
-               !(p->tokens[next].flags & LOG_T_SPACE) && token_is_word(p, i - 1);
-  size_t from = tight ? i - 1 : s->segment;
-  struct str name = log_make_name(p, from, i);
-  struct log_key key = log_classify(p, name);
+  return next;
+}
+
+static bool skip_file_name(struct scan *s) {
+  size_t end = token_is(s->p, s->at, '=') && token_is_number(s->p, s->at + 1) ? file_name_end(s->p, s->at) : 0;
+  if (!end)
+    return false;
+  s->at = end - 1;
+  s->segment = end;
+  return true;
+}
+
+/* "results: {'loss': 0.5}" */
+static bool dict_behind(struct scan *s, size_t next) {
+  struct log_parse *p = s->p;
+  if (!token_is(p, next, '{'))
+    return false;
+  bool skip = is_setting_name(p, s->segment, s->at);
+  size_t end = log_find_dict(p, p->text, p->tokens[next].at, skip);
+  log_leave_words(p, s->segment, s->at);
+  if (!end)
+    return false;
+  while (next < p->tokens_n && p->tokens[next].at < end)
+    next++;
+  s->at = next - 1;
+  s->segment = next;
+  return true;
+}
+
+static bool settings_behind(struct scan *s, size_t next) {
+  if (!leads_settings(s, next))
+    return false;
+  s->at = s->segment = s->p->tokens_n;
+  return true;
+}
+
+/* "Epoch time cost=3.2": only the last word before a sign without blanks is the name. */
+static bool is_tight(const struct scan *s, size_t next) {
+  const struct log_parse *p = s->p;
+  return token_is(p, s->at, '=') && s->segment + 1 < s->at && next < p->tokens_n &&
+         !((p->tokens[s->at].flags | p->tokens[next].flags) & LOG_T_SPACE) && token_is_word(p, s->at - 1);
+}
+
+static bool value_behind(struct scan *s, size_t next, struct str name, enum log_key_kind kind) {
   struct log_reading r;
-  if (key.kind == LOG_KEY_UNKNOWN && only_result(s, next))
-    return;
-  if (name.n && !is_bar(p, next) && log_read_value(p, next, key.kind, name, &r)) {
-    if (tight) {
-      if (segment_has(s, LOG_WORD_CLOCK)) /* "Time cost=3.2" */
-        r.measure = true;
-      log_leave_words(p, s->segment, i - 1);
-    }
-    take_reading(s, name, &r);
-    s->at = r.end - 1;
-    s->segment = r.end;
-    return;
+  if (!name.n || is_bar(s->p, next) || !log_read_value(s->p, next, kind, name, &r))
+    return false;
+  if (is_tight(s, next)) {
+    if (segment_has(s, LOG_WORD_CLOCK)) /* "Time cost=3.2" */
+      r.measure = true;
+    log_leave_words(s->p, s->segment, s->at - 1);
   }
-  if (next >= p->tokens_n && key.kind == LOG_KEY_METRIC) { /* the number comes on the next line */
+  take_reading(s, name, &r);
+  s->at = r.end - 1;
+  s->segment = r.end;
+  return true;
+}
+
+/* A name, a sign, and no value: what the name may be instead. */
+static void name_alone(struct scan *s, size_t next, struct str name, enum log_key_kind kind) {
+  struct log_parse *p = s->p;
+  bool metric = kind == LOG_KEY_METRIC;
+  if (metric && next >= p->tokens_n) { /* the number comes on the next line */
     memcpy(p->kept.pending, name.p, name.n);
     p->kept.pending_n = (uint8_t)name.n;
     p->pending_new = true;
   }
-  if (key.kind == LOG_KEY_METRIC && token_is_word(p, next) && token_is_word(p, next + 1) && str_is(token_text(p, next + 1), "is") &&
+  if (metric && token_is_word(p, next) && token_is_word(p, next + 1) && str_is(token_text(p, next + 1), "is") &&
       token_is_number(p, next + 2)) { /* "Accuracy for class: plane is 60.5 %" */
     s->at = next + 1;
     return;
   }
-  p->measured |= key.kind == LOG_KEY_METRIC && token_is_word(p, next) && ends_in_metric(name); /* SpanMetric: f=0.5, pre=0.6 */
-  if (is_label(s, name, key.kind) && next < p->tokens_n)
+  p->measured |= metric && token_is_word(p, next) && ends_in_metric(name); /* SpanMetric: f=0.5, pre=0.6 */
+  if (is_label(s, name, kind) && next < p->tokens_n)
     take_label(s, name);
-  if (equals && token_is_word(p, next) && !token_is(p, next + 1, '(')) { /* optimizer=adam */
-    next_segment(s, next + 1);
-    s->at = next;
-  } else {
-    next_segment(s, i + 1);
-  }
+  bool word_set = token_is(p, s->at, '=') && token_is_word(p, next) && !token_is(p, next + 1, '('); /* optimizer=adam */
+  next_segment(s, word_set ? next + 1 : s->at + 1);
+  s->at = word_set ? next : s->at;
+}
+
+/* At ':' or '='. */
+static void separator(struct scan *s) {
+  struct log_parse *p = s->p;
+  if (skip_file_name(s))
+    return;
+  size_t next = skip_signs(s);
+  if (dict_behind(s, next) || listed_values(s, next) || (token_is(p, next + 1, '/') && divided_values(s, next)) || settings_behind(s, next))
+    return;
+  struct str name = log_make_name(p, is_tight(s, next) ? s->at - 1 : s->segment, s->at);
+  enum log_key_kind kind = log_classify(p, name).kind;
+  if (kind == LOG_KEY_UNKNOWN && only_result(s, next))
+    return;
+  if (!value_behind(s, next, name, kind))
+    name_alone(s, next, name, kind);
 }
 
 /* The mark with blanks on both sides. */
