@@ -459,38 +459,58 @@ static bool is_no_value(const struct filter_token *token) {
   return is_keyword(token, "and") || is_keyword(token, "true") || is_keyword(token, "false");
 }
 
-static bool read_clause(struct parser *p, const struct filter_token *name, struct filter_clause *ret) {
-  struct filter_clause clause = {.at = name->at};
-  struct filter_token words[3] = {*name};
-  bool comparable = name->kind == TOKEN_NAME || name->kind == TOKEN_DIRTY || name->kind == TOKEN_NUMBER || name->kind == TOKEN_STRING;
-  if (!comparable)
-    return invalid_clause(p, words, 1);
+/* A clause as it stands: the name, the operator, the value. */
+struct clause_words {
+  struct filter_token name, op, value;
   struct str op_text;
-  words[1] = filter_next(&p->lexer, false);
-  enum word_op op = WORD_NONE;
-  if (words[1].kind == TOKEN_OP) {
-    op_text = words[1].text;
-    op = symbol_op(op_text, &clause.op) ? WORD_OP : WORD_UNKNOWN;
+  bool known_op;   /* an operator of the language */
+  bool tests_null; /* it takes no value */
+};
+
+static bool is_comparable(const struct filter_token *token) {
+  return token->kind == TOKEN_NAME || token->kind == TOKEN_DIRTY || token->kind == TOKEN_NUMBER || token->kind == TOKEN_STRING;
+}
+
+static bool is_value(const struct filter_token *token, bool wants_list) {
+  bool value = is_comparable(token) || token->kind == TOKEN_TICKED || token->kind == TOKEN_LIST;
+  return value && !is_no_value(token) && !(wants_list && token->kind != TOKEN_LIST);
+}
+
+static bool read_value_word(struct parser *p, const struct filter_clause *clause, struct clause_words *words) {
+  p->at = p->lexer.at;
+  words->value = filter_next(&p->lexer, true);
+  bool wants_list = words->known_op && ((1u << clause->op) & LISTS);
+  if (!is_value(&words->value, wants_list))
+    return invalid_clause(p, (struct filter_token[]){words->name, words->op, words->value}, 3);
+  struct filter_lexer ahead = p->lexer;
+  struct filter_token next = filter_next(&ahead, false);
+  p->at = next.at;
+  return next.kind != TOKEN_STRAY || invalid_clause(p, &next, 1);
+}
+
+static bool read_clause_words(struct parser *p, struct filter_clause *clause, struct clause_words *words) {
+  if (!is_comparable(&words->name))
+    return invalid_clause(p, &words->name, 1);
+  words->op = filter_next(&p->lexer, false);
+  enum word_op op;
+  if (words->op.kind == TOKEN_OP) {
+    words->op_text = words->op.text;
+    op = symbol_op(words->op_text, &clause->op) ? WORD_OP : WORD_UNKNOWN;
   } else {
-    op = read_word_op(p, &words[1], &clause.op, &op_text);
+    op = read_word_op(p, &words->op, &clause->op, &words->op_text);
   }
   if (op == WORD_NONE)
-    return invalid_clause(p, words, 1);
-  bool is_null = op == WORD_OP && ((1u << clause.op) & NULLS);
-  if (!is_null) {
-    p->at = p->lexer.at;
-    words[2] = filter_next(&p->lexer, true);
-    bool value = words[2].kind == TOKEN_STRING || words[2].kind == TOKEN_TICKED || words[2].kind == TOKEN_NUMBER ||
-                 words[2].kind == TOKEN_LIST || words[2].kind == TOKEN_NAME || words[2].kind == TOKEN_DIRTY;
-    bool wants_list = op == WORD_OP && ((1u << clause.op) & LISTS);
-    if (!value || is_no_value(&words[2]) || (wants_list && words[2].kind != TOKEN_LIST))
-      return invalid_clause(p, words, 3);
-    struct filter_lexer ahead = p->lexer;
-    struct filter_token next = filter_next(&ahead, false);
-    p->at = next.at;
-    if (next.kind == TOKEN_STRAY)
-      return invalid_clause(p, &next, 1);
-  }
+    return invalid_clause(p, &words->name, 1);
+  words->known_op = op == WORD_OP;
+  words->tests_null = words->known_op && ((1u << clause->op) & NULLS);
+  return words->tests_null || read_value_word(p, clause, words);
+}
+
+static bool read_clause(struct parser *p, const struct filter_token *name, struct filter_clause *ret) {
+  struct filter_clause clause = {.at = name->at};
+  struct clause_words words = {.name = *name};
+  if (!read_clause_words(p, &clause, &words))
+    return false;
   p->at = name->at;
   if (name->kind != TOKEN_NAME)
     return err_set(p->err, ERR_INVALID, "Invalid comparison clause. Expected 'Identifier' found '%.*s'",
@@ -501,19 +521,14 @@ static bool read_clause(struct parser *p, const struct filter_token *name, struc
   if (row && row->ops == 0)
     return unknown_key(p->domain, FILTER_ATTRIBUTE, str_of(row->name), false, p->err);
   struct str shown = bare_name(name->text);
-  if (is_null) {
-    if (!null_clause(p, &clause, shown))
-      return false;
-  } else {
-    p->at = words[2].at;
-    if (!read_value(p, row, shown, &words[2], &clause))
-      return false;
-    p->at = words[1].at;
-    if (!check_comparator(p, row, op == WORD_OP, op_text, &clause) || !check_pattern(p, &clause))
-      return false;
-  }
   *ret = clause;
-  return true;
+  if (words.tests_null)
+    return null_clause(p, ret, shown);
+  p->at = words.value.at;
+  if (!read_value(p, row, shown, &words.value, ret))
+    return false;
+  p->at = words.op.at;
+  return check_comparator(p, row, words.known_op, words.op_text, ret) && check_pattern(p, ret);
 }
 
 /* As Python shows a string. */
