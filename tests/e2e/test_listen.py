@@ -117,6 +117,19 @@ class MetricsFrom(Listening):
         self.assertEqual(self.points(run, "ch/main/loss"), [(i, i / 16) for i in range(1, 6)])
         self.assertEqual([v for _, v in self.points(run, "thing")], [1, 2, 3, 4, 5])
 
+    def test_no_row_of_files_that_rotate_fast_is_lost(self):
+        """Python's own rotation, of two rows a file: many files have the name between two looks of the companion."""
+        script = """
+            import json, logging.handlers
+            handler = logging.handlers.RotatingFileHandler("m.jsonl", maxBytes=60, backupCount=9)
+            log = logging.getLogger()
+            log.addHandler(handler)
+            for i in range(14):
+                log.warning(json.dumps({"step": i, "loss": i}))
+            """
+        _, trials = self.run_sweep(script, metrics_from=[{"file": "m.jsonl"}])
+        self.assertEqual(self.points(trials[0]["run_id"], "loss"), [(i, i) for i in range(14)])
+
     def test_one_report_from_two_sources(self):
         script = """
             import json, time
