@@ -631,19 +631,22 @@ class Reparse(Listening):
                 print("step=5 loss=1 other<<nan>>")
             """
         pattern = {"metrics_from": [{"builtin": False}, {"pattern": r"step=(?P<step>\d+) .*other<<(?P<loss>[\w.]+)>>"}]}
+        last = lambda trials: [t["last"] for t in trials]
         for metric, before, after in (({"name": "loss", "on_nan": "ignore"}, [5, 1, 3], [5, 12, 21]),
                                       ({"name": "loss", "use": "best", "on_nan": "ignore"}, [3, 1, 3], [5, 10, 15]),
                                       ({"name": "loss", "use": "mean_last_k", "last_k": 2, "on_nan": "ignore"}, [5, 2.5, 4], [5, 11, 18])):
             spec = {"on_nan": metric.pop("on_nan")}
             over, trials = self.run_sweep(script, metric=metric, parameters={"a": {"values": [1, 2, 3]}}, **spec)
             self.assertEqual([t["value"] for t in trials], before)
+            self.assertEqual(last(trials), [{"step": 4, "value": 5}, {"step": 5, "value": 1}, {"step": 4, "value": 3}])
             self.assertEqual(over["best"]["number"], 1)
             shown = self.importance(over["id"])
             self.ok(self.s.post(f"/api/v1/sweeps/{over['id']}/reparse", pattern), 202)
             wait(lambda: self.ok(self.s.get(f"/api/v1/sweeps/{over['id']}/reparse"))["state"] == "FINISHED", "the reading")
             trials = self.trials(over["id"])
+            self.assertEqual(last(trials), [{"step": 4, "value": 5}, {"step": 4, "value": 12}, {"step": 4, "value": 21}])
             self.assertEqual([t["value"] for t in trials], after, self.ok(self.s.get(f"/api/v1/sweeps/{over['id']}/reparse")))
-            best = {"run_id": trials[0]["run_id"], "number": 0, "value": after[0], "step": trials[0]["last"]["step"], "params": {"a": 1}}
+            best = {"run_id": trials[0]["run_id"], "number": 0, "value": after[0], "step": trials[0]["value_step"], "params": {"a": 1}}
             self.assertEqual(self.sweep(over["id"])["best"], best)
             self.assertEqual(self.ok(self.s.get(f"/api/v1/sweeps/{over['id']}/best?k=1"))["items"][0]["number"], 0)
             self.assertNotEqual(self.importance(over["id"]), shown)
