@@ -240,10 +240,13 @@ select name, spec, state >= 3 from sweep where id = $1 and deleted_at is null;
 -- Sweep, run. Version, whether its files are linked.
 select version, kept from sweep_version where sweep = $1 and run = $2;
 
--- name: sweep_version_make (uuid, uuid, text, int8, text, text, jsonb) -> (int4, int8) repeatable
--- Sweep, run, model, now, source, description, tags. The version and the model's key; the same again when it is made already.
+-- name: sweep_version_make (uuid, uuid, text, int8, text, text, jsonb) -> (int4, int8, bool) repeatable
+-- Sweep, run, model, now, source, description, tags. The version, the model's key and whether its files are kept; the same again when it is
+-- made already.
 with known as (
-  select v.version, m.id from sweep_version v join registered_model m on m.name = v.model where v.sweep = $1 and v.run = $2),
+  select v.version, m.id, exists (
+    select from model_version f where f.model = m.id and f.version = v.version and f.kept_path is not null) as kept
+  from sweep_version v join registered_model m on m.name = v.model where v.sweep = $1 and v.run = $2),
 m as (
   update registered_model set last_version = last_version + 1, updated = $4 where name = $3 and not exists (select from known)
   returning id, last_version),
@@ -253,7 +256,7 @@ made as (
     coalesce((select r.metrics from run r where r.id = $2), '{}')
   from m returning 1),
 noted as (insert into sweep_version (sweep, run, model, version) select $1, $2, $3, m.last_version from m, made)
-select version, id from known union all select last_version, id from m;
+select version, id, kept from known union all select last_version, id, false from m;
 
 -- name: sweep_version_kept (uuid, uuid) -> () repeatable
 update sweep_version set kept = true where sweep = $1 and run = $2;

@@ -322,6 +322,22 @@ class Artifacts(Listening):
             finally:
                 self.s = mine
 
+    def test_a_copy_that_could_not_be_told_stays_the_one(self):
+        """The version and its files are there, and the sweep cannot be told so: it is told later, also by another service."""
+        self.s.sql("create function refuse() returns trigger language plpgsql as $$ begin raise exception 'not now'; end $$;"
+                   "create trigger refuse before update on sweep_version execute function refuse()")
+        over, _ = self.run_sweep(self.SCRIPT, register={"model": "untold", "path": "model"}, artifacts=["model/**"])
+        path = wait(lambda: self.s.sql("select kept_path from model_version v join registered_model m on m.id = v.model where m.name = 'untold' and kept_path is not null"), "the copy")
+        place = self.s.data / "artifacts" / path
+        before = place.stat().st_ino
+        self.assertEqual(self.sweep(over["id"])["registered"], [])
+        self.s.kill()
+        self.s.start()
+        self.s.sql("drop trigger refuse on sweep_version; drop function refuse()")
+        made = wait(lambda: self.sweep(over["id"])["registered"], "the version")
+        self.assertEqual((made[0]["version"], place.stat().st_ino), (1, before))
+        self.assertEqual(self.ok(self.s.post("/api/v1/models/untold/versions/1/verify"))["ok"], True)
+
     def test_the_best_becomes_a_model_version(self):
         spec = {"artifacts": ["model/**"], "parameters": {"a": {"values": [3, 1, 2, 4]}}, "max_parallel": 1}
         over, trials = self.run_sweep(self.SCRIPT, register={"model": "digits", "path": "model"}, **spec)
