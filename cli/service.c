@@ -666,7 +666,7 @@ static bool make_parts(struct service *service, struct err *err) {
   app->shut_down_ctx = service;
   app->status.started_ms = clock_wall_ms(&clock_system);
   app->status.data_dir = settings->data;
-  service->disk_watch = disk_watch_new(service->loop, service->disk_work, &app->status, err);
+  service->disk_watch = disk_watch_new(service->loop, &app->status, err);
   if (!service->disk_watch)
     return false;
   disk_watch_set(service->disk_watch, WEB_DISK_JOBS, settings->data);

@@ -51,6 +51,10 @@ struct param {
 MUST_CHECK bool space_new(const json_t *parameters, const json_t *conditions, const json_t *constraints, struct space **ret,
                           struct err *err);
 void space_free(struct space *space);
+/* Calls `fn` with each mistake for which space_new() refuses, or with the first one that leaves nothing to look at behind it. Conditions
+ * and constraints are looked at when the parameters are as they should be. */
+typedef bool space_mistake_fn(void *ctx, const struct err *mistake); /* false: that is enough */
+void space_mistakes(const json_t *parameters, const json_t *conditions, const json_t *constraints, space_mistake_fn *fn, void *ctx);
 
 size_t space_count(const struct space *space);
 const struct param *space_param(const struct space *space, size_t i);

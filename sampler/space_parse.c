@@ -15,7 +15,18 @@ struct builder {
   size_t cap;
   unsigned depth;
   struct err *err;
+  space_mistake_fn *tell; /* NULL: the first mistake is the last */
+  void *tell_ctx;
+  bool mistaken;
 };
+
+/* Goes on behind the mistake in b->err where all of them are wanted. */
+static bool pass_mistake(struct builder *b) {
+  if (!b->tell || b->err->code != ERR_INVALID)
+    return false;
+  b->mistaken = true;
+  return b->tell(b->tell_ctx, b->err);
+}
 
 /* `"path" what`, or `"path.key" what` */
 static bool bad(struct builder *b, const char *path, const char *format, ...) PRINTF_LIKE(3, 4);
@@ -541,6 +552,32 @@ static bool name_is_valid(const char *name) {
   return name[strlen(name) - 1] != '.' && !strstr(name, "..");
 }
 
+static struct space_node *add_node(struct builder *b, const char *key, struct space_node ***link) {
+  struct arena *arena = &b->space->arena;
+  struct space_node *node = ARENA_NEW(arena, struct space_node);
+  char *copy = arena_strdup(arena, str_of(key));
+  if (!node || !copy) {
+    err_no_memory(b->err);
+    return NULL;
+  }
+  *node = (struct space_node){.param = SIZE_MAX, .key = copy};
+  **link = node;
+  *link = &node->next;
+  return node;
+}
+
+static bool parse_named(struct builder *b, const json_t *spec, const char *key, const char *name, const char *path, size_t gate,
+                        double gate_value, struct space_node ***link) {
+  char full[SPACE_NAME_MAX + 2], at[400];
+  snprintf(at, sizeof at, "%s.%.100s", path, key);
+  if (!name_is_valid(key))
+    return bad(b, at, "is no name for a parameter"), err_hint(b->err, "letters, digits, _ . and -, beginning with a letter or _");
+  if ((size_t)snprintf(full, sizeof full, "%s%s", name, key) > SPACE_NAME_MAX)
+    return bad(b, at, "has a name of more than %d bytes", SPACE_NAME_MAX);
+  struct space_node *node = add_node(b, key, link);
+  return node && parse_entry(b, spec, full, at, gate, gate_value, node);
+}
+
 /* `name` is the prefix of the children's names. */
 static bool parse_map(struct builder *b, const json_t *map, const char *name, const char *path, size_t gate, double gate_value,
                       struct space_node **ret_children) {
@@ -549,27 +586,14 @@ static bool parse_map(struct builder *b, const json_t *map, const char *name, co
   if (++b->depth > SPACE_NESTING_MAX)
     return bad(b, path, "is nested more than %d levels deep", SPACE_NESTING_MAX);
   struct space_node **link = ret_children;
+  unsigned depth = b->depth;
   const char *key;
   json_t *spec;
   json_t *walk = (json_t *)(uintptr_t)map;
   json_object_foreach(walk, key, spec) {
-    char full[SPACE_NAME_MAX + 2], at[400];
-    snprintf(at, sizeof at, "%s.%.100s", path, key);
-    if (!name_is_valid(key))
-      return bad(b, at, "is no name for a parameter"), err_hint(b->err, "letters, digits, _ . and -, beginning with a letter or _");
-    if ((size_t)snprintf(full, sizeof full, "%s%s", name, key) > SPACE_NAME_MAX)
-      return bad(b, at, "has a name of more than %d bytes", SPACE_NAME_MAX);
-    struct space_node *node = ARENA_NEW(&b->space->arena, struct space_node);
-    if (!node)
-      return err_no_memory(b->err);
-    node->param = SIZE_MAX;
-    node->key = arena_strdup(&b->space->arena, str_of(key));
-    if (!node->key)
-      return err_no_memory(b->err);
-    *link = node;
-    link = &node->next;
-    if (!parse_entry(b, spec, full, at, gate, gate_value, node))
+    if (!parse_named(b, spec, key, name, path, gate, gate_value, &link) && !pass_mistake(b))
       return false;
+    b->depth = depth;
   }
   b->depth--;
   return true;
@@ -680,8 +704,20 @@ static bool parse_conditions(struct builder *b, const json_t *conditions) {
   if (!b->space->rules)
     return err_no_memory(b->err);
   for (size_t i = 0; i < n; i++)
-    if (!parse_condition(b, json_array_get(conditions, i), i))
+    if (!parse_condition(b, json_array_get(conditions, i), i) && !pass_mistake(b))
       return false;
+  return true;
+}
+
+static bool parse_constraint(struct builder *b, const json_t *item, size_t index) {
+  char path[60];
+  struct err why;
+  snprintf(path, sizeof path, "constraints[%zu]", index);
+  if (!json_is_string(item))
+    return bad(b, path, "must be a text");
+  if (!expr_parse(json_str(item), space_find_variable, b->space, &b->space->constraints[index], NULL, &why))
+    return why.code == ERR_NO_MEMORY ? (*b->err = why, false) : bad(b, path, "is no constraint: %s", why.text);
+  b->space->constraint_count++;
   return true;
 }
 
@@ -694,17 +730,9 @@ static bool parse_constraints(struct builder *b, const json_t *constraints) {
   b->space->constraints = ARENA_NEW_ARRAY(&b->space->arena, struct expr *, n + 1);
   if (!b->space->constraints)
     return err_no_memory(b->err);
-  for (size_t i = 0; i < n; i++) {
-    char path[60];
-    snprintf(path, sizeof path, "constraints[%zu]", i);
-    const json_t *item = json_array_get(constraints, i);
-    struct err why;
-    if (!json_is_string(item))
-      return bad(b, path, "must be a text");
-    if (!expr_parse(json_str(item), space_find_variable, b->space, &b->space->constraints[i], NULL, &why))
-      return why.code == ERR_NO_MEMORY ? (*b->err = why, false) : bad(b, path, "is no constraint: %s", why.text);
-    b->space->constraint_count++;
-  }
+  for (size_t i = 0; i < n; i++)
+    if (!parse_constraint(b, json_array_get(constraints, i), i) && !pass_mistake(b))
+      return false;
   return true;
 }
 
@@ -783,24 +811,36 @@ static void group_params(struct space *space) {
   }
 }
 
-bool space_new(const json_t *parameters, const json_t *conditions, const json_t *constraints, struct space **ret, struct err *err) {
+/* What conditions and constraints say is judged by parameters that are as they should be, and their order by conditions that are. */
+static bool read_space(struct builder *b, const json_t *parameters, const json_t *conditions, const json_t *constraints) {
   struct space *space = mem_zalloc(sizeof *space);
   if (!space)
-    return err_no_memory(err);
+    return err_no_memory(b->err);
+  b->space = space;
   arena_init(&space->arena, SPACE_MEMORY_MAX);
-  struct builder b = {.space = space, .err = err};
   space->root = ARENA_NEW(&space->arena, struct space_node);
-  if (!space->root) {
-    space_free(space);
-    return err_no_memory(err);
-  }
+  if (!space->root)
+    return err_no_memory(b->err);
   space->root->param = SIZE_MAX;
-  if (!parse_map(&b, parameters, "", "parameters", SIZE_MAX, 0, &space->root->child) || !parse_conditions(&b, conditions) ||
-      !order_params(&b) || !parse_constraints(&b, constraints)) {
-    space_free(space);
+  return parse_map(b, parameters, "", "parameters", SIZE_MAX, 0, &space->root->child) && !b->mistaken && parse_conditions(b, conditions) &&
+         (b->mistaken || order_params(b)) && parse_constraints(b, constraints) && !b->mistaken;
+}
+
+bool space_new(const json_t *parameters, const json_t *conditions, const json_t *constraints, struct space **ret, struct err *err) {
+  struct builder b = {.err = err};
+  if (!read_space(&b, parameters, conditions, constraints)) {
+    space_free(b.space);
     return false;
   }
-  group_params(space);
-  *ret = space;
+  group_params(b.space);
+  *ret = b.space;
   return true;
+}
+
+void space_mistakes(const json_t *parameters, const json_t *conditions, const json_t *constraints, space_mistake_fn *fn, void *ctx) {
+  struct err err;
+  struct builder b = {.err = &err, .tell = fn, .tell_ctx = ctx};
+  if (!read_space(&b, parameters, conditions, constraints) && !b.mistaken)
+    fn(ctx, &err);
+  space_free(b.space);
 }

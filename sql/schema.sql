@@ -775,7 +775,9 @@ CREATE TABLE winnow.run (
     held boolean DEFAULT false NOT NULL,
     queue_priority bigint,
     queue_since bigint,
-    made_reports bigint
+    made_reports bigint,
+    last_value double precision,
+    last_step bigint
 )
 WITH (fillfactor='85', autovacuum_vacuum_scale_factor='0.05');
 

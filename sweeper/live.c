@@ -217,6 +217,7 @@ struct live_trial *live_trial_new(struct live_sweep *live, uint32_t number, stru
                                .number = number,
                                .value = NAN,
                                .best = NAN,
+                               .last = NAN,
                                .told = -1,
                                .created = live_wall(live->all),
                                .shown = RUN_STATE_COUNT,

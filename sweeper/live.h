@@ -114,8 +114,8 @@ struct live_trial {
   struct live_sweep *sweep; /* NULL: there is no such trial */
   struct id run;
   int64_t created, started, ended; /* wall clock; 0: not yet */
-  double value, best;              /* NaN: none */
-  int64_t value_step;
+  double value, best, last;        /* NaN: none */
+  int64_t value_step, last_step;
   struct live_course *course; /* NULL: it is over, and nothing more is to be said of its end */
   uint32_t number;
   int32_t told; /* -1: the sampler does not know the result */
@@ -434,8 +434,7 @@ static inline bool live_counts(unsigned state) {
   return state == RUN_FINISHED || state == RUN_STOPPED;
 }
 /* What the reports of a trial amount to, as they stand in the store; false: it has no value. */
-bool live_value_of(const struct sweep_file *file, const struct stored_point *points, size_t count, double *ret_value, double *ret_best,
-                   int64_t *ret_step);
+bool live_value_of(const struct sweep_file *file, const struct stored_point *points, size_t count, struct live_value *ret);
 void live_keep_best(struct live_trial *trial, const struct engine_trial *row);
 /* Values are other ones now. */
 void live_find_best(struct live_sweep *live);

@@ -181,8 +181,8 @@ static void put_last(const struct live_trial *trial, const struct engine_trial *
     return;
   }
   jw_object(w);
-  jw_put_i64(w, "step", trial->value_step);
-  jw_put_f64(w, "value", trial->value);
+  jw_put_i64(w, "step", trial->last_step);
+  jw_put_f64(w, "value", trial->last);
   jw_object_end(w);
 }
 
@@ -228,6 +228,8 @@ void live_put_trial(const struct live_trial *trial, struct json_writer *w) {
   jw_key(w, "params");
   jw_json(w, params);
   put_number(w, "value", row->has_value, trial->value);
+  jw_key(w, "value_step");
+  row->has_value ? jw_i64(w, trial->value_step) : jw_null(w);
   put_number(w, "best_value", !isnan(trial->best), trial->best);
   put_last(trial, row, w);
   jw_key(w, "stop");

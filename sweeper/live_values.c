@@ -126,6 +126,8 @@ void live_set_value(struct live_trial *trial, double value, int64_t step) {
   bool better = is_better(trial->sweep, value, trial->best);
   if (better)
     trial->best = value;
+  trial->last = value;
+  trial->last_step = step;
   if (use == USE_MEAN_LAST_K)
     value = mean_of_last(trial, value);
   if (use == USE_BEST && !better)
@@ -134,10 +136,9 @@ void live_set_value(struct live_trial *trial, double value, int64_t step) {
   trial->value_step = step;
 }
 
-void live_value(const struct live_trial *trial, double *ret_value, double *ret_best, int64_t *ret_step) {
-  *ret_value = trial->value;
-  *ret_best = trial->best;
-  *ret_step = trial->value_step;
+struct live_value live_value(const struct live_trial *trial) {
+  return (struct live_value){
+      .value = trial->value, .best = trial->best, .last = trial->last, .step = trial->value_step, .last_step = trial->last_step};
 }
 
 void live_keep_best(struct live_trial *trial, const struct engine_trial *row) {
@@ -165,12 +166,11 @@ static bool is_value(const struct live_sweep *live, struct str key, double value
 }
 
 /* The same report from two sources is stored twice, and is one. */
-bool live_value_of(const struct sweep_file *file, const struct stored_point *points, size_t count, double *ret_value, double *ret_best,
-                   int64_t *ret_step) {
+bool live_value_of(const struct sweep_file *file, const struct stored_point *points, size_t count, struct live_value *ret) {
   struct sweep_file read_only = *file;
   struct live_sweep live = {.file = &read_only};
   struct live_course course = {.heard_attempt = 0};
-  struct live_trial trial = {.sweep = &live, .course = &course, .value = NAN, .best = NAN};
+  struct live_trial trial = {.sweep = &live, .course = &course, .value = NAN, .best = NAN, .last = NAN};
   struct heard heard = {.items = NULL};
   bool any = false;
   for (size_t i = 0; i < count; i++) {
@@ -183,7 +183,7 @@ bool live_value_of(const struct sweep_file *file, const struct stored_point *poi
   }
   heard_release(&heard);
   mem_free(course.recent);
-  live_value(&trial, ret_value, ret_best, ret_step);
+  *ret = live_value(&trial);
   return any;
 }
 
@@ -305,8 +305,8 @@ static void hear_again(struct live_trial *trial) {
   struct stop_verdict ignored; /* it was judged by them when they came */
   if (trial->sweep->rules)
     stop_forget(trial->sweep->rules, trial->number);
-  trial->value = trial->best = NAN;
-  trial->value_step = 0;
+  trial->value = trial->best = trial->last = NAN;
+  trial->value_step = trial->last_step = 0;
   trial->course->recent_count = 0;
   for (uint32_t i = 0; i < trial->course->said_count; i++)
     feed(trial, trial->course->said[i].key, &trial->course->said[i], &ignored);

@@ -5,7 +5,6 @@
 #include "storage/metrics/metric_store.h"
 #include "sweeper/live.h"
 #include "tracker/artifacts/artifact_store.h"
-#include "tracker/model_row.h"
 #include "tracker/names.h"
 #include "tracker/run_row.h"
 
@@ -26,10 +25,10 @@ struct registering {
   int64_t passed; /* better trials that have nothing to register, since they were stopped early */
   bool was_stopped;
   double value;
-  int64_t version, model;              /* model: its key */
-  size_t note_at;                      /* the note's place in the batch */
-  char warning[400];                   /* why nothing is registered; "" */
-  struct buf name, source, path, kept; /* of the sweep; the artifact's URI; where it lies, and is to lie */
+  struct version_keep keep;
+  size_t note_at;                /* the note's place in the batch */
+  char warning[400];             /* why nothing is registered; "" */
+  struct buf name, source, path; /* of the sweep; the artifact's URI; where it lies */
 };
 
 static void begin_next(struct sweeps *s);
@@ -42,7 +41,6 @@ static void finish(struct registering *r) {
   buf_release(&r->name);
   buf_release(&r->source);
   buf_release(&r->path);
-  buf_release(&r->kept);
   mem_free(r);
   s->registrar.now = NULL;
   begin_next(s);
@@ -122,60 +120,67 @@ static void make_nothing(struct registering *r, const char *why) {
   note(r, &batch);
 }
 
-/* ---- the files, then the row that says they are there ---- */
+/* ---- the version, its files, then the row that says they are there ---- */
 
-static void on_kept(void *ctx, const struct artifact_tree *tree, const struct err *err) {
-  struct registering *r = ctx;
+static void tell(struct registering *r) {
   AUTO_PG_BATCH struct pg_batch batch = PG_BATCH_INIT;
   char text[200];
-  if (r->all->stopping) { /* the service goes on with it after its next start */
-    finish(r);
-    return;
-  }
-  if (err) {
-    give_back(r, err);
-    return;
-  }
   struct pg_args *args = pg_batch_add(&batch, STMT_SWEEP_VERSION_KEPT);
   pg_put_uuid(args, r->sweep);
   pg_put_uuid(args, r->run);
   put_note(r, &batch);
-  args = pg_batch_add(&batch, STMT_VERSION_KEEP);
-  version_put_kept(args, r->model, r->version, buf_str(&r->path), buf_str(&r->kept), tree);
-  snprintf(text, sizeof text, "version %lld of %.120s from trial %u", (long long)r->version,
+  snprintf(text, sizeof text, "version %lld of %.120s from trial %u", (long long)r->keep.version,
            arena_strdup(&r->file->arena, r->file->spec.register_model.model), r->number);
   put_event(r, &batch, "sweep.registered", text);
   log_info("sweep", NULL, "%s: %s", buf_text(&r->name), text);
   note(r, &batch);
 }
 
-static void on_cleared(void *ctx, const struct err *err) {
+static void on_kept(void *ctx, const struct err *err) {
   struct registering *r = ctx;
-  struct err why;
-  if (r->all->stopping) { /* the service goes on with it after its next start */
-    finish(r);
-    return;
+  struct err gone;
+  if (!err && !r->keep.is_copied) {
+    err_set(&gone, ERR_NOT_FOUND, "its files were removed meanwhile");
+    err = &gone;
   }
-  if (err || !artifact_keep(r->all->conf.artifacts, buf_str(&r->path), buf_str(&r->kept), on_kept, r, &why))
-    give_back(r, err ? err : &why);
+  r->all->registrar.tried = r->keep;
+  if (r->all->stopping) /* the service goes on with it after its next start */
+    finish(r);
+  else if (err)
+    give_back(r, err);
+  else
+    tell(r);
 }
 
-/* What an earlier try may have left is removed first. */
+/* A copy that was made before, and could not be told, stays the one. */
+static bool keep(struct registering *r, struct err *err) {
+  const struct version_keep *tried = &r->all->registrar.tried;
+  r->keep.pg = r->all->conf.pg;
+  r->keep.store = r->all->conf.artifacts;
+  r->keep.from = buf_str(&r->path);
+  r->keep.done = on_kept;
+  r->keep.ctx = r;
+  r->keep.is_copied = tried->is_copied && tried->model == r->keep.model && tried->version == r->keep.version;
+  r->keep.tree = tried->tree;
+  return version_keep_anew(&r->keep, err);
+}
+
 static void on_version(void *ctx, const struct pg_reply *reply) {
   struct registering *r = ctx;
   struct err err;
-  bool ok = pg_ok(reply, &err);
-  if (ok) {
-    const struct pg_reply *row = pg_nth(reply, 2);
-    ok = pg_rows(row) || err_set(&err, ERR_NOT_FOUND, "the model was removed meanwhile");
-    if (ok) {
-      r->version = pg_int(row, 0, 0);
-      r->model = pg_int(row, 0, 1);
-      buf_printf(&r->kept, "registry/%lld/%lld", (long long)pg_int(row, 0, 1), (long long)r->version);
-      ok = buf_ok(&r->kept, &err) && artifact_delete(r->all->conf.artifacts, buf_str(&r->kept), on_cleared, r, &err);
-    }
+  if (!pg_ok(reply, &err)) {
+    give_back(r, &err);
+    return;
   }
-  if (!ok)
+  const struct pg_reply *row = pg_nth(reply, 2);
+  bool is_there = pg_rows(row) || err_set(&err, ERR_NOT_FOUND, "the model was removed meanwhile");
+  if (is_there) {
+    r->keep.version = pg_int(row, 0, 0);
+    r->keep.model = pg_int(row, 0, 1);
+  }
+  if (is_there && pg_bool(row, 0, 2))
+    tell(r);
+  else if (!is_there || !keep(r, &err))
     give_back(r, &err);
 }
 
@@ -379,12 +384,8 @@ static void begin_next(struct sweeps *s) {
     list_push_back(&s->registrar.waiting, node);
     return;
   }
-  *r = (struct registering){.all = s,
-                            .sweep = waiting->sweep,
-                            .name = BUF_INIT(4 * KIB),
-                            .source = BUF_INIT(PATH_SIZE),
-                            .path = BUF_INIT(PATH_SIZE),
-                            .kept = BUF_INIT(KIB)};
+  *r = (struct registering){
+      .all = s, .sweep = waiting->sweep, .name = BUF_INIT(4 * KIB), .source = BUF_INIT(PATH_SIZE), .path = BUF_INIT(PATH_SIZE)};
   mem_free(waiting);
   s->registrar.now = r;
   pg_put_uuid(&args, r->sweep);

@@ -7,12 +7,14 @@
 
 #include "base/id.h"
 #include "base/list.h"
+#include "tracker/version_keep.h"
 
 struct sweeps;
 
 struct registrar {
   struct list waiting; /* of sweeps to look at */
   struct registering *now;
+  struct version_keep tried; /* how far the last one came: nothing else of it is looked at */
   int64_t retry_ms;
   bool begun;
 };

@@ -265,6 +265,8 @@ static bool read_trial(struct sweeps_loading *loading, const struct pg_reply *ro
   trial->value = pg_is_null(row, 0, 8) ? NAN : pg_float8(row, 0, 8);
   trial->value_step = pg_is_null(row, 0, 9) ? 0 : pg_int(row, 0, 9);
   trial->best = pg_is_null(row, 0, 10) ? NAN : pg_float8(row, 0, 10);
+  trial->last = pg_is_null(row, 0, 32) ? trial->value : pg_float8(row, 0, 32);
+  trial->last_step = pg_is_null(row, 0, 33) ? trial->value_step : pg_int(row, 0, 33);
   trial->created = pg_int(row, 0, 11);
   trial->started = pg_int(row, 0, 12);
   trial->ended = pg_is_null(row, 0, 13) ? 0 : pg_int(row, 0, 13);
@@ -388,8 +390,7 @@ static void on_report_row(void *ctx, const struct pg_reply *row) {
     log_error("sweep", NULL, "%s: a report of trial %u could not be read: %s", live->name, number, err.text);
     return;
   }
-  double value = trial->value, best = trial->best;
-  int64_t step = trial->value_step;
+  struct live_value before = live_value(trial);
   bool target, goal;
   struct stop_verdict verdict;
   struct live_report report = {.key = pg_text(row, 0, 3),
@@ -405,9 +406,11 @@ static void on_report_row(void *ctx, const struct pg_reply *row) {
     if (attempt == state->attempt)
       live_heard(trial, attempt, source, &report);
   } else {
-    trial->value = value;
-    trial->best = best;
-    trial->value_step = step;
+    trial->value = before.value;
+    trial->best = before.best;
+    trial->value_step = before.step;
+    trial->last = before.last;
+    trial->last_step = before.last_step;
   }
 }
 

@@ -149,6 +149,16 @@ static void put_value_step(struct pg_args *args, const struct live_write *write)
 static void put_best(struct pg_args *args, const struct live_write *write) {
   put_opt_float(args, write->todo.trial.has_value && !isnan(write->trial->best), write->trial->best);
 }
+/* Where the value is the last report, that says it. */
+static bool has_other_last(const struct live_write *write) {
+  return write->todo.trial.has_value && write->sweep->file->spec.metric.use != USE_LAST;
+}
+static void put_last(struct pg_args *args, const struct live_write *write) {
+  put_opt_float(args, has_other_last(write), write->trial->last);
+}
+static void put_last_step(struct pg_args *args, const struct live_write *write) {
+  put_opt_int(args, has_other_last(write), write->trial->last_step);
+}
 static void put_started(struct pg_args *args, const struct live_write *write) {
   pg_put_int(args, write->trial->started);
 }
@@ -191,8 +201,9 @@ static put_fn *const identity_columns[] = {put_run,     put_experiment, put_swee
                                            put_name,    put_executor,   put_params,       put_point,    put_coords,
                                            put_made_by, put_made_tells, put_made_pending, put_at_tells, put_made_reports};
 /* What changes, of every trial; and what can only change once it has been stored. */
-static put_fn *const course_columns[] = {put_version, put_state, put_attempt, put_cause,  put_dead, put_value,  put_value_step, put_best,
-                                         put_started, put_ended, put_told,    put_reason, put_stop, put_worker, put_lease};
+static put_fn *const course_columns[] = {put_version,    put_state,  put_attempt, put_cause,     put_dead,    put_value,
+                                         put_value_step, put_best,   put_last,    put_last_step, put_started, put_ended,
+                                         put_told,       put_reason, put_stop,    put_worker,    put_lease};
 static put_fn *const later_columns[] = {put_retries, put_slots, put_exit_code, put_signal, put_node, put_command};
 
 /* Of the rows that are new, or of the others. */

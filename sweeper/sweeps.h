@@ -250,8 +250,12 @@ MUST_CHECK bool live_hear(struct live_trial *trial, int32_t attempt, uint32_t so
 void sweeps_missed(struct sweeps *sweeps, struct id run);
 /* Something was written to this run: if a worker asked for it, it lives. */
 void sweeps_stir(struct sweeps *sweeps, struct id run);
-/* As reported so far; NaN: none. */
-void live_value(const struct live_trial *trial, double *ret_value, double *ret_best, int64_t *ret_step);
+/* What a trial has reported so far; NaN: nothing. `value` follows from `metric.use`, `last` is its last report of the goal. */
+struct live_value {
+  double value, best, last;
+  int64_t step, last_step;
+};
+struct live_value live_value(const struct live_trial *trial);
 int32_t live_attempt(const struct live_trial *trial);
 /* {"verdict": "continue"} or {"verdict": "stop", "rule", "reason"}; durable verdicts only. */
 void live_put_verdict(const struct live_trial *trial, struct json_writer *w);

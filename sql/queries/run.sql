@@ -263,7 +263,9 @@ select e.attempt, e.what, e.time, e.from_state, e.to_state, e.reason from run r 
 where r.id = $1 and e.time is not null and ($2 = 0 or e.time > (select time from event where id = $2)) order by e.time, e.attempt, e.place;
 
 -- name: run_end_told (uuid) -> (bool) repeatable
--- Whether how the run stands now is among its events.
+-- Whether how the run stands now is among its events: those of its last attempt, for the one before may have come to the same.
 select run_state_name(r.state) is not distinct from (
-  select e.to_state from event e where e.run = r.id and e.kind = 'run.state' order by e.id desc limit 1)
+  select e.to_state from event e where e.run = r.id and e.kind = 'run.state' and (
+    r.attempt < 2 or e.time >= coalesce((select a.started from run_attempt a where a.run = r.id and a.attempt = r.attempt), 0))
+  order by e.id desc limit 1)
 from run r where r.id = $1;

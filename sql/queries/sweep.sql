@@ -112,27 +112,27 @@ order by trial;
 
 -- name: trials_load (uuid, int8)
 --   -> (uuid, int4, int8, int2, int4, int2, int4, bool, float8, int8, float8, int8, int8, int8, int4, bytea, jsonb, text, int8, int2, int4,
---   int4, int4, bool, int8, int8, int2, float8, int8, int8, int8, int8) repeatable
+--   int4, int4, bool, int8, int8, int2, float8, int8, int8, int8, int8, float8, int8) repeatable
 -- Id, number, version, state, attempt, cause, retries, dead, value, its step, best, created, start, end, told, coordinates, stop, reason,
 -- lease; what it was made from: by, tells, pending, tells when it was added; held, its priority and time in the queue where they are its own;
 -- state, value, its step of its first end, and the reports before that, of those that were tried again; the reports it was made from; how
--- long its attempts took where there were several, until now ($2).
+-- long its attempts took where there were several, until now ($2); its last report and the step of that, where they are not the value.
 select id, trial, r.version, r.state, attempt, cause, retries, dead, r.value, r.value_step, best_value, created, start_time, end_time, told,
   coords, stop, state_reason, lease_ms, made_by, made_tells, made_pending, at_tells, held, queue_priority, queue_since, f.state, f.value,
   f.value_step, f.reports, made_reports, case when attempt > 1 then (
     select sum(greatest(0, coalesce(a.ended, r.end_time, case when r.state <> 0 then $2 end) - coalesce(a.started, nullif(r.start_time, 0))))
-    from run_attempt a where a.run = r.id)::int8 end
+    from run_attempt a where a.run = r.id)::int8 end, last_value, last_step
 from run r left join run_first_end f on f.run = r.id where sweep_id = $1 order by trial;
 
 -- name: single_load (uuid, int8)
 --   -> (uuid, int4, int8, int2, int4, int2, int4, bool, float8, int8, float8, int8, int8, int8, int4, bytea, jsonb, text, int8, int2, int4,
---   int4, int4, bool, int8, int8, int2, float8, int8, int8, int8, int8) repeatable
+--   int4, int4, bool, int8, int8, int2, float8, int8, int8, int8, int8, float8, int8) repeatable
 -- The same of a launched run.
 select id, 0, version, state, attempt, cause, retries, dead, value, value_step, best_value, created, start_time, end_time, told, coords,
   stop, state_reason, lease_ms, made_by, made_tells, made_pending, at_tells, held, queue_priority, queue_since, null::int2, null::float8,
   null::int8, null::int8, made_reports, case when attempt > 1 then (
     select sum(greatest(0, coalesce(a.ended, run.end_time, case when run.state <> 0 then $2 end) - coalesce(a.started, nullif(run.start_time, 0))))
-    from run_attempt a where a.run = run.id)::int8 end
+    from run_attempt a where a.run = run.id)::int8 end, last_value, last_step
 from run where id = $1 and sweep_id is null and kind = 0;
 
 -- name: reports_load (uuid) -> (int8, int4, int4, text, float8, int8, float8, int8) repeatable
@@ -144,33 +144,33 @@ insert into report (sweep, n, trial, attempt, key, value, step, epoch, source)
 select * from unnest($1, $2, $3, $4, $5, $6, $7, $8, $9) on conflict (sweep, n) do nothing;
 
 -- name: trials_create (uuid[], int8[], uuid[], int4[], int8[], text[], text[], jsonb[], jsonb[], bytea[], int2[], int4[], int4[], int4[],
---   int8[], int8[], int2[], int4[], int2[], bool[], float8[], int8[], float8[], int8[], int8[], int4[], text[], jsonb[], text[], int8[])
---   -> () repeatable
+--   int8[], int8[], int2[], int4[], int2[], bool[], float8[], int8[], float8[], float8[], int8[], int8[], int8[], int4[], text[], jsonb[],
+--   text[], int8[]) -> () repeatable
 -- Id, experiment, sweep, number, created, name, executor, params, point, coordinates, made by, from tells, pending, added at tells, from
--- reports; version, state, attempt, cause, dead, value, its step, best, start, end, told, reason, stop, worker, lease. A row that is there is
+-- reports; version, state, attempt, cause, dead, value, its step, best, last report and its step, start, end, told, reason, stop, worker, lease. A row that is there is
 -- older, or this very one: the write before did not say how it ended.
 insert into run (id, experiment_id, sweep_id, trial, created, name, executor, params, point, coords, made_by, made_tells, made_pending,
-  at_tells, made_reports, version, state, attempt, cause, dead, value, value_step, best_value, start_time, end_time, told, state_reason, stop,
-  worker, lease_ms)
+  at_tells, made_reports, version, state, attempt, cause, dead, value, value_step, best_value, last_value, last_step, start_time, end_time, told,
+  state_reason, stop, worker, lease_ms)
 select * from unnest($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23, $24, $25,
-  $26, $27, $28, $29, $30)
+  $26, $27, $28, $29, $30, $31, $32)
 on conflict (id) do update set version = excluded.version, state = excluded.state, attempt = excluded.attempt, cause = excluded.cause,
   dead = excluded.dead, value = excluded.value, value_step = excluded.value_step, best_value = excluded.best_value,
-  start_time = excluded.start_time, end_time = excluded.end_time, told = excluded.told, state_reason = excluded.state_reason,
+  last_value = excluded.last_value, last_step = excluded.last_step, start_time = excluded.start_time, end_time = excluded.end_time, told = excluded.told, state_reason = excluded.state_reason,
   stop = excluded.stop, worker = excluded.worker, lease_ms = excluded.lease_ms
 where run.version < excluded.version;
 
--- name: trials_update (uuid[], int8[], int2[], int4[], int2[], bool[], float8[], int8[], float8[], int8[], int8[], int4[], text[], jsonb[],
---   text[], int8[], int4[], int2[], int4[], int4[], text[], jsonb[]) -> () repeatable
--- Id, version, state, attempt, cause, dead, value, its step, best, start, end, told, reason, stop, worker, lease, retries, slots, exit code,
+-- name: trials_update (uuid[], int8[], int2[], int4[], int2[], bool[], float8[], int8[], float8[], float8[], int8[], int8[], int8[], int4[],
+--   text[], jsonb[], text[], int8[], int4[], int2[], int4[], int4[], text[], jsonb[]) -> () repeatable
+-- Id, version, state, attempt, cause, dead, value, its step, best, last report and its step, start, end, told, reason, stop, worker, lease, retries, slots, exit code,
 -- signal, node, command (null leaves it). The limit, which takes nothing away, makes the planner expect few rows whatever the arrays hold: so it plans the statement once,
 -- and not for each transaction, which took it an eighth of its time.
 update run set version = u.version, state = u.state, attempt = u.attempt, cause = u.cause, dead = u.dead, value = u.value,
-  value_step = u.value_step, best_value = u.best, start_time = u.start_time, end_time = u.end_time, told = u.told, state_reason = u.reason,
+  value_step = u.value_step, best_value = u.best, last_value = u.last_value, last_step = u.last_step, start_time = u.start_time, end_time = u.end_time, told = u.told, state_reason = u.reason,
   stop = u.stop, worker = u.worker, lease_ms = u.lease, retries = u.retries, slots = u.slots, exit_code = u.exit_code, signal = u.signal,
   node = u.node, command = coalesce(u.command, run.command)
-from (select * from unnest($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22)
-  limit cardinality($1)) as u (id, version, state, attempt, cause, dead, value, value_step, best, start_time, end_time, told, reason, stop,
+from (select * from unnest($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23,
+  $24) limit cardinality($1)) as u (id, version, state, attempt, cause, dead, value, value_step, best, last_value, last_step, start_time, end_time, told, reason, stop,
   worker, lease, retries, slots, exit_code, signal, node, command)
 where run.id = u.id and run.version < u.version;
 
@@ -188,11 +188,11 @@ on conflict (run, attempt) do update set state = excluded.state, reason = exclud
 
 -- name: trials_list (uuid, int2, int4, text, int8, int8)
 --   -> (uuid, int4, int2, text, int4, jsonb, float8, int8, float8, jsonb, text, int2, int8, int8, int8, int2, int4, int4, int4,
---   int4, int8) repeatable
+--   int4, int8, float8, int8) repeatable
 -- Sweep, state or null, number or null, order, offset, limit. Id, number, state, reason, attempt, point, value, step, best, stop, node, slots, created,
--- start, end, what it was made by and from.
+-- start, end, what it was made by and from, the last report and its step.
 select id, trial, state, state_reason, attempt, point, value, value_step, best_value, stop, case when attempt > 0 then coalesce(node, executor) end, slots, created,
-  start_time, end_time, made_by, made_tells, made_pending, at_tells, told, made_reports
+  start_time, end_time, made_by, made_tells, made_pending, at_tells, told, made_reports, coalesce(last_value, value), coalesce(last_step, value_step)
 from run where sweep_id = $1 and ($2::int2 is null or state = $2) and ($3::int4 is null or trial = $3)
 order by case when $4 = 'value' then value when $4 = '-value' then -value when $4 = 'started' then start_time
   when $4 = '-started' then -start_time when $4 = '-number' then -trial end nulls last, trial
@@ -200,10 +200,10 @@ offset $5 limit $6;
 
 -- name: trials_best (uuid, bool, int8)
 --   -> (uuid, int4, int2, text, int4, jsonb, float8, int8, float8, jsonb, text, int2, int8, int8, int8, int2, int4, int4, int4,
---   int4, int8) repeatable
+--   int4, int8, float8, int8) repeatable
 -- Sweep, whether more is better, how many. Of those that finished or were stopped early.
 select id, trial, state, state_reason, attempt, point, value, value_step, best_value, stop, case when attempt > 0 then coalesce(node, executor) end, slots, created,
-  start_time, end_time, made_by, made_tells, made_pending, at_tells, told, made_reports
+  start_time, end_time, made_by, made_tells, made_pending, at_tells, told, made_reports, coalesce(last_value, value), coalesce(last_step, value_step)
 from run where sweep_id = $1 and state in (4, 6) and value is not null and value not in ('NaN', case when $2 then float8 'inf' else '-inf' end)
 order by case when $2 then -value else value end, trial limit $3;
 
@@ -240,10 +240,13 @@ select name, spec, state >= 3 from sweep where id = $1 and deleted_at is null;
 -- Sweep, run. Version, whether its files are linked.
 select version, kept from sweep_version where sweep = $1 and run = $2;
 
--- name: sweep_version_make (uuid, uuid, text, int8, text, text, jsonb) -> (int4, int8) repeatable
--- Sweep, run, model, now, source, description, tags. The version and the model's key; the same again when it is made already.
+-- name: sweep_version_make (uuid, uuid, text, int8, text, text, jsonb) -> (int4, int8, bool) repeatable
+-- Sweep, run, model, now, source, description, tags. The version, the model's key and whether its files are kept; the same again when it is
+-- made already.
 with known as (
-  select v.version, m.id from sweep_version v join registered_model m on m.name = v.model where v.sweep = $1 and v.run = $2),
+  select v.version, m.id, exists (
+    select from model_version f where f.model = m.id and f.version = v.version and f.kept_path is not null) as kept
+  from sweep_version v join registered_model m on m.name = v.model where v.sweep = $1 and v.run = $2),
 m as (
   update registered_model set last_version = last_version + 1, updated = $4 where name = $3 and not exists (select from known)
   returning id, last_version),
@@ -253,7 +256,7 @@ made as (
     coalesce((select r.metrics from run r where r.id = $2), '{}')
   from m returning 1),
 noted as (insert into sweep_version (sweep, run, model, version) select $1, $2, $3, m.last_version from m, made)
-select version, id from known union all select last_version, id from m;
+select version, id, kept from known union all select last_version, id, false from m;
 
 -- name: sweep_version_kept (uuid, uuid) -> () repeatable
 update sweep_version set kept = true where sweep = $1 and run = $2;
@@ -276,13 +279,13 @@ from list, told where id = $1 returning list.made, told.all;
 -- Trials of a sweep that have ended.
 select id from run where sweep_id = $1 and state >= 4 and deleted_at is null order by trial;
 
--- name: trial_value (uuid, float8, int8, float8, bool, text) -> () repeatable
--- Run, value, its step, best, whether it has ended well with that, why not otherwise: read from its output after the sweep was over. What
+-- name: trial_value (uuid, float8, int8, float8, float8, int8, bool, text) -> () repeatable
+-- Run, value, its step, best, last report and its step, whether it has ended well with that, why not otherwise: read from its output after the sweep was over. What
 -- had failed for want of the goal metric alone has not; what has lost it has failed of that.
-update run set value = $2, value_step = $3, best_value = $4,
-  state = case when state = 5 and cause = 5 and $5 then 4 when state = 4 and not $5 then 5 else state end,
-  cause = case when state = 5 and cause = 5 and $5 then 0 when state = 4 and not $5 then 5 else cause end,
-  state_reason = case when state = 5 and cause = 5 and $5 then null when state = 4 and not $5 then $6 else state_reason end
+update run set value = $2, value_step = $3, best_value = $4, last_value = $5, last_step = $6,
+  state = case when state = 5 and cause = 5 and $7 then 4 when state = 4 and not $7 then 5 else state end,
+  cause = case when state = 5 and cause = 5 and $7 then 0 when state = 4 and not $7 then 5 else cause end,
+  state_reason = case when state = 5 and cause = 5 and $7 then null when state = 4 and not $7 then $8 else state_reason end
 where id = $1 and state >= 4;
 
 -- name: sweep_values_again (uuid, bool, text, text, text) -> () repeatable

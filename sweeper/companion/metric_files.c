@@ -7,11 +7,13 @@
 #include "base/mem.h"
 #include "sweeper/companion/exit_file.h"
 #include "sweeper/companion/find.h"
+#include "sweeper/companion/lineage.h"
 #include "sweeper/companion/marks.h"
 
 enum {
   WATCHED_MAX = 256,
-  MARKS = 64, /* of a file */
+  SPARE_MAX = 256, /* files held open beside those that have the names */
+  MARKS = 64,      /* of a file */
   PIECE_MAX = 256 * 1024,
   SNAPSHOT_MAX = 8 * 1024 * 1024,
   SEARCH_EVERY_MS = 2000,
@@ -31,8 +33,8 @@ struct watch { /* a source */
 struct watched { /* a file */
   const struct watch *watch;
   char *path;
-  int held; /* what was there last: what is moved away, or removed, is sent to its end all the same */
-  ino_t inode;
+  struct lineage line;     /* what is moved away, or removed, is sent to its end all the same: the first one is on its way */
+  ino_t inode;             /* of what `sent` is about */
   struct timespec changed; /* of the list that was taken */
   int64_t sent, size;
   uint64_t generation;
@@ -47,14 +49,14 @@ struct watched { /* a file */
 struct metric_files {
   const struct job_file *job;
   int root;
-  int64_t begun_ms, search_again_ms;
+  int64_t begun_ms, known_from_ms, search_again_ms;
   uint64_t generation;
   bool was_final;
   struct watch *watches;
   const char **globs;
   size_t watch_count;
   struct watched files[WATCHED_MAX];
-  size_t count, turn;
+  size_t count, turn, spare;
   struct watched *asked; /* what the piece on its way belongs to */
   struct stat asked_stat;
   bool asked_last;
@@ -79,6 +81,7 @@ struct metric_files *metric_files_new(const struct job_file *job, int64_t begun_
   if (!m)
     return NULL;
   *m = (struct metric_files){.job = job, .begun_ms = begun_ms, .generation = generation, .root = -1};
+  m->known_from_ms = generation ? clock_wall_ms(&clock_system) : begun_ms; /* an earlier companion may have sent what came before */
   m->watches = mem_array(job->file_count + 1, sizeof *m->watches);
   m->globs = mem_array(job->file_count + 1, sizeof *m->globs);
   if (!m->watches || !m->globs) {
@@ -98,7 +101,7 @@ void metric_files_free(struct metric_files *m) {
   if (!m)
     return;
   for (size_t i = 0; i < m->count; i++) {
-    fd_close(&m->files[i].held);
+    lineage_release(&m->files[i].line);
     mem_free(m->files[i].path);
   }
   fd_close(&m->root);
@@ -119,10 +122,12 @@ static bool on_found(void *ctx, size_t glob, const char *path, const struct stat
   if (ms_of(st->st_mtim) < m->begun_ms - MTIME_SLACK_MS)
     return true;
   char *copy = m->count < WATCHED_MAX ? mem_strdup(path) : NULL;
-  if (copy)
-    m->files[m->count++] =
-        (struct watched){.watch = &m->watches[glob], .path = copy, .held = -1, .inode = st->st_ino, .generation = m->generation};
-  return copy != NULL;
+  if (!copy)
+    return false;
+  struct watched *f = &m->files[m->count++];
+  *f = (struct watched){.watch = &m->watches[glob], .path = copy, .inode = st->st_ino, .generation = m->generation};
+  lineage_init(&f->line, f->watch->at_end ? clock_wall_ms(&clock_system) : m->known_from_ms);
+  return true;
 }
 
 /* When it was changed, by the clock that does not jump: not before it was last looked at, for then it was as it had been. */
@@ -165,6 +170,12 @@ static void note(struct watched *f, const struct stat *st) {
   f->looked_ms = now;
 }
 
+/* The next one begins. */
+static void leave(struct watched *f) {
+  lineage_leave(&f->line);
+  f->looked_ms = f->line.count ? f->line.files[0].absent_ms : 0;
+}
+
 /* A tree that takes long to look through is looked through less often. */
 static void search(struct metric_files *m, bool is_final) {
   int64_t now = clock_mono_ms(&clock_system);
@@ -176,26 +187,17 @@ static void search(struct metric_files *m, bool is_final) {
   m->search_again_ms = now + MAX_OF((int64_t)SEARCH_EVERY_MS, took * SEARCH_SHARE);
 }
 
-/* Is what was there before yet to be sent, since something else has its name? */
-static bool is_moved(const struct watched *f, int fd, const struct stat *st, struct stat *ret_held) {
-  bool gone = f->held >= 0 && !f->is_list && (fd < 0 || st->st_ino != f->inode);
-  return gone && fstat(f->held, ret_held) == 0 && ret_held->st_ino == f->inode && (int64_t)ret_held->st_size > f->sent;
+/* What has the file's name now, and what has had it since it was last looked at. */
+static void follow(struct metric_files *m, struct watched *f) {
+  lineage_look(&f->line, m->root, f->path, m->globs, m->watch_count, &m->spare);
+  while (f->is_list && f->line.count > 1) /* it is told whole each time */
+    leave(f);
 }
 
-/* -1: there is nothing to read. */
-static int open_watched(const struct metric_files *m, struct watched *f, struct stat *ret_stat) {
-  struct stat held;
-  int fd = find_open(m->root, f->path, ret_stat);
-  if (is_moved(f, fd, ret_stat, &held)) {
-    fd_close(&fd);
-    *ret_stat = held;
-    return fcntl(f->held, F_DUPFD_CLOEXEC, 0);
-  }
-  if (fd >= 0 && (f->held < 0 || ret_stat->st_ino != f->inode)) {
-    fd_close(&f->held);
-    f->held = fcntl(fd, F_DUPFD_CLOEXEC, 0);
-  }
-  return fd;
+static void count_spare(struct metric_files *m) {
+  m->spare = SPARE_MAX;
+  for (size_t i = 0; i < m->count; i++)
+    m->spare -= MIN_OF(m->spare, m->files[i].line.count ? m->files[i].line.count - 1 : 0);
 }
 
 static void put_path(const struct watched *f, bool is_last, int64_t age_ms, char *out, size_t room) {
@@ -238,8 +240,23 @@ static bool choose(struct watched *f, int fd, const struct stat *st, bool is_fin
   }
   ret->offset = f->sent;
   ret->length = MIN_OF(marks_next(&f->marks, f->sent, ret_seen_ms), (int64_t)PIECE_MAX);
-  *ret_last = is_final && ret->length == 0;
+  bool is_moved = f->line.count > 1 && st->st_nlink > 0; /* not one that another was written in place of */
+  *ret_last = ret->length == 0 && (is_final || is_moved);
   return ret->length > 0 || *ret_last;
+}
+
+/* As choose() says it of the oldest that has anything to send; *ret_stat is that one's. */
+static bool choose_file(struct watched *f, bool is_final, struct metric_files_piece *ret, struct stat *ret_stat, bool *ret_last,
+                        int64_t *ret_seen_ms) {
+  while (f->line.count) {
+    int fd = f->line.files[0].fd;
+    if (fstat(fd, ret_stat) == 0 && choose(f, fd, ret_stat, is_final, ret, ret_last, ret_seen_ms))
+      return true;
+    if (f->line.count == 1)
+      return false;
+    leave(f);
+  }
+  return false;
 }
 
 void metric_files_look(struct metric_files *m) {
@@ -247,10 +264,13 @@ void metric_files_look(struct metric_files *m) {
   if (m->root < 0)
     return;
   search(m, false);
+  count_spare(m);
   for (size_t i = 0; i < m->count; i++) {
     struct watched *f = &m->files[i];
-    AUTO_FD int fd = f->is_over || f->watch->at_end ? -1 : open_watched(m, f, &st);
-    if (fd >= 0)
+    if (f->is_over || f->watch->at_end)
+      continue;
+    follow(m, f);
+    if (f->line.count && fstat(f->line.files[0].fd, &st) == 0)
       note(f, &st);
   }
 }
@@ -261,19 +281,18 @@ bool metric_files_next(struct metric_files *m, bool is_final, struct metric_file
   if (m->root < 0)
     return false;
   search(m, is_final);
+  count_spare(m);
   for (size_t i = 0; i < m->count; i++) {
     struct watched *f = &m->files[m->turn++ % m->count];
     bool is_last;
     if (f->is_over || (f->watch->at_end && !is_final))
       continue;
-    int fd = open_watched(m, f, &st);
-    if (fd < 0 || !choose(f, fd, &st, is_final, ret, &is_last, &seen_ms)) {
-      fd_close(&fd);
+    follow(m, f);
+    if (!choose_file(f, is_final, ret, &st, &is_last, &seen_ms))
       continue;
-    }
-    if (!ret->length)
-      fd_close(&fd);
-    ret->fd = fd;
+    ret->fd = ret->length ? fcntl(f->line.files[0].fd, F_DUPFD_CLOEXEC, 0) : -1;
+    if (ret->length && ret->fd < 0)
+      continue;
     m->asked = f;
     m->asked_stat = st;
     m->asked_last = is_last;
@@ -294,9 +313,11 @@ void metric_files_answered(struct metric_files *m, int64_t next) {
     f->size = (int64_t)m->asked_stat.st_size;
     f->changed = m->asked_stat.st_mtim;
   }
-  if (next < 0 || (m->asked_last && all)) {
+  if (next < 0 || (m->asked_last && all && f->line.count <= 1)) {
     f->is_over = true;
-    fd_close(&f->held);
+    lineage_release(&f->line);
+  } else if (m->asked_last && all) {
+    leave(f);
   } else {
     f->sent = next;
   }
@@ -304,10 +325,14 @@ void metric_files_answered(struct metric_files *m, int64_t next) {
 
 void metric_files_report(const struct metric_files *m, struct buf *out) {
   for (size_t i = 0; i < m->watch_count; i++) {
-    bool found = false;
-    for (size_t k = 0; k < m->count && !found; k++)
-      found = find_takes(m->watches[i].glob, str_of(m->files[k].path), false);
+    bool found = false, lost = false;
+    for (size_t k = 0; k < m->count; k++) {
+      found |= find_takes(m->watches[i].glob, str_of(m->files[k].path), false);
+      lost |= m->files[k].watch == &m->watches[i] && m->files[k].line.lost;
+    }
     if (!found)
       exit_line_put(out, "files_missed", m->watches[i].glob);
+    if (lost)
+      exit_line_put(out, "files_lost", m->watches[i].glob);
   }
 }

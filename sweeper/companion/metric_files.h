@@ -26,7 +26,7 @@ bool metric_files_next(struct metric_files *files, bool is_final, struct metric_
 /* The last piece was taken, and the file goes on at `next`; METRIC_FILES_ENOUGH: no more of it. What is not answered is sent again. */
 enum { METRIC_FILES_ENOUGH = -1 };
 void metric_files_answered(struct metric_files *files, int64_t next);
-/* Lines of the exit report: the globs that no file of the attempt matched. */
+/* Lines of the exit report: the globs that no file of the attempt matched, and those of which some were moved away too fast. */
 void metric_files_report(const struct metric_files *files, struct buf *out);
 
 #endif

@@ -313,6 +313,8 @@ static struct ynode *fill_template(struct import *im, const struct ynode *text, 
 
 static const struct ynode *primary_container(const struct ynode *template) {
   const struct ynode *job = ynode_get(template, "trialSpec");
+  (void)ynode_get(job, "apiVersion");
+  (void)ynode_get(job, "kind");
   const struct ynode *containers = ynode_get(ynode_get(ynode_get(ynode_get(job, "spec"), "template"), "spec"), "containers");
   struct str primary = import_text(ynode_get(template, "primaryContainerName"));
   if (!containers || containers->kind != YN_LIST || !containers->count)
@@ -332,6 +334,8 @@ static void katib_trial(struct import *im, const struct ynode *template) {
     return;
   }
   (void)ynode_get(container, "name");
+  for (size_t i = 0; parameters && parameters->kind == YN_LIST && i < parameters->count; i++)
+    (void)ynode_get(parameters->items[i], "description");
   struct ynode *command = import_list(im, container);
   static const char *const parts[] = {"command", "args"};
   for (size_t p = 0; p < 2; p++) {

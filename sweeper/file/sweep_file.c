@@ -427,13 +427,28 @@ static bool check_macros(struct check *c) {
 }
 
 /* The first thing in quotes of the sampler's complaint is the path of what is wrong. */
-static void space_problem(struct check *c, const struct err *error) {
+static bool space_problem(void *ctx, const struct err *error) {
+  struct check *c = ctx;
   char path[sizeof error->text] = "parameters";
   const char *open = strchr(error->text, '"');
   const char *close = open ? strchr(open + 1, '"') : NULL;
   if (close && close > open + 1)
     snprintf(path, sizeof path, "%.*s", (int)(close - open - 1), open + 1);
   CHECK_ERROR(c, path, error->hint, "%s", error->text);
+  return c->errors->count < SPEC_PROBLEMS_MAX;
+}
+
+/* Also where there are other mistakes, as long as the space can be looked at by itself. */
+static bool tell_space_mistakes(struct check *c) {
+  const struct sweep_spec *s = &c->file->spec;
+  AUTO_JSON json_t *json = NULL;
+  struct err err;
+  if (!s->parameters || s->parameters->kind != YN_MAP || !s->parameters->count || deeper_than(s->parameters, SPACE_DEPTH_MAX))
+    return true; /* which is told */
+  if (!sweep_file_space(c->file, &json, &err))
+    return false;
+  space_mistakes(json_object_get(json, "parameters"), NULL, NULL, space_problem, c);
+  return true;
 }
 
 static void check_constraints(struct check *c) {
@@ -507,21 +522,22 @@ static bool check_space(struct check *c) {
   AUTO_JSON json_t *json = NULL;
   struct err err = {0};
   if (c->errors->count)
-    return true;
+    return tell_space_mistakes(c);
   if (!sweep_file_space(c->file, &json, &err))
     return false;
-  if (space_new(json_object_get(json, "parameters"), json_object_get(json, "conditions"), json_object_get(json, "constraints"),
-                &c->file->space, &err) &&
-      (c->file->spec.sampler.type != SAMPLER_GRID || lattice_init(&grid, c->file->space, LATTICE_GRID, &err))) {
-    check_constraints(c);
-    warn_of_steps(c);
-    warn_of_exponents(c, c->file->spec.parameters, "parameters");
-    return check_points(c);
+  const json_t *parameters = json_object_get(json, "parameters"), *conditions = json_object_get(json, "conditions"),
+               *constraints = json_object_get(json, "constraints");
+  if (!space_new(parameters, conditions, constraints, &c->file->space, &err)) {
+    if (err.code != ERR_NO_MEMORY)
+      space_mistakes(parameters, conditions, constraints, space_problem, c);
+    return err.code != ERR_NO_MEMORY;
   }
-  if (err.code == ERR_NO_MEMORY)
-    return false;
-  space_problem(c, &err);
-  return true;
+  if (c->file->spec.sampler.type == SAMPLER_GRID && !lattice_init(&grid, c->file->space, LATTICE_GRID, &err))
+    return err.code != ERR_NO_MEMORY && (space_problem(c, &err), true);
+  check_constraints(c);
+  warn_of_steps(c);
+  warn_of_exponents(c, c->file->spec.parameters, "parameters");
+  return check_points(c);
 }
 
 static bool env_name_ok(struct str name) {
@@ -599,13 +615,13 @@ static bool read_spec(struct sweep_file *file, const char *name, struct spec_pro
   if (!name_wandb_hyperband(&file->arena, file->root))
     return false;
   spec_read(&reader, &sweep_table, file->root, "", &file->spec);
+  struct check c = {file, errors, &file->warnings};
   if (errors->count || errors->no_memory)
-    return !errors->no_memory;
+    return !errors->no_memory && tell_space_mistakes(&c) && !errors->no_memory;
   struct sweep_spec *s = &file->spec;
   if (!s->has_args_style)
     s->args_style = file->format == FORMAT_WANDB ? ARGS_PYTHON : ARGS_JSON;
   s->has_args_style = true;
-  struct check c = {file, errors, &file->warnings};
   check_method(&c);
   check_trees(&c);
   check_fixed_first(&c);
@@ -689,6 +705,7 @@ static bool read_file(struct str text, const char *name, bool is_job, struct are
   file->warnings.arena = &file->arena;
   file->is_job = is_job;
   bool ok = read_into(file, text, name, errors, err);
+  spec_problems_sort(errors);
   if (!ok && errors->no_memory)
     err_no_memory(err);
   else if (!ok && errors->count)

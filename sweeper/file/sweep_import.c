@@ -91,7 +91,7 @@ bool import_int(struct import *im, const struct ynode *node, const char *path, i
   return false;
 }
 
-enum { RANGE_MAX = 10000 };
+enum { RANGE_MAX = 10000, UNUSED_BYTES_MAX = 280 };
 
 struct ynode *import_range(struct import *im, const struct ynode *at, double min, double max, double step, bool whole) {
   struct ynode *list = import_list(im, at);
@@ -142,24 +142,48 @@ static const char *meant(struct str key) {
   return near && MAX_OF(n, key.n) - MIN_OF(n, key.n) <= 2 ? near : NULL;
 }
 
+/* What is plainly of another system is told in one sentence. */
+struct unused {
+  const struct ynode *first;
+  struct buf names;
+  size_t count, more;
+};
+
+static void note_unused(struct unused *unused, const struct ynode *key, const char *path) {
+  unused->first = unused->first ? unused->first : key;
+  if (unused->count && unused->names.n + strlen(path) > UNUSED_BYTES_MAX)
+    unused->more++;
+  else
+    buf_printf(&unused->names, "%s%s (line %u)", unused->count++ ? ", " : "", path, key->line);
+}
+
+static void tell_unused(struct import *im, struct unused *unused) {
+  if (unused->more)
+    buf_printf(&unused->names, " and %zu more", unused->more);
+  if (unused->count)
+    spec_problem_add(im->warnings, unused->first, "", NULL, "without a counterpart here, and not used: %s", buf_text(&unused->names));
+  im->no_memory |= !buf_ok(&unused->names, NULL);
+  buf_release(&unused->names);
+}
+
 /* Every key nobody asked for, the topmost only. */
-static void report_unused(struct import *im, const struct ynode *node, const char *path) {
+static void report_unused(struct import *im, const struct ynode *node, const char *path, struct unused *dull) {
   for (size_t i = 0; i < node->count; i++) {
     char below[300];
     if (node->kind == YN_LIST) {
       snprintf(below, sizeof below, "%.270s[%zu]", path, i);
-      report_unused(im, node->items[i], below);
+      report_unused(im, node->items[i], below, dull);
       continue;
     }
     const struct ynode_pair *pair = &node->pairs[i];
     snprintf(below, sizeof below, "%.200s%s%.80s", path, path[0] ? "." : "", pair->key->text.p);
     const char *near = pair->key->seen ? NULL : meant(pair->key->text);
     if (pair->key->seen)
-      report_unused(im, pair->value, below);
+      report_unused(im, pair->value, below, dull);
     else if (near)
       spec_problem_add(im->warnings, pair->key, below, NULL, "%s is not known and not used; did you mean \"%s\"?", below, near);
     else
-      spec_problem_add(im->warnings, pair->key, below, NULL, "%s has no counterpart here and is not used", below);
+      note_unused(dull, pair->key, below);
   }
 }
 
@@ -174,7 +198,9 @@ bool sweep_import(enum sweep_format format, struct arena *arena, const struct yn
     import_azureml(&im, root);
   else
     import_batchai(&im, root);
-  report_unused(&im, root, "");
+  struct unused dull = {.names = BUF_INIT(KIB)};
+  report_unused(&im, root, "", &dull);
+  tell_unused(&im, &dull);
   if (im.no_memory || errors->count)
     return false;
   *ret = im.out;

@@ -1,5 +1,5 @@
 /* Other tools' sweep files, rewritten as a tree in our grammar. Its nodes stand where the original stood, so later mistakes still point
- * into the user's file; what has no counterpart here becomes a warning, key by key. */
+ * into the user's file; what has no counterpart here is told in a warning. */
 #ifndef WINNOW_SWEEPER_SWEEP_IMPORT_H
 #define WINNOW_SWEEPER_SWEEP_IMPORT_H
 

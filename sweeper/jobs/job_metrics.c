@@ -76,11 +76,19 @@ void jobs_miss_artifacts(const struct live_trial *trial, struct str glob) {
     add_warning(trial->sweep, buf_text(&text));
 }
 
-void jobs_miss_files(const struct live_trial *trial, struct str glob) {
+static void warn_of_files(const struct live_trial *trial, const char *what, struct str glob) {
   AUTO_BUF struct buf text = BUF_INIT(WARNING_MAX);
-  buf_printf(&text, "metrics_from: the command has written no file that matches \"%.*s\"", STR_ARG(str_slice(glob, 0, 300)));
+  buf_printf(&text, "metrics_from: %s \"%.*s\"", what, STR_ARG(str_slice(glob, 0, 300)));
   if (str_is_utf8(buf_str(&text)) && !has_warning(trial->sweep, buf_text(&text)))
     add_warning(trial->sweep, buf_text(&text));
+}
+
+void jobs_miss_files(const struct live_trial *trial, struct str glob) {
+  warn_of_files(trial, "the command has written no file that matches", glob);
+}
+
+void jobs_lose_files(const struct live_trial *trial, struct str glob) {
+  warn_of_files(trial, "files were moved away faster than they could be read, so rows are missing of what matches", glob);
 }
 
 /* It came after all. */

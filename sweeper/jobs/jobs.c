@@ -690,6 +690,8 @@ static struct exit_text read_exit(struct live_trial *trial, struct str text) {
       jobs_miss_artifacts(trial, value);
     } else if (str_is(name, "files_missed") && ret.ok) {
       jobs_miss_files(trial, value);
+    } else if (str_is(name, "files_lost")) {
+      jobs_lose_files(trial, value);
     } else if (str_is(name, "ended_by") && !str_is(value, "stop") && !str_is(value, "fenced")) {
       limit = value;
       ret.ok = false;

@@ -113,6 +113,8 @@ void jobs_tell_artifacts(const struct live_trial *trial, struct str why);
 void jobs_miss_artifacts(const struct live_trial *trial, struct str glob);
 /* It ended well, and wrote no file of this glob of metrics_from: once a warning of the sweep. */
 void jobs_miss_files(const struct live_trial *trial, struct str glob);
+/* Not all files that had a name of this glob one after another could be read: once a warning of the sweep. */
+void jobs_lose_files(const struct live_trial *trial, struct str glob);
 /* Where the output of the attempt goes. */
 MUST_CHECK bool jobs_open_log(struct live_trial *trial, uint32_t attempt, struct err *err);
 /* First command and environment of a dry run. */

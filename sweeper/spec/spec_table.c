@@ -30,6 +30,23 @@ void spec_problem_add(struct spec_problems *problems, const struct ynode *at, co
   problems->items[problems->count++] = problem;
 }
 
+static bool stands_before(const struct spec_problem *a, const struct spec_problem *b) {
+  if (!a->line || !b->line)
+    return a->line != 0 && b->line == 0;
+  return a->line != b->line ? a->line < b->line : a->column < b->column;
+}
+
+void spec_problems_sort(struct spec_problems *problems) {
+  struct spec_problem *items = problems->items;
+  for (size_t i = 1; i < MIN_OF(problems->count, (size_t)SPEC_PROBLEMS_MAX); i++) {
+    struct spec_problem moved = items[i];
+    size_t at = i;
+    for (; at > 0 && stands_before(&moved, &items[at - 1]); at--)
+      items[at] = items[at - 1];
+    items[at] = moved;
+  }
+}
+
 bool spec_problem_fail(const char *name, const struct spec_problem *problem, struct err *err) {
   if (problem->line)
     err_set(err, ERR_INVALID, "%s%s%u:%u: %s", name, name[0] ? ":" : "line ", problem->line, problem->column, problem->message);

@@ -490,7 +490,8 @@ class Attempts(Base):
             self.say(second, (2, 0.5))
             self.assertEqual(self.view(sweep), ([1.0, 0.5], [(1, 2, 5.0), (2, 2, 0.5), (4, 1, 2.5)]))
             told = self.ok(self.tell(sweep, {"run_id": first}, {"run_id": second}))["trials"]
-            self.assertEqual([(t["value"], t["last"]["step"]) for t in told], [(1.0, 2), (0.5, 2)])
+            self.assertEqual([(t["value"], t["value_step"], t["last"]) for t in told],
+                             [(1.0, 2, {"step": 4, "value": 2.5}), (0.5, 2, {"step": 2, "value": 0.5})])
             self.assertEqual(self.sweep(sweep)["best"]["run_id"], second)
 
     def test_the_metric_that_counts_iterations_may_stand_anywhere_in_a_report(self):

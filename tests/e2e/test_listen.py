@@ -117,6 +117,19 @@ class MetricsFrom(Listening):
         self.assertEqual(self.points(run, "ch/main/loss"), [(i, i / 16) for i in range(1, 6)])
         self.assertEqual([v for _, v in self.points(run, "thing")], [1, 2, 3, 4, 5])
 
+    def test_no_row_of_files_that_rotate_fast_is_lost(self):
+        """Python's own rotation, of two rows a file: many files have the name between two looks of the companion."""
+        script = """
+            import json, logging.handlers
+            handler = logging.handlers.RotatingFileHandler("m.jsonl", maxBytes=60, backupCount=9)
+            log = logging.getLogger()
+            log.addHandler(handler)
+            for i in range(14):
+                log.warning(json.dumps({"step": i, "loss": i}))
+            """
+        _, trials = self.run_sweep(script, metrics_from=[{"file": "m.jsonl"}])
+        self.assertEqual(self.points(trials[0]["run_id"], "loss"), [(i, i) for i in range(14)])
+
     def test_one_report_from_two_sources(self):
         script = """
             import json, time
@@ -308,6 +321,22 @@ class Artifacts(Listening):
                 self.assertEqual(self.ok(service.post("/api/v1/models/kept/versions/1/verify"))["ok"], True)
             finally:
                 self.s = mine
+
+    def test_a_copy_that_could_not_be_told_stays_the_one(self):
+        """The version and its files are there, and the sweep cannot be told so: it is told later, also by another service."""
+        self.s.sql("create function refuse() returns trigger language plpgsql as $$ begin raise exception 'not now'; end $$;"
+                   "create trigger refuse before update on sweep_version execute function refuse()")
+        over, _ = self.run_sweep(self.SCRIPT, register={"model": "untold", "path": "model"}, artifacts=["model/**"])
+        path = wait(lambda: self.s.sql("select kept_path from model_version v join registered_model m on m.id = v.model where m.name = 'untold' and kept_path is not null"), "the copy")
+        place = self.s.data / "artifacts" / path
+        before = place.stat().st_ino
+        self.assertEqual(self.sweep(over["id"])["registered"], [])
+        self.s.kill()
+        self.s.start()
+        self.s.sql("drop trigger refuse on sweep_version; drop function refuse()")
+        made = wait(lambda: self.sweep(over["id"])["registered"], "the version")
+        self.assertEqual((made[0]["version"], place.stat().st_ino), (1, before))
+        self.assertEqual(self.ok(self.s.post("/api/v1/models/untold/versions/1/verify"))["ok"], True)
 
     def test_the_best_becomes_a_model_version(self):
         spec = {"artifacts": ["model/**"], "parameters": {"a": {"values": [3, 1, 2, 4]}}, "max_parallel": 1}
@@ -618,19 +647,22 @@ class Reparse(Listening):
                 print("step=5 loss=1 other<<nan>>")
             """
         pattern = {"metrics_from": [{"builtin": False}, {"pattern": r"step=(?P<step>\d+) .*other<<(?P<loss>[\w.]+)>>"}]}
+        last = lambda trials: [t["last"] for t in trials]
         for metric, before, after in (({"name": "loss", "on_nan": "ignore"}, [5, 1, 3], [5, 12, 21]),
                                       ({"name": "loss", "use": "best", "on_nan": "ignore"}, [3, 1, 3], [5, 10, 15]),
                                       ({"name": "loss", "use": "mean_last_k", "last_k": 2, "on_nan": "ignore"}, [5, 2.5, 4], [5, 11, 18])):
             spec = {"on_nan": metric.pop("on_nan")}
             over, trials = self.run_sweep(script, metric=metric, parameters={"a": {"values": [1, 2, 3]}}, **spec)
             self.assertEqual([t["value"] for t in trials], before)
+            self.assertEqual(last(trials), [{"step": 4, "value": 5}, {"step": 5, "value": 1}, {"step": 4, "value": 3}])
             self.assertEqual(over["best"]["number"], 1)
             shown = self.importance(over["id"])
             self.ok(self.s.post(f"/api/v1/sweeps/{over['id']}/reparse", pattern), 202)
             wait(lambda: self.ok(self.s.get(f"/api/v1/sweeps/{over['id']}/reparse"))["state"] == "FINISHED", "the reading")
             trials = self.trials(over["id"])
+            self.assertEqual(last(trials), [{"step": 4, "value": 5}, {"step": 4, "value": 12}, {"step": 4, "value": 21}])
             self.assertEqual([t["value"] for t in trials], after, self.ok(self.s.get(f"/api/v1/sweeps/{over['id']}/reparse")))
-            best = {"run_id": trials[0]["run_id"], "number": 0, "value": after[0], "step": trials[0]["last"]["step"], "params": {"a": 1}}
+            best = {"run_id": trials[0]["run_id"], "number": 0, "value": after[0], "step": trials[0]["value_step"], "params": {"a": 1}}
             self.assertEqual(self.sweep(over["id"])["best"], best)
             self.assertEqual(self.ok(self.s.get(f"/api/v1/sweeps/{over['id']}/best?k=1"))["items"][0]["number"], 0)
             self.assertNotEqual(self.importance(over["id"]), shown)

@@ -149,6 +149,12 @@ class Deeds(JobTest):
         self.assertEqual([(e["to"], e["reason"]) for e in events], [
             ("QUEUED", None), ("STARTING", None), ("RUNNING", None), ("FAILED", "exit code 1"), ("STARTING", "attempt 2"), ("RUNNING", None), ("FINISHED", None)])
         self.assertEqual(self.s.sql(f"select string_agg(from_state || ' ' || to_state, ',') from event where run = '{run}'"), "STARTING RUNNING")
+        # As if the first attempt had been lost, and the second one too before it ran: both are told.
+        self.s.sql(f"""delete from event where run = '{run}'; update run_attempt set state = 8, reason = 'gone' where run = '{run}';
+            update run set state = 8, state_reason = 'gone again' where id = '{run}';
+            insert into event (time, kind, actor, subject, run, from_state, to_state, reason)
+            select ended, 'run.state', '', run::text, run, 'RUNNING', 'LOST', 'gone' from run_attempt where run = '{run}' and attempt = 1""")
+        self.assertEqual([(e[0], e[2]) for e in self.events(run)[2:]], [("RUNNING", None), ("LOST", "gone"), ("STARTING", "attempt 2"), ("LOST", "gone again")])
         self.ok(self.s.post("/api/v1/sweeps/%s/pause" % (other := self.submit())))
         waits = self.ok(self.s.post(f"/api/v1/sweeps/{other}/trials", {"params": {"a": 3}}), 201)["run_id"]
         self.assertEqual(self.events(waits), began[:1])

@@ -60,7 +60,7 @@ class Case(unittest.TestCase):
 class HangingDisk(Case):
     """What is written to the disk waits for as long as `gate` is there."""
 
-    def serve_on_hanging_disk(self, *arguments):
+    def serve_on_hanging_disk(self, *arguments, how="SLOW_DISK"):
         library = WINNOW.parent.parent / "libslow_disk.so"
         if not library.exists():
             self.skipTest(f"{library} is not built")
@@ -71,7 +71,16 @@ class HangingDisk(Case):
         self.addCleanup(lambda: self.gate.unlink(missing_ok=True))
         self.gate.touch()
         sanitizer = os.environ.get("ASAN_OPTIONS", "") + ":verify_asan_link_order=0"
-        self.serve(*arguments, env={"ASAN_OPTIONS": sanitizer, "LD_PRELOAD": str(library), "SLOW_DISK": str(self.gate)})
+        self.serve(*arguments, env={"ASAN_OPTIONS": sanitizer, "LD_PRELOAD": str(library), how: str(self.gate)})
+
+    def test_the_end_does_not_wait_for_a_disk_that_never_answers(self):
+        """The looks at file systems hang, as on a network that is gone; the service works, and ends."""
+        self.serve_on_hanging_disk(how="DEAD_DISK")
+        path = f"/api/v1/runs/{self.run_id}/artifacts/x"
+        self.assertIn(self.s.request("PUT", path, b"some").status, (200, 201))
+        self.assertEqual(self.s.get(path).body, b"some")
+        self.s.stop()
+        self.assertTrue(self.gate.exists())
 
     def test_others_do_not_wait_for_the_disk(self):
         self.serve_on_hanging_disk()

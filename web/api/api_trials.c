@@ -15,37 +15,40 @@ enum { BEST_DEFAULT = 5 };
 
 struct shown_value {
   bool has, has_best;
-  double value, best;
-  int64_t step;
+  struct live_value is;
 };
 
 /* Of a trial that runs the row has the value of the last change of its state: what was reported since is in memory. */
 static struct shown_value value_of_row(const struct sweeps *sweeps, const struct pg_reply *rows, size_t i) {
   struct shown_value shown = {.has = !pg_is_null(rows, i, 6),
                               .has_best = !pg_is_null(rows, i, 8),
-                              .value = pg_float8(rows, i, 6),
-                              .best = pg_float8(rows, i, 8),
-                              .step = pg_is_null(rows, i, 7) ? 0 : pg_int(rows, i, 7)};
+                              .is = {.value = pg_float8(rows, i, 6),
+                                     .best = pg_float8(rows, i, 8),
+                                     .last = pg_float8(rows, i, 21),
+                                     .step = pg_is_null(rows, i, 7) ? 0 : pg_int(rows, i, 7),
+                                     .last_step = pg_is_null(rows, i, 22) ? 0 : pg_int(rows, i, 22)}};
   const struct live_trial *trial = shown.has && pg_is_null(rows, i, 14) ? sweeps_trial(sweeps, pg_uuid(rows, i, 0)) : NULL;
   if (trial)
-    live_value(trial, &shown.value, &shown.best, &shown.step);
-  shown.has_best = trial ? !isnan(shown.best) : shown.has_best;
+    shown.is = live_value(trial);
+  shown.has_best = trial ? !isnan(shown.is.best) : shown.has_best;
   return shown;
 }
 
 static void put_value(struct json_writer *w, const struct shown_value *shown) {
   jw_key(w, "value");
-  shown->has ? jw_f64(w, shown->value) : jw_null(w);
+  shown->has ? jw_f64(w, shown->is.value) : jw_null(w);
+  jw_key(w, "value_step");
+  shown->has ? jw_i64(w, shown->is.step) : jw_null(w);
   jw_key(w, "best_value");
-  shown->has_best ? jw_f64(w, shown->best) : jw_null(w);
+  shown->has_best ? jw_f64(w, shown->is.best) : jw_null(w);
   jw_key(w, "last");
   if (!shown->has) {
     jw_null(w);
     return;
   }
   jw_object(w);
-  jw_put_i64(w, "step", shown->step);
-  jw_put_f64(w, "value", shown->value);
+  jw_put_i64(w, "step", shown->is.last_step);
+  jw_put_f64(w, "value", shown->is.last);
   jw_object_end(w);
 }
 

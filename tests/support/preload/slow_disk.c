@@ -1,11 +1,13 @@
 /* A disk that hangs, for tests: preloaded, it lets writes and syncs of files on their way (".winnow-...") wait for as long as the file that
- * SLOW_DISK names is there. */
+ * SLOW_DISK names is there. And a thread that asks how much room a file system has waits for as long as the file that DEAD_DISK names is
+ * there. */
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/statvfs.h>
 #include <unistd.h>
 
 static void wait_for_disk(int fd) {
@@ -30,4 +32,12 @@ int fsync(int fd) {
   typedef int fsync_fn(int);
   wait_for_disk(fd);
   return ((fsync_fn *)dlsym(RTLD_NEXT, "fsync"))(fd);
+}
+
+int statvfs(const char *restrict path, struct statvfs *restrict ret) {
+  typedef int statvfs_fn(const char *, struct statvfs *);
+  const char *gate = getenv("DEAD_DISK");
+  while (gate && getpid() != gettid() && access(gate, F_OK) == 0)
+    usleep(10000);
+  return ((statvfs_fn *)dlsym(RTLD_NEXT, "statvfs"))(path, ret);
 }

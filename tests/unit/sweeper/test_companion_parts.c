@@ -3,6 +3,7 @@
 
 #include "base/file.h"
 #include "sweeper/companion/exit_file.h"
+#include "sweeper/companion/lineage.h"
 #include "sweeper/companion/metric_files.h"
 #include "sweeper/companion/samples.h"
 #include "sweeper/companion/spool.h"
@@ -66,7 +67,7 @@ static const char *take_piece(struct metric_files *files) {
   text[0] = '\0';
   if (!metric_files_next(files, false, &piece))
     return text;
-  ssize_t n = pread(piece.fd, text, MIN_OF((size_t)piece.length, sizeof text - 1), piece.offset);
+  ssize_t n = piece.length ? pread(piece.fd, text, MIN_OF((size_t)piece.length, sizeof text - 1), piece.offset) : 0;
   assert_int_equal(n, piece.length);
   text[n] = '\0';
   fd_close(&piece.fd);
@@ -98,6 +99,7 @@ static void a_file_that_is_moved_away_is_sent_to_its_end(void **state UNUSED) {
   append(path, "a\n3\n");
   metric_files_look(files);
   assert_string_equal(take_piece(files), "2\n");
+  assert_string_equal(take_piece(files), ""); /* the news of its end */
   assert_string_equal(take_piece(files), "a\n3\n");
   append(path, "4\n");
   assert_int_equal(unlink(path), 0);
@@ -105,6 +107,106 @@ static void a_file_that_is_moved_away_is_sent_to_its_end(void **state UNUSED) {
   assert_string_equal(take_piece(files), "");
   metric_files_free(files);
   temp_dir_remove(&dir);
+}
+
+/* Begins the next file as a rotating writer does: x.1 becomes x.2, x becomes x.1. */
+static void rotate(const char *path, int depth, const char *text) {
+  char from[200], to[200];
+  for (int i = depth; i >= 0; i--) {
+    snprintf(from, sizeof from, i ? "%s.%d" : "%s", path, i);
+    snprintf(to, sizeof to, "%s.%d", path, i + 1);
+    assert_true(rename(from, to) == 0 || i > 0);
+  }
+  append(path, text);
+}
+
+/* Files that are made from now on are younger, by the kernel's clock, than those that are there. */
+static void let_the_clock_tick(void) {
+  struct timespec before, now;
+  clock_gettime(CLOCK_REALTIME_COARSE, &before);
+  do
+    clock_gettime(CLOCK_REALTIME_COARSE, &now);
+  while (now.tv_sec == before.tv_sec && now.tv_nsec - before.tv_nsec < 1000000);
+}
+
+static const char *report_of(const struct metric_files *files) {
+  static char text[200];
+  AUTO_BUF struct buf out = BUF_INIT(KIB);
+  metric_files_report(files, &out);
+  snprintf(text, sizeof text, "%.*s", STR_ARG(buf_str(&out)));
+  return text;
+}
+
+/* What had the name between two looks is found by the name it was given; and a file older than the last look is not. */
+static void files_between_two_looks_are_sent(void **state UNUSED) {
+  char *watch = (char[]){"0 csv always m.csv"}, path[160], other[200];
+  struct temp_dir dir;
+  temp_dir_make(&dir);
+  snprintf(path, sizeof path, "%s/m.csv", dir.path);
+  snprintf(other, sizeof other, "%s/m.csv.7", dir.path);
+  append(other, "a\nold\n");
+  let_the_clock_tick();
+  append(path, "a\n1\n");
+  struct job_file job = {.cwd = dir.path, .files = &watch, .file_count = 1};
+  struct metric_files *files = metric_files_new(&job, 0, 1);
+  assert_non_null(files);
+  assert_string_equal(take_piece(files), "a\n1\n");
+  append(path, "2\n");
+  rotate(path, 4, "a\n3\n");
+  rotate(path, 4, "a\n4\n");
+  rotate(path, 4, "a\n5\n");
+  snprintf(other, sizeof other, "%s/m.csv.gz", dir.path);
+  append(other, "a\npacked\n");
+  metric_files_look(files);
+  append(path, "6\n");
+  static const char *const all[] = {"2\n", "", "a\n3\n", "", "a\n4\n", "", "a\n5\n6\n", ""}; /* "": the news of an end */
+  for (size_t i = 0; i < ARRAY_LEN(all); i++)
+    assert_string_equal(take_piece(files), all[i]);
+  assert_string_equal(report_of(files), "");
+  metric_files_free(files);
+  temp_dir_remove(&dir);
+}
+
+/* Nobody takes anything for a long time: the oldest are given up, and that is said. */
+static void files_that_are_given_up_are_told(void **state UNUSED) {
+  char *watch = (char[]){"0 csv always *.csv"}, path[160];
+  struct temp_dir dir;
+  temp_dir_make(&dir);
+  snprintf(path, sizeof path, "%s/m.csv", dir.path);
+  append(path, "a\n0\n");
+  struct job_file job = {.cwd = dir.path, .files = &watch, .file_count = 1};
+  struct metric_files *files = metric_files_new(&job, 0, 0);
+  assert_non_null(files);
+  metric_files_look(files);
+  for (int i = 1; i <= 9; i++) {
+    char text[] = {'a', '\n', (char)('0' + i), '\n', '\0'};
+    let_the_clock_tick();
+    rotate(path, 9, text);
+    metric_files_look(files);
+  }
+  assert_string_equal(take_piece(files), "a\n2\n");
+  assert_string_equal(report_of(files), "files_lost *.csv\n");
+  metric_files_free(files);
+  temp_dir_remove(&dir);
+}
+
+static void names_of_rotated_files(void **state UNUSED) {
+  static const char *const yes[][2] = {{"m.csv", "m.csv.1"},
+                                       {"m.csv", "m.csv-20261122"},
+                                       {"m.csv", "m.csv.2026-11-22_18-00-00"},
+                                       {"m.csv", "m.csv.old"},
+                                       {"m.csv", "m.csv.bak"},
+                                       {"m.csv", "m.csv~"},
+                                       {"m.csv", "m.1.csv"},
+                                       {"m", "m.3"},
+                                       {"m.csv", "m.2026-11-22_18-00-00.csv"}};
+  static const char *const no[][2] = {{"m.csv", "m.csv"},     {"m.csv", "m.csv.gz"}, {"m.csv", "m.csv.1.gz"},
+                                      {"m.csv", "m.val.csv"}, {"m.csv", "n.csv"},    {"m.csv", "m.csx"},
+                                      {"m.csv", "m.c"},       {".csv", ".1.csv"},    {"m", "n.1"}};
+  for (size_t i = 0; i < ARRAY_LEN(yes); i++)
+    assert_true(lineage_is_rotated(str_of(yes[i][0]), str_of(yes[i][1])));
+  for (size_t i = 0; i < ARRAY_LEN(no); i++)
+    assert_false(lineage_is_rotated(str_of(no[i][0]), str_of(no[i][1])));
 }
 
 static struct spool spool;
@@ -416,6 +518,9 @@ int main(void) {
       cmocka_unit_test(what_is_sampled_becomes_points),
       cmocka_unit_test(a_long_absence_is_covered_thinly),
       cmocka_unit_test(a_file_that_is_moved_away_is_sent_to_its_end),
+      cmocka_unit_test(files_between_two_looks_are_sent),
+      cmocka_unit_test(files_that_are_given_up_are_told),
+      cmocka_unit_test(names_of_rotated_files),
       cmocka_unit_test(output_keeps_its_time),
       cmocka_unit_test(hours_of_output_have_few_marks),
       cmocka_unit_test(times_outlive_a_companion),

@@ -186,12 +186,13 @@ static void katib_is_translated(void **state) {
   assert_true(json_is_integer(json_array_get(json_object_get(json_object_get(parameters, "width"), "values"), 0)));
   bool image = false, gamma = false, namespace = false;
   for (size_t i = 0; i < file->warnings.count; i++) {
-    image |= strstr(file->warnings.items[i].message, ".image has no counterpart") != NULL;
+    image |= strstr(file->warnings.items[i].message, ".image (line ") != NULL;
     gamma |= strstr(file->warnings.items[i].message, "\"gamma\" is not used") != NULL;
     namespace |= strstr(file->warnings.items[i].message, "metadata.namespace") != NULL;
     assert_true(file->warnings.items[i].line > 0);
   }
   assert_true(image && gamma && namespace);
+  assert_int_equal(file->warnings.count, 3); /* what is plainly Kubernetes' is one */
   sweep_file_free(file);
 }
 
@@ -221,7 +222,7 @@ static void azureml_is_translated(void **state) {
   const json_t *parameters = json_object_get(space, "parameters");
   assert_int_equal(json_integer_value(json_object_get(json_object_get(parameters, "depth"), "max")), 9);
   assert_string_equal(json_string_value(json_object_get(json_object_get(parameters, "reg"), "distribution")), "q_log_uniform");
-  assert_int_equal(file->warnings.count, 2); /* compute, environment */
+  assert_int_equal(file->warnings.count, 1); /* compute, environment */
   sweep_file_free(file);
 }
 
@@ -270,16 +271,14 @@ static void what_is_not_used_may_be_misspelt(void **state) {
   (void)state;
   struct sweep_file *file = read_text("type: sweep\nsearch_space: {x: {type: choice, values: [1]}}\nobjective: {primary_metric: l}\n"
                                       "trial: {command: a}\nlimit: {max_total_trials: 3}\ncompute: azureml:c\nresources: {}\n");
-  const char *limit = NULL, *compute = NULL, *resources = NULL;
+  const char *limit = NULL, *others = NULL;
   for (size_t i = 0; i < file->warnings.count; i++) {
     const struct spec_problem *warning = &file->warnings.items[i];
     limit = strcmp(warning->path, "limit") == 0 ? warning->message : limit;
-    compute = strcmp(warning->path, "compute") == 0 ? warning->message : compute;
-    resources = strcmp(warning->path, "resources") == 0 ? warning->message : resources;
+    others = warning->line == 6 ? warning->message : others;
   }
   assert_string_equal(limit, "limit is not known and not used; did you mean \"limits\"?");
-  assert_string_equal(compute, "compute has no counterpart here and is not used");
-  assert_string_equal(resources, "resources has no counterpart here and is not used");
+  assert_string_equal(others, "without a counterpart here, and not used: compute (line 6), resources (line 7)");
   sweep_file_free(file);
 }
 
@@ -454,11 +453,46 @@ static void all_mistakes_are_listed(void **state) {
   struct err err = {0};
   assert_false(
       sweep_file_read(STR("parameters: {x: {}}\nrun_cap: x\nmethd: grid\nretries: {max: -1}\n"), "", &arena, &file, &errors, &err));
-  assert_int_equal(errors.count, 3);
-  assert_int_equal(errors.items[0].line, 2);
-  assert_int_equal(errors.items[1].line, 3);
-  assert_int_equal(errors.items[2].line, 4);
-  assert_string_equal(errors.items[2].path, "retries.max");
+  assert_int_equal(errors.count, 4);
+  for (unsigned i = 0; i < 4; i++)
+    assert_int_equal(errors.items[i].line, i + 1);
+  assert_string_equal(errors.items[0].path, "parameters.x.min");
+  assert_string_equal(errors.items[3].path, "retries.max");
+}
+
+static void expect_mistakes(const char *text, const char *expected) {
+  struct spec_problems errors;
+  struct sweep_file *file = NULL;
+  struct err err = {0};
+  char told[2000] = "";
+  assert_false(sweep_file_read(str_of(text), "", &arena, &file, &errors, &err));
+  for (size_t i = 0, n = 0; i < MIN_OF(errors.count, 20u); i++)
+    n += (size_t)snprintf(told + n, sizeof told - n, "%u:%u %s\n", errors.items[i].line, errors.items[i].column, errors.items[i].path);
+  assert_string_equal(told, expected);
+}
+
+/* Each parameter that is wrong, nested ones too; then each condition and each constraint. */
+static void all_mistakes_of_the_space_are_listed(void **state) {
+  (void)state;
+  expect_mistakes("metric: {name: a, aliasses: b}\n"
+                  "parameters:\n"
+                  "  lr: {min: 1, max: 0.1}\n"
+                  "  good: {values: [1, 2]}\n"
+                  "  nest:\n"
+                  "    parameters:\n"
+                  "      a: {min: 3}\n"
+                  "      b: {values: [1, 1]}\n"
+                  "  mom: {distribution: unifrm, min: 0, max: 1}\n"
+                  "conditions: [{if: {nobody: 1}, then: [good]}]\n",
+                  "1:19 metric.aliasses\n3:7 parameters.lr\n7:10 parameters.nest.parameters.a.max\n"
+                  "8:23 parameters.nest.parameters.b.values[1]\n9:23 parameters.mom.distribution\n");
+  expect_mistakes("parameters: {a: {values: [1, 2]}, b: {min: 0, max: 1}}\n"
+                  "conditions:\n"
+                  "  - {if: {c: 1}, then: [b]}\n"
+                  "  - {if: {a: 3}, then: [b]}\n"
+                  "  - {if: {a: 2}, then: [b]}\n"
+                  "constraints: ['a <', 'a < b', 'c > 1']\n",
+                  "3:10 conditions[0].if\n4:10 conditions[1].if\n6:15 constraints[0]\n6:31 constraints[2]\n");
 }
 
 /* What is allowed, and seldom meant. */
@@ -662,6 +696,7 @@ int main(void) {
       cmocka_unit_test(the_normal_form_shows_everything),
       cmocka_unit_test(mistakes_name_place_and_meaning),
       cmocka_unit_test(all_mistakes_are_listed),
+      cmocka_unit_test(all_mistakes_of_the_space_are_listed),
       cmocka_unit_test(tight_constraints_are_taken),
       cmocka_unit_test(problems_of_the_space_get_a_place),
       cmocka_unit_test(the_space_is_made),
