@@ -62,6 +62,23 @@ class Tracking(unittest.TestCase):
         self.assertEqual((answer.status, answer.json["detail"]), (409, 'there is an experiment "thrown" already, in the trash'))
         self.assertIn(f"winnow experiment restore {experiment}", answer.json["hint"])
 
+    def test_files_of_a_run_in_the_trash(self):
+        """They stay as they are: over /api/v1; MLflow's protocol takes them, as its own server does."""
+        made = self.s.post("/api/v1/runs", {}).json
+        run, file = made["id"], f"/api/v1/runs/{made['id']}/artifacts/file"
+        stored = f"/api/2.0/mlflow-artifacts/artifacts/{made['artifact_uri'].removeprefix('mlflow-artifacts:/')}/other"
+        self.assertEqual(self.s.request("PUT", file, b"before").status, 201)
+        self.assertEqual(self.s.request("DELETE", f"/api/v1/runs/{run}").status, 204)
+        for method, body in (("PUT", b"after"), ("DELETE", None)):
+            answer = self.s.request(method, file, body)
+            self.assertEqual((answer.status, answer.json["detail"]), (409, "the run is in the trash"), answer)
+        self.assertEqual(self.s.get(file).body, b"before")
+        self.assertEqual(self.s.request("PUT", stored, b"theirs").status, 200)
+        self.assertEqual(self.s.post(f"/api/2.0/mlflow/upload-artifact?run_uuid={run}&path=third", b"theirs").status, 200)
+        self.assertEqual(self.s.post(f"/api/v1/runs/{run}/restore").status, 200)
+        self.assertEqual(self.s.request("PUT", file, b"after").status, 201)
+        self.assertEqual(self.s.request("DELETE", file).status, 204)
+
     def test_bodies_are_described(self):
         """Every key that a body is said to have is read, and no other."""
         api = self.s.get("/api/v1/openapi.json").json

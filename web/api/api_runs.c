@@ -20,6 +20,11 @@ bool api_no_run(struct err *err, struct id id) {
   return err_set(err, ERR_NOT_FOUND, "there is no run %s", hex);
 }
 
+bool api_run_in_trash(struct err *err) {
+  err_set(err, ERR_WRONG_STATE, "the run is in the trash");
+  return err_hint(err, "POST /api/v1/runs/{id}/restore brings it back");
+}
+
 bool api_run_id(struct http_req *req, struct id *ret, struct err *err) {
   struct str text = http_req_value(req, "id");
   return id_parse(text, ret) || err_set(err, ERR_NOT_FOUND, "there is no run \"%.*s\"", STR_ARG(str_slice(text, 0, 64)));
@@ -135,8 +140,7 @@ static bool refused(struct run_op *op, const struct pg_reply *reply) {
     api_no_run(&err, op->id);
     break;
   case TRACKING_DELETED:
-    err_set(&err, ERR_WRONG_STATE, "the run is in the trash");
-    err_hint(&err, "POST /api/v1/runs/{id}/restore brings it back");
+    api_run_in_trash(&err);
     break;
   case TRACKING_CONFLICT:
     err_set(&err, ERR_CONFLICT, "a param cannot be changed once it is logged");
