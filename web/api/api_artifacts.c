@@ -187,8 +187,7 @@ static void on_run(void *ctx, const struct pg_reply *reply) {
   struct run_row row;
   char hex[ID_HEX_LEN + 1];
   struct err err;
-  if (!read_run(reply, op->run, op->use == USE_DELETE, &row, &err) ||
-      !api_place(op->req, row.artifact_uri, op->path, &op->full, &err)) {
+  if (!read_run(reply, op->run, op->use == USE_DELETE, &row, &err) || !api_place(op->req, row.artifact_uri, op->path, &op->full, &err)) {
     fail(op, &err);
     return;
   }
@@ -218,7 +217,7 @@ static void use_file(struct http_req *req, struct str path, enum file_use use) {
   *op = (struct file_op){.req = req, .use = use};
   AUTO_PG_ARGS struct pg_args args;
   pg_args_init(&args, STMT_RUN_GET);
-  if (api_run_id(req, &op->run, &err) && artifact_path_check(path.p ? path : STR(""), &op->path, &err)) {
+  if (api_run_id(req, &op->run, &err) && artifact_below_check(path.p ? path : STR(""), &op->path, &err)) {
     pg_put_uuid(&args, op->run);
     if (pg_run(web_app(req)->pg, &args, 0, on_run, op, &err))
       return;
@@ -282,7 +281,7 @@ static bool put_begin(struct http_req *req, struct err *err) {
   if (!op)
     return err_no_memory(err);
   op->req = req;
-  if (!api_run_id(req, &op->run, err) || !artifact_path_check(http_req_value(req, "path"), &op->path, err) ||
+  if (!api_run_id(req, &op->run, err) || !artifact_below_check(http_req_value(req, "path"), &op->path, err) ||
       !files_put_prepare(req, on_put, err))
     return false;
   AUTO_PG_ARGS struct pg_args args;
