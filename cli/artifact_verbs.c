@@ -201,7 +201,7 @@ static int put_run(struct cli *cli) {
   char id[RESOLVED_MAX];
   const char *local = args_word(&cli->args, 1), *name = args_word(&cli->args, 2);
   struct str path;
-  if (name && !artifact_path_check(str_of(name), &path, &err))
+  if (name && !artifact_below_check(str_of(name), &path, &err))
     return cli_usage(cli, "a path below the run's files, such as model/weights.npz, has no . or .. in it and does not begin with /",
                      "'%.200s' is no path of an artifact", name);
   AUTO_FREE char *trimmed = mem_strdup(local);

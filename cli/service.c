@@ -698,9 +698,9 @@ static void free_parts(struct service *service) {
   artifact_store_stop(service->app.artifacts);
   database_free(service->database);
   tracking_care_free(service->care);
+  run_writer_free(service->app.writer);
   metric_store_free(service->app.metrics);
   run_creator_free(service->app.creator);
-  run_writer_free(service->app.writer);
   http_server_free(service->app.server);
   tls_free(service->tls);
   work_pool_free(service->care_work);

@@ -44,7 +44,7 @@ static bool check_register(const struct sweep_spec *spec, struct err *err) {
   struct str path;
   if (!spec->register_model.given)
     return true;
-  if (!logged_model_name_check(spec->register_model.model, err) || !artifact_path_check(spec->register_model.path, &path, err))
+  if (!logged_model_name_check(spec->register_model.model, err) || !artifact_below_check(spec->register_model.path, &path, err))
     return err_prefix(err, "register");
   return true;
 }

@@ -308,11 +308,7 @@ static bool decode_once(char *text, size_t *n) {
   return changed;
 }
 
-static bool leads_out(struct str path) {
-  if (path.n == 0)
-    return false;
-  if (path.p[0] == '/' || (path.n >= 2 && isalpha((unsigned char)path.p[0]) && path.p[1] == ':') || str_starts_nocase(path, STR("file:")))
-    return true;
+static bool climbs(struct str path) {
   for (size_t from = 0, i = 0; i <= path.n; i++)
     if (i == path.n || path.p[i] == '/' || path.p[i] == '\\') {
       if (str_is(str_slice(path, from, i), ".."))
@@ -320,6 +316,12 @@ static bool leads_out(struct str path) {
       from = i + 1;
     }
   return false;
+}
+
+static bool leads_out(struct str path) {
+  bool is_rooted = path.n && path.p[0] == '/';
+  bool has_drive = path.n >= 2 && isalpha((unsigned char)path.p[0]) && path.p[1] == ':';
+  return is_rooted || has_drive || str_starts_nocase(path, STR("file:")) || climbs(path);
 }
 
 /* Of the path as it is meant alone: "%23" in a name is a per cent sign and two digits, and log_image() makes such names. */
@@ -349,12 +351,12 @@ static bool bad_in_any_form(struct str text, bool (*bad)(struct str)) {
   return true;
 }
 
-bool artifact_path_check(struct str path, struct str *ret, struct err *err) {
+static bool path_check(struct str path, bool (*bad)(struct str), struct str *ret, struct err *err) {
   while (path.n && path.p[path.n - 1] == '/')
     path.n--;
   if (path.n > ARTIFACT_PATH_MAX)
     return err_set(err, ERR_INVALID, "Invalid path: it has more than %d bytes", ARTIFACT_PATH_MAX);
-  bool ok = str_is_utf8(path) && !has_odd_bytes(path) && !bad_in_any_form(path, leads_out);
+  bool ok = str_is_utf8(path) && !has_odd_bytes(path) && !bad_in_any_form(path, bad);
   struct str rest = path, part;
   while (ok && path.n && str_split(&rest, '/', &part)) {
     if (part.n > ARTIFACT_NAME_MAX)
@@ -365,6 +367,14 @@ bool artifact_path_check(struct str path, struct str *ret, struct err *err) {
     return err_set(err, ERR_INVALID, "Invalid path");
   *ret = path;
   return true;
+}
+
+bool artifact_path_check(struct str path, struct str *ret, struct err *err) {
+  return path_check(path, leads_out, ret, err);
+}
+
+bool artifact_below_check(struct str path, struct str *ret, struct err *err) {
+  return path_check(path, climbs, ret, err);
 }
 
 static bool uri_climbs(struct str uri) {

@@ -5,6 +5,8 @@
 
 enum { WRITES_MAX = 256, LINES_MAX = 16384, BYTES_MAX = 64 * MIB };
 
+enum { REFUSAL_COLUMN = 3 }; /* of run_write_many */
+
 /* Those who write to one run. */
 struct run_line {
   struct run_writer *writer;
@@ -38,14 +40,39 @@ static void put_one(struct pg_args *args, const struct run_words *words) {
   pg_put_int(args, words->pass);
 }
 
-static void put_words(struct pg_args *args, const struct list *items) {
+static struct metric_batch batch_of(const struct run_words *words) {
+  return words->metrics ? metric_write_batch(words->metrics) : (struct metric_batch){.data = STR("")};
+}
+
+static void put_points(struct pg_args *args, const struct list *items) {
+  pg_begin_array(args);
   LIST_EACH(items, node)
-  words_of(node)->is_alone = items->count == 1;
-  if (items->count == 1) {
-    put_one(args, words_of(items->first));
+  pg_put_int(args, batch_of(words_of(node)).attempt);
+  pg_end_array(args);
+  pg_begin_array(args);
+  LIST_EACH(items, node)
+  pg_put_int(args, batch_of(words_of(node)).points);
+  pg_end_array(args);
+  pg_begin_array(args);
+  LIST_EACH(items, node)
+  pg_put_bytea(args, batch_of(words_of(node)).data);
+  pg_end_array(args);
+}
+
+static bool is_simple(const struct run_words *words) {
+  return !words->metrics && !words->removes;
+}
+
+static void put_words(struct pg_args *args, const struct list *items) {
+  struct run_words *first = words_of(items->first);
+  bool is_alone = items->count == 1 && is_simple(first);
+  LIST_EACH(items, node)
+  words_of(node)->is_alone = is_alone;
+  if (is_alone) {
+    put_one(args, first);
     return;
   }
-  pg_put_uuid(args, words_of(items->first)->run);
+  pg_put_uuid(args, first->run);
   pg_begin_array(args);
   LIST_EACH(items, node)
   pg_put_jsonb(args, words_of(node)->params);
@@ -58,6 +85,7 @@ static void put_words(struct pg_args *args, const struct list *items) {
   LIST_EACH(items, node)
   pg_put_int(args, words_of(node)->pass);
   pg_end_array(args);
+  put_points(args, items);
 }
 
 static void free_line(struct run_line *line) {
@@ -85,22 +113,32 @@ static void free_line_if_empty(struct run_line *line) {
   loop_defer(writer->loop, &writer->tidy, tidy, writer);
 }
 
+/* What the reply's row says of it; *ret_refusal is "" when nothing forbids it. */
+static bool read_outcome(const struct run_words *words, const struct pg_reply *reply, size_t row, const char **ret_refusal,
+                         struct err *err) {
+  *ret_refusal = "";
+  if (!pg_ok(reply, err)) {
+    *ret_refusal = pg_sqlstate(reply);
+    return false;
+  }
+  if (words->is_alone || pg_is_null(reply, row, REFUSAL_COLUMN))
+    return true;
+  *ret_refusal = pg_text(reply, row, REFUSAL_COLUMN).p;
+  return err_set(err, ERR_WRONG_STATE, "the run does not take this (%s)", *ret_refusal);
+}
+
 static void on_sent(void *ctx UNUSED, struct pg_gather_item *item, const struct pg_reply *reply, size_t row, const struct err *failed) {
   struct run_words *words = CONTAINER_OF(item, struct run_words, item);
-  struct err err;
+  struct err err, why;
   const char *refusal = "";
-  bool ok = false;
+  bool ok = reply && read_outcome(words, reply, row, &refusal, &err);
+  if (!reply)
+    err = *failed;
   words->line->writer->bytes -= item->bytes;
   free_line_if_empty(words->line);
-  if (!reply) {
-    err = *failed;
-  } else if (!pg_ok(reply, &err)) {
-    refusal = pg_sqlstate(reply);
-  } else if (words->is_alone || pg_is_null(reply, row, 0)) {
-    ok = true;
-  } else {
-    refusal = pg_text(reply, row, 0).p;
-    err_set(&err, ERR_WRONG_STATE, "the run does not take this (%s)", refusal);
+  if (words->metrics && !metric_write_done_at(words->metrics, reply, row, &why) && ok) {
+    err = why;
+    ok = false;
   }
   words->done(words->ctx, refusal, ok ? NULL : &err);
 }
@@ -148,7 +186,7 @@ bool run_writer_add(struct run_writer *writer, struct run_words *words, struct e
     return false;
   words->line = line;
   words->item.rows = 1;
-  words->item.bytes = words->params.n + words->tags.n;
+  words->item.bytes = words->params.n + words->tags.n + batch_of(words).data.n;
   writer->bytes += words->item.bytes;
   pg_gather_add(&line->gather, &words->item);
   return true;

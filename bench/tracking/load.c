@@ -3,11 +3,12 @@
  *     bench_load HOST PORT CLIENTS SECONDS metric RUN...            runs/log-metric, one value a call
  *     bench_load HOST PORT CLIENTS SECONDS batch RUN...             runs/log-batch, 1,000 values of 10 keys a call
  *     bench_load HOST PORT CLIENTS SECONDS words RUN...             a tag, a param, a tag, ... one a call, 10 keys of each a client
+ *     bench_load HOST PORT CLIENTS SECONDS mixed RUN...             runs/log-batch, 2 tags, a param and 5 values a call
  *     bench_load HOST PORT CLIENTS SECONDS send METHOD PATH [BODY]  the same request again and again
  *     bench_load HOST PORT CLIENTS SECONDS fill RUNS                makes so many runs with 5 tags, 5 params and 5 metrics each
  *     bench_load HOST PORT CLIENTS SECONDS series POINTS RUN...     so many points of one key for each run, 1,000 a call
  *
- * Every call of the first two stores new points, and every tag a new value; the last two end when all is done, or when the time is over.
+ * Every call of metric and batch stores new points, and every tag a new value; the last two end when all is done, or when the time is over.
  * Latencies are kept all, so percentiles are exact; "slices" holds the calls and the worst latency of each tenth of a second: a stall of
  * the server is seen as one. */
 #include "base/buf.h"
@@ -27,13 +28,14 @@ enum {
   KEYS = 10,
   BATCH_POINTS = 1000,
   WORD_KEYS = 10,
+  MIXED_KEYS = 5,
   SLICE_US = 100000,
   SLICES_MAX = 6000,
   PATIENCE_S = 120,
   READ_BYTES = 65536
 };
 
-enum work { WORK_METRIC, WORK_BATCH, WORK_WORDS, WORK_SEND, WORK_FILL, WORK_SERIES };
+enum work { WORK_METRIC, WORK_BATCH, WORK_WORDS, WORK_MIXED, WORK_SEND, WORK_FILL, WORK_SERIES };
 
 struct client {
   int fd;
@@ -114,6 +116,20 @@ static void put_word(const struct load *load, struct client *client, struct buf 
   client->words++;
 }
 
+/* Keys are as those of put_word(). */
+static void put_mixed(struct load *load, struct client *client, struct buf *body) {
+  long long rank = client - load->clients, n = client->words++, key = n % WORD_KEYS;
+  buf_printf(body, "{\"run_id\":\"%s\",\"params\":[{\"key\":\"rank_%lld/param_%lld\",\"value\":\"%lld\"}],\"tags\":[",
+             load->runs[(size_t)rank % load->run_count], rank, key, key * rank);
+  buf_printf(body, "{\"key\":\"rank_%lld/tag_%lld\",\"value\":\"at %lld\"},{\"key\":\"rank_%lld/at\",\"value\":\"%lld\"}],\"metrics\":[",
+             rank, key, n, rank, n);
+  for (int i = 0; i < MIXED_KEYS; i++)
+    buf_printf(body, "%s{\"key\":\"metric_%d\",\"value\":%.6f,\"timestamp\":1795287390000,\"step\":%lld}", i ? "," : "", i, chance(load),
+               (long long)load->step);
+  buf_puts(body, "]}");
+  load->step++;
+}
+
 /* Digits are put by hand: the driver shares its processors with what it measures. */
 static void put_digits(char *at, size_t digits, uint64_t value) {
   for (size_t i = digits; i-- > 0; value /= 10)
@@ -187,6 +203,9 @@ static void put_body(struct load *load, struct client *client, struct buf *body)
     break;
   case WORK_WORDS:
     put_word(load, client, body);
+    break;
+  case WORK_MIXED:
+    put_mixed(load, client, body);
     break;
   case WORK_SEND:
     buf_puts(body, load->body);
@@ -473,7 +492,7 @@ static void read_work(struct load *load, int argc, char **argv) {
   static const struct {
     const char *name;
     enum work work;
-  } works[] = {{"metric", WORK_METRIC}, {"batch", WORK_BATCH}, {"words", WORK_WORDS}};
+  } works[] = {{"metric", WORK_METRIC}, {"batch", WORK_BATCH}, {"words", WORK_WORDS}, {"mixed", WORK_MIXED}};
   size_t i = 0;
   while (i < ARRAY_LEN(works) && strcmp(work, works[i].name) != 0)
     i++;
@@ -487,7 +506,7 @@ static void read_work(struct load *load, int argc, char **argv) {
 int main(int argc, char **argv) {
   if (argc < 7)
     fail(
-        "usage: bench_load HOST PORT CLIENTS SECONDS metric|batch|words RUN..., send METHOD PATH [BODY], fill RUNS, or series POINTS RUN...",
+        "usage: bench_load HOST PORT CLIENTS SECONDS metric|batch|words|mixed RUN..., send METHOD PATH [BODY], fill RUNS, or series POINTS RUN...",
         NULL);
   static struct load load;
   load.address = (struct sockaddr_in){.sin_family = AF_INET, .sin_port = htons((uint16_t)number(argv[2], 1, 65535))};

@@ -6,7 +6,7 @@
 
 batch    points/s through log-batch, 1,000 a call over 10 keys, 8 clients, 20 runs
 metric   log-metric, one value a call, 20 clients: calls/s and p99 (of all calls; the worst of any tenth of a second beside it)
-words    log-parameter and set-tag, one a call: one client, 20 on a run each, 20 on one run; calls/s and p50
+words    log-parameter and set-tag, one a call: one client, 20 on a run each, 20 on one run; calls/s and p50; then with values beside them
 create   runs/create: one client, and 16
 search   1,000 and 50 of --runs runs with 5 tags, 5 params, 5 metrics, filter and order; cost of filling and of the disk meanwhile
 history  one metric of --points points, raw and as 1,000 buckets
@@ -217,6 +217,10 @@ def do_words(server, options):
         note("words", f"params and tags, one a call, {what}", server.name, seen["rate"], "/s", must)
         note("words", f"the same, {what}, p50", server.name, seen["p50_ms"], "ms")
         note("words", f"the same, {what}, p99", server.name, seen["p99_ms"], "ms")
+    for runs, what in ((20, "20 clients on a run each"), (1, "20 clients on one run")):
+        seen = load(server, 20, options.seconds, "mixed", *make_runs(server, runs))
+        note("words", f"log-batch of 2 tags, a param and 5 values, {what}", server.name, seen["rate"], "/s")
+        note("words", f"the same, {what}, p50", server.name, seen["p50_ms"], "ms")
 
 
 CREATE = ["send", "POST", "/api/2.0/mlflow/runs/create", '{"experiment_id":"0","start_time":1,"run_name":"open-lynx-333"}']

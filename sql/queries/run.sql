@@ -78,9 +78,11 @@ with written as (
   returning 1)
 select from run_is_there((select count(*) > 0 from written));
 
--- name: run_write_many (uuid, jsonb[], jsonb[], int4[]) -> (text)
--- The same for many at once to one run, each as if it were alone, in their order: what forbids it is told, not raised.
-select * from run_write_many($1, $2, $3, $4);
+-- name: run_write_many (uuid, jsonb[], jsonb[], int4[], int4[], int4[], bytea[]) -> (int8, int4, int2, text)
+-- The same for many at once to one run, each as if it were alone, in their order: what forbids it is told, not raised. A tag that is null is
+-- removed. And the attempt, how many, and a batch of points (0: none) that are stored with the rest or not at all: of them tell the first
+-- three columns, as those of metric_tail_add do (5: not stored, as nothing is). The last is what forbids the write.
+select * from run_write_many($1, $2, $3, $4, $5, $6, $7);
 
 -- name: run_conflicts (uuid, jsonb) -> (text, text, text) repeatable
 -- The params that cannot be logged: key, stored value, given value.

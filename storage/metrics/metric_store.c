@@ -400,9 +400,17 @@ void metric_write_put(const struct metric_write *write, struct pg_batch *batch) 
   list_remove(&borrowed->item.node);
 }
 
+struct metric_batch metric_write_batch(const struct metric_write *write) {
+  return (struct metric_batch){write->attempt, (int32_t)write->points, buf_str(&write->bytes)};
+}
+
 bool metric_write_done(struct metric_write *write, const struct pg_reply *reply, struct err *err) {
+  return metric_write_done_at(write, reply, 0, err);
+}
+
+bool metric_write_done_at(struct metric_write *write, const struct pg_reply *reply, size_t row, struct err *err) {
   if (reply)
-    return conclude(write, reply, 0, err);
+    return conclude(write, reply, row, err);
   metric_write_free(write);
   return err_set(err, ERR_CANCELLED, "the write was not tried");
 }

@@ -83,6 +83,16 @@ void metric_write_put(const struct metric_write *write, struct pg_batch *batch);
  * in any case. False: not stored, *err says why. */
 MUST_CHECK bool metric_write_done(struct metric_write *write, const struct pg_reply *reply, struct err *err);
 
+/* The same where a statement adds the write to metric_tail beside other things: what it is to add, of a write of no more than
+ * METRIC_BATCH_POINTS points, and then the reply whose row begins with the columns of metric_tail_add. `data` lives as long as the write.
+ */
+struct metric_batch {
+  int32_t attempt, points;
+  struct str data;
+};
+struct metric_batch metric_write_batch(const struct metric_write *write);
+MUST_CHECK bool metric_write_done_at(struct metric_write *write, const struct pg_reply *reply, size_t row, struct err *err);
+
 /* ---- reading ---- */
 
 /* Calls `done` when run.metrics holds every point acknowledged before this call. `run` NULL: of all runs. */

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 """What /api/v1 says of runs: where an error lies, which run is best, what each attempt came to."""
-import contextlib, os, pathlib, subprocess, sys, threading, unittest
+import contextlib, os, pathlib, subprocess, sys, threading, unittest, urllib.parse
 
 WINNOW = pathlib.Path(sys.argv.pop(1)).resolve()
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "support"))
@@ -61,6 +61,61 @@ class Tracking(unittest.TestCase):
         answer = self.s.post("/api/v1/experiments", {"name": "thrown"})
         self.assertEqual((answer.status, answer.json["detail"]), (409, 'there is an experiment "thrown" already, in the trash'))
         self.assertIn(f"winnow experiment restore {experiment}", answer.json["hint"])
+
+    def test_files_of_a_run_in_the_trash(self):
+        """They stay as they are: over /api/v1; MLflow's protocol takes them, as its own server does."""
+        made = self.s.post("/api/v1/runs", {}).json
+        run, file = made["id"], f"/api/v1/runs/{made['id']}/artifacts/file"
+        stored = f"/api/2.0/mlflow-artifacts/artifacts/{made['artifact_uri'].removeprefix('mlflow-artifacts:/')}/other"
+        self.assertEqual(self.s.request("PUT", file, b"before").status, 201)
+        self.assertEqual(self.s.request("DELETE", f"/api/v1/runs/{run}").status, 204)
+        for method, body in (("PUT", b"after"), ("DELETE", None)):
+            answer = self.s.request(method, file, body)
+            self.assertEqual((answer.status, answer.json["detail"]), (409, "the run is in the trash"), answer)
+        self.assertEqual(self.s.get(file).body, b"before")
+        self.assertEqual(self.s.request("PUT", stored, b"theirs").status, 200)
+        self.assertEqual(self.s.post(f"/api/2.0/mlflow/upload-artifact?run_uuid={run}&path=third", b"theirs").status, 200)
+        self.assertEqual(self.s.post(f"/api/v1/runs/{run}/restore").status, 200)
+        self.assertEqual(self.s.request("PUT", file, b"after").status, 201)
+        self.assertEqual(self.s.request("DELETE", file).status, 204)
+
+    def test_files_that_other_clients_have_named(self):
+        """What MLflow's protocol has stored is listed, read, replaced, kept with a version, fetched and removed here, whatever its name."""
+        quote = lambda text: urllib.parse.quote(text, safe="")
+        made = self.s.post("/api/v1/runs", {}).json
+        run, files = made["id"], f"/api/v1/runs/{made['id']}/artifacts"
+        names = ["file:x", "a:b", "C:", "%2Fx", "%252Fx", "a%20b", "100%", "a?b", "grö ße", "日本", "😀", "x.zip", "file:/etc/x", "c:/x.zip", "..."]
+        stored = f"/api/2.0/mlflow-artifacts/artifacts/{made['artifact_uri'].removeprefix('mlflow-artifacts:/')}/"
+        for name in names:
+            self.assertEqual(self.s.request("PUT", stored + "/".join(map(quote, name.split("/"))), name.encode()).status, 200, name)
+        self.s.post("/api/v1/models", {"name": "named/as: you 100% like"})
+        model = f"/api/v1/models/{quote('named/as: you 100% like')}"
+        self.assertEqual(self.s.post(model + "/versions", {"run_id": run}).status, 201)
+        listed = [item["path"] for below in ("", "file:/etc", "c:") for item in self.s.get(f"{files}?path={quote(below)}").json["items"] if not item["is_dir"]]
+        self.assertEqual(sorted(listed), sorted(names))
+        env = dict(os.environ, WINNOW_URL=f"unix:{self.s.data}/winnow.sock", HOME=str(self.s.home))
+        for name in names:
+            with self.subTest(name=name):
+                self.assertEqual(self.s.get(f"{files}/{quote(name)}").body, name.encode())
+                self.assertEqual(self.s.get(f"{model}/versions/1/files/{quote(name)}").body, name.encode())
+                fetched = subprocess.run([WINNOW, "artifact", "get", run, name, "--to", "-"], env=env, capture_output=True)
+                self.assertEqual((fetched.returncode, fetched.stdout), (0, name.encode()), fetched.stderr)
+                version = self.s.post(model + "/versions", {"run_id": run, "path": name})
+                self.assertEqual((version.status, version.json.get("path")), (201, name), version)
+                self.assertEqual(self.s.request("PUT", f"{files}/{quote(name)}", b"anew").status, 201)
+                self.assertEqual(self.s.request("DELETE", f"{files}/{quote(name)}").status, 204)
+
+    def test_columns_of_any_key(self):
+        run = self.s.post("/api/v1/runs", {}).json["id"]
+        keys = ["val/acc", "a:b", "a b", "a-b", "größe", "metrics.x", "params", "-"]
+        self.s.post("/api/2.0/mlflow/runs/log-batch", {"run_id": run, "params": [{"key": key, "value": "1"} for key in keys],
+                                                       "metrics": [{"key": key, "value": 1, "timestamp": 1, "step": 0} for key in keys]})
+        for key in keys:
+            for form in (key, f'"{key}"', f"`{key}`"):
+                (row,) = self.s.post("/api/v1/runs/search", {"columns": ["params." + form, "metrics." + form], "filter": f"attributes.run_id = '{run}'"}).json["items"]
+                self.assertEqual((list(row["params"]), list(row["metrics"])), ([key], [key]))
+        for column in ("metrics.a$b", "metric", "nothing.x", "params./x"):
+            self.assertIn("is not a column", self.s.post("/api/v1/runs/search", {"columns": [column]}).json["detail"])
 
     def test_bodies_are_described(self):
         """Every key that a body is said to have is read, and no other."""

@@ -25,7 +25,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
   }
   struct err err;
   struct str path;
-  if (artifact_path_check(text, &path, &err)) {
+  if (artifact_below_check(text, &path, &err)) {
     struct str rest = path, part;
     within(text, path);
     while (path.n && str_split(&rest, '/', &part))
@@ -33,6 +33,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
         __builtin_trap();
     if (path.n && path.p[0] == '/')
       __builtin_trap();
+  } else if (artifact_path_check(text, &path, &err)) {
+    __builtin_trap(); /* it is the stricter one */
   }
   if (str_is_utf8(text) && !key_check(text, "key", &err) && !err.text[0])
     __builtin_trap();

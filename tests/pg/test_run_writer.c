@@ -164,6 +164,82 @@ static void one_that_cannot_be_taken_takes_no_other_with_it(void **state UNUSED)
   assert_int_equal(pg_cluster_int(&scene.cluster, "select count(*) from winnow.run, jsonb_object_keys(tags)"), WRITES - 1);
 }
 
+/* ---- points that come with them ---- */
+
+static int32_t attempt_of(int pass) {
+  return pass < 0 ? METRIC_CURRENT : pass == 0 ? METRIC_UNOWNED : pass;
+}
+
+static void draw_points(struct write *write, struct metric_rows *rows) {
+  struct err err;
+  scene_draw_rows(0, rows);
+  write->words.metrics = metric_write_new(scene.store, scene.run_ids[0], attempt_of(write->words.pass), rows, &err);
+  assert_non_null(write->words.metrics);
+}
+
+/* Who may write nothing may write no points; and who may not write points has changed no tag. */
+static void points_are_stored_with_the_rest_or_not_at_all(void **state UNUSED) {
+  const struct metric_store_conf conf = scene_eager();
+  size_t refused = 0, stored = 0, together = 0;
+  scene_open_store(&conf);
+  for (int round = 0; round < 30; round++) {
+    struct metric_rows rows[WRITES];
+    pg_cluster_sql(&scene.cluster, round % 10 < 5 ? "update winnow.run set executor = null" : "update winnow.run set executor = 'local'");
+    new_writes();
+    for (size_t i = 0; i < WRITES; i++) {
+      draw(&writes[i]);
+      snprintf(writes[i].tags, sizeof writes[i].tags, "{\"%d.%zu\": \"%s\"}", round, i, rng_below(&scene.rng, 40) ? "v" : "\\u0000");
+      metric_rows_init(&rows[i]);
+      if (rng_below(&scene.rng, 4))
+        draw_points(&writes[i], &rows[i]);
+    }
+    add_all(0);
+    wait_for_all();
+    together += shared();
+    for (size_t i = 0; i < WRITES; i++) {
+      char sql[100];
+      snprintf(sql, sizeof sql, "select count(*) from winnow.run where tags ? '%d.%zu'", round, i);
+      assert_int_equal(pg_cluster_int(&scene.cluster, sql), writes[i].ok);
+      if (writes[i].ok)
+        scene_note(0, &rows[i]);
+      stored += writes[i].ok && rows[i].points.n;
+      refused += !writes[i].ok && rows[i].points.n;
+      metric_rows_release(&rows[i]);
+    }
+  }
+  for (size_t k = 0; k < KEYS; k++)
+    scene_check_pages(0, k, 0);
+  scene_check_run_row(0);
+  assert_true(stored > 50);
+  assert_true(refused > 50);
+  assert_true(together > 300);
+}
+
+/* ---- tags that are removed ---- */
+
+static void tags_are_set_and_removed_in_their_order(void **state UNUSED) {
+  static const char *const tags[] = {"{\"a\": null}",
+                                     "{\"b\": \"1\", \"c\": \"1\"}",
+                                     "{\"b\": null, \"mlflow.runName\": \"x\"}",
+                                     "{\"a\": \"2\"}",
+                                     "{\"mlflow.runName\": null, \"d\": null}",
+                                     "{\"d\": \"4\"}"};
+  pg_cluster_sql(&scene.cluster, "update winnow.run set name = 'before', tags = '{\"a\": \"0\", \"d\": \"0\", \"e\": \"0\"}'");
+  new_writes();
+  for (size_t i = 0; i < WRITES; i++) {
+    writes[i].words.removes = true;
+    snprintf(writes[i].tags, sizeof writes[i].tags, "%s", i < ARRAY_LEN(tags) ? tags[i] : "{\"e\": null}");
+  }
+  add_all(0);
+  wait_for_all();
+  for (size_t i = 0; i < WRITES; i++)
+    assert_true(writes[i].ok);
+  assert_int_equal(
+      pg_cluster_int(&scene.cluster,
+                     "select count(*) from winnow.run where name = '' and tags = '{\"a\": \"2\", \"c\": \"1\", \"d\": \"4\"}'"),
+      1);
+}
+
 /* ---- what happens to the run meanwhile ---- */
 
 static void wait_for_lock(void) {
@@ -292,6 +368,8 @@ int main(void) {
   const struct CMUnitTest tests[] = {
       TEST(as_if_alone),
       TEST(one_that_cannot_be_taken_takes_no_other_with_it),
+      TEST(points_are_stored_with_the_rest_or_not_at_all),
+      TEST(tags_are_set_and_removed_in_their_order),
       TEST(a_run_that_goes_away_in_between),
       TEST(other_runs_do_not_wait),
       TEST(who_waits_at_the_end_is_told),

@@ -134,6 +134,14 @@ bool api_list_files(struct http_req *req, struct str directory, struct str prefi
 
 /* ---- files of a run ---- */
 
+/* The run of the reply. What lies in the trash may be read, and stays as it is. */
+static bool read_run(const struct pg_reply *reply, struct id run, bool to_change, struct run_row *ret, struct err *err) {
+  if (!pg_ok(reply, err) || (pg_rows(reply) == 0 && !api_no_run(err, run)))
+    return false;
+  run_row_read(reply, 0, ret);
+  return !to_change || ret->deleted_at == INT64_MIN || api_run_in_trash(err);
+}
+
 bool api_place(struct http_req *req, struct str uri, struct str below, struct str *ret, struct err *err) {
   AUTO_BUF struct buf base = BUF_INIT(64 * KIB);
   struct str root;
@@ -179,12 +187,7 @@ static void on_run(void *ctx, const struct pg_reply *reply) {
   struct run_row row;
   char hex[ID_HEX_LEN + 1];
   struct err err;
-  if (!pg_ok(reply, &err) || (pg_rows(reply) == 0 && !api_no_run(&err, op->run))) {
-    fail(op, &err);
-    return;
-  }
-  run_row_read(reply, 0, &row);
-  if (!api_place(op->req, row.artifact_uri, op->path, &op->full, &err)) {
+  if (!read_run(reply, op->run, op->use == USE_DELETE, &row, &err) || !api_place(op->req, row.artifact_uri, op->path, &op->full, &err)) {
     fail(op, &err);
     return;
   }
@@ -214,7 +217,7 @@ static void use_file(struct http_req *req, struct str path, enum file_use use) {
   *op = (struct file_op){.req = req, .use = use};
   AUTO_PG_ARGS struct pg_args args;
   pg_args_init(&args, STMT_RUN_GET);
-  if (api_run_id(req, &op->run, &err) && artifact_path_check(path.p ? path : STR(""), &op->path, &err)) {
+  if (api_run_id(req, &op->run, &err) && artifact_below_check(path.p ? path : STR(""), &op->path, &err)) {
     pg_put_uuid(&args, op->run);
     if (pg_run(web_app(req)->pg, &args, 0, on_run, op, &err))
       return;
@@ -267,12 +270,7 @@ static void on_place(void *ctx, const struct pg_reply *reply) {
   struct run_row row;
   struct str full;
   struct err err;
-  if (!pg_ok(reply, &err) || (pg_rows(reply) == 0 && !api_no_run(&err, op->run))) {
-    files_put_fail(op->req, &err);
-    return;
-  }
-  run_row_read(reply, 0, &row);
-  if (api_place(op->req, row.artifact_uri, op->path, &full, &err))
+  if (read_run(reply, op->run, true, &row, &err) && api_place(op->req, row.artifact_uri, op->path, &full, &err))
     files_put_go(op->req, full);
   else
     files_put_fail(op->req, &err);
@@ -283,7 +281,7 @@ static bool put_begin(struct http_req *req, struct err *err) {
   if (!op)
     return err_no_memory(err);
   op->req = req;
-  if (!api_run_id(req, &op->run, err) || !artifact_path_check(http_req_value(req, "path"), &op->path, err) ||
+  if (!api_run_id(req, &op->run, err) || !artifact_below_check(http_req_value(req, "path"), &op->path, err) ||
       !files_put_prepare(req, on_put, err))
     return false;
   AUTO_PG_ARGS struct pg_args args;
@@ -338,6 +336,7 @@ const struct route api_artifact_routes[] = {
      .policy = POLICY_CURATE,
      .reach = REACH_ANY,
      .handler = delete_artifact,
-     .summary = "Remove a file or a directory of a run"},
+     .summary = "Remove a file or a directory of a run",
+     .doc = "What a run in the trash holds stays until the run is restored or purged."},
 };
 const size_t api_artifact_route_count = ARRAY_LEN(api_artifact_routes);

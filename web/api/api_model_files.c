@@ -173,7 +173,7 @@ static void use_files(struct http_req *req, struct str path, enum file_use use) 
   if (!op)
     return;
   *op = (struct files_op){.req = req, .name = http_req_value(req, "name"), .use = use};
-  if (!api_read_version(req, &op->version, &err) || !artifact_path_check(path.p ? path : STR(""), &op->path, &err)) {
+  if (!api_read_version(req, &op->version, &err) || !artifact_below_check(path.p ? path : STR(""), &op->path, &err)) {
     http_reply_error(op->req, &err);
     return;
   }

@@ -1,4 +1,5 @@
 /* A run as /api/v1 shows it, whole or some of its keys. */
+#include "tracker/names.h"
 #include "tracker/packed.h"
 #include "web/api/api_runs.h"
 
@@ -187,6 +188,26 @@ static bool find_run_key(struct str name, uint32_t *ret_bit) {
   return false;
 }
 
+/* What has columns of its own beside the whole. */
+static const struct {
+  const char *name;
+  enum filter_entity entity;
+} wholes[] = {{"params", FILTER_PARAM}, {"tags", FILTER_TAG}, {"metrics", FILTER_METRIC}};
+
+/* "params.KEY" with the key as it is, where a filter would want quotes around it: "metrics.val/acc". */
+static bool read_plain_key(struct str name, struct filter_key *ret) {
+  struct err ignored;
+  struct str rest = name, whole;
+  if (!str_split(&rest, '.', &whole) || !rest.n || !key_check(rest, "columns", &ignored))
+    return false;
+  for (size_t i = 0; i < ARRAY_LEN(wholes); i++)
+    if (str_is(whole, wholes[i].name)) {
+      *ret = (struct filter_key){.entity = wholes[i].entity, .key = rest};
+      return true;
+    }
+  return false;
+}
+
 static bool read_column(struct api_columns *columns, struct str name, struct err *err) {
   uint32_t bit;
   struct filter_key *key = &columns->data[columns->data_count];
@@ -194,7 +215,8 @@ static bool read_column(struct api_columns *columns, struct str name, struct err
     columns->fields |= bit;
     return true;
   }
-  bool is_data = filter_parse_key(FILTER_RUNS, name, key, err) && key->entity != FILTER_ATTRIBUTE && key->entity != FILTER_DATASET;
+  bool is_data = read_plain_key(name, key) ||
+                 (filter_parse_key(FILTER_RUNS, name, key, err) && key->entity != FILTER_ATTRIBUTE && key->entity != FILTER_DATASET);
   if (!is_data) {
     err_set(err, ERR_INVALID, "\"%.*s\" is not a column", STR_ARG(str_slice(name, 0, 100)));
     const char *near = str_nearest_of(name, run_keys, ARRAY_LEN(run_keys));
@@ -224,10 +246,6 @@ bool api_read_columns(struct http_req *req, const json_t *array, struct api_colu
     if (!read_column(columns, names[i], err))
       return false;
   /* a whole column includes its parts */
-  static const struct {
-    const char *name;
-    enum filter_entity entity;
-  } wholes[] = {{"params", FILTER_PARAM}, {"tags", FILTER_TAG}, {"metrics", FILTER_METRIC}};
   for (size_t k = 0; k < ARRAY_LEN(wholes); k++) {
     uint32_t bit = 0;
     if (find_run_key(str_of(wholes[k].name), &bit) && has_data(columns, wholes[k].entity) && (columns->fields & bit)) {

@@ -6,6 +6,7 @@
 #include "tracker/logs/log_store.h"
 #include "tracker/names.h"
 #include "tracker/packed.h"
+#include "tracker/run_writer.h"
 #include "web/api/params_order.h"
 #include "web/api/run_sources.h"
 #include "web/idempotency.h"
@@ -18,6 +19,11 @@ bool api_no_run(struct err *err, struct id id) {
   char hex[ID_HEX_LEN + 1];
   id_format(id, hex);
   return err_set(err, ERR_NOT_FOUND, "there is no run %s", hex);
+}
+
+bool api_run_in_trash(struct err *err) {
+  err_set(err, ERR_WRONG_STATE, "the run is in the trash");
+  return err_hint(err, "POST /api/v1/runs/{id}/restore brings it back");
 }
 
 bool api_run_id(struct http_req *req, struct id *ret, struct err *err) {
@@ -108,6 +114,7 @@ struct run_op {
   struct str experiment_name;
   struct str name, params, tags;
   int64_t started, experiment_id;
+  struct run_words words; /* of a change of tags alone */
 };
 
 static struct run_op *new_op(struct http_req *req) {
@@ -125,18 +132,16 @@ static void fail(struct run_op *op, const struct err *err) {
   http_reply_error(op->req, err);
 }
 
-/* Answers what the database refused; false when it did not. */
-static bool refused(struct run_op *op, const struct pg_reply *reply) {
+static void tell_refusal(struct run_op *op, enum tracking_refusal refusal, const struct err *reason) {
   struct err err;
-  switch (tracking_refusal(reply)) {
+  switch (refusal) {
   case TRACKING_OK:
-    return false;
+    return;
   case TRACKING_NO_RUN:
     api_no_run(&err, op->id);
     break;
   case TRACKING_DELETED:
-    err_set(&err, ERR_WRONG_STATE, "the run is in the trash");
-    err_hint(&err, "POST /api/v1/runs/{id}/restore brings it back");
+    api_run_in_trash(&err);
     break;
   case TRACKING_CONFLICT:
     err_set(&err, ERR_CONFLICT, "a param cannot be changed once it is logged");
@@ -148,10 +153,18 @@ static bool refused(struct run_op *op, const struct pg_reply *reply) {
     err_set(&err, ERR_FENCED, "another attempt of this run has taken over");
     break;
   case TRACKING_ERROR:
-    err = *pg_err(reply);
+    err = *reason;
     break;
   }
   fail(op, &err);
+}
+
+/* Answers what the database refused; false when it did not. */
+static bool refused(struct run_op *op, const struct pg_reply *reply) {
+  enum tracking_refusal refusal = tracking_refusal(reply);
+  if (refusal == TRACKING_OK)
+    return false;
+  tell_refusal(op, refusal, pg_err(reply));
   return true;
 }
 
@@ -425,6 +438,44 @@ static void on_patched(void *ctx, const struct pg_reply *reply) {
   reply_run(op, pg_nth(reply, (size_t)op->experiment_id)); /* its place in the batch */
 }
 
+static void on_read(void *ctx, const struct pg_reply *reply) {
+  struct run_op *op = ctx;
+  reply_run(op, reply);
+}
+
+static void on_tagged(void *ctx, const char *refusal, const struct err *err) {
+  struct run_op *op = ctx;
+  struct err why;
+  if (err) {
+    tell_refusal(op, tracking_refusal_named(refusal), err);
+    return;
+  }
+  AUTO_PG_ARGS struct pg_args args;
+  pg_args_init(&args, STMT_RUN_GET);
+  pg_put_uuid(&args, op->id);
+  if (!pg_run(pool(op), &args, 0, on_read, op, &why))
+    fail(op, &why);
+}
+
+/* Tags alone, which have been checked: written with those of others who change the run. */
+static bool patch_tags(struct run_op *op, const json_t *tags, bool removes, struct err *err) {
+  AUTO_BUF struct buf packed = BUF_INIT(16 * MIB);
+  struct json_writer w;
+  jw_init(&w, &packed);
+  jw_json(&w, tags);
+  if (!buf_ok(&packed, err))
+    return false;
+  const char *kept = arena_strdup(http_req_arena(op->req), buf_str(&packed));
+  op->words = (struct run_words){.run = op->id,
+                                 .params = STR("{}"),
+                                 .tags = str_n(kept, packed.n),
+                                 .removes = removes,
+                                 .pass = tracking_pass(op->req, op->id),
+                                 .done = on_tagged,
+                                 .ctx = op};
+  return kept ? run_writer_add(web_app(op->req)->writer, &op->words, err) : err_no_memory(err);
+}
+
 static bool patch(struct run_op *op, const struct patch_body *in, struct err *err) {
   AUTO_BUF struct buf tags = BUF_INIT(16 * MIB);
   AUTO_PG_BATCH struct pg_batch batch = PG_BATCH_INIT;
@@ -436,6 +487,8 @@ static bool patch(struct run_op *op, const struct patch_body *in, struct err *er
   if (!api_tags(op->req, in->tags, RUN_TAG_VALUE_MAX, &tags, &removed, &removed_count, err) ||
       !text_fits(in->name, RUN_TAG_VALUE_MAX, "name", err))
     return false;
+  if (!in->state.n && !in->has_ended && !in->name.n && json_object_size(in->tags))
+    return patch_tags(op, in->tags, removed_count > 0, err);
   struct pg_args *args = pg_batch_add(&batch, STMT_RUN_WRITE);
   pg_put_uuid(args, op->id);
   pg_put_jsonb(args, STR("{}"));

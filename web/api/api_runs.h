@@ -11,6 +11,7 @@ enum { API_BODY_MAX = 16 * 1024 * 1024, API_LIMIT_DEFAULT = 100, API_LIMIT_MAX =
 /* {id} of the route; ERR_NOT_FOUND when it cannot be a run's. */
 MUST_CHECK bool api_run_id(struct http_req *req, struct id *ret, struct err *err);
 bool api_no_run(struct err *err, struct id id);
+bool api_run_in_trash(struct err *err);
 /* The body as a tree; an empty one is {}. The caller owns it. */
 MUST_CHECK bool api_body(struct http_req *req, json_t **ret, struct err *err);
 /* ?limit= and ?cursor= */

@@ -160,7 +160,7 @@ bool api_zip_asked(struct http_req *req, struct str full, struct str path, struc
   }
   /* Without its ending it is another path, which has to pass again: "...zip". */
   struct str part, directory;
-  if (!artifact_path_check(str_slice(path, 0, path.n - 4), &directory, &ignored) || !directory.n || directory.n != path.n - 4)
+  if (!artifact_below_check(str_slice(path, 0, path.n - 4), &directory, &ignored) || !directory.n || directory.n != path.n - 4)
     return false;
   *ret_directory = str_slice(full, 0, full.n - 4);
   for (struct str rest = directory; str_split(&rest, '/', &part);)

@@ -19,6 +19,7 @@ struct log_op {
   struct run_words words; /* its params also say later what is in conflict */
   struct str tag;         /* that was to be deleted */
   bool single;            /* one param: the text of an error differs */
+  bool has_points;
   struct metric_write *metrics;
   size_t metrics_at; /* in the batch */
   struct tracking_reports reports;
@@ -120,6 +121,8 @@ static void tell_refusal(struct log_op *op, enum tracking_refusal refusal, const
 
 static void on_written(void *ctx, const char *refusal, const struct err *err) {
   struct log_op *op = ctx;
+  if (op->has_points && !err)
+    tracking_reports_hear(op->req, &op->reports);
   tell_refusal(op, err ? tracking_refusal_named(refusal) : TRACKING_OK, err);
 }
 
@@ -335,11 +338,25 @@ static void put_write(struct log_op *op, struct pg_args *args, int pass) {
   pg_put_int(args, pass);
 }
 
-/* Everything of a call, in one transaction; the statement run_write refuses what must not be. */
+/* With metrics of logged models: a transaction of its own. */
+static bool write_with_models(struct log_op *op, struct pg_batch *batch, struct err *err) {
+  put_write(op, pg_batch_add(batch, STMT_RUN_WRITE), tracking_pass(op->req, op->run));
+  op->metrics_at = batch->count;
+  metric_write_put(op->metrics, batch);
+  return pg_run_batch(pool(op), batch, 0, on_batch, op, err);
+}
+
+static bool write_with_words(struct log_op *op, struct err *err) {
+  op->words.metrics = op->metrics;
+  return run_write(op, err);
+}
+
+/* Everything of a call, whole or not at all; `batch` has what it says of logged models. */
 static bool write_batch(struct log_op *op, const struct metric_rows *rows, struct pg_batch *batch, struct err *err) {
   struct metric_store *store = web_app(op->req)->metrics;
   bool has_words = op->words.params.n > 2 || op->words.tags.n > 2, has_models = batch->count > 0;
-  if (!has_models && !rows->points.n)
+  op->has_points = rows->points.n > 0;
+  if (!op->has_points)
     return run_write(op, err);
   int pass = tracking_pass(op->req, op->run);
   int32_t attempt = pass < 0 ? METRIC_CURRENT : pass == 0 ? METRIC_UNOWNED : pass;
@@ -347,18 +364,13 @@ static bool write_batch(struct log_op *op, const struct metric_rows *rows, struc
     return false;
   if (!has_words && !has_models)
     return metric_append(store, op->run, attempt, rows, on_appended, op, err);
-  put_write(op, pg_batch_add(batch, STMT_RUN_WRITE), pass);
-  if (rows->points.n) {
-    op->metrics = metric_write_new(store, op->run, attempt, rows, err);
-    if (!op->metrics)
-      return false;
-    op->metrics_at = batch->count;
-    metric_write_put(op->metrics, batch);
-  }
-  if (pg_run_batch(pool(op), batch, 0, on_batch, op, err))
+  op->metrics = metric_write_new(store, op->run, attempt, rows, err);
+  if (!op->metrics)
+    return false;
+  if (has_models ? write_with_models(op, batch, err) : write_with_words(op, err))
     return true;
   struct err ignored;
-  if (op->metrics && !metric_write_done(op->metrics, NULL, &ignored))
+  if (!metric_write_done(op->metrics, NULL, &ignored))
     op->metrics = NULL;
   return false;
 }

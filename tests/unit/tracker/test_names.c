@@ -161,6 +161,8 @@ static void artifact_paths(void **state) {
       fail_msg("\"%s\": %s %.*s", rows[i].path, ok ? "accepted" : "refused", STR_ARG(kept));
     if (!ok)
       assert_string_equal(err.text, "Invalid path");
+    else
+      assert_true(artifact_below_check(str_of(rows[i].path), &kept, NULL));
   }
   char long_path[ARTIFACT_PATH_MAX + 2];
   memset(long_path, 'a', sizeof long_path);
@@ -170,6 +172,20 @@ static void artifact_paths(void **state) {
     long_path[i] = '/';
   assert_true(artifact_path_check(str_n(long_path, ARTIFACT_PATH_MAX - 50), &kept, NULL));
   assert_false(artifact_path_check(str_n(long_path, sizeof long_path), &kept, NULL));
+}
+
+/* What would begin as another place, when it stood alone. */
+static void paths_below_a_directory(void **state) {
+  (void)state;
+  static const char *const good[] = {"C:/a", "c:a", "file:/a", "file:a", "FILE:a", "%2fetc", "%252fetc", "a:"};
+  static const char *const bad[] = {"/a", "..", "c:/../a", "file:..%2fa/..", "%2e%2e/a", "..%5ca", "file://a", "a#b", "a\nb", ".winnow-x"};
+  struct str kept;
+  for (size_t i = 0; i < ARRAY_LEN(good); i++) {
+    assert_true(artifact_below_check(str_of(good[i]), &kept, NULL));
+    assert_false(artifact_path_check(str_of(good[i]), &kept, NULL));
+  }
+  for (size_t i = 0; i < ARRAY_LEN(bad); i++)
+    assert_false(artifact_below_check(str_of(bad[i]), &kept, NULL));
 }
 
 static void sources(void **state) {
@@ -312,6 +328,7 @@ int main(void) {
       cmocka_unit_test(lengths_are_in_characters),
       cmocka_unit_test(ids_and_aliases),
       cmocka_unit_test(artifact_paths),
+      cmocka_unit_test(paths_below_a_directory),
       cmocka_unit_test(sources),
       cmocka_unit_test(run_uris),
       cmocka_unit_test(relative_locations),
