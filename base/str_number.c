@@ -6,11 +6,12 @@
  * middles are brought to that scale by a product with 10^-k, exactly, which 128 bits allow from k = -54 to 27: where measured values lie.
  * The few others are left to the C library. */
 #define WINNOW_ALLOW_NUMBERS /* strtod() says what reads back */
+#include <endian.h>
 #include <math.h>
 
 #include "base/str.h"
 
-enum { FRACTION_BITS = 52, EXPONENT_BIAS = 1075, FIVES = 28 };
+enum { EIGHT = 100000000, FRACTION_BITS = 52, EXPONENT_BIAS = 1075, FIVES = 28 };
 
 /* clang-format off */
 static const uint64_t fives[FIVES] = {
@@ -28,34 +29,31 @@ struct decimal {
 
 /* ---- whole numbers ---- */
 
-/* clang-format off */
-static const uint64_t tens[] = { /* the first: so that 0 has a digit, too */
-  0u, 10u, 100u, 1000u, 10000u, 100000u, 1000000u, 10000000u, 100000000u, 1000000000u,
-  10000000000u, 100000000000u, 1000000000000u, 10000000000000u, 100000000000000u,
-  1000000000000000u, 10000000000000000u, 100000000000000000u, 1000000000000000000u, 10000000000000000000u,
-};
-/* clang-format on */
+/* Eight digits of a value below 10^8, the first in the lowest byte: four and four, then two and two, then one and one, all at once. */
+static uint64_t eight_digits(uint32_t value) {
+  uint64_t fours = value / 10000 | (uint64_t)(value % 10000) << 32;
+  uint64_t hundreds = fours * 10486 >> 20 & UINT64_C(0x0000007f0000007f);
+  uint64_t twos = hundreds | (fours - hundreds * 100) << 16;
+  uint64_t tens = twos * 103 >> 10 & UINT64_C(0x000f000f000f000f);
+  return tens | (twos - tens * 10) << 8;
+}
 
-static size_t digits_of(uint64_t value) {
-  unsigned bits = 64 - (unsigned)__builtin_clzll(value | 1);
-  size_t n = bits * 1233 >> 12; /* log10(2) times 2^12: at most one too few */
-  return n + (value >= tens[n]);
+static void put_eight(uint64_t digits, char *out) {
+  uint64_t text = htole64(digits);
+  memcpy(out, &text, sizeof text);
 }
 
 size_t str_from_u64(uint64_t value, char out[20]) {
-  static const char pairs[201] = "00010203040506070809101112131415161718192021222324252627282930313233343536373839404142434445464748495051"
-                                 "525354555657585960616263646566676869707172737475767778798081828384858687888990919293949596979899";
-  size_t n = digits_of(value), at = n;
-  while (value >= 100) {
-    at -= 2;
-    memcpy(out + at, pairs + value % 100 * 2, 2);
-    value /= 100;
+  static const uint64_t zeros = UINT64_C(0x3030303030303030);
+  if (value >= EIGHT) {
+    size_t n = str_from_u64(value / EIGHT, out);
+    put_eight(eight_digits((uint32_t)(value % EIGHT)) | zeros, out + n);
+    return n + 8;
   }
-  if (at == 2)
-    memcpy(out, pairs + value * 2, 2);
-  else
-    out[0] = (char)('0' + value);
-  return n;
+  uint64_t digits = eight_digits((uint32_t)value);
+  unsigned leading = digits ? (unsigned)__builtin_ctzll(digits) / 8 : 7;
+  put_eight((digits | zeros) >> 8 * leading, out);
+  return 8 - leading;
 }
 
 size_t str_from_i64(int64_t value, char out[21]) {
@@ -93,6 +91,15 @@ static uint64_t scaled(uint64_t x, int q, int k) {
   return (uint64_t)kept | (rest != 0 || kept << (shift - 64) != high);
 }
 
+/* At most nine decimals, and fifteen digits in all: what reads back from so few is no other number of so few. */
+static bool short_decimal(double value, struct decimal *ret) {
+  if (value >= 1e6)
+    return false;
+  uint64_t billionths = (uint64_t)(value * 1e9 + 0.5);
+  *ret = (struct decimal){billionths, -9};
+  return (double)billionths / 1e9 == value;
+}
+
 /* Of a finite value > 0. False when it cannot be told here. */
 static bool quick_decimal(double value, struct decimal *ret) {
   uint64_t bits;
@@ -103,6 +110,8 @@ static bool quick_decimal(double value, struct decimal *ret) {
     *ret = (struct decimal){c >> -q, 0};
     return true;
   }
+  if (short_decimal(value, ret))
+    return true;
   bool next_below_is_nearer = fraction == 0;
   int k = (q * 1262611 - (next_below_is_nearer ? 524031 : 0)) >> 22; /* log10(2) and log10(4/3) times 2^22 */
   if (q + EXPONENT_BIAS == 0 || !can_scale(q, k))

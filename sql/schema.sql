@@ -67,6 +67,7 @@ CREATE FUNCTION winnow.find_rows(sql text, texts text[], ints bigint[], numbers 
     LANGUAGE plpgsql STABLE
     SET max_parallel_workers_per_gather TO '0'
     SET jit TO 'off'
+    SET enable_memoize TO 'off'
     AS $$
 begin
   return query execute sql using texts, ints, numbers, ids;

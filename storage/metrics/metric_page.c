@@ -45,6 +45,11 @@ static int page_cmp(const struct metric_walk *walk, struct point a, struct point
   return walk->ask.order == METRIC_BY_TIME ? point_cmp_history(a, b) : point_cmp(a, b);
 }
 
+/* What the page goes by first. */
+static const int64_t *page_xs(const struct metric_walk *walk) {
+  return page_axis(walk) == AXIS_TIME ? walk->points.time : walk->points.step;
+}
+
 /* What comes next. */
 static struct points page_points(const struct metric_walk *walk) {
   const struct points *all = &walk->points;
@@ -94,14 +99,20 @@ static int cmp_places(const void *a, const void *b, void *ctx) {
   return page_cmp(walk, points_at(&walk->points, *(const uint32_t *)a), points_at(&walk->points, *(const uint32_t *)b));
 }
 
+static bool is_sorted(const struct metric_walk *walk) {
+  const struct points *points = &walk->points;
+  const int64_t *xs = page_xs(walk);
+  for (size_t i = walk->given + 1; i < points->n; i++)
+    if (xs[i - 1] >= xs[i] && page_cmp(walk, points_at(points, i - 1), points_at(points, i)) > 0)
+      return false;
+  return true;
+}
+
 /* Sorts what was not given yet. */
 static bool sort_page(struct metric_walk *walk) {
   struct points *points = &walk->points;
   size_t from = walk->given, n = points->n - from;
-  bool sorted = true;
-  for (size_t i = from + 1; i < points->n && sorted; i++)
-    sorted = page_cmp(walk, points_at(points, i - 1), points_at(points, i)) <= 0;
-  if (sorted)
+  if (is_sorted(walk))
     return true;
   AUTO_FREE uint32_t *index = mem_array(n, sizeof *index);
   AUTO_POINTS struct points to = {0};
@@ -134,14 +145,28 @@ static void drop_given(struct metric_walk *walk) {
   memmove(points->epoch, points->epoch + from, n * sizeof *points->epoch);
 }
 
+/* Is it of the steps asked for, and was it not given with an earlier page? */
+static bool is_asked(const struct metric_walk *walk, const int64_t *xs, size_t i) {
+  int64_t step = walk->points.step[i];
+  if (step < walk->ask.from || step > walk->ask.to)
+    return false;
+  if (!walk->ask.has_after)
+    return true;
+  int64_t after = page_axis(walk) == AXIS_TIME ? walk->ask.after.time : walk->ask.after.step;
+  return xs[i] > after || page_cmp(walk, points_at(&walk->points, i), walk->ask.after) > 0;
+}
+
 /* Drops what lies outside of the question, from `from` on. */
 static void filter_page(struct metric_walk *walk, size_t from) {
-  size_t kept = from;
   struct points *points = &walk->points;
-  for (size_t i = from; i < points->n; i++) {
-    struct point point = points_at(points, i);
-    if (point.step < walk->ask.from || point.step > walk->ask.to || (walk->ask.has_after && page_cmp(walk, point, walk->ask.after) <= 0))
+  const int64_t *xs = page_xs(walk);
+  size_t kept = from;
+  while (kept < points->n && is_asked(walk, xs, kept))
+    kept++;
+  for (size_t i = kept; i < points->n; i++) {
+    if (!is_asked(walk, xs, i))
       continue;
+    struct point point = points_at(points, i);
     points->step[kept] = point.step;
     points->time[kept] = point.time;
     points->value[kept] = point.value;
@@ -160,7 +185,11 @@ static bool is_complete(const struct metric_walk *walk) {
   return low_x(walk->parts[walk->taken], page_axis(walk)) > (page_axis(walk) == AXIS_TIME ? last.time : last.step);
 }
 
+/* Points that were there already are in order. */
 static bool take_window(struct metric_walk *walk) {
+  if (!walk->window)
+    return true;
+  drop_given(walk);
   for (size_t i = 0; i < walk->window; i++) {
     const struct series_part *part = walk->parts[walk->taken + i];
     struct str data = part->chunk ? metric_load_piece(walk->load, part->chunk, PIECE_POINTS) : STR_NONE;
@@ -176,7 +205,6 @@ static bool take_window(struct metric_walk *walk) {
 
 static void run_page(struct work *work) {
   struct metric_walk *walk = CONTAINER_OF(work, struct metric_walk, work);
-  drop_given(walk);
   if (!take_window(walk) || !walk->render || !is_complete(walk))
     return;
   struct points points = page_points(walk);

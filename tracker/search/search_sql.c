@@ -185,7 +185,7 @@ static const struct domain_sql {
   const char *identity; /* last of every order, ascending */
   enum value_type identity_type;
 } domains[] = {
-    [FILTER_RUNS] = {"r.id, null::bigint, null::int",
+    [FILTER_RUNS] = {"r.id as id, null::bigint as n, null::int as v",
                      "run r",
                      COLUMNS(run_columns),
                      {{FIELD_START_TIME, true}},
@@ -194,7 +194,7 @@ static const struct domain_sql {
                      1,
                      "r.id",
                      VALUE_ID},
-    [FILTER_EXPERIMENTS] = {"null::uuid, r.id, null::int",
+    [FILTER_EXPERIMENTS] = {"null::uuid as id, r.id as n, null::int as v",
                             "experiment r",
                             COLUMNS(experiment_columns),
                             {{FIELD_CREATED, true}, {FIELD_EXPERIMENT_ID, false}},
@@ -203,7 +203,7 @@ static const struct domain_sql {
                             1,
                             NULL,
                             VALUE_INT},
-    [FILTER_LOGGED_MODELS] = {"r.id, null::bigint, null::int",
+    [FILTER_LOGGED_MODELS] = {"r.id as id, null::bigint as n, null::int as v",
                               "logged_model r",
                               COLUMNS(logged_model_columns),
                               {{FIELD_CREATED, true}},
@@ -212,7 +212,7 @@ static const struct domain_sql {
                               1,
                               "r.id",
                               VALUE_ID},
-    [FILTER_REGISTERED_MODELS] = {"null::uuid, r.id, null::int",
+    [FILTER_REGISTERED_MODELS] = {"null::uuid as id, r.id as n, null::int as v",
                                   "registered_model r",
                                   COLUMNS(registered_model_columns),
                                   {{FIELD_NAME, false}},
@@ -221,7 +221,7 @@ static const struct domain_sql {
                                   1,
                                   NULL,
                                   VALUE_TEXT},
-    [FILTER_MODEL_VERSIONS] = {"null::uuid, r.model, r.version",
+    [FILTER_MODEL_VERSIONS] = {"null::uuid as id, r.model as n, r.version as v",
                                "model_version r join registered_model m on m.id = r.model",
                                COLUMNS(model_version_columns),
                                {{FIELD_UPDATED, true}, {FIELD_NAME, false}, {FIELD_VERSION, true}},
@@ -751,22 +751,16 @@ static void add_filter(struct search_sql *sql, const struct search *search, stru
   }
 }
 
-/* select ... from ... where ...; `driver`: the name of the leading metric's value, NULL when rows are read plainly. */
+/* select id, n, v, k0, k1, ... from ... where ... order by ... limit ...; `driver`: the name of the leading metric's value, NULL when rows are
+ * read plainly. */
 static bool add_select(struct search_sql *sql, const struct search *search, const char *from, const char *where, const char *experiment,
-                       struct str driver_key, const char *driver, struct order *order, bool number_keys) {
+                       struct str driver_key, const char *driver, struct order *order) {
   bool leads = driver && search_orders_by_metric(search);
   make_order(order, sql, search, leads ? driver : NULL);
   sql->key_count = order->count;
   add(sql, "select ");
   add(sql, domains[search->domain].select);
-  add(sql, ", array[");
   for (size_t i = 0; i < order->count; i++) {
-    buf_printf(&sql->text, i ? ", (" : "(");
-    add(sql, order->keys[i].sql);
-    add(sql, ")::text");
-  }
-  add(sql, "]");
-  for (size_t i = 0; number_keys && i < order->count; i++) { /* for the order of the union */
     add(sql, ", ");
     add_key(sql, &order->keys[i]);
     buf_printf(&sql->text, " as k%zu", i);
@@ -790,15 +784,24 @@ static bool add_select(struct search_sql *sql, const struct search *search, cons
   return true;
 }
 
+/* By the keys that the parts of a union are ordered by: so that they are merged, not sorted again. */
+static void add_merge_order(struct search_sql *sql, const struct order *order) {
+  const char *before = " order by ";
+  for (size_t i = 0; i < order->count; i++) {
+    if (is_constant(&order->keys[i]))
+      continue;
+    buf_printf(&sql->text, "%sk%zu%s", before, i, order->keys[i].descending ? " desc" : "");
+    before = ", ";
+  }
+}
+
 /* Rows whose metrics are indexed, led by the index, and the few that are not yet, read plainly. */
-static bool add_led_select(struct search_sql *sql, const struct search *search, struct str key) {
-  struct order order;
-  struct search plain = *search;
-  add(sql, "select k.id, k.n, k.v, k.page_key from ((");
+static bool add_led_select(struct search_sql *sql, const struct search *search, struct str key, struct order *order) {
+  add(sql, "select * from ((");
   size_t n = put_text(sql, key);
   const char *indexed =
       scratch(sql, " and not exists (select from run_unindexed u where u.run = m.run) and m.key = metric_key_id($1[%zu])", n);
-  if (!add_select(sql, search, "run_metric m join run r on r.id = m.run", indexed, "m.experiment_id", key, "m.value", &order, true))
+  if (!add_select(sql, search, "run_metric m join run r on r.id = m.run", indexed, "m.experiment_id", key, "m.value", order))
     return false;
   add(sql, ") union all (");
   /* the last value stands in for the index's row */
@@ -806,30 +809,40 @@ static bool add_led_select(struct search_sql *sql, const struct search *search, 
                               "run_unindexed u join run r on r.id = u.run "
                               "cross join lateral (select metric_last(r.metrics, $1[%zu]) as value) m",
                               n);
-  if (!add_select(sql, &plain, value, " and m.value is not null", "r.experiment_id", key, "m.value", &order, true))
+  if (!add_select(sql, search, value, " and m.value is not null", "r.experiment_id", key, "m.value", order))
     return false;
-  add(sql, ")) k(id, n, v, page_key");
-  for (size_t i = 0; i < order.count; i++)
-    buf_printf(&sql->text, ", k%zu", i);
-  add(sql, ") order by ");
-  for (size_t i = 0; i < order.count; i++)
-    buf_printf(&sql->text, "%sk%zu%s", i ? ", " : "", i, order.keys[i].descending ? " desc" : "");
+  add(sql, ")) led");
+  add_merge_order(sql, order);
   add(sql, " limit ");
   add_int(sql, search->limit);
   return true;
 }
 
+/* Of the row that the next page begins behind, and of no other: to write the keys of all as text takes as long as to find them. */
+static void add_page_key(struct search_sql *sql, const struct search *search, const struct order *order) {
+  add(sql, "case when row_number() over () = ");
+  add_int(sql, search->limit - 1);
+  add(sql, " then array[");
+  for (size_t i = 0; i < order->count; i++)
+    buf_printf(&sql->text, "%sk%zu::text", i ? ", " : "", i);
+  add(sql, "] end");
+}
+
 bool search_compile(const struct search *search, struct search_sql *ret, struct err *err) {
   struct str key;
   struct order order;
+  add(ret, "with found as (");
   bool ok = find_driver(search, &key)
-                ? add_led_select(ret, search, key)
-                : add_select(ret, search, domains[search->domain].from, "", "r.experiment_id", STR_NONE, NULL, &order, false);
+                ? add_led_select(ret, search, key, &order)
+                : add_select(ret, search, domains[search->domain].from, "", "r.experiment_id", STR_NONE, NULL, &order);
   if (ret->fail)
     return err_no_memory(err);
   if (!ok)
     return err_set(err, ERR_INVALID, "Invalid page token");
-  return buf_ok(&ret->text, err);
+  add(ret, ") select id, n, v, ");
+  add_page_key(ret, search, &order);
+  add(ret, " from found");
+  return ret->fail ? err_no_memory(err) : buf_ok(&ret->text, err);
 }
 
 void search_sql_put(const struct search_sql *sql, struct pg_args *args) {

@@ -22,7 +22,7 @@ struct search_sql {
   size_t text_count, int_count, number_count, id_count;
   size_t text_room, int_room, number_room, id_room;
   struct arena *arena;
-  size_t key_count; /* what page_key holds for each row */
+  size_t key_count; /* what page_key holds */
   enum err_code fail;
 };
 
@@ -30,7 +30,7 @@ void search_sql_init(struct search_sql *sql, struct arena *arena);
 void search_sql_release(struct search_sql *sql);
 #define AUTO_SEARCH_SQL CLEANUP(search_sql_release)
 
-/* The values behind which a page begins: as find_rows() gave them for the last row before it. */
+/* The values behind which a page begins: as find_rows() gave them for the last row before it, its row limit - 1. Other rows have none. */
 struct search_page {
   const struct str *values; /* p NULL: null */
   size_t count;             /* 0: from the start */

@@ -103,6 +103,13 @@ static void whole_numbers(void **state UNUSED) {
       assert_int_equal(n, snprintf(expected, sizeof expected, "%lld", (long long)value));
       assert_memory_equal(text, expected, n);
     }
+  struct rng rng = rng_seeded(19);
+  for (int i = 0; i < 300000; i++) {
+    uint64_t value = rng_u64(&rng) >> rng_below(&rng, 64);
+    size_t n = str_from_u64(value, text);
+    assert_int_equal(n, snprintf(expected, sizeof expected, "%llu", (unsigned long long)value));
+    assert_memory_equal(text, expected, n);
+  }
   assert_int_equal(str_from_i64(INT64_MIN, text), 20);
   assert_memory_equal(text, "-9223372036854775808", 20);
 }

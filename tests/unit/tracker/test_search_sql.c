@@ -39,12 +39,13 @@ static void release(struct compiled *c) {
 static void plain(void **state) {
   (void)state;
   struct compiled c;
-  assert_string_equal(
-      compile(&c, FILTER_RUNS, "", NULL),
-      "select r.id, null::bigint, null::int, array[(r.start_time)::text, (r.id)::text] from run r where r.experiment_id = $2[1] "
-      "and r.deleted_at is null order by r.start_time desc, r.id limit $2[2]");
+  assert_string_equal(compile(&c, FILTER_RUNS, "", NULL),
+                      "with found as (select r.id as id, null::bigint as n, null::int as v, r.start_time as k0, r.id as k1 from run r "
+                      "where r.experiment_id = $2[1] and r.deleted_at is null order by r.start_time desc, r.id limit $2[2]) "
+                      "select id, n, v, case when row_number() over () = $2[3] then array[k0::text, k1::text] end from found");
   assert_int_equal(c.sql.ints[0], 7);
   assert_int_equal(c.sql.ints[1], 11);
+  assert_int_equal(c.sql.ints[2], 10);
   assert_int_equal(c.sql.key_count, 2);
   release(&c);
 }
@@ -75,6 +76,7 @@ static void clauses(void **state) {
       {FILTER_RUNS, "metrics.a > 1", "from run_metric m join run r on r.id = m.run where"},
       {FILTER_RUNS, "metrics.a > 1", "and m.key = metric_key_id($1[1]) and (m.value > $3[1] and m.value < 'NaN')"},
       {FILTER_RUNS, "metrics.a > 1", "union all (select"},
+      {FILTER_RUNS, "metrics.a > 1", ")) led order by k0 desc, k1 limit $2[5]) select"},
       {FILTER_EXPERIMENTS, "name = 'x' and experiment_id = '3'",
        "where true and r.deleted_at is null and r.name = $1[1] and r.id::text = $1[2] order"},
       {FILTER_REGISTERED_MODELS, "name = 'x'", "where true and r.name = $1[1] and not r.is_prompt order by r.name"},
