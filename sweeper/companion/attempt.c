@@ -68,9 +68,9 @@ bool attempt_has_artifacts(const struct companion *c) {
 }
 
 static void begin_collecting(struct companion *c) {
-  attempt_enter(c, PHASE_COLLECT);
   if (!attempt_has_artifacts(c))
     return;
+  attempt_enter(c, PHASE_COLLECT);
   ending_sync_later(c);
   c->artifacts = artifacts_new(&c->job);
 }

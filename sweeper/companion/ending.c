@@ -6,7 +6,7 @@
 
 enum {
   LEFTOVER_GRACE_MS = 2000,
-  EXIT_SYNC_MS = 10, /* the service has this long to store the end before we do */
+  EXIT_SYNC_MS = 50, /* the service has this long to store the end before we do, on the same disk perhaps */
 };
 
 /* ---- ending the job ---- */
