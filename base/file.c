@@ -92,24 +92,25 @@ bool file_replace(const char *path, struct str content, mode_t mode, struct err 
   return sync_directory_of(path, err);
 }
 
+/* From its end on: what is above it is there, as a rule. Fails with errno. */
+static bool make_down_to(char *path, mode_t mode) {
+  if (mkdir(path, mode) == 0 || errno == EEXIST)
+    return true;
+  char *slash = errno == ENOENT ? strrchr(path, '/') : NULL;
+  if (!slash || slash == path)
+    return false;
+  *slash = 0;
+  bool above = make_down_to(path, mode);
+  *slash = '/';
+  return above && (mkdir(path, mode) == 0 || errno == EEXIST);
+}
+
 bool dir_make(const char *path, mode_t mode, struct err *err) {
   AUTO_FREE char *copy = mem_strdup(path);
+  struct stat st;
   if (!copy)
     return err_no_memory(err);
-  for (char *at = copy;;) {
-    while (*at == '/')
-      at++;
-    at = strchrnul(at, '/');
-    char end = *at;
-    *at = 0;
-    if (*copy && mkdir(copy, mode) != 0 && errno != EEXIST)
-      return err_errno(err, errno, "cannot make the directory %s", copy);
-    if (!end)
-      break;
-    *at = end;
-  }
-  struct stat st;
-  if (stat(path, &st) != 0)
+  if (!make_down_to(copy, mode) || stat(path, &st) != 0)
     return err_errno(err, errno, "cannot make the directory %s", path);
   return S_ISDIR(st.st_mode) || err_set(err, ERR_IO, "%s is not a directory", path);
 }
@@ -155,6 +156,8 @@ static bool remove_in(int dir_fd, const char *name, struct err *err) {
     return true;
   if (errno != EISDIR && errno != EPERM)
     return err_errno(err, errno, "cannot remove %s", name);
+  if (unlinkat(dir_fd, name, AT_REMOVEDIR) == 0) /* there was nothing in it */
+    return true;
   int fd = openat(dir_fd, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
   if (fd < 0)
     return err_errno(err, errno, "cannot remove %s", name);

@@ -2,6 +2,7 @@
 #include <fcntl.h>
 #include <signal.h>
 
+#include "base/file.h"
 #include "sweeper/companion/companion.h"
 
 enum {
@@ -67,9 +68,9 @@ bool attempt_has_artifacts(const struct companion *c) {
 }
 
 static void begin_collecting(struct companion *c) {
-  attempt_enter(c, PHASE_COLLECT);
   if (!attempt_has_artifacts(c))
     return;
+  attempt_enter(c, PHASE_COLLECT);
   ending_sync_later(c);
   c->artifacts = artifacts_new(&c->job);
 }
@@ -96,8 +97,15 @@ static void keep_spool_bounded(struct companion *c) {
   }
 }
 
+/* Nothing is left that could write. */
+static void leave_growth(struct companion *c) {
+  fd_close(&c->dir_fd);
+  event_del(c->poll_growth);
+}
+
 void attempt_advance(struct companion *c) {
   if (c->phase < PHASE_DRAIN && ending_is_over(c)) {
+    leave_growth(c);
     event_del(c->ladder);
     drain_tty(c);
     attempt_enter(c, c->fenced ? PHASE_DONE : PHASE_DRAIN);
@@ -145,7 +153,8 @@ static void on_poll_growth(evutil_socket_t fd UNUSED, short what UNUSED, void *c
   attempt_advance(c);
 }
 
-/* By a signal for each write into our directory. Not inotify: a user has 128 instances of it, and there may be a thousand of us. */
+/* By a signal for each write into our directory, so it begins after our own first notes, and ends before the last ones. Not inotify: a user
+ * has 128 instances of it, and there may be a thousand of us. */
 static void watch_growth(struct companion *c) {
   c->dir_fd = open(c->job.dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
   event_add(c->on_grow, NULL);
@@ -198,10 +207,10 @@ bool attempt_make(struct companion *c, struct err *err) {
     if (!spool_open(&c->streams[i], c->job.dir, name, err))
       return false;
   }
-  watch_growth(c);
   return true;
 }
 
 void attempt_begin(struct companion *c) {
+  watch_growth(c);
   arm(c->tick, SAMPLE_LIMIT_MS);
 }

@@ -6,7 +6,7 @@
 
 enum {
   LEFTOVER_GRACE_MS = 2000,
-  EXIT_SYNC_MS = 10, /* the service has this long to store the end before we do */
+  EXIT_SYNC_MS = 50, /* the service has this long to store the end before we do, on the same disk perhaps */
 };
 
 /* ---- ending the job ---- */
@@ -35,7 +35,7 @@ void ending_start(struct companion *c, const char *reason, int64_t grace_ms) {
 
 static void on_ladder(evutil_socket_t fd UNUSED, short what UNUSED, void *ctx) {
   struct companion *c = ctx;
-  if (c->phase == PHASE_TERM || (c->phase == PHASE_KILL && process_any_alive(&c->process)))
+  if (c->phase == PHASE_TERM || (c->phase == PHASE_KILL && process_any_alive()))
     begin_kill(c);
   attempt_advance(c);
 }
@@ -57,7 +57,7 @@ static void on_child(evutil_socket_t signal_number UNUSED, short what UNUSED, vo
   struct companion *c = ctx;
   reap(c);
   /* What the command left behind has lost its purpose: it gets TERM, a short grace, KILL. */
-  if (c->command_ended && c->phase == PHASE_RUNNING && process_any_alive(&c->process)) {
+  if (c->command_ended && c->phase == PHASE_RUNNING && process_any_alive()) {
     attempt_enter(c, PHASE_TERM);
     process_signal(&c->process, SIGTERM);
     arm(c->ladder, LEFTOVER_GRACE_MS);
@@ -86,7 +86,7 @@ static void on_term(evutil_socket_t signal_number UNUSED, short what UNUSED, voi
 
 bool ending_is_over(const struct companion *c) {
   bool ended = c->start_error[0] || c->command_ended;
-  return ended && !process_any_alive(&c->process);
+  return ended && !process_any_alive();
 }
 
 /* ---- its record ---- */

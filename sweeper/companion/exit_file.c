@@ -86,7 +86,7 @@ bool exit_file_sync(const char *dir, struct err *err) {
 
 bool exit_file_told(const char *dir, struct err *err) {
   char path[PATH_SIZE];
-  snprintf(path, sizeof path, "%s/told", dir);
-  AUTO_FD int fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
-  return fd >= 0 || err_errno(err, errno, "cannot write %s", path);
+  snprintf(path, sizeof path, "%s/companion.lock", dir);
+  AUTO_FD int fd = open(path, O_WRONLY | O_APPEND | O_CLOEXEC | O_NOFOLLOW);
+  return fd >= 0 ? fd_write_all(fd, COMPANION_TOLD, strlen(COMPANION_TOLD), err) : err_errno(err, errno, "cannot write %s", path);
 }

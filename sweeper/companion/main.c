@@ -150,6 +150,5 @@ int main(int argc, char **argv) {
   artifacts_free(c->artifacts);
   for (size_t i = 0; i < ARRAY_LEN(c->streams); i++)
     spool_close(&c->streams[i]);
-  say("done");
   return 0;
 }

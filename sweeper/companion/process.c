@@ -26,58 +26,66 @@ static void reset_signals(void) {
   sigprocmask(SIG_SETMASK, &none, NULL);
 }
 
-/* In the child: does not return. What fails is told through the pipe as (step, errno). */
-static NORETURN void become_command(const struct job_file *job, int stdout_fd, int stderr_fd, int tell_fd) {
-  int told[2] = {0, 0};
+/* What the child says before it gives up: its memory is ours. */
+struct refusal {
+  bool of_directory;
+  int error;
+};
+
+/* In the child: does not return. Its standard input is ours, which is empty; its environment as well, which is the job's by now. */
+static NORETURN void become_command(const struct process *process, const struct job_file *job, int stdout_fd, int stderr_fd,
+                                    volatile struct refusal *refusal) {
+  cgroup_join(&process->group);
   setsid();
   if (job->tty)
     tty_become(stdout_fd);
   reset_signals();
-  int null_fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
-  if (dup2(null_fd, 0) == 0 && dup2(stdout_fd, 1) == 1 && dup2(stderr_fd, 2) == 2) {
-    if (chdir(job->cwd) != 0) {
-      told[0] = 1;
-    } else {
-      environ = job->env;
-      if (job->tty && !getenv("TERM"))
-        setenv("TERM", "xterm-256color", 1);
+  if (dup2(stdout_fd, 1) == 1 && dup2(stderr_fd, 2) == 2) {
+    refusal->of_directory = chdir(job->cwd) != 0;
+    if (!refusal->of_directory)
       execvp(job->argv[0], job->argv);
-    }
   }
-  told[1] = errno;
-  ssize_t ignored UNUSED = write(tell_fd, told, sizeof told);
+  refusal->error = errno;
   _exit(127);
 }
 
+/* In our memory, of which a copy would cost more than all else it does; we stand still until it has become the command. No signal may come
+ * between: our handlers would answer it in the child. */
+static pid_t spawn(const struct process *process, const struct job_file *job, int stdout_fd, int stderr_fd,
+                   volatile struct refusal *refusal) {
+  sigset_t all, ours;
+  sigfillset(&all);
+  sigprocmask(SIG_SETMASK, &all, &ours);
+  pid_t pid = vfork();
+  if (pid == 0)
+    become_command(process, job, stdout_fd, stderr_fd, refusal);
+  int error = errno;
+  sigprocmask(SIG_SETMASK, &ours, NULL);
+  errno = error;
+  return pid;
+}
+
 bool process_start(struct process *process, const struct job_file *job, int stdout_fd, int stderr_fd, struct err *err) {
-  int pipe_fds[2];
-  if (pipe2(pipe_fds, O_CLOEXEC) != 0)
-    return err_errno(err, errno, "cannot make a pipe");
-  AUTO_FD int told_fd = pipe_fds[0];
+  volatile struct refusal refusal = {false, 0};
+  char **ours = environ;
   cgroup_make(&process->group, job);
-  pid_t pid = fork();
-  if (pid == 0) {
-    cgroup_join(&process->group);
-    become_command(job, stdout_fd, stderr_fd, pipe_fds[1]);
-  }
-  close(pipe_fds[1]);
+  environ = job->env; /* where the command is looked for */
+  if (job->tty && !getenv("TERM"))
+    setenv("TERM", "xterm-256color", 1);
+  pid_t pid = spawn(process, job, stdout_fd, stderr_fd, &refusal);
+  environ = ours;
   if (pid < 0)
     return err_errno(err, errno, "cannot start a process");
   process->pid = pid;
-  int told[2];
-  ssize_t n;
-  do
-    n = read(told_fd, told, sizeof told);
-  while (n < 0 && errno == EINTR);
-  if (n != (ssize_t)sizeof told)
-    return true; /* the pipe was closed by a successful exec */
+  if (!refusal.error)
+    return true;
   waitpid(pid, NULL, 0);
   process->pid = 0;
-  bool unknown = told[1] == ENOENT || told[1] == ENOTDIR;
+  bool unknown = refusal.error == ENOENT || refusal.error == ENOTDIR;
   char reason[128];
-  err_set(err, unknown ? ERR_NOT_FOUND : ERR_IO, "%s %s: %s", told[0] ? "cannot enter the directory" : "cannot run",
-          told[0] ? job->cwd : job->argv[0], strerror_r(told[1], reason, sizeof reason));
-  if (!told[0] && unknown)
+  err_set(err, unknown ? ERR_NOT_FOUND : ERR_IO, "%s %s: %s", refusal.of_directory ? "cannot enter the directory" : "cannot run",
+          refusal.of_directory ? job->cwd : job->argv[0], strerror_r(refusal.error, reason, sizeof reason));
+  if (!refusal.of_directory && unknown)
     err_hint(err, "is it installed, and in the PATH the job gets?");
   return false;
 }
@@ -142,10 +150,10 @@ size_t process_signal(const struct process *process, int signal_number) {
   return family.count;
 }
 
-bool process_any_alive(const struct process *process UNUSED) {
-  static struct family family;
-  find_family(&family);
-  return family.count > 0;
+/* As above, and so without any child of our own nothing is left. */
+bool process_any_alive(void) {
+  siginfo_t ignored;
+  return waitid(P_ALL, 0, &ignored, WEXITED | WNOHANG | WNOWAIT) == 0;
 }
 
 void process_take_over(struct process *process, const struct job_file *job) {

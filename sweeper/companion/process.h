@@ -22,7 +22,7 @@ void process_become_subreaper(void);
 MUST_CHECK bool process_start(struct process *process, const struct job_file *job, int stdout_fd, int stderr_fd, struct err *err);
 /* To every process of the job, double-forked ones too. Returns how many were found. */
 size_t process_signal(const struct process *process, int signal_number);
-bool process_any_alive(const struct process *process);
+bool process_any_alive(void);
 /* Instead of a start: it was an earlier companion's, and has ended. */
 void process_take_over(struct process *process, const struct job_file *job);
 /* Removes the control group; after everything has ended. */

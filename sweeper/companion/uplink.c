@@ -176,7 +176,7 @@ static bool connect_somewhere(struct uplink *uplink) {
       return false;
     fd = -1; /* the bufferevent's now */
     bufferevent_setcb(uplink->bev, on_read, NULL, on_event, uplink);
-    bufferevent_enable(uplink->bev, EV_READ | EV_WRITE);
+    bufferevent_enable(uplink->bev, EV_READ);
     return true;
   }
   return false;

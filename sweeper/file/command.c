@@ -150,9 +150,17 @@ struct flat {
 };
 
 struct flat_list {
-  struct flat items[1024];
   size_t count;
+  struct flat items[1024];
 };
+
+/* Its room is not touched before it is used. */
+static struct flat_list *flat_list_new(struct arena *arena) {
+  struct flat_list *list = arena_alloc(arena, sizeof *list);
+  if (list)
+    list->count = 0;
+  return list;
+}
 
 /* Nested objects as dotted names, outermost first. The dots are only ours: PARAM_ joins with two underscores. */
 static bool flatten(const json_t *params, struct str prefix, unsigned depth, struct arena *arena, struct flat_list *out) {
@@ -266,7 +274,7 @@ static size_t env_macro(struct str s, struct str *ret_name) {
 }
 
 static bool words_make(struct words *w, struct err *err) {
-  w->flats = ARENA_NEW(w->arena, struct flat_list);
+  w->flats = flat_list_new(w->arena);
   if (!w->flats)
     return err_no_memory(err);
   if (!flatten(w->point->params, STR_NONE, 0, w->arena, w->flats))
@@ -601,15 +609,30 @@ static bool only_ours(struct str name) {
   return str_starts(name, STR("WINNOW_")) || str_starts(name, STR("PARAM_"));
 }
 
-enum { ENV_MAX = 8192 };
+enum { ENV_FIRST = 64, ENV_MAX = 8192 };
 
 struct env {
   struct arena *arena;
   struct spec_pair *items;
-  size_t count;
+  size_t count, cap;
   size_t total;
   struct err *err;
 };
+
+/* For one more. */
+static bool has_room(struct env *e) {
+  if (e->count < e->cap)
+    return true;
+  size_t cap = e->cap ? e->cap * 2 : ENV_FIRST;
+  struct spec_pair *items = ARENA_NEW_ARRAY(e->arena, struct spec_pair, cap);
+  if (!items)
+    return err_no_memory(e->err);
+  if (e->count)
+    memcpy(items, e->items, e->count * sizeof *items);
+  e->items = items;
+  e->cap = cap;
+  return true;
+}
 
 static bool set(struct env *e, struct str name, struct str value) {
   size_t at = 0;
@@ -620,6 +643,8 @@ static bool set(struct env *e, struct str name, struct str value) {
   char *name_copy = arena_strdup(e->arena, name), *value_copy = arena_strdup(e->arena, value);
   if (!name_copy || !value_copy)
     return err_no_memory(e->err);
+  if (!has_room(e))
+    return false;
   e->items[at] = (struct spec_pair){str_n(name_copy, name.n), str_n(value_copy, value.n)};
   e->total += name.n + value.n + 2;
   e->count += at == e->count;
@@ -648,7 +673,7 @@ static bool set_inherited(struct env *e, const struct command_job *job) {
 }
 
 static bool set_params(struct env *e, const struct command_point *point) {
-  struct flat_list *flats = ARENA_NEW(e->arena, struct flat_list);
+  struct flat_list *flats = flat_list_new(e->arena);
   if (!flats)
     return err_no_memory(e->err);
   if (!flatten(point->params, STR_NONE, 0, e->arena, flats))
@@ -706,9 +731,7 @@ static bool set_devices(struct env *e, const struct command_job *job) {
 
 bool command_environment(const struct command_job *job, const struct command_point *point, struct arena *arena, struct spec_pairs *ret,
                          struct err *err) {
-  struct env e = {.arena = arena, .err = err, .items = ARENA_NEW_ARRAY(arena, struct spec_pair, ENV_MAX)};
-  if (!e.items)
-    return err_no_memory(err);
+  struct env e = {.arena = arena, .err = err};
   if (!set_inherited(&e, job) || !set_job(&e, job, point) || !set_params(&e, point) || !set_user(&e, job, point) || !set_devices(&e, job))
     return false;
   *ret = (struct spec_pairs){e.items, e.count};

@@ -149,18 +149,17 @@ static void on_pid_ready(void *ctx, int fd UNUSED, unsigned ready UNUSED) {
 
 /* ---- watching ---- */
 
-static bool has_file(const struct exec_local *executor, struct id run, int32_t number, const char *name) {
+bool exec_local_job_is_over(const struct exec_local *executor, struct id run, int32_t number) {
   AUTO_BUF struct buf path = BUF_INIT(PATH_SIZE);
-  exec_local_path(executor, run, number, name, &path);
+  exec_local_path(executor, run, number, "exit", &path);
   return !path.fail && access(buf_text(&path), F_OK) == 0;
 }
 
-bool exec_local_job_is_over(const struct exec_local *executor, struct id run, int32_t number) {
-  return has_file(executor, run, number, "exit");
-}
-
 bool exec_local_is_told(const struct exec_local *executor, struct id run, int32_t number) {
-  return has_file(executor, run, number, "told");
+  AUTO_BUF struct buf path = BUF_INIT(PATH_SIZE), lock = BUF_INIT(KIB);
+  struct err none;
+  exec_local_path(executor, run, number, "companion.lock", &path);
+  return !path.fail && file_read(buf_text(&path), &lock, &none) && str_ends(buf_str(&lock), STR("\n" COMPANION_TOLD));
 }
 
 static enum exec_holder look_at_lock(const struct exec_local *executor, struct id run, int32_t number, pid_t *ret_pid) {
@@ -174,7 +173,8 @@ static enum exec_holder look_at_lock(const struct exec_local *executor, struct i
     return errno == EMFILE || errno == ENFILE || errno == ENOMEM ? EXEC_COMING : EXEC_NEVER;
   bool free = flock(fd, LOCK_EX | LOCK_NB) == 0; /* before its id is read: one that is dead cannot write it any more */
   ssize_t n = pread(fd, text, sizeof text, 0);
-  bool said = n > 0 && str_to_i64(str_trim(str_n(text, (size_t)n)), &pid) && pid > 1;
+  struct str said_so = str_n(text, (size_t)MAX_OF(n, (ssize_t)0)), id = STR_NONE;
+  bool said = str_split(&said_so, '\n', &id) && str_to_i64(id, &pid) && pid > 1;
   if (said)
     *ret_pid = (pid_t)pid;
   if (free && !said && exec_local_job_is_over(executor, run, number)) /* of one that was to bring home what was left */

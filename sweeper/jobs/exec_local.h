@@ -1,14 +1,13 @@
 /* The local executor: starts companions on this machine, notices when one is gone, and finds those of an earlier service again. It decides
  * nothing.
  *
- * An attempt has a directory of its own, DIR/jobs/<run id>/<attempt>: job (what to run), params.json and params.yaml, stdout and stderr
- * (the spool), stdout.seen and stderr.seen (when what waited at
- * the end was printed), exit (how it ended), told (that end is stored), companion.lock, companion.log, work (where the command runs).
- * DIR/jobs/<run id>/checkpoint is kept across attempts.
+ * An attempt has a directory of its own, DIR/jobs/<run id>/<attempt>: job (what to run), params.yaml, params.json where it is named, stdout
+ * and stderr (the spool), stdout.seen and stderr.seen (when what waited at the end was printed), exit (how it ended), companion.lock,
+ * companion.log, work (where the command runs). DIR/jobs/<run id>/checkpoint is kept across attempts.
  *
  * companion.lock is locked by us before there is a companion, which inherits the lock and writes its process id before it starts the
  * command. So whoever looks later knows: locked is alive, free with an id is dead, free without one has never run anything, and may be
- * started without fear of a second one. */
+ * started without fear of a second one. Behind the id the companion writes that the end is stored, once it has heard so. */
 #ifndef WINNOW_SWEEPER_EXEC_LOCAL_H
 #define WINNOW_SWEEPER_EXEC_LOCAL_H
 

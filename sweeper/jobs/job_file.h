@@ -36,6 +36,9 @@ struct job_file {
   size_t artifact_count;
 };
 
+/* Stands in companion.lock, behind the companion's process id, once the service has stored how the attempt ended. */
+#define COMPANION_TOLD "told\n"
+
 enum { JOB_FILE_MAX = 4 * 1024 * 1024, JOB_ITEMS_MAX = 20000, JOB_FILES_MAX = 1000 };
 
 void job_file_write(const struct job_file *job, struct buf *out);

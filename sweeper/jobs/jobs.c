@@ -306,6 +306,21 @@ static bool put_params(const struct start *start, const char *name, void (*write
   return buf_ok(&text, err) && exec_local_put(trial->sweep->all->executor, trial->run, (int32_t)start->attempt, name, buf_str(&text), err);
 }
 
+/* Most commands take their parameters otherwise. */
+static bool wants_json_file(const struct start *start) {
+  bool named = false;
+  for (size_t i = 0; i < start->argv.count && !named; i++)
+    named = str_find_str(start->argv.items[i], buf_str(&start->params_json)) != SIZE_MAX;
+  for (size_t i = 0; i < start->env.count && !named; i++)
+    named = str_find_str(start->env.items[i].value, buf_str(&start->params_json)) != SIZE_MAX;
+  return named;
+}
+
+static bool put_param_files(const struct start *start, const json_t *params, struct err *err) {
+  return start->trial->sweep->single || ((!wants_json_file(start) || put_params(start, PARAMS_JSON, command_json, params, err)) &&
+                                         put_params(start, PARAMS_WANDB, command_wandb_file, params, err));
+}
+
 static bool start_job(struct start *start, struct err *err) {
   struct live_trial *trial = start->trial;
   struct live_sweep *live = trial->sweep;
@@ -324,10 +339,7 @@ static bool start_job(struct start *start, struct err *err) {
     return err_no_memory(err);
   keep_command(trial, start->attempt, params);
   if (!buf_ok(&start->checkpoint, err) || !buf_ok(&start->work, err) || !buf_ok(&start->params_json, err) ||
-      !buf_ok(&start->params_wandb, err) || !build_environment(start, params, err))
-    return false;
-  if (!live->single &&
-      !(put_params(start, PARAMS_JSON, command_json, params, err) && put_params(start, PARAMS_WANDB, command_wandb_file, params, err)))
+      !buf_ok(&start->params_wandb, err) || !build_environment(start, params, err) || !put_param_files(start, params, err))
     return false;
   struct job_file job = {.run_id = trial->run,
                          .sweep_id = live->id,

@@ -281,11 +281,11 @@ time.sleep(600)
         self.wait((attempt / "exit").exists, "the note")
         process.send_signal(signal.SIGTERM)
         self.assertEqual(process.wait(60), 0)
-        self.assertFalse((attempt / "told").exists())
+        self.assertNotIn("told", (attempt / "companion.lock").read_text())
         self.service.up()
         self.assertEqual(self.start(["false"]).wait(60), 0)  # another one brings it home, and starts nothing
         self.assertEqual(self.service.exited["exit_code"], "3")
-        self.assertTrue((attempt / "told").exists())
+        self.assertTrue((attempt / "companion.lock").read_text().endswith("\ntold\n"))
 
     def test_an_attempt_that_was_removed_ends_its_companion(self):
         """With its data directory, say, of a service that will never come back."""

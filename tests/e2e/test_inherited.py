@@ -20,8 +20,8 @@ class Base(JobTest):
         return sweep, run, self.s.data / "jobs" / run / "1"
 
     def companion(self, attempt):
-        said = lambda: (attempt / "companion.lock").exists() and (attempt / "companion.lock").read_text().strip()
-        return int(wait(said, "the companion"))
+        said = lambda: (attempt / "companion.lock").exists() and (attempt / "companion.lock").read_text().split()
+        return int(wait(said, "the companion")[0])
 
     def number_in(self, name):
         path = self.s.home / name
@@ -275,7 +275,7 @@ class Directories(Base):
         self.s.process.send_signal(signal.SIGSTOP)
         proxy.resume()
         wait(lambda: not self.is_alive(companion), "the companion's end")
-        self.assertTrue((attempt / "told").exists())
+        self.assertEqual((attempt / "companion.lock").read_text(), f"{companion}\ntold\n")
         self.s.kill()
         self.s.start()
         wait(lambda: not attempt.parent.exists(), "the tidying")

@@ -595,6 +595,6 @@ struct http_conn *conn_new(struct http_server *server, int fd, struct tls *tls, 
   bufferevent_setcb(bev, on_read, on_drained, on_event, conn);
   bufferevent_set_max_single_write(bev, MAX_SINGLE_WRITE);
   conn->is_reading = true;
-  bufferevent_enable(bev, EV_READ | EV_WRITE);
+  bufferevent_enable(bev, EV_READ); /* writing it does when there is something to write */
   return conn;
 }
