@@ -10,15 +10,8 @@ static void fail(struct http_req *req, const struct err *err) {
   http_reply_error(req, err);
 }
 
-/* The path of the route, checked; false when answered. */
-static bool path_of(struct http_req *req, struct str *ret) {
-  struct err err;
-  if (!web_app(req)->artifacts)
-    err_set(&err, ERR_UNAVAILABLE, "artifacts are not served here");
-  else if (artifact_path_check(http_req_value(req, "path"), ret, &err))
-    return true;
-  fail(req, &err);
-  return false;
+static bool served(struct http_req *req, struct err *err) {
+  return web_app(req)->artifacts || err_set(err, ERR_UNAVAILABLE, "artifacts are not served here");
 }
 
 /* ---- the proxied store ---- */
@@ -26,19 +19,19 @@ static bool path_of(struct http_req *req, struct str *ret) {
 static void list_directory(struct http_req *req) {
   struct str path = http_req_param(req, "path");
   struct err err;
-  if (!web_app(req)->artifacts)
-    err_set(&err, ERR_UNAVAILABLE, "artifacts are not served here");
-  else if (artifact_path_check(path.p ? path : STR(""), &path, &err)) {
+  if (served(req, &err) && artifact_path_check(path.p ? path : STR(""), &path, &err))
     files_reply_list(req, path, STR_NONE, STR_NONE);
-    return;
-  }
-  fail(req, &err);
+  else
+    fail(req, &err);
 }
 
 static void get_file(struct http_req *req) {
   struct str path;
-  if (path_of(req, &path))
+  struct err err;
+  if (served(req, &err) && artifact_path_check(http_req_value(req, "path"), &path, &err))
     files_reply(req, path);
+  else
+    fail(req, &err);
 }
 
 static void on_put(struct http_req *req, const struct artifact_stored *stored) {
@@ -48,7 +41,7 @@ static void on_put(struct http_req *req, const struct artifact_stored *stored) {
 
 static bool put_begin(struct http_req *req, struct err *err) {
   struct str path;
-  if (!artifact_path_check(http_req_value(req, "path"), &path, err) || !files_put_prepare(req, on_put, err))
+  if (!files_target(req, &path, err) || !files_put_prepare(req, on_put, err))
     return false;
   files_put_go(req, path);
   return true;
@@ -81,8 +74,10 @@ static void on_may_delete(void *ctx, const struct err *err) {
 static void delete_file(struct http_req *req) {
   struct str path;
   struct err err;
-  if (!path_of(req, &path))
+  if (!served(req, &err) || !files_target(req, &path, &err)) {
+    fail(req, &err);
     return;
+  }
   struct delete_op *op = ARENA_NEW(http_req_arena(req), struct delete_op);
   if (!op) {
     err_no_memory(&err);

@@ -18,6 +18,12 @@ struct str files_join(struct http_req *req, struct str base, struct str below) {
   return str_of(text);
 }
 
+bool files_target(struct http_req *req, struct str *ret, struct err *err) {
+  if (http_req_param_count(req))
+    return err_set(err, ERR_INVALID, "Invalid path: a \"?\" in it must be sent as %%3F");
+  return artifact_path_check(http_req_value(req, "path"), ret, err);
+}
+
 /* ---- reading ---- */
 
 void files_reply(struct http_req *req, struct str path) {

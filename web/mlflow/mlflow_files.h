@@ -18,6 +18,9 @@ typedef void files_guard_fn(void *ctx, const struct err *err);
 void files_guard(struct http_req *req, struct str path, enum files_use use, files_guard_fn *then, void *ctx);
 /* base and "/" and below, in the request's arena; p NULL without memory. */
 struct str files_join(struct http_req *req, struct str base, struct str below);
+/* The path of the route, which is to be written or removed: checked, and refused with a query behind it. Clients send a "?" in a name as it
+ * is, and what stands before it is another file. */
+MUST_CHECK bool files_target(struct http_req *req, struct str *ret, struct err *err);
 /* A streamed body into a file, with the conditions of the request (If-Match, also of a SHA-256; If-None-Match); `answer` does once it is
  * stored. The route's stream begins with files_put_prepare(), which makes the body wait; once it is known where it goes, files_put_go()
  * lets it come (or answers what is wrong), or files_put_fail() answers. The rest of the stream is files_put_*. */

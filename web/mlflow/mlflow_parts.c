@@ -37,7 +37,7 @@ static bool target_of(struct http_req *req, struct str client_file, struct str *
   struct str directory, name = base_name(client_file);
   if (!web_app(req)->artifacts)
     return err_set(err, ERR_UNAVAILABLE, "artifacts are not served here");
-  if (!artifact_path_check(http_req_value(req, "path"), &directory, err))
+  if (!files_target(req, &directory, err))
     return false;
   if (!name.n)
     return err_set(err, ERR_INVALID, "Invalid path");
