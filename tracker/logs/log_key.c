@@ -233,6 +233,10 @@ static bool is_layer_norm(struct str name) {
   return false;
 }
 
+static bool is_duration(struct str word) {
+  return str_eq_nocase(word, STR("dur")) || str_eq_nocase(word, STR("duration"));
+}
+
 /* "log-probability", "log prob" */
 static bool is_probability(struct str word) {
   return str_eq_nocase(word, STR("probability")) || str_eq_nocase(word, STR("prob")) || str_eq_nocase(word, STR("probs"));
@@ -263,7 +267,7 @@ struct log_key log_key_classify(struct str name) {
     first = words_n == 1 ? flags : first;
     second = words_n == 2 ? flags : second;
     last = is_digit((unsigned char)word.p[0]) ? last : flags;
-    ends_in_loss = str_eq_nocase(word, STR("loss"));
+    ends_in_loss = str_eq_nocase(word, STR("loss")) || (ends_in_loss && is_duration(word));
     ends_in_norm = str_eq_nocase(word, STR("norm"));
     sums |= str_eq_nocase(word, STR("total"));
     settings |= flags & LOG_WORD_SETTING && !is_thing(word);
@@ -288,7 +292,7 @@ struct log_key log_key_classify(struct str name) {
     key.kind = LOG_KEY_SETTING;
   else if (sections == words_n && all & LOG_WORD_SECTION) /* Train, bestTest */
     key.kind = LOG_KEY_SECTION;
-  else if (all & LOG_WORD_CLOCK && !ends_in_loss) /* not "duration loss", of a model of durations */
+  else if (all & LOG_WORD_CLOCK && !ends_in_loss) /* not "duration loss", "loss_dur", of a model of durations */
     key.kind = LOG_KEY_CLOCK;
   else if (ends_in_norm && words_n > 1 && (sums || !(all & LOG_WORD_LIMIT)) && !(all & LOG_WORD_BATCH) && !is_layer_norm(name))
     key.kind = LOG_KEY_METRIC; /* "feature norm", "total_norm" */

@@ -76,6 +76,12 @@ static bool is_rank(struct str name, bool percent) {
 }
 
 /* Adds what was read under the name. */
+/* "log_mle: 0.98 (1.01)" within a training: a value and its mean so far are measured, whatever the name. */
+static bool is_meter(const struct log_parse *p, const struct log_reading *r) {
+  bool within = !place_is_none(&p->kept.carried) || !place_is_none(&p->own);
+  return within && r->count == 2 && !r->integer && str_is(r->second, " avg");
+}
+
 static void take_reading(struct scan *s, struct str name, const struct log_reading *r) {
   struct raw *raw = add_pair(s, name, r->values[0], r->percent);
   if (!raw)
@@ -83,6 +89,8 @@ static void take_reading(struct scan *s, struct str name, const struct log_readi
   raw->integer = r->integer && !r->percent;
   if (r->measure)
     raw->kind = LOG_KEY_CLOCK;
+  if (raw->kind == LOG_KEY_UNKNOWN && is_meter(s->p, r))
+    raw->kind = LOG_KEY_METRIC;
   if (raw->kind == LOG_KEY_SETTING && !raw->integer && is_rank(name, r->percent))
     raw->kind = LOG_KEY_METRIC;
   if (raw->integer && (r->values[0] == 16 || r->values[0] == 32 || r->values[0] == 64) && str_ends(name, STR("precision")))

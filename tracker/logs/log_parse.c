@@ -46,6 +46,11 @@ bool log_says_all(struct str label) {
   return log_subword(&label, &word) && (str_eq_nocase(word, STR("all")) || str_eq_nocase(word, STR("overall")));
 }
 
+/* "Reported on validation data" */
+static bool is_on(const struct log_parse *p, size_t i) {
+  return token_is_word(p, i) && str_eq_nocase(token_text(p, i), STR("on"));
+}
+
 /* "Validation", "Evaluating ...", "***** eval metrics *****": the section of the lines that follow. */
 static void find_headline(struct log_parse *p) {
   size_t words = 0, at = SIZE_MAX, from = p->first, to = p->tokens_n;
@@ -65,7 +70,7 @@ static void find_headline(struct log_parse *p) {
       continue;
     words++;
     if (at == SIZE_MAX && token_is_section(p, i))
-      at = words == 1 || words == 2 ? i : SIZE_MAX;
+      at = words <= 2 || (words == 3 && is_on(p, i - 1)) ? i : SIZE_MAX;
   }
   bool all = words > 0 && words <= 3 && token_is(p, to, ':') && to + 1 == p->tokens_n && log_says_all(token_text(p, from));
   if (all)

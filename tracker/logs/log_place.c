@@ -536,7 +536,7 @@ bool log_may_be_place(struct str word) {
   struct str section;
   if (fused_place(word, &kind, &number, &section))
     return true;
-  return str_eq_nocase(word, STR("after")) || str_is(word, "Up") || str_find(word, '/') != SIZE_MAX;
+  return str_eq_nocase(word, STR("after")) || str_is(word, "Up") || str_is(word, "第") || str_find(word, '/') != SIZE_MAX;
 }
 
 /* "[lfw][2000]Accuracy: 0.98": nothing but brackets around the number at i, and a name. Returns where the place ends, or 0. */
@@ -587,6 +587,19 @@ static size_t place_in_word(struct log_parse *p, size_t i) {
   return i + 1;
 }
 
+/* "第 3 轮": the same in three words. */
+static size_t ordinal_words(struct log_parse *p, size_t i) {
+  if (!str_is(token_text(p, i), "第") || !token_is_int(p, i + 1) || !token_is_word(p, i + 2))
+    return 0;
+  struct str unit = token_text(p, i + 2);
+  double *place = str_is(unit, "轮") || str_is(unit, "輪") ? &p->own.epoch : str_is(unit, "步") ? &p->own.step : NULL;
+  if (!place || !isnan(*place))
+    return 0;
+  *place = p->tokens[i + 1].value;
+  use(p, i, i + 3);
+  return i + 3;
+}
+
 static size_t place_at_word(struct log_parse *p, size_t i) {
   size_t end = worded_place(p, i);
   if (!p->words[i].placing)
@@ -597,6 +610,8 @@ static size_t place_at_word(struct log_parse *p, size_t i) {
     end = abbreviated_place(p, i);
   if (!end)
     end = place_in_word(p, i);
+  if (!end)
+    end = ordinal_words(p, i);
   return end ? end : place_pair(p, i);
 }
 
