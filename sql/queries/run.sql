@@ -53,6 +53,10 @@ from run r where r.id = $1;
 -- Of runs that are trials: the metric of their sweep, and whether it is to be minimized or maximized.
 select r.id, s.metric_name, s.metric_goal from run r join sweep s on s.id = r.sweep_id where r.id = any($1) and s.metric_name is not null;
 
+-- name: attempt_is_over (uuid, int4) -> (bool) repeatable
+-- Run, attempt. Whether how it ended is stored.
+select attempt > $2 or (attempt = $2 and dead) from run where id = $1;
+
 -- name: run_sweep_file (uuid) -> (text) repeatable
 -- The sweep file of a run that is a trial, in its normal form.
 select s.spec from run r join sweep s on s.id = r.sweep_id where r.id = $1 and not s.single;
