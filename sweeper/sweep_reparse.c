@@ -166,7 +166,6 @@ static void next_run(struct walk *walk) {
 
 static bool read_rows(struct walk *walk, const struct pg_reply *reply, struct err *err) {
   AUTO_ARENA struct arena arena = ARENA_INIT(16 * MIB);
-  struct spec_problems errors;
   struct spec_texts wanted;
   const struct pg_reply *info = pg_nth(reply, 0), *runs = pg_nth(reply, 1);
   if (!pg_rows(info))
@@ -177,7 +176,7 @@ static bool read_rows(struct walk *walk, const struct pg_reply *reply, struct er
   for (size_t i = 0; i < pg_rows(runs); i++)
     walk->runs[i] = pg_uuid(runs, i, 0);
   walk->all->reparse.runs = pg_rows(runs);
-  bool ok = sweep_file_read(pg_text(info, 0, 1), "", &arena, &walk->file, &errors, err);
+  bool ok = sweep_file_read_stored(pg_text(info, 0, 1), &arena, &walk->file, err);
   ok = ok && sweep_sources_wanted(&walk->file->spec, &arena, &wanted, err) &&
        sweep_sources_read(str_of(walk->asked), &wanted, &walk->sources, err);
   walk->sets_values = ok && pg_bool(info, 0, 2) && walk->file->spec.has_metric;

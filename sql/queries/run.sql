@@ -53,9 +53,13 @@ from run r where r.id = $1;
 -- Of runs that are trials: the metric of their sweep, and whether it is to be minimized or maximized.
 select r.id, s.metric_name, s.metric_goal from run r join sweep s on s.id = r.sweep_id where r.id = any($1) and s.metric_name is not null;
 
--- name: run_sweep_file (uuid) -> (text, text) repeatable
--- The sweep file of a run that is a trial, in its normal form, and the name of its metric.
-select s.spec, s.metric_name from run r join sweep s on s.id = r.sweep_id where r.id = $1 and not s.single;
+-- name: attempt_is_over (uuid, int4) -> (bool) repeatable
+-- Run, attempt. Whether how it ended is stored.
+select attempt > $2 or (attempt = $2 and dead) from run where id = $1;
+
+-- name: run_sweep_file (uuid) -> (text) repeatable
+-- The sweep file of a run that is a trial, in its normal form.
+select s.spec from run r join sweep s on s.id = r.sweep_id where r.id = $1 and not s.single;
 
 -- name: run_search (text, text[], int8[], float8[], uuid[])
 --   -> (uuid, int8, int8, int8, int8, int8, int8, int4, int2, int2, bool, int2, int4, int4, int4, uuid, text, text, text, text, text, text,

@@ -723,6 +723,31 @@ bool sweep_file_read(struct str text, const char *name, struct arena *arena, str
   return read_file(text, name, false, arena, ret, errors, err);
 }
 
+/* A space that any version can read, with the metric of `normal` (NULL: none) and what belongs to it. */
+static bool read_metric(const json_t *normal, struct arena *arena, struct sweep_file **ret, struct err *err) {
+  AUTO_JSON json_t *file = json_pack("{s:s, s:{s:{s:i}}, s:O*, s:O*}", "method", "random", "parameters", JOB_PARAMETER, "value", 0,
+                                     "metric", json_object_get(normal, "metric"), "on_nan", json_object_get(normal, "on_nan"));
+  AUTO_BUF struct buf text = BUF_INIT(MIB);
+  struct spec_problems errors;
+  struct json_writer w;
+  if (!file)
+    return err_no_memory(err);
+  jw_init(&w, &text);
+  jw_json(&w, file);
+  return buf_ok(&text, err) && sweep_file_read(buf_str(&text), "", arena, ret, &errors, err);
+}
+
+bool sweep_file_read_stored(struct str normal, struct arena *arena, struct sweep_file **ret, struct err *err) {
+  AUTO_JSON json_t *json = NULL;
+  struct spec_problems errors;
+  struct err ignored;
+  if (sweep_file_read(normal, "", arena, ret, &errors, err))
+    return true;
+  if (err->code != ERR_INVALID)
+    return false;
+  return (json_read(normal, &json, &ignored) && read_metric(json, arena, ret, err)) || read_metric(NULL, arena, ret, err);
+}
+
 bool sweep_file_read_job(struct str text, struct arena *arena, struct sweep_file **ret, struct spec_problems *errors, struct err *err) {
   return read_file(text, "", true, arena, ret, errors, err);
 }

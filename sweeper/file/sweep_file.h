@@ -31,6 +31,9 @@ struct sweep_file {
  * `mnist.yaml:3:5: unknown key "paramters"`. */
 MUST_CHECK bool sweep_file_read(struct str text, const char *name, struct arena *arena, struct sweep_file **ret,
                                 struct spec_problems *errors, struct err *err);
+/* A stored normal form, for reading output anew. Of one that this version cannot read any more: what it says of the metric, if that can be
+ * read, and else nothing. */
+MUST_CHECK bool sweep_file_read_stored(struct str normal, struct arena *arena, struct sweep_file **ret, struct err *err);
 /* The same for a single run. */
 MUST_CHECK bool sweep_file_read_job(struct str text, struct arena *arena, struct sweep_file **ret, struct spec_problems *errors,
                                     struct err *err);

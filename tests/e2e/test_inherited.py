@@ -295,6 +295,21 @@ class Directories(Base):
         wait(lambda: not self.is_alive(companion), "the companion's end")
         wait(lambda: not attempt.parent.exists(), "the tidying")
 
+    def test_of_an_attempt_whose_companion_died_before_it_was_told(self):
+        """Nobody is left to ask: the database says that its end is stored."""
+        proxy = self.between()
+        sweep, _, attempt = self.submit("until [ -e $0/end ]; do sleep 0.05; done")
+        companion = self.companion(attempt)
+        proxy.hold_answers()
+        (self.s.home / "end").touch()
+        self.stored(sweep)
+        self.s.kill()
+        self.end(companion)
+        self.assertTrue((attempt / "exit").exists())
+        self.assertFalse((attempt / "told").exists())
+        self.s.start()
+        wait(lambda: not attempt.parent.exists(), "the tidying")
+
     def test_of_an_attempt_whose_end_is_not_stored(self):
         """All that is known of it lies there: it stays until that is brought home."""
         sweep, run, attempt = self.submit("until [ -e $0/end ]; do sleep 0.05; done; echo done")

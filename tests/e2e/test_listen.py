@@ -670,6 +670,16 @@ class Reparse(Listening):
             wait(lambda: self.ok(self.s.get(f"/api/v1/sweeps/{over['id']}/reparse"))["state"] == "FINISHED", "the reading")
             self.assertEqual(([t["value"] for t in self.trials(over["id"])], self.sweep(over["id"])["best"]), (before, over["best"]))
 
+    def test_a_sweep_file_of_another_version(self):
+        """Of one that is not read any more, the metric is: values follow."""
+        over, trials = self.run_sweep("print('the value is 7')\nprint('loss=3')", metric={"name": "loss"}, parameters={"a": {"values": [1, 2]}})
+        self.s.sql(f"update sweep set spec = (spec::jsonb || '{{\"of_another_version\": 1}}')::text where id = '{over['id']}'")
+        self.ok(self.s.post(f"/api/v1/sweeps/{over['id']}/reparse", {"metrics_from": [{"builtin": False}, {"pattern": r"the value is (?P<loss>\d+)"}]}), 202)
+        wait(lambda: self.ok(self.s.get(f"/api/v1/sweeps/{over['id']}/reparse"))["state"] == "FINISHED", "the reading")
+        self.assertEqual([t["value"] for t in self.trials(over["id"])], [7, 7])
+        self.ok(self.s.post(f"/api/v1/runs/{trials[0]['run_id']}/reparse"))
+        self.assertEqual(self.points(trials[0]["run_id"], "loss"), [(0, 3)])
+
     def test_the_goal_is_found_by_its_name_again(self):
         over, trials = self.run_sweep("""
             print("the foo value is 3")

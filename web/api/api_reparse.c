@@ -65,19 +65,13 @@ static void on_run(void *ctx, const struct reparse_result *result, const struct 
   http_reply_json(op->req, 200, &body);
 }
 
-/* A trial's goal, and what rules look at, is listened for by name, as it was while the trial ran; of a sweep file that cannot be read, the
- * goal alone. */
+/* A trial's goal, and what rules look at, is listened for by name, as it was while the trial ran. */
 static bool read_run(struct reparse_op *op, const struct pg_reply *reply, struct metric_sources **ret, struct err *err) {
   AUTO_ARENA struct arena arena = ARENA_INIT(16 * MIB);
   struct sweep_file *file = NULL;
-  struct spec_problems errors;
-  struct str goal = pg_rows(reply) ? pg_text(reply, 0, 1) : STR_NONE;
-  struct spec_texts wanted = {.items = &goal, .count = goal.p ? 1 : 0};
-  bool ok = true;
-  if (pg_rows(reply) && sweep_file_read(pg_text(reply, 0, 0), "", &arena, &file, &errors, err))
-    ok = sweep_sources_wanted(&file->spec, &arena, &wanted, err);
-  else if (pg_rows(reply))
-    ok = err->code == ERR_INVALID;
+  struct spec_texts wanted = {.count = 0};
+  bool ok = !pg_rows(reply) ||
+            (sweep_file_read_stored(pg_text(reply, 0, 0), &arena, &file, err) && sweep_sources_wanted(&file->spec, &arena, &wanted, err));
   ok = ok && sweep_sources_read(asked(op->req), &wanted, ret, err);
   sweep_file_free(file);
   return ok;
