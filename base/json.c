@@ -269,26 +269,42 @@ void json_cleanup(json_t **json) {
 }
 
 /* jansson limits the depth at 2,048; we look before it recurses. */
-static bool depth_ok(struct str text, struct err *err) {
-  size_t depth = 0, line = 1;
-  bool in_string = false;
+/* Past the end of the string whose opening quote is before `i`. */
+static size_t string_end(struct str text, size_t i) {
+  for (const char *quote; i < text.n && (quote = memchr(text.p + i, '"', text.n - i));) {
+    const char *escape = quote;
+    while (escape > text.p + i && escape[-1] == '\\')
+      escape--;
+    i = (size_t)(quote - text.p) + 1;
+    if ((quote - escape) % 2 == 0)
+      return i;
+  }
+  return text.n;
+}
+
+static size_t line_at(struct str text, size_t at) {
+  size_t line = 1;
+  for (size_t i = 0; i < at; i++)
+    line += text.p[i] == '\n';
+  return line;
+}
+
+/* What may be made a tree of: how deep, and of how many values, as its brackets and commas tell. */
+static bool shape_ok(struct str text, size_t items_max, struct err *err) {
+  size_t depth = 0, items = 0;
   for (size_t i = 0; i < text.n; i++) {
     char c = text.p[i];
-    if (c == '\n')
-      line++;
-    if (in_string) {
-      if (c == '\\')
-        i++;
-      else if (c == '"')
-        in_string = false;
-    } else if (c == '"') {
-      in_string = true;
-    } else if (c == '{' || c == '[') {
-      if (++depth > DEPTH_MAX)
-        return err_set(err, ERR_INVALID, "JSON is nested deeper than %d levels at line %zu", DEPTH_MAX, line);
-    } else if ((c == '}' || c == ']') && depth) {
-      depth--;
+    if (c == '"') {
+      i = string_end(text, i + 1) - 1;
+      continue;
     }
+    bool opens = c == '{' || c == '[';
+    if (opens && ++depth > DEPTH_MAX)
+      return err_set(err, ERR_INVALID, "JSON is nested deeper than %d levels at line %zu", DEPTH_MAX, line_at(text, i));
+    if ((opens || c == ',') && ++items > items_max)
+      return err_set(err, ERR_TOO_LARGE, "there are more than %zu values in it", items_max);
+    if ((c == '}' || c == ']') && depth)
+      depth--;
   }
   return true;
 }
@@ -337,9 +353,7 @@ static bool tell_load_error(const json_error_t *error, struct err *err) {
   return err_at(err, "", (unsigned)MAX_OF(error->line, 0), (unsigned)MAX_OF(error->column, 0));
 }
 
-bool json_read(struct str text, json_t **ret, struct err *err) {
-  if (!depth_ok(text, err))
-    return false;
+static bool read_shaped(struct str text, json_t **ret, struct err *err) {
   /* For jansson a NUL after the value is the end of the text, whatever follows. */
   const char *nul = text.n ? memchr(text.p, 0, text.n) : NULL;
   if (nul)
@@ -354,6 +368,14 @@ bool json_read(struct str text, json_t **ret, struct err *err) {
     *ret = load(buf_str(&wide), &error);
   }
   return *ret || tell_load_error(&error, err);
+}
+
+bool json_read(struct str text, json_t **ret, struct err *err) {
+  return shape_ok(text, SIZE_MAX, err) && read_shaped(text, ret, err);
+}
+
+bool json_read_body(struct str text, json_t **ret, struct err *err) {
+  return shape_ok(text, JSON_BODY_ITEMS, err) && read_shaped(text, ret, err);
 }
 
 struct str json_str(const json_t *string) {

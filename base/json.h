@@ -60,6 +60,10 @@ void json_cleanup(json_t **json);
 /* Whole text, one value, UTF-8, no duplicate keys, depth at most 64, no NUL in strings. A whole number
  * beyond an int64_t is a real. Errors carry line and column. The caller owns the result. */
 MUST_CHECK bool json_read(struct str text, json_t **ret, struct err *err);
+/* The same of what a client sends: with more values than this (brackets and commas are counted) it is ERR_TOO_LARGE before anything is
+ * made of it, for a tree of a million holds the loop for a second. */
+enum { JSON_BODY_ITEMS = 1 << 15 };
+MUST_CHECK bool json_read_body(struct str text, json_t **ret, struct err *err);
 struct str json_str(const json_t *string); /* STR_NONE when it is no string */
 
 /* Decoding an object by table. Unknown keys fail with the nearest known one, missing required ones with their name; `path` in the

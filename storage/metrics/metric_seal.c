@@ -211,6 +211,19 @@ static void store_chunks(struct seal *seal) {
     seal_ended(seal, &err);
 }
 
+/* The chunks are sorted by key: the first that has this one, or would stand behind it. */
+static size_t find_key(const struct seal *seal, struct str key) {
+  size_t low = 0, high = seal->chunk_count;
+  while (low < high) {
+    size_t mid = low + (high - low) / 2;
+    if (str_cmp(seal->chunks[mid].series->key, key) < 0)
+      low = mid + 1;
+    else
+      high = mid;
+  }
+  return low;
+}
+
 static void on_keys(void *ctx, const struct pg_reply *reply) {
   struct seal *seal = ctx;
   struct err err;
@@ -220,9 +233,8 @@ static void on_keys(void *ctx, const struct pg_reply *reply) {
   }
   for (size_t i = 0; i < pg_rows(reply); i++) {
     struct str name = pg_text(reply, i, 0);
-    for (size_t c = 0; c < seal->chunk_count; c++)
-      if (str_eq(seal->chunks[c].series->key, name))
-        seal->chunks[c].key_id = (int32_t)pg_int(reply, i, 1);
+    for (size_t c = find_key(seal, name); c < seal->chunk_count && str_eq(seal->chunks[c].series->key, name); c++)
+      seal->chunks[c].key_id = (int32_t)pg_int(reply, i, 1);
   }
   for (size_t c = 0; c < seal->chunk_count; c++)
     if (!seal->chunks[c].key_id) {

@@ -117,6 +117,23 @@ class Tracking(unittest.TestCase):
         for column in ("metrics.a$b", "metric", "nothing.x", "params./x"):
             self.assertIn("is not a column", self.s.post("/api/v1/runs/search", {"columns": [column]}).json["detail"])
 
+    def test_bodies_of_very_many_values(self):
+        """Are refused before anything is made of them: they would hold the loop for a second."""
+        run = self.s.post("/api/v1/runs", {}).json["id"]
+        tags = [{"key": f"k{n}", "value": ""} for n in range(200_000)]
+        for path, body, status in (("/api/2.0/mlflow/runs/create", {"experiment_id": "0", "tags": tags}, 400),
+                                   ("/api/2.0/mlflow/runs/log-batch", {"run_id": run, "tags": tags}, 400),
+                                   ("/api/2.0/mlflow/experiments/create", {"name": "many values", "tags": tags}, 400),
+                                   ("/api/2.0/mlflow/registered-models/create", {"name": "many values", "tags": tags}, 400),
+                                   ("/api/v1/runs", {"tags": {f"k{n}": "" for n in range(200_000)}}, 413)):
+            answer = self.s.post(path, body)
+            self.assertEqual(answer.status, status, answer)
+            self.assertIn("there are more than 32768 values in it", str(answer.json))
+        answer = self.s.post(f"/api/v1/runs/{run}/metrics", {"points": [{"key": f"k{n}", "value": 1, "step": 0} for n in range(10_001)]})
+        self.assertEqual((answer.status, answer.json["detail"]), (413, "a write has at most 10000 keys, and this one 10001"))
+        many = self.s.post("/api/2.0/mlflow/runs/create", {"experiment_id": "0", "tags": tags[:6000]})
+        self.assertEqual(len(many.json["run"]["data"]["tags"]), 6001)
+
     def test_bodies_are_described(self):
         """Every key that a body is said to have is read, and no other."""
         api = self.s.get("/api/v1/openapi.json").json

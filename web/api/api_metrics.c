@@ -12,6 +12,7 @@
 
 enum {
   BODY_MAX = 32 * 1024 * 1024,
+  WRITE_KEYS_MAX = 10000,
   SERIES_RUNS_MAX = 500,
   SERIES_KEYS_MAX = 100,
   SERIES_BUCKETS_MAX = 4000000, /* of all series together */
@@ -69,6 +70,8 @@ static bool read_tree(const json_t *tree, int64_t now, struct metric_rows *rows,
 }
 
 static bool check_keys(const struct metric_rows *rows, struct err *err) {
+  if (rows->key_count > WRITE_KEYS_MAX)
+    return err_set(err, ERR_TOO_LARGE, "a write has at most %d keys, and this one %zu", WRITE_KEYS_MAX, rows->key_count);
   for (size_t i = 0; i < rows->key_count; i++)
     if (!key_check(rows->keys[i], "key", err) || !text_fits(rows->keys[i], KEY_MAX, "key", err))
       return false;
@@ -122,7 +125,7 @@ static void post_points(struct http_req *req) {
   if (!ok) {
     metric_rows_release(&rows);
     metric_rows_init(&rows);
-    ok = json_read(body, &tree, &err) && read_tree(tree, now, &rows, &err);
+    ok = json_read_body(body, &tree, &err) && read_tree(tree, now, &rows, &err);
   }
   if (!ok || !store_rows(req, &rows, &err))
     http_reply_error(req, &err);

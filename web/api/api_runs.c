@@ -34,7 +34,7 @@ bool api_run_id(struct http_req *req, struct id *ret, struct err *err) {
 bool api_body(struct http_req *req, json_t **ret, struct err *err) {
   struct str body = http_req_body(req);
   if (str_trim(body).n)
-    return json_read(body, ret, err);
+    return json_read_body(body, ret, err);
   *ret = json_object();
   return *ret || err_no_memory(err);
 }

@@ -152,11 +152,11 @@ bool mlflow_read(struct http_req *req, json_t **ret_tree, struct err *err) {
   AUTO_JSON json_t *tree = NULL;
   if (str_trim(body).n == 0)
     tree = json_object();
-  else if (!json_read(body, &tree, err))
+  else if (!json_read_body(body, &tree, err))
     return err_prefix(err, "Bad Request");
   if (json_is_string(tree)) { /* encoded twice by old clients */
     json_t *inner = NULL;
-    if (!json_read(json_str(tree), &inner, err))
+    if (!json_read_body(json_str(tree), &inner, err))
       return err_prefix(err, "Bad Request");
     json_decref(tree);
     tree = inner;

@@ -159,6 +159,29 @@ static bool decode(const char *text, struct body *body, struct err *err) {
 }
 
 /* They are numbers, and other languages write 1e19 like that. */
+/* Commas and brackets in texts are none. */
+static void bodies_have_a_ceiling_of_values(void **state UNUSED) {
+  AUTO_BUF struct buf text = BUF_INIT(MIB);
+  AUTO_JSON json_t *json = NULL;
+  struct err err;
+  buf_puts(&text, "[\"");
+  for (int i = 0; i < JSON_BODY_ITEMS; i++)
+    buf_puts(&text, i % 3 ? "," : "[{\\\"");
+  buf_puts(&text, "\\\\\"");
+  for (int i = 1; i < JSON_BODY_ITEMS; i++)
+    buf_puts(&text, ",0");
+  buf_putc(&text, ']');
+  assert_true(json_read_body(buf_str(&text), &json, &err));
+  assert_int_equal(json_array_size(json), JSON_BODY_ITEMS);
+  json_cleanup(&json);
+  buf_cut(&text, text.n - 1);
+  buf_puts(&text, ",0]");
+  assert_false(json_read_body(buf_str(&text), &json, &err));
+  assert_int_equal(err.code, ERR_TOO_LARGE);
+  json = NULL;
+  assert_true(json_read(buf_str(&text), &json, &err));
+}
+
 static void whole_numbers_may_be_wide(void **state UNUSED) {
   AUTO_JSON json_t *json = NULL, *none = NULL;
   struct err err;
@@ -220,6 +243,7 @@ static void reading_survives_no_memory(void **state UNUSED) {
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(whole_numbers_may_be_wide),
+      cmocka_unit_test(bodies_have_a_ceiling_of_values),
       cmocka_unit_test(settings_come_from_all_sources),
       cmocka_unit_test(settings_errors_name_place_and_remedy),
       cmocka_unit_test(writer_places_commas),
