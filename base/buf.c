@@ -43,12 +43,12 @@ static bool grow(struct buf *buf, size_t n) {
 }
 
 void buf_add(struct buf *buf, const void *bytes, size_t n) {
-  if (!grow(buf, n))
+  char *at = buf_room(buf, n);
+  if (!at)
     return;
   if (n)
-    memcpy(buf->p + buf->n, bytes, n);
-  buf->n += n;
-  buf->p[buf->n] = 0;
+    memcpy(at, bytes, n);
+  buf_grew(buf, n);
 }
 
 void buf_add_str(struct buf *buf, struct str s) {
@@ -57,13 +57,6 @@ void buf_add_str(struct buf *buf, struct str s) {
 
 void buf_puts(struct buf *buf, const char *text) {
   buf_add(buf, text, strlen(text));
-}
-
-void buf_putc(struct buf *buf, char c) {
-  if (!grow(buf, 1))
-    return;
-  buf->p[buf->n++] = c;
-  buf->p[buf->n] = 0;
 }
 
 void buf_vprintf(struct buf *buf, const char *format, va_list args) {
@@ -105,13 +98,8 @@ void buf_add_f64(struct buf *buf, double value) {
   buf_add(buf, text, str_from_f64(value, text));
 }
 
-char *buf_room(struct buf *buf, size_t n) {
+char *buf_more(struct buf *buf, size_t n) {
   return grow(buf, n) ? buf->p + buf->n : NULL;
-}
-
-void buf_grew(struct buf *buf, size_t n) {
-  buf->n += n;
-  buf->p[buf->n] = 0;
 }
 
 void buf_drop(struct buf *buf, size_t n) {

@@ -28,15 +28,28 @@ void buf_reset(struct buf *buf);
 void buf_add(struct buf *buf, const void *bytes, size_t n);
 void buf_add_str(struct buf *buf, struct str s);
 void buf_puts(struct buf *buf, const char *text);
-void buf_putc(struct buf *buf, char c);
 void buf_printf(struct buf *buf, const char *format, ...) PRINTF_LIKE(2, 3);
 void buf_vprintf(struct buf *buf, const char *format, va_list args) PRINTF_LIKE(2, 0);
 void buf_add_i64(struct buf *buf, int64_t value);
 void buf_add_u64(struct buf *buf, uint64_t value);
 void buf_add_f64(struct buf *buf, double value); /* as str_from_f64() writes it */
 /* Room for `n` more bytes at the end, to be written by the caller and then counted with buf_grew(). NULL on failure. */
-MUST_CHECK char *buf_room(struct buf *buf, size_t n);
-void buf_grew(struct buf *buf, size_t n);
+MUST_CHECK char *buf_more(struct buf *buf, size_t n);
+MUST_CHECK static inline char *buf_room(struct buf *buf, size_t n) {
+  bool is_there = buf->fail == ERR_NONE && n < buf->cap - buf->n; /* with the NUL */
+  return is_there ? buf->p + buf->n : buf_more(buf, n);
+}
+static inline void buf_grew(struct buf *buf, size_t n) {
+  buf->n += n;
+  buf->p[buf->n] = 0;
+}
+static inline void buf_putc(struct buf *buf, char c) {
+  char *at = buf_room(buf, 1);
+  if (!at)
+    return;
+  *at = c;
+  buf_grew(buf, 1);
+}
 /* Takes n bytes off the front. */
 void buf_drop(struct buf *buf, size_t n);
 /* Shortens to n bytes. */

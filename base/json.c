@@ -57,10 +57,6 @@ void jw_key_str(struct json_writer *w, struct str key) {
   w->after_key = true;
 }
 
-void jw_key(struct json_writer *w, const char *key) {
-  jw_key_str(w, str_of(key));
-}
-
 void jw_str(struct json_writer *w, struct str value) {
   if (!value.p) {
     jw_null(w);
@@ -215,48 +211,54 @@ static size_t wide_char(struct str s) {
   return 0;
 }
 
-void json_quote(struct buf *out, struct str text) {
-  buf_putc(out, '"');
-  size_t from = 0;
-  bool ascii = true;
-  for (size_t i = 0; i < text.n; i++) {
+/* Of eight bytes at once: what needs an escape, and what is no ASCII, sets the highest bit of its byte, and nothing else does alone. */
+static bool eight_are_plain(const char *p) {
+  static const uint64_t ones = UINT64_C(0x0101010101010101);
+  uint64_t x;
+  memcpy(&x, p, sizeof x);
+  uint64_t quote = x ^ ones * '"', slash = x ^ ones * '\\';
+  uint64_t marks = x | (x + ones) | (x - ones * 0x20) | (quote - ones) | (slash - ones);
+  return !(marks & ones * 0x80);
+}
+
+static bool is_plain(struct str text) {
+  size_t i = 0;
+  while (i + 8 <= text.n && eight_are_plain(text.p + i))
+    i += 8;
+  while (i < text.n && (unsigned char)text.p[i] < 0x80 && !needs_escape((unsigned char)text.p[i]))
+    i++;
+  return i == text.n;
+}
+
+static void add_escaped(struct buf *out, struct str text) {
+  for (size_t i = 0, n; i < text.n; i += n) {
     unsigned char c = (unsigned char)text.p[i];
-    if (c >= 0x80) {
-      ascii = false;
-      break;
-    }
-    if (needs_escape(c)) {
-      buf_add(out, text.p + from, i - from);
+    size_t wide = c < 0x80 ? 0 : wide_char(str_slice(text, i, text.n));
+    n = MAX_OF(wide, (size_t)1);
+    if (needs_escape(c))
       escape(out, c);
-      from = i + 1;
-    }
-    if (i + 1 == text.n)
-      buf_add(out, text.p + from, text.n - from);
+    else if (c < 0x80 || wide)
+      buf_add(out, text.p + i, n);
+    else
+      buf_puts(out, "\xEF\xBF\xBD");
   }
-  if (!ascii) { /* from `from` on, character by character */
-    bool valid = str_is_utf8(str_slice(text, from, text.n));
-    size_t i = from;
-    while (i < text.n) {
-      unsigned char c = (unsigned char)text.p[i];
-      if (c < 0x80) {
-        if (needs_escape(c))
-          escape(out, c);
-        else
-          buf_putc(out, (char)c);
-        i++;
-        continue;
-      }
-      size_t n = wide_char(str_slice(text, i, text.n));
-      if (valid || n) {
-        buf_add(out, text.p + i, n ? n : 1);
-        i += n ? n : 1;
-      } else {
-        buf_puts(out, "\xEF\xBF\xBD");
-        i++;
-      }
-    }
+}
+
+void json_quote(struct buf *out, struct str text) {
+  if (!is_plain(text)) {
+    buf_putc(out, '"');
+    add_escaped(out, text);
+    buf_putc(out, '"');
+    return;
   }
-  buf_putc(out, '"');
+  char *at = buf_room(out, text.n + 2);
+  if (!at)
+    return;
+  at[0] = '"';
+  if (text.n)
+    memcpy(at + 1, text.p, text.n);
+  at[text.n + 1] = '"';
+  buf_grew(out, text.n + 2);
 }
 
 /* ---- reading ---- */

@@ -26,8 +26,10 @@ void jw_object(struct json_writer *w);
 void jw_object_end(struct json_writer *w);
 void jw_array(struct json_writer *w);
 void jw_array_end(struct json_writer *w);
-void jw_key(struct json_writer *w, const char *key);
 void jw_key_str(struct json_writer *w, struct str key);
+static inline void jw_key(struct json_writer *w, const char *key) {
+  jw_key_str(w, str_of(key));
+}
 /* A str without p is null. Bytes that are no UTF-8 become U+FFFD. */
 void jw_str(struct json_writer *w, struct str value);
 void jw_text(struct json_writer *w, const char *value); /* NULL is null */

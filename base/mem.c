@@ -8,7 +8,11 @@
 
 #include "base/str.h"
 
-enum { LARGE_BLOCK = 128 * 1024 /* glibc's own, before it adapts */, TRIM_FROM = 32 * 1024 * 1024 };
+enum {
+  LARGE_BLOCK = 128 * 1024, /* glibc's own, before it adapts */
+  KEPT_FREE = 2 * 1024 * 1024,
+  TRIM_FROM = 32 * 1024 * 1024
+};
 
 static _Atomic unsigned long fail_at; /* 0: never */
 static _Atomic bool fail_sticky;
@@ -75,6 +79,7 @@ void mem_free(void *ptr) {
 
 void mem_give_back(void) {
   mallopt(M_MMAP_THRESHOLD, LARGE_BLOCK);
+  mallopt(M_TRIM_THRESHOLD, KEPT_FREE); /* what an answer of a thousand rows takes is needed again by the next */
 }
 
 size_t mem_resident(void) {

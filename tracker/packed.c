@@ -2,8 +2,12 @@
 
 #include "base/json.h"
 
+static bool is_blank(char c) {
+  return c == ' ' || c == '\t' || c == '\r' || c == '\n';
+}
+
 static size_t skip_blanks(struct str text, size_t at) {
-  while (at < text.n && strchr(" \t\r\n", text.p[at]) && text.p[at])
+  while (at < text.n && is_blank(text.p[at]))
     at++;
   return at;
 }

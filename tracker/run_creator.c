@@ -20,7 +20,24 @@ static const struct run_new *run_of(struct list_node *node) {
     pg_end_array(args);                 \
   } while (0)
 
+static void put_run(struct pg_args *args, const struct run_new *run) {
+  pg_put_uuid(args, run->id);
+  pg_put_int(args, run->experiment_id);
+  pg_put_int(args, run->start_time);
+  pg_put_int(args, run->created);
+  pg_put_text(args, run->name);
+  pg_put_text(args, run->user_id);
+  pg_put_jsonb(args, run->tags);
+  pg_put_jsonb(args, run->params);
+}
+
+/* One alone costs the database a quarter less without arrays. */
 static void put_runs(struct pg_args *args, const struct list *runs) {
+  if (runs->count == 1) {
+    pg_args_init(args, STMT_RUN_CREATE);
+    put_run(args, run_of(runs->first));
+    return;
+  }
   PUT_ALL(pg_put_uuid, args, runs, id);
   PUT_ALL(pg_put_int, args, runs, experiment_id);
   PUT_ALL(pg_put_int, args, runs, start_time);
@@ -39,7 +56,7 @@ static void on_sent(void *ctx UNUSED, struct pg_gather_item *item, const struct 
     err = *failed;
   else if (!pg_ok(reply, &err))
     ok = false;
-  else if (pg_is_null(reply, row, 0))
+  else if (pg_rows(reply) <= row || pg_is_null(reply, row, 0))
     err_set(&err, ERR_NOT_FOUND, "there is no experiment %lld", (long long)run->experiment_id);
   else if (pg_bool(reply, row, 1))
     err_set(&err, ERR_WRONG_STATE, "the experiment %lld is deleted", (long long)run->experiment_id);

@@ -34,8 +34,8 @@ struct metric_walk {
   void *ctx;
 };
 
-/* Chunks read at once: as many as the page may need, within limits. */
-enum { WINDOW_MAX = 16 };
+/* Chunks read at once: as many as the page may need, within limits. A walk wants the next ones, too: it asks the database less often. */
+enum { WINDOW_MAX = 16, WINDOW_SPARE = 2, WINDOW_OF_WALK = 4 };
 
 static enum axis page_axis(const struct metric_walk *walk) {
   return walk->ask.order == METRIC_BY_TIME ? AXIS_TIME : AXIS_STEP;
@@ -220,7 +220,8 @@ static void compute(struct metric_walk *walk) {
 }
 
 static bool next_window(struct metric_walk *walk, struct err *err) {
-  walk->window = MIN_OF((size_t)WINDOW_MAX, walk->ask.limit / CHUNK_POINTS + 2);
+  size_t spare = walk->page ? WINDOW_SPARE : WINDOW_OF_WALK;
+  walk->window = MIN_OF((size_t)WINDOW_MAX, walk->ask.limit / CHUNK_POINTS + spare);
   walk->window = MIN_OF(walk->window, walk->part_count - walk->taken);
   metric_load_drop_pieces(walk->load);
   for (size_t i = 0; i < walk->window; i++) {

@@ -108,6 +108,27 @@ static void writer_places_commas(void **state UNUSED) {
   assert_string_equal(buf_text(&again), buf_text(&out));
 }
 
+/* Any byte at any place of a text: written as it is or escaped, and read back. */
+static void every_byte_is_quoted_anywhere(void **state UNUSED) {
+  for (unsigned c = 1; c < 256; c++)
+    for (size_t at = 0; at < 19; at++) {
+      char text[] = "seventeen letters...", shown[8] = {(char)c, 0};
+      text[at] = (char)c;
+      if (c >= 0x80)
+        snprintf(shown, sizeof shown, "\xEF\xBF\xBD");
+      else if (c == '"' || c == '\\')
+        snprintf(shown, sizeof shown, "\\%c", c);
+      else if (c == '\n' || c == '\r' || c == '\t')
+        snprintf(shown, sizeof shown, c == '\n' ? "\\n" : c == '\r' ? "\\r" : "\\t");
+      else if (c < 0x20 || c == 0x7f)
+        snprintf(shown, sizeof shown, "\\u%04x", c);
+      AUTO_BUF struct buf out = BUF_INIT(KIB), expected = BUF_INIT(KIB);
+      json_quote(&out, str_of(text));
+      buf_printf(&expected, "\"%.*s%s%s\"", (int)at, text, shown, text + at + 1);
+      assert_string_equal(buf_text(&out), buf_text(&expected));
+    }
+}
+
 static void reading_is_limited_and_says_where(void **state UNUSED) {
   struct err err;
   json_t *json = NULL;
@@ -247,6 +268,7 @@ int main(void) {
       cmocka_unit_test(settings_come_from_all_sources),
       cmocka_unit_test(settings_errors_name_place_and_remedy),
       cmocka_unit_test(writer_places_commas),
+      cmocka_unit_test(every_byte_is_quoted_anywhere),
       cmocka_unit_test(reading_is_limited_and_says_where),
       cmocka_unit_test(decoding_by_table),
       cmocka_unit_test(reading_survives_no_memory),
