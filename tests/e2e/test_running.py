@@ -240,10 +240,6 @@ class Given(Base):
         self.assertEqual((trial["state"], trial["value"]), ("FINISHED", 1.0), trial)
         said = self.s.get(f"/api/v1/runs/{trial['run_id']}/logs/stdout").body.decode()
         self.assertRegex(said, '"n":\\n  value: 3\\n')
-        sweep = self.submit({"name": "value", "command": ["sh", "-c", 'cat "${F#=}" && echo loss=1'], "metric": {"name": "loss"},
-                             "env": {"F": "=${args_json_file}"}, "parameters": {"n": {"value": 3}}})
-        self.ended(sweep)
-        self.assertEqual(self.trials(sweep)[0]["state"], "FINISHED")
         sweep = self.submit({"name": "unnamed", "command": ["sh", "-c", "ls .. && echo loss=1"], "metric": {"name": "loss"}, "parameters": {"n": {"value": 3}}})
         self.ended(sweep)
         said = self.s.get(f"/api/v1/runs/{self.trials(sweep)[0]['run_id']}/logs/stdout").body.decode()
