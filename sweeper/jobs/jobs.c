@@ -307,17 +307,15 @@ static bool put_params(const struct start *start, const char *name, void (*write
 }
 
 /* Most commands take their parameters otherwise. */
-static bool wants_json_file(const struct start *start) {
-  bool named = false;
-  for (size_t i = 0; i < start->argv.count && !named; i++)
-    named = str_find_str(start->argv.items[i], buf_str(&start->params_json)) != SIZE_MAX;
-  for (size_t i = 0; i < start->env.count && !named; i++)
-    named = str_find_str(start->env.items[i].value, buf_str(&start->params_json)) != SIZE_MAX;
-  return named;
+static bool names_json_file(const struct start *start) {
+  for (size_t i = 0; i < start->argv.count; i++)
+    if (str_eq(start->argv.items[i], buf_str(&start->params_json)))
+      return true;
+  return false;
 }
 
 static bool put_param_files(const struct start *start, const json_t *params, struct err *err) {
-  return start->trial->sweep->single || ((!wants_json_file(start) || put_params(start, PARAMS_JSON, command_json, params, err)) &&
+  return start->trial->sweep->single || ((!names_json_file(start) || put_params(start, PARAMS_JSON, command_json, params, err)) &&
                                          put_params(start, PARAMS_WANDB, command_wandb_file, params, err));
 }
 

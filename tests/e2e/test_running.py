@@ -240,6 +240,11 @@ class Given(Base):
         self.assertEqual((trial["state"], trial["value"]), ("FINISHED", 1.0), trial)
         said = self.s.get(f"/api/v1/runs/{trial['run_id']}/logs/stdout").body.decode()
         self.assertRegex(said, '"n":\\n  value: 3\\n')
+        sweep = self.submit({"name": "unnamed", "command": ["sh", "-c", "ls .. && echo loss=1"], "metric": {"name": "loss"}, "parameters": {"n": {"value": 3}}})
+        self.ended(sweep)
+        said = self.s.get(f"/api/v1/runs/{self.trials(sweep)[0]['run_id']}/logs/stdout").body.decode()
+        self.assertIn("params.yaml", said)
+        self.assertNotIn("params.json", said)  # which nobody asked for
         dry = self.ok(self.s.post("/api/v1/sweeps?dry_run=true", {**ONE, "name": "dry", "command": ["a", "${args_json_file}"]}))
         self.assertEqual(dry["command"], ["a", "params.json"], dry)
 

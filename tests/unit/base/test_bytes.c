@@ -389,6 +389,24 @@ static void times_print_as_iso(void **state UNUSED) {
   clock_format_iso(1795280918123, out);
   assert_string_equal(out, "2026-11-21T17:08:38.123Z");
   clock_format_iso(INT64_MAX, out); /* no date, but no crash */
+  assert_string_equal(out, "9223372036854775807 ms");
+  clock_format_iso(253402300800000, out);
+  assert_string_equal(out, "253402300800000 ms");
+}
+
+/* As the library tells it, of every day of the years 0 to 9999. */
+static void every_day_is_printed_as_the_library_prints_it(void **state UNUSED) {
+  for (int64_t at = -62167219200; at <= 253402300799; at += 86399) {
+    char out[32], expected[32];
+    struct tm tm;
+    time_t t = (time_t)at;
+    assert_non_null(gmtime_r(&t, &tm));
+    snprintf(expected, sizeof expected, "%04d-%02d-%02dT%02d:%02d:%02d.007Z", tm.tm_year + 1900, tm.tm_mon + 1, tm.tm_mday, tm.tm_hour,
+             tm.tm_min, tm.tm_sec);
+    clock_format_iso(at * 1000 + 7, out);
+    if (strcmp(out, expected) != 0)
+      fail_msg("%s is not %s", out, expected);
+  }
 }
 
 /* Small blocks below one that stays: by itself none of it would go back. */
@@ -432,6 +450,7 @@ int main(void) {
       cmocka_unit_test(ids_sort_by_age_and_round_trip),
       cmocka_unit_test(chance_is_even_and_repeatable),
       cmocka_unit_test(times_print_as_iso),
+      cmocka_unit_test(every_day_is_printed_as_the_library_prints_it),
       cmocka_unit_test(what_a_burst_took_goes_back),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);

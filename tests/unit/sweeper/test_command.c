@@ -225,6 +225,28 @@ static void environment(void **state) {
   }
 }
 
+static void a_large_environment(void **state) {
+  (void)state;
+  enum { MANY = 1000 };
+  static char names[MANY][16];
+  static struct spec_pair pairs[2 * MANY];
+  for (int i = 0; i < MANY; i++) {
+    snprintf(names[i], sizeof names[i], "V%d", i);
+    pairs[i] = (struct spec_pair){str_of(names[i]), STR("first")};
+    pairs[MANY + i] = (struct spec_pair){str_of(names[i]), i % 2 ? str_of(names[i]) : STR("even")};
+  }
+  AUTO_JSON json_t *params = json("{}");
+  const struct spec_pairs user = {pairs, 2 * MANY};
+  struct command_point point = {.params = params};
+  struct command_job job = {.user = &user};
+  struct spec_pairs env;
+  struct err err;
+  assert_true(command_environment(&job, &point, &arena, &env, &err));
+  assert_string_equal(look_up(&env, "V0"), "even");
+  assert_string_equal(look_up(&env, "V999"), "V999");
+  assert_string_equal(look_up(&env, "PYTHONUNBUFFERED"), "1");
+}
+
 static void names_and_files(void **state) {
   (void)state;
   AUTO_BUF struct buf out = BUF_INIT(KIB);
@@ -255,8 +277,9 @@ static void limits(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(macros),      cmocka_unit_test(text_is_filled_in), cmocka_unit_test(param_words), cmocka_unit_test(submit_checks),
-      cmocka_unit_test(environment), cmocka_unit_test(names_and_files),   cmocka_unit_test(limits),
+      cmocka_unit_test(macros),        cmocka_unit_test(text_is_filled_in),   cmocka_unit_test(param_words),
+      cmocka_unit_test(submit_checks), cmocka_unit_test(environment),         cmocka_unit_test(names_and_files),
+      cmocka_unit_test(limits),        cmocka_unit_test(a_large_environment),
   };
   return cmocka_run_group_tests(tests, setup, teardown);
 }
