@@ -64,10 +64,13 @@ static int write_error(const struct http_req *req, const char *request_id, const
       status = error_codes[i].status;
       name = error_codes[i].name;
     }
-  if (err->code == ERR_NOT_FOUND && req && !http_req_route(req))
+  struct err told = *err;
+  if (err->code == ERR_NOT_FOUND && req && !http_req_route(req)) {
     name = "ENDPOINT_NOT_FOUND";
-  char message[sizeof err->text + sizeof err->hint + 8];
-  put_error(body, name, message_of(err, request_id, message, sizeof message));
+    err_hint(&told, "of MLflow's protocol, traces, assessments, evaluation datasets, scorers, webhooks and the gateway are left out here");
+  }
+  char message[sizeof told.text + sizeof told.hint + 8];
+  put_error(body, name, message_of(&told, request_id, message, sizeof message));
   *ret_content_type = "application/json";
   return status;
 }
