@@ -26,7 +26,8 @@ HOME = os.path.join(ROOT, "build", "quality")
 
 RESULTS = os.path.join(HERE, "results")
 # samplers, rules, seeds
-STOPS = (("random", "none,asha,asha-late,hyperband,median", 20), ("tpe", "none,asha,asha-late", 20), ("auto", "none,asha,asha-late,asha-4", 5))
+STOPS = (("random", "none,asha,asha-late,hyperband,median,oracle", 20), ("tpe", "none,asha,asha-late,oracle", 20),
+         ("auto", "none,asha,asha-late,asha-4,oracle", 5))
 
 
 def stop_rules(python, args, ours):
