@@ -695,26 +695,44 @@ static void on_stalled_room(void *ctx, struct pg_copy *copy) {
   on_room(ctx, copy);
 }
 
+static unsigned flushes;
+
+static int flush_at_the_third_try(PGconn *pg) {
+  return ++flushes % 3 ? 1 : PQflush(pg);
+}
+
+static void use_flush(int (*flush)(PGconn *pg)) {
+  static struct pq_api pq;
+  struct pg_pool_conf conf = pg_pool_conf_default();
+  pq = pq_libpq;
+  pq.flush = flush;
+  conf.pq = &pq;
+  pg_pool_free(pool);
+  pool = pg_cluster_pool(&cluster, &conf);
+}
+
+/* The socket takes all between two looks at it in one turn. */
+static void test_copy_that_is_taken_in_parts(void **state) {
+  (void)state;
+  struct writer writer = {.last = 50000};
+  use_flush(flush_at_the_third_try);
+  copy_rows(&writer);
+  assert_int_equal(writer.seen.outcome, PG_DONE);
+}
+
 /* A copy that waits for its socket goes on, whoever flushes other sessions meanwhile. */
 static void test_copy_beside_other_jobs(void **state) {
   (void)state;
   struct err err;
-  struct pq_api pq = pq_libpq;
-  struct pg_pool_conf conf = pg_pool_conf_default();
   struct stalled_writer stalled = {.writer = {.last = 50000}};
   struct seen end = {.done = false};
-  pq.flush = flush_unless_full;
-  conf.pq = &pq;
-  pg_pool_free(pool);
-  pool = pg_cluster_pool(&cluster, &conf);
+  use_flush(flush_unless_full);
   assert_non_null(pg_copy_open(pool, (enum stmt)T_COPY, 0, on_stalled_room, on_copied, &stalled.writer, &err));
   wait_for(&stalled.writer.seen);
   assert_int_equal(stalled.writer.seen.outcome, PG_DONE);
   loop_until(cluster.loop, &stalled.other.ready, 30000);
   pg_tx_commit(stalled.other.tx, seen_done, &end);
   wait_for(&end);
-  pg_pool_free(pool); /* before what it borrows */
-  pool = pg_cluster_pool(&cluster, NULL);
 }
 
 /* Everything in flight gets an outcome. */
@@ -772,6 +790,7 @@ int main(void) {
       CASE(test_tx_deadline),
       CASE(test_copy),
       CASE(test_copy_refused),
+      CASE(test_copy_that_is_taken_in_parts),
       CASE(test_copy_beside_other_jobs),
       CASE(test_free_with_work_in_flight),
   };
