@@ -84,6 +84,17 @@ begin
 end
 $$;
 
+CREATE FUNCTION winnow.logged_model_allow(source_run text, caller uuid, pass integer) RETURNS boolean
+    LANGUAGE plpgsql
+    AS $_$
+begin
+  if pass >= 0 and source_run ~ '^[0-9a-fA-F]{32}$' then
+    perform run_allow(r.executor, r.attempt, case when r.id = caller then pass else 0 end) from run r where r.id = source_run::uuid;
+  end if;
+  return true;
+end
+$_$;
+
 CREATE FUNCTION winnow.logged_model_purge(gone uuid, before bigint, files text) RETURNS boolean
     LANGUAGE plpgsql
     AS $$

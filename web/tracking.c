@@ -18,6 +18,16 @@ int tracking_pass(const struct http_req *req, struct id run) {
   return who->kind == ACCESS_RUN && id_eq(who->run_id, run) ? who->run_attempt : 0;
 }
 
+void tracking_put_caller(struct pg_args *args, const struct http_req *req) {
+  const struct access_principal *who = web_principal(req);
+  bool is_job = who && who->kind == ACCESS_RUN, may_all = !who || access_has(who, SCOPE_WRITE);
+  if (is_job)
+    pg_put_uuid(args, who->run_id);
+  else
+    pg_put_null(args);
+  pg_put_int(args, may_all ? -1 : is_job ? who->run_attempt : 0);
+}
+
 enum tracking_refusal tracking_refusal_named(const char *sqlstate) {
   static const struct {
     const char *state;

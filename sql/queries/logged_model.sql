@@ -1,12 +1,14 @@
 -- Logged models. One as it is read has the columns of logged_model_view, in its order:
 -- id, experiment, created, updated, status, source run, name, type, status message, artifact URI, params, tags, metrics, registrations.
 
--- name: logged_model_create (uuid, int8, int8, text, text, text, jsonb, jsonb) -> (text, bool) repeatable
--- Id, experiment, now, name, type, source run or null, params, tags. The experiment's location and whether it is deleted; no row: there is none.
+-- What writes one takes at its end who asks, for logged_model_allow(): it raises what forbids the write.
+
+-- name: logged_model_create (uuid, int8, int8, text, text, text, jsonb, jsonb, uuid, int4) -> (text, bool) repeatable
+-- Id, experiment, now, name, type, source run or null, params, tags, who asks. The experiment's location and whether it is deleted; no row: there is none.
 with e as (select id, artifact_location, deleted_at is not null as deleted from experiment where id = $2),
 made as (
   insert into logged_model (id, experiment_id, created, updated, name, model_type, source_run, params, tags)
-  select $1, e.id, $3, $3, $4, $5, $6, $7, $8 from e where not e.deleted
+  select $1, e.id, $3, $3, $4, $5, $6, $7, $8 from e where not e.deleted and logged_model_allow($6, $9, $10)
   on conflict (id) do nothing returning 1)
 select artifact_location, deleted from e;
 
@@ -21,33 +23,38 @@ from find_rows($1, $2, $3, $4, $5) with ordinality f (id, n, v, page_key, place)
 cross join lateral (select * from logged_model_view x where x.id = f.id offset 0) m
 order by f.place;
 
--- name: logged_model_finish (uuid, int2, int8) -> (uuid)
-update logged_model set status = $2, updated = $3 where id = $1 and deleted_at is null returning id;
+-- name: logged_model_finish (uuid, int2, int8, uuid, int4) -> (uuid)
+update logged_model set status = $2, updated = $3
+where id = $1 and deleted_at is null and logged_model_allow(source_run, $4, $5) returning id;
 
--- name: logged_model_delete (uuid, int8) -> (uuid)
-update logged_model set deleted_at = $2, updated = $2 where id = $1 and deleted_at is null returning id;
+-- name: logged_model_delete (uuid, int8, uuid, int4) -> (uuid)
+update logged_model set deleted_at = $2, updated = $2
+where id = $1 and deleted_at is null and logged_model_allow(source_run, $3, $4) returning id;
 
--- name: logged_model_set_tags (uuid, jsonb, int8) -> (uuid)
-update logged_model set tags = tags || $2, updated = $3 where id = $1 and deleted_at is null returning id;
+-- name: logged_model_set_tags (uuid, jsonb, int8, uuid, int4) -> (uuid)
+update logged_model set tags = tags || $2, updated = $3
+where id = $1 and deleted_at is null and logged_model_allow(source_run, $4, $5) returning id;
 
--- name: logged_model_delete_tag (uuid, text) -> (bool)
+-- name: logged_model_delete_tag (uuid, text, uuid, int4) -> (bool)
 -- Whether the tag was there; no row: there is no such model.
-with m as (select id, tags ? $2 as had from logged_model where id = $1 and deleted_at is null for update),
+with m as (
+  select id, tags ? $2 as had from logged_model where id = $1 and deleted_at is null and logged_model_allow(source_run, $3, $4) for update),
 done as (update logged_model x set tags = x.tags - $2 from m where x.id = m.id and m.had returning 1)
 select had from m;
 
--- name: logged_model_add_params (uuid, jsonb) -> (bool)
+-- name: logged_model_add_params (uuid, jsonb, uuid, int4) -> (bool)
 -- Whether they were added: false when one has another value. No row: there is no such model.
 with m as (
   select id, not exists (select from jsonb_each_text($2) p where params ? p.key and params ->> p.key <> p.value) as fits
-  from logged_model where id = $1 and deleted_at is null for update),
+  from logged_model where id = $1 and deleted_at is null and logged_model_allow(source_run, $3, $4) for update),
 done as (update logged_model x set params = x.params || $2 from m where x.id = m.id and m.fits returning 1)
 select fits from m;
 
--- name: logged_model_add_metric (uuid, uuid, int8, int8, float8, text, text, text) -> ()
+-- name: logged_model_add_metric (uuid, uuid, int8, int8, float8, text, text, text, uuid, int4) -> ()
 -- Model, run, step, time, value, key, dataset's name and digest. The same again is nothing new.
 insert into logged_model_metric (model, run, step, time, value, key, dataset_name, dataset_digest)
-values ($1, $2, $3, $4, $5, $6, $7, $8) on conflict do nothing;
+select $1, $2, $3, $4, $5, $6, $7, $8 where logged_model_allow((select source_run from logged_model where id = $1), $9, $10)
+on conflict do nothing;
 
 -- name: logged_model_registered (uuid, text, int4, int8) -> (uuid)
 -- Notes a version of the registry in the tag mlflow.modelVersions.

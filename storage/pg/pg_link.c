@@ -287,6 +287,7 @@ static void on_io(void *ctx, int fd UNUSED, unsigned ready) {
     return;
   }
   bool alive = !(ready & LOOP_READ) || link->pq->consume(link->pg);
+  /* In raw mode before its owner goes on, and only then: it waits until all is taken, and would not be told of that later. */
   if (alive && link->raw && link->out_pending)
     pg_link_flush(link);
   if (link->state != LINK_UP)
@@ -300,7 +301,7 @@ static void on_io(void *ctx, int fd UNUSED, unsigned ready) {
     return;
   if (!alive || link->pq->status(link->pg) == CONNECTION_BAD)
     fail_from_libpq(link, "the connection to the database was lost");
-  else if (link->out_pending) /* also after reading: the server may have waited for us to read */
+  else if (link->out_pending && !link->raw) /* also after reading: the server may have waited for us to read */
     pg_link_flush(link);
 }
 

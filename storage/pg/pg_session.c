@@ -73,11 +73,12 @@ void pg_sessions_pump(struct pg_pool *pool) {
     connecting++;
 }
 
+/* What is in raw mode flushes by itself, and is waiting to hear from its socket that all was taken: then it goes on. */
 static void pump_later(void *ctx) {
   struct pg_pool *pool = ctx;
   LIST_EACH(&pool->sessions, node) {
     struct pg_link *link = &LIST_ENTRY(node, struct pg_session, node)->link;
-    if (link->out_pending)
+    if (link->out_pending && !link->raw)
       pg_link_flush(link);
   }
   pg_sessions_pump(pool);

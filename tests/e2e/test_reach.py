@@ -473,6 +473,9 @@ class OnLoopback(Case):
         for headers in (self.job, {}):
             self.may((way for way in Ways(self, foreign).runs() if way[0] != "POST /runs/{id}/heartbeat"), False, headers=headers)
             self.may(Ways(self, foreign).files(), False, headers=headers)
+            self.may(Ways(self, foreign).models(), False, headers=headers)
+            point = {"run_id": self.make(), "key": "m", "value": 1, "timestamp": 1, "model_id": self.logged_model(foreign)}
+            self.may([("metric of a model", "POST", f"{MLFLOW}/runs/log-metric", point)], False, headers=headers)
             made = self.ask("POST", f"{MLFLOW}/runs/create", {"experiment_id": "0"}, headers)
             self.assertEqual(made.status, 200, made)
             self.assertEqual(self.ask("POST", f"{MLFLOW}/experiments/search", {"max_results": 10}, headers).status, 200)

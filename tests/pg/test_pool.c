@@ -1,4 +1,6 @@
 /* The pool against a real server. */
+#include "storage/pg/pq.h"
+
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -10,6 +12,7 @@
 #include <signal.h>
 
 #include "base/mem.h"
+#include "storage/pg/pq_api.h"
 #include "tests/support/pg_cluster.h"
 #include "tests/support/test_stmts.h"
 
@@ -664,6 +667,74 @@ static void test_copy_refused(void **state) {
   assert_int_equal(good.seen.outcome, PG_DONE);
 }
 
+static bool socket_is_full;
+
+static int flush_unless_full(PGconn *pg) {
+  return socket_is_full ? 1 : PQflush(pg);
+}
+
+/* The socket takes everything again just before another job looks after the sessions. */
+static void let_go(void *ctx) {
+  struct holder *other = ctx;
+  struct err err;
+  socket_is_full = false;
+  assert_true(pg_tx_begin(pool, 0, on_held, other, &err));
+}
+
+struct stalled_writer {
+  struct writer writer;
+  struct loop_defer let_go;
+  struct holder other;
+};
+
+static void on_stalled_room(void *ctx, struct pg_copy *copy) {
+  struct stalled_writer *stalled = CONTAINER_OF(ctx, struct stalled_writer, writer);
+  socket_is_full |= stalled->writer.rooms == 0;
+  if (stalled->writer.rooms == 1)
+    loop_defer(cluster.loop, &stalled->let_go, let_go, &stalled->other);
+  on_room(ctx, copy);
+}
+
+static unsigned flushes;
+
+static int flush_at_the_third_try(PGconn *pg) {
+  return ++flushes % 3 ? 1 : PQflush(pg);
+}
+
+static void use_flush(int (*flush)(PGconn *pg)) {
+  static struct pq_api pq;
+  struct pg_pool_conf conf = pg_pool_conf_default();
+  pq = pq_libpq;
+  pq.flush = flush;
+  conf.pq = &pq;
+  pg_pool_free(pool);
+  pool = pg_cluster_pool(&cluster, &conf);
+}
+
+/* The socket takes all between two looks at it in one turn. */
+static void test_copy_that_is_taken_in_parts(void **state) {
+  (void)state;
+  struct writer writer = {.last = 50000};
+  use_flush(flush_at_the_third_try);
+  copy_rows(&writer);
+  assert_int_equal(writer.seen.outcome, PG_DONE);
+}
+
+/* A copy that waits for its socket goes on, whoever flushes other sessions meanwhile. */
+static void test_copy_beside_other_jobs(void **state) {
+  (void)state;
+  struct err err;
+  struct stalled_writer stalled = {.writer = {.last = 50000}};
+  struct seen end = {.done = false};
+  use_flush(flush_unless_full);
+  assert_non_null(pg_copy_open(pool, (enum stmt)T_COPY, 0, on_stalled_room, on_copied, &stalled.writer, &err));
+  wait_for(&stalled.writer.seen);
+  assert_int_equal(stalled.writer.seen.outcome, PG_DONE);
+  loop_until(cluster.loop, &stalled.other.ready, 30000);
+  pg_tx_commit(stalled.other.tx, seen_done, &end);
+  wait_for(&end);
+}
+
 /* Everything in flight gets an outcome. */
 static void test_free_with_work_in_flight(void **state) {
   (void)state;
@@ -719,6 +790,8 @@ int main(void) {
       CASE(test_tx_deadline),
       CASE(test_copy),
       CASE(test_copy_refused),
+      CASE(test_copy_that_is_taken_in_parts),
+      CASE(test_copy_beside_other_jobs),
       CASE(test_free_with_work_in_flight),
   };
   const char *only = getenv("WINNOW_TEST_ONLY");

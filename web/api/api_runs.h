@@ -6,7 +6,7 @@
 #include "tracker/run_row.h"
 #include "web/mlflow/mlflow_search.h"
 
-enum { API_BODY_MAX = 16 * 1024 * 1024, API_LIMIT_DEFAULT = 100, API_LIMIT_MAX = 10000 };
+enum { API_BODY_MAX = 16 * 1024 * 1024, API_ASK_MAX = 4 * 1024 * 1024 /* of a question */, API_LIMIT_DEFAULT = 100, API_LIMIT_MAX = 10000 };
 
 /* {id} of the route; ERR_NOT_FOUND when it cannot be a run's. */
 MUST_CHECK bool api_run_id(struct http_req *req, struct id *ret, struct err *err);

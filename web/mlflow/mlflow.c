@@ -429,13 +429,12 @@ bool mlflow_pack_one(struct str key, struct str value, struct buf *out, struct e
 void mlflow_put_id(struct json_writer *w, const char *key, struct id id) {
   char hex[ID_HEX_LEN + 1];
   id_format(id, hex);
-  jw_put_text(w, key, hex);
+  jw_put_str(w, key, str_n(hex, ID_HEX_LEN));
 }
 
 static void put_number_text(struct json_writer *w, const char *key, int64_t value) {
-  char text[24];
-  snprintf(text, sizeof text, "%lld", (long long)value);
-  jw_put_text(w, key, text);
+  char text[21];
+  jw_put_str(w, key, str_n(text, str_from_i64(value, text)));
 }
 
 static void put_pair(struct json_writer *w, struct str key, struct str value) {

@@ -268,20 +268,21 @@ static bool check_extra(const struct metric_extra *extra, struct err *err) {
 }
 
 /* A point of a logged model's own list. */
-static bool put_model_metric(struct pg_batch *batch, struct id run, struct str key, struct point point, const struct metric_extra *extra,
-                             struct err *err) {
+static bool put_model_metric(struct pg_batch *batch, const struct log_op *op, struct str key, struct point point,
+                             const struct metric_extra *extra, struct err *err) {
   struct id model;
   if (!str_starts(extra->model_id, STR("m-")) || !id_parse(str_slice(extra->model_id, 2, extra->model_id.n), &model))
     return err_set(err, ERR_NOT_FOUND, "Logged model with ID '%.*s' not found.", STR_ARG(str_slice(extra->model_id, 0, 100)));
   struct pg_args *args = pg_batch_add(batch, STMT_LOGGED_MODEL_ADD_METRIC);
   pg_put_uuid(args, model);
-  pg_put_uuid(args, run);
+  pg_put_uuid(args, op->run);
   pg_put_int(args, point.step);
   pg_put_int(args, point.time);
   pg_put_float8(args, point.value);
   pg_put_text(args, key);
   pg_put_text(args, extra->dataset_name.n ? extra->dataset_name : STR_NONE);
   pg_put_text(args, extra->dataset_digest.n ? extra->dataset_digest : STR_NONE);
+  tracking_put_caller(args, op->req);
   return true;
 }
 
@@ -393,7 +394,7 @@ static bool log_one(struct log_op *op, const struct metric_args *in, struct err 
   metric_rows_init(&rows);
   if (!metric_rows_add(&rows, in->key, point))
     return err_no_memory(err);
-  if (in->extra.model_id.n && !put_model_metric(&batch, op->run, in->key, point, &in->extra, err))
+  if (in->extra.model_id.n && !put_model_metric(&batch, op, in->key, point, &in->extra, err))
     return false;
   return write_batch(op, &rows, &batch, err);
 }
@@ -509,7 +510,7 @@ static bool read_metric(struct log_op *op, const json_t *metrics, size_t i, stru
     return false;
   struct metric_extra extra = {json_str(json_object_get(item, "model_id")), json_str(json_object_get(item, "dataset_name")),
                                json_str(json_object_get(item, "dataset_digest"))};
-  if (!check_extra(&extra, err) || (extra.model_id.n && !put_model_metric(batch, op->run, json_str(key), point, &extra, err)))
+  if (!check_extra(&extra, err) || (extra.model_id.n && !put_model_metric(batch, op, json_str(key), point, &extra, err)))
     return false;
   return metric_rows_add(rows, json_str(key), point) || err_no_memory(err);
 }

@@ -94,6 +94,21 @@ static void reply_model(struct http_req *req, const struct logged_model_row *row
   http_reply_json(req, 200, &body);
 }
 
+/* Of a write: false when answered. */
+static bool written(struct model_op *op, const struct pg_reply *reply) {
+  enum tracking_refusal refusal = tracking_refusal(reply);
+  struct err err;
+  if (refusal == TRACKING_FORBIDDEN)
+    err_set(&err, ERR_FORBIDDEN,
+            "the logged model is of a run that belongs to its executor: its token, or one with the scope `write`, is needed");
+  else if (refusal == TRACKING_FENCED)
+    err_set(&err, ERR_FENCED, "another attempt of the run that made it has taken over");
+  else
+    return mlflow_pg_ok(op->req, reply);
+  fail(op, &err);
+  return false;
+}
+
 static void reply_row(struct model_op *op, const struct pg_reply *reply) {
   struct logged_model_row row;
   if (pg_rows(reply) == 0) {
@@ -130,7 +145,7 @@ static bool check_pair(struct str key, struct str *value UNUSED, const char *pat
 static void on_created(void *ctx, const struct pg_reply *reply) {
   struct model_op *op = ctx;
   struct err err;
-  if (!mlflow_pg_ok(op->req, reply))
+  if (!written(op, reply))
     return;
   const struct pg_reply *made = pg_nth(reply, 0);
   if (pg_rows(made) == 0) {
@@ -164,6 +179,7 @@ static bool create(struct model_op *op, const struct create_args *in, struct err
   pg_put_text(args, in->source_run_id.n ? in->source_run_id : STR_NONE);
   pg_put_jsonb(args, buf_str(&params));
   pg_put_jsonb(args, buf_str(&tags));
+  tracking_put_caller(args, op->req);
   pg_put_uuid(pg_batch_add(&batch, STMT_LOGGED_MODEL_GET), op->id);
   return pg_run_batch(pool(op), &batch, 0, on_created, op, err);
 }
@@ -208,13 +224,13 @@ static void get_model(struct http_req *req) {
 /* A batch whose second statement reads the model. */
 static void on_changed_row(void *ctx, const struct pg_reply *reply) {
   struct model_op *op = ctx;
-  if (mlflow_pg_ok(op->req, reply))
+  if (written(op, reply))
     reply_row(op, pg_nth(reply, 1));
 }
 
 static void on_changed(void *ctx, const struct pg_reply *reply) {
   struct model_op *op = ctx;
-  if (!mlflow_pg_ok(op->req, reply))
+  if (!written(op, reply))
     return;
   if (pg_rows(reply) == 0)
     reply_none(op);
@@ -232,6 +248,7 @@ static bool finish(struct model_op *op, const json_t *value, struct err *err) {
   pg_put_uuid(args, op->id);
   pg_put_int(args, status);
   pg_put_int(args, tracking_now(op->req));
+  tracking_put_caller(args, op->req);
   pg_put_uuid(pg_batch_add(&batch, STMT_LOGGED_MODEL_GET), op->id);
   return pg_run_batch(pool(op), &batch, 0, on_changed_row, op, err);
 }
@@ -257,6 +274,7 @@ static void delete_model(struct http_req *req) {
   pg_args_init(&args, STMT_LOGGED_MODEL_DELETE);
   pg_put_uuid(&args, op->id);
   pg_put_int(&args, tracking_now(req));
+  tracking_put_caller(&args, req);
   if (!pg_run(pool(op), &args, 0, on_changed, op, &err))
     fail(op, &err);
 }
@@ -281,6 +299,7 @@ static bool write_tags(struct model_op *op, const json_t *tags, struct err *err)
   pg_put_uuid(args, op->id);
   pg_put_jsonb(args, buf_str(&packed));
   pg_put_int(args, tracking_now(op->req));
+  tracking_put_caller(args, op->req);
   pg_put_uuid(pg_batch_add(&batch, STMT_LOGGED_MODEL_GET), op->id);
   return pg_run_batch(pool(op), &batch, 0, on_changed_row, op, err);
 }
@@ -296,7 +315,7 @@ static void set_tags(struct http_req *req) {
 
 static void on_tag_deleted(void *ctx, const struct pg_reply *reply) {
   struct model_op *op = ctx;
-  if (!mlflow_pg_ok(op->req, reply))
+  if (!written(op, reply))
     return;
   if (pg_rows(reply) == 0)
     reply_none(op);
@@ -316,13 +335,14 @@ static void delete_tag(struct http_req *req) {
   pg_args_init(&args, STMT_LOGGED_MODEL_DELETE_TAG);
   pg_put_uuid(&args, op->id);
   pg_put_text(&args, op->key);
+  tracking_put_caller(&args, req);
   if (!pg_run(pool(op), &args, 0, on_tag_deleted, op, &err))
     fail(op, &err);
 }
 
 static void on_params_added(void *ctx, const struct pg_reply *reply) {
   struct model_op *op = ctx;
-  if (!mlflow_pg_ok(op->req, reply))
+  if (!written(op, reply))
     return;
   if (pg_rows(reply) == 0)
     reply_none(op);
@@ -341,6 +361,7 @@ static bool write_params(struct model_op *op, const json_t *params, struct err *
   pg_args_init(&args, STMT_LOGGED_MODEL_ADD_PARAMS);
   pg_put_uuid(&args, op->id);
   pg_put_jsonb(&args, buf_str(&packed));
+  tracking_put_caller(&args, op->req);
   return pg_run(pool(op), &args, 0, on_params_added, op, err);
 }
 

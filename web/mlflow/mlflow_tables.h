@@ -20,14 +20,18 @@ extern const size_t mlflow_info_route_count;
 extern const struct route mlflow_root_routes[], mlflow_version_file_routes[];
 extern const size_t mlflow_root_route_count, mlflow_version_file_route_count;
 
-#define MLFLOW_BODY_ROW(method_word, path_text, policy_word, reach_word, handler_fn, text)                     \
-  {                                                                                                            \
-    .method = method_word, .path = path_text, .policy = policy_word, .reach = reach_word, .body = BODY_BUFFER, \
-    .max_body = MLFLOW_BODY_MAX, .handler = handler_fn, .summary = text                                        \
+#define MLFLOW_BODY_ROW(method_word, path_text, policy_word, reach_word, handler_fn, text) \
+  MLFLOW_BODY_ROW_OF(MLFLOW_BODY_MAX, method_word, path_text, policy_word, reach_word, handler_fn, text)
+#define MLFLOW_BODY_ROW_OF(max_bytes, method_word, path_text, policy_word, reach_word, handler_fn, text)                              \
+  {                                                                                                                                   \
+    .method = method_word, .path = path_text, .policy = policy_word, .reach = reach_word, .body = BODY_BUFFER, .max_body = max_bytes, \
+    .handler = handler_fn, .summary = text                                                                                            \
   }
 #define MLFLOW_WRITE(path_text, reach_word, handler_fn, text) \
   MLFLOW_BODY_ROW(HTTP_POST, path_text, POLICY_TRACK, reach_word, handler_fn, text)
-#define MLFLOW_ASK(path_text, reach_word, handler_fn, text) MLFLOW_BODY_ROW(HTTP_POST, path_text, POLICY_READ, reach_word, handler_fn, text)
+/* Filters and ids are short: a longer body would only be read to be refused. */
+#define MLFLOW_ASK(path_text, reach_word, handler_fn, text) \
+  MLFLOW_BODY_ROW_OF(4 << 20, HTTP_POST, path_text, POLICY_READ, reach_word, handler_fn, text)
 /* What changes an existing version or alias, or removes for good. */
 #define MLFLOW_CURATE(method_word, path_text, reach_word, handler_fn, text) \
   MLFLOW_BODY_ROW(method_word, path_text, POLICY_CURATE, reach_word, handler_fn, text)

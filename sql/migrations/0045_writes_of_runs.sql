@@ -51,3 +51,13 @@ begin
     select coalesce(g.id, 0), g.attempt, case when g.refused is null then 0 else 5 end::smallint, g.refused from given g order by g.place;
 end
 $$;
+
+-- A logged model is written by who may write the run that made it. `pass` is the caller's for the run `caller`; of others it has none.
+create function logged_model_allow(source_run text, caller uuid, pass int) returns boolean language plpgsql as $$
+begin
+  if pass >= 0 and source_run ~ '^[0-9a-fA-F]{32}$' then
+    perform run_allow(r.executor, r.attempt, case when r.id = caller then pass else 0 end) from run r where r.id = source_run::uuid;
+  end if;
+  return true;
+end
+$$;
