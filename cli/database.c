@@ -246,6 +246,7 @@ struct database *database_new(struct loop *loop, struct work_pool *work, const s
   *db = (struct database){.loop = loop, .work = work, .config = *config, .fn = fn, .ctx = ctx, .brake = MIGRATE_BRAKE_INIT};
   struct pg_pool_conf conf = pg_pool_conf_default();
   conf.connections = config->connections;
+  conf.first_ms = config->url ? conf.away_ms : conf.timeout_ms; /* one that is being made will be there, be the machine ever so busy */
   conf.rng = rng_for(rng_u64(&db->config.rng), 0, 0);
   db->retry = loop_timer_new(loop, begin_migration, db);
   db->patience = loop_timer_new(loop, stop_server, db);

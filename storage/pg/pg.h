@@ -204,6 +204,7 @@ struct pg_pool_conf {
   size_t queue_bytes_max;  /* and their arguments together */
   int64_t timeout_ms;      /* default of a statement */
   int64_t away_ms;         /* no statement waits longer for a database that is away */
+  int64_t first_ms;        /* nor for one that has not been up yet */
   struct rng rng;          /* for the jitter of reconnects */
   const struct pq_api *pq; /* NULL: libpq itself */
 };

@@ -51,6 +51,7 @@ struct pg_pool {
   bool rests;         /* nothing is dealt before the next turn */
   unsigned callbacks; /* depth: while in one, a draining pool takes what it issues */
   bool told, told_up;
+  bool was_up; /* once at least */
   int64_t grow_after_ms; /* no further connection before */
   struct err away;       /* why the database was last lost */
   int64_t away_since_ms; /* while no connection is up */

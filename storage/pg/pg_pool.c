@@ -25,6 +25,7 @@ struct pg_pool_conf pg_pool_conf_default(void) {
       .queue_bytes_max = 256 * MIB,
       .timeout_ms = 30000,
       .away_ms = 5000, /* a private Postgres that died is back sooner */
+      .first_ms = 5000,
       .rng = rng_seeded(1),
   };
 }
@@ -116,8 +117,8 @@ int64_t pg_pool_deadline(const struct pg_pool *pool, int64_t timeout_ms) {
 }
 
 bool pg_pool_is_late(const struct pg_pool *pool, int64_t since_ms, int64_t deadline_ms) {
-  int64_t now = loop_now_ms(pool->loop);
-  return deadline_ms <= now || (!pool->stats.connections_up && now - MAX_OF(since_ms, pool->away_since_ms) >= pool->conf.away_ms);
+  int64_t now = loop_now_ms(pool->loop), patience = pool->was_up ? pool->conf.away_ms : pool->conf.first_ms;
+  return deadline_ms <= now || (!pool->stats.connections_up && now - MAX_OF(since_ms, pool->away_since_ms) >= patience);
 }
 
 static void deal(void *ctx);
@@ -312,6 +313,7 @@ static void on_slot_up(void *ctx, struct pg_link *link UNUSED) {
   struct pg_slot *slot = ctx;
   struct pg_pool *pool = slot->pool;
   slot->failures = 0;
+  pool->was_up = true;
   if (pool->stats.connections_up++ == 0) {
     connect_first(pool);
     tell_state(pool, true);

@@ -285,6 +285,39 @@ static void test_database_stays_away(void **state) {
   assert_int_equal(late.outcome, PG_CANCELLED);
 }
 
+/* A server that has not been up yet is waited for as long as the pool was told, once it has been, no longer than for any other. */
+static void test_first_connection(void **state) {
+  (void)state;
+  struct err err;
+  struct seen first, later;
+  struct pg_pool_conf conf = pg_pool_conf_default();
+  conf.connections = 1;
+  conf.first_ms = 20000;
+  conf.pq = &pq_scripted;
+  pool = pg_pool_new(loop, &conf, &err);
+  assert_non_null(pool);
+  issue(T_INSERT, 0, &first);
+  for (int i = 0; i < 15; i++) {
+    fake_clock_advance_ms(&clock_now, 1000);
+    loop_for(loop, 10);
+  }
+  assert_false(first.done);
+  assert_true(pg_pool_start(pool, "host=/nowhere", &err));
+  wait_for(&first);
+  assert_int_equal(first.outcome, PG_DONE);
+  script_refuse(1000);
+  script_rule("t_insert", SCRIPT_DIE_BEFORE, NULL, 1);
+  issue(T_INSERT, 0, &first); /* meets the end of the connection */
+  wait_for(&first);
+  issue(T_INSERT, 60000, &later);
+  for (int i = 0; i < 6; i++) {
+    fake_clock_advance_ms(&clock_now, 1000);
+    loop_for(loop, 150);
+  }
+  assert_true(later.done);
+  assert_int_equal(later.err.code, ERR_UNAVAILABLE);
+}
+
 /* A server that is known not to answer: what was sent is given up, and what may be repeated has waited long enough. */
 static void test_hang_up(void **state) {
   (void)state;
@@ -479,6 +512,7 @@ int main(void) {
       CASE(test_silence),
       CASE(test_database_is_away),
       CASE(test_database_stays_away),
+      CASE(test_first_connection),
       CASE(test_hang_up),
       CASE(test_state_is_told),
       CASE(test_shutdown),
