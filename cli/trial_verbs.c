@@ -19,7 +19,7 @@ static const struct column detail_columns[] = {
     {"State", "state", COLUMN_STATE, false, NULL},
     {"Reason", "state_reason", COLUMN_TEXT, false, NULL},
     {"Value", "as_trial.value", COLUMN_NUMBER, false, NULL},
-    {"Step", "as_trial.last.step", COLUMN_COUNT, false, NULL},
+    {"Step", "as_trial.value_step", COLUMN_COUNT, false, NULL},
     {"Exit code", "exit_code", COLUMN_COUNT, false, NULL},
     {"Signal", "signal", COLUMN_TEXT, false, NULL},
     {"Attempt", "attempt", COLUMN_COUNT, false, NULL},

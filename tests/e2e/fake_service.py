@@ -49,7 +49,7 @@ def sweep_object(sweep_id, name, **more):
 
 def trial_object(number, run_id):
     return {"run_id": run_id, "number": number, "sweep_id": SWEEP, "state": "STOPPED", "state_reason": "rank 5 of 9 at rung 3", "attempt": 1,
-            "params": {"lr": 0.01, "optimizer": "adam"}, "value": 0.9, "best_value": 0.91, "last": {"step": 3, "value": 0.9},
+            "params": {"lr": 0.01, "optimizer": "adam"}, "value": 0.9, "value_step": 3, "best_value": 0.91, "last": {"step": 3, "value": 0.9},
             "stop": {"rule": "asha", "step": 3, "reason": "rank 5 of 9 at rung 3"}, "node": "gpu1", "slots": [0],
             "created": NOW, "started": NOW, "ended": NOW}
 
