@@ -113,17 +113,22 @@ static void add_json(struct reach_op *op, const json_t *value) {
   }
 }
 
-/* The body as a tree; NULL when it is no object: then it is for the handler to say so. */
-static json_t *read_body(const struct reach_op *op) {
-  AUTO_JSON json_t *tree = NULL;
-  struct err ignored;
-  json_t *inner = NULL;
-  if (!json_read(http_req_body(op->req), &tree, &ignored))
-    return NULL;
-  if (json_is_string(tree)) /* encoded twice by old clients */
-    return json_read(json_str(tree), &inner, &ignored) ? inner : NULL;
-  inner = tree;
-  tree = NULL;
+/* NULL when it is not JSON: then it is for the handler to say so. What is too much to be made a tree of is not passed on. */
+static json_t *read_tree(struct reach_op *op, struct str text) {
+  json_t *tree = NULL;
+  struct err err;
+  if (!json_read_body(text, &tree, &err))
+    op->is_full |= err.code == ERR_TOO_LARGE;
+  return tree;
+}
+
+/* The body as a tree, or NULL. */
+static json_t *read_body(struct reach_op *op) {
+  json_t *tree = read_tree(op, http_req_body(op->req));
+  if (!json_is_string(tree))
+    return tree;
+  json_t *inner = read_tree(op, json_str(tree)); /* encoded twice by old clients */
+  json_decref(tree);
   return inner;
 }
 
