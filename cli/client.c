@@ -120,7 +120,7 @@ static void add_place(const json_t *item, struct buf *text) {
   buf_printf(text, "column %lld)", (long long)json_integer_value(column));
 }
 
-/* "sweep.yaml" of the sentence "sweep.yaml:3:31: message"; empty when it is no such sentence. */
+/* "sweep.yaml" of the sentence "sweep.yaml:3:31: message", empty of "line 3:31: message", STR_NONE of what is no such sentence. */
 static struct str file_of(struct str said, struct str message) {
   struct str place = str_slice(said, 0, said.n - MIN_OF(said.n, message.n));
   if (!str_ends(said, message) || !str_ends(place, STR(": ")))
@@ -129,7 +129,7 @@ static struct str file_of(struct str said, struct str message) {
   for (int i = 0; i < 2; i++) {
     const char *colon = place.n ? memrchr(place.p, ':', place.n) : NULL;
     if (!colon)
-      return STR_NONE;
+      return i && str_starts(place, STR("line ")) ? STR("") : STR_NONE;
     place.n = (size_t)(colon - place.p);
   }
   return place;
@@ -163,7 +163,7 @@ static json_t *read_problems(const json_t *errors, struct str said, struct buf *
     struct str message = json_str(json_object_get(item, "message"));
     if (str_eq(message, said))
       add_place(item, text);
-    else if (i == 0 && (file = file_of(said, message)).n)
+    else if (i == 0 && (file = file_of(said, message)).p)
       continue;
     else
       add_problem(rest, file, item);

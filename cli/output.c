@@ -1,5 +1,6 @@
 #include "cli/output.h"
 
+#include <ctype.h>
 #include <signal.h>
 
 #include "base/file.h"
@@ -70,6 +71,31 @@ static void list_text(const json_t *value, const char *between, struct buf *out)
   }
 }
 
+/* As a shell would read it. */
+static void word_text(struct str word, struct buf *out) {
+  bool plain = word.n > 0;
+  for (size_t i = 0; i < word.n; i++)
+    plain = plain && (isalnum((unsigned char)word.p[i]) || (word.p[i] && strchr("_@%+=:,./-", word.p[i])));
+  if (plain) {
+    buf_add_str(out, word);
+    return;
+  }
+  buf_putc(out, '\'');
+  for (size_t i = 0; i < word.n; i++)
+    if (word.p[i] == '\'')
+      buf_puts(out, "'\\''");
+    else
+      buf_putc(out, word.p[i]);
+  buf_putc(out, '\'');
+}
+
+static void command_text(const json_t *value, struct buf *out) {
+  for (size_t i = 0; i < json_array_size(value); i++) {
+    buf_puts(out, i ? " " : "");
+    word_text(json_str(json_array_get(value, i)), out);
+  }
+}
+
 static void span_text(const struct column *column, const json_t *item, int64_t now_ms, struct buf *out) {
   const json_t *from = json_at_path(item, column->path), *until = json_at_path(item, column->until);
   int64_t end = json_is_integer(until) ? json_integer_value(until) : now_ms, span;
@@ -111,7 +137,7 @@ void column_text(const struct column *column, const json_t *item, int64_t now_ms
     list_text(value, ", ", out);
     return;
   case COLUMN_COMMAND:
-    list_text(value, " ", out);
+    command_text(value, out);
     return;
   case COLUMN_TEXT:
   case COLUMN_ID:

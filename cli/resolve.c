@@ -189,6 +189,15 @@ static bool run_by_name(struct cli *cli, const char *word, char ret[RESOLVED_MAX
          match_item(items, "run", word, "name", &item, err) && keep_id(text_of(item, "id"), "run", ret, err);
 }
 
+/* Who names a sweep where a run is meant is told what its runs are called. */
+static bool hint_at_trials(struct cli *cli, const char *word, struct err *err) {
+  struct err ignored; /* that there is no such run is what is told */
+  char id[RESOLVED_MAX];
+  if (err->code == ERR_NOT_FOUND && sweep_by_name(cli, word, id, &ignored))
+    err_hint(err, "there is a sweep '%.60s': its trials are '%.60s/0' and so on, '%.60s/best' is the best", word, word, word);
+  return false;
+}
+
 bool resolve_run(struct cli *cli, const char *word, char ret[RESOLVED_MAX], struct err *err) {
   struct str text = str_of(word);
   if (keep_whole_id(text, ret))
@@ -209,7 +218,7 @@ bool resolve_run(struct cli *cli, const char *word, char ret[RESOLVED_MAX], stru
     if (found)
       return true;
   }
-  return run_by_name(cli, word, ret, err);
+  return run_by_name(cli, word, ret, err) || hint_at_trials(cli, word, err);
 }
 
 /* ---- the rest ---- */

@@ -58,11 +58,19 @@ static void add_trial(struct cli *cli, json_t *run) {
     json_object_set(run, "as_trial", json_array_get(json_object_get(trials, "items"), 0));
 }
 
+/* SWEEP/12, and SWEEP 12. */
+static bool resolve_trial(struct cli *cli, char ret[RESOLVED_MAX], struct err *err) {
+  AUTO_BUF struct buf word = BUF_INIT(4 * KIB);
+  const char *number = args_word(&cli->args, 1);
+  buf_printf(&word, "%s%s%s", args_word(&cli->args, 0), number ? "/" : "", number ? number : "");
+  return buf_ok(&word, err) && resolve_run(cli, buf_text(&word), ret, err);
+}
+
 static int show_run(struct cli *cli) {
   struct err err;
   char id[RESOLVED_MAX];
   AUTO_JSON json_t *run = NULL;
-  bool ok = resolve_run(cli, args_word(&cli->args, 0), id, &err) && cli_get(cli, &run, &err, "/runs/{}", id);
+  bool ok = resolve_trial(cli, id, &err) && cli_get(cli, &run, &err, "/runs/{}", id);
   if (ok && output_for_people(&cli->output))
     add_trial(cli, run);
   ok = ok && output_object(&cli->output, output_for_people(&cli->output) ? &detail_view : &run_view, run, &err);
@@ -147,9 +155,9 @@ static const struct verb rows[] = {
         .name = "show",
         .aliases = "get",
         .summary = "show one trial",
-        .help = "TRIAL is SWEEP/12, SWEEP/best, or the run's id. winnow run show has its metrics.",
+        .help = "TRIAL is SWEEP/12 (or SWEEP 12), SWEEP/best, or the run's id. winnow run show has its metrics.",
         .examples = {{"winnow trial show mnist/12", "by number"}, {"winnow trial show @best", "the best of the newest sweep"}},
-        .words = {{"TRIAL", WORD_RUN}},
+        .words = {{"TRIAL", WORD_RUN}, {"NUMBER", WORD_TEXT, .optional = true}},
         .run = show_run,
     },
     {

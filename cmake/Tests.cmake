@@ -10,6 +10,7 @@ function(winnow_tests)
   list(FILTER support EXCLUDE REGEX "fuzz_replay\\.c$")
   add_library(winnow_test_support STATIC ${support})
   target_link_libraries(winnow_test_support PUBLIC winnow_web PkgConfig::CMOCKA)
+  target_link_options(winnow_test_support INTERFACE -Wl,--wrap=loop_turn)
 
   foreach(layer IN LISTS WINNOW_LAYERS)
     file(GLOB sources CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/tests/unit/${layer}/test_*.c)

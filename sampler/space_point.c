@@ -64,6 +64,25 @@ json_t *space_point_to_json(const struct space *space, const double *point) {
 
 /* ---- from JSON ---- */
 
+static bool no_such_choice(const struct space_param *param, struct err *err) {
+  enum { NAMED_MAX = 300 };
+  AUTO_BUF struct buf known = BUF_INIT(MIB);
+  struct json_writer w;
+  uint64_t cells = param->public.cells, named = 0;
+  for (; named < cells; named++) {
+    size_t before = known.n;
+    buf_puts(&known, named ? ", " : "");
+    jw_init(&w, &known);
+    jw_json(&w, param->choices[named]);
+    if (known.n > NAMED_MAX) {
+      buf_cut(&known, before);
+      buf_puts(&known, before ? ", …" : "…");
+      break;
+    }
+  }
+  return err_set(err, ERR_INVALID, "must be %s%s", cells > 1 ? "one of " : "", buf_text(&known));
+}
+
 static bool choice_from_json(const struct space_param *param, const json_t *value, double *ret, struct err *err) {
   size_t alike = 0;
   for (uint64_t k = 0; k < param->public.cells; k++)
@@ -77,7 +96,7 @@ static bool choice_from_json(const struct space_param *param, const json_t *valu
       *ret = (double)k;
       alike++;
     }
-  return alike == 1 || err_set(err, ERR_INVALID, "must be one of the listed values");
+  return alike == 1 || no_such_choice(param, err);
 }
 
 bool space_value_from_json(const struct space *space, size_t i, const json_t *value, double *ret_value, struct err *err) {

@@ -142,28 +142,26 @@ static const char *meant(struct str key) {
   return near && MAX_OF(n, key.n) - MIN_OF(n, key.n) <= 2 ? near : NULL;
 }
 
-/* What is plainly of another system is told in one sentence. */
+/* What is plainly of another system is told in one sentence, or in several where there is much of it. */
 struct unused {
   const struct ynode *first;
   struct buf names;
-  size_t count, more;
+  size_t count;
 };
 
-static void note_unused(struct unused *unused, const struct ynode *key, const char *path) {
-  unused->first = unused->first ? unused->first : key;
-  if (unused->count && unused->names.n + strlen(path) > UNUSED_BYTES_MAX)
-    unused->more++;
-  else
-    buf_printf(&unused->names, "%s%s (line %u)", unused->count++ ? ", " : "", path, key->line);
-}
-
 static void tell_unused(struct import *im, struct unused *unused) {
-  if (unused->more)
-    buf_printf(&unused->names, " and %zu more", unused->more);
   if (unused->count)
     spec_problem_add(im->warnings, unused->first, "", NULL, "without a counterpart here, and not used: %s", buf_text(&unused->names));
   im->no_memory |= !buf_ok(&unused->names, NULL);
   buf_release(&unused->names);
+  *unused = (struct unused){.names = BUF_INIT(KIB)};
+}
+
+static void note_unused(struct import *im, struct unused *unused, const struct ynode *key, const char *path) {
+  if (unused->names.n + strlen(path) > UNUSED_BYTES_MAX)
+    tell_unused(im, unused);
+  unused->first = unused->first ? unused->first : key;
+  buf_printf(&unused->names, "%s%s (line %u)", unused->count++ ? ", " : "", path, key->line);
 }
 
 /* Every key nobody asked for, the topmost only. */
@@ -183,7 +181,7 @@ static void report_unused(struct import *im, const struct ynode *node, const cha
     else if (near)
       spec_problem_add(im->warnings, pair->key, below, NULL, "%s is not known and not used; did you mean \"%s\"?", below, near);
     else
-      note_unused(dull, pair->key, below);
+      note_unused(im, dull, pair->key, below);
   }
 }
 

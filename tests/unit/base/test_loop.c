@@ -9,7 +9,9 @@
 #include <fcntl.h>
 #include <pthread.h>
 #include <signal.h>
+#include <sys/prctl.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 
 struct scene {
   struct loop *loop;
@@ -84,6 +86,33 @@ static void on_readable(void *ctx, int fd, unsigned ready) {
 
 static void on_usr1(void *ctx, int number) {
   note(ctx, number == SIGUSR1 ? 's' : '?');
+}
+
+static void fail_here(void *ctx UNUSED) {
+  fail();
+}
+
+/* Of the tests themselves: nobody waits for a loop that a failed assertion has jumped out of. */
+static void an_assertion_that_fails_in_a_callback_ends_the_program(void **state UNUSED) {
+  struct err err;
+  struct loop *loop = loop_new(&clock_system, &err);
+  struct loop_timer *timer = loop_timer_new(loop, fail_here, NULL);
+  assert_non_null(timer);
+  pid_t pid = fork();
+  if (pid == 0) {
+    int null_fd = open("/dev/null", O_WRONLY | O_CLOEXEC);
+    dup2(null_fd, STDOUT_FILENO);
+    dup2(null_fd, STDERR_FILENO);
+    prctl(PR_SET_DUMPABLE, 0);
+    loop_timer_start(timer, 1);
+    loop_turn(loop, true);
+    _exit(0);
+  }
+  int status;
+  assert_int_equal(waitpid(pid, &status, 0), pid);
+  assert_true(WIFSIGNALED(status) && WTERMSIG(status) == SIGABRT);
+  loop_timer_free(timer);
+  loop_free(loop);
 }
 
 static void descriptors_and_signals(void **state UNUSED) {
@@ -253,6 +282,7 @@ int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(deferred_work_runs_at_the_end_of_the_turn),
       cmocka_unit_test(descriptors_and_signals),
+      cmocka_unit_test(an_assertion_that_fails_in_a_callback_ends_the_program),
       cmocka_unit_test(work_is_done_on_the_loop_exactly_once),
       cmocka_unit_test(files),
       cmocka_unit_test(paths_of_file_uris),

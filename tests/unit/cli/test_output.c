@@ -292,6 +292,14 @@ static void objects_in_a_list_are_words(void **state UNUSED) {
   assert_string_equal(buf_text(&out), "uuid=GPU-1 memory=80 used_by=, x, , 3");
 }
 
+static void a_command_is_shown_as_a_shell_reads_it(void **state UNUSED) {
+  static const struct column command = {"Command", "command", COLUMN_COMMAND, false, NULL};
+  AUTO_JSON json_t *item = json_of("{\"command\":[\"sh\",\"-c\",\"echo 'hi'; exit 3\",\"\",\"--lr=1e-05\",\"a/b,c:d\"]}");
+  AUTO_BUF struct buf out = BUF_INIT(KIB);
+  column_text(&command, item, 0, &out);
+  assert_string_equal(buf_text(&out), "sh -c 'echo '\\''hi'\\''; exit 3' '' --lr=1e-05 a/b,c:d");
+}
+
 static void paths_into_json(void **state UNUSED) {
   AUTO_JSON json_t *value = json_of("{\"a.b\":1,\"a\":{\"c\":{\"d.e\":2},\"n\":null}}");
   assert_int_equal(json_integer_value(json_at_path(value, "a.b")), 1);
@@ -327,6 +335,7 @@ int main(void) {
       cmocka_unit_test(objects_in_a_list_are_words),
       cmocka_unit_test(for_people),
       cmocka_unit_test(lists_in_every_format),
+      cmocka_unit_test(a_command_is_shown_as_a_shell_reads_it),
       cmocka_unit_test(paths_into_json),
       cmocka_unit_test(names_of_artifacts),
   };

@@ -298,7 +298,7 @@ static void test_errors_say_where(void **state) {
       {"{\"parameters\": {\"a\": {\"value\": 1}}, \"conditions\": [{\"if\": {\"a\": 1}, \"then\": [\"b\"]}]}",
        "\"conditions[0].then\" names no parameter: \"b\""},
       {"{\"parameters\": {\"a\": {\"value\": 1}}, \"conditions\": [{\"if\": {\"a\": 2}, \"then\": [\"a\"]}]}",
-       "\"conditions[0].if\" asks for a value that \"a\" never has: it must be one of the listed values"},
+       "\"conditions[0].if\" asks for a value that \"a\" never has: it must be 1"},
       {"{\"parameters\": {\"a\": {\"min\": 0, \"max\": 3}, \"b\": {\"min\": 0, \"max\": 3}}, \"conditions\": [{\"if\": {\"a\": 1}, \"then\": [\"b\"]}, {\"if\": {\"b\": 1}, \"then\": [\"a\"]}]}",
        "\"conditions\" go round in a circle at \"a\""},
       {"{\"parameters\": {\"a\": {\"value\": 1}}, \"constraints\": [\"a < 2\", \"a < c\"]}",
@@ -333,6 +333,7 @@ static void test_reading_points(void **state) {
       {"{\"lr\": 1.5, \"o\": {\"k\": \"b\"}}", false, "\"params.lr\" must be from 0.0 to 1.0"},
       {"{\"lr\": 0.5, \"o\": {\"k\": \"a\", \"m\": 2.5}}", false, "\"params.o.m\" must be one of the steps from 1.0 to 5.0"},
       {"{\"lr\": 0.5, \"x\": 1}", false, "\"params.x\" is no parameter of this space"},
+      {"{\"lr\": 0.5, \"o\": {\"k\": \"c\"}}", false, "\"params.o.k\" must be one of \"a\", \"b\""},
       {"{\"lr\": null}", true, "\"params.lr\" must be a number"},
       {"[]", true, "\"params\" must be an object"},
   };
@@ -343,6 +344,24 @@ static void test_reading_points(void **state) {
     else
       assert_string_equal(err.text, rows[i].want);
   }
+  space_free(space);
+}
+
+static void only_some_of_many_choices_are_named(void **state) {
+  (void)state;
+  AUTO_BUF struct buf text = BUF_INIT(64 * KIB);
+  buf_puts(&text, "{\"parameters\": {\"a\": {\"values\": [10000");
+  for (int i = 10001; i < 10200; i++)
+    buf_printf(&text, ",%d", i);
+  buf_puts(&text, "]}}}");
+  struct space *space = make_space(buf_text(&text));
+  AUTO_JSON json_t *json = read_json("{\"a\": 1}");
+  double point[1];
+  struct err err;
+  assert_false(space_point_from_json(space, json, false, point, &err));
+  assert_non_null(strstr(err.text, "\"params.a\" must be one of 10000, 10001, 10002, "));
+  assert_non_null(strstr(err.text, ", …"));
+  assert_true(strlen(err.text) < 400);
   space_free(space);
 }
 
@@ -412,6 +431,7 @@ int main(void) {
       cmocka_unit_test(test_types_of_choices),
       cmocka_unit_test(test_errors_say_where),
       cmocka_unit_test(test_reading_points),
+      cmocka_unit_test(only_some_of_many_choices_are_named),
       cmocka_unit_test(test_sizes),
       cmocka_unit_test(test_groups),
       cmocka_unit_test(test_allocation_failures),

@@ -267,6 +267,27 @@ static void azureml_paths_begin_at_the_file(void **state) {
   }
 }
 
+/* However much there is, each key is named. */
+static void all_that_is_not_used_is_told(void **state) {
+  (void)state;
+  enum { KEYS = 40 };
+  AUTO_BUF struct buf text = BUF_INIT(16 * KIB);
+  buf_puts(&text, "type: sweep\nsearch_space: {x: {type: choice, values: [1]}}\nobjective: {primary_metric: l}\ntrial: {command: a}\n");
+  for (int i = 0; i < KEYS; i++)
+    buf_printf(&text, "resources_of_the_cluster_%d: 1\n", i);
+  struct sweep_file *file = read_text(buf_text(&text));
+  for (int i = 0; i < KEYS; i++) {
+    char name[80];
+    bool told = false;
+    snprintf(name, sizeof name, "resources_of_the_cluster_%d (line %d)", i, i + 5);
+    for (size_t k = 0; k < file->warnings.count; k++)
+      told = told || strstr(file->warnings.items[k].message, name);
+    if (!told)
+      fail_msg("%s is not told", name);
+  }
+  sweep_file_free(file);
+}
+
 static void what_is_not_used_may_be_misspelt(void **state) {
   (void)state;
   struct sweep_file *file = read_text("type: sweep\nsearch_space: {x: {type: choice, values: [1]}}\nobjective: {primary_metric: l}\n"
@@ -690,6 +711,7 @@ int main(void) {
       cmocka_unit_test(katib_is_translated),
       cmocka_unit_test(azureml_is_translated),
       cmocka_unit_test(azureml_paths_begin_at_the_file),
+      cmocka_unit_test(all_that_is_not_used_is_told),
       cmocka_unit_test(what_is_not_used_may_be_misspelt),
       cmocka_unit_test(batchai_is_translated),
       cmocka_unit_test(normal_forms_are_fixed_points),
