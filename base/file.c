@@ -160,7 +160,7 @@ static bool remove_in(int dir_fd, const char *name, struct err *err) {
     return true;
   int fd = openat(dir_fd, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
   if (fd < 0)
-    return err_errno(err, errno, "cannot remove %s", name);
+    return errno == ENOENT || err_errno(err, errno, "cannot remove %s", name);
   if (!remove_children(fd, err))
     return false;
   if (unlinkat(dir_fd, name, AT_REMOVEDIR) != 0 && errno != ENOENT)

@@ -122,23 +122,30 @@ static bool is_watched(const char *path, const char *const *globs, size_t glob_c
   return false;
 }
 
-/* Those who have left the name since the last look. */
-static void find_moved(struct lineage *l, int root, const char *path, ino_t inode, const char *const *globs, size_t glob_count,
+/* Whoever comes to a directory, or gets another name there, changes its time. */
+static bool has_changed(int dir_fd, struct timespec since) {
+  struct stat st;
+  return fstat(dir_fd, &st) != 0 || !is_before(st.st_mtim, since);
+}
+
+/* Those who have left the name since the last look. False: the directory cannot be read now. */
+static bool find_moved(struct lineage *l, int root, const char *path, ino_t inode, const char *const *globs, size_t glob_count,
                        struct moved_list *ret) {
   const char *slash = strrchr(path, '/'), *name = slash ? slash + 1 : path;
   char other[FIND_PATH_MAX + NAME_MAX + 2] = ".";
   size_t at = (size_t)(name - path);
   if (at > FIND_PATH_MAX)
-    return;
+    return false;
   if (at)
     snprintf(other, sizeof other, "%.*s", (int)at, path);
-  int fd = openat(root, other, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+  AUTO_FD int fd = openat(root, other, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+  if (fd >= 0 && !has_changed(fd, l->looked))
+    return true;
   DIR *dir = fd < 0 ? NULL : fdopendir(fd);
   struct dirent *entry;
-  if (!dir) {
-    fd_close(&fd);
-    return;
-  }
+  if (!dir)
+    return false;
+  fd = -1; /* it is the directory's */
   for (size_t n = 0; n < ENTRIES_MAX && (entry = readdir(dir)); n++) {
     if (!lineage_is_rotated(str_of(name), str_of(entry->d_name)))
       continue;
@@ -156,23 +163,26 @@ static void find_moved(struct lineage *l, int root, const char *path, ino_t inod
       note_moved(ret, &file, &l->lost);
   }
   closedir(dir);
+  return true;
 }
 
 void lineage_look(struct lineage *l, int root, const char *path, const char *const *globs, size_t glob_count, size_t *spare) {
   struct timespec now;
   struct stat st;
   int64_t now_ms = clock_mono_ms(&clock_system);
-  clock_gettime(CLOCK_REALTIME_COARSE, &now); /* what the kernel writes on files */
+  clock_gettime(CLOCK_REALTIME_COARSE, &now); /* the kernel writes no earlier time on files from now on */
   AUTO_FD int fd = find_open(root, path, &st);
-  if (fd < 0)
-    return;
-  if (!l->count || l->files[l->count - 1].inode != st.st_ino) {
+  ino_t inode = fd < 0 ? 0 : st.st_ino;
+  if (fd < 0 || !l->count || l->files[l->count - 1].inode != inode) {
     struct moved_list moved = {.count = 0};
-    find_moved(l, root, path, st.st_ino, globs, glob_count, &moved);
+    bool seen = find_moved(l, root, path, inode, globs, glob_count, &moved);
     for (size_t i = 0; i < moved.count; i++)
       join(l, moved.items[i].fd, moved.items[i].inode, spare);
-    join(l, fd, st.st_ino, spare);
+    if (fd >= 0)
+      join(l, fd, inode, spare);
     fd = -1;
+    if (!seen)
+      return;
   }
   l->looked = now;
   l->looked_ms = now_ms;

@@ -28,9 +28,9 @@ struct lineage {
 void lineage_init(struct lineage *lineage, int64_t since_ms);
 void lineage_release(struct lineage *lineage);
 
-/* Looks at `path` below `root`. Who comes to the name joins, and before him those who had it since the last look and have the name of what
- * was moved away from it: `x.1`, `x-20261122`, `x.old`, or `y.1.z` of `y.z`. Files that `globs` name are left out, they have a place of
- * their own. Each file but the first takes one of *spare; where there is none, the oldest is given up. */
+/* Looks at `path` below `root`. Who comes to the name joins, and before him, or if nobody has the name now, those who had it since the last
+ * look and have the name of what was moved away from it: `x.1`, `x-20261122`, `x.old`, or `y.1.z` of `y.z`. Files that `globs` name are
+ * left out, they have a place of their own. Each file but the first takes one of *spare; where there is none, the oldest is given up. */
 void lineage_look(struct lineage *lineage, int root, const char *path, const char *const *globs, size_t glob_count, size_t *spare);
 /* The first one is done with. */
 void lineage_leave(struct lineage *lineage);

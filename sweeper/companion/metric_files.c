@@ -307,17 +307,18 @@ void metric_files_answered(struct metric_files *m, int64_t next) {
   m->asked = NULL;
   if (!f)
     return;
-  bool all = next == f->sent;
+  bool all = next == f->sent, is_first = f->line.count && f->line.files[0].inode == m->asked_stat.st_ino; /* else it was given up */
   if (f->is_list) {
     f->inode = m->asked_stat.st_ino;
     f->size = (int64_t)m->asked_stat.st_size;
     f->changed = m->asked_stat.st_mtim;
   }
-  if (next < 0 || (m->asked_last && all && f->line.count <= 1)) {
+  if (next < 0 || (m->asked_last && all && is_first && f->line.count == 1)) {
     f->is_over = true;
     lineage_release(&f->line);
   } else if (m->asked_last && all) {
-    leave(f);
+    if (is_first)
+      leave(f);
   } else {
     f->sent = next;
   }

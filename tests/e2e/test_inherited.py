@@ -306,7 +306,7 @@ class Directories(Base):
         self.s.kill()
         self.end(companion)
         self.assertTrue((attempt / "exit").exists())
-        self.assertFalse((attempt / "told").exists())
+        self.assertEqual((attempt / "companion.lock").read_text(), f"{companion}\n")
         self.s.start()
         wait(lambda: not attempt.parent.exists(), "the tidying")
 

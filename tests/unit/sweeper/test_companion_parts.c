@@ -61,11 +61,11 @@ static void a_long_absence_is_covered_thinly(void **state UNUSED) {
 }
 
 /* What is to be sent next, which is taken; "" when there is nothing. */
-static const char *take_piece(struct metric_files *files) {
+static const char *take(struct metric_files *files, bool is_final) {
   static char text[100];
   struct metric_files_piece piece;
   text[0] = '\0';
-  if (!metric_files_next(files, false, &piece))
+  if (!metric_files_next(files, is_final, &piece))
     return text;
   ssize_t n = piece.length ? pread(piece.fd, text, MIN_OF((size_t)piece.length, sizeof text - 1), piece.offset) : 0;
   assert_int_equal(n, piece.length);
@@ -75,10 +75,23 @@ static const char *take_piece(struct metric_files *files) {
   return text;
 }
 
+static const char *take_piece(struct metric_files *files) {
+  return take(files, false);
+}
+
 static void append(const char *path, const char *text) {
   FILE *f = fopen(path, "a");
   assert_non_null(f);
   assert_true(fputs(text, f) >= 0 && fclose(f) == 0);
+}
+
+/* The kernel's coarse clock, which a look is dated by, passes all files that are there: those that are made from now on are younger. */
+static void let_the_clock_tick(void) {
+  struct timespec made, now;
+  clock_gettime(CLOCK_REALTIME, &made);
+  do
+    clock_gettime(CLOCK_REALTIME_COARSE, &now);
+  while (now.tv_sec < made.tv_sec || (now.tv_sec == made.tv_sec && now.tv_nsec <= made.tv_nsec));
 }
 
 /* Rows that were written just before the file was moved away are sent before those of the next one. */
@@ -89,6 +102,7 @@ static void a_file_that_is_moved_away_is_sent_to_its_end(void **state UNUSED) {
   snprintf(path, sizeof path, "%s/m.csv", dir.path);
   snprintf(old, sizeof old, "%s/m.csv.1", dir.path);
   append(path, "a\n1\n");
+  let_the_clock_tick();
   struct job_file job = {.cwd = dir.path, .files = &watch, .file_count = 1};
   struct metric_files *files = metric_files_new(&job, 0, 1);
   assert_non_null(files);
@@ -118,15 +132,6 @@ static void rotate(const char *path, int depth, const char *text) {
     assert_true(rename(from, to) == 0 || i > 0);
   }
   append(path, text);
-}
-
-/* Files that are made from now on are younger, by the kernel's clock, than those that are there. */
-static void let_the_clock_tick(void) {
-  struct timespec before, now;
-  clock_gettime(CLOCK_REALTIME_COARSE, &before);
-  do
-    clock_gettime(CLOCK_REALTIME_COARSE, &now);
-  while (now.tv_sec == before.tv_sec && now.tv_nsec - before.tv_nsec < 1000000);
 }
 
 static const char *report_of(const struct metric_files *files) {
@@ -186,6 +191,59 @@ static void files_that_are_given_up_are_told(void **state UNUSED) {
   }
   assert_string_equal(take_piece(files), "a\n2\n");
   assert_string_equal(report_of(files), "files_lost *.csv\n");
+  metric_files_free(files);
+  temp_dir_remove(&dir);
+}
+
+/* The service takes long to answer that the first one has ended; that one is given up meanwhile, and none of those that wait is. */
+static void an_answer_about_what_was_given_up_ends_no_other(void **state UNUSED) {
+  char *watch = (char[]){"0 csv always m.csv"}, path[160];
+  struct temp_dir dir;
+  struct metric_files_piece piece;
+  temp_dir_make(&dir);
+  snprintf(path, sizeof path, "%s/m.csv", dir.path);
+  append(path, "a\n0\n");
+  struct job_file job = {.cwd = dir.path, .files = &watch, .file_count = 1};
+  struct metric_files *files = metric_files_new(&job, 0, 1);
+  assert_non_null(files);
+  assert_string_equal(take_piece(files), "a\n0\n");
+  for (int i = 1; i <= LINEAGE_MAX; i++) {
+    char text[] = {'a', '\n', (char)('0' + i), '\n', '\0'};
+    let_the_clock_tick();
+    rotate(path, LINEAGE_MAX, text);
+    metric_files_look(files);
+    if (i == 1)
+      assert_true(metric_files_next(files, false, &piece) && piece.length == 0); /* the news of its end */
+  }
+  metric_files_answered(files, piece.offset);
+  assert_string_equal(take_piece(files), "a\n1\n");
+  metric_files_free(files);
+  temp_dir_remove(&dir);
+}
+
+/* A job whose last act is to move its file away: what had the name since the last look is sent all the same. */
+static void files_that_have_left_the_name_to_nobody_are_sent(void **state UNUSED) {
+  char *watch = (char[]){"0 csv always m.csv"}, path[160], first[200], second[200];
+  struct temp_dir dir;
+  temp_dir_make(&dir);
+  snprintf(path, sizeof path, "%s/m.csv", dir.path);
+  snprintf(first, sizeof first, "%s.1", path);
+  snprintf(second, sizeof second, "%s.2", path);
+  append(path, "a\n1\n");
+  struct job_file job = {.cwd = dir.path, .files = &watch, .file_count = 1};
+  struct metric_files *files = metric_files_new(&job, 0, 1);
+  assert_non_null(files);
+  metric_files_look(files);
+  let_the_clock_tick();
+  assert_int_equal(rename(path, first), 0);
+  metric_files_look(files); /* nobody has the name */
+  let_the_clock_tick();
+  append(path, "a\n2\n");
+  assert_int_equal(rename(path, second), 0);
+  static const char *const all[] = {"a\n1\n", "", "a\n2\n", "", ""}; /* "": the news of an end, and nothing more */
+  for (size_t i = 0; i < ARRAY_LEN(all); i++)
+    assert_string_equal(take(files, true), all[i]);
+  assert_string_equal(report_of(files), "");
   metric_files_free(files);
   temp_dir_remove(&dir);
 }
@@ -520,6 +578,8 @@ int main(void) {
       cmocka_unit_test(a_file_that_is_moved_away_is_sent_to_its_end),
       cmocka_unit_test(files_between_two_looks_are_sent),
       cmocka_unit_test(files_that_are_given_up_are_told),
+      cmocka_unit_test(an_answer_about_what_was_given_up_ends_no_other),
+      cmocka_unit_test(files_that_have_left_the_name_to_nobody_are_sent),
       cmocka_unit_test(names_of_rotated_files),
       cmocka_unit_test(output_keeps_its_time),
       cmocka_unit_test(hours_of_output_have_few_marks),
