@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 """The command line against the service itself: what each verb shows, in every form, and how it ends."""
-import csv, io, json, os, pathlib, re, shutil, subprocess, sys, tempfile, unittest
+import csv, fcntl, io, json, os, pathlib, pty, re, shutil, struct, subprocess, sys, tempfile, termios, unittest
 
 WINNOW = pathlib.Path(sys.argv.pop(1)).resolve()
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "support"))
@@ -50,6 +50,20 @@ class Case(unittest.TestCase):
         lines = self.out(*words, **more).splitlines()
         titles = lines[0].split("  ")
         return [title.strip() for title in titles if title.strip()], lines[1:]
+
+    def on_terminal(self, columns, *words):
+        ours, theirs = pty.openpty()
+        fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
+        with open(ours, "rb", buffering=0) as terminal, subprocess.Popen([WINNOW, *words, "--color=never"], env=self.env, stdout=theirs) as process:
+            os.close(theirs)
+            shown = b""
+            try:
+                while piece := terminal.read(65536):
+                    shown += piece
+            except OSError:  # the last that wrote to it has ended
+                pass
+        self.assertEqual(process.returncode, 0, words)
+        return shown.decode().replace("\r\n", "\n")
 
     def fails(self, code, text, *words, **more):
         self.assertIn(text, self.run_it(*words, code=code, **more).stderr)
@@ -235,6 +249,22 @@ class Runs(Case):
         self.assertEqual([row["key"] for row in based if row["differs"] == "true"], ["lr", "loss"])
         self.assertEqual(self.json("run", "compare", self.a, self.b)["base"], self.a)
         self.fails(3, "there is no run", "run", "compare", self.a, NO_SUCH_RUN)
+
+    def test_runs_that_do_not_fit_beside_each_other_are_compared_below(self):
+        runs = [self.a, self.b, *(self.make_run(f"more {k}", params={"lr": str(k)}) for k in range(3))]
+        whole = self.out("run", "compare", *runs).splitlines()
+        titles = whole[0].split()
+        for columns in (30, 60, 72):
+            tables = [table.splitlines() for table in self.on_terminal(columns, "run", "compare", *runs).split("\n\n")]
+            self.assertEqual([title for table in tables for title in table[0].split()], titles)
+            self.assertLessEqual(max(len(line) for table in tables for line in table), max(columns, len(titles[0]) * 2 + 2))
+            rates = [value for table in tables for line in table if line.startswith("lr ") for value in line.split()[1:]]
+            self.assertEqual(rates, ["0.01", "0.1", "0", "1", "2"])
+
+    def test_who_only_logs_has_no_output_to_look_at(self):
+        run = self.make_run("failed by its own word")
+        SERVICE.request("PATCH", "/api/v1/runs/" + run, {"state": "FAILED"})
+        self.assertEqual(self.run_it("run", "show", run).stderr, "")
 
     def test_tags_and_notes(self):
         self.assertIn("the tags of run", self.run_it("run", "tag", self.a, "keep=yes", "team-").stderr)
