@@ -405,6 +405,10 @@ class Manners(Base):
         for answer in (self.tell(sweep, one), self.s.post(f"/api/v1/runs/{run}/report", {"step": 1, "metrics": one}, unix=False)):
             self.assertEqual(answer.status, 413, answer)
             self.assertIn("more than 32768 values", answer.json["detail"])
+        report = {"step": 1, "metrics": {"é" * 245 + f"{k:05}": k for k in range(1000)}}  # the largest there is
+        self.ok(self.s.post(f"/api/v1/runs/{run}/report", report, unix=False))
+        answer = self.s.post(f"/api/v1/runs/{run}/report", {**report, "epoch": "x" * (3 << 20)}, unix=False)
+        self.assertEqual(answer.status, 413, answer)
 
     def test_fewer_than_asked(self):
         sweep = self.submit(self.spec("cap", run_cap=5))["id"]
