@@ -252,6 +252,12 @@ class WhereCredentialsAreNeeded(Case):
                 with self.subTest(row, allowed=allowed):
                     self.assertEqual(answer.status, 200 if allowed else 403, answer)
 
+    def test_what_is_too_large_to_be_read_names_nothing(self):
+        """Nor is a tree made of it, which would hold everybody else."""
+        answer = self.ask("POST", f"{API}/runs/search", {"experiments": ["0"], "columns": ["id"] * 40000})
+        self.assertEqual(answer.status, 413, answer)
+        self.assertIn("holds too many values", answer.json["detail"])
+
     def test_no_other_name_beside_helps(self):
         """What is judged is what the handler takes."""
         own, other = (self.version(run) for run in (self.own, self.make()))
