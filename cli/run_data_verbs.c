@@ -275,7 +275,8 @@ static int metric_history(struct cli *cli, const char *id) {
   if (!client || !buf_ok(&path, &err) || !client_json(client, "GET", buf_text(&path), NULL, false, &answer, &err))
     return cli_fail(cli, &err);
   for (size_t at = 0; (key = args_each(&cli->args, "key", &at));)
-    if (!has_series(answer, key) && !err_set(&err, ERR_NOT_FOUND, "the run has no metric '%.100s'", key))
+    if (!has_series(answer, key) && !err_set(&err, ERR_NOT_FOUND, "the run has no metric '%.100s'", key) &&
+        !err_hint(&err, "winnow run metrics %s lists them", id))
       return cli_fail(cli, &err);
   bool in_rows = output_for_people(&cli->output) || cli->output.format == OUTPUT_CSV;
   return cli_done(cli, in_rows ? show_history(cli, answer, &err) : output_any(&cli->output, answer, &err), &err);
@@ -472,9 +473,11 @@ static int compare_run(struct cli *cli) {
     return cli_done(cli, err_no_memory(&err), &err);
   if (!cli_send(cli, "POST", body, &answer, &err, "/runs/compare"))
     return cli_fail(cli, &err);
-  bool ok = output_for_people(&cli->output)    ? compare_for_people(cli, answer, runs, &err)
-            : cli->output.format == OUTPUT_CSV ? compare_as_csv(cli, answer, runs, &err)
-                                               : output_any(&cli->output, answer, &err);
+  static const struct view names = {NULL, 0, "id", "", NULL};
+  bool ok = output_for_people(&cli->output)     ? compare_for_people(cli, answer, runs, &err)
+            : cli->output.format == OUTPUT_CSV  ? compare_as_csv(cli, answer, runs, &err)
+            : cli->output.format == OUTPUT_NAME ? output_list(&cli->output, &names, json_object_get(answer, "runs"), NULL, &err)
+                                                : output_any(&cli->output, answer, &err);
   return cli_done(cli, ok, &err);
 }
 

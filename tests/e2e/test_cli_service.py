@@ -147,6 +147,8 @@ class Runs(Case):
         self.assertIsNotNone(json.loads(more.stdout)["next"])
         self.assertEqual(len(self.json("run", "ls", *e, "-n", "0")["items"]), 2)
         self.fails(1, "filter", "run", "ls", "--filter", "nonsense")
+        for flag, text in (("--order-by", "loss DESC"), ("--filter", "loss > 1")):
+            self.fails(1, "help: what a run logged is metrics.NAME", "run", "ls", flag, text)
 
     def test_show(self):
         for word in (self.a, "first " + self.id(), self.a[:16] if self.a[:16] != self.b[:16] else self.a[:24]):
@@ -200,7 +202,7 @@ class Runs(Case):
         buckets = self.csv("run", "metrics", self.a, "-k", "loss", "-k", "accuracy", "--buckets", "1")
         self.assertEqual([(row["key"], row["n"], row["first"]) for row in buckets], [("accuracy", "10", "0.5"), ("loss", "20", "1.0")])
         self.assertEqual(self.json("run", "metrics", self.a, "-k", "loss", "--buckets", "1")["series"][0]["n"], [20])
-        self.fails(3, "the run has no metric 'nothing'", "run", "metrics", self.a, "-k", "loss", "-k", "nothing")
+        self.fails(3, f"the run has no metric 'nothing'\nhelp: winnow run metrics {self.a} lists them", "run", "metrics", self.a, "-k", "loss", "-k", "nothing")
         points = list(csv.DictReader(io.StringIO(self.out("run", "metrics", self.a, "--raw"))))
         self.assertEqual(len(points), 31)
         self.assertEqual({point["key"] for point in points}, {"loss", "accuracy", "odd"})
@@ -248,6 +250,7 @@ class Runs(Case):
         self.assertEqual({row["key"]: row[self.a] for row in based if row["of"] == "metrics"}["loss"], "-0.2")
         self.assertEqual([row["key"] for row in based if row["differs"] == "true"], ["lr", "loss"])
         self.assertEqual(self.json("run", "compare", self.a, self.b)["base"], self.a)
+        self.assertEqual(self.out("run", "compare", self.a, self.b, "-o", "name").split(), [self.a, self.b])
         self.fails(3, "there is no run", "run", "compare", self.a, NO_SUCH_RUN)
 
     def test_runs_that_do_not_fit_beside_each_other_are_compared_below(self):
