@@ -205,10 +205,9 @@ static void escape(struct buf *out, unsigned char c) {
 
 /* The length of the well-formed multi-byte character at s, or 0. */
 static size_t wide_char(struct str s) {
-  for (size_t n = 2; n <= 4 && n <= s.n; n++)
-    if (str_is_utf8(str_n(s.p, n)) && ((unsigned char)s.p[0] >= 0xC0))
-      return n;
-  return 0;
+  unsigned char lead = (unsigned char)s.p[0];
+  size_t n = lead >= 0xF0 ? 4 : lead >= 0xE0 ? 3 : 2;
+  return lead >= 0xC0 && n <= s.n && str_is_utf8(str_n(s.p, n)) ? n : 0;
 }
 
 /* Of eight bytes at once: what needs an escape, and what is no ASCII, sets the highest bit of its byte, and nothing else does alone. */
@@ -221,39 +220,39 @@ static bool eight_are_plain(const char *p) {
   return !(marks & ones * 0x80);
 }
 
-static bool is_plain(struct str text) {
-  size_t i = 0;
-  while (i + 8 <= text.n && eight_are_plain(text.p + i))
-    i += 8;
-  while (i < text.n && (unsigned char)text.p[i] < 0x80 && !needs_escape((unsigned char)text.p[i]))
-    i++;
-  return i == text.n;
+/* Where what stands for itself between quotes ends, from i on. */
+static size_t plain_end(struct str text, size_t i) {
+  for (size_t n; i < text.n; i += n) {
+    unsigned char c = (unsigned char)text.p[i];
+    n = i + 8 <= text.n && eight_are_plain(text.p + i) ? 8 : c >= 0x80 ? wide_char(str_slice(text, i, text.n)) : !needs_escape(c);
+    if (!n)
+      break;
+  }
+  return i;
 }
 
 static void add_escaped(struct buf *out, struct str text) {
-  for (size_t i = 0, n; i < text.n; i += n) {
-    unsigned char c = (unsigned char)text.p[i];
-    size_t wide = c < 0x80 ? 0 : wide_char(str_slice(text, i, text.n));
-    n = MAX_OF(wide, (size_t)1);
-    if (needs_escape(c))
-      escape(out, c);
-    else if (c < 0x80 || wide)
-      buf_add(out, text.p + i, n);
+  for (size_t i = 0;; i++) {
+    size_t end = plain_end(text, i);
+    buf_add(out, text.p + i, end - i);
+    i = end;
+    if (i == text.n)
+      return;
+    if ((unsigned char)text.p[i] < 0x80)
+      escape(out, (unsigned char)text.p[i]);
     else
       buf_puts(out, "\xEF\xBF\xBD");
   }
 }
 
 void json_quote(struct buf *out, struct str text) {
-  if (!is_plain(text)) {
+  char *at = plain_end(text, 0) == text.n ? buf_room(out, text.n + 2) : NULL;
+  if (!at) {
     buf_putc(out, '"');
     add_escaped(out, text);
     buf_putc(out, '"');
     return;
   }
-  char *at = buf_room(out, text.n + 2);
-  if (!at)
-    return;
   at[0] = '"';
   if (text.n)
     memcpy(at + 1, text.p, text.n);
@@ -270,7 +269,6 @@ void json_cleanup(json_t **json) {
   *json = NULL;
 }
 
-/* jansson limits the depth at 2,048; we look before it recurses. */
 /* Past the end of the string whose opening quote is before `i`. */
 static size_t string_end(struct str text, size_t i) {
   for (const char *quote; i < text.n && (quote = memchr(text.p + i, '"', text.n - i));) {
@@ -291,7 +289,7 @@ static size_t line_at(struct str text, size_t at) {
   return line;
 }
 
-/* What may be made a tree of: how deep, and of how many values, as its brackets and commas tell. */
+/* What may be made a tree of: how deep (jansson recurses up to 2,048 levels), and of how many values, as its brackets and commas tell. */
 static bool shape_ok(struct str text, size_t items_max, struct err *err) {
   size_t depth = 0, items = 0;
   for (size_t i = 0; i < text.n; i++) {

@@ -715,7 +715,7 @@ static bool parse_constraint(struct builder *b, const json_t *item, size_t index
   snprintf(path, sizeof path, "constraints[%zu]", index);
   if (!json_is_string(item))
     return bad(b, path, "must be a text");
-  if (!expr_parse(json_str(item), space_find_variable, b->space, &b->space->constraints[index], NULL, &why))
+  if (!expr_parse(json_str(item), space_find_variable, b->space, &b->space->constraints[b->space->constraint_count], NULL, &why))
     return why.code == ERR_NO_MEMORY ? (*b->err = why, false) : bad(b, path, "is no constraint: %s", why.text);
   b->space->constraint_count++;
   return true;

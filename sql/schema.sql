@@ -87,9 +87,11 @@ $$;
 CREATE FUNCTION winnow.logged_model_allow(source_run text, caller uuid, pass integer) RETURNS boolean
     LANGUAGE plpgsql
     AS $_$
+declare
+  digits text := replace(source_run, '-', '');
 begin
-  if pass >= 0 and source_run ~ '^[0-9a-fA-F]{32}$' then
-    perform run_allow(r.executor, r.attempt, case when r.id = caller then pass else 0 end) from run r where r.id = source_run::uuid;
+  if pass >= 0 and digits ~ '^[0-9a-fA-F]{32}$' then
+    perform run_allow(r.executor, r.attempt, case when r.id = caller then pass else 0 end) from run r where r.id = digits::uuid;
   end if;
   return true;
 end

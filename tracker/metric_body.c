@@ -1,3 +1,5 @@
+#include <math.h>
+
 #include "tracker/metric_body.h"
 
 bool special_value(struct str text, double *ret) {
@@ -40,18 +42,41 @@ static enum field field_of(const struct dialect *dialect, struct str name) {
   return dialect->has_epoch && str_is(name, "epoch") ? FIELD_EPOCH : 0;
 }
 
-static bool read_number(struct json_pull *pull, bool may_be_special, double *ret) {
+static bool read_value(struct json_pull *pull, double *ret) {
   enum json_token token = json_pull_next(pull);
   if (token == JSON_T_STR)
-    return may_be_special && special_value(pull->text, ret);
+    return special_value(pull->text, ret);
   *ret = json_pull_number(pull, token);
   return token == JSON_T_INT || token == JSON_T_REAL;
 }
 
-static bool read_whole(struct json_pull *pull, int64_t *ret) {
-  bool ok = json_pull_next(pull) == JSON_T_INT;
-  *ret = pull->whole;
-  return ok;
+/* A whole number: 3, and in our own bodies 3.0 too. */
+static bool take_whole(const struct json_pull *pull, enum json_token token, const struct dialect *dialect, int64_t *ret) {
+  bool real = token == JSON_T_REAL && dialect->has_epoch && fabs(pull->real) < 9007199254740992.0 && pull->real == floor(pull->real);
+  *ret = real ? (int64_t)pull->real : pull->whole;
+  return real || token == JSON_T_INT;
+}
+
+/* Our own bodies may say null for what they leave out. */
+static bool is_left_out(const struct dialect *dialect, enum json_token token) {
+  return dialect->has_epoch && token == JSON_T_NULL;
+}
+
+static bool read_step(struct json_pull *pull, const struct dialect *dialect, struct point *point) {
+  return take_whole(pull, json_pull_next(pull), dialect, &point->step);
+}
+
+static bool read_time(struct json_pull *pull, const struct dialect *dialect, struct point *point) {
+  enum json_token token = json_pull_next(pull);
+  return is_left_out(dialect, token) || (take_whole(pull, token, dialect, &point->time) && point->time >= dialect->time_min);
+}
+
+static bool read_epoch(struct json_pull *pull, const struct dialect *dialect, struct point *point) {
+  enum json_token token = json_pull_next(pull);
+  if (is_left_out(dialect, token))
+    return true;
+  point->epoch = json_pull_number(pull, token);
+  return token == JSON_T_INT || token == JSON_T_REAL;
 }
 
 /* Keys that say that a metric is more than a point; only the tree knows what to do with them. */
@@ -74,16 +99,16 @@ static bool read_point(struct json_pull *pull, const struct dialect *dialect, in
       key = pull->text;
       break;
     case FIELD_VALUE:
-      ok = read_number(pull, true, &point.value);
+      ok = read_value(pull, &point.value);
       break;
     case FIELD_STEP:
-      ok = read_whole(pull, &point.step);
+      ok = read_step(pull, dialect, &point);
       break;
     case FIELD_TIME:
-      ok = read_whole(pull, &point.time) && point.time >= dialect->time_min;
+      ok = read_time(pull, dialect, &point);
       break;
     case FIELD_EPOCH:
-      ok = read_number(pull, false, &point.epoch);
+      ok = read_epoch(pull, dialect, &point);
       break;
     default:
       ok = !dialect->has_epoch && !is_link(pull->text) && json_pull_skip(pull, json_pull_next(pull));

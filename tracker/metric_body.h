@@ -27,7 +27,8 @@ enum { LOG_BATCH_METRICS = 1000, LOG_BATCH_PAIRS = 100 };
  * are numbers or "NaN", "Infinity", "-Infinity"; timestamps are whole numbers >= 0, steps whole numbers, 0 when absent. */
 MUST_CHECK bool log_batch_read(struct str body, struct arena *arena, struct log_batch_body *ret);
 
-/* {"points": [{"key", "value", "step", "time", "epoch"}]}: key, value and step must be there, time is `now` when absent. */
+/* {"points": [{"key", "value", "step", "time", "epoch"}]}: key, value and step must be there, time is `now` when absent or null. False: `ret`
+ * holds the points before the one at which it gave up. */
 MUST_CHECK bool points_body_read(struct str body, struct arena *arena, int64_t now, struct metric_rows *ret);
 
 /* "NaN", "Infinity", "-Infinity" */

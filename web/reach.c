@@ -113,24 +113,22 @@ static void add_json(struct reach_op *op, const json_t *value) {
   }
 }
 
-/* NULL when it is no JSON: then it is for the handler to say so. Of one too large to be made a tree of nothing is known. */
-static json_t *read_text(struct reach_op *op, struct str text) {
+/* NULL when it is not JSON: then it is for the handler to say so. What is too much to be made a tree of is not passed on. */
+static json_t *read_tree(struct reach_op *op, struct str text) {
   json_t *tree = NULL;
   struct err err;
-  if (json_read_body(text, &tree, &err))
-    return tree;
-  op->is_full |= err.code == ERR_TOO_LARGE;
-  return NULL;
+  if (!json_read_body(text, &tree, &err))
+    op->is_full |= err.code == ERR_TOO_LARGE;
+  return tree;
 }
 
 /* The body as a tree, or NULL. */
 static json_t *read_body(struct reach_op *op) {
-  AUTO_JSON json_t *tree = read_text(op, http_req_body(op->req));
-  json_t *inner = NULL;
-  if (json_is_string(tree)) /* encoded twice by old clients */
-    return read_text(op, json_str(tree));
-  inner = tree;
-  tree = NULL;
+  json_t *tree = read_tree(op, http_req_body(op->req));
+  if (!json_is_string(tree))
+    return tree;
+  json_t *inner = read_tree(op, json_str(tree)); /* encoded twice by old clients */
+  json_decref(tree);
   return inner;
 }
 
@@ -389,8 +387,7 @@ static void refuse(struct reach_op *op) {
                          ? "a job's token reads the experiment of its run, named by its id or by what belongs to it: others need a "
                            "token with the scope \"read\""
                          : texts[reach_of(op)];
-  err_set(&err, op->is_full ? ERR_TOO_LARGE : ERR_FORBIDDEN, "%s",
-          op->is_full ? "the request names too many runs or experiments, or holds too many values" : text);
+  err_set(&err, op->is_full ? ERR_TOO_LARGE : ERR_FORBIDDEN, "%s", op->is_full ? "the request names too many runs or experiments" : text);
   http_reply_error(op->req, &err);
 }
 

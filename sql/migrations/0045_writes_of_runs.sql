@@ -52,11 +52,14 @@ begin
 end
 $$;
 
--- A logged model is written by who may write the run that made it. `pass` is the caller's for the run `caller`; of others it has none.
+-- A logged model is written by who may write the run that made it, however its id is spelled. `pass` is the caller's for the run `caller`; of
+-- others it has none.
 create function logged_model_allow(source_run text, caller uuid, pass int) returns boolean language plpgsql as $$
+declare
+  digits text := replace(source_run, '-', '');
 begin
-  if pass >= 0 and source_run ~ '^[0-9a-fA-F]{32}$' then
-    perform run_allow(r.executor, r.attempt, case when r.id = caller then pass else 0 end) from run r where r.id = source_run::uuid;
+  if pass >= 0 and digits ~ '^[0-9a-fA-F]{32}$' then
+    perform run_allow(r.executor, r.attempt, case when r.id = caller then pass else 0 end) from run r where r.id = digits::uuid;
   end if;
   return true;
 end

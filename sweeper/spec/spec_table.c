@@ -33,6 +33,8 @@ void spec_problem_add(struct spec_problems *problems, const struct ynode *at, co
 static bool stands_before(const struct spec_problem *a, const struct spec_problem *b) {
   if (!a->line || !b->line)
     return a->line != 0 && b->line == 0;
+  if (a->absent != b->absent)
+    return b->absent;
   return a->line != b->line ? a->line < b->line : a->column < b->column;
 }
 
@@ -541,6 +543,13 @@ static void read_map(struct spec_reader *r, const struct spec_table *table, cons
   }
 }
 
+static void add_absent(struct spec_reader *reader, const struct ynode *node, const char *path, const char *key) {
+  struct spec_problems *errors = reader->errors;
+  spec_problem_add(errors, node, join(reader, path, key), NULL, "\"%s\" is missing%s%s", key, path[0] ? " in " : "", path);
+  if (errors->count <= SPEC_PROBLEMS_MAX)
+    errors->items[errors->count - 1].absent = true;
+}
+
 void spec_read(struct spec_reader *reader, const struct spec_table *table, const struct ynode *node, const char *path, void *ret_struct) {
   for (size_t i = 0; i < table->count; i++)
     set_default(reader, &table->rows[i], path, ret_struct);
@@ -558,8 +567,7 @@ void spec_read(struct spec_reader *reader, const struct spec_table *table, const
     const struct spec_row *row = &table->rows[i];
     if ((row->flags & SPEC_REQUIRED) && (row != bare || node->kind == YN_MAP) && belongs(table, row, ret_struct) &&
         !(node->kind == YN_MAP && (pair_of(node, row) || (row->alias && ynode_peek(node, str_of(row->alias))))))
-      spec_problem_add(reader->errors, node, join(reader, path, row->key), NULL, "\"%s\" is missing%s%s", row->key, path[0] ? " in " : "",
-                       path);
+      add_absent(reader, node, path, row->key);
   }
 }
 

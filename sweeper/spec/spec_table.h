@@ -81,6 +81,7 @@ struct spec_table {
 struct spec_problem {
   const char *path; /* "parameters.lr.min"; "" is the file */
   unsigned line, column;
+  bool absent; /* something is missing there */
   const char *message;
   const char *hint; /* "" when there is nothing to say */
 };
@@ -97,7 +98,7 @@ struct spec_problems {
 /* `at` may be NULL. Texts are copied. */
 void spec_problem_add(struct spec_problems *problems, const struct ynode *at, const char *path, const char *hint, const char *format, ...)
     PRINTF_LIKE(5, 6);
-/* In the order of the file; what has no place in it comes last. */
+/* In the order of the file; what is missing comes after all that stands there (`nam` is why `name` is missing), what has no place last. */
 void spec_problems_sort(struct spec_problems *problems);
 /* `name:line:column: message` of a problem of a file into err, the hint too. Returns false. */
 bool spec_problem_fail(const char *name, const struct spec_problem *problem, struct err *err);

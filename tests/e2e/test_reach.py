@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """What a job's token reaches: where a credential is needed, its own run and the runs below it to write, their experiment to read; on loopback
 no less than nobody."""
-import json, pathlib, sys, time, unittest, urllib.parse
+import json, pathlib, sys, time, unittest, urllib.parse, uuid
 
 WINNOW = pathlib.Path(sys.argv.pop(1)).resolve()
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "support"))
@@ -70,6 +70,7 @@ class Ways:
 
     def models(self):
         yield self.ml("/logged-models", {"experiment_id": self.experiment, "name": "m", "source_run_id": self.run})
+        yield self.ml("/logged-models", {"experiment_id": self.experiment, "name": "m", "source_run_id": str(uuid.UUID(self.run))})
         model = self.case.logged_model(self.run)
         for method, row, body in (("PATCH", "", {"status": "LOGGED_MODEL_READY"}), ("PATCH", "/tags", {"tags": [{"key": "k", "value": "v"}]}),
                                   ("DELETE", "/tags/k", {}), ("POST", "/params", {"params": [{"key": "p", "value": "1"}]}), ("DELETE", "", {})):
@@ -251,12 +252,6 @@ class WhereCredentialsAreNeeded(Case):
                 answer = self.ask("POST", f"{MLFLOW}/runs/{row}", long + json.dumps(body)[1:])
                 with self.subTest(row, allowed=allowed):
                     self.assertEqual(answer.status, 200 if allowed else 403, answer)
-
-    def test_what_is_too_large_to_be_read_names_nothing(self):
-        """Nor is a tree made of it, which would hold everybody else."""
-        answer = self.ask("POST", f"{API}/runs/search", {"experiments": ["0"], "columns": ["id"] * 40000})
-        self.assertEqual(answer.status, 413, answer)
-        self.assertIn("holds too many values", answer.json["detail"])
 
     def test_no_other_name_beside_helps(self):
         """What is judged is what the handler takes."""

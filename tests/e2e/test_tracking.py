@@ -131,6 +131,12 @@ class Tracking(unittest.TestCase):
             self.assertIn("there are more than 32768 values in it", str(answer.json))
         answer = self.s.post(f"/api/v1/runs/{run}/metrics", {"points": [{"key": f"k{n}", "value": 1, "step": 0} for n in range(10_001)]})
         self.assertEqual((answer.status, answer.json["detail"]), (413, "a write has at most 10000 keys, and this one 10001"))
+        points = [{"key": "k", "value": n, "step": n, "time": None, "epoch": None} for n in range(10_000)]
+        answer = self.s.post(f"/api/v1/runs/{run}/metrics", {"points": points})
+        self.assertEqual((answer.status, answer.json), (200, {"points": 10_000}))
+        for mistake in ({"vlaue": 1}, {"step": 1.5}, {"value": None}, {"time": "now"}):
+            answer = self.s.post(f"/api/v1/runs/{run}/metrics", {"points": [*points[:7000], points[0] | mistake, *points[7000:]]})
+            self.assertEqual((answer.status, answer.json["detail"].split(":")[0]), (400, '"points[7000]" cannot be read'), answer)
         many = self.s.post("/api/2.0/mlflow/runs/create", {"experiment_id": "0", "tags": tags[:6000]})
         self.assertEqual(len(many.json["run"]["data"]["tags"]), 6001)
 

@@ -23,11 +23,15 @@ static size_t answered;
 static bool all_answered;
 static struct run_writer *writer;
 
-static int set_up(void **state) {
+static void open_writer(void) {
   struct err err;
-  scene_set_up(state);
   writer = run_writer_new(scene.cluster.loop, scene.pool, &err);
   assert_non_null(writer);
+}
+
+static int set_up(void **state) {
+  scene_set_up(state);
+  open_writer();
   return 0;
 }
 
@@ -181,7 +185,10 @@ static void draw_points(struct write *write, struct metric_rows *rows) {
 static void points_are_stored_with_the_rest_or_not_at_all(void **state UNUSED) {
   const struct metric_store_conf conf = scene_eager();
   size_t refused = 0, stored = 0, together = 0;
+  run_writer_free(writer);
+  scene_close_store();
   scene_open_store(&conf);
+  open_writer();
   for (int round = 0; round < 30; round++) {
     struct metric_rows rows[WRITES];
     pg_cluster_sql(&scene.cluster, round % 10 < 5 ? "update winnow.run set executor = null" : "update winnow.run set executor = 'local'");

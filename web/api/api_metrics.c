@@ -115,6 +115,12 @@ static bool store_rows(struct http_req *req, const struct metric_rows *rows, str
   return tracking_reports_keep(req, run, attempt, rows, &op->reports, err) && metric_append(store, run, attempt, rows, on_stored, op, err);
 }
 
+/* A long write that has a mistake, or something unusual, which only a short one may have. */
+static void points_error(size_t read, struct err *err) {
+  err_set(err, ERR_INVALID, "\"points[%zu]\" cannot be read: a point is an object with key, value and step, and maybe time and epoch", read);
+  err_hint(err, "a write of fewer points is told in which field the mistake is");
+}
+
 static void post_points(struct http_req *req) {
   struct str body = http_req_body(req);
   int64_t now = tracking_now(req);
@@ -123,9 +129,12 @@ static void post_points(struct http_req *req) {
   AUTO_METRIC_ROWS struct metric_rows rows;
   bool ok = points_body_read(body, http_req_arena(req), now, &rows);
   if (!ok) {
+    size_t read = rows.points.n;
     metric_rows_release(&rows);
     metric_rows_init(&rows);
     ok = json_read_body(body, &tree, &err) && read_tree(tree, now, &rows, &err);
+    if (!tree && err.code == ERR_TOO_LARGE)
+      points_error(read, &err);
   }
   if (!ok || !store_rows(req, &rows, &err))
     http_reply_error(req, &err);

@@ -222,7 +222,7 @@ static bool read_token_body(struct token_create *op, struct err *err) {
   AUTO_JSON json_t *json = NULL;
   int64_t now = clock_wall_ms(web_app(op->req)->clock);
   op->entry.scope = SCOPE_READ;
-  if (!json_read(http_req_body(op->req), &json, err) || !json_decode(json, token_fields, ARRAY_LEN(token_fields), "", &body, err) ||
+  if (!json_read_body(http_req_body(op->req), &json, err) || !json_decode(json, token_fields, ARRAY_LEN(token_fields), "", &body, err) ||
       (body.scopes && !read_scopes(body.scopes, &op->entry.scope, err)))
     return false;
   if (body.expires && body.expires <= now)

@@ -645,7 +645,10 @@ static bool log_model_json(struct log_op *op, struct str text, struct err *err) 
   AUTO_JSON json_t *model = NULL;
   AUTO_BUF struct buf missing = BUF_INIT(KIB), packed = BUF_INIT(MODEL_JSON_MAX);
   struct err bad;
-  if (!json_read_body(text, &model, &bad))
+  bool read = json_read_body(text, &model, &bad);
+  if (!read && bad.code == ERR_TOO_LARGE)
+    return err_set(err, ERR_TOO_LARGE, "Malformed model info: %s", bad.text);
+  if (!read)
     return err_set(err, ERR_INVALID, "Malformed model info. \n %.*s \n is not a valid JSON.", STR_ARG(str_slice(text, 0, 200)));
   if (!json_is_object(model))
     return err_set(err, ERR_INVALID, "Malformed model info. \n %.*s \n is not a JSON object.", STR_ARG(str_slice(text, 0, 200)));

@@ -65,6 +65,19 @@ static void leaves_the_unusual(void **state UNUSED) {
   }
 }
 
+/* What clients send for what they leave out, and whole numbers as they come out of tables. */
+static void points_of_tables(void **state UNUSED) {
+  AUTO_METRIC_ROWS struct metric_rows rows;
+  assert_true(points_body_read(STR("{\"points\":[{\"key\":\"a\",\"value\":1,\"step\":3.0,\"time\":null,\"epoch\":null},"
+                                   "{\"key\":\"a\",\"value\":\"NaN\",\"step\":4,\"time\":5e3,\"epoch\":1}]}"),
+                               &arena, 77, &rows));
+  assert_int_equal(rows.points.n, 2);
+  assert_int_equal(rows.points.step[0], 3);
+  assert_int_equal(rows.points.time[0], 77);
+  assert_true(isnan(rows.points.epoch[0]));
+  assert_int_equal(rows.points.time[1], 5000);
+}
+
 static void limits(void **state UNUSED) {
   for (int n = LOG_BATCH_METRICS; n <= LOG_BATCH_METRICS + 1; n++) {
     AUTO_BUF struct buf body = BUF_INIT(MIB);
@@ -145,6 +158,7 @@ int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(reads_what_clients_send),
       cmocka_unit_test(leaves_the_unusual),
+      cmocka_unit_test(points_of_tables),
       cmocka_unit_test(limits),
       cmocka_unit_test(our_points),
       cmocka_unit_test(rows_become_batches),
