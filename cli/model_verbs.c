@@ -34,7 +34,7 @@ static const struct view version_view = VIEW_OF("name", version_columns, "versio
 static const struct column detail_columns[] = {
     {"Model", "name", COLUMN_TEXT, false, NULL},     {"Version", "version", COLUMN_COUNT, false, NULL},
     {"Stage", "stage", COLUMN_STATE, false, NULL},   {"Aliases", "aliases", COLUMN_LIST, false, NULL},
-    {"State", "state", COLUMN_STATE, false, NULL},   {"Run", "run_id", COLUMN_TEXT, false, NULL},
+    {"State", "state", COLUMN_STATE, false, NULL},   {"Run", "run_id", COLUMN_ID, false, NULL},
     {"Sweep", "sweep_id", COLUMN_TEXT, false, NULL}, {"Path", "path", COLUMN_TEXT, false, NULL},
     {"Source", "source", COLUMN_TEXT, false, NULL},  {"Digest", "digest", COLUMN_TEXT, false, NULL},
     {"Size", "size", COLUMN_SIZE, false, NULL},      {"Metrics", "metrics", COLUMN_LIST, false, NULL},

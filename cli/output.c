@@ -226,9 +226,10 @@ static bool object_for_people(struct output *output, const struct view *view, co
   AUTO_ARENA struct arena arena = ARENA_INIT(RENDER_MAX);
   struct table table CLEANUP(table_release);
   table_init(&table, &arena);
-  table_column(&table, "", false, true);
-  table_column(&table, "", false, false);
+  table_column(&table, "", false, YIELD_LAST);
+  table_column(&table, "", false, YIELD_FIRST);
   int64_t now = clock_wall_ms(output->clock);
+  size_t title = 0, id = 0;
   AUTO_BUF struct buf cell = BUF_INIT(MIB);
   for (size_t c = 0; c < view->column_count; c++) {
     const struct column *column = &view->columns[c];
@@ -236,10 +237,15 @@ static bool object_for_people(struct output *output, const struct view *view, co
     column_text(column, object, now, &cell);
     if (!cell.n)
       continue;
+    title = MAX_OF(title, text_width(str_of(column->title)));
+    if (column->kind == COLUMN_ID)
+      id = MAX_OF(id, cell.n);
     table_cell(&table, str_of(column->title), STYLE_DIM);
     table_cell(&table, buf_str(&cell), column->kind == COLUMN_STATE ? style_of(column, object) : STYLE_NONE);
   }
-  return table_print(&table, output->format == OUTPUT_WIDE ? 0 : output->columns, output->colours, false, out, err);
+  size_t whole = id ? title + 2 + id : 0; /* of which half says nothing */
+  size_t columns = output->format == OUTPUT_WIDE || !output->columns ? 0 : MAX_OF(output->columns, whole);
+  return table_print(&table, columns, output->colours, false, out, err);
 }
 
 /* ---- for programs ---- */

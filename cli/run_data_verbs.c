@@ -275,7 +275,8 @@ static int metric_history(struct cli *cli, const char *id) {
   if (!client || !buf_ok(&path, &err) || !client_json(client, "GET", buf_text(&path), NULL, false, &answer, &err))
     return cli_fail(cli, &err);
   for (size_t at = 0; (key = args_each(&cli->args, "key", &at));)
-    if (!has_series(answer, key) && !err_set(&err, ERR_NOT_FOUND, "the run has no metric '%.100s'", key))
+    if (!has_series(answer, key) && !err_set(&err, ERR_NOT_FOUND, "the run has no metric '%.100s'", key) &&
+        !err_hint(&err, "winnow run metrics %s lists them", id))
       return cli_fail(cli, &err);
   bool in_rows = output_for_people(&cli->output) || cli->output.format == OUTPUT_CSV;
   return cli_done(cli, in_rows ? show_history(cli, answer, &err) : output_any(&cli->output, answer, &err), &err);
@@ -318,8 +319,10 @@ static int events_run(struct cli *cli) {
 struct comparison {
   struct cli *cli;
   struct table *table;
-  const json_t *runs; /* of ids */
-  bool only_diff;
+  const json_t *answer;
+  const json_t *runs;  /* of ids */
+  size_t first, after; /* of the runs that stand beside each other */
+  int title;           /* characters of an id */
 };
 
 static void value_cell(struct table *table, const json_t *value, enum term_style style) {
@@ -332,13 +335,14 @@ static void value_cell(struct table *table, const json_t *value, enum term_style
 }
 
 static void compare_rows(struct comparison *c, const json_t *rows, const char *field) {
+  bool only_diff = args_bool(&c->cli->args, "only-diff");
   for (size_t i = 0; i < json_array_size(rows); i++) {
     const json_t *row = json_array_get(rows, i);
     bool differs = json_is_true(json_object_get(row, "differs"));
-    if (c->only_diff && !differs)
+    if (only_diff && !differs)
       continue;
     table_cell(c->table, json_str(json_object_get(row, "key")), differs ? STYLE_BOLD : STYLE_NONE);
-    for (size_t r = 0; r < json_array_size(c->runs); r++) {
+    for (size_t r = c->first; r < c->after; r++) {
       const json_t *value = json_object_get(json_object_get(row, "values"), json_string_value(json_array_get(c->runs, r)));
       if (field && json_is_object(value))
         value = json_object_get(value, field);
@@ -362,23 +366,49 @@ static int title_length(const json_t *runs) {
   return length;
 }
 
-static bool compare_for_people(struct cli *cli, const json_t *answer, const json_t *runs, struct err *err) {
+static size_t widest_key(const json_t *rows) {
+  size_t width = 0;
+  for (size_t i = 0; i < json_array_size(rows); i++)
+    width = MAX_OF(width, text_width(json_str(json_object_get(json_array_get(rows, i), "key"))));
+  return width;
+}
+
+/* How many runs stand beside each other with their ids whole: half an id says nothing. */
+static size_t runs_beside(const struct comparison *c) {
+  const struct output *output = &c->cli->output;
+  size_t id = (size_t)c->title, columns = output->format == OUTPUT_WIDE ? 0 : output->columns;
+  size_t key = MAX_OF(widest_key(json_object_get(c->answer, "params")), widest_key(json_object_get(c->answer, "metrics")));
+  size_t left = columns - MIN_OF(MIN_OF(key, id), columns);
+  return columns ? MIN_OF(MAX_OF(left / (id + 2), (size_t)1), (size_t)TABLE_MAX_COLUMNS - 1) : TABLE_MAX_COLUMNS - 1;
+}
+
+static bool compare_beside(struct comparison *c, struct err *err) {
   AUTO_ARENA struct arena arena = ARENA_INIT(64 * MIB);
   struct table table CLEANUP(table_release);
   table_init(&table, &arena);
-  table_column(&table, "", false, YIELD_LAST);
-  int length = title_length(runs);
-  for (size_t i = 0; i < json_array_size(runs); i++) {
-    char *title = arena_printf(&arena, "%.*s", length, json_string_value(json_array_get(runs, i)));
+  c->table = &table;
+  table_column(&table, "", false, YIELD_FIRST);
+  for (size_t i = c->first; i < c->after; i++) {
+    char *title = arena_printf(&arena, "%.*s", c->title, json_string_value(json_array_get(c->runs, i)));
     table_column(&table, title ? title : "", true, YIELD_FIRST);
   }
   table_cell(&table, STR("name"), STYLE_NONE);
-  for (size_t i = 0; i < json_array_size(runs); i++)
-    table_cell(&table, json_str(json_object_get(json_array_get(json_object_get(answer, "runs"), i), "name")), STYLE_NONE);
-  struct comparison c = {cli, &table, runs, args_bool(&cli->args, "only-diff")};
-  compare_rows(&c, json_object_get(answer, "params"), NULL);
-  compare_rows(&c, json_object_get(answer, "metrics"), args_text(&cli->args, "value"));
-  return output_table(&cli->output, &table, true, err);
+  for (size_t i = c->first; i < c->after; i++)
+    table_cell(&table, json_str(json_object_get(json_array_get(json_object_get(c->answer, "runs"), i), "name")), STYLE_NONE);
+  compare_rows(c, json_object_get(c->answer, "params"), NULL);
+  compare_rows(c, json_object_get(c->answer, "metrics"), args_text(&c->cli->args, "value"));
+  return output_table(&c->cli->output, &table, true, err);
+}
+
+static bool compare_for_people(struct cli *cli, const json_t *answer, const json_t *runs, struct err *err) {
+  struct comparison c = {.cli = cli, .answer = answer, .runs = runs, .title = title_length(runs)};
+  size_t count = json_array_size(runs), beside = runs_beside(&c);
+  bool ok = true;
+  for (; ok && c.first < count; c.first = c.after) {
+    c.after = MIN_OF(c.first + beside, count);
+    ok = (!c.first || output_bytes(&cli->output, STR("\n"), err)) && compare_beside(&c, err);
+  }
+  return ok;
 }
 
 /* Each run once, also when it is named twice. */
@@ -443,9 +473,11 @@ static int compare_run(struct cli *cli) {
     return cli_done(cli, err_no_memory(&err), &err);
   if (!cli_send(cli, "POST", body, &answer, &err, "/runs/compare"))
     return cli_fail(cli, &err);
-  bool ok = output_for_people(&cli->output)    ? compare_for_people(cli, answer, runs, &err)
-            : cli->output.format == OUTPUT_CSV ? compare_as_csv(cli, answer, runs, &err)
-                                               : output_any(&cli->output, answer, &err);
+  static const struct view names = {NULL, 0, "id", "", NULL};
+  bool ok = output_for_people(&cli->output)     ? compare_for_people(cli, answer, runs, &err)
+            : cli->output.format == OUTPUT_CSV  ? compare_as_csv(cli, answer, runs, &err)
+            : cli->output.format == OUTPUT_NAME ? output_list(&cli->output, &names, json_object_get(answer, "runs"), NULL, &err)
+                                                : output_any(&cli->output, answer, &err);
   return cli_done(cli, ok, &err);
 }
 

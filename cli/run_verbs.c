@@ -24,7 +24,7 @@ static const struct column columns[] = {
 const struct view run_view = VIEW(columns, "id", "no runs");
 
 static const struct column detail_columns[] = {
-    {"Run", "id", COLUMN_TEXT, false, NULL},
+    {"Run", "id", COLUMN_ID, false, NULL},
     {"Name", "name", COLUMN_TEXT, false, NULL},
     {"State", "state", COLUMN_STATE, false, NULL},
     {"Reason", "state_reason", COLUMN_TEXT, false, NULL},
@@ -212,7 +212,8 @@ static bool show_one(struct cli *cli, json_t *run, struct err *err) {
 
 void run_last_words(struct cli *cli, const json_t *run) {
   const char *id = json_string_value(json_object_get(run, "id"));
-  if (id && json_object_get(run, "command") && str_is(json_str(json_object_get(run, "state")), "FAILED") && output_for_people(&cli->output))
+  if (id && json_is_array(json_object_get(run, "command")) && str_is(json_str(json_object_get(run, "state")), "FAILED") &&
+      output_for_people(&cli->output))
     logs_last_words(cli, id);
 }
 

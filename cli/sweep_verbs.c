@@ -23,7 +23,7 @@ static const struct column columns[] = {
 static const struct view sweep_view = VIEW(columns, "id", "no sweeps; winnow sweep create FILE makes one");
 
 static const struct column detail_columns[] = {
-    {"Sweep", "id", COLUMN_TEXT, false, NULL},
+    {"Sweep", "id", COLUMN_ID, false, NULL},
     {"Name", "name", COLUMN_TEXT, false, NULL},
     {"State", "state", COLUMN_STATE, false, NULL},
     {"Reason", "state_reason", COLUMN_TEXT, false, NULL},

@@ -14,7 +14,7 @@ const struct view trial_view = VIEW(columns, "run_id", "no trials yet");
 
 static const struct column detail_columns[] = {
     {"Trial", "trial", COLUMN_COUNT, false, NULL},
-    {"Run", "id", COLUMN_TEXT, false, NULL},
+    {"Run", "id", COLUMN_ID, false, NULL},
     {"Sweep", "sweep_id", COLUMN_TEXT, false, NULL},
     {"State", "state", COLUMN_STATE, false, NULL},
     {"Reason", "state_reason", COLUMN_TEXT, false, NULL},

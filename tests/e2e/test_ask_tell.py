@@ -397,6 +397,19 @@ class Manners(Base):
                          [(0, "FINISHED", 1), (1, "STOPPED", 4), (2, "FAILED", None), (3, "FINISHED", 3), (4, "FAILED", None)])
         self.assertEqual([(t["state"], t["value"]) for t in self.trials(sweep)], [(t["state"], t["value"]) for t in done])
 
+    def test_a_body_of_very_many_values_is_refused(self):
+        """Its tree would hold everybody else for a second."""
+        sweep = self.submit(self.spec("values"))["id"]
+        run = self.ask(sweep)["trials"][0]["run_id"]
+        one = {"run_id": run, "value": 1, "many": [0] * 40000}
+        for answer in (self.tell(sweep, one), self.s.post(f"/api/v1/runs/{run}/report", {"step": 1, "metrics": one}, unix=False)):
+            self.assertEqual(answer.status, 413, answer)
+            self.assertIn("more than 32768 values", answer.json["detail"])
+        report = {"step": 1, "metrics": {"é" * 245 + f"{k:05}": k for k in range(1000)}}  # the largest there is
+        self.ok(self.s.post(f"/api/v1/runs/{run}/report", report, unix=False))
+        answer = self.s.post(f"/api/v1/runs/{run}/report", {**report, "epoch": "x" * (3 << 20)}, unix=False)
+        self.assertEqual(answer.status, 413, answer)
+
     def test_fewer_than_asked(self):
         sweep = self.submit(self.spec("cap", run_cap=5))["id"]
         got = self.ask(sweep, 3)

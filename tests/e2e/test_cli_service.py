@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 """The command line against the service itself: what each verb shows, in every form, and how it ends."""
-import csv, io, json, os, pathlib, re, shutil, subprocess, sys, tempfile, unittest
+import csv, fcntl, io, json, os, pathlib, pty, re, shutil, struct, subprocess, sys, tempfile, termios, unittest
 
 WINNOW = pathlib.Path(sys.argv.pop(1)).resolve()
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "support"))
@@ -50,6 +50,20 @@ class Case(unittest.TestCase):
         lines = self.out(*words, **more).splitlines()
         titles = lines[0].split("  ")
         return [title.strip() for title in titles if title.strip()], lines[1:]
+
+    def on_terminal(self, columns, *words):
+        ours, theirs = pty.openpty()
+        fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
+        with open(ours, "rb", buffering=0) as terminal, subprocess.Popen([WINNOW, *words, "--color=never"], env=self.env, stdout=theirs) as process:
+            os.close(theirs)
+            shown = b""
+            try:
+                while piece := terminal.read(65536):
+                    shown += piece
+            except OSError:  # the last that wrote to it has ended
+                pass
+        self.assertEqual(process.returncode, 0, words)
+        return shown.decode().replace("\r\n", "\n")
 
     def fails(self, code, text, *words, **more):
         self.assertIn(text, self.run_it(*words, code=code, **more).stderr)
@@ -133,6 +147,8 @@ class Runs(Case):
         self.assertIsNotNone(json.loads(more.stdout)["next"])
         self.assertEqual(len(self.json("run", "ls", *e, "-n", "0")["items"]), 2)
         self.fails(1, "filter", "run", "ls", "--filter", "nonsense")
+        for flag, text in (("--order-by", "loss DESC"), ("--filter", "loss > 1")):
+            self.fails(1, "help: what a run logged is metrics.NAME", "run", "ls", flag, text)
 
     def test_show(self):
         for word in (self.a, "first " + self.id(), self.a[:16] if self.a[:16] != self.b[:16] else self.a[:24]):
@@ -186,7 +202,7 @@ class Runs(Case):
         buckets = self.csv("run", "metrics", self.a, "-k", "loss", "-k", "accuracy", "--buckets", "1")
         self.assertEqual([(row["key"], row["n"], row["first"]) for row in buckets], [("accuracy", "10", "0.5"), ("loss", "20", "1.0")])
         self.assertEqual(self.json("run", "metrics", self.a, "-k", "loss", "--buckets", "1")["series"][0]["n"], [20])
-        self.fails(3, "the run has no metric 'nothing'", "run", "metrics", self.a, "-k", "loss", "-k", "nothing")
+        self.fails(3, f"the run has no metric 'nothing'\nhelp: winnow run metrics {self.a} lists them", "run", "metrics", self.a, "-k", "loss", "-k", "nothing")
         points = list(csv.DictReader(io.StringIO(self.out("run", "metrics", self.a, "--raw"))))
         self.assertEqual(len(points), 31)
         self.assertEqual({point["key"] for point in points}, {"loss", "accuracy", "odd"})
@@ -234,7 +250,24 @@ class Runs(Case):
         self.assertEqual({row["key"]: row[self.a] for row in based if row["of"] == "metrics"}["loss"], "-0.2")
         self.assertEqual([row["key"] for row in based if row["differs"] == "true"], ["lr", "loss"])
         self.assertEqual(self.json("run", "compare", self.a, self.b)["base"], self.a)
+        self.assertEqual(self.out("run", "compare", self.a, self.b, "-o", "name").split(), [self.a, self.b])
         self.fails(3, "there is no run", "run", "compare", self.a, NO_SUCH_RUN)
+
+    def test_runs_that_do_not_fit_beside_each_other_are_compared_below(self):
+        runs = [self.a, self.b, *(self.make_run(f"more {k}", params={"lr": str(k)}) for k in range(3))]
+        whole = self.out("run", "compare", *runs).splitlines()
+        titles = whole[0].split()
+        for columns in (30, 60, 72):
+            tables = [table.splitlines() for table in self.on_terminal(columns, "run", "compare", *runs).split("\n\n")]
+            self.assertEqual([title for table in tables for title in table[0].split()], titles)
+            self.assertLessEqual(max(len(line) for table in tables for line in table), max(columns, len(titles[0]) * 2 + 2))
+            rates = [value for table in tables for line in table if line.startswith("lr ") for value in line.split()[1:]]
+            self.assertEqual(rates, ["0.01", "0.1", "0", "1", "2"])
+
+    def test_who_only_logs_has_no_output_to_look_at(self):
+        run = self.make_run("failed by its own word")
+        SERVICE.request("PATCH", "/api/v1/runs/" + run, {"state": "FAILED"})
+        self.assertEqual(self.run_it("run", "show", run).stderr, "")
 
     def test_tags_and_notes(self):
         self.assertIn("the tags of run", self.run_it("run", "tag", self.a, "keep=yes", "team-").stderr)

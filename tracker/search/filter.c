@@ -188,7 +188,10 @@ static const char *order_fields(const struct domain *domain) {
 static bool unknown_key(const struct domain *domain, enum filter_entity entity, struct str key, bool order, struct err *err) {
   const char *noun = order && domain->order_noun ? domain->order_noun : entity_words[entity];
   const char *valid = entity == FILTER_DATASET ? "'name', 'digest', 'context'" : order ? order_fields(domain) : domain->valid_fields;
-  return err_set(err, ERR_INVALID, "Invalid %s key '%.*s' specified. Valid keys are '{%s}'", noun, STR_ARG(str_slice(key, 0, 100)), valid);
+  err_set(err, ERR_INVALID, "Invalid %s key '%.*s' specified. Valid keys are '{%s}'", noun, STR_ARG(str_slice(key, 0, 100)), valid);
+  return domain == &domains[FILTER_RUNS] && entity == FILTER_ATTRIBUTE
+             ? err_hint(err, "what a run logged is metrics.NAME, params.NAME or tags.NAME")
+             : false;
 }
 
 /* entity.key or attribute, of a clause or of an order. *ret_row is the attribute's or dataset field's row, NULL for data. */

@@ -12,6 +12,7 @@
 #include "web/tracking.h"
 
 enum { TELL_MAX = 10000, REPORT_KEYS_MAX = 1000, LEASE_MAX_S = 30 * 86400 };
+enum { REPORT_BODY_MAX = 4 * 1024 * 1024 }; /* so many of the longest keys, each character escaped */
 
 /* ---- ask, tell ---- */
 
@@ -408,7 +409,7 @@ const struct route ask_routes[] = {
      .response_schema = "ask_answer"},
     ROUTE_POST("/sweeps/{id}/tell", REACH_NOTHING, post_tell, SWEEP_BODY_MAX, "tell", "ask_answer",
                "Say how trials ended, or add finished ones: all or none"),
-    ROUTE_POST("/runs/{id}/report", REACH_NAMED, post_report, SWEEP_BODY_MAX, "report", "verdict",
+    ROUTE_POST("/runs/{id}/report", REACH_NAMED, post_report, REPORT_BODY_MAX, "report", "verdict",
                "Report intermediate values, and learn the verdict"),
     ROUTE_POST("/runs/{id}/heartbeat", REACH_NAMED, post_heartbeat, 64 * 1024, NULL, "verdict",
                "Say that it goes on, and learn the verdict"),

@@ -97,7 +97,7 @@ struct sweep_op *sweep_op_live(struct http_req *req) {
 }
 
 bool sweep_op_read_body(struct sweep_op *op, struct err *err) {
-  return json_read(http_req_body(op->req), &op->json, err) &&
+  return json_read_body(http_req_body(op->req), &op->json, err) &&
          (json_is_object(op->json) || err_set(err, ERR_INVALID, "an object was expected"));
 }
 

@@ -11,10 +11,18 @@ static void widths(void **state UNUSED) {
   assert_int_equal(text_width(STR("日本")), 4);
   assert_int_equal(text_width(STR("e\xCC\x81")), 1); /* a combining accent */
   assert_int_equal(text_width(STR("🎉")), 2);
+  assert_int_equal(text_width(STR("⚡⏰")), 4);
+  assert_int_equal(text_width(STR("हिन्दी")), 5); /* three letters, and two of their three signs stand beside them */
+  assert_int_equal(text_width(STR("ที่")), 1);
+  assert_int_equal(text_width(STR("\u2764")), 1);
+  assert_int_equal(text_width(STR("\u2764\uFE0F")), 2); /* made an emoji */
+  assert_int_equal(text_width(STR("🎉\uFE0F")), 2);
   assert_int_equal(text_width(STR("\xff\xfe")), 2);
   assert_int_equal(text_fit(STR("日本語"), 5).n, 6);
   assert_int_equal(text_fit(STR("abc"), 9).n, 3);
   assert_int_equal(text_fit(STR("日"), 1).n, 0);
+  assert_int_equal(text_fit(STR("a\u2764\uFE0F"), 2).n, 4);
+  assert_int_equal(text_fit(STR("a\u2764\uFE0F"), 3).n, 7);
 }
 
 static void hostile_text_is_escaped(void **state UNUSED) {
@@ -285,6 +293,16 @@ static void lists_in_every_format(void **state UNUSED) {
   assert_true(json_is_null(json_object_get(envelope, "next")));
 }
 
+/* However narrow the terminal is. */
+static void the_id_of_an_object_is_whole(void **state UNUSED) {
+  AUTO_JSON json_t *item = json_of("{\"id\":\"0193aaaaaaaaaaaa1bbbb\",\"tags\":{\"a\":\"longer than the id is itself\"}}");
+  AUTO_BUF struct buf out = BUF_INIT(KIB);
+  struct output output = {.format = OUTPUT_TABLE, .columns = 12, .clock = &clock_system};
+  struct err err;
+  assert_true(output_render_object(&output, &view, item, &out, &err));
+  assert_string_equal(buf_text(&out), "ID    0193aaaaaaaaaaaa1bbbb\nTAGS  a=longer than the id…\n");
+}
+
 static void objects_in_a_list_are_words(void **state UNUSED) {
   AUTO_JSON json_t *item = json_of("{\"tags\":[{\"uuid\":\"GPU-1\",\"memory\":80,\"used_by\":null},\"x\",{},3]}");
   AUTO_BUF struct buf out = BUF_INIT(KIB);
@@ -332,6 +350,7 @@ int main(void) {
       cmocka_unit_test(yaml),
       cmocka_unit_test(csv),
       cmocka_unit_test(json),
+      cmocka_unit_test(the_id_of_an_object_is_whole),
       cmocka_unit_test(objects_in_a_list_are_words),
       cmocka_unit_test(for_people),
       cmocka_unit_test(lists_in_every_format),
