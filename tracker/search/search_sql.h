@@ -23,6 +23,7 @@ struct search_sql {
   size_t text_room, int_room, number_room, id_room;
   struct arena *arena;
   size_t key_count; /* what page_key holds */
+  bool unpacks;     /* private: UNPACKED is joined */
   enum err_code fail;
 };
 
