@@ -683,9 +683,12 @@ static bool is_looked_up(const struct filter_key *key, struct str driver) {
   return key->entity == FILTER_METRIC && !(driver.p && str_eq(key->key, driver));
 }
 
-/* Are many metrics wanted that the driver's index does not answer? */
-static bool is_worth_unpacking(const struct search *search, struct str driver) {
+/* Counts what the driver's index does not answer. */
+bool search_is_heavy(const struct search *search) {
+  struct str driver;
   size_t count = 0;
+  if (!find_driver(search, &driver))
+    driver = STR_NONE;
   for (size_t i = 0; i < search->filter.count; i++)
     count += is_looked_up(&search->filter.clauses[i].key, driver);
   for (size_t i = 0; i < search->order_count; i++)
@@ -861,11 +864,11 @@ static void add_page_key(struct search_sql *sql, const struct search *search, co
 bool search_compile(const struct search *search, struct search_sql *ret, struct err *err) {
   struct str key;
   struct order order;
-  bool is_led = find_driver(search, &key);
-  ret->unpacks = is_worth_unpacking(search, is_led ? key : STR_NONE);
+  ret->unpacks = search_is_heavy(search);
   add(ret, "with found as (");
-  bool ok = is_led ? add_led_select(ret, search, key, &order)
-                   : add_select(ret, search, domains[search->domain].from, "", "r.experiment_id", STR_NONE, NULL, &order);
+  bool ok = find_driver(search, &key)
+                ? add_led_select(ret, search, key, &order)
+                : add_select(ret, search, domains[search->domain].from, "", "r.experiment_id", STR_NONE, NULL, &order);
   if (ret->fail)
     return err_no_memory(err);
   if (!ok)

@@ -65,6 +65,8 @@ struct search {
 
 /* True when numbers_only would change anything. */
 bool search_orders_by_metric(const struct search *search);
+/* True when so many metrics are looked up that where runs have thousands of them the database is kept busy. */
+bool search_is_heavy(const struct search *search);
 /* ERR_INVALID when the page's values do not fit the order. */
 MUST_CHECK bool search_compile(const struct search *search, struct search_sql *ret, struct err *err);
 /* The five arguments of find_rows(). */
