@@ -3,6 +3,7 @@
 #ifndef WINNOW_WEB_APP_H
 #define WINNOW_WEB_APP_H
 
+#include "base/list.h"
 #include "base/loop.h"
 #include "base/rng.h"
 #include "base/work.h"
@@ -64,6 +65,11 @@ struct web_app {
   struct sweeps *sweeps;
   struct event_hub *events;
   struct idempotency *idempotency;
+
+  struct heavy_searches {
+    unsigned running;
+    struct list waiting;
+  } heavy; /* see web/mlflow/mlflow_search.c */
 
   struct access_rules access;
   struct token_table tokens;

@@ -481,6 +481,65 @@ class Tracking(unittest.TestCase):
         self.assertGreater(len(whole["experiments"]), 2200)
         self.assertEqual(self.s.get(base + "2000").json["experiments"], whole["experiments"][:2000])
 
+    def test_many_metrics_in_one_search(self):
+        """NaN, infinities and what is missing are the same whether one is looked up or many, of runs in the index and of others."""
+        experiment = self.s.post("/api/v1/experiments", {"name": "wide"}).json["id"]
+        runs = {}
+        for name, odd in (("number", 1), ("nan", "NaN"), ("inf", "Infinity"), ("none", None)):
+            runs[name] = self.s.post("/api/v1/runs", {"experiment_id": experiment, "name": name}).json["id"]
+            values = {**{f"m{i}": i for i in range(12)}, **({} if odd is None else {"odd": odd})}
+            self.assertEqual(self.s.post(f"/api/v1/runs/{runs[name]}/metrics", {"points": [{"key": k, "value": v, "step": 1} for k, v in values.items()]}).status, 200)
+        many = " and ".join(f"metrics.m{i} < {i}.5" for i in range(12))
+        for test, found in (("> 0", {"number", "inf"}), (">= 1", {"number", "inf"}), ("!= 1", {"nan", "inf"}), ("= 1", {"number"}), ("< 2", {"number"}), ("<= 1", {"number"})):
+            for others in ("metrics.m0 = 0", many):
+                for order in ([], ["metrics.m3"]):
+                    ask = {"experiments": [experiment], "filter": f"{others} and metrics.odd {test}", "order_by": order}
+                    self.assertEqual({run["name"] for run in self.s.post("/api/v1/runs/search", ask).json["items"]}, found, ask)
+        ask = {"experiments": [experiment], "filter": many, "order_by": ["metrics.m3", "metrics.odd DESC"], "limit": 3}
+        page = self.s.post("/api/v1/runs/search", ask).json
+        rest = self.s.post("/api/v1/runs/search", {**ask, "cursor": page["next"]}).json
+        self.assertEqual([run["name"] for run in page["items"] + rest["items"]], ["inf", "number", "nan", "none"])
+
+    def test_searches_for_many_metrics_take_turns(self):
+        """They leave connections to others, however many there are and however long they take."""
+        experiment = self.s.post("/api/v1/experiments", {"name": "turns"}).json["id"]
+        run = self.s.post("/api/v1/runs", {"experiment_id": experiment}).json["id"]
+        ask = {"experiments": [experiment], "filter": " and ".join(f"metrics.m{i} > 1" for i in range(12))}
+        running, waiting, refused = 3, 64, 5
+        # What brings metrics into the index would keep their runs locked.
+        wait(lambda: self.s.sql("select count(*) from run_unindexed") == "0", "the index")
+        lock = subprocess.Popen(self.s.psql(), env=self.s.psql_env(), stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        lock.stdin.write("begin; lock table run_metric; select 'locked';\n")
+        lock.stdin.flush()
+        self.assertEqual(lock.stdout.readline().strip(), "locked")
+        answers = []
+        threads = [threading.Thread(target=lambda: answers.append(self.s.exchange("POST", "/api/v1/runs/search", ask))) for _ in range(running + waiting + refused)]
+        for thread in threads:
+            thread.start()
+        try:
+            wait(lambda: len(answers) == refused, "those for which there is no place", timeout=20)
+            self.assertEqual({(a.status, a.json["code"]) for a in answers}, {(503, "overloaded")}, answers)
+            self.assertIn("fewer metrics", answers[0].json["hint"])
+            held = "select count(*) from pg_stat_activity where wait_event_type = 'Lock' and query like '%find_rows%'"
+            wait(lambda: self.s.sql(held) == str(running), "those that run")
+            # None of these could come before a search that holds its connection ends.
+            self.assertEqual(self.s.request("PATCH", f"/api/v1/runs/{run}", {"tags": {"x": "y"}}).status, 200)
+            self.assertEqual(self.s.get("/api/v1/status").status, 200)
+            for _ in range(40):
+                self.assertEqual(len(self.s.post("/api/v1/runs/search", {"experiments": [experiment]}).json["items"]), 1)
+            self.assertEqual(len(answers), refused)
+            # One that takes too long is told so, and another takes its place.
+            self.s.sql(f"select pg_cancel_backend(pid) from ({held.replace('count(*)', 'pid')} limit 1) x")
+            wait(lambda: len(answers) == refused + 1, "the one that was cancelled")
+            self.assertEqual((answers[-1].status, answers[-1].json["code"]), (504, "deadline"), answers[-1])
+            self.assertIn("fewer metrics", answers[-1].json["hint"])
+            wait(lambda: self.s.sql(held) == str(running), "the next")
+        finally:
+            lock.communicate()
+            for thread in threads:
+                thread.join()
+        self.assertEqual([a.status for a in answers[refused + 1:]], [200] * (running + waiting - 1))
+
     def test_attempts_of_others(self):
         self.assertEqual(self.s.post("/api/v1/runs", {}).json["attempts"], [])
 

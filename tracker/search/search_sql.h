@@ -23,6 +23,7 @@ struct search_sql {
   size_t text_room, int_room, number_room, id_room;
   struct arena *arena;
   size_t key_count; /* what page_key holds */
+  bool unpacks;     /* private: UNPACKED is joined */
   enum err_code fail;
 };
 
@@ -64,6 +65,8 @@ struct search {
 
 /* True when numbers_only would change anything. */
 bool search_orders_by_metric(const struct search *search);
+/* True when so many metrics are looked up that where runs have thousands of them the database is kept busy. */
+bool search_is_heavy(const struct search *search);
 /* ERR_INVALID when the page's values do not fit the order. */
 MUST_CHECK bool search_compile(const struct search *search, struct search_sql *ret, struct err *err);
 /* The five arguments of find_rows(). */

@@ -3,7 +3,12 @@
 #include "storage/metrics/metric_store.h"
 #include "web/page_token.h"
 
-enum { SEARCH_TIMEOUT_MS = 30000, STREAM_TIMEOUT_MS = 300000 };
+enum {
+  SEARCH_TIMEOUT_MS = 30000,
+  STREAM_TIMEOUT_MS = 300000,
+  HEAVY_AT_ONCE = 3, /* below the connections that the pool keeps open, so that the statements of others find one that is free */
+  HEAVY_WAITING_MAX = 64,
+};
 
 /* Everything the order of the rows depends on. */
 static bool make_question(struct mlflow_search *op, const struct mlflow_search_args *args, const struct str *order, size_t order_count,
@@ -84,10 +89,72 @@ static bool put_search(struct mlflow_search *op, struct pg_args *args, struct er
   return true;
 }
 
-static bool run_now(struct mlflow_search *op, struct err *err) {
+static bool run_now(struct mlflow_search *op, int64_t timeout_ms, pg_done_fn *done, struct err *err) {
   AUTO_PG_ARGS struct pg_args args;
   pg_args_init(&args, op->stmt);
-  return put_search(op, &args, err) && pg_run(web_app(op->req)->pg, &args, SEARCH_TIMEOUT_MS, op->done, op, err);
+  return put_search(op, &args, err) && pg_run(web_app(op->req)->pg, &args, timeout_ms, done, op, err);
+}
+
+/* ---- heavy ones take turns ---- */
+
+static bool fewer_hint(struct err *err) {
+  return err_hint(err, "ask for fewer metrics in one filter, or for fewer runs: by experiment, param or tag");
+}
+
+static void reply_too_long(struct mlflow_search *op) {
+  struct err err;
+  err_set(&err, ERR_DEADLINE, "the search took more than %d s", SEARCH_TIMEOUT_MS / 1000);
+  fewer_hint(&err);
+  http_reply_error(op->req, &err);
+}
+
+static void on_heavy_done(void *ctx, const struct pg_reply *reply);
+
+static bool run_heavy(struct mlflow_search *op, struct err *err) {
+  struct web_app *app = web_app(op->req);
+  if (!run_now(op, op->until_ms - loop_now_ms(app->loop), on_heavy_done, err))
+    return false;
+  app->heavy.running++;
+  return true;
+}
+
+static void run_waiting(struct mlflow_search *op) {
+  struct err err;
+  if (http_req_is_gone(op->req))
+    http_reply_drop(op->req);
+  else if (op->until_ms <= loop_now_ms(web_app(op->req)->loop))
+    reply_too_long(op);
+  else if (!run_heavy(op, &err))
+    http_reply_error(op->req, &err);
+}
+
+static void on_heavy_done(void *ctx, const struct pg_reply *reply) {
+  struct mlflow_search *op = ctx;
+  struct heavy_searches *heavy = &web_app(op->req)->heavy;
+  heavy->running--;
+  if (pg_outcome(reply) == PG_CANCELLED && pg_err(reply)->code == ERR_DEADLINE)
+    reply_too_long(op);
+  else
+    op->done(op, reply);
+  while (heavy->running < HEAVY_AT_ONCE && heavy->waiting.first)
+    run_waiting(LIST_ENTRY(list_pop_front(&heavy->waiting), struct mlflow_search, node));
+}
+
+static bool take_turn(struct mlflow_search *op, struct err *err) {
+  struct web_app *app = web_app(op->req);
+  op->until_ms = loop_now_ms(app->loop) + SEARCH_TIMEOUT_MS;
+  if (app->heavy.running < HEAVY_AT_ONCE)
+    return run_heavy(op, err);
+  if (app->heavy.waiting.count == HEAVY_WAITING_MAX) {
+    err_set(err, ERR_OVERLOADED, "%d searches for many metrics are waiting already", HEAVY_WAITING_MAX);
+    return fewer_hint(err);
+  }
+  list_push_back(&app->heavy.waiting, &op->node);
+  return true;
+}
+
+static bool run(struct mlflow_search *op, struct err *err) {
+  return search_is_heavy(&op->search) ? take_turn(op, err) : run_now(op, SEARCH_TIMEOUT_MS, op->done, err);
 }
 
 static void on_settled(void *ctx, const struct err *err) {
@@ -95,7 +162,7 @@ static void on_settled(void *ctx, const struct err *err) {
   struct err why;
   if (err)
     http_reply_error(op->req, err);
-  else if (!run_now(op, &why))
+  else if (!run(op, &why))
     http_reply_error(op->req, &why);
 }
 
@@ -103,7 +170,7 @@ bool mlflow_search_run(struct mlflow_search *op, enum stmt stmt, pg_done_fn *don
   op->stmt = stmt;
   op->done = done;
   if (op->search.domain != FILTER_RUNS)
-    return run_now(op, err);
+    return run(op, err);
   return metric_settle(web_app(op->req)->metrics, NULL, on_settled, op, err);
 }
 

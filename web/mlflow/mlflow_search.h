@@ -20,10 +20,12 @@ struct mlflow_search {
   struct str question;
   int64_t max_results;
   size_t key_count;
-  void *extra;      /* the handler's */
-  enum stmt stmt;   /* private */
-  pg_done_fn *done; /* private */
-  bool is_api;      /* {"items": [...], "next": cursor or null} */
+  void *extra;           /* the handler's */
+  enum stmt stmt;        /* private */
+  pg_done_fn *done;      /* private */
+  struct list_node node; /* private: of those that wait */
+  int64_t until_ms;      /* private */
+  bool is_api;           /* {"items": [...], "next": cursor or null} */
 };
 
 /* How many results are asked for: 1 to `most`. */
@@ -33,7 +35,8 @@ struct mlflow_search *mlflow_search_new(struct http_req *req);
 /* Parses filter, order and token into op->search. `question` adds what else the token depends on. */
 MUST_CHECK bool mlflow_search_parse(struct mlflow_search *op, const struct mlflow_search_args *args, struct err *err);
 /* Compiles, and runs `stmt`, which takes find_rows()' five parameters. Of runs it waits until their last metrics are in the database. */
-/* A failure on the way later is answered here. */
+/* A failure on the way later is answered here. Of heavy ones (search_is_heavy()) few run at once and some wait; ERR_OVERLOADED when too
+ * many do. */
 MUST_CHECK bool mlflow_search_run(struct mlflow_search *op, enum stmt stmt, pg_done_fn *done, struct err *err);
 /* The same for answers that may be large: rows are written as they come, slowed down by the client. `put_row` writes one; `name` is the
  * array's. Answers in any case. Without rows the answer is {}, as MLflow's; of ours (op->is_api) it has an empty array and a null token. */

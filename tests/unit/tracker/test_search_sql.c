@@ -142,6 +142,35 @@ static void pages_begin_behind_values(void **state) {
   }
 }
 
+/* A row is unpacked once when many metrics are looked up; what the index answers is none of them. */
+static void many_look_ups_unpack_once(void **state) {
+  (void)state;
+#define EIGHT                                                                                                                             \
+  "metrics.a != 1 and metrics.b != 1 and metrics.c != 1 and metrics.d != 1 and metrics.e != 1 and metrics.f != 1 and metrics.g != 1 and " \
+  "metrics.h != 1"
+  static const struct {
+    const char *filter, *order;
+    bool unpacks;
+  } rows[] = {
+      {EIGHT, NULL, false},
+      {EIGHT " and metrics.x > 1 and metrics.x < 2", "metrics.x", false},
+      {EIGHT, "metrics.x", true},
+      {EIGHT " and metrics.i != 1", NULL, true},
+      {EIGHT " and metrics.i != 1 and metrics.x > 1", NULL, true},
+  };
+  for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+    struct compiled c;
+    const char *sql = compile(&c, FILTER_RUNS, rows[i].filter, rows[i].order);
+    assert_true(c.ok);
+    assert_int_equal(strstr(sql, "|| '{}' as metrics offset 0) unpacked where") != NULL, rows[i].unpacks);
+    assert_int_equal(strstr(sql, "(metric_last(r.metrics, ") != NULL, !rows[i].unpacks);
+    release(&c);
+  }
+  struct compiled c;
+  assert_null(strstr(compile(&c, FILTER_LOGGED_MODELS, EIGHT " and metrics.i != 1", NULL), "unpacked"));
+  release(&c);
+}
+
 static void no_experiment_finds_nothing(void **state) {
   (void)state;
   AUTO_ARENA struct arena arena = ARENA_INIT(MIB);
@@ -160,6 +189,7 @@ int main(void) {
       cmocka_unit_test(clauses),
       cmocka_unit_test(values_are_parameters),
       cmocka_unit_test(pages_begin_behind_values),
+      cmocka_unit_test(many_look_ups_unpack_once),
       cmocka_unit_test(no_experiment_finds_nothing),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
