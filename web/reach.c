@@ -118,7 +118,7 @@ static json_t *read_tree(struct reach_op *op, struct str text) {
   json_t *tree = NULL;
   struct err err;
   if (!json_read_body(text, &tree, &err))
-    op->is_full |= err.code == ERR_TOO_LARGE;
+    op->is_full |= err.code != ERR_INVALID;
   return tree;
 }
 

@@ -212,7 +212,7 @@ struct pg_pool_conf {
 struct pg_pool_conf pg_pool_conf_default(void);
 
 struct pg_pool_stats {
-  unsigned connections_up, sessions_up, sessions_busy;
+  unsigned connections_up, connections_max, sessions_up, sessions_busy;
   size_t waiting, waiting_bytes, in_flight;
   uint64_t done, rejected, retried, cancelled, unknown, reconnects;
   int64_t no_space_ms; /* by the clock that does not jump: when the server last refused something for want of space; 0: never */

@@ -481,6 +481,7 @@ void pg_pool_hang_up(struct pg_pool *pool, const struct err *reason) {
 
 struct pg_pool_stats pg_pool_stats(const struct pg_pool *pool) {
   struct pg_pool_stats stats = pool->stats;
+  stats.connections_max = pool->conf.connections;
   stats.waiting = pool->queue.count + pool->jobs_waiting.count;
   stats.sessions_busy = (unsigned)pool->jobs_running.count;
   stats.sessions_up = 0;

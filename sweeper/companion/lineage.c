@@ -128,6 +128,15 @@ static bool has_changed(int dir_fd, struct timespec since) {
   return fstat(dir_fd, &st) != 0 || !is_before(st.st_mtim, since);
 }
 
+/* Does it begin as the one read last does? "cp m.csv m.csv.old; rm m.csv" leaves the same rows under another name. */
+static bool is_copy(const struct lineage *l, int fd) {
+  char a[4096], b[sizeof a];
+  if (!l->count)
+    return false;
+  ssize_t n = pread(fd, a, sizeof a, 0);
+  return n > 0 && pread(l->files[l->count - 1].fd, b, (size_t)n, 0) == n && memcmp(a, b, (size_t)n) == 0;
+}
+
 /* Those who have left the name since the last look. False: the directory cannot be read now. */
 static bool find_moved(struct lineage *l, int root, const char *path, ino_t inode, const char *const *globs, size_t glob_count,
                        struct moved_list *ret) {
@@ -157,7 +166,7 @@ static bool find_moved(struct lineage *l, int root, const char *path, ino_t inod
     file.inode = st.st_ino;
     file.born = born_at(file.fd, &st);
     snprintf(file.name, sizeof file.name, "%s", entry->d_name);
-    if (is_before(file.born, l->looked) || file.inode == inode || holds(l, file.inode))
+    if (is_before(file.born, l->looked) || file.inode == inode || holds(l, file.inode) || (!inode && is_copy(l, file.fd)))
       fd_close(&file.fd);
     else
       note_moved(ret, &file, &l->lost);

@@ -117,7 +117,15 @@ static bool store_rows(struct http_req *req, const struct metric_rows *rows, str
 
 /* A long write that has a mistake, or something unusual, which only a short one may have. */
 static void points_error(size_t read, struct err *err) {
-  err_set(err, ERR_INVALID, "\"points[%zu]\" cannot be read: a point is an object with key, value and step, and maybe time and epoch", read);
+  if (read == METRIC_ROWS_MAX) {
+    err_set(err, ERR_TOO_LARGE, "a write has at most %d points", METRIC_ROWS_MAX);
+    return;
+  }
+  err_set(
+      err, ERR_INVALID,
+      "\"points[%zu]\" cannot be read: a point is an object with key, value and step, and maybe time and epoch, and nothing stands beside "
+      "the points",
+      read);
   err_hint(err, "a write of fewer points is told in which field the mistake is");
 }
 

@@ -6,7 +6,7 @@
 enum {
   SEARCH_TIMEOUT_MS = 30000,
   STREAM_TIMEOUT_MS = 300000,
-  HEAVY_AT_ONCE = 3, /* below the connections that the pool keeps open, so that the statements of others find one that is free */
+  HEAVY_AT_ONCE = 3, /* at most: below the connections that the pool keeps open, so that the statements of others find one that is free */
   HEAVY_WAITING_MAX = 64,
 };
 
@@ -118,6 +118,10 @@ static bool run_heavy(struct mlflow_search *op, struct err *err) {
   return true;
 }
 
+static bool has_turn(const struct web_app *app) {
+  return app->heavy.running == 0 || (app->heavy.running < HEAVY_AT_ONCE && app->heavy.running + 1 < pg_pool_stats(app->pg).connections_max);
+}
+
 static void run_waiting(struct mlflow_search *op) {
   struct err err;
   if (http_req_is_gone(op->req))
@@ -130,22 +134,39 @@ static void run_waiting(struct mlflow_search *op) {
 
 static void on_heavy_done(void *ctx, const struct pg_reply *reply) {
   struct mlflow_search *op = ctx;
-  struct heavy_searches *heavy = &web_app(op->req)->heavy;
-  heavy->running--;
+  struct web_app *app = web_app(op->req);
+  app->heavy.running--;
   if (pg_outcome(reply) == PG_CANCELLED && pg_err(reply)->code == ERR_DEADLINE)
     reply_too_long(op);
   else
     op->done(op, reply);
-  while (heavy->running < HEAVY_AT_ONCE && heavy->waiting.first)
-    run_waiting(LIST_ENTRY(list_pop_front(&heavy->waiting), struct mlflow_search, node));
+  while (has_turn(app) && app->heavy.waiting.first)
+    run_waiting(LIST_ENTRY(list_pop_front(&app->heavy.waiting), struct mlflow_search, node));
+}
+
+static void drop_gone(struct list *waiting) {
+  for (size_t n = waiting->count; n > 0; n--) {
+    struct mlflow_search *op = LIST_ENTRY(list_pop_front(waiting), struct mlflow_search, node);
+    if (http_req_is_gone(op->req))
+      http_reply_drop(op->req);
+    else
+      list_push_back(waiting, &op->node);
+  }
 }
 
 static bool take_turn(struct mlflow_search *op, struct err *err) {
   struct web_app *app = web_app(op->req);
-  op->until_ms = loop_now_ms(app->loop) + SEARCH_TIMEOUT_MS;
-  if (app->heavy.running < HEAVY_AT_ONCE)
+  bool again = op->until_ms != 0; /* it goes on where it stopped */
+  if (!again)
+    op->until_ms = loop_now_ms(app->loop) + SEARCH_TIMEOUT_MS;
+  if (has_turn(app))
     return run_heavy(op, err);
-  if (app->heavy.waiting.count == HEAVY_WAITING_MAX) {
+  if (again) {
+    list_push_front(&app->heavy.waiting, &op->node);
+    return true;
+  }
+  drop_gone(&app->heavy.waiting);
+  if (app->heavy.waiting.count >= HEAVY_WAITING_MAX) {
     err_set(err, ERR_OVERLOADED, "%d searches for many metrics are waiting already", HEAVY_WAITING_MAX);
     return fewer_hint(err);
   }

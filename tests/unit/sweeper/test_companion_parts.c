@@ -248,6 +248,29 @@ static void files_that_have_left_the_name_to_nobody_are_sent(void **state UNUSED
   temp_dir_remove(&dir);
 }
 
+/* "cp m.csv m.csv.old; rm m.csv": the copy has no rows of its own. */
+static void a_copy_of_what_was_sent_is_not_sent(void **state UNUSED) {
+  char *watch = (char[]){"0 csv always m.csv"}, path[160], copy[200];
+  struct temp_dir dir;
+  temp_dir_make(&dir);
+  snprintf(path, sizeof path, "%s/m.csv", dir.path);
+  snprintf(copy, sizeof copy, "%s.old", path);
+  append(path, "a\n1\n");
+  struct job_file job = {.cwd = dir.path, .files = &watch, .file_count = 1};
+  struct metric_files *files = metric_files_new(&job, 0, 1);
+  assert_non_null(files);
+  metric_files_look(files);
+  let_the_clock_tick();
+  append(copy, "a\n1\n");
+  assert_int_equal(unlink(path), 0);
+  static const char *const all[] = {"a\n1\n", "", ""};
+  for (size_t i = 0; i < ARRAY_LEN(all); i++)
+    assert_string_equal(take(files, true), all[i]);
+  assert_string_equal(report_of(files), "");
+  metric_files_free(files);
+  temp_dir_remove(&dir);
+}
+
 static void names_of_rotated_files(void **state UNUSED) {
   static const char *const yes[][2] = {{"m.csv", "m.csv.1"},
                                        {"m.csv", "m.csv-20261122"},
@@ -580,6 +603,7 @@ int main(void) {
       cmocka_unit_test(files_that_are_given_up_are_told),
       cmocka_unit_test(an_answer_about_what_was_given_up_ends_no_other),
       cmocka_unit_test(files_that_have_left_the_name_to_nobody_are_sent),
+      cmocka_unit_test(a_copy_of_what_was_sent_is_not_sent),
       cmocka_unit_test(names_of_rotated_files),
       cmocka_unit_test(output_keeps_its_time),
       cmocka_unit_test(hours_of_output_have_few_marks),
