@@ -117,6 +117,11 @@ void jobs_miss_files(const struct live_trial *trial, struct str glob);
 void jobs_lose_files(const struct live_trial *trial, struct str glob);
 /* Where the output of the attempt goes. */
 MUST_CHECK bool jobs_open_log(struct live_trial *trial, uint32_t attempt, struct err *err);
+/* job_launch.c */
+/* Starts the companion of an attempt whose directory has been made. */
+MUST_CHECK bool job_launch(struct live_trial *trial, uint32_t attempt, struct err *err);
+/* The command is kept to be shown. */
+void job_keep_command(struct live_trial *trial, uint32_t attempt, const json_t *params);
 /* First command and environment of a dry run. */
 MUST_CHECK bool jobs_command(const struct sweep_file *file, const json_t *params, struct arena *arena, struct spec_texts *ret,
                              struct err *err);

@@ -246,13 +246,17 @@ struct place_shape {
 
 /* How a line begins that says its place without a word. The first that fits is taken. */
 static const struct place_shape bracketed_shapes[] = {
-    {"[e]s^||", NULL},                                       /* "[  0]      10 || B: 1.294" */
-    {"[s]^.", NULL},                                         /* "[10] loss", "[12,000] loss" */
-    {"[e,b]", NULL},                                         /* "[1,  2000]" */
-    {"[e,b/]", NULL},   {"[e:_b]", NULL},                    /* "[0: 10/782]" */
-    {"[e:_b/]", NULL},  {"[s|n]^w", NULL},                   /* "[10 | 23.45] loss" */
-    {"[eE]", NULL},                                          /* "[10 epochs]" */
-    {"[e/][b/]", NULL}, {"[s/]", NULL},    {"[S|e/]", NULL}, /* "[ Train | 001/080 ]" */
+    {"[e]s^||", NULL},  /* "[  0]      10 || B: 1.294" */
+    {"[s]^.", NULL},    /* "[10] loss", "[12,000] loss" */
+    {"[e,b]", NULL},    /* "[1,  2000]" */
+    {"[e,b/]", NULL},   /* "[1, 50/1000]" */
+    {"[e:_b]", NULL},   /* "[0: 10]" */
+    {"[e:_b/]", NULL},  /* "[0: 10/782]" */
+    {"[s|n]^w", NULL},  /* "[10 | 23.45] loss" */
+    {"[eE]", NULL},     /* "[10 epochs]" */
+    {"[e/][b/]", NULL}, /* "[0/5][10/782]" */
+    {"[s/]", NULL},     /* "[10/500]" */
+    {"[S|e/]", NULL},   /* "[ Train | 001/080 ]" */
 };
 
 static const struct place_shape bare_shapes[] = {
@@ -274,13 +278,13 @@ static const struct place_shape bare_shapes[] = {
 
 /* The section and the epoch together. */
 static const struct place_shape section_shapes[] = {
-    {"Se/:", NULL},        /* "train 1/4: 100%|####|" */
-    {"S(e/)", NULL},       /* "train (1/3)" */
-    {"S:?e[b/%]", NULL},   /* "Train: 0 [   0/1251 (  0%)]" */
-    {"S:?e/%[b/%]", NULL}, /* "Train: 1/80 (1%) [50/464 (10%)]" */
-    {"S:?e,b/]", NULL},    /* "[train: 1, 50 / 1000]" */
-    {"S:?[e][b/%]", NULL}, /* "Train [0][1/500]" */
-    {"S:?[e/][b/%]", NULL},
+    {"Se/:", NULL},         /* "train 1/4: 100%|####|" */
+    {"S(e/)", NULL},        /* "train (1/3)" */
+    {"S:?e[b/%]", NULL},    /* "Train: 0 [   0/1251 (  0%)]" */
+    {"S:?e/%[b/%]", NULL},  /* "Train: 1/80 (1%) [50/464 (10%)]" */
+    {"S:?e,b/]", NULL},     /* "[train: 1, 50 / 1000]" */
+    {"S:?[e][b/%]", NULL},  /* "Train [0][1/500]" */
+    {"S:?[e/][b/%]", NULL}, /* "Train [0/90][1/500]" */
 };
 
 static void take(struct log_parse *p, size_t from, const struct log_match *m) {

@@ -94,18 +94,35 @@ static void let_the_clock_tick(void) {
   while (now.tv_sec < made.tv_sec || (now.tv_sec == made.tv_sec && now.tv_nsec <= made.tv_nsec));
 }
 
+/* A directory, and in it the file of metrics with these rows. */
+static void begin_directory(struct temp_dir *dir, char path[160], const char *rows) {
+  temp_dir_make(dir);
+  snprintf(path, 160, "%s/m.csv", dir->path);
+  append(path, rows);
+}
+
+/* All outlive the files. */
+static struct metric_files *watch_directory(struct job_file *job, const struct temp_dir *dir, char **watch, uint64_t generation) {
+  *job = (struct job_file){.cwd = dir->path, .files = watch, .file_count = 1};
+  struct metric_files *files = metric_files_new(job, 0, generation);
+  assert_non_null(files);
+  return files;
+}
+
+static void end_directory(struct metric_files *files, struct temp_dir *dir) {
+  metric_files_free(files);
+  temp_dir_remove(dir);
+}
+
 /* Rows that were written just before the file was moved away are sent before those of the next one. */
 static void a_file_that_is_moved_away_is_sent_to_its_end(void **state UNUSED) {
   char *watch = (char[]){"0 csv always m.csv"}, path[160], old[160];
   struct temp_dir dir;
-  temp_dir_make(&dir);
-  snprintf(path, sizeof path, "%s/m.csv", dir.path);
+  begin_directory(&dir, path, "a\n1\n");
   snprintf(old, sizeof old, "%s/m.csv.1", dir.path);
-  append(path, "a\n1\n");
   let_the_clock_tick();
-  struct job_file job = {.cwd = dir.path, .files = &watch, .file_count = 1};
-  struct metric_files *files = metric_files_new(&job, 0, 1);
-  assert_non_null(files);
+  struct job_file job;
+  struct metric_files *files = watch_directory(&job, &dir, &watch, 1);
   assert_string_equal(take_piece(files), "a\n1\n");
   assert_string_equal(take_piece(files), "");
   append(path, "2\n");
@@ -119,8 +136,7 @@ static void a_file_that_is_moved_away_is_sent_to_its_end(void **state UNUSED) {
   assert_int_equal(unlink(path), 0);
   assert_string_equal(take_piece(files), "4\n");
   assert_string_equal(take_piece(files), "");
-  metric_files_free(files);
-  temp_dir_remove(&dir);
+  end_directory(files, &dir);
 }
 
 /* Begins the next file as a rotating writer does: x.1 becomes x.2, x becomes x.1. */
@@ -152,9 +168,8 @@ static void files_between_two_looks_are_sent(void **state UNUSED) {
   append(other, "a\nold\n");
   let_the_clock_tick();
   append(path, "a\n1\n");
-  struct job_file job = {.cwd = dir.path, .files = &watch, .file_count = 1};
-  struct metric_files *files = metric_files_new(&job, 0, 1);
-  assert_non_null(files);
+  struct job_file job;
+  struct metric_files *files = watch_directory(&job, &dir, &watch, 1);
   assert_string_equal(take_piece(files), "a\n1\n");
   append(path, "2\n");
   rotate(path, 4, "a\n3\n");
@@ -168,20 +183,16 @@ static void files_between_two_looks_are_sent(void **state UNUSED) {
   for (size_t i = 0; i < ARRAY_LEN(all); i++)
     assert_string_equal(take_piece(files), all[i]);
   assert_string_equal(report_of(files), "");
-  metric_files_free(files);
-  temp_dir_remove(&dir);
+  end_directory(files, &dir);
 }
 
 /* Nobody takes anything for a long time: the oldest are given up, and that is said. */
 static void files_that_are_given_up_are_told(void **state UNUSED) {
   char *watch = (char[]){"0 csv always *.csv"}, path[160];
   struct temp_dir dir;
-  temp_dir_make(&dir);
-  snprintf(path, sizeof path, "%s/m.csv", dir.path);
-  append(path, "a\n0\n");
-  struct job_file job = {.cwd = dir.path, .files = &watch, .file_count = 1};
-  struct metric_files *files = metric_files_new(&job, 0, 0);
-  assert_non_null(files);
+  begin_directory(&dir, path, "a\n0\n");
+  struct job_file job;
+  struct metric_files *files = watch_directory(&job, &dir, &watch, 0);
   metric_files_look(files);
   for (int i = 1; i <= 9; i++) {
     char text[] = {'a', '\n', (char)('0' + i), '\n', '\0'};
@@ -191,8 +202,7 @@ static void files_that_are_given_up_are_told(void **state UNUSED) {
   }
   assert_string_equal(take_piece(files), "a\n2\n");
   assert_string_equal(report_of(files), "files_lost *.csv\n");
-  metric_files_free(files);
-  temp_dir_remove(&dir);
+  end_directory(files, &dir);
 }
 
 /* The service takes long to answer that the first one has ended; that one is given up meanwhile, and none of those that wait is. */
@@ -200,12 +210,9 @@ static void an_answer_about_what_was_given_up_ends_no_other(void **state UNUSED)
   char *watch = (char[]){"0 csv always m.csv"}, path[160];
   struct temp_dir dir;
   struct metric_files_piece piece;
-  temp_dir_make(&dir);
-  snprintf(path, sizeof path, "%s/m.csv", dir.path);
-  append(path, "a\n0\n");
-  struct job_file job = {.cwd = dir.path, .files = &watch, .file_count = 1};
-  struct metric_files *files = metric_files_new(&job, 0, 1);
-  assert_non_null(files);
+  begin_directory(&dir, path, "a\n0\n");
+  struct job_file job;
+  struct metric_files *files = watch_directory(&job, &dir, &watch, 1);
   assert_string_equal(take_piece(files), "a\n0\n");
   for (int i = 1; i <= LINEAGE_MAX; i++) {
     char text[] = {'a', '\n', (char)('0' + i), '\n', '\0'};
@@ -217,22 +224,18 @@ static void an_answer_about_what_was_given_up_ends_no_other(void **state UNUSED)
   }
   metric_files_answered(files, piece.offset);
   assert_string_equal(take_piece(files), "a\n1\n");
-  metric_files_free(files);
-  temp_dir_remove(&dir);
+  end_directory(files, &dir);
 }
 
 /* A job whose last act is to move its file away: what had the name since the last look is sent all the same. */
 static void files_that_have_left_the_name_to_nobody_are_sent(void **state UNUSED) {
   char *watch = (char[]){"0 csv always m.csv"}, path[160], first[200], second[200];
   struct temp_dir dir;
-  temp_dir_make(&dir);
-  snprintf(path, sizeof path, "%s/m.csv", dir.path);
+  begin_directory(&dir, path, "a\n1\n");
   snprintf(first, sizeof first, "%s.1", path);
   snprintf(second, sizeof second, "%s.2", path);
-  append(path, "a\n1\n");
-  struct job_file job = {.cwd = dir.path, .files = &watch, .file_count = 1};
-  struct metric_files *files = metric_files_new(&job, 0, 1);
-  assert_non_null(files);
+  struct job_file job;
+  struct metric_files *files = watch_directory(&job, &dir, &watch, 1);
   metric_files_look(files);
   let_the_clock_tick();
   assert_int_equal(rename(path, first), 0);
@@ -244,21 +247,17 @@ static void files_that_have_left_the_name_to_nobody_are_sent(void **state UNUSED
   for (size_t i = 0; i < ARRAY_LEN(all); i++)
     assert_string_equal(take(files, true), all[i]);
   assert_string_equal(report_of(files), "");
-  metric_files_free(files);
-  temp_dir_remove(&dir);
+  end_directory(files, &dir);
 }
 
 /* "cp m.csv m.csv.old; rm m.csv": the copy has no rows of its own. */
 static void a_copy_of_what_was_sent_is_not_sent(void **state UNUSED) {
   char *watch = (char[]){"0 csv always m.csv"}, path[160], copy[200];
   struct temp_dir dir;
-  temp_dir_make(&dir);
-  snprintf(path, sizeof path, "%s/m.csv", dir.path);
+  begin_directory(&dir, path, "a\n1\n");
   snprintf(copy, sizeof copy, "%s.old", path);
-  append(path, "a\n1\n");
-  struct job_file job = {.cwd = dir.path, .files = &watch, .file_count = 1};
-  struct metric_files *files = metric_files_new(&job, 0, 1);
-  assert_non_null(files);
+  struct job_file job;
+  struct metric_files *files = watch_directory(&job, &dir, &watch, 1);
   metric_files_look(files);
   let_the_clock_tick();
   append(copy, "a\n1\n");
@@ -267,8 +266,7 @@ static void a_copy_of_what_was_sent_is_not_sent(void **state UNUSED) {
   for (size_t i = 0; i < ARRAY_LEN(all); i++)
     assert_string_equal(take(files, true), all[i]);
   assert_string_equal(report_of(files), "");
-  metric_files_free(files);
-  temp_dir_remove(&dir);
+  end_directory(files, &dir);
 }
 
 static void names_of_rotated_files(void **state UNUSED) {
