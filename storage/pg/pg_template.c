@@ -2,6 +2,7 @@
 
 #include <dirent.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <sys/file.h>
 #include <sys/stat.h>
 #include <time.h>
@@ -174,13 +175,25 @@ static bool copy_tree(void *arg, struct err *err) {
   return (fd >= 0 && syncfs(fd) == 0) || err_errno(err, errno, "cannot sync %s", copy->to);
 }
 
+/* What a start that was killed left half made. Its initdb died with it, but the server that initdb ran, or the copier, may write on for
+ * a moment and put files where others have just been removed. */
+static bool clear_half_made(const char *outer, const char *inner, struct err *err) {
+  enum { STEP_MS = 50, ROUNDS = 100 };
+  for (int i = 0; i < ROUNDS; i++) {
+    if (pg_place_signal(inner, SIGKILL) == 0 && tree_remove(outer, err))
+      return true;
+    usleep(STEP_MS * 1000);
+  }
+  return tree_remove(outer, err);
+}
+
 /* A directory that `who` may fill, in a parent of which we are the owner: it is made by us as `to`/, filled as `to`/data, and moved up. */
 static bool copy_from(const char *base, const struct run_as *who, const char *to, const struct subproc_stop *stop, struct err *err) {
   AUTO_BUF struct buf from = BUF_INIT(8 * KIB), inner = BUF_INIT(8 * KIB), outer = BUF_INIT(8 * KIB);
   buf_printf(&from, "%s/data", base);
   buf_printf(&outer, "%s.copy", to);
   buf_printf(&inner, "%s.copy/data", to);
-  if (!buf_ok(&from, err) || !buf_ok(&inner, err) || !buf_ok(&outer, err) || !tree_remove(outer.p, err))
+  if (!buf_ok(&from, err) || !buf_ok(&inner, err) || !buf_ok(&outer, err) || !clear_half_made(outer.p, inner.p, err))
     return false;
   if (mkdir(outer.p, 0700) != 0)
     return err_errno(err, errno, "cannot make the directory %s", outer.p);
@@ -198,7 +211,7 @@ static bool make_in_place(const struct pg_programs *programs, const struct run_a
   AUTO_BUF struct buf base = BUF_INIT(8 * KIB), data = BUF_INIT(8 * KIB);
   buf_printf(&base, "%s.init", to);
   buf_printf(&data, "%s.init/data", to);
-  if (!buf_ok(&base, err) || !buf_ok(&data, err) || !tree_remove(base.p, err))
+  if (!buf_ok(&base, err) || !buf_ok(&data, err) || !clear_half_made(base.p, data.p, err))
     return false;
   if (mkdir(base.p, 0700) != 0)
     return err_errno(err, errno, "cannot make the directory %s", base.p);

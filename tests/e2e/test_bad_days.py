@@ -653,11 +653,7 @@ class OwnDatabase(unittest.TestCase):
     def test_killed_while_it_makes_its_cluster(self):
         """kill -9 during initdb and after: what is half made is not in the way."""
         with Service(WINNOW, start=False) as s:
-            if os.geteuid() == 0:  # without a template, initdb runs
-                pathlib.Path("/var/cache/winnow").mkdir(parents=True, exist_ok=True)
-                small_disk(self, 1 << 20)
-                ctypes.CDLL(None).mount(b"tmpfs", b"/var/cache/winnow", b"tmpfs", 0, b"size=64k,mode=755")
-                self.addCleanup(ctypes.CDLL(None).umount2, b"/var/cache/winnow", 2)
+            without_template(self)
             for i in range(30 if LONG else 6):
                 s.spawn()
                 time.sleep(0.05 + 0.25 * (i % 10))
@@ -666,6 +662,43 @@ class OwnDatabase(unittest.TestCase):
             self.assertEqual(s.post("/api/v1/tokens", {"name": "x"}).status, 201)
             s.stop()
             self.assertEqual([path.name for path in s.data.iterdir() if path.name.startswith("pg.") and path.is_dir()], [])
+
+    def test_a_copy_is_still_written_to(self):
+        """The service that copied the template was killed, its copier writes on."""
+        self.half_made_and_written_to(".new.copy")
+
+    def test_initdb_still_writes(self):
+        """The service and initdb are gone, the server that initdb ran is not yet: its files are cleared away once it has ended."""
+        if os.geteuid() != 0:
+            self.skipTest("only root can hide the template")
+        without_template(self)
+        self.half_made_and_written_to(".new.init")
+
+    def half_made_and_written_to(self, ending):
+        with Service(WINNOW) as s:
+            s.stop()
+            far = s.data / "pg.location"
+            cluster = pathlib.Path(far.read_text().strip()) if far.exists() else s.data / "pg"
+            shutil.rmtree(cluster)
+            half_made = cluster.with_name(cluster.name + ending)
+            files = half_made / "data" / "base" / "5"
+            files.mkdir(parents=True)
+            script = "import os, time\nend = time.monotonic() + 2\nfor i in range(10**9):\n"
+            script += " os.close(os.open(str(i), os.O_CREAT | os.O_WRONLY))\n if time.monotonic() > end: break\n"
+            writer = subprocess.Popen([sys.executable, "-c", script], cwd=files, stderr=subprocess.DEVNULL)
+            s.start()
+            writer.wait(60)  # also by itself, when its directory has gone
+            s.stop()
+            self.assertFalse(half_made.exists())
+
+
+def without_template(test):
+    """For root only: a start runs initdb."""
+    if os.geteuid() == 0:
+        pathlib.Path("/var/cache/winnow").mkdir(parents=True, exist_ok=True)
+        small_disk(test, 1 << 20)
+        ctypes.CDLL(None).mount(b"tmpfs", b"/var/cache/winnow", b"tmpfs", 0, b"size=64k,mode=755")
+        test.addCleanup(ctypes.CDLL(None).umount2, b"/var/cache/winnow", 2)
 
 
 def is_running(pid):
