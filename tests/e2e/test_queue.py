@@ -408,14 +408,17 @@ class Queue(Base):
         self.assertIn("nothing waits", (lambda d: d.stdout + d.stderr)(self.cli("queue")))
 
     def test_a_gang_gets_all_its_slots_at_once(self):
-        small = [self.launch("sh", "-c", "sleep 1.5"), self.launch("sh", "-c", "sleep 3")]
+        gates = [self.work / "first", self.work / "second"]
+        small = [self.launch("sh", "-c", f"until [ -e {gate} ]; do sleep 0.05; done") for gate in gates]
         wait(lambda: all(self.state(run) == "RUNNING" for run in small), "the start")
         gang = self.launch("true", resources={"slots": 2})
         later = [self.launch("true") for _ in range(3)]
+        gates[0].touch()
         wait(lambda: self.state(small[0]) == "FINISHED", "one slot")
         self.assertEqual({self.state(run) for run in [gang, *later]}, {"QUEUED"})  # the free slot is kept for the gang
         self.assertEqual(self.ok(self.s.get("/api/v1/nodes"))["items"][0]["slots"], {"total": 2, "used": 1, "held": 1})
         self.assertIn("kept free", self.queue()[0]["reason"])
+        gates[1].touch()
         wait(lambda: all(self.state(run) == "FINISHED" for run in [gang, *later]), "all")
 
 
