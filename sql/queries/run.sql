@@ -243,8 +243,13 @@ where exists (select from run where id = $5) and not exists (
 select count(*) from run where id = any($1);
 
 -- name: run_events (uuid, int8, int8) -> (int8, int8, text, text, text, text, text, text) repeatable
--- After an id, at most so many.
-select id, time, kind, subject, actor, from_state, to_state, reason from event where run = $1 and id > $2 order by id limit $3;
+-- After an id, at most so many. What was stored as starting, and next as what came after RUNNING, ran in between: when its first attempt
+-- began is on its row.
+select id, time, kind, subject, actor, case when from_state = 'STARTING' and exists (
+    select from run r where r.id = $1 and r.attempt > 0 and r.start_time between 1 and event.time and not exists (
+      select from run_attempt a where a.run = r.id and a.attempt > 1 and a.started <= event.time)) then 'RUNNING' else from_state end,
+  to_state, reason
+from event where run = $1 and id > $2 order by id limit $3;
 
 -- name: run_attempt_events (uuid, int8) -> (int4, text, int8, text, text, text) repeatable
 -- Later than the event $2 (0: all), by time. Attempt, what of it, when, from, to, reason; not the end of the current one, unless another was
@@ -254,7 +259,8 @@ select e.attempt, e.what, e.time, e.from_state, e.to_state, e.reason from run r 
     select from event where run = r.id and kind = 'run.state' and to_state = 'STARTING')
   union all
   select 1, 2, 'began', nullif(r.start_time, 0), 'STARTING', 'RUNNING', null where r.attempt > 0 and r.executor is not null and not exists (
-    select from run_attempt a where a.run = r.id and a.attempt = 1 and a.ended < r.start_time)
+    select from run_attempt a where a.run = r.id and a.attempt = 1 and a.ended < r.start_time) and not exists (
+    select from event where run = r.id and kind = 'run.state' and to_state = 'STOPPING' and time < r.start_time)
   union all
   select a.attempt, 1, 'starting', a.started, coalesce((
       select run_state_name(b.state) from run_attempt b where b.run = r.id and b.attempt = a.attempt - 1), 'QUEUED'),

@@ -282,9 +282,8 @@ void pg_place_tidy(const struct pg_place *place) {
 
 /* ---- an old server ---- */
 
-/* The process that runs this cluster, or 0. A process id in the file may have become another's since: a server's working directory is its
- * cluster. */
-static pid_t running_server(const char *data) {
+/* A process id in the file may have become another's since: a server's working directory is its cluster. */
+pid_t pg_place_server(const char *data) {
   char path[PATH_BYTES], first[PATH_BYTES], cwd[PATH_BYTES];
   struct err ignored;
   AUTO_BUF struct buf text = BUF_INIT(PATH_BYTES);
@@ -363,7 +362,7 @@ bool pg_place_ready(const struct pg_place_conf *conf, struct pg_place *ret, pid_
   struct pg_place place;
   if (!begin(conf, &place, err))
     return false;
-  pid_t old = running_server(place.data);
+  pid_t old = pg_place_server(place.data);
   if (old) {
     *ret = place;
     *ret_old_pid = old;
@@ -393,7 +392,7 @@ bool pg_place_destroy(const struct pg_place_conf *conf, struct err *err) {
   struct pg_place place;
   if (!begin(conf, &place, err))
     return false;
-  if (running_server(place.data))
+  if (pg_place_server(place.data))
     return err_set(err, ERR_WRONG_STATE, "the database in %s is running", place.data);
   if (!tree_remove(place.data, err))
     return false;

@@ -41,6 +41,8 @@ struct pg_place {
 MUST_CHECK bool pg_place_ready(const struct pg_place_conf *conf, struct pg_place *ret, pid_t *ret_old_pid, struct err *err);
 /* The template's password has been replaced. */
 MUST_CHECK bool pg_place_forget_first(const struct pg_place *place, struct err *err);
+/* The server that runs this cluster, or 0: a process that has ended runs nothing, whether or not anybody has asked how. */
+pid_t pg_place_server(const char *data);
 /* Sends the signal to every process of the cluster, and SIGCONT, for who is stopped hears of nothing else. Returns how many there are. */
 size_t pg_place_signal(const char *data, int signal_number);
 /* After the server has gone: the socket's directory. */

@@ -272,14 +272,13 @@ static void enter_waiting(struct pg_private *server) {
 }
 
 static void poll_old(struct pg_private *server) {
-  if (kill(server->old_pid, 0) != 0 && errno == ESRCH) {
+  if (pg_place_server(server->place.data) != server->old_pid) {
     enter(server, PG_PRIVATE_PREPARING);
     return;
   }
   int64_t waited = loop_now_ms(server->loop) - server->old_since_ms;
   if (waited > OLD_PATIENCE_MS) {
-    /* Nobody else can own it: its directory is locked by us. */
-    kill(server->old_pid, SIGQUIT);
+    pg_place_signal(server->place.data, SIGQUIT); /* nobody else can own it: its directory is locked by us */
     server->old_since_ms = loop_now_ms(server->loop);
   }
   loop_timer_start(server->timer, POLL_MS);

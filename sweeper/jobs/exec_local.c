@@ -384,12 +384,34 @@ static bool make_attempt(const char *dir, struct err *err) {
 }
 
 bool exec_local_make(const struct exec_local *executor, struct id run, int32_t attempt, const struct exec_tree *tree, struct err *err) {
-  AUTO_BUF struct buf dir = BUF_INIT(PATH_SIZE), checkpoint = BUF_INIT(PATH_SIZE), work = BUF_INIT(PATH_SIZE);
+  AUTO_BUF struct buf dir = BUF_INIT(PATH_SIZE), work = BUF_INIT(PATH_SIZE);
   exec_local_path(executor, run, attempt, "", &dir);
   exec_local_path(executor, run, attempt, "work", &work);
+  return buf_ok(&dir, err) && buf_ok(&work, err) && tree_remove(buf_text(&dir), err) && make_attempt(buf_text(&dir), err) &&
+         make_work(buf_text(&work), tree, err);
+}
+
+/* What the attempts of a run share is made and removed by the loop's thread alone, so that neither comes in between the other. */
+static bool make_checkpoint(const struct attempt *attempt, struct err *err) {
+  AUTO_BUF struct buf path = BUF_INIT(PATH_SIZE);
+  exec_local_path(attempt->executor, attempt->run, attempt->number, "checkpoint", &path);
+  return buf_ok(&path, err) && dir_make(buf_text(&path), 0700, err);
+}
+
+/* Unless it holds something, or a later attempt is there, which may have begun before this one's companion has gone. */
+static void remove_checkpoint(const struct exec_local *executor, struct id run, int32_t attempt) {
+  AUTO_BUF struct buf checkpoint = BUF_INIT(PATH_SIZE), above = BUF_INIT(PATH_SIZE);
   exec_local_path(executor, run, attempt, "checkpoint", &checkpoint);
-  return buf_ok(&dir, err) && buf_ok(&work, err) && buf_ok(&checkpoint, err) && tree_remove(buf_text(&dir), err) &&
-         make_attempt(buf_text(&dir), err) && make_work(buf_text(&work), tree, err) && dir_make(buf_text(&checkpoint), 0700, err);
+  buf_printf(&above, "%s/..", buf_text(&checkpoint));
+  DIR *dir = opendir(buf_text(&above));
+  int64_t number;
+  bool later = false;
+  for (const struct dirent *entry; dir && !later && (entry = readdir(dir));)
+    later = str_to_i64(str_of(entry->d_name), &number) && number > attempt;
+  if (dir && !later)
+    rmdir(buf_text(&checkpoint));
+  if (dir)
+    closedir(dir);
 }
 
 /* And the run's directory, when this was the last thing in it. What takes long goes first: should we die on the way, what is beside it
@@ -423,13 +445,12 @@ static void tidied(struct work *work, bool cancelled UNUSED) {
 }
 
 bool exec_local_tidy(struct exec_local *executor, struct id run, int32_t attempt, struct err *err) {
-  AUTO_BUF struct buf dir = BUF_INIT(PATH_SIZE), checkpoint = BUF_INIT(PATH_SIZE);
+  AUTO_BUF struct buf dir = BUF_INIT(PATH_SIZE);
   struct err ignored; /* then it is done here */
   exec_local_path(executor, run, attempt, "", &dir);
-  exec_local_path(executor, run, attempt, "checkpoint", &checkpoint);
-  if (!buf_ok(&dir, err) || !buf_ok(&checkpoint, err))
+  if (!buf_ok(&dir, err))
     return false;
-  rmdir(buf_text(&checkpoint)); /* one that was never used; what holds something stays */
+  remove_checkpoint(executor, run, attempt);
   struct tidying *tidying = executor->conf.work ? mem_zalloc(sizeof *tidying) : NULL;
   if (tidying) {
     *tidying = (struct tidying){.work = {.run = run_tidying, .done = tidied}, .path = mem_strdup(buf_text(&dir))};
@@ -516,7 +537,7 @@ static bool launch(struct attempt *attempt, struct job_file *job, struct err *er
   buf_printf(&endpoint, "%s/endpoint", executor->conf.data_dir);
   if (!buf_ok(&dir, err) || !buf_ok(&job_path, err) || !buf_ok(&endpoint, err))
     return false;
-  bool ok = !job || write_job_there(job, &dir, &endpoint, buf_text(&job_path), err);
+  bool ok = !job || (make_checkpoint(attempt, err) && write_job_there(job, &dir, &endpoint, buf_text(&job_path), err));
   AUTO_FD int lock = ok ? take_lock(buf_text(&dir), job ? O_EXCL : 0, err) : -1;
   ok = lock >= 0 && spawn(attempt, buf_text(&job_path), lock, &pid, err);
   if (!ok)

@@ -278,9 +278,10 @@ class Manners(Base):
         threads = {name: threading.Thread(target=lambda name=name, call=call: answers.update({name: call()})) for name, call in calls.items()}
         threads["first"].start()
         wait(lambda: self.s.sql("select 1 from pg_locks where not granted limit 1"), "a transaction that waits")
-        for name in ("last", "more"):
+        taken = lambda: int(next(line.split()[1] for line in self.s.get("/metrics").body.decode().splitlines() if line.startswith("winnow_http_requests_in_flight")))
+        for waiting, name in enumerate(("last", "more"), 3):  # with the first, and ours
             threads[name].start()
-            time.sleep(0.3)
+            wait(lambda: taken() == waiting, "its request")
         go_on()
         threads["first"].join()
         time.sleep(0.3)
@@ -316,9 +317,9 @@ class Manners(Base):
             "mlflow": lambda run: post("/api/2.0/mlflow/runs/log-metric", {"run_id": run, "key": "m", "value": 1, "timestamp": 1}),
             "tag": lambda run: post("/api/2.0/mlflow/runs/set-tag", {"run_id": run, "key": "t", "value": "v"}),
         }
-        runs = {name: self.ask(sweep, lease=3)["trials"][0] for name in [*signs, "silent"]}
-        until = time.time() + 6
-        while time.time() < until:
+        runs = {name: self.ask(sweep, lease=6)["trials"][0] for name in [*signs, "silent"]}
+        until = time.time() + 8
+        while time.time() < until or self.state(sweep, len(signs)) != "LOST":
             for name, sign in signs.items():
                 self.assertEqual(sign(runs[name]["run_id"]).status, 200, name)
             time.sleep(0.2)

@@ -18,8 +18,10 @@ import time
 import unittest
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "support"))
 import fake_service  # noqa: E402
 from fake_service import EVIL, RUN_A, RUN_B, RUN_C, SWEEP, SWEEP_2  # noqa: E402
+from service import wait  # noqa: E402
 
 PROGRAM = None
 SERVICE = fake_service.Service()
@@ -411,22 +413,28 @@ class Following(Case):
     def test_watch_without_event_streams(self):
         SERVICE.fault(404, path="/events")
         process = self.start("sweep", "watch", "mnist")
-        time.sleep(1)
+        wait(lambda: [entry for entry in SERVICE.seen if "/events" in entry[1]], "its question")
         SERVICE.sweeps[SWEEP]["state"] = "FINISHED"
         self.assertEqual(process.wait(timeout=20), 0)
         process.communicate()
 
-    def interrupt(self, process):
-        time.sleep(1)
+    def interrupt(self, process, asked=""):
+        """Once it listens to the signal, and has asked for that path."""
+        def is_ready():
+            with open(f"/proc/{process.pid}/status") as status:
+                caught = int(re.search(r"SigCgt:\s*(\w+)", status.read())[1], 16)
+            return caught & 1 << signal.SIGINT - 1 and (not asked or [entry for entry in SERVICE.seen if asked in entry[1]])
+
+        wait(is_ready, "the command to be ready")
         process.send_signal(signal.SIGINT)
         out, err = process.communicate(timeout=20)
         self.assertEqual(process.returncode, 130)
         return err.decode()
 
     def test_ctrl_c_detaches(self):
-        self.assertIn("winnow sweep watch " + SWEEP, self.interrupt(self.start("sweep", "watch", "mnist")))
+        self.assertIn("winnow sweep watch " + SWEEP, self.interrupt(self.start("sweep", "watch", "mnist"), "/events"))
         SERVICE.log_hangs = True
-        self.assertIn("winnow logs %s -f" % RUN_A, self.interrupt(self.start("logs", RUN_A, "-f")))
+        self.assertIn("winnow logs %s -f" % RUN_A, self.interrupt(self.start("logs", RUN_A, "-f"), "follow"))
         SERVICE.log_hangs = False
         self.assertFalse([entry for entry in SERVICE.seen if entry[0] == "POST" and entry[1].endswith("stop")])
         self.interrupt(self.start("sweep", "create", "-", stdin=subprocess.PIPE))
@@ -702,5 +710,6 @@ class Access(Case):
 
 if __name__ == "__main__":
     PROGRAM = os.path.abspath(sys.argv.pop(1))
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # who started us may ignore it, and so would what we start
     SERVER = fake_service.start(SERVICE)
     unittest.main(verbosity=1)

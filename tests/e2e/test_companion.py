@@ -221,7 +221,7 @@ time.sleep(600)
         self.assertFalse(os.path.exists(f"/proc/{grandchild}"))
 
     def test_what_the_command_leaves_behind_ends_with_it(self):
-        process = self.start(["sh", "-c", "setsid sh -c 'echo $$; exec sleep 600' & sleep 0.3"])
+        process = self.start(["sh", "-c", "setsid sh -c 'echo $$; touch there; exec sleep 600' & until [ -e there ]; do sleep 0.05; done"])
         self.assertEqual(process.wait(60), 0)
         self.assertFalse(os.path.exists(f"/proc/{int(self.service.output['stdout'])}"))
         self.assertEqual(self.service.exited["exit_code"], "0")
@@ -328,9 +328,12 @@ time.sleep(600)
 
     def test_output_beyond_the_spool_is_cut_with_a_count(self):
         self.service.down()
-        process = self.start(["sh", "-c", "head -c 8000000 /dev/zero; sleep 4"], spool_max=1000000)
-        time.sleep(3)
+        process = self.start(["sh", "-c", "head -c 8000000 /dev/zero; touch printed; until [ -e seen ]; do sleep 0.05; done"], spool_max=1000000)
+        self.wait(lambda: (self.dir / "printed").exists(), "the output")
+        self.wait(lambda: (self.dir / "attempt" / "stdout").stat().st_blocks * 512 < 2 << 20, "a cut")
         self.service.up()
+        self.wait(lambda: self.service.skipped, "the gap")
+        (self.dir / "seen").touch()
         self.assertEqual(process.wait(120), 0)
         self.assertEqual(len(self.service.output["stdout"]), 8000000)
         self.assertGreaterEqual(self.service.skipped, 6000000)

@@ -46,7 +46,8 @@ class Listening(Base):
         return [(int(row[at.index("step")]), float(row[at.index("value")])) for row in (line.split(",") for line in lines[1:])]
 
     def keys(self, run):
-        return {item["key"] for item in self.ok(self.s.get(f"/api/v1/runs/{run}/metrics"))["items"]}
+        """Without those of the companion, which come after some seconds."""
+        return {item["key"] for item in self.ok(self.s.get(f"/api/v1/runs/{run}/metrics"))["items"] if not item["key"].startswith("system/")}
 
 
 class MetricsFrom(Listening):
@@ -164,6 +165,7 @@ class MetricsFrom(Listening):
                 service.kill()
                 (work / "away").touch()
                 wait(lambda: len((work / "m.jsonl").read_text().splitlines()) == 6, "the last point")
+                time.sleep(2)  # its time is that of the request that brings it, less its age
                 back = time.time() * 1000
                 service.start()
                 self.ended(sweep)

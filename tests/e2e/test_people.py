@@ -1,10 +1,11 @@
 #!/usr/bin/env python3
 """What people see: who did what, as events that name their actor; what is said of a file that is not as it should be."""
-import json, os, pathlib, sys, unittest
+import json, os, pathlib, subprocess, sys, threading, unittest
 
 WINNOW = pathlib.Path(sys.argv.pop(1)).resolve()
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "support"))
 from job_test import JobTest  # noqa: E402
+from proxy import Proxy  # noqa: E402
 from service import wait  # noqa: E402
 
 ME = f"uid {os.getuid()}"
@@ -138,6 +139,34 @@ class Deeds(JobTest):
         why = "ended with its sweep"
         self.assertEqual(self.events(killed["run_id"]), [*began, ("STOPPING", "token ci", why), ("KILLED", None, why)])
         self.assertEqual(self.s.sql(f"select count(*) from event where run in ('{stopped['run_id']}', '{killed['run_id']}')"), "2")
+
+    def test_a_verdict_on_what_was_not_yet_stored_as_running(self):
+        """While a transaction waits, a trial is heard of for the first time and judged: its row goes from STARTING to STOPPING at once."""
+        proxy = Proxy(self.s)
+        self.addCleanup(proxy.close)
+        other = self.submit(name="other", command=None, max_parallel=None, stop_grace=None)
+        held = self.ok(self.s.post(f"/api/v1/sweeps/{other}/ask"))["trials"][0]["run_id"]
+        proxy.put_between()
+        proxy.pause()
+        sweep = self.submit(command=["sh", "-c", f"touch {self.work}/begun; echo loss=30; sleep 600"], parameters={"a": {"values": [1]}},
+                            early_terminate={"type": "threshold", "metric": "loss", "max": 20})
+        wait((self.work / "begun").exists, "the job")
+        run = wait(lambda: self.s.sql(f"select id from run where sweep_id = '{sweep}' and state = 1"), "the row of its start").replace("-", "")
+        lock = subprocess.Popen(self.s.psql(), env=self.s.psql_env(), stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        lock.stdin.write(f"begin; select 'locked' from run where id = '{held}' for update;\n")
+        lock.stdin.flush()
+        self.assertEqual(lock.stdout.readline().strip(), "locked")
+        tell = threading.Thread(target=self.s.post, args=(f"/api/v1/sweeps/{other}/tell", {"trials": [{"run_id": held, "value": 1}]}))
+        tell.start()
+        wait(lambda: self.s.sql("select 1 from pg_locks where not granted limit 1"), "a transaction that waits")
+        proxy.resume()
+        wait(lambda: "loss" in self.ok(self.s.get(f"/api/v1/runs/{run}"))["metrics"], "what it said")
+        lock.communicate("commit;\n")
+        tell.join()
+        self.ended(sweep)
+        trial, = self.trials(sweep)
+        why = trial["stop"]["reason"]
+        self.assertEqual(self.events(run), [("QUEUED", None, None), ("STARTING", None, None), ("RUNNING", None, None), ("STOPPING", None, why), ("STOPPED", None, why)])
 
     def test_a_wait_and_further_attempts(self):
         """What is on the rows of runs and attempts costs no event."""

@@ -5,6 +5,7 @@ import json, os, pathlib, subprocess, sys, time, unittest
 WINNOW = pathlib.Path(sys.argv.pop(1)).resolve()
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "support"))
 from job_test import JobTest  # noqa: E402
+from proxy import Proxy  # noqa: E402
 from service import wait  # noqa: E402
 
 
@@ -133,6 +134,24 @@ class Launched(Base):
         self.assertEqual([self.over(r)["state"] for r in waiting], ["FINISHED"] * 3)
         self.assertEqual(len(count.read_text().split()), 4)
         self.assertEqual(self.s.post(f"/api/v1/runs/{self.ok(self.s.post('/api/v1/runs', {}), 201)['id']}/retry").status, 409)
+
+
+    def test_what_is_tidied_after_an_attempt_is_not_the_next_ones(self):
+        """The next attempt begins when the end of the one before is stored, be its companion there still, and its files."""
+        proxy = Proxy(self.s)
+        self.addCleanup(proxy.close)
+        proxy.put_between()
+        begun, end = self.work / "begun", self.work / "end"
+        job = ('[ $WINNOW_ATTEMPT = 2 ] || { until [ -e "$1" ]; do sleep 0.05; done; exit 1; }; touch "$0"\n'
+               'while [ -e ../../1 ]; do sleep 0.05; done; echo kept > "$WINNOW_CHECKPOINT_DIR/kept"')
+        run = self.launch(["sh", "-c", job, str(begun), str(end)], retries={"max": 1, "on": ["failed"]})["id"]
+        wait(lambda: self.run_of(run)["state"] == "RUNNING", "the first attempt")
+        proxy.hold_answers()
+        end.touch()
+        wait(begun.exists, "the second attempt")
+        proxy.resume()
+        over = self.over(run)
+        self.assertEqual((over["state"], over["attempt"], self.log(run, "stderr")), ("FINISHED", 2, ""))
 
 
 class Down(Base):
@@ -389,14 +408,17 @@ class Queue(Base):
         self.assertIn("nothing waits", (lambda d: d.stdout + d.stderr)(self.cli("queue")))
 
     def test_a_gang_gets_all_its_slots_at_once(self):
-        small = [self.launch("sh", "-c", "sleep 1.5"), self.launch("sh", "-c", "sleep 3")]
+        gates = [self.work / "first", self.work / "second"]
+        small = [self.launch("sh", "-c", f"until [ -e {gate} ]; do sleep 0.05; done") for gate in gates]
         wait(lambda: all(self.state(run) == "RUNNING" for run in small), "the start")
         gang = self.launch("true", resources={"slots": 2})
         later = [self.launch("true") for _ in range(3)]
+        gates[0].touch()
         wait(lambda: self.state(small[0]) == "FINISHED", "one slot")
         self.assertEqual({self.state(run) for run in [gang, *later]}, {"QUEUED"})  # the free slot is kept for the gang
         self.assertEqual(self.ok(self.s.get("/api/v1/nodes"))["items"][0]["slots"], {"total": 2, "used": 1, "held": 1})
         self.assertIn("kept free", self.queue()[0]["reason"])
+        gates[1].touch()
         wait(lambda: all(self.state(run) == "FINISHED" for run in [gang, *later]), "all")
 
 

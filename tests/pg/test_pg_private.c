@@ -9,6 +9,7 @@
 #include <fcntl.h>
 #include <signal.h>
 #include <sys/file.h>
+#include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -221,17 +222,14 @@ static void test_dies_and_comes_back(void **state) {
   temp_dir_remove(&dir);
 }
 
-/* kill -9 of the service leaves no server; the next one recovers. */
-static void test_dies_with_its_parent(void **state) {
-  (void)state;
-  struct temp_dir dir;
+/* A service that has made the table t with a 10 in it; its server. */
+static pid_t fork_service(const struct temp_dir *dir, pid_t *ret_server) {
   int ends[2];
-  open_dir(&dir, 0711);
   assert_int_equal(pipe(ends), 0);
   pid_t service = fork();
   if (service == 0) {
     struct own own;
-    start(&own, dir.path, NULL);
+    start(&own, dir->path, NULL);
     pg_cluster_sql(&own.view, "create table t (n int); insert into t values (10)");
     pid_t pid = pg_private_pid(own.server);
     if (write(ends[1], &pid, sizeof pid) != sizeof pid)
@@ -239,9 +237,20 @@ static void test_dies_with_its_parent(void **state) {
     for (;;)
       pause();
   }
-  pid_t server = 0;
-  assert_int_equal(read(ends[0], &server, sizeof server), sizeof server);
-  assert_true(server > 0);
+  assert_int_equal(read(ends[0], ret_server, sizeof *ret_server), sizeof *ret_server);
+  assert_true(*ret_server > 0);
+  close(ends[0]);
+  close(ends[1]);
+  return service;
+}
+
+/* kill -9 of the service leaves no server; the next one recovers. */
+static void test_dies_with_its_parent(void **state) {
+  (void)state;
+  struct temp_dir dir;
+  pid_t server;
+  open_dir(&dir, 0711);
+  pid_t service = fork_service(&dir, &server);
   kill(service, SIGKILL);
   waitpid(service, NULL, 0);
   struct own own; /* at once: waits for the old one to go */
@@ -253,8 +262,27 @@ static void test_dies_with_its_parent(void **state) {
   assert_int_equal(pg_cluster_int(&own.view, "select n from t"), 10);
   stop(&own);
   finish(&own);
-  close(ends[0]);
-  close(ends[1]);
+  temp_dir_remove(&dir);
+}
+
+/* Nobody asks how the old server ended, as where the first process of a container does not: it is over all the same. */
+static void test_old_server_is_never_reaped(void **state) {
+  (void)state;
+  struct temp_dir dir;
+  pid_t server;
+  open_dir(&dir, 0711);
+  assert_int_equal(prctl(PR_SET_CHILD_SUBREAPER, 1), 0);
+  pid_t service = fork_service(&dir, &server);
+  kill(server, SIGSTOP); /* so that the next start meets it alive */
+  kill(service, SIGKILL);
+  waitpid(service, NULL, 0);
+  struct own own;
+  start(&own, dir.path, NULL);
+  assert_int_equal(pg_cluster_int(&own.view, "select n from t"), 10);
+  stop(&own);
+  finish(&own);
+  assert_int_equal(waitpid(server, NULL, WNOHANG), server);
+  assert_int_equal(prctl(PR_SET_CHILD_SUBREAPER, 0), 0);
   temp_dir_remove(&dir);
 }
 
@@ -401,6 +429,7 @@ int main(void) {
       cmocka_unit_test(test_closed_parent),
       cmocka_unit_test(test_dies_and_comes_back),
       cmocka_unit_test(test_dies_with_its_parent),
+      cmocka_unit_test(test_old_server_is_never_reaped),
       cmocka_unit_test(test_two_services_one_directory),
       cmocka_unit_test(test_other_major_version),
       cmocka_unit_test(test_no_programs),
