@@ -75,13 +75,13 @@ static bool is_rank(struct str name, bool percent) {
          isdigit((unsigned char)name.p[name.n - 1]) && name.p[4] != '0' && name.p[5 - (name.n == 5)] != '0';
 }
 
-/* Adds what was read under the name. */
 /* "log_mle: 0.98 (1.01)" within a training: a value and its mean so far are measured, whatever the name. */
 static bool is_meter(const struct log_parse *p, const struct log_reading *r) {
   bool within = !place_is_none(&p->kept.carried) || !place_is_none(&p->own);
   return within && r->count == 2 && !r->integer && str_is(r->second, " avg");
 }
 
+/* Adds what was read under the name. */
 static void take_reading(struct scan *s, struct str name, const struct log_reading *r) {
   struct raw *raw = add_pair(s, name, r->values[0], r->percent);
   if (!raw)
