@@ -804,10 +804,6 @@ const struct engine_trial *engine_trial(const struct engine *e, uint32_t number)
   return t ? &t->row : NULL;
 }
 
-bool engine_row_is_over(const struct engine_trial *row) {
-  return fsm_is_final(&run_fsm, row->state) && (row->state != RUN_LOST || row->dead);
-}
-
 bool engine_trial_durable(const struct engine *e, uint32_t number) {
   const struct trial *t = trial_find(e, number);
   return t && trial_is_written(t);
@@ -815,4 +811,8 @@ bool engine_trial_durable(const struct engine *e, uint32_t number) {
 
 struct engine_sweep engine_sweep(const struct engine *e) {
   return e->sweep;
+}
+
+bool engine_row_is_over(const struct engine_trial *row) {
+  return fsm_is_final(&run_fsm, row->state) && (row->state != RUN_LOST || row->dead);
 }
