@@ -75,11 +75,6 @@ void jw_i64(struct json_writer *w, int64_t value) {
   buf_add_i64(w->out, value);
 }
 
-void jw_u64(struct json_writer *w, uint64_t value) {
-  before_value(w);
-  buf_add_u64(w->out, value);
-}
-
 void jw_f64(struct json_writer *w, double value) {
   bool quoted = !isfinite(value);
   before_value(w);

@@ -34,7 +34,6 @@ static inline void jw_key(struct json_writer *w, const char *key) {
 void jw_str(struct json_writer *w, struct str value);
 void jw_text(struct json_writer *w, const char *value); /* NULL is null */
 void jw_i64(struct json_writer *w, int64_t value);
-void jw_u64(struct json_writer *w, uint64_t value);
 void jw_f64(struct json_writer *w, double value);
 void jw_bool(struct json_writer *w, bool value);
 void jw_null(struct json_writer *w);

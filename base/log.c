@@ -32,21 +32,8 @@ void log_setup(enum log_level level, enum log_format format, int fd) {
   pthread_mutex_unlock(&logger.lock);
 }
 
-void log_set_level(enum log_level level) {
-  atomic_store(&logger.level, (int)level);
-}
-
 bool log_wants(enum log_level level) {
   return (int)level >= atomic_load_explicit(&logger.level, memory_order_relaxed);
-}
-
-bool log_level_parse(struct str text, enum log_level *ret) {
-  for (size_t i = 0; i < ARRAY_LEN(level_names); i++)
-    if (str_is(text, level_names[i])) {
-      *ret = (enum log_level)i;
-      return true;
-    }
-  return false;
 }
 
 /* With the lock held. A log that cannot be written must not stop the service. */

@@ -18,9 +18,7 @@ struct log_ctx {
 
 /* Before the first line; the defaults are LOG_INFO, LOG_TEXT, standard error. */
 void log_setup(enum log_level level, enum log_format format, int fd);
-void log_set_level(enum log_level level);
 bool log_wants(enum log_level level);
-MUST_CHECK bool log_level_parse(struct str text, enum log_level *ret);
 
 /* `area` is the folder or part ("web", "storage"). `ctx` may be NULL. Control characters of the message are escaped. */
 void log_write(enum log_level level, const char *area, const struct log_ctx *ctx, const char *format, ...) PRINTF_LIKE(4, 5);

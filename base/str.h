@@ -89,8 +89,8 @@ bool str_scale_ten(uint64_t digits, int exponent, double *ret);
 
 /* Is it well-formed UTF-8 (no overlong forms, no surrogates)? NUL is a character. */
 bool str_is_utf8(struct str s);
-/* The shortest decimal text that reads back as the same double, as JSON and Python's repr would show it ("1.0", "0.1", "1e-05" style is
- * "1e-05"). `out` has room for 32 bytes. NaN, inf and -inf are "NaN", "Infinity", "-Infinity". Returns the length. */
+/* The shortest decimal text that reads back as the same double, as Python's repr shows it ("1.0", "0.1", "1e-05"). `out` has room for 32
+ * bytes. NaN, inf and -inf are "NaN", "Infinity", "-Infinity". Returns the length. */
 size_t str_from_f64(double value, char out[32]);
 /* Decimal digits, without a NUL. */
 size_t str_from_u64(uint64_t value, char out[20]);

@@ -323,12 +323,6 @@ int64_t args_i64(const struct args *args, const char *name, int64_t otherwise) {
   return text && str_to_i64(str_of(text), &value) ? value : otherwise;
 }
 
-double args_f64(const struct args *args, const char *name, double otherwise) {
-  double value;
-  const char *text = args_text(args, name);
-  return text && str_to_f64(str_of(text), &value) ? value : otherwise;
-}
-
 int64_t args_duration(const struct args *args, const char *name, int64_t otherwise) {
   int64_t value;
   const char *text = args_text(args, name);

@@ -33,7 +33,6 @@ bool args_given(const struct args *args, const char *name);
 bool args_bool(const struct args *args, const char *name);
 /* `otherwise` when neither given nor defaulted. Values were checked by the parser. */
 int64_t args_i64(const struct args *args, const char *name, int64_t otherwise);
-double args_f64(const struct args *args, const char *name, double otherwise);
 /* Milliseconds. */
 int64_t args_duration(const struct args *args, const char *name, int64_t otherwise);
 /* Goes through the values of a repeatable flag; NULL at the end. */

@@ -280,9 +280,6 @@ double history_supposed(const struct history *history, size_t index) {
     like = history->supposed == SUPPOSE_BEST ? history->best : history->worst;
   return like == SIZE_MAX ? NAN : result_at(history, like)->value;
 }
-double history_step(const struct history *history, size_t index) {
-  return result_at(history, index)->step;
-}
 const struct curve *history_curve(const struct history *history, size_t index) {
   return index < history->curves.cap ? *(const struct curve *const *)shelf_at(&history->curves, index) : NULL;
 }

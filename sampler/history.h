@@ -65,7 +65,6 @@ const double *history_point(const struct history *history, size_t index);
 enum trial_state history_state(const struct history *history, size_t index);
 /* Less is better; NaN when there is no usable (finite) value. */
 double history_value(const struct history *history, size_t index);
-double history_step(const struct history *history, size_t index);
 /* What a trial without a result counts as; NaN: nothing, or it has one. Less is better. */
 double history_supposed(const struct history *history, size_t index);
 /* What it reported on its way, as measured; NULL: not known. */

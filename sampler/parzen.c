@@ -173,10 +173,6 @@ size_t parzen_count(const struct parzen *parzen) {
 size_t parzen_on(const struct parzen *parzen) {
   return parzen->on_count;
 }
-double parzen_at(const struct parzen *parzen, size_t kernel, size_t axis) {
-  return parzen->axes[axis].form.cells ? parzen->axes[axis].cell[kernel] : (double)parzen->axes[axis].mu[kernel];
-}
-
 /* ---- widths ---- */
 
 static double narrowest(const struct parzen *parzen) {

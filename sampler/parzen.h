@@ -46,8 +46,6 @@ void parzen_tighten(struct parzen *parzen);
 /* Takes out the kernels that are not wanted; those that stay keep their order, and get new places. On failure nothing is changed. */
 MUST_CHECK bool parzen_keep(struct parzen *parzen, const bool *wanted, struct err *err);
 size_t parzen_on(const struct parzen *parzen);
-/* The coordinate of a kernel; with cells: the cell. */
-double parzen_at(const struct parzen *parzen, size_t kernel, size_t axis);
 
 /* ln of the density (mass on axes with cells) at `count` points; `u` has axis_count coordinates a point, cells by number. `work` is scratch
  * memory of parzen_work(...) bytes. */

@@ -294,20 +294,20 @@ static bool parse_number_param(struct builder *b, const struct keys *keys, const
     bad(b, path, "is not possible: %s", why.text);
     return why.hint[0] ? err_hint(b->err, "%s", why.hint) : false;
   }
-  struct param *public = &param->public;
-  public->kind = PARAM_NUMBER;
-  public->cells = public->grid = public->dist.cells;
-  public->even = public->cells == 0 || dist_cells_even(&public->dist);
-  public->stops_short = keys->of[KEY_STEP] && spec.max - public->dist.hi > 1e-6 * spec.step;
-  if (public->cells == 1)
-    return make_constant(b, param, number_to_json(&public->dist, dist_cell_value(&public->dist, 0)));
+  struct param *shown = &param->public;
+  shown->kind = PARAM_NUMBER;
+  shown->cells = shown->grid = shown->dist.cells;
+  shown->even = shown->cells == 0 || dist_cells_even(&shown->dist);
+  shown->stops_short = keys->of[KEY_STEP] && spec.max - shown->dist.hi > 1e-6 * spec.step;
+  if (shown->cells == 1)
+    return make_constant(b, param, number_to_json(&shown->dist, dist_cell_value(&shown->dist, 0)));
   double count;
   if (!get_number(b, keys, KEY_COUNT, path, 0, &count))
     return false;
   if (keys->of[KEY_COUNT] && !(count >= 2 && count <= 1e6 && count == floor(count)))
     return err_set(b->err, ERR_INVALID, "\"%s.count\" must be a whole number from 2 to 1000000", path);
   if (keys->of[KEY_COUNT])
-  public->grid = public->cells ? MIN_OF(public->cells, (uint64_t)count) : (uint64_t)count;
+    shown->grid = shown->cells ? MIN_OF(shown->cells, (uint64_t)count) : (uint64_t)count;
   return true;
 }
 

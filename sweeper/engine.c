@@ -510,6 +510,14 @@ static void alive(struct engine *e, struct trial *t, int64_t now) {
     trial_step(e, t, RUN_EV_RETURNED, CAUSE_NONE);
 }
 
+static void note_value(struct engine *e, struct trial *t) {
+  struct engine_trial row = t->row;
+  if (row.has_value)
+    return;
+  row.has_value = true;
+  trial_change(e, t, row);
+}
+
 enum engine_answer engine_started(struct engine *e, uint32_t number, uint32_t attempt, int64_t now) {
   return engine_heard(e, number, attempt, NULL, now);
 }
@@ -539,11 +547,8 @@ enum engine_answer engine_heard(struct engine *e, uint32_t number, uint32_t atte
   alive(e, t, now);
   if (!report)
     return answer(t);
-  if (report->has_value && !t->row.has_value) {
-    struct engine_trial row = t->row;
-    row.has_value = true;
-    trial_change(e, t, row);
-  }
+  if (report->has_value)
+    note_value(e, t);
   if (report->stop && t->row.state == RUN_RUNNING)
     trial_step(e, t, RUN_EV_STOP, CAUSE_VERDICT);
   if (report->target && (e->sweep.state == SWEEP_RUNNING || e->sweep.state == SWEEP_PAUSED))
@@ -590,11 +595,15 @@ static void lease_over(struct engine *e, struct trial *t, int64_t now) {
     end_unknown(e, t);
 }
 
+static bool is_used_up(int64_t used_ms, int64_t budget_ms) {
+  return budget_ms && used_ms >= budget_ms;
+}
+
 /* WHY_NONE: there is some left. */
 static enum engine_why used_budget(const struct engine *e) {
-  return e->conf.max_time_ms && e->sweep.elapsed_ms >= e->conf.max_time_ms ? WHY_TIME
-         : e->conf.max_slot_ms && e->sweep.slot_ms >= e->conf.max_slot_ms  ? WHY_SLOT_TIME
-                                                                           : WHY_NONE;
+  return is_used_up(e->sweep.elapsed_ms, e->conf.max_time_ms) ? WHY_TIME
+         : is_used_up(e->sweep.slot_ms, e->conf.max_slot_ms)  ? WHY_SLOT_TIME
+                                                              : WHY_NONE;
 }
 
 static void check_budgets(struct engine *e) {
@@ -668,12 +677,9 @@ enum engine_told engine_tell(struct engine *e, uint32_t number, uint32_t attempt
   if (!t || (attempt && attempt != t->row.attempt))
     return TOLD_FENCED;
   if (t->row.dead || !t->course)
-    return trial_row_is_over(&t->row) ? TOLD_AGAIN : TOLD_FENCED;
-  if (has_value && !t->row.has_value) {
-    struct engine_trial row = t->row;
-    row.has_value = true;
-    trial_change(e, t, row);
-  }
+    return engine_row_is_over(&t->row) ? TOLD_AGAIN : TOLD_FENCED;
+  if (has_value)
+    note_value(e, t);
   if (t->row.state != RUN_STOPPING && state == RUN_STOPPED)
     trial_step(e, t, RUN_EV_STOP, CAUSE_VERDICT);
   if (t->row.state == RUN_STOPPING)
@@ -763,9 +769,9 @@ bool engine_retry(struct engine *e, uint32_t number, struct err *err) {
 static bool still_limited(const struct engine *e) {
   switch (e->sweep.why) {
   case WHY_TIME:
-    return e->conf.max_time_ms && e->sweep.elapsed_ms >= e->conf.max_time_ms;
+    return is_used_up(e->sweep.elapsed_ms, e->conf.max_time_ms);
   case WHY_SLOT_TIME:
-    return e->conf.max_slot_ms && e->sweep.slot_ms >= e->conf.max_slot_ms;
+    return is_used_up(e->sweep.slot_ms, e->conf.max_slot_ms);
   default:
     return true;
   }
@@ -805,4 +811,8 @@ bool engine_trial_durable(const struct engine *e, uint32_t number) {
 
 struct engine_sweep engine_sweep(const struct engine *e) {
   return e->sweep;
+}
+
+bool engine_row_is_over(const struct engine_trial *row) {
+  return fsm_is_final(&run_fsm, row->state) && (row->state != RUN_LOST || row->dead);
 }

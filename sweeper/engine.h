@@ -219,5 +219,7 @@ struct engine_counts engine_counts(const struct engine *e);
 const struct engine_trial *engine_trial(const struct engine *e, uint32_t number);
 bool engine_trial_durable(const struct engine *e, uint32_t number);
 struct engine_sweep engine_sweep(const struct engine *e);
+/* In a final state, and no attempt of it can be alive: nothing will change in it any more, and its slots are free. */
+bool engine_row_is_over(const struct engine_trial *row);
 
 #endif

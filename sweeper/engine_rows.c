@@ -66,10 +66,6 @@ static void set_live(struct engine *e, struct trial *t, bool live) {
   e->live--;
 }
 
-bool trial_row_is_over(const struct engine_trial *row) {
-  return fsm_is_final(&run_fsm, row->state) && (row->state != RUN_LOST || row->dead);
-}
-
 static bool counts_as_failed(const struct engine_trial *row) {
   return row->state == RUN_FAILED || (row->state == RUN_LOST && row->dead);
 }
@@ -119,7 +115,7 @@ void trial_change(struct engine *e, struct trial *t, struct engine_trial row) {
   row.version = t->row.version + 1;
   t->row = row;
   count_row(e, &t->row, 1);
-  set_live(e, t, !trial_row_is_over(&t->row));
+  set_live(e, t, !engine_row_is_over(&t->row));
   trial_make_ready(e, t);
 }
 
@@ -166,7 +162,7 @@ struct trial *trial_add(struct engine *e, const struct engine_trial *row, bool s
   struct trial *t = shelf_reserve(&e->trials, (size_t)row->number + 1) ? trial_at(e, row->number) : NULL;
   if (t)
     t->row = *row;
-  if (!t || ((!stored || !trial_row_is_over(row)) && !trial_open(e, t))) {
+  if (!t || ((!stored || !engine_row_is_over(row)) && !trial_open(e, t))) {
     if (t)
       t->row = (struct engine_trial){0};
     err_no_memory(err);
@@ -175,7 +171,7 @@ struct trial *trial_add(struct engine *e, const struct engine_trial *row, bool s
   e->count = MAX_OF(e->count, row->number + 1);
   e->existing++;
   count_row(e, row, 1);
-  if (!trial_row_is_over(row))
+  if (!engine_row_is_over(row))
     set_live(e, t, true);
   if (stored)
     return t;

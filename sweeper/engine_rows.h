@@ -83,8 +83,6 @@ MUST_CHECK bool trial_open(struct engine *e, struct trial *t);
 void trial_close(struct engine *e, struct trial *t);
 /* The row in the database is this one. */
 bool trial_is_written(const struct trial *t);
-/* In a final state, and no attempt of it can be alive. */
-bool trial_row_is_over(const struct engine_trial *row);
 
 /* Room for every trial that has a course is there. */
 void ring_add(struct ring *ring, uint32_t number);

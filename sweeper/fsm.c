@@ -119,12 +119,3 @@ void fsm_mermaid(const struct fsm *fsm, struct buf *out) {
     if (fsm_is_final(fsm, i))
       buf_printf(out, "  %s --> [*]\n", fsm->states[i]);
 }
-
-const char *run_state_mlflow(enum run_state state) {
-  static const char *const words[] = {
-      [RUN_QUEUED] = "SCHEDULED", [RUN_STARTING] = "SCHEDULED", [RUN_RUNNING] = "RUNNING",
-      [RUN_STOPPING] = "RUNNING", [RUN_FINISHED] = "FINISHED",  [RUN_FAILED] = "FAILED",
-      [RUN_STOPPED] = "KILLED",   [RUN_KILLED] = "KILLED",      [RUN_LOST] = "FAILED",
-  };
-  return words[state];
-}

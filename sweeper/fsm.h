@@ -66,7 +66,4 @@ int fsm_parse(const struct fsm *fsm, struct str name);
 /* A Mermaid state diagram. */
 void fsm_mermaid(const struct fsm *fsm, struct buf *out);
 
-/* MLflow's word for a run's state: SCHEDULED, RUNNING, FINISHED, FAILED, KILLED. */
-const char *run_state_mlflow(enum run_state state);
-
 #endif

@@ -53,18 +53,9 @@ static bool make_parts(struct live_sweep *live, const struct engine_sweep *row, 
   live->notes = spec->notes.p ? mem_strndup(spec->notes.p, spec->notes.n) : mem_strdup("");
   if (!live->name || !live->notes)
     return err_no_memory(err);
-  live->warnings = mem_array(MAX_OF(live->file->warnings.count, (size_t)1), sizeof *live->warnings);
-  if (!live->warnings)
-    return err_no_memory(err);
-  for (size_t i = 0; i < MIN_OF(live->file->warnings.count, (size_t)SPEC_PROBLEMS_MAX); i++) {
-    char *text = mem_strdup(live->file->warnings.items[i].message);
-    if (!text)
-      return err_no_memory(err);
-    live->warnings[live->warning_count++] = text;
-  }
   AUTO_ARENA struct arena arena = ARENA_INIT(MIB);
   struct spec_texts wanted;
-  return make_space(live, err) && sweep_sources_wanted(spec, &arena, &wanted, err) &&
+  return live_take_file_warnings(live, live->file, err) && make_space(live, err) && sweep_sources_wanted(spec, &arena, &wanted, err) &&
          sweep_sources_make(&spec->metrics_from, &wanted, &live->sources, err) &&
          stop_set_new(spec->early_terminate.items, spec->early_terminate.count, &goal, &live->rules, err) &&
          engine_new(&live->conf, row, live_now(live->all), &live->engine, err);
@@ -92,32 +83,6 @@ bool live_new(struct sweeps *s, struct sweep_file *file, struct id id, int64_t s
   }
   *ret = live;
   return true;
-}
-
-bool live_warn(struct live_sweep *live, const char *text, struct err *err) {
-  char *copy = mem_strdup(text), **bigger = copy ? mem_resize(live->warnings, live->warning_count + 1, sizeof *bigger) : NULL;
-  if (!bigger) {
-    mem_free(copy);
-    return err_no_memory(err);
-  }
-  live->warnings = bigger;
-  live->warnings[live->warning_count++] = copy;
-  return true;
-}
-
-bool live_take_warnings(struct live_sweep *live, struct str text, struct err *err) {
-  AUTO_JSON json_t *list = NULL;
-  if (!json_read(text, &list, err))
-    return false;
-  for (size_t i = 0; i < live->warning_count; i++)
-    mem_free(live->warnings[i]);
-  mem_free(live->warnings);
-  live->warning_count = 0;
-  live->warnings = mem_array(json_array_size(list) + 1, sizeof *live->warnings);
-  for (size_t i = 0; live->warnings && i < json_array_size(list); i++)
-    if ((live->warnings[live->warning_count] = mem_strdup(json_string_value(json_array_get(list, i)))))
-      live->warning_count++;
-  return live->warnings || err_no_memory(err);
 }
 
 static void course_free(struct live_trial *trial) {
@@ -152,7 +117,7 @@ bool live_course_open(struct live_trial *trial, struct err *err) {
 void live_course_close(struct live_trial *trial) {
   struct live_course *c = trial->course;
   const struct engine_trial *row = engine_trial(trial->sweep->engine, trial->number);
-  if (!c || !row || !live_row_is_over(row) || !engine_trial_durable(trial->sweep->engine, trial->number))
+  if (!c || !row || !engine_row_is_over(row) || !engine_trial_durable(trial->sweep->engine, trial->number))
     return;
   mem_free(c->command);
   c->command = NULL;
@@ -191,9 +156,7 @@ void live_free(struct live_sweep *live) {
   metric_sources_unref(live->sources);
   goal_watch_release(&live->goal_watch);
   mem_free(live->registered);
-  for (size_t i = 0; i < live->warning_count; i++)
-    mem_free(live->warnings[i]);
-  mem_free(live->warnings);
+  live_forget_warnings(live);
   mem_free(live->name);
   mem_free(live->directory);
   mem_free(live->source);
@@ -261,8 +224,7 @@ static void impute(const struct live_sweep *live, struct outcome *outcome) {
   *outcome = (struct outcome){.state = TRIAL_FINISHED, .value = history_goal(history) == GOAL_MAXIMIZE ? 0.0 - value : value};
 }
 
-/* `sign` -1: it did not end so after all. */
-static void note_time(const struct live_trial *trial, const struct engine_trial *row, int sign) {
+void live_note_time(const struct live_trial *trial, const struct engine_trial *row, int sign) {
   struct live_sweep *live = trial->sweep;
   int64_t took = trial->ended - trial->started;
   if (!trial->started || took < 0)
@@ -296,7 +258,7 @@ void live_tell_sampler(struct live_trial *trial, const struct live_first_end *en
 void live_note_end(struct live_trial *trial, const struct engine_trial *row) {
   struct live_sweep *live = trial->sweep;
   struct err err;
-  if (!live_row_is_over(row))
+  if (!engine_row_is_over(row))
     return;
   live->barren = false;
   if (trial->told < 0)
@@ -304,7 +266,7 @@ void live_note_end(struct live_trial *trial, const struct engine_trial *row) {
   if (live->rules && !stop_ended(live->rules, trial->number, row->state == RUN_FINISHED, &err))
     log_warn("sweep", NULL, "%s: %s", live->name, err.text);
   live_keep_best(trial, row);
-  note_time(trial, row, 1);
+  live_note_time(trial, row, 1);
   if (trial->course)
     heard_release(&trial->course->heard);
   if (row->state == RUN_FINISHED && live->all->ready)
@@ -686,184 +648,6 @@ void live_put_verdict(const struct live_trial *trial, struct json_writer *w) {
     jw_put_text(w, "reason", live_reason(trial, row));
   }
   jw_object_end(w);
-}
-
-/* ---- what people want ---- */
-
-static void note_deed(struct live_sweep *live, const struct deed *what) {
-  live->deeds = MAX_OF(live->deeds, deeds_note(live->all, what));
-}
-
-static void note_steered(struct live_sweep *live, const struct engine_sweep *before, struct str actor) {
-  const struct engine_sweep now = engine_sweep(live->engine);
-  if (live->single || now.version == before->version)
-    return;
-  note_deed(live, &(struct deed){.kind = "sweep.state",
-                                 .run = live->id,
-                                 .actor = actor,
-                                 .from = sweep_state_text(before->state),
-                                 .to = sweep_state_text(now.state),
-                                 .reason = now.why ? engine_why_text((enum engine_why)now.why) : NULL});
-}
-
-bool live_act(struct live_sweep *live, enum live_action action, struct str actor, struct err *err) {
-  const struct engine_sweep before = engine_sweep(live->engine);
-  bool ok = false;
-  switch (action) {
-  case LIVE_PAUSE:
-    ok = engine_pause(live->engine, err);
-    break;
-  case LIVE_RESUME:
-    ok = engine_resume(live->engine, live_now(live->all), err);
-    break;
-  case LIVE_DRAIN:
-    ok = engine_drain(live->engine, err);
-    break;
-  case LIVE_STOP:
-    ok = engine_stop(live->engine, err);
-    break;
-  }
-  if (ok)
-    jobs_set_group(live);
-  if (ok)
-    note_steered(live, &before, actor);
-  if (ok && action == LIVE_STOP && before.why != WHY_STOPPED) {
-    mem_free(live->stopped_by);
-    live->stopped_by = mem_strndup(actor.p, actor.n);
-  }
-  sweeps_kick(live->all);
-  return ok;
-}
-
-bool live_enqueue(struct live_sweep *live, const json_t *params, struct str actor, struct live_trial **ret, struct err *err) {
-  double point[SPACE_PARAMS_MAX];
-  if (!space_point_from_json(live->space, params, false, point, err))
-    return false;
-  if (!space_allows(live->space, point))
-    return err_set(err, ERR_INVALID, "the constraints do not allow this point");
-  struct live_made made = live_made_by_hand(live);
-  bool ok = live_create_at(live, point, &made, ret, err);
-  if (ok && actor.p)
-    note_deed(live, &(struct deed){.kind = "run.enqueued", .run = (*ret)->run, .actor = actor});
-  sweeps_kick(live->all);
-  return ok;
-}
-
-static void note_changed(struct live_trial *trial, const struct engine_trial *before, struct str actor) {
-  const struct engine_trial *now = engine_trial(trial->sweep->engine, trial->number);
-  trial->noted = now->state;
-  if (now->state != before->state)
-    note_deed(trial->sweep, &(struct deed){.kind = "run.state",
-                                           .run = trial->run,
-                                           .actor = actor,
-                                           .from = run_state_name(before->state),
-                                           .to = run_state_name(now->state)});
-}
-
-bool live_kill(struct live_trial *trial, struct str actor, struct err *err) {
-  struct engine *engine = trial->sweep->engine;
-  const struct engine_trial before = *engine_trial(engine, trial->number);
-  sweeps_kick(trial->sweep->all);
-  if (!engine_kill(engine, trial->number, live_now(trial->sweep->all), err))
-    return false;
-  note_changed(trial, &before, actor);
-  return true;
-}
-
-bool live_retry(struct live_trial *trial, struct str actor, struct err *err) {
-  if (!live_course_open(trial, err))
-    return false;
-  const struct engine_trial before = *engine_trial(trial->sweep->engine, trial->number);
-  const struct engine_sweep sweep_before = engine_sweep(trial->sweep->engine);
-  live_keep_attempt(trial);
-  if (!engine_retry(trial->sweep->engine, trial->number, err)) {
-    live_course_close(trial);
-    return false;
-  }
-  note_changed(trial, &before, actor);
-  note_steered(trial->sweep, &sweep_before, actor);
-  live_keep_first_end(trial, &before);
-  note_time(trial, &before, -1);
-  mem_free(trial->course->stop);
-  mem_free(trial->course->reason);
-  trial->course->stop = trial->course->reason = NULL;
-  trial->ended = 0;
-  trial->course->has_exit = false;
-  if (trial->sweep->best == trial)
-    live_find_best(trial->sweep);
-  sweeps_kick(trial->sweep->all);
-  return true;
-}
-
-static bool whole(const json_t *edits, const char *key, int64_t max, struct err *err) {
-  const json_t *value = json_object_get(edits, key);
-  if (!value || json_is_null(value))
-    return true;
-  return (json_is_integer(value) && json_integer_value(value) >= (strcmp(key, "priority") == 0 ? -max : 0) &&
-          json_integer_value(value) <= max) ||
-         err_set(err, ERR_INVALID, "\"%s\" must be a whole number up to %lld", key, (long long)max);
-}
-
-bool sweeps_edits_check(const json_t *edits, struct err *err) {
-  static const char *const keys[] = {"run_cap", "max_parallel", "priority", "max_time", "notes"};
-  const char *key;
-  const json_t *value;
-  int64_t ms;
-  if (!json_is_object(edits) || !json_object_size(edits))
-    return err_set(err, ERR_INVALID, "an object with what is to change was expected");
-  for (void *at = json_object_iter((json_t *)(uintptr_t)edits); at; at = json_object_iter_next((json_t *)(uintptr_t)edits, at)) {
-    key = json_object_iter_key(at);
-    bool known = false;
-    for (size_t i = 0; i < ARRAY_LEN(keys); i++)
-      known |= strcmp(key, keys[i]) == 0;
-    if (!known) {
-      const char *near = str_nearest_of(str_of(key), keys, ARRAY_LEN(keys));
-      err_set(err, ERR_INVALID, "\"%.60s\" cannot be changed", key);
-      return near ? err_hint(err, "did you mean \"%s\"?", near) : false;
-    }
-  }
-  value = json_object_get(edits, "max_time");
-  if (value && !json_is_null(value) && !json_is_integer(value) && !(json_is_string(value) && str_to_duration_ms(json_str(value), &ms)))
-    return err_set(err, ERR_INVALID, "\"max_time\" must be a duration such as 2h");
-  if (json_is_string(value) && ms > 0 && ms < 1000)
-    return err_set(err, ERR_INVALID, "\"max_time\" must be at least 1s");
-  value = json_object_get(edits, "notes");
-  if (value && !json_is_string(value))
-    return err_set(err, ERR_INVALID, "\"notes\" must be text");
-  return whole(edits, "run_cap", ENGINE_TRIALS_MAX, err) && whole(edits, "max_parallel", 100000, err) &&
-         whole(edits, "priority", 1000000, err);
-}
-
-void live_apply_edits(struct live_sweep *live, const json_t *edits) {
-  const json_t *value;
-  int64_t ms = 0;
-  if ((value = json_object_get(edits, "run_cap")))
-    live->run_cap = live->conf.run_cap = json_integer_value(value);
-  if ((value = json_object_get(edits, "max_parallel"))) {
-    live->max_parallel = json_integer_value(value);
-    live->conf.max_parallel = (uint32_t)live->max_parallel;
-  }
-  if ((value = json_object_get(edits, "priority"))) {
-    live->priority = json_integer_value(value);
-    jobs_reprioritize(live);
-  }
-  if ((value = json_object_get(edits, "max_time"))) {
-    if (json_is_integer(value))
-      ms = json_integer_value(value) * 1000;
-    else if (json_is_string(value) && !str_to_duration_ms(json_str(value), &ms))
-      ms = live->conf.max_time_ms;
-    live->conf.max_time_ms = ms;
-  }
-  if ((value = json_object_get(edits, "notes"))) {
-    char *notes = mem_strdup(json_string_value(value));
-    if (notes) {
-      mem_free(live->notes);
-      live->notes = notes;
-    }
-  }
-  engine_edit(live->engine, &live->conf, live_now(live->all));
-  jobs_set_group(live);
-  sweeps_kick(live->all);
 }
 
 struct live_sweep *live_trial_sweep(const struct live_trial *trial) {

@@ -75,7 +75,7 @@ struct live_course {
   uint32_t heard_attempt; /* whose reports the rules know */
   struct live_said *said; /* what still holds of them; live_values.c */
   uint32_t said_count, said_cap;
-  char *worker, *reason, *stop; /* stop: {"rule", "step", "reason"} */
+  char *worker, *reason, *stop; /* stop: {"rule", "step", "comparison", "reason"} */
   char *command;                /* argv of the newest attempt that was started here, as JSON, until its row has it */
   bool has_exit, by_signal;     /* of the current attempt */
   int32_t exit;
@@ -303,20 +303,8 @@ struct sweeps {
 static inline int64_t live_now(const struct sweeps *s) {
   return clock_mono_ms(s->conf.clock);
 }
-/* Keeps what the current attempt came to, before another one begins. */
-void live_keep_attempt(struct live_trial *trial);
-/* A person has it tried again, which ended as `before` says: keeps what the sampler was told, if that was the first end. */
-void live_keep_first_end(struct live_trial *trial, const struct engine_trial *before);
-/* Another one begins. */
-void live_begin_attempt(struct live_trial *trial);
-/* What was sent has been stored, or not. */
-void live_past_written(struct live_trial *trial, bool ok);
 static inline int64_t live_wall(const struct sweeps *s) {
   return clock_wall_ms(s->conf.clock);
-}
-/* Nothing will change in it any more, and its slots are free. */
-static inline bool live_row_is_over(const struct engine_trial *row) {
-  return fsm_is_final(&run_fsm, row->state) && (row->state != RUN_LOST || row->dead);
 }
 
 /* sweeps.c */
@@ -381,9 +369,6 @@ void live_about_release(struct live_about *about);
 MUST_CHECK bool live_new(struct sweeps *s, struct sweep_file *file, struct id id, int64_t seed, const struct engine_sweep *row,
                          struct live_sweep **ret, struct err *err); /* takes the file in any case */
 void live_free(struct live_sweep *live);
-MUST_CHECK bool live_warn(struct live_sweep *live, const char *text, struct err *err);
-/* All of them, as they are stored. */
-MUST_CHECK bool live_take_warnings(struct live_sweep *live, struct str text, struct err *err);
 /* It has a course, which the trials that are over lose once that is stored. */
 struct live_trial *live_trial_new(struct live_sweep *live, uint32_t number, struct id run, struct err *err);
 /* Has another source of the attempt said this? Else it is noted. */
@@ -396,6 +381,22 @@ const struct live_course *live_course(const struct live_trial *trial);
 MUST_CHECK bool live_course_open(struct live_trial *trial, struct err *err);
 /* Frees what is not needed any more, if that is so. */
 void live_course_close(struct live_trial *trial);
+/* The sampler learns of the first end, now. */
+void live_tell_sampler(struct live_trial *trial, const struct live_first_end *end);
+/* The row is final: the sampler and the rules learn of it. */
+void live_note_end(struct live_trial *trial, const struct engine_trial *row);
+/* How long it took counts for the mean of those that ended so. `sign` -1: it did not end so after all. */
+void live_note_time(const struct live_trial *trial, const struct engine_trial *row, int sign);
+/* Why it ended so, in its own words or those of the cause; NULL: there is nothing to say. */
+const char *live_reason(const struct live_trial *trial, const struct engine_trial *row);
+/* The node it runs on, or has run on; NULL: none yet, or a worker's own. */
+const char *live_node(const struct live_sweep *live, const struct engine_trial *row);
+const char *live_cause_text(unsigned cause);
+/* What is to be done before the next transaction: asks, new trials. */
+void live_advance(struct live_sweep *live);
+void live_settle_asks(struct live_sweep *live, const struct err *failed);
+
+/* live_values.c */
 /* A report of the past goes through the same fold. */
 void live_take_report(struct live_trial *trial, uint32_t attempt, const struct live_report *report, struct stop_verdict *ret_verdict,
                       bool *ret_target, bool *ret_goal);
@@ -415,10 +416,6 @@ MUST_CHECK bool live_watched(const struct live_sweep *live, struct arena *arena,
 /* The reports of the attempt that were taken in and still hold, each as its heard_hash(), sorted; to be freed. False: without memory, or
  * there were so many that not all are known. */
 MUST_CHECK bool live_said(const struct live_trial *trial, uint32_t attempt, uint64_t **ret, size_t *ret_count);
-/* The sampler learns of the first end, now. */
-void live_tell_sampler(struct live_trial *trial, const struct live_first_end *end);
-/* The row is final: the sampler and the rules learn of it. */
-void live_note_end(struct live_trial *trial, const struct engine_trial *row);
 void live_set_value(struct live_trial *trial, double value, int64_t step);
 /* Do running trials count as what they reported last? */
 static inline bool live_supposes_latest(const struct live_sweep *live) {
@@ -438,10 +435,32 @@ bool live_value_of(const struct sweep_file *file, const struct stored_point *poi
 void live_keep_best(struct live_trial *trial, const struct engine_trial *row);
 /* Values are other ones now. */
 void live_find_best(struct live_sweep *live);
-/* What is to be done before the next transaction: asks, new trials. */
-void live_advance(struct live_sweep *live);
-void live_settle_asks(struct live_sweep *live, const struct err *failed);
+
+/* live_steer.c */
 void live_apply_edits(struct live_sweep *live, const json_t *edits);
+
+/* jobs/attempts.c */
+/* Keeps what the current attempt came to, before another one begins. */
+void live_keep_attempt(struct live_trial *trial);
+/* A person has it tried again, which ended as `before` says: keeps what the sampler was told, if that was the first end. */
+void live_keep_first_end(struct live_trial *trial, const struct engine_trial *before);
+/* Another one begins. */
+void live_begin_attempt(struct live_trial *trial);
+/* What was sent has been stored, or not. */
+void live_past_written(struct live_trial *trial, bool ok);
+
+/* live_warnings.c */
+MUST_CHECK bool live_warn(struct live_sweep *live, const char *text, struct err *err);
+bool live_has_warning(const struct live_sweep *live, const char *text);
+void live_withdraw_warning(struct live_sweep *live, const char *text);
+void live_forget_warnings(struct live_sweep *live);
+/* In place of those it has: all of them, as they are stored. */
+MUST_CHECK bool live_take_warnings(struct live_sweep *live, struct str text, struct err *err);
+/* In place of those it has: what the reader of the file warned of. */
+MUST_CHECK bool live_take_file_warnings(struct live_sweep *live, const struct sweep_file *file, struct err *err);
+/* As items of a list that has begun. */
+void live_put_warnings(const struct live_sweep *live, struct json_writer *w);
+
 /* live_suggest.c */
 MUST_CHECK bool live_create_at(struct live_sweep *live, const double *point, const struct live_made *made, struct live_trial **ret,
                                struct err *err);
@@ -457,11 +476,6 @@ void live_think_ahead(struct live_sweep *live);
 /* Thinks of the next point where that takes little, while the result of a single worker is on its way to the disk: who has told asks next,
  * and nothing else can happen before. */
 void live_think_meanwhile(struct live_sweep *live);
-/* Why it ended so, in its own words or those of the cause; NULL: there is nothing to say. */
-const char *live_reason(const struct live_trial *trial, const struct engine_trial *row);
-/* The node it runs on, or has run on; NULL: none yet, or a worker's own. */
-const char *live_node(const struct live_sweep *live, const struct engine_trial *row);
-const char *live_cause_text(unsigned cause);
 
 /* catch_up.c
  * Points are stored before they are heard, so a service that dies in between leaves some that no rule has seen; and a write whose outcome

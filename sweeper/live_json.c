@@ -166,8 +166,7 @@ void live_put_sweep(const struct live_sweep *live, struct json_writer *w) {
   jw_raw(w, live->registered ? str_of(live->registered) : STR("[]"));
   jw_key(w, "warnings");
   jw_array(w);
-  for (size_t i = 0; i < live->warning_count; i++)
-    jw_text(w, live->warnings[i]);
+  live_put_warnings(live, w);
   if (live->damage)
     jw_text(w, live->damage);
   jw_array_end(w);

@@ -236,7 +236,7 @@ static bool read_point(struct sweeps_loading *loading, const struct pg_reply *ro
   const struct live_sweep *live = loading_sweep(loading);
   struct str coords = pg_bytea(row, 0, 15);
   size_t count = space_count(live->space);
-  if (!coords.p && !state->attempt && live_row_is_over(state))
+  if (!coords.p && !state->attempt && engine_row_is_over(state))
     return true;
   if (coords.n != count * sizeof(double))
     return err_set(err, ERR_INVALID, "its coordinates are %zu bytes, and a point of this space has %zu", coords.n, count * sizeof(double));
@@ -260,7 +260,7 @@ static bool read_trial(struct sweeps_loading *loading, const struct pg_reply *ro
   if (!trial || !read_point(loading, row, &state, err) || !read_first_end(loading, row, state.number, err))
     return false;
   trial->shown = trial->noted = state.state;
-  if (state.attempt && !state.dead && !live_row_is_over(&state))
+  if (state.attempt && !state.dead && !engine_row_is_over(&state))
     live_note_missed(trial);
   trial->value = pg_is_null(row, 0, 8) ? NAN : pg_float8(row, 0, 8);
   trial->value_step = pg_is_null(row, 0, 9) ? 0 : pg_int(row, 0, 9);
@@ -402,7 +402,7 @@ static void on_report_row(void *ctx, const struct pg_reply *row) {
   trial->course->knows_first_end = first && pg_int(row, 0, 0) >= first->reports;
   uint32_t attempt = (uint32_t)pg_int(row, 0, 2), source = pg_is_null(row, 0, 7) ? LIVE_FROM_STORE : (uint32_t)pg_int(row, 0, 7);
   live_take_report(trial, attempt, &report, &verdict, &target, &goal);
-  if (!live_row_is_over(state)) {
+  if (!engine_row_is_over(state)) {
     if (attempt == state->attempt)
       live_heard(trial, attempt, source, &report);
   } else {

@@ -261,8 +261,7 @@ void sweep_rows_put_warnings(struct pg_args *args, const struct live_sweep *live
   struct json_writer w;
   jw_init(&w, &text);
   jw_array(&w);
-  for (size_t i = 0; i < live->warning_count; i++)
-    jw_text(&w, live->warnings[i]);
+  live_put_warnings(live, &w);
   jw_array_end(&w);
   pg_put_jsonb(args, buf_str(&text));
 }

@@ -319,19 +319,6 @@ static bool begin(struct making *making, struct err *err) {
   return prior_is_used(&making->live->file->spec) ? prior_gather(making->live, on_prior, making, err) : ask_experiment(making, err);
 }
 
-/* The warnings are those of the file as it was sent. */
-static bool take_warnings(struct live_sweep *live, const struct sweep_file *file, struct err *err) {
-  for (size_t i = 0; i < live->warning_count; i++)
-    mem_free(live->warnings[i]);
-  live->warning_count = 0;
-  mem_free(live->warnings);
-  live->warnings = mem_array(MAX_OF(file->warnings.count, (size_t)1), sizeof *live->warnings);
-  for (size_t i = 0; live->warnings && i < MIN_OF(file->warnings.count, (size_t)SPEC_PROBLEMS_MAX); i++)
-    if ((live->warnings[live->warning_count] = mem_strdup(file->warnings.items[i].message)))
-      live->warning_count++;
-  return live->warnings || err_no_memory(err);
-}
-
 /* ---- a dry run: all of it but the making ---- */
 
 struct previewing {
@@ -370,8 +357,7 @@ static void put_preview(struct previewing *p) {
   put_command(live->file, first, &w);
   jw_key(&w, "warnings");
   jw_array(&w);
-  for (size_t i = 0; i < live->warning_count; i++)
-    jw_text(&w, live->warnings[i]);
+  live_put_warnings(live, &w);
   jw_array_end(&w);
   jw_object_end(&w);
   if (ok && buf_ok(&p->json, &p->err))
@@ -410,8 +396,8 @@ bool sweeps_preview(struct sweeps *s, const struct sweep_file *file, sweeps_text
     return err_no_memory(err);
   *p = (struct previewing){.all = s, .json = BUF_INIT(PREVIEW_MAX), .err = {.code = ERR_INTERNAL}, .done = done, .ctx = ctx};
   struct sweep_file *copy = read_again(file, err);
-  bool ok = copy && live_new(s, copy, (struct id){{0}}, seed_of(s, file), NULL, &p->live, err) && take_warnings(p->live, file, err) &&
-            begin_preview(p, err);
+  bool ok = copy && live_new(s, copy, (struct id){{0}}, seed_of(s, file), NULL, &p->live, err) &&
+            live_take_file_warnings(p->live, file, err) && begin_preview(p, err);
   if (ok)
     return true;
   live_free(p->live);
@@ -438,7 +424,8 @@ static bool make_live(struct making *making, struct err *err) {
   live->source = mem_strdup(making->source);
   live->directory = mem_strdup(making->directory);
   live->normal = mem_strdup(buf_text(&normal));
-  bool ok = live->source && live->directory && live->normal ? take_warnings(live, making->file, err) : err_no_memory(err);
+  /* those of the file as it was sent */
+  bool ok = live->source && live->directory && live->normal ? live_take_file_warnings(live, making->file, err) : err_no_memory(err);
   if (ok && begin(making, err))
     return true;
   live_free(live);

@@ -88,7 +88,7 @@ static void follow_row(struct live_trial *trial, const struct engine_trial *row)
   deeds_follow(trial, row);
   if (row->state == RUN_RUNNING && !trial->started)
     trial->started = wall;
-  if (live_row_is_over(row) && !trial->ended)
+  if (engine_row_is_over(row) && !trial->ended)
     trial->ended = MAX_OF(end_of(trial), MAX_OF(trial->started, trial->created)); /* the clock may have been set back */
   if (row->dead && row->attempt)
     jobs_release(trial);

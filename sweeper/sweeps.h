@@ -103,7 +103,6 @@ MUST_CHECK bool sweeps_create(struct sweeps *sweeps, struct sweep_file *file, co
 
 /* The keys of a sweep file that speak of a job, and no others. */
 MUST_CHECK bool sweeps_single_check(const json_t *body, struct err *err);
-bool live_is_single(const struct live_sweep *sweep);
 
 /* Another attempt of a trial or a single run whose sweep is over, however long ago. ERR_NOT_FOUND: it was no job of this service. `done`
  * when that is durable. */

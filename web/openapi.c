@@ -34,13 +34,6 @@ static const char *reach_doc(const struct route *route) {
   return route->policy == POLICY_READ && is_bounded ? " A job's token may within the experiment of its run." : writing[route->reach];
 }
 
-const char *openapi_schema(const char *name) {
-  for (size_t i = 0; i < api_schema_count; i++)
-    if (strcmp(api_schemas[i].name, name) == 0)
-      return api_schemas[i].json;
-  return NULL;
-}
-
 /* Whether it heeds an Idempotency-Key. */
 static bool is_done_once(const struct route *route) {
   return route->creates != CREATES_NOTHING && route->creates != CREATES_NAMED;

@@ -10,7 +10,4 @@ void openapi_write(const struct route_mount *mounts, size_t count, const char *o
 /* The same as a page of HTML that asks for nothing outside. */
 void openapi_write_html(const struct route_mount *mounts, size_t count, struct buf *out);
 
-/* Components by name: a JSON Schema as text, or NULL. */
-const char *openapi_schema(const char *name);
-
 #endif

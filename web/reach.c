@@ -9,6 +9,7 @@
 #include "web/http/http_reply.h"
 #include "web/idempotency.h"
 #include "web/job_token.h"
+#include "web/tracking.h"
 
 enum { NAMES_MAX = 512 };
 
@@ -419,7 +420,7 @@ static void on_write(void *ctx, const struct pg_reply *reply) {
   struct err err;
   bool ok = pg_ok(reply, &err);
   if (ok && pg_bool(reply, 0, 2))
-    ok = err_set(&err, ERR_FENCED, "another attempt of this run has taken over");
+    ok = tracking_superseded(&err);
   if (ok)
     judge(op, pg_int(reply, 0, 0), pg_int(reply, 0, 1));
   else

@@ -46,6 +46,14 @@ enum tracking_refusal tracking_refusal(const struct pg_reply *reply) {
   return pg_outcome(reply) == PG_DONE ? TRACKING_OK : tracking_refusal_named(pg_sqlstate(reply));
 }
 
+bool tracking_not_yours(struct err *err) {
+  return err_set(err, ERR_FORBIDDEN, "the run belongs to its executor: its token, or one with the scope `write`, is needed");
+}
+
+bool tracking_superseded(struct err *err) {
+  return err_set(err, ERR_FENCED, "another attempt of this run has taken over");
+}
+
 void tracking_put_move(struct pg_args *args, const struct http_req *req, enum stmt stmt, struct id run) {
   const struct sweeps *sweeps = web_app(req)->sweeps;
   pg_put_uuid(args, run);

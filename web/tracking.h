@@ -26,6 +26,9 @@ enum tracking_refusal {
 enum tracking_refusal tracking_refusal(const struct pg_reply *reply);
 /* The same by its SQLSTATE. */
 enum tracking_refusal tracking_refusal_named(const char *sqlstate);
+/* The errors of TRACKING_FORBIDDEN and TRACKING_FENCED; false. */
+bool tracking_not_yours(struct err *err);
+bool tracking_superseded(struct err *err);
 
 /* The arguments of STMT_RUN_DELETE and STMT_RUN_RESTORE. */
 void tracking_put_move(struct pg_args *args, const struct http_req *req, enum stmt stmt, struct id run);

@@ -4,10 +4,6 @@
 -- The newest epoch; also what a health check asks.
 select coalesce(max(epoch), 0) from service_epoch;
 
--- name: notify (text, text) -> (text) repeatable
--- Channel, payload. A notification repeated is harmless: listeners read the truth again.
-select $1 from (select pg_notify($1, $2)) as sent;
-
 -- name: tx_begin () -> ()
 begin;
 

@@ -75,7 +75,6 @@ enum pg_outcome {
   PG_CANCELLED, /* it did not happen: its deadline passed, or the pool was stopped */
   PG_UNKNOWN,   /* it was sent and the connection died: read again, or repeat what is safe to repeat */
 };
-const char *pg_outcome_name(enum pg_outcome outcome);
 
 struct pg_reply;
 typedef void pg_done_fn(void *ctx, const struct pg_reply *reply);
@@ -87,8 +86,6 @@ const struct err *pg_err(const struct pg_reply *reply);
 MUST_CHECK bool pg_ok(const struct pg_reply *reply, struct err *err);
 /* "23505" when the server rejected it, else "". */
 const char *pg_sqlstate(const struct pg_reply *reply);
-/* The name of the constraint that refused it, or "". */
-const char *pg_constraint(const struct pg_reply *reply);
 size_t pg_rows(const struct pg_reply *reply);
 /* Rows written (or returned). */
 int64_t pg_affected(const struct pg_reply *reply);
@@ -118,12 +115,10 @@ struct pg_array {
 struct pg_array pg_array(const struct pg_reply *reply, size_t row, size_t column); /* a null is an empty array */
 bool pg_array_next(struct pg_array *array);
 bool pg_item_is_null(const struct pg_array *array);
-bool pg_item_bool(const struct pg_array *array);
 int64_t pg_item_int(const struct pg_array *array);
 double pg_item_float8(const struct pg_array *array);
 struct str pg_item_text(const struct pg_array *array); /* text, bytea, jsonb; not NUL-ended */
 struct id pg_item_uuid(const struct pg_array *array);
-int64_t pg_item_time(const struct pg_array *array);
 
 /* ---- single statements and batches ---- */
 

@@ -58,8 +58,6 @@ enum pg_outcome pg_failure_from_sqlstate(const char *sqlstate, const char *messa
 enum pg_outcome pg_failure_from_result(const struct pq_api *pq, const PGresult *result, struct pg_failure *ret) {
   const char *sqlstate = pq->error_field(result, PG_DIAG_SQLSTATE);
   const char *message = pq->error_field(result, PG_DIAG_MESSAGE_PRIMARY);
-  const char *constraint = pq->error_field(result, PG_DIAG_CONSTRAINT_NAME);
-  snprintf(ret->constraint, sizeof ret->constraint, "%s", constraint ? constraint : "");
   if (!sqlstate) { /* not the server's words but libpq's, about the connection or its memory: the answer is lost */
     ret->sqlstate[0] = 0;
     pg_unknown_err(&ret->err);
@@ -74,11 +72,4 @@ void pg_unknown_err(struct err *err) {
 
 bool pg_sqlstate_is_transient(const char *sqlstate) {
   return table[find(sqlstate)].transient;
-}
-
-const char *pg_outcome_name(enum pg_outcome outcome) {
-  static const char *const names[] = {
-      [PG_DONE] = "done", [PG_REJECTED] = "rejected", [PG_RETRYABLE] = "retryable", [PG_CANCELLED] = "cancelled", [PG_UNKNOWN] = "unknown",
-  };
-  return names[outcome];
 }

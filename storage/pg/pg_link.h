@@ -1,4 +1,4 @@
-/* One connection to Postgres. Inside of storage; the pool, the listener and the holder of the lock own some. Needs storage/pg/pq.h before
+/* One connection to Postgres. Inside of storage; the pool and the holder of the lock own some. Needs storage/pg/pq.h before
  * it.
  *
  * In pipeline mode it carries operations: pg_link_send() puts one into the pipeline, pg_link_flush() sends what was put, on_op brings it

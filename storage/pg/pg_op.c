@@ -118,7 +118,7 @@ void pg_op_rewind(struct pg_op *op) {
   }
   op->outcome = PG_DONE;
   op->failure.err.code = ERR_NONE;
-  op->failure.sqlstate[0] = op->failure.constraint[0] = 0;
+  op->failure.sqlstate[0] = 0;
 }
 
 void pg_op_free(struct pg_op *op) {

@@ -8,7 +8,6 @@
 struct pg_failure {
   struct err err;
   char sqlstate[6];
-  char constraint[64];
 };
 
 struct pg_reply {

@@ -527,10 +527,6 @@ enum pg_private_state pg_private_state(const struct pg_private *server) {
   return server->state;
 }
 
-const char *pg_private_conninfo(const struct pg_private *server) {
-  return server->conninfo;
-}
-
 pid_t pg_private_pid(const struct pg_private *server) {
   return server->pid;
 }

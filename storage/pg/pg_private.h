@@ -39,8 +39,6 @@ MUST_CHECK struct pg_private *pg_private_new(struct loop *loop, struct work_pool
 /* Once. The answer comes through on_change. */
 void pg_private_start(struct pg_private *server);
 enum pg_private_state pg_private_state(const struct pg_private *server);
-/* NULL before the first UP. */
-const char *pg_private_conninfo(const struct pg_private *server);
 /* 0 when none runs. */
 pid_t pg_private_pid(const struct pg_private *server);
 /* Valid once its files have been made. */

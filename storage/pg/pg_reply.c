@@ -29,10 +29,6 @@ const char *pg_sqlstate(const struct pg_reply *reply) {
   return reply->outcome == PG_DONE ? "" : reply->failure->sqlstate;
 }
 
-const char *pg_constraint(const struct pg_reply *reply) {
-  return reply->outcome == PG_DONE ? "" : reply->failure->constraint;
-}
-
 size_t pg_rows(const struct pg_reply *reply) {
   return reply->rows ? (size_t)PQntuples(reply->rows) : 0;
 }
@@ -249,11 +245,6 @@ bool pg_item_is_null(const struct pg_array *array) {
   return !array->item;
 }
 
-bool pg_item_bool(const struct pg_array *array) {
-  struct value v = item(array, array->type == PG_BOOL, "bool");
-  return v.p && *v.p;
-}
-
 int64_t pg_item_int(const struct pg_array *array) {
   return to_int(item(array, is_int(array->type), "an integer"));
 }
@@ -270,8 +261,4 @@ struct str pg_item_text(const struct pg_array *array) {
 
 struct id pg_item_uuid(const struct pg_array *array) {
   return to_uuid(item(array, array->type == PG_UUID, "uuid"));
-}
-
-int64_t pg_item_time(const struct pg_array *array) {
-  return to_time(item(array, array->type == PG_TIMESTAMPTZ, "timestamptz"));
 }

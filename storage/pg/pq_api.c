@@ -32,6 +32,5 @@ const struct pq_api pq_libpq = {
     .single_row = PQsetSingleRowMode,
     .put_copy_data = PQputCopyData,
     .put_copy_end = PQputCopyEnd,
-    .notifies = PQnotifies,
     .set_notice = PQsetNoticeProcessor,
 };

@@ -30,7 +30,6 @@ struct pq_api {
   int (*single_row)(PGconn *pg);
   int (*put_copy_data)(PGconn *pg, const char *bytes, int count);
   int (*put_copy_end)(PGconn *pg, const char *error);
-  PGnotify *(*notifies)(PGconn *pg);
   PQnoticeProcessor (*set_notice)(PGconn *pg, PQnoticeProcessor fn, void *ctx);
 };
 

@@ -232,10 +232,3 @@ bool sweep_sources_read(struct str text, const struct spec_texts *wanted, struct
 bool sweep_sources_read_all(struct str text, struct metric_sources **ret, struct err *err) {
   return read_list(text, true, NULL, ret, err);
 }
-
-bool sweep_sources_have_files(const struct spec_objects *sources) {
-  for (size_t i = 0; i < sources->count; i++)
-    if (((const struct sweep_metrics_source *)sources->items)[i].file.p)
-      return true;
-  return false;
-}

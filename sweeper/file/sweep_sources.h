@@ -26,7 +26,4 @@ MUST_CHECK bool sweep_sources_read(struct str text, const struct spec_texts *wan
 /* The same with the files. */
 MUST_CHECK bool sweep_sources_read_all(struct str text, struct metric_sources **ret, struct err *err);
 
-/* True when something but the two streams is read. */
-bool sweep_sources_have_files(const struct spec_objects *sources);
-
 #endif

@@ -50,36 +50,25 @@ static void store_warnings(struct live_sweep *live, struct str news) {
 }
 
 static void add_warning(struct live_sweep *live, const char *text) {
-  char **more = mem_resize(live->warnings, live->warning_count + 1, sizeof *more);
-  if (more)
-    live->warnings = more;
-  char *copy = more ? mem_strdup(text) : NULL;
-  if (!copy)
+  struct err ignored;
+  if (!live_warn(live, text, &ignored))
     return;
-  live->warnings[live->warning_count++] = copy;
   log_warn("sweep", NULL, "%s: %s", live->name, text);
   store_warnings(live, str_of(text));
-}
-
-static bool has_warning(const struct live_sweep *live, const char *text) {
-  for (size_t i = 0; i < live->warning_count; i++)
-    if (strcmp(live->warnings[i], text) == 0)
-      return true;
-  return false;
 }
 
 void jobs_miss_artifacts(const struct live_trial *trial, struct str glob) {
   AUTO_BUF struct buf text = BUF_INIT(WARNING_MAX);
   buf_printf(&text, "artifacts: no file matches \"%.*s\" when the command has ended", STR_ARG(str_slice(glob, 0, 300)));
   jobs_tell_artifacts(trial, buf_str(&text));
-  if (!has_warning(trial->sweep, buf_text(&text)))
+  if (!live_has_warning(trial->sweep, buf_text(&text)))
     add_warning(trial->sweep, buf_text(&text));
 }
 
 static void warn_of_files(const struct live_trial *trial, const char *what, struct str glob) {
   AUTO_BUF struct buf text = BUF_INIT(WARNING_MAX);
   buf_printf(&text, "metrics_from: %s \"%.*s\"", what, STR_ARG(str_slice(glob, 0, 300)));
-  if (str_is_utf8(buf_str(&text)) && !has_warning(trial->sweep, buf_text(&text)))
+  if (str_is_utf8(buf_str(&text)) && !live_has_warning(trial->sweep, buf_text(&text)))
     add_warning(trial->sweep, buf_text(&text));
 }
 
@@ -93,13 +82,7 @@ void jobs_lose_files(const struct live_trial *trial, struct str glob) {
 
 /* It came after all. */
 static void withdraw_warning(struct live_sweep *live) {
-  size_t kept = 0;
-  for (size_t i = 0; i < live->warning_count; i++)
-    if (strcmp(live->warnings[i], live->goal_watch.warning) == 0)
-      mem_free(live->warnings[i]);
-    else
-      live->warnings[kept++] = live->warnings[i];
-  live->warning_count = kept;
+  live_withdraw_warning(live, live->goal_watch.warning);
   store_warnings(live, STR(""));
 }
 

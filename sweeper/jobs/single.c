@@ -21,7 +21,3 @@ bool sweeps_single_check(const json_t *body, struct err *err) {
   return (json_is_array(command) && json_array_size(command)) ||
          err_set(err, ERR_INVALID, "\"command\" must be a list, one item an argument");
 }
-
-bool live_is_single(const struct live_sweep *live) {
-  return live->single;
-}

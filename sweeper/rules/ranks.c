@@ -127,11 +127,10 @@ bool ranks_remove(struct ranks *r, double value, uint32_t id) {
   return r->nodes && remove_below(r, &r->root, value, id);
 }
 
-static uint32_t count_before(const struct ranks *r, double value, bool equal_too) {
+uint32_t ranks_below(const struct ranks *r, double value) {
   uint32_t count = 0;
   for (uint32_t at = r->nodes ? r->root : 0; at;) {
-    int side = ranks_compare(r->nodes[at].value, value);
-    if (side < 0 || (side == 0 && equal_too)) {
+    if (ranks_compare(r->nodes[at].value, value) < 0) {
       count += r->nodes[r->nodes[at].child[0]].size + 1;
       at = r->nodes[at].child[1];
     } else {
@@ -139,14 +138,6 @@ static uint32_t count_before(const struct ranks *r, double value, bool equal_too
     }
   }
   return count;
-}
-
-uint32_t ranks_below(const struct ranks *r, double value) {
-  return count_before(r, value, false);
-}
-
-uint32_t ranks_up_to(const struct ranks *r, double value) {
-  return count_before(r, value, true);
 }
 
 uint32_t ranks_before(const struct ranks *r, double value, uint32_t id) {

@@ -27,9 +27,8 @@ static inline uint32_t ranks_count(const struct ranks *ranks) {
 MUST_CHECK bool ranks_add(struct ranks *ranks, double value, uint32_t id);
 /* False when it is not there. */
 bool ranks_remove(struct ranks *ranks, double value, uint32_t id);
-/* How many are strictly below, respectively at or below, in the order (all NaN are equal, and above everything). */
+/* How many are strictly below in the order (all NaN are equal, and above everything). */
 uint32_t ranks_below(const struct ranks *ranks, double value);
-uint32_t ranks_up_to(const struct ranks *ranks, double value);
 /* How many stand before (value, id). */
 uint32_t ranks_before(const struct ranks *ranks, double value, uint32_t id);
 /* The entry at position `index` from the smallest; index < count. */

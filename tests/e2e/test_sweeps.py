@@ -716,12 +716,13 @@ class Local(Base):
         with Service(WINNOW, arguments=["--slots", "2"]) as self.s:
             _, sweep = self.held_back(name="gone", method="random", run_cap=3, max_parallel=1)
             wait(lambda: self.states(sweep) == ["RUNNING"], "a trial")
-            self.s.sql(f"update winnow.sweep set spec = '{{' where id = '{sweep}'")
-            self.s.kill()
-            self.s.start()
-            shown = self.sweep(sweep)
-            self.assertEqual((shown["name"], shown["state"], shown["progress"]), ("gone", "RUNNING", None))
-            self.assertRegex(shown["state_reason"], f"damaged: its row .*{sweep}")
+            for damage, word in (("warnings = '[7]'", "warning 0 is no text"), ("warnings = '[]', spec = '{'", "")):
+                self.s.sql(f"update winnow.sweep set {damage} where id = '{sweep}'")
+                self.s.kill()
+                self.s.start()
+                shown = self.sweep(sweep)
+                self.assertEqual((shown["name"], shown["state"], shown["progress"]), ("gone", "RUNNING", None))
+                self.assertRegex(shown["state_reason"], f"damaged: its row .*{sweep}.*{word}")
             env = {**os.environ, "WINNOW_URL": f"unix:{self.s.data}/winnow.sock"}
             for verb in (["sweep", "ls"], ["sweep", "show", sweep], ["trial", "ls", sweep]):
                 done = subprocess.run([WINNOW, *verb], capture_output=True, text=True, timeout=60, env=env)

@@ -9,7 +9,6 @@
 #include <signal.h>
 
 #include "storage/active.h"
-#include "storage/pg/pg_listen.h"
 #include "tests/support/pg_cluster.h"
 #include "tests/support/test_stmts.h"
 
@@ -240,69 +239,6 @@ static void test_out_of_connections(void **state) {
   close_down();
 }
 
-/* ---- notifications ---- */
-
-struct ear {
-  int heard, missed;
-  bool heard_now, missed_now;
-  char last[64];
-};
-
-static void on_notify(void *ctx, struct str channel, struct str payload) {
-  struct ear *ear = ctx;
-  assert_true(str_is(channel, "winnow_test"));
-  ear->heard++;
-  ear->heard_now = true;
-  snprintf(ear->last, sizeof ear->last, "%.*s", STR_ARG(payload));
-}
-
-static void on_missed(void *ctx) {
-  struct ear *ear = ctx;
-  ear->missed++;
-  ear->missed_now = true;
-}
-
-static void say(const char *what) {
-  struct err err;
-  struct seen seen = {.done = false};
-  struct pg_args args;
-  pg_args_init(&args, STMT_NOTIFY);
-  pg_put_text(&args, STR("winnow_test"));
-  pg_put_text(&args, str_of(what));
-  assert_true(pg_run(pool, &args, 0, seen_done, &seen, &err));
-  wait_for(&seen);
-  assert_int_equal(seen.outcome, PG_DONE);
-}
-
-static void test_notify(void **state) {
-  (void)state;
-  struct err err;
-  struct ear ear = {.heard = 0};
-  static const char *const channels[] = {"winnow_test", "winnow_other", NULL};
-  open_up(NULL);
-  struct pg_listener *listener =
-      pg_listener_new(cluster.loop, cluster.conninfo, channels, rng_seeded(1), NULL, on_notify, on_missed, &ear, &err);
-  assert_non_null(listener);
-  loop_until(cluster.loop, &ear.missed_now, 5000);
-  assert_true(pg_listener_is_up(listener));
-  say("one");
-  loop_until(cluster.loop, &ear.heard_now, 5000);
-  assert_string_equal(ear.last, "one");
-  ear.missed_now = ear.heard_now = false;
-  pg_cluster_sql(&cluster, "select pg_terminate_backend(pid) from pg_stat_activity where query like 'listen%'");
-  loop_until(cluster.loop, &ear.missed_now, 5000);
-  say("two");
-  loop_until(cluster.loop, &ear.heard_now, 5000);
-  assert_string_equal(ear.last, "two");
-  assert_int_equal(ear.missed, 2);
-  pg_listener_free(listener);
-  say("three");
-  assert_int_equal(ear.heard, 2);
-  static const char *const bad[] = {"x; drop table probe", NULL};
-  assert_null(pg_listener_new(cluster.loop, cluster.conninfo, bad, rng_seeded(1), NULL, on_notify, on_missed, &ear, &err));
-  close_down();
-}
-
 /* ---- one active service ---- */
 
 struct hold {
@@ -393,7 +329,6 @@ static void test_epoch_is_fenced(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(test_notify),
       cmocka_unit_test(test_one_active_service),
       cmocka_unit_test(test_silence_is_noticed),
       cmocka_unit_test(test_epoch_is_fenced),

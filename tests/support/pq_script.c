@@ -359,10 +359,6 @@ static int fake_copy_end(PGconn *pg UNUSED, const char *error UNUSED) {
   return -1;
 }
 
-static PGnotify *fake_notifies(PGconn *pg UNUSED) {
-  return NULL;
-}
-
 static PQnoticeProcessor fake_notice(PGconn *pg UNUSED, PQnoticeProcessor fn UNUSED, void *ctx UNUSED) {
   return NULL;
 }
@@ -390,6 +386,5 @@ const struct pq_api pq_scripted = {
     .single_row = fake_single,
     .put_copy_data = fake_copy,
     .put_copy_end = fake_copy_end,
-    .notifies = fake_notifies,
     .set_notice = fake_notice,
 };

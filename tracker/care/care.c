@@ -72,10 +72,6 @@ void care_put_summary(struct care *care, struct json_writer *w) {
   care->class->put_summary(care, w);
 }
 
-uint64_t care_damages(const struct care *care) {
-  return care->damages;
-}
-
 void care_found(struct care *care, const char *kind, const char *subject, int64_t size, const char *text) {
   struct care_finding finding = {kind, subject, text, size};
   care->found(care->found_ctx, &finding);

@@ -40,8 +40,6 @@ void care_step(struct care *care, care_step_fn *done, void *ctx);
 void care_free(struct care *care);
 /* What has been done so far, as keys of an object: for progress, and at the end. */
 void care_put_summary(struct care *care, struct json_writer *w);
-/* Findings that are damage. */
-uint64_t care_damages(const struct care *care);
 
 /* Every metric chunk, every artifact, every model version that keeps files. `deep`: contents are read and compared with their SHA-256. */
 MUST_CHECK struct care *care_fsck(const struct care_conf *conf, bool deep, care_finding_fn *found, void *ctx, struct err *err);

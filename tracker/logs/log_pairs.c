@@ -3,24 +3,17 @@
  * The line is read from left to right. A segment is the run of words that may become a name; separators end it. A number behind a colon
  * or an equals sign is a value; a number right behind a word is one when the word is a metric's. Words that become no name may tell the
  * section. */
-#include "tracker/logs/log_state.h"
+#include "tracker/logs/log_scan.h"
 
-enum { GROUP_MAX = 24, TUPLE_MAX = 32, LIST_MAX = 8 };
+enum { LIST_MAX = 8 };
 
-struct scan {
-  struct log_parse *p;
-  size_t at;      /* the token being looked at */
-  size_t segment; /* where the words of the possible name start */
-  bool summary;   /* the line starts with '*' */
-};
-
-static void next_segment(struct scan *s, size_t segment) {
+void log_next_segment(struct log_scan *s, size_t segment) {
   if (s->segment < s->at)
     log_leave_words(s->p, s->segment, s->at);
   s->segment = segment;
 }
 
-static bool segment_has(const struct scan *s, unsigned flags) {
+static bool segment_has(const struct log_scan *s, unsigned flags) {
   for (size_t i = s->segment; i < s->at; i++)
     if (s->p->tokens[i].type == LOG_T_WORD && token_word(s->p, i) & flags)
       return true;
@@ -28,7 +21,7 @@ static bool segment_has(const struct scan *s, unsigned flags) {
 }
 
 /* "positive_sample_loss at", "HITS@10 at": among the words is a metric's name. */
-static bool segment_measures(const struct scan *s) {
+static bool segment_measures(const struct log_scan *s) {
   for (size_t i = s->segment; i < s->at; i++)
     if (token_is_word(s->p, i) && (token_word(s->p, i) & LOG_WORD_METRIC || token_key(s->p, i).kind == LOG_KEY_METRIC))
       return true;
@@ -36,7 +29,7 @@ static bool segment_measures(const struct scan *s) {
 }
 
 /* "package.module.callbacks:157 >> ": where in the code a logger stands, before the message. */
-static bool is_code_place(const struct scan *s, struct str name) {
+static bool is_code_place(const struct log_scan *s, struct str name) {
   const struct log_parse *p = s->p;
   size_t number = s->at + 1, next = s->at + 2;
   if (next >= p->tokens_n || !token_is(p, s->at, ':') || p->tokens[s->at].flags & LOG_T_SPACE || !token_is_int(p, number) ||
@@ -57,7 +50,7 @@ static void inherit_section(struct log_parse *p, struct str name, enum log_key_k
     p->line_section = word;
 }
 
-static struct raw *add_pair(struct scan *s, struct str name, double value, bool percent) {
+struct raw *log_add_pair(struct log_scan *s, struct str name, double value, bool percent) {
   if (log_look_up(s->p, name)->dotted && (log_is_source_file(name) || is_code_place(s, name))) /* train.py:42 */
     return NULL;
   struct raw *raw = log_add_raw(s->p, name, value);
@@ -75,15 +68,14 @@ static bool is_rank(struct str name, bool percent) {
          isdigit((unsigned char)name.p[name.n - 1]) && name.p[4] != '0' && name.p[5 - (name.n == 5)] != '0';
 }
 
-/* Adds what was read under the name. */
 /* "log_mle: 0.98 (1.01)" within a training: a value and its mean so far are measured, whatever the name. */
 static bool is_meter(const struct log_parse *p, const struct log_reading *r) {
   bool within = !place_is_none(&p->kept.carried) || !place_is_none(&p->own);
   return within && r->count == 2 && !r->integer && str_is(r->second, " avg");
 }
 
-static void take_reading(struct scan *s, struct str name, const struct log_reading *r) {
-  struct raw *raw = add_pair(s, name, r->values[0], r->percent);
+void log_take_reading(struct log_scan *s, struct str name, const struct log_reading *r) {
+  struct raw *raw = log_add_pair(s, name, r->values[0], r->percent);
   if (!raw)
     return;
   raw->integer = r->integer && !r->percent;
@@ -101,7 +93,7 @@ static void take_reading(struct scan *s, struct str name, const struct log_readi
 }
 
 /* "mIoU/mAcc/allAcc 0.61/0.72/0.91": as many numbers as names, divided alike. */
-static bool divided_values(struct scan *s, size_t value) {
+static bool divided_values(struct log_scan *s, size_t value) {
   struct log_parse *p = s->p;
   size_t end = value;
   if (s->at == p->first || !token_is_word(p, s->at - 1))
@@ -113,177 +105,10 @@ static bool divided_values(struct scan *s, size_t value) {
       return false;
   log_leave_words(p, s->segment, s->at - 1);
   for (rest = names; str_split(&rest, '/', &part); value += 2)
-    add_pair(s, part, p->tokens[value].value, p->tokens[value].flags & LOG_T_PERCENT);
+    log_add_pair(s, part, p->tokens[value].value, p->tokens[value].flags & LOG_T_PERCENT);
   s->at = end - 2;
   s->segment = end - 1;
   return true;
-}
-
-/* ---- groups ---- */
-
-/* Does (...) or [...] hold names with numbers? */
-static bool holds_pairs(const struct log_parse *p, size_t open, size_t close) {
-  bool round = token_is(p, open, '(');
-  for (size_t i = open + 1; i < close; i++)
-    if (token_is_number(p, i) && i > open + 1 && (!round || token_is(p, i - 1, '=') || token_is(p, i - 1, ':')))
-      return true;
-  return false;
-}
-
-static bool holds_settings(struct log_parse *p, size_t open, size_t close) {
-  for (size_t i = open + 1; i + 1 < close; i++)
-    if (token_is_word(p, i) && token_is(p, i + 1, '=')) {
-      enum log_key_kind kind = token_key(p, i).kind;
-      if (kind == LOG_KEY_SETTING || kind == LOG_KEY_SCHEDULE)
-        return true;
-    }
-  return false;
-}
-
-/* "loss tensor(0.5, grad_fn=...)", "loss tensor([0.5])" */
-static bool wrapped_value(struct scan *s, size_t close) {
-  struct log_parse *p = s->p;
-  size_t word = s->at - 1, value = s->at + 1;
-  if (token_is(p, value, '[') && token_is(p, value + 2, ']'))
-    value++;
-  if (word <= s->segment || close == SIZE_MAX || !token_is_number(p, value) || !log_is_wrapper(token_text(p, word)))
-    return false;
-  struct str name = log_make_name(p, s->segment, word);
-  if (!name.n || log_classify(p, name).kind != LOG_KEY_METRIC)
-    return false;
-  struct log_reading r;
-  log_read_number(p, value, LOG_KEY_METRIC, name, &r);
-  take_reading(s, name, &r);
-  s->at = close;
-  s->segment = close + 1;
-  return true;
-}
-
-/* "eval/Accuracy[0.8123]": the number right behind the name, in brackets of its own. */
-static bool bracketed_value(struct scan *s, size_t close) {
-  struct log_parse *p = s->p;
-  size_t value = s->at + 1;
-  if (s->segment == s->at || close != value + 1 || !token_is_number(p, value) || p->tokens[value].flags & (LOG_T_INT | LOG_T_UNIT))
-    return false;
-  struct str name = log_make_name(p, s->segment, s->at);
-  if (!name.n || log_classify(p, name).kind != LOG_KEY_METRIC)
-    return false;
-  add_pair(s, name, p->tokens[value].value, p->tokens[value].flags & LOG_T_PERCENT);
-  s->at = close;
-  s->segment = close + 1;
-  return true;
-}
-
-/* ('epoch', 1, 'loss', 0.5), (:loss, 0.5): names and numbers in turn. */
-static bool tuple(struct scan *s) {
-  struct log_parse *p = s->p;
-  size_t i = s->at + 1, names[TUPLE_MAX], n = 0;
-  for (;;) {
-    bool quoted = token_is(p, i, '\'') || token_is(p, i, '"');
-    i += quoted || token_is(p, i, ':');
-    if (n == TUPLE_MAX || !token_is_word(p, i))
-      return false;
-    names[n++] = i++;
-    i += quoted;
-    if (!token_is(p, i, ',') || !token_is_number(p, i + 1) || p->tokens[i + 1].flags & LOG_T_UNIT)
-      return false;
-    i += 2;
-    if (token_is(p, i, ')'))
-      break;
-    if (!token_is(p, i++, ','))
-      return false;
-  }
-  for (size_t k = 0; k < n; k++) {
-    size_t value = k + 1 < n ? names[k + 1] - 2 : i - 1;
-    while (!token_is_number(p, value))
-      value--;
-    double *place = token_key(p, names[k]).kind == LOG_KEY_EPOCH  ? &p->own.epoch
-                    : token_key(p, names[k]).kind == LOG_KEY_STEP ? &p->own.step
-                                                                  : NULL;
-    if (place && !token_is_int(p, value))
-      place = NULL;
-    if (place && isnan(*place))
-      *place = p->tokens[value].value;
-    struct raw *raw = place ? NULL : add_pair(s, token_text(p, names[k]), p->tokens[value].value, false);
-    if (raw)
-      raw->integer = p->tokens[value].flags & LOG_T_INT;
-  }
-  next_segment(s, i + 1);
-  s->at = i;
-  return true;
-}
-
-/* "avg. loss [951-1000]: 34.1": over which of them it is taken. */
-static bool ranged_value(struct scan *s, size_t close) {
-  struct log_parse *p = s->p;
-  size_t i = s->at;
-  if (s->segment == i || close != i + 4 || !token_is_int(p, i + 1) || !token_is(p, i + 2, '-') || !token_is_int(p, i + 3) ||
-      !(token_is(p, close + 1, ':') || token_is(p, close + 1, '=')) || token_is_word(p, close + 2))
-    return false;
-  struct str name = log_make_name(p, s->segment, i);
-  struct log_reading r;
-  if (!name.n || !log_read_value(p, close + 2, log_classify(p, name).kind, name, &r))
-    return false;
-  take_reading(s, name, &r);
-  s->at = r.end - 1;
-  s->segment = r.end;
-  return true;
-}
-
-/* At an opening parenthesis or bracket: enters it, skips it, or lets it be part of the name. */
-static void group(struct scan *s) {
-  struct log_parse *p = s->p;
-  size_t close = log_find_close(p, s->at, GROUP_MAX);
-  bool round = token_is(p, s->at, '(');
-  bool tight = s->at > p->first && !(p->tokens[s->at].flags & LOG_T_SPACE) && token_is_word(p, s->at - 1);
-  if (round ? (tight ? wrapped_value(s, close) : tuple(s)) : (tight && bracketed_value(s, close)) || ranged_value(s, close))
-    return;
-  if (close == SIZE_MAX) {
-    size_t wide = tight && round ? log_find_close(p, s->at, TOKENS_MAX) : SIZE_MAX;
-    if (wide != SIZE_MAX && holds_settings(p, s->at, wide)) { /* Namespace(lr=0.1, ...) */
-      next_segment(s, wide + 1);
-      s->at = wide;
-    } else {
-      next_segment(s, s->at + 1);
-    }
-    return;
-  }
-  if ((tight && round && holds_settings(p, s->at, close)) || token_is(p, s->at + 1, '*')) { /* "(* 1 = 0.09 loss)" repeats */
-    next_segment(s, close + 1);
-    s->at = close;
-  } else if (holds_pairs(p, s->at, close) ||
-             (token_is(p, s->at + 1, '[') && token_is(p, s->at + 2, '('))) { /* OrderedDict([('loss', 1)]) */
-    next_segment(s, s->at + 1);
-  } else if (round && s->segment < s->at) {
-    bool places = false;
-    for (size_t i = s->at + 1; i < close; i++) {
-      places |= (p->tokens[i].flags & LOG_T_USED) != 0;
-      if (token_is_section(p, i))
-        p->line_section = token_text(p, i);
-    }
-    if (places)
-      next_segment(s, close + 1);
-    s->at = close;
-  } else if (!round && (token_is(p, close + 1, '=')) && token_is_number(p, close + 2) && s->segment < s->at) {
-    s->at = close; /* "Average Precision (AP) @[ IoU=0.50:0.95 | area=all ] = 0.362" */
-  } else if (token_is_number(p, s->at + 1) || round) {
-    next_segment(s, s->at + 1);
-  } else {
-    next_segment(s, s->at + 1);
-    log_leave_words(p, s->at + 1, close);
-    if (close == s->at + 2 && token_is_word(p, s->at + 1) && log_is_label(p, token_text(p, s->at + 1)))
-      p->label = token_text(p, s->at + 1);
-    s->at = close;
-    s->segment = close + 1;
-  }
-}
-
-/* "@[ IoU=0.50:0.95 | area=   all ] = 0.362": a bracket full of separators that is the end of a name. Returns its closing bracket. */
-static size_t bracket_in_name(const struct log_parse *p, size_t at) {
-  if (!token_is(p, at, '[') || at == p->first || !token_is(p, at - 1, '@'))
-    return SIZE_MAX;
-  size_t close = log_find_close(p, at, 40);
-  return close != SIZE_MAX && token_is(p, close + 1, '=') && token_is_number(p, close + 2) ? close : SIZE_MAX;
 }
 
 /* ---- the scan ---- */
@@ -304,20 +129,20 @@ static bool is_bar(const struct log_parse *p, size_t i) {
 }
 
 /* "   LOC: precision: 0.9; recall: 0.8": one of several lines with the same names. */
-static bool is_label(const struct scan *s, struct str name, enum log_key_kind kind) {
+static bool is_label(const struct log_scan *s, struct str name, enum log_key_kind kind) {
   const struct log_parse *p = s->p;
   return s->at == p->first + 1 && token_is_word(p, p->first) && token_is(p, s->at, ':') && token_is_word(p, s->at + 1) &&
          kind == LOG_KEY_UNKNOWN && name.n && !p->line_section.n && !log_is_container(name);
 }
 
-static bool stands_apart(const struct scan *s) {
+static bool stands_apart(const struct log_scan *s) {
   const struct log_parse *p = s->p;
   bool indented = p->first == 0 && (p->text.p[0] == ' ' || p->text.p[0] == '\t');
   return indented || (s->at + 1 < p->tokens_n && p->tokens[s->at + 1].flags & LOG_T_GAP);
 }
 
 /* What the label before names says: their section, when it stands apart; else it may tell them from the same names at the same place. */
-static void take_label(struct scan *s, struct str name) {
+static void take_label(struct log_scan *s, struct str name) {
   if (stands_apart(s))
     s->p->line_section = name;
   else if (log_is_label(s->p, name))
@@ -334,7 +159,7 @@ static bool says_result(struct str word) {
 }
 
 /* "Result: 0.93", "Final result = 91%", the whole line: the word otherwise only leads to names. The number is at `next`. */
-static bool only_result(struct scan *s, size_t next) {
+static bool only_result(struct log_scan *s, size_t next) {
   struct log_parse *p = s->p;
   size_t word = s->at - 1;
   if (s->segment != p->first || s->at == p->first || !token_is_word(p, word) || !says_result(token_text(p, word)) ||
@@ -342,7 +167,7 @@ static bool only_result(struct scan *s, size_t next) {
       p->tokens[next].flags & (LOG_T_INT | LOG_T_UNIT))
     return false;
   struct str name = str_n(p->text.p + p->tokens[p->first].at, p->tokens[word].end - p->tokens[p->first].at);
-  struct raw *raw = add_pair(s, name, p->tokens[next].value, p->tokens[next].flags & LOG_T_PERCENT);
+  struct raw *raw = log_add_pair(s, name, p->tokens[next].value, p->tokens[next].flags & LOG_T_PERCENT);
   if (!raw)
     return false;
   raw->kind = LOG_KEY_METRIC;
@@ -361,7 +186,7 @@ static size_t listed_name(struct log_parse *p, size_t end, size_t least) {
 }
 
 /* "precision, recall, F1: (0.88, 0.85, 0.86)", "(loss, acc) = (0.51, 0.82)": as many numbers as names. The numbers begin at `next`. */
-static bool listed_values(struct scan *s, size_t next) {
+static bool listed_values(struct log_scan *s, size_t next) {
   struct log_parse *p = s->p;
   bool bracket = token_is(p, next, '(') || token_is(p, next, '[');
   size_t value = next + bracket;
@@ -387,7 +212,7 @@ static bool listed_values(struct scan *s, size_t next) {
     return false;
   for (size_t i = 0; i < n; i++) {
     size_t from = starts[n - 1 - i], to = i + 1 < n ? starts[n - 2 - i] - 1 : last, at = value + 2 * i;
-    add_pair(s, log_make_name(p, from, to), p->tokens[at].value, p->tokens[at].flags & LOG_T_PERCENT);
+    log_add_pair(s, log_make_name(p, from, to), p->tokens[at].value, p->tokens[at].flags & LOG_T_PERCENT);
   }
   s->at = after - !bracket;
   s->segment = s->at + 1;
@@ -407,7 +232,7 @@ static size_t file_name_end(const struct log_parse *p, size_t i) {
 }
 
 /* "hyperparameters: lr0=0.01, box=0.05, cls=0.5": the whole line tells what was set. */
-static bool leads_settings(const struct scan *s, size_t next) {
+static bool leads_settings(const struct log_scan *s, size_t next) {
   static const char *const titles[] = {"hyperparameters", "hparams", "config", "configuration", "settings", "args", "arguments", "options"};
   const struct log_parse *p = s->p;
   if (s->at != p->first + 1 || !token_is_word(p, p->first) || !token_is_word(p, next) || !token_is(p, next + 1, '='))
@@ -419,7 +244,7 @@ static bool leads_settings(const struct scan *s, size_t next) {
 }
 
 /* Behind the signs that begin at s->at: "=", "==", "=>", "->", "..". */
-static size_t skip_signs(const struct scan *s) {
+static size_t skip_signs(const struct log_scan *s) {
   const struct log_parse *p = s->p;
   bool equals = token_is(p, s->at, '='), dots = token_is(p, s->at, '.');
   size_t next = s->at + 1 + is_arrow(p, s->at);
@@ -428,7 +253,7 @@ static size_t skip_signs(const struct scan *s) {
   return next;
 }
 
-static bool skip_file_name(struct scan *s) {
+static bool skip_file_name(struct log_scan *s) {
   size_t end = token_is(s->p, s->at, '=') && token_is_number(s->p, s->at + 1) ? file_name_end(s->p, s->at) : 0;
   if (!end)
     return false;
@@ -438,7 +263,7 @@ static bool skip_file_name(struct scan *s) {
 }
 
 /* "results: {'loss': 0.5}" */
-static bool dict_behind(struct scan *s, size_t next) {
+static bool dict_behind(struct log_scan *s, size_t next) {
   struct log_parse *p = s->p;
   if (!token_is(p, next, '{'))
     return false;
@@ -454,7 +279,7 @@ static bool dict_behind(struct scan *s, size_t next) {
   return true;
 }
 
-static bool settings_behind(struct scan *s, size_t next) {
+static bool settings_behind(struct log_scan *s, size_t next) {
   if (!leads_settings(s, next))
     return false;
   s->at = s->segment = s->p->tokens_n;
@@ -462,13 +287,13 @@ static bool settings_behind(struct scan *s, size_t next) {
 }
 
 /* "Epoch time cost=3.2": only the last word before a sign without blanks is the name. */
-static bool is_tight(const struct scan *s, size_t next) {
+static bool is_tight(const struct log_scan *s, size_t next) {
   const struct log_parse *p = s->p;
   return token_is(p, s->at, '=') && s->segment + 1 < s->at && next < p->tokens_n &&
          !((p->tokens[s->at].flags | p->tokens[next].flags) & LOG_T_SPACE) && token_is_word(p, s->at - 1);
 }
 
-static bool value_behind(struct scan *s, size_t next, struct str name, enum log_key_kind kind) {
+static bool value_behind(struct log_scan *s, size_t next, struct str name, enum log_key_kind kind) {
   struct log_reading r;
   if (!name.n || is_bar(s->p, next) || !log_read_value(s->p, next, kind, name, &r))
     return false;
@@ -477,14 +302,14 @@ static bool value_behind(struct scan *s, size_t next, struct str name, enum log_
       r.measure = true;
     log_leave_words(s->p, s->segment, s->at - 1);
   }
-  take_reading(s, name, &r);
+  log_take_reading(s, name, &r);
   s->at = r.end - 1;
   s->segment = r.end;
   return true;
 }
 
 /* A name, a sign, and no value: what the name may be instead. */
-static void name_alone(struct scan *s, size_t next, struct str name, enum log_key_kind kind) {
+static void name_alone(struct log_scan *s, size_t next, struct str name, enum log_key_kind kind) {
   struct log_parse *p = s->p;
   bool metric = kind == LOG_KEY_METRIC;
   if (metric && next >= p->tokens_n) { /* the number comes on the next line */
@@ -501,12 +326,12 @@ static void name_alone(struct scan *s, size_t next, struct str name, enum log_ke
   if (is_label(s, name, kind) && next < p->tokens_n)
     take_label(s, name);
   bool word_set = token_is(p, s->at, '=') && token_is_word(p, next) && !token_is(p, next + 1, '('); /* optimizer=adam */
-  next_segment(s, word_set ? next + 1 : s->at + 1);
+  log_next_segment(s, word_set ? next + 1 : s->at + 1);
   s->at = word_set ? next : s->at;
 }
 
 /* At ':' or '='. */
-static void separator(struct scan *s) {
+static void separator(struct log_scan *s) {
   struct log_parse *p = s->p;
   if (skip_file_name(s))
     return;
@@ -538,63 +363,86 @@ static bool ends_value(const struct log_parse *p, size_t i) {
   return p->tokens[i].type == LOG_T_MARK && mark_is(p->tokens[i].mark, MARK_ENDS);
 }
 
+/* Score at iteration 0 is 2.3; 'val_loss' reached 1.06 */
+static bool says_number(struct str word) {
+  return str_is(word, "is") || str_is(word, "was") || str_is(word, "reached");
+}
+
+/* "improved from 0.31", "will decay 0.9": its number is none that was just measured. */
+static bool tells_another_time(const struct log_scan *s) {
+  for (size_t k = s->segment; k < s->at; k++)
+    if (token_is_word(s->p, k) && (str_eq_nocase(token_text(s->p, k), STR("from")) || str_eq_nocase(token_text(s->p, k), STR("will"))))
+      return true;
+  return false;
+}
+
+/* Does nothing stand before the words that could belong to them? */
+static bool starts_apart(const struct log_scan *s) {
+  const struct log_parse *p = s->p;
+  size_t from = s->segment;
+  if (from == p->first || p->tokens[from].flags & LOG_T_GAP || is_spaced(p, from - 1, '/') || p->tokens[from - 1].flags & LOG_T_USED)
+    return true;
+  return p->tokens[from - 1].type == LOG_T_MARK && mark_is(p->tokens[from - 1].mark, MARK_STARTS);
+}
+
+/* "iter 1 act 1.2 pre 1.1 f 1.9": one word, one number, and so on. The number ends at `end`. */
+static bool is_in_row(const struct log_scan *s, size_t words, bool starts, size_t end) {
+  const struct log_parse *p = s->p;
+  if (words != 1 || place_is_none(&p->own) || !(starts || token_is_number(p, s->segment - 1)))
+    return false;
+  if (token_is_word(p, end) && !(token_word(p, end) & (LOG_WORD_FILLER | LOG_WORD_LIMIT)))
+    return true;
+  return token_is(p, end, '|') || (end == p->tokens_n && s->segment > p->first);
+}
+
+/* May a name of this kind have the number right behind it? `last`: its last word, empty where a mark stands between. */
+static bool takes_bare_value(struct log_scan *s, enum log_key_kind kind, struct str last, const struct log_reading *r) {
+  struct log_parse *p = s->p;
+  size_t words = 0;
+  for (size_t k = s->segment; k < s->at; k++)
+    words += p->tokens[k].type == LOG_T_WORD;
+  bool starts = starts_apart(s), ends = ends_value(p, r->end);
+  if (is_in_row(s, words, starts, r->end))
+    starts = ends = true;
+  if (kind == LOG_KEY_METRIC) {
+    bool last_is_metric = log_classify(p, last).kind == LOG_KEY_METRIC || says_number(last) || !last.n;
+    return (!r->integer || ends || r->percent) && (last_is_metric || ((starts || token_is_number(p, s->segment - 1)) && ends));
+  }
+  if (kind == LOG_KEY_SECTION)
+    return (!r->integer || r->percent) && !place_is_none(&p->own);
+  if (!starts || !ends)
+    return false;
+  if (kind != LOG_KEY_UNKNOWN && kind != LOG_KEY_SCHEDULE)
+    return true;
+  bool divided = s->segment > p->first && token_is(p, s->segment - 1, '|') && (r->end >= p->tokens_n || token_is(p, r->end, '|'));
+  return words <= 2 && (!r->integer || divided) && s->segment != p->first;
+}
+
 /* A number with no separator before it: "Loss 2.3", "ppl  2051.00", "valid loss 5.4". */
-static bool bare_value(struct scan *s) {
+static bool bare_value(struct log_scan *s) {
   struct log_parse *p = s->p;
   size_t i = s->at;
   if (!token_is_word(p, i - 1) && !token_is(p, i - 1, ')') && !token_is(p, i - 1, '|'))
     return false;
   struct str last = token_is_word(p, i - 1) ? token_text(p, i - 1) : STR("");
-  bool says =
-      str_is(last, "is") || str_is(last, "was") || str_is(last, "reached"); /* Score at iteration 0 is 2.3; 'val_loss' reached 1.06 */
-  if (token_word(p, i - 1) & (LOG_WORD_LIMIT | LOG_WORD_FILLER) && !says && !str_is(last, "of"))
+  if (token_word(p, i - 1) & (LOG_WORD_LIMIT | LOG_WORD_FILLER) && !says_number(last) && !str_is(last, "of"))
     return false;
-  for (size_t k = s->segment; k < i; k++)
-    if (token_is_word(p, k) && (str_eq_nocase(token_text(p, k), STR("from")) || str_eq_nocase(token_text(p, k), STR("will"))))
-      return false;
-  struct str name = log_make_name(p, s->segment, i);
+  struct str name = tells_another_time(s) ? STR("") : log_make_name(p, s->segment, i);
   if (!name.n)
     return false;
-  struct log_key key = log_classify(p, name);
+  enum log_key_kind kind = log_classify(p, name).kind;
   struct log_reading r;
-  log_read_number(p, i, key.kind, name, &r);
-  bool ends = ends_value(p, r.end);
-  bool starts = s->segment == p->first || p->tokens[s->segment].flags & LOG_T_GAP || is_spaced(p, s->segment - 1, '/') ||
-                (p->tokens[s->segment - 1].type == LOG_T_MARK && mark_is(p->tokens[s->segment - 1].mark, MARK_STARTS)) ||
-                p->tokens[s->segment - 1].flags & LOG_T_USED;
-  /* "iter 1 act 1.2 pre 1.1 f 1.9": one word, one number, and so on */
-  size_t words = 0;
-  for (size_t k = s->segment; k < i; k++)
-    words += p->tokens[k].type == LOG_T_WORD;
-  bool in_row = words == 1 && !place_is_none(&p->own) && (starts || token_is_number(p, s->segment - 1));
-  if (in_row && token_is_word(p, r.end) && !(token_word(p, r.end) & (LOG_WORD_FILLER | LOG_WORD_LIMIT)))
-    starts = ends = true;
-  else if (in_row && (token_is(p, r.end, '|') || (r.end == p->tokens_n && s->segment > p->first)))
-    starts = ends = true;
-  if (key.kind == LOG_KEY_METRIC) {
-    bool last_is_metric = log_classify(p, last).kind == LOG_KEY_METRIC || says || !last.n;
-    if (r.integer && !ends && !r.percent)
-      return false;
-    if (!last_is_metric && !((starts || token_is_number(p, s->segment - 1)) && ends))
-      return false;
-  } else if (key.kind == LOG_KEY_SECTION) {
-    if ((r.integer && !r.percent) || place_is_none(&p->own))
-      return false;
-  } else if (!starts || !ends) {
+  log_read_number(p, i, kind, name, &r);
+  if (!takes_bare_value(s, kind, last, &r))
     return false;
-  } else if (key.kind == LOG_KEY_UNKNOWN || key.kind == LOG_KEY_SCHEDULE) {
-    bool divided = s->segment > p->first && token_is(p, s->segment - 1, '|') && (r.end >= p->tokens_n || token_is(p, r.end, '|'));
-    if (words > 2 || (r.integer && !divided) || s->segment == p->first)
-      return false;
-  }
-  take_reading(s, name, &r);
+  log_take_reading(s, name, &r);
   s->at = r.end - 1;
   s->segment = r.end;
   return true;
 }
 
 /* "0.53 cost," "736.29 avg loss," : the name behind its number. */
-static bool reversed_value(struct scan *s) {
+static bool reversed_value(struct log_scan *s) {
   struct log_parse *p = s->p;
   size_t i = s->at, end = i + 1;
   if (p->tokens[i].flags & (LOG_T_INT | LOG_T_UNIT))
@@ -614,17 +462,17 @@ static bool reversed_value(struct scan *s) {
     name = STR("avg loss");
   if (!name.n || log_classify(p, name).kind != LOG_KEY_METRIC)
     return false;
-  struct raw *raw = add_pair(s, name, p->tokens[i].value, p->tokens[i].flags & LOG_T_PERCENT);
+  struct raw *raw = log_add_pair(s, name, p->tokens[i].value, p->tokens[i].flags & LOG_T_PERCENT);
   if (raw && after_current && name.n > 4 && strncasecmp(name.p, "avg ", 4) == 0)
     /* "1: 736.2, 730.1 avg loss": the current one has no name of its own */
-    add_pair(s, str_slice(name, 4, name.n), p->tokens[i - 2].value, false);
+    log_add_pair(s, str_slice(name, 4, name.n), p->tokens[i - 2].value, false);
   s->at = end - 1;
   s->segment = end;
   return true;
 }
 
 /* "0.8512 = Validation score (accuracy)", the whole line. */
-static bool equals_name(struct scan *s) {
+static bool equals_name(struct log_scan *s) {
   struct log_parse *p = s->p;
   size_t i = s->at;
   if (i != p->first || !token_is(p, i + 1, '=') || !token_is_word(p, i + 2) || p->tokens[i].flags & LOG_T_UNIT)
@@ -633,7 +481,7 @@ static bool equals_name(struct scan *s) {
     if (p->tokens[k].type != LOG_T_WORD && !token_is(p, k, '(') && !token_is(p, k, ')'))
       return false;
   struct str name = log_make_name(p, i + 2, p->tokens_n);
-  struct raw *raw = name.n ? add_pair(s, name, p->tokens[i].value, p->tokens[i].flags & LOG_T_PERCENT) : NULL;
+  struct raw *raw = name.n ? log_add_pair(s, name, p->tokens[i].value, p->tokens[i].flags & LOG_T_PERCENT) : NULL;
   if (!raw)
     return false;
   s->at = p->tokens_n - 1;
@@ -642,7 +490,7 @@ static bool equals_name(struct scan *s) {
 }
 
 /* "Train loss 120 0.532": the step stands between the name and its value. */
-static bool step_then_value(struct scan *s) {
+static bool step_then_value(struct log_scan *s) {
   struct log_parse *p = s->p;
   size_t i = s->at;
   if (!token_is_int(p, i) || !token_is_number(p, i + 1) || p->tokens[i + 1].flags & (LOG_T_INT | LOG_T_UNIT) || !token_is_word(p, i - 1) ||
@@ -654,14 +502,14 @@ static bool step_then_value(struct scan *s) {
   struct log_reading r;
   log_read_number(p, i + 1, LOG_KEY_METRIC, name, &r);
   p->own.step = p->tokens[i].value;
-  take_reading(s, name, &r);
+  log_take_reading(s, name, &r);
   s->at = r.end - 1;
   s->segment = r.end;
   return true;
 }
 
 /* "EPOCH[1/1000] loss0.580": the name and its number in one word. "mAP0.5: 0.3" is a name. */
-static bool glued_value(struct scan *s) {
+static bool glued_value(struct log_scan *s) {
   struct log_parse *p = s->p;
   struct str word = token_text(p, s->at);
   struct log_number number;
@@ -675,12 +523,12 @@ static bool glued_value(struct scan *s) {
       log_scan_number(str_slice(word, digit, word.n), &number) != word.n - digit || number.integer ||
       log_classify(p, name).kind != LOG_KEY_METRIC)
     return false;
-  add_pair(s, name, number.value, false);
-  next_segment(s, s->at + 1);
+  log_add_pair(s, name, number.value, false);
+  log_next_segment(s, s->at + 1);
   return true;
 }
 
-static void number(struct scan *s) {
+static void number(struct log_scan *s) {
   struct log_parse *p = s->p;
   if (s->segment == s->at) {
     if (!equals_name(s) && !reversed_value(s))
@@ -691,7 +539,7 @@ static void number(struct scan *s) {
     return;
   const struct log_token *t = &p->tokens[s->at];
   if (t->flags & LOG_T_UNIT || ends_value(p, s->at + 1))
-    next_segment(s, s->at + 1);
+    log_next_segment(s, s->at + 1);
 }
 
 static bool says_value(const struct log_parse *p, size_t i) {
@@ -699,7 +547,7 @@ static bool says_value(const struct log_parse *p, size_t i) {
 }
 
 /* A run of tokens that tell the place. The name may go on behind it: "Training loss at step 0: 2.3". */
-static void used_run(struct scan *s) {
+static void used_run(struct log_scan *s) {
   struct log_parse *p = s->p;
   size_t end = s->at;
   while (end < p->tokens_n && p->tokens[end].flags & LOG_T_USED)
@@ -710,25 +558,25 @@ static void used_run(struct scan *s) {
     next++;
   bool goes_on = s->segment < s->at && (token_is(p, next, ':') || token_is(p, next, '=') || says_value(p, end)) && segment_measures(s);
   if (!goes_on)
-    next_segment(s, end);
+    log_next_segment(s, end);
   s->at = end - 1;
 }
 
 /* "Losses {'ner': 12.3}": what is in the dict is of the kind that its name says. */
-static void measures_dict(struct scan *s) {
+static void measures_dict(struct log_scan *s) {
   struct str name = s->segment < s->at ? log_make_name(s->p, s->segment, s->at) : STR("");
   s->p->measured |= name.n && log_classify(s->p, name).kind == LOG_KEY_METRIC;
 }
 
 /* At a bracket of a dict: its numbers are taken, of the section that stands before it. False when it is none. */
-static bool dict(struct scan *s) {
+static bool dict(struct log_scan *s) {
   struct log_parse *p = s->p;
   log_leave_words(p, s->segment, s->at);
   measures_dict(s);
   size_t i = s->at, end = log_find_dict(p, p->text, p->tokens[i].at, false);
   if (!end)
     return false;
-  next_segment(s, i + 1);
+  log_next_segment(s, i + 1);
   while (s->at + 1 < p->tokens_n && p->tokens[s->at + 1].at < end)
     s->at++;
   s->segment = s->at + 1;
@@ -736,7 +584,7 @@ static bool dict(struct scan *s) {
 }
 
 /* "|proj g|= 4.3e-02": the bars belong to the name. */
-static bool bars_in_name(struct scan *s) {
+static bool bars_in_name(struct log_scan *s) {
   const struct log_parse *p = s->p;
   size_t i = s->at, close = i + 1;
   while (close < p->tokens_n && close < i + 4 && token_is_word(p, close))
@@ -744,13 +592,13 @@ static bool bars_in_name(struct scan *s) {
   if (close == i + 1 || !token_is(p, close, '|') || p->tokens[close].flags & LOG_T_SPACE || p->tokens[i + 1].flags & LOG_T_SPACE ||
       !(token_is(p, close + 1, '=') || token_is_number(p, close + 1)))
     return false;
-  next_segment(s, i);
+  log_next_segment(s, i);
   s->at = close;
   return true;
 }
 
 /* The end of a sentence, and not of "Avg."; "1024.1 SPS. Loss 12.3" are two. */
-static bool ends_sentence(const struct scan *s) {
+static bool ends_sentence(const struct log_scan *s) {
   const struct log_parse *p = s->p;
   size_t i = s->at;
   unsigned flags = i > s->segment ? token_word(p, i - 1) : 0;
@@ -760,7 +608,7 @@ static bool ends_sentence(const struct scan *s) {
 }
 
 /* "dice_loss - 0.41, iou - 0.62", "valid_ppl -> 4.2": a dash or an arrow where others write a colon. */
-static bool dash_separates(struct scan *s) {
+static bool dash_separates(struct log_scan *s) {
   struct log_parse *p = s->p;
   size_t i = s->at, number = i + 1 + is_arrow(p, i);
   if (i == s->segment || !(p->tokens[i].flags & LOG_T_SPACE) || !token_is_word(p, i - 1) || !token_is_number(p, number) ||
@@ -771,7 +619,7 @@ static bool dash_separates(struct scan *s) {
 }
 
 /* "train CrossEntropyLoss |  2.31": a drawn line where others write a colon, and nothing behind. */
-static bool bar_separates(struct scan *s) {
+static bool bar_separates(struct log_scan *s) {
   struct log_parse *p = s->p;
   size_t i = s->at;
   if (i == s->segment || i + 2 != p->tokens_n || !token_is_word(p, i - 1) || !token_is_number(p, i + 1) ||
@@ -782,11 +630,11 @@ static bool bar_separates(struct scan *s) {
 }
 
 /* "<loss>=0.31": the word is the name. */
-static bool angled_name(struct scan *s) {
+static bool angled_name(struct log_scan *s) {
   const struct log_parse *p = s->p;
   if (!token_is_word(p, s->at + 1) || !token_is(p, s->at + 2, '>') || !token_is(p, s->at + 3, '='))
     return false;
-  next_segment(s, s->at + 1);
+  log_next_segment(s, s->at + 1);
   s->at += 2;
   return true;
 }
@@ -799,25 +647,25 @@ static bool leads_to_number(const struct log_parse *p, size_t i) {
   return end >= i + 3 && p->tokens[i].flags & LOG_T_SPACE && token_is_number(p, end) && p->tokens[end].flags & LOG_T_SPACE;
 }
 
-static void mark(struct scan *s) {
+static void mark(struct log_scan *s) {
   struct log_parse *p = s->p;
   size_t i = s->at, close;
   char c = p->tokens[i].mark;
   if (mark_is(c, MARK_INSIDE)) {
     if (i > p->first && token_is_number(p, i - 1) && is_spaced(p, i, '/')) /* "score 1.5 / loss 0.3" */
-      next_segment(s, i + 1);
+      log_next_segment(s, i + 1);
     return;
   }
   if (c == ':' || c == '=' || (c == '.' && leads_to_number(p, i)) || (c == '-' && dash_separates(s)) || (c == '|' && bar_separates(s)))
     separator(s);
-  else if (c == '[' && (close = bracket_in_name(p, i)) != SIZE_MAX)
+  else if (c == '[' && (close = log_bracket_in_name(p, i)) != SIZE_MAX)
     s->at = close;
   else if (c == '[' || c == '(')
-    group(s);
+    log_enter_group(s);
   else if ((c == '{' && dict(s)) || (c == '|' && bars_in_name(s)) || (c == '<' && angled_name(s)) || (c == '.' && !ends_sentence(s)))
     return;
   else if (c != '-' || p->tokens[i].flags & LOG_T_SPACE || i == p->first)
-    next_segment(s, i + 1);
+    log_next_segment(s, i + 1);
 }
 
 /* "ValueError: loss is 12"; but "MeanSquaredError: 0.12" is a value. */
@@ -829,7 +677,7 @@ static bool is_complaint(const struct log_parse *p, size_t i) {
 
 /* "0m 9s (- 0m 21s) (30 30%) 1.8708", "12:  2.15" under "Epoch: 0": where it stands, maybe the time, and one number. That number is what is
  * measured if the time stands beside it, or the log has had no names so far. */
-static void unnamed_value(struct scan *s) {
+static void unnamed_value(struct log_scan *s) {
   struct log_parse *p = s->p;
   size_t i = p->first;
   bool timed = false;
@@ -845,13 +693,13 @@ static void unnamed_value(struct scan *s) {
   bool told = timed && !isnan(p->own.step), bare = i + 1 == p->tokens_n && !place_is_none(&p->own) && !isnan(p->kept.carried.epoch);
   if (!told && !(bare && log_names_nothing(p)))
     return;
-  struct raw *raw = add_pair(s, STR("value"), p->tokens[i].value, false);
+  struct raw *raw = log_add_pair(s, STR("value"), p->tokens[i].value, false);
   if (raw)
     raw->kind = LOG_KEY_METRIC;
 }
 
 void log_find_pairs(struct log_parse *p) {
-  struct scan s = {.p = p, .at = p->first, .segment = p->first};
+  struct log_scan s = {.p = p, .at = p->first, .segment = p->first};
   s.summary = token_is(p, p->first, '*') && token_is_word(p, p->first + 1);
   bool bracket = token_is(p, p->first, '[');
   size_t waited = p->first + bracket;
@@ -862,7 +710,7 @@ void log_find_pairs(struct log_parse *p) {
     char *name = log_scratch(p, p->kept.pending_n);
     if (name) {
       memcpy(name, p->kept.pending, p->kept.pending_n);
-      take_reading(&s, str_n(name, p->kept.pending_n), &r);
+      log_take_reading(&s, str_n(name, p->kept.pending_n), &r);
       s.at = s.segment = r.end;
     }
   }
@@ -875,7 +723,7 @@ void log_find_pairs(struct log_parse *p) {
     switch (t->type) {
     case LOG_T_WORD:
       if (t->flags & LOG_T_GAP && s.segment < s.at)
-        next_segment(&s, s.at);
+        log_next_segment(&s, s.at);
       if (p->words[s.at].dotted && glued_value(&s))
         break;
       p->refused |= (token_word(p, s.at) & LOG_WORD_TALK) != 0 || is_complaint(p, s.at);
@@ -887,11 +735,11 @@ void log_find_pairs(struct log_parse *p) {
       mark(&s);
       break;
     default: /* drawings, times */
-      next_segment(&s, s.at + 1);
+      log_next_segment(&s, s.at + 1);
     }
   }
   s.at = p->tokens_n;
-  next_segment(&s, p->tokens_n);
+  log_next_segment(&s, p->tokens_n);
   if (!p->raw_n && !place_is_none(&p->own))
     unnamed_value(&s);
 }

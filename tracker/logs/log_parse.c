@@ -24,10 +24,6 @@ size_t log_parse_series(const struct log_parse *p) {
   return p->kept.series_n;
 }
 
-uint64_t log_parse_dropped(const struct log_parse *p) {
-  return p->kept.dropped;
-}
-
 /* ---- headlines ---- */
 
 static void set_section(struct log_parse *p, struct str section, bool strong) {

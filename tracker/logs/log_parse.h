@@ -46,9 +46,8 @@ bool log_parse_count(struct log_parse *parse, struct log_point *point);
 
 /* What was recognised: `Train Epoch style, 3 metrics`; "nothing yet" at the start. */
 void log_parse_summary(const struct log_parse *parse, char *out, size_t room);
-/* How many series there are, and points that were dropped because there were too many. */
+/* How many series there are. */
 size_t log_parse_series(const struct log_parse *parse);
-uint64_t log_parse_dropped(const struct log_parse *parse);
 
 /* The state between two lines, and back. A parser is large (half a megabyte), its state small: one parser may serve many streams in turn. A
  * state that cannot be right fails with ERR_INVALID and leaves the parser as it was. */

@@ -43,19 +43,6 @@ struct out {
   void *ctx;
 };
 
-static const char *const format_names[METRIC_FORMAT_COUNT] = {"jsonl", "json", "csv", "tensorboard"};
-
-const char *metric_format_name(enum metric_format format) {
-  return format_names[format];
-}
-
-bool metric_format_parse(struct str name, enum metric_format *ret) {
-  for (unsigned i = 0; i < METRIC_FORMAT_COUNT; i++)
-    if (str_is(name, format_names[i]))
-      return *ret = (enum metric_format)i, true;
-  return false;
-}
-
 struct metric_file *metric_file_new(enum metric_format format, const char *prefix, struct err *err) {
   struct metric_file *f = mem_zalloc(sizeof *f);
   if (!f) {

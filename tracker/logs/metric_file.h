@@ -9,10 +9,6 @@
 
 enum metric_format { METRIC_JSONL, METRIC_JSON, METRIC_CSV, METRIC_TFEVENTS, METRIC_FORMAT_COUNT };
 
-/* "jsonl", "json", "csv", "tensorboard" */
-const char *metric_format_name(enum metric_format format);
-MUST_CHECK bool metric_format_parse(struct str name, enum metric_format *ret);
-
 enum { METRIC_LINE_MAX = 1024 * 1024, METRIC_FILE_STATE_MAX = METRIC_LINE_MAX + LOG_METRICS_STATE_MAX };
 
 struct metric_file;

@@ -19,13 +19,6 @@ const char *source_format_name(enum source_format format) {
   return format_names[format];
 }
 
-bool source_format_parse(struct str name, enum source_format *ret) {
-  for (unsigned i = 0; i < SOURCE_FORMAT_COUNT; i++)
-    if (str_is(name, format_names[i]))
-      return *ret = (enum source_format)i, true;
-  return false;
-}
-
 /* "NAME = 0.5", "NAME 0.5", "NAME value was 0.5": not as a part of another name. */
 static const char *pattern_of_name(struct arena *arena, struct str name) {
   AUTO_BUF struct buf text = BUF_INIT(4 * KIB);

@@ -7,7 +7,6 @@
 
 enum source_format { SOURCE_JSON, SOURCE_CSV, SOURCE_TFEVENTS, SOURCE_TEXT, SOURCE_FORMAT_COUNT };
 const char *source_format_name(enum source_format format);
-MUST_CHECK bool source_format_parse(struct str name, enum source_format *ret);
 
 struct metric_source {
   const char *file; /* a path or glob below the attempt's directory; NULL: a pattern for streams */

@@ -1,5 +1,5 @@
 /* The search language of runs, experiments, logged models, registered models and their versions: clauses joined by AND, and the keys
- * results are ordered by. Text goes in, a tree in an arena comes out; what the words mean in the database is filter_sql.h's matter.
+ * results are ordered by. Text goes in, a tree in an arena comes out; what the words mean in the database is search_sql.h's matter.
  *
  *   metrics.accuracy > 0.9 AND params.`batch size` = '32' AND tags.owner ILIKE 'a%' AND start_time > 1700000000000
  *

@@ -275,7 +275,7 @@ static void put_artifacts(struct json_writer *w, const struct web_app *app, cons
   jw_put_text(w, "directory", app->artifacts ? artifact_store_directory(app->artifacts) : NULL);
   jw_put_i64(w, "files", pg_int(totals, 0, 1));
   jw_put_i64(w, "bytes", pg_int(totals, 0, 2));
-  api_put_time(w, "free", known ? (int64_t)(fs.f_bavail * fs.f_frsize) : INT64_MIN);
+  api_put_i64(w, "free", known ? (int64_t)(fs.f_bavail * fs.f_frsize) : INT64_MIN);
   jw_object_end(w);
 }
 
@@ -285,7 +285,7 @@ static void put_trash(struct json_writer *w, const struct pg_reply *totals) {
   jw_put_i64(w, "runs", pg_int(totals, 0, 3));
   jw_put_i64(w, "sweeps", pg_int(totals, 0, 4));
   jw_put_i64(w, "experiments", pg_int(totals, 0, 5));
-  api_put_time(w, "oldest", pg_is_null(totals, 0, 6) ? INT64_MIN : pg_int(totals, 0, 6));
+  api_put_i64(w, "oldest", pg_is_null(totals, 0, 6) ? INT64_MIN : pg_int(totals, 0, 6));
   jw_put_i64(w, "to_remove", pg_int(totals, 0, 7));
   jw_object_end(w);
 }

@@ -61,9 +61,9 @@ static void put_entry(struct json_writer *w, const struct list_op *op, size_t i,
   jw_object(w);
   jw_put_str(w, "path", buf_str(&shown));
   jw_put_bool(w, "is_dir", op->is_dir[i]);
-  api_put_time(w, "size", op->is_dir[i] ? INT64_MIN : op->sizes[i]);
+  api_put_i64(w, "size", op->is_dir[i] ? INT64_MIN : op->sizes[i]);
   jw_put_text(w, "sha256", row == SIZE_MAX ? NULL : sha256);
-  api_put_time(w, "created", row == SIZE_MAX ? INT64_MIN : pg_int(rows, row, 3));
+  api_put_i64(w, "created", row == SIZE_MAX ? INT64_MIN : pg_int(rows, row, 3));
   jw_object_end(w);
 }
 

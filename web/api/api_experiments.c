@@ -55,14 +55,14 @@ static void put_experiment(struct json_writer *w, const struct experiment_row *r
   jw_put_str(w, "artifact_location", row->artifact_location);
   jw_put_i64(w, "created", row->created);
   jw_put_i64(w, "updated", row->updated);
-  api_put_time(w, "deleted", row->deleted_at);
+  api_put_i64(w, "deleted", row->deleted_at);
   jw_key(w, "tags");
   jw_raw(w, row->tags);
   int64_t runs = INT64_MIN;
   for (size_t i = 0; counts && i < pg_rows(counts); i++)
     if (pg_int(counts, i, 0) == row->id)
       runs = pg_int(counts, i, 1);
-  api_put_time(w, "run_count", runs);
+  api_put_i64(w, "run_count", runs);
   jw_object_end(w);
 }
 

@@ -80,7 +80,7 @@ static void on_one_row(void *ctx, const struct pg_reply *reply) {
     jw_put_bool(&w, "is_dir", false);
     jw_put_i64(&w, "size", op->size);
     jw_put_text(&w, "sha256", known ? sha256 : NULL);
-    api_put_time(&w, "created", known ? pg_int(reply, 0, 3) : INT64_MIN);
+    api_put_i64(&w, "created", known ? pg_int(reply, 0, 3) : INT64_MIN);
     jw_object_end(&w);
   }
   jw_array_end(&w);

@@ -64,7 +64,7 @@ static void put_model(struct json_writer *w, const struct model_row *row) {
   jw_put_i64(w, "updated", row->updated);
   jw_key(w, "tags");
   jw_raw(w, row->tags);
-  api_put_time(w, "latest_version", row->latest_version ? row->latest_version : INT64_MIN);
+  api_put_i64(w, "latest_version", row->latest_version ? row->latest_version : INT64_MIN);
   jw_key(w, "aliases");
   jw_object(w);
   for (size_t cursor = 0; row->aliases.p && packed_next(row->aliases, &cursor, &alias, &version);) {
@@ -132,7 +132,7 @@ static void put_version(struct json_writer *w, const struct version_row *row) {
   if (row->digest.n == 32)
     hex_encode(row->digest.p, 32, digest);
   jw_put_text(w, "digest", row->digest.n == 32 ? digest : NULL);
-  api_put_time(w, "size", row->size < 0 ? INT64_MIN : row->size);
+  api_put_i64(w, "size", row->size < 0 ? INT64_MIN : row->size);
   put_metrics(w, row->metrics);
   jw_put_str(w, "description", row->description);
   jw_put_text(w, "state", model_status_name(row->status));

@@ -3,11 +3,11 @@
 #include "tracker/packed.h"
 #include "web/api/api_runs.h"
 
-void api_put_time(struct json_writer *w, const char *key, int64_t ms) {
-  if (ms == INT64_MIN)
+void api_put_i64(struct json_writer *w, const char *key, int64_t value) {
+  if (value == INT64_MIN)
     jw_put_null(w, key);
   else
-    jw_put_i64(w, key, ms);
+    jw_put_i64(w, key, value);
 }
 
 void api_put_id(struct json_writer *w, const char *key, struct id id, bool is_set) {
@@ -18,7 +18,7 @@ void api_put_id(struct json_writer *w, const char *key, struct id id, bool is_se
 }
 
 static void put_count(struct json_writer *w, const char *key, int64_t value, bool is_set) {
-  api_put_time(w, key, is_set ? value : INT64_MIN);
+  api_put_i64(w, key, is_set ? value : INT64_MIN);
 }
 
 static void put_raw(struct json_writer *w, const char *key, struct str json) {
@@ -103,8 +103,8 @@ static void put_attempts(struct json_writer *w, const struct run_row *run) {
     put_count(w, "exit_code", run->exit_code, run->has_exit_code);
     put_count(w, "signal", run->signal, run->has_signal);
     jw_put_str(w, "node", run->node.p ? run->node : run->executor);
-    api_put_time(w, "started", run->attempt == 1 ? started_of(run) : INT64_MIN);
-    api_put_time(w, "ended", run->end_time);
+    api_put_i64(w, "started", run->attempt == 1 ? started_of(run) : INT64_MIN);
+    api_put_i64(w, "ended", run->end_time);
     jw_object_end(w);
   }
   jw_array_end(w);
@@ -132,10 +132,10 @@ static void put_attempts(struct json_writer *w, const struct run_row *run) {
   X("slots", put_count(w, "slots", run->slots, run->has_slots))                       \
   X("user", jw_put_str(w, "user", run->user_id))                                      \
   X("created", jw_put_i64(w, "created", run->created))                                \
-  X("started", api_put_time(w, "started", started_of(run)))                           \
-  X("ended", api_put_time(w, "ended", run->end_time))                                 \
-  X("heartbeat", api_put_time(w, "heartbeat", run->heartbeat))                        \
-  X("deleted", api_put_time(w, "deleted", run->deleted_at))
+  X("started", api_put_i64(w, "started", started_of(run)))                            \
+  X("ended", api_put_i64(w, "ended", run->end_time))                                  \
+  X("heartbeat", api_put_i64(w, "heartbeat", run->heartbeat))                         \
+  X("deleted", api_put_i64(w, "deleted", run->deleted_at))
 
 static const char *const run_keys[] = {
 #define X(name, put) name,

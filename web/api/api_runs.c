@@ -147,10 +147,10 @@ static void tell_refusal(struct run_op *op, enum tracking_refusal refusal, const
     err_set(&err, ERR_CONFLICT, "a param cannot be changed once it is logged");
     break;
   case TRACKING_FORBIDDEN:
-    err_set(&err, ERR_FORBIDDEN, "the run belongs to its executor: its token, or one with the scope `write`, is needed");
+    tracking_not_yours(&err);
     break;
   case TRACKING_FENCED:
-    err_set(&err, ERR_FENCED, "another attempt of this run has taken over");
+    tracking_superseded(&err);
     break;
   case TRACKING_ERROR:
     err = *reason;

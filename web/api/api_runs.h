@@ -23,7 +23,7 @@ void api_put_span_next(struct json_writer *w, size_t next);
 /* {"items": [...], "next": cursor or null}: what comes after the items. */
 void api_put_next(const struct mlflow_search *op, struct json_writer *w, const struct pg_reply *reply, size_t key_column);
 
-/* {"key": "text" or null} of a PATCH: what is set as a packed object, what is removed as texts in the arena. `check` may be NULL. */
+/* {"key": "text" or null} of a PATCH: what is set as a packed object, what is removed as texts in the arena. */
 MUST_CHECK bool api_tags(struct http_req *req, const json_t *tags, size_t value_max, struct buf *set, const struct str **ret_removed,
                          size_t *ret_count, struct err *err);
 
@@ -34,8 +34,8 @@ MUST_CHECK bool api_write_run(const struct pg_reply *reply, struct id id, struct
 /* Makes a run that is launched, and answers. Takes the body. */
 void api_launch(struct http_req *req, json_t *body);
 
-/* Numbers JSON can say, else text; null where there is none. */
-void api_put_time(struct json_writer *w, const char *key, int64_t ms);
+/* null for INT64_MIN. */
+void api_put_i64(struct json_writer *w, const char *key, int64_t value);
 /* The keys last, step, time, min, max, count of a metric of run.metrics; null when there is none. */
 void api_put_metric_items(struct json_writer *w, struct str packed);
 void api_put_id(struct json_writer *w, const char *key, struct id id, bool is_set);

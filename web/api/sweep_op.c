@@ -108,7 +108,8 @@ bool sweep_op_read_limit(struct sweep_op *op, struct err *err) {
          err_set(err, ERR_INVALID, "\"limit\" must be from 1 to %d", SWEEP_LIST_MAX);
 }
 
-static void reply_trial(struct sweep_op *op, int status, const struct err *err) {
+void sweep_op_trial_made(void *ctx, const struct err *err) {
+  struct sweep_op *op = ctx;
   if (err) {
     sweep_op_fail(op, err);
     return;
@@ -117,13 +118,5 @@ static void reply_trial(struct sweep_op *op, int status, const struct err *err) 
   struct json_writer w;
   jw_init(&w, &body);
   live_put_trial(op->trial, &w);
-  sweep_op_reply(op, status, &body);
-}
-
-void sweep_op_trial_made(void *ctx, const struct err *err) {
-  reply_trial(ctx, 201, err);
-}
-
-void sweep_op_trial_changed(void *ctx, const struct err *err) {
-  reply_trial(ctx, 200, err);
+  sweep_op_reply(op, 201, &body);
 }

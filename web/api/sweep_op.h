@@ -49,8 +49,7 @@ bool sweep_op_none(struct id id, struct err *err);
 
 /* Callbacks that answer. Of STMT_SWEEP_GET, for a sweep that is not in memory: it is over or damaged, or there is none. */
 void sweep_op_not_live(void *ctx, const struct pg_reply *row);
-/* 201, and 200, with op->trial. */
+/* 201, with op->trial. */
 void sweep_op_trial_made(void *ctx, const struct err *err);
-void sweep_op_trial_changed(void *ctx, const struct err *err);
 
 #endif

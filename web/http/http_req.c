@@ -298,10 +298,6 @@ void *http_req_service(const struct http_req *req) {
   return req->service;
 }
 
-const char *http_req_id(const struct http_req *req) {
-  return req->id;
-}
-
 const struct http_peer *http_req_peer(const struct http_req *req) {
   return &req->peer;
 }
@@ -312,10 +308,6 @@ bool http_req_tcp_owner(const struct http_req *req, uid_t *ret) {
 
 bool http_req_is_tls(const struct http_req *req) {
   return req->is_tls;
-}
-
-int64_t http_req_started_us(const struct http_req *req) {
-  return req->started_us;
 }
 
 struct arena *http_req_arena(struct http_req *req) {

@@ -31,12 +31,10 @@ enum http_method http_req_method(const struct http_req *req); /* HEAD stays HEAD
 const struct route *http_req_route(const struct http_req *req);
 const char *http_req_pattern(const struct http_req *req); /* mount and path of the row: "/api/v1/runs/{id}"; "" when nothing matched */
 void *http_req_service(const struct http_req *req);       /* as given to the server */
-const char *http_req_id(const struct http_req *req);
 const struct http_peer *http_req_peer(const struct http_req *req);
 /* Whose process is at the other end of a TCP connection within this machine; false when it cannot be told. Asks the kernel. */
 MUST_CHECK bool http_req_tcp_owner(const struct http_req *req, uid_t *ret);
 bool http_req_is_tls(const struct http_req *req);
-int64_t http_req_started_us(const struct http_req *req); /* monotonic */
 /* Freed after the answer; has a ceiling, so NULL must be handled. */
 struct arena *http_req_arena(struct http_req *req);
 

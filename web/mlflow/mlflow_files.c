@@ -124,14 +124,10 @@ static bool not_yours(struct err *err) {
                  "a job's token is for the files of its own run and the runs below it: others need a token with the scope \"write\"");
 }
 
-static bool not_any_more(struct err *err) {
-  return err_set(err, ERR_FENCED, "another attempt of this run has taken over");
-}
-
 static bool may_change_owned(int pass, int64_t attempt, struct err *err) {
   if (pass == 0)
-    return err_set(err, ERR_FORBIDDEN, "the run belongs to its executor: its token, or one with the scope `write`, is needed");
-  return pass < 0 || pass == attempt || not_any_more(err);
+    return tracking_not_yours(err);
+  return pass < 0 || pass == attempt || tracking_superseded(err);
 }
 
 static bool may_change(struct guard *guard, const struct pg_reply *reply, size_t row, struct err *err) {
@@ -141,7 +137,7 @@ static bool may_change(struct guard *guard, const struct pg_reply *reply, size_t
     return may_change_owned(pass, pg_int(reply, row, 3), err);
   if (web_principal(guard->req)->is_open)
     return true;
-  return is_below ? !is_over || not_any_more(err) : not_yours(err);
+  return is_below ? !is_over || tracking_superseded(err) : not_yours(err);
 }
 
 static void on_holds_owned(void *ctx, const struct pg_reply *reply) {

@@ -243,10 +243,10 @@ static bool may_and_did(struct run_op *op, const struct pg_reply *reply) {
   case TRACKING_OK:
     return true;
   case TRACKING_FORBIDDEN:
-    err_set(&err, ERR_FORBIDDEN, "the run belongs to its executor: its token, or one with the scope `write`, is needed");
+    tracking_not_yours(&err);
     break;
   case TRACKING_FENCED:
-    err_set(&err, ERR_FENCED, "another attempt of this run has taken over");
+    tracking_superseded(&err);
     break;
   default:
     err = *pg_err(reply);

@@ -54,7 +54,7 @@ static void mlflow_words(void **state) {
   static const char *const expected[] = {"SCHEDULED", "SCHEDULED", "RUNNING", "RUNNING", "FINISHED",
                                          "FAILED",    "KILLED",    "KILLED",  "FAILED"};
   for (int i = 0; i < RUN_STATE_COUNT; i++)
-    assert_string_equal(run_state_mlflow((enum run_state)i), expected[i]);
+    assert_string_equal(run_state_status(i), expected[i]);
 }
 
 static void drawing(void **state) {

@@ -151,23 +151,11 @@ static void test_large_record_is_passed_over(void **state) {
   metric_file_free(file);
 }
 
-static void test_formats(void **state) {
-  (void)state;
-  for (unsigned i = 0; i < METRIC_FORMAT_COUNT; i++) {
-    enum metric_format format = METRIC_FORMAT_COUNT;
-    assert_true(metric_format_parse(str_of(metric_format_name((enum metric_format)i)), &format));
-    assert_int_equal(format, i);
-  }
-  enum metric_format format;
-  assert_false(metric_format_parse(STR("xml"), &format));
-}
-
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(test_jsonl),           cmocka_unit_test(test_csv),
       cmocka_unit_test(test_snapshot),        cmocka_unit_test(test_tfevents),
       cmocka_unit_test(test_tfevents_broken), cmocka_unit_test(test_large_record_is_passed_over),
-      cmocka_unit_test(test_formats),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

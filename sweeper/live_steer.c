@@ -1,0 +1,180 @@
+/* What people want of a sweep that lives: it is steered and edited, its trials are enqueued, killed, tried again. */
+#include "base/mem.h"
+#include "sweeper/jobs/jobs.h"
+#include "sweeper/live.h"
+
+static void note_deed(struct live_sweep *live, const struct deed *what) {
+  live->deeds = MAX_OF(live->deeds, deeds_note(live->all, what));
+}
+
+static void note_steered(struct live_sweep *live, const struct engine_sweep *before, struct str actor) {
+  const struct engine_sweep now = engine_sweep(live->engine);
+  if (live->single || now.version == before->version)
+    return;
+  note_deed(live, &(struct deed){.kind = "sweep.state",
+                                 .run = live->id,
+                                 .actor = actor,
+                                 .from = sweep_state_text(before->state),
+                                 .to = sweep_state_text(now.state),
+                                 .reason = now.why ? engine_why_text((enum engine_why)now.why) : NULL});
+}
+
+bool live_act(struct live_sweep *live, enum live_action action, struct str actor, struct err *err) {
+  const struct engine_sweep before = engine_sweep(live->engine);
+  bool ok = false;
+  switch (action) {
+  case LIVE_PAUSE:
+    ok = engine_pause(live->engine, err);
+    break;
+  case LIVE_RESUME:
+    ok = engine_resume(live->engine, live_now(live->all), err);
+    break;
+  case LIVE_DRAIN:
+    ok = engine_drain(live->engine, err);
+    break;
+  case LIVE_STOP:
+    ok = engine_stop(live->engine, err);
+    break;
+  }
+  if (ok)
+    jobs_set_group(live);
+  if (ok)
+    note_steered(live, &before, actor);
+  if (ok && action == LIVE_STOP && before.why != WHY_STOPPED) {
+    mem_free(live->stopped_by);
+    live->stopped_by = mem_strndup(actor.p, actor.n);
+  }
+  sweeps_kick(live->all);
+  return ok;
+}
+
+bool live_enqueue(struct live_sweep *live, const json_t *params, struct str actor, struct live_trial **ret, struct err *err) {
+  double point[SPACE_PARAMS_MAX];
+  if (!space_point_from_json(live->space, params, false, point, err))
+    return false;
+  if (!space_allows(live->space, point))
+    return err_set(err, ERR_INVALID, "the constraints do not allow this point");
+  struct live_made made = live_made_by_hand(live);
+  bool ok = live_create_at(live, point, &made, ret, err);
+  if (ok && actor.p)
+    note_deed(live, &(struct deed){.kind = "run.enqueued", .run = (*ret)->run, .actor = actor});
+  sweeps_kick(live->all);
+  return ok;
+}
+
+static void note_changed(struct live_trial *trial, const struct engine_trial *before, struct str actor) {
+  const struct engine_trial *now = engine_trial(trial->sweep->engine, trial->number);
+  trial->noted = now->state;
+  if (now->state != before->state)
+    note_deed(trial->sweep, &(struct deed){.kind = "run.state",
+                                           .run = trial->run,
+                                           .actor = actor,
+                                           .from = run_state_name(before->state),
+                                           .to = run_state_name(now->state)});
+}
+
+bool live_kill(struct live_trial *trial, struct str actor, struct err *err) {
+  struct engine *engine = trial->sweep->engine;
+  const struct engine_trial before = *engine_trial(engine, trial->number);
+  sweeps_kick(trial->sweep->all);
+  if (!engine_kill(engine, trial->number, live_now(trial->sweep->all), err))
+    return false;
+  note_changed(trial, &before, actor);
+  return true;
+}
+
+bool live_retry(struct live_trial *trial, struct str actor, struct err *err) {
+  if (!live_course_open(trial, err))
+    return false;
+  const struct engine_trial before = *engine_trial(trial->sweep->engine, trial->number);
+  const struct engine_sweep sweep_before = engine_sweep(trial->sweep->engine);
+  live_keep_attempt(trial);
+  if (!engine_retry(trial->sweep->engine, trial->number, err)) {
+    live_course_close(trial);
+    return false;
+  }
+  note_changed(trial, &before, actor);
+  note_steered(trial->sweep, &sweep_before, actor);
+  live_keep_first_end(trial, &before);
+  live_note_time(trial, &before, -1);
+  mem_free(trial->course->stop);
+  mem_free(trial->course->reason);
+  trial->course->stop = trial->course->reason = NULL;
+  trial->ended = 0;
+  trial->course->has_exit = false;
+  if (trial->sweep->best == trial)
+    live_find_best(trial->sweep);
+  sweeps_kick(trial->sweep->all);
+  return true;
+}
+
+static bool whole(const json_t *edits, const char *key, int64_t max, struct err *err) {
+  const json_t *value = json_object_get(edits, key);
+  if (!value || json_is_null(value))
+    return true;
+  return (json_is_integer(value) && json_integer_value(value) >= (strcmp(key, "priority") == 0 ? -max : 0) &&
+          json_integer_value(value) <= max) ||
+         err_set(err, ERR_INVALID, "\"%s\" must be a whole number up to %lld", key, (long long)max);
+}
+
+bool sweeps_edits_check(const json_t *edits, struct err *err) {
+  static const char *const keys[] = {"run_cap", "max_parallel", "priority", "max_time", "notes"};
+  const char *key;
+  const json_t *value;
+  int64_t ms;
+  if (!json_is_object(edits) || !json_object_size(edits))
+    return err_set(err, ERR_INVALID, "an object with what is to change was expected");
+  for (void *at = json_object_iter((json_t *)(uintptr_t)edits); at; at = json_object_iter_next((json_t *)(uintptr_t)edits, at)) {
+    key = json_object_iter_key(at);
+    bool known = false;
+    for (size_t i = 0; i < ARRAY_LEN(keys); i++)
+      known |= strcmp(key, keys[i]) == 0;
+    if (!known) {
+      const char *near = str_nearest_of(str_of(key), keys, ARRAY_LEN(keys));
+      err_set(err, ERR_INVALID, "\"%.60s\" cannot be changed", key);
+      return near ? err_hint(err, "did you mean \"%s\"?", near) : false;
+    }
+  }
+  value = json_object_get(edits, "max_time");
+  if (value && !json_is_null(value) && !json_is_integer(value) && !(json_is_string(value) && str_to_duration_ms(json_str(value), &ms)))
+    return err_set(err, ERR_INVALID, "\"max_time\" must be a duration such as 2h");
+  if (json_is_string(value) && ms > 0 && ms < 1000)
+    return err_set(err, ERR_INVALID, "\"max_time\" must be at least 1s");
+  value = json_object_get(edits, "notes");
+  if (value && !json_is_string(value))
+    return err_set(err, ERR_INVALID, "\"notes\" must be text");
+  return whole(edits, "run_cap", ENGINE_TRIALS_MAX, err) && whole(edits, "max_parallel", 100000, err) &&
+         whole(edits, "priority", 1000000, err);
+}
+
+void live_apply_edits(struct live_sweep *live, const json_t *edits) {
+  const json_t *value;
+  int64_t ms = 0;
+  if ((value = json_object_get(edits, "run_cap")))
+    live->run_cap = live->conf.run_cap = json_integer_value(value);
+  if ((value = json_object_get(edits, "max_parallel"))) {
+    live->max_parallel = json_integer_value(value);
+    live->conf.max_parallel = (uint32_t)live->max_parallel;
+  }
+  if ((value = json_object_get(edits, "priority"))) {
+    live->priority = json_integer_value(value);
+    jobs_reprioritize(live);
+  }
+  if ((value = json_object_get(edits, "max_time"))) {
+    if (json_is_integer(value))
+      ms = json_integer_value(value) * 1000;
+    else if (json_is_string(value) && !str_to_duration_ms(json_str(value), &ms))
+      ms = live->conf.max_time_ms;
+    live->conf.max_time_ms = ms;
+  }
+  if ((value = json_object_get(edits, "notes"))) {
+    char *notes = mem_strdup(json_string_value(value));
+    if (notes) {
+      mem_free(live->notes);
+      live->notes = notes;
+    }
+  }
+  engine_edit(live->engine, &live->conf, live_now(live->all));
+  jobs_set_group(live);
+  sweeps_kick(live->all);
+}
