@@ -414,6 +414,8 @@ bool access_decide(const struct access_rules *rules, const struct access_facts *
   if (!check_site(rules, facts, err) || !identify(rules, facts, &who, err))
     return false;
   who.is_open = is_open(rules, facts);
+  if (who.kind == ACCESS_NOBODY && who.is_open && facts->policy == POLICY_CURATE) /* for what is kept of who did it */
+    snprintf(who.name, sizeof who.name, "uid %u", (unsigned)rules->owner);
   bool may = facts->policy == POLICY_PUBLIC || who.is_open ||
              (who.kind == ACCESS_RUN ? run_reaches(facts) : access_has(&who, scope_wanted(facts->policy)));
   if (!may)

@@ -40,6 +40,7 @@ class Tracking(unittest.TestCase):
         self.assertEqual(self.place("/runs/search", b'{"filter": }'), (None, 1, 12))
         self.assertEqual(self.place("/runs/search", {"experiments": ["0", "Default"]}), ("experiments[1]", None, None))
         self.assertEqual(self.place("/runs/compare", {}), ("runs", None, None))
+        self.assertEqual(self.place("/runs/compare", {"runs": ["0" * 32, 5]}), ("runs[1]", None, None))
         sweep = self.s.post("/api/v1/sweeps", b"name: x\nmetric: {nam: y}\n").json["errors"][0]
         self.assertEqual((sweep["path"], sweep["line"], sweep["column"]), ("metric.nam", 2, 10))
         self.assertEqual(self.s.get("/api/v1/runs/" + "0" * 32).json["errors"], [])
@@ -52,6 +53,10 @@ class Tracking(unittest.TestCase):
         self.assertIn('"scale" must be linear or log, not "lg"', self.s.get(f"/api/v1/series?run={run}&key=loss&scale=lg").json["detail"])
         self.assertEqual(self.s.request("PUT", f"/api/v1/runs/{run}/artifacts/folder/file", b"x").status, 201)
         self.assertRegex(self.s.get(f"/api/v1/runs/{run}/artifacts/folder").json["detail"], "/folder.* is a directory$")
+        self.s.post("/api/v1/models", {"name": "named"})
+        for path in (f"/api/v1/runs/{run}", "/api/v1/models/named"):
+            answer = self.s.request("PATCH", path, {"name": ""})
+            self.assertEqual((answer.status, answer.json["errors"][0]["path"]), (400, "name"), answer)
 
     def test_a_name_that_is_in_the_trash(self):
         experiment = self.s.post("/api/v1/experiments", {"name": "thrown"}).json["id"]
@@ -298,7 +303,7 @@ class Tracking(unittest.TestCase):
         call("PATCH", base + "/versions/1", {"stage": "Production"})
         call("POST", mlflow + "model-versions/transition-stage", {"name": "moved", "version": "2", "stage": "Production", "archive_existing_versions": True})
         call("PUT", base + "/aliases/best", {"version": 1})
-        call("PUT", base + "/aliases/best", {"version": 2})
+        self.assertEqual(self.s.request("PUT", base + "/aliases/best", {"version": 2}, unix=False).status, 200)  # as MLflow's clients come
         call("DELETE", base + "/aliases/best")
         call("PATCH", "/api/v1/models/moved%2F1/versions/1", {"stage": "Staging"})
         call("DELETE", base + "/versions/3")
@@ -445,6 +450,42 @@ class Tracking(unittest.TestCase):
         self.assertEqual((len(steps), steps[0]), (100, 30000))
         self.assertLessEqual(max(steps), 60000)
 
+    def test_the_interval_call_of_steps_with_many_rows(self):
+        run = self.s.post("/api/v1/runs", {}).json["id"]
+        points = [{"key": "m", "value": step + k / 1000, "step": step, "time": k} for step in range(10) for k in range(700)]
+        self.assertEqual(self.s.post(f"/api/v1/runs/{run}/metrics", {"points": points}).status, 200)
+
+        def ask(more):
+            answer = self.s.get(f"/ajax-api/2.0/mlflow/metrics/get-history-bulk-interval?run_ids={run}&metric_key=m{more}")
+            self.assertEqual(answer.status, 200, answer)
+            return [(m["step"], m["timestamp"]) for m in answer.json["metrics"]]
+
+        for most in (7, 20, 2500):
+            rows = ask(f"&max_results={most}")
+            self.assertEqual(rows, sorted(rows))
+            self.assertEqual((rows[0], rows[-1]), ((0, 0), (9, 699)), "the first and the last")
+            steps = [step for step, _ in rows]
+            if most == 7:  # one row for each step of the sample: seven, and the last
+                self.assertEqual(len(rows), 8)
+            else:
+                self.assertEqual((len(rows), set(steps)), (most, set(range(10))))
+                self.assertLessEqual(max(map(steps.count, steps)), most / 10 + 1)
+        self.assertEqual(len(ask("&start_step=3&end_step=3")), 700)
+
+    def test_a_whole_history_is_what_its_pages_are(self):
+        run = self.s.post("/api/v1/runs", {}).json["id"]
+        path = f"/api/2.0/mlflow/metrics/get-history?run_id={run}&metric_key=m"
+        self.assertEqual(self.s.get(path).json, {"metrics": []})
+        points = [{"key": "m", "value": "NaN" if i % 7 == 0 else i, "step": i // 3, "time": i * 31 % 5000} for i in range(9000)]
+        self.assertEqual(self.s.post(f"/api/v1/runs/{run}/metrics", {"points": points}).status, 200)
+        pages, token = [], ""
+        while token is not None:
+            page = self.s.get(f"{path}&max_results=4000{token}").json
+            pages += page["metrics"]
+            token = f"&page_token={urllib.parse.quote(page['next_page_token'])}" if "next_page_token" in page else None
+        self.assertEqual(len(pages), 9000)
+        self.assertEqual(self.s.get(path).json, {"metrics": pages})
+
     def test_large_lists_are_what_small_ones_are(self):
         """From 2,000 on they are streamed: the same items, the same ends."""
         experiment = self.s.post("/api/v1/experiments", {"name": "large"}).json["id"]
@@ -480,6 +521,15 @@ class Tracking(unittest.TestCase):
         self.assertEqual(whole["experiments"][:1000], small["experiments"])
         self.assertGreater(len(whole["experiments"]), 2200)
         self.assertEqual(self.s.get(base + "2000").json["experiments"], whole["experiments"][:2000])
+        # Logged models.
+        self.s.sql(f"insert into logged_model (id, experiment_id, created, updated, name, model_type, params, tags) select gen_random_uuid(), {experiment}, g, g, 'm' || g, '', '{{}}', '{{}}' from generate_series(1, 2500) g")
+        path, ask = "/api/2.0/mlflow/logged-models/search", {"experiment_ids": [experiment]}
+        small, whole = self.s.post(path, {**ask, "max_results": 1000}).json, self.s.post(path, {**ask, "max_results": 50000})
+        self.assertEqual(whole.headers["Transfer-Encoding"], "chunked")
+        self.assertEqual((len(whole.json["models"]), whole.json["models"][:1000], whole.json.get("next_page_token")), (2500, small["models"], None))
+        first = self.s.post(path, {**ask, "max_results": 2000}).json
+        rest = self.s.post(path, {**ask, "max_results": 2000, "page_token": first["next_page_token"]}).json
+        self.assertEqual(first["models"] + rest["models"], whole.json["models"])
 
     def test_many_metrics_in_one_search(self):
         """NaN, infinities and what is missing are the same whether one is looked up or many, of runs in the index and of others."""

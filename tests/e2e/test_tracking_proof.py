@@ -147,11 +147,11 @@ class Tracking(unittest.TestCase):
             times.append(time.monotonic() - at)
         return statistics.median(times), sorted(times)[int(len(times) * 0.99)]
 
-    def hardly_reads(self, run):
+    def hardly_reads(self, path):
         reader = socket.socket()
         reader.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         reader.connect(("127.0.0.1", self.s.port))
-        reader.sendall(f"GET /api/v1/series?run={run}&key=large&raw=true HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
+        reader.sendall(f"GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
         reader.setblocking(False)
         self.addCleanup(reader.close)
         return reader
@@ -165,7 +165,8 @@ class Tracking(unittest.TestCase):
         self.latencies(client, small, pings // 4)
         quiet = self.latencies(client, small, pings)
         memory, connections = self.resident(), self.connections()
-        sockets = [self.hardly_reads(large) for _ in range(readers)]
+        whole = (f"/api/v1/series?run={large}&key=large&raw=true", f"{API}metrics/get-history?run_id={large}&metric_key=large")
+        sockets = [self.hardly_reads(whole[i % 2]) for i in range(readers)]
         first_bytes = selectors.DefaultSelector()
         for reader in sockets:
             first_bytes.register(reader, selectors.EVENT_READ)

@@ -278,12 +278,22 @@ struct compare_body {
   struct str base;
 };
 
+static bool is_no_id(struct err *err, size_t at) {
+  char path[32];
+  snprintf(path, sizeof path, "runs[%zu]", at);
+  err_set(err, ERR_INVALID, "\"%s\" must be the id of a run, a text", path);
+  return err_at(err, path, 0, 0);
+}
+
 static bool compare(struct compare_op *op, const struct compare_body *in, struct err *err) {
   struct id base;
   bool found = !in->base.n;
   for (size_t i = 0; i < json_array_size(in->runs); i++) {
-    struct str text = json_str(json_array_get(in->runs, i));
+    const json_t *item = json_array_get(in->runs, i);
+    struct str text = json_str(item);
     size_t same = 0;
+    if (!json_is_string(item))
+      return is_no_id(err, i);
     if (!id_parse(text, &op->runs[op->count]))
       return err_set(err, ERR_NOT_FOUND, "there is no run \"%.*s\"", STR_ARG(str_slice(text, 0, 64)));
     while (!id_eq(op->runs[same], op->runs[op->count]))

@@ -9,6 +9,7 @@
 #include "web/http/http_reply.h"
 #include "web/tables.h"
 #include "web/tracking.h"
+#include "web/walk_reply.h"
 
 enum {
   BODY_MAX = 32 * 1024 * 1024,
@@ -17,7 +18,6 @@ enum {
   SERIES_KEYS_MAX = 100,
   SERIES_BUCKETS_MAX = 4000000, /* of all series together */
   BUCKETS_DEFAULT = 1000,
-  RAW_PAGE = 2048, /* what is kept for a slow reader */
 };
 static const size_t reply_max = 512 * MIB;
 
@@ -250,12 +250,11 @@ struct series_op {
   struct id *runs;
   struct str *keys;
   const char *x_name, *scale_name;
-  /* raw: series after series, page after page */
-  bool as_json, begun;
-  bool reading; /* a page is on its way */
-  size_t at;    /* run * keys + key */
+  /* raw: series after series */
+  struct walk_reply raw;
+  bool as_json;
+  size_t at; /* run * keys + key */
   struct metric_page_ask page;
-  struct metric_walk *walk;
   struct buf prefix; /* what each of its lines begins with */
 };
 
@@ -423,8 +422,6 @@ static void on_series(void *ctx, const struct metric_series *series, size_t coun
 
 /* ---- raw ---- */
 
-static void next_page(struct series_op *op);
-
 static void put_csv_text(struct buf *out, struct str text) {
   buf_putc(out, '"');
   for (size_t i = 0; i < text.n; i++) {
@@ -494,91 +491,38 @@ static void put_prefix(struct series_op *op) {
   }
 }
 
-static void raw_drained(void *ctx) {
-  next_page(ctx);
+static bool next_series(void *ctx, struct metric_walk **ret, struct err *err) {
+  struct series_op *op = ctx;
+  if (op->at == op->ask.run_count * op->ask.key_count)
+    return true;
+  op->page.run = op->runs[op->at / op->ask.key_count];
+  op->page.key = op->keys[op->at % op->ask.key_count];
+  op->at++;
+  put_prefix(op);
+  *ret = buf_ok(&op->prefix, err) ? metric_walk_new(op->store, &op->page, op->as_json ? put_jsonl : put_csv, op, err) : NULL;
+  return *ret != NULL;
 }
 
-static void raw_release(struct series_op *op) {
-  metric_walk_free(op->walk);
-  op->walk = NULL;
+static void raw_ended(void *ctx) {
+  struct series_op *op = ctx;
   buf_release(&op->prefix);
 }
 
-static void raw_ended(struct series_op *op, bool complete) {
-  http_req_on_gone(op->req, NULL, NULL);
-  raw_release(op);
-  if (complete)
-    http_stream_end(op->req);
-  else
-    http_stream_abort(op->req);
-}
-
-static void raw_failed(struct series_op *op, const struct err *err) {
-  if (op->begun) {
-    raw_ended(op, false);
-    return;
-  }
-  raw_release(op);
-  http_reply_error(op->req, err);
-}
-
-/* Who left while a slow reader was waited for; else the next page tells. */
-static void raw_gone(void *ctx) {
-  struct series_op *op = ctx;
-  if (!op->reading)
-    raw_ended(op, false);
-}
-
-static void begin_raw(struct series_op *op) {
-  op->begun = true;
-  http_req_on_gone(op->req, raw_gone, op);
-  http_stream_begin(op->req, 200, op->as_json ? "application/x-ndjson" : "text/csv; charset=utf-8", raw_drained, op);
-  if (!op->as_json)
-    http_stream_write(op->req, STR("run,key,step,epoch,time,value\n"));
-}
-
-static void on_page(void *ctx, struct str text, bool more, const struct err *err) {
-  struct series_op *op = ctx;
-  op->reading = false;
-  if (err) {
-    raw_failed(op, err);
-    return;
-  }
-  if (!op->begun)
-    begin_raw(op);
-  enum http_stream_state state = http_stream_write(op->req, text);
-  if (!more) {
-    metric_walk_free(op->walk);
-    op->walk = NULL;
-    op->at++;
-  }
-  if (state == STREAM_GONE)
-    raw_ended(op, false);
-  else if (state == STREAM_GO)
-    next_page(op);
-  else if (op->walk)
-    metric_walk_rest(op->walk); /* who reads slowly costs what is on its way, no more */
-}
-
-static bool next_series(struct series_op *op, struct err *err) {
-  op->page.run = op->runs[op->at / op->ask.key_count];
-  op->page.key = op->keys[op->at % op->ask.key_count];
-  put_prefix(op);
-  op->walk = buf_ok(&op->prefix, err) ? metric_walk_new(op->store, &op->page, op->as_json ? put_jsonl : put_csv, op, err) : NULL;
-  return op->walk != NULL;
-}
-
-static void next_page(struct series_op *op) {
-  struct err err;
-  if (op->at == op->ask.run_count * op->ask.key_count) {
-    raw_ended(op, true);
-    return;
-  }
-  op->reading = true;
-  if ((!op->walk && !next_series(op, &err)) || !metric_walk_next(op->walk, on_page, op, &err)) {
-    op->reading = false;
-    raw_failed(op, &err);
-  }
+static void start_raw(struct series_op *op) {
+  op->prefix = BUF_INIT(16 * KIB);
+  op->page = (struct metric_page_ask){.order = METRIC_BY_STEP,
+                                      .attempt = op->ask.attempt,
+                                      .from = op->ask.has_from ? op->ask.from : INT64_MIN,
+                                      .to = op->ask.has_to ? op->ask.to : INT64_MAX,
+                                      .limit = WALK_REPLY_PAGE};
+  op->raw = (struct walk_reply){.req = op->req,
+                                .content_type = op->as_json ? "application/x-ndjson" : "text/csv; charset=utf-8",
+                                .head = op->as_json ? "" : "run,key,step,epoch,time,value\n",
+                                .tail = "",
+                                .next = next_series,
+                                .ended = raw_ended,
+                                .ctx = op};
+  walk_reply_start(&op->raw);
 }
 
 static bool start_series(struct series_op *op, struct err *err) {
@@ -587,13 +531,7 @@ static bool start_series(struct series_op *op, struct err *err) {
     return false;
   if (!raw)
     return metric_series_read(op->store, &op->ask, on_series, op, err);
-  op->prefix = BUF_INIT(16 * KIB);
-  op->page = (struct metric_page_ask){.order = METRIC_BY_STEP,
-                                      .attempt = op->ask.attempt,
-                                      .from = op->ask.has_from ? op->ask.from : INT64_MIN,
-                                      .to = op->ask.has_to ? op->ask.to : INT64_MAX,
-                                      .limit = RAW_PAGE};
-  next_page(op);
+  start_raw(op);
   return true;
 }
 

@@ -220,9 +220,8 @@ static bool create(struct model_op *op, const struct model_body *in, struct err 
   AUTO_PG_BATCH struct pg_batch batch = PG_BATCH_INIT;
   const struct str *removed;
   size_t removed_count;
-  if (!in->name.n)
-    return err_set(err, ERR_INVALID, "\"name\" must not be empty");
-  if (!model_name_check(in->name, "name", err) || !text_fits(in->description, DESCRIPTION_MAX, "description", err) ||
+  if (!api_name_check(in->name.p ? in->name : STR(""), err) || !model_name_check(in->name, "name", err) ||
+      !text_fits(in->description, DESCRIPTION_MAX, "description", err) ||
       !api_tags(op->req, in->tags, REGISTRY_TAG_VALUE_MAX, &tags, &removed, &removed_count, err) ||
       !api_keep(op->req, in->name, &op->name, err))
     return false;
@@ -260,7 +259,7 @@ static bool patch(struct model_op *op, const struct model_body *in, struct err *
   AUTO_PG_BATCH struct pg_batch batch = PG_BATCH_INIT;
   const struct str *removed;
   size_t removed_count;
-  if (!api_tags(op->req, in->tags, REGISTRY_TAG_VALUE_MAX, &tags, &removed, &removed_count, err) ||
+  if (!api_tags(op->req, in->tags, REGISTRY_TAG_VALUE_MAX, &tags, &removed, &removed_count, err) || !api_name_check(in->name, err) ||
       !model_name_check(in->name, "name", err) || !text_fits(in->description, DESCRIPTION_MAX, "description", err))
     return false;
   struct pg_args *args = pg_batch_add(&batch, STMT_MODEL_SET_TAGS);

@@ -46,17 +46,14 @@ static void put_metric(struct json_writer *w, struct str packed) {
   jw_object_end(w);
 }
 
-static bool key_is(struct str quoted, struct str key, struct buf *scratch) {
-  buf_reset(scratch);
-  packed_unquote(quoted, scratch);
-  return str_eq(buf_str(scratch), key);
+static int by_key(const void *a, const void *b) {
+  const struct filter_key *x = a, *y = b;
+  return x->entity != y->entity ? (int)x->entity - (int)y->entity : str_cmp(x->key, y->key);
 }
 
-static bool is_wanted(const struct api_columns *columns, enum filter_entity entity, struct str quoted, struct buf *scratch) {
-  for (size_t i = 0; columns && i < columns->data_count; i++)
-    if (columns->data[i].entity == entity && key_is(quoted, columns->data[i].key, scratch))
-      return true;
-  return false;
+static bool is_wanted(const struct api_columns *columns, enum filter_entity entity, struct str key) {
+  struct filter_key wanted = {.entity = entity, .key = key};
+  return columns->data_count && bsearch(&wanted, columns->data, columns->data_count, sizeof *columns->data, by_key);
 }
 
 /* A packed column; `columns` NULL: all of it. */
@@ -67,11 +64,10 @@ static void put_data(struct json_writer *w, const char *name, struct str packed,
   jw_key(w, name);
   jw_object(w);
   for (size_t cursor = 0; packed_next(packed, &cursor, &key, &value);) {
-    if (columns && !is_wanted(columns, entity, key, &scratch))
-      continue;
-    /* the key is JSON already */
     buf_reset(&scratch);
     packed_unquote(key, &scratch);
+    if (columns && !is_wanted(columns, entity, buf_str(&scratch)))
+      continue;
     jw_key_str(w, buf_str(&scratch));
     if (entity == FILTER_METRIC)
       put_metric(w, value);
@@ -256,6 +252,7 @@ bool api_read_columns(struct http_req *req, const json_t *array, struct api_colu
       columns->data_count = n;
     }
   }
+  qsort(columns->data, columns->data_count, sizeof *columns->data, by_key);
   *ret = columns;
   return true;
 }

@@ -60,6 +60,13 @@ bool api_span(struct http_req *req, size_t *ret_from, size_t *ret_limit, struct 
   return true;
 }
 
+bool api_name_check(struct str name, struct err *err) {
+  if (!name.p || name.n)
+    return true;
+  err_set(err, ERR_INVALID, "\"name\" must not be empty");
+  return err_at(err, "name", 0, 0);
+}
+
 void api_put_span_next(struct json_writer *w, size_t next) {
   char text[24];
   snprintf(text, sizeof text, "%zu", next);
@@ -484,7 +491,7 @@ static bool patch(struct run_op *op, const struct patch_body *in, struct err *er
   enum run_state state = RUN_RUNNING;
   if (in->state.n && !run_state_parse(in->state, &state))
     return err_set(err, ERR_INVALID, "\"state\" must be a state of runs, not \"%.*s\"", STR_ARG(str_slice(in->state, 0, 64)));
-  if (!api_tags(op->req, in->tags, RUN_TAG_VALUE_MAX, &tags, &removed, &removed_count, err) ||
+  if (!api_tags(op->req, in->tags, RUN_TAG_VALUE_MAX, &tags, &removed, &removed_count, err) || !api_name_check(in->name, err) ||
       !text_fits(in->name, RUN_TAG_VALUE_MAX, "name", err))
     return false;
   if (!in->state.n && !in->has_ended && !in->name.n && json_object_size(in->tags))

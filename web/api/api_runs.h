@@ -14,6 +14,8 @@ bool api_no_run(struct err *err, struct id id);
 bool api_run_in_trash(struct err *err);
 /* The body as a tree; an empty one is {}. The caller owns it. */
 MUST_CHECK bool api_body(struct http_req *req, json_t **ret, struct err *err);
+/* A name that is given (p not NULL) is not empty. */
+MUST_CHECK bool api_name_check(struct str name, struct err *err);
 /* ?limit= and ?cursor= */
 MUST_CHECK bool api_page(struct http_req *req, int64_t *ret_limit, struct str *ret_cursor, struct err *err);
 /* The same of a list that is made anew for every page: from which item on, and how many. Without a limit all of them. */

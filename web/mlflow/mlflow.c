@@ -204,7 +204,7 @@ static bool number_of(const json_t *value, double *ret) {
   return text.p && str_to_f64(text, ret);
 }
 
-static bool whole_of(const json_t *value, int64_t *ret) {
+bool mlflow_whole(const json_t *value, int64_t *ret) {
   if (json_is_integer(value)) {
     *ret = json_integer_value(value);
     return true;
@@ -261,7 +261,7 @@ static bool decode_field(struct http_req *req, const struct mlflow_field *field,
       return mlflow_bad_type(err, field->name, value);
     return copy_text(req, json_str(value), at, err);
   case MLFLOW_INT:
-    return whole_of(value, at) || mlflow_bad_type(err, field->name, value);
+    return mlflow_whole(value, at) || mlflow_bad_type(err, field->name, value);
   case MLFLOW_FLOAT:
     return number_of(value, at) || mlflow_bad_type(err, field->name, value);
   case MLFLOW_BOOL:
@@ -402,6 +402,8 @@ bool mlflow_pack(const json_t *array, const char *name, mlflow_check_fn *check, 
   AUTO_JSON json_t *packed = json_object();
   if (!packed)
     return err_no_memory(err);
+  if (array && !json_is_array(array) && !json_is_null(array))
+    return mlflow_bad_type(err, name, array);
   size_t i;
   json_t *item;
   json_array_foreach(array, i, item) {

@@ -57,6 +57,8 @@ MUST_CHECK bool mlflow_strings(struct http_req *req, const json_t *array, const 
 bool mlflow_missing(struct err *err, const char *parameter);
 /* "Invalid value 3 for parameter 'p' supplied:  Hint: Value was of type 'int'. ..." */
 bool mlflow_bad_type(struct err *err, const char *parameter, const json_t *value);
+/* 5, 5.0 or "5". */
+bool mlflow_whole(const json_t *value, int64_t *ret);
 
 /* An experiment id of a request; text that is no number names no experiment: ERR_NOT_FOUND. */
 MUST_CHECK bool mlflow_experiment_id(struct str text, int64_t *ret, struct err *err);

@@ -458,6 +458,23 @@ static bool is_missing(const json_t *value) {
   return !value || json_is_null(value) || (json_is_string(value) && json_string_length(value) == 0);
 }
 
+/* A text of the i-th item of a list; absent is STR_NONE. */
+static bool item_text(const json_t *item, const char *list, size_t i, const char *name, struct str *ret, struct err *err) {
+  const json_t *value = json_object_get(item, name);
+  char path[64];
+  snprintf(path, sizeof path, "%s[%zu].%s", list, i, name);
+  if (value && !json_is_null(value) && !json_is_string(value))
+    return mlflow_bad_type(err, path, value);
+  *ret = json_str(value);
+  return true;
+}
+
+static bool item_whole(const json_t *value, const char *list, size_t i, const char *name, int64_t *ret, struct err *err) {
+  char path[64];
+  snprintf(path, sizeof path, "%s[%zu].%s", list, i, name);
+  return is_missing(value) || mlflow_whole(value, ret) || mlflow_bad_type(err, path, value);
+}
+
 /* One field of a metric; false is an error with its path. */
 static bool metric_field(const json_t *item, size_t i, const char *name, bool required, const json_t **ret, struct err *err) {
   char path[64];
@@ -467,21 +484,6 @@ static bool metric_field(const json_t *item, size_t i, const char *name, bool re
     return true;
   *ret = NULL;
   return !required || mlflow_missing(err, path);
-}
-
-static bool whole(const json_t *value, size_t i, const char *name, int64_t *ret, struct err *err) {
-  char path[64];
-  snprintf(path, sizeof path, "metrics[%zu].%s", i, name);
-  if (!value)
-    return true;
-  double real = json_is_real(value) ? json_real_value(value) : 0.5;
-  if (json_is_integer(value))
-    *ret = json_integer_value(value);
-  else if (fabs(real) < 9007199254740992.0 && real == floor(real))
-    *ret = (int64_t)real;
-  else if (!json_is_string(value) || !str_to_i64(json_str(value), ret))
-    return mlflow_bad_type(err, path, value);
-  return true;
 }
 
 static bool read_metric(struct log_op *op, const json_t *metrics, size_t i, struct metric_rows *rows, struct pg_batch *batch,
@@ -505,12 +507,15 @@ static bool read_metric(struct log_op *op, const json_t *metrics, size_t i, stru
     snprintf(path, sizeof path, "metrics[%zu].value", i);
     return mlflow_bad_type(err, path, value);
   }
-  if (!whole(time, i, "timestamp", &point.time, err) || !whole(step, i, "step", &point.step, err) ||
+  if (!item_whole(time, "metrics", i, "timestamp", &point.time, err) || !item_whole(step, "metrics", i, "step", &point.step, err) ||
       !check_metric(json_str(key), point.value, point.time, path, err))
     return false;
-  struct metric_extra extra = {json_str(json_object_get(item, "model_id")), json_str(json_object_get(item, "dataset_name")),
-                               json_str(json_object_get(item, "dataset_digest"))};
-  if (!check_extra(&extra, err) || (extra.model_id.n && !put_model_metric(batch, op, json_str(key), point, &extra, err)))
+  struct metric_extra extra = {0};
+  if (!item_text(item, "metrics", i, "model_id", &extra.model_id, err) ||
+      !item_text(item, "metrics", i, "dataset_name", &extra.dataset_name, err) ||
+      !item_text(item, "metrics", i, "dataset_digest", &extra.dataset_digest, err) || !check_extra(&extra, err))
+    return false;
+  if (extra.model_id.n && !put_model_metric(batch, op, json_str(key), point, &extra, err))
     return false;
   return metric_rows_add(rows, json_str(key), point) || err_no_memory(err);
 }
@@ -737,10 +742,12 @@ static bool put_dataset(struct log_op *op, const json_t *input, struct pg_batch 
   return true;
 }
 
-static bool put_model(struct log_op *op, const json_t *item, bool made, struct pg_batch *batch, struct err *err) {
-  struct str text = json_str(json_object_get(item, "model_id"));
-  const json_t *step = json_object_get(item, "step");
+static bool put_model(struct log_op *op, const json_t *item, size_t i, bool made, struct pg_batch *batch, struct err *err) {
+  struct str text;
   struct id model;
+  int64_t step = 0;
+  if (!item_text(item, "models", i, "model_id", &text, err) || !item_whole(json_object_get(item, "step"), "models", i, "step", &step, err))
+    return false;
   if (!text.n)
     return err_set(err, ERR_INVALID, "Missing value for required parameter 'model_id'");
   if (!str_starts(text, STR("m-")) || !id_parse(str_slice(text, 2, text.n), &model))
@@ -749,7 +756,7 @@ static bool put_model(struct log_op *op, const json_t *item, bool made, struct p
   pg_put_uuid(args, op->run);
   pg_put_uuid(args, model);
   pg_put_bool(args, made);
-  pg_put_int(args, json_integer_value(step));
+  pg_put_int(args, step);
   return true;
 }
 
@@ -780,7 +787,7 @@ static bool link_all(struct log_op *op, const struct link_args *in, bool made, s
     if (!put_dataset(op, json_array_get(in->datasets, i), &batch, err))
       return false;
   for (size_t i = 0; i < json_array_size(in->models); i++)
-    if (!put_model(op, json_array_get(in->models, i), made, &batch, err))
+    if (!put_model(op, json_array_get(in->models, i), i, made, &batch, err))
       return false;
   return pg_run_batch(pool(op), &batch, 0, on_linked, op, err);
 }

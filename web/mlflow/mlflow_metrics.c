@@ -7,6 +7,7 @@
 #include "web/mlflow/mlflow_search.h"
 #include "web/mlflow/mlflow_tables.h"
 #include "web/page_token.h"
+#include "web/walk_reply.h"
 
 enum { HISTORY_MAX = 25000, BULK_RUNS_MAX = 100, INTERVAL_MAX = 2500, INTERVAL_STEPS_MAX = 1 << 18 /* sorted on the loop */ };
 
@@ -34,12 +35,11 @@ struct history_op {
   struct id run;
   struct str key, question;
   struct metric_page_ask ask;
-  bool everything; /* without a limit: page after page into one answer */
-  struct buf body;
-  struct json_writer w;
+  struct walk_reply whole; /* without a limit */
+  bool is_walked;
 };
 
-static void write_token(struct history_op *op, struct point last) {
+static void put_token(struct json_writer *w, const struct history_op *op, struct point last) {
   AUTO_BUF struct buf token = BUF_INIT(4 * KIB);
   char time[24], step[24], bits[24];
   snprintf(time, sizeof time, "%lld", (long long)last.time);
@@ -47,7 +47,7 @@ static void write_token(struct history_op *op, struct point last) {
   snprintf(bits, sizeof bits, "%llu", (unsigned long long)value_bits(last.value));
   struct str values[] = {str_of(time), str_of(step), str_of(bits)};
   page_token_write(&token, op->question, values, ARRAY_LEN(values));
-  jw_put_str(&op->w, "next_page_token", buf_str(&token));
+  jw_put_str(w, "next_page_token", buf_str(&token));
 }
 
 static bool read_token(struct history_op *op, struct str token, struct err *err) {
@@ -65,34 +65,57 @@ static bool read_token(struct history_op *op, struct str token, struct err *err)
   return true;
 }
 
-static void end_history(struct history_op *op) {
-  jw_object_end(&op->w);
-  http_reply_json(op->req, 200, &op->body);
-}
-
 static void on_page(void *ctx, const struct points *points, bool more, const struct err *err) {
-  struct history_op *op = ctx;
-  struct err why;
+  const struct history_op *op = ctx;
   if (err) {
-    buf_release(&op->body);
     http_reply_error(op->req, err);
     return;
   }
+  struct buf body = BUF_INIT(MLFLOW_REPLY_MAX);
+  struct json_writer w;
+  jw_init(&w, &body);
+  jw_object(&w);
+  jw_key(&w, "metrics");
+  jw_array(&w);
   for (size_t i = 0; i < points->n; i++)
-    put_point(&op->w, op->key, points_at(points, i), NULL);
-  if (more && op->everything) {
-    op->ask.after = points_at(points, points->n - 1);
-    op->ask.has_after = true;
-    if (metric_page(web_app(op->req)->metrics, &op->ask, on_page, op, &why))
-      return;
-    buf_release(&op->body);
-    http_reply_error(op->req, &why);
-    return;
-  }
-  jw_array_end(&op->w);
+    put_point(&w, op->key, points_at(points, i), NULL);
+  jw_array_end(&w);
   if (more)
-    write_token(op, points_at(points, points->n - 1));
-  end_history(op);
+    put_token(&w, op, points_at(points, points->n - 1));
+  jw_object_end(&w);
+  http_reply_json(op->req, 200, &body);
+}
+
+/* On a thread. */
+static void put_points(const void *ctx, const struct points *points, struct buf *out) {
+  const struct history_op *op = ctx;
+  for (size_t i = 0; i < points->n; i++) {
+    struct json_writer w;
+    buf_putc(out, ',');
+    jw_init(&w, out);
+    put_point(&w, op->key, points_at(points, i), NULL);
+  }
+}
+
+static bool begin_walk(void *ctx, struct metric_walk **ret, struct err *err) {
+  struct history_op *op = ctx;
+  if (op->is_walked)
+    return true;
+  op->is_walked = true;
+  *ret = metric_walk_new(web_app(op->req)->metrics, &op->ask, put_points, op, err);
+  return *ret != NULL;
+}
+
+static void reply_whole(struct history_op *op) {
+  op->ask.limit = WALK_REPLY_PAGE;
+  op->whole = (struct walk_reply){.req = op->req,
+                                  .content_type = "application/json",
+                                  .head = "{\"metrics\":[",
+                                  .tail = "]}",
+                                  .commas = true,
+                                  .next = begin_walk,
+                                  .ctx = op};
+  walk_reply_start(&op->whole);
 }
 
 struct history_args {
@@ -103,7 +126,6 @@ struct history_args {
 
 static bool history(struct history_op *op, const struct history_args *in, struct err *err) {
   op->key = in->key;
-  op->everything = !in->has_max;
   if (in->has_max && in->max_results < 1)
     return err_set(err, ERR_INVALID, "Invalid value %lld for parameter 'max_results' supplied. It must be a positive integer",
                    (long long)in->max_results);
@@ -117,18 +139,13 @@ static bool history(struct history_op *op, const struct history_args *in, struct
                                      .order = METRIC_BY_TIME,
                                      .from = INT64_MIN,
                                      .to = INT64_MAX,
-                                     .limit = in->has_max ? (size_t)MIN_OF(in->max_results, (int64_t)HISTORY_MAX) : HISTORY_MAX};
+                                     .limit = (size_t)MIN_OF(in->max_results, (int64_t)HISTORY_MAX)};
   if (in->page_token.n && !read_token(op, in->page_token, err))
     return false;
-  op->body = BUF_INIT(MLFLOW_REPLY_MAX);
-  jw_init(&op->w, &op->body);
-  jw_object(&op->w);
-  jw_key(&op->w, "metrics");
-  jw_array(&op->w);
-  if (metric_page(web_app(op->req)->metrics, &op->ask, on_page, op, err))
-    return true;
-  buf_release(&op->body);
-  return false;
+  if (in->has_max)
+    return metric_page(web_app(op->req)->metrics, &op->ask, on_page, op, err);
+  reply_whole(op);
+  return true;
 }
 
 static void get_history(struct http_req *req) {
@@ -177,13 +194,21 @@ struct bulk_op {
   unsigned thin; /* of the steps one in 2^thin is kept */
   int64_t *ends; /* least and greatest step of each run */
   size_t end_count;
-  size_t kept; /* rows of this run so far */
+  /* what this run has at those steps: one row in `stride`, and the last */
+  struct points rows;
+  size_t row_count, stride;
+  struct point last;
 };
+
+static void sample_release(struct bulk_op *op) {
+  mem_free(op->steps);
+  op->steps = NULL;
+  points_release(&op->rows);
+}
 
 static void bulk_release(struct bulk_op *op) {
   buf_release(&op->body);
-  mem_free(op->steps);
-  op->steps = NULL;
+  sample_release(op);
 }
 
 static void bulk_fail(struct bulk_op *op, const struct err *err) {
@@ -194,8 +219,7 @@ static void bulk_fail(struct bulk_op *op, const struct err *err) {
 static void bulk_end(struct bulk_op *op) {
   jw_array_end(&op->w);
   jw_object_end(&op->w);
-  mem_free(op->steps);
-  op->steps = NULL;
+  sample_release(op);
   http_reply_json(op->req, 200, &op->body);
 }
 
@@ -291,12 +315,44 @@ static bool collect_steps(struct bulk_op *op, const struct points *points, struc
   return true;
 }
 
-static void write_sampled(struct bulk_op *op, const struct points *points) {
-  for (size_t i = 0; i < points->n && op->kept < INTERVAL_MAX; i++)
-    if (in_sample(op, points->step[i])) {
-      put_point(&op->w, op->key, points_at(points, i), &op->runs[op->at]);
-      op->kept++;
+/* Of one run: as many as were asked for, or one for each step of the sample. */
+static size_t rows_max(const struct bulk_op *op) {
+  return MIN_OF(MAX_OF(op->max_results, op->step_count), (size_t)INTERVAL_MAX);
+}
+
+static void drop_every_second(struct points *rows) {
+  for (size_t i = 0; 2 * i < rows->n; i++) {
+    rows->step[i] = rows->step[2 * i];
+    rows->time[i] = rows->time[2 * i];
+    rows->value[i] = rows->value[2 * i];
+    rows->epoch[i] = rows->epoch[2 * i];
+  }
+  rows->n = (rows->n + 1) / 2;
+}
+
+/* A step may have any number of rows: when there are twice as many as will be told, half of them go. */
+static bool collect_rows(struct bulk_op *op, const struct points *points, struct err *err) {
+  for (size_t i = 0; i < points->n; i++) {
+    if (!in_sample(op, points->step[i]))
+      continue;
+    op->last = points_at(points, i);
+    if (op->row_count % op->stride == 0 && op->rows.n == 2 * rows_max(op)) {
+      drop_every_second(&op->rows);
+      op->stride *= 2;
     }
+    if (op->row_count++ % op->stride == 0 && !points_add(&op->rows, op->last))
+      return err_no_memory(err);
+  }
+  return true;
+}
+
+/* Evenly spread, with the first and the last. */
+static void write_rows(struct bulk_op *op) {
+  size_t n = op->rows.n, told = MIN_OF(n, rows_max(op));
+  for (size_t i = 0; i < told; i++)
+    put_point(&op->w, op->key, i + 1 < told ? points_at(&op->rows, i * n / told) : op->last, &op->runs[op->at]);
+  op->rows.n = op->row_count = 0;
+  op->stride = 1;
 }
 
 static void note_ends(struct bulk_op *op, const struct points *points, bool is_first) {
@@ -307,32 +363,36 @@ static void note_ends(struct bulk_op *op, const struct points *points, bool is_f
   op->ends[op->end_count++] = points->step[points->n - 1];
 }
 
+static bool take_page(struct bulk_op *op, const struct points *points, bool more, struct err *err) {
+  if (!op->interval) {
+    for (size_t i = 0; i < points->n && op->left; i++, op->left--)
+      put_point(&op->w, op->key, points_at(points, i), &op->runs[op->at]);
+    return true;
+  }
+  if (!op->sampling) {
+    if (points->n)
+      note_ends(op, points, !op->ask.has_after);
+    return collect_steps(op, points, err);
+  }
+  if (!collect_rows(op, points, err))
+    return false;
+  if (!more)
+    write_rows(op);
+  return true;
+}
+
 static void on_bulk_page(void *ctx, const struct points *points, bool more, const struct err *err) {
   struct bulk_op *op = ctx;
   struct err why;
-  if (err) {
-    bulk_fail(op, err);
+  if (err || !take_page(op, points, more, &why)) {
+    bulk_fail(op, err ? err : &why);
     return;
-  }
-  if (op->interval && !op->sampling) {
-    if (points->n)
-      note_ends(op, points, !op->ask.has_after);
-    if (!collect_steps(op, points, &why)) {
-      bulk_fail(op, &why);
-      return;
-    }
-  } else if (op->interval) {
-    write_sampled(op, points);
-  } else {
-    for (size_t i = 0; i < points->n && op->left; i++, op->left--)
-      put_point(&op->w, op->key, points_at(points, i), &op->runs[op->at]);
   }
   if (more && (op->interval || op->left)) {
     op->ask.after = points_at(points, points->n - 1);
     op->ask.has_after = true;
   } else {
     op->at++;
-    op->kept = 0;
     op->ask.has_after = false;
   }
   bulk_next(op);
@@ -437,6 +497,7 @@ static bool interval(struct bulk_op *op, const struct bulk_args *in, struct err 
                    (long long)in->start, (long long)in->end);
   op->key = in->key;
   op->interval = true;
+  op->stride = 1;
   op->start = in->has_start ? in->start : INT64_MIN;
   op->end = in->has_end ? in->end : INT64_MAX;
   op->max_results = in->has_max ? (size_t)in->max_results : INTERVAL_MAX;

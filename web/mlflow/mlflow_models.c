@@ -444,6 +444,10 @@ static void on_found(void *ctx, const struct pg_reply *reply) {
     mlflow_search_reply(op, reply, "models", LOGGED_MODEL_COLUMNS, put_found);
 }
 
+static void put_streamed(struct mlflow_search *op UNUSED, struct json_writer *w, const struct pg_reply *reply) {
+  put_found(w, reply, 0);
+}
+
 struct search_args {
   struct mlflow_search_args common;
   const json_t *experiments, *datasets;
@@ -490,7 +494,10 @@ static bool read_order(struct mlflow_search *op, const json_t *array, struct err
       return err_set(err, ERR_INVALID, "Invalid order by field name: %.*s", STR_ARG(str_slice(name, 0, 200)));
     if (order[i].key.entity == FILTER_PARAM || order[i].key.entity == FILTER_TAG)
       return err_set(err, ERR_INVALID, "Invalid order by field name: %.*s. Only metrics are supported.", STR_ARG(str_slice(name, 0, 200)));
-    order[i].descending = json_is_false(json_object_get(item, "ascending"));
+    const json_t *ascending = json_object_get(item, "ascending");
+    if (ascending && !json_is_null(ascending) && !json_is_boolean(ascending))
+      return mlflow_bad_type(err, "order_by.ascending", ascending);
+    order[i].descending = json_is_false(ascending);
     order[i].dataset_name = kept(op->req, json_object_get(item, "dataset_name"));
     order[i].dataset_digest = kept(op->req, json_object_get(item, "dataset_digest"));
     if (order[i].dataset_digest.p && !order[i].dataset_name.p)
@@ -519,8 +526,11 @@ static bool search(struct mlflow_search *op, struct search_args *in, struct err 
   char *order_text = json_dumps(in->common.order_by, JSON_COMPACT | JSON_ENCODE_ANY);
   in->common.more = order_text ? str_of(arena_strdup(http_req_arena(op->req), str_of(order_text))) : STR_NONE;
   free(order_text);
-  return read_datasets(op, in->datasets, err) && read_order(op, in->common.order_by, err) && mlflow_search_parse(op, &in->common, err) &&
-         mlflow_search_run(op, STMT_LOGGED_MODEL_SEARCH, on_found, err);
+  if (!read_datasets(op, in->datasets, err) || !read_order(op, in->common.order_by, err) || !mlflow_search_parse(op, &in->common, err))
+    return false;
+  if (op->max_results >= SEARCH_STREAM_FROM)
+    return mlflow_search_stream(op, STMT_LOGGED_MODEL_SEARCH, "models", "next_page_token", LOGGED_MODEL_COLUMNS, put_streamed, err);
+  return mlflow_search_run(op, STMT_LOGGED_MODEL_SEARCH, on_found, err);
 }
 
 static void search_models(struct http_req *req) {
