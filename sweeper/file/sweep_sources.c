@@ -74,7 +74,8 @@ static enum source_format guess_format(struct str file) {
     return SOURCE_JSON;
   if (has_ending(file, csv, ARRAY_LEN(csv)))
     return SOURCE_CSV;
-  return str_find_str(file, STR("tfevents")) != SIZE_MAX ? SOURCE_TFEVENTS : SOURCE_TEXT;
+  bool is_events = str_starts(file, STR("events")) || str_find_str(file, STR("/events")) != SIZE_MAX; /* "runs/events*" */
+  return is_events || str_find_str(file, STR("tfevents")) != SIZE_MAX ? SOURCE_TFEVENTS : SOURCE_TEXT;
 }
 
 /* Below the directory of the attempt, and nowhere else. */
