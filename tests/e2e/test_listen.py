@@ -89,6 +89,14 @@ class MetricsFrom(Listening):
             answer = self.s.post("/api/v1/sweeps", {**spec, "metrics_from": [source]})
             self.assertEqual(answer.status, 400, (source, answer))
             self.assertIn(word, answer.json["detail"], source)
+        for line, place in (("artifacts: [out, ../x]", "5:12: .*not \"../x\""), ("artifacts: /tmp/*", "5:12: .*below the attempt's directory"),
+                            ("register: {model: a/b}", "5:11: register: "), ("prior: [abc]", "5:8: \"prior\" is neither")):
+            file = f'method: grid\nmetric: loss\ncommand: ["true"]\nparameters: {{a: {{values: [1]}}}}\n{line}\n'
+            answer = self.s.request("POST", "/api/v1/sweeps", file.encode(), headers={"Content-Type": "application/yaml"})
+            self.assertEqual(answer.status, 400, answer)
+            self.assertRegex(answer.json["detail"], place)
+        told = self.ok(self.s.post("/api/v1/sweeps?dry_run=true", {**spec, "env": {"WINNOW_TOKEN": "mine", "A": "b"}}))["warnings"]
+        self.assertEqual([w for w in told if w.startswith("env")], ['env: "WINNOW_TOKEN" is not used: the job is told its own'])
 
     def test_files_that_grow_and_files_that_are_written_anew(self):
         script = """
