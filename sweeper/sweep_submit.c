@@ -1,6 +1,7 @@
 /* From a sweep file to a sweep that lives: what is refused, what a dry run shows, how it is made. */
 #include "base/mem.h"
 #include "sweeper/file/command.h"
+#include "sweeper/file/sweep_sources.h"
 #include "sweeper/jobs/code_store.h"
 #include "sweeper/jobs/jobs.h"
 #include "sweeper/jobs/snapshot.h"
@@ -40,12 +41,37 @@ static void warn_of_the_unset(struct sweep_file *file) {
   }
 }
 
+/* What tells a job who it is cannot be said otherwise. */
+static void warn_of_what_is_ours(struct sweep_file *file) {
+  for (size_t i = 0; i < file->spec.env.count; i++) {
+    struct str name = file->spec.env.items[i].name;
+    const char *text =
+        command_keeps(name) ? arena_printf(&file->arena, "\"%.*s\" is not used: the job is told its own", STR_ARG(name)) : NULL;
+    if (text)
+      warn(file, "env", text);
+  }
+}
+
 static bool check_register(const struct sweep_spec *spec, struct err *err) {
   struct str path;
   if (!spec->register_model.given)
     return true;
   if (!logged_model_name_check(spec->register_model.model, err) || !artifact_below_check(spec->register_model.path, &path, err))
-    return err_prefix(err, "register");
+    return err_prefix(err, "register") || err_at(err, "register", 0, 0);
+  return true;
+}
+
+static bool check_prior(const struct sweep_spec *spec, struct err *err) {
+  return prior_check(spec, err) || err_at(err, "prior", 0, 0);
+}
+
+static bool check_artifacts(const struct sweep_spec *spec, struct err *err) {
+  for (size_t i = 0; i < spec->artifacts.count; i++)
+    if (sweep_source_leads_out(spec->artifacts.items[i])) {
+      err_set(err, ERR_INVALID, "\"artifacts\" are globs below the attempt's directory, not \"%.*s\"",
+              STR_ARG(str_slice(spec->artifacts.items[i], 0, 100)));
+      return err_at(err, "artifacts", 0, 0);
+    }
   return true;
 }
 
@@ -129,10 +155,11 @@ bool sweeps_check_place(struct sweep_file *file, struct str directory, struct er
 bool sweeps_check(struct sweeps *s, struct sweep_file *file, struct str directory, struct err *err) {
   const struct sweep_spec *spec = &file->spec;
   warn_of_the_unset(file);
+  warn_of_what_is_ours(file);
   if (spec->executor != EXECUTOR_LOCAL)
     return refuse(file, "executor", "jobs run on this machine only", err);
-  if (!check_register(spec, err) || !prior_check(spec, err))
-    return false;
+  if (!check_register(spec, err) || !check_prior(spec, err) || !check_artifacts(spec, err))
+    return sweep_file_place(file, err);
   if (spec->prior && spec->prior->kind != YN_NULL && !prior_is_used(spec))
     warn(file, "prior", "not used: this sampler does not learn from results");
   if (!spec->has_command)

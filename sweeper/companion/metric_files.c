@@ -15,6 +15,7 @@ enum {
   SPARE_MAX = 256, /* files held open beside those that have the names */
   MARKS = 64,      /* of a file */
   PIECE_MAX = 256 * 1024,
+  PRINT_PART = 4096,
   SNAPSHOT_MAX = 8 * 1024 * 1024,
   SEARCH_EVERY_MS = 2000,
   SEARCH_SHARE = 50,
@@ -30,19 +31,27 @@ struct watch { /* a source */
   const char *glob;
 };
 
+/* What the first `size` bytes of a file begin and end with. */
+struct print {
+  int64_t size; /* 0: not known */
+  uint64_t hash;
+};
+
 struct watched { /* a file */
   const struct watch *watch;
   char *path;
   struct lineage line;     /* what is moved away, or removed, is sent to its end all the same: the first one is on its way */
   ino_t inode;             /* of what `sent` is about */
-  struct timespec changed; /* of the list that was taken */
+  struct timespec changed; /* of what was taken whole */
   int64_t sent, size;
+  struct print print;       /* of the bytes that were sent */
+  struct timespec compared; /* the change of the file at which they were there still */
   uint64_t generation;
-  bool is_list, is_over; /* is_over: all of it, and its end, were told; or nobody wants more */
+  bool is_whole, is_over; /* is_over: all of it, and its end, were told; or nobody wants more */
   ino_t noted_inode;
   struct timespec noted_change;
   int64_t looked_ms;  /* 0: not yet */
-  struct marks marks; /* of a list, which is sent whole: the last change alone */
+  struct marks marks; /* of what is sent whole: the last change alone */
   struct mark mark_room[MARKS];
 };
 
@@ -59,6 +68,7 @@ struct metric_files {
   size_t count, turn, spare;
   struct watched *asked; /* what the piece on its way belongs to */
   struct stat asked_stat;
+  struct print asked_print; /* of all bytes up to the piece's end */
   bool asked_last;
 };
 
@@ -148,7 +158,7 @@ static void note_grown(struct watched *f, const struct stat *st, int64_t now) {
 }
 
 /* What is as it was when it was looked at keeps the time that it had. */
-static void note_list(struct watched *f, const struct stat *st, int64_t now) {
+static void note_whole(struct watched *f, const struct stat *st, int64_t now) {
   struct marks *marks = &f->marks;
   bool same = marks->count && f->noted_inode == st->st_ino && same_time(f->noted_change, st->st_mtim) &&
               marks->items[marks->count - 1].end == (int64_t)st->st_size;
@@ -161,8 +171,8 @@ static void note(struct watched *f, const struct stat *st) {
   int64_t now = clock_mono_ms(&clock_system);
   f->marks.items = f->mark_room;
   f->marks.cap = MARKS;
-  if (f->is_list)
-    note_list(f, st, now);
+  if (f->is_whole)
+    note_whole(f, st, now);
   else
     note_grown(f, st, now);
   f->noted_inode = st->st_ino;
@@ -190,7 +200,7 @@ static void search(struct metric_files *m, bool is_final) {
 /* What has the file's name now, and what has had it since it was last looked at. */
 static void follow(struct metric_files *m, struct watched *f) {
   lineage_look(&f->line, m->root, f->path, m->globs, m->watch_count, &m->spare);
-  while (f->is_list && f->line.count > 1) /* it is told whole each time */
+  while (f->is_whole && f->line.count > 1) /* it is told whole each time */
     leave(f);
 }
 
@@ -202,42 +212,76 @@ static void count_spare(struct metric_files *m) {
 
 static void put_path(const struct watched *f, bool is_last, int64_t age_ms, char *out, size_t room) {
   int n = snprintf(out, room, "/file?source=%zu&generation=%llu&offset=%lld&snapshot=%d&last=%d&age=%lld&path=", f->watch->source,
-                   (unsigned long long)f->generation, (long long)(f->is_list ? 0 : f->sent), f->is_list, is_last, (long long)age_ms);
+                   (unsigned long long)f->generation, (long long)(f->is_whole ? 0 : f->sent), f->is_whole, is_last, (long long)age_ms);
   for (const char *p = f->path; *p; p++) {
     bool plain = isalnum((unsigned char)*p) || strchr("-._~/", *p);
     n += snprintf(out + n, room - (size_t)n, plain ? "%c" : "%%%02X", (unsigned char)*p);
   }
 }
 
-/* A list begins with a bracket. False while there is nothing to tell it by. */
-static bool tell_list(int fd, bool *ret) {
+/* A list begins with a bracket, an object of several lines with a brace that ends its line. False while there is nothing to tell it by. */
+static bool tell_whole(int fd, bool *ret) {
   char text[64];
-  ssize_t n = pread(fd, text, sizeof text, 0);
-  for (ssize_t i = 0; i < n; i++)
-    if (!isspace((unsigned char)text[i]))
-      return *ret = text[i] == '[', true;
-  return false;
+  ssize_t n = pread(fd, text, sizeof text, 0), i = 0;
+  while (i < n && isspace((unsigned char)text[i]))
+    i++;
+  if (i < n && text[i] == '{') {
+    i++;
+    while (i < n && (text[i] == ' ' || text[i] == '\r'))
+      i++;
+  }
+  *ret = i < n && (text[i] == '[' || text[i] == '\n');
+  return i < n;
+}
+
+static struct print print_of(int fd, int64_t size) {
+  char bytes[PRINT_PART];
+  struct print print = {size, 14695981039346656037u};
+  size_t n = (size_t)MIN_OF(size, (int64_t)sizeof bytes);
+  for (int part = 0; part < 2; part++) {
+    if (pread(fd, bytes, n, part ? (off_t)(size - (int64_t)n) : 0) != (ssize_t)n)
+      return (struct print){0};
+    for (size_t i = 0; i < n; i++)
+      print.hash = (print.hash ^ (unsigned char)bytes[i]) * 1099511628211u;
+  }
+  return print;
+}
+
+/* Whether it was written anew in its own place, without having become shorter: other bytes stand where those were that were sent. */
+static bool is_written_anew(struct watched *f, int fd, const struct stat *st, bool is_final) {
+  bool is_same = f->inode == st->st_ino && (int64_t)st->st_size >= f->sent;
+  if (!is_same || !f->sent || f->print.size != f->sent || (!is_final && same_time(f->compared, st->st_mtim)))
+    return false;
+  f->compared = st->st_mtim;
+  return print_of(fd, f->sent).hash != f->print.hash;
+}
+
+static void send_anew(struct watched *f, ino_t inode) {
+  f->generation++;
+  f->sent = 0;
+  f->inode = inode;
 }
 
 /* What is to be sent of the open file, and when that was seen; false: nothing. */
 static bool choose(struct watched *f, int fd, const struct stat *st, bool is_final, struct metric_files_piece *ret, bool *ret_last,
                    int64_t *ret_seen_ms) {
   *ret_last = false;
-  if (f->watch->format == FORMAT_JSON && !tell_list(fd, &f->is_list))
+  if (f->watch->format == FORMAT_JSON && !tell_whole(fd, &f->is_whole))
     return false;
+  if (!f->is_whole && is_written_anew(f, fd, st, is_final)) {
+    send_anew(f, st->st_ino);
+    f->marks.count = 0;
+  }
   note(f, st);
-  if (f->is_list) {
+  if (f->is_whole) {
     bool taken = f->inode == st->st_ino && f->size == (int64_t)st->st_size && same_time(f->changed, st->st_mtim);
     ret->offset = 0;
     ret->length = (int64_t)st->st_size;
     marks_next(&f->marks, 0, ret_seen_ms);
     return !taken && ret->length <= SNAPSHOT_MAX;
   }
-  if (f->inode != st->st_ino || (int64_t)st->st_size < f->sent) {
-    f->generation++;
-    f->sent = 0;
-    f->inode = st->st_ino;
-  }
+  if (f->inode != st->st_ino || (int64_t)st->st_size < f->sent)
+    send_anew(f, st->st_ino);
   ret->offset = f->sent;
   ret->length = MIN_OF(marks_next(&f->marks, f->sent, ret_seen_ms), (int64_t)PIECE_MAX);
   bool is_moved = f->line.count > 1 && st->st_nlink > 0; /* not one that another was written in place of */
@@ -296,6 +340,7 @@ bool metric_files_next(struct metric_files *m, bool is_final, struct metric_file
     m->asked = f;
     m->asked_stat = st;
     m->asked_last = is_last;
+    m->asked_print = ret->length && !f->is_whole ? print_of(ret->fd, ret->offset + ret->length) : f->print;
     put_path(f, is_last, seen_ms ? MAX_OF(clock_mono_ms(&clock_system) - seen_ms, (int64_t)0) : 0, ret->path, sizeof ret->path);
     return true;
   }
@@ -308,7 +353,7 @@ void metric_files_answered(struct metric_files *m, int64_t next) {
   if (!f)
     return;
   bool all = next == f->sent, is_first = f->line.count && f->line.files[0].inode == m->asked_stat.st_ino; /* else it was given up */
-  if (f->is_list) {
+  if (f->is_whole) {
     f->inode = m->asked_stat.st_ino;
     f->size = (int64_t)m->asked_stat.st_size;
     f->changed = m->asked_stat.st_mtim;
@@ -321,6 +366,7 @@ void metric_files_answered(struct metric_files *m, int64_t next) {
       leave(f);
   } else {
     f->sent = next;
+    f->print = m->asked_print;
   }
 }
 

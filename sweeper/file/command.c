@@ -605,7 +605,7 @@ bool command_inherits(struct str name, const struct spec_texts *also) {
   return false;
 }
 
-static bool only_ours(struct str name) {
+bool command_keeps(struct str name) {
   return str_starts(name, STR("WINNOW_")) || str_starts(name, STR("PARAM_"));
 }
 
@@ -716,7 +716,7 @@ static bool set_user(struct env *e, const struct command_job *job, const struct 
     bool active;
     if (!fill_text(&words, job->user->items[i].value, &value, &active, e->err))
       return false;
-    if (active && !only_ours(job->user->items[i].name) && !set(e, job->user->items[i].name, buf_str(&value)))
+    if (active && !command_keeps(job->user->items[i].name) && !set(e, job->user->items[i].name, buf_str(&value)))
       return false;
   }
   return true;

@@ -63,6 +63,8 @@ MUST_CHECK bool command_environment(const struct command_job *job, const struct 
                                     struct spec_pairs *ret, struct err *err);
 /* Whether a variable is taken over from the executor's environment. */
 bool command_inherits(struct str name, const struct spec_texts *also);
+/* Whether a variable is always ours, whatever the user's `env` says. */
+bool command_keeps(struct str name);
 /* "batch-size" -> "PARAM_BATCH_SIZE" */
 void command_param_name(struct str name, struct buf *out);
 

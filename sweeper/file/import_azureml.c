@@ -252,7 +252,7 @@ static void azure_parameter(struct import *im, const struct ynode *item, const c
 
 static void azure_space(struct import *im, const struct ynode *space) {
   struct ynode *parameters = import_map(im, space);
-  for (size_t i = 0; space->kind == YN_MAP && i < space->count; i++) {
+  for (size_t i = 0; i < space->count; i++) {
     char path[200];
     space->pairs[i].key->seen = true;
     snprintf(path, sizeof path, "search_space.%.150s", space->pairs[i].key->text.p);
@@ -321,7 +321,11 @@ void import_azureml(struct import *im, const struct ynode *root) {
   import_keep(im, im->out, "experiment", ynode_get(root, "experiment_name"));
   import_keep(im, im->out, "description", ynode_get(root, "description"));
   azure_trial(im, root);
-  azure_space(im, ynode_get(root, "search_space"));
+  const struct ynode *space = ynode_get(root, "search_space");
+  if (space && space->kind == YN_MAP)
+    azure_space(im, space);
+  else
+    spec_problem_add(im->errors, space ? space : root, "search_space", NULL, "search_space must be a map of names");
   azure_sampling(im, ynode_get(root, "sampling_algorithm"));
   const struct ynode *objective = ynode_get(root, "objective");
   if (!ynode_peek(objective, STR("primary_metric")))

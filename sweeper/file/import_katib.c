@@ -5,11 +5,11 @@
 
 /* ---- objective ---- */
 
-static void katib_objective(struct import *im, const struct ynode *objective) {
+static void katib_objective(struct import *im, const struct ynode *objective, const struct ynode *spec) {
   const struct ynode *name = ynode_get(objective, "objectiveMetricName");
   const struct ynode *type = ynode_get(objective, "type");
   if (!name || !type) {
-    spec_problem_add(im->errors, objective, "spec.objective", NULL, "spec.objective needs type and objectiveMetricName");
+    spec_problem_add(im->errors, objective ? objective : spec, "spec.objective", NULL, "spec.objective needs type and objectiveMetricName");
     return;
   }
   struct ynode *metric = import_map(im, objective);
@@ -83,7 +83,7 @@ static void katib_settings(struct import *im, const struct ynode *settings, stru
   }
 }
 
-static void katib_algorithm(struct import *im, const struct ynode *algorithm) {
+static void katib_algorithm(struct import *im, const struct ynode *algorithm, const struct ynode *spec) {
   const struct ynode *name = ynode_get(algorithm, "algorithmName");
   for (size_t i = 0; i < ARRAY_LEN(algorithms); i++) {
     if (!str_is(import_text(name), algorithms[i].name))
@@ -99,8 +99,11 @@ static void katib_algorithm(struct import *im, const struct ynode *algorithm) {
     import_put(im, im->out, "sampler", sampler);
     return;
   }
-  spec_problem_add(im->errors, name ? name : algorithm, "spec.algorithm.algorithmName", NULL, "the algorithm \"%.*s\" is not known",
-                   STR_ARG(import_text(name)));
+  spec_problem_add(im->errors,
+                   name        ? name
+                   : algorithm ? algorithm
+                               : spec,
+                   "spec.algorithm.algorithmName", NULL, "the algorithm \"%.*s\" is not known", STR_ARG(import_text(name)));
 }
 
 static void katib_early_stopping(struct import *im, const struct ynode *stopping) {
@@ -311,28 +314,33 @@ static struct ynode *fill_template(struct import *im, const struct ynode *text, 
   return node;
 }
 
-static const struct ynode *primary_container(const struct ynode *template) {
+/* NULL: told. */
+static const struct ynode *primary_container(struct import *im, const struct ynode *template, const struct ynode *spec) {
   const struct ynode *job = ynode_get(template, "trialSpec");
   (void)ynode_get(job, "apiVersion");
   (void)ynode_get(job, "kind");
   const struct ynode *containers = ynode_get(ynode_get(ynode_get(ynode_get(job, "spec"), "template"), "spec"), "containers");
-  struct str primary = import_text(ynode_get(template, "primaryContainerName"));
-  if (!containers || containers->kind != YN_LIST || !containers->count)
+  const struct ynode *primary = ynode_get(template, "primaryContainerName");
+  if (!containers || containers->kind != YN_LIST || !containers->count) {
+    spec_problem_add(im->errors, template ? template : spec, "spec.trialTemplate", NULL,
+                     "there is no trialSpec.spec.template.spec.containers: only a batch/v1 Job in the file itself can be run here");
     return NULL;
+  }
+  if (!primary)
+    return containers->items[0];
   for (size_t i = 0; i < containers->count; i++)
-    if (primary.n && str_eq(import_text(ynode_get(containers->items[i], "name")), primary))
+    if (str_eq(import_text(ynode_get(containers->items[i], "name")), import_text(primary)))
       return containers->items[i];
-  return containers->items[0];
+  spec_problem_add(im->errors, primary, "spec.trialTemplate.primaryContainerName", NULL, "there is no container \"%.*s\"",
+                   STR_ARG(str_slice(import_text(primary), 0, 100)));
+  return NULL;
 }
 
-static void katib_trial(struct import *im, const struct ynode *template) {
-  const struct ynode *container = primary_container(template);
+static void katib_trial(struct import *im, const struct ynode *template, const struct ynode *spec) {
+  const struct ynode *container = primary_container(im, template, spec);
   const struct ynode *parameters = ynode_get(template, "trialParameters");
-  if (!container) {
-    spec_problem_add(im->errors, template, "spec.trialTemplate", NULL,
-                     "there is no trialSpec.spec.template.spec.containers: only a batch/v1 Job in the file itself can be run here");
+  if (!container)
     return;
-  }
   (void)ynode_get(container, "name");
   for (size_t i = 0; parameters && parameters->kind == YN_LIST && i < parameters->count; i++)
     (void)ynode_get(parameters->items[i], "description");
@@ -380,8 +388,8 @@ void import_katib(struct import *im, const struct ynode *root) {
   }
   if (name)
     import_put(im, im->out, "name", ynode_new_text(im->arena, name, import_text(name)));
-  katib_objective(im, ynode_get(spec, "objective"));
-  katib_algorithm(im, ynode_get(spec, "algorithm"));
+  katib_objective(im, ynode_get(spec, "objective"), spec);
+  katib_algorithm(im, ynode_get(spec, "algorithm"), spec);
   katib_early_stopping(im, ynode_get(spec, "earlyStopping"));
   katib_count(im, spec, "parallelTrialCount", "max_parallel", 3);
   katib_count(im, spec, "maxTrialCount", "run_cap", 0);
@@ -390,5 +398,5 @@ void import_katib(struct import *im, const struct ynode *root) {
   const struct ynode *metrics = ynode_get(spec, "metricsCollectorSpec");
   if (metrics)
     katib_metrics(im, metrics);
-  katib_trial(im, ynode_get(spec, "trialTemplate"));
+  katib_trial(im, ynode_get(spec, "trialTemplate"), spec);
 }

@@ -24,12 +24,12 @@ static const struct ynode *at_key(const struct check *c, const char *path) {
 #define CHECK_ERROR(c, path, hint, ...) spec_problem_add((c)->errors, at_key((c), (path)), (path), (hint), __VA_ARGS__)
 #define CHECK_WARN(c, path, hint, ...) spec_problem_add((c)->warnings, at_key((c), (path)), (path), (hint), __VA_ARGS__)
 
-/* W&B's grammar and our brackets share the name: min_iter and max_iter together, or brackets, are ours. */
+/* W&B's grammar and our brackets share the name: `s` is W&B's, brackets, or min_iter and max_iter together, are ours. */
 static bool is_wandb_hyperband(const struct ynode *rule) {
   const struct ynode *type = ynode_peek(rule, STR("type"));
   if (!type || !ynode_is_scalar(type) || !str_is(type->text, "hyperband") || ynode_peek(rule, STR("brackets")))
     return false;
-  return !(ynode_peek(rule, STR("min_iter")) && ynode_peek(rule, STR("max_iter")));
+  return ynode_peek(rule, STR("s")) || !(ynode_peek(rule, STR("min_iter")) && ynode_peek(rule, STR("max_iter")));
 }
 
 static bool name_wandb_hyperband(struct arena *arena, const struct ynode *root) {

@@ -11,7 +11,7 @@ enum sweep_format sweep_import_format(const struct ynode *root) {
   const struct ynode *api = ynode_peek(root, STR("apiVersion"));
   if (text_is(root, "kind", "Experiment") || (api && ynode_is_scalar(api) && str_starts(api->text, STR("kubeflow.org/"))))
     return FORMAT_KATIB;
-  if (ynode_peek(root, STR("search_space")) && (text_is(root, "type", "sweep") || ynode_peek(root, STR("sampling_algorithm"))))
+  if (text_is(root, "type", "sweep") || (ynode_peek(root, STR("search_space")) && ynode_peek(root, STR("sampling_algorithm"))))
     return FORMAT_AZUREML;
   const struct ynode *params = ynode_peek(root, STR("params"));
   if (params && params->kind == YN_LIST && params->count && ynode_peek(params->items[0], STR("paramType")))

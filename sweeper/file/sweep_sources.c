@@ -74,11 +74,11 @@ static enum source_format guess_format(struct str file) {
     return SOURCE_JSON;
   if (has_ending(file, csv, ARRAY_LEN(csv)))
     return SOURCE_CSV;
-  return str_find_str(file, STR("tfevents")) != SIZE_MAX ? SOURCE_TFEVENTS : SOURCE_TEXT;
+  bool is_events = str_starts(file, STR("events")) || str_find_str(file, STR("/events")) != SIZE_MAX; /* "runs/events*" */
+  return is_events || str_find_str(file, STR("tfevents")) != SIZE_MAX ? SOURCE_TFEVENTS : SOURCE_TEXT;
 }
 
-/* Below the directory of the attempt, and nowhere else. */
-static bool leads_out(struct str file) {
+bool sweep_source_leads_out(struct str file) {
   struct str rest = file, part;
   if (file.n && file.p[0] == '/')
     return true;
@@ -89,7 +89,7 @@ static bool leads_out(struct str file) {
 }
 
 static void check_file(struct sweep_metrics_source *source, const struct ynode *node, const char *path, struct spec_problems *errors) {
-  if (leads_out(source->file)) {
+  if (sweep_source_leads_out(source->file)) {
     spec_problem_add(errors, node, path, "write a path or glob relative to the directory the command runs in",
                      "%s: %.*s is not below the attempt's directory", path, STR_ARG(str_slice(source->file, 0, 200)));
     return;

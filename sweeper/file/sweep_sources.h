@@ -10,6 +10,9 @@ extern const struct spec_table sweep_source_table; /* of struct sweep_metrics_so
 /* Says what is wrong with the item, where it stands; fills in the format of a file that says none. `node` may be NULL. */
 void sweep_source_check(struct sweep_metrics_source *source, const struct ynode *node, const char *path, struct spec_problems *errors);
 
+/* Whether a path or glob names something that does not lie below the attempt's directory. */
+bool sweep_source_leads_out(struct str file);
+
 /* The names of the goal, of what rules look at, and of what they count iterations by. Texts are those of `spec`, the list is the arena's.
  */
 MUST_CHECK bool sweep_sources_wanted(const struct sweep_spec *spec, struct arena *arena, struct spec_texts *ret, struct err *err);

@@ -73,7 +73,7 @@ void queue_put_entry(const struct live_trial *trial, struct json_writer *w) {
   if (live->single)
     jw_put_null(w, "number");
   else
-    jw_put_i64(w, "number", trial->number);
+    jw_put_i64(w, "number", trial == &live->seat ? engine_next_number(live->engine) : trial->number);
   jw_put_bool(w, "held", live_course(trial)->held);
   jw_object_end(w);
 }

@@ -90,6 +90,14 @@ class MetricsFrom(Listening):
             answer = self.s.post("/api/v1/sweeps", {**spec, "metrics_from": [source]})
             self.assertEqual(answer.status, 400, (source, answer))
             self.assertIn(word, answer.json["detail"], source)
+        for line, place in (("artifacts: [out, ../x]", "5:12: .*not \"../x\""), ("artifacts: /tmp/*", "5:12: .*below the attempt's directory"),
+                            ("register: {model: a/b}", "5:11: register: "), ("prior: [abc]", "5:8: \"prior\" is neither")):
+            file = f'method: grid\nmetric: loss\ncommand: ["true"]\nparameters: {{a: {{values: [1]}}}}\n{line}\n'
+            answer = self.s.request("POST", "/api/v1/sweeps", file.encode(), headers={"Content-Type": "application/yaml"})
+            self.assertEqual(answer.status, 400, answer)
+            self.assertRegex(answer.json["detail"], place)
+        told = self.ok(self.s.post("/api/v1/sweeps?dry_run=true", {**spec, "env": {"WINNOW_TOKEN": "mine", "A": "b"}}))["warnings"]
+        self.assertEqual([w for w in told if w.startswith("env")], ['env: "WINNOW_TOKEN" is not used: the job is told its own'])
 
     def test_files_that_grow_and_files_that_are_written_anew(self):
         script = """
@@ -117,6 +125,31 @@ class MetricsFrom(Listening):
         self.assertEqual(self.points(run, "val/acc"), [(i, i / 8) for i in range(1, 6)])
         self.assertEqual(self.points(run, "ch/main/loss"), [(i, i / 16) for i in range(1, 6)])
         self.assertEqual([v for _, v in self.points(run, "thing")], [1, 2, 3, 4, 5])
+
+    def test_files_that_are_written_anew_in_their_place(self):
+        """As Lightning's CSVLogger does when a column comes, and as whoever keeps one object of the newest values."""
+        script = """
+            import json, os, time, urllib.request
+            def until_read(key, count):
+                url = os.environ["WINNOW_URL"] + "/api/v1/runs/" + os.environ["WINNOW_RUN_ID"] + "/metrics"
+                ask = urllib.request.Request(url, headers={"Authorization": "Bearer " + os.environ["WINNOW_TOKEN"]})
+                while sum(item["count"] for item in json.load(urllib.request.urlopen(ask))["items"] if item["key"] == key) < count:
+                    time.sleep(0.1)
+            def write(name, text):
+                with open(name, "w") as f:
+                    f.write(text)
+            write("m.csv", "step,train\\n1,8\\n2,4\\n")
+            write("now.json", json.dumps({"epoch": 1, "now": 1}))
+            write("pretty.json", json.dumps({"acc": 0.5}, indent=2))
+            until_read("train", 2); until_read("acc", 1)
+            write("m.csv", "step,train,loss\\n1,8,\\n2,4,\\n2,,3\\n4,2,\\n")
+            write("now.json", json.dumps({"epoch": 2, "now": 2}) + "\\n")
+            write("pretty.json", json.dumps({"acc": 0.7}, indent=2))
+            """
+        _, trials = self.run_sweep(script, metrics_from=[{"file": "m.csv"}, {"file": "*.json"}])
+        run = trials[0]["run_id"]
+        self.assertEqual((self.points(run, "loss"), self.points(run, "train")), ([(2, 3)], [(1, 8), (2, 4), (4, 2)]))
+        self.assertEqual((self.points(run, "now")[-1], self.points(run, "acc")), ((2, 2), [(0, 0.5), (1, 0.7)]))
 
     def test_no_row_of_files_that_rotate_fast_is_lost(self):
         """Python's own rotation, of two rows a file: many files have the name between two looks of the companion."""

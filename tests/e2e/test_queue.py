@@ -371,6 +371,8 @@ class Queue(Base):
         picked = self.ok(self.s.post(f"/api/v1/sweeps/{high}/trials", {"params": {"a": 3}}), 201)
         wait(lambda: picked["run_id"] in self.order(), "the trial that was picked")
         self.assertEqual([e["run_id"] for e in self.queue() if e["name"] == "high"], [picked["run_id"]])  # before the sampler's next
+        self.ok(self.s.post(f"/api/v1/sweeps/{paused}/trials", {"params": {"a": 3}}), 201)  # it is trial 0 now, and the sampler's next will be 1
+        self.assertEqual({(e["run_id"] is None, e["number"]) for e in self.queue() if e["name"] == "paused"}, {(False, 0), (True, 1)})
         self.cli("queue", "move", f"{high}/0", "first")
         self.assertEqual(self.order()[0], picked["run_id"])
         self.stop(big)

@@ -1,8 +1,8 @@
 /* A metric file of a run on its way in: bytes with their place -> points, whatever the format. Pure; the state lies between any two pieces.
  *
- * A file that only grows comes in pieces, each with its offset. When it is another file now, or has become shorter, it comes again from its
- * beginning under the next generation: as long as its bytes are those that were read already, nothing is given twice. A JSON list is
- * written anew each time, so it comes whole. */
+ * A file that only grows comes in pieces, each with its offset. When it is another file now, has become shorter, or was written anew in its
+ * place, it comes again from its beginning under the next generation: as long as its bytes, or at least its points, are those that were
+ * read already, nothing is given twice. JSON that is written anew each time (a list, an object of several lines) comes whole. */
 #ifndef WINNOW_TRACKER_FILE_READER_H
 #define WINNOW_TRACKER_FILE_READER_H
 
@@ -20,7 +20,7 @@ void file_reader_free(struct file_reader *reader); /* accepts NULL */
 struct file_piece {
   uint64_t generation;
   int64_t offset;
-  bool is_snapshot; /* the whole file, a JSON list */
+  bool is_snapshot; /* the whole file: a JSON list, an object of several lines */
   bool is_last;     /* nothing follows: a last line without an end is read too */
   struct str bytes;
 };

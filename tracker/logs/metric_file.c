@@ -171,7 +171,7 @@ bool metric_file_snapshot(struct metric_file *f, struct str content, log_metrics
   }
   if (known) {
     same_to = f->elements;
-  } else { /* it is another list now */
+  } else if (!str_starts(str_trim(content), STR("{"))) { /* it is another list now; an object is written anew with each report */
     struct log_parse *counts = log_parse_new(NULL, err);
     if (!counts)
       return false;
@@ -245,10 +245,17 @@ static bool csv_header(struct metric_file *f, struct str line) {
   memcpy(f->header, line.p, line.n);
   char separator = find_separator(line);
   struct str rest = str_n(f->header, line.n), name;
+  bool has_names = false;
   f->column_count = 0;
-  while (f->column_count < CSV_COLUMNS_MAX && next_csv_field(&rest, separator, &name))
+  while (f->column_count < CSV_COLUMNS_MAX && next_csv_field(&rest, separator, &name)) {
+    has_names |= name.n && !log_number_whole(name, &(struct log_number){0});
     f->columns[f->column_count++] =
         (struct csv_column){(uint16_t)(name.n ? name.p - f->header : 0), (uint16_t)name.n, log_key_classify(name).kind};
+  }
+  if (!has_names) { /* a row of a file without a header */
+    f->column_count = 0;
+    return false;
+  }
   f->separator = separator;
   return true;
 }

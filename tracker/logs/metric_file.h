@@ -1,7 +1,8 @@
-/* Files of metrics that a job writes: JSON lines, a JSON list (Chainer's `log`), CSV, TensorBoard event files. Pure readers.
+/* Files of metrics that a job writes: JSON lines, a JSON list (Chainer's `log`) or object over several lines, CSV, TensorBoard event files.
+ * Pure readers.
  *
  * Files that only grow are fed piece by piece (METRIC_JSONL, METRIC_CSV, METRIC_TFEVENTS); the state lies between any two pieces. A JSON
- * list is written anew each time, so it comes whole, and what was in it before is not given again. */
+ * list or object is written anew each time, so it comes whole, and what was in it before is not given again. */
 #ifndef WINNOW_TRACKER_METRIC_FILE_H
 #define WINNOW_TRACKER_METRIC_FILE_H
 
@@ -23,8 +24,9 @@ MUST_CHECK bool metric_file_feed(struct metric_file *file, struct str bytes, log
 /* Growing files: a last line without an end is read too. */
 MUST_CHECK bool metric_file_end(struct metric_file *file, log_metrics_sink *sink, void *ctx, struct err *err);
 
-/* The whole of a JSON list. Elements that are the same as at the last call are not given again, as long as all before them are the same;
- * `line` of the points is the element, from 1. A list that is cut off, since it is being written, gives its complete elements. */
+/* The whole of a JSON list, or an object, which is a list of one: another one is its next report. Elements that are the same as at the last
+ * call are not given again, as long as all before them are the same; `line` of the points is the element, from 1. A list that is cut off,
+ * since it is being written, gives its complete elements. */
 MUST_CHECK bool metric_file_snapshot(struct metric_file *file, struct str content, log_metrics_sink *sink, void *ctx, struct err *err);
 
 /* Lines and records that could not be read. */

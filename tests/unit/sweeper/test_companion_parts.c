@@ -139,6 +139,32 @@ static void a_file_that_is_moved_away_is_sent_to_its_end(void **state UNUSED) {
   end_directory(files, &dir);
 }
 
+static void write_anew(const char *path, const char *text) {
+  let_the_clock_tick();
+  FILE *f = fopen(path, "w");
+  assert_non_null(f);
+  assert_true(fputs(text, f) >= 0 && fclose(f) == 0);
+}
+
+/* A logger that opens its file to write all of it again: the file keeps its inode, and may be as long as before. */
+static void a_file_that_is_written_anew_in_its_place_is_sent_again(void **state UNUSED) {
+  char *watch = (char[]){"0 csv always m.csv"}, path[160];
+  struct temp_dir dir;
+  begin_directory(&dir, path, "a\n1\n");
+  struct job_file job;
+  struct metric_files *files = watch_directory(&job, &dir, &watch, 1);
+  assert_string_equal(take_piece(files), "a\n1\n");
+  write_anew(path, "a,b\n1,\n1,2\n");
+  assert_string_equal(take_piece(files), "a,b\n1,\n1,2\n");
+  write_anew(path, "a,b\n1,\n1,3\n");
+  assert_string_equal(take_piece(files), "a,b\n1,\n1,3\n");
+  append(path, "4,5\n");
+  assert_string_equal(take_piece(files), "4,5\n");
+  write_anew(path, "a,b\n1,\n1,3\n4,5\n");
+  assert_string_equal(take_piece(files), "");
+  end_directory(files, &dir);
+}
+
 /* Begins the next file as a rotating writer does: x.1 becomes x.2, x becomes x.1. */
 static void rotate(const char *path, int depth, const char *text) {
   char from[200], to[200];
@@ -597,6 +623,7 @@ int main(void) {
       cmocka_unit_test(what_is_sampled_becomes_points),
       cmocka_unit_test(a_long_absence_is_covered_thinly),
       cmocka_unit_test(a_file_that_is_moved_away_is_sent_to_its_end),
+      cmocka_unit_test(a_file_that_is_written_anew_in_its_place_is_sent_again),
       cmocka_unit_test(files_between_two_looks_are_sent),
       cmocka_unit_test(files_that_are_given_up_are_told),
       cmocka_unit_test(an_answer_about_what_was_given_up_ends_no_other),

@@ -10,6 +10,9 @@
 #include "sweeper/engine.h"
 #include "sweeper/file/sweep_file.h"
 
+/* Of a Katib experiment: one that can be run. */
+#define TEMPLATE "  trialTemplate: {trialSpec: {spec: {template: {spec: {containers: [{command: [a]}]}}}}}\n"
+
 static struct arena arena;
 
 static int setup(void **state) {
@@ -356,9 +359,24 @@ static void the_normal_form_shows_everything(void **state) {
   sweep_file_free(file);
 }
 
+/* W&B looks at max_iter and s where they are, whatever min_iter says. */
+static void wandbs_hyperband_is_known_by_its_s(void **state) {
+  (void)state;
+  struct sweep_file *file = read_text("parameters: {x: {min: 0, max: 1.0}}\nmetric: loss\nrun_cap: 3\n"
+                                      "early_terminate: {type: hyperband, min_iter: 3, max_iter: 27, s: 2, eta: 3}\n");
+  const struct stop_conf *rule = file->spec.early_terminate.items;
+  double rungs[4];
+  assert_int_equal(rule->type, STOP_WANDB_HYPERBAND);
+  assert_int_equal(stop_ladder(rule, 0, rungs, 4), 2);
+  assert_true(rungs[0] == 3 && rungs[1] == 9);
+  sweep_file_free(file);
+}
+
 static void mistakes_name_place_and_meaning(void **state) {
   (void)state;
 #define HEAD "parameters: {x: {min: 0, max: 1}}\nrun_cap: 3\n" /* two lines */
+#define KATIB                                                  /* four lines */ \
+  "kind: Experiment\nspec:\n  objective: {type: minimize, objectiveMetricName: l}\n  algorithm: {algorithmName: random}\n"
   static const struct {
     const char *text;
     const char *message; /* with the place */
@@ -451,8 +469,18 @@ static void mistakes_name_place_and_meaning(void **state) {
       {"a: b: c\n", "sweep.yaml:1:5: a \":\" does not belong here", ""},
       {"type: sweep\nsearch_space: {x: {type: choice, values: [1]}}\ntrial: {command: \"a | b\"}\nobjective: {goal: minimize, primary_metric: l}\n",
        "sweep.yaml:3:18: the command needs a shell for \"|\"", "put it into a script"},
-      {"kind: Experiment\nspec:\n  objective: {type: minimize, objectiveMetricName: l}\n  algorithm: {algorithmName: hyperband}\n",
+      {"kind: Experiment\nspec:\n  objective: {type: minimize, objectiveMetricName: l}\n  algorithm: {algorithmName: hyperband}\n" TEMPLATE,
        "sweep.yaml:4:30: Katib's hyperband", ""},
+      {"type: sweep\ntrial: {command: a}\nobjective: {primary_metric: l}\n", "sweep.yaml:1:1: search_space must be a map", ""},
+      {"type: sweep\ntrial: {command: a}\nsearch_space: [x]\nobjective: {primary_metric: l}\n",
+       "sweep.yaml:3:15: search_space must be a map", ""},
+      {KATIB "  parameters: [{name: x, parameterType: int, feasibleSpace: {min: 1, max: 2}}]\n", "sweep.yaml:3:3: there is no trialSpec",
+       ""},
+      {KATIB "  trialTemplate:\n    primaryContainerName: main\n    trialSpec: {spec: {template: {spec: {containers: [{name: side}]}}}}\n",
+       "sweep.yaml:6:27: there is no container \"main\"", ""},
+      {"kind: Experiment\nspec:\n  objective: {type: minimize, objectiveMetricName: l}\n" TEMPLATE,
+       "sweep.yaml:3:3: the algorithm \"\" is not known", ""},
+      {"kind: Experiment\nspec:\n  algorithm: {algorithmName: random}\n" TEMPLATE, "sweep.yaml:3:3: spec.objective needs type", ""},
       {"params: [{paramType: NumParam, parameterName: LR, dataType: REAL, start: 2, end: 1, scale: LINEAR}]\n",
        "sweep.yaml:1:10: params[0]: start must be below end", ""},
   };
@@ -575,8 +603,7 @@ static void problems_of_the_space_get_a_place(void **state) {
       {"method: grid\nparameters: {x: {values: [1, 2, 3]}}\nconstraints: [x > 5]\n", 3, 15},
       {"run_cap: 1\nparameters: {x: {min: 0.5, max: 1.0}}\nconstraints: [x > 5, x < 9]\n", 3, 14},
       {"kind: Experiment\nspec:\n  objective: {type: minimize, objectiveMetricName: l}\n  algorithm: {algorithmName: random}\n  parameters:\n"
-       "    - name: lr\n      parameterType: double\n      feasibleSpace: {min: \"3\", max: \"1\"}\n"
-       "  trialTemplate: {trialSpec: {spec: {template: {spec: {containers: [{command: [a]}]}}}}}\n",
+       "    - name: lr\n      parameterType: double\n      feasibleSpace: {min: \"3\", max: \"1\"}\n" TEMPLATE,
        6, 7}, /* the parameter, for the complaint is about both bounds */
   };
   for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
@@ -716,6 +743,7 @@ int main(void) {
       cmocka_unit_test(batchai_is_translated),
       cmocka_unit_test(normal_forms_are_fixed_points),
       cmocka_unit_test(the_normal_form_shows_everything),
+      cmocka_unit_test(wandbs_hyperband_is_known_by_its_s),
       cmocka_unit_test(mistakes_name_place_and_meaning),
       cmocka_unit_test(all_mistakes_are_listed),
       cmocka_unit_test(all_mistakes_of_the_space_are_listed),

@@ -37,6 +37,24 @@ static double value_in(const char *name, const char *alias, const char *text) {
   return last;
 }
 
+static void a_files_format_is_told_by_its_name(void **state UNUSED) {
+  static const struct {
+    const char *file;
+    int format;
+  } rows[] = {{"runs/**/events.out.tfevents.*", SOURCE_TFEVENTS},
+              {"tb/events*", SOURCE_TFEVENTS},
+              {"events*", SOURCE_TFEVENTS},
+              {"events.csv", SOURCE_CSV},
+              {"a/log.ndjson", SOURCE_JSON},
+              {"old_events", SOURCE_TEXT}};
+  for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+    struct sweep_metrics_source source = {.file = str_of(rows[i].file)};
+    struct spec_problems errors = {0};
+    sweep_source_check(&source, NULL, "metrics_from[0]", &errors);
+    assert_int_equal(source.format, rows[i].format);
+  }
+}
+
 static void an_unusual_name_is_heard(void **state UNUSED) {
   assert_float_equal(value_in("foo", NULL, "foo=0.25\n"), 0.25, 0);
   assert_float_equal(value_in("foo", NULL, "the result: foo 3\n"), 3, 0);
@@ -69,6 +87,7 @@ static void what_is_recognised_is_not_heard_twice(void **state UNUSED) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
+      cmocka_unit_test(a_files_format_is_told_by_its_name),
       cmocka_unit_test(an_unusual_name_is_heard),
       cmocka_unit_test(a_part_of_a_name_or_a_word_is_not),
       cmocka_unit_test(what_is_recognised_is_not_heard_twice),

@@ -77,10 +77,12 @@ static void test_a_file_that_is_written_anew(void **state) {
          /* the same, with more: nothing is given twice */
          {{.generation = 1, .bytes = BYTES("step,")}, 5, ""},
          {{.generation = 1, .offset = 5, .bytes = BYTES("a\n1,2\n2,3\n")}, 15, "a=3@2 "},
-         /* another: from its beginning */
+         /* another, with other points: from its beginning */
+         {{.generation = 2, .bytes = BYTES("step,b\n1,5\n2,6\n3,7\n")}, 0, ""},
          {{.generation = 2, .bytes = BYTES("step,b\n1,5\n2,6\n3,7\n")}, 0, ""},
          {{.generation = 2, .bytes = BYTES("step,b\n1,5\n2,6\n3,7\n")}, 19, "b=5@1 b=6@2 b=7@3 "},
          /* shorter, and that is the end */
+         {{.generation = 3, .bytes = BYTES("step,b\n1,5\n")}, 11, ""}, {{.generation = 3, .offset = 11, .is_last = true}, 0, ""},
          {{.generation = 3, .bytes = BYTES("step,b\n1,5\n")}, 11, ""}, {{.generation = 3, .offset = 11, .is_last = true}, 0, ""},
          {{.generation = 3, .bytes = BYTES("step,b\n1,5\n")}, 11, "b=5@1 "}, {{.generation = 3, .offset = 11, .is_last = true}, 11, ""},
          {{.generation = 2, .bytes = BYTES("late")}, 11, ""});
@@ -92,11 +94,24 @@ static void test_a_file_that_begins_anew_and_is_short(void **state) {
   EXPECT(source(SOURCE_CSV, NULL, NULL),
          {{.bytes = BYTES("step,loss\n0,0.5\n1,0.25\n2,0.125\n")}, 31, "loss=0.5@0 loss=0.25@1 loss=0.125@2 "},
          {{.generation = 1, .bytes = BYTES("step,loss\n0,8\n")}, 14, ""}, {{.generation = 1, .offset = 14, .bytes = BYTES("1,7\n")}, 0, ""},
+         {{.generation = 1, .bytes = BYTES("step,loss\n0,8\n1,7\n")}, 0, ""},
          {{.generation = 1, .bytes = BYTES("step,loss\n0,8\n1,7\n")}, 18, "loss=8@0 loss=7@1 "},
          /* the same again, in two pieces, and then it goes on otherwise */
          {{.generation = 2, .bytes = BYTES("step,loss\n0,8\n1")}, 15, ""},
          {{.generation = 2, .offset = 15, .bytes = BYTES(",7\n2,6\n")}, 22, "loss=6@2 "},
          {{.generation = 3, .bytes = BYTES("step,loss\n0,9\n1,7\n")}, 0, ""});
+}
+
+/* A logger that writes all rows again when a column comes to them: other bytes, and points that were given before. */
+static void test_a_file_that_gets_another_column(void **state) {
+  (void)state;
+  EXPECT(source(SOURCE_CSV, NULL, NULL), {{.bytes = BYTES("step,loss\n1,0.5\n2,0.4\n")}, 22, "loss=0.5@1 loss=0.4@2 "},
+         {{.generation = 1, .bytes = BYTES("step,loss,acc\n1,0.5,\n2,0.4,\n2,,0.9\n")}, 0, ""},
+         {{.generation = 1, .bytes = BYTES("step,loss,acc\n1,0.5,\n2,0.4,\n2,,0")}, 32, ""},
+         {{.generation = 1, .offset = 32, .bytes = BYTES(".9\n")}, 35, "acc=0.9@2 "},
+         {{.generation = 2, .bytes = BYTES("step,loss,acc,f1\n1,0.5,,\n2,0.4,,\n2,,0.8,\n")}, 0, ""},
+         {{.generation = 2, .bytes = BYTES("step,loss,acc,f1\n1,0.5,,\n2,0.4,,\n2,,0.8,\n")}, 0, ""}, /* other points, too */
+         {{.generation = 2, .bytes = BYTES("step,loss,acc,f1\n1,0.5,,\n2,0.4,,\n2,,0.8,\n")}, 41, "loss=0.5@1 loss=0.4@2 acc=0.8@2 "});
 }
 
 static void test_a_list(void **state) {
@@ -149,6 +164,7 @@ int main(void) {
       cmocka_unit_test(test_a_growing_file),
       cmocka_unit_test(test_a_file_that_is_written_anew),
       cmocka_unit_test(test_a_file_that_begins_anew_and_is_short),
+      cmocka_unit_test(test_a_file_that_gets_another_column),
       cmocka_unit_test(test_a_list),
       cmocka_unit_test(test_text),
       cmocka_unit_test(test_what_cannot_be_read_is_not_wanted),

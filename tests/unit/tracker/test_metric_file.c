@@ -45,6 +45,7 @@ static void test_csv(void **state) {
   expect(METRIC_CSV, NULL, STR("epoch,\"train, loss\",acc\r\n1,0.5,0.8\r\n# comment\n2,,0.9\nwords,a,b\n3,0.1,\n"),
          "2:train, loss=0.5@nan/1 2:acc=0.8@nan/1 4:acc=0.9@nan/2 6:train, loss=0.1@nan/3 ", 1);
   expect(METRIC_CSV, NULL, STR("step;loss\n10;0.5\n"), "2:loss=0.5@10/nan ", 0);
+  expect(METRIC_CSV, NULL, STR("1,0.5\n2,0.4\nstep,loss\n3,0.3\n"), "4:loss=0.3@3/nan ", 2); /* numbers are no names */
 }
 
 static void expect_snapshot(struct metric_file *file, const char *content, const char *points) {
@@ -65,6 +66,19 @@ static void test_snapshot(void **state) {
                   "");                                                                     /* blanks between do not count */
   expect_snapshot(file, "[{\"main/loss\": 0.7, \"epoch\": 1}]", "1:main/loss=0.7@nan/1 "); /* another run's list */
   assert_false(metric_file_feed(file, STR("[]"), collect, NULL, &err));
+  metric_file_free(file);
+}
+
+/* An object that is written anew with each report: without a place of its own it stands at the next one. */
+static void test_an_object(void **state) {
+  (void)state;
+  struct err err = {0};
+  struct metric_file *file = metric_file_new(METRIC_JSON, NULL, &err);
+  expect_snapshot(file, "{\n  \"acc\": 0.5,\n  \"val\": {\n    \"f1\": 1\n  }", "");
+  expect_snapshot(file, "{\n  \"acc\": 0.5,\n  \"val\": {\n    \"f1\": 1\n  }\n}\n", "2:acc=0.5@nan/nan 4:val/f1=1@nan/nan ");
+  expect_snapshot(file, "{\n  \"acc\": 0.5,\n  \"val\": {\n    \"f1\": 1\n  }\n}\n", "");
+  expect_snapshot(file, "{\n  \"acc\": 0.75\n}\n", "2:acc=0.75@nan/nan ");
+  expect_snapshot(file, "{\n  \"acc\": 0.75,\n  \"epoch\": 7\n}\n", "2:acc=0.75@nan/7 ");
   metric_file_free(file);
 }
 
@@ -156,6 +170,7 @@ int main(void) {
       cmocka_unit_test(test_jsonl),           cmocka_unit_test(test_csv),
       cmocka_unit_test(test_snapshot),        cmocka_unit_test(test_tfevents),
       cmocka_unit_test(test_tfevents_broken), cmocka_unit_test(test_large_record_is_passed_over),
+      cmocka_unit_test(test_an_object),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
