@@ -407,6 +407,35 @@ static void test_fixed_first(void **state) {
   end(&s);
 }
 
+/* Points that somebody else made trials of, in between or before, take no fixed point's turn; one that had a trial is passed over, and one
+ * whose trial was killed is not tried again. */
+static void test_fixed_points_lose_no_turn(void **state) {
+  (void)state;
+  static const char *const line = "{\"parameters\": {\"x\": {\"min\": 0.0, \"max\": 1.0}}}";
+  AUTO_JSON json_t *fixed = read_json("[{\"x\": 0.1}, {\"x\": 0.2}, {\"x\": 0.3}, {\"x\": 0.4}]");
+  for (size_t i = 0; i < ARRAY_LEN(learners); i++) {
+    struct study s = begin(line, learners[i], 1, GOAL_MINIMIZE);
+    struct err err;
+    double point, told = 0.9, second = 0.2;
+    assert_true(sampler_fix_first(s.sampler, fixed, &err));
+    assert_true(history_add_told(s.history, 0, &told, &(struct outcome){TRIAL_FINISHED, 1, 0}, &err));
+    assert_false(sampler_sees_beyond(s.sampler, 1));
+    ask(&s, 1, &point);
+    assert_true(point == 0.1);
+    tell(&s, 1, TRIAL_GONE, NAN);
+    assert_true(history_add(s.history, 2, &second, NULL, &err));
+    sampler_free(s.sampler); /* a restart */
+    s.sampler = make_sampler(s.history, learners[i], 1);
+    assert_true(sampler_fix_first(s.sampler, fixed, &err));
+    ask(&s, 3, &point);
+    assert_true(point == 0.3);
+    ask(&s, 4, &point);
+    assert_true(point == 0.4);
+    assert_string_not_equal(ask(&s, 5, &point).why, "fixed by the user");
+    end(&s);
+  }
+}
+
 /* Earlier trials count from the start. */
 static void test_warm_start(void **state) {
   (void)state;
@@ -811,6 +840,7 @@ int main(void) {
       cmocka_unit_test(test_gp_goes_on_at_an_end),
       cmocka_unit_test(test_a_model_that_cannot_score),
       cmocka_unit_test(test_fixed_first),
+      cmocka_unit_test(test_fixed_points_lose_no_turn),
       cmocka_unit_test(test_warm_start),
       cmocka_unit_test(test_auto_says_why),
       cmocka_unit_test(test_jobs),
