@@ -614,6 +614,31 @@ static void test_cmaes_converges_and_restarts(void **state) {
   cmaes_free(cmaes), history_free(history), space_free(space);
 }
 
+/* The unit of values says nothing, also where they have come so near to the best that the search begins anew. */
+static void test_cmaes_knows_no_unit(void **state) {
+  (void)state;
+  static const double units[] = {1, 0x1p-60, 0x1p-900, 0x1p60, 0x1p900};
+  static double points[ARRAY_LEN(units)][1500][3];
+  for (size_t i = 0; i < ARRAY_LEN(units); i++) {
+    struct study s = begin(floats, SAMPLER_RANDOM, 1, GOAL_MINIMIZE);
+    struct cmaes *cmaes;
+    struct err err;
+    assert_true(cmaes_new(s.history, 1, 20, &cmaes, &err));
+    for (uint32_t n = 0; n < 1500; n++) {
+      double *point = points[i][n];
+      if (n < 20)
+        draw_point(s.space, 1, n, 0, NULL, point);
+      else
+        assert_true(cmaes_suggest(cmaes, n, point, &err));
+      assert_true(history_add_told(s.history, n, point, &(struct outcome){TRIAL_FINISHED, units[i] * bowl(s.space, point), 0}, &err));
+    }
+    assert_true(cmaes_look(cmaes).restarts > 0);
+    assert_memory_equal(points[i], points[0], sizeof points[0]);
+    cmaes_free(cmaes);
+    end(&s);
+  }
+}
+
 /* However narrow the search has become, the whole numbers beside the mean's keep a share of 1/(d lambda) each (Hamano 2022). */
 static void test_cmaes_keeps_a_margin(void **state) {
   (void)state;
@@ -848,6 +873,7 @@ int main(void) {
       cmocka_unit_test(test_gp_with_many_results),
       cmocka_unit_test(test_many_dimensions),
       cmocka_unit_test(test_cmaes_converges_and_restarts),
+      cmocka_unit_test(test_cmaes_knows_no_unit),
       cmocka_unit_test(test_cmaes_keeps_a_margin),
       cmocka_unit_test(test_allocation_failures),
       cmocka_unit_test(test_a_restart_changes_no_point),
