@@ -31,6 +31,7 @@ struct cmaes {
   uint32_t *waiting; /* trials of this generation */
   size_t waiting_count;
   double recent[RECENT]; /* best values of the last generations */
+  double reach;          /* from the best value to the middle one when the search began: the unit of values */
   double *scratch;       /* d * (LAMBDA_MAX + 4) */
   double *eigen_work;
   int eigen_size;
@@ -178,6 +179,8 @@ static bool start_from_best(struct cmaes *c, struct err *err) {
       trials[n++] = (uint32_t)trial;
   }
   qsort_r(trials, n, sizeof *trials, by_history, (void *)(uintptr_t)c->history);
+  double reach = n ? history_value(c->history, trials[n / 2]) - history_value(c->history, trials[0]) : 0;
+  c->reach = isfinite(reach) ? reach : 0;
   size_t top = MAX_OF((n + 9) / 10, MIN_OF(n, (size_t)1));
   double smear = n >= 50 ? 0.1 : SIGMA_START, *u = c->scratch;
   for (size_t j = 0; j < c->d; j++)
@@ -289,7 +292,8 @@ static bool has_converged(struct cmaes *c) {
   }
   for (size_t j = 0; j < c->d; j++)
     widest = fmax(widest, c->sigma * sqrt(c->covariance[j * c->d + j]));
-  return (c->generation >= span && high - low <= 1e-12) || widest < 1e-9 || c->sigma > 1e4 * c->sigma_start || !isfinite(c->sigma);
+  return (c->generation >= span && high - low <= 1e-12 * c->reach) || widest < 1e-9 || c->sigma > 1e4 * c->sigma_start ||
+         !isfinite(c->sigma);
 }
 
 /* A generation is complete. */

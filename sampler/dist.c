@@ -123,7 +123,7 @@ static bool check_spec(const struct dist_spec *s, struct err *err) {
     return err_set(err, ERR_INVALID, "\"min\", \"max\" and \"q\" must be numbers");
   if (!normal && !(isfinite(s->min) && isfinite(s->max)))
     return err_set(err, ERR_INVALID, "\"min\" and \"max\" must be finite");
-  if (!(s->min < s->max))
+  if (!(s->min < s->max) && !(s->min == s->max && s->quantum > 0)) /* which may leave one value */
     return err_set(err, ERR_INVALID, "\"min\" must be below \"max\"");
   if (!normal && !isfinite(s->max - s->min))
     return err_set(err, ERR_INVALID, "\"max\" is too far above \"min\"");
@@ -254,6 +254,8 @@ bool dist_init(const struct dist_spec *spec, struct dist *ret, struct err *err) 
     return false;
   if (!dist.cells && !(isfinite(quantile(&dist, 0)) && isfinite(quantile(&dist, 1))))
     return err_set(err, ERR_INVALID, "the values would be too large for a number");
+  if (!dist.cells && !(quantile(&dist, 0) < quantile(&dist, 1)))
+    return err_set(err, ERR_INVALID, "all values would be the same number");
   if (fabs(dist.lo) >= 0x1p53 || fabs(dist.hi) >= 0x1p53)
     dist.integer = false; /* not every whole number is there any more */
   *ret = dist;

@@ -331,16 +331,26 @@ static int class_of(const struct history *history, size_t index) {
   return 3;
 }
 
-bool history_before(const struct history *history, size_t a, size_t b) {
+/* Below 0: a is better; 0: neither is. */
+static int compare(const struct history *history, size_t a, size_t b) {
   const struct result *x = result_at(history, a), *y = result_at(history, b);
   int cx = class_of(history, a), cy = class_of(history, b);
   if (cx != cy)
-    return cx < cy;
+    return cx - cy;
   if (cx == 1 && x->step != y->step)
-    return x->step > y->step;
+    return x->step > y->step ? -1 : 1;
   if (cx <= 1 && isnan(x->value) != isnan(y->value))
-    return isnan(y->value);
+    return isnan(y->value) ? -1 : 1;
   if (cx <= 1 && !isnan(x->value) && x->value != y->value)
-    return x->value < y->value;
-  return a < b;
+    return x->value < y->value ? -1 : 1;
+  return 0;
+}
+
+bool history_before(const struct history *history, size_t a, size_t b) {
+  int order = compare(history, a, b);
+  return order ? order < 0 : a < b;
+}
+
+bool history_equal(const struct history *history, size_t a, size_t b) {
+  return compare(history, a, b) == 0;
 }

@@ -97,5 +97,7 @@ size_t history_latest(const struct history *history);
 /* Is trial a better than b? Finished by value; then stopped ones: those that came further first, then by value, those that never reported
  * last; then failed ones and values that are no numbers. Equal ones by place. A total order over all that are told and not gone. */
 bool history_before(const struct history *history, size_t a, size_t b);
+/* Is neither better, but for its place? */
+bool history_equal(const struct history *history, size_t a, size_t b);
 
 #endif

@@ -36,8 +36,8 @@ struct work {
   size_t n, best;
   struct column *columns;
   size_t column_count;
-  uint16_t *weight; /* by trial: how often it counts among all, and among the best */
-  uint16_t *best_weight;
+  uint16_t *weight;   /* by trial: how often it counts among all, */
+  float *best_weight; /* and among the best */
 };
 
 /* ---- the measure ---- */
@@ -113,7 +113,7 @@ static int by_quality(const void *a, const void *b, void *ctx) {
 }
 
 static bool take_trials(struct work *w, struct err *err) {
-  size_t total = history_count(w->history), stride = total / TRIALS_MAX + 1;
+  size_t total = history_count(w->history), stride = MAX_OF((total + TRIALS_MAX - 1) / TRIALS_MAX, (size_t)1);
   w->order = mem_array(total / stride + 1, sizeof *w->order);
   if (!w->order)
     return err_no_memory(err);
@@ -163,10 +163,25 @@ static bool take_columns(struct work *w, struct err *err) {
 
 /* ---- weights ---- */
 
-/* Each trial once, the best ones as they are. */
+/* The best of the weighed trials. Equal ones share the places that are left for them: which came first says nothing. */
+static void weigh_best(struct work *w) {
+  double left = (double)w->best;
+  for (size_t i = 0, end; i < w->n; i = end) {
+    double weight = 0;
+    for (end = i; end < w->n && history_equal(w->history, w->order[i], w->order[end]); end++)
+      weight += w->weight[end];
+    double share = weight > left ? left / weight : 1;
+    for (size_t k = i; k < end; k++)
+      w->best_weight[k] = (float)(share * w->weight[k]);
+    left = fmax(left - weight, 0);
+  }
+}
+
+/* Each trial once. */
 static void weigh_as_is(struct work *w) {
   for (size_t i = 0; i < w->n; i++)
-    w->weight[i] = 1, w->best_weight[i] = i < w->best;
+    w->weight[i] = 1;
+  weigh_best(w);
 }
 
 /* Any trials in place of the best. */
@@ -184,11 +199,7 @@ static void weigh_resampled(struct work *w, struct rng *rng) {
   memset(w->weight, 0, w->n * sizeof *w->weight);
   for (size_t k = 0; k < w->n; k++)
     w->weight[rng_below(rng, w->n)]++;
-  size_t left = w->best;
-  for (size_t i = 0; i < w->n; i++) {
-    w->best_weight[i] = (uint16_t)MIN_OF((size_t)w->weight[i], left);
-    left -= w->best_weight[i];
-  }
+  weigh_best(w);
 }
 
 /* ---- shares ---- */

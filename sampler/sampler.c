@@ -39,8 +39,10 @@ struct sampler {
   const struct history *history;
   const struct space *space;
   struct sampler_settings settings;
-  double *fixed; /* points for the first trials; NaN: to be drawn */
-  size_t fixed_count;
+  /* points for the first trials; whether there was a trial at each, as far as the history's events were looked at */
+  double *fixed;
+  bool *fixed_had;
+  size_t fixed_count, fixed_left, fixed_seen;
   struct walk walk; /* over a finite space, or the grid's cells */
   bool has_walk;
   bool is_tree; /* finite, with so many cells, of which conditions make few points, that only those are visited */
@@ -143,7 +145,7 @@ void sampler_free(struct sampler *s) {
     return;
   tpe_free(s->tpe);
   cmaes_free(s->cmaes);
-  mem_free(s->fixed), mem_free(s->fitted);
+  mem_free(s->fixed), mem_free(s->fixed_had), mem_free(s->fitted);
   mem_free(s);
 }
 
@@ -152,22 +154,22 @@ bool sampler_fix_first(struct sampler *s, const json_t *points, struct err *err)
   if (!json_is_array(points) || n > FIXED_MAX)
     return err_set(err, ERR_INVALID, "\"fixed_first\" must be a list of at most %d points", (int)FIXED_MAX);
   double *fixed = mem_array(n * width, sizeof *fixed), point[SPACE_PARAMS_MAX];
-  if (!fixed)
-    return err_no_memory(err);
-  for (size_t k = 0; k < n; k++) {
-    bool ok = space_point_from_json(s->space, json_array_get(points, k), true, fixed + k * width, err);
+  bool *had = mem_array(n, sizeof *had), ok = (fixed && had) || err_no_memory(err);
+  for (size_t k = 0; ok && k < n; k++) {
+    ok = space_point_from_json(s->space, json_array_get(points, k), true, point, err);
     if (!ok)
       err_prefix(err, "fixed_first[%zu]", k);
-    else if (!(ok = draw_allowed(s->space, s->settings.seed, k, 0, fixed + k * width, point)))
+    else if (!(ok = draw_allowed(s->space, s->settings.seed, k, 0, point, fixed + k * width)))
       err_set(err, ERR_INVALID, "fixed_first[%zu]: the constraints do not allow this point", k);
-    if (!ok) {
-      mem_free(fixed);
-      return false;
-    }
   }
-  mem_free(s->fixed);
-  s->fixed = fixed;
-  s->fixed_count = n;
+  if (!ok) {
+    mem_free(fixed), mem_free(had);
+    return false;
+  }
+  mem_free(s->fixed), mem_free(s->fixed_had);
+  s->fixed = fixed, s->fixed_had = had;
+  s->fixed_count = s->fixed_left = n;
+  s->fixed_seen = 0;
   return true;
 }
 
@@ -355,11 +357,29 @@ uint64_t sampler_cells(const struct sampler *s) {
 
 /* ---- suggesting ---- */
 
-static bool use_fixed(struct sampler *s, uint32_t number, double *point) {
-  if (number >= s->fixed_count)
+/* Notes which of the fixed points had a trial, whoever made it. One that was killed is not tried again. */
+static void follow_fixed(struct sampler *s) {
+  size_t width = space_count(s->space);
+  for (; s->fixed_left && s->fixed_seen < history_events(s->history); s->fixed_seen++) {
+    bool told;
+    const double *point = history_point(s->history, history_event(s->history, s->fixed_seen, &told));
+    for (size_t k = 0; !told && k < s->fixed_count; k++)
+      if (!s->fixed_had[k] && space_same(s->space, s->fixed + k * width, point)) {
+        s->fixed_had[k] = true;
+        s->fixed_left--;
+      }
+  }
+}
+
+static bool use_fixed(struct sampler *s, double *point) {
+  size_t k = 0, width = space_count(s->space);
+  follow_fixed(s);
+  if (!s->fixed_left)
     return false;
-  const double *fixed = s->fixed + number * space_count(s->space);
-  return draw_allowed(s->space, s->settings.seed, number, 0, fixed, point) && !history_has(s->history, point);
+  while (s->fixed_had[k])
+    k++;
+  memcpy(point, s->fixed + k * width, width * sizeof *point);
+  return true;
 }
 
 /* Everything but the Gaussian process. */
@@ -410,7 +430,7 @@ static bool start_search(struct sampler *s, struct sampler_job *job, struct err 
 static bool start_job(struct sampler *s, struct sampler_job *job, struct err *err) {
   struct choice choice = choose_for(s, job->number);
   job->settled = true;
-  if (use_fixed(s, job->number, job->point)) {
+  if (use_fixed(s, job->point)) {
     job->suggestion = made(s->settings.type, "fixed by the user");
     return true;
   }
@@ -436,10 +456,11 @@ bool sampler_sees_curve(const struct sampler *s, uint32_t number) {
   return s->settings.type == SAMPLER_GP || (s->settings.type == SAMPLER_AUTO && number < AUTO_CURVES);
 }
 
-bool sampler_sees_beyond(const struct sampler *s, uint32_t number) {
+bool sampler_sees_beyond(struct sampler *s, uint32_t number) {
+  follow_fixed(s);
   enum supposed supposed = history_supposes(s->history);
   bool counts = supposed == SUPPOSE_BEST || supposed == SUPPOSE_WORST; /* which no trial does that is not there yet */
-  return !counts && !s->has_walk && number >= s->fixed_count && choose_for(s, number).type == SAMPLER_GP;
+  return !counts && !s->has_walk && !s->fixed_left && choose_for(s, number).type == SAMPLER_GP;
 }
 
 bool sampler_start_beyond(struct sampler *s, uint32_t number, const double *points, size_t count, struct sampler_job **ret,

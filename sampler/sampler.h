@@ -49,8 +49,8 @@ bool sampler_type_of(struct str name, enum sampler_type *ret);
 MUST_CHECK bool sampler_new(const struct history *history, const struct sampler_settings *settings, struct sampler **ret, struct err *err);
 void sampler_free(struct sampler *sampler);
 
-/* Points that the first trials take, an array of objects; parameters left out are drawn. Point k goes to trial k, unless a trial has it
- * already. */
+/* Points that are tried before all others, an array of objects; parameters left out are drawn. They go to the next trials in their order;
+ * one that had a trial already is passed over. */
 MUST_CHECK bool sampler_fix_first(struct sampler *sampler, const json_t *points, struct err *err);
 
 /* May it matter what trial `number` reports on its way? */
@@ -65,7 +65,7 @@ MUST_CHECK bool sampler_suggest(struct sampler *sampler, uint32_t number, double
 MUST_CHECK bool sampler_start(struct sampler *sampler, uint32_t number, struct sampler_job **ret, struct err *err);
 /* The same for a trial that comes after `count` others which are not in the history yet, at these points: it gets the point that it would
  * get if they were pending. Only where sampler_sees_beyond() says so, for the number. */
-bool sampler_sees_beyond(const struct sampler *sampler, uint32_t number);
+bool sampler_sees_beyond(struct sampler *sampler, uint32_t number);
 MUST_CHECK bool sampler_start_beyond(struct sampler *sampler, uint32_t number, const double *points, size_t count, struct sampler_job **ret,
                                      struct err *err);
 /* Would this job's thinking take long now? If not, it is not worth a thread. */

@@ -261,6 +261,21 @@ static json_t *number_to_json(const struct dist *dist, double value) {
   return dist->integer ? json_integer((json_int_t)value) : json_real(value);
 }
 
+/* A deviation of 0 leaves one value, the nearest multiple of a quantum; so does a range from a number to itself. */
+static bool find_only_value(struct builder *b, const char *path, struct dist_spec *spec) {
+  bool normal = spec->shape == DIST_NORMAL || spec->shape == DIST_LOG_NORMAL;
+  if (normal && spec->sigma == 0 && isfinite(spec->mu)) {
+    double value = spec->shape == DIST_LOG_NORMAL ? exp(spec->mu) : spec->mu;
+    value = spec->quantum > 0 ? rint(value / spec->quantum) * spec->quantum : value;
+    if (!isfinite(value) || value < spec->min || value > spec->max)
+      return bad(b, path, "is not possible: with a \"sigma\" of 0 its one value, %g, is not from \"min\" to \"max\"", value);
+    spec->min = spec->max = value;
+  }
+  if (spec->min == spec->max)
+    spec->shape = DIST_UNIFORM;
+  return true;
+}
+
 /* A range of one value is a constant. */
 static bool make_constant(struct builder *b, struct space_param *param, json_t *value) {
   param->choices = ARENA_NEW_ARRAY(&b->space->arena, json_t *, 1);
@@ -287,7 +302,9 @@ static bool parse_number_param(struct builder *b, const struct keys *keys, const
     return false;
   if (form->shape == DIST_UNIFORM && log_scale)
     spec.shape = DIST_LOG_UNIFORM;
-  if (spec.min == spec.max && isfinite(spec.min))
+  if (!find_only_value(b, path, &spec))
+    return false;
+  if (spec.min == spec.max && isfinite(spec.min) && !(spec.quantum > 0))
     return make_constant(b, param, spec.integer && fabs(spec.min) < 0x1p53 ? json_integer((json_int_t)spec.min) : json_real(spec.min));
   struct err why;
   if (!dist_init(&spec, &param->public.dist, &why)) {

@@ -49,9 +49,8 @@ static struct ynode *spaced(struct import *im, const struct numeric *n) {
     double value = n->log ? n->start * pow(n->end / n->start, t) : n->start + (n->end - n->start) * t;
     char text[32];
     snprintf(text, sizeof text, "%.12g", value);
-    if (!str_to_f64(str_of(text), &value))
-      continue;
-    import_add(im, list, n->whole ? import_whole(im, n->start_node, value) : ynode_new_number(im->arena, n->start_node, value));
+    if (str_to_f64(str_of(text), &value))
+      import_add_number(im, list, n->start_node, value, n->whole);
   }
   return list;
 }

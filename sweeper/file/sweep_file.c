@@ -298,8 +298,24 @@ static void check_constraints(struct check *c) {
   bool has_points = s->fixed_first && s->fixed_first->kind == YN_LIST && s->fixed_first->count; /* they are looked at by themselves */
   if (has_points || sampler_may_have_point(c->file->space, (enum sampler_type)s->sampler.type))
     return;
-  CHECK_ERROR(c, s->constraints->count == 1 ? "constraints[0]" : "constraints", NULL,
+  const char *hint = space_size(c->file->space) ? NULL : "should there be one, name it in fixed_first: others are looked for near it";
+  CHECK_ERROR(c, s->constraints->count == 1 ? "constraints[0]" : "constraints", hint,
               "no point of the space was found that satisfies the constraints");
+}
+
+/* Every cell is a trial, so that nobody means many millions of them. */
+static void check_grid(struct check *c, const struct lattice *grid) {
+  const struct sweep_spec *s = &c->file->spec;
+  if (grid->size > LATTICE_COUNT_MAX && !s->has_run_cap && !s->has_max_time && !s->has_max_slot_time)
+    CHECK_ERROR(c, "parameters", "add run_cap, max_time or max_slot_time, or take fewer values", "the grid has %llu cells",
+                (unsigned long long)grid->size);
+  for (size_t i = 0; i < space_count(c->file->space); i++) {
+    const struct param *param = space_param(c->file->space, i);
+    char path[SPACE_NAME_MAX + 16];
+    snprintf(path, sizeof path, "parameters.%s", param->name);
+    if (param->upto)
+      CHECK_WARN(c, path, NULL, "%s: grid search takes each value once, whatever its probability", path);
+  }
 }
 
 static void warn_of_steps(struct check *c) {
@@ -376,6 +392,8 @@ static bool check_space(struct check *c) {
   }
   if (c->file->spec.sampler.type == SAMPLER_GRID && !lattice_init(&grid, c->file->space, LATTICE_GRID, &err))
     return err.code != ERR_NO_MEMORY && (space_problem(c, &err), true);
+  if (c->file->spec.sampler.type == SAMPLER_GRID)
+    check_grid(c, &grid);
   check_constraints(c);
   warn_of_steps(c);
   warn_of_exponents(c, c->file->spec.parameters, "parameters");

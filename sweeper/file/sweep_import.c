@@ -91,6 +91,13 @@ bool import_int(struct import *im, const struct ynode *node, const char *path, i
   return false;
 }
 
+void import_add_number(struct import *im, struct ynode *list, const struct ynode *at, double value, bool whole) {
+  double before;
+  if (whole && list && list->count && ynode_number(list->items[list->count - 1], &before) && before == round(value))
+    return;
+  import_add(im, list, whole ? import_whole(im, at, value) : ynode_new_number(im->arena, at, value));
+}
+
 enum { RANGE_MAX = 10000, UNUSED_BYTES_MAX = 280 };
 
 struct ynode *import_range(struct import *im, const struct ynode *at, double min, double max, double step, bool whole) {
@@ -106,7 +113,7 @@ struct ynode *import_range(struct import *im, const struct ynode *at, double min
     double value = min + k * step;
     if (!str_to_f64(str_of(text), &value))
       value = min + k * step;
-    import_add(im, list, whole ? import_whole(im, at, value) : ynode_new_number(im->arena, at, value));
+    import_add_number(im, list, at, value, whole);
   }
   return list;
 }

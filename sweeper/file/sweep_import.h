@@ -30,6 +30,8 @@ void import_put_int(struct import *im, struct ynode *map, const char *key, const
 void import_put_number(struct import *im, struct ynode *map, const char *key, const struct ynode *at, double value);
 /* A whole number near enough to be one; complains when it is beyond what a double holds exactly. */
 struct ynode *import_whole(struct import *im, const struct ynode *at, double value);
+/* A number of a list of them; a whole one that rounding makes the same as the one before it is left out. */
+void import_add_number(struct import *im, struct ynode *list, const struct ynode *at, double value, bool whole);
 /* The same node, and all below it, counted as used. */
 void import_keep(struct import *im, struct ynode *map, const char *key, struct ynode *value);
 void import_mark(struct ynode *node);

@@ -105,6 +105,51 @@ static void test_admits_that_it_does_not_know(void **state) {
   importance_release(&report);
 }
 
+/* Which of equal trials came first says nothing, also where what is asked for changes with time. */
+static void test_equal_values_say_nothing(void **state) {
+  (void)state;
+  for (int differ = 0; differ < 2; differ++) { /* all are equal; six of ten are, on a plateau of the second parameter */
+    struct space *space = make_space("{\"parameters\": {\"x\": {\"min\": 0.0, \"max\": 1.0}, \"y\": {\"min\": 0.0, \"max\": 1.0}}}");
+    struct history *history;
+    struct importance_report report;
+    struct err err;
+    struct rng rng = rng_seeded(4);
+    assert_true(history_new(space, GOAL_MAXIMIZE, &history, &err));
+    for (uint32_t n = 0; n < 600; n++) {
+      double point[] = {rng_f64(&rng) * (n < 60 ? 1 : 0.2), rng_f64(&rng)};
+      double value = differ && point[1] < 0.4 ? 0.5 : 1;
+      assert_true(history_add_told(history, n, point, &(struct outcome){TRIAL_FINISHED, value, 0}, &err));
+    }
+    assert_true(importance_compute(history, 1, &report, &err));
+    assert_int_equal(report.low_confidence, !differ);
+    for (size_t i = 0; i < report.count; i++)
+      if (report.params[i].param == 0)
+        assert_true(report.params[i].share < 0.05);
+    importance_release(&report);
+    history_free(history), space_free(space);
+  }
+}
+
+/* Of ten thousand trials all are looked at. */
+static void test_many_trials(void **state) {
+  (void)state;
+  static const size_t counts[][2] = {{9999, 9999}, {10000, 10000}, {10001, 5001}, {20000, 10000}};
+  struct space *space = make_space("{\"parameters\": {\"x\": {\"min\": 0.0, \"max\": 1.0}}}");
+  struct history *history;
+  struct err err;
+  uint32_t n = 0;
+  assert_true(history_new(space, GOAL_MINIMIZE, &history, &err));
+  for (size_t i = 0; i < ARRAY_LEN(counts); i++) {
+    struct importance_report report;
+    for (; n < counts[i][0]; n++)
+      assert_true(history_add_told(history, n, &(double){n / 20000.0}, &(struct outcome){TRIAL_FINISHED, n, 0}, &err));
+    assert_true(importance_compute(history, 1, &report, &err));
+    assert_int_equal(report.trials, counts[i][1]);
+    importance_release(&report);
+  }
+  history_free(history), space_free(space);
+}
+
 static void test_pairs(void **state) {
   (void)state;
   struct importance_report report = compute(3000, product, GOAL_MINIMIZE);
@@ -142,6 +187,7 @@ int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(test_ranks_what_matters),           cmocka_unit_test(test_stopped_ones_count),
       cmocka_unit_test(test_admits_that_it_does_not_know), cmocka_unit_test(test_pairs),
+      cmocka_unit_test(test_equal_values_say_nothing),     cmocka_unit_test(test_many_trials),
       cmocka_unit_test(test_allocation_failures),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);

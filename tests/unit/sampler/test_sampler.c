@@ -407,6 +407,35 @@ static void test_fixed_first(void **state) {
   end(&s);
 }
 
+/* Points that somebody else made trials of, in between or before, take no fixed point's turn; one that had a trial is passed over, and one
+ * whose trial was killed is not tried again. */
+static void test_fixed_points_lose_no_turn(void **state) {
+  (void)state;
+  static const char *const line = "{\"parameters\": {\"x\": {\"min\": 0.0, \"max\": 1.0}}}";
+  AUTO_JSON json_t *fixed = read_json("[{\"x\": 0.1}, {\"x\": 0.2}, {\"x\": 0.3}, {\"x\": 0.4}]");
+  for (size_t i = 0; i < ARRAY_LEN(learners); i++) {
+    struct study s = begin(line, learners[i], 1, GOAL_MINIMIZE);
+    struct err err;
+    double point, told = 0.9, second = 0.2;
+    assert_true(sampler_fix_first(s.sampler, fixed, &err));
+    assert_true(history_add_told(s.history, 0, &told, &(struct outcome){TRIAL_FINISHED, 1, 0}, &err));
+    assert_false(sampler_sees_beyond(s.sampler, 1));
+    ask(&s, 1, &point);
+    assert_true(point == 0.1);
+    tell(&s, 1, TRIAL_GONE, NAN);
+    assert_true(history_add(s.history, 2, &second, NULL, &err));
+    sampler_free(s.sampler); /* a restart */
+    s.sampler = make_sampler(s.history, learners[i], 1);
+    assert_true(sampler_fix_first(s.sampler, fixed, &err));
+    ask(&s, 3, &point);
+    assert_true(point == 0.3);
+    ask(&s, 4, &point);
+    assert_true(point == 0.4);
+    assert_string_not_equal(ask(&s, 5, &point).why, "fixed by the user");
+    end(&s);
+  }
+}
+
 /* Earlier trials count from the start. */
 static void test_warm_start(void **state) {
   (void)state;
@@ -583,6 +612,31 @@ static void test_cmaes_converges_and_restarts(void **state) {
   assert_int_equal(cmaes_look(cmaes).restarts, 1);
   assert_int_equal(cmaes_look(cmaes).lambda, 2 * cmaes_default_lambda(4));
   cmaes_free(cmaes), history_free(history), space_free(space);
+}
+
+/* The unit of values says nothing, also where they have come so near to the best that the search begins anew. */
+static void test_cmaes_knows_no_unit(void **state) {
+  (void)state;
+  static const double units[] = {1, 0x1p-60, 0x1p-900, 0x1p60, 0x1p900};
+  static double points[ARRAY_LEN(units)][1500][3];
+  for (size_t i = 0; i < ARRAY_LEN(units); i++) {
+    struct study s = begin(floats, SAMPLER_RANDOM, 1, GOAL_MINIMIZE);
+    struct cmaes *cmaes;
+    struct err err;
+    assert_true(cmaes_new(s.history, 1, 20, &cmaes, &err));
+    for (uint32_t n = 0; n < 1500; n++) {
+      double *point = points[i][n];
+      if (n < 20)
+        draw_point(s.space, 1, n, 0, NULL, point);
+      else
+        assert_true(cmaes_suggest(cmaes, n, point, &err));
+      assert_true(history_add_told(s.history, n, point, &(struct outcome){TRIAL_FINISHED, units[i] * bowl(s.space, point), 0}, &err));
+    }
+    assert_true(cmaes_look(cmaes).restarts > 0);
+    assert_memory_equal(points[i], points[0], sizeof points[0]);
+    cmaes_free(cmaes);
+    end(&s);
+  }
 }
 
 /* However narrow the search has become, the whole numbers beside the mean's keep a share of 1/(d lambda) each (Hamano 2022). */
@@ -811,6 +865,7 @@ int main(void) {
       cmocka_unit_test(test_gp_goes_on_at_an_end),
       cmocka_unit_test(test_a_model_that_cannot_score),
       cmocka_unit_test(test_fixed_first),
+      cmocka_unit_test(test_fixed_points_lose_no_turn),
       cmocka_unit_test(test_warm_start),
       cmocka_unit_test(test_auto_says_why),
       cmocka_unit_test(test_jobs),
@@ -818,6 +873,7 @@ int main(void) {
       cmocka_unit_test(test_gp_with_many_results),
       cmocka_unit_test(test_many_dimensions),
       cmocka_unit_test(test_cmaes_converges_and_restarts),
+      cmocka_unit_test(test_cmaes_knows_no_unit),
       cmocka_unit_test(test_cmaes_keeps_a_margin),
       cmocka_unit_test(test_allocation_failures),
       cmocka_unit_test(test_a_restart_changes_no_point),

@@ -238,6 +238,66 @@ static void test_ends_of_integers_are_as_likely(void **state) {
   space_free(space);
 }
 
+/* A range from a number to itself, or a deviation of 0, is that number, on the grid where there is one. */
+static void test_one_value(void **state) {
+  (void)state;
+  static const char *const refused[] = {
+      "{\"distribution\": \"q_uniform\", \"min\": 5.5, \"max\": 5.5, \"q\": 1}",
+      "{\"distribution\": \"q_uniform\", \"min\": 5, \"max\": 5, \"q\": 2}", "{\"mu\": 3, \"sigma\": 0, \"min\": 4, \"max\": 5}",
+      "{\"mu\": 3.4, \"sigma\": 0, \"q\": 1, \"min\": 3.2, \"max\": 3.6}", "{\"distribution\": \"log_normal\", \"mu\": 800, \"sigma\": 0}"};
+  static const char *const refused_too[] = {"{\"mu\": 1e300, \"sigma\": 1}",
+                                            "{\"distribution\": \"log_normal\", \"mu\": -800, \"sigma\": 1}"};
+  struct space *space = make_space(
+      "{\"parameters\": {\"a\": {\"min\": 0.3, \"max\": 0.3}, \"b\": {\"min\": 7, \"max\": 7}, \"c\": {\"distribution\": \"q_uniform\", \"min\": 0.3, \"max\": 0.3, "
+      "\"q\": 0.1}, \"d\": {\"mu\": 3.3, \"sigma\": 0}, \"e\": {\"mu\": 3.6, \"sigma\": 0, \"q\": 1}, \"f\": {\"distribution\": \"log_normal\", \"mu\": 0, "
+      "\"sigma\": 0}, \"g\": {\"mu\": 2.76, \"sigma\": 0, \"q\": 0.1, \"min\": 0, \"max\": 4}, \"h\": {\"distribution\": \"q_normal\", \"min\": 6, \"max\": 6, "
+      "\"q\": 3}}}");
+  double point[8] = {0};
+  for (size_t i = 0; i < 8; i++)
+    assert_int_equal(space_param(space, i)->kind, PARAM_CONSTANT);
+  assert_string_equal(point_text(space, point), "{\"a\":0.3,\"b\":7,\"c\":0.3,\"d\":3.3,\"e\":4,\"f\":1.0,\"g\":2.8,\"h\":6}");
+  space_free(space);
+  for (size_t i = 0; i < ARRAY_LEN(refused) + ARRAY_LEN(refused_too); i++) {
+    AUTO_BUF struct buf whole = BUF_INIT(KIB);
+    buf_printf(&whole, "{\"parameters\": {\"a\": %s}}", i < ARRAY_LEN(refused) ? refused[i] : refused_too[i - ARRAY_LEN(refused)]);
+    const char *text = space_error(buf_text(&whole));
+    if (!str_starts(str_of(text), STR("\"parameters.a\" is not possible: ")))
+      fail_msg("row %zu: %s", i, text);
+    assert_true(i < ARRAY_LEN(refused) || strstr(text, "all values would be the same number"));
+  }
+}
+
+/* Probabilities are shares of their sum. */
+static void test_probabilities_need_no_sum(void **state) {
+  (void)state;
+  struct space *space = make_space("{\"parameters\": {\"a\": {\"values\": [1, 2, 3, 4], \"probabilities\": [70, 0, 20, 10]}}}");
+  static const double edges[] = {0, 0.7, 0.9, 1};
+  double from, to;
+  assert_int_equal(space_param(space, 0)->cells, 3);
+  for (size_t k = 0; k < 3; k++) {
+    space_edges(space, 0, (double)k, &from, &to);
+    assert_true(fabs(from - edges[k]) < 1e-12 && fabs(to - edges[k + 1]) < 1e-12);
+    assert_true(space_value(space, 0, (from + to) / 2) == (double)k);
+  }
+  assert_string_equal(point_text(space, (double[]){1}), "{\"a\":3}");
+  space_free(space);
+}
+
+/* Any of the conditions that name a parameter brings it into use; all of one condition's own must hold. */
+static void test_several_conditions(void **state) {
+  (void)state;
+  struct space *space = make_space(
+      "{\"parameters\": {\"a\": {\"values\": [\"x\", \"y\", \"z\"]}, \"b\": {\"min\": 1, \"max\": 3}, \"c\": {\"min\": 0.0, \"max\": 1.0}},"
+      "\"conditions\": [{\"if\": {\"a\": \"x\"}, \"then\": [\"c\"]}, {\"if\": {\"a\": \"y\", \"b\": [2, 3]}, \"then\": [\"c\"]}]}");
+  for (int a = 0; a < 3; a++)
+    for (int b = 1; b <= 3; b++) {
+      double point[] = {a, b, 0.5};
+      space_settle(space, point);
+      assert_int_equal(!isnan(point[2]), a == 0 || (a == 1 && b > 1));
+    }
+  space_free(space);
+}
+
 static void test_types_of_choices(void **state) {
   (void)state;
   struct space *space = make_space("{\"parameters\": {\"c\": {\"values\": [1, 1.0, \"1\", true, null, [1], {\"a\": 1}]}}}");
@@ -428,6 +488,9 @@ int main(void) {
       cmocka_unit_test(test_readable_values),
       cmocka_unit_test(test_distributions_by_kolmogorov),
       cmocka_unit_test(test_ends_of_integers_are_as_likely),
+      cmocka_unit_test(test_one_value),
+      cmocka_unit_test(test_probabilities_need_no_sum),
+      cmocka_unit_test(test_several_conditions),
       cmocka_unit_test(test_types_of_choices),
       cmocka_unit_test(test_errors_say_where),
       cmocka_unit_test(test_reading_points),

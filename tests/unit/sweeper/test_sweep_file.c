@@ -325,6 +325,28 @@ static void batchai_is_translated(void **state) {
   sweep_file_free(file);
 }
 
+/* What rounding makes equal is one value. */
+static void whole_numbers_of_a_batchai_grid_differ(void **state) {
+  (void)state;
+  struct sweep_file *file =
+      read_text("params: [{paramType: NumParam, parameterName: A, dataType: INTEGER, start: 1, end: 4, scale: LINEAR, numValues: 10},"
+                "{paramType: NumParam, parameterName: B, dataType: INTEGER, start: 1, end: 100, scale: LOG, numValues: 12},"
+                "{paramType: NumParam, parameterName: C, dataType: INTEGER, start: 0, end: 3, scale: LINEAR, step: 0.5}]\n");
+  static const char *const wanted[] = {"1 2 3 4", "1 2 4 5 8 12 19 28 43 66 100", "0 1 2 3"};
+  for (size_t i = 0; i < ARRAY_LEN(wanted); i++) {
+    AUTO_BUF struct buf values = BUF_INIT(KIB);
+    for (uint64_t k = 0; k < space_param(file->space, i)->cells; k++) {
+      double point[3] = {0};
+      point[i] = (double)k;
+      AUTO_JSON json_t *json = space_point_to_json(file->space, point);
+      const char *name = space_param(file->space, i)->name;
+      buf_printf(&values, "%s%d", k ? " " : "", (int)json_integer_value(json_object_get(json, name)));
+    }
+    assert_string_equal(buf_text(&values), wanted[i]);
+  }
+  sweep_file_free(file);
+}
+
 static void normal_forms_are_fixed_points(void **state) {
   (void)state;
   static const char *const names[] = {"full.yaml", "wandb.yaml", "katib.yaml", "azureml.yaml", "batchai.json"};
@@ -483,6 +505,10 @@ static void mistakes_name_place_and_meaning(void **state) {
       {"kind: Experiment\nspec:\n  algorithm: {algorithmName: random}\n" TEMPLATE, "sweep.yaml:3:3: spec.objective needs type", ""},
       {"params: [{paramType: NumParam, parameterName: LR, dataType: REAL, start: 2, end: 1, scale: LINEAR}]\n",
        "sweep.yaml:1:10: params[0]: start must be below end", ""},
+      {"method: grid\nparameters: {a: {min: 1, max: 10000}, b: {min: 1, max: 1001}}\n", "sweep.yaml:2:13: the grid has 10010000 cells",
+       "add run_cap"},
+      {"run_cap: 1\nparameters: {x: {min: 0.0, max: 1.0}}\nconstraints: [x == 0.5]\n",
+       "sweep.yaml:3:15: no point of the space was found that satisfies the constraints", "name it in fixed_first"},
   };
   for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
     struct spec_problems errors;
@@ -556,6 +582,10 @@ static void what_is_seldom_meant_is_pointed_out(void **state) {
        "parameters.o.lr: bounds of inv_log_uniform are exponents, so values lie between 0.36788 and 0.90484; for 0.1 to 1 write "
        "inv_log_uniform_values"},
       {"lr: {distribution: q_log_uniform, min: 3.4657, max: 5.545, q: 1}", NULL},
+      {"o: {parameters: {lr: {values: [1, 2], probabilities: [0.2, 0.8]}}}\nmethod: grid",
+       "parameters.o.lr: grid search takes each value once, whatever its probability"},
+      {"lr: {values: [1, 2], probabilities: [0.2, 0.8]}\nmethod: random", NULL},
+      {"lr: {min: 1, max: 10000000}\nmethod: grid", NULL},
       {"lr: {distribution: log_uniform, min: -9, max: 0}", NULL},
       {"lr: {distribution: log_uniform_values, min: 0.0001, max: 0.1}", NULL},
       {"lr: {min: 0, max: 1}\ncommand: [python3, train.py]",
@@ -584,6 +614,8 @@ static void tight_constraints_are_taken(void **state) {
       "run_cap: 1\nparameters: {x: {min: 1, max: 60000}}\nconstraints: [x == 59999]\n",
       "run_cap: 1\nparameters: {x: {min: 1, max: 10000000}}\nconstraints: [x == 0.5]\n",
       "run_cap: 1\nparameters: {x: {min: 0.0, max: 1.0}}\nconstraints: [x == 0.5]\nfixed_first: [{x: 0.5}]\n",
+      "method: grid\nparameters: {x: {min: 1, max: 10000000}}\n",
+      "method: grid\nrun_cap: 9\nparameters: {x: {min: 1, max: 10000001}}\n",
   };
   for (size_t i = 0; i < ARRAY_LEN(texts); i++)
     sweep_file_free(read_text(texts[i]));
@@ -741,6 +773,7 @@ int main(void) {
       cmocka_unit_test(all_that_is_not_used_is_told),
       cmocka_unit_test(what_is_not_used_may_be_misspelt),
       cmocka_unit_test(batchai_is_translated),
+      cmocka_unit_test(whole_numbers_of_a_batchai_grid_differ),
       cmocka_unit_test(normal_forms_are_fixed_points),
       cmocka_unit_test(the_normal_form_shows_everything),
       cmocka_unit_test(wandbs_hyperband_is_known_by_its_s),
