@@ -612,7 +612,9 @@ static const struct verb rows[] = {
         .name = "edit",
         .aliases = "set",
         .summary = "change budget and notes while it runs",
-        .help = "What is not said stays.",
+        .help =
+            "What is not said stays. Nothing is taken back: trials that are there go on below a lower --run-cap or --max-parallel; when "
+            "--max-time is over, those that run do.",
         .examples = {{"winnow sweep edit @latest --run-cap 100 --max-parallel 8", "more trials, more at once"}},
         FLAGS(edit_flags),
         .words = {{"SWEEP", WORD_SWEEP}},
