@@ -98,33 +98,31 @@ bool trial_sort_is_metric(const struct trial_sort *sort) {
   return sort->column == &columns[COLUMN_METRIC];
 }
 
+/* What `x` is ordered by, made once for each row. A long text counts by its beginning, which the cursor of a page holds. */
+static const char *const made[] = {
+    [KEY_NUMBER] = "case when x is null then 2 when x = 'NaN' then 1 else 0 end as kind, x as number",
+    [KEY_TEXT] = "(x is null)::int as kind, left(x, 1000) as text",
+    [KEY_PARAM] =
+        "case coalesce(jsonb_typeof(x), 'null') when 'number' then 0 when 'boolean' then 1 when 'null' then 3 else 2 end as kind, "
+        "case when jsonb_typeof(x) = 'number' then x::double precision end as number, "
+        "case when jsonb_typeof(x) not in ('number', 'null') then left(x #>> '{}', 1000) end as text",
+};
+
 static void add_sort_key(struct sort_order *order, enum sort_type type, bool descending, const char *sql) {
   sort_order_add(order, type, descending)->sql = sql;
 }
 
-/* A long text counts by its beginning, which the cursor of a page holds. */
 static void make_order(const struct trial_sort *sort, struct sort_order *order) {
-  bool descending = sort->descending;
-  switch (sort->column->key) {
-  case KEY_ROW:
-    add_sort_key(order, sort->column->type, descending, sort->column->sql);
-    return; /* no two are equal */
-  case KEY_NUMBER:
-    add_sort_key(order, SORT_INT, false, "case when sorted.x is null then 2 when sorted.x = 'NaN' then 1 else 0 end");
-    add_sort_key(order, SORT_NUMBER, descending, "sorted.x");
-    break;
-  case KEY_TEXT:
-    add_sort_key(order, SORT_INT, false, "(sorted.x is null)::int");
-    add_sort_key(order, SORT_TEXT, descending, "left(sorted.x, 1000)");
-    break;
-  case KEY_PARAM:
-    add_sort_key(order, SORT_INT, false,
-                 "case coalesce(jsonb_typeof(sorted.x), 'null') when 'number' then 0 when 'boolean' then 1 when 'null' then 3 else 2 end");
-    add_sort_key(order, SORT_NUMBER, descending, "case when jsonb_typeof(sorted.x) = 'number' then (sorted.x)::double precision end");
-    add_sort_key(order, SORT_TEXT, descending,
-                 "case when jsonb_typeof(sorted.x) not in ('number', 'null') then left(sorted.x #>> '{}', 1000) end");
-    break;
+  enum trial_key key = sort->column->key;
+  if (key == KEY_ROW) { /* no two are equal */
+    add_sort_key(order, sort->column->type, sort->descending, sort->column->sql);
+    return;
   }
+  add_sort_key(order, SORT_INT, false, "made.kind");
+  if (key != KEY_TEXT)
+    add_sort_key(order, SORT_NUMBER, sort->descending, "made.number");
+  if (key != KEY_NUMBER)
+    add_sort_key(order, SORT_TEXT, sort->descending, "made.text");
   add_sort_key(order, SORT_INT, false, "r.trial");
 }
 
@@ -147,8 +145,8 @@ static void add_from(struct search_sql *sql, const struct trial_search *search) 
   if (column->reported)
     add_heard(sql, search);
   if (column->key != KEY_ROW)
-    buf_printf(&sql->text, " cross join lateral (select %s%s as x offset 0) sorted", column->sql,
-               column->key == KEY_NUMBER ? "::double precision" : "");
+    buf_printf(&sql->text, " cross join lateral (select %s from (select (%s)%s as x offset 0) of offset 0) made", made[column->key],
+               column->sql, column->key == KEY_NUMBER ? "::double precision" : "");
 }
 
 static void add_where(struct search_sql *sql, const struct trial_search *search) {
