@@ -381,6 +381,18 @@ int cli_report(struct cli *cli, const struct view *view, const json_t *object, c
   return EXIT_OK;
 }
 
+bool cli_is_other_reason(char last[CLI_REASON_MAX], struct str reason) {
+  char now[CLI_REASON_MAX];
+  size_t n = 0;
+  for (size_t i = 0; i < reason.n && n + 1 < sizeof now; i++)
+    if (reason.p[i] < '0' || reason.p[i] > '9')
+      now[n++] = reason.p[i];
+  now[n] = 0;
+  bool is_other = strcmp(now, last) != 0;
+  memcpy(last, now, n + 1);
+  return is_other && n > 0;
+}
+
 static bool progress_shown;
 
 void cli_progress(struct cli *cli, const char *text) {

@@ -56,6 +56,9 @@ int cli_show_list(struct cli *cli, const char *path, json_t *body, const struct 
 
 /* --yes, or a yes at the terminal; else false, said, and *ret_code is what to exit with. */
 MUST_CHECK bool cli_confirm(struct cli *cli, int *ret_code, const char *format, ...) PRINTF_LIKE(3, 4);
+/* Is it another reason than `last`, but for its numbers, which change with every job that ends? Then it is kept there. */
+enum { CLI_REASON_MAX = 300 };
+bool cli_is_other_reason(char last[CLI_REASON_MAX], struct str reason);
 /* Says `done NAME` on standard error, or shows `object` when a machine reads. */
 int cli_report(struct cli *cli, const struct view *view, const json_t *object, const char *format, ...) PRINTF_LIKE(4, 5);
 

@@ -11,6 +11,8 @@ struct log_reader {
   int64_t end;     /* where the output ended when it was last asked for; -1: not known */
   bool offset_set; /* for this connection */
   bool heard;
+  bool told_silence;
+  char waits[CLI_REASON_MAX]; /* as it was told last */
 };
 
 static bool on_log(void *ctx, struct str bytes, struct err *err) {
@@ -27,6 +29,19 @@ static bool on_log(void *ctx, struct str bytes, struct err *err) {
   reader->filter.colours = output->colours;
   log_filter_feed(&reader->filter, bytes, &shown);
   return buf_ok(&shown, err) && output_bytes(output, buf_str(&shown), err);
+}
+
+/* While it is followed. */
+static bool on_silence(void *ctx, int64_t moved, int64_t total, struct err *err) {
+  (void)moved;
+  (void)total;
+  (void)err;
+  struct log_reader *reader = ctx;
+  const struct log_request *request = reader->request;
+  if (!request->is_new && !reader->told_silence && reader->reply->log_size == 0)
+    output_say(&reader->cli->output, "run %s: nothing on %s so far", request->run_id, request->stream);
+  reader->told_silence |= reader->reply->log_size >= 0;
+  return true;
 }
 
 static void log_path(const struct log_reader *reader, bool again, struct buf *path) {
@@ -57,6 +72,7 @@ static bool read_log(struct log_reader *reader, bool again, struct err *err) {
                                 .body_fd = -1,
                                 .accept = "text/plain",
                                 .sink = on_log,
+                                .tick = reader->request->follow ? on_silence : NULL,
                                 .ctx = reader,
                                 .stream = reader->request->follow};
   reader->reply = &reply;
@@ -80,7 +96,8 @@ static bool read_pieces(struct log_reader *reader, bool again, struct err *err) 
 
 struct run_course {
   int64_t attempt;
-  bool over;
+  bool over, queued;
+  char waits[CLI_REASON_MAX]; /* why it is queued */
 };
 
 /* One that is lost may come back, until it has an end. */
@@ -97,7 +114,11 @@ static bool look_at_run(struct cli *cli, const char *id, struct run_course *ret,
   AUTO_JSON json_t *run = NULL;
   if (!cli_get(cli, &run, err, "/runs/{}", id))
     return false;
-  *ret = (struct run_course){MAX_OF(json_integer_value(json_object_get(run, "attempt")), 1), is_over(run)};
+  *ret = (struct run_course){.attempt = MAX_OF(json_integer_value(json_object_get(run, "attempt")), 1),
+                             .over = is_over(run),
+                             .queued = str_is(json_str(json_object_get(run, "state")), "QUEUED")};
+  if (ret->queued)
+    snprintf(ret->waits, sizeof ret->waits, "%.*s", STR_ARG(json_str(json_object_get(run, "state_reason"))));
   return true;
 }
 
@@ -111,13 +132,33 @@ static void begin_next_attempt(struct log_reader *reader) {
   output_say(&reader->cli->output, "attempt %lld", (long long)reader->attempt);
 }
 
+static void tell_wait(struct log_reader *reader, const struct run_course *course) {
+  if (course->queued && cli_is_other_reason(reader->waits, str_of(course->waits)))
+    output_say(&reader->cli->output, "run %s: %s", reader->request->run_id, course->waits);
+}
+
+enum { LOOK_AGAIN_MS = 500 };
+
+/* Until its first attempt begins. */
+static bool wait_for_begin(struct log_reader *reader, struct run_course *course, struct err *err) {
+  struct client *client = cli_client(reader->cli, err);
+  while (client && look_at_run(reader->cli, reader->request->run_id, course, err)) {
+    tell_wait(reader, course);
+    if (!course->queued || reader->request->attempt)
+      return true;
+    if (!client_sleep(client, LOOK_AGAIN_MS, err))
+      return false;
+  }
+  return false;
+}
+
 /* A connection that breaks is taken up again where it broke, so that no byte is shown twice. After an attempt comes the next one. */
 static bool follow_log(struct log_reader *reader, struct err *err) {
-  enum { PATIENCE = 20, WAIT_MS = 500 };
+  enum { PATIENCE = 20 };
   struct client *client = cli_client(reader->cli, err);
   struct run_course course;
   bool begun = false;
-  if (!client || !look_at_run(reader->cli, reader->request->run_id, &course, err))
+  if (!client || !wait_for_begin(reader, &course, err))
     return false;
   reader->attempt = reader->request->attempt ? reader->request->attempt : course.attempt;
   for (int silent = 0; silent <= PATIENCE;) {
@@ -127,6 +168,8 @@ static bool follow_log(struct log_reader *reader, struct err *err) {
       return false;
     if (ended && !look_at_run(reader->cli, reader->request->run_id, &course, err))
       return false;
+    if (ended)
+      tell_wait(reader, &course);
     if (ended && course.attempt > reader->attempt && reader->request->attempt)
       return true;
     if (ended && course.attempt > reader->attempt) {
@@ -138,15 +181,44 @@ static bool follow_log(struct log_reader *reader, struct err *err) {
     if (reader->next < 0 || reader->request->grep)
       return err_set(err, ERR_UNAVAILABLE, "the connection broke, and what was filtered cannot be taken up again");
     silent = reader->heard || ended ? 0 : silent + 1;
-    if (!client_sleep(client, WAIT_MS * MAX_OF(silent, 1), err))
+    if (!client_sleep(client, LOOK_AGAIN_MS * MAX_OF(silent, 1), err))
       return false;
   }
   return false;
 }
 
+/* "; see --stderr" when the other stream has something. */
+static const char *other_stream(struct log_reader *reader) {
+  bool is_stderr = strcmp(reader->request->stream, "stderr") == 0;
+  AUTO_BUF struct buf path = BUF_INIT(KIB);
+  AUTO_REPLY struct client_reply reply;
+  struct err ignored; /* an advice */
+  client_reply_init(&reply);
+  path_format(&path, "/api/v1/runs/{}/logs/{}?tail=0", reader->request->run_id, is_stderr ? "stdout" : "stderr");
+  struct client *client = cli_client(reader->cli, &ignored);
+  struct client_request call = {.method = "GET", .path = buf_text(&path), .body_fd = -1, .accept = "text/plain"};
+  bool has = client && client_call(client, &call, &reply, &ignored) && reply.log_size > 0;
+  return !has ? "" : is_stderr ? "; see it without --stderr" : "; see --stderr";
+}
+
+/* A command that prints nothing looks like one that is not there. */
+static void tell_nothing(struct log_reader *reader) {
+  struct err ignored; /* what there is was shown */
+  struct run_course course;
+  const struct log_request *request = reader->request;
+  if (!look_at_run(reader->cli, request->run_id, &course, &ignored))
+    return;
+  tell_wait(reader, &course);
+  if (!course.queued)
+    output_say(&reader->cli->output, "run %s: nothing on %s%s%s", request->run_id, request->stream, course.over ? "" : " so far",
+               other_stream(reader));
+}
+
 bool logs_show(struct cli *cli, const struct log_request *request, struct err *err) {
   struct log_reader reader = {.cli = cli, .request = request, .attempt = request->attempt, .next = request->tail < 0 ? 0 : -1};
   bool ok = request->follow ? follow_log(&reader, err) : read_pieces(&reader, false, err);
+  if (ok && reader.end == 0 && !request->is_new)
+    tell_nothing(&reader);
   AUTO_BUF struct buf rest = BUF_INIT(KIB);
   struct err ignored; /* the first error is the one to tell */
   log_filter_end(&reader.filter, &rest);

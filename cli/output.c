@@ -134,6 +134,7 @@ void column_text(const struct column *column, const json_t *item, int64_t now_ms
     buf_puts(out, json_is_true(value) ? "yes" : "");
     return;
   case COLUMN_LIST:
+  case COLUMN_ITEMS:
     list_text(value, ", ", out);
     return;
   case COLUMN_COMMAND:
@@ -155,7 +156,7 @@ static bool is_right(enum column_kind kind) {
 }
 
 static enum table_yield yield_of(enum column_kind kind) {
-  bool is_text = kind == COLUMN_TEXT || kind == COLUMN_LIST || kind == COLUMN_COMMAND;
+  bool is_text = kind == COLUMN_TEXT || kind == COLUMN_LIST || kind == COLUMN_ITEMS || kind == COLUMN_COMMAND;
   return is_text ? YIELD_FIRST : kind == COLUMN_ID ? YIELD_NEVER : YIELD_LAST;
 }
 
@@ -222,6 +223,17 @@ static bool list_for_people(struct output *output, const struct view *view, cons
   return table_print(&table, output->format == OUTPUT_WIDE ? 0 : output->columns, output->colours, true, out, err);
 }
 
+static void add_items(struct table *table, const struct column *column, const json_t *object) {
+  const json_t *items = json_at_path(object, column->path);
+  AUTO_BUF struct buf cell = BUF_INIT(MIB);
+  for (size_t i = 0; i < json_array_size(items); i++) {
+    buf_reset(&cell);
+    scalar_text(json_array_get(items, i), &cell);
+    table_cell(table, str_of(i ? "" : column->title), STYLE_DIM);
+    table_cell(table, buf_str(&cell), STYLE_NONE);
+  }
+}
+
 static bool object_for_people(struct output *output, const struct view *view, const json_t *object, struct buf *out, struct err *err) {
   AUTO_ARENA struct arena arena = ARENA_INIT(RENDER_MAX);
   struct table table CLEANUP(table_release);
@@ -240,6 +252,10 @@ static bool object_for_people(struct output *output, const struct view *view, co
     title = MAX_OF(title, text_width(str_of(column->title)));
     if (column->kind == COLUMN_ID)
       id = MAX_OF(id, cell.n);
+    if (column->kind == COLUMN_ITEMS) {
+      add_items(&table, column, object);
+      continue;
+    }
     table_cell(&table, str_of(column->title), STYLE_DIM);
     table_cell(&table, buf_str(&cell), column->kind == COLUMN_STATE ? style_of(column, object) : STYLE_NONE);
   }

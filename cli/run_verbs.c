@@ -415,7 +415,7 @@ static int status_of_run(struct cli *cli, const char *id) {
 
 static int follow_launched(struct cli *cli, const char *id) {
   struct err err;
-  struct log_request request = {.run_id = id, .stream = "stdout", .tail = -1, .follow = true};
+  struct log_request request = {.run_id = id, .stream = "stdout", .tail = -1, .follow = true, .is_new = true};
   if (logs_show(cli, &request, &err))
     return status_of_run(cli, id);
   int code = cli_fail(cli, &err);

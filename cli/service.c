@@ -11,6 +11,7 @@
 #include "cli/companion.h"
 #include "cli/database.h"
 #include "cli/disk_watch.h"
+#include "cli/leave.h"
 #include "cli/listen.h"
 #include "cli/notify.h"
 #include "cli/secrets.h"
@@ -769,6 +770,7 @@ int service_run(const struct service_source *source, struct err *err) {
     hear_early_signals(&service);
     log_flush();
     loop_run(service.loop);
+    leave_after(service.settings.stop_timeout, service.exit_code, service.lock_fd);
     log_info("service", NULL, "stopped");
   }
   free_parts(&service);

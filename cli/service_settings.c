@@ -46,6 +46,8 @@ const struct conf_row service_rows[] = {
      .help = "how long a connection may stay between two requests"},
     {"drain-timeout", CONF_DURATION, AT(drain_timeout), .default_text = "10s", .min = 0, .max = 600000,
      .help = "how long requests in flight may take when the service stops"},
+    {"stop-timeout", CONF_DURATION, AT(stop_timeout), .default_text = "30s", .min = 100, .max = 600000,
+     .help = "and how long after that, its database stopped, threads that wait for a disk"},
     {"artifact-root", CONF_TEXT, AT(artifact_root), .default_text = "mlflow-artifacts:/",
      .help = "URI under which new experiments keep artifacts, as told to clients"},
     {"artifacts-destination", CONF_TEXT, AT(artifacts_destination),

@@ -28,7 +28,7 @@ struct service_settings {
   bool access_log;
 
   int64_t connections, db_connections, threads;
-  int64_t idle_timeout, drain_timeout;
+  int64_t idle_timeout, drain_timeout, stop_timeout;
 
   const char *artifact_root;
   const char *artifacts_destination;      /* NULL: DIR/artifacts */

@@ -15,6 +15,7 @@ struct follower {
   int64_t seen_ms; /* when it was looked at */
   int64_t end_ms;  /* of our patience; 0: none */
   char state[STATE_MAX];
+  char waits[CLI_REASON_MAX]; /* why nothing runs, as it was told last */
   double best;
   bool has_best;
   bool met;       /* what was waited for is there */
@@ -48,7 +49,7 @@ static void status_line(const struct follower *f, struct buf *out) {
   buf_printf(out, "%.*s", STR_ARG(json_str(json_object_get(sweep, "state"))));
   if (json_is_integer(trials))
     buf_printf(out, "  %lld", (long long)json_integer_value(trials));
-  if (json_is_integer(cap))
+  if (json_is_integer(cap) && json_integer_value(cap) >= json_integer_value(trials))
     buf_printf(out, " of %lld", (long long)json_integer_value(cap));
   if (json_is_integer(trials))
     buf_puts(out, " trials");
@@ -60,6 +61,9 @@ static void status_line(const struct follower *f, struct buf *out) {
     buf_printf(out, "  best %.*s ", STR_ARG(json_str(json_at_path(sweep, "metric.name"))));
     encode_number(out, best);
   }
+  struct str reason = json_str(json_object_get(sweep, "state_reason"));
+  if (reason.n && !sweep_has_ended(sweep))
+    buf_printf(out, "  %.*s", STR_ARG(reason));
   const json_t *eta = json_at_path(sweep, "eta");
   if (json_is_integer(eta) && !sweep_has_ended(sweep)) {
     buf_puts(out, "  done ");
@@ -74,7 +78,8 @@ static void show(struct follower *f) {
   struct str state = json_str(json_object_get(f->sweep, "state"));
   double best = 0;
   bool has_best = sweep_best(f->sweep, &best);
-  bool news = !str_is(state, f->state) || has_best != f->has_best || (has_best && (best < f->best || best > f->best));
+  bool is_other = cli_is_other_reason(f->waits, json_str(json_object_get(f->sweep, "state_reason")));
+  bool news = is_other || !str_is(state, f->state) || has_best != f->has_best || (has_best && (best < f->best || best > f->best));
   snprintf(f->state, sizeof f->state, "%.*s", STR_ARG(state));
   f->has_best = has_best;
   f->best = best;

@@ -54,8 +54,8 @@ static const struct column detail_columns[] = {
     {"Done", "eta", COLUMN_AGE, false, NULL},
     {"Registered", "registered", COLUMN_LIST, false, NULL},
     {"Submitted by", "submitted_by", COLUMN_TEXT, false, NULL},
-    {"Steered", "steered", COLUMN_LIST, false, NULL},
-    {"Warnings", "warnings", COLUMN_LIST, false, NULL},
+    {"Steered", "steered", COLUMN_ITEMS, false, NULL},
+    {"Warnings", "warnings", COLUMN_ITEMS, false, NULL},
 };
 static const struct view detail_view = VIEW(detail_columns, "id", "");
 
@@ -357,7 +357,11 @@ static int edit_run(struct cli *cli) {
     return cli_usage(cli, "for example: winnow sweep edit @latest --run-cap 100", "nothing to change was said");
   if (!resolve_sweep(cli, args_word(&cli->args, 0), id, &err) || !cli_send(cli, "PATCH", body, &sweep, &err, "/sweeps/{}", id))
     return cli_fail(cli, &err);
-  return cli_report(cli, &sweep_view, sweep, "sweep %s is changed", id);
+  int code = cli_report(cli, &sweep_view, sweep, "sweep %s is changed", id);
+  struct str reason = json_str(json_object_get(sweep, "state_reason"));
+  if (reason.n)
+    output_say(&cli->output, "%.*s: %.*s", STR_ARG(json_str(json_object_get(sweep, "state"))), STR_ARG(reason));
+  return code;
 }
 
 static int rm_run(struct cli *cli) {
@@ -608,7 +612,9 @@ static const struct verb rows[] = {
         .name = "edit",
         .aliases = "set",
         .summary = "change budget and notes while it runs",
-        .help = "What is not said stays.",
+        .help =
+            "What is not said stays. Nothing is taken back: trials that are there go on below a lower --run-cap or --max-parallel; when "
+            "--max-time is over, those that run do.",
         .examples = {{"winnow sweep edit @latest --run-cap 100 --max-parallel 8", "more trials, more at once"}},
         FLAGS(edit_flags),
         .words = {{"SWEEP", WORD_SWEEP}},

@@ -132,7 +132,10 @@ static int enqueue_run(struct cli *cli) {
 static const char *const states[] = {"QUEUED", "STARTING", "RUNNING", "STOPPING", "FINISHED", "FAILED", "STOPPED", "KILLED", "LOST", NULL};
 static const struct flag_row ls_flags[] = {
     {.name = "state", .type = FLAG_CHOICE, .choices = states, .help = "only trials in this state"},
-    {.name = "sort", .type = FLAG_TEXT, .value_name = "COLUMN", .help = "for example value, -value, number, started"},
+    {.name = "sort",
+     .type = FLAG_TEXT,
+     .value_name = "COLUMN",
+     .help = "a column: value, -value, duration, state, params.NAME, metrics.NAME, ...; - for the other way round"},
     ROW_FLAG_LIMIT("100"),
     ROW_FLAG_WATCH,
 };
@@ -143,9 +146,11 @@ static const struct verb rows[] = {
         .name = "ls",
         .aliases = "list",
         .summary = "list the trials of a sweep",
-        .help = "With their values, params, and for those stopped early the sentence that says why.",
+        .help =
+            "With their values, params, and for those stopped early the sentence that says why. Sorted by any column, what has none is last.",
         .examples = {{"winnow trial ls @latest", "the newest sweep's"},
-                     {"winnow trial ls mnist --sort -value -n 10", "the ten highest values"}},
+                     {"winnow trial ls mnist --sort -value -n 10", "the ten highest values"},
+                     {"winnow trial ls mnist --sort params.lr", "by a parameter"}},
         FLAGS(ls_flags),
         .words = {{"SWEEP", WORD_SWEEP}},
         .run = ls_run,

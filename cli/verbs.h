@@ -40,7 +40,8 @@ struct log_request {
   int64_t tail;    /* lines; -1: from the beginning */
   const char *grep;
   bool follow;
-  bool raw; /* bytes as they are, also on a terminal */
+  bool raw;    /* bytes as they are, also on a terminal */
+  bool is_new; /* it was launched this moment: that it is silent so far is no news */
 };
 MUST_CHECK bool logs_show(struct cli *cli, const struct log_request *request, struct err *err);
 /* To people, on standard error: the last lines of a run that failed, and how to see the others. */

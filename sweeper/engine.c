@@ -804,6 +804,11 @@ const struct engine_trial *engine_trial(const struct engine *e, uint32_t number)
   return t ? &t->row : NULL;
 }
 
+bool engine_next_live(const struct engine *e, uint32_t *number) {
+  *number = *number == NO_TRIAL ? e->first_live : trial_at(e, *number)->course->next;
+  return *number != NO_TRIAL;
+}
+
 bool engine_trial_durable(const struct engine *e, uint32_t number) {
   const struct trial *t = trial_find(e, number);
   return t && trial_is_written(t);

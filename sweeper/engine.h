@@ -217,6 +217,8 @@ struct engine_counts {
 struct engine_counts engine_counts(const struct engine *e);
 /* NULL when there is no such trial. */
 const struct engine_trial *engine_trial(const struct engine *e, uint32_t number);
+/* Trials that are not over, in no order: the first after UINT32_MAX, and so on. False: there are no more. */
+bool engine_next_live(const struct engine *e, uint32_t *number);
 bool engine_trial_durable(const struct engine *e, uint32_t number);
 struct engine_sweep engine_sweep(const struct engine *e);
 /* In a final state, and no attempt of it can be alive: nothing will change in it any more, and its slots are free. */

@@ -1,4 +1,5 @@
 /* Sweeps and trials as the API shows them. */
+#include "sweeper/jobs/jobs.h"
 #include "sweeper/live.h"
 
 const char *sweep_state_text(int state) {
@@ -122,18 +123,32 @@ static void put_times(const struct live_sweep *live, const struct engine_sweep *
   put_time(w, "eta", eta_of(live, row));
 }
 
-static const char *reason_of(const struct live_sweep *live, const struct engine_sweep *row) {
+/* run_cap was lowered since. Nothing is taken back. */
+static bool has_too_many(const struct live_sweep *live, const struct engine_sweep *row) {
+  return live->run_cap && engine_counts(live->engine).made > live->run_cap && (row->why == WHY_ALL_MADE || row->state == SWEEP_RUNNING);
+}
+
+/* `text`: for what is made of several. */
+static const char *reason_of(const struct live_sweep *live, const struct engine_sweep *row, struct buf *text) {
   if (live->damage)
     return live->damage;
+  if (has_too_many(live, row)) {
+    buf_printf(text, "%u trials were made before run_cap was lowered to %lld%s", engine_counts(live->engine).made, (long long)live->run_cap,
+               live_is_over(live) ? "" : ": no more are made, those that run or wait go on");
+    return buf_text(text);
+  }
   if (row->why == WHY_EXHAUSTED && !engine_counts(live->engine).made)
     return "no point of the space satisfies the constraints";
   if (row->why != WHY_NONE)
     return engine_why_text((enum engine_why)row->why);
-  return live->trouble[0] ? live->trouble : NULL;
+  if (live->trouble[0])
+    return live->trouble;
+  return row->state == SWEEP_RUNNING && queue_sweep_waits(live, text) ? buf_text(text) : NULL;
 }
 
 void live_put_sweep(const struct live_sweep *live, struct json_writer *w) {
   struct engine_sweep row = engine_sweep(live->engine);
+  AUTO_BUF struct buf reason = BUF_INIT(8 * KIB);
   char experiment[24];
   snprintf(experiment, sizeof experiment, "%lld", (long long)live->experiment_id);
   jw_object(w);
@@ -141,7 +156,7 @@ void live_put_sweep(const struct live_sweep *live, struct json_writer *w) {
   jw_put_text(w, "name", live->name);
   jw_put_text(w, "experiment_id", experiment);
   jw_put_text(w, "state", sweep_state_text(row.state));
-  jw_put_text(w, "state_reason", reason_of(live, &row));
+  jw_put_text(w, "state_reason", reason_of(live, &row, &reason));
   put_metric(live, w);
   put_sampler(live, w);
   if (live->run_cap)
@@ -199,19 +214,15 @@ void live_put_made(struct json_writer *w, const int64_t made[LIVE_MADE_COUNT]) {
   jw_object_end(w);
 }
 
-const char *live_wait_reason(const struct live_sweep *live) {
-  return engine_sweep(live->engine).state == SWEEP_PAUSED ? "it waits: its sweep is paused" : NULL;
-}
-
-static const char *reason_of_trial(const struct live_trial *trial, const struct engine_trial *row) {
-  const char *waits = row->state == RUN_QUEUED ? live_wait_reason(trial->sweep) : NULL;
-  return waits ? waits : live_reason(trial, row);
+static const char *reason_of_trial(const struct live_trial *trial, const struct engine_trial *row, struct buf *text) {
+  return row->state == RUN_QUEUED && live_wait_reason(trial, text) ? buf_text(text) : live_reason(trial, row);
 }
 
 void live_put_trial(const struct live_trial *trial, struct json_writer *w) {
   const struct live_sweep *live = trial->sweep;
   const struct engine_trial *row = engine_trial(live->engine, trial->number);
   AUTO_JSON json_t *params = live_params(trial);
+  AUTO_BUF struct buf reason = BUF_INIT(8 * KIB);
   jw_object(w);
   put_id(w, "run_id", trial->run);
   if (live->single) {
@@ -222,7 +233,7 @@ void live_put_trial(const struct live_trial *trial, struct json_writer *w) {
     put_id(w, "sweep_id", live->id);
   }
   jw_put_text(w, "state", run_state_name(row->state));
-  jw_put_text(w, "state_reason", reason_of_trial(trial, row));
+  jw_put_text(w, "state_reason", reason_of_trial(trial, row, &reason));
   jw_put_i64(w, "attempt", row->attempt);
   jw_key(w, "params");
   jw_json(w, params);

@@ -141,6 +141,16 @@ struct live_value live_value(const struct live_trial *trial) {
       .value = trial->value, .best = trial->best, .last = trial->last, .step = trial->value_step, .last_step = trial->last_step};
 }
 
+void live_each_value(const struct live_sweep *live, live_value_fn *each, void *ctx) {
+  for (uint32_t number = UINT32_MAX; engine_next_live(live->engine, &number);) {
+    const struct live_trial *trial = live_trial_at(live, number);
+    if (!trial || !engine_trial(live->engine, number)->has_value)
+      continue;
+    struct live_value value = live_value(trial);
+    each(ctx, trial->run, &value);
+  }
+}
+
 void live_keep_best(struct live_trial *trial, const struct engine_trial *row) {
   struct live_sweep *live = trial->sweep;
   if (!live_counts(row->state) || !row->has_value || !is_worth(live, trial->value))

@@ -165,7 +165,8 @@ bool sweeps_check(struct sweeps *s, struct sweep_file *file, struct str director
   if (!spec->has_command)
     return true;
   if ((uint32_t)spec->resources.slots > s->conf.slots) {
-    err_set(err, ERR_INVALID, "a trial wants %lld slots, and there are %u", (long long)spec->resources.slots, s->conf.slots);
+    err_set(err, ERR_INVALID, "%s wants %lld slots, and there are %u", file->is_job ? "the run" : "a trial",
+            (long long)spec->resources.slots, s->conf.slots);
     err_at(err, "resources.slots", 0, 0);
     return sweep_file_place(file, err);
   }

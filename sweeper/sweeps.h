@@ -126,8 +126,6 @@ bool live_is_over(const struct live_sweep *sweep);
 /* As api.md shows them. */
 void live_put_sweep(const struct live_sweep *sweep, struct json_writer *w);
 void live_put_trial(const struct live_trial *trial, struct json_writer *w);
-/* Why its trials wait that are QUEUED, where that is the sweep's own doing; NULL: it is not. */
-const char *live_wait_reason(const struct live_sweep *sweep);
 /* In the order of the sweep's file. NULL without memory; the caller owns it. */
 json_t *live_params(const struct live_trial *trial);
 /* "made": the method that made a point (null: a person), the results and the pending trials that it knew; how many results there were when
@@ -184,6 +182,8 @@ MUST_CHECK bool live_retry(struct live_trial *trial, struct str actor, struct er
 
 /* An array of what waits from `from` on, at most `count`; the position after, 0 at the end. */
 size_t sweeps_put_queue(const struct sweeps *sweeps, size_t from, size_t count, struct json_writer *w);
+/* Why a trial that is QUEUED waits, as a sentence. False: nobody here knows. */
+MUST_CHECK bool live_wait_reason(const struct live_trial *trial, struct buf *out);
 /* `position` is null when it waits no more. */
 void queue_put_entry(const struct live_trial *trial, struct json_writer *w);
 
@@ -255,6 +255,9 @@ struct live_value {
   int64_t step, last_step;
 };
 struct live_value live_value(const struct live_trial *trial);
+/* The same of each trial that is not over and has reported something. */
+typedef void live_value_fn(void *ctx, struct id run, const struct live_value *value);
+void live_each_value(const struct live_sweep *sweep, live_value_fn *each, void *ctx);
 int32_t live_attempt(const struct live_trial *trial);
 /* {"verdict": "continue"} or {"verdict": "stop", "rule", "reason"}; durable verdicts only. */
 void live_put_verdict(const struct live_trial *trial, struct json_writer *w);

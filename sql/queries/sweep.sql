@@ -186,17 +186,18 @@ from unnest($1, $2, $3, $4, $5, $6, $7, $8) u (run, attempt, state, reason, exit
 on conflict (run, attempt) do update set state = excluded.state, reason = excluded.reason, exit_code = excluded.exit_code,
   signal = excluded.signal, started = coalesce(excluded.started, a.started), ended = excluded.ended;
 
--- name: trials_list (uuid, int2, int4, text, int8, int8)
+-- name: trials_list (text, text[], int8[], float8[], uuid[])
 --   -> (uuid, int4, int2, text, int4, jsonb, float8, int8, float8, jsonb, text, int2, int8, int8, int8, int2, int4, int4, int4,
---   int4, int8, float8, int8) repeatable
--- Sweep, state or null, number or null, order, offset, limit. Id, number, state, reason, attempt, point, value, step, best, stop, node, slots, created,
--- start, end, what it was made by and from, the last report and its step.
-select id, trial, state, state_reason, attempt, point, value, value_step, best_value, stop, case when attempt > 0 then coalesce(node, executor) end, slots, created,
-  start_time, end_time, made_by, made_tells, made_pending, at_tells, told, made_reports, coalesce(last_value, value), coalesce(last_step, value_step)
-from run where sweep_id = $1 and ($2::int2 is null or state = $2) and ($3::int4 is null or trial = $3)
-order by case when $4 = 'value' then value when $4 = '-value' then -value when $4 = 'started' then start_time
-  when $4 = '-started' then -start_time when $4 = '-number' then -trial end nulls last, trial
-offset $5 limit $6;
+--   int4, int8, float8, int8, text[]) repeatable
+-- As find_rows() takes it: see tracker/search/trial_search.h. Id, number, state, reason, attempt, point, value, step, best, stop, node, slots,
+-- created, start, end, what it was made by and from, the last report and its step; the key of the page.
+select r.*, f.page_key
+from find_rows($1, $2, $3, $4, $5) with ordinality f (id, n, v, page_key, place)
+cross join lateral (
+  select id, trial, state, state_reason, attempt, point, value, value_step, best_value, stop, case when attempt > 0 then coalesce(node, executor) end, slots, created,
+    start_time, end_time, made_by, made_tells, made_pending, at_tells, told, made_reports, coalesce(last_value, value), coalesce(last_step, value_step)
+  from run x where x.id = f.id offset 0) r
+order by f.place;
 
 -- name: trials_best (uuid, bool, int8)
 --   -> (uuid, int4, int2, text, int4, jsonb, float8, int8, float8, jsonb, text, int2, int8, int8, int8, int2, int4, int4, int4,

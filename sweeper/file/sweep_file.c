@@ -63,15 +63,31 @@ static bool deeper_than(const struct ynode *node, unsigned levels) {
 }
 
 /* yes and no are booleans to older YAML readers, W&B's among them, and text here. */
-static void warn_of_words(struct check *c, const struct ynode *node) {
+static void warn_of_word(struct check *c, const struct ynode *node) {
   static const char *const words[] = {"yes", "Yes", "YES", "no", "No", "NO", "on", "On", "ON", "off", "Off", "OFF"};
-  for (size_t i = 0; i < node->count && c->warnings->count < SPEC_PROBLEMS_MAX; i++)
-    warn_of_words(c, node->kind == YN_LIST ? node->items[i] : node->pairs[i].value);
   for (size_t i = 0; i < ARRAY_LEN(words) && node->kind == YN_TEXT && !node->quoted; i++)
     if (str_is(node->text, words[i]))
       spec_problem_add(c->warnings, node, "parameters", NULL,
                        "line %u: %s is read as text; write true or false for a boolean, or \"%s\" for text", node->line, words[i],
                        words[i]);
+}
+
+static void warn_of_great_number(struct check *c, const struct ynode *node) {
+  char read[32];
+  if (!ynode_overflows(node))
+    return;
+  int n = (int)str_from_f64(node->number, read);
+  spec_problem_add(c->warnings, node, "parameters", NULL,
+                   "line %u: %.*s does not fit in 64 bits and is read as %.*s, no whole number; in quotes it is text as it stands",
+                   node->line, STR_ARG(str_slice(node->text, 0, 60)), n, read);
+}
+
+/* What is read as something else than it looks like. */
+static void warn_of_scalars(struct check *c, const struct ynode *node) {
+  for (size_t i = 0; i < node->count && c->warnings->count < SPEC_PROBLEMS_MAX; i++)
+    warn_of_scalars(c, node->kind == YN_LIST ? node->items[i] : node->pairs[i].value);
+  warn_of_word(c, node);
+  warn_of_great_number(c, node);
 }
 
 /* `conditions` and friends have a grammar of their own; here only what would otherwise be a puzzling message later. */
@@ -102,7 +118,7 @@ static void check_trees(struct check *c) {
   else if (s->parameters && s->parameters->count > SWEEP_PARAMETERS_MAX)
     CHECK_ERROR(c, "parameters", NULL, "there are %zu parameters; at most %d are allowed", s->parameters->count, SWEEP_PARAMETERS_MAX);
   if (s->parameters)
-    warn_of_words(c, s->parameters);
+    warn_of_scalars(c, s->parameters);
 }
 
 static const char *param_at(const void *ctx, size_t i) {

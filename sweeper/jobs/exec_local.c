@@ -182,6 +182,12 @@ static enum exec_holder look_at_lock(const struct exec_local *executor, struct i
   return free ? said ? EXEC_DEAD : EXEC_NEVER : said ? EXEC_LIVES : EXEC_COMING;
 }
 
+bool exec_local_has_directory(const struct exec_local *executor, struct id run, int32_t attempt) {
+  AUTO_BUF struct buf path = BUF_INIT(PATH_SIZE);
+  exec_local_path(executor, run, attempt, "", &path);
+  return path.fail || access(buf_text(&path), F_OK) == 0 || errno != ENOENT;
+}
+
 bool exec_local_was_started(const struct exec_local *executor, struct id run, int32_t attempt) {
   pid_t pid;
   return look_at_lock(executor, run, attempt, &pid) != EXEC_NEVER;

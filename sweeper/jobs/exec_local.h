@@ -61,6 +61,8 @@ MUST_CHECK bool exec_local_finish(struct exec_local *executor, struct id run, in
  * printed and not sent is still there. `ret_text` is what it says. */
 MUST_CHECK bool exec_local_note_lost(const struct exec_local *executor, struct id run, int32_t attempt, struct buf *ret_text,
                                      struct err *err);
+/* Is the attempt's directory there? It is, until it is tidied, unless somebody removes it. */
+bool exec_local_has_directory(const struct exec_local *executor, struct id run, int32_t attempt);
 /* Was a companion ever started for the attempt, or may one just be starting? If not it can be started (again). */
 bool exec_local_was_started(const struct exec_local *executor, struct id run, int32_t attempt);
 /* An attempt that an earlier service started: watched again, or told gone, later, when it is. May be repeated. */

@@ -417,9 +417,10 @@ static void explain_limit(const struct live_trial *trial, struct str limit, int6
 }
 
 static const char lost_reason[] = "its companion died, and nobody knows how the command ended";
+static const char removed_reason[] = "its directory was removed while it ran";
 
 /* `name value` lines. */
-static struct exit_text read_exit(struct live_trial *trial, struct str text) {
+static struct exit_text read_exit(struct live_trial *trial, uint32_t attempt, struct str text) {
   struct exit_text ret = {.ended = 0};
   struct str line;
   int64_t number, rss_peak = 0, printed[LOG_STREAMS] = {-1, -1};
@@ -469,6 +470,8 @@ static struct exit_text read_exit(struct live_trial *trial, struct str text) {
   }
   if (limit.n)
     explain_limit(trial, limit, rss_peak, reason, sizeof reason);
+  if (reason[0] && !exec_local_has_directory(trial->sweep->all->executor, trial->run, (int32_t)attempt))
+    snprintf(reason + strlen(reason), sizeof reason - strlen(reason), "; %s", removed_reason);
   if (reason[0] && !trial->course->stop)
     set_reason(trial, reason);
   ret.silent = printed[LOG_STDOUT] == 0 && printed[LOG_STDERR] == 0;
@@ -484,7 +487,7 @@ static void end_attempt(struct live_trial *trial, uint32_t attempt, struct str t
     return;
   }
   *ending = (struct ending){.trial = trial, .attempt = attempt, .done = done, .ctx = ctx};
-  struct exit_text said = read_exit(trial, text);
+  struct exit_text said = read_exit(trial, attempt, text);
   int64_t now = live_wall(trial->sweep->all);
   trial->course->attempt_ended = MAX_OF(said.ended > 0 ? MIN_OF(said.ended, now) : now, trial->course->attempt_began); /* clocks jump */
   ending->ok = said.ok;
@@ -566,6 +569,7 @@ static void on_gone(void *ctx, struct id run, int32_t attempt, struct str exit_t
     return;
   const struct engine_trial *row = trial ? engine_trial(trial->sweep->engine, trial->number) : NULL;
   bool current = row && row->attempt == (uint32_t)attempt && !row->dead;
+  bool removed = current && row->state != RUN_STARTING && !exec_local_has_directory(s->executor, run, attempt);
   if (current && row->state == RUN_STARTING && !exec_local_was_started(s->executor, run, attempt)) {
     err_set(&err, ERR_IO, "its companion could not begin; the service's log tells why");
     refused(trial, (uint32_t)attempt, &err);
@@ -577,7 +581,7 @@ static void on_gone(void *ctx, struct id run, int32_t attempt, struct str exit_t
     if (!bring_home(trial, attempt, lost.n > 0))
       end_attempt(trial, (uint32_t)attempt, exit_text, NULL, NULL);
   } else if (current) {
-    set_reason(trial, lost_reason);
+    set_reason(trial, removed ? removed_reason : lost_reason);
     engine_dead(trial->sweep->engine, trial->number, (uint32_t)attempt, live_now(s));
     sweeps_kick(s);
   } else if (exec_local_is_told(s->executor, run, attempt)) {

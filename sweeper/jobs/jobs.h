@@ -75,6 +75,8 @@ void resting_forget_all(struct sweeps *s);
 
 /* queue.c */
 int64_t queue_priority_of(const struct live_trial *trial);
+/* Why nothing of a sweep runs that could; as a sentence. False: something runs, or nothing waits for a slot. */
+MUST_CHECK bool queue_sweep_waits(const struct live_sweep *live, struct buf *out);
 void queue_set_node(struct sweeps *s, bool drained, struct str reason);
 
 /* gpu_series.c */

@@ -36,6 +36,34 @@ static void put_reason(const struct live_trial *trial, struct buf *out) {
                s->node_reason ? s->node_reason : "");
 }
 
+bool live_wait_reason(const struct live_trial *trial, struct buf *out) {
+  bool waits = is_waiting(trial), is_kept = !waits && is_paused(trial->sweep);
+  buf_puts(out, waits ? "it waits: " : is_kept ? "it waits: its sweep is paused" : "");
+  if (waits)
+    put_reason(trial, out);
+  return waits || is_kept;
+}
+
+/* The seat, or a trial that was picked by hand or is tried again. */
+static const struct live_trial *waiting_of(const struct live_sweep *live) {
+  if (is_waiting(&live->seat))
+    return &live->seat;
+  for (uint32_t number = UINT32_MAX; engine_next_live(live->engine, &number);)
+    if (is_waiting(live_trial_at(live, number)))
+      return live_trial_at(live, number);
+  return NULL;
+}
+
+bool queue_sweep_waits(const struct live_sweep *live, struct buf *out) {
+  struct engine_counts counts = engine_counts(live->engine);
+  const struct live_trial *trial = counts.live == counts.by_state[RUN_QUEUED] ? waiting_of(live) : NULL;
+  if (!trial)
+    return false;
+  buf_puts(out, "its next trial waits: ");
+  put_reason(trial, out);
+  return true;
+}
+
 static void put_place(const struct live_trial *trial, struct json_writer *w) {
   const struct sweeps *s = trial->sweep->all;
   AUTO_BUF struct buf reason = BUF_INIT(8 * KIB);

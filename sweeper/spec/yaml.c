@@ -556,6 +556,11 @@ bool ynode_integer(const struct ynode *node, int64_t *ret) {
   return true;
 }
 
+bool ynode_overflows(const struct ynode *node) {
+  bool whole = false;
+  return node->kind == YN_FLOAT && looks_decimal(node->text, &whole) && whole;
+}
+
 /* The value of the longest key that the path begins with; *ret_used says how much of the path it was. */
 static const struct ynode *step_into(const struct ynode *map, struct str path, size_t *ret_used) {
   const struct ynode *best = NULL;

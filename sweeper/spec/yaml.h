@@ -59,6 +59,8 @@ bool ynode_is_scalar(const struct ynode *node);
 /* Scalars whose text is a number by the core schema, quoted or not. */
 bool ynode_number(const struct ynode *node, double *ret);
 bool ynode_integer(const struct ynode *node, int64_t *ret);
+/* A whole number that does not fit in 64 bits: it is a YN_FLOAT. */
+bool ynode_overflows(const struct ynode *node);
 
 /* The node a path such as `parameters.lr.values[2]` names, or as much of the path as there is; never NULL unless root is. Names may
  * hold dots: the longest key that fits is taken. */

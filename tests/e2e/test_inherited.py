@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 """What a service finds of the one before it: companions, jobs and directories, also of sweeps that are damaged."""
-import os, pathlib, resource, signal, sys, unittest
+import os, pathlib, resource, shutil, signal, sys, unittest
 
 WINNOW = pathlib.Path(sys.argv.pop(1)).resolve()
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "support"))
@@ -327,6 +327,39 @@ class Directories(Base):
         self.assertEqual(self.ended(sweep)["state"], "FINISHED")
         self.assertEqual(self.log(run), "done\n")
         wait(lambda: not attempt.parent.exists(), "the tidying")
+
+    def remove_one(self):
+        sweep, run, attempt = self.submit("until [ -e $0/end ]; do sleep 0.05; done; exit 3")
+        wait(lambda: self.trials(sweep)[0]["state"] == "RUNNING", "the job")
+        companion = self.companion(attempt)
+        shutil.rmtree(attempt.parent)
+        return sweep, companion
+
+    def end_of_removed(self, sweep):
+        self.ended(sweep)
+        self.assertEqual(self.used(), 0)
+        return self.trials(sweep)[0]["state"], self.trials(sweep)[0]["state_reason"]
+
+    def test_of_an_attempt_that_is_removed_while_it_runs(self):
+        removed = "its directory was removed while it ran"
+        sweep, _ = self.remove_one()
+        (self.s.home / "end").touch()
+        self.assertEqual(self.end_of_removed(sweep), ("FAILED", f"exit code 3; {removed}"))
+        # It ends while nobody is there to be told.
+        (self.s.home / "end").unlink()
+        sweep, companion = self.remove_one()
+        self.s.kill()
+        (self.s.home / "end").touch()
+        wait(lambda: not self.is_alive(companion), "the companion's end")
+        self.s.start()
+        self.assertEqual(self.end_of_removed(sweep), ("LOST", removed))
+        # The next service does not find it, and ends it.
+        (self.s.home / "end").unlink()
+        sweep, companion = self.remove_one()
+        self.s.kill()
+        self.s.start()
+        self.assertTrue(self.end_of_removed(sweep)[1].endswith(removed))
+        wait(lambda: not self.is_alive(companion), "the companion's end")
 
 
 if __name__ == "__main__":

@@ -118,6 +118,20 @@ class HangingDisk(Case):
         self.assertEqual([(p.name, p.stat().st_size) for p in self.files()], [("late.bin", 1000)])
         connection.close()
 
+    def test_the_end_does_not_wait_for_an_upload_that_no_disk_takes(self):
+        self.serve_on_hanging_disk("--drain-timeout", "0s", "--stop-timeout", "1s")
+        connection = self.begin(f"/api/v1/runs/{self.run_id}/artifacts/model/big.bin", {}, 1000)
+        connection.send(bytes(1000))
+        wait(self.files, "the file on its way")
+        self.s.process.send_signal(signal.SIGTERM)
+        self.assertEqual(self.s.process.wait(60), 0, self.s.log())
+        self.assertTrue(self.gate.exists())
+        self.assertIn("a file system that does not answer", self.s.log())
+        connection.close()
+        self.gate.unlink()
+        self.s.start()
+        self.nothing_is_visible()
+
 
 class Uploads(Case):
     def test_others_are_answered_meanwhile(self):

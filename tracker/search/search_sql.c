@@ -5,94 +5,6 @@
 #include "storage/pg/pg.h"
 #include "tracker/run_state.h"
 
-/* ---- parameters ---- */
-
-enum { SQL_TEXT_MAX = 4 * 1024 * 1024 };
-
-void search_sql_init(struct search_sql *sql, struct arena *arena) {
-  *sql = (struct search_sql){.text = BUF_INIT(SQL_TEXT_MAX), .arena = arena};
-}
-
-void search_sql_release(struct search_sql *sql) {
-  buf_release(&sql->text);
-  mem_free(sql->texts);
-  mem_free(sql->ints);
-  mem_free(sql->numbers);
-  mem_free(sql->ids);
-}
-
-/* Room for one more in a vector of `size`-byte items. */
-static bool room_for(struct search_sql *sql, void **items, size_t count, size_t *room, size_t size) {
-  if (count < *room)
-    return true;
-  size_t more = *room ? *room * 2 : 16;
-  void *grown = mem_resize(*items, more, size);
-  if (!grown) {
-    sql->fail = ERR_NO_MEMORY;
-    return false;
-  }
-  *items = grown;
-  *room = more;
-  return true;
-}
-
-/* Each adds a parameter and returns its place in its array, from 1. */
-static size_t put_text(struct search_sql *sql, struct str value) {
-  void *items = sql->texts;
-  if (room_for(sql, &items, sql->text_count, &sql->text_room, sizeof *sql->texts)) {
-    sql->texts = items;
-    sql->texts[sql->text_count] = value;
-  }
-  return sql->fail ? 1 : ++sql->text_count;
-}
-
-static size_t put_int(struct search_sql *sql, int64_t value) {
-  void *items = sql->ints;
-  if (room_for(sql, &items, sql->int_count, &sql->int_room, sizeof *sql->ints)) {
-    sql->ints = items;
-    sql->ints[sql->int_count] = value;
-  }
-  return sql->fail ? 1 : ++sql->int_count;
-}
-
-static size_t put_number(struct search_sql *sql, double value) {
-  void *items = sql->numbers;
-  if (room_for(sql, &items, sql->number_count, &sql->number_room, sizeof *sql->numbers)) {
-    sql->numbers = items;
-    sql->numbers[sql->number_count] = value;
-  }
-  return sql->fail ? 1 : ++sql->number_count;
-}
-
-static size_t put_id(struct search_sql *sql, struct id value) {
-  void *items = sql->ids;
-  if (room_for(sql, &items, sql->id_count, &sql->id_room, sizeof *sql->ids)) {
-    sql->ids = items;
-    sql->ids[sql->id_count] = value;
-  }
-  return sql->fail ? 1 : ++sql->id_count;
-}
-
-static void add(struct search_sql *sql, const char *text) {
-  buf_puts(&sql->text, text);
-}
-
-static void add_text(struct search_sql *sql, struct str value) {
-  buf_printf(&sql->text, "$1[%zu]", put_text(sql, value));
-}
-
-static void add_int(struct search_sql *sql, int64_t value) {
-  buf_printf(&sql->text, "$2[%zu]", put_int(sql, value));
-}
-
-static void add_number(struct search_sql *sql, double value) {
-  buf_printf(&sql->text, "$3[%zu]", put_number(sql, value));
-}
-
-static void add_id(struct search_sql *sql, struct id value) {
-  buf_printf(&sql->text, "$4[%zu]", put_id(sql, value));
-}
-
 /* {"key": "value"} as a parameter, for containment. */
 static void add_pair(struct search_sql *sql, struct str key, struct str value) {
   AUTO_BUF struct buf json = BUF_INIT(MIB);
@@ -106,30 +18,15 @@ static void add_pair(struct search_sql *sql, struct str key, struct str value) {
     sql->fail = ERR_NO_MEMORY;
     return;
   }
-  add_text(sql, str_n(copy, json.n));
-  add(sql, "::jsonb");
-}
-
-static const char *scratch(struct search_sql *sql, const char *format, ...) PRINTF_LIKE(2, 3);
-static const char *scratch(struct search_sql *sql, const char *format, ...) {
-  AUTO_BUF struct buf text = BUF_INIT(8 * KIB);
-  va_list args;
-  va_start(args, format);
-  buf_vprintf(&text, format, args);
-  va_end(args);
-  const char *copy = buf_ok(&text, NULL) ? arena_strdup(sql->arena, buf_str(&text)) : NULL;
-  if (!copy)
-    sql->fail = ERR_NO_MEMORY;
-  return copy ? copy : "";
+  sql_add_text(sql, str_n(copy, json.n));
+  sql_add(sql, "::jsonb");
 }
 
 /* ---- what the words mean ---- */
 
-enum value_type { VALUE_TEXT, VALUE_INT, VALUE_NUMBER, VALUE_ID };
-
 struct column {
   enum filter_field field;
-  enum value_type type;
+  enum sort_type type;
   bool nullable;
   const char *sql;
 };
@@ -137,49 +34,49 @@ struct column {
 #define HEX(id) "replace(" id "::text, '-', '')"
 
 static const struct column run_columns[] = {
-    {FIELD_RUN_ID, VALUE_ID, false, "r.id"},
-    {FIELD_RUN_NAME, VALUE_TEXT, false, "r.name"},
-    {FIELD_USER_ID, VALUE_TEXT, false, "r.user_id"},
-    {FIELD_STATUS, VALUE_TEXT, false, "run_status(r.state)"},
-    {FIELD_ARTIFACT_URI, VALUE_TEXT, false,
+    {FIELD_RUN_ID, SORT_ID, false, "r.id"},
+    {FIELD_RUN_NAME, SORT_TEXT, false, "r.name"},
+    {FIELD_USER_ID, SORT_TEXT, false, "r.user_id"},
+    {FIELD_STATUS, SORT_TEXT, false, "run_status(r.state)"},
+    {FIELD_ARTIFACT_URI, SORT_TEXT, false,
      "coalesce(r.artifact_uri, (select uri_below(x.artifact_location, " HEX("r.id") " || '/artifacts') from experiment x "
                                                                                     "where x.id = r.experiment_id))"},
-    {FIELD_START_TIME, VALUE_INT, false, "r.start_time"},
-    {FIELD_END_TIME, VALUE_INT, true, "r.end_time"},
+    {FIELD_START_TIME, SORT_INT, false, "r.start_time"},
+    {FIELD_END_TIME, SORT_INT, true, "r.end_time"},
 };
 
 static const struct column experiment_columns[] = {
-    {FIELD_NAME, VALUE_TEXT, false, "r.name"},
-    {FIELD_EXPERIMENT_ID, VALUE_INT, false, "r.id"},
-    {FIELD_CREATED, VALUE_INT, false, "r.created"},
-    {FIELD_UPDATED, VALUE_INT, false, "r.updated"},
+    {FIELD_NAME, SORT_TEXT, false, "r.name"},
+    {FIELD_EXPERIMENT_ID, SORT_INT, false, "r.id"},
+    {FIELD_CREATED, SORT_INT, false, "r.created"},
+    {FIELD_UPDATED, SORT_INT, false, "r.updated"},
 };
 
 static const struct column logged_model_columns[] = {
-    {FIELD_NAME, VALUE_TEXT, false, "r.name"},
-    {FIELD_MODEL_ID, VALUE_TEXT, false, "('m-' || " HEX("r.id") ")"},
-    {FIELD_MODEL_TYPE, VALUE_TEXT, false, "r.model_type"},
-    {FIELD_STATUS, VALUE_TEXT, false, "(array['PENDING', 'READY', 'UPLOAD_FAILED'])[r.status]"},
-    {FIELD_SOURCE_RUN_ID, VALUE_TEXT, true, "r.source_run"},
-    {FIELD_CREATED, VALUE_INT, false, "r.created"},
-    {FIELD_UPDATED, VALUE_INT, false, "r.updated"},
+    {FIELD_NAME, SORT_TEXT, false, "r.name"},
+    {FIELD_MODEL_ID, SORT_TEXT, false, "('m-' || " HEX("r.id") ")"},
+    {FIELD_MODEL_TYPE, SORT_TEXT, false, "r.model_type"},
+    {FIELD_STATUS, SORT_TEXT, false, "(array['PENDING', 'READY', 'UPLOAD_FAILED'])[r.status]"},
+    {FIELD_SOURCE_RUN_ID, SORT_TEXT, true, "r.source_run"},
+    {FIELD_CREATED, SORT_INT, false, "r.created"},
+    {FIELD_UPDATED, SORT_INT, false, "r.updated"},
 };
 
 static const struct column registered_model_columns[] = {
-    {FIELD_NAME, VALUE_TEXT, false, "r.name"},
-    {FIELD_UPDATED, VALUE_INT, false, "r.updated"},
+    {FIELD_NAME, SORT_TEXT, false, "r.name"},
+    {FIELD_UPDATED, SORT_INT, false, "r.updated"},
 };
 
 static const struct column model_version_columns[] = {
-    {FIELD_NAME, VALUE_TEXT, false, "m.name"},      {FIELD_RUN_ID, VALUE_TEXT, false, "r.run_id"},
-    {FIELD_SOURCE, VALUE_TEXT, false, "r.source"},  {FIELD_VERSION, VALUE_INT, false, "r.version::bigint"},
-    {FIELD_CREATED, VALUE_INT, false, "r.created"}, {FIELD_UPDATED, VALUE_INT, false, "r.updated"},
+    {FIELD_NAME, SORT_TEXT, false, "m.name"},      {FIELD_RUN_ID, SORT_TEXT, false, "r.run_id"},
+    {FIELD_SOURCE, SORT_TEXT, false, "r.source"},  {FIELD_VERSION, SORT_INT, false, "r.version::bigint"},
+    {FIELD_CREATED, SORT_INT, false, "r.created"}, {FIELD_UPDATED, SORT_INT, false, "r.updated"},
 };
 
 static const struct column dataset_columns[] = {
-    {FIELD_DATASET_NAME, VALUE_TEXT, false, "d.name"},
-    {FIELD_DATASET_DIGEST, VALUE_TEXT, false, "d.digest"},
-    {FIELD_DATASET_CONTEXT, VALUE_TEXT, true, "(x.tags ->> 'mlflow.data.context')"},
+    {FIELD_DATASET_NAME, SORT_TEXT, false, "d.name"},
+    {FIELD_DATASET_DIGEST, SORT_TEXT, false, "d.digest"},
+    {FIELD_DATASET_CONTEXT, SORT_TEXT, true, "(x.tags ->> 'mlflow.data.context')"},
 };
 
 struct tie {
@@ -196,7 +93,7 @@ static const struct domain_sql {
   struct tie defaults[3], ties[2]; /* order when none is given; what is added to an order that lacks it */
   size_t default_count, tie_count;
   const char *identity; /* last of every order, ascending */
-  enum value_type identity_type;
+  enum sort_type identity_type;
 } domains[] = {
     [FILTER_RUNS] = {"r.id as id, null::bigint as n, null::int as v",
                      "run r",
@@ -206,7 +103,7 @@ static const struct domain_sql {
                      1,
                      1,
                      "r.id",
-                     VALUE_ID},
+                     SORT_ID},
     [FILTER_EXPERIMENTS] = {"null::uuid as id, r.id as n, null::int as v",
                             "experiment r",
                             COLUMNS(experiment_columns),
@@ -215,7 +112,7 @@ static const struct domain_sql {
                             2,
                             1,
                             NULL,
-                            VALUE_INT},
+                            SORT_INT},
     [FILTER_LOGGED_MODELS] = {"r.id as id, null::bigint as n, null::int as v",
                               "logged_model r",
                               COLUMNS(logged_model_columns),
@@ -224,7 +121,7 @@ static const struct domain_sql {
                               1,
                               1,
                               "r.id",
-                              VALUE_ID},
+                              SORT_ID},
     [FILTER_REGISTERED_MODELS] = {"null::uuid as id, r.id as n, null::int as v",
                                   "registered_model r",
                                   COLUMNS(registered_model_columns),
@@ -233,7 +130,7 @@ static const struct domain_sql {
                                   1,
                                   1,
                                   NULL,
-                                  VALUE_TEXT},
+                                  SORT_TEXT},
     [FILTER_MODEL_VERSIONS] = {"null::uuid as id, r.model as n, r.version as v",
                                "model_version r join registered_model m on m.id = r.model",
                                COLUMNS(model_version_columns),
@@ -242,7 +139,7 @@ static const struct domain_sql {
                                3,
                                2,
                                NULL,
-                               VALUE_TEXT},
+                               SORT_TEXT},
 };
 
 static const struct column *column_of(const struct column *columns, size_t count, enum filter_field field) {
@@ -268,21 +165,21 @@ static const char *const sql_ops[FILTER_OP_COUNT] = {
 /* The text of a tag or param. */
 static void add_word(struct search_sql *sql, const struct search *search, enum filter_entity entity, struct str key) {
   if (search->domain == FILTER_RUNS && entity == FILTER_TAG && str_is(key, "mlflow.runName")) {
-    add(sql, "nullif(r.name, '')");
+    sql_add(sql, "nullif(r.name, '')");
     return;
   }
   if (search->domain == FILTER_RUNS && entity == FILTER_TAG && str_is(key, "mlflow.parentRunId")) {
-    add(sql, "coalesce(r.tags ->> 'mlflow.parentRunId', case when r.kind = 0 then " HEX("r.sweep_id") " end)");
+    sql_add(sql, "coalesce(r.tags ->> 'mlflow.parentRunId', case when r.kind = 0 then " HEX("r.sweep_id") " end)");
     return;
   }
-  add(sql, entity == FILTER_TAG ? "(r.tags ->> " : "(r.params ->> ");
-  add_text(sql, key);
-  add(sql, ")");
+  sql_add(sql, entity == FILTER_TAG ? "(r.tags ->> " : "(r.params ->> ");
+  sql_add_text(sql, key);
+  sql_add(sql, ")");
 }
 
 /* ` op value` for a text. */
 static void add_text_test(struct search_sql *sql, const struct filter_clause *clause) {
-  add(sql, sql_ops[clause->op]);
+  sql_add(sql, sql_ops[clause->op]);
   switch (clause->op) {
   case FILTER_IS_NULL:
   case FILTER_IS_NOT_NULL:
@@ -291,17 +188,17 @@ static void add_text_test(struct search_sql *sql, const struct filter_clause *cl
   case FILTER_NOT_IN: {
     size_t from = sql->text_count + 1;
     for (size_t i = 0; i < clause->list_count; i++)
-      put_text(sql, clause->list[i]);
+      sql_put_text(sql, clause->list[i]);
     buf_printf(&sql->text, "$1[%zu:%zu])", from, sql->text_count);
     return;
   }
   case FILTER_LIKE:
   case FILTER_ILIKE:
-    add_text(sql, clause->text);
-    add(sql, " escape ''");
+    sql_add_text(sql, clause->text);
+    sql_add(sql, " escape ''");
     return;
   default:
-    add_text(sql, clause->text);
+    sql_add_text(sql, clause->text);
   }
 }
 
@@ -309,17 +206,17 @@ static void add_word_clause(struct search_sql *sql, const struct search *search,
   bool computed = search->domain == FILTER_RUNS && clause->key.entity == FILTER_TAG &&
                   (str_is(clause->key.key, "mlflow.runName") || str_is(clause->key.key, "mlflow.parentRunId"));
   if (clause->op == FILTER_EQ && !computed) {
-    add(sql, clause->key.entity == FILTER_TAG ? "r.tags @> " : "r.params @> ");
+    sql_add(sql, clause->key.entity == FILTER_TAG ? "r.tags @> " : "r.params @> ");
     add_pair(sql, clause->key.key, clause->text);
     return;
   }
   struct id parent;
   if (clause->op == FILTER_EQ && str_is(clause->key.key, "mlflow.parentRunId") && id_parse(clause->text, &parent)) {
-    add(sql, "(r.tags @> ");
+    sql_add(sql, "(r.tags @> ");
     add_pair(sql, clause->key.key, clause->text);
-    add(sql, " or (r.kind = 0 and not r.tags ? 'mlflow.parentRunId' and r.sweep_id = ");
-    add_id(sql, parent);
-    add(sql, "))");
+    sql_add(sql, " or (r.kind = 0 and not r.tags ? 'mlflow.parentRunId' and r.sweep_id = ");
+    sql_add_id(sql, parent);
+    sql_add(sql, "))");
     return;
   }
   add_word(sql, search, clause->key.entity, clause->key.key);
@@ -330,29 +227,29 @@ static void add_word_clause(struct search_sql *sql, const struct search *search,
 static void add_int_clause(struct search_sql *sql, const char *column, const struct filter_clause *clause) {
   int64_t whole;
   bool is_whole = str_to_i64(clause->text, &whole);
-  add(sql, column);
+  sql_add(sql, column);
   if (!is_whole)
-    add(sql, "::double precision");
-  add(sql, sql_ops[clause->op]);
+    sql_add(sql, "::double precision");
+  sql_add(sql, sql_ops[clause->op]);
   if (is_whole)
-    add_int(sql, whole);
+    sql_add_int(sql, whole);
   else
-    add_number(sql, clause->number);
+    sql_add_number(sql, clause->number);
 }
 
 /* NaN is greater than all and equal to itself in Postgres; here it matches `!=` alone. */
 static void add_number_test(struct search_sql *sql, const char *expression, const struct filter_clause *clause) {
   buf_printf(&sql->text, "(%s%s", expression, sql_ops[clause->op]);
-  add_number(sql, clause->number);
+  sql_add_number(sql, clause->number);
   if (clause->op == FILTER_GT || clause->op == FILTER_GE)
     buf_printf(&sql->text, " and %s < 'NaN'", expression);
-  add(sql, ")");
+  sql_add(sql, ")");
 }
 
 static void add_run_id_clause(struct search_sql *sql, const struct filter_clause *clause) {
   bool is_list = clause->op == FILTER_IN || clause->op == FILTER_NOT_IN, negated = clause->op == FILTER_NE || clause->op == FILTER_NOT_IN;
   if (clause->op == FILTER_LIKE || clause->op == FILTER_ILIKE) {
-    add(sql, HEX("r.id"));
+    sql_add(sql, HEX("r.id"));
     add_text_test(sql, clause);
     return;
   }
@@ -361,10 +258,10 @@ static void add_run_id_clause(struct search_sql *sql, const struct filter_clause
   for (size_t i = 0; i < count; i++) {
     struct id id;
     if (id_parse(texts[i], &id))
-      put_id(sql, id);
+      sql_put_id(sql, id);
   }
   if (sql->id_count < from)
-    add(sql, negated ? "true" : "false"); /* none of them is an id of ours */
+    sql_add(sql, negated ? "true" : "false"); /* none of them is an id of ours */
   else
     buf_printf(&sql->text, negated ? "r.id <> all($4[%zu:%zu])" : "r.id = any($4[%zu:%zu])", from, sql->id_count);
 }
@@ -373,7 +270,7 @@ static void add_run_id_clause(struct search_sql *sql, const struct filter_clause
 static bool add_status_clause(struct search_sql *sql, const struct filter_clause *clause) {
   if (clause->op != FILTER_EQ && clause->op != FILTER_NE)
     return false;
-  add(sql, clause->op == FILTER_EQ ? "r.state = any('{-1" : "r.state <> all('{-1");
+  sql_add(sql, clause->op == FILTER_EQ ? "r.state = any('{-1" : "r.state <> all('{-1");
   bool is_status = false;
   for (unsigned state = 0; state < RUN_STATE_COUNT; state++)
     if (str_is(clause->text, run_state_status(state))) {
@@ -383,7 +280,7 @@ static bool add_status_clause(struct search_sql *sql, const struct filter_clause
   enum run_state state;
   if (!is_status && run_state_parse(clause->text, &state))
     buf_printf(&sql->text, ",%u", (unsigned)state);
-  add(sql, "}'::smallint[])");
+  sql_add(sql, "}'::smallint[])");
   return true;
 }
 
@@ -399,40 +296,40 @@ static void add_attribute_clause(struct search_sql *sql, const struct search *se
   struct filter_clause adapted = *clause;
   if (clause->key.field == FIELD_STATUS && search->domain == FILTER_LOGGED_MODELS)
     adapted.text = bare_status(clause->text);
-  if (column->type == VALUE_ID) {
+  if (column->type == SORT_ID) {
     add_run_id_clause(sql, clause);
-  } else if (column->type == VALUE_INT && clause->is_number) {
+  } else if (column->type == SORT_INT && clause->is_number) {
     add_int_clause(sql, column->sql, clause);
   } else {
-    add(sql, column->sql);
-    if (column->type == VALUE_INT) /* experiment_id = '3' */
-      add(sql, "::text");
+    sql_add(sql, column->sql);
+    if (column->type == SORT_INT) /* experiment_id = '3' */
+      sql_add(sql, "::text");
     add_text_test(sql, &adapted);
   }
 }
 
 static void add_dataset_clause(struct search_sql *sql, const struct search *search, const struct filter_clause *clause) {
-  add(sql, "exists (select from run_dataset x join dataset d on d.id = x.dataset where x.run = r.id and ");
-  add(sql, domain_column(search, clause->key.field)->sql);
+  sql_add(sql, "exists (select from run_dataset x join dataset d on d.id = x.dataset where x.run = r.id and ");
+  sql_add(sql, domain_column(search, clause->key.field)->sql);
   add_text_test(sql, clause);
-  add(sql, ")");
+  sql_add(sql, ")");
 }
 
 /* Which measurements of a logged model count. */
 static void add_measured_on(struct search_sql *sql, const struct search *search) {
   if (search->dataset_count == 0)
     return;
-  add(sql, " and (");
+  sql_add(sql, " and (");
   for (size_t i = 0; i < search->dataset_count; i++) {
-    add(sql, i ? " or (x.dataset_name = " : "(x.dataset_name = ");
-    add_text(sql, search->datasets[i].name);
+    sql_add(sql, i ? " or (x.dataset_name = " : "(x.dataset_name = ");
+    sql_add_text(sql, search->datasets[i].name);
     if (search->datasets[i].digest.p) {
-      add(sql, " and x.dataset_digest = ");
-      add_text(sql, search->datasets[i].digest);
+      sql_add(sql, " and x.dataset_digest = ");
+      sql_add_text(sql, search->datasets[i].digest);
     }
-    add(sql, ")");
+    sql_add(sql, ")");
   }
-  add(sql, ")");
+  sql_add(sql, ")");
 }
 
 /* A metric that no index answers is looked up in the run's packed ones, which are unpacked each time: 60,000 take 5 ms. So when many are
@@ -442,7 +339,7 @@ static void add_measured_on(struct search_sql *sql, const struct search *search)
 enum { LOOK_UPS_MAX = 8 };
 
 static const char *look_up(struct search_sql *sql, struct str key) {
-  return scratch(sql, "metric_last(%s.metrics, $1[%zu])", sql->unpacks ? "unpacked" : "r", put_text(sql, key));
+  return sql_scratch(sql, "metric_last(%s.metrics, $1[%zu])", sql->unpacks ? "unpacked" : "r", sql_put_text(sql, key));
 }
 
 /* As add_number_test(), but names the value once. */
@@ -450,18 +347,18 @@ static void add_looked_up_test(struct search_sql *sql, const struct filter_claus
   bool upward = clause->op == FILTER_GT || clause->op == FILTER_GE;
   const char *value = look_up(sql, clause->key.key);
   buf_printf(&sql->text, upward ? "(nullif(%s, 'NaN')%s" : "(%s%s", value, sql_ops[clause->op]);
-  add_number(sql, clause->number);
-  add(sql, ")");
+  sql_add_number(sql, clause->number);
+  sql_add(sql, ")");
 }
 
 static void add_metric_clause(struct search_sql *sql, const struct search *search, const struct filter_clause *clause, const char *driver) {
   if (search->domain == FILTER_LOGGED_MODELS) {
-    add(sql, "exists (select from logged_model_metric x where x.model = r.id and x.key = ");
-    add_text(sql, clause->key.key);
+    sql_add(sql, "exists (select from logged_model_metric x where x.model = r.id and x.key = ");
+    sql_add_text(sql, clause->key.key);
     add_measured_on(sql, search);
-    add(sql, " and ");
+    sql_add(sql, " and ");
     add_number_test(sql, "x.value", clause);
-    add(sql, ")");
+    sql_add(sql, ")");
     return;
   }
   if (driver)
@@ -472,46 +369,28 @@ static void add_metric_clause(struct search_sql *sql, const struct search *searc
 
 /* ---- order ---- */
 
-/* One thing that rows are compared by. */
-struct sort_key {
-  enum value_type type;
-  bool descending;
-  const char *sql;
-};
-
-struct order {
-  struct sort_key keys[SEARCH_KEYS_MAX];
-  size_t count;
-};
-
-static struct sort_key *new_key(struct order *order, enum value_type type, bool descending) {
-  struct sort_key *key = &order->keys[order->count++];
-  *key = (struct sort_key){.type = type, .descending = descending};
-  return key;
-}
-
-static void column_keys(struct order *order, struct search_sql *sql, const struct column *column, bool descending) {
+static void column_keys(struct sort_order *order, struct search_sql *sql, const struct column *column, bool descending) {
   if (column->nullable)
-    new_key(order, VALUE_INT, false)->sql = scratch(sql, "(%s is null)::int", column->sql);
-  new_key(order, column->type, descending)->sql = column->sql;
+    sort_order_add(order, SORT_INT, false)->sql = sql_scratch(sql, "(%s is null)::int", column->sql);
+  sort_order_add(order, column->type, descending)->sql = column->sql;
 }
 
 /* Numbers, then NaN, then nothing, whichever the direction. */
-static void metric_keys(struct order *order, struct search_sql *sql, const struct search *search, const struct filter_order *by,
+static void metric_keys(struct sort_order *order, struct search_sql *sql, const struct search *search, const struct filter_order *by,
                         const char *driver) {
   struct str key = by->key.key;
   bool descending = by->descending;
   if (driver) {
-    new_key(order, VALUE_INT, false)->sql = "0";
-    new_key(order, VALUE_NUMBER, descending)->sql = driver;
+    sort_order_add(order, SORT_INT, false)->sql = "0";
+    sort_order_add(order, SORT_NUMBER, descending)->sql = driver;
     return;
   }
   const char *value;
   if (search->domain == FILTER_LOGGED_MODELS) {
     struct buf outer = sql->text; /* the sub-query is built apart, its parameters are the same */
-    sql->text = BUF_INIT(SQL_TEXT_MAX);
-    add(sql, "(select x.value from logged_model_metric x where x.model = r.id and x.key = ");
-    add_text(sql, key);
+    sql->text = BUF_INIT(SEARCH_TEXT_MAX);
+    sql_add(sql, "(select x.value from logged_model_metric x where x.model = r.id and x.key = ");
+    sql_add_text(sql, key);
     struct search on = *search;
     struct search_dataset dataset = {by->dataset_name, by->dataset_digest};
     if (by->dataset_name.p) {
@@ -519,26 +398,27 @@ static void metric_keys(struct order *order, struct search_sql *sql, const struc
       on.dataset_count = 1;
     }
     add_measured_on(sql, &on);
-    add(sql, " order by x.time desc, x.step desc, x.value desc limit 1)");
-    value = scratch(sql, "%s", buf_text(&sql->text));
+    sql_add(sql, " order by x.time desc, x.step desc, x.value desc limit 1)");
+    value = sql_scratch(sql, "%s", buf_text(&sql->text));
     buf_release(&sql->text);
     sql->text = outer;
   } else {
     value = look_up(sql, key);
   }
-  new_key(order, VALUE_INT, false)->sql = scratch(sql, "case when %s is null then 2 when %s = 'NaN' then 1 else 0 end", value, value);
-  new_key(order, VALUE_NUMBER, descending)->sql = value;
+  sort_order_add(order, SORT_INT, false)->sql =
+      sql_scratch(sql, "case when %s is null then 2 when %s = 'NaN' then 1 else 0 end", value, value);
+  sort_order_add(order, SORT_NUMBER, descending)->sql = value;
 }
 
-static void word_keys(struct order *order, struct search_sql *sql, const struct search *search, const struct filter_order *by) {
+static void word_keys(struct sort_order *order, struct search_sql *sql, const struct search *search, const struct filter_order *by) {
   struct buf outer = sql->text;
   sql->text = BUF_INIT(KIB);
   add_word(sql, search, by->key.entity, by->key.key);
-  const char *word = scratch(sql, "%s", buf_text(&sql->text));
+  const char *word = sql_scratch(sql, "%s", buf_text(&sql->text));
   buf_release(&sql->text);
   sql->text = outer;
-  new_key(order, VALUE_INT, false)->sql = scratch(sql, "(%s is null)::int", word);
-  new_key(order, VALUE_TEXT, by->descending)->sql = word;
+  sort_order_add(order, SORT_INT, false)->sql = sql_scratch(sql, "(%s is null)::int", word);
+  sort_order_add(order, SORT_TEXT, by->descending)->sql = word;
 }
 
 static bool orders_by(const struct search *search, enum filter_field field) {
@@ -548,7 +428,7 @@ static bool orders_by(const struct search *search, enum filter_field field) {
   return false;
 }
 
-static void make_order(struct order *order, struct search_sql *sql, const struct search *search, const char *driver) {
+static void make_order(struct sort_order *order, struct search_sql *sql, const struct search *search, const char *driver) {
   const struct domain_sql *domain = &domains[search->domain];
   order->count = 0;
   for (size_t i = 0; i < search->order_count; i++) {
@@ -566,88 +446,7 @@ static void make_order(struct order *order, struct search_sql *sql, const struct
     if (!orders_by(search, ties[i].field))
       column_keys(order, sql, domain_column(search, ties[i].field), ties[i].descending);
   if (domain->identity && !orders_by(search, FIELD_RUN_ID))
-    new_key(order, domain->identity_type, false)->sql = domain->identity;
-}
-
-/* A bare number in ORDER BY would name a column of the result. */
-static bool is_constant(const struct sort_key *key) {
-  return str_is(str_of(key->sql), "0");
-}
-
-static void add_key(struct search_sql *sql, const struct sort_key *key) {
-  add(sql, key->sql);
-  if (key->type == VALUE_TEXT)
-    add(sql, " collate \"C\"");
-}
-
-static void add_order_by(struct search_sql *sql, const struct order *order) {
-  bool first = true;
-  for (size_t i = 0; i < order->count; i++) {
-    if (is_constant(&order->keys[i]))
-      continue;
-    add(sql, first ? " order by " : ", ");
-    add_key(sql, &order->keys[i]);
-    add(sql, order->keys[i].descending ? " desc" : "");
-    first = false;
-  }
-}
-
-static bool add_page_value(struct search_sql *sql, const struct sort_key *key, struct str value) {
-  int64_t whole;
-  double number;
-  struct id id;
-  switch (key->type) {
-  case VALUE_TEXT:
-    add_text(sql, value);
-    return true;
-  case VALUE_INT:
-    if (!str_to_i64(value, &whole))
-      return false;
-    add_int(sql, whole);
-    return true;
-  case VALUE_NUMBER:
-    if (!str_to_f64(value, &number))
-      return false;
-    add_number(sql, number);
-    return true;
-  case VALUE_ID:
-    if (!id_parse(value, &id))
-      return false;
-    add_id(sql, id);
-    return true;
-  }
-  return false;
-}
-
-/* Rows after the page's values: key by key, (k1 > v1 or (k1 = v1 and (k2 > v2 or ...))). A null value was the last of its kind. */
-static bool add_after(struct search_sql *sql, const struct order *order, const struct search_page *page) {
-  for (size_t i = 0; i < order->count; i++) {
-    const struct sort_key *key = &order->keys[i];
-    struct str value = page->values[i];
-    add(sql, i ? " and (" : "(");
-    if (!value.p) {
-      add(sql, "false or ");
-      add_key(sql, key);
-      add(sql, " is null");
-      continue;
-    }
-    add_key(sql, key);
-    add(sql, key->descending ? " < " : " > ");
-    if (!add_page_value(sql, key, value))
-      return false;
-    if (i + 1 == order->count)
-      break;
-    add(sql, " or ");
-    add_key(sql, key);
-    add(sql, " = ");
-    if (!add_page_value(sql, key, value))
-      return false;
-  }
-  if (!page->values[order->count - 1].p)
-    add(sql, " and false");
-  for (size_t i = 0; i < order->count; i++)
-    add(sql, ")");
-  return true;
+    sort_order_add(order, domain->identity_type, false)->sql = domain->identity;
 }
 
 /* ---- whole statements ---- */
@@ -700,31 +499,31 @@ static void add_scope(struct search_sql *sql, const struct search *search, const
   if (search->domain == FILTER_RUNS || search->domain == FILTER_LOGGED_MODELS) {
     size_t from = sql->int_count + 1;
     for (size_t i = 0; i < search->experiment_count; i++)
-      put_int(sql, search->experiments[i]);
+      sql_put_int(sql, search->experiments[i]);
     if (search->everywhere)
-      add(sql, "true");
+      sql_add(sql, "true");
     else if (search->experiment_count == 0)
-      add(sql, "false");
+      sql_add(sql, "false");
     else if (search->experiment_count == 1)
       buf_printf(&sql->text, "%s = $2[%zu]", experiment, from);
     else
       buf_printf(&sql->text, "%s = any($2[%zu:%zu])", experiment, from, sql->int_count);
   } else {
-    add(sql, "true");
+    sql_add(sql, "true");
   }
   if (search->domain != FILTER_REGISTERED_MODELS)
-    add(sql, search->view == VIEW_ACTIVE    ? " and r.deleted_at is null"
-             : search->view == VIEW_DELETED ? " and r.deleted_at is not null"
-                                            : "");
+    sql_add(sql, search->view == VIEW_ACTIVE    ? " and r.deleted_at is null"
+                 : search->view == VIEW_DELETED ? " and r.deleted_at is not null"
+                                                : "");
   if (search->hide_parents && search->domain == FILTER_RUNS)
-    add(sql, " and r.kind = 0");
+    sql_add(sql, " and r.kind = 0");
   if (search->of_sweep) {
-    add(sql, " and r.sweep_id = ");
-    add_id(sql, search->sweep);
+    sql_add(sql, " and r.sweep_id = ");
+    sql_add_id(sql, search->sweep);
   }
   if (search->of_state) {
-    add(sql, " and r.state = ");
-    add_int(sql, search->state);
+    sql_add(sql, " and r.state = ");
+    sql_add_int(sql, search->state);
   }
 }
 
@@ -748,10 +547,10 @@ static void add_prompt_rule(struct search_sql *sql, const struct search *search)
       continue;
     asked = true;
     bool is_true = str_eq_nocase(clause->text, STR("true"));
-    add(sql, (clause->op == FILTER_EQ) == is_true ? " and r.is_prompt" : " and not r.is_prompt");
+    sql_add(sql, (clause->op == FILTER_EQ) == is_true ? " and r.is_prompt" : " and not r.is_prompt");
   }
   if (!asked)
-    add(sql, " and not r.is_prompt");
+    sql_add(sql, " and not r.is_prompt");
 }
 
 static void add_filter(struct search_sql *sql, const struct search *search, struct str driver_key, const char *driver) {
@@ -759,7 +558,7 @@ static void add_filter(struct search_sql *sql, const struct search *search, stru
     const struct filter_clause *clause = &search->filter.clauses[i];
     if (is_prompt_clause(search, clause))
       continue;
-    add(sql, " and ");
+    sql_add(sql, " and ");
     switch (clause->key.entity) {
     case FILTER_ATTRIBUTE:
       add_attribute_clause(sql, search, clause);
@@ -778,50 +577,46 @@ static void add_filter(struct search_sql *sql, const struct search *search, stru
   }
   add_prompt_rule(sql, search);
   if (search->domain == FILTER_LOGGED_MODELS && search->dataset_count) {
-    add(sql, " and exists (select from logged_model_metric x where x.model = r.id");
+    sql_add(sql, " and exists (select from logged_model_metric x where x.model = r.id");
     add_measured_on(sql, search);
-    add(sql, ")");
+    sql_add(sql, ")");
   }
 }
 
 /* select id, n, v, k0, k1, ... from ... where ... order by ... limit ...; `driver`: the name of the leading metric's value, NULL when rows
  * are read plainly. */
 static bool add_select(struct search_sql *sql, const struct search *search, const char *from, const char *where, const char *experiment,
-                       struct str driver_key, const char *driver, struct order *order) {
+                       struct str driver_key, const char *driver, struct sort_order *order) {
   bool leads = driver && search_orders_by_metric(search);
   make_order(order, sql, search, leads ? driver : NULL);
   sql->key_count = order->count;
-  add(sql, "select ");
-  add(sql, domains[search->domain].select);
-  for (size_t i = 0; i < order->count; i++) {
-    add(sql, ", ");
-    add_key(sql, &order->keys[i]);
-    buf_printf(&sql->text, " as k%zu", i);
-  }
+  sql_add(sql, "select ");
+  sql_add(sql, domains[search->domain].select);
+  sql_add_keys(sql, order);
   buf_printf(&sql->text, " from %s%s where ", from, sql->unpacks ? UNPACKED : "");
   add_scope(sql, search, experiment);
-  add(sql, where);
+  sql_add(sql, where);
   if (leads)
     buf_printf(&sql->text, " and %s < 'NaN'", driver);
   add_filter(sql, search, driver_key, driver);
   if (search->page.count) {
     if (search->page.count != order->count)
       return false;
-    add(sql, " and ");
-    if (!add_after(sql, order, &search->page))
+    sql_add(sql, " and ");
+    if (!sql_add_after(sql, order, &search->page))
       return false;
   }
-  add_order_by(sql, order);
-  add(sql, " limit ");
-  add_int(sql, search->limit);
+  sql_add_order_by(sql, order);
+  sql_add(sql, " limit ");
+  sql_add_int(sql, search->limit);
   return true;
 }
 
 /* By the keys that the parts of a union are ordered by: so that they are merged, not sorted again. */
-static void add_merge_order(struct search_sql *sql, const struct order *order) {
+static void add_merge_order(struct search_sql *sql, const struct sort_order *order) {
   const char *before = " order by ";
   for (size_t i = 0; i < order->count; i++) {
-    if (is_constant(&order->keys[i]))
+    if (sort_key_is_constant(&order->keys[i]))
       continue;
     buf_printf(&sql->text, "%sk%zu%s", before, i, order->keys[i].descending ? " desc" : "");
     before = ", ";
@@ -829,43 +624,33 @@ static void add_merge_order(struct search_sql *sql, const struct order *order) {
 }
 
 /* Rows whose metrics are indexed, led by the index, and the few that are not yet, read plainly. */
-static bool add_led_select(struct search_sql *sql, const struct search *search, struct str key, struct order *order) {
-  add(sql, "select * from ((");
-  size_t n = put_text(sql, key);
+static bool add_led_select(struct search_sql *sql, const struct search *search, struct str key, struct sort_order *order) {
+  sql_add(sql, "select * from ((");
+  size_t n = sql_put_text(sql, key);
   const char *indexed =
-      scratch(sql, " and not exists (select from run_unindexed u where u.run = m.run) and m.key = metric_key_id($1[%zu])", n);
+      sql_scratch(sql, " and not exists (select from run_unindexed u where u.run = m.run) and m.key = metric_key_id($1[%zu])", n);
   if (!add_select(sql, search, "run_metric m join run r on r.id = m.run", indexed, "m.experiment_id", key, "m.value", order))
     return false;
-  add(sql, ") union all (");
+  sql_add(sql, ") union all (");
   /* the last value stands in for the index's row */
-  const char *value = scratch(sql,
-                              "run_unindexed u join run r on r.id = u.run "
-                              "cross join lateral (select metric_last(r.metrics, $1[%zu]) as value) m",
-                              n);
+  const char *value = sql_scratch(sql,
+                                  "run_unindexed u join run r on r.id = u.run "
+                                  "cross join lateral (select metric_last(r.metrics, $1[%zu]) as value) m",
+                                  n);
   if (!add_select(sql, search, value, " and m.value is not null", "r.experiment_id", key, "m.value", order))
     return false;
-  add(sql, ")) led");
+  sql_add(sql, ")) led");
   add_merge_order(sql, order);
-  add(sql, " limit ");
-  add_int(sql, search->limit);
+  sql_add(sql, " limit ");
+  sql_add_int(sql, search->limit);
   return true;
-}
-
-/* Of the row that the next page begins behind, and of no other: to write the keys of all as text takes as long as to find them. */
-static void add_page_key(struct search_sql *sql, const struct search *search, const struct order *order) {
-  add(sql, "case when row_number() over () = ");
-  add_int(sql, search->limit - 1);
-  add(sql, " then array[");
-  for (size_t i = 0; i < order->count; i++)
-    buf_printf(&sql->text, "%sk%zu::text", i ? ", " : "", i);
-  add(sql, "] end");
 }
 
 bool search_compile(const struct search *search, struct search_sql *ret, struct err *err) {
   struct str key;
-  struct order order;
+  struct sort_order order;
   ret->unpacks = search_is_heavy(search);
-  add(ret, "with found as (");
+  sql_add(ret, "with found as (");
   bool ok = find_driver(search, &key)
                 ? add_led_select(ret, search, key, &order)
                 : add_select(ret, search, domains[search->domain].from, "", "r.experiment_id", STR_NONE, NULL, &order);
@@ -873,22 +658,6 @@ bool search_compile(const struct search *search, struct search_sql *ret, struct 
     return err_no_memory(err);
   if (!ok)
     return err_set(err, ERR_INVALID, "Invalid page token");
-  add(ret, ") select id, n, v, ");
-  add_page_key(ret, search, &order);
-  add(ret, " from found");
+  sql_add_page(ret, search->limit, &order);
   return ret->fail ? err_no_memory(err) : buf_ok(&ret->text, err);
-}
-
-void search_sql_put(const struct search_sql *sql, struct pg_args *args) {
-  pg_put_text(args, buf_str(&sql->text));
-  pg_begin_array(args);
-  for (size_t i = 0; i < sql->text_count; i++)
-    pg_put_text(args, sql->texts[i].p ? sql->texts[i] : STR(""));
-  pg_end_array(args);
-  pg_put_int8s(args, sql->ints, sql->int_count);
-  pg_put_float8s(args, sql->numbers, sql->number_count);
-  pg_begin_array(args);
-  for (size_t i = 0; i < sql->id_count; i++)
-    pg_put_uuid(args, sql->ids[i]);
-  pg_end_array(args);
 }

@@ -223,8 +223,13 @@ static void on_got(void *ctx, const struct pg_reply *reply) {
   }
   run_row_read(pg_nth(reply, 0), 0, &row);
   const char *rests = web_app(op->req)->sweeps ? sweeps_rest_reason(web_app(op->req)->sweeps, op->id) : NULL;
+  const struct live_trial *trial =
+      row.state == RUN_QUEUED && web_app(op->req)->sweeps ? sweeps_trial(web_app(op->req)->sweeps, op->id) : NULL;
+  AUTO_BUF struct buf waits = BUF_INIT(8 * KIB);
   if (rests && !run_state_is_final(row.state))
     row.state_reason = str_of(rests);
+  else if (trial && live_wait_reason(trial, &waits))
+    row.state_reason = buf_str(&waits);
   if (pg_rows(pg_nth(reply, 1)) && !pg_is_null(pg_nth(reply, 1), 0, 0))
     row.attempts = pg_jsonb(pg_nth(reply, 1), 0, 0);
   struct buf body = BUF_INIT(MLFLOW_REPLY_MAX);

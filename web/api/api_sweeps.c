@@ -533,6 +533,10 @@ const struct route sweep_routes[] = {
      .max_body = 256 * 1024,
      .handler = patch_sweep,
      .summary = "Change run_cap, max_parallel, priority, max_time, notes while it runs",
+     .doc =
+         "What is not said stays; 0 of a limit is none. Nothing is taken back: below a lower `run_cap` no more trials are made, and those "
+         "that run or wait go on (`state_reason` says so); below a lower `max_parallel` those that run go on, and no other starts until "
+         "there are fewer; when `max_time` is over the sweep drains: those that run go on, those that wait do not start.",
      .request_schema = "sweep_edit",
      .response_schema = "sweep"},
     {.method = HTTP_DELETE,

@@ -2,12 +2,16 @@
 #include <math.h>
 
 #include "base/json.h"
+#include "base/mem.h"
+#include "storage/metrics/metric_store.h"
 #include "storage/pg/pg.h"
 #include "tracker/names.h"
+#include "tracker/search/trial_search.h"
 #include "web/api/api_runs.h"
 #include "web/api/params_order.h"
 #include "web/api/sweep_op.h"
 #include "web/http/http_reply.h"
+#include "web/page_token.h"
 #include "web/tables.h"
 #include "web/tracking.h"
 
@@ -70,8 +74,8 @@ static void put_trial_row(const struct sweep_op *op, struct json_writer *w, cons
   char hex[ID_HEX_LEN + 1];
   int64_t started = pg_int(rows, i, 13);
   struct shown_value shown = value_of_row(web_app(op->req)->sweeps, rows, i);
-  const struct live_sweep *live = sweeps_find(web_app(op->req)->sweeps, op->id);
-  const char *waits = live && pg_int(rows, i, 2) == RUN_QUEUED ? live_wait_reason(live) : NULL;
+  const struct live_trial *trial = pg_int(rows, i, 2) == RUN_QUEUED ? sweeps_trial(web_app(op->req)->sweeps, pg_uuid(rows, i, 0)) : NULL;
+  AUTO_BUF struct buf waits = BUF_INIT(8 * KIB);
   jw_object(w);
   id_format(pg_uuid(rows, i, 0), hex);
   jw_put_text(w, "run_id", hex);
@@ -79,7 +83,7 @@ static void put_trial_row(const struct sweep_op *op, struct json_writer *w, cons
   id_format(op->id, hex);
   jw_put_text(w, "sweep_id", hex);
   jw_put_text(w, "state", run_state_name(pg_int(rows, i, 2)));
-  jw_put_str(w, "state_reason", waits ? str_of(waits) : pg_text(rows, i, 3));
+  jw_put_str(w, "state_reason", trial && live_wait_reason(trial, &waits) ? buf_str(&waits) : pg_text(rows, i, 3));
   jw_put_i64(w, "attempt", pg_int(rows, i, 4));
   put_params(op, w, declared, rows, i);
   put_value(w, &shown);
@@ -100,34 +104,13 @@ static void put_trial_row(const struct sweep_op *op, struct json_writer *w, cons
   jw_object_end(w);
 }
 
-static void on_trials(void *ctx, const struct pg_reply *reply) {
-  struct sweep_op *op = ctx;
-  struct err err;
-  if (!pg_ok(reply, &err)) {
-    sweep_op_fail(op, &err);
-    return;
-  }
-  const struct pg_reply *order = pg_nth(reply, 0), *rows = pg_nth(reply, 1);
-  AUTO_JSON json_t *declared = pg_rows(order) ? params_declared(pg_text(order, 0, 0)) : NULL;
-  struct buf body = BUF_INIT(SWEEP_REPLY_MAX);
-  struct json_writer w;
+static void put_items(const struct sweep_op *op, struct json_writer *w, const json_t *declared, const struct pg_reply *rows) {
   size_t count = MIN_OF(pg_rows(rows), (size_t)op->limit);
-  jw_init(&w, &body);
-  jw_object(&w);
-  jw_key(&w, "items");
-  jw_array(&w);
+  jw_key(w, "items");
+  jw_array(w);
   for (size_t i = 0; i < count; i++)
-    put_trial_row(op, &w, declared, rows, i);
-  jw_array_end(&w);
-  if (pg_rows(rows) > count) {
-    char next[24];
-    snprintf(next, sizeof next, "%lld", (long long)(op->offset + op->limit));
-    jw_put_text(&w, "next", next);
-  } else {
-    jw_put_null(&w, "next");
-  }
-  jw_object_end(&w);
-  sweep_op_reply(op, 200, &body);
+    put_trial_row(op, w, declared, rows, i);
+  jw_array_end(w);
 }
 
 /* First of all the order of the parameters, unless the trials are in memory, which know it. */
@@ -136,41 +119,226 @@ static void ask_order(const struct sweep_op *op, struct pg_batch *batch) {
   pg_put_uuid(pg_batch_add(batch, STMT_PARAMS_ORDER), sweeps_find(web_app(op->req)->sweeps, op->id) ? none : op->id);
 }
 
-static bool list_trials(struct sweep_op *op, struct err *err) {
-  static const char *const sorts[] = {"number", "-number", "value", "-value", "started", "-started"};
+static json_t *read_order(const struct pg_reply *order) {
+  return pg_rows(order) ? params_declared(pg_text(order, 0, 0)) : NULL;
+}
+
+static void reply_best(void *ctx, const struct pg_reply *reply) {
+  struct sweep_op *op = ctx;
+  struct err err;
+  if (!pg_ok(reply, &err)) {
+    sweep_op_fail(op, &err);
+    return;
+  }
+  AUTO_JSON json_t *declared = read_order(pg_nth(reply, 0));
+  struct buf body = BUF_INIT(SWEEP_REPLY_MAX);
+  struct json_writer w;
+  jw_init(&w, &body);
+  jw_object(&w);
+  put_items(op, &w, declared, pg_nth(reply, 1));
+  jw_put_null(&w, "next");
+  jw_object_end(&w);
+  sweep_op_reply(op, 200, &body);
+}
+
+/* ---- the list ---- */
+
+enum { PAGE_KEY_COLUMN = 23 };
+
+struct trial_list {
+  struct sweep_op *op;
+  struct trial_search search;
+  struct str question;
+};
+
+/* A page goes on behind the last row by what that was compared by; and with the time of the first page, so that what runs keeps its place.
+ */
+static void put_next(const struct trial_list *list, struct json_writer *w, const struct pg_reply *rows) {
+  AUTO_BUF struct buf token = BUF_INIT(2 * PAGE_TOKEN_MAX);
+  struct str values[SEARCH_KEYS_MAX + 1];
+  char now[24];
+  size_t count = 0, limit = (size_t)list->op->limit;
+  if (pg_rows(rows) <= limit) {
+    jw_put_null(w, "next");
+    return;
+  }
+  struct pg_array keys = pg_array(rows, limit - 1, PAGE_KEY_COLUMN);
+  while (count < SEARCH_KEYS_MAX && pg_array_next(&keys))
+    values[count++] = pg_item_is_null(&keys) ? STR_NONE : pg_item_text(&keys);
+  snprintf(now, sizeof now, "%lld", (long long)list->search.now);
+  values[count++] = str_of(now);
+  page_token_write(&token, list->question, values, count);
+  if (token.fail)
+    w->out->fail = token.fail;
+  jw_put_str(w, "next", buf_str(&token));
+}
+
+static const char *param_at(const void *ctx, size_t i) {
+  void *at = json_object_iter((json_t *)(uintptr_t)ctx);
+  while (at && i-- > 0)
+    at = json_object_iter_next((json_t *)(uintptr_t)ctx, at);
+  return at ? json_object_iter_key(at) : NULL;
+}
+
+/* A parameter that the sweep has, or one in a group of it; of a sweep that cannot be read nobody knows. */
+static bool check_param(const struct trial_list *list, const json_t *declared, struct err *err) {
+  struct str key = list->search.sort.key, group = str_slice(key, 0, MIN_OF(str_find(key, '.'), key.n));
+  if (!trial_sort_is_param(&list->search.sort) || !declared || json_object_getn(declared, key.p, key.n) ||
+      json_is_object(json_object_getn(declared, group.p, group.n)))
+    return true;
+  const char *nearest = str_nearest(key, json_object_size(declared), param_at, declared);
+  err_set(err, ERR_INVALID, "\"sort\": the sweep has no parameter \"%.*s\"", STR_ARG(str_slice(key, 0, 100)));
+  return nearest ? err_hint(err, "did you mean params.%s?", nearest) : false;
+}
+
+static void on_list(void *ctx, const struct pg_reply *reply) {
+  const struct trial_list *list = ctx;
+  struct err err;
+  AUTO_JSON json_t *declared = pg_ok(reply, &err) ? read_order(pg_nth(reply, 0)) : NULL;
+  if (pg_outcome(reply) != PG_DONE || !check_param(list, declared, &err)) {
+    sweep_op_fail(list->op, &err);
+    return;
+  }
+  struct buf body = BUF_INIT(SWEEP_REPLY_MAX);
+  struct json_writer w;
+  jw_init(&w, &body);
+  jw_object(&w);
+  put_items(list->op, &w, declared, pg_nth(reply, 1));
+  put_next(list, &w, pg_nth(reply, 1));
+  jw_object_end(&w);
+  sweep_op_reply(list->op, 200, &body);
+}
+
+/* ---- what runs has reported since its row was written ---- */
+
+struct heard_values {
+  enum trial_reported what;
+  struct id *runs;
+  double *values;
+  size_t count, room;
+  bool fail;
+};
+
+static double reported_of(enum trial_reported what, const struct live_value *value) {
+  switch (what) {
+  case REPORTED_VALUE_STEP:
+    return (double)value->step;
+  case REPORTED_BEST:
+    return value->best;
+  case REPORTED_LAST:
+    return value->last;
+  case REPORTED_LAST_STEP:
+    return (double)value->last_step;
+  default:
+    return value->value;
+  }
+}
+
+static void add_heard(void *ctx, struct id run, const struct live_value *value) {
+  struct heard_values *heard = ctx;
+  if (heard->count == heard->room) {
+    size_t room = MAX_OF(2 * heard->room, (size_t)64);
+    struct id *runs = mem_resize(heard->runs, room, sizeof *runs);
+    heard->runs = runs ? runs : heard->runs;
+    double *values = runs ? mem_resize(heard->values, room, sizeof *values) : NULL;
+    heard->values = values ? values : heard->values;
+    heard->fail |= !values;
+    if (heard->fail)
+      return;
+    heard->room = room;
+  }
+  heard->runs[heard->count] = run;
+  heard->values[heard->count++] = reported_of(heard->what, value);
+}
+
+static void heard_values_release(struct heard_values *heard) {
+  mem_free(heard->runs);
+  mem_free(heard->values);
+}
+
+static bool send_list(struct trial_list *list, struct err *err) {
   AUTO_PG_BATCH struct pg_batch batch = PG_BATCH_INIT;
-  struct str state = http_req_param(op->req, "state"), sort = http_req_param(op->req, "sort"), cursor = http_req_param(op->req, "cursor");
-  struct str number = http_req_param(op->req, "number");
-  int64_t trial = 0;
-  enum run_state wanted = RUN_QUEUED;
-  bool known = !sort.p;
-  if (!sweep_op_read_id(op, "sweep", err) || !sweep_op_read_limit(op, err))
+  AUTO_SEARCH_SQL struct search_sql sql;
+  CLEANUP(heard_values_release) struct heard_values heard = {.what = trial_sort_reported(&list->search.sort)};
+  struct sweep_op *op = list->op;
+  const struct live_sweep *live = sweeps_find(web_app(op->req)->sweeps, op->id);
+  if (live && heard.what)
+    live_each_value(live, add_heard, &heard);
+  if (heard.fail)
+    return err_no_memory(err);
+  list->search.runs = heard.runs;
+  list->search.reported = heard.values;
+  list->search.reported_count = heard.count;
+  search_sql_init(&sql, http_req_arena(op->req));
+  if (!trial_search_compile(&list->search, &sql, err))
     return false;
-  for (size_t i = 0; i < ARRAY_LEN(sorts); i++)
-    known |= str_is(sort, sorts[i]);
-  if (!known)
-    return err_set(err, ERR_INVALID, "\"sort\" is number, value or started, with - before it for the other way round");
+  if (trial_sort_is_param(&list->search.sort))
+    pg_put_uuid(pg_batch_add(&batch, STMT_PARAMS_ORDER), op->id);
+  else
+    ask_order(op, &batch);
+  search_sql_put(&sql, pg_batch_add(&batch, STMT_TRIALS_LIST));
+  return pg_run_batch(web_app(op->req)->pg, &batch, 0, on_list, list, err);
+}
+
+static void on_settled(void *ctx, const struct err *failed) {
+  struct trial_list *list = ctx;
+  struct err err;
+  if (failed)
+    sweep_op_fail(list->op, failed);
+  else if (!send_list(list, &err))
+    sweep_op_fail(list->op, &err);
+}
+
+/* ---- what is asked for ---- */
+
+static bool read_page(struct trial_list *list, struct err *err) {
+  const struct http_req *req = list->op->req;
+  struct str cursor = http_req_param(req, "cursor"), sort = http_req_param(req, "sort");
+  struct trial_search *search = &list->search;
+  char hex[ID_HEX_LEN + 1];
+  id_format(search->sweep, hex);
+  const char *question =
+      arena_printf(http_req_arena(list->op->req), "trials %s %lld %lld %.*s", hex, search->of_state ? (long long)search->state : -1LL,
+                   search->of_number ? (long long)search->number : -1LL, STR_ARG(sort));
+  if (!question)
+    return err_no_memory(err);
+  list->question = str_of(question);
+  search->now = clock_wall_ms(web_app(req)->clock);
+  if (!cursor.p)
+    return true;
+  size_t count;
+  if (!page_token_read(cursor, list->question, http_req_arena(list->op->req), &search->page.values, &count, err))
+    return false;
+  search->page.count = count ? count - 1 : 0;
+  return (search->page.count && str_to_i64(search->page.values[count - 1], &search->now)) ||
+         err_set(err, ERR_INVALID, "\"cursor\" is none that was given out here");
+}
+
+static bool read_search(struct trial_list *list, struct err *err) {
+  const struct http_req *req = list->op->req;
+  struct str state = http_req_param(req, "state"), number = http_req_param(req, "number");
+  struct trial_search *search = &list->search;
+  enum run_state wanted = RUN_QUEUED;
+  *search = (struct trial_search){.sweep = list->op->id, .of_state = state.p, .of_number = number.p, .limit = list->op->limit + 1};
+  if (!trial_sort_parse(http_req_param(req, "sort"), &search->sort, err))
+    return false;
   if (state.p && !run_state_parse(state, &wanted))
     return err_set(err, ERR_INVALID, "there is no state \"%.*s\"", STR_ARG(str_slice(state, 0, 40)));
-  if (number.p && (!str_to_i64(number, &trial) || trial < 0 || trial > INT32_MAX))
+  search->state = wanted;
+  if (number.p && (!str_to_i64(number, &search->number) || search->number < 0 || search->number > INT32_MAX))
     return err_set(err, ERR_INVALID, "\"number\" must be the number of a trial");
-  if (cursor.p && (!str_to_i64(cursor, &op->offset) || op->offset < 0))
-    return err_set(err, ERR_INVALID, "\"cursor\" is none that was given out here");
-  ask_order(op, &batch);
-  struct pg_args *args = pg_batch_add(&batch, STMT_TRIALS_LIST);
-  pg_put_uuid(args, op->id);
-  if (state.p)
-    pg_put_int(args, wanted);
-  else
-    pg_put_null(args);
-  if (number.p)
-    pg_put_int(args, trial);
-  else
-    pg_put_null(args);
-  pg_put_text(args, sort.p ? sort : STR("number"));
-  pg_put_int(args, op->offset);
-  pg_put_int(args, op->limit + 1);
-  return pg_run_batch(web_app(op->req)->pg, &batch, 0, on_trials, op, err);
+  return read_page(list, err);
+}
+
+static bool list_trials(struct sweep_op *op, struct err *err) {
+  struct trial_list *list = ARENA_NEW(http_req_arena(op->req), struct trial_list);
+  if (!list)
+    return err_no_memory(err);
+  list->op = op;
+  if (!sweep_op_read_id(op, "sweep", err) || !sweep_op_read_limit(op, err) || !read_search(list, err))
+    return false;
+  return trial_sort_is_metric(&list->search.sort) ? metric_settle(web_app(op->req)->metrics, NULL, on_settled, list, err)
+                                                  : send_list(list, err);
 }
 
 static void get_trials(struct http_req *req) {
@@ -214,7 +382,7 @@ static void on_best_goal(void *ctx, const struct pg_reply *row) {
     pg_put_uuid(args, op->id);
     pg_put_bool(args, maximize);
     pg_put_int(args, op->limit);
-    ok = pg_run_batch(web_app(op->req)->pg, &batch, 0, on_trials, op, &err);
+    ok = pg_run_batch(web_app(op->req)->pg, &batch, 0, reply_best, op, &err);
   }
   if (!ok)
     sweep_op_fail(op, &err);
@@ -360,8 +528,18 @@ static void post_trial(struct http_req *req) {
   }
 
 const struct route trial_routes[] = {
-    ROUTE_GET("/sweeps/{id}/trials", get_trials, "trial_list", "Its trials",
-              "state:string,number:integer,sort:number|-number|value|-value|started|-started,limit:integer,cursor:string"),
+    {.method = HTTP_GET,
+     .path = "/sweeps/{id}/trials",
+     .policy = POLICY_READ,
+     .reach = REACH_NAMED,
+     .handler = get_trials,
+     .summary = "Its trials",
+     .doc = "`sort` is a column of trials (`number`, `state`, `value`, `best_value`, `last.value`, `stop.rule`, `node`, `started`, ...), "
+            "`duration` (of what runs, until now), `params.NAME` or `metrics.NAME` (the last value); `-` before it is the other way round. "
+            "Either way numbers come first, then NaN, true and false, texts, and last what has none; equals by number. States go from "
+            "QUEUED to LOST. While trials change, pages show each trial once whose place stays the same.",
+     .query = "state:string,number:integer,sort:string,limit:integer,cursor:string",
+     .response_schema = "trial_list"},
     {.method = HTTP_POST,
      .path = "/sweeps/{id}/trials",
      .policy = POLICY_TRACK,
