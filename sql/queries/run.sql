@@ -242,6 +242,10 @@ where exists (select from run where id = $5) and not exists (
 -- How many of these there are, deleted ones too.
 select count(*) from run where id = any($1);
 
+-- name: runs_missing (uuid[]) -> (uuid) repeatable
+-- Which of these there are not, in their order; deleted ones are there.
+select id from unnest($1) with ordinality wanted (id, n) where not exists (select from run where run.id = wanted.id) group by id order by min(n);
+
 -- name: run_events (uuid, int8, int8) -> (int8, int8, text, text, text, text, text, text) repeatable
 -- After an id, at most so many.
 select id, time, kind, subject, actor, from_state, to_state, reason from event where run = $1 and id > $2 order by id limit $3;

@@ -103,7 +103,7 @@ static void put_trial_row(const struct sweep_op *op, struct json_writer *w, cons
 static void on_trials(void *ctx, const struct pg_reply *reply) {
   struct sweep_op *op = ctx;
   struct err err;
-  if (!pg_ok(reply, &err)) {
+  if (!pg_ok(reply, &err) || (!op->sweep && !pg_rows(pg_nth(reply, 0)) && !sweep_op_none(op->id, &err))) {
     sweep_op_fail(op, &err);
     return;
   }
@@ -131,9 +131,10 @@ static void on_trials(void *ctx, const struct pg_reply *reply) {
 }
 
 /* First of all the order of the parameters, unless the trials are in memory, which know it. */
-static void ask_order(const struct sweep_op *op, struct pg_batch *batch) {
+static void ask_order(struct sweep_op *op, struct pg_batch *batch) {
   static const struct id none = {{0}};
-  pg_put_uuid(pg_batch_add(batch, STMT_PARAMS_ORDER), sweeps_find(web_app(op->req)->sweeps, op->id) ? none : op->id);
+  op->sweep = sweeps_find(web_app(op->req)->sweeps, op->id);
+  pg_put_uuid(pg_batch_add(batch, STMT_PARAMS_ORDER), op->sweep ? none : op->id);
 }
 
 static bool list_trials(struct sweep_op *op, struct err *err) {
