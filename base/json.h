@@ -65,6 +65,9 @@ MUST_CHECK bool json_read(struct str text, json_t **ret, struct err *err);
  * made of it, for a tree of a million holds the loop for a second. */
 enum { JSON_BODY_ITEMS = 1 << 15 };
 MUST_CHECK bool json_read_body(struct str text, json_t **ret, struct err *err);
+/* json_read() as jansson alone does it: what the quick way is held against, by a fuzz target, and what says of a text that is no JSON why.
+ */
+MUST_CHECK bool json_read_slowly(struct str text, json_t **ret, struct err *err);
 struct str json_str(const json_t *string); /* STR_NONE when it is no string */
 
 /* Decoding an object by table. Unknown keys fail with the nearest known one, missing required ones with their name; `path` in the

@@ -1,6 +1,6 @@
-/* JSON as a stream of tokens, without a tree: for the few bodies whose reading is what limits the service. It accepts and refuses exactly
- * what json_read() does (duplicate keys, depth, UTF-8, numbers), and reads every number to the same bits; a fuzz target compares the two.
- * It does not say what is wrong: whoever is refused reads the text again with json_read(), which does. */
+/* JSON as a stream of tokens, without a tree: for json_read(), and for the few bodies whose reading is what limits the service. It accepts
+ * and refuses exactly what jansson does (duplicate keys, depth, UTF-8, numbers), and reads every number to the same bits; a fuzz target
+ * compares the two. It does not say what is wrong: whoever is refused reads the text again with json_read(), which does. */
 #ifndef WINNOW_BASE_JSON_PULL_H
 #define WINNOW_BASE_JSON_PULL_H
 

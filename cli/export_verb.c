@@ -206,6 +206,11 @@ static bool write_entries(struct export *e, struct err *err) {
   return write_out(e, err) && pages(e, export_entries, err);
 }
 
+/* What was removed since it was listed is left out. */
+static bool is_gone(const struct err *err) {
+  return err->code == ERR_NOT_FOUND;
+}
+
 /* ---- every point ---- */
 
 static bool on_points(void *ctx, struct str bytes, struct err *err) {
@@ -229,7 +234,7 @@ static bool fetch_points(struct export *e, const char *path, struct err *err) {
   struct client_request request = {
       .method = "GET", .path = path, .body_fd = -1, .accept = "*/*", .sink = on_points, .ctx = e, .stream = true};
   e->in_title = e->csv;
-  return client && client_call(client, &request, &reply, err);
+  return client && (client_call(client, &request, &reply, err) || is_gone(err));
 }
 
 static void begin_path(struct export *e, const char *run, struct buf *path) {
@@ -296,7 +301,7 @@ static bool export_models(void *ctx, const json_t *items, struct err *err) {
   for (size_t i = 0; i < json_array_size(items); i++) {
     AUTO_BUF struct buf path = BUF_INIT(16 * KIB);
     path_format(&path, "/models/{}/versions", json_string_value(json_object_get(json_array_get(items, i), "name")));
-    if (!buf_ok(&path, err) || !cli_pages(e->cli, buf_text(&path), NULL, 0, export_versions, e, NULL, err))
+    if (!buf_ok(&path, err) || (!cli_pages(e->cli, buf_text(&path), NULL, 0, export_versions, e, NULL, err) && !is_gone(err)))
       return false;
   }
   return write_out(e, err);

@@ -84,11 +84,9 @@ static int show_run(struct cli *cli) {
   struct model_ref ref;
   AUTO_JSON json_t *version = NULL;
   AUTO_BUF struct buf path = BUF_INIT(8 * KIB);
-  if (!model_ref_parse(args_word(&cli->args, 0), &ref, &err))
+  if (!resolve_model(cli, args_word(&cli->args, 0), &ref, &err))
     return cli_fail(cli, &err);
   if (!ref.version[0] && !ref.alias[0]) {
-    if (!cli_get(cli, NULL, &err, "/models/{}", ref.name)) /* none is not the same as one without versions */
-      return cli_fail(cli, &err);
     path_format(&path, "/models/{}/versions", ref.name);
     return cli_show_list(cli, buf_text(&path), NULL, &version_view);
   }
@@ -111,7 +109,8 @@ static int events_run(struct cli *cli) {
   struct model_ref ref;
   AUTO_BUF struct buf path = BUF_INIT(8 * KIB);
   const char *word = args_word(&cli->args, 0);
-  if (!model_ref_parse(word, &ref, &err) || (ref.alias[0] && !resolve_model_version(cli, word, &ref, &err)))
+  bool is_there = resolve_model(cli, word, &ref, &err); /* what was removed has events, too */
+  if (is_there ? ref.alias[0] && !resolve_model_version(cli, word, &ref, &err) : err.code != ERR_NOT_FOUND || ref.alias[0])
     return cli_fail(cli, &err);
   path_format(&path, "/models/{}/events", ref.name);
   if (ref.version[0])
@@ -126,7 +125,7 @@ static int alias_run(struct cli *cli) {
   struct model_ref ref;
   const char *word = args_word(&cli->args, 0), *alias = args_word(&cli->args, 1);
   if (args_bool(&cli->args, "remove")) {
-    if (!model_ref_parse(word, &ref, &err) || !cli_send(cli, "DELETE", NULL, NULL, &err, "/models/{}/aliases/{}", ref.name, alias))
+    if (!resolve_model(cli, word, &ref, &err) || !cli_send(cli, "DELETE", NULL, NULL, &err, "/models/{}/aliases/{}", ref.name, alias))
       return cli_fail(cli, &err);
     output_say(&cli->output, "%s has no alias %s any more", ref.name, alias);
     return EXIT_OK;
@@ -166,7 +165,7 @@ static int rm_run(struct cli *cli) {
   struct model_ref ref;
   int code;
   const char *word = args_word(&cli->args, 0);
-  if (!model_ref_parse(word, &ref, &err))
+  if (!resolve_model(cli, word, &ref, &err))
     return cli_fail(cli, &err);
   bool one = ref.version[0] || ref.alias[0];
   if (one && !resolve_model_version(cli, word, &ref, &err))
@@ -276,7 +275,8 @@ static const struct verb rows[] = {
         .name = "show",
         .aliases = "get versions",
         .summary = "the versions of a model, or one of them",
-        .help = "NAME lists the versions; NAME/3 and NAME@alias show one with its lineage.",
+        .help =
+            "NAME lists the versions; NAME/3 and NAME@alias show one with its lineage. A name may end like that itself, where no shorter one is there.",
         .examples = {{"winnow model show mnist", "its versions"}, {"winnow model show mnist@champion", "the one behind an alias"}},
         FLAGS(show_flags),
         .words = {{"MODEL", WORD_MODEL}},

@@ -16,19 +16,18 @@ bool output_for_people(const struct output *output) {
 
 /* ---- values ---- */
 
+/* The longest key that is there leads: keys have dots too. */
+static const json_t *value_at(const json_t *object, struct str path) {
+  const json_t *found = json_object_getn(object, path.p, path.n);
+  for (size_t dot = path.n; !found && dot-- > 0;)
+    if (path.p[dot] == '.')
+      found = value_at(json_object_getn(object, path.p, dot), str_slice(path, dot + 1, path.n));
+  return found;
+}
+
 const json_t *json_at_path(const json_t *object, const char *path) {
-  struct str rest = str_of(path);
-  while (json_is_object(object) && rest.n) {
-    const json_t *whole = json_object_getn(object, rest.p, rest.n);
-    if (whole)
-      return json_is_null(whole) ? NULL : whole;
-    size_t dot = str_find(rest, '.');
-    if (dot == SIZE_MAX)
-      return NULL;
-    object = json_object_getn(object, rest.p, dot);
-    rest = str_slice(rest, dot + 1, rest.n);
-  }
-  return rest.n || json_is_null(object) ? NULL : object;
+  const json_t *found = value_at(object, str_of(path));
+  return json_is_null(found) ? NULL : found;
 }
 
 static bool number_of(const json_t *value, double *ret) {

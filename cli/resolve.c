@@ -251,7 +251,7 @@ bool model_ref_parse(const char *word, struct model_ref *ret, struct err *err) {
   struct str text = str_of(word), name = text, version = STR_NONE, alias = STR_NONE;
   const char *at = strrchr(word, '@'), *slash = strrchr(word, '/');
   uint64_t number;
-  if (at && at > word && at[1]) {
+  if (at && at > word && at[1] && !(slash && slash > at)) { /* no alias has a slash */
     name = str_n(word, (size_t)(at - word));
     alias = str_of(at + 1);
   } else if (slash && slash > word && str_to_u64(str_of(slash + 1), &number) && strlen(slash) < sizeof ret->version) {
@@ -263,6 +263,19 @@ bool model_ref_parse(const char *word, struct model_ref *ret, struct err *err) {
   snprintf(ret->name, sizeof ret->name, "%.*s", STR_ARG(name));
   snprintf(ret->version, sizeof ret->version, "%.*s", STR_ARG(version));
   snprintf(ret->alias, sizeof ret->alias, "%.*s", STR_ARG(alias));
+  return true;
+}
+
+bool resolve_model(struct cli *cli, const char *word, struct model_ref *ret, struct err *err) {
+  struct err ignored; /* that there is no model of the shorter name is what is told */
+  if (!model_ref_parse(word, ret, err))
+    return false;
+  if ((!ret->version[0] && !ret->alias[0]) || cli_get(cli, NULL, err, "/models/{}", ret->name))
+    return true;
+  if (err->code != ERR_NOT_FOUND || strlen(word) >= sizeof ret->name || !cli_get(cli, NULL, &ignored, "/models/{}", word))
+    return false;
+  *ret = (struct model_ref){0}; /* such a name may be a model's own */
+  snprintf(ret->name, sizeof ret->name, "%s", word);
   return true;
 }
 
@@ -286,7 +299,7 @@ static int64_t version_number(const json_t *version) {
 bool resolve_model_version(struct cli *cli, const char *word, struct model_ref *ret, struct err *err) {
   AUTO_JSON json_t *items = NULL;
   AUTO_BUF struct buf path = BUF_INIT(8 * KIB);
-  if (!model_ref_parse(word, ret, err))
+  if (!resolve_model(cli, word, ret, err))
     return false;
   if (ret->version[0])
     return true;

@@ -23,6 +23,9 @@ struct model_ref {
   char name[RESOLVED_MAX], version[24], alias[RESOLVED_MAX];
 };
 MUST_CHECK bool model_ref_parse(const char *word, struct model_ref *ret, struct err *err);
+/* The same of a model that is there, whose own name may end in /3 or @alias; such a name gives way to what it says of a shorter one.
+ * ERR_NOT_FOUND leaves what was parsed. */
+MUST_CHECK bool resolve_model(struct cli *cli, const char *word, struct model_ref *ret, struct err *err);
 /* Looks an alias up, and takes the newest version when none is named. */
 MUST_CHECK bool resolve_model_version(struct cli *cli, const char *word, struct model_ref *ret, struct err *err);
 

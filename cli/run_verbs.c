@@ -77,21 +77,26 @@ static bool add_filters(struct cli *cli, json_t *body, struct err *err) {
 /* The columns of the table, and one for every --metric. */
 static bool view_with_metrics(struct cli *cli, struct view *ret, struct err *err) {
   size_t count = 0, at = 0;
-  const char *metric;
-  while (args_each(&cli->args, "metric", &at))
-    count++;
+  const char *metrics;
+  struct str rest, metric;
+  while ((metrics = args_each(&cli->args, "metric", &at)))
+    for (rest = str_of(metrics); str_split(&rest, ',', &metric);)
+      count++;
   struct column *all = ARENA_NEW_ARRAY(&cli->arena, struct column, ARRAY_LEN(columns) + count);
   if (!all || ARRAY_LEN(columns) + count > TABLE_MAX_COLUMNS)
     return err_set(err, ERR_INVALID, "too many metrics for one table");
   memcpy(all, columns, sizeof columns);
   *ret = run_view;
   ret->columns = all;
-  for (at = 0; (metric = args_each(&cli->args, "metric", &at));) {
-    char *path = arena_printf(&cli->arena, "metrics.%s.last", metric);
-    if (!path)
-      return err_no_memory(err);
-    all[ret->column_count++] = (struct column){.title = metric, .path = path, .kind = COLUMN_NUMBER};
-  }
+  for (at = 0; (metrics = args_each(&cli->args, "metric", &at));)
+    for (rest = str_of(metrics); str_split(&rest, ',', &metric);) {
+      metric = str_trim(metric);
+      char *title = arena_strdup(&cli->arena, metric), *path = arena_printf(&cli->arena, "metrics.%.*s.last", STR_ARG(metric));
+      if (!title || !path)
+        return err_no_memory(err);
+      if (metric.n)
+        all[ret->column_count++] = (struct column){.title = title, .path = path, .kind = COLUMN_NUMBER};
+    }
   return true;
 }
 
@@ -453,9 +458,9 @@ static const struct flag_row ls_flags[] = {
     {.name = "metric",
      .letter = 'm',
      .type = FLAG_TEXT,
-     .value_name = "KEY",
+     .value_name = "KEY[,KEY]",
      .repeatable = true,
-     .help = "a column with the last value of this metric"},
+     .help = "a column with the last value of this metric, or of each"},
     {.name = "deleted", .type = FLAG_BOOL, .help = "those in the trash"},
     ROW_FLAG_LIMIT("50"),
     ROW_FLAG_WATCH,

@@ -54,6 +54,24 @@ void table_cell(struct table *table, struct str text, enum term_style style) {
   table->cells[table->cell_count++] = (struct table_cell){str_n(copy, clean.n), style};
 }
 
+/* Of which a part is another number. */
+static bool is_number(const struct table_column *column, struct str text) {
+  double ignored;
+  char c = text.n ? text.p[text.p[0] == '-' && text.n > 1] : 0;
+  return str_to_f64(text, &ignored) || (column->right && c >= '0' && c <= '9');
+}
+
+/* How narrow a column may be, so that its numbers stand whole. */
+static void measure_numbers(const struct table *table, size_t *floors) {
+  for (size_t c = 0; c < table->column_count; c++)
+    floors[c] = NARROWEST;
+  for (size_t i = 0; i < table->cell_count; i++) {
+    size_t c = i % table->column_count;
+    if (is_number(&table->columns[c], table->cells[i].text))
+      floors[c] = MAX_OF(floors[c], text_width(table->cells[i].text));
+  }
+}
+
 static void measure(const struct table *table, bool titles, size_t *widths) {
   for (size_t c = 0; c < table->column_count; c++)
     widths[c] = titles ? text_width(str_of(table->columns[c].title)) : 0;
@@ -84,14 +102,15 @@ static void narrow(const struct table *table, size_t columns, enum table_yield y
   }
 }
 
-/* First texts as far as they can be read, then titles above shorter cells, then texts, then the gaps, and what is left. */
-static void fit(const struct table *table, size_t columns, struct layout *layout) {
-  size_t readable[TABLE_MAX_COLUMNS] = {0}, cells[TABLE_MAX_COLUMNS], narrowest[TABLE_MAX_COLUMNS] = {0};
+/* First texts as far as they can be read, then titles above shorter cells, then texts, then the gaps, and what is left. False when it is
+ * too wide even so. */
+static bool fit(const struct table *table, size_t columns, struct layout *layout) {
+  size_t readable[TABLE_MAX_COLUMNS] = {0}, cells[TABLE_MAX_COLUMNS], narrowest[TABLE_MAX_COLUMNS];
   const struct layout full = *layout;
   measure(table, false, cells);
+  measure_numbers(table, narrowest);
   for (size_t c = 0; c < table->column_count; c++) {
-    readable[c] = READABLE;
-    narrowest[c] = NARROWEST;
+    readable[c] = MAX_OF(narrowest[c], (size_t)READABLE);
     cells[c] = MAX_OF(cells[c], (size_t)NARROWEST);
   }
   for (size_t gap = GAP; gap > 0; gap--) {
@@ -101,9 +120,10 @@ static void fit(const struct table *table, size_t columns, struct layout *layout
     narrow(table, columns, YIELD_LAST, cells, layout);
     narrow(table, columns, YIELD_FIRST, narrowest, layout);
     if (total_width(table, layout) <= columns)
-      return;
+      return true;
   }
   narrow(table, columns, YIELD_LAST, narrowest, layout);
+  return total_width(table, layout) <= columns;
 }
 
 static void pad(struct buf *out, size_t n) {
@@ -143,13 +163,34 @@ static void end_line(struct buf *out) {
   buf_putc(out, '\n');
 }
 
+/* A table that is too wide row by row: a line a cell, behind its title. */
+static bool print_upright(const struct table *table, size_t columns, bool colours, struct buf *out, struct err *err) {
+  struct table_cell cells[2 * TABLE_MAX_COLUMNS];
+  struct table row = {.cells = cells};
+  table_column(&row, "", false, YIELD_LAST);
+  table_column(&row, "", false, YIELD_FIRST);
+  for (size_t first = 0; first < table->cell_count; first += table->column_count) {
+    row.cell_count = 0;
+    for (size_t c = 0; c < table->column_count && first + c < table->cell_count; c++) {
+      if (!table->cells[first + c].text.n)
+        continue;
+      cells[row.cell_count++] = (struct table_cell){str_of(table->columns[c].title), STYLE_HEAD};
+      cells[row.cell_count++] = table->cells[first + c];
+    }
+    buf_puts(out, first ? "\n" : "");
+    if (!table_print(&row, columns, colours, false, out, err))
+      return false;
+  }
+  return true;
+}
+
 bool table_print(const struct table *table, size_t columns, bool colours, bool titles, struct buf *out, struct err *err) {
   if (table->failed)
     return err_set(err, ERR_TOO_LARGE, "the table is too large to be laid out") || err_hint(err, "use --limit, or -o jsonl");
   struct layout layout = {.gap = GAP};
   measure(table, titles, layout.widths);
-  if (columns)
-    fit(table, columns, &layout);
+  if (columns && !fit(table, columns, &layout) && titles)
+    return print_upright(table, columns, colours, out, err);
   for (size_t c = 0; titles && c < table->column_count; c++)
     print_cell(table, &layout, c, (struct table_cell){str_of(table->columns[c].title), STYLE_HEAD}, colours, out);
   if (titles && table->column_count)

@@ -1,5 +1,6 @@
 /* A table laid out for a terminal: cells are plain text, columns are as wide as their widest cell, and when the whole is wider than
- * the terminal columns give way with an ellipsis, the widest first: texts, titles above shorter cells, then the others. */
+ * the terminal columns give way with an ellipsis, the widest first: texts, titles above shorter cells, then the others. Numbers stand
+ * whole: a part of one is another. A table with titles that is too wide nevertheless has a line for each cell. */
 #ifndef WINNOW_CLI_TABLE_H
 #define WINNOW_CLI_TABLE_H
 

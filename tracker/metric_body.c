@@ -197,11 +197,13 @@ bool log_batch_read(struct str body, struct arena *arena, struct log_batch_body 
   return read_log_batch(&pull, arena, ret);
 }
 
-bool points_body_read(struct str body, struct arena *arena, int64_t now, struct metric_rows *ret) {
+bool points_body_read(struct str body, struct arena *arena, int64_t now, struct metric_rows *ret, struct points_stop *ret_stop) {
   metric_rows_init(ret);
   AUTO_JSON_PULL struct json_pull pull;
   json_pull_init(&pull, body, arena);
-  return json_pull_next(&pull) == JSON_T_OBJECT && json_pull_next(&pull) == JSON_T_KEY && str_is(pull.text, "points") &&
-         read_points(&pull, &ours, now, METRIC_ROWS_MAX, ret) && json_pull_next(&pull) == JSON_T_OBJECT_END &&
-         json_pull_next(&pull) == JSON_T_END;
+  bool at_points = json_pull_next(&pull) == JSON_T_OBJECT && json_pull_next(&pull) == JSON_T_KEY && str_is(pull.text, "points");
+  bool read = at_points && read_points(&pull, &ours, now, METRIC_ROWS_MAX, ret);
+  bool ended = read && json_pull_next(&pull) == JSON_T_OBJECT_END && json_pull_next(&pull) == JSON_T_END;
+  *ret_stop = (struct points_stop){.at = body.n - (size_t)(pull.end - pull.at), .is_beside = !at_points || read};
+  return ended;
 }

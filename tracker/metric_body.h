@@ -27,9 +27,15 @@ enum { LOG_BATCH_METRICS = 1000, LOG_BATCH_PAIRS = 100 };
  * are numbers or "NaN", "Infinity", "-Infinity"; timestamps are whole numbers >= 0, steps whole numbers, 0 when absent. */
 MUST_CHECK bool log_batch_read(struct str body, struct arena *arena, struct log_batch_body *ret);
 
-/* {"points": [{"key", "value", "step", "time", "epoch"}]}: key, value and step must be there, time is `now` when absent or null. False: `ret`
- * holds the points before the one at which it gave up. */
-MUST_CHECK bool points_body_read(struct str body, struct arena *arena, int64_t now, struct metric_rows *ret);
+/* Where the reader gave up: behind so many bytes, in the point after those that were read, or beside the points. */
+struct points_stop {
+  size_t at;
+  bool is_beside;
+};
+
+/* {"points": [{"key", "value", "step", "time", "epoch"}]}: key, value and step must be there, time is `now` when absent or null. False:
+ * `ret` holds the points before the place where it gave up. */
+MUST_CHECK bool points_body_read(struct str body, struct arena *arena, int64_t now, struct metric_rows *ret, struct points_stop *ret_stop);
 
 /* "NaN", "Infinity", "-Infinity" */
 bool special_value(struct str text, double *ret);

@@ -242,6 +242,10 @@ where exists (select from run where id = $5) and not exists (
 -- How many of these there are, deleted ones too.
 select count(*) from run where id = any($1);
 
+-- name: runs_missing (uuid[]) -> (uuid) repeatable
+-- Which of these there are not, in their order; deleted ones are there.
+select id from unnest($1) with ordinality wanted (id, n) where not exists (select from run where run.id = wanted.id) group by id order by min(n);
+
 -- name: run_events (uuid, int8, int8) -> (int8, int8, text, text, text, text, text, text) repeatable
 -- After an id, at most so many. What was stored as starting, and next as what came after RUNNING, ran in between: when its first attempt
 -- began is on its row.

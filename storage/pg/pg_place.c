@@ -194,8 +194,10 @@ static void write_settings(const struct pg_place_conf *conf, const struct pg_pla
   for (size_t i = 0; i < ARRAY_LEN(fixed); i++)
     buf_printf(out, "%s\n", fixed[i]);
   buf_printf(out, "wal_compression = %s\n", knows_lz4(conf, place) ? "lz4" : "on");
-  if (place->programs.major >= 14) /* a recovery need not sync a thousand files one by one */
-    buf_puts(out, "recovery_init_sync_method = syncfs\n");
+  if (place->programs.major >= 14) {
+    buf_puts(out, "recovery_init_sync_method = syncfs\n");    /* a recovery need not sync a thousand files one by one */
+    buf_puts(out, "client_connection_check_interval = 2s\n"); /* nothing is computed for who has left */
+  }
   if (conf->settings)
     buf_printf(out, "%s\n", conf->settings);
 }

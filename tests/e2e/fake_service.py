@@ -348,7 +348,7 @@ def series(h, query, body):
         return h.reply(200, b"run,key,step,epoch,time,value\nx,loss,1,,0,0.5\n", "text/csv")
     numbers = list(range(24))
     columns = {name: numbers for name in ("x", "x_last", "min", "max", "first", "last")}
-    h.reply(200, {"x": "step", "scale": "linear", "series": [
+    h.reply(200, {"x": "step", "scale": "linear", "missing": [], "series": [
         {"run": query["run"][0], "key": key, "points": 24, "origin": 0, "n": [1] * 24, "damaged": None, **columns} for key in query["key"]]})
 
 

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 """/api/v1 is what its description says: every route answers as described (Service.request looks), takes the parameters that are named, and no other."""
-import hashlib, io, json, pathlib, sys, tarfile, unittest
+import hashlib, io, json, pathlib, re, sys, tarfile, unittest
 
 WINNOW = pathlib.Path(sys.argv.pop(1)).resolve()
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "support"))
@@ -71,6 +71,19 @@ class Description(Case):
             answer = self.s.get("/api/v1/" + target)
             self.assertEqual((answer.status, answer.json["code"], answer.json["hint"]), (400, "invalid", f'did you mean "{near}"?'), answer)
         self.assertEqual(self.s.request("HEAD", "/api/v1/status?x=1").status, 400)
+
+    def test_what_is_not_there_is_told(self):
+        """Whatever an address names: nothing of it is answered as if it were there and empty."""
+        named = {"id": "f" * 32, "run": "f" * 32, "attempt": "1", "name": "nobody", "version": "7", "alias": "none", "sha256": "0" * 64, "stream": "stdout", "path": "x"}
+        for method, path, operation in self.operations():
+            if method != "GET" or "{" not in path or not path.startswith("/api/v1/") or "/companion/" in path:  # a companion learns that it is one too many
+                continue
+            names = {**named, "id": "987654"} if "/experiments/" in path else named
+            target = re.sub(r"\{(\w+)\}", lambda m: names[m[1]], path)
+            with self.subTest(path=path):
+                needed = "&".join(f"{p['name']}=x" for p in operation["parameters"] if p["in"] == "query" and p.get("required"))
+                answer = self.s.get(target + ("?" + needed if needed else ""))
+                self.assertEqual(answer.status, 404, (target, answer))
 
     def test_elsewhere_it_is_ignored(self):
         for path in ("/health?x=1", "/?x=1", "/docs?x=1", "/api/2.0/mlflow/experiments/get?experiment_id=0&x=1", "/version?x=1"):

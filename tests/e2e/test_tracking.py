@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 """What /api/v1 says of runs: where an error lies, which run is best, what each attempt came to."""
-import contextlib, os, pathlib, subprocess, sys, threading, unittest, urllib.parse
+import contextlib, json, os, pathlib, socket, subprocess, sys, threading, unittest, urllib.parse
 
 WINNOW = pathlib.Path(sys.argv.pop(1)).resolve()
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "support"))
@@ -41,6 +41,13 @@ class Tracking(unittest.TestCase):
         self.assertEqual(self.place("/runs/search", {"experiments": ["0", "Default"]}), ("experiments[1]", None, None))
         self.assertEqual(self.place("/runs/compare", {}), ("runs", None, None))
         self.assertEqual(self.place("/runs/compare", {"runs": ["0" * 32, 5]}), ("runs[1]", None, None))
+        run = self.s.post("/api/v1/runs", {}).json["id"]
+        point = {"key": "loss", "value": 1, "step": 0}
+        for points, path in (([point, point, {**point, "key": "a,b"}], "points[2].key"), ([{**point, "epoch": None, "key": "../x"}], "points[0].key"),
+                             ([point, {**point, "key": "k" * 300}], "points[1].key"), ([point, {**point, "key": "k" * 3000}], "points[1].key"),
+                             ([point, {**point, "key": 7}], "points[1].key"), ([point, {"value": 1, "step": 0}], "points[1].key")):
+            self.assertEqual(self.place(f"/runs/{run}/metrics", {"points": points}), (path, None, None))
+        self.assertEqual(self.place(f"/runs/{run}/metrics", {"points": [{"value": 1, "step": 0}], "key": "loss"}), ("key", None, None))
         sweep = self.s.post("/api/v1/sweeps", b"name: x\nmetric: {nam: y}\n").json["errors"][0]
         self.assertEqual((sweep["path"], sweep["line"], sweep["column"]), ("metric.nam", 2, 10))
         self.assertEqual(self.s.get("/api/v1/runs/" + "0" * 32).json["errors"], [])
@@ -57,6 +64,30 @@ class Tracking(unittest.TestCase):
         for path in (f"/api/v1/runs/{run}", "/api/v1/models/named"):
             answer = self.s.request("PATCH", path, {"name": ""})
             self.assertEqual((answer.status, answer.json["errors"][0]["path"]), (400, "name"), answer)
+
+    def test_charts_of_runs_that_are_not_there(self):
+        run, thrown, nobody = self.s.post("/api/v1/runs", {}).json["id"], self.s.post("/api/v1/runs", {}).json["id"], "f" * 32
+        for one in (run, thrown):
+            self.log(one, [3, 2, 1])
+        self.assertEqual(self.s.request("DELETE", f"/api/v1/runs/{thrown}").status, 204)
+        for asked in (f"run={nobody}", "run=x", f"run={nobody}&run={nobody}", f"run={run}&run=x", f"run={nobody}&raw=true", f"run={run}&run={nobody}&raw=true"):
+            answer = self.s.get(f"/api/v1/series?{asked}&key=loss")
+            self.assertEqual((answer.status, answer.json["detail"].replace('"', "")), (404, f"there is no run {'x' if 'x' in asked else nobody}"), asked)
+        for asked, missing in ((f"run={nobody}&run={run}&run={nobody}&run={thrown}&run={'e' * 32}", [nobody, "e" * 32]), (f"run={run}&run={thrown}", [])):
+            answer = self.s.get(f"/api/v1/series?{asked}&key=loss&key=none").json
+            self.assertEqual(([s["run"] for s in answer["series"]], answer["missing"]), (sorted([run, thrown]), missing))
+        self.assertEqual(len(self.s.get(f"/api/v1/series?run={run}&run={thrown}&key=loss&raw=true").body.splitlines()), 7)
+        for raw in ("", "&raw=true"):
+            answer = self.s.get(f"/api/v1/series?run={run}&key=loss&from=2&to=1{raw}")
+            self.assertEqual((answer.status, answer.json["detail"]), (400, '"from" must not be greater than "to"'), answer)
+        self.assertEqual(self.s.get(f"/api/v1/series?run={run}&key=loss&from=1&to=1").json["series"][0]["points"], 1)
+
+    def test_versions_of_a_model_that_is_not_there(self):
+        for limit in (10, 5000):
+            answer = self.s.get(f"/api/v1/models/nobody/versions?limit={limit}")
+            self.assertEqual((answer.status, answer.json["detail"]), (404, 'there is no model "nobody"'))
+        self.s.post("/api/v1/models", {"name": "without versions"})
+        self.assertEqual(self.s.get("/api/v1/models/without%20versions/versions").json, {"items": [], "next": None})
 
     def test_a_name_that_is_in_the_trash(self):
         experiment = self.s.post("/api/v1/experiments", {"name": "thrown"}).json["id"]
@@ -110,6 +141,76 @@ class Tracking(unittest.TestCase):
                 self.assertEqual(self.s.request("PUT", f"{files}/{quote(name)}", b"anew").status, 201)
                 self.assertEqual(self.s.request("DELETE", f"{files}/{quote(name)}").status, 204)
 
+    def test_models_of_any_name(self):
+        """Each route of a model takes the name that it has, and so does the command line."""
+        run = self.s.post("/api/v1/runs", {}).json["id"]
+        self.assertEqual(self.s.request("PUT", f"/api/v1/runs/{run}/artifacts/model/weights", b"w").status, 201)
+        env = dict(os.environ, WINNOW_URL=f"unix:{self.s.data}/winnow.sock", HOME=str(self.s.home))
+        wanted = {(method, path) for path, methods in self.s.get("/api/v1/openapi.json").json["paths"].items() if path.startswith("/api/v1/models/{name}") for method in methods}
+
+        def cli(*words, code=0):
+            done = subprocess.run([WINNOW, "model", *words], env=env, capture_output=True, text=True, stdin=subprocess.DEVNULL)
+            self.assertEqual(done.returncode, code, (words, done))
+            return done.stdout
+
+        for name in ("team/model", "a:b", "models:/x", "x/3", "n@prod", "100%", "%2F", "a b+c", "grö/ße", "a//b", "/lead", "trail/", "../up", "versions", "q?x=1#y"):
+            with self.subTest(name=name):
+                seen, base = set(), "/api/v1/models/{name}"
+
+                def call(method, below, body=None, status=200, **values):
+                    seen.add((method.lower(), base + below))
+                    target = (base + below).format(name=urllib.parse.quote(name, safe=""), **values)
+                    answer = self.s.request(method, target, body)
+                    self.assertEqual(answer.status, status, (target, answer))
+                    return answer
+
+                self.assertEqual(self.s.post("/api/v1/models", {"name": name}).json["name"], name)
+                self.assertEqual(call("GET", "").json["name"], name)
+                self.assertEqual(call("PATCH", "", {"description": "d"}).json["description"], "d")
+                for version in (1, 2):
+                    made = call("POST", "/versions", {"run_id": run, "path": "model"}, 201).json
+                    self.assertEqual((made["name"], made["version"]), (name, version))
+                self.assertEqual([v["version"] for v in call("GET", "/versions").json["items"]], [2, 1])
+                call("GET", "/versions/{version}", version=1)
+                call("PATCH", "/versions/{version}", {"stage": "Staging"}, version=1)
+                self.assertEqual(call("PUT", "/aliases/{alias}", {"version": 1}, alias="best").json["aliases"], ["best"])
+                self.assertEqual([f["path"] for f in call("GET", "/versions/{version}/files", version=1).json["items"]], ["weights"])
+                self.assertEqual(call("GET", "/versions/{version}/files/{path}", version=1, path="weights").body, b"w")
+                call("GET", "/versions/{version}/files.zip", version=1)
+                self.assertTrue(call("POST", "/versions/{version}/verify", version=1).json["ok"])
+                self.assertTrue(call("GET", "/events").json["items"])
+                # The same by hand.
+                self.assertIn(name, cli("ls"))
+                for word, versions in ((name, [2, 1]), (f"{name}/1", [1]), (f"{name}@best", [1])):
+                    self.assertEqual([json.loads(line)["version"] for line in cli("show", word, "-o", "jsonl").splitlines()], versions)
+                self.assertEqual(json.loads(cli("register", name, run, "--path", "model", "-o", "json"))["version"], 3)
+                cli("alias", name, "newest")
+                cli("alias", f"{name}@best", "other")
+                cli("alias", name, "newest", "--remove")
+                cli("stage", f"{name}/3", "Production")
+                cli("verify", name)
+                cli("download", f"{name}@other", "--to", str(self.s.home / f"fetched {abs(hash(name))}"))
+                self.assertIn("model.stage", cli("events", name))
+                self.assertEqual({row.split(",")[1] for row in cli("events", f"{name}/3", "-o", "csv").splitlines()}, {"subject", f"{name}/3"})
+                cli("rm", "-y", f"{name}/3")
+                call("DELETE", "/aliases/{alias}", status=204, alias="best")
+                call("DELETE", "/versions/{version}", status=204, version=2)
+                self.assertEqual([v["version"] for v in call("GET", "/versions").json["items"]], [1])
+                call("DELETE", "", status=204)
+                self.assertEqual(seen, wanted)
+                self.assertIn("model.deleted", [e["kind"] for e in call("GET", "/events").json["items"]])
+                cli("show", name, code=3)
+
+    def test_a_model_whose_name_says_a_version(self):
+        """It is meant where there is no model of the shorter name."""
+        env = dict(os.environ, WINNOW_URL=f"unix:{self.s.data}/winnow.sock", HOME=str(self.s.home))
+        show = lambda word: [json.loads(line)["source"] for line in subprocess.run([WINNOW, "model", "show", word, "-o", "jsonl"], env=env, capture_output=True, text=True).stdout.splitlines()]
+        for name in ("short/1", "short"):
+            self.s.post("/api/v1/models", {"name": name})
+            self.s.post(f"/api/v1/models/{urllib.parse.quote(name, safe='')}/versions", {"source": f"s3://{name}"})
+            self.assertEqual(show("short/1"), [f"s3://{name}"])
+            self.assertEqual(show("short/1/1"), ["s3://short/1"])
+
     def test_columns_of_any_key(self):
         run = self.s.post("/api/v1/runs", {}).json["id"]
         keys = ["val/acc", "a:b", "a b", "a-b", "größe", "metrics.x", "params", "-"]
@@ -142,6 +243,13 @@ class Tracking(unittest.TestCase):
         for mistake in ({"vlaue": 1}, {"step": 1.5}, {"value": None}, {"time": "now"}):
             answer = self.s.post(f"/api/v1/runs/{run}/metrics", {"points": [*points[:7000], points[0] | mistake, *points[7000:]]})
             self.assertEqual((answer.status, answer.json["detail"].split(":")[0]), (400, '"points[7000]" cannot be read'), answer)
+            self.assertEqual((answer.json["errors"][0]["path"], answer.json["errors"][0]["line"]), ("points[7000]", 1), answer)
+        for body in ({"beside": 1, "points": points}, {"points": points, "beside": 1}):
+            text = json.dumps(body, indent=0)
+            answer = self.s.post(f"/api/v1/runs/{run}/metrics", text)
+            self.assertIn('the body cannot be read: it is an object with "points", and nothing stands beside them', answer.json["detail"])
+            (error,) = answer.json["errors"]
+            self.assertEqual((answer.status, error["path"], error["line"]), (400, None, text[:text.index("beside")].count("\n") + 1), answer)
         many = self.s.post("/api/2.0/mlflow/runs/create", {"experiment_id": "0", "tags": tags[:6000]})
         self.assertEqual(len(many.json["run"]["data"]["tags"]), 6001)
 
@@ -550,27 +658,69 @@ class Tracking(unittest.TestCase):
         rest = self.s.post("/api/v1/runs/search", {**ask, "cursor": page["next"]}).json
         self.assertEqual([run["name"] for run in page["items"] + rest["items"]], ["inf", "number", "nan", "none"])
 
-    def test_searches_for_many_metrics_take_turns(self):
-        """They leave connections to others, however many there are and however long they take."""
-        experiment = self.s.post("/api/v1/experiments", {"name": "turns"}).json["id"]
-        run = self.s.post("/api/v1/runs", {"experiment_id": experiment}).json["id"]
-        ask = {"experiments": [experiment], "filter": " and ".join(f"metrics.m{i} > 1" for i in range(12))}
-        running, waiting, refused = 3, 64, 5
+    HELD = "select count(*) from pg_stat_activity where wait_event_type = 'Lock' and query like '%find_rows%'"
+
+    def lock_metrics(self):
+        """Searches that look into them wait, as if they took long."""
         # What brings metrics into the index would keep their runs locked.
         wait(lambda: self.s.sql("select count(*) from run_unindexed") == "0", "the index")
         lock = subprocess.Popen(self.s.psql(), env=self.s.psql_env(), stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         lock.stdin.write("begin; lock table run_metric; select 'locked';\n")
         lock.stdin.flush()
         self.assertEqual(lock.stdout.readline().strip(), "locked")
+        return lock
+
+    def send_search(self, body):
+        text = json.dumps(body)
+        client = socket.socket()
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        client.connect(("127.0.0.1", self.s.port))
+        client.sendall(f"POST /api/v1/runs/search HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: {len(text)}\r\n\r\n{text}".encode())
+        self.addCleanup(client.close)
+        return client
+
+    def test_a_slow_reader_keeps_no_turn(self):
+        """What was searched is being read: others may search."""
+        experiment = self.s.post("/api/v1/experiments", {"name": "slow"}).json["id"]
+        metrics = json.dumps({f"m{i}": "5 1 1" for i in range(12)})
+        self.s.sql(f"with made as (insert into run (id, experiment_id, start_time, created, state, name, metrics, params) select gen_random_uuid(), {experiment}, g, g, 4, 'r' || g,"
+                   f" '{metrics}', jsonb_build_object('long', repeat('x', 2000)) from generate_series(1, 3000) g returning id) insert into run_unindexed (run) select id from made")
+        ask = {"experiments": [experiment], "filter": " and ".join(f"metrics.m{i} > 1" for i in range(12))}
+        for _ in range(3):
+            self.assertEqual(self.send_search({**ask, "limit": 5000}).recv(12), b"HTTP/1.1 200")
+        self.assertEqual(len(self.s.post("/api/v1/runs/search", {**ask, "limit": 10}).json["items"]), 10)
+        self.assertEqual(len(self.s.post("/api/v1/runs/search", {**ask, "limit": 5000}).json["items"]), 3000)
+
+    def test_nothing_is_searched_for_who_has_left(self):
+        lock = self.lock_metrics()
+        try:
+            client = self.send_search({"filter": " and ".join(f"metrics.m{i} > 1" for i in range(12)), "limit": 5000})
+            wait(lambda: self.s.sql(self.HELD) == "1", "the search")
+            client.close()
+            wait(lambda: self.s.sql(self.HELD) == "0", "its end")
+        finally:
+            lock.communicate()
+
+    def test_searches_for_many_metrics_take_turns(self):
+        """They leave connections to others, however many there are and however long they take."""
+        experiment = self.s.post("/api/v1/experiments", {"name": "turns"}).json["id"]
+        run = self.s.post("/api/v1/runs", {"experiment_id": experiment}).json["id"]
+        ask = {"experiments": [experiment], "filter": " and ".join(f"metrics.m{i} > 1" for i in range(12))}
+        running, waiting, refused = 3, 64, 5
+        lock = self.lock_metrics()
         answers = []
-        threads = [threading.Thread(target=lambda: answers.append(self.s.exchange("POST", "/api/v1/runs/search", ask))) for _ in range(running + waiting + refused)]
+        large = {**ask, "limit": 5000}
+        theirs = {"experiment_ids": [experiment], "filter": ask["filter"], "max_results": 10000}  # as mlflow.search_runs() asks
+        asks = [("/api/v1/runs/search", ask), ("/api/v1/runs/search", large), ("/api/2.0/mlflow/runs/search", theirs)]
+        threads = [threading.Thread(target=lambda path, body: answers.append(self.s.exchange("POST", path, body)), args=asks[i % 3])
+                   for i in range(running + waiting + refused)]
         for thread in threads:
             thread.start()
         try:
             wait(lambda: len(answers) == refused, "those for which there is no place", timeout=20)
-            self.assertEqual({(a.status, a.json["code"]) for a in answers}, {(503, "overloaded")}, answers)
-            self.assertIn("fewer metrics", answers[0].json["hint"])
-            held = "select count(*) from pg_stat_activity where wait_event_type = 'Lock' and query like '%find_rows%'"
+            for answer in answers:
+                self.assertEqual((answer.status, b"fewer metrics" in answer.body), (503, True), answer)
+            held = self.HELD
             wait(lambda: self.s.sql(held) == str(running), "those that run")
             # None of these could come before a search that holds its connection ends.
             self.assertEqual(self.s.request("PATCH", f"/api/v1/runs/{run}", {"tags": {"x": "y"}}).status, 200)
@@ -581,8 +731,7 @@ class Tracking(unittest.TestCase):
             # One that takes too long is told so, and another takes its place.
             self.s.sql(f"select pg_cancel_backend(pid) from ({held.replace('count(*)', 'pid')} limit 1) x")
             wait(lambda: len(answers) == refused + 1, "the one that was cancelled")
-            self.assertEqual((answers[-1].status, answers[-1].json["code"]), (504, "deadline"), answers[-1])
-            self.assertIn("fewer metrics", answers[-1].json["hint"])
+            self.assertEqual((answers[-1].status, b"fewer metrics" in answers[-1].body), (504, True), answers[-1])
             wait(lambda: self.s.sql(held) == str(running), "the next")
         finally:
             lock.communicate()

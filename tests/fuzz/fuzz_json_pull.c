@@ -1,4 +1,5 @@
-/* The pull reader against json_read(): both accept the text or both refuse it, and what they read is the same. */
+/* The pull reader, and the tree that is built of what it reads, against jansson: all accept the text or all refuse it, and what they read
+ * is the same, in the same order. */
 #include "base/json.h"
 #include "base/json_pull.h"
 #include "tests/support/fuzz.h"
@@ -50,11 +51,26 @@ static void same_value(struct json_pull *pull, enum json_token token, const json
   }
 }
 
+/* Order and types and all. */
+static void same_text(const json_t *a, const json_t *b) {
+  AUTO_BUF struct buf x = BUF_INIT(64 * MIB), y = BUF_INIT(64 * MIB);
+  struct json_writer w;
+  jw_init(&w, &x);
+  jw_json(&w, a);
+  jw_init(&w, &y);
+  jw_json(&w, b);
+  claim(json_equal(a, b) && (x.fail || str_eq(buf_str(&x), buf_str(&y))));
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
   struct str text = str_n((const char *)data, size);
   AUTO_JSON json_t *tree = NULL;
   struct err err;
-  bool accepted = json_read(text, &tree, &err);
+  bool accepted = json_read_slowly(text, &tree, &err);
+  AUTO_JSON json_t *quick = NULL;
+  claim(json_read(text, &quick, &err) == accepted);
+  if (accepted)
+    same_text(tree, quick);
   AUTO_ARENA struct arena arena = ARENA_INIT(64 * MIB);
   {
     AUTO_JSON_PULL struct json_pull pull;

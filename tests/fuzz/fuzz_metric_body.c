@@ -59,10 +59,12 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
   }
   metric_rows_release(&body.rows);
   struct metric_rows rows;
-  if (points_body_read(text, &arena, 77, &rows)) {
+  struct points_stop stop;
+  if (points_body_read(text, &arena, 77, &rows, &stop)) {
     must(is_json);
     same_points(&rows, json_object_get(tree, "points"), "time");
   }
+  must(stop.at <= text.n);
   metric_rows_release(&rows);
   return 0;
 }

@@ -21,9 +21,13 @@ enum {
 };
 static const size_t reply_max = 512 * MIB;
 
+static bool no_such_run(struct str text, struct err *err) {
+  return err_set(err, ERR_NOT_FOUND, "there is no run \"%.*s\"", STR_ARG(str_slice(text, 0, 64)));
+}
+
 static bool read_run(struct http_req *req, struct id *ret, struct err *err) {
   struct str text = http_req_value(req, "id");
-  return id_parse(text, ret) || err_set(err, ERR_NOT_FOUND, "there is no run \"%.*s\"", STR_ARG(str_slice(text, 0, 64)));
+  return id_parse(text, ret) || no_such_run(text, err);
 }
 
 static bool store_of(const struct http_req *req, struct metric_store **ret, struct err *err) {
@@ -47,6 +51,13 @@ static const struct json_field point_fields[] = {
     {"epoch", JSON_F_F64, offsetof(struct point_json, epoch), .nullable = true},
 };
 
+/* Of the i-th point. */
+static bool check_key(struct str key, size_t i, struct err *err) {
+  char path[48];
+  snprintf(path, sizeof path, "points[%zu].key", i);
+  return (key_check(key, path, err) && text_fits(key, KEY_MAX, path, err)) || err_at(err, path, 0, 0);
+}
+
 /* What the quick reader gave up on: read as a tree, which says what is wrong. Keys are borrowed from the tree. */
 static bool read_tree(const json_t *tree, int64_t now, struct metric_rows *rows, struct err *err) {
   const json_t *points = NULL;
@@ -62,7 +73,7 @@ static bool read_tree(const json_t *tree, int64_t now, struct metric_rows *rows,
     if (rows->points.n == METRIC_ROWS_MAX)
       return err_set(err, ERR_TOO_LARGE, "a write has at most %d points", METRIC_ROWS_MAX);
     if (point.key.n > SERIES_KEY_MAX)
-      return err_set(err, ERR_INVALID, "\"%s.key\" is too long", path);
+      return check_key(point.key, i, err);
     if (!metric_rows_add(rows, point.key, (struct point){point.step, point.time, point.value, point.epoch}))
       return err_no_memory(err);
   }
@@ -72,8 +83,9 @@ static bool read_tree(const json_t *tree, int64_t now, struct metric_rows *rows,
 static bool check_keys(const struct metric_rows *rows, struct err *err) {
   if (rows->key_count > WRITE_KEYS_MAX)
     return err_set(err, ERR_TOO_LARGE, "a write has at most %d keys, and this one %zu", WRITE_KEYS_MAX, rows->key_count);
-  for (size_t i = 0; i < rows->key_count; i++)
-    if (!key_check(rows->keys[i], "key", err) || !text_fits(rows->keys[i], KEY_MAX, "key", err))
+  size_t checked = 0; /* keys are numbered as they come */
+  for (size_t i = 0; i < rows->points.n; i++)
+    if (rows->series[i] == checked && !check_key(rows->keys[checked++], i, err))
       return false;
   return rows->points.n > 0 || err_set(err, ERR_INVALID, "\"points\" is empty");
 }
@@ -116,17 +128,19 @@ static bool store_rows(struct http_req *req, const struct metric_rows *rows, str
 }
 
 /* A long write that has a mistake, or something unusual, which only a short one may have. */
-static void points_error(size_t read, struct err *err) {
-  if (read == METRIC_ROWS_MAX) {
+static void points_error(struct str body, size_t read, struct points_stop stop, struct err *err) {
+  char path[32];
+  snprintf(path, sizeof path, "points[%zu]", read);
+  if (stop.is_beside) {
+    err_set(err, ERR_INVALID, "the body cannot be read: it is an object with \"points\", and nothing stands beside them");
+    err_at_byte(err, "", body, stop.at);
+  } else if (read == METRIC_ROWS_MAX) {
     err_set(err, ERR_TOO_LARGE, "a write has at most %d points", METRIC_ROWS_MAX);
-    return;
+  } else {
+    err_set(err, ERR_INVALID, "\"%s\" cannot be read: a point is an object with key, value and step, and maybe time and epoch", path);
+    err_hint(err, "a write of fewer points is told in which field the mistake is");
+    err_at_byte(err, path, body, stop.at);
   }
-  err_set(
-      err, ERR_INVALID,
-      "\"points[%zu]\" cannot be read: a point is an object with key, value and step, and maybe time and epoch, and nothing stands beside "
-      "the points",
-      read);
-  err_hint(err, "a write of fewer points is told in which field the mistake is");
 }
 
 static void post_points(struct http_req *req) {
@@ -135,14 +149,15 @@ static void post_points(struct http_req *req) {
   struct err err;
   AUTO_JSON json_t *tree = NULL;
   AUTO_METRIC_ROWS struct metric_rows rows;
-  bool ok = points_body_read(body, http_req_arena(req), now, &rows);
+  struct points_stop stop;
+  bool ok = points_body_read(body, http_req_arena(req), now, &rows, &stop);
   if (!ok) {
     size_t read = rows.points.n;
     metric_rows_release(&rows);
     metric_rows_init(&rows);
     ok = json_read_body(body, &tree, &err) && read_tree(tree, now, &rows, &err);
     if (!tree && err.code == ERR_TOO_LARGE)
-      points_error(read, &err);
+      points_error(body, read, stop, &err);
   }
   if (!ok || !store_rows(req, &rows, &err))
     http_reply_error(req, &err);
@@ -250,9 +265,11 @@ struct series_op {
   struct id *runs;
   struct str *keys;
   const char *x_name, *scale_name;
+  struct id *missing; /* of the runs */
+  size_t missing_count;
   /* raw: series after series */
-  struct walk_reply raw;
-  bool as_json;
+  struct walk_reply walk;
+  bool raw, as_json;
   size_t at; /* run * keys + key */
   struct metric_page_ask page;
   struct buf prefix; /* what each of its lines begins with */
@@ -300,7 +317,7 @@ static bool read_names(struct series_op *op, struct err *err) {
   struct str value;
   for (size_t i = 0; http_req_param_next(req, "run", &i, &value);)
     if (!id_parse(value, &op->runs[n++]))
-      return err_set(err, ERR_INVALID, "\"%.*s\" is no run", STR_ARG(str_slice(value, 0, 64)));
+      return no_such_run(value, err);
   n = 0;
   for (size_t i = 0; http_req_param_next(req, "key", &i, &value);)
     op->keys[n++] = value;
@@ -311,21 +328,22 @@ static bool read_names(struct series_op *op, struct err *err) {
   return true;
 }
 
-static bool read_series(struct series_op *op, bool *ret_raw, struct err *err) {
+static bool read_series(struct series_op *op, struct err *err) {
   static const char *const xs[] = {"step", "time", "relative"}, *const scales[] = {"linear", "log"}, *const formats[] = {"csv", "jsonl"};
   struct http_req *req = op->req;
   size_t x, scale, format;
   int64_t buckets = BUCKETS_DEFAULT, attempt = 0;
   bool given;
   struct str raw = http_req_param(req, "raw");
-  *ret_raw = false;
   if (!read_names(op, err) || !read_word(req, "x", xs, ARRAY_LEN(xs), &x, err) ||
       !read_word(req, "scale", scales, ARRAY_LEN(scales), &scale, err) ||
       !read_word(req, "format", formats, ARRAY_LEN(formats), &format, err) ||
       !read_whole(req, "from", &op->ask.from, &op->ask.has_from, err) || !read_whole(req, "to", &op->ask.to, &op->ask.has_to, err) ||
       !read_whole(req, "buckets", &buckets, &given, err) || !read_whole(req, "attempt", &attempt, &given, err))
     return false;
-  if (raw.p && !str_to_bool(raw, ret_raw))
+  if (op->ask.has_from && op->ask.has_to && op->ask.from > op->ask.to)
+    return err_set(err, ERR_INVALID, "\"from\" must not be greater than \"to\"");
+  if (raw.p && !str_to_bool(raw, &op->raw))
     return err_set(err, ERR_INVALID, "\"raw\" must be true or false");
   if (buckets < 1 || buckets > GRID_MAX)
     return err_set(err, ERR_INVALID, "\"buckets\" must be from 1 to %d", GRID_MAX);
@@ -335,7 +353,7 @@ static bool read_series(struct series_op *op, bool *ret_raw, struct err *err) {
     err_set(err, ERR_INVALID, "that would be more than %d buckets", SERIES_BUCKETS_MAX);
     return err_hint(err, "ask for fewer buckets, runs or keys");
   }
-  if (*ret_raw && x != METRIC_X_STEP && (op->ask.has_from || op->ask.has_to))
+  if (op->raw && x != METRIC_X_STEP && (op->ask.has_from || op->ask.has_to))
     return err_set(err, ERR_INVALID, "with \"raw\" a range is one of steps");
   op->ask.x = (enum metric_x)x;
   op->ask.scale = (enum scale)scale;
@@ -415,6 +433,14 @@ static void on_series(void *ctx, const struct metric_series *series, size_t coun
   jw_array(&w);
   for (size_t i = 0; i < count; i++)
     put_series(&w, &series[i]);
+  jw_array_end(&w);
+  jw_key(&w, "missing");
+  jw_array(&w);
+  for (size_t i = 0; i < op->missing_count; i++) {
+    char hex[ID_HEX_LEN + 1];
+    id_format(op->missing[i], hex);
+    jw_text(&w, hex);
+  }
   jw_array_end(&w);
   jw_object_end(&w);
   http_reply_json(op->req, 200, &body);
@@ -515,24 +541,61 @@ static void start_raw(struct series_op *op) {
                                       .from = op->ask.has_from ? op->ask.from : INT64_MIN,
                                       .to = op->ask.has_to ? op->ask.to : INT64_MAX,
                                       .limit = WALK_REPLY_PAGE};
-  op->raw = (struct walk_reply){.req = op->req,
-                                .content_type = op->as_json ? "application/x-ndjson" : "text/csv; charset=utf-8",
-                                .head = op->as_json ? "" : "run,key,step,epoch,time,value\n",
-                                .tail = "",
-                                .next = next_series,
-                                .ended = raw_ended,
-                                .ctx = op};
-  walk_reply_start(&op->raw);
+  op->walk = (struct walk_reply){.req = op->req,
+                                 .content_type = op->as_json ? "application/x-ndjson" : "text/csv; charset=utf-8",
+                                 .head = op->as_json ? "" : "run,key,step,epoch,time,value\n",
+                                 .tail = "",
+                                 .next = next_series,
+                                 .ended = raw_ended,
+                                 .ctx = op};
+  walk_reply_start(&op->walk);
 }
 
-static bool start_series(struct series_op *op, struct err *err) {
-  bool raw;
-  if (!read_series(op, &raw, err) || !store_of(op->req, &op->store, err))
-    return false;
-  if (!raw)
+static bool is_missing(const struct series_op *op, struct id run) {
+  for (size_t i = 0; i < op->missing_count; i++)
+    if (id_eq(op->missing[i], run))
+      return true;
+  return false;
+}
+
+/* A chart is drawn of the runs that are there, and names the others. Raw points have no place for that, and without any run there is no
+ * chart. */
+static bool note_missing(struct series_op *op, const struct pg_reply *reply, struct err *err) {
+  bool any = false;
+  op->missing = ARENA_NEW_ARRAY(http_req_arena(op->req), struct id, pg_rows(reply) + 1);
+  if (!op->missing)
+    return err_no_memory(err);
+  for (; op->missing_count < pg_rows(reply); op->missing_count++)
+    op->missing[op->missing_count] = pg_uuid(reply, op->missing_count, 0);
+  for (size_t i = 0; i < op->ask.run_count && !any; i++)
+    any = !is_missing(op, op->runs[i]);
+  return (any && (!op->raw || !op->missing_count)) || api_no_run(err, op->missing[0]);
+}
+
+static bool read_points(struct series_op *op, struct err *err) {
+  if (!op->raw)
     return metric_series_read(op->store, &op->ask, on_series, op, err);
   start_raw(op);
   return true;
+}
+
+static void on_missing(void *ctx, const struct pg_reply *reply) {
+  struct series_op *op = ctx;
+  struct err err;
+  if (!pg_ok(reply, &err) || !note_missing(op, reply, &err) || !read_points(op, &err))
+    http_reply_error(op->req, &err);
+}
+
+static bool start_series(struct series_op *op, struct err *err) {
+  if (!read_series(op, err) || !store_of(op->req, &op->store, err))
+    return false;
+  AUTO_PG_ARGS struct pg_args args;
+  pg_args_init(&args, STMT_RUNS_MISSING);
+  pg_begin_array(&args);
+  for (size_t i = 0; i < op->ask.run_count; i++)
+    pg_put_uuid(&args, op->runs[i]);
+  pg_end_array(&args);
+  return pg_run(web_app(op->req)->pg, &args, 0, on_missing, op, err);
 }
 
 static void get_series(struct http_req *req) {
@@ -572,10 +635,12 @@ const struct route metric_routes[] = {
      .handler = get_series,
      .response_type = "application/json,text/csv,application/x-ndjson",
      .summary = "A whole chart: the series of many runs and metrics in buckets, or all their points",
-     .doc = "The x axis is cut into at most `buckets` buckets, whose edges lie at round binary numbers. For each bucket with points: "
-            "where its first and last point lie (`x`, `x_last`), how many there are, the least, greatest, first and last value; nothing "
-            "is sampled, so no spike is lost. `relative` counts milliseconds from the run's first point among the keys asked for. On a "
-            "logarithmic axis points at 0 and below are left out. `raw=true` streams every point, as `format` csv or jsonl.",
+     .doc =
+         "The x axis is cut into at most `buckets` buckets, whose edges lie at round binary numbers. For each bucket with points: "
+         "where its first and last point lie (`x`, `x_last`), how many there are, the least, greatest, first and last value; nothing "
+         "is sampled, so no spike is lost. `relative` counts milliseconds from the run's first point among the keys asked for. On a "
+         "logarithmic axis points at 0 and below are left out. A run without points of a key has no series; runs that there are not are named by "
+         "`missing`, unless there is none of those asked for: that is 404. `raw=true` streams every point, as `format` csv or jsonl; then each run must be there.",
      .query = "run:string[],key:string[],x:step|time|relative,from:integer,to:integer,scale:linear|log,buckets:integer,attempt:integer,"
               "raw:boolean,format:csv|jsonl",
      .response_schema = "series"},

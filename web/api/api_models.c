@@ -168,15 +168,18 @@ static void on_model(void *ctx, const struct pg_reply *reply) {
     fail(op, &err);
 }
 
+/* The model that the address names. */
+static bool ask_model(struct http_req *req, pg_done_fn *done, void *ctx, struct err *err) {
+  AUTO_PG_ARGS struct pg_args args;
+  pg_args_init(&args, STMT_MODEL_GET);
+  pg_put_text(&args, http_req_value(req, "name"));
+  return pg_run(web_app(req)->pg, &args, 0, done, ctx, err);
+}
+
 static void get_model(struct http_req *req) {
   struct model_op *op = new_op(req);
   struct err err;
-  if (!op)
-    return;
-  AUTO_PG_ARGS struct pg_args args;
-  pg_args_init(&args, STMT_MODEL_GET);
-  pg_put_text(&args, op->name);
-  if (!pg_run(pool(op), &args, 0, on_model, op, &err))
+  if (op && !ask_model(req, on_model, op, &err))
     fail(op, &err);
 }
 
@@ -411,19 +414,26 @@ static bool list(struct mlflow_search *op, enum filter_domain domain, struct err
   return mlflow_search_run(op, versions ? STMT_VERSION_SEARCH : STMT_MODEL_SEARCH, versions ? on_versions_found : on_models_found, err);
 }
 
-static void begin_list(struct http_req *req, enum filter_domain domain) {
+static void list_models(struct http_req *req) {
   struct err err;
   struct mlflow_search *op = mlflow_search_new(req);
-  if (op && !list(op, domain, &err))
+  if (op && !list(op, FILTER_REGISTERED_MODELS, &err))
     http_reply_error(req, &err);
 }
 
-static void list_models(struct http_req *req) {
-  begin_list(req, FILTER_REGISTERED_MODELS);
+static void on_model_of_list(void *ctx, const struct pg_reply *reply) {
+  struct mlflow_search *op = ctx;
+  struct err err;
+  if (!pg_ok(reply, &err) || (pg_rows(reply) == 0 && !api_no_model(http_req_value(op->req, "name"), &err)) ||
+      !list(op, FILTER_MODEL_VERSIONS, &err))
+    http_reply_error(op->req, &err);
 }
 
 static void list_versions(struct http_req *req) {
-  begin_list(req, FILTER_MODEL_VERSIONS);
+  struct mlflow_search *op = mlflow_search_new(req);
+  struct err err;
+  if (op && !ask_model(op->req, on_model_of_list, op, &err))
+    http_reply_error(req, &err);
 }
 
 /* ---- versions ---- */

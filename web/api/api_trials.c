@@ -114,9 +114,15 @@ static void put_items(const struct sweep_op *op, struct json_writer *w, const js
 }
 
 /* First of all the order of the parameters, unless the trials are in memory, which know it. */
-static void ask_order(const struct sweep_op *op, struct pg_batch *batch) {
+static void ask_order(struct sweep_op *op, struct pg_batch *batch) {
   static const struct id none = {{0}};
-  pg_put_uuid(pg_batch_add(batch, STMT_PARAMS_ORDER), sweeps_find(web_app(op->req)->sweeps, op->id) ? none : op->id);
+  op->sweep = sweeps_find(web_app(op->req)->sweeps, op->id);
+  pg_put_uuid(pg_batch_add(batch, STMT_PARAMS_ORDER), op->sweep ? none : op->id);
+}
+
+/* A sweep that is not in memory has an order, or is none. */
+static bool is_there(const struct sweep_op *op, const struct pg_reply *order, struct err *err) {
+  return op->sweep || pg_rows(order) || sweep_op_none(op->id, err);
 }
 
 static json_t *read_order(const struct pg_reply *order) {
@@ -126,7 +132,7 @@ static json_t *read_order(const struct pg_reply *order) {
 static void reply_best(void *ctx, const struct pg_reply *reply) {
   struct sweep_op *op = ctx;
   struct err err;
-  if (!pg_ok(reply, &err)) {
+  if (!pg_ok(reply, &err) || !is_there(op, pg_nth(reply, 0), &err)) {
     sweep_op_fail(op, &err);
     return;
   }
@@ -194,8 +200,9 @@ static bool check_param(const struct trial_list *list, const json_t *declared, s
 static void on_list(void *ctx, const struct pg_reply *reply) {
   const struct trial_list *list = ctx;
   struct err err;
-  AUTO_JSON json_t *declared = pg_ok(reply, &err) ? read_order(pg_nth(reply, 0)) : NULL;
-  if (pg_outcome(reply) != PG_DONE || !check_param(list, declared, &err)) {
+  bool ok = pg_ok(reply, &err) && is_there(list->op, pg_nth(reply, 0), &err);
+  AUTO_JSON json_t *declared = ok ? read_order(pg_nth(reply, 0)) : NULL;
+  if (!ok || !check_param(list, declared, &err)) {
     sweep_op_fail(list->op, &err);
     return;
   }

@@ -95,6 +95,22 @@ static bool run_now(struct mlflow_search *op, int64_t timeout_ms, pg_done_fn *do
   return put_search(op, &args, err) && pg_run(web_app(op->req)->pg, &args, timeout_ms, done, op, err);
 }
 
+/* An answer that is written as its rows come. One row is held back: whether it is the page's last says the row after it. */
+struct streamed {
+  struct mlflow_search *op;
+  struct pg_stream *rows;
+  const char *name, *token_name;
+  size_t key_column;
+  mlflow_row_fn *put_row;
+  int64_t count;
+  bool begun, gone, waiting;
+  struct loop_timer *late; /* of a heavy one: its first row has not come in time */
+  struct buf token;        /* of the last row written */
+};
+
+static bool open_stream(struct streamed *s, struct err *err);
+static bool stream_heavy(struct streamed *s, int64_t first_row_ms, struct err *err);
+
 /* ---- heavy ones take turns ---- */
 
 static bool fewer_hint(struct err *err) {
@@ -108,17 +124,23 @@ static void reply_too_long(struct mlflow_search *op) {
   http_reply_error(op->req, &err);
 }
 
+static bool was_too_long(const struct mlflow_search *op, const struct pg_reply *reply) {
+  return op->given_up || (op->until_ms && pg_outcome(reply) == PG_CANCELLED && pg_err(reply)->code == ERR_DEADLINE);
+}
+
 static void on_heavy_done(void *ctx, const struct pg_reply *reply);
 
 static bool run_heavy(struct mlflow_search *op, struct err *err) {
   struct web_app *app = web_app(op->req);
-  if (!run_now(op, op->until_ms - loop_now_ms(app->loop), on_heavy_done, err))
+  int64_t left = op->until_ms - loop_now_ms(app->loop);
+  if (!(op->streamed ? stream_heavy(op->streamed, left, err) : run_now(op, left, on_heavy_done, err)))
     return false;
+  op->has_turn = true;
   app->heavy.running++;
   return true;
 }
 
-static bool has_turn(const struct web_app *app) {
+static bool is_free(const struct web_app *app) {
   return app->heavy.running == 0 || (app->heavy.running < HEAVY_AT_ONCE && app->heavy.running + 1 < pg_pool_stats(app->pg).connections_max);
 }
 
@@ -132,16 +154,24 @@ static void run_waiting(struct mlflow_search *op) {
     http_reply_error(op->req, &err);
 }
 
+/* The next ones get it. */
+static void end_turn(struct mlflow_search *op) {
+  struct web_app *app = web_app(op->req);
+  if (!op->has_turn)
+    return;
+  op->has_turn = false;
+  app->heavy.running--;
+  while (is_free(app) && app->heavy.waiting.first)
+    run_waiting(LIST_ENTRY(list_pop_front(&app->heavy.waiting), struct mlflow_search, node));
+}
+
 static void on_heavy_done(void *ctx, const struct pg_reply *reply) {
   struct mlflow_search *op = ctx;
-  struct web_app *app = web_app(op->req);
-  app->heavy.running--;
-  if (pg_outcome(reply) == PG_CANCELLED && pg_err(reply)->code == ERR_DEADLINE)
+  end_turn(op);
+  if (was_too_long(op, reply))
     reply_too_long(op);
   else
     op->done(op, reply);
-  while (has_turn(app) && app->heavy.waiting.first)
-    run_waiting(LIST_ENTRY(list_pop_front(&app->heavy.waiting), struct mlflow_search, node));
 }
 
 static void drop_gone(struct list *waiting) {
@@ -159,7 +189,7 @@ static bool take_turn(struct mlflow_search *op, struct err *err) {
   bool again = op->until_ms != 0; /* it goes on where it stopped */
   if (!again)
     op->until_ms = loop_now_ms(app->loop) + SEARCH_TIMEOUT_MS;
-  if (has_turn(app))
+  if (is_free(app))
     return run_heavy(op, err);
   if (again) {
     list_push_front(&app->heavy.waiting, &op->node);
@@ -175,7 +205,9 @@ static bool take_turn(struct mlflow_search *op, struct err *err) {
 }
 
 static bool run(struct mlflow_search *op, struct err *err) {
-  return search_is_heavy(&op->search) ? take_turn(op, err) : run_now(op, SEARCH_TIMEOUT_MS, op->done, err);
+  if (search_is_heavy(&op->search))
+    return take_turn(op, err);
+  return op->streamed ? open_stream(op->streamed, err) : run_now(op, SEARCH_TIMEOUT_MS, op->done, err);
 }
 
 static void on_settled(void *ctx, const struct err *err) {
@@ -187,27 +219,18 @@ static void on_settled(void *ctx, const struct err *err) {
     http_reply_error(op->req, &why);
 }
 
+/* Searches of runs look at their last metrics. */
+static bool settle_and_run(struct mlflow_search *op, struct err *err) {
+  return op->search.domain == FILTER_RUNS ? metric_settle(web_app(op->req)->metrics, NULL, on_settled, op, err) : run(op, err);
+}
+
 bool mlflow_search_run(struct mlflow_search *op, enum stmt stmt, pg_done_fn *done, struct err *err) {
   op->stmt = stmt;
   op->done = done;
-  if (op->search.domain != FILTER_RUNS)
-    return run(op, err);
-  return metric_settle(web_app(op->req)->metrics, NULL, on_settled, op, err);
+  return settle_and_run(op, err);
 }
 
 /* ---- large answers ---- */
-
-/* An answer that is written as its rows come. One row is held back: whether it is the page's last says the row after it. */
-struct streamed {
-  struct mlflow_search *op;
-  struct pg_stream *rows;
-  const char *name, *token_name;
-  size_t key_column;
-  mlflow_row_fn *put_row;
-  int64_t count;
-  bool begun, gone, waiting;
-  struct buf token; /* of the last row written */
-};
 
 static void write_out(struct streamed *s, struct buf *text) {
   enum http_stream_state state = http_stream_write(s->op->req, buf_str(text));
@@ -232,6 +255,13 @@ static void on_reader_gone(void *ctx) {
     pg_stream_cancel(s->rows);
 }
 
+/* From the first row on its work is done, and how fast the rest goes is its reader's affair. */
+static void on_first_row(struct streamed *s) {
+  loop_timer_free(s->late);
+  s->late = NULL;
+  end_turn(s->op);
+}
+
 static void begin_answer(struct streamed *s, struct buf *text) {
   s->begun = true;
   http_stream_begin(s->op->req, 200, "application/json", on_drained, s);
@@ -254,8 +284,10 @@ static void on_stream_row(void *ctx, const struct pg_reply *row) {
   struct json_writer w;
   if (s->gone)
     return;
-  if (!s->begun)
+  if (!s->begun) {
+    on_first_row(s);
     begin_answer(s, &text);
+  }
   if (s->count++ == s->op->max_results)
     return; /* the row that says that there is another page */
   if (s->count > 1)
@@ -272,6 +304,7 @@ static void on_stream_done(void *ctx, const struct pg_reply *reply) {
   struct http_req *req = s->op->req;
   AUTO_BUF struct buf text = BUF_INIT(MIB);
   s->rows = NULL;
+  on_first_row(s);
   http_req_on_gone(req, NULL, NULL);
   if (s->gone || (s->begun && pg_outcome(reply) != PG_DONE)) {
     buf_release(&s->token);
@@ -283,7 +316,10 @@ static void on_stream_done(void *ctx, const struct pg_reply *reply) {
   }
   if (pg_outcome(reply) != PG_DONE) {
     buf_release(&s->token);
-    http_reply_error(req, pg_err(reply));
+    if (was_too_long(s->op, reply))
+      reply_too_long(s->op);
+    else
+      http_reply_error(req, pg_err(reply));
     return;
   }
   if (!s->begun && !s->op->is_api) {
@@ -308,22 +344,31 @@ static void on_stream_done(void *ctx, const struct pg_reply *reply) {
     http_stream_end(req);
 }
 
-static void on_settled_for_stream(void *ctx, const struct err *err) {
-  struct streamed *s = ctx;
-  struct http_req *req = s->op->req;
+static bool open_stream(struct streamed *s, struct err *err) {
   AUTO_PG_ARGS struct pg_args args;
-  struct err why;
-  if (err) {
-    http_reply_error(req, err);
-    return;
-  }
   pg_args_init(&args, s->op->stmt);
-  if (put_search(s->op, &args, &why))
-    s->rows = pg_stream_open(web_app(req)->pg, &args, STREAM_TIMEOUT_MS, on_stream_row, on_stream_done, s, &why);
+  if (put_search(s->op, &args, err))
+    s->rows = pg_stream_open(web_app(s->op->req)->pg, &args, STREAM_TIMEOUT_MS, on_stream_row, on_stream_done, s, err);
   if (s->rows)
-    http_req_on_gone(req, on_reader_gone, s);
-  else
-    http_reply_error(req, &why);
+    http_req_on_gone(s->op->req, on_reader_gone, s);
+  return s->rows != NULL;
+}
+
+static void on_late(void *ctx) {
+  struct streamed *s = ctx;
+  s->op->given_up = true;
+  pg_stream_cancel(s->rows);
+}
+
+static bool stream_heavy(struct streamed *s, int64_t first_row_ms, struct err *err) {
+  s->late = loop_timer_new(web_app(s->op->req)->loop, on_late, s);
+  if (!s->late)
+    return err_no_memory(err);
+  loop_timer_start(s->late, first_row_ms);
+  if (open_stream(s, err))
+    return true;
+  loop_timer_free(s->late);
+  return false;
 }
 
 bool mlflow_search_stream(struct mlflow_search *op, enum stmt stmt, const char *name, const char *token_name, size_t key_column,
@@ -334,10 +379,8 @@ bool mlflow_search_stream(struct mlflow_search *op, enum stmt stmt, const char *
   *s = (struct streamed){
       .op = op, .name = name, .token_name = token_name, .key_column = key_column, .put_row = put_row, .token = BUF_INIT(MIB)};
   op->stmt = stmt;
-  if (op->search.domain == FILTER_RUNS)
-    return metric_settle(web_app(op->req)->metrics, NULL, on_settled_for_stream, s, err);
-  on_settled_for_stream(s, NULL);
-  return true;
+  op->streamed = s;
+  return settle_and_run(op, err);
 }
 
 size_t mlflow_search_rows(const struct mlflow_search *op, const struct pg_reply *reply) {

@@ -20,12 +20,15 @@ struct mlflow_search {
   struct str question;
   int64_t max_results;
   size_t key_count;
-  void *extra;           /* the handler's */
-  enum stmt stmt;        /* private */
-  pg_done_fn *done;      /* private */
-  struct list_node node; /* private: of those that wait */
-  int64_t until_ms;      /* private */
-  bool is_api;           /* {"items": [...], "next": cursor or null} */
+  void *extra; /* the handler's */
+  bool is_api; /* {"items": [...], "next": cursor or null} */
+  /* private */
+  enum stmt stmt;
+  pg_done_fn *done;
+  struct streamed *streamed; /* NULL: its answer is made at once */
+  struct list_node node;     /* of those that wait for their turn */
+  int64_t until_ms;          /* of those alone */
+  bool has_turn, given_up;
 };
 
 /* How many results are asked for: 1 to `most`. */

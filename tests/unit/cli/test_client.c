@@ -312,6 +312,7 @@ static void model_words(void **state UNUSED) {
               {"team/mnist", "team/mnist", "", ""},
               {"team/mnist/12", "team/mnist", "12", ""},
               {"a@b@c", "a@b", "", "c"},
+              {"a@b/3", "a@b", "3", ""},
               {"/3", "/3", "", ""},
               {"@x", "@x", "", ""},
               {"a@", "a@", "", ""}};

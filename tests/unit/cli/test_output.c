@@ -134,7 +134,33 @@ static void narrow_tables_keep_their_values(void **state UNUSED) {
       {36, "ID            RUN…  METRIC      BEST\n0123456789ab     3  val_acc…  0.9463\n"},
       {33, "ID            RUN…  METR…    BEST\n0123456789ab     3  val_…  0.9463\n"},
       {29, "ID           RUN… MET…   BEST\n0123456789ab    3 val… 0.9463\n"},
-      {27, "ID           RUN… MET… BEST\n0123456789ab    3 val… 0.9…\n"},
+      {28, "ID       0123456789ab\nRUNNING  3\nMETRIC   val_accuracy\nBEST     0.9463\n"},
+  };
+  for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+    AUTO_BUF struct buf out = BUF_INIT(MIB);
+    assert_true(table_print(&table, rows[i].columns, false, true, &out, &err));
+    assert_string_equal(buf_text(&out), rows[i].shown);
+  }
+}
+
+/* Also where their column holds texts as well, and with their units. */
+static void numbers_stand_whole(void **state UNUSED) {
+  AUTO_ARENA struct arena arena = ARENA_INIT(MIB);
+  struct table table CLEANUP(table_release);
+  struct err err;
+  static const char *const cells[] = {"learning rate", "-1.23457e-10", "1.5 GB", "optimizer", "a long name of one", "2 B"};
+  table_init(&table, &arena);
+  table_column(&table, "PARAM", false, YIELD_FIRST);
+  table_column(&table, "VALUE", false, YIELD_FIRST);
+  table_column(&table, "SIZE", true, YIELD_LAST);
+  for (size_t i = 0; i < ARRAY_LEN(cells); i++)
+    table_cell(&table, str_of(cells[i]), STYLE_NONE);
+  static const struct {
+    size_t columns;
+    const char *shown;
+  } rows[] = {
+      {26, "PAR…  VALUE           SIZE\nlea…  -1.23457e-10  1.5 GB\nopt…  a long name…     2 B\n"},
+      {23, "PARAM  learning rate\nVALUE  -1.23457e-10\nSIZE   1.5 GB\n\nPARAM  optimizer\nVALUE  a long name of …\nSIZE   2 B\n"},
   };
   for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
     AUTO_BUF struct buf out = BUF_INIT(MIB);
@@ -347,6 +373,7 @@ int main(void) {
       cmocka_unit_test(sparklines),
       cmocka_unit_test(tables_fit),
       cmocka_unit_test(narrow_tables_keep_their_values),
+      cmocka_unit_test(numbers_stand_whole),
       cmocka_unit_test(yaml),
       cmocka_unit_test(csv),
       cmocka_unit_test(json),

@@ -68,9 +68,10 @@ static void leaves_the_unusual(void **state UNUSED) {
 /* What clients send for what they leave out, and whole numbers as they come out of tables. */
 static void points_of_tables(void **state UNUSED) {
   AUTO_METRIC_ROWS struct metric_rows rows;
+  struct points_stop stop;
   assert_true(points_body_read(STR("{\"points\":[{\"key\":\"a\",\"value\":1,\"step\":3.0,\"time\":null,\"epoch\":null},"
                                    "{\"key\":\"a\",\"value\":\"NaN\",\"step\":4,\"time\":5e3,\"epoch\":1}]}"),
-                               &arena, 77, &rows));
+                               &arena, 77, &rows, &stop));
   assert_int_equal(rows.points.n, 2);
   assert_int_equal(rows.points.step[0], 3);
   assert_int_equal(rows.points.time[0], 77);
@@ -93,22 +94,34 @@ static void limits(void **state UNUSED) {
 
 static void our_points(void **state UNUSED) {
   struct metric_rows rows;
+  struct points_stop stop;
   assert_true(points_body_read(STR("{\"points\":[{\"key\":\"a\",\"value\":1e-3,\"step\":1,\"epoch\":0.5},"
                                    "{\"key\":\"b\",\"value\":\"Infinity\",\"step\":2,\"time\":-7}]}"),
-                               &arena, 99, &rows));
+                               &arena, 99, &rows, &stop));
   assert_int_equal(rows.points.n, 2);
   assert_int_equal(rows.points.time[0], 99);
   assert_int_equal(rows.points.time[1], -7);
   assert_true(rows.points.epoch[0] == 0.5 && isnan(rows.points.epoch[1]));
   metric_rows_release(&rows);
-  static const char *const unusual[] = {"{}",
-                                        "{\"points\":1}",
-                                        "{\"points\":[],\"x\":1}",
-                                        "{\"points\":[{\"key\":\"a\",\"value\":1}]}",
-                                        "{\"points\":[{\"key\":\"a\",\"value\":1,\"step\":1,\"stepp\":2}]}",
-                                        "{\"points\":[{\"key\":\"a\",\"value\":1,\"step\":1,\"epoch\":\"NaN\"}]}"};
+  /* Up to where it is understood, and what follows. */
+  static const struct {
+    const char *text, *rest;
+    bool is_beside;
+  } unusual[] = {
+      {"{", "}", true},
+      {"{\"points\":", "1}", false},
+      {"{\"key\":", "\"a\",\"points\":[]}", true},
+      {"{\"points\":[],\"x\":", "1}", true},
+      {"{\"points\":[{\"key\":\"a\",\"value\":1}", "]}", false},
+      {"{\"points\":[{\"key\":\"a\",\"value\":1,\"step\":1,\"stepp\":", "2}]}", false},
+      {"{\"points\":[{\"key\":\"a\",\"value\":1,\"step\":1,\"epoch\":\"NaN\"", "}]}", false},
+  };
   for (size_t i = 0; i < ARRAY_LEN(unusual); i++) {
-    assert_false(points_body_read(str_of(unusual[i]), &arena, 0, &rows));
+    AUTO_BUF struct buf body = BUF_INIT(KIB);
+    buf_printf(&body, "%s%s", unusual[i].text, unusual[i].rest);
+    assert_false(points_body_read(buf_str(&body), &arena, 0, &rows, &stop));
+    assert_int_equal(stop.is_beside, unusual[i].is_beside);
+    assert_in_range(stop.at, strlen(unusual[i].text), strlen(unusual[i].text) + 1);
     metric_rows_release(&rows);
   }
 }
