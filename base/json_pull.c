@@ -1,6 +1,7 @@
 #define WINNOW_ALLOW_NUMBERS /* strtod() on a copy of any length, as jansson does */
 #include "base/json_pull.h"
 
+#include <limits.h>
 #include <math.h>
 
 #include "base/mem.h"
@@ -114,13 +115,13 @@ static bool escaped_string(struct json_pull *pull, const char *start, const char
       *out++ = *at++;
       continue;
     }
-    static const char from[] = "\"\\/bfnrt", to[] = "\"\\/\b\f\n\r\t";
+    static const char simple[UCHAR_MAX + 1] = {
+        ['"'] = '"', ['\\'] = '\\', ['/'] = '/', ['b'] = '\b', ['f'] = '\f', ['n'] = '\n', ['r'] = '\r', ['t'] = '\t'};
     char c = at[1];
     at += 2;
-    const char *simple = c ? strchr(from, c) : NULL;
     uint32_t unicode;
-    if (simple)
-      *out++ = to[simple - from];
+    if (simple[(unsigned char)c])
+      *out++ = simple[(unsigned char)c];
     else if (c == 'u' && unicode_escape(&at, close, &unicode))
       out = put_utf8(out, unicode);
     else

@@ -131,6 +131,19 @@ static void pad(struct buf *out, size_t n) {
     buf_putc(out, ' ');
 }
 
+static bool of_number(char c) {
+  return c && strchr("0123456789.eE+-", c);
+}
+
+/* The beginning of `text` without the part of a number ("lr=1.2") that it would end with. */
+static struct str before_number(struct str text, struct str beginning) {
+  size_t at = beginning.n;
+  while (at > 0 && of_number(text.p[at - 1]))
+    at--;
+  bool is_value = at > 0 && text.p[at - 1] == '=';
+  return is_value && of_number(text.p[beginning.n]) ? str_slice(text, 0, at) : beginning;
+}
+
 static void print_cell(const struct table *table, const struct layout *layout, size_t column, struct table_cell cell, bool colours,
                        struct buf *out) {
   size_t width = layout->widths[column];
@@ -138,7 +151,7 @@ static void print_cell(const struct table *table, const struct layout *layout, s
   struct str shown = cell.text;
   bool cut = text_width(shown) > width;
   if (cut)
-    shown = text_fit(shown, width ? width - 1 : 0);
+    shown = before_number(cell.text, text_fit(shown, width ? width - 1 : 0));
   size_t blank = width - MIN_OF(width, text_width(shown) + cut);
   if (table->columns[column].right)
     pad(out, blank);
@@ -163,10 +176,22 @@ static void end_line(struct buf *out) {
   buf_putc(out, '\n');
 }
 
+/* What a line a cell takes where the cell may not be cut. */
+static size_t upright_width(const struct table *table) {
+  size_t title = 0, cell = 0;
+  for (size_t c = 0; c < table->column_count; c++)
+    title = MAX_OF(title, text_width(str_of(table->columns[c].title)));
+  for (size_t i = 0; i < table->cell_count; i++)
+    if (table->columns[i % table->column_count].yield == YIELD_NEVER)
+      cell = MAX_OF(cell, text_width(table->cells[i].text));
+  return cell ? title + GAP + cell : 0;
+}
+
 /* A table that is too wide row by row: a line a cell, behind its title. */
 static bool print_upright(const struct table *table, size_t columns, bool colours, struct buf *out, struct err *err) {
   struct table_cell cells[2 * TABLE_MAX_COLUMNS];
   struct table row = {.cells = cells};
+  columns = MAX_OF(columns, upright_width(table));
   table_column(&row, "", false, YIELD_LAST);
   table_column(&row, "", false, YIELD_FIRST);
   for (size_t first = 0; first < table->cell_count; first += table->column_count) {

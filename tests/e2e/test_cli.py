@@ -496,6 +496,10 @@ class Output(Case):
         self.assertIn("…", text)
         self.assertLessEqual(max(len(line) for line in lines), 60)
         self.assertIn("rank 5 of 9 at rung 3", self.run_it("trial", "ls", "mnist")[0])  # a pipe is not cut
+        for words in (("trial", "ls", "mnist"), ("run", "ls", "-m", "loss, acc"), ("queue",), ("nodes",), ("model", "show", "mnist"), ("sweep", "best", "mnist")):
+            lines = self.on_terminal(*words, "--color=never", columns=40)[0].replace("\r", "").splitlines()
+            self.assertLessEqual(max(map(len, lines)), 40, lines)
+        self.assertRegex(self.run_it("run", "ls", "-m", "loss,acc")[0].splitlines()[0], r"PARAMS +loss +acc$")
         narrow = self.on_terminal("sweep", "ls", "--color=never", columns=30)[0].replace("\r", "").splitlines()
         self.assertTrue(all("…" not in line.split()[0] for line in narrow if line), narrow)  # half an id says nothing
 

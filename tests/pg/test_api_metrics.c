@@ -135,7 +135,9 @@ static void refusals(void **state UNUSED) {
   } asks[] = {
       {"/series", 400},
       {"/series?run=" RUN, 400},
-      {"/series?run=x&key=a", 400},
+      {"/series?run=x&key=a", 404},
+      {"/series?run=ffffffffffffffffffffffffffffffff&key=a", 404},
+      {"/series?run=" RUN "&key=a&from=2&to=1", 400},
       {"/series?run=" RUN "&key=a&x=stap", 400},
       {"/series?run=" RUN "&key=a&buckets=0", 400},
       {"/series?run=" RUN "&key=a&buckets=10001", 400},

@@ -135,6 +135,7 @@ static void narrow_tables_keep_their_values(void **state UNUSED) {
       {33, "ID            RUN…  METR…    BEST\n0123456789ab     3  val_…  0.9463\n"},
       {29, "ID           RUN… MET…   BEST\n0123456789ab    3 val… 0.9463\n"},
       {28, "ID       0123456789ab\nRUNNING  3\nMETRIC   val_accuracy\nBEST     0.9463\n"},
+      {10, "ID       0123456789ab\nRUNNING  3\nMETRIC   val_accuracy\nBEST     0.9463\n"},
   };
   for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
     AUTO_BUF struct buf out = BUF_INIT(MIB);
@@ -165,6 +166,29 @@ static void numbers_stand_whole(void **state UNUSED) {
   for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
     AUTO_BUF struct buf out = BUF_INIT(MIB);
     assert_true(table_print(&table, rows[i].columns, false, true, &out, &err));
+    assert_string_equal(buf_text(&out), rows[i].shown);
+  }
+}
+
+static void no_half_numbers_in_lists(void **state UNUSED) {
+  static const struct {
+    size_t columns;
+    const char *shown;
+  } rows[] = {{22, "lr=1.5e-10 batch=32 x\n"},
+              {19, "lr=1.5e-10 batch=…\n"},
+              {14, "lr=1.5e-10 ba…\n"},
+              {11, "lr=1.5e-10…\n"},
+              {9, "lr=…\n"},
+              {6, "lr=…\n"}};
+  AUTO_ARENA struct arena arena = ARENA_INIT(MIB);
+  struct table table CLEANUP(table_release);
+  struct err err;
+  table_init(&table, &arena);
+  table_column(&table, "", false, YIELD_FIRST);
+  table_cell(&table, STR("lr=1.5e-10 batch=32 x"), STYLE_NONE);
+  for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+    AUTO_BUF struct buf out = BUF_INIT(MIB);
+    assert_true(table_print(&table, rows[i].columns, false, false, &out, &err));
     assert_string_equal(buf_text(&out), rows[i].shown);
   }
 }
@@ -345,9 +369,10 @@ static void a_command_is_shown_as_a_shell_reads_it(void **state UNUSED) {
 }
 
 static void paths_into_json(void **state UNUSED) {
-  AUTO_JSON json_t *value = json_of("{\"a.b\":1,\"a\":{\"c\":{\"d.e\":2},\"n\":null}}");
+  AUTO_JSON json_t *value = json_of("{\"a.b\":1,\"a\":{\"c\":{\"d.e\":2},\"n\":null,\"f.g\":{\"h\":3}}}");
   assert_int_equal(json_integer_value(json_at_path(value, "a.b")), 1);
   assert_int_equal(json_integer_value(json_at_path(value, "a.c.d.e")), 2);
+  assert_int_equal(json_integer_value(json_at_path(value, "a.f.g.h")), 3);
   assert_null(json_at_path(value, "a.n"));
   assert_null(json_at_path(value, "a.c.x"));
   assert_null(json_at_path(value, "a.b.c"));
@@ -374,6 +399,7 @@ int main(void) {
       cmocka_unit_test(tables_fit),
       cmocka_unit_test(narrow_tables_keep_their_values),
       cmocka_unit_test(numbers_stand_whole),
+      cmocka_unit_test(no_half_numbers_in_lists),
       cmocka_unit_test(yaml),
       cmocka_unit_test(csv),
       cmocka_unit_test(json),
