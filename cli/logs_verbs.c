@@ -302,7 +302,7 @@ static const struct verb rows[] = {
         .summary = "what a run printed, live or afterwards",
         .help =
             "Into a file or pipe the bytes go as they were printed. On a terminal control sequences other than colours are shown as text. A "
-            "connection that breaks is taken up where it broke.",
+            "connection that breaks is taken up where it broke. Why a run still waits, and that it has printed nothing, is said on standard error.",
         .examples = {{"winnow logs @latest -f", "follow the newest run"},
                      {"winnow logs mnist/12 --tail 50", "the end of trial 12"},
                      {"winnow logs mnist/12 --attempt 1", "what it printed before it was tried again"},

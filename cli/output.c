@@ -222,15 +222,40 @@ static bool list_for_people(struct output *output, const struct view *view, cons
   return table_print(&table, output->format == OUTPUT_WIDE ? 0 : output->columns, output->colours, true, out, err);
 }
 
-static void add_items(struct table *table, const struct column *column, const json_t *object) {
+/* As many words as fit, or what fits of one that is longer. */
+static struct str take_line(struct str *rest, size_t width) {
+  struct str line = text_fit(*rest, width);
+  size_t end = line.n;
+  while (end && line.n < rest->n && rest->p[end] != ' ')
+    end--;
+  line.n = end ? end : line.n ? line.n : rest->n;
+  *rest = str_trim(str_slice(*rest, line.n, rest->n));
+  return line;
+}
+
+/* An item begins a line, and is broken between words. */
+static void add_items(struct table *table, const struct column *column, const json_t *object, size_t width) {
   const json_t *items = json_at_path(object, column->path);
-  AUTO_BUF struct buf cell = BUF_INIT(MIB);
+  AUTO_BUF struct buf text = BUF_INIT(MIB);
+  const char *title = column->title;
   for (size_t i = 0; i < json_array_size(items); i++) {
-    buf_reset(&cell);
-    scalar_text(json_array_get(items, i), &cell);
-    table_cell(table, str_of(i ? "" : column->title), STYLE_DIM);
-    table_cell(table, buf_str(&cell), STYLE_NONE);
+    buf_reset(&text);
+    scalar_text(json_array_get(items, i), &text);
+    for (struct str rest = buf_str(&text); rest.n; title = "") {
+      table_cell(table, str_of(title), STYLE_DIM);
+      table_cell(table, take_line(&rest, width), STYLE_NONE);
+    }
   }
+}
+
+/* What the titles leave of a line; at least half of it. */
+static size_t width_beside_titles(const struct output *output, const struct view *view) {
+  size_t title = 0, columns = output->columns;
+  if (output->format == OUTPUT_WIDE || !columns)
+    return SIZE_MAX;
+  for (size_t c = 0; c < view->column_count; c++)
+    title = MAX_OF(title, text_width(str_of(view->columns[c].title)));
+  return columns > 2 * (title + 2) ? columns - title - 2 : MAX_OF(columns / 2, (size_t)1);
 }
 
 static bool object_for_people(struct output *output, const struct view *view, const json_t *object, struct buf *out, struct err *err) {
@@ -252,7 +277,7 @@ static bool object_for_people(struct output *output, const struct view *view, co
     if (column->kind == COLUMN_ID)
       id = MAX_OF(id, cell.n);
     if (column->kind == COLUMN_ITEMS) {
-      add_items(&table, column, object);
+      add_items(&table, column, object, width_beside_titles(output, view));
       continue;
     }
     table_cell(&table, str_of(column->title), STYLE_DIM);

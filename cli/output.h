@@ -35,7 +35,7 @@ enum column_kind {
   COLUMN_SIZE,     /* bytes */
   COLUMN_YES,      /* true is "yes", everything else nothing */
   COLUMN_LIST,     /* an array's items with commas, or an object's as key=value */
-  COLUMN_ITEMS,    /* the same, of a single object an item a line */
+  COLUMN_ITEMS,    /* the same, of a single object each item on lines of its own */
   COLUMN_COMMAND,  /* an array's items as words of a shell */
 };
 

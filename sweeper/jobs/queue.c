@@ -56,7 +56,8 @@ static const struct live_trial *waiting_of(const struct live_sweep *live) {
 
 bool queue_sweep_waits(const struct live_sweep *live, struct buf *out) {
   struct engine_counts counts = engine_counts(live->engine);
-  const struct live_trial *trial = counts.live == counts.by_state[RUN_QUEUED] ? waiting_of(live) : NULL;
+  bool runs = live->conf.asks || counts.live > counts.by_state[RUN_QUEUED]; /* workers have no queue here */
+  const struct live_trial *trial = runs ? NULL : waiting_of(live);
   if (!trial)
     return false;
   buf_puts(out, "its next trial waits: ");

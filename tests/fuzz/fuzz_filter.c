@@ -1,7 +1,8 @@
 /* The search language: any text gives a tree or an error; a tree compiles to a statement in which nothing of the text stands. The first
- * byte chooses the domain, a line break divides filter and order. */
+ * byte chooses the domain, a line break divides filter and order. And of trials, what they are sorted by. */
 #include "base/mem.h"
 #include "tracker/search/search_sql.h"
+#include "tracker/search/trial_search.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -19,11 +20,35 @@ static void check_parameters(const struct search_sql *sql) {
   }
 }
 
+/* The first line is what trials are sorted by, the second where their page begins, keys with blanks between. */
+static void try_trials(struct str text, struct arena *arena) {
+  struct id run = {{1}};
+  double reported = 1;
+  struct str keys[4], sort = STR(""), rest = text;
+  struct trial_search search = {.runs = &run, .reported = &reported, .reported_count = 1, .limit = 5, .page = {.values = keys}};
+  struct err err = {.code = ERR_NONE};
+  str_split(&rest, '\n', &sort);
+  while (search.page.count < ARRAY_LEN(keys) && str_split(&rest, ' ', &keys[search.page.count]))
+    search.page.count++;
+  if (!trial_sort_parse(sort, &search.sort, &err))
+    return;
+  AUTO_SEARCH_SQL struct search_sql sql;
+  search_sql_init(&sql, arena);
+  if (trial_search_compile(&search, &sql, &err))
+    check_parameters(&sql);
+  else if (err.code != ERR_INVALID && err.code != ERR_NO_MEMORY)
+    __builtin_trap();
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
   if (size < 1)
     return 0;
   static const int64_t experiments[] = {1, 2};
   AUTO_ARENA struct arena arena = ARENA_INIT(8 * MIB);
+  if ((data[0] & 0x7F) == 0x7F) {
+    try_trials(str_n((const char *)data + 1, size - 1), &arena);
+    return 0;
+  }
   struct search search = {
       .domain = (enum filter_domain)(data[0] % 5), .experiments = experiments, .experiment_count = data[0] / 5 % 3, .limit = 5};
   search.numbers_only = data[0] & 0x80;

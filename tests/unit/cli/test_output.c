@@ -360,6 +360,27 @@ static void objects_in_a_list_are_words(void **state UNUSED) {
   assert_string_equal(buf_text(&out), "uuid=GPU-1 memory=80 used_by=, x, , 3");
 }
 
+static void items_of_an_object_stand_on_lines_of_their_own(void **state UNUSED) {
+  static const struct column item_columns[] = {{"Warnings", "warnings", COLUMN_ITEMS, false, NULL},
+                                               {"End", "end", COLUMN_TEXT, false, NULL}};
+  static const struct view item_view = VIEW(item_columns, "end", "");
+  AUTO_JSON json_t *item = json_of("{\"warnings\":[\"one that goes on and on\",\"two\",\"incomprehensibilities\"],\"end\":\"x\"}");
+  static const struct {
+    size_t columns;
+    const char *shown;
+  } rows[] = {
+      {0, "Warnings  one that goes on and on\n          two\n          incomprehensibilities\nEnd       x\n"},
+      {24, "Warnings  one that goes\n          on and on\n          two\n          incomprehensib\n          ilities\nEnd       x\n"},
+  };
+  for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+    AUTO_BUF struct buf out = BUF_INIT(KIB);
+    struct output output = {.format = OUTPUT_TABLE, .columns = rows[i].columns, .clock = &clock_system};
+    struct err err;
+    assert_true(output_render_object(&output, &item_view, item, &out, &err));
+    assert_string_equal(buf_text(&out), rows[i].shown);
+  }
+}
+
 static void a_command_is_shown_as_a_shell_reads_it(void **state UNUSED) {
   static const struct column command = {"Command", "command", COLUMN_COMMAND, false, NULL};
   AUTO_JSON json_t *item = json_of("{\"command\":[\"sh\",\"-c\",\"echo 'hi'; exit 3\",\"\",\"--lr=1e-05\",\"a/b,c:d\"]}");
@@ -405,6 +426,7 @@ int main(void) {
       cmocka_unit_test(json),
       cmocka_unit_test(the_id_of_an_object_is_whole),
       cmocka_unit_test(objects_in_a_list_are_words),
+      cmocka_unit_test(items_of_an_object_stand_on_lines_of_their_own),
       cmocka_unit_test(for_people),
       cmocka_unit_test(lists_in_every_format),
       cmocka_unit_test(a_command_is_shown_as_a_shell_reads_it),
