@@ -137,16 +137,20 @@ static void find_family(struct family *family) {
   add_children(family, getpid(), 0);
 }
 
+/* The group's number may be somebody else's once the command is reaped and none of the group is left. */
 size_t process_signal(const struct process *process, int signal_number) {
   static struct family family;
+  bool has_group = false;
   if (signal_number == SIGKILL)
     cgroup_kill(&process->group);
-  if (process->pid > 0)
-    kill(-process->pid, signal_number);
   find_family(&family);
   for (size_t i = 0; i < family.count; i++)
-    if (process->pid <= 0 || getpgid(family.pids[i]) != process->pid)
+    if (process->pid > 0 && getpgid(family.pids[i]) == process->pid)
+      has_group = true;
+    else
       kill(family.pids[i], signal_number);
+  if (has_group)
+    kill(-process->pid, signal_number);
   return family.count;
 }
 
