@@ -264,6 +264,17 @@ static bool is_place(enum log_key_kind kind) {
   return kind == LOG_KEY_EPOCH || kind == LOG_KEY_STEP || kind == LOG_KEY_BATCH;
 }
 
+/* Where semicolons stand between the fields, commas stand in the numbers. */
+static bool csv_number(const struct metric_file *f, struct str field, struct log_number *ret) {
+  char text[64];
+  size_t comma = f->separator == ';' ? str_find(field, ',') : SIZE_MAX;
+  if (comma == SIZE_MAX || field.n > sizeof text)
+    return log_number_whole(field, ret);
+  memcpy(text, field.p, field.n);
+  text[comma] = '.';
+  return log_number_whole(str_n(text, field.n), ret);
+}
+
 static bool csv_row(struct metric_file *f, struct str line, const struct out *out, struct err *err) {
   struct str rest = line, field;
   struct log_number numbers[CSV_COLUMNS_MAX];
@@ -271,7 +282,7 @@ static bool csv_row(struct metric_file *f, struct str line, const struct out *ou
   double step = NAN, epoch = NAN, batch = NAN;
   size_t n = 0, any = 0;
   for (; n < f->column_count && next_csv_field(&rest, f->separator, &field); n++) {
-    given[n] = log_number_whole(field, &numbers[n]);
+    given[n] = csv_number(f, field, &numbers[n]);
     any += given[n];
     if (!given[n])
       continue;

@@ -45,6 +45,8 @@ static void test_csv(void **state) {
   expect(METRIC_CSV, NULL, STR("epoch,\"train, loss\",acc\r\n1,0.5,0.8\r\n# comment\n2,,0.9\nwords,a,b\n3,0.1,\n"),
          "2:train, loss=0.5@nan/1 2:acc=0.8@nan/1 4:acc=0.9@nan/2 6:train, loss=0.1@nan/3 ", 1);
   expect(METRIC_CSV, NULL, STR("step;loss\n10;0.5\n"), "2:loss=0.5@10/nan ", 0);
+  expect(METRIC_CSV, NULL, STR("step;loss;acc\n1;0,25;1.5\n2;-1,5e-3;1,234.5\n"), "2:loss=0.25@1/nan 2:acc=1.5@1/nan 3:loss=-0.0015@2/nan ",
+         0);
   expect(METRIC_CSV, NULL, STR("1,0.5\n2,0.4\nstep,loss\n3,0.3\n"), "4:loss=0.3@3/nan ", 2); /* numbers are no names */
 }
 
