@@ -39,7 +39,7 @@ void loop_defer_cancel(struct loop_defer *item);
 /* Runs at the end of every turn, for as long as the loop lives. At most 16. */
 void loop_add_hook(struct loop *loop, loop_fn *fn, void *ctx);
 
-/* Timers. Zero-initialised by loop_timer_init(); one shot, unless started again. */
+/* Timers: one shot, unless started again. */
 struct loop_timer;
 MUST_CHECK struct loop_timer *loop_timer_new(struct loop *loop, loop_fn *fn, void *ctx);
 void loop_timer_start(struct loop_timer *timer, int64_t delay_ms); /* restarts */

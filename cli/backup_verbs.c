@@ -141,8 +141,9 @@ static int restore_run(struct cli *cli) {
                (long long)report.followed);
   if (report.paused)
     output_say(&cli->output, "%lld sweeps that ran are paused: winnow sweep resume", (long long)report.paused);
+  int code = say_backup(cli, &report.summary, "restored to", conf.data_dir);
   output_say(&cli->output, "next: winnow serve --data %s%s", conf.data_dir, conf.db ? " --db ..." : "");
-  return say_backup(cli, &report.summary, "restored to", conf.data_dir);
+  return code;
 }
 
 static const struct flag_row restore_flags[] = {

@@ -13,7 +13,7 @@ static const char *const log_formats[] = {"text", "json", NULL};
 const struct conf_row service_rows[] = {
     {"data", CONF_TEXT, AT(data), .help = "the directory of everything: database, logs, artifacts, tokens"},
     {"listen", CONF_TEXT, AT(listen), .default_text = "127.0.0.1:7070",
-     .help = "addresses to serve at, with commas; any but loopback needs auth = required and TLS"},
+     .help = "addresses to serve at, with commas; any but loopback needs auth = required, and TLS or insecure-http"},
     {"db", CONF_TEXT, AT(db), .secret = true,
      .help = "a Postgres (13 or newer) to use, as postgres://user@host/name; without it a private one runs in the data directory"},
     {"config", CONF_TEXT, AT(config), .help = "the settings file; without it winnow.conf in the data directory, if it is there"},

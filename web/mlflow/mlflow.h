@@ -15,8 +15,8 @@ extern const struct route_family mlflow_family;
 enum { MLFLOW_MOUNTS_MAX = 26 };
 size_t mlflow_mounts(struct route_mount *mounts);
 
-/* Bodies: MLflow names a megabyte for log-batch, and never enforces it. */
-/* TAGS_MAX: those of a request that are kept with it, less than its arena. */
+/* Of bodies MLflow names a megabyte for log-batch, and never enforces it. MLFLOW_TAGS_MAX: of a request that are kept with it, less than
+ * its arena. */
 enum { MLFLOW_BODY_MAX = 32 * 1024 * 1024, MLFLOW_TAGS_MAX = 12 * 1024 * 1024, MLFLOW_REPLY_MAX = 512 * 1024 * 1024 };
 
 /* An error code of MLflow that none of our codes stands for: "INVALID_STATE" with 400, for instance. */
