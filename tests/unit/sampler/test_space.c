@@ -169,6 +169,9 @@ static void test_readable_values(void **state) {
     str_from_f64(space_cell_value(space, 1, k), text);
     assert_string_equal(text, sevenths[k]);
   }
+  struct space *slack = make_space("{\"parameters\": {\"a\": {\"distribution\": \"q_uniform\", \"min\": 1.1, \"max\": 2.3, \"q\": 0.1}}}");
+  assert_true(space_param(slack, 0)->dist.lo == 1.1 && space_param(slack, 0)->dist.hi == 2.3 && space_param(slack, 0)->cells == 13);
+  space_free(slack);
   assert_int_equal(space_param(space, 5)->cells, 4); /* 2.0 is not on the grid: the bound comes down */
   for (unsigned k = 0; k < 4; k++) {
     str_from_f64(space_cell_value(space, 5, k), text);

@@ -87,6 +87,22 @@ static void test_sobol_points_are_middles_of_cells(void **state) {
       }
 }
 
+/* Each dimension is scrambled in a way of its own: over seeds a point's coordinates have nothing to do with one another. */
+static void test_dimensions_are_scrambled_apart(void **state) {
+  (void)state;
+  enum { SEEDS = 400 };
+  static const unsigned dims[] = {0, 1, 2, 39, 40, 200, 1108};
+  for (int k = 0; k < 2; k++)
+    for (size_t a = 0; a < ARRAY_LEN(dims); a++)
+      for (size_t b = 0; b < a; b++) {
+        double sum = 0;
+        for (uint64_t seed = 0; seed < SEEDS; seed++)
+          sum += ((k ? halton_at(seed, 0, dims[a]) : sobol_at(seed, 0, dims[a])) - 0.5) *
+                 ((k ? halton_at(seed, 0, dims[b]) : sobol_at(seed, 0, dims[b])) - 0.5);
+        assert_true(fabs(12 * sum / SEEDS) < 0.25); /* five deviations */
+      }
+}
+
 /* The integral of prod(1/2 + u) is 1. By chance the error would be 0.02; the sequences come nearer, also in high bases. */
 static void test_sequences_integrate(void **state) {
   (void)state;
@@ -300,6 +316,7 @@ int main(void) {
       cmocka_unit_test(test_sobol_pairs_fill_the_plane),
       cmocka_unit_test(test_sequences_never_touch_the_ends),
       cmocka_unit_test(test_sobol_points_are_middles_of_cells),
+      cmocka_unit_test(test_dimensions_are_scrambled_apart),
       cmocka_unit_test(test_sequences_integrate),
       cmocka_unit_test(test_shuffle_is_a_permutation),
       cmocka_unit_test(test_random_depends_on_number_alone),
