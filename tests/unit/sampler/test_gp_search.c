@@ -82,10 +82,28 @@ static void finds_the_most_improvement(void **state UNUSED) {
   space_free(space);
 }
 
+/* Auto hands every fifth number to TPE while a Gaussian process is at work. */
+static void every_fifth_is_tpes(void **state UNUSED) {
+  struct space *space = make_space("{\"parameters\": {\"x\": {\"min\": 0.0, \"max\": 1.0}}}");
+  struct history *history = make_history(space);
+  for (uint32_t n = 0; n < 12; n++)
+    add(history, &(double){n / 12.0}, fabs(n / 12.0 - 0.4));
+  struct sampler *sampler = make_sampler(history, SAMPLER_AUTO, 1);
+  for (uint32_t n = 12; n < 32; n++) {
+    struct suggestion suggestion;
+    struct err err;
+    double point;
+    assert_true(sampler_suggest(sampler, n, &point, &suggestion, &err));
+    assert_int_equal(suggestion.by, n % 5 == 4 ? SAMPLER_TPE : SAMPLER_GP);
+  }
+  sampler_free(sampler), history_free(history), space_free(space);
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(a_factor_is_found),
       cmocka_unit_test(finds_the_most_improvement),
+      cmocka_unit_test(every_fifth_is_tpes),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
