@@ -21,10 +21,10 @@ enum {
 struct column {
   size_t param;
   unsigned bins;
-  bool smooth;   /* neighbours are alike */
-  uint8_t *bin;  /* by trial, best first; NOT_USED */
-  double chance; /* what the measure comes to by chance */
-  double raw;
+  bool smooth;             /* neighbours are alike */
+  uint8_t *bin;            /* by trial, best first; NOT_USED */
+  double chance;           /* what the measure comes to by chance, ... */
+  double chance_resampled; /* ... and where trials are drawn with replacement */
   size_t trials;
 };
 enum { NOT_USED = 255 };
@@ -187,10 +187,12 @@ static void weigh_as_is(struct work *w) {
 /* Any trials in place of the best. */
 static void weigh_by_chance(struct work *w, struct rng *rng) {
   memset(w->best_weight, 0, w->n * sizeof *w->best_weight);
-  for (size_t k = 0; k < w->best;) {
-    size_t i = (size_t)rng_below(rng, w->n);
-    if (!w->best_weight[i])
-      w->best_weight[i] = 1, k++;
+  for (size_t left = w->best; left;) {
+    size_t i = (size_t)rng_below(rng, w->n), weight = MIN_OF((size_t)w->weight[i], left);
+    if (w->best_weight[i] > 0)
+      continue;
+    w->best_weight[i] = (float)weight;
+    left -= weight;
   }
 }
 
@@ -211,13 +213,20 @@ static void measure_chance(struct work *w, struct rng *rng) {
     for (size_t c = 0; c < w->column_count; c++)
       w->columns[c].chance += divergence(w, &w->columns[c]) / CHANCES;
   }
+  for (unsigned k = 0; k < CHANCES; k++) { /* a trial that is drawn several times is so often at one place, which looks like more */
+    weigh_resampled(w, rng);
+    weigh_by_chance(w, rng);
+    for (size_t c = 0; c < w->column_count; c++)
+      w->columns[c].chance_resampled += divergence(w, &w->columns[c]) / CHANCES;
+  }
 }
 
 /* From the current weights. Returns the total before it was made 1. */
-static double shares(struct work *w, double *ret) {
+static double shares(struct work *w, bool is_resampled, double *ret) {
   double total = 0;
   for (size_t c = 0; c < w->column_count; c++) {
-    ret[c] = fmax(divergence(w, &w->columns[c]) - w->columns[c].chance, 0);
+    const struct column *column = &w->columns[c];
+    ret[c] = fmax(divergence(w, column) - (is_resampled ? column->chance_resampled : column->chance), 0);
     total += ret[c];
   }
   for (size_t c = 0; c < w->column_count && total > 0; c++)
@@ -245,10 +254,10 @@ static bool fill_params(struct work *w, struct rng *rng, struct importance_repor
   if (ok) {
     measure_chance(w, rng);
     weigh_as_is(w);
-    *ret_total = shares(w, now);
+    *ret_total = shares(w, false, now);
     for (unsigned k = 0; k < RESAMPLES; k++) {
       weigh_resampled(w, rng);
-      shares(w, now + n);
+      shares(w, true, now + n);
       for (size_t c = 0; c < n; c++)
         resampled[c * RESAMPLES + k] = now[n + c];
     }

@@ -423,6 +423,22 @@ class Manners(Base):
         self.assertEqual(len(self.ask(wide, 5)["trials"]), 2)
         self.assertEqual(self.ask(wide, 5), {"trials": [], "finished": False})
 
+    def test_fixed_points_come_first_whatever_else_is_made(self):
+        """A result told before, a picked point in between, a trial stopped by hand and a start take the turn of none."""
+        spec = self.spec("fixed", parameters={"x": {"min": 0.0, "max": 1.0}}, fixed_first=[{"x": n / 10} for n in range(1, 5)])
+        for method, sampler in (("random", "random"), ("bayes", "gp")):
+            sweep = self.submit({**spec, "method": method, "sampler": {"type": sampler, "seed": 2}})["id"]
+            x = lambda: [t["params"]["x"] for t in self.ask(sweep)["trials"]]
+            self.ok(self.tell(sweep, {"params": {"x": 0.95}, "value": 1.0}))
+            self.assertEqual(x(), [0.1])
+            self.ok(self.s.post(f"/api/v1/sweeps/{sweep}/trials", {"params": {"x": 0.85}}), 201)
+            self.assertEqual(x() + x(), [0.85, 0.2])
+            self.ok(self.s.post(f"/api/v1/runs/{self.trials(sweep)[-1]['run_id']}/stop"))
+            self.s.stop()
+            self.s.start()
+            self.assertEqual(x() + x(), [0.3, 0.4])
+            self.assertNotIn(x()[0], (0.1, 0.2, 0.3, 0.4))
+
     def test_no_point_twice_on_a_finite_space(self):
         points = {"a": {"values": list(range(8))}, "b": {"values": list("xyz")}, "c": {"min": 1, "max": 4}}
         for method, sampler in (("random", None), ("grid", None), ("bayes", "tpe"), ("bayes", "auto")):

@@ -121,9 +121,8 @@ def gaussian_process():
         array("ref_gp_objective_" + prior, values)
 
 
-def warp():
-    y = np.array([3.0, 1.0, 2.0, 1e30, 5.0, 4.0, 4.5, 4.5, 90.0, 0.5])
-    n, order = len(y), np.argsort(y, kind="stable")
+def warped(y):
+    n = len(y)
     median = np.median(y)
     good = y <= median
     deviation = math.sqrt(np.mean((y[good] - median) ** 2))
@@ -132,8 +131,13 @@ def warp():
     for i in range(n):
         if y[i] > median:
             out[i] = median + deviation * stats.norm.ppf((ranks[i] - 0.5) / n)
+    return (out - out.mean()) / out.std()
+
+
+def warp():
+    y = np.array([3.0, 1.0, 2.0, 1e30, 5.0, 4.0, 4.5, 4.5, 90.0, 0.5])
     array("ref_warp_in", y)
-    array("ref_warp_out", (out - out.mean()) / out.std())
+    array("ref_warp_out", warped(y))
 
 
 def parzen():
@@ -422,6 +426,20 @@ def chance_of_importance():
     wanted, total = shares(by_chance.mean(axis=0))
     forty = np.array([shares(by_chance[own.integers(0, len(subsets), 40)].mean(axis=0))[0] for _ in range(2000)])
     table("struct { double share, deviation; }", "ref_chance_shares", [(float(w), float(s)) for w, s in zip(wanted, forty.std(axis=0))])
+
+    def resampled(ranks):  # as many trials, drawn with replacement, in an order of theirs
+        drawn = np.repeat(ranks, np.bincount(own.integers(0, n, n), minlength=n)[ranks])
+        return [((density(c, drawn[:best]) - density(c, drawn)) ** 2 / density(c, drawn)).sum() for c in range(3)]
+
+    nothing = np.array([resampled(own.permutation(n)) for _ in range(800)])  # what comes of it where nothing matters
+
+    def interval():
+        raw = np.maximum(np.array([resampled(np.arange(n)) for _ in range(200)]) - nothing[own.integers(0, len(nothing), 40)].mean(axis=0), 0)
+        return np.sort(raw / np.maximum(raw.sum(axis=1, keepdims=True), 1e-300), axis=0)[[5, 194]]  # the middle 95 in 100
+
+    ends = np.array([interval() for _ in range(20)])
+    table("struct { double low, high, low_deviation, high_deviation; }", "ref_chance_intervals",
+          [tuple(map(float, (*ends.mean(axis=0)[:, c], *ends.std(axis=0)[:, c]))) for c in range(3)])
     rows = []
     for a, b in ((0, 1), (0, 2), (1, 2)):
         chance = np.array([pair(a, b, s) for s in subsets])
@@ -430,8 +448,34 @@ def chance_of_importance():
     table("struct { size_t a, b; double share, deviation; }", "ref_chance_pairs", rows)
 
 
+def search():
+    """Where the expected improvement is largest: alone, and beside trials that are believed to bring what is expected of them."""
+    x = np.array([0.05, 0.17, 0.3, 0.38, 0.66, 0.74, 0.8, 0.97])
+    y = np.sin(7 * x + 1) + 0.5 * x
+    pending = np.array([0.52, 0.56, 0.47])
+    weight, signal, noise = 12.0, 1.4, 0.01
+    k = lambda a, b: signal * np.vectorize(matern)(weight * (a[:, None] - b[None, :]) ** 2)
+    found = []
+    for count in range(len(pending) + 1):
+        both, z = np.append(x, pending[:count]), warped(y)
+        alpha = np.linalg.solve(k(x, x) + noise * np.eye(len(x)), z)
+        inverse = np.linalg.inv(k(both, both) + noise * np.eye(len(both)))
+        best = (k(both, x) @ alpha).min()
+
+        def gain(at):
+            at = np.atleast_1d(at)
+            cross = k(at, both)
+            deviation = np.sqrt(signal - np.einsum("ij,jk,ik->i", cross, inverse, cross))
+            better = best - k(at, x) @ alpha
+            return better * stats.norm.cdf(better / deviation) + deviation * stats.norm.pdf(better / deviation)
+
+        grid = np.linspace(0, 1, 20001)
+        top = grid[gain(grid).argmax()]
+        found.append(optimize.minimize_scalar(lambda at: -math.log(gain(at)[0]), bounds=(max(top - 1e-4, 0), min(top + 1e-4, 1)), method="bounded", options={"xatol": 1e-12}).x)
+    array("ref_search_x", x), array("ref_search_y", y), array("ref_search_pending", pending), array("ref_search_found", found)
+
 
 print("/* Written by reference.py; not to be edited. */")
 print("#include <math.h>\n")
 distributions(), normal(), gaussian_process(), warp(), parzen(), cmaes(), cells(), cmaes_run(), importances()
-fits(), trust(), chance_of_importance()
+fits(), trust(), chance_of_importance(), search()

@@ -308,6 +308,7 @@ static void test_warp(void **state) {
   double bad[] = {1, NAN, 3, 2, NAN};
   assert_true(warp_values(bad, 5, &err));
   assert_true(bad[0] < bad[3] && bad[3] < bad[2] && bad[2] < bad[1] && bad[1] == bad[4]);
+  near("beyond the worst, by a quarter of the range", bad[1] - bad[2], 0.25 * (bad[2] - bad[0]), 1e-12);
   double huge[] = {1e308, -1e308, 0, 1.7e308};
   assert_true(warp_values(huge, 4, &err));
   for (int i = 0; i < 4; i++)
@@ -439,6 +440,30 @@ static void test_parzen_density(void **state) {
   parzen_tighten(parzen);
   check_density(parzen);
   parzen_free(parzen);
+}
+
+/* Kernels at one place are as narrow as their number allows, the prior counted as one of them, and no narrower than the settings say. */
+static void test_parzen_narrowest(void **state) {
+  (void)state;
+  static const struct {
+    size_t kernels;
+    double least, width;
+  } rows[] = {{2, 1e-4, 1 / 16.0}, {3, 1e-4, 1 / 25.0}, {8, 1e-4, 0.01}, {8, 0.03, 0.03}, {60, 1e-4, 1 / 3844.0}};
+  for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+    struct parzen *parzen;
+    struct err err;
+    struct parzen_settings settings = {.min_width = rows[i].least, .full_weight = 100};
+    assert_true(parzen_new(axes, 1, &settings, &parzen, &err) && parzen_reserve(parzen, rows[i].kernels, &err));
+    for (size_t k = 0; k < rows[i].kernels; k++)
+      parzen_add(parzen, (double[]){0.5}), parzen_switch(parzen, k, true);
+    double n = (double)rows[i].kernels, at = 0.5, got, work[64];
+    assert_true(parzen_work(parzen, 1) <= sizeof work);
+    parzen_log_density(parzen, &at, 1, &got, work);
+    double peak = 0.39894228040143268, whole = 0.38292492254802624,
+           own = erf(0.5 / rows[i].width / M_SQRT2); /* at the middle of a normal */
+    near("log density", got, log((peak / whole + n * peak / rows[i].width / own) / (n + 1)), 3e-5);
+    parzen_free(parzen);
+  }
 }
 
 /* The state kept up to date, with kernels that came and went, is that of one made afresh. */
@@ -738,9 +763,12 @@ static void test_importance_is_beyond_chance(void **state) {
   }
   assert_true(importance_compute(history, 1, &report, &err));
   assert_int_equal(report.best, 20);
-  for (size_t i = 0; i < report.count; i++)
-    near("share", report.params[i].share, ref_chance_shares[report.params[i].param].share,
-         4 * ref_chance_shares[report.params[i].param].deviation);
+  for (size_t i = 0; i < report.count; i++) {
+    const struct importance *one = &report.params[i];
+    near("share", one->share, ref_chance_shares[one->param].share, 4 * ref_chance_shares[one->param].deviation);
+    near("low", one->low, ref_chance_intervals[one->param].low, 4 * ref_chance_intervals[one->param].low_deviation);
+    near("high", one->high, ref_chance_intervals[one->param].high, 4 * ref_chance_intervals[one->param].high_deviation);
+  }
   for (size_t i = 0; i < ARRAY_LEN(ref_chance_pairs); i++) {
     double share = 0; /* pairs that show nothing beyond chance are left out */
     for (size_t k = 0; k < report.pair_count; k++)
@@ -844,6 +872,7 @@ int main(void) {
       cmocka_unit_test(test_warp),
       cmocka_unit_test(test_warp_sees_differences_alone),
       cmocka_unit_test(test_parzen_density),
+      cmocka_unit_test(test_parzen_narrowest),
       cmocka_unit_test(test_parzen_is_incremental),
       cmocka_unit_test(test_parzen_loose_is_the_same),
       cmocka_unit_test(test_parzen_choice_is_exact),

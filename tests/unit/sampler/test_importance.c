@@ -97,6 +97,9 @@ static void test_admits_that_it_does_not_know(void **state) {
   struct importance_report report = compute(20, additive, GOAL_MINIMIZE);
   assert_true(report.low_confidence && report.reason[0]);
   importance_release(&report);
+  report = compute(30, additive, GOAL_MINIMIZE); /* one of which failed */
+  assert_string_equal(report.reason, "fewer than 30 trials with a result");
+  importance_release(&report);
   report = compute(300, only_noise, GOAL_MINIMIZE);
   assert_true(report.low_confidence);
   importance_release(&report);
@@ -150,6 +153,40 @@ static void test_many_trials(void **state) {
   history_free(history), space_free(space);
 }
 
+/* A parameter is judged by the trials that use it, and two by those that use both. */
+static void test_of_conditional_parameters(void **state) {
+  (void)state;
+  struct space *space = make_space(
+      "{\"parameters\": {\"m\": {\"values\": [\"a\", \"b\"]}, \"x\": {\"min\": 0.0, \"max\": 1.0}, \"y\": {\"min\": 0.0, \"max\": 1.0}, \"z\": {\"min\": 0.0, \"max\": 1.0}},"
+      "\"conditions\": [{\"if\": {\"m\": \"a\"}, \"then\": [\"x\", \"z\"]}, {\"if\": {\"m\": \"b\"}, \"then\": [\"y\"]}]}");
+  struct history *history;
+  struct importance_report report;
+  struct err err;
+  struct rng rng = rng_seeded(3);
+  bool pair_of_x_and_z = false;
+  assert_true(history_new(space, GOAL_MINIMIZE, &history, &err));
+  for (uint32_t n = 0; n < 1000; n++) {
+    double point[] = {n % 4 == 0, rng_f64(&rng), rng_f64(&rng), rng_f64(&rng)};
+    space_settle(space, point);
+    double value = point[0] ? 2 + point[2] : (point[1] - 0.5) * (point[3] - 0.5);
+    assert_true(history_add_told(history, n, point, &(struct outcome){TRIAL_FINISHED, value, 0}, &err));
+  }
+  assert_true(importance_compute(history, 1, &report, &err));
+  for (size_t i = 0; i < report.count; i++) {
+    size_t param = report.params[i].param;
+    assert_int_equal(report.params[i].trials, param == 0 ? 1000 : param == 2 ? 250 : 750);
+    assert_true(param != 2 || report.params[i].share == 0);
+  }
+  for (size_t i = 0; i < report.pair_count; i++) {
+    const struct importance_pair *pair = &report.pairs[i];
+    assert_false(pair->a == 2 || pair->b == 2); /* x and y are never used together, and m is b wherever y is */
+    pair_of_x_and_z |= pair->a == 1 && pair->b == 3;
+  }
+  assert_true(pair_of_x_and_z);
+  importance_release(&report);
+  history_free(history), space_free(space);
+}
+
 static void test_pairs(void **state) {
   (void)state;
   struct importance_report report = compute(3000, product, GOAL_MINIMIZE);
@@ -188,7 +225,7 @@ int main(void) {
       cmocka_unit_test(test_ranks_what_matters),           cmocka_unit_test(test_stopped_ones_count),
       cmocka_unit_test(test_admits_that_it_does_not_know), cmocka_unit_test(test_pairs),
       cmocka_unit_test(test_equal_values_say_nothing),     cmocka_unit_test(test_many_trials),
-      cmocka_unit_test(test_allocation_failures),
+      cmocka_unit_test(test_of_conditional_parameters),    cmocka_unit_test(test_allocation_failures),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

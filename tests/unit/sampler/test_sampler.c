@@ -477,6 +477,10 @@ static void test_auto_says_why(void **state) {
        50, SAMPLER_GP},
       {"{\"parameters\": {\"m\": {\"values\": [\"a\", \"b\"]}, \"x\": {\"min\": 0.0, \"max\": 1.0}}, \"conditions\": [{\"if\": {\"m\": \"a\"}, \"then\": [\"x\"]}]}",
        300, SAMPLER_TPE},
+      {"{\"parameters\": {\"x\": {\"min\": 0.0, \"max\": 1.0}, \"y\": {\"min\": 0.0, \"max\": 1.0}}}", 250, SAMPLER_GP},
+      {"{\"parameters\": {\"x\": {\"min\": 0.0, \"max\": 1.0}, \"y\": {\"min\": 0.0, \"max\": 1.0}}}", 251, SAMPLER_CMAES},
+      {"{\"parameters\": {\"m\": {\"min\": 0, \"max\": 3}, \"x\": {\"min\": 0.0, \"max\": 1.0}}, \"conditions\": [{\"if\": \"m > 1\", \"then\": [\"x\"]}]}",
+       300, SAMPLER_TPE},
       {"{\"parameters\": {\"m\": {\"values\": [\"a\", \"b\"]}, \"n\": {\"values\": [\"u\", \"v\", \"w\"]}, \"k\": {\"values\": [\"u\", \"v\", \"w\"]}}}",
        12, SAMPLER_GP},
   };

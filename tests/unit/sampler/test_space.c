@@ -169,6 +169,21 @@ static void test_readable_values(void **state) {
     str_from_f64(space_cell_value(space, 1, k), text);
     assert_string_equal(text, sevenths[k]);
   }
+  struct space *slack = make_space(
+      "{\"parameters\": {\"a\": {\"distribution\": \"q_uniform\", \"min\": 2.1, \"max\": 3.3, \"q\": 0.3}}}"); /* 2.1 / 0.3 > 7 */
+  assert_true(space_param(slack, 0)->dist.lo == 2.1 && space_param(slack, 0)->dist.hi == 3.3 && space_param(slack, 0)->cells == 5);
+  space_free(slack);
+  slack = make_space("{\"parameters\": {\"a\": {\"min\": 0.0, \"max\": 0.3, \"step\": 0.1}}}"); /* 0.3 / 0.1 < 3 */
+  assert_true(space_param(slack, 0)->dist.hi == 0.3 && space_param(slack, 0)->cells == 4);
+  space_free(slack);
+  slack = make_space(
+      "{\"parameters\": {\"a\": {\"distribution\": \"log_uniform\", \"min\": -6, \"max\": -1}, \"b\": {\"distribution\": \"inv_log_uniform\", "
+      "\"min\": 1, \"max\": 3}, \"c\": {\"min\": -1.0, \"max\": 1.0}}}");
+  assert_true(space_param(slack, 0)->dist.lo == exp(-6) && space_param(slack, 0)->dist.hi == exp(-1));
+  assert_true(space_param(slack, 1)->dist.lo == exp(-3) && space_param(slack, 1)->dist.hi == exp(-1));
+  assert_true(space_hash(slack, (double[]){0.1, 0.2, 0.0}) ==
+              space_hash(slack, (double[]){0.1, 0.2, -0.0})); /* as they are the same point */
+  space_free(slack);
   assert_int_equal(space_param(space, 5)->cells, 4); /* 2.0 is not on the grid: the bound comes down */
   for (unsigned k = 0; k < 4; k++) {
     str_from_f64(space_cell_value(space, 5, k), text);
@@ -392,6 +407,7 @@ static void test_reading_points(void **state) {
       {"{\"lr\": 0.5}", true, "{\"lr\":0.5}"},
       {"{\"lr\": 1.5, \"o\": {\"k\": \"b\"}}", false, "\"params.lr\" must be from 0.0 to 1.0"},
       {"{\"lr\": 0.5, \"o\": {\"k\": \"a\", \"m\": 2.5}}", false, "\"params.o.m\" must be one of the steps from 1.0 to 5.0"},
+      {"{\"lr\": 0.5, \"o\": {\"k\": \"a\", \"m\": 2.01}}", false, "\"params.o.m\" must be one of the steps from 1.0 to 5.0"},
       {"{\"lr\": 0.5, \"x\": 1}", false, "\"params.x\" is no parameter of this space"},
       {"{\"lr\": 0.5, \"o\": {\"k\": \"c\"}}", false, "\"params.o.k\" must be one of \"a\", \"b\""},
       {"{\"lr\": null}", true, "\"params.lr\" must be a number"},

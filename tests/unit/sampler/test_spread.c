@@ -87,6 +87,22 @@ static void test_sobol_points_are_middles_of_cells(void **state) {
       }
 }
 
+/* Each dimension is scrambled in a way of its own: over seeds a point's coordinates have nothing to do with one another. */
+static void test_dimensions_are_scrambled_apart(void **state) {
+  (void)state;
+  enum { SEEDS = 400 };
+  static const unsigned dims[] = {0, 1, 2, 39, 40, 200, 1108};
+  for (int k = 0; k < 2; k++)
+    for (size_t a = 0; a < ARRAY_LEN(dims); a++)
+      for (size_t b = 0; b < a; b++) {
+        double sum = 0;
+        for (uint64_t seed = 0; seed < SEEDS; seed++)
+          sum += ((k ? halton_at(seed, 0, dims[a]) : sobol_at(seed, 0, dims[a])) - 0.5) *
+                 ((k ? halton_at(seed, 0, dims[b]) : sobol_at(seed, 0, dims[b])) - 0.5);
+        assert_true(fabs(12 * sum / SEEDS) < 0.25); /* five deviations */
+      }
+}
+
 /* The integral of prod(1/2 + u) is 1. By chance the error would be 0.02; the sequences come nearer, also in high bases. */
 static void test_sequences_integrate(void **state) {
   (void)state;
@@ -206,6 +222,69 @@ static void test_finite_spaces_are_exhausted(void **state) {
   assert_int_equal(exhaust(plain, SAMPLER_RANDOM, 9, 20), 75);
 }
 
+/* Random search over finitely many points goes through a shuffle of them, another one for each seed. */
+static void test_finite_random_is_shuffled(void **state) {
+  (void)state;
+  enum { SIZE = 100, SEEDS = 3 };
+  struct space *space = make_space("{\"parameters\": {\"a\": {\"min\": 0, \"max\": 9}, \"b\": {\"min\": 0, \"max\": 9}}}");
+  double places[SEEDS][SIZE];
+  for (uint64_t seed = 0; seed < SEEDS; seed++) {
+    struct history *history = make_history(space);
+    struct sampler *sampler = make_sampler(history, SAMPLER_RANDOM, seed);
+    struct suggestion suggestion;
+    struct err err;
+    double point[2], in_order = 0;
+    for (uint32_t n = 0; n < SIZE; n++) {
+      assert_true(sampler_suggest(sampler, n, point, &suggestion, &err) && history_add(history, n, point, NULL, &err));
+      places[seed][n] = 10 * point[0] + point[1];
+      in_order += n && places[seed][n] > places[seed][n - 1];
+    }
+    assert_true(in_order > 30 && in_order < 70); /* seven deviations */
+    for (uint64_t other = 0; other < seed; other++)
+      assert_memory_not_equal(places[seed], places[other], sizeof places[seed]);
+    sampler_free(sampler), history_free(history);
+  }
+  space_free(space);
+}
+
+/* Each parameter has a dimension of its own, far beyond the forty that GSL has. */
+static void test_sobol_has_many_dimensions(void **state) {
+  (void)state;
+  enum { DIMS = 300 };
+  AUTO_BUF struct buf whole = BUF_INIT(64 * KIB);
+  for (int i = 0; i < DIMS; i++)
+    buf_printf(&whole, "%s\"p%d\": {\"min\": 0.0, \"max\": 1.0}", i ? ", " : "{\"parameters\": {", i);
+  buf_puts(&whole, "}}");
+  struct space *space = make_space(buf_text(&whole));
+  struct history *history = make_history(space);
+  for (enum sampler_type type = SAMPLER_SOBOL; type <= SAMPLER_HALTON; type++) {
+    struct sampler *sampler = make_sampler(history, type, 3);
+    struct suggestion suggestion;
+    struct err err;
+    double point[DIMS];
+    assert_true(sampler_suggest(sampler, 5, point, &suggestion, &err));
+    for (size_t a = 0; a < DIMS; a++)
+      for (size_t b = 0; b < a; b++)
+        assert_true(point[a] != point[b]);
+    sampler_free(sampler);
+  }
+  history_free(history), space_free(space);
+}
+
+/* The smallest move reaches the next value, where there is one. */
+static void test_moves_reach_the_next_value(void **state) {
+  (void)state;
+  struct space *space =
+      make_space("{\"parameters\": {\"a\": {\"min\": 0, \"max\": 9}, \"b\": {\"min\": 1, \"max\": 1000, \"log\": true}}}");
+  for (double value = 1; value < 9; value++)
+    for (size_t i = 0; i < 2; i++) {
+      assert_true(i == 0 ? draw_beside(space, i, value, 1e-9) == value + 1 : draw_beside(space, i, value, 1e-9) > value);
+      assert_true(draw_beside(space, i, value + 1, -1e-9) == value);
+    }
+  assert_true(draw_beside(space, 0, 0, -1e-9) == 0 && draw_beside(space, 0, 9, 1e-9) == 9);
+  space_free(space);
+}
+
 static void test_grid_runs_in_declared_order(void **state) {
   (void)state;
   struct space *space = make_space(
@@ -296,18 +375,14 @@ static void test_narrow_spaces_go_on(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(test_sobol_stratifies_every_dimension),
-      cmocka_unit_test(test_sobol_pairs_fill_the_plane),
-      cmocka_unit_test(test_sequences_never_touch_the_ends),
-      cmocka_unit_test(test_sobol_points_are_middles_of_cells),
-      cmocka_unit_test(test_sequences_integrate),
-      cmocka_unit_test(test_shuffle_is_a_permutation),
-      cmocka_unit_test(test_random_depends_on_number_alone),
-      cmocka_unit_test(test_finite_spaces_are_exhausted),
-      cmocka_unit_test(test_grid_runs_in_declared_order),
-      cmocka_unit_test(test_grid_needs_finite_parameters),
-      cmocka_unit_test(test_impossible_constraints_end),
-      cmocka_unit_test(test_narrow_spaces_go_on),
+      cmocka_unit_test(test_sobol_stratifies_every_dimension), cmocka_unit_test(test_sobol_pairs_fill_the_plane),
+      cmocka_unit_test(test_sequences_never_touch_the_ends),   cmocka_unit_test(test_sobol_points_are_middles_of_cells),
+      cmocka_unit_test(test_dimensions_are_scrambled_apart),   cmocka_unit_test(test_sequences_integrate),
+      cmocka_unit_test(test_shuffle_is_a_permutation),         cmocka_unit_test(test_random_depends_on_number_alone),
+      cmocka_unit_test(test_finite_spaces_are_exhausted),      cmocka_unit_test(test_finite_random_is_shuffled),
+      cmocka_unit_test(test_sobol_has_many_dimensions),        cmocka_unit_test(test_moves_reach_the_next_value),
+      cmocka_unit_test(test_grid_runs_in_declared_order),      cmocka_unit_test(test_grid_needs_finite_parameters),
+      cmocka_unit_test(test_impossible_constraints_end),       cmocka_unit_test(test_narrow_spaces_go_on),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
