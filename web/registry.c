@@ -407,3 +407,10 @@ bool version_register(struct http_req *req, const struct version_request *reques
   op->location = source;
   return run_uri_parse(source, &run, &path) ? read_run(op, run, on_run_of_uri, err) : insert(op, err);
 }
+
+bool model_files_remove(struct http_req *req, int64_t model, artifact_done_fn *done, void *ctx) {
+  struct artifact_store *store = web_app(req)->artifacts;
+  struct err ignored;
+  char *path = arena_printf(http_req_arena(req), "registry/%lld", (long long)model); /* as version_keep.c has it */
+  return store && path && artifact_delete(store, str_of(path), done, ctx, &ignored);
+}

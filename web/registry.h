@@ -2,6 +2,7 @@
 #ifndef WINNOW_WEB_REGISTRY_H
 #define WINNOW_WEB_REGISTRY_H
 
+#include "tracker/artifacts/artifact_store.h"
 #include "tracker/model_row.h"
 #include "web/app.h"
 
@@ -15,5 +16,8 @@ struct version_request {
 /* `reply` is that of version_get; or err says why not (ERR_NOT_FOUND, ERR_INVALID...). */
 typedef void version_made_fn(struct http_req *req, const struct pg_reply *reply, const struct err *err);
 MUST_CHECK bool version_register(struct http_req *req, const struct version_request *request, version_made_fn *done, struct err *err);
+
+/* Of a model that was deleted: what its versions kept goes. False: `done` will not come; gc finds what is left behind. */
+MUST_CHECK bool model_files_remove(struct http_req *req, int64_t model, artifact_done_fn *done, void *ctx);
 
 #endif

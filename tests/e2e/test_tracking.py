@@ -452,6 +452,24 @@ class Tracking(unittest.TestCase):
         for wrong in ("version=x", "version=0", "cursor=x", "limit=0", "deleted=x"):
             self.assertEqual(self.s.get("/api/v1/models/moved/events?" + wrong).status, 400, wrong)
 
+    def test_the_files_of_a_model_go_with_it(self):
+        """Both families; what the run has stays, and so does another model's."""
+        run = self.s.post("/api/v1/runs", {}).json["id"]
+        self.assertEqual(self.s.request("PUT", f"/api/v1/runs/{run}/artifacts/model/w", b"weights").status, 201)
+        kept = lambda: sorted(path.parts[-3] for path in (self.s.data / "artifacts/registry").glob("*/*/w"))  # noqa: E731
+        before, models = kept(), {}
+        for name in ("gone", "gone too", "stays"):
+            self.s.post("/api/v1/models", {"name": name})
+            self.assertEqual(self.s.post(f"/api/v1/models/{urllib.parse.quote(name)}/versions", {"run_id": run, "path": "model"}).status, 201)
+            models[name] = self.s.sql(f"select id from registered_model where name = '{name}'")
+        self.assertEqual(kept(), sorted(before + list(models.values())))
+        self.assertEqual(self.s.request("DELETE", "/api/v1/models/gone").status, 204)
+        self.assertEqual(self.s.request("DELETE", "/api/2.0/mlflow/registered-models/delete", {"name": "gone too"}).status, 200)
+        self.assertEqual(kept(), sorted(before + [models["stays"]]))
+        self.assertEqual(self.s.sql(f"select count(*) from artifact where path like 'registry/{models['gone']}/%' or path like 'registry/{models['gone too']}/%'"), "0")
+        for path in (f"runs/{run}/artifacts/model/w", "models/stays/versions/1/files/w"):
+            self.assertEqual(self.s.get("/api/v1/" + path).body, b"weights")
+
     def test_an_alias_and_the_end_of_its_version(self):
         rows = self.new_model("called", 1)
         answers = self.meet(rows, ("DELETE", "/api/2.0/mlflow/model-versions/delete", {"name": "called", "version": "1"}),

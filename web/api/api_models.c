@@ -300,12 +300,17 @@ static void patch_model(struct http_req *req) {
     fail(op, &err);
 }
 
+static void on_copy_gone(void *ctx, const struct err *err UNUSED) {
+  struct model_op *op = ctx;
+  http_reply_empty(op->req, 204); /* the model, or the version, is deleted; a copy left behind is found by gc */
+}
+
 static void on_model_deleted(void *ctx, const struct pg_reply *reply) {
   struct model_op *op = ctx;
   struct err err;
   if (!pg_ok(reply, &err) || (pg_rows(reply) == 0 && !api_no_model(op->name, &err)))
     fail(op, &err);
-  else
+  else if (!model_files_remove(op->req, pg_int(reply, 0, 0), on_copy_gone, op))
     http_reply_empty(op->req, 204);
 }
 
@@ -644,11 +649,6 @@ static void patch_version(struct http_req *req) {
     fail(op, &err);
 }
 
-static void on_copy_gone(void *ctx, const struct err *err UNUSED) {
-  struct model_op *op = ctx;
-  http_reply_empty(op->req, 204); /* the version is deleted; a copy left behind is found by gc */
-}
-
 static void on_version_deleted(void *ctx, const struct pg_reply *reply) {
   struct model_op *op = ctx;
   struct err err;
@@ -713,6 +713,15 @@ static void put_alias(struct http_req *req) {
     fail(op, &err);
 }
 
+static void on_alias_deleted(void *ctx, const struct pg_reply *reply) {
+  struct model_op *op = ctx;
+  struct err err;
+  if (!pg_ok(reply, &err) || (pg_rows(reply) == 0 && !api_no_model(op->name, &err)))
+    fail(op, &err);
+  else
+    http_reply_empty(op->req, 204);
+}
+
 static void delete_alias(struct http_req *req) {
   struct model_op *op = new_op(req);
   struct err err;
@@ -724,7 +733,7 @@ static void delete_alias(struct http_req *req) {
   pg_put_text(&args, http_req_value(req, "alias"));
   pg_put_int(&args, tracking_now(req));
   pg_put_text(&args, tracking_actor(req));
-  if (!pg_run(pool(op), &args, 0, on_model_deleted, op, &err))
+  if (!pg_run(pool(op), &args, 0, on_alias_deleted, op, &err))
     fail(op, &err);
 }
 

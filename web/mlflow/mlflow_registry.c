@@ -3,6 +3,7 @@
 #include "tracker/packed.h"
 #include "web/mlflow/mlflow_registry_inside.h"
 #include "web/mlflow/mlflow_tables.h"
+#include "web/registry.h"
 #include "web/tracking.h"
 
 struct registry_op *registry_op_new(struct http_req *req) {
@@ -279,6 +280,21 @@ void registry_run(struct registry_op *op, struct pg_args *args, pg_done_fn *done
     registry_fail(op, &err);
 }
 
+static void on_files_gone(void *ctx, const struct err *err UNUSED) {
+  struct registry_op *op = ctx;
+  mlflow_reply_done(op->req);
+}
+
+static void on_model_deleted(void *ctx, const struct pg_reply *reply) {
+  struct registry_op *op = ctx;
+  if (!mlflow_pg_ok(op->req, reply))
+    return;
+  if (pg_rows(reply) == 0)
+    registry_no_model(op);
+  else if (!model_files_remove(op->req, pg_int(reply, 0, 0), on_files_gone, op))
+    mlflow_reply_done(op->req);
+}
+
 static void delete_model(struct http_req *req) {
   static const struct mlflow_field fields[] = {REGISTRY_FIELD("name", MLFLOW_STR, true, name)};
   AUTO_JSON json_t *tree = NULL;
@@ -290,7 +306,7 @@ static void delete_model(struct http_req *req) {
   pg_put_text(&args, op->name);
   pg_put_int(&args, tracking_now(op->req));
   pg_put_text(&args, tracking_actor(op->req));
-  registry_run(op, &args, registry_on_done_to_model);
+  registry_run(op, &args, on_model_deleted);
 }
 
 static void on_model(void *ctx, const struct pg_reply *reply) {
