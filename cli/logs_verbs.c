@@ -139,11 +139,13 @@ static void tell_wait(struct log_reader *reader, const struct run_course *course
 
 enum { LOOK_AGAIN_MS = 500 };
 
-/* Until its first attempt begins. */
+/* Until it has begun. Which attempt it is on is as it was at first: others may pass before it is looked at again. */
 static bool wait_for_begin(struct log_reader *reader, struct run_course *course, struct err *err) {
   struct client *client = cli_client(reader->cli, err);
   while (client && look_at_run(reader->cli, reader->request->run_id, course, err)) {
     tell_wait(reader, course);
+    if (!reader->attempt)
+      reader->attempt = course->attempt;
     if (!course->queued || reader->request->attempt)
       return true;
     if (!client_sleep(client, LOOK_AGAIN_MS, err))
@@ -160,7 +162,6 @@ static bool follow_log(struct log_reader *reader, struct err *err) {
   bool begun = false;
   if (!client || !wait_for_begin(reader, &course, err))
     return false;
-  reader->attempt = reader->request->attempt ? reader->request->attempt : course.attempt;
   for (int silent = 0; silent <= PATIENCE;) {
     bool ended = read_log(reader, begun, err);
     begun = begun || ended || reader->heard;

@@ -54,7 +54,7 @@ static const struct column detail_columns[] = {
     {"Done", "eta", COLUMN_AGE, false, NULL},
     {"Registered", "registered", COLUMN_LIST, false, NULL},
     {"Submitted by", "submitted_by", COLUMN_TEXT, false, NULL},
-    {"Steered", "steered", COLUMN_ITEMS, false, NULL},
+    {"Steered", "steered", COLUMN_LIST, false, NULL},
     {"Warnings", "warnings", COLUMN_ITEMS, false, NULL},
 };
 static const struct view detail_view = VIEW(detail_columns, "id", "");

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 """What does not run says why, what prints nothing says so, and limits that are lowered say what becomes of what is there."""
-import json, os, pathlib, subprocess, sys, unittest
+import json, os, pathlib, signal, subprocess, sys, unittest
 
 WINNOW = pathlib.Path(sys.argv.pop(1)).resolve()
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "support"))
@@ -53,6 +53,16 @@ class Waiting(Base):
         (self.work / "go").touch()
         self.assertEqual(self.ends(process), (0, "hi\n"), said())
         self.assertEqual((said().count("waits"), said().count("nothing on")), (1, 0), said())
+
+    def test_no_attempt_passes_while_a_follower_waits(self):
+        self.take_all_slots()
+        process, said = self.begin("run", "launch", "-f", "--retries", "2", "--", "sh", "-c", 'echo "attempt $WINNOW_ATTEMPT"; [ $WINNOW_ATTEMPT = 3 ]')
+        wait(lambda: TAKEN in said(), "the reason")
+        process.send_signal(signal.SIGSTOP)
+        (self.work / "go").touch()
+        self.in_state(said().split("run ")[1].split()[0], "FINISHED")
+        process.send_signal(signal.SIGCONT)
+        self.assertEqual(self.ends(process), (0, "attempt 1\nattempt 2\nattempt 3\n"), said())
 
     def test_a_run_and_its_log_say_why_it_waits(self):
         self.take_all_slots()
