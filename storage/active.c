@@ -20,6 +20,7 @@ struct active {
   int64_t give_up_ms; /* a holder met at the start has until then */
   unsigned failures;
   bool met; /* the lock was seen in another's hands */
+  bool told_of_wait;
   active_fn *on_change;
   void *ctx;
 };
@@ -124,11 +125,17 @@ static void on_newest(struct active *active, const struct pg_reply *reply) {
     begin_epoch(active);
 }
 
+/* What a service that was killed had begun to store may still become true, as long as its connection waits for a lock or a disk. */
 static void on_begin(struct active *active, const struct pg_reply *reply) {
   if (pg_rows(reply) == 1) {
     active->epoch = pg_int(reply, 0, 0);
     hold(active);
+    return;
   }
+  if (!active->told_of_wait)
+    log_info("storage", NULL, "waiting for what the service before this one was storing");
+  active->told_of_wait = true;
+  again_later(active);
 }
 
 static void on_op(void *ctx, struct pg_link *link, struct pg_op *op) {

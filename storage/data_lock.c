@@ -61,6 +61,7 @@ static bool is_zombie(pid_t pid) {
   return name_end && str_starts(str_of(name_end), STR(") Z"));
 }
 
+/* The number of a process that has ended may be another's by now; that one does not hold the lock. */
 bool data_lock_holder_lives(const char *dir) {
   AUTO_BUF struct buf path = BUF_INIT(8 * KIB), text = BUF_INIT(64);
   struct err ignored; /* nobody has ever locked it */
@@ -68,6 +69,9 @@ bool data_lock_holder_lives(const char *dir) {
   buf_printf(&path, "%s/lock", dir);
   if (!buf_ok(&path, &ignored) || !file_read(path.p, &text, &ignored) || !str_to_i64(str_trim(buf_str(&text)), &pid) || pid <= 1 ||
       pid > INT32_MAX)
+    return false;
+  AUTO_FD int fd = open(path.p, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+  if (fd >= 0 && flock(fd, LOCK_SH | LOCK_NB) == 0)
     return false;
   return (kill((pid_t)pid, 0) == 0 || errno == EPERM) && !is_zombie((pid_t)pid);
 }

@@ -342,6 +342,8 @@ bool sweep_rows_is_own(const struct live_write *write);
 static inline bool sweep_rows_has_room(const struct sweeps *s) {
   return s->write_count < LIVE_BATCH_MAX && s->own_count < LIVE_BATCH_OWN_MAX;
 }
+/* First in every transaction of the engine: it goes on under our epoch alone, and another one begins after it. Two statements. */
+void sweep_rows_enter(struct pg_batch *batch, const struct sweeps *s);
 /* What is in s->writes and the first s->reports_flying reports, as one transaction. */
 MUST_CHECK bool sweep_rows_send(struct sweeps *s, pg_done_fn *done, struct err *err);
 void sweep_rows_put_json(struct pg_args *args, const json_t *json);

@@ -172,7 +172,7 @@ static void on_version(void *ctx, const struct pg_reply *reply) {
     give_back(r, &err);
     return;
   }
-  const struct pg_reply *row = pg_nth(reply, 2);
+  const struct pg_reply *row = pg_nth(reply, 3);
   bool is_there = pg_rows(row) || err_set(&err, ERR_NOT_FOUND, "the model was removed meanwhile");
   if (is_there) {
     r->keep.version = pg_int(row, 0, 0);
@@ -216,7 +216,7 @@ static void on_settled(void *ctx, const struct err *err) {
     give_back(r, err);
     return;
   }
-  pg_put_int(pg_batch_add(&batch, STMT_ENGINE_EPOCH), r->all->epoch);
+  sweep_rows_enter(&batch, r->all);
   struct pg_args *args = pg_batch_add(&batch, STMT_MODEL_MAKE);
   pg_put_text(args, r->file->spec.register_model.model);
   pg_put_int(args, live_wall(r->all));

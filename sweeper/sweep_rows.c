@@ -402,9 +402,9 @@ static void put_first_ends(struct pg_batch *batch, const struct sweeps *s) {
   }
 }
 
-/* Of a transaction: the epoch, trials that are new, trials that are not, attempts, first ends, reports. Of a sweep: it is made, wants a
- * model, is changed; a launched run: it is described. */
-enum { SHARED_STATEMENTS = 6, OWN_STATEMENTS = 3 };
+/* Of a transaction: the epoch (two), trials that are new, trials that are not, attempts, first ends, reports. Of a sweep: it is made, wants
+ * a model, is changed; a launched run: it is described. */
+enum { SHARED_STATEMENTS = 7, OWN_STATEMENTS = 3 };
 _Static_assert(SHARED_STATEMENTS + OWN_STATEMENTS * LIVE_BATCH_OWN_MAX + LIVE_BATCH_DEEDS_MAX <= PG_BATCH_MAX,
                "what is sent together is never refused for its size, or it would be for ever");
 
@@ -412,10 +412,15 @@ bool sweep_rows_is_own(const struct live_write *write) {
   return !write->trial || (write->todo.creation && write->sweep->about.command);
 }
 
+void sweep_rows_enter(struct pg_batch *batch, const struct sweeps *s) {
+  pg_batch_add(batch, STMT_ENGINE_ENTER);
+  pg_put_int(pg_batch_add(batch, STMT_ENGINE_EPOCH), s->epoch);
+}
+
 bool sweep_rows_send(struct sweeps *s, pg_done_fn *done, struct err *err) {
   AUTO_PG_BATCH struct pg_batch batch = PG_BATCH_INIT;
   bool creates = false, updates = false;
-  pg_put_int(pg_batch_add(&batch, STMT_ENGINE_EPOCH), s->epoch);
+  sweep_rows_enter(&batch, s);
   for (size_t i = 0; i < s->write_count; i++) {
     const struct live_write *write = &s->writes[i];
     creates |= write->todo.creation && write->trial;

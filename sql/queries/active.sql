@@ -12,7 +12,8 @@ order by epoch desc
 limit 1;
 
 -- name: active_begin (text, int4, text) -> (int8)
-insert into service_epoch (host, pid, data_dir) values ($1, $2, $3) returning epoch;
+-- No row: a transaction of the service before, which may be dead, has not ended (engine_enter).
+insert into service_epoch (host, pid, data_dir) select $1, $2, $3 where pg_try_advisory_xact_lock(7310579611042530307) returning epoch;
 
 -- name: active_end (int8) -> (bool)
 -- Says when it ended, and lets the lock go.

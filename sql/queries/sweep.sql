@@ -3,6 +3,11 @@
 -- name: sweep_experiment_by_id (int8) -> (int8, bool) repeatable
 select id, deleted_at is not null from experiment where id = $1;
 
+-- name: engine_enter () -> (bool) repeatable
+-- What a service begins under an epoch ends before the next epoch begins (active_begin). A statement of its own, for engine_epoch must see
+-- what was there when this one had the lock.
+select true from (select pg_advisory_xact_lock_shared(7310579611042530307)) as entered;
+
 -- name: engine_epoch (int8) -> (bool) repeatable
 -- Refuses (by a division) to go on under an epoch that is over.
 select 1 / (case when $1 = (select max(epoch) from service_epoch) then 1 else 0 end) = 1;

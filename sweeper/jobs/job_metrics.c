@@ -39,7 +39,7 @@ static void store_warnings(struct live_sweep *live, struct str news) {
   struct sweeps *s = live->all;
   AUTO_PG_BATCH struct pg_batch batch = PG_BATCH_INIT;
   struct err err;
-  pg_put_int(pg_batch_add(&batch, STMT_ENGINE_EPOCH), s->epoch);
+  sweep_rows_enter(&batch, s);
   struct pg_args *args = pg_batch_add(&batch, STMT_SWEEP_WARN);
   pg_put_uuid(args, live->id);
   sweep_rows_put_warnings(args, live);

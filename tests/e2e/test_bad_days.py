@@ -135,6 +135,40 @@ class GivenDatabase(unittest.TestCase):
         self.assertEqual(s.post("/api/v1/tokens", {"name": "x"}).status, 201)
         s.stop()
 
+    def test_what_a_killed_service_had_not_finished_storing(self):
+        """Its connections outlive it for as long as a transaction of it waits: the next service begins when that has ended, and so knows of it."""
+        database = self.database()
+        s = self.service(database).start()
+        sweep = s.post("/api/v1/sweeps", {"name": "asked", "method": "random", "metric": {"name": "loss"}, "parameters": {"x": {"min": 0.0, "max": 1.0}}}).json["id"]
+        ask = lambda: s.post(f"/api/v1/sweeps/{sweep}/ask").json["trials"][0]["number"]
+        self.assertEqual(ask(), 0)
+        locker = subprocess.Popen(["psql", "-XAtq", "-d", self.cluster.url(database)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        try:
+            locker.stdin.write("begin; lock table winnow.run in share mode; select 'locked';\n")
+            locker.stdin.flush()
+            self.assertEqual(locker.stdout.readline().strip(), "locked")
+
+            def asks():
+                try:
+                    ask()
+                except (OSError, http.client.HTTPException):
+                    pass  # nobody is there to answer
+
+            asking = threading.Thread(target=asks)
+            asking.start()
+            waiting = f"select count(*) from pg_stat_activity where wait_event_type = 'Lock' and datname = '{database}' and query like 'insert into run %'"
+            wait(lambda: self.cluster.sql(waiting) == "1", "a trial on its way into the database")
+            s.kill()
+            asking.join()
+            s.start(state="degraded")
+            wait(lambda: "waiting for what the service before this one was storing" in s.log(), "its wait")
+        finally:
+            locker.communicate("commit;\n")
+        wait(lambda: s.get("/api/v1/status").json["state"] == "ok", "the start")
+        self.assertEqual([ask(), ask()], [2, 3])
+        self.assertEqual(self.cluster.sql(f"select trial from winnow.run where sweep_id = '{sweep}' order by 1", database).split(), list("0123"))
+        s.stop()
+
     def test_loading_fails_while_the_care_of_searches_is_busy(self):
         """It loads again, and what it does beside that goes on, once."""
         database = self.database()

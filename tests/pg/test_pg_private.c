@@ -298,7 +298,9 @@ static void test_two_services_one_directory(void **state) {
   snprintf(who, sizeof who, "(process %ld)", (long)getpid());
   assert_int_equal(err.code, ERR_CONFLICT);
   assert_non_null(strstr(err.text, who));
+  assert_true(data_lock_holder_lives(dir.path));
   fd_close(&first);
+  assert_false(data_lock_holder_lives(dir.path)); /* though a process of that number lives: it has not got the lock */
   assert_true(data_lock_take(dir.path, &second, &err));
   fd_close(&second);
   /* One that died while a child of it was not yet another program. */

@@ -13,6 +13,7 @@
 
 #include "base/file.h"
 #include "base/mem.h"
+#include "base/rng.h"
 #include "sweeper/jobs/cgroup.h"
 #include "sweeper/jobs/leftovers.h"
 #include "tests/support/temp_dir.h"
@@ -39,9 +40,16 @@ static void on_gone(void *ctx, struct id run, int32_t attempt, struct str exit_t
   scene->got_lock = scene->lock >= 0 && flock(scene->lock, LOCK_EX | LOCK_NB) == 0;
 }
 
+/* Processes and control groups are found by it: two of these tests at once have two. */
+static struct id run_of_nobody_else(void) {
+  struct id run;
+  rng_secret(run.bytes, sizeof run.bytes);
+  return run;
+}
+
 static void open_scene(struct scene *scene, const char *companion) {
   struct err err;
-  *scene = (struct scene){.run = {{0xab, 0xcd}}, .lock = -1};
+  *scene = (struct scene){.run = run_of_nobody_else(), .lock = -1};
   temp_dir_make(&scene->dir);
   scene->loop = loop_new(&clock_system, &err);
   scene->work = work_pool_new(scene->loop, 1, 16, &err);
@@ -411,7 +419,7 @@ static void what_many_left_is_ended_together(void **state UNUSED) {
   pid_t left[ALIVE];
   int status;
   open_scene(&scene, WINNOW_EXEC);
-  struct id stranger_run = {{0xef}};
+  struct id stranger_run = run_of_nobody_else();
   pid_t stranger = leave(stranger_run, 1), later = leave(scene.run, MANY + 1);
   for (int i = 0; i < ALIVE; i++)
     left[i] = leave(scene.run, 1 + i * 30);
