@@ -60,8 +60,8 @@ static void reopen(struct scene *scene) {
 }
 
 static void close_scene(struct scene *scene) {
-  exec_local_free(scene->executor);
   work_pool_free(scene->work);
+  exec_local_free(scene->executor);
   loop_free(scene->loop);
   temp_dir_remove(&scene->dir);
 }
@@ -567,6 +567,31 @@ static void the_directory_begins_with_the_code_and_its_links(void **state UNUSED
   close_scene(&scene);
 }
 
+static bool lies_there(const struct scene *scene, int32_t attempt, const char *what) {
+  AUTO_BUF struct buf path = BUF_INIT(4096);
+  exec_local_path(scene->executor, scene->run, attempt, what, &path);
+  return access(buf_text(&path), F_OK) == 0;
+}
+
+/* A retry begins as soon as its end is stored, before what the first attempt left is tidied. */
+static void a_checkpoint_directory_stays_for_the_next_attempt(void **state UNUSED) {
+  struct scene scene;
+  struct err err;
+  const struct exec_tree empty = {.code = NULL};
+  open_scene(&scene, WINNOW_EXEC);
+  assert_true(exec_local_make(scene.executor, scene.run, 1, &empty, &err));
+  assert_true(exec_local_make(scene.executor, scene.run, 2, &empty, &err));
+  assert_true(exec_local_tidy(scene.executor, scene.run, 1, &err));
+  assert_false(lies_there(&scene, 1, ""));
+  assert_true(lies_there(&scene, 2, "work") && lies_there(&scene, 2, "checkpoint"));
+  assert_true(exec_local_tidy(scene.executor, scene.run, 2, &err));
+  assert_false(lies_there(&scene, 2, "checkpoint"));
+  assert_true(exec_local_make(scene.executor, scene.run, 3, NULL, &err)); /* of a command that runs elsewhere */
+  assert_true(lies_there(&scene, 3, "checkpoint"));
+  assert_false(lies_there(&scene, 3, "work"));
+  close_scene(&scene);
+}
+
 static void a_companion_that_is_not_there_is_an_error(void **state UNUSED) {
   struct scene scene;
   struct err err;
@@ -628,6 +653,7 @@ int main(void) {
       cmocka_unit_test(a_companion_that_is_coming_up_is_waited_for),
       cmocka_unit_test(a_companion_that_never_spoke_has_started_nothing),
       cmocka_unit_test(the_directory_begins_with_the_code_and_its_links),
+      cmocka_unit_test(a_checkpoint_directory_stays_for_the_next_attempt),
       cmocka_unit_test(a_companion_that_is_not_there_is_an_error),
       cmocka_unit_test(a_killed_companion_leaves_no_group),
   };
