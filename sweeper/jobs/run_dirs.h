@@ -1,5 +1,6 @@
 /* The directories of runs, DIR/jobs/<run id>: one for each attempt, and "checkpoint", which the attempts share. Blocking; may be called on
- * several threads at a time, also for one run: the next attempt is made while the one before it is removed. */
+ * several threads at a time, also for one run: the next attempt is made while the one before it is removed. Up to 64 that are over are kept
+ * for others, DIR/jobs/spare-<number>. */
 #ifndef WINNOW_SWEEPER_RUN_DIRS_H
 #define WINNOW_SWEEPER_RUN_DIRS_H
 
