@@ -172,6 +172,13 @@ bool tree_remove(const char *path, struct err *err) {
   return remove_in(AT_FDCWD, path, err);
 }
 
+bool tree_empty(const char *path, struct err *err) {
+  int fd = open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+  if (fd < 0)
+    return errno == ENOENT || err_errno(err, errno, "cannot empty %s", path);
+  return remove_children(fd, err);
+}
+
 /* Not every pair of file systems lets the kernel copy between them. */
 static bool copy_through(int in, int out, const char *from, struct err *err) {
   char bytes[64 * KIB];

@@ -26,6 +26,8 @@ struct str file_uri_path(struct str uri);
 MUST_CHECK int file_open_beneath(int dir_fd, const char *path, int flags, mode_t mode, struct err *err);
 /* Removes a tree without following links or leaving the file system entry `path` names. True when it is gone (or was not there). */
 MUST_CHECK bool tree_remove(const char *path, struct err *err);
+/* The same with what a directory holds; itself it stays. */
+MUST_CHECK bool tree_empty(const char *path, struct err *err);
 /* Copies a tree of files, directories and symbolic links (as they are): reflink where possible, modes and the dates of files kept.
  * `to` must not exist. */
 MUST_CHECK bool tree_copy(const char *from, const char *to, struct err *err);

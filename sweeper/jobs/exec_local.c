@@ -25,6 +25,7 @@ struct exec_local {
   void *ctx;
   struct map attempts; /* by run and attempt */
   struct leftovers *leftovers;
+  struct run_dirs *dirs;
 };
 
 struct attempt {
@@ -47,12 +48,7 @@ static struct str attempt_key(struct id run, int32_t number, char out[KEY_BYTES]
 }
 
 void exec_local_path(const struct exec_local *executor, struct id run, int32_t attempt, const char *what, struct buf *out) {
-  char id[ID_HEX_LEN + 1];
-  id_format(run, id);
-  if (strcmp(what, "checkpoint") == 0)
-    buf_printf(out, "%s/jobs/%s/checkpoint", executor->conf.data_dir, id);
-  else
-    buf_printf(out, "%s/jobs/%s/%d%s%s", executor->conf.data_dir, id, (int)attempt, what[0] ? "/" : "", what);
+  run_dirs_path(executor->dirs, run, attempt, what, out);
 }
 
 static void on_nothing_left(void *ctx, struct id run, int32_t attempt);
@@ -60,16 +56,15 @@ static void on_nothing_left(void *ctx, struct id run, int32_t attempt);
 struct exec_local *exec_local_new(struct loop *loop, const struct exec_local_conf *conf, exec_gone_fn *on_gone, void *ctx,
                                   struct err *err) {
   struct exec_local *executor = mem_zalloc(sizeof *executor);
-  AUTO_BUF struct buf jobs = BUF_INIT(4096);
   if (!executor) {
     err_no_memory(err);
     return NULL;
   }
   *executor = (struct exec_local){.loop = loop, .conf = *conf, .on_gone = on_gone, .ctx = ctx};
   map_init(&executor->attempts, ATTEMPTS_MAX);
-  buf_printf(&jobs, "%s/jobs", conf->data_dir);
   executor->leftovers = leftovers_new(loop, conf->work, on_nothing_left, executor, err);
-  if (!executor->leftovers || !buf_ok(&jobs, err) || !dir_make(buf_text(&jobs), 0700, err)) {
+  executor->dirs = executor->leftovers ? run_dirs_new(conf->data_dir, err) : NULL;
+  if (!executor->dirs) {
     exec_local_free(executor);
     return NULL;
   }
@@ -99,6 +94,7 @@ void exec_local_free(struct exec_local *executor) {
     return;
   exec_local_forget_all(executor);
   leftovers_free(executor->leftovers);
+  run_dirs_free(executor->dirs);
   mem_free(executor);
 }
 
@@ -168,6 +164,8 @@ static enum exec_holder look_at_lock(const struct exec_local *executor, struct i
   int64_t pid;
   *ret_pid = 0;
   exec_local_path(executor, run, number, "companion.lock", &path);
+  if (path.fail)
+    return EXEC_COMING;
   AUTO_FD int fd = open(buf_text(&path), O_RDWR | O_CLOEXEC | O_NOFOLLOW);
   if (fd < 0)
     return errno == EMFILE || errno == ENFILE || errno == ENOMEM ? EXEC_COMING : EXEC_NEVER;
@@ -352,119 +350,38 @@ size_t exec_local_signal_running(struct exec_local *executor, int signal_number)
 
 /* ---- the directory ---- */
 
-static bool make_link(const char *work, const struct exec_tree *tree, struct str link, struct err *err) {
-  char from[PATH_SIZE], to[PATH_SIZE];
-  struct stat st;
-  int n = snprintf(from, sizeof from, "%s/%.*s", work, STR_ARG(link)), m = snprintf(to, sizeof to, "%s/%.*s", tree->origin, STR_ARG(link));
-  if (n >= (int)sizeof from || m >= (int)sizeof to)
-    return err_set(err, ERR_INVALID, "the path of the link %.*s is too long", STR_ARG(str_slice(link, 0, 100)));
-  if (stat(to, &st) != 0) {
-    err_errno(err, errno, "links: cannot find %s", to);
-    return err_hint(err, "jobs get a symbolic link to it, so it must be on the machine where they run");
-  }
-  char *slash = strrchr(from, '/');
-  *slash = 0;
-  if (!dir_make(from, 0755, err))
-    return false;
-  *slash = '/';
-  return symlink(to, from) == 0 || err_errno(err, errno, "cannot make the link %s", from);
-}
-
-static bool make_work(const char *work, const struct exec_tree *tree, struct err *err) {
-  if (!tree || !tree->code)
-    return dir_make(work, 0700, err);
-  if (!tree_copy(tree->code, work, err))
-    return false;
-  for (size_t i = 0; i < tree->link_count; i++)
-    if (!make_link(work, tree, tree->links[i], err))
-      return false;
-  return true;
-}
-
-/* Tidying after an earlier attempt may take the run's directory away in between. */
-static bool make_attempt(const char *dir, struct err *err) {
-  for (int i = 0; i < 3; i++)
-    if (dir_make(dir, 0700, err))
-      return true;
-  return false;
-}
-
 bool exec_local_make(const struct exec_local *executor, struct id run, int32_t attempt, const struct exec_tree *tree, struct err *err) {
-  AUTO_BUF struct buf dir = BUF_INIT(PATH_SIZE), work = BUF_INIT(PATH_SIZE);
-  exec_local_path(executor, run, attempt, "", &dir);
-  exec_local_path(executor, run, attempt, "work", &work);
-  return buf_ok(&dir, err) && buf_ok(&work, err) && tree_remove(buf_text(&dir), err) && make_attempt(buf_text(&dir), err) &&
-         make_work(buf_text(&work), tree, err);
-}
-
-/* What the attempts of a run share is made and removed by the loop's thread alone, so that neither comes in between the other. */
-static bool make_checkpoint(const struct attempt *attempt, struct err *err) {
-  AUTO_BUF struct buf path = BUF_INIT(PATH_SIZE);
-  exec_local_path(attempt->executor, attempt->run, attempt->number, "checkpoint", &path);
-  return buf_ok(&path, err) && dir_make(buf_text(&path), 0700, err);
-}
-
-/* Unless it holds something, or a later attempt is there, which may have begun before this one's companion has gone. */
-static void remove_checkpoint(const struct exec_local *executor, struct id run, int32_t attempt) {
-  AUTO_BUF struct buf checkpoint = BUF_INIT(PATH_SIZE), above = BUF_INIT(PATH_SIZE);
-  exec_local_path(executor, run, attempt, "checkpoint", &checkpoint);
-  buf_printf(&above, "%s/..", buf_text(&checkpoint));
-  DIR *dir = opendir(buf_text(&above));
-  int64_t number;
-  bool later = false;
-  for (const struct dirent *entry; dir && !later && (entry = readdir(dir));)
-    later = str_to_i64(str_of(entry->d_name), &number) && number > attempt;
-  if (dir && !later)
-    rmdir(buf_text(&checkpoint));
-  if (dir)
-    closedir(dir);
-}
-
-/* And the run's directory, when this was the last thing in it. What takes long goes first: should we die on the way, what is beside it
- * still tells that all of it may go. */
-static bool remove_attempt(const char *path, struct err *err) {
-  char run[PATH_SIZE], work[PATH_SIZE + 8];
-  snprintf(work, sizeof work, "%s/work", path);
-  if (!tree_remove(work, err) || !tree_remove(path, err))
-    return false;
-  snprintf(run, sizeof run, "%.*s", (int)(strrchr(path, '/') - path), path);
-  rmdir(run);
-  return true;
+  return run_dirs_make(executor->dirs, run, attempt, tree, err);
 }
 
 struct tidying {
   struct work work;
-  char *path;
+  struct run_dirs *dirs;
+  struct id run;
+  int32_t attempt;
 };
 
 static void run_tidying(struct work *work) {
   struct err err;
   const struct tidying *tidying = CONTAINER_OF(work, struct tidying, work);
-  if (!remove_attempt(tidying->path, &err))
-    log_warn("exec", NULL, "%s was not removed: %s", tidying->path, err.text);
+  if (!run_dirs_remove(tidying->dirs, tidying->run, tidying->attempt, &err))
+    log_warn("exec", NULL, "the directory of an attempt was not removed: %s", err.text);
 }
 
 static void tidied(struct work *work, bool cancelled UNUSED) {
-  struct tidying *tidying = CONTAINER_OF(work, struct tidying, work);
-  mem_free(tidying->path);
-  mem_free(tidying);
+  mem_free(CONTAINER_OF(work, struct tidying, work));
 }
 
 bool exec_local_tidy(struct exec_local *executor, struct id run, int32_t attempt, struct err *err) {
-  AUTO_BUF struct buf dir = BUF_INIT(PATH_SIZE);
   struct err ignored; /* then it is done here */
-  exec_local_path(executor, run, attempt, "", &dir);
-  if (!buf_ok(&dir, err))
-    return false;
-  remove_checkpoint(executor, run, attempt);
   struct tidying *tidying = executor->conf.work ? mem_zalloc(sizeof *tidying) : NULL;
   if (tidying) {
-    *tidying = (struct tidying){.work = {.run = run_tidying, .done = tidied}, .path = mem_strdup(buf_text(&dir))};
-    if (tidying->path && work_submit(executor->conf.work, &tidying->work, &ignored))
+    *tidying = (struct tidying){{.run = run_tidying, .done = tidied}, executor->dirs, run, attempt};
+    if (work_submit(executor->conf.work, &tidying->work, &ignored))
       return true;
-    tidied(&tidying->work, true);
+    mem_free(tidying);
   }
-  return remove_attempt(buf_text(&dir), err);
+  return run_dirs_remove(executor->dirs, run, attempt, err);
 }
 
 /* ---- starting ---- */
@@ -543,7 +460,7 @@ static bool launch(struct attempt *attempt, struct job_file *job, struct err *er
   buf_printf(&endpoint, "%s/endpoint", executor->conf.data_dir);
   if (!buf_ok(&dir, err) || !buf_ok(&job_path, err) || !buf_ok(&endpoint, err))
     return false;
-  bool ok = !job || (make_checkpoint(attempt, err) && write_job_there(job, &dir, &endpoint, buf_text(&job_path), err));
+  bool ok = !job || write_job_there(job, &dir, &endpoint, buf_text(&job_path), err);
   AUTO_FD int lock = ok ? take_lock(buf_text(&dir), job ? O_EXCL : 0, err) : -1;
   ok = lock >= 0 && spawn(attempt, buf_text(&job_path), lock, &pid, err);
   if (!ok)

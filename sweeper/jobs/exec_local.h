@@ -14,6 +14,7 @@
 #include "base/loop.h"
 #include "base/work.h"
 #include "sweeper/jobs/job_file.h"
+#include "sweeper/jobs/run_dirs.h"
 
 struct exec_local;
 
@@ -24,7 +25,7 @@ typedef void exec_gone_fn(void *ctx, struct id run, int32_t attempt, struct str 
 struct exec_local_conf {
   const char *data_dir;
   const char *companion;  /* path of winnow-exec */
-  struct work_pool *work; /* for ending and removing what attempts leave */
+  struct work_pool *work; /* for ending and removing what attempts leave; stopped before the executor is freed */
 };
 
 /* Texts are borrowed. */
@@ -37,15 +38,7 @@ void exec_local_free(struct exec_local *executor);
  */
 void exec_local_path(const struct exec_local *executor, struct id run, int32_t attempt, const char *what, struct buf *out);
 
-/* What the attempt's working directory begins with. */
-struct exec_tree {
-  const char *code;        /* a tree to copy; NULL: empty */
-  const char *origin;      /* of the links */
-  const struct str *links; /* paths: symbolic links to the same below origin */
-  size_t link_count;
-};
-/* Makes the directories, emptying what is left over from a start that never came to be. `tree` may be NULL. Blocking; may be called on a
- * thread. */
+/* As run_dirs_make(). */
 MUST_CHECK bool exec_local_make(const struct exec_local *executor, struct id run, int32_t attempt, const struct exec_tree *tree,
                                 struct err *err);
 /* A file of that name in the attempt's directory, for its command to read; not synced: with the machine goes the job that reads it. */

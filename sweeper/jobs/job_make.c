@@ -83,7 +83,10 @@ bool jobs_make(struct live_trial *trial, uint32_t attempt, struct err *err) {
   struct live_sweep *live = trial->sweep;
   struct sweeps *s = live->all;
   if (!jobs_has_copy(live)) {
-    if (!exec_local_make(s->executor, trial->run, (int32_t)attempt, NULL, err))
+    AUTO_BUF struct buf place = BUF_INIT(PATH_SIZE);
+    const struct exec_tree empty = {.code = NULL};
+    bool in_place = jobs_origin(&live->file->spec, str_of(live->directory), &place);
+    if (!exec_local_make(s->executor, trial->run, (int32_t)attempt, in_place ? NULL : &empty, err))
       return false;
     jobs_made(trial, attempt, NULL);
     return true;

@@ -68,8 +68,8 @@ static void reopen(struct scene *scene) {
 }
 
 static void close_scene(struct scene *scene) {
-  exec_local_free(scene->executor);
   work_pool_free(scene->work);
+  exec_local_free(scene->executor);
   loop_free(scene->loop);
   temp_dir_remove(&scene->dir);
 }
@@ -575,6 +575,84 @@ static void the_directory_begins_with_the_code_and_its_links(void **state UNUSED
   close_scene(&scene);
 }
 
+static bool lies_there(const struct scene *scene, int32_t attempt, const char *what) {
+  AUTO_BUF struct buf path = BUF_INIT(4096);
+  exec_local_path(scene->executor, scene->run, attempt, what, &path);
+  return access(buf_text(&path), F_OK) == 0;
+}
+
+/* A retry begins as soon as its end is stored, before what the first attempt left is tidied. */
+static void a_checkpoint_directory_stays_for_the_next_attempt(void **state UNUSED) {
+  struct scene scene;
+  struct err err;
+  const struct exec_tree empty = {.code = NULL};
+  open_scene(&scene, WINNOW_EXEC);
+  assert_true(exec_local_make(scene.executor, scene.run, 1, &empty, &err));
+  assert_true(exec_local_make(scene.executor, scene.run, 2, &empty, &err));
+  assert_true(exec_local_tidy(scene.executor, scene.run, 1, &err));
+  assert_false(lies_there(&scene, 1, ""));
+  assert_true(lies_there(&scene, 2, "work") && lies_there(&scene, 2, "checkpoint"));
+  assert_true(exec_local_tidy(scene.executor, scene.run, 2, &err));
+  assert_false(lies_there(&scene, 2, "checkpoint"));
+  assert_true(exec_local_make(scene.executor, scene.run, 3, NULL, &err)); /* of a command that runs elsewhere */
+  assert_true(lies_there(&scene, 3, "checkpoint"));
+  assert_false(lies_there(&scene, 3, "work"));
+  close_scene(&scene);
+}
+
+static ino_t inode_of(const struct scene *scene, const char *what) {
+  AUTO_BUF struct buf path = BUF_INIT(4096);
+  struct stat st;
+  exec_local_path(scene->executor, scene->run, 1, what, &path);
+  assert_int_equal(stat(buf_text(&path), &st), 0);
+  return st.st_ino;
+}
+
+static void put(const struct scene *scene, const char *name) {
+  struct err err;
+  assert_true(exec_local_put(scene->executor, scene->run, 1, name, STR("1"), &err));
+}
+
+/* The next run's, also of the next service; but nothing of what was in it, and not where the job was. */
+static void a_directory_is_used_again(void **state UNUSED) {
+  struct scene scene;
+  struct err err;
+  const struct exec_tree empty = {.code = NULL};
+  open_scene(&scene, WINNOW_EXEC);
+  assert_true(exec_local_make(scene.executor, scene.run, 1, &empty, &err));
+  ino_t own = inode_of(&scene, "");
+  put(&scene, "exit");
+  put(&scene, "work/left");
+  assert_true(exec_local_tidy(scene.executor, scene.run, 1, &err));
+  assert_false(lies_there(&scene, 1, ""));
+  reopen(&scene);
+  assert_int_equal(look(&scene).count, 0); /* it is nobody's */
+  scene.run.bytes[5]++;
+  assert_true(exec_local_make(scene.executor, scene.run, 1, &empty, &err));
+  assert_int_equal(inode_of(&scene, ""), own);
+  assert_true(lies_there(&scene, 1, "checkpoint") && lies_there(&scene, 1, "work"));
+  assert_false(lies_there(&scene, 1, "exit") || lies_there(&scene, 1, "work/left"));
+  close_scene(&scene);
+}
+
+/* Not what still holds something: it would come to another run. */
+static void a_used_checkpoint_goes_to_no_other_run(void **state UNUSED) {
+  struct scene scene;
+  struct err err;
+  AUTO_BUF struct buf kept = BUF_INIT(4096);
+  open_scene(&scene, WINNOW_EXEC);
+  assert_true(exec_local_make(scene.executor, scene.run, 1, NULL, &err));
+  exec_local_path(scene.executor, scene.run, 1, "checkpoint", &kept);
+  buf_puts(&kept, "/model");
+  assert_true(file_replace(buf_text(&kept), STR("1"), 0600, &err));
+  assert_true(exec_local_tidy(scene.executor, scene.run, 1, &err));
+  assert_false(lies_there(&scene, 1, ""));
+  scene.run.bytes[5]++;
+  assert_true(exec_local_make(scene.executor, scene.run, 1, NULL, &err));
+  assert_int_equal(access(buf_text(&kept), F_OK), 0);
+  close_scene(&scene);
+}
+
 static void a_companion_that_is_not_there_is_an_error(void **state UNUSED) {
   struct scene scene;
   struct err err;
@@ -636,6 +714,9 @@ int main(void) {
       cmocka_unit_test(a_companion_that_is_coming_up_is_waited_for),
       cmocka_unit_test(a_companion_that_never_spoke_has_started_nothing),
       cmocka_unit_test(the_directory_begins_with_the_code_and_its_links),
+      cmocka_unit_test(a_checkpoint_directory_stays_for_the_next_attempt),
+      cmocka_unit_test(a_directory_is_used_again),
+      cmocka_unit_test(a_used_checkpoint_goes_to_no_other_run),
       cmocka_unit_test(a_companion_that_is_not_there_is_an_error),
       cmocka_unit_test(a_killed_companion_leaves_no_group),
   };
