@@ -249,7 +249,7 @@ select id from unnest($1) with ordinality wanted (id, n) where not exists (selec
 -- name: run_events (uuid, int8, int8) -> (int8, int8, text, text, text, text, text, text) repeatable
 -- After an id, at most so many. What was stored as starting, and next as what came after RUNNING, ran in between: when its first attempt
 -- began is on its row.
-select id, time, kind, subject, actor, case when from_state = 'STARTING' and exists (
+select id, time, kind, subject, actor, case when from_state = 'STARTING' and to_state <> 'RUNNING' and exists (
     select from run r where r.id = $1 and r.attempt > 0 and r.start_time between 1 and event.time and not exists (
       select from run_attempt a where a.run = r.id and a.attempt > 1 and a.started <= event.time)) then 'RUNNING' else from_state end,
   to_state, reason

@@ -38,7 +38,7 @@ static const struct trial_column columns[] = {
     {"created", KEY_NUMBER, 0, "r.created", 0},
     {"started", KEY_NUMBER, 0, "nullif(r.start_time, 0)", 0},
     {"ended", KEY_NUMBER, 0, "r.end_time", 0},
-    {"duration", KEY_NUMBER, 0, "greatest(0, coalesce(r.end_time, $2[1]) - nullif(r.start_time, 0))", 0},
+    {"duration", KEY_NUMBER, 0, "case when r.start_time > 0 then greatest(0, coalesce(r.end_time, $2[1]) - r.start_time) end", 0},
 };
 
 static const char *name_at(const void *ctx, size_t i) {

@@ -541,10 +541,11 @@ const struct route trial_routes[] = {
      .reach = REACH_NAMED,
      .handler = get_trials,
      .summary = "Its trials",
-     .doc = "`sort` is a column of trials (`number`, `state`, `value`, `best_value`, `last.value`, `stop.rule`, `node`, `started`, ...), "
-            "`duration` (of what runs, until now), `params.NAME` or `metrics.NAME` (the last value); `-` before it is the other way round. "
-            "Either way numbers come first, then NaN, true and false, texts, and last what has none; equals by number. States go from "
-            "QUEUED to LOST. While trials change, pages show each trial once whose place stays the same.",
+     .doc =
+         "`sort` is a column of trials (`number`, `state`, `value`, `best_value`, `last.value`, `stop.rule`, `node`, `started`, ...), "
+         "`duration` (of what runs, until now), `params.NAME` or `metrics.NAME` (the last value); `-` before it is the other way round. "
+         "Either way numbers come first, then NaN, true and false, texts, and last what has none; equals by number. States go from "
+         "QUEUED to LOST; why one waits is told, but is no reason to sort it by. While trials change, pages show each trial once whose place stays the same.",
      .query = "state:string,number:integer,sort:string,limit:integer,cursor:string",
      .response_schema = "trial_list"},
     {.method = HTTP_POST,

@@ -368,6 +368,7 @@ static bool stream_heavy(struct streamed *s, int64_t first_row_ms, struct err *e
   if (open_stream(s, err))
     return true;
   loop_timer_free(s->late);
+  s->late = NULL;
   return false;
 }
 
