@@ -63,6 +63,7 @@ class Deeds(JobTest):
                  ("sweep.edited", "run_cap none, max_time none, priority 0, notes", "run_cap 2, max_time 2h, priority 0, notes", "token ci ☃"),
                  ("sweep.state", "RUNNING", "DRAINING", ME), ("sweep.state", "DRAINING", "DRAINING", "token ci ☃"),
                  ("sweep.state", "DRAINING", "STOPPED", None)]
+        wait(lambda: len(self.told("sweeps", sweep)) == len(deeds), "the end to be stored")
         self.assertEqual(self.told("sweeps", sweep), deeds)
         self.assertEqual(self.told("sweeps", sweep, ["reason"])[-3:], [("a person wants no new trials",), ("a person stopped it",), ("a person stopped it",)])
         self.s.kill()

@@ -373,6 +373,7 @@ static void test_without_a_template(void **state) {
   print_message("without a template: %lld ms\n", (long long)(clock_mono_ms(&clock_system) - before));
   assert_int_equal(pg_cluster_int(&own.view, "select 1"), 1);
   finish(&own);
+  temp_dir_remove(&dir);
   open_dir(&dir, 0711);
   before = clock_mono_ms(&clock_system);
   start(&own, dir.path, NULL);
