@@ -388,9 +388,10 @@ bool cli_is_other_reason(char last[CLI_REASON_MAX], struct str reason) {
     if (reason.p[i] < '0' || reason.p[i] > '9')
       now[n++] = reason.p[i];
   now[n] = 0;
-  bool is_other = strcmp(now, last) != 0;
-  memcpy(last, now, n + 1);
-  return is_other && n > 0;
+  bool is_other = n > 0 && strcmp(now, last) != 0;
+  if (is_other)
+    memcpy(last, now, n + 1);
+  return is_other;
 }
 
 static bool progress_shown;

@@ -196,6 +196,8 @@ static const char *other_stream(struct log_reader *reader) {
   struct err ignored; /* an advice */
   client_reply_init(&reply);
   path_format(&path, "/api/v1/runs/{}/logs/{}?tail=0", reader->request->run_id, is_stderr ? "stdout" : "stderr");
+  if (reader->attempt > 0)
+    buf_printf(&path, "&attempt=%lld", (long long)reader->attempt);
   struct client *client = cli_client(reader->cli, &ignored);
   struct client_request call = {.method = "GET", .path = buf_text(&path), .body_fd = -1, .accept = "text/plain"};
   bool has = client && client_call(client, &call, &reply, &ignored) && reply.log_size > 0;

@@ -19,6 +19,8 @@ bool output_for_people(const struct output *output) {
 /* The longest key that is there leads: keys have dots too. */
 static const json_t *value_at(const json_t *object, struct str path) {
   const json_t *found = json_object_getn(object, path.p, path.n);
+  if (!json_is_object(object))
+    return NULL;
   for (size_t dot = path.n; !found && dot-- > 0;)
     if (path.p[dot] == '.')
       found = value_at(json_object_getn(object, path.p, dot), str_slice(path, dot + 1, path.n));

@@ -123,7 +123,7 @@ static void put_times(const struct live_sweep *live, const struct engine_sweep *
   put_time(w, "eta", eta_of(live, row));
 }
 
-/* run_cap was lowered since. Nothing is taken back. */
+/* run_cap was lowered since, or results of other trials were told. Nothing is taken back. */
 static bool has_too_many(const struct live_sweep *live, const struct engine_sweep *row) {
   return live->run_cap && engine_counts(live->engine).made > live->run_cap && (row->why == WHY_ALL_MADE || row->state == SWEEP_RUNNING);
 }
@@ -133,7 +133,7 @@ static const char *reason_of(const struct live_sweep *live, const struct engine_
   if (live->damage)
     return live->damage;
   if (has_too_many(live, row)) {
-    buf_printf(text, "%u trials were made before run_cap was lowered to %lld%s", engine_counts(live->engine).made, (long long)live->run_cap,
+    buf_printf(text, "%u trials are there, and run_cap is %lld%s", engine_counts(live->engine).made, (long long)live->run_cap,
                live_is_over(live) ? "" : ": no more are made, those that run or wait go on");
     return buf_text(text);
   }

@@ -1,5 +1,6 @@
 /* From a sweep file to a sweep that lives: what is refused, what a dry run shows, how it is made. */
 #include "base/mem.h"
+#include "sampler/lattice.h"
 #include "sweeper/file/command.h"
 #include "sweeper/file/sweep_sources.h"
 #include "sweeper/jobs/code_store.h"
@@ -73,6 +74,21 @@ static bool check_artifacts(const struct sweep_spec *spec, struct err *err) {
       return err_at(err, "artifacts", 0, 0);
     }
   return true;
+}
+
+/* Every cell is a trial, so that nobody means many millions of them. */
+static bool check_grid(const struct sweep_file *file, struct err *err) {
+  const struct sweep_spec *spec = &file->spec;
+  struct lattice grid;
+  if (!file->space || spec->sampler.type != SAMPLER_GRID || spec->has_run_cap || spec->has_max_time || spec->has_max_slot_time)
+    return true;
+  if (!lattice_init(&grid, file->space, LATTICE_GRID, err))
+    return false;
+  if (grid.size <= LATTICE_COUNT_MAX)
+    return true;
+  err_set(err, ERR_INVALID, "the grid has %llu cells", (unsigned long long)grid.size);
+  err_hint(err, "add run_cap, max_time or max_slot_time, or take fewer values");
+  return err_at(err, "parameters", 0, 0);
 }
 
 /* Is a directory of this machine to be copied? Then `out` is it. */
@@ -158,7 +174,7 @@ bool sweeps_check(struct sweeps *s, struct sweep_file *file, struct str director
   warn_of_what_is_ours(file);
   if (spec->executor != EXECUTOR_LOCAL)
     return refuse(file, "executor", "jobs run on this machine only", err);
-  if (!check_register(spec, err) || !check_prior(spec, err) || !check_artifacts(spec, err))
+  if (!check_register(spec, err) || !check_prior(spec, err) || !check_artifacts(spec, err) || !check_grid(file, err))
     return sweep_file_place(file, err);
   if (spec->prior && spec->prior->kind != YN_NULL && !prior_is_used(spec))
     warn(file, "prior", "not used: this sampler does not learn from results");

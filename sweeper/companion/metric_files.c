@@ -253,7 +253,8 @@ static bool is_written_anew(struct watched *f, int fd, const struct stat *st, bo
   if (!is_same || !f->sent || f->print.size != f->sent || (!is_final && same_time(f->compared, st->st_mtim)))
     return false;
   f->compared = st->st_mtim;
-  return print_of(fd, f->sent).hash != f->print.hash;
+  struct print now = print_of(fd, f->sent);
+  return now.size && now.hash != f->print.hash;
 }
 
 static void send_anew(struct watched *f, ino_t inode) {

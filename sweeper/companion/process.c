@@ -137,20 +137,30 @@ static void find_family(struct family *family) {
   add_children(family, getpid(), 0);
 }
 
-/* The group's number may be somebody else's once the command is reaped and none of the group is left. */
+static bool is_our_child(pid_t pid) {
+  siginfo_t ignored;
+  return waitid(P_PID, (id_t)pid, &ignored, WEXITED | WNOHANG | WNOWAIT) == 0;
+}
+
+static bool is_of_group(const struct process *process, pid_t pid) {
+  return process->pid > 0 && getpgid(pid) == process->pid;
+}
+
+/* The group's number may be somebody else's once the command is reaped and none of the group is left. The group first: its leader looks
+ * after what has sessions of its own. */
 size_t process_signal(const struct process *process, int signal_number) {
   static struct family family;
-  bool has_group = false;
+  bool has_group = process->pid > 0 && is_our_child(process->pid);
   if (signal_number == SIGKILL)
     cgroup_kill(&process->group);
   find_family(&family);
-  for (size_t i = 0; i < family.count; i++)
-    if (process->pid > 0 && getpgid(family.pids[i]) == process->pid)
-      has_group = true;
-    else
-      kill(family.pids[i], signal_number);
+  for (size_t i = 0; i < family.count && !has_group; i++)
+    has_group = is_of_group(process, family.pids[i]);
   if (has_group)
     kill(-process->pid, signal_number);
+  for (size_t i = 0; i < family.count; i++)
+    if (!is_of_group(process, family.pids[i]))
+      kill(family.pids[i], signal_number);
   return family.count;
 }
 

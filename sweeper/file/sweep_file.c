@@ -319,12 +319,7 @@ static void check_constraints(struct check *c) {
               "no point of the space was found that satisfies the constraints");
 }
 
-/* Every cell is a trial, so that nobody means many millions of them. */
-static void check_grid(struct check *c, const struct lattice *grid) {
-  const struct sweep_spec *s = &c->file->spec;
-  if (grid->size > LATTICE_COUNT_MAX && !s->has_run_cap && !s->has_max_time && !s->has_max_slot_time)
-    CHECK_ERROR(c, "parameters", "add run_cap, max_time or max_slot_time, or take fewer values", "the grid has %llu cells",
-                (unsigned long long)grid->size);
+static void warn_of_probabilities(struct check *c) {
   for (size_t i = 0; i < space_count(c->file->space); i++) {
     const struct param *param = space_param(c->file->space, i);
     char path[SPACE_NAME_MAX + 16];
@@ -409,7 +404,7 @@ static bool check_space(struct check *c) {
   if (c->file->spec.sampler.type == SAMPLER_GRID && !lattice_init(&grid, c->file->space, LATTICE_GRID, &err))
     return err.code != ERR_NO_MEMORY && (space_problem(c, &err), true);
   if (c->file->spec.sampler.type == SAMPLER_GRID)
-    check_grid(c, &grid);
+    warn_of_probabilities(c);
   check_constraints(c);
   warn_of_steps(c);
   warn_of_exponents(c, c->file->spec.parameters, "parameters");

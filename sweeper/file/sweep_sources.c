@@ -74,7 +74,10 @@ static enum source_format guess_format(struct str file) {
     return SOURCE_JSON;
   if (has_ending(file, csv, ARRAY_LEN(csv)))
     return SOURCE_CSV;
-  bool is_events = str_starts(file, STR("events")) || str_find_str(file, STR("/events")) != SIZE_MAX; /* "runs/events*" */
+  struct str rest = file, name = file;
+  while (rest.p && str_split(&rest, '/', &name))
+    ;
+  bool is_events = str_is(name, "events*") || (str_starts(name, STR("events.out")) && name.n > strlen("events.out"));
   return is_events || str_find_str(file, STR("tfevents")) != SIZE_MAX ? SOURCE_TFEVENTS : SOURCE_TEXT;
 }
 

@@ -48,9 +48,11 @@ bool live_wait_reason(const struct live_trial *trial, struct buf *out) {
 static const struct live_trial *waiting_of(const struct live_sweep *live) {
   if (is_waiting(&live->seat))
     return &live->seat;
-  for (uint32_t number = UINT32_MAX; engine_next_live(live->engine, &number);)
-    if (is_waiting(live_trial_at(live, number)))
-      return live_trial_at(live, number);
+  for (uint32_t number = UINT32_MAX; engine_next_live(live->engine, &number);) {
+    const struct live_trial *trial = live_trial_at(live, number);
+    if (trial && is_waiting(trial))
+      return trial;
+  }
   return NULL;
 }
 

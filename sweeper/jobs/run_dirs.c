@@ -117,22 +117,24 @@ static bool make_work(const char *work, const struct exec_tree *tree, struct err
   return true;
 }
 
-/* Not where the run has a directory that holds something. */
-static void take_spare(struct run_dirs *dirs, const char *run) {
+/* Not where the run has a directory that holds something. True: it is the run's. */
+static bool take_spare(struct run_dirs *dirs, const char *run) {
   char spare[PATH_SIZE];
   if (!dirs->spares)
-    return;
+    return false;
   spare_path(dirs, dirs->spares - 1, spare);
-  if (rename(spare, run) == 0 || errno == ENOENT)
+  bool ok = rename(spare, run) == 0;
+  if (ok || errno == ENOENT)
     dirs->spares--;
+  return ok;
 }
 
 /* The attempt's first: where it is, the checkpoint stays. */
 static bool make_both(struct run_dirs *dirs, const struct paths *paths, int32_t attempt, struct err *err) {
   pthread_mutex_lock(&dirs->lock);
-  if (attempt == 1)
-    take_spare(dirs, buf_text(&paths->run));
-  bool ok = dir_make(buf_text(&paths->own), 0700, err) && dir_make(buf_text(&paths->checkpoint), 0700, err);
+  bool taken = attempt == 1 && take_spare(dirs, buf_text(&paths->run));
+  bool ok = (!taken || tree_empty(buf_text(&paths->own), err)) && dir_make(buf_text(&paths->own), 0700, err) &&
+            dir_make(buf_text(&paths->checkpoint), 0700, err);
   pthread_mutex_unlock(&dirs->lock);
   return ok;
 }

@@ -320,6 +320,7 @@ class Manners(Base):
         runs = {name: self.ask(sweep, lease=6)["trials"][0] for name in [*signs, "silent"]}
         until = time.time() + 8
         while time.time() < until or self.state(sweep, len(signs)) != "LOST":
+            self.assertLess(time.time(), until + 120, "the silent one is not lost")
             for name, sign in signs.items():
                 self.assertEqual(sign(runs[name]["run_id"]).status, 200, name)
             time.sleep(0.2)

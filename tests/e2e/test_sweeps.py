@@ -61,6 +61,14 @@ class AskTell(Base):
         over = wait(lambda: (s := self.sweep(made["id"]))["state"] == "FINISHED" and s, "the end")
         self.assertIn("every point", over["state_reason"])
 
+    def test_a_grid_of_many_millions_needs_a_limit(self):
+        grid = {"name": "many", "method": "grid", "parameters": {"a": {"min": 1, "max": 10000}, "b": {"min": 1, "max": 1001}}}
+        for query in ({}, {"dry_run": "true"}):
+            refused = self.submit(grid, 400, **query)
+            self.assertEqual((refused["detail"], refused["errors"][0]["path"]), ("line 1:50: the grid has 10010000 cells", "parameters"))
+            self.assertIn("add run_cap", refused["hint"])
+        self.submit({**grid, "run_cap": 3})
+
     def test_constraints_that_leave_nothing(self):
         """Of a space that is too large to look through at once it is told by the dry run, and by the sweep itself."""
         spec = {"name": "none", "method": "random", "run_cap": 3, "metric": {"name": "loss"},

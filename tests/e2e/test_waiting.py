@@ -139,7 +139,7 @@ class Limits(Base):
         sweep = json.loads(self.cli("sweep", "create", "sweep.yaml", "-o", "json", cwd=self.work).stdout)["id"]
         wait(lambda: [t["state"] for t in self.trials(sweep)] == ["RUNNING"] * 2, "two trials")
         done = self.cli("sweep", "edit", sweep, "--run-cap", "1")
-        reason = "2 trials were made before run_cap was lowered to 1"
+        reason = "2 trials are there, and run_cap is 1"
         self.assertIn(f"RUNNING: {reason}: no more are made, those that run or wait go on", done.stderr)
         self.assertEqual([t["state"] for t in self.trials(sweep)], ["RUNNING"] * 2)
         (self.work / "go").touch()

@@ -124,10 +124,21 @@ static void not_removed(struct doomed *doomed, const struct err *err) {
   care_told(doomed->care, true, stopping ? err : NULL);
 }
 
+/* Under another name first: what tidies after an attempt keeps directories by theirs, for other runs. */
+static bool remove_run(const char *path, struct err *err) {
+  AUTO_BUF struct buf gone = BUF_INIT(8 * KIB);
+  buf_printf(&gone, "%s.gone", path);
+  if (!buf_ok(&gone, err) || !tree_remove(buf_text(&gone), err)) /* of an earlier try */
+    return false;
+  if (rename(path, buf_text(&gone)) != 0)
+    return errno == ENOENT || err_errno(err, errno, "cannot rename %s", path);
+  return tree_remove(buf_text(&gone), err);
+}
+
 static void run_removal(struct work *work) {
   struct doomed *doomed = CONTAINER_OF(work, struct doomed, work);
   doomed->err.code = ERR_NONE;
-  if (!tree_remove(doomed->job, &doomed->err) && doomed->err.code == ERR_NONE)
+  if (!remove_run(doomed->job, &doomed->err) && doomed->err.code == ERR_NONE)
     err_set(&doomed->err, ERR_IO, "cannot remove %.200s", doomed->job);
 }
 

@@ -398,6 +398,10 @@ static void paths_into_json(void **state UNUSED) {
   assert_null(json_at_path(value, "a.c.x"));
   assert_null(json_at_path(value, "a.b.c"));
   assert_null(json_at_path(NULL, "a"));
+  char dots[200];
+  memset(dots, '.', sizeof dots - 1);
+  dots[sizeof dots - 1] = 0;
+  assert_null(json_at_path(value, dots)); /* not every way to part it is tried where nothing is */
 }
 
 static void names_of_artifacts(void **state UNUSED) {

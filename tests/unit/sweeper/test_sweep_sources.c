@@ -44,6 +44,10 @@ static void a_files_format_is_told_by_its_name(void **state UNUSED) {
   } rows[] = {{"runs/**/events.out.tfevents.*", SOURCE_TFEVENTS},
               {"tb/events*", SOURCE_TFEVENTS},
               {"events*", SOURCE_TFEVENTS},
+              {"tb/events.out*", SOURCE_TFEVENTS},
+              {"events.log", SOURCE_TEXT},
+              {"events/m.txt", SOURCE_TEXT},
+              {"logs/events.out", SOURCE_TEXT},
               {"events.csv", SOURCE_CSV},
               {"a/log.ndjson", SOURCE_JSON},
               {"old_events", SOURCE_TEXT}};
