@@ -293,8 +293,7 @@ static bool has_converged(struct cmaes *c) {
   for (size_t j = 0; j < c->d; j++)
     widest = fmax(widest, c->sigma * sqrt(c->covariance[j * c->d + j]));
   double unit = c->reach > 0 ? c->reach : fmax(fabs(low), fabs(high)); /* it began on a plateau */
-  return (c->generation >= span && high - low <= 1e-12 * unit) || widest < 1e-9 || c->sigma > 1e4 * c->sigma_start ||
-         !isfinite(c->sigma);
+  return (c->generation >= span && high - low <= 1e-12 * unit) || widest < 1e-9 || c->sigma > 1e4 * c->sigma_start || !isfinite(c->sigma);
 }
 
 /* A generation is complete. */

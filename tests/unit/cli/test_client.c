@@ -168,7 +168,8 @@ static void problems(void **state UNUSED) {
   assert_string_equal(text_of(all, 1, "text"), "n");
 
   AUTO_JSON json_t *input = NULL; /* a file without a name */
-  err = err_of(400, "{\"detail\":\"line 3:7: m\",\"errors\":[{\"line\":3,\"column\":7,\"message\":\"m\"},{\"line\":4,\"message\":\"n\"}]}", &input);
+  err = err_of(400, "{\"detail\":\"line 3:7: m\",\"errors\":[{\"line\":3,\"column\":7,\"message\":\"m\"},{\"line\":4,\"message\":\"n\"}]}",
+               &input);
   assert_string_equal(err.text, "line 3:7: m");
   assert_int_equal(json_array_size(input), 1);
   assert_string_equal(text_of(input, 0, "text"), "line 4: n");
