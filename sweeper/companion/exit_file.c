@@ -43,24 +43,30 @@ void exit_story_put(const struct exit_story *story, struct buf *out) {
              (long long)story->printed[1]);
 }
 
-bool exit_file_read(const char *dir, struct buf *out, int64_t *ret_begun_ms, int64_t *ret_ended_ms) {
+bool exit_file_is_there(const char *dir) {
+  char path[PATH_SIZE];
+  snprintf(path, sizeof path, "%s/exit", dir);
+  return access(path, F_OK) == 0 || errno != ENOENT;
+}
+
+bool exit_file_read(const char *dir, struct buf *out, int64_t *ret_begun_ms, int64_t *ret_ended_ms, struct err *err) {
   char path[PATH_SIZE];
   AUTO_BUF struct buf text = BUF_INIT(64 * KIB);
-  struct err none;
   struct str rest, line;
   snprintf(path, sizeof path, "%s/exit", dir);
-  if (!file_read(path, &text, &none))
+  if (!file_read(path, &text, err))
     return false;
+  bool ok = text.n > 0;
   rest = buf_str(&text);
   while (str_split(&rest, '\n', &line)) {
-    if (str_starts(line, STR("begun_ms ")) && !str_to_i64(str_slice(line, 9, line.n), ret_begun_ms))
-      return false;
-    if (str_starts(line, STR("ended_ms ")) && !str_to_i64(str_slice(line, 9, line.n), ret_ended_ms))
-      return false;
+    if (str_starts(line, STR("begun_ms ")))
+      ok = ok && str_to_i64(str_slice(line, 9, line.n), ret_begun_ms);
+    if (str_starts(line, STR("ended_ms ")))
+      ok = ok && str_to_i64(str_slice(line, 9, line.n), ret_ended_ms);
     if (line.n && !str_starts(line, STR("artifact")))
       buf_printf(out, "%.*s\n", STR_ARG(line));
   }
-  return out->n > 0;
+  return ok || err_set(err, ERR_INVALID, "%s does not say how the job ended", path);
 }
 
 bool exit_file_write(const char *dir, struct str text, struct err *err) {

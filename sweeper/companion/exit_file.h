@@ -20,8 +20,10 @@ struct exit_story {
 void exit_line_put(struct buf *out, const char *name, const char *value);
 /* Pure. */
 void exit_story_put(const struct exit_story *story, struct buf *out);
-/* What an earlier companion of the attempt left, but for what became of the artifacts. False: it left none. */
-bool exit_file_read(const char *dir, struct buf *out, int64_t *ret_begun_ms, int64_t *ret_ended_ms);
+/* Has an earlier companion of the attempt seen its end? Also where that cannot be found out. */
+bool exit_file_is_there(const char *dir);
+/* What it left, but for what became of the artifacts. */
+MUST_CHECK bool exit_file_read(const char *dir, struct buf *out, int64_t *ret_begun_ms, int64_t *ret_ended_ms, struct err *err);
 MUST_CHECK bool exit_file_write(const char *dir, struct str text, struct err *err);
 /* Fails also when there is none. */
 MUST_CHECK bool exit_file_sync(const char *dir, struct err *err);

@@ -134,7 +134,11 @@ int main(int argc, char **argv) {
   }
   process_become_subreaper();
   uint64_t generation = 0;
-  if (exit_file_read(c->job.dir, &c->ended_before, &c->begun_ms, &c->ended_ms)) {
+  if (exit_file_is_there(c->job.dir)) { /* whatever it says: nothing is run a second time */
+    if (!exit_file_read(c->job.dir, &c->ended_before, &c->begun_ms, &c->ended_ms, &err)) {
+      say("%s", err.text);
+      return 1;
+    }
     take_over(c);
     generation = (uint64_t)clock_wall_ms(&clock_system);
   } else {

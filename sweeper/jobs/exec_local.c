@@ -131,9 +131,10 @@ static void gone(void *ctx) {
     waitpid(attempt->pid, NULL, WNOHANG);
   attempt->is_child = false;
   exec_local_path(attempt->executor, attempt->run, attempt->number, "exit", &path);
-  if (buf_ok(&path, &err) && file_read(buf_text(&path), &text, &err))
+  bool is_read = buf_ok(&path, &err) && file_read(buf_text(&path), &text, &err);
+  if (is_read && text.n) /* it is empty where the machine went down just after it was written */
     tell(attempt, buf_str(&text));
-  else if (err_is_shortage(&err) || !leftovers_end(attempt->executor->leftovers, attempt->run, attempt->number, &err))
+  else if ((!is_read && err_is_shortage(&err)) || !leftovers_end(attempt->executor->leftovers, attempt->run, attempt->number, &err))
     loop_timer_start(attempt->again, AGAIN_MS);
 }
 

@@ -176,6 +176,14 @@ class CompanionTest(unittest.TestCase):
         self.assertEqual(self.service.tokens, {"Bearer wnr_test"})
         self.assertEqual(dict(line.split(" ", 1) for line in (self.dir / "attempt" / "exit").read_text().splitlines()), self.service.exited)
 
+    def test_a_note_of_the_end_that_cannot_be_read_starts_nothing(self):
+        (self.dir / "attempt").mkdir()
+        for note in ("", "exit_code 0\nbegun_ms \n"):
+            (self.dir / "attempt" / "exit").write_text(note)
+            self.assertEqual(self.start(["touch", "ran"]).wait(60), 1)
+            self.assertFalse((self.dir / "ran").exists(), note)
+            self.assertIn("does not say how the job ended", (self.dir / "attempt" / "companion.log").read_text())
+
     def test_what_the_companion_ignores_the_command_does_not(self):
         self.assertEqual(self.start(["grep", "-E", "Sig(Blk|Ign)", "/proc/self/status"]).wait(60), 0)
         self.assertEqual(self.service.output["stdout"].split(), [b"SigBlk:", b"0" * 16, b"SigIgn:", b"0" * 16])

@@ -485,6 +485,12 @@ static void an_attempt_without_companion_is_gone_at_once(void **state UNUSED) {
   assert_true(exec_local_adopt(scene.executor, scene.run, 1, &err));
   wait_gone(&scene);
   assert_true(scene.had_exit_text);
+  /* One whose words the machine has lost. */
+  assert_true(file_replace(buf_text(&path), STR(""), 0600, &err));
+  scene.gone = 0;
+  assert_true(exec_local_adopt(scene.executor, scene.run, 1, &err));
+  wait_gone(&scene);
+  assert_false(scene.had_exit_text);
   close_scene(&scene);
 }
 
