@@ -230,6 +230,20 @@ static void a_stream_that_broke_off(void **state UNUSED) {
   assert_stored("loss", "2=0.5");
 }
 
+/* As a companion does whose first request has got no answer in its time. */
+static void an_end_that_is_told_twice(void **state UNUSED) {
+  struct wrote first = {.done = false}, second = {.done = false};
+  struct err err;
+  listen_with(LOSS, 0);
+  say(0, "step=1 loss=0.5\nstep=2 loss=0.4");
+  assert_true(log_writer_finish(writer, on_written, &first, &err));
+  assert_false(log_writer_finish(writer, on_written, &second, &err));
+  assert_int_equal(err.code, ERR_CONFLICT);
+  loop_until(scene.cluster.loop, &first.done, 30000);
+  assert_false(second.done);
+  assert_stored("loss", "1=0.5 2=0.4");
+}
+
 static void attempts_have_their_own(void **state UNUSED) {
   listen_with(LOSS, 0);
   say(0, "step=1 loss=0.5\nstep=2 loss=0.4\n");
@@ -412,6 +426,7 @@ int main(void) {
       TEST(a_pattern_with_a_time_of_its_own),
       TEST(a_last_line_without_an_end),
       TEST(a_stream_that_broke_off),
+      TEST(an_end_that_is_told_twice),
       TEST(attempts_have_their_own),
       TEST(what_it_was_read_with_is_not_known),
       TEST(output_that_was_cut),

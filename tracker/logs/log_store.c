@@ -615,10 +615,11 @@ static void on_stream_end(void *ctx, int64_t next UNUSED, const struct err *err)
 }
 
 bool log_writer_finish(struct log_writer *writer, log_write_fn *done, void *ctx, struct err *err) {
+  if (writer->finishing)
+    return err_set(err, ERR_CONFLICT, "the end of the output is being stored");
   writer->finish_err = (struct err){.code = ERR_NONE};
   writer->finished = done;
   writer->finished_ctx = ctx;
-  writer->finishing = 0;
   for (size_t i = 0; i < LOG_STREAMS; i++) {
     /* From wherever it stands: an offset before that is passed over, and here nothing follows it. */
     if (!start_write(&writer->streams[i], &(struct log_piece){.bytes = STR("")}, true, on_stream_end, writer, err)) {

@@ -71,7 +71,8 @@ struct log_piece {
  * this stream is in flight. */
 MUST_CHECK bool log_writer_write(struct log_writer *writer, enum log_stream_name stream, const struct log_piece *piece, log_write_fn *done,
                                  void *ctx, struct err *err);
-/* The streams are complete: the last lines, which have no end, are read. `done` as above, `next` is 0. */
+/* The streams are complete: the last lines, which have no end, are read. `done` as above, `next` is 0. ERR_CONFLICT as above, also while an
+ * end is being stored. */
 MUST_CHECK bool log_writer_finish(struct log_writer *writer, log_write_fn *done, void *ctx, struct err *err);
 
 /* Bytes [from, to) as far as they are stored, at most `limit`. `from` becomes the first byte given (a gap may lie before it), `next` the
