@@ -17,20 +17,23 @@ static void begin_kill(struct companion *c) {
   arm(c->ladder, 100);
 }
 
-void ending_start(struct companion *c, const char *reason, int64_t grace_ms) {
-  if (c->phase != PHASE_RUNNING)
-    return;
-  c->end_reason = reason;
-  say("ending the job: %s", reason);
-  if (grace_ms <= 0) {
-    begin_kill(c);
-    return;
-  }
+static void begin_term(struct companion *c, int64_t grace_ms) {
   attempt_enter(c, PHASE_TERM);
   process_signal(&c->process, SIGTERM);
   process_signal(&c->process, SIGCONT); /* a stopped process takes its TERM when it goes on */
   c->frozen = false;
   arm(c->ladder, grace_ms);
+}
+
+void ending_start(struct companion *c, const char *reason, int64_t grace_ms) {
+  if (c->phase != PHASE_RUNNING)
+    return;
+  c->end_reason = reason;
+  say("ending the job: %s", reason);
+  if (grace_ms > 0)
+    begin_term(c, grace_ms);
+  else
+    begin_kill(c);
 }
 
 static void on_ladder(evutil_socket_t fd UNUSED, short what UNUSED, void *ctx) {
@@ -57,11 +60,8 @@ static void on_child(evutil_socket_t signal_number UNUSED, short what UNUSED, vo
   struct companion *c = ctx;
   reap(c);
   /* What the command left behind has lost its purpose: it gets TERM, a short grace, KILL. */
-  if (c->command_ended && c->phase == PHASE_RUNNING && process_any_alive()) {
-    attempt_enter(c, PHASE_TERM);
-    process_signal(&c->process, SIGTERM);
-    arm(c->ladder, LEFTOVER_GRACE_MS);
-  }
+  if (c->command_ended && c->phase == PHASE_RUNNING && process_any_alive())
+    begin_term(c, LEFTOVER_GRACE_MS);
   attempt_advance(c);
 }
 

@@ -170,7 +170,8 @@ bool talk_output(struct companion *c) {
 static void on_artifact_taken(void *ctx, int status, struct str body) {
   struct companion *c = ctx;
   char why[200];
-  bool is_over = (status >= 400 && status < 500 && status != 409 && status != 408 && status != 429) ||
+  /* 409 too: it says nothing of the attempt here, but that the run lies in the trash. */
+  bool is_over = (status >= 400 && status < 500 && status != 408 && status != 429) ||
                  (status >= 500 && status != 503 && ++c->artifact_tries >= ARTIFACT_TRIES);
   if (is_over) {
     snprintf(why, sizeof why, "the service answers %d %.*s", status, STR_ARG(str_slice(body, 0, 160)));

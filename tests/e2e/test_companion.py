@@ -19,6 +19,7 @@ class Service:
         self.server = None
         self.hears = threading.Event()  # while it is clear the next piece of output gets no answer
         self.hears.set()
+        self.refuses_artifacts = None  # with this status
         self.unanswered, self.dropped = 0, 0  # dropped: answers that nobody waited for any more
         self.up()
 
@@ -45,7 +46,7 @@ class Service:
                 except OSError:
                     service.dropped += 1
 
-            do_GET = do_POST = do
+            do_GET = do_POST = do_PUT = do
 
         class Server(socketserver.ThreadingMixIn, socketserver.UnixStreamServer):
             daemon_threads = True
@@ -78,6 +79,8 @@ class Service:
     def handle(self, path, body, headers):
         url = urllib.parse.urlparse(path)
         query = dict(urllib.parse.parse_qsl(url.query))
+        if url.path.startswith(f"/api/v1/runs/{RUN}/artifacts/"):
+            return (self.refuses_artifacts, "in the trash") if self.refuses_artifacts else (200, "{}")
         prefix = f"/api/v1/companion/{RUN}/1"
         assert url.path.startswith(prefix), url.path
         what = url.path[len(prefix):]
@@ -377,6 +380,39 @@ time.sleep(600)
         self.assertEqual(process.wait(120), 0)
         self.assertEqual(len(self.service.output["stdout"]), 200 * 100000)
         self.assertEqual(self.service.skipped, 0)
+
+    def test_what_a_killed_command_leaves_frozen_gets_its_term(self):
+        self.service.down()
+        script = """
+import os, signal, time
+if os.fork() == 0:
+    signal.signal(15, lambda *a: (open("bye", "w").close(), os._exit(0)))
+    open("ready", "w").close()
+    while True:
+        signal.pause()
+while not os.path.exists("ready"):
+    time.sleep(0.02)
+open("pid", "w").write(str(os.getpid()))
+while True:
+    print('x' * 99999)
+    time.sleep(0.02)
+"""
+        process = self.start(["python3", "-u", "-c", script], spool_max=2000000, spool_policy=1)
+        log = self.dir / "attempt" / "companion.log"
+        self.wait(lambda: log.exists() and "frozen" in log.read_text(), "freezing")
+        os.kill(int((self.dir / "pid").read_text()), signal.SIGKILL)
+        self.wait(lambda: "-> drain" in log.read_text(), "its end")  # before there is a service that takes output, so that it would go on
+        self.service.up()
+        self.assertEqual(process.wait(120), 0)
+        self.assertTrue((self.dir / "bye").exists())
+
+    def test_an_artifact_that_is_refused_leaves_the_attempt_its_end(self):
+        """The run may have been put into the trash."""
+        self.service.refuses_artifacts = 409
+        process = self.start(["sh", "-c", "echo 1 >model"], artifact="model")
+        self.assertEqual(process.wait(60), 0)
+        self.assertEqual(self.service.exited["exit_code"], "0")
+        self.assertIn("the service answers 409 in the trash", self.service.exited["artifacts_failed"])
 
     def test_heartbeats_and_weight(self):
         process = self.start(["sleep", "600"])
