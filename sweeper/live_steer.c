@@ -3,6 +3,8 @@
 #include "sweeper/jobs/jobs.h"
 #include "sweeper/live.h"
 
+#define MAX_TIME_MAX_S INT64_C(9000000000000) /* as far as texts may go */
+
 static void note_deed(struct live_sweep *live, const struct deed *what) {
   live->deeds = MAX_OF(live->deeds, deeds_note(live->all, what));
 }
@@ -117,6 +119,17 @@ static bool whole(const json_t *edits, const char *key, int64_t max, struct err 
          err_set(err, ERR_INVALID, "\"%s\" must be a whole number up to %lld", key, (long long)max);
 }
 
+/* Seconds, or text such as 2h; 0: no limit. */
+static bool read_max_time(const json_t *value, int64_t *ret_ms) {
+  int64_t seconds = json_integer_value(value);
+  if (json_is_string(value))
+    return str_to_duration_ms(json_str(value), ret_ms);
+  if ((!json_is_integer(value) && !json_is_null(value)) || seconds < 0 || seconds > MAX_TIME_MAX_S)
+    return false;
+  *ret_ms = seconds * 1000;
+  return true;
+}
+
 bool sweeps_edits_check(const json_t *edits, struct err *err) {
   static const char *const keys[] = {"run_cap", "max_parallel", "priority", "max_time", "notes"};
   const char *key;
@@ -136,9 +149,9 @@ bool sweeps_edits_check(const json_t *edits, struct err *err) {
     }
   }
   value = json_object_get(edits, "max_time");
-  if (value && !json_is_null(value) && !json_is_integer(value) && !(json_is_string(value) && str_to_duration_ms(json_str(value), &ms)))
+  if (value && !read_max_time(value, &ms))
     return err_set(err, ERR_INVALID, "\"max_time\" must be a duration such as 2h");
-  if (json_is_string(value) && ms > 0 && ms < 1000)
+  if (value && ms > 0 && ms < 1000)
     return err_set(err, ERR_INVALID, "\"max_time\" must be at least 1s");
   value = json_object_get(edits, "notes");
   if (value && !json_is_string(value))
@@ -160,13 +173,8 @@ void live_apply_edits(struct live_sweep *live, const json_t *edits) {
     live->priority = json_integer_value(value);
     jobs_reprioritize(live);
   }
-  if ((value = json_object_get(edits, "max_time"))) {
-    if (json_is_integer(value))
-      ms = json_integer_value(value) * 1000;
-    else if (json_is_string(value) && !str_to_duration_ms(json_str(value), &ms))
-      ms = live->conf.max_time_ms;
+  if ((value = json_object_get(edits, "max_time")) && read_max_time(value, &ms))
     live->conf.max_time_ms = ms;
-  }
   if ((value = json_object_get(edits, "notes"))) {
     char *notes = mem_strdup(json_string_value(value));
     if (notes) {

@@ -133,6 +133,9 @@ class AskTell(Base):
         self.assertEqual(said(clone()), ([7, 2, -1, "second"], 7, "2h"))
         edit(run_cap=None, max_parallel=0, priority=0, max_time="0s")
         self.assertEqual(said(clone()), ([None, None, 0, "second"], None, None))
+        for wrong in (-1, 2**63 - 1, "-1s", 0.5, [1]):
+            refused = self.s.request("PATCH", f"/api/v1/sweeps/{made}", {"max_time": wrong})
+            self.assertEqual((refused.status, self.sweep(made)["state"]), (400, "RUNNING"), wrong)
         self.ok(self.s.post(f"/api/v1/sweeps/{made}/stop"))
         self.assertEqual(said(clone()), ([None, None, 0, "second"], None, None))  # and so it is when it is over
 
