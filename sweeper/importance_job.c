@@ -150,9 +150,8 @@ static void on_row(void *ctx, const struct pg_reply *row) {
   struct asking *asking = ctx;
   struct str coords = pg_bytea(row, 0, 0);
   double point[SPACE_PARAMS_MAX];
-  struct outcome outcome = {.state = pg_bool(row, 0, 1) ? TRIAL_STOPPED : TRIAL_FINISHED,
-                            .value = pg_is_null(row, 0, 2) ? NAN : pg_float8(row, 0, 2),
-                            .step = pg_is_null(row, 0, 3) ? 0 : (double)pg_int(row, 0, 3)};
+  struct outcome outcome = {
+      .state = pg_bool(row, 0, 1) ? TRIAL_STOPPED : TRIAL_FINISHED, .value = pg_float8(row, 0, 2), .step = (double)pg_int(row, 0, 3)};
   if (asking->err.code != ERR_NONE || coords.n != space_count(asking->space) * sizeof *point)
     return;
   memcpy(point, coords.p, coords.n);

@@ -100,10 +100,7 @@ static void put_note(struct registering *r, struct pg_batch *batch) {
   struct pg_args *args = pg_batch_add(batch, STMT_SWEEP_REGISTER_NOTE);
   pg_put_uuid(args, r->sweep);
   pg_put_bool(args, r->is_over);
-  if (r->warning[0])
-    pg_put_text(args, str_of(r->warning));
-  else
-    pg_put_null(args);
+  pg_put_text(args, r->warning[0] ? str_of(r->warning) : STR_NONE);
 }
 
 /* There is nothing to make. Said when the sweep is over; before that it may yet come. */

@@ -121,11 +121,10 @@ static const struct live_first_end *first_end_of(const struct sweeps_loading *lo
 static bool read_first_end(struct sweeps_loading *loading, const struct pg_reply *row, uint32_t number, struct err *err) {
   if (pg_is_null(row, 0, 26))
     return true;
-  struct first_end first = {.number = number,
-                            .end = {.state = (uint8_t)pg_int(row, 0, 26),
-                                    .value = pg_is_null(row, 0, 27) ? NAN : pg_float8(row, 0, 27),
-                                    .step = pg_int(row, 0, 28),
-                                    .reports = pg_int(row, 0, 29)}};
+  struct first_end first = {
+      .number = number,
+      .end = {
+          .state = (uint8_t)pg_int(row, 0, 26), .value = pg_float8(row, 0, 27), .step = pg_int(row, 0, 28), .reports = pg_int(row, 0, 29)}};
   return add_first_end(loading, &first, err);
 }
 
@@ -210,7 +209,7 @@ static bool is_from(int64_t value, int64_t least, int64_t most) {
 /* What the engine keeps of the row; false when not all of it is possible. */
 static bool read_state(const struct pg_reply *row, struct engine_trial *ret, struct err *err) {
   int64_t number = pg_int(row, 0, 1), version = pg_int(row, 0, 2), state = pg_int(row, 0, 3), attempt = pg_int(row, 0, 4);
-  int64_t cause = pg_int(row, 0, 5), retries = pg_int(row, 0, 6), lease = pg_is_null(row, 0, 18) ? 0 : pg_int(row, 0, 18);
+  int64_t cause = pg_int(row, 0, 5), retries = pg_int(row, 0, 6), lease = pg_int(row, 0, 18);
   const char *wrong = !is_from(number, 0, ENGINE_TRIALS_MAX - 1) ? "number"
                       : !is_from(version, 1, UINT32_MAX)         ? "version"
                       : !is_from(state, 0, RUN_STATE_COUNT - 1)  ? "state"
@@ -262,24 +261,24 @@ static bool read_trial(struct sweeps_loading *loading, const struct pg_reply *ro
   trial->shown = trial->noted = state.state;
   if (state.attempt && !state.dead && !engine_row_is_over(&state))
     live_note_missed(trial);
-  trial->value = pg_is_null(row, 0, 8) ? NAN : pg_float8(row, 0, 8);
-  trial->value_step = pg_is_null(row, 0, 9) ? 0 : pg_int(row, 0, 9);
-  trial->best = pg_is_null(row, 0, 10) ? NAN : pg_float8(row, 0, 10);
+  trial->value = pg_float8(row, 0, 8);
+  trial->value_step = pg_int(row, 0, 9);
+  trial->best = pg_float8(row, 0, 10);
   trial->last = pg_is_null(row, 0, 32) ? trial->value : pg_float8(row, 0, 32);
   trial->last_step = pg_is_null(row, 0, 33) ? trial->value_step : pg_int(row, 0, 33);
   trial->created = pg_int(row, 0, 11);
   trial->started = pg_int(row, 0, 12);
-  trial->ended = pg_is_null(row, 0, 13) ? 0 : pg_int(row, 0, 13);
+  trial->ended = pg_int(row, 0, 13);
   loading->attempts_ms += time_taken(trial, row, state.state);
   trial->told = pg_is_null(row, 0, 14) ? -1 : (int32_t)pg_int(row, 0, 14);
   trial->course->held = pg_bool(row, 0, 23);
   trial->course->has_priority = !pg_is_null(row, 0, 24);
-  trial->course->queue_priority = trial->course->has_priority ? pg_int(row, 0, 24) : 0;
-  trial->course->queue_since = pg_is_null(row, 0, 25) ? 0 : pg_int(row, 0, 25);
+  trial->course->queue_priority = pg_int(row, 0, 24);
+  trial->course->queue_since = pg_int(row, 0, 25);
   trial->made = (struct live_made){.by = (int8_t)pg_int(row, 0, 19),
                                    .tells = (uint32_t)pg_int(row, 0, 20),
                                    .pending = (uint32_t)pg_int(row, 0, 21),
-                                   .reports = pg_is_null(row, 0, 30) ? 0 : (uint32_t)pg_int(row, 0, 30)};
+                                   .reports = (uint32_t)pg_int(row, 0, 30)};
   trial->at_tells = (uint32_t)pg_int(row, 0, 22);
   trial->course->stop = stop.p ? mem_strndup(stop.p, stop.n) : NULL;
   const char *known = live_cause_text(state.cause); /* which needs no copy, and so perhaps no course */
@@ -393,10 +392,8 @@ static void on_report_row(void *ctx, const struct pg_reply *row) {
   struct live_value before = live_value(trial);
   bool target, goal;
   struct stop_verdict verdict;
-  struct live_report report = {.key = pg_text(row, 0, 3),
-                               .value = pg_float8(row, 0, 4),
-                               .step = pg_int(row, 0, 5),
-                               .epoch = pg_is_null(row, 0, 6) ? NAN : pg_float8(row, 0, 6)};
+  struct live_report report = {
+      .key = pg_text(row, 0, 3), .value = pg_float8(row, 0, 4), .step = pg_int(row, 0, 5), .epoch = pg_float8(row, 0, 6)};
   const struct engine_trial *state = engine_trial(live->engine, number);
   const struct live_first_end *first = first_end_of(loading, number);
   trial->course->knows_first_end = first && pg_int(row, 0, 0) >= first->reports;

@@ -95,25 +95,17 @@ static void on_value_stored(void *ctx, const struct pg_reply *reply) {
 
 static void on_stored(void *ctx, const struct stored_point *points, size_t count, const struct err *failed) {
   struct walk *walk = ctx;
-  struct live_value now;
+  struct live_value now = {.best = NAN};
   struct err err;
   AUTO_PG_ARGS struct pg_args args;
   pg_args_init(&args, STMT_TRIAL_VALUE);
   pg_put_uuid(&args, walk->runs[walk->all->reparse.done]);
   bool has = !failed && live_value_of(walk->file, points, count, &now);
-  if (has) {
-    pg_put_float8(&args, now.value);
-    pg_put_int(&args, now.step);
-    if (isnan(now.best))
-      pg_put_null(&args);
-    else
-      pg_put_float8(&args, now.best);
-    pg_put_float8(&args, now.last);
-    pg_put_int(&args, now.last_step);
-  } else {
-    for (int i = 0; i < 5; i++)
-      pg_put_null(&args);
-  }
+  pg_put_float8_if(&args, has, now.value);
+  pg_put_int_if(&args, has, now.step);
+  pg_put_float8_if(&args, has && !isnan(now.best), now.best);
+  pg_put_float8_if(&args, has, now.last);
+  pg_put_int_if(&args, has, now.last_step);
   pg_put_bool(&args, has && !(isnan(now.value) && walk->file->spec.on_nan == NAN_FAIL));
   pg_put_text(&args, str_of(live_cause_text(CAUSE_NO_METRIC)));
   if (failed)

@@ -5,27 +5,6 @@
 
 enum { SUMMARY_MAX = 8 * 1024 * 1024 };
 
-static void put_opt_text(struct pg_args *args, const char *text) {
-  if (text)
-    pg_put_text(args, str_of(text));
-  else
-    pg_put_null(args);
-}
-
-static void put_opt_int(struct pg_args *args, bool has, int64_t value) {
-  if (has)
-    pg_put_int(args, value);
-  else
-    pg_put_null(args);
-}
-
-static void put_opt_float(struct pg_args *args, bool has, double value) {
-  if (has)
-    pg_put_float8(args, value);
-  else
-    pg_put_null(args);
-}
-
 static void flat_params(const json_t *params, const char *prefix, const struct live_sweep *live, json_t *out) {
   const char *key;
   json_t *value;
@@ -83,7 +62,7 @@ static void put_made_pending(struct pg_args *args, const struct live_write *writ
   pg_put_int(args, write->trial->made.pending);
 }
 static void put_made_reports(struct pg_args *args, const struct live_write *write) {
-  put_opt_int(args, live_supposes_latest(write->sweep), write->trial->made.reports);
+  pg_put_int_if(args, live_supposes_latest(write->sweep), write->trial->made.reports);
 }
 static void put_at_tells(struct pg_args *args, const struct live_write *write) {
   pg_put_int(args, write->trial->at_tells);
@@ -114,13 +93,13 @@ static void put_sweep(struct pg_args *args, const struct live_write *write) {
     pg_put_uuid(args, write->sweep->id);
 }
 static void put_number(struct pg_args *args, const struct live_write *write) {
-  put_opt_int(args, !write->sweep->single, write->trial->number);
+  pg_put_int_if(args, !write->sweep->single, write->trial->number);
 }
 static void put_created(struct pg_args *args, const struct live_write *write) {
   pg_put_int(args, write->trial->created);
 }
 static void put_executor(struct pg_args *args, const struct live_write *write) {
-  put_opt_text(args, write->sweep->conf.asks ? NULL : "local");
+  pg_put_text(args, str_of(write->sweep->conf.asks ? NULL : "local"));
 }
 static void put_version(struct pg_args *args, const struct live_write *write) {
   pg_put_int(args, (int64_t)write->todo.trial.version);
@@ -141,60 +120,60 @@ static void put_dead(struct pg_args *args, const struct live_write *write) {
   pg_put_bool(args, write->todo.trial.dead);
 }
 static void put_value(struct pg_args *args, const struct live_write *write) {
-  put_opt_float(args, write->todo.trial.has_value, write->trial->value);
+  pg_put_float8_if(args, write->todo.trial.has_value, write->trial->value);
 }
 static void put_value_step(struct pg_args *args, const struct live_write *write) {
-  put_opt_int(args, write->todo.trial.has_value, write->trial->value_step);
+  pg_put_int_if(args, write->todo.trial.has_value, write->trial->value_step);
 }
 static void put_best(struct pg_args *args, const struct live_write *write) {
-  put_opt_float(args, write->todo.trial.has_value && !isnan(write->trial->best), write->trial->best);
+  pg_put_float8_if(args, write->todo.trial.has_value && !isnan(write->trial->best), write->trial->best);
 }
 /* Where the value is the last report, that says it. */
 static bool has_other_last(const struct live_write *write) {
   return write->todo.trial.has_value && write->sweep->file->spec.metric.use != USE_LAST;
 }
 static void put_last(struct pg_args *args, const struct live_write *write) {
-  put_opt_float(args, has_other_last(write), write->trial->last);
+  pg_put_float8_if(args, has_other_last(write), write->trial->last);
 }
 static void put_last_step(struct pg_args *args, const struct live_write *write) {
-  put_opt_int(args, has_other_last(write), write->trial->last_step);
+  pg_put_int_if(args, has_other_last(write), write->trial->last_step);
 }
 static void put_started(struct pg_args *args, const struct live_write *write) {
   pg_put_int(args, write->trial->started);
 }
 static void put_ended(struct pg_args *args, const struct live_write *write) {
-  put_opt_int(args, write->trial->ended > 0, write->trial->ended);
+  pg_put_int_if(args, write->trial->ended > 0, write->trial->ended);
 }
 static void put_told(struct pg_args *args, const struct live_write *write) {
-  put_opt_int(args, write->trial->told >= 0, write->trial->told);
+  pg_put_int_if(args, write->trial->told >= 0, write->trial->told);
 }
 static void put_slots(struct pg_args *args, const struct live_write *write) {
-  put_opt_int(args, !write->sweep->conf.asks && write->todo.trial.attempt > 0, write->sweep->conf.slots);
+  pg_put_int_if(args, !write->sweep->conf.asks && write->todo.trial.attempt > 0, write->sweep->conf.slots);
 }
 static void put_node(struct pg_args *args, const struct live_write *write) {
-  put_opt_text(args, live_node(write->sweep, &write->todo.trial));
+  pg_put_text(args, str_of(live_node(write->sweep, &write->todo.trial)));
 }
 static void put_reason(struct pg_args *args, const struct live_write *write) {
-  put_opt_text(args, live_reason(write->trial, &write->todo.trial));
+  pg_put_text(args, str_of(live_reason(write->trial, &write->todo.trial)));
 }
 static void put_stop(struct pg_args *args, const struct live_write *write) {
   pg_put_jsonb(args, write->todo.trial.cause == CAUSE_VERDICT ? str_of(live_course(write->trial)->stop) : STR_NONE);
 }
 static void put_exit_code(struct pg_args *args, const struct live_write *write) {
-  put_opt_int(args, live_course(write->trial)->has_exit && !live_course(write->trial)->by_signal, live_course(write->trial)->exit);
+  pg_put_int_if(args, live_course(write->trial)->has_exit && !live_course(write->trial)->by_signal, live_course(write->trial)->exit);
 }
 static void put_signal(struct pg_args *args, const struct live_write *write) {
-  put_opt_int(args, live_course(write->trial)->has_exit && live_course(write->trial)->by_signal, live_course(write->trial)->exit);
+  pg_put_int_if(args, live_course(write->trial)->has_exit && live_course(write->trial)->by_signal, live_course(write->trial)->exit);
 }
 static void put_command(struct pg_args *args, const struct live_write *write) {
   pg_put_jsonb(args, str_of(live_course(write->trial)->command));
 }
 static void put_worker(struct pg_args *args, const struct live_write *write) {
-  put_opt_text(args, live_course(write->trial)->worker);
+  pg_put_text(args, str_of(live_course(write->trial)->worker));
 }
 
 static void put_lease(struct pg_args *args, const struct live_write *write) {
-  put_opt_int(args, write->todo.trial.lease_ms > 0, write->todo.trial.lease_ms);
+  pg_put_int_if(args, write->todo.trial.lease_ms > 0, write->todo.trial.lease_ms);
 }
 
 static put_fn *const identity_columns[] = {put_run,     put_experiment, put_sweep,        put_number,   put_created,
@@ -245,7 +224,7 @@ static void put_reports(struct pg_args *args, const struct sweeps *s) {
         pg_put_int(args, r->step);
         break;
       case 7:
-        put_opt_float(args, !isnan(r->epoch), r->epoch);
+        pg_put_float8_if(args, !isnan(r->epoch), r->epoch);
         break;
       default:
         pg_put_int(args, r->source);
@@ -299,7 +278,7 @@ static void put_sweep_update(struct pg_args *args, const struct live_sweep *live
   pg_put_bool(args, row->exhausted);
   pg_put_int(args, row->elapsed_ms);
   pg_put_int(args, row->slot_ms);
-  put_opt_int(args, live->ended > 0, live->ended);
+  pg_put_int_if(args, live->ended > 0, live->ended);
   if (!live->ended || live->single) {
     pg_put_null(args);
     return;
@@ -322,19 +301,19 @@ static void put_past_state(struct pg_args *args, const struct live_trial *trial 
   pg_put_int(args, past->state);
 }
 static void put_past_reason(struct pg_args *args, const struct live_trial *trial UNUSED, const struct live_past *past) {
-  put_opt_text(args, past->reason[0] ? past->reason : NULL);
+  pg_put_text(args, str_of(past->reason[0] ? past->reason : NULL));
 }
 static void put_past_code(struct pg_args *args, const struct live_trial *trial UNUSED, const struct live_past *past) {
-  put_opt_int(args, past->has_exit && !past->by_signal, past->exit);
+  pg_put_int_if(args, past->has_exit && !past->by_signal, past->exit);
 }
 static void put_past_signal(struct pg_args *args, const struct live_trial *trial UNUSED, const struct live_past *past) {
-  put_opt_int(args, past->has_exit && past->by_signal, past->exit);
+  pg_put_int_if(args, past->has_exit && past->by_signal, past->exit);
 }
 static void put_past_began(struct pg_args *args, const struct live_trial *trial UNUSED, const struct live_past *past) {
-  put_opt_int(args, past->began > 0, past->began);
+  pg_put_int_if(args, past->began > 0, past->began);
 }
 static void put_past_ended(struct pg_args *args, const struct live_trial *trial UNUSED, const struct live_past *past) {
-  put_opt_int(args, past->ended > 0, past->ended);
+  pg_put_int_if(args, past->ended > 0, past->ended);
 }
 
 /* Of the trials that are updated; a row that does not exist yet has no second attempt. */
@@ -372,7 +351,7 @@ static void put_first_state(struct pg_args *args, const struct live_trial *trial
   pg_put_int(args, trial->course->first_end.state);
 }
 static void put_first_value(struct pg_args *args, const struct live_trial *trial) {
-  put_opt_float(args, !isnan(trial->course->first_end.value), trial->course->first_end.value);
+  pg_put_float8_if(args, !isnan(trial->course->first_end.value), trial->course->first_end.value);
 }
 static void put_first_step(struct pg_args *args, const struct live_trial *trial) {
   pg_put_int(args, trial->course->first_end.step);

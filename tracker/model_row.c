@@ -63,7 +63,7 @@ void model_row_read(const struct pg_reply *reply, size_t row, struct model_row *
       .description = pg_text(reply, row, 3),
       .tags = pg_jsonb(reply, row, 4),
       .aliases = pg_jsonb(reply, row, 5),
-      .latest_version = pg_is_null(reply, row, 6) ? 0 : pg_int(reply, row, 6),
+      .latest_version = pg_int(reply, row, 6),
   };
 }
 

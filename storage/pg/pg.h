@@ -59,6 +59,9 @@ void pg_put_bytea(struct pg_args *args, struct str value); /* p == NULL is null 
 void pg_put_uuid(struct pg_args *args, struct id value);
 void pg_put_jsonb(struct pg_args *args, struct str json); /* p == NULL is null */
 void pg_put_time(struct pg_args *args, int64_t wall_ms);  /* timestamptz; INT64_MAX and INT64_MIN are the infinities */
+/* Null where there is none. */
+void pg_put_int_if(struct pg_args *args, bool has, int64_t value);
+void pg_put_float8_if(struct pg_args *args, bool has, double value);
 /* An array: what is put between the two are its items, nulls among them. */
 void pg_begin_array(struct pg_args *args);
 void pg_end_array(struct pg_args *args);

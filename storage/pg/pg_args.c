@@ -137,6 +137,20 @@ void pg_put_float8(struct pg_args *args, double value) {
     put_u64(room, &value);
 }
 
+void pg_put_int_if(struct pg_args *args, bool has, int64_t value) {
+  if (has)
+    pg_put_int(args, value);
+  else
+    pg_put_null(args);
+}
+
+void pg_put_float8_if(struct pg_args *args, bool has, double value) {
+  if (has)
+    pg_put_float8(args, value);
+  else
+    pg_put_null(args);
+}
+
 static void put_bytes(struct pg_args *args, struct str value) {
   char *room = place(args, value.n);
   if (room && value.n)

@@ -185,14 +185,8 @@ bool sweeps_queue_change(struct live_trial *trial, const struct queue_change *ch
   bool moved = change->has_position || change->has_priority;
   pg_put_uuid(&args, trial->run);
   pg_put_bool(&args, trial->course->held);
-  if (trial->course->has_priority)
-    pg_put_int(&args, trial->course->queue_priority);
-  else
-    pg_put_null(&args);
-  if (trial->course->queue_since)
-    pg_put_int(&args, trial->course->queue_since);
-  else
-    pg_put_null(&args);
+  pg_put_int_if(&args, trial->course->has_priority, trial->course->queue_priority);
+  pg_put_int_if(&args, trial->course->queue_since != 0, trial->course->queue_since);
   pg_put_int(&args, live_wall(s));
   pg_put_text(&args, actor);
   pg_put_text(&args, str_of(moved ? "queue.moved" : trial->course->held ? "queue.held" : "queue.released"));
@@ -274,10 +268,7 @@ bool sweeps_drain_node(struct sweeps *s, bool drained, struct str reason, struct
   pg_args_init(&args, STMT_NODE_SET);
   pg_put_text(&args, str_of(s->node_name));
   pg_put_bool(&args, drained);
-  if (s->node_reason)
-    pg_put_text(&args, str_of(s->node_reason));
-  else
-    pg_put_null(&args);
+  pg_put_text(&args, str_of(s->node_reason));
   pg_put_int(&args, live_wall(s));
   pg_put_text(&args, actor);
   sweeps_kick(s);

@@ -69,10 +69,7 @@ static bool send_rows(struct storing *s, struct err *err) {
   pg_put_text(args, s->what.path);
   pg_put_int(args, s->stored_next);
   pg_put_bytea(args, buf_str(&s->state));
-  if (s->before.n)
-    pg_put_bytea(args, buf_str(&s->before));
-  else
-    pg_put_null(args);
+  pg_put_bytea(args, s->before.n ? buf_str(&s->before) : STR_NONE);
   if (s->found.count) {
     if (!found_points_rows(&s->found, 0, s->found.count, &s->rows, err))
       return false;

@@ -499,7 +499,7 @@ static void on_streams(void *ctx, const struct pg_reply *reply) {
     struct stream *stream = &writer->streams[pg_int(reply, row, 0) ? LOG_STDERR : LOG_STDOUT];
     stream->next = pg_int(reply, row, 1);
     stream->state_at = pg_int(reply, row, 2);
-    stream->time = pg_is_null(reply, row, 5) ? 0 : pg_int(reply, row, 5);
+    stream->time = pg_int(reply, row, 5);
     stream->lost = pg_int(reply, row, 6);
     stream->is_there = true;
     struct pg_array keys = pg_array(reply, row, 4);
