@@ -174,6 +174,16 @@ void jw_put_null(struct json_writer *w, const char *key) {
   jw_null(w);
 }
 
+void jw_put_i64_if(struct json_writer *w, const char *key, bool has, int64_t value) {
+  jw_key(w, key);
+  has ? jw_i64(w, value) : jw_null(w);
+}
+
+void jw_put_f64_if(struct json_writer *w, const char *key, bool has, double value) {
+  jw_key(w, key);
+  has ? jw_f64(w, value) : jw_null(w);
+}
+
 static bool needs_escape(unsigned char c) {
   return c < 0x20 || c == '"' || c == '\\' || c == 0x7f;
 }

@@ -50,6 +50,10 @@ void jw_put_f64(struct json_writer *w, const char *key, double value);
 void jw_put_bool(struct json_writer *w, const char *key, bool value);
 void jw_put_null(struct json_writer *w, const char *key);
 
+/* Null where there is none. */
+void jw_put_i64_if(struct json_writer *w, const char *key, bool has, int64_t value);
+void jw_put_f64_if(struct json_writer *w, const char *key, bool has, double value);
+
 /* The text as a JSON string with its quotes, for those who do not use the writer. */
 void json_quote(struct buf *out, struct str text);
 

@@ -17,17 +17,7 @@ static void put_id(struct json_writer *w, const char *key, struct id id) {
 }
 
 static void put_time(struct json_writer *w, const char *key, int64_t ms) {
-  if (ms > 0)
-    jw_put_i64(w, key, ms);
-  else
-    jw_put_null(w, key);
-}
-
-static void put_number(struct json_writer *w, const char *key, bool has, double value) {
-  if (has)
-    jw_put_f64(w, key, value);
-  else
-    jw_put_null(w, key);
+  jw_put_i64_if(w, key, ms > 0, ms);
 }
 
 static void put_metric(const struct live_sweep *live, struct json_writer *w) {
@@ -40,7 +30,7 @@ static void put_metric(const struct live_sweep *live, struct json_writer *w) {
   jw_object(w);
   jw_put_str(w, "name", spec->metric.name);
   jw_put_text(w, "goal", spec->metric.goal == GOAL_MAXIMIZE ? "maximize" : "minimize");
-  put_number(w, "target", spec->metric.has_target, spec->metric.target);
+  jw_put_f64_if(w, "target", spec->metric.has_target, spec->metric.target);
   jw_object_end(w);
 }
 
@@ -115,7 +105,7 @@ static void put_times(const struct live_sweep *live, const struct engine_sweep *
   jw_key(w, "slot_seconds");
   jw_object(w);
   jw_put_f64(w, "used", (double)row->slot_ms / 1000);
-  put_number(w, "saved", live->finished.count > 0, saved_s(live));
+  jw_put_f64_if(w, "saved", live->finished.count > 0, saved_s(live));
   jw_object_end(w);
   put_time(w, "created", live->created);
   put_time(w, "started", live->created);
@@ -159,14 +149,8 @@ void live_put_sweep(const struct live_sweep *live, struct json_writer *w) {
   jw_put_text(w, "state_reason", reason_of(live, &row, &reason));
   put_metric(live, w);
   put_sampler(live, w);
-  if (live->run_cap)
-    jw_put_i64(w, "run_cap", live->run_cap);
-  else
-    jw_put_null(w, "run_cap");
-  if (live->max_parallel)
-    jw_put_i64(w, "max_parallel", live->max_parallel);
-  else
-    jw_put_null(w, "max_parallel");
+  jw_put_i64_if(w, "run_cap", live->run_cap != 0, live->run_cap);
+  jw_put_i64_if(w, "max_parallel", live->max_parallel != 0, live->max_parallel);
   jw_put_i64(w, "priority", live->priority);
   jw_put_text(w, "notes", live->notes);
   put_progress(live, w);
@@ -207,10 +191,7 @@ void live_put_made(struct json_writer *w, const int64_t made[LIVE_MADE_COUNT]) {
   jw_object(w);
   jw_put_text(w, keys[0], by >= 0 && by < SAMPLER_TYPES ? sampler_type_name((enum sampler_type)by) : NULL);
   for (size_t i = 1; i < LIVE_MADE_COUNT; i++)
-    if (made[i] >= 0)
-      jw_put_i64(w, keys[i], made[i]);
-    else
-      jw_put_null(w, keys[i]);
+    jw_put_i64_if(w, keys[i], made[i] >= 0, made[i]);
   jw_object_end(w);
 }
 
@@ -237,10 +218,9 @@ void live_put_trial(const struct live_trial *trial, struct json_writer *w) {
   jw_put_i64(w, "attempt", row->attempt);
   jw_key(w, "params");
   jw_json(w, params);
-  put_number(w, "value", row->has_value, trial->value);
-  jw_key(w, "value_step");
-  row->has_value ? jw_i64(w, trial->value_step) : jw_null(w);
-  put_number(w, "best_value", !isnan(trial->best), trial->best);
+  jw_put_f64_if(w, "value", row->has_value, trial->value);
+  jw_put_i64_if(w, "value_step", row->has_value, trial->value_step);
+  jw_put_f64_if(w, "best_value", !isnan(trial->best), trial->best);
   put_last(trial, row, w);
   jw_key(w, "stop");
   const char *stop = live_course(trial)->stop;
@@ -249,10 +229,7 @@ void live_put_trial(const struct live_trial *trial, struct json_writer *w) {
   else
     jw_null(w);
   jw_put_text(w, "node", live_node(live, row));
-  if (!live->conf.asks && row->attempt > 0)
-    jw_put_i64(w, "slots", live->conf.slots);
-  else
-    jw_put_null(w, "slots");
+  jw_put_i64_if(w, "slots", !live->conf.asks && row->attempt > 0, live->conf.slots);
   live_put_made(w, (const int64_t[LIVE_MADE_COUNT]){trial->made.by, trial->made.tells, trial->made.pending, trial->at_tells, trial->told,
                                                     live_supposes_latest(live) ? (int64_t)trial->made.reports : -1});
   put_time(w, "created", trial->created);

@@ -250,9 +250,6 @@ void sweep_reparse_put(const struct sweep_reparse *r, struct json_writer *w) {
   jw_put_i64(w, "points", r->points);
   jw_put_text(w, "error", r->failed ? r->error : NULL);
   jw_put_i64(w, "started", r->started);
-  if (r->ended)
-    jw_put_i64(w, "ended", r->ended);
-  else
-    jw_put_null(w, "ended");
+  jw_put_i64_if(w, "ended", r->ended != 0, r->ended);
   jw_object_end(w);
 }

@@ -94,17 +94,11 @@ void queue_put_entry(const struct live_trial *trial, struct json_writer *w) {
   jw_key(w, "wants");
   jw_object(w);
   jw_put_i64(w, "slots", MAX_OF(live->conf.slots, 1u));
-  if (spec->resources.has_memory)
-    jw_put_i64(w, "memory", (int64_t)spec->resources.memory);
-  else
-    jw_put_null(w, "memory");
+  jw_put_i64_if(w, "memory", spec->resources.has_memory, (int64_t)spec->resources.memory);
   jw_object_end(w);
   jw_put_text(w, "name", live->name);
   jw_put_text(w, "sweep_id", live->single ? NULL : sweep);
-  if (live->single)
-    jw_put_null(w, "number");
-  else
-    jw_put_i64(w, "number", trial == &live->seat ? engine_next_number(live->engine) : trial->number);
+  jw_put_i64_if(w, "number", !live->single, trial == &live->seat ? engine_next_number(live->engine) : trial->number);
   jw_put_bool(w, "held", live_course(trial)->held);
   jw_object_end(w);
 }
@@ -225,7 +219,7 @@ void sweeps_put_node(const struct sweeps *s, struct json_writer *w) {
   struct schedule_node_info info = schedule_node_info(s->schedule, s->node);
   struct sysinfo machine;
   double load[1];
-  bool knows = sysinfo(&machine) == 0;
+  bool knows = sysinfo(&machine) == 0, knows_load = getloadavg(load, 1) == 1;
   jw_object(w);
   jw_put_text(w, "name", s->node_name);
   jw_put_text(w, "state", info.state == NODE_UP ? "UP" : info.used ? "DRAINING" : "DRAINED");
@@ -238,14 +232,8 @@ void sweeps_put_node(const struct sweeps *s, struct json_writer *w) {
   jw_object_end(w);
   put_gpus(s, w);
   jw_put_i64(w, "cpus", sysconf(_SC_NPROCESSORS_ONLN));
-  if (knows)
-    jw_put_i64(w, "memory", (int64_t)machine.totalram * machine.mem_unit);
-  else
-    jw_put_null(w, "memory");
-  if (getloadavg(load, 1) == 1)
-    jw_put_f64(w, "load", load[0]);
-  else
-    jw_put_null(w, "load");
+  jw_put_i64_if(w, "memory", knows, knows ? (int64_t)machine.totalram * machine.mem_unit : 0);
+  jw_put_f64_if(w, "load", knows_load, knows_load ? load[0] : 0);
   jw_put_i64(w, "heartbeat", live_wall(s));
   jw_object_end(w);
 }
