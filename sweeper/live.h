@@ -347,6 +347,9 @@ void sweep_rows_enter(struct pg_batch *batch, const struct sweeps *s);
 /* What is in s->writes and the first s->reports_flying reports, as one transaction. */
 MUST_CHECK bool sweep_rows_send(struct sweeps *s, pg_done_fn *done, struct err *err);
 void sweep_rows_put_json(struct pg_args *args, const json_t *json);
+/* Of a sweep or run, and nobody's deed; `subject` is what it is called. */
+void sweep_rows_put_event(struct pg_batch *batch, const struct sweeps *s, const char *kind, const char *subject, struct id run,
+                          struct str reason);
 void sweep_rows_put_warnings(struct pg_args *args, const struct live_sweep *live);
 
 /* deeds.c */

@@ -77,18 +77,6 @@ static void on_noted(void *ctx, const struct pg_reply *reply) {
   finish(r);
 }
 
-static void put_event(const struct registering *r, struct pg_batch *batch, const char *kind, const char *text) {
-  struct pg_args *args = pg_batch_add(batch, STMT_EVENT_ADD);
-  pg_put_int(args, live_wall(r->all));
-  pg_put_text(args, str_of(kind));
-  pg_put_text(args, STR("service"));
-  pg_put_text(args, buf_str(&r->name));
-  pg_put_uuid(args, r->sweep);
-  pg_put_null(args);
-  pg_put_null(args);
-  pg_put_text(args, str_of(text));
-}
-
 static void note(struct registering *r, struct pg_batch *batch) {
   struct err err;
   if (!pg_run_batch(r->all->conf.pg, batch, 0, on_noted, r, &err))
@@ -111,7 +99,7 @@ static void make_nothing(struct registering *r, const char *why) {
     snprintf(r->warning, sizeof r->warning, "no model is registered: %s", why);
   put_note(r, &batch);
   if (tells) {
-    put_event(r, &batch, "sweep.not_registered", why);
+    sweep_rows_put_event(&batch, r->all, "sweep.not_registered", buf_text(&r->name), r->sweep, str_of(why));
     log_warn("sweep", NULL, "%s: %s", buf_text(&r->name), r->warning);
   }
   note(r, &batch);
@@ -128,7 +116,7 @@ static void tell(struct registering *r) {
   put_note(r, &batch);
   snprintf(text, sizeof text, "version %lld of %.120s from trial %u", (long long)r->keep.version,
            arena_strdup(&r->file->arena, r->file->spec.register_model.model), r->number);
-  put_event(r, &batch, "sweep.registered", text);
+  sweep_rows_put_event(&batch, r->all, "sweep.registered", buf_text(&r->name), r->sweep, str_of(text));
   log_info("sweep", NULL, "%s: %s", buf_text(&r->name), text);
   note(r, &batch);
 }

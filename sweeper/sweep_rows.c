@@ -245,6 +245,19 @@ void sweep_rows_put_warnings(struct pg_args *args, const struct live_sweep *live
   pg_put_jsonb(args, buf_str(&text));
 }
 
+void sweep_rows_put_event(struct pg_batch *batch, const struct sweeps *s, const char *kind, const char *subject, struct id run,
+                          struct str reason) {
+  struct pg_args *args = pg_batch_add(batch, STMT_EVENT_ADD);
+  pg_put_int(args, live_wall(s));
+  pg_put_text(args, str_of(kind));
+  pg_put_text(args, STR("service"));
+  pg_put_text(args, str_of(subject));
+  pg_put_uuid(args, run);
+  pg_put_null(args);
+  pg_put_null(args);
+  pg_put_text(args, reason);
+}
+
 static void put_sweep_create(struct pg_args *args, const struct live_sweep *live) {
   pg_put_uuid(args, live->id);
   pg_put_int(args, live->experiment_id);
@@ -287,6 +300,7 @@ static void put_sweep_update(struct pg_args *args, const struct live_sweep *live
   live_put_sweep(live, &w);
   pg_put_jsonb(args, buf_str(&text));
 }
+
 /* ---- attempts ---- */
 
 typedef void put_past_fn(struct pg_args *args, const struct live_trial *trial, const struct live_past *past);

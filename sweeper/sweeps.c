@@ -147,6 +147,7 @@ static void collect(struct sweeps *s) {
     }
   } while (jobs_place(s));
 }
+
 bool sweeps_is_busy(const struct live_sweep *live) {
   bool busy = !live->over_told || live->thinking || live->asks.count || live->reports_durable < live->reports;
   for (struct list_node *w = live->all->waiters.first; w && !busy; w = w->next)

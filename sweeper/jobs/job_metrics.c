@@ -11,24 +11,13 @@ enum { GOAL_PATIENCE_MS = 60000, WARNING_MAX = 1024 };
 
 static void ignore_reply(void *ctx UNUSED, const struct pg_reply *reply UNUSED) {}
 
-static void put_event(struct pg_batch *batch, const struct live_sweep *live, const char *kind, struct id run, struct str text) {
-  struct pg_args *args = pg_batch_add(batch, STMT_EVENT_ADD);
-  pg_put_int(args, live_wall(live->all));
-  pg_put_text(args, str_of(kind));
-  pg_put_text(args, STR("service"));
-  pg_put_text(args, str_of(live->name));
-  pg_put_uuid(args, run);
-  pg_put_null(args);
-  pg_put_null(args);
-  pg_put_text(args, text);
-}
-
 void jobs_tell_artifacts(const struct live_trial *trial, struct str why) {
   struct live_sweep *live = trial->sweep;
   AUTO_PG_BATCH struct pg_batch batch = PG_BATCH_INIT;
   struct err err;
   why = str_slice(why, 0, 500);
-  put_event(&batch, live, "run.artifacts", trial->run, str_is_utf8(why) ? why : STR("some files were not stored"));
+  sweep_rows_put_event(&batch, live->all, "run.artifacts", live->name, trial->run,
+                       str_is_utf8(why) ? why : STR("some files were not stored"));
   log_warn("sweep", NULL, "%s: artifacts of trial %u: %.*s", live->name, trial->number, STR_ARG(why));
   if (!pg_run_batch(live->all->conf.pg, &batch, 0, ignore_reply, NULL, &err))
     log_warn("sweep", NULL, "%s: that is not noted: %s", live->name, err.text);
@@ -44,7 +33,7 @@ static void store_warnings(struct live_sweep *live, struct str news) {
   pg_put_uuid(args, live->id);
   sweep_rows_put_warnings(args, live);
   if (news.n)
-    put_event(&batch, live, "sweep.warning", live->id, news);
+    sweep_rows_put_event(&batch, s, "sweep.warning", live->name, live->id, news);
   if (!pg_run_batch(s->conf.pg, &batch, 0, ignore_reply, NULL, &err))
     log_warn("sweep", NULL, "%s: a warning is not stored: %s", live->name, err.text);
 }
