@@ -16,11 +16,6 @@ struct catching {
   void *ctx;
 };
 
-static int cmp_hash(const void *a, const void *b) {
-  uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
-  return (x > y) - (x < y);
-}
-
 /* False: it may report no more. */
 static bool hear(struct live_trial *trial, uint32_t attempt, const struct stored_point *points, size_t count, struct err *err) {
   AUTO_FREE uint64_t *said = NULL;
@@ -34,7 +29,7 @@ static bool hear(struct live_trial *trial, uint32_t attempt, const struct stored
     const struct point *point = &points[i].point;
     struct live_report report = {.key = points[i].key, .value = point->value, .epoch = point->epoch, .step = point->step};
     uint64_t hash = heard_hash(report.key, report.step, report.value);
-    if (bsearch(&hash, said, said_count, sizeof *said, cmp_hash))
+    if (bsearch(&hash, said, said_count, sizeof *said, heard_by_hash))
       continue;
     ok = live_hear(trial, (int32_t)attempt, LIVE_FROM_STORE, &report, 1, err);
     missed += ok;

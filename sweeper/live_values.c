@@ -16,27 +16,27 @@ struct live_said {
   double value, epoch;
 };
 
-bool live_is_goal(const struct live_sweep *live, struct str key) {
+/* The goal's name or alias, as the file spells it; STR_NONE: it is not the goal. */
+static struct str goal_key(const struct live_sweep *live, struct str key) {
   const struct sweep_metric *metric = &live->file->spec.metric;
-  if (!live->file->spec.has_metric)
-    return false;
-  if (str_eq(key, metric->name))
-    return true;
-  for (size_t i = 0; i < metric->aliases.count; i++)
-    if (str_eq(key, metric->aliases.items[i]))
-      return true;
-  return false;
-}
-
-/* The key as the file spells it, which lives as long as the sweep; STR_NONE when nobody looks at it. */
-static struct str watched_key(const struct live_sweep *live, struct str key) {
-  const struct sweep_metric *metric = &live->file->spec.metric;
-  const struct spec_objects *rules = &live->file->spec.early_terminate;
   if (live->file->spec.has_metric && str_eq(key, metric->name))
     return metric->name;
   for (size_t i = 0; live->file->spec.has_metric && i < metric->aliases.count; i++)
     if (str_eq(key, metric->aliases.items[i]))
       return metric->aliases.items[i];
+  return STR_NONE;
+}
+
+bool live_is_goal(const struct live_sweep *live, struct str key) {
+  return goal_key(live, key).p != NULL;
+}
+
+/* The key as the file spells it, which lives as long as the sweep; STR_NONE when nobody looks at it. */
+static struct str watched_key(const struct live_sweep *live, struct str key) {
+  const struct spec_objects *rules = &live->file->spec.early_terminate;
+  struct str goal = goal_key(live, key);
+  if (goal.p)
+    return goal;
   for (size_t i = 0; i < rules->count; i++) {
     const struct stop_conf *conf = &((const struct stop_conf *)rules->items)[i];
     if (conf->metric.p && str_eq(key, conf->metric))
@@ -236,11 +236,6 @@ static void remember(struct live_trial *trial, struct str key, uint32_t attempt,
       (struct live_said){.key = key, .attempt = attempt, .step = report->step, .value = report->value, .epoch = report->epoch};
 }
 
-static int cmp_hash(const void *a, const void *b) {
-  uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
-  return (x > y) - (x < y);
-}
-
 bool live_said(const struct live_trial *trial, uint32_t attempt, uint64_t **ret, size_t *ret_count) {
   uint64_t *hashes = trial->course->said_count < SAID_MAX ? mem_array(trial->course->said_count + 1, sizeof *hashes) : NULL;
   size_t n = 0;
@@ -249,7 +244,7 @@ bool live_said(const struct live_trial *trial, uint32_t attempt, uint64_t **ret,
   for (uint32_t i = 0; i < trial->course->said_count; i++)
     if (trial->course->said[i].attempt == attempt)
       hashes[n++] = heard_hash(trial->course->said[i].key, trial->course->said[i].step, trial->course->said[i].value);
-  qsort(hashes, n, sizeof *hashes, cmp_hash);
+  qsort(hashes, n, sizeof *hashes, heard_by_hash);
   *ret = hashes;
   *ret_count = n;
   return true;
@@ -331,7 +326,8 @@ void live_take_report(struct live_trial *trial, uint32_t attempt, const struct l
   *ret_target = *ret_goal && live_reaches_target(live, report->value);
   *ret_verdict = (struct stop_verdict){.stop = false};
   bool newer = trial->course->heard_attempt && attempt > trial->course->heard_attempt;
-  bool other = trial->course->said_count && key.p && last_attempt(trial, key) < attempt && last_attempt(trial, key) != 0;
+  uint32_t last = key.p ? last_attempt(trial, key) : 0;
+  bool other = last && last < attempt;
   if ((other && supersede(trial, key, report->step)) || newer)
     hear_again(trial);
   trial->course->heard_attempt = MAX_OF(trial->course->heard_attempt, attempt);

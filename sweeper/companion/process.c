@@ -130,8 +130,7 @@ static void add_children(struct family *family, pid_t parent, int depth) {
   closedir(tasks);
 }
 
-/* We are the subreaper, so all that the job has started are below us, and nothing else is. Threads may have children of their own: those
- * come to light when the thread's process is looked at again, or as orphans. */
+/* We are the subreaper, so all that the job has started are below us, and nothing else is. */
 static void find_family(struct family *family) {
   family->count = 0;
   add_children(family, getpid(), 0);

@@ -2,18 +2,13 @@
 #include "base/mem.h"
 #include "sweeper/live.h"
 
-static struct live_past *find(struct live_trial *trial, uint32_t attempt) {
+/* Without memory it is left out: it only tells. */
+static struct live_past *find_or_add(struct live_trial *trial, uint32_t attempt) {
   struct live_past *past = trial->course->past;
   while (past && past->attempt != attempt)
     past = past->next;
-  return past;
-}
-
-/* Without memory it is left out: it only tells. */
-static struct live_past *add(struct live_trial *trial, uint32_t attempt) {
-  struct live_past *past = mem_zalloc(sizeof *past);
-  if (!past)
-    return NULL;
+  if (past || !(past = mem_zalloc(sizeof *past)))
+    return past;
   past->attempt = attempt;
   past->next = trial->course->past;
   trial->course->past = past;
@@ -30,9 +25,7 @@ void live_keep_attempt(struct live_trial *trial) {
   if (!attempt || attempt == trial->course->kept_attempt)
     return;
   trial->course->kept_attempt = attempt;
-  struct live_past *past = find(trial, attempt);
-  if (!past)
-    past = add(trial, attempt);
+  struct live_past *past = find_or_add(trial, attempt);
   if (!past)
     return;
   /* A retry has made it wait again: then how it ended tells what it was. */
@@ -66,9 +59,7 @@ void live_begin_attempt(struct live_trial *trial) {
   trial->course->attempt_ended = 0;
   if (row->attempt < 2)
     return;
-  struct live_past *past = find(trial, row->attempt);
-  if (!past)
-    past = add(trial, row->attempt);
+  struct live_past *past = find_or_add(trial, row->attempt);
   if (!past)
     return;
   past->state = row->state;

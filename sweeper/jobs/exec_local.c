@@ -205,7 +205,6 @@ static bool watch_pid(struct attempt *attempt, pid_t pid, struct err *err) {
     loop_defer(attempt->executor->loop, &attempt->gone, gone, attempt);
     return true;
   }
-  fcntl(attempt->pid_fd, F_SETFD, FD_CLOEXEC);
   attempt->io = loop_io_new(attempt->executor->loop, attempt->pid_fd, LOOP_READ, on_pid_ready, attempt);
   return attempt->io || err_no_memory(err);
 }

@@ -29,6 +29,11 @@ uint64_t heard_hash(struct str key, int64_t step, double value) {
   return hash ? hash : 1;
 }
 
+int heard_by_hash(const void *a, const void *b) {
+  uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
+  return (x > y) - (x < y);
+}
+
 /* Where it is, or would be; there is always a free place. */
 static struct heard_item *place(const struct heard *heard, uint64_t hash) {
   size_t i = hash & (heard->cap - 1);

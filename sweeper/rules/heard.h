@@ -15,6 +15,7 @@ enum { HEARD_MAX = 16384 };
 void heard_release(struct heard *heard);
 /* Never 0. */
 uint64_t heard_hash(struct str key, int64_t step, double value);
+int heard_by_hash(const void *a, const void *b); /* of two hashes, for sorting */
 /* True when another source has said the same. Else it is noted; without memory it is not, and counts. */
 bool heard_before(struct heard *heard, uint32_t source, struct str key, int64_t step, double value);
 
