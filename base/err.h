@@ -78,8 +78,8 @@ bool err_at(struct err *err, const char *path, unsigned line, unsigned column);
 bool err_at_byte(struct err *err, const char *path, struct str text, size_t at);
 /* Puts a sentence before the text: "what: text". Returns false. */
 bool err_prefix(struct err *err, const char *format, ...) PRINTF_LIKE(2, 3);
-/* From errno: ENOSPC and EDQUOT become ERR_NO_SPACE, ENOMEM ERR_NO_MEMORY, EMFILE and ENFILE ERR_OVERLOADED, ENOENT ERR_NOT_FOUND, others
- * ERR_IO. Returns false. */
+/* From errno: ENOSPC, EDQUOT and EFBIG become ERR_NO_SPACE, ENOMEM ERR_NO_MEMORY, EMFILE and ENFILE ERR_OVERLOADED, ENOENT ERR_NOT_FOUND,
+ * others ERR_IO. Returns false. */
 bool err_errno(struct err *err, int error_number, const char *format, ...) PRINTF_LIKE(3, 4);
 bool err_no_memory(struct err *err);
 /* For want of memory, descriptors or room: a moment later the same may succeed. */

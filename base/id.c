@@ -11,14 +11,20 @@ void hex_encode(const void *bytes, size_t n, char *out) {
   *out = 0;
 }
 
-static int nibble(char c) {
-  if (c >= '0' && c <= '9')
-    return c - '0';
-  if (c >= 'a' && c <= 'f')
-    return c - 'a' + 10;
-  if (c >= 'A' && c <= 'F')
-    return c - 'A' + 10;
-  return -1;
+size_t base64url_encode(const void *bytes, size_t n, char *out) {
+  static const char letters[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+  const uint8_t *p = bytes;
+  char *at = out;
+  uint32_t bits = 0;
+  unsigned have = 0;
+  for (size_t i = 0; i < n; i++) {
+    bits = bits << 8 | p[i];
+    for (have += 8; have >= 6; have -= 6)
+      *at++ = letters[bits >> (have - 6) & 63];
+  }
+  if (have)
+    *at++ = letters[bits << (6 - have) & 63];
+  return (size_t)(at - out);
 }
 
 bool hex_decode(struct str text, void *bytes, size_t n) {
@@ -26,7 +32,7 @@ bool hex_decode(struct str text, void *bytes, size_t n) {
     return false;
   uint8_t *out = bytes;
   for (size_t i = 0; i < n; i++) {
-    int high = nibble(text.p[2 * i]), low = nibble(text.p[2 * i + 1]);
+    int high = hex_digit(text.p[2 * i]), low = hex_digit(text.p[2 * i + 1]);
     if (high < 0 || low < 0)
       return false;
     out[i] = (uint8_t)(high << 4 | low);

@@ -25,6 +25,8 @@ bool id_is_zero(struct id id);
 
 /* Lower-case hex of n bytes; `out` has room for 2 * n + 1. */
 void hex_encode(const void *bytes, size_t n, char *out);
+/* Unpadded base64url of n bytes, without a NUL; `out` has room for 4 * n / 3 + 1. Returns the length. */
+size_t base64url_encode(const void *bytes, size_t n, char *out);
 /* Exactly 2 * n digits. */
 MUST_CHECK bool hex_decode(struct str text, void *bytes, size_t n);
 

@@ -48,14 +48,10 @@ static bool hex4(const char *p, const char *end, uint32_t *ret) {
     return false;
   uint32_t value = 0;
   for (int i = 0; i < 4; i++) {
-    char c = p[i];
-    uint32_t digit = c >= '0' && c <= '9'   ? (uint32_t)(c - '0')
-                     : c >= 'a' && c <= 'f' ? (uint32_t)(c - 'a' + 10)
-                     : c >= 'A' && c <= 'F' ? (uint32_t)(c - 'A' + 10)
-                                            : 16;
-    if (digit > 15)
+    int digit = hex_digit(p[i]);
+    if (digit < 0)
       return false;
-    value = value << 4 | digit;
+    value = value << 4 | (uint32_t)digit;
   }
   *ret = value;
   return true;

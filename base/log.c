@@ -84,20 +84,13 @@ static void add_message_text(struct buf *out, struct str message) {
   }
 }
 
-static bool looks_numeric(struct str s) {
-  int64_t i;
-  double d;
-  return str_to_i64(s, &i) || (s.n && s.p[0] >= '0' && s.p[0] <= '9' && str_to_f64(s, &d));
-}
-
 struct event {
   enum log_level level;
   const char *area;
   struct str message;
   const struct log_ctx *ctx;
+  const struct log_field *fields;
   size_t field_count;
-  const char *const *keys;
-  const struct str *values;
 };
 
 /* With the lock held. Most lines have their second in common with the line before. */
@@ -138,9 +131,9 @@ static void format_text(struct buf *out, const struct event *event, const char *
     add_text_value(out, str_of(chain[depth]->value));
   }
   for (size_t i = 0; i < event->field_count; i++)
-    if (event->values[i].p) {
-      add_text_key(out, event->keys[i]);
-      add_text_value(out, event->values[i]);
+    if (event->fields[i].value.p) {
+      add_text_key(out, event->fields[i].key);
+      add_text_value(out, event->fields[i].value);
     }
   buf_putc(out, '\n');
 }
@@ -157,14 +150,16 @@ static void format_json(struct buf *out, const struct event *event, const char *
   for (const struct log_ctx *ctx = event->ctx; ctx && depth < CHAIN_MAX; ctx = ctx->parent, depth++)
     if (ctx->key && ctx->value)
       jw_put_text(&w, ctx->key, ctx->value);
-  for (size_t i = 0; i < event->field_count; i++)
-    if (event->values[i].p) {
-      jw_key(&w, event->keys[i]);
-      if (looks_numeric(event->values[i]))
-        jw_raw(&w, event->values[i]);
-      else
-        jw_str(&w, event->values[i]);
-    }
+  for (size_t i = 0; i < event->field_count; i++) {
+    const struct log_field *field = &event->fields[i];
+    if (!field->value.p)
+      continue;
+    jw_key(&w, field->key);
+    if (field->is_number)
+      jw_raw(&w, field->value);
+    else
+      jw_str(&w, field->value);
+  }
   jw_object_end(&w);
   buf_putc(out, '\n');
 }
@@ -206,11 +201,9 @@ void log_write(enum log_level level, const char *area, const struct log_ctx *ctx
   emit(&event);
 }
 
-void log_fields(enum log_level level, const char *area, const char *message, size_t field_count, const char *const *keys,
-                const struct str *values) {
+void log_fields(enum log_level level, const char *area, const char *message, const struct log_field *fields, size_t count) {
   if (!log_wants(level))
     return;
-  struct event event = {
-      .level = level, .area = area, .message = str_of(message), .field_count = field_count, .keys = keys, .values = values};
+  struct event event = {.level = level, .area = area, .message = str_of(message), .fields = fields, .field_count = count};
   emit(&event);
 }

@@ -31,10 +31,13 @@ void log_write(enum log_level level, const char *area, const struct log_ctx *ctx
 #define log_warn(area, ctx, ...) log_write(LOG_WARN, area, ctx, __VA_ARGS__)
 #define log_error(area, ctx, ...) log_write(LOG_ERROR, area, ctx, __VA_ARGS__)
 
-/* For a caller that writes many lines with the same fields (the access log): the fields as alternating key, value, value NULL means
- * leave out. Values that look like numbers are numbers in JSON. */
-void log_fields(enum log_level level, const char *area, const char *message, size_t field_count, const char *const *keys,
-                const struct str *values);
+/* For a caller that writes many lines with the same fields (the access log). */
+struct log_field {
+  const char *key;
+  struct str value; /* STR_NONE: the field is left out */
+  bool is_number;   /* its digits stand bare in JSON */
+};
+void log_fields(enum log_level level, const char *area, const char *message, const struct log_field *fields, size_t count);
 
 /* Writes what was gathered. */
 void log_flush(void);

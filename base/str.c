@@ -187,6 +187,13 @@ bool str_to_size(struct str s, uint64_t *ret) {
   return true;
 }
 
+int hex_digit(char c) {
+  if (c >= '0' && c <= '9')
+    return c - '0';
+  c = lower(c);
+  return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
+}
+
 /* Length of the well-formed character at s[0..n), or 0. */
 static size_t utf8_char(const unsigned char *s, size_t n) {
   unsigned char c = s[0];

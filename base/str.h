@@ -87,6 +87,9 @@ MUST_CHECK bool str_to_size(struct str s, uint64_t *ret);
 /* digits * 10^exponent as the nearest double, where that can be told quickly and surely; else false. */
 bool str_scale_ten(uint64_t digits, int exponent, double *ret);
 
+/* The value of a hex digit in either case; -1 when it is none. */
+int hex_digit(char c);
+
 /* Is it well-formed UTF-8 (no overlong forms, no surrogates)? NUL is a character. */
 bool str_is_utf8(struct str s);
 /* The shortest decimal text that reads back as the same double, as Python's repr shows it ("1.0", "0.1", "1e-05"). `out` has room for 32

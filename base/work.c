@@ -70,12 +70,10 @@ static void *thread_main(void *arg) {
 
 static void deliver(struct work_pool *pool) {
   pthread_mutex_lock(&pool->lock);
-  struct queue done = pool->finished;
-  if (!done.first)
-    done.end = &done.first;
+  struct work *first = pool->finished.first;
   pool->finished = (struct queue){.end = &pool->finished.first};
   pthread_mutex_unlock(&pool->lock);
-  for (struct work *work = done.first; work;) {
+  for (struct work *work = first; work;) {
     struct work *next = work->next;
     work->done(work, work->cancelled);
     work = next;

@@ -11,7 +11,6 @@
  *     repeatable   done twice it is as if done once, with the same answer: reads, and writes under ids we made. The pool sends it
  *                  again by itself when a connection died and nobody knows whether it happened.
  *
- * `-> copy` is a `copy ... from stdin (format binary)`, whose "parameters" are the columns of its rows; see pg_copy_open().
  * Tables are named without a schema: every connection's search_path is `winnow`. */
 #ifndef WINNOW_STORAGE_STMT_INFO_H
 #define WINNOW_STORAGE_STMT_INFO_H
@@ -28,7 +27,6 @@ struct stmt_info {
   const unsigned char *params; /* enum pg_type */
   const unsigned char *results;
   unsigned char param_count, result_count;
-  bool is_copy;
   bool repeatable;
 };
 

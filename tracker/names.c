@@ -286,16 +286,12 @@ bool alias_check(struct str alias, struct err *err) {
 
 /* ---- paths ---- */
 
-static int hex_value(char c) {
-  return c >= '0' && c <= '9' ? c - '0' : c >= 'a' && c <= 'f' ? c - 'a' + 10 : c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1;
-}
-
 /* Decodes what can be decoded; false when nothing changed. */
 static bool decode_once(char *text, size_t *n) {
   size_t to = 0;
   for (size_t i = 0; i < *n; i++) {
-    int high = i + 2 < *n && text[i] == '%' ? hex_value(text[i + 1]) : -1;
-    int low = high >= 0 ? hex_value(text[i + 2]) : -1;
+    int high = i + 2 < *n && text[i] == '%' ? hex_digit(text[i + 1]) : -1;
+    int low = high >= 0 ? hex_digit(text[i + 2]) : -1;
     if (low >= 0) {
       text[to++] = (char)(high << 4 | low);
       i += 2;

@@ -154,10 +154,6 @@ struct str packed_get(struct str object, const char *key) {
   return STR_NONE;
 }
 
-static int hex_digit(char c) {
-  return c >= '0' && c <= '9' ? c - '0' : c >= 'a' && c <= 'f' ? c - 'a' + 10 : c >= 'A' && c <= 'F' ? c - 'A' + 10 : 0;
-}
-
 static void put_char(struct buf *out, uint32_t c) {
   if (c < 0x80) {
     buf_putc(out, (char)c);
@@ -186,7 +182,7 @@ void packed_unquote(struct str quoted, struct buf *out) {
     } else if (c == 'u' && i + 4 < text.n) { /* Postgres escapes control characters only, so no surrogates */
       uint32_t point = 0;
       for (int k = 1; k <= 4; k++)
-        point = point << 4 | (uint32_t)hex_digit(text.p[i + (size_t)k]);
+        point = point << 4 | (uint32_t)MAX_OF(hex_digit(text.p[i + (size_t)k]), 0);
       put_char(out, point);
       i += 4;
     }

@@ -28,26 +28,11 @@ bool access_scope_parse(struct str text, enum access_scope *ret) {
 #define TOKEN_PREFIX "wnw_"
 #define RUN_TOKEN_PREFIX "wnr_"
 
-/* Unpadded base64url of n bytes; `out` has room for 4 * n / 3 + 2. */
-static void base64url(const uint8_t *bytes, size_t n, char *out) {
-  static const char letters[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
-  uint32_t bits = 0;
-  unsigned have = 0;
-  for (size_t i = 0; i < n; i++) {
-    bits = bits << 8 | bytes[i];
-    for (have += 8; have >= 6; have -= 6)
-      *out++ = letters[bits >> (have - 6) & 63];
-  }
-  if (have)
-    *out++ = letters[bits << (6 - have) & 63];
-  *out = 0;
-}
-
 void token_make(char out[64]) {
   uint8_t secret[32];
   rng_secret(secret, sizeof secret);
   memcpy(out, TOKEN_PREFIX, 4);
-  base64url(secret, sizeof secret, out + 4);
+  out[4 + base64url_encode(secret, sizeof secret, out + 4)] = 0;
   mem_wipe(secret, sizeof secret);
 }
 
@@ -144,7 +129,7 @@ void run_token_make(const uint8_t key[32], struct id run_id, int32_t attempt, ch
   size_t n = run_token_head(run_id, attempt, out);
   HMAC(EVP_sha256(), key, 32, (const unsigned char *)out, n, mac, &mac_n);
   out[n++] = '_';
-  base64url(mac, sizeof mac, out + n);
+  out[n + base64url_encode(mac, sizeof mac, out + n)] = 0;
 }
 
 bool run_token_check(const uint8_t key[32], struct str token, struct id *ret_run_id, int32_t *ret_attempt) {

@@ -120,6 +120,7 @@ static void owe_answer(struct keyed *op) {
 
 static void refuse(struct keyed *op, const struct err *err) {
   let_go(op);
+  buf_release(&op->answer);
   http_reply_error(op->req, err);
 }
 
@@ -423,20 +424,20 @@ static void on_begun(void *ctx, const struct pg_reply *reply) {
     refuse(op, &err);
 }
 
-static bool ask(struct keyed *op, struct err *err) {
+static void ask(struct keyed *op) {
   AUTO_PG_ARGS struct pg_args args;
+  struct err err;
   pg_args_init(&args, STMT_IDEMPOTENCY_BEGIN);
   pg_put_bytea(&args, key_text(op->key));
   pg_put_bytea(&args, str_n((const char *)op->request, sizeof op->request));
   pg_put_int(&args, op->now);
-  if (pg_run(pool(op), &args, 0, on_begun, op, err))
-    return true;
+  if (pg_run(pool(op), &args, 0, on_begun, op, &err))
+    return;
   if (op->was_answered)
     owe_answer(op);
   else if (op->was_freed)
     owe(op, OWES_FREEDOM);
-  let_go(op);
-  return false;
+  refuse(op, &err);
 }
 
 static bool look_up(struct http_req *req, struct str text, struct err *err) {
@@ -448,7 +449,10 @@ static bool look_up(struct http_req *req, struct str text, struct err *err) {
   *op = (struct keyed){.req = req, .now = clock_wall_ms(web_app(req)->clock), .answer = BUF_INIT(ANSWER_MAX)};
   if (!key_of(req, text, op->key) || !request_of(req, op->request))
     return err_no_memory(err);
-  return enter(op, err) && ask(op, err);
+  if (!enter(op, err))
+    return false;
+  ask(op);
+  return true;
 }
 
 static struct str text_of_key(const struct http_req *req) {

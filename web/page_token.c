@@ -2,20 +2,10 @@
 
 #include <openssl/sha.h>
 
+#include "base/id.h"
 #include "base/json.h"
 
 static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
-
-static void base64_write(struct buf *out, struct str bytes) {
-  for (size_t i = 0; i < bytes.n; i += 3) {
-    unsigned char group[3] = {0};
-    size_t n = MIN_OF((size_t)3, bytes.n - i);
-    memcpy(group, bytes.p + i, n);
-    unsigned bits = (unsigned)group[0] << 16 | (unsigned)group[1] << 8 | group[2];
-    for (size_t k = 0; k <= n; k++)
-      buf_putc(out, digits[bits >> (18 - 6 * k) & 63]);
-  }
-}
 
 static bool base64_read(struct str text, struct buf *out) {
   unsigned bits = 0, have = 0;
@@ -54,10 +44,11 @@ void page_token_write(struct buf *out, struct str question, const struct str *va
   for (size_t i = 0; i < count; i++)
     jw_str(&w, values[i]);
   jw_array_end(&w);
+  char *room = json.fail ? NULL : buf_room(out, json.n / 3 * 4 + 4);
   if (json.fail)
     out->fail = json.fail;
-  else
-    base64_write(out, buf_str(&json));
+  else if (room)
+    buf_grew(out, base64url_encode(json.p, json.n, room));
 }
 
 bool page_token_read(struct str token, struct str question, struct arena *arena, const struct str **ret, size_t *ret_count,

@@ -11,7 +11,7 @@
 #define P(...) ((const unsigned char[]){__VA_ARGS__})
 #define INSERT "insert into bench (id, name, value, doc) values (gen_random_uuid(), $1, $2, $3)"
 static const struct stmt_info statements[] = {
-    {"bench_insert", INSERT, "bench", P(PG_TEXT, PG_FLOAT8, PG_JSONB), NULL, 3, 0, false, false},
+    {"bench_insert", INSERT, "bench", P(PG_TEXT, PG_FLOAT8, PG_JSONB), NULL, 3, 0, false},
 };
 
 static struct pg_cluster cluster;

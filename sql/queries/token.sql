@@ -31,5 +31,9 @@ update token set last_used = now()
 where id = any ($1) and (last_used is null or last_used < now() - interval '1 minute');
 
 -- name: token_load () -> (uuid, text, bytea, text[], timestamptz, uuid) repeatable
--- id, name, hash, scopes, expires, parent of every token that is valid: the service keeps them in memory.
-select id, name, hash, scopes, expires, parent from token where revoked is null and (expires is null or expires > now());
+-- id, name, hash, scopes, expires, parent of every token that is valid: the service keeps them in memory. A session that was being stored while
+-- the token that opened it was revoked ends with that, too.
+select id, name, hash, scopes, expires, parent
+from token
+where revoked is null and (expires is null or expires > now())
+  and not exists (select from token as opener where opener.id = token.parent and opener.revoked is not null);

@@ -1,6 +1,5 @@
 /* Postgres, without waiting. A pool of connections in pipeline mode carries statements named in sql/queries (see stmt_info.h);
- * a few dedicated connections ("sessions") carry what needs one for itself: a stream of rows, a transaction with decisions in
- * between, a COPY.
+ * a few dedicated connections ("sessions") carry what needs one for itself: a stream of rows.
  *
  *     AUTO_PG_ARGS struct pg_args args;
  *     pg_args_init(&args, STMT_RUN_CREATE);
@@ -15,7 +14,7 @@
  *   - A result, and all text in it, is valid only during the callback.
  *   - Statements may be issued while the database is away: they wait in the queue, but not for long (`away_ms`).
  *   - Everything has a ceiling; at the ceiling a starter fails with ERR_OVERLOADED.
- *   - A serialization failure or a deadlock is tried again a few times before it is told (PG_RETRYABLE), but not in a pg_tx.
+ *   - A serialization failure or a deadlock is tried again a few times before it is told (PG_RETRYABLE).
  *   - Statements issued separately run in any order, on any connection. Order them by waiting, or by a batch. */
 #ifndef WINNOW_STORAGE_PG_H
 #define WINNOW_STORAGE_PG_H
@@ -90,8 +89,6 @@ MUST_CHECK bool pg_ok(const struct pg_reply *reply, struct err *err);
 /* "23505" when the server rejected it, else "". */
 const char *pg_sqlstate(const struct pg_reply *reply);
 size_t pg_rows(const struct pg_reply *reply);
-/* Rows written (or returned). */
-int64_t pg_affected(const struct pg_reply *reply);
 /* Of a batch: the result of its i-th statement; only when PG_DONE. */
 const struct pg_reply *pg_nth(const struct pg_reply *reply, size_t i);
 
@@ -159,38 +156,6 @@ void pg_stream_pause(struct pg_stream *stream);
 void pg_stream_resume(struct pg_stream *stream);
 /* Ends it early: no further row; `done` comes with PG_CANCELLED. */
 void pg_stream_cancel(struct pg_stream *stream);
-
-/* ---- transactions with decisions in between ---- */
-
-/* Holds a session from `ready` to the end. `ready` says whether it has begun; when not, the transaction is gone.
- * When its deadline passes, or its connection dies, it is rolled back: pg_tx_run() then fails, and the commit answers PG_CANCELLED or
- * PG_RETRYABLE. It must be ended all the same, even after the pool is gone. */
-struct pg_tx;
-typedef void pg_tx_ready_fn(void *ctx, struct pg_tx *tx, const struct pg_reply *reply); /* tx is NULL when it could not begin */
-MUST_CHECK bool pg_tx_begin(struct pg_pool *pool, int64_t timeout_ms, pg_tx_ready_fn *ready, void *ctx, struct err *err);
-/* Takes the arguments in any case. Several may be issued without waiting; they run in order. After one failed the rest fail, and so does
- * the commit. */
-MUST_CHECK bool pg_tx_run(struct pg_tx *tx, struct pg_args *args, pg_done_fn *done, void *ctx, struct err *err);
-/* Both end the transaction: it must not be used after this. `done` may be NULL for a rollback. */
-void pg_tx_commit(struct pg_tx *tx, pg_done_fn *done, void *ctx);
-void pg_tx_rollback(struct pg_tx *tx, pg_done_fn *done, void *ctx);
-
-/* ---- COPY ---- */
-
-/* Rows in bulk, binary, on a session; one transaction. `on_room` is called when rows may be put, again whenever the bounded buffer has
- * drained after pg_copy_row() said it is full. */
-struct pg_copy;
-typedef void pg_room_fn(void *ctx, struct pg_copy *copy);
-MUST_CHECK struct pg_copy *pg_copy_open(struct pg_pool *pool, enum stmt copy_stmt, int64_t timeout_ms, pg_room_fn *on_room,
-                                        pg_done_fn *done, void *ctx, struct err *err);
-/* A row: arguments of the copy statement (its columns). Takes them. Not before `on_room`. Returns false when the buffer is full now (the
- * row was taken): wait for `on_room`. A mistake, a refusal by the server or a lost connection is told by `done`, the first two at the end.
- */
-MUST_CHECK bool pg_copy_row(struct pg_copy *copy, struct pg_args *row);
-/* Both end it; it must not be used after this, but `done` comes: PG_DONE with pg_affected() rows, or PG_CANCELLED after an abort. When the
- * connection dies first, `done` comes without either, and the copy is gone when it returns. */
-void pg_copy_end(struct pg_copy *copy);
-void pg_copy_abort(struct pg_copy *copy);
 
 /* ---- the pool ---- */
 

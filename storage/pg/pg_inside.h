@@ -1,4 +1,4 @@
-/* What the files of the pool share: the pool itself, and sessions, dedicated connections lent to jobs (streams, transactions, copies).
+/* What the files of the pool share: the pool itself, and sessions, dedicated connections lent to jobs (streams).
  * Needs storage/pg/pq.h before it. */
 #ifndef WINNOW_STORAGE_PG_INSIDE_H
 #define WINNOW_STORAGE_PG_INSIDE_H
@@ -13,8 +13,7 @@ struct pg_job_kind {
   void (*start)(struct pg_job *job); /* job->session is up and idle */
   /* No session in time, its time has passed, or the connection is gone; the job has no session any more. Last call. */
   void (*fail)(struct pg_job *job, enum pg_outcome outcome, const struct err *reason);
-  void (*on_op)(struct pg_job *job, struct pg_op *op);
-  void (*on_raw)(struct pg_job *job);
+  void (*on_raw)(struct pg_job *job); /* as link_events.on_raw */
 };
 
 struct pg_job {
@@ -51,7 +50,7 @@ struct pg_pool {
   bool rests;         /* nothing is dealt before the next turn */
   unsigned callbacks; /* depth: while in one, a draining pool takes what it issues */
   bool told, told_up;
-  bool was_up; /* once at least */
+  bool was_up;           /* once at least */
   int64_t grow_after_ms; /* no further connection before */
   struct err away;       /* why the database was last lost */
   int64_t away_since_ms; /* while no connection is up */
@@ -83,19 +82,17 @@ void pg_pool_leave(struct pg_pool *pool);
 /* Calls `done` with a reply that holds only this. */
 void pg_tell_failure(struct pg_pool *pool, pg_done_fn *done, void *ctx, enum pg_outcome outcome, const struct pg_failure *failure);
 
-/* Sets kind, pool, deadline before. The job is started or failed later, never in here. */
+/* Kind, pool and deadline are set before. The job is started or failed later, never in here. */
 MUST_CHECK bool pg_job_submit(struct pg_job *job, struct err *err);
 /* In `start`: leaves pipeline mode and sends the session's statement_timeout for this job; its result and a NULL come in on_raw. */
 MUST_CHECK bool pg_session_begin_raw(struct pg_job *job);
 /* The job is done with its session: it goes back to the idle ones when `reusable` and in pipeline mode, else it is closed. */
 void pg_job_release_session(struct pg_job *job, bool reusable);
-/* Tells failure of a whole job from its own code: takes the session away, then calls fail. */
-void pg_job_fail(struct pg_job *job, enum pg_outcome outcome, const struct err *reason);
 /* Out of every list; before it is freed. */
 void pg_job_forget(struct pg_job *job);
 /* Lends sessions to those that wait. */
 void pg_sessions_pump(struct pg_pool *pool);
-/* At the end of this turn: also sends what jobs have put into their connections. */
+/* At the end of this turn. */
 void pg_sessions_pump_later(struct pg_pool *pool);
 void pg_sessions_tick(struct pg_pool *pool);
 void pg_sessions_hang_up(struct pg_pool *pool, const struct err *reason);

@@ -63,8 +63,6 @@ static bool describe(struct pg_op *op, struct err *err) {
     if (!pg_args_check(&op->stmts[i], err))
       return false;
     const struct stmt_info *info = stmt_info(op->stmts[i].stmt);
-    if (info->is_copy)
-      return err_set(err, ERR_INTERNAL, "%s is a copy: it needs pg_copy_open()", info->name);
     op->parts[i].shape = info;
     op->repeatable = op->repeatable && info->repeatable;
     op->bytes += sizeof *op + op->stmts[i].bytes.n;

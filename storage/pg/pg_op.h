@@ -37,7 +37,6 @@ struct pg_op {
   unsigned tries;
   bool repeatable;
   bool maybe_done; /* a connection died under it before: from then on nobody can say that it did not happen */
-  bool held;       /* belongs to a transaction: never sent again by itself */
   enum pg_outcome outcome;
   struct pg_failure failure;
   pg_done_fn *done;

@@ -33,13 +33,6 @@ size_t pg_rows(const struct pg_reply *reply) {
   return reply->rows ? (size_t)PQntuples(reply->rows) : 0;
 }
 
-int64_t pg_affected(const struct pg_reply *reply) {
-  int64_t n = 0;
-  if (!reply->rows || !str_to_i64(str_of(PQcmdTuples(reply->rows)), &n))
-    return 0;
-  return n;
-}
-
 const struct pg_reply *pg_nth(const struct pg_reply *reply, size_t i) {
   if (i >= reply->part_count) {
     log_error("storage", NULL, "part %zu of a reply that has %zu was read", i, reply->part_count);

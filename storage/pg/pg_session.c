@@ -73,15 +73,8 @@ void pg_sessions_pump(struct pg_pool *pool) {
     connecting++;
 }
 
-/* What is in raw mode flushes by itself, and is waiting to hear from its socket that all was taken: then it goes on. */
 static void pump_later(void *ctx) {
-  struct pg_pool *pool = ctx;
-  LIST_EACH(&pool->sessions, node) {
-    struct pg_link *link = &LIST_ENTRY(node, struct pg_session, node)->link;
-    if (link->out_pending && !link->raw)
-      pg_link_flush(link);
-  }
-  pg_sessions_pump(pool);
+  pg_sessions_pump(ctx);
 }
 
 void pg_sessions_pump_later(struct pg_pool *pool) {
@@ -111,20 +104,6 @@ bool pg_session_begin_raw(struct pg_job *job) {
          link->pq->send_params(link->pg, stmt_info(STMT_SET_SESSION_TIMEOUT)->sql, 1, NULL, &value, NULL, NULL, 0);
 }
 
-/* Of a transaction's statements nothing happened, for its commit did not; of the commit itself nobody knows. */
-static void settle_flight(struct pg_session *session) {
-  struct err lost, unknown;
-  err_set(&lost, ERR_UNAVAILABLE, "the connection to the database was lost in a transaction");
-  pg_unknown_err(&unknown);
-  for (struct list_node *node; (node = list_pop_front(&session->link.flight));) {
-    struct pg_op *op = LIST_ENTRY(node, struct pg_op, node);
-    if (op->outcome == PG_UNKNOWN)
-      op->outcome = PG_DONE;
-    pg_op_fail(op, op->held ? PG_RETRYABLE : PG_UNKNOWN, op->held ? &lost : &unknown);
-    pg_pool_finish_op(session->pool, op);
-  }
-}
-
 void pg_job_release_session(struct pg_job *job, bool reusable) {
   struct pg_session *session = job->session;
   if (!session)
@@ -134,10 +113,8 @@ void pg_job_release_session(struct pg_job *job, bool reusable) {
   struct pg_link *link = &session->link;
   if (link->state == LINK_UP && !link->reading)
     pg_link_set_reading(link, true);
-  if (!reusable || link->state != LINK_UP || link->flight.count || !pg_link_set_raw(link, false)) {
-    settle_flight(session);
+  if (!reusable || link->state != LINK_UP || !pg_link_set_raw(link, false))
     session_drop(session);
-  }
   pg_sessions_pump_later(job->pool);
 }
 
@@ -149,7 +126,8 @@ void pg_job_forget(struct pg_job *job) {
   pg_pool_check_drained(job->pool);
 }
 
-void pg_job_fail(struct pg_job *job, enum pg_outcome outcome, const struct err *reason) {
+/* Takes the session away, then calls fail. */
+static void job_fail(struct pg_job *job, enum pg_outcome outcome, const struct err *reason) {
   struct err kept = *reason;
   pg_job_forget(job);
   job->kind->fail(job, outcome, &kept);
@@ -165,13 +143,8 @@ static void on_session_down(void *ctx, struct pg_link *link UNUSED, const struct
   struct pg_session *session = ctx;
   struct pg_job *job = session->job;
   if (job)
-    pg_job_fail(job, PG_UNKNOWN, reason);
+    job_fail(job, PG_UNKNOWN, reason);
   session_drop(session); /* those that wait get another at the next tick */
-}
-
-static void on_session_op(void *ctx, struct pg_link *link UNUSED, struct pg_op *op) {
-  struct pg_session *session = ctx;
-  session->job->kind->on_op(session->job, op);
 }
 
 static void on_session_raw(void *ctx, struct pg_link *link UNUSED) {
@@ -183,7 +156,6 @@ static void on_session_raw(void *ctx, struct pg_link *link UNUSED) {
 static const struct link_events session_events = {
     .on_up = on_session_up,
     .on_down = on_session_down,
-    .on_op = on_session_op,
     .on_raw = on_session_raw,
 };
 
@@ -196,7 +168,7 @@ static void expire_waiting(struct pg_job *job) {
     err_set(&err, ERR_DEADLINE, "no database session became free in time");
   else
     err_set(&err, ERR_UNAVAILABLE, "the database is away: %s", pool->away.text[0] ? pool->away.text : "it is being started");
-  pg_job_fail(job, PG_CANCELLED, &err);
+  job_fail(job, PG_CANCELLED, &err);
 }
 
 static bool has_waited_enough(const struct pg_job *job) {
@@ -223,7 +195,7 @@ void pg_sessions_tick(struct pg_pool *pool) {
   for (struct pg_job *job; (job = next_late(&pool->jobs_waiting, has_waited_enough));)
     expire_waiting(job);
   for (struct pg_job *job; (job = next_late(&pool->jobs_running, has_run_out));)
-    pg_job_fail(job, PG_UNKNOWN, &err);
+    job_fail(job, PG_UNKNOWN, &err);
   if (pool->jobs_waiting.first)
     pg_sessions_pump(pool);
 }
@@ -238,9 +210,9 @@ void pg_sessions_stop(struct pg_pool *pool) {
   struct err err;
   err_set(&err, ERR_UNAVAILABLE, "the service is stopping");
   while (pool->jobs_waiting.first)
-    pg_job_fail(LIST_ENTRY(pool->jobs_waiting.first, struct pg_job, node), PG_CANCELLED, &err);
+    job_fail(LIST_ENTRY(pool->jobs_waiting.first, struct pg_job, node), PG_CANCELLED, &err);
   while (pool->jobs_running.first)
-    pg_job_fail(LIST_ENTRY(pool->jobs_running.first, struct pg_job, node), PG_UNKNOWN, &err);
+    job_fail(LIST_ENTRY(pool->jobs_running.first, struct pg_job, node), PG_UNKNOWN, &err);
   while (pool->sessions.first)
     session_drop(LIST_ENTRY(pool->sessions.first, struct pg_session, node));
   loop_defer_cancel(&pool->pump);

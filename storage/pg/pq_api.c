@@ -22,7 +22,6 @@ const struct pq_api pq_libpq = {
     .send_prepare = PQsendPrepare,
     .send_prepared = PQsendQueryPrepared,
     .send_params = PQsendQueryParams,
-    .send_query = PQsendQuery,
     .sync = PIPELINE_SYNC,
     .flush = PQflush,
     .consume = PQconsumeInput,
@@ -30,7 +29,5 @@ const struct pq_api pq_libpq = {
     .get_result = PQgetResult,
     .error_field = PQresultErrorField,
     .single_row = PQsetSingleRowMode,
-    .put_copy_data = PQputCopyData,
-    .put_copy_end = PQputCopyEnd,
     .set_notice = PQsetNoticeProcessor,
 };

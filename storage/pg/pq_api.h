@@ -20,7 +20,6 @@ struct pq_api {
                        int result_format);
   int (*send_params)(PGconn *pg, const char *sql, int count, const Oid *types, const char *const *values, const int *lengths,
                      const int *formats, int result_format);
-  int (*send_query)(PGconn *pg, const char *sql);
   int (*sync)(PGconn *pg);
   int (*flush)(PGconn *pg);
   int (*consume)(PGconn *pg);
@@ -28,8 +27,6 @@ struct pq_api {
   PGresult *(*get_result)(PGconn *pg);
   char *(*error_field)(const PGresult *result, int field);
   int (*single_row)(PGconn *pg);
-  int (*put_copy_data)(PGconn *pg, const char *bytes, int count);
-  int (*put_copy_end)(PGconn *pg, const char *error);
   PQnoticeProcessor (*set_notice)(PGconn *pg, PQnoticeProcessor fn, void *ctx);
 };
 

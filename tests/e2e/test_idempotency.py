@@ -77,6 +77,19 @@ class Idempotency(unittest.TestCase):
         self.assertEqual(self.post("/experiments", {"name": "x"}, "k" * 300).status, 400)
         self.assertEqual(self.post("/runs/search", {}, key).status, 200)  # what does not create heeds none
 
+    def test_an_answer_that_the_database_refuses_twice(self):
+        """To keep, and then to look for: who asks a third time gets it. That it is freed, the leak sanitizer tells."""
+        key = uuid.uuid4().hex
+        self.s.sql("create function winnow.refuse() returns trigger language plpgsql as 'begin raise exception $$no$$; end'")
+        self.s.sql("create trigger refuse before update on winnow.idempotency for each row execute function winnow.refuse()")
+        first = self.post("/experiments", {"name": "answered once"}, key)
+        self.s.sql("create trigger refuse_more before insert on winnow.idempotency for each row execute function winnow.refuse()")
+        refused = [self.post("/experiments", {"name": "answered once"}, key).status for _ in range(2)]
+        self.s.sql("drop function winnow.refuse() cascade")
+        again = self.post("/experiments", {"name": "answered once"}, key)
+        self.assertEqual((first.status, refused), (201, [500, 500]))
+        self.assertEqual((again.status, again.body, again.headers["Idempotent-Replayed"]), (201, first.body, "true"))
+
     def test_secrets_are_not_kept(self):
         key = uuid.uuid4().hex
         made = self.post("/tokens", {"name": "secret"}, key)

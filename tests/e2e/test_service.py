@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 """The service from outside: its life, its doors, its bad days."""
-import http.client, os, pathlib, signal, socket, subprocess, sys, tempfile, threading, time, unittest
+import hashlib, http.client, os, pathlib, signal, socket, subprocess, sys, tempfile, threading, time, unittest
 
 WINNOW = pathlib.Path(sys.argv.pop(1)).resolve()
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "support"))
@@ -131,6 +131,36 @@ class Running(unittest.TestCase):
         self.s.stop()
         self.s.start()
         self.assertEqual(ways(), ["nothing", "nothing", "session"])
+
+    def test_a_session_that_is_being_made_ends_with_its_token(self):
+        made = self.s.post("/api/v1/tokens", {"name": "going", "scopes": ["admin"]}).json
+        bearer = {"Authorization": f"Bearer {made['token']}"}
+        link = self.s.post("/api/v1/login-links", unix=False, headers=bearer).json["path"]
+        waiting = lambda: int(self.s.sql("select count(*) from pg_locks where not granted"))  # noqa: E731
+        lock = subprocess.Popen(self.s.psql(), env=self.s.psql_env(), stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        lock.stdin.write("begin; lock table winnow.token; select 'locked';\n")
+        lock.stdin.flush()
+        self.assertEqual(lock.stdout.readline().strip(), "locked")
+        answers = []
+        asked = []
+        for ask in (lambda: self.s.request("DELETE", f"/api/v1/tokens/{made['id']}"), lambda: self.s.get(link, unix=False)):
+            asked.append(threading.Thread(target=lambda ask=ask: answers.append(ask())))
+            asked[-1].start()
+            wait(lambda: waiting() == len(asked), "the statement")  # in this order
+        lock.communicate()
+        for one in asked:
+            one.join()
+        self.assertEqual(sorted(a.status for a in answers), [204, 404])
+        self.assertFalse([a for a in answers if "Set-Cookie" in a.headers])
+        # The database has it, as it came after the revocation; it opens nothing after a start either.
+        stored = f"revoked is null and parent = '{made['id']}'"
+        self.assertEqual(self.s.sql(f"select count(*) from winnow.token where {stored}"), "1")
+        secret = "wnw_" + "A" * 43
+        self.s.sql(f"update winnow.token set hash = '\\x{hashlib.sha256(secret.encode()).hexdigest()}' where {stored}")
+        self.s.stop()
+        self.s.start()
+        session = {"Cookie": f"winnow_session={secret}"}
+        self.assertEqual(self.s.get("/api/v1/whoami", unix=False, headers=session).json["via"], "nothing")
 
     def test_every_route_by_every_credential(self):
         """The expectation is computed from the policy that the description tells, the answer comes from the socket."""

@@ -88,7 +88,8 @@ static void on_file(struct http_req *req) {
 static void on_busy(struct http_req *req) {
   struct err err;
   err_set(&err, ERR_OVERLOADED, "too much to do");
-  http_reply_error_retry(req, &err, 7);
+  http_reply_header(req, "Retry-After", STR("7"));
+  http_reply_error(req, &err);
 }
 
 static void on_fail(struct http_req *req) {

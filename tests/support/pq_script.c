@@ -302,10 +302,6 @@ static int fake_params(PGconn *pg UNUSED, const char *sql UNUSED, int count UNUS
   return 0;
 }
 
-static int fake_query(PGconn *pg UNUSED, const char *sql UNUSED) {
-  return 0;
-}
-
 static int fake_sync(PGconn *pg) {
   return put(fake_of(pg), DO_SYNC, "");
 }
@@ -351,14 +347,6 @@ static int fake_single(PGconn *pg UNUSED) {
   return 0;
 }
 
-static int fake_copy(PGconn *pg UNUSED, const char *bytes UNUSED, int count UNUSED) {
-  return -1;
-}
-
-static int fake_copy_end(PGconn *pg UNUSED, const char *error UNUSED) {
-  return -1;
-}
-
 static PQnoticeProcessor fake_notice(PGconn *pg UNUSED, PQnoticeProcessor fn UNUSED, void *ctx UNUSED) {
   return NULL;
 }
@@ -376,7 +364,6 @@ const struct pq_api pq_scripted = {
     .send_prepare = fake_prepare,
     .send_prepared = fake_execute,
     .send_params = fake_params,
-    .send_query = fake_query,
     .sync = fake_sync,
     .flush = fake_flush,
     .consume = fake_consume,
@@ -384,7 +371,5 @@ const struct pq_api pq_scripted = {
     .get_result = fake_result,
     .error_field = fake_field,
     .single_row = fake_single,
-    .put_copy_data = fake_copy,
-    .put_copy_end = fake_copy_end,
     .set_notice = fake_notice,
 };

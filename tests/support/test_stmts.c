@@ -2,8 +2,8 @@
 
 #define P(...) ((const unsigned char[]){__VA_ARGS__})
 static const struct stmt_info table[] = {
-#define X(id, name, sql, params, results, param_count, result_count, is_copy, repeatable) \
-  {name, sql, "tests", params, results, param_count, result_count, is_copy, repeatable},
+#define X(id, name, sql, params, results, param_count, result_count, repeatable) \
+  {name, sql, "tests", params, results, param_count, result_count, repeatable},
     TEST_STMTS(X)
 #undef X
 };

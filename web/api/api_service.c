@@ -149,11 +149,21 @@ static void answer_session(struct token_create *op) {
   http_reply_redirect(op->req, 303, STR("/"));
 }
 
+static bool link_is_over(struct err *err) {
+  err_set(err, ERR_NOT_FOUND, "this link was used already, or is over");
+  return err_hint(err, "`winnow open` makes a new one");
+}
+
+/* Has the token that opens this session been revoked while it was being stored? */
+static bool is_orphan(const struct token_create *op) {
+  return !id_is_zero(op->entry.parent) && !token_table_has(&web_app(op->req)->tokens, op->entry.parent);
+}
+
 static void on_token_stored(void *ctx, const struct pg_reply *reply) {
   struct token_create *op = ctx;
   struct web_app *app = web_app(op->req);
   struct err err;
-  if (!pg_ok(reply, &err) || !token_table_add(&app->tokens, op->hash, &op->entry, &err)) {
+  if (!pg_ok(reply, &err) || (is_orphan(op) && !link_is_over(&err)) || !token_table_add(&app->tokens, op->hash, &op->entry, &err)) {
     http_reply_error(op->req, &err);
     return;
   }
@@ -395,8 +405,7 @@ void web_get_login(struct http_req *req) {
   struct str code = http_req_param(req, "code");
   int64_t now = clock_wall_ms(app->clock), until = 0;
   if (!code.n || code.n > 64 || !login_links_use(app->links, code, now, &op->entry.scope, &until, &op->entry.parent)) {
-    err_set(&err, ERR_NOT_FOUND, "this link was used already, or is over");
-    err_hint(&err, "`winnow open` makes a new one");
+    link_is_over(&err);
     http_reply_error(req, &err);
     return;
   }

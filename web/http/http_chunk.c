@@ -1,5 +1,7 @@
 #include "web/http/http_chunk.h"
 
+#include "web/http/http_head.h"
+
 enum state {
   SIZE_FIRST, /* at least one digit */
   SIZE_REST,
@@ -16,26 +18,8 @@ enum state {
   DONE,
 };
 
-static int hex_value(char c) {
-  if (c >= '0' && c <= '9')
-    return c - '0';
-  if (c >= 'a' && c <= 'f')
-    return c - 'a' + 10;
-  if (c >= 'A' && c <= 'F')
-    return c - 'A' + 10;
-  return -1;
-}
-
-static bool is_text(char c) {
-  return c == '\t' || (uint8_t)c >= 0x80 || (c >= ' ' && c < 0x7f);
-}
-
-static bool is_token_char(char c) {
-  return hex_value(c) >= 0 || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c && strchr("!#$%&'*+-.^_`|~", c));
-}
-
 static bool step_size(struct http_chunk *chunk, char c, struct err *err) {
-  int digit = hex_value(c);
+  int digit = hex_digit(c);
   if (digit >= 0) {
     if (chunk->left >> 56)
       return err_set(err, ERR_TOO_LARGE, "a chunk is too large");
@@ -56,7 +40,7 @@ static bool step_extension(struct http_chunk *chunk, char c, struct err *err) {
     chunk->state = SIZE_LF;
     return true;
   }
-  if (!is_text(c))
+  if (!http_is_field_value(str_n(&c, 1)))
     return err_set(err, ERR_INVALID, "a chunk's extension is malformed");
   if (++chunk->line > HTTP_CHUNK_LINE_MAX || ++chunk->overhead > HTTP_CHUNK_EXTENSIONS_MAX)
     return err_set(err, ERR_INVALID, "there are too many chunk extensions");
@@ -92,17 +76,17 @@ static bool step(struct http_chunk *chunk, char c, struct err *err) {
     return err_set(err, ERR_HEAD_TOO_LARGE, "the trailers are larger than %d bytes", (int)HTTP_TRAILERS_MAX);
   switch ((enum state)chunk->state) {
   case TRAILER_FIRST:
-    if (c != '\r' && !is_token_char(c))
+    if (c != '\r' && !http_is_token(str_n(&c, 1)))
       break;
     chunk->state = c == '\r' ? LAST_LF : TRAILER_NAME;
     return true;
   case TRAILER_NAME:
-    if (c != ':' && !is_token_char(c))
+    if (c != ':' && !http_is_token(str_n(&c, 1)))
       break;
     chunk->state = c == ':' ? TRAILER_VALUE : TRAILER_NAME;
     return true;
   case TRAILER_VALUE:
-    if (c != '\r' && !is_text(c))
+    if (c != '\r' && !http_is_field_value(str_n(&c, 1)))
       break;
     chunk->state = c == '\r' ? TRAILER_LF : TRAILER_VALUE;
     return true;

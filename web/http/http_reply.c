@@ -331,13 +331,6 @@ void *http_req_room(struct http_req *req, size_t size) {
   return room;
 }
 
-void http_reply_error_retry(struct http_req *req, const struct err *err, unsigned retry_after_s) {
-  char seconds[16];
-  snprintf(seconds, sizeof seconds, "%u", retry_after_s);
-  http_reply_header(req, "Retry-After", str_of(seconds));
-  http_reply_error(req, err);
-}
-
 void http_reply_redirect(struct http_req *req, int status, struct str location) {
   http_reply_header(req, "Location", location);
   http_reply_empty(req, status);

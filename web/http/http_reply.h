@@ -31,9 +31,8 @@ void http_reply_empty(struct http_req *req, int status);
 /* Room in the request's arena, zeroed. NULL: there is none, and that has been answered. */
 #define HTTP_REQ_NEW(req, type) ((type *)http_req_room((req), sizeof(type)))
 MUST_CHECK void *http_req_room(struct http_req *req, size_t size);
-/* In the form of the route's family. Retryable errors carry Retry-After, of 1 second when nothing else is said. */
+/* In the form of the route's family. Retryable errors carry Retry-After, of 1 second unless the handler has set it. */
 void http_reply_error(struct http_req *req, const struct err *err);
-void http_reply_error_retry(struct http_req *req, const struct err *err, unsigned retry_after_s);
 /* 303, 307 or 308. `location` is a path of ours ("/..."), percent-encoded already. */
 void http_reply_redirect(struct http_req *req, int status, struct str location);
 /* For a request that is gone or aborted. If the client is still there, its connection is cut. */

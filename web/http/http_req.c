@@ -71,34 +71,28 @@ static void release(struct http_req *req, bool keep) {
 }
 
 struct number {
-  char text[24];
+  char text[20];
 };
 
 static struct str as_text(uint64_t value, struct number *out) {
-  size_t at = sizeof out->text;
-  do {
-    out->text[--at] = (char)('0' + value % 10);
-    value /= 10;
-  } while (value);
-  return str_n(out->text + at, sizeof out->text - at);
+  return str_n(out->text, str_from_u64(value, out->text));
 }
 
 static void write_access_log(const struct http_req *req, int64_t duration_us) {
-  static const char *const keys[] = {"method", "route", "path", "status", "in", "out", "ms", "peer", "request_id"};
   struct number status, in, out, ms;
   bool matched = req->place != NULL;
-  const struct str values[] = {
-      str_of(http_method_name(req->method)),
-      matched ? str_of(req->place->pattern) : STR_NONE,
-      matched ? STR_NONE : str_slice(req->path, 0, 200),
-      as_text((uint64_t)req->status, &status),
-      as_text(req->bytes_in, &in),
-      as_text(req->bytes_out, &out),
-      as_text((uint64_t)duration_us / 1000, &ms),
-      str_of(req->peer.text),
-      str_of(req->id),
+  const struct log_field fields[] = {
+      {.key = "method", .value = str_of(http_method_name(req->method))},
+      {.key = "route", .value = matched ? str_of(req->place->pattern) : STR_NONE},
+      {.key = "path", .value = matched ? STR_NONE : str_slice(req->path, 0, 200)},
+      {.key = "status", .value = as_text((uint64_t)req->status, &status), .is_number = true},
+      {.key = "in", .value = as_text(req->bytes_in, &in), .is_number = true},
+      {.key = "out", .value = as_text(req->bytes_out, &out), .is_number = true},
+      {.key = "ms", .value = as_text((uint64_t)duration_us / 1000, &ms), .is_number = true},
+      {.key = "peer", .value = str_of(req->peer.text)},
+      {.key = "request_id", .value = str_of(req->id)},
   };
-  log_fields(LOG_INFO, "web", "request", ARRAY_LEN(keys), keys, values);
+  log_fields(LOG_INFO, "web", "request", fields, ARRAY_LEN(fields));
 }
 
 static void report(const struct http_req *req, const struct http_server *server) {

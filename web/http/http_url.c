@@ -1,15 +1,5 @@
 #include "web/http/http_url.h"
 
-static int hex_value(char c) {
-  if (c >= '0' && c <= '9')
-    return c - '0';
-  if (c >= 'a' && c <= 'f')
-    return c - 'a' + 10;
-  if (c >= 'A' && c <= 'F')
-    return c - 'A' + 10;
-  return -1;
-}
-
 static bool is_alnum(char c) {
   return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z');
 }
@@ -23,8 +13,8 @@ bool http_url_decode(struct str in, bool plus_is_space, char *out, size_t *ret_n
   for (size_t i = 0; i < in.n; i++) {
     char c = in.p[i];
     if (c == '%') {
-      int high = in.n - i > 2 ? hex_value(in.p[i + 1]) : -1;
-      int low = in.n - i > 2 ? hex_value(in.p[i + 2]) : -1;
+      int high = in.n - i > 2 ? hex_digit(in.p[i + 1]) : -1;
+      int low = in.n - i > 2 ? hex_digit(in.p[i + 2]) : -1;
       if (high < 0 || low < 0)
         return false;
       c = (char)(high * 16 + low);
@@ -86,7 +76,7 @@ bool http_authority_parse(struct str text, struct http_authority *ret) {
     a.host = str_slice(text, 1, close);
     after = str_slice(text, close + 1, text.n);
     for (size_t i = 0; i < a.host.n; i++)
-      if (hex_value(a.host.p[i]) < 0 && !is_one_of(a.host.p[i], ":."))
+      if (hex_digit(a.host.p[i]) < 0 && !is_one_of(a.host.p[i], ":."))
         return false;
   } else {
     size_t colon = MIN_OF(str_find(text, ':'), text.n);
@@ -102,52 +92,4 @@ bool http_authority_parse(struct str text, struct http_authority *ret) {
     return false;
   *ret = a;
   return true;
-}
-
-bool http_origin_parse(struct str text, struct http_origin *ret) {
-  struct http_origin origin = {0};
-  if (str_is(text, "null")) {
-    origin.is_null = true;
-    *ret = origin;
-    return true;
-  }
-  size_t mark = str_find_str(text, STR("://"));
-  if (mark == SIZE_MAX || mark == 0)
-    return false;
-  origin.scheme = str_slice(text, 0, mark);
-  for (size_t i = 0; i < origin.scheme.n; i++)
-    if (!is_alnum(origin.scheme.p[i]) && !is_one_of(origin.scheme.p[i], "+-."))
-      return false;
-  if (!http_authority_parse(str_slice(text, mark + 3, text.n), &origin.authority))
-    return false;
-  *ret = origin;
-  return true;
-}
-
-uint16_t http_origin_port(const struct http_origin *origin) {
-  if (origin->authority.port)
-    return origin->authority.port;
-  if (str_eq_nocase(origin->scheme, STR("http")))
-    return 80;
-  return str_eq_nocase(origin->scheme, STR("https")) ? 443 : 0;
-}
-
-/* Four decimal numbers of at most 255, the first of them 127. */
-static bool is_v4_loopback(struct str host) {
-  struct str part;
-  unsigned count = 0;
-  while (str_split(&host, '.', &part)) {
-    uint64_t number;
-    if (part.n > 3 || !part.n || !is_alnum(part.p[0]) || !str_to_u64(part, &number) || number > 255 || (count == 0 && number != 127))
-      return false;
-    count++;
-  }
-  return count == 4;
-}
-
-bool http_host_is_loopback(const struct http_authority *authority) {
-  struct str host = authority->host;
-  if (authority->is_v6)
-    return str_is(host, "::1");
-  return str_eq_nocase(host, STR("localhost")) || is_v4_loopback(host);
 }

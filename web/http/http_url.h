@@ -1,4 +1,4 @@
-/* Percent-decoding, paths, queries, Host and Origin: pure functions. */
+/* Percent-decoding, queries and Host: pure functions. */
 #ifndef WINNOW_WEB_HTTP_URL_H
 #define WINNOW_WEB_HTTP_URL_H
 
@@ -22,18 +22,5 @@ struct http_authority {
 };
 /* Letters, digits, "-._~" and sub-delims without userinfo; an address in brackets has hex digits, ':' and '.' only. */
 MUST_CHECK bool http_authority_parse(struct str text, struct http_authority *ret);
-
-/* The value of Origin: "null" or scheme://authority and nothing more. */
-struct http_origin {
-  bool is_null;
-  struct str scheme;
-  struct http_authority authority;
-};
-MUST_CHECK bool http_origin_parse(struct str text, struct http_origin *ret);
-/* The port that counts: the one given, or 80 / 443 by the scheme; 0 for another scheme. */
-uint16_t http_origin_port(const struct http_origin *origin);
-
-/* "localhost", 127.0.0.0/8, ::1, in any case. */
-bool http_host_is_loopback(const struct http_authority *authority);
 
 #endif
