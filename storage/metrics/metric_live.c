@@ -520,6 +520,14 @@ void metric_live_flush(struct metric_store *store) {
   loop_defer(store->loop, &store->flush, begin_cycle, store);
 }
 
+static bool is_behind(const struct live_run *run) {
+  return run && !is_written(run);
+}
+
+bool metric_is_behind(const struct metric_store *store, struct id id) {
+  return store->is_starting || is_behind(map_get(&store->runs, name_of(&id)));
+}
+
 static void answer_now(void *ctx) {
   struct waiter *waiter = ctx;
   struct metric_store *store = waiter->store;
