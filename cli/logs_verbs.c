@@ -137,37 +137,42 @@ static void tell_wait(struct log_reader *reader, const struct run_course *course
     output_say(&reader->cli->output, "run %s: %s", reader->request->run_id, course->waits);
 }
 
-enum { LOOK_AGAIN_MS = 500 };
+enum { LOOK_AGAIN_MS = 500, PATIENCE = 20 };
+
+/* Who follows waits for a service that is away for a while. */
+static bool look_patiently(struct log_reader *reader, struct client *client, struct run_course *ret, struct err *err) {
+  for (int silent = 1; !look_at_run(reader->cli, reader->request->run_id, ret, err); silent++)
+    if (!is_lost(err) || silent > PATIENCE || !client_sleep(client, LOOK_AGAIN_MS * silent, err))
+      return false;
+  return true;
+}
 
 /* Until it has begun. Which attempt it is on is as it was at first: others may pass before it is looked at again. */
-static bool wait_for_begin(struct log_reader *reader, struct run_course *course, struct err *err) {
-  struct client *client = cli_client(reader->cli, err);
-  while (client && look_at_run(reader->cli, reader->request->run_id, course, err)) {
+static bool wait_for_begin(struct log_reader *reader, struct client *client, struct run_course *course, struct err *err) {
+  for (bool ok = look_at_run(reader->cli, reader->request->run_id, course, err); ok;
+       ok = client_sleep(client, LOOK_AGAIN_MS, err) && look_patiently(reader, client, course, err)) {
     tell_wait(reader, course);
     if (!reader->attempt)
       reader->attempt = course->attempt;
     if (!course->queued || reader->request->attempt)
       return true;
-    if (!client_sleep(client, LOOK_AGAIN_MS, err))
-      return false;
   }
   return false;
 }
 
 /* A connection that breaks is taken up again where it broke, so that no byte is shown twice. After an attempt comes the next one. */
 static bool follow_log(struct log_reader *reader, struct err *err) {
-  enum { PATIENCE = 20 };
   struct client *client = cli_client(reader->cli, err);
   struct run_course course;
   bool begun = false;
-  if (!client || !wait_for_begin(reader, &course, err))
+  if (!client || !wait_for_begin(reader, client, &course, err))
     return false;
   for (int silent = 0; silent <= PATIENCE;) {
     bool ended = read_log(reader, begun, err);
     begun = begun || ended || reader->heard;
     if (!ended && (!begun || !is_lost(err)))
       return false;
-    if (ended && !look_at_run(reader->cli, reader->request->run_id, &course, err))
+    if (ended && !look_patiently(reader, client, &course, err))
       return false;
     if (ended)
       tell_wait(reader, &course);

@@ -285,6 +285,7 @@ struct sweeps {
   struct id_map deeds_by_run; /* the last of those on their way, of each run */
   uint64_t deeds_noted;       /* ever; the last of them has this number */
   bool deeds_wait;            /* until the tick, when the rows that were not stored, which they may speak of, are tried again */
+  struct live_held *held;     /* it waits for points of runs that it ends; NULL: it does not */
   struct list waiters;
   struct registrar registrar;
   struct sweep_reparse reparse;
@@ -345,7 +346,7 @@ static inline bool sweep_rows_has_room(const struct sweeps *s) {
 /* First in every transaction of the engine: it goes on under our epoch alone, and another one begins after it. Two statements. */
 void sweep_rows_enter(struct pg_batch *batch, const struct sweeps *s);
 /* What is in s->writes and the first s->reports_flying reports, as one transaction. */
-MUST_CHECK bool sweep_rows_send(struct sweeps *s, pg_done_fn *done, struct err *err);
+void sweep_rows_put(struct sweeps *s, struct pg_batch *batch);
 void sweep_rows_put_json(struct pg_args *args, const json_t *json);
 /* Of a sweep or run, and nobody's deed; `subject` is what it is called. */
 void sweep_rows_put_event(struct pg_batch *batch, const struct sweeps *s, const char *kind, const char *subject, struct id run,

@@ -410,10 +410,9 @@ void sweep_rows_enter(struct pg_batch *batch, const struct sweeps *s) {
   pg_put_int(pg_batch_add(batch, STMT_ENGINE_EPOCH), s->epoch);
 }
 
-bool sweep_rows_send(struct sweeps *s, pg_done_fn *done, struct err *err) {
-  AUTO_PG_BATCH struct pg_batch batch = PG_BATCH_INIT;
+void sweep_rows_put(struct sweeps *s, struct pg_batch *batch) {
   bool creates = false, updates = false;
-  sweep_rows_enter(&batch, s);
+  sweep_rows_enter(batch, s);
   for (size_t i = 0; i < s->write_count; i++) {
     const struct live_write *write = &s->writes[i];
     creates |= write->todo.creation && write->trial;
@@ -421,30 +420,29 @@ bool sweep_rows_send(struct sweeps *s, pg_done_fn *done, struct err *err) {
     if (write->trial)
       continue;
     if (!write->sweep->stored)
-      put_sweep_create(pg_batch_add(&batch, STMT_SWEEP_CREATE), write->sweep);
+      put_sweep_create(pg_batch_add(batch, STMT_SWEEP_CREATE), write->sweep);
     if (!write->sweep->stored && write->sweep->file->spec.register_model.given)
-      pg_put_uuid(pg_batch_add(&batch, STMT_SWEEP_REGISTER_WANT), write->sweep->id);
-    put_sweep_update(pg_batch_add(&batch, STMT_SWEEP_UPDATE), write->sweep, &write->todo.sweep);
+      pg_put_uuid(pg_batch_add(batch, STMT_SWEEP_REGISTER_WANT), write->sweep->id);
+    put_sweep_update(pg_batch_add(batch, STMT_SWEEP_UPDATE), write->sweep, &write->todo.sweep);
   }
   if (creates) {
-    struct pg_args *args = pg_batch_add(&batch, STMT_TRIALS_CREATE);
+    struct pg_args *args = pg_batch_add(batch, STMT_TRIALS_CREATE);
     put_columns(args, s, identity_columns, ARRAY_LEN(identity_columns), true);
     put_columns(args, s, course_columns, ARRAY_LEN(course_columns), true);
     for (size_t i = 0; i < s->write_count; i++)
       if (s->writes[i].trial && s->writes[i].todo.creation && s->writes[i].sweep->about.command)
-        put_about(pg_batch_add(&batch, STMT_SINGLE_DESCRIBE), s->writes[i].sweep);
+        put_about(pg_batch_add(batch, STMT_SINGLE_DESCRIBE), s->writes[i].sweep);
   }
   if (updates) {
-    struct pg_args *args = pg_batch_add(&batch, STMT_TRIALS_UPDATE);
+    struct pg_args *args = pg_batch_add(batch, STMT_TRIALS_UPDATE);
     put_columns(args, s, &identity_columns[0], 1, false);
     put_columns(args, s, course_columns, ARRAY_LEN(course_columns), false);
     put_columns(args, s, later_columns, ARRAY_LEN(later_columns), false);
   }
-  put_pasts(&batch, s);
-  put_first_ends(&batch, s);
+  put_pasts(batch, s);
+  put_first_ends(batch, s);
   if (s->reports_flying)
-    put_reports(pg_batch_add(&batch, STMT_REPORTS_ADD), s);
+    put_reports(pg_batch_add(batch, STMT_REPORTS_ADD), s);
   if (sweep_rows_has_room(s)) /* else some rows that they speak of may come later */
-    deeds_send(s, &batch);
-  return pg_run_batch(s->conf.pg, &batch, 0, done, s, err);
+    deeds_send(s, batch);
 }

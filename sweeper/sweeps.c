@@ -5,6 +5,7 @@
 
 #include "base/log.h"
 #include "base/mem.h"
+#include "storage/metrics/metric_store.h"
 #include "sweeper/jobs/code_store.h"
 #include "sweeper/jobs/exec_local.h"
 #include "sweeper/jobs/jobs.h"
@@ -284,6 +285,61 @@ static void on_written(void *ctx, const struct pg_reply *reply) {
     sweeps_kick(s);
 }
 
+/* ---- ends come after points ---- */
+
+/* A transaction that says that runs are over whose last points are not in run.metrics yet: those go first. */
+struct live_held {
+  struct sweeps *all; /* NULL: they are gone */
+  struct pg_batch batch;
+};
+
+static bool ends_before_points(const struct sweeps *s) {
+  bool found = false;
+  for (size_t i = 0; i < s->write_count && !found; i++)
+    found =
+        s->writes[i].trial && engine_row_is_over(&s->writes[i].todo.trial) && metric_is_behind(s->conf.metrics, s->writes[i].trial->run);
+  return found;
+}
+
+static void held_free(struct live_held *held) {
+  pg_batch_release(&held->batch);
+  mem_free(held);
+}
+
+/* That points cannot be brought up to date keeps no run from ending: who reads it is told of that. */
+static void on_points_settled(void *ctx, const struct err *failed) {
+  struct live_held *held = ctx;
+  struct sweeps *s = held->all;
+  struct err err;
+  bool is_given_up = failed && failed->code == ERR_CANCELLED;
+  if (s)
+    s->held = NULL;
+  if (s && (is_given_up || !pg_run_batch(s->conf.pg, &held->batch, 0, on_written, s, &err)))
+    finish_batch(s, is_given_up ? failed : &err);
+  held_free(held);
+}
+
+/* Takes the batch. */
+static bool hold(struct sweeps *s, struct pg_batch *batch, struct err *err) {
+  struct live_held *held = mem_zalloc(sizeof *held);
+  if (!held)
+    return err_no_memory(err);
+  *held = (struct live_held){s, *batch};
+  *batch = PG_BATCH_INIT;
+  s->held = held;
+  if (metric_settle(s->conf.metrics, NULL, on_points_settled, held, err))
+    return true;
+  s->held = NULL;
+  held_free(held);
+  return false;
+}
+
+static bool send_rows(struct sweeps *s, struct err *err) {
+  AUTO_PG_BATCH struct pg_batch batch = PG_BATCH_INIT;
+  sweep_rows_put(s, &batch);
+  return ends_before_points(s) ? hold(s, &batch, err) : pg_run_batch(s->conf.pg, &batch, 0, on_written, s, err);
+}
+
 /* While a transaction is on its way, the points of the next one are made. */
 static void use_the_wait(struct sweeps *s) {
   LIST_EACH(&s->sweeps, node) {
@@ -314,7 +370,7 @@ static void pump(void *ctx) {
   }
   s->in_flight = true;
   s->wait_used = false;
-  if (!sweep_rows_send(s, on_written, &err))
+  if (!send_rows(s, &err))
     finish_batch(s, &err);
   else
     sweeps_kick(s);
@@ -498,6 +554,8 @@ void sweeps_free(struct sweeps *s) {
   if (!s)
     return;
   s->stopping = true;
+  if (s->held)
+    s->held->all = NULL;
   loop_defer_cancel(&s->pump);
   loop_timer_free(s->tick);
   for (struct list_node *node; (node = list_pop_front(&s->sweeps));)

@@ -1,9 +1,11 @@
 #include "web/tracking.h"
 
 #include "base/log.h"
+#include "base/mem.h"
 #include "storage/metrics/metric_store.h"
 #include "sweeper/sweeps.h"
 #include "web/api/api_events.h"
+#include "web/http/http_reply.h"
 
 struct str tracking_actor(const struct http_req *req) {
   const struct access_principal *who = web_principal(req);
@@ -52,6 +54,44 @@ bool tracking_not_yours(struct err *err) {
 
 bool tracking_superseded(struct err *err) {
   return err_set(err, ERR_FENCED, "another attempt of this run has taken over");
+}
+
+struct run_end {
+  struct http_req *req;
+  struct pg_batch batch;
+  pg_done_fn *done;
+  void *ctx;
+};
+
+static void run_end_free(struct run_end *end) {
+  pg_batch_release(&end->batch);
+  mem_free(end);
+}
+
+/* That points cannot be brought up to date keeps no run from ending: who reads it is told of that. */
+static void on_points_settled(void *ctx, const struct err *failed) {
+  struct run_end *end = ctx;
+  struct err err;
+  if (failed && failed->code == ERR_CANCELLED)
+    http_reply_error(end->req, failed);
+  else if (!pg_run_batch(web_app(end->req)->pg, &end->batch, 0, end->done, end->ctx, &err))
+    http_reply_error(end->req, &err);
+  run_end_free(end);
+}
+
+bool tracking_run_end(struct http_req *req, struct id run, struct pg_batch *batch, pg_done_fn *done, void *ctx, struct err *err) {
+  const struct web_app *app = web_app(req);
+  if (!metric_is_behind(app->metrics, run))
+    return pg_run_batch(app->pg, batch, 0, done, ctx, err);
+  struct run_end *end = mem_zalloc(sizeof *end);
+  if (!end)
+    return err_no_memory(err);
+  *end = (struct run_end){req, *batch, done, ctx};
+  *batch = PG_BATCH_INIT;
+  if (metric_settle(app->metrics, &run, on_points_settled, end, err))
+    return true;
+  run_end_free(end);
+  return false;
 }
 
 void tracking_put_move(struct pg_args *args, const struct http_req *req, enum stmt stmt, struct id run) {

@@ -288,10 +288,10 @@ static void write_runs(struct flush *flush) {
   struct id ids[FLUSH_RUNS];
   for (size_t i = 0; i < flush->count; i++) {
     struct live_run *run = map_get(&store->runs, name_of(&flush->runs[i]));
-    if (!run || !(run->is_known || run->is_derived))
+    if (!run)
       continue;
-    if (json.n > 16 * MIB) {
-      run->cycle = 0; /* again in this cycle */
+    if (json.n > 16 * MIB || !(run->is_known || run->is_derived)) { /* what came while others were derived may have made it unknown */
+      run->cycle = 0;                                               /* again in this cycle */
       continue;
     }
     put_changed(run, &json);
@@ -518,6 +518,14 @@ void metric_live_flush(struct metric_store *store) {
     list_push_back(&store->flushing, node);
   metric_op_begin(store);
   loop_defer(store->loop, &store->flush, begin_cycle, store);
+}
+
+static bool is_behind(const struct live_run *run) {
+  return run && !is_written(run);
+}
+
+bool metric_is_behind(const struct metric_store *store, struct id id) {
+  return store->is_starting || is_behind(map_get(&store->runs, name_of(&id)));
 }
 
 static void answer_now(void *ctx) {

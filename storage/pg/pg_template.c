@@ -175,30 +175,55 @@ static bool copy_tree(void *arg, struct err *err) {
   return (fd >= 0 && syncfs(fd) == 0) || err_errno(err, errno, "cannot sync %s", copy->to);
 }
 
-/* What a start that was killed left half made. Its initdb died with it, but the server that initdb ran, or the copier, may write on for
- * a moment and put files where others have just been removed. */
-static bool clear_half_made(const char *outer, const char *inner, struct err *err) {
-  enum { STEP_MS = 50, ROUNDS = 100 };
-  for (int i = 0; i < ROUNDS; i++) {
-    if (pg_place_signal(inner, SIGKILL) == 0 && tree_remove(outer, err))
-      return true;
-    usleep(STEP_MS * 1000);
-  }
-  return tree_remove(outer, err);
+static bool clear_one(const char *outer) {
+  AUTO_BUF struct buf inner = BUF_INIT(8 * KIB);
+  struct err ignored;
+  buf_printf(&inner, "%s/data", outer);
+  return pg_place_signal(buf_text(&inner), SIGKILL) == 0 && tree_remove(outer, &ignored);
 }
 
-/* A directory that `who` may fill, in a parent of which we are the owner: it is made by us as `to`/, filled as `to`/data, and moved up. */
+/* True when nothing is left of earlier tries: `to`.copy-XXXXXX, `to`.init-XXXXXX. */
+static bool clear_tries(const char *to) {
+  const char *name = strrchr(to, '/') + 1;
+  struct str parent = str_n(to, (size_t)(name - to));
+  size_t n = strlen(name);
+  bool clear = true;
+  AUTO_BUF struct buf path = BUF_INIT(8 * KIB);
+  buf_add_str(&path, parent);
+  DIR *dir = opendir(buf_text(&path));
+  for (const struct dirent *entry; dir && (entry = readdir(dir));) {
+    bool is_of_us = strncmp(entry->d_name, name, n) == 0;
+    if (!is_of_us || (strncmp(entry->d_name + n, ".copy", 5) != 0 && strncmp(entry->d_name + n, ".init", 5) != 0))
+      continue;
+    buf_reset(&path);
+    buf_printf(&path, "%.*s%s", STR_ARG(parent), entry->d_name);
+    clear = clear_one(buf_text(&path)) && clear;
+  }
+  if (dir)
+    closedir(dir);
+  return clear;
+}
+
+/* A directory of its own, whose path is not that of any other try: of a start that was killed the server that initdb ran, or is about to
+ * run, or the copier, may write on for a moment, and must not find its path again. What they left is removed, if need be once they are
+ * gone; what resists is in nobody's way. */
+static bool begin_try(const char *to, const char *how, struct buf *ret, struct err *err) {
+  enum { STEP_MS = 50, ROUNDS = 100 };
+  for (int i = 0; i < ROUNDS && !clear_tries(to); i++)
+    usleep(STEP_MS * 1000);
+  buf_printf(ret, "%s.%s-XXXXXX", to, how);
+  return buf_ok(ret, err) && (mkdtemp(ret->p) || err_errno(err, errno, "cannot make the directory %s", ret->p));
+}
+
+/* A directory that `who` may fill, in a parent of which we are the owner: it is made by us, filled as data in it, and moved up. */
 static bool copy_from(const char *base, const struct run_as *who, const char *to, const struct subproc_stop *stop, struct err *err) {
   AUTO_BUF struct buf from = BUF_INIT(8 * KIB), inner = BUF_INIT(8 * KIB), outer = BUF_INIT(8 * KIB);
-  buf_printf(&from, "%s/data", base);
-  buf_printf(&outer, "%s.copy", to);
-  buf_printf(&inner, "%s.copy/data", to);
-  if (!buf_ok(&from, err) || !buf_ok(&inner, err) || !buf_ok(&outer, err) || !clear_half_made(outer.p, inner.p, err))
+  if (!begin_try(to, "copy", &outer, err))
     return false;
-  if (mkdir(outer.p, 0700) != 0)
-    return err_errno(err, errno, "cannot make the directory %s", outer.p);
-  struct copy copy = {from.p, inner.p};
-  bool ok = give(outer.p, who, err) && subproc_call(who, copy_tree, &copy, stop, err);
+  buf_printf(&from, "%s/data", base);
+  buf_printf(&inner, "%s/data", outer.p);
+  struct copy copy = {buf_text(&from), buf_text(&inner)};
+  bool ok = buf_ok(&from, err) && buf_ok(&inner, err) && give(outer.p, who, err) && subproc_call(who, copy_tree, &copy, stop, err);
   if (ok && rename(inner.p, to) != 0)
     ok = err_errno(err, errno, "cannot make %s", to);
   struct err ignored;
@@ -209,13 +234,10 @@ static bool copy_from(const char *base, const struct run_as *who, const char *to
 static bool make_in_place(const struct pg_programs *programs, const struct run_as *who, const char *to, char *ret_secret,
                           const struct subproc_stop *stop, struct err *err) {
   AUTO_BUF struct buf base = BUF_INIT(8 * KIB), data = BUF_INIT(8 * KIB);
-  buf_printf(&base, "%s.init", to);
-  buf_printf(&data, "%s.init/data", to);
-  if (!buf_ok(&base, err) || !buf_ok(&data, err) || !clear_half_made(base.p, data.p, err))
+  if (!begin_try(to, "init", &base, err))
     return false;
-  if (mkdir(base.p, 0700) != 0)
-    return err_errno(err, errno, "cannot make the directory %s", base.p);
-  bool ok = make_at(programs, who, base.p, true, stop, err) && read_secret(base.p, ret_secret, err);
+  buf_printf(&data, "%s/data", base.p);
+  bool ok = buf_ok(&data, err) && make_at(programs, who, base.p, true, stop, err) && read_secret(base.p, ret_secret, err);
   if (ok && rename(data.p, to) != 0)
     ok = err_errno(err, errno, "cannot make %s", to);
   struct err ignored;

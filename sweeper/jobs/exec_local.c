@@ -265,6 +265,7 @@ static bool open_dir(const char *path, DIR **ret, struct err *err) {
 
 static bool each_of_run(const struct exec_local *executor, const char *dir_path, struct id run, exec_found_fn *fn, void *ctx,
                         struct err *err) {
+  bool any = false;
   DIR *dir;
   int64_t number;
   pid_t pid;
@@ -277,10 +278,13 @@ static bool each_of_run(const struct exec_local *executor, const char *dir_path,
     if (!str_to_i64(str_of(entry->d_name), &number) || number <= 0 || number > INT32_MAX)
       continue;
     const struct exec_attempt found = {run, (int32_t)number, look_at_lock(executor, run, (int32_t)number, &pid)};
+    any = true;
     fn(ctx, &found);
   }
   if (dir)
     closedir(dir);
+  if (!any)
+    run_dirs_remove_empty(executor->dirs, run);
   return true;
 }
 

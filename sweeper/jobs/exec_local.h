@@ -64,7 +64,7 @@ MUST_CHECK bool exec_local_adopt(struct exec_local *executor, struct id run, int
 void exec_local_forget_all(struct exec_local *executor);
 /* Who holds the lock of an attempt. */
 enum exec_holder {
-  EXEC_NEVER,  /* no companion has ever run */
+  EXEC_NEVER,  /* no companion has ever run, or its lock has been tidied away */
   EXEC_COMING, /* one is just starting, or nobody could look now */
   EXEC_LIVES,
   EXEC_DEAD,

@@ -31,7 +31,8 @@ static void watch(struct sweeps *s, const struct exec_attempt *found) {
     look_later(s, &err);
 }
 
-/* A directory whose companion has died before it was told that its end is stored. */
+/* A directory whose companion has died before it was told that its end is stored; or in which none has left a lock, which is so as well
+ * when a service was killed while it tidied. */
 struct untold {
   struct sweeps *all;
   struct id run;
@@ -67,12 +68,12 @@ static bool ask(struct sweeps *s, const struct exec_attempt *found, struct err *
 static void on_found(void *ctx, const struct exec_attempt *found) {
   struct sweeps *s = ctx;
   struct err err;
-  bool is_dead = found->holder == EXEC_DEAD;
-  if (found->holder == EXEC_NEVER || exec_local_watches(s->executor, found->run, found->number) || runs_for_a_live_sweep(s, found))
+  bool is_dead = found->holder == EXEC_DEAD, never_was = found->holder == EXEC_NEVER;
+  if (exec_local_watches(s->executor, found->run, found->number) || runs_for_a_live_sweep(s, found))
     return;
   if (is_dead && exec_local_is_told(s->executor, found->run, found->number))
     jobs_tidy(s->executor, found->run, found->number);
-  else if (!is_dead || !exec_local_job_is_over(s->executor, found->run, found->number))
+  else if (!never_was && (!is_dead || !exec_local_job_is_over(s->executor, found->run, found->number)))
     watch(s, found);
   else if (!ask(s, found, &err))
     look_later(s, &err);

@@ -189,6 +189,14 @@ static bool remove_emptied(struct run_dirs *dirs, const struct paths *paths, int
   return true;
 }
 
+void run_dirs_remove_empty(struct run_dirs *dirs, struct id run) {
+  AUTO_BUF struct buf path = BUF_INIT(PATH_SIZE);
+  run_path(dirs, run, &path);
+  pthread_mutex_lock(&dirs->lock);
+  rmdir(buf_text(&path));
+  pthread_mutex_unlock(&dirs->lock);
+}
+
 bool run_dirs_remove(struct run_dirs *dirs, struct id run, int32_t attempt, struct err *err) {
   struct paths paths;
   /* What takes long goes first: should we die on the way, what is beside it still tells that all of it may go. */

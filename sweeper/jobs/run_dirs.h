@@ -28,5 +28,7 @@ void run_dirs_path(const struct run_dirs *dirs, struct id run, int32_t attempt, 
 MUST_CHECK bool run_dirs_make(struct run_dirs *dirs, struct id run, int32_t attempt, const struct exec_tree *tree, struct err *err);
 /* Of the attempt; with the last one goes the run's, but not a checkpoint that holds something. */
 MUST_CHECK bool run_dirs_remove(struct run_dirs *dirs, struct id run, int32_t attempt, struct err *err);
+/* The run's, if nothing is in it: what is left when a service is killed between the two. */
+void run_dirs_remove_empty(struct run_dirs *dirs, struct id run);
 
 #endif

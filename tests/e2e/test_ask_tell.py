@@ -282,9 +282,11 @@ class Manners(Base):
         for waiting, name in enumerate(("last", "more"), 3):  # with the first, and ours
             threads[name].start()
             wait(lambda: taken() == waiting, "its request")
+        waits = lambda: self.s.sql("select xact_start from pg_stat_activity where wait_event_type = 'Lock' limit 1")
+        held = waits()
         go_on()
         threads["first"].join()
-        time.sleep(0.3)
+        wait(lambda: waits() not in ("", held), "the next transaction")
         self.assertEqual(list(answers), ["first"])
         go_on_too()
         [t.join() for t in threads.values()]

@@ -720,10 +720,16 @@ class OwnDatabase(unittest.TestCase):
             script = "import os, time\nend = time.monotonic() + 2\nfor i in range(10**9):\n"
             script += " os.close(os.open(str(i), os.O_CREAT | os.O_WRONLY))\n if time.monotonic() > end: break\n"
             writer = subprocess.Popen([sys.executable, "-c", script], cwd=files, stderr=subprocess.DEVNULL)
+            # A child of the initdb that was killed which is not a server yet: it knows its path, and nobody knows it.
+            script = f"import pathlib, time\nwhile True:\n time.sleep(0.001)\n try: pathlib.Path('{half_made}/data/not-ours').touch()\n except OSError: pass\n"
+            late = subprocess.Popen([sys.executable, "-c", script])
+            self.addCleanup(late.wait)
+            self.addCleanup(late.kill)
             s.start()
             writer.wait(60)  # also by itself, when its directory has gone
             s.stop()
             self.assertFalse(half_made.exists())
+            self.assertFalse((cluster / "not-ours").exists())
 
 
 def without_template(test):

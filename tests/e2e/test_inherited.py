@@ -310,6 +310,21 @@ class Directories(Base):
         self.s.start()
         wait(lambda: not attempt.parent.exists(), "the tidying")
 
+    def test_of_attempts_that_a_killed_service_was_tidying(self):
+        """Their locks had gone, so nothing in them tells that a companion was there; of one not even its own directory was left."""
+        sweep, run, attempt = self.submit("exit 0")
+        self.ended(sweep)
+        wait(lambda: not attempt.parent.exists(), "the tidying")
+        _, other, _ = self.submit("exit 0")
+        wait(lambda: not (self.s.data / "jobs" / other).exists(), "the tidying")
+        self.s.kill()
+        (attempt / "work").mkdir(parents=True)
+        (attempt / "stdout").touch()
+        (attempt.parent / "checkpoint").mkdir()
+        (self.s.data / "jobs" / other).mkdir()
+        self.s.start()
+        wait(lambda: not attempt.parent.exists() and not (self.s.data / "jobs" / other).exists(), "the tidying")
+
     def test_of_an_attempt_whose_end_is_not_stored(self):
         """All that is known of it lies there: it stays until that is brought home."""
         sweep, run, attempt = self.submit("until [ -e $0/end ]; do sleep 0.05; done; echo done")

@@ -188,18 +188,22 @@ class MetricsFrom(Listening):
                 while i == 0 and not os.path.exists("away"):
                     time.sleep(0.05)
                 time.sleep(1)
+            open("later.jsonl", "w").close()
+            while not os.path.exists("over"):
+                time.sleep(0.05)
             """
         with Service(WINNOW) as service:
             ours, type(self).s = self.s, service
             try:
-                sweep = self.submit_script(script, metrics_from=[{"file": "m.jsonl"}])
+                sweep = self.submit_script(script, metrics_from=[{"file": "*.jsonl"}])
                 run = wait(lambda: (t := self.trials(sweep)) and t[0]["value"] == 0 and t[0], "the first point")["run_id"]
                 work, = (p for p in service.home.glob("work*") if p.is_dir())
+                fds = pathlib.Path("/proc", (service.data / "jobs" / run / "1" / "companion.lock").read_text().split()[0], "fd")
                 service.kill()
                 (work / "away").touch()
-                wait(lambda: len((work / "m.jsonl").read_text().splitlines()) == 6, "the last point")
-                time.sleep(2)  # its time is that of the request that brings it, less its age
-                back = time.time() * 1000
+                wait(lambda: any(os.path.realpath(fd).endswith("/later.jsonl") for fd in fds.iterdir()), "a look at the files after the last point")
+                back = time.time() * 1000  # a point's time is that of the request that brings it, less its age
+                (work / "over").touch()
                 service.start()
                 self.ended(sweep)
                 rows = [line.split(",") for line in service.get(f"/api/v1/series?run={run}&key=loss&raw=true&format=csv").body.decode().split()]

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 """What does not run says why, what prints nothing says so, and limits that are lowered say what becomes of what is there."""
-import json, os, pathlib, signal, subprocess, sys, unittest
+import json, os, pathlib, signal, socketserver, subprocess, sys, threading, unittest
 
 WINNOW = pathlib.Path(sys.argv.pop(1)).resolve()
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "support"))
@@ -53,6 +53,31 @@ class Waiting(Base):
         (self.work / "go").touch()
         self.assertEqual(self.ends(process), (0, "hi\n"), said())
         self.assertEqual((said().count("waits"), said().count("nothing on")), (1, 0), said())
+
+    def test_a_service_that_is_away_while_a_follower_waits(self):
+        run = self.take_all_slots()
+        process, said = self.begin("run", "launch", "-f", "--", "echo", "hi")
+        wait(lambda: TAKEN in said(), "the reason")
+        self.s.kill()
+        (self.s.data / "winnow.sock").unlink()
+        asked = []
+
+        class Away(socketserver.StreamRequestHandler):
+            def handle(self):
+                while self.rfile.readline().strip():
+                    pass
+                asked.append(1)
+                self.wfile.write(b"HTTP/1.1 503 Away\r\nRetry-After: 0\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
+
+        with socketserver.UnixStreamServer(str(self.s.data / "winnow.sock"), Away) as away:
+            threading.Thread(target=away.serve_forever, daemon=True).start()
+            wait(lambda: len(asked) > 12 or process.poll() is not None, "several questions")  # a call by itself asks fewer times
+            away.shutdown()
+        self.assertIsNone(process.poll(), said())
+        self.s.start()
+        (self.work / "go").touch()
+        self.assertEqual(self.ends(process), (0, "hi\n"), said())
+        self.in_state(run, "FINISHED")
 
     def test_no_attempt_passes_while_a_follower_waits(self):
         self.take_all_slots()

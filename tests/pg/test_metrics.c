@@ -194,6 +194,48 @@ static void the_mark_passes_damage(void **state UNUSED) {
   assert_int_equal(pg_cluster_int(&scene.cluster, "select count(*) from winnow.metric_tail where fresh"), 2);
 }
 
+static void append_one(size_t r, int64_t step) {
+  AUTO_METRIC_ROWS struct metric_rows rows;
+  struct answer answer;
+  metric_rows_init(&rows);
+  assert_true(metric_rows_add(&rows, STR("loss"), (struct point){step, step, 0.5, NAN}));
+  scene_append(r, 0, &rows, &answer);
+  scene_wait(&answer);
+  assert_true(answer.ok);
+}
+
+static void begin_settle(size_t r, struct answer *answer) {
+  struct err err;
+  *answer = (struct answer){.done = false};
+  assert_true(metric_settle(scene.store, &scene.run_ids[r], scene_on_answer, answer, &err));
+}
+
+/* While the values of one run are read, a late point comes to another: those of before are there all the same when that is told. */
+static void a_late_point_while_others_are_read(void **state UNUSED) {
+  struct metric_store_conf conf = scene_eager();
+  struct answer settled;
+  scene_close_store();
+  conf.flush_ms = conf.seal_idle_ms = conf.seal_age_ms = 3600 * 1000;
+  scene_open_store(&conf);
+  append_one(0, 10);
+  begin_settle(0, &settled);
+  scene_wait(&settled);
+  append_one(0, 20);
+  append_one(1, 1);
+  PGconn *other = PQconnectdb(scene.cluster.conninfo);
+  PQclear(PQexec(other, "begin"));
+  PGresult *locked = PQexec(other, "lock table winnow.metric_chunk in access exclusive mode");
+  assert_int_equal(PQresultStatus(locked), PGRES_COMMAND_OK);
+  PQclear(locked);
+  begin_settle(0, &settled);
+  append_one(0, 5);
+  assert_false(settled.done);
+  PQfinish(other);
+  scene_wait(&settled);
+  assert_true(settled.ok);
+  assert_int_equal(pg_cluster_int(&scene.cluster, "select max(split_part(metrics ->> 'loss', ' ', 2)::int) from winnow.run"), 20);
+}
+
 /* A write that stays as it is is written once, and no process looks at it again; one that is not in run.metrics yet is looked at. */
 static void the_mark_follows(void **state UNUSED) {
   append_some(0);
@@ -323,6 +365,7 @@ int main(void) {
       cmocka_unit_test_setup_teardown(in_a_transaction_of_the_callers, scene_set_up, scene_tear_down),
       cmocka_unit_test_setup_teardown(many_writers, scene_set_up, scene_tear_down),
       cmocka_unit_test_setup_teardown(sealed_forms, scene_set_up, scene_tear_down),
+      cmocka_unit_test_setup_teardown(a_late_point_while_others_are_read, scene_set_up, scene_tear_down),
       cmocka_unit_test_setup_teardown(the_mark_follows, scene_set_up, scene_tear_down),
       cmocka_unit_test_setup_teardown(the_mark_passes_damage, scene_set_up, scene_tear_down),
       cmocka_unit_test_setup_teardown(the_mark_waits_for_who_began_before, scene_set_up, scene_tear_down),

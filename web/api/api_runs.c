@@ -528,6 +528,8 @@ static bool patch(struct run_op *op, const struct patch_body *in, struct err *er
   }
   op->experiment_id = (int64_t)batch.count;
   pg_put_uuid(pg_batch_add(&batch, STMT_RUN_GET), op->id);
+  if (in->state.n && run_state_is_final((int64_t)state))
+    return tracking_run_end(op->req, op->id, &batch, on_patched, op, err);
   return pg_run_batch(pool(op), &batch, 0, on_patched, op, err);
 }
 

@@ -310,6 +310,8 @@ static bool update(struct run_op *op, const struct update_args *in, struct err *
   pg_put_int(args, tracking_pass(op->req, op->id));
   args = pg_batch_add(&batch, STMT_RUN_GET);
   pg_put_uuid(args, op->id);
+  if (has_status && run_state_is_final((int64_t)state))
+    return tracking_run_end(op->req, op->id, &batch, on_updated, op, err);
   return pg_run_batch(web_app(op->req)->pg, &batch, 0, on_updated, op, err);
 }
 
