@@ -8,6 +8,7 @@
 #include "sweeper/file/sweep_import.h"
 #include "sweeper/file/sweep_sources.h"
 #include "sweeper/file/sweep_table.h"
+#include "tracker/names.h"
 
 /* ---- what the table cannot say ---- */
 
@@ -178,6 +179,15 @@ static void check_sources(struct check *c) {
     char path[64];
     snprintf(path, sizeof path, node && node->kind == YN_LIST ? "metrics_from[%zu]" : "metrics_from", i);
     sweep_source_check(&((struct sweep_metrics_source *)s->metrics_from.items)[i], at_key(c, path), path, c->errors);
+  }
+}
+
+/* A directory's name means everything in it. */
+static void read_artifacts(struct check *c) {
+  struct spec_texts *globs = &c->file->spec.artifacts;
+  for (size_t i = 0; i < globs->count; i++) {
+    struct str glob = path_from_here(globs->items[i]);
+    globs->items[i] = globs->items[i].n && !glob.n ? STR("**") : glob;
   }
 }
 
@@ -498,6 +508,7 @@ static bool read_spec(struct sweep_file *file, const char *name, struct spec_pro
   check_fixed_first(&c);
   check_metric(&c);
   check_sources(&c);
+  read_artifacts(&c);
   check_command(&c);
   check_env(&c);
   if (!check_macros(&c) || !check_space(&c))

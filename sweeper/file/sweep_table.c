@@ -69,7 +69,8 @@ static const char *const register_whens[] = {"best", "each_best", NULL};
 #define REGISTER(field) offsetof(struct sweep_spec, register_model.field) - offsetof(struct sweep_spec, register_model)
 static const struct spec_row register_rows[] = {
     {"model", SPEC_TEXT, .flags = SPEC_REQUIRED | SPEC_BARE, .offset = REGISTER(model), .max = 256, .help = "name of the registered model"},
-    {"path", SPEC_TEXT, .offset = REGISTER(path), .default_text = "model", .max = 1000, .help = "the artifact that becomes the version"},
+    {"path", SPEC_TEXT, .offset = REGISTER(path), .default_text = "model", .max = 1000,
+     .help = "the artifact that becomes the version; \".\": all that the trial has stored"},
     {"when", SPEC_CHOICE, .offset = REGISTER(when), .default_text = "best", .choices = register_whens,
      .help = "the best trial once, at the end, or each new best"},
     {"metric_at_least", SPEC_NUMBER, .offset = REGISTER(at_least), .given_at = REGISTER(has_at_least),

@@ -332,6 +332,24 @@ class Artifacts(Listening):
         _, trials = self.run_sweep(self.SCRIPT, artifacts=["model"])
         self.assertEqual(self.files(trials[0]["run_id"], "model"), ["model/deep", "model/latest", "model/weights.bin"])
 
+    def test_paths_as_people_write_them(self):
+        """From the directory they stand in: ./model/ is model, and . all of it."""
+        for name, globs, path, kept in (("dotted", ["./model/"], "./model", ["deep", "latest", "weights.bin"]), ("whole", "model", ".", ["model"]),
+                                        ("all", ".", "./", ["job", "model", "skipped.txt"])):
+            over, trials = self.run_sweep(self.SCRIPT, artifacts=globs, register={"model": name, "path": path})
+            wait(lambda: self.sweep(over["id"])["registered"], "the version")
+            files = self.ok(self.s.get(f"/api/v1/models/{name}/versions/1/files"))["items"]
+            self.assertEqual(sorted(f["path"] for f in files), kept)
+            self.assertEqual(self.ok(self.s.post(f"/api/v1/models/{name}/versions/1/verify"))["ok"], True)
+            self.assertEqual(self.sweep(over["id"])["warnings"], [])
+        by_hand = self.ok(self.s.post("/api/v1/models/whole/versions", {"run_id": trials[0]["run_id"], "path": "."}), 201)
+        self.assertEqual(by_hand["version"], 2)
+        spec = {"method": "grid", "metric": "loss", "command": ["true"], "parameters": {"a": {"values": [1]}}}
+        answer = self.s.post("/api/v1/sweeps", {**spec, "register": {"model": "m", "path": "../out"}})
+        self.assertEqual((answer.status, "is all of them" in answer.json["hint"]), (400, True), answer)
+        _, trials = self.run_sweep("print('{}')\nopen('x.jsonl', 'w').write('{\"loss\": 1}\\n')", metrics_from=[{"file": "./x.jsonl"}])
+        self.assertEqual(trials[0]["value"], 1)
+
     def test_through_a_kill_of_the_service(self):
         with Service(WINNOW, arguments=["--slots", "2"]) as service:
             mine, self.s = self.s, service
