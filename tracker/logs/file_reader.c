@@ -140,6 +140,10 @@ uint64_t file_reader_bad(const struct file_reader *reader) {
   return reader->file ? metric_file_bad(reader->file) : 0;
 }
 
+bool file_reader_has_given(const struct file_reader *reader) {
+  return reader->points.all.next || reader->points.all.check_to;
+}
+
 int64_t file_reader_next(const struct file_reader *reader) {
   return reader->bytes.next;
 }
@@ -211,6 +215,14 @@ static bool give(void *ctx, const struct log_point *points, size_t count, struct
   return g->is_other || known == count || g->sink(g->ctx, points + known, count - known, err);
 }
 
+/* What comes whole tells itself what is new. */
+static bool give_new(void *ctx, const struct log_point *points, size_t count, struct err *err) {
+  struct giver *g = ctx;
+  for (size_t i = 0; i < count; i++)
+    g->is_other |= !pass_point(&g->reader->points, &points[i], &(bool){false});
+  return g->sink(g->ctx, points, count, err);
+}
+
 /* It is another file, and read from its beginning. */
 static bool read_anew(struct file_reader *reader, uint64_t generation, struct err *err) {
   if (!begin(reader, err))
@@ -234,12 +246,12 @@ static bool turn_into(struct file_reader *reader, bool whole, uint64_t generatio
   return false;
 }
 
-static bool take_snapshot(struct file_reader *reader, const struct file_piece *piece, log_metrics_sink *sink, void *ctx, int64_t *ret_next,
+static bool take_snapshot(struct file_reader *reader, const struct file_piece *piece, struct giver *giver, int64_t *ret_next,
                           struct err *err) {
   if (!turn_into(reader, true, piece->generation, err))
     return false;
   reader->bytes.next = *ret_next = (int64_t)piece->bytes.n;
-  return metric_file_snapshot(reader->file, piece->bytes, sink, ctx, err);
+  return metric_file_snapshot(reader->file, piece->bytes, give_new, giver, err);
 }
 
 static bool take_bytes(struct file_reader *reader, struct str bytes, struct giver *giver, struct err *err) {
@@ -271,7 +283,7 @@ bool file_reader_feed(struct file_reader *reader, const struct file_piece *piece
   struct str bytes = piece->bytes;
   struct giver giver = {.reader = reader, .sink = sink, .ctx = ctx};
   if (piece->is_snapshot && metric_sources_at(reader->sources, reader->source)->format == SOURCE_JSON)
-    return take_snapshot(reader, piece, sink, ctx, ret_next, err);
+    return take_snapshot(reader, piece, &giver, ret_next, err);
   if (!turn_into(reader, false, piece->generation, err))
     return false;
   if (piece->generation > reader->generation) { /* it begins anew, and may be what it was */
