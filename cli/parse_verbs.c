@@ -4,13 +4,20 @@
 
 enum { PATTERNS_MAX = 64 };
 
+static void tell_unreadable(void *ctx, const struct err *err) {
+  const struct cli *cli = ctx;
+  output_error(&cli->output, err, NULL, NULL);
+}
+
 static int parse_verb_run(struct cli *cli) {
   const char *patterns[PATTERNS_MAX];
   struct parse_options options = {.files = cli->args.words,
                                   .file_count = cli->args.word_count,
                                   .patterns = patterns,
                                   .no_builtin = args_bool(&cli->args, "no-builtin"),
-                                  .out_fd = STDOUT_FILENO};
+                                  .out_fd = STDOUT_FILENO,
+                                  .on_unreadable = tell_unreadable,
+                                  .ctx = cli};
   struct err err;
   const char *pattern;
   for (size_t at = 0; (pattern = args_each(&cli->args, "pattern", &at));) {

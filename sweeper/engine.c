@@ -18,6 +18,7 @@ static const char *const why_texts[] = {
     [WHY_EXHAUSTED] = "every point of the space was tried",
     [WHY_ALL_FAILED] = "all its trials have failed",
     [WHY_RETRIED] = "a trial was tried again after its end",
+    [WHY_STOPPED_RETRIED] = "a person stopped it, and a trial was tried again after that",
 };
 
 const char *engine_why_text(enum engine_why why) {
@@ -38,9 +39,18 @@ static bool sweep_over(const struct engine *e) {
   return fsm_is_final(&sweep_fsm, e->sweep.state);
 }
 
+static bool is_retried(const struct engine *e) {
+  return e->sweep.why == WHY_RETRIED || e->sweep.why == WHY_STOPPED_RETRIED;
+}
+
+/* It is not over in the sense that all was done. */
+static bool was_stopped(const struct engine *e) {
+  return e->sweep.why == WHY_STOPPED || e->sweep.why == WHY_STOPPED_RETRIED;
+}
+
 /* No trial of it starts any more. */
 static bool winds_up(const struct engine *e) {
-  return e->sweep.state == SWEEP_DRAINING && e->sweep.why != WHY_RETRIED;
+  return e->sweep.state == SWEEP_DRAINING && !is_retried(e);
 }
 
 static bool gave_up(const struct engine *e) {
@@ -166,9 +176,9 @@ static void check_done(struct engine *e) {
     sweep_step(e, SWEEP_EV_DONE_FAILED, WHY_ALL_FAILED);
   else if (e->sweep.state == SWEEP_DRAINING)
     sweep_step(e,
-               e->sweep.why == WHY_STOPPED ? SWEEP_EV_DONE_STOPPED
-               : gave_up(e)                ? SWEEP_EV_DONE_FAILED
-                                           : SWEEP_EV_DONE,
+               was_stopped(e) ? SWEEP_EV_DONE_STOPPED
+               : gave_up(e)   ? SWEEP_EV_DONE_FAILED
+                              : SWEEP_EV_DONE,
                (enum engine_why)e->sweep.why);
   else if (e->sweep.state == SWEEP_RUNNING && all_made(e) != WHY_NONE && !missing(e)) {
     if (all_failed)
@@ -264,7 +274,7 @@ static struct engine_todo trial_todo(struct engine *e, struct trial *t) {
 
 /* A sweep that was over is stored as going on before its trial is: else nobody would look after that one after a crash. */
 static bool reopens(const struct engine *e) {
-  return e->sweep.state == SWEEP_DRAINING && e->sweep.why == WHY_RETRIED && !e->swept;
+  return e->sweep.state == SWEEP_DRAINING && is_retried(e) && !e->swept;
 }
 
 struct engine_todo engine_next(struct engine *e) {
@@ -424,7 +434,7 @@ static void check_failures(struct engine *e) {
     why = WHY_GAVE_UP;
   if (e->conf.max_failures && e->failed >= (uint64_t)e->conf.max_failures)
     why = WHY_FAILURES;
-  if (why != WHY_NONE && !gave_up(e) && e->sweep.why != WHY_STOPPED && e->sweep.why != WHY_RETRIED)
+  if (why != WHY_NONE && !gave_up(e) && e->sweep.why != WHY_STOPPED && !is_retried(e))
     sweep_step(e, SWEEP_EV_GIVE_UP, why);
 }
 
@@ -757,7 +767,7 @@ bool engine_retry(struct engine *e, uint32_t number, struct err *err) {
   if (!trial_open(e, t))
     return err_no_memory(err);
   if (!t->course->live && trial_step(e, t, RUN_EV_RETRY, CAUSE_NONE)) {
-    if (sweep_step(e, SWEEP_EV_RETRY, WHY_RETRIED))
+    if (sweep_step(e, SWEEP_EV_RETRY, was_stopped(e) ? WHY_STOPPED_RETRIED : WHY_RETRIED))
       e->swept = false;
     return true;
   }

@@ -76,7 +76,9 @@ enum engine_why {
   WHY_ALL_MADE,
   WHY_EXHAUSTED,
   WHY_ALL_FAILED,
-  WHY_RETRIED
+  WHY_RETRIED,
+  WHY_STOPPED_RETRIED,
+  WHY_COUNT
 };
 /* A sentence for people. */
 const char *engine_why_text(enum engine_why why);

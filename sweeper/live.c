@@ -654,6 +654,10 @@ struct live_sweep *live_trial_sweep(const struct live_trial *trial) {
   return trial->sweep;
 }
 
+size_t live_trial_count(const struct live_sweep *live) {
+  return live->trial_count;
+}
+
 bool live_has_command(const struct live_sweep *live) {
   return !live->conf.asks;
 }

@@ -100,7 +100,11 @@ struct live_course {
   struct heard heard; /* reports taken in, by source */
   uint32_t heard_of;  /* of this attempt */
   unsigned missed;    /* how often points may have been stored that nobody heard; see catch_up.c */
-  bool has_epochs;    /* its points carry epochs, the first of them: */
+  struct {
+    uint32_t attempt;
+    uint64_t heard, mute; /* sources: one of its files has given points; one has not, though it was read */
+  } files;
+  bool has_epochs; /* its points carry epochs, the first of them: */
   double first_epoch;
   int64_t running_since; /* as far as this service saw, by the clock that does not jump; 0: it does not run yet */
   companion_fn *poll_done;

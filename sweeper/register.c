@@ -252,13 +252,14 @@ static void on_run(void *ctx, const struct pg_reply *reply) {
     return;
   }
   run_row_read(reply, 0, &row);
-  struct str path = r->file->spec.register_model.path;
-  buf_printf(&r->source, "%.*s/%.*s", STR_ARG(row.artifact_uri), STR_ARG(path));
+  struct str path = path_from_here(r->file->spec.register_model.path);
+  const char *slash = path.n ? "/" : ""; /* else all that the run has */
+  buf_printf(&r->source, "%.*s%s%.*s", STR_ARG(row.artifact_uri), slash, STR_ARG(path));
   if (!artifact_path_of_uri(store, row.artifact_uri, &below)) {
     make_nothing(r, "its artifacts are not in this service");
     return;
   }
-  buf_printf(&r->path, "%s/%.*s", buf_text(&below), STR_ARG(path));
+  buf_printf(&r->path, "%s%s%.*s", buf_text(&below), slash, STR_ARG(path));
   if (!buf_ok(&r->path, &err) || !buf_ok(&r->source, &err) || !artifact_digest(store, buf_str(&r->path), on_digest, r, &err))
     give_back(r, &err);
 }

@@ -518,7 +518,7 @@ static bool read_sweep(struct sweeps *s, const struct pg_reply *reply, size_t ro
                                .exhausted = pg_bool(reply, row, 9)};
   struct str directory = pg_text(reply, row, 11), spec = pg_text(reply, row, 12);
   bool single = pg_bool(reply, row, 15);
-  if (!is_from(pg_int(reply, row, 7), 0, SWEEP_STATE_COUNT - 1) || !is_from(pg_int(reply, row, 8), WHY_NONE, WHY_RETRIED))
+  if (!is_from(pg_int(reply, row, 7), 0, SWEEP_STATE_COUNT - 1) || !is_from(pg_int(reply, row, 8), WHY_NONE, WHY_COUNT - 1))
     return err_set(err, ERR_INVALID, "its state or why is none that a sweep can have");
   if (!read_spec(spec, single, &file, err))
     return false;

@@ -57,9 +57,12 @@ static bool check_register(const struct sweep_spec *spec, struct err *err) {
   struct str path;
   if (!spec->register_model.given)
     return true;
-  if (!logged_model_name_check(spec->register_model.model, err) || !artifact_below_check(spec->register_model.path, &path, err))
-    return err_prefix(err, "register") || err_at(err, "register", 0, 0);
-  return true;
+  bool named = logged_model_name_check(spec->register_model.model, err);
+  if (named && artifact_below_check(path_from_here(spec->register_model.path), &path, err))
+    return true;
+  if (named)
+    err_hint(err, "path names an artifact of the trial, such as outputs/model; \".\" is all of them");
+  return err_prefix(err, "register") || err_at(err, "register", 0, 0);
 }
 
 static bool check_prior(const struct sweep_spec *spec, struct err *err) {

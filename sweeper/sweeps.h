@@ -121,6 +121,7 @@ struct live_trial *sweeps_trial(const struct sweeps *sweeps, struct id run);
 bool sweeps_runs(const struct sweeps *sweeps, struct id run, int32_t attempt);
 struct live_sweep *live_trial_sweep(const struct live_trial *trial);
 bool live_has_command(const struct live_sweep *sweep);
+size_t live_trial_count(const struct live_sweep *sweep);
 bool live_is_over(const struct live_sweep *sweep);
 
 /* As api.md shows them. */

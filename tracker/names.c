@@ -373,6 +373,14 @@ bool artifact_below_check(struct str path, struct str *ret, struct err *err) {
   return path_check(path, climbs, ret, err);
 }
 
+struct str path_from_here(struct str path) {
+  while (str_starts(path, STR("./")) || (path.n > 1 && str_ends(path, STR("/")))) {
+    bool begins = str_starts(path, STR("./"));
+    path = str_slice(path, begins ? 2 : 0, begins ? path.n : path.n - 1);
+  }
+  return str_is(path, ".") ? STR("") : path;
+}
+
 static bool uri_climbs(struct str uri) {
   struct str rest = uri, part;
   while (str_split(&rest, '/', &part))

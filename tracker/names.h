@@ -78,6 +78,8 @@ MUST_CHECK bool alias_form_check(struct str alias, struct err *err);
 MUST_CHECK bool artifact_path_check(struct str path, struct str *ret, struct err *err);
 /* The same of one that is joined to a directory before anything reads it: it may begin as a URI or with a drive ("file:x", "c:x"). */
 MUST_CHECK bool artifact_below_check(struct str path, struct str *ret, struct err *err);
+/* A path as people write it: "./model/" is "model", and "." or "./" the directory itself, "". */
+struct str path_from_here(struct str path);
 /* Where a model version comes from: no way out by "..", plain or encoded. */
 MUST_CHECK bool source_uri_check(struct str uri, struct err *err);
 /* "runs:/<id>/path", what is below the artifacts of a run; false for anything else. */

@@ -69,7 +69,7 @@ struct web_app {
   struct heavy_searches {
     unsigned running;
     struct list waiting;
-  } heavy; /* see web/mlflow/mlflow_search.c */
+  } heavy; /* see web/heavy.h */
 
   struct access_rules access;
   struct token_table tokens;

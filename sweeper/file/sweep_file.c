@@ -8,6 +8,7 @@
 #include "sweeper/file/sweep_import.h"
 #include "sweeper/file/sweep_sources.h"
 #include "sweeper/file/sweep_table.h"
+#include "tracker/names.h"
 
 /* ---- what the table cannot say ---- */
 
@@ -178,6 +179,15 @@ static void check_sources(struct check *c) {
     char path[64];
     snprintf(path, sizeof path, node && node->kind == YN_LIST ? "metrics_from[%zu]" : "metrics_from", i);
     sweep_source_check(&((struct sweep_metrics_source *)s->metrics_from.items)[i], at_key(c, path), path, c->errors);
+  }
+}
+
+/* A directory's name means everything in it. */
+static void read_artifacts(struct check *c) {
+  struct spec_texts *globs = &c->file->spec.artifacts;
+  for (size_t i = 0; i < globs->count; i++) {
+    struct str glob = path_from_here(globs->items[i]);
+    globs->items[i] = globs->items[i].n && !glob.n ? STR("**") : glob;
   }
 }
 
@@ -458,9 +468,37 @@ static bool fill_names(struct sweep_file *file, const char *name) {
 
 /* ---- reading ---- */
 
+/* W&B's Launch has a scheduler too, a job of its own that says how many trials run at once: only Python code of the user's is refused. */
+static const struct ynode *scheduler_of_code(const struct ynode *root) {
+  static const char *const keys[] = {"engine", "source", "optimizer", "search_space"};
+  const struct ynode *scheduler = ynode_peek(root, STR("scheduler"));
+  bool launch = scheduler && (scheduler->kind == YN_NULL || scheduler->kind == YN_MAP);
+  const struct ynode *job = launch ? ynode_peek(scheduler, STR("job")) : NULL;
+  if (job && !(ynode_is_scalar(job) && str_find_str(job->text, STR("/job-wandb-sweep-scheduler")) != SIZE_MAX)) /* theirs does as we do */
+    launch = false;
+  for (size_t i = 0; launch && i < ARRAY_LEN(keys); i++)
+    launch = !ynode_peek(scheduler, str_of(keys[i]));
+  return launch ? NULL : scheduler;
+}
+
+static void read_workers(struct check *c) {
+  struct sweep_spec *s = &c->file->spec;
+  const struct ynode *scheduler = ynode_peek(c->file->root, STR("scheduler"));
+  const struct ynode *workers = scheduler ? ynode_peek(scheduler, STR("num_workers")) : NULL;
+  int64_t count = 0;
+  if (!workers || workers->kind == YN_NULL)
+    return;
+  if (!ynode_is_scalar(workers) || !str_to_i64(workers->text, &count) || count < 1 || count > SWEEP_PARALLEL_MAX) {
+    CHECK_ERROR(c, "scheduler.num_workers", NULL, "\"scheduler.num_workers\" must be a whole number from 1 to %d", SWEEP_PARALLEL_MAX);
+  } else if (!s->has_max_parallel) {
+    s->max_parallel = count;
+    s->has_max_parallel = true;
+  }
+}
+
 static bool no_custom_method(const struct ynode *root, struct spec_problems *errors) {
   const struct ynode *method = ynode_peek(root, STR("method"));
-  const struct ynode *scheduler = ynode_peek(root, STR("scheduler"));
+  const struct ynode *scheduler = scheduler_of_code(root);
   const struct ynode *metrics = ynode_peek(root, STR("metrics"));
   bool custom = method && ynode_is_scalar(method) && str_is(method->text, "custom");
   if (!custom && !scheduler && metrics && metrics->kind != YN_LIST)
@@ -498,6 +536,8 @@ static bool read_spec(struct sweep_file *file, const char *name, struct spec_pro
   check_fixed_first(&c);
   check_metric(&c);
   check_sources(&c);
+  read_artifacts(&c);
+  read_workers(&c);
   check_command(&c);
   check_env(&c);
   if (!check_macros(&c) || !check_space(&c))

@@ -11,7 +11,7 @@
 #include "sweeper/file/sweep_spec.h"
 #include "sweeper/rules/stop.h"
 
-enum { SWEEP_FILE_BYTES_MAX = 1 << 20, SWEEP_NAME_MAX = 200 };
+enum { SWEEP_FILE_BYTES_MAX = 1 << 20, SWEEP_NAME_MAX = 200, SWEEP_PARALLEL_MAX = 100000 };
 
 #define JOB_PARAMETER "_"
 

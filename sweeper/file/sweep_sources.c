@@ -1,5 +1,6 @@
 #include "sweeper/file/sweep_sources.h"
 #include "sweeper/rules/stop.h"
+#include "tracker/names.h"
 
 enum { STREAM_STDOUT, STREAM_STDERR, STREAM_BOTH };
 
@@ -97,6 +98,7 @@ static void check_file(struct sweep_metrics_source *source, const struct ynode *
                      "%s: %.*s is not below the attempt's directory", path, STR_ARG(str_slice(source->file, 0, 200)));
     return;
   }
+  source->file = path_from_here(source->file);
   if (!source->has_format) {
     source->format = source->pattern.p ? SOURCE_TEXT : (int)guess_format(source->file);
     source->has_format = true;

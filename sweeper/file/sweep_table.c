@@ -69,7 +69,8 @@ static const char *const register_whens[] = {"best", "each_best", NULL};
 #define REGISTER(field) offsetof(struct sweep_spec, register_model.field) - offsetof(struct sweep_spec, register_model)
 static const struct spec_row register_rows[] = {
     {"model", SPEC_TEXT, .flags = SPEC_REQUIRED | SPEC_BARE, .offset = REGISTER(model), .max = 256, .help = "name of the registered model"},
-    {"path", SPEC_TEXT, .offset = REGISTER(path), .default_text = "model", .max = 1000, .help = "the artifact that becomes the version"},
+    {"path", SPEC_TEXT, .offset = REGISTER(path), .default_text = "model", .max = 1000,
+     .help = "the artifact that becomes the version; \".\": all that the trial has stored"},
     {"when", SPEC_CHOICE, .offset = REGISTER(when), .default_text = "best", .choices = register_whens,
      .help = "the best trial once, at the end, or each new best"},
     {"metric_at_least", SPEC_NUMBER, .offset = REGISTER(at_least), .given_at = REGISTER(has_at_least),
@@ -120,7 +121,7 @@ static const struct spec_row sweep_rows[] = {
     {"max_time", SPEC_DURATION, SPEC(max_time), HAS(has_max_time), .min = 1000, .help = "no new trials after this time"},
     {"max_slot_time", SPEC_DURATION, SPEC(max_slot_time), HAS(has_max_slot_time), .min = 1000,
      .help = "no new trials after so much time on all slots together"},
-    {"max_parallel", SPEC_INT, SPEC(max_parallel), HAS(has_max_parallel), .min = 1, .max = 100000,
+    {"max_parallel", SPEC_INT, SPEC(max_parallel), HAS(has_max_parallel), .min = 1, .max = SWEEP_PARALLEL_MAX,
      .help = "trials at once; default: as many as fit"},
     {"max_failures", SPEC_INT, SPEC(max_failures), HAS(has_max_failures), .min = 1, .max = STOP_TRIALS_MAX,
      .help = "the sweep fails after so many failed trials"},
@@ -155,6 +156,7 @@ static const struct spec_row sweep_rows[] = {
     IGNORED("entity", "there is one service, and experiments are its folders"),
     IGNORED("controller", "the service is the controller"),
     IGNORED("job", "W&B Launch is not used here"),
+    IGNORED("scheduler", "slots take the trials; its num_workers is max_parallel, unless the file says that too"),
     IGNORED("image_uri", "jobs run on the machine, not in images"),
     IGNORED("kind", "the file is a sweep anyway"),
     IGNORED("apiVersion", "there is one grammar"),

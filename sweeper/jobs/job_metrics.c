@@ -54,19 +54,31 @@ void jobs_miss_artifacts(const struct live_trial *trial, struct str glob) {
     add_warning(trial->sweep, buf_text(&text));
 }
 
-static void warn_of_files(const struct live_trial *trial, const char *what, struct str glob) {
+static void warn_of_files(const struct live_trial *trial, const char *what, struct str glob, const char *how) {
   AUTO_BUF struct buf text = BUF_INIT(WARNING_MAX);
-  buf_printf(&text, "metrics_from: %s \"%.*s\"", what, STR_ARG(str_slice(glob, 0, 300)));
+  buf_printf(&text, "metrics_from: %s \"%.*s\"%s", what, STR_ARG(str_slice(glob, 0, 300)), how);
   if (str_is_utf8(buf_str(&text)) && !live_has_warning(trial->sweep, buf_text(&text)))
     add_warning(trial->sweep, buf_text(&text));
 }
 
 void jobs_miss_files(const struct live_trial *trial, struct str glob) {
-  warn_of_files(trial, "the command has written no file that matches", glob);
+  warn_of_files(trial, "the command has written no file that matches", glob, "");
 }
 
 void jobs_lose_files(const struct live_trial *trial, struct str glob) {
-  warn_of_files(trial, "files were moved away faster than they could be read, so rows are missing of what matches", glob);
+  warn_of_files(trial, "files were moved away faster than they could be read, so rows are missing of what matches", glob, "");
+}
+
+void jobs_miss_metrics(const struct live_trial *trial) {
+  const struct live_course *course = trial->course;
+  for (size_t i = 0; i < metric_sources_count(trial->sweep->sources); i++) {
+    const struct metric_source *source = metric_sources_at(trial->sweep->sources, i);
+    if (!source->file || !(course->files.mute & ~course->files.heard & UINT64_C(1) << i))
+      continue;
+    char how[60];
+    snprintf(how, sizeof how, source->pattern ? ": its pattern matches nothing there" : ", read as %s", source_format_name(source->format));
+    warn_of_files(trial, "no metric was found in", str_of(source->file), how);
+  }
 }
 
 /* It came after all. */
@@ -208,6 +220,8 @@ bool jobs_metric_files(const struct live_sweep *live, struct arena *arena, struc
 struct taking {
   struct sweeps *all;
   struct id run;
+  uint32_t attempt;
+  size_t source; /* of a file */
   companion_output_fn *done;
   void *ctx;
 };
@@ -229,6 +243,18 @@ static void on_taken(void *ctx, int64_t next, const struct err *err) {
   mem_free(taking);
 }
 
+static void on_file_taken(void *ctx, int64_t next, bool has_given, const struct err *err) {
+  struct taking *taking = ctx;
+  struct live_trial *trial = err ? NULL : sweeps_trial(taking->all, taking->run);
+  if (trial && trial->course && (has_given || next != 0)) { /* of an empty one nothing is known */
+    typeof(&trial->course->files) files = &trial->course->files;
+    if (files->attempt != taking->attempt)
+      *files = (typeof(*files)){.attempt = taking->attempt};
+    *(has_given ? &files->heard : &files->mute) |= UINT64_C(1) << taking->source;
+  }
+  on_taken(taking, next, err);
+}
+
 static void on_caught_up(void *ctx UNUSED, const struct err *err) {
   if (err)
     log_warn("sweep", NULL, "what is stored of a trial was not read: %s", err->text);
@@ -245,7 +271,7 @@ static bool take(struct live_trial *trial, int32_t attempt, companion_output_fn 
   *ret = mem_zalloc(sizeof **ret);
   if (!*ret)
     return err_no_memory(err);
-  **ret = (struct taking){trial->sweep->all, trial->run, done, ctx};
+  **ret = (struct taking){.all = trial->sweep->all, .run = trial->run, .attempt = (uint32_t)attempt, .done = done, .ctx = ctx};
   return true;
 }
 
@@ -280,7 +306,8 @@ bool companion_file(struct live_trial *trial, int32_t attempt, const struct comp
                                              .is_snapshot = file->is_snapshot,
                                              .is_last = file->is_last,
                                              .bytes = file->bytes}};
-  if (file_store_piece(s->conf.logs, &piece, on_file_points, taking, on_taken, taking, err))
+  taking->source = file->source;
+  if (file_store_piece(s->conf.logs, &piece, on_file_points, taking, on_file_taken, taking, err))
     return true;
   mem_free(taking);
   return false;

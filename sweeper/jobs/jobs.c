@@ -474,6 +474,8 @@ static struct exit_text read_exit(struct live_trial *trial, uint32_t attempt, st
     snprintf(reason + strlen(reason), sizeof reason - strlen(reason), "; %s", removed_reason);
   if (reason[0] && !trial->course->stop)
     set_reason(trial, reason);
+  if (ret.ok)
+    jobs_miss_metrics(trial);
   ret.silent = printed[LOG_STDOUT] == 0 && printed[LOG_STDERR] == 0;
   return ret;
 }

@@ -165,6 +165,15 @@ class EveryVerb(Case):
             self.assertIn(part, err)
         self.run_it("sweep", "create", "missing.yaml", code=3)
 
+    def test_parse_goes_on_after_a_file_that_cannot_be_read(self):
+        first, last = self.file("first.log", "loss=0.5\n"), self.file("last.log", "loss=0.25\n")
+        out, err = self.run_it("parse", "-o", "jsonl", first, "missing.log", str(self.dir), last, code=1)
+        self.assertEqual([json.loads(line)["value"] for line in out.splitlines()], [0.5, 0.25])
+        for part in ("cannot open missing.log", f"cannot read {self.dir}", "2 of 4 files could not be read"):
+            self.assertIn(part, err)
+        out, err = self.run_it("parse", "missing.log", code=3)
+        self.assertEqual((out, err.count("missing.log"), "files" in err), ("", 1, False))
+
     def test_api(self):
         self.assertEqual(self.json_of("api", "GET", "/status")["version"], "0.1.0")
         self.assertEqual(json.loads(self.run_it("api", "get", "status")[0])["version"], "0.1.0")

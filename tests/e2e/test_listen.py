@@ -243,9 +243,30 @@ class MetricsFrom(Listening):
         self.run_sweep(script, state="STOPPED", early_terminate={"type": "threshold", "metric": "tokens", "max": 10}, stop_grace="1s")
 
     def test_files_that_never_come_are_missed(self):
-        over, _ = self.run_sweep("print('loss=1'); open('there.jsonl', 'w').write('{}')", max_parallel=1, parameters={"a": {"values": [1, 2]}},
+        over, _ = self.run_sweep("print('loss=1'); open('there.jsonl', 'w').write('{\"n\": 1}')", max_parallel=1, parameters={"a": {"values": [1, 2]}},
                                  metrics_from=[{"file": "there.jsonl"}, {"file": "logs/*.csv"}])
         self.assertEqual(over["warnings"], ['metrics_from: the command has written no file that matches "logs/*.csv"'])
+
+    def test_files_of_which_nothing_can_be_read_are_told(self):
+        """Once a sweep, of trials that ended well; not where another file of the same glob has given something."""
+        script = """
+            import json, sys
+            open("prose.jsonl", "w").write("no\\nJSON\\n")
+            json.dump(["no", "objects"], open("list.json", "w"))
+            open("notes.txt", "w").write("the end is 3\\n")
+            open("empty.csv", "w")
+            open("part-1.csv", "w").write("step,x\\n1,2\\n")
+            open("part-2.csv", "w").write("# nothing\\n")
+            print("loss=1")
+            """
+        sources = [{"file": "./prose.jsonl"}, {"file": "list.json"}, {"file": "notes.txt", "pattern": r"ends at (?P<x>\S+)"}, {"file": "empty.csv"}, {"file": "part-*.csv"}]
+        over, trials = self.run_sweep(script, parameters={"a": {"values": [1, 2]}}, max_parallel=1, metrics_from=sources)
+        self.assertEqual(sorted(over["warnings"]), ['metrics_from: no metric was found in "list.json", read as json',
+                                                    'metrics_from: no metric was found in "notes.txt": its pattern matches nothing there',
+                                                    'metrics_from: no metric was found in "prose.jsonl", read as json'])
+        self.assertEqual(self.keys(trials[0]["run_id"]), {"loss", "x"})
+        over, _ = self.run_sweep("import sys; open('prose.jsonl', 'w').write('no\\n'); sys.exit(1)", state="FAILED", metrics_from=sources[:1])
+        self.assertEqual(over["warnings"], [])
 
     def test_files_through_kills_of_the_service(self):
         with Service(WINNOW, arguments=["--slots", "2"]) as service:
@@ -335,6 +356,24 @@ class Artifacts(Listening):
     def test_a_directory_by_its_name(self):
         _, trials = self.run_sweep(self.SCRIPT, artifacts=["model"])
         self.assertEqual(self.files(trials[0]["run_id"], "model"), ["model/deep", "model/latest", "model/weights.bin"])
+
+    def test_paths_as_people_write_them(self):
+        """From the directory they stand in: ./model/ is model, and . all of it."""
+        for name, globs, path, kept in (("dotted", ["./model/"], "./model", ["deep", "latest", "weights.bin"]), ("whole", "model", ".", ["model"]),
+                                        ("all", ".", "./", ["job", "model", "skipped.txt"])):
+            over, trials = self.run_sweep(self.SCRIPT, artifacts=globs, register={"model": name, "path": path})
+            wait(lambda: self.sweep(over["id"])["registered"], "the version")
+            files = self.ok(self.s.get(f"/api/v1/models/{name}/versions/1/files"))["items"]
+            self.assertEqual(sorted(f["path"] for f in files), kept)
+            self.assertEqual(self.ok(self.s.post(f"/api/v1/models/{name}/versions/1/verify"))["ok"], True)
+            self.assertEqual(self.sweep(over["id"])["warnings"], [])
+        by_hand = self.ok(self.s.post("/api/v1/models/whole/versions", {"run_id": trials[0]["run_id"], "path": "."}), 201)
+        self.assertEqual(by_hand["version"], 2)
+        spec = {"method": "grid", "metric": "loss", "command": ["true"], "parameters": {"a": {"values": [1]}}}
+        answer = self.s.post("/api/v1/sweeps", {**spec, "register": {"model": "m", "path": "../out"}})
+        self.assertEqual((answer.status, "is all of them" in answer.json["hint"]), (400, True), answer)
+        _, trials = self.run_sweep("print('{}')\nopen('x.jsonl', 'w').write('{\"loss\": 1}\\n')", metrics_from=[{"file": "./x.jsonl"}])
+        self.assertEqual(trials[0]["value"], 1)
 
     def test_through_a_kill_of_the_service(self):
         with Service(WINNOW, arguments=["--slots", "2"]) as service:

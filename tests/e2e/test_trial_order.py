@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
 """Trials in the order of any column: numbers, NaN, texts, what has none; page by page, also while trials change."""
-import itertools, math, pathlib, subprocess, sys, unittest, urllib.parse
+import itertools, math, pathlib, subprocess, sys, threading, unittest, urllib.parse
 
 WINNOW = pathlib.Path(sys.argv.pop(1)).resolve()
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "support"))
 from service import Service  # noqa: E402
-from sweep_client import Base  # noqa: E402
+from sweep_client import Base, wait  # noqa: E402
 
 STATES = ["QUEUED", "STARTING", "RUNNING", "STOPPING", "FINISHED", "FAILED", "STOPPED", "KILLED", "LOST"]
 SPACE = {
@@ -135,6 +135,38 @@ class Orders(Base):
                     break
             stay = sorted(before - moved)
             self.assertEqual(sorted(n for n in seen if n not in moved), stay, sort)
+
+    def test_orders_of_many_trials_take_turns(self):
+        """However many ask for them and however long they take, others find a connection."""
+        sweep = self.submit({"name": "turns", "metric": {"name": "loss"}, "method": "random", "parameters": SPACE, "run_cap": 1})["id"]
+        self.ok(self.tell(sweep, {"run_id": self.ask(sweep)["trials"][0]["run_id"], "value": 1}))
+        wait(lambda: self.sweep(sweep)["state"] == "FINISHED", "its end")
+        self.s.stop()  # of a sweep that was over before the service began, nobody knows how many trials it has
+        self.s.start()
+        running, waiting, refused = 3, 64, 5
+        held = "select count(*) from pg_stat_activity where wait_event_type = 'Lock' and query like '%find_rows%'"
+        lock = subprocess.Popen(self.s.psql(), env=self.s.psql_env(), stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        lock.stdin.write("begin; lock table run; select 'locked';\n")
+        lock.stdin.flush()
+        self.assertEqual(lock.stdout.readline().strip(), "locked")
+        answers, sorts = [], ["value", "-params.x", "duration"]
+        threads = [threading.Thread(target=lambda sort: answers.append(self.s.exchange("GET", f"/api/v1/sweeps/{sweep}/trials?sort={sort}")),
+                                    args=(sorts[i % 3],)) for i in range(running + waiting + refused)]
+        for thread in threads:
+            thread.start()
+        try:
+            wait(lambda: len(answers) == refused, "those for which there is no place", timeout=20)
+            for answer in answers:
+                self.assertEqual((answer.status, b"by number" in answer.body), (503, True), answer)
+            self.assertEqual(self.s.sql(held), str(running))
+            for i in range(5):
+                self.ok(self.s.post("/api/v1/models", {"name": f"others {i}"}), 201)
+            self.assertEqual(len(answers), refused)
+        finally:
+            lock.communicate()
+            for thread in threads:
+                thread.join()
+        self.assertEqual([a.status for a in answers[refused:]], [200] * (running + waiting))
 
     def test_refusals(self):
         sweep, _ = self.make("refusals")

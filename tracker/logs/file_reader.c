@@ -4,7 +4,15 @@
 #include "tracker/logs/reread.h"
 #include "tracker/pack.h"
 
-enum { STATE_VERSION = 3, WITHOUT_POINTS = 2, WITHOUT_MARKS = 1, KEY_MAX = 250 };
+enum { STATE_VERSION = 4, WITHOUT_ENDS = 3, WITHOUT_POINTS = 2, WITHOUT_MARKS = 1, KEY_MAX = 250, ENDS_MAX = 2048 };
+
+/* The points that a file has given. Of the first ones it is known exactly how far they are the same, of more by marks. */
+struct given {
+  struct reread all;
+  uint64_t hash; /* of the points of this reading, `at` of them */
+  uint32_t at, count;
+  uint32_t ends[ENDS_MAX]; /* the hash behind each point */
+};
 
 struct file_reader {
   const struct metric_sources *sources;
@@ -13,8 +21,8 @@ struct file_reader {
   struct log_metrics *text;
   bool is_whole; /* what `file` was made for */
   uint64_t generation;
-  struct reread bytes;  /* of the file as it is now */
-  struct reread points; /* that it has given: where it is other bytes, the points of its beginning may still be the same */
+  struct reread bytes; /* of the file as it is now */
+  struct given points; /* where it is other bytes, the points of its beginning may still be the same */
   bool is_broken, is_ended;
 };
 
@@ -27,6 +35,61 @@ static enum metric_format format_of(const struct file_reader *reader) {
   default:
     return reader->is_whole ? METRIC_JSON : METRIC_JSONL;
   }
+}
+
+static void given_clear(struct given *given) {
+  *given = (struct given){.all = REREAD_INIT, .hash = REREAD_INIT.hash};
+}
+
+static void given_begin(struct given *given) {
+  reread_begin(&given->all);
+  given->hash = REREAD_INIT.hash;
+  given->at = 0;
+}
+
+/* The next point: false, it is another one than was given before, and nobody knows from where on. *ret_known: it was given before. */
+static bool given_pass(struct given *given, struct str point, bool *ret_known) {
+  uint32_t i = MIN_OF(given->at, (uint32_t)ENDS_MAX);
+  given->at = i + 1;
+  given->hash = reread_hash(given->hash, point);
+  bool same = i >= given->count || given->ends[i] == (uint32_t)given->hash;
+  if (!same) { /* from here on they are others */
+    reread_cut(&given->all);
+    given->count = i;
+  }
+  if (i == given->count && i < ENDS_MAX)
+    given->ends[given->count++] = (uint32_t)given->hash;
+  *ret_known = reread_known(&given->all) > 0;
+  return reread_pass(&given->all, point);
+}
+
+/* Those of this reading are fewer: are they the first of those that were given? */
+static bool given_begins_so(const struct given *given) {
+  return given->at <= given->count;
+}
+
+static void given_save(const struct given *given, struct buf *out) {
+  reread_save(&given->all, out);
+  pack_u64(out, given->hash);
+  pack_u64(out, given->at);
+  pack_u64(out, given->count);
+  for (uint32_t i = 0; i < given->count; i++)
+    pack_u64(out, given->ends[i]);
+}
+
+static void given_restore(struct given *given, uint64_t version, struct str *state, bool *bad) {
+  given_clear(given);
+  if (version <= WITHOUT_POINTS)
+    return;
+  reread_restore(&given->all, true, state, bad);
+  given->at = ENDS_MAX; /* of this reading they are not known */
+  if (version <= WITHOUT_ENDS)
+    return;
+  given->hash = unpack_u64(state, bad);
+  given->at = (uint32_t)unpack_below(state, ENDS_MAX + 1, bad);
+  given->count = (uint32_t)unpack_below(state, ENDS_MAX, bad);
+  for (uint32_t i = 0; i < given->count && !*bad; i++)
+    given->ends[i] = (uint32_t)unpack_below(state, UINT32_MAX, bad);
 }
 
 /* Forgets everything that was in the file. On failure nothing has changed. */
@@ -57,7 +120,8 @@ struct file_reader *file_reader_new(const struct metric_sources *sources, size_t
     err_no_memory(err);
     return NULL;
   }
-  *reader = (struct file_reader){.sources = sources, .source = source, .bytes = REREAD_INIT, .points = REREAD_INIT};
+  *reader = (struct file_reader){.sources = sources, .source = source, .bytes = REREAD_INIT};
+  given_clear(&reader->points);
   if (begin(reader, err))
     return reader;
   file_reader_free(reader);
@@ -74,6 +138,10 @@ void file_reader_free(struct file_reader *reader) {
 
 uint64_t file_reader_bad(const struct file_reader *reader) {
   return reader->file ? metric_file_bad(reader->file) : 0;
+}
+
+bool file_reader_has_given(const struct file_reader *reader) {
+  return reader->points.all.next || reader->points.all.check_to;
 }
 
 int64_t file_reader_next(const struct file_reader *reader) {
@@ -124,7 +192,7 @@ struct giver {
   void *ctx;
 };
 
-static bool pass_point(struct reread *points, const struct log_point *point) {
+static bool pass_point(struct given *points, const struct log_point *point, bool *ret_known) {
   struct { /* what tells points apart stands before the first mark */
     double value;
     int64_t at;
@@ -133,18 +201,26 @@ static bool pass_point(struct reread *points, const struct log_point *point) {
   } text = {.value = point->value, .at = point->at, .epoch = point->epoch};
   size_t n = MIN_OF(point->key.n, sizeof text.key);
   memcpy(text.key, point->key.p, n);
-  return reread_pass(points, str_n((const char *)&text, offsetof(typeof(text), key) + n));
+  return given_pass(points, str_n((const char *)&text, offsetof(typeof(text), key) + n), ret_known);
 }
 
 static bool give(void *ctx, const struct log_point *points, size_t count, struct err *err) {
   struct giver *g = ctx;
-  struct reread *given = &g->reader->points;
   size_t known = 0;
   for (size_t i = 0; i < count && !g->is_other; i++) {
-    known += reread_known(given) > 0;
-    g->is_other = !pass_point(given, &points[i]);
+    bool is_known;
+    g->is_other = !pass_point(&g->reader->points, &points[i], &is_known);
+    known += is_known;
   }
   return g->is_other || known == count || g->sink(g->ctx, points + known, count - known, err);
+}
+
+/* What comes whole tells itself what is new. */
+static bool give_new(void *ctx, const struct log_point *points, size_t count, struct err *err) {
+  struct giver *g = ctx;
+  for (size_t i = 0; i < count; i++)
+    g->is_other |= !pass_point(&g->reader->points, &points[i], &(bool){false});
+  return g->sink(g->ctx, points, count, err);
 }
 
 /* It is another file, and read from its beginning. */
@@ -163,19 +239,19 @@ static bool turn_into(struct file_reader *reader, bool whole, uint64_t generatio
     return true;
   reader->is_whole = whole;
   if (read_anew(reader, generation, err)) {
-    reader->points = REREAD_INIT;
+    given_clear(&reader->points);
     return true;
   }
   reader->is_whole = !whole;
   return false;
 }
 
-static bool take_snapshot(struct file_reader *reader, const struct file_piece *piece, log_metrics_sink *sink, void *ctx, int64_t *ret_next,
+static bool take_snapshot(struct file_reader *reader, const struct file_piece *piece, struct giver *giver, int64_t *ret_next,
                           struct err *err) {
   if (!turn_into(reader, true, piece->generation, err))
     return false;
   reader->bytes.next = *ret_next = (int64_t)piece->bytes.n;
-  return metric_file_snapshot(reader->file, piece->bytes, sink, ctx, err);
+  return metric_file_snapshot(reader->file, piece->bytes, give_new, giver, err);
 }
 
 static bool take_bytes(struct file_reader *reader, struct str bytes, struct giver *giver, struct err *err) {
@@ -207,7 +283,7 @@ bool file_reader_feed(struct file_reader *reader, const struct file_piece *piece
   struct str bytes = piece->bytes;
   struct giver giver = {.reader = reader, .sink = sink, .ctx = ctx};
   if (piece->is_snapshot && metric_sources_at(reader->sources, reader->source)->format == SOURCE_JSON)
-    return take_snapshot(reader, piece, sink, ctx, ret_next, err);
+    return take_snapshot(reader, piece, &giver, ret_next, err);
   if (!turn_into(reader, false, piece->generation, err))
     return false;
   if (piece->generation > reader->generation) { /* it begins anew, and may be what it was */
@@ -225,14 +301,15 @@ bool file_reader_feed(struct file_reader *reader, const struct file_piece *piece
   bytes = str_slice(bytes, known.n, bytes.n);
   if ((known.n && !reread_pass(at, known)) || (piece->is_last && reread_known(at))) {
     *ret_next = 0;
-    reread_begin(&reader->points);
+    given_begin(&reader->points);
     return read_anew(reader, piece->generation, err);
   }
   if (!take_new(reader, bytes, piece->is_last, &giver, err))
     return false;
-  if (giver.is_other || (piece->is_last && reread_known(&reader->points))) { /* other points, too: all of them are news */
+  bool are_fewer = piece->is_last && reread_known(&reader->points.all);
+  if (giver.is_other || (are_fewer && !given_begins_so(&reader->points))) { /* other points, too: all of them are news */
     *ret_next = 0;
-    reader->points = REREAD_INIT;
+    given_clear(&reader->points);
     return read_anew(reader, piece->generation, err);
   }
   *ret_next = reader->is_broken ? FILE_READER_ENOUGH : at->next;
@@ -245,7 +322,7 @@ void file_reader_save(const struct file_reader *reader, struct buf *out) {
   pack_u64(out, (uint64_t)reader->is_whole | (uint64_t)reader->is_broken << 1 | (uint64_t)reader->is_ended << 2);
   pack_u64(out, reader->generation);
   reread_save(&reader->bytes, out);
-  reread_save(&reader->points, out);
+  given_save(&reader->points, out);
   if (reader->text)
     log_metrics_save(reader->text, &part);
   else
@@ -259,10 +336,10 @@ bool file_reader_restore(struct file_reader *reader, struct str state, struct er
   uint64_t version = unpack_u64(&state, &(bool){false});
   bool bad = version < WITHOUT_MARKS || version > STATE_VERSION;
   uint64_t flags = unpack_below(&state, 7, &bad), generation = unpack_u64(&state, &bad);
-  struct reread bytes, points = REREAD_INIT;
+  struct reread bytes;
+  struct given points;
   reread_restore(&bytes, version > WITHOUT_MARKS, &state, &bad);
-  if (version > WITHOUT_POINTS)
-    reread_restore(&points, true, &state, &bad);
+  given_restore(&points, version, &state, &bad);
   struct str part = unpack_str(&state, METRIC_FILE_STATE_MAX, &bad);
   if (bad || state.n)
     return err_set(err, ERR_INVALID, "the stored state of the metric file is not valid");

@@ -32,6 +32,8 @@ MUST_CHECK bool file_reader_feed(struct file_reader *reader, const struct file_p
                                  int64_t *ret_next, struct err *err);
 /* How many lines or records of the present file are none. */
 uint64_t file_reader_bad(const struct file_reader *reader);
+/* It has given points, or one that had its name before. */
+bool file_reader_has_given(const struct file_reader *reader);
 /* How many bytes of the present file have been read. */
 int64_t file_reader_next(const struct file_reader *reader);
 

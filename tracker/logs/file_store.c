@@ -17,7 +17,8 @@ struct storing {
   struct err err;
   log_points_fn *on_points;
   void *points_ctx;
-  log_write_fn *done;
+  bool has_given;
+  file_piece_fn *done;
   void *ctx;
 };
 
@@ -42,7 +43,7 @@ static uint32_t source_id(struct str path) {
 static void end(struct storing *s, const struct err *err) {
   if (!err && s->on_points && s->found.count)
     s->on_points(s->points_ctx, source_id(s->what.path), s->found.items, s->found.count);
-  s->done(s->ctx, s->next, err);
+  s->done(s->ctx, s->next, s->has_given, err);
   storing_free(s);
 }
 
@@ -112,6 +113,7 @@ static void run_piece(struct work *work) {
   } else {
     s->err.code = ERR_NONE;
     s->stored_next = file_reader_next(reader);
+    s->has_given = file_reader_has_given(reader);
     file_reader_save(reader, &s->state);
     if (s->state.fail)
       err_no_memory(&s->err);
@@ -135,7 +137,7 @@ static void on_state(void *ctx, const struct pg_reply *reply) {
 }
 
 bool file_store_piece(struct log_store *store, const struct file_store_piece *piece, log_points_fn *on_points, void *points_ctx,
-                      log_write_fn *done, void *ctx, struct err *err) {
+                      file_piece_fn *done, void *ctx, struct err *err) {
   bool is_file = piece->source < metric_sources_count(piece->sources) && metric_sources_at(piece->sources, piece->source)->file;
   if (!is_file || !piece->path.n || piece->path.n > FILE_PATH_MAX || piece->piece.bytes.n > FILE_PIECE_MAX || piece->piece.offset < 0)
     return err_set(err, ERR_INVALID, "there is no such source of metrics, or its path or piece is too long");

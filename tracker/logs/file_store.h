@@ -18,9 +18,12 @@ struct file_store_piece {
   struct file_piece piece;
 };
 
-/* Stores one piece; everything is copied. One at a time for a file. `done` is that of a write of output: `next` as file_reader_feed() says,
- * err NULL: everything before it is durable. `on_points` may be NULL. Callbacks on the loop, once, never before this has returned. */
+/* That of a write of output (`next` as file_reader_feed() says; err NULL: everything before it is durable); and whether the file has given
+ * points so far. */
+typedef void file_piece_fn(void *ctx, int64_t next, bool has_given, const struct err *err);
+/* Stores one piece; everything is copied. One at a time for a file. `on_points` may be NULL. Callbacks on the loop, once, never before
+ * this has returned. */
 MUST_CHECK bool file_store_piece(struct log_store *store, const struct file_store_piece *piece, log_points_fn *on_points, void *points_ctx,
-                                 log_write_fn *done, void *ctx, struct err *err);
+                                 file_piece_fn *done, void *ctx, struct err *err);
 
 #endif

@@ -14,7 +14,13 @@ struct parse_job {
   const struct parse_options *options;
   struct buf out;
   const char *file;
+  bool unreadable; /* the file: others may be read all the same */
 };
+
+static bool cannot(struct parse_job *job, const char *what, const char *name, struct err *err) {
+  job->unreadable = true;
+  return err_errno(err, errno, "cannot %s %s", what, name);
+}
 
 static bool flush(struct parse_job *job, struct err *err) {
   if (!buf_ok(&job->out, err) || !fd_write_all(job->options->out_fd, job->out.p, job->out.n, err))
@@ -87,7 +93,7 @@ static bool take_file(struct parse_job *job, struct log_metrics *metrics, int fd
     if (n < 0 && errno == EINTR)
       continue;
     if (n < 0)
-      return err_errno(err, errno, "cannot read %s", job->file);
+      return cannot(job, "read", job->file, err);
     if (n == 0)
       return log_metrics_end(metrics, take_points, job, err);
     if (!log_metrics_feed(metrics, str_n(bytes, (size_t)n), take_points, job, err))
@@ -129,7 +135,7 @@ static bool parse_file(struct parse_job *job, const char *name, struct err *err)
   bool standard = strcmp(name, "-") == 0;
   AUTO_FD int opened = standard ? -1 : open(name, O_RDONLY | O_CLOEXEC);
   if (!standard && opened < 0)
-    return err_errno(err, errno, "cannot open %s", name);
+    return cannot(job, "open", name, err);
   job->file = name;
   struct log_metrics *metrics = metrics_new(job->options, err);
   bool ok = metrics && parse_with(job, metrics, standard ? STDIN_FILENO : opened, err);
@@ -140,10 +146,24 @@ static bool parse_file(struct parse_job *job, const char *name, struct err *err)
 bool parse_run(const struct parse_options *options, struct err *err) {
   static const char *const standard[] = {"-"};
   const char *const *files = options->file_count ? options->files : standard;
+  size_t count = MAX_OF(options->file_count, (size_t)1), unreadable = 0;
   struct parse_job job = {.options = options, .out = BUF_INIT(OUT_MAX)};
+  struct err why, last = {0};
   bool ok = true;
-  for (size_t i = 0; ok && i < MAX_OF(options->file_count, (size_t)1); i++)
-    ok = parse_file(&job, files[i], err);
+  for (size_t i = 0; ok && i < count; i++) {
+    job.unreadable = false;
+    if (parse_file(&job, files[i], &why))
+      continue;
+    ok = job.unreadable && count > 1 && options->on_unreadable && flush(&job, &why); /* what was read of it comes first */
+    if (ok)
+      options->on_unreadable(options->ctx, &why);
+    unreadable += ok;
+    last = why;
+  }
   buf_release(&job.out);
+  if (ok && unreadable)
+    return err_set(err, last.code, "%zu of %zu files could not be read", unreadable, count);
+  if (!ok)
+    *err = last;
   return ok;
 }

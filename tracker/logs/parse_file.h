@@ -15,9 +15,12 @@ struct parse_options {
   bool no_builtin; /* only the patterns */
   enum parse_output output;
   int out_fd;
+  void (*on_unreadable)(void *ctx, const struct err *err); /* one of several files; the others are read. NULL: they are not */
+  void *ctx;
 };
 
-/* Writes a line a point: {"file", "line", "key", "value", "step", "epoch"}, or a table with what was recognised under it. */
+/* False also when one of several files could not be read, after all others. Writes a line a point: {"file", "line", "key", "value", "step",
+ * "epoch"}, or a table with what was recognised under it. */
 MUST_CHECK bool parse_run(const struct parse_options *options, struct err *err);
 
 #endif

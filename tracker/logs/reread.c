@@ -13,7 +13,7 @@ static size_t next_mark(const struct reread *r) {
   return mark;
 }
 
-static uint64_t add_to_hash(uint64_t hash, struct str bytes) {
+uint64_t reread_hash(uint64_t hash, struct str bytes) {
   for (size_t i = 0; i < bytes.n; i++)
     hash = (hash ^ (unsigned char)bytes.p[i]) * 1099511628211u;
   return hash;
@@ -28,6 +28,10 @@ void reread_begin(struct reread *r) {
   r->hash = REREAD_INIT.hash;
 }
 
+void reread_cut(struct reread *r) {
+  r->check_to = MIN_OF(r->check_to, r->next);
+}
+
 int64_t reread_known(const struct reread *r) {
   return MAX_OF(r->check_to - r->next, (int64_t)0);
 }
@@ -37,7 +41,7 @@ bool reread_pass(struct reread *r, struct str bytes) {
   while (bytes.n && same) {
     size_t mark = next_mark(r);
     struct str step = mark < REREAD_MARKS ? str_slice(bytes, 0, (size_t)(mark_at(mark) - r->next)) : bytes;
-    r->hash = add_to_hash(r->hash, step);
+    r->hash = reread_hash(r->hash, step);
     r->next += (int64_t)step.n;
     bytes = str_slice(bytes, step.n, bytes.n);
     if (mark == REREAD_MARKS || r->next < mark_at(mark))

@@ -21,8 +21,13 @@ struct reread {
 void reread_begin(struct reread *r);
 /* How many of the next bytes are known. */
 int64_t reread_known(const struct reread *r);
+/* They are known to be others from here on. */
+void reread_cut(struct reread *r);
 /* The next bytes, all of them known or none. False: they are others than those that were known. */
 bool reread_pass(struct reread *r, struct str bytes);
+
+/* `hash` with more behind it; that of nothing is REREAD_INIT's. */
+uint64_t reread_hash(uint64_t hash, struct str bytes);
 
 void reread_save(const struct reread *r, struct buf *out);
 /* `with_marks`: as it is saved now; states of before had none. */

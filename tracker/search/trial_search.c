@@ -98,6 +98,10 @@ bool trial_sort_is_metric(const struct trial_sort *sort) {
   return sort->column == &columns[COLUMN_METRIC];
 }
 
+bool trial_sort_is_kept(const struct trial_sort *sort) {
+  return sort->column == &columns[COLUMN_NUMBER];
+}
+
 /* What `x` is ordered by, made once for each row. A long text counts by its beginning, which the cursor of a page holds. */
 static const char *const made[] = {
     [KEY_NUMBER] = "case when x is null then 2 when x = 'NaN' then 1 else 0 end as kind, x as number",

@@ -20,6 +20,8 @@ MUST_CHECK bool trial_sort_parse(struct str text, struct trial_sort *ret, struct
 enum trial_reported trial_sort_reported(const struct trial_sort *sort);
 bool trial_sort_is_param(const struct trial_sort *sort);
 bool trial_sort_is_metric(const struct trial_sort *sort);
+/* The rows lie in this order: others look at all trials of the sweep. */
+bool trial_sort_is_kept(const struct trial_sort *sort);
 
 struct trial_search {
   struct id sweep;

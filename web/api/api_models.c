@@ -550,7 +550,7 @@ static bool create_version_now(struct model_op *op, const struct version_body *i
   char hex[ID_HEX_LEN + 1];
   struct str path = STR_NONE;
   if (!api_tags(op->req, in->tags, REGISTRY_TAG_VALUE_MAX, &tags, &removed, &removed_count, err) ||
-      !artifact_below_check(in->path.p ? in->path : STR(""), &path, err))
+      !artifact_below_check(path_from_here(in->path.p ? in->path : STR("")), &path, err))
     return false;
   if (!in->source.n && !in->run_id.n)
     return err_set(err, ERR_INVALID, "\"run_id\" (with \"path\") or \"source\" is missing");

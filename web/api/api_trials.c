@@ -10,6 +10,7 @@
 #include "web/api/api_runs.h"
 #include "web/api/params_order.h"
 #include "web/api/sweep_op.h"
+#include "web/heavy.h"
 #include "web/http/http_reply.h"
 #include "web/page_token.h"
 #include "web/tables.h"
@@ -149,12 +150,16 @@ static void reply_best(void *ctx, const struct pg_reply *reply) {
 
 /* ---- the list ---- */
 
-enum { PAGE_KEY_COLUMN = 23 };
+enum {
+  PAGE_KEY_COLUMN = 23,
+  LIGHT_MAX = 2000, /* so many trials are put in order at once */
+};
 
 struct trial_list {
   struct sweep_op *op;
   struct trial_search search;
   struct str question;
+  struct heavy_turn turn; /* of one that looks at many trials */
 };
 
 /* A page goes on behind the last row by what that was compared by; and with the time of the first page, so that what runs keeps its place.
@@ -198,8 +203,13 @@ static bool check_param(const struct trial_list *list, const json_t *declared, s
 }
 
 static void on_list(void *ctx, const struct pg_reply *reply) {
-  const struct trial_list *list = ctx;
+  struct trial_list *list = ctx;
   struct err err;
+  heavy_end(&list->turn);
+  if (heavy_was_too_long(&list->turn, reply)) {
+    heavy_reply_too_long(&list->turn);
+    return;
+  }
   bool ok = pg_ok(reply, &err) && is_there(list->op, pg_nth(reply, 0), &err);
   AUTO_JSON json_t *declared = ok ? read_order(pg_nth(reply, 0)) : NULL;
   if (!ok || !check_param(list, declared, &err)) {
@@ -263,7 +273,8 @@ static void heard_values_release(struct heard_values *heard) {
   mem_free(heard->values);
 }
 
-static bool send_list(struct trial_list *list, struct err *err) {
+static bool send_list(void *ctx, int64_t timeout_ms, struct err *err) {
+  struct trial_list *list = ctx;
   AUTO_PG_BATCH struct pg_batch batch = PG_BATCH_INIT;
   AUTO_SEARCH_SQL struct search_sql sql;
   CLEANUP(heard_values_release) struct heard_values heard = {.what = trial_sort_reported(&list->search.sort)};
@@ -284,7 +295,19 @@ static bool send_list(struct trial_list *list, struct err *err) {
   else
     ask_order(op, &batch);
   search_sql_put(&sql, pg_batch_add(&batch, STMT_TRIALS_LIST));
-  return pg_run_batch(web_app(op->req)->pg, &batch, 0, on_list, list, err);
+  return pg_run_batch(web_app(op->req)->pg, &batch, timeout_ms, on_list, list, err);
+}
+
+/* All trials of the sweep are looked at; of one that is over nobody knows how many they are. */
+static bool is_heavy(const struct trial_list *list) {
+  const struct live_sweep *live = sweeps_find(web_app(list->op->req)->sweeps, list->op->id);
+  return !trial_sort_is_kept(&list->search.sort) && !list->search.of_number && !(live && live_trial_count(live) <= LIGHT_MAX);
+}
+
+static bool take_turn(struct trial_list *list, struct err *err) {
+  list->turn = (struct heavy_turn){
+      .req = list->op->req, .run = send_list, .ctx = list, .hint = "ask for them by number, which takes no time, or for fewer: by state"};
+  return is_heavy(list) ? heavy_take(&list->turn, err) : send_list(list, 0, err);
 }
 
 static void on_settled(void *ctx, const struct err *failed) {
@@ -292,7 +315,7 @@ static void on_settled(void *ctx, const struct err *failed) {
   struct err err;
   if (failed)
     sweep_op_fail(list->op, failed);
-  else if (!send_list(list, &err))
+  else if (!take_turn(list, &err))
     sweep_op_fail(list->op, &err);
 }
 
@@ -345,7 +368,7 @@ static bool list_trials(struct sweep_op *op, struct err *err) {
   if (!sweep_op_read_id(op, "sweep", err) || !sweep_op_read_limit(op, err) || !read_search(list, err))
     return false;
   return trial_sort_is_metric(&list->search.sort) ? metric_settle(web_app(op->req)->metrics, NULL, on_settled, list, err)
-                                                  : send_list(list, err);
+                                                  : take_turn(list, err);
 }
 
 static void get_trials(struct http_req *req) {

@@ -3,12 +3,7 @@
 #include "storage/metrics/metric_store.h"
 #include "web/page_token.h"
 
-enum {
-  SEARCH_TIMEOUT_MS = 30000,
-  STREAM_TIMEOUT_MS = 300000,
-  HEAVY_AT_ONCE = 3, /* at most: below the connections that the pool keeps open, so that the statements of others find one that is free */
-  HEAVY_WAITING_MAX = 64,
-};
+enum { STREAM_TIMEOUT_MS = 300000 };
 
 /* Everything the order of the rows depends on. */
 static bool make_question(struct mlflow_search *op, const struct mlflow_search_args *args, const struct str *order, size_t order_count,
@@ -113,100 +108,31 @@ static bool stream_heavy(struct streamed *s, int64_t first_row_ms, struct err *e
 
 /* ---- heavy ones take turns ---- */
 
-static bool fewer_hint(struct err *err) {
-  return err_hint(err, "ask for fewer metrics in one filter, or for fewer runs: by experiment, param or tag");
-}
-
-static void reply_too_long(struct mlflow_search *op) {
-  struct err err;
-  err_set(&err, ERR_DEADLINE, "the search took more than %d s", SEARCH_TIMEOUT_MS / 1000);
-  fewer_hint(&err);
-  http_reply_error(op->req, &err);
-}
-
 static bool was_too_long(const struct mlflow_search *op, const struct pg_reply *reply) {
-  return op->given_up || (op->until_ms && pg_outcome(reply) == PG_CANCELLED && pg_err(reply)->code == ERR_DEADLINE);
-}
-
-static void on_heavy_done(void *ctx, const struct pg_reply *reply);
-
-static bool run_heavy(struct mlflow_search *op, struct err *err) {
-  struct web_app *app = web_app(op->req);
-  int64_t left = op->until_ms - loop_now_ms(app->loop);
-  if (!(op->streamed ? stream_heavy(op->streamed, left, err) : run_now(op, left, on_heavy_done, err)))
-    return false;
-  op->has_turn = true;
-  app->heavy.running++;
-  return true;
-}
-
-static bool is_free(const struct web_app *app) {
-  return app->heavy.running == 0 || (app->heavy.running < HEAVY_AT_ONCE && app->heavy.running + 1 < pg_pool_stats(app->pg).connections_max);
-}
-
-static void run_waiting(struct mlflow_search *op) {
-  struct err err;
-  if (http_req_is_gone(op->req))
-    http_reply_drop(op->req);
-  else if (op->until_ms <= loop_now_ms(web_app(op->req)->loop))
-    reply_too_long(op);
-  else if (!run_heavy(op, &err))
-    http_reply_error(op->req, &err);
-}
-
-/* The next ones get it. */
-static void end_turn(struct mlflow_search *op) {
-  struct web_app *app = web_app(op->req);
-  if (!op->has_turn)
-    return;
-  op->has_turn = false;
-  app->heavy.running--;
-  while (is_free(app) && app->heavy.waiting.first)
-    run_waiting(LIST_ENTRY(list_pop_front(&app->heavy.waiting), struct mlflow_search, node));
+  return op->given_up || heavy_was_too_long(&op->turn, reply);
 }
 
 static void on_heavy_done(void *ctx, const struct pg_reply *reply) {
   struct mlflow_search *op = ctx;
-  end_turn(op);
+  heavy_end(&op->turn);
   if (was_too_long(op, reply))
-    reply_too_long(op);
+    heavy_reply_too_long(&op->turn);
   else
     op->done(op, reply);
 }
 
-static void drop_gone(struct list *waiting) {
-  for (size_t n = waiting->count; n > 0; n--) {
-    struct mlflow_search *op = LIST_ENTRY(list_pop_front(waiting), struct mlflow_search, node);
-    if (http_req_is_gone(op->req))
-      http_reply_drop(op->req);
-    else
-      list_push_back(waiting, &op->node);
-  }
-}
-
-static bool take_turn(struct mlflow_search *op, struct err *err) {
-  struct web_app *app = web_app(op->req);
-  bool again = op->until_ms != 0; /* it goes on where it stopped */
-  if (!again)
-    op->until_ms = loop_now_ms(app->loop) + SEARCH_TIMEOUT_MS;
-  if (is_free(app))
-    return run_heavy(op, err);
-  if (again) {
-    list_push_front(&app->heavy.waiting, &op->node);
-    return true;
-  }
-  drop_gone(&app->heavy.waiting);
-  if (app->heavy.waiting.count >= HEAVY_WAITING_MAX) {
-    err_set(err, ERR_OVERLOADED, "%d searches for many metrics are waiting already", HEAVY_WAITING_MAX);
-    return fewer_hint(err);
-  }
-  list_push_back(&app->heavy.waiting, &op->node);
-  return true;
+static bool run_heavy(void *ctx, int64_t left_ms, struct err *err) {
+  struct mlflow_search *op = ctx;
+  return op->streamed ? stream_heavy(op->streamed, left_ms, err) : run_now(op, left_ms, on_heavy_done, err);
 }
 
 static bool run(struct mlflow_search *op, struct err *err) {
+  op->turn.req = op->req;
+  op->turn.run = run_heavy;
+  op->turn.ctx = op;
+  op->turn.hint = "ask for fewer metrics in one filter, or for fewer runs: by experiment, param or tag";
   if (search_is_heavy(&op->search))
-    return take_turn(op, err);
+    return heavy_take(&op->turn, err);
   return op->streamed ? open_stream(op->streamed, err) : run_now(op, SEARCH_TIMEOUT_MS, op->done, err);
 }
 
@@ -259,7 +185,7 @@ static void on_reader_gone(void *ctx) {
 static void on_first_row(struct streamed *s) {
   loop_timer_free(s->late);
   s->late = NULL;
-  end_turn(s->op);
+  heavy_end(&s->op->turn);
 }
 
 static void begin_answer(struct streamed *s, struct buf *text) {
@@ -317,7 +243,7 @@ static void on_stream_done(void *ctx, const struct pg_reply *reply) {
   if (pg_outcome(reply) != PG_DONE) {
     buf_release(&s->token);
     if (was_too_long(s->op, reply))
-      reply_too_long(s->op);
+      heavy_reply_too_long(&s->op->turn);
     else
       http_reply_error(req, pg_err(reply));
     return;

@@ -4,6 +4,7 @@
 #define WINNOW_WEB_MLFLOW_SEARCH_H
 
 #include "tracker/search/search_sql.h"
+#include "web/heavy.h"
 #include "web/mlflow/mlflow.h"
 
 struct mlflow_search_args {
@@ -26,9 +27,8 @@ struct mlflow_search {
   enum stmt stmt;
   pg_done_fn *done;
   struct streamed *streamed; /* NULL: its answer is made at once */
-  struct list_node node;     /* of those that wait for their turn */
-  int64_t until_ms;          /* of those alone */
-  bool has_turn, given_up;
+  struct heavy_turn turn;    /* of a heavy one */
+  bool given_up;
 };
 
 /* How many results are asked for: 1 to `most`. */

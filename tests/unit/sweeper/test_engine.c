@@ -347,10 +347,35 @@ static void a_trial_is_tried_again_after_the_end(void **state) {
   engine_exited(e, bad, 2, true, 0);
   assert_string_equal(run(e), "1 FINISHED; release 1.2; ");
   engine_exited(e, good, 2, true, 0);
-  assert_string_equal(run(e), "0 FINISHED; release 0.2; sweep FINISHED; ");
-  assert_int_equal(engine_sweep(e).why, WHY_RETRIED);
+  assert_string_equal(run(e), "0 FINISHED; release 0.2; sweep STOPPED; "); /* not all was done, then as now */
+  assert_int_equal(engine_sweep(e).why, WHY_STOPPED_RETRIED);
   assert_false(engine_retry(e, good, &err)); /* it ended well */
-  assert_int_equal(engine_sweep(e).state, SWEEP_FINISHED);
+  assert_int_equal(engine_sweep(e).state, SWEEP_STOPPED);
+  assert_true(engine_stop(e, &err));
+  engine_free(e);
+}
+
+static void a_sweep_stays_stopped_when_what_was_tried_again_is_killed(void **state) {
+  (void)state;
+  struct engine *e = fresh((struct engine_conf){.run_cap = 2});
+  struct err err = {0};
+  uint32_t n = running(e);
+  assert_true(engine_stop(e, &err));
+  run(e);
+  engine_exited(e, n, 1, false, 0);
+  run(e);
+  assert_int_equal(engine_sweep(e).state, SWEEP_STOPPED);
+  for (uint32_t attempt = 2; attempt < 4; attempt++) { /* however often */
+    assert_true(engine_retry(e, n, &err));
+    run(e);
+    assert_true(engine_placed(e, n, 0));
+    run(e);
+    assert_true(engine_kill(e, n, 0, &err));
+    run(e);
+    engine_exited(e, n, attempt, false, 0);
+    run(e);
+    assert_int_equal(engine_sweep(e).state, SWEEP_STOPPED);
+  }
   engine_free(e);
 }
 
@@ -749,6 +774,7 @@ int main(void) {
       cmocka_unit_test(it_does_not_give_up_on_one_that_reports),
       cmocka_unit_test(refused_by_nodes),
       cmocka_unit_test(a_trial_is_tried_again_after_the_end),
+      cmocka_unit_test(a_sweep_stays_stopped_when_what_was_tried_again_is_killed),
       cmocka_unit_test(what_fails_again_leaves_a_failed_sweep),
       cmocka_unit_test(target_drains),
       cmocka_unit_test(stop_ends_everything),

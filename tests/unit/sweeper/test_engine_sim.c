@@ -343,7 +343,8 @@ static void work(struct sim *s) {
   struct schedule_placement p;
   struct engine_sweep sweep = engine_sweep(s->engine);
   schedule_group_set(s->schedule, s->group, s->conf.max_parallel,
-                     sweep.state == SWEEP_PAUSED || (sweep.state == SWEEP_DRAINING && sweep.why != WHY_RETRIED));
+                     sweep.state == SWEEP_PAUSED ||
+                         (sweep.state == SWEEP_DRAINING && sweep.why != WHY_RETRIED && sweep.why != WHY_STOPPED_RETRIED));
   for (bool again = true; again;) {
     again = false;
     s->batch_open = false;

@@ -138,6 +138,25 @@ static void steps_that_miss_the_end_are_told(void **state) {
   sweep_file_free(file);
 }
 
+static void workers_of_a_launch(void **state) {
+  (void)state;
+#define LAUNCH(more) "parameters: {x: {min: 0, max: 1}}\nmethod: random\nrun_cap: 3\n" more
+  struct sweep_file *file =
+      read_text(LAUNCH("scheduler: {num_workers: 8, resource: local-process, job: wandb/sweep-jobs/job-wandb-sweep-scheduler:latest}\n"));
+  assert_int_equal(file->spec.max_parallel, 8);
+  assert_int_equal(file->warnings.count, 1);
+  assert_non_null(strstr(file->warnings.items[0].message, "num_workers is max_parallel"));
+  assert_int_equal(file->warnings.items[0].line, 4);
+  sweep_file_free(file);
+  file = read_text(LAUNCH("scheduler: {num_workers: 8}\nmax_parallel: 2\n"));
+  assert_int_equal(file->spec.max_parallel, 2);
+  sweep_file_free(file);
+  file = read_text(LAUNCH("scheduler:\n"));
+  assert_false(file->spec.has_max_parallel);
+  sweep_file_free(file);
+#undef LAUNCH
+}
+
 static void wandb_runs_unchanged(void **state) {
   (void)state;
   struct sweep_file *file = read_file("wandb.yaml");
@@ -467,6 +486,9 @@ static void mistakes_name_place_and_meaning(void **state) {
       {HEAD "metric: a\nearly_terminate: {min_iter: 1}\n", "sweep.yaml:4:18: \"type\" is missing in early_terminate", ""},
       {HEAD "method: grid\nsampler: tpe\n", "sweep.yaml:4:10: method grid and sampler tpe do not go together", ""},
       {HEAD "method: custom\n", "sweep.yaml:3:9: a custom scheduler is Python", "use method: bayes"},
+      {HEAD "scheduler: {engine: optuna, source: s.py}\n", "sweep.yaml:3:12: a custom scheduler is Python", "use method: bayes"},
+      {HEAD "scheduler: {job: me/p/job-x:latest, num_workers: 8}\n", "sweep.yaml:3:12: a custom scheduler is Python", "use method: bayes"},
+      {HEAD "scheduler: {num_workers: many}\n", "sweep.yaml:3:26: \"scheduler.num_workers\" must be a whole number", ""},
       {HEAD "fixed_first:\n  - {x: 1}\n  - {x: 7}\n", "sweep.yaml:5:9: fixed_first[1]: \"params.x\" must be from 0.0 to 1.0", ""},
       {HEAD "fixed_first: [{y: 1}]\n", "sweep.yaml:3:16: \"y\" is no parameter", ""},
       {HEAD "command: [\"${program}\"]\n", "sweep.yaml:3:10: the command uses ${program}", "add program"},
@@ -765,6 +787,7 @@ int main(void) {
       cmocka_unit_test(shorthands),
       cmocka_unit_test(steps_that_miss_the_end_are_told),
       cmocka_unit_test(wandb_runs_unchanged),
+      cmocka_unit_test(workers_of_a_launch),
       cmocka_unit_test(katib_is_translated),
       cmocka_unit_test(azureml_is_translated),
       cmocka_unit_test(azureml_paths_begin_at_the_file),

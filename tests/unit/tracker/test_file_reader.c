@@ -79,12 +79,10 @@ static void test_a_file_that_is_written_anew(void **state) {
          {{.generation = 1, .offset = 5, .bytes = BYTES("a\n1,2\n2,3\n")}, 15, "a=3@2 "},
          /* another, with other points: from its beginning */
          {{.generation = 2, .bytes = BYTES("step,b\n1,5\n2,6\n3,7\n")}, 0, ""},
-         {{.generation = 2, .bytes = BYTES("step,b\n1,5\n2,6\n3,7\n")}, 0, ""},
          {{.generation = 2, .bytes = BYTES("step,b\n1,5\n2,6\n3,7\n")}, 19, "b=5@1 b=6@2 b=7@3 "},
-         /* shorter, and that is the end */
+         /* shorter, and that is the end: what is left of it was given */
          {{.generation = 3, .bytes = BYTES("step,b\n1,5\n")}, 11, ""}, {{.generation = 3, .offset = 11, .is_last = true}, 0, ""},
-         {{.generation = 3, .bytes = BYTES("step,b\n1,5\n")}, 11, ""}, {{.generation = 3, .offset = 11, .is_last = true}, 0, ""},
-         {{.generation = 3, .bytes = BYTES("step,b\n1,5\n")}, 11, "b=5@1 "}, {{.generation = 3, .offset = 11, .is_last = true}, 11, ""},
+         {{.generation = 3, .bytes = BYTES("step,b\n1,5\n")}, 11, ""}, {{.generation = 3, .offset = 11, .is_last = true}, 11, ""},
          {{.generation = 2, .bytes = BYTES("late")}, 11, ""});
 }
 
@@ -94,12 +92,46 @@ static void test_a_file_that_begins_anew_and_is_short(void **state) {
   EXPECT(source(SOURCE_CSV, NULL, NULL),
          {{.bytes = BYTES("step,loss\n0,0.5\n1,0.25\n2,0.125\n")}, 31, "loss=0.5@0 loss=0.25@1 loss=0.125@2 "},
          {{.generation = 1, .bytes = BYTES("step,loss\n0,8\n")}, 14, ""}, {{.generation = 1, .offset = 14, .bytes = BYTES("1,7\n")}, 0, ""},
-         {{.generation = 1, .bytes = BYTES("step,loss\n0,8\n1,7\n")}, 0, ""},
          {{.generation = 1, .bytes = BYTES("step,loss\n0,8\n1,7\n")}, 18, "loss=8@0 loss=7@1 "},
          /* the same again, in two pieces, and then it goes on otherwise */
          {{.generation = 2, .bytes = BYTES("step,loss\n0,8\n1")}, 15, ""},
          {{.generation = 2, .offset = 15, .bytes = BYTES(",7\n2,6\n")}, 22, "loss=6@2 "},
          {{.generation = 3, .bytes = BYTES("step,loss\n0,9\n1,7\n")}, 0, ""});
+}
+
+/* Some of its points stay: given is what is new from there on, be it as long as before or shorter. */
+static void test_a_file_that_is_written_anew_in_part(void **state) {
+  (void)state;
+  EXPECT(source(SOURCE_CSV, NULL, NULL), {{.bytes = BYTES("step,a\n1,2\n2,3\n3,4\n")}, 19, "a=2@1 a=3@2 a=4@3 "},
+         {{.generation = 1, .bytes = BYTES("step, a\n1,2\n2,8\n")}, 0, ""}, /* other bytes */
+         {{.generation = 1, .bytes = BYTES("step, a\n1,2\n2,8\n")}, 16, "a=8@2 "},
+         {{.generation = 1, .offset = 16, .is_last = true}, 16, ""},
+         {{.generation = 2, .bytes = BYTES("step,a\n1,2\n2,3\n3,4\n")}, 0, ""}, /* as it was at first */
+         {{.generation = 2, .bytes = BYTES("step,a\n1,2\n2,3\n3,4\n")}, 19, "a=3@2 a=4@3 "});
+}
+
+/* Of more points than are known one by one it is not known how far they are the same. */
+static void test_a_long_file_that_is_cut(void **state) {
+  (void)state;
+  struct metric_sources *sources = source(SOURCE_CSV, NULL, NULL);
+  AUTO_BUF struct buf file = BUF_INIT(MIB), stored = BUF_INIT(FILE_READER_STATE_MAX), out = BUF_INIT(MIB);
+  buf_puts(&file, "step,a\n");
+  for (int i = 0; i < 5000; i++)
+    buf_printf(&file, "%d,%d\n", i, i % 7);
+  struct str text = buf_str(&file), head = str_slice(text, 0, 1 + str_find_str(text, STR("\n1999,")));
+  struct file_piece whole = {.bytes = text};
+  assert_int_equal(feed(sources, &stored, &whole, &out), text.n);
+  for (uint64_t generation = 1; generation < 3; generation++) { /* so short that each point of it is known; then as long as before */
+    struct file_piece cut = {.generation = generation, .bytes = generation == 1 ? head : text};
+    struct file_piece last = {.generation = generation, .offset = (int64_t)cut.bytes.n, .is_last = true};
+    buf_reset(&out);
+    if (feed(sources, &stored, &cut, &out) == 0 || feed(sources, &stored, &last, &out) == 0) {
+      feed(sources, &stored, &cut, &out);
+      assert_int_equal(feed(sources, &stored, &last, &out), cut.bytes.n);
+    }
+    assert_string_equal(buf_text(&out), "");
+  }
+  metric_sources_unref(sources);
 }
 
 /* A logger that writes all rows again when a column comes to them: other bytes, and points that were given before. */
@@ -110,8 +142,7 @@ static void test_a_file_that_gets_another_column(void **state) {
          {{.generation = 1, .bytes = BYTES("step,loss,acc\n1,0.5,\n2,0.4,\n2,,0")}, 32, ""},
          {{.generation = 1, .offset = 32, .bytes = BYTES(".9\n")}, 35, "acc=0.9@2 "},
          {{.generation = 2, .bytes = BYTES("step,loss,acc,f1\n1,0.5,,\n2,0.4,,\n2,,0.8,\n")}, 0, ""},
-         {{.generation = 2, .bytes = BYTES("step,loss,acc,f1\n1,0.5,,\n2,0.4,,\n2,,0.8,\n")}, 0, ""}, /* other points, too */
-         {{.generation = 2, .bytes = BYTES("step,loss,acc,f1\n1,0.5,,\n2,0.4,,\n2,,0.8,\n")}, 41, "loss=0.5@1 loss=0.4@2 acc=0.8@2 "});
+         {{.generation = 2, .bytes = BYTES("step,loss,acc,f1\n1,0.5,,\n2,0.4,,\n2,,0.8,\n")}, 41, "acc=0.8@2 "}); /* another point, too */
 }
 
 static void test_a_list(void **state) {
@@ -164,6 +195,8 @@ int main(void) {
       cmocka_unit_test(test_a_growing_file),
       cmocka_unit_test(test_a_file_that_is_written_anew),
       cmocka_unit_test(test_a_file_that_begins_anew_and_is_short),
+      cmocka_unit_test(test_a_file_that_is_written_anew_in_part),
+      cmocka_unit_test(test_a_long_file_that_is_cut),
       cmocka_unit_test(test_a_file_that_gets_another_column),
       cmocka_unit_test(test_a_list),
       cmocka_unit_test(test_text),

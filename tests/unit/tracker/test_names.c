@@ -188,6 +188,18 @@ static void paths_below_a_directory(void **state) {
     assert_false(artifact_below_check(str_of(bad[i]), &kept, NULL));
 }
 
+static void paths_as_people_write_them(void **state) {
+  (void)state;
+  static const struct {
+    const char *path, *is;
+  } rows[] = {{".", ""},  {"./", ""},         {"././", ""},           {"./.", ""},
+              {"", ""},   {"model", "model"}, {"./model//", "model"}, {".model", ".model"},
+              {"/", "/"}, {"../a", "../a"}};
+  for (size_t i = 0; i < ARRAY_LEN(rows); i++)
+    if (!str_is(path_from_here(str_of(rows[i].path)), rows[i].is))
+      fail_msg("\"%s\"", rows[i].path);
+}
+
 static void sources(void **state) {
   (void)state;
   static const char *const good[] = {"s3://b/m", "mlflow-artifacts:/1/a/artifacts/m", "models:/m-1", "a..b/c", "http://h/x?y=1"};
@@ -329,6 +341,7 @@ int main(void) {
       cmocka_unit_test(ids_and_aliases),
       cmocka_unit_test(artifact_paths),
       cmocka_unit_test(paths_below_a_directory),
+      cmocka_unit_test(paths_as_people_write_them),
       cmocka_unit_test(sources),
       cmocka_unit_test(run_uris),
       cmocka_unit_test(relative_locations),
