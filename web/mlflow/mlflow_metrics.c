@@ -192,8 +192,9 @@ struct bulk_op {
   int64_t *steps; /* mem_*: all, then those of the sample */
   size_t step_count, step_cap;
   unsigned thin; /* of the steps one in 2^thin is kept */
-  int64_t *ends; /* least and greatest step of each run */
+  int64_t *ends; /* least and greatest step in the range of each run that has any there */
   size_t end_count;
+  bool has_ends; /* those of the run being read are among them */
   /* what this run has at those steps: one row in `stride`, and the last */
   struct points rows;
   size_t row_count, stride;
@@ -258,23 +259,17 @@ static void sort_steps(struct bulk_op *op) {
   }
 }
 
-/* Every so many of the distinct steps of all runs in the range, and each run's first and last. */
+/* Every so many of the distinct steps of all runs in the range, and each run's first and last there. */
 static bool choose_sample(struct bulk_op *op) {
   sort_steps(op);
-  size_t first = 0, past = 0;
-  while (first < op->step_count && op->steps[first] < op->start)
-    first++;
-  for (past = first; past < op->step_count && op->steps[past] <= op->end; past++)
-    continue;
-  size_t n = past - first, m = op->max_results;
-  if (n > m)
+  size_t n = op->step_count, m = op->max_results;
+  if (n > m) {
     for (size_t i = 0; i < m; i++)
-      op->steps[i] = op->steps[first + i * n / m];
-  else if (n)
-    memmove(op->steps, op->steps + first, n * sizeof *op->steps);
-  op->step_count = MIN_OF(n, m);
+      op->steps[i] = op->steps[i * n / m];
+    op->step_count = m;
+  }
   for (size_t i = 0; i < op->end_count; i++)
-    if (op->ends[i] >= op->start && op->ends[i] <= op->end && !keep_step(op, op->ends[i]))
+    if (!keep_step(op, op->ends[i]))
       return false;
   sort_steps(op);
   return true;
@@ -286,7 +281,7 @@ static bool in_sample(const struct bulk_op *op, int64_t step) {
 
 /* By the step itself, so that all runs keep the same ones, spread as evenly as they are. */
 static bool is_kept(const struct bulk_op *op, int64_t step) {
-  return step >= op->start && step <= op->end && (rng_mix((uint64_t)step) & ((UINT64_C(1) << op->thin) - 1)) == 0;
+  return (rng_mix((uint64_t)step) & ((UINT64_C(1) << op->thin) - 1)) == 0;
 }
 
 /* A sample of a few thousand needs not all of millions: half of them is as good. */
@@ -302,9 +297,21 @@ static void thin_out(struct bulk_op *op) {
   }
 }
 
+static void note_end(struct bulk_op *op, int64_t step) {
+  if (!op->has_ends)
+    op->ends[op->end_count++] = step;
+  else
+    op->end_count--; /* steps come in their order: this one is later */
+  op->ends[op->end_count++] = step;
+  op->has_ends = true;
+}
+
 static bool collect_steps(struct bulk_op *op, const struct points *points, struct err *err) {
   for (size_t i = 0; i < points->n; i++) {
     int64_t step = points->step[i];
+    if (step < op->start || step > op->end)
+      continue;
+    note_end(op, step);
     if (!is_kept(op, step) || (op->step_count && op->steps[op->step_count - 1] == step))
       continue;
     if (op->step_count >= INTERVAL_STEPS_MAX)
@@ -355,25 +362,14 @@ static void write_rows(struct bulk_op *op) {
   op->stride = 1;
 }
 
-static void note_ends(struct bulk_op *op, const struct points *points, bool is_first) {
-  if (is_first)
-    op->ends[op->end_count++] = points->step[0];
-  else
-    op->end_count--; /* a later page has a later last step */
-  op->ends[op->end_count++] = points->step[points->n - 1];
-}
-
 static bool take_page(struct bulk_op *op, const struct points *points, bool more, struct err *err) {
   if (!op->interval) {
     for (size_t i = 0; i < points->n && op->left; i++, op->left--)
       put_point(&op->w, op->key, points_at(points, i), &op->runs[op->at]);
     return true;
   }
-  if (!op->sampling) {
-    if (points->n)
-      note_ends(op, points, !op->ask.has_after);
+  if (!op->sampling)
     return collect_steps(op, points, err);
-  }
   if (!collect_rows(op, points, err))
     return false;
   if (!more)
@@ -393,7 +389,7 @@ static void on_bulk_page(void *ctx, const struct points *points, bool more, cons
     op->ask.has_after = true;
   } else {
     op->at++;
-    op->ask.has_after = false;
+    op->ask.has_after = op->has_ends = false;
   }
   bulk_next(op);
 }
@@ -469,7 +465,9 @@ static bool bulk(struct bulk_op *op, const struct bulk_args *in, struct err *err
   if (!in->key.n)
     return err_set(err, ERR_INVALID, "GetMetricHistoryBulk request must specify a metric_key.");
   op->key = in->key;
-  op->left = in->has_max && in->max_results > 0 ? (size_t)MIN_OF(in->max_results, (int64_t)HISTORY_MAX) : HISTORY_MAX;
+  if (in->has_max && in->max_results < 1)
+    return err_set(err, ERR_INVALID, "max_results must be at least 1.");
+  op->left = in->has_max ? (size_t)MIN_OF(in->max_results, (int64_t)HISTORY_MAX) : HISTORY_MAX;
   if (!read_runs(op, texts, count, err))
     return false;
   bulk_begin(op, METRIC_BY_TIME);
