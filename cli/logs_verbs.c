@@ -24,6 +24,7 @@ static bool on_log(void *ctx, struct str bytes, struct err *err) {
   if (reader->next >= 0)
     reader->next += (int64_t)bytes.n;
   reader->filter.colours = output->colours;
+  reader->filter.returns = true; /* progress bars */
   return reader->request->raw ? output_bytes(output, bytes, err) : output_filtered(output, &reader->filter, bytes, err);
 }
 

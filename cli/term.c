@@ -237,7 +237,7 @@ static size_t filter_some(struct log_filter *filter, struct str bytes, struct bu
     } else if (is_cut_char(rest)) {
       return at;
     }
-    at += escape_next(out, rest, "\n\t\r");
+    at += escape_next(out, rest, filter->returns ? "\n\t\r" : "\n\t");
   }
   return at;
 }

@@ -505,8 +505,8 @@ class Output(Case):
 
     def test_hostile_text_reaches_no_terminal(self):
         SERVICE.log = (EVIL + "\n").encode() + b"\x1b[31mred\x1b[0m\n"
-        SERVICE.runs[RUN_C]["params"] = {EVIL: EVIL}
-        SERVICE.points = f"x,{EVIL},1,,0,0.5\n".encode()
+        SERVICE.runs[RUN_C].update(name=EVIL + "\rhidden", params={EVIL: EVIL + "\rhidden"})
+        SERVICE.points = f"x,{EVIL}\rhidden,1,,0,0.5\n".encode()
         SERVICE.events = [f"data: {json.dumps(EVIL, ensure_ascii=False)}\n\n".encode()]
         SERVICE.finish_after_events = "FINISHED"
         rows = [("run", "ls"), ("run", "show", RUN_C), ("run", "ls", "-o", "json"), ("run", "ls", "-o", "yaml"), ("run", "ls", "-o", "csv"), ("run", "ls", "-o", "wide"),
