@@ -52,7 +52,8 @@ static bool show_item(struct admin_work *work, json_t *item, struct err *err) {
     AUTO_BUF struct buf cell = BUF_INIT(64 * KIB);
     column_text(&item_columns[i], item, 0, &cell);
     if (cell.n)
-      buf_printf(&text, "%s%s", i ? "  " : "", buf_text(&cell));
+      buf_puts(&text, i ? "  " : "");
+    text_escape(&text, buf_str(&cell));
   }
   buf_putc(&text, '\n');
   cli_progress_end(work->cli);

@@ -14,7 +14,7 @@ enum { CLI_ARENA_MAX = 64 * 1024 * 1024, PAGE_SIZE = 1000, MAX_ITEMS = 200000, D
 
 /* ---- exit codes ---- */
 
-enum exit_code exit_code_of(enum err_code code) {
+static enum exit_code exit_code_of(enum err_code code) {
   switch (code) {
   case ERR_NONE:
     return EXIT_OK;

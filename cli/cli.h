@@ -27,7 +27,6 @@ int cli_fail(struct cli *cli, const struct err *err);
 int cli_done(struct cli *cli, bool ok, const struct err *err);
 /* The command line was wrong. */
 int cli_usage(struct cli *cli, const char *hint, const char *format, ...) PRINTF_LIKE(3, 4);
-enum exit_code exit_code_of(enum err_code code);
 
 /* Found on the first call; owned by the cli. NULL on failure. */
 const struct endpoint *cli_endpoint(struct cli *cli, struct err *err);

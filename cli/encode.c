@@ -2,27 +2,9 @@
 
 #include <math.h>
 
-/* ---- JSON ---- */
+#include "cli/term.h"
 
-static bool escaped_in_json(const char *p, size_t left, unsigned *ret_code, size_t *ret_length) {
-  const unsigned char *u = (const unsigned char *)p;
-  if (u[0] == 0x7F) {
-    *ret_code = 0x7F;
-    *ret_length = 1;
-    return true;
-  }
-  if (left >= 2 && u[0] == 0xC2 && u[1] >= 0x80 && u[1] < 0xA0) {
-    *ret_code = u[1];
-    *ret_length = 2;
-    return true;
-  }
-  if (left < 3 || u[0] != 0xE2 || (u[1] != 0x80 && u[1] != 0x81))
-    return false;
-  unsigned code = 0x2000u | (unsigned)(u[1] & 0x3F) << 6 | (unsigned)(u[2] & 0x3F);
-  *ret_code = code;
-  *ret_length = 3;
-  return code == 0x200E || code == 0x200F || (code >= 0x2028 && code <= 0x202E) || (code >= 0x2066 && code <= 0x2069);
-}
+/* ---- JSON ---- */
 
 static void encode_text(struct buf *out, struct str text) {
   AUTO_BUF struct buf quoted = BUF_INIT(out->max);
@@ -30,14 +12,13 @@ static void encode_text(struct buf *out, struct str text) {
   if (quoted.fail)
     out->fail = quoted.fail;
   for (size_t at = 0; at < quoted.n;) {
-    unsigned code;
+    uint32_t c;
     size_t length;
-    if (escaped_in_json(quoted.p + at, quoted.n - at, &code, &length)) {
-      buf_printf(out, "\\u%04x", code);
-      at += length;
-    } else {
-      buf_putc(out, quoted.p[at++]);
-    }
+    if (text_is_hostile(str_slice(buf_str(&quoted), at, quoted.n), &c, &length))
+      buf_printf(out, "\\u%04x", (unsigned)c);
+    else
+      buf_add(out, quoted.p + at, length);
+    at += length;
   }
 }
 

@@ -24,6 +24,7 @@ struct export {
   struct arena arena;
   int64_t rows;
   bool in_title; /* of a stream of points: its first line is passed over */
+  struct log_filter filter;
 };
 
 struct export_kind {
@@ -35,7 +36,8 @@ struct export_kind {
 static bool write_out(struct export *e, struct err *err) {
   if (!buf_ok(&e->out, err))
     return false;
-  bool ok = e->fd < 0 ? output_bytes(&e->cli->output, buf_str(&e->out), err) : fd_write_all(e->fd, buf_text(&e->out), e->out.n, err);
+  bool ok = e->fd < 0 ? output_filtered(&e->cli->output, &e->filter, buf_str(&e->out), err)
+                      : fd_write_all(e->fd, buf_text(&e->out), e->out.n, err);
   buf_reset(&e->out);
   return ok;
 }

@@ -293,7 +293,8 @@ static void man_environment(struct buf *out) {
   }
 }
 
-void man_name(const struct verb *verb, struct buf *out) {
+/* "winnow-sweep-create" */
+static void man_name(const struct verb *verb, struct buf *out) {
   buf_printf(out, "winnow-%s", verb->noun);
   if (verb->name)
     buf_printf(out, "-%s", verb->name);
@@ -327,7 +328,7 @@ void man_verb(const struct verb_table *table, const struct verb *verb, struct bu
   buf_puts(out, ".SH SEE ALSO\n.BR winnow (1)\n");
 }
 
-void man_program(const struct verb_table *table, struct buf *out) {
+static void man_program(const struct verb_table *table, struct buf *out) {
   man_head("winnow", "sweeps of training jobs, their metrics, and an early end for the losers", out);
   buf_puts(out, ".SH SYNOPSIS\nwinnow [flags] COMMAND [VERB] [arguments]\n.SH COMMANDS\n");
   const struct verb *verb;

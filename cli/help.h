@@ -12,10 +12,7 @@ void help_verb(const struct verb_table *table, const struct verb *verb, bool col
 void help_usage(const struct verb *verb, struct buf *out);
 
 /* Manual pages in troff's man macros. */
-void man_program(const struct verb_table *table, struct buf *out);
 void man_verb(const struct verb_table *table, const struct verb *verb, struct buf *out);
-/* "winnow-sweep-create" */
-void man_name(const struct verb *verb, struct buf *out);
 /* Writes every page into `directory`, made when it is not there. */
 MUST_CHECK bool man_write_all(const struct verb_table *table, const char *directory, size_t *ret_count, struct err *err);
 

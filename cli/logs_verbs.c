@@ -23,12 +23,9 @@ static bool on_log(void *ctx, struct str bytes, struct err *err) {
   reader->offset_set = reader->heard = true;
   if (reader->next >= 0)
     reader->next += (int64_t)bytes.n;
-  if (!output->is_tty || reader->request->raw)
-    return output_bytes(output, bytes, err);
-  AUTO_BUF struct buf shown = BUF_INIT(16 * MIB);
   reader->filter.colours = output->colours;
-  log_filter_feed(&reader->filter, bytes, &shown);
-  return buf_ok(&shown, err) && output_bytes(output, buf_str(&shown), err);
+  reader->filter.returns = true; /* progress bars */
+  return reader->request->raw ? output_bytes(output, bytes, err) : output_filtered(output, &reader->filter, bytes, err);
 }
 
 /* While it is followed. */

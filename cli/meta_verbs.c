@@ -133,11 +133,7 @@ struct api_sink {
 
 static bool api_bytes(void *ctx, struct str bytes, struct err *err) {
   struct api_sink *sink = ctx;
-  if (!sink->cli->output.is_tty)
-    return output_bytes(&sink->cli->output, bytes, err);
-  AUTO_BUF struct buf shown = BUF_INIT(16 * MIB);
-  log_filter_feed(&sink->filter, bytes, &shown);
-  return buf_ok(&shown, err) && output_bytes(&sink->cli->output, buf_str(&shown), err);
+  return output_filtered(&sink->cli->output, &sink->filter, bytes, err);
 }
 
 static bool api_show(struct cli *cli, struct client_reply *reply, struct err *err) {

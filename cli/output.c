@@ -414,17 +414,19 @@ bool output_bytes(struct output *output, struct str bytes, struct err *err) {
   return write_all(before, err) && write_all(bytes, err);
 }
 
+bool output_filtered(struct output *output, struct log_filter *filter, struct str bytes, struct err *err) {
+  if (!output->is_tty)
+    return output_bytes(output, bytes, err);
+  AUTO_BUF struct buf shown = BUF_INIT(4 * (size_t)RENDER_MAX);
+  log_filter_feed(filter, bytes, &shown);
+  return buf_ok(&shown, err) && output_bytes(output, buf_str(&shown), err);
+}
+
 static bool write_rendered(struct output *output, const struct buf *text, struct err *err) {
+  struct log_filter filter = {0};
   if (!buf_ok(text, err))
     return false;
-  if (!output->is_tty || output->format != OUTPUT_CSV)
-    return output_bytes(output, buf_str(text), err);
-  /* CSV keeps its bytes in a file; a terminal gets them without control characters. */
-  struct log_filter filter = {0};
-  AUTO_BUF struct buf shown = BUF_INIT(4 * (size_t)RENDER_MAX);
-  log_filter_feed(&filter, buf_str(text), &shown);
-  log_filter_end(&filter, &shown);
-  return buf_ok(&shown, err) && output_bytes(output, buf_str(&shown), err);
+  return output->format == OUTPUT_CSV ? output_filtered(output, &filter, buf_str(text), err) : output_bytes(output, buf_str(text), err);
 }
 
 bool output_list(struct output *output, const struct view *view, const json_t *items, const json_t *next, struct err *err) {
@@ -487,8 +489,8 @@ bool output_any(struct output *output, const json_t *value, struct err *err) {
   AUTO_ARENA struct arena arena = ARENA_INIT(RENDER_MAX);
   struct table table CLEANUP(table_release);
   table_init(&table, &arena);
-  table_column(&table, "", false, true);
-  table_column(&table, "", false, false);
+  table_column(&table, "", false, YIELD_LAST);
+  table_column(&table, "", false, YIELD_FIRST);
   AUTO_BUF struct buf path = BUF_INIT(64 * KIB);
   flatten(&table, &path, value);
   return output_table(output, &table, false, err);

@@ -77,6 +77,8 @@ MUST_CHECK bool output_object(struct output *output, const struct view *view, co
 /* Any JSON: in the format asked for, without a view; for people as lines `path  value`. */
 MUST_CHECK bool output_any(struct output *output, const json_t *value, struct err *err);
 MUST_CHECK bool output_bytes(struct output *output, struct str bytes, struct err *err);
+/* What the service wrote, piece by piece and as it is: only a terminal gets it through the filter. */
+MUST_CHECK bool output_filtered(struct output *output, struct log_filter *filter, struct str bytes, struct err *err);
 MUST_CHECK bool output_table(struct output *output, const struct table *table, bool titles, struct err *err);
 /* Is the output for people (table, wide)? */
 bool output_for_people(const struct output *output);

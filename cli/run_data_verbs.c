@@ -122,6 +122,7 @@ struct points_sink {
   bool many;       /* metrics, so each line says which */
   struct buf line; /* not whole yet */
   uint64_t lines;
+  struct log_filter filter;
 };
 
 static void table_line(struct points_sink *sink, const json_t *point, struct buf *out) {
@@ -171,7 +172,7 @@ static bool pass_bytes(void *ctx, struct str bytes, struct err *err) {
     bytes = str_slice(bytes, end + 1, bytes.n);
   }
   sink->lines += bytes.n > 0;
-  return output_bytes(&sink->cli->output, bytes, err);
+  return output_filtered(&sink->cli->output, &sink->filter, bytes, err);
 }
 
 enum { KEYS_AT_ONCE = 20 }; /* an address has an end */

@@ -129,7 +129,8 @@ static int by_name(const void *a, const void *b) {
   return strcmp(*(const char *const *)a, *(const char *const *)b);
 }
 
-json_t *sorted_object(const json_t *object, struct err *err) {
+/* The object with its keys in order, a new one that shares the values. NULL: no memory. */
+static json_t *sorted_object(const json_t *object, struct err *err) {
   AUTO_JSON json_t *sorted = json_object();
   json_t *walk = (json_t *)(uintptr_t)object, *value; /* jansson's iterators want a mutable object, but change nothing */
   size_t count = 0;

@@ -260,6 +260,8 @@ int open_run(struct cli *cli) {
     return cli_done(cli, err_no_memory(&err), &err);
   if (open_in_browser(url))
     return EXIT_OK;
-  printf("%s\n", url); /* works once, for two minutes */
-  return EXIT_OK;
+  AUTO_BUF struct buf line = BUF_INIT(64 * KIB); /* works once, for two minutes */
+  text_escape(&line, str_of(url));
+  buf_putc(&line, '\n');
+  return cli_done(cli, buf_ok(&line, &err) && output_bytes(&cli->output, buf_str(&line), &err), &err);
 }

@@ -61,7 +61,9 @@ const struct conf_row service_rows[] = {
 };
 const size_t service_row_count = ARRAY_LEN(service_rows);
 
-const char *service_default_data_dir(struct arena *arena) {
+/* The directory when none is named: /var/lib/winnow for root, else $XDG_DATA_HOME/winnow or ~/.local/share/winnow. NULL without memory or
+ * home. */
+static const char *default_data_dir(struct arena *arena) {
   if (geteuid() == 0)
     return "/var/lib/winnow";
   const char *xdg = getenv("XDG_DATA_HOME"), *home = getenv("HOME");
@@ -106,7 +108,7 @@ bool service_settings_load(struct service_settings *settings, struct arena *aren
   *settings = (struct service_settings){0};
   if (!conf_defaults(service_rows, service_row_count, settings, arena, err))
     return false;
-  settings->data = service_default_data_dir(arena);
+  settings->data = default_data_dir(arena);
   struct str config = early("config", "WINNOW_CONFIG", arguments, argument_count);
   struct str data = early("data", "WINNOW_DATA", arguments, argument_count);
   if (!settings->data && !data.n) {

@@ -51,10 +51,6 @@ MUST_CHECK bool service_settings_load(struct service_settings *settings, struct 
 MUST_CHECK bool service_settings_arguments(struct service_settings *settings, struct arena *arena, const struct setting_argument *arguments,
                                            size_t count, struct err *err);
 
-/* The directory when none is named: /var/lib/winnow for root, else $XDG_DATA_HOME/winnow or ~/.local/share/winnow. NULL without memory or
- * home. */
-const char *service_default_data_dir(struct arena *arena);
-
 /* For `winnow help settings`. */
 void service_settings_help(struct buf *out);
 

@@ -128,11 +128,12 @@ static bool on_event(void *ctx, const struct sse_event *event) {
   f->dirty = true;
   if (f->cli->output.format == OUTPUT_JSONL && event->data.n) {
     AUTO_BUF struct buf line = BUF_INIT(SSE_MAX_EVENT + 1);
+    struct log_filter filter = {0};
     buf_add_str(&line, event->data);
     for (size_t i = 0; i < line.n; i++)
       line.p[i] = line.p[i] == '\n' ? ' ' : line.p[i];
     buf_putc(&line, '\n');
-    return output_bytes(&f->cli->output, buf_str(&line), &ignored);
+    return output_filtered(&f->cli->output, &filter, buf_str(&line), &ignored);
   }
   return true;
 }

@@ -157,8 +157,10 @@ size_t text_width(struct str text) {
   return width;
 }
 
-static bool is_hostile(uint32_t c) {
-  return c < 0x20 || (c >= 0x7F && c < 0xA0) || c == 0x200E || c == 0x200F || c == 0x061C || (c >= 0x2028 && c <= 0x202E) ||
+bool text_is_hostile(struct str text, uint32_t *ret_char, size_t *ret_length) {
+  bool good = first_char(text, ret_char, ret_length);
+  uint32_t c = *ret_char;
+  return !good || c < 0x20 || (c >= 0x7F && c < 0xA0) || c == 0x200E || c == 0x200F || c == 0x061C || (c >= 0x2028 && c <= 0x202E) ||
          (c >= 0x2066 && c <= 0x2069);
 }
 
@@ -182,8 +184,7 @@ static void escape_char(struct buf *out, uint32_t c) {
 static size_t escape_next(struct buf *out, struct str text, const char *pass) {
   uint32_t c;
   size_t length;
-  bool good = first_char(text, &c, &length);
-  if (!good || (is_hostile(c) && !(c && c < 0x80 && strchr(pass, (int)c))))
+  if (text_is_hostile(text, &c, &length) && !(c && c < 0x80 && strchr(pass, (int)c)))
     escape_char(out, c);
   else
     buf_add(out, text.p, length);
@@ -236,7 +237,7 @@ static size_t filter_some(struct log_filter *filter, struct str bytes, struct bu
     } else if (is_cut_char(rest)) {
       return at;
     }
-    at += escape_next(out, rest, "\n\t\r");
+    at += escape_next(out, rest, filter->returns ? "\n\t\r" : "\n\t");
   }
   return at;
 }

@@ -9,15 +9,17 @@ size_t text_width(struct str text);
 /* The longest beginning that takes at most `columns`, at a character's end. */
 struct str text_fit(struct str text, size_t columns);
 
-/* Control characters (C0, DEL, C1), bidirectional overrides and broken UTF-8 become \n, \x1b, \u202e: what a server says can neither
- * move the cursor nor hide text. */
+/* Is the first character of `text`, which is not empty, one that must not reach a terminal: a control character (C0, DEL, C1), a
+ * bidirectional override, a byte that is no UTF-8? *ret_char is that byte then; *ret_length what it takes, in any case. */
+bool text_is_hostile(struct str text, uint32_t *ret_char, size_t *ret_length);
+/* Such characters become \n, \x1b, \u202e: what a server says can neither move the cursor nor hide text. */
 void text_escape(struct buf *out, struct str text);
 
-/* For a stream of log bytes shown on a terminal: newline, tab, carriage return and, when `colours`, SGR sequences pass; other control
- * characters are shown escaped. Keeps what is needed to treat a sequence that is cut by the end of `bytes`. Zero-initialise. */
+/* For a stream of bytes shown on a terminal: newline and tab pass, carriage return when `returns`, SGR sequences when `colours`; other
+ * control characters are shown escaped. Keeps what is needed to treat a sequence that is cut by the end of `bytes`. Zero-initialise. */
 enum { HELD_MAX = 32 };
 struct log_filter {
-  bool colours;
+  bool colours, returns;
   char held[HELD_MAX]; /* an unfinished escape sequence or character */
   size_t held_count;
 };

@@ -99,8 +99,7 @@ bool artifact_name_is_safe(struct str name) {
 }
 
 static bool unsafe(struct str name, struct err *err) {
-  err_set(err, ERR_FORBIDDEN, "the service gives a name that is not taken: '%.*s'", STR_ARG(str_slice(name, 0, 120)));
-  err->code = ERR_INVALID;
+  err_set(err, ERR_INVALID, "the service gives a name that is not taken: '%.*s'", STR_ARG(str_slice(name, 0, 120)));
   return err_hint(err, "it would leave the target directory, or cannot be a file's name");
 }
 

@@ -60,8 +60,6 @@ struct tree_download {
   const char *target;
 };
 MUST_CHECK bool download_tree(struct cli *cli, const struct tree_download *tree, size_t *ret_files, int64_t *ret_bytes, struct err *err);
-/* The object with its keys in order, a new one that shares the values. NULL: no memory. */
-MUST_CHECK json_t *sorted_object(const json_t *object, struct err *err);
 /* Of a trial in the order of its sweep's file, of other runs by name. */
 MUST_CHECK json_t *run_params(const json_t *run, struct err *err);
 /* What lies at `wanted` among the files of a run; ERR_NOT_FOUND when nothing does. `ret_item` (may be NULL): as listed, a new reference. */

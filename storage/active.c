@@ -25,7 +25,7 @@ struct active {
   void *ctx;
 };
 
-const char *active_state_name(enum active_state state) {
+static const char *state_name(enum active_state state) {
   static const char *const names[] = {
       [ACTIVE_SEEKING] = "seeking", [ACTIVE_HELD] = "held", [ACTIVE_UNSURE] = "unsure", [ACTIVE_SILENT] = "silent", [ACTIVE_LOST] = "lost"};
   return names[state];
@@ -36,7 +36,7 @@ static void enter(struct active *active, enum active_state state, const struct e
   static const struct err none;
   if (active->state == state)
     return;
-  log_info("storage", NULL, "the service's hold on the database: %s -> %s", active_state_name(active->state), active_state_name(state));
+  log_info("storage", NULL, "the service's hold on the database: %s -> %s", state_name(active->state), state_name(state));
   active->state = state;
   active->on_change(active->ctx, state, reason ? reason : &none);
 }

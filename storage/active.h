@@ -22,7 +22,6 @@ enum active_state {
   ACTIVE_SILENT,  /* the same, and gone because the server gave no answer: what else waits for it waits in vain */
   ACTIVE_LOST,    /* final: another service has the database; the reason names its host, process, directory and start */
 };
-const char *active_state_name(enum active_state state);
 
 /* On the loop, at every change; the reason's code is ERR_NONE when HELD. */
 typedef void active_fn(void *ctx, enum active_state state, const struct err *reason);

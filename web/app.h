@@ -1,4 +1,4 @@
-/* What the handlers of all families share: the parts of the running service, put together by the composition root (cli/serve.c).
+/* What the handlers of all families share: the parts of the running service, put together by the composition root (cli/service.c).
  * A handler finds it with web_app(req). Parts that are not there yet or not any more are NULL, and the handler says so. */
 #ifndef WINNOW_WEB_APP_H
 #define WINNOW_WEB_APP_H

@@ -20,6 +20,11 @@ int tracking_pass(const struct http_req *req, struct id run) {
   return who->kind == ACCESS_RUN && id_eq(who->run_id, run) ? who->run_attempt : 0;
 }
 
+int32_t tracking_attempt(const struct http_req *req, struct id run) {
+  int pass = tracking_pass(req, run);
+  return pass < 0 ? METRIC_CURRENT : pass == 0 ? METRIC_UNOWNED : pass;
+}
+
 void tracking_put_caller(struct pg_args *args, const struct http_req *req) {
   const struct access_principal *who = web_principal(req);
   bool is_job = who && who->kind == ACCESS_RUN, may_all = !who || access_has(who, SCOPE_WRITE);

@@ -11,6 +11,8 @@ struct str tracking_actor(const struct http_req *req);
 /* Asked by every write to a run, so it is also a sign of life: it renews the lease of a trial that a worker asked for.
  * What run_write() takes: -1 may write every run, 0 those without an executor, else those and this attempt of the run. */
 int tracking_pass(const struct http_req *req, struct id run);
+/* The same as what metric_append() takes. */
+int32_t tracking_attempt(const struct http_req *req, struct id run);
 /* Two arguments: who asks, as logged_model_allow() takes it. */
 void tracking_put_caller(struct pg_args *args, const struct http_req *req);
 

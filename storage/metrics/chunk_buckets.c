@@ -3,7 +3,7 @@
 #include "base/crc32c.h"
 #include "base/mem.h"
 
-void bucket_merge(struct bucket *into, const struct bucket *later) {
+static void bucket_merge(struct bucket *into, const struct bucket *later) {
   if (later->count == 0)
     return;
   if (into->count == 0) {

@@ -52,7 +52,6 @@ static inline void bucket_add(struct bucket *bucket, int64_t x, double value) {
   if (isnan(bucket->max) || value_less(bucket->max, value))
     bucket->max = value;
 }
-void bucket_merge(struct bucket *into, const struct bucket *later);
 
 /* ---- cells ---- */
 

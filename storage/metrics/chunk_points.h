@@ -34,6 +34,10 @@ MUST_CHECK bool points_add_range(struct points *points, const struct points *fro
 static inline struct point points_at(const struct points *points, size_t i) {
   return (struct point){points->step[i], points->time[i], points->value[i], points->epoch[i]};
 }
+/* The columns' [at .. at + n): borrowed, and not to be added to. */
+static inline struct points points_slice(const struct points *points, size_t at, size_t n) {
+  return (struct points){n, 0, points->step + at, points->time + at, points->value + at, points->epoch + at};
+}
 
 /* -1, 0, 1 */
 int value_cmp(double a, double b);

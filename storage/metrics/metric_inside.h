@@ -5,6 +5,7 @@
  *   metric_read.c   summaries, charts
  *   metric_page.c   all points of a series, page after page
  *   metric_seal.c   from the tail into chunks
+ *   metric_replace.c
  *   metric_mark.c   up to where the tail is at rest
  *   metric_fsck.c */
 #ifndef WINNOW_STORAGE_METRIC_INSIDE_H
@@ -153,7 +154,9 @@ struct live_run {
   int64_t dirty_ms, written_ms; /* since when run.metrics is behind, and will be once it has been written */
 };
 
-/* NULL without memory. */
+/* NULL when nothing is known of it. */
+struct live_run *live_run_find(const struct metric_store *store, struct id id);
+/* Of now the latest use; made when it is new. NULL without memory. */
 struct live_run *live_run_get(struct metric_store *store, struct id id);
 /* Takes the write, which is durable. */
 void metric_live_stored(struct metric_store *store, struct metric_write *write);
@@ -265,6 +268,9 @@ MUST_CHECK bool metric_load_want(struct metric_load *load, const struct stored_s
 /* Fetches what is wanted and not there yet; `done` is called also when nothing is. A chunk that has been replaced meanwhile is
  * ERR_CONFLICT: begin again. */
 MUST_CHECK bool metric_load_fetch(struct metric_load *load, metric_loaded_fn *done, void *ctx, struct err *err);
+/* Wants the points of all mixed parts, and folds a part once they are there. */
+MUST_CHECK bool metric_load_want_mixed(struct metric_load *load, struct err *err);
+MUST_CHECK bool metric_load_fold(const struct metric_load *load, const struct series_part *part, struct fold *fold, struct err *err);
 /* STR_NONE when it was not wanted, or is null. */
 struct str metric_load_piece(const struct metric_load *load, const struct chunk_info *chunk, enum piece_kind kind);
 

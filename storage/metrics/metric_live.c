@@ -78,8 +78,12 @@ void metric_live_rested(struct metric_store *store, struct live_run *run) {
     drop_run(store, run);
 }
 
+struct live_run *live_run_find(const struct metric_store *store, struct id id) {
+  return map_get(&store->runs, name_of(&id));
+}
+
 struct live_run *live_run_get(struct metric_store *store, struct id id) {
-  struct live_run *run = map_get(&store->runs, name_of(&id));
+  struct live_run *run = live_run_find(store, id);
   if (run) {
     list_remove(&run->node);
     list_push_back(&store->by_use, &run->node);
@@ -226,7 +230,7 @@ static void on_written(void *ctx, const struct pg_reply *reply) {
   struct err err;
   bool ok = pg_ok(reply, &err);
   for (size_t i = 0; i < flush->count; i++) {
-    struct live_run *run = map_get(&store->runs, name_of(&flush->runs[i]));
+    struct live_run *run = live_run_find(store, flush->runs[i]);
     if (run) {
       run->is_writing = false;
       run->dirty_ms = run->written_ms;
@@ -287,7 +291,7 @@ static void write_runs(struct flush *flush) {
   size_t ends[FLUSH_RUNS], count = 0;
   struct id ids[FLUSH_RUNS];
   for (size_t i = 0; i < flush->count; i++) {
-    struct live_run *run = map_get(&store->runs, name_of(&flush->runs[i]));
+    struct live_run *run = live_run_find(store, flush->runs[i]);
     if (!run)
       continue;
     if (json.n > 16 * MIB || !(run->is_known || run->is_derived)) { /* what came while others were derived may have made it unknown */
@@ -319,7 +323,7 @@ static void write_runs(struct flush *flush) {
   flush->count = count;
   if (!buf_ok(&json, &err) || !metric_run(store, &args, TIMEOUT_MS, on_written, flush, &err)) {
     for (size_t i = 0; i < count; i++) {
-      struct live_run *run = map_get(&store->runs, name_of(&ids[i]));
+      struct live_run *run = live_run_find(store, ids[i]);
       run->is_writing = false;
       metric_live_unknown(store, ids[i]);
     }
@@ -355,7 +359,7 @@ static void catch_up(struct metric_store *store, struct live_run *run, const str
 }
 
 static bool derive_series(struct metric_store *store, const struct metric_load *load, const struct stored_series *stored, struct err *err) {
-  struct live_run *run = map_get(&store->runs, name_of(&stored->run));
+  struct live_run *run = live_run_find(store, stored->run);
   if (!run || !run->is_loading || stored->view.count == 0)
     return true;
   struct live_series *series = series_of(store, run, stored->key);
@@ -364,20 +368,13 @@ static bool derive_series(struct metric_store *store, const struct metric_load *
   *series = (struct live_series){.attempt = stored->view.parts[stored->view.count - 1].attempt, .changed = true};
   for (size_t i = 0; i < stored->view.count; i++) {
     const struct series_part *part = &stored->view.parts[i];
-    if (!part_is_mixed(part)) {
-      if (!part_fold(part, &series->fold, err))
-        return false;
+    if (metric_load_fold(load, part, &series->fold, err))
       continue;
-    }
-    AUTO_POINTS struct points points = {0};
-    if (part_points(part, load->coder, metric_load_piece(load, part->chunk, PIECE_POINTS), &points, err)) {
-      fold_add_points(&series->fold, &points, 0, points.n);
-    } else if (err->code == ERR_IO) { /* damaged: its summary is what is left */
-      fold_merge(&series->fold, &part->chunk->fold);
-      fold_add_points(&series->fold, part->tail, part->from, part->to);
-    } else {
+    if (err->code != ERR_IO)
       return false;
-    }
+    /* damaged: its summary is what is left */
+    fold_merge(&series->fold, &part->chunk->fold);
+    fold_add_points(&series->fold, part->tail, part->from, part->to);
   }
   return true;
 }
@@ -392,7 +389,7 @@ static void derive_ended(struct derive *derive, const struct err *failed) {
   for (size_t i = 0; ok && i < derive->load->series_count; i++)
     ok = derive_series(store, derive->load, &derive->load->series[i], &err);
   for (size_t i = 0; i < derive->load->run_count; i++) {
-    struct live_run *run = map_get(&store->runs, name_of(&derive->load->runs[i]));
+    struct live_run *run = live_run_find(store, derive->load->runs[i]);
     if (!run || !run->is_loading)
       continue;
     run->is_loading = false;
@@ -427,20 +424,9 @@ static void on_pieces(void *ctx, struct metric_load *load, const struct err *err
 static void on_loaded(void *ctx, struct metric_load *load, const struct err *failed) {
   struct derive *derive = ctx;
   struct err err;
-  if (failed) {
+  if (failed)
     derive_ended(derive, failed);
-    return;
-  }
-  bool ok = true;
-  for (size_t i = 0; ok && i < load->series_count; i++)
-    for (size_t p = 0; ok && p < load->series[i].view.count; p++) {
-      const struct series_part *part = &load->series[i].view.parts[p];
-      if (part_is_mixed(part))
-        ok = metric_load_want(load, &load->series[i], part->chunk, PIECE_POINTS);
-    }
-  if (!ok)
-    err_no_memory(&err);
-  if (!ok || !metric_load_fetch(load, on_pieces, derive, &err))
+  else if (!metric_load_want_mixed(load, &err) || !metric_load_fetch(load, on_pieces, derive, &err))
     derive_ended(derive, &err);
 }
 
@@ -460,7 +446,7 @@ static bool start_derive(struct flush *flush, const struct id *runs, size_t coun
     return false;
   }
   for (size_t i = 0; i < count; i++) {
-    struct live_run *run = map_get(&store->runs, name_of(&runs[i]));
+    struct live_run *run = live_run_find(store, runs[i]);
     drop_series(store, run);
     run->is_loading = true;
   }
@@ -525,7 +511,7 @@ static bool is_behind(const struct live_run *run) {
 }
 
 bool metric_is_behind(const struct metric_store *store, struct id id) {
-  return store->is_starting || is_behind(map_get(&store->runs, name_of(&id)));
+  return store->is_starting || is_behind(live_run_find(store, id));
 }
 
 static void answer_now(void *ctx) {
@@ -544,7 +530,7 @@ bool metric_settle(struct metric_store *store, const struct id *id, metric_done_
     return err_no_memory(err);
   *waiter = (struct waiter){.store = store, .done = done, .ctx = ctx};
   metric_op_begin(store);
-  struct live_run *run = id ? map_get(&store->runs, name_of(id)) : NULL;
+  struct live_run *run = id ? live_run_find(store, *id) : NULL;
   bool is_dirty = id ? run && run->is_dirty : store->dirty.first != NULL;
   bool is_writing = id ? run && (run->is_writing || run->is_loading) : store->is_flushing;
   if (is_dirty || store->is_starting) {

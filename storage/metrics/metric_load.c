@@ -351,6 +351,26 @@ struct str metric_load_piece(const struct metric_load *load, const struct chunk_
   return piece ? str_n(piece->bytes, piece->n) : STR_NONE;
 }
 
+bool metric_load_want_mixed(struct metric_load *load, struct err *err) {
+  for (size_t i = 0; i < load->series_count; i++)
+    for (size_t p = 0; p < load->series[i].view.count; p++) {
+      const struct series_part *part = &load->series[i].view.parts[p];
+      if (part_is_mixed(part) && !metric_load_want(load, &load->series[i], part->chunk, PIECE_POINTS))
+        return err_no_memory(err);
+    }
+  return true;
+}
+
+bool metric_load_fold(const struct metric_load *load, const struct series_part *part, struct fold *fold, struct err *err) {
+  if (!part_is_mixed(part))
+    return part_fold(part, fold, err);
+  AUTO_POINTS struct points points = {0};
+  if (!part_points(part, load->coder, metric_load_piece(load, part->chunk, PIECE_POINTS), &points, err))
+    return false;
+  fold_add_points(fold, &points, 0, points.n);
+  return true;
+}
+
 static bool take_pieces(struct metric_load *load, const struct pg_reply *reply, struct err *err) {
   for (size_t i = 0; i < pg_rows(reply); i++) {
     struct piece *piece = find_piece(load, pg_int(reply, i, 0), (enum piece_kind)pg_int(reply, i, 1));

@@ -52,9 +52,7 @@ static const int64_t *page_xs(const struct metric_walk *walk) {
 
 /* What comes next. */
 static struct points page_points(const struct metric_walk *walk) {
-  const struct points *all = &walk->points;
-  size_t at = walk->given, n = MIN_OF(all->n - at, walk->ask.limit);
-  return (struct points){n, 0, all->step + at, all->time + at, all->value + at, all->epoch + at};
+  return points_slice(&walk->points, walk->given, MIN_OF(walk->points.n - walk->given, walk->ask.limit));
 }
 
 static void page_ended(struct metric_walk *walk, const struct err *failed) {

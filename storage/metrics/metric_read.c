@@ -23,19 +23,10 @@ static void summaries_ended(struct summaries *op, const struct metric_summary *l
 
 /* The fold of a view whose mixed parts have been fetched. */
 static bool fold_view(const struct metric_load *load, const struct series_view *view, struct fold *ret, struct err *err) {
-  for (size_t i = 0; i < view->count; i++) {
-    const struct series_part *part = &view->parts[i];
-    if (!part_is_mixed(part)) {
-      if (!part_fold(part, ret, err))
-        return false;
-      continue;
-    }
-    AUTO_POINTS struct points points = {0};
-    if (!part_points(part, load->coder, metric_load_piece(load, part->chunk, PIECE_POINTS), &points, err))
-      return false;
-    fold_add_points(ret, &points, 0, points.n);
-  }
-  return true;
+  bool ok = true;
+  for (size_t i = 0; ok && i < view->count; i++)
+    ok = metric_load_fold(load, &view->parts[i], ret, err);
+  return ok;
 }
 
 static void summaries_fetched(void *ctx, struct metric_load *load, const struct err *failed) {
@@ -62,23 +53,12 @@ static void summaries_fetched(void *ctx, struct metric_load *load, const struct 
   summaries_ended(op, list, count, ok ? NULL : &err);
 }
 
-/* Points are needed only where parts are mixed. */
-static bool want_mixed(struct metric_load *load, struct err *err) {
-  for (size_t i = 0; i < load->series_count; i++)
-    for (size_t p = 0; p < load->series[i].view.count; p++) {
-      const struct series_part *part = &load->series[i].view.parts[p];
-      if (part_is_mixed(part) && !metric_load_want(load, &load->series[i], part->chunk, PIECE_POINTS))
-        return err_no_memory(err);
-    }
-  return true;
-}
-
 static void summaries_loaded(void *ctx, struct metric_load *load, const struct err *failed) {
   struct summaries *op = ctx;
   struct err err;
   if (failed)
     summaries_ended(op, NULL, 0, failed);
-  else if (!want_mixed(load, &err) || !metric_load_fetch(load, summaries_fetched, op, &err))
+  else if (!metric_load_want_mixed(load, &err) || !metric_load_fetch(load, summaries_fetched, op, &err))
     summaries_ended(op, NULL, 0, &err);
 }
 

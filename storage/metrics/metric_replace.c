@@ -148,7 +148,7 @@ static bool add_row(struct replace *r, int32_t attempt, size_t points, size_t at
 static bool put_points(struct replace *r, struct str key, int32_t attempt, const struct points *points) {
   for (size_t from = 0; from < points->n; from += METRIC_BATCH_POINTS) {
     size_t n = MIN_OF(points->n - from, (size_t)METRIC_BATCH_POINTS), at = r->bytes.n;
-    const struct series_points one = {key, {n, 0, points->step + from, points->time + from, points->value + from, points->epoch + from}};
+    const struct series_points one = {key, points_slice(points, from, n)};
     batch_put(r->load->coder, &one, 1, &r->bytes);
     if (!add_row(r, attempt, n, at))
       return false;
@@ -168,11 +168,9 @@ static bool keep_part(struct replace *r, const struct stored_series *series, con
 
 /* Chunks of other series stay where they are; what of them is in the tail is written again. */
 static bool keep_tail(struct replace *r, const struct stored_series *series, const struct series_part *part) {
-  const struct points *tail = part->tail;
-  size_t n = part->to - part->from;
-  if (!tail || !n)
+  if (part->from == part->to)
     return true;
-  const struct points slice = {n, 0, tail->step + part->from, tail->time + part->from, tail->value + part->from, tail->epoch + part->from};
+  const struct points slice = points_slice(part->tail, part->from, part->to - part->from);
   return put_points(r, series->key, part->attempt, &slice) || err_no_memory(&r->err);
 }
 

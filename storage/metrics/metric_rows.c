@@ -87,8 +87,7 @@ static bool group(const struct metric_rows *rows, size_t from, size_t n, struct 
   *ret_count = 0;
   for (size_t k = 0, start = 0; k < rows->key_count; start = at[k++])
     if (at[k] > start)
-      slices[(*ret_count)++] = (struct series_points){
-          rows->keys[k], {at[k] - start, 0, sorted->step + start, sorted->time + start, sorted->value + start, sorted->epoch + start}};
+      slices[(*ret_count)++] = (struct series_points){rows->keys[k], points_slice(sorted, start, at[k] - start)};
   return true;
 }
 

@@ -80,7 +80,7 @@ static void seal_ended(struct seal *seal, const struct err *failed) {
     copy = *failed;
     err = &copy;
   }
-  struct live_run *run = map_get(&store->runs, str_n((const char *)&seal->run, sizeof seal->run));
+  struct live_run *run = live_run_find(store, seal->run);
   store->seals--;
   if (run) {
     run->is_sealing = false;
@@ -321,7 +321,7 @@ static bool seal_unit(struct seal *seal, struct column_coder *coder, struct unit
   int32_t attempt = unit->chunk ? unit->chunk->attempt : unit->loose->attempt;
   for (size_t from = 0; from < points.n; from += CHUNK_POINTS) {
     size_t n = MIN_OF(points.n - from, (size_t)CHUNK_POINTS);
-    const struct points slice = {n, 0, points.step + from, points.time + from, points.value + from, points.epoch + from};
+    const struct points slice = points_slice(&points, from, n);
     if (!add_chunk(seal, coder, unit, attempt, &slice))
       return false;
   }
@@ -340,10 +340,7 @@ struct settling {
 static void settle_part(struct settling *to, const struct stored_series *series, const struct series_part *part) {
   if (!part || part->attempt != to->attempt || part->from == part->to)
     return;
-  const struct points *tail = part->tail;
-  to->series[to->count++] = (struct series_points){
-      series->key,
-      {part->to - part->from, 0, tail->step + part->from, tail->time + part->from, tail->value + part->from, tail->epoch + part->from}};
+  to->series[to->count++] = (struct series_points){series->key, points_slice(part->tail, part->from, part->to - part->from)};
   to->points += (int64_t)(part->to - part->from);
 }
 
@@ -570,7 +567,7 @@ static void on_left(void *ctx, const struct pg_reply *reply) {
   bool ok = pg_ok(reply, &err);
   store->seals--;
   for (size_t i = 0; i < leaving->count; i++) {
-    struct live_run *run = map_get(&store->runs, str_n((const char *)&leaving->runs[i].id, sizeof leaving->runs[i].id));
+    struct live_run *run = live_run_find(store, leaving->runs[i].id);
     if (!run)
       continue;
     run->is_sealing = false;

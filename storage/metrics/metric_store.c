@@ -391,13 +391,12 @@ static bool conclude(struct metric_write *write, const struct pg_reply *reply, s
   return true;
 }
 
-void metric_write_put(const struct metric_write *write, struct pg_batch *batch) {
+void metric_write_put(struct metric_write *write, struct pg_batch *batch) {
   struct pg_args *args = pg_batch_add(batch, STMT_METRIC_TAIL_ADD);
   struct list alone = {0};
-  struct metric_write *borrowed = (struct metric_write *)(uintptr_t)write; /* its list node is unused here */
-  list_push_back(&alone, &borrowed->item.node);
+  list_push_back(&alone, &write->item.node);
   put_writes(args, &alone);
-  list_remove(&borrowed->item.node);
+  list_remove(&write->item.node);
 }
 
 struct metric_batch metric_write_batch(const struct metric_write *write) {

@@ -78,7 +78,7 @@ MUST_CHECK bool metric_append(struct metric_store *store, struct id run, int32_t
 struct metric_write;
 MUST_CHECK struct metric_write *metric_write_new(struct metric_store *store, struct id run, int32_t attempt, const struct metric_rows *rows,
                                                  struct err *err);
-void metric_write_put(const struct metric_write *write, struct pg_batch *batch);
+void metric_write_put(struct metric_write *write, struct pg_batch *batch);
 /* `reply` is that of the one statement put (pg_nth()), or the reply of a batch that failed, or NULL when it was never run. Frees the write
  * in any case. False: not stored, *err says why. */
 MUST_CHECK bool metric_write_done(struct metric_write *write, const struct pg_reply *reply, struct err *err);

@@ -46,7 +46,8 @@ static size_t find(const char *sqlstate) {
       return i;
 }
 
-enum pg_outcome pg_failure_from_sqlstate(const char *sqlstate, const char *message, struct pg_failure *ret) {
+/* `message` is the server's primary message. */
+static enum pg_outcome failure_from_sqlstate(const char *sqlstate, const char *message, struct pg_failure *ret) {
   size_t i = find(sqlstate);
   snprintf(ret->sqlstate, sizeof ret->sqlstate, "%s", sqlstate);
   err_set(&ret->err, table[i].code, "%s", table[i].text ? table[i].text : message);
@@ -63,7 +64,7 @@ enum pg_outcome pg_failure_from_result(const struct pq_api *pq, const PGresult *
     pg_unknown_err(&ret->err);
     return PG_UNKNOWN;
   }
-  return pg_failure_from_sqlstate(sqlstate, message ? message : "the database refused the statement", ret);
+  return failure_from_sqlstate(sqlstate, message ? message : "the database refused the statement", ret);
 }
 
 void pg_unknown_err(struct err *err) {

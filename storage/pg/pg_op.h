@@ -67,8 +67,6 @@ void pg_args_to_wire(const struct pg_args *args, struct pg_wire_args *ret);
 /* Does the result have the columns that the statement declares? */
 MUST_CHECK bool pg_shape_check(const struct stmt_info *shape, const PGresult *rows, struct err *err);
 
-/* What a SQLSTATE means. `message` is the server's primary message. */
-enum pg_outcome pg_failure_from_sqlstate(const char *sqlstate, const char *message, struct pg_failure *ret);
 struct pq_api;
 /* From a result that says PGRES_FATAL_ERROR. */
 enum pg_outcome pg_failure_from_result(const struct pq_api *pq, const PGresult *result, struct pg_failure *ret);

@@ -76,6 +76,7 @@ class Service:
         self.listing = None  # replaces the listing of artifacts
         self.damage = False
         self.log = b"".join(b"line %d acc=0.%d\n" % (i, i) for i in range(100))
+        self.points = b"x,loss,1,,0,0.5\n"  # of any series
         self.log_breaks = 0  # a follow is cut this often before its end
         self.log_hangs = False
         self.events = []  # bytes of the event stream, one piece after the other; None breaks the connection
@@ -345,7 +346,7 @@ def events(h, query, body):
 
 def series(h, query, body):
     if query.get("raw"):
-        return h.reply(200, b"run,key,step,epoch,time,value\nx,loss,1,,0,0.5\n", "text/csv")
+        return h.reply(200, b"run,key,step,epoch,time,value\n" + h.service.points, "text/csv")
     numbers = list(range(24))
     columns = {name: numbers for name in ("x", "x_last", "min", "max", "first", "last")}
     h.reply(200, {"x": "step", "scale": "linear", "missing": [], "series": [
@@ -406,6 +407,8 @@ ROUTES = [
     ("GET", "/models/([^/]+)/versions/([^/]+)/files", lists(lambda h, q, n, v: artifacts(h, q, n))),
     ("GET", "/models/([^/]+)/versions/([^/]+)/files/(.+)", get_file),
     ("POST", "/models/([^/]+)/versions/([^/]+)/verify", lambda h, q, b, n, v: h.reply(200, {"ok": v != "1", "digest": "ab" * 32, "found": "ab" * 32, "reason": None})),
+    ("POST", "/admin/fsck", lambda h, q, b: h.reply(200, b'{"item":%s}\n{"summary":{"damaged":1}}\n' % json.dumps(
+        {"kind": "artifact", "subject": EVIL, "text": EVIL}).encode(), "application/x-ndjson")),
     ("GET", "/nodes", lists(lambda h, q: NODES)), ("PATCH", "/nodes/([^/]+)", lambda h, q, b, n: h.reply(200, NODES[0])),
     ("GET", "/queue", lists(lambda h, q: QUEUE)), ("PATCH", "/queue/([^/]+)", lambda h, q, b, n: h.reply(200, QUEUE[0])),
     ("GET", "/tokens", lists(lambda h, q: TOKENS)), ("DELETE", "/tokens/([^/]+)", lambda h, q, b, i: h.reply(204, b"")),

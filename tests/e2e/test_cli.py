@@ -514,8 +514,13 @@ class Output(Case):
 
     def test_hostile_text_reaches_no_terminal(self):
         SERVICE.log = (EVIL + "\n").encode() + b"\x1b[31mred\x1b[0m\n"
+        SERVICE.runs[RUN_C].update(name=EVIL + "\rhidden", params={EVIL: EVIL + "\rhidden"})
+        SERVICE.points = f"x,{EVIL}\rhidden,1,,0,0.5\n".encode()
+        SERVICE.events = [f"data: {json.dumps(EVIL, ensure_ascii=False)}\n\n".encode()]
+        SERVICE.finish_after_events = "FINISHED"
         rows = [("run", "ls"), ("run", "show", RUN_C), ("run", "ls", "-o", "json"), ("run", "ls", "-o", "yaml"), ("run", "ls", "-o", "csv"), ("run", "ls", "-o", "wide"),
-                ("run", "ls", "-o", "jsonl"), ("logs", RUN_A), ("api", "GET", "/runs/" + RUN_C), ("__complete", "--", "run", "show", "")]
+                ("run", "ls", "-o", "jsonl"), ("export",), ("export", "--what", "params"), ("export", "--what", "series"), ("run", "metrics", RUN_A, "--raw"),
+                ("admin", "fsck"), ("sweep", "watch", SWEEP, "-q", "-o", "jsonl"), ("logs", RUN_A), ("api", "GET", "/runs/" + RUN_C), ("__complete", "--", "run", "show", "")]
         for words in rows:
             with self.subTest(words):
                 text = self.on_terminal(*words, env={"NO_COLOR": "1"}, columns=500)[0].replace("\r\n", "\n")

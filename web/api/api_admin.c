@@ -1,6 +1,5 @@
 /* /api/v1/admin: checks, cleaning, deletion for good, figures. Long work answers with JSON lines as it goes: {"item"} for what is found or
- * done,
- * {"progress"} about once a second, {"summary"} at the end, or {"error"}. It goes on only while somebody listens. */
+ * done, {"progress"} about once a second, {"summary"} at the end, or {"error"}. It goes on only while somebody listens. */
 #include "storage/metrics/metric_store.h"
 #include "storage/pg/pg.h"
 #include "sweeper/sweeps.h"
@@ -169,16 +168,11 @@ static void job_start(struct http_req *req, struct admin_job *job, const struct 
   job_go(job);
 }
 
-static bool read_flag(struct http_req *req, const char *name, bool *ret, struct err *err) {
-  struct str text = http_req_param(req, name);
-  return !text.p || str_to_bool(text, ret) || err_set(err, ERR_INVALID, "\"%s\" must be true or false", name);
-}
-
 static void post_fsck(struct http_req *req) {
   struct err err;
   struct care_conf conf = conf_of(req);
   bool deep = false;
-  struct admin_job *job = read_flag(req, "deep", &deep, &err) ? job_new(req, &err) : NULL;
+  struct admin_job *job = http_req_flag(req, "deep", &deep, &err) ? job_new(req, &err) : NULL;
   if (job)
     job->care = care_fsck(&conf, deep, put_finding, job, &err);
   job_start(req, job, &err);
@@ -199,7 +193,7 @@ static void post_gc(struct http_req *req) {
   bool dry_run = false;
   int64_t grace = GRACE_MS;
   struct admin_job *job =
-      read_flag(req, "dry_run", &dry_run, &err) && read_age(req, "older_than", &grace, &err) ? job_new(req, &err) : NULL;
+      http_req_flag(req, "dry_run", &dry_run, &err) && read_age(req, "older_than", &grace, &err) ? job_new(req, &err) : NULL;
   if (job)
     job->care = care_gc(&conf, dry_run, grace, put_finding, job, &err);
   if (job && job->care && !web_app(req)->admin_busy && web_app(req)->sweeps)

@@ -313,12 +313,6 @@ static bool read_report(struct sweep_op *op, struct report_body *body, struct me
   return *count > 0 || err_set(err, ERR_INVALID, "\"metrics\" is empty");
 }
 
-/* Only its job, or somebody who may write everything, speaks for a run that an executor runs. */
-static int32_t attempt_of(const struct sweep_op *op) {
-  int pass = tracking_pass(op->req, op->id);
-  return pass < 0 ? METRIC_CURRENT : pass == 0 ? METRIC_UNOWNED : pass;
-}
-
 static bool report(struct sweep_op *op, struct err *err) {
   struct report_body body = {.epoch = NAN};
   static const struct json_field fields[] = {
@@ -338,7 +332,7 @@ static bool report(struct sweep_op *op, struct err *err) {
   metric_rows_init(&rows);
   if (!read_report(op, &body, &rows, reports, &count, err))
     return false;
-  int32_t attempt = attempt_of(op);
+  int32_t attempt = tracking_attempt(op->req, op->id);
   if (!sweeps_ready(web_app(op->req)->sweeps, err))
     return false;
   op->trial = sweeps_trial(web_app(op->req)->sweeps, op->id);
@@ -377,10 +371,10 @@ static void post_heartbeat(struct http_req *req) {
   bool ok = sweeps_ready(web_app(req)->sweeps, &err) && sweep_op_read_id(op, "run", &err);
   op->trial = ok ? sweeps_trial(web_app(req)->sweeps, op->id) : NULL;
   if (ok && op->trial) {
-    if (live_has_command(live_trial_sweep(op->trial)) && attempt_of(op) == METRIC_UNOWNED)
+    if (live_has_command(live_trial_sweep(op->trial)) && tracking_attempt(op->req, op->id) == METRIC_UNOWNED)
       ok = err_set(&err, ERR_FORBIDDEN, "the run belongs to its executor");
     else
-      ok = live_hear(op->trial, MAX_OF(attempt_of(op), 0), LIVE_FROM_REPORT, NULL, 0, &err);
+      ok = live_hear(op->trial, MAX_OF(tracking_attempt(op->req, op->id), 0), LIVE_FROM_REPORT, NULL, 0, &err);
     if (ok)
       reply_verdict(op);
   } else if (ok) {

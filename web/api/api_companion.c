@@ -29,9 +29,11 @@ static struct companion_op *open_op(struct http_req *req) {
   struct err err;
   struct id run;
   int64_t attempt;
-  struct companion_op *op = ARENA_NEW(http_req_arena(req), struct companion_op);
+  struct companion_op *op = HTTP_REQ_NEW(req, struct companion_op);
   struct sweeps *sweeps = web_app(req)->sweeps;
-  bool ok = op ? sweeps_ready(sweeps, &err) : err_no_memory(&err);
+  if (!op)
+    return NULL;
+  bool ok = sweeps_ready(sweeps, &err);
   if (ok && !(id_parse(http_req_value(req, "run"), &run) && str_to_i64(http_req_value(req, "attempt"), &attempt) && attempt > 0 &&
               attempt <= INT32_MAX))
     ok = err_set(&err, ERR_NOT_FOUND, "there is no such attempt");
@@ -197,10 +199,10 @@ static void post_exited(struct http_req *req) {
     companion_exited(op->trial, op->attempt, http_req_body(req), on_exited, op);
 }
 
-#define COMPANION_POST(name_, max_, handler_, summary_)                                                                                \
-  {                                                                                                                                    \
+#define COMPANION_POST(name_, max_, handler_, summary_)                                                                                    \
+  {                                                                                                                                        \
     .method = HTTP_POST, .path = "/companion/{run}/{attempt}/" name_, .policy = POLICY_TRACK, .reach = REACH_ATTEMPT, .body = BODY_BUFFER, \
-    .max_body = max_, .handler = handler_, .summary = summary_, .request_type = "text/plain", .response_type = "text/plain"            \
+    .max_body = max_, .handler = handler_, .summary = summary_, .request_type = "text/plain", .response_type = "text/plain"                \
   }
 
 const struct route companion_routes[] = {

@@ -362,11 +362,8 @@ static void on_found(void *ctx, const struct pg_reply *reply) {
 
 static bool list(struct experiment_op *op, struct err *err) {
   struct mlflow_search_args common = {.filter = http_req_param(op->req, "filter")};
-  struct str deleted = http_req_param(op->req, "deleted");
   bool in_trash = false;
-  if (deleted.p && !str_to_bool(deleted, &in_trash))
-    return err_set(err, ERR_INVALID, "\"deleted\" must be true or false");
-  if (!api_page(op->req, &common.max_results, &common.page_token, err))
+  if (!http_req_flag(op->req, "deleted", &in_trash, err) || !api_page(op->req, &common.max_results, &common.page_token, err))
     return false;
   if (!common.filter.p)
     common.filter = STR("");

@@ -14,12 +14,6 @@ static bool read_number(const struct http_req *req, const char *name, int64_t fa
          err_set(err, ERR_INVALID, "\"%s\" must be a whole number up to %lld", name, (long long)max);
 }
 
-static bool read_flag(const struct http_req *req, const char *name, bool *ret, struct err *err) {
-  struct str text = http_req_param(req, name);
-  *ret = false;
-  return !text.p || str_to_bool(text, ret) || err_set(err, ERR_INVALID, "\"%s\" must be true or false", name);
-}
-
 /* Where the bytes begin, and where to go on. */
 static void put_place(struct log_ask *ask, int64_t offset, int64_t next) {
   char first[24], after[24], size[24], attempt[24];
@@ -163,7 +157,7 @@ static bool read_ask(struct log_ask *ask, struct err *err) {
     return err_set(err, ERR_NOT_FOUND, "there is no such run, or no such stream: they are stdout and stderr");
   if (!web_app(req)->logs)
     return err_set(err, ERR_UNAVAILABLE, "logs cannot be read now");
-  if (!read_flag(req, "follow", &ask->follow, err) || !read_flag(req, "plain", &ask->plain, err) ||
+  if (!http_req_flag(req, "follow", &ask->follow, err) || !http_req_flag(req, "plain", &ask->plain, err) ||
       !read_number(req, "from", 0, INT64_MAX / 2, &ask->from, err) ||
       !read_number(req, "limit", LOG_REPLY_MAX, LOG_REPLY_MAX, &ask->limit, err) ||
       !read_number(req, "attempt", 0, INT32_MAX, &attempt, err) || !read_number(req, "tail", -1, TAIL_LINES_MAX, &ask->tail, err))

@@ -108,12 +108,6 @@ static void on_stored(void *ctx, const struct err *err) {
   http_reply_json(op->req, 200, &body);
 }
 
-/* Who may write which attempt: see tracking_pass(). */
-static int32_t attempt_of(const struct http_req *req, struct id run) {
-  int pass = tracking_pass(req, run);
-  return pass < 0 ? METRIC_CURRENT : pass == 0 ? METRIC_UNOWNED : pass;
-}
-
 static bool store_rows(struct http_req *req, const struct metric_rows *rows, struct err *err) {
   struct id run;
   struct metric_store *store;
@@ -123,7 +117,7 @@ static bool store_rows(struct http_req *req, const struct metric_rows *rows, str
   if (!op)
     return err_no_memory(err);
   *op = (struct write_op){.req = req, .points = (int64_t)rows->points.n};
-  int32_t attempt = attempt_of(req, run);
+  int32_t attempt = tracking_attempt(req, run);
   return tracking_reports_keep(req, run, attempt, rows, &op->reports, err) && metric_append(store, run, attempt, rows, on_stored, op, err);
 }
 
@@ -249,10 +243,11 @@ static bool start_summaries(struct summary_op *op, struct err *err) {
 
 static void get_summaries(struct http_req *req) {
   struct err err;
-  struct summary_op *op = ARENA_NEW(http_req_arena(req), struct summary_op);
-  if (op)
-    op->req = req;
-  if (op ? !start_summaries(op, &err) : !err_no_memory(&err))
+  struct summary_op *op = HTTP_REQ_NEW(req, struct summary_op);
+  if (!op)
+    return;
+  op->req = req;
+  if (!start_summaries(op, &err))
     http_reply_error(req, &err);
 }
 
@@ -334,7 +329,6 @@ static bool read_series(struct series_op *op, struct err *err) {
   size_t x, scale, format;
   int64_t buckets = BUCKETS_DEFAULT, attempt = 0;
   bool given;
-  struct str raw = http_req_param(req, "raw");
   if (!read_names(op, err) || !read_word(req, "x", xs, ARRAY_LEN(xs), &x, err) ||
       !read_word(req, "scale", scales, ARRAY_LEN(scales), &scale, err) ||
       !read_word(req, "format", formats, ARRAY_LEN(formats), &format, err) ||
@@ -343,8 +337,8 @@ static bool read_series(struct series_op *op, struct err *err) {
     return false;
   if (op->ask.has_from && op->ask.has_to && op->ask.from > op->ask.to)
     return err_set(err, ERR_INVALID, "\"from\" must not be greater than \"to\"");
-  if (raw.p && !str_to_bool(raw, &op->raw))
-    return err_set(err, ERR_INVALID, "\"raw\" must be true or false");
+  if (!http_req_flag(req, "raw", &op->raw, err))
+    return false;
   if (buckets < 1 || buckets > GRID_MAX)
     return err_set(err, ERR_INVALID, "\"buckets\" must be from 1 to %d", GRID_MAX);
   if (attempt < 0 || attempt > INT32_MAX)
@@ -600,10 +594,11 @@ static bool start_series(struct series_op *op, struct err *err) {
 
 static void get_series(struct http_req *req) {
   struct err err;
-  struct series_op *op = ARENA_NEW(http_req_arena(req), struct series_op);
-  if (op)
-    op->req = req;
-  if (op ? !start_series(op, &err) : !err_no_memory(&err))
+  struct series_op *op = HTTP_REQ_NEW(req, struct series_op);
+  if (!op)
+    return;
+  op->req = req;
+  if (!start_series(op, &err))
     http_reply_error(req, &err);
 }
 

@@ -260,13 +260,10 @@ static void on_model_events(void *ctx, const struct pg_reply *reply) {
 static bool read_model_events(struct events_op *op, struct err *err) {
   AUTO_PG_BATCH struct pg_batch batch = PG_BATCH_INIT;
   struct str name = http_req_value(op->req, "name"), version = http_req_param(op->req, "version");
-  struct str deleted = http_req_param(op->req, "deleted");
   int64_t number;
   bool only_deleted = false;
-  if (!read_page(op, err))
+  if (!read_page(op, err) || !http_req_flag(op->req, "deleted", &only_deleted, err))
     return false;
-  if (deleted.p && !str_to_bool(deleted, &only_deleted))
-    return err_set(err, ERR_INVALID, "\"deleted\" must be true or false");
   if (version.p && (!str_to_i64(version, &number) || number < 1 || number > INT32_MAX))
     return err_set(err, ERR_INVALID, "\"version\" must be the number of a version");
   struct pg_args *args = pg_batch_add(&batch, STMT_MODEL_WAS);

@@ -26,12 +26,13 @@ static struct str asked(struct http_req *req) {
 static struct reparse_op *begin(struct http_req *req, const char *what) {
   struct err err;
   struct metric_sources *sources = NULL;
-  struct reparse_op *op = ARENA_NEW(http_req_arena(req), struct reparse_op);
+  struct reparse_op *op = HTTP_REQ_NEW(req, struct reparse_op);
   struct str text = http_req_value(req, "id");
-  bool ok = op ? sweeps_ready(web_app(req)->sweeps, &err) : err_no_memory(&err);
-  if (ok)
-    *op = (struct reparse_op){.req = req};
-  ok = ok && (id_parse(text, &op->id) || err_set(&err, ERR_NOT_FOUND, "there is no %s \"%.*s\"", what, STR_ARG(str_slice(text, 0, 64))));
+  if (!op)
+    return NULL;
+  op->req = req;
+  bool ok = sweeps_ready(web_app(req)->sweeps, &err) &&
+            (id_parse(text, &op->id) || err_set(&err, ERR_NOT_FOUND, "there is no %s \"%.*s\"", what, STR_ARG(str_slice(text, 0, 64))));
   ok = ok && sweep_sources_read(asked(req), NULL, &sources, &err);
   metric_sources_unref(sources);
   if (ok)
@@ -132,12 +133,12 @@ static void post_sweep(struct http_req *req) {
 
 static void get_sweep(struct http_req *req) {
   struct err err;
-  struct reparse_op *op = ARENA_NEW(http_req_arena(req), struct reparse_op);
-  bool ok = op ? sweeps_ready(web_app(req)->sweeps, &err) : err_no_memory(&err);
-  if (ok) {
-    op->req = req;
-    ok = id_parse(http_req_value(req, "id"), &op->id) || err_set(&err, ERR_NOT_FOUND, "there is no such sweep");
-  }
+  struct reparse_op *op = HTTP_REQ_NEW(req, struct reparse_op);
+  if (!op)
+    return;
+  op->req = req;
+  bool ok = sweeps_ready(web_app(req)->sweeps, &err) &&
+            (id_parse(http_req_value(req, "id"), &op->id) || err_set(&err, ERR_NOT_FOUND, "there is no such sweep"));
   if (ok)
     reply_progress(op, 200);
   else

@@ -422,10 +422,8 @@ void web_get_login(struct http_req *req) {
 static void post_shutdown(struct http_req *req) {
   struct web_app *app = web_app(req);
   bool now = false;
-  struct str now_text = http_req_param(req, "now");
-  if (now_text.p && !str_to_bool(now_text, &now)) {
-    struct err err;
-    err_set(&err, ERR_INVALID, "\"now\" must be true or false");
+  struct err err;
+  if (!http_req_flag(req, "now", &now, &err)) {
     http_reply_error(req, &err);
     return;
   }

@@ -116,9 +116,8 @@ static bool submit(struct sweep_op *op, const struct submission *in, struct err 
   struct sweep_file *file;
   struct sweeps_new what = {.source = in->text, .directory = directory, .actor = tracking_actor(op->req)};
   bool dry_run = false;
-  struct str dry = http_req_param(op->req, "dry_run");
-  if (dry.p && !str_to_bool(dry, &dry_run))
-    return err_set(err, ERR_INVALID, "\"dry_run\" must be true or false");
+  if (!http_req_flag(op->req, "dry_run", &dry_run, err))
+    return false;
   if (directory.n && (directory.p[0] != '/' || directory.n > 4000))
     return err_set(err, ERR_INVALID, "\"directory\" must be an absolute path");
   const char *file_name = arena_strdup(&arena, str_slice(in->name, 0, SWEEP_NAME_MAX));

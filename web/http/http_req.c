@@ -274,6 +274,11 @@ struct str http_req_param(const struct http_req *req, const char *name) {
   return http_req_param_next(req, name, &cursor, &value) ? value : STR_NONE;
 }
 
+bool http_req_flag(const struct http_req *req, const char *name, bool *ret, struct err *err) {
+  struct str text = http_req_param(req, name);
+  return !text.p || str_to_bool(text, ret) || err_set(err, ERR_INVALID, "\"%s\" must be true or false", name);
+}
+
 /* ---- what else a handler sees ---- */
 
 enum http_method http_req_method(const struct http_req *req) {

@@ -54,6 +54,8 @@ size_t http_req_param_count(const struct http_req *req);
 const struct http_param *http_req_param_at(const struct http_req *req, size_t i);
 /* The first of that name; STR_NONE when absent. */
 struct str http_req_param(const struct http_req *req, const char *name);
+/* One that says true or false; *ret stays when it is absent. */
+MUST_CHECK bool http_req_flag(const struct http_req *req, const char *name, bool *ret, struct err *err);
 /* All of that name: for (size_t i = 0; http_req_param_next(req, "run", &i, &value);) */
 bool http_req_param_next(const struct http_req *req, const char *name, size_t *cursor, struct str *ret_value);
 

@@ -145,7 +145,7 @@ static bool read_query(struct http_req *req, json_t **ret, struct err *err) {
   return true;
 }
 
-bool mlflow_read(struct http_req *req, json_t **ret_tree, struct err *err) {
+static bool read_tree(struct http_req *req, json_t **ret_tree, struct err *err) {
   enum http_method method = http_req_method(req);
   if (method == HTTP_GET || method == HTTP_HEAD)
     return read_query(req, ret_tree, err);
@@ -277,7 +277,7 @@ static bool decode_field(struct http_req *req, const struct mlflow_field *field,
   return false;
 }
 
-bool mlflow_decode(struct http_req *req, const json_t *tree, const struct mlflow_field *fields, size_t count, void *ret, struct err *err) {
+static bool decode(struct http_req *req, const json_t *tree, const struct mlflow_field *fields, size_t count, void *ret, struct err *err) {
   enum http_method method = http_req_method(req);
   bool is_query = method == HTTP_GET || method == HTTP_HEAD;
   for (size_t i = 0; i < count; i++) {
@@ -302,7 +302,7 @@ bool mlflow_decode(struct http_req *req, const json_t *tree, const struct mlflow
 bool mlflow_args(struct http_req *req, const struct mlflow_field *fields, size_t count, void *ret, json_t **ret_tree) {
   struct err err;
   json_t *tree = NULL;
-  if (mlflow_read(req, &tree, &err) && mlflow_decode(req, tree, fields, count, ret, &err)) {
+  if (read_tree(req, &tree, &err) && decode(req, tree, fields, count, ret, &err)) {
     *ret_tree = tree;
     return true;
   }
@@ -519,7 +519,7 @@ static void put_tags(struct json_writer *w, const struct run_row *run) {
   jw_array_end(w);
 }
 
-void mlflow_put_run_data(struct json_writer *w, const struct run_row *run) {
+static void put_run_data(struct json_writer *w, const struct run_row *run) {
   struct str key, value;
   jw_object(w);
   if (!packed_is_empty(run->metrics)) {
@@ -539,7 +539,7 @@ void mlflow_put_run(struct json_writer *w, const struct run_row *run) {
   jw_key(w, "info");
   mlflow_put_run_info(w, run);
   jw_key(w, "data");
-  mlflow_put_run_data(w, run);
+  put_run_data(w, run);
   jw_key(w, "inputs");
   jw_object(w);
   if (run->dataset_inputs.p) {

@@ -44,11 +44,8 @@ struct mlflow_field {
   size_t present_at; /* offset of a bool; 0: none */
 };
 
-/* The request's fields: of the query for GET, else of the JSON body. */
-MUST_CHECK bool mlflow_read(struct http_req *req, json_t **ret_tree, struct err *err);
-MUST_CHECK bool mlflow_decode(struct http_req *req, const json_t *tree, const struct mlflow_field *fields, size_t count, void *ret,
-                              struct err *err);
-/* Both; false when the request has been answered. *ret_tree is the caller's. */
+/* The request's fields: of the query for GET, else of the JSON body. False when the request has been answered. *ret_tree is the caller's.
+ */
 MUST_CHECK bool mlflow_args(struct http_req *req, const struct mlflow_field *fields, size_t count, void *ret, json_t **ret_tree);
 
 /* The texts of an array of strings, in the request's arena. */
@@ -84,7 +81,6 @@ void mlflow_put_id(struct json_writer *w, const char *key, struct id id);
 /* A packed object as [{"key", "value"}]; left out when it is empty. */
 void mlflow_put_pairs(struct json_writer *w, const char *key, struct str packed);
 void mlflow_put_run_info(struct json_writer *w, const struct run_row *run);
-void mlflow_put_run_data(struct json_writer *w, const struct run_row *run);
 /* info, data, inputs, outputs */
 void mlflow_put_run(struct json_writer *w, const struct run_row *run);
 void mlflow_put_experiment(struct json_writer *w, const struct experiment_row *experiment);

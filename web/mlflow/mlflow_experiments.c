@@ -2,6 +2,7 @@
 #include "tracker/names.h"
 #include "web/mlflow/mlflow_search.h"
 #include "web/mlflow/mlflow_tables.h"
+#include "web/tracking.h"
 
 enum { EXPERIMENTS_DEFAULT = 1000, EXPERIMENTS_MAX = 50000, EXPERIMENT_COLUMNS = 7 };
 
@@ -21,10 +22,6 @@ static struct experiment_op *new_op(struct http_req *req) {
 
 static struct pg_pool *pool(struct http_req *req) {
   return web_app(req)->pg;
-}
-
-static int64_t now_ms(struct http_req *req) {
-  return clock_wall_ms(web_app(req)->clock);
 }
 
 /* ---- create ---- */
@@ -74,7 +71,7 @@ static bool create(struct experiment_op *op, const struct create_args *in, struc
   pg_put_text(&args, in->location.n ? buf_str(&location) : STR_NONE);
   pg_put_text(&args, str_of(web_app(op->req)->artifact_root));
   pg_put_jsonb(&args, buf_str(&tags));
-  pg_put_int(&args, now_ms(op->req));
+  pg_put_int(&args, tracking_now(op->req));
   return pg_run(pool(op->req), &args, 0, on_created, op, err);
 }
 
@@ -193,7 +190,7 @@ static void move_experiment(struct http_req *req, enum stmt stmt) {
   AUTO_PG_ARGS struct pg_args args;
   pg_args_init(&args, stmt);
   pg_put_int(&args, op->id);
-  pg_put_int(&args, now_ms(req));
+  pg_put_int(&args, tracking_now(req));
   run_or_fail(op, &args, on_moved);
 }
 
@@ -237,7 +234,7 @@ static void update_experiment(struct http_req *req) {
   pg_args_init(&args, STMT_EXPERIMENT_RENAME);
   pg_put_int(&args, op->id);
   pg_put_text(&args, op->name);
-  pg_put_int(&args, now_ms(req));
+  pg_put_int(&args, tracking_now(req));
   run_or_fail(op, &args, on_renamed);
 }
 

@@ -359,8 +359,7 @@ static bool write_batch(struct log_op *op, const struct metric_rows *rows, struc
   op->has_points = rows->points.n > 0;
   if (!op->has_points)
     return run_write(op, err);
-  int pass = tracking_pass(op->req, op->run);
-  int32_t attempt = pass < 0 ? METRIC_CURRENT : pass == 0 ? METRIC_UNOWNED : pass;
+  int32_t attempt = tracking_attempt(op->req, op->run);
   if (!tracking_reports_keep(op->req, op->run, attempt, rows, &op->reports, err))
     return false;
   if (!has_words && !has_models)

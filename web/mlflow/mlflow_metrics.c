@@ -22,12 +22,6 @@ static void put_point(struct json_writer *w, struct str key, struct point point,
   jw_object_end(w);
 }
 
-static void reply_none(struct http_req *req) {
-  struct buf body = BUF_INIT(64);
-  buf_puts(&body, "{}");
-  http_reply_json(req, 200, &body);
-}
-
 /* ---- one run's history ---- */
 
 struct history_op {
@@ -167,7 +161,7 @@ static void get_history(struct http_req *req) {
     return;
   if (!history(op, &in, &err)) {
     if (err.code == ERR_NOT_FOUND) /* a run that cannot be is a run without points */
-      reply_none(req);
+      mlflow_reply_done(req);
     else
       http_reply_error(req, &err);
   }

@@ -96,7 +96,7 @@ void registry_put_version(struct json_writer *w, const struct version_row *row) 
   jw_object_end(w);
 }
 
-/* `latest`: rows of versions in the order of names; those of this model are taken from *at on. */
+/* `latest`: rows of versions, of this model among others; NULL: none. */
 void registry_put_model(struct json_writer *w, const struct model_row *row, const struct pg_reply *latest) {
   struct str alias, version;
   jw_object(w);

@@ -95,7 +95,7 @@ static const struct mlflow_field version_fields[] = {
     REGISTRY_FIELD("value", MLFLOW_STR, false, value),
 };
 
-/* `name`, `version` and the first `more` of description, key, value; NULL when answered. */
+/* NULL when answered. */
 static struct registry_op *version_op(struct http_req *req) {
   AUTO_JSON json_t *tree = NULL;
   struct registry_op *op = registry_op_new(req);
