@@ -565,8 +565,9 @@ static bool start_write(struct stream *stream, const struct log_piece *piece, bo
   struct str bytes = piece->bytes;
   if (stream->done)
     return err_set(err, ERR_CONFLICT, "a write of this stream is under way");
-  if (bytes.n > LOG_PIECE_MAX || piece->offset < 0 || piece->skipped < 0 || piece->skipped > piece->offset)
-    return err_set(err, ERR_INVALID, "at most %d bytes at once, and no negative offset", LOG_PIECE_MAX);
+  bool is_place = piece->offset >= 0 && piece->offset <= INT64_MAX - LOG_PIECE_MAX;
+  if (bytes.n > LOG_PIECE_MAX || !is_place || piece->skipped < 0 || piece->skipped > piece->offset)
+    return err_set(err, ERR_INVALID, "at most %d bytes at once, and an offset at which they may stand", LOG_PIECE_MAX);
   /* A reader that could not follow begins again from what is stored, and the other one with it. */
   if (stream->state == STREAM_BROKEN && !writer->asking) {
     if (writer->streams[!stream->name].state == STREAM_BUSY)
