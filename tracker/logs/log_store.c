@@ -442,18 +442,14 @@ static void on_replay(void *ctx, const struct pg_reply *reply) {
     return;
   }
   for (size_t row = 0; row < pg_rows(reply); row++) {
-    struct str data = pg_bytea(reply, row, 5);
-    size_t size = (size_t)pg_int(reply, row, 1);
-    AUTO_FREE char *plain = mem_alloc(size);
-    bool packed = pg_bool(reply, row, 4);
-    size_t n = !plain ? 0 : packed ? ZSTD_decompress(plain, size, data.p, data.n) : data.n;
-    if (!plain || ZSTD_isError(n) || n != size) {
-      err_set(&err, ERR_INTERNAL, "a stored piece of output cannot be read");
+    AUTO_FREE char *room = NULL;
+    struct str bytes;
+    if (!log_piece_unpack(pg_bytea(reply, row, 5), pg_bool(reply, row, 4), (size_t)pg_int(reply, row, 1), &room, &bytes, &err)) {
       place_known(writer, &err);
       one_less(writer);
       return;
     }
-    read_bytes(stream, packed ? str_n(plain, n) : data, false);
+    read_bytes(stream, bytes, false);
   }
   found_points_release(&stream->found);
   stream->failed = false;
