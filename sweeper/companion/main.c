@@ -96,9 +96,6 @@ static void start_command(struct companion *c) {
     return;
   }
   snprintf(c->start_error, sizeof c->start_error, "%s%s%s", err.text, err.hint[0] ? "; " : "", err.hint);
-  for (char *p = c->start_error; *p; p++)
-    if (*p == '\n')
-      *p = ' ';
   c->ended_ms = c->begun_ms;
   say("%s", c->start_error);
 }
