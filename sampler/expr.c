@@ -64,43 +64,25 @@ static double fn_max(const double *x, unsigned n) {
     m = x[i] > m ? x[i] : m;
   return m;
 }
-static double fn_abs(const double *x, unsigned n UNUSED) {
-  return fabs(x[0]);
-}
-static double fn_log(const double *x, unsigned n UNUSED) {
-  return log(x[0]);
-}
-static double fn_log2(const double *x, unsigned n UNUSED) {
-  return log2(x[0]);
-}
-static double fn_log10(const double *x, unsigned n UNUSED) {
-  return log10(x[0]);
-}
-static double fn_exp(const double *x, unsigned n UNUSED) {
-  return exp(x[0]);
-}
-static double fn_sqrt(const double *x, unsigned n UNUSED) {
-  return sqrt(x[0]);
-}
-static double fn_floor(const double *x, unsigned n UNUSED) {
-  return floor(x[0]);
-}
-static double fn_ceil(const double *x, unsigned n UNUSED) {
-  return ceil(x[0]);
-}
-static double fn_round(const double *x, unsigned n UNUSED) {
-  return rint(x[0]);
-}
 
 enum { ARGUMENTS_MAX = 16 };
 static const struct {
   const char *name;
-  unsigned min_args, max_args;
-  double (*call)(const double *x, unsigned n);
+  unsigned max_args; /* one at least is needed */
+  double (*of_all)(const double *x, unsigned n);
+  double (*of_one)(double x);
 } functions[] = {
-    {"min", 1, ARGUMENTS_MAX, fn_min}, {"max", 1, ARGUMENTS_MAX, fn_max}, {"abs", 1, 1, fn_abs},     {"log", 1, 1, fn_log},
-    {"log2", 1, 1, fn_log2},           {"log10", 1, 1, fn_log10},         {"exp", 1, 1, fn_exp},     {"sqrt", 1, 1, fn_sqrt},
-    {"floor", 1, 1, fn_floor},         {"ceil", 1, 1, fn_ceil},           {"round", 1, 1, fn_round},
+    {"min", ARGUMENTS_MAX, fn_min, NULL},
+    {"max", ARGUMENTS_MAX, fn_max, NULL},
+    {"abs", 1, NULL, fabs},
+    {"log", 1, NULL, log},
+    {"log2", 1, NULL, log2},
+    {"log10", 1, NULL, log10},
+    {"exp", 1, NULL, exp},
+    {"sqrt", 1, NULL, sqrt},
+    {"floor", 1, NULL, floor},
+    {"ceil", 1, NULL, ceil},
+    {"round", 1, NULL, rint},
 };
 
 /* ---- the parser ---- */
@@ -230,7 +212,7 @@ static bool parse_call(struct parser *p, struct str name, size_t at) {
     if (!accept(p, ")"))
       return fail(p, p->at, "\")\" is missing");
   }
-  if (count < functions[row].min_args)
+  if (!count)
     return fail(p, at, "\"%s\" needs an argument", functions[row].name);
   return emit(p, (struct code){.op = OP_CALL, .which = (unsigned short)row, .count = (unsigned short)count}, count);
 }
@@ -639,7 +621,8 @@ static struct expr_value call(const struct code *code, const struct expr_value *
       return absent;
     x[i] = number_of(args[i]);
   }
-  return of_number(functions[code->which].call(x, code->count));
+  double (*of_one)(double) = functions[code->which].of_one;
+  return of_number(of_one ? of_one(x[0]) : functions[code->which].of_all(x, code->count));
 }
 
 static struct expr_value is_in(const struct code *code, const struct expr_value *args) {

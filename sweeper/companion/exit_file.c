@@ -32,7 +32,7 @@ void exit_line_put(struct buf *out, const char *name, const char *value) {
 
 void exit_story_put(const struct exit_story *story, struct buf *out) {
   if (story->start_error[0])
-    buf_printf(out, "start_error %s\n", story->start_error);
+    exit_line_put(out, "start_error", story->start_error);
   else if (WIFEXITED(story->wait_status))
     buf_printf(out, "exit_code %d\n", WEXITSTATUS(story->wait_status));
   else

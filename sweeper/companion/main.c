@@ -11,7 +11,7 @@
  *   POST /exited           `name value` lines                -> ok
  * The first verdict is asked for a moment after the start and tells the service that the command runs; a job that is over by then is told
  * as one message, its end.
- * 409 means that the attempt has been superseded: the job is ended and nothing more is said.
+ * 409, but to a file that is kept, means that the attempt has been superseded: the job is ended and nothing more is said.
  *
  * Once the job is over how it ended is noted before anything else is done. One that is started and finds such a note is there because the
  * one before died on its way: it starts nothing, and brings home what is left. */
@@ -96,9 +96,6 @@ static void start_command(struct companion *c) {
     return;
   }
   snprintf(c->start_error, sizeof c->start_error, "%s%s%s", err.text, err.hint[0] ? "; " : "", err.hint);
-  for (char *p = c->start_error; *p; p++)
-    if (*p == '\n')
-      *p = ' ';
   c->ended_ms = c->begun_ms;
   say("%s", c->start_error);
 }

@@ -18,8 +18,8 @@
 
 struct exec_local;
 
-/* The companion of an attempt is gone. `exit_text` is its exit file (`name value` lines), STR_NONE when it left none, or an empty one: then whatever
- * it left running is dead, and how the command ended is not known. */
+/* The companion of an attempt is gone. `exit_text` is its exit file (`name value` lines), STR_NONE when it left none, or an empty one: then
+ * whatever it left running is dead, and how the command ended is not known. */
 typedef void exec_gone_fn(void *ctx, struct id run, int32_t attempt, struct str exit_text);
 
 struct exec_local_conf {

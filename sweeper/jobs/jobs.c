@@ -320,6 +320,8 @@ struct ending {
 
 static void end_told(void *ctx, const struct err *err) {
   struct ending *ending = ctx;
+  if (ending->done && ending->trial->course)
+    ending->trial->course->is_ending = false;
   if (ending->done)
     ending->done(ending->ctx, err ? COMPANION_LATER : COMPANION_GO_ON);
   mem_free(ending);
@@ -489,6 +491,7 @@ static void end_attempt(struct live_trial *trial, uint32_t attempt, struct str t
     return;
   }
   *ending = (struct ending){.trial = trial, .attempt = attempt, .done = done, .ctx = ctx};
+  trial->course->is_ending |= done != NULL;
   struct exit_text said = read_exit(trial, attempt, text);
   int64_t now = live_wall(trial->sweep->all);
   trial->course->attempt_ended = MAX_OF(said.ended > 0 ? MIN_OF(said.ended, now) : now, trial->course->attempt_began); /* clocks jump */
@@ -513,6 +516,10 @@ void companion_exited(struct live_trial *trial, int32_t attempt, struct str text
   }
   if (companion_alive(trial, attempt) == COMPANION_FENCED) {
     done(ctx, row->dead && (uint32_t)attempt == row->attempt ? COMPANION_LATER : COMPANION_FENCED);
+    return;
+  }
+  if (trial->course->is_ending) { /* said again before there was an answer */
+    done(ctx, COMPANION_LATER);
     return;
   }
   end_attempt(trial, (uint32_t)attempt, text, done, ctx);

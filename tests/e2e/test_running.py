@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 """What is seen of trials while they run, and what reaches them: verdicts, events, series of the system, terminals."""
-import json, os, pathlib, socket, sys, textwrap, unittest
+import json, os, pathlib, socket, subprocess, sys, textwrap, threading, unittest
 
 WINNOW = pathlib.Path(sys.argv.pop(1)).resolve()
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "support"))
@@ -280,6 +280,30 @@ class Given(Base):
         self.assertEqual(trial["state"], "FAILED", trial)
         left = lambda: list((self.s.data / "jobs" / trial["run_id"]).glob("*/work"))
         wait(lambda: not left(), "the tidying")
+
+
+class Ends(Base):
+    def test_an_end_that_is_told_twice_at_once_is_one(self):
+        """As a companion tells it again whose first request waits for the database."""
+        sweep = self.submit({"name": "twice", "command": ["sh", "-c", "echo begun; sleep 600"]})
+        run = wait(lambda: next((t["run_id"] for t in self.trials(sweep) if t["state"] == "RUNNING"), None), "the run")
+        wait(lambda: self.s.sql("select count(*) from log_stream") != "0", "the output")
+        lock = subprocess.Popen(self.s.psql(), env=self.s.psql_env(), stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        lock.stdin.write("begin; lock table log_stream; select 'locked';\n")
+        lock.stdin.flush()
+        self.assertEqual(lock.stdout.readline().strip(), "locked")
+        said, answers = "exit_code 3\nstdout 6\nstderr 0\nartifacts_failed one was not stored\n", []
+        tell = lambda: answers.append(self.s.post(f"/api/v1/companion/{run}/1/exited", said.encode()).status)
+        telling = [threading.Thread(target=tell) for _ in range(2)]
+        for thread in telling:
+            thread.start()
+        wait(lambda: answers, "the answer of the second")
+        lock.communicate("commit;\n")
+        for thread in telling:
+            thread.join()
+        self.assertEqual(sorted(answers), [200, 503])
+        self.assertEqual([t["state"] for t in self.trials(sweep)], ["FAILED"])
+        self.assertEqual(self.s.sql("select count(*) from event where kind = 'run.artifacts'"), "1")
 
 
 class System(Base):

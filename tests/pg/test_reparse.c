@@ -230,6 +230,18 @@ static void a_stream_that_broke_off(void **state UNUSED) {
   assert_stored("loss", "2=0.5");
 }
 
+static void bytes_stand_at_numbers(void **state UNUSED) {
+  static const int64_t wrong[][2] = {{-1, 0}, {INT64_MAX, INT64_MAX}, {5, 6}, {5, -1}};
+  struct err err;
+  listen_with(LOSS, 0);
+  say(0, "loss=2\n");
+  for (size_t i = 0; i < ARRAY_LEN(wrong); i++) {
+    struct log_piece piece = {.offset = wrong[i][0], .skipped = wrong[i][1], .bytes = STR("loss=1\n")};
+    assert_false(log_writer_write(writer, LOG_STDOUT, &piece, on_written, NULL, &err));
+    assert_int_equal(err.code, ERR_INVALID);
+  }
+}
+
 /* As a companion does whose first request has got no answer in its time. */
 static void an_end_that_is_told_twice(void **state UNUSED) {
   struct wrote first = {.done = false}, second = {.done = false};
@@ -426,6 +438,7 @@ int main(void) {
       TEST(a_pattern_with_a_time_of_its_own),
       TEST(a_last_line_without_an_end),
       TEST(a_stream_that_broke_off),
+      TEST(bytes_stand_at_numbers),
       TEST(an_end_that_is_told_twice),
       TEST(attempts_have_their_own),
       TEST(what_it_was_read_with_is_not_known),

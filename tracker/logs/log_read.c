@@ -18,22 +18,26 @@ struct log_reading {
   void *ctx;
 };
 
+bool log_piece_unpack(struct str stored, bool is_packed, size_t size, char **ret_room, struct str *ret, struct err *err) {
+  *ret = stored;
+  if (is_packed) {
+    *ret_room = mem_alloc(size);
+    if (!*ret_room)
+      return err_no_memory(err);
+    *ret = str_n(*ret_room, ZSTD_decompress(*ret_room, size, stored.p, stored.n));
+  }
+  return ret->n == size || err_set(err, ERR_INTERNAL, "a stored piece of output cannot be read"); /* an error of zstd is beyond any size */
+}
+
 /* Adds the part of the row's bytes that was asked for; false at the limit or when the row cannot be read. */
 static bool add_row(const struct pg_reply *reply, size_t row, const struct log_reading *reading, struct buf *out, struct log_bytes *bytes,
                     struct err *err) {
   int64_t start = pg_int(reply, row, 0);
   size_t size = (size_t)pg_int(reply, row, 1);
-  struct str data = pg_bytea(reply, row, 5);
-  AUTO_FREE char *plain = NULL;
-  if (pg_bool(reply, row, 4)) {
-    plain = mem_alloc(size);
-    size_t n = plain ? ZSTD_decompress(plain, size, data.p, data.n) : 0;
-    if (!plain)
-      return err_no_memory(err);
-    if (ZSTD_isError(n) || n != size)
-      return err_set(err, ERR_INTERNAL, "a stored piece of output cannot be read");
-    data = str_n(plain, n);
-  }
+  struct str data;
+  AUTO_FREE char *room = NULL;
+  if (!log_piece_unpack(pg_bytea(reply, row, 5), pg_bool(reply, row, 4), size, &room, &data, err))
+    return false;
   size_t skip = start < reading->from ? (size_t)(reading->from - start) : 0;
   size_t until = start + (int64_t)size > reading->to ? (size_t)(reading->to - start) : size;
   struct str wanted = str_slice(data, skip, until);

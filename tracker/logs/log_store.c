@@ -442,18 +442,14 @@ static void on_replay(void *ctx, const struct pg_reply *reply) {
     return;
   }
   for (size_t row = 0; row < pg_rows(reply); row++) {
-    struct str data = pg_bytea(reply, row, 5);
-    size_t size = (size_t)pg_int(reply, row, 1);
-    AUTO_FREE char *plain = mem_alloc(size);
-    bool packed = pg_bool(reply, row, 4);
-    size_t n = !plain ? 0 : packed ? ZSTD_decompress(plain, size, data.p, data.n) : data.n;
-    if (!plain || ZSTD_isError(n) || n != size) {
-      err_set(&err, ERR_INTERNAL, "a stored piece of output cannot be read");
+    AUTO_FREE char *room = NULL;
+    struct str bytes;
+    if (!log_piece_unpack(pg_bytea(reply, row, 5), pg_bool(reply, row, 4), (size_t)pg_int(reply, row, 1), &room, &bytes, &err)) {
       place_known(writer, &err);
       one_less(writer);
       return;
     }
-    read_bytes(stream, packed ? str_n(plain, n) : data, false);
+    read_bytes(stream, bytes, false);
   }
   found_points_release(&stream->found);
   stream->failed = false;
@@ -565,8 +561,9 @@ static bool start_write(struct stream *stream, const struct log_piece *piece, bo
   struct str bytes = piece->bytes;
   if (stream->done)
     return err_set(err, ERR_CONFLICT, "a write of this stream is under way");
-  if (bytes.n > LOG_PIECE_MAX || piece->offset < 0 || piece->skipped < 0 || piece->skipped > piece->offset)
-    return err_set(err, ERR_INVALID, "at most %d bytes at once, and no negative offset", LOG_PIECE_MAX);
+  bool is_place = piece->offset >= 0 && piece->offset <= INT64_MAX - LOG_PIECE_MAX;
+  if (bytes.n > LOG_PIECE_MAX || !is_place || piece->skipped < 0 || piece->skipped > piece->offset)
+    return err_set(err, ERR_INVALID, "at most %d bytes at once, and an offset at which they may stand", LOG_PIECE_MAX);
   /* A reader that could not follow begins again from what is stored, and the other one with it. */
   if (stream->state == STREAM_BROKEN && !writer->asking) {
     if (writer->streams[!stream->name].state == STREAM_BUSY)

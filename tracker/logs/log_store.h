@@ -75,6 +75,9 @@ MUST_CHECK bool log_writer_write(struct log_writer *writer, enum log_stream_name
  * end is being stored. */
 MUST_CHECK bool log_writer_finish(struct log_writer *writer, log_write_fn *done, void *ctx, struct err *err);
 
+/* The bytes of a piece as it is stored, `size` of them; *ret_room, NULL before, is to be freed after their use. */
+MUST_CHECK bool log_piece_unpack(struct str stored, bool is_packed, size_t size, char **ret_room, struct str *ret, struct err *err);
+
 /* Bytes [from, to) as far as they are stored, at most `limit`. `from` becomes the first byte given (a gap may lie before it), `next` the
  * one after the last. */
 struct log_bytes {

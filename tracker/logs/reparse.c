@@ -1,7 +1,5 @@
 #include "tracker/logs/reparse.h"
 
-#include <zstd.h>
-
 #include "base/map.h"
 #include "base/mem.h"
 #include "storage/metrics/metric_replace.h"
@@ -313,17 +311,10 @@ static void read_next(struct reparse *r);
 /* On a thread of the pool, as all from here to run_page(). */
 static bool read_piece(struct reparse *r, const struct old_piece *piece, struct err *err) {
   struct old_stream *stream = &r->streams[r->at];
-  struct str data = str_n(r->bytes.p + piece->at, piece->n);
-  AUTO_FREE char *plain = NULL;
-  if (piece->packed) {
-    plain = mem_alloc(piece->size);
-    size_t n = plain ? ZSTD_decompress(plain, piece->size, data.p, data.n) : 0;
-    if (!plain)
-      return err_no_memory(err);
-    if (ZSTD_isError(n) || n != piece->size)
-      return err_set(err, ERR_INTERNAL, "a stored piece of output cannot be read");
-    data = str_n(plain, n);
-  }
+  struct str data;
+  AUTO_FREE char *room = NULL;
+  if (!log_piece_unpack(str_n(r->bytes.p + piece->at, piece->n), piece->packed, piece->size, &room, &data, err))
+    return false;
   stream->found.time = stream->given.time = piece->time;
   r->result.bytes += (int64_t)data.n;
   return log_metrics_feed(r->now, data, found_points_take, &stream->found, err) &&
