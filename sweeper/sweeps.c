@@ -291,17 +291,18 @@ static void on_written(void *ctx, const struct pg_reply *reply) {
 struct live_held {
   struct sweeps *all; /* NULL: they are gone */
   struct pg_batch batch;
+  size_t waits; /* for so many runs, and while it looks which */
+  bool given_up;
 };
 
-static bool ends_before_points(const struct sweeps *s) {
-  bool found = false;
-  for (size_t i = 0; i < s->write_count && !found; i++)
-    found =
-        s->writes[i].trial && engine_row_is_over(&s->writes[i].todo.trial) && metric_is_behind(s->conf.metrics, s->writes[i].trial->run);
-  return found;
-}
-
-static void held_free(struct live_held *held) {
+static void send_held(struct live_held *held) {
+  struct sweeps *s = held->all;
+  struct err err;
+  err_set(&err, ERR_CANCELLED, "the service is stopping");
+  if (s)
+    s->held = NULL;
+  if (s && (held->given_up || !pg_run_batch(s->conf.pg, &held->batch, 0, on_written, s, &err)))
+    finish_batch(s, &err);
   pg_batch_release(&held->batch);
   mem_free(held);
 }
@@ -309,35 +310,35 @@ static void held_free(struct live_held *held) {
 /* That points cannot be brought up to date keeps no run from ending: who reads it is told of that. */
 static void on_points_settled(void *ctx, const struct err *failed) {
   struct live_held *held = ctx;
-  struct sweeps *s = held->all;
-  struct err err;
-  bool is_given_up = failed && failed->code == ERR_CANCELLED;
-  if (s)
-    s->held = NULL;
-  if (s && (is_given_up || !pg_run_batch(s->conf.pg, &held->batch, 0, on_written, s, &err)))
-    finish_batch(s, is_given_up ? failed : &err);
-  held_free(held);
+  held->given_up |= failed && failed->code == ERR_CANCELLED;
+  if (--held->waits == 0)
+    send_held(held);
 }
 
-/* Takes the batch. */
-static bool hold(struct sweeps *s, struct pg_batch *batch, struct err *err) {
-  struct live_held *held = mem_zalloc(sizeof *held);
-  if (!held)
-    return err_no_memory(err);
-  *held = (struct live_held){s, *batch};
-  *batch = PG_BATCH_INIT;
-  s->held = held;
-  if (metric_settle(s->conf.metrics, NULL, on_points_settled, held, err))
-    return true;
-  s->held = NULL;
-  held_free(held);
-  return false;
+static bool ends_before_points(const struct sweeps *s, const struct live_write *write) {
+  return write->trial && engine_row_is_over(&write->todo.trial) && metric_is_behind(s->conf.metrics, write->trial->run);
 }
 
 static bool send_rows(struct sweeps *s, struct err *err) {
   AUTO_PG_BATCH struct pg_batch batch = PG_BATCH_INIT;
+  struct err ignored;
+  size_t first = 0;
   sweep_rows_put(s, &batch);
-  return ends_before_points(s) ? hold(s, &batch, err) : pg_run_batch(s->conf.pg, &batch, 0, on_written, s, err);
+  while (first < s->write_count && !ends_before_points(s, &s->writes[first]))
+    first++;
+  if (first == s->write_count)
+    return pg_run_batch(s->conf.pg, &batch, 0, on_written, s, err);
+  struct live_held *held = mem_zalloc(sizeof *held);
+  if (!held)
+    return err_no_memory(err);
+  *held = (struct live_held){.all = s, .batch = batch, .waits = 1};
+  batch = PG_BATCH_INIT;
+  s->held = held;
+  for (size_t i = first; i < s->write_count; i++)
+    held->waits +=
+        ends_before_points(s, &s->writes[i]) && metric_settle(s->conf.metrics, &s->writes[i].trial->run, on_points_settled, held, &ignored);
+  on_points_settled(held, NULL);
+  return true;
 }
 
 /* While a transaction is on its way, the points of the next one are made. */

@@ -186,6 +186,8 @@ void metric_live_unknown(struct metric_store *store, struct id id) {
 struct waiter {
   struct list_node node;
   struct metric_store *store;
+  bool is_of_run; /* of this one; else of all */
+  struct id run;
   metric_done_fn *done;
   void *ctx;
   struct loop_defer now;
@@ -199,16 +201,35 @@ struct flush {
 
 static void flush_more(struct metric_store *store);
 
-static void answer_all(struct metric_store *store, struct list *waiters, const struct err *err) {
-  struct list now = {0}; /* who asks again from its callback waits for the next time */
-  for (struct list_node *node; (node = list_pop_front(waiters));)
-    list_push_back(&now, node);
-  for (struct list_node *node; (node = list_pop_front(&now));) {
+static void answer(struct metric_store *store, struct list *now, const struct err *err) {
+  for (struct list_node *node; (node = list_pop_front(now));) {
     struct waiter *waiter = LIST_ENTRY(node, struct waiter, node);
     waiter->done(waiter->ctx, err);
     mem_free(waiter);
     metric_op_end(store);
   }
+}
+
+static void answer_all(struct metric_store *store, struct list *waiters, const struct err *err) {
+  struct list now = {0}; /* who asks again from its callback waits for the next time */
+  for (struct list_node *node; (node = list_pop_front(waiters));)
+    list_push_back(&now, node);
+  answer(store, &now, err);
+}
+
+/* Who waits for one run does not wait for the others of the cycle. */
+static void answer_of_runs(struct metric_store *store) {
+  struct list now = {0}, *const lists[] = {&store->flushing, &store->waiters};
+  for (size_t i = 0; i < ARRAY_LEN(lists) && !store->is_starting; i++)
+    LIST_EACH(lists[i], node) {
+      const struct waiter *waiter = LIST_ENTRY(node, struct waiter, node);
+      const struct live_run *run = waiter->is_of_run ? map_get(&store->runs, name_of(&waiter->run)) : NULL;
+      if (!waiter->is_of_run || (run && !is_written(run)))
+        continue;
+      list_remove(node);
+      list_push_back(&now, node);
+    }
+  answer(store, &now, NULL);
 }
 
 void metric_live_fail_waiters(struct metric_store *store, const struct err *err) {
@@ -240,10 +261,12 @@ static void on_written(void *ctx, const struct pg_reply *reply) {
   }
   store->stats.flushes++;
   mem_free(flush);
-  if (ok)
+  if (ok) {
+    answer_of_runs(store);
     flush_more(store);
-  else
+  } else {
     flush_ended(store, &err);
+  }
   metric_op_end(store);
 }
 
@@ -528,12 +551,16 @@ bool metric_settle(struct metric_store *store, const struct id *id, metric_done_
   struct waiter *waiter = mem_zalloc(sizeof *waiter);
   if (!waiter)
     return err_no_memory(err);
-  *waiter = (struct waiter){.store = store, .done = done, .ctx = ctx};
+  *waiter = (struct waiter){.store = store, .is_of_run = id, .run = id ? *id : (struct id){{0}}, .done = done, .ctx = ctx};
   metric_op_begin(store);
   struct live_run *run = id ? live_run_find(store, *id) : NULL;
   bool is_dirty = id ? run && run->is_dirty : store->dirty.first != NULL;
   bool is_writing = id ? run && (run->is_writing || run->is_loading) : store->is_flushing;
   if (is_dirty || store->is_starting) {
+    if (run && is_dirty) { /* it goes first */
+      list_remove(&run->dirty_node);
+      list_push_front(&store->dirty, &run->dirty_node);
+    }
     list_push_back(&store->waiters, &waiter->node);
     metric_live_flush(store);
   } else if (is_writing) {

@@ -95,8 +95,9 @@ MUST_CHECK bool metric_write_done_at(struct metric_write *write, const struct pg
 
 /* ---- reading ---- */
 
-/* Calls `done` when run.metrics holds every point acknowledged before this call. `run` NULL: of all runs. Who writes that a run is over
- * calls it first, when it is behind: so whoever reads that, however, reads every point that was acknowledged before the end. */
+/* Calls `done` when run.metrics holds every point acknowledged before this call. `run` NULL: of all runs; one is written before others. Who
+ * writes that a run is over calls it first, when it is behind: so whoever reads that, however, reads every point that was acknowledged
+ * before the end. */
 MUST_CHECK bool metric_settle(struct metric_store *store, const struct id *run, metric_done_fn *done, void *ctx, struct err *err);
 
 /* Whether points of the run may be missing in run.metrics. */

@@ -146,7 +146,7 @@ class Launched(Base):
                'while [ -e ../../1 ]; do sleep 0.05; done; echo kept > "$WINNOW_CHECKPOINT_DIR/kept"')
         run = self.launch(["sh", "-c", job, str(begun), str(end)], retries={"max": 1, "on": ["failed"]})["id"]
         wait(lambda: self.run_of(run)["state"] == "RUNNING", "the first attempt")
-        proxy.hold_answers()
+        proxy.hold_answers_from(b"/exited ")
         end.touch()
         wait(begun.exists, "the second attempt")
         proxy.resume()

@@ -7,7 +7,7 @@ class Proxy:
 
     def __init__(self, service):
         self.service, self.path, self.target = service, str(service.home / "proxy.sock"), str(service.data / "winnow.sock")
-        self.asks, self.answers, self.sockets = threading.Event(), threading.Event(), []
+        self.asks, self.answers, self.sockets, self.last_ask = threading.Event(), threading.Event(), [], None
         self.resume()
         self.server = socket.socket(socket.AF_UNIX)
         self.server.bind(self.path)
@@ -38,6 +38,8 @@ class Proxy:
         try:
             while data := a.recv(65536):
                 may_pass.wait()
+                if may_pass is self.asks and self.last_ask and self.last_ask in data:
+                    self.answers.clear()
                 b.sendall(data)
         except OSError:
             pass
@@ -55,7 +57,12 @@ class Proxy:
     def hold_answers(self):
         self.answers.clear()
 
+    def hold_answers_from(self, ask):
+        """What is asked before that is answered: who waits for an answer asks nothing more. Its head comes in one piece."""
+        self.last_ask = ask
+
     def resume(self):
+        self.last_ask = None
         self.asks.set()
         self.answers.set()
 
