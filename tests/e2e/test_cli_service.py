@@ -164,6 +164,11 @@ class Runs(Case):
         self.fails(3, "there is no run 'nope'", "run", "show", "nope")
         self.fails(3, "there is no run " + NO_SUCH_RUN, "run", "show", NO_SUCH_RUN)
 
+    def test_steps_and_counts_are_shown_to_the_last_digit(self):
+        points = [{"key": "long", "value": 1, "step": step} for step in (12345678, 2**63 - 1)]
+        self.assertEqual(SERVICE.post(f"/api/v1/runs/{self.b}/metrics", {"points": points}).status, 200)
+        self.assertRegex(self.out("run", "show", self.b), r"\nlong +1 +9223372036854775807 +1 +1 +2\n")
+
     def test_the_newest_is_the_last_that_was_made(self):
         """Also when its client does not say when it started, or says something else."""
         for body in ({}, {"start_time": 1}):
@@ -297,6 +302,10 @@ class Runs(Case):
         self.assertIn("1 run\n", self.run_it("export", "-e", self.id(), "--filter", "tags.team = 'vision'", "--format", "jsonl", "out.jsonl").stderr)
         self.assertEqual(json.loads((self.dir / "out.jsonl").read_text())["id"], self.a)
         self.fails(3, "there is no experiment", "export", "-e", "nope")
+        lines = self.out("export", "-e", self.id(), "-o", "jsonl").splitlines()
+        self.assertEqual([json.loads(line)["id"] for line in lines], [self.b, self.a])
+        self.assertEqual(self.out("export", "-e", self.id(), "-o", "csv"), self.out("export", "-e", self.id(), "--format", "csv"))
+        self.fails(2, "nothing is exported as yaml", "export", "-e", self.id(), "-o", "yaml")
 
     def exported(self, *words):
         return list(csv.DictReader(io.StringIO(self.out("export", *words))))
@@ -412,6 +421,7 @@ class Models(Case):
         self.assertEqual(self.csv("model", "events", f"{self.name}/2"), [])
         self.fails(3, "there is no model", "model", "events", "nope")
         self.fails(2, "", "model", "alias", f"{self.name}/1", "v1")
+        self.fails(2, "write winnow model alias [flags] MODEL[/VERSION] ALIAS", "model", "alias", self.name, "champion", "1")
         self.fails(2, "is None, Staging, Production or Archived", "model", "stage", f"{self.name}/1", "Mars")
         self.run_it("model", "alias", self.name, "champion", "--remove")
         self.fails(3, "has no alias", "model", "show", f"{self.name}@champion")
