@@ -31,6 +31,8 @@ static bool keep_whole_id(struct str word, char ret[RESOLVED_MAX]) {
 
 static bool not_found(const char *what, const char *word, struct err *err) {
   err_set(err, ERR_NOT_FOUND, "there is no %s '%.100s'", what, word);
+  if (strcmp(what, "run") == 0 && strlen(word) < SHORTEST_PREFIX && str_to_u64(str_of(word), &(uint64_t){0}))
+    return err_hint(err, "a trial is named with its sweep: SWEEP/%s", word);
   return err_hint(err, "winnow %s ls lists them", what);
 }
 

@@ -117,6 +117,26 @@ struct keys {
   unsigned given;
 };
 
+/* What other tools say of a range. */
+static bool hint_of_key(struct builder *b, const char *key) {
+  static const struct {
+    const char *words, *advice;
+  } foreign[] = {
+      {" low lower lower_bound min_value ", "did you mean \"min\"?"},
+      {" high upper upper_bound max_value ", "did you mean \"max\"?"},
+      {" type ", "a range is {min: 0.0, max: 1.0}, a choice {values: [a, b]}; what else there is has a distribution"},
+  };
+  char word[40];
+  const char *near = str_nearest_of(str_of(key), key_names, KEY_N);
+  if (isdigit((unsigned char)key[0]))
+    return err_hint(b->err, "a decimal number has a point: 0.1");
+  snprintf(word, sizeof word, " %.37s ", key);
+  for (size_t i = 0; i < ARRAY_LEN(foreign); i++)
+    if (strstr(foreign[i].words, word))
+      return err_hint(b->err, "%s", foreign[i].advice);
+  return near ? err_hint(b->err, "did you mean \"%s\"?", near) : false;
+}
+
 static bool read_keys(struct builder *b, const json_t *spec, const char *path, struct keys *ret) {
   if (!json_is_object(spec)) {
     bool is_list = json_is_array(spec);
@@ -136,10 +156,7 @@ static bool read_keys(struct builder *b, const json_t *spec, const char *path, s
       i++;
     if (i == KEY_N) {
       err_set(b->err, ERR_INVALID, "unknown key \"%s.%.100s\"", path, key);
-      if (isdigit((unsigned char)key[0]))
-        return err_hint(b->err, "a decimal number has a point: 0.1");
-      const char *near = str_nearest_of(str_of(key), key_names, KEY_N);
-      return near ? err_hint(b->err, "did you mean \"%s\"?", near) : false;
+      return hint_of_key(b, key);
     }
     if (json_is_null(value) && i != KEY_VALUE)
       return err_set(b->err, ERR_INVALID, "\"%s.%s\" must not be null", path, key);

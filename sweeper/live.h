@@ -30,6 +30,7 @@ enum {
   LIVE_BATCH_DEEDS_MAX = 1000,
   LIVE_ASK_LEASE_MS = 86400 * 1000,
   LIVE_PREVIEW_POINTS = 5,
+  LIVE_PREVIEW_RUNGS = 12,
   LIVE_COLLECT_MS = 600 * 1000,
   LIVE_END_ROOM_MS = 15 * 1000, /* beyond the grace of the jobs, until a service that stops with its jobs gives up waiting */
 };

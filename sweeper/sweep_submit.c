@@ -227,13 +227,15 @@ static void put_command(const struct sweep_file *file, const json_t *params, str
   jw_array_end(w);
 }
 
+/* One that has no end is shown by its beginning. */
 static void put_ladder(const struct sweep_file *file, struct json_writer *w) {
+  const struct stop_conf *rules = file->spec.early_terminate.items;
   double rungs[64];
   jw_key(w, "rungs");
   jw_array(w);
   for (size_t i = 0; i < file->spec.early_terminate.count; i++) {
-    size_t n = stop_ladder(&((const struct stop_conf *)file->spec.early_terminate.items)[i], 0, rungs, ARRAY_LEN(rungs));
-    for (size_t k = 0; k < n; k++)
+    size_t n = stop_ladder(&rules[i], 0, rungs, ARRAY_LEN(rungs));
+    for (size_t k = 0; k < n && (rules[i].has_max_iter || k < LIVE_PREVIEW_RUNGS); k++)
       jw_f64(w, rungs[k]);
   }
   jw_array_end(w);

@@ -382,6 +382,7 @@ class Errors(Case):
         self.run_it("trial", "show", "mnist", "99", code=3)
         for words in (("trial", "show"), ("trial", "stop"), ("logs",)):
             self.assertIn("'mnist/best' is the best", self.run_it(*words, "mnist", code=3)[1])
+        self.assertIn("SWEEP/12", self.run_it("trial", "stop", "12", code=3)[1])
         self.run_it("sweep", "show", "0193b2f0", code=3)
         self.run_it("sweep", "show", SWEEP.upper())
         self.run_it("run", "show", "it's \"both\"", code=3)

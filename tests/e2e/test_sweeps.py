@@ -240,6 +240,11 @@ class AskTell(Base):
         command = {"command": ["true"], "parameters": SPACE, "method": "random", "run_cap": 1}
         self.assertEqual(self.s.post("/api/v1/sweeps", command, unix=False).status, 401)
         dry = self.submit({"command": ["echo", "${args}"], "method": "grid", "parameters": {"a": {"values": [1, 2]}}}, 200, dry_run="true")
+        rule = {"type": "asha", "eta": 10}
+        spec = {"command": ["true"], "method": "grid", "metric": "loss", "parameters": {"a": {"values": [1, 2]}}}
+        endless = self.submit({**spec, "early_terminate": rule}, 200, dry_run="true")["rungs"]
+        self.assertEqual(endless, [10.0 ** i for i in range(12)])  # by its beginning
+        self.assertEqual(self.submit({**spec, "early_terminate": {**rule, "max_iter": 1000}}, 200, dry_run="true")["rungs"], [1, 10, 100])
         self.assertEqual((dry["cells"], dry["points"], dry["command"]), (2, [{"a": 1}, {"a": 2}], ["echo", "--a=1"]))
 
 
