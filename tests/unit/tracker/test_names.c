@@ -134,7 +134,10 @@ static void artifact_paths(void **state) {
       {"a/./b", NULL},
       {"a\\b", NULL},
       {"C:/a", NULL},
-      {"c:a", NULL},
+      {"c:a", "c:a"}, /* a colon is no drive unless a slash follows */
+      {"C:", "C:"},
+      {"C:%5ca", NULL},
+      {"c%3a/a", NULL},
       {"file:/a", NULL},
       {"file:a", NULL},
       {"a#b", NULL},
