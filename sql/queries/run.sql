@@ -61,6 +61,13 @@ select attempt > $2 or (attempt = $2 and dead) from run where id = $1;
 -- The sweep file of a run that is a trial, in its normal form.
 select s.spec from run r join sweep s on s.id = r.sweep_id where r.id = $1 and not s.single;
 
+-- name: run_search_scope (int8[], uuid) -> (int8) repeatable
+-- Experiments, a sweep or null. No row: all are there. Else the first experiment that is not; null: it is the sweep.
+select x.id from unnest($1) with ordinality x (id, place) where not exists (select from experiment e where e.id = x.id)
+union all
+select null where $2 is not null and not exists (select from sweep s where s.id = $2)
+limit 1;
+
 -- name: run_search (text, text[], int8[], float8[], uuid[])
 --   -> (uuid, int8, int8, int8, int8, int8, int8, int4, int2, int2, bool, int2, int4, int4, int4, uuid, text, text, text, text, text, text,
 --       jsonb, jsonb, jsonb, jsonb, jsonb, jsonb, jsonb, text[]) repeatable

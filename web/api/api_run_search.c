@@ -21,6 +21,40 @@ static void put_found(struct mlflow_search *op, struct json_writer *w, const str
 
 static const struct mlflow_search_shape run_shape = {STMT_RUN_PAGE, STMT_RUN_SEARCH, RUN_ROW_COLUMNS, "items", put_found};
 
+static bool no_such_scope(const struct mlflow_search *op, const struct pg_reply *reply, struct err *err) {
+  char sweep[ID_HEX_LEN + 1];
+  if (!pg_is_null(reply, 0, 0)) {
+    err_set(err, ERR_NOT_FOUND, "there is no experiment %lld", (long long)pg_int(reply, 0, 0));
+    return err_hint(err, "GET /api/v1/experiments?filter=name='NAME' tells the id");
+  }
+  id_format(op->search.sweep, sweep);
+  return err_set(err, ERR_NOT_FOUND, "there is no sweep \"%s\"", sweep);
+}
+
+static void on_scope(void *ctx, const struct pg_reply *reply) {
+  struct mlflow_search *op = ctx;
+  struct err err;
+  if (pg_ok(reply, &err) && (pg_rows(reply) == 0 || no_such_scope(op, reply, &err)))
+    mlflow_search_reply_nothing(op);
+  else
+    http_reply_error(op->req, &err);
+}
+
+/* Where nothing is because the place does not exist, that is said. */
+static void check_scope(struct mlflow_search *op) {
+  const struct search *search = &op->search;
+  struct err err;
+  AUTO_PG_ARGS struct pg_args args;
+  pg_args_init(&args, STMT_RUN_SEARCH_SCOPE);
+  pg_put_int8s(&args, search->experiments, search->experiment_count);
+  if (search->of_sweep)
+    pg_put_uuid(&args, search->sweep);
+  else
+    pg_put_null(&args);
+  if (!pg_run(web_app(op->req)->pg, &args, 0, on_scope, op, &err))
+    http_reply_error(op->req, &err);
+}
+
 static bool experiment_is_no_id(struct err *err, size_t at, struct str text) {
   char path[48];
   snprintf(path, sizeof path, "experiments[%zu]", at);
@@ -70,6 +104,7 @@ static bool search(struct mlflow_search *op, const struct search_body *in, struc
     return false;
   op->extra = columns;
   op->is_api = true;
+  op->found_nothing = check_scope;
   return mlflow_search_answer(op, &run_shape, err);
 }
 

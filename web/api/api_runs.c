@@ -231,6 +231,7 @@ static void on_got(void *ctx, const struct pg_reply *reply) {
   jw_init(&w, &body);
   jw_object(&w);
   api_put_run_keys(&w, &row, NULL);
+  api_put_run_links(&w, &row);
   run_sources_put(&row, reply, 3, &w);
   jw_object_end(&w);
   http_reply_json(op->req, op->status, &body);

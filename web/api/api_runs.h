@@ -50,5 +50,7 @@ MUST_CHECK bool api_read_columns(struct http_req *req, const json_t *array, stru
 void api_put_run(struct json_writer *w, const struct run_row *run, const struct api_columns *columns);
 /* Its keys, into an object that has begun. */
 void api_put_run_keys(struct json_writer *w, const struct run_row *run, const struct api_columns *columns);
+/* Beside those: "inputs" and "outputs". */
+void api_put_run_links(struct json_writer *w, const struct run_row *run);
 
 #endif

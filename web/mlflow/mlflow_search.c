@@ -316,10 +316,17 @@ static void put_begin(const struct mlflow_search *op, struct buf *out) {
   buf_printf(out, "{\"%s\":[", op->is_api ? "items" : op->shape->name);
 }
 
-static void reply_nothing(struct mlflow_search *op) {
+void mlflow_search_reply_nothing(struct mlflow_search *op) {
   struct buf body = BUF_INIT(KIB);
   buf_puts(&body, op->is_api ? "{\"items\":[],\"next\":null}" : "{}");
   http_reply_json(op->req, 200, &body);
+}
+
+static void found_nothing(struct mlflow_search *op) {
+  if (op->found_nothing)
+    op->found_nothing(op);
+  else
+    mlflow_search_reply_nothing(op);
 }
 
 static void put_row(struct mlflow_search *op, struct buf *out, const struct pg_reply *reply, size_t i) {
@@ -333,7 +340,7 @@ static void reply_page(void *ctx, const struct pg_reply *reply) {
   struct buf body = BUF_INIT(MLFLOW_REPLY_MAX);
   AUTO_BUF struct buf token = BUF_INIT(2 * PAGE_TOKEN_MAX);
   if (pg_rows(reply) == 0) {
-    reply_nothing(op);
+    found_nothing(op);
     return;
   }
   put_begin(op, &body);
@@ -474,7 +481,7 @@ static void on_stream_done(void *ctx, const struct pg_reply *reply) {
   }
   if (!s->begun && !s->has_more) {
     http_req_on_gone(s->op->req, NULL, NULL);
-    reply_nothing(s->op);
+    found_nothing(s->op);
     return;
   }
   if (!s->begun)

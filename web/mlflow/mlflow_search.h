@@ -33,8 +33,9 @@ struct mlflow_search {
   struct str question;
   int64_t max_results;
   size_t key_count;
-  void *extra; /* the handler's */
-  bool is_api; /* {"items": [...], "next": cursor or null} */
+  void *extra;                                     /* the handler's */
+  bool is_api;                                     /* {"items": [...], "next": cursor or null} */
+  void (*found_nothing)(struct mlflow_search *op); /* answers in that case; NULL: mlflow_search_reply_nothing() does */
   /* private */
   const struct mlflow_search_shape *shape;
   pg_done_fn *done;
@@ -58,6 +59,8 @@ MUST_CHECK bool mlflow_search_answer(struct mlflow_search *op, const struct mlfl
 /* The same for an answer that needs all rows: `done` is called with them, when there was no failure. A heavy page gets shorter than was
  * asked for. */
 MUST_CHECK bool mlflow_search_run(struct mlflow_search *op, const struct mlflow_search_shape *shape, pg_done_fn *done, struct err *err);
+
+void mlflow_search_reply_nothing(struct mlflow_search *op);
 
 /* How many rows belong to the page. */
 size_t mlflow_search_rows(const struct mlflow_search *op, const struct pg_reply *reply);
