@@ -200,6 +200,22 @@ class Tracking(unittest.TestCase):
         self.assertEqual([run["id"] for run in body["items"]], [light])
         self.assertLess(self.peak() - before, 48 << 20)
 
+    def test_a_comparison_of_wide_runs_keeps_nobody_waiting(self):
+        runs = [self.new_run() for _ in range(12)]
+        self.ask(f"{API}runs/search", {"experiment_ids": ["0"]})
+        self.s.sql("update run set metrics = (select jsonb_object_agg('layer/' || i || '/norm', random() || ' ' || i || ' 1700000000000') from generate_series(1, 12000) i)")
+        compared, times = [], [time.monotonic()]
+        thread = threading.Thread(target=lambda: compared.append(self.s.exchange("POST", "/api/v1/runs/compare", {"runs": runs})))
+        thread.start()
+        while thread.is_alive():
+            self.assertEqual(self.s.get("/health").status, 200)
+            times.append(time.monotonic())
+        thread.join()
+        self.assertEqual((compared[0].status, len(compared[0].json["metrics"])), (200, 12000))
+        longest = max(after - before for before, after in zip(times, times[1:]))
+        print(f"compare: {times[-1] - times[0]:.2f} s, the longest wait beside it {longest:.2f} s", file=sys.stderr)
+        self.assertLess(longest, (times[-1] - times[0]) / 4)  # made in one turn of the loop it is more than half
+
     def test_pages_of_other_heavy_rows(self):
         """Of experiments, logged models, models and versions: as many as were asked for, or a shorter page and the rest."""
         def every(path, name, token, argument, wanted, body=None):
