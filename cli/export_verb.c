@@ -25,6 +25,7 @@ struct export {
   int64_t rows;
   bool in_title; /* of a stream of points: its first line is passed over */
   struct log_filter filter;
+  bool is_one_of_all;
 };
 
 struct export_kind {
@@ -65,7 +66,7 @@ static bool note_column(struct export *e, const char *group, const char *key, st
     return true;
   if (e->name_count == MAX_COLUMNS || !map_put(&e->seen, str_of(name), name, NULL)) {
     err_set(err, ERR_TOO_LARGE, "more than %d different params, metrics and tags", MAX_COLUMNS);
-    return err_hint(err, "--format jsonl has no such limit");
+    return err_hint(err, "--format jsonl has no such limit, nor has --what all, params, metrics or tags");
   }
   e->names[e->name_count++] = name;
   return true;
@@ -142,13 +143,25 @@ static bool pages(struct export *e, cli_page_fn *fn, struct err *err) {
   return body && cli_pages(e->cli, "/runs/search", body, args_i64(&e->cli->args, "limit", 0), fn, e, NULL, err);
 }
 
+/* A table of more columns than can be handled is of use to nobody: where params, metrics and tags are written beside it, it goes without.
+ */
+static bool becomes_narrow(struct export *e, const struct err *err) {
+  if (!e->is_one_of_all || err->code != ERR_TOO_LARGE)
+    return false;
+  e->name_count = 0;
+  output_say(&e->cli->output,
+             "runs.csv is without params, metrics and tags, more than %d different ones: they are in the files of these names",
+             MAX_COLUMNS);
+  return true;
+}
+
 static bool write_runs(struct export *e, struct err *err) {
   if (!e->csv)
     return pages(e, export_lines, err);
   e->names = mem_array(MAX_COLUMNS, sizeof *e->names);
   if (!e->names)
     return err_no_memory(err);
-  if (!pages(e, note_columns, err))
+  if (!pages(e, note_columns, err) && !becomes_narrow(e, err))
     return false;
   csv_titles(e);
   return write_out(e, err) && pages(e, export_rows, err);
@@ -327,14 +340,112 @@ static bool write_experiments(struct export *e, struct err *err) {
   return write_out(e, err) && cli_pages(e->cli, "/experiments", NULL, 0, export_experiments, e, NULL, err);
 }
 
+/* ---- what runs were given and made ---- */
+
+static const char *const link_paths[] = {"run",    "kind",    "name", "digest", "source_type", "source",
+                                         "schema", "profile", "tags", "step",   NULL};
+
+/* `about`: what is told of it beside run and kind. */
+static bool put_link(struct export *e, const char *run, const char *kind, const char *name, const json_t *about, const json_t *tags,
+                     struct err *err) {
+  AUTO_JSON json_t *row = json_pack("{ssssss*sO*}", "run", run, "kind", kind, "name", name, "tags", tags);
+  if (!row || json_object_update_missing(row, (json_t *)(uintptr_t)about) != 0)
+    return err_no_memory(err);
+  return put_row(e, link_paths, row, err);
+}
+
+static bool export_links_of(struct export *e, const json_t *run, struct err *err) {
+  static const struct { const char *path, *kind; } models[] = {{"inputs.models", "model input"}, {"outputs.models", "model output"}};
+  const char *id = json_string_value(json_object_get(run, "id"));
+  const json_t *datasets = json_at_path(run, "inputs.datasets");
+  for (size_t i = 0; i < json_array_size(datasets); i++) {
+    const json_t *item = json_array_get(datasets, i), *dataset = json_object_get(item, "dataset");
+    const char *name = json_string_value(json_object_get(dataset, "name"));
+    if (!put_link(e, id, "dataset", name, dataset, json_object_get(item, "tags"), err))
+      return false;
+  }
+  for (size_t m = 0; m < ARRAY_LEN(models); m++) {
+    const json_t *list = json_at_path(run, models[m].path);
+    for (size_t i = 0; i < json_array_size(list); i++) {
+      const json_t *item = json_array_get(list, i);
+      if (!put_link(e, id, models[m].kind, json_string_value(json_object_get(item, "model_id")), item, NULL, err))
+        return false;
+    }
+  }
+  return true;
+}
+
+static bool export_links(void *ctx, const json_t *items, struct err *err) {
+  struct export *e = ctx;
+  for (size_t i = 0; i < json_array_size(items); i++)
+    if (!export_links_of(e, json_array_get(items, i), err))
+      return false;
+  return write_out(e, err);
+}
+
+static bool write_links(struct export *e, struct err *err) {
+  AUTO_JSON json_t *body = search_body(e->cli, err);
+  if (!body)
+    return false;
+  json_object_set_new(body, "columns", json_pack("[sss]", "id", "inputs", "outputs"));
+  put_titles(e, link_paths);
+  return write_out(e, err) && cli_pages(e->cli, "/runs/search", body, args_i64(&e->cli->args, "limit", 0), export_links, e, NULL, err);
+}
+
+/* ---- what happened ---- */
+
+static const char *const event_paths[] = {"time", "kind", "subject", "actor", "from", "to", "reason", NULL};
+
+static bool export_events(void *ctx, const json_t *items, struct err *err) {
+  struct export *e = ctx;
+  for (size_t i = 0; i < json_array_size(items); i++)
+    if (!put_row(e, event_paths, json_array_get(items, i), err))
+      return false;
+  return true;
+}
+
+static bool export_events_of(struct export *e, const char *format, const json_t *items, const char *key, struct err *err) {
+  for (size_t i = 0; i < json_array_size(items); i++) {
+    AUTO_BUF struct buf path = BUF_INIT(16 * KIB);
+    path_format(&path, format, json_string_value(json_object_get(json_array_get(items, i), key)));
+    if (!buf_ok(&path, err) || (!cli_pages(e->cli, buf_text(&path), NULL, 0, export_events, e, NULL, err) && !is_gone(err)))
+      return false;
+  }
+  return write_out(e, err);
+}
+
+static bool export_run_events(void *ctx, const json_t *items, struct err *err) {
+  return export_events_of(ctx, "/runs/{}/events", items, "id", err);
+}
+
+static bool export_sweep_events(void *ctx, const json_t *items, struct err *err) {
+  return export_events_of(ctx, "/sweeps/{}/events", items, "id", err);
+}
+
+static bool export_model_events(void *ctx, const json_t *items, struct err *err) {
+  return export_events_of(ctx, "/models/{}/events", items, "name", err);
+}
+
+/* Of runs that were chosen only theirs. */
+static bool write_events(struct export *e, struct err *err) {
+  const struct args *args = &e->cli->args;
+  bool chosen = args_text(args, "filter") || args_text(args, "experiment") || args_i64(args, "limit", 0);
+  put_titles(e, event_paths);
+  return write_out(e, err) && pages(e, export_run_events, err) &&
+         (chosen || (cli_pages(e->cli, "/sweeps", NULL, 0, export_sweep_events, e, NULL, err) &&
+                     cli_pages(e->cli, "/models", NULL, 0, export_model_events, e, NULL, err)));
+}
+
 static const struct export_kind kinds[] = {
     {"runs", "run", write_runs, true},
     {"params", "param", write_entries, true},
     {"tags", "tag", write_entries, true},
     {"metrics", "metric", write_entries, true},
     {"series", "point", write_series, true},
+    {"inputs", "input or output", write_links, true},
     {"models", "model version", write_models, false},
     {"experiments", "experiment", write_experiments, false},
+    {"events", "event", write_events, true},
 };
 
 /* ---- the verb ---- */
@@ -363,8 +474,8 @@ static const char *format_of(const struct args *args) {
 }
 
 /* One kind, to a file or (NULL) to standard output. */
-static bool export_one(struct cli *cli, const struct export_kind *kind, const char *file, struct err *err) {
-  struct export e = {.cli = cli, .kind = kind, .fd = -1, .csv = strcmp(format_of(&cli->args), "csv") == 0};
+static bool export_one(struct cli *cli, const struct export_kind *kind, const char *file, bool is_one_of_all, struct err *err) {
+  struct export e = {.cli = cli, .is_one_of_all = is_one_of_all, .kind = kind, .fd = -1, .csv = strcmp(format_of(&cli->args), "csv") == 0};
   buf_init(&e.out, 64 * MIB);
   arena_init(&e.arena, 64 * MIB);
   map_init(&e.seen, MAX_COLUMNS);
@@ -384,14 +495,15 @@ static bool export_all(struct cli *cli, const char *directory, struct err *err) 
   for (size_t i = 0; i < ARRAY_LEN(kinds); i++) {
     AUTO_BUF struct buf file = BUF_INIT(8 * KIB);
     buf_printf(&file, "%s/%s.%s", directory, kinds[i].name, format_of(&cli->args));
-    if (!buf_ok(&file, err) || !export_one(cli, &kinds[i], buf_text(&file), err))
+    if (!buf_ok(&file, err) || !export_one(cli, &kinds[i], buf_text(&file), true, err))
       return false;
   }
   return true;
 }
 
 static const char *const formats[] = {"csv", "jsonl", NULL};
-static const char *const whats[] = {"runs", "params", "tags", "metrics", "series", "models", "experiments", "all", NULL};
+static const char *const whats[] = {"runs",   "params",      "tags",   "metrics", "series", "inputs",
+                                    "models", "experiments", "events", "all",     NULL};
 
 /* Who writes "export metrics" does not mean all runs in a file of that name. */
 static bool is_meant_for_what(const char *file, const char *what) {
@@ -420,7 +532,7 @@ static int export_run(struct cli *cli) {
     return cli_usage(cli, "winnow export --what all DIR", "several files need a directory");
   if (!all && !kind->of_runs && (args_text(&cli->args, "filter") || args_text(&cli->args, "experiment")))
     return cli_usage(cli, "leave them out", "--experiment and --filter choose runs, not %s", kind->name);
-  return cli_done(cli, all ? export_all(cli, file, &err) : export_one(cli, kind, to_file ? file : NULL, &err), &err);
+  return cli_done(cli, all ? export_all(cli, file, &err) : export_one(cli, kind, to_file ? file : NULL, false, &err), &err);
 }
 
 static const struct flag_row flags[] = {
@@ -445,8 +557,8 @@ static const struct verb rows[] = {
         .summary = "runs, points and models as CSV or JSON lines",
         .help =
             "Runs as CSV have a column for every param, metric (its last value) and tag that any of the runs has; cells that a spreadsheet would run as a "
-            "formula are guarded. params, tags and metrics have a row for each of them and run, series one for every point, models one for every "
-            "version. JSON lines are the objects as the REST interface gives them. Any number is written in little memory; a file appears "
+            "formula are guarded. params, tags and metrics have a row for each of them and run, series one for every point, inputs one for every dataset and logged model that a run used or made, models one for every "
+            "version, events one for everything that happened to runs (and, when none are chosen, to sweeps and models). JSON lines are the objects as the REST interface gives them. Any number is written in little memory; a file appears "
             "whole or not at all.",
         .examples = {{"winnow export -e mnist mnist.csv", "an experiment"},
                      {"winnow export --filter \"metrics.val_accuracy > 0.9\" --format jsonl | jq .params", "into a program"},

@@ -428,6 +428,12 @@ begin
 end
 $$;
 
+CREATE FUNCTION winnow.weight_of(value anyelement) RETURNS bigint
+    LANGUAGE sql STABLE PARALLEL SAFE
+    AS $$
+  select coalesce(pg_column_size(value), 0)::bigint * case when pg_column_compression(value) is null then 1 else 8 end
+$$;
+
 CREATE TABLE winnow.artifact (
     path text NOT NULL COLLATE pg_catalog."C",
     size bigint NOT NULL,

@@ -28,6 +28,7 @@ struct experiment_row {
   int64_t id, created, updated, deleted_at;
   struct str name, artifact_location, tags;
 };
+enum { EXPERIMENT_ROW_COLUMNS = 7 };
 void experiment_row_read(const struct pg_reply *reply, size_t row, struct experiment_row *ret);
 
 #endif

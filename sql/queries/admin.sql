@@ -22,6 +22,10 @@ where case when t.path ~ '^registry/\d{1,18}/\d{1,9}(/|$)' then exists (
         else v.kept_path = array_to_string((string_to_array(t.path, '/'))[1:3], '/') end)
   else exists (select from artifact a where a.path = t.path) end;
 
+-- name: artifact_rows_of (text[], int8) -> (text, int8) repeatable
+-- Path and size of the rows of these paths that were there at $2 already.
+select path, size from artifact where path = any($1) and created <= $2;
+
 -- name: artifact_forget (text, bytea, int8) -> () repeatable
 -- A row whose file is not there, if it is still the one that was looked at.
 delete from artifact where path = $1 and sha256 = $2 and created = $3;

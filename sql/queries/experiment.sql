@@ -52,6 +52,16 @@ from find_rows($1, $2, $3, $4, $5) with ordinality f (id, n, v, page_key, place)
 cross join lateral (select * from experiment x where x.id = f.n offset 0) e
 order by f.place;
 
+-- name: experiment_page (text, text[], int8[], float8[], uuid[], int8)
+--   -> (int8, text, text, int8, int8, int8, jsonb, text[], bool, uuid, int8, int4) repeatable
+-- In one piece: as run_page.
+select p.n, p.name, p.artifact_location, p.created, p.updated, p.deleted_at, case when p.fits then p.tags end, p.page_key, p.fits, p.id, p.n, p.v
+from (
+  select f.*, e.name, e.artifact_location, e.created, e.updated, e.deleted_at, e.tags, sum(weight_of(e.tags)) over (order by f.place rows unbounded preceding) <= $6 as fits
+  from find_rows($1, $2, $3, $4, $5) with ordinality f (id, n, v, page_key, place)
+  cross join lateral (select * from experiment x where x.id = f.n offset 0) e) p
+order by p.place;
+
 -- name: experiment_ensure (text, text, int8) -> (int8, bool) repeatable
 -- Name, artifact root, now. The experiment of that name, made if there is none, and whether it is deleted. One that another makes at the same
 -- moment is not among the old ones, so the insert answers with it.

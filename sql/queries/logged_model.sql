@@ -23,6 +23,19 @@ from find_rows($1, $2, $3, $4, $5) with ordinality f (id, n, v, page_key, place)
 cross join lateral (select * from logged_model_view x where x.id = f.id offset 0) m
 order by f.place;
 
+-- name: logged_model_page (text, text[], int8[], float8[], uuid[], int8)
+--   -> (uuid, int8, int8, int8, int2, text, text, text, text, text, jsonb, jsonb, jsonb, jsonb, text[], bool, uuid, int8, int4) repeatable
+-- In one piece: as run_page, but of the models beyond everything is null. A metric is written in some 256 bytes.
+with f as (
+  select f.*, sum(w.weight) over (order by f.place rows unbounded preceding) <= $6 as fits
+  from find_rows($1, $2, $3, $4, $5) with ordinality f (id, n, v, page_key, place)
+  cross join lateral (
+    select weight_of(x.params) + weight_of(x.tags) + 256 * (select count(*) from logged_model_metric y where y.model = x.id) as weight
+    from logged_model x where x.id = f.id offset 0) w)
+select m.*, f.page_key, f.fits, f.id, f.n, f.v
+from f left join lateral (select * from logged_model_view x where x.id = f.id and f.fits offset 0) m on true
+order by f.place;
+
 -- name: logged_model_finish (uuid, int2, int8, uuid, int4) -> (uuid)
 update logged_model set status = $2, updated = $3
 where id = $1 and deleted_at is null and logged_model_allow(source_run, $4, $5) returning id;

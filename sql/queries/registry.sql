@@ -20,8 +20,10 @@ from registered_model m where m.name = $1;
 -- name: model_latest (text[])
 --   -> (text, int4, int8, int8, int2, int2, text, text, text, text, text, text, text, text, text, int8, bytea, jsonb, jsonb, text[], int8, uuid)
 --   repeatable
--- The newest version of each stage of these models.
-select distinct on (v.name, v.stage) v.* from model_version_view v where v.name = any($1) order by v.name, v.stage, v.version desc;
+-- The newest version of each stage of these models, without its metrics, which MLflow does not show.
+select distinct on (v.name, v.stage) v.name, v.version, v.created, v.updated, v.stage, v.status, v.run_id, v.model_id, v.source, v.storage_location,
+  v.kept_path, v.description, v.user_id, v.run_link, v.status_message, v.size, v.digest, v.tags, null::jsonb, v.aliases, v.model_key, v.sweep_id
+from model_version_view v where v.name = any($1) order by v.name, v.stage, v.version desc;
 
 -- name: model_search (text, text[], int8[], float8[], uuid[]) -> (text, int8, int8, text, jsonb, jsonb, int4, text[]) repeatable
 select m.name, m.created, m.updated, m.description, m.tags,
@@ -29,6 +31,20 @@ select m.name, m.created, m.updated, m.description, m.tags,
   (select max(v.version) from model_version v where v.model = m.id and v.deleted_at is null), f.page_key
 from find_rows($1, $2, $3, $4, $5) with ordinality f (id, n, v, page_key, place) join registered_model m on m.id = f.n
 order by f.place;
+
+-- name: model_page (text, text[], int8[], float8[], uuid[], int8)
+--   -> (text, int8, int8, text, jsonb, jsonb, int4, text[], bool, uuid, int8, int4) repeatable
+-- In one piece: as run_page.
+select p.name, p.created, p.updated, case when p.fits then p.description end, case when p.fits then p.tags end,
+  (select jsonb_object_agg(a.alias, a.version) from model_alias a where a.model = p.n and p.fits),
+  (select max(v.version) from model_version v where v.model = p.n and v.deleted_at is null), p.page_key, p.fits, p.id, p.n, p.v
+from (
+  select f.*, m.name, m.created, m.updated, m.description, m.tags, sum(weight_of(m.description) + weight_of(m.tags) +
+    coalesce((select sum(64 + pg_column_size(a.alias)) from model_alias a where a.model = f.n), 0))
+    over (order by f.place rows unbounded preceding) <= $6 as fits
+  from find_rows($1, $2, $3, $4, $5) with ordinality f (id, n, v, page_key, place)
+  cross join lateral (select * from registered_model x where x.id = f.n offset 0) m) p
+order by p.place;
 
 -- name: model_rename (text, text, int8, text) -> (int8)
 -- From, to, now, who. With its versions and what happened to them. A taken name is refused by registered_model_name_key.
@@ -93,6 +109,20 @@ select v.*, f.page_key
 from find_rows($1, $2, $3, $4, $5) with ordinality f (id, n, v, page_key, place)
 cross join lateral (select * from model_version_view x where x.model_key = f.n and x.version = f.v offset 0) v
 order by f.place;
+
+-- name: version_page (text, text[], int8[], float8[], uuid[], int8)
+--   -> (text, int4, int8, int8, int2, int2, text, text, text, text, text, text, text, text, text, int8, bytea, jsonb, jsonb, text[], int8,
+--       uuid, text[], bool, uuid, int8, int4) repeatable
+-- In one piece: as run_page.
+select p.name, p.version, p.created, p.updated, p.stage, p.status, p.run_id, p.model_id, p.source, p.storage_location, p.kept_path,
+  case when p.fits then p.description end, p.user_id, p.run_link, p.status_message, p.size, p.digest, case when p.fits then p.tags end,
+  case when p.fits then p.metrics end, p.aliases, p.model_key, p.sweep_id, p.page_key, p.fits, p.id, p.n, p.v
+from (
+  select r.*, f.*, sum(weight_of(r.description) + weight_of(r.tags) + weight_of(r.metrics))
+    over (order by f.place rows unbounded preceding) <= $6 as fits
+  from find_rows($1, $2, $3, $4, $5) with ordinality f (id, n, v, page_key, place)
+  cross join lateral (select * from model_version_view x where x.model_key = f.n and x.version = f.v offset 0) r) p
+order by p.place;
 
 -- name: version_describe (text, int4, text, int8) -> (int4)
 -- The model itself stays as old as it is.

@@ -61,6 +61,13 @@ select attempt > $2 or (attempt = $2 and dead) from run where id = $1;
 -- The sweep file of a run that is a trial, in its normal form.
 select s.spec from run r join sweep s on s.id = r.sweep_id where r.id = $1 and not s.single;
 
+-- name: run_search_scope (int8[], uuid) -> (int8) repeatable
+-- Experiments, a sweep or null. No row: all are there. Else the first experiment that is not; null: it is the sweep.
+select x.id from unnest($1) with ordinality x (id, place) where not exists (select from experiment e where e.id = x.id)
+union all
+select null where $2 is not null and not exists (select from sweep s where s.id = $2)
+limit 1;
+
 -- name: run_search (text, text[], int8[], float8[], uuid[])
 --   -> (uuid, int8, int8, int8, int8, int8, int8, int4, int2, int2, bool, int2, int4, int4, int4, uuid, text, text, text, text, text, text,
 --       jsonb, jsonb, jsonb, jsonb, jsonb, jsonb, jsonb, text[]) repeatable
@@ -68,6 +75,26 @@ select r.*, f.page_key
 from find_rows($1, $2, $3, $4, $5) with ordinality f (id, n, v, page_key, place)
 cross join lateral (select * from run_view x where x.id = f.id offset 0) r
 order by f.place;
+
+-- name: run_page (text, text[], int8[], float8[], uuid[], int8)
+--   -> (uuid, int8, int8, int8, int8, int8, int8, int4, int2, int2, bool, int2, int4, int4, int4, uuid, text, text, text, text, text, text,
+--       jsonb, jsonb, jsonb, jsonb, jsonb, jsonb, jsonb, text[], bool, uuid, int8, int4) repeatable
+-- The same for an answer in one piece, and like the other *_page statements: the last argument is how many bytes the rows may weigh
+-- together (weight_of()). The columns behind page_key are whether those up to this one do, and what find_rows() gave. Of further rows what
+-- makes them large is null. A running sum, as its rows need not be kept.
+select p.id, p.experiment_id, p.start_time, p.created, p.end_time, p.deleted_at, p.heartbeat, p.attempt, p.state, p.kind, p.has_links, p.slots,
+  p.exit_code, p.signal, p.trial, p.sweep_id, p.name, p.user_id, p.artifact_uri, p.executor, p.node, p.state_reason,
+  case when p.fits then p.command end, case when p.fits then p.params end, case when p.fits then p.tags end, case when p.fits then p.metrics end,
+  case when p.fits then p.dataset_inputs end, case when p.fits then p.model_inputs end, case when p.fits then p.model_outputs end,
+  p.page_key, p.fits, p.id, p.n, p.v
+from (
+  select r.*, f.page_key, f.n, f.v, f.place, sum(weight_of(r.params) + weight_of(r.tags) + weight_of(r.metrics) +
+    case when r.command is null then 0 else weight_of(r.command) end +
+    case when r.has_links then weight_of(r.dataset_inputs) + weight_of(r.model_inputs) + weight_of(r.model_outputs) else 0 end)
+    over (order by f.place rows unbounded preceding) <= $6 as fits
+  from find_rows($1, $2, $3, $4, $5) with ordinality f (id, n, v, page_key, place)
+  cross join lateral (select * from run_view x where x.id = f.id offset 0) r) p
+order by p.place;
 
 -- name: run_write (uuid, jsonb, jsonb, int4) -> ()
 -- Params and tags, all or nothing; what the caller may write. Writers of one run take turns. What forbids it is raised, so that whatever else

@@ -5,8 +5,8 @@
 
 #include "base/mem.h"
 
-/* Rows a turn, so that one stream does not keep the others waiting. */
-enum { ROWS_A_TURN = 512, STREAM_TIMEOUT_MS = 600000 };
+/* Rows a turn, and bytes of rows, so that one stream does not keep the others waiting. */
+enum { ROWS_A_TURN = 512, BYTES_A_TURN = 256 * 1024, STREAM_TIMEOUT_MS = 600000 };
 
 enum stream_phase { STREAM_WAITING, STREAM_SETTING, STREAM_RUNNING, STREAM_OVER };
 
@@ -101,15 +101,17 @@ static void take_result(struct pg_stream *stream, PGresult *result) {
 
 static void go_on(void *ctx) {
   struct pg_stream *stream = ctx;
+  size_t bytes = 0;
   for (unsigned rows = 0; stream->phase != STREAM_OVER && !stream->paused && !stream->cancelled; rows++) {
     struct pg_link *link = link_of(stream);
     if (link->pq->is_busy(link->pg))
       return;
-    if (rows == ROWS_A_TURN) {
+    if (rows == ROWS_A_TURN || bytes >= BYTES_A_TURN) {
       loop_defer(stream->job.pool->loop, &stream->again, go_on, stream);
       return;
     }
     PGresult *result = link->pq->get_result(link->pg);
+    bytes += result ? PQresultMemorySize(result) : 0;
     if (result)
       take_result(stream, result);
     else if (stream->phase == STREAM_SETTING && stream->outcome == PG_DONE)

@@ -311,7 +311,11 @@ class Gc(Case):
         self.sql("update winnow.artifact set created = created - 3600000 where path like 'registry/%'")
         self.assertEqual(self.work("gc?older_than=0s")[0], [])  # it is about to be kept
         self.sql("update winnow.model_version set keep_from = null where version = 2")
+        would, counted = self.work("gc?dry_run=true&older_than=0s")
+        self.assertTrue(copy.exists())
         items, summary = self.work("gc?older_than=0s")
+        self.assertEqual(counted, summary)
+        self.assertEqual(*([(item["kind"], item["subject"], item["size"]) for item in sorted(found, key=lambda item: item["kind"])] for found in (would, items)))
         self.assertEqual(sorted((item["kind"], item["subject"]) for item in items), [(kind, str(copy.relative_to(self.s.data / "artifacts"))) for kind in ("orphan", "row")])
         self.assertFalse(copy.exists())
         self.assertEqual(self.s.get(f"/api/v1/models/kept/versions/2/files/weights.bin").status, 200)  # of the run, as before

@@ -332,8 +332,26 @@ class Runs(Case):
         (version,) = [row for row in self.exported("--what", "models") if row["name"] == "exported " + self.id()]
         self.assertEqual((version["version"], version["run_id"]), ("1", self.a))
         self.assertIn(self.id(), [row["name"] for row in self.exported("--what", "experiments")])
+        happened = self.exported("--what", "events", "-e", self.id())
+        self.assertEqual({row["subject"] for row in happened}, {self.a, self.b})
+        self.assertEqual([row["kind"] for row in happened if row["subject"] == self.a][0], "run.created")
+        self.run_it("model", "alias", f"exported {self.id()}/1", "champion")
+        self.assertIn("exported " + self.id(), {row["subject"].split("/")[0] for row in self.exported("--what", "events")})
+        dataset = {"name": "digits", "digest": "d1", "source_type": "local", "source": "{}", "schema": "{\"n\": 1}"}
+        model = SERVICE.post("/api/2.0/mlflow/logged-models", {"experiment_id": "0", "name": "net", "source_run_id": self.a}).json["model"]["info"]["model_id"]
+        for path, body in (("log-inputs", {"datasets": [{"dataset": dataset, "tags": [{"key": "mlflow.data.context", "value": "train"}]}], "models": [{"model_id": model}]}),
+                           ("outputs", {"models": [{"model_id": model, "step": 3}]})):
+            answer = SERVICE.post(f"/api/2.0/mlflow/runs/{path}", {"run_id": self.a, **body})
+            self.assertEqual(answer.status, 200, answer)
+        links = self.exported("--what", "inputs", "-e", self.id())
+        self.assertEqual([(row["run"], row["kind"], row["name"], row["digest"], row["step"]) for row in links],
+                         [(self.a, "dataset", "digits", "d1", ""), (self.a, "model input", model, "", ""), (self.a, "model output", model, "", "3")])
+        self.assertIn("train", links[0]["tags"])
+        lines = [json.loads(line) for line in self.out("export", "--what", "inputs", "--format", "jsonl", "-e", self.id()).splitlines()]
+        self.assertEqual({key: lines[0][key] for key in dataset}, dataset)
+        self.assertEqual(SERVICE.get(f"/api/v1/runs/{self.b}").json["inputs"], {"datasets": [], "models": []})
         done = self.run_it("export", "--what", "all", "-e", self.id(), "everything")
-        names = ("experiments", "metrics", "models", "params", "runs", "series", "tags")
+        names = ("events", "experiments", "inputs", "metrics", "models", "params", "runs", "series", "tags")
         self.assertEqual(sorted(p.name for p in (self.dir / "everything").iterdir()), [name + ".csv" for name in names])
         self.assertIn("193 points\n", done.stderr)
         self.fails(2, "choose runs", "export", "--what", "models", "-e", self.id())

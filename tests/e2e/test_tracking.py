@@ -55,6 +55,17 @@ class Tracking(unittest.TestCase):
         said = subprocess.run([WINNOW, "run", "ls", "--filter", "metrics.x >> 1"], env=env, capture_output=True, text=True).stderr
         self.assertRegex(said, r"^error: Invalid clause\(s\) in filter string: [^:]* \(filter, column 12\)\n")
 
+    def test_a_place_that_is_not_there(self):
+        """That nothing was found, and that nothing can be, are two answers; MLflow's clients know the first only."""
+        experiment = self.s.post("/api/v1/experiments", {"name": "empty place"}).json["id"]
+        self.assertEqual(self.s.post("/api/v1/runs/search", {"experiments": [experiment]}).json, {"items": [], "next": None})
+        for body, text in (({"experiments": ["987654"]}, "there is no experiment 987654"), ({"experiments": [experiment, "987654"], "limit": 5000}, "987654"),
+                           ({"sweep": "ab" * 16}, f'there is no sweep "{"ab" * 16}"'), ({"experiments": [experiment], "sweep": "ab" * 16}, "no sweep")):
+            answer = self.s.post("/api/v1/runs/search", body)
+            self.assertEqual(answer.status, 404, answer)
+            self.assertIn(text, answer.json["detail"])
+        self.assertEqual(self.s.post("/api/2.0/mlflow/runs/search", {"experiment_ids": ["987654"]}).json, {})
+
     def test_what_is_wrong_is_said(self):
         run = self.s.post("/api/v1/runs", {}).json["id"]
         self.assertIn('"scale" must be linear or log, not "lg"', self.s.get(f"/api/v1/series?run={run}&key=loss&scale=lg").json["detail"])

@@ -12,6 +12,7 @@
 | late and odd steps, NaN, infinities, -0.0: bit for bit | pg/test_metrics.c (against_the_model), unit/storage/test_chunk_code.c |
 | thousands of connections that idle, descriptors that run out | e2e/test_bad_days.py (descriptors_run_out), bench/http |
 | readers that hardly read: they do not hold up writers, cost little and are dropped | here |
+| pages of rows that are heavy: whole, and at the price of a row | here |
 | charts against all points | pg/test_metrics.c (against_the_model), unit/storage/test_chunk_buckets.c |
 | a flipped bit | pg/test_metric_faults.c (a_flipped_bit) |
 | HTTP that is ambiguous or broken | e2e/test_bad_days.py, fuzz_http_*, unit/web/test_http_head.c |
@@ -155,6 +156,105 @@ class Tracking(unittest.TestCase):
         reader.setblocking(False)
         self.addCleanup(reader.close)
         return reader
+
+    def ask(self, path, body=None):
+        """The answer, and whether it was written piece by piece."""
+        answer = self.s.post(path, body, timeout=120) if body is not None else self.s.get(path, timeout=120)
+        self.assertEqual(answer.status, 200, answer)
+        return answer.json, answer.headers.get("Transfer-Encoding") == "chunked"
+
+    def peak(self):
+        text = pathlib.Path(f"/proc/{self.s.process.pid}/status").read_text()
+        return int(re.search(r"VmHWM:\s+(\d+)", text)[1]) * 1024
+
+    def test_pages_of_wide_runs(self):
+        """Rows as tens of thousands of metrics leave them: 60 MB of JSON that was asked for in one page."""
+        count, wide = 40, 12000
+        runs = [self.new_run() for _ in range(count)]
+        light = self.client().post("runs/create", {"experiment_id": "0", "tags": [{"key": "is", "value": "light"}]})["run"]["info"]["run_id"]
+        self.client().post("runs/log-metric", {"run_id": light, "key": "order", "value": 1e9, "timestamp": 1})
+        for i, run in enumerate(runs):
+            self.client().post("runs/log-metric", {"run_id": run, "key": "order", "value": i, "timestamp": 1})
+        self.ask(f"{API}runs/search", {"experiment_ids": ["0"]})  # their last values are there
+        self.s.sql(f"update run set metrics = metrics || (select jsonb_object_agg('layer/' || i || '/norm', random() || ' ' || i || ' 1700000000000') "
+                   f"from generate_series(1, {wide}) i) where id <> '{light}'")
+        wait(lambda: self.s.sql("select count(*) from run_unindexed") == "0", "the index")
+        before = self.peak()
+        for order in (["metrics.order DESC"], ["metrics.order"], ["attributes.run_id"], ["metrics.order DESC", "tags.is"]):
+            wanted = {"metrics.order DESC": [light, *reversed(runs)], "metrics.order": [*runs, light], "attributes.run_id": sorted([*runs, light])}[order[0]]
+            body, streamed = self.ask(f"{API}runs/search", {"experiment_ids": ["0"], "max_results": count, "order_by": order})
+            self.assertTrue(streamed)
+            self.assertEqual([run["info"]["run_id"] for run in body["runs"]], wanted[:count])
+            self.assertEqual({len(run["data"]["metrics"]) for run in body["runs"] if run["info"]["run_id"] != light}, {wide + 1})
+            rest, streamed = self.ask(f"{API}runs/search", {"experiment_ids": ["0"], "max_results": count, "order_by": order, "page_token": body["next_page_token"]})
+            self.assertEqual([run["info"]["run_id"] for run in rest["runs"]], wanted[count:])
+            self.assertNotIn("next_page_token", rest)
+        body, streamed = self.ask("/api/v1/runs/search", {"order_by": ["metrics.order"], "limit": count + 1})
+        self.assertTrue(streamed)
+        self.assertEqual(([run["id"] for run in body["items"]], body["next"]), ([*runs, light], None))
+        body, streamed = self.ask("/api/v1/runs/search", {"order_by": ["metrics.order"], "limit": count, "columns": ["id", "metrics.order"]})
+        self.assertTrue(streamed and body["next"])
+        self.assertEqual([run["metrics"]["order"]["last"] for run in body["items"]], list(range(count)))
+        body, streamed = self.ask("/api/v1/runs/search", {"filter": "tags.is = 'light'"})
+        self.assertFalse(streamed)
+        self.assertEqual([run["id"] for run in body["items"]], [light])
+        self.assertLess(self.peak() - before, 48 << 20)
+
+    def test_a_comparison_of_wide_runs_keeps_nobody_waiting(self):
+        runs = [self.new_run() for _ in range(12)]
+        self.ask(f"{API}runs/search", {"experiment_ids": ["0"]})
+        self.s.sql("update run set metrics = (select jsonb_object_agg('layer/' || i || '/norm', random() || ' ' || i || ' 1700000000000') from generate_series(1, 12000) i)")
+        compared, times = [], [time.monotonic()]
+        thread = threading.Thread(target=lambda: compared.append(self.s.exchange("POST", "/api/v1/runs/compare", {"runs": runs})))
+        thread.start()
+        while thread.is_alive():
+            self.assertEqual(self.s.get("/health").status, 200)
+            times.append(time.monotonic())
+        thread.join()
+        self.assertEqual((compared[0].status, len(compared[0].json["metrics"])), (200, 12000))
+        longest = max(after - before for before, after in zip(times, times[1:]))
+        print(f"compare: {times[-1] - times[0]:.2f} s, the longest wait beside it {longest:.2f} s", file=sys.stderr)
+        self.assertLess(longest, (times[-1] - times[0]) / 4)  # made in one turn of the loop it is more than half
+
+    def test_pages_of_other_heavy_rows(self):
+        """Of experiments, logged models, models and versions: as many as were asked for, or a shorter page and the rest."""
+        def every(path, name, token, argument, wanted, body=None):
+            found, cursor, any_streamed, pages = [], None, False, 0
+            while pages == 0 or cursor:
+                more = {argument: cursor} if cursor else {}
+                query = "&".join(f"{key}={value}" for key, value in more.items())
+                page, streamed = self.ask(path, {**body, **more}) if body is not None else self.ask(path + ("&" + query if query else ""))
+                found, cursor, any_streamed, pages = found + page[name], page.get(token), any_streamed or streamed, pages + 1
+            self.assertEqual(len(found), wanted)
+            return found, any_streamed, pages
+
+        heavy = "(select jsonb_object_agg('k' || i, md5(random()::text)) from generate_series(1, 6000) i)"
+        client, before = self.client(), self.peak()
+        for i in range(30):
+            client.post("experiments/create", {"name": f"e{i}"})
+            client.post("registered-models/create", {"name": f"m{i}"})
+            self.ask("/api/2.0/mlflow/logged-models", {"experiment_id": "0", "name": f"l{i}"})
+            client.post("model-versions/create", {"name": "m0", "source": f"mlflow-artifacts:/0/{i}"})
+        self.s.sql(f"update experiment set tags = {heavy} where id <> 0; update registered_model set tags = {heavy}; update logged_model set tags = {heavy}; "
+                   f"update model_version set metrics = '{{}}', tags = {heavy}")
+        found, streamed, pages = every(f"{API}experiments/search", "experiments", "next_page_token", "page_token", 31, {"max_results": 1000})
+        self.assertEqual((streamed, pages), (True, 1))
+        found, _, pages = every("/api/v1/experiments?limit=1000", "items", "next", "cursor", 31)
+        self.assertGreater(pages, 1)
+        self.assertEqual(len({experiment["id"] for experiment in found}), 31)
+        found, streamed, pages = every(f"{API}logged-models/search", "models", "next_page_token", "page_token", 30, {"experiment_ids": ["0"], "max_results": 50})
+        self.assertEqual((streamed, pages), (True, 1))
+        found, _, pages = every(f"{API}registered-models/search?max_results=1000", "registered_models", "next_page_token", "page_token", 30)
+        self.assertGreater(pages, 1)
+        self.assertEqual(len({model["name"] for model in found}), 30)
+        found, streamed, pages = every("/api/v1/models?limit=1000", "items", "next", "cursor", 30)
+        self.assertEqual((streamed, pages), (True, 1))
+        found, streamed, pages = every(f"{API}model-versions/search?max_results=1000", "model_versions", "next_page_token", "page_token", 30)
+        self.assertEqual((streamed, pages), (True, 1))
+        found, streamed, pages = every("/api/v1/models/m0/versions?limit=20", "items", "next", "cursor", 30)
+        self.assertEqual([version["version"] for version in found], list(range(30, 0, -1)))
+        self.assertTrue(streamed)
+        self.assertLess(self.peak() - before, 48 << 20)
 
     def test_readers_that_hardly_read(self):
         readers, pings = (500, 2000) if LONG else (100, 200)

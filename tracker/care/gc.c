@@ -114,6 +114,39 @@ static void remove_files(void *ctx) {
     care_cannot(&op->care, &err, remove_files, op);
 }
 
+/* Rows whose file would be gone. */
+static void on_rows_of_doomed(void *ctx, const struct pg_reply *reply) {
+  struct gc *op = ctx;
+  struct err err;
+  if (!pg_ok(reply, &err)) {
+    care_told(&op->care, false, &err);
+    return;
+  }
+  op->rows += pg_rows(reply);
+  for (size_t i = 0; i < pg_rows(reply); i++)
+    care_found(&op->care, "row", pg_text(reply, i, 0).p, pg_int(reply, i, 1), "its file would be gone");
+  tell_files(op);
+}
+
+static bool is_text(const char *path) {
+  return str_is_utf8(str_of(path));
+}
+
+static void look_at_files(void *ctx) {
+  struct gc *op = ctx;
+  AUTO_PG_ARGS struct pg_args args;
+  struct err err;
+  pg_args_init(&args, STMT_ARTIFACT_ROWS_OF);
+  pg_begin_array(&args);
+  for (size_t i = 0; i < op->file_count; i++)
+    if (op->doomed_file[i] && is_text(op->files[i].path))
+      pg_put_text(&args, str_of(op->files[i].path));
+  pg_end_array(&args);
+  pg_put_int(&args, clock_wall_ms(loop_clock(op->care.conf.loop)) - op->grace_ms);
+  if (!care_run(&op->care, &args, on_rows_of_doomed, &err))
+    care_cannot(&op->care, &err, look_at_files, op);
+}
+
 /* Those that are not among the known ones, which come in no order. Where clients write themselves, what we do not know is theirs. */
 static void on_known(void *ctx, const struct pg_reply *reply) {
   struct gc *op = ctx;
@@ -130,13 +163,9 @@ static void on_known(void *ctx, const struct pg_reply *reply) {
   }
   op->at = 0;
   if (op->dry_run)
-    tell_files(op);
+    look_at_files(op);
   else
     remove_files(op);
-}
-
-static bool is_text(const char *path) {
-  return str_is_utf8(str_of(path));
 }
 
 static void ask_known(void *ctx) {

@@ -661,3 +661,17 @@ bool search_compile(const struct search *search, struct search_sql *ret, struct 
   sql_add_page(ret, search->limit, &order);
   return ret->fail ? err_no_memory(err) : buf_ok(&ret->text, err);
 }
+
+bool search_compile_found(const struct search_found *found, size_t count, struct search_sql *ret, struct err *err) {
+  for (size_t i = 0; i < count; i++) {
+    sql_put_id(ret, found[i].id);
+    sql_put_int(ret, found[i].n);
+  }
+  for (size_t i = 0; i < count; i++)
+    sql_put_int(ret, found[i].v);
+  buf_printf(&ret->text,
+             "select x.id, x.n, x.v::int, null::text[] from unnest($4, $2[1:%zu], $2[%zu:%zu]) with ordinality x (id, n, v, place) "
+             "order by x.place",
+             count, count + 1, 2 * count);
+  return ret->fail ? err_no_memory(err) : buf_ok(&ret->text, err);
+}

@@ -42,4 +42,12 @@ bool search_is_heavy(const struct search *search);
 /* ERR_INVALID when the page's values do not fit the order. */
 MUST_CHECK bool search_compile(const struct search *search, struct search_sql *ret, struct err *err);
 
+/* A row that was found: what find_rows() gives of it. */
+struct search_found {
+  struct id id;
+  int64_t n, v;
+};
+/* "Finds" these again, in their order, without their keys. */
+MUST_CHECK bool search_compile_found(const struct search_found *found, size_t count, struct search_sql *ret, struct err *err);
+
 #endif

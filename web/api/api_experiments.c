@@ -332,7 +332,7 @@ static bool keep_rows(struct experiment_op *op, const struct pg_reply *reply, in
       return err_no_memory(err);
   }
   AUTO_BUF struct buf token = BUF_INIT(MIB);
-  if (mlflow_search_token(&op->search, reply, 7, &token)) {
+  if (mlflow_search_token(&op->search, reply, &token)) {
     op->next = buf_str(&token);
     return keep_text(arena, &op->next) || err_no_memory(err);
   }
@@ -342,10 +342,6 @@ static bool keep_rows(struct experiment_op *op, const struct pg_reply *reply, in
 static void on_found(void *ctx, const struct pg_reply *reply) {
   struct experiment_op *op = CONTAINER_OF((struct mlflow_search *)ctx, struct experiment_op, search);
   struct err err;
-  if (!pg_ok(reply, &err)) {
-    fail(op, &err);
-    return;
-  }
   op->count = mlflow_search_rows(&op->search, reply);
   op->rows = ARENA_NEW_ARRAY(http_req_arena(op->req), struct experiment_row, op->count ? op->count : 1);
   int64_t *ids = ARENA_NEW_ARRAY(http_req_arena(op->req), int64_t, op->count ? op->count : 1);
@@ -360,6 +356,8 @@ static void on_found(void *ctx, const struct pg_reply *reply) {
     fail(op, &err);
 }
 
+static const struct mlflow_search_shape experiment_shape = {.page = STMT_EXPERIMENT_PAGE, .key_column = EXPERIMENT_ROW_COLUMNS};
+
 static bool list(struct experiment_op *op, struct err *err) {
   struct mlflow_search_args common = {.filter = http_req_param(op->req, "filter")};
   bool in_trash = false;
@@ -370,7 +368,7 @@ static bool list(struct experiment_op *op, struct err *err) {
   op->search.req = op->req;
   op->search.search.domain = FILTER_EXPERIMENTS;
   op->search.search.view = in_trash ? VIEW_DELETED : VIEW_ACTIVE;
-  return mlflow_search_parse(&op->search, &common, err) && mlflow_search_run(&op->search, STMT_EXPERIMENT_SEARCH, on_found, err);
+  return mlflow_search_parse(&op->search, &common, err) && mlflow_search_run(&op->search, &experiment_shape, on_found, err);
 }
 
 static void list_experiments(struct http_req *req) {

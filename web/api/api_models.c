@@ -330,59 +330,21 @@ static void delete_model(struct http_req *req) {
 
 /* ---- lists ---- */
 
-static void on_models_found(void *ctx, const struct pg_reply *reply) {
-  struct mlflow_search *op = ctx;
-  struct err err;
-  if (!pg_ok(reply, &err)) {
-    http_reply_error(op->req, &err);
-    return;
-  }
-  struct buf body = BUF_INIT(MLFLOW_REPLY_MAX);
-  struct json_writer w;
-  jw_init(&w, &body);
-  jw_object(&w);
-  jw_key(&w, "items");
-  jw_array(&w);
-  for (size_t i = 0; i < mlflow_search_rows(op, reply); i++) {
-    struct model_row row;
-    model_row_read(reply, i, &row);
-    put_model(&w, &row);
-  }
-  jw_array_end(&w);
-  api_put_next(op, &w, reply, MODEL_COLUMNS);
-  jw_object_end(&w);
-  http_reply_json(op->req, 200, &body);
+static void put_found_model(struct mlflow_search *op UNUSED, struct json_writer *w, const struct pg_reply *reply, size_t i) {
+  struct model_row row;
+  model_row_read(reply, i, &row);
+  put_model(w, &row);
 }
 
-static void on_versions_found(void *ctx, const struct pg_reply *reply) {
-  struct mlflow_search *op = ctx;
-  struct err err;
-  if (!pg_ok(reply, &err)) {
-    http_reply_error(op->req, &err);
-    return;
-  }
-  struct buf body = BUF_INIT(MLFLOW_REPLY_MAX);
-  struct json_writer w;
-  jw_init(&w, &body);
-  jw_object(&w);
-  jw_key(&w, "items");
-  jw_array(&w);
-  for (size_t i = 0; i < mlflow_search_rows(op, reply); i++) {
-    struct version_row row;
-    version_row_read(reply, i, &row);
-    put_version(&w, &row);
-  }
-  jw_array_end(&w);
-  api_put_next(op, &w, reply, VERSION_COLUMNS);
-  jw_object_end(&w);
-  http_reply_json(op->req, 200, &body);
-}
-
-static void put_streamed(struct mlflow_search *op UNUSED, struct json_writer *w, const struct pg_reply *reply) {
+static void put_found_version(struct mlflow_search *op UNUSED, struct json_writer *w, const struct pg_reply *reply, size_t i) {
   struct version_row row;
-  version_row_read(reply, 0, &row);
+  version_row_read(reply, i, &row);
   put_version(w, &row);
 }
+
+static const struct mlflow_search_shape model_shape = {STMT_MODEL_PAGE, STMT_MODEL_SEARCH, MODEL_COLUMNS, "items", put_found_model};
+static const struct mlflow_search_shape version_shape = {STMT_VERSION_PAGE, STMT_VERSION_SEARCH, VERSION_COLUMNS, "items",
+                                                         put_found_version};
 
 /* The versions of a model are found by its name, whatever it contains. */
 static bool only_of(struct mlflow_search *op, struct str name, struct err *err) {
@@ -414,9 +376,7 @@ static bool list(struct mlflow_search *op, enum filter_domain domain, struct err
   op->is_api = true;
   if (!mlflow_search_parse(op, &common, err) || (versions && !only_of(op, http_req_value(op->req, "name"), err)))
     return false;
-  if (versions && op->max_results >= SEARCH_STREAM_FROM)
-    return mlflow_search_stream(op, STMT_VERSION_SEARCH, "items", "next", VERSION_COLUMNS, put_streamed, err);
-  return mlflow_search_run(op, versions ? STMT_VERSION_SEARCH : STMT_MODEL_SEARCH, versions ? on_versions_found : on_models_found, err);
+  return mlflow_search_answer(op, versions ? &version_shape : &model_shape, err);
 }
 
 static void list_models(struct http_req *req) {

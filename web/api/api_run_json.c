@@ -106,7 +106,32 @@ static void put_attempts(struct json_writer *w, const struct run_row *run) {
   jw_array_end(w);
 }
 
-/* Each key of a run, in order. */
+static void put_list(struct json_writer *w, const char *key, struct str json) {
+  jw_key(w, key);
+  jw_raw(w, json.p ? json : STR("[]"));
+}
+
+static void put_inputs(struct json_writer *w, const struct run_row *run) {
+  jw_key(w, "inputs");
+  jw_object(w);
+  put_list(w, "datasets", run->dataset_inputs);
+  put_list(w, "models", run->model_inputs);
+  jw_object_end(w);
+}
+
+static void put_outputs(struct json_writer *w, const struct run_row *run) {
+  jw_key(w, "outputs");
+  jw_object(w);
+  put_list(w, "models", run->model_outputs);
+  jw_object_end(w);
+}
+
+void api_put_run_links(struct json_writer *w, const struct run_row *run) {
+  put_inputs(w, run);
+  put_outputs(w, run);
+}
+
+/* Each key of a run, in order. The last RUN_KEYS_ASKED are there only where they are asked for. */
 #define RUN_KEYS(X)                                                                   \
   X("id", mlflow_put_id(w, "id", run->id))                                            \
   X("name", jw_put_str(w, "name", run->name))                                         \
@@ -131,14 +156,17 @@ static void put_attempts(struct json_writer *w, const struct run_row *run) {
   X("started", api_put_i64(w, "started", started_of(run)))                            \
   X("ended", api_put_i64(w, "ended", run->end_time))                                  \
   X("heartbeat", api_put_i64(w, "heartbeat", run->heartbeat))                         \
-  X("deleted", api_put_i64(w, "deleted", run->deleted_at))
+  X("deleted", api_put_i64(w, "deleted", run->deleted_at))                            \
+  X("inputs", put_inputs(w, run))                                                     \
+  X("outputs", put_outputs(w, run))
 
 static const char *const run_keys[] = {
 #define X(name, put) name,
     RUN_KEYS(X)
 #undef X
 };
-_Static_assert(ARRAY_LEN(run_keys) <= 32, "struct api_columns keeps a bit for each");
+_Static_assert(ARRAY_LEN(run_keys) < 32, "struct api_columns keeps a bit for each");
+enum { RUN_KEYS_ASKED = 2 };
 
 static void put_number_text(struct json_writer *w, const char *key, int64_t value) {
   char text[24];
@@ -154,10 +182,10 @@ static bool has_data(const struct api_columns *columns, enum filter_entity entit
 }
 
 void api_put_run_keys(struct json_writer *w, const struct run_row *run, const struct api_columns *columns) {
-  uint32_t bit = 1;
-#define X(name, put)                       \
-  if (!columns || (columns->fields & bit)) \
-    put;                                   \
+  uint32_t bit = 1, fields = columns ? columns->fields : ((uint32_t)1 << (ARRAY_LEN(run_keys) - RUN_KEYS_ASKED)) - 1;
+#define X(name, put) \
+  if (fields & bit)  \
+    put;             \
   bit <<= 1;
   RUN_KEYS(X)
 #undef X

@@ -13,43 +13,45 @@ struct search_body {
   bool deleted;
 };
 
-static void put_page(struct mlflow_search *op, const struct pg_reply *reply) {
-  struct buf body = BUF_INIT(MLFLOW_REPLY_MAX);
-  struct json_writer w;
-  jw_init(&w, &body);
-  jw_object(&w);
-  jw_key(&w, "items");
-  jw_array(&w);
-  for (size_t i = 0; i < mlflow_search_rows(op, reply); i++) {
-    struct run_row row;
-    run_row_read(reply, i, &row);
-    api_put_run(&w, &row, op->extra);
-  }
-  jw_array_end(&w);
-  api_put_next(op, &w, reply, RUN_ROW_COLUMNS);
-  jw_object_end(&w);
-  http_reply_json(op->req, 200, &body);
-}
-
-static void put_streamed(struct mlflow_search *op, struct json_writer *w, const struct pg_reply *reply) {
+static void put_found(struct mlflow_search *op, struct json_writer *w, const struct pg_reply *reply, size_t i) {
   struct run_row row;
-  run_row_read(reply, 0, &row);
+  run_row_read(reply, i, &row);
   api_put_run(w, &row, op->extra);
 }
 
-static void on_found(void *ctx, const struct pg_reply *reply) {
+static const struct mlflow_search_shape run_shape = {STMT_RUN_PAGE, STMT_RUN_SEARCH, RUN_ROW_COLUMNS, "items", put_found};
+
+static bool no_such_scope(const struct mlflow_search *op, const struct pg_reply *reply, struct err *err) {
+  char sweep[ID_HEX_LEN + 1];
+  if (!pg_is_null(reply, 0, 0)) {
+    err_set(err, ERR_NOT_FOUND, "there is no experiment %lld", (long long)pg_int(reply, 0, 0));
+    return err_hint(err, "GET /api/v1/experiments?filter=name='NAME' tells the id");
+  }
+  id_format(op->search.sweep, sweep);
+  return err_set(err, ERR_NOT_FOUND, "there is no sweep \"%s\"", sweep);
+}
+
+static void on_scope(void *ctx, const struct pg_reply *reply) {
   struct mlflow_search *op = ctx;
   struct err err;
-  if (!pg_ok(reply, &err)) {
+  if (pg_ok(reply, &err) && (pg_rows(reply) == 0 || no_such_scope(op, reply, &err)))
+    mlflow_search_reply_nothing(op);
+  else
     http_reply_error(op->req, &err);
-    return;
-  }
-  if (!op->search.numbers_only || pg_rows(reply) > (size_t)op->max_results) {
-    put_page(op, reply);
-    return;
-  }
-  op->search.numbers_only = false; /* not enough of them: those with NaN and without follow */
-  if (!mlflow_search_run(op, STMT_RUN_SEARCH, on_found, &err))
+}
+
+/* Where nothing is because the place does not exist, that is said. */
+static void check_scope(struct mlflow_search *op) {
+  const struct search *search = &op->search;
+  struct err err;
+  AUTO_PG_ARGS struct pg_args args;
+  pg_args_init(&args, STMT_RUN_SEARCH_SCOPE);
+  pg_put_int8s(&args, search->experiments, search->experiment_count);
+  if (search->of_sweep)
+    pg_put_uuid(&args, search->sweep);
+  else
+    pg_put_null(&args);
+  if (!pg_run(web_app(op->req)->pg, &args, 0, on_scope, op, &err))
     http_reply_error(op->req, &err);
 }
 
@@ -102,10 +104,8 @@ static bool search(struct mlflow_search *op, const struct search_body *in, struc
     return false;
   op->extra = columns;
   op->is_api = true;
-  if (op->max_results >= SEARCH_STREAM_FROM)
-    return mlflow_search_stream(op, STMT_RUN_SEARCH, "items", "next", RUN_ROW_COLUMNS, put_streamed, err);
-  op->search.numbers_only = search_orders_by_metric(&op->search) && (op->search.page.count == 0 || str_is(op->search.page.values[0], "0"));
-  return mlflow_search_run(op, STMT_RUN_SEARCH, on_found, err);
+  op->found_nothing = check_scope;
+  return mlflow_search_answer(op, &run_shape, err);
 }
 
 static void search_runs(struct http_req *req) {

@@ -73,15 +73,6 @@ void api_put_span_next(struct json_writer *w, size_t next) {
   jw_put_text(w, "next", next ? text : NULL);
 }
 
-void api_put_next(const struct mlflow_search *op, struct json_writer *w, const struct pg_reply *reply, size_t key_column) {
-  AUTO_BUF struct buf token = BUF_INIT(MIB);
-  jw_key(w, "next");
-  if (mlflow_search_token(op, reply, key_column, &token))
-    jw_str(w, buf_str(&token));
-  else
-    jw_null(w);
-}
-
 bool api_tags(struct http_req *req, const json_t *tags, size_t value_max, struct buf *set, const struct str **ret_removed,
               size_t *ret_count, struct err *err) {
   struct packed_writer w;
@@ -240,6 +231,7 @@ static void on_got(void *ctx, const struct pg_reply *reply) {
   jw_init(&w, &body);
   jw_object(&w);
   api_put_run_keys(&w, &row, NULL);
+  api_put_run_links(&w, &row);
   run_sources_put(&row, reply, 3, &w);
   jw_object_end(&w);
   http_reply_json(op->req, op->status, &body);

@@ -22,8 +22,6 @@ MUST_CHECK bool api_page(struct http_req *req, int64_t *ret_limit, struct str *r
 MUST_CHECK bool api_span(struct http_req *req, size_t *ret_from, size_t *ret_limit, struct err *err);
 /* Its "next": the item that the next page begins with; 0: there is none. */
 void api_put_span_next(struct json_writer *w, size_t next);
-/* {"items": [...], "next": cursor or null}: what comes after the items. */
-void api_put_next(const struct mlflow_search *op, struct json_writer *w, const struct pg_reply *reply, size_t key_column);
 
 /* {"key": "text" or null} of a PATCH: what is set as a packed object, what is removed as texts in the arena. */
 MUST_CHECK bool api_tags(struct http_req *req, const json_t *tags, size_t value_max, struct buf *set, const struct str **ret_removed,
@@ -52,5 +50,7 @@ MUST_CHECK bool api_read_columns(struct http_req *req, const json_t *array, stru
 void api_put_run(struct json_writer *w, const struct run_row *run, const struct api_columns *columns);
 /* Its keys, into an object that has begun. */
 void api_put_run_keys(struct json_writer *w, const struct run_row *run, const struct api_columns *columns);
+/* Beside those: "inputs" and "outputs". */
+void api_put_run_links(struct json_writer *w, const struct run_row *run);
 
 #endif

@@ -4,7 +4,7 @@
 #include "web/mlflow/mlflow_tables.h"
 #include "web/tracking.h"
 
-enum { EXPERIMENTS_DEFAULT = 1000, EXPERIMENTS_MAX = 50000, EXPERIMENT_COLUMNS = 7 };
+enum { EXPERIMENTS_DEFAULT = 1000, EXPERIMENTS_MAX = 50000 };
 
 /* One request under way. */
 struct experiment_op {
@@ -333,21 +333,14 @@ static void delete_experiment_tag(struct http_req *req) {
 
 /* ---- search ---- */
 
-static void put_found(struct json_writer *w, const struct pg_reply *reply, size_t i) {
+static void put_found(struct mlflow_search *op UNUSED, struct json_writer *w, const struct pg_reply *reply, size_t i) {
   struct experiment_row row;
   experiment_row_read(reply, i, &row);
   mlflow_put_experiment(w, &row);
 }
 
-static void put_streamed(struct mlflow_search *op UNUSED, struct json_writer *w, const struct pg_reply *reply) {
-  put_found(w, reply, 0);
-}
-
-static void on_found(void *ctx, const struct pg_reply *reply) {
-  struct mlflow_search *op = ctx;
-  if (mlflow_pg_ok(op->req, reply))
-    mlflow_search_reply(op, reply, "experiments", EXPERIMENT_COLUMNS, put_found);
-}
+static const struct mlflow_search_shape experiment_shape = {STMT_EXPERIMENT_PAGE, STMT_EXPERIMENT_SEARCH, EXPERIMENT_ROW_COLUMNS,
+                                                            "experiments", put_found};
 
 struct search_args {
   struct mlflow_search_args common;
@@ -360,11 +353,7 @@ static bool search(struct mlflow_search *op, struct search_args *in, struct err 
     return false;
   op->search.domain = FILTER_EXPERIMENTS;
   op->search.view = (enum search_view)view;
-  if (!mlflow_search_parse(op, &in->common, err))
-    return false;
-  if (op->max_results >= SEARCH_STREAM_FROM)
-    return mlflow_search_stream(op, STMT_EXPERIMENT_SEARCH, "experiments", "next_page_token", EXPERIMENT_COLUMNS, put_streamed, err);
-  return mlflow_search_run(op, STMT_EXPERIMENT_SEARCH, on_found, err);
+  return mlflow_search_parse(op, &in->common, err) && mlflow_search_answer(op, &experiment_shape, err);
 }
 
 static void search_experiments(struct http_req *req) {

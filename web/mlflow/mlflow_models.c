@@ -432,21 +432,14 @@ static void get_file(struct http_req *req) {
 
 /* ---- search ---- */
 
-static void put_found(struct json_writer *w, const struct pg_reply *reply, size_t i) {
+static void put_found(struct mlflow_search *op UNUSED, struct json_writer *w, const struct pg_reply *reply, size_t i) {
   struct logged_model_row row;
   logged_model_row_read(reply, i, &row);
   put_model(w, &row);
 }
 
-static void on_found(void *ctx, const struct pg_reply *reply) {
-  struct mlflow_search *op = ctx;
-  if (mlflow_pg_ok(op->req, reply))
-    mlflow_search_reply(op, reply, "models", LOGGED_MODEL_COLUMNS, put_found);
-}
-
-static void put_streamed(struct mlflow_search *op UNUSED, struct json_writer *w, const struct pg_reply *reply) {
-  put_found(w, reply, 0);
-}
+static const struct mlflow_search_shape model_shape = {STMT_LOGGED_MODEL_PAGE, STMT_LOGGED_MODEL_SEARCH, LOGGED_MODEL_COLUMNS, "models",
+                                                       put_found};
 
 struct search_args {
   struct mlflow_search_args common;
@@ -526,11 +519,8 @@ static bool search(struct mlflow_search *op, struct search_args *in, struct err 
   char *order_text = json_dumps(in->common.order_by, JSON_COMPACT | JSON_ENCODE_ANY);
   in->common.more = order_text ? str_of(arena_strdup(http_req_arena(op->req), str_of(order_text))) : STR_NONE;
   free(order_text);
-  if (!read_datasets(op, in->datasets, err) || !read_order(op, in->common.order_by, err) || !mlflow_search_parse(op, &in->common, err))
-    return false;
-  if (op->max_results >= SEARCH_STREAM_FROM)
-    return mlflow_search_stream(op, STMT_LOGGED_MODEL_SEARCH, "models", "next_page_token", LOGGED_MODEL_COLUMNS, put_streamed, err);
-  return mlflow_search_run(op, STMT_LOGGED_MODEL_SEARCH, on_found, err);
+  return read_datasets(op, in->datasets, err) && read_order(op, in->common.order_by, err) && mlflow_search_parse(op, &in->common, err) &&
+         mlflow_search_answer(op, &model_shape, err);
 }
 
 static void search_models(struct http_req *req) {

@@ -63,7 +63,7 @@ static bool keep_page(struct model_page *page, const struct pg_reply *reply) {
         !keep_text(arena, &row->aliases))
       return false;
   }
-  if (mlflow_search_token(page->search, reply, MODEL_COLUMNS, &token))
+  if (mlflow_search_token(page->search, reply, &token))
     page->token = buf_str(&token);
   return page->rows && keep_text(arena, &page->token);
 }
@@ -71,8 +71,6 @@ static bool keep_page(struct model_page *page, const struct pg_reply *reply) {
 static void on_models_found(void *ctx, const struct pg_reply *reply) {
   struct mlflow_search *op = ctx;
   struct err err;
-  if (!mlflow_pg_ok(op->req, reply))
-    return;
   if (pg_rows(reply) == 0) {
     mlflow_reply_done(op->req);
     return;
@@ -95,21 +93,15 @@ static void on_models_found(void *ctx, const struct pg_reply *reply) {
     http_reply_error(op->req, &err);
 }
 
-static void put_found_version(struct json_writer *w, const struct pg_reply *reply, size_t i) {
+static void put_version(struct mlflow_search *op UNUSED, struct json_writer *w, const struct pg_reply *reply, size_t i) {
   struct version_row row;
   version_row_read(reply, i, &row);
   registry_put_version(w, &row);
 }
 
-static void on_versions_found(void *ctx, const struct pg_reply *reply) {
-  struct mlflow_search *op = ctx;
-  if (mlflow_pg_ok(op->req, reply))
-    mlflow_search_reply(op, reply, "model_versions", VERSION_COLUMNS, put_found_version);
-}
-
-static void put_streamed(struct mlflow_search *op UNUSED, struct json_writer *w, const struct pg_reply *reply) {
-  put_found_version(w, reply, 0);
-}
+static const struct mlflow_search_shape model_shape = {.page = STMT_MODEL_PAGE, .key_column = MODEL_COLUMNS};
+static const struct mlflow_search_shape version_shape = {STMT_VERSION_PAGE, STMT_VERSION_SEARCH, VERSION_COLUMNS, "model_versions",
+                                                         put_version};
 
 static bool search(struct mlflow_search *op, const struct search_args *in, enum filter_domain domain, struct err *err) {
   bool models = domain == FILTER_REGISTERED_MODELS;
@@ -121,9 +113,7 @@ static bool search(struct mlflow_search *op, const struct search_args *in, enum 
   op->search.domain = domain;
   if (!mlflow_search_parse(op, &in->common, err))
     return false;
-  if (!models && op->max_results >= SEARCH_STREAM_FROM)
-    return mlflow_search_stream(op, STMT_VERSION_SEARCH, "model_versions", "next_page_token", VERSION_COLUMNS, put_streamed, err);
-  return mlflow_search_run(op, models ? STMT_MODEL_SEARCH : STMT_VERSION_SEARCH, models ? on_models_found : on_versions_found, err);
+  return models ? mlflow_search_run(op, &model_shape, on_models_found, err) : mlflow_search_answer(op, &version_shape, err);
 }
 
 static void begin_search(struct http_req *req, enum filter_domain domain, int64_t default_max) {

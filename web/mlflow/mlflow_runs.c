@@ -369,31 +369,13 @@ static void restore_run(struct http_req *req) {
 
 /* ---- search ---- */
 
-static void put_found(struct json_writer *w, const struct pg_reply *reply, size_t i) {
+static void put_found(struct mlflow_search *op UNUSED, struct json_writer *w, const struct pg_reply *reply, size_t i) {
   struct run_row row;
   run_row_read(reply, i, &row);
   mlflow_put_run(w, &row);
 }
 
-static void on_found(void *ctx, const struct pg_reply *reply) {
-  struct mlflow_search *op = ctx;
-  struct err err;
-  if (!mlflow_pg_ok(op->req, reply))
-    return;
-  if (!op->search.numbers_only || pg_rows(reply) > (size_t)op->max_results) {
-    mlflow_search_reply(op, reply, "runs", RUN_ROW_COLUMNS, put_found);
-    return;
-  }
-  op->search.numbers_only = false; /* not enough of them: those with NaN and without follow */
-  if (!mlflow_search_run(op, STMT_RUN_SEARCH, on_found, &err))
-    http_reply_error(op->req, &err);
-}
-
-static void put_row(struct mlflow_search *op UNUSED, struct json_writer *w, const struct pg_reply *reply) {
-  struct run_row row;
-  run_row_read(reply, 0, &row);
-  mlflow_put_run(w, &row);
-}
+static const struct mlflow_search_shape run_shape = {STMT_RUN_PAGE, STMT_RUN_SEARCH, RUN_ROW_COLUMNS, "runs", put_found};
 
 struct search_args {
   struct mlflow_search_args common;
@@ -425,13 +407,7 @@ static bool search(struct mlflow_search *op, const struct search_args *in, struc
     return false;
   op->search.domain = FILTER_RUNS;
   op->search.view = (enum search_view)view;
-  if (!mlflow_search_parse(op, &in->common, err))
-    return false;
-  if (op->max_results >= SEARCH_STREAM_FROM)
-    return mlflow_search_stream(op, STMT_RUN_SEARCH, "runs", "next_page_token", RUN_ROW_COLUMNS, put_row, err);
-  /* a first page, or one that begins among the numbers (their rank is "0") */
-  op->search.numbers_only = search_orders_by_metric(&op->search) && (op->search.page.count == 0 || str_is(op->search.page.values[0], "0"));
-  return mlflow_search_run(op, STMT_RUN_SEARCH, on_found, err);
+  return mlflow_search_parse(op, &in->common, err) && mlflow_search_answer(op, &run_shape, err);
 }
 
 static void search_runs(struct http_req *req) {

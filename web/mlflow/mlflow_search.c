@@ -3,7 +3,13 @@
 #include "storage/metrics/metric_store.h"
 #include "web/page_token.h"
 
-enum { STREAM_TIMEOUT_MS = 300000 };
+enum {
+  STREAM_FROM = 2000,            /* so many results are written as they come */
+  PAGE_WEIGHT = 3 * 1024 * 1024, /* by weight_of() in SQL; as JSON it is some two times that, and takes 30 ms to write */
+  STREAM_PIECE = 32 * 1024,
+  STREAM_AHEAD = 4 * 1024 * 1024, /* that a slow reader has yet to take, before the database waits for it */
+  STREAM_TIMEOUT_MS = 300000,
+};
 
 /* Everything the order of the rows depends on. */
 static bool make_question(struct mlflow_search *op, const struct mlflow_search_args *args, const struct str *order, size_t order_count,
@@ -74,6 +80,8 @@ bool mlflow_search_parse(struct mlflow_search *op, const struct mlflow_search_ar
   return true;
 }
 
+static void on_page(void *ctx, const struct pg_reply *reply);
+
 static bool put_search(struct mlflow_search *op, struct pg_args *args, struct err *err) {
   AUTO_SEARCH_SQL struct search_sql sql;
   search_sql_init(&sql, http_req_arena(op->req));
@@ -84,27 +92,40 @@ static bool put_search(struct mlflow_search *op, struct pg_args *args, struct er
   return true;
 }
 
-static bool run_now(struct mlflow_search *op, int64_t timeout_ms, pg_done_fn *done, struct err *err) {
-  AUTO_PG_ARGS struct pg_args args;
-  pg_args_init(&args, op->stmt);
-  return put_search(op, &args, err) && pg_run(web_app(op->req)->pg, &args, timeout_ms, done, op, err);
+/* A row that is heavy by itself cannot be made lighter. */
+static bool may_be_less(const struct mlflow_search *op) {
+  return op->shape->put_row || op->max_results > 1;
 }
 
-/* An answer that is written as its rows come. One row is held back: whether it is the page's last says the row after it. */
+static bool run_page(struct mlflow_search *op, int64_t timeout_ms, struct err *err) {
+  AUTO_PG_ARGS struct pg_args args;
+  pg_args_init(&args, op->shape->page);
+  if (!put_search(op, &args, err))
+    return false;
+  pg_put_int(&args, may_be_less(op) ? PAGE_WEIGHT : INT64_MAX);
+  return pg_run(web_app(op->req)->pg, &args, timeout_ms, on_page, op, err);
+}
+
+/* An answer that is written as its rows come. */
 struct streamed {
   struct mlflow_search *op;
-  struct pg_stream *rows;
-  const char *name, *token_name;
-  size_t key_column;
-  mlflow_row_fn *put_row;
+  struct pg_stream *rows;           /* NULL: all have come */
+  const struct search_found *found; /* NULL: they are yet to be found */
+  size_t found_count;
   int64_t count;
-  bool begun, gone, waiting;
-  struct loop_timer *late; /* of a heavy one: its first row has not come in time */
-  struct buf token;        /* of the last row written */
+  bool begun, gone, has_more;
+  bool waiting;           /* for the reader */
+  bool paused;            /* and so the database waits too */
+  struct buf front, back; /* what is being sent, of it `sent`, and what comes after it */
+  size_t sent;
+  struct loop_timer *late; /* of one that looks up many metrics: its first row has not come in time */
+  struct buf token;        /* behind the page's last row */
 };
 
 static bool open_stream(struct streamed *s, struct err *err);
 static bool stream_heavy(struct streamed *s, int64_t first_row_ms, struct err *err);
+static bool stream_found(struct mlflow_search *op, const struct pg_reply *reply, struct err *err);
+static bool put_found(const struct streamed *s, struct pg_args *args, struct err *err);
 
 /* ---- heavy ones take turns ---- */
 
@@ -112,18 +133,9 @@ static bool was_too_long(const struct mlflow_search *op, const struct pg_reply *
   return op->given_up || heavy_was_too_long(&op->turn, reply);
 }
 
-static void on_heavy_done(void *ctx, const struct pg_reply *reply) {
-  struct mlflow_search *op = ctx;
-  heavy_end(&op->turn);
-  if (was_too_long(op, reply))
-    heavy_reply_too_long(&op->turn);
-  else
-    op->done(op, reply);
-}
-
 static bool run_heavy(void *ctx, int64_t left_ms, struct err *err) {
   struct mlflow_search *op = ctx;
-  return op->streamed ? stream_heavy(op->streamed, left_ms, err) : run_now(op, left_ms, on_heavy_done, err);
+  return op->streamed ? stream_heavy(op->streamed, left_ms, err) : run_page(op, left_ms, err);
 }
 
 static bool run(struct mlflow_search *op, struct err *err) {
@@ -133,7 +145,7 @@ static bool run(struct mlflow_search *op, struct err *err) {
   op->turn.hint = "ask for fewer metrics in one filter, or for fewer runs: by experiment, param or tag";
   if (search_is_heavy(&op->search))
     return heavy_take(&op->turn, err);
-  return op->streamed ? open_stream(op->streamed, err) : run_now(op, SEARCH_TIMEOUT_MS, op->done, err);
+  return op->streamed ? open_stream(op->streamed, err) : run_page(op, SEARCH_TIMEOUT_MS, err);
 }
 
 static void on_settled(void *ctx, const struct err *err) {
@@ -150,26 +162,174 @@ static bool settle_and_run(struct mlflow_search *op, struct err *err) {
   return op->search.domain == FILTER_RUNS ? metric_settle(web_app(op->req)->metrics, NULL, on_settled, op, err) : run(op, err);
 }
 
-bool mlflow_search_run(struct mlflow_search *op, enum stmt stmt, pg_done_fn *done, struct err *err) {
-  op->stmt = stmt;
+/* ---- in one piece ---- */
+
+/* Does its page weigh no more than may be sent in one piece? */
+static bool fits(const struct mlflow_search *op, const struct pg_reply *reply) {
+  size_t rows = mlflow_search_rows(op, reply);
+  return rows == 0 || pg_bool(reply, rows - 1, op->shape->key_column + 1);
+}
+
+static bool run_shorter(struct mlflow_search *op, struct err *err) {
+  op->max_results /= 2;
+  op->search.limit = op->max_results + 1;
+  return run(op, err);
+}
+
+static void on_page(void *ctx, const struct pg_reply *reply) {
+  struct mlflow_search *op = ctx;
+  struct err err;
+  bool goes_on = true;
+  heavy_end(&op->turn);
+  if (was_too_long(op, reply)) {
+    heavy_reply_too_long(&op->turn);
+  } else if (!pg_ok(reply, &err)) {
+    goes_on = false;
+  } else if (op->search.numbers_only && pg_rows(reply) <= (size_t)op->max_results) {
+    op->search.numbers_only = false; /* not enough of them: those with NaN and without follow */
+    goes_on = run(op, &err);
+  } else if (!fits(op, reply)) {
+    goes_on = op->shape->put_row ? stream_found(op, reply, &err) : run_shorter(op, &err);
+  } else {
+    op->done(op, reply);
+  }
+  if (!goes_on)
+    http_reply_error(op->req, &err);
+}
+
+/* A first page, or one that begins among the numbers (their rank is "0"). */
+static bool begins_with_numbers(const struct search *search) {
+  return search_orders_by_metric(search) && (search->page.count == 0 || str_is(search->page.values[0], "0"));
+}
+
+bool mlflow_search_run(struct mlflow_search *op, const struct mlflow_search_shape *shape, pg_done_fn *done, struct err *err) {
+  op->shape = shape;
   op->done = done;
+  op->search.numbers_only = begins_with_numbers(&op->search);
   return settle_and_run(op, err);
 }
 
-/* ---- large answers ---- */
+size_t mlflow_search_rows(const struct mlflow_search *op, const struct pg_reply *reply) {
+  return MIN_OF(pg_rows(reply), (size_t)op->max_results);
+}
 
-static void write_out(struct streamed *s, struct buf *text) {
-  enum http_stream_state state = http_stream_write(s->op->req, buf_str(text));
-  if (state == STREAM_WAIT && s->rows) {
-    s->waiting = true;
-    pg_stream_pause(s->rows);
+static void add_token(const struct mlflow_search *op, const struct pg_reply *reply, size_t row, struct buf *out) {
+  struct str values[SEARCH_KEYS_MAX];
+  size_t count = 0;
+  struct pg_array keys = pg_array(reply, row, op->shape->key_column);
+  while (count < ARRAY_LEN(values) && pg_array_next(&keys))
+    values[count++] = pg_item_is_null(&keys) ? STR_NONE : pg_item_text(&keys);
+  page_token_write(out, op->question, values, count);
+}
+
+bool mlflow_search_token(const struct mlflow_search *op, const struct pg_reply *reply, struct buf *out) {
+  size_t rows = mlflow_search_rows(op, reply);
+  if (pg_rows(reply) <= rows || rows == 0)
+    return false;
+  add_token(op, reply, rows - 1, out);
+  return true;
+}
+
+/* `token` of the next page; empty: there is none. */
+static void put_end(const struct mlflow_search *op, struct buf *out, const struct buf *token) {
+  buf_putc(out, ']');
+  if (token->fail)
+    out->fail = token->fail;
+  if (token->n)
+    buf_printf(out, ",\"%s\":\"%s\"", op->is_api ? "next" : "next_page_token", buf_text(token));
+  else if (op->is_api)
+    buf_puts(out, ",\"next\":null");
+  buf_putc(out, '}');
+}
+
+static void put_begin(const struct mlflow_search *op, struct buf *out) {
+  buf_printf(out, "{\"%s\":[", op->is_api ? "items" : op->shape->name);
+}
+
+void mlflow_search_reply_nothing(struct mlflow_search *op) {
+  struct buf body = BUF_INIT(KIB);
+  buf_puts(&body, op->is_api ? "{\"items\":[],\"next\":null}" : "{}");
+  http_reply_json(op->req, 200, &body);
+}
+
+static void found_nothing(struct mlflow_search *op) {
+  if (op->found_nothing)
+    op->found_nothing(op);
+  else
+    mlflow_search_reply_nothing(op);
+}
+
+static void put_row(struct mlflow_search *op, struct buf *out, const struct pg_reply *reply, size_t i) {
+  struct json_writer w;
+  jw_init(&w, out);
+  op->shape->put_row(op, &w, reply, i);
+}
+
+static void reply_page(void *ctx, const struct pg_reply *reply) {
+  struct mlflow_search *op = ctx;
+  struct buf body = BUF_INIT(MLFLOW_REPLY_MAX);
+  AUTO_BUF struct buf token = BUF_INIT(2 * PAGE_TOKEN_MAX);
+  if (pg_rows(reply) == 0) {
+    found_nothing(op);
+    return;
+  }
+  put_begin(op, &body);
+  for (size_t i = 0; i < mlflow_search_rows(op, reply); i++) {
+    if (i)
+      buf_putc(&body, ',');
+    put_row(op, &body, reply, i);
+  }
+  mlflow_search_token(op, reply, &token);
+  put_end(op, &body, &token);
+  http_reply_json(op->req, 200, &body);
+}
+
+/* ---- as the rows come ---- */
+
+static bool is_over(const struct streamed *s) {
+  return !s->rows;
+}
+
+static void streamed_end(struct streamed *s, bool complete) {
+  http_req_on_gone(s->op->req, NULL, NULL);
+  buf_release(&s->token);
+  buf_release(&s->front);
+  buf_release(&s->back);
+  if (complete)
+    http_stream_end(s->op->req);
+  else
+    http_stream_abort(s->op->req);
+}
+
+static size_t left_to_send(const struct streamed *s) {
+  return s->front.n - s->sent + s->back.n;
+}
+
+/* Sends what is there, but for a small rest of which more is to come. */
+static void send(struct streamed *s) {
+  while (!s->waiting && left_to_send(s) > (is_over(s) ? 0 : STREAM_PIECE)) {
+    if (s->sent == s->front.n) {
+      struct buf sent = s->front;
+      s->front = s->back;
+      s->back = sent;
+      s->sent = 0;
+      buf_reset(&s->back);
+    }
+    struct str piece = str_slice(buf_str(&s->front), s->sent, s->sent + STREAM_PIECE);
+    s->sent += piece.n;
+    enum http_stream_state state = http_stream_write(s->op->req, piece);
+    s->waiting = state != STREAM_GO; /* who has left is told of, soon */
   }
 }
 
 static void on_drained(void *ctx) {
   struct streamed *s = ctx;
-  if (s->waiting && s->rows) {
-    s->waiting = false;
+  s->waiting = false;
+  send(s);
+  if (is_over(s) && left_to_send(s) == 0 && !s->waiting) {
+    streamed_end(s, true);
+  } else if (s->paused && left_to_send(s) < STREAM_AHEAD / 2) {
+    s->paused = false;
     pg_stream_resume(s->rows);
   }
 }
@@ -177,7 +337,9 @@ static void on_drained(void *ctx) {
 static void on_reader_gone(void *ctx) {
   struct streamed *s = ctx;
   s->gone = true;
-  if (s->rows)
+  if (is_over(s))
+    streamed_end(s, false);
+  else
     pg_stream_cancel(s->rows);
 }
 
@@ -188,92 +350,97 @@ static void on_first_row(struct streamed *s) {
   heavy_end(&s->op->turn);
 }
 
-static void begin_answer(struct streamed *s, struct buf *text) {
+static void begin_answer(struct streamed *s) {
   s->begun = true;
   http_stream_begin(s->op->req, 200, "application/json", on_drained, s);
-  buf_printf(text, "{\"%s\":[", s->name);
-}
-
-static void keep_token(struct streamed *s, const struct pg_reply *row) {
-  struct str values[SEARCH_KEYS_MAX];
-  size_t count = 0;
-  struct pg_array keys = pg_array(row, 0, s->key_column);
-  while (count < ARRAY_LEN(values) && pg_array_next(&keys))
-    values[count++] = pg_item_is_null(&keys) ? STR_NONE : pg_item_text(&keys);
-  buf_reset(&s->token);
-  page_token_write(&s->token, s->op->question, values, count);
+  put_begin(s->op, &s->back);
 }
 
 static void on_stream_row(void *ctx, const struct pg_reply *row) {
   struct streamed *s = ctx;
-  AUTO_BUF struct buf text = BUF_INIT(256 * MIB);
-  struct json_writer w;
   if (s->gone)
     return;
   if (!s->begun) {
     on_first_row(s);
-    begin_answer(s, &text);
+    begin_answer(s);
   }
-  if (s->count++ == s->op->max_results)
-    return; /* the row that says that there is another page */
-  if (s->count > 1)
-    buf_putc(&text, ',');
-  jw_init(&w, &text);
-  s->put_row(s->op, &w, row);
-  if (s->count == s->op->max_results)
-    keep_token(s, row);
-  write_out(s, &text);
+  if (s->count == s->op->max_results) {
+    s->has_more = true;
+    return;
+  }
+  if (s->count++)
+    buf_putc(&s->back, ',');
+  put_row(s->op, &s->back, row, 0);
+  if (s->back.fail) {
+    s->gone = true;
+    pg_stream_cancel(s->rows);
+    return;
+  }
+  if (s->count == s->op->max_results && !s->found)
+    add_token(s->op, row, 0, &s->token);
+  send(s);
+  if (left_to_send(s) > STREAM_AHEAD && !s->paused) {
+    s->paused = true;
+    pg_stream_pause(s->rows);
+  }
+}
+
+static void on_stream_failed(struct streamed *s, const struct pg_reply *reply) {
+  struct mlflow_search *op = s->op;
+  if (s->begun) {
+    streamed_end(s, false);
+    return;
+  }
+  buf_release(&s->token);
+  http_req_on_gone(op->req, NULL, NULL);
+  if (s->gone)
+    http_reply_drop(op->req);
+  else if (was_too_long(op, reply))
+    heavy_reply_too_long(&op->turn);
+  else
+    http_reply_error(op->req, pg_err(reply));
 }
 
 static void on_stream_done(void *ctx, const struct pg_reply *reply) {
   struct streamed *s = ctx;
-  struct http_req *req = s->op->req;
-  AUTO_BUF struct buf text = BUF_INIT(MIB);
   s->rows = NULL;
   on_first_row(s);
-  http_req_on_gone(req, NULL, NULL);
-  if (s->gone || (s->begun && pg_outcome(reply) != PG_DONE)) {
-    buf_release(&s->token);
-    if (s->begun)
-      http_stream_abort(req);
-    else
-      http_reply_drop(req);
+  if (s->gone || pg_outcome(reply) != PG_DONE) {
+    on_stream_failed(s, reply);
     return;
   }
-  if (pg_outcome(reply) != PG_DONE) {
-    buf_release(&s->token);
-    if (was_too_long(s->op, reply))
-      heavy_reply_too_long(&s->op->turn);
-    else
-      http_reply_error(req, pg_err(reply));
-    return;
-  }
-  if (!s->begun && !s->op->is_api) {
-    struct buf empty = BUF_INIT(KIB);
-    buf_release(&s->token);
-    buf_puts(&empty, "{}");
-    http_reply_json(req, 200, &empty);
+  if (!s->begun && !s->has_more) {
+    http_req_on_gone(s->op->req, NULL, NULL);
+    found_nothing(s->op);
     return;
   }
   if (!s->begun)
-    begin_answer(s, &text);
-  buf_putc(&text, ']');
-  if (s->count > s->op->max_results)
-    buf_printf(&text, ",\"%s\":\"%s\"", s->token_name, buf_text(&s->token));
-  else if (s->op->is_api)
-    buf_printf(&text, ",\"%s\":null", s->token_name);
-  buf_putc(&text, '}');
-  buf_release(&s->token);
-  if (http_stream_write(req, buf_str(&text)) == STREAM_GONE)
-    http_stream_abort(req);
+    begin_answer(s);
+  if (!s->has_more)
+    buf_reset(&s->token);
+  put_end(s->op, &s->back, &s->token);
+  if (s->back.fail) {
+    streamed_end(s, false);
+    return;
+  }
+  send(s);
+  if (left_to_send(s) == 0 && !s->waiting)
+    streamed_end(s, true);
+}
+
+static struct streamed *streamed_new(struct mlflow_search *op, struct err *err) {
+  struct streamed *s = ARENA_NEW(http_req_arena(op->req), struct streamed);
+  if (s)
+    *s = (struct streamed){.op = op, .token = BUF_INIT(MIB), .front = BUF_INIT(MLFLOW_REPLY_MAX), .back = BUF_INIT(MLFLOW_REPLY_MAX)};
   else
-    http_stream_end(req);
+    err_no_memory(err);
+  return s;
 }
 
 static bool open_stream(struct streamed *s, struct err *err) {
   AUTO_PG_ARGS struct pg_args args;
-  pg_args_init(&args, s->op->stmt);
-  if (put_search(s->op, &args, err))
+  pg_args_init(&args, s->op->shape->rows);
+  if (s->found ? put_found(s, &args, err) : put_search(s->op, &args, err))
     s->rows = pg_stream_open(web_app(s->op->req)->pg, &args, STREAM_TIMEOUT_MS, on_stream_row, on_stream_done, s, err);
   if (s->rows)
     http_req_on_gone(s->op->req, on_reader_gone, s);
@@ -298,59 +465,40 @@ static bool stream_heavy(struct streamed *s, int64_t first_row_ms, struct err *e
   return false;
 }
 
-bool mlflow_search_stream(struct mlflow_search *op, enum stmt stmt, const char *name, const char *token_name, size_t key_column,
-                          mlflow_row_fn *put_row, struct err *err) {
-  struct streamed *s = ARENA_NEW(http_req_arena(op->req), struct streamed);
-  if (!s)
-    return err_no_memory(err);
-  *s = (struct streamed){
-      .op = op, .name = name, .token_name = token_name, .key_column = key_column, .put_row = put_row, .token = BUF_INIT(MIB)};
-  op->stmt = stmt;
-  op->streamed = s;
-  return settle_and_run(op, err);
-}
+/* ---- what was found, and is too heavy for one piece ---- */
 
-size_t mlflow_search_rows(const struct mlflow_search *op, const struct pg_reply *reply) {
-  return MIN_OF(pg_rows(reply), (size_t)op->max_results);
-}
-
-bool mlflow_search_token(const struct mlflow_search *op, const struct pg_reply *reply, size_t key_column, struct buf *out) {
-  size_t rows = mlflow_search_rows(op, reply);
-  if (pg_rows(reply) <= rows || rows == 0)
+static bool put_found(const struct streamed *s, struct pg_args *args, struct err *err) {
+  AUTO_SEARCH_SQL struct search_sql sql;
+  search_sql_init(&sql, http_req_arena(s->op->req));
+  if (!search_compile_found(s->found, (size_t)s->found_count, &sql, err))
     return false;
-  struct str values[SEARCH_KEYS_MAX];
-  size_t count = 0;
-  struct pg_array keys = pg_array(reply, rows - 1, key_column);
-  while (count < ARRAY_LEN(values) && pg_array_next(&keys))
-    values[count++] = pg_item_is_null(&keys) ? STR_NONE : pg_item_text(&keys);
-  page_token_write(out, op->question, values, count);
+  search_sql_put(&sql, args);
   return true;
 }
 
-void mlflow_search_put_token(const struct mlflow_search *op, struct json_writer *w, const struct pg_reply *reply, size_t key_column) {
-  AUTO_BUF struct buf token = BUF_INIT(2 * PAGE_TOKEN_MAX);
-  if (!mlflow_search_token(op, reply, key_column, &token))
-    return;
-  if (token.fail)
-    w->out->fail = token.fail;
-  jw_put_str(w, "next_page_token", buf_str(&token));
+/* Its rows are read by what names them: finding them may have taken long, and the page stays the one that was found. */
+static bool stream_found(struct mlflow_search *op, const struct pg_reply *reply, struct err *err) {
+  struct streamed *s = streamed_new(op, err);
+  size_t rows = mlflow_search_rows(op, reply), column = op->shape->key_column + 2;
+  struct search_found *found = s ? ARENA_NEW_ARRAY(http_req_arena(op->req), struct search_found, rows) : NULL;
+  if (!found)
+    return err_no_memory(err);
+  for (size_t i = 0; i < rows; i++) {
+    found[i] = (struct search_found){pg_uuid(reply, i, column), pg_int(reply, i, column + 1), pg_int(reply, i, column + 2)};
+  }
+  s->found = found;
+  s->found_count = rows;
+  s->has_more = mlflow_search_token(op, reply, &s->token);
+  if (open_stream(s, err))
+    return true;
+  buf_release(&s->token);
+  return false;
 }
 
-void mlflow_search_reply(const struct mlflow_search *op, const struct pg_reply *reply, const char *name, size_t key_column,
-                         mlflow_item_fn *put) {
-  struct buf body = BUF_INIT(MLFLOW_REPLY_MAX);
-  struct json_writer w;
-  size_t rows = mlflow_search_rows(op, reply);
-  jw_init(&w, &body);
-  jw_object(&w);
-  if (rows) {
-    jw_key(&w, name);
-    jw_array(&w);
-    for (size_t i = 0; i < rows; i++)
-      put(&w, reply, i);
-    jw_array_end(&w);
-  }
-  mlflow_search_put_token(op, &w, reply, key_column);
-  jw_object_end(&w);
-  http_reply_json(op->req, 200, &body);
+bool mlflow_search_answer(struct mlflow_search *op, const struct mlflow_search_shape *shape, struct err *err) {
+  if (op->max_results < STREAM_FROM)
+    return mlflow_search_run(op, shape, reply_page, err);
+  op->shape = shape;
+  op->streamed = streamed_new(op, err);
+  return op->streamed && settle_and_run(op, err);
 }
