@@ -320,7 +320,7 @@ static bool climbs(struct str path) {
 
 static bool leads_out(struct str path) {
   bool is_rooted = path.n && path.p[0] == '/';
-  bool has_drive = path.n >= 2 && isalpha((unsigned char)path.p[0]) && path.p[1] == ':';
+  bool has_drive = path.n >= 3 && isalpha((unsigned char)path.p[0]) && path.p[1] == ':' && strchr("/\\", path.p[2]);
   return is_rooted || has_drive || str_starts_nocase(path, STR("file:")) || climbs(path);
 }
 
