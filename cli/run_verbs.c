@@ -157,8 +157,8 @@ static bool show_params(struct cli *cli, const json_t *run, struct err *err) {
   return params && (!json_object_size(params) || (section(cli, "Params", err) && output_any(&cli->output, params, err)));
 }
 
-static void number_cell(struct table *table, const json_t *value) {
-  struct column column = {.path = "v", .kind = COLUMN_NUMBER};
+static void number_cell(struct table *table, const json_t *value, enum column_kind kind) {
+  struct column column = {.path = "v", .kind = kind};
   AUTO_JSON json_t *holder = json_pack("{sO?}", "v", value);
   AUTO_BUF struct buf text = BUF_INIT(4 * KIB);
   if (holder)
@@ -175,8 +175,14 @@ static const json_t *metric_item(const json_t *metric, const char *key) {
 
 /* {key: {last, step, min, max, count}} as rows. */
 static bool show_metrics(struct cli *cli, const json_t *metrics, struct err *err) {
-  static const char *const keys[] = {"last", "step", "min", "max", "count"};
-  static const char *const titles[] = {"LAST", "STEP", "MIN", "MAX", "POINTS"};
+  static const struct {
+    const char *title, *key;
+    enum column_kind kind;
+  } shown[] = {{"LAST", "last", COLUMN_NUMBER},
+               {"STEP", "step", COLUMN_COUNT},
+               {"MIN", "min", COLUMN_NUMBER},
+               {"MAX", "max", COLUMN_NUMBER},
+               {"POINTS", "count", COLUMN_COUNT}};
   AUTO_ARENA struct arena arena = ARENA_INIT(64 * MIB);
   struct table table CLEANUP(table_release);
   table_init(&table, &arena);
@@ -184,14 +190,14 @@ static bool show_metrics(struct cli *cli, const json_t *metrics, struct err *err
   if (!sorted || !json_object_size(sorted))
     return sorted != NULL;
   table_column(&table, "METRIC", false, YIELD_FIRST);
-  for (size_t i = 0; i < ARRAY_LEN(titles); i++)
-    table_column(&table, titles[i], true, YIELD_LAST);
+  for (size_t i = 0; i < ARRAY_LEN(shown); i++)
+    table_column(&table, shown[i].title, true, YIELD_LAST);
   const char *name;
   json_t *metric;
   json_object_foreach(sorted, name, metric) {
     table_cell(&table, str_of(name), STYLE_NONE);
-    for (size_t i = 0; i < ARRAY_LEN(keys); i++)
-      number_cell(&table, metric_item(metric, keys[i]));
+    for (size_t i = 0; i < ARRAY_LEN(shown); i++)
+      number_cell(&table, metric_item(metric, shown[i].key), shown[i].kind);
   }
   return section(cli, "Metrics", err) && output_table(&cli->output, &table, true, err);
 }

@@ -164,6 +164,11 @@ class Runs(Case):
         self.fails(3, "there is no run 'nope'", "run", "show", "nope")
         self.fails(3, "there is no run " + NO_SUCH_RUN, "run", "show", NO_SUCH_RUN)
 
+    def test_steps_and_counts_are_shown_to_the_last_digit(self):
+        points = [{"key": "long", "value": 1, "step": step} for step in (12345678, 2**63 - 1)]
+        self.assertEqual(SERVICE.post(f"/api/v1/runs/{self.b}/metrics", {"points": points}).status, 200)
+        self.assertRegex(self.out("run", "show", self.b), r"\nlong +1 +9223372036854775807 +1 +1 +2\n")
+
     def test_the_newest_is_the_last_that_was_made(self):
         """Also when its client does not say when it started, or says something else."""
         for body in ({}, {"start_time": 1}):
