@@ -242,6 +242,8 @@ bool artifact_location_resolve(struct str location, const char *directory, struc
 bool model_name_check(struct str name, const char *path, struct err *err) {
   if (name.n && memchr(name.p, 0, name.n))
     return invalid_value(err, path, name, NULL);
+  if (str_trim(name).n == 0)
+    return err_set(err, ERR_INVALID, "Missing value for required parameter '%s': it is blank", path);
   if (str_is(name, ".") || str_is(name, ".."))
     return refuse_path(err, path, name, name);
   if (name.n > MODEL_NAME_BYTES_MAX)

@@ -6,6 +6,8 @@
 #include "web/registry.h"
 #include "web/tracking.h"
 
+#define PROMPT_TAG "mlflow.prompt.is_prompt"
+
 struct registry_op *registry_op_new(struct http_req *req) {
   struct registry_op *op = HTTP_REQ_NEW(req, struct registry_op);
   if (op)
@@ -30,8 +32,26 @@ void registry_no_version(struct registry_op *op) {
                      (long long)op->version);
 }
 
-static void reply_exists(struct registry_op *op, struct str name) {
-  mlflow_reply_error(op->req, 400, "RESOURCE_ALREADY_EXISTS", "Registered Model (name=%.*s) already exists.", STR_ARG(name));
+static void reply_exists(struct registry_op *op, const char *what, struct str name) {
+  mlflow_reply_error(op->req, 400, "RESOURCE_ALREADY_EXISTS", "%s (name=%.*s) already exists.", what, STR_ARG(name));
+}
+
+/* Prompts and models share their names. `found`: the one that has it, if it is still there. */
+static void reply_taken(struct registry_op *op, const struct pg_reply *found) {
+  static const char *const names[] = {"registered model", "prompt"}, *const titles[] = {"Registered Model", "Prompt"};
+  struct model_row row;
+  bool is_prompt = op->makes_prompt;
+  if (pg_rows(found)) {
+    model_row_read(found, 0, &row);
+    is_prompt = str_eq_nocase(packed_get(row.tags, PROMPT_TAG), STR("\"true\""));
+  }
+  if (is_prompt == op->makes_prompt)
+    reply_exists(op, titles[is_prompt], op->name);
+  else
+    mlflow_reply_error(op->req, 400, "RESOURCE_ALREADY_EXISTS",
+                       "Tried to create a %s with name '%.*s', but the name is already taken by a %s. MLflow does not allow creating a "
+                       "model and a prompt with the same name.",
+                       names[op->makes_prompt], STR_ARG(op->name), names[is_prompt]);
 }
 
 bool registry_read_fields(struct registry_op *op, const struct mlflow_field *fields, size_t count, json_t **tree) {
@@ -165,7 +185,7 @@ static void put_read_model(struct pg_batch *batch, struct str name) {
 static void on_model_changed(void *ctx, const struct pg_reply *reply) {
   struct registry_op *op = ctx;
   if (strcmp(pg_sqlstate(reply), "23505") == 0)
-    reply_exists(op, op->new_name);
+    reply_exists(op, "Registered Model", op->new_name);
   else if (!mlflow_pg_ok(op->req, reply))
     return;
   else if (pg_rows(pg_nth(reply, 0)) == 0)
@@ -179,9 +199,19 @@ static void on_created(void *ctx, const struct pg_reply *reply) {
   if (!mlflow_pg_ok(op->req, reply))
     return;
   if (pg_rows(pg_nth(reply, 0)) == 0)
-    reply_exists(op, op->name);
+    reply_taken(op, pg_nth(reply, 1));
   else
     reply_model(op, pg_nth(reply, 1), pg_nth(reply, 2));
+}
+
+bool registry_tags_make_prompt(const json_t *tags) {
+  size_t i;
+  json_t *tag;
+  json_array_foreach(tags, i, tag) {
+    if (str_is(json_str(json_object_get(tag, "key")), PROMPT_TAG) && str_eq_nocase(json_str(json_object_get(tag, "value")), STR("true")))
+      return true;
+  }
+  return false;
 }
 
 bool registry_check_tag(struct str key, struct str *value, const char *path UNUSED, struct err *err) {
@@ -194,6 +224,7 @@ static bool create(struct registry_op *op, struct err *err) {
   if (!model_name_check(op->name, "name", err) || !text_fits(op->description, DESCRIPTION_MAX, "description", err) ||
       !mlflow_pack(op->list, "tags", registry_check_tag, NULL, &tags, err))
     return false;
+  op->makes_prompt = registry_tags_make_prompt(op->list);
   struct pg_args *args = pg_batch_add(&batch, STMT_MODEL_CREATE);
   pg_put_text(args, op->name);
   pg_put_int(args, tracking_now(op->req));

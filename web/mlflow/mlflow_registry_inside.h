@@ -14,6 +14,7 @@ struct registry_op {
   bool has_version_number, archive, has_archive, by_alias;
   int64_t version;
   const json_t *list; /* during the handler */
+  bool makes_prompt;
 };
 
 #define REGISTRY_FIELD(name_text, type, required, member) \
@@ -42,6 +43,8 @@ void registry_on_done_to_version(void *ctx, const struct pg_reply *reply);
 void registry_put_version(struct json_writer *w, const struct version_row *row);
 void registry_put_model(struct json_writer *w, const struct model_row *row, const struct pg_reply *latest);
 
+/* Tags as a request has them. */
+bool registry_tags_make_prompt(const json_t *tags);
 MUST_CHECK bool registry_check_tag(struct str key, struct str *value, const char *path, struct err *err);
 
 #endif

@@ -35,17 +35,6 @@ struct create_args {
   const json_t *tags;
 };
 
-static bool tags_make_prompt(const json_t *tags) {
-  size_t i;
-  json_t *tag;
-  json_array_foreach(tags, i, tag) {
-    if (str_is(json_str(json_object_get(tag, "key")), "mlflow.prompt.is_prompt") &&
-        str_eq_nocase(json_str(json_object_get(tag, "value")), STR("true")))
-      return true;
-  }
-  return false;
-}
-
 /* "file://host/..." of another machine. */
 static bool is_far_file(struct str source) {
   return str_starts_nocase(source, STR("file://")) && source.n > 7 && source.p[7] != '/' && file_uri_path(source).n == source.n;
@@ -61,7 +50,7 @@ static bool create_checked(struct http_req *req, struct create_args *in, struct 
   if (!copy)
     return err_no_memory(err);
   in->version.tags = str_n(copy, tags.n);
-  in->version.is_prompt = tags_make_prompt(in->tags);
+  in->version.is_prompt = registry_tags_make_prompt(in->tags);
   return version_register(req, &in->version, on_registered, err);
 }
 
