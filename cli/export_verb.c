@@ -355,9 +355,14 @@ static bool export_to_file(struct export *e, const char *file, struct err *err) 
   return ok;
 }
 
+/* --format, or what -o says where that is not given. */
+static const char *format_of(const struct args *args) {
+  return args_text(args, args_given(args, "output") && !args_given(args, "format") ? "output" : "format");
+}
+
 /* One kind, to a file or (NULL) to standard output. */
 static bool export_one(struct cli *cli, const struct export_kind *kind, const char *file, struct err *err) {
-  struct export e = {.cli = cli, .kind = kind, .fd = -1, .csv = strcmp(args_text(&cli->args, "format"), "csv") == 0};
+  struct export e = {.cli = cli, .kind = kind, .fd = -1, .csv = strcmp(format_of(&cli->args), "csv") == 0};
   buf_init(&e.out, 64 * MIB);
   arena_init(&e.arena, 64 * MIB);
   map_init(&e.seen, MAX_COLUMNS);
@@ -376,7 +381,7 @@ static bool export_all(struct cli *cli, const char *directory, struct err *err) 
     return false;
   for (size_t i = 0; i < ARRAY_LEN(kinds); i++) {
     AUTO_BUF struct buf file = BUF_INIT(8 * KIB);
-    buf_printf(&file, "%s/%s.%s", directory, kinds[i].name, args_text(&cli->args, "format"));
+    buf_printf(&file, "%s/%s.%s", directory, kinds[i].name, format_of(&cli->args));
     if (!buf_ok(&file, err) || !export_one(cli, &kinds[i], buf_text(&file), err))
       return false;
   }
@@ -402,6 +407,9 @@ static int export_run(struct cli *cli) {
     snprintf(hint, sizeof hint, "winnow export --what %.20s, or ./%.20s for a file of that name", file, file);
     return cli_usage(cli, hint, "'%s' stands where the name of a file does", file);
   }
+  const char *format = format_of(&cli->args);
+  if (strcmp(format, formats[0]) != 0 && strcmp(format, formats[1]) != 0)
+    return cli_usage(cli, "-o csv and -o jsonl are", "nothing is exported as %s", format);
   const struct export_kind *kind = kinds;
   bool all = strcmp(what, "all") == 0, to_file = file && strcmp(file, "-") != 0;
   while (!all && strcmp(kind->name, what) != 0)
@@ -421,7 +429,11 @@ static const struct flag_row flags[] = {
      .default_text = "runs",
      .help = "what is written; all: a file of each, in a directory"},
     {.name = "filter", .type = FLAG_TEXT, .value_name = "EXPRESSION", .help = "MLflow's search grammar"},
-    {.name = "format", .type = FLAG_CHOICE, .choices = formats, .default_text = "csv", .help = "a table, or whole objects"},
+    {.name = "format",
+     .type = FLAG_CHOICE,
+     .choices = formats,
+     .default_text = "csv",
+     .help = "a table, or whole objects; -o is taken, too"},
     ROW_FLAG_LIMIT("0"),
 };
 

@@ -302,6 +302,10 @@ class Runs(Case):
         self.assertIn("1 run\n", self.run_it("export", "-e", self.id(), "--filter", "tags.team = 'vision'", "--format", "jsonl", "out.jsonl").stderr)
         self.assertEqual(json.loads((self.dir / "out.jsonl").read_text())["id"], self.a)
         self.fails(3, "there is no experiment", "export", "-e", "nope")
+        lines = self.out("export", "-e", self.id(), "-o", "jsonl").splitlines()
+        self.assertEqual([json.loads(line)["id"] for line in lines], [self.b, self.a])
+        self.assertEqual(self.out("export", "-e", self.id(), "-o", "csv"), self.out("export", "-e", self.id(), "--format", "csv"))
+        self.fails(2, "nothing is exported as yaml", "export", "-e", self.id(), "-o", "yaml")
 
     def exported(self, *words):
         return list(csv.DictReader(io.StringIO(self.out("export", *words))))
