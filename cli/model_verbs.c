@@ -279,7 +279,7 @@ static const struct verb rows[] = {
             "NAME lists the versions; NAME/3 and NAME@alias show one with its lineage. A name may end like that itself, where no shorter one is there.",
         .examples = {{"winnow model show mnist", "its versions"}, {"winnow model show mnist@champion", "the one behind an alias"}},
         FLAGS(show_flags),
-        .words = {{"MODEL", WORD_MODEL}},
+        .words = {{"MODEL[/VERSION]", WORD_MODEL}},
         .run = show_run,
     },
     {
@@ -290,7 +290,7 @@ static const struct verb rows[] = {
         .help = "Stages, aliases, names, and what was removed, of a model and all its versions; with NAME/3 or NAME@alias of one.",
         .examples = {{"winnow model events mnist", "all of it"}, {"winnow model events mnist/3", "one version"}},
         FLAGS(event_flags),
-        .words = {{"MODEL", WORD_MODEL}},
+        .words = {{"MODEL[/VERSION]", WORD_MODEL}},
         .run = events_run,
     },
     {
@@ -300,7 +300,7 @@ static const struct verb rows[] = {
         .help = "An alias points at one version at a time; programs load NAME@alias.",
         .examples = {{"winnow model alias mnist/3 champion", "set it"}, {"winnow model alias mnist champion --remove", "take it away"}},
         FLAGS(alias_flags),
-        .words = {{"MODEL", WORD_MODEL}, {"ALIAS", WORD_TEXT}},
+        .words = {{"MODEL[/VERSION]", WORD_MODEL}, {"ALIAS", WORD_TEXT}},
         .run = alias_run,
     },
     {
@@ -310,7 +310,7 @@ static const struct verb rows[] = {
         .summary = "move a version to a stage",
         .help = "Stages are None, Staging, Production and Archived. Who moved what is kept: winnow model events.",
         .examples = {{"winnow model stage mnist/3 Production", "promote it"}},
-        .words = {{"MODEL", WORD_MODEL}, {"STAGE", WORD_TEXT}},
+        .words = {{"MODEL[/VERSION]", WORD_MODEL}, {"STAGE", WORD_TEXT}},
         .run = stage_run,
     },
     {
@@ -320,7 +320,7 @@ static const struct verb rows[] = {
         .help = "NAME is the newest version, NAME/3 and NAME@alias another. Files are checked as winnow artifact get does.",
         .examples = {{"winnow model download mnist@champion --to model", "into a directory"}},
         FLAGS(download_flags),
-        .words = {{"MODEL", WORD_MODEL}},
+        .words = {{"MODEL[/VERSION]", WORD_MODEL}},
         .run = download_run,
     },
     {
@@ -329,7 +329,7 @@ static const struct verb rows[] = {
         .summary = "compare a version's files with its digests, on the service",
         .help = "The exit status is 7 when something does not match.",
         .examples = {{"winnow model verify mnist/3", "one version"}},
-        .words = {{"MODEL", WORD_MODEL}},
+        .words = {{"MODEL[/VERSION]", WORD_MODEL}},
         .run = verify_run,
     },
     {
@@ -339,7 +339,7 @@ static const struct verb rows[] = {
         .summary = "delete a version, or a model with all of them",
         .help = "Asks first, unless --yes is said.",
         .examples = {{"winnow model rm mnist/2", "one version"}, {"winnow model rm mnist -y", "all of it, without a question"}},
-        .words = {{"MODEL", WORD_MODEL}},
+        .words = {{"MODEL[/VERSION]", WORD_MODEL}},
         .run = rm_run,
     },
 };

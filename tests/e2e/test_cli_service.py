@@ -421,6 +421,7 @@ class Models(Case):
         self.assertEqual(self.csv("model", "events", f"{self.name}/2"), [])
         self.fails(3, "there is no model", "model", "events", "nope")
         self.fails(2, "", "model", "alias", f"{self.name}/1", "v1")
+        self.fails(2, "write winnow model alias [flags] MODEL[/VERSION] ALIAS", "model", "alias", self.name, "champion", "1")
         self.fails(2, "is None, Staging, Production or Archived", "model", "stage", f"{self.name}/1", "Mars")
         self.run_it("model", "alias", self.name, "champion", "--remove")
         self.fails(3, "has no alias", "model", "show", f"{self.name}@champion")
