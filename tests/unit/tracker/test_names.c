@@ -180,7 +180,7 @@ static void artifact_paths(void **state) {
 /* What would begin as another place, when it stood alone. */
 static void paths_below_a_directory(void **state) {
   (void)state;
-  static const char *const good[] = {"C:/a", "c:a", "file:/a", "file:a", "FILE:a", "%2fetc", "%252fetc", "a:"};
+  static const char *const good[] = {"C:/a", "c%3a/a", "file:/a", "file:a", "FILE:a", "%2fetc", "%252fetc"};
   static const char *const bad[] = {"/a", "..", "c:/../a", "file:..%2fa/..", "%2e%2e/a", "..%5ca", "file://a", "a#b", "a\nb", ".winnow-x"};
   struct str kept;
   for (size_t i = 0; i < ARRAY_LEN(good); i++) {
