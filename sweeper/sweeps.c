@@ -335,8 +335,8 @@ static bool send_rows(struct sweeps *s, struct err *err) {
   batch = PG_BATCH_INIT;
   s->held = held;
   for (size_t i = first; i < s->write_count; i++)
-    held->waits +=
-        ends_before_points(s, &s->writes[i]) && metric_settle(s->conf.metrics, &s->writes[i].trial->run, on_points_settled, held, &ignored);
+    held->waits += ends_before_points(s, &s->writes[i]) &&
+                   metric_settle_end(s->conf.metrics, s->writes[i].trial->run, on_points_settled, held, &ignored);
   on_points_settled(held, NULL);
   return true;
 }

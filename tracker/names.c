@@ -379,6 +379,8 @@ struct str path_from_here(struct str path) {
   while (str_starts(path, STR("./")) || (path.n > 1 && str_ends(path, STR("/")))) {
     bool begins = str_starts(path, STR("./"));
     path = str_slice(path, begins ? 2 : 0, begins ? path.n : path.n - 1);
+    while (begins && str_starts(path, STR("/")))
+      path = str_slice(path, 1, path.n);
   }
   return str_is(path, ".") ? STR("") : path;
 }

@@ -93,7 +93,7 @@ bool tracking_run_end(struct http_req *req, struct id run, struct pg_batch *batc
     return err_no_memory(err);
   *end = (struct run_end){req, *batch, done, ctx};
   *batch = PG_BATCH_INIT;
-  if (metric_settle(app->metrics, &run, on_points_settled, end, err))
+  if (metric_settle_end(app->metrics, run, on_points_settled, end, err))
     return true;
   run_end_free(end);
   return false;

@@ -32,7 +32,7 @@ enum tracking_refusal tracking_refusal_named(const char *sqlstate);
 bool tracking_not_yours(struct err *err);
 bool tracking_superseded(struct err *err);
 
-/* As pg_run_batch(), of a batch that says how the run ended: after its points (metric_settle()). When it cannot be run after all, the
+/* As pg_run_batch(), of a batch that says how the run ended: after its points (metric_settle_end()). When it cannot be run after all, the
  * request is answered with why, and `done` is not called. */
 MUST_CHECK bool tracking_run_end(struct http_req *req, struct id run, struct pg_batch *batch, pg_done_fn *done, void *ctx, struct err *err);
 

@@ -191,6 +191,7 @@ struct waiter {
   metric_done_fn *done;
   void *ctx;
   struct loop_defer now;
+  struct loop_timer *patience; /* NULL: it waits as long as it takes */
 };
 
 struct flush {
@@ -201,20 +202,24 @@ struct flush {
 
 static void flush_more(struct metric_store *store);
 
-static void answer(struct metric_store *store, struct list *now, const struct err *err) {
-  for (struct list_node *node; (node = list_pop_front(now));) {
-    struct waiter *waiter = LIST_ENTRY(node, struct waiter, node);
-    waiter->done(waiter->ctx, err);
-    mem_free(waiter);
-    metric_op_end(store);
-  }
+static void answer_one(struct waiter *waiter, const struct err *err) {
+  struct metric_store *store = waiter->store;
+  loop_timer_free(waiter->patience);
+  waiter->done(waiter->ctx, err);
+  mem_free(waiter);
+  metric_op_end(store);
 }
 
-static void answer_all(struct metric_store *store, struct list *waiters, const struct err *err) {
+static void answer(struct list *now, const struct err *err) {
+  for (struct list_node *node; (node = list_pop_front(now));)
+    answer_one(LIST_ENTRY(node, struct waiter, node), err);
+}
+
+static void answer_all(struct list *waiters, const struct err *err) {
   struct list now = {0}; /* who asks again from its callback waits for the next time */
   for (struct list_node *node; (node = list_pop_front(waiters));)
     list_push_back(&now, node);
-  answer(store, &now, err);
+  answer(&now, err);
 }
 
 /* Who waits for one run does not wait for the others of the cycle. */
@@ -229,17 +234,17 @@ static void answer_of_runs(struct metric_store *store) {
       list_remove(node);
       list_push_back(&now, node);
     }
-  answer(store, &now, NULL);
+  answer(&now, NULL);
 }
 
 void metric_live_fail_waiters(struct metric_store *store, const struct err *err) {
-  answer_all(store, &store->waiters, err);
+  answer_all(&store->waiters, err);
 }
 
 static void flush_ended(struct metric_store *store, const struct err *err) {
   store->is_flushing = false;
   metric_op_end(store);
-  answer_all(store, &store->flushing, err);
+  answer_all(&store->flushing, err);
   make_room(store);
   if (store->waiters.first)
     metric_live_flush(store);
@@ -538,14 +543,25 @@ bool metric_is_behind(const struct metric_store *store, struct id id) {
 }
 
 static void answer_now(void *ctx) {
-  struct waiter *waiter = ctx;
-  struct metric_store *store = waiter->store;
-  waiter->done(waiter->ctx, NULL);
-  mem_free(waiter);
-  metric_op_end(store);
+  answer_one(ctx, NULL);
 }
 
-bool metric_settle(struct metric_store *store, const struct id *id, metric_done_fn *done, void *ctx, struct err *err) {
+static void on_late(void *ctx) {
+  struct waiter *waiter = ctx;
+  struct err err;
+  list_remove(&waiter->node);
+  err_set(&err, ERR_DEADLINE, "the last values of the run are not stored after %d s", METRIC_PATIENCE_MS / 1000);
+  answer_one(waiter, &err);
+}
+
+/* Without memory for that it waits as long as it takes. */
+static void limit_patience(struct waiter *waiter) {
+  waiter->patience = loop_timer_new(waiter->store->loop, on_late, waiter);
+  if (waiter->patience)
+    loop_timer_start(waiter->patience, METRIC_PATIENCE_MS);
+}
+
+static bool settle(struct metric_store *store, const struct id *id, bool is_impatient, metric_done_fn *done, void *ctx, struct err *err) {
   if (!store->pg)
     return err_set(err, ERR_CANCELLED, "the service is stopping");
   struct waiter *waiter = mem_zalloc(sizeof *waiter);
@@ -567,6 +583,17 @@ bool metric_settle(struct metric_store *store, const struct id *id, metric_done_
     list_push_back(&store->flushing, &waiter->node);
   } else {
     loop_defer(store->loop, &waiter->now, answer_now, waiter);
+    return true;
   }
+  if (is_impatient)
+    limit_patience(waiter);
   return true;
+}
+
+bool metric_settle(struct metric_store *store, const struct id *run, metric_done_fn *done, void *ctx, struct err *err) {
+  return settle(store, run, false, done, ctx, err);
+}
+
+bool metric_settle_end(struct metric_store *store, struct id run, metric_done_fn *done, void *ctx, struct err *err) {
+  return settle(store, &run, true, done, ctx, err);
 }

@@ -95,10 +95,13 @@ MUST_CHECK bool metric_write_done_at(struct metric_write *write, const struct pg
 
 /* ---- reading ---- */
 
-/* Calls `done` when run.metrics holds every point acknowledged before this call. `run` NULL: of all runs; one is written before others. Who
- * writes that a run is over calls it first, when it is behind: so whoever reads that, however, reads every point that was acknowledged
- * before the end. */
+enum { METRIC_PATIENCE_MS = 10000 };
+
+/* Calls `done` when run.metrics holds every point acknowledged before this call. `run` NULL: of all runs; one is written before others. */
 MUST_CHECK bool metric_settle(struct metric_store *store, const struct id *run, metric_done_fn *done, void *ctx, struct err *err);
+/* The same for who is about to write that the run is over, and calls this first when it is behind: so whoever reads the end, however, reads
+ * every point that was acknowledged before it. ERR_DEADLINE after METRIC_PATIENCE_MS: then the end is written all the same. */
+MUST_CHECK bool metric_settle_end(struct metric_store *store, struct id run, metric_done_fn *done, void *ctx, struct err *err);
 
 /* Whether points of the run may be missing in run.metrics. */
 bool metric_is_behind(const struct metric_store *store, struct id run);

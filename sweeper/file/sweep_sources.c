@@ -99,6 +99,10 @@ static void check_file(struct sweep_metrics_source *source, const struct ynode *
     return;
   }
   source->file = path_from_here(source->file);
+  if (!source->file.n) {
+    spec_problem_add(errors, node, path, "name a file or write a glob such as **/*.csv", "%s: file is a directory's name", path);
+    return;
+  }
   if (!source->has_format) {
     source->format = source->pattern.p ? SOURCE_TEXT : (int)guess_format(source->file);
     source->has_format = true;

@@ -69,8 +69,10 @@ void jobs_lose_files(const struct live_trial *trial, struct str glob) {
   warn_of_files(trial, "files were moved away faster than they could be read, so rows are missing of what matches", glob, "");
 }
 
-void jobs_miss_metrics(const struct live_trial *trial) {
+void jobs_miss_metrics(const struct live_trial *trial, uint32_t attempt) {
   const struct live_course *course = trial->course;
+  if (course->files.attempt != attempt)
+    return;
   for (size_t i = 0; i < metric_sources_count(trial->sweep->sources); i++) {
     const struct metric_source *source = metric_sources_at(trial->sweep->sources, i);
     if (!source->file || !(course->files.mute & ~course->files.heard & UINT64_C(1) << i))

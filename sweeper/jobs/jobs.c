@@ -477,7 +477,7 @@ static struct exit_text read_exit(struct live_trial *trial, uint32_t attempt, st
   if (reason[0] && !trial->course->stop)
     set_reason(trial, reason);
   if (ret.ok)
-    jobs_miss_metrics(trial);
+    jobs_miss_metrics(trial, attempt);
   ret.silent = printed[LOG_STDOUT] == 0 && printed[LOG_STDERR] == 0;
   return ret;
 }

@@ -116,7 +116,7 @@ void jobs_miss_artifacts(const struct live_trial *trial, struct str glob);
 /* It ended well, and wrote no file of this glob of metrics_from: once a warning of the sweep. */
 void jobs_miss_files(const struct live_trial *trial, struct str glob);
 /* It ended well, and of no file of some glob a metric could be read: once a warning of the sweep. */
-void jobs_miss_metrics(const struct live_trial *trial);
+void jobs_miss_metrics(const struct live_trial *trial, uint32_t attempt);
 /* Not all files that had a name of this glob one after another could be read: once a warning of the sweep. */
 void jobs_lose_files(const struct live_trial *trial, struct str glob);
 /* Where the output of the attempt goes. */

@@ -73,6 +73,21 @@ class Ends(JobTest):
             self.assertFalse(self.is_over(run))
         wait(lambda: self.is_over(run), "its end")
 
+    def test_who_waits_for_long_holds_nobody(self):
+        """An end whose points cannot be read back is written all the same after some seconds; so neither it nor what others ask for waits for ever."""
+        sweeps = [self.ok(self.s.post("/api/v1/sweeps", {"name": name, "method": "random", "metric": {"name": "loss"}, "parameters": {"x": {"min": 0.0, "max": 1.0}}}), 201)["id"]
+                  for name in ("held", "other")]
+        run = self.ok(self.s.post(f"/api/v1/sweeps/{sweeps[0]}/ask", {}))["trials"][0]["run_id"]
+        plain = self.ok(self.s.post("/api/v1/runs", {}), 201)["id"]
+        with self.last_values_wait():
+            self.log_last(run)
+            self.log_last(plain)
+            self.ok(self.s.post(f"/api/v1/sweeps/{sweeps[0]}/tell", {"trials": [{"run_id": run, "value": 7}]}))
+            self.ok(self.s.post(f"/api/v1/sweeps/{sweeps[1]}/ask", {}))
+            self.assertEqual(self.ok(self.s.request("PATCH", f"/api/v1/runs/{plain}", {"state": "FINISHED"}))["state"], "FINISHED")
+        for ended in (run, plain):
+            self.assertEqual(self.ok(self.s.get(f"/api/v1/runs/{ended}"))["metrics"]["loss"]["last"], 7)
+
     def test_a_service_that_is_killed_meanwhile(self):
         """What ends wait for is lost with it; the next one brings the values up to date first, and then ends the run."""
         run = self.ok(self.s.post("/api/v1/runs", {"command": ["sh", "-c", "echo loss=7"]}), 201)["id"]

@@ -508,6 +508,8 @@ static void mistakes_name_place_and_meaning(void **state) {
        "the built-in patterns read both streams anyway"},
       {HEAD "metrics_from: [{file: ../a, format: csv}]\n", "sweep.yaml:3:16: metrics_from[0]: ../a is not below the attempt's directory",
        "write a path or glob relative to the directory the command runs in"},
+      {HEAD "metrics_from: [{file: .//}]\n", "sweep.yaml:3:16: metrics_from[0]: file is a directory's name",
+       "name a file or write a glob such as **/*.csv"},
       {HEAD "metrics_from: [{pattern: 'a(b'}]\n", "sweep.yaml:3:26: pattern a(b: missing closing parenthesis at character 4", ""},
       {HEAD "metrics_from: [{pattern: '(?P<a>b)', builtin: false}]\n", "sweep.yaml:3:16: metrics_from[0]: builtin stands alone",
        "write it as an item of its own: - builtin: false"},

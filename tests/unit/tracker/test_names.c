@@ -197,7 +197,7 @@ static void paths_as_people_write_them(void **state) {
     const char *path, *is;
   } rows[] = {{".", ""},  {"./", ""},         {"././", ""},           {"./.", ""},
               {"", ""},   {"model", "model"}, {"./model//", "model"}, {".model", ".model"},
-              {"/", "/"}, {"../a", "../a"}};
+              {"/", "/"}, {"../a", "../a"},   {".//a/b/", "a/b"},     {".//", ""}};
   for (size_t i = 0; i < ARRAY_LEN(rows); i++)
     if (!str_is(path_from_here(str_of(rows[i].path)), rows[i].is))
       fail_msg("\"%s\"", rows[i].path);
