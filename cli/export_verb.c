@@ -6,7 +6,7 @@
 #include "base/mem.h"
 #include "cli/verbs.h"
 
-enum { MAX_COLUMNS = 20000, FLUSH_AT = 256 * 1024, KEYS_AT_ONCE = 50, PATH_FULL = 6 * 1024 };
+enum { MAX_COLUMNS = 20000, FLUSH_AT = 256 * 1024, KEYS_AT_ONCE = 50, PATH_FULL = 6 * 1024, LOGGED_MODELS_AT_ONCE = 50 };
 
 static const char *const fixed[] = {"id",        "name",    "experiment_id", "sweep_id", "trial",   "state", "state_reason",
                                     "exit_code", "attempt", "node",          "created",  "started", "ended"};
@@ -392,6 +392,70 @@ static bool write_links(struct export *e, struct err *err) {
   return write_out(e, err) && cli_pages(e->cli, "/runs/search", body, args_i64(&e->cli->args, "limit", 0), export_links, e, NULL, err);
 }
 
+/* ---- logged models: MLflow's protocol alone tells of them ---- */
+
+static const char *const logged_model_paths[] = {"model_id",
+                                                 "name",
+                                                 "experiment_id",
+                                                 "source_run_id",
+                                                 "status",
+                                                 "status_message",
+                                                 "model_type",
+                                                 "artifact_uri",
+                                                 "creation_timestamp_ms",
+                                                 "last_updated_timestamp_ms",
+                                                 "tags",
+                                                 "params",
+                                                 "metrics",
+                                                 NULL};
+
+static bool put_logged_models(struct export *e, const json_t *models, struct err *err) {
+  for (size_t i = 0; i < json_array_size(models); i++) {
+    const json_t *model = json_array_get(models, i);
+    AUTO_JSON json_t *row = json_copy(json_object_get(model, "info"));
+    if (!row || json_object_update(row, json_object_get(model, "data")) != 0)
+      return err_no_memory(err);
+    if (!put_row(e, logged_model_paths, row, err))
+      return false;
+  }
+  return true;
+}
+
+static bool export_logged_models_of(struct export *e, const char *experiment, struct err *err) {
+  AUTO_JSON json_t *body = json_pack("{s[s]si}", "experiment_ids", experiment, "max_results", LOGGED_MODELS_AT_ONCE);
+  struct client *client = cli_client(e->cli, err);
+  if (!client)
+    return false;
+  for (bool more = true; more;) {
+    AUTO_JSON json_t *answer = NULL;
+    if (!body)
+      return err_no_memory(err);
+    if (!client_json(client, "POST", "/api/2.0/mlflow/logged-models/search", body, false, &answer, err) ||
+        !put_logged_models(e, json_object_get(answer, "models"), err))
+      return false;
+    json_t *token = json_object_get(answer, "next_page_token");
+    more = token != NULL;
+    if (more && json_object_set(body, "page_token", token) != 0)
+      return err_no_memory(err);
+  }
+  return true;
+}
+
+static bool export_logged_models(void *ctx, const json_t *items, struct err *err) {
+  struct export *e = ctx;
+  for (size_t i = 0; i < json_array_size(items); i++) {
+    const char *id = json_string_value(json_object_get(json_array_get(items, i), "id"));
+    if (id && !export_logged_models_of(e, id, err))
+      return false;
+  }
+  return write_out(e, err);
+}
+
+static bool write_logged_models(struct export *e, struct err *err) {
+  put_titles(e, logged_model_paths);
+  return write_out(e, err) && cli_pages(e->cli, "/experiments", NULL, 0, export_logged_models, e, NULL, err);
+}
+
 /* ---- what happened ---- */
 
 static const char *const event_paths[] = {"time", "kind", "subject", "actor", "from", "to", "reason", NULL};
@@ -444,6 +508,7 @@ static const struct export_kind kinds[] = {
     {"series", "point", write_series, true},
     {"inputs", "input or output", write_links, true},
     {"models", "model version", write_models, false},
+    {"logged_models", "logged model", write_logged_models, false},
     {"experiments", "experiment", write_experiments, false},
     {"events", "event", write_events, true},
 };
@@ -502,8 +567,8 @@ static bool export_all(struct cli *cli, const char *directory, struct err *err) 
 }
 
 static const char *const formats[] = {"csv", "jsonl", NULL};
-static const char *const whats[] = {"runs",   "params",      "tags",   "metrics", "series", "inputs",
-                                    "models", "experiments", "events", "all",     NULL};
+static const char *const whats[] = {"runs",   "params",        "tags",        "metrics", "series", "inputs",
+                                    "models", "logged_models", "experiments", "events",  "all",    NULL};
 
 /* Who writes "export metrics" does not mean all runs in a file of that name. */
 static bool is_meant_for_what(const char *file, const char *what) {

@@ -347,11 +347,17 @@ class Runs(Case):
         self.assertEqual([(row["run"], row["kind"], row["name"], row["digest"], row["step"]) for row in links],
                          [(self.a, "dataset", "digits", "d1", ""), (self.a, "model input", model, "", ""), (self.a, "model output", model, "", "3")])
         self.assertIn("train", links[0]["tags"])
+        (logged,) = [row for row in self.exported("--what", "logged_models") if row["model_id"] == model]
+        self.assertEqual((logged["name"], logged["source_run_id"], logged["experiment_id"]), ("net", self.a, "0"))
+        more = {SERVICE.post("/api/2.0/mlflow/logged-models", {"experiment_id": "0", "name": f"n{i}"}).json["model"]["info"]["model_id"] for i in range(60)}
+        ids = [json.loads(line)["model_id"] for line in self.out("export", "--what", "logged_models", "-o", "jsonl").splitlines()]
+        self.assertLessEqual(more | {model}, set(ids))  # over two pages
+        self.assertEqual(len(ids), len(set(ids)))
         lines = [json.loads(line) for line in self.out("export", "--what", "inputs", "--format", "jsonl", "-e", self.id()).splitlines()]
         self.assertEqual({key: lines[0][key] for key in dataset}, dataset)
         self.assertEqual(SERVICE.get(f"/api/v1/runs/{self.b}").json["inputs"], {"datasets": [], "models": []})
         done = self.run_it("export", "--what", "all", "-e", self.id(), "everything")
-        names = ("events", "experiments", "inputs", "metrics", "models", "params", "runs", "series", "tags")
+        names = ("events", "experiments", "inputs", "logged_models", "metrics", "models", "params", "runs", "series", "tags")
         self.assertEqual(sorted(p.name for p in (self.dir / "everything").iterdir()), [name + ".csv" for name in names])
         self.assertIn("193 points\n", done.stderr)
         self.fails(2, "choose runs", "export", "--what", "models", "-e", self.id())
