@@ -263,7 +263,7 @@ static bool patch(struct model_op *op, const struct model_body *in, struct err *
   const struct str *removed;
   size_t removed_count;
   if (!api_tags(op->req, in->tags, REGISTRY_TAG_VALUE_MAX, &tags, &removed, &removed_count, err) || !api_name_check(in->name, err) ||
-      !model_name_check(in->name, "name", err) || !text_fits(in->description, DESCRIPTION_MAX, "description", err))
+      (in->name.p && !model_name_check(in->name, "name", err)) || !text_fits(in->description, DESCRIPTION_MAX, "description", err))
     return false;
   struct pg_args *args = pg_batch_add(&batch, STMT_MODEL_SET_TAGS);
   pg_put_text(args, op->name);
