@@ -289,7 +289,7 @@ class Files(JobTest):
         self.assertEqual([line.removeprefix("error: a.yaml:") for line in said if not line.startswith(("request", "help: known keys"))], [
             '2:1: unknown key "lr"', '3:1: unknown key "min"', '4:1: unknown key "max"',
             "help: it belongs below the name of a parameter; check the indentation",
-            '5:1: unknown key "mode"', "help: it belongs below metric; check the indentation"])
+            '5:1: unknown key "mode"', "help: write metric: {name: loss, goal: minimize}"])
 
     def test_a_script_that_is_not_there(self):
         self.put("train.py", "")
