@@ -227,10 +227,15 @@ static bool get_page(struct cli *cli, const char *path, json_t *body, int64_t co
 bool cli_pages(struct cli *cli, const char *path, json_t *body, int64_t limit, cli_page_fn *page, void *ctx, json_t **ret_next,
                struct err *err) {
   AUTO_FREE char *cursor = NULL;
+  int64_t size = PAGE_SIZE;
   for (int64_t left = limit ? limit : INT64_MAX; left > 0;) {
     AUTO_JSON json_t *answer = NULL;
-    if (!get_page(cli, path, body, MIN_OF(left, PAGE_SIZE), cursor, &answer, err))
-      return false;
+    if (!get_page(cli, path, body, MIN_OF(left, size), cursor, &answer, err)) {
+      if (err->code != ERR_TOO_LARGE || size == 1)
+        return false;
+      size /= 2; /* its rows are heavy */
+      continue;
+    }
     const json_t *items = json_object_get(answer, "items"), *next = json_object_get(answer, "next");
     if (!json_is_array(items))
       return err_set(err, ERR_INTERNAL, "the service's answer is no list");

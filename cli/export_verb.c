@@ -25,7 +25,7 @@ struct export {
   int64_t rows;
   bool in_title; /* of a stream of points: its first line is passed over */
   struct log_filter filter;
-  bool is_one_of_all;
+  bool is_one_of_all, is_too_wide;
 };
 
 struct export_kind {
@@ -60,11 +60,13 @@ static bool export_lines(void *ctx, const json_t *items, struct err *err) {
 
 static bool note_column(struct export *e, const char *group, const char *key, struct err *err) {
   char *name = arena_printf(&e->arena, "%s.%s", group, key);
+  e->is_too_wide = !name;
   if (!name)
     return err_set(err, ERR_TOO_LARGE, "the names of params, metrics and tags take too much room");
   if (map_get(&e->seen, str_of(name)))
     return true;
   if (e->name_count == MAX_COLUMNS || !map_put(&e->seen, str_of(name), name, NULL)) {
+    e->is_too_wide = true;
     err_set(err, ERR_TOO_LARGE, "more than %d different params, metrics and tags", MAX_COLUMNS);
     return err_hint(err, "--format jsonl has no such limit, nor has --what all, params, metrics or tags");
   }
@@ -145,8 +147,8 @@ static bool pages(struct export *e, cli_page_fn *fn, struct err *err) {
 
 /* A table of more columns than can be handled is of use to nobody: where params, metrics and tags are written beside it, it goes without.
  */
-static bool becomes_narrow(struct export *e, const struct err *err) {
-  if (!e->is_one_of_all || err->code != ERR_TOO_LARGE)
+static bool becomes_narrow(struct export *e) {
+  if (!e->is_one_of_all || !e->is_too_wide)
     return false;
   e->name_count = 0;
   output_say(&e->cli->output,
@@ -161,7 +163,7 @@ static bool write_runs(struct export *e, struct err *err) {
   e->names = mem_array(MAX_COLUMNS, sizeof *e->names);
   if (!e->names)
     return err_no_memory(err);
-  if (!pages(e, note_columns, err) && !becomes_narrow(e, err))
+  if (!pages(e, note_columns, err) && !becomes_narrow(e))
     return false;
   csv_titles(e);
   return write_out(e, err) && pages(e, export_rows, err);
@@ -494,8 +496,12 @@ static bool export_model_events(void *ctx, const json_t *items, struct err *err)
 static bool write_events(struct export *e, struct err *err) {
   const struct args *args = &e->cli->args;
   bool chosen = args_text(args, "filter") || args_text(args, "experiment") || args_i64(args, "limit", 0);
+  AUTO_JSON json_t *body = search_body(e->cli, err);
+  if (!body)
+    return false;
+  json_object_set_new(body, "columns", json_pack("[s]", "id"));
   put_titles(e, event_paths);
-  return write_out(e, err) && pages(e, export_run_events, err) &&
+  return write_out(e, err) && cli_pages(e->cli, "/runs/search", body, args_i64(args, "limit", 0), export_run_events, e, NULL, err) &&
          (chosen || (cli_pages(e->cli, "/sweeps", NULL, 0, export_sweep_events, e, NULL, err) &&
                      cli_pages(e->cli, "/models", NULL, 0, export_model_events, e, NULL, err)));
 }

@@ -67,6 +67,10 @@ bool heavy_take(struct heavy_turn *turn, struct err *err) {
   bool again = turn->until_ms != 0;
   if (!again)
     turn->until_ms = loop_now_ms(app->loop) + SEARCH_TIMEOUT_MS;
+  if (again && turn->until_ms <= loop_now_ms(app->loop)) {
+    heavy_reply_too_long(turn);
+    return true;
+  }
   if (is_free(app))
     return run_now(turn, err);
   if (again) {

@@ -216,6 +216,24 @@ class Tracking(unittest.TestCase):
         print(f"compare: {times[-1] - times[0]:.2f} s, the longest wait beside it {longest:.2f} s", file=sys.stderr)
         self.assertLess(longest, (times[-1] - times[0]) / 4)  # made in one turn of the loop it is more than half
 
+    def test_pages_that_nobody_reads_hold_nobody_up(self):
+        """Ten readers of heavy pages take nothing; what needs a session of the database, as other heavy work does, is served all the same."""
+        runs = [self.new_run() for _ in range(40)]
+        self.s.sql(f"update run set metrics = metrics || (select jsonb_object_agg('layer/' || i || '/norm', random() || ' ' || i || ' 1700000000000') "
+                   f"from generate_series(1, 12000) i) where id = any ('{{{','.join(runs)}}}')")
+        search = json.dumps({"experiment_ids": ["0"], "max_results": 1000}).encode()
+        for _ in range(10):
+            reader = socket.socket()
+            reader.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            reader.connect(("127.0.0.1", self.s.port))
+            self.addCleanup(reader.close)
+            reader.sendall(b"POST %sruns/search HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%s" %
+                           (API.encode(), len(search), search))
+            self.assertEqual(reader.recv(12), b"HTTP/1.1 200")
+        body = {"experiment_ids": ["0"], "max_results": 3000}  # a stream, which takes a session
+        answer = self.s.post(f"{API}runs/search", body, timeout=15)
+        self.assertLessEqual(set(runs), {run["info"]["run_id"] for run in answer.json["runs"]})
+
     def test_pages_of_other_heavy_rows(self):
         """Of experiments, logged models, models and versions: as many as were asked for, or a shorter page and the rest."""
         def every(path, name, token, argument, wanted, body=None):

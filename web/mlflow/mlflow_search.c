@@ -8,6 +8,7 @@ enum {
   PAGE_WEIGHT = 3 * 1024 * 1024, /* by weight_of() in SQL; as JSON it is some two times that, and takes 30 ms to write */
   STREAM_PIECE = 32 * 1024,
   STREAM_AHEAD = 4 * 1024 * 1024, /* that a slow reader has yet to take, before the database waits for it */
+  FOUND_AT_ONCE = 256,            /* rows that are weighed again for the next piece of a page */
   STREAM_TIMEOUT_MS = 300000,
 };
 
@@ -106,14 +107,16 @@ static bool run_page(struct mlflow_search *op, int64_t timeout_ms, struct err *e
   return pg_run(web_app(op->req)->pg, &args, timeout_ms, on_page, op, err);
 }
 
-/* An answer that is written as its rows come. */
+/* An answer that is written as its rows come: from a stream, or, of a page that was found and is heavy, piece by piece, which keeps no
+ * session of the database while its reader is slow. */
 struct streamed {
   struct mlflow_search *op;
-  struct pg_stream *rows;           /* NULL: all have come */
-  const struct search_found *found; /* NULL: they are yet to be found */
-  size_t found_count;
+  struct pg_stream *rows;           /* NULL: all have come, or it is read in pieces */
+  const struct search_found *found; /* what is read in pieces; NULL: it is a stream */
+  size_t found_count, found_at, asked;
+  bool is_asking, is_alone; /* the next one is a piece by itself */
   int64_t count;
-  bool begun, gone, has_more;
+  bool begun, gone, has_more, is_over;
   bool waiting;           /* for the reader */
   bool paused;            /* and so the database waits too */
   struct buf front, back; /* what is being sent, of it `sent`, and what comes after it */
@@ -124,8 +127,7 @@ struct streamed {
 
 static bool open_stream(struct streamed *s, struct err *err);
 static bool stream_heavy(struct streamed *s, int64_t first_row_ms, struct err *err);
-static bool stream_found(struct mlflow_search *op, const struct pg_reply *reply, struct err *err);
-static bool put_found(const struct streamed *s, struct pg_args *args, struct err *err);
+static bool reply_in_pieces(struct mlflow_search *op, const struct pg_reply *reply, struct err *err);
 
 /* ---- heavy ones take turns ---- */
 
@@ -189,7 +191,7 @@ static void on_page(void *ctx, const struct pg_reply *reply) {
     op->search.numbers_only = false; /* not enough of them: those with NaN and without follow */
     goes_on = run(op, &err);
   } else if (!fits(op, reply)) {
-    goes_on = op->shape->put_row ? stream_found(op, reply, &err) : run_shorter(op, &err);
+    goes_on = op->shape->put_row ? reply_in_pieces(op, reply, &err) : run_shorter(op, &err);
   } else {
     op->done(op, reply);
   }
@@ -286,10 +288,6 @@ static void reply_page(void *ctx, const struct pg_reply *reply) {
 
 /* ---- as the rows come ---- */
 
-static bool is_over(const struct streamed *s) {
-  return !s->rows;
-}
-
 static void streamed_end(struct streamed *s, bool complete) {
   http_req_on_gone(s->op->req, NULL, NULL);
   buf_release(&s->token);
@@ -307,7 +305,7 @@ static size_t left_to_send(const struct streamed *s) {
 
 /* Sends what is there, but for a small rest of which more is to come. */
 static void send(struct streamed *s) {
-  while (!s->waiting && left_to_send(s) > (is_over(s) ? 0 : STREAM_PIECE)) {
+  while (!s->waiting && left_to_send(s) > (s->is_over ? 0 : STREAM_PIECE)) {
     if (s->sent == s->front.n) {
       struct buf sent = s->front;
       s->front = s->back;
@@ -322,13 +320,21 @@ static void send(struct streamed *s) {
   }
 }
 
+/* True: all of it is sent. */
+static bool send_and_end(struct streamed *s) {
+  send(s);
+  bool is_sent = s->is_over && left_to_send(s) == 0 && !s->waiting;
+  if (is_sent)
+    streamed_end(s, true);
+  return is_sent;
+}
+
 static void on_drained(void *ctx) {
   struct streamed *s = ctx;
   s->waiting = false;
-  send(s);
-  if (is_over(s) && left_to_send(s) == 0 && !s->waiting) {
-    streamed_end(s, true);
-  } else if (s->paused && left_to_send(s) < STREAM_AHEAD / 2) {
+  if (send_and_end(s))
+    return;
+  if (s->paused && left_to_send(s) < STREAM_AHEAD / 2) {
     s->paused = false;
     pg_stream_resume(s->rows);
   }
@@ -337,10 +343,10 @@ static void on_drained(void *ctx) {
 static void on_reader_gone(void *ctx) {
   struct streamed *s = ctx;
   s->gone = true;
-  if (is_over(s))
-    streamed_end(s, false);
-  else
+  if (s->rows)
     pg_stream_cancel(s->rows);
+  else if (!s->is_asking)
+    streamed_end(s, false);
 }
 
 /* From the first row on its work is done, and how fast the rest goes is its reader's affair. */
@@ -350,9 +356,9 @@ static void on_first_row(struct streamed *s) {
   heavy_end(&s->op->turn);
 }
 
-static void begin_answer(struct streamed *s) {
+static void begin_answer(struct streamed *s, void (*drained)(void *ctx)) {
   s->begun = true;
-  http_stream_begin(s->op->req, 200, "application/json", on_drained, s);
+  http_stream_begin(s->op->req, 200, "application/json", drained, s);
   put_begin(s->op, &s->back);
 }
 
@@ -362,7 +368,7 @@ static void on_stream_row(void *ctx, const struct pg_reply *row) {
     return;
   if (!s->begun) {
     on_first_row(s);
-    begin_answer(s);
+    begin_answer(s, on_drained);
   }
   if (s->count == s->op->max_results) {
     s->has_more = true;
@@ -376,7 +382,7 @@ static void on_stream_row(void *ctx, const struct pg_reply *row) {
     pg_stream_cancel(s->rows);
     return;
   }
-  if (s->count == s->op->max_results && !s->found)
+  if (s->count == s->op->max_results)
     add_token(s->op, row, 0, &s->token);
   send(s);
   if (left_to_send(s) > STREAM_AHEAD && !s->paused) {
@@ -401,6 +407,14 @@ static void on_stream_failed(struct streamed *s, const struct pg_reply *reply) {
     http_reply_error(op->req, pg_err(reply));
 }
 
+/* Nothing comes behind what was put. */
+static void put_last(struct streamed *s) {
+  s->is_over = true;
+  if (!s->has_more)
+    buf_reset(&s->token);
+  put_end(s->op, &s->back, &s->token);
+}
+
 static void on_stream_done(void *ctx, const struct pg_reply *reply) {
   struct streamed *s = ctx;
   s->rows = NULL;
@@ -409,23 +423,17 @@ static void on_stream_done(void *ctx, const struct pg_reply *reply) {
     on_stream_failed(s, reply);
     return;
   }
-  if (!s->begun && !s->has_more) {
+  if (!s->begun) {
     http_req_on_gone(s->op->req, NULL, NULL);
+    buf_release(&s->token);
     found_nothing(s->op);
     return;
   }
-  if (!s->begun)
-    begin_answer(s);
-  if (!s->has_more)
-    buf_reset(&s->token);
-  put_end(s->op, &s->back, &s->token);
-  if (s->back.fail) {
+  put_last(s);
+  if (s->back.fail)
     streamed_end(s, false);
-    return;
-  }
-  send(s);
-  if (left_to_send(s) == 0 && !s->waiting)
-    streamed_end(s, true);
+  else
+    send_and_end(s);
 }
 
 static struct streamed *streamed_new(struct mlflow_search *op, struct err *err) {
@@ -440,7 +448,7 @@ static struct streamed *streamed_new(struct mlflow_search *op, struct err *err) 
 static bool open_stream(struct streamed *s, struct err *err) {
   AUTO_PG_ARGS struct pg_args args;
   pg_args_init(&args, s->op->shape->rows);
-  if (s->found ? put_found(s, &args, err) : put_search(s->op, &args, err))
+  if (put_search(s->op, &args, err))
     s->rows = pg_stream_open(web_app(s->op->req)->pg, &args, STREAM_TIMEOUT_MS, on_stream_row, on_stream_done, s, err);
   if (s->rows)
     http_req_on_gone(s->op->req, on_reader_gone, s);
@@ -467,32 +475,92 @@ static bool stream_heavy(struct streamed *s, int64_t first_row_ms, struct err *e
 
 /* ---- what was found, and is too heavy for one piece ---- */
 
-static bool put_found(const struct streamed *s, struct pg_args *args, struct err *err) {
-  AUTO_SEARCH_SQL struct search_sql sql;
-  search_sql_init(&sql, http_req_arena(s->op->req));
-  if (!search_compile_found(s->found, (size_t)s->found_count, &sql, err))
-    return false;
-  search_sql_put(&sql, args);
-  return true;
+static bool is_of(const struct streamed *s, const struct search_found *found, const struct pg_reply *reply, size_t row) {
+  size_t column = s->op->shape->key_column + 2;
+  return id_eq(found->id, pg_uuid(reply, row, column)) && found->n == pg_int(reply, row, column + 1) &&
+         found->v == pg_int(reply, row, column + 2);
 }
 
-/* Its rows are read by what names them: finding them may have taken long, and the page stays the one that was found. */
-static bool stream_found(struct mlflow_search *op, const struct pg_reply *reply, struct err *err) {
+/* The rows that fit are of the next `asked`, but for those that are gone. */
+static void put_piece(struct streamed *s, const struct pg_reply *reply, size_t rows) {
+  size_t i = 0, end = s->found_at + s->asked;
+  for (; i < rows && pg_bool(reply, i, s->op->shape->key_column + 1); i++) {
+    if (s->count++)
+      buf_putc(&s->back, ',');
+    put_row(s->op, &s->back, reply, i);
+  }
+  while (s->found_at < end && (i == rows || !is_of(s, &s->found[s->found_at], reply, i)))
+    s->found_at++;
+  s->is_alone = i == 0 && rows > 0;
+}
+
+static void on_piece(void *ctx, const struct pg_reply *reply);
+
+static bool ask_piece(struct streamed *s, struct err *err) {
+  AUTO_PG_ARGS struct pg_args args;
+  AUTO_SEARCH_SQL struct search_sql sql;
+  AUTO_ARENA struct arena arena;
+  arena_init(&arena, MIB);
+  s->asked = s->is_alone ? 1 : MIN_OF(s->found_count - s->found_at, (size_t)FOUND_AT_ONCE);
+  search_sql_init(&sql, &arena);
+  pg_args_init(&args, s->op->shape->page);
+  if (!search_compile_found(s->found + s->found_at, s->asked, &sql, err))
+    return false;
+  search_sql_put(&sql, &args);
+  pg_put_int(&args, s->is_alone ? INT64_MAX : PAGE_WEIGHT);
+  s->is_asking = pg_run(web_app(s->op->req)->pg, &args, SEARCH_TIMEOUT_MS, on_piece, s, err);
+  return s->is_asking;
+}
+
+/* Sends what is there, and asks for more once its reader has taken most of it. */
+static void go_on(struct streamed *s) {
+  struct err err;
+  if (s->found_at == s->found_count && !s->is_over)
+    put_last(s);
+  if (s->back.fail) {
+    streamed_end(s, false);
+    return;
+  }
+  if (send_and_end(s) || s->is_over || s->is_asking || left_to_send(s) > STREAM_AHEAD / 2)
+    return;
+  if (!ask_piece(s, &err))
+    streamed_end(s, false);
+}
+
+static void on_piece(void *ctx, const struct pg_reply *reply) {
+  struct streamed *s = ctx;
+  s->is_asking = false;
+  if (s->gone || pg_outcome(reply) != PG_DONE) {
+    streamed_end(s, false);
+    return;
+  }
+  put_piece(s, reply, pg_rows(reply));
+  go_on(s);
+}
+
+static void on_piece_drained(void *ctx) {
+  struct streamed *s = ctx;
+  s->waiting = false;
+  go_on(s);
+}
+
+/* Finding its rows may have taken long, and the page stays the one that was found: the others are read by what names them. */
+static bool reply_in_pieces(struct mlflow_search *op, const struct pg_reply *reply, struct err *err) {
   struct streamed *s = streamed_new(op, err);
   size_t rows = mlflow_search_rows(op, reply), column = op->shape->key_column + 2;
   struct search_found *found = s ? ARENA_NEW_ARRAY(http_req_arena(op->req), struct search_found, rows) : NULL;
   if (!found)
     return err_no_memory(err);
-  for (size_t i = 0; i < rows; i++) {
+  for (size_t i = 0; i < rows; i++)
     found[i] = (struct search_found){pg_uuid(reply, i, column), pg_int(reply, i, column + 1), pg_int(reply, i, column + 2)};
-  }
   s->found = found;
-  s->found_count = rows;
+  s->found_count = s->asked = rows;
   s->has_more = mlflow_search_token(op, reply, &s->token);
-  if (open_stream(s, err))
-    return true;
-  buf_release(&s->token);
-  return false;
+  http_req_on_gone(op->req, on_reader_gone, s);
+  begin_answer(s, on_piece_drained);
+  put_piece(s, reply, rows);
+  go_on(s);
+  return true;
 }
 
 bool mlflow_search_answer(struct mlflow_search *op, const struct mlflow_search_shape *shape, struct err *err) {
