@@ -230,10 +230,11 @@ bool cli_pages(struct cli *cli, const char *path, json_t *body, int64_t limit, c
   int64_t size = PAGE_SIZE;
   for (int64_t left = limit ? limit : INT64_MAX; left > 0;) {
     AUTO_JSON json_t *answer = NULL;
-    if (!get_page(cli, path, body, MIN_OF(left, size), cursor, &answer, err)) {
-      if (err->code != ERR_TOO_LARGE || size == 1)
+    int64_t count = MIN_OF(left, size);
+    if (!get_page(cli, path, body, count, cursor, &answer, err)) {
+      if (err->code != ERR_TOO_LARGE || count == 1)
         return false;
-      size /= 2; /* its rows are heavy */
+      size = count / 2; /* its rows are heavy */
       continue;
     }
     const json_t *items = json_object_get(answer, "items"), *next = json_object_get(answer, "next");

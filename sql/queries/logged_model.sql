@@ -31,7 +31,7 @@ with f as (
   from find_rows($1, $2, $3, $4, $5) with ordinality f (id, n, v, page_key, place)
   cross join lateral (
     select weight_of(x.params) + weight_of(x.tags) + 256 * (select count(*) from logged_model_metric y where y.model = x.id) as weight
-    from logged_model x where x.id = f.id offset 0) w)
+    from logged_model x where x.id = f.id and x.deleted_at is null offset 0) w)
 select m.*, f.page_key, f.fits, f.id, f.n, f.v
 from f left join lateral (select * from logged_model_view x where x.id = f.id and f.fits offset 0) m on true
 order by f.place;

@@ -234,6 +234,25 @@ class Tracking(unittest.TestCase):
         answer = self.s.post(f"{API}runs/search", body, timeout=15)
         self.assertLessEqual(set(runs), {run["info"]["run_id"] for run in answer.json["runs"]})
 
+    def test_what_goes_while_its_page_is_read(self):
+        """A reader has begun with a page; what is deleted then, and it has not got yet, is left out."""
+        experiment = self.client().post("experiments/create", {"name": "going"})["experiment_id"]
+        for i in range(40):
+            self.ask("/api/2.0/mlflow/logged-models", {"experiment_id": experiment, "name": f"going-{i}"})
+        self.s.sql(f"update logged_model set tags = (select jsonb_object_agg('k' || i, md5(random()::text)) from generate_series(1, 9000) i) where experiment_id = {experiment}")
+        reader = socket.socket()
+        reader.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        reader.connect(("127.0.0.1", self.s.port))
+        page = http.client.HTTPConnection("127.0.0.1", self.s.port, timeout=60)
+        page.sock = reader
+        self.addCleanup(page.close)
+        page.request("POST", f"{API}logged-models/search", json.dumps({"experiment_ids": [experiment], "max_results": 50}), {"Content-Type": "application/json"})
+        answer = page.getresponse()
+        self.s.sql(f"update logged_model set deleted_at = 1 where experiment_id = {experiment}")
+        found = [model["info"]["name"] for model in json.loads(answer.read())["models"]]
+        self.assertEqual(found, [f"going-{39 - i}" for i in range(len(found))])  # the newest first
+        self.assertTrue(0 < len(found) < 40, found)
+
     def test_pages_of_other_heavy_rows(self):
         """Of experiments, logged models, models and versions: as many as were asked for, or a shorter page and the rest."""
         def every(path, name, token, argument, wanted, body=None):

@@ -8,7 +8,7 @@ enum {
   PAGE_WEIGHT = 3 * 1024 * 1024, /* by weight_of() in SQL; as JSON it is some two times that, and takes 30 ms to write */
   STREAM_PIECE = 32 * 1024,
   STREAM_AHEAD = 4 * 1024 * 1024, /* that a slow reader has yet to take, before the database waits for it */
-  FOUND_AT_ONCE = 256,            /* rows that are weighed again for the next piece of a page */
+  FOUND_AT_ONCE = 256,            /* rows that are weighed again for the next piece of a page, at most */
   STREAM_TIMEOUT_MS = 300000,
 };
 
@@ -111,10 +111,10 @@ static bool run_page(struct mlflow_search *op, int64_t timeout_ms, struct err *e
  * session of the database while its reader is slow. */
 struct streamed {
   struct mlflow_search *op;
-  struct pg_stream *rows;           /* NULL: all have come, or it is read in pieces */
-  const struct search_found *found; /* what is read in pieces; NULL: it is a stream */
-  size_t found_count, found_at, asked;
-  bool is_asking, is_alone; /* the next one is a piece by itself */
+  struct pg_stream *rows;                      /* NULL: all have come, or it is read in pieces */
+  const struct search_found *found;            /* what is read in pieces; NULL: it is a stream */
+  size_t found_count, found_at, asked, fitted; /* fitted: of those that were asked for last */
+  bool is_asking, is_alone;                    /* the next one is a piece by itself */
   int64_t count;
   bool begun, gone, has_more, is_over;
   bool waiting;           /* for the reader */
@@ -491,6 +491,7 @@ static void put_piece(struct streamed *s, const struct pg_reply *reply, size_t r
   }
   while (s->found_at < end && (i == rows || !is_of(s, &s->found[s->found_at], reply, i)))
     s->found_at++;
+  s->fitted = i;
   s->is_alone = i == 0 && rows > 0;
 }
 
@@ -501,7 +502,7 @@ static bool ask_piece(struct streamed *s, struct err *err) {
   AUTO_SEARCH_SQL struct search_sql sql;
   AUTO_ARENA struct arena arena;
   arena_init(&arena, MIB);
-  s->asked = s->is_alone ? 1 : MIN_OF(s->found_count - s->found_at, (size_t)FOUND_AT_ONCE);
+  s->asked = s->is_alone ? 1 : MIN_OF(s->found_count - s->found_at, MIN_OF(2 * s->fitted + 1, (size_t)FOUND_AT_ONCE));
   search_sql_init(&sql, &arena);
   pg_args_init(&args, s->op->shape->page);
   if (!search_compile_found(s->found + s->found_at, s->asked, &sql, err))

@@ -52,9 +52,10 @@ struct mlflow_search *mlflow_search_new(struct http_req *req);
 /* Parses filter, order and token into op->search. `question` adds what else the token depends on. */
 MUST_CHECK bool mlflow_search_parse(struct mlflow_search *op, const struct mlflow_search_args *args, struct err *err);
 /* Compiles, runs, and answers: {"<name>": [...], "next_page_token"}, where MLflow leaves out what is empty, and ours says `[]` and `null`.
- * Of runs it waits until their last metrics are in the database. A page of many rows, or one that is heavy, is written as its rows come,
- * slowed down by the client, so that it costs the loop and the memory a row at a time. A failure on the way later is answered here. Of
- * those that look up many metrics (search_is_heavy()) few run at once and some wait; ERR_OVERLOADED when too many do. `shape` is static. */
+ * Of runs it waits until their last metrics are in the database. A page of many rows is written as they come, and a heavy one in pieces,
+ * slowed down by the client, so that it costs the loop and the memory no more than a few rows at a time. A failure on the way later is
+ * answered here. Of those that look up many metrics (search_is_heavy()) few run at once and some wait; ERR_OVERLOADED when too many do.
+ * `shape` is static. */
 MUST_CHECK bool mlflow_search_answer(struct mlflow_search *op, const struct mlflow_search_shape *shape, struct err *err);
 /* The same for an answer that needs all rows: `done` is called with them, when there was no failure. A heavy page gets shorter than was
  * asked for. */
