@@ -235,6 +235,8 @@ static void troff(struct buf *out, struct str text) {
       buf_puts(out, "\\e");
     else if (c == '-')
       buf_puts(out, "\\-");
+    else if (c == '|')
+      buf_puts(out, "|\\:"); /* a list of choices may go over two lines */
     else if ((unsigned char)c == 0xE2 && i + 2 < text.n && memcmp(text.p + i, "…", 3) == 0) {
       buf_puts(out, "...");
       i += 2;
