@@ -90,8 +90,11 @@ class Ends(JobTest):
 
     def test_a_service_that_is_killed_meanwhile(self):
         """What ends wait for is lost with it; the next one brings the values up to date first, and then ends the run."""
-        run = self.ok(self.s.post("/api/v1/runs", {"command": ["sh", "-c", "echo loss=7"]}), 201)["id"]
+        go = self.work / "go on"
+        run = self.ok(self.s.post("/api/v1/runs", {"command": ["sh", "-c", f"until [ -e '{go}' ]; do sleep 0.05; done; echo loss=7"]}), 201)["id"]
+        wait(lambda: self.ok(self.s.get(f"/api/v1/runs/{run}"))["state"] == "RUNNING", "its start")
         with self.last_values_wait():
+            go.touch()
             wait(lambda: self.s.sql(f"select 1 from metric_tail where run = '{run}'"), "its point")
             self.assertFalse(self.is_over(run))
             self.s.kill()
