@@ -239,7 +239,8 @@ class Tracking(unittest.TestCase):
         experiment = self.client().post("experiments/create", {"name": "going"})["experiment_id"]
         for i in range(40):
             self.ask("/api/2.0/mlflow/logged-models", {"experiment_id": experiment, "name": f"going-{i}"})
-        self.s.sql(f"update logged_model set tags = (select jsonb_object_agg('k' || i, md5(random()::text)) from generate_series(1, 9000) i) where experiment_id = {experiment}")
+        self.s.sql("update logged_model set created = 1700000000000 + split_part(name, '-', 2)::bigint, tags = (select jsonb_object_agg('k' || i, md5(random()::text)) "
+                   f"from generate_series(1, 9000) i) where experiment_id = {experiment}")
         reader = socket.socket()
         reader.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         reader.connect(("127.0.0.1", self.s.port))
