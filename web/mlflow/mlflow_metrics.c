@@ -316,11 +316,6 @@ static bool collect_steps(struct bulk_op *op, const struct points *points, struc
   return true;
 }
 
-/* Of one run: as many as were asked for, or one for each step of the sample. */
-static size_t rows_max(const struct bulk_op *op) {
-  return MIN_OF(MAX_OF(op->max_results, op->step_count), (size_t)INTERVAL_MAX);
-}
-
 static void drop_every_second(struct points *rows) {
   for (size_t i = 0; 2 * i < rows->n; i++) {
     rows->step[i] = rows->step[2 * i];
@@ -331,13 +326,14 @@ static void drop_every_second(struct points *rows) {
   rows->n = (rows->n + 1) / 2;
 }
 
-/* A step may have any number of rows: when there are twice as many as will be told, half of them go. */
+/* A step of the sample is told with all of its rows, and may have any number of them: when there are twice as many as one run may have, half of
+   them go. */
 static bool collect_rows(struct bulk_op *op, const struct points *points, struct err *err) {
   for (size_t i = 0; i < points->n; i++) {
     if (!in_sample(op, points->step[i]))
       continue;
     op->last = points_at(points, i);
-    if (op->row_count % op->stride == 0 && op->rows.n == 2 * rows_max(op)) {
+    if (op->row_count % op->stride == 0 && op->rows.n == 2 * (size_t)INTERVAL_MAX) {
       drop_every_second(&op->rows);
       op->stride *= 2;
     }
@@ -349,7 +345,7 @@ static bool collect_rows(struct bulk_op *op, const struct points *points, struct
 
 /* Evenly spread, with the first and the last. */
 static void write_rows(struct bulk_op *op) {
-  size_t n = op->rows.n, told = MIN_OF(n, rows_max(op));
+  size_t n = op->rows.n, told = MIN_OF(n, (size_t)INTERVAL_MAX);
   for (size_t i = 0; i < told; i++)
     put_point(&op->w, op->key, i + 1 < told ? points_at(&op->rows, i * n / told) : op->last, &op->runs[op->at]);
   op->rows.n = op->row_count = 0;
