@@ -23,12 +23,10 @@ struct dialect {
   struct str time;
   unsigned required;
   bool has_epoch; /* and refuses keys it does not know */
-  int64_t time_min;
 };
 
-static const struct dialect mlflow = {.time = {"timestamp", 9}, .required = FIELD_KEY | FIELD_VALUE | FIELD_TIME, .time_min = 0};
-static const struct dialect ours = {
-    .time = {"time", 4}, .required = FIELD_KEY | FIELD_VALUE | FIELD_STEP, .has_epoch = true, .time_min = INT64_MIN};
+static const struct dialect mlflow = {.time = {"timestamp", 9}, .required = FIELD_KEY | FIELD_VALUE | FIELD_TIME};
+static const struct dialect ours = {.time = {"time", 4}, .required = FIELD_KEY | FIELD_VALUE | FIELD_STEP, .has_epoch = true};
 
 static enum field field_of(const struct dialect *dialect, struct str name) {
   if (name.n == 3 && memcmp(name.p, "key", 3) == 0)
@@ -68,7 +66,7 @@ static bool read_step(struct json_pull *pull, const struct dialect *dialect, str
 
 static bool read_time(struct json_pull *pull, const struct dialect *dialect, struct point *point) {
   enum json_token token = json_pull_next(pull);
-  return is_left_out(dialect, token) || (take_whole(pull, token, dialect, &point->time) && point->time >= dialect->time_min);
+  return is_left_out(dialect, token) || (take_whole(pull, token, dialect, &point->time) && point->time >= 0);
 }
 
 static bool read_epoch(struct json_pull *pull, const struct dialect *dialect, struct point *point) {

@@ -196,6 +196,45 @@ bool run_id_check(struct str id, const char *path, struct err *err) {
   return matches_id(id, 256) || invalid_value(err, path, id, NULL);
 }
 
+/* ---- what decoding may bring out ---- */
+
+/* Decodes what can be decoded; false when nothing changed. */
+static bool decode_once(char *text, size_t *n) {
+  size_t to = 0;
+  for (size_t i = 0; i < *n; i++) {
+    int high = i + 2 < *n && text[i] == '%' ? hex_digit(text[i + 1]) : -1;
+    int low = high >= 0 ? hex_digit(text[i + 2]) : -1;
+    if (low >= 0) {
+      text[to++] = (char)(high << 4 | low);
+      i += 2;
+    } else {
+      text[to++] = text[i];
+    }
+  }
+  bool changed = to != *n;
+  *n = to;
+  return changed;
+}
+
+enum { DECODE_ROUNDS = 10 };
+
+/* Holds `bad` of the text in any form that repeated decoding gives it? Deeper than the rounds is bad as well. */
+static bool bad_in_any_form(struct str text, bool (*bad)(struct str)) {
+  char copy[ARTIFACT_PATH_MAX];
+  size_t n = text.n;
+  if (n > sizeof copy)
+    return true;
+  if (n)
+    memcpy(copy, text.p, n);
+  for (int i = 0; i < DECODE_ROUNDS; i++) {
+    if (bad(str_n(copy, n)))
+      return true;
+    if (!decode_once(copy, &n))
+      return false;
+  }
+  return true;
+}
+
 /* ---- names ---- */
 
 bool experiment_name_check(struct str name, struct err *err) {
@@ -206,29 +245,52 @@ bool experiment_name_check(struct str name, struct err *err) {
   return true;
 }
 
+/* "s3" of s3://bucket; empty when there is none. */
+static struct str scheme_of(struct str uri) {
+  size_t n = 0;
+  while (n < uri.n && (isalnum((unsigned char)uri.p[n]) || memchr("+-.", uri.p[n], 3)))
+    n++;
+  return str_slice(uri, 0, n < uri.n && uri.p[n] == ':' ? n : 0);
+}
+
+/* Params as Python's urlparse() sees them, which MLflow's server asks and which its client loses: what is behind a semicolon in the last
+ * part of a path, and with these schemes alone. */
+static bool has_url_params(struct str path) {
+  static const char *const schemes[] = {"", "http", "https", "ftp", "sftp"};
+  struct str scheme = scheme_of(path), params = path;
+  bool may_have = false;
+  for (size_t i = 0; i < ARRAY_LEN(schemes); i++)
+    may_have |= str_eq_nocase(scheme, str_of(schemes[i]));
+  for (size_t i = 0; i < path.n; i++)
+    if (path.p[i] == '/')
+      params = str_slice(path, i + 1, path.n);
+  size_t semicolon = str_find(params, ';');
+  return may_have && semicolon != SIZE_MAX && semicolon + 1 < params.n;
+}
+
+static bool has_two_dots(struct str text) {
+  return str_find_str(text, STR("..")) != SIZE_MAX;
+}
+
 bool artifact_location_check(struct str uri, struct err *err) {
   if (str_starts(uri, STR("runs:")))
     return err_set(err, ERR_INVALID, "Artifact location cannot be a runs:/ URI. Given: '%.*s'", STR_ARG(str_slice(uri, 0, 300)));
   if (text_length(uri) > ARTIFACT_LOCATION_MAX)
     return err_set(err, ERR_INVALID, "Invalid artifact path length. The length of the artifact path cannot be greater than %d characters.",
                    ARTIFACT_LOCATION_MAX);
-  size_t query = str_find(uri, '?');
-  struct str path = query == SIZE_MAX ? uri : str_slice(uri, 0, query);
-  struct str after = query == SIZE_MAX ? STR("") : str_slice(uri, query + 1, uri.n);
-  bool bad = str_find(uri, '#') != SIZE_MAX || str_find(path, ';') != SIZE_MAX || str_find_str(after, STR("..")) != SIZE_MAX;
-  for (size_t i = 0; i < uri.n && !bad; i++)
-    bad = (unsigned char)uri.p[i] < 0x20 || uri.p[i] == 0x7F;
-  if (bad)
-    return err_set(err, ERR_INVALID, "Invalid 'artifact_location': '%.*s'. Fragments, params and '..' in queries are not allowed",
-                   STR_ARG(str_slice(uri, 0, 300)));
+  size_t query = MIN_OF(str_find(uri, '?'), uri.n);
+  if (str_find(uri, '#') != SIZE_MAX || has_url_params(str_slice(uri, 0, query)))
+    return err_set(err, ERR_INVALID, "'artifact_location' URL can't include fragments or params.");
+  if (bad_in_any_form(str_slice(uri, query, uri.n), has_two_dots))
+    return err_set(err, ERR_INVALID, "Invalid query string");
+  for (size_t i = 0; i < uri.n; i++)
+    if ((unsigned char)uri.p[i] < 0x20 || uri.p[i] == 0x7F)
+      return err_set(err, ERR_INVALID, "'artifact_location' URL can't include control characters.");
   return true;
 }
 
 bool artifact_location_resolve(struct str location, const char *directory, struct buf *out, struct err *err) {
-  size_t scheme = 0;
-  while (scheme < location.n && (isalnum((unsigned char)location.p[scheme]) || memchr("+-.", location.p[scheme], 3)))
-    scheme++;
-  bool has_scheme = scheme > 0 && scheme < location.n && location.p[scheme] == ':';
+  bool has_scheme = scheme_of(location).n > 0;
   bool is_file = has_scheme && str_starts(location, STR("file:"));
   struct str path = is_file ? str_slice(location, 5, location.n) : location;
   if ((!has_scheme || is_file) && !str_starts(path, STR("/"))) {
@@ -288,24 +350,6 @@ bool alias_check(struct str alias, struct err *err) {
 
 /* ---- paths ---- */
 
-/* Decodes what can be decoded; false when nothing changed. */
-static bool decode_once(char *text, size_t *n) {
-  size_t to = 0;
-  for (size_t i = 0; i < *n; i++) {
-    int high = i + 2 < *n && text[i] == '%' ? hex_digit(text[i + 1]) : -1;
-    int low = high >= 0 ? hex_digit(text[i + 2]) : -1;
-    if (low >= 0) {
-      text[to++] = (char)(high << 4 | low);
-      i += 2;
-    } else {
-      text[to++] = text[i];
-    }
-  }
-  bool changed = to != *n;
-  *n = to;
-  return changed;
-}
-
 static bool climbs(struct str path) {
   for (size_t from = 0, i = 0; i <= path.n; i++)
     if (i == path.n || path.p[i] == '/' || path.p[i] == '\\') {
@@ -328,25 +372,6 @@ static bool has_odd_bytes(struct str path) {
     if ((unsigned char)path.p[i] < 0x20 || path.p[i] == 0x7F || path.p[i] == '\\' || path.p[i] == '#')
       return true;
   return false;
-}
-
-enum { DECODE_ROUNDS = 10 };
-
-/* Holds `bad` of the text in any form that repeated decoding gives it? Deeper than the rounds is bad as well. */
-static bool bad_in_any_form(struct str text, bool (*bad)(struct str)) {
-  char copy[ARTIFACT_PATH_MAX];
-  size_t n = text.n;
-  if (n > sizeof copy)
-    return true;
-  if (n)
-    memcpy(copy, text.p, n);
-  for (int i = 0; i < DECODE_ROUNDS; i++) {
-    if (bad(str_n(copy, n)))
-      return true;
-    if (!decode_once(copy, &n))
-      return false;
-  }
-  return true;
 }
 
 static bool path_check(struct str path, bool (*bad)(struct str), struct str *ret, struct err *err) {

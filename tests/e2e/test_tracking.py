@@ -45,7 +45,8 @@ class Tracking(unittest.TestCase):
         point = {"key": "loss", "value": 1, "step": 0}
         for points, path in (([point, point, {**point, "key": "a,b"}], "points[2].key"), ([{**point, "epoch": None, "key": "../x"}], "points[0].key"),
                              ([point, {**point, "key": "k" * 300}], "points[1].key"), ([point, {**point, "key": "k" * 3000}], "points[1].key"),
-                             ([point, {**point, "key": 7}], "points[1].key"), ([point, {"value": 1, "step": 0}], "points[1].key")):
+                             ([point, {**point, "key": 7}], "points[1].key"), ([point, {"value": 1, "step": 0}], "points[1].key"),
+                             ([point, {**point, "time": -1}], "points[1].time")):
             self.assertEqual(self.place(f"/runs/{run}/metrics", {"points": points}), (path, None, None))
         self.assertEqual(self.place(f"/runs/{run}/metrics", {"points": [{"value": 1, "step": 0}], "key": "loss"}), ("key", None, None))
         sweep = self.s.post("/api/v1/sweeps", b"name: x\nmetric: {nam: y}\n").json["errors"][0]

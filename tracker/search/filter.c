@@ -43,6 +43,7 @@ struct domain {
   bool lists_of_data;        /* IN and NOT IN may stand on params and tags */
   const char *order_fields;  /* as the error for an unknown key of order shows them; NULL: valid_fields */
   const char *order_noun;    /* what that error calls the key; NULL: attribute */
+  bool order_repeats;        /* a key of order may stand there again, and says nothing then */
 };
 
 static const struct entity_row run_entities[] = {
@@ -125,7 +126,8 @@ static const struct domain domains[] = {
                      "'created', 'Created', 'end_time'",
                      "run_id", "tags and params", STRING_ERROR, true},
     [FILTER_EXPERIMENTS] = {ROWS(folder_entities), ROWS(experiment_fields), ENTITY_ERROR_FOLDER,
-                            "'name', 'creation_time', 'last_update_time', 'experiment_id'", "experiment_id", "tags", STRING_ERROR, false},
+                            "'name', 'creation_time', 'last_update_time', 'experiment_id'", "experiment_id", "tags", STRING_ERROR, false,
+                            .order_repeats = true},
     [FILTER_LOGGED_MODELS] = {ROWS(logged_model_entities), ROWS(logged_model_fields), ENTITY_ERROR_MODEL,
                               "'name', 'model_id', 'model_type', 'status', 'source_run_id', 'creation_timestamp', 'creation_time', "
                               "'last_updated_timestamp', 'last_updated_time'",
@@ -641,7 +643,7 @@ bool filter_parse_order(enum filter_domain domain, const struct str *texts, size
   for (size_t i = 0; i < count; i++) {
     if (!parse_order(&domains[domain], texts[i], &orders[i], err))
       return false;
-    for (size_t j = 0; j < i; j++)
+    for (size_t j = 0; j < i && !domains[domain].order_repeats; j++)
       if (filter_key_eq(&orders[i].key, &orders[j].key))
         return err_set(err, ERR_INVALID, "`order_by` contains duplicate fields: '%.*s'", STR_ARG(str_slice(texts[i], 0, 200)));
   }

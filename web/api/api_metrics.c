@@ -47,7 +47,7 @@ static const struct json_field point_fields[] = {
     {"key", JSON_F_STR, offsetof(struct point_json, key), .required = true},
     {"value", JSON_F_F64, offsetof(struct point_json, value), .required = true},
     {"step", JSON_F_I64, offsetof(struct point_json, step), .required = true},
-    {"time", JSON_F_I64, offsetof(struct point_json, time), .nullable = true},
+    {"time", JSON_F_I64, offsetof(struct point_json, time), .nullable = true, .min = 0, .max = INT64_MAX},
     {"epoch", JSON_F_F64, offsetof(struct point_json, epoch), .nullable = true},
 };
 

@@ -326,8 +326,8 @@ static void drop_every_second(struct points *rows) {
   rows->n = (rows->n + 1) / 2;
 }
 
-/* A step of the sample is told with all of its rows, and may have any number of them: when there are twice as many as one run may have, half of
-   them go. */
+/* A step of the sample is told with all of its rows, and may have any number of them: when there are twice as many as one run may have,
+   half of them go. */
 static bool collect_rows(struct bulk_op *op, const struct points *points, struct err *err) {
   for (size_t i = 0; i < points->n; i++) {
     if (!in_sample(op, points->step[i]))

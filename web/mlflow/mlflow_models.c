@@ -525,7 +525,7 @@ static bool search(struct mlflow_search *op, struct search_args *in, struct err 
 
 static void search_models(struct http_req *req) {
   static const struct mlflow_field fields[] = {
-      {"experiment_ids", MLFLOW_ARRAY, false, offsetof(struct search_args, experiments), 0},
+      {"experiment_ids", MLFLOW_ARRAY, true, offsetof(struct search_args, experiments), 0},
       {"filter", MLFLOW_STR, false, offsetof(struct search_args, common.filter), 0},
       {"datasets", MLFLOW_ARRAY, false, offsetof(struct search_args, datasets), 0},
       {"max_results", MLFLOW_INT, false, offsetof(struct search_args, common.max_results), 0},

@@ -96,11 +96,11 @@ static void our_points(void **state UNUSED) {
   struct metric_rows rows;
   struct points_stop stop;
   assert_true(points_body_read(STR("{\"points\":[{\"key\":\"a\",\"value\":1e-3,\"step\":1,\"epoch\":0.5},"
-                                   "{\"key\":\"b\",\"value\":\"Infinity\",\"step\":2,\"time\":-7}]}"),
+                                   "{\"key\":\"b\",\"value\":\"Infinity\",\"step\":2,\"time\":7}]}"),
                                &arena, 99, &rows, &stop));
   assert_int_equal(rows.points.n, 2);
   assert_int_equal(rows.points.time[0], 99);
-  assert_int_equal(rows.points.time[1], -7);
+  assert_int_equal(rows.points.time[1], 7);
   assert_true(rows.points.epoch[0] == 0.5 && isnan(rows.points.epoch[1]));
   metric_rows_release(&rows);
   /* Up to where it is understood, and what follows. */
