@@ -196,6 +196,19 @@ static bool put_entry(struct upload *upload, int directory, const char *entry, c
   return S_ISDIR(st.st_mode) ? put_directory(upload, fd, name, depth, err) : put_file(upload, fd, name, err);
 }
 
+/* "plots/" is a directory that the file goes into, as it is for cp. */
+static void put_name(struct buf *out, const char *name, const char *own) {
+  size_t n = name ? strlen(name) : 0;
+  bool is_into = n > 0 && name[n - 1] == '/';
+  while (n > 0 && name[n - 1] == '/')
+    n--;
+  buf_add(out, name, n);
+  if (is_into && strcmp(own, ".") != 0)
+    buf_printf(out, "/%s", own);
+  else if (!name)
+    buf_puts(out, own);
+}
+
 static int put_run(struct cli *cli) {
   struct err err;
   char id[RESOLVED_MAX];
@@ -210,7 +223,9 @@ static int put_run(struct cli *cli) {
   if (!trimmed || !resolve_run(cli, args_word(&cli->args, 0), id, &err))
     return cli_fail(cli, &err);
   struct upload upload = {.cli = cli, .run_id = id};
-  if (!put_entry(&upload, AT_FDCWD, local, name ? name : base_name(trimmed), 0, &err))
+  AUTO_BUF struct buf full = BUF_INIT(8 * KIB);
+  put_name(&full, name, base_name(trimmed));
+  if (!buf_ok(&full, &err) || !put_entry(&upload, AT_FDCWD, local, buf_text(&full), 0, &err))
     return cli_fail(cli, &err);
   return report_files(cli, upload.files, upload.bytes, "the run");
 }
@@ -257,7 +272,8 @@ static const struct verb rows[] = {
         .name = "put",
         .aliases = "upload",
         .summary = "store a file or a directory with a run",
-        .help = "PATH is its name there (its own when not said). The digest that the service answers is compared.",
+        .help =
+            "PATH is its name there (its own when not said), or with a / at its end the directory that it goes into. The digest that the service answers is compared.",
         .examples = {{"winnow artifact put @latest weights.npz", "a file"},
                      {"winnow artifact put @latest plots figures/today", "a directory, elsewhere"}},
         .words = {{"RUN", WORD_RUN}, {"FILE", WORD_FILE}, {"PATH", WORD_TEXT, .optional = true}},

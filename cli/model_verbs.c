@@ -183,6 +183,22 @@ static int rm_run(struct cli *cli) {
 
 /* ---- files ---- */
 
+/* A file that was lost on the service's disk is in no list. */
+static bool is_complete(struct cli *cli, const struct model_ref *ref, int64_t bytes, struct err *err) {
+  AUTO_JSON json_t *version = NULL;
+  AUTO_BUF struct buf had = BUF_INIT(64), has = BUF_INIT(64);
+  if (!cli_get(cli, &version, err, "/models/{}/versions/{}", ref->name, ref->version))
+    return false;
+  const json_t *size = json_object_get(version, "size");
+  if (!json_is_integer(size) || json_integer_value(size) == bytes)
+    return true;
+  encode_size(&had, (double)json_integer_value(size));
+  encode_size(&has, (double)bytes);
+  err_set(err, ERR_IO, "%s/%s had %s when it was registered, and what was fetched has %s", ref->name, ref->version, buf_text(&had),
+          buf_text(&has));
+  return err_hint(err, "winnow model verify %.150s/%s compares it with its digest", ref->name, ref->version);
+}
+
 static int download_run(struct cli *cli) {
   struct err err;
   struct model_ref ref;
@@ -199,7 +215,7 @@ static int download_run(struct cli *cli) {
   encode_size(&size, (double)bytes);
   output_say(&cli->output, "%s/%s: %zu %s, %s, in %s", ref.name, ref.version, files, files == 1 ? "file" : "files", buf_text(&size),
              tree.target);
-  return EXIT_OK;
+  return cli_done(cli, is_complete(cli, &ref, bytes, &err), &err);
 }
 
 static const struct column verify_columns[] = {
@@ -218,7 +234,9 @@ static int verify_run(struct cli *cli) {
       !cli_send(cli, "POST", NULL, &result, &err, "/models/{}/versions/{}/verify", ref.name, ref.version) ||
       !output_object(&cli->output, &verify_view, result, &err))
     return cli_fail(cli, &err);
-  return json_is_false(json_object_get(result, "ok")) ? EXIT_OBJECT_FAILED : EXIT_OK;
+  bool ok = json_is_true(json_object_get(result, "ok"));
+  output_say(&cli->output, ok ? "%s/%s is what was registered" : "%s/%s is not what was registered", ref.name, ref.version);
+  return ok ? EXIT_OK : EXIT_OBJECT_FAILED;
 }
 
 static const struct flag_row register_flags[] = {

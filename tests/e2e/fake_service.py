@@ -56,7 +56,7 @@ def trial_object(number, run_id):
 
 def version_object(version):
     return {"name": "mnist", "version": version, "stage": "None", "aliases": ["champion"] if version == 2 else [], "tags": {},
-            "run_id": RUN_A, "sweep_id": SWEEP, "source": "runs:/x", "path": "model", "digest": "ab" * 32, "size": 1234,
+            "run_id": RUN_A, "sweep_id": SWEEP, "source": "runs:/x", "path": "model", "digest": "ab" * 32, "size": 200013,
             "metrics": {"val_accuracy": 0.98}, "description": "", "state": "READY", "created": NOW, "updated": NOW}
 
 

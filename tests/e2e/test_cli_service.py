@@ -390,6 +390,10 @@ class Artifacts(Case):
         self.assertEqual((self.dir / "part/sub/deep.txt").read_bytes(), b"deep\n")
         self.assertEqual(self.out("artifact", "get", run, "model/sub/deep.txt", "--to", "-"), "deep\n")
         self.fails(3, "the run has no file 'nope'", "artifact", "get", run, "nope")
+        self.run_it("artifact", "put", run, "config.json", "into/one/")
+        self.run_it("artifact", "put", run, "tree", "into/")
+        self.assertEqual([row["path"] for row in self.csv("artifact", "ls", run, "into")], ["into/one", "into/tree"])
+        self.assertEqual([row["path"] for row in self.csv("artifact", "ls", run, "into/one")], ["into/one/config.json"])
         self.fails(3, "cannot read nowhere/nope", "artifact", "put", run, "nowhere/nope")
         self.fails(3, "there is no run", "artifact", "put", NO_SUCH_RUN, "config.json")
         self.fails(2, "", "artifact", "put", run, "config.json", "../x")
@@ -462,10 +466,13 @@ class Models(Case):
         for version in ("1", "2"):
             self.assertRegex(self.out("model", "verify", f"{self.name}/{version}"), r"^Matches +true\nDigest +[0-9a-f]{64}\n")
         self.assertTrue(self.json("model", "verify", self.name)["ok"])
+        self.assertIn(f"{self.name}/2 is what was registered", self.run_it("model", "verify", self.name).stderr)
         kept = next(SERVICE.data.rglob("registry/*/1/weights.npz"))
         kept.unlink()
         kept.write_bytes(b"v" * 1000)
         self.assertIn("false", self.out("model", "verify", f"{self.name}/1", "-o", "csv", code=7))
+        kept.unlink()  # a file that is lost is in no list
+        self.fails(1, f"{self.name}/1 had 1.0 kB when it was registered, and what was fetched has 6 B", "model", "download", f"{self.name}/1", "--to", "less")
         self.fails(3, "there is no version 5", "model", "download", f"{self.name}/5")
 
 
