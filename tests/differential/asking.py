@@ -100,7 +100,8 @@ class Requests:
         if self.r.random() < 0.3:
             body["tags"] = self.pairs(3, 5000)
         if self.r.random() < 0.1:
-            body["artifact_location"] = self.one(["s3://bucket/path", "mlflow-artifacts:/elsewhere", "s3://b/p#fragment"])
+            body["artifact_location"] = self.one(["s3://bucket/path", "mlflow-artifacts:/elsewhere", "s3://b/p#fragment", "s3://b/a;b", "/tmp/a;b", "/tmp/a;b/c", "/tmp/a;", "http://h/a;b",
+                                                 "s3://b/p?a=%252e%252e"])
         return self.post("experiments/create", "experiments/create", body, {symbol: ("experiment_id",)})
 
     def experiment_get(self):
@@ -125,7 +126,7 @@ class Requests:
     def experiment_search(self):
         body = {"max_results": self.one([1, 3, 100, 100, 0, 60000, "5"]), "filter": self.one(EXPERIMENT_FILTERS), "view_type": self.one(["ACTIVE_ONLY", "ALL", "DELETED_ONLY"])}
         if self.r.random() < 0.5:
-            body["order_by"] = [self.one(EXPERIMENT_ORDERS)]
+            body["order_by"] = [self.one(EXPERIMENT_ORDERS) for _ in range(self.r.randrange(1, 4))]
         return self.post("experiments/search", "experiments/search", body)
 
     def run_create(self):
