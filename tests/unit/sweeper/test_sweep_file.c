@@ -492,6 +492,8 @@ static void mistakes_name_place_and_meaning(void **state) {
       {HEAD "metric: a\nearly_terminate: {min_iter: 1}\n", "sweep.yaml:4:18: \"type\" is missing in early_terminate", ""},
       {HEAD "method: grid\nsampler: tpe\n", "sweep.yaml:4:10: method grid and sampler tpe do not go together", ""},
       {HEAD "method: custom\n", "sweep.yaml:3:9: a custom scheduler is Python", "use method: bayes"},
+      {HEAD "method: auto\n", "sweep.yaml:3:9: auto is a sampler; method is grid, random or bayes", "leave method out"},
+      {HEAD "method: tpe\n", "sweep.yaml:3:9: tpe is a sampler; method is grid, random or bayes", "write sampler: tpe"},
       {HEAD "scheduler: {engine: optuna, source: s.py}\n", "sweep.yaml:3:12: a custom scheduler is Python", "use method: bayes"},
       {HEAD "scheduler: {job: me/p/job-x:latest, num_workers: 8}\n", "sweep.yaml:3:12: a custom scheduler is Python", "use method: bayes"},
       {HEAD "scheduler: {num_workers: many}\n", "sweep.yaml:3:26: \"scheduler.num_workers\" must be a whole number", ""},
