@@ -359,6 +359,29 @@ static void over(struct ending *ending, struct live_trial *trial) {
     end_told(ending, &err);
 }
 
+/* That points cannot be brought up to date keeps no run from ending: who reads it is told of that. */
+static void on_points_settled(void *ctx, const struct err *failed) {
+  struct ending *ending = ctx;
+  struct live_trial *trial = trial_of(ending);
+  if (!trial)
+    return;
+  if (trial->course)
+    trial->course->points_given_up = failed;
+  if (failed && failed->code == ERR_CANCELLED)
+    end_told(ending, failed);
+  else
+    over(ending, trial);
+}
+
+/* The last values of a run go before its end. They are waited for here, and not when the end is written: what else is written then need not
+ * wait with it. */
+static void settle_points(struct ending *ending, struct live_trial *trial) {
+  struct metric_store *metrics = ending->all->conf.metrics;
+  struct err failed;
+  if (!metric_is_behind(metrics, ending->run) || !metric_settle_end(metrics, ending->run, on_points_settled, ending, &failed))
+    over(ending, trial);
+}
+
 /* Metrics that came in place of the goal, for the explanation: after a start it is not known which. */
 static void on_stored_names(void *ctx, const struct metric_summary *summaries, size_t count, const struct err *err) {
   struct ending *ending = ctx;
@@ -367,7 +390,7 @@ static void on_stored_names(void *ctx, const struct metric_summary *summaries, s
     if (!str_starts(summaries[i].key, STR(SYSTEM_SERIES_PREFIX))) /* nobody means ours */
       goal_watch_name(&trial->sweep->goal_watch, summaries[i].key);
   if (trial)
-    over(ending, trial);
+    settle_points(ending, trial);
 }
 
 static void all_heard(struct ending *ending, struct live_trial *trial, const struct err *err) {
@@ -378,7 +401,7 @@ static void all_heard(struct ending *ending, struct live_trial *trial, const str
   }
   bool explains = ending->ok && trial->sweep->conf.needs_value && !engine_trial(trial->sweep->engine, trial->number)->has_value;
   if (!explains || !metric_summaries(ending->all->conf.metrics, &trial->run, 1, on_stored_names, ending, &failed))
-    over(ending, trial);
+    settle_points(ending, trial);
 }
 
 static void on_all_heard(void *ctx, const struct err *err) {
