@@ -29,7 +29,7 @@ struct export {
 };
 
 struct export_kind {
-  const char *name, *said; /* "runs", and of one: "run" */
+  const char *name, *one, *many; /* "runs"; "1 run", "2 runs" */
   bool (*write)(struct export *e, struct err *err);
   bool of_runs; /* --experiment, --filter and --limit choose the runs */
 };
@@ -507,16 +507,16 @@ static bool write_events(struct export *e, struct err *err) {
 }
 
 static const struct export_kind kinds[] = {
-    {"runs", "run", write_runs, true},
-    {"params", "param", write_entries, true},
-    {"tags", "tag", write_entries, true},
-    {"metrics", "metric", write_entries, true},
-    {"series", "point", write_series, true},
-    {"inputs", "input or output", write_links, true},
-    {"models", "model version", write_models, false},
-    {"logged_models", "logged model", write_logged_models, false},
-    {"experiments", "experiment", write_experiments, false},
-    {"events", "event", write_events, true},
+    {"runs", "run", "runs", write_runs, true},
+    {"params", "param", "params", write_entries, true},
+    {"tags", "tag", "tags", write_entries, true},
+    {"metrics", "metric", "metrics", write_entries, true},
+    {"series", "point", "points", write_series, true},
+    {"inputs", "input or output", "inputs and outputs", write_links, true},
+    {"models", "model version", "model versions", write_models, false},
+    {"logged_models", "logged model", "logged models", write_logged_models, false},
+    {"experiments", "experiment", "experiments", write_experiments, false},
+    {"events", "event", "events", write_events, true},
 };
 
 /* ---- the verb ---- */
@@ -552,7 +552,7 @@ static bool export_one(struct cli *cli, const struct export_kind *kind, const ch
   map_init(&e.seen, MAX_COLUMNS);
   bool ok = file ? export_to_file(&e, file, err) : kind->write(&e, err) && write_out(&e, err);
   if (ok)
-    output_say(&cli->output, "%lld %s%s", (long long)e.rows, kind->said, e.rows == 1 ? "" : "s");
+    output_say(&cli->output, "%lld %s", (long long)e.rows, e.rows == 1 ? kind->one : kind->many);
   map_release(&e.seen);
   arena_release(&e.arena);
   buf_release(&e.out);

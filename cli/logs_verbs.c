@@ -11,6 +11,7 @@ struct log_reader {
   int64_t end;     /* where the output ended when it was last asked for; -1: not known */
   bool offset_set; /* for this connection */
   bool heard;
+  bool over; /* as it was before it was read: what it has not printed comes no more */
   bool told_silence;
   char waits[CLI_REASON_MAX]; /* as it was told last */
 };
@@ -35,7 +36,7 @@ static bool on_silence(void *ctx, int64_t moved, int64_t total, struct err *err)
   (void)err;
   struct log_reader *reader = ctx;
   const struct log_request *request = reader->request;
-  if (!request->is_new && !reader->told_silence && reader->reply->log_size == 0)
+  if (!request->is_new && !reader->over && !reader->told_silence && reader->reply->log_size == 0)
     output_say(&reader->cli->output, "run %s: nothing on %s so far", request->run_id, request->stream);
   reader->told_silence |= reader->reply->log_size >= 0;
   return true;
@@ -165,6 +166,7 @@ static bool follow_log(struct log_reader *reader, struct err *err) {
   if (!client || !wait_for_begin(reader, client, &course, err))
     return false;
   for (int silent = 0; silent <= PATIENCE;) {
+    reader->over = course.over;
     bool ended = read_log(reader, begun, err);
     begun = begun || ended || reader->heard;
     if (!ended && (!begun || !is_lost(err)))

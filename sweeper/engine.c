@@ -386,8 +386,10 @@ static bool refuse_trial(const struct engine *e, struct err *err) {
 bool engine_create(struct engine *e, uint32_t *ret_number, struct err *err) {
   if (!takes_trials(e))
     return refuse_trial(e, err);
-  if (!room(e))
-    return err_set(err, ERR_LIMIT, "run_cap is reached: %u trials were made", e->existing);
+  if (!room(e)) { /* it does not pass by itself, so nobody is told to come again */
+    err_set(err, ERR_WRONG_STATE, "run_cap is reached: %u trials were made", e->existing);
+    return err_hint(err, "raise it: winnow sweep edit SWEEP --run-cap N");
+  }
   struct engine_trial row = {.number = engine_next_number(e), .version = 1, .state = RUN_QUEUED, .dead = true};
   struct trial *t = trial_add(e, &row, false, err);
   if (!t)

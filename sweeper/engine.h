@@ -140,8 +140,8 @@ void engine_trial_written(struct engine *e, uint32_t number, uint32_t version, b
 uint32_t engine_wants(const struct engine *e, uint32_t width);
 /* Will more be wanted, sooner or later? */
 bool engine_has_room(const struct engine *e);
-/* A trial with a point of the sampler's or of a person's; while the sweep is paused it waits. ERR_LIMIT when the cap is reached,
- * ERR_WRONG_STATE when no new trials are made. */
+/* A trial with a point of the sampler's or of a person's; while the sweep is paused it waits. ERR_WRONG_STATE when the cap is reached, or no new
+ * trials are made. */
 MUST_CHECK bool engine_create(struct engine *e, uint32_t *ret_number, struct err *err);
 /* A trial that somebody ran without us, already over: RUN_FINISHED, RUN_FAILED or RUN_STOPPED. It counts, but the cap does not stop it. */
 MUST_CHECK bool engine_add(struct engine *e, enum run_state state, bool has_value, uint32_t *ret_number, struct err *err);

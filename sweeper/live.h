@@ -90,10 +90,11 @@ struct live_course {
   uint32_t recent_count;
   /* the job, when there is one */
   bool in_schedule;
-  uint32_t adopted;  /* the attempt that an earlier service has started: it is not started again, whatever becomes of it; 0: none */
-  bool unwatched;    /* it could not be watched yet */
-  uint8_t finishers; /* companions of the attempt that were to bring home what one that died had left */
-  bool is_ending;    /* a companion has told how it ended, and that is being stored */
+  uint32_t adopted;     /* the attempt that an earlier service has started: it is not started again, whatever becomes of it; 0: none */
+  bool unwatched;       /* it could not be watched yet */
+  uint8_t finishers;    /* companions of the attempt that were to bring home what one that died had left */
+  bool is_ending;       /* a companion has told how it ended, and that is being stored */
+  bool points_given_up; /* its end has waited long enough for its last points */
   bool held, has_priority;
   int64_t queue_priority, queue_since; /* queue_since: microseconds; 0: when it was created */
   uint32_t job;

@@ -287,7 +287,8 @@ static void on_written(void *ctx, const struct pg_reply *reply) {
 
 /* ---- ends come after points ---- */
 
-/* A transaction that says that runs are over whose last points are not in run.metrics yet: those go first. */
+/* A transaction that says that runs are over whose last points are not in run.metrics yet: those go first. The end of a job has waited for
+ * them before (jobs.c); this is for what a worker tells, and for points that came in between. */
 struct live_held {
   struct sweeps *all; /* NULL: they are gone */
   struct pg_batch batch;
@@ -316,7 +317,8 @@ static void on_points_settled(void *ctx, const struct err *failed) {
 }
 
 static bool ends_before_points(const struct sweeps *s, const struct live_write *write) {
-  return write->trial && engine_row_is_over(&write->todo.trial) && metric_is_behind(s->conf.metrics, write->trial->run);
+  return write->trial && engine_row_is_over(&write->todo.trial) && !live_course(write->trial)->points_given_up &&
+         metric_is_behind(s->conf.metrics, write->trial->run);
 }
 
 static bool send_rows(struct sweeps *s, struct err *err) {

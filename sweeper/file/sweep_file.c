@@ -517,6 +517,21 @@ static bool no_custom_method(const struct ynode *root, struct spec_problems *err
   return errors->count == 0;
 }
 
+/* Who names a sampler as the method means that one. */
+static void tell_sampler(const struct ynode *root, struct spec_problems *errors) {
+  const struct ynode *method = ynode_peek(root, STR("method"));
+  enum sampler_type type;
+  char hint[80];
+  if (!method || !ynode_is_scalar(method) || !sampler_type_of(method->text, &type))
+    return;
+  snprintf(hint, sizeof hint, type == SAMPLER_AUTO ? "leave method out, which means that" : "write sampler: %s in place of it",
+           sampler_type_name(type));
+  const char *copy = arena_strdup(errors->arena, str_of(hint));
+  for (size_t i = 0; copy && i < MIN_OF(errors->count, (size_t)SPEC_PROBLEMS_MAX); i++)
+    if (strcmp(errors->items[i].path, "method") == 0)
+      errors->items[i].hint = copy;
+}
+
 static bool read_spec(struct sweep_file *file, const char *name, struct spec_problems *errors) {
   struct spec_reader reader = {&file->arena, errors, &file->warnings};
   if (!no_custom_method(file->root, errors))
@@ -524,6 +539,7 @@ static bool read_spec(struct sweep_file *file, const char *name, struct spec_pro
   if (!name_wandb_hyperband(&file->arena, file->root))
     return false;
   spec_read(&reader, &sweep_table, file->root, "", &file->spec);
+  tell_sampler(file->root, errors);
   struct check c = {file, errors, &file->warnings};
   if (errors->count || errors->no_memory)
     return !errors->no_memory && tell_space_mistakes(&c) && !errors->no_memory;

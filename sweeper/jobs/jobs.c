@@ -310,8 +310,10 @@ bool jobs_open_log(struct live_trial *trial, uint32_t attempt, struct err *err) 
 
 /* ---- the end ---- */
 
+/* On its way; its trial may be gone when it arrives. */
 struct ending {
-  struct live_trial *trial;
+  struct sweeps *all;
+  struct id run;
   uint32_t attempt;
   bool ok, lost;
   companion_fn *done; /* NULL: nobody waits */
@@ -320,15 +322,26 @@ struct ending {
 
 static void end_told(void *ctx, const struct err *err) {
   struct ending *ending = ctx;
-  if (ending->done && ending->trial->course)
-    ending->trial->course->is_ending = false;
+  struct live_trial *trial = sweeps_trial(ending->all, ending->run);
+  if (ending->done && trial && trial->course)
+    trial->course->is_ending = false;
   if (ending->done)
     ending->done(ending->ctx, err ? COMPANION_LATER : COMPANION_GO_ON);
   mem_free(ending);
 }
 
-static void over(struct ending *ending) {
-  struct live_trial *trial = ending->trial;
+/* NULL: it has gone meanwhile, and who waits is told. */
+static struct live_trial *trial_of(struct ending *ending) {
+  struct err err;
+  struct live_trial *trial = sweeps_trial(ending->all, ending->run);
+  if (!trial) {
+    err_set(&err, ERR_CANCELLED, "the trial is over and gone");
+    end_told(ending, &err);
+  }
+  return trial;
+}
+
+static void over(struct ending *ending, struct live_trial *trial) {
   struct live_sweep *live = trial->sweep;
   struct err err;
   if (ending->ok && live->conf.needs_value && !engine_trial(live->engine, trial->number)->has_value)
@@ -346,31 +359,59 @@ static void over(struct ending *ending) {
     end_told(ending, &err);
 }
 
+/* That points cannot be brought up to date keeps no run from ending: who reads it is told of that. */
+static void on_points_settled(void *ctx, const struct err *failed) {
+  struct ending *ending = ctx;
+  struct live_trial *trial = trial_of(ending);
+  if (!trial)
+    return;
+  if (trial->course)
+    trial->course->points_given_up = failed;
+  if (failed && failed->code == ERR_CANCELLED)
+    end_told(ending, failed);
+  else
+    over(ending, trial);
+}
+
+/* The last values of a run go before its end. They are waited for here, and not when the end is written: what else is written then need not
+ * wait with it. */
+static void settle_points(struct ending *ending, struct live_trial *trial) {
+  struct metric_store *metrics = ending->all->conf.metrics;
+  struct err failed;
+  if (!metric_is_behind(metrics, ending->run) || !metric_settle_end(metrics, ending->run, on_points_settled, ending, &failed))
+    over(ending, trial);
+}
+
 /* Metrics that came in place of the goal, for the explanation: after a start it is not known which. */
 static void on_stored_names(void *ctx, const struct metric_summary *summaries, size_t count, const struct err *err) {
   struct ending *ending = ctx;
-  for (size_t i = 0; i < count && !err; i++)
+  struct live_trial *trial = trial_of(ending);
+  for (size_t i = 0; i < count && !err && trial; i++)
     if (!str_starts(summaries[i].key, STR(SYSTEM_SERIES_PREFIX))) /* nobody means ours */
-      goal_watch_name(&ending->trial->sweep->goal_watch, summaries[i].key);
-  over(ending);
+      goal_watch_name(&trial->sweep->goal_watch, summaries[i].key);
+  if (trial)
+    settle_points(ending, trial);
 }
 
-static void on_all_heard(void *ctx, const struct err *err) {
-  struct ending *ending = ctx;
-  struct live_trial *trial = ending->trial;
+static void all_heard(struct ending *ending, struct live_trial *trial, const struct err *err) {
   struct err failed;
   if (err && ending->done) {
     end_told(ending, err);
     return;
   }
   bool explains = ending->ok && trial->sweep->conf.needs_value && !engine_trial(trial->sweep->engine, trial->number)->has_value;
-  if (!explains || !metric_summaries(trial->sweep->all->conf.metrics, &trial->run, 1, on_stored_names, ending, &failed))
-    over(ending);
+  if (!explains || !metric_summaries(ending->all->conf.metrics, &trial->run, 1, on_stored_names, ending, &failed))
+    settle_points(ending, trial);
 }
 
-static void on_log_complete(void *ctx, int64_t next UNUSED, const struct err *err) {
+static void on_all_heard(void *ctx, const struct err *err) {
   struct ending *ending = ctx;
-  struct live_trial *trial = ending->trial;
+  struct live_trial *trial = trial_of(ending);
+  if (trial)
+    all_heard(ending, trial, err);
+}
+
+static void log_complete(struct ending *ending, struct live_trial *trial, const struct err *err) {
   struct err failed;
   if (err)
     live_note_missed(trial);
@@ -384,7 +425,14 @@ static void on_log_complete(void *ctx, int64_t next UNUSED, const struct err *er
   }
   bool missed = live_course(trial)->missed > 0;
   if (!missed || !live_catch_up(trial, on_all_heard, ending, &failed))
-    on_all_heard(ending, missed ? &failed : NULL);
+    all_heard(ending, trial, missed ? &failed : NULL);
+}
+
+static void on_log_complete(void *ctx, int64_t next UNUSED, const struct err *err) {
+  struct ending *ending = ctx;
+  struct live_trial *trial = trial_of(ending);
+  if (trial)
+    log_complete(ending, trial, err);
 }
 
 /* The companion's clock may have jumped meanwhile. */
@@ -490,7 +538,7 @@ static void end_attempt(struct live_trial *trial, uint32_t attempt, struct str t
       done(ctx, COMPANION_LATER);
     return;
   }
-  *ending = (struct ending){.trial = trial, .attempt = attempt, .done = done, .ctx = ctx};
+  *ending = (struct ending){.all = trial->sweep->all, .run = trial->run, .attempt = attempt, .done = done, .ctx = ctx};
   trial->course->is_ending |= done != NULL;
   struct exit_text said = read_exit(trial, attempt, text);
   int64_t now = live_wall(trial->sweep->all);
@@ -499,12 +547,12 @@ static void end_attempt(struct live_trial *trial, uint32_t attempt, struct str t
   ending->lost = said.lost;
   /* A first attempt without output has no streams to complete; a later one's empty streams hide those of the one before. */
   if (said.silent && attempt == 1 && !trial->course->log)
-    on_log_complete(ending, 0, NULL);
+    log_complete(ending, trial, NULL);
   else if (!jobs_open_log(trial, attempt, &err) || !log_writer_finish(trial->course->log, on_log_complete, ending, &err)) {
     if (done)
       end_told(ending, &err);
     else
-      over(ending);
+      over(ending, trial);
   }
 }
 

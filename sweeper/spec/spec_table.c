@@ -113,6 +113,16 @@ static void wrong_kind(struct spec_reader *r, const struct ynode *node, const ch
     spec_problem_add(r->errors, node, path, NULL, "%s must be %s, not %s", path, wanted, ynode_kind_word(node));
 }
 
+/* As it would be written. */
+static void format_bound(const struct spec_row *row, double bound, char out[32]) {
+  if (row->type == SPEC_DURATION)
+    spec_format_duration((int64_t)bound, out);
+  else if (row->type == SPEC_SIZE)
+    spec_format_size((uint64_t)bound, out);
+  else
+    snprintf(out, 32, "%.15g", bound);
+}
+
 static bool in_bounds(struct spec_reader *r, const struct spec_row *row, const struct ynode *node, const char *path, double value) {
   if (row->min == 0 && row->max == 0 && !(row->flags & SPEC_ABOVE))
     return true;
@@ -121,10 +131,13 @@ static bool in_bounds(struct spec_reader *r, const struct spec_row *row, const s
   if (low && high)
     return true;
   const char *over = row->flags & SPEC_ABOVE ? "above" : "at least";
+  char min[32], max[32];
+  format_bound(row, row->min, min);
+  format_bound(row, row->max, max);
   if (row->max == 0)
-    spec_problem_add(r->errors, node, path, NULL, "%s must be %s %.15g", path, over, row->min);
+    spec_problem_add(r->errors, node, path, NULL, "%s must be %s %s", path, over, min);
   else
-    spec_problem_add(r->errors, node, path, NULL, "%s must be %s %.15g and at most %.15g", path, over, row->min, row->max);
+    spec_problem_add(r->errors, node, path, NULL, "%s must be %s %s and at most %s", path, over, min, max);
   return false;
 }
 

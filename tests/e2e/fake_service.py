@@ -298,6 +298,7 @@ def logs(h, query, body, run_id, stream):
     h.send_response(200)
     h.send_header("Content-Type", "text/plain")
     h.send_header("Winnow-Log-Offset", str(offset))
+    h.send_header("Winnow-Log-Size", str(len(content)))
     h.send_header("Connection", "close")
     h.send_header("Transfer-Encoding", "chunked")  # as the service's: who sees its end has seen all of it
     h.end_headers()

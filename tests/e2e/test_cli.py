@@ -462,6 +462,15 @@ class Following(Case):
         process = self.start("logs", RUN_A)
         self.assertEqual(process.communicate()[0], SERVICE.log)
 
+    def test_a_run_that_is_over_prints_no_more(self):
+        """However late the end of the answer comes."""
+        SERVICE.log, SERVICE.log_hangs = b"", True
+        process = self.start("logs", RUN_A, "-f")
+        time.sleep(1)
+        SERVICE.log_hangs = False
+        out, err = process.communicate(timeout=20)
+        self.assertEqual((out, err.decode()), (b"", f"run {RUN_A}: nothing on stdout; see --stderr\n"))
+
 
 class Output(Case):
     def on_terminal(self, *args, env=None, columns=60, until=None):

@@ -360,6 +360,7 @@ class Runs(Case):
         names = ("events", "experiments", "inputs", "logged_models", "metrics", "models", "params", "runs", "series", "tags")
         self.assertEqual(sorted(p.name for p in (self.dir / "everything").iterdir()), [name + ".csv" for name in names])
         self.assertIn("193 points\n", done.stderr)
+        self.assertIn("3 inputs and outputs\n", done.stderr)
         self.fails(2, "choose runs", "export", "--what", "models", "-e", self.id())
         self.fails(2, "need a directory", "export", "--what", "all")
         self.fails(2, "winnow export --what metrics, or ./metrics", "export", "metrics")

@@ -88,6 +88,22 @@ class Ends(JobTest):
         for ended in (run, plain):
             self.assertEqual(self.ok(self.s.get(f"/api/v1/runs/{ended}"))["metrics"]["loss"]["last"], 7)
 
+    def test_the_end_of_a_job_waits_alone(self):
+        """What others ask for meanwhile is stored, though its points cannot be read back."""
+        go = self.work / "go"
+        sweep = self.ok(self.s.post("/api/v1/sweeps", {"name": "other", "method": "random", "metric": {"name": "loss"}, "parameters": {"x": {"min": 0.0, "max": 1.0}}}), 201)["id"]
+        run = self.ok(self.s.post("/api/v1/runs", {"command": ["sh", "-c", f"until [ -e {go} ]; do sleep 0.05; done; echo loss=7"]}), 201)["id"]
+        wait(lambda: self.ok(self.s.get(f"/api/v1/runs/{run}"))["state"] == "RUNNING", "its start")
+        with self.last_values_wait():
+            go.touch()
+            wait(lambda: self.s.sql(f"select 1 from metric_tail where run = '{run}'"), "its point")
+            with contextlib.suppress(AssertionError):
+                wait(lambda: self.is_over(run), "its end", LOOKS)
+            for _ in range(3):
+                self.ok(self.s.post(f"/api/v1/sweeps/{sweep}/ask", {}))
+            self.assertFalse(self.is_over(run))
+        wait(lambda: self.is_over(run), "its end")
+
     def test_a_service_that_is_killed_meanwhile(self):
         """What ends wait for is lost with it; the next one brings the values up to date first, and then ends the run."""
         go = self.work / "go on"

@@ -416,6 +416,40 @@ class Proof(unittest.TestCase):
             metrics = self.ok(self.s.get(f"/api/v1/runs/{run}"))["metrics"]
             self.assertEqual((metrics["acc"]["last"], metrics["acc"]["count"]), (2, 2))
 
+    def test_16_an_end_that_arrives_when_its_trial_is_forgotten(self):
+        """An end that waits for the database, while another way tells it, too, and the sweep leaves the memory."""
+        with Service(WINNOW, arguments=["--slots", "1"], env={"MALLOC_PERTURB_": "165"}) as self.s:  # who looks at what was freed finds nothing
+            job = self.script("""
+                echo "loss=1"
+                while [ ! -e $1/go ]; do sleep 0.05; done
+                """)
+            sweep = self.submit({"name": "forgotten", "method": "grid", "command": ["sh", job, str(self.s.home)], "parameters": {"a": {"values": [1]}}})
+            wait(lambda: self.trials(sweep) and "loss" in self.ok(self.s.get(f"/api/v1/runs/{self.trials(sweep)[0]['run_id']}"))["metrics"], "its print")
+            lock = subprocess.Popen(self.s.psql(), env=self.s.psql_env(), stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+            lock.stdin.write("begin; lock table log_stream; select 'locked';\n")
+            lock.stdin.flush()
+            self.assertEqual(lock.stdout.readline().strip(), "locked")
+            try:
+                (self.s.home / "go").touch()
+                waits = "select count(*) from pg_stat_activity where wait_event_type = 'Lock' and query like '%log_stream%'"
+                wait(lambda: self.s.sql(waits) != "0", "its end")
+                deadline = time.time() + 60
+                while not self.is_over(sweep) and time.time() < deadline:  # and the ends of whoever is sent to bring it home
+                    for pid in companions(self.s).values():
+                        os.kill(pid, signal.SIGKILL)
+                    time.sleep(0.1)
+                self.assertTrue(self.is_over(sweep))
+                for i in range(20):
+                    other = self.submit({"name": f"other {i}", "method": "random", "run_cap": 1, "parameters": {"a": {"values": [1]}}, "metric": {"name": "loss"}})
+                    trial = self.ok(self.s.post(f"/api/v1/sweeps/{other}/ask", {}))["trials"][0]
+                    self.ok(self.s.post(f"/api/v1/sweeps/{other}/tell", {"trials": [{"run_id": trial["run_id"], "value": 1}]}))
+                    wait(lambda: self.is_over(other), "the end of another")
+                self.assertNotEqual(self.s.sql(waits), "0")
+            finally:
+                lock.communicate("commit;\n", timeout=60)
+            wait(lambda: self.s.sql(f"select 1 from log_stream where run = (select id from run where sweep_id = '{sweep}') and summary is not null"), "the end of its output")
+            self.assertEqual(self.trials(sweep)[0]["state"], "FINISHED")
+
     def test_16_times_hold_though_both_were_away(self):
         """What was printed and written while the service was away has its own time, also when its companion dies after that."""
         with Service(WINNOW, arguments=["--slots", "1"]) as self.s:

@@ -339,7 +339,8 @@ class Local(Base):
             self.ok(self.s.request("PATCH", f"/api/v1/sweeps/{sweep}", {"run_cap": 3}))
             picked = self.ok(self.s.post(f"/api/v1/sweeps/{sweep}/trials", {"params": {"x": 0.5}}), 201)
             self.assertEqual(picked["number"], 2)
-            self.assertEqual(self.s.post(f"/api/v1/sweeps/{sweep}/trials", {"params": {"x": 0.75}}).status, 429)
+            refused = self.s.post(f"/api/v1/sweeps/{sweep}/trials", {"params": {"x": 0.75}})  # not 429: it does not pass by itself
+            self.assertEqual((refused.status, "run_cap is reached" in refused.json["detail"], "--run-cap" in refused.json["hint"]), (409, True, True), refused)
             gate.touch()
             self.assertEqual((self.ended(sweep)["state"], self.states(sweep)), ("FINISHED", ["FINISHED"] * 3))
 

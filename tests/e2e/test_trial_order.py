@@ -35,6 +35,8 @@ def place(value, down):
 
 
 class Orders(Base):
+    others = 0
+
     @classmethod
     def setUpClass(cls):
         cls.s = Service(WINNOW)
@@ -143,24 +145,30 @@ class Orders(Base):
         wait(lambda: self.sweep(sweep)["state"] == "FINISHED", "its end")
         self.s.stop()  # of a sweep that was over before the service began, nobody knows how many trials it has
         self.s.start()
+        self.take_turns("find_rows", b"by number", [f"{sweep}/trials?sort={sort}" for sort in ("value", "-params.x", "duration")])
+        self.take_turns("order by case when", b"best", [f"{sweep}/best", f"{sweep}/best?k=1000"])
+        self.take_turns("order by end_time", b"best", [f"{sweep}/progress", f"{sweep}/progress?limit=5"])
+
+    def take_turns(self, statement, hint, paths):
         running, waiting, refused = 3, 64, 5
-        held = "select count(*) from pg_stat_activity where wait_event_type = 'Lock' and query like '%find_rows%'"
+        held = f"select count(*) from pg_stat_activity where wait_event_type = 'Lock' and query like '%{statement}%'"
         lock = subprocess.Popen(self.s.psql(), env=self.s.psql_env(), stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         lock.stdin.write("begin; lock table run; select 'locked';\n")
         lock.stdin.flush()
         self.assertEqual(lock.stdout.readline().strip(), "locked")
-        answers, sorts = [], ["value", "-params.x", "duration"]
-        threads = [threading.Thread(target=lambda sort: answers.append(self.s.exchange("GET", f"/api/v1/sweeps/{sweep}/trials?sort={sort}")),
-                                    args=(sorts[i % 3],)) for i in range(running + waiting + refused)]
+        answers = []
+        threads = [threading.Thread(target=lambda path: answers.append(self.s.exchange("GET", f"/api/v1/sweeps/{path}")), args=(paths[i % len(paths)],))
+                   for i in range(running + waiting + refused)]
         for thread in threads:
             thread.start()
         try:
             wait(lambda: len(answers) == refused, "those for which there is no place", timeout=20)
             for answer in answers:
-                self.assertEqual((answer.status, b"by number" in answer.body), (503, True), answer)
+                self.assertEqual((answer.status, hint in answer.body), (503, True), answer)
             self.assertEqual(self.s.sql(held), str(running))
-            for i in range(5):
-                self.ok(self.s.post("/api/v1/models", {"name": f"others {i}"}), 201)
+            for _ in range(5):
+                self.others += 1
+                self.ok(self.s.post("/api/v1/models", {"name": f"others {self.others}"}), 201)
             self.assertEqual(len(answers), refused)
         finally:
             lock.communicate()

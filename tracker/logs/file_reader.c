@@ -4,15 +4,29 @@
 #include "tracker/logs/reread.h"
 #include "tracker/pack.h"
 
-enum { STATE_VERSION = 4, WITHOUT_ENDS = 3, WITHOUT_POINTS = 2, WITHOUT_MARKS = 1, KEY_MAX = 250, ENDS_MAX = 2048 };
+enum {
+  STATE_VERSION = 5,
+  WITHOUT_LAST = 4,
+  WITHOUT_ENDS = 3,
+  WITHOUT_POINTS = 2,
+  WITHOUT_MARKS = 1,
+  KEY_MAX = 250,
+  FIRST_MAX = 2048,
+  LAST_MAX = 512
+};
 
-/* The points that a file has given. Of the first ones it is known exactly how far they are the same, of more by marks. */
+/* The points that a file has given. Of the first ones and of the last it is known exactly how far they are the same, of those between them
+ * by marks: what is written anew is mostly all of it, very little, or all but the last few. */
 struct given {
   struct reread all;
   uint64_t hash; /* of the points of this reading, `at` of them */
   uint32_t at, count;
-  uint32_t ends[ENDS_MAX]; /* the hash behind each point */
+  uint32_t first[FIRST_MAX]; /* the hash behind each point */
+  uint32_t last[LAST_MAX];   /* the same of those from last_from on, each at its number modulo LAST_MAX */
+  uint32_t last_from;
 };
+
+static const uint32_t nobody_counted = UINT32_MAX; /* for `at`, after a state of before */
 
 struct file_reader {
   const struct metric_sources *sources;
@@ -47,25 +61,59 @@ static void given_begin(struct given *given) {
   given->at = 0;
 }
 
+static uint32_t *end_of(struct given *given, uint32_t i) {
+  return i < FIRST_MAX ? &given->first[i] : &given->last[i % LAST_MAX];
+}
+
+/* Is the hash behind point i known, one that was given? */
+static bool has_end(const struct given *given, uint32_t i) {
+  return i < given->count && (i < FIRST_MAX || i >= given->last_from);
+}
+
+/* It is point i, and all that were given behind it are others. */
+static void given_add(struct given *given, uint32_t i) {
+  *end_of(given, i) = (uint32_t)given->hash;
+  given->count = i + 1;
+  given->last_from = MIN_OF(given->last_from, i);
+  if (given->count > LAST_MAX)
+    given->last_from = MAX_OF(given->last_from, given->count - LAST_MAX);
+}
+
+/* False: point i is another one, and nobody knows whether those before it are. */
+static bool given_compare(struct given *given, uint32_t i) {
+  if (i < given->count && (!has_end(given, i) || *end_of(given, i) == (uint32_t)given->hash))
+    return true;
+  if (i < given->count && i > 0 && !has_end(given, i - 1))
+    return false;
+  if (i < given->count) /* from here on they are others */
+    reread_cut(&given->all);
+  if (reread_known(&given->all) > 0) /* given before, and not counted then */
+    given->at = nobody_counted;
+  else
+    given_add(given, i);
+  return true;
+}
+
 /* The next point: false, it is another one than was given before, and nobody knows from where on. *ret_known: it was given before. */
 static bool given_pass(struct given *given, struct str point, bool *ret_known) {
-  uint32_t i = MIN_OF(given->at, (uint32_t)ENDS_MAX);
-  given->at = i + 1;
-  given->hash = reread_hash(given->hash, point);
-  bool same = i >= given->count || given->ends[i] == (uint32_t)given->hash;
-  if (!same) { /* from here on they are others */
-    reread_cut(&given->all);
-    given->count = i;
-  }
-  if (i == given->count && i < ENDS_MAX)
-    given->ends[given->count++] = (uint32_t)given->hash;
   *ret_known = reread_known(&given->all) > 0;
+  if (given->at < nobody_counted) {
+    uint32_t i = given->at++;
+    given->hash = reread_hash(given->hash, point);
+    if (!given_compare(given, i))
+      return false;
+    *ret_known = reread_known(&given->all) > 0;
+  }
   return reread_pass(&given->all, point);
 }
 
 /* Those of this reading are fewer: are they the first of those that were given? */
 static bool given_begins_so(const struct given *given) {
-  return given->at <= given->count;
+  return given->at == 0 || (given->at < nobody_counted && has_end(given, given->at - 1));
+}
+
+static uint32_t first_count(const struct given *given) {
+  return MIN_OF(given->count, (uint32_t)FIRST_MAX);
 }
 
 static void given_save(const struct given *given, struct buf *out) {
@@ -73,8 +121,11 @@ static void given_save(const struct given *given, struct buf *out) {
   pack_u64(out, given->hash);
   pack_u64(out, given->at);
   pack_u64(out, given->count);
-  for (uint32_t i = 0; i < given->count; i++)
-    pack_u64(out, given->ends[i]);
+  for (uint32_t i = 0; i < first_count(given); i++)
+    pack_u64(out, given->first[i]);
+  pack_u64(out, given->last_from);
+  for (uint32_t i = MAX_OF(given->last_from, (uint32_t)FIRST_MAX); i < given->count; i++)
+    pack_u64(out, given->last[i % LAST_MAX]);
 }
 
 static void given_restore(struct given *given, uint64_t version, struct str *state, bool *bad) {
@@ -82,14 +133,22 @@ static void given_restore(struct given *given, uint64_t version, struct str *sta
   if (version <= WITHOUT_POINTS)
     return;
   reread_restore(&given->all, true, state, bad);
-  given->at = ENDS_MAX; /* of this reading they are not known */
+  given->at = nobody_counted;
   if (version <= WITHOUT_ENDS)
     return;
   given->hash = unpack_u64(state, bad);
-  given->at = (uint32_t)unpack_below(state, ENDS_MAX + 1, bad);
-  given->count = (uint32_t)unpack_below(state, ENDS_MAX, bad);
-  for (uint32_t i = 0; i < given->count && !*bad; i++)
-    given->ends[i] = (uint32_t)unpack_below(state, UINT32_MAX, bad);
+  given->at = (uint32_t)unpack_below(state, nobody_counted, bad);
+  if (version <= WITHOUT_LAST && given->at > FIRST_MAX)
+    given->at = nobody_counted;
+  given->count = (uint32_t)unpack_below(state, version <= WITHOUT_LAST ? FIRST_MAX : nobody_counted, bad);
+  for (uint32_t i = 0; i < first_count(given) && !*bad; i++)
+    given->first[i] = (uint32_t)unpack_below(state, UINT32_MAX, bad);
+  if (version <= WITHOUT_LAST)
+    return;
+  given->last_from = (uint32_t)unpack_below(state, given->count, bad);
+  *bad |= given->count - given->last_from > LAST_MAX;
+  for (uint32_t i = MAX_OF(given->last_from, (uint32_t)FIRST_MAX); i < given->count && !*bad; i++)
+    given->last[i % LAST_MAX] = (uint32_t)unpack_below(state, UINT32_MAX, bad);
 }
 
 /* Forgets everything that was in the file. On failure nothing has changed. */

@@ -10,7 +10,6 @@
 #include "web/api/api_runs.h"
 #include "web/api/params_order.h"
 #include "web/api/sweep_op.h"
-#include "web/heavy.h"
 #include "web/http/http_reply.h"
 #include "web/page_token.h"
 #include "web/tables.h"
@@ -130,9 +129,38 @@ static json_t *read_order(const struct pg_reply *order) {
   return pg_rows(order) ? params_declared(pg_text(order, 0, 0)) : NULL;
 }
 
+/* ---- all trials of a sweep are looked at ---- */
+
+enum { LIGHT_MAX = 2000 }; /* so many are at once */
+
+/* Of a sweep that is over nobody knows how many they are. */
+static bool has_few(const struct sweep_op *op) {
+  const struct live_sweep *live = sweeps_find(web_app(op->req)->sweeps, op->id);
+  return live && live_trial_count(live) <= LIGHT_MAX;
+}
+
+static bool take_turn(struct sweep_op *op, bool is_light, const struct heavy_turn *turn, struct err *err) {
+  op->turn = *turn;
+  op->turn.req = op->req;
+  return is_light ? turn->run(turn->ctx, 0, err) : heavy_take(&op->turn, err);
+}
+
+/* False: it has taken too long, and the request is answered. */
+static bool end_turn(struct sweep_op *op, const struct pg_reply *reply) {
+  heavy_end(&op->turn);
+  if (!heavy_was_too_long(&op->turn, reply))
+    return true;
+  heavy_reply_too_long(&op->turn);
+  return false;
+}
+
+/* ---- the best ---- */
+
 static void reply_best(void *ctx, const struct pg_reply *reply) {
   struct sweep_op *op = ctx;
   struct err err;
+  if (!end_turn(op, reply))
+    return;
   if (!pg_ok(reply, &err) || !is_there(op, pg_nth(reply, 0), &err)) {
     sweep_op_fail(op, &err);
     return;
@@ -150,16 +178,12 @@ static void reply_best(void *ctx, const struct pg_reply *reply) {
 
 /* ---- the list ---- */
 
-enum {
-  PAGE_KEY_COLUMN = 23,
-  LIGHT_MAX = 2000, /* so many trials are put in order at once */
-};
+enum { PAGE_KEY_COLUMN = 23 };
 
 struct trial_list {
   struct sweep_op *op;
   struct trial_search search;
   struct str question;
-  struct heavy_turn turn; /* of one that looks at many trials */
 };
 
 /* A page goes on behind the last row by what that was compared by; and with the time of the first page, so that what runs keeps its place.
@@ -205,11 +229,8 @@ static bool check_param(const struct trial_list *list, const json_t *declared, s
 static void on_list(void *ctx, const struct pg_reply *reply) {
   struct trial_list *list = ctx;
   struct err err;
-  heavy_end(&list->turn);
-  if (heavy_was_too_long(&list->turn, reply)) {
-    heavy_reply_too_long(&list->turn);
+  if (!end_turn(list->op, reply))
     return;
-  }
   bool ok = pg_ok(reply, &err) && is_there(list->op, pg_nth(reply, 0), &err);
   AUTO_JSON json_t *declared = ok ? read_order(pg_nth(reply, 0)) : NULL;
   if (!ok || !check_param(list, declared, &err)) {
@@ -298,16 +319,11 @@ static bool send_list(void *ctx, int64_t timeout_ms, struct err *err) {
   return pg_run_batch(web_app(op->req)->pg, &batch, timeout_ms, on_list, list, err);
 }
 
-/* All trials of the sweep are looked at; of one that is over nobody knows how many they are. */
-static bool is_heavy(const struct trial_list *list) {
-  const struct live_sweep *live = sweeps_find(web_app(list->op->req)->sweeps, list->op->id);
-  return !trial_sort_is_kept(&list->search.sort) && !list->search.of_number && !(live && live_trial_count(live) <= LIGHT_MAX);
-}
-
-static bool take_turn(struct trial_list *list, struct err *err) {
-  list->turn = (struct heavy_turn){
-      .req = list->op->req, .run = send_list, .ctx = list, .hint = "ask for them by number, which takes no time, or for fewer: by state"};
-  return is_heavy(list) ? heavy_take(&list->turn, err) : send_list(list, 0, err);
+static bool put_in_order(struct trial_list *list, struct err *err) {
+  bool is_light = trial_sort_is_kept(&list->search.sort) || list->search.of_number || has_few(list->op);
+  const struct heavy_turn turn = {
+      .run = send_list, .ctx = list, .hint = "ask for them by number, which takes no time, or for fewer: by state"};
+  return take_turn(list->op, is_light, &turn, err);
 }
 
 static void on_settled(void *ctx, const struct err *failed) {
@@ -315,7 +331,7 @@ static void on_settled(void *ctx, const struct err *failed) {
   struct err err;
   if (failed)
     sweep_op_fail(list->op, failed);
-  else if (!take_turn(list, &err))
+  else if (!put_in_order(list, &err))
     sweep_op_fail(list->op, &err);
 }
 
@@ -368,7 +384,7 @@ static bool list_trials(struct sweep_op *op, struct err *err) {
   if (!sweep_op_read_id(op, "sweep", err) || !sweep_op_read_limit(op, err) || !read_search(list, err))
     return false;
   return trial_sort_is_metric(&list->search.sort) ? metric_settle(web_app(op->req)->metrics, NULL, on_settled, list, err)
-                                                  : take_turn(list, err);
+                                                  : put_in_order(list, err);
 }
 
 static void get_trials(struct http_req *req) {
@@ -400,21 +416,22 @@ static bool read_goal(struct sweep_op *op, const struct pg_reply *row, bool *ret
   return true;
 }
 
+static bool send_best(void *ctx, int64_t timeout_ms, struct err *err) {
+  struct sweep_op *op = ctx;
+  AUTO_PG_BATCH struct pg_batch batch = PG_BATCH_INIT;
+  ask_order(op, &batch);
+  struct pg_args *args = pg_batch_add(&batch, STMT_TRIALS_BEST);
+  pg_put_uuid(args, op->id);
+  pg_put_bool(args, op->maximize);
+  pg_put_int(args, op->limit);
+  return pg_run_batch(web_app(op->req)->pg, &batch, timeout_ms, reply_best, op, err);
+}
+
 static void on_best_goal(void *ctx, const struct pg_reply *row) {
   struct sweep_op *op = ctx;
   struct err err;
-  bool maximize;
-  AUTO_PG_BATCH struct pg_batch batch = PG_BATCH_INIT;
-  bool ok = read_goal(op, row, &maximize, &err);
-  if (ok) {
-    ask_order(op, &batch);
-    struct pg_args *args = pg_batch_add(&batch, STMT_TRIALS_BEST);
-    pg_put_uuid(args, op->id);
-    pg_put_bool(args, maximize);
-    pg_put_int(args, op->limit);
-    ok = pg_run_batch(web_app(op->req)->pg, &batch, 0, reply_best, op, &err);
-  }
-  if (!ok)
+  const struct heavy_turn turn = {.run = send_best, .ctx = op, .hint = "the sweep itself tells its best one, which takes no time"};
+  if (!read_goal(op, row, &op->maximize, &err) || !take_turn(op, has_few(op), &turn, &err))
     sweep_op_fail(op, &err);
 }
 
@@ -442,6 +459,8 @@ static void on_progress(void *ctx, const struct pg_reply *rows) {
   struct err err;
   double best = NAN;
   size_t from, limit;
+  if (!end_turn(op, rows))
+    return;
   if (!pg_ok(rows, &err) || !api_span(op->req, &from, &limit, &err)) {
     sweep_op_fail(op, &err);
     return;
@@ -472,18 +491,20 @@ static void on_progress(void *ctx, const struct pg_reply *rows) {
   sweep_op_reply(op, 200, &body);
 }
 
+static bool send_progress(void *ctx, int64_t timeout_ms, struct err *err) {
+  struct sweep_op *op = ctx;
+  AUTO_PG_ARGS struct pg_args args;
+  pg_args_init(&args, STMT_TRIALS_PROGRESS);
+  pg_put_uuid(&args, op->id);
+  pg_put_bool(&args, op->maximize);
+  return pg_run(web_app(op->req)->pg, &args, timeout_ms, on_progress, op, err);
+}
+
 static void on_progress_goal(void *ctx, const struct pg_reply *row) {
   struct sweep_op *op = ctx;
   struct err err;
-  AUTO_PG_ARGS struct pg_args args;
-  pg_args_init(&args, STMT_TRIALS_PROGRESS);
-  bool ok = read_goal(op, row, &op->maximize, &err);
-  if (ok) {
-    pg_put_uuid(&args, op->id);
-    pg_put_bool(&args, op->maximize);
-    ok = pg_run(web_app(op->req)->pg, &args, 0, on_progress, op, &err);
-  }
-  if (!ok)
+  const struct heavy_turn turn = {.run = send_progress, .ctx = op, .hint = "the sweep itself tells its best trial, which takes no time"};
+  if (!read_goal(op, row, &op->maximize, &err) || !take_turn(op, has_few(op), &turn, &err))
     sweep_op_fail(op, &err);
 }
 

@@ -6,6 +6,7 @@
 #include "base/json.h"
 #include "storage/pg/pg.h"
 #include "sweeper/sweeps.h"
+#include "web/heavy.h"
 #include "web/http/http_req.h"
 
 enum { SWEEP_BODY_MAX = 8 * 1024 * 1024, SWEEP_REPLY_MAX = 256 * 1024 * 1024, SWEEP_LIST_MAX = 1000 };
@@ -21,6 +22,7 @@ struct sweep_op {
   int status;   /* of the answer, where it is not fixed */
   json_t *json; /* freed when answered */
   bool maximize;
+  struct heavy_turn turn; /* of one that looks at many trials */
 };
 
 /* Lives in the request's arena; NULL: the request is answered. */

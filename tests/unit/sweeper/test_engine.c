@@ -501,7 +501,7 @@ static void the_cap_is_exact(void **state) {
   for (int i = 0; i < 3; i++)
     create(e);
   assert_false(engine_create(e, &number, &err));
-  assert_int_equal(err.code, ERR_LIMIT);
+  assert_int_equal(err.code, ERR_WRONG_STATE);
   conf.run_cap = 4;
   engine_edit(e, &conf, 0);
   create(e);

@@ -110,27 +110,70 @@ static void test_a_file_that_is_written_anew_in_part(void **state) {
          {{.generation = 2, .bytes = BYTES("step,a\n1,2\n2,3\n3,4\n")}, 19, "a=3@2 a=4@3 "});
 }
 
-/* Of more points than are known one by one it is not known how far they are the same. */
+/* The first `rows` rows of a long file, and one more where `last` is not empty, under the next generation: what is given of it. */
+static void cut_to(struct metric_sources *sources, struct buf *stored, struct str text, int rows, const char *last, struct buf *out) {
+  static uint64_t generation;
+  AUTO_BUF struct buf file = BUF_INIT(MIB);
+  char next_row[16];
+  snprintf(next_row, sizeof next_row, "\n%d,", rows);
+  buf_add_str(&file, str_slice(text, 0, 1 + MIN_OF(str_find_str(text, str_of(next_row)), text.n)));
+  buf_puts(&file, last);
+  struct file_piece cut = {.generation = ++generation, .bytes = buf_str(&file)};
+  struct file_piece end = {.generation = generation, .offset = (int64_t)file.n, .is_last = true};
+  buf_reset(out);
+  if (feed(sources, stored, &cut, out) == 0 || feed(sources, stored, &end, out) == 0) {
+    feed(sources, stored, &cut, out);
+    assert_int_equal(feed(sources, stored, &end, out), cut.bytes.n);
+  }
+}
+
+/* Of more points than are known one by one those in the middle are known by marks alone. */
 static void test_a_long_file_that_is_cut(void **state) {
+  (void)state;
+  static const int rows[] = {1999, 5000, 4800, 5000, 4499, 2048, 5000, 0};
+  struct metric_sources *sources = source(SOURCE_CSV, NULL, NULL);
+  AUTO_BUF struct buf file = BUF_INIT(MIB), stored = BUF_INIT(FILE_READER_STATE_MAX), out = BUF_INIT(MIB);
+  buf_puts(&file, "step,a\n");
+  for (int i = 0; i < 5000; i++)
+    buf_printf(&file, "%d,%d\n", i, i % 7);
+  struct file_piece whole = {.bytes = buf_str(&file)};
+  assert_int_equal(feed(sources, &stored, &whole, &out), file.n);
+  for (size_t i = 0; i < ARRAY_LEN(rows); i++) { /* among the first or the last ones; all */
+    cut_to(sources, &stored, buf_str(&file), rows[i], "", &out);
+    assert_string_equal(buf_text(&out), "");
+  }
+  cut_to(sources, &stored, buf_str(&file), 4700, "4700,9\n", &out);
+  assert_string_equal(buf_text(&out), "a=9@4700 ");
+  cut_to(sources, &stored, buf_str(&file), 4700, "", &out);
+  assert_string_equal(buf_text(&out), "");
+  cut_to(sources, &stored, buf_str(&file), 1000, "1000,9\n", &out);
+  assert_string_equal(buf_text(&out), "a=9@1000 ");
+  cut_to(sources, &stored, buf_str(&file), 1001, "", &out);
+  assert_string_equal(buf_text(&out), "a=6@1000 ");
+  metric_sources_unref(sources);
+}
+
+/* What is other among those in the middle is seen when points come that are known. */
+static void test_a_long_file_with_another_middle(void **state) {
   (void)state;
   struct metric_sources *sources = source(SOURCE_CSV, NULL, NULL);
   AUTO_BUF struct buf file = BUF_INIT(MIB), stored = BUF_INIT(FILE_READER_STATE_MAX), out = BUF_INIT(MIB);
   buf_puts(&file, "step,a\n");
   for (int i = 0; i < 5000; i++)
     buf_printf(&file, "%d,%d\n", i, i % 7);
-  struct str text = buf_str(&file), head = str_slice(text, 0, 1 + str_find_str(text, STR("\n1999,")));
-  struct file_piece whole = {.bytes = text};
-  assert_int_equal(feed(sources, &stored, &whole, &out), text.n);
-  for (uint64_t generation = 1; generation < 3; generation++) { /* so short that each point of it is known; then as long as before */
-    struct file_piece cut = {.generation = generation, .bytes = generation == 1 ? head : text};
-    struct file_piece last = {.generation = generation, .offset = (int64_t)cut.bytes.n, .is_last = true};
-    buf_reset(&out);
-    if (feed(sources, &stored, &cut, &out) == 0 || feed(sources, &stored, &last, &out) == 0) {
-      feed(sources, &stored, &cut, &out);
-      assert_int_equal(feed(sources, &stored, &last, &out), cut.bytes.n);
-    }
-    assert_string_equal(buf_text(&out), "");
-  }
+  struct file_piece piece = {.bytes = buf_str(&file)};
+  assert_int_equal(feed(sources, &stored, &piece, &out), file.n);
+  AUTO_BUF struct buf before = BUF_INIT(MIB);
+  buf_puts(&before, buf_text(&out));
+  file.p[str_find_str(buf_str(&file), STR("\n4400,")) + 6] = '9';
+  piece.generation = 1;
+  buf_reset(&out);
+  assert_int_equal(feed(sources, &stored, &piece, &out), 0); /* other bytes */
+  assert_int_equal(feed(sources, &stored, &piece, &out), 0); /* other points */
+  assert_string_equal(buf_text(&out), "");
+  assert_int_equal(feed(sources, &stored, &piece, &out), file.n);
+  assert_int_equal(out.n, before.n); /* all of them */
+  assert_true(str_find_str(buf_str(&out), STR(" a=9@4400 ")) < out.n);
   metric_sources_unref(sources);
 }
 
@@ -197,6 +240,7 @@ int main(void) {
       cmocka_unit_test(test_a_file_that_begins_anew_and_is_short),
       cmocka_unit_test(test_a_file_that_is_written_anew_in_part),
       cmocka_unit_test(test_a_long_file_that_is_cut),
+      cmocka_unit_test(test_a_long_file_with_another_middle),
       cmocka_unit_test(test_a_file_that_gets_another_column),
       cmocka_unit_test(test_a_list),
       cmocka_unit_test(test_text),
