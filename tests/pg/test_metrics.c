@@ -97,7 +97,7 @@ static void in_a_transaction_of_the_callers(void **state UNUSED) {
     metric_write_put(write, &batch);
     struct seen seen = {.done = false};
     assert_true(pg_run_batch(scene.pool, &batch, 0, seen_done, &seen, &err));
-    loop_until(scene.cluster.loop, &seen.done, 10000);
+    loop_until(scene.cluster.loop, &seen.done, 60000);
     assert_int_equal(seen.outcome == PG_DONE, good);
     /* The reply is gone by now; a caller tells from within its callback. Here the store finds out by itself. */
     assert_false(metric_write_done(write, NULL, &err));
@@ -292,7 +292,7 @@ static void the_mark_waits_for_who_began_before(void **state UNUSED) {
   assert_false(told.done);
   assert_true(mark() < last_row());
   PQfinish(other);
-  loop_until(scene.cluster.loop, &told.done, 10000);
+  loop_until(scene.cluster.loop, &told.done, 60000);
   assert_true(told.ok);
   for (int i = 0; i < 15; i++) { /* not before it is sealed */
     loop_for(scene.cluster.loop, 100);
