@@ -364,8 +364,8 @@ class Proof(unittest.TestCase):
             self.s.kill()
             (self.s.home / "away").touch()
             wait((self.s.home / "printed").exists, "the print")
-            printed = time.time() * 1000
             os.kill(list(companions(self.s).values())[0], signal.SIGKILL)
+            killed = time.time() * 1000
             time.sleep(1)  # so that another time could be told from that of the print
             self.s.start()
             wait(lambda: self.is_over(sweep), "the end")
@@ -387,7 +387,7 @@ class Proof(unittest.TestCase):
             points = self.s.get(f"/api/v1/series?run={run}&key=loss&raw=true&format=csv").body.decode().split()
             at, rows = points[0].split(","), [point.split(",") for point in points[1:]]
             self.assertEqual([row[at.index("step")] for row in rows], ["1", "2", "3"])
-            self.assertLess(int(rows[1][at.index("time")]), printed + 500)
+            self.assertLess(int(rows[1][at.index("time")]), killed + 500)
             self.assertEqual(self.s.get(f"/api/v1/runs/{run}/artifacts/model/half").body, b"half\n")
             self.assertTrue(is_gone(int((self.s.home / "pid").read_text())))
 
@@ -422,7 +422,12 @@ class Proof(unittest.TestCase):
             job = self.script("""
                 echo "step=0 loss=9"; echo '{"step":0,"acc":9}' >> m.jsonl
                 while [ ! -e $1/away ]; do sleep 0.05; done
-                for i in 1 2 3 4 5 6; do sleep 0.6; echo "step=$i loss=$i"; echo '{"step":'$i',"acc":1}' >> m.jsonl; done
+                for i in 1 2 3 4 5 6; do
+                  echo "step=$i loss=$i"; echo '{"step":'$i',"acc":1}' >> m.jsonl
+                  # until the companion has noted when it saw that
+                  until [ "$(tail -n 1 ../stdout.seen | cut -d ' ' -f 1)" = "$(stat -c %s ../stdout)" ]; do sleep 0.05; done
+                  sleep 0.2
+                done 2>/dev/null
                 """)
             sweep = self.submit({"name": "timed", "method": "grid", "metric": {"name": "loss"}, "command": ["sh", job, str(self.s.home)],
                                  "parameters": {"a": {"values": [1]}}, "metrics_from": [{"file": "m.jsonl"}]})
@@ -467,7 +472,9 @@ class Proof(unittest.TestCase):
             stored = lambda: len(self.ok(self.s.get(f"/api/v1/runs/{run}/artifacts?path=model&limit=1000"))["items"])
             for seen in (1, 30):
                 wait(lambda: stored() >= seen, "files")
-                os.kill(wait(lambda: list(companions(self.s).values()), "the companion")[0], signal.SIGKILL)
+                companion = wait(lambda: [*companions(self.s).values(), *[None] * self.is_over(sweep)], "the companion, or the end, which we may have come too late for")[0]
+                if companion:
+                    os.kill(companion, signal.SIGKILL)
                 time.sleep(0.2)
             self.is_whole(sweep, 300, 5)
 
@@ -476,7 +483,7 @@ class Proof(unittest.TestCase):
         with Service(WINNOW, arguments=["--slots", str(count)]) as self.s:
             sweep = self.submit({"name": "many", "method": "random", "run_cap": count, "parameters": {"x": {"min": 0.0, "max": 1.0}},
                                  "command": ["sleep", "3600"]})
-            wait(lambda: len(companions(self.s)) == count, "all of them", 300)
+            wait(lambda: len(companions(self.s)) == count and self.sweep(sweep)["progress"]["running"] == count, "all of them", 300)
             before = companions(self.s)
             self.restart()
             self.assertEqual(companions(self.s), before)

@@ -155,10 +155,10 @@ class Orders(Base):
         for thread in threads:
             thread.start()
         try:
-            wait(lambda: len(answers) == refused, "those for which there is no place", timeout=20)
+            wait(lambda: len(answers) == refused, "those for which there is no place")
             for answer in answers:
                 self.assertEqual((answer.status, b"by number" in answer.body), (503, True), answer)
-            self.assertEqual(self.s.sql(held), str(running))
+            wait(lambda: self.s.sql(held) == str(running), "those that run")
             for i in range(5):
                 self.ok(self.s.post("/api/v1/models", {"name": f"others {i}"}), 201)
             self.assertEqual(len(answers), refused)
