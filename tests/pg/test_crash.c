@@ -70,9 +70,9 @@ static void test_backend_is_terminated(void **state) {
   open_up(NULL);
   struct seen sleeping, after;
   issue(T_SLEEP, 20, 0, &sleeping);
-  loop_for(cluster.loop, 100);
-  pg_cluster_sql(&cluster, "select pg_terminate_backend(pid) from pg_stat_activity where query like '%pg_sleep%' and pid <> "
-                           "pg_backend_pid()");
+  while (!pg_cluster_int(&cluster, "select count(pg_terminate_backend(pid)) from pg_stat_activity where query like '%pg_sleep%' "
+                                   "and state = 'active' and pid <> pg_backend_pid()"))
+    loop_for(cluster.loop, 10);
   wait_for(&sleeping);
   assert_int_equal(sleeping.outcome, PG_UNKNOWN);
   assert_int_equal(sleeping.err.code, ERR_UNKNOWN_OUTCOME);

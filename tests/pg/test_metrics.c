@@ -176,7 +176,7 @@ static void append_some(size_t r) {
 }
 
 static void wait_for_mark(int64_t at) {
-  for (int i = 0; i < 200 && mark() < at; i++)
+  for (int i = 0; i < 600 && mark() < at; i++)
     loop_for(scene.cluster.loop, 100);
   assert_true(mark() >= at);
 }
@@ -286,7 +286,8 @@ static void the_mark_waits_for_who_began_before(void **state UNUSED) {
   pg_put_int(args, -1);
   PGconn *other = scene_lock_run(1);
   assert_true(pg_run_batch(scene.pool, &batch, 0, tell_write, &told, &err));
-  loop_for(scene.cluster.loop, 200);
+  while (!pg_cluster_int(&scene.cluster, "select count(*) from pg_locks where not granted"))
+    loop_for(scene.cluster.loop, 10);
   append_some(0);
   loop_for(scene.cluster.loop, 6000);
   assert_false(told.done);
@@ -319,10 +320,10 @@ static void the_mark_waits_for_who_was_killed(void **state UNUSED) {
            hex, hex);
   PQclear(PQexec(killed, sql));
   struct metric_store_conf conf = scene_eager();
-  conf.doubt_ms = 4000;
+  conf.doubt_ms = 12000;
   scene_open_store(&conf);
   append_some(0);
-  loop_for(scene.cluster.loop, 3000);
+  loop_for(scene.cluster.loop, 2000);
   PGresult *done = PQexec(killed, "commit");
   assert_int_equal(PQresultStatus(done), PGRES_COMMAND_OK);
   PQclear(done);
