@@ -285,7 +285,9 @@ static void the_mark_waits_for_who_began_before(void **state UNUSED) {
   pg_put_jsonb(args, STR("{}"));
   pg_put_int(args, -1);
   PGconn *other = scene_lock_run(1);
-  assert_true(pg_run_batch(scene.pool, &batch, 0, tell_write, &told, &err));
+  while (pg_pool_stats(scene.pool).connections_up < 2) /* else what comes after the batch waits behind it */
+    loop_for(scene.cluster.loop, 10);
+  assert_true(pg_run_batch(scene.pool, &batch, 600000, tell_write, &told, &err));
   while (!pg_cluster_int(&scene.cluster, "select count(*) from pg_locks where not granted"))
     loop_for(scene.cluster.loop, 10);
   append_some(0);
